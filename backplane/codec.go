@@ -1,0 +1,224 @@
+package backplane
+
+import (
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Codec turns the core's messages into the bytes of one wire and back. The core
+// has one of its own, for fleets of Crossroom nodes only; package adapter brings
+// the one of Socket.IO. Implementations keep no state between calls that a caller
+// could notice and are safe for concurrent use.
+//
+// Append methods append one encoded message to dst and return the extended slice;
+// they keep nothing of dst or the message. They return an error that wraps
+// errors.ErrUnsupported if the wire has no such message.
+//
+// Decode methods fill in a struct whose slices they reuse. Strings and byte slices
+// in it may share memory with payload, which nobody ever writes to. Input is
+// untrusted: malformed bytes are an error, never a panic, and what is allocated
+// stays in proportion to len(payload).
+type Codec interface {
+	// Wire says on which channels these bytes travel.
+	Wire() broker.Wire
+
+	// Hello describes this codec to peers (such as "native/1" or
+	// "socket.io/v8"), for Peer.Speaks.
+	Hello() string
+
+	AppendBroadcast(dst []byte, ns string, b *Broadcast) ([]byte, error)
+	DecodeBroadcast(payload []byte, ns string, b *Broadcast) error
+
+	// BroadcastChannel says where a broadcast goes: normally the room's channel
+	// for exactly one room and the namespace's otherwise.
+	BroadcastChannel(ns string, b *Broadcast) broker.Channel
+
+	AppendRequest(dst []byte, ns string, r *Request) ([]byte, error)
+	DecodeRequest(payload []byte, ns string, r *Request) error
+
+	// AppendResponse encodes the answer to r.Request in the form it was asked in.
+	// An empty result without an error means that in this form one stays silent
+	// (a node without the member, say).
+	AppendResponse(dst []byte, ns string, r *Response) ([]byte, error)
+	// ResponseChannel says where the answer to r.Request goes.
+	ResponseChannel(ns string, r *Response) broker.Channel
+	DecodeResponse(payload []byte, ns string, r *Response) error
+
+	// Expect says how many answers to r will come from peers that do not announce
+	// themselves to Crossroom nodes (Node.js servers), given who listens. An error
+	// refuses the request: sending it would harm one of them.
+	Expect(ns string, r *Request, p Unannounced) (Expected, error)
+}
+
+// Unannounced counts the peers of a namespace that hold its request channel but
+// are not Crossroom nodes.
+type Unannounced struct {
+	// Total of them.
+	Total int
+	// Responding is how many of them hold a response channel of their own, -1 if
+	// the broker cannot tell.
+	Responding int
+}
+
+// Expected is how many answers a request gets from unannounced peers.
+type Expected struct {
+	// Answers that will come if all are well.
+	Answers int
+	// FirstOnly: only the peer that has the member answers; the others are silent.
+	FirstOnly bool
+	// Silent peers do as they are told, or not, but never answer.
+	Silent int
+}
+
+// Header carries what travels beside a message, such as trace context. A nil
+// Header is empty.
+type Header map[string]string
+
+// Flags are hints that go with a broadcast.
+type Flags uint8
+
+const (
+	// Volatile: may be dropped for a member that is not ready to take it.
+	Volatile Flags = 1 << iota
+	// NoCompress: compressing it is not worth while.
+	NoCompress
+	// Binary: the payload holds binary values (for codecs to which that matters).
+	Binary
+)
+
+// Broadcast is a message to members.
+type Broadcast struct {
+	// Origin is the sending node's id; on a foreign wire, whatever stands there.
+	Origin string
+	// Seq counts the origin's broadcasts in the namespace from 1; zero if the
+	// wire did not carry it. Concurrent broadcasts of one node may overtake each
+	// other by a little.
+	Seq uint64
+	// Rooms and Except select the members: those in any of Rooms, or all if it is
+	// empty, but none in any of Except.
+	Rooms, Except []string
+	Flags         Flags
+	Header        Header
+	// Payload is the application's, opaque to the core.
+	Payload []byte
+	// Relay is set on what one fleet's node passes on from another fleet, and on
+	// what a node sends into several fleets at once; empty otherwise. Codecs
+	// carry it; only package adapter gives it a meaning.
+	Relay string
+}
+
+// Op is what a request asks for.
+type Op uint8
+
+const (
+	// OpMembers lists the members that Rooms and Except select; with rooms and
+	// data if Detail.
+	OpMembers Op = iota + 1
+	// OpRoomsOf lists the rooms of Member.
+	OpRoomsOf
+	// OpRooms lists all rooms that have members.
+	OpRooms
+	// OpJoin puts members into the rooms Targets: Member if ByID, otherwise those
+	// that Rooms and Except select.
+	OpJoin
+	// OpLeave takes members out of Targets.
+	OpLeave
+	// OpDisconnect disconnects members, with their connection if Close.
+	OpDisconnect
+	// OpCustom hands Payload to the application of every other node; each gives
+	// one answer.
+	OpCustom
+	// OpEvent hands Payload to the other nodes' event listeners: answered only if
+	// a listener answers (Socket.IO's serverSideEmit).
+	OpEvent
+	// OpBroadcast delivers Payload like a Broadcast and brings back the members'
+	// acknowledgements.
+	OpBroadcast
+)
+
+var opNames = [...]string{"invalid", "members", "rooms-of", "rooms", "join", "leave", "disconnect", "custom", "event", "broadcast"}
+
+// String returns the operation's name in lower case.
+func (o Op) String() string {
+	if int(o) < len(opNames) {
+		return opNames[o]
+	}
+	return "invalid"
+}
+
+// Request is a question to every node of a namespace.
+type Request struct {
+	// ID pairs answers with the request. Empty on receipt: no answer is expected.
+	ID string
+	Op Op
+	// Origin is the asking node's id; empty if the wire does not say.
+	Origin string
+	// Rooms and Except select members, as in Broadcast, unless ByID.
+	Rooms, Except []string
+	// ByID: the operation is on the one member named Member.
+	ByID   bool
+	Member string
+	// Targets are the rooms of OpJoin and OpLeave.
+	Targets []string
+	// Close of OpDisconnect.
+	Close bool
+	// Detail of OpMembers.
+	Detail bool
+	// NoReply: the asker does not want answers. (OpEvent without ack.)
+	NoReply bool
+	// Timeout of OpBroadcast: how long members have to acknowledge; zero if not said.
+	Timeout time.Duration
+	Flags   Flags
+	Header  Header
+	// Payload of OpCustom, OpEvent and OpBroadcast.
+	Payload []byte
+	// Form is the codec's own note of how the request was written, so that it can
+	// be answered alike. The core copies it and looks no further.
+	Form uint8
+	// Native: the asker is a Crossroom node, and so understands NotFound and the
+	// rest of what other peers do not.
+	Native bool
+}
+
+// Response is one answer of one node. OpBroadcast has several: one with Count set
+// and Ack false, and one with Ack true for each acknowledging member.
+type Response struct {
+	// Request is set when encoding: the request that is answered. When decoding,
+	// the core takes what it needs from its own memory of RequestID.
+	Request *Request
+	// RequestID pairs the answer with the request. It is empty if the answer
+	// came without one, as from a peer that misunderstood.
+	RequestID string
+	// Node is the answering Crossroom node's id; empty for other peers.
+	Node string
+	// Members of OpMembers.
+	Members []MemberInfo
+	// Rooms of OpRooms and OpRoomsOf.
+	Rooms []string
+	// NotFound: this node does not have the member (ByID operations).
+	NotFound bool
+	// Count is how many members a selector operation touched, or how many
+	// acknowledgements of OpBroadcast will come from this node.
+	Count int
+	// Ack: this is one member's acknowledgement; Payload has its value.
+	Ack bool
+	// Payload of OpCustom and OpEvent answers and acknowledgements; nil if the
+	// answer has no value.
+	Payload []byte
+	// Err is the answering application's error, as text; empty if there is none.
+	Err    string
+	Header Header
+}
+
+// MemberInfo describes a member of some node.
+type MemberInfo struct {
+	ID string
+	// Node that has the member; empty if the node did not say its id.
+	Node string
+	// Rooms it is in, its own id's among them, in no order. Nil unless asked for.
+	Rooms []string
+	// Data is what the member says of itself, in the codec's encoding. Nil unless
+	// asked for, or if the member says nothing.
+	Data []byte
+}

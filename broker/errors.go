@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrClosed is returned by a broker after Close. It may arrive wrapped.
+var ErrClosed = errors.New("broker closed")
+
+// NameError says that a channel's names cannot be carried.
+type NameError struct {
+	Channel Channel
+	Reason  string
+}
+
+func (e *NameError) Error() string {
+	// %.300s of a hostile name: an error must not be a way to fill a log.
+	return fmt.Sprintf("broker: %.300s: %s", e.Channel.String(), e.Reason)
+}
+
+// PayloadError says that a payload is larger than the broker can carry.
+type PayloadError struct {
+	Size, Max int // bytes
+}
+
+func (e *PayloadError) Error() string {
+	return fmt.Sprintf("broker: payload of %d bytes is over the limit of %d", e.Size, e.Max)
+}
+
+// Loss tells of messages that Publish accepted and that did not, or may not have,
+// reached the system.
+type Loss struct {
+	Messages, Bytes int
+	// Uncertain: they were on the wire when the connection broke, and may have
+	// arrived. They are not sent again.
+	Uncertain bool
+	// Err says why; errors.Is and errors.As see through it.
+	Err error
+}
+
+// LossError is a Loss as an error. From Flush and Close it counts what their
+// caller's messages suffered; in Receiver.Interrupted it counts messages that were
+// not delivered, and Messages is zero if nobody knows how many.
+type LossError struct {
+	Loss
+}
+
+func (e *LossError) Error() string {
+	word := "lost"
+	if e.Uncertain {
+		word = "lost or perhaps sent"
+	}
+	if e.Messages == 0 {
+		return fmt.Sprintf("broker: messages %s: %v", word, e.Err)
+	}
+	return fmt.Sprintf("broker: %d messages (%d bytes) %s: %v", e.Messages, e.Bytes, word, e.Err)
+}
+
+func (e *LossError) Unwrap() error { return e.Err }

@@ -1,0 +1,3 @@
+module github.com/crossroom/crossroom
+
+go 1.26
