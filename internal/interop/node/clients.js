@@ -1,0 +1,35 @@
+// Real socket.io-client connections to the server of this process.
+"use strict";
+
+const { once } = require("node:events");
+
+// attach connects a client and resolves with it, connected. What it receives is
+// reported under its name. Events that ask for an acknowledgement get the value in
+// answers under the event's name, or none.
+async function attach(Manager, url, { nsp, name, answers = {}, polling = false }, report) {
+  const manager = new Manager(url, { reconnection: false, transports: [polling ? "polling" : "websocket"] });
+  const socket = manager.socket(nsp); // in a URL, some characters could not be in a name
+  // Every generation of the client has onevent; only newer ones have onAny.
+  const onevent = socket.onevent;
+  socket.onevent = function (packet) {
+    const [event, ...args] = packet.data;
+    report({ kind: "event", inbox: name, event, args });
+    if (packet.id != null && event in answers) this.ack(packet.id)(answers[event]);
+    return onevent.call(this, packet);
+  };
+  await new Promise((resolve, reject) => {
+    socket.on("connect", resolve);
+    socket.on("connect_error", reject);
+    socket.on("error", reject); // of version 2
+  });
+  socket.on("disconnect", (reason) => report({ kind: "disconnect", inbox: name, reason }));
+  return socket;
+}
+
+async function listen(httpServer) {
+  httpServer.listen(0, "127.0.0.1");
+  await once(httpServer, "listening");
+  return `http://127.0.0.1:${httpServer.address().port}`;
+}
+
+module.exports = { attach, listen };

@@ -1,0 +1,23 @@
+// @socket.io/redis-adapter 8 with socket.io 4.8.
+"use strict";
+
+const redis = require("../redis");
+const { serve } = require("./modern");
+
+async function create(config, tools) {
+  const pub = await redis.version4(config.redis, tools.fault);
+  const sub = await redis.version4(config.redis, tools.fault);
+  const adapter = require("@socket.io/redis-adapter").createAdapter(pub.client, sub.client, {
+    key: config.prefix,
+    requestsTimeout: config.requestsTimeout,
+    publishOnSpecificResponseChannel: config.ownResponseChannel,
+  });
+  const { Server } = require("socket.io");
+  const operations = await serve({ Server, adapter, config, settle: sub.settle, flush: pub.flush }, tools);
+  return {
+    ...operations,
+    unpack: ({ bytes }) => require("notepack.io").decode(bytes),
+  };
+}
+
+module.exports = { create };

@@ -1,0 +1,32 @@
+// Connections of the two generations of the Redis client.
+"use strict";
+
+const { once } = require("node:events");
+
+// version3 is what socket.io-redis 5 and 6 and socket.io-emitter use.
+async function version3(url, fault) {
+  const client = require("redis-3").createClient(url);
+  client.setMaxListeners(0); // each namespace adds listeners to the one connection
+  client.on("error", (err) => fault("redis", err));
+  await once(client, "ready");
+  return {
+    client,
+    // Once this is answered, so is everything sent before.
+    settle: () => new Promise((ok, no) => client.unsubscribe("none", (err) => (err ? no(err) : ok()))),
+    flush: () => new Promise((ok, no) => client.echo("", (err) => (err ? no(err) : ok()))),
+    subscribers: (channel) =>
+      new Promise((ok, no) =>
+        client.send_command("pubsub", ["numsub", channel], (err, answer) => (err ? no(err) : ok(Number(answer[1])))),
+      ),
+  };
+}
+
+async function version4(url, fault) {
+  const client = require("redis").createClient({ url });
+  client.setMaxListeners(0);
+  client.on("error", (err) => fault("redis", err));
+  await client.connect();
+  return { client, settle: () => client.unsubscribe("none"), flush: () => client.echo("") };
+}
+
+module.exports = { version3, version4 };
