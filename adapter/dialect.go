@@ -1,0 +1,27 @@
+package adapter
+
+import "strconv"
+
+// Dialect is the generation of Socket.IO servers that a node addresses: in which form
+// it asks. It says nothing about understanding: every node understands all dialects
+// all the time and answers each in its own.
+type Dialect uint8
+
+const (
+	// V8, the default, is that of socket.io-redis 6 and @socket.io/redis-adapter 7
+	// and 8, used with Socket.IO 3 and 4.
+	V8 Dialect = iota
+	// V5 is that of socket.io-redis 5, used with Socket.IO 2.
+	V5
+)
+
+// String returns "v8" or "v5".
+func (d Dialect) String() string {
+	switch d {
+	case V8:
+		return "v8"
+	case V5:
+		return "v5"
+	}
+	return "dialect(" + strconv.Itoa(int(d)) + ")"
+}

@@ -1,0 +1,443 @@
+package msgpack
+
+import (
+	"encoding/binary"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// Kind is what a value is.
+type Kind uint8
+
+// Kinds of values. Invalid is also what Reader.Kind returns at the end of the input.
+const (
+	Invalid Kind = iota
+	Nil
+	Bool
+	Int
+	Float
+	String
+	Bytes
+	Array
+	Map
+	Extension
+)
+
+var kindNames = [...]string{"invalid", "nil", "bool", "int", "float", "string", "bytes", "array", "map", "extension"}
+
+// String returns the kind's name in lower case.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "kind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// Reader walks over encoded values, one after the other. It copies nothing: strings
+// and byte slices that it returns share memory with the input, which nobody may
+// write to as long as they are in use.
+//
+// A method that returns an error has not moved the reader. The errors are
+// *SyntaxError. A Reader is a value: copying it saves a place to come back to.
+type Reader struct {
+	b   []byte
+	off int
+}
+
+// NewReader returns a reader at the beginning of b.
+func NewReader(b []byte) Reader { return Reader{b: b} }
+
+// Offset is how many bytes have been read.
+func (r *Reader) Offset() int { return r.off }
+
+// Len is how many bytes are left.
+func (r *Reader) Len() int { return len(r.b) - r.off }
+
+// End returns an error if there are bytes left.
+func (r *Reader) End() error {
+	if r.off < len(r.b) {
+		return r.fail("unexpected bytes after the value")
+	}
+	return nil
+}
+
+// Kind tells what comes next without reading it.
+func (r *Reader) Kind() Kind {
+	if r.off >= len(r.b) {
+		return Invalid
+	}
+	c := r.b[r.off]
+	switch {
+	case c < 0x80 || c >= 0xe0:
+		return Int
+	case c < 0x90:
+		return Map
+	case c < 0xa0:
+		return Array
+	case c < 0xc0:
+		return String
+	}
+	return kinds[c-0xc0]
+}
+
+// kinds of the header bytes from 0xc0 to 0xdf.
+var kinds = [32]Kind{
+	Nil, Invalid, Bool, Bool, Bytes, Bytes, Bytes, Extension,
+	Extension, Extension, Float, Float, Int, Int, Int, Int,
+	Int, Int, Int, Int, Extension, Extension, Extension, Extension,
+	Extension, String, String, String, Array, Array, Map, Map,
+}
+
+func (r *Reader) fail(reason string) error {
+	return &SyntaxError{Offset: r.off, Reason: reason}
+}
+
+func (r *Reader) want(k Kind) error {
+	if got := r.Kind(); got != Invalid {
+		return r.fail(got.String() + " where " + k.String() + " was expected")
+	}
+	if r.off >= len(r.b) {
+		return r.fail("unexpected end")
+	}
+	return r.fail("invalid header byte")
+}
+
+// uint reads n big-endian bytes that follow skip bytes of header. The caller has
+// looked at nothing yet: ok is false if they are not there.
+func (r *Reader) uint(skip, n int) (v uint64, ok bool) {
+	if r.Len() < skip+n {
+		return 0, false
+	}
+	b := r.b[r.off+skip:]
+	switch n {
+	case 1:
+		return uint64(b[0]), true
+	case 2:
+		return uint64(binary.BigEndian.Uint16(b)), true
+	case 4:
+		return uint64(binary.BigEndian.Uint32(b)), true
+	}
+	return binary.BigEndian.Uint64(b), true
+}
+
+// sized reads the header of something that declares a length: base is the header
+// byte of its 8-bit (or, for containers, 16-bit) form, width the bytes of length in
+// it. It returns the length and how many bytes the header has.
+func (r *Reader) sized(base byte, width int) (n, header int, ok bool) {
+	width <<= r.b[r.off] - base
+	v, ok := r.uint(1, width)
+	if !ok || v > math.MaxInt32 && uint64(r.Len()) < v {
+		return 0, 0, false
+	}
+	return int(v), 1 + width, true
+}
+
+const short = "length runs past the end"
+
+// Nil reads nil.
+func (r *Reader) Nil() error {
+	if r.Kind() != Nil {
+		return r.want(Nil)
+	}
+	r.off++
+	return nil
+}
+
+// TryNil reads nil, or JavaScript's undefined, if that is what comes next.
+func (r *Reader) TryNil() bool {
+	switch {
+	case r.Kind() == Nil:
+		r.off++
+		return true
+	case r.Undefined():
+		r.off += 3
+		return true
+	}
+	return false
+}
+
+// Undefined tells whether notepack.io's form of JavaScript's undefined comes next.
+func (r *Reader) Undefined() bool {
+	return r.Len() >= 3 && r.b[r.off] == codeFixext1 && r.b[r.off+1] == 0
+}
+
+// Bool reads a boolean.
+func (r *Reader) Bool() (bool, error) {
+	if r.Kind() != Bool {
+		return false, r.want(Bool)
+	}
+	v := r.b[r.off] == codeTrue
+	r.off++
+	return v, nil
+}
+
+// integer reads any integer as its 64 bits; neg tells whether they are signed and
+// below zero. It moves the reader only if ok.
+func (r *Reader) integer() (bits uint64, neg, ok bool) {
+	c := r.b[r.off]
+	switch {
+	case c < 0x80:
+		r.off++
+		return uint64(c), false, true
+	case c >= 0xe0:
+		r.off++
+		return uint64(int64(int8(c))), true, true
+	}
+	n := 1 << ((c - codeUint8) & 3)
+	v, ok := r.uint(1, n)
+	if !ok {
+		return 0, false, false
+	}
+	r.off += 1 + n
+	if c < codeInt8 {
+		return v, false, true
+	}
+	s := int64(v<<(64-8*n)) >> (64 - 8*n)
+	return uint64(s), s < 0, true
+}
+
+// Int reads an integer that an int64 holds.
+func (r *Reader) Int() (int64, error) {
+	if r.Kind() != Int {
+		return 0, r.want(Int)
+	}
+	start := r.off
+	v, neg, ok := r.integer()
+	if !ok {
+		return 0, r.fail(short)
+	}
+	if !neg && v > math.MaxInt64 {
+		r.off = start
+		return 0, r.fail("integer too large")
+	}
+	return int64(v), nil
+}
+
+// Uint reads an integer that is not negative.
+func (r *Reader) Uint() (uint64, error) {
+	if r.Kind() != Int {
+		return 0, r.want(Int)
+	}
+	start := r.off
+	v, neg, ok := r.integer()
+	if !ok {
+		return 0, r.fail(short)
+	}
+	if neg {
+		r.off = start
+		return 0, r.fail("negative integer")
+	}
+	return v, nil
+}
+
+// Float reads any number as a float64.
+func (r *Reader) Float() (float64, error) {
+	switch r.Kind() {
+	case Int:
+		v, neg, ok := r.integer()
+		if !ok {
+			return 0, r.fail(short)
+		}
+		if neg {
+			return float64(int64(v)), nil
+		}
+		return float64(v), nil
+	case Float:
+		n := 4
+		if r.b[r.off] == codeFloat64 {
+			n = 8
+		}
+		v, ok := r.uint(1, n)
+		if !ok {
+			return 0, r.fail(short)
+		}
+		r.off += 1 + n
+		if n == 4 {
+			return float64(math.Float32frombits(uint32(v))), nil
+		}
+		return math.Float64frombits(v), nil
+	}
+	return 0, r.want(Float)
+}
+
+// String reads a string and refuses one that is not valid UTF-8. The string shares
+// memory with the input.
+func (r *Reader) String() (string, error) {
+	start := r.off
+	b, err := r.text()
+	if err != nil || len(b) == 0 {
+		return "", err
+	}
+	s := unsafe.String(&b[0], len(b))
+	if !utf8.ValidString(s) {
+		r.off = start
+		return "", r.fail("string is not valid UTF-8")
+	}
+	return s, nil
+}
+
+// text reads the bytes of a string.
+func (r *Reader) text() ([]byte, error) {
+	if r.Kind() != String {
+		return nil, r.want(String)
+	}
+	n, header, ok := int(r.b[r.off]&0x1f), 1, true
+	if r.b[r.off] >= 0xc0 {
+		n, header, ok = r.sized(codeStr8, 1)
+	}
+	if !ok || r.Len()-header < n {
+		return nil, r.fail(short)
+	}
+	b := r.b[r.off+header : r.off+header+n : r.off+header+n]
+	r.off += header + n
+	return b, nil
+}
+
+// Bytes reads binary data; a string is refused. The slice shares memory with the input.
+func (r *Reader) Bytes() ([]byte, error) {
+	if r.Kind() != Bytes {
+		return nil, r.want(Bytes)
+	}
+	n, header, ok := r.sized(codeBin8, 1)
+	if !ok || r.Len()-header < n {
+		return nil, r.fail(short)
+	}
+	b := r.b[r.off+header : r.off+header+n : r.off+header+n]
+	r.off += header + n
+	return b, nil
+}
+
+// ArrayLen reads the header of an array: that many values follow. An array that
+// declares more than there are bytes left is refused.
+func (r *Reader) ArrayLen() (int, error) {
+	if r.Kind() != Array {
+		return 0, r.want(Array)
+	}
+	n, header, ok := int(r.b[r.off]&0x0f), 1, true
+	if r.b[r.off] >= 0xc0 {
+		n, header, ok = r.sized(codeArray16, 2)
+	}
+	if !ok || r.Len()-header < n {
+		return 0, r.fail(short)
+	}
+	r.off += header
+	return n, nil
+}
+
+// MapLen reads the header of a map: that many keys follow, each with its value. A map
+// that declares more than there are bytes left for is refused.
+func (r *Reader) MapLen() (int, error) {
+	if r.Kind() != Map {
+		return 0, r.want(Map)
+	}
+	n, header, ok := int(r.b[r.off]&0x0f), 1, true
+	if r.b[r.off] >= 0xc0 {
+		n, header, ok = r.sized(codeMap16, 2)
+	}
+	if !ok || (r.Len()-header)/2 < n {
+		return 0, r.fail(short)
+	}
+	r.off += header
+	return n, nil
+}
+
+// Ext reads an extension value. Its Data shares memory with the input.
+func (r *Reader) Ext() (Ext, error) {
+	if r.Kind() != Extension {
+		return Ext{}, r.want(Extension)
+	}
+	c := r.b[r.off]
+	n, header, ok := 0, 1, true
+	if c >= codeFixext1 {
+		n = 1 << (c - codeFixext1)
+	} else {
+		n, header, ok = r.sized(codeExt8, 1)
+	}
+	if !ok || r.Len()-header-1 < n {
+		return Ext{}, r.fail(short)
+	}
+	start := r.off + header + 1
+	e := Ext{Type: int8(r.b[start-1]), Data: r.b[start : start+n : start+n], header: c}
+	r.off = start + n
+	return e, nil
+}
+
+// Time reads a date in any of its forms.
+func (r *Reader) Time() (time.Time, error) {
+	start := r.off
+	e, err := r.Ext()
+	if err != nil {
+		return time.Time{}, err
+	}
+	t, ok := e.Time()
+	if !ok {
+		r.off = start
+		return time.Time{}, r.fail("extension is not a date")
+	}
+	return t, nil
+}
+
+// Skip reads one value of any kind and forgets it. It looks at structure only:
+// strings may be invalid UTF-8. Nesting costs neither stack nor memory.
+func (r *Reader) Skip() error {
+	start := r.off
+	// Every value still owed takes at least one byte, so a count above Len is a lie
+	// and the sum cannot overflow.
+	for owed := 1; owed > 0; owed-- {
+		n, err := r.skipOne()
+		if owed += n; err == nil && owed-1 > r.Len() {
+			err = r.fail(short)
+		}
+		if err != nil {
+			r.off = start
+			return err
+		}
+	}
+	return nil
+}
+
+// skipOne moves over one value, or the header of a container, and returns how many
+// values the container holds.
+func (r *Reader) skipOne() (int, error) {
+	switch r.Kind() {
+	case Nil, Bool:
+		r.off++
+		return 0, nil
+	case Int:
+		if _, _, ok := r.integer(); !ok {
+			return 0, r.fail(short)
+		}
+		return 0, nil
+	case Float:
+		_, err := r.Float()
+		return 0, err
+	case String:
+		_, err := r.text()
+		return 0, err
+	case Bytes:
+		_, err := r.Bytes()
+		return 0, err
+	case Extension:
+		_, err := r.Ext()
+		return 0, err
+	case Array:
+		return r.ArrayLen()
+	case Map:
+		n, err := r.MapLen()
+		return 2 * n, err
+	}
+	return 0, r.want(Invalid)
+}
+
+// Raw reads one value of any kind and returns its bytes, which share memory with the
+// input. It checks as much as Skip does.
+func (r *Reader) Raw() ([]byte, error) {
+	start := r.off
+	if err := r.Skip(); err != nil {
+		return nil, err
+	}
+	return r.b[start:r.off:r.off], nil
+}

@@ -1,0 +1,246 @@
+package msgpack_test
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+func TestAppendThenRead(t *testing.T) {
+	ints := []int64{0, 1, 127, 128, 255, 256, 65535, 65536, math.MaxUint32, math.MaxUint32 + 1, math.MaxInt64,
+		-1, -32, -33, -128, -129, -32768, -32769, math.MinInt32, math.MinInt32 - 1, math.MinInt64}
+	for _, v := range ints {
+		r := msgpack.NewReader(msgpack.AppendInt(nil, v))
+		if got, err := r.Int(); err != nil || got != v || r.Len() != 0 {
+			t.Errorf("int %d: got %d, %v, %d bytes left", v, got, err, r.Len())
+		}
+		r = msgpack.NewReader(msgpack.AppendInt(nil, v))
+		if got, err := r.Float(); err != nil || got != float64(v) {
+			t.Errorf("int %d as float: got %v, %v", v, got, err)
+		}
+	}
+	for _, n := range []int{0, 1, 31, 32, 255, 256, 65535, 65536} {
+		s := strings.Repeat("é", n/2) + strings.Repeat("x", n%2)
+		r := msgpack.NewReader(msgpack.AppendString(nil, s))
+		if got, err := r.String(); err != nil || got != s || r.Len() != 0 {
+			t.Errorf("string of %d: %v", n, err)
+		}
+		r = msgpack.NewReader(msgpack.AppendBytes(nil, []byte(s)))
+		if got, err := r.Bytes(); err != nil || string(got) != s || r.Len() != 0 {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+		b := msgpack.AppendArrayLen(nil, n)
+		r = msgpack.NewReader(append(b, make([]byte, n)...))
+		if got, err := r.ArrayLen(); err != nil || got != n {
+			t.Errorf("array of %d: got %d, %v", n, got, err)
+		}
+		b = msgpack.AppendMapLen(nil, n)
+		r = msgpack.NewReader(append(b, make([]byte, 2*n)...))
+		if got, err := r.MapLen(); err != nil || got != n {
+			t.Errorf("map of %d: got %d, %v", n, got, err)
+		}
+		data := bytes.Repeat([]byte{7}, n)
+		r = msgpack.NewReader(msgpack.AppendExt(nil, msgpack.Ext{Type: 5, Data: data}))
+		if e, err := r.Ext(); err != nil || e.Type != 5 || !bytes.Equal(e.Data, data) || r.Len() != 0 {
+			t.Errorf("extension of %d: %v", n, err)
+		}
+	}
+	r := msgpack.NewReader(msgpack.AppendUint(nil, math.MaxUint64))
+	if _, err := r.Int(); err == nil {
+		t.Error("2^64-1 read as int64")
+	}
+	if v, err := r.Uint(); err != nil || v != math.MaxUint64 {
+		t.Errorf("2^64-1: %d, %v", v, err)
+	}
+}
+
+func TestAppendNumber(t *testing.T) {
+	for _, c := range []struct {
+		v    float64
+		want string
+	}{
+		{0, "\x00"}, {math.Copysign(0, -1), "\x00"}, {1, "\x01"}, {-1, "\xff"},
+		{1 << 53, "\xcf\x00\x20\x00\x00\x00\x00\x00\x00"},
+		{-(1 << 63), "\xd3\x80\x00\x00\x00\x00\x00\x00\x00"},
+		{1 << 63, "\xcf\x80\x00\x00\x00\x00\x00\x00\x00"},
+		{1 << 64, "\xcb\x43\xf0\x00\x00\x00\x00\x00\x00"},
+		{1.5, "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"},
+		{math.Inf(-1), "\xcb\xff\xf0\x00\x00\x00\x00\x00\x00"},
+	} {
+		if got := string(msgpack.AppendNumber(nil, c.v)); got != c.want {
+			t.Errorf("%v: %x, want %x", c.v, got, c.want)
+		}
+	}
+}
+
+func TestExtensions(t *testing.T) {
+	date := time.UnixMilli(1700000000123).UTC()
+	whole := time.Unix(1700000000, 0).UTC()
+	for _, c := range []struct {
+		name, in    string
+		time        time.Time
+		undefined   bool
+		arrayBuffer string
+	}{
+		{name: "date of notepack 2", in: string(msgpack.AppendTime(nil, date)), time: date},
+		{name: "timestamp 32", in: "\xd6\xff\x65\x53\xf1\x00", time: whole},
+		{name: "timestamp 64", in: "\xd7\xff\x1d\x53\x53\x00\x65\x53\xf1\x00", time: date},
+		{name: "timestamp 96", in: "\xc7\x0c\xff\x00\x00\x00\x00\x00\x00\x00\x00\x65\x53\xf1\x00", time: whole},
+		{name: "undefined", in: "\xd4\x00\x00", undefined: true},
+		{name: "array buffer of 1", in: "\xc7\x01\x00\x2a", arrayBuffer: "\x2a"},
+		{name: "array buffer of 8", in: "\xc7\x08\x00abcdefgh", arrayBuffer: "abcdefgh"},
+		{name: "array buffer of 3, 16-bit length", in: "\xc8\x00\x03\x00abc", arrayBuffer: "abc"},
+		{name: "fixed 2", in: "\xd5\x00ab", arrayBuffer: "ab"},
+		{name: "foreign type", in: "\xd4\x05\x01"},
+		{name: "bad nanoseconds", in: "\xd7\xff\xff\xff\xff\xff\x65\x53\xf1\x00"},
+		{name: "timestamp of 1 byte", in: "\xd4\xff\x00"},
+	} {
+		r := msgpack.NewReader([]byte(c.in))
+		e, err := r.Ext()
+		if err != nil || r.Len() != 0 {
+			t.Errorf("%s: %v, %d left", c.name, err, r.Len())
+		}
+		if got, ok := e.Time(); ok == c.time.IsZero() || !got.Equal(c.time) {
+			t.Errorf("%s: time %v %v", c.name, got, ok)
+		}
+		if e.Undefined() != c.undefined {
+			t.Errorf("%s: undefined %v", c.name, e.Undefined())
+		}
+		if got, ok := e.ArrayBuffer(); ok != (c.arrayBuffer != "") || string(got) != c.arrayBuffer {
+			t.Errorf("%s: array buffer %x %v", c.name, got, ok)
+		}
+		if again := msgpack.AppendExt(nil, e); c.in[0] != '\xc8' && string(again) != c.in {
+			t.Errorf("%s: written as %x", c.name, again)
+		}
+	}
+}
+
+// Every method must refuse what is cut short or of another kind, and stay in place.
+func TestReaderRefuses(t *testing.T) {
+	methods := map[string]func(*msgpack.Reader) error{
+		"Nil":      func(r *msgpack.Reader) error { return r.Nil() },
+		"Bool":     func(r *msgpack.Reader) error { _, err := r.Bool(); return err },
+		"Int":      func(r *msgpack.Reader) error { _, err := r.Int(); return err },
+		"Uint":     func(r *msgpack.Reader) error { _, err := r.Uint(); return err },
+		"Float":    func(r *msgpack.Reader) error { _, err := r.Float(); return err },
+		"String":   func(r *msgpack.Reader) error { _, err := r.String(); return err },
+		"Bytes":    func(r *msgpack.Reader) error { _, err := r.Bytes(); return err },
+		"ArrayLen": func(r *msgpack.Reader) error { _, err := r.ArrayLen(); return err },
+		"MapLen":   func(r *msgpack.Reader) error { _, err := r.MapLen(); return err },
+		"Ext":      func(r *msgpack.Reader) error { _, err := r.Ext(); return err },
+		"Time":     func(r *msgpack.Reader) error { _, err := r.Time(); return err },
+		"Skip":     func(r *msgpack.Reader) error { return r.Skip() },
+		"Raw":      func(r *msgpack.Reader) error { _, err := r.Raw(); return err },
+	}
+	// Nothing reads these.
+	bad := []string{
+		"", "\xc1", "\xcc", "\xcd\x00", "\xce\x00\x00\x00", "\xcf\x00", "\xd0", "\xd3\x00", "\xca\x00\x00\x00", "\xcb\x00",
+		"\xa1", "\xd9", "\xd9\x01", "\xda\xff\xff", "\xdb\xff\xff\xff\xff", "\xdb\xff\xff\xff", "\xc4\x01", "\xc5\x00", "\xc6\xff\xff\xff\xff",
+		"\x91", "\xdc\x00", "\xdc\x00\x01", "\xdd\xff\xff\xff\xff\x00", "\x81\x01", "\xde\x00\x01\x00", "\xdf\xff\xff\xff\xff\x00\x00",
+		"\xd4\x00", "\xd8\x00", "\xc7\x02\x00\x00", "\xc8", "\xc9\xff\xff\xff\xff\x00",
+	}
+	for name, read := range methods {
+		for _, in := range bad {
+			r := msgpack.NewReader([]byte(in))
+			err := read(&r)
+			var syntax *msgpack.SyntaxError
+			if !errors.As(err, &syntax) || r.Offset() != 0 {
+				t.Errorf("%s of %x: error %v, offset %d", name, in, err, r.Offset())
+			}
+		}
+	}
+	// One good value of each kind: only the methods listed read it.
+	for in, readable := range map[string]string{
+		"\xc0":                 "Nil Skip Raw",
+		"\xc3":                 "Bool Skip Raw",
+		"\x05":                 "Int Uint Float Skip Raw",
+		"\xff":                 "Int Float Skip Raw",
+		"\xca\x00\x00\x00\x00": "Float Skip Raw",
+		"\xa1a":                "String Skip Raw",
+		"\xa1\xff":             "Skip Raw", // invalid UTF-8
+		"\xc4\x01a":            "Bytes Skip Raw",
+		"\x91\x00":             "ArrayLen Skip Raw",
+		"\x81\x00\x00":         "MapLen Skip Raw",
+		"\xd4\x05\x00":         "Ext Skip Raw",
+	} {
+		for name, read := range methods {
+			r := msgpack.NewReader([]byte(in))
+			err := read(&r)
+			if want := strings.Contains(" "+readable+" ", " "+name+" "); (err == nil) != want {
+				t.Errorf("%s of %x: %v", name, in, err)
+			} else if err != nil && r.Offset() != 0 {
+				t.Errorf("%s of %x failed and moved to %d", name, in, r.Offset())
+			}
+		}
+	}
+}
+
+func TestSkipDeepAndLying(t *testing.T) {
+	const depth = 100_000
+	deep := append(bytes.Repeat([]byte{0x91}, depth), 0xc0)
+	r := msgpack.NewReader(deep)
+	if raw, err := r.Raw(); err != nil || len(raw) != depth+1 {
+		t.Errorf("nesting: %v, %d bytes", err, len(raw))
+	}
+	r = msgpack.NewReader(deep[:depth])
+	if err := r.Skip(); err == nil {
+		t.Error("unfinished nesting skipped")
+	}
+	// Each array alone fits, all together do not.
+	lies := bytes.Repeat([]byte{0xdc, 0x00, 0xff}, 200)
+	r = msgpack.NewReader(lies)
+	if err := r.Skip(); err == nil || r.Offset() != 0 {
+		t.Errorf("lies: %v, offset %d", err, r.Offset())
+	}
+}
+
+func TestReaderAllocatesNothing(t *testing.T) {
+	in := msgpack.AppendArrayLen(nil, 4)
+	in = msgpack.AppendString(in, "hello")
+	in = msgpack.AppendInt(in, -5)
+	in = msgpack.AppendBytes(in, []byte("world"))
+	in = msgpack.AppendTime(in, time.Unix(1, 0))
+	allocs := testing.AllocsPerRun(100, func() {
+		r := msgpack.NewReader(in)
+		n, _ := r.ArrayLen()
+		s, _ := r.String()
+		i, _ := r.Int()
+		b, _ := r.Raw()
+		tm, _ := r.Time()
+		if n != 4 || s != "hello" || i != -5 || len(b) != 7 || tm.Unix() != 1 || r.End() != nil {
+			t.Error("misread")
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add([]byte("\x93\xa1a\x82\xa1b\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00\xa1c\xc0\xd7\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r := msgpack.NewReader(in)
+		for r.Kind() != msgpack.Invalid {
+			before := r
+			raw, err := r.Raw()
+			if err != nil {
+				if r.Offset() != before.Offset() {
+					t.Fatal("moved on error")
+				}
+				break
+			}
+			if len(raw) == 0 || len(raw) != r.Offset()-before.Offset() {
+				t.Fatalf("%d bytes of value, moved by %d", len(raw), r.Offset()-before.Offset())
+			}
+			again := msgpack.NewReader(raw)
+			if again.Skip() != nil || again.End() != nil {
+				t.Fatal("a value alone does not read")
+			}
+		}
+	})
+}
