@@ -1,0 +1,61 @@
+package memorybroker
+
+import "time"
+
+// Options of a Bus. Nil means all defaults. NewBus copies them.
+type Options struct {
+	// QueueMessages and QueueBytes (of payload) bound the queue of each
+	// subscription. A payload larger than QueueBytes fits into an empty queue.
+	// Zero or negative: 16384 messages, 16 MiB.
+	QueueMessages, QueueBytes int
+
+	// SlowReceiver is how long a Publish waits for room in the full queue of a
+	// subscription before that subscription misses messages. Zero: one second.
+	// Negative: not at all.
+	SlowReceiver time.Duration
+
+	// OutboxMessages and OutboxBytes (of payload) bound what a node publishes
+	// while its link is interrupted; Publish waits while the outbox is full. A
+	// payload larger than OutboxBytes fits into an empty outbox. Zero or negative:
+	// 16384 messages, 16 MiB.
+	OutboxMessages, OutboxBytes int
+
+	// OutboxAge is how long a message waits in the outbox before it is given up
+	// and reported as lost. Zero: 30 seconds. Negative: no limit.
+	OutboxAge time.Duration
+
+	// MaxPayload is the largest payload in bytes. Zero: 16 MiB. Negative: no limit.
+	MaxPayload int
+}
+
+const (
+	defaultMessages     = 16384
+	defaultBytes        = 16 << 20
+	defaultSlowReceiver = time.Second
+	defaultOutboxAge    = 30 * time.Second
+	defaultMaxPayload   = 16 << 20
+)
+
+// withDefaults returns a copy in which a negative SlowReceiver, OutboxAge or
+// MaxPayload has become zero.
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	c.QueueMessages = orDefault(max(c.QueueMessages, 0), defaultMessages)
+	c.QueueBytes = orDefault(max(c.QueueBytes, 0), defaultBytes)
+	c.SlowReceiver = orDefault(c.SlowReceiver, defaultSlowReceiver)
+	c.OutboxMessages = orDefault(max(c.OutboxMessages, 0), defaultMessages)
+	c.OutboxBytes = orDefault(max(c.OutboxBytes, 0), defaultBytes)
+	c.OutboxAge = orDefault(c.OutboxAge, defaultOutboxAge)
+	c.MaxPayload = orDefault(c.MaxPayload, defaultMaxPayload)
+	return c
+}
+
+func orDefault[T int | time.Duration](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return max(v, 0)
+}
