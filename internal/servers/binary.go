@@ -1,0 +1,87 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Environment variables that this package reads.
+const (
+	// EnvRedisServer names the redis-server binary.
+	EnvRedisServer = "CROSSROOM_REDIS_SERVER"
+	// EnvRequire makes a missing binary a failure, as CI does.
+	EnvRequire = "CROSSROOM_REQUIRE_SERVERS"
+)
+
+// RedisBinary returns the path of redis-server, and skips or fails the test if
+// there is none.
+func RedisBinary(tb testing.TB) string {
+	tb.Helper()
+	return binary(tb, "redis-server", EnvRedisServer)
+}
+
+// binary finds a server's binary: the file that env names, else .tools/name at the
+// module's root, else name in PATH.
+func binary(tb testing.TB, name, env string) string {
+	tb.Helper()
+	path, err := findBinary(name, env)
+	if err == nil {
+		return path
+	}
+	if os.Getenv("CI") != "" || os.Getenv(EnvRequire) != "" {
+		tb.Fatalf("no %s: %v", name, err)
+	}
+	tb.Skipf("SKIPPED-SERVER: %s: %v", name, err)
+	return ""
+}
+
+func findBinary(name, env string) (string, error) {
+	if path := os.Getenv(env); path != "" {
+		found, err := exec.LookPath(path)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", env, err)
+		}
+		return found, nil
+	}
+	if root, err := moduleRoot(); err == nil {
+		if path, err := exec.LookPath(filepath.Join(root, ".tools", name)); err == nil {
+			return path, nil
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("not named by %s, not in .tools and not in PATH", env)
+	}
+	return path, nil
+}
+
+// moduleRoot is the directory of this module's go.mod, found upwards from the
+// working directory. Nested modules have a go.mod of their own and are passed by.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil {
+			first, _, _ := strings.Cut(string(text), "\n")
+			if strings.TrimSpace(first) == "module github.com/crossroom/crossroom" {
+				return dir, nil
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod of this module above the working directory")
+		}
+		dir = parent
+	}
+}
