@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// self stands for the redis-server whose processor time is counted.
+func self() *exec.Cmd { return &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}} }
+
+// A channel stands for the broker: what is published arrives in order, at its own pace.
+func TestFloodCountsWhatArrives(t *testing.T) {
+	e := &env{length: 50 * time.Millisecond, redis: &redisServer{cmd: self()}}
+	f := newFlow()
+	wire := make(chan struct{}, 8*inFlight)
+	most := int64(0)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range wire {
+			most = max(most, f.sent.Load()-f.got.Load())
+			f.arrived(1)
+		}
+	}()
+	got, err := flood(context.Background(), e, f, func(context.Context) error {
+		wire <- struct{}{}
+		return nil
+	})
+	close(wire)
+	<-done
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := got.of("msg/s"); v <= 0 {
+		t.Errorf("figures %v", got)
+	}
+	if most > inFlight+publishers {
+		t.Errorf("%d messages in flight at a time, the window is %d", most, inFlight)
+	}
+}
+
+func TestFloodEndsWithAnError(t *testing.T) {
+	e := &env{length: time.Minute, redis: &redisServer{cmd: self()}}
+	broken := errors.New("broken")
+	if _, err := flood(context.Background(), e, newFlow(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPaceMeasuresEveryMessage(t *testing.T) {
+	p := newPace(20 * time.Millisecond)
+	got, err := p.run(context.Background(), func(context.Context) error { p.arrived(); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.arrivals.Load(); n != 40 {
+		t.Errorf("%d messages, want 40", n)
+	}
+	if v, ok := got.of("p50 µs"); !ok || v > 1e6 {
+		t.Errorf("figures %v", got)
+	}
+}

@@ -1,0 +1,85 @@
+// Command bench measures Crossroom beside its peers: in one run, on one
+// redis-server that it starts, in rounds that take turns. It ends with one line
+// for each bar and exits with status 1 if one is short.
+//
+//	go run ./bench                                from the root of the repository
+//	go run ./bench -only 'throughput/(raw|crossroom)' -cpuprofile cpu.prof
+//
+// A profile's samples carry the contender they belong to:
+//
+//	go tool pprof -tagfocus contender=crossroom cpu.prof
+//
+// It needs redis-server, and Node.js with npm for the contenders called node.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime"
+	"runtime/pprof"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	good, err := run(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	if err != nil || !good {
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run reports whether every bar is kept.
+func run(ctx context.Context) (good bool, err error) {
+	rounds := flag.Int("rounds", 5, "how often the contenders take turns")
+	seconds := flag.Float64("seconds", 2, "length of one contender's turn where time is measured")
+	only := flag.String("only", "", "regular expression of measurement/contender; what does not match is left out")
+	profile := flag.String("cpuprofile", "", "write a CPU profile of this process to the file")
+	flag.Parse()
+	if flag.NArg() > 0 || *rounds < 1 || *seconds <= 0 {
+		return false, errors.New("no arguments, at least one round, more than 0 seconds; see -help")
+	}
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return false, err
+	}
+
+	e, err := newEnv(ctx, *rounds, time.Duration(*seconds*float64(time.Second)))
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, e.close()) }()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return false, err
+		}
+		defer pprof.StopCPUProfile()
+	}
+
+	fmt.Printf("%s %s/%s, %d cores, Redis %s, %d rounds of %v\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, e.rounds, e.length)
+	var all []verdict
+	for _, m := range table {
+		r, err := m.run(ctx, e, match, os.Stdout)
+		if err != nil {
+			return false, err
+		}
+		all = append(all, judge(m.bars, r)...)
+	}
+	return printVerdicts(os.Stdout, all), nil
+}

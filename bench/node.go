@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// nodePair is two Node.js processes with Socket.IO servers: one publishes, the
+// other has the socket in the room. node/*.js say what they do.
+type nodePair struct {
+	publisher, receiver *nodeProcess
+	sent, got           int64 // messages up to the last round
+}
+
+// startNode starts both and waits until they are connected to Redis. The packages
+// are installed first if they are not there.
+func startNode(ctx context.Context, redisAddr string) (*nodePair, error) {
+	dir, err := nodeDir()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
+		npm := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
+		npm.Dir = dir
+		if out, err := npm.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("npm ci in %s: %w\n%s", dir, err, out)
+		}
+	}
+	receiver, err := startNodeProcess(dir, "receiver.js", redisAddr)
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := startNodeProcess(dir, "publisher.js", redisAddr)
+	if err != nil {
+		return nil, errors.Join(err, receiver.close())
+	}
+	return &nodePair{publisher: publisher, receiver: receiver}, nil
+}
+
+// nodeDir finds this module's node directory from where one runs the command.
+func nodeDir() (string, error) {
+	for _, dir := range []string{"node", filepath.Join("bench", "node")} {
+		if _, err := os.Stat(filepath.Join(dir, "receiver.js")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("run it from the root of the repository or from bench, where node/receiver.js is")
+}
+
+func (p *nodePair) close() error { return errors.Join(p.publisher.close(), p.receiver.close()) }
+
+// nodeThroughput tells the publisher to go and hands the receiver's counts to it,
+// which close the loop.
+func nodeThroughput(ctx context.Context, e *env) (figures, error) {
+	if e.node == nil {
+		pair, err := startNode(ctx, e.redis.addr)
+		if err != nil {
+			return nil, err
+		}
+		e.node = pair
+		// Untimed, so that the first round runs compiled code too.
+		if _, err := e.node.round(ctx, e, time.Second); err != nil {
+			return nil, err
+		}
+	}
+	return e.node.round(ctx, e, e.length)
+}
+
+func (p *nodePair) round(ctx context.Context, e *env, length time.Duration) (figures, error) {
+	clock, before := e.startClock(), p.got
+	timeout := time.After(length + 10*time.Second)
+	if err := p.publisher.tell("go", length.Milliseconds()); err != nil {
+		return nil, err
+	}
+	for finished := false; !finished || p.got < p.sent; {
+		select {
+		case l, ok := <-p.publisher.said:
+			if !ok {
+				return nil, p.publisher.ended()
+			}
+			p.sent, finished = l.n, true
+		case l, ok := <-p.receiver.said:
+			if !ok {
+				return nil, p.receiver.ended()
+			}
+			p.got = l.n
+			if err := p.publisher.tell("got", p.got); err != nil {
+				return nil, err
+			}
+		case <-timeout:
+			return nil, fmt.Errorf("%d messages sent, %d arrived", p.sent, p.got)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if p.got != p.sent {
+		return nil, fmt.Errorf("%d messages sent, %d arrived", p.sent, p.got)
+	}
+	return clock.per(p.got - before), nil
+}
+
+// nodeProcess speaks in lines of a word and a number, both ways.
+type nodeProcess struct {
+	script string
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	said   chan line // closed when the process has ended
+	err    error     // why it ended; read after said is closed
+}
+
+type line struct {
+	word string
+	n    int64
+}
+
+func startNodeProcess(dir, script, redisAddr string) (*nodeProcess, error) {
+	cmd := exec.Command("node", script, "redis://"+redisAddr)
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	// A signal from the terminal is for us; the processes end when we close their input.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &nodeProcess{script: script, cmd: cmd, in: in, said: make(chan line, 1024)}
+	go p.listen(out)
+	select {
+	case l, ok := <-p.said:
+		if !ok || l.word != "ready" {
+			return nil, errors.Join(fmt.Errorf("%s said %q instead of ready", script, l.word), p.close())
+		}
+	case <-time.After(20 * time.Second):
+		return nil, errors.Join(fmt.Errorf("%s is not ready", script), p.close())
+	}
+	return p, nil
+}
+
+// listen passes on what the process says, until it ends.
+func (p *nodeProcess) listen(out io.Reader) {
+	defer close(p.said)
+	for s := bufio.NewScanner(out); s.Scan(); {
+		word, number, _ := strings.Cut(s.Text(), " ")
+		n, _ := strconv.ParseInt(number, 10, 64)
+		p.said <- line{word, n}
+	}
+	p.err = p.cmd.Wait()
+}
+
+func (p *nodeProcess) tell(word string, n int64) error {
+	_, err := fmt.Fprintf(p.in, "%s %d\n", word, n)
+	return err
+}
+
+func (p *nodeProcess) ended() error { return fmt.Errorf("%s ended: %w", p.script, p.err) }
+
+// close ends the process and waits for it. Its reader goroutine ends with it.
+func (p *nodeProcess) close() error {
+	_ = p.in.Close()
+	kill := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
+	defer kill.Stop()
+	for range p.said {
+	}
+	return p.err
+}
