@@ -1,0 +1,128 @@
+package backplane
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Acks are the answers of members to a broadcast.
+type Acks struct {
+	// Values in the order in which they came; nil for one without a value.
+	Values [][]byte
+	// Expected is how many members were asked on the nodes that answered.
+	Expected int
+	Fleet
+}
+
+// BroadcastAck sends payload like Broadcast and collects acknowledgements of members
+// that can give them, until all are there or timeout (zero: RequestTimeout) is over.
+// Then the *PartialError wraps context.DeadlineExceeded, also if every node answered
+// but not every member; it never takes longer than the context.
+func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target, timeout time.Duration) (*Acks, error) {
+	if err := ns.target(ctx, &t); err != nil {
+		return nil, err
+	}
+	ctx, cancel := ns.deadline(ctx, timeout)
+	defer cancel()
+	if timeout <= 0 {
+		timeout = ns.node.opts.RequestTimeout
+	}
+	req := &Request{
+		Op: OpBroadcast, Origin: ns.node.id, Native: true, Timeout: timeout,
+		Rooms: t.Rooms, Except: t.Except, Flags: t.Flags, Header: t.Header, Payload: payload,
+	}
+	var (
+		c      census
+		exp    Expected
+		outage error
+		err    error
+	)
+	if !t.LocalOnly {
+		if _, err := ns.codec.AppendRequest(nil, ns.name, req); err != nil {
+			return nil, err
+		}
+		c, outage = ns.census(ctx)
+		if exp, err = ns.codec.Expect(ns.name, req, c.others); err != nil {
+			return nil, err
+		}
+	}
+	var out Acks
+	call := newCall(ns, req, &c, exp, func(r *Response) bool {
+		if r.Ack {
+			out.Values = append(out.Values, r.Payload)
+		} else {
+			out.Expected += max(r.Count, 0)
+		}
+		return false
+	})
+	if !t.RemoteOnly {
+		ns.ackOwn(call, &out, payload, &t)
+	}
+	out.Fleet, err = call.run(ctx, c.peers() > 0, exp)
+	switch {
+	case err != nil && !isOutage(err):
+		return nil, err
+	case err == nil && outage != nil:
+		err = outage
+	case err == nil && len(out.Values) < out.Expected && len(out.Missing) == 0:
+		err = ctx.Err()
+	}
+	return &out, ns.partial(ctx, OpBroadcast, out.Fleet, err)
+}
+
+// ackOwn delivers a broadcast with acknowledgement to this node's members.
+func (ns *Namespace) ackOwn(c *call, out *Acks, payload []byte, t *Target) {
+	var f fanout
+	f.sel.find(ns.rooms, t.Rooms, t.Except)
+	if len(f.sel.list) == 0 {
+		return
+	}
+	n := 0
+	for _, e := range f.sel.list {
+		if e.ack != nil && e.state.Load() == 0 {
+			n++
+		}
+	}
+	c.mu.Lock()
+	c.owe(ns.node.id, n)
+	out.Expected += n
+	c.mu.Unlock()
+	f.call = callAck
+	f.msg = &Message{Namespace: ns.name, Flags: t.Flags, Header: cloneHeader(t.Header), Payload: payload}
+	f.acks = &ackCollector{each: func(value []byte) {
+		c.answer(&Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
+	}}
+	if ns.opts.Prepare != nil {
+		ns.opts.Prepare(f.msg)
+	}
+	f.start()
+	f.run(0, ns.node.reports.report)
+	ns.node.tally(&f)
+}
+
+// ackCollector hands a message to members and has each called back at most once.
+type ackCollector struct {
+	each func(payload []byte)
+}
+
+func (a *ackCollector) deliver(e *entry, m *Message) {
+	if e.ack == nil {
+		e.member.Deliver(m)
+		return
+	}
+	e.ack.DeliverAck(m, (&ackOnce{do: a.each}).call)
+}
+
+// ackOnce lets the application answer at most once.
+type ackOnce struct {
+	used atomic.Bool
+	do   func(payload []byte)
+}
+
+func (o *ackOnce) call(payload []byte) {
+	if o.used.CompareAndSwap(false, true) {
+		o.do(payload)
+	}
+}

@@ -1,0 +1,191 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// outgoing is the reusable memory of one broadcast on its way out.
+type outgoing struct {
+	b    Broadcast
+	buf  []byte
+	fan  fanout
+	data PublishData
+}
+
+var outgoingPool = sync.Pool{New: func() any { return new(outgoing) }}
+
+// Buffers above this size are left to the garbage collector.
+const keepBytes = 64 << 10
+
+func (o *outgoing) release() {
+	if cap(o.buf) > keepBytes {
+		o.buf = nil
+	}
+	o.b, o.data = Broadcast{}, PublishData{}
+	o.fan.msg = nil
+	o.fan.sel.reset()
+	outgoingPool.Put(o)
+}
+
+// Broadcast sends payload to the members that t selects, on every node. Members of
+// this node get it first, on the calling goroutine, whatever state the broker is
+// in; then it is handed to the broker. payload belongs to the members from then
+// on: do not change it after the call.
+//
+// nil means accepted, not delivered. An error means that it did not go out: a
+// *NameError or *broker.PayloadError before anybody has got it; the broker's error
+// or, while its queue is full, the context's, after local members have.
+func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) error {
+	if err := ns.ready(ctx); err != nil {
+		return err
+	}
+	if err := checkNames("room", t.Rooms); err != nil {
+		return err
+	}
+	if err := checkNames("room", t.Except); err != nil {
+		return err
+	}
+	o := outgoingPool.Get().(*outgoing)
+	defer o.release()
+	o.b = Broadcast{
+		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
+		Header: t.Header, Payload: payload, Relay: t.Relay,
+	}
+	po := ns.node.observe.publish
+	if po == nil {
+		_, err := ns.send(ctx, o, &t)
+		return err
+	}
+	o.data = PublishData{
+		Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
+		Rooms: t.Rooms, Except: t.Except, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
+	}
+	ctx = po.PublishStart(ctx, &o.data)
+	o.b.Header = o.data.Header
+	delivered, err := ns.send(ctx, o, &t)
+	o.data.MessageBytes, o.data.Delivered, o.data.Err = len(o.buf), delivered, err
+	po.PublishEnd(ctx, &o.data)
+	return err
+}
+
+func (ns *Namespace) send(ctx context.Context, o *outgoing, t *Target) (delivered int, err error) {
+	o.buf = o.buf[:0]
+	if !t.LocalOnly {
+		o.b.Seq = ns.seq.Add(1)
+		if o.buf, err = ns.codec.AppendBroadcast(o.buf, ns.name, &o.b); err != nil {
+			return 0, err
+		}
+		if limit := ns.node.limit; limit > 0 && len(o.buf) > limit {
+			return 0, &broker.PayloadError{Size: len(o.buf), Max: limit}
+		}
+	}
+	if !t.RemoteOnly {
+		delivered = ns.deliverOwn(o)
+	}
+	if t.LocalOnly {
+		return delivered, nil
+	}
+	if err = ns.node.broker.Publish(ctx, ns.codec.BroadcastChannel(ns.name, &o.b), o.buf); err == nil {
+		ns.node.counters.broadcasts.Add(1)
+		ns.node.counters.broadcastBytes.Add(uint64(len(o.b.Payload)))
+	}
+	return delivered, err
+}
+
+// deliverOwn delivers this node's own broadcast to its own members.
+func (ns *Namespace) deliverOwn(o *outgoing) int {
+	f := &o.fan
+	f.sel.find(ns.rooms, o.b.Rooms, o.b.Except)
+	if len(f.sel.list) == 0 {
+		return 0
+	}
+	f.call = callDeliver
+	f.msg = &Message{Namespace: ns.name, Seq: o.b.Seq, Flags: o.b.Flags, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}
+	if ns.opts.Prepare != nil {
+		ns.opts.Prepare(f.msg)
+	}
+	f.start()
+	f.run(0, ns.node.reports.report)
+	ns.node.tally(f)
+	return f.delivered
+}
+
+// broadcast takes in another node's broadcast.
+func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
+	ns := l.ns
+	// The channel is a filter that costs nothing; the empty name filters nothing,
+	// as in socket.io-redis.
+	if ch.Kind() == broker.KindRoom && ch.Name() != "" && ns.opts.OnBroadcast == nil && !ns.rooms.holds(ch.Name()) {
+		l.drop(ch, DropUnwanted, nil)
+		return true
+	}
+	b := &l.in
+	b.Header = nil
+	if err := ns.codec.DecodeBroadcast(payload, ns.name, b); err != nil {
+		l.drop(ch, reasonOf(err), err)
+		return true
+	}
+	if b.Origin == ns.node.id {
+		l.drop(ch, DropEcho, nil)
+		return true
+	}
+	ns.node.heard(b.Origin)
+	if ns.opts.OnBroadcast != nil && !ns.opts.OnBroadcast(b) {
+		l.drop(ch, DropUnwanted, nil)
+		return true
+	}
+	f := &l.fan
+	f.sel.find(ns.rooms, b.Rooms, b.Except)
+	do := ns.node.observe.deliver
+	if len(f.sel.list) == 0 && do == nil {
+		l.drop(ch, DropUnwanted, nil)
+		return true
+	}
+	f.call = callDeliver
+	f.msg = &Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Flags: b.Flags, Header: b.Header, Payload: b.Payload}
+	if do == nil {
+		if ns.opts.Prepare != nil {
+			ns.opts.Prepare(f.msg)
+		}
+		return l.run()
+	}
+	l.data = DeliverData{
+		Namespace: ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
+		Header: b.Header, MessageBytes: len(payload), Matched: len(f.sel.list),
+	}
+	ctx := do.DeliverStart(ns.ctx, &l.data)
+	l.after = func() {
+		d := &l.data
+		d.Delivered, d.Skipped, d.Panicked = l.fan.delivered, l.fan.skipped, l.fan.panicked
+		do.DeliverEnd(ctx, d)
+		if d.Matched == 0 {
+			l.drop(ch, DropUnwanted, nil)
+		}
+	}
+	if ns.opts.Prepare != nil && len(f.sel.list) > 0 {
+		ns.opts.Prepare(f.msg)
+	}
+	return l.run()
+}
+
+func reasonOf(err error) DropReason {
+	if errors.Is(err, ErrForeignNamespace) || errors.Is(err, ErrIgnored) {
+		return DropForeign
+	}
+	return DropUndecodable
+}
+
+func cloneHeader(h Header) Header {
+	if h == nil {
+		return nil
+	}
+	c := make(Header, len(h))
+	for k, v := range h {
+		c[k] = v
+	}
+	return c
+}

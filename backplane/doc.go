@@ -1,0 +1,60 @@
+// Package backplane is Crossroom's core: rooms of members, broadcasts to them on
+// every node of a fleet, and questions to the whole fleet, over any broker.Broker.
+//
+// A [Node] is one server. In each of its namespaces it has members of its own, which
+// it adds and removes; with the same few methods it reaches the members of all other
+// nodes. Package adapter puts Socket.IO's packets, operators and wire on top.
+//
+// # Delivery
+//
+// Broadcast delivers to the calling node's members first, on the calling goroutine,
+// and then hands the message to the broker. Each member gets it at most once.
+// Messages of one goroutine to the same rooms arrive in order. Between two nodes'
+// messages, or messages of one node to different selections of rooms, there is an
+// order only if the broker promises one (Capabilities.OrderAcrossChannels). What
+// happens when the broker is away is the broker's to say: package redisbroker, for
+// one, holds messages back for a while; whatever it loses in the end it reports, and
+// the node passes that on to Options.OnError. Receivers learn of gaps as
+// *InterruptedError and from LinkObserver, in their place in the order.
+//
+// # Questions
+//
+// A question goes to every node that listens at that moment. Nodes announce
+// themselves to each other, so an answer can say who answered and who is missing:
+// see [Fleet]. A partial answer is returned together with a *[PartialError] and never
+// later than Options.RequestTimeout. A node that said goodbye, that is known to be
+// gone, or that has been silent since it missed an earlier deadline is not waited
+// for.
+//
+// Death is noticed by the next question on brokers that count subscribers, and
+// otherwise within Options.PeerTimeout. A node that died without goodbye is named
+// as missing, with [ErrPeerGone], until PeerTimeout is over, and then forgotten.
+//
+// Operations on one member are acknowledged: nil means that the node that has it did
+// it, and [ErrNoSuchMember] comes as soon as every node has said no.
+//
+// # Callbacks
+//
+// Members' methods and the other callbacks run on the node's goroutines and must not
+// block. If one does:
+//
+//   - A panic is reported as *[PanicError]; the next member is called.
+//   - A member's method that does not return for Options.StallTimeout is reported as
+//     *[StalledError]. The node goes on with the next member from another goroutine.
+//     The stalled one gets nothing until its call returns; what it misses is counted.
+//   - On the goroutine that calls Broadcast or DisconnectAll the first rule holds,
+//     but not the second: there a member that blocks, blocks the caller.
+//   - Each OnRequest and OnEvent call has a goroutine of its own. There are at most
+//     256 in a namespace; more requests are refused, which their askers are told.
+//   - OnError and the logger have a goroutine to themselves.
+//   - Prepare, OnBroadcast and observers are trusted not to block. Their panics are
+//     reported, and end the message they were called for.
+//
+// Close waits for callbacks until its context ends.
+//
+// # Bad input
+//
+// Bytes that cannot be read are counted, reported once each as *[DecodeError] with
+// their channel, and change nothing. Answers to unknown or finished questions, second
+// answers of one node and unknown operations are counted.
+package backplane

@@ -1,0 +1,209 @@
+package backplane
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+const maxNameLen = broker.MaxNameLen
+
+// Sentinels arrive wrapped; use errors.Is.
+var (
+	// ErrClosed: the node or namespace has been closed.
+	ErrClosed = errors.New("backplane: closed")
+	// ErrNamespaceExists: the node already has a namespace of that name.
+	ErrNamespaceExists = errors.New("backplane: namespace exists on this node")
+	// ErrMemberExists: the namespace already has a member with that id on this node.
+	ErrMemberExists = errors.New("backplane: member id exists on this node")
+	// ErrNoSuchMember: every known node said that it does not have the member.
+	ErrNoSuchMember = errors.New("backplane: no such member")
+	// ErrPeerGone is why a node is missing that does not listen any more, or
+	// was not heard of for Options.PeerTimeout.
+	ErrPeerGone = errors.New("backplane: node is gone")
+	// ErrPeerSilent is why a node is missing that missed an earlier deadline and
+	// was not heard of since: it is asked, but not waited for.
+	ErrPeerSilent = errors.New("backplane: node is silent")
+	// ErrNoAnswer is why a node is missing that did not answer in time.
+	ErrNoAnswer = errors.New("backplane: node did not answer in time")
+	// ErrBusy: a node has too many requests under way.
+	ErrBusy = errors.New("backplane: too many requests under way")
+)
+
+// NameError says that a namespace, room or member name cannot be used.
+type NameError struct {
+	What   string // "room", "member id", …
+	Name   string
+	Reason string
+}
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf("backplane: %s %.100q: %s", e.What, e.Name, e.Reason)
+}
+
+// MemberError says what went wrong with an operation on one member.
+type MemberError struct {
+	Op  Op
+	ID  string
+	Err error
+}
+
+func (e *MemberError) Error() string {
+	return fmt.Sprintf("backplane: %s member %.100q: %v", e.Op, e.ID, e.Err)
+}
+
+func (e *MemberError) Unwrap() error { return e.Err }
+
+// Missing is a node, or several unannounced ones, from which an answer was
+// expected and did not come.
+type Missing struct {
+	// Node is its id; empty for peers that do not announce themselves.
+	Node string
+	// Count is 1 for a named node.
+	Count int
+	// Reason is ErrPeerGone, ErrPeerSilent, ErrNoAnswer, or wraps the context's or
+	// the broker's error.
+	Reason error
+}
+
+// Fleet says who stands behind an answer.
+type Fleet struct {
+	// Answered are the ids of the Crossroom nodes that answered, without this one.
+	Answered []string
+	// Unnamed is how many answers came from peers that do not announce themselves.
+	Unnamed int
+	// Missing did not answer.
+	Missing []Missing
+	// Silent is how many peers were asked that never answer this kind of request
+	// (Node.js servers do not confirm operations on selections of sockets).
+	Silent int
+}
+
+// PartialError says that some nodes did not answer. The value returned beside it
+// holds what the others said.
+type PartialError struct {
+	Op    Op
+	Fleet Fleet
+	// Err is why waiting ended: context.DeadlineExceeded, context.Canceled, the
+	// first Missing's reason, or the broker's error.
+	Err error
+}
+
+func (e *PartialError) Error() string {
+	var who []string
+	for _, m := range e.Fleet.Missing {
+		if m.Node == "" {
+			who = append(who, fmt.Sprintf("%d unnamed", m.Count))
+		} else {
+			who = append(who, m.Node)
+		}
+	}
+	answered := len(e.Fleet.Answered) + e.Fleet.Unnamed
+	if len(who) == 0 {
+		return fmt.Sprintf("backplane: %s: %d nodes answered: %v", e.Op, answered, e.Err)
+	}
+	return fmt.Sprintf("backplane: %s: %d nodes answered, missing %s: %v", e.Op, answered, strings.Join(who, ", "), e.Err)
+}
+
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// DecodeError reports bytes on a channel that this node could not read. They
+// changed nothing.
+type DecodeError struct {
+	Channel broker.Channel
+	Err     error
+}
+
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("backplane: unreadable message on %.300s: %v", e.Channel, e.Err)
+}
+
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// InterruptedError reports that a namespace, or the control channel if Namespace
+// is empty, may have missed messages. The link is down until a ResumedError-free
+// silence: see Observer for both ends of the interval.
+type InterruptedError struct {
+	Namespace string
+	Err       error
+}
+
+func (e *InterruptedError) Error() string {
+	return fmt.Sprintf("backplane: namespace %.100q interrupted: %v", e.Namespace, e.Err)
+}
+
+func (e *InterruptedError) Unwrap() error { return e.Err }
+
+// PanicError reports that a callback panicked. The node went on with the next one.
+type PanicError struct {
+	// What panicked: "Deliver", "OnRequest", …
+	What string
+	// Member id, where there is one.
+	Member string
+	Value  any
+	Stack  []byte
+}
+
+func (e *PanicError) Error() string {
+	if e.Member == "" {
+		return fmt.Sprintf("backplane: %s panicked: %v", e.What, e.Value)
+	}
+	return fmt.Sprintf("backplane: %s of member %.100q panicked: %v", e.What, e.Member, e.Value)
+}
+
+// StalledError reports that a member's method did not return for
+// Options.StallTimeout. The node goes on without it: the member gets nothing until
+// the call returns, and what it misses is counted in Stats.Skipped.
+type StalledError struct {
+	Namespace, Member string
+}
+
+func (e *StalledError) Error() string {
+	return fmt.Sprintf("backplane: member %.100q of %.100q does not return from its callback", e.Member, e.Namespace)
+}
+
+// OptionError says that an option has a value that makes no sense.
+type OptionError struct {
+	Option, Reason string
+}
+
+func (e *OptionError) Error() string { return "backplane: option " + e.Option + ": " + e.Reason }
+
+var errUnknownOutage = errors.New("backplane: the broker gave no reason")
+
+// NamespaceError says why a namespace could not be joined.
+type NamespaceError struct {
+	Name string
+	Err  error
+}
+
+func (e *NamespaceError) Error() string {
+	return fmt.Sprintf("backplane: namespace %.100q: %v", e.Name, e.Err)
+}
+
+func (e *NamespaceError) Unwrap() error { return e.Err }
+
+// DuplicateIDError reports another living node with this node's id. Their
+// broadcasts do not reach each other, and one's answers count as the other's.
+type DuplicateIDError struct{ ID string }
+
+func (e *DuplicateIDError) Error() string {
+	return fmt.Sprintf("backplane: another node has the id %.100q too", e.ID)
+}
+
+// AnswerError reports that a request of another node was carried out or refused
+// here, but its asker will not hear so; with ErrBusy, that it was refused.
+type AnswerError struct {
+	Namespace string
+	Op        Op
+	Origin    string
+	Err       error
+}
+
+func (e *AnswerError) Error() string {
+	return fmt.Sprintf("backplane: answering %s in %.100q: %v", e.Op, e.Namespace, e.Err)
+}
+
+func (e *AnswerError) Unwrap() error { return e.Err }

@@ -1,0 +1,258 @@
+package backplane
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// lane is a namespace's way in. The broker's goroutine puts messages into its
+// bounded queue, one worker goroutine takes them out in order, decodes them and
+// calls members. While the worker is stuck in a member's method the keeper takes
+// the lane from it and starts another (see fanout).
+type lane struct {
+	ns *Namespace
+
+	mu       sync.Mutex
+	notEmpty sync.Cond
+	notFull  sync.Cond
+	queue    []item
+	bytes    int
+	closed   bool
+
+	// The rest is the current worker's.
+	batch []item
+	next  int
+	fan   fanout
+	in    Broadcast // decoded into, again and again
+	downs time.Time // when the current interruption began
+	after func()    // what to do when fan has run, if it was taken over
+	data  DeliverData
+}
+
+// item is a message, or (with a zero channel) the beginning or, if err is nil, the
+// end of an interruption.
+type item struct {
+	ch      broker.Channel
+	payload []byte
+	err     error
+}
+
+// A lane holds this many messages and bytes before the broker has to wait.
+const (
+	laneMessages = 8192
+	laneBytes    = 64 << 20
+)
+
+func (l *lane) init(ns *Namespace) {
+	l.ns = ns
+	l.notEmpty.L, l.notFull.L = &l.mu, &l.mu
+	l.fan.watched = true
+}
+
+// Deliver implements broker.Receiver.
+func (l *lane) Deliver(ch broker.Channel, payload []byte) {
+	l.put(item{ch: ch, payload: payload})
+}
+
+// Interrupted implements broker.Receiver.
+func (l *lane) Interrupted(err error) {
+	if err == nil {
+		err = errUnknownOutage
+	}
+	l.put(item{err: err})
+}
+
+// Resumed implements broker.Receiver.
+func (l *lane) Resumed() { l.put(item{}) }
+
+func (l *lane) put(it item) {
+	l.mu.Lock()
+	for !l.closed && (len(l.queue) >= laneMessages || l.bytes > laneBytes) {
+		l.notFull.Wait()
+	}
+	if !l.closed {
+		l.queue = append(l.queue, it)
+		l.bytes += len(it.payload)
+		if len(l.queue) == 1 {
+			l.notEmpty.Signal()
+		}
+	}
+	l.mu.Unlock()
+}
+
+// close lets the worker end when it has emptied the queue.
+func (l *lane) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.notEmpty.Broadcast()
+	l.notFull.Broadcast()
+	l.mu.Unlock()
+}
+
+// work is the worker goroutine. next is where to go on in a fanout that was taken
+// over from another worker, negative if there is none.
+func (l *lane) work(next int) {
+	if next >= 0 {
+		if !l.fan.run(next, l.ns.node.reports.report) {
+			return
+		}
+		l.fanned()
+	}
+	for {
+		for l.next < len(l.batch) {
+			it := &l.batch[l.next]
+			l.next++
+			if !l.handle(it) {
+				return
+			}
+			*it = item{}
+		}
+		l.mu.Lock()
+		for len(l.queue) == 0 && !l.closed {
+			l.notEmpty.Wait()
+		}
+		l.batch, l.queue = l.queue, l.batch[:0]
+		l.next, l.bytes = 0, 0
+		l.notFull.Broadcast()
+		l.mu.Unlock()
+		if len(l.batch) == 0 {
+			return
+		}
+	}
+}
+
+// handle deals with one item. It returns false if the lane was taken over.
+func (l *lane) handle(it *item) (owned bool) {
+	owned = true
+	// What panics here is an Observer, Prepare or OnBroadcast: members' methods
+	// are guarded in fanout, which alone can lose the lane.
+	defer func() {
+		if v := recover(); v != nil {
+			l.ns.node.counters.panics.Add(1)
+			l.ns.node.reports.report(&PanicError{What: "callback on receipt", Value: v, Stack: debug.Stack()})
+		}
+	}()
+	if it.ch.Kind() == 0 {
+		l.link(it.err)
+		return true
+	}
+	c := &l.ns.node.counters
+	c.received.Add(1)
+	switch it.ch.Kind() {
+	case broker.KindBroadcast, broker.KindRoom:
+		return l.broadcast(it.ch, it.payload)
+	case broker.KindRequests:
+		return l.request(it.ch, it.payload)
+	case broker.KindResponses, broker.KindNodeResponses:
+		l.response(it.ch, it.payload)
+	}
+	return true
+}
+
+// link notes the beginning or the end of an interruption.
+func (l *lane) link(err error) {
+	n := l.ns.node
+	if err != nil {
+		l.downs = time.Now()
+		n.counters.interruptions.Add(1)
+		n.reports.report(&InterruptedError{Namespace: l.ns.name, Err: err})
+		if n.observe.link != nil {
+			n.observe.link.Interrupted(l.ns.name, err)
+		}
+		return
+	}
+	if n.observe.link != nil {
+		n.observe.link.Resumed(l.ns.name, time.Since(l.downs))
+	}
+}
+
+// drop counts a message that ends here.
+func (l *lane) drop(ch broker.Channel, reason DropReason, err error) {
+	n := l.ns.node
+	switch reason {
+	case DropUnwanted:
+		n.counters.unwanted.Add(1)
+	case DropEcho:
+		n.counters.echoes.Add(1)
+	case DropForeign:
+		n.counters.foreign.Add(1)
+	case DropStray:
+		n.counters.stray.Add(1)
+	case DropUndecodable:
+		n.counters.undecodable.Add(1)
+		n.reports.report(&DecodeError{Channel: ch, Err: err})
+	}
+	if n.observe.drop != nil {
+		n.observe.drop.Dropped(l.ns.name, ch, reason)
+	}
+}
+
+// run has the selected members called, then fanned. It returns false if the lane
+// was taken over, whose new worker then does that.
+func (l *lane) run() bool {
+	l.fan.start()
+	if !l.fan.run(0, l.ns.node.reports.report) {
+		return false
+	}
+	l.fanned()
+	return true
+}
+
+// fanned closes the books of a fanout.
+func (l *lane) fanned() {
+	l.ns.node.tally(&l.fan)
+	if after := l.after; after != nil {
+		l.after = nil
+		after()
+	}
+	l.fan.sel.reset()
+	l.fan.msg, l.fan.acks = nil, nil
+}
+
+// tally counts what a fanout did.
+func (n *Node) tally(f *fanout) {
+	if f.call == callDisconnect {
+		f.delivered = 0
+	}
+	n.counters.deliveries.Add(uint64(f.delivered))
+	if f.skipped > 0 {
+		n.counters.skipped.Add(uint64(f.skipped))
+	}
+	if f.panicked > 0 {
+		n.counters.panics.Add(uint64(f.panicked))
+	}
+}
+
+// watch is called by the keeper. seen and since are its memory of the lane: the
+// beat it saw last, and since when. If a member's method has not returned for the
+// stall timeout, the lane goes on without it.
+func (l *lane) watch(seen *uint64, since *time.Time, now time.Time) {
+	if !l.fan.active.Load() {
+		*seen = 0
+		return
+	}
+	beat := l.fan.beat.Load()
+	if beat != *seen {
+		*seen, *since = beat, now
+		return
+	}
+	if now.Sub(*since) < l.ns.node.opts.StallTimeout {
+		return
+	}
+	l.ns.workers.Add(1) // before the stuck worker can be done
+	e, next, ok := l.fan.takeOver(beat)
+	if !ok {
+		l.ns.workers.Done()
+		return
+	}
+	n := l.ns.node
+	n.counters.stalls.Add(1)
+	n.reports.report(&StalledError{Namespace: l.ns.name, Member: e.id})
+	go func() {
+		defer l.ns.workers.Done()
+		l.work(next)
+	}()
+}

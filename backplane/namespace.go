@@ -1,0 +1,149 @@
+package backplane
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Namespace is a node's part of one namespace: its own members, and the way to
+// everybody else's. All methods are safe for concurrent use.
+type Namespace struct {
+	node  *Node
+	name  string
+	codec Codec
+	wire  broker.Wire
+	rooms *Rooms
+	opts  NamespaceOptions
+
+	seq      atomic.Uint64
+	lane     lane
+	sub      broker.Subscription
+	workers  sync.WaitGroup // lane workers and requests being served
+	hooks    chan struct{}  // a place for each callback under way
+	queries  chan struct{}  // a place for each query being answered
+	ctx      context.Context
+	cancel   context.CancelFunc // when closed
+	closing  atomic.Bool
+	calls    callTable
+	response responderCache
+}
+
+// maxServed limits the requests of other nodes under way in a namespace: callbacks,
+// and apart from them queries.
+const maxServed = 256
+
+func newNamespace(n *Node, name string, opts *NamespaceOptions) *Namespace {
+	ns := &Namespace{
+		node: n, name: name,
+		hooks: make(chan struct{}, maxServed), queries: make(chan struct{}, maxServed),
+	}
+	if opts != nil {
+		ns.opts = *opts
+	}
+	if ns.codec = ns.opts.Codec; ns.codec == nil {
+		ns.codec = nativeCodec{}
+	}
+	if ns.rooms = ns.opts.Rooms; ns.rooms == nil {
+		ns.rooms = NewRooms()
+	}
+	ns.wire = ns.codec.Wire()
+	ns.ctx, ns.cancel = context.WithCancel(context.Background())
+	ns.calls.init(n.id)
+	ns.lane.init(ns)
+	return ns
+}
+
+func (ns *Namespace) start(ctx context.Context) error {
+	ns.workers.Go(func() { ns.lane.work(-1) })
+	sub, err := ns.node.broker.Subscribe(ctx, &ns.lane,
+		ns.wire.EveryRoom(ns.name),
+		broker.Exactly(ns.wire.Requests(ns.name)),
+		broker.Exactly(ns.wire.Responses(ns.name)),
+		broker.Exactly(ns.wire.NodeResponses(ns.name, ns.node.id)))
+	if err != nil {
+		ns.closing.Store(true)
+		ns.cancel()
+		ns.lane.close()
+		ns.workers.Wait()
+		return err
+	}
+	ns.sub = sub
+	return nil
+}
+
+// Name returns the namespace's name.
+func (ns *Namespace) Name() string { return ns.name }
+
+// Node returns the node.
+func (ns *Namespace) Node() *Node { return ns.node }
+
+// Rooms returns the registry of local members.
+func (ns *Namespace) Rooms() *Rooms { return ns.rooms }
+
+// Close leaves the namespace: the members stay in Rooms but hear nothing more, open
+// questions end with ErrClosed. It waits for callbacks under way until ctx ends and
+// then returns its error. Idempotent.
+func (ns *Namespace) Close(ctx context.Context) error {
+	err := ns.shut(ctx)
+	ns.node.mu.Lock()
+	quiet := ns.node.closed
+	ns.node.mu.Unlock()
+	if !quiet {
+		if err := ns.node.announce(ctx, controlFull); err != nil && ctx.Err() == nil {
+			ns.node.reports.report(err)
+		}
+	}
+	return err
+}
+
+func (ns *Namespace) shut(ctx context.Context) error {
+	ns.node.forget(ns)
+	first := !ns.closing.Swap(true)
+	var err error
+	if first {
+		err = ns.sub.Close(ctx)
+		ns.lane.close()
+		ns.cancel()
+		ns.calls.fail(ErrClosed)
+	}
+	if werr := wait(ctx, &ns.workers); werr != nil {
+		return werr
+	}
+	return err
+}
+
+// ready returns the error of an ended context or a closed namespace.
+func (ns *Namespace) ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if ns.closing.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Add registers a member of this node, in no room but that of its id. Errors: a
+// *NameError for a nil member and an empty or unusable id, a *MemberError with
+// ErrMemberExists if the id is taken here, ErrClosed. Whether another node has the
+// same id is not checked.
+func (ns *Namespace) Add(m Member) error {
+	if ns.closing.Load() {
+		return ErrClosed
+	}
+	id, err := checkID(m)
+	if err != nil {
+		return err
+	}
+	if !ns.rooms.add(m, id) {
+		return &MemberError{ID: id, Err: ErrMemberExists}
+	}
+	return nil
+}
+
+// Remove forgets a member of this node and reports whether there was one. A message
+// that is being delivered at this moment may still reach it.
+func (ns *Namespace) Remove(id string) bool { return ns.rooms.remove(id) }

@@ -1,0 +1,349 @@
+package backplane
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// nativeCodec is Crossroom's own wire: MessagePack arrays with a fixed order.
+//
+//	broadcast  [1, origin, seq, flags, rooms, except, header, relay, payload]
+//	request    [1, id, op, origin, bits, rooms, except, member, targets, timeout, flags, header, payload]
+//	response   [1, id, node, bits, count, rooms, members, payload, error, header]
+//	member     [id, rooms, data]
+//
+// The first element is the version of the layout. Later versions add elements at
+// the end, which this one skips, and operations, which it ignores. Empty lists and
+// headers are nil. timeout is in milliseconds.
+type nativeCodec struct{}
+
+const nativeVersion = 1
+
+var errNative = errors.New("not a native frame")
+
+// Bits of a request.
+const (
+	bitByID = 1 << iota
+	bitClose
+	bitDetail
+	bitNoReply
+)
+
+// Bits of a response.
+const (
+	bitNotFound = 1 << iota
+	bitAck
+)
+
+func (nativeCodec) Wire() broker.Wire { return broker.Native }
+func (nativeCodec) Hello() string     { return "native/1" }
+
+func (nativeCodec) BroadcastChannel(ns string, b *Broadcast) broker.Channel {
+	if len(b.Rooms) == 1 {
+		return broker.Native.Room(ns, b.Rooms[0])
+	}
+	return broker.Native.Broadcast(ns)
+}
+
+func (nativeCodec) ResponseChannel(ns string, r *Response) broker.Channel {
+	return broker.Native.NodeResponses(ns, r.Request.Origin)
+}
+
+// Expect: whoever is on the native wire answers everything; those that are not
+// announced yet are about to be.
+func (nativeCodec) Expect(_ string, _ *Request, p Unannounced) (Expected, error) {
+	return Expected{Answers: p.Total}, nil
+}
+
+func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *Broadcast) ([]byte, error) {
+	dst = msgpack.AppendArrayLen(dst, 9)
+	dst = msgpack.AppendInt(dst, nativeVersion)
+	dst = msgpack.AppendString(dst, b.Origin)
+	dst = msgpack.AppendUint(dst, b.Seq)
+	dst = msgpack.AppendUint(dst, uint64(b.Flags))
+	dst = appendStrings(dst, b.Rooms)
+	dst = appendStrings(dst, b.Except)
+	dst = appendHeader(dst, b.Header)
+	dst = msgpack.AppendString(dst, b.Relay)
+	return msgpack.AppendBytes(dst, b.Payload), nil
+}
+
+func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *Broadcast) error {
+	r, err := openNative(payload, 9)
+	if err != nil {
+		return err
+	}
+	r.string(&b.Origin)
+	r.uint(&b.Seq)
+	b.Flags = Flags(r.bits())
+	r.strings(&b.Rooms)
+	r.strings(&b.Except)
+	r.header(&b.Header)
+	r.string(&b.Relay)
+	r.bytes(&b.Payload)
+	return r.err
+}
+
+func (nativeCodec) AppendRequest(dst []byte, _ string, q *Request) ([]byte, error) {
+	bits := uint64(0)
+	for i, set := range [...]bool{q.ByID, q.Close, q.Detail, q.NoReply} {
+		if set {
+			bits |= 1 << i
+		}
+	}
+	dst = msgpack.AppendArrayLen(dst, 13)
+	dst = msgpack.AppendInt(dst, nativeVersion)
+	dst = msgpack.AppendString(dst, q.ID)
+	dst = msgpack.AppendUint(dst, uint64(q.Op))
+	dst = msgpack.AppendString(dst, q.Origin)
+	dst = msgpack.AppendUint(dst, bits)
+	dst = appendStrings(dst, q.Rooms)
+	dst = appendStrings(dst, q.Except)
+	dst = msgpack.AppendString(dst, q.Member)
+	dst = appendStrings(dst, q.Targets)
+	dst = msgpack.AppendUint(dst, uint64(max(q.Timeout, 0)/time.Millisecond))
+	dst = msgpack.AppendUint(dst, uint64(q.Flags))
+	dst = appendHeader(dst, q.Header)
+	return msgpack.AppendBytes(dst, q.Payload), nil
+}
+
+func (nativeCodec) DecodeRequest(payload []byte, _ string, q *Request) error {
+	r, err := openNative(payload, 13)
+	if err != nil {
+		return err
+	}
+	r.string(&q.ID)
+	op := r.small()
+	r.string(&q.Origin)
+	bits := r.bits()
+	q.ByID, q.Close = bits&bitByID != 0, bits&bitClose != 0
+	q.Detail, q.NoReply = bits&bitDetail != 0, bits&bitNoReply != 0
+	r.strings(&q.Rooms)
+	r.strings(&q.Except)
+	r.string(&q.Member)
+	r.strings(&q.Targets)
+	var ms uint64
+	r.uint(&ms)
+	q.Timeout = time.Duration(min(ms, uint64(time.Hour/time.Millisecond))) * time.Millisecond
+	q.Flags = Flags(r.bits())
+	r.header(&q.Header)
+	r.bytes(&q.Payload)
+	if r.err == nil && (op == 0 || op > uint8(OpBroadcast)) {
+		return fmt.Errorf("native operation %d: %w", op, ErrIgnored)
+	}
+	q.Op, q.Native = Op(op), true
+	return r.err
+}
+
+func (nativeCodec) AppendResponse(dst []byte, _ string, p *Response) ([]byte, error) {
+	bits := uint64(0)
+	if p.NotFound {
+		bits |= bitNotFound
+	}
+	if p.Ack {
+		bits |= bitAck
+	}
+	dst = msgpack.AppendArrayLen(dst, 10)
+	dst = msgpack.AppendInt(dst, nativeVersion)
+	dst = msgpack.AppendString(dst, p.RequestID)
+	dst = msgpack.AppendString(dst, p.Node)
+	dst = msgpack.AppendUint(dst, bits)
+	dst = msgpack.AppendUint(dst, uint64(max(p.Count, 0)))
+	dst = appendStrings(dst, p.Rooms)
+	if len(p.Members) == 0 {
+		dst = msgpack.AppendNil(dst)
+	} else {
+		dst = msgpack.AppendArrayLen(dst, len(p.Members))
+		for _, m := range p.Members {
+			dst = msgpack.AppendArrayLen(dst, 3)
+			dst = msgpack.AppendString(dst, m.ID)
+			dst = appendStrings(dst, m.Rooms)
+			dst = appendOptional(dst, m.Data)
+		}
+	}
+	dst = appendOptional(dst, p.Payload)
+	dst = msgpack.AppendString(dst, p.Err)
+	return appendHeader(dst, p.Header), nil
+}
+
+func (nativeCodec) DecodeResponse(payload []byte, _ string, p *Response) error {
+	r, err := openNative(payload, 10)
+	if err != nil {
+		return err
+	}
+	r.string(&p.RequestID)
+	r.string(&p.Node)
+	bits := r.bits()
+	p.NotFound, p.Ack = bits&bitNotFound != 0, bits&bitAck != 0
+	var count uint64
+	r.uint(&count)
+	p.Count = int(min(count, 1<<31))
+	r.strings(&p.Rooms)
+	r.members(&p.Members)
+	r.optional(&p.Payload)
+	r.string(&p.Err)
+	r.header(&p.Header)
+	return r.err
+}
+
+func appendStrings(dst []byte, list []string) []byte {
+	if len(list) == 0 {
+		return msgpack.AppendNil(dst)
+	}
+	dst = msgpack.AppendArrayLen(dst, len(list))
+	for _, s := range list {
+		dst = msgpack.AppendString(dst, s)
+	}
+	return dst
+}
+
+func appendOptional(dst, b []byte) []byte {
+	if b == nil {
+		return msgpack.AppendNil(dst)
+	}
+	return msgpack.AppendBytes(dst, b)
+}
+
+func appendHeader(dst []byte, h Header) []byte {
+	if len(h) == 0 {
+		return msgpack.AppendNil(dst)
+	}
+	dst = msgpack.AppendMapLen(dst, len(h))
+	for k, v := range h {
+		dst = msgpack.AppendString(dst, k)
+		dst = msgpack.AppendString(dst, v)
+	}
+	return dst
+}
+
+// nativeReader reads one field after the other and remembers the first error, after
+// which the rest is left alone.
+type nativeReader struct {
+	msgpack.Reader
+	err error
+}
+
+func openNative(payload []byte, fields int) (r nativeReader, err error) {
+	r.Reader = msgpack.NewReader(payload)
+	n, err := r.ArrayLen()
+	if err != nil {
+		return r, err
+	}
+	version, err := r.Int()
+	if err != nil {
+		return r, err
+	}
+	if version < nativeVersion || n < fields {
+		return r, fmt.Errorf("%w: version %d with %d elements", errNative, version, n)
+	}
+	return r, nil
+}
+
+func (r *nativeReader) string(to *string) {
+	if r.err == nil {
+		*to, r.err = r.String()
+	}
+}
+
+func (r *nativeReader) bytes(to *[]byte) {
+	if r.err == nil {
+		*to, r.err = r.Bytes()
+	}
+}
+
+func (r *nativeReader) optional(to *[]byte) {
+	if r.err == nil && r.TryNil() {
+		*to = nil
+		return
+	}
+	r.bytes(to)
+}
+
+func (r *nativeReader) uint(to *uint64) {
+	if r.err == nil {
+		*to, r.err = r.Uint()
+	}
+}
+
+func (r *nativeReader) small() uint8 {
+	var v uint64
+	r.uint(&v)
+	return uint8(min(v, 255))
+}
+
+// bits reads a set of flags; those that this version does not know are dropped.
+func (r *nativeReader) bits() uint8 {
+	var v uint64
+	r.uint(&v)
+	return uint8(v)
+}
+
+func (r *nativeReader) list() int {
+	if r.err != nil || r.TryNil() {
+		return 0
+	}
+	n, err := r.ArrayLen()
+	r.err = err
+	return n
+}
+
+func (r *nativeReader) strings(to *[]string) {
+	*to = (*to)[:0]
+	for n := r.list(); n > 0 && r.err == nil; n-- {
+		var s string
+		if r.string(&s); r.err == nil {
+			*to = append(*to, s)
+		}
+	}
+}
+
+func (r *nativeReader) members(to *[]MemberInfo) {
+	*to = (*to)[:0]
+	for n := r.list(); n > 0 && r.err == nil; n-- {
+		var m MemberInfo
+		fields := r.list()
+		if r.err == nil && fields < 3 {
+			r.err = fmt.Errorf("%w: member with %d elements", errNative, fields)
+			return
+		}
+		r.string(&m.ID)
+		r.strings(&m.Rooms)
+		r.optional(&m.Data)
+		for ; fields > 3 && r.err == nil; fields-- {
+			r.err = r.Skip()
+		}
+		if r.err == nil {
+			*to = append(*to, m)
+		}
+	}
+}
+
+// maxHeader limits what a header costs, in bytes of keys and values; what is beyond
+// it is left out.
+const maxHeader = 8 << 10
+
+func (r *nativeReader) header(to *Header) {
+	*to = nil
+	if r.err != nil || r.TryNil() {
+		return
+	}
+	n, err := r.MapLen()
+	r.err = err
+	size := 0
+	for ; n > 0 && r.err == nil; n-- {
+		var k, v string
+		r.string(&k)
+		r.string(&v)
+		if size += len(k) + len(v); r.err != nil || size > maxHeader {
+			continue
+		}
+		if *to == nil {
+			*to = make(Header)
+		}
+		(*to)[k] = v
+	}
+}

@@ -1,0 +1,289 @@
+package backplane
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Node is one server's membership of a fleet: its namespaces, and what it knows of
+// the other nodes. All methods are safe for concurrent use.
+type Node struct {
+	id      string
+	since   time.Time
+	broker  broker.Broker
+	limit   int // largest payload, 0 none
+	caps    broker.Capabilities
+	opts    Options
+	observe observers
+
+	counters counters
+	reports  reporter
+	peers    peerTable
+	stopLoss func()
+
+	// startMu guards starting and closing, and is held while they talk to the
+	// broker; mu guards the fields below it and is not.
+	startMu chan struct{}
+	started bool
+	control broker.Subscription
+	workers sync.WaitGroup
+	stop    chan struct{}
+
+	mu         sync.Mutex
+	closed     bool
+	namespaces map[nsKey]*Namespace
+	revision   uint64      // of the list of namespaces
+	linkDown   bool        // of the control channel
+	due        controlKind // what to announce next, instead of a beat
+	beats      chan struct{}
+}
+
+// nsKey names a namespace of a node: the same name may exist on both wires.
+type nsKey struct {
+	wire broker.Wire
+	name string
+}
+
+// New makes a node on a broker that no other node uses. It does no I/O. The broker
+// stays the caller's: close it after the node.
+func New(b broker.Broker, opts *Options) (*Node, error) {
+	if b == nil {
+		return nil, &OptionError{Option: "broker", Reason: "nil"}
+	}
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		id:         o.ID,
+		since:      time.Now(),
+		broker:     b,
+		caps:       b.Capabilities(),
+		opts:       o,
+		observe:    observersOf(o.Observer),
+		startMu:    make(chan struct{}, 1),
+		stop:       make(chan struct{}),
+		beats:      make(chan struct{}, 1),
+		namespaces: make(map[nsKey]*Namespace),
+	}
+	n.limit = n.caps.MaxPayload
+	if n.id == "" {
+		n.id = randomID()
+		if o.Name != "" {
+			n.id = o.Name + "~" + n.id
+		}
+	}
+	n.peers.init(n)
+	n.reports.init(o.OnError, o.Logger, &n.counters)
+	return n, nil
+}
+
+// randomID returns 16 characters of the URL-safe alphabet: 95 bits.
+func randomID() string { return rand.Text()[:19] }
+
+func checkNodeName(name string) error {
+	if len(name) > 64 {
+		return &OptionError{Option: "Name", Reason: "longer than 64 bytes"}
+	}
+	for _, c := range name {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_", c)) {
+			return &OptionError{Option: "Name", Reason: "has characters other than letters, digits, '.', '-' and '_'"}
+		}
+	}
+	return nil
+}
+
+func checkNodeID(id string) error {
+	if len(id) > 128 {
+		return &OptionError{Option: "ID", Reason: "longer than 128 bytes"}
+	}
+	if strings.Contains(id, "#") {
+		return &OptionError{Option: "ID", Reason: "has a '#'"}
+	}
+	if err := checkName("node id", id); err != nil {
+		return &OptionError{Option: "ID", Reason: err.Error()}
+	}
+	return nil
+}
+
+// ID returns the node's id, unique in the fleet.
+func (n *Node) ID() string { return n.id }
+
+// Broker returns the broker given to New.
+func (n *Node) Broker() broker.Broker { return n.broker }
+
+// Stats returns what the node has counted since New.
+func (n *Node) Stats() Stats { return n.counters.snapshot() }
+
+// Namespace joins the fleet in a namespace. On return it is live: whatever another
+// node sends from now on reaches it. ctx limits only the call. An error leaves
+// nothing behind: ErrNamespaceExists if this node has the namespace on the codec's
+// wire already, ErrClosed, *broker.NameError, the context's or the broker's.
+func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, error) {
+	if err := n.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer n.unlock()
+	ns := newNamespace(n, name, opts)
+	key := nsKey{ns.wire, name}
+	n.mu.Lock()
+	closed, exists := n.closed, n.namespaces[key] != nil
+	n.mu.Unlock()
+	switch {
+	case closed:
+		return nil, ErrClosed
+	case exists:
+		return nil, &NamespaceError{Name: name, Err: ErrNamespaceExists}
+	}
+	if err := n.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := ns.start(ctx); err != nil {
+		return nil, &NamespaceError{Name: name, Err: err}
+	}
+	n.mu.Lock()
+	n.namespaces[key] = ns
+	n.revision++
+	n.mu.Unlock()
+	// Nodes that do not hear this learn it from the next heartbeat's revision.
+	if err := n.announce(ctx, controlHello); err != nil {
+		n.reports.report(err)
+	}
+	return ns, nil
+}
+
+// start begins what a node does by itself, with its first namespace.
+func (n *Node) start(ctx context.Context) error {
+	if n.started {
+		return nil
+	}
+	sub, err := n.broker.Subscribe(ctx, &n.peers, broker.Exactly(broker.Control()))
+	if err != nil {
+		return err
+	}
+	n.control, n.started = sub, true
+	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.reports.report(&broker.LossError{Loss: l}) })
+	n.workers.Go(n.keep)
+	n.workers.Go(n.beat)
+	n.workers.Go(n.reports.run)
+	return nil
+}
+
+// Close says goodbye to the fleet, ends the namespaces and waits for everything the
+// node has running. When ctx ends first it goes on without waiting and returns the
+// context's error; a callback that never returns stays behind. Idempotent; a second
+// call waits for the first.
+func (n *Node) Close(ctx context.Context) error {
+	// Also with an ended context, or nothing could be closed at once.
+	select {
+	case n.startMu <- struct{}{}:
+	default:
+		if err := n.lock(ctx); err != nil {
+			return err
+		}
+	}
+	defer n.unlock()
+	n.mu.Lock()
+	again := n.closed
+	n.closed = true
+	all := make([]*Namespace, 0, len(n.namespaces))
+	for _, ns := range n.namespaces {
+		all = append(all, ns)
+	}
+	n.mu.Unlock()
+	if again || !n.started {
+		return nil
+	}
+	var errs []error
+	if err := n.announce(ctx, controlBye); err == nil {
+		errs = append(errs, n.broker.Flush(ctx))
+	}
+	for _, ns := range all {
+		errs = append(errs, ns.shut(ctx))
+	}
+	errs = append(errs, n.control.Close(ctx))
+	close(n.stop)
+	n.stopLoss()
+	n.reports.close()
+	errs = append(errs, wait(ctx, &n.workers))
+	// What the broker lost, or that it is closed already, is not this node's failure.
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) })
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	return nil
+}
+
+// Namespaces returns the names of the node's namespaces on all wires, sorted.
+func (n *Node) Namespaces() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	names := make([]string, 0, len(n.namespaces))
+	for k := range n.namespaces {
+		names = append(names, k.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// forget takes a closed namespace off the list.
+func (n *Node) forget(ns *Namespace) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if key := (nsKey{ns.wire, ns.name}); n.namespaces[key] == ns {
+		delete(n.namespaces, key)
+		n.revision++
+	}
+}
+
+func (n *Node) live() []*Namespace {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*Namespace, 0, len(n.namespaces))
+	for _, ns := range n.namespaces {
+		all = append(all, ns)
+	}
+	return all
+}
+
+// lock is a mutex whose wait obeys a context.
+func (n *Node) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case n.startMu <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *Node) unlock() { <-n.startMu }
+
+// wait waits for wg until ctx ends.
+func wait(ctx context.Context, wg *sync.WaitGroup) error {
+	done := make(chan struct{})
+	go func() { // ends with the last of wg
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		select {
+		case <-done:
+			return nil
+		default:
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,381 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// Every method in this file asks the whole fleet. What they have in common:
+//
+// They return by the deadline, Options.RequestTimeout or the context's, whichever is
+// first. If nodes are missing they return what the others said and a *PartialError.
+// Any other error means that nothing was asked: the context's, ErrClosed,
+// *NameError, an error wrapping errors.ErrUnsupported if the wire cannot express the
+// operation, the codec's own error if it would harm a peer.
+
+// Members is a list of members of the whole fleet.
+type Members struct {
+	List []MemberInfo
+	Fleet
+}
+
+// RoomList is a list of rooms of the whole fleet, sorted, each once.
+type RoomList struct {
+	Rooms []string
+	Fleet
+}
+
+// Touched says how many members an operation was carried out on, as far as nodes
+// say so: Fleet.Silent peers do not.
+type Touched struct {
+	Count int
+	Fleet
+}
+
+// Reply is one node's answer to a request of the application.
+type Reply struct {
+	// Node is empty for a peer that does not announce itself.
+	Node string
+	// Payload is nil if the answer has no value.
+	Payload []byte
+	// Err is the other application's error; empty if there is none.
+	Err string
+}
+
+// Replies are the answers to a request, in the order in which they came.
+type Replies struct {
+	List []Reply
+	Fleet
+}
+
+// inquire asks everybody, with the usual deadline.
+func (ns *Namespace) inquire(ctx context.Context, req *Request, take func(*Response) bool) (Fleet, error) {
+	ctx, cancel := ns.deadline(ctx, 0)
+	defer cancel()
+	return ns.question(ctx, req, take)
+}
+
+// Members lists the ids of the members that t selects, and on which node each is.
+func (ns *Namespace) Members(ctx context.Context, t Target) (*Members, error) {
+	return ns.members(ctx, t, false)
+}
+
+// MembersDetail is Members with each member's rooms, and what it says of itself.
+func (ns *Namespace) MembersDetail(ctx context.Context, t Target) (*Members, error) {
+	return ns.members(ctx, t, true)
+}
+
+func (ns *Namespace) members(ctx context.Context, t Target, detail bool) (*Members, error) {
+	if err := ns.target(ctx, &t); err != nil {
+		return nil, err
+	}
+	var m Members
+	if !t.RemoteOnly {
+		m.List = ns.rooms.describe(t.Rooms, t.Except, detail)
+		for i := range m.List {
+			m.List[i].Node = ns.node.id
+		}
+	}
+	if t.LocalOnly {
+		return &m, nil
+	}
+	req := &Request{Op: OpMembers, Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
+	var err error
+	m.Fleet, err = ns.inquire(ctx, req, func(r *Response) bool {
+		for _, info := range r.Members {
+			info.Node = r.Node
+			m.List = append(m.List, info)
+		}
+		return false
+	})
+	return &m, err
+}
+
+// AllRooms lists all rooms that have members, those named by members' ids among them.
+func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
+	if err := ns.ready(ctx); err != nil {
+		return nil, err
+	}
+	set := make(map[string]struct{})
+	for _, name := range ns.rooms.Names() {
+		set[name] = struct{}{}
+	}
+	var l RoomList
+	var err error
+	l.Fleet, err = ns.inquire(ctx, &Request{Op: OpRooms, Origin: ns.node.id, Native: true}, func(r *Response) bool {
+		for _, name := range r.Rooms {
+			set[name] = struct{}{}
+		}
+		return false
+	})
+	l.Rooms = make([]string, 0, len(set))
+	for name := range set {
+		l.Rooms = append(l.Rooms, name)
+	}
+	slices.Sort(l.Rooms)
+	return &l, err
+}
+
+// RoomsOf returns the rooms of one member, wherever it is. A *MemberError with
+// ErrNoSuchMember comes as soon as every known node has said no; a *MemberError with
+// a *PartialError if one did not answer that might have the member.
+func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
+	if err := ns.ready(ctx); err != nil {
+		return nil, err
+	}
+	if rooms, ok := ns.rooms.RoomsOf(id); ok {
+		return rooms, nil
+	}
+	var rooms []string
+	err := ns.onMember(ctx, &Request{Op: OpRoomsOf, Member: id}, func(r *Response) bool {
+		if len(r.Members) > 0 {
+			rooms = r.Members[0].Rooms
+		} else {
+			rooms = slices.Clone(r.Rooms)
+		}
+		return !r.NotFound && (len(r.Members) > 0 || len(rooms) > 0)
+	})
+	return rooms, err
+}
+
+// Join puts a member into rooms, wherever it is. The result is as of RoomsOf; nil
+// means done.
+func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
+	if err := ns.ready(ctx); err != nil {
+		return err
+	}
+	if err := checkNames("room", rooms); err != nil {
+		return err
+	}
+	if ns.rooms.join(id, rooms) || len(rooms) == 0 {
+		return nil
+	}
+	return ns.onTargets(ctx, &Request{Op: OpJoin, Member: id}, rooms)
+}
+
+// Leave takes a member out of rooms, wherever it is, like Join.
+func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
+	if err := ns.ready(ctx); err != nil {
+		return err
+	}
+	if err := checkNames("room", rooms); err != nil {
+		return err
+	}
+	if ns.rooms.leave(id, rooms) || len(rooms) == 0 {
+		return nil
+	}
+	return ns.onTargets(ctx, &Request{Op: OpLeave, Member: id}, rooms)
+}
+
+// Disconnect disconnects a member, wherever it is, like Join: nil means that its
+// Disconnect method was called.
+func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
+	if err := ns.ready(ctx); err != nil {
+		return err
+	}
+	if m, ok := ns.rooms.Member(id); ok {
+		m.Disconnect(close)
+		return nil
+	}
+	return ns.onMember(ctx, &Request{Op: OpDisconnect, Member: id, Close: close}, found)
+}
+
+func found(r *Response) bool { return !r.NotFound }
+
+// onTargets sends one request for each room: wires carry no more.
+func (ns *Namespace) onTargets(ctx context.Context, req *Request, rooms []string) error {
+	for _, room := range rooms {
+		r := *req
+		r.Targets = []string{room}
+		if err := ns.onMember(ctx, &r, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onMember carries out an operation on one member of another node. take says
+// whether an answer is the owner's.
+//
+// Crossroom nodes that do not have the member say so. If there are others, which
+// stay silent then, they are first asked whether they have it: so that "no such
+// member" takes no deadline, and nothing is sent that only the owner understands.
+func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Response) bool) error {
+	if err := checkName("member id", req.Member); err != nil {
+		return err
+	}
+	ctx, cancel := ns.deadline(ctx, 0)
+	defer cancel()
+	req.ByID, req.Origin, req.Native = true, ns.node.id, true
+	fail := func(err error) error { return &MemberError{Op: req.Op, ID: req.Member, Err: err} }
+	c, err := ns.census(ctx)
+	if err != nil {
+		_, err = c.unreachable(ns, req.Op, err)
+		return fail(err)
+	}
+	exp, err := ns.codec.Expect(ns.name, req, c.others)
+	if err != nil {
+		return fail(err)
+	}
+	if exp.FirstOnly && exp.Answers > 0 {
+		owner, has, err := ns.locate(ctx, req.Member)
+		if err != nil && !has {
+			return fail(err)
+		}
+		if !has {
+			return fail(ErrNoSuchMember)
+		}
+		exp.Answers = 0
+		if owner == "" {
+			exp.Answers = 1
+		}
+	}
+	done := false
+	fleet, err := ns.ask(ctx, req, &c, exp, func(r *Response) bool {
+		done = take(r)
+		return done
+	})
+	switch {
+	case done:
+		return nil
+	case err != nil && !isOutage(err):
+		return fail(err)
+	}
+	if err = ns.partial(ctx, req.Op, fleet, err); err == nil {
+		err = ErrNoSuchMember
+	}
+	return fail(err)
+}
+
+// locate asks everybody for a member. owner is empty if it is a peer that does not
+// announce itself.
+func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has bool, err error) {
+	req := &Request{Op: OpMembers, Origin: ns.node.id, Rooms: []string{id}, Native: true}
+	_, err = ns.question(ctx, req, func(r *Response) bool {
+		for _, m := range r.Members {
+			if m.ID == id {
+				owner, has = r.Node, true
+			}
+		}
+		return has
+	})
+	return owner, has, err
+}
+
+// JoinAll puts the members that t selects into rooms.
+func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Touched, error) {
+	return ns.onAll(ctx, t, &Request{Op: OpJoin, Targets: rooms}, func() int {
+		return ns.rooms.joinSelected(t.Rooms, t.Except, rooms)
+	})
+}
+
+// LeaveAll takes the members that t selects out of rooms.
+func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Touched, error) {
+	return ns.onAll(ctx, t, &Request{Op: OpLeave, Targets: rooms}, func() int {
+		return ns.rooms.leaveSelected(t.Rooms, t.Except, rooms)
+	})
+}
+
+// DisconnectAll disconnects the members that t selects. Those of this node have
+// their Disconnect methods called by the calling goroutine.
+func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Touched, error) {
+	return ns.onAll(ctx, t, &Request{Op: OpDisconnect, Close: close}, func() int {
+		var f fanout
+		f.call, f.hard = callDisconnect, close
+		f.sel.find(ns.rooms, t.Rooms, t.Except)
+		f.start()
+		f.run(0, ns.node.reports.report)
+		count := f.delivered
+		ns.node.tally(&f)
+		return count
+	})
+}
+
+func (ns *Namespace) onAll(ctx context.Context, t Target, req *Request, here func() int) (*Touched, error) {
+	if err := ns.target(ctx, &t); err != nil {
+		return nil, err
+	}
+	if err := checkNames("room", req.Targets); err != nil {
+		return nil, err
+	}
+	req.Origin, req.Native = ns.node.id, true
+	req.Rooms, req.Except, req.Header = t.Rooms, t.Except, t.Header
+	var out Touched
+	if !t.LocalOnly {
+		// Refused before anything is done.
+		if _, err := ns.codec.AppendRequest(nil, ns.name, req); err != nil {
+			return nil, err
+		}
+	}
+	if !t.RemoteOnly {
+		out.Count = here()
+	}
+	if t.LocalOnly {
+		return &out, nil
+	}
+	var err error
+	out.Fleet, err = ns.inquire(ctx, req, func(r *Response) bool {
+		out.Count += max(r.Count, 0)
+		return false
+	})
+	return &out, err
+}
+
+// Request hands payload to the OnRequest of every other node.
+func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Replies, error) {
+	return ns.replies(ctx, &Request{Op: OpCustom, Payload: payload})
+}
+
+// Event hands payload to the OnEvent of every other node and wants no answer. nil
+// means accepted, as with Broadcast.
+func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
+	if err := ns.ready(ctx); err != nil {
+		return err
+	}
+	req := &Request{Op: OpEvent, Origin: ns.node.id, Native: true, NoReply: true, Payload: payload}
+	return ns.publishRequest(ctx, req)
+}
+
+// EventAck hands payload to the OnEvent of every other node and collects what they
+// answer.
+func (ns *Namespace) EventAck(ctx context.Context, payload []byte) (*Replies, error) {
+	return ns.replies(ctx, &Request{Op: OpEvent, Payload: payload})
+}
+
+func (ns *Namespace) replies(ctx context.Context, req *Request) (*Replies, error) {
+	if err := ns.ready(ctx); err != nil {
+		return nil, err
+	}
+	req.Origin, req.Native = ns.node.id, true
+	var out Replies
+	var err error
+	out.Fleet, err = ns.inquire(ctx, req, func(r *Response) bool {
+		out.List = append(out.List, Reply{Node: r.Node, Payload: r.Payload, Err: r.Err})
+		return false
+	})
+	return &out, err
+}
+
+// Count returns how many servers hold the namespace, this one included: announced
+// Crossroom nodes, and where the broker can count all others too.
+func (ns *Namespace) Count(ctx context.Context) (int, error) {
+	if err := ns.ready(ctx); err != nil {
+		return 0, err
+	}
+	ctx, cancel := ns.deadline(ctx, 0)
+	defer cancel()
+	c, err := ns.census(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return 1 + c.peers(), nil
+}
+
+// target checks a selection before anything is done with it.
+func (ns *Namespace) target(ctx context.Context, t *Target) error {
+	if err := ns.ready(ctx); err != nil {
+		return err
+	}
+	return errors.Join(checkNames("room", t.Rooms), checkNames("room", t.Except))
+}

@@ -1,0 +1,109 @@
+package backplane
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Options of a node. The zero value, and nil, are good defaults. New copies it.
+type Options struct {
+	// ID of the node: unique among all nodes that ever share a broker, also after
+	// a restart, in valid UTF-8, at most 128 bytes, without '#'. Empty: made up of
+	// Name and random characters, which is what you want unless one process is on
+	// several brokers as the same node.
+	ID string
+	// Name is a readable part of the id, such as a host name: letters, digits,
+	// '.', '-' and '_', at most 64 bytes. Empty: none.
+	Name string
+	// Logger gets what OnError would, if OnError is nil. nil: silence.
+	Logger *slog.Logger
+	// OnError is told of everything that has no caller to return to: unreadable
+	// messages (*DecodeError), outages (*InterruptedError), lost messages
+	// (*broker.LossError), callbacks that panic (*PanicError) or do not return
+	// (*StalledError). Calls come one at a time from one goroutine that does
+	// nothing else; errors that pile up behind a slow call beyond 256 are counted
+	// in Stats.Unreported.
+	OnError func(error)
+	// Observer may implement any of the Observer interfaces of this package.
+	Observer any
+	// RequestTimeout is how long a question to the fleet may take, unless its
+	// context ends earlier. Zero: 1 s. Negative is an error.
+	RequestTimeout time.Duration
+	// Heartbeat is how often the node says that it lives. Zero: 1 s. Negative is
+	// an error.
+	Heartbeat time.Duration
+	// PeerTimeout is after how long without a sign of life another node is taken
+	// for dead and forgotten. Zero: 3.5 × Heartbeat. It must be longer than
+	// Heartbeat; negative is an error.
+	PeerTimeout time.Duration
+	// StallTimeout is how long a member's method may take before the node goes on
+	// without it, up to a quarter more. Zero: 1 s. Negative: for ever.
+	StallTimeout time.Duration
+}
+
+// NamespaceOptions of one namespace on one node. Node.Namespace copies it.
+type NamespaceOptions struct {
+	// Codec of the wire; nil is the native one, for fleets of Crossroom nodes.
+	Codec Codec
+	// Rooms to use; nil makes new ones. Namespaces of nodes on different brokers
+	// that share Rooms have one set of members.
+	Rooms *Rooms
+	// Prepare is called once for each message that is about to be delivered to at
+	// least one local member, own broadcasts included, and may set m.Value. It is
+	// called like a member's method and must not block.
+	Prepare func(m *Message)
+	// OnBroadcast, if set, is called for every readable broadcast from another
+	// node, whether or not it is for a member here, in order; false ends it here.
+	// b and all in it is valid only during the call. It must not block.
+	OnBroadcast func(b *Broadcast) bool
+	// OnRequest answers Namespace.Request of other nodes. Its calls run in
+	// goroutines of their own, at most 256 at a time for all callbacks of a
+	// namespace; more are refused with ErrBusy. ctx ends after RequestTimeout.
+	// payload is read-only and may be kept; the result is not changed afterwards.
+	// nil: answered with an error.
+	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
+	// OnEvent takes Namespace.Event and EventAck of other nodes, like OnRequest.
+	// reply is nil if no answer is wanted; otherwise it may be called at most
+	// once, later too. nil: events are ignored.
+	OnEvent func(ctx context.Context, from string, payload []byte, reply func([]byte))
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if err := checkNodeName(out.Name); err != nil {
+		return out, err
+	}
+	if err := checkNodeID(out.ID); err != nil {
+		return out, err
+	}
+	for _, d := range []struct {
+		what  string
+		value *time.Duration
+		zero  time.Duration
+	}{
+		{"RequestTimeout", &out.RequestTimeout, time.Second},
+		{"Heartbeat", &out.Heartbeat, time.Second},
+		{"PeerTimeout", &out.PeerTimeout, 0},
+	} {
+		if *d.value < 0 {
+			return out, &OptionError{Option: d.what, Reason: "negative"}
+		}
+		if *d.value == 0 {
+			*d.value = d.zero
+		}
+	}
+	if out.PeerTimeout == 0 {
+		out.PeerTimeout = out.Heartbeat * 7 / 2
+	}
+	if out.PeerTimeout <= out.Heartbeat {
+		return out, &OptionError{Option: "PeerTimeout", Reason: "not longer than Heartbeat"}
+	}
+	if out.StallTimeout == 0 {
+		out.StallTimeout = time.Second
+	}
+	return out, nil
+}

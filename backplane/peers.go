@@ -1,0 +1,354 @@
+package backplane
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Peer is another Crossroom node, as it announced itself.
+type Peer struct {
+	ID string
+	// Since it lives, by its own clock.
+	Since time.Time
+	// Namespaces it serves, sorted, and what it Speaks in them, such as
+	// "native/1"; each once.
+	Namespaces, Speaks []string
+	// Suspect: it missed the deadline of a question and was not heard of since.
+	Suspect bool
+}
+
+// Peers returns the other nodes that are known and not known to be dead, sorted by
+// id. Servers that are not Crossroom nodes do not announce themselves; Count
+// includes them where the broker can count.
+func (n *Node) Peers() []Peer {
+	t := &n.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peers := make([]Peer, 0, len(t.byID))
+	for _, p := range t.byID {
+		out := Peer{ID: p.id, Since: time.Unix(0, p.since), Suspect: p.suspect}
+		for key, speaks := range p.namespaces {
+			out.Namespaces = append(out.Namespaces, key.name)
+			out.Speaks = append(out.Speaks, speaks)
+		}
+		slices.Sort(out.Namespaces)
+		slices.Sort(out.Speaks)
+		out.Namespaces, out.Speaks = slices.Compact(out.Namespaces), slices.Compact(out.Speaks)
+		peers = append(peers, out)
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return peers
+}
+
+// peerTable is what a node knows of the others. Its Receiver methods only queue
+// frames; the keeper goroutine acts on them.
+type peerTable struct {
+	node   *Node
+	frames chan item
+
+	mu       sync.Mutex
+	byID     map[string]*peer
+	suspects atomic.Int32 // how many in byID
+}
+
+type peer struct {
+	id         string
+	since      int64
+	revision   uint64
+	known      bool // namespaces are those of revision
+	namespaces map[nsKey]string
+	seen       time.Time
+	suspect    bool
+}
+
+// More control frames than this cannot wait; heartbeats that do not fit come again.
+const controlQueue = 1024
+
+func (t *peerTable) init(n *Node) {
+	t.node, t.byID = n, make(map[string]*peer)
+	t.frames = make(chan item, controlQueue)
+}
+
+// Deliver implements broker.Receiver.
+func (t *peerTable) Deliver(ch broker.Channel, payload []byte) {
+	select {
+	case t.frames <- item{ch: ch, payload: payload}:
+	default:
+	}
+}
+
+// Interrupted implements broker.Receiver.
+func (t *peerTable) Interrupted(err error) {
+	if err == nil {
+		err = errUnknownOutage
+	}
+	t.link(item{err: err})
+}
+
+// Resumed implements broker.Receiver.
+func (t *peerTable) Resumed() { t.link(item{}) }
+
+func (t *peerTable) link(it item) {
+	select {
+	case t.frames <- it:
+	case <-t.node.stop:
+	}
+}
+
+// keep is the keeper goroutine: it takes in control frames, forgets dead peers and
+// looks after members that do not return.
+func (n *Node) keep() {
+	period := n.opts.Heartbeat / 2
+	if s := n.opts.StallTimeout; s > 0 {
+		period = min(period, s/4)
+	}
+	tick := time.NewTicker(max(period, time.Millisecond))
+	defer tick.Stop()
+	type memory struct {
+		beat  uint64
+		since time.Time
+	}
+	watched := make(map[*Namespace]*memory)
+	var downSince time.Time
+	for {
+		select {
+		case <-n.stop:
+			return
+		case it := <-n.peers.frames:
+			switch {
+			case it.ch.Kind() != 0:
+				n.peers.take(it)
+			case it.err != nil:
+				downSince = time.Now()
+				n.setLink(it.err, 0)
+			default:
+				n.peers.refresh(time.Now())
+				n.setLink(nil, time.Since(downSince))
+			}
+		case now := <-tick.C:
+			n.peers.expire(now)
+			if n.opts.StallTimeout < 0 {
+				continue
+			}
+			for _, ns := range n.live() {
+				m := watched[ns]
+				if m == nil {
+					m = new(memory)
+					watched[ns] = m
+				}
+				ns.lane.watch(&m.beat, &m.since, now)
+			}
+			for ns := range watched {
+				if ns.closing.Load() {
+					delete(watched, ns)
+				}
+			}
+		}
+	}
+}
+
+// setLink notes an outage of the control channel, or its end; then this node says
+// hello again.
+func (n *Node) setLink(err error, lasted time.Duration) {
+	n.mu.Lock()
+	n.linkDown = err != nil
+	n.mu.Unlock()
+	if err == nil {
+		n.soon(controlHello)
+	}
+	defer func() {
+		if recover() != nil {
+			n.counters.panics.Add(1)
+		}
+	}()
+	switch o := n.observe.link; {
+	case o == nil:
+	case err != nil:
+		o.Interrupted("", err)
+	default:
+		o.Resumed("", lasted)
+	}
+}
+
+// take acts on one control frame.
+func (t *peerTable) take(it item) {
+	n := t.node
+	var f controlFrame
+	if err := f.decode(it.payload); err != nil {
+		if reasonOf(err) == DropUndecodable {
+			n.counters.undecodable.Add(1)
+			n.reports.report(&DecodeError{Channel: it.ch, Err: err})
+		}
+		return
+	}
+	if f.id == n.id {
+		switch {
+		case f.kind == controlAsk:
+			n.soon(controlFull)
+		case f.since != n.since.UnixNano():
+			n.reports.report(&DuplicateIDError{ID: n.id})
+		}
+		return
+	}
+	switch f.kind {
+	case controlAsk:
+		return
+	case controlBye:
+		t.lose(f.id, f.since)
+		return
+	case controlHello:
+		n.soon(controlFull)
+	}
+	ask, left := t.note(&f)
+	if ask {
+		n.askFull(f.id)
+	}
+	for _, ns := range n.live() {
+		if slices.Contains(left, nsKey{ns.wire, ns.name}) {
+			ns.calls.lost(f.id)
+		}
+	}
+}
+
+// note writes down a sign of life. It reports whether the peer's list of namespaces
+// is not known, and which ones it has left.
+func (t *peerTable) note(f *controlFrame) (ask bool, left []nsKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.byID[f.id]
+	if p != nil && f.since < p.since {
+		return false, nil // a late frame of an earlier life
+	}
+	if p == nil || f.since > p.since {
+		if p != nil && p.suspect {
+			t.suspects.Add(-1)
+		}
+		p = &peer{id: f.id, since: f.since}
+		t.byID[f.id] = p
+	}
+	p.seen = time.Now()
+	t.clear(p)
+	if f.kind == controlBeat {
+		return !p.known || p.revision != f.revision, nil
+	}
+	if p.known && f.revision < p.revision {
+		return false, nil
+	}
+	p.known, p.revision = true, f.revision
+	had := p.namespaces
+	p.namespaces = make(map[nsKey]string, len(f.namespaces))
+	for _, s := range f.namespaces {
+		p.namespaces[s.key] = s.speaks
+	}
+	for key := range had {
+		if _, still := p.namespaces[key]; !still {
+			left = append(left, key)
+		}
+	}
+	return false, left
+}
+
+func (t *peerTable) clear(p *peer) {
+	if p.suspect {
+		p.suspect = false
+		t.suspects.Add(-1)
+	}
+}
+
+// heard says that a message came from that node. It is on the path of every
+// broadcast and costs a load as long as nobody is suspect.
+func (n *Node) heard(id string) {
+	t := &n.peers
+	if t.suspects.Load() == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.byID[id]; p != nil {
+		t.clear(p)
+	}
+}
+
+// suspect says that a node missed the deadline of a question.
+func (t *peerTable) suspect(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.byID[id]; p != nil && !p.suspect {
+		p.suspect = true
+		t.suspects.Add(1)
+	}
+}
+
+// lose forgets a peer, and lets open questions stop waiting for it.
+func (t *peerTable) lose(id string, since int64) {
+	t.mu.Lock()
+	p := t.byID[id]
+	ok := p != nil && p.since <= since
+	if ok {
+		t.clear(p)
+		delete(t.byID, id)
+	}
+	t.mu.Unlock()
+	if !ok {
+		return
+	}
+	for _, ns := range t.node.live() {
+		ns.calls.lost(id)
+	}
+}
+
+// expire forgets those not heard of for PeerTimeout, unless it is this node that
+// hears nothing.
+func (t *peerTable) expire(now time.Time) {
+	t.node.mu.Lock()
+	down := t.node.linkDown
+	t.node.mu.Unlock()
+	if down {
+		return
+	}
+	var dead []*peer
+	t.mu.Lock()
+	for _, p := range t.byID {
+		if now.Sub(p.seen) > t.node.opts.PeerTimeout {
+			dead = append(dead, p)
+		}
+	}
+	t.mu.Unlock()
+	for _, p := range dead {
+		t.lose(p.id, p.since)
+	}
+}
+
+// refresh gives everybody a new PeerTimeout after this node's own outage.
+func (t *peerTable) refresh(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		p.seen = now
+	}
+}
+
+// in lists the peers that serve a namespace.
+func (t *peerTable) in(key nsKey) (ids []string, suspect map[string]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, p := range t.byID {
+		if _, ok := p.namespaces[key]; !ok {
+			continue
+		}
+		ids = append(ids, id)
+		if p.suspect {
+			if suspect == nil {
+				suspect = make(map[string]bool)
+			}
+			suspect[id] = true
+		}
+	}
+	slices.Sort(ids)
+	return ids, suspect
+}

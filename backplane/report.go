@@ -1,0 +1,81 @@
+package backplane
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// reporter hands errors that have no caller to the application, one at a time and
+// from a goroutine of its own, so that a slow handler holds up nothing. What does
+// not fit into its queue is counted and not handed over.
+type reporter struct {
+	onError func(error)
+	logger  *slog.Logger
+	stats   *counters
+
+	mu     sync.Mutex
+	wake   sync.Cond
+	queue  []error
+	closed bool
+}
+
+const reportQueue = 256
+
+func (r *reporter) init(onError func(error), logger *slog.Logger, stats *counters) {
+	r.onError, r.logger, r.stats = onError, logger, stats
+	r.wake.L = &r.mu
+}
+
+func (r *reporter) report(err error) {
+	if r.onError == nil && r.logger == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || len(r.queue) >= reportQueue {
+		r.stats.unreported.Add(1)
+		return
+	}
+	r.queue = append(r.queue, err)
+	r.wake.Signal()
+}
+
+// run is the reporter's goroutine; it ends after close, when the queue is empty.
+func (r *reporter) run() {
+	for {
+		r.mu.Lock()
+		for len(r.queue) == 0 && !r.closed {
+			r.wake.Wait()
+		}
+		batch := r.queue
+		r.queue = nil
+		r.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for _, err := range batch {
+			r.one(err)
+		}
+	}
+}
+
+func (r *reporter) one(err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.stats.panics.Add(1)
+		}
+	}()
+	if r.onError != nil {
+		r.onError(err)
+	} else {
+		r.logger.LogAttrs(context.Background(), slog.LevelWarn, "backplane", slog.Any("error", err))
+	}
+}
+
+func (r *reporter) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.wake.Signal()
+	r.mu.Unlock()
+}

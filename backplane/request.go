@@ -1,0 +1,465 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// A question to the fleet goes like this: census counts who listens, the codec says
+// how many of those answer this operation, ask publishes the request and waits until
+// each has answered, is known to be gone, or the deadline is there. The deadline is
+// set in one place, Namespace.deadline.
+
+// deadline limits a question to the request timeout, or to d if that is positive.
+func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		d = ns.node.opts.RequestTimeout
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// census is who listens to a namespace's requests at one moment, without this node.
+type census struct {
+	alive   []string        // announced nodes
+	suspect map[string]bool // of them: asked, but not waited for
+	gone    []string        // announced nodes that do not listen any more
+	others  Unannounced
+	err     error // why nobody could be counted; then all are in gone
+}
+
+func (c *census) peers() int { return len(c.alive) + c.others.Total }
+
+// census asks the broker, if it can count, who of the announced nodes still listens,
+// and how many others do.
+func (ns *Namespace) census(ctx context.Context) (c census, err error) {
+	c.others.Responding = -1
+	ids, suspect := ns.node.peers.in(nsKey{ns.wire, ns.name})
+	c.suspect = suspect
+	if !ns.node.caps.CountsSubscribers {
+		c.alive = ids
+		return c, nil
+	}
+	channels := make([]broker.Channel, 0, len(ids)+2)
+	channels = append(channels, ns.wire.Requests(ns.name), ns.wire.NodeResponses(ns.name, ns.node.id))
+	for _, id := range ids {
+		channels = append(channels, ns.wire.NodeResponses(ns.name, id))
+	}
+	counts, err := ns.node.broker.Subscribers(ctx, channels...)
+	if err != nil {
+		c.gone, c.err = ids, err
+		return c, err
+	}
+	total := counts[0] - min(counts[1], 1)
+	for i, id := range ids {
+		if counts[i+2] > 0 {
+			c.alive = append(c.alive, id)
+			total--
+		} else {
+			c.gone = append(c.gone, id)
+		}
+	}
+	c.others.Total = max(total, 0)
+	if c.others.Total > 0 && ns.node.caps.ListsResponders {
+		if c.others.Responding, err = ns.responders(ctx, &c); err != nil {
+			c.alive, c.gone, c.others.Total, c.err = nil, ids, 0, err
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// responderCache remembers the answer of Broker.Responders, which may be slow.
+type responderCache struct {
+	mu    sync.Mutex
+	until time.Time
+	total int // census.others.Total at the time
+	count int
+}
+
+const responderMemory = 2 * time.Second
+
+// responders counts the unannounced peers with a response channel of their own.
+func (ns *Namespace) responders(ctx context.Context, c *census) (int, error) {
+	m := &ns.response
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); m.total == c.others.Total && now.Before(m.until) {
+		return m.count, nil
+	}
+	ids, err := ns.node.broker.Responders(ctx, ns.wire, ns.name)
+	if err != nil {
+		return -1, err
+	}
+	count := 0
+	for _, id := range ids {
+		if id != ns.node.id && !slices.Contains(c.alive, id) {
+			count++
+		}
+	}
+	m.until, m.total, m.count = time.Now().Add(responderMemory), c.others.Total, min(count, c.others.Total)
+	return m.count, nil
+}
+
+// call is a question under way.
+type call struct {
+	ns  *Namespace
+	req *Request
+	// take adds an answer to the result, with mu held. It returns true if no
+	// other answer matters any more. The response and its slices are not kept.
+	take func(*Response) (enough bool)
+
+	mu       sync.Mutex
+	waiting  map[string]bool // announced nodes that have not answered; true: waited for
+	gone     map[string]error
+	answered []string
+	want     int // answers of unannounced peers
+	unnamed  int // … that came
+	// Acknowledgements yet to come: by node ("" for unannounced ones), and in all.
+	// Below zero while a node's acknowledgements are here before their number is.
+	owed    map[string]int
+	owedAll int
+	ended   bool
+	done    chan struct{}
+	err     error
+}
+
+// callTable holds the questions of a namespace under way.
+type callTable struct {
+	prefix string
+	last   atomic.Uint64
+	mu     sync.Mutex
+	byID   map[string]*call
+	err    error // set when closed
+}
+
+func (t *callTable) init(node string) {
+	t.prefix = node + "."
+	t.byID = make(map[string]*call)
+}
+
+// newID returns an id by which the node knows its own requests when they come back
+// to it, also late.
+func (t *callTable) newID() string {
+	return t.prefix + strconv.FormatUint(t.last.Add(1), 36)
+}
+
+func (t *callTable) own(id string) bool { return strings.HasPrefix(id, t.prefix) }
+
+func (t *callTable) add(c *call) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != nil {
+		return t.err
+	}
+	t.byID[c.req.ID] = c
+	return nil
+}
+
+func (t *callTable) remove(c *call) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, c.req.ID)
+}
+
+func (t *callTable) find(id string) *call {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[id]
+}
+
+func (t *callTable) all() []*call {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	calls := make([]*call, 0, len(t.byID))
+	for _, c := range t.byID {
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// lost says that a node is gone.
+func (t *callTable) lost(id string) {
+	for _, c := range t.all() {
+		c.mu.Lock()
+		_, open := c.waiting[id]
+		if open || c.owed[id] != 0 {
+			delete(c.waiting, id)
+			c.gone[id] = ErrPeerGone
+			c.owe(id, -c.owed[id])
+			c.check()
+		}
+		c.mu.Unlock()
+	}
+}
+
+// fail ends all questions, and those to come.
+func (t *callTable) fail(err error) {
+	t.mu.Lock()
+	t.err = err
+	t.mu.Unlock()
+	for _, c := range t.all() {
+		c.mu.Lock()
+		c.err = err
+		c.end()
+		c.mu.Unlock()
+	}
+}
+
+// check ends the call if nothing is waited for. c.mu is held.
+func (c *call) check() {
+	if c.unnamed < c.want || c.owedAll != 0 {
+		return
+	}
+	for _, wait := range c.waiting {
+		if wait {
+			return
+		}
+	}
+	c.end()
+}
+
+func (c *call) end() {
+	if !c.ended {
+		c.ended = true
+		close(c.done)
+	}
+}
+
+// owe notes that a node will send n more acknowledgements.
+func (c *call) owe(node string, n int) {
+	if c.owed == nil {
+		c.owed = make(map[string]int)
+	}
+	c.owed[node] += n
+	c.owedAll += n
+}
+
+// answer takes in one response; false if it is nobody's or a second one.
+func (c *call) answer(r *Response) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	if r.Ack {
+		c.owe(r.Node, -1)
+	} else {
+		if r.Node == "" {
+			c.unnamed++
+		} else {
+			if slices.Contains(c.answered, r.Node) {
+				return false
+			}
+			if _, open := c.waiting[r.Node]; open {
+				delete(c.waiting, r.Node)
+			} else if c.gone[r.Node] != nil {
+				delete(c.gone, r.Node) // not so gone
+			} else {
+				c.want = max(c.want-1, 0) // it had not announced itself yet
+			}
+			c.answered = append(c.answered, strings.Clone(r.Node))
+		}
+		if c.req.Op == OpBroadcast {
+			c.owe(r.Node, max(r.Count, 0))
+		}
+	}
+	if c.take(r) {
+		c.end()
+	} else {
+		c.check()
+	}
+	return true
+}
+
+// question asks the whole fleet and returns who answered. The error is a
+// *PartialError if somebody is missing, or if the broker could not be asked; any
+// other error means that nobody was asked.
+func (ns *Namespace) question(ctx context.Context, req *Request, take func(*Response) bool) (Fleet, error) {
+	c, err := ns.census(ctx)
+	if err != nil {
+		return c.unreachable(ns, req.Op, err)
+	}
+	exp, err := ns.codec.Expect(ns.name, req, c.others)
+	if err != nil {
+		return Fleet{}, err
+	}
+	fleet, err := ns.ask(ctx, req, &c, exp, take)
+	if err != nil && !isOutage(err) {
+		return fleet, err
+	}
+	return fleet, ns.partial(ctx, req.Op, fleet, err)
+}
+
+// isOutage tells errors that come with what is known so far from refusals.
+func isOutage(err error) bool {
+	var name *broker.NameError
+	var size *broker.PayloadError
+	return !errors.Is(err, errors.ErrUnsupported) && !errors.As(err, &name) && !errors.As(err, &size)
+}
+
+// unreachable is the outcome if the broker cannot be asked who is there.
+func (c *census) unreachable(ns *Namespace, op Op, err error) (f Fleet, _ error) {
+	for _, id := range c.gone {
+		f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: err})
+	}
+	return f, ns.partial(context.Background(), op, f, err)
+}
+
+// ask publishes req to those that c counted and collects their answers until ctx
+// ends. An error means that the request did not go out, or that this namespace was
+// closed; missing answers are for the caller to judge.
+func (ns *Namespace) ask(ctx context.Context, req *Request, c *census, exp Expected, take func(*Response) bool) (Fleet, error) {
+	if req.NoReply {
+		return Fleet{}, ns.publishRequest(ctx, req)
+	}
+	call := newCall(ns, req, c, exp, take)
+	return call.run(ctx, c.peers() > 0, exp)
+}
+
+func newCall(ns *Namespace, req *Request, c *census, exp Expected, take func(*Response) bool) *call {
+	req.ID = ns.calls.newID()
+	call := &call{
+		ns: ns, req: req, take: take, want: exp.Answers, done: make(chan struct{}),
+		waiting: make(map[string]bool, len(c.alive)), gone: make(map[string]error, len(c.gone)),
+	}
+	for _, id := range c.alive {
+		call.waiting[id] = !c.suspect[id]
+	}
+	reason := c.err
+	if reason == nil {
+		reason = ErrPeerGone
+	}
+	for _, id := range c.gone {
+		call.gone[id] = reason
+	}
+	return call
+}
+
+// run publishes the request, unless nobody is there to hear it, and waits.
+func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet, err error) {
+	ns := c.ns
+	ns.node.counters.asked.Add(1)
+	if ro := ns.node.observe.request; ro != nil {
+		d := &RequestData{
+			Namespace: ns.name, Op: c.req.Op, ID: c.req.ID, Header: cloneHeader(c.req.Header),
+			Expected: len(c.waiting), ExpectedUnnamed: exp.Answers,
+		}
+		ctx = ro.RequestStart(ctx, d)
+		c.req.Header = d.Header
+		take := c.take
+		c.take = func(r *Response) bool {
+			ro.RequestAnswer(ctx, d, r.Node)
+			return take(r)
+		}
+		defer func() {
+			d.Fleet, d.Err = fleet, err
+			ro.RequestEnd(ctx, d)
+		}()
+	}
+	if err := ns.calls.add(c); err != nil {
+		return Fleet{}, err
+	}
+	defer ns.calls.remove(c)
+	began := time.Now()
+	if publish {
+		if err := ns.publishRequest(ctx, c.req); err != nil {
+			return c.finish(exp, false), err
+		}
+	}
+	c.mu.Lock()
+	c.check()
+	c.mu.Unlock()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
+	return c.finish(exp, time.Since(began) >= ns.node.opts.RequestTimeout*9/10), c.err
+}
+
+// finish closes the books. Nodes that were silent for a whole request timeout (late)
+// become suspects.
+func (c *call) finish(exp Expected, late bool) (f Fleet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	enough := c.ended
+	c.end()
+	f.Answered, f.Unnamed, f.Silent = c.answered, c.unnamed, exp.Silent
+	slices.Sort(f.Answered)
+	for id, err := range c.gone {
+		f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: err})
+	}
+	for id, waited := range c.waiting {
+		switch {
+		case !waited:
+			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrPeerSilent})
+		case !enough:
+			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrNoAnswer})
+			if late {
+				c.ns.node.peers.suspect(id)
+			}
+		}
+	}
+	slices.SortFunc(f.Missing, func(a, b Missing) int { return strings.Compare(a.Node, b.Node) })
+	if n := c.want - c.unnamed; n > 0 && !enough {
+		f.Missing = append(f.Missing, Missing{Count: n, Reason: ErrNoAnswer})
+	}
+	return f
+}
+
+func (ns *Namespace) publishRequest(ctx context.Context, req *Request) error {
+	buf, err := ns.codec.AppendRequest(nil, ns.name, req)
+	if err != nil {
+		return err
+	}
+	return ns.node.broker.Publish(ctx, ns.wire.Requests(ns.name), buf)
+}
+
+// response takes in another node's answer.
+func (l *lane) response(ch broker.Channel, payload []byte) {
+	ns := l.ns
+	var r Response
+	if err := ns.codec.DecodeResponse(payload, ns.name, &r); err != nil {
+		l.drop(ch, reasonOf(err), err)
+		return
+	}
+	if r.Node == ns.node.id {
+		l.drop(ch, DropEcho, nil)
+		return
+	}
+	ns.node.heard(r.Node)
+	// On the shared channel most answers are to other nodes' questions.
+	if !ns.calls.own(r.RequestID) {
+		l.drop(ch, DropForeign, nil)
+		return
+	}
+	if c := ns.calls.find(r.RequestID); c == nil || !c.answer(&r) {
+		l.drop(ch, DropStray, nil)
+	}
+}
+
+// partial makes the error of an incomplete answer, nil if nobody is missing. Pass
+// why asking ended early, if it did.
+func (ns *Namespace) partial(ctx context.Context, op Op, f Fleet, err error) error {
+	if err == nil && len(f.Missing) == 0 {
+		return nil
+	}
+	ns.node.counters.partial.Add(1)
+	if err == nil {
+		err = f.Missing[0].Reason
+		for _, m := range f.Missing {
+			if errors.Is(m.Reason, ErrNoAnswer) {
+				err = ctx.Err()
+				break
+			}
+		}
+	}
+	return &PartialError{Op: op, Fleet: f, Err: err}
+}

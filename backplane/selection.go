@@ -1,0 +1,158 @@
+package backplane
+
+// selection is a list of entries found for a message, with the scratch space to
+// find them. It is reused, so that selecting allocates nothing.
+type selection struct {
+	list   []*entry
+	except []place
+	seen   []place
+}
+
+// place is a room name looked up: the stored room, and the member whose own room it
+// is; either may be nil.
+type place struct {
+	room *room
+	own  *entry
+}
+
+func (p place) has(e *entry) bool {
+	return p.own == e || p.room != nil && e.has(p.room)
+}
+
+func (r *Rooms) place(name string) place {
+	p := place{room: r.rooms[name]}
+	if e := r.members[name]; e != nil && !e.out {
+		p.own = e
+	}
+	return p
+}
+
+func anyHas(places []place, e *entry) bool {
+	for _, p := range places {
+		if p.has(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// find fills s.list with the members in any of rooms (all members if it is empty)
+// that are in none of except, each once. The list is a snapshot: no lock is held
+// when it returns.
+func (s *selection) find(r *Rooms, rooms, except []string) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	s.findLocked(r, rooms, except)
+}
+
+func (s *selection) findLocked(r *Rooms, rooms, except []string) {
+	s.list, s.except, s.seen = s.list[:0], s.except[:0], s.seen[:0]
+	for _, name := range except {
+		if p := r.place(name); p.room != nil || p.own != nil {
+			s.except = append(s.except, p)
+		}
+	}
+	if len(rooms) == 0 {
+		s.take(r.all)
+		return
+	}
+	for _, name := range rooms {
+		p := r.place(name)
+		if p.room != nil {
+			s.take(p.room.list)
+		}
+		if p.own != nil && !anyHas(s.except, p.own) && !anyHas(s.seen, p.own) && !(p.room != nil && p.own.has(p.room)) {
+			s.list = append(s.list, p.own)
+		}
+		if p.room != nil || p.own != nil {
+			s.seen = append(s.seen, p)
+		}
+	}
+}
+
+// findID fills s.list with the one member of that id; false if there is none.
+func (s *selection) findID(r *Rooms, id string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	s.list, s.except, s.seen = s.list[:0], s.except[:0], s.seen[:0]
+	e, ok := r.members[id]
+	if ok {
+		s.list = append(s.list, e)
+	}
+	return ok
+}
+
+func (s *selection) take(list []*entry) {
+	if len(s.except) == 0 && len(s.seen) == 0 {
+		s.list = append(s.list, list...)
+		return
+	}
+	for _, e := range list {
+		if !anyHas(s.except, e) && !anyHas(s.seen, e) {
+			s.list = append(s.list, e)
+		}
+	}
+}
+
+// Above this many entries a selection's memory is given back after use rather than
+// kept for the next: one broadcast to a million members should not cost 8 MB for
+// ever. Below, reuse makes fan-out free of allocations.
+const keepEntries = 1 << 18
+
+func (s *selection) reset() {
+	if cap(s.list) > keepEntries {
+		s.list = nil
+	}
+	clear(s.list) // do not keep removed members alive
+	s.list = s.list[:0]
+	clear(s.except)
+	clear(s.seen)
+}
+
+// joinSelected and its like change the members that rooms and except select under
+// one lock, so that no other change comes between, and return how many there were.
+func (r *Rooms) joinSelected(rooms, except, targets []string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var s selection
+	s.findLocked(r, rooms, except)
+	for _, e := range s.list {
+		r.joinEntry(e, targets)
+	}
+	return len(s.list)
+}
+
+func (r *Rooms) leaveSelected(rooms, except, targets []string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var s selection
+	s.findLocked(r, rooms, except)
+	for _, e := range s.list {
+		r.leaveEntry(e, targets)
+	}
+	return len(s.list)
+}
+
+// describe lists the selected members; with rooms and data if detail. Describe is
+// user code and runs without the lock.
+func (r *Rooms) describe(rooms, except []string, detail bool) []MemberInfo {
+	var s selection
+	r.mu.RLock()
+	s.findLocked(r, rooms, except)
+	infos := make([]MemberInfo, len(s.list))
+	for i, e := range s.list {
+		infos[i].ID = e.id
+		if detail {
+			infos[i].Rooms = e.names()
+		}
+	}
+	r.mu.RUnlock()
+	if detail {
+		for i, e := range s.list {
+			if d, ok := e.member.(Describer); ok {
+				infos[i].Data = d.Describe()
+			}
+		}
+	}
+	return infos
+}

@@ -1,0 +1,259 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"slices"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// request takes in another node's request. What changes memberships or calls members
+// is done here, in its place among the broadcasts: who is put into a room gets what
+// is sent to the room next. The rest, and every answer, is left to goroutines of
+// their own, of which there is a limited number.
+func (l *lane) request(ch broker.Channel, payload []byte) bool {
+	ns := l.ns
+	r := new(Request)
+	if err := ns.codec.DecodeRequest(payload, ns.name, r); err != nil {
+		l.drop(ch, reasonOf(err), err)
+		return true
+	}
+	if r.Origin == ns.node.id || ns.calls.own(r.ID) {
+		l.drop(ch, DropEcho, nil)
+		return true
+	}
+	ns.node.heard(r.Origin)
+	s := &served{ns: ns, req: r}
+	switch r.Op {
+	case OpJoin, OpLeave:
+		s.begin()
+		s.move()
+		ns.answer(s)
+	case OpDisconnect:
+		s.begin()
+		return l.disconnect(s)
+	case OpBroadcast:
+		s.begin()
+		return l.ackBroadcast(s)
+	case OpMembers, OpRoomsOf, OpRooms:
+		ns.spawn(ns.queries, s, s.query)
+	case OpCustom:
+		ns.spawn(ns.hooks, s, s.custom)
+	case OpEvent:
+		ns.spawn(ns.hooks, s, s.event)
+	default:
+		l.drop(ch, DropForeign, nil)
+	}
+	return true
+}
+
+// served is a request of another node being carried out.
+type served struct {
+	ns   *Namespace
+	req  *Request
+	resp Response
+	ctx  context.Context // the observer's
+	data ServeData
+}
+
+func (s *served) begin() {
+	s.resp.Request, s.resp.RequestID, s.resp.Node = s.req, s.req.ID, s.ns.node.id
+	s.ctx = s.ns.ctx
+	if so := s.ns.node.observe.serve; so != nil {
+		s.data = ServeData{Namespace: s.ns.name, Op: s.req.Op, ID: s.req.ID, Origin: s.req.Origin, Header: s.req.Header}
+		s.ctx = so.ServeStart(s.ctx, &s.data)
+	}
+}
+
+// end publishes the answer, if one is wanted.
+func (s *served) end() {
+	s.ns.node.counters.served.Add(1)
+	err := s.reply(&s.resp)
+	if so := s.ns.node.observe.serve; so != nil {
+		if s.data.Err == nil {
+			s.data.Err = err
+		}
+		so.ServeEnd(s.ctx, &s.data)
+	}
+}
+
+func (s *served) reply(resp *Response) error {
+	if s.req.ID == "" || s.req.NoReply {
+		return nil
+	}
+	ns := s.ns
+	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
+	if err == nil && len(buf) > 0 {
+		ctx, cancel := context.WithTimeout(s.ctx, ns.node.opts.RequestTimeout)
+		defer cancel()
+		err = ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
+	}
+	if err != nil && !ns.closing.Load() {
+		ns.node.reports.report(&AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
+	}
+	return err
+}
+
+// spawn runs a request's work and then its answer in a goroutine of its own, if a
+// place is free.
+func (ns *Namespace) spawn(places chan struct{}, s *served, work func()) {
+	s.begin()
+	select {
+	case places <- struct{}{}:
+	default:
+		ns.node.counters.refused.Add(1)
+		ns.node.reports.report(&AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: ErrBusy})
+		s.resp.Err, s.data.Err = ErrBusy.Error(), ErrBusy
+		ns.answer(s)
+		return
+	}
+	ns.workers.Go(func() {
+		defer func() { <-places }()
+		work()
+	})
+}
+
+// answer publishes in a goroutine of its own, so that a full queue of the broker
+// does not hold up the lane; on the lane if there are too many.
+func (ns *Namespace) answer(s *served) {
+	if s.req.ID == "" || s.req.NoReply {
+		s.end()
+		return
+	}
+	select {
+	case ns.queries <- struct{}{}:
+		ns.workers.Go(func() {
+			defer func() { <-ns.queries }()
+			s.end()
+		})
+	default:
+		s.end()
+	}
+}
+
+// move carries out OpJoin and OpLeave.
+func (s *served) move() {
+	r, rooms := s.req, s.ns.rooms
+	byID, selected := rooms.join, rooms.joinSelected
+	if r.Op == OpLeave {
+		byID, selected = rooms.leave, rooms.leaveSelected
+	}
+	if r.ByID {
+		s.resp.NotFound = !byID(r.Member, r.Targets)
+	} else {
+		s.resp.Count = selected(r.Rooms, r.Except, r.Targets)
+	}
+}
+
+// disconnect carries out OpDisconnect. It returns false if the lane was taken over.
+func (l *lane) disconnect(s *served) bool {
+	ns, r, f := l.ns, s.req, &l.fan
+	if r.ByID {
+		s.resp.NotFound = !f.sel.findID(ns.rooms, r.Member)
+	} else {
+		f.sel.find(ns.rooms, r.Rooms, r.Except)
+	}
+	s.resp.Count = len(f.sel.list)
+	f.call, f.hard = callDisconnect, r.Close
+	l.after = func() { ns.answer(s) }
+	return l.run()
+}
+
+// ackBroadcast carries out OpBroadcast. It returns false if the lane was taken over.
+func (l *lane) ackBroadcast(s *served) bool {
+	ns, r, f := l.ns, s.req, &l.fan
+	f.sel.find(ns.rooms, r.Rooms, r.Except)
+	for _, e := range f.sel.list {
+		if e.ack != nil && e.state.Load() == 0 {
+			s.resp.Count++
+		}
+	}
+	f.call = callAck
+	f.msg = &Message{Namespace: ns.name, Origin: r.Origin, Flags: r.Flags, Header: r.Header, Payload: r.Payload}
+	f.acks = &ackCollector{each: func(value []byte) {
+		if !ns.closing.Load() {
+			_ = s.reply(&Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})
+		}
+	}}
+	if ns.opts.Prepare != nil && len(f.sel.list) > 0 {
+		ns.opts.Prepare(f.msg)
+	}
+	// The number goes first: a peer that counts acknowledgements can then trust it.
+	ns.answer(s)
+	return l.run()
+}
+
+// query carries out the questions about members and rooms.
+func (s *served) query() {
+	defer s.end()
+	defer s.guard("Describe")
+	r, rooms := s.req, s.ns.rooms
+	switch r.Op {
+	case OpMembers:
+		s.resp.Members = rooms.describe(r.Rooms, r.Except, r.Detail)
+		for i := range s.resp.Members {
+			s.resp.Members[i].Node = s.ns.node.id
+		}
+	case OpRoomsOf:
+		list, ok := rooms.RoomsOf(r.Member)
+		s.resp.Rooms, s.resp.NotFound = list, !ok
+	case OpRooms:
+		s.resp.Rooms = rooms.Names()
+	}
+}
+
+var errNoHandler = errors.New("no handler")
+
+// custom carries out OpCustom.
+func (s *served) custom() {
+	defer s.end()
+	defer s.guard("OnRequest")
+	hook, err := s.ns.opts.OnRequest, errNoHandler
+	if hook != nil {
+		ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
+		defer cancel()
+		s.resp.Payload, err = hook(ctx, s.req.Origin, s.req.Payload)
+	}
+	if err != nil {
+		s.resp.Payload, s.resp.Err, s.data.Err = nil, err.Error(), err
+	}
+}
+
+// event carries out OpEvent. If an answer is wanted it is sent when the application
+// calls reply, which may be after OnEvent has returned.
+func (s *served) event() {
+	hook := s.ns.opts.OnEvent
+	answer := &ackOnce{do: func(value []byte) {
+		s.resp.Payload = slices.Clone(value)
+		s.end()
+	}}
+	reply := answer.call
+	if s.req.ID == "" || s.req.NoReply {
+		reply = nil
+	}
+	defer func() {
+		if reply == nil || hook == nil || s.data.Err != nil {
+			answer.call(nil)
+		}
+	}()
+	defer s.guard("OnEvent")
+	if hook != nil {
+		ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
+		defer cancel()
+		hook(ctx, s.req.Origin, s.req.Payload, reply)
+	}
+}
+
+// guard turns a callback's panic into a report and an error answer.
+func (s *served) guard(what string) {
+	if v := recover(); v != nil {
+		n := s.ns.node
+		err := &PanicError{What: what, Value: v, Stack: debug.Stack()}
+		n.counters.panics.Add(1)
+		n.reports.report(err)
+		s.resp.Members, s.resp.Rooms, s.resp.Payload = nil, nil, nil
+		s.resp.Err, s.data.Err = what+" panicked", err
+	}
+}

@@ -1,0 +1,56 @@
+package backplane
+
+import "sync/atomic"
+
+// Stats counts what a node has done since it was made. Every message that was
+// received is delivered to somebody, or counted in exactly one of Echoes, Unwanted,
+// Foreign and Undecodable.
+type Stats struct {
+	// Broadcasts published, and payload bytes.
+	Broadcasts, BroadcastBytes uint64
+	// Received messages of all kinds from the broker.
+	Received uint64
+	// Deliveries to local members: calls of Deliver and DeliverAck that returned.
+	Deliveries uint64
+	// Skipped deliveries: the member was stalled, or removed in the middle.
+	Skipped uint64
+	// Echoes of this node's own messages.
+	Echoes uint64
+	// Unwanted broadcasts: no member here is selected.
+	Unwanted uint64
+	// Foreign messages: of another namespace on the same channel name.
+	Foreign uint64
+	// Undecodable messages.
+	Undecodable uint64
+	// Requests answered or obeyed for other nodes, and refused because too many
+	// were under way.
+	Served, Refused uint64
+	// Asked: requests made by this node; Partial: those not everybody answered.
+	Asked, Partial uint64
+	// StrayResponses: to requests that are finished or were never made, or second
+	// answers of one node.
+	StrayResponses uint64
+	// Panics of callbacks, and Stalls: calls given up waiting for.
+	Panics, Stalls uint64
+	// Interruptions of the namespaces' subscriptions.
+	Interruptions uint64
+	// Unreported errors: OnError was too slow for them.
+	Unreported uint64
+}
+
+type counters struct {
+	broadcasts, broadcastBytes, received, deliveries, skipped, echoes, unwanted, foreign, undecodable,
+	served, refused, asked, partial, stray, panics, stalls, interruptions, unreported atomic.Uint64
+}
+
+func (c *counters) snapshot() Stats {
+	return Stats{
+		Broadcasts: c.broadcasts.Load(), BroadcastBytes: c.broadcastBytes.Load(),
+		Received: c.received.Load(), Deliveries: c.deliveries.Load(), Skipped: c.skipped.Load(),
+		Echoes: c.echoes.Load(), Unwanted: c.unwanted.Load(), Foreign: c.foreign.Load(),
+		Undecodable: c.undecodable.Load(), Served: c.served.Load(), Refused: c.refused.Load(),
+		Asked: c.asked.Load(), Partial: c.partial.Load(), StrayResponses: c.stray.Load(),
+		Panics: c.panics.Load(), Stalls: c.stalls.Load(), Interruptions: c.interruptions.Load(),
+		Unreported: c.unreported.Load(),
+	}
+}
