@@ -25,6 +25,8 @@
 // for binary and nil for missing values.
 package msgpack
 
+import "github.com/crossroom/crossroom/internal/jsonscan"
+
 // MaxDepth is how many levels of arrays and maps Decode, AppendValue, AppendJSON
 // and FromJSON accept. Reader has no limit, as it does not recurse.
-const MaxDepth = 512
+const MaxDepth = jsonscan.MaxDepth

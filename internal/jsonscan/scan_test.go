@@ -1,0 +1,126 @@
+package jsonscan_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/crossroom/crossroom/internal/jsonscan"
+)
+
+var seeds = []string{
+	`{"requestid":"x","type":0,"rooms":["a",42,-1.5e3,null,true,false,{}],"o":{"k":[[],[1]]}}`,
+	` [ 1 , { "a" : "b" } , "\u00e9\ud83d\ude80\ud800x\n\"" ] `,
+	`""`, `0`, `-0`, `1e400`, `nul`, `{"a":1,"a":2}`, `{"a"}`, `[1,]`, `{,}`, `01`, `1.`, `"\x"`, `"` + "\x01" + `"`, `"` + "\xff" + `"`, ``, ` `, `[`, `{"a":`, `]`, `1 2`,
+	strings.Repeat("[", 512) + strings.Repeat("]", 512), strings.Repeat("[", 513) + strings.Repeat("]", 513), strings.Repeat(`{"a":`, 100_000),
+	`[{},[],{"x":[]},[{}]]`, `{"a":{"b":{}},"c":[{"d":1}]}`, `[}`, `{]`, `[{]}`,
+}
+
+// check holds a document against encoding/json.
+func check(t *testing.T, in string) {
+	v, err := jsonscan.Parse([]byte(in))
+	valid := json.Valid([]byte(in)) && utf8.ValidString(in)
+	var syntax *jsonscan.SyntaxError
+	switch {
+	case err != nil && !errors.As(err, &syntax):
+		t.Fatalf("%.60q: error %T", in, err)
+	case err != nil && valid && syntax.Reason != "nested too deep":
+		t.Fatalf("%.60q refused: %v", in, err)
+	case err == nil && !valid:
+		t.Fatalf("%.60q accepted", in)
+	case err == nil:
+		var want any
+		if json.Unmarshal([]byte(in), &want) == nil { // it refuses numbers out of range
+			if got := toGo(v); !reflect.DeepEqual(got, want) {
+				t.Fatalf("%.60q: got %v, want %v", in, got, want)
+			}
+		}
+	}
+}
+
+func toGo(v jsonscan.Value) any {
+	switch v.Kind() {
+	case jsonscan.Bool:
+		return v.Bool()
+	case jsonscan.Number:
+		f, _ := v.Float()
+		return f
+	case jsonscan.String:
+		if s := v.Text(); s != string(v.AppendText(nil)) {
+			panic("Text and AppendText differ")
+		}
+		return v.Text()
+	case jsonscan.Array:
+		a := []any{}
+		for e := range v.Elements() {
+			a = append(a, toGo(e))
+		}
+		return a
+	case jsonscan.Object:
+		m := map[string]any{}
+		for k, e := range v.Members() {
+			m[k] = toGo(e)
+		}
+		return m
+	}
+	return nil
+}
+
+func TestAgainstEncodingJSON(t *testing.T) {
+	for _, in := range seeds {
+		check(t, in)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, in := range seeds {
+		f.Add(in)
+	}
+	f.Fuzz(check)
+}
+
+func TestGet(t *testing.T) {
+	v, err := jsonscan.Parse([]byte(` { "requestid":1, "requestId":2, "request\u0049d":3, "n":null, "big":9007199254740993, "e":1e3 } `))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, ok := v.Get("requestid").Int(); n != 1 || !ok {
+		t.Errorf("requestid %d %v", n, ok)
+	}
+	if n, ok := v.Get("requestId").Int(); n != 3 || !ok {
+		t.Errorf("requestId %d %v: the last one counts", n, ok)
+	}
+	if n, ok := v.Get("big").Int(); n != 9007199254740993 || !ok {
+		t.Errorf("big %d %v", n, ok)
+	}
+	if _, ok := v.Get("e").Int(); ok {
+		t.Error("1e3 as Int")
+	}
+	if v.Get("REQUESTID").Kind() != jsonscan.None || !v.Get("n").Missing() || !v.Get("x").Missing() || v.Get("e").Missing() {
+		t.Error("missing values")
+	}
+	if v.Get("n").Get("x").Kind() != jsonscan.None || v.Get("big").Text() != "" {
+		t.Error("a value of another kind is not zero")
+	}
+}
+
+func TestAppend(t *testing.T) {
+	for f, want := range map[float64]string{
+		0: "0", math.Copysign(0, -1): "0", 1: "1", -1.5: "-1.5", 1e21: "1e+21", 1e-7: "1e-7", 1e-6: "0.000001", 123456789012345680000: "123456789012345680000",
+		5e-324: "5e-324", math.MaxFloat64: "1.7976931348623157e+308", math.Inf(1): "null", 1.5e-10: "1.5e-10",
+	} {
+		if got := string(jsonscan.AppendFloat(nil, f)); got != want {
+			t.Errorf("%v: %s, want %s", f, got, want)
+		}
+	}
+	if got := string(jsonscan.AppendFloat(nil, math.NaN())); got != "null" {
+		t.Errorf("NaN: %s", got)
+	}
+	if got := string(jsonscan.AppendString([]byte("x"), "a\"\\\b\f\n\r\t\x00\x1f\u2028<é🚀\x7f")); got != `x"a\"\\\b\f\n\r\t\u0000\u001f`+"\u2028<é🚀\x7f\"" {
+		t.Errorf("string: %s", got)
+	}
+}
