@@ -135,7 +135,10 @@ func (r *Reader) sized(base byte, width int) (n, header int, ok bool) {
 	return int(v), 1 + width, true
 }
 
-const short = "length runs past the end"
+const (
+	short   = "length runs past the end"
+	badText = "string is not valid UTF-8"
+)
 
 // Nil reads nil.
 func (r *Reader) Nil() error {
@@ -274,7 +277,7 @@ func (r *Reader) String() (string, error) {
 	s := unsafe.String(&b[0], len(b))
 	if !utf8.ValidString(s) {
 		r.off = start
-		return "", r.fail("string is not valid UTF-8")
+		return "", r.fail(badText)
 	}
 	return s, nil
 }

@@ -258,27 +258,3 @@ func (t *transcoder) binary(v []byte) {
 	}
 	t.put("]}")
 }
-
-// HasBinary reports whether the one value that raw holds has binary data in it, at
-// any depth. It is false for what is malformed before any.
-func HasBinary(raw []byte) bool {
-	r := NewReader(raw)
-	for owed := 1; owed > 0; owed-- {
-		switch r.Kind() {
-		case Bytes:
-			return r.Skip() == nil
-		case Extension:
-			if e, err := r.Ext(); err != nil {
-				return false
-			} else if _, ok := e.ArrayBuffer(); ok {
-				return true
-			}
-		default:
-			n, err := r.skipOne()
-			if owed += n; err != nil || owed-1 > r.Len() {
-				return false
-			}
-		}
-	}
-	return false
-}

@@ -118,7 +118,7 @@ func (e *encoder) raw(v Raw, depth int) error {
 		e.dst = AppendNil(e.dst)
 		return nil
 	}
-	if err := checkDepth(v, depth); err != nil {
+	if err := Check(v, depth); err != nil {
 		return &ValueError{Type: "msgpack.Raw", Reason: "malformed", Err: err}
 	}
 	e.binary = e.binary || HasBinary(v)
@@ -148,33 +148,12 @@ func (e *encoder) json(v any, text []byte, err error, depth int) error {
 		e.dst, err = FromJSON(e.dst, text)
 	}
 	if err == nil && depth > 0 {
-		err = checkDepth(e.dst[start:], depth)
+		err = Check(e.dst[start:], depth)
 	}
 	if err != nil {
 		return &ValueError{Type: fmt.Sprintf("%T", v), Reason: "no valid JSON", Err: err}
 	}
 	return nil
-}
-
-// checkDepth checks one encoded value that stands depth levels down.
-func checkDepth(b []byte, depth int) error {
-	r := NewReader(b)
-	if err := r.checkDepth(depth); err != nil {
-		return err
-	}
-	return r.End()
-}
-
-func (r *Reader) checkDepth(depth int) error {
-	k := r.Kind()
-	if depth == MaxDepth && (k == Array || k == Map) {
-		return r.fail("nested too deep")
-	}
-	n, err := r.skipOne()
-	for ; n > 0 && err == nil; n-- {
-		err = r.checkDepth(depth + 1)
-	}
-	return err
 }
 
 const tooDeep = "nested too deep or cyclic"
