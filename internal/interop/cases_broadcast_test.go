@@ -1,0 +1,107 @@
+package interop_test
+
+// broadcastCases: who gets it.
+var broadcastCases = []testCase{
+	{"emit to everybody", senders, all, all, func(s *scene) {
+		s.populate()
+		s.ask("emit", args{"event": "news", "args": []any{1, "two"}})
+		s.expect(everybody, "news", 1, "two")
+	}},
+	{"emit to one room", senders, all, all, func(s *scene) {
+		s.populate()
+		s.ask("emit", args{"to": []any{"blue"}, "event": "news", "args": []any{1}})
+		s.expect(in("blue"), "news", 1)
+	}},
+	{"emit to several rooms", senders, all, all, func(s *scene) {
+		s.populate()
+		s.ask("emit", args{"to": []any{"red", "blue", "nobody's"}, "event": "news", "args": []any{}})
+		s.expect(in("red"), "news")
+	}},
+	{"emit to a socket by its id", senders, all, all, func(s *scene) {
+		s.populate()
+		there := s.of(s.far(), "none")
+		s.ask("emit", args{"to": []any{there.id}, "event": "news", "args": []any{1}})
+		s.expect(in(there.id), "news", 1)
+	}},
+	{"emit to everybody except a room", excepts, modern, modern, func(s *scene) {
+		s.populate()
+		s.ask("emit", args{"except": []any{"blue"}, "event": "news", "args": []any{1}})
+		s.expect(not(in("blue")), "news", 1)
+	}},
+	{"emit to a room except rooms and ids", excepts, modern, modern, func(s *scene) {
+		s.populate()
+		there := s.of(s.far(), "red")
+		s.ask("emit", args{"to": []any{"red"}, "except": []any{"blue", there.id}, "event": "news", "args": []any{1}})
+		// With one server there may be nobody left, so somebody more.
+		s.expect(both(in("red"), not(in("blue", there.id))), "news", 1)
+	}},
+	{"emit from a socket", all, all, nil, func(s *scene) {
+		s.populate()
+		from := s.of(s.asker, "red")
+		s.ask("emit", args{"from": from.name, "event": "news", "args": []any{1}})
+		s.expect(not(in(from.id)), "news", 1)
+	}},
+	{"emit from a socket to rooms", all, all, nil, func(s *scene) {
+		s.populate()
+		from := s.of(s.asker, "red")
+		s.ask("emit", args{"from": from.name, "to": []any{"red"}, "event": "one", "args": []any{1}})
+		s.expect(both(in("red"), not(in(from.id))), "one", 1)
+		s.ask("emit", args{"from": from.name, "to": []any{"red", "blue"}, "event": "two", "args": []any{1}})
+		s.expect(both(in("red", "blue"), not(in(from.id))), "two", 1)
+	}},
+	{"emit volatile", senders, all, all, func(s *scene) {
+		s.populate()
+		s.ask("emit", args{"to": []any{"blue"}, "flags": []any{"volatile"}, "event": "news", "args": []any{1}})
+		s.expect(in("blue"), "news", 1)
+	}},
+	{"emit without compression", without(senders, emitterV3), all, all, func(s *scene) {
+		s.populate()
+		s.ask("emit", args{"flags": []any{"nocompress"}, "event": "news", "args": []any{1}})
+		s.expect(everybody, "news", 1)
+	}},
+	{"emit locally", all, all, nil, func(s *scene) {
+		s.populate()
+		s.ask("emit", args{"to": []any{"red"}, "flags": []any{"local"}, "event": "news", "args": []any{1}})
+		s.expect(both(in("red"), func(c *client) bool { return c.node == s.asker }), "news", 1)
+	}},
+	{"emit to a client on long polling", senders, all, all, func(s *scene) {
+		s.connect(s.far(), "polling", args{"polling": true}, "red")
+		s.ask("emit", args{"to": []any{"red"}, "event": "news", "args": []any{1, "two"}})
+		s.expect(everybody, "news", 1, "two")
+	}},
+	{"emit to rooms with hostile names", senders, all, all, func(s *scene) {
+		for i, room := range hostileRooms {
+			a, b := s.connect(s.far(), names[i], nil, room), s.connect(s.servers[0], names[i]+"'", nil, room)
+			s.ask("emit", args{"to": []any{room}, "event": "one", "args": []any{room}})
+			s.expect(in(room), "one", room)
+			s.ask("emit", args{"to": []any{room, "nobody's"}, "event": "two", "args": []any{room}})
+			s.expect(in(room), "two", room)
+			for _, c := range []*client{a, b} {
+				s.do(c.node, "close", args{"name": c.name})
+				s.leave(c)
+			}
+		}
+	}},
+	{"emit in order", senders, all, all, func(s *scene) {
+		s.populate()
+		const n = 200
+		for i := range n {
+			s.ask("emit", args{"to": []any{"red"}, "event": "step", "args": []any{i}})
+		}
+		for c, got := range s.settle() {
+			want := 0
+			if c.in("red") {
+				want = n
+			}
+			if len(got) != want {
+				s.Errorf("%s got %d messages, want %d", c.name, len(got), want)
+				continue
+			}
+			for i, m := range got {
+				if m.Args[0] != float64(i) {
+					s.Fatalf("%s: message %d is %v", c.name, i, m)
+				}
+			}
+		}
+	}},
+}

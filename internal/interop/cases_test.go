@@ -1,0 +1,51 @@
+package interop_test
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/crossroom/crossroom/internal/interop"
+)
+
+// testCase is a row of the table.
+type testCase struct {
+	operation string
+	// node, crossroom and emitter say in which generations a Node.js process, a Go
+	// node and a Go emitter can ask for it.
+	node, crossroom, emitter []interop.Generation
+	run                      func(s *scene)
+}
+
+const (
+	v5        = interop.V5
+	v6        = interop.V6
+	v8        = interop.V8
+	emitterV3 = interop.EmitterV3
+	emitterV5 = interop.EmitterV5
+)
+
+// Sets of generations, by what they can do.
+var (
+	all      = []interop.Generation{v5, v6, v8}
+	modern   = []interop.Generation{v6, v8}
+	senders  = []interop.Generation{v5, v6, v8, emitterV3, emitterV5}
+	excepts  = []interop.Generation{v6, v8, emitterV5}
+	only5    = []interop.Generation{v5}
+	only6    = []interop.Generation{v6}
+	only8    = []interop.Generation{v8}
+	by6or8   = []interop.Generation{v6, v8}
+	old      = []interop.Generation{v5, v6}
+	with8    = []interop.Generation{v8, emitterV5}
+	modernE5 = []interop.Generation{v6, v8, emitterV5}
+)
+
+// emittersFor says which emitters the servers of a generation understand in full.
+var emittersFor = map[interop.Generation][]interop.Generation{v5: {emitterV3}, v8: {emitterV5}}
+
+// cases are all rows, in the order of the table.
+func cases() []testCase {
+	return slices.Concat(broadcastCases, payloadCases, queryCases, remoteCases, serverCases)
+}
+
+// slug makes a subtest's name.
+func (c testCase) slug() string { return strings.ReplaceAll(c.operation, " ", "-") }

@@ -1,0 +1,39 @@
+package interop_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/internal/interop"
+)
+
+func TestText(t *testing.T) {
+	tests := []struct {
+		value any
+		text  string
+	}{
+		{nil, `null`},
+		{args{"b": 1, "a": []any{true, "x<&>"}}, `{"a":[true,"x<&>"],"b":1}`},
+		{[]byte{0, 255}, `{"$bin":"AP8="}`},
+		{time.UnixMilli(-1), `{"$date":"1969-12-31T23:59:59.999Z"}`},
+		{math.Inf(-1), `{"$float":"-Infinity"}`},
+		{math.Copysign(0, -1), `{"$float":"-0"}`},
+		{math.NaN(), `{"$float":"NaN"}`},
+		{interop.Undefined{}, `{"$undefined":true}`},
+		{args{"$other": "x"}, `{"$other":"x"}`},
+		{1 << 52, `4503599627370496`},
+	}
+	for _, test := range tests {
+		if got := interop.Text(test.value); got != test.text {
+			t.Errorf("Text(%#v) = %s, want %s", test.value, got, test.text)
+		}
+		back, err := interop.Parse([]byte(test.text))
+		if err != nil || interop.Text(back) != test.text {
+			t.Errorf("Parse(%s) = %#v, %v", test.text, back, err)
+		}
+	}
+	if interop.Text(1) != interop.Text(1.0) || interop.Text(1) == interop.Text("1") {
+		t.Error("a number and its text are the same, or 1 and 1.0 are not")
+	}
+}
