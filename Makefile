@@ -1,0 +1,28 @@
+# make demo    the main job, on the embedded memory broker; BROKER=redis://… uses that
+# make test    fetches what is missing and runs every test, under the race detector
+# make bench   side-by-side benchmarks; exit status 1 if a bar is missed
+# make check   format, vet, staticcheck, tidiness
+# make fuzz    every fuzz target for FUZZTIME (default 10m)
+BROKER ?=
+FUZZTIME ?= 10m
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: demo test bench check fuzz setup
+
+demo:
+	@go run ./demo -broker '$(BROKER)'
+
+setup:
+	@scripts/setup
+
+test: setup
+	@CROSSROOM_REQUIRE_SERVERS=1 scripts/test
+
+bench: setup
+	@go run ./bench
+
+check:
+	@STATICCHECK=$(STATICCHECK) scripts/check
+
+fuzz:
+	@scripts/fuzz $(FUZZTIME)

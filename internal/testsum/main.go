@@ -1,0 +1,203 @@
+// Command testsum reads the output of go test -json and prints it for people: one
+// line for each package as it ends, the whole output of what failed, and at the end
+// a summary that lists every test that was skipped, and why. It exits with 1 if
+// anything failed, if nothing ran, or, with -strict, if a test was skipped for want
+// of a server.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strings"
+	"time"
+)
+
+// event is one line of go test -json, as documented by go doc test2json, or of the
+// go command's own build output.
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string
+	Test       string
+	Elapsed    float64
+	Output     string
+}
+
+type outcome struct {
+	pkg, test string
+	output    []string
+}
+
+type summary struct {
+	out            io.Writer
+	passed, failed int
+	packages       int
+	skipped        []outcome
+	output         map[string][]string // by package and test, while they run
+	children       map[string]bool     // tests that have subtests
+	began          time.Time
+}
+
+// serverMark begins the reason of a test that was skipped because a server or a
+// program is not on this machine.
+const serverMark = "SKIPPED-SERVER:"
+
+func main() {
+	strict := flag.Bool("strict", false, "a test skipped for want of a server is a failure")
+	flag.Parse()
+	s := &summary{out: os.Stdout, output: make(map[string][]string), children: make(map[string]bool), began: time.Now()}
+	if err := s.read(os.Stdin); err != nil {
+		fmt.Fprintln(os.Stderr, "testsum:", err)
+		os.Exit(1)
+	}
+	if !s.print(*strict) {
+		os.Exit(1)
+	}
+}
+
+func (s *summary) read(r io.Reader) error {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			var e event
+			if json.Unmarshal(line, &e) != nil || e.Action == "" {
+				s.out.Write(line) // the go command itself has something to say
+			} else {
+				s.take(&e)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *summary) take(e *event) {
+	key := e.Package + "\x00" + e.Test
+	switch e.Action {
+	case "output":
+		if len(s.output[key]) < 10_000 {
+			s.output[key] = append(s.output[key], e.Output)
+		}
+		return
+	case "build-output":
+		fmt.Fprint(s.out, e.Output)
+		return
+	case "build-fail":
+		s.failed++
+		return
+	case "run":
+		if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
+			s.children[e.Package+"\x00"+e.Test[:i]] = true
+		}
+		return
+	case "pass", "fail", "skip":
+	default:
+		return
+	}
+	lines := s.output[key]
+	delete(s.output, key)
+	if e.Test == "" {
+		s.endPackage(e, lines)
+		return
+	}
+	switch e.Action {
+	case "pass":
+		if !s.children[key] {
+			s.passed++
+		}
+	case "fail":
+		if !s.children[key] {
+			s.failed++
+		}
+		fmt.Fprintf(s.out, "FAIL  %s %s\n%s", e.Package, e.Test, strings.Join(lines, ""))
+	case "skip":
+		s.skipped = append(s.skipped, outcome{e.Package, e.Test, lines})
+	}
+}
+
+func (s *summary) endPackage(e *event, lines []string) {
+	if e.Action == "skip" {
+		return // has no tests
+	}
+	s.packages++
+	word := "ok   "
+	if e.Action == "fail" {
+		word = "FAIL "
+		// A package can fail without any of its tests failing.
+		s.failed++
+		fmt.Fprint(s.out, strings.Join(lines, ""))
+	}
+	fmt.Fprintf(s.out, "%s %6.1fs  %s\n", word, e.Elapsed, e.Package)
+}
+
+// print writes the summary and reports whether all is well.
+func (s *summary) print(strict bool) bool {
+	servers := 0
+	if len(s.skipped) > 0 {
+		byReason := make(map[string][]string)
+		for _, o := range s.skipped {
+			why := reason(o.output)
+			if strings.HasPrefix(why, serverMark) {
+				servers++
+			}
+			byReason[why] = append(byReason[why], o.pkg[strings.LastIndexByte(o.pkg, '/')+1:]+": "+o.test)
+		}
+		reasons := make([]string, 0, len(byReason))
+		for why := range byReason {
+			reasons = append(reasons, why)
+		}
+		sort.Strings(reasons)
+		fmt.Fprintf(s.out, "\nskipped, and why:\n")
+		for _, why := range reasons {
+			fmt.Fprintf(s.out, "  %s\n", why)
+			for _, test := range byReason[why] {
+				fmt.Fprintf(s.out, "      %s\n", test)
+			}
+		}
+	} else {
+		fmt.Fprintf(s.out, "\nnothing was skipped\n")
+	}
+	fmt.Fprintf(s.out, "\n%d packages in %v\n%d passed, %d failed, %d skipped\n",
+		s.packages, time.Since(s.began).Round(100*time.Millisecond), s.passed, s.failed, len(s.skipped))
+	switch {
+	case s.failed > 0:
+		return false
+	case s.passed == 0:
+		fmt.Fprintln(s.out, "no test ran")
+		return false
+	case strict && servers > 0:
+		fmt.Fprintf(s.out, "%d tests were skipped for want of a server\n", servers)
+		return false
+	}
+	return true
+}
+
+// reason is what a skipped test said last, without the place where it said so.
+func reason(lines []string) string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(lines[i])
+		if line == "" || strings.HasPrefix(line, "---") || strings.HasPrefix(line, "===") {
+			continue
+		}
+		if at := strings.Index(line, serverMark); at >= 0 {
+			return line[at:]
+		}
+		if at := strings.Index(line, ".go:"); at >= 0 {
+			if colon := strings.Index(line[at:], ": "); colon >= 0 {
+				return line[at+colon+2:]
+			}
+		}
+		return line
+	}
+	return "no reason given"
+}
