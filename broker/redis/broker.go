@@ -1,0 +1,232 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Broker implements broker.Broker on Redis. Make one with New or Open for each node.
+type Broker struct {
+	publishClient   redis.UniversalClient
+	subscribeClient redis.UniversalClient
+	own             *redis.Client // made by Open, nil otherwise
+	opts            Options
+	names           *naming
+
+	publisher  *publisher
+	subscriber *subscriber
+	querier    *querier
+
+	// stop ends both goroutines at once, for a reason.
+	stop  context.CancelCauseFunc
+	works sync.WaitGroup
+
+	closing  sync.Once
+	closed   chan struct{} // closed when Close is through
+	closeErr error
+}
+
+var _ broker.Broker = (*Broker)(nil)
+
+// Open makes a broker for one server by its address: a URL that go-redis
+// understands (redis://, rediss:// for TLS, unix://, with user, password and
+// options), or a plain "localhost:6379". It does no I/O: connections are opened when
+// they are needed. Close also closes the client behind it. nil options mean the
+// defaults.
+//
+// Errors: of the address, *PrefixError, *ClientError (of Options.SubscribeClient).
+func Open(address string, opts *Options) (*Broker, error) {
+	client, err := openClient(address)
+	if err != nil {
+		return nil, err
+	}
+	b, err := New(client, opts)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	b.own = client
+	return b, nil
+}
+
+// New makes a broker for a client that the caller made, and goes on to own: a
+// *redis.Client, for a single server or by Sentinel, or a *redis.ClusterClient. Of
+// the client it uses the dialer, the credentials, the client name, and what it knows
+// about the cluster; hooks, OnConnect, timeouts and retries do not apply (see the
+// package documentation). It does no I/O. nil options mean the defaults.
+//
+// Errors: *PrefixError, *ClientError.
+func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
+	b := &Broker{publishClient: client, subscribeClient: client, opts: opts.withDefaults(), closed: make(chan struct{})}
+	if b.opts.SubscribeClient != nil {
+		b.subscribeClient = b.opts.SubscribeClient
+	}
+	var err error
+	if b.names, err = newNaming(b.opts.Prefix); err != nil {
+		return nil, err
+	}
+	to, err := newNodes(b.publishClient)
+	if err != nil {
+		return nil, err
+	}
+	from := to
+	if b.opts.SubscribeClient != nil {
+		if from, err = newNodes(b.subscribeClient); err != nil {
+			return nil, err
+		}
+	}
+	b.publisher = &publisher{out: newOutbox(b.names, &b.opts), nodes: to, opts: &b.opts, log: b.opts.Logger}
+	b.subscriber = newSubscriber(from, b.names, &b.opts)
+	b.querier = newQuerier(from, b.names, &b.opts)
+
+	ctx, stop := context.WithCancelCause(context.Background())
+	b.stop = stop
+	b.works.Go(func() { b.publisher.run(ctx) })
+	b.works.Go(func() { b.subscriber.run(ctx) })
+	return b, nil
+}
+
+// PublishClient returns the client whose server is published to.
+func (b *Broker) PublishClient() redis.UniversalClient { return b.publishClient }
+
+// SubscribeClient returns the client whose server is listened to.
+func (b *Broker) SubscribeClient() redis.UniversalClient { return b.subscribeClient }
+
+// Prefix returns the prefix of all channel names.
+func (b *Broker) Prefix() string { return b.opts.Prefix }
+
+// Publish implements broker.Broker.
+func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := b.names.check(ch); err != nil {
+		return err
+	}
+	if len(payload) > b.opts.MaxPayload {
+		return &broker.PayloadError{Size: len(payload), Max: b.opts.MaxPayload}
+	}
+	return b.publisher.out.put(ctx, ch, payload)
+}
+
+// Flush implements broker.Broker: nil means that the server has answered to each
+// message. What one Flush has returned as lost the next one does not return again.
+func (b *Broker) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return b.publisher.out.flush(ctx)
+}
+
+// Subscribe implements broker.Broker. If the first connection cannot be made, or
+// breaks before the filters are live, the error says why and nothing goes on in the
+// background. During an interruption of earlier subscriptions it waits. A filter
+// that the server does not allow is a *ServerError.
+func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+	if r == nil {
+		return nil, errNoReceiver
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	u, err := b.subscriber.subscribe(ctx, r, filters)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Subscribers implements broker.Broker with PUBSUB NUMSUB, on a cluster summed over
+// the masters. If one of them does not answer within Options.ProbeTimeout, or before
+// ctx ends, there is no sum.
+func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	return b.querier.subscribers(ctx, channels)
+}
+
+// Responders implements broker.Broker with PUBSUB CHANNELS, on the same terms. The
+// server looks through all channels for it.
+func (b *Broker) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+	return b.querier.responders(ctx, w, ns)
+}
+
+// OnLoss implements broker.Broker.
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.publisher.losses.add(f) }
+
+// Stats implements broker.Broker.
+func (b *Broker) Stats() broker.Stats {
+	var s broker.Stats
+	b.publisher.out.fill(&s)
+	b.subscriber.fill(&s)
+	return s
+}
+
+// Capabilities implements broker.Broker.
+func (b *Broker) Capabilities() broker.Capabilities {
+	return broker.Capabilities{
+		Name:              "redis",
+		Prefix:            b.opts.Prefix,
+		MaxPayload:        b.opts.MaxPayload,
+		CountsSubscribers: true,
+		ListsResponders:   true,
+		CheapRooms:        true,
+		// In a cluster a message reaches the other nodes on links of the servers' own,
+		// and after a lost connection they may leave from another server.
+		OrderAcrossChannels: b.publisher.nodes.cluster == nil,
+		Reconnects:          true,
+	}
+}
+
+// Close implements broker.Broker. While the server is away it waits for it to come
+// back, until ctx ends or the queued messages are too old. A receiver's method that
+// does not return holds it up until ctx ends. Later calls wait for the first one and
+// return the same.
+func (b *Broker) Close(ctx context.Context) error {
+	first := false
+	b.closing.Do(func() { first = true })
+	if !first {
+		select {
+		case <-b.closed:
+			return b.closeErr
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	b.closeErr = b.shutDown(ctx)
+	close(b.closed)
+	return b.closeErr
+}
+
+func (b *Broker) shutDown(ctx context.Context) error {
+	drained := b.publisher.out.close()
+	receivers := b.subscriber.close()
+	b.querier.close()
+	var late error
+	select {
+	case <-drained.done:
+	case <-ctx.Done():
+		late = ctx.Err()
+		b.stop(fmt.Errorf("broker closed before it was sent: %w", late))
+		<-drained.done // nothing waits for the server any more
+	}
+	b.stop(broker.ErrClosed)
+	b.works.Wait()
+	if err := waitAll(ctx, receivers); err != nil {
+		late = err
+	}
+	if b.own != nil {
+		b.own.Close()
+	}
+	switch {
+	case late == nil || errors.Is(drained.err, late):
+		return drained.err
+	case drained.err == nil:
+		return late
+	}
+	return errors.Join(drained.err, late)
+}

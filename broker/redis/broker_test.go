@@ -1,0 +1,79 @@
+package redisbroker_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+func TestPublishAndSubscribe(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	a, b := open(t, srv.URL(), nil), open(t, srv.Addr(), nil)
+	w := broker.SocketIO
+	atA, atB := record(t), record(t)
+	subscribe(t, a, atA, w.EveryRoom("/chat"))
+	subscribe(t, b, atB, broker.Exactly(w.Room("/chat", "one")), broker.Exactly(w.Requests("/chat")))
+
+	publish(t, a, w.Broadcast("/chat"), "to all")
+	publish(t, a, w.Room("/chat", "one"), "to one")
+	publish(t, a, w.Requests("/chat"), "question")
+	publish(t, a, w.Room("/chat", "end"), "end")
+	flush(t, a)
+
+	atA.want(w.Broadcast("/chat"), "to all")
+	atA.want(w.Room("/chat", "one"), "to one")
+	atA.want(w.Room("/chat", "end"), "end")
+	atB.want(w.Room("/chat", "one"), "to one")
+	atB.want(w.Requests("/chat"), "question")
+
+	counts, err := a.Subscribers(within(t, patience), w.Room("/chat", "one"), w.Requests("/chat"), w.Broadcast("/chat"))
+	if err != nil || !slices.Equal(counts, []int{1, 1, 0}) {
+		t.Fatalf("Subscribers: %v, %v", counts, err)
+	}
+	if s := a.Stats(); s.Accepted != 4 || s.Sent != 4 || s.QueuedMessages != 0 || s.QueuedBytes != 0 {
+		t.Fatalf("Stats: %+v", s)
+	}
+}
+
+func TestOverlappingFiltersDeliverOnce(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	b := open(t, srv.URL(), nil)
+	w := broker.Native
+	room := w.Room("/", "r")
+	both, exact := record(t), record(t)
+	s := subscribe(t, b, both, w.EveryRoom("/"), broker.Exactly(room))
+	subscribe(t, b, exact, broker.Exactly(room))
+	n := 0
+	say := func() string {
+		n++
+		text := fmt.Sprint("message ", n)
+		publish(t, b, room, text)
+		return text
+	}
+	for range 3 {
+		text := say()
+		both.want(room, text)
+		exact.want(room, text)
+	}
+	if err := s.Remove(within(t, patience), w.EveryRoom("/")); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, w.Room("/", "other"), "not wanted")
+	text := say()
+	both.want(room, text)
+	exact.want(room, text)
+	if err := s.Add(within(t, patience), w.EveryRoom("/")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(within(t, patience), broker.Exactly(room)); err != nil {
+		t.Fatal(err)
+	}
+	text = say()
+	both.want(room, text)
+	exact.want(room, text)
+}

@@ -1,0 +1,185 @@
+package redisbroker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// nodes are the servers behind a client, as go-redis clients of single servers.
+// Only their options are used (see dial).
+type nodes struct {
+	single  *redis.Client        // also for Sentinel, whose dialer asks for the master
+	cluster *redis.ClusterClient // nil unless it is a cluster
+
+	mu      sync.Mutex
+	known   []*redis.Client // masters as last seen
+	seen    time.Time
+	loading chan struct{} // closed when the running look-up ends; nil if none runs
+	err     error         // of the last look-up
+}
+
+func newNodes(c redis.UniversalClient) (*nodes, error) {
+	unsupported := func(reason string) (*nodes, error) {
+		return nil, &ClientError{Type: fmt.Sprintf("%T", c), Reason: reason}
+	}
+	switch c := c.(type) {
+	case nil:
+		return unsupported("is nil")
+	case *redis.Client:
+		if c == nil {
+			return unsupported("is nil")
+		}
+		return &nodes{single: c}, nil
+	case *redis.ClusterClient:
+		if c == nil {
+			return unsupported("is nil")
+		}
+		return &nodes{cluster: c}, nil
+	case *redis.Ring:
+		return unsupported("a ring spreads channels over servers that do not know each other, so that patterns miss messages")
+	}
+	return unsupported("only *redis.Client (single or Sentinel) and *redis.ClusterClient are known")
+}
+
+const (
+	// clusterView is how long a cluster's list of masters is believed.
+	clusterView = 5 * time.Second
+	// clusterPatience is how long a new list is waited for.
+	clusterPatience = 2 * time.Second
+)
+
+// masters returns the servers that together hold all subscriptions: one, or the
+// masters of a cluster in the order of their addresses. fresh asks for a new look.
+func (n *nodes) masters(ctx context.Context, fresh bool) ([]*redis.Client, error) {
+	if n.single != nil {
+		return []*redis.Client{n.single}, nil
+	}
+	n.mu.Lock()
+	if !fresh && len(n.known) > 0 && time.Since(n.seen) < clusterView {
+		known := n.known
+		n.mu.Unlock()
+		return known, nil
+	}
+	if n.loading == nil {
+		n.loading = make(chan struct{})
+		// go-redis heeds a context here only in part, so the look-up has a goroutine
+		// of its own, which its own timeouts end.
+		go n.load(n.loading)
+	}
+	loading := n.loading
+	n.mu.Unlock()
+
+	patience := time.NewTimer(clusterPatience)
+	defer patience.Stop()
+	select {
+	case <-loading:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-patience.C:
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case len(n.known) > 0: // perhaps an old view, which is better than none
+		return n.known, nil
+	case n.loading == nil:
+		return nil, n.err
+	}
+	return nil, fmt.Errorf("redis cluster: no list of masters within %v", clusterPatience)
+}
+
+func (n *nodes) load(done chan struct{}) {
+	var mu sync.Mutex
+	var found []*redis.Client
+	err := n.cluster.ForEachMaster(context.Background(), func(_ context.Context, c *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		found = append(found, c)
+		return nil
+	})
+	if err == nil && len(found) == 0 {
+		err = errors.New("the cluster has no masters")
+	}
+	slices.SortFunc(found, func(a, b *redis.Client) int { return strings.Compare(a.Options().Addr, b.Options().Addr) })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err = err; err == nil {
+		n.known, n.seen = found, time.Now()
+	}
+	n.loading = nil
+	close(done)
+}
+
+// picker chooses the server for one long-lived connection: the same one for as long
+// as it can be reached, then the next.
+type picker struct {
+	nodes *nodes
+	addr  string // chosen last
+	next  bool   // take the one after it
+}
+
+func (p *picker) pick(ctx context.Context) (*redis.Client, error) {
+	list, err := p.nodes.masters(ctx, p.next)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(list, func(c *redis.Client) bool { return c.Options().Addr >= p.addr })
+	switch {
+	case p.addr == "": // the brokers of a fleet spread over the cluster
+		i = rand.IntN(len(list))
+	case i < 0:
+		i = 0
+	}
+	if p.next && list[i].Options().Addr == p.addr {
+		i = (i + 1) % len(list)
+	}
+	p.addr, p.next = list[i].Options().Addr, false
+	return list[i], nil
+}
+
+// dial opens a connection to the picked server, and picks another one next time if
+// that fails.
+func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error) {
+	client, err := p.pick(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := dial(ctx, client, timeout)
+	p.next = err != nil
+	return c, err
+}
+
+// openClient makes a client from a URL or a plain host and port.
+func openClient(address string) (*redis.Client, error) {
+	if !strings.Contains(address, "://") {
+		address = "redis://" + address
+	}
+	opts, err := redis.ParseURL(address)
+	if err != nil {
+		// A *url.Error repeats the address, password and all.
+		var parse *url.Error
+		if errors.As(err, &parse) {
+			err = parse.Err
+		}
+		return nil, fmt.Errorf("redis broker: address: %w", err)
+	}
+	if config := opts.TLSConfig; config != nil {
+		// go-redis' own dialer for TLS does not heed the context.
+		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			d := tls.Dialer{Config: config, NetDialer: &net.Dialer{Timeout: opts.DialTimeout}}
+			return d.DialContext(ctx, network, addr)
+		}
+	}
+	return redis.NewClient(opts), nil
+}

@@ -1,0 +1,241 @@
+package redisbroker
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
+)
+
+// readBuffer is the size of a connection's read buffer. Names and error texts must
+// fit into it: two of the longest names and their prefix do.
+const readBuffer = 64 << 10
+
+// conn is one authenticated connection, opened with a go-redis client's dialer and
+// credentials but not through the client: go-redis repeats commands by itself, which
+// would break at-most-once, reconnects a subscriber without a word about the gap,
+// and heeds contexts only in part.
+//
+// One goroutine reads and one writes. Any may call close and silent.
+type conn struct {
+	net.Conn
+	r       *bufio.Reader
+	addr    string
+	born    time.Time
+	reading atomic.Int64 // when the Read in progress began, in nanoseconds after born; 0: none
+
+	once  sync.Once
+	cause error // set before done is closed
+	done  chan struct{}
+}
+
+// dial opens a connection within timeout.
+func dial(ctx context.Context, client *redis.Client, timeout time.Duration) (*conn, error) {
+	opt := client.Options()
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c, err := connect(ctx, opt, timeout)
+	if err != nil {
+		if parent.Err() == nil && ctx.Err() != nil {
+			err = &SilenceError{Addr: opt.Addr, For: timeout}
+		}
+		return nil, fmt.Errorf("connect to redis %s: %w", opt.Addr, err)
+	}
+	return c, nil
+}
+
+func connect(ctx context.Context, opt *redis.Options, timeout time.Duration) (*conn, error) {
+	nc, err := rawDial(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, addr: opt.Addr, born: time.Now(), done: make(chan struct{})}
+	c.r = bufio.NewReaderSize(readerFunc(c.read), readBuffer)
+	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
+	err = c.handshake(ctx, opt, timeout)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.close(err)
+		return nil, c.cause
+	}
+	return c, nil
+}
+
+// rawDial calls the client's dialer and returns when ctx ends, also if the dialer
+// does not heed it; what such a dialer returns afterwards is closed.
+func rawDial(ctx context.Context, opt *redis.Options) (net.Conn, error) {
+	type result struct {
+		nc  net.Conn
+		err error
+	}
+	ch := make(chan result)
+	go func() {
+		nc, err := opt.Dialer(ctx, opt.Network, opt.Addr)
+		select {
+		case ch <- result{nc, err}:
+		case <-ctx.Done():
+			if err == nil {
+				nc.Close()
+			}
+		}
+	}()
+	select {
+	case r := <-ch:
+		return r.nc, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// handshake authenticates and makes sure that the server answers. The protocol is
+// RESP2, which every server speaks.
+func (c *conn) handshake(ctx context.Context, opt *redis.Options, timeout time.Duration) error {
+	user, password, err := credentials(ctx, opt)
+	if err != nil {
+		return err
+	}
+	var commands []string
+	var out []byte
+	add := func(args ...string) {
+		commands = append(commands, args[0])
+		out = appendCommand(out, args...)
+	}
+	if password != "" {
+		if user != "" {
+			add("AUTH", user, password)
+		} else {
+			add("AUTH", password)
+		}
+	}
+	if opt.ClientName != "" {
+		add("CLIENT", "SETNAME", opt.ClientName)
+	}
+	add("PING")
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return err
+	}
+	if _, err := c.Conn.Write(out); err != nil {
+		return err
+	}
+	for _, command := range commands {
+		reply, err := readSimple(c.r, command)
+		if err != nil {
+			return err
+		}
+		// A user may lack PING or CLIENT; the refusal is a sign of life as well.
+		if reply != nil && (command == "AUTH" || reply.Code() != "NOPERM") {
+			return reply
+		}
+	}
+	return c.SetDeadline(time.Time{})
+}
+
+// credentials follows the order that go-redis documents for its options.
+func credentials(ctx context.Context, opt *redis.Options) (user, password string, err error) {
+	switch {
+	case opt.StreamingCredentialsProvider != nil:
+		// What holds now is enough: when it runs out the server ends the connection,
+		// and the next one asks again.
+		now, cancel, err := opt.StreamingCredentialsProvider.Subscribe(deafListener{})
+		if err != nil {
+			return "", "", err
+		}
+		user, password = now.BasicAuth()
+		if cancel != nil {
+			err = cancel()
+		}
+		return user, password, err
+	case opt.CredentialsProviderContext != nil:
+		return opt.CredentialsProviderContext(ctx)
+	case opt.CredentialsProvider != nil:
+		user, password = opt.CredentialsProvider()
+	default:
+		user, password = opt.Username, opt.Password
+	}
+	return user, password, nil
+}
+
+type deafListener struct{}
+
+func (deafListener) OnNext(auth.Credentials) {}
+func (deafListener) OnError(error)           {}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// read reads and notes for silent how long that takes.
+func (c *conn) read(p []byte) (int, error) {
+	c.reading.Store(max(1, int64(time.Since(c.born))))
+	n, err := c.Conn.Read(p)
+	c.reading.Store(0)
+	return n, err
+}
+
+// silent returns for how long the reader has been waiting for a byte; zero while it
+// is busy with those it has.
+func (c *conn) silent() time.Duration {
+	began := c.reading.Load()
+	if began == 0 {
+		return 0
+	}
+	return time.Since(c.born) - time.Duration(began)
+}
+
+// write writes b within timeout and returns how much of it was handed over.
+func (c *conn) write(b []byte, timeout time.Duration) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// close ends the connection for a reason, of which the first counts.
+func (c *conn) close(cause error) {
+	c.once.Do(func() {
+		c.cause = cause
+		close(c.done)
+		c.Conn.Close()
+	})
+}
+
+// lost wraps why the connection ended. It is to be called after done.
+func (c *conn) lost() error {
+	if c.cause == io.EOF {
+		return fmt.Errorf("connection to redis %s: closed by the server: %w", c.addr, io.EOF)
+	}
+	return fmt.Errorf("connection to redis %s: %w", c.addr, c.cause)
+}
+
+// pulse decides when a silent connection is asked for a sign of life and when it is
+// given up.
+type pulse struct {
+	interval, timeout time.Duration
+	asked             bool
+}
+
+// check looks at how long a connection has been silent. It returns when to look
+// again, and whether to ask now; or that it is dead.
+func (p *pulse) check(silent time.Duration) (again time.Duration, ask, dead bool) {
+	switch {
+	case silent < p.interval:
+		p.asked = false
+		return p.interval - silent, false, false
+	case !p.asked:
+		p.asked = true
+		return p.timeout, true, false
+	case silent < p.interval+p.timeout:
+		return p.interval + p.timeout - silent, false, false
+	}
+	return 0, false, true
+}

@@ -1,0 +1,71 @@
+package redisbroker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrTooOld is why a message was lost that waited in the queue for longer than
+// Options.QueueAge. It arrives wrapped, together with what kept it waiting.
+var ErrTooOld = errors.New("waited too long in the queue")
+
+// ServerError is an error that the Redis server answered with, such as NOPERM or
+// WRONGPASS. It arrives wrapped. It is also a redis.Error, so that
+// redis.HasErrorPrefix works on it.
+type ServerError struct {
+	// Command that was refused, such as "PSUBSCRIBE".
+	Command string
+	// Reply is the server's text, which begins with a code.
+	Reply string
+}
+
+func (e *ServerError) Error() string { return fmt.Sprintf("%s refused: %.300s", e.Command, e.Reply) }
+
+// Code returns the first word of the reply, such as "NOPERM".
+func (e *ServerError) Code() string {
+	code, _, _ := strings.Cut(e.Reply, " ")
+	return code
+}
+
+// RedisError marks the type as an error reply for go-redis.
+func (e *ServerError) RedisError() {}
+
+// SilenceError says that a connection was given up because the server did not
+// answer, although the connection stood: it is frozen, or the link is dead.
+type SilenceError struct {
+	Addr string
+	// For how long nothing came.
+	For time.Duration
+}
+
+func (e *SilenceError) Error() string {
+	return fmt.Sprintf("redis %s: no answer for %v", e.Addr, e.For.Round(time.Millisecond))
+}
+
+// Timeout reports true: a SilenceError is a net.Error in this respect.
+func (e *SilenceError) Timeout() bool { return true }
+
+// PrefixError says that a prefix cannot be used.
+type PrefixError struct {
+	Prefix, Reason string
+}
+
+func (e *PrefixError) Error() string {
+	return fmt.Sprintf("redis broker: prefix %.300q: %s", e.Prefix, e.Reason)
+}
+
+// ClientError says that a client cannot be used.
+type ClientError struct {
+	// Type of the client, such as "*redis.Ring".
+	Type   string
+	Reason string
+}
+
+func (e *ClientError) Error() string { return "redis broker: client " + e.Type + ": " + e.Reason }
+
+// protocolError says that bytes from the server were not what was to come.
+type protocolError string
+
+func (e protocolError) Error() string { return "redis protocol: " + string(e) }

@@ -1,0 +1,197 @@
+package redisbroker
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// DefaultPrefix is the prefix of socket.io-redis and @socket.io/redis-adapter.
+const DefaultPrefix = "socket.io"
+
+// reservedSuffixes are what the heads below put between prefix and '#'. A prefix
+// that ended in one would give its channels the names of another prefix's.
+var reservedSuffixes = [...]string{"-request", "-response", "-control", "-crossroom"}
+
+// head is the first part of a channel name, up to and with its first '#', and what
+// it stands for. Kind is KindBroadcast also for rooms, KindResponses also for one
+// node's: the two differ in what follows the namespace.
+type head struct {
+	text string
+	wire broker.Wire
+	kind broker.Kind
+}
+
+// naming turns channels into names on the wire and back, for one prefix. It is
+// immutable.
+type naming struct {
+	prefix string
+	heads  [7]head
+}
+
+func newNaming(prefix string) (*naming, error) {
+	refuse := func(reason string) (*naming, error) { return nil, &PrefixError{Prefix: prefix, Reason: reason} }
+	switch {
+	case strings.Contains(prefix, "#"):
+		return refuse("contains '#', which separates the parts of a channel name")
+	case !utf8.ValidString(prefix):
+		return refuse("not valid UTF-8")
+	case len(prefix) > broker.MaxNameLen:
+		return refuse("longer than " + strconv.Itoa(broker.MaxNameLen) + " bytes")
+	}
+	for _, s := range reservedSuffixes {
+		if strings.HasSuffix(prefix, s) {
+			return refuse("ends in " + strconv.Quote(s) + ", which would make it look like a channel of a shorter prefix")
+		}
+	}
+	return &naming{prefix: prefix, heads: [7]head{
+		{prefix + "#", broker.SocketIO, broker.KindBroadcast},
+		{prefix + "-crossroom#", broker.Native, broker.KindBroadcast},
+		{prefix + "-request#", broker.SocketIO, broker.KindRequests},
+		{prefix + "-response#", broker.SocketIO, broker.KindResponses},
+		{prefix + "-crossroom-request#", broker.Native, broker.KindRequests},
+		{prefix + "-crossroom-response#", broker.Native, broker.KindResponses},
+		{prefix + "-crossroom-control#", broker.Native, broker.KindControl},
+	}}, nil
+}
+
+// headOf returns the first part of the names of w's channels of kind k.
+func (n *naming) headOf(w broker.Wire, k broker.Kind) string {
+	switch k {
+	case broker.KindRoom:
+		k = broker.KindBroadcast
+	case broker.KindNodeResponses:
+		k = broker.KindResponses
+	}
+	for i := range n.heads {
+		if h := &n.heads[i]; h.wire == w && h.kind == k {
+			return h.text
+		}
+	}
+	return ""
+}
+
+// check refuses what cannot be named: what no broker takes, and '#' in a namespace
+// (P#/a#b# would be both room b of /a and everybody in /a#b).
+func (n *naming) check(ch broker.Channel) error {
+	if err := ch.Validate(); err != nil {
+		return err
+	}
+	if strings.IndexByte(ch.Namespace(), '#') >= 0 {
+		return &broker.NameError{Channel: ch, Reason: "namespace contains '#', which separates the parts of a channel name on Redis"}
+	}
+	if n.headOf(ch.Wire(), ch.Kind()) == "" {
+		return &broker.NameError{Channel: ch, Reason: "this wire has no such channel"}
+	}
+	return nil
+}
+
+// size is the length of a channel's name.
+func (n *naming) size(ch broker.Channel) int {
+	size := len(n.headOf(ch.Wire(), ch.Kind()))
+	switch ch.Kind() {
+	case broker.KindControl:
+	case broker.KindRoom, broker.KindNodeResponses:
+		size += len(ch.Namespace()) + len(ch.Name()) + 2
+	default:
+		size += len(ch.Namespace()) + 1
+	}
+	return size
+}
+
+// appendName appends a channel's name. The channel has passed check.
+func (n *naming) appendName(dst []byte, ch broker.Channel) []byte {
+	dst = append(dst, n.headOf(ch.Wire(), ch.Kind())...)
+	if ch.Kind() == broker.KindControl {
+		return dst
+	}
+	dst = append(dst, ch.Namespace()...)
+	dst = append(dst, '#')
+	if ch.Kind() == broker.KindRoom || ch.Kind() == broker.KindNodeResponses {
+		dst = append(dst, ch.Name()...)
+		dst = append(dst, '#')
+	}
+	return dst
+}
+
+func (n *naming) name(ch broker.Channel) string {
+	return string(n.appendName(make([]byte, 0, n.size(ch)), ch))
+}
+
+// subscription returns what a filter is called in SUBSCRIBE or, if pattern is true,
+// in PSUBSCRIBE. Names end in '#' and patterns in '*', so they never coincide.
+func (n *naming) subscription(f broker.Filter) (name string, pattern bool) {
+	if !f.IsEveryRoom() {
+		return n.name(f.Channel()), false
+	}
+	return escapeGlob(n.name(f.Channel())) + "*", true
+}
+
+// responders is the pattern for PUBSUB CHANNELS that lists the response channels of
+// single nodes, but not the one they share.
+func (n *naming) responders(w broker.Wire, ns string) string {
+	return escapeGlob(n.name(w.Responses(ns))) + "*#"
+}
+
+// escapeGlob makes a Redis pattern that matches exactly s. Outside of brackets
+// Redis gives a meaning to these four characters only.
+func escapeGlob(s string) string {
+	if !strings.ContainsAny(s, `*?[\`) {
+		return s
+	}
+	b := make([]byte, 0, len(s)+8)
+	for i := range len(s) {
+		switch s[i] {
+		case '*', '?', '[', '\\':
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
+
+// parse turns a name from the wire back into its channel, whose strings are parts
+// of name. It reports false for what no appendName makes.
+func (n *naming) parse(name string) (broker.Channel, bool) {
+	i := strings.IndexByte(name, '#')
+	if i < 0 {
+		return broker.Channel{}, false
+	}
+	for j := range n.heads {
+		h := &n.heads[j]
+		if name[:i+1] != h.text {
+			continue
+		}
+		if h.kind == broker.KindControl {
+			return broker.Control(), i+1 == len(name)
+		}
+		ns, rest, ok := strings.Cut(name[i+1:], "#")
+		if !ok {
+			return broker.Channel{}, false
+		}
+		var ch broker.Channel
+		switch h.kind {
+		case broker.KindRequests:
+			if rest != "" {
+				return broker.Channel{}, false
+			}
+			ch = h.wire.Requests(ns)
+		case broker.KindBroadcast:
+			if rest == "" {
+				ch = h.wire.Broadcast(ns)
+			} else if rest, ok = strings.CutSuffix(rest, "#"); ok {
+				ch = h.wire.Room(ns, rest)
+			}
+		case broker.KindResponses:
+			if rest == "" {
+				ch = h.wire.Responses(ns)
+			} else if rest, ok = strings.CutSuffix(rest, "#"); ok {
+				ch = h.wire.NodeResponses(ns, rest)
+			}
+		}
+		return ch, ok && ch.Validate() == nil
+	}
+	return broker.Channel{}, false
+}

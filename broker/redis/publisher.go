@@ -1,0 +1,245 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// errFinished closes a connection that is no longer needed.
+var errFinished = errors.New("finished")
+
+// publisher empties the outbox into one connection, which it opens when there is
+// something to send. Its goroutine, run, is the only one that writes, decides about
+// losses and calls OnLoss functions; a second one reads the answers.
+type publisher struct {
+	out    *outbox
+	nodes  *nodes
+	opts   *Options
+	losses lossListeners
+	log    *slog.Logger
+}
+
+// run works until the outbox is closed and empty, or ctx ends: then what is left is
+// lost.
+func (p *publisher) run(ctx context.Context) {
+	server := &picker{nodes: p.nodes}
+	pause := &backoff{min: p.opts.BackoffMin, max: p.opts.BackoffMax}
+	for p.waitForWork(ctx) {
+		c := p.connect(ctx, server, pause)
+		if c == nil {
+			continue
+		}
+		p.serve(ctx, c)
+		if time.Since(c.born) > p.opts.BackoffMax {
+			pause.reset()
+		} else {
+			p.rest(ctx, pause, c.lost())
+		}
+	}
+	if ctx.Err() != nil {
+		p.out.expire(true, context.Cause(ctx))
+	}
+	p.tell()
+}
+
+// waitForWork returns true when something waits to be sent, and false when run
+// shall end.
+func (p *publisher) waitForWork(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		p.tell()
+		idle, over := p.out.idle()
+		if over {
+			return false
+		}
+		if !idle {
+			return true
+		}
+		select {
+		case <-p.out.work:
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+// connect tries until it has a connection. It returns nil when there is nothing left
+// to send, or ctx has ended.
+func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff) *conn {
+	var cause error
+	for {
+		ready := make(chan *conn, 1)
+		var err error // set before ready has a value
+		go func() {
+			var c *conn
+			c, err = server.dial(ctx, p.opts.ProbeTimeout)
+			ready <- c
+		}()
+		c, _ := await(p, ready, cause)
+		if c != nil {
+			if cause != nil {
+				p.log.Info("redis broker: publishing again", "addr", c.addr)
+			}
+			return c
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if cause == nil {
+			p.log.Warn("redis broker: cannot publish, messages wait", "err", err)
+		}
+		cause = err
+		p.rest(ctx, pause, cause)
+		if idle, _ := p.out.idle(); idle || ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// rest pauses between two connections.
+func (p *publisher) rest(ctx context.Context, pause *backoff, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, pause.next())
+	defer cancel()
+	await(p, ctx.Done(), cause)
+}
+
+// await waits for a value and drops meanwhile the messages that get too old, because
+// of cause.
+func await[T any](p *publisher, ready <-chan T, cause error) (T, bool) {
+	for {
+		left := p.out.expire(false, tooOld(cause))
+		p.tell()
+		var alarm <-chan time.Time
+		if left > 0 {
+			alarm = time.After(left)
+		} else {
+			// Nothing waits; what comes now is not too old before QueueAge has passed.
+			alarm = p.nextAge()
+		}
+		select {
+		case v, ok := <-ready:
+			return v, ok
+		case <-alarm:
+		}
+	}
+}
+
+// nextAge fires when a message that is accepted now gets too old.
+func (p *publisher) nextAge() <-chan time.Time {
+	if p.opts.QueueAge < 0 {
+		return nil
+	}
+	return time.After(p.opts.QueueAge)
+}
+
+// serve sends over one connection until it breaks, or all work is done.
+func (p *publisher) serve(ctx context.Context, c *conn) {
+	stop := context.AfterFunc(ctx, func() { c.close(context.Cause(ctx)) })
+	defer stop()
+	var answers answerReader
+	var reading sync.WaitGroup
+	reading.Go(func() { c.close(answers.read(c, p.out)) })
+	p.write(c, &answers)
+	reading.Wait()
+	if c.cause != errFinished {
+		p.log.Warn("redis broker: publish connection lost", "err", c.lost())
+	}
+	p.out.broken(c.lost())
+	p.tell()
+}
+
+// write writes until the connection is closed, which it does itself if the server
+// is silent.
+func (p *publisher) write(c *conn, answers *answerReader) {
+	beat := pulse{interval: p.opts.ProbeInterval, timeout: p.opts.ProbeTimeout}
+	timer := time.NewTimer(beat.interval)
+	defer timer.Stop()
+	for {
+		for b := p.out.take(); b != nil; b = p.out.take() {
+			n, err := c.write(b, p.opts.ProbeTimeout)
+			p.out.wrote(n, err)
+			if err != nil {
+				c.close(err)
+				return
+			}
+		}
+		p.tell()
+		if _, over := p.out.idle(); over {
+			c.close(errFinished)
+			return
+		}
+		select {
+		case <-p.out.work:
+		case <-c.done:
+			return
+		case <-timer.C:
+			silent := c.silent()
+			again, ask, dead := beat.check(silent)
+			if dead {
+				c.close(&SilenceError{Addr: c.addr, For: silent})
+				return
+			}
+			// While answers are due they are the sign of life.
+			if ask && !p.out.aloft() {
+				answers.pings.Add(1)
+				if _, err := c.write(appendCommand(nil, "PING"), p.opts.ProbeTimeout); err != nil {
+					c.close(err)
+					return
+				}
+			}
+			timer.Reset(again)
+		}
+	}
+}
+
+// tell reports losses.
+func (p *publisher) tell() {
+	for _, loss := range p.out.takeNews() {
+		p.log.Warn("redis broker: messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
+		p.losses.tell(loss)
+	}
+}
+
+// answerReader reads the answers to what was written on a publish connection.
+type answerReader struct {
+	// pings without an answer. A ping is only written when no other answer is due, so
+	// its answer is the next.
+	pings atomic.Int32
+}
+
+// read settles messages until the connection breaks, and returns why.
+func (a *answerReader) read(c *conn, out *outbox) error {
+	good := 0 // answers read and not yet passed on
+	settle := func() bool {
+		n := good
+		good = 0
+		return n == 0 || out.answered(n)
+	}
+	for {
+		refused, err := readSimple(c.r, "PUBLISH")
+		if err != nil {
+			settle()
+			return err
+		}
+		switch {
+		case a.pings.Load() > 0:
+			a.pings.Add(-1)
+			continue
+		case refused == nil:
+			good++
+			if c.r.Buffered() > 0 && good < 1024 {
+				continue
+			}
+			if !settle() {
+				return protocolError("an answer too many")
+			}
+		default:
+			if !settle() || !out.refused(refused) {
+				return protocolError("an answer too many: " + refused.Reply)
+			}
+		}
+	}
+}

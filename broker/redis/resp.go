@@ -1,0 +1,232 @@
+package redisbroker
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// maxBulk is the longest string taken from a server: Redis' own default limit.
+const maxBulk = 512 << 20
+
+// appendCommand appends a command in the form that servers read.
+func appendCommand(dst []byte, args ...string) []byte {
+	dst = appendHeader(dst, '*', len(args))
+	for _, a := range args {
+		dst = appendHeader(dst, '$', len(a))
+		dst = append(dst, a...)
+		dst = append(dst, '\r', '\n')
+	}
+	return dst
+}
+
+func appendHeader(dst []byte, kind byte, n int) []byte {
+	dst = append(dst, kind)
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	return append(dst, '\r', '\n')
+}
+
+// readLine returns a line without its end, valid until the next read.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return nil, protocolError("line too long")
+		}
+		return nil, err
+	}
+	if len(line) < 3 || line[len(line)-2] != '\r' {
+		return nil, protocolError(fmt.Sprintf("line %.40q", line))
+	}
+	return line[:len(line)-2], nil
+}
+
+// number reads the rest of a line such as "$12".
+func number(line []byte) (int, error) {
+	digits := line[1:]
+	if bytes.Equal(digits, []byte("-1")) {
+		return -1, nil
+	}
+	if len(digits) == 0 || len(digits) > 10 {
+		return 0, protocolError(fmt.Sprintf("line %.40q", line))
+	}
+	n := 0
+	for _, d := range digits {
+		if d < '0' || d > '9' {
+			return 0, protocolError(fmt.Sprintf("line %.40q", line))
+		}
+		n = n*10 + int(d-'0')
+	}
+	if n > maxBulk {
+		return 0, protocolError(fmt.Sprintf("length %d", n))
+	}
+	return n, nil
+}
+
+// readLength reads a line of the given kind with a length.
+func readLength(r *bufio.Reader, kind byte) (int, error) {
+	line, err := readLine(r)
+	if err != nil {
+		return 0, err
+	}
+	if line[0] != kind {
+		return 0, protocolError(fmt.Sprintf("line %.40q instead of %q", line, kind))
+	}
+	return number(line)
+}
+
+// readSimple reads the one-line answer to a command; an error reply is returned as
+// the first result.
+func readSimple(r *bufio.Reader, command string) (*ServerError, error) {
+	line, err := readLine(r)
+	if err != nil {
+		return nil, err
+	}
+	switch line[0] {
+	case '+', ':':
+		return nil, nil
+	case '-':
+		return &ServerError{Command: command, Reply: string(line[1:])}, nil
+	}
+	return nil, protocolError(fmt.Sprintf("line %.40q", line))
+}
+
+// readName appends a short string to dst; one that is too long for a channel of ours
+// becomes empty.
+func readName(r *bufio.Reader, dst []byte) ([]byte, error) {
+	n, err := readLength(r, '$')
+	if err != nil {
+		return dst, err
+	}
+	if n < 0 { // the name in the answer to UNSUBSCRIBE of nothing
+		return dst, nil
+	}
+	if n+2 > readBuffer {
+		// Anybody may publish to such a name. It is no channel of ours, and neither is
+		// the empty one.
+		_, err := r.Discard(n + 2)
+		return dst[:0], err
+	}
+	b, err := r.Peek(n + 2)
+	if err != nil {
+		return dst, err
+	}
+	dst = append(dst, b[:n]...)
+	_, err = r.Discard(n + 2)
+	return dst, err
+}
+
+// readPayload reads a string into memory of its own.
+func readPayload(r *bufio.Reader) ([]byte, error) {
+	n, err := readLength(r, '$')
+	if err != nil {
+		return nil, err
+	}
+	if n < 0 {
+		return nil, protocolError("no payload")
+	}
+	payload := make([]byte, n)
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return nil, err
+	}
+	if _, err := r.Discard(2); err != nil {
+		return nil, err
+	}
+	return payload, nil
+}
+
+// frameKind is what a frame on a subscribed connection says.
+type frameKind uint8
+
+const (
+	frameMessage      frameKind = iota + 1 // name, payload
+	framePMessage                          // pattern, name, payload
+	frameSubscribed                        // name; from SUBSCRIBE or PSUBSCRIBE
+	frameUnsubscribed                      // name; likewise
+	framePong
+	frameError // err
+)
+
+// frame is what came on a subscribed connection. Its names are reused by the next
+// read; the payload is not.
+type frame struct {
+	kind          frameKind
+	pattern, name []byte
+	payload       []byte
+	err           string
+}
+
+// readFrame reads the next frame.
+func readFrame(r *bufio.Reader, f *frame) error {
+	f.pattern, f.name, f.payload, f.err = f.pattern[:0], f.name[:0], nil, ""
+	line, err := readLine(r)
+	if err != nil {
+		return err
+	}
+	switch line[0] {
+	case '-':
+		f.kind, f.err = frameError, string(line[1:])
+		return nil
+	case '+': // PONG before the first subscription
+		f.kind = framePong
+		return nil
+	case '*':
+	default:
+		return protocolError(fmt.Sprintf("line %.40q", line))
+	}
+	n, err := number(line)
+	if err != nil {
+		return err
+	}
+	// The kind of frame goes through the buffer of the name.
+	if f.name, err = readName(r, f.name); err != nil {
+		return err
+	}
+	kind, want := kindOf(f.name)
+	if n != want {
+		return protocolError(fmt.Sprintf("frame %.40q with %d parts", f.name, n))
+	}
+	f.kind, f.name = kind, f.name[:0]
+	switch kind {
+	case framePMessage:
+		if f.pattern, err = readName(r, f.pattern); err != nil {
+			return err
+		}
+		fallthrough
+	case frameMessage:
+		if f.name, err = readName(r, f.name); err != nil {
+			return err
+		}
+		f.payload, err = readPayload(r)
+		return err
+	case framePong:
+		f.name, err = readName(r, f.name)
+		return err
+	default:
+		if f.name, err = readName(r, f.name); err != nil {
+			return err
+		}
+		_, err = readLength(r, ':') // how many there are now
+		return err
+	}
+}
+
+// kindOf returns what a frame's first part says and how many parts it then has.
+func kindOf(word []byte) (frameKind, int) {
+	switch string(word) {
+	case "message":
+		return frameMessage, 3
+	case "pmessage":
+		return framePMessage, 4
+	case "subscribe", "psubscribe":
+		return frameSubscribed, 3
+	case "unsubscribe", "punsubscribe":
+		return frameUnsubscribed, 3
+	case "pong":
+		return framePong, 2
+	}
+	return 0, 0
+}

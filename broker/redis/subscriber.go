@@ -1,0 +1,466 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// namesKept is how many channel names are remembered with their channel.
+const namesKept = 1 << 13
+
+// subscriber keeps one connection for all subscriptions, for as long as there are
+// filters. Its goroutine, run, connects and writes; a second one reads.
+type subscriber struct {
+	nodes *nodes
+	names *naming
+	opts  *Options
+	log   *slog.Logger
+	// work tells run that there is something to send.
+	work     chan struct{}
+	received atomic.Uint64
+
+	mu             sync.Mutex
+	reg            *registry
+	closed         bool
+	interruptions  uint64
+	interruptedFor time.Duration
+
+	// The reader's own.
+	known   map[string]broker.Channel
+	targets []target
+}
+
+// target is a subscription that is to get a message, as it was at that moment.
+type target struct {
+	sub   *subscription
+	epoch uint64
+}
+
+func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
+	return &subscriber{
+		nodes: n, names: names, opts: opts, log: opts.Logger,
+		work: make(chan struct{}, 1), reg: newRegistry(names), known: map[string]broker.Channel{},
+	}
+}
+
+// subscribe makes a subscription and waits until it is live.
+func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters []broker.Filter) (*subscription, error) {
+	u := newSubscription(s, r)
+	// The goroutine is ended and waited for by Close, of the subscription or of the
+	// broker, which finds it in the registry; or below.
+	go u.run()
+	if err := s.add(ctx, u, filters); err != nil {
+		s.drop(u)
+		<-u.done // nothing was delivered, so it ends at once
+		return nil, err
+	}
+	return u, nil
+}
+
+func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.Filter) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, f := range filters {
+		if err := s.names.check(f.Channel()); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	if s.closed || u.isClosed() {
+		s.mu.Unlock()
+		return broker.ErrClosed
+	}
+	r := s.reg.ask(u, filters)
+	s.mu.Unlock()
+	signal(s.work)
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	s.reg.fail(r, ctx.Err())
+	s.mu.Unlock()
+	signal(s.work)
+	return <-r.done // the other outcome may have been a moment faster
+}
+
+func (u *subscription) isClosed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.closed
+}
+
+// remove takes filters from u at once, and returns what to wait for until that is
+// so in every respect.
+func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var waits []<-chan struct{}
+	removed := false
+	for _, f := range filters {
+		if u.filters[f] == nil {
+			continue
+		}
+		removed = true
+		if gone := s.reg.remove(u, f); gone != nil {
+			waits = append(waits, gone)
+		}
+	}
+	if !removed {
+		return nil
+	}
+	u.epoch.Add(1)
+	signal(s.work)
+	return append(waits, u.retract(u.matches))
+}
+
+// matches reports whether one of the filters selects ch. The subscriber's mutex is held.
+func (u *subscription) matches(ch broker.Channel) bool {
+	if u.filters[broker.Exactly(ch)] != nil {
+		return true
+	}
+	switch ch.Kind() {
+	case broker.KindRoom, broker.KindBroadcast:
+		return u.filters[ch.Wire().EveryRoom(ch.Namespace())] != nil
+	}
+	return false
+}
+
+// drop ends a subscription and returns what to wait for, apart from its goroutine.
+func (s *subscriber) drop(u *subscription) []<-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.shut()
+	for r := range s.reg.asking {
+		if r.sub == u {
+			s.reg.fail(r, broker.ErrClosed)
+		}
+	}
+	if u.down { // no Resumed will come
+		u.down = false
+		s.interruptedFor += time.Since(u.since)
+	}
+	var waits []<-chan struct{}
+	for f := range u.filters {
+		if gone := s.reg.remove(u, f); gone != nil {
+			waits = append(waits, gone)
+		}
+	}
+	u.epoch.Add(1)
+	delete(s.reg.subs, u)
+	signal(s.work)
+	return waits
+}
+
+// run keeps the connection until ctx ends.
+func (s *subscriber) run(ctx context.Context) {
+	server := &picker{nodes: s.nodes}
+	pause := &backoff{min: s.opts.BackoffMin, max: s.opts.BackoffMax}
+	for ctx.Err() == nil {
+		if !s.isNeeded() {
+			select {
+			case <-s.work:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		c, err := server.dial(ctx, s.opts.ProbeTimeout)
+		if err == nil {
+			err = s.serve(ctx, c)
+			if time.Since(c.born) > s.opts.BackoffMax {
+				pause.reset()
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		s.log.Warn("redis broker: not subscribed", "err", err)
+		if s.interrupt(err) {
+			select {
+			case <-time.After(pause.next()):
+			case <-ctx.Done():
+			}
+		} else {
+			pause.reset()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reg.disconnected(func(*subscription) {}) // those who wait for an answer of the server
+}
+
+func (s *subscriber) isNeeded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reg.needed()
+}
+
+// interrupt tells everybody that the connection is gone, and reports whether there
+// is somebody to come back for. If there is not, those who are just subscribing get
+// the error: at the start it says more than a wait.
+func (s *subscriber) interrupt(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reg.disconnected(func(u *subscription) { u.interrupted(err) })
+	for u := range s.reg.subs {
+		if u.down {
+			return true
+		}
+	}
+	for r := range s.reg.asking {
+		s.reg.fail(r, err)
+	}
+	return false
+}
+
+// serve uses a connection until it breaks, and returns why.
+func (s *subscriber) serve(ctx context.Context, c *conn) error {
+	stop := context.AfterFunc(ctx, func() { c.close(context.Cause(ctx)) })
+	defer stop()
+	s.mu.Lock()
+	s.reg.connected()
+	s.mu.Unlock()
+	s.log.Info("redis broker: connected for subscribing", "addr", c.addr)
+
+	var reading sync.WaitGroup
+	reading.Go(func() { c.close(s.read(ctx, c)) })
+	s.write(c)
+	reading.Wait()
+	return c.lost()
+}
+
+// write sends what the registry asks for until the connection is closed, which it
+// does itself if the server is silent.
+func (s *subscriber) write(c *conn) {
+	beat := pulse{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout}
+	timer := time.NewTimer(beat.interval)
+	defer timer.Stop()
+	var buf []byte
+	for {
+		buf = s.orders(buf[:0])
+		if len(buf) > 0 {
+			if _, err := c.write(buf, s.opts.ProbeTimeout); err != nil {
+				c.close(err)
+				return
+			}
+			continue
+		}
+		select {
+		case <-s.work:
+		case <-c.done:
+			return
+		case <-timer.C:
+			silent := c.silent()
+			again, ask, dead := beat.check(silent)
+			if dead {
+				c.close(&SilenceError{Addr: c.addr, For: silent})
+				return
+			}
+			if ask {
+				s.mu.Lock()
+				s.reg.sent.push(&order{command: "PING"})
+				s.mu.Unlock()
+				if _, err := c.write(appendCommand(nil, "PING"), s.opts.ProbeTimeout); err != nil {
+					c.close(err)
+					return
+				}
+			}
+			timer.Reset(again)
+		}
+	}
+}
+
+// orders encodes what can be sent now.
+func (s *subscriber) orders(buf []byte) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for o := s.reg.nextOrder(); o != nil; o = s.reg.nextOrder() {
+		buf = appendHeader(buf, '*', 1+len(o.entries))
+		buf = appendHeader(buf, '$', len(o.command))
+		buf = append(buf, o.command...)
+		buf = append(buf, '\r', '\n')
+		for _, e := range o.entries {
+			buf = appendHeader(buf, '$', len(e.name))
+			buf = append(buf, e.name...)
+			buf = append(buf, '\r', '\n')
+		}
+	}
+	return buf
+}
+
+// read handles frames until the connection breaks, and returns why.
+func (s *subscriber) read(ctx context.Context, c *conn) error {
+	var f frame
+	for {
+		if err := readFrame(c.r, &f); err != nil {
+			return err
+		}
+		if f.kind == frameMessage || f.kind == framePMessage {
+			s.dispatch(ctx, &f)
+			continue
+		}
+		if err := s.answer(&f); err != nil {
+			return err
+		}
+	}
+}
+
+// answer handles what is not a message.
+func (s *subscriber) answer(f *frame) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	switch f.kind {
+	case frameSubscribed, frameUnsubscribed:
+		err = s.reg.confirmed(f.kind == frameSubscribed, f.name)
+	case framePong:
+		err = s.reg.ponged()
+	case frameError:
+		err = s.reg.refused(f.err)
+	}
+	if s.reg.todo.len() > 0 {
+		signal(s.work)
+	}
+	return err
+}
+
+// dispatch hands a message to the subscriptions that want it.
+//
+// What matches both a name and a pattern comes twice from the server, first for the
+// name and directly afterwards for the pattern, since no name matches two patterns
+// of ours. If the pattern is live the second frame is for everybody and the first
+// for nobody; this is decided from the order of frames alone, so a filter that comes
+// or goes between the two neither doubles nor loses the message.
+func (s *subscriber) dispatch(ctx context.Context, f *frame) {
+	s.mu.Lock()
+	var ch broker.Channel
+	exact := s.reg.entries[string(f.name)]
+	if f.kind == framePMessage {
+		pattern := s.reg.entries[string(f.pattern)]
+		if pattern == nil {
+			s.mu.Unlock()
+			return
+		}
+		var ok bool
+		if ch, ok = s.channel(f.name); !ok {
+			// Somebody else's idea of a name under our pattern: no channel of ours.
+			s.mu.Unlock()
+			return
+		}
+		s.aim(pattern.subs, nil)
+		if exact != nil {
+			s.aim(exact.subs, pattern)
+		}
+	} else {
+		if exact == nil {
+			s.mu.Unlock()
+			return
+		}
+		ch = exact.filter.Channel()
+		if s.covered(ch) {
+			s.mu.Unlock()
+			return
+		}
+		s.aim(exact.subs, nil)
+	}
+	s.mu.Unlock()
+	for i, t := range s.targets {
+		for !t.sub.deliver(ctx, t.epoch, ch, f.payload) && s.stillWanted(&t, ch) {
+		}
+		s.targets[i] = target{}
+	}
+	s.targets = s.targets[:0]
+}
+
+// stillWanted looks again after a filter of the target's has gone.
+func (s *subscriber) stillWanted(t *target, ch broker.Channel) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.epoch = t.sub.epoch.Load()
+	return t.sub.matches(ch)
+}
+
+// aim adds subscriptions to the targets, but not those that have the entry except.
+func (s *subscriber) aim(subs []*subscription, except *entry) {
+	for _, u := range subs {
+		if u.down || except != nil && u.filters[except.filter] != nil {
+			continue
+		}
+		s.targets = append(s.targets, target{u, u.epoch.Load()})
+	}
+}
+
+// covered reports whether a live pattern also matches ch.
+func (s *subscriber) covered(ch broker.Channel) bool {
+	if len(s.reg.rooms) == 0 {
+		return false
+	}
+	switch ch.Kind() {
+	case broker.KindRoom, broker.KindBroadcast:
+		e := s.reg.rooms[ch.Wire().Broadcast(ch.Namespace())]
+		return e != nil && (e.phase == live || e.phase == leaving)
+	}
+	return false
+}
+
+// channel returns the channel of a name.
+func (s *subscriber) channel(name []byte) (broker.Channel, bool) {
+	if ch, ok := s.known[string(name)]; ok {
+		return ch, true
+	}
+	text := string(name)
+	ch, ok := s.names.parse(text)
+	if ok {
+		if len(s.known) >= namesKept {
+			clear(s.known)
+		}
+		s.known[text] = ch
+	}
+	return ch, ok
+}
+
+// close ends all subscriptions for good and returns what to wait for.
+func (s *subscriber) close() []<-chan struct{} {
+	s.mu.Lock()
+	s.closed = true
+	subs := make([]*subscription, 0, len(s.reg.subs))
+	for u := range s.reg.subs {
+		subs = append(subs, u)
+	}
+	for r := range s.reg.asking {
+		s.reg.fail(r, broker.ErrClosed)
+	}
+	s.mu.Unlock()
+	waits := make([]<-chan struct{}, 0, len(subs))
+	for _, u := range subs {
+		s.drop(u)
+		waits = append(waits, u.done)
+	}
+	return waits
+}
+
+// fill writes the counters of subscribing into st.
+func (s *subscriber) fill(st *broker.Stats) {
+	st.Received = s.received.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Interruptions = s.interruptions
+	st.Interrupted = s.interruptedFor
+	for u := range s.reg.subs {
+		if u.down {
+			st.Interrupted += time.Since(u.since)
+		}
+	}
+	st.Subscriptions = s.reg.active()
+}
+
+// errNoReceiver refuses a Subscribe without a receiver.
+var errNoReceiver = errors.New("redis broker: no receiver")
