@@ -1,0 +1,148 @@
+package adapter
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// Acks are the answers of clients to an event.
+type Acks struct {
+	// Values are the answers in the order in which they came, as Packet.Args would
+	// have them; nil for an answer without a value.
+	Values []any
+	// Expected is how many clients were asked on the nodes that answered. Sockets
+	// that are no AckSockets are not among them.
+	Expected int
+	Fleet
+}
+
+// Bind stores answer i in what dst points to, as Packet.Bind does.
+func (a *Acks) Bind(i int, dst any) error {
+	if i < 0 || i >= len(a.Values) {
+		return &ArgumentError{Index: i, Err: errNoArgument}
+	}
+	if err := bindValue(dst, a.Values[i]); err != nil {
+		return &ArgumentError{Index: i, Err: err}
+	}
+	return nil
+}
+
+// EmitWithAck sends an event like Emit and collects the answers of the clients,
+// until all are there or Timeout is over. Then the error is a *PartialError beside
+// the answers so far, also if it is clients and not nodes that did not answer.
+//
+// Dialect v5 has no such thing: an *UnsupportedError, unless the operator is Local.
+// With several links, servers on the v5 ones are left out and counted in
+// Fleet.Silent.
+func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	payload, binary, err := appendEvent(nil, event, args)
+	if err != nil {
+		return nil, err
+	}
+	ns, t := o.ns, o.target
+	t.Flags |= binary
+	if t.LocalOnly {
+		p := o.ackPart(ctx, ns.legs[0], payload, t)
+		return ns.acks(p.value, p.fleet), p.err
+	}
+	asked := ns.speaking(V8)
+	if len(asked) == 0 {
+		return nil, &UnsupportedError{Operation: "EmitWithAck", Dialect: V5}
+	}
+	index := make([]int, len(asked))
+	for i := range index {
+		index[i] = i
+	}
+	parts := each(index, func(i int) part[*backplane.Acks] {
+		t := t
+		t.RemoteOnly = i > 0 // local sockets are asked once
+		return o.ackPart(ctx, asked[i], payload, t)
+	})
+	fleet, err, failed := mergeFleets(backplane.OpBroadcast, parts)
+	if failed {
+		return nil, err
+	}
+	sum := &backplane.Acks{}
+	for _, p := range parts {
+		if p.value != nil {
+			sum.Values = append(sum.Values, p.value.Values...)
+			sum.Expected += p.value.Expected
+		}
+	}
+	if len(asked) < len(ns.legs) {
+		fleet.Silent += ns.unasked(ctx, asked)
+	}
+	return ns.acks(sum, fleet), err
+}
+
+func (o Operator) ackPart(ctx context.Context, l leg, payload []byte, t backplane.Target) (p part[*backplane.Acks]) {
+	if p.value, p.err = l.ns.BroadcastAck(ctx, payload, t, o.timeout); p.value != nil {
+		p.fleet = p.value.Fleet
+	}
+	p.link, p.err = l.link, o.ns.onLink(l.link, p.err)
+	return p
+}
+
+// acks decodes the answers.
+func (ns *Namespace) acks(in *backplane.Acks, fleet Fleet) *Acks {
+	if in == nil {
+		return nil
+	}
+	out := &Acks{Values: make([]any, len(in.Values)), Expected: in.Expected, Fleet: fleet}
+	for i, payload := range in.Values {
+		if payload == nil {
+			continue
+		}
+		v, err := msgpack.Decode(payload)
+		if err != nil {
+			ns.server.report(fmt.Errorf("adapter: unreadable acknowledgement: %w", err))
+		}
+		out.Values[i] = v
+	}
+	return out
+}
+
+// speaking lists the links on which a dialect is spoken.
+func (ns *Namespace) speaking(d Dialect) []leg {
+	var legs []leg
+	for _, l := range ns.legs {
+		if l.dialect == d {
+			legs = append(legs, l)
+		}
+	}
+	return legs
+}
+
+// unasked counts the servers on the links that are not in asked, as well as that can
+// be done.
+func (ns *Namespace) unasked(ctx context.Context, asked []leg) int {
+	known := map[string]bool{}
+	for _, l := range asked {
+		for _, p := range l.node.Peers() {
+			known[p.ID] = known[p.ID] || holds(p, ns.name)
+		}
+	}
+	total := 0
+	for _, l := range ns.legs {
+		if l.dialect == asked[0].dialect {
+			continue
+		}
+		n, err := l.ns.Count(ctx)
+		if err != nil {
+			continue
+		}
+		total += n - 1
+		for _, p := range l.node.Peers() {
+			if known[p.ID] && holds(p, ns.name) {
+				total--
+			}
+		}
+	}
+	return max(total, 0)
+}

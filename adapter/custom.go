@@ -1,0 +1,173 @@
+package adapter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// Replies are the answers of servers to a request.
+type Replies struct {
+	// List has one reply for each server that answered, in the order in which they
+	// came.
+	List []Reply
+	Fleet
+}
+
+// Reply is one server's answer.
+type Reply struct {
+	// Node is the uid of the Go node that answered; empty for another server.
+	Node string
+	// Data is JSON; nil if the answer has no value.
+	Data json.RawMessage
+	// Err is what the other node's hook returned, a *RemoteError; nil if it went
+	// well.
+	Err error
+}
+
+// Bind stores Data in what dst points to, as encoding/json does; nothing if there is
+// no value. It returns Err if that is set.
+func (r Reply) Bind(dst any) error {
+	if r.Err != nil || r.Data == nil {
+		return r.Err
+	}
+	return json.Unmarshal(r.Data, dst)
+}
+
+// RemoteError is what another node's callback said.
+type RemoteError struct {
+	Node, Message string
+}
+
+func (e *RemoteError) Error() string { return "adapter: node " + e.Node + ": " + e.Message }
+
+// OnCustomRequest sets the hook that answers custom requests in this namespace, in
+// place of Options.CustomHook, which nil brings back.
+func (ns *Namespace) OnCustomRequest(hook CustomHook) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.hook = hook
+}
+
+// CustomRequest hands data, encoded as JSON, to the custom hook of every server and
+// returns one reply of each. As with socket.io-redis 5 this server's own hook is one
+// of them (it comes first). Partial answers are as with Clients.
+//
+// In dialect v8 only Go nodes have such hooks; Node.js servers do not hear of it. In
+// dialect v5 Node.js servers answer too; but a newer one on the same prefix would
+// die of the request. So the others are first asked a harmless question in v5, and
+// if one of them does not answer it as a v5 server does, the custom request is not
+// sent: the error is a *MixedFleetError.
+func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, error) {
+	payload, err := json.Marshal(data)
+	if err != nil {
+		return nil, &ArgumentError{Err: err}
+	}
+	for _, l := range ns.speaking(V5) {
+		if err := l.allV5(ctx); err != nil {
+			return nil, err
+		}
+	}
+	own := make(chan Reply, 1)
+	go func() { // ends with the hook; CustomRequest waits for it
+		var r Reply
+		r.Node = ns.server.uid
+		if r.Data, r.Err = ns.ownCustom(ctx, payload); r.Err != nil {
+			r.Data, r.Err = nil, &RemoteError{Node: r.Node, Message: r.Err.Error()}
+		}
+		own <- r
+	}()
+	out, err := ns.replies(backplane.OpCustom, ns.legs, func(l leg) (*backplane.Replies, error) {
+		return l.ns.Request(ctx, payload)
+	})
+	reply := <-own
+	if out != nil {
+		out.List = append([]Reply{reply}, out.List...)
+	}
+	return out, err
+}
+
+// replies merges the answers of several links: one of each Go node.
+func (ns *Namespace) replies(op backplane.Op, legs []leg, ask func(leg) (*backplane.Replies, error)) (*Replies, error) {
+	parts := each(legs, func(l leg) (p part[*backplane.Replies]) {
+		if p.value, p.err = ask(l); p.value != nil {
+			p.fleet = p.value.Fleet
+		}
+		p.link, p.err = l.link, ns.onLink(l.link, p.err)
+		return p
+	})
+	fleet, err, failed := mergeFleets(op, parts)
+	if failed {
+		return nil, err
+	}
+	out := &Replies{Fleet: fleet}
+	for _, p := range parts {
+		if p.value == nil {
+			continue
+		}
+		for _, r := range p.value.List {
+			if r.Node != "" && ns.elsewhere(p.link, r.Node) {
+				continue // it answers on another link
+			}
+			reply := Reply{Node: r.Node, Data: r.Payload}
+			if r.Err != "" {
+				reply.Err = &RemoteError{Node: r.Node, Message: r.Err}
+			}
+			out.List = append(out.List, reply)
+		}
+	}
+	return out, err
+}
+
+// ownCustom asks this node's own hook.
+func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			ns.server.report(&backplane.PanicError{What: "CustomHook", Value: v, Stack: debug.Stack()})
+			out, err = nil, errors.New("CustomHook panicked")
+		}
+	}()
+	return ns.runCustom(ctx, payload)
+}
+
+// serveCustom answers another node's custom request.
+func (ns *Namespace) serveCustom(ctx context.Context, l *link, from string, payload []byte) ([]byte, error) {
+	if from != "" && ns.elsewhere(l, from) {
+		return []byte("null"), nil // asked on another link too, and answered there
+	}
+	out, err := ns.runCustom(ctx, payload)
+	if err != nil {
+		ns.server.report(fmt.Errorf("adapter: custom hook: %w", err))
+	}
+	return out, err
+}
+
+func (ns *Namespace) runCustom(ctx context.Context, payload []byte) ([]byte, error) {
+	ns.mu.RLock()
+	hook := ns.hook
+	ns.mu.RUnlock()
+	if hook == nil {
+		hook = ns.server.opts.CustomHook
+	}
+	if hook == nil {
+		return []byte("null"), nil
+	}
+	if payload == nil {
+		payload = []byte("null")
+	}
+	v, err := hook(ctx, ns, payload)
+	if err != nil {
+		return nil, err
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return nil, &EncodeError{What: "answer of a custom hook", Err: err}
+	}
+	return out, nil
+}

@@ -1,0 +1,221 @@
+package adapter
+
+import (
+	"context"
+	"strings"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// emitterUID is the uid that emitters of Socket.IO have; no server has it.
+const emitterUID = "emitter"
+
+// Emitter speaks to a Socket.IO fleet from a process that has no sockets: a cron job,
+// a worker, a command. It only publishes: it listens to nothing, is not counted as a
+// server and gets no answers. An Emitter is immutable, and safe for concurrent use.
+type Emitter struct {
+	broker    broker.Broker
+	codec     backplane.Codec
+	dialect   Dialect
+	namespace string
+}
+
+// EmitterOptions of an Emitter. Nil means all defaults.
+type EmitterOptions struct {
+	// Namespace to emit to. Empty: "/".
+	Namespace string
+	// Dialect of the fleet. Zero: V8.
+	Dialect Dialect
+}
+
+// NewEmitter makes an emitter on a broker, which may serve other purposes too. It
+// does no I/O. Errors are *OptionError.
+func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
+	var o EmitterOptions
+	if opts != nil {
+		o = *opts
+	}
+	switch {
+	case b == nil:
+		return nil, &OptionError{Option: "Broker", Reason: "nil"}
+	case o.Dialect > V5:
+		return nil, &OptionError{Option: "Dialect", Reason: "not one of V8 and V5"}
+	}
+	e := &Emitter{broker: b, codec: newCodec(o.Dialect), dialect: o.Dialect}
+	return e.Of(o.Namespace), nil
+}
+
+// Of returns an emitter for another namespace. As with Server.Of, "chat" is "/chat".
+func (e *Emitter) Of(namespace string) *Emitter {
+	c := *e
+	c.namespace = rooted(namespace)
+	return &c
+}
+
+// rooted returns a namespace's name with its slash.
+func rooted(name string) string {
+	if strings.HasPrefix(name, "/") {
+		return name
+	}
+	return "/" + name
+}
+
+// Flush waits until the system has everything that was accepted before. Call it
+// before the process ends, or close the broker, which does the same.
+func (e *Emitter) Flush(ctx context.Context) error { return e.broker.Flush(ctx) }
+
+// ServerSideEmit sends an event to all servers of the namespace, like
+// Namespace.ServerSideEmit.
+func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	if e.dialect == V5 {
+		return &UnsupportedError{Operation: "ServerSideEmit", Dialect: V5}
+	}
+	payload, err := serverPayload(event, args)
+	if err != nil {
+		return err
+	}
+	return e.request(ctx, &backplane.Request{Op: backplane.OpEvent, Payload: payload})
+}
+
+func (e *Emitter) request(ctx context.Context, r *backplane.Request) error {
+	r.Origin, r.NoReply = emitterUID, true
+	buf := scratchPool.Get().(*scratch)
+	defer buf.release()
+	out, err := e.codec.AppendRequest(buf.buf[:0], e.namespace, r)
+	if err != nil {
+		return err
+	}
+	buf.buf = out
+	return e.broker.Publish(ctx, e.codec.Wire().Requests(e.namespace), out)
+}
+
+// To selects sockets in any of the rooms; see Operator.To.
+func (e *Emitter) To(rooms ...string) EmitterOperator { return EmitterOperator{e: e}.To(rooms...) }
+
+// In is To.
+func (e *Emitter) In(rooms ...string) EmitterOperator { return e.To(rooms...) }
+
+// Except selects everybody but the sockets in any of the rooms.
+func (e *Emitter) Except(rooms ...string) EmitterOperator {
+	return EmitterOperator{e: e}.Except(rooms...)
+}
+
+// Volatile selects everybody; see Operator.Volatile.
+func (e *Emitter) Volatile() EmitterOperator { return EmitterOperator{e: e}.Volatile() }
+
+// Compress selects everybody; see Operator.Compress.
+func (e *Emitter) Compress(on bool) EmitterOperator { return EmitterOperator{e: e}.Compress(on) }
+
+// Emit sends an event to everybody; see EmitterOperator.Emit.
+func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
+	return EmitterOperator{e: e}.Emit(ctx, event, args...)
+}
+
+// SocketsJoin puts everybody into rooms; see EmitterOperator.SocketsJoin.
+func (e *Emitter) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return EmitterOperator{e: e}.SocketsJoin(ctx, rooms...)
+}
+
+// SocketsLeave takes everybody out of rooms; see EmitterOperator.SocketsJoin.
+func (e *Emitter) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return EmitterOperator{e: e}.SocketsLeave(ctx, rooms...)
+}
+
+// DisconnectSockets disconnects everybody; see EmitterOperator.SocketsJoin.
+func (e *Emitter) DisconnectSockets(ctx context.Context, close bool) error {
+	return EmitterOperator{e: e}.DisconnectSockets(ctx, close)
+}
+
+// EmitterOperator is to an Emitter what Operator is to a Namespace: a small value
+// that may be kept, shared and built upon.
+type EmitterOperator struct {
+	e      *Emitter
+	target backplane.Target
+}
+
+// To adds rooms; see Operator.To.
+func (o EmitterOperator) To(rooms ...string) EmitterOperator {
+	o.target = o.target.To(rooms...)
+	return o
+}
+
+// In is To.
+func (o EmitterOperator) In(rooms ...string) EmitterOperator { return o.To(rooms...) }
+
+// Except leaves out sockets that are in any of the rooms; see Operator.Except.
+func (o EmitterOperator) Except(rooms ...string) EmitterOperator {
+	o.target = o.target.Not(rooms...)
+	return o
+}
+
+// Volatile lets clients that are not ready to receive miss the event.
+func (o EmitterOperator) Volatile() EmitterOperator {
+	o.target.Flags |= backplane.Volatile
+	return o
+}
+
+// Compress says whether compressing the event is worth while; it is by default.
+func (o EmitterOperator) Compress(on bool) EmitterOperator {
+	o.target.Flags &^= backplane.NoCompress
+	if !on {
+		o.target.Flags |= backplane.NoCompress
+	}
+	return o
+}
+
+// Emit sends an event to the selected sockets. nil means accepted by the broker: see
+// Flush. Arguments and errors are those of Operator.Emit.
+func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) error {
+	if o.e == nil {
+		return errNoEmitter
+	}
+	payload := scratchPool.Get().(*scratch)
+	defer payload.release()
+	data, binary, err := appendEvent(payload.buf[:0], event, args)
+	if err != nil {
+		return err
+	}
+	payload.buf = data
+	b := &backplane.Broadcast{
+		Origin: emitterUID, Rooms: o.target.Rooms, Except: o.target.Except,
+		Flags: o.target.Flags | binary, Payload: data,
+	}
+	buf := scratchPool.Get().(*scratch)
+	defer buf.release()
+	out, err := o.e.codec.AppendBroadcast(buf.buf[:0], o.e.namespace, b)
+	if err != nil {
+		return err
+	}
+	buf.buf = out
+	return o.e.broker.Publish(ctx, o.e.codec.BroadcastChannel(o.e.namespace, b), out)
+}
+
+// SocketsJoin puts the selected sockets into rooms, SocketsLeave takes them out and
+// DisconnectSockets disconnects them. Nobody confirms it. Dialect v5 has no such
+// thing: an *UnsupportedError.
+func (o EmitterOperator) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return o.change(ctx, "SocketsJoin", &backplane.Request{Op: backplane.OpJoin, Targets: rooms})
+}
+
+// SocketsLeave takes the selected sockets out of rooms; see SocketsJoin.
+func (o EmitterOperator) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return o.change(ctx, "SocketsLeave", &backplane.Request{Op: backplane.OpLeave, Targets: rooms})
+}
+
+// DisconnectSockets disconnects the selected sockets, with their whole connections
+// if close; see SocketsJoin.
+func (o EmitterOperator) DisconnectSockets(ctx context.Context, close bool) error {
+	return o.change(ctx, "DisconnectSockets", &backplane.Request{Op: backplane.OpDisconnect, Close: close})
+}
+
+func (o EmitterOperator) change(ctx context.Context, operation string, r *backplane.Request) error {
+	switch {
+	case o.e == nil:
+		return errNoEmitter
+	case o.e.dialect == V5:
+		return &UnsupportedError{Operation: operation, Dialect: V5}
+	}
+	r.Rooms, r.Except = o.target.Rooms, o.target.Except
+	return o.e.request(ctx, r)
+}

@@ -1,0 +1,88 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// Errors of the core that callers of this package meet, under their own names
+// there. They arrive wrapped; use errors.Is.
+var (
+	// ErrClosed: the server has been closed.
+	ErrClosed = backplane.ErrClosed
+	// ErrSocketExists: the namespace already has a socket with that id here.
+	ErrSocketExists = backplane.ErrMemberExists
+	// ErrNoSuchSocket: every known node said that it does not have the socket.
+	ErrNoSuchSocket = backplane.ErrNoSuchMember
+	// ErrAcknowledged: an event can be acknowledged only once, and only if its
+	// sender asked for it.
+	ErrAcknowledged = errors.New("adapter: acknowledged before, or no acknowledgement wanted")
+)
+
+// Fleet says who stands behind an answer, and PartialError that some did not
+// answer; the value returned beside a *PartialError holds what the others said.
+type (
+	Fleet        = backplane.Fleet
+	Missing      = backplane.Missing
+	PartialError = backplane.PartialError
+	// OptionError says which option cannot be used.
+	OptionError = backplane.OptionError
+)
+
+// ReservedEventError says that an event has a name that Socket.IO keeps for itself.
+type ReservedEventError struct {
+	Event string
+}
+
+func (e *ReservedEventError) Error() string {
+	return fmt.Sprintf("adapter: event name %.100q is reserved", e.Event)
+}
+
+// ArgumentError says which argument of an event could not be encoded, or which one
+// Bind could not store.
+type ArgumentError struct {
+	// Index of the argument, from 0; the event's name is not counted.
+	Index int
+	Err   error
+}
+
+func (e *ArgumentError) Error() string {
+	return fmt.Sprintf("adapter: argument %d: %v", e.Index, e.Err)
+}
+
+func (e *ArgumentError) Unwrap() error { return e.Err }
+
+// UnsupportedError says that a dialect has no form for an operation. It wraps
+// errors.ErrUnsupported.
+type UnsupportedError struct {
+	Operation string
+	Dialect   Dialect
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("adapter: %s is not possible in dialect %s", e.Operation, e.Dialect)
+}
+
+func (e *UnsupportedError) Unwrap() error { return errors.ErrUnsupported }
+
+// EncodeError says that what a callback gave as an answer could not be encoded; the
+// asker got an answer without a value, or the error's text where there is a place
+// for it.
+type EncodeError struct {
+	// What it was: "acknowledgement", "description", …
+	What string
+	// Socket whose it was; empty if it was no socket's.
+	Socket string
+	Err    error
+}
+
+func (e *EncodeError) Error() string {
+	if e.Socket == "" {
+		return fmt.Sprintf("adapter: %s cannot be encoded: %v", e.What, e.Err)
+	}
+	return fmt.Sprintf("adapter: %s of socket %.100q cannot be encoded: %v", e.What, e.Socket, e.Err)
+}
+
+func (e *EncodeError) Unwrap() error { return e.Err }

@@ -1,0 +1,96 @@
+package adapter
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// Frames is a packet encoded for clients in the Socket.IO protocol, revision 5
+// (which is also revision 4's form): a text, and the binary attachments that must
+// follow it in order, if there are any. A WebSocket server sends Engine as a text
+// message and each attachment as a binary message.
+//
+// The bytes are shared by all sockets and must not be changed.
+type Frames struct {
+	// Engine is Text as an Engine.IO message packet, that is with a '4' before it.
+	Engine []byte
+	// Text is the Socket.IO packet: 2 or 5, number of attachments, namespace,
+	// acknowledgement id, JSON. Nil if the packet has no such form (see Packet.Err).
+	Text []byte
+	// Attachments replace the placeholders in Text.
+	Attachments [][]byte
+}
+
+// Frames returns the packet as clients get it, encoded once for all sockets.
+func (p *Packet) Frames() Frames {
+	p.encode.Do(p.encodeAll)
+	return p.frames
+}
+
+// AckFrames returns the packet with an acknowledgement id that your server chose;
+// the client's answer carries the same one. Only the text is copied.
+func (p *Packet) AckFrames(id uint64) Frames {
+	p.encode.Do(p.encodeAll)
+	f := p.frames
+	if f.Text == nil {
+		return f
+	}
+	engine := make([]byte, 0, len(f.Engine)+20)
+	engine = append(engine, f.Engine[:p.ackAt]...)
+	engine = strconv.AppendUint(engine, id, 10)
+	engine = append(engine, f.Engine[p.ackAt:]...)
+	f.Engine, f.Text = engine, engine[1:]
+	return f
+}
+
+// https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
+const (
+	engineMessage    = '4'
+	frameEvent       = '2'
+	frameBinaryEvent = '5'
+)
+
+func (p *Packet) encodeAll() {
+	scratch := scratchPool.Get().(*scratch)
+	defer scratch.release()
+	var attachments [][]byte
+	text, err := msgpack.AppendJSON(scratch.buf[:0], p.payload, func(bin []byte) int {
+		attachments = append(attachments, bin)
+		return len(attachments) - 1
+	})
+	scratch.buf = text
+	if err != nil || len(text) < 3 || text[0] != '[' {
+		return
+	}
+	engine := make([]byte, 0, 24+len(p.namespace)+len(text))
+	if len(attachments) == 0 {
+		engine = append(engine, engineMessage, frameEvent)
+	} else {
+		engine = append(engine, engineMessage, frameBinaryEvent)
+		engine = strconv.AppendInt(engine, int64(len(attachments)), 10)
+		engine = append(engine, '-')
+	}
+	if p.namespace != "/" {
+		engine = append(engine, p.namespace...)
+		engine = append(engine, ',')
+	}
+	p.ackAt = len(engine)
+	engine = append(engine, text...)
+	p.frames = Frames{Engine: engine, Text: engine[1:], Attachments: attachments}
+}
+
+// scratch is a buffer that is used again.
+type scratch struct{ buf []byte }
+
+var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
+
+// Larger buffers are left to the garbage collector.
+const keepBytes = 64 << 10
+
+func (s *scratch) release() {
+	if cap(s.buf) <= keepBytes {
+		scratchPool.Put(s)
+	}
+}

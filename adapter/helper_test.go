@@ -1,0 +1,222 @@
+package adapter_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// patience is how long a test waits for what should happen at once.
+const patience = 10 * time.Second
+
+// heartbeat of the tests' servers.
+const heartbeat = 50 * time.Millisecond
+
+// socket is a client's connection that remembers what it got.
+type socket struct {
+	id      string
+	packets chan *adapter.Packet
+	ended   chan bool // Disconnect(close)
+}
+
+func newSocket(id string) *socket {
+	return &socket{id: id, packets: make(chan *adapter.Packet, 1024), ended: make(chan bool, 16)}
+}
+
+func (s *socket) ID() string                { return s.id }
+func (s *socket) Deliver(p *adapter.Packet) { s.packets <- p }
+func (s *socket) Disconnect(close bool)     { s.ended <- close }
+
+// next returns the next packet.
+func (s *socket) next(t testing.TB) *adapter.Packet {
+	t.Helper()
+	select {
+	case p := <-s.packets:
+		return p
+	case <-time.After(patience):
+		t.Fatalf("socket %s got nothing", s.id)
+		return nil
+	}
+}
+
+// until returns the names of the events up to and without marker.
+func (s *socket) until(t testing.TB, marker string) (events []string) {
+	t.Helper()
+	for {
+		p := s.next(t)
+		if p.Event() == marker {
+			return events
+		}
+		events = append(events, p.Event())
+	}
+}
+
+// talker is a socket whose client answers, and that tells of itself.
+type talker struct {
+	*socket
+	answer func(p *adapter.Packet, ack func(args ...any))
+	about  adapter.Description
+}
+
+func (s *talker) DeliverWithAck(p *adapter.Packet, ack func(args ...any)) {
+	s.packets <- p
+	if s.answer != nil {
+		s.answer(p, ack)
+	}
+}
+
+func (s *talker) Describe() adapter.Description { return s.about }
+
+// errorList collects what OnError is told.
+type errorList struct {
+	mu   sync.Mutex
+	list []error
+}
+
+func (l *errorList) add(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, err)
+}
+
+func (l *errorList) all() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
+// node is a server with one open namespace.
+type node struct {
+	*adapter.Server
+	ns     *adapter.Namespace
+	broker *memorybroker.Broker
+	errors *errorList
+}
+
+const chat = "/chat"
+
+func newNode(t testing.TB, bus *memorybroker.Bus, opts adapter.Options) *node {
+	t.Helper()
+	n := &node{broker: bus.Broker(), errors: &errorList{}}
+	if opts.Heartbeat == 0 {
+		opts.Heartbeat = heartbeat
+	}
+	if opts.OnError == nil {
+		opts.OnError = n.errors.add
+	}
+	var err error
+	if n.Server, err = adapter.New(n.broker, &opts); err != nil {
+		t.Fatal(err)
+	}
+	if n.ns, err = n.Of(t.Context(), chat); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := n.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		for _, l := range n.Links() {
+			if err := l.Broker.Close(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return n
+}
+
+// add adds a socket to the node, in rooms.
+func (n *node) add(t testing.TB, id string, rooms ...string) *socket {
+	t.Helper()
+	s := newSocket(id)
+	n.addSocket(t, s, rooms...)
+	return s
+}
+
+func (n *node) addSocket(t testing.TB, s adapter.Socket, rooms ...string) {
+	t.Helper()
+	if err := n.ns.Add(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ns.Join(t.Context(), s.ID(), rooms...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fleet is several nodes on one bus that know each other.
+func fleet(t testing.TB, size int, opts adapter.Options) []*node {
+	t.Helper()
+	bus := memorybroker.NewBus(nil)
+	nodes := make([]*node, size)
+	for i := range nodes {
+		nodes[i] = newNode(t, bus, opts)
+	}
+	acquainted(t, nodes...)
+	return nodes
+}
+
+// acquainted waits until all nodes know all others in the namespace.
+func acquainted(t testing.TB, nodes ...*node) {
+	t.Helper()
+	for _, n := range nodes {
+		eventually(t, fmt.Sprintf("node %s knows the others", n.UID()), func() bool {
+			known := 0
+			for _, p := range n.Peers() {
+				if slices.Contains(p.Namespaces, chat) {
+					known++
+				}
+			}
+			return known == len(nodes)-1
+		})
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ids of sockets.
+func ids(list []adapter.RemoteSocket) (out []string) {
+	for _, s := range list {
+		out = append(out, s.ID)
+	}
+	return out
+}
+
+func equal(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+// inBothDialects runs a test for a fleet that asks in each dialect.
+func inBothDialects(t *testing.T, f func(t *testing.T, d adapter.Dialect)) {
+	for _, d := range []adapter.Dialect{adapter.V8, adapter.V5} {
+		t.Run(d.String(), func(t *testing.T) { f(t, d) })
+	}
+}

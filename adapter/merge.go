@@ -1,0 +1,57 @@
+package adapter
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// part is what came of a question on one link.
+type part[T any] struct {
+	link  *link
+	value T // nil if err is no *PartialError
+	fleet Fleet
+	err   error
+}
+
+// mergeFleets says who stands behind the answers of several links taken together. A
+// node that is on several links has answered if it did so on one of them, as they
+// share its sockets. failed is true if no link has a value.
+func mergeFleets[T any](op backplane.Op, parts []part[T]) (f Fleet, err error, failed bool) {
+	var hard []error
+	var missing []Missing
+	var partial *PartialError
+	for _, p := range parts {
+		var pe *PartialError
+		if p.err != nil && !errors.As(p.err, &pe) {
+			hard = append(hard, p.err)
+			continue
+		}
+		for _, id := range p.fleet.Answered {
+			if !slices.Contains(f.Answered, id) {
+				f.Answered = append(f.Answered, id)
+			}
+		}
+		f.Unnamed += p.fleet.Unnamed
+		f.Silent += p.fleet.Silent
+		missing = append(missing, p.fleet.Missing...)
+		if pe != nil && (partial == nil || len(pe.Fleet.Missing) == 0) {
+			partial = pe
+		}
+	}
+	for _, m := range missing {
+		same := func(o Missing) bool { return m.Node != "" && o.Node == m.Node }
+		if m.Node != "" && slices.Contains(f.Answered, m.Node) || slices.ContainsFunc(f.Missing, same) {
+			continue
+		}
+		f.Missing = append(f.Missing, m)
+	}
+	if len(hard) == len(parts) {
+		return f, firstOf(hard), true
+	}
+	if partial != nil && (len(f.Missing) > 0 || len(partial.Fleet.Missing) == 0) {
+		hard = append(hard, &PartialError{Op: op, Fleet: f, Err: partial.Err})
+	}
+	return f, firstOf(hard), false
+}

@@ -1,0 +1,232 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// Namespace is one Socket.IO namespace on this server: its local sockets, their
+// rooms, and the way to those of other nodes. Get it from Server.Of. All methods
+// are safe for concurrent use.
+type Namespace struct {
+	server *Server
+	name   string
+	rooms  *backplane.Rooms
+	legs   []leg
+	live   atomic.Bool // legs are complete
+
+	relays relays
+	bridge *bridge // nil unless Options.Bridge
+
+	mu       sync.RWMutex
+	hook     CustomHook
+	handlers map[string][]*listener
+}
+
+// leg is a namespace on one of the server's links.
+type leg struct {
+	*link
+	ns *backplane.Namespace
+}
+
+func newNamespace(s *Server, name string) *Namespace {
+	ns := &Namespace{
+		server: s, name: name, rooms: backplane.NewRooms(),
+		legs:     make([]leg, len(s.links)),
+		handlers: map[string][]*listener{},
+	}
+	for i, l := range s.links {
+		ns.legs[i].link = l
+	}
+	if s.opts.Bridge {
+		ns.bridge = newBridge(ns)
+	}
+	return ns
+}
+
+// open makes the namespace live on those links where it is not yet.
+func (ns *Namespace) open(ctx context.Context) error {
+	err := ns.eachLeg(func(i int, l leg) error {
+		if l.ns != nil {
+			return nil
+		}
+		opts := &backplane.NamespaceOptions{
+			Codec: newCodec(l.dialect), Rooms: ns.rooms, Prepare: ns.prepare,
+			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
+				return ns.serveCustom(ctx, l.link, from, payload)
+			},
+			OnEvent: func(ctx context.Context, from string, payload []byte, reply func([]byte)) {
+				ns.serveEvent(ctx, l.link, from, payload, reply)
+			},
+		}
+		if len(ns.legs) > 1 {
+			opts.OnBroadcast = func(b *backplane.Broadcast) bool { return ns.hear(l.link, b) }
+		}
+		live, err := l.node.Namespace(ctx, ns.name, opts)
+		ns.legs[i].ns = live
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if ns.bridge != nil {
+		ns.bridge.start()
+	}
+	ns.live.Store(true)
+	return nil
+}
+
+// firstOf returns one of the errors for all: a context's as it is, else joined.
+func firstOf(errs []error) error {
+	var kept []error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case err == context.Canceled || err == context.DeadlineExceeded:
+			return err
+		default:
+			kept = append(kept, err)
+		}
+	}
+	if len(kept) == 1 {
+		return kept[0]
+	}
+	return errors.Join(kept...)
+}
+
+// Name returns the namespace's name, with its slash.
+func (ns *Namespace) Name() string { return ns.name }
+
+// Server returns the server it is a part of.
+func (ns *Namespace) Server() *Server { return ns.server }
+
+// Add makes a socket known to the fleet. Errors: *backplane.NameError for a nil
+// socket or an id that cannot be used, ErrSocketExists, ErrClosed.
+func (ns *Namespace) Add(s Socket) error {
+	if v := reflect.ValueOf(s); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return &backplane.NameError{What: "socket", Reason: "nil"}
+	}
+	return ns.legs[0].ns.Add(newMember(ns, s))
+}
+
+// Remove forgets a local socket and its rooms. It returns false if there is none
+// with that id.
+func (ns *Namespace) Remove(id string) bool { return ns.legs[0].ns.Remove(id) }
+
+// Socket returns the local socket with that id.
+func (ns *Namespace) Socket(id string) (Socket, bool) {
+	switch m, _ := ns.rooms.Member(id); m := m.(type) {
+	case *member:
+		return m.socket, true
+	case *ackMember:
+		return m.socket, true
+	}
+	return nil, false
+}
+
+// Rooms returns the rooms of a local socket, its own id's among them, in no order;
+// nil if there is no such socket. ClientRooms asks the fleet.
+func (ns *Namespace) Rooms(id string) []string {
+	rooms, _ := ns.rooms.RoomsOf(id)
+	return rooms
+}
+
+// Len returns the number of local sockets.
+func (ns *Namespace) Len() int { return ns.rooms.Len() }
+
+// Join puts a socket into rooms: a local one at once, one of another node by asking
+// the fleet, which confirms. Joining twice is no error. If nobody has the socket,
+// the error wraps ErrNoSuchSocket and comes as soon as every known node has said so.
+func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Join(ctx, id, rooms...) })
+}
+
+// Leave takes a socket out of rooms, like Join. Leaving a room that it is not in is
+// no error.
+func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Leave(ctx, id, rooms...) })
+}
+
+// Disconnect disconnects a socket, wherever it is, with its whole connection if
+// close. Errors are as with Join.
+func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Disconnect(ctx, id, close) })
+}
+
+// onSocket does something to one socket: on all links at the same time, until one
+// has the socket.
+func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Context, leg) error) error {
+	if _, local := ns.rooms.Member(id); local || len(ns.legs) == 1 {
+		return f(ctx, ns.legs[0])
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var found atomic.Bool
+	errs := each(ns.legs, func(l leg) error {
+		err := f(ctx, l)
+		if err == nil {
+			found.Store(true)
+			cancel()
+		}
+		return err
+	})
+	if found.Load() {
+		return nil
+	}
+	for i, err := range errs {
+		// "Nobody here" is the answer only if all links say so.
+		if !errors.Is(err, ErrNoSuchSocket) {
+			return &LinkError{Prefix: ns.legs[i].key, Err: err}
+		}
+	}
+	return errs[0]
+}
+
+// ServerCount returns how many servers hold the namespace, Node.js servers and this
+// one included. It is what the brokers count, so a server that died without goodbye
+// is among them until its connection ends.
+func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
+	type counted struct {
+		n   int
+		err error
+	}
+	parts := each(ns.legs, func(l leg) (c counted) {
+		c.n, c.err = l.ns.Count(ctx)
+		return c
+	})
+	total, errs := 0, make([]error, len(parts))
+	for i, p := range parts {
+		total += p.n
+		errs[i] = p.err
+	}
+	// This one and the other Go nodes on several links have been counted more than once.
+	seen := map[string]bool{}
+	for i, l := range ns.legs {
+		if i > 0 {
+			total--
+		}
+		for _, p := range l.node.Peers() {
+			if holds(p, ns.name) {
+				if seen[p.ID] {
+					total--
+				}
+				seen[p.ID] = true
+			}
+		}
+	}
+	return total, firstOf(errs)
+}
+
+// timeout is how long acknowledgements may take.
+func (ns *Namespace) timeout(d time.Duration) time.Duration {
+	if d <= 0 {
+		return ns.server.opts.RequestsTimeout
+	}
+	return d
+}

@@ -1,0 +1,176 @@
+package adapter
+
+import (
+	"context"
+	"time"
+	"unicode/utf8"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// Operator selects sockets of the whole fleet, as Socket.IO's BroadcastOperator
+// does, and says what to do with them. It is a small value: each method returns a
+// changed copy, so that one may be kept, shared between goroutines and built upon.
+//
+// Make one with Namespace.To, Except, Local, Volatile, Compress or Timeout.
+//
+// To broadcast from a socket, which is to reach everybody but itself, except its
+// id: ns.To("room").Except(id).
+type Operator struct {
+	ns      *Namespace
+	target  backplane.Target
+	timeout time.Duration
+}
+
+// To adds rooms: sockets in any of them are selected. As in Socket.IO, an operator
+// to which no room was ever added selects everybody, so look out for
+// To(list...) with an empty list. A socket's id is a room.
+func (o Operator) To(rooms ...string) Operator {
+	o.target = o.target.To(rooms...)
+	return o
+}
+
+// In is To.
+func (o Operator) In(rooms ...string) Operator { return o.To(rooms...) }
+
+// Except leaves out sockets that are in any of the rooms, which may be ids.
+// (Servers of dialect v5 understand only ids in broadcasts.)
+func (o Operator) Except(rooms ...string) Operator {
+	o.target = o.target.Not(rooms...)
+	return o
+}
+
+// Local selects sockets of this server only; nothing is sent to others.
+func (o Operator) Local() Operator {
+	o.target.LocalOnly = true
+	return o
+}
+
+// Volatile lets clients that are not ready to receive miss the event.
+func (o Operator) Volatile() Operator {
+	o.target.Flags |= backplane.Volatile
+	return o
+}
+
+// Compress says whether compressing the event is worth while; it is by default.
+func (o Operator) Compress(on bool) Operator {
+	o.target.Flags &^= backplane.NoCompress
+	if !on {
+		o.target.Flags |= backplane.NoCompress
+	}
+	return o
+}
+
+// Timeout is how long EmitWithAck waits for clients. Zero or negative:
+// Options.RequestsTimeout.
+func (o Operator) Timeout(d time.Duration) Operator {
+	o.timeout = d
+	return o
+}
+
+// Emit sends an event to the selected sockets: to local ones first, whatever state
+// the broker is in, then to the other nodes. nil means accepted by the broker, not
+// delivered.
+//
+// Arguments may be whatever encoding/json could encode, and moreover []byte, which
+// arrives as binary, and time.Time, which arrives as a date. They are encoded before
+// Emit returns and not kept.
+//
+// Errors before anything is sent: *ReservedEventError, *ArgumentError,
+// *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.
+// After local sockets have got it: the broker's error or, while its queue was full,
+// the context's.
+func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	buf := scratchPool.Get().(*scratch)
+	defer buf.release()
+	payload, binary, err := appendEvent(buf.buf[:0], event, args)
+	if err != nil {
+		return err
+	}
+	buf.buf = payload
+	o.target.Flags |= binary
+	if len(o.ns.legs) > 1 {
+		return o.ns.emitAll(ctx, payload, o.target)
+	}
+	return o.ns.legs[0].ns.Broadcast(ctx, payload, o.target)
+}
+
+// appendEvent encodes an event as the core's payload. The flags are zero or Binary.
+func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags, error) {
+	switch event {
+	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		return dst, 0, &ReservedEventError{Event: event}
+	}
+	if !utf8.ValidString(event) {
+		return dst, 0, &backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"}
+	}
+	var flags backplane.Flags
+	dst = msgpack.AppendArrayLen(dst, 1+len(args))
+	dst = msgpack.AppendString(dst, event)
+	for i, arg := range args {
+		var binary bool
+		var err error
+		if dst, binary, err = msgpack.AppendValue(dst, arg); err != nil {
+			return dst, 0, &ArgumentError{Index: i, Err: err}
+		}
+		if binary {
+			flags = backplane.Binary
+		}
+	}
+	return dst, flags, nil
+}
+
+// To selects sockets in any of the rooms; see Operator.To.
+func (ns *Namespace) To(rooms ...string) Operator { return Operator{ns: ns}.To(rooms...) }
+
+// In is To.
+func (ns *Namespace) In(rooms ...string) Operator { return ns.To(rooms...) }
+
+// Except selects everybody but the sockets in any of the rooms.
+func (ns *Namespace) Except(rooms ...string) Operator { return Operator{ns: ns}.Except(rooms...) }
+
+// Local selects the sockets of this server.
+func (ns *Namespace) Local() Operator { return Operator{ns: ns}.Local() }
+
+// Volatile selects everybody; see Operator.Volatile.
+func (ns *Namespace) Volatile() Operator { return Operator{ns: ns}.Volatile() }
+
+// Compress selects everybody; see Operator.Compress.
+func (ns *Namespace) Compress(on bool) Operator { return Operator{ns: ns}.Compress(on) }
+
+// Timeout selects everybody; see Operator.Timeout.
+func (ns *Namespace) Timeout(d time.Duration) Operator { return Operator{ns: ns}.Timeout(d) }
+
+// Emit sends an event to everybody; see Operator.Emit.
+func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
+	return Operator{ns: ns}.Emit(ctx, event, args...)
+}
+
+// EmitWithAck sends an event to everybody; see Operator.EmitWithAck.
+func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
+	return Operator{ns: ns}.EmitWithAck(ctx, event, args...)
+}
+
+// FetchSockets returns everybody; see Operator.FetchSockets.
+func (ns *Namespace) FetchSockets(ctx context.Context) (*Sockets, error) {
+	return Operator{ns: ns}.FetchSockets(ctx)
+}
+
+// SocketsJoin puts everybody into rooms; see Operator.SocketsJoin.
+func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return Operator{ns: ns}.SocketsJoin(ctx, rooms...)
+}
+
+// SocketsLeave takes everybody out of rooms; see Operator.SocketsLeave.
+func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return Operator{ns: ns}.SocketsLeave(ctx, rooms...)
+}
+
+// DisconnectSockets disconnects everybody; see Operator.DisconnectSockets.
+func (ns *Namespace) DisconnectSockets(ctx context.Context, close bool) error {
+	return Operator{ns: ns}.DisconnectSockets(ctx, close)
+}

@@ -1,0 +1,163 @@
+package adapter_test
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+)
+
+func TestEmitReachesTheSelected(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 3, adapter.Options{Dialect: d})
+		ctx := t.Context()
+		a := nodes[0].add(t, "a", "red")
+		b := nodes[1].add(t, "b", "red", "blue")
+		c := nodes[2].add(t, "c", "blue")
+		red := nodes[0].ns.To("red")
+		for _, step := range []struct {
+			event string
+			op    adapter.Operator
+		}{
+			{"all", nodes[0].ns.To()},
+			{"red", red},
+			{"in blue", nodes[0].ns.In("blue")},
+			{"red and blue", red.To("blue")},
+			{"red but b", red.Except("b")},
+			{"all but blue", nodes[0].ns.Except("blue")},
+			{"here", nodes[0].ns.Local()},
+			{"own id", nodes[0].ns.To("c")},
+		} {
+			ok(t, step.op.Emit(ctx, step.event))
+		}
+		ok(t, nodes[0].ns.Emit(ctx, "end"))
+		equal(t, "a", a.until(t, "end"), []string{"all", "red", "red and blue", "red but b", "all but blue", "here"})
+		equal(t, "b", b.until(t, "end"), []string{"all", "red", "in blue", "red and blue"})
+		equal(t, "c", c.until(t, "end"), []string{"all", "in blue", "red and blue", "own id"})
+	})
+}
+
+func TestOperatorsDoNotShareMemory(t *testing.T) {
+	n := fleet(t, 1, adapter.Options{})[0]
+	a, b := n.add(t, "a", "1", "2"), n.add(t, "b", "3")
+	// Room to grow, so that a careless append would write into base's array.
+	rooms := make([]string, 1, 8)
+	rooms[0] = "0"
+	base := n.ns.To(rooms...).To("x", "y", "z")
+	toA, toB := base.To("1"), base.To("3")
+	rooms[0] = "3"
+	ok(t, toA.Emit(t.Context(), "for a"))
+	ok(t, toB.Emit(t.Context(), "for b"))
+	ok(t, base.Emit(t.Context(), "for nobody"))
+	exceptA, exceptB := n.ns.Except("x", "y").Except("a"), n.ns.Except("x", "y").Except("b")
+	ok(t, exceptB.Emit(t.Context(), "not b"))
+	ok(t, exceptA.Emit(t.Context(), "not a"))
+	ok(t, n.ns.Emit(t.Context(), "end"))
+	equal(t, "a", a.until(t, "end"), []string{"for a", "not b"})
+	equal(t, "b", b.until(t, "end"), []string{"for b", "not a"})
+}
+
+func TestFlagsAndOriginTravel(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 2, adapter.Options{Dialect: d, Name: "eu-1"})
+		sockets := []*socket{nodes[0].add(t, "a"), nodes[1].add(t, "b")}
+		ok(t, nodes[0].ns.Volatile().Compress(false).Emit(t.Context(), "x"))
+		ok(t, nodes[0].ns.Compress(false).Compress(true).Emit(t.Context(), "y"))
+		for _, s := range sockets {
+			p := s.next(t)
+			if !p.Volatile() || p.Compress() {
+				t.Errorf("%s: volatile %v, compress %v", s.id, p.Volatile(), p.Compress())
+			}
+			if p.Origin() != nodes[0].UID() || p.Namespace() != chat {
+				t.Errorf("%s: origin %q, namespace %q", s.id, p.Origin(), p.Namespace())
+			}
+			if p := s.next(t); p.Volatile() || !p.Compress() {
+				t.Errorf("%s: volatile %v, compress %v", s.id, p.Volatile(), p.Compress())
+			}
+		}
+	})
+}
+
+func TestArgumentsArriveAsSent(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	here, there := nodes[0].add(t, "here"), nodes[1].add(t, "there")
+	when := time.Date(2024, 2, 29, 12, 30, 15, 123e6, time.UTC)
+	type point struct {
+		X int `json:"x"`
+		Y int `json:"y,omitempty"`
+	}
+	args := []any{nil, true, 1, -5, 1.5, uint64(1) << 63, "é😀", []byte{1, 2, 3}, when, []string{"a"}, map[string]any{"k": []byte{9}}, point{X: 1}}
+	want := []any{nil, true, int64(1), int64(-5), 1.5, uint64(1) << 63, "é😀", []byte{1, 2, 3}, when, []any{"a"}, map[string]any{"k": []byte{9}}, map[string]any{"x": int64(1)}}
+	ok(t, nodes[0].ns.Emit(t.Context(), "everything", args...))
+	for _, s := range []*socket{here, there} {
+		p := s.next(t)
+		if p.Event() != "everything" || !reflect.DeepEqual(p.Args(), want) {
+			t.Errorf("%s: got %q %#v", s.id, p.Event(), p.Args())
+		}
+	}
+}
+
+func TestOnePacketForAllSockets(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	for _, n := range nodes {
+		a, b := n.add(t, "a"+n.UID()), n.add(t, "b"+n.UID())
+		ok(t, nodes[0].ns.Emit(t.Context(), "x", 1))
+		pa, pb := a.next(t), b.next(t)
+		if pa != pb {
+			t.Error("two packets")
+		}
+		fa, fb := pa.Frames(), pb.Frames()
+		if &fa.Text[0] != &fb.Text[0] || &pa.Args()[0] != &pb.Args()[0] {
+			t.Error("encoded or decoded twice")
+		}
+	}
+}
+
+// A sender may use its arguments' memory again as soon as Emit has returned, and
+// later emits use the same buffers: packets that are kept must not change.
+func TestKeptPacketsDoNotChange(t *testing.T) {
+	n := fleet(t, 1, adapter.Options{})[0]
+	s := n.add(t, "s")
+	data := []byte("first")
+	ok(t, n.ns.Emit(t.Context(), "a", data))
+	copy(data, "XXXXX")
+	ok(t, n.ns.Emit(t.Context(), "b", []byte("other")))
+	p := s.next(t)
+	if got := p.Args()[0].([]byte); string(got) != "first" {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestBadEmits(t *testing.T) {
+	n := fleet(t, 1, adapter.Options{})[0]
+	s := n.add(t, "s")
+	ctx := t.Context()
+	for _, event := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"} {
+		var reserved *adapter.ReservedEventError
+		if err := n.ns.Emit(ctx, event); !errors.As(err, &reserved) || reserved.Event != event {
+			t.Errorf("%s: %v", event, err)
+		}
+	}
+	var arg *adapter.ArgumentError
+	if err := n.ns.Emit(ctx, "x", 1, func() {}); !errors.As(err, &arg) || arg.Index != 1 {
+		t.Errorf("function: %v", err)
+	}
+	if _, err := n.ns.EmitWithAck(ctx, "x", make(chan int)); !errors.As(err, &arg) || arg.Index != 0 {
+		t.Errorf("channel: %v", err)
+	}
+	var name *backplane.NameError
+	if err := n.ns.Emit(ctx, "\xff"); !errors.As(err, &name) {
+		t.Errorf("event: %v", err)
+	}
+	if err := n.ns.To("\xff").Emit(ctx, "x"); !errors.As(err, &name) {
+		t.Errorf("room: %v", err)
+	}
+	if err := (adapter.Operator{}).Emit(ctx, "x"); err == nil {
+		t.Error("zero operator: no error")
+	}
+	ok(t, n.ns.Emit(ctx, "end"))
+	equal(t, "delivered", s.until(t, "end"), nil)
+}

@@ -1,0 +1,124 @@
+package adapter
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// DefaultRequestsTimeout is Options.RequestsTimeout unless set.
+const DefaultRequestsTimeout = time.Second
+
+// Options of a Server. Nil means all defaults. New copies them.
+type Options struct {
+	// Dialect to ask questions in: the generation of the Node.js servers on this
+	// prefix. Everything is understood on receipt, whatever this says. Zero: V8.
+	Dialect Dialect
+
+	// RequestsTimeout is how long a question to the fleet waits for answers, and an
+	// emit with acknowledgement for its clients, unless the context ends earlier.
+	// Zero or negative: DefaultRequestsTimeout.
+	RequestsTimeout time.Duration
+
+	// OnError hears of everything that has no caller to return to: unreadable
+	// messages, outages, lost messages, panics in callbacks, a mixed fleet. It is
+	// called from the server's goroutines and must not block. Nil: only the Logger.
+	OnError func(error)
+
+	// Logger gets the same and a few words more. Nil: silence.
+	Logger *slog.Logger
+
+	// Observer sees what the core does; see the observer interfaces of package
+	// backplane. Nil costs nothing.
+	Observer any
+
+	// Name is the readable part of the server's uid, such as a host name. Empty:
+	// none.
+	Name string
+
+	// CustomHook answers the custom requests of other nodes, and this node's own,
+	// in namespaces that have no hook of their own (Namespace.OnCustomRequest).
+	// Nil: the answer is null, as it is with socket.io-redis.
+	CustomHook CustomHook
+
+	// Heartbeat is the interval at which Go nodes announce themselves to each
+	// other, PeerTimeout how long after its last sign one is given up, and
+	// StallTimeout how long a socket's method may take before the server goes on
+	// without the socket. Zero: the core's defaults.
+	Heartbeat, PeerTimeout, StallTimeout time.Duration
+
+	// Also are more prefixes that this server is on, with the same namespaces,
+	// sockets and rooms: see "Two generations" in the package documentation.
+	Also []Link
+
+	// Bridge passes broadcasts of nodes that are on one link only on to the other
+	// links, exactly one Go node at a time doing it. All Go nodes with several
+	// links must have the same setting.
+	Bridge bool
+}
+
+// Link is one more place of a Server: a broker with a prefix of its own, and the
+// generation of the Node.js servers there.
+type Link struct {
+	Broker  broker.Broker
+	Dialect Dialect
+}
+
+// CustomHook answers a custom request. data is what the asker sent, null if it sent
+// nothing; the result is encoded as JSON. A hook runs in a goroutine of its own (in
+// its caller's for this node's own requests), several at a time; ctx ends when the
+// server closes or the asker, if it is this node, stops waiting. An error or a
+// panic is reported to Options.OnError; Go nodes are told the error, Node.js servers
+// get null.
+type CustomHook func(ctx context.Context, ns *Namespace, data json.RawMessage) (any, error)
+
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.RequestsTimeout <= 0 {
+		c.RequestsTimeout = DefaultRequestsTimeout
+	}
+	c.Also = append([]Link(nil), c.Also...)
+	return c
+}
+
+// validate refuses what could not work.
+func (o *Options) validate(b broker.Broker) error {
+	if b == nil {
+		return &OptionError{Option: "Broker", Reason: "nil"}
+	}
+	if o.Dialect > V5 {
+		return &OptionError{Option: "Dialect", Reason: "not one of V8 and V5"}
+	}
+	keys := map[string]bool{linkKey(b, o.Dialect): true}
+	for _, l := range o.Also {
+		switch {
+		case l.Broker == nil:
+			return &OptionError{Option: "Also", Reason: "a nil broker"}
+		case l.Dialect > V5:
+			return &OptionError{Option: "Also", Reason: "a dialect that is not one of V8 and V5"}
+		}
+		key := linkKey(l.Broker, l.Dialect)
+		if keys[key] {
+			return &OptionError{Option: "Also", Reason: "two links with the prefix " + key + ": every link needs its own"}
+		}
+		keys[key] = true
+	}
+	if o.Bridge && len(o.Also) == 0 {
+		return &OptionError{Option: "Bridge", Reason: "there is only one link"}
+	}
+	return nil
+}
+
+// linkKey names a link in the same way on every node.
+func linkKey(b broker.Broker, d Dialect) string {
+	if p := b.Capabilities().Prefix; p != "" {
+		return p
+	}
+	return d.String()
+}

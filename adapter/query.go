@@ -1,0 +1,158 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// RoomList is a list of rooms of the whole fleet, sorted, each once.
+type RoomList = backplane.RoomList
+
+// Clients is a list of sockets of the whole fleet.
+type Clients struct {
+	// IDs, sorted, each once.
+	IDs []string
+	Fleet
+}
+
+// Clients lists the ids of the sockets in any of the rooms, of all sockets if there
+// are none, on all nodes. If nodes are missing it returns what the others said and a
+// *PartialError.
+func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, error) {
+	m, err := ns.members(ctx, backplane.To(rooms...), false)
+	if m == nil {
+		return nil, err
+	}
+	c := &Clients{IDs: make([]string, len(m.List)), Fleet: m.Fleet}
+	for i, info := range m.List {
+		c.IDs[i] = info.ID
+	}
+	return c, err
+}
+
+// ClientRooms lists the rooms of one socket, wherever it is, its own id's among
+// them. If nobody has the socket, the error wraps ErrNoSuchSocket and comes as soon
+// as every known node has said so.
+func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, error) {
+	parts := make(chan []string, len(ns.legs))
+	err := ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
+		rooms, err := l.ns.RoomsOf(ctx, id)
+		if err == nil {
+			parts <- rooms
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	rooms := <-parts
+	slices.Sort(rooms)
+	return rooms, nil
+}
+
+// AllRooms lists all rooms that have sockets on any node, those named by the
+// sockets' ids among them. Partial answers are as with Clients.
+func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
+	parts := eachPart(ns, func(l leg) (p part[*RoomList]) {
+		if p.value, p.err = l.ns.AllRooms(ctx); p.value != nil {
+			p.fleet = p.value.Fleet
+		}
+		return p
+	})
+	if len(parts) == 1 {
+		return parts[0].value, parts[0].err
+	}
+	fleet, err, failed := mergeFleets(backplane.OpRooms, parts)
+	if failed {
+		return nil, err
+	}
+	out := &RoomList{Fleet: fleet}
+	for _, p := range parts {
+		if p.value != nil {
+			out.Rooms = append(out.Rooms, p.value.Rooms...)
+		}
+	}
+	slices.Sort(out.Rooms)
+	out.Rooms = slices.Compact(out.Rooms)
+	return out, err
+}
+
+// eachPart asks on all links at the same time.
+func eachPart[T any](ns *Namespace, f func(l leg) part[T]) []part[T] {
+	return each(ns.legs, func(l leg) part[T] {
+		p := f(l)
+		p.link, p.err = l.link, ns.onLink(l.link, p.err)
+		return p
+	})
+}
+
+// onLink says which of several links an error is of; contexts' errors and partial
+// answers, which are merged later, stay as they are.
+func (ns *Namespace) onLink(l *link, err error) error {
+	var pe *PartialError
+	if err == nil || len(ns.legs) == 1 || err == context.Canceled || err == context.DeadlineExceeded || errors.As(err, &pe) {
+		return err
+	}
+	return &LinkError{Prefix: l.key, Err: err}
+}
+
+// members lists sockets on all links, sorted by id, each once.
+func (ns *Namespace) members(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
+	parts := eachPart(ns, func(l leg) (p part[*backplane.Members]) {
+		if p.value, p.err = l.members(ctx, t, detail); p.value != nil {
+			p.fleet = p.value.Fleet
+		}
+		return p
+	})
+	out, err := parts[0].value, parts[0].err
+	if len(parts) > 1 {
+		var fleet Fleet
+		var failed bool
+		if fleet, err, failed = mergeFleets(backplane.OpMembers, parts); failed {
+			return nil, err
+		}
+		out = &backplane.Members{Fleet: fleet}
+		for _, p := range parts {
+			if p.value != nil {
+				out.List = append(out.List, p.value.List...)
+			}
+		}
+	}
+	if out == nil {
+		return nil, err
+	}
+	// Of two entries for one socket the one that says more comes first.
+	slices.SortStableFunc(out.List, func(a, b backplane.MemberInfo) int {
+		if c := strings.Compare(a.ID, b.ID); c != 0 {
+			return c
+		}
+		return worth(b) - worth(a)
+	})
+	out.List = slices.CompactFunc(out.List, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })
+	return out, err
+}
+
+func worth(m backplane.MemberInfo) int {
+	n := 0
+	for i, has := range []bool{m.Node != "", m.Rooms != nil, m.Data != nil} {
+		if has {
+			n += 1 << i
+		}
+	}
+	return n
+}
+
+// members lists sockets on one link, in the form that its dialect has.
+func (l leg) members(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
+	switch {
+	case l.dialect == V5 && !t.LocalOnly && (detail || len(t.Except) > 0):
+		return l.membersV5(ctx, t, detail)
+	case detail:
+		return l.ns.MembersDetail(ctx, t)
+	}
+	return l.ns.Members(ctx, t)
+}

@@ -1,0 +1,308 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+)
+
+// populated is a fleet of three with sockets a0, b0, a1, b1, a2, b2: an is in room
+// "a", "both" and "n<n>", bn in "b", "both" and "n<n>".
+func populated(t *testing.T, d adapter.Dialect) []*node {
+	nodes := fleet(t, 3, adapter.Options{Dialect: d})
+	for i, n := range nodes {
+		num := string(rune('0' + i))
+		for _, letter := range []string{"a", "b"} {
+			n.add(t, letter+num, letter, "both", "n"+num)
+		}
+	}
+	return nodes
+}
+
+func TestClients(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := populated(t, d)
+		all, err := nodes[0].ns.Clients(t.Context())
+		ok(t, err)
+		equal(t, "all", all.IDs, []string{"a0", "a1", "a2", "b0", "b1", "b2"})
+		others := []string{nodes[1].UID(), nodes[2].UID()}
+		slices.Sort(others)
+		equal(t, "answered", all.Answered, others)
+		some, err := nodes[1].ns.Clients(t.Context(), "a", "n0", "nobody")
+		ok(t, err)
+		equal(t, "some", some.IDs, []string{"a0", "a1", "a2", "b0"})
+		none, err := nodes[1].ns.Clients(t.Context(), "nobody")
+		ok(t, err)
+		equal(t, "none", none.IDs, nil)
+	})
+}
+
+func TestClientRooms(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := populated(t, d)
+		for _, n := range nodes {
+			rooms, err := n.ns.ClientRooms(t.Context(), "a1")
+			ok(t, err)
+			equal(t, "rooms", rooms, []string{"a", "a1", "both", "n1"})
+		}
+		start := time.Now()
+		_, err := nodes[0].ns.ClientRooms(t.Context(), "nobody")
+		if !errors.Is(err, adapter.ErrNoSuchSocket) {
+			t.Error(err)
+		}
+		if took := time.Since(start); took >= adapter.DefaultRequestsTimeout {
+			t.Errorf("no such socket took %v, as long as a timeout", took)
+		}
+	})
+}
+
+func TestAllRooms(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := populated(t, d)
+		rooms, err := nodes[2].ns.AllRooms(t.Context())
+		ok(t, err)
+		equal(t, "rooms", rooms.Rooms, []string{"a", "a0", "a1", "a2", "b", "b0", "b1", "b2", "both", "n0", "n1", "n2"})
+	})
+}
+
+func TestFetchSockets(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := populated(t, d)
+		for _, c := range []struct {
+			what string
+			op   adapter.Operator
+			want []string
+		}{
+			{"all", nodes[0].ns.To(), []string{"a0", "a1", "a2", "b0", "b1", "b2"}},
+			{"a", nodes[0].ns.In("a"), []string{"a0", "a1", "a2"}},
+			{"a but n1", nodes[0].ns.To("a").Except("n1"), []string{"a0", "a2"}},
+			{"all but b and a0", nodes[0].ns.Except("b", "a0"), []string{"a1", "a2"}},
+			{"here", nodes[0].ns.Local(), []string{"a0", "b0"}},
+			{"here but b", nodes[0].ns.Local().Except("b"), []string{"a0"}},
+		} {
+			got, err := c.op.FetchSockets(t.Context())
+			ok(t, err)
+			equal(t, c.what, ids(got.List), c.want)
+			for _, s := range got.List {
+				slices.Sort(s.Rooms)
+				if num := s.ID[1:]; !slices.Equal(s.Rooms, []string{s.ID[:1], s.ID, "both", "n" + num}) {
+					t.Errorf("%s: %s is in %q", c.what, s.ID, s.Rooms)
+				}
+			}
+		}
+	})
+}
+
+func TestDescriptions(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	type data struct {
+		User string `json:"user"`
+	}
+	shake := adapter.Handshake{Address: "192.0.2.1", Secure: true, Headers: map[string]any{"host": "example.org"}, URL: "/socket.io/", Issued: 1700000000000}
+	nodes[1].addSocket(t, &talker{socket: newSocket("told"), about: adapter.Description{Handshake: &shake, Data: data{"ada"}}})
+	nodes[1].addSocket(t, &talker{socket: newSocket("untold")})
+	nodes[1].addSocket(t, &talker{socket: newSocket("broken"), about: adapter.Description{Data: func() {}}})
+	got, err := nodes[0].ns.FetchSockets(t.Context())
+	ok(t, err)
+	equal(t, "ids", ids(got.List), []string{"broken", "told", "untold"})
+	told := got.List[1]
+	if told.Node != nodes[1].UID() {
+		t.Errorf("node %q", told.Node)
+	}
+	var d data
+	ok(t, told.BindData(&d))
+	h, err := told.ReadHandshake()
+	ok(t, err)
+	if d.User != "ada" || h.Address != shake.Address || !h.Secure || h.Headers["host"] != "example.org" || h.Issued != shake.Issued {
+		t.Errorf("%+v %+v", d, h)
+	}
+	if string(got.List[2].Data) != "null" {
+		t.Errorf("untold data %s", got.List[2].Data)
+	}
+	eventually(t, "the broken description is reported", func() bool {
+		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
+			var e *adapter.EncodeError
+			return errors.As(err, &e) && e.Socket == "broken"
+		})
+	})
+}
+
+func TestRemoteSocket(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	there := &talker{socket: newSocket("there"), answer: func(p *adapter.Packet, ack func(args ...any)) { ack("pong") }}
+	nodes[1].addSocket(t, there)
+	other := nodes[1].add(t, "other")
+	got, err := nodes[0].ns.To("there").FetchSockets(t.Context())
+	ok(t, err)
+	s := got.List[0]
+	ctx := t.Context()
+	ok(t, s.Emit(ctx, "hello"))
+	if e := there.next(t).Event(); e != "hello" {
+		t.Errorf("got %s", e)
+	}
+	answer, err := s.EmitWithAck(ctx, "ping")
+	ok(t, err)
+	if answer != "pong" {
+		t.Errorf("answer %v", answer)
+	}
+	ok(t, s.Join(ctx, "x", "y"))
+	ok(t, s.Leave(ctx, "y"))
+	rooms := nodes[1].ns.Rooms("there")
+	slices.Sort(rooms)
+	equal(t, "rooms", rooms, []string{"there", "x"})
+	ok(t, s.Disconnect(ctx, true))
+	if close := <-there.ended; !close {
+		t.Error("the connection was to be closed")
+	}
+	ok(t, nodes[1].ns.Emit(ctx, "end"))
+	equal(t, "other", other.until(t, "end"), nil)
+	nodes[1].ns.Remove("there")
+	if _, err := s.EmitWithAck(ctx, "ping"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+		t.Errorf("gone: %v", err)
+	}
+	if err := (adapter.RemoteSocket{ID: "x"}).Join(ctx, "y"); err == nil {
+		t.Error("zero RemoteSocket: no error")
+	}
+}
+
+func TestRemoteOperations(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 3, adapter.Options{Dialect: d})
+		s := nodes[2].add(t, "s")
+		ctx := t.Context()
+		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x"))
+		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x")) // twice is no error
+		equal(t, "joined", nodes[2].ns.Rooms("s"), []string{"s", "x"})
+		ok(t, nodes[1].ns.RemoteLeave(ctx, "s", "x"))
+		equal(t, "left", nodes[2].ns.Rooms("s"), []string{"s"})
+		for _, close := range []bool{false, true} {
+			ok(t, nodes[0].ns.RemoteDisconnect(ctx, "s", close))
+			if got := <-s.ended; got != close {
+				t.Errorf("close %v, want %v", got, close)
+			}
+		}
+		for what, err := range map[string]error{
+			"join":       nodes[0].ns.RemoteJoin(ctx, "nobody", "x"),
+			"leave":      nodes[0].ns.RemoteLeave(ctx, "nobody", "x"),
+			"disconnect": nodes[0].ns.RemoteDisconnect(ctx, "nobody", true),
+		} {
+			if !errors.Is(err, adapter.ErrNoSuchSocket) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+}
+
+func TestSelections(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := populated(t, d)
+		ctx := t.Context()
+		in := func(room string) []string {
+			t.Helper()
+			c, err := nodes[0].ns.Clients(ctx, room)
+			ok(t, err)
+			return c.IDs
+		}
+		ok(t, nodes[0].ns.To("a").Except("n1").SocketsJoin(ctx, "x", "y"))
+		equal(t, "x", in("x"), []string{"a0", "a2"})
+		equal(t, "y", in("y"), []string{"a0", "a2"})
+		ok(t, nodes[1].ns.To("x").SocketsLeave(ctx, "x", "both"))
+		equal(t, "x", in("x"), nil)
+		equal(t, "both", in("both"), []string{"a1", "b0", "b1", "b2"})
+		ok(t, nodes[1].ns.Local().SocketsJoin(ctx, "local"))
+		equal(t, "local", in("local"), []string{"a1", "b1"})
+		ok(t, nodes[2].ns.SocketsJoin(ctx, "everybody"))
+		equal(t, "everybody", in("everybody"), []string{"a0", "a1", "a2", "b0", "b1", "b2"})
+		ok(t, nodes[2].ns.SocketsLeave(ctx, "everybody"))
+		equal(t, "everybody", in("everybody"), nil)
+	})
+}
+
+func TestDisconnectSockets(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 3, adapter.Options{Dialect: d})
+		var sockets []*socket
+		for i, n := range nodes {
+			sockets = append(sockets, n.add(t, string(rune('a'+i)), "x"))
+		}
+		spared := nodes[1].add(t, "spared", "x", "safe")
+		ok(t, nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true))
+		for _, s := range sockets {
+			if close := <-s.ended; !close {
+				t.Errorf("%s: connection not closed", s.id)
+			}
+		}
+		ok(t, nodes[0].ns.DisconnectSockets(t.Context(), false))
+		for _, s := range append(sockets, spared) {
+			if close := <-s.ended; close {
+				t.Errorf("%s: connection closed, or disconnected before", s.id)
+			}
+		}
+	})
+}
+
+func TestServerCount(t *testing.T) {
+	nodes := fleet(t, 3, adapter.Options{})
+	n, err := nodes[0].ns.ServerCount(t.Context())
+	ok(t, err)
+	if n != 3 || len(nodes[0].Peers()) != 2 {
+		t.Errorf("count %d, peers %v", n, nodes[0].Peers())
+	}
+	other, err := nodes[0].Of(t.Context(), "alone")
+	ok(t, err)
+	if n, err = other.ServerCount(t.Context()); n != 1 || err != nil {
+		t.Errorf("count %d, %v", n, err)
+	}
+}
+
+// A node that is there and does not answer is named beside the answers of the others.
+func TestPartialAnswers(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 3, adapter.Options{Dialect: d, RequestsTimeout: 200 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour})
+		for i, n := range nodes {
+			n.add(t, string(rune('a'+i)), "x")
+		}
+		nodes[2].broker.Freeze()
+		defer nodes[2].broker.Thaw()
+		var partial *adapter.PartialError
+		got, err := nodes[0].ns.FetchSockets(t.Context())
+		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != nodes[2].UID() {
+			t.Fatalf("got %v", err)
+		}
+		equal(t, "sockets", ids(got.List), []string{"a", "b"})
+		equal(t, "answered", got.Answered, []string{nodes[1].UID()})
+		if _, err := nodes[0].ns.ClientRooms(t.Context(), "c"); errors.Is(err, adapter.ErrNoSuchSocket) || !errors.As(err, &partial) {
+			t.Errorf("a socket of a silent node: %v", err)
+		}
+	})
+}
+
+func TestCancelledContext(t *testing.T) {
+	n := fleet(t, 2, adapter.Options{})[0]
+	s := n.add(t, "s")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, ackErr := n.ns.EmitWithAck(ctx, "x")
+	_, clientsErr := n.ns.Clients(ctx)
+	_, roomsErr := n.ns.AllRooms(ctx)
+	_, fetchErr := n.ns.FetchSockets(ctx)
+	_, askErr := n.ns.ServerSideEmitWithAck(ctx, "x")
+	_, customErr := n.ns.CustomRequest(ctx, 1)
+	_, ofErr := n.Of(ctx, "new")
+	for what, err := range map[string]error{
+		"Emit": n.ns.Emit(ctx, "x"), "EmitWithAck": ackErr, "Clients": clientsErr, "AllRooms": roomsErr,
+		"FetchSockets": fetchErr, "ServerSideEmitWithAck": askErr, "CustomRequest": customErr, "Of": ofErr,
+		"Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"), "ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
+	} {
+		if err != context.Canceled {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	ok(t, n.ns.Emit(t.Context(), "end"))
+	equal(t, "delivered", s.until(t, "end"), nil)
+	equal(t, "rooms", n.ns.Rooms("s"), []string{"s"})
+}

@@ -1,0 +1,171 @@
+package adapter
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// A server on several links gives what it sends a relay mark, which all copies
+// carry, so that nodes which get several of them deliver one. Its forms:
+//
+//	uid:seq         sent by uid on all its links
+//	uid:seq@link    heard on link (without a mark) and passed on by uid
+//
+// Servers other than Crossroom's neither see nor repeat it.
+
+// relays makes marks and remembers those that were seen. What it remembers is
+// bounded: a window of numbers for each origin, and a number of origins.
+type relays struct {
+	seq atomic.Uint64
+
+	mu       sync.Mutex
+	now, old map[string]*window // origins heard lately, and before
+}
+
+// With so many origins in now it becomes old, and what was old is forgotten.
+const relayOrigins = 1024
+
+// mark returns a new mark of this server's.
+func (r *relays) mark(uid string) string {
+	return uid + ":" + strconv.FormatUint(r.seq.Add(1), 10)
+}
+
+// fresh reports whether a mark (without its link) is seen for the first time. An
+// unreadable one never is: nothing of ours looks like that.
+func (r *relays) fresh(mark string) bool {
+	i := strings.LastIndexByte(mark, ':')
+	if i < 0 {
+		return false
+	}
+	seq, err := strconv.ParseUint(mark[i+1:], 10, 64)
+	if err != nil || seq == 0 {
+		return false
+	}
+	origin := mark[:i]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.now[origin]
+	if w == nil {
+		if w = r.old[origin]; w == nil {
+			w = new(window)
+		}
+		if r.now == nil || len(r.now) >= relayOrigins {
+			r.now, r.old = make(map[string]*window), r.now
+		}
+		r.now[strings.Clone(origin)] = w
+	}
+	return w.fresh(seq)
+}
+
+// window remembers which of the last numbers were seen. A number from before the
+// window counts as seen: losing a message that is so late is better than
+// delivering it twice.
+type window struct {
+	top  uint64 // the highest number seen
+	bits [windowSize / 64]uint64
+}
+
+const windowSize = 2048
+
+func (w *window) fresh(n uint64) bool {
+	switch {
+	case n > w.top:
+		if n-w.top >= windowSize {
+			w.bits = [windowSize / 64]uint64{}
+		} else {
+			for i := w.top + 1; i < n; i++ {
+				w.bits[i%windowSize/64] &^= 1 << (i % 64)
+			}
+		}
+		w.top = n
+	case w.top-n >= windowSize:
+		return false
+	case w.bits[n%windowSize/64]&(1<<(n%64)) != 0:
+		return false
+	}
+	w.bits[n%windowSize/64] |= 1 << (n % 64)
+	return true
+}
+
+// emitAll broadcasts on all links; local sockets get it once.
+func (ns *Namespace) emitAll(ctx context.Context, payload []byte, t backplane.Target) error {
+	if t.LocalOnly {
+		return ns.legs[0].ns.Broadcast(ctx, payload, t)
+	}
+	t.Relay = ns.relays.mark(ns.server.uid)
+	return ns.eachLeg(func(i int, l leg) error {
+		t := t
+		t.RemoteOnly = i > 0
+		return l.ns.Broadcast(ctx, payload, t)
+	})
+}
+
+// eachLeg does something on all links at the same time.
+func (ns *Namespace) eachLeg(f func(i int, l leg) error) error {
+	if len(ns.legs) == 1 {
+		return f(0, ns.legs[0])
+	}
+	index := make([]int, len(ns.legs))
+	for i := range index {
+		index[i] = i
+	}
+	return firstOf(each(index, func(i int) error {
+		return ns.onLink(ns.legs[i].link, f(i, ns.legs[i]))
+	}))
+}
+
+// hear looks at a broadcast that came in on one of several links, before it is
+// delivered; false means that it is not to be.
+func (ns *Namespace) hear(l *link, b *backplane.Broadcast) bool {
+	if b.Relay == "" {
+		if ns.bridge != nil && ns.live.Load() {
+			ns.bridge.offer(l, b)
+		}
+		return true
+	}
+	mark, source, bridged := strings.Cut(b.Relay, "@")
+	if bridged {
+		for _, own := range ns.server.links {
+			if own.key == source {
+				return false // this server has heard the original
+			}
+		}
+	}
+	return ns.relays.fresh(mark)
+}
+
+// elsewhere reports whether a question of that node, which came in on l, comes in on
+// another link too and is to be answered there: both nodes choose, of the links
+// that they share, the one with the lowest key.
+func (ns *Namespace) elsewhere(l *link, node string) bool {
+	for _, other := range ns.server.links {
+		if other.key < l.key && other.has(node, ns.name) {
+			return true
+		}
+	}
+	return false
+}
+
+// has reports whether a Go node serves a namespace on the link.
+func (l *link) has(node, namespace string) bool {
+	for _, p := range l.node.Peers() {
+		if p.ID == node {
+			return holds(p, namespace)
+		}
+	}
+	return false
+}
+
+func holds(p backplane.Peer, namespace string) bool {
+	for _, name := range p.Namespaces {
+		if name == namespace {
+			return true
+		}
+	}
+	return false
+}

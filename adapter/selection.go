@@ -1,0 +1,105 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// SocketsJoin puts the selected sockets into rooms, on all nodes. Go nodes confirm;
+// Node.js servers do as they are told without a word, so that nil does not mean
+// they have done it. A *PartialError names the nodes that did not confirm. In
+// dialect v5 it takes several steps, all confirmed, and does nothing at all if a
+// node does not say which of its sockets are excepted.
+func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
+	return o.change(ctx, backplane.OpJoin,
+		func(l leg, t backplane.Target) (*backplane.Touched, error) { return l.ns.JoinAll(ctx, t, rooms...) },
+		func(ctx context.Context, l leg, id string) error { return l.ns.Join(ctx, id, rooms...) })
+}
+
+// SocketsLeave takes the selected sockets out of rooms, like SocketsJoin.
+func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
+	return o.change(ctx, backplane.OpLeave,
+		func(l leg, t backplane.Target) (*backplane.Touched, error) { return l.ns.LeaveAll(ctx, t, rooms...) },
+		func(ctx context.Context, l leg, id string) error { return l.ns.Leave(ctx, id, rooms...) })
+}
+
+// DisconnectSockets disconnects the selected sockets from the namespace, with their
+// whole connections if close, like SocketsJoin.
+func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
+	return o.change(ctx, backplane.OpDisconnect,
+		func(l leg, t backplane.Target) (*backplane.Touched, error) { return l.ns.DisconnectAll(ctx, t, close) },
+		func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) })
+}
+
+// change does something to the selected sockets: to local ones once, whatever state
+// the brokers are in, then to those on each link in the form that its dialect has.
+func (o Operator) change(
+	ctx context.Context, op backplane.Op,
+	all func(leg, backplane.Target) (*backplane.Touched, error),
+	one func(context.Context, leg, string) error,
+) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	ns, t := o.ns, o.target
+	if t.LocalOnly {
+		_, err := all(ns.legs[0], t)
+		return err
+	}
+	if len(ns.legs) == 1 && ns.legs[0].dialect != V5 {
+		_, err := all(ns.legs[0], t)
+		return err
+	}
+	local := t
+	local.LocalOnly = true
+	if _, err := all(ns.legs[0], local); err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	done := map[string]bool{} // Go nodes that have done it in a newer dialect
+	parts := make([]part[*backplane.Touched], len(ns.legs))
+	_ = ns.eachLeg(func(i int, l leg) error {
+		if l.dialect == V5 {
+			return nil
+		}
+		t := t
+		t.RemoteOnly = true
+		p := &parts[i]
+		if p.value, p.err = all(l, t); p.value != nil {
+			p.fleet = p.value.Fleet
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, id := range p.fleet.Answered {
+			done[id] = true
+		}
+		return nil
+	})
+	_ = ns.eachLeg(func(i int, l leg) error {
+		if l.dialect == V5 {
+			p := &parts[i]
+			p.fleet, p.err = l.onSelectedV5(ctx, op, t, done, func(ctx context.Context, id string) error { return one(ctx, l, id) })
+		}
+		return nil
+	})
+	for i := range parts {
+		parts[i].err = ns.onLink(ns.legs[i].link, parts[i].err)
+	}
+	_, err, _ := mergeFleets(op, parts)
+	return err
+}
+
+var (
+	errNoNamespace = errors.New("adapter: an Operator or RemoteSocket that no namespace made")
+	errNoEmitter   = errors.New("adapter: an EmitterOperator that no emitter made")
+)
+
+func (o Operator) check() error {
+	if o.ns == nil {
+		return errNoNamespace
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Server is one node of a Socket.IO fleet: namespaces with sockets, and the way to
+// the other nodes. All methods are safe for concurrent use.
+type Server struct {
+	opts    Options
+	uid     string
+	links   []*link
+	reports reporter
+
+	mu         sync.Mutex
+	namespaces map[string]*opening
+	closed     bool
+}
+
+// link is a broker and this server's node on it.
+type link struct {
+	key     string // the same on all nodes
+	broker  broker.Broker
+	dialect Dialect
+	node    *backplane.Node
+	timeout time.Duration // Options.RequestsTimeout
+}
+
+// opening is a namespace that is being opened or, once done is closed, is open or
+// has failed to.
+type opening struct {
+	done chan struct{}
+	ns   *Namespace
+	err  error
+}
+
+// New makes a server on a broker of its own (two servers must not share one). It
+// does no I/O. Errors are *OptionError, or the core's about names.
+func New(b broker.Broker, opts *Options) (*Server, error) {
+	o := opts.withDefaults()
+	if err := o.validate(b); err != nil {
+		return nil, err
+	}
+	s := &Server{opts: o, namespaces: map[string]*opening{}}
+	s.reports.start(o.OnError, o.Logger)
+	for _, l := range append([]Link{{Broker: b, Dialect: o.Dialect}}, o.Also...) {
+		lk := &link{key: linkKey(l.Broker, l.Dialect), broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout}
+		core := &backplane.Options{
+			ID: s.uid, Name: o.Name, Observer: o.Observer, RequestTimeout: o.RequestsTimeout,
+			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,
+			OnError: s.reportFrom(lk),
+		}
+		if s.uid != "" {
+			core.Name = "" // the same node on one more link
+		}
+		node, err := backplane.New(l.Broker, core)
+		if err != nil {
+			return nil, errors.Join(err, s.Close(context.Background()))
+		}
+		lk.node, s.uid = node, node.ID()
+		s.links = append(s.links, lk)
+	}
+	return s, nil
+}
+
+// reportFrom is the core's way to Options.OnError.
+func (s *Server) reportFrom(l *link) func(error) {
+	if s.opts.OnError == nil && s.opts.Logger == nil {
+		return nil
+	}
+	if len(s.opts.Also) == 0 {
+		return s.report
+	}
+	return func(err error) { s.report(&LinkError{Prefix: l.key, Err: err}) }
+}
+
+func (s *Server) report(err error) { s.reports.report(err) }
+
+// UID returns this server's id on the wire and in Fleet and Peers. It is unique and
+// the same on all links.
+func (s *Server) UID() string { return s.uid }
+
+// Broker returns the broker given to New.
+func (s *Server) Broker() broker.Broker { return s.links[0].broker }
+
+// Links returns all brokers in use with their dialects, the one given to New first.
+func (s *Server) Links() []Link {
+	all := make([]Link, len(s.links))
+	for i, l := range s.links {
+		all[i] = Link{Broker: l.broker, Dialect: l.dialect}
+	}
+	return all
+}
+
+// Prefix returns the prefix of the channel names (socket.io-redis calls it key) on
+// the broker given to New; empty if it has none.
+func (s *Server) Prefix() string { return s.Broker().Capabilities().Prefix }
+
+// RequestsTimeout returns how long a question to the fleet waits for answers.
+func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout }
+
+// Peers returns the other Go nodes that have announced themselves, each once, sorted
+// by id. Node.js servers do not announce themselves; see Namespace.ServerCount.
+func (s *Server) Peers() []backplane.Peer {
+	var all []backplane.Peer
+	for _, l := range s.links {
+		all = append(all, l.node.Peers()...)
+	}
+	slices.SortStableFunc(all, func(a, b backplane.Peer) int { return strings.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b backplane.Peer) bool { return a.ID == b.ID })
+}
+
+// Of returns a namespace, live: what other nodes send in it from now on arrives.
+// The first call opens it and may wait for the broker; later ones return the same
+// value. As in Socket.IO "chat" is "/chat", and "" is "/".
+//
+// Errors are *broker.NameError or *backplane.NameError for a name that cannot be
+// used, ErrClosed, and the broker's or the context's error; after those the next
+// call tries again.
+func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
+	name = rooted(name)
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return nil, ErrClosed
+		}
+		o, found := s.namespaces[name]
+		if !found {
+			o = &opening{done: make(chan struct{})}
+			s.namespaces[name] = o
+			s.mu.Unlock()
+			return s.open(ctx, name, o)
+		}
+		s.mu.Unlock()
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if o.err == nil {
+			return o.ns, nil
+		}
+		// Whoever opened it may have had less time, so try again, at the place
+		// where it stopped.
+		s.mu.Lock()
+		if s.namespaces[name] == o {
+			s.namespaces[name] = &opening{done: make(chan struct{}), ns: o.ns}
+			o = s.namespaces[name]
+			s.mu.Unlock()
+			return s.open(ctx, name, o)
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace, error) {
+	if o.ns == nil {
+		o.ns = newNamespace(s, name)
+	}
+	o.err = o.ns.open(ctx)
+	close(o.done)
+	if o.err != nil {
+		return nil, o.err
+	}
+	return o.ns, nil
+}
+
+// Close tells the other nodes that this one leaves, ends all namespaces and waits
+// for what is under way, until ctx ends. Sockets are not disconnected and brokers
+// not closed: both are yours. It is idempotent; afterwards everything returns
+// ErrClosed.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	var open []*Namespace
+	for _, o := range s.namespaces {
+		select {
+		case <-o.done:
+			open = append(open, o.ns)
+		default: // its Of fails when the nodes are closed
+		}
+	}
+	s.mu.Unlock()
+	for _, ns := range open {
+		if ns.bridge != nil {
+			ns.bridge.close(ctx)
+		}
+	}
+	errs := each(s.links, func(l *link) error { return l.node.Close(ctx) })
+	s.reports.close(ctx)
+	return errors.Join(errs...)
+}
+
+// each calls f for all elements at the same time (in the caller's goroutine if
+// there is only one, as there usually is) and returns the results in order.
+func each[E, T any](list []E, f func(E) T) []T {
+	out := make([]T, len(list))
+	var wg sync.WaitGroup
+	for i := 1; i < len(list); i++ {
+		wg.Go(func() { out[i] = f(list[i]) })
+	}
+	if len(list) > 0 {
+		out[0] = f(list[0])
+	}
+	wg.Wait()
+	return out
+}

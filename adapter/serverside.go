@@ -1,0 +1,188 @@
+package adapter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// ServerEvent is an event that another server sent to servers, not to sockets.
+type ServerEvent struct {
+	// Event is its name.
+	Event string
+	// From is the sending server's uid, "emitter" if that was an emitter; empty if
+	// it is not known.
+	From string
+	// Args are the arguments as encoding/json makes them of JSON: nil, bool,
+	// float64, string, []any and map[string]any. They are shared by all handlers:
+	// read-only.
+	Args []any
+
+	reply func([]byte)
+	acked atomic.Bool
+}
+
+// Bind stores the arguments in what dst point to, as Packet.Bind does.
+func (e *ServerEvent) Bind(dst ...any) error { return bindAll(e.Args, dst) }
+
+// WantsAck reports whether the sender waits for an answer.
+func (e *ServerEvent) WantsAck() bool { return e.reply != nil }
+
+// Ack answers the sender, at any time and from any goroutine. The first value
+// travels, encoded as JSON; without one the answer is empty. Only one handler can
+// answer, and only once: ErrAcknowledged. A value that cannot be encoded is an
+// *ArgumentError, and the event still unanswered.
+func (e *ServerEvent) Ack(args ...any) error {
+	var value []byte
+	if len(args) > 0 {
+		var err error
+		if value, err = appendJSON(nil, args[0]); err != nil {
+			return &ArgumentError{Err: err}
+		}
+	}
+	if e.reply == nil || e.acked.Swap(true) {
+		return ErrAcknowledged
+	}
+	e.reply(value)
+	return nil
+}
+
+// listener is one handler of OnServerSideEmit.
+type listener struct {
+	handle func(ctx context.Context, e *ServerEvent)
+}
+
+// OnServerSideEmit calls handler for each event of that name that another server
+// sends with serverSideEmit. Several handlers of one event are called in turn. They
+// run in a goroutine of their own, several events at a time; ctx ends after
+// Options.RequestsTimeout. If no handler acknowledges an event whose sender waits,
+// the sender gets no answer from here, as with Node.js servers.
+//
+// stop ends it; a running call goes on. Reserved names are a *ReservedEventError.
+func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Context, e *ServerEvent)) (stop func(), err error) {
+	if err := checkServerEvent(event); err != nil {
+		return nil, err
+	}
+	l := &listener{handle: handler}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.handlers[event] = append(slices.Clone(ns.handlers[event]), l)
+	return func() {
+		ns.mu.Lock()
+		defer ns.mu.Unlock()
+		left := slices.DeleteFunc(slices.Clone(ns.handlers[event]), func(o *listener) bool { return o == l })
+		if ns.handlers[event] = left; len(left) == 0 {
+			delete(ns.handlers, event)
+		}
+	}, nil
+}
+
+// ServerSideEmit sends an event to all other servers of the namespace. nil means
+// accepted by the broker. Arguments are encoded as by Emit, but travel as JSON:
+// binary as {"type":"Buffer","data":[…]}, which Bind understands. Errors are those of
+// Emit. Dialect v5 has no such thing: an *UnsupportedError; with several links it
+// goes to those that have.
+func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	payload, legs, err := ns.serverEvent("ServerSideEmit", event, args)
+	if err != nil {
+		return err
+	}
+	return firstOf(each(legs, func(l leg) error {
+		return ns.onLink(l.link, l.ns.Event(ctx, payload))
+	}))
+}
+
+// ServerSideEmitWithAck sends an event to all other servers of the namespace and
+// returns their answers: a Reply without Data for one without a value. Servers
+// without a handler that answers are waited for until RequestsTimeout, and are then
+// missing in the *PartialError.
+func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
+	payload, legs, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
+	if err != nil {
+		return nil, err
+	}
+	return ns.replies(backplane.OpEvent, legs, func(l leg) (*backplane.Replies, error) {
+		return l.ns.EventAck(ctx, payload)
+	})
+}
+
+func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, []leg, error) {
+	legs := ns.speaking(V8)
+	if len(legs) == 0 {
+		return nil, nil, &UnsupportedError{Operation: operation, Dialect: V5}
+	}
+	payload, err := serverPayload(event, args)
+	return payload, legs, err
+}
+
+// serverPayload is the JSON of an event and its arguments.
+func serverPayload(event string, args []any) ([]byte, error) {
+	if err := checkServerEvent(event); err != nil {
+		return nil, err
+	}
+	out, err := appendJSON([]byte{'['}, event)
+	if err != nil {
+		return nil, &backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"}
+	}
+	for i, arg := range args {
+		if out, err = appendJSON(append(out, ','), arg); err != nil {
+			return nil, &ArgumentError{Index: i, Err: err}
+		}
+	}
+	return append(out, ']'), nil
+}
+
+// checkServerEvent refuses the names that Socket.IO refuses.
+func checkServerEvent(event string) error {
+	switch event {
+	case "connect", "connection", "new_namespace":
+		return &ReservedEventError{Event: event}
+	}
+	return nil
+}
+
+// appendJSON encodes a value by the rules of Emit's arguments.
+func appendJSON(dst []byte, v any) ([]byte, error) {
+	buf := scratchPool.Get().(*scratch)
+	defer buf.release()
+	raw, _, err := msgpack.AppendValue(buf.buf[:0], v)
+	if err != nil {
+		return dst, err
+	}
+	buf.buf = raw
+	return msgpack.AppendJSON(dst, raw, nil)
+}
+
+// serveEvent takes another server's event.
+func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, payload []byte, reply func([]byte)) {
+	if from != "" && ns.elsewhere(l, from) {
+		if reply != nil {
+			reply(nil) // sent on another link too, and answered there
+		}
+		return
+	}
+	var list []any
+	if err := json.Unmarshal(payload, &list); err != nil || len(list) == 0 {
+		ns.server.report(fmt.Errorf("adapter: unreadable server-side event: %.100q", payload))
+		return
+	}
+	e := &ServerEvent{From: from, Args: list[1:len(list):len(list)], reply: reply}
+	switch name := list[0].(type) {
+	case string:
+		e.Event = name
+	case float64: // JavaScript lets numbers be event names
+		e.Event = strconv.FormatFloat(name, 'f', -1, 64)
+	}
+	ns.mu.RLock()
+	handlers := ns.handlers[e.Event] // never changed, only replaced
+	ns.mu.RUnlock()
+	for _, l := range handlers {
+		l.handle(ctx, e)
+	}
+}

@@ -1,0 +1,118 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+)
+
+func TestServerSideEmit(t *testing.T) {
+	nodes := fleet(t, 3, adapter.Options{})
+	got := make(chan *adapter.ServerEvent, 16)
+	for _, n := range nodes {
+		_, err := n.ns.OnServerSideEmit("hello", func(_ context.Context, e *adapter.ServerEvent) { got <- e })
+		ok(t, err)
+	}
+	ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "nobody listens"))
+	ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "hello", 1, map[string]any{"two": "deux"}, []byte{3}))
+	for range 2 {
+		e := <-got
+		var one int
+		var two struct{ Two string }
+		var three []byte
+		ok(t, e.Bind(&one, &two, &three))
+		if e.Event != "hello" || e.From != nodes[0].UID() || one != 1 || two.Two != "deux" || !slices.Equal(three, []byte{3}) {
+			t.Errorf("got %+v", e)
+		}
+		if e.WantsAck() || !errors.Is(e.Ack(1), adapter.ErrAcknowledged) {
+			t.Error("an answer was wanted")
+		}
+	}
+	// Not to itself: a question brings two answers, and no third event came before.
+	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "hello")
+	_ = replies
+	var partial *adapter.PartialError
+	if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 2 {
+		t.Errorf("nobody answered: %v", err)
+	}
+	if len(got) != 2 {
+		t.Errorf("%d events, want 2", len(got))
+	}
+}
+
+func TestServerSideEmitWithAck(t *testing.T) {
+	nodes := fleet(t, 3, adapter.Options{})
+	for i, n := range nodes {
+		_, err := n.ns.OnServerSideEmit("ask", func(_ context.Context, e *adapter.ServerEvent) {
+			var arg *adapter.ArgumentError
+			if err := e.Ack(func() {}); !errors.As(err, &arg) {
+				t.Errorf("unencodable: %v", err)
+			}
+			if i == 1 {
+				ok(t, e.Ack(map[string]any{"echo": e.Args}, "does not travel"))
+			} else {
+				ok(t, e.Ack())
+			}
+			if err := e.Ack(2); !errors.Is(err, adapter.ErrAcknowledged) {
+				t.Errorf("second answer: %v", err)
+			}
+		})
+		ok(t, err)
+	}
+	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "ask", "why")
+	ok(t, err)
+	if len(replies.List) != 2 {
+		t.Fatalf("got %+v", replies)
+	}
+	for _, r := range replies.List {
+		switch r.Node {
+		case nodes[1].UID():
+			var answer struct{ Echo []string }
+			ok(t, r.Bind(&answer))
+			equal(t, "echo", answer.Echo, []string{"why"})
+		case nodes[2].UID():
+			if r.Data != nil {
+				t.Errorf("got %s", r.Data)
+			}
+		default:
+			t.Errorf("reply of %q", r.Node)
+		}
+	}
+}
+
+func TestServerSideHandlers(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
+	for _, event := range []string{"connect", "connection", "new_namespace"} {
+		var reserved *adapter.ReservedEventError
+		if err := nodes[0].ns.ServerSideEmit(t.Context(), event); !errors.As(err, &reserved) {
+			t.Errorf("%s: %v", event, err)
+		}
+		if _, err := nodes[0].ns.OnServerSideEmit(event, nil); !errors.As(err, &reserved) {
+			t.Errorf("%s: %v", event, err)
+		}
+	}
+	var order []int
+	stop, err := nodes[1].ns.OnServerSideEmit("x", func(context.Context, *adapter.ServerEvent) { order = append(order, 1) })
+	ok(t, err)
+	_, err = nodes[1].ns.OnServerSideEmit("x", func(_ context.Context, e *adapter.ServerEvent) {
+		order = append(order, 2)
+		ok(t, e.Ack(len(order)))
+	})
+	ok(t, err)
+	for _, want := range []string{"2", "3"} {
+		replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
+		ok(t, err)
+		if got := string(replies.List[0].Data); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		stop()
+	}
+	var arg *adapter.ArgumentError
+	if err := nodes[0].ns.ServerSideEmit(t.Context(), "x", 1, make(chan int)); !errors.As(err, &arg) || arg.Index != 1 {
+		t.Errorf("got %v", err)
+	}
+}

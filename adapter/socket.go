@@ -1,0 +1,143 @@
+package adapter
+
+import (
+	"encoding/json"
+	"sync"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// Socket is one client's connection to a namespace on this server, as your
+// realtime server knows it. Its methods are called from the server's goroutines and
+// from those that emit, also at the same time, and must not block: put the packet
+// into the connection's queue, and drop the connection if that is full. A method
+// that panics, or does not return within Options.StallTimeout, is reported to
+// Options.OnError, and the server goes on without it.
+//
+// A socket may also be an AckSocket and a Describer; Namespace.Add finds out.
+type Socket interface {
+	// ID is unique among the sockets of the namespace in the whole fleet, and never
+	// changes. The socket is always in a room of that name. Socket.IO makes ids of
+	// 20 random characters; any valid UTF-8 of up to 4096 bytes works.
+	ID() string
+	// Deliver takes one packet. It is shared with other sockets: read-only, but it
+	// may be kept.
+	Deliver(p *Packet)
+	// Disconnect asks the socket to leave its namespace, with the whole connection
+	// if close. Call Namespace.Remove when it has.
+	Disconnect(close bool)
+}
+
+// AckSocket is a Socket whose client can acknowledge packets. Other sockets get
+// packets of EmitWithAck through Deliver and are not counted.
+type AckSocket interface {
+	Socket
+	// DeliverWithAck takes one packet and calls ack when the client has answered,
+	// from any goroutine. The first value travels; without one the answer is empty.
+	// Calls after the first do nothing.
+	DeliverWithAck(p *Packet, ack func(args ...any))
+}
+
+// Describer is a Socket that tells more of itself to FetchSockets.
+type Describer interface {
+	// Describe may be called at any time from any goroutine.
+	Describe() Description
+}
+
+// Description is what FetchSockets tells of a socket beside its id and rooms.
+type Description struct {
+	// Handshake as JSON; Node.js servers expect the fields of Handshake. Nil: an
+	// empty one.
+	Handshake *Handshake
+	// Data is the application's, encoded as JSON. Nil: null.
+	Data any
+}
+
+// Handshake describes how a client connected, with the fields and JSON names of
+// Socket.IO.
+type Handshake struct {
+	// Headers and Query have strings and lists of strings as values.
+	Headers map[string]any `json:"headers"`
+	// Time of connection, as a text for people.
+	Time string `json:"time"`
+	// Address of the client.
+	Address string `json:"address"`
+	// XDomain: the client's page is from another origin.
+	XDomain bool `json:"xdomain"`
+	// Secure: TLS.
+	Secure bool `json:"secure"`
+	// Issued is the time of connection in milliseconds since 1970.
+	Issued int64 `json:"issued"`
+	// URL of the first request.
+	URL   string         `json:"url"`
+	Query map[string]any `json:"query"`
+	// Auth is what the client sent to authenticate itself.
+	Auth any `json:"auth"`
+}
+
+// member is a Socket as the core sees it.
+type member struct {
+	id     string
+	socket Socket
+	ns     *Namespace
+}
+
+// ackMember is one whose socket is an AckSocket.
+type ackMember struct{ member }
+
+func newMember(ns *Namespace, s Socket) backplane.Member {
+	m := member{id: s.ID(), socket: s, ns: ns}
+	if _, ok := s.(AckSocket); ok {
+		return &ackMember{m}
+	}
+	return &m
+}
+
+func (m *member) ID() string { return m.id }
+
+func (m *member) Deliver(msg *backplane.Message) { m.socket.Deliver(msg.Value.(*Packet)) }
+
+func (m *member) Disconnect(close bool) { m.socket.Disconnect(close) }
+
+func (m *ackMember) DeliverAck(msg *backplane.Message, ack func(payload []byte)) {
+	var once sync.Once
+	m.socket.(AckSocket).DeliverWithAck(msg.Value.(*Packet), func(args ...any) {
+		once.Do(func() { ack(m.ns.encodeAck(m.id, args)) })
+	})
+}
+
+// encodeAck encodes the value that travels; nil if there is none.
+func (ns *Namespace) encodeAck(id string, args []any) []byte {
+	if len(args) == 0 {
+		return nil
+	}
+	payload, _, err := msgpack.AppendValue(nil, args[0])
+	if err != nil {
+		ns.server.report(&EncodeError{What: "acknowledgement", Socket: id, Err: err})
+		return nil
+	}
+	return payload
+}
+
+// Describe implements backplane.Describer.
+func (m *member) Describe() []byte {
+	d, ok := m.socket.(Describer)
+	if !ok {
+		return nil
+	}
+	said := d.Describe()
+	info := struct {
+		Handshake *Handshake `json:"handshake"`
+		Data      any        `json:"data"`
+	}{said.Handshake, said.Data}
+	if info.Handshake == nil {
+		info.Handshake = &Handshake{}
+	}
+	out, err := json.Marshal(info)
+	if err != nil {
+		m.ns.server.report(&EncodeError{What: "description", Socket: m.id, Err: err})
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,126 @@
+package adapter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// Sockets is a list of sockets of the whole fleet.
+type Sockets struct {
+	// List is sorted by id and has each socket once.
+	List []RemoteSocket
+	Fleet
+}
+
+// RemoteSocket is what a node said of one of its sockets, and a handle to it,
+// wherever it is: a snapshot, a value to copy at will.
+type RemoteSocket struct {
+	ID string
+	// Node is the uid of the Go node that has it; empty if another server has.
+	Node string
+	// Rooms it is in, its own id's among them, in no order. Nil if its node listed
+	// it but did not tell its rooms in time.
+	Rooms []string
+	// Handshake is an object with the fields of Handshake, and Data what the
+	// application said of the socket. Nil if nothing is known: dialect v5 tells
+	// neither.
+	Handshake, Data json.RawMessage
+
+	ns *Namespace
+}
+
+// FetchSockets returns the selected sockets of all nodes, with their rooms and what
+// they say of themselves. If nodes are missing it returns what the others said and a
+// *PartialError.
+func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	m, err := o.ns.members(ctx, o.target, true)
+	if m == nil {
+		return nil, err
+	}
+	out := &Sockets{List: make([]RemoteSocket, len(m.List)), Fleet: m.Fleet}
+	for i, info := range m.List {
+		out.List[i] = RemoteSocket{ID: info.ID, Node: info.Node, Rooms: info.Rooms, ns: o.ns}
+		var about struct{ Handshake, Data json.RawMessage }
+		if info.Data != nil && json.Unmarshal(info.Data, &about) == nil {
+			out.List[i].Handshake, out.List[i].Data = about.Handshake, about.Data
+		}
+	}
+	return out, err
+}
+
+// BindData stores Data in what dst points to, as encoding/json does.
+func (s RemoteSocket) BindData(dst any) error {
+	if s.Data == nil {
+		return errNothingKnown
+	}
+	return json.Unmarshal(s.Data, dst)
+}
+
+// ReadHandshake returns Handshake as a struct.
+func (s RemoteSocket) ReadHandshake() (*Handshake, error) {
+	if s.Handshake == nil {
+		return nil, errNothingKnown
+	}
+	var h Handshake
+	if err := json.Unmarshal(s.Handshake, &h); err != nil {
+		return nil, err
+	}
+	return &h, nil
+}
+
+var errNothingKnown = errors.New("adapter: the socket's node did not say")
+
+// operator selects the socket by the room of its id.
+func (s RemoteSocket) operator() Operator {
+	return Operator{ns: s.ns, target: backplane.Target{Rooms: []string{s.ID}}}
+}
+
+// Emit sends an event to the socket; see Operator.Emit.
+func (s RemoteSocket) Emit(ctx context.Context, event string, args ...any) error {
+	return s.operator().Emit(ctx, event, args...)
+}
+
+// EmitWithAck sends an event to the socket and returns the value that its client
+// answers, nil for an answer without one. Without an answer in time the error wraps
+// context.DeadlineExceeded; ErrNoSuchSocket if nobody has a socket of that id that
+// could answer.
+func (s RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (any, error) {
+	acks, err := s.operator().EmitWithAck(ctx, event, args...)
+	switch {
+	case acks != nil && len(acks.Values) > 0:
+		return acks.Values[0], nil
+	case err == nil:
+		return nil, &backplane.MemberError{Op: backplane.OpBroadcast, ID: s.ID, Err: ErrNoSuchSocket}
+	}
+	return nil, err
+}
+
+// Join puts the socket into rooms; see Namespace.Join.
+func (s RemoteSocket) Join(ctx context.Context, rooms ...string) error {
+	if s.ns == nil {
+		return errNoNamespace
+	}
+	return s.ns.Join(ctx, s.ID, rooms...)
+}
+
+// Leave takes the socket out of rooms; see Namespace.Leave.
+func (s RemoteSocket) Leave(ctx context.Context, rooms ...string) error {
+	if s.ns == nil {
+		return errNoNamespace
+	}
+	return s.ns.Leave(ctx, s.ID, rooms...)
+}
+
+// Disconnect disconnects the socket; see Namespace.Disconnect.
+func (s RemoteSocket) Disconnect(ctx context.Context, close bool) error {
+	if s.ns == nil {
+		return errNoNamespace
+	}
+	return s.ns.Disconnect(ctx, s.ID, close)
+}
