@@ -68,7 +68,8 @@ func (ns *Namespace) census(ctx context.Context) (c census, err error) {
 	}
 	c.others.Total = max(total, 0)
 	if c.others.Total > 0 && ns.node.caps.ListsResponders {
-		if c.others.Responding, err = ns.responders(ctx, &c); err != nil {
+		// Worth knowing, but no reason to fail: a server may forbid asking.
+		if c.others.Responding, err = ns.responders(ctx, &c); err != nil && ctx.Err() != nil {
 			c.alive, c.gone, c.others.Total, c.err = nil, ids, 0, err
 			return c, err
 		}
