@@ -1,0 +1,89 @@
+package adapter
+
+import (
+	"fmt"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// MixedFleetError says that a request was not sent because servers of another
+// generation share the prefix and namespace and would be harmed by it. Give each
+// generation a prefix of its own.
+type MixedFleetError struct {
+	Op backplane.Op
+	// Total is how many servers are there besides Crossroom nodes, and Responding
+	// how many of them listen for answers of their own, as servers from 7.1 on do.
+	Total, Responding int
+	Reason            string
+}
+
+func (e *MixedFleetError) Error() string {
+	return fmt.Sprintf("adapter: %s refused among %d servers, %d of them of 7.1 or later: %s", e.Op, e.Total, e.Responding, e.Reason)
+}
+
+// Expect implements backplane.Codec: what Node.js servers do with a request [PROTOCOL
+// 5, 6, 7], and what those of another generation suffer [PROTOCOL 12].
+//
+// Operations by id do no harm because the core locates the socket before it sends
+// one: they are sent only for a socket that is in an answer to OpMembers, which only
+// servers of the asked generation give [PROTOCOL 12, rules 3 and 4].
+func (c *codec) Expect(ns string, r *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
+	if r.NoReply || p.Total <= 0 {
+		return backplane.Expected{}, nil
+	}
+	everyone := backplane.Expected{Answers: p.Total}
+	silent := backplane.Expected{Silent: p.Total}
+	owner := backplane.Expected{Answers: 1, FirstOnly: true}
+	switch r.Op {
+	case backplane.OpMembers, backplane.OpRooms:
+		return everyone, nil
+	case backplane.OpRoomsOf:
+		if c.dialect == V5 {
+			return owner, nil
+		}
+		return everyone, nil // asked as fetchSockets
+	case backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect:
+		if r.ByID {
+			return owner, nil
+		}
+		return silent, nil
+	case backplane.OpCustom:
+		return c.expectCustom(r, p)
+	case backplane.OpEvent:
+		return expectEvent(p), nil
+	case backplane.OpBroadcast:
+		if p.Responding >= 0 && p.Responding < p.Total {
+			return backplane.Expected{}, &MixedFleetError{
+				Op: r.Op, Total: p.Total, Responding: p.Responding,
+				Reason: "the answers of newer servers to a broadcast with acknowledgements end those before 7.1",
+			}
+		}
+		return everyone, nil
+	}
+	return silent, nil
+}
+
+// expectCustom: v5 servers all answer; from 6.1 on processes end when they read what
+// v5 asks. V8's own form is for Crossroom nodes only.
+func (c *codec) expectCustom(r *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
+	if c.dialect == V8 {
+		return backplane.Expected{Silent: p.Total}, nil
+	}
+	if p.Responding > 0 {
+		return backplane.Expected{}, &MixedFleetError{
+			Op: r.Op, Total: p.Total, Responding: p.Responding,
+			Reason: "a custom request of v5 ends newer servers",
+		}
+	}
+	return backplane.Expected{Answers: p.Total}, nil
+}
+
+// expectEvent: servers from 7.0 on may answer, those before ignore it. 7.0 itself
+// cannot be counted; its answers are taken if they come while others are waited for.
+func expectEvent(p backplane.Unannounced) backplane.Expected {
+	if p.Responding < 0 {
+		return backplane.Expected{Answers: p.Total}
+	}
+	n := min(p.Responding, p.Total)
+	return backplane.Expected{Answers: n, Silent: p.Total - n}
+}

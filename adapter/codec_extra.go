@@ -1,0 +1,261 @@
+package adapter
+
+import (
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/jsonscan"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// keyExtra is the key of what only Crossroom nodes understand.
+const keyExtra = "crossroom"
+
+// extras is what stands under keyExtra, and beside it in headers of their own.
+type extras struct {
+	// present: the key is there, so a Crossroom node wrote the message.
+	present bool
+
+	// n: 1 in requests, so that there always is an object.
+
+	node     string // node: who wrote it, where the message does not say
+	id       string // id: request id of forms that have none
+	ids      bool   // ids: 1 if ids of members are enough
+	relay    string // relay: Broadcast.Relay
+	err      string // e: Response.Err
+	notFound bool   // nf: 1 for Response.NotFound
+	count    int    // c: Response.Count of selector operations
+
+	// The entries of h, and the trace headers beside the object.
+	header      backplane.Header
+	headerBytes int
+}
+
+// maxHeader limits what is taken in of headers, keys and values together, in bytes.
+const maxHeader = 8 << 10
+
+// traceHeader reports whether a Header entry has a key of its own beside keyExtra: the
+// names of W3C trace context and baggage, so that tools in Node.js can set them too.
+func traceHeader(name string) bool {
+	return name == "traceparent" || name == "tracestate" || name == "baggage"
+}
+
+// add takes in one header entry within the limit.
+func (x *extras) add(name, value string) {
+	if x.headerBytes += len(name) + len(value); x.headerBytes > maxHeader {
+		return
+	}
+	if x.header == nil {
+		x.header = make(backplane.Header)
+	}
+	x.header[name] = value
+}
+
+// checkHeader refuses a header that no receiver would take in whole, or that is not text.
+func checkHeader(message string, h backplane.Header) error {
+	n := 0
+	for name, value := range h {
+		n += len(name) + len(value)
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return &MessageError{Message: message, Reason: "header is not valid UTF-8"}
+		}
+	}
+	if n > maxHeader {
+		return &MessageError{Message: message, Reason: "header of " + strconv.Itoa(n) + " bytes"}
+	}
+	return nil
+}
+
+// splitHeader returns the names of trace headers and of others, sorted.
+func splitHeader(h backplane.Header) (trace, other []string) {
+	for name := range h {
+		if traceHeader(name) {
+			trace = append(trace, name)
+		} else {
+			other = append(other, name)
+		}
+	}
+	slices.Sort(trace)
+	slices.Sort(other)
+	return trace, other
+}
+
+// readJSON takes in a member of a request or response if it is one of ours.
+func (x *extras) readJSON(key string, v jsonscan.Value) {
+	if traceHeader(key) && v.Kind() == jsonscan.String {
+		x.add(key, v.Text())
+	}
+	if key != keyExtra || v.Kind() != jsonscan.Object {
+		return
+	}
+	x.present = true
+	for k, v := range v.Members() {
+		switch k {
+		case "node":
+			x.node = v.Text()
+		case "id":
+			x.id = v.Text()
+		case "relay":
+			x.relay = v.Text()
+		case "e":
+			x.err = v.Text()
+		case "ids":
+			x.ids = isOne(v)
+		case "nf":
+			x.notFound = isOne(v)
+		case "c":
+			x.count, _ = intOf(v)
+		case "h":
+			for name, value := range v.Members() {
+				if value.Kind() == jsonscan.String {
+					x.add(name, value.Text())
+				}
+			}
+		}
+	}
+}
+
+func isOne(v jsonscan.Value) bool {
+	n, _ := v.Int()
+	return n == 1
+}
+
+// intOf returns a count, which is never negative.
+func intOf(v jsonscan.Value) (n int, ok bool) {
+	n64, ok := v.Int()
+	if !ok || n64 < 0 || n64 > 1<<31-1 {
+		return 0, false
+	}
+	return int(n64), true
+}
+
+// readMsgpack reads the value of any key of opts, or at the top level of a msgpack
+// request or response, and takes it in if it is one of ours.
+func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
+	switch {
+	case traceHeader(key) && r.Kind() == msgpack.String:
+		value, err := r.String()
+		if err == nil {
+			x.add(key, value)
+		}
+		return err
+	case key != keyExtra || r.Kind() != msgpack.Map:
+		return r.Skip()
+	}
+	raw, err := r.Raw()
+	if err != nil {
+		return err
+	}
+	text, err := msgpack.AppendJSON(nil, raw, nil)
+	if err != nil {
+		return err
+	}
+	v, err := jsonscan.Parse(text)
+	if err != nil {
+		return err
+	}
+	x.readJSON(keyExtra, v)
+	return nil
+}
+
+// hasObject reports whether there is anything to put under keyExtra, given the names
+// of the headers that go there.
+func (x *extras) hasObject(other []string) bool {
+	return x.present || x.relay != "" || len(other) > 0
+}
+
+// writeJSON appends the members that carry x to a request or response.
+func (x *extras) writeJSON(o *object) {
+	trace, other := splitHeader(x.header)
+	for _, name := range trace {
+		o.text(name, x.header[name])
+	}
+	if !x.hasObject(other) {
+		return
+	}
+	o.open(keyExtra)
+	if x.present {
+		o.int("n", 1)
+	}
+	if x.node != "" {
+		o.text("node", x.node)
+	}
+	if x.id != "" {
+		o.text("id", x.id)
+	}
+	if x.ids {
+		o.int("ids", 1)
+	}
+	if x.notFound {
+		o.int("nf", 1)
+	}
+	if x.count > 0 {
+		o.int("c", x.count)
+	}
+	if x.err != "" {
+		o.text("e", x.err)
+	}
+	if len(other) > 0 {
+		o.open("h")
+		for _, name := range other {
+			o.text(name, x.header[name])
+		}
+		o.close()
+	}
+	o.close()
+}
+
+// keys is how many keys appendMsgpack appends.
+func (x *extras) keys() int {
+	if x.header == nil && x.relay == "" && !x.present {
+		return 0 // nearly always
+	}
+	trace, other := splitHeader(x.header)
+	if x.hasObject(other) {
+		return len(trace) + 1
+	}
+	return len(trace)
+}
+
+// appendMsgpack appends the keys that carry x to opts, or to a request or response.
+func (x *extras) appendMsgpack(dst []byte) []byte {
+	if x.keys() == 0 {
+		return dst
+	}
+	trace, other := splitHeader(x.header)
+	for _, name := range trace {
+		dst = appendText(dst, name, x.header[name])
+	}
+	if !x.hasObject(other) {
+		return dst
+	}
+	start := len(msgpack.AppendString(dst, keyExtra))
+	dst = append(msgpack.AppendString(dst, keyExtra), 0x80) // an empty map
+	if x.present {
+		dst = msgpack.AppendInt(msgpack.AppendString(dst, "n"), 1)
+		dst[start]++
+	}
+	if x.relay != "" {
+		dst = appendText(dst, "relay", x.relay)
+		dst[start]++
+	}
+	if x.node != "" {
+		dst = appendText(dst, "node", x.node)
+		dst[start]++
+	}
+	if len(other) > 0 {
+		dst = msgpack.AppendMapLen(msgpack.AppendString(dst, "h"), len(other))
+		for _, name := range other {
+			dst = appendText(dst, name, x.header[name])
+		}
+		dst[start]++
+	}
+	return dst
+}
+
+// appendText appends a key and its text.
+func appendText(dst []byte, key, text string) []byte {
+	return msgpack.AppendString(msgpack.AppendString(dst, key), text)
+}

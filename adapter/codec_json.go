@@ -1,0 +1,87 @@
+package adapter
+
+import (
+	"strconv"
+
+	"github.com/crossroom/crossroom/internal/jsonscan"
+)
+
+// object writes a JSON object member by member, as JSON.stringify would.
+type object struct {
+	dst []byte
+	// comma: something stands before the next member.
+	comma bool
+}
+
+func newObject(dst []byte) *object { return &object{dst: append(dst, '{')} }
+
+func (o *object) end() []byte { return append(o.dst, '}') }
+
+func (o *object) key(k string) {
+	if o.comma {
+		o.dst = append(o.dst, ',')
+	}
+	o.comma = true
+	o.dst = append(jsonscan.AppendString(o.dst, k), ':')
+}
+
+func (o *object) text(k, v string) {
+	o.key(k)
+	o.dst = jsonscan.AppendString(o.dst, v)
+}
+
+func (o *object) int(k string, v int) {
+	o.key(k)
+	o.dst = strconv.AppendInt(o.dst, int64(v), 10)
+}
+
+func (o *object) bool(k string, v bool) {
+	o.key(k)
+	o.dst = strconv.AppendBool(o.dst, v)
+}
+
+// raw writes a member whose value is JSON already.
+func (o *object) raw(k string, v []byte) {
+	o.key(k)
+	o.dst = append(o.dst, v...)
+}
+
+func (o *object) texts(k string, list []string) {
+	o.key(k)
+	o.dst = append(o.dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.dst = jsonscan.AppendString(o.dst, s)
+	}
+	o.dst = append(o.dst, ']')
+}
+
+// open begins a member that is an object; close ends it.
+func (o *object) open(k string) {
+	o.key(k)
+	o.dst = append(o.dst, '{')
+	o.comma = false
+}
+
+func (o *object) close() {
+	o.dst = append(o.dst, '}')
+	o.comma = true
+}
+
+// rooms writes a list of rooms, those that are numbers in writing in both forms.
+func (o *object) rooms(c *codec, k string, list []string) {
+	o.key(k)
+	o.dst = append(o.dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.dst = jsonscan.AppendString(o.dst, s)
+		if n, both := c.asNumber(s); both {
+			o.dst = strconv.AppendInt(append(o.dst, ','), n, 10)
+		}
+	}
+	o.dst = append(o.dst, ']')
+}

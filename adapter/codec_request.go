@@ -1,0 +1,272 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/jsonscan"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// AppendRequest implements backplane.Codec. What comes out can be read by every
+// version without harm, alone or where Expect allows it.
+//
+// Operations by id carry one of Targets: the wire has no room for more. In V8,
+// selector operations carry no request id that Node.js servers see, as those answer
+// none; Crossroom nodes find it among the extras.
+func (c *codec) AppendRequest(dst []byte, ns string, r *backplane.Request) ([]byte, error) {
+	own := [...]string{ns, r.ID, r.Origin, r.Member}
+	if err := checkText("request", own[:], r.Rooms, r.Except, r.Targets); err != nil {
+		return dst, err
+	}
+	if err := checkHeader("request", r.Header); err != nil {
+		return dst, err
+	}
+	out, err := dst, error(nil)
+	switch {
+	case r.Op == backplane.OpBroadcast && c.dialect == V8:
+		out, err = c.appendAsk(dst, ns, r)
+	case c.dialect == V5:
+		out, err = c.appendRequest5(dst, r)
+	default:
+		out, err = c.appendRequest8(dst, r)
+	}
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
+// appendRequest5 writes the requests of v5 [PROTOCOL 5].
+func (c *codec) appendRequest5(dst []byte, r *backplane.Request) ([]byte, error) {
+	o := newObject(dst)
+	x := extras{present: r.Native, header: r.Header}
+	if r.Native {
+		x.node = r.Origin
+	}
+	begin := func(typ int) {
+		o.text("requestid", r.ID)
+		o.int("type", typ)
+	}
+	switch {
+	case r.Op == backplane.OpMembers && len(r.Except) == 0 && !r.Detail:
+		begin(v5Clients)
+		o.texts("rooms", r.Rooms)
+	case r.Op == backplane.OpRooms:
+		begin(v5AllRooms)
+	case r.Op == backplane.OpRoomsOf:
+		begin(v5ClientRooms)
+		o.text("sid", r.Member)
+	case (r.Op == backplane.OpJoin || r.Op == backplane.OpLeave) && r.ByID:
+		if len(r.Targets) != 1 {
+			return nil, errOneRoom(r)
+		}
+		begin(v5RemoteJoin + int(r.Op-backplane.OpJoin))
+		o.text("sid", r.Member)
+		o.text("room", r.Targets[0])
+	case r.Op == backplane.OpDisconnect && r.ByID:
+		begin(v5RemoteDisconnect)
+		o.text("sid", r.Member)
+		o.bool("close", r.Close)
+	case r.Op == backplane.OpCustom:
+		data, err := checkJSON("request", r.Payload)
+		if err != nil {
+			return nil, err
+		}
+		begin(v5Custom)
+		o.raw("data", data)
+	default:
+		return nil, unsupported(c.dialect, r)
+	}
+	x.writeJSON(o)
+	return o.end(), nil
+}
+
+// appendRequest8 writes the JSON requests of v6 to v8, in the order of v8's keys
+// [PROTOCOL 6].
+func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error) {
+	o := newObject(dst)
+	x := extras{present: r.Native, header: r.Header}
+	begin := func(typ int, id bool) {
+		if r.Origin != "" {
+			o.text("uid", r.Origin)
+		}
+		if id {
+			o.text("requestId", r.ID)
+		}
+		o.int("type", typ)
+	}
+	switch r.Op {
+	case backplane.OpMembers:
+		begin(v6FetchSockets, true)
+		c.selector(o, r.Rooms, r.Except)
+		x.ids = r.Native && !r.Detail
+	case backplane.OpRoomsOf:
+		// The socket is in the room of its own name; its object says in which others.
+		member := [...]string{r.Member}
+		begin(v6FetchSockets, true)
+		c.selector(o, member[:], nil)
+	case backplane.OpRooms:
+		begin(v6AllRooms, true)
+	case backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect:
+		typ := v6Join + int(r.Op-backplane.OpJoin)
+		begin(typ, r.ByID)
+		if !r.ByID {
+			c.selector(o, r.Rooms, r.Except)
+			if r.Native && !r.NoReply {
+				x.id = r.ID
+			}
+		} else {
+			o.text("sid", r.Member)
+		}
+		if err := c.writeTargets(o, r); err != nil {
+			return nil, err
+		}
+	case backplane.OpEvent:
+		data, err := checkEvent(r.Payload)
+		if err != nil {
+			return nil, err
+		}
+		begin(v6ServerSideEmit, !r.NoReply && r.ID != "")
+		o.raw("data", data)
+	case backplane.OpCustom:
+		data, err := checkJSON("request", r.Payload)
+		if err != nil {
+			return nil, err
+		}
+		if r.Origin != "" {
+			o.text("uid", r.Origin)
+		}
+		o.text("requestId", r.ID)
+		o.text("type", typeCustom)
+		o.raw("data", data)
+	default:
+		return nil, unsupported(c.dialect, r)
+	}
+	x.writeJSON(o)
+	return o.end(), nil
+}
+
+// selector writes opts of requests.
+func (c *codec) selector(o *object, rooms, except []string) {
+	o.open("opts")
+	o.rooms(c, "rooms", rooms)
+	o.rooms(c, "except", except)
+	o.close()
+}
+
+// writeTargets writes what OpJoin, OpLeave and OpDisconnect do. A room to leave may
+// have been joined as a number, a room to join should not be joined twice.
+func (c *codec) writeTargets(o *object, r *backplane.Request) error {
+	switch {
+	case r.Op == backplane.OpDisconnect:
+		o.bool("close", r.Close)
+	case r.ByID && len(r.Targets) != 1:
+		return errOneRoom(r)
+	case r.ByID:
+		o.text("room", r.Targets[0])
+	case r.Op == backplane.OpLeave:
+		o.rooms(c, "rooms", r.Targets)
+	default:
+		o.texts("rooms", r.Targets)
+	}
+	return nil
+}
+
+func errOneRoom(r *backplane.Request) error {
+	return &MessageError{Message: "request", Reason: fmt.Sprintf("%s by id of %d rooms, not one", r.Op, len(r.Targets))}
+}
+
+func unsupported(d Dialect, r *backplane.Request) error {
+	return fmt.Errorf("adapter: dialect %s has no %s of this kind: %w", d, r.Op, errors.ErrUnsupported)
+}
+
+// checkJSON checks a payload of OpCustom and answers; nil is null.
+func checkJSON(message string, payload []byte) ([]byte, error) {
+	if payload == nil {
+		return []byte("null"), nil
+	}
+	if _, err := jsonscan.Parse(payload); err != nil {
+		return nil, &MessageError{Message: message, Reason: "payload", Err: err}
+	}
+	return payload, nil
+}
+
+// checkEvent checks a payload of OpEvent: v7 and later die of one without data.
+func checkEvent(payload []byte) ([]byte, error) {
+	v, err := jsonscan.Parse(payload)
+	if err != nil {
+		return nil, &MessageError{Message: "request", Reason: "payload", Err: err}
+	}
+	for first := range v.Elements() {
+		if first.Kind() == jsonscan.String {
+			return payload, nil
+		}
+		break
+	}
+	return nil, &MessageError{Message: "request", Reason: "payload is not an array of event name and arguments"}
+}
+
+// appendAsk writes a broadcast with acknowledgements, request 7 [PROTOCOL 7]. As JSON
+// it is ignored by the versions that do not know it, which would die of msgpack
+// [PROTOCOL 12, rule 5]; with binary data it has to be msgpack.
+func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, error) {
+	b := backplane.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
+	if err := c.checkBroadcast("request", ns, &b); err != nil {
+		return nil, err
+	}
+	if msgpack.HasBinary(r.Payload) {
+		return c.appendAskMsgpack(dst, ns, r, &b), nil
+	}
+	o := newObject(dst)
+	if r.Origin != "" {
+		o.text("uid", r.Origin)
+	}
+	o.text("requestId", r.ID)
+	o.int("type", v6Broadcast)
+	o.open("packet")
+	o.int("type", packetEvent)
+	o.key("data")
+	var err error
+	if o.dst, err = msgpack.AppendJSON(o.dst, r.Payload, nil); err != nil {
+		return nil, &MessageError{Message: "request", Reason: "payload", Err: err}
+	}
+	o.text("nsp", ns)
+	o.close()
+	o.open("opts")
+	o.rooms(c, "rooms", r.Rooms)
+	o.rooms(c, "except", r.Except)
+	o.open("flags")
+	if r.Flags&backplane.Volatile != 0 {
+		o.bool("volatile", true)
+	}
+	if r.Flags&backplane.NoCompress != 0 {
+		o.bool("compress", false)
+	}
+	if r.Timeout > 0 {
+		o.int("timeout", int(milliseconds(r.Timeout)))
+	}
+	o.close()
+	o.close()
+	x := extras{present: r.Native, header: r.Header}
+	x.writeJSON(o)
+	return o.end(), nil
+}
+
+func (c *codec) appendAskMsgpack(dst []byte, ns string, r *backplane.Request, b *backplane.Broadcast) []byte {
+	x := extras{present: r.Native, header: r.Header}
+	keys := 4 + x.keys()
+	if r.Origin != "" {
+		keys++
+	}
+	dst = msgpack.AppendMapLen(dst, keys)
+	if r.Origin != "" {
+		dst = appendText(dst, "uid", r.Origin)
+	}
+	dst = appendText(dst, "requestId", r.ID)
+	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), v6Broadcast)
+	dst = c.appendPacket(msgpack.AppendString(dst, "packet"), ns, b)
+	dst = c.appendOpts(msgpack.AppendString(dst, "opts"), b, r.Timeout)
+	return x.appendMsgpack(dst)
+}

@@ -1,0 +1,345 @@
+package adapter
+
+import (
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/jsonscan"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// AppendResponse implements backplane.Codec. The answer has the form in which the
+// question was asked [PROTOCOL 5, 6, 7]; only Crossroom nodes get to know more.
+//
+// The result is empty where a Node.js server would say nothing: it does not have the
+// socket, or nobody waits. It is also empty if this node failed and the asker has no
+// place for an error: a list that is not there would pass for an empty one.
+func (c *codec) AppendResponse(dst []byte, ns string, r *backplane.Response) ([]byte, error) {
+	out, err := dst, error(nil)
+	if q := r.Request; q.Native || !r.NotFound && (r.Err == "" || q.Op == backplane.OpCustom) {
+		out, err = c.appendResponse(dst, r)
+	}
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
+func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error) {
+	q := r.Request
+	if q.ID == "" {
+		return dst, nil
+	}
+	own := [...]string{q.ID, r.Node, r.Err}
+	if err := checkText("response", own[:], r.Rooms); err != nil {
+		return nil, err
+	}
+	if err := checkHeader("response", r.Header); err != nil {
+		return nil, err
+	}
+	x := extras{header: r.Header}
+	if q.Native {
+		x.present, x.node, x.notFound, x.err = true, r.Node, r.NotFound, r.Err
+		if q.Op != backplane.OpBroadcast {
+			x.count = r.Count
+		}
+	}
+	if r.Ack {
+		return appendAck(dst, r, &x)
+	}
+	o := newObject(dst)
+	var err error
+	if q.Form&formV5 != 0 {
+		o.text("requestid", q.ID)
+		err = writeAnswer5(o, r)
+	} else {
+		err = writeAnswer8(o, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	x.writeJSON(o)
+	return o.end(), nil
+}
+
+func writeAnswer5(o *object, r *backplane.Response) error {
+	switch r.Request.Op {
+	case backplane.OpMembers:
+		return writeIDs(o, "clients", r.Members)
+	case backplane.OpRooms, backplane.OpRoomsOf:
+		o.texts("rooms", r.Rooms)
+	case backplane.OpCustom:
+		data, err := checkJSON("response", r.Payload)
+		if err != nil {
+			return err
+		}
+		o.raw("data", data)
+	}
+	return nil
+}
+
+func writeAnswer8(o *object, r *backplane.Response) error {
+	q := r.Request
+	switch q.Op {
+	case backplane.OpEvent:
+		o.int("type", v6ServerSideEmit)
+	case backplane.OpBroadcast:
+		o.int("type", v6ClientCount)
+	}
+	o.text("requestId", q.ID)
+	switch q.Op {
+	case backplane.OpMembers:
+		if q.Form&formIDs != 0 {
+			return writeIDs(o, "sockets", r.Members)
+		}
+		return writeSockets(o, r.Members, q)
+	case backplane.OpRooms, backplane.OpRoomsOf:
+		o.texts("rooms", r.Rooms)
+	case backplane.OpEvent, backplane.OpCustom:
+		if r.Payload == nil {
+			return nil
+		}
+		data, err := checkJSON("response", r.Payload)
+		if err != nil {
+			return err
+		}
+		o.raw("data", data)
+	case backplane.OpBroadcast:
+		o.int("clientCount", r.Count)
+	}
+	return nil
+}
+
+func writeIDs(o *object, key string, members []backplane.MemberInfo) error {
+	ids := make([]string, len(members))
+	for i := range members {
+		ids[i] = members[i].ID
+	}
+	if err := checkText("response", ids); err != nil {
+		return err
+	}
+	o.texts(key, ids)
+	return nil
+}
+
+// What a socket without a handshake of its own shows to Node.js applications, which
+// rely on these keys.
+const noHandshake = `{"headers":{},"time":"","address":"","xdomain":false,"secure":false,"issued":0,"url":"","query":{},"auth":{}}`
+
+// writeSockets writes the objects that fetchSockets brings. Askers of our own kind get
+// just what there is.
+func writeSockets(o *object, members []backplane.MemberInfo, q *backplane.Request) error {
+	o.key("sockets")
+	o.dst = append(o.dst, '[')
+	for i := range members {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		if err := writeSocket(o, &members[i], q.Native); err != nil {
+			return err
+		}
+	}
+	o.dst = append(o.dst, ']')
+	return nil
+}
+
+func writeSocket(o *object, m *backplane.MemberInfo, native bool) error {
+	id := [...]string{m.ID}
+	if err := checkText("response", id[:], m.Rooms); err != nil {
+		return err
+	}
+	var handshake, data jsonscan.Value
+	if m.Data != nil {
+		v, err := jsonscan.Parse(m.Data)
+		if err != nil {
+			return &MessageError{Message: "response", Reason: "member data", Err: err}
+		}
+		handshake, data = v.Get("handshake"), v.Get("data")
+	}
+	s := newObject(o.dst)
+	s.text("id", m.ID)
+	if handshake.Kind() == jsonscan.Object {
+		s.raw("handshake", handshake.Raw())
+	} else if !native {
+		s.raw("handshake", []byte(noHandshake))
+	}
+	if m.Rooms != nil || !native {
+		s.texts("rooms", m.Rooms)
+	}
+	if data.Kind() != jsonscan.None {
+		s.raw("data", data.Raw())
+	} else if !native {
+		s.raw("data", []byte("{}"))
+	}
+	o.dst = s.end()
+	return nil
+}
+
+// appendAck appends one acknowledgement, response 9, which is always msgpack. Without
+// a value it has no packet.
+func appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
+	keys := 2 + x.keys()
+	if r.Payload != nil {
+		keys++
+		if err := msgpack.Check(r.Payload, 1); err != nil {
+			return nil, &MessageError{Message: "response", Reason: "payload", Err: err}
+		}
+	}
+	dst = msgpack.AppendMapLen(dst, keys)
+	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), v6Ack)
+	dst = appendText(dst, "requestId", r.Request.ID)
+	if r.Payload != nil {
+		dst = append(msgpack.AppendString(dst, "packet"), r.Payload...)
+	}
+	return x.appendMsgpack(dst), nil
+}
+
+// DecodeResponse implements backplane.Codec. It understands every dialect.
+func (c *codec) DecodeResponse(payload []byte, ns string, r *backplane.Response) error {
+	*r = backplane.Response{Members: r.Members[:0], Rooms: r.Rooms[:0]}
+	if err := c.readResponse(payload, r); err != nil {
+		return badMessage("response", err)
+	}
+	return nil
+}
+
+func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
+	v, packed, err := openMessage(payload, v6Ack)
+	if err != nil {
+		return err
+	}
+	if packed != nil {
+		return c.readAck(packed, r)
+	}
+	m, err := readMessage(v)
+	if err != nil {
+		return err
+	}
+	if m.id == "" {
+		by, ok := misunderstood(v)
+		if !ok {
+			return errNoID
+		}
+		c.seen.note(by)
+		return backplane.ErrMisunderstood
+	}
+	if !m.extra.present {
+		c.seen.note(m.generation())
+	}
+	x := &m.extra
+	r.RequestID, r.Node, r.Header = m.id, x.node, x.header
+	r.NotFound, r.Count, r.Err = x.notFound, x.count, x.err
+	if r.Rooms, err = roomsOf(m.rooms, r.Rooms); err != nil {
+		return err
+	}
+	if !m.clientCount.Missing() {
+		n, ok := intOf(m.clientCount)
+		if !ok {
+			return errCount
+		}
+		r.Count = n
+	}
+	r.Payload = m.data.Raw()
+	list := m.sockets
+	if m.v5 {
+		list = m.clients
+	}
+	return readMembers(list, r)
+}
+
+// readMembers reads a list of ids or of objects.
+func readMembers(list jsonscan.Value, r *backplane.Response) error {
+	if list.Missing() {
+		return nil
+	}
+	if list.Kind() != jsonscan.Array {
+		return errNoList
+	}
+	for e := range list.Elements() {
+		info := backplane.MemberInfo{Node: r.Node}
+		if e.Kind() != jsonscan.Object {
+			id, ok := nameOf(e)
+			if !ok {
+				return errNoName
+			}
+			info.ID = id
+		} else if err := readMember(e, &info); err != nil {
+			return err
+		}
+		r.Members = append(r.Members, info)
+	}
+	return nil
+}
+
+func readMember(v jsonscan.Value, info *backplane.MemberInfo) (err error) {
+	var id, handshake, rooms, data jsonscan.Value
+	for key, value := range v.Members() {
+		switch key {
+		case "id":
+			id = value
+		case "handshake":
+			handshake = value
+		case "rooms":
+			rooms = value
+		case "data":
+			data = value
+		}
+	}
+	ok := false
+	if info.ID, ok = nameOf(id); !ok {
+		return errNoName
+	}
+	if !rooms.Missing() {
+		if info.Rooms, err = roomsOf(rooms, []string{}); err != nil {
+			return err
+		}
+	}
+	if handshake.Missing() && data.Kind() == jsonscan.None {
+		return nil
+	}
+	o := newObject(make([]byte, 0, len(handshake.Raw())+len(data.Raw())+len(`{"handshake":,"data":}`)))
+	if !handshake.Missing() {
+		o.raw("handshake", handshake.Raw())
+	}
+	if data.Kind() != jsonscan.None {
+		o.raw("data", data.Raw())
+	}
+	info.Data = o.end()
+	return nil
+}
+
+// readAck reads one acknowledgement.
+func (c *codec) readAck(payload []byte, r *backplane.Response) error {
+	m := msgpack.NewReader(payload)
+	n, err := m.MapLen()
+	if err != nil {
+		return err
+	}
+	var x extras
+	r.Ack = true
+	for range n {
+		key, err := readKey(&m)
+		if err != nil {
+			return err
+		}
+		switch {
+		case key == "requestId" && m.Kind() == msgpack.String:
+			r.RequestID, err = m.String()
+		case key == "packet" && m.Undefined():
+			err = m.Skip()
+		case key == "packet":
+			r.Payload, err = m.Raw()
+		default:
+			err = x.readMsgpack(key, &m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.RequestID == "" {
+		return errNoID
+	}
+	if !x.present {
+		c.seen.note(gen6)
+	}
+	r.Node, r.Header = x.node, x.header
+	return m.End()
+}

@@ -1,0 +1,71 @@
+package adapter
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/jsonscan"
+)
+
+// generation is a set of servers that understand each other's requests.
+type generation uint8
+
+const (
+	genNone generation = iota
+	gen5               // socket.io-redis up to 5
+	gen6               // socket.io-redis 6, @socket.io/redis-adapter
+)
+
+// sightings remember when requests and responses of Node.js servers were last seen, by
+// generation. Broadcasts do not tell, and an emitter is no server.
+type sightings struct {
+	v5, v6 atomic.Int64 // Unix nanoseconds; zero: never
+}
+
+func (s *sightings) note(g generation) {
+	switch g {
+	case gen5:
+		s.v5.Store(time.Now().UnixNano())
+	case gen6:
+		s.v6.Store(time.Now().UnixNano())
+	}
+}
+
+// generations returns when servers of each generation were last heard asking or
+// answering on the channels of this codec; the zero time if never. Two generations on
+// one prefix endanger each other [PROTOCOL 12].
+func (c *codec) generations() (v5, v6 time.Time) {
+	at := func(n int64) time.Time {
+		if n == 0 {
+			return time.Time{}
+		}
+		return time.Unix(0, n)
+	}
+	return at(c.seen.v5.Load()), at(c.seen.v6.Load())
+}
+
+// misunderstood tells whether a response without request id is one that a server gives
+// to a question of the other generation, and of which generation that server is (none
+// if both give it) [PROTOCOL 12].
+func misunderstood(v jsonscan.Value) (by generation, ok bool) {
+	members := 0
+	for key, value := range v.Members() {
+		members++
+		list := value.Kind() == jsonscan.Array
+		switch {
+		case key == "sockets" && list: // v6 and later, to 0 of v5
+			by, ok = gen6, true
+		case key == "clients" && list: // v5, to 0 of v6
+			by, ok = gen5, true
+		case key == "rooms" && list: // v5 to 2, v6 and later to 1
+			ok = true
+		case key == "data": // v5, to 5 of v6
+			by, ok = gen5, true
+		}
+	}
+	return by, ok || members == 0 // {}: to requests by id
+}
+
+func isIgnored(err error) bool { return errors.Is(err, backplane.ErrIgnored) }
