@@ -110,7 +110,7 @@ func (ns *Namespace) replies(op backplane.Op, legs []leg, ask func(leg) (*backpl
 			continue
 		}
 		for _, r := range p.value.List {
-			if r.Node != "" && ns.elsewhere(p.link, r.Node) {
+			if r.Node != "" && ns.elsewhere(p.link, r.Node, op) {
 				continue // it answers on another link
 			}
 			reply := Reply{Node: r.Node, Data: r.Payload}
@@ -138,7 +138,7 @@ func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte,
 
 // serveCustom answers another node's custom request.
 func (ns *Namespace) serveCustom(ctx context.Context, l *link, from string, payload []byte) ([]byte, error) {
-	if from != "" && ns.elsewhere(l, from) {
+	if from != "" && ns.elsewhere(l, from, backplane.OpCustom) {
 		return []byte("null"), nil // asked on another link too, and answered there
 	}
 	out, err := ns.runCustom(ctx, payload)

@@ -67,6 +67,19 @@ func (e *UnsupportedError) Error() string {
 
 func (e *UnsupportedError) Unwrap() error { return errors.ErrUnsupported }
 
+// GenerationsError reports, once for each namespace and prefix, that servers of
+// generation v5 and newer ones were heard on it. They endanger each other without
+// any help: give each generation a prefix of its own. See "Two generations" in the
+// package documentation.
+type GenerationsError struct {
+	// Prefix of the channels; the dialect if the broker has no prefixes.
+	Prefix, Namespace string
+}
+
+func (e *GenerationsError) Error() string {
+	return fmt.Sprintf("adapter: servers of two generations share prefix %q, namespace %.100q", e.Prefix, e.Namespace)
+}
+
 // EncodeError says that what a callback gave as an answer could not be encoded; the
 // asker got an answer without a value, or the error's text where there is a place
 // for it.

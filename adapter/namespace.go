@@ -32,7 +32,9 @@ type Namespace struct {
 // leg is a namespace on one of the server's links.
 type leg struct {
 	*link
-	ns *backplane.Namespace
+	ns    *backplane.Namespace
+	codec *codec
+	seen  *sights
 }
 
 func newNamespace(s *Server, name string) *Namespace {
@@ -42,7 +44,7 @@ func newNamespace(s *Server, name string) *Namespace {
 		handlers: map[string][]*listener{},
 	}
 	for i, l := range s.links {
-		ns.legs[i].link = l
+		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect), seen: &sights{others: -1}}
 	}
 	if s.opts.Bridge {
 		ns.bridge = newBridge(ns)
@@ -57,7 +59,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 			return nil
 		}
 		opts := &backplane.NamespaceOptions{
-			Codec: newCodec(l.dialect), Rooms: ns.rooms, Prepare: ns.prepare,
+			Codec: l.codec, Rooms: ns.rooms, Prepare: ns.prepare,
 			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 				return ns.serveCustom(ctx, l.link, from, payload)
 			},
@@ -69,8 +71,12 @@ func (ns *Namespace) open(ctx context.Context) error {
 			opts.OnBroadcast = func(b *backplane.Broadcast) bool { return ns.hear(l.link, b) }
 		}
 		live, err := l.node.Namespace(ctx, ns.name, opts)
+		if err != nil {
+			return err
+		}
 		ns.legs[i].ns = live
-		return err
+		ns.look(ctx, ns.legs[i])
+		return nil
 	})
 	if err != nil {
 		return err

@@ -141,9 +141,12 @@ func (ns *Namespace) hear(l *link, b *backplane.Broadcast) bool {
 
 // elsewhere reports whether a question of that node, which came in on l, comes in on
 // another link too and is to be answered there: both nodes choose, of the links
-// that they share, the one with the lowest key.
-func (ns *Namespace) elsewhere(l *link, node string) bool {
+// that they share and on which the operation travels, the one with the lowest key.
+func (ns *Namespace) elsewhere(l *link, node string, op backplane.Op) bool {
 	for _, other := range ns.server.links {
+		if op == backplane.OpEvent && other.dialect == V5 {
+			continue
+		}
 		if other.key < l.key && other.has(node, ns.name) {
 			return true
 		}

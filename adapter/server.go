@@ -19,6 +19,9 @@ type Server struct {
 	uid     string
 	links   []*link
 	reports reporter
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	watcher sync.WaitGroup
 
 	mu         sync.Mutex
 	namespaces map[string]*opening
@@ -50,6 +53,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, namespaces: map[string]*opening{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.reports.start(o.OnError, o.Logger)
 	for _, l := range append([]Link{{Broker: b, Dialect: o.Dialect}}, o.Also...) {
 		lk := &link{key: linkKey(l.Broker, l.Dialect), broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout}
@@ -135,6 +139,9 @@ func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 		}
 		o, found := s.namespaces[name]
 		if !found {
+			if len(s.namespaces) == 0 {
+				s.watcher.Go(s.watch)
+			}
 			o = &opening{done: make(chan struct{})}
 			s.namespaces[name] = o
 			s.mu.Unlock()
@@ -181,23 +188,30 @@ func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace,
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	var open []*Namespace
-	for _, o := range s.namespaces {
-		select {
-		case <-o.done:
-			open = append(open, o.ns)
-		default: // its Of fails when the nodes are closed
-		}
-	}
+	s.cancel()
+	all := s.opened()
 	s.mu.Unlock()
-	for _, ns := range open {
+	for _, ns := range all {
 		if ns.bridge != nil {
 			ns.bridge.close(ctx)
 		}
 	}
+	s.watcher.Wait() // at once: what it waits for obeys s.ctx
 	errs := each(s.links, func(l *link) error { return l.node.Close(ctx) })
 	s.reports.close(ctx)
 	return errors.Join(errs...)
+}
+
+// opened lists the namespaces that are open, or were opened in part. s.mu is held.
+func (s *Server) opened() (all []*Namespace) {
+	for _, o := range s.namespaces {
+		select {
+		case <-o.done:
+			all = append(all, o.ns)
+		default: // if s is closed, its Of will fail
+		}
+	}
+	return all
 }
 
 // each calls f for all elements at the same time (in the caller's goroutine if

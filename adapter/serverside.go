@@ -161,7 +161,7 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 
 // serveEvent takes another server's event.
 func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, payload []byte, reply func([]byte)) {
-	if from != "" && ns.elsewhere(l, from) {
+	if from != "" && ns.elsewhere(l, from, backplane.OpEvent) {
 		if reply != nil {
 			reply(nil) // sent on another link too, and answered there
 		}

@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"slices"
 	"sync"
@@ -142,16 +141,4 @@ func (l leg) atOnceV5(ctx context.Context, n int, f func(ctx context.Context, i 
 	}
 	wg.Wait()
 	return first
-}
-
-// allV5 makes sure that every server on the link is of generation v5, by a question
-// that does no harm and that newer ones do not answer: who is in a room that cannot
-// exist. The error is a *MixedFleetError unless all answered.
-func (l leg) allV5(ctx context.Context) error {
-	_, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true})
-	var partial *PartialError
-	if errors.As(err, &partial) {
-		return mixedFleet(l, partial)
-	}
-	return err
 }

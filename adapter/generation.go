@@ -1,0 +1,117 @@
+package adapter
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// sights is what a namespace knows of the generations of Node.js servers on a link,
+// beside what its codec has seen.
+type sights struct {
+	others   int // servers that are no Go nodes, when they were last asked; -1: not yet
+	reported bool
+}
+
+// watch looks around now and then, until Close.
+func (s *Server) watch() {
+	beat := s.opts.Heartbeat
+	if beat <= 0 {
+		beat = time.Second
+	}
+	tick := time.NewTicker(2 * beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		all := s.opened()
+		s.mu.Unlock()
+		for _, ns := range all {
+			if !ns.live.Load() {
+				continue // still being opened
+			}
+			for _, l := range ns.legs {
+				ns.look(s.ctx, l)
+			}
+		}
+	}
+}
+
+// look finds out which generations are on a link.
+func (ns *Namespace) look(ctx context.Context, l leg) {
+	v5, v6 := l.codec.generations()
+	if !v5.IsZero() && !v6.IsZero() && !l.seen.reported {
+		l.seen.reported = true
+		ns.server.report(&GenerationsError{Prefix: l.key, Namespace: ns.name})
+	}
+	if l.dialect != V5 {
+		return
+	}
+	// Servers of v5 send binary data in packets of type 5, and their clients need
+	// it; clients of newer servers are cut off by it. So we do as v5 does only
+	// while everybody who is there is known to be v5. Without other servers it does
+	// not matter, and the next to come may be of any generation.
+	if !v6.IsZero() {
+		l.codec.binary5.Store(false)
+		return
+	}
+	others, err := l.others(ctx, ns.name)
+	if err == nil && others == l.seen.others {
+		return
+	}
+	l.codec.binary5.Store(false)
+	l.seen.others = -1
+	if err != nil || others > 0 && l.allV5(ctx) != nil {
+		return
+	}
+	l.codec.binary5.Store(others > 0)
+	l.seen.others = others
+}
+
+// others counts the servers that have not announced themselves to Go nodes.
+func (l leg) others(ctx context.Context, namespace string) (int, error) {
+	n, err := l.ns.Count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n-- // this one
+	for _, p := range l.node.Peers() {
+		if holds(p, namespace) {
+			n--
+		}
+	}
+	return max(n, 0), nil
+}
+
+// allV5 makes sure that every server on the link is of generation v5, by a question
+// that does no harm and that newer ones do not answer: who is in a room that cannot
+// exist. The error is a *MixedFleetError unless all answered. Go nodes may be missing:
+// nothing harms them.
+func (l leg) allV5(ctx context.Context) error {
+	_, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true})
+	var partial *PartialError
+	if !errors.As(err, &partial) {
+		return err
+	}
+	for _, m := range partial.Fleet.Missing {
+		if m.Node == "" {
+			return &MixedFleetError{
+				Op: backplane.OpCustom, Total: partial.Fleet.Unnamed + m.Count, Responding: -1,
+				Reason: "not all of them answered a question in v5",
+			}
+		}
+	}
+	for _, fine := range []error{backplane.ErrPeerGone, backplane.ErrPeerSilent, backplane.ErrNoAnswer, context.DeadlineExceeded} {
+		if errors.Is(partial.Err, fine) && len(partial.Fleet.Missing) > 0 {
+			return nil
+		}
+	}
+	return err
+}

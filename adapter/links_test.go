@@ -1,0 +1,314 @@
+package adapter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// two generations: a bus for each, and servers on one or both.
+type generations struct {
+	v8, v5 *memorybroker.Bus
+}
+
+func newGenerations() generations {
+	return generations{memorybroker.NewBus(nil), memorybroker.NewBus(nil)}
+}
+
+func (g generations) onBoth(t testing.TB, opts adapter.Options) *node {
+	opts.Also = []adapter.Link{{Broker: g.v5.Broker(), Dialect: adapter.V5}}
+	return newNode(t, g.v8, opts)
+}
+
+func (g generations) onV8(t testing.TB) *node { return newNode(t, g.v8, adapter.Options{}) }
+
+func (g generations) onV5(t testing.TB) *node {
+	return newNode(t, g.v5, adapter.Options{Dialect: adapter.V5})
+}
+
+// mixed is two servers on both links and one on each only, all acquainted.
+func (g generations) mixed(t testing.TB, opts adapter.Options) (both [2]*node, new, old *node) {
+	both = [2]*node{g.onBoth(t, opts), g.onBoth(t, opts)}
+	new, old = g.onV8(t), g.onV5(t)
+	knows := func(n *node, uids ...string) {
+		eventually(t, "acquainted", func() bool {
+			var known []string
+			for _, p := range n.Peers() {
+				if slices.Contains(p.Namespaces, chat) {
+					known = append(known, p.ID)
+				}
+			}
+			slices.Sort(uids)
+			return slices.Equal(known, uids)
+		})
+	}
+	knows(both[0], both[1].UID(), new.UID(), old.UID())
+	knows(both[1], both[0].UID(), new.UID(), old.UID())
+	knows(new, both[0].UID(), both[1].UID())
+	knows(old, both[0].UID(), both[1].UID())
+	// Peers merges links. The count is right only when each knows the other on both.
+	for _, n := range both {
+		eventually(t, "all counted", func() bool {
+			count, err := n.ns.ServerCount(t.Context())
+			ok(t, err)
+			return count == 4
+		})
+	}
+	return both, new, old
+}
+
+func TestEmitOnSeveralLinksArrivesOnce(t *testing.T) {
+	both, new, old := newGenerations().mixed(t, adapter.Options{})
+	sockets := []*socket{both[0].add(t, "b0", "x"), both[1].add(t, "b1", "x"), new.add(t, "new", "x"), old.add(t, "old", "x")}
+	const rounds = 50
+	for range rounds {
+		ok(t, both[0].ns.To("x").Emit(t.Context(), "e"))
+	}
+	ok(t, both[0].ns.Emit(t.Context(), "end"))
+	// b1 hears everything twice, on two links. When it has answered a question on
+	// both, nothing is on its way any more.
+	_, err := both[0].ns.Clients(t.Context())
+	ok(t, err)
+	for _, s := range sockets {
+		for i := range rounds + 1 {
+			p, want := s.next(t), "e"
+			if i == rounds {
+				want = "end"
+			}
+			if p.Event() != want || p.Origin() != both[0].UID() {
+				t.Errorf("%s: %d is %q of %s", s.id, i, p.Event(), p.Origin())
+			}
+		}
+		if len(s.packets) != 0 {
+			t.Errorf("%s got %d too many", s.id, len(s.packets))
+		}
+	}
+}
+
+func TestQueriesOverLinks(t *testing.T) {
+	both, new, old := newGenerations().mixed(t, adapter.Options{})
+	both[0].add(t, "b0", "x")
+	both[1].addSocket(t, &talker{socket: newSocket("b1"), about: adapter.Description{Data: 1}}, "x")
+	new.add(t, "new", "x", "only new")
+	old.add(t, "old", "x", "only old")
+	ctx, ns := t.Context(), both[0].ns
+
+	clients, err := ns.Clients(ctx, "x")
+	ok(t, err)
+	equal(t, "clients", clients.IDs, []string{"b0", "b1", "new", "old"})
+	want := []string{both[1].UID(), new.UID(), old.UID()}
+	slices.Sort(want)
+	slices.Sort(clients.Answered)
+	equal(t, "answered", clients.Answered, want)
+
+	rooms, err := ns.AllRooms(ctx)
+	ok(t, err)
+	equal(t, "rooms", rooms.Rooms, []string{"b0", "b1", "new", "old", "only new", "only old", "x"})
+
+	sockets, err := ns.Except("b0").FetchSockets(ctx)
+	ok(t, err)
+	equal(t, "sockets", ids(sockets.List), []string{"b1", "new", "old"})
+	if string(sockets.List[0].Data) != "1" {
+		t.Errorf("b1's data: %s", sockets.List[0].Data)
+	}
+
+	for _, id := range []string{"b0", "b1", "new", "old"} {
+		ok(t, ns.Join(ctx, id, "y"))
+		got, err := ns.ClientRooms(ctx, id)
+		ok(t, err)
+		if !slices.Contains(got, "y") {
+			t.Errorf("%s: %q", id, got)
+		}
+	}
+	if err := ns.Join(ctx, "nobody", "y"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+		t.Error(err)
+	}
+
+	ok(t, ns.To("x").Except("b1").SocketsLeave(ctx, "y"))
+	clients, err = ns.Clients(ctx, "y")
+	ok(t, err)
+	equal(t, "y", clients.IDs, []string{"b1"})
+}
+
+func TestDisconnectOverLinksOnce(t *testing.T) {
+	both, new, old := newGenerations().mixed(t, adapter.Options{})
+	sockets := []*socket{both[0].add(t, "b0"), both[1].add(t, "b1"), new.add(t, "new"), old.add(t, "old")}
+	for i, disconnect := range []func() error{
+		func() error { return both[0].ns.DisconnectSockets(t.Context(), true) },
+		func() error { // one by one
+			var errs []error
+			for _, s := range sockets {
+				errs = append(errs, both[0].ns.Disconnect(t.Context(), s.id, true))
+			}
+			return errors.Join(errs...)
+		},
+	} {
+		ok(t, disconnect())
+		for _, s := range sockets[:1] {
+			if n := len(s.ended); n != 1 {
+				t.Errorf("round %d: %s was disconnected %d times", i, s.id, n)
+			}
+		}
+		for _, s := range sockets {
+			<-s.ended
+		}
+	}
+}
+
+func TestRequestsOverLinksRunOnce(t *testing.T) {
+	var runs atomic.Int32
+	hook := func(_ context.Context, ns *adapter.Namespace, _ json.RawMessage) (any, error) {
+		runs.Add(1)
+		return ns.Server().UID(), nil
+	}
+	both, new, old := newGenerations().mixed(t, adapter.Options{})
+	var uids []string
+	for _, n := range []*node{both[0], both[1], new, old} {
+		n.ns.OnCustomRequest(hook)
+		uids = append(uids, n.UID())
+		_, err := n.ns.OnServerSideEmit("ask", func(_ context.Context, e *adapter.ServerEvent) {
+			runs.Add(1)
+			ok(t, e.Ack(n.UID()))
+		})
+		ok(t, err)
+	}
+	replies, err := both[0].ns.CustomRequest(t.Context(), 1)
+	ok(t, err)
+	check := func(want []string) {
+		t.Helper()
+		var got []string
+		for _, r := range replies.List {
+			var uid string
+			ok(t, r.Bind(&uid))
+			got = append(got, uid)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		equal(t, "replies", got, want)
+		if n := runs.Swap(0); int(n) != len(want) {
+			t.Errorf("%d callbacks ran, want %d", n, len(want))
+		}
+	}
+	check(slices.Clone(uids))
+	replies, err = both[0].ns.ServerSideEmitWithAck(t.Context(), "ask")
+	ok(t, err)
+	check([]string{both[1].UID(), new.UID()}) // v5 has no such thing
+}
+
+func TestAcksOverLinks(t *testing.T) {
+	both, new, old := newGenerations().mixed(t, adapter.Options{})
+	for _, n := range []*node{both[0], both[1], new, old} {
+		n.addSocket(t, answering("s"+n.UID()))
+	}
+	acks, err := both[0].ns.EmitWithAck(t.Context(), "x")
+	ok(t, err)
+	if acks.Expected != 3 || len(acks.Values) != 3 || acks.Silent != 1 {
+		t.Errorf("got %+v", acks)
+	}
+}
+
+func TestBridge(t *testing.T) {
+	g := newGenerations()
+	both, new, old := g.mixed(t, adapter.Options{Bridge: true})
+	sockets := []*socket{both[0].add(t, "b0", "x"), both[1].add(t, "b1", "x"), new.add(t, "new", "x"), old.add(t, "old", "x")}
+	// Nobody passes anything on before it has been the lowest for a while, in either
+	// direction.
+	atNew, atOld := new.add(t, "at new", "to new"), old.add(t, "at old", "to old")
+	eventually(t, "new hears old", func() bool {
+		ok(t, old.ns.To("to new").Emit(t.Context(), "probe"))
+		return len(atNew.packets) > 0
+	})
+	eventually(t, "old hears new", func() bool {
+		ok(t, new.ns.To("to old").Emit(t.Context(), "probe"))
+		return len(atOld.packets) > 0
+	})
+	const rounds = 20
+	for range rounds {
+		ok(t, old.ns.To("x").Except("b0").Emit(t.Context(), "from old", []byte{1}))
+		ok(t, new.ns.To("new", "old", "b1", "b0").Emit(t.Context(), "from new"))
+		ok(t, both[1].ns.Emit(t.Context(), "from both"))
+	}
+	for _, n := range []*node{new, old, both[1]} {
+		ok(t, n.ns.Emit(t.Context(), "end of "+n.UID()))
+	}
+	for i, s := range sockets {
+		count := map[string]int{}
+		for ends := 0; ends < 3; {
+			p := s.next(t)
+			if e := p.Event(); len(e) > 6 && e[:6] == "end of" {
+				ends++
+			} else {
+				count[e]++
+			}
+		}
+		want := map[string]int{"from old": rounds, "from new": rounds, "from both": rounds}
+		if i == 0 {
+			delete(want, "from old")
+		}
+		for event, n := range want {
+			if count[event] != n {
+				t.Errorf("%s: %q %d times, want %d", s.id, event, count[event], n)
+			}
+		}
+		if len(count) != len(want) || len(s.packets) != 0 {
+			t.Errorf("%s: %v and %d more", s.id, count, len(s.packets))
+		}
+	}
+}
+
+// When the node that passes messages on leaves, another one takes over.
+func TestBridgeElection(t *testing.T) {
+	both, new, old := newGenerations().mixed(t, adapter.Options{Bridge: true, Heartbeat: 20 * time.Millisecond})
+	s := new.add(t, "new")
+	heard := func() bool {
+		ok(t, old.ns.Emit(t.Context(), "probe"))
+		for {
+			select {
+			case p := <-s.packets:
+				if p.Event() == "probe" {
+					return true
+				}
+			default:
+				return false
+			}
+		}
+	}
+	eventually(t, "somebody passes on", heard)
+	leader := both[0]
+	if both[1].UID() < leader.UID() {
+		leader = both[1]
+	}
+	ok(t, leader.Close(t.Context()))
+	eventually(t, "the other passes on", func() bool {
+		for len(s.packets) > 0 {
+			<-s.packets
+		}
+		return heard()
+	})
+}
+
+func TestLinkOptions(t *testing.T) {
+	var bad *adapter.OptionError
+	b := memorybroker.New(nil)
+	for what, try := range map[string]func() (*adapter.Server, error){
+		"no broker":        func() (*adapter.Server, error) { return adapter.New(nil, nil) },
+		"unknown dialect":  func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Dialect: 7}) },
+		"bridge to nobody": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Bridge: true}) },
+		"nil link":         func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Also: []adapter.Link{{}}}) },
+		"same prefix twice": func() (*adapter.Server, error) {
+			return adapter.New(b, &adapter.Options{Also: []adapter.Link{{Broker: memorybroker.New(nil)}}})
+		},
+		"bad name": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Name: "a#b"}) },
+	} {
+		if s, err := try(); !errors.As(err, &bad) || s != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
