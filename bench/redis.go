@@ -95,6 +95,9 @@ func (s *redisServer) await(ctx context.Context) (string, error) {
 	}
 }
 
+// url is the server's address for clients that take one.
+func (s *redisServer) url() string { return "redis://" + s.addr }
+
 func (s *redisServer) close() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	kill := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
