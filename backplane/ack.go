@@ -98,7 +98,7 @@ func (ns *Namespace) ackOwn(c *call, out *Acks, payload []byte, t *Target) {
 		ns.opts.Prepare(f.msg)
 	}
 	f.start()
-	f.run(0, ns.node.reports.report)
+	f.run(0, ns.node)
 	ns.node.tally(&f)
 }
 

@@ -26,7 +26,7 @@ func (o *outgoing) release() {
 		o.buf = nil
 	}
 	o.b, o.data = Broadcast{}, PublishData{}
-	o.fan.msg = nil
+	o.fan.job = job{}
 	o.fan.sel.reset()
 	outgoingPool.Put(o)
 }
@@ -109,9 +109,9 @@ func (ns *Namespace) deliverOwn(o *outgoing) int {
 		ns.opts.Prepare(f.msg)
 	}
 	f.start()
-	f.run(0, ns.node.reports.report)
+	f.run(0, ns.node)
 	ns.node.tally(f)
-	return f.delivered
+	return f.delivered()
 }
 
 // broadcast takes in another node's broadcast.
@@ -160,7 +160,7 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	ctx := do.DeliverStart(ns.ctx, &l.data)
 	l.after = func() {
 		d := &l.data
-		d.Delivered, d.Skipped, d.Panicked = l.fan.delivered, l.fan.skipped, l.fan.panicked
+		d.Delivered, d.Skipped, d.Panicked = l.fan.delivered(), int(l.fan.skipped.Load()), int(l.fan.panicked.Load())
 		do.DeliverEnd(ctx, d)
 		if d.Matched == 0 {
 			l.drop(ch, DropUnwanted, nil)

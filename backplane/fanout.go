@@ -2,7 +2,6 @@ package backplane
 
 import (
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -15,18 +14,28 @@ import (
 // advances it by compare-and-swap after each member, and an owner whose swap fails
 // has lost everything but the one member it was calling.
 type fanout struct {
-	sel  selection
+	sel selection
+	job
+
+	// Members so far that were not called, that panicked, and in whose calls a
+	// goroutine was left behind. Atomic because a goroutine that has just called
+	// the last member that returned may count while the keeper takes over.
+	skipped, panicked, stalled atomic.Int32
+
+	watched bool
+	beat    atomic.Uint64 // never the same twice
+	base    atomic.Uint64 // beat of member 0
+	limit   atomic.Uint64 // beat after the last member: it runs as long as beat is below
+	marked  atomic.Uint64 // beat after the last takeover, once its member is marked
+}
+
+// job is what is done to each member.
+type job struct {
 	call callKind
 	msg  *Message
 	acks *ackCollector // callAck
 	hard bool          // callDisconnect: with the connection
-
-	delivered, skipped, panicked int
-
-	watched bool
-	active  atomic.Bool
-	beat    atomic.Uint64 // never the same twice
-	base    atomic.Uint64 // beat of member 0
+	all  bool          // also to a member that is stalled
 }
 
 type callKind uint8
@@ -41,67 +50,70 @@ var callNames = [...]string{"Deliver", "DeliverAck", "Disconnect"}
 
 // start makes the fanout the caller's and ready to run from member 0.
 func (f *fanout) start() {
-	f.delivered, f.skipped, f.panicked = 0, 0, 0
+	f.skipped.Store(0)
+	f.panicked.Store(0)
+	f.stalled.Store(0)
 	if f.watched {
-		f.base.Store(f.beat.Add(1))
-		f.active.Store(true)
+		base := f.beat.Add(1)
+		f.base.Store(base)
+		f.limit.Store(base + uint64(len(f.sel.list)))
 	}
 }
 
 // run calls the members from i on. It returns false if the fanout was taken over
 // meanwhile; the caller must then touch neither it nor anything that goes with it.
-func (f *fanout) run(i int, report func(error)) bool {
+func (f *fanout) run(i int, n *Node) bool {
 	for i < len(f.sel.list) {
 		var owned bool
-		if i, owned = f.stretch(i, report); !owned {
+		if i, owned = f.stretch(i, n); !owned {
 			return false
 		}
-	}
-	if f.watched {
-		f.active.Store(false)
 	}
 	return true
 }
 
 // stretch calls members from i on up to the end or the first one that panics, and
 // returns where to go on.
-func (f *fanout) stretch(i int, report func(error)) (next int, owned bool) {
-	// Copies: after a takeover nothing of f may be read.
-	list, base, name := f.sel.list, f.base.Load(), callNames[f.call]
+func (f *fanout) stretch(i int, n *Node) (next int, owned bool) {
+	// Copies: after a takeover nothing of f may be read but beat and marked.
+	list, j, base := f.sel.list, f.job, f.base.Load()
 	defer func() {
 		if v := recover(); v != nil {
-			report(&PanicError{What: name, Member: list[i].id, Value: v, Stack: debug.Stack()})
+			n.panicked(callNames[j.call], list[i].id, v)
 			if next, owned = i+1, f.step(base, i, list[i]); owned {
-				f.panicked++
+				f.panicked.Add(1)
 			}
 		}
 	}()
 	for ; i < len(list); i++ {
 		e := list[i]
-		ready := e.state.Load() == 0
+		ready := j.ready(e)
 		if ready {
-			f.one(e)
+			j.do(e)
 		}
 		if !f.step(base, i, e) {
 			return i, false
 		}
-		if ready {
-			f.delivered++
-		} else {
-			f.skipped++
+		if !ready {
+			f.skipped.Add(1)
 		}
 	}
 	return i, true
 }
 
-func (f *fanout) one(e *entry) {
-	switch f.call {
+func (j *job) ready(e *entry) bool {
+	state := e.state.Load()
+	return state == 0 || j.all && state&entryGone == 0
+}
+
+func (j *job) do(e *entry) {
+	switch j.call {
 	case callDeliver:
-		e.member.Deliver(f.msg)
+		e.member.Deliver(j.msg)
 	case callAck:
-		f.acks.deliver(e, f.msg)
+		j.acks.deliver(e, j.msg)
 	case callDisconnect:
-		e.member.Disconnect(f.hard)
+		e.member.Disconnect(j.hard)
 	}
 }
 
@@ -109,25 +121,45 @@ func (f *fanout) one(e *entry) {
 // caller's. If not, the member was marked as stalled, or is just about to be, and
 // now is not any more.
 func (f *fanout) step(base uint64, i int, e *entry) bool {
-	if !f.watched || f.beat.CompareAndSwap(base+uint64(i), base+uint64(i)+1) {
+	at := base + uint64(i)
+	if !f.watched || f.beat.CompareAndSwap(at, at+1) {
 		return true
 	}
-	for e.state.Load() < entryStalled {
+	for f.marked.Load() <= at {
 		runtime.Gosched() // until takeOver has set the mark
 	}
 	e.state.Add(^uint32(entryStalled - 1))
 	return false
 }
 
+// running returns the beat of the member that is being called, if one is.
+func (f *fanout) running() (beat uint64, ok bool) {
+	beat = f.beat.Load()
+	return beat, beat < f.limit.Load()
+}
+
 // takeOver takes a watched fanout from its owner if beat is still what it was. It
-// returns the member that was being called, and where to go on.
-func (f *fanout) takeOver(beat uint64) (e *entry, next int, ok bool) {
-	if !f.active.Load() || !f.beat.CompareAndSwap(beat, beat+2) {
+// returns the member that was being called, and where to go on. The old owner cannot
+// be done before claim has returned.
+func (f *fanout) takeOver(beat uint64, claim func()) (e *entry, next int, ok bool) {
+	if beat >= f.limit.Load() || !f.beat.CompareAndSwap(beat, beat+2) {
 		return nil, 0, false
 	}
-	i := int(beat - f.base.Load())
-	f.base.Store(beat + 2 - uint64(i+1))
+	base := f.base.Load()
+	i := int(beat - base)
+	// From here on beat is one ahead of the members.
+	f.base.Store(base + 1)
+	f.limit.Add(1)
+	f.stalled.Add(1)
+	claim()
 	e = f.sel.list[i]
 	e.state.Add(entryStalled)
+	f.marked.Store(beat + 2)
 	return e, i + 1, true
+}
+
+// delivered is how many members were called and returned, when all have had their
+// turn.
+func (f *fanout) delivered() int {
+	return max(0, len(f.sel.list)-int(f.skipped.Load()+f.panicked.Load()+f.stalled.Load()))
 }

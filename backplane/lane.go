@@ -1,7 +1,6 @@
 package backplane
 
 import (
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -96,7 +95,7 @@ func (l *lane) close() {
 // over from another worker, negative if there is none.
 func (l *lane) work(next int) {
 	if next >= 0 {
-		if !l.fan.run(next, l.ns.node.reports.report) {
+		if !l.fan.run(next, l.ns.node) {
 			return
 		}
 		l.fanned()
@@ -131,8 +130,7 @@ func (l *lane) handle(it *item) (owned bool) {
 	// are guarded in fanout, which alone can lose the lane.
 	defer func() {
 		if v := recover(); v != nil {
-			l.ns.node.counters.panics.Add(1)
-			l.ns.node.reports.report(&PanicError{What: "callback on receipt", Value: v, Stack: debug.Stack()})
+			l.ns.node.panicked("callback on receipt", "", v)
 		}
 	}()
 	if it.ch.Kind() == 0 {
@@ -194,7 +192,7 @@ func (l *lane) drop(ch broker.Channel, reason DropReason, err error) {
 // was taken over, whose new worker then does that.
 func (l *lane) run() bool {
 	l.fan.start()
-	if !l.fan.run(0, l.ns.node.reports.report) {
+	if !l.fan.run(0, l.ns.node) {
 		return false
 	}
 	l.fanned()
@@ -209,20 +207,16 @@ func (l *lane) fanned() {
 		after()
 	}
 	l.fan.sel.reset()
-	l.fan.msg, l.fan.acks = nil, nil
+	l.fan.job = job{}
 }
 
 // tally counts what a fanout did.
 func (n *Node) tally(f *fanout) {
-	if f.call == callDisconnect {
-		f.delivered = 0
+	if f.call != callDisconnect {
+		n.counters.deliveries.Add(uint64(f.delivered()))
 	}
-	n.counters.deliveries.Add(uint64(f.delivered))
-	if f.skipped > 0 {
-		n.counters.skipped.Add(uint64(f.skipped))
-	}
-	if f.panicked > 0 {
-		n.counters.panics.Add(uint64(f.panicked))
+	if skipped := f.skipped.Load(); skipped > 0 {
+		n.counters.skipped.Add(uint64(skipped))
 	}
 }
 
@@ -230,11 +224,11 @@ func (n *Node) tally(f *fanout) {
 // beat it saw last, and since when. If a member's method has not returned for the
 // stall timeout, the lane goes on without it.
 func (l *lane) watch(seen *uint64, since *time.Time, now time.Time) {
-	if !l.fan.active.Load() {
+	beat, running := l.fan.running()
+	if !running {
 		*seen = 0
 		return
 	}
-	beat := l.fan.beat.Load()
 	if beat != *seen {
 		*seen, *since = beat, now
 		return
@@ -242,10 +236,8 @@ func (l *lane) watch(seen *uint64, since *time.Time, now time.Time) {
 	if now.Sub(*since) < l.ns.node.opts.StallTimeout {
 		return
 	}
-	l.ns.workers.Add(1) // before the stuck worker can be done
-	e, next, ok := l.fan.takeOver(beat)
+	e, next, ok := l.fan.takeOver(beat, func() { l.ns.workers.Add(1) })
 	if !ok {
-		l.ns.workers.Done()
 		return
 	}
 	n := l.ns.node

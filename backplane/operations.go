@@ -285,10 +285,9 @@ func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*
 		f.call, f.hard = callDisconnect, close
 		f.sel.find(ns.rooms, t.Rooms, t.Except)
 		f.start()
-		f.run(0, ns.node.reports.report)
-		count := f.delivered
+		f.run(0, ns.node)
 		ns.node.tally(&f)
-		return count
+		return f.delivered()
 	})
 }
 

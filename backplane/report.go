@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 )
 
@@ -71,6 +72,14 @@ func (r *reporter) one(err error) {
 	} else {
 		r.logger.LogAttrs(context.Background(), slog.LevelWarn, "backplane", slog.Any("error", err))
 	}
+}
+
+// panicked counts and reports the panic of a callback.
+func (n *Node) panicked(what, member string, v any) error {
+	err := &PanicError{What: what, Member: member, Value: v, Stack: debug.Stack()}
+	n.counters.panics.Add(1)
+	n.reports.report(err)
+	return err
 }
 
 func (r *reporter) close() {

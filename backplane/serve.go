@@ -3,7 +3,6 @@ package backplane
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"slices"
 
 	"github.com/crossroom/crossroom/broker"
@@ -249,10 +248,7 @@ func (s *served) event() {
 // guard turns a callback's panic into a report and an error answer.
 func (s *served) guard(what string) {
 	if v := recover(); v != nil {
-		n := s.ns.node
-		err := &PanicError{What: what, Value: v, Stack: debug.Stack()}
-		n.counters.panics.Add(1)
-		n.reports.report(err)
+		err := s.ns.node.panicked(what, "", v)
 		s.resp.Members, s.resp.Rooms, s.resp.Payload = nil, nil, nil
 		s.resp.Err, s.data.Err = what+" panicked", err
 	}
