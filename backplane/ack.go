@@ -40,7 +40,7 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 		err    error
 	)
 	if !t.LocalOnly {
-		if _, err := ns.codec.AppendRequest(nil, ns.name, req); err != nil {
+		if err := ns.sendable(req); err != nil {
 			return nil, err
 		}
 		c, outage = ns.census(ctx)
@@ -58,9 +58,9 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 		return false
 	})
 	if !t.RemoteOnly {
-		ns.ackOwn(call, &out, payload, &t)
+		call.first = func() { ns.ackOwn(call, &out) }
 	}
-	out.Fleet, err = call.run(ctx, c.peers() > 0, exp)
+	out.Fleet, err = call.run(ctx, !t.LocalOnly && ns.heardBy(&c), exp)
 	switch {
 	case err != nil && !isOutage(err):
 		return nil, err
@@ -73,9 +73,9 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 }
 
 // ackOwn delivers a broadcast with acknowledgement to this node's members.
-func (ns *Namespace) ackOwn(c *call, out *Acks, payload []byte, t *Target) {
+func (ns *Namespace) ackOwn(c *call, out *Acks) {
 	var f fanout
-	f.sel.find(ns.rooms, t.Rooms, t.Except)
+	f.sel.find(ns.rooms, c.req.Rooms, c.req.Except)
 	if len(f.sel.list) == 0 {
 		return
 	}
@@ -90,7 +90,7 @@ func (ns *Namespace) ackOwn(c *call, out *Acks, payload []byte, t *Target) {
 	out.Expected += n
 	c.mu.Unlock()
 	f.call = callAck
-	f.msg = &Message{Namespace: ns.name, Flags: t.Flags, Header: cloneHeader(t.Header), Payload: payload}
+	f.msg = &Message{Namespace: ns.name, Flags: c.req.Flags, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}
 	f.acks = &ackCollector{each: func(value []byte) {
 		c.answer(&Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}

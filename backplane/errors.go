@@ -63,8 +63,8 @@ type Missing struct {
 	Node string
 	// Count is 1 for a named node.
 	Count int
-	// Reason is ErrPeerGone, ErrPeerSilent, ErrNoAnswer, or wraps the context's or
-	// the broker's error.
+	// Reason is ErrPeerGone, ErrPeerSilent, ErrNoAnswer, ErrBusy or a
+	// *RefusedError, or wraps the context's or the broker's error.
 	Reason error
 }
 
@@ -108,6 +108,14 @@ func (e *PartialError) Error() string {
 }
 
 func (e *PartialError) Unwrap() error { return e.Err }
+
+// RefusedError is why a node is missing that answered that it could not do it, as
+// when a callback of its application panicked.
+type RefusedError struct {
+	Text string // what it said
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("backplane: node refused: %.300s", e.Text) }
 
 // DecodeError reports bytes on a channel that this node could not read. They
 // changed nothing.

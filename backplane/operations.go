@@ -303,7 +303,7 @@ func (ns *Namespace) onAll(ctx context.Context, t Target, req *Request, here fun
 	var out Touched
 	if !t.LocalOnly {
 		// Refused before anything is done.
-		if _, err := ns.codec.AppendRequest(nil, ns.name, req); err != nil {
+		if err := ns.sendable(req); err != nil {
 			return nil, err
 		}
 	}

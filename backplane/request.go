@@ -116,6 +116,9 @@ type call struct {
 	// take adds an answer to the result, with mu held. It returns true if no
 	// other answer matters any more. The response and its slices are not kept.
 	take func(*Response) (enough bool)
+	// first is done before the request goes out, when answers can be taken; nil
+	// for nothing.
+	first func()
 
 	mu       sync.Mutex
 	waiting  map[string]bool // announced nodes that have not answered; true: waited for
@@ -123,13 +126,13 @@ type call struct {
 	answered []string
 	want     int // answers of unannounced peers
 	unnamed  int // … that came
-	// Acknowledgements yet to come: by node ("" for unannounced ones), and in all.
-	// Below zero while a node's acknowledgements are here before their number is.
-	owed    map[string]int
-	owedAll int
-	ended   bool
-	done    chan struct{}
-	err     error
+	// Acknowledgements yet to come, by node ("" for unannounced ones). Below zero
+	// while a node's acknowledgements are here before their number is, and when
+	// a member answered that its node had not counted.
+	owed  map[string]int
+	ended bool
+	done  chan struct{}
+	err   error // why it ended early
 }
 
 // callTable holds the questions of a namespace under way.
@@ -152,7 +155,12 @@ func (t *callTable) newID() string {
 	return t.prefix + strconv.FormatUint(t.last.Add(1), 36)
 }
 
-func (t *callTable) own(id string) bool { return strings.HasPrefix(id, t.prefix) }
+// own tells this node's ids from others', also if one node's id is the beginning of
+// another's.
+func (t *callTable) own(id string) bool {
+	n := len(t.prefix)
+	return strings.HasPrefix(id, t.prefix) && !strings.Contains(id[n:], ".")
+}
 
 func (t *callTable) add(c *call) error {
 	t.mu.Lock()
@@ -191,10 +199,10 @@ func (t *callTable) lost(id string) {
 	for _, c := range t.all() {
 		c.mu.Lock()
 		_, open := c.waiting[id]
-		if open || c.owed[id] != 0 {
+		if open || c.owed[id] > 0 {
 			delete(c.waiting, id)
+			delete(c.owed, id)
 			c.gone[id] = ErrPeerGone
-			c.owe(id, -c.owed[id])
 			c.check()
 		}
 		c.mu.Unlock()
@@ -208,16 +216,23 @@ func (t *callTable) fail(err error) {
 	t.mu.Unlock()
 	for _, c := range t.all() {
 		c.mu.Lock()
-		c.err = err
-		c.end()
+		if !c.ended {
+			c.err = err
+			c.end()
+		}
 		c.mu.Unlock()
 	}
 }
 
 // check ends the call if nothing is waited for. c.mu is held.
 func (c *call) check() {
-	if c.unnamed < c.want || c.owedAll != 0 {
+	if c.unnamed < c.want {
 		return
+	}
+	for _, n := range c.owed {
+		if n > 0 {
+			return
+		}
 	}
 	for _, wait := range c.waiting {
 		if wait {
@@ -240,7 +255,6 @@ func (c *call) owe(node string, n int) {
 		c.owed = make(map[string]int)
 	}
 	c.owed[node] += n
-	c.owedAll += n
 }
 
 // answer takes in one response; false if it is nobody's or a second one.
@@ -266,6 +280,12 @@ func (c *call) answer(r *Response) bool {
 			} else {
 				c.want = max(c.want-1, 0) // it had not announced itself yet
 			}
+			if r.Err != "" && c.req.Op != OpCustom && c.req.Op != OpEvent {
+				// It could not do it: as good as missing, but not to be waited for.
+				c.gone[strings.Clone(r.Node)] = refusal(r.Err)
+				c.check()
+				return true
+			}
 			c.answered = append(c.answered, strings.Clone(r.Node))
 		}
 		if c.req.Op == OpBroadcast {
@@ -278,6 +298,14 @@ func (c *call) answer(r *Response) bool {
 		c.check()
 	}
 	return true
+}
+
+// refusal is why a node is missing that answered with an error.
+func refusal(text string) error {
+	if text == ErrBusy.Error() {
+		return ErrBusy
+	}
+	return &RefusedError{Text: strings.Clone(text)}
 }
 
 // question asks the whole fleet and returns who answered. The error is a
@@ -322,11 +350,19 @@ func (ns *Namespace) ask(ctx context.Context, req *Request, c *census, exp Expec
 		return Fleet{}, ns.publishRequest(ctx, req)
 	}
 	call := newCall(ns, req, c, exp, take)
-	return call.run(ctx, c.peers() > 0, exp)
+	return call.run(ctx, ns.heardBy(c), exp)
+}
+
+// heardBy reports whether anybody is there to hear a request. A broker that cannot
+// count may have nodes on it that have not announced themselves yet.
+func (ns *Namespace) heardBy(c *census) bool {
+	return c.peers() > 0 || c.err == nil && !ns.node.caps.CountsSubscribers
 }
 
 func newCall(ns *Namespace, req *Request, c *census, exp Expected, take func(*Response) bool) *call {
-	req.ID = ns.calls.newID()
+	if req.ID == "" {
+		req.ID = ns.calls.newID()
+	}
 	call := &call{
 		ns: ns, req: req, take: take, want: exp.Answers, done: make(chan struct{}),
 		waiting: make(map[string]bool, len(c.alive)), gone: make(map[string]error, len(c.gone)),
@@ -369,10 +405,14 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 		return Fleet{}, err
 	}
 	defer ns.calls.remove(c)
+	if c.first != nil {
+		c.first()
+	}
 	began := time.Now()
 	if publish {
 		if err := ns.publishRequest(ctx, c.req); err != nil {
-			return c.finish(exp, false), err
+			fleet, _ = c.finish(exp, false)
+			return fleet, err
 		}
 	}
 	c.mu.Lock()
@@ -382,12 +422,12 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 	case <-c.done:
 	case <-ctx.Done():
 	}
-	return c.finish(exp, time.Since(began) >= ns.node.opts.RequestTimeout*9/10), c.err
+	return c.finish(exp, time.Since(began) >= ns.node.opts.RequestTimeout*9/10)
 }
 
 // finish closes the books. Nodes that were silent for a whole request timeout (late)
 // become suspects.
-func (c *call) finish(exp Expected, late bool) (f Fleet) {
+func (c *call) finish(exp Expected, late bool) (f Fleet, _ error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	enough := c.ended
@@ -412,7 +452,20 @@ func (c *call) finish(exp Expected, late bool) (f Fleet) {
 	if n := c.want - c.unnamed; n > 0 && !enough {
 		f.Missing = append(f.Missing, Missing{Count: n, Reason: ErrNoAnswer})
 	}
-	return f
+	return f, c.err
+}
+
+// sendable says in advance why a request cannot be sent: nothing is done here that
+// others cannot be told of.
+func (ns *Namespace) sendable(req *Request) error {
+	if req.ID == "" {
+		req.ID = ns.calls.newID() // counts in the size
+	}
+	buf, err := ns.codec.AppendRequest(nil, ns.name, req)
+	if limit := ns.node.limit; err == nil && limit > 0 && len(buf) > limit {
+		err = &broker.PayloadError{Size: len(buf), Max: limit}
+	}
+	return err
 }
 
 func (ns *Namespace) publishRequest(ctx context.Context, req *Request) error {
