@@ -1,0 +1,280 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+var outageCases = []Case{
+	{Name: "B03_OnceAcrossOutage", Clauses: []int{3, 18}, Needs: CanInterrupt, run: caseOnceAcross},
+	{Name: "B14_Outage", Clauses: []int{14, 15}, Needs: CanInterrupt, run: caseOutage},
+	{Name: "B14_HalfOpen", Clauses: []int{14, 15}, Needs: CanHalfOpen, run: caseHalfOpen},
+	{Name: "B15_Restart", Clauses: []int{15, 14}, Needs: CanRestart, run: caseRestart},
+}
+
+// interrupt cuts a node's link and waits until its subscription s was told, for
+// the nth time.
+func (e *env) interrupt(ctx context.Context, n *Node, s *sub, nth int) error {
+	if !n.Broker.Capabilities().Reconnects {
+		return skip("the broker does not claim Reconnects")
+	}
+	if err := n.Interrupt(ctx); err != nil {
+		return setup("cutting a link", err)
+	}
+	return s.down(ctx, nth)
+}
+
+func (e *env) resume(ctx context.Context, n *Node, s *sub, nth int) error {
+	if err := n.Resume(ctx); err != nil {
+		return setup("mending a link", err)
+	}
+	return s.up(ctx, nth)
+}
+
+// flushed waits for Flush, which may tell of a loss.
+func flushed(ctx context.Context, n *Node) error {
+	if err := n.Broker.Flush(ctx); err != nil {
+		if _, ok := asLoss(err); !ok {
+			return fail(17, "Flush returned %s", errText(err))
+		}
+	}
+	return nil
+}
+
+// crowd is a set of subscriptions of all sorts on one node, with a stream from
+// another node for each.
+type crowd struct {
+	subs    []*sub
+	streams [][]*stream // of each subscription
+}
+
+func (e *env) crowd(ctx context.Context, on, from *Node) (*crowd, error) {
+	sets := [][]broker.Filter{
+		{native.EveryRoom("/crowd"), broker.Exactly(native.Requests("/crowd"))},
+		{broker.Exactly(socketIO.NodeResponses("/crowd", "me")), broker.Exactly(broker.Control())},
+		nil,
+	}
+	for i := range 50 {
+		sets[2] = append(sets[2], broker.Exactly(native.Room("/rooms", fmt.Sprint(i))))
+	}
+	c := &crowd{}
+	for _, filters := range sets {
+		s, err := e.subscribe(ctx, on, filters...)
+		if err != nil {
+			return nil, err
+		}
+		var streams []*stream
+		for _, f := range filters {
+			streams = append(streams, e.from(from, f.Channel()))
+		}
+		c.subs = append(c.subs, s)
+		c.streams = append(c.streams, streams)
+	}
+	return c, nil
+}
+
+// talk publishes on every stream.
+func (c *crowd) talk(ctx context.Context, n int) error {
+	for _, streams := range c.streams {
+		for _, st := range streams {
+			for range n {
+				if err := st.publish(ctx); err != nil {
+					return fail(16, "Publish on %v failed: %v", st.ch, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// hear expects all of it.
+func (c *crowd) hear(ctx context.Context, clause int) error {
+	for i, s := range c.subs {
+		if err := s.all(ctx, clause, c.streams[i]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outage has one node's link taken away and given back, several times, while
+// another node publishes on.
+func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up func(*Node) error) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	if !b.Broker.Capabilities().Reconnects {
+		return skip("the broker does not claim Reconnects")
+	}
+	c, err := e.crowd(ctx, b, a)
+	if err != nil {
+		return err
+	}
+	for round := 1; round <= rounds; round++ {
+		if err := c.talk(ctx, 2); err != nil {
+			return err
+		}
+		if err := c.hear(ctx, 1); err != nil {
+			return err
+		}
+		if err := down(b); err != nil {
+			return setup("taking the link away", err)
+		}
+		for _, s := range c.subs {
+			if err := s.down(ctx, round); err != nil {
+				return err
+			}
+		}
+		if err := c.talk(ctx, 2); err != nil { // missed, perhaps
+			return err
+		}
+		if err := up(b); err != nil {
+			return setup("giving the link back", err)
+		}
+		for _, s := range c.subs {
+			if err := s.up(ctx, round); err != nil {
+				return err
+			}
+		}
+		if err := c.talk(ctx, 2); err != nil {
+			return err
+		}
+		if err := c.hear(ctx, 15); err != nil {
+			return err
+		}
+		for _, s := range c.subs {
+			s.rec.mu.Lock()
+			n := len(s.rec.interruption)
+			s.rec.mu.Unlock()
+			if n != round {
+				return fail(14, "Interrupted was called %d times in %d outages", n, round)
+			}
+		}
+	}
+	return nil
+}
+
+func caseOutage(ctx context.Context, e *env) error {
+	return e.outage(ctx, 3,
+		func(n *Node) error { return n.Interrupt(ctx) },
+		func(n *Node) error { return n.Resume(ctx) })
+}
+
+func caseHalfOpen(ctx context.Context, e *env) error {
+	return e.outage(ctx, 1,
+		func(n *Node) error { return n.HalfOpen(ctx) },
+		func(n *Node) error { return n.Resume(ctx) })
+}
+
+func caseRestart(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	if !b.Broker.Capabilities().Reconnects {
+		return skip("the broker does not claim Reconnects")
+	}
+	c, err := e.crowd(ctx, b, a)
+	if err != nil {
+		return err
+	}
+	near, err := e.subscribe(ctx, a, native.EveryRoom("/crowd"))
+	if err != nil {
+		return err
+	}
+	for round := 1; round <= 2; round++ {
+		if err := c.talk(ctx, 2); err != nil {
+			return err
+		}
+		if err := c.hear(ctx, 1); err != nil {
+			return err
+		}
+		if err := e.sys.Restart(ctx); err != nil {
+			return setup("restarting the server", err)
+		}
+		for _, s := range append([]*sub{near}, c.subs...) {
+			if err := s.down(ctx, round); err != nil {
+				return err
+			}
+			if err := s.up(ctx, round); err != nil {
+				return err
+			}
+		}
+		// The publisher may lose what was on the wire to the old server; once it
+		// could flush it has reached the new one.
+		if err := eventually(ctx, func() error { return a.Broker.Flush(ctx) }); err != nil {
+			return fail(17, "Flush after a restart of the server returned %s", errText(err))
+		}
+		if err := c.talk(ctx, 2); err != nil {
+			return err
+		}
+		if err := c.hear(ctx, 15); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// caseOnceAcross publishes from a node whose link is cut in the middle; the
+// recorders blame what comes twice.
+func caseOnceAcross(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	ch := native.Room("/across", "r")
+	near, err := e.subscribe(ctx, a, broker.Exactly(ch), native.EveryRoom("/across"))
+	if err != nil {
+		return err
+	}
+	far, err := e.subscribe(ctx, b, native.EveryRoom("/across"))
+	if err != nil {
+		return err
+	}
+	st := e.from(a, ch)
+	st.lossy.Store(true)
+	publish := func(n int) error {
+		for range n {
+			if err := st.publish(ctx); err != nil {
+				return fail(16, "Publish failed because the link was cut: %v", err)
+			}
+		}
+		return nil
+	}
+	for round := 1; round <= 3; round++ {
+		if err := publish(200); err != nil { // some of these are on the wire
+			return err
+		}
+		if err := e.interrupt(ctx, a, near, round); err != nil {
+			return err
+		}
+		if err := publish(50); err != nil {
+			return err
+		}
+		if err := e.resume(ctx, a, near, round); err != nil {
+			return err
+		}
+		if err := flushed(ctx, a); err != nil {
+			return err
+		}
+		if err := publish(1); err != nil {
+			return err
+		}
+		for _, s := range []*sub{near, far} {
+			if err := s.all(ctx, 18, st); err != nil {
+				return err
+			}
+		}
+	}
+	// Nothing is lost in silence: what did not arrive was counted.
+	stats := a.Broker.Stats()
+	missing := st.started.Load() - uint64(far.count(st))
+	if missing > stats.Lost+stats.Uncertain {
+		return fail(18, "%d of %d messages did not arrive, and Stats knows of %d lost and %d uncertain",
+			missing, st.started.Load(), stats.Lost, stats.Uncertain)
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+var receiverCases = []Case{
+	{Name: "B09_OneAtATime", Clauses: []int{9}, run: caseOneAtATime},
+	{Name: "B09_OwnGoroutine", Clauses: []int{9}, run: caseOwnGoroutine},
+	{Name: "B09_Independent", Clauses: []int{9}, run: caseIndependent},
+	{Name: "B09_Frozen", Clauses: []int{9, 1}, Needs: CanFreeze, run: caseFrozen},
+	{Name: "B14_SlowReceiver", Clauses: []int{14, 9}, run: caseSlowReceiver},
+}
+
+// caseOneAtATime floods one receiver, which looks for overlapping calls, from
+// several nodes and through several filters.
+func caseOneAtATime(ctx context.Context, e *env) error {
+	b, err := e.node(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := e.subscribe(ctx, b, native.EveryRoom("/one"), broker.Exactly(native.Requests("/one")), broker.Exactly(broker.Control()))
+	if err != nil {
+		return err
+	}
+	channels := []broker.Channel{native.Room("/one", "r"), native.Requests("/one"), native.Broadcast("/one"), broker.Control()}
+	streams := make([]*stream, len(channels))
+	for i, ch := range channels {
+		n := b
+		if i > 0 {
+			if n, err = e.node(ctx); err != nil {
+				return err
+			}
+		}
+		streams[i] = e.from(n, ch)
+	}
+	if err := inParallel(len(streams), func(i int) error { return streams[i].must(ctx, 500, s) }); err != nil {
+		return err
+	}
+	return s.all(ctx, 1, streams...)
+}
+
+// caseOwnGoroutine publishes with a lock held that the receiver takes too.
+func caseOwnGoroutine(ctx context.Context, e *env) error {
+	n, err := e.node(ctx)
+	if err != nil {
+		return err
+	}
+	ch := native.Room("/own", "r")
+	r := &locking{got: make(chan struct{}, 100)}
+	s, err := n.Broker.Subscribe(ctx, r, broker.Exactly(ch))
+	if err != nil {
+		return fail(1, "Subscribe failed with nothing wrong: %v", err)
+	}
+	for range 10 {
+		done := make(chan error, 1)
+		go func() {
+			r.Lock()
+			defer r.Unlock()
+			done <- n.Broker.Publish(ctx, ch, []byte("x"))
+		}()
+		select {
+		case err := <-done:
+			if err != nil {
+				return publishFailed(ch, err)
+			}
+		case <-ctx.Done():
+			return fail(9, "Publish waits for a receiver that waits for its caller's lock: Deliver was called from within Publish")
+		}
+		select {
+		case <-r.got:
+		case <-ctx.Done():
+			return fail(1, "a message on %v did not arrive", ch)
+		}
+	}
+	if err := s.Close(ctx); err != nil {
+		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+	}
+	return nil
+}
+
+// locking is a receiver that shares a lock with its publisher.
+type locking struct {
+	sync.Mutex
+	got chan struct{}
+}
+
+func (l *locking) Deliver(broker.Channel, []byte) {
+	l.Lock()
+	defer l.Unlock()
+	l.got <- struct{}{}
+}
+func (*locking) Interrupted(error) {}
+func (*locking) Resumed()          {}
+
+// caseIndependent holds up one receiver. A hundred small messages must fit into
+// whatever buffers there are, so the others get them all.
+func caseIndependent(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	ch := native.Room("/held", "r")
+	stuck, err := e.subscribe(ctx, b, broker.Exactly(ch))
+	if err != nil {
+		return err
+	}
+	var others []*sub
+	for _, n := range []*Node{a, b} {
+		s, err := e.subscribe(ctx, n, native.EveryRoom("/held"))
+		if err != nil {
+			return err
+		}
+		others = append(others, s)
+	}
+	stuck.rec.holdUp()
+	defer stuck.rec.letGo()
+	st := e.from(a, ch)
+	if err := st.must(ctx, 100); err != nil {
+		return err
+	}
+	if err := stuck.held(ctx); err != nil {
+		return err
+	}
+	for _, s := range others {
+		if err := s.all(ctx, 9, st); err != nil {
+			return err
+		}
+	}
+	// New subscriptions do not wait for it either.
+	for i := range 10 {
+		s, err := e.subscribe(ctx, b, broker.Exactly(native.Requests(fmt.Sprint("/held", i))))
+		if err != nil {
+			return err
+		}
+		if err := e.one(ctx, s, a, native.Requests(fmt.Sprint("/held", i))); err != nil {
+			return err
+		}
+	}
+	stuck.rec.letGo()
+	return stuck.all(ctx, 1, st)
+}
+
+func caseFrozen(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	ch := native.Room("/frozen", "r")
+	frozen, err := e.subscribe(ctx, b, broker.Exactly(ch))
+	if err != nil {
+		return err
+	}
+	awake, err := e.subscribe(ctx, a, broker.Exactly(ch))
+	if err != nil {
+		return err
+	}
+	if err := b.Freeze(ctx); err != nil {
+		return setup("freezing a node", err)
+	}
+	st := e.from(a, ch)
+	if err := st.must(ctx, 100); err != nil {
+		return err
+	}
+	if err := awake.all(ctx, 9, st); err != nil {
+		return err
+	}
+	if err := b.Thaw(ctx); err != nil {
+		return setup("thawing a node", err)
+	}
+	return frozen.all(ctx, 1, st)
+}
+
+// caseSlowReceiver publishes without looking back to a receiver that is held up. A
+// broker with room keeps everything; one without tells of the gap in its place. The
+// recorder blames a gap that was not told.
+func caseSlowReceiver(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	ch := native.Room("/slow", "r")
+	s, err := e.subscribe(ctx, b, broker.Exactly(ch))
+	if err != nil {
+		return err
+	}
+	s.rec.holdUp()
+	defer s.rec.letGo()
+	st := e.from(a, ch)
+	for range 20000 {
+		if err := st.publish(ctx); err != nil {
+			return fail(16, "Publish failed because of somebody else's slow receiver: %v", err)
+		}
+	}
+	if err := s.held(ctx); err != nil {
+		return err
+	}
+	if err := flushed(ctx, a); err != nil {
+		return err
+	}
+	s.rec.letGo()
+	if err := s.expect(ctx, 15, st, st.started.Load()+1); err != nil { // live again
+		return err
+	}
+	if err := st.must(ctx, 10); err != nil {
+		return err
+	}
+	if err := s.all(ctx, 15, st); err != nil {
+		return err
+	}
+	s.rec.mu.Lock()
+	defer s.rec.mu.Unlock()
+	t := s.rec.track(st.id)
+	missing := int(st.started.Load()) - t.n
+	if missing > 0 && len(s.rec.interruption) == 0 {
+		return fail(14, "%d messages never arrived and Interrupted was not called", missing)
+	}
+	if s.rec.missed > missing {
+		return fail(14, "the *LossErrors given to Interrupted count %d messages, and %d are missing", s.rec.missed, missing)
+	}
+	return nil
+}

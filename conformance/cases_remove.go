@@ -1,0 +1,345 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+var removeCases = []Case{
+	{Name: "B11_Remove", Clauses: []int{11}, run: caseRemove},
+	{Name: "B11_RemoveUnderLoad", Clauses: []int{11, 12}, run: caseRemoveUnderLoad},
+	{Name: "B11_CloseUnderLoad", Clauses: []int{11, 12}, run: caseCloseUnderLoad},
+	{Name: "B11_WaitsForRunningCall", Clauses: []int{11, 20}, run: caseRemoveWaits},
+	{Name: "B12_OthersStay", Clauses: []int{12}, run: caseOthersStay},
+	{Name: "B12_Overlapping", Clauses: []int{12, 3}, run: caseOverlapping},
+	{Name: "B13_Again", Clauses: []int{13}, run: caseAgain},
+}
+
+func caseRemove(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	marker := native.Room("/stay", "r")
+	s, err := e.subscribe(ctx, b, broker.Exactly(marker))
+	if err != nil {
+		return err
+	}
+	for _, f := range []broker.Filter{
+		broker.Exactly(native.Room("/gone", "r")), native.EveryRoom("/gone"),
+		broker.Exactly(socketIO.Requests("/gone")), broker.Exactly(broker.Control()),
+	} {
+		if err := s.add(ctx, f); err != nil {
+			return err
+		}
+		if err := e.one(ctx, s, a, f.Channel()); err != nil {
+			return err
+		}
+		if err := s.remove(ctx, f); err != nil {
+			return err
+		}
+		if err := e.silent(ctx, a, f.Channel(), b, s, marker); err != nil {
+			return err
+		}
+	}
+	// A closed subscription hears nothing, and may be closed again.
+	if err := s.end(ctx); err != nil {
+		return err
+	}
+	if err := s.end(ctx); err != nil {
+		return err
+	}
+	return e.silent(ctx, a, marker, b, nil, marker)
+}
+
+// load publishes on streams, in turn, until stopped; then it gives its error. It
+// does not run ahead of paced, which must always have the first stream.
+func load(ctx context.Context, streams []*stream, paced *sub) (stop func() error) {
+	quit, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			for _, st := range streams {
+				if err := st.must(ctx, 1); err != nil {
+					done <- err
+					return
+				}
+			}
+			if n := streams[0].started.Load(); n%50 == 0 {
+				if err := paced.expect(ctx, 1, streams[0], n-25); err != nil {
+					done <- err
+					return
+				}
+			}
+			select {
+			case <-quit:
+				done <- nil
+				return
+			default:
+			}
+		}
+	}()
+	return func() error {
+		close(quit)
+		return <-done
+	}
+}
+
+// caseRemoveUnderLoad removes and adds a filter again and again while messages
+// come in; the recorder looks at the beginning and the end of each call whether its
+// filter is still there, and that the filter beside it misses nothing.
+func caseRemoveUnderLoad(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	stay, come, every := native.Requests("/stay"), native.Requests("/come"), native.Room("/every", "r")
+	s, err := e.subscribe(ctx, b, broker.Exactly(stay))
+	if err != nil {
+		return err
+	}
+	streams := []*stream{e.from(a, stay), e.from(a, come), e.from(a, every)}
+	stop := load(ctx, streams, s)
+	for i := range 100 {
+		f := broker.Exactly(come)
+		if i%2 == 1 {
+			f = native.EveryRoom("/every")
+		}
+		if err = s.add(ctx, f); err != nil {
+			break
+		}
+		// Messages are on their way: wait for one, so that the removal meets others.
+		before := s.count(streams[1+i%2])
+		if err = s.await(ctx, 1, func() bool { return s.rec.track(streams[1+i%2].id).n > before }, nil, func() (string, []any) {
+			return "nothing arrived on %v after Add", []any{f}
+		}); err != nil {
+			break
+		}
+		if err = s.remove(ctx, f); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, stop())
+}
+
+func (s *sub) count(st *stream) int {
+	s.rec.mu.Lock()
+	defer s.rec.mu.Unlock()
+	return s.rec.track(st.id).n
+}
+
+func caseCloseUnderLoad(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	ch := native.Room("/load", "r")
+	stay, err := e.subscribe(ctx, b, broker.Exactly(ch))
+	if err != nil {
+		return err
+	}
+	st := e.from(a, ch)
+	stop := load(ctx, []*stream{st}, stay)
+	for i := range 50 {
+		f := broker.Exactly(ch)
+		if i%2 == 1 {
+			f = native.EveryRoom("/load")
+		}
+		var s *sub
+		if s, err = e.subscribe(ctx, b, f); err != nil {
+			break
+		}
+		if err = s.await(ctx, 1, func() bool { return s.rec.track(st.id).n > 0 }, nil, func() (string, []any) {
+			return "nothing arrived on %v after Subscribe", []any{f}
+		}); err != nil {
+			break
+		}
+		if err = s.end(ctx); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, stop())
+}
+
+// caseRemoveWaits calls Remove and Close while the receiver is held up in a call
+// for what they remove: they must not return nil before that call does.
+func caseRemoveWaits(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	ch, other := native.Room("/wait", "r"), native.Room("/other", "r")
+	for _, how := range []string{"Remove", "Close"} {
+		s, err := e.subscribe(ctx, b, broker.Exactly(ch), broker.Exactly(other))
+		if err != nil {
+			return err
+		}
+		s.rec.holdUp()
+		st := e.from(a, ch)
+		if err := st.must(ctx, 1); err != nil {
+			return err
+		}
+		if err := s.held(ctx); err != nil {
+			return err
+		}
+		s.leaving(s.filters())
+		call := func(ctx context.Context) error { return s.Remove(ctx, broker.Exactly(ch)) }
+		if how == "Close" {
+			call = s.Close
+		}
+		switch err := ends(ctx, how, call); {
+		case err == nil:
+			return fail(11, "%s returned nil while the receiver was being called for what it removed", how)
+		case !errors.Is(err, context.DeadlineExceeded):
+			return err
+		}
+		s.rec.letGo()
+		// The second attempt is undisturbed.
+		if how == "Remove" {
+			if err := s.remove(ctx, broker.Exactly(ch)); err != nil {
+				return err
+			}
+		}
+		if err := s.end(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// caseOthersStay removes filters and closes subscriptions beside others that hold
+// the same channels, on the same node and on another, while messages come in.
+func caseOthersStay(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	one, two := native.Room("/stay", "1"), native.Room("/stay", "2")
+	s, err := e.subscribe(ctx, b, broker.Exactly(one))
+	if err != nil {
+		return err
+	}
+	remote, err := e.subscribe(ctx, a, native.EveryRoom("/stay"))
+	if err != nil {
+		return err
+	}
+	streams := []*stream{e.from(a, one), e.from(a, two)}
+	stop := load(ctx, streams, s)
+	for range 30 {
+		if err = func() error {
+			beside, err := e.subscribe(ctx, b, broker.Exactly(one), broker.Exactly(two))
+			if err != nil {
+				return err
+			}
+			every, err := e.subscribe(ctx, b, native.EveryRoom("/stay"))
+			if err != nil {
+				return err
+			}
+			if err := beside.remove(ctx, broker.Exactly(one)); err != nil {
+				return err
+			}
+			if err := every.remove(ctx, native.EveryRoom("/stay")); err != nil {
+				return err
+			}
+			if err := beside.end(ctx); err != nil {
+				return err
+			}
+			return every.end(ctx)
+		}(); err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
+	if err := s.all(ctx, 12, streams[0]); err != nil {
+		return err
+	}
+	return remote.all(ctx, 12, streams...)
+}
+
+// caseOverlapping takes away one of two filters that both select a room.
+func caseOverlapping(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	room := native.Room("/over", "r")
+	exact, every := broker.Exactly(room), native.EveryRoom("/over")
+	s, err := e.subscribe(ctx, b, exact, every)
+	if err != nil {
+		return err
+	}
+	st := e.from(a, room)
+	stop := load(ctx, []*stream{st}, s)
+	for i := range 40 {
+		f := exact
+		if i%2 == 1 {
+			f = every
+		}
+		if err = s.remove(ctx, f); err != nil {
+			break
+		}
+		seen := st.started.Load()
+		if err = s.await(ctx, 12, func() bool { return s.rec.track(st.id).last >= seen }, nil, func() (string, []any) {
+			return "nothing arrived on %v any more after %v was removed, which another filter selects too", []any{room, f}
+		}); err != nil {
+			break
+		}
+		if err = s.add(ctx, f); err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
+	return s.all(ctx, 12, st)
+}
+
+func caseAgain(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	twice, never, stay := native.Room("/x", "twice"), native.Room("/x", "never"), native.Room("/x", "stay")
+	s, err := e.subscribe(ctx, b, broker.Exactly(twice), broker.Exactly(stay))
+	if err != nil {
+		return err
+	}
+	holder, err := e.subscribe(ctx, b, broker.Exactly(never), native.EveryRoom("/y"))
+	if err != nil {
+		return err
+	}
+	if err := s.add(ctx, broker.Exactly(twice), broker.Exactly(twice)); err != nil {
+		return err
+	}
+	if err := e.one(ctx, s, a, twice); err != nil {
+		return err
+	}
+	// Removing what it never had does not take it from another subscription.
+	for range 2 {
+		if err := s.remove(ctx, broker.Exactly(never), native.EveryRoom("/y"), broker.Exactly(native.Broadcast("/y"))); err != nil {
+			return fail(13, "removing a filter that is not there: %v", err)
+		}
+	}
+	for _, ch := range []broker.Channel{never, native.Broadcast("/y"), native.Room("/y", "r")} {
+		if err := e.one(ctx, holder, a, ch); err != nil {
+			return err
+		}
+	}
+	// Added three times, removed once: gone.
+	for range 2 {
+		if err := s.remove(ctx, broker.Exactly(twice)); err != nil {
+			return err
+		}
+		if err := e.silent(ctx, a, twice, b, s, stay); err != nil {
+			return err
+		}
+	}
+	// And back again.
+	if err := s.add(ctx, broker.Exactly(twice)); err != nil {
+		return err
+	}
+	return e.one(ctx, s, a, twice)
+}

@@ -1,0 +1,69 @@
+package conformance
+
+import "strconv"
+
+// clauses is the text of package broker's documentation, held equal by a test, so
+// that a failure can quote it.
+var clauses = [...]string{
+	1: "A nil error from Subscribe or Add means live: whatever is published afterwards, by anybody, on " +
+		"a matching channel is delivered.",
+	2: "Messages of one publisher on one channel arrive in the order of their Publish calls.",
+	3: "A message is delivered at most once to a subscription, also when several of its filters match " +
+		"and also across an outage.",
+	4: "Nothing is delivered that was not published: payloads arrive byte for byte, on an equal " +
+		"Channel, and never on a channel that no filter matches. Namespaces, rooms and node ids are " +
+		"compared as whole names: \"/a\" and \"/ab\", or \"/a\" room \"b\" and \"/a/b\", never meet. " +
+		"Neither do the two wires.",
+	5: "Any valid UTF-8 name up to MaxNameLen bytes works, whatever characters it has, or is refused by " +
+		"Publish and Subscribe alike with a *NameError. Invalid UTF-8 and longer names are always " +
+		"refused.",
+	6: "A payload larger than Capabilities.MaxPayload is refused with a *PayloadError before anything " +
+		"is sent; every size up to it arrives, the empty one too.",
+	7: "Publish does not keep the payload after it returns: the caller may overwrite it at once.",
+	8: "A delivered payload is the receiver's to read for as long as it likes. It is never written to " +
+		"again, by anybody: receivers may share it.",
+	9: "A receiver's methods are called one at a time, in order, from the broker's goroutines. " +
+		"Different subscriptions do not wait for each other longer than their stated buffers allow.",
+	10: "A publisher receives its own messages if it is subscribed, in place.",
+	11: "After Subscription.Remove returns nil, or Close returns, no call of the receiver for what was " +
+		"removed is running or will begin. (Not to be called from inside a receiver's method: that would " +
+		"wait for itself.)",
+	12: "Removing one filter, or closing one subscription, leaves the others live without a gap.",
+	13: "Adding a filter that is already there and removing one that is not are no errors and change " +
+		"nothing.",
+	14: "When messages may have been missed, the receiver is told: Interrupted(err) comes after the last " +
+		"message from before the gap and Resumed() before the first message from after it. The two " +
+		"alternate, starting with Interrupted.",
+	15: "Subscriptions come back by themselves after an outage, all of them. Resumed means live in the " +
+		"sense of B1.",
+	16: "Publish takes a message into a bounded, ordered queue and returns. It waits only while that " +
+		"queue is full, and until its context ends.",
+	17: "Flush returns nil once everything accepted before it has been handed to the system. If some of " +
+		"that was or may have been lost, it returns a *LossError.",
+	18: "Every accepted message that was not or may not have been handed over is counted in Stats and " +
+		"told to the functions given to OnLoss. Nothing is lost in silence.",
+	19: "A context that has ended makes Publish, Flush, Subscribe, Add, Remove and Subscribers return " +
+		"its error, unwrapped, without effect: a Subscribe that failed has left nothing behind.",
+	20: "Every call that can wait ends when its context does.",
+	21: "Close hands over what was accepted (until its context ends), stops every subscription, waits " +
+		"for its goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add and Subscribers " +
+		"return ErrClosed. Remove and a subscription's Close return nil.",
+	22: "Subscribers counts, for each channel, the brokers that hold an Exactly subscription to it, this " +
+		"one included, each once. EveryRoom does not count. A broker that cannot count returns " +
+		"errors.ErrUnsupported and says so in Capabilities.",
+	23: "Responders lists the node ids for which some broker holds Exactly of NodeResponses(ns, id), on " +
+		"the same terms.",
+	24: "All methods may be called at the same time from any goroutine.",
+	25: "Capabilities never changes during a broker's life and claims nothing that is not so.",
+}
+
+// Clauses is how many clauses there are: B1 to this.
+const Clauses = len(clauses) - 1
+
+// Clause returns the text of clause n of package broker's documentation.
+func Clause(n int) string {
+	if n < 1 || n > Clauses {
+		return "there is no clause " + strconv.Itoa(n)
+	}
+	return clauses[n]
+}

@@ -1,0 +1,107 @@
+package conformance
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Harness is what the suite has to know of one kind of broker.
+type Harness struct {
+	// Open gives a fresh system for one case: nothing that an earlier one did may
+	// be heard or counted on it. It may use tb to end the test and for Cleanup,
+	// which runs after the suite has closed all brokers of the case. Required.
+	Open func(tb testing.TB) System
+
+	// Timeout is how long one case may take, recoveries from outages included.
+	// Zero or negative: 30 seconds.
+	Timeout time.Duration
+}
+
+// System is a publish/subscribe system on which brokers can be made.
+type System struct {
+	// Node makes one more broker, with a link of its own. Required. The suite
+	// closes the broker.
+	Node func(ctx context.Context) (*Node, error)
+
+	// Restart stops the server and starts it again; it has then forgotten all
+	// subscriptions. Nil if that cannot be done.
+	Restart func(ctx context.Context) error
+}
+
+// Node is one broker and what can be done to it. A nil function is a power that
+// the harness does not have; what needs it is skipped and listed.
+//
+// Each function returns when the thing is done to the link, which may be before
+// the broker has noticed.
+type Node struct {
+	// Broker is this node's. Required.
+	Broker broker.Broker
+
+	// Interrupt breaks the connections of the broker and refuses new ones until
+	// Resume.
+	Interrupt, Resume func(ctx context.Context) error
+
+	// HalfOpen lets nothing through any more, in either direction, and closes
+	// nothing, until Resume.
+	HalfOpen func(ctx context.Context) error
+
+	// Freeze stops whatever brings messages to this broker, and its own, without
+	// the system noticing; Thaw lets it run on, with nothing missed.
+	Freeze, Thaw func(ctx context.Context) error
+
+	// SlowLink delays everything on the link by d; zero ends that.
+	SlowLink func(ctx context.Context, d time.Duration) error
+
+	// Kill makes the node vanish without goodbye, for ever.
+	Kill func(ctx context.Context) error
+}
+
+// Power is something that a harness can do to a system. Values can be or-ed.
+type Power uint
+
+const (
+	CanInterrupt Power = 1 << iota // Node.Interrupt and Node.Resume
+	CanHalfOpen                    // Node.HalfOpen and Node.Resume
+	CanFreeze                      // Node.Freeze and Node.Thaw
+	CanSlowLink                    // Node.SlowLink
+	CanKill                        // Node.Kill
+	CanRestart                     // System.Restart
+)
+
+// String lists the powers by name.
+func (p Power) String() string {
+	var names []string
+	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart"} {
+		if p&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, "+")
+}
+
+func powersOf(sys System, n *Node) Power {
+	var p Power
+	for _, x := range []struct {
+		power Power
+		has   bool
+	}{
+		{CanInterrupt, n.Interrupt != nil && n.Resume != nil},
+		{CanHalfOpen, n.HalfOpen != nil && n.Resume != nil},
+		{CanFreeze, n.Freeze != nil && n.Thaw != nil},
+		{CanSlowLink, n.SlowLink != nil},
+		{CanKill, n.Kill != nil},
+		{CanRestart, sys.Restart != nil},
+	} {
+		if x.has {
+			p |= x.power
+		}
+	}
+	return p
+}

@@ -1,0 +1,108 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Outcome of a clause or a case.
+type Outcome string
+
+const (
+	Pass    Outcome = "pass"          // all cases
+	Part    Outcome = "pass, in part" // some cases could not be tried, the others passed
+	Failed  Outcome = "fail"          // at least one case
+	Skipped Outcome = "skip"          // no case could be tried
+	NotRun  Outcome = "not run"       // left out by -run
+)
+
+// Report is what a run of the suite came to.
+type Report struct {
+	results []result
+}
+
+type result struct {
+	c   Case
+	err error
+}
+
+// Row is a clause and its outcome.
+type Row struct {
+	Clause  int
+	Outcome Outcome
+	// Cases that ended in each way, by name.
+	Passed, Failed, Skipped []string
+	// Reasons of what was skipped, each once.
+	Reasons []string
+}
+
+func (r *Report) add(c Case, err error) { r.results = append(r.results, result{c, err}) }
+
+// Rows returns one row for each clause, in order.
+func (r *Report) Rows() []Row {
+	rows := make([]Row, Clauses)
+	for i := range rows {
+		rows[i] = Row{Clause: i + 1, Outcome: NotRun}
+	}
+	for _, res := range r.results {
+		for _, n := range res.c.Clauses {
+			row := &rows[n-1]
+			var skipped *Skip
+			switch {
+			case res.err == nil:
+				row.Passed = append(row.Passed, res.c.Name)
+			case errors.As(res.err, &skipped):
+				row.Skipped = append(row.Skipped, res.c.Name)
+				if !slices.Contains(row.Reasons, skipped.Reason) {
+					row.Reasons = append(row.Reasons, skipped.Reason)
+				}
+			default:
+				row.Failed = append(row.Failed, res.c.Name)
+			}
+		}
+	}
+	for i := range rows {
+		row := &rows[i]
+		switch {
+		case row.Failed != nil:
+			row.Outcome = Failed
+		case row.Passed != nil && row.Skipped != nil:
+			row.Outcome = Part
+		case row.Passed != nil:
+			row.Outcome = Pass
+		case row.Skipped != nil:
+			row.Outcome = Skipped
+		}
+	}
+	return rows
+}
+
+// String is the row in one line, such as "B7 pass" or "B22 skip (reason)".
+func (r Row) String() string {
+	s := fmt.Sprintf("B%d %s", r.Clause, r.Outcome)
+	var notes []string
+	if r.Failed != nil {
+		notes = append(notes, "failed: "+strings.Join(r.Failed, ", "))
+	}
+	if r.Skipped != nil {
+		notes = append(notes, "not tried: "+strings.Join(r.Skipped, ", ")+": "+strings.Join(r.Reasons, "; "))
+	}
+	if notes == nil {
+		return s
+	}
+	return s + " (" + strings.Join(notes, "; ") + ")"
+}
+
+// Markdown is the table of all clauses, for a document.
+func (r *Report) Markdown() string {
+	var b strings.Builder
+	b.WriteString("| clause | outcome | cases | not tried |\n|---|---|---|---|\n")
+	for _, row := range r.Rows() {
+		fmt.Fprintf(&b, "| B%d | %s | %s | %s |\n", row.Clause, row.Outcome,
+			strings.Join(slices.Concat(row.Passed, row.Failed), ", "),
+			strings.Join(append(slices.Clone(row.Skipped), row.Reasons...), ", "))
+	}
+	return b.String()
+}
