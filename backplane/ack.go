@@ -79,6 +79,11 @@ func (ns *Namespace) ackOwn(c *call, out *Acks) {
 	if len(f.sel.list) == 0 {
 		return
 	}
+	f.call = callAck
+	f.msg = &Message{Namespace: ns.name, Flags: c.req.Flags, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}
+	if !ns.prepare(f.msg) {
+		return
+	}
 	n := 0
 	for _, e := range f.sel.list {
 		if e.ack != nil && e.state.Load() == 0 {
@@ -89,14 +94,9 @@ func (ns *Namespace) ackOwn(c *call, out *Acks) {
 	c.owe(ns.node.id, n)
 	out.Expected += n
 	c.mu.Unlock()
-	f.call = callAck
-	f.msg = &Message{Namespace: ns.name, Flags: c.req.Flags, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}
 	f.acks = &ackCollector{each: func(value []byte) {
 		c.answer(&Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}
-	if ns.opts.Prepare != nil {
-		ns.opts.Prepare(f.msg)
-	}
 	f.start()
 	f.run(0, ns.node)
 	ns.node.tally(&f)

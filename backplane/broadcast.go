@@ -64,11 +64,11 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 		Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
 		Rooms: t.Rooms, Except: t.Except, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
 	}
-	ctx = po.PublishStart(ctx, &o.data)
+	ctx = ns.node.observedStart(ctx, "PublishStart", func() context.Context { return po.PublishStart(ctx, &o.data) })
 	o.b.Header = o.data.Header
 	delivered, err := ns.send(ctx, o, &t)
 	o.data.MessageBytes, o.data.Delivered, o.data.Err = len(o.buf), delivered, err
-	po.PublishEnd(ctx, &o.data)
+	ns.node.observed("PublishEnd", func() { po.PublishEnd(ctx, &o.data) })
 	return err
 }
 
@@ -105,8 +105,8 @@ func (ns *Namespace) deliverOwn(o *outgoing) int {
 	}
 	f.call = callDeliver
 	f.msg = &Message{Namespace: ns.name, Seq: o.b.Seq, Flags: o.b.Flags, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}
-	if ns.opts.Prepare != nil {
-		ns.opts.Prepare(f.msg)
+	if !ns.prepare(f.msg) {
+		return 0
 	}
 	f.start()
 	f.run(0, ns.node)
@@ -125,6 +125,9 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	}
 	b := &l.in
 	b.Header = nil
+	if cap(b.Rooms) > keepRooms || cap(b.Except) > keepRooms {
+		b.Rooms, b.Except = nil, nil
+	}
 	if err := ns.codec.DecodeBroadcast(payload, ns.name, b); err != nil {
 		l.drop(ch, reasonOf(err), err)
 		return true
@@ -148,8 +151,8 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	f.call = callDeliver
 	f.msg = &Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Flags: b.Flags, Header: b.Header, Payload: b.Payload}
 	if do == nil {
-		if ns.opts.Prepare != nil {
-			ns.opts.Prepare(f.msg)
+		if !ns.prepare(f.msg) {
+			f.sel.reset()
 		}
 		return l.run()
 	}
@@ -157,19 +160,34 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 		Namespace: ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
 		Header: b.Header, MessageBytes: len(payload), Matched: len(f.sel.list),
 	}
-	ctx := do.DeliverStart(ns.ctx, &l.data)
+	ctx := ns.node.observedStart(ns.ctx, "DeliverStart", func() context.Context { return do.DeliverStart(ns.ctx, &l.data) })
 	l.after = func() {
 		d := &l.data
 		d.Delivered, d.Skipped, d.Panicked = l.fan.delivered(), int(l.fan.skipped.Load()), int(l.fan.panicked.Load())
-		do.DeliverEnd(ctx, d)
+		ns.node.observed("DeliverEnd", func() { do.DeliverEnd(ctx, d) })
 		if d.Matched == 0 {
 			l.drop(ch, DropUnwanted, nil)
 		}
 	}
-	if ns.opts.Prepare != nil && len(f.sel.list) > 0 {
-		ns.opts.Prepare(f.msg)
+	if len(f.sel.list) > 0 && !ns.prepare(f.msg) {
+		f.sel.reset()
 	}
 	return l.run()
+}
+
+// prepare has the application look at a message before members here get it. They do
+// not if it panics: what they would expect in Value is not there.
+func (ns *Namespace) prepare(m *Message) (ok bool) {
+	if ns.opts.Prepare == nil {
+		return true
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			ns.node.panicked("Prepare", "", v)
+		}
+	}()
+	ns.opts.Prepare(m)
+	return true
 }
 
 func reasonOf(err error) DropReason {

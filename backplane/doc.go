@@ -42,13 +42,15 @@
 //   - A member's method that does not return for Options.StallTimeout is reported as
 //     *[StalledError]. The node goes on with the next member from another goroutine.
 //     The stalled one gets nothing until its call returns; what it misses is counted.
-//   - On the goroutine that calls Broadcast or DisconnectAll the first rule holds,
-//     but not the second: there a member that blocks, blocks the caller.
+//   - On the goroutine that calls Broadcast, BroadcastAck, Disconnect or
+//     DisconnectAll the first rule holds, but not the second: there a member that
+//     blocks, blocks the caller.
 //   - Each OnRequest and OnEvent call has a goroutine of its own. There are at most
 //     256 in a namespace; more requests are refused, which their askers are told.
 //   - OnError and the logger have a goroutine to themselves.
 //   - Prepare, OnBroadcast and observers are trusted not to block. Their panics are
-//     reported, and end the message they were called for.
+//     reported. Those of Prepare and OnBroadcast end the message for the members
+//     here, those of observers change nothing.
 //
 // Close waits for callbacks until its context ends.
 //

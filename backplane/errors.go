@@ -109,8 +109,7 @@ func (e *PartialError) Error() string {
 
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// RefusedError is why a node is missing that answered that it could not do it, as
-// when a callback of its application panicked.
+// RefusedError is why a node is missing that answered with an error of its own.
 type RefusedError struct {
 	Text string // what it said
 }

@@ -126,11 +126,11 @@ func (l *lane) work(next int) {
 // handle deals with one item. It returns false if the lane was taken over.
 func (l *lane) handle(it *item) (owned bool) {
 	owned = true
-	// What panics here is an Observer, Prepare or OnBroadcast: members' methods
-	// are guarded in fanout, which alone can lose the lane.
+	// What panics here is OnBroadcast: all other callbacks are guarded where they
+	// are called, members' methods in fanout, which alone can lose the lane.
 	defer func() {
 		if v := recover(); v != nil {
-			l.ns.node.panicked("callback on receipt", "", v)
+			l.ns.node.panicked("OnBroadcast", "", v)
 		}
 	}()
 	if it.ch.Kind() == 0 {
@@ -158,12 +158,12 @@ func (l *lane) link(err error) {
 		n.counters.interruptions.Add(1)
 		n.reports.report(&InterruptedError{Namespace: l.ns.name, Err: err})
 		if n.observe.link != nil {
-			n.observe.link.Interrupted(l.ns.name, err)
+			n.observed("Interrupted", func() { n.observe.link.Interrupted(l.ns.name, err) })
 		}
 		return
 	}
 	if n.observe.link != nil {
-		n.observe.link.Resumed(l.ns.name, time.Since(l.downs))
+		n.observed("Resumed", func() { n.observe.link.Resumed(l.ns.name, time.Since(l.downs)) })
 	}
 }
 
@@ -184,7 +184,7 @@ func (l *lane) drop(ch broker.Channel, reason DropReason, err error) {
 		n.reports.report(&DecodeError{Channel: ch, Err: err})
 	}
 	if n.observe.drop != nil {
-		n.observe.drop.Dropped(l.ns.name, ch, reason)
+		n.observed("Dropped", func() { n.observe.drop.Dropped(l.ns.name, ch, reason) })
 	}
 }
 

@@ -9,9 +9,10 @@ import (
 
 // Options.Observer may implement any of the interfaces below; New finds out once
 // which. Their methods are called on the path they observe and must be quick. A
-// Start method returns the context that its End method gets. Data structs and what
-// they point to are valid only during the call. Without an observer none of this
-// costs anything.
+// Start method returns the context that its End method gets; nil is the one it was
+// given. Data structs and what they point to are valid only during the call. A panic
+// is reported and changes nothing about what is observed. Without an observer none of
+// this costs anything.
 
 // PublishObserver sees this node's broadcasts. PublishStart may set d.Header, which
 // is nil or a map of its own, to send something along.
@@ -72,7 +73,8 @@ type RequestData struct {
 	Err                       error // at the end
 }
 
-// ServeObserver sees other nodes' requests being carried out here.
+// ServeObserver sees other nodes' requests being carried out here. An event ends
+// when it is answered or OnEvent returns, whichever is first.
 type ServeObserver interface {
 	ServeStart(ctx context.Context, d *ServeData) context.Context
 	ServeEnd(ctx context.Context, d *ServeData)
@@ -144,4 +146,25 @@ func observersOf(o any) (obs observers) {
 	obs.drop, _ = o.(DropObserver)
 	obs.link, _ = o.(LinkObserver)
 	return obs
+}
+
+// observed calls a method of the observer that is no Start.
+func (n *Node) observed(what string, call func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			n.panicked(what, "", v)
+		}
+	}()
+	call()
+}
+
+// observedStart calls a Start method of the observer.
+func (n *Node) observedStart(ctx context.Context, what string, call func() context.Context) context.Context {
+	started := ctx
+	n.observed(what, func() {
+		if c := call(); c != nil {
+			started = c
+		}
+	})
+	return started
 }

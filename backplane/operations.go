@@ -72,7 +72,7 @@ func (ns *Namespace) members(ctx context.Context, t Target, detail bool) (*Membe
 	}
 	var m Members
 	if !t.RemoteOnly {
-		m.List = ns.rooms.describe(t.Rooms, t.Except, detail)
+		m.List = ns.rooms.describe(ns.node, t.Rooms, t.Except, detail)
 		for i := range m.List {
 			m.List[i].Node = ns.node.id
 		}
@@ -174,8 +174,11 @@ func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) erro
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if m, ok := ns.rooms.Member(id); ok {
-		m.Disconnect(close)
+	var f fanout
+	if f.sel.findID(ns.rooms, id) {
+		f.call, f.hard, f.all = callDisconnect, close, true
+		f.start()
+		f.run(0, ns.node)
 		return nil
 	}
 	return ns.onMember(ctx, &Request{Op: OpDisconnect, Member: id, Close: close}, found)
@@ -229,6 +232,10 @@ func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Resp
 		exp.Answers = 0
 		if owner == "" {
 			exp.Answers = 1
+		} else if !slices.Contains(c.alive, owner) {
+			// A node that announced itself only while it was asked: its answer is
+			// the one to wait for.
+			c.alive = append(c.alive, owner)
 		}
 	}
 	done := false

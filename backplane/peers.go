@@ -161,17 +161,12 @@ func (n *Node) setLink(err error, lasted time.Duration) {
 	if err == nil {
 		n.soon(controlHello)
 	}
-	defer func() {
-		if recover() != nil {
-			n.counters.panics.Add(1)
-		}
-	}()
 	switch o := n.observe.link; {
 	case o == nil:
 	case err != nil:
-		o.Interrupted("", err)
+		n.observed("Interrupted", func() { o.Interrupted("", err) })
 	default:
-		o.Resumed("", lasted)
+		n.observed("Resumed", func() { o.Resumed("", lasted) })
 	}
 }
 

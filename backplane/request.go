@@ -389,16 +389,16 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 			Namespace: ns.name, Op: c.req.Op, ID: c.req.ID, Header: cloneHeader(c.req.Header),
 			Expected: len(c.waiting), ExpectedUnnamed: exp.Answers,
 		}
-		ctx = ro.RequestStart(ctx, d)
+		ctx = ns.node.observedStart(ctx, "RequestStart", func() context.Context { return ro.RequestStart(ctx, d) })
 		c.req.Header = d.Header
 		take := c.take
 		c.take = func(r *Response) bool {
-			ro.RequestAnswer(ctx, d, r.Node)
+			ns.node.observed("RequestAnswer", func() { ro.RequestAnswer(ctx, d, r.Node) })
 			return take(r)
 		}
 		defer func() {
 			d.Fleet, d.Err = fleet, err
-			ro.RequestEnd(ctx, d)
+			ns.node.observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })
 		}()
 	}
 	if err := ns.calls.add(c); err != nil {

@@ -1,5 +1,7 @@
 package backplane
 
+import "slices"
+
 // selection is a list of entries found for a message, with the scratch space to
 // find them. It is reused, so that selecting allocates nothing.
 type selection struct {
@@ -47,8 +49,10 @@ func (s *selection) find(r *Rooms, rooms, except []string) {
 
 func (s *selection) findLocked(r *Rooms, rooms, except []string) {
 	s.list, s.except, s.seen = s.list[:0], s.except[:0], s.seen[:0]
+	// A name that is given many times costs little, and names without members
+	// nothing: the lists are no longer than there are rooms here.
 	for _, name := range except {
-		if p := r.place(name); p.room != nil || p.own != nil {
+		if p := r.place(name); p != (place{}) && !slices.Contains(s.except, p) {
 			s.except = append(s.except, p)
 		}
 	}
@@ -58,15 +62,16 @@ func (s *selection) findLocked(r *Rooms, rooms, except []string) {
 	}
 	for _, name := range rooms {
 		p := r.place(name)
+		if p == (place{}) || slices.Contains(s.seen, p) {
+			continue
+		}
 		if p.room != nil {
 			s.take(p.room.list)
 		}
 		if p.own != nil && !anyHas(s.except, p.own) && !anyHas(s.seen, p.own) && !(p.room != nil && p.own.has(p.room)) {
 			s.list = append(s.list, p.own)
 		}
-		if p.room != nil || p.own != nil {
-			s.seen = append(s.seen, p)
-		}
+		s.seen = append(s.seen, p)
 	}
 }
 
@@ -96,8 +101,11 @@ func (s *selection) take(list []*entry) {
 
 // Above this many entries a selection's memory is given back after use rather than
 // kept for the next: one broadcast to a million members should not cost 8 MB for
-// ever. Below, reuse makes fan-out free of allocations.
-const keepEntries = 1 << 18
+// ever. Below, reuse makes fan-out free of allocations. The same for lists of rooms.
+const (
+	keepEntries = 1 << 18
+	keepRooms   = 1 << 10
+)
 
 func (s *selection) reset() {
 	if cap(s.list) > keepEntries {
@@ -105,6 +113,12 @@ func (s *selection) reset() {
 	}
 	clear(s.list) // do not keep removed members alive
 	s.list = s.list[:0]
+	if cap(s.except) > keepRooms {
+		s.except = nil
+	}
+	if cap(s.seen) > keepRooms {
+		s.seen = nil
+	}
 	clear(s.except)
 	clear(s.seen)
 }
@@ -135,7 +149,7 @@ func (r *Rooms) leaveSelected(rooms, except, targets []string) int {
 
 // describe lists the selected members; with rooms and data if detail. Describe is
 // user code and runs without the lock.
-func (r *Rooms) describe(rooms, except []string, detail bool) []MemberInfo {
+func (r *Rooms) describe(n *Node, rooms, except []string, detail bool) []MemberInfo {
 	var s selection
 	r.mu.RLock()
 	s.findLocked(r, rooms, except)
@@ -150,9 +164,19 @@ func (r *Rooms) describe(rooms, except []string, detail bool) []MemberInfo {
 	if detail {
 		for i, e := range s.list {
 			if d, ok := e.member.(Describer); ok {
-				infos[i].Data = d.Describe()
+				infos[i].Data = dataOf(n, e, d)
 			}
 		}
 	}
 	return infos
+}
+
+// dataOf is what a member says of itself, nil if it panics.
+func dataOf(n *Node, e *entry, d Describer) []byte {
+	defer func() {
+		if v := recover(); v != nil {
+			n.panicked("Describe", e.id, v)
+		}
+	}()
+	return d.Describe()
 }

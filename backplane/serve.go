@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -62,19 +63,23 @@ func (s *served) begin() {
 	s.ctx = s.ns.ctx
 	if so := s.ns.node.observe.serve; so != nil {
 		s.data = ServeData{Namespace: s.ns.name, Op: s.req.Op, ID: s.req.ID, Origin: s.req.Origin, Header: s.req.Header}
-		s.ctx = so.ServeStart(s.ctx, &s.data)
+		s.ctx = s.ns.node.observedStart(s.ctx, "ServeStart", func() context.Context { return so.ServeStart(s.ctx, &s.data) })
 	}
 }
 
 // end publishes the answer, if one is wanted.
 func (s *served) end() {
+	s.done(s.reply(&s.resp))
+}
+
+// done closes the books. err is why the answer could not be published.
+func (s *served) done(err error) {
 	s.ns.node.counters.served.Add(1)
-	err := s.reply(&s.resp)
 	if so := s.ns.node.observe.serve; so != nil {
 		if s.data.Err == nil {
 			s.data.Err = err
 		}
-		so.ServeEnd(s.ctx, &s.data)
+		s.ns.node.observed("ServeEnd", func() { so.ServeEnd(s.ctx, &s.data) })
 	}
 }
 
@@ -154,9 +159,13 @@ func (l *lane) disconnect(s *served) bool {
 	} else {
 		f.sel.find(ns.rooms, r.Rooms, r.Except)
 	}
-	s.resp.Count = len(f.sel.list)
-	f.call, f.hard = callDisconnect, r.Close
-	l.after = func() { ns.answer(s) }
+	f.call, f.hard, f.all = callDisconnect, r.Close, r.ByID
+	l.after = func() {
+		s.resp.Count = f.delivered()
+		// It may have been removed since it was found.
+		s.resp.NotFound = s.resp.NotFound || r.ByID && f.skipped.Load() > 0
+		ns.answer(s)
+	}
 	return l.run()
 }
 
@@ -164,22 +173,22 @@ func (l *lane) disconnect(s *served) bool {
 func (l *lane) ackBroadcast(s *served) bool {
 	ns, r, f := l.ns, s.req, &l.fan
 	f.sel.find(ns.rooms, r.Rooms, r.Except)
+	f.call = callAck
+	f.msg = &Message{Namespace: ns.name, Origin: r.Origin, Flags: r.Flags, Header: r.Header, Payload: r.Payload}
+	if len(f.sel.list) > 0 && !ns.prepare(f.msg) {
+		f.sel.reset()
+	}
 	for _, e := range f.sel.list {
 		if e.ack != nil && e.state.Load() == 0 {
 			s.resp.Count++
 		}
 	}
-	f.call = callAck
-	f.msg = &Message{Namespace: ns.name, Origin: r.Origin, Flags: r.Flags, Header: r.Header, Payload: r.Payload}
 	f.acks = &ackCollector{each: func(value []byte) {
 		if !ns.closing.Load() {
 			_ = s.reply(&Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})
 		}
 	}}
-	if ns.opts.Prepare != nil && len(f.sel.list) > 0 {
-		ns.opts.Prepare(f.msg)
-	}
-	// The number goes first: a peer that counts acknowledgements can then trust it.
+	// Acknowledgements may overtake the number; askers wait for both.
 	ns.answer(s)
 	return l.run()
 }
@@ -187,11 +196,10 @@ func (l *lane) ackBroadcast(s *served) bool {
 // query carries out the questions about members and rooms.
 func (s *served) query() {
 	defer s.end()
-	defer s.guard("Describe")
 	r, rooms := s.req, s.ns.rooms
 	switch r.Op {
 	case OpMembers:
-		s.resp.Members = rooms.describe(r.Rooms, r.Except, r.Detail)
+		s.resp.Members = rooms.describe(s.ns.node, r.Rooms, r.Except, r.Detail)
 		for i := range s.resp.Members {
 			s.resp.Members[i].Node = s.ns.node.id
 		}
@@ -208,7 +216,7 @@ var errNoHandler = errors.New("no handler")
 // custom carries out OpCustom.
 func (s *served) custom() {
 	defer s.end()
-	defer s.guard("OnRequest")
+	defer s.guard()
 	hook, err := s.ns.opts.OnRequest, errNoHandler
 	if hook != nil {
 		ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
@@ -224,32 +232,52 @@ func (s *served) custom() {
 // calls reply, which may be after OnEvent has returned.
 func (s *served) event() {
 	hook := s.ns.opts.OnEvent
-	answer := &ackOnce{do: func(value []byte) {
-		s.resp.Payload = slices.Clone(value)
-		s.end()
-	}}
-	reply := answer.call
-	if s.req.ID == "" || s.req.NoReply {
-		reply = nil
+	var once sync.Once
+	done := func(failed, err error) {
+		once.Do(func() {
+			s.data.Err = failed
+			s.done(err)
+		})
 	}
-	defer func() {
-		if reply == nil || hook == nil || s.data.Err != nil {
-			answer.call(nil)
-		}
-	}()
-	defer s.guard("OnEvent")
-	if hook != nil {
-		ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
-		defer cancel()
-		hook(ctx, s.req.Origin, s.req.Payload, reply)
+	send := func(resp Response) error {
+		resp.Request, resp.RequestID, resp.Node = s.req, s.req.ID, s.ns.node.id
+		return s.reply(&resp)
 	}
+	answer := &ackOnce{do: func(value []byte) { done(nil, send(Response{Payload: slices.Clone(value)})) }}
+	var reply func([]byte)
+	if s.req.ID != "" && !s.req.NoReply {
+		reply = answer.call
+	}
+	failed := s.callEvent(hook, reply)
+	switch {
+	case reply == nil:
+	case failed != nil && answer.used.CompareAndSwap(false, true):
+		done(failed, send(Response{Err: "OnEvent panicked"}))
+	case hook == nil:
+		reply(nil)
+	}
+	done(failed, nil)
 }
 
-// guard turns a callback's panic into a report and an error answer.
-func (s *served) guard(what string) {
+func (s *served) callEvent(hook func(context.Context, string, []byte, func([]byte)), reply func([]byte)) (failed error) {
+	if hook == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			failed = s.ns.node.panicked("OnEvent", "", v)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
+	defer cancel()
+	hook(ctx, s.req.Origin, s.req.Payload, reply)
+	return nil
+}
+
+// guard turns OnRequest's panic into a report and an error answer.
+func (s *served) guard() {
 	if v := recover(); v != nil {
-		err := s.ns.node.panicked(what, "", v)
-		s.resp.Members, s.resp.Rooms, s.resp.Payload = nil, nil, nil
-		s.resp.Err, s.data.Err = what+" panicked", err
+		s.data.Err = s.ns.node.panicked("OnRequest", "", v)
+		s.resp.Payload, s.resp.Err = nil, "OnRequest panicked"
 	}
 }
