@@ -57,7 +57,8 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 // returns one reply of each. As with socket.io-redis 5 this server's own hook is one
 // of them (it comes first). Partial answers are as with Clients.
 //
-// In dialect v8 only Go nodes have such hooks; Node.js servers do not hear of it. In
+// In dialect v8 only Go nodes have such hooks; Node.js servers do not hear of it, and a
+// Go node that opened the namespace this very moment may not be known yet. In
 // dialect v5 Node.js servers answer too; but a newer one on the same prefix would
 // die of the request. So the others are first asked a harmless question in v5, and
 // if one of them does not answer it as a v5 server does, the custom request is not

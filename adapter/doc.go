@@ -1,0 +1,87 @@
+// Package adapter makes a Go process a full member of a Socket.IO fleet: servers of
+// the Node.js packages socket.io-redis and @socket.io/redis-adapter, and other Go
+// nodes, on one Redis. The same code runs among Go nodes only, on any broker.
+//
+// It brings no transport. Your realtime server (WebSocket, SSE, whatever) tells a
+// [Namespace] of its sockets, and gets [Packet] values to write, with the frames of
+// the Socket.IO protocol ready made:
+//
+//	server, err := adapter.New(b, nil)         // b is a broker of its own
+//	chat, err := server.Of(ctx, "/chat")       // live on return
+//	err = chat.Add(socket)                     // ID, Deliver, Disconnect
+//	err = chat.Join(ctx, socket.ID(), "lobby")
+//	err = chat.To("lobby").Except(socket.ID()).Emit(ctx, "hello", name)
+//	who, err := chat.In("lobby").FetchSockets(ctx)
+//
+// A process without sockets uses an [Emitter].
+//
+// # Order
+//
+// What one server emits to one room, or to everybody, or to one combination of
+// rooms, arrives everywhere in the order of the Emit calls. There is no order between
+// two servers, and none promised between the channels of one (everybody, one room,
+// another room), though most brokers keep it. A socket that another node's request
+// joins to a room gets what is sent to the room afterwards.
+//
+// # Delivery
+//
+// At most once. Local sockets get an event before Emit returns, on its goroutine.
+// Other nodes get it if they are connected at that time; nothing is repeated. Emit
+// returns when the broker has accepted the message into its bounded queue and waits
+// only while that is full. What is lost after that is counted and reported to
+// Options.OnError as a *broker.LossError.
+//
+// # Outages
+//
+// While the broker is away local sockets are served as before, and what is emitted
+// waits in the broker's queue within its limits. Questions to the fleet return by
+// their deadline with what is known here and a *[PartialError]. Subscriptions come
+// back by themselves; OnError hears of the interruption, as messages may have been
+// missed.
+//
+// # Answers
+//
+// Every question returns by Options.RequestsTimeout, or when its context ends. Its
+// result embeds a [Fleet], which says who answered, who is missing and why, and how
+// many servers never answer such a question. If somebody is missing, the value comes
+// beside a *[PartialError]: use what is there, or do not.
+//
+// # Dialects
+//
+// Everything that any version says is understood at all times and answered in the
+// asker's form. Options.Dialect is the form in which this node asks: [V8] for
+// socket.io-redis 6 and @socket.io/redis-adapter, [V5] for socket.io-redis 5. What
+// v5 has no word for is put together from what it has (FetchSockets, exceptions,
+// SocketsJoin and its like), or is an *[UnsupportedError] (ServerSideEmit,
+// EmitWithAck).
+//
+// Sockets of Node.js servers can be listed, joined, disconnected and emitted to.
+// Only Go nodes have names in a Fleet; the others are counted. To selections of
+// sockets (SocketsJoin and its like) Node.js servers of the newer dialect do as they
+// are told without confirming it.
+//
+// # Two generations
+//
+// Servers of v5 and newer ones on one prefix endanger each other, without any Go node
+// there: a custom request of v5 ends newer processes, a remote leave of v5 disconnects
+// their sockets. Give each generation a prefix of its own, and put the Go nodes on
+// both with Options.Also. They then have one set of sockets and rooms; what they emit
+// goes to both prefixes, and what they ask is asked on both and merged, each socket
+// and each Go node once. Options.Bridge passes on what the Node.js servers of one
+// prefix emit, too, exactly one Go node at a time doing it; while that duty changes
+// hands, messages are rather lost than sent twice. Go nodes on several prefixes must
+// all have the same ones, and the same Bridge setting.
+//
+// If servers of both generations are heard on one prefix after all, OnError is told
+// once, with a *[GenerationsError].
+//
+// # What never happens to Node.js servers
+//
+// No message of this package makes a Node.js server of any version end, time out,
+// act on a socket that was not meant, or deliver twice. In dialect v5 a custom request
+// goes out only after every server has answered a harmless question as v5 does, or
+// else is a *[MixedFleetError]; sockets are joined, taken out and disconnected by id
+// only when a server of the right generation has listed them; and binary data goes
+// in v5's own form only while all servers are known to be v5. What only Go nodes
+// understand travels in places that all versions were seen to ignore.
+package adapter

@@ -1,0 +1,135 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/crossroom/crossroom/adapter"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+func TestEmitter(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		bus := memorybroker.NewBus(nil)
+		a, b := newNode(t, bus, adapter.Options{Dialect: d}), newNode(t, bus, adapter.Options{Dialect: d})
+		acquainted(t, a, b)
+		sa, sb := a.add(t, "a", "red"), b.add(t, "b", "red", "blue")
+		out := bus.Broker()
+		defer out.Close(context.Background())
+		e, err := adapter.NewEmitter(out, &adapter.EmitterOptions{Namespace: "chat", Dialect: d})
+		ok(t, err)
+		ctx := t.Context()
+		ok(t, e.Emit(ctx, "all", 1))
+		ok(t, e.To("blue").Emit(ctx, "blue"))
+		ok(t, e.In("red").Except("b").Emit(ctx, "red but b"))
+		ok(t, e.Except("red").Emit(ctx, "nobody"))
+		ok(t, e.Of("/other").Emit(ctx, "elsewhere"))
+		ok(t, e.Volatile().Compress(false).Emit(ctx, "end"))
+		ok(t, e.Flush(ctx))
+		p := sa.next(t)
+		if p.Origin() != "emitter" || p.Event() != "all" || p.Args()[0] != int64(1) {
+			t.Errorf("got %s %v of %s", p.Event(), p.Args(), p.Origin())
+		}
+		equal(t, "b", sb.until(t, "end"), []string{"all", "blue"})
+		if p := sa.next(t); p.Event() != "red but b" {
+			t.Errorf("got %s", p.Event())
+		}
+		if p := sa.next(t); p.Event() != "end" || !p.Volatile() || p.Compress() {
+			t.Errorf("got %s, volatile %v, compress %v", p.Event(), p.Volatile(), p.Compress())
+		}
+		if n, err := a.ns.ServerCount(ctx); n != 2 || err != nil {
+			t.Errorf("an emitter is no server: %d, %v", n, err)
+		}
+	})
+}
+
+func TestEmitterSelections(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	n := newNode(t, bus, adapter.Options{})
+	a, b := n.add(t, "a", "red"), n.add(t, "b")
+	events := make(chan *adapter.ServerEvent, 1)
+	_, err := n.ns.OnServerSideEmit("hello", func(_ context.Context, e *adapter.ServerEvent) { events <- e })
+	ok(t, err)
+	e, err := adapter.NewEmitter(n.broker, &adapter.EmitterOptions{Namespace: chat})
+	ok(t, err)
+	ctx := t.Context()
+	joined := func(id, room string) func() bool {
+		return func() bool {
+			for _, r := range n.ns.Rooms(id) {
+				if r == room {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	ok(t, e.To("red").SocketsJoin(ctx, "x"))
+	eventually(t, "joined", joined("a", "x"))
+	ok(t, e.SocketsJoin(ctx, "y"))
+	eventually(t, "joined", joined("b", "y"))
+	if joined("b", "x")() {
+		t.Error("b joined as well")
+	}
+	ok(t, e.Except("a").SocketsLeave(ctx, "y"))
+	eventually(t, "left", func() bool { return !joined("b", "y")() })
+	ok(t, e.To("red").DisconnectSockets(ctx, true))
+	if close := <-a.ended; !close {
+		t.Error("not closed")
+	}
+	ok(t, e.ServerSideEmit(ctx, "hello", "arg"))
+	if got := <-events; got.From != "emitter" || got.WantsAck() || got.Args[0] != "arg" {
+		t.Errorf("got %+v", got)
+	}
+	if len(b.ended) != 0 {
+		t.Error("b was disconnected")
+	}
+}
+
+func TestEmitterErrors(t *testing.T) {
+	b := memorybroker.New(nil)
+	var option *adapter.OptionError
+	if _, err := adapter.NewEmitter(nil, nil); !errors.As(err, &option) {
+		t.Errorf("no broker: %v", err)
+	}
+	if _, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Dialect: 9}); !errors.As(err, &option) {
+		t.Errorf("dialect: %v", err)
+	}
+	old, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Dialect: adapter.V5})
+	ok(t, err)
+	ctx := t.Context()
+	for what, err := range map[string]error{
+		"SocketsJoin": old.SocketsJoin(ctx, "x"), "SocketsLeave": old.SocketsLeave(ctx, "x"),
+		"DisconnectSockets": old.DisconnectSockets(ctx, true), "ServerSideEmit": old.ServerSideEmit(ctx, "x"),
+	} {
+		var e *adapter.UnsupportedError
+		if !errors.As(err, &e) || e.Operation != what {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	e, err := adapter.NewEmitter(b, nil)
+	ok(t, err)
+	var reserved *adapter.ReservedEventError
+	if err := e.Emit(ctx, "connect"); !errors.As(err, &reserved) {
+		t.Error(err)
+	}
+	if err := e.ServerSideEmit(ctx, "connection"); !errors.As(err, &reserved) {
+		t.Error(err)
+	}
+	var arg *adapter.ArgumentError
+	if err := e.Emit(ctx, "x", func() {}); !errors.As(err, &arg) {
+		t.Error(err)
+	}
+	if (adapter.EmitterOperator{}).Emit(ctx, "x") == nil || (adapter.EmitterOperator{}).SocketsJoin(ctx, "x") == nil {
+		t.Error("zero operator: no error")
+	}
+	for what, err := range map[string]error{"room": e.To("\xff").Emit(ctx, "x"), "except": e.Except("\xff").Emit(ctx, "x"), "namespace": e.Of("\xff").Emit(ctx, "x"), "joined room": e.SocketsJoin(ctx, "\xff")} {
+		if err == nil {
+			t.Errorf("%s: invalid UTF-8 went out", what)
+		}
+	}
+	ok(t, b.Close(ctx))
+	if err := e.Emit(ctx, "x"); err == nil {
+		t.Error("closed broker: no error")
+	}
+}

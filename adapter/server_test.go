@@ -1,0 +1,184 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+func TestOfReturnsTheSameNamespace(t *testing.T) {
+	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
+	const callers = 16
+	got := make([]*adapter.Namespace, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			ns, err := n.Of(t.Context(), []string{"news", "/news"}[i%2])
+			if err != nil {
+				t.Error(err)
+			}
+			got[i] = ns
+		})
+	}
+	wg.Wait()
+	for _, ns := range got {
+		if ns == nil || ns != got[0] {
+			t.Fatalf("got %v", got)
+		}
+	}
+	root, err := n.Of(t.Context(), "")
+	ok(t, err)
+	if root.Name() != "/" || got[0].Name() != "/news" || root.Server() != n.Server {
+		t.Errorf("names %q and %q", root.Name(), got[0].Name())
+	}
+	var name *broker.NameError
+	var coreName *backplane.NameError
+	if _, err := n.Of(t.Context(), "/\xff"); !errors.As(err, &name) && !errors.As(err, &coreName) {
+		t.Errorf("bad name: %v", err)
+	}
+}
+
+// A namespace that could not be opened in time is opened by the next call.
+func TestOfTriesAgain(t *testing.T) {
+	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
+	n.broker.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := n.Of(ctx, "late"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("frozen: %v", err)
+	}
+	n.broker.Thaw()
+	ns, err := n.Of(t.Context(), "late")
+	ok(t, err)
+	s := newSocket("s")
+	ok(t, ns.Add(s))
+	ok(t, ns.Emit(t.Context(), "x"))
+	s.next(t)
+}
+
+func TestServerProperties(t *testing.T) {
+	b := memorybroker.New(nil)
+	s, err := adapter.New(b, &adapter.Options{Name: "eu-1", Dialect: adapter.V5})
+	ok(t, err)
+	other, err := adapter.New(memorybroker.New(nil), nil)
+	ok(t, err)
+	if s.UID() == other.UID() || s.UID()[:4] != "eu-1" {
+		t.Errorf("uids %q and %q", s.UID(), other.UID())
+	}
+	if s.RequestsTimeout() != time.Second || s.Broker() != broker.Broker(b) || s.Prefix() != "" {
+		t.Errorf("%v %v %q", s.RequestsTimeout(), s.Broker(), s.Prefix())
+	}
+	if l := s.Links(); len(l) != 1 || l[0].Dialect != adapter.V5 || l[0].Broker != broker.Broker(b) {
+		t.Errorf("links %v", l)
+	}
+	ok(t, s.Close(t.Context()))
+	ok(t, other.Close(t.Context()))
+}
+
+func TestSockets(t *testing.T) {
+	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
+	s := newSocket("s")
+	ok(t, n.ns.Add(s))
+	if err := n.ns.Add(newSocket("s")); !errors.Is(err, adapter.ErrSocketExists) {
+		t.Errorf("same id: %v", err)
+	}
+	var name *backplane.NameError
+	for what, bad := range map[string]adapter.Socket{"nil": nil, "nil pointer": (*socket)(nil), "no id": newSocket(""), "bad id": newSocket("\xff")} {
+		if err := n.ns.Add(bad); !errors.As(err, &name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if got, found := n.ns.Socket("s"); !found || got != adapter.Socket(s) || n.ns.Len() != 1 {
+		t.Errorf("got %v, %d", got, n.ns.Len())
+	}
+	n.addSocket(t, &talker{socket: newSocket("talker")})
+	if got, found := n.ns.Socket("talker"); !found || got.ID() != "talker" {
+		t.Errorf("got %v", got)
+	}
+	if !n.ns.Remove("s") || n.ns.Remove("s") || n.ns.Remove("nobody") {
+		t.Error("Remove")
+	}
+	if _, found := n.ns.Socket("s"); found || n.ns.Rooms("s") != nil {
+		t.Error("still there")
+	}
+	ok(t, n.ns.Add(s))
+	equal(t, "a new start", n.ns.Rooms("s"), []string{"s"})
+}
+
+func TestClose(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	n, ctx := nodes[0], t.Context()
+	ok(t, n.ns.Add(newSocket("s")))
+	ok(t, n.Close(ctx))
+	ok(t, n.Close(ctx))
+	_, ackErr := n.ns.EmitWithAck(ctx, "x")
+	_, clientsErr := n.ns.Clients(ctx)
+	_, fetchErr := n.ns.FetchSockets(ctx)
+	_, askErr := n.ns.ServerSideEmitWithAck(ctx, "x")
+	_, customErr := n.ns.CustomRequest(ctx, 1)
+	_, ofErr := n.Of(ctx, chat)
+	_, newErr := n.Of(ctx, "new")
+	for what, err := range map[string]error{
+		"Emit": n.ns.Emit(ctx, "x"), "EmitWithAck": ackErr, "Clients": clientsErr, "FetchSockets": fetchErr,
+		"ServerSideEmitWithAck": askErr, "CustomRequest": customErr, "Of": ofErr, "Of a new one": newErr,
+		"Add": n.ns.Add(newSocket("new")), "Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"),
+		"ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
+	} {
+		if !errors.Is(err, adapter.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	eventually(t, "the other knows", func() bool { return len(nodes[1].Peers()) == 0 })
+}
+
+// The error handler hears of a socket that panics, and the others get their packets.
+func TestPanickingSocket(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	for _, n := range nodes {
+		n.addSocket(t, &bomb{newSocket("bomb" + n.UID())})
+	}
+	s := nodes[1].add(t, "s")
+	ok(t, nodes[0].ns.Emit(t.Context(), "x"))
+	s.next(t)
+	for _, n := range nodes {
+		eventually(t, "reported", func() bool {
+			return slices.ContainsFunc(n.errors.all(), func(err error) bool {
+				var p *backplane.PanicError
+				return errors.As(err, &p) && p.Value == "boom"
+			})
+		})
+	}
+}
+
+type bomb struct{ *socket }
+
+func (*bomb) Deliver(*adapter.Packet) { panic("boom") }
+
+// Local sockets are served while the broker is away.
+func TestLocalDeliveryDuringAnOutage(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	here, there := nodes[0].add(t, "here"), nodes[1].add(t, "there")
+	nodes[0].broker.Interrupt(errors.New("cable"))
+	ok(t, nodes[0].ns.Emit(t.Context(), "x"))
+	if e := here.next(t).Event(); e != "x" {
+		t.Errorf("got %s", e)
+	}
+	eventually(t, "the outage is reported", func() bool {
+		return slices.ContainsFunc(nodes[0].errors.all(), func(err error) bool {
+			var e *backplane.InterruptedError
+			return errors.As(err, &e) && e.Namespace == chat
+		})
+	})
+	nodes[0].broker.Resume()
+	if e := there.next(t).Event(); e != "x" {
+		t.Errorf("got %s", e)
+	}
+}
