@@ -1,5 +1,7 @@
 package interop_test
 
+import "github.com/crossroom/crossroom/internal/interop"
+
 // broadcastCases: who gets it.
 var broadcastCases = []testCase{
 	{"emit to everybody", senders, all, all, func(s *scene) {
@@ -28,12 +30,32 @@ var broadcastCases = []testCase{
 		s.ask("emit", args{"except": []any{"blue"}, "event": "news", "args": []any{1}})
 		s.expect(not(in("blue")), "news", 1)
 	}},
-	{"emit to a room except rooms and ids", excepts, modern, modern, func(s *scene) {
+	{"emit to a room except ids", excepts, all, all, func(s *scene) {
 		s.populate()
 		there := s.of(s.far(), "red")
+		s.ask("emit", args{"to": []any{"red"}, "except": []any{there.id, "nobody's"}, "event": "news", "args": []any{1}})
+		s.expect(both(in("red"), not(in(there.id))), "news", 1)
+	}},
+	{"emit to a room except rooms and ids", excepts, modern, modern, func(s *scene) {
+		s.populate()
+		for _, n := range s.servers {
+			s.connect(n, "red too", nil, "red")
+		}
+		there := s.of(s.far(), "red")
 		s.ask("emit", args{"to": []any{"red"}, "except": []any{"blue", there.id}, "event": "news", "args": []any{1}})
-		// With one server there may be nobody left, so somebody more.
 		s.expect(both(in("red"), not(in("blue", there.id))), "news", 1)
+	}},
+	{"emit to a numeric room", senders, all, all, func(s *scene) {
+		s.populate()
+		far := s.connect(s.far(), "number", nil, 42)
+		// A second room, because socket.io-redis 6 loses what it sends to just one.
+		s.ask("emit", args{"to": []any{42, "nobody's"}, "event": "news", "args": []any{1}})
+		s.expect(in(far.id), "news", 1)
+		if _, ok := s.asker.(*interop.Peer); !ok { // Go nodes reach it whatever it is
+			text := s.connect(s.far(), "text", nil, "42")
+			s.ask("emit", args{"to": []any{42}, "event": "news", "args": []any{2}})
+			s.expect(in(far.id, text.id), "news", 2)
+		}
 	}},
 	{"emit from a socket", all, all, nil, func(s *scene) {
 		s.populate()
@@ -98,7 +120,7 @@ var broadcastCases = []testCase{
 				continue
 			}
 			for i, m := range got {
-				if m.Args[0] != float64(i) {
+				if interop.Text(m.Args) != interop.Text([]any{i}) {
 					s.Fatalf("%s: message %d is %v", c.name, i, m)
 				}
 			}

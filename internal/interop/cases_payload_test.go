@@ -24,6 +24,8 @@ var hostileRooms = []any{
 
 var moment = time.Date(2024, 2, 29, 12, 34, 56, 789e6, time.UTC)
 
+const payloadBinary = "payload: binary"
+
 var payloads = []struct {
 	operation string
 	values    [][]any // the arguments of several events
@@ -46,7 +48,7 @@ var payloads = []struct {
 		{moment, args{"at": moment}},
 		{time.UnixMilli(0), time.UnixMilli(-1), time.Date(2200, 1, 1, 0, 0, 0, 1e6, time.UTC)},
 	}},
-	{"payload: binary", [][]any{
+	{payloadBinary, [][]any{
 		{[]byte{}},
 		{[]byte{0, 1, 2, 255}, "text", []byte("and more")},
 		{bytes.Repeat([]byte{7}, 256), bytes.Repeat([]byte{8}, 70000)},
@@ -83,6 +85,9 @@ var payloadCases = func() []testCase {
 	for _, p := range payloads {
 		out = append(out, testCase{p.operation, senders, all, all, func(s *scene) {
 			s.populate()
+			if p.operation == payloadBinary {
+				s.awaitBinary()
+			}
 			for _, v := range p.values {
 				s.ask("emit", args{"event": "payload", "args": v})
 				s.expect(everybody, "payload", v...)

@@ -9,9 +9,14 @@ var queryCases = []testCase{
 	}},
 	{"allRooms", all, all, nil, func(s *scene) {
 		s.populate()
-		s.connect(s.far(), "more", nil, "far", "grün #*")
-		want := append(ids(s.clients), "red", "blue", "far", "grün #*")
-		s.same("rooms", s.ask("allRooms", nil), want)
+		s.connect(s.far(), "more", nil, "far", "grün #*", 42)
+		got, _ := s.ask("allRooms", nil).([]any)
+		for i, room := range got {
+			if room == any(42.0) { // a number, as JavaScript has it, or its text
+				got[i] = "42"
+			}
+		}
+		s.same("rooms", got, append(ids(s.clients), "red", "blue", "far", "grün #*", "42"))
 	}},
 	{"clients", only5, all, nil, func(s *scene) {
 		s.populate()
@@ -26,13 +31,13 @@ var queryCases = []testCase{
 			s.same(c.name, s.ask("clientRooms", args{"id": c.id}), append([]any{c.id}, c.rooms...))
 		}
 	}},
-	{"allSockets", only6, modern, nil, func(s *scene) {
+	{"allSockets", only6, all, nil, func(s *scene) {
 		s.populate()
 		s.same("all", s.ask("allSockets", nil), ids(s.clients))
 		s.same("in blue", s.ask("allSockets", args{"to": []any{"blue"}}), ids(s.where(in("blue"))))
 		s.same("in nobody's", s.ask("allSockets", args{"to": []any{"nobody's"}}), nil)
 	}},
-	{"fetchSockets", modern, modern, nil, func(s *scene) {
+	{"fetchSockets", modern, all, nil, func(s *scene) {
 		s.populate()
 		check := func(what string, got any, want []*client) {
 			list, _ := got.([]any)
@@ -40,6 +45,10 @@ var queryCases = []testCase{
 			for _, x := range list {
 				socket, _ := x.(args)
 				rooms, _ := socket["rooms"].([]any)
+				if s.generation == v5 { // which tells no more
+					have = append(have, args{"id": socket["id"], "rooms": sorted(rooms)})
+					continue
+				}
 				have = append(have, args{"id": socket["id"], "rooms": sorted(rooms), "data": socket["data"]})
 				handshake, _ := socket["handshake"].(args)
 				for _, key := range []string{"headers", "time", "address", "xdomain", "secure", "issued", "url", "query", "auth"} {
@@ -49,9 +58,11 @@ var queryCases = []testCase{
 				}
 			}
 			for _, c := range want {
-				name := c.name[len(s.nsp)+1:]
-				rooms := sorted(append([]any{c.id}, c.rooms...))
-				expected = append(expected, args{"id": c.id, "rooms": rooms, "data": args{"name": name}})
+				socket := args{"id": c.id, "rooms": sorted(append([]any{c.id}, c.rooms...))}
+				if s.generation != v5 {
+					socket["data"] = args{"name": c.name[len(s.nsp)+1:]}
+				}
+				expected = append(expected, socket)
 			}
 			s.same(what, have, expected)
 		}

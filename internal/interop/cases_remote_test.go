@@ -32,7 +32,7 @@ var remoteCases = []testCase{
 		}
 		s.expectNothing()
 	}},
-	{"socketsJoin", modernE5, modern, modern, func(s *scene) {
+	{"socketsJoin", modernE5, all, modern, func(s *scene) {
 		s.populate()
 		s.ask("socketsJoin", args{"to": []any{"red"}, "except": []any{"blue"}, "rooms": []any{"green", "ro om#*"}})
 		s.barrier()
@@ -47,7 +47,7 @@ var remoteCases = []testCase{
 		}
 		s.expectRooms()
 	}},
-	{"socketsLeave", modernE5, modern, modern, func(s *scene) {
+	{"socketsLeave", modernE5, all, modern, func(s *scene) {
 		s.populate()
 		there := s.of(s.far(), "both")
 		s.ask("socketsLeave", args{"to": []any{there.id}, "rooms": []any{"red", "nobody's"}})
@@ -61,7 +61,7 @@ var remoteCases = []testCase{
 		}
 		s.expectRooms()
 	}},
-	{"disconnectSockets", modernE5, modern, modern, func(s *scene) {
+	{"disconnectSockets", modernE5, all, modern, func(s *scene) {
 		s.populate()
 		s.ask("disconnectSockets", args{"to": []any{"red"}, "except": []any{"blue"}, "close": false})
 		s.expectDisconnected(both(in("red"), not(in("blue"))))

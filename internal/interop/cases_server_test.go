@@ -1,10 +1,6 @@
 package interop_test
 
-import (
-	"time"
-
-	"github.com/crossroom/crossroom/internal/interop"
-)
+import "time"
 
 // serverCases: what servers say to each other, and broadcasts with answers.
 var serverCases = []testCase{
@@ -29,13 +25,15 @@ var serverCases = []testCase{
 			if n == s.asker {
 				continue // which is not told what it said itself
 			}
-			for _, want := range [][]any{values, {}} {
+			var got []any // in no order: Go nodes have several such events under way
+			for range 2 {
 				m, err := s.listener(n, "hello").Next(s.ctx)
 				if err != nil {
 					s.Fatalf("%s: %v", n.Name(), err)
 				}
-				s.equal(n.Name(), m.Args, want)
+				got = append(got, m.Args)
 			}
+			s.same(n.Name(), got, []any{values, []any{}})
 		}
 	}},
 	{"serverSideEmit with ack", only8, only8, nil, func(s *scene) {
@@ -88,6 +86,3 @@ var serverCases = []testCase{
 		s.expect(everybody, "question")
 	}},
 }
-
-// emitter is a node without sockets.
-type emitter struct{ *interop.Peer }

@@ -33,7 +33,6 @@ var (
 	only5    = []interop.Generation{v5}
 	only6    = []interop.Generation{v6}
 	only8    = []interop.Generation{v8}
-	by6or8   = []interop.Generation{v6, v8}
 	old      = []interop.Generation{v5, v6}
 	with8    = []interop.Generation{v8, emitterV5}
 	modernE5 = []interop.Generation{v6, v8, emitterV5}

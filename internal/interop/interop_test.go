@@ -4,37 +4,95 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
 )
+
+// dialects of a Go node among the servers of a generation.
+var dialects = map[interop.Generation]adapter.Dialect{v5: adapter.V5, v6: adapter.V8, v8: adapter.V8}
 
 // TestNodeOnly runs the cases that Node.js processes can do among themselves: a case
 // that fails with Go nodes and not here is the Go nodes' fault.
 func TestNodeOnly(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
-	start := func(g interop.Generation, name, prefix string) *interop.Peer {
-		return interop.Start(t, interop.Config{Generation: g, Name: name, Redis: redis.URL(), Prefix: prefix})
-	}
 	for _, g := range all {
-		prefix := "only-" + string(g)
-		a, b := start(g, "a", prefix), start(g, "b", prefix)
+		a, b := startPeer(t, g, "a", redis.URL(), "p-"+string(g)), startPeer(t, g, "b", redis.URL(), "p-"+string(g))
 		t.Run(string(g), func(t *testing.T) {
-			for _, c := range cases() {
-				if slices.Contains(c.node, g) {
-					t.Run(c.slug(), func(t *testing.T) { c.run(stage(t, g, "", a, a, b)) })
-				}
-			}
+			run(t, asNode(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", a, a, b)) })
 		})
 		for _, eg := range emittersFor[g] {
-			e := emitter{start(eg, "e", prefix)}
+			e := startPeer(t, eg, "e", redis.URL(), "p-"+string(g))
 			t.Run(string(eg)+" to "+string(g), func(t *testing.T) {
-				for _, c := range cases() {
-					if slices.Contains(c.node, eg) {
-						t.Run(c.slug(), func(t *testing.T) { c.run(stage(t, g, "", e, a, b)) })
-					}
-				}
+				run(t, asNode(eg), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, a, b)) })
 			})
 		}
 	}
+}
+
+// TestInterop runs every case with Go nodes among the others, in every direction,
+// and writes the table of what passed.
+func TestInterop(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	results := newTable(t)
+	group := func(column string, can func(testCase) bool, play func(t *testing.T, c testCase)) {
+		t.Run(column, func(t *testing.T) {
+			run(t, can, func(t *testing.T, c testCase) {
+				defer func() { results.set(c.operation, column, !t.Failed()) }()
+				play(t, c)
+			})
+		})
+	}
+	for _, g := range all {
+		prefix := "pair-" + string(g)
+		js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
+		group(string(g)+" to Go", asNode(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", js, js, goes)) })
+		group("Go to "+string(g), asGo(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", goes, goes, js)) })
+		for _, eg := range emittersFor[g] {
+			e := startPeer(t, eg, "e", redis.URL(), prefix)
+			group(string(eg)+" to Go", asNode(eg), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, goes)) })
+		}
+		e := startGoEmitter(t, "go-e", redis.URL(), prefix, dialects[g])
+		group("Go emitter to "+string(g), asGoEmitter(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, js)) })
+	}
+	for _, g := range all {
+		prefix := "fleet-" + string(g)
+		js1, js2 := startPeer(t, g, "js1", redis.URL(), prefix), startPeer(t, g, "js2", redis.URL(), prefix)
+		go1, go2 := startGo(t, "go1", redis.URL(), prefix, dialects[g]), startGo(t, "go2", redis.URL(), prefix, dialects[g])
+		group("fleet of "+string(g)+": Node asks", asNode(g), func(t *testing.T, c testCase) {
+			c.run(stage(t, g, "", js1, js1, go1, js2, go2))
+		})
+		group("fleet of "+string(g)+": Go asks", asGo(g), func(t *testing.T, c testCase) {
+			c.run(stage(t, g, "", go1, go1, js1, go2, js2))
+		})
+	}
+	results.check(t)
+}
+
+func startPeer(t *testing.T, g interop.Generation, name, url, prefix string) *interop.Peer {
+	t.Helper()
+	return interop.Start(t, interop.Config{Generation: g, Name: name, Redis: url, Prefix: prefix})
+}
+
+// run plays the cases that can be played.
+func run(t *testing.T, can func(testCase) bool, play func(*testing.T, testCase)) {
+	for _, c := range cases() {
+		if can(c) {
+			t.Run(c.slug(), func(t *testing.T) { play(t, c) })
+		}
+	}
+}
+
+func asNode(g interop.Generation) func(testCase) bool {
+	return func(c testCase) bool { return slices.Contains(c.node, g) }
+}
+
+func asGo(g interop.Generation) func(testCase) bool {
+	return func(c testCase) bool { return slices.Contains(c.crossroom, g) }
+}
+
+func asGoEmitter(g interop.Generation) func(testCase) bool {
+	return func(c testCase) bool { return slices.Contains(c.emitter, g) }
 }

@@ -20,6 +20,17 @@ type node interface {
 	Faults() []string
 }
 
+// emits reports whether a node only emits: it has no sockets and gets no answers.
+func emits(n node) bool {
+	switch n := n.(type) {
+	case *interop.Peer:
+		return n.Generation() == emitterV3 || n.Generation() == emitterV5
+	case *goEmitter:
+		return true
+	}
+	return false
+}
+
 // client is a socket: a real client of a Node.js server, or what a Go node takes
 // for one.
 type client struct {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -181,8 +182,19 @@ func (p *Peer) Name() string { return p.config.Name }
 // Generation returns what the peer is made of.
 func (p *Peer) Generation() Generation { return p.config.Generation }
 
-// PID returns the id of the process, for signals.
-func (p *Peer) PID() int { return p.cmd.Process.Pid }
+// Pause stops the process as a debugger would: it holds its connections and does
+// nothing.
+func (p *Peer) Pause(tb testing.TB) { p.signal(tb, syscall.SIGSTOP) }
+
+// Continue ends a Pause.
+func (p *Peer) Continue(tb testing.TB) { p.signal(tb, syscall.SIGCONT) }
+
+func (p *Peer) signal(tb testing.TB, s syscall.Signal) {
+	tb.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		tb.Fatalf("%s: %v", p.Name(), err)
+	}
+}
 
 // Call performs an operation of node/generations and returns its result. The error
 // is a *CallError if the operation failed.

@@ -1,0 +1,114 @@
+package interop_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/internal/interop"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// TestGoAmongThemselves has Go nodes do what Node.js servers have no part in, while
+// one of those is there: it must not notice.
+func TestGoAmongThemselves(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	for _, g := range all {
+		t.Run(string(g), func(t *testing.T) {
+			prefix := "among-" + string(g)
+			js := startPeer(t, g, "js", redis.URL(), prefix)
+			go1 := startGo(t, "go1", redis.URL(), prefix, dialects[g])
+			go2 := startGo(t, "go2", redis.URL(), prefix, dialects[g])
+			s := stage(t, g, "", go1, go1, js, go2)
+			s.populate()
+			watcher := interop.Watch(t, redis.URL())
+
+			// Membership: nodes that come, announce themselves, and go.
+			for range 3 {
+				visitor := startGo(t, "visitor", redis.URL(), prefix, dialects[g])
+				s.do(visitor, "namespace", nil)
+				if err := visitor.server.Close(s.ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Custom requests are between Go nodes where Node.js servers have none.
+			if g != v5 {
+				s.same("replies", s.ask("customRequest", args{"data": "x"}), []any{
+					args{"node": "go1", "asked": "x"}, args{"node": "go2", "asked": "x"},
+				})
+			}
+			// A namespace that only Go nodes have.
+			other := stage(t, g, "/only-go", go1, go1, go2)
+			other.populate()
+			other.ask("emit", args{"event": "news", "args": []any{[]byte{1}}})
+			other.expect(everybody, "news", []byte{1})
+
+			// Joining, leaving and local messages are nobody else's business.
+			s.ask("emit", args{"flags": []any{"local"}, "event": "news", "args": []any{1}})
+			s.expect(func(c *client) bool { return c.node == go1 }, "news", 1)
+
+			published, err := watcher.Since(s.ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range published {
+				// What its peers cannot read kills a server: JSON is read, or ignored, by all.
+				request := strings.HasPrefix(m.Channel, prefix+"-request#") || strings.HasPrefix(m.Channel, prefix+"-response#")
+				if request && !strings.HasPrefix(m.Payload, "{") {
+					t.Errorf("on %s: %q", m.Channel, m.Payload)
+				}
+			}
+			// The Node.js server still asks and is answered by all.
+			s.asker = js
+			s.equal("serverCount", s.ask("serverCount", nil), 3)
+			s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
+			s.expectNothing()
+		})
+	}
+}
+
+// TestFrozenServer checks that a Node.js server that does not answer costs an error
+// and the time stated, and nothing of what the others say.
+func TestFrozenServer(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	for _, g := range all {
+		t.Run(string(g), func(t *testing.T) {
+			prefix := "frozen-" + string(g)
+			js1, js2 := startPeer(t, g, "js1", redis.URL(), prefix), startPeer(t, g, "js2", redis.URL(), prefix)
+			brief := func(o *adapter.Options) { o.RequestsTimeout = time.Second }
+			go1 := startGo(t, "go1", redis.URL(), prefix, dialects[g], brief)
+			go2 := startGo(t, "go2", redis.URL(), prefix, dialects[g])
+			s := stage(t, g, "", go1, go1, js1, js2, go2)
+			s.populate()
+			want := s.where(func(c *client) bool { return c.node != js2 })
+
+			js2.Pause(t)
+			ns, err := go1.server.Of(s.ctx, s.nsp)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			clients, err := ns.Clients(s.ctx)
+			var partial *adapter.PartialError
+			if !errors.As(err, &partial) {
+				t.Fatalf("Clients with a frozen server: %v, %v; want a *PartialError", clients, err)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("took %v, with a timeout of 1s", took)
+			}
+			got := []any{}
+			for _, id := range clients.IDs {
+				got = append(got, id)
+			}
+			s.same("clients of the others", got, ids(want))
+			js2.Continue(t)
+
+			s.same("all clients", s.ask("clients", args{"rooms": []any{}}), ids(s.clients))
+			s.expectNothing()
+		})
+	}
+}

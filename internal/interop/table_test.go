@@ -1,0 +1,167 @@
+package interop_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossroom/crossroom/internal/interop"
+)
+
+var update = flag.Bool("update", false, "write TABLE.md from what passed")
+
+const tableFile = "TABLE.md"
+
+// table holds what each case came to: operations × columns.
+type table struct {
+	versions map[string]string // of the pinned packages
+	cells    map[[2]string]bool
+}
+
+func newTable(t *testing.T) *table {
+	dir, err := interop.Available()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lock struct {
+		Packages map[string]struct{ Version string }
+	}
+	if err := json.Unmarshal(text, &lock); err != nil {
+		t.Fatal(err)
+	}
+	tab := &table{versions: map[string]string{}, cells: map[[2]string]bool{}}
+	for name, p := range lock.Packages {
+		tab.versions[strings.TrimPrefix(name, "node_modules/")] = p.Version
+	}
+	return tab
+}
+
+func (tab *table) set(operation, column string, ok bool) {
+	tab.cells[[2]string{operation, column}] = ok
+}
+
+// A column of the table, and which cases it has.
+type column struct {
+	name, title string
+	can         func(testCase) bool
+}
+
+func (tab *table) pairColumns() []column {
+	v := tab.versions
+	named := map[interop.Generation]string{
+		v5:        "socket.io-redis " + v["socket.io-redis-5"],
+		v6:        "socket.io-redis " + v["socket.io-redis-6"],
+		v8:        "@socket.io/redis-adapter " + v["@socket.io/redis-adapter"],
+		emitterV3: "socket.io-emitter " + v["socket.io-emitter"],
+		emitterV5: "@socket.io/redis-emitter " + v["@socket.io/redis-emitter"],
+	}
+	var list []column
+	for _, g := range all {
+		list = append(list,
+			column{string(g) + " to Go", named[g] + " → Go", asNode(g)},
+			column{"Go to " + string(g), "Go → " + named[g], asGo(g)})
+	}
+	for _, g := range []interop.Generation{emitterV3, emitterV5} {
+		list = append(list, column{string(g) + " to Go", named[g] + " → Go", asNode(g)})
+	}
+	for _, g := range all {
+		list = append(list, column{"Go emitter to " + string(g), "Go Emitter → " + named[g], asGoEmitter(g)})
+	}
+	return list
+}
+
+func (tab *table) fleetColumns() []column {
+	v := tab.versions
+	named := map[interop.Generation]string{
+		v5: "socket.io-redis " + v["socket.io-redis-5"] + " with socket.io " + v["socket.io-2"],
+		v6: "socket.io-redis " + v["socket.io-redis-6"] + " with socket.io " + v["socket.io-4.0"],
+		v8: "@socket.io/redis-adapter " + v["@socket.io/redis-adapter"] + " with socket.io " + v["socket.io"],
+	}
+	var list []column
+	for _, g := range all {
+		list = append(list,
+			column{"fleet of " + string(g) + ": Node asks", named[g] + ": Node.js asks", asNode(g)},
+			column{"fleet of " + string(g) + ": Go asks", "Go asks", asGo(g)})
+	}
+	return list
+}
+
+// markdown renders the table; complete says whether every case that can be played was.
+func (tab *table) markdown() (text string, complete bool) {
+	var b strings.Builder
+	complete = true
+	b.WriteString("<!-- Written by: go test ./internal/interop -run '^TestInterop$' -update -->\n\n")
+	b.WriteString("Live, through one Redis, each with real clients: “A → B” means that A asked and B did or answered.\n")
+	b.WriteString("A dash is what the asking package, or its generation, does not have.\n\n")
+	render := func(columns []column) {
+		b.WriteString("| |")
+		for _, c := range columns {
+			b.WriteString(" " + c.title + " |")
+		}
+		b.WriteString("\n|---|" + strings.Repeat(":-:|", len(columns)) + "\n")
+		for _, row := range cases() {
+			b.WriteString("| " + row.operation + " |")
+			for _, c := range columns {
+				cell := "–"
+				if ok, done := tab.cells[[2]string{row.operation, c.name}]; done && ok {
+					cell = "ok"
+				} else if done {
+					cell = "FAILED"
+				} else if c.can(row) {
+					cell, complete = "?", false
+				}
+				b.WriteString(" " + cell + " |")
+			}
+			b.WriteString("\n")
+		}
+	}
+	render(tab.pairColumns())
+	b.WriteString("\nIn a fleet of two Node.js servers and two Go nodes, where every answer has four parts:\n\n")
+	render(tab.fleetColumns())
+	return b.String(), complete
+}
+
+// check compares the table with the committed one, or with -update writes it.
+func (tab *table) check(t *testing.T) {
+	text, complete := tab.markdown()
+	switch {
+	case t.Failed():
+		return
+	case !complete && flag.Lookup("test.run").Value.String() != "":
+		t.Log("a part of the cases was left out; the table is not compared")
+	case !complete:
+		t.Errorf("not every case was run:\n%s", text)
+	case *update:
+		if err := os.WriteFile(tableFile, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		committed, err := os.ReadFile(tableFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(committed) != text {
+			t.Errorf("%s is not what this run came to; see the differing lines, and run with -update:\n%s", tableFile, differing(string(committed), text))
+		}
+	}
+}
+
+func differing(a, b string) string {
+	var out []string
+	before := strings.Split(a, "\n")
+	for _, line := range strings.Split(b, "\n") {
+		if !slices.Contains(before, line) {
+			out = append(out, line)
+		}
+	}
+	return fmt.Sprint(strings.Join(out, "\n"))
+}

@@ -1,0 +1,213 @@
+package interop_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossroom/crossroom/adapter"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/internal/interop"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// vector is a message that a real package published.
+type vector struct {
+	Name, Dialect, Role, Channel string
+	Payload                      string          `json:"payload_base64"`
+	Decoded                      json.RawMessage `json:"decoded"`
+}
+
+func readVectors(t *testing.T) []vector {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "adapter", "testdata", "vectors.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []vector
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// readers says which generation's decoder reads what a dialect's packages wrote.
+var readers = map[string]interop.Generation{
+	"v5": v5, "emitter-v3": v5, "v6": v6, "v7": v6, "v8": v8, "emitter-v5": v8,
+}
+
+// TestVectorsEmitted emits what every captured broadcast says, and has the decoder of
+// the package that wrote it read both.
+func TestVectorsEmitted(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	peers := map[interop.Generation]*interop.Peer{}
+	for _, g := range all {
+		peers[g] = startPeer(t, g, string(g), redis.URL(), "unused")
+	}
+	watcher := interop.Watch(t, redis.URL())
+	count := 0
+	for _, v := range readVectors(t) {
+		g, ok := readers[v.Dialect]
+		if !ok || v.Role != "broadcast" {
+			continue
+		}
+		count++
+		t.Run(v.Name, func(t *testing.T) {
+			payload, err := base64.StdEncoding.DecodeString(v.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			unpack := func(b []byte) (packet, opts args) {
+				m, err := peers[g].Call(t.Context(), "unpack", args{"bytes": b})
+				if err != nil {
+					t.Fatalf("%v: %q", err, b)
+				}
+				parts := mapped(m, definite).([]any)
+				return parts[1].(args), parts[2].(args)
+			}
+			packet, opts := unpack(payload)
+			data := packet["data"].([]any)
+
+			prefix, _, _ := strings.Cut(v.Channel, "#")
+			e := startGoEmitter(t, "e", redis.URL(), prefix, dialects[g])
+			var flags []any
+			if given, _ := opts["flags"].(args); given["volatile"] == true {
+				flags = append(flags, "volatile")
+			} else if given["compress"] == false {
+				flags = append(flags, "nocompress")
+			}
+			if _, err := e.Call(t.Context(), "emit", args{
+				"nsp": packet["nsp"], "to": opts["rooms"], "except": opts["except"], "flags": flags,
+				"event": data[0], "args": data[1:],
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.e.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			published, err := watcher.Since(t.Context())
+			if err != nil || len(published) != 1 {
+				t.Fatalf("published %q, %v; want one message", published, err)
+			}
+			channel := v.Channel
+			if g != v5 && strings.HasSuffix(channel, "#42#") {
+				channel = strings.TrimSuffix(channel, "42#") // for rooms "42" and 42
+			}
+			if published[0].Channel != channel {
+				t.Errorf("published on %q, want %q", published[0].Channel, channel)
+			}
+			goPacket, goOpts := unpack([]byte(published[0].Payload))
+			equalText(t, "type", goPacket["type"], 2) // as emitters have it, also for binary
+			equalText(t, "nsp", goPacket["nsp"], packet["nsp"])
+			equalText(t, "data", goPacket["data"], packet["data"])
+			equalText(t, "rooms", roomSet(goOpts["rooms"]), roomSet(opts["rooms"]))
+			equalText(t, "except", roomSet(goOpts["except"]), roomSet(opts["except"]))
+			for _, key := range []string{"rooms", "except"} {
+				if _, ok := goOpts[key].([]any); !ok {
+					t.Errorf("%s is %v, which some servers would not read", key, goOpts[key])
+				}
+			}
+			given, _ := opts["flags"].(args)
+			for _, key := range []string{"volatile", "compress"} {
+				goFlags, ok := goOpts["flags"].(args)
+				if !ok {
+					t.Fatalf("no flags in %v", goOpts)
+				}
+				equalText(t, key, goFlags[key], given[key])
+			}
+		})
+	}
+	if count < 90 {
+		t.Errorf("only %d vectors", count)
+	}
+}
+
+// TestVectorsRequested compares the requests of the Go emitter with those captured
+// from @socket.io/redis-emitter.
+func TestVectorsRequested(t *testing.T) {
+	redis := servers.StartRedis(t, nil)
+	watcher := interop.Watch(t, redis.URL())
+	b, err := redisbroker.Open(redis.URL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(t.Context()) })
+	e, err := adapter.NewEmitter(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, v := range readVectors(t) {
+		if v.Dialect != "emitter-v5" || v.Role != "request" {
+			continue
+		}
+		count++
+		t.Run(v.Name, func(t *testing.T) {
+			var want map[string]any
+			if err := json.Unmarshal(v.Decoded, &want); err != nil {
+				t.Fatal(err)
+			}
+			opts, _ := want["opts"].(args)
+			op := e.To(texts(opts["rooms"])...).Except(texts(opts["except"])...)
+			switch want["type"] {
+			case 2.0:
+				err = op.SocketsJoin(t.Context(), texts(want["rooms"])...)
+			case 3.0:
+				err = op.SocketsLeave(t.Context(), texts(want["rooms"])...)
+			case 4.0:
+				err = op.DisconnectSockets(t.Context(), want["close"].(bool))
+			case 6.0:
+				data := want["data"].([]any)
+				err = e.ServerSideEmit(t.Context(), data[0].(string), data[1:]...)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			published, err := watcher.Since(t.Context())
+			if err != nil || len(published) != 1 || published[0].Channel != v.Channel {
+				t.Fatalf("published %q, %v; want one message on %s", published, err, v.Channel)
+			}
+			var got map[string]any
+			if err := json.Unmarshal([]byte(published[0].Payload), &got); err != nil {
+				t.Fatal(err)
+			}
+			for key := range want {
+				equalText(t, key, got[key], want[key])
+			}
+		})
+	}
+	if count != 4 {
+		t.Errorf("%d vectors, want 4", count)
+	}
+}
+
+func equalText(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if g, w := interop.Text(got), interop.Text(want); g != w {
+		t.Errorf("%s: got %.1000s, want %.1000s", what, g, w)
+	}
+}
+
+// definite replaces undefined, which Go nodes write as null.
+func definite(v any) any {
+	if v == (any)(interop.Undefined{}) {
+		return nil
+	}
+	return v
+}
+
+// roomSet is a list of rooms whose names may be numbers, or be there as number and
+// text, for servers that tell them apart.
+func roomSet(rooms any) any {
+	list := texts(rooms)
+	slices.Sort(list)
+	return append([]string{}, slices.Compact(list)...)
+}
