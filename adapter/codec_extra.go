@@ -15,11 +15,7 @@ const keyExtra = "crossroom"
 
 // extras is what stands under keyExtra, and beside it in headers of their own.
 type extras struct {
-	// present: the key is there, so a Crossroom node wrote the message.
-	present bool
-
-	// n: 1 in requests, so that there always is an object.
-
+	native   bool   // n: 1 if a Crossroom node wrote the request or response
 	node     string // node: who wrote it, where the message does not say
 	id       string // id: request id of forms that have none
 	ids      bool   // ids: 1 if ids of members are enough
@@ -90,9 +86,10 @@ func (x *extras) readJSON(key string, v jsonscan.Value) {
 	if key != keyExtra || v.Kind() != jsonscan.Object {
 		return
 	}
-	x.present = true
 	for k, v := range v.Members() {
 		switch k {
+		case "n":
+			x.native = isOne(v)
 		case "node":
 			x.node = v.Text()
 		case "id":
@@ -163,7 +160,7 @@ func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
 // hasObject reports whether there is anything to put under keyExtra, given the names
 // of the headers that go there.
 func (x *extras) hasObject(other []string) bool {
-	return x.present || x.relay != "" || len(other) > 0
+	return x.native || x.relay != "" || len(other) > 0
 }
 
 // writeJSON appends the members that carry x to a request or response.
@@ -176,7 +173,7 @@ func (x *extras) writeJSON(o *object) {
 		return
 	}
 	o.open(keyExtra)
-	if x.present {
+	if x.native {
 		o.int("n", 1)
 	}
 	if x.node != "" {
@@ -209,7 +206,7 @@ func (x *extras) writeJSON(o *object) {
 
 // keys is how many keys appendMsgpack appends.
 func (x *extras) keys() int {
-	if x.header == nil && x.relay == "" && !x.present {
+	if x.header == nil && x.relay == "" && !x.native {
 		return 0 // nearly always
 	}
 	trace, other := splitHeader(x.header)
@@ -233,7 +230,7 @@ func (x *extras) appendMsgpack(dst []byte) []byte {
 	}
 	start := len(msgpack.AppendString(dst, keyExtra))
 	dst = append(msgpack.AppendString(dst, keyExtra), 0x80) // an empty map
-	if x.present {
+	if x.native {
 		dst = msgpack.AppendInt(msgpack.AppendString(dst, "n"), 1)
 		dst[start]++
 	}

@@ -41,7 +41,7 @@ func (c *codec) AppendRequest(dst []byte, ns string, r *backplane.Request) ([]by
 // appendRequest5 writes the requests of v5 [PROTOCOL 5].
 func (c *codec) appendRequest5(dst []byte, r *backplane.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extras{present: r.Native, header: r.Header}
+	x := extras{native: r.Native, header: r.Header}
 	if r.Native {
 		x.node = r.Origin
 	}
@@ -87,7 +87,7 @@ func (c *codec) appendRequest5(dst []byte, r *backplane.Request) ([]byte, error)
 // [PROTOCOL 6].
 func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extras{present: r.Native, header: r.Header}
+	x := extras{native: r.Native, header: r.Header}
 	begin := func(typ int, id bool) {
 		if r.Origin != "" {
 			o.text("uid", r.Origin)
@@ -249,13 +249,13 @@ func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, 
 	}
 	o.close()
 	o.close()
-	x := extras{present: r.Native, header: r.Header}
+	x := extras{native: r.Native, header: r.Header}
 	x.writeJSON(o)
 	return o.end(), nil
 }
 
 func (c *codec) appendAskMsgpack(dst []byte, ns string, r *backplane.Request, b *backplane.Broadcast) []byte {
-	x := extras{present: r.Native, header: r.Header}
+	x := extras{native: r.Native, header: r.Header}
 	keys := 4 + x.keys()
 	if r.Origin != "" {
 		keys++

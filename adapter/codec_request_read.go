@@ -41,7 +41,7 @@ func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) err
 	if err != nil {
 		return err
 	}
-	r.Native, r.Header = m.extra.present, m.extra.header
+	r.Native, r.Header = m.extra.native, m.extra.header
 	r.ID, r.Origin = m.id, m.uid
 	if m.v5 {
 		r.Form, r.Origin = formV5, m.extra.node
@@ -52,7 +52,7 @@ func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) err
 		}
 		err = m.request8(r)
 	}
-	if err == nil && !m.extra.present && m.id != "" {
+	if err == nil && !m.extra.native && m.id != "" {
 		c.seen.note(m.generation())
 	}
 	return err
@@ -362,7 +362,7 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 	for name, value := range b.Header {
 		x.add(name, value)
 	}
-	r.Header, r.Native = x.header, x.present
+	r.Header, r.Native = x.header, x.native
 	if r.Origin == "" {
 		r.Form = formShared
 	}

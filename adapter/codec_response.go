@@ -37,7 +37,7 @@ func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error
 	}
 	x := extras{header: r.Header}
 	if q.Native {
-		x.present, x.node, x.notFound, x.err = true, r.Node, r.NotFound, r.Err
+		x.native, x.node, x.notFound, x.err = true, r.Node, r.NotFound, r.Err
 		if q.Op != backplane.OpBroadcast {
 			x.count = r.Count
 		}
@@ -221,7 +221,7 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 		c.seen.note(by)
 		return backplane.ErrMisunderstood
 	}
-	if !m.extra.present {
+	if !m.extra.native {
 		c.seen.note(m.generation())
 	}
 	x := &m.extra
@@ -337,7 +337,7 @@ func (c *codec) readAck(payload []byte, r *backplane.Response) error {
 	if r.RequestID == "" {
 		return errNoID
 	}
-	if !x.present {
+	if !x.native {
 		c.seen.note(gen6)
 	}
 	r.Node, r.Header = x.node, x.header

@@ -67,12 +67,9 @@ func readRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 			}
 			set.add(s)
 		case msgpack.Int, msgpack.Float:
-			var buf [32]byte
-			text, err := r.AppendNumber(buf[:0])
-			if err != nil {
+			if err := set.addNumber(r); err != nil {
 				return dst, err
 			}
-			set.addBytes(text)
 		default:
 			return dst, errNoName
 		}
@@ -150,16 +147,24 @@ func (s *nameSet) add(name string) {
 	}
 }
 
-// addBytes is add without making a string of a name that is there.
-func (s *nameSet) addBytes(name []byte) {
+// addNumber is add for the text of a number, without making a string of one that is
+// there.
+func (s *nameSet) addNumber(r *msgpack.Reader) error {
+	n, err := r.Int()
+	if err != nil { // a fraction, or too large
+		text, err := r.AppendNumber(nil)
+		s.add(string(text))
+		return err
+	}
+	var buf [20]byte
+	text := strconv.AppendInt(buf[:0], n, 10)
 	if s.expect <= shortList {
 		for _, have := range s.list {
-			if have == string(name) {
-				return
+			if have == string(text) {
+				return nil
 			}
 		}
-		s.list = append(s.list, string(name))
-		return
 	}
-	s.add(string(name))
+	s.add(string(text))
+	return nil
 }

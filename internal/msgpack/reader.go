@@ -69,27 +69,32 @@ func (r *Reader) Kind() Kind {
 	if r.off >= len(r.b) {
 		return Invalid
 	}
-	c := r.b[r.off]
-	switch {
-	case c < 0x80 || c >= 0xe0:
-		return Int
-	case c < 0x90:
-		return Map
-	case c < 0xa0:
-		return Array
-	case c < 0xc0:
-		return String
-	}
-	return kinds[c-0xc0]
+	return kinds[r.b[r.off]]
 }
 
-// kinds of the header bytes from 0xc0 to 0xdf.
-var kinds = [32]Kind{
-	Nil, Invalid, Bool, Bool, Bytes, Bytes, Bytes, Extension,
-	Extension, Extension, Float, Float, Int, Int, Int, Int,
-	Int, Int, Int, Int, Extension, Extension, Extension, Extension,
-	Extension, String, String, String, Array, Array, Map, Map,
-}
+// kinds of the header bytes: a table, as everything begins with it.
+var kinds = func() (k [256]Kind) {
+	fill := func(from, to int, kind Kind) {
+		for c := from; c <= to; c++ {
+			k[c] = kind
+		}
+	}
+	fill(0x00, 0x7f, Int)
+	fill(0x80, 0x8f, Map)
+	fill(0x90, 0x9f, Array)
+	fill(0xa0, 0xbf, String)
+	k[codeNil], k[codeFalse], k[codeTrue] = Nil, Bool, Bool
+	fill(codeBin8, codeBin32, Bytes)
+	fill(codeExt8, codeExt32, Extension)
+	fill(codeFloat32, codeFloat64, Float)
+	fill(codeUint8, codeInt64, Int)
+	fill(codeFixext1, codeFixext16, Extension)
+	fill(codeStr8, codeStr32, String)
+	fill(codeArray16, codeArray32, Array)
+	fill(codeMap16, codeMap32, Map)
+	fill(0xe0, 0xff, Int)
+	return k
+}()
 
 func (r *Reader) fail(reason string) error {
 	return &SyntaxError{Offset: r.off, Reason: reason}
@@ -274,12 +279,11 @@ func (r *Reader) String() (string, error) {
 	if err != nil || len(b) == 0 {
 		return "", err
 	}
-	s := unsafe.String(&b[0], len(b))
-	if !utf8.ValidString(s) {
+	if !utf8.Valid(b) {
 		r.off = start
 		return "", r.fail(badText)
 	}
-	return s, nil
+	return unsafe.String(&b[0], len(b)), nil
 }
 
 // text reads the bytes of a string.
@@ -287,10 +291,16 @@ func (r *Reader) text() ([]byte, error) {
 	if r.Kind() != String {
 		return nil, r.want(String)
 	}
-	n, header, ok := int(r.b[r.off]&0x1f), 1, true
-	if r.b[r.off] >= 0xc0 {
-		n, header, ok = r.sized(codeStr8, 1)
+	if c := r.b[r.off]; c < 0xc0 { // nearly always
+		start := r.off + 1
+		end := start + int(c&0x1f)
+		if end > len(r.b) {
+			return nil, r.fail(short)
+		}
+		r.off = end
+		return r.b[start:end:end], nil
 	}
+	n, header, ok := r.sized(codeStr8, 1)
 	if !ok || r.Len()-header < n {
 		return nil, r.fail(short)
 	}

@@ -157,14 +157,9 @@ func (r *Reader) key() (string, error) {
 	case Bool:
 		v, err := r.Bool()
 		return strconv.FormatBool(v), err
-	case Int:
-		t := transcoder{r: *r}
-		err := t.integer()
-		*r = t.r
-		return string(t.dst), err
-	case Float:
-		v, err := r.Float()
-		return FormatNumber(v), err
+	case Int, Float:
+		text, err := r.AppendNumber(nil)
+		return string(text), err
 	case Bytes:
 		start := r.off
 		v, err := r.Bytes()
@@ -175,6 +170,22 @@ func (r *Reader) key() (string, error) {
 		return string(v), err
 	}
 	return "", r.want(String)
+}
+
+// AppendNumber reads any number and appends it to dst as JavaScript's String does,
+// but integers with all their digits.
+func (r *Reader) AppendNumber(dst []byte) ([]byte, error) {
+	if r.Kind() == Int {
+		t := transcoder{r: *r, dst: dst}
+		err := t.integer()
+		*r = t.r
+		return t.dst, err
+	}
+	v, err := r.Float()
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, FormatNumber(v)...), nil
 }
 
 // FormatNumber returns a number as JavaScript's String does.

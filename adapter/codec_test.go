@@ -1,0 +1,327 @@
+package adapter
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+func pack(t testing.TB, v any) []byte {
+	t.Helper()
+	b, _, err := msgpack.AppendValue(nil, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestCodecNames(t *testing.T) {
+	if c := newCodec(V5); c.Wire() != broker.SocketIO || c.Hello() != "socket.io/v5" || newCodec(V8).Hello() != "socket.io/v8" {
+		t.Error(c.Hello())
+	}
+	if Dialect(7).String() != "dialect(7)" {
+		t.Error(Dialect(7))
+	}
+}
+
+// Rooms that are integers in writing go out in both forms and to everybody, under V8
+// only; on receipt numbers are text, each once.
+func TestNumberRooms(t *testing.T) {
+	for room, both := range map[string]bool{
+		"42": true, "-7": true, "0": true, "9007199254740991": true, "-9007199254740991": true,
+		"042": false, "-0": false, "+1": false, "1.5": false, "1e3": false, "9007199254740992": false, "99999999999999999999": false,
+		"": false, "-": false, "4 2": false, "#1": false, "１": false, "lobby": false, "-07": false,
+	} {
+		b := backplane.Broadcast{Origin: "me", Rooms: []string{room}, Except: []string{room}, Payload: pack(t, []any{"e"})}
+		for _, d := range []Dialect{V8, V5} {
+			c := newCodec(d)
+			wire, err := c.AppendBroadcast(nil, "/", &b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opts := byOracle(t, wire).([]any)[2].(map[string]any)
+			want := 1
+			channel := broker.SocketIO.Room("/", room)
+			if both && d == V8 {
+				want = 2
+				channel = broker.SocketIO.Broadcast("/")
+			}
+			if len(opts["rooms"].([]any)) != want || len(opts["except"].([]any)) != want || opts["rooms"].([]any)[0] != room {
+				t.Errorf("%s sends room %q as %v", d, room, opts)
+			}
+			if got := c.BroadcastChannel("/", &b); got != channel {
+				t.Errorf("%s sends room %q on %v", d, room, got)
+			}
+			var back backplane.Broadcast
+			if err := c.DecodeBroadcast(wire, "/", &back); err != nil || !slices.Equal(back.Rooms, b.Rooms) || !slices.Equal(back.Except, b.Except) {
+				t.Errorf("room %q came back as %q, %q, %v", room, back.Rooms, back.Except, err)
+			}
+		}
+	}
+	c := newCodec(V8)
+	for _, rooms := range [][]string{nil, {"a", "b"}, {"1", "2"}} {
+		if got := c.BroadcastChannel("/n", &backplane.Broadcast{Rooms: rooms}); got != broker.SocketIO.Broadcast("/n") {
+			t.Errorf("%q on %v", rooms, got)
+		}
+	}
+	in := pack(t, []any{"x", map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}, map[string]any{"rooms": []any{42, "42", 1.5, "a", "a", -0.25, 1e21}}})
+	var b backplane.Broadcast
+	if err := c.DecodeBroadcast(in, "/", &b); err != nil || !slices.Equal(b.Rooms, []string{"42", "1.5", "a", "-0.25", "1e+21"}) {
+		t.Errorf("%q, %v", b.Rooms, err)
+	}
+	many := make([]any, 0, 2000)
+	for i := range 1000 {
+		many = append(many, i, msgpack.FormatNumber(float64(i)))
+	}
+	in = pack(t, []any{"x", map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}, map[string]any{"rooms": many}})
+	if err := c.DecodeBroadcast(in, "/", &b); err != nil || len(b.Rooms) != 1000 {
+		t.Errorf("%d rooms, %v", len(b.Rooms), err)
+	}
+}
+
+// What servers leave out or leave empty counts as empty.
+func TestBroadcastTolerance(t *testing.T) {
+	packet := map[string]any{"type": 2, "data": []any{"e", 1}, "nsp": "/"}
+	for name, in := range map[string][]any{
+		"no opts":          {"x", packet},
+		"nil opts":         {"x", packet, nil},
+		"empty opts":       {"x", packet, map[string]any{}},
+		"nil in opts":      {"x", packet, map[string]any{"rooms": nil, "except": nil, "flags": nil}},
+		"undefined":        {"x", packet, msgpack.Raw("\xd4\x00\x00")},
+		"more elements":    {"x", packet, nil, "", 5},
+		"more keys":        {"x", packet, map[string]any{"z": []any{1}, "flags": map[string]any{"local": true, "volatile": 1}}},
+		"keys of any kind": {"x", packet, msgpack.Raw("\x82\x01\x02\xc0\x90")},
+		"no namespace":     {"x", map[string]any{"type": 2, "data": []any{"e", 1}}},
+		"nil namespace":    {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "nsp": nil}},
+		"packet id":        {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "id": 7, "nsp": "/"}},
+	} {
+		b := backplane.Broadcast{Rooms: []string{"old"}, Except: []string{"old"}, Flags: 7, Header: backplane.Header{"old": "x"}, Relay: "old", Seq: 1}
+		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if b.Origin != "x" || len(b.Rooms)+len(b.Except) != 0 || b.Flags != 0 || b.Header != nil || b.Relay != "" || b.Seq != 0 || string(b.Payload) != "\x92\xa1e\x01" {
+			t.Errorf("%s: %+v", name, b)
+		}
+	}
+	var b backplane.Broadcast
+	if err := newCodec(V8).DecodeBroadcast(pack(t, []any{nil, packet, nil}), "/", &b); err != nil || b.Origin != "" {
+		t.Errorf("uid nil: %q, %v", b.Origin, err)
+	}
+}
+
+func TestBroadcastMalformed(t *testing.T) {
+	packet := map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}
+	with := func(key string, v any) map[string]any {
+		m := map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/", key: v}
+		return m
+	}
+	good := pack(t, []any{"x", packet, map[string]any{"rooms": []any{"a"}, "except": []any{}, "flags": map[string]any{}}})
+	cases := map[string][]byte{
+		"empty": {}, "nil": {0xc0}, "map": {0x80}, "empty array": {0x90}, "JSON": []byte(`["x",{}]`),
+		"trailing bytes":    append(slices.Clone(good), 0xc0),
+		"packet text":       pack(t, []any{"x", "packet", nil}),
+		"data nil":          pack(t, []any{"x", with("data", nil)}),
+		"data map":          pack(t, []any{"x", with("data", map[string]any{})}),
+		"no data":           pack(t, []any{"x", map[string]any{"type": 2, "nsp": "/"}}),
+		"type text":         pack(t, []any{"x", with("type", "2")}),
+		"type connect":      pack(t, []any{"x", with("type", 0)}),
+		"no type":           pack(t, []any{"x", map[string]any{"data": []any{"e"}, "nsp": "/"}}),
+		"namespace number":  pack(t, []any{"x", with("nsp", 1)}),
+		"opts text":         pack(t, []any{"x", packet, "opts"}),
+		"rooms text":        pack(t, []any{"x", packet, map[string]any{"rooms": "room1"}}),
+		"room nil":          pack(t, []any{"x", packet, map[string]any{"rooms": []any{nil}}}),
+		"room list":         pack(t, []any{"x", packet, map[string]any{"except": []any{[]any{}}}}),
+		"flags list":        pack(t, []any{"x", packet, map[string]any{"flags": []any{1}}}),
+		"uid invalid UTF-8": []byte("\x91\xa1\xff"),
+		"huge array":        []byte("\xdd\xff\xff\xff\xff"),
+		"huge rooms":        append(slices.Clone(good[:len(good)-20]), 0xdd, 0x7f, 0xff, 0xff, 0xff),
+		"deep":              []byte("\x93\xa1x" + strings.Repeat("\x91", 100_000)),
+	}
+	for i := range good {
+		cases["cut at "+msgpack.FormatNumber(float64(i))] = good[:i]
+	}
+	for name, in := range cases {
+		var b backplane.Broadcast
+		err := newCodec(V8).DecodeBroadcast(in, "/", &b)
+		var bad *MessageError
+		if !errors.As(err, &bad) || bad.Message != "broadcast" || errors.Is(err, backplane.ErrIgnored) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Node.js servers pass over these in silence.
+	for name, in := range map[string]any{"uid alone": []any{"x"}, "packet nil": []any{"x", nil, map[string]any{}}} {
+		var b backplane.Broadcast
+		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); !errors.Is(err, backplane.ErrIgnored) || errors.Is(err, backplane.ErrForeignNamespace) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Nothing goes out that ends a process which reads it.
+func TestBroadcastRefused(t *testing.T) {
+	ok := pack(t, []any{"e"})
+	for name, b := range map[string]backplane.Broadcast{
+		"no payload":      {},
+		"payload map":     {Payload: pack(t, map[string]any{})},
+		"two values":      {Payload: append(slices.Clone(ok), ok...)},
+		"cut":             {Payload: ok[:2]},
+		"payload UTF-8":   {Payload: []byte("\x91\xa1\xff")},
+		"payload deep":    {Payload: []byte(strings.Repeat("\x91", 511) + "\xc0")},
+		"room UTF-8":      {Payload: ok, Rooms: []string{"\xff"}},
+		"except UTF-8":    {Payload: ok, Except: []string{"\xff"}},
+		"uid UTF-8":       {Payload: ok, Origin: "\xff"},
+		"header UTF-8":    {Payload: ok, Header: backplane.Header{"a": "\xff"}},
+		"header too long": {Payload: ok, Header: backplane.Header{"a": strings.Repeat("x", 8<<10)}},
+	} {
+		out, err := newCodec(V8).AppendBroadcast([]byte("kept"), "/", &b)
+		var bad *MessageError
+		if !errors.As(err, &bad) || string(out) != "kept" {
+			t.Errorf("%s: %v, %q", name, err, out)
+		}
+	}
+}
+
+func TestBinaryType5(t *testing.T) {
+	b := backplane.Broadcast{Origin: "x", Flags: backplane.Binary, Payload: pack(t, []any{"e", []byte{1}})}
+	for _, c := range []struct {
+		d    Dialect
+		on   bool
+		want float64
+	}{{V5, true, 5}, {V5, false, 2}, {V8, true, 2}} {
+		codec := newCodec(c.d)
+		codec.binary5.Store(c.on)
+		wire, err := codec.AppendBroadcast(nil, "/", &b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := byOracle(t, wire).([]any)[1].(map[string]any)["type"]; got != c.want {
+			t.Errorf("%s, %v: type %v", c.d, c.on, got)
+		}
+	}
+}
+
+func TestHeadersTravel(t *testing.T) {
+	header := backplane.Header{"traceparent": "00-a-b-01", "tracestate": "v=1", "baggage": "k=v", "x-mine": "é", "other": ""}
+	c := newCodec(V8)
+	b := backplane.Broadcast{Origin: "x", Header: header, Relay: "fleet/7", Payload: pack(t, []any{"e"}), Flags: backplane.Volatile | backplane.NoCompress}
+	wire, err := c.AppendBroadcast(nil, "/", &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := byOracle(t, wire).([]any)[2].(map[string]any)
+	if opts["traceparent"] != "00-a-b-01" || opts["tracestate"] != "v=1" || opts["baggage"] != "k=v" || len(opts) != 7 ||
+		!reflect.DeepEqual(opts["flags"], map[string]any{"volatile": true, "compress": false}) {
+		t.Errorf("opts %v", opts)
+	}
+	var back backplane.Broadcast
+	if err := c.DecodeBroadcast(wire, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || back.Relay != "fleet/7" || back.Flags != b.Flags {
+		t.Errorf("%+v, %v", back, err)
+	}
+
+	// Only what has a place of its own: no object of ours.
+	b.Header, b.Relay = backplane.Header{"traceparent": "00"}, ""
+	wire, _ = c.AppendBroadcast(nil, "/", &b)
+	if opts := byOracle(t, wire).([]any)[2].(map[string]any); opts["traceparent"] != "00" || opts[keyExtra] != nil {
+		t.Errorf("opts %v", opts)
+	}
+
+	for _, native := range []bool{true, false} {
+		for _, payload := range [][]byte{pack(t, []any{"e"}), pack(t, []any{"e", []byte{1}})} {
+			q := backplane.Request{ID: "1", Op: backplane.OpBroadcast, Origin: "x", Native: native, Header: header, Payload: payload, Timeout: 1500 * time.Microsecond, Rooms: []string{"7"}, Except: []string{"b"}, Flags: backplane.Volatile | backplane.NoCompress}
+			wire, err := c.AppendRequest(nil, "/", &q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got backplane.Request
+			if err := c.DecodeRequest(wire, "/", &got); err != nil {
+				t.Fatal(err)
+			}
+			q.Timeout = 2 * time.Millisecond
+			got.Targets = nil
+			if !reflect.DeepEqual(got, q) {
+				t.Errorf("sent %+v\n got %+v", q, got)
+			}
+			a := backplane.Response{Request: &q, RequestID: "1", Ack: true, Node: "y", Header: header, Payload: pack(t, "yes")}
+			wire, err = c.AppendResponse(nil, "/", &a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var back backplane.Response
+			if err := c.DecodeResponse(wire, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || (back.Node == "y") != native || string(back.Payload) != "\xa3yes" {
+				t.Errorf("%+v, %v", back, err)
+			}
+		}
+	}
+}
+
+func TestHeadersAreBounded(t *testing.T) {
+	c := newCodec(V8)
+	packet := map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}
+	for _, size := range []int{100, maxHeader, 1 << 20} {
+		in := pack(t, []any{"x", packet, map[string]any{"traceparent": strings.Repeat("x", size), "tracestate": 5, "crossroom": map[string]any{
+			"h": map[string]any{"a": strings.Repeat("y", size), "b": 1}, "relay": "r"}}})
+		var b backplane.Broadcast
+		if err := c.DecodeBroadcast(in, "/", &b); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for k, v := range b.Header {
+			n += len(k) + len(v)
+		}
+		if n > maxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r" {
+			t.Errorf("%d bytes of header taken in of %d", n, size)
+		}
+	}
+}
+
+func TestBroadcastAllocatesNothing(t *testing.T) {
+	c := newCodec(V8)
+	in := backplane.Broadcast{Origin: "abcdef", Rooms: []string{"lobby", "7"}, Except: []string{"someone"}, Flags: backplane.Volatile, Payload: pack(t, []any{"message", strings.Repeat("x", 100)})}
+	var wire []byte
+	var err error
+	if n := testing.AllocsPerRun(100, func() { wire, err = c.AppendBroadcast(wire[:0], "/chat", &in) }); n != 0 || err != nil {
+		t.Errorf("AppendBroadcast: %v allocations, %v", n, err)
+	}
+	var out backplane.Broadcast
+	if n := testing.AllocsPerRun(100, func() { err = c.DecodeBroadcast(wire, "/chat", &out) }); n != 0 || err != nil {
+		t.Errorf("DecodeBroadcast: %v allocations, %v", n, err)
+	}
+	if !slices.Equal(out.Rooms, in.Rooms) {
+		t.Errorf("%q", out.Rooms)
+	}
+}
+
+func BenchmarkAppendBroadcast(b *testing.B) {
+	c := newCodec(V8)
+	in := backplane.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
+	var wire []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		wire, _ = c.AppendBroadcast(wire[:0], "/", &in)
+	}
+	b.SetBytes(int64(len(wire)))
+}
+
+func BenchmarkDecodeBroadcast(b *testing.B) {
+	c := newCodec(V8)
+	in := backplane.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
+	wire, err := c.AppendBroadcast(nil, "/", &in)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var out backplane.Broadcast
+	b.SetBytes(int64(len(wire)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.DecodeBroadcast(wire, "/", &out); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

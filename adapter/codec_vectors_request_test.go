@@ -1,0 +1,311 @@
+package adapter
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// wantRequest says what a captured request means.
+func wantRequest(t *testing.T, v *vector) backplane.Request {
+	m := v.want(t).(map[string]any)
+	text := func(key string) string { s, _ := m[key].(string); return s }
+	r := backplane.Request{ID: text("requestId"), Origin: text("uid"), Rooms: []string{}, Except: []string{}, Targets: []string{}}
+	typ := m["type"].(float64)
+	if m["requestid"] != nil {
+		r.ID, r.Form = text("requestid"), formV5
+		r.Op = []backplane.Op{
+			backplane.OpMembers, backplane.OpRoomsOf, backplane.OpRooms, backplane.OpJoin, backplane.OpLeave, backplane.OpCustom, backplane.OpDisconnect,
+		}[int(typ)]
+	} else {
+		r.Op = []backplane.Op{
+			backplane.OpMembers, backplane.OpRooms, backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect, backplane.OpMembers, backplane.OpEvent, backplane.OpBroadcast,
+		}[int(typ)]
+		if r.Origin == "" {
+			r.Form = formShared
+		}
+		r.Detail = typ == 5
+	}
+	if typ == 0 {
+		r.Form |= formIDs
+	}
+	if m["sid"] != nil {
+		r.ByID, r.Member = true, text("sid")
+	}
+	if m["room"] != nil {
+		r.Targets = []string{text("room")}
+	}
+	r.Close = m["close"] == true
+	if opts, ok := m["opts"].(map[string]any); ok {
+		r.Rooms, r.Except = namesOf(opts, "rooms"), namesOf(opts, "except")
+		if m["rooms"] != nil {
+			r.Targets = namesOf(m, "rooms")
+		}
+		if flags, ok := opts["flags"].(map[string]any); ok {
+			r.Flags = flagsOf(flags)
+			r.Timeout = time.Duration(flags["timeout"].(float64)) * time.Millisecond
+		}
+	} else if m["rooms"] != nil {
+		r.Rooms = namesOf(m, "rooms")
+	}
+	r.NoReply = r.Op == backplane.OpEvent && r.ID == ""
+	return r
+}
+
+// payloadOf returns the request's payload as a tree.
+func payloadOf(t *testing.T, r *backplane.Request) any {
+	if r.Op == backplane.OpBroadcast {
+		return byUs(t, r.Payload)
+	}
+	var x any
+	if r.Payload != nil {
+		if err := json.Unmarshal(r.Payload, &x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return x
+}
+
+func wantPayload(m map[string]any) any {
+	if packet, ok := m["packet"].(map[string]any); ok {
+		return packet["data"]
+	}
+	return m["data"]
+}
+
+func TestVectorRequests(t *testing.T) {
+	checked, exact := 0, 0
+	for _, v := range classic(t, "request") {
+		var got backplane.Request
+		// Whatever a node asks in, it understands all.
+		for _, d := range []Dialect{V5, V8} {
+			if err := newCodec(d).DecodeRequest(v.Payload, v.ns(), &got); err != nil {
+				t.Fatalf("%s: %v", v.Name, err)
+			}
+		}
+		want, m := wantRequest(t, &v), v.want(t).(map[string]any)
+		if p := payloadOf(t, &got); !reflect.DeepEqual(p, wantPayload(m)) {
+			t.Errorf("%s: payload %v", v.Name, p)
+		}
+		payload := got.Payload
+		got.Payload = nil
+		got.Rooms, got.Except, got.Targets = append([]string{}, got.Rooms...), append([]string{}, got.Except...), append([]string{}, got.Targets...)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", v.Name, got, want)
+		}
+		got.Payload = payload
+		if sendRequest(t, &v, &got) {
+			exact++
+		}
+		checked++
+	}
+	if checked != 52 || exact != 41 {
+		t.Errorf("%d requests checked, %d of them to the byte", checked, exact)
+	}
+}
+
+// sendRequest asks the same question in the dialect it was captured in. It returns
+// whether the bytes had to be the captured ones: all but questions that we put in
+// another form, and 7, which we send as JSON while it holds no binary data.
+func sendRequest(t *testing.T, v *vector, r *backplane.Request) (exact bool) {
+	c := newCodec(V8)
+	if v.Dialect == "v5" {
+		c = newCodec(V5)
+	}
+	got, err := c.AppendRequest([]byte("x"), v.ns(), r)
+	if err != nil || got[0] != 'x' {
+		t.Fatalf("%s: %v", v.Name, err)
+	}
+	got = got[1:]
+	if r.Op == backplane.OpMembers && c.dialect == V8 && r.Form&formIDs != 0 {
+		// Asked as fetchSockets, with opts.
+		if want := `"type":5,"opts":{"rooms":["room1"],"except":[]}}`; !strings.HasSuffix(string(got), want) {
+			t.Errorf("%s: %s", v.Name, got)
+		}
+		return false
+	}
+	if r.Op == backplane.OpBroadcast {
+		want := v.want(t).(map[string]any)
+		delete(want["opts"].(map[string]any)["flags"].(map[string]any), "expectSingleResponse")
+		if got[0] != '{' || !reflect.DeepEqual(byUs(t, got), any(want)) {
+			t.Errorf("%s:\n got %s\nwant %v", v.Name, got, want)
+		}
+		return false
+	}
+	if !bytes.Equal(got, v.Payload) {
+		t.Errorf("%s:\n got %s\nwant %s", v.Name, got, v.Payload)
+	}
+	return true
+}
+
+// Every captured answer is understood, and given back to the request that it belongs
+// to in the same form, on the same channel.
+func TestVectorResponses(t *testing.T) {
+	requests := map[string]vector{}
+	for _, v := range classic(t, "request") {
+		if _, ok := requests[v.Group]; !ok || strings.Contains(v.Name, "with-ack/3-") {
+			requests[v.Group] = v
+		}
+	}
+	checked, exact := 0, 0
+	for _, v := range classic(t, "response") {
+		var q backplane.Request
+		ask := requests[v.Group]
+		m := v.want(t).(map[string]any)
+		if strings.HasPrefix(v.Name, "v8/remoteSocket-emit-with-ack/2-") {
+			ask = first(t, v.Group)
+		}
+		if err := newCodec(V8).DecodeRequest(ask.Payload, v.ns(), &q); err != nil {
+			t.Fatalf("%s: %v", ask.Name, err)
+		}
+		var r backplane.Response
+		if err := newCodec(V8).DecodeResponse(v.Payload, v.ns(), &r); err != nil {
+			t.Fatalf("%s: %v", v.Name, err)
+		}
+		if r.RequestID != q.ID || r.Node != "" || r.NotFound || r.Err != "" {
+			t.Errorf("%s: %+v", v.Name, r)
+		}
+		checkAnswer(t, &v, &r, m)
+		r.Request = &q
+		got, err := newCodec(V5).AppendResponse([]byte("x"), v.ns(), &r)
+		if err != nil {
+			t.Fatalf("%s: %v", v.Name, err)
+		}
+		got = got[1:]
+		if sameBytes(m) {
+			exact++
+			if !bytes.Equal(got, v.Payload) {
+				t.Errorf("%s:\n got %s\nwant %s", v.Name, got, v.Payload)
+			}
+		} else if !reflect.DeepEqual(byUs(t, got), answerAsText(m)) {
+			t.Errorf("%s:\n got %v\nwant %v", v.Name, byUs(t, got), answerAsText(m))
+		}
+		checkChannel(t, &v, &r)
+		checked++
+	}
+	if checked != 52 || exact != 42 {
+		t.Errorf("%d responses checked, %d of them to the byte", checked, exact)
+	}
+}
+
+func first(t *testing.T, group string) vector {
+	for _, v := range classic(t, "request") {
+		if v.Group == group {
+			return v
+		}
+	}
+	t.Fatal("no request in " + group)
+	return vector{}
+}
+
+func checkAnswer(t *testing.T, v *vector, r *backplane.Response, m map[string]any) {
+	if !slices.Equal(r.Rooms, namesOf(m, "rooms")) {
+		t.Errorf("%s: rooms %q", v.Name, r.Rooms)
+	}
+	if n, ok := m["clientCount"]; ok && float64(r.Count) != n {
+		t.Errorf("%s: count %d", v.Name, r.Count)
+	}
+	if r.Ack != (m["type"] == 9.0) {
+		t.Errorf("%s: ack %v", v.Name, r.Ack)
+	}
+	var payload any
+	if r.Ack && r.Payload != nil {
+		payload = byUs(t, r.Payload)
+	} else if r.Payload != nil {
+		if err := json.Unmarshal(r.Payload, &payload); err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+		}
+	}
+	if want := m["data"]; r.Ack && !reflect.DeepEqual(payload, m["packet"]) || !r.Ack && !reflect.DeepEqual(payload, want) {
+		t.Errorf("%s: payload %v", v.Name, payload)
+	}
+	list, _ := m["sockets"].([]any)
+	if m["clients"] != nil {
+		list = m["clients"].([]any)
+	}
+	if len(list) != len(r.Members) {
+		t.Errorf("%s: %d members", v.Name, len(r.Members))
+		return
+	}
+	for i, info := range r.Members {
+		object, ok := list[i].(map[string]any)
+		if !ok {
+			if info.ID != list[i] || info.Rooms != nil || info.Data != nil {
+				t.Errorf("%s: %+v", v.Name, info)
+			}
+			continue
+		}
+		want := map[string]any{"handshake": object["handshake"], "data": object["data"]}
+		if info.ID != object["id"] || !slices.Equal(info.Rooms, namesOf(object, "rooms")) || !reflect.DeepEqual(byUs(t, info.Data), any(want)) {
+			t.Errorf("%s: %+v", v.Name, info)
+		}
+	}
+}
+
+// sameBytes reports whether we give this answer in the same bytes: all but those
+// with rooms that are numbers, which are text to us, and with undefined.
+func sameBytes(m map[string]any) bool {
+	if packet, ok := m["packet"]; ok && packet == nil {
+		return false
+	}
+	lists := []any{m["rooms"]}
+	if sockets, ok := m["sockets"].([]any); ok {
+		for _, s := range sockets {
+			if object, ok := s.(map[string]any); ok {
+				lists = append(lists, object["rooms"])
+			}
+		}
+	}
+	for _, l := range lists {
+		list, _ := l.([]any)
+		if slices.ContainsFunc(list, func(e any) bool { _, number := e.(float64); return number }) {
+			return false
+		}
+	}
+	return true
+}
+
+// answerAsText is the answer with numbers as text, and without undefined. (The one
+// answer in which a client gave null itself keeps it.)
+func answerAsText(m map[string]any) any {
+	if m["packet"] == nil && m["requestId"] != "LDkwYx" {
+		delete(m, "packet")
+	}
+	text := func(m map[string]any) {
+		if list, ok := m["rooms"].([]any); ok {
+			for i, name := range namesOf(m, "rooms") {
+				list[i] = name
+			}
+		}
+	}
+	text(m)
+	if sockets, ok := m["sockets"].([]any); ok {
+		for _, s := range sockets {
+			text(s.(map[string]any))
+		}
+	}
+	return m
+}
+
+// checkChannel: real servers answer on the shared channel unless told otherwise; we
+// use the asker's own whenever it has one, where every asker listens.
+func checkChannel(t *testing.T, v *vector, r *backplane.Response) {
+	q := r.Request
+	want := broker.SocketIO.NodeResponses(v.ns(), q.Origin)
+	if v.Dialect == "v5" || v.Dialect == "v6" || q.Op == backplane.OpEvent {
+		want = broker.SocketIO.Responses(v.ns())
+	}
+	if got := newCodec(V8).ResponseChannel(v.ns(), r); got != want {
+		t.Errorf("%s: answered on %v, want %v", v.Name, got, want)
+	}
+	if strings.HasPrefix(v.Name, "v8/specific") && !strings.HasSuffix(v.Channel, "#"+want.Name()+"#") && want.Name() != "" {
+		t.Errorf("%s: captured on %s", v.Name, v.Channel)
+	}
+}

@@ -1,0 +1,388 @@
+package adapter
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	oracle "github.com/vmihailenco/msgpack/v5"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// vector is a message captured from real packages.
+type vector struct {
+	Name    string          `json:"name"`
+	Dialect string          `json:"dialect"`
+	Role    string          `json:"role"`
+	Group   string          `json:"group"`
+	Channel string          `json:"channel"`
+	Kind    string          `json:"payload_kind"`
+	Payload []byte          `json:"payload_base64"`
+	Decoded json.RawMessage `json:"decoded"`
+}
+
+// want is what the vector's decoded field says, as a tree that plain makes too.
+func (v *vector) want(t testing.TB) any {
+	d := json.NewDecoder(bytes.NewReader(v.Decoded))
+	d.UseNumber()
+	var x any
+	if err := d.Decode(&x); err != nil {
+		t.Fatalf("%s: %v", v.Name, err)
+	}
+	return notation(t, x)
+}
+
+// ns is the namespace that the vector's channel names.
+func (v *vector) ns() string { return strings.Split(v.Channel, "#")[1] }
+
+func loadVectors(t testing.TB) []vector {
+	b, err := os.ReadFile("testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []vector
+	if err := json.Unmarshal(b, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// classic returns the vectors of one role that are not of the sharded adapter.
+func classic(t testing.TB, role string) []vector {
+	return slices.DeleteFunc(loadVectors(t), func(v vector) bool { return v.Dialect == "sharded" || v.Role != role })
+}
+
+// notation replaces the vectors' notation of what JSON cannot say.
+func notation(t testing.TB, x any) any {
+	switch x := x.(type) {
+	case json.Number:
+		f, err := x.Float64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	case []any:
+		for i := range x {
+			x[i] = notation(t, x[i])
+		}
+		return x
+	case map[string]any:
+		if len(x) == 1 || len(x) == 2 && x["$date"] != nil {
+			for key, v := range x {
+				s := fmt.Sprint(v)
+				switch key {
+				case "$bin":
+					b, err := base64.StdEncoding.DecodeString(s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return b
+				case "$date":
+					when, err := time.Parse(time.RFC3339, s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return when
+				case "$undefined":
+					return nil
+				case "$float", "$int":
+					f, err := strconv.ParseFloat(s, 64)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return plain(f)
+				}
+			}
+		}
+		for k := range x {
+			x[k] = notation(t, x[k])
+		}
+		return x
+	}
+	return x
+}
+
+// plain makes trees of Go values comparable: numbers are float64, NaN a string.
+func plain(x any) any {
+	switch x := x.(type) {
+	case []any:
+		for i := range x {
+			x[i] = plain(x[i])
+		}
+		return x
+	case map[string]any:
+		for k := range x {
+			x[k] = plain(x[k])
+		}
+		return x
+	case time.Time:
+		return x.UTC()
+	case []byte:
+		return x
+	case float32:
+		return plain(float64(x))
+	case float64:
+		if x != x {
+			return "NaN"
+		}
+		return x + 0 // -0 is 0
+	case ext0:
+		return x.value()
+	}
+	switch v := reflect.ValueOf(x); {
+	case !v.IsValid():
+		return nil
+	case v.CanInt():
+		return float64(v.Int())
+	case v.CanUint():
+		return float64(v.Uint())
+	}
+	return x
+}
+
+// ext0 is how the oracle sees extension type 0: by length only, which is enough for
+// what the vectors hold.
+type ext0 struct{ data []byte }
+
+func (e ext0) value() any {
+	switch len(e.data) {
+	case 1:
+		return nil
+	case 8:
+		var ms int64
+		for _, b := range e.data {
+			ms = ms<<8 | int64(b)
+		}
+		return time.UnixMilli(ms).UTC()
+	}
+	return e.data
+}
+
+var teachOracle = sync.OnceFunc(func() {
+	oracle.RegisterExtDecoder(0, ext0{}, func(d *oracle.Decoder, v reflect.Value, n int) error {
+		b := make([]byte, n)
+		err := d.ReadFull(b)
+		v.Set(reflect.ValueOf(ext0{b}))
+		return err
+	})
+})
+
+// byOracle decodes msgpack with another implementation.
+func byOracle(t testing.TB, b []byte) any {
+	t.Helper()
+	teachOracle()
+	r := bytes.NewReader(b)
+	x, err := oracle.NewDecoder(r).DecodeInterface()
+	if err != nil || r.Len() != 0 {
+		t.Fatalf("another reader refuses %x: %v, %d bytes left", b, err, r.Len())
+	}
+	return plain(x)
+}
+
+// byUs decodes msgpack or JSON with our reader.
+func byUs(t testing.TB, b []byte) any {
+	t.Helper()
+	if len(b) > 0 && b[0] == '{' {
+		var err error
+		if b, err = msgpack.FromJSON(nil, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x, err := msgpack.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain(x)
+}
+
+// Every captured message has the value that was captured with it, to our reader and
+// to another one. This holds for the sharded adapter's messages too, although nothing
+// understands them yet.
+func TestVectorValues(t *testing.T) {
+	sharded := 0
+	for _, v := range loadVectors(t) {
+		want := v.want(t)
+		if got := byUs(t, v.Payload); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n got %v\nwant %v", v.Name, got, want)
+		}
+		if v.Kind == "msgpack" {
+			if got := byOracle(t, v.Payload); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s, other reader:\n got %v\nwant %v", v.Name, got, want)
+			}
+		}
+		if v.Dialect == "sharded" {
+			sharded++
+		}
+	}
+	if n := len(loadVectors(t)); n != 245 || sharded != 47 {
+		t.Errorf("%d vectors, %d of them sharded", n, sharded)
+	}
+	t.Logf("%d vectors of the sharded adapter were read as values only: it comes later", sharded)
+}
+
+// names are rooms as the core sees them: text, each once.
+func names(x any) []string {
+	list := []string{}
+	for _, e := range x.([]any) {
+		s, ok := e.(string)
+		if !ok {
+			s = msgpack.FormatNumber(e.(float64))
+		}
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func namesOf(m map[string]any, key string) []string {
+	if m[key] == nil {
+		return []string{}
+	}
+	return names(m[key])
+}
+
+func flagsOf(m map[string]any) (f backplane.Flags) {
+	if m["volatile"] == true {
+		f |= backplane.Volatile
+	}
+	if m["compress"] == false {
+		f |= backplane.NoCompress
+	}
+	return f
+}
+
+// sendsAlike reports whether a Go node would send a broadcast with these opts in the
+// very same bytes: the same keys in the same order, no flags that it does not have,
+// no numbers.
+func sendsAlike(v *vector, opts map[string]any) bool {
+	if !slices.Contains([]string{"v6", "v7", "v8"}, v.Dialect) {
+		return false
+	}
+	for flag := range opts["flags"].(map[string]any) {
+		if flag != "volatile" && flag != "compress" {
+			return false
+		}
+	}
+	for _, room := range opts["rooms"].([]any) {
+		if _, number := room.(float64); number {
+			return false
+		}
+	}
+	return true
+}
+
+func TestVectorBroadcasts(t *testing.T) {
+	checked, exact := 0, 0
+	for _, v := range classic(t, "broadcast") {
+		want := v.want(t).([]any)
+		packet, opts := want[1].(map[string]any), want[2].(map[string]any)
+		var b backplane.Broadcast
+		if err := newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+			continue
+		}
+		wantFlags := flagsOf(opts["flags"].(map[string]any))
+		if packet["type"] == 5.0 {
+			wantFlags |= backplane.Binary
+		}
+		if b.Origin != want[0] || b.Flags != wantFlags || b.Header != nil || b.Seq != 0 ||
+			!slices.Equal(b.Rooms, namesOf(opts, "rooms")) || !slices.Equal(b.Except, namesOf(opts, "except")) ||
+			!reflect.DeepEqual(byUs(t, b.Payload), packet["data"]) {
+			t.Errorf("%s: decoded as %+v", v.Name, b)
+		}
+		if err := newCodec(V5).DecodeBroadcast(v.Payload, "/elsewhere", &b); !errors.Is(err, backplane.ErrForeignNamespace) {
+			t.Errorf("%s in another namespace: %v", v.Name, err)
+		}
+		_ = newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b)
+		if sendBroadcast(t, &v, &b, packet, opts) {
+			exact++
+		}
+		checked++
+	}
+	if checked != 94 || exact != 48 {
+		t.Errorf("%d broadcasts checked, %d of them to the byte", checked, exact)
+	}
+}
+
+// sendBroadcast encodes what was decoded, in both dialects, and has another reader
+// look at it. It returns whether the bytes had to be the captured ones.
+func sendBroadcast(t *testing.T, v *vector, b *backplane.Broadcast, packet, opts map[string]any) (exact bool) {
+	for _, d := range []Dialect{V8, V5} {
+		c := newCodec(d)
+		c.binary5.Store(true)
+		got, err := c.AppendBroadcast(nil, v.ns(), b)
+		if err != nil {
+			t.Errorf("%s, sent by %s: %v", v.Name, d, err)
+			return false
+		}
+		typ := 2.0
+		if d == V5 {
+			typ = packet["type"].(float64)
+		}
+		flags := map[string]any{}
+		if b.Flags&backplane.Volatile != 0 {
+			flags["volatile"] = true
+		}
+		if b.Flags&backplane.NoCompress != 0 {
+			flags["compress"] = false
+		}
+		want := []any{
+			b.Origin,
+			map[string]any{"type": typ, "data": packet["data"], "nsp": v.ns()},
+			map[string]any{"rooms": sentRooms(d, b.Rooms), "except": sentRooms(d, b.Except), "flags": flags},
+		}
+		if !reflect.DeepEqual(byOracle(t, got), any(want)) {
+			t.Errorf("%s, sent by %s:\n got %v\nwant %v", v.Name, d, byOracle(t, got), want)
+		}
+		if d == V8 && sendsAlike(v, opts) {
+			exact = true
+			if !bytes.Equal(got, v.Payload) {
+				t.Errorf("%s:\n got %x\nwant %x", v.Name, got, v.Payload)
+			}
+		}
+	}
+	return exact
+}
+
+func sentRooms(d Dialect, rooms []string) []any {
+	list := []any{}
+	for _, room := range rooms {
+		list = append(list, room)
+		if f, err := strconv.ParseFloat(room, 64); d == V8 && err == nil {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// A room broadcast goes where a Node.js server sends it.
+func TestVectorChannels(t *testing.T) {
+	for _, v := range classic(t, "broadcast") {
+		var b backplane.Broadcast
+		if err := newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(v.Channel, "#"+v.ns()+"#")
+		want := broker.SocketIO.Broadcast(v.ns())
+		if rest != "" && rest != "42#" { // the number room goes to everybody, in both forms
+			want = broker.SocketIO.Room(v.ns(), strings.TrimSuffix(rest, "#"))
+		}
+		if got := newCodec(V8).BroadcastChannel(v.ns(), &b); got != want {
+			t.Errorf("%s: %v, want %v", v.Name, got, want)
+		}
+	}
+}
