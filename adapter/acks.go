@@ -52,8 +52,12 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 		return ns.acks(p.value, p.fleet), p.err
 	}
 	asked := ns.speaking(V8)
-	if len(asked) == 0 {
+	switch {
+	case len(asked) == 0:
 		return nil, &UnsupportedError{Operation: "EmitWithAck", Dialect: V5}
+	case len(asked) > 1:
+		// This request has no place for a mark of its own.
+		t.Header = backplane.Header{relayHeader: ns.relays.mark(ns.server.uid)}
 	}
 	index := make([]int, len(asked))
 	for i := range index {
@@ -94,16 +98,20 @@ func (ns *Namespace) acks(in *backplane.Acks, fleet Fleet) *Acks {
 	if in == nil {
 		return nil
 	}
-	out := &Acks{Values: make([]any, len(in.Values)), Expected: in.Expected, Fleet: fleet}
-	for i, payload := range in.Values {
-		if payload == nil {
+	out := &Acks{Values: make([]any, 0, len(in.Values)), Expected: in.Expected, Fleet: fleet}
+	for _, payload := range in.Values {
+		var v any
+		switch {
+		case string(payload) == string(answeredElsewhere):
+			out.Expected--
 			continue
+		case payload != nil:
+			var err error
+			if v, err = msgpack.Decode(payload); err != nil {
+				ns.server.report(fmt.Errorf("adapter: unreadable acknowledgement: %w", err))
+			}
 		}
-		v, err := msgpack.Decode(payload)
-		if err != nil {
-			ns.server.report(fmt.Errorf("adapter: unreadable acknowledgement: %w", err))
-		}
-		out.Values[i] = v
+		out.Values = append(out.Values, v)
 	}
 	return out
 }
@@ -146,3 +154,11 @@ func (ns *Namespace) unasked(ctx context.Context, asked []leg) int {
 	}
 	return max(total, 0)
 }
+
+// relayHeader is the header entry that carries the relay mark of events with
+// acknowledgement.
+const relayHeader = "relay"
+
+// answeredElsewhere is the acknowledgement of a socket that has got the event over
+// another link already: an extension value that no application sends.
+var answeredElsewhere = msgpack.AppendExt(nil, msgpack.Ext{Type: 99, Data: []byte("again")})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
@@ -211,6 +212,70 @@ func TestAcksOverLinks(t *testing.T) {
 	ok(t, err)
 	if acks.Expected != 3 || len(acks.Values) != 3 || acks.Silent != 1 {
 		t.Errorf("got %+v", acks)
+	}
+}
+
+// prefixed is a broker with a prefix: two of them may be of one dialect.
+type prefixed struct {
+	*memorybroker.Broker
+	prefix string
+}
+
+func (p prefixed) Capabilities() broker.Capabilities {
+	c := p.Broker.Capabilities()
+	c.Prefix = p.prefix
+	return c
+}
+
+// Two prefixes with servers of one generation, and Go nodes on both: they hear every
+// request twice.
+func TestTwoLinksOfOneGeneration(t *testing.T) {
+	one, two := memorybroker.NewBus(nil), memorybroker.NewBus(nil)
+	var nodes []*node
+	for range 3 {
+		nodes = append(nodes, newNode(t, one, adapter.Options{Also: []adapter.Link{{Broker: prefixed{two.Broker(), "two"}}}}))
+	}
+	single := newNode(t, two, adapter.Options{})
+	for _, n := range nodes {
+		eventually(t, "all counted", func() bool {
+			count, err := n.ns.ServerCount(t.Context())
+			ok(t, err)
+			return count == 4 && len(n.Peers()) == 3
+		})
+	}
+	var talkers []*talker
+	for _, n := range append(nodes, single) {
+		s := answering("s" + n.UID())
+		n.addSocket(t, s)
+		n.add(t, "mute"+n.UID())
+		_, err := n.ns.OnServerSideEmit("ask", func(_ context.Context, e *adapter.ServerEvent) { ok(t, e.Ack(n.UID())) })
+		ok(t, err)
+		talkers = append(talkers, s)
+	}
+	const rounds = 10
+	for range rounds {
+		acks, err := nodes[1].ns.EmitWithAck(t.Context(), "question")
+		ok(t, err)
+		if acks.Expected != 4 || len(acks.Values) != 4 {
+			t.Fatalf("got %+v", acks)
+		}
+		replies, err := nodes[1].ns.ServerSideEmitWithAck(t.Context(), "ask")
+		ok(t, err)
+		if len(replies.List) != 3 {
+			t.Fatalf("got %+v", replies)
+		}
+		for _, r := range replies.List {
+			var uid string
+			if ok(t, r.Bind(&uid)); uid != r.Node {
+				t.Errorf("%s of %s", uid, r.Node)
+			}
+		}
+	}
+	ok(t, nodes[1].ns.Emit(t.Context(), "end"))
+	for i, s := range talkers {
+		if got := len(s.until(t, "end")); got != rounds {
+			t.Errorf("%d got %d events, want %d", i, got, rounds)
+		}
 	}
 }
 

@@ -80,7 +80,8 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // Errors before anything is sent: *ReservedEventError, *ArgumentError,
 // *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.
 // After local sockets have got it: the broker's error or, while its queue was full,
-// the context's.
+// the context's. With several links each of them may fail on its own (*LinkError),
+// and Emit waits for all.
 func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	if err := o.check(); err != nil {
 		return err

@@ -20,6 +20,7 @@ type Packet struct {
 	flags     backplane.Flags
 	header    backplane.Header
 	payload   []byte // MessagePack of [event, args...]
+	again     bool   // sockets have it already, from another link
 
 	decode sync.Once
 	event  string
@@ -40,6 +41,9 @@ func (ns *Namespace) prepare(m *backplane.Message) {
 		m.Payload = bytes.Clone(m.Payload)
 	}
 	p.payload = m.Payload
+	if mark := m.Header[relayHeader]; mark != "" && m.Origin != "" {
+		p.again = !ns.relays.fresh(mark)
+	}
 	m.Value = p
 }
 

@@ -169,16 +169,43 @@ func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 	}
 }
 
+// open opens o's namespace, or goes on opening it.
 func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace, error) {
 	if o.ns == nil {
 		o.ns = newNamespace(s, name)
 	}
 	o.err = o.ns.open(ctx)
+	s.mu.Lock()
+	late := s.closed // Close did not wait for this
+	if late && o.err == nil {
+		o.err = ErrClosed
+	}
 	close(o.done)
+	s.mu.Unlock()
+	if late && o.ns.bridge != nil {
+		o.ns.bridge.close(s.ctx)
+	}
 	if o.err != nil {
 		return nil, o.err
 	}
 	return o.ns, nil
+}
+
+// Stats are what a server has counted since New.
+type Stats struct {
+	// Links has the counters of each link, in the order of Server.Links.
+	Links []backplane.Stats
+	// Unreported errors: OnError was too slow for them, or panicked.
+	Unreported uint64
+}
+
+// Stats returns what the server has counted. The brokers have counters of their own.
+func (s *Server) Stats() Stats {
+	st := Stats{Unreported: s.reports.lost.Load()}
+	for _, l := range s.links {
+		st.Links = append(st.Links, l.node.Stats())
+	}
+	return st
 }
 
 // Close tells the other nodes that this one leaves, ends all namespaces and waits

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 )
 
 func TestServerSideEmit(t *testing.T) {
@@ -115,4 +116,30 @@ func TestServerSideHandlers(t *testing.T) {
 	if err := nodes[0].ns.ServerSideEmit(t.Context(), "x", 1, make(chan int)); !errors.As(err, &arg) || arg.Index != 1 {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A handler that panics is reported, and the node answers the next event.
+func TestPanickingHandler(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 200 * time.Millisecond})
+	_, err := nodes[1].ns.OnServerSideEmit("x", func(_ context.Context, e *adapter.ServerEvent) {
+		if len(e.Args) > 0 {
+			panic("boom")
+		}
+		ok(t, e.Ack("fine"))
+	})
+	ok(t, err)
+	if _, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x", "bad"); err != nil {
+		t.Logf("the panicking one: %v", err)
+	}
+	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
+	ok(t, err)
+	if string(replies.List[0].Data) != `"fine"` {
+		t.Errorf("got %+v", replies)
+	}
+	eventually(t, "reported", func() bool {
+		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
+			var p *backplane.PanicError
+			return errors.As(err, &p) && p.Value == "boom"
+		})
+	})
 }

@@ -96,13 +96,22 @@ func newMember(ns *Namespace, s Socket) backplane.Member {
 
 func (m *member) ID() string { return m.id }
 
-func (m *member) Deliver(msg *backplane.Message) { m.socket.Deliver(msg.Value.(*Packet)) }
+func (m *member) Deliver(msg *backplane.Message) {
+	if p := msg.Value.(*Packet); !p.again {
+		m.socket.Deliver(p)
+	}
+}
 
 func (m *member) Disconnect(close bool) { m.socket.Disconnect(close) }
 
 func (m *ackMember) DeliverAck(msg *backplane.Message, ack func(payload []byte)) {
+	p := msg.Value.(*Packet)
+	if p.again {
+		ack(answeredElsewhere)
+		return
+	}
 	var once sync.Once
-	m.socket.(AckSocket).DeliverWithAck(msg.Value.(*Packet), func(args ...any) {
+	m.socket.(AckSocket).DeliverWithAck(p, func(args ...any) {
 		once.Do(func() { ack(m.ns.encodeAck(m.id, args)) })
 	})
 }
