@@ -1,0 +1,263 @@
+// Command demo runs three Crossroom nodes in one process and shows what a realtime
+// fleet is for: a broadcast that reaches every node, questions to all of them, and a
+// node that dies.
+//
+//	go run ./demo                                   # embedded memory broker
+//	go run ./demo -broker redis://localhost:6379    # the same on Redis
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/redis"
+)
+
+func main() {
+	url := flag.String("broker", "", "redis:// address; empty for the embedded memory broker")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := run(ctx, *url); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// node is one server of the fleet: a broker of its own, and a namespace.
+type node struct {
+	name   string
+	broker broker.Broker
+	server *adapter.Server
+	chat   *adapter.Namespace
+}
+
+// client is a socket that prints what it gets. A real server would write
+// p.Frames() to a WebSocket instead.
+type client struct {
+	id   string
+	on   *node
+	seen chan<- string
+}
+
+func (c *client) ID() string { return c.id }
+
+func (c *client) Deliver(p *adapter.Packet) {
+	c.seen <- fmt.Sprintf("  %-7s on %-5s got %s %v", c.id, c.on.name, p.Event(), p.Args())
+}
+
+func (c *client) Disconnect(bool) {
+	c.on.chat.Remove(c.id)
+	c.seen <- fmt.Sprintf("  %-7s on %-5s was disconnected", c.id, c.on.name)
+}
+
+func run(ctx context.Context, url string) error {
+	brokers, err := opener(url)
+	if err != nil {
+		return err
+	}
+	seen := make(chan string, 64)
+	var nodes []*node
+	for _, name := range []string{"north", "south", "east"} {
+		n, err := start(ctx, name, brokers)
+		if err != nil {
+			return err
+		}
+		defer n.server.Close(ctx)
+		nodes = append(nodes, n)
+	}
+	north, south, east := nodes[0], nodes[1], nodes[2]
+	if err := meet(ctx, nodes); err != nil {
+		return err
+	}
+	for _, c := range []*client{{"alice", north, seen}, {"bob", south, seen}, {"carol", east, seen}, {"dave", east, seen}} {
+		if err := c.on.chat.Add(c); err != nil {
+			return err
+		}
+		if c.id != "dave" {
+			if err := c.on.chat.Join(ctx, c.id, "lobby"); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Printf("Three nodes on %s. In room lobby: alice on north, bob on south, carol on east. dave on east is in no room.\n", brokers.name)
+
+	title("north says hello to room lobby: every node delivers")
+	if err := north.chat.To("lobby").Emit(ctx, "hello", "from north", 42); err != nil {
+		return err
+	}
+	if err := show(ctx, seen, 3); err != nil {
+		return err
+	}
+
+	title("south asks: who is in room lobby, on any node?")
+	sockets, err := south.chat.To("lobby").FetchSockets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sockets.List {
+		fmt.Printf("  %-7s on %s\n", s.ID, short(s.Node))
+	}
+
+	title("north puts dave, who is on east, into room lobby")
+	if err := north.chat.RemoteJoin(ctx, "dave", "lobby"); err != nil {
+		return err
+	}
+	rooms, err := south.chat.ClientRooms(ctx, "dave")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  south asks, and is told: dave is in %s\n", strings.Join(rooms, ", "))
+
+	title("north kicks bob, who is on south; and somebody who does not exist")
+	if err := north.chat.RemoteDisconnect(ctx, "bob", true); err != nil {
+		return err
+	}
+	if err := show(ctx, seen, 1); err != nil {
+		return err
+	}
+	began := time.Now()
+	err = north.chat.RemoteDisconnect(ctx, "mallory", true)
+	if !errors.Is(err, adapter.ErrNoSuchSocket) {
+		return fmt.Errorf("kicking nobody: %w", err)
+	}
+	fmt.Printf("  mallory: %v (known after %s, without waiting for a timeout)\n", adapter.ErrNoSuchSocket, quick(time.Since(began)))
+
+	title("north asks every server a question of its own: how many sockets have you?")
+	replies, err := north.chat.CustomRequest(ctx, "how many?")
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(replies.List, func(a, b adapter.Reply) int { return strings.Compare(a.Node, b.Node) })
+	for _, r := range replies.List {
+		fmt.Printf("  %-5s %s\n", short(r.Node), r.Data)
+	}
+
+	title("east dies without a goodbye; north asks again who is in room lobby")
+	kill(east.broker)
+	began = time.Now()
+	sockets, err = north.chat.To("lobby").FetchSockets(ctx)
+	var partial *adapter.PartialError
+	if !errors.As(err, &partial) {
+		return fmt.Errorf("a node is dead, and the answer is %v", err)
+	}
+	for _, s := range sockets.List {
+		fmt.Printf("  %-7s on %s\n", s.ID, short(s.Node))
+	}
+	for _, id := range partial.Fleet.Answered {
+		fmt.Printf("  answered: %s\n", short(id))
+	}
+	for _, m := range partial.Fleet.Missing {
+		fmt.Printf("  missing:  %s (%v), known after %s\n", short(m.Node), m.Reason, quick(time.Since(began)))
+	}
+	return nil
+}
+
+// start brings up one node.
+func start(ctx context.Context, name string, brokers *brokers) (*node, error) {
+	b, err := brokers.open()
+	if err != nil {
+		return nil, err
+	}
+	n := &node{name: name, broker: b}
+	n.server, err = adapter.New(b, &adapter.Options{
+		Name: name,
+		CustomHook: func(_ context.Context, ns *adapter.Namespace, _ json.RawMessage) (any, error) {
+			return fmt.Sprintf("%d sockets", ns.Len()), nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.chat, err = n.server.Of(ctx, "/chat")
+	return n, err
+}
+
+// meet waits until all nodes know each other. Questions work before that too, but
+// could not name a node that has not introduced itself.
+func meet(ctx context.Context, nodes []*node) error {
+	for _, n := range nodes {
+		for len(n.server.Peers()) < len(nodes)-1 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// brokers opens one broker for each node.
+type brokers struct {
+	name string
+	open func() (broker.Broker, error)
+}
+
+func opener(url string) (*brokers, error) {
+	if url == "" || url == "memory" {
+		bus := memorybroker.NewBus(nil)
+		return &brokers{"the embedded memory broker", func() (broker.Broker, error) { return bus.Broker(), nil }}, nil
+	}
+	if !strings.HasPrefix(url, "redis") {
+		return nil, fmt.Errorf("no broker for %q: want redis://host:port", url)
+	}
+	// A prefix of its own keeps the demo out of a live fleet.
+	opts := &redisbroker.Options{Prefix: "crossroom-demo-" + rand.Text()[:6]}
+	return &brokers{"Redis", func() (broker.Broker, error) { return redisbroker.Open(url, opts) }}, nil
+}
+
+// kill has a broker vanish as it would with its process: nothing is said to anybody.
+func kill(b broker.Broker) {
+	if m, ok := b.(*memorybroker.Broker); ok {
+		m.Kill()
+		return
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	b.Close(now)
+}
+
+func title(s string) { fmt.Printf("\n— %s\n", s) }
+
+// short is the readable part of a node's id.
+func short(id string) string { name, _, _ := strings.Cut(id, "~"); return name }
+
+// quick rounds a time that is different in every run.
+func quick(d time.Duration) string {
+	if d < 100*time.Millisecond {
+		return "less than 100 ms"
+	}
+	return d.Round(10 * time.Millisecond).String()
+}
+
+// show prints what n clients get, in alphabetical order since they get it at the
+// same time.
+func show(ctx context.Context, seen <-chan string, n int) error {
+	lines := make([]string, 0, n)
+	for len(lines) < n {
+		select {
+		case line := <-seen:
+			lines = append(lines, line)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	slices.Sort(lines)
+	fmt.Println(strings.Join(lines, "\n"))
+	return nil
+}
