@@ -1,0 +1,132 @@
+package adapter
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+func FuzzDecodeBroadcast(f *testing.F) {
+	for _, v := range classic(f, "broadcast") {
+		f.Add(v.Payload, v.ns())
+	}
+	f.Add(pack(f, []any{"x", map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}, map[string]any{
+		"rooms": []any{42, "42"}, "traceparent": "00", "crossroom": map[string]any{"relay": "r", "h": map[string]any{"a": "b"}}}}), "/")
+	f.Fuzz(func(t *testing.T, in []byte, ns string) {
+		c := newCodec(V8)
+		var b backplane.Broadcast
+		if err := c.DecodeBroadcast(in, ns, &b); err != nil {
+			var bad *MessageError
+			if !errors.As(err, &bad) && !errors.Is(err, backplane.ErrIgnored) {
+				t.Fatalf("error of type %T: %v", err, err)
+			}
+			return
+		}
+		wire, err := c.AppendBroadcast(nil, ns, &b)
+		var bad *MessageError
+		if errors.As(err, &bad) {
+			return // the payload is passed on unread, and need not be fit to be sent
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back backplane.Broadcast
+		if err := c.DecodeBroadcast(wire, ns, &back); err != nil {
+			t.Fatalf("own bytes refused: %v", err)
+		}
+		b.Flags &^= backplane.Binary // said by the packet type only
+		if len(b.Rooms)+len(back.Rooms) == 0 {
+			b.Rooms, back.Rooms = nil, nil
+		}
+		if len(b.Except)+len(back.Except) == 0 {
+			b.Except, back.Except = nil, nil
+		}
+		if !reflect.DeepEqual(b, back) {
+			t.Fatalf("%+v came back as %+v", b, back)
+		}
+	})
+}
+
+func FuzzDecodeRequest(f *testing.F) {
+	for _, v := range classic(f, "request") {
+		f.Add(v.Payload)
+	}
+	for _, in := range hostile {
+		if len(in) < 1000 {
+			f.Add([]byte(in))
+		}
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		c := newCodec(V8)
+		var r backplane.Request
+		if err := c.DecodeRequest(in, "/", &r); err != nil {
+			var bad *MessageError
+			if !errors.As(err, &bad) && !errors.Is(err, backplane.ErrIgnored) {
+				t.Fatalf("error of type %T: %v", err, err)
+			}
+			return
+		}
+		if r.Op == 0 || r.ByID && r.Member == "" && r.Op == backplane.OpMembers {
+			t.Fatalf("%+v", r)
+		}
+		if r.Op == backplane.OpMembers {
+			r.Detail = true // ids alone is a matter of Native
+		}
+		wire, err := c.AppendRequest(nil, "/", &r)
+		if err != nil {
+			return
+		}
+		var back backplane.Request
+		if err := c.DecodeRequest(wire, "/", &back); err != nil {
+			t.Fatalf("own bytes refused: %s: %v", wire, err)
+		}
+		if back.Op != r.Op && r.Op != backplane.OpRoomsOf || back.ByID != r.ByID && r.Op != backplane.OpRoomsOf ||
+			back.Member != r.Member && r.Op != backplane.OpRoomsOf || back.Close != r.Close || !slices.Equal(back.Targets, r.Targets) ||
+			!r.ByID && (!slices.Equal(back.Rooms, r.Rooms) || !slices.Equal(back.Except, r.Except)) || back.Origin != r.Origin {
+			t.Fatalf("%s:\n %+v\n came back as %+v", wire, r, back)
+		}
+	})
+}
+
+func FuzzDecodeResponse(f *testing.F) {
+	for _, v := range classic(f, "response") {
+		f.Add(v.Payload)
+	}
+	f.Add([]byte(`{"requestId":"1","sockets":[{"id":"s","rooms":[1,"1"],"data":1}],"crossroom":{"n":1,"node":"x","nf":1,"c":3,"e":"x","h":{"a":"b"}}}`))
+	f.Add([]byte("\x84\xa4type\x09\xa9requestId\xa11\xa6packet\xc4\x01x\xa9crossroom\x82\xa1n\x01\xa4node\xa1y"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		c := newCodec(V8)
+		var r backplane.Response
+		if err := c.DecodeResponse(in, "/", &r); err != nil {
+			var bad *MessageError
+			if !errors.As(err, &bad) && !errors.Is(err, backplane.ErrIgnored) {
+				t.Fatalf("error of type %T: %v", err, err)
+			}
+			return
+		}
+		if r.RequestID == "" || r.Count < 0 || len(r.Members) > len(in) || len(r.Rooms) > len(in) {
+			t.Fatalf("%+v", r)
+		}
+		op := backplane.OpMembers
+		if r.Ack {
+			op = backplane.OpBroadcast
+		}
+		r.Request = &backplane.Request{ID: r.RequestID, Origin: "u", Op: op, Native: true}
+		wire, err := c.AppendResponse(nil, "/", &r)
+		if err != nil {
+			return
+		}
+		var back backplane.Response
+		if err := c.DecodeResponse(wire, "/", &back); err != nil {
+			t.Fatalf("own bytes refused: %s: %v", wire, err)
+		}
+		if back.RequestID != r.RequestID || back.Ack != r.Ack || string(back.Payload) != string(r.Payload) && r.Ack ||
+			len(back.Members) != len(r.Members) && !r.Ack || !reflect.DeepEqual(back.Header, r.Header) || r.Ack && msgpack.Check(r.Payload, 1) != nil && r.Payload != nil {
+			t.Fatalf("%s:\n %+v\n came back as %+v", wire, r, back)
+		}
+	})
+}
