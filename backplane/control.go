@@ -175,12 +175,13 @@ func (n *Node) announce(ctx context.Context, kind controlKind) error {
 // soon asks for more. While the control channel is down it says nothing,
 // so that no stale signs of life gather in the broker's queue.
 func (n *Node) beat() {
+	defer close(n.silent)
 	tick := time.NewTicker(n.opts.Heartbeat)
 	defer tick.Stop()
 	for {
 		kind := controlBeat
 		select {
-		case <-n.stop:
+		case <-n.life.Done():
 			return
 		case <-tick.C:
 		case <-n.beats:
@@ -194,8 +195,8 @@ func (n *Node) beat() {
 		if down {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), n.opts.Heartbeat)
-		if err := n.announce(ctx, kind); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, broker.ErrClosed) {
+		ctx, cancel := context.WithTimeout(n.life, n.opts.Heartbeat)
+		if err := n.announce(ctx, kind); err != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed) {
 			n.reports.report(err)
 		}
 		cancel()
@@ -218,7 +219,7 @@ func (n *Node) soon(kind controlKind) {
 
 // askFull wants a full frame of a node.
 func (n *Node) askFull(id string) {
-	ctx, cancel := context.WithTimeout(context.Background(), n.opts.Heartbeat)
+	ctx, cancel := context.WithTimeout(n.life, n.opts.Heartbeat)
 	defer cancel()
 	f := controlFrame{kind: controlAsk, id: id}
 	_ = n.broker.Publish(ctx, broker.Control(), f.append(nil)) // the next beat asks again

@@ -87,16 +87,10 @@ func (ns *Namespace) Rooms() *Rooms { return ns.rooms }
 // questions end with ErrClosed. It waits for callbacks under way until ctx ends and
 // then returns its error. Idempotent.
 func (ns *Namespace) Close(ctx context.Context) error {
-	err := ns.shut(ctx)
-	ns.node.mu.Lock()
-	quiet := ns.node.closed
-	ns.node.mu.Unlock()
-	if !quiet {
-		if err := ns.node.announce(ctx, controlFull); err != nil && ctx.Err() == nil {
-			ns.node.reports.report(err)
-		}
+	if ns.node.forget(ns) {
+		ns.node.soon(controlFull)
 	}
-	return err
+	return ns.shut(ctx)
 }
 
 func (ns *Namespace) shut(ctx context.Context) error {

@@ -36,6 +36,12 @@ type Node struct {
 	workers sync.WaitGroup
 	stop    chan struct{}
 
+	// life ends when Close begins. Then beat falls silent, so that the goodbye is
+	// the last that others hear, and starting a namespace is given up.
+	life   context.Context
+	die    context.CancelFunc
+	silent chan struct{} // closed when beat has ended
+
 	mu         sync.Mutex
 	closed     bool
 	namespaces map[nsKey]*Namespace
@@ -70,9 +76,11 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		observe:    observersOf(o.Observer),
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
+		silent:     make(chan struct{}),
 		beats:      make(chan struct{}, 1),
 		namespaces: make(map[nsKey]*Namespace),
 	}
+	n.life, n.die = context.WithCancel(context.Background())
 	n.limit = n.caps.MaxPayload
 	if n.id == "" {
 		n.id = randomID()
@@ -85,7 +93,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	return n, nil
 }
 
-// randomID returns 16 characters of the URL-safe alphabet: 95 bits.
+// randomID returns 19 letters and digits: 95 bits.
 func randomID() string { return rand.Text()[:19] }
 
 func checkNodeName(name string) error {
@@ -131,6 +139,9 @@ func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOption
 		return nil, err
 	}
 	defer n.unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.life, cancel)()
 	ns := newNamespace(n, name, opts)
 	key := nsKey{ns.wire, name}
 	n.mu.Lock()
@@ -142,10 +153,17 @@ func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOption
 	case exists:
 		return nil, &NamespaceError{Name: name, Err: ErrNamespaceExists}
 	}
-	if err := n.start(ctx); err != nil {
-		return nil, err
+	err := n.start(ctx)
+	if err == nil {
+		err = ns.start(ctx)
 	}
-	if err := ns.start(ctx); err != nil {
+	switch {
+	case err == nil:
+	case n.life.Err() != nil:
+		return nil, ErrClosed
+	case errors.Is(err, ctx.Err()):
+		return nil, err
+	default:
 		return nil, &NamespaceError{Name: name, Err: err}
 	}
 	n.mu.Lock()
@@ -181,26 +199,27 @@ func (n *Node) start(ctx context.Context) error {
 // context's error; a callback that never returns stays behind. Idempotent; a second
 // call waits for the first.
 func (n *Node) Close(ctx context.Context) error {
-	// Also with an ended context, or nothing could be closed at once.
-	select {
-	case n.startMu <- struct{}{}:
-	default:
-		if err := n.lock(ctx); err != nil {
-			return err
-		}
-	}
-	defer n.unlock()
 	n.mu.Lock()
 	again := n.closed
 	n.closed = true
-	all := make([]*Namespace, 0, len(n.namespaces))
-	for _, ns := range n.namespaces {
-		all = append(all, ns)
-	}
 	n.mu.Unlock()
-	if again || !n.started {
+	n.die()
+	if again {
+		if err := n.lock(ctx); err != nil {
+			return err
+		}
+		n.unlock()
 		return nil
 	}
+	// Also with an ended context, or nothing could be closed at once: whoever
+	// starts a namespace now gives up.
+	n.startMu <- struct{}{}
+	defer n.unlock()
+	if !n.started {
+		return nil
+	}
+	<-n.silent
+	all := n.live()
 	var errs []error
 	if err := n.announce(ctx, controlBye); err == nil {
 		errs = append(errs, n.broker.Flush(ctx))
@@ -233,14 +252,17 @@ func (n *Node) Namespaces() []string {
 	return names
 }
 
-// forget takes a closed namespace off the list.
-func (n *Node) forget(ns *Namespace) {
+// forget takes a closed namespace off the list; false if it was not there.
+func (n *Node) forget(ns *Namespace) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if key := (nsKey{ns.wire, ns.name}); n.namespaces[key] == ns {
-		delete(n.namespaces, key)
-		n.revision++
+	key := nsKey{ns.wire, ns.name}
+	if n.namespaces[key] != ns {
+		return false
 	}
+	delete(n.namespaces, key)
+	n.revision++
+	return true
 }
 
 func (n *Node) live() []*Namespace {

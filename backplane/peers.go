@@ -54,6 +54,14 @@ type peerTable struct {
 	mu       sync.Mutex
 	byID     map[string]*peer
 	suspects atomic.Int32 // how many in byID
+	// left are those that said that they leave a namespace, and when to forget
+	// that. The broker may count them for a moment longer; nobody waits for them.
+	left map[membership]time.Time
+}
+
+type membership struct {
+	node string
+	key  nsKey
 }
 
 type peer struct {
@@ -70,7 +78,7 @@ type peer struct {
 const controlQueue = 1024
 
 func (t *peerTable) init(n *Node) {
-	t.node, t.byID = n, make(map[string]*peer)
+	t.node, t.byID, t.left = n, make(map[string]*peer), make(map[membership]time.Time)
 	t.frames = make(chan item, controlQueue)
 }
 
@@ -115,6 +123,7 @@ func (n *Node) keep() {
 	}
 	watched := make(map[*Namespace]*memory)
 	var downSince time.Time
+	last := time.Now()
 	for {
 		select {
 		case <-n.stop:
@@ -131,6 +140,11 @@ func (n *Node) keep() {
 				n.setLink(nil, time.Since(downSince))
 			}
 		case now := <-tick.C:
+			// Who slept for so long has not heard the others in the meantime.
+			if now.Sub(last) > n.opts.PeerTimeout/2+period {
+				n.peers.refresh(now)
+			}
+			last = now
 			n.peers.expire(now)
 			if n.opts.StallTimeout < 0 {
 				continue
@@ -160,6 +174,8 @@ func (n *Node) setLink(err error, lasted time.Duration) {
 	n.mu.Unlock()
 	if err == nil {
 		n.soon(controlHello)
+	} else {
+		n.reports.report(&InterruptedError{Err: err})
 	}
 	switch o := n.observe.link; {
 	case o == nil:
@@ -175,16 +191,19 @@ func (t *peerTable) take(it item) {
 	n := t.node
 	var f controlFrame
 	if err := f.decode(it.payload); err != nil {
-		if reasonOf(err) == DropUndecodable {
-			n.counters.undecodable.Add(1)
-			n.reports.report(&DecodeError{Channel: it.ch, Err: err})
+		if reasonOf(err) == DropForeign {
+			n.counters.foreign.Add(1) // a kind of a later version
+			return
 		}
+		n.counters.undecodable.Add(1)
+		n.reports.report(&DecodeError{Channel: it.ch, Err: err})
 		return
 	}
 	if f.id == n.id {
 		switch {
 		case f.kind == controlAsk:
 			n.soon(controlFull)
+		case f.kind == controlBye: // of an earlier life, perhaps
 		case f.since != n.since.UnixNano():
 			n.reports.report(&DuplicateIDError{ID: n.id})
 		}
@@ -194,7 +213,7 @@ func (t *peerTable) take(it item) {
 	case controlAsk:
 		return
 	case controlBye:
-		t.lose(f.id, f.since)
+		t.lose(f.id, f.since, true)
 		return
 	case controlHello:
 		n.soon(controlFull)
@@ -220,32 +239,45 @@ func (t *peerTable) note(f *controlFrame) (ask bool, left []nsKey) {
 		return false, nil // a late frame of an earlier life
 	}
 	if p == nil || f.since > p.since {
-		if p != nil && p.suspect {
-			t.suspects.Add(-1)
+		if p != nil {
+			// What the earlier life was asked, this one will not answer.
+			for key := range p.namespaces {
+				left = append(left, key)
+			}
+			t.clear(p)
 		}
-		p = &peer{id: f.id, since: f.since}
-		t.byID[f.id] = p
+		// Copies: what is noted outlives the frame.
+		p = &peer{id: strings.Clone(f.id), since: f.since}
+		t.byID[p.id] = p
 	}
 	p.seen = time.Now()
 	t.clear(p)
 	if f.kind == controlBeat {
-		return !p.known || p.revision != f.revision, nil
+		return !p.known || p.revision != f.revision, left
 	}
 	if p.known && f.revision < p.revision {
-		return false, nil
+		return false, left
 	}
 	p.known, p.revision = true, f.revision
 	had := p.namespaces
 	p.namespaces = make(map[nsKey]string, len(f.namespaces))
 	for _, s := range f.namespaces {
-		p.namespaces[s.key] = s.speaks
+		s.key.name = strings.Clone(s.key.name)
+		p.namespaces[s.key] = strings.Clone(s.speaks)
+		delete(t.left, membership{p.id, s.key})
 	}
 	for key := range had {
 		if _, still := p.namespaces[key]; !still {
 			left = append(left, key)
+			t.leave(p, key)
 		}
 	}
 	return false, left
+}
+
+// leave remembers for a while that a peer said that it leaves a namespace.
+func (t *peerTable) leave(p *peer, key nsKey) {
+	t.left[membership{p.id, key}] = time.Now().Add(t.node.opts.PeerTimeout)
 }
 
 func (t *peerTable) clear(p *peer) {
@@ -279,14 +311,20 @@ func (t *peerTable) suspect(id string) {
 	}
 }
 
-// lose forgets a peer, and lets open questions stop waiting for it.
-func (t *peerTable) lose(id string, since int64) {
+// lose forgets a peer that said goodbye or died, and lets open questions stop
+// waiting for it.
+func (t *peerTable) lose(id string, since int64, bye bool) {
 	t.mu.Lock()
 	p := t.byID[id]
 	ok := p != nil && p.since <= since
 	if ok {
 		t.clear(p)
 		delete(t.byID, id)
+		for key := range p.namespaces {
+			if bye {
+				t.leave(p, key)
+			}
+		}
 	}
 	t.mu.Unlock()
 	if !ok {
@@ -313,18 +351,25 @@ func (t *peerTable) expire(now time.Time) {
 			dead = append(dead, p)
 		}
 	}
+	for m, until := range t.left {
+		if now.After(until) {
+			delete(t.left, m)
+		}
+	}
 	t.mu.Unlock()
 	for _, p := range dead {
-		t.lose(p.id, p.since)
+		t.lose(p.id, p.since, false)
 	}
 }
 
-// refresh gives everybody a new PeerTimeout after this node's own outage.
+// refresh gives everybody a new PeerTimeout after this node's own outage, in which
+// nobody's silence meant anything.
 func (t *peerTable) refresh(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.byID {
 		p.seen = now
+		t.clear(p)
 	}
 }
 
@@ -346,4 +391,28 @@ func (t *peerTable) in(key nsKey) (ids []string, suspect map[string]bool) {
 	}
 	slices.Sort(ids)
 	return ids, suspect
+}
+
+// leavers lists the nodes that said that they leave a namespace, a short while ago.
+func (t *peerTable) leavers(key nsKey) (ids []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for m := range t.left {
+		if m.key == key {
+			ids = append(ids, m.node)
+		}
+	}
+	return ids
+}
+
+// serves reports whether a node is known to serve a namespace.
+func (t *peerTable) serves(id string, key nsKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.byID[id]
+	if p == nil {
+		return false
+	}
+	_, ok := p.namespaces[key]
+	return ok
 }

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ type census struct {
 	alive   []string        // announced nodes
 	suspect map[string]bool // of them: asked, but not waited for
 	gone    []string        // announced nodes that do not listen any more
+	leaving []string        // nodes that said goodbye: not waited for
 	others  Unannounced
 	err     error // why nobody could be counted; then all are in gone
 }
@@ -47,9 +49,13 @@ func (ns *Namespace) census(ctx context.Context) (c census, err error) {
 		c.alive = ids
 		return c, nil
 	}
-	channels := make([]broker.Channel, 0, len(ids)+2)
+	c.leaving = ns.node.peers.leavers(nsKey{ns.wire, ns.name})
+	channels := make([]broker.Channel, 0, len(ids)+len(c.leaving)+2)
 	channels = append(channels, ns.wire.Requests(ns.name), ns.wire.NodeResponses(ns.name, ns.node.id))
 	for _, id := range ids {
+		channels = append(channels, ns.wire.NodeResponses(ns.name, id))
+	}
+	for _, id := range c.leaving {
 		channels = append(channels, ns.wire.NodeResponses(ns.name, id))
 	}
 	counts, err := ns.node.broker.Subscribers(ctx, channels...)
@@ -65,6 +71,9 @@ func (ns *Namespace) census(ctx context.Context) (c census, err error) {
 		} else {
 			c.gone = append(c.gone, id)
 		}
+	}
+	for i := range c.leaving {
+		total -= min(counts[len(ids)+2+i], 1)
 	}
 	c.others.Total = max(total, 0)
 	if c.others.Total > 0 && ns.node.caps.ListsResponders {
@@ -123,6 +132,7 @@ type call struct {
 	mu       sync.Mutex
 	waiting  map[string]bool // announced nodes that have not answered; true: waited for
 	gone     map[string]error
+	leaving  []string
 	answered []string
 	want     int // answers of unannounced peers
 	unnamed  int // … that came
@@ -197,15 +207,7 @@ func (t *callTable) all() []*call {
 // lost says that a node is gone.
 func (t *callTable) lost(id string) {
 	for _, c := range t.all() {
-		c.mu.Lock()
-		_, open := c.waiting[id]
-		if open || c.owed[id] > 0 {
-			delete(c.waiting, id)
-			delete(c.owed, id)
-			c.gone[id] = ErrPeerGone
-			c.check()
-		}
-		c.mu.Unlock()
+		c.lost(id)
 	}
 }
 
@@ -222,6 +224,25 @@ func (t *callTable) fail(err error) {
 		}
 		c.mu.Unlock()
 	}
+}
+
+// lost says that a node is gone.
+func (c *call) lost(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, open := c.waiting[id]; open || c.owed[id] > 0 {
+		delete(c.waiting, id)
+		delete(c.owed, id)
+		c.gone[id] = ErrPeerGone
+		c.check()
+	}
+}
+
+// unheard lists the announced nodes that have not answered.
+func (c *call) unheard() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.waiting))
 }
 
 // check ends the call if nothing is waited for. c.mu is held.
@@ -277,7 +298,7 @@ func (c *call) answer(r *Response) bool {
 				delete(c.waiting, r.Node)
 			} else if c.gone[r.Node] != nil {
 				delete(c.gone, r.Node) // not so gone
-			} else {
+			} else if !slices.Contains(c.leaving, r.Node) {
 				c.want = max(c.want-1, 0) // it had not announced itself yet
 			}
 			if r.Err != "" && c.req.Op != OpCustom && c.req.Op != OpEvent {
@@ -366,6 +387,7 @@ func newCall(ns *Namespace, req *Request, c *census, exp Expected, take func(*Re
 	call := &call{
 		ns: ns, req: req, take: take, want: exp.Answers, done: make(chan struct{}),
 		waiting: make(map[string]bool, len(c.alive)), gone: make(map[string]error, len(c.gone)),
+		leaving: c.leaving,
 	}
 	for _, id := range c.alive {
 		call.waiting[id] = !c.suspect[id]
@@ -405,6 +427,12 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 		return Fleet{}, err
 	}
 	defer ns.calls.remove(c)
+	// From here on goodbyes are noticed; these were said since the census.
+	for _, id := range c.unheard() {
+		if !ns.node.peers.serves(id, nsKey{ns.wire, ns.name}) {
+			c.lost(id)
+		}
+	}
 	if c.first != nil {
 		c.first()
 	}
