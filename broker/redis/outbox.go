@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -19,6 +20,8 @@ const (
 	// connection breaks. At least one segment may always be there.
 	windowBytes    = 256 << 10
 	windowSegments = 64
+	// directBytes is the largest message that its publisher writes itself.
+	directBytes = 4 << 10
 	// spareSegments are kept for reuse.
 	spareSegments = 16
 )
@@ -100,8 +103,10 @@ type outbox struct {
 	queue    fifo[*segment]
 	flight   fifo[*segment]
 	spare    []*segment
-	writing  *segment // being written: not to be reused yet
-	flying   int      // bytes of the flight
+	link     *conn    // where to write; nil while there is none
+	writing  *segment // being written
+	written  *sync.Cond
+	flying   int // bytes of the flight
 	held     tally
 	heldWire int // bytes of commands
 	accepted uint64
@@ -118,10 +123,12 @@ type outbox struct {
 }
 
 func newOutbox(names *naming, opts *Options) *outbox {
-	return &outbox{
+	o := &outbox{
 		names: names, opts: opts, born: time.Now(),
 		work: make(chan struct{}, 1), room: make(chan struct{}), closed: make(chan struct{}),
 	}
+	o.written = sync.NewCond(&o.mu)
+	return o
 }
 
 // wake tells the publisher to look.
@@ -133,6 +140,10 @@ func (o *outbox) wake() {
 }
 
 // put takes a message in, encoded as a PUBLISH, and waits while there is no room.
+//
+// A small message that comes alone is written here and now: with nothing else on the
+// wire the system's buffer is empty, so that this does not wait, and it spares the
+// time it takes to wake the publisher's goroutine.
 func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) error {
 	name := o.names.size(ch)
 	size := len("*3\r\n$7\r\nPUBLISH\r\n") + len("$\r\n\r\n$\r\n\r\n") + digits(name) + name + digits(len(payload)) + len(payload)
@@ -149,8 +160,8 @@ func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) err
 		}
 		o.mu.Lock()
 	}
-	defer o.mu.Unlock()
 	if o.closing {
+		o.mu.Unlock()
 		return broker.ErrClosed
 	}
 	idle := o.queue.len() == 0
@@ -167,9 +178,17 @@ func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) err
 	o.held.add(m)
 	o.heldWire += size
 	o.accepted++
+	link := o.link
+	if link != nil && idle && size <= directBytes && o.flight.len() == 0 && o.writing == nil {
+		b := o.takeLocked()
+		o.mu.Unlock()
+		o.write(link, b)
+		return nil
+	}
 	if idle {
 		o.wake()
 	}
+	o.mu.Unlock()
 	return nil
 }
 
@@ -206,13 +225,23 @@ func (o *outbox) tail(size int) *segment {
 	return s
 }
 
-// take moves the next segment from the queue to the flight and returns the bytes to
-// write, which stay valid until it is settled; nil if there is none, or the window
-// is full.
-func (o *outbox) take() []byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.queue.len() == 0 || o.flight.len() >= windowSegments {
+// pump writes what waits, as far as the window allows. It is for the publisher's
+// goroutine.
+func (o *outbox) pump(link *conn) {
+	for {
+		o.mu.Lock()
+		b := o.takeLocked()
+		o.mu.Unlock()
+		if b == nil || !o.write(link, b) {
+			return
+		}
+	}
+}
+
+// takeLocked moves the next segment from the queue to the flight and returns the
+// bytes to write; nil if there is none, or the window is full, or somebody writes.
+func (o *outbox) takeLocked() []byte {
+	if o.queue.len() == 0 || o.writing != nil || o.flight.len() >= windowSegments {
 		return nil
 	}
 	s := *o.queue.front()
@@ -226,12 +255,26 @@ func (o *outbox) take() []byte {
 	return s.buf[s.off:]
 }
 
-// wrote says that n bytes of what take returned were written, less than all if the
-// write failed. What was not written goes back into the queue: a server cannot act
+// write writes what takeLocked returned. If that fails the connection is of no use
+// any more, and what was not written goes back into the queue: a server cannot act
 // on a command that it has in part.
-func (o *outbox) wrote(n int, err error) {
+func (o *outbox) write(link *conn, b []byte) bool {
+	n, err := link.write(b, o.opts.ProbeTimeout)
+	if err != nil {
+		link.close(err)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.wrote(n, err)
+	o.written.Broadcast()
+	if o.queue.len() > 0 {
+		o.wake()
+	}
+	return err == nil
+}
+
+// wrote is done with writing.
+func (o *outbox) wrote(n int, err error) {
 	s := o.writing
 	o.writing = nil
 	if s.empty() { // answered in the meantime, before the write returned
@@ -306,10 +349,36 @@ func (o *outbox) land() (message, bool) {
 	return m, true
 }
 
-// broken settles the whole flight as uncertain.
-func (o *outbox) broken(err error) {
+// ping asks the server for a sign of life, unless answers are due, which are one as
+// well. So its answer is always the next.
+func (o *outbox) ping(link *conn, pings *atomic.Int32) {
+	o.mu.Lock()
+	if o.flight.len() > 0 || o.writing != nil {
+		o.mu.Unlock()
+		return
+	}
+	o.writing = &segment{}
+	pings.Add(1)
+	o.mu.Unlock()
+	o.write(link, appendCommand(nil, "PING"))
+}
+
+// connected lets messages be written.
+func (o *outbox) connected(link *conn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.link = link
+}
+
+// disconnected settles the whole flight as uncertain. The connection is closed, so
+// a write in progress ends.
+func (o *outbox) disconnected(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.link = nil
+	for o.writing != nil {
+		o.written.Wait()
+	}
 	for o.flight.len() > 0 {
 		m, _ := o.land()
 		o.lose(m, true, err)
@@ -448,13 +517,6 @@ func (o *outbox) idle() (idle, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.queue.len() == 0, o.closing && o.held.messages == 0
-}
-
-// aloft reports whether there is a flight.
-func (o *outbox) aloft() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.flight.len() > 0
 }
 
 // takeNews returns what was lost since the last call.

@@ -142,12 +142,13 @@ func (p *publisher) serve(ctx context.Context, c *conn) {
 	var answers answerReader
 	var reading sync.WaitGroup
 	reading.Go(func() { c.close(answers.read(c, p.out)) })
+	p.out.connected(c)
 	p.write(c, &answers)
 	reading.Wait()
 	if c.cause != errFinished {
 		p.log.Warn("redis broker: publish connection lost", "err", c.lost())
 	}
-	p.out.broken(c.lost())
+	p.out.disconnected(c.lost())
 	p.tell()
 }
 
@@ -158,14 +159,7 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 	timer := time.NewTimer(beat.interval)
 	defer timer.Stop()
 	for {
-		for b := p.out.take(); b != nil; b = p.out.take() {
-			n, err := c.write(b, p.opts.ProbeTimeout)
-			p.out.wrote(n, err)
-			if err != nil {
-				c.close(err)
-				return
-			}
-		}
+		p.out.pump(c)
 		p.tell()
 		if _, over := p.out.idle(); over {
 			c.close(errFinished)
@@ -182,13 +176,8 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 				c.close(&SilenceError{Addr: c.addr, For: silent})
 				return
 			}
-			// While answers are due they are the sign of life.
-			if ask && !p.out.aloft() {
-				answers.pings.Add(1)
-				if _, err := c.write(appendCommand(nil, "PING"), p.opts.ProbeTimeout); err != nil {
-					c.close(err)
-					return
-				}
+			if ask {
+				p.out.ping(c, &answers.pings)
 			}
 			timer.Reset(again)
 		}
