@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
 // bridge passes broadcasts of one namespace that were heard on one link on to the
@@ -146,7 +147,8 @@ func (b *bridge) carry(lane *bridgeLane) {
 }
 
 func (b *bridge) pass(lane *bridgeLane, c crossing) {
-	err := lane.to.ns.Broadcast(b.ctx, c.payload, c.target)
+	// Dates as the newest servers write them are not what older ones read.
+	err := lane.to.ns.Broadcast(b.ctx, msgpack.Portable(c.payload), c.target)
 	if err == nil {
 		return
 	}

@@ -6,6 +6,9 @@ import "github.com/crossroom/crossroom/internal/interop"
 var broadcastCases = []testCase{
 	{"emit to everybody", senders, all, all, func(s *scene) {
 		s.populate()
+		for _, n := range s.servers {
+			s.connect(n, "polling", args{"polling": true}) // the others have WebSockets
+		}
 		s.ask("emit", args{"event": "news", "args": []any{1, "two"}})
 		s.expect(everybody, "news", 1, "two")
 	}},
@@ -73,23 +76,20 @@ var broadcastCases = []testCase{
 	}},
 	{"emit volatile", senders, all, all, func(s *scene) {
 		s.populate()
+		// The marker first: what is volatile is lost if something else is being written.
+		s.expectNothing()
 		s.ask("emit", args{"to": []any{"blue"}, "flags": []any{"volatile"}, "event": "news", "args": []any{1}})
-		s.expect(in("blue"), "news", 1)
+		s.expectHints(in("blue"), true, true)
 	}},
 	{"emit without compression", without(senders, emitterV3), all, all, func(s *scene) {
 		s.populate()
 		s.ask("emit", args{"flags": []any{"nocompress"}, "event": "news", "args": []any{1}})
-		s.expect(everybody, "news", 1)
+		s.expectHints(everybody, false, false)
 	}},
 	{"emit locally", all, all, nil, func(s *scene) {
 		s.populate()
 		s.ask("emit", args{"to": []any{"red"}, "flags": []any{"local"}, "event": "news", "args": []any{1}})
 		s.expect(both(in("red"), func(c *client) bool { return c.node == s.asker }), "news", 1)
-	}},
-	{"emit to a client on long polling", senders, all, all, func(s *scene) {
-		s.connect(s.far(), "polling", args{"polling": true}, "red")
-		s.ask("emit", args{"to": []any{"red"}, "event": "news", "args": []any{1, "two"}})
-		s.expect(everybody, "news", 1, "two")
 	}},
 	{"emit to rooms with hostile names", senders, all, all, func(s *scene) {
 		for i, room := range hostileRooms {

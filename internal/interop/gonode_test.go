@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/interop"
 )
@@ -28,10 +30,6 @@ type goNode struct {
 // startGo starts a Go node that lives until the test ends.
 func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change ...func(*adapter.Options)) *goNode {
 	t.Helper()
-	b, err := redisbroker.Open(url, &redisbroker.Options{Prefix: prefix})
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &goNode{name: name, sessions: map[string]*goSocket{}}
 	options := adapter.Options{
 		Dialect: d, Name: name, RequestsTimeout: 5 * time.Second, OnError: n.faults.add,
@@ -41,14 +39,15 @@ func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change .
 	for _, f := range change {
 		f(&options)
 	}
-	n.server, err = adapter.New(b, &options)
+	var err error
+	n.server, err = adapter.New(openBroker(t, url, prefix), &options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		defer cancel()
-		if err := errors.Join(n.server.Close(ctx), b.Close(ctx)); err != nil {
+		if err := n.server.Close(ctx); err != nil {
 			t.Errorf("%s: close: %v", name, err)
 		}
 		for _, fault := range n.Faults() {
@@ -56,6 +55,23 @@ func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change .
 		}
 	})
 	return n
+}
+
+// openBroker opens a broker that is closed when the test ends.
+func openBroker(t *testing.T, url, prefix string) broker.Broker {
+	t.Helper()
+	b, err := redisbroker.Open(url, &redisbroker.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		if err := b.Close(ctx); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return b
 }
 
 func (n *goNode) Name() string                     { return n.name }
@@ -130,6 +146,10 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 	},
 	"rooms": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
 		return ns.Rooms(n.sessions[a["client"].(string)].id), nil
+	},
+	"hints": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
+		p := n.sessions[a["client"].(string)].last.Load()
+		return args{"volatile": p.Volatile(), "compress": p.Compress()}, nil
 	},
 	"emit": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
 		return nil, target(n, ns, a).Emit(ctx, a["event"].(string), a["args"].([]any)...)
@@ -264,11 +284,13 @@ type goSocket struct {
 	inbox   *interop.Inbox
 	data    any
 	answers args // by event
+	last    atomic.Pointer[adapter.Packet]
 }
 
 func (s *goSocket) ID() string { return s.id }
 
 func (s *goSocket) Deliver(p *adapter.Packet) {
+	s.last.Store(p)
 	if err := p.Err(); err != nil {
 		s.inbox.Put(interop.Message{Event: "unreadable: " + err.Error()})
 		return
@@ -298,16 +320,7 @@ type goEmitter struct {
 
 func startGoEmitter(t *testing.T, name, url, prefix string, d adapter.Dialect) *goEmitter {
 	t.Helper()
-	b, err := redisbroker.Open(url, &redisbroker.Options{Prefix: prefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	e, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Dialect: d})
+	e, err := adapter.NewEmitter(openBroker(t, url, prefix), &adapter.EmitterOptions{Dialect: d})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ type Config struct {
 	Name string
 	// Redis is the URL of the server.
 	Redis string
-	// Prefix is the key option; required, so that tests do not meet by accident.
+	// Prefix is the key option; empty means the package's, which is socket.io.
 	Prefix string
 	// RequestsTimeout is the option of that name; zero means the package's 5 s.
 	RequestsTimeout time.Duration

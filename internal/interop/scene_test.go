@@ -197,6 +197,25 @@ func (s *scene) expect(match func(*client) bool, event string, values ...any) {
 	}
 }
 
+// expectHints is expect for an event "news" with argument 1, and checks what Go nodes
+// are told of how to send it. The marker after it comes without hints, so they ask
+// before it is there.
+func (s *scene) expectHints(match func(*client) bool, volatile, compress bool) {
+	s.Helper()
+	for _, c := range s.where(match) {
+		if _, ok := c.node.(*goNode); !ok {
+			continue
+		}
+		m, err := c.inbox.Next(s.ctx)
+		if err != nil {
+			s.Fatalf("%s: %v", c.name, err)
+		}
+		s.equal(c.name+": hints", s.do(c.node, "hints", args{"client": c.name}), args{"volatile": volatile, "compress": compress})
+		c.inbox.Put(m) // for expect
+	}
+	s.expect(match, "news", 1)
+}
+
 // seen returns what a client gets for values that were emitted: dates reach clients
 // as text, and clients of version 2 get binary as such only if the packet says that
 // it has some, which emitters do not.

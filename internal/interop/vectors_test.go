@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/adapter"
-	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -132,12 +131,7 @@ func TestVectorsEmitted(t *testing.T) {
 func TestVectorsRequested(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	watcher := interop.Watch(t, redis.URL())
-	b, err := redisbroker.Open(redis.URL(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close(t.Context()) })
-	e, err := adapter.NewEmitter(b, nil)
+	e, err := adapter.NewEmitter(openBroker(t, redis.URL(), ""), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
