@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"strings"
 
 	"github.com/crossroom/crossroom/broker"
@@ -29,64 +30,61 @@ func kinds(name string) []broker.Channel {
 	return list
 }
 
-// caseCrossTalk subscribes to half of a crowd of similar channels, in several
-// subscriptions, and publishes on all of them. Every message names its channel, and
-// the recorders blame whatever arrives where no filter matches.
+// caseCrossTalk deals a crowd of similar channels out to several subscriptions and
+// to nobody, several times, and publishes on all of them. Every message names its
+// channel, and the recorders blame what arrives where no filter matches.
 func caseCrossTalk(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
 		return err
 	}
-	var channels []broker.Channel
-	seen := map[broker.Channel]bool{}
+	channels := []broker.Channel{broker.Control()}
 	for _, ns := range neighbours {
 		for _, w := range []broker.Wire{native, socketIO} {
 			channels = append(channels, w.Broadcast(ns), w.Requests(ns), w.Responses(ns), w.NodeResponses(ns, "b"),
 				w.Room(ns, ""), w.Room(ns, "b"), w.Room(ns, "/a"), w.Room(ns, "b#"), w.Room(ns, "*"))
 		}
 	}
-	channels = append(channels, broker.Control())
-	usable, err := carried(ctx, b, channels)
-	if err != nil {
+	if channels, err = carried(ctx, b, channels); err != nil {
 		return err
 	}
-	subs := make([]*sub, 4)
-	for i := range subs {
-		if subs[i], err = e.subscribe(ctx, b); err != nil {
+	for round := range 3 {
+		if err := e.crossTalk(ctx, a, b, channels, byte(round)); err != nil {
 			return err
 		}
 	}
-	for i, ch := range usable {
-		if seen[ch] {
-			continue
+	return nil
+}
+
+func (e *env) crossTalk(ctx context.Context, a, b *Node, channels []broker.Channel, round byte) error {
+	const hands = 4
+	filters := make([][]broker.Filter, hands)
+	for _, ch := range channels {
+		every := ch.Wire().EveryRoom(ch.Namespace())
+		if hand := deal(ch.String(), round) % (hands + 1); hand < hands {
+			filters[hand] = append(filters[hand], broker.Exactly(ch))
 		}
-		seen[ch] = true
-		if i%2 == 0 {
-			if err := subs[i%3].add(ctx, broker.Exactly(ch)); err != nil {
-				return err
-			}
-		} else if ch.Kind() == broker.KindBroadcast && ch.Wire() == native {
-			if err := subs[3].add(ctx, ch.Wire().EveryRoom(ch.Namespace())); err != nil {
-				return err
+		if ch.Kind() == broker.KindBroadcast {
+			if hand := deal(every.String(), round) % (2 * hands); hand < hands {
+				filters[hand] = append(filters[hand], every)
 			}
 		}
 	}
-	for _, ns := range []string{"/a", "/a*", ""} {
-		f := native.EveryRoom(ns)
-		if len(mustCarry(ctx, b, f.Channel())) == 0 {
-			continue
-		}
-		if err := subs[3].add(ctx, f); err != nil {
+	var subs []*sub
+	for _, hand := range filters {
+		s, err := e.subscribe(ctx, b, hand...)
+		if err != nil {
 			return err
 		}
+		subs = append(subs, s)
 	}
-	streams := make([]*stream, 0, len(usable))
-	for range 2 { // the second round is the marker of the first, on every channel
-		for i, ch := range usable {
-			if len(streams) <= i {
-				streams = append(streams, e.from(a, ch))
-			}
-			if err := streams[i].must(ctx, 1); err != nil {
+	streams := make([]*stream, len(channels))
+	for i, ch := range channels {
+		streams[i] = e.from(a, ch)
+	}
+	for range 2 { // the second message is the marker of the first, on every channel
+		for _, st := range streams {
+			if err := st.must(ctx, 1); err != nil {
 				return err
 			}
 		}
@@ -96,12 +94,23 @@ func caseCrossTalk(ctx context.Context, e *env) error {
 			if !s.wants(st.ch) {
 				continue
 			}
-			if err := s.all(ctx, 1, st); err != nil {
+			if err := s.all(ctx, 4, st); err != nil {
 				return err
 			}
 		}
+		if err := s.end(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// deal is a number that looks random and is the same in every run.
+func deal(name string, round byte) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte{round})
+	h.Write([]byte(name))
+	return h.Sum32() >> 8
 }
 
 func (s *sub) wants(ch broker.Channel) bool {

@@ -281,7 +281,7 @@ func caseOverlapping(ctx context.Context, e *env) error {
 		if err = s.remove(ctx, f); err != nil {
 			break
 		}
-		seen := st.started.Load()
+		seen := st.started.Load() + 1 // its Publish has not begun
 		if err = s.await(ctx, 12, func() bool { return s.rec.track(st.id).last >= seen }, nil, func() (string, []any) {
 			return "nothing arrived on %v any more after %v was removed, which another filter selects too", []any{room, f}
 		}); err != nil {

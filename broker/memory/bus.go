@@ -28,13 +28,10 @@ type space struct {
 
 // route is one filter of one subscription.
 type route struct {
-	sub    *subscription
-	filter broker.Filter
-	pos    int // in the bus's list; guarded by Bus.mu
-
-	// Guarded by subscription.mu.
-	since   uint64 // messages from this place in the subscription's queue on are its
-	removed bool
+	sub     *subscription
+	filter  broker.Filter
+	pos     int  // in the bus's list; guarded by Bus.mu
+	removed bool // guarded by subscription.mu
 }
 
 // NewBus makes a bus; nil options mean defaults.
@@ -127,7 +124,7 @@ func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 		if s.filters[f] != nil {
 			continue
 		}
-		rt := &route{sub: s, filter: f, since: s.nextIndex()}
+		rt := &route{sub: s, filter: f}
 		s.filters[f] = rt
 		if f.IsEveryRoom() {
 			s.everies++
@@ -155,6 +152,7 @@ func (bus *Bus) remove(s *subscription, filters []broker.Filter) {
 			bus.drop(rt)
 		}
 	}
+	s.purge()
 }
 
 // removeAll ends every filter of s and s itself.

@@ -2,6 +2,7 @@ package memorybroker_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,17 +19,35 @@ func TestConformance(t *testing.T) {
 				SlowReceiver:  100 * time.Millisecond,
 				MaxPayload:    1<<20 + 1000,
 			})
-			return conformance.System{Node: func(context.Context) (*conformance.Node, error) {
-				b := bus.Broker()
-				return &conformance.Node{
-					Broker:    b,
-					Interrupt: does(func() { b.Interrupt(nil) }),
-					Resume:    does(b.Resume),
-					Freeze:    does(b.Freeze),
-					Thaw:      does(b.Thaw),
-					Kill:      does(b.Kill),
-				}, nil
-			}}
+			var mu sync.Mutex
+			var nodes []*memorybroker.Broker
+			return conformance.System{
+				Node: func(context.Context) (*conformance.Node, error) {
+					b := bus.Broker()
+					mu.Lock()
+					defer mu.Unlock()
+					nodes = append(nodes, b)
+					return &conformance.Node{
+						Broker:    b,
+						Interrupt: does(func() { b.Interrupt(nil) }),
+						Resume:    does(b.Resume),
+						Freeze:    does(b.Freeze),
+						Thaw:      does(b.Thaw),
+						Kill:      does(b.Kill),
+					}, nil
+				},
+				// What the nodes see of a restarted server.
+				Restart: does(func() {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, b := range nodes {
+						b.Interrupt(nil)
+					}
+					for _, b := range nodes {
+						b.Resume()
+					}
+				}),
+			}
 		},
 	})
 }

@@ -52,4 +52,11 @@ func (r *ring[T]) last() *T {
 	return &r.buf[(r.head+r.n-1)&(len(r.buf)-1)]
 }
 
+// each calls f for every element, the oldest first.
+func (r *ring[T]) each(f func(*T)) {
+	for i := range r.n {
+		f(&r.buf[(r.head+i)&(len(r.buf)-1)])
+	}
+}
+
 func (r *ring[T]) clear() { *r = ring[T]{} }

@@ -25,10 +25,9 @@ type subscription struct {
 	mu       sync.Mutex
 	work     sync.Cond // on mu: the queue is not empty, or stopped or thawed
 	queue    ring[item]
-	popped   uint64 // items taken out since the beginning
-	bytes    int    // of payload in the queue
-	cut      bool   // the link is interrupted: nothing comes in
-	frozen   bool   // nothing goes out
+	bytes    int  // of payload in the queue
+	cut      bool // the link is interrupted: nothing comes in
+	frozen   bool // nothing goes out
 	stopped  bool
 	dropping bool          // overflowed, and not yet half empty again
 	room     chan struct{} // closed when a full queue has room; nil if nobody waits
@@ -44,7 +43,7 @@ type subscription struct {
 type item struct {
 	ch      broker.Channel
 	payload []byte
-	route   *route // through which it came
+	route   *route // through which it came; nil: removed, to be passed over
 	gap     *gap
 }
 
@@ -66,8 +65,32 @@ func newSubscription(b *Broker, r broker.Receiver) *subscription {
 // mixed says that a message may match two filters. Bus.mu or mu is held.
 func (s *subscription) mixed() bool { return s.everies > 0 && len(s.filters) > s.everies }
 
-// nextIndex is the place in the queue that the next message will have. mu is held.
-func (s *subscription) nextIndex() uint64 { return s.popped + uint64(s.queue.len()) }
+// cover returns a filter's route that selects ch, nil if none does. Bus.mu or mu is
+// held.
+func (s *subscription) cover(ch broker.Channel) *route {
+	if rt := s.filters[broker.Exactly(ch)]; rt != nil {
+		return rt
+	}
+	if s.everies == 0 || ch.Kind() != broker.KindBroadcast && ch.Kind() != broker.KindRoom {
+		return nil
+	}
+	return s.filters[ch.Wire().EveryRoom(ch.Namespace())]
+}
+
+// purge passes messages that came through removed filters on to filters that select
+// them too, and takes the others out of the queue, for good: adding the filter again
+// does not bring them back. mu is held.
+func (s *subscription) purge() {
+	s.queue.each(func(it *item) {
+		if it.route == nil || !it.route.removed {
+			return
+		}
+		if it.route = s.cover(it.ch); it.route == nil {
+			s.bytes -= len(it.payload)
+			*it = item{}
+		}
+	})
+}
 
 // offer puts a message into the queue, or counts it as missed if there is no room.
 // A patient caller gets false instead and may wait. Bus.mu is held unless impatient.
@@ -92,7 +115,10 @@ func (s *subscription) offerOrRoom(rt *route, ch broker.Channel, payload []byte)
 }
 
 func (s *subscription) put(rt *route, ch broker.Channel, payload []byte, patient bool) bool {
-	if s.cut || s.stopped || rt.removed {
+	if rt.removed { // while the publisher waited
+		rt = s.cover(ch)
+	}
+	if s.cut || s.stopped || rt == nil {
 		return true
 	}
 	opts := &s.b.bus.opts
@@ -211,13 +237,12 @@ func (s *subscription) next(it *item) bool {
 			continue
 		}
 		*it = s.queue.pop()
-		s.popped++
 		s.bytes -= len(it.payload)
 		s.makeRoom()
 		if it.gap != nil {
 			return true
 		}
-		if s.selects(it, s.popped-1) {
+		if it.route != nil {
 			s.running = it
 			return true
 		}
@@ -238,23 +263,6 @@ func (s *subscription) makeRoom() {
 	if n <= opts.QueueMessages/2 && b <= opts.QueueBytes/2 {
 		s.dropping = false
 	}
-}
-
-// selects says whether the item at that index is still wanted: the filter through
-// which it came may be gone, but another one may have matched it too.
-func (s *subscription) selects(it *item, index uint64) bool {
-	if !it.route.removed {
-		return true
-	}
-	if rt := s.filters[broker.Exactly(it.ch)]; rt != nil && rt.since <= index {
-		return true
-	}
-	if s.everies == 0 {
-		return false
-	}
-	f := it.ch.Wire().EveryRoom(it.ch.Namespace())
-	rt := s.filters[f]
-	return rt != nil && rt.since <= index && f.Matches(it.ch)
 }
 
 // tell makes the calls for a gap. The queue no longer has it, so it does not change.
@@ -308,7 +316,7 @@ func (s *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 	s.b.bus.remove(s, filters)
 
 	s.mu.Lock()
-	if s.running == nil || s.selects(s.running, s.popped-1) {
+	if s.running == nil || s.cover(s.running.ch) != nil {
 		s.mu.Unlock()
 		return nil
 	}

@@ -1,0 +1,293 @@
+package conformance_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/conformance"
+)
+
+// breakage is a broker that is broken on purpose: the memory broker with one thing
+// wrong.
+type breakage struct {
+	name    string
+	caught  string // the case that must catch it
+	clauses []int  // that may be blamed
+	options *memorybroker.Options
+	wrap    func(b *memorybroker.Broker) broker.Broker // nil: the options do it
+}
+
+func TestMutants(t *testing.T) {
+	cases := map[string]conformance.Case{}
+	for _, c := range conformance.Cases() {
+		cases[c.Name] = c
+	}
+	// Most mutants are caught by waiting for what never comes: let them wait together.
+	results := make([]chan error, len(breakages))
+	slots := make(chan struct{}, 8)
+	for i, m := range breakages {
+		results[i] = make(chan error, 1)
+		go func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			results[i] <- catch(t.Context(), cases[m.caught], m)
+		}()
+	}
+	covered, ran := map[int]bool{}, 0
+	for i, m := range breakages {
+		t.Run("mutant/"+m.name, func(t *testing.T) {
+			c, ok := cases[m.caught]
+			if !ok {
+				t.Fatalf("there is no case %s", m.caught)
+			}
+			covered[c.Clauses[0]] = true
+			ran++
+			err := <-results[i]
+			var failure *conformance.Failure
+			switch {
+			case err == nil:
+				t.Fatalf("%s did not catch it", c.Name)
+			case !errors.As(err, &failure):
+				t.Fatal(err)
+			case !slices.Contains(m.clauses, failure.Clause):
+				t.Fatalf("%s blames B%d, which is not what is wrong:\n%v", c.Name, failure.Clause, err)
+			}
+			t.Logf("caught by %s: %v", c.Name, err)
+		})
+	}
+	if ran < len(breakages) { // with -run
+		return
+	}
+	for n := 1; n <= conformance.Clauses; n++ {
+		if !covered[n] {
+			t.Errorf("no mutant shows that the suite can see B%d broken", n)
+		}
+	}
+}
+
+// catch tries several times: what goes wrong now and then must be seen sooner or
+// later.
+func catch(ctx context.Context, c conformance.Case, m breakage) (err error) {
+	for range 5 {
+		if err = tryMutant(ctx, c, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestSoundMutant runs every case on the same wrapping with nothing wrong in it:
+// the mutants must be caught for what they do, not for being wrapped.
+func TestSoundMutant(t *testing.T) {
+	sound := breakage{wrap: func(b *memorybroker.Broker) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r}
+		})}
+	}}
+	for _, c := range conformance.Cases() {
+		err := tryMutant(t.Context(), c, sound)
+		var skipped *conformance.Skip
+		if err != nil && !errors.As(err, &skipped) {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+	}
+}
+
+func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	options := memorybroker.Options{QueueMessages: 2000, MaxPayload: 1 << 20, SlowReceiver: 50 * time.Millisecond}
+	if m.options != nil {
+		options = *m.options
+	}
+	bus := memorybroker.NewBus(&options)
+	var mu sync.Mutex
+	var all []*memorybroker.Broker
+	return c.Run(ctx, conformance.System{
+		Node: func(context.Context) (*conformance.Node, error) {
+			b := bus.Broker()
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, b)
+			n := &conformance.Node{
+				Broker:    b,
+				Interrupt: does(func() { b.Interrupt(nil) }),
+				Resume:    does(b.Resume),
+				Freeze:    does(b.Freeze),
+				Thaw:      does(b.Thaw),
+				Kill:      does(b.Kill),
+			}
+			if m.wrap != nil {
+				n.Broker = m.wrap(b)
+			}
+			return n, nil
+		},
+		Restart: does(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, b := range all {
+				b.Interrupt(nil)
+			}
+			for _, b := range all {
+				b.Resume()
+			}
+		}),
+	})
+}
+
+func does(f func()) func(context.Context) error {
+	return func(context.Context) error {
+		f()
+		return nil
+	}
+}
+
+// mutant is a broker with some methods replaced.
+type mutant struct {
+	broker.Broker
+	onPublish      func(context.Context, broker.Channel, []byte) error
+	onFlush        func(context.Context) error
+	onSubscribe    func(context.Context, broker.Receiver, ...broker.Filter) (broker.Subscription, error)
+	onSubscribers  func(context.Context, ...broker.Channel) ([]int, error)
+	onResponders   func(context.Context, broker.Wire, string) ([]string, error)
+	onOnLoss       func(func(broker.Loss)) func()
+	onCapabilities func() broker.Capabilities
+	onClose        func(context.Context) error
+}
+
+func (m *mutant) Publish(ctx context.Context, ch broker.Channel, p []byte) error {
+	if m.onPublish != nil {
+		return m.onPublish(ctx, ch, p)
+	}
+	return m.Broker.Publish(ctx, ch, p)
+}
+
+func (m *mutant) Flush(ctx context.Context) error {
+	if m.onFlush != nil {
+		return m.onFlush(ctx)
+	}
+	return m.Broker.Flush(ctx)
+}
+
+func (m *mutant) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+	if m.onSubscribe != nil {
+		return m.onSubscribe(ctx, r, filters...)
+	}
+	return m.Broker.Subscribe(ctx, r, filters...)
+}
+
+func (m *mutant) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	if m.onSubscribers != nil {
+		return m.onSubscribers(ctx, channels...)
+	}
+	return m.Broker.Subscribers(ctx, channels...)
+}
+
+func (m *mutant) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+	if m.onResponders != nil {
+		return m.onResponders(ctx, w, ns)
+	}
+	return m.Broker.Responders(ctx, w, ns)
+}
+
+func (m *mutant) OnLoss(f func(broker.Loss)) func() {
+	if m.onOnLoss != nil {
+		return m.onOnLoss(f)
+	}
+	return m.Broker.OnLoss(f)
+}
+
+func (m *mutant) Capabilities() broker.Capabilities {
+	if m.onCapabilities != nil {
+		return m.onCapabilities()
+	}
+	return m.Broker.Capabilities()
+}
+
+func (m *mutant) Close(ctx context.Context) error {
+	if m.onClose != nil {
+		return m.onClose(ctx)
+	}
+	return m.Broker.Close(ctx)
+}
+
+// mutantSub is a subscription with some methods replaced.
+type mutantSub struct {
+	broker.Subscription
+	onAdd, onRemove func(context.Context, ...broker.Filter) error
+}
+
+func (s *mutantSub) Add(ctx context.Context, filters ...broker.Filter) error {
+	if s.onAdd != nil {
+		return s.onAdd(ctx, filters...)
+	}
+	return s.Subscription.Add(ctx, filters...)
+}
+
+func (s *mutantSub) Remove(ctx context.Context, filters ...broker.Filter) error {
+	if s.onRemove != nil {
+		return s.onRemove(ctx, filters...)
+	}
+	return s.Subscription.Remove(ctx, filters...)
+}
+
+// mutantReceiver is a receiver with some methods replaced.
+type mutantReceiver struct {
+	broker.Receiver
+	onDeliver     func(broker.Channel, []byte)
+	onInterrupted func(error)
+	onResumed     func()
+}
+
+func (r *mutantReceiver) Deliver(ch broker.Channel, p []byte) {
+	if r.onDeliver != nil {
+		r.onDeliver(ch, p)
+		return
+	}
+	r.Receiver.Deliver(ch, p)
+}
+
+func (r *mutantReceiver) Interrupted(err error) {
+	if r.onInterrupted != nil {
+		r.onInterrupted(err)
+		return
+	}
+	r.Receiver.Interrupted(err)
+}
+
+func (r *mutantReceiver) Resumed() {
+	if r.onResumed != nil {
+		r.onResumed()
+		return
+	}
+	r.Receiver.Resumed()
+}
+
+// subscribeFunc is Broker.Subscribe.
+type subscribeFunc = func(context.Context, broker.Receiver, ...broker.Filter) (broker.Subscription, error)
+
+// wrapReceivers puts a receiver between the broker and each real one.
+func wrapReceivers(b broker.Broker, wrap func(broker.Receiver) broker.Receiver) subscribeFunc {
+	return func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+		return b.Subscribe(ctx, wrap(r), filters...)
+	}
+}
+
+// wrapSubs changes each subscription.
+func wrapSubs(b broker.Broker, change func(*mutantSub)) subscribeFunc {
+	return func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+		s, err := b.Subscribe(ctx, r, filters...)
+		if err != nil {
+			return nil, err
+		}
+		m := &mutantSub{Subscription: s}
+		change(m)
+		return m, nil
+	}
+}

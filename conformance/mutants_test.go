@@ -1,0 +1,573 @@
+package conformance_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+type mem = *memorybroker.Broker
+
+var breakages = []breakage{
+	{name: "filters live a little late", caught: "B01_Live", clauses: []int{1}, wrap: func(b mem) broker.Broker {
+		later := func(f func()) { time.AfterFunc(time.Millisecond, f) }
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			s, err := b.Subscribe(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			later(func() { s.Add(ctx, filters...) })
+			return &mutantSub{Subscription: s, onAdd: func(_ context.Context, filters ...broker.Filter) error {
+				later(func() { s.Add(ctx, filters...) })
+				return nil
+			}}, nil
+		}}
+	}},
+	{name: "the first 1000 filters only", caught: "B01_ManyFilters", clauses: []int{1}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			return b.Subscribe(ctx, r, filters[:min(1000, len(filters))]...)
+		}}
+	}},
+	{name: "one message in a thousand is dropped", caught: "B02_Order", clauses: []int{1}, wrap: func(b mem) broker.Broker {
+		var n atomic.Uint64
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if n.Add(1)%1000 == 0 {
+				return nil
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+	{name: "two neighbouring messages change places", caught: "B02_Order", clauses: []int{1, 2}, wrap: func(b mem) broker.Broker {
+		var mu sync.Mutex
+		var kept []byte
+		n := 0
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if n++; n%700 == 0 {
+				kept = bytes.Clone(p)
+				return nil
+			}
+			err := b.Publish(ctx, ch, p)
+			if kept != nil {
+				err = errors.Join(err, b.Publish(ctx, ch, kept))
+				kept = nil
+			}
+			return err
+		}}
+	}},
+	{name: "one message in 500 is delivered twice", caught: "B02_Order", clauses: []int{3}, wrap: func(b mem) broker.Broker {
+		var n atomic.Uint64
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			err := b.Publish(ctx, ch, p)
+			if n.Add(1)%500 == 0 {
+				err = errors.Join(err, b.Publish(ctx, ch, p))
+			}
+			return err
+		}}
+	}},
+	{name: "once for each matching filter", caught: "B03_Once", clauses: []int{3}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			var mu sync.Mutex
+			locked := &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				r.Deliver(ch, p)
+			}}
+			var exact, every []broker.Filter
+			for _, f := range filters {
+				if f.IsEveryRoom() {
+					every = append(every, f)
+				} else {
+					exact = append(exact, f)
+				}
+			}
+			if _, err := b.Subscribe(ctx, locked, every...); err != nil {
+				return nil, err
+			}
+			return b.Subscribe(ctx, locked, exact...)
+		}}
+	}},
+	{name: "the outbox is sent again after an outage", caught: "B03_OnceAcrossOutage", clauses: []int{3}, wrap: func(b mem) broker.Broker {
+		var mu sync.Mutex
+		var recent []func()
+		return &mutant{Broker: b,
+			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+				mu.Lock()
+				defer mu.Unlock()
+				again := bytes.Clone(p)
+				recent = append(recent, func() { b.Publish(ctx, ch, again) })
+				return b.Publish(ctx, ch, p)
+			},
+			onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+				return &mutantReceiver{Receiver: r, onResumed: func() {
+					r.Resumed()
+					mu.Lock()
+					defer mu.Unlock()
+					for _, f := range recent[max(0, len(recent)-10):] {
+						f()
+					}
+				}}
+			})}
+	}},
+	{name: "namespaces that share a prefix hear each other", caught: "B04_CrossTalk", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+		return withFilters(b, func(f broker.Filter) []broker.Filter {
+			if f.IsEveryRoom() && f.Channel().Namespace() == "/a" {
+				return []broker.Filter{f.Channel().Wire().EveryRoom("/ab")}
+			}
+			return nil
+		})
+	}},
+	{name: "the wires hear each other", caught: "B04_CrossTalk", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+		return withFilters(b, func(f broker.Filter) []broker.Filter {
+			ch := f.Channel()
+			if ch.Kind() == broker.KindRequests && ch.Wire() == broker.Native {
+				return []broker.Filter{broker.Exactly(broker.SocketIO.Requests(ch.Namespace()))}
+			}
+			return nil
+		})
+	}},
+	{name: "EveryRoom delivers on the broadcast channel", caught: "B01_Live", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+				if ch.Kind() == broker.KindRoom && strings.HasPrefix(ch.Namespace(), "/live") {
+					ch = ch.Wire().Broadcast(ch.Namespace())
+				}
+				r.Deliver(ch, p)
+			}}
+		})}
+	}},
+	{name: "trailing line ends are cut off", caught: "B04_Exact", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			return b.Publish(ctx, ch, bytes.TrimSuffix(p, []byte("\r\n")))
+		}}
+	}},
+	{name: "Publish takes a name that Subscribe refuses", caught: "B05_HostileNames", clauses: []int{5}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			for _, f := range filters {
+				if strings.Contains(f.Channel().Name(), "*") {
+					return nil, &broker.NameError{Channel: f.Channel(), Reason: "has a star"}
+				}
+			}
+			return b.Subscribe(ctx, r, filters...)
+		}}
+	}},
+	{name: "a bad name is an untyped error", caught: "B05_Refused", clauses: []int{5}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if err := ch.Validate(); err != nil {
+				return errors.New("bad name")
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+	{name: "the empty payload is not sent", caught: "B06_Sizes", clauses: []int{6}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if len(p) == 0 {
+				return nil
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+	{name: "the largest payload is refused", caught: "B06_Sizes", clauses: []int{6}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onCapabilities: func() broker.Capabilities {
+			c := b.Capabilities()
+			c.MaxPayload++
+			return c
+		}}
+	}},
+	{name: "too large a payload is sent", caught: "B06_TooLarge", clauses: []int{6}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onCapabilities: func() broker.Capabilities {
+			c := b.Capabilities()
+			c.MaxPayload /= 2
+			return c
+		}}
+	}},
+	{name: "Publish keeps the caller's slice", caught: "B07_Overwritten", clauses: []int{7}, wrap: func(b mem) broker.Broker {
+		type queued struct {
+			ch broker.Channel
+			p  []byte
+		}
+		queue := make(chan queued, 1000)
+		quit := make(chan struct{})
+		var drain sync.WaitGroup
+		drain.Go(func() {
+			for {
+				select {
+				case m := <-queue:
+					time.Sleep(time.Millisecond)
+					b.Publish(context.Background(), m.ch, m.p)
+				case <-quit:
+					return
+				}
+			}
+		})
+		return &mutant{Broker: b,
+			// The race detector would see the sharing before the suite does.
+			onPublish: func(_ context.Context, ch broker.Channel, p []byte) error {
+				wrong := bytes.Clone(p)
+				for i := range wrong {
+					wrong[i] = 0xEE
+				}
+				queue <- queued{ch, wrong}
+				return nil
+			},
+			onClose: func(ctx context.Context) error {
+				close(quit)
+				drain.Wait()
+				return b.Close(ctx)
+			}}
+	}},
+	{name: "payloads are read into one buffer", caught: "B08_Kept", clauses: []int{8, 3, 4}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			var buf []byte
+			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+				buf = append(buf[:0], p...)
+				r.Deliver(ch, buf)
+			}}
+		})}
+	}},
+	{name: "a goroutine for each message", caught: "B09_OneAtATime", clauses: []int{9, 2, 1, 3}, wrap: func(b mem) broker.Broker {
+		var running sync.WaitGroup
+		return &mutant{Broker: b,
+			onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+				return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+					running.Go(func() { r.Deliver(ch, p) })
+				}}
+			}),
+			onClose: func(ctx context.Context) error {
+				defer running.Wait()
+				return b.Close(ctx)
+			}}
+	}},
+	{name: "Deliver from within Publish", caught: "B09_OwnGoroutine", clauses: []int{9, 20}, wrap: func(b mem) broker.Broker {
+		var arrived sync.Map
+		return &mutant{Broker: b,
+			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+				done := make(chan struct{})
+				arrived.Store(ch, done)
+				err := b.Publish(ctx, ch, p)
+				select {
+				case <-done:
+				case <-ctx.Done():
+				}
+				return err
+			},
+			onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+				return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+					r.Deliver(ch, p)
+					if done, ok := arrived.LoadAndDelete(ch); ok {
+						close(done.(chan struct{}))
+					}
+				}}
+			})}
+	}},
+	{name: "receivers share one lock", caught: "B09_Independent", clauses: []int{9, 1}, wrap: func(b mem) broker.Broker {
+		var mu sync.Mutex
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				r.Deliver(ch, p)
+			}}
+		})}
+	}},
+	{name: "own messages do not come back", caught: "B10_Own", clauses: []int{10, 1}, wrap: func(b mem) broker.Broker {
+		var own sync.Map
+		return &mutant{Broker: b,
+			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+				own.Store(string(p), true)
+				return b.Publish(ctx, ch, p)
+			},
+			onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+				return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+					if _, ok := own.Load(string(p)); !ok {
+						r.Deliver(ch, p)
+					}
+				}}
+			})}
+	}},
+	{name: "Remove does not wait", caught: "B11_WaitsForRunningCall", clauses: []int{11}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
+				s.Subscription.Remove(ctx, filters...)
+				return nil
+			}
+		})}
+	}},
+	{name: "Remove takes effect a little late", caught: "B11_RemoveUnderLoad", clauses: []int{11}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
+				time.AfterFunc(200*time.Microsecond, func() { s.Subscription.Remove(ctx, filters...) })
+				return nil
+			}
+		})}
+	}},
+	{name: "Remove does nothing", caught: "B11_Remove", clauses: []int{11}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			s.onRemove = func(context.Context, ...broker.Filter) error { return nil }
+		})}
+	}},
+	{name: "Remove drops everything for a moment", caught: "B11_RemoveUnderLoad", clauses: []int{1, 12}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			stay := broker.Exactly(broker.Native.Requests("/stay"))
+			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
+				if err := s.Subscription.Remove(ctx, append(filters, stay)...); err != nil {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+				return s.Subscription.Add(ctx, stay)
+			}
+		})}
+	}},
+	{name: "removing one filter of two that match", caught: "B12_Overlapping", clauses: []int{12, 1}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
+				for _, f := range slices.Clone(filters) {
+					filters = append(filters, f.Channel().Wire().EveryRoom(f.Channel().Namespace()))
+				}
+				return s.Subscription.Remove(ctx, filters...)
+			}
+		})}
+	}},
+	{name: "adding twice needs removing twice", caught: "B13_Again", clauses: []int{11, 13}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			count := map[broker.Filter]int{}
+			s.onAdd = func(ctx context.Context, filters ...broker.Filter) error {
+				for _, f := range filters {
+					count[f]++
+				}
+				return s.Subscription.Add(ctx, filters...)
+			}
+			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
+				for _, f := range filters {
+					if count[f]--; count[f] <= 0 {
+						if err := s.Subscription.Remove(ctx, f); err != nil {
+							return err
+						}
+					}
+				}
+				return nil
+			}
+		})}
+	}},
+	{name: "outages are not told", caught: "B14_Outage", clauses: []int{14}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
+		})}
+	}},
+	{name: "overflow is not told", caught: "B14_SlowReceiver", clauses: []int{1, 14}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
+		})}
+	}},
+	{name: "Resumed is told too early", caught: "B14_Outage", clauses: []int{1, 14, 15}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r,
+				onInterrupted: func(err error) { r.Interrupted(err); r.Resumed() },
+				onResumed:     func() {}}
+		})}
+	}},
+	{name: "Resumed is never told", caught: "B14_Outage", clauses: []int{14, 15}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onResumed: func() {}}
+		})}
+	}},
+	{name: "one filter does not come back", caught: "B15_Restart", clauses: []int{1, 15}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			var lost atomic.Bool
+			return b.Subscribe(ctx, &mutantReceiver{Receiver: r,
+				onDeliver: func(ch broker.Channel, p []byte) {
+					if len(filters) == 0 || ch != filters[len(filters)-1].Channel() || !lost.Load() {
+						r.Deliver(ch, p)
+					}
+				},
+				onResumed: func() { lost.Store(true); r.Resumed() },
+			}, filters...)
+		}}
+	}},
+	{name: "the queue has no bound", caught: "B16_Bounded", clauses: []int{16},
+		options: &memorybroker.Options{OutboxBytes: 1 << 40, OutboxMessages: 1 << 40}},
+	{name: "Publish fails while the link is cut", caught: "B16_Bounded", clauses: []int{16}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+			defer cancel()
+			if err := b.Flush(ctx); err != nil {
+				return errors.New("no connection")
+			}
+			if err := b.Publish(ctx, ch, p); err != nil {
+				return err
+			}
+			if b.Stats().QueuedMessages > 0 {
+				return errors.New("no connection")
+			}
+			return nil
+		}}
+	}},
+	{name: "Flush does not wait", caught: "B17_FlushWhileCut", clauses: []int{17}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onFlush: func(ctx context.Context) error { return ctx.Err() }}
+	}},
+	{name: "a loss is told twice", caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onOnLoss: func(f func(broker.Loss)) func() {
+			return b.OnLoss(func(l broker.Loss) { f(l); f(l) })
+		}}
+	}},
+	{name: "a loss is not told", caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onOnLoss: func(func(broker.Loss)) func() { return func() {} }}
+	}},
+	{name: "Publish ignores the context", caught: "B19_EndedContext", clauses: []int{19}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			return b.Publish(context.WithoutCancel(ctx), ch, p)
+		}}
+	}},
+	{name: "Subscribe wraps the context's error", caught: "B19_EndedContext", clauses: []int{19}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			s, err := b.Subscribe(ctx, r, filters...)
+			if err != nil {
+				return nil, errors.Join(errors.New("subscribe"), err)
+			}
+			return s, nil
+		}}
+	}},
+	{name: "a failed Subscribe stays behind", caught: "B19_EndedContext", clauses: []int{19}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			s, err := b.Subscribe(context.WithoutCancel(ctx), r, filters...)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return s, err
+		}}
+	}},
+	{name: "Subscribers ignores the context in an outage", caught: "B20_CutLink", clauses: []int{20}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+			return b.Subscribers(context.WithoutCancel(ctx), channels...)
+		}}
+	}},
+	{name: "Publish after Close returns nil", caught: "B21_After", clauses: []int{21}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if err := b.Publish(ctx, ch, p); !errors.Is(err, broker.ErrClosed) {
+				return err
+			}
+			return nil
+		}}
+	}},
+	{name: "Close throws away what is queued", caught: "B21_HandsOver", clauses: []int{21}, wrap: func(b mem) broker.Broker {
+		b.Freeze()
+		return &mutant{Broker: b,
+			onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+				b.Thaw()
+				return b.Subscribe(ctx, r, filters...)
+			},
+			onClose: func(ctx context.Context) error {
+				b.Kill()
+				return b.Close(ctx)
+			}}
+	}},
+	{name: "Close does not wait for a receiver", caught: "B21_RunningReceiver", clauses: []int{21}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onClose: func(ctx context.Context) error {
+			b.Close(ctx)
+			return nil
+		}}
+	}},
+	{name: "one subscriber too many", caught: "B22_Subscribers", clauses: []int{22}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+			counts, err := b.Subscribers(ctx, channels...)
+			for i := range counts {
+				counts[i]++
+			}
+			return counts, err
+		}}
+	}},
+	{name: "EveryRoom counts as a subscriber", caught: "B22_Subscribers", clauses: []int{22}, wrap: func(b mem) broker.Broker {
+		return withFilters(b, func(f broker.Filter) []broker.Filter {
+			if f.IsEveryRoom() {
+				return []broker.Filter{broker.Exactly(f.Channel())}
+			}
+			return nil
+		})
+	}},
+	{name: "responders of namespaces that begin alike", caught: "B23_Responders", clauses: []int{23}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onResponders: func(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+			ids, err := b.Responders(ctx, w, ns)
+			if err != nil || ns != "/r" {
+				return ids, err
+			}
+			more, err := b.Responders(ctx, w, "/rr")
+			return append(ids, more...), err
+		}}
+	}},
+	{name: "only one Subscribe at a time", caught: "B24_Everything", clauses: []int{24, 1}, wrap: func(b mem) broker.Broker {
+		var busy atomic.Int32
+		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			if busy.Load() > 0 {
+				return nil, errors.New("busy")
+			}
+			return b.Subscribe(ctx, r, filters...)
+		}, onFlush: func(ctx context.Context) error {
+			busy.Add(1)
+			defer busy.Add(-1)
+			time.Sleep(10 * time.Microsecond)
+			return b.Flush(ctx)
+		}}
+	}},
+	{name: "Capabilities change", caught: "B25_Capabilities", clauses: []int{25}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onCapabilities: func() broker.Capabilities {
+			c := b.Capabilities()
+			c.Reconnects = b.Flush(context.Background()) == nil
+			return c
+		}}
+	}},
+	{name: "Responders is claimed and does not work", caught: "B25_Capabilities", clauses: []int{25}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onResponders: func(context.Context, broker.Wire, string) ([]string, error) {
+			return nil, errors.ErrUnsupported
+		}}
+	}},
+	{name: "order across channels is claimed and not kept", caught: "B25_OrderAcrossChannels", clauses: []int{25}, wrap: func(b mem) broker.Broker {
+		var mu sync.Mutex
+		kept := map[broker.Channel][]byte{}
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if ch.Kind() == broker.KindRequests && kept[ch] == nil {
+				kept[ch] = bytes.Clone(p)
+				return nil
+			}
+			err := b.Publish(ctx, ch, p)
+			for late, p := range kept {
+				if late != ch {
+					err = errors.Join(err, b.Publish(ctx, late, p))
+					delete(kept, late)
+				}
+			}
+			return err
+		}}
+	}},
+}
+
+// withFilters adds filters of its own behind the caller's back.
+func withFilters(b mem, more func(broker.Filter) []broker.Filter) broker.Broker {
+	add := func(filters []broker.Filter) []broker.Filter {
+		for _, f := range slices.Clone(filters) {
+			filters = append(filters, more(f)...)
+		}
+		return filters
+	}
+	m := &mutant{Broker: b}
+	m.onSubscribe = func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+		s, err := b.Subscribe(ctx, r, add(filters)...)
+		if err != nil {
+			return nil, err
+		}
+		return &mutantSub{Subscription: s, onAdd: func(ctx context.Context, filters ...broker.Filter) error {
+			return s.Add(ctx, add(filters)...)
+		}}, nil
+	}
+	return m
+}
