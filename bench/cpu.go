@@ -13,8 +13,8 @@ import (
 // to do. It is zero where there is no /proc.
 func (e *env) cpuTime() time.Duration {
 	processes := []*exec.Cmd{e.redis.cmd}
-	if e.node != nil {
-		processes = append(processes, e.node.publisher.cmd, e.node.receiver.cmd)
+	for _, pair := range e.nodes {
+		processes = append(processes, pair.publisher.cmd, pair.receiver.cmd)
 	}
 	total := processCPU("self")
 	for _, cmd := range processes {

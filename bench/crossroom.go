@@ -91,7 +91,27 @@ func crossroomThroughput(ctx context.Context, e *env) (figures, error) {
 
 // emitterThroughput has an Emitter for a publisher, which does not listen, as a
 // process has that only sends.
-func emitterThroughput(ctx context.Context, e *env) (f figures, err error) {
+func emitterThroughput(ctx context.Context, e *env) (figures, error) {
+	f := newFlow()
+	return emitterPair(ctx, e, func() { f.arrived(1) }, func(emitter *adapter.Emitter) (figures, error) {
+		return flood(ctx, e, f, func(ctx context.Context) error {
+			return emitter.To(room).Emit(ctx, "event", event)
+		})
+	})
+}
+
+// emitterLatency is the same way at a steady pace.
+func emitterLatency(ctx context.Context, e *env) (figures, error) {
+	p := newPace(e.length)
+	return emitterPair(ctx, e, p.arrived, func(emitter *adapter.Emitter) (figures, error) {
+		return p.run(ctx, func(ctx context.Context) error {
+			return emitter.To(room).Emit(ctx, "event", event)
+		})
+	})
+}
+
+// emitterPair is an Emitter and a node that has a sink in the room.
+func emitterPair(ctx context.Context, e *env, arrived func(), run func(*adapter.Emitter) (figures, error)) (f figures, err error) {
 	b, err := redisbroker.Open(e.redis.url(), nil)
 	if err != nil {
 		return nil, err
@@ -106,13 +126,10 @@ func emitterThroughput(ctx context.Context, e *env) (f figures, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, receiver.close(ctx)) }()
-	fl := newFlow()
-	if err := join(ctx, receiver.ns, &sink{"sink", func() { fl.arrived(1) }}, room); err != nil {
+	if err := join(ctx, receiver.ns, &sink{"sink", arrived}, room); err != nil {
 		return nil, err
 	}
-	return flood(ctx, e, fl, func(ctx context.Context) error {
-		return emitter.To(room).Emit(ctx, "event", event)
-	})
+	return run(emitter)
 }
 
 // crossroomLatency is the same way at a steady pace.

@@ -17,9 +17,9 @@ type env struct {
 	redis        *redisServer
 	redisVersion string
 
-	// node is started by the first contender that needs it, and kept: its compiler
+	// nodes are started by the contenders that need them, and kept: their compiler
 	// needs a while until it is at full speed.
-	node *nodePair
+	nodes map[clientPackets]*nodePair
 }
 
 func newEnv(ctx context.Context, rounds int, length time.Duration) (*env, error) {
@@ -27,16 +27,19 @@ func newEnv(ctx context.Context, rounds int, length time.Duration) (*env, error)
 	if err != nil {
 		return nil, err
 	}
-	return &env{rounds: rounds, length: length, redis: server, redisVersion: server.version}, nil
+	return &env{
+		rounds: rounds, length: length, redis: server, redisVersion: server.version,
+		nodes: map[clientPackets]*nodePair{},
+	}, nil
 }
 
 // client returns a new go-redis client as a user would make it.
 func (e *env) client() *redis.Client { return redis.NewClient(&redis.Options{Addr: e.redis.addr}) }
 
 func (e *env) close() error {
-	var nodeErr error
-	if e.node != nil {
-		nodeErr = e.node.close()
+	var errs []error
+	for _, pair := range e.nodes {
+		errs = append(errs, pair.close())
 	}
-	return errors.Join(nodeErr, e.redis.close())
+	return errors.Join(append(errs, e.redis.close())...)
 }

@@ -28,7 +28,7 @@ func fanoutOwn(ctx context.Context, e *env) (f figures, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, n.close(ctx)) }()
-	if err := seat(ctx, n.ns, audience, func(id string) adapter.Socket { return &idle{id} }); err != nil {
+	if err := seat(ctx, n.ns, audience, room, func(id string) adapter.Socket { return &idle{id} }); err != nil {
 		return nil, err
 	}
 	return broadcasts(ctx, e, func(ctx context.Context) error {
@@ -36,26 +36,23 @@ func fanoutOwn(ctx context.Context, e *env) (f figures, err error) {
 	})
 }
 
-// fanoutRemote is another node's broadcast: it ends when the last socket has it.
+// fanoutRemote is another node's broadcast. A marker behind it, to a room with one
+// socket, tells when all have it.
 func fanoutRemote(ctx context.Context, e *env) (figures, error) {
-	all := make(chan struct{}, 1)
-	left := audience
-	one := func() { // only ever called by the goroutine that delivers
-		if left--; left == 0 {
-			left = audience
-			all <- struct{}{}
-		}
-	}
-	return crossroomPair(ctx, e, one, func(publisher, receiver *crossroomNode) (figures, error) {
-		if err := seat(ctx, receiver.ns, audience-1, func(id string) adapter.Socket { return &sink{id, one} }); err != nil {
+	marked := make(chan struct{}, 1)
+	return crossroomPair(ctx, e, func() { marked <- struct{}{} }, func(publisher, receiver *crossroomNode) (figures, error) {
+		if err := seat(ctx, receiver.ns, audience, "audience", func(id string) adapter.Socket { return &idle{id} }); err != nil {
 			return nil, err
 		}
 		return broadcasts(ctx, e, func(ctx context.Context) error {
+			if err := publisher.ns.To("audience").Emit(ctx, "event", event); err != nil {
+				return err
+			}
 			if err := publisher.ns.To(room).Emit(ctx, "event", event); err != nil {
 				return err
 			}
 			select {
-			case <-all:
+			case <-marked:
 				return nil
 			case <-time.After(10 * time.Second):
 				return errors.New("not all sockets got it")
@@ -64,9 +61,9 @@ func fanoutRemote(ctx context.Context, e *env) (figures, error) {
 	})
 }
 
-// seat puts n sockets into the room, in an order that has nothing to do with the one
+// seat puts n sockets into a room, in an order that has nothing to do with the one
 // in which they came: neighbours in the room are not neighbours in memory.
-func seat(ctx context.Context, ns *adapter.Namespace, n int, make func(id string) adapter.Socket) error {
+func seat(ctx context.Context, ns *adapter.Namespace, n int, room string, make func(id string) adapter.Socket) error {
 	for i := range n {
 		if err := ns.Add(make(socketID(i))); err != nil {
 			return err

@@ -22,9 +22,18 @@ type nodePair struct {
 	sent, got           int64 // messages up to the last round
 }
 
+// clientPackets says whether a Socket.IO server encodes each packet for its clients
+// too, as it always does, if only for a socket that throws the result away.
+type clientPackets string
+
+const (
+	withClientPackets    clientPackets = "with-client-packets"
+	withoutClientPackets clientPackets = "without-client-packets"
+)
+
 // startNode starts both and waits until they are connected to Redis. The packages
 // are installed first if they are not there.
-func startNode(ctx context.Context, redisAddr string) (*nodePair, error) {
+func startNode(ctx context.Context, redisAddr string, packets clientPackets) (*nodePair, error) {
 	dir, err := nodeDir()
 	if err != nil {
 		return nil, err
@@ -36,11 +45,11 @@ func startNode(ctx context.Context, redisAddr string) (*nodePair, error) {
 			return nil, fmt.Errorf("npm ci in %s: %w\n%s", dir, err, out)
 		}
 	}
-	receiver, err := startNodeProcess(dir, "receiver.js", redisAddr)
+	receiver, err := startNodeProcess(dir, "receiver.js", redisAddr, packets)
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := startNodeProcess(dir, "publisher.js", redisAddr)
+	publisher, err := startNodeProcess(dir, "publisher.js", redisAddr, packets)
 	if err != nil {
 		return nil, errors.Join(err, receiver.close())
 	}
@@ -59,23 +68,35 @@ func nodeDir() (string, error) {
 
 func (p *nodePair) close() error { return errors.Join(p.publisher.close(), p.receiver.close()) }
 
-// nodeThroughput tells the publisher to go and hands the receiver's counts to it,
-// which close the loop.
+// nodeThroughput is the package as it comes.
 func nodeThroughput(ctx context.Context, e *env) (figures, error) {
-	if e.node == nil {
-		pair, err := startNode(ctx, e.redis.addr)
-		if err != nil {
+	return e.nodeRound(ctx, withClientPackets)
+}
+
+// nodeAdapterThroughput is its adapter alone: encode, publish, receive, decode, find
+// the sockets of the room, call them. This is what Crossroom's contenders do.
+func nodeAdapterThroughput(ctx context.Context, e *env) (figures, error) {
+	return e.nodeRound(ctx, withoutClientPackets)
+}
+
+func (e *env) nodeRound(ctx context.Context, packets clientPackets) (figures, error) {
+	pair := e.nodes[packets]
+	if pair == nil {
+		var err error
+		if pair, err = startNode(ctx, e.redis.addr, packets); err != nil {
 			return nil, err
 		}
-		e.node = pair
+		e.nodes[packets] = pair
 		// Untimed, so that the first round runs compiled code too.
-		if _, err := e.node.round(ctx, e, time.Second); err != nil {
+		if _, err := pair.round(ctx, e, time.Second); err != nil {
 			return nil, err
 		}
 	}
-	return e.node.round(ctx, e, e.length)
+	return pair.round(ctx, e, e.length)
 }
 
+// round tells the publisher to go and hands the receiver's counts to it, which
+// closes the loop.
 func (p *nodePair) round(ctx context.Context, e *env, length time.Duration) (figures, error) {
 	clock, before := e.startClock(), p.got
 	timeout := time.After(length + 10*time.Second)
@@ -123,8 +144,8 @@ type line struct {
 	n    int64
 }
 
-func startNodeProcess(dir, script, redisAddr string) (*nodeProcess, error) {
-	cmd := exec.Command("node", script, "redis://"+redisAddr)
+func startNodeProcess(dir, script, redisAddr string, packets clientPackets) (*nodeProcess, error) {
+	cmd := exec.Command("node", script, "redis://"+redisAddr, string(packets))
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	// A signal from the terminal is for us; the processes end when we close their input.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -12,6 +12,7 @@ var table = []measurement{
 			{"go-redis", goredisThroughput},
 			{"centrifuge", centrifugeThroughput},
 			{"node", nodeThroughput},
+			{"node, adapter alone", nodeAdapterThroughput},
 			{"broker", brokerThroughput},
 			{"emitter", emitterThroughput},
 			{"crossroom", crossroomThroughput},
@@ -28,6 +29,7 @@ var table = []measurement{
 		contenders: []contender{
 			{"go-redis", goredisLatency},
 			{"broker", brokerLatency},
+			{"emitter", emitterLatency},
 			{"crossroom", crossroomLatency},
 		},
 		bars: []bar{

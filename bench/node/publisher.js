@@ -44,7 +44,7 @@ listen({
   },
 });
 
-start(process.argv[2]).then((server) => {
+start(process.argv[2], process.argv[3]).then((server) => {
   io = server;
   say("ready", 0);
 });

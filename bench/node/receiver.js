@@ -19,7 +19,7 @@ function report() {
 
 listen({});
 
-start(process.argv[2]).then((io) => {
+start(process.argv[2], process.argv[3]).then((io) => {
   const nsp = io.of("/");
   // The least that an adapter takes for a socket: no engine, no event listeners.
   nsp.sockets.set("sink", {
