@@ -1,0 +1,95 @@
+package main_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// root is the module's directory.
+const root = ".."
+
+// goTool runs the go command in the module, as a reader of the README would.
+func goTool(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// TestReadme runs the README's first program as it stands, and as the README says
+// that it is turned into one on Redis, as far as the compiler.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(readme, -1)
+	if len(blocks) < 2 {
+		t.Fatal("the README has no programs")
+	}
+	program, change := string(blocks[0][1]), string(blocks[1][1])
+	if n := strings.Count(program, "\n"); n > 30 {
+		t.Errorf("the first program has %d lines", n)
+	}
+	if end := strings.Index(string(readme), "```\n"); strings.Count(string(readme[:end]), "\n") > 35 {
+		t.Error("the first program does not end within 35 lines")
+	}
+
+	// Inside the module, so that it is built against this tree.
+	dir, err := os.MkdirTemp(".", "readme-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	file := filepath.Join(dir, "main.go")
+	write := func(s string) {
+		if err := os.WriteFile(file, []byte(s), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(program)
+	want := regexp.MustCompile("(?s)It prints `(.*?)`").FindSubmatch(readme)
+	if want == nil {
+		t.Fatal("the README does not say what its program prints")
+	}
+	if got := strings.TrimSpace(goTool(t, "run", "./demo/"+dir)); got != string(want[1]) {
+		t.Errorf("the program prints %q, the README says %q", got, want[1])
+	}
+
+	redis := strings.Replace(program, "\t\tb := bus.Broker()\n", change, 1)
+	redis = strings.Replace(redis, "broker/memory\"\n", "broker/memory\"\n\t\"github.com/crossroom/crossroom/broker/redis\"\n", 1)
+	if redis == program || !strings.Contains(redis, change) {
+		t.Fatal("the line to change is not in the program")
+	}
+	write(redis)
+	goTool(t, "vet", "./demo/"+dir)
+}
+
+// TestDemo compares the demo's transcript with the one it is meant to print.
+func TestDemo(t *testing.T) {
+	got := goTool(t, "run", "./demo")
+	for _, want := range []string{
+		"  alice   on north got hello [from north 42]\n  bob     on south got hello [from north 42]\n  carol   on east  got hello [from north 42]\n",
+		"  alice   on north\n  bob     on south\n  carol   on east\n",
+		"dave is in dave, lobby\n",
+		"  bob     on south was disconnected\n  mallory: backplane: no such member (known after less than 100 ms",
+		"  east  \"2 sockets\"\n  north \"1 sockets\"\n  south \"0 sockets\"\n",
+		"  alice   on north\n  answered: south\n  missing:  east (backplane: node is gone)",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing:\n%s\nin:\n%s", want, got)
+		}
+	}
+}
