@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/centrifugal/centrifuge v0.40.1
+	github.com/crossroom/crossroom v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
 )
 
