@@ -46,13 +46,14 @@ func TestOperatorsDoNotShareMemory(t *testing.T) {
 	// Room to grow, so that a careless append would write into base's array.
 	rooms := make([]string, 1, 8)
 	rooms[0] = "0"
-	base := n.ns.To(rooms...).To("x", "y", "z")
+	base := n.ns.To(rooms...).To("x", "y", "z").To("w")
 	toA, toB := base.To("1"), base.To("3")
 	rooms[0] = "3"
 	ok(t, toA.Emit(t.Context(), "for a"))
 	ok(t, toB.Emit(t.Context(), "for b"))
 	ok(t, base.Emit(t.Context(), "for nobody"))
-	exceptA, exceptB := n.ns.Except("x", "y").Except("a"), n.ns.Except("x", "y").Except("b")
+	spare := n.ns.Except("u", "v").Except("w").Except("x", "y")
+	exceptA, exceptB := spare.Except("a"), spare.Except("b")
 	ok(t, exceptB.Emit(t.Context(), "not b"))
 	ok(t, exceptA.Emit(t.Context(), "not a"))
 	ok(t, n.ns.Emit(t.Context(), "end"))

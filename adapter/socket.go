@@ -25,7 +25,7 @@ type Socket interface {
 	// may be kept.
 	Deliver(p *Packet)
 	// Disconnect asks the socket to leave its namespace, with the whole connection
-	// if close. Call Namespace.Remove when it has.
+	// if close. Call Namespace.Remove when it has. It may come more than once.
 	Disconnect(close bool)
 }
 
