@@ -21,12 +21,17 @@ var (
 	ErrAcknowledged = errors.New("adapter: acknowledged before, or no acknowledgement wanted")
 )
 
-// Fleet says who stands behind an answer, and PartialError that some did not
-// answer; the value returned beside a *PartialError holds what the others said.
+// Types of the core that callers of this package meet.
 type (
-	Fleet        = backplane.Fleet
-	Missing      = backplane.Missing
+	// Fleet says who stands behind an answer.
+	Fleet = backplane.Fleet
+	// Missing is a node, or several unannounced ones, that did not answer.
+	Missing = backplane.Missing
+	// PartialError says that some nodes did not answer. The value returned beside it
+	// holds what the others said.
 	PartialError = backplane.PartialError
+	// Peer is another Go node, as it announced itself.
+	Peer = backplane.Peer
 	// OptionError says which option cannot be used.
 	OptionError = backplane.OptionError
 )

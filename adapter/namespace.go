@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 )
@@ -227,12 +226,4 @@ func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
 		}
 	}
 	return total, firstOf(errs)
-}
-
-// timeout is how long acknowledgements may take.
-func (ns *Namespace) timeout(d time.Duration) time.Duration {
-	if d <= 0 {
-		return ns.server.opts.RequestsTimeout
-	}
-	return d
 }

@@ -113,13 +113,29 @@ func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout
 
 // Peers returns the other Go nodes that have announced themselves, each once, sorted
 // by id. Node.js servers do not announce themselves; see Namespace.ServerCount.
-func (s *Server) Peers() []backplane.Peer {
-	var all []backplane.Peer
-	for _, l := range s.links {
-		all = append(all, l.node.Peers()...)
+func (s *Server) Peers() []Peer {
+	all := s.links[0].node.Peers()
+	for _, l := range s.links[1:] {
+		for _, p := range l.node.Peers() {
+			i := slices.IndexFunc(all, func(o Peer) bool { return o.ID == p.ID })
+			if i < 0 {
+				all = append(all, p)
+				continue
+			}
+			all[i].Namespaces = union(all[i].Namespaces, p.Namespaces)
+			all[i].Speaks = union(all[i].Speaks, p.Speaks)
+			all[i].Suspect = all[i].Suspect && p.Suspect
+		}
 	}
-	slices.SortStableFunc(all, func(a, b backplane.Peer) int { return strings.Compare(a.ID, b.ID) })
-	return slices.CompactFunc(all, func(a, b backplane.Peer) bool { return a.ID == b.ID })
+	slices.SortFunc(all, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// union merges sorted lists without duplicates.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Of returns a namespace, live: what other nodes send in it from now on arrives.
