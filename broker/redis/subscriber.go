@@ -104,21 +104,15 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var waits []<-chan struct{}
-	removed := false
 	for _, f := range filters {
-		if u.filters[f] == nil {
-			continue
-		}
-		removed = true
 		if gone := s.reg.remove(u, f); gone != nil {
 			waits = append(waits, gone)
 		}
 	}
-	if !removed {
-		return nil
-	}
 	u.epoch.Add(1)
 	signal(s.work)
+	// Also if nothing was removed now: the call may belong to what an earlier Remove
+	// took out that did not wait for its end.
 	return append(waits, u.retract(u.matches))
 }
 

@@ -47,6 +47,7 @@ type subscription struct {
 	cost    int
 	limit   int
 	running bool            // a call of the receiver
+	current event           // that call
 	idle    []chan struct{} // closed when that returns
 	closed  bool
 	work    chan struct{} // capacity 1
@@ -94,7 +95,7 @@ func (u *subscription) next() (event, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.running {
-		u.running = false
+		u.running, u.current = false, event{}
 		for _, ch := range u.idle {
 			close(ch)
 		}
@@ -122,7 +123,7 @@ func (u *subscription) next() (event, bool) {
 			signal(u.room)
 		}
 	}
-	u.running = true
+	u.running, u.current = true, ev
 	return ev, true
 }
 
@@ -178,8 +179,8 @@ func (u *subscription) resumed() {
 	u.push(event{kind: resumption})
 }
 
-// retract takes queued messages back that keep does not want, and returns a channel
-// that is closed when the call that is running has returned; nil if none is.
+// retract takes queued messages back that keep does not want. If one of that kind is
+// being delivered it returns a channel that is closed when that is over, else nil.
 func (u *subscription) retract(keep func(broker.Channel) bool) <-chan struct{} {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -191,7 +192,7 @@ func (u *subscription) retract(keep func(broker.Channel) bool) <-chan struct{} {
 		return false
 	})
 	signal(u.room)
-	if !u.running {
+	if !u.running || u.current.kind != delivery || keep(u.current.ch) {
 		return nil
 	}
 	ch := make(chan struct{})

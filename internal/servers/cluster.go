@@ -26,7 +26,7 @@ func StartRedisCluster(tb testing.TB) *RedisCluster {
 	for i := range c.Nodes {
 		c.Nodes[i] = StartRedis(tb, &RedisOptions{Args: []string{
 			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(FreePort(tb)),
-			"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+			"--cluster-require-full-coverage", "no",
 		}})
 	}
 	per := clusterSlots / len(c.Nodes)

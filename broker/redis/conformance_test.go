@@ -1,0 +1,130 @@
+package redisbroker_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/conformance"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// conformOptions are smaller and faster than the defaults, so that the suite meets
+// the limits.
+func conformOptions(prefix string) *redisbroker.Options {
+	return &redisbroker.Options{
+		Prefix:        prefix,
+		QueueMessages: 2000,
+		MaxPayload:    1<<20 + 1000,
+		ReceiveBuffer: 1 << 20,
+		ProbeInterval: 500 * time.Millisecond,
+		ProbeTimeout:  1500 * time.Millisecond,
+		BackoffMin:    5 * time.Millisecond,
+		BackoffMax:    100 * time.Millisecond,
+	}
+}
+
+// linked makes a node whose connections all go through proxies, one for each server.
+func linked(b *redisbroker.Broker, proxies []*servers.Proxy) *conformance.Node {
+	all := func(f func(*servers.Proxy)) func(context.Context) error {
+		return func(context.Context) error {
+			for _, p := range proxies {
+				f(p)
+			}
+			return nil
+		}
+	}
+	return &conformance.Node{
+		Broker:    b,
+		Interrupt: all((*servers.Proxy).Refuse),
+		HalfOpen:  all((*servers.Proxy).HalfOpen),
+		Resume:    all((*servers.Proxy).Heal),
+		Freeze:    all((*servers.Proxy).HalfOpen), // the cases thaw it before it is noticed
+		Thaw:      all((*servers.Proxy).Heal),
+		Kill:      all((*servers.Proxy).Refuse),
+		SlowLink: func(_ context.Context, d time.Duration) error {
+			for _, p := range proxies {
+				p.Delay(d)
+			}
+			return nil
+		},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	conformance.Run(t, conformance.Harness{
+		Open: func(tb testing.TB) conformance.System {
+			srv := servers.StartRedis(tb, nil)
+			return conformance.System{
+				Node: func(context.Context) (*conformance.Node, error) {
+					proxy := servers.StartProxy(tb, srv.Addr())
+					b, err := redisbroker.Open(proxy.Addr(), conformOptions(""))
+					if err != nil {
+						return nil, err
+					}
+					return linked(b, []*servers.Proxy{proxy}), nil
+				},
+				Restart: func(context.Context) error {
+					srv.Kill()
+					srv.Restart()
+					return nil
+				},
+			}
+		},
+	})
+}
+
+func TestConformanceCluster(t *testing.T) {
+	t.Parallel()
+	cluster := servers.StartRedisCluster(t)
+	var cases atomic.Int64
+	conformance.Run(t, conformance.Harness{
+		Open: func(tb testing.TB) conformance.System {
+			// A prefix for each case: making a cluster takes seconds.
+			prefix := fmt.Sprint("case", cases.Add(1))
+			return conformance.System{
+				Node: func(context.Context) (*conformance.Node, error) {
+					var proxies []*servers.Proxy
+					by := map[string]string{}
+					for _, addr := range cluster.Addrs() {
+						p := servers.StartProxy(tb, addr)
+						proxies = append(proxies, p)
+						by[addr] = p.Addr()
+					}
+					client := redis.NewClusterClient(&redis.ClusterOptions{
+						Addrs:        cluster.Addrs(),
+						ReadTimeout:  time.Second,
+						MaxRedirects: 1,
+						Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+							var d net.Dialer
+							return d.DialContext(ctx, network, by[addr])
+						},
+					})
+					tb.Cleanup(func() { client.Close() })
+					b, err := redisbroker.New(client, conformOptions(prefix))
+					if err != nil {
+						return nil, err
+					}
+					return linked(b, proxies), nil
+				},
+				Restart: func(context.Context) error {
+					for _, n := range cluster.Nodes {
+						n.Kill()
+					}
+					for _, n := range cluster.Nodes {
+						n.Restart()
+					}
+					cluster.WaitWhole(tb)
+					return nil
+				},
+			}
+		},
+	})
+}
