@@ -15,43 +15,55 @@ import (
 
 // AppendBroadcast implements backplane.Codec.
 func (c *codec) AppendBroadcast(dst []byte, ns string, b *backplane.Broadcast) ([]byte, error) {
-	if err := c.checkBroadcast("broadcast", ns, b); err != nil {
+	data, traits, err := checkBroadcast("broadcast", ns, b)
+	if err != nil {
 		return dst, err
+	}
+	typ := int64(packetEvent)
+	if traits&msgpack.HasBinary != 0 && c.dialect == V5 && c.binary5.Load() {
+		typ = packetBinaryEvent
 	}
 	dst = msgpack.AppendArrayLen(dst, 3)
 	dst = msgpack.AppendString(dst, b.Origin)
-	dst = c.appendPacket(dst, ns, b)
+	dst = appendPacket(dst, ns, typ, data)
 	return c.appendOpts(dst, b, 0), nil
 }
 
-// checkBroadcast refuses what would harm a Node.js process that reads it [PROTOCOL 11].
-func (c *codec) checkBroadcast(message, ns string, b *backplane.Broadcast) error {
+// checkBroadcast refuses what would harm a Node.js process that reads it [PROTOCOL
+// 11] and returns the payload as it should be sent.
+func checkBroadcast(message, ns string, b *backplane.Broadcast) (data []byte, traits msgpack.Traits, err error) {
 	own := [...]string{ns, b.Origin, b.Relay}
 	if err := checkText(message, own[:], b.Rooms, b.Except); err != nil {
-		return err
+		return nil, 0, err
 	}
 	if err := checkHeader(message, b.Header); err != nil {
-		return err
+		return nil, 0, err
 	}
 	r := msgpack.NewReader(b.Payload)
 	if r.Kind() != msgpack.Array {
-		return &MessageError{Message: message, Reason: "payload is not an array of event name and arguments"}
+		return nil, 0, &MessageError{Message: message, Reason: "payload is not an array of event name and arguments"}
 	}
 	// Packet and broadcast are two levels around it.
-	if err := msgpack.Check(b.Payload, 2); err != nil {
-		return &MessageError{Message: message, Reason: "payload", Err: err}
-	}
-	return nil
+	return checkPayload(message, b.Payload, 2)
 }
 
-func (c *codec) appendPacket(dst []byte, ns string, b *backplane.Broadcast) []byte {
-	typ := int64(packetEvent)
-	if b.Flags&backplane.Binary != 0 && c.dialect == V5 && c.binary5.Load() {
-		typ = packetBinaryEvent
+// checkPayload checks msgpack that stands depth levels down in a message, and puts
+// dates that came from v8, as relayed ones may, into the form that all versions read.
+func checkPayload(message string, payload []byte, depth int) (data []byte, traits msgpack.Traits, err error) {
+	traits, err = msgpack.Check(payload, depth)
+	if err == nil && traits&msgpack.HasTimestamp != 0 {
+		payload, err = msgpack.AppendPortable(nil, payload)
 	}
+	if err != nil {
+		return nil, 0, &MessageError{Message: message, Reason: "payload", Err: err}
+	}
+	return payload, traits, nil
+}
+
+func appendPacket(dst []byte, ns string, typ int64, data []byte) []byte {
 	dst = msgpack.AppendMapLen(dst, 3)
 	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), typ)
-	dst = append(msgpack.AppendString(dst, "data"), b.Payload...)
+	dst = append(msgpack.AppendString(dst, "data"), data...)
 	return appendText(dst, "nsp", ns)
 }
 

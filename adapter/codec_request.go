@@ -213,10 +213,12 @@ func checkEvent(payload []byte) ([]byte, error) {
 // [PROTOCOL 12, rule 5]; with binary data it has to be msgpack.
 func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, error) {
 	b := backplane.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
-	if err := c.checkBroadcast("request", ns, &b); err != nil {
+	data, traits, err := checkBroadcast("request", ns, &b)
+	if err != nil {
 		return nil, err
 	}
-	if msgpack.HasBinary(r.Payload) {
+	b.Payload = data
+	if traits&msgpack.HasBinary != 0 {
 		return c.appendAskMsgpack(dst, ns, r, &b), nil
 	}
 	o := newObject(dst)
@@ -228,8 +230,7 @@ func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, 
 	o.open("packet")
 	o.int("type", packetEvent)
 	o.key("data")
-	var err error
-	if o.dst, err = msgpack.AppendJSON(o.dst, r.Payload, nil); err != nil {
+	if o.dst, err = msgpack.AppendJSON(o.dst, data, nil); err != nil {
 		return nil, &MessageError{Message: "request", Reason: "payload", Err: err}
 	}
 	o.text("nsp", ns)
@@ -266,7 +267,7 @@ func (c *codec) appendAskMsgpack(dst []byte, ns string, r *backplane.Request, b 
 	}
 	dst = appendText(dst, "requestId", r.ID)
 	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), v6Broadcast)
-	dst = c.appendPacket(msgpack.AppendString(dst, "packet"), ns, b)
+	dst = appendPacket(msgpack.AppendString(dst, "packet"), ns, packetEvent, b.Payload)
 	dst = c.appendOpts(msgpack.AppendString(dst, "opts"), b, r.Timeout)
 	return x.appendMsgpack(dst)
 }

@@ -176,18 +176,19 @@ func writeSocket(o *object, m *backplane.MemberInfo, native bool) error {
 // appendAck appends one acknowledgement, response 9, which is always msgpack. Without
 // a value it has no packet.
 func appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
-	keys := 2 + x.keys()
-	if r.Payload != nil {
+	keys, packet := 2+x.keys(), r.Payload
+	if packet != nil {
 		keys++
-		if err := msgpack.Check(r.Payload, 1); err != nil {
-			return nil, &MessageError{Message: "response", Reason: "payload", Err: err}
+		var err error
+		if packet, _, err = checkPayload("response", packet, 1); err != nil {
+			return nil, err
 		}
 	}
 	dst = msgpack.AppendMapLen(dst, keys)
 	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), v6Ack)
 	dst = appendText(dst, "requestId", r.Request.ID)
-	if r.Payload != nil {
-		dst = append(msgpack.AppendString(dst, "packet"), r.Payload...)
+	if packet != nil {
+		dst = append(msgpack.AppendString(dst, "packet"), packet...)
 	}
 	return x.appendMsgpack(dst), nil
 }

@@ -189,7 +189,7 @@ func TestBroadcastRefused(t *testing.T) {
 }
 
 func TestBinaryType5(t *testing.T) {
-	b := backplane.Broadcast{Origin: "x", Flags: backplane.Binary, Payload: pack(t, []any{"e", []byte{1}})}
+	b := backplane.Broadcast{Origin: "x", Payload: pack(t, []any{"e", []byte{1}})}
 	for _, c := range []struct {
 		d    Dialect
 		on   bool
@@ -203,6 +203,11 @@ func TestBinaryType5(t *testing.T) {
 		}
 		if got := byOracle(t, wire).([]any)[1].(map[string]any)["type"]; got != c.want {
 			t.Errorf("%s, %v: type %v", c.d, c.on, got)
+		}
+		text := backplane.Broadcast{Origin: "x", Flags: backplane.Binary, Payload: pack(t, []any{"e", "a"})}
+		wire, err = codec.AppendBroadcast(nil, "/", &text)
+		if err != nil || byOracle(t, wire).([]any)[1].(map[string]any)["type"] != 2.0 {
+			t.Errorf("%s, %v: text as %x, %v", c.d, c.on, wire, err)
 		}
 	}
 }

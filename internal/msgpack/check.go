@@ -2,19 +2,31 @@ package msgpack
 
 import "unicode/utf8"
 
+// Traits is what Check notices in a value, at any depth.
+type Traits uint8
+
+const (
+	// HasBinary: binary data, or an ArrayBuffer.
+	HasBinary Traits = 1 << iota
+	// HasTimestamp: a date of extension type -1, which notepack.io 2 does not read as
+	// a date. See AppendPortable.
+	HasTimestamp
+)
+
 // Check tells whether b holds exactly one value that every reader accepts: complete,
 // with all text valid UTF-8, and nested no deeper than MaxDepth, the depth levels
 // included that it will stand in. Node.js processes end when they read anything else.
 // The error is a *SyntaxError.
-func Check(b []byte, depth int) error {
+func Check(b []byte, depth int) (Traits, error) {
 	r := NewReader(b)
-	if err := r.check(depth); err != nil {
-		return err
+	var t Traits
+	if err := r.check(depth, &t); err != nil {
+		return 0, err
 	}
-	return r.End()
+	return t, r.End()
 }
 
-func (r *Reader) check(depth int) error {
+func (r *Reader) check(depth int, t *Traits) error {
 	switch r.Kind() {
 	case String:
 		start := r.off
@@ -24,6 +36,17 @@ func (r *Reader) check(depth int) error {
 			err = r.fail(badText)
 		}
 		return err
+	case Bytes:
+		*t |= HasBinary
+	case Extension:
+		e, err := r.Ext()
+		if _, ok := e.ArrayBuffer(); ok {
+			*t |= HasBinary
+		}
+		if e.Type == -1 {
+			*t |= HasTimestamp
+		}
+		return err
 	case Array, Map:
 		if depth >= MaxDepth {
 			return r.fail("nested too deep")
@@ -31,31 +54,42 @@ func (r *Reader) check(depth int) error {
 	}
 	n, err := r.skipOne()
 	for ; n > 0 && err == nil; n-- {
-		err = r.check(depth + 1)
+		err = r.check(depth+1, t)
 	}
 	return err
 }
 
-// HasBinary reports whether the one value that raw holds has binary data in it, at
-// any depth. It is false for what is malformed before any.
-func HasBinary(raw []byte) bool {
+// AppendPortable appends the one value that raw holds with its timestamps of extension
+// type -1 in the form that AppendTime writes. On error, a *SyntaxError, dst is
+// returned as it was.
+func AppendPortable(dst, raw []byte) ([]byte, error) {
+	out := dst
 	r := NewReader(raw)
 	for owed := 1; owed > 0; owed-- {
-		switch r.Kind() {
-		case Bytes:
-			return r.Skip() == nil
-		case Extension:
-			if e, err := r.Ext(); err != nil {
-				return false
-			} else if _, ok := e.ArrayBuffer(); ok {
-				return true
+		start := r.off
+		if r.Kind() == Extension {
+			e, err := r.Ext()
+			if err != nil {
+				return dst, err
 			}
-		default:
-			n, err := r.skipOne()
-			if owed += n; err != nil || owed-1 > r.Len() {
-				return false
+			if t, ok := e.Time(); ok && e.Type == -1 {
+				out = AppendTime(out, t)
+			} else {
+				out = append(out, raw[start:r.off]...)
 			}
+			continue
 		}
+		n, err := r.skipOne()
+		if owed += n; err == nil && owed-1 > r.Len() {
+			err = r.fail(short)
+		}
+		if err != nil {
+			return dst, err
+		}
+		out = append(out, raw[start:r.off]...)
 	}
-	return false
+	if err := r.End(); err != nil {
+		return dst, err
+	}
+	return out, nil
 }

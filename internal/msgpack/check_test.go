@@ -19,8 +19,35 @@ func TestCheck(t *testing.T) {
 		{"\x91\xa1\xff", 0, false}, {"\x81\xa1\xff\x01", 0, false}, {"\x01\x01", 0, false}, {"", 0, false}, {"\x92\x01", 0, false},
 		{string(bytes.Repeat([]byte{0x91}, 100_000)), 0, false},
 	} {
-		if err := msgpack.Check([]byte(c.in), c.depth); (err == nil) != c.ok {
+		if _, err := msgpack.Check([]byte(c.in), c.depth); (err == nil) != c.ok {
 			t.Errorf("%.20x at depth %d: %v", c.in, c.depth, err)
+		}
+	}
+}
+
+func TestTraits(t *testing.T) {
+	for in, want := range map[string]msgpack.Traits{
+		"\x91\x01": 0, "\x91\x91\xc4\x01a": msgpack.HasBinary, "\x81\xa1a\xc7\x01\x00b": msgpack.HasBinary, "\xd7\x00abcdefgh": 0, "\xd4\x00\x00": 0,
+		"\x92\xd6\xff\x00\x00\x00\x01\xc4\x00": msgpack.HasBinary | msgpack.HasTimestamp, "\xd4\x05\x00": 0,
+	} {
+		if got, err := msgpack.Check([]byte(in), 0); err != nil || got != want {
+			t.Errorf("%x: %v, %v", in, got, err)
+		}
+	}
+}
+
+func TestAppendPortable(t *testing.T) {
+	for in, want := range map[string]string{
+		"\x93\x01\x81\xa1a\xd6\xff\x00\x00\x00\x01\xc4\x01b": "\x93\x01\x81\xa1a\xd7\x00\x00\x00\x00\x00\x00\x00\x03\xe8\xc4\x01b",
+		"\xd7\x00abcdefgh": "\xd7\x00abcdefgh", "\xd4\xff\x01": "\xd4\xff\x01", "\xcd\x00\x01": "\xcd\x00\x01",
+	} {
+		if got, err := msgpack.AppendPortable([]byte("x"), []byte(in)); err != nil || string(got) != "x"+want {
+			t.Errorf("%x: %x, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "\x91", "\x01\x01", "\xd6\xff", "\xdc\xff\xff" + string(make([]byte, 70))} {
+		if got, err := msgpack.AppendPortable([]byte("kept"), []byte(in)); err == nil || string(got) != "kept" {
+			t.Errorf("%.10x: %q, %v", in, got, err)
 		}
 	}
 }

@@ -131,8 +131,17 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		v, err := msgpack.Decode(in)
-		if msgpack.HasBinary(in) && len(in) == 0 {
-			t.Fatal("binary in nothing")
+		attached := false
+		_, jsonErr := msgpack.AppendJSON(nil, in, func([]byte) int { attached = true; return 0 })
+		traits, checkErr := msgpack.Check(in, 0)
+		if jsonErr == nil && checkErr == nil && (traits&msgpack.HasBinary != 0) && !attached {
+			t.Fatal("binary data that is nowhere")
+		}
+		portable, portErr := msgpack.AppendPortable(nil, in)
+		if checkErr == nil {
+			if again, err := msgpack.Check(portable, 0); portErr != nil || err != nil || again&msgpack.HasBinary != traits&msgpack.HasBinary {
+				t.Fatalf("portable form %x: %v, %v", portable, portErr, err)
+			}
 		}
 		text, jsonErr := msgpack.AppendJSON(nil, in, nil)
 		if jsonErr == nil && !json.Valid(text) {

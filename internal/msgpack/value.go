@@ -118,10 +118,11 @@ func (e *encoder) raw(v Raw, depth int) error {
 		e.dst = AppendNil(e.dst)
 		return nil
 	}
-	if err := Check(v, depth); err != nil {
+	traits, err := Check(v, depth)
+	if err != nil {
 		return &ValueError{Type: "msgpack.Raw", Reason: "malformed", Err: err}
 	}
-	e.binary = e.binary || HasBinary(v)
+	e.binary = e.binary || traits&HasBinary != 0
 	e.dst = append(e.dst, v...)
 	return nil
 }
@@ -148,7 +149,7 @@ func (e *encoder) json(v any, text []byte, err error, depth int) error {
 		e.dst, err = FromJSON(e.dst, text)
 	}
 	if err == nil && depth > 0 {
-		err = Check(e.dst[start:], depth)
+		_, err = Check(e.dst[start:], depth)
 	}
 	if err != nil {
 		return &ValueError{Type: fmt.Sprintf("%T", v), Reason: "no valid JSON", Err: err}

@@ -131,8 +131,8 @@ func TestAppendValueBinaryAndDates(t *testing.T) {
 		if err != nil || string(b) != c.want || binary != c.binary {
 			t.Errorf("%#v: %x, binary %v, %v; want %x, %v", c.v, b, binary, err, c.want, c.binary)
 		}
-		if msgpack.HasBinary(b) != c.binary {
-			t.Errorf("HasBinary(%x) is %v", b, !c.binary)
+		if traits, err := msgpack.Check(b, 0); err != nil || (traits == msgpack.HasBinary) != c.binary {
+			t.Errorf("Check(%x): %v, %v", b, traits, err)
 		}
 	}
 }
