@@ -12,12 +12,16 @@ import (
 type MixedFleetError struct {
 	Op backplane.Op
 	// Total is how many servers are there besides Crossroom nodes, and Responding
-	// how many of them listen for answers of their own, as servers from 7.1 on do.
+	// how many of them listen for answers of their own, as servers from 7.1 on do;
+	// -1 if that was not looked at.
 	Total, Responding int
 	Reason            string
 }
 
 func (e *MixedFleetError) Error() string {
+	if e.Responding < 0 {
+		return fmt.Sprintf("adapter: %s refused among %d servers: %s", e.Op, e.Total, e.Reason)
+	}
 	return fmt.Sprintf("adapter: %s refused among %d servers, %d of them of 7.1 or later: %s", e.Op, e.Total, e.Responding, e.Reason)
 }
 
