@@ -97,8 +97,7 @@ func (ns *Namespace) ackOwn(c *call, out *Acks) {
 	f.acks = &ackCollector{each: func(value []byte) {
 		c.answer(&Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}
-	f.start()
-	f.run(0, ns.node)
+	f.run(f.start(), ns.node)
 	ns.node.tally(&f)
 }
 

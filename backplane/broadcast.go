@@ -108,8 +108,7 @@ func (ns *Namespace) deliverOwn(o *outgoing) int {
 	if !ns.prepare(f.msg) {
 		return 0
 	}
-	f.start()
-	f.run(0, ns.node)
+	f.run(f.start(), ns.node)
 	ns.node.tally(f)
 	return f.delivered()
 }

@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 )
 
@@ -12,14 +13,14 @@ import (
 // node's keeper takes the fanout away from the goroutine that is stuck in it and
 // has another one go on with the next member. beat decides who owns it: the owner
 // advances it by compare-and-swap after each member, and an owner whose swap fails
-// has lost everything but the one member it was calling.
+// has lost everything but its turn and the one member it was calling.
 type fanout struct {
 	sel selection
 	job
 
 	// Members so far that were not called, that panicked, and in whose calls a
-	// goroutine was left behind. Atomic because a goroutine that has just called
-	// the last member that returned may count while the keeper takes over.
+	// goroutine was left behind. Atomic because an owner counts after its swap,
+	// when the keeper may be taking over already.
 	skipped, panicked, stalled atomic.Int32
 
 	watched bool
@@ -38,6 +39,15 @@ type job struct {
 	all  bool          // also to a member that is stalled
 }
 
+// turn is what one goroutine needs to call members: its own copy, so that it reads
+// nothing that it may lose.
+type turn struct {
+	job
+	list []*entry // from when it began; nobody writes to it until it has lost or ended
+	base uint64
+	i    int // the member to call next
+}
+
 type callKind uint8
 
 const (
@@ -48,57 +58,57 @@ const (
 
 var callNames = [...]string{"Deliver", "DeliverAck", "Disconnect"}
 
-// start makes the fanout the caller's and ready to run from member 0.
-func (f *fanout) start() {
+// start begins a run: it gives the caller the turn.
+func (f *fanout) start() turn {
+	t := turn{job: f.job, list: f.sel.list}
 	f.skipped.Store(0)
 	f.panicked.Store(0)
 	f.stalled.Store(0)
 	if f.watched {
-		base := f.beat.Add(1)
-		f.base.Store(base)
-		f.limit.Store(base + uint64(len(f.sel.list)))
+		t.base = f.beat.Add(1)
+		f.base.Store(t.base)
+		f.limit.Store(t.base + uint64(len(t.list)))
 	}
+	return t
 }
 
-// run calls the members from i on. It returns false if the fanout was taken over
-// meanwhile; the caller must then touch neither it nor anything that goes with it.
-func (f *fanout) run(i int, n *Node) bool {
-	for i < len(f.sel.list) {
-		var owned bool
-		if i, owned = f.stretch(i, n); !owned {
+// run calls the members that are left in a turn. It returns false if the fanout was
+// taken over meanwhile; the caller must then touch neither it nor anything that goes
+// with it.
+func (f *fanout) run(t turn, n *Node) bool {
+	for t.i < len(t.list) {
+		if !f.stretch(&t, n) {
 			return false
 		}
 	}
 	return true
 }
 
-// stretch calls members from i on up to the end or the first one that panics, and
-// returns where to go on.
-func (f *fanout) stretch(i int, n *Node) (next int, owned bool) {
-	// Copies: after a takeover nothing of f may be read but beat and marked.
-	list, j, base := f.sel.list, f.job, f.base.Load()
+// stretch calls members up to the end of the turn or the first one that panics. It
+// returns false if the turn is lost.
+func (f *fanout) stretch(t *turn, n *Node) (owned bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			n.panicked(callNames[j.call], list[i].id, v)
-			if next, owned = i+1, f.step(base, i, list[i]); owned {
+			n.panicked(callNames[t.call], t.list[t.i].id, v)
+			if owned = f.step(t); owned {
 				f.panicked.Add(1)
 			}
 		}
 	}()
-	for ; i < len(list); i++ {
-		e := list[i]
-		ready := j.ready(e)
+	for t.i < len(t.list) {
+		e := t.list[t.i]
+		ready := t.ready(e)
 		if ready {
-			j.do(e)
+			t.do(e)
 		}
-		if !f.step(base, i, e) {
-			return i, false
+		if !f.step(t) {
+			return false
 		}
 		if !ready {
 			f.skipped.Add(1)
 		}
 	}
-	return i, true
+	return true
 }
 
 func (j *job) ready(e *entry) bool {
@@ -117,11 +127,12 @@ func (j *job) do(e *entry) {
 	}
 }
 
-// step says that member i is done with, and reports whether the fanout is still the
-// caller's. If not, the member was marked as stalled, or is just about to be, and
-// now is not any more.
-func (f *fanout) step(base uint64, i int, e *entry) bool {
-	at := base + uint64(i)
+// step ends the call of a turn's member and goes to the next one. It reports whether
+// the fanout is still the caller's. If not, the member was marked as stalled, or is
+// just about to be, and now is not any more.
+func (f *fanout) step(t *turn) bool {
+	e, at := t.list[t.i], t.base+uint64(t.i)
+	t.i++
 	if !f.watched || f.beat.CompareAndSwap(at, at+1) {
 		return true
 	}
@@ -139,23 +150,25 @@ func (f *fanout) running() (beat uint64, ok bool) {
 }
 
 // takeOver takes a watched fanout from its owner if beat is still what it was. It
-// returns the member that was being called, and where to go on. The old owner cannot
-// be done before claim has returned.
-func (f *fanout) takeOver(beat uint64, claim func()) (e *entry, next int, ok bool) {
+// returns the member that was being called, and the turn of those after it. The old
+// owner cannot be done before claim has returned.
+func (f *fanout) takeOver(beat uint64, claim func()) (e *entry, t turn, ok bool) {
 	if beat >= f.limit.Load() || !f.beat.CompareAndSwap(beat, beat+2) {
-		return nil, 0, false
+		return nil, turn{}, false
 	}
 	base := f.base.Load()
 	i := int(beat - base)
-	// From here on beat is one ahead of the members.
+	e = f.sel.list[i]
+	// The old list stays with the old owner. From here on beat is one ahead of the
+	// members.
+	f.sel.list = slices.Clone(f.sel.list)
 	f.base.Store(base + 1)
 	f.limit.Add(1)
 	f.stalled.Add(1)
 	claim()
-	e = f.sel.list[i]
 	e.state.Add(entryStalled)
 	f.marked.Store(beat + 2)
-	return e, i + 1, true
+	return e, turn{job: f.job, list: f.sel.list, base: base + 1, i: i + 1}, true
 }
 
 // delivered is how many members were called and returned, when all have had their

@@ -91,15 +91,17 @@ func (l *lane) close() {
 	l.mu.Unlock()
 }
 
-// work is the worker goroutine. next is where to go on in a fanout that was taken
-// over from another worker, negative if there is none.
-func (l *lane) work(next int) {
-	if next >= 0 {
-		if !l.fan.run(next, l.ns.node) {
-			return
-		}
+// resume is the goroutine of a worker that has taken over from another one in the
+// middle of a fanout.
+func (l *lane) resume(t turn) {
+	if l.fan.run(t, l.ns.node) {
 		l.fanned()
+		l.work()
 	}
+}
+
+// work is the worker goroutine.
+func (l *lane) work() {
 	for {
 		for l.next < len(l.batch) {
 			it := &l.batch[l.next]
@@ -191,8 +193,7 @@ func (l *lane) drop(ch broker.Channel, reason DropReason, err error) {
 // run has the selected members called, then fanned. It returns false if the lane
 // was taken over, whose new worker then does that.
 func (l *lane) run() bool {
-	l.fan.start()
-	if !l.fan.run(0, l.ns.node) {
+	if !l.fan.run(l.fan.start(), l.ns.node) {
 		return false
 	}
 	l.fanned()
@@ -236,7 +237,7 @@ func (l *lane) watch(seen *uint64, since *time.Time, now time.Time) {
 	if now.Sub(*since) < l.ns.node.opts.StallTimeout {
 		return
 	}
-	e, next, ok := l.fan.takeOver(beat, func() { l.ns.workers.Add(1) })
+	e, turn, ok := l.fan.takeOver(beat, func() { l.ns.workers.Add(1) })
 	if !ok {
 		return
 	}
@@ -245,6 +246,6 @@ func (l *lane) watch(seen *uint64, since *time.Time, now time.Time) {
 	n.reports.report(&StalledError{Namespace: l.ns.name, Member: e.id})
 	go func() {
 		defer l.ns.workers.Done()
-		l.work(next)
+		l.resume(turn)
 	}()
 }

@@ -57,7 +57,7 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions) *Namespace {
 }
 
 func (ns *Namespace) start(ctx context.Context) error {
-	ns.workers.Go(func() { ns.lane.work(-1) })
+	ns.workers.Go(ns.lane.work)
 	sub, err := ns.node.broker.Subscribe(ctx, &ns.lane,
 		ns.wire.EveryRoom(ns.name),
 		broker.Exactly(ns.wire.Requests(ns.name)),

@@ -1,0 +1,21 @@
+package backplane
+
+import "github.com/crossroom/crossroom/broker"
+
+// NativeCodec is the codec of a namespace without one.
+func NativeCodec() Codec { return nativeCodec{} }
+
+// DecodeControl reads a control frame as a node does.
+func DecodeControl(payload []byte) error {
+	var f controlFrame
+	return f.decode(payload)
+}
+
+// HandleForTest has a namespace take in one message as if its lane's goroutine had
+// taken it from the queue. Nothing else may be under way.
+func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {
+	ns.lane.handle(&item{ch: ch, payload: payload})
+}
+
+// LaneKeeps is how many room names the lane keeps memory for between messages.
+func (ns *Namespace) LaneKeeps() int { return cap(ns.lane.in.Rooms) }

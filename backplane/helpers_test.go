@@ -1,0 +1,423 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+const chat = "/chat" // the namespace of all fleets here
+
+// bubble runs a test with a clock of its own. In it settle means that everything
+// that was under way has come to rest.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+func settle() { synctest.Wait() }
+
+// socket is a member that keeps what it gets.
+type socket struct {
+	id    string
+	got   chan *backplane.Message
+	gone  chan bool
+	reply func(p []byte) []byte // nil: acknowledges with its id
+
+	// Called first in Deliver and DeliverAck, and in Disconnect; nil for nothing.
+	onDeliver, onDisconnect func()
+}
+
+func newSocket(id string) *socket {
+	return &socket{id: id, got: make(chan *backplane.Message, 4096), gone: make(chan bool, 64)}
+}
+
+func (s *socket) ID() string { return s.id }
+
+func (s *socket) Deliver(m *backplane.Message) {
+	if s.onDeliver != nil {
+		s.onDeliver()
+	}
+	s.got <- m
+}
+
+func (s *socket) Disconnect(close bool) {
+	if s.onDisconnect != nil {
+		s.onDisconnect()
+	}
+	s.gone <- close
+}
+
+func (s *socket) Describe() []byte { return []byte("I am " + s.id) }
+
+func (s *socket) DeliverAck(m *backplane.Message, ack func([]byte)) {
+	s.Deliver(m)
+	if s.reply != nil {
+		ack(s.reply(m.Payload))
+	} else {
+		ack([]byte(s.id))
+	}
+}
+
+// next waits for one message.
+func (s *socket) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case m := <-s.got:
+		return string(m.Payload)
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s: nothing came", s.id)
+		return ""
+	}
+}
+
+// all takes what has come so far.
+func (s *socket) all() []string {
+	list := []string{}
+	for {
+		select {
+		case m := <-s.got:
+			list = append(list, string(m.Payload))
+		default:
+			return list
+		}
+	}
+}
+
+// errorLog keeps what a node reports.
+type errorLog struct {
+	mu   sync.Mutex
+	list []error
+}
+
+func (l *errorLog) add(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, err)
+}
+
+// take returns what has come so far and forgets it.
+func (l *errorLog) take() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.list
+	l.list = nil
+	return list
+}
+
+// reported takes the one error that was reported, which must be an E.
+func reported[E error](t *testing.T, l *errorLog) (e E) {
+	t.Helper()
+	list := l.take()
+	if len(list) != 1 || !errors.As(list[0], &e) {
+		t.Fatalf("reported %v, want one %T", list, e)
+	}
+	return e
+}
+
+func (l *errorLog) none(t *testing.T) {
+	t.Helper()
+	if list := l.take(); len(list) > 0 {
+		t.Errorf("reported %v", list)
+	}
+}
+
+// fleet is some nodes with one namespace on a memory bus.
+type fleet struct {
+	t       *testing.T
+	bus     *memorybroker.Bus
+	brokers []*memorybroker.Broker
+	nodes   []*backplane.Node
+	ns      []*backplane.Namespace
+	errs    []*errorLog
+}
+
+func newFleet(t *testing.T, n int, opts backplane.Options, nsOpts func(i int) *backplane.NamespaceOptions) *fleet {
+	t.Helper()
+	return newFleetOn(t, nil, n, opts, nsOpts)
+}
+
+func newFleetOn(t *testing.T, bus *memorybroker.Options, n int, opts backplane.Options, nsOpts func(i int) *backplane.NamespaceOptions) *fleet {
+	t.Helper()
+	f := &fleet{t: t, bus: memorybroker.NewBus(bus)}
+	for i := range n {
+		o := opts
+		o.Name = fmt.Sprintf("n%d", i)
+		var no *backplane.NamespaceOptions
+		if nsOpts != nil {
+			no = nsOpts(i)
+		}
+		f.add(&o, no)
+	}
+	f.meet()
+	return f
+}
+
+// add starts one more node and does not wait until the others know it.
+func (f *fleet) add(o *backplane.Options, no *backplane.NamespaceOptions) {
+	f.t.Helper()
+	f.addOn(f.bus.Broker(), nil, o, no)
+}
+
+// addOn starts a node on b, or on what wrap makes of it.
+func (f *fleet) addOn(b *memorybroker.Broker, wrap func(broker.Broker) broker.Broker, o *backplane.Options, no *backplane.NamespaceOptions) {
+	f.t.Helper()
+	log := new(errorLog)
+	if o.OnError == nil {
+		o.OnError = log.add
+	}
+	var as broker.Broker = b
+	if wrap != nil {
+		as = wrap(b)
+	}
+	node, err := backplane.New(as, o)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ns, err := node.Namespace(f.t.Context(), chat, no)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.brokers, f.nodes, f.ns, f.errs = append(f.brokers, b), append(f.nodes, node), append(f.ns, ns), append(f.errs, log)
+	f.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		b.Thaw()
+		b.Resume()
+		if err := node.Close(ctx); err != nil {
+			f.t.Errorf("Close: %v", err)
+		}
+		if err := b.Close(ctx); err != nil {
+			f.t.Errorf("broker Close: %v", err)
+		}
+	})
+}
+
+// meet waits until every node knows every other.
+func (f *fleet) meet() {
+	f.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for _, n := range f.nodes {
+		for {
+			known := 0
+			for _, p := range n.Peers() {
+				if len(p.Namespaces) > 0 {
+					known++
+				}
+			}
+			if known == len(f.nodes)-1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				f.t.Fatalf("%s knows only %v", n.ID(), n.Peers())
+			}
+			time.Sleep(time.Millisecond) // polls a condition; nothing follows from the time
+		}
+	}
+}
+
+func (f *fleet) socket(node int, id string, rooms ...string) *socket {
+	f.t.Helper()
+	s := newSocket(id)
+	f.join(node, s, rooms...)
+	return s
+}
+
+func (f *fleet) join(node int, m backplane.Member, rooms ...string) {
+	f.t.Helper()
+	if err := f.ns[node].Add(m); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := f.ns[node].Join(f.t.Context(), m.ID(), rooms...); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fleet) broadcast(node int, text string, to backplane.Target) {
+	f.t.Helper()
+	if err := f.ns[node].Broadcast(f.t.Context(), []byte(text), to); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// ids lists the ids of some nodes, sorted.
+func (f *fleet) ids(nodes ...int) []string {
+	list := []string{}
+	for _, i := range nodes {
+		list = append(list, f.nodes[i].ID())
+	}
+	slices.Sort(list)
+	return list
+}
+
+// wire is a party on the bus that is no node: it sees and sends bytes.
+type wire struct {
+	t  *testing.T
+	b  *memorybroker.Broker
+	id string
+	// onRequest is called for each request on the namespace's channel; nil for none.
+	onRequest func(r *backplane.Request)
+
+	mu   sync.Mutex
+	seen map[broker.Kind][][]byte
+}
+
+// wire joins the bus. It listens to what a node of that id would, unless id is
+// empty: then only to broadcasts and control frames.
+func (f *fleet) wire(id string) *wire {
+	f.t.Helper()
+	w := &wire{t: f.t, b: f.bus.Broker(), id: id, seen: make(map[broker.Kind][][]byte)}
+	filters := []broker.Filter{broker.Exactly(broker.Control()), broker.Native.EveryRoom(chat)}
+	if id != "" {
+		filters = append(filters, broker.Exactly(broker.Native.Requests(chat)), broker.Exactly(broker.Native.NodeResponses(chat, id)))
+	}
+	if _, err := w.b.Subscribe(f.t.Context(), w, filters...); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := w.b.Close(ctx); err != nil {
+			f.t.Errorf("broker Close: %v", err)
+		}
+	})
+	return w
+}
+
+func (w *wire) Deliver(ch broker.Channel, payload []byte) {
+	w.mu.Lock()
+	w.seen[ch.Kind()] = append(w.seen[ch.Kind()], payload)
+	w.mu.Unlock()
+	if ch.Kind() == broker.KindRequests && w.onRequest != nil {
+		r := new(backplane.Request)
+		if err := backplane.NativeCodec().DecodeRequest(payload, chat, r); err != nil {
+			w.t.Errorf("a node sent an unreadable request: %v", err)
+			return
+		}
+		w.onRequest(r)
+	}
+}
+
+func (w *wire) Interrupted(error) {}
+func (w *wire) Resumed()          {}
+
+// saw takes what came on channels of a kind.
+func (w *wire) saw(k broker.Kind) [][]byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := w.seen[k]
+	w.seen[k] = nil
+	return list
+}
+
+func (w *wire) send(ch broker.Channel, payload []byte) {
+	w.t.Helper()
+	if err := w.b.Publish(context.Background(), ch, payload); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// answer sends a response to a request, from a node of that id.
+func (w *wire) answer(r *backplane.Request, node string, resp backplane.Response) {
+	resp.Request, resp.RequestID, resp.Node = r, r.ID, node
+	buf, err := backplane.NativeCodec().AppendResponse(nil, chat, &resp)
+	if err != nil {
+		w.t.Error(err)
+	}
+	w.send(broker.Native.NodeResponses(chat, r.Origin), buf)
+}
+
+// Kinds of control frames.
+const (
+	hello = iota + 1
+	full
+	beat
+	ask
+	bye
+)
+
+// control sends a control frame. spaces is nil for none.
+func (w *wire) control(kind int, id string, since int64, revision int, spaces ...string) {
+	w.t.Helper()
+	var list any
+	if kind == hello || kind == full {
+		l := []any{}
+		for _, s := range spaces {
+			l = append(l, []any{0, s, "native/1"})
+		}
+		list = l
+	}
+	w.send(broker.Control(), pack([]any{1, kind, id, since, revision, list}))
+}
+
+// pack writes MessagePack without the help of any codec.
+func pack(v any) []byte { return appendValue(nil, v) }
+
+func appendValue(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return msgpack.AppendNil(dst)
+	case int:
+		return msgpack.AppendInt(dst, int64(v))
+	case int64:
+		return msgpack.AppendInt(dst, v)
+	case string:
+		return msgpack.AppendString(dst, v)
+	case []byte:
+		return msgpack.AppendBytes(dst, v)
+	case []any:
+		dst = msgpack.AppendArrayLen(dst, len(v))
+		for _, e := range v {
+			dst = appendValue(dst, e)
+		}
+		return dst
+	case map[string]string: // of one pair, so that there is one order
+		dst = msgpack.AppendMapLen(dst, len(v))
+		for k, s := range v {
+			dst = msgpack.AppendString(msgpack.AppendString(dst, k), s)
+		}
+		return dst
+	}
+	panic(fmt.Sprintf("pack: %T", v))
+}
+
+func equal[E comparable](t *testing.T, what string, got, want []E) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// sorted is for lists whose order means nothing.
+func sorted(list []string) []string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list
+}
+
+// Channels of the fleet's namespace.
+var (
+	broadcastChannel = broker.Native.Broadcast(chat)
+	requestsChannel  = broker.Native.Requests(chat)
+	responsesChannel = broker.Native.Responses(chat)
+)
+
+const (
+	kindControl       = broker.KindControl
+	kindBroadcast     = broker.KindBroadcast
+	kindRoom          = broker.KindRoom
+	kindRequests      = broker.KindRequests
+	kindNodeResponses = broker.KindNodeResponses
+)
+
+type lossError = broker.LossError
