@@ -76,6 +76,9 @@ func (c Case) try(ctx context.Context, e *env) error {
 			err = seen
 		}
 	}
+	if errors.As(err, &failure) && ctx.Err() != nil {
+		failure.What += " (and the time for the case was over)"
+	}
 	return err
 }
 

@@ -207,6 +207,7 @@ func (s *subscription) releaseRoom() {
 func (s *subscription) run() {
 	defer close(s.done)
 	defer s.b.forget(s)
+	defer s.outageOver()
 	var it item
 	for s.next(&it) {
 		if it.gap != nil {
@@ -292,11 +293,18 @@ func (s *subscription) tell(g *gap) {
 }
 
 func (s *subscription) resumed() {
-	s.mu.Lock()
-	s.b.interruptedFor.Add(int64(time.Since(s.interrupted)))
-	s.interrupted = time.Time{}
-	s.mu.Unlock()
+	s.outageOver()
 	s.r.Resumed()
+}
+
+// outageOver counts the time since Interrupted was called, if it was.
+func (s *subscription) outageOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.interrupted.IsZero() {
+		s.b.interruptedFor.Add(int64(time.Since(s.interrupted)))
+		s.interrupted = time.Time{}
+	}
 }
 
 // Add implements broker.Subscription.

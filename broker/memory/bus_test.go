@@ -1,0 +1,116 @@
+package memorybroker_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+func TestRouting(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	a, b := bus.Broker(), bus.Broker()
+	defer closing(t, a, b)
+	r, _ := subscribe(t, b, broker.Native.EveryRoom("/a"), broker.Exactly(broker.Native.Room("/a", "x")))
+	publish(t, a, broker.Native.Room("/a", "x"), "both filters")
+	publish(t, b, broker.Native.Room("/a", "y"), "own")
+	publish(t, a, broker.SocketIO.Room("/a", "x"), "other wire")
+	publish(t, a, broker.Native.Room("/ab", "x"), "other namespace")
+	publish(t, a, broker.Native.Requests("/a"), "other kind")
+	publish(t, a, broker.Native.Broadcast("/a"), "broadcast")
+	r.expect(t, "both filters", "own", "broadcast")
+	r.nothing(t)
+}
+
+func TestBusesAreApart(t *testing.T) {
+	a, b := memorybroker.New(nil), memorybroker.New(nil)
+	defer closing(t, a, b)
+	r, _ := subscribe(t, a, broker.Exactly(lobby))
+	publish(t, b, lobby, "elsewhere")
+	publish(t, a, lobby, "here")
+	r.expect(t, "here")
+}
+
+func TestPayloadIsCopiedOnceAndShared(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	a, b := bus.Broker(), bus.Broker()
+	defer closing(t, a, b)
+	got := make(chan []byte, 2)
+	for _, n := range []*memorybroker.Broker{a, b} {
+		_, err := n.Subscribe(t.Context(), keeper(got), broker.Exactly(lobby))
+		must(t, err)
+	}
+	sent := []byte("hello")
+	must(t, a.Publish(t.Context(), lobby, sent))
+	one, two := <-got, <-got
+	if &one[0] != &two[0] {
+		t.Error("each receiver has a copy of its own")
+	}
+	if &one[0] == &sent[0] {
+		t.Error("the receivers share the publisher's slice")
+	}
+	if cap(one) != len(one) {
+		t.Error("appending to a payload would write into shared memory")
+	}
+}
+
+type keeper chan []byte
+
+func (k keeper) Deliver(_ broker.Channel, p []byte) { k <- p }
+func (keeper) Interrupted(error)                    {}
+func (keeper) Resumed()                             {}
+
+func TestAllocations(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	a, b := bus.Broker(), bus.Broker()
+	defer closing(t, a, b)
+	payload := make([]byte, 128)
+	ctx := t.Context()
+	send := func() { must(t, a.Publish(ctx, lobby, payload)) }
+	if n := testing.AllocsPerRun(100, send); n > 0 {
+		t.Errorf("%v allocations for a message that nobody wants", n)
+	}
+	for _, n := range []*memorybroker.Broker{a, b} {
+		_, err := n.Subscribe(ctx, nop{}, broker.Native.EveryRoom("/chat"))
+		must(t, err)
+	}
+	if n := testing.AllocsPerRun(1000, send); n > 1 {
+		t.Errorf("%v allocations for a message to two nodes", n)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	ctx := t.Context()
+	bus := memorybroker.NewBus(nil)
+	a, b := bus.Broker(), bus.Broker()
+	defer closing(t, a, b)
+	requests, answers := broker.SocketIO.Requests("/"), broker.SocketIO.NodeResponses("/", "b")
+	subscribe(t, a, broker.Exactly(requests))
+	subscribe(t, b, broker.Exactly(requests), broker.Exactly(answers))
+	subscribe(t, b, broker.Exactly(requests), broker.SocketIO.EveryRoom("/"))
+
+	check := func(when string, want []int, ids ...string) {
+		t.Helper()
+		got, err := a.Subscribers(ctx, requests, answers, broker.SocketIO.Broadcast("/"))
+		must(t, err)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v subscribers, want %v", when, got, want)
+		}
+		list, err := a.Responders(ctx, broker.SocketIO, "/")
+		must(t, err)
+		if !slices.Equal(list, ids) {
+			t.Errorf("%s: responders %q, want %q", when, list, ids)
+		}
+	}
+	check("at first", []int{2, 1, 0}, "b")
+	b.Freeze()
+	check("frozen", []int{2, 1, 0}, "b")
+	b.Thaw()
+	b.Interrupt(nil)
+	check("cut off", []int{1, 0, 0})
+	b.Resume()
+	check("back", []int{2, 1, 0}, "b")
+	b.Kill()
+	check("killed", []int{1, 0, 0})
+}

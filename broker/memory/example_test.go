@@ -1,0 +1,78 @@
+package memorybroker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// printer is a receiver that prints what it is told, and says when it has seen n.
+type printer struct {
+	n    int
+	done chan struct{}
+}
+
+func (p *printer) Deliver(ch broker.Channel, payload []byte) {
+	p.say(fmt.Sprintf("%s: %s", ch.Name(), payload))
+}
+func (p *printer) Interrupted(err error) { p.say("interrupted: " + err.Error()) }
+func (p *printer) Resumed()              { p.say("resumed") }
+
+func (p *printer) say(s string) {
+	fmt.Println(s)
+	if p.n--; p.n == 0 {
+		close(p.done)
+	}
+}
+
+// Two nodes in one process.
+func Example() {
+	ctx := context.Background()
+	bus := memorybroker.NewBus(nil)
+	alice, bob := bus.Broker(), bus.Broker()
+	defer alice.Close(ctx)
+	defer bob.Close(ctx)
+
+	p := &printer{n: 2, done: make(chan struct{})}
+	if _, err := bob.Subscribe(ctx, p, broker.Native.EveryRoom("/chat")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	alice.Publish(ctx, broker.Native.Room("/chat", "lobby"), []byte("hello"))
+	alice.Publish(ctx, broker.Native.Room("/chat", "kitchen"), []byte("tea is ready"))
+	<-p.done
+	// Output:
+	// lobby: hello
+	// kitchen: tea is ready
+}
+
+// A node loses its connection: its receiver is told, in the place of the gap, and
+// what the node publishes meanwhile is sent afterwards.
+func ExampleBroker_Interrupt() {
+	ctx := context.Background()
+	bus := memorybroker.NewBus(nil)
+	alice, bob := bus.Broker(), bus.Broker()
+	defer alice.Close(ctx)
+	defer bob.Close(ctx)
+
+	room := broker.Native.Room("/chat", "lobby")
+	p := &printer{n: 4, done: make(chan struct{})}
+	if _, err := bob.Subscribe(ctx, p, broker.Exactly(room)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	alice.Publish(ctx, room, []byte("can you hear me?"))
+	bob.Interrupt(errors.New("tunnel ahead"))
+	alice.Publish(ctx, room, []byte("hello?"))
+	bob.Publish(ctx, room, []byte("I was in a tunnel"))
+	bob.Resume()
+	<-p.done
+	// Output:
+	// lobby: can you hear me?
+	// interrupted: tunnel ahead
+	// resumed
+	// lobby: I was in a tunnel
+}

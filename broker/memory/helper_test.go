@@ -1,0 +1,120 @@
+package memorybroker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// recorder writes down what a receiver is told, one line each.
+type recorder struct {
+	events chan string
+
+	mu   sync.Mutex
+	gate chan struct{} // calls wait until it is closed; nil: they do not
+}
+
+func newRecorder() *recorder { return &recorder{events: make(chan string, 1<<16)} }
+
+func (r *recorder) event(format string, args ...any) {
+	r.events <- fmt.Sprintf(format, args...)
+	r.mu.Lock()
+	gate := r.gate
+	r.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+}
+
+func (r *recorder) Deliver(_ broker.Channel, payload []byte) { r.event("%s", payload) }
+func (r *recorder) Interrupted(err error) {
+	var loss *broker.LossError
+	if errors.As(err, &loss) {
+		r.event("interrupted, %d messages of %d bytes missed", loss.Messages, loss.Bytes)
+		return
+	}
+	r.event("interrupted: %v", err)
+}
+func (r *recorder) Resumed() { r.event("resumed") }
+
+// hold makes calls block once they are written down.
+func (r *recorder) hold() (release func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	gate := make(chan struct{})
+	r.gate = gate
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.gate = nil
+		close(gate)
+	}
+}
+
+func (r *recorder) expect(t *testing.T, want ...string) {
+	t.Helper()
+	for i, w := range want {
+		select {
+		case got := <-r.events:
+			if got != w {
+				t.Fatalf("event %d: got %q, want %q", i, got, w)
+			}
+		case <-t.Context().Done():
+			t.Fatalf("event %d: nothing, want %q", i, w)
+		}
+	}
+}
+
+// nothing expects that all events were expected. Only after a marker, or in a
+// bubble where everybody waits.
+func (r *recorder) nothing(t *testing.T) {
+	t.Helper()
+	select {
+	case got := <-r.events:
+		t.Fatalf("unexpected: %q", got)
+	default:
+	}
+}
+
+var lobby = broker.Native.Room("/chat", "lobby")
+
+func publish(t *testing.T, b broker.Broker, ch broker.Channel, payloads ...string) {
+	t.Helper()
+	for _, p := range payloads {
+		if err := b.Publish(t.Context(), ch, []byte(p)); err != nil {
+			t.Fatalf("publishing %q: %v", p, err)
+		}
+	}
+}
+
+func subscribe(t *testing.T, b broker.Broker, filters ...broker.Filter) (*recorder, broker.Subscription) {
+	t.Helper()
+	r := newRecorder()
+	s, err := b.Subscribe(t.Context(), r, filters...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, s
+}
+
+// closing closes brokers, which must go well.
+func closing(t *testing.T, brokers ...*memorybroker.Broker) {
+	t.Helper()
+	for _, b := range brokers {
+		if err := b.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

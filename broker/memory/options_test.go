@@ -1,0 +1,42 @@
+package memorybroker_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+func TestMaxPayload(t *testing.T) {
+	for given, want := range map[int]int{0: 16 << 20, -1: 0, 10: 10} {
+		opts := &memorybroker.Options{MaxPayload: given}
+		b := memorybroker.New(opts)
+		opts.MaxPayload = 1 // copied
+		if got := b.Capabilities().MaxPayload; got != want {
+			t.Errorf("MaxPayload %d became %d, want %d", given, got, want)
+		}
+		if want == 0 {
+			must(t, b.Publish(t.Context(), lobby, make([]byte, 17<<20)))
+		} else {
+			var size *broker.PayloadError
+			if err := b.Publish(t.Context(), lobby, make([]byte, want+1)); !errors.As(err, &size) || size.Max != want {
+				t.Errorf("one byte too many: %v", err)
+			}
+			must(t, b.Publish(t.Context(), lobby, make([]byte, want)))
+		}
+		closing(t, b)
+	}
+}
+
+func TestOptionsBelowZeroAreDefaults(t *testing.T) {
+	a, b, r, _, release := stuck(t, &memorybroker.Options{QueueMessages: -1, QueueBytes: -1, OutboxMessages: -1, OutboxBytes: -1, SlowReceiver: -1})
+	defer closing(t, a, b)
+	publish(t, a, lobby, numbers(0, 16384)...)
+	release()
+	r.expect(t, numbers(0, 16384)...)
+	a.Interrupt(nil)
+	publish(t, a, lobby, numbers(0, 1000)...)
+	a.Resume()
+	r.expect(t, numbers(0, 1000)...)
+}
