@@ -51,11 +51,11 @@ func checkBroadcast(message, ns string, b *backplane.Broadcast) (data []byte, tr
 // dates that came from v8, as relayed ones may, into the form that all versions read.
 func checkPayload(message string, payload []byte, depth int) (data []byte, traits msgpack.Traits, err error) {
 	traits, err = msgpack.Check(payload, depth)
-	if err == nil && traits&msgpack.HasTimestamp != 0 {
-		payload, err = msgpack.AppendPortable(nil, payload)
-	}
 	if err != nil {
 		return nil, 0, &MessageError{Message: message, Reason: "payload", Err: err}
+	}
+	if traits&msgpack.HasTimestamp != 0 {
+		payload = msgpack.Portable(payload)
 	}
 	return payload, traits, nil
 }

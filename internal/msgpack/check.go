@@ -9,7 +9,7 @@ const (
 	// HasBinary: binary data, or an ArrayBuffer.
 	HasBinary Traits = 1 << iota
 	// HasTimestamp: a date of extension type -1, which notepack.io 2 does not read as
-	// a date. See AppendPortable.
+	// a date. See Portable.
 	HasTimestamp
 )
 
@@ -57,39 +57,4 @@ func (r *Reader) check(depth int, t *Traits) error {
 		err = r.check(depth+1, t)
 	}
 	return err
-}
-
-// AppendPortable appends the one value that raw holds with its timestamps of extension
-// type -1 in the form that AppendTime writes. On error, a *SyntaxError, dst is
-// returned as it was.
-func AppendPortable(dst, raw []byte) ([]byte, error) {
-	out := dst
-	r := NewReader(raw)
-	for owed := 1; owed > 0; owed-- {
-		start := r.off
-		if r.Kind() == Extension {
-			e, err := r.Ext()
-			if err != nil {
-				return dst, err
-			}
-			if t, ok := e.Time(); ok && e.Type == -1 {
-				out = AppendTime(out, t)
-			} else {
-				out = append(out, raw[start:r.off]...)
-			}
-			continue
-		}
-		n, err := r.skipOne()
-		if owed += n; err == nil && owed-1 > r.Len() {
-			err = r.fail(short)
-		}
-		if err != nil {
-			return dst, err
-		}
-		out = append(out, raw[start:r.off]...)
-	}
-	if err := r.End(); err != nil {
-		return dst, err
-	}
-	return out, nil
 }

@@ -35,19 +35,3 @@ func TestTraits(t *testing.T) {
 		}
 	}
 }
-
-func TestAppendPortable(t *testing.T) {
-	for in, want := range map[string]string{
-		"\x93\x01\x81\xa1a\xd6\xff\x00\x00\x00\x01\xc4\x01b": "\x93\x01\x81\xa1a\xd7\x00\x00\x00\x00\x00\x00\x00\x03\xe8\xc4\x01b",
-		"\xd7\x00abcdefgh": "\xd7\x00abcdefgh", "\xd4\xff\x01": "\xd4\xff\x01", "\xcd\x00\x01": "\xcd\x00\x01",
-	} {
-		if got, err := msgpack.AppendPortable([]byte("x"), []byte(in)); err != nil || string(got) != "x"+want {
-			t.Errorf("%x: %x, %v", in, got, err)
-		}
-	}
-	for _, in := range []string{"", "\x91", "\x01\x01", "\xd6\xff", "\xdc\xff\xff" + string(make([]byte, 70))} {
-		if got, err := msgpack.AppendPortable([]byte("kept"), []byte(in)); err == nil || string(got) != "kept" {
-			t.Errorf("%.10x: %q, %v", in, got, err)
-		}
-	}
-}

@@ -1,11 +1,6 @@
 package msgpack
 
-import (
-	"encoding/binary"
-	"math"
-
-	"github.com/crossroom/crossroom/internal/jsonscan"
-)
+import "github.com/crossroom/crossroom/internal/jsonscan"
 
 // FromJSON appends the JSON document in to dst as one value. Keys keep their order,
 // and come twice if they do so in the document. Numbers are written as AppendNumber
@@ -17,36 +12,46 @@ func FromJSON(dst, in []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	type container struct {
-		start, count int
-		object       bool
-	}
-	var open []container
+	counts := childCounts(doc)
 	for kind, v := range doc.Tokens() {
-		if kind == jsonscan.End {
-			c := open[len(open)-1]
-			open = open[:len(open)-1]
-			dst = putContainerLen(dst, c.start, c.count, c.object)
-			continue
-		}
-		if len(open) > 0 {
-			open[len(open)-1].count++
-		}
 		switch kind {
-		case jsonscan.Array, jsonscan.Object:
-			open = append(open, container{start: len(dst), object: kind == jsonscan.Object})
-			dst = append(dst, 0) // the header of a small one; putContainerLen makes room for another
+		case jsonscan.Array:
+			dst = AppendArrayLen(dst, int(counts[0]))
+			counts = counts[1:]
+		case jsonscan.Object:
+			dst = AppendMapLen(dst, int(counts[0]/2)) // keys were counted too
+			counts = counts[1:]
 		case jsonscan.String:
 			dst = AppendString(dst, v.Text())
 		case jsonscan.Number:
 			dst = appendJSONNumber(dst, v)
 		case jsonscan.Bool:
 			dst = AppendBool(dst, v.Bool())
-		default:
+		case jsonscan.Null:
 			dst = AppendNil(dst)
 		}
 	}
 	return dst, nil
+}
+
+// childCounts returns how many tokens are directly in each array and object, in the
+// order in which they begin: MessagePack wants to know before they do.
+func childCounts(doc jsonscan.Value) (counts []uint32) {
+	var open []int // indexes into counts
+	for kind := range doc.Tokens() {
+		if kind == jsonscan.End {
+			open = open[:len(open)-1]
+			continue
+		}
+		if len(open) > 0 {
+			counts[open[len(open)-1]]++
+		}
+		if kind == jsonscan.Array || kind == jsonscan.Object {
+			open = append(open, len(counts))
+			counts = append(counts, 0)
+		}
+	}
+	return counts
 }
 
 func appendJSONNumber(dst []byte, v jsonscan.Value) []byte {
@@ -58,32 +63,4 @@ func appendJSONNumber(dst []byte, v jsonscan.Value) []byte {
 	}
 	f, _ := v.Float()
 	return AppendNumber(dst, f)
-}
-
-// putContainerLen writes the header of a container whose contents stand in dst from
-// start+1 on. count includes keys.
-func putContainerLen(dst []byte, start, count int, object bool) []byte {
-	fix, code := byte(0x90), byte(codeArray16)
-	if object {
-		count /= 2
-		fix, code = 0x80, codeMap16
-	}
-	if count < 16 {
-		dst[start] = fix | byte(count)
-		return dst
-	}
-	width := 2
-	if count > math.MaxUint16 {
-		width, code = 4, code+1
-	}
-	n := len(dst)
-	dst = append(dst, make([]byte, width)...)
-	copy(dst[start+1+width:], dst[start+1:n])
-	dst[start] = code
-	if width == 2 {
-		binary.BigEndian.PutUint16(dst[start+1:], uint16(count))
-	} else {
-		binary.BigEndian.PutUint32(dst[start+1:], uint32(count))
-	}
-	return dst
 }

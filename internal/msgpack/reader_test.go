@@ -244,3 +244,40 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+func TestTryNil(t *testing.T) {
+	for in, want := range map[string]bool{"\xc0": true, "\xd4\x00\x07": true, "\xd4\x05\x00": false, "\xd4\x00": false, "\x00": false, "": false} {
+		r := msgpack.NewReader([]byte(in))
+		if got := r.TryNil(); got != want || want && r.Len() != 0 || !want && r.Offset() != 0 {
+			t.Errorf("%x: %v at %d", in, got, r.Offset())
+		}
+	}
+}
+
+func TestFormatNumber(t *testing.T) {
+	for v, want := range map[float64]string{math.Inf(1): "Infinity", math.Inf(-1): "-Infinity", 1e21: "1e+21", 0.5: "0.5", 42: "42"} {
+		if got := msgpack.FormatNumber(v); got != want {
+			t.Errorf("%v: %s", v, got)
+		}
+	}
+	if msgpack.FormatNumber(math.NaN()) != "NaN" {
+		t.Error("NaN")
+	}
+}
+
+func TestKindAndErrorText(t *testing.T) {
+	r := msgpack.NewReader([]byte("\x01\xa1a"))
+	if err := r.Skip(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.MapLen(); err == nil || err.Error() != "msgpack: string where map was expected at offset 1" {
+		t.Error(err)
+	}
+	if msgpack.Extension.String() != "extension" || msgpack.Kind(99).String() != "kind(99)" {
+		t.Error("names of kinds")
+	}
+	_, _, err := msgpack.AppendValue(nil, func() {})
+	if err == nil || err.Error() != "msgpack: cannot encode func(): no such thing on the wire" {
+		t.Error(err)
+	}
+}

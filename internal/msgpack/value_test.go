@@ -266,3 +266,70 @@ func BenchmarkAppendValue(b *testing.B) {
 		dst, _, _ = msgpack.AppendValue(dst[:0], args)
 	}
 }
+
+// The rules by which fields appear or not must be those of encoding/json.
+func TestFieldsLikeEncodingJSON(t *testing.T) {
+	type Twice struct{ X, Y int }
+	type A struct {
+		Twice
+		X string `json:"x"`
+	}
+	type B struct{ Twice }
+	type Tagged struct {
+		Name string `json:"X"`
+	}
+	type unexported struct{ Seen int }
+	type myInt int
+	type Recursive struct {
+		*Recursive
+		N int
+	}
+	when := time.Time{}
+	for _, v := range []any{
+		struct {
+			A
+			B
+		}{}, // Twice comes twice: its fields cancel out
+		struct {
+			Twice
+			Tagged
+		}{}, // the tagged X wins
+		struct{ unexported }{},
+		struct{ *unexported }{&unexported{7}},
+		struct{ *unexported }{},
+		struct {
+			Twice `json:"named"`
+			myInt
+		}{},
+		Recursive{N: 1, Recursive: &Recursive{N: 2}},
+		struct {
+			A bool           `json:",omitempty"`
+			B int            `json:",omitempty"`
+			C string         `json:",omitempty"`
+			D []int          `json:",omitempty"`
+			E map[string]int `json:",omitempty"`
+			F *int           `json:",omitempty"`
+			G any            `json:",omitempty"`
+			H Twice          `json:",omitempty"`
+			I [0]int         `json:",omitempty"`
+			J float64        `json:",omitempty"`
+			K Twice          `json:",omitzero"`
+			L [2]int         `json:",omitzero"`
+			M *time.Time     `json:",omitzero"`
+			N *time.Time     `json:",omitzero"`
+		}{M: &when},
+		struct {
+			A float64 `json:",string"`
+			B uint8   `json:",string"`
+			C []int   `json:",string"`
+		}{1.5, 2, []int{3}},
+	} {
+		want, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := msgpack.AppendJSON(nil, encode(t, v), nil); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("got %s, want %s, %v", got, want, err)
+		}
+	}
+}
