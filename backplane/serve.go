@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -88,16 +89,29 @@ func (s *served) reply(resp *Response) error {
 		return nil
 	}
 	ns := s.ns
-	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
-	if err == nil && len(buf) > 0 {
-		ctx, cancel := context.WithTimeout(s.ctx, ns.node.opts.RequestTimeout)
-		defer cancel()
-		err = ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
+	err := s.publish(resp)
+	if size := (*broker.PayloadError)(nil); errors.As(err, &size) && s.req.Native && !resp.Ack {
+		// Let the asker know, rather than wait.
+		_ = s.publish(&Response{
+			Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node,
+			Err: fmt.Sprintf("answer of %d bytes is over the broker's limit", size.Size),
+		})
 	}
 	if err != nil && !ns.closing.Load() {
 		ns.node.reports.report(&AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
 	}
 	return err
+}
+
+func (s *served) publish(resp *Response) error {
+	ns := s.ns
+	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
+	if err != nil || len(buf) == 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, ns.node.opts.RequestTimeout)
+	defer cancel()
+	return ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
 }
 
 // spawn runs a request's work and then its answer in a goroutine of its own, if a

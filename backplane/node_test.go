@@ -1,0 +1,331 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory"
+)
+
+func TestOptions(t *testing.T) {
+	long := strings.Repeat("x", 200)
+	for _, c := range []struct {
+		bad string // the option that is refused, empty for none
+		o   backplane.Options
+	}{
+		{"", backplane.Options{}},
+		{"", backplane.Options{ID: "a b/ü", Name: "web-1.example_org"}},
+		{"", backplane.Options{ID: long[:128], Name: long[:64]}},
+		{"", backplane.Options{RequestTimeout: 1, Heartbeat: 1, PeerTimeout: 2, StallTimeout: 1}},
+		{"", backplane.Options{StallTimeout: -1}},
+		{"", backplane.Options{StallTimeout: math.MinInt64, RequestTimeout: math.MaxInt64}},
+		{"ID", backplane.Options{ID: long[:129]}},
+		{"ID", backplane.Options{ID: "a#b"}},
+		{"ID", backplane.Options{ID: "a\xffb"}},
+		{"Name", backplane.Options{Name: long[:65]}},
+		{"Name", backplane.Options{Name: "a b"}},
+		{"Name", backplane.Options{Name: "ü"}},
+		{"Name", backplane.Options{Name: "a~b"}},
+		{"RequestTimeout", backplane.Options{RequestTimeout: -1}},
+		{"Heartbeat", backplane.Options{Heartbeat: -1}},
+		{"PeerTimeout", backplane.Options{PeerTimeout: -1}},
+		{"PeerTimeout", backplane.Options{Heartbeat: time.Second, PeerTimeout: time.Second}},
+		{"PeerTimeout", backplane.Options{PeerTimeout: time.Second / 2}}, // with Heartbeat's default
+		{"PeerTimeout", backplane.Options{Heartbeat: math.MaxInt64 / 2}}, // whose default would overflow
+	} {
+		n, err := backplane.New(memorybroker.New(nil), &c.o)
+		var oe *backplane.OptionError
+		switch {
+		case c.bad == "" && err != nil:
+			t.Errorf("%+v: %v", c.o, err)
+		case c.bad != "" && (n != nil || !errors.As(err, &oe) || oe.Option != c.bad):
+			t.Errorf("%+v: %v, want a complaint about %s", c.o, err, c.bad)
+		}
+	}
+	var oe *backplane.OptionError
+	if _, err := backplane.New(nil, nil); !errors.As(err, &oe) || oe.Option != "broker" {
+		t.Errorf("New(nil): %v", err)
+	}
+}
+
+func TestNodeID(t *testing.T) {
+	b := memorybroker.New(nil)
+	ids := map[string]bool{}
+	for range 1000 {
+		n, err := backplane.New(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ids[n.ID()] || !regexp.MustCompile(`^[A-Z2-7]{19}$`).MatchString(n.ID()) {
+			t.Fatalf("id %q", n.ID())
+		}
+		ids[n.ID()] = true
+	}
+	named, _ := backplane.New(b, &backplane.Options{Name: "web"})
+	if !strings.HasPrefix(named.ID(), "web~") || len(named.ID()) != 4+19 {
+		t.Errorf("id %q", named.ID())
+	}
+	fixed, _ := backplane.New(b, &backplane.Options{Name: "web", ID: "me"})
+	if fixed.ID() != "me" || fixed.Broker() != broker.Broker(b) {
+		t.Errorf("id %q", fixed.ID())
+	}
+}
+
+func TestNamespaceResults(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ctx := t.Context()
+		b := memorybroker.New(nil)
+		n, err := backplane.New(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := n.Namespace(ended, "/a", nil); err != context.Canceled {
+			t.Errorf("with an ended context: %v", err)
+		}
+		for _, name := range []string{"\xff", strings.Repeat("x", broker.MaxNameLen+1)} {
+			_, err := n.Namespace(ctx, name, nil)
+			var ne *broker.NameError
+			var nse *backplane.NamespaceError
+			if !errors.As(err, &ne) || !errors.As(err, &nse) || nse.Name != name {
+				t.Errorf("a bad name: %v", err)
+			}
+		}
+		a, err := n.Namespace(ctx, "/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Name() != "/a" || a.Node() != n {
+			t.Errorf("%q of %v", a.Name(), a.Node())
+		}
+		if _, err := n.Namespace(ctx, "/a", nil); !errors.Is(err, backplane.ErrNamespaceExists) {
+			t.Errorf("twice: %v", err)
+		}
+		for _, name := range []string{"", "/", "#", "a b", strings.Repeat("ü", broker.MaxNameLen/2)} {
+			if _, err := n.Namespace(ctx, name, nil); err != nil {
+				t.Errorf("name %.20q: %v", name, err)
+			}
+		}
+		if err := a.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Namespace(ctx, "/a", nil); err != nil {
+			t.Errorf("again after Close: %v", err)
+		}
+		if got := n.Namespaces(); len(got) != 6 {
+			t.Errorf("namespaces %.30q", got)
+		}
+
+		// Interrupted before it is live: nothing is left behind.
+		b.Interrupt(nil)
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if _, err := n.Namespace(short, "/b", nil); err != context.DeadlineExceeded {
+			t.Errorf("while interrupted: %v", err)
+		}
+		if got := n.Namespaces(); len(got) != 6 {
+			t.Errorf("namespaces %.30q", got)
+		}
+		b.Resume()
+		if _, err := n.Namespace(ctx, "/b", nil); err != nil {
+			t.Errorf("after the outage: %v", err)
+		}
+
+		if err := n.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if _, err := n.Namespace(ctx, "/c", nil); err != backplane.ErrClosed {
+			t.Errorf("after Close: %v", err)
+		}
+		if got := n.Namespaces(); len(got) != 0 {
+			t.Errorf("namespaces %.30q", got)
+		}
+		b.Close(ctx)
+		n, _ = backplane.New(b, nil)
+		if _, err := n.Namespace(ctx, "/c", nil); !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("on a closed broker: %v", err)
+		}
+		if err := n.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The names of the fleet's namespaces do not meet, whatever they begin with.
+func TestNamespacesAreApart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		names := []string{"", "/", "/a", "/ab", "/a/b", "/a#b", "*", "/chat?"}
+		sockets := make([][]*socket, 2)
+		spaces := make([][]*backplane.Namespace, 2)
+		for i, n := range f.nodes {
+			for _, name := range names {
+				ns, err := n.Namespace(t.Context(), name, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := newSocket("s" + fmt.Sprint(i))
+				if err := ns.Add(s); err != nil {
+					t.Fatal(err)
+				}
+				if err := ns.Join(t.Context(), s.id, "b"); err != nil {
+					t.Fatal(err)
+				}
+				sockets[i], spaces[i] = append(sockets[i], s), append(spaces[i], ns)
+			}
+		}
+		settle()
+		for i, ns := range spaces[0] {
+			for _, to := range []backplane.Target{backplane.All(), backplane.To("b"), backplane.To("b", "c"), backplane.To("s1")} {
+				if err := ns.Broadcast(t.Context(), []byte(names[i]), to); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		settle()
+		for i, s := range sockets[1] {
+			equal(t, "in "+names[i], s.all(), []string{names[i], names[i], names[i], names[i]})
+		}
+		m, err := spaces[0][2].Members(t.Context(), backplane.All())
+		if err != nil || len(m.List) != 2 {
+			t.Errorf("Members: %+v, %v", m, err)
+		}
+	})
+}
+
+func TestCloseOrders(t *testing.T) {
+	ctx := context.Background()
+	for name, shut := range map[string]func(t *testing.T, f *fleet){
+		"node twice": func(t *testing.T, f *fleet) {
+			for range 2 {
+				if err := f.nodes[0].Close(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+		"namespace, namespace, node, namespace": func(t *testing.T, f *fleet) {
+			for _, c := range []func(context.Context) error{f.ns[0].Close, f.ns[0].Close, f.nodes[0].Close, f.ns[0].Close} {
+				if err := c(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+		"broker first": func(t *testing.T, f *fleet) {
+			if err := f.brokers[0].Close(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := f.nodes[0].Close(ctx); err != nil {
+				t.Error(err)
+			}
+		},
+		"broker killed": func(t *testing.T, f *fleet) {
+			f.brokers[0].Kill()
+			if err := f.nodes[0].Close(ctx); err != nil {
+				t.Error(err)
+			}
+		},
+		"ended context": func(t *testing.T, f *fleet) {
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			if err := f.nodes[0].Close(ended); err != nil && err != context.Canceled {
+				t.Error(err)
+			}
+		},
+		"interrupted": func(t *testing.T, f *fleet) {
+			f.brokers[0].Interrupt(nil)
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if err := f.nodes[0].Close(short); err != nil && err != context.DeadlineExceeded {
+				t.Error(err)
+			}
+		},
+		"frozen": func(t *testing.T, f *fleet) {
+			f.brokers[0].Freeze()
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if err := f.nodes[0].Close(short); err != nil && err != context.DeadlineExceeded {
+				t.Error(err)
+			}
+		},
+		"all at the same time": func(t *testing.T, f *fleet) {
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() { f.ns[0].Close(ctx) })
+				wg.Go(func() { f.nodes[0].Close(ctx) })
+				wg.Go(func() { f.brokers[0].Close(ctx) })
+				wg.Go(func() { f.ns[0].Members(ctx, backplane.All()) })
+				wg.Go(func() { f.ns[0].Broadcast(ctx, []byte("x"), backplane.All()) })
+				wg.Go(func() { f.nodes[0].Namespace(ctx, "/other", nil) })
+			}
+			wg.Wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) { // which fails if a goroutine is left
+				f := newFleet(t, 2, backplane.Options{}, nil)
+				f.socket(0, "a")
+				for range 100 {
+					f.broadcast(1, "x", backplane.All())
+				}
+				shut(t, f)
+			})
+		})
+	}
+}
+
+// A namespace that waits for a broker that is away does not hold up Close.
+func TestCloseEndsPendingNamespace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		f.brokers[0].Interrupt(nil)
+		result := make(chan error, 1)
+		go func() {
+			_, err := f.nodes[0].Namespace(context.Background(), "/other", nil)
+			result <- err
+		}()
+		settle()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := f.nodes[0].Close(ended); err != nil && err != context.Canceled {
+			t.Error(err)
+		}
+		if err := <-result; err != backplane.ErrClosed {
+			t.Errorf("Namespace: %v", err)
+		}
+		if _, err := f.nodes[0].Namespace(t.Context(), "/other", nil); err != backplane.ErrClosed {
+			t.Errorf("Namespace after Close: %v", err)
+		}
+	})
+}
+
+func TestSecondCloseWaitsForTheFirst(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		f.brokers[0].Freeze() // so that the first has to wait for the goodbye
+		first := make(chan error, 1)
+		go func() { first <- f.nodes[0].Close(context.Background()) }()
+		settle()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := f.nodes[0].Close(short); err != context.DeadlineExceeded {
+			t.Errorf("the second returned %v", err)
+		}
+		f.brokers[0].Thaw()
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		if err := f.nodes[0].Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
