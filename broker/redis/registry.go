@@ -212,6 +212,11 @@ func (g *registry) forget(e *entry) {
 	if e.pattern {
 		delete(g.rooms, e.filter.Channel())
 	}
+	e.left()
+}
+
+// left tells those who wait that the server has let go of the entry.
+func (e *entry) left() {
 	for _, gone := range e.gone {
 		close(gone)
 	}
@@ -234,6 +239,7 @@ func (g *registry) disconnected(interrupted func(*subscription)) {
 	clear(g.alone)
 	for _, e := range g.entries {
 		e.phase = off
+		e.left()
 		if !e.wanted() {
 			g.forget(e)
 		}
@@ -310,6 +316,7 @@ func (g *registry) confirmed(joined bool, name []byte) error {
 	}
 	if !joined {
 		e.phase = off
+		e.left()
 		if e.wanted() { // again, meanwhile
 			g.send(e, joining)
 		} else {
