@@ -140,7 +140,8 @@ func union(a, b []string) []string {
 
 // Of returns a namespace, live: what other nodes send in it from now on arrives.
 // The first call opens it and may wait for the broker; later ones return the same
-// value. As in Socket.IO "chat" is "/chat", and "" is "/".
+// value. As in Socket.IO "chat" is "/chat", and "" is "/". In dialect v5 it also finds
+// out whether newer servers are there, which takes a RequestsTimeout if they are.
 //
 // Errors are *broker.NameError or *backplane.NameError for a name that cannot be
 // used, ErrClosed, and the broker's or the context's error; after those the next

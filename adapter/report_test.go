@@ -1,0 +1,107 @@
+package adapter_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// lockedBuffer is a bytes.Buffer for several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// A handler that panics does not stop the reports, and the logger has them all.
+func TestErrorHandlerAndLogger(t *testing.T) {
+	var log lockedBuffer
+	calls := make(chan error, 16)
+	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+		OnError: func(err error) { calls <- err; panic("handler") },
+	})
+	n.addSocket(t, &bomb{newSocket("bomb")})
+	for range 2 {
+		ok(t, n.ns.Emit(t.Context(), "x"))
+		var p *backplane.PanicError
+		if err := <-calls; !errors.As(err, &p) || p.Member != "bomb" {
+			t.Errorf("got %v", err)
+		}
+	}
+	eventually(t, "both panics are counted", func() bool { return n.Stats().Unreported == 2 })
+	if got := strings.Count(log.String(), "boom"); got != 2 {
+		t.Errorf("%d in the log:\n%s", got, &log)
+	}
+}
+
+// With several links an error says which one it is of.
+func TestErrorsNameTheirLink(t *testing.T) {
+	n := newGenerations().onBoth(t, adapter.Options{})
+	second := n.Links()[1].Broker.(*memorybroker.Broker)
+	second.Interrupt(errors.New("cable"))
+	defer second.Resume()
+	eventually(t, "reported", func() bool {
+		return slices.ContainsFunc(n.errors.all(), func(err error) bool {
+			var link *adapter.LinkError
+			var cut *backplane.InterruptedError
+			return errors.As(err, &link) && link.Prefix == "v5" && errors.As(err, &cut) && cut.Namespace == chat
+		})
+	})
+}
+
+// What cannot be passed on to another link is reported, each message.
+func TestBridgeReportsLosses(t *testing.T) {
+	g := generations{memorybroker.NewBus(&memorybroker.Options{OutboxMessages: 1}), memorybroker.NewBus(nil)}
+	both, old := g.onBoth(t, adapter.Options{Bridge: true}), g.onV5(t)
+	new := g.onV8(t).add(t, "new")
+	here := both.add(t, "here")
+	eventually(t, "it passes on", func() bool {
+		ok(t, old.ns.Emit(t.Context(), "probe"))
+		return len(new.packets) > 0
+	})
+	both.broker.Interrupt(errors.New("cable"))
+	defer both.broker.Resume()
+	const messages = 10
+	for range messages {
+		ok(t, old.ns.Emit(t.Context(), "x"))
+	}
+	ok(t, old.ns.Emit(t.Context(), "end"))
+	here.until(t, "end")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_ = both.Close(ctx)
+	eventually(t, "the lost ones are reported", func() bool {
+		lost := 0
+		for _, err := range both.errors.all() {
+			var link *adapter.LinkError
+			var loss *broker.LossError
+			if errors.As(err, &link) && link.Prefix == "v8" && errors.As(err, &loss) {
+				lost += loss.Messages
+			}
+		}
+		return lost >= messages-1 // one may be in the broker's outbox
+	})
+}
