@@ -41,7 +41,7 @@ func caseHandsOver(ctx context.Context, e *env) error {
 			return fail(21, "Close returned nil, and of 400 messages Stats says %d sent and %d queued", stats.Sent, stats.QueuedMessages)
 		}
 		if err := s.await(ctx, 21, func() bool { return s.rec.track(st.id).n == 400 }, nil, func() (string, []any) {
-			return "Close returned nil, and only %d of 400 messages arrived", []any{s.rec.track(st.id).n}
+			return "Close returned nil, and only %d of 400 messages arrived", []any{s.count(st)}
 		}); err != nil {
 			return err
 		}

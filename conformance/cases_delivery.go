@@ -76,7 +76,7 @@ func caseManyFilters(ctx context.Context, e *env) error {
 	}
 	filters := make([]broker.Filter, n)
 	for i := range filters {
-		filters[i] = broker.Exactly(native.Room("/many", fmt.Sprint("room ", i)))
+		filters[i] = broker.Exactly(native.Room("/many", fmt.Sprint("room-", i)))
 	}
 	s, err := e.subscribe(ctx, b, filters[:n/2]...)
 	if err != nil {
@@ -234,7 +234,7 @@ func caseOrderAcross(ctx context.Context, e *env) error {
 		return err
 	}
 	s.rec.expectRaw()
-	const n = 700
+	const n = 490
 	for i := range n {
 		ch := channels[i%len(channels)]
 		if err := a.Broker.Publish(ctx, ch, fmt.Append(nil, i)); err != nil {

@@ -88,16 +88,18 @@ func (e *env) crossTalk(ctx context.Context, a, b *Node, channels []broker.Chann
 				return err
 			}
 		}
-	}
-	for _, s := range subs {
-		for _, st := range streams {
-			if !s.wants(st.ch) {
-				continue
-			}
-			if err := s.all(ctx, 4, st); err != nil {
-				return err
+		for _, s := range subs {
+			for _, st := range streams {
+				if !s.wants(st.ch) {
+					continue
+				}
+				if err := s.all(ctx, 4, st); err != nil {
+					return err
+				}
 			}
 		}
+	}
+	for _, s := range subs {
 		if err := s.end(ctx); err != nil {
 			return err
 		}

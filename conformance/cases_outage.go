@@ -271,10 +271,10 @@ func caseOnceAcross(ctx context.Context, e *env) error {
 	}
 	// Nothing is lost in silence: what did not arrive was counted.
 	stats := a.Broker.Stats()
-	missing := st.started.Load() - uint64(far.count(st))
+	missing := far.missing(st)
 	if missing > stats.Lost+stats.Uncertain {
 		return fail(18, "%d of %d messages did not arrive, and Stats knows of %d lost and %d uncertain",
-			missing, st.started.Load(), stats.Lost, stats.Uncertain)
+			missing, far.last(st), stats.Lost, stats.Uncertain)
 	}
 	return nil
 }

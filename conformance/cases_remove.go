@@ -123,12 +123,6 @@ func caseRemoveUnderLoad(ctx context.Context, e *env) error {
 	return errors.Join(err, stop())
 }
 
-func (s *sub) count(st *stream) int {
-	s.rec.mu.Lock()
-	defer s.rec.mu.Unlock()
-	return s.rec.track(st.id).n
-}
-
 func caseCloseUnderLoad(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {

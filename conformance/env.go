@@ -276,6 +276,28 @@ func (s *sub) await(ctx context.Context, clause int, cond func() bool, poke func
 	}
 }
 
+// count is how many messages of a stream have arrived.
+func (s *sub) count(st *stream) int {
+	s.rec.mu.Lock()
+	defer s.rec.mu.Unlock()
+	return s.rec.track(st.id).n
+}
+
+// last is the number of the latest that has arrived.
+func (s *sub) last(st *stream) uint64 {
+	s.rec.mu.Lock()
+	defer s.rec.mu.Unlock()
+	return s.rec.track(st.id).last
+}
+
+// missing is how many of those up to the last have not arrived, and so never will.
+func (s *sub) missing(st *stream) uint64 {
+	s.rec.mu.Lock()
+	defer s.rec.mu.Unlock()
+	t := s.rec.track(st.id)
+	return t.last - uint64(t.n)
+}
+
 // held waits until a Deliver is held up by holdUp.
 func (s *sub) held(ctx context.Context) error {
 	return s.await(ctx, 1, func() bool { return s.rec.held > 0 }, nil, func() (string, []any) {

@@ -31,7 +31,7 @@ var breakages = []breakage{
 			}}, nil
 		}}
 	}},
-	{name: "the first 1000 filters only", caught: "B01_ManyFilters", clauses: []int{1}, wrap: func(b mem) broker.Broker {
+	{name: "the first 1000 filters only", waits: true, caught: "B01_ManyFilters", clauses: []int{1}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			return b.Subscribe(ctx, r, filters[:min(1000, len(filters))]...)
 		}}
@@ -247,7 +247,7 @@ var breakages = []breakage{
 				return b.Close(ctx)
 			}}
 	}},
-	{name: "Deliver from within Publish", caught: "B09_OwnGoroutine", clauses: []int{9, 20}, wrap: func(b mem) broker.Broker {
+	{name: "Deliver from within Publish", waits: true, caught: "B09_OwnGoroutine", clauses: []int{9, 20}, wrap: func(b mem) broker.Broker {
 		var arrived sync.Map
 		return &mutant{Broker: b,
 			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -269,7 +269,7 @@ var breakages = []breakage{
 				}}
 			})}
 	}},
-	{name: "receivers share one lock", caught: "B09_Independent", clauses: []int{9, 1}, wrap: func(b mem) broker.Broker {
+	{name: "receivers share one lock", waits: true, caught: "B09_Independent", clauses: []int{9, 1}, wrap: func(b mem) broker.Broker {
 		var mu sync.Mutex
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
@@ -279,7 +279,7 @@ var breakages = []breakage{
 			}}
 		})}
 	}},
-	{name: "own messages do not come back", caught: "B10_Own", clauses: []int{10, 1}, wrap: func(b mem) broker.Broker {
+	{name: "own messages do not come back", waits: true, caught: "B10_Own", clauses: []int{10, 1}, wrap: func(b mem) broker.Broker {
 		var own sync.Map
 		return &mutant{Broker: b,
 			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -327,7 +327,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "removing one filter of two that match", caught: "B12_Overlapping", clauses: []int{12, 1}, wrap: func(b mem) broker.Broker {
+	{name: "removing one filter of two that match", waits: true, caught: "B12_Overlapping", clauses: []int{12, 1}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
 				for _, f := range slices.Clone(filters) {
@@ -358,7 +358,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "outages are not told", caught: "B14_Outage", clauses: []int{14}, wrap: func(b mem) broker.Broker {
+	{name: "outages are not told", waits: true, caught: "B14_Outage", clauses: []int{14}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
 		})}
@@ -375,12 +375,12 @@ var breakages = []breakage{
 				onResumed:     func() {}}
 		})}
 	}},
-	{name: "Resumed is never told", caught: "B14_Outage", clauses: []int{14, 15}, wrap: func(b mem) broker.Broker {
+	{name: "Resumed is never told", waits: true, caught: "B14_Outage", clauses: []int{14, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onResumed: func() {}}
 		})}
 	}},
-	{name: "one filter does not come back", caught: "B15_Restart", clauses: []int{1, 15}, wrap: func(b mem) broker.Broker {
+	{name: "one filter does not come back", waits: true, caught: "B15_Restart", clauses: []int{1, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			var lost atomic.Bool
 			return b.Subscribe(ctx, &mutantReceiver{Receiver: r,
@@ -414,12 +414,12 @@ var breakages = []breakage{
 	{name: "Flush does not wait", caught: "B17_FlushWhileCut", clauses: []int{17}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onFlush: func(ctx context.Context) error { return ctx.Err() }}
 	}},
-	{name: "a loss is told twice", caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
+	{name: "a loss is told twice", waits: true, caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onOnLoss: func(f func(broker.Loss)) func() {
 			return b.OnLoss(func(l broker.Loss) { f(l); f(l) })
 		}}
 	}},
-	{name: "a loss is not told", caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
+	{name: "a loss is not told", waits: true, caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onOnLoss: func(func(broker.Loss)) func() { return func() {} }}
 	}},
 	{name: "Publish ignores the context", caught: "B19_EndedContext", clauses: []int{19}, wrap: func(b mem) broker.Broker {
@@ -445,7 +445,7 @@ var breakages = []breakage{
 			return s, err
 		}}
 	}},
-	{name: "Subscribers ignores the context in an outage", caught: "B20_CutLink", clauses: []int{20}, wrap: func(b mem) broker.Broker {
+	{name: "Subscribers ignores the context in an outage", waits: true, caught: "B20_CutLink", clauses: []int{20}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 			return b.Subscribers(context.WithoutCancel(ctx), channels...)
 		}}

@@ -1,0 +1,59 @@
+package conformance_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/conformance"
+)
+
+func TestReport(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	var report *conformance.Report
+	t.Run("suite", func(t *testing.T) {
+		report = conformance.Run(t, conformance.Harness{Open: func(testing.TB) conformance.System {
+			bus = memorybroker.NewBus(nil)
+			return conformance.System{Node: func(context.Context) (*conformance.Node, error) {
+				return &conformance.Node{Broker: bus.Broker()}, nil
+			}}
+		}})
+	})
+	rows := report.Rows()
+	if len(rows) != conformance.Clauses {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for i, row := range rows {
+		if row.Clause != i+1 {
+			t.Errorf("row %d is for B%d", i, row.Clause)
+		}
+		want := conformance.Pass
+		switch row.Clause {
+		case 15, 16: // everything about them needs a power, and this harness has none
+			want = conformance.Skipped
+		case 1, 2, 3, 7, 9, 14, 17, 18, 19, 20, 21, 22:
+			want = conformance.Part
+		}
+		if row.Outcome != want {
+			t.Errorf("%v, want %q", row, want)
+		}
+		if (row.Outcome == conformance.Pass) != (row.Skipped == nil) || (row.Skipped == nil) != (row.Reasons == nil) {
+			t.Errorf("%v does not list what was skipped, and why", row)
+		}
+	}
+	if s := rows[14].String(); !strings.HasPrefix(s, "B15 skip (not tried: ") || !strings.Contains(s, "no power to") {
+		t.Errorf("row of B15: %s", s)
+	}
+	table := report.Markdown()
+	if n := strings.Count(table, "\n"); n != conformance.Clauses+2 || !strings.Contains(table, "| B25 | pass | ") {
+		t.Errorf("table of %d lines:\n%s", n, table)
+	}
+}
+
+func TestFailureQuotesTheClause(t *testing.T) {
+	s := (&conformance.Failure{Clause: 7, What: "the suite saw it"}).Error()
+	if !strings.Contains(s, "B7 is not kept: the suite saw it") || !strings.Contains(s, conformance.Clause(7)) {
+		t.Error(s)
+	}
+}

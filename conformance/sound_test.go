@@ -1,0 +1,173 @@
+package conformance_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/conformance"
+)
+
+// TestSound runs every case on brokers that differ from the memory broker but keep
+// the contract: they must not be blamed.
+func TestSound(t *testing.T) {
+	for _, m := range []breakage{
+		// What mutants are caught for must not be that they are wrapped.
+		{name: "wrapped", wrap: func(b mem) broker.Broker {
+			return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+				return &mutantReceiver{Receiver: r}
+			})}
+		}},
+		{name: "claims nothing", powerless: true, wrap: func(b mem) broker.Broker {
+			return &mutant{Broker: b,
+				onCapabilities: func() broker.Capabilities { return broker.Capabilities{Name: "modest"} },
+				onSubscribers:  func(context.Context, ...broker.Channel) ([]int, error) { return nil, errors.ErrUnsupported },
+				onResponders:   func(context.Context, broker.Wire, string) ([]string, error) { return nil, errors.ErrUnsupported },
+			}
+		}},
+		{name: "does not reconnect", wrap: func(b mem) broker.Broker {
+			return &mutant{Broker: b, onCapabilities: func() broker.Capabilities {
+				c := b.Capabilities()
+				c.Reconnects = false
+				return c
+			}}
+		}},
+		{name: "refuses names", powerless: true, wrap: fussy},
+		{name: "no order across channels", powerless: true, wrap: shuffled},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range conformance.Cases() {
+				err := tryMutant(t.Context(), c, m)
+				var skipped *conformance.Skip
+				if err != nil && !errors.As(err, &skipped) {
+					t.Errorf("%s: %v", c.Name, err)
+				}
+			}
+		})
+	}
+}
+
+// fussy takes plain names only.
+func fussy(b mem) broker.Broker {
+	check := func(ch broker.Channel) error {
+		for _, c := range ch.Namespace() + ch.Name() {
+			if c < '!' || c > '~' || c == '*' || c == '#' {
+				return &broker.NameError{Channel: ch, Reason: "not a plain name"}
+			}
+		}
+		return nil
+	}
+	all := func(filters []broker.Filter) error {
+		for _, f := range filters {
+			if err := check(f.Channel()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return &mutant{Broker: b,
+		onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if err := check(ch); err != nil {
+				return err
+			}
+			return b.Publish(ctx, ch, p)
+		},
+		onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			if err := all(filters); err != nil {
+				return nil, err
+			}
+			s, err := b.Subscribe(ctx, r, filters...)
+			if err != nil {
+				return nil, err
+			}
+			return &mutantSub{Subscription: s, onAdd: func(ctx context.Context, filters ...broker.Filter) error {
+				if err := all(filters); err != nil {
+					return err
+				}
+				return s.Add(ctx, filters...)
+			}}, nil
+		}}
+}
+
+// shuffled publishes each channel's messages from a goroutine of its own, so that
+// nothing is in order but the messages of one channel.
+func shuffled(b mem) broker.Broker {
+	var (
+		mu      sync.Mutex
+		cond    = sync.Cond{L: &mu}
+		queues  = map[broker.Channel][][]byte{}
+		pending int
+	)
+	drain := func(ch broker.Channel) {
+		for {
+			for range rand.IntN(20) {
+				runtime.Gosched()
+			}
+			mu.Lock()
+			queue := queues[ch]
+			if len(queue) == 0 {
+				delete(queues, ch)
+				mu.Unlock()
+				return
+			}
+			queues[ch] = queue[1:]
+			mu.Unlock()
+			b.Publish(context.Background(), ch, queue[0])
+			mu.Lock()
+			pending--
+			cond.Broadcast()
+			mu.Unlock()
+		}
+	}
+	settle := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for pending > 0 {
+			cond.Wait()
+		}
+	}
+	closed := false
+	return &mutant{Broker: b,
+		onCapabilities: func() broker.Capabilities {
+			c := b.Capabilities()
+			c.OrderAcrossChannels = false
+			return c
+		},
+		onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			limit := b.Capabilities().MaxPayload
+			if ctx.Err() != nil || ch.Validate() != nil || len(p) > limit {
+				return b.Publish(ctx, ch, p) // for its error
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if closed {
+				return broker.ErrClosed
+			}
+			pending++
+			queue, running := queues[ch]
+			queues[ch] = append(queue, bytes.Clone(p))
+			if !running {
+				go drain(ch) // waited for by Close
+			}
+			return nil
+		},
+		onFlush: func(ctx context.Context) error {
+			if ctx.Err() == nil {
+				settle()
+			}
+			return b.Flush(ctx)
+		},
+		onClose: func(ctx context.Context) error {
+			mu.Lock()
+			closed = true
+			mu.Unlock()
+			settle()
+			return b.Close(ctx)
+		}}
+}
