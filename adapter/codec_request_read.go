@@ -119,7 +119,7 @@ type message struct {
 	id, uid string
 	typ     jsonscan.Value
 	// Everything else that any type has.
-	sid, room, rooms, opts, clean, data   jsonscan.Value
+	sid, room, rooms, opts, closing, data jsonscan.Value
 	sockets, clients, clientCount, packet jsonscan.Value
 	extra                                 extras
 }
@@ -148,7 +148,7 @@ func readMessage(v jsonscan.Value) (m message, err error) {
 		case "opts":
 			m.opts = value
 		case "close":
-			m.clean = value
+			m.closing = value
 		case "data":
 			m.data = value
 		case "sockets":
@@ -206,7 +206,7 @@ func (m *message) request5(r *backplane.Request) (err error) {
 		r.Op = backplane.OpLeave
 		return m.moveByID(r)
 	case v5RemoteDisconnect:
-		r.Op, r.Close = backplane.OpDisconnect, m.clean.Bool()
+		r.Op, r.Close = backplane.OpDisconnect, m.closing.Bool()
 		return m.byID(r)
 	case v5Custom:
 		r.Op, r.Payload = backplane.OpCustom, m.data.Raw()
@@ -235,7 +235,7 @@ func (m *message) request8(r *backplane.Request) (err error) {
 		r.Op = backplane.OpRooms
 		return nil
 	case v6Join, v6Leave, v6Disconnect:
-		r.Op, r.Close = backplane.OpJoin+backplane.Op(typ-v6Join), typ == v6Disconnect && m.clean.Bool()
+		r.Op, r.Close = backplane.OpJoin+backplane.Op(typ-v6Join), typ == v6Disconnect && m.closing.Bool()
 		return m.changes(r)
 	case v6FetchSockets:
 		r.Op, r.Detail = backplane.OpMembers, !m.extra.ids

@@ -6,7 +6,8 @@ import "unicode/utf8"
 type Traits uint8
 
 const (
-	// HasBinary: binary data, or an ArrayBuffer.
+	// HasBinary: binary data, an ArrayBuffer, or an extension value that JavaScript
+	// reads as type and binary data. It is noticed in keys, too.
 	HasBinary Traits = 1 << iota
 	// HasTimestamp: a date of extension type -1, which notepack.io 2 does not read as
 	// a date. See Portable.
@@ -40,11 +41,11 @@ func (r *Reader) check(depth int, t *Traits) error {
 		*t |= HasBinary
 	case Extension:
 		e, err := r.Ext()
-		if _, ok := e.ArrayBuffer(); ok {
-			*t |= HasBinary
-		}
-		if e.Type == -1 {
+		switch _, date := e.Time(); {
+		case date && e.Type == -1:
 			*t |= HasTimestamp
+		case !date && !e.Undefined():
+			*t |= HasBinary
 		}
 		return err
 	case Array, Map:

@@ -75,9 +75,11 @@ func (e *encoder) any(v any, depth int) error {
 	case Raw:
 		return e.raw(v, depth)
 	case Ext:
-		_, buffer := v.ArrayBuffer()
-		e.binary = e.binary || buffer
+		start := len(e.dst)
 		e.dst = AppendExt(e.dst, v)
+		traits, err := Check(e.dst[start:], depth)
+		e.binary = e.binary || traits&HasBinary != 0
+		return err
 	case json.Number:
 		return e.number(v)
 	case json.RawMessage:

@@ -125,7 +125,7 @@ func TestAppendValueBinaryAndDates(t *testing.T) {
 		{msgpack.Raw("\x92\x01\xc4\x00"), "\x92\x01\xc4\x00", true},
 		{[]msgpack.Raw{msgpack.Raw("\x01")}, "\x91\x01", false},
 		{msgpack.Raw(nil), "\xc0", false},
-		{msgpack.Ext{Type: 7, Data: []byte("abcd")}, "\xd6\x07abcd", false},
+		{msgpack.Ext{Type: 7, Data: []byte("abcd")}, "\xd6\x07abcd", true},
 	} {
 		b, binary, err := msgpack.AppendValue(nil, c.v)
 		if err != nil || string(b) != c.want || binary != c.binary {
