@@ -265,11 +265,10 @@ type wire struct {
 	t  *testing.T
 	b  *memorybroker.Broker
 	id string
-	// onRequest is called for each request on the namespace's channel; nil for none.
-	onRequest func(r *backplane.Request)
 
 	mu   sync.Mutex
 	seen map[broker.Kind][][]byte
+	hook func(r *backplane.Request)
 }
 
 // wire joins the bus. It listens to what a node of that id would, unless id is
@@ -297,15 +296,23 @@ func (f *fleet) wire(id string) *wire {
 func (w *wire) Deliver(ch broker.Channel, payload []byte) {
 	w.mu.Lock()
 	w.seen[ch.Kind()] = append(w.seen[ch.Kind()], payload)
+	hook := w.hook
 	w.mu.Unlock()
-	if ch.Kind() == broker.KindRequests && w.onRequest != nil {
+	if ch.Kind() == broker.KindRequests && hook != nil {
 		r := new(backplane.Request)
 		if err := backplane.NativeCodec().DecodeRequest(payload, chat, r); err != nil {
 			w.t.Errorf("a node sent an unreadable request: %v", err)
 			return
 		}
-		w.onRequest(r)
+		hook(r)
 	}
+}
+
+// onRequest has f called for each request on the namespace's channel; nil for none.
+func (w *wire) onRequest(f func(r *backplane.Request)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hook = f
 }
 
 func (w *wire) Interrupted(error) {}

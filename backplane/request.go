@@ -58,7 +58,7 @@ func (ns *Namespace) census(ctx context.Context) (c census, err error) {
 	for _, id := range c.leaving {
 		channels = append(channels, ns.wire.NodeResponses(ns.name, id))
 	}
-	counts, err := ns.node.broker.Subscribers(ctx, channels...)
+	counts, err := ns.count(ctx, channels)
 	if err != nil {
 		c.gone, c.err = ids, err
 		return c, err
@@ -86,6 +86,33 @@ func (ns *Namespace) census(ctx context.Context) (c census, err error) {
 	return c, nil
 }
 
+// count asks the broker how many listen to the namespace's requests (the first of
+// channels) and to the responses of each node. The numbers need not be of one moment:
+// a node that leaves in between is counted in the first and not by itself, as if it
+// were an unannounced one. So if there seem to be some, look again until no more nodes
+// are absent than before.
+func (ns *Namespace) count(ctx context.Context, channels []broker.Channel) (counts []int, err error) {
+	before := 0
+	for range 4 {
+		if counts, err = ns.node.broker.Subscribers(ctx, channels...); err != nil {
+			return nil, err
+		}
+		unnamed, absent := counts[0], 0
+		for _, n := range counts[1:] {
+			if n > 0 {
+				unnamed--
+			} else {
+				absent++
+			}
+		}
+		if unnamed <= 0 || absent == before {
+			break
+		}
+		before = absent
+	}
+	return counts, nil
+}
+
 // responderCache remembers the answer of Broker.Responders, which may be slow.
 type responderCache struct {
 	mu    sync.Mutex
@@ -110,7 +137,7 @@ func (ns *Namespace) responders(ctx context.Context, c *census) (int, error) {
 	}
 	count := 0
 	for _, id := range ids {
-		if id != ns.node.id && !slices.Contains(c.alive, id) {
+		if id != ns.node.id && !slices.Contains(c.alive, id) && !slices.Contains(c.leaving, id) {
 			count++
 		}
 	}

@@ -1,0 +1,802 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// questions are the operations that everybody answers. got says how many members or
+// nodes other than the asker's had their say in the result, of one each.
+var questions = []struct {
+	name string
+	ask  func(ctx context.Context, ns *backplane.Namespace) (got int, f backplane.Fleet, err error)
+}{
+	{"Members", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		m, err := ns.Members(ctx, backplane.Target{RemoteOnly: true})
+		return len(m.List), m.Fleet, err
+	}},
+	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		m, err := ns.MembersDetail(ctx, backplane.Target{RemoteOnly: true})
+		return len(m.List), m.Fleet, err
+	}},
+	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		l, err := ns.AllRooms(ctx)
+		return len(l.Rooms), l.Fleet, err
+	}},
+	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		m, err := ns.JoinAll(ctx, backplane.All(), "x")
+		return m.Count, m.Fleet, err
+	}},
+	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		m, err := ns.LeaveAll(ctx, backplane.All(), "x")
+		return m.Count, m.Fleet, err
+	}},
+	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		m, err := ns.DisconnectAll(ctx, backplane.All(), false)
+		return m.Count, m.Fleet, err
+	}},
+	{"Request", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		r, err := ns.Request(ctx, nil)
+		return len(r.List), r.Fleet, err
+	}},
+	{"EventAck", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		r, err := ns.EventAck(ctx, nil)
+		return len(r.List), r.Fleet, err
+	}},
+	{"BroadcastAck", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+		a, err := ns.BroadcastAck(ctx, nil, backplane.All(), 0)
+		return len(a.Values), a.Fleet, err
+	}},
+}
+
+// answering is a node's options with which it answers everything.
+func answering(int) *backplane.NamespaceOptions {
+	return &backplane.NamespaceOptions{
+		OnRequest: func(context.Context, string, []byte) ([]byte, error) { return []byte("request"), nil },
+		OnEvent: func(_ context.Context, _ string, _ []byte, reply func([]byte)) {
+			if reply != nil {
+				reply([]byte("event"))
+			}
+		},
+	}
+}
+
+// trio is a fleet of an asker without members and two nodes with one each.
+func trio(t *testing.T, opts backplane.Options) *fleet {
+	f := newFleet(t, 3, opts, answering)
+	f.socket(1, "b")
+	f.socket(2, "c")
+	return f
+}
+
+// missing checks an answer in which node 2 is missing and node 1 is not.
+func (f *fleet) missing(got int, fleet backplane.Fleet, err, reason, end error) {
+	f.t.Helper()
+	p, ok := errors.AsType[*backplane.PartialError](err)
+	if !ok {
+		f.t.Errorf("error %v", err)
+		return
+	}
+	if got != 1 {
+		f.t.Errorf("%d results, want that of the other node", got)
+	}
+	for _, fl := range []backplane.Fleet{fleet, p.Fleet} {
+		equal(f.t, "answered", fl.Answered, f.ids(1))
+		if len(fl.Missing) != 1 || fl.Missing[0].Node != f.nodes[2].ID() || fl.Missing[0].Count != 1 || !errors.Is(fl.Missing[0].Reason, reason) {
+			f.t.Errorf("missing %+v, want node 2 because of %v", fl.Missing, reason)
+		}
+	}
+	if !errors.Is(err, end) {
+		f.t.Errorf("%v does not wrap %v", err, end)
+	}
+	if !strings.Contains(err.Error(), f.nodes[2].ID()) {
+		f.t.Errorf("%q does not name the node", err)
+	}
+}
+
+func TestQuestionsWithAFault(t *testing.T) {
+	for _, q := range questions {
+		for _, c := range []struct {
+			name        string
+			before      func(f *fleet) // the question
+			middle      func(f *fleet) // while it waits; nil for nothing
+			reason, end error          // nil: node 2 answers after all
+			lasts       time.Duration
+		}{
+			{"killed before", func(f *fleet) { f.brokers[2].Kill() }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
+			{"interrupted before", func(f *fleet) { f.brokers[2].Interrupt(nil) }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
+			{"frozen before", func(f *fleet) { f.brokers[2].Freeze() }, nil, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
+			{"killed in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Kill() }, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
+			{"interrupted in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Interrupt(nil) }, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
+			{"healed in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Thaw() }, nil, nil, 500 * time.Millisecond},
+			{"healed before", func(f *fleet) {
+				f.brokers[2].Interrupt(nil)
+				settle()
+				f.brokers[2].Resume()
+				settle()
+			}, nil, nil, nil, 0},
+		} {
+			t.Run(q.name+"/"+c.name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := trio(t, backplane.Options{})
+					c.before(f)
+					settle()
+					if c.middle != nil {
+						timer := time.AfterFunc(500*time.Millisecond, func() { c.middle(f) })
+						defer timer.Stop()
+					}
+					began := time.Now()
+					got, fleet, err := q.ask(t.Context(), f.ns[0])
+					if d := time.Since(began); d != c.lasts {
+						t.Errorf("took %v, want %v", d, c.lasts)
+					}
+					if c.reason != nil {
+						f.missing(got, fleet, err, c.reason, c.end)
+						return
+					}
+					if err != nil || got != 2 || len(fleet.Missing) != 0 {
+						t.Errorf("%d results, missing %v, %v", got, fleet.Missing, err)
+					}
+					equal(t, "answered", fleet.Answered, f.ids(1, 2))
+				})
+			})
+		}
+	}
+}
+
+// The asker's own outage: in the middle of a question, and before it.
+func TestQuestionsWhileCutOff(t *testing.T) {
+	for _, q := range questions {
+		t.Run(q.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := trio(t, backplane.Options{})
+				f.brokers[0].Interrupt(nil)
+				began := time.Now()
+				got, fleet, err := q.ask(t.Context(), f.ns[0])
+				if d := time.Since(began); d != time.Second || got != 0 || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%d results after %v, %v", got, d, err)
+				}
+				if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Fleet.Missing) != 2 || len(fleet.Missing) != 2 {
+					t.Errorf("%+v, %v", fleet, err)
+				}
+
+				// In the middle: the answers miss their way.
+				f.brokers[0].Resume()
+				settle()
+				f.brokers[1].Freeze()
+				f.brokers[2].Freeze()
+				timer := time.AfterFunc(500*time.Millisecond, func() {
+					f.brokers[0].Interrupt(nil)
+					f.brokers[1].Thaw()
+					f.brokers[2].Thaw()
+				})
+				defer timer.Stop()
+				if got, _, err = q.ask(t.Context(), f.ns[0]); got != 0 || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%d results, %v", got, err)
+				}
+
+				// That was nobody's fault but the asker's: nobody is suspect now.
+				f.brokers[0].Resume()
+				settle()
+				for _, p := range f.nodes[0].Peers() {
+					if p.Suspect {
+						t.Errorf("%s is suspect", p.ID)
+					}
+				}
+				began = time.Now()
+				if got, _, err = q.ask(t.Context(), f.ns[0]); got != 2 || err != nil || time.Since(began) > 0 {
+					t.Errorf("%d results after %v, %v", got, time.Since(began), err)
+				}
+			})
+		})
+	}
+}
+
+// A user's context ends a question as the deadline does, and accuses nobody.
+func TestQuestionContext(t *testing.T) {
+	for _, q := range questions {
+		bubble(t, func(t *testing.T) {
+			f := trio(t, backplane.Options{})
+			f.brokers[2].Freeze()
+			ctx, cancel := context.WithCancel(t.Context())
+			timer := time.AfterFunc(300*time.Millisecond, cancel)
+			defer timer.Stop()
+			got, fleet, err := q.ask(ctx, f.ns[0])
+			f.missing(got, fleet, err, backplane.ErrNoAnswer, context.Canceled)
+			if f.nodes[0].Peers()[1].Suspect {
+				t.Errorf("%s: suspect after less than the request timeout", q.name)
+			}
+		})
+	}
+}
+
+// A node that missed a deadline is asked, but not waited for, until it gives a sign.
+func TestSuspects(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trio(t, backplane.Options{Heartbeat: time.Minute})
+		ask := func(wantReason, wantEnd error, lasts time.Duration) {
+			t.Helper()
+			began := time.Now()
+			m, err := f.ns[0].Members(t.Context(), backplane.All())
+			if d := time.Since(began); d != lasts {
+				t.Errorf("took %v, want %v", d, lasts)
+			}
+			if wantReason == nil {
+				if err != nil || len(m.List) != 2 {
+					t.Errorf("%+v, %v", m, err)
+				}
+				return
+			}
+			f.missing(len(m.List), m.Fleet, err, wantReason, wantEnd)
+		}
+		suspects := func() (ids []string) {
+			for _, p := range f.nodes[0].Peers() {
+				if p.Suspect {
+					ids = append(ids, p.ID)
+				}
+			}
+			return ids
+		}
+		ask(nil, nil, 0)
+		f.brokers[2].Freeze()
+		ask(backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
+		equal(t, "suspects", suspects(), f.ids(2))
+		ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
+		ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
+
+		// Its answers to the questions so far come late, and are signs of life.
+		stray := f.nodes[0].Stats().StrayResponses
+		f.brokers[2].Thaw()
+		settle()
+		if n := f.nodes[0].Stats().StrayResponses - stray; n != 3 {
+			t.Errorf("%d late answers were counted, want 3", n)
+		}
+		equal(t, "suspects", suspects(), nil)
+		ask(nil, nil, 0)
+
+		// A broadcast of it is a sign as well.
+		f.brokers[2].Freeze()
+		ask(backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
+		if err := f.ns[2].Broadcast(t.Context(), nil, backplane.All()); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "suspects", suspects(), f.ids(2))
+		f.brokers[2].Thaw()
+		settle()
+		equal(t, "suspects", suspects(), nil)
+		f.errs[0].none(t)
+	})
+}
+
+// Members unknown to all are reported so at once, as long as everybody answers.
+func TestUnknownMember(t *testing.T) {
+	for op, call := range map[backplane.Op]func(ctx context.Context, ns *backplane.Namespace, id string) error{
+		backplane.OpRoomsOf: func(ctx context.Context, ns *backplane.Namespace, id string) error {
+			_, err := ns.RoomsOf(ctx, id)
+			return err
+		},
+		backplane.OpJoin: func(ctx context.Context, ns *backplane.Namespace, id string) error { return ns.Join(ctx, id, "x", "y") },
+		backplane.OpLeave: func(ctx context.Context, ns *backplane.Namespace, id string) error {
+			return ns.Leave(ctx, id, "x", "y")
+		},
+		backplane.OpDisconnect: func(ctx context.Context, ns *backplane.Namespace, id string) error {
+			return ns.Disconnect(ctx, id, true)
+		},
+	} {
+		t.Run(op.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := trio(t, backplane.Options{})
+				check := func(id string, want error, lasts time.Duration) {
+					t.Helper()
+					began := time.Now()
+					err := call(t.Context(), f.ns[0], id)
+					if d := time.Since(began); d != lasts {
+						t.Errorf("took %v, want %v", d, lasts)
+					}
+					me, ok := errors.AsType[*backplane.MemberError](err)
+					if want == nil {
+						if err != nil {
+							t.Error(err)
+						}
+					} else if !ok || me.Op != op || me.ID != id || !errors.Is(err, want) {
+						t.Errorf("%v, want %v", err, want)
+					}
+				}
+				check("nobody", backplane.ErrNoSuchMember, 0)
+				check("", backplane.ErrNoSuchMember, 0)
+				check("c", nil, 0)
+				// A frozen node may have it; but others' members are not its business.
+				f.brokers[2].Freeze()
+				check("b", nil, 0)
+				check("nobody", context.DeadlineExceeded, time.Second)
+				check("nobody", backplane.ErrPeerSilent, 0)
+				f.brokers[2].Kill()
+				check("nobody", backplane.ErrPeerGone, 0)
+				check("b", nil, 0)
+			})
+		})
+	}
+}
+
+func TestNodeWithoutPeersAnswersAtOnce(t *testing.T) {
+	for _, q := range questions {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 1, backplane.Options{}, nil)
+			began := time.Now()
+			if got, fleet, err := q.ask(t.Context(), f.ns[0]); got != 0 || err != nil || len(fleet.Answered)+len(fleet.Missing) != 0 || time.Since(began) > 0 {
+				t.Errorf("%s: %d, %+v, %v", q.name, got, fleet, err)
+			}
+		})
+	}
+}
+
+// A node that has not announced itself is counted, waited for, and answers by name.
+func TestUnannouncedNode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trio(t, backplane.Options{})
+		w := f.wire("ghost")
+		for _, delay := range []time.Duration{0, 500 * time.Millisecond} {
+			w.onRequest(func(r *backplane.Request) {
+				time.AfterFunc(delay, func() {
+					w.answer(r, "ghost", backplane.Response{Members: []backplane.MemberInfo{{ID: "g"}}})
+				})
+			})
+			began := time.Now()
+			m, err := f.ns[0].Members(t.Context(), backplane.All())
+			if err != nil || len(m.List) != 3 || time.Since(began) != delay {
+				t.Errorf("%+v after %v, %v", m, time.Since(began), err)
+			}
+			equal(t, "answered", m.Answered, slices.Sorted(slices.Values(append(f.ids(1, 2), "ghost"))))
+		}
+		if n, err := f.ns[0].Count(t.Context()); n != 4 || err != nil {
+			t.Errorf("Count: %d, %v", n, err)
+		}
+		// If it does not answer it is missed, without a name.
+		w.onRequest(nil)
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if len(m.Missing) != 1 || m.Missing[0].Node != "" || m.Missing[0].Count != 1 || !errors.Is(m.Missing[0].Reason, backplane.ErrNoAnswer) {
+			t.Errorf("missing %+v", m.Missing)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 unnamed") {
+			t.Errorf("%v", err)
+		}
+		// Answers without a name count as well.
+		w.onRequest(func(r *backplane.Request) { w.answer(r, "", backplane.Response{}) })
+		if m, err = f.ns[0].Members(t.Context(), backplane.All()); err != nil || m.Unnamed != 1 || len(m.Answered) != 2 {
+			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}
+
+// Whoever comes while a question is under way does not disturb it.
+func TestLateJoiner(t *testing.T) {
+	for _, q := range questions {
+		bubble(t, func(t *testing.T) {
+			f := trio(t, backplane.Options{})
+			f.brokers[2].Freeze()
+			timer := time.AfterFunc(100*time.Millisecond, func() {
+				f.add(&backplane.Options{Name: "late"}, answering(3))
+				f.socket(3, "d")
+				f.brokers[2].Thaw()
+			})
+			defer timer.Stop()
+			got, fleet, err := q.ask(t.Context(), f.ns[0])
+			if got != 2 || err != nil {
+				t.Errorf("%s: %d results, %v", q.name, got, err)
+			}
+			equal(t, "answered", fleet.Answered, f.ids(1, 2))
+			settle()
+			if got, _, err = q.ask(t.Context(), f.ns[0]); got < 3 || err != nil {
+				t.Errorf("%s: then %d results, %v", q.name, got, err)
+			}
+		})
+	}
+}
+
+// Nodes that leave are not waited for, however the goodbye and the question cross.
+func TestNodesLeave(t *testing.T) {
+	for round := range 40 {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 4, backplane.Options{}, answering)
+			began := time.Now()
+			var wg sync.WaitGroup
+			for i := 1; i <= 2; i++ {
+				wg.Go(func() {
+					for range round % 7 * i {
+						runtime.Gosched()
+					}
+					shut := f.nodes[i].Close
+					if round%2 == 0 {
+						shut = f.ns[i].Close
+					}
+					if err := shut(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			for range 20 {
+				for _, q := range questions[:3] {
+					_, fleet, err := q.ask(t.Context(), f.ns[0])
+					for _, m := range fleet.Missing {
+						if !slices.Contains(f.ids(1, 2), m.Node) || !errors.Is(m.Reason, backplane.ErrPeerGone) {
+							t.Errorf("missing %+v, %v", m, err)
+						}
+					}
+				}
+			}
+			wg.Wait()
+			settle()
+			m, err := f.ns[0].Members(t.Context(), backplane.All())
+			if err != nil || !slices.Equal(m.Answered, f.ids(3)) {
+				t.Errorf("at the end: %+v, %v", m, err)
+			}
+			if d := time.Since(began); d > 0 {
+				t.Errorf("somebody waited %v", d)
+			}
+		})
+	}
+}
+
+// Answers that nobody wants are counted and change nothing.
+func TestDuplicateLateAndStrayAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		w := f.wire("w")
+		w.control(full, "w", 1, 1, chat)
+		x := f.wire("x")
+		x.control(full, "x", 1, 1, chat)
+		settle()
+		stats := func() (strays, undecodable, foreign, echoes uint64) {
+			st := f.nodes[0].Stats()
+			return st.StrayResponses, st.Undecodable, st.Foreign, st.Echoes
+		}
+
+		// One node answers three times, and as somebody else; the other in the end.
+		var last *backplane.Request
+		info := func(id string) backplane.Response {
+			return backplane.Response{Members: []backplane.MemberInfo{{ID: id}}}
+		}
+		w.onRequest(func(r *backplane.Request) {
+			last = r
+			w.answer(r, "w", info("1"))
+			w.answer(r, "w", info("2"))
+			w.answer(r, f.nodes[0].ID(), info("3"))
+			w.send(broker.Native.NodeResponses(chat, f.nodes[0].ID()), []byte("\xc1"))
+			w.answer(&backplane.Request{ID: r.ID + "0", Origin: r.Origin}, "w", info("4")) // a question never asked
+			w.answer(&backplane.Request{ID: "other.1", Origin: r.Origin}, "w", info("5"))  // somebody else's
+			w.answer(r, "w", info("6"))
+			time.AfterFunc(100*time.Millisecond, func() { x.answer(r, "x", info("x")) })
+		})
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if err != nil || len(m.List) != 2 || m.List[0].ID != "1" || m.List[0].Node != "w" || m.List[1].ID != "x" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		equal(t, "answered", m.Answered, []string{"w", "x"})
+		if s, u, fo, e := stats(); s != 3 || u != 1 || fo != 1 || e != 2 { // the question itself comes back too
+			t.Errorf("stray %d, undecodable %d, foreign %d, echoes %d", s, u, fo, e)
+		}
+		reported[*backplane.DecodeError](t, f.errs[0])
+
+		w.answer(last, "w", info("late"))
+		settle()
+		if s, _, _, _ := stats(); s != 4 {
+			t.Errorf("stray %d after a late answer", s)
+		}
+
+		// Acknowledgements nobody asked for, and of a question without them.
+		w.onRequest(func(r *backplane.Request) {
+			w.answer(r, "w", backplane.Response{Ack: true, Payload: []byte("?")})
+			w.answer(r, "w", backplane.Response{Count: 7})
+			x.answer(r, "x", backplane.Response{})
+		})
+		touched, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "r")
+		if err != nil || touched.Count != 7 {
+			t.Errorf("JoinAll: %+v, %v", touched, err)
+		}
+		f.errs[0].none(t)
+	})
+}
+
+// One node's id may be the beginning of another's.
+func TestIDsWithACommonBeginning(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := &fleet{t: t, bus: newFleet(t, 0, backplane.Options{}, nil).bus}
+		for _, id := range []string{"web", "web.1", "web.1.1"} {
+			f.add(&backplane.Options{ID: id}, nil)
+		}
+		f.meet()
+		for i := range f.ns {
+			m, err := f.ns[i].Members(t.Context(), backplane.All())
+			if err != nil || len(m.Answered) != 2 {
+				t.Errorf("%s: %+v, %v", f.nodes[i].ID(), m, err)
+			}
+		}
+		for i, n := range f.nodes {
+			if st := n.Stats(); st.StrayResponses+st.Foreign != 0 {
+				t.Errorf("node %d: %+v", i, st)
+			}
+		}
+	})
+}
+
+func TestBusyNode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *backplane.NamespaceOptions {
+			return &backplane.NamespaceOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) {
+				<-release
+				return []byte("done"), nil
+			}}
+		})
+		slow := &slowDescriber{socket: newSocket("slow"), release: release}
+		f.join(1, slow)
+		var wg sync.WaitGroup
+		for range 256 {
+			wg.Go(func() {
+				r, err := f.ns[0].Request(t.Context(), nil)
+				if err != nil || len(r.List) != 1 || string(r.List[0].Payload) != "done" {
+					t.Errorf("%+v, %v", r, err)
+				}
+			})
+			wg.Go(func() {
+				m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
+				if err != nil || len(m.List) != 1 || string(m.List[0].Data) != "slow" {
+					t.Errorf("%+v, %v", m, err)
+				}
+			})
+		}
+		settle()
+		f.errs[1].none(t)
+
+		began := time.Now()
+		r, err := f.ns[0].Request(t.Context(), nil)
+		if err != nil || len(r.List) != 1 || r.List[0].Err != backplane.ErrBusy.Error() || r.List[0].Payload != nil {
+			t.Errorf("Request: %+v, %v", r, err)
+		}
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if !errors.Is(err, backplane.ErrBusy) || len(m.Missing) != 1 || m.Missing[0].Node != f.nodes[1].ID() || len(m.Answered) != 0 {
+			t.Errorf("Members: %+v, %v", m, err)
+		}
+		// A busy node has not said that it lacks the member.
+		if _, err = f.ns[0].RoomsOf(t.Context(), "nobody"); !errors.Is(err, backplane.ErrBusy) || errors.Is(err, backplane.ErrNoSuchMember) {
+			t.Errorf("RoomsOf: %v", err)
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("refusals took %v", d)
+		}
+		if st := f.nodes[1].Stats(); st.Refused != 3 {
+			t.Errorf("stats %+v", st)
+		}
+		for _, err := range f.errs[1].take() {
+			if ae, ok := errors.AsType[*backplane.AnswerError](err); !ok || ae.Err != backplane.ErrBusy || ae.Origin != f.nodes[0].ID() {
+				t.Errorf("reported %v", err)
+			}
+		}
+		// Members are not held up by that.
+		a := f.socket(1, "a")
+		f.broadcast(0, "x", backplane.To("a"))
+		if err := f.ns[0].Join(t.Context(), "a", "r"); err != nil {
+			t.Error(err)
+		}
+		equal(t, "a", a.all(), []string{"x"})
+		close(release)
+		wg.Wait()
+	})
+}
+
+type slowDescriber struct {
+	*socket
+	release chan struct{}
+}
+
+func (s *slowDescriber) Describe() []byte {
+	<-s.release
+	return []byte("slow")
+}
+
+func TestOnRequestUntilItsContextEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var lasted time.Duration
+		f := newFleet(t, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
+			return &backplane.NamespaceOptions{OnRequest: func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+				began := time.Now()
+				<-ctx.Done()
+				lasted = time.Since(began)
+				return nil, ctx.Err()
+			}}
+		})
+		r, err := f.ns[0].Request(t.Context(), nil)
+		settle()
+		if lasted != time.Second {
+			t.Errorf("its context ended after %v", lasted)
+		}
+		// The answer and the deadline come at the same moment.
+		if err == nil && (len(r.List) != 1 || r.List[0].Err != context.DeadlineExceeded.Error()) || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%+v, %v", r, err)
+		}
+
+		// Close does not wait for the timeout.
+		go f.ns[0].Request(t.Context(), nil)
+		settle()
+		began := time.Now()
+		if err := f.nodes[1].Close(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("Close: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestCallbacksOfRequests(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		events := make(chan string, 10)
+		f := newFleet(t, 3, backplane.Options{}, func(i int) *backplane.NamespaceOptions {
+			if i == 2 {
+				return nil // no handlers
+			}
+			return &backplane.NamespaceOptions{
+				OnRequest: func(_ context.Context, from string, p []byte) ([]byte, error) {
+					if string(p) == "panic" {
+						panic("request")
+					}
+					return append([]byte(from+": "), p...), nil
+				},
+				OnEvent: func(_ context.Context, from string, p []byte, reply func([]byte)) {
+					events <- string(p)
+					switch string(p) {
+					case "panic":
+						panic("event")
+					case "twice":
+						reply([]byte("1"))
+						reply([]byte("2"))
+					case "later":
+						time.AfterFunc(500*time.Millisecond, func() { reply(nil) })
+					case "plain":
+						if reply != nil {
+							t.Error("an event without answer has a reply function")
+						}
+					}
+				},
+			}
+		})
+		by := func(r *backplane.Replies, node int) *backplane.Reply {
+			for i := range r.List {
+				if r.List[i].Node == f.nodes[node].ID() {
+					return &r.List[i]
+				}
+			}
+			t.Errorf("no reply of node %d", node)
+			return new(backplane.Reply)
+		}
+		r, err := f.ns[0].Request(t.Context(), []byte("hi"))
+		if err != nil || string(by(r, 1).Payload) != f.nodes[0].ID()+": hi" || by(r, 2).Err == "" || by(r, 2).Payload != nil {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if r, err = f.ns[0].Request(t.Context(), []byte("panic")); err != nil || !strings.Contains(by(r, 1).Err, "panic") {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if p := reported[*backplane.PanicError](t, f.errs[1]); p.What != "OnRequest" || p.Value != "request" {
+			t.Errorf("reported %v", p)
+		}
+		if r, err = f.ns[0].EventAck(t.Context(), []byte("panic")); err != nil || !strings.Contains(by(r, 1).Err, "panic") || by(r, 2).Err != "" {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if p := reported[*backplane.PanicError](t, f.errs[1]); p.What != "OnEvent" || p.Value != "event" {
+			t.Errorf("reported %v", p)
+		}
+		if r, err = f.ns[0].EventAck(t.Context(), []byte("twice")); err != nil || string(by(r, 1).Payload) != "1" || len(r.List) != 2 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		began := time.Now()
+		if r, err = f.ns[0].EventAck(t.Context(), []byte("later")); err != nil || by(r, 1).Payload != nil || time.Since(began) != 500*time.Millisecond {
+			t.Errorf("%+v, %v", r, err)
+		}
+		began = time.Now()
+		r, err = f.ns[0].EventAck(t.Context(), []byte("never"))
+		if !errors.Is(err, context.DeadlineExceeded) || len(r.Missing) != 1 || r.Missing[0].Node != f.nodes[1].ID() || time.Since(began) != time.Second {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if err := f.ns[0].Event(t.Context(), []byte("plain")); err != nil {
+			t.Error(err)
+		}
+		settle()
+		var got []string
+		for len(events) > 0 {
+			got = append(got, <-events)
+		}
+		equal(t, "events", got, []string{"panic", "twice", "later", "never", "plain"})
+		if st := f.nodes[1].Stats(); st.Served != 7 || st.Panics != 2 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+// A member that panics while it is described is listed all the same, without data.
+func TestDescribePanics(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		for i := range f.ns {
+			f.join(i, &rudeDescriber{newSocket(fmt.Sprint("rude", i))})
+			f.socket(i, fmt.Sprint("polite", i))
+		}
+		m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
+		if err != nil || len(m.List) != 4 {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		for _, i := range m.List {
+			if want := strings.HasPrefix(i.ID, "polite"); (i.Data != nil) != want || len(i.Rooms) != 1 {
+				t.Errorf("%+v", i)
+			}
+		}
+		settle()
+		for i, log := range f.errs {
+			if p := reported[*backplane.PanicError](t, log); p.What != "Describe" || p.Member != fmt.Sprint("rude", i) {
+				t.Errorf("reported %v", p)
+			}
+		}
+	})
+}
+
+type rudeDescriber struct{ *socket }
+
+func (*rudeDescriber) Describe() []byte { panic("no") }
+
+// A broker that cannot count who listens: those who have not announced themselves
+// are not waited for, but told.
+func TestBrokerThatCannotCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		blind := func(b broker.Broker) broker.Broker { return &blindBroker{b} }
+		for range 2 {
+			f.addOn(f.bus.Broker(), blind, &backplane.Options{}, answering(0))
+		}
+		f.meet()
+		f.socket(1, "b")
+		w := f.wire("ghost")
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if err != nil || len(m.List) != 1 || len(m.Answered) != 1 {
+			t.Errorf("%+v, %v", m, err)
+		}
+		if n, err := f.ns[0].Count(t.Context()); n != 2 || err != nil {
+			t.Errorf("Count: %d, %v", n, err)
+		}
+		if err := f.nodes[1].Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		w.saw(kindRequests)
+		for _, q := range questions {
+			if got, _, err := q.ask(t.Context(), f.ns[0]); got != 0 || err != nil {
+				t.Errorf("%s: %d results, %v", q.name, got, err)
+			}
+			settle()
+			if n := len(w.saw(kindRequests)); n != 1 {
+				t.Errorf("%s was heard %d times by a node that nobody knows", q.name, n)
+			}
+		}
+	})
+}
+
+type blindBroker struct{ broker.Broker }
+
+func (b *blindBroker) Capabilities() broker.Capabilities {
+	c := b.Broker.Capabilities()
+	c.CountsSubscribers, c.ListsResponders = false, false
+	return c
+}
+
+func (*blindBroker) Subscribers(context.Context, ...broker.Channel) ([]int, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (*blindBroker) Responders(context.Context, broker.Wire, string) ([]string, error) {
+	return nil, errors.ErrUnsupported
+}
