@@ -61,8 +61,11 @@ type listener struct {
 // OnServerSideEmit calls handler for each event of that name that another server
 // sends with serverSideEmit. Several handlers of one event are called in turn. They
 // run in a goroutine of their own, several events at a time; ctx ends after
-// Options.RequestsTimeout. If no handler acknowledges an event whose sender waits,
-// the sender gets no answer from here, as with Node.js servers.
+// Options.RequestsTimeout. A sender that waits is answered by the first Ack; if the
+// event has no handler at all here, at once and without a value, so that nobody
+// waits for a server that has nothing to say. (A Node.js server would keep silent,
+// and the sender's call would time out.) A handler that never acknowledges lets the
+// sender wait.
 //
 // stop ends it; a running call goes on. Reserved names are a *ReservedEventError.
 func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Context, e *ServerEvent)) (stop func(), err error) {
@@ -99,9 +102,9 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 }
 
 // ServerSideEmitWithAck sends an event to all other servers of the namespace and
-// returns their answers: a Reply without Data for one without a value. Servers
-// without a handler that answers are waited for until RequestsTimeout, and are then
-// missing in the *PartialError.
+// returns their answers: a Reply without Data for one without a value, or of a Go node
+// without a handler. Node.js servers without a handler do not answer: they are waited
+// for until RequestsTimeout, and are then missing in the *PartialError.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
 	payload, legs, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
 	if err != nil {
@@ -182,6 +185,9 @@ func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, paylo
 	ns.mu.RLock()
 	handlers := ns.handlers[e.Event] // never changed, only replaced
 	ns.mu.RUnlock()
+	if len(handlers) == 0 && reply != nil {
+		reply(nil)
+	}
 	for _, l := range handlers {
 		l.handle(ctx, e)
 	}

@@ -143,3 +143,16 @@ func TestPanickingHandler(t *testing.T) {
 		})
 	})
 }
+
+// A server without a handler for the event answers at once, without a value.
+func TestServerSideEmitWithoutHandler(t *testing.T) {
+	nodes := fleet(t, 3, adapter.Options{RequestsTimeout: time.Minute})
+	_, err := nodes[1].ns.OnServerSideEmit("ask", func(_ context.Context, e *adapter.ServerEvent) { ok(t, e.Ack("I know")) })
+	ok(t, err)
+	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "ask")
+	ok(t, err)
+	slices.SortFunc(replies.List, func(a, b adapter.Reply) int { return len(a.Data) - len(b.Data) })
+	if len(replies.List) != 2 || replies.List[0].Data != nil || string(replies.List[1].Data) != `"I know"` {
+		t.Errorf("replies %+v", replies)
+	}
+}
