@@ -330,3 +330,19 @@ func TestCancelledContext(t *testing.T) {
 	equal(t, "delivered", s.until(t, "end"), nil)
 	equal(t, "rooms", n.ns.Rooms("s"), []string{"s"})
 }
+
+// Another socket in the room that is named by a socket's id does not stand in for it.
+func TestClientRoomsOfTheRightSocket(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 2, adapter.Options{Dialect: d})
+		nodes[1].add(t, "guest", "host", "red")
+		nodes[1].add(t, "host", "blue")
+		rooms, err := nodes[0].ns.ClientRooms(t.Context(), "host")
+		ok(t, err)
+		slices.Sort(rooms)
+		equal(t, "rooms of host", rooms, []string{"blue", "host"})
+		if _, err := nodes[0].ns.ClientRooms(t.Context(), "red"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+			t.Errorf("a room is no socket: %v", err)
+		}
+	})
+}

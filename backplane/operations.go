@@ -129,12 +129,16 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	}
 	var rooms []string
 	err := ns.onMember(ctx, &Request{Op: OpRoomsOf, Member: id}, func(r *Response) bool {
-		if len(r.Members) > 0 {
-			rooms = r.Members[0].Rooms
-		} else {
-			rooms = slices.Clone(r.Rooms)
+		// A wire without this question asks for the members of the room of that
+		// name, which others may have joined.
+		for _, m := range r.Members {
+			if m.ID == id {
+				rooms = m.Rooms
+				return true
+			}
 		}
-		return !r.NotFound && (len(r.Members) > 0 || len(rooms) > 0)
+		rooms = slices.Clone(r.Rooms)
+		return !r.NotFound && len(rooms) > 0
 	})
 	return rooms, err
 }
