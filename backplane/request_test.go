@@ -683,12 +683,14 @@ func TestCallbacksOfRequests(t *testing.T) {
 		if r, err = f.ns[0].Request(t.Context(), []byte("panic")); err != nil || !strings.Contains(by(r, 1).Err, "panic") {
 			t.Errorf("%+v, %v", r, err)
 		}
+		settle()
 		if p := reported[*backplane.PanicError](t, f.errs[1]); p.What != "OnRequest" || p.Value != "request" {
 			t.Errorf("reported %v", p)
 		}
 		if r, err = f.ns[0].EventAck(t.Context(), []byte("panic")); err != nil || !strings.Contains(by(r, 1).Err, "panic") || by(r, 2).Err != "" {
 			t.Errorf("%+v, %v", r, err)
 		}
+		settle()
 		if p := reported[*backplane.PanicError](t, f.errs[1]); p.What != "OnEvent" || p.Value != "event" {
 			t.Errorf("reported %v", p)
 		}

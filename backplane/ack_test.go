@@ -1,0 +1,324 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// acker is a socket that keeps the function to acknowledge with.
+type acker struct {
+	*socket
+	acks chan func([]byte)
+}
+
+func newAcker(id string) *acker { return &acker{newSocket(id), make(chan func([]byte), 10)} }
+
+func (a *acker) DeliverAck(m *backplane.Message, ack func([]byte)) {
+	a.got <- m
+	a.acks <- ack
+}
+
+func values(a *backplane.Acks) []string {
+	list := []string{}
+	for _, v := range a.Values {
+		list = append(list, string(v))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func TestAcks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 3, backplane.Options{}, nil)
+		f.socket(0, "a", "red")
+		f.socket(1, "b", "red")
+		f.socket(2, "c")
+		plain := plainSocket{newSocket("plain")}
+		f.join(1, plain, "red")
+		nothing := f.socket(2, "nothing", "red")
+		nothing.reply = func([]byte) []byte { return nil }
+
+		a, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.To("red"), 0)
+		if err != nil || a.Expected != 3 {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		equal(t, "values", values(a), []string{"", "a", "b"})
+		equal(t, "answered", a.Answered, f.ids(1, 2))
+		if i := slices.IndexFunc(a.Values, func(v []byte) bool { return len(v) == 0 }); a.Values[i] != nil {
+			t.Error("an answer without a value has one")
+		}
+		equal(t, "plain", plain.all(), []string{"x"})
+
+		a, err = f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.To("nowhere"), 0)
+		if err != nil || a.Expected != 0 || len(a.Values) != 0 || len(a.Answered) != 2 {
+			t.Errorf("%+v, %v", a, err)
+		}
+	})
+}
+
+// plainSocket cannot acknowledge.
+type plainSocket struct{ s *socket }
+
+func (p plainSocket) ID() string                   { return p.s.id }
+func (p plainSocket) Deliver(m *backplane.Message) { p.s.Deliver(m) }
+func (p plainSocket) Disconnect(bool)              {}
+func (p plainSocket) all() []string                { return p.s.all() }
+
+func TestAcksHereOrElsewhere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		here, there := f.socket(0, "a"), f.socket(1, "b")
+		w := f.wire("")
+		a, err := f.ns[0].BroadcastAck(t.Context(), []byte("1"), backplane.All().Local(), 0)
+		if err != nil || a.Expected != 1 || len(a.Answered) != 0 {
+			t.Errorf("local: %+v, %v", a, err)
+		}
+		equal(t, "values", values(a), []string{"a"})
+		a, err = f.ns[0].BroadcastAck(t.Context(), []byte("2"), backplane.Target{RemoteOnly: true}, 0)
+		if err != nil || a.Expected != 1 || len(a.Answered) != 1 {
+			t.Errorf("remote: %+v, %v", a, err)
+		}
+		equal(t, "values", values(a), []string{"b"})
+		settle()
+		equal(t, "here", here.all(), []string{"1"})
+		equal(t, "there", there.all(), []string{"2"})
+		if n := len(w.saw(kindRequests)); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// Acknowledgements that come later, twice, too late, and never.
+func TestAcksInTheirOwnTime(t *testing.T) {
+	for _, where := range []int{0, 1} {
+		t.Run(fmt.Sprintf("node %d", where), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, 2, backplane.Options{}, nil)
+				x, y := newAcker("x"), newAcker("y")
+				f.join(where, x)
+				f.join(where, y)
+				type result struct {
+					a   *backplane.Acks
+					err error
+				}
+				ask := func(timeout time.Duration) chan result {
+					c := make(chan result, 1)
+					go func() {
+						a, err := f.ns[0].BroadcastAck(t.Context(), []byte("?"), backplane.All(), timeout)
+						c <- result{a, err}
+					}()
+					settle()
+					return c
+				}
+				began := time.Now()
+				c := ask(10 * time.Second)
+				time.Sleep(5 * time.Second) // more than the request timeout
+				buf := []byte("1")
+				ack := <-x.acks
+				ack(buf)
+				buf[0] = '!' // it belongs to the member again
+				ack([]byte("again"))
+				time.Sleep(time.Second)
+				(<-y.acks)([]byte("2"))
+				r := <-c
+				if r.err != nil || r.a.Expected != 2 || time.Since(began) != 6*time.Second {
+					t.Errorf("%+v, %v after %v", r.a, r.err, time.Since(began))
+				}
+				equal(t, "values", values(r.a), []string{"1", "2"})
+
+				began = time.Now()
+				for _, timeout := range []time.Duration{0, 3 * time.Second, 100 * time.Millisecond, -1} {
+					want := timeout
+					if timeout <= 0 {
+						want = time.Second
+					}
+					began = time.Now()
+					c = ask(timeout)
+					(<-x.acks)(nil)
+					r = <-c
+					p, ok := errors.AsType[*backplane.PartialError](r.err)
+					if !ok || !errors.Is(p, context.DeadlineExceeded) || len(p.Fleet.Missing) != 0 || time.Since(began) != want {
+						t.Errorf("timeout %v: %v after %v", timeout, r.err, time.Since(began))
+					}
+					if r.a.Expected != 2 || len(r.a.Values) != 1 || r.a.Values[0] != nil {
+						t.Errorf("timeout %v: %+v", timeout, r.a)
+					}
+					before := f.nodes[0].Stats().StrayResponses
+					(<-y.acks)([]byte("too late"))
+					settle()
+					if n := f.nodes[0].Stats().StrayResponses - before; n != uint64(where) {
+						t.Errorf("%d answers too late were counted", n)
+					}
+					if len(r.a.Values) != 1 {
+						t.Errorf("the result changed afterwards: %+v", r.a)
+					}
+				}
+				for _, p := range f.nodes[0].Peers() {
+					if p.Suspect {
+						t.Error("a node is suspect because of its members")
+					}
+				}
+
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				began = time.Now()
+				_, err := f.ns[0].BroadcastAck(ctx, nil, backplane.All(), time.Hour)
+				if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 50*time.Millisecond {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+// What a node may say in any order: how many will acknowledge, and acknowledgements.
+func TestAcksOfAPeer(t *testing.T) {
+	ack := func(v string) backplane.Response { return backplane.Response{Ack: true, Payload: []byte(v)} }
+	count := func(n int) backplane.Response { return backplane.Response{Count: n} }
+	for _, c := range []struct {
+		name     string
+		send     []backplane.Response
+		then     func(w *wire) // after 100 ms; nil for nothing
+		values   int
+		expected int
+		end      error
+		lasts    time.Duration
+	}{
+		{"in order", []backplane.Response{count(2), ack("1"), ack("2")}, nil, 2, 2, nil, 0},
+		{"count last", []backplane.Response{ack("1"), ack("2"), count(2)}, nil, 2, 2, nil, 0},
+		{"count between", []backplane.Response{ack("1"), count(2), ack("2")}, nil, 2, 2, nil, 0},
+		{"more than it said", []backplane.Response{ack("1"), ack("2"), count(1)}, nil, 2, 1, nil, 0},
+		{"fewer than it said", []backplane.Response{count(2), ack("1")}, nil, 1, 2, context.DeadlineExceeded, time.Second},
+		{"counts twice", []backplane.Response{count(1), count(5), ack("1")}, nil, 1, 1, nil, 0},
+		{"nobody", []backplane.Response{count(0)}, nil, 0, 0, nil, 0},
+		{"never counts", []backplane.Response{ack("1")}, nil, 1, 0, context.DeadlineExceeded, time.Second},
+		{"goodbye between", []backplane.Response{count(2), ack("1")}, func(w *wire) { w.control(bye, "peer", 5, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"restarts between", []backplane.Response{count(2), ack("1")}, func(w *wire) { w.control(hello, "peer", 6, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"goodbye before it counts", nil, func(w *wire) { w.control(bye, "peer", 5, 1) }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"leaves the namespace", nil, func(w *wire) { w.control(full, "peer", 5, 2, "/other") }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, 1, backplane.Options{}, nil)
+				own := f.socket(0, "own")
+				w := f.wire("peer")
+				w.control(hello, "peer", 5, 1, chat)
+				settle()
+				w.onRequest(func(r *backplane.Request) {
+					for _, resp := range c.send {
+						w.answer(r, "peer", resp)
+					}
+					if c.then != nil {
+						time.AfterFunc(100*time.Millisecond, func() { c.then(w) })
+					}
+				})
+				began := time.Now()
+				a, err := f.ns[0].BroadcastAck(t.Context(), []byte("?"), backplane.All(), 0)
+				if d := time.Since(began); d != c.lasts || !errors.Is(err, c.end) {
+					t.Errorf("%v after %v, want %v after %v", err, d, c.end, c.lasts)
+				}
+				if len(a.Values) != c.values+1 || a.Expected != c.expected+1 {
+					t.Errorf("%d values of %d, want %d of %d (one of them this node's own)", len(a.Values), a.Expected, c.values+1, c.expected+1)
+				}
+				equal(t, "own", own.all(), []string{"?"})
+			})
+		})
+	}
+}
+
+// While the broker is away members here are reached and heard.
+func TestAcksWhileInterrupted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		a := f.socket(0, "a")
+		f.brokers[0].Interrupt(nil)
+		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
+		if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Fleet.Missing) != 1 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		equal(t, "values", values(acks), []string{"a"})
+		equal(t, "a", a.all(), []string{"x"})
+	})
+}
+
+// A member that was stalled when the others were counted may acknowledge after all.
+func TestAckOfAMemberThatComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		release := make(chan struct{})
+		stuck := newSocket("stuck")
+		stuck.onDeliver = func() { <-release }
+		f.join(1, stuck)
+		f.socket(1, "b")
+		f.broadcast(0, "x", backplane.All())
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
+		if err != nil || a.Expected != 1 || len(a.Values) != 1 || time.Since(began) > 0 {
+			t.Errorf("%+v, %v", a, err)
+		}
+		close(release)
+		settle()
+		if a, err = f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0); err != nil || a.Expected != 2 || len(a.Values) != 2 {
+			t.Errorf("%+v, %v", a, err)
+		}
+	})
+}
+
+// Many acknowledgements from many goroutines at once.
+func TestAcksAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var seen counter
+		f := newFleet(t, 3, backplane.Options{Observer: &seen}, nil)
+		const n = 50
+		for i := range n {
+			for node := range f.ns {
+				f.join(node, &asyncAcker{null: newNull(fmt.Sprint(node, "-", i))})
+			}
+		}
+		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
+		if err != nil || a.Expected != 3*n || len(a.Values) != 3*n {
+			t.Errorf("%d of %d, %v", len(a.Values), a.Expected, err)
+		}
+		settle()
+		// Each acknowledgement, and each other node's count.
+		if got := seen.answers(); got != 3*n+2 {
+			t.Errorf("the observer saw %d answers", got)
+		}
+	})
+}
+
+type asyncAcker struct{ null }
+
+func (a *asyncAcker) DeliverAck(_ *backplane.Message, ack func([]byte)) { go ack([]byte(a.null)) }
+
+// counter observes questions.
+type counter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counter) RequestStart(ctx context.Context, _ *backplane.RequestData) context.Context {
+	return ctx
+}
+
+func (c *counter) RequestAnswer(context.Context, *backplane.RequestData, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+func (c *counter) RequestEnd(context.Context, *backplane.RequestData) {}
+
+func (c *counter) answers() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}

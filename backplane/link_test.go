@@ -1,0 +1,141 @@
+package backplane_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker/memory"
+)
+
+// linkLog notes the order of messages and outages.
+type linkLog struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (l *linkLog) add(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, s)
+}
+
+func (l *linkLog) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.list
+	l.list = nil
+	return list
+}
+
+func (l *linkLog) Interrupted(ns string, err error) { l.add(fmt.Sprintf("%s down: %v", ns, err)) }
+func (l *linkLog) Resumed(ns string, d time.Duration) {
+	l.add(fmt.Sprintf("%s up after %v", ns, d))
+}
+
+// An outage has its place between two messages; local delivery does not notice it.
+func TestOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log linkLog
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		f.add(&backplane.Options{Observer: &onlyNamespace{&log}}, nil)
+		f.add(&backplane.Options{}, nil)
+		f.meet()
+		a, b := f.socket(0, "a"), f.socket(1, "b")
+		log.take()
+		a.onDeliver = func() { log.add("message") }
+		why := errors.New("cable")
+
+		f.broadcast(1, "1", backplane.All())
+		settle()
+		f.brokers[0].Interrupt(why)
+		f.broadcast(1, "missed", backplane.All())
+		time.Sleep(3 * time.Second)
+		f.broadcast(0, "own", backplane.All())
+		equal(t, "a", a.all(), []string{"1", "own"}) // at once, on this goroutine
+		settle()
+		equal(t, "b does not hear", b.all(), []string{"1", "missed"})
+		if ie := ofNamespace(t, f.errs[0]); !errors.Is(ie, why) {
+			t.Errorf("reported %v", ie)
+		}
+		f.brokers[0].Resume()
+		f.broadcast(1, "2", backplane.All())
+		settle()
+		equal(t, "a", a.all(), []string{"2"})
+		equal(t, "b hears later", b.all(), []string{"2", "own"})
+		equal(t, "order", log.take(), []string{"message", "/chat down: cable", "message", "/chat up after 3s", "message"})
+		if st := f.nodes[0].Stats(); st.Interruptions != 1 {
+			t.Errorf("stats %+v", st)
+		}
+		f.errs[1].none(t)
+	})
+}
+
+// onlyNamespace leaves the control channel out.
+type onlyNamespace struct{ *linkLog }
+
+func (o *onlyNamespace) Interrupted(ns string, err error) {
+	if ns != "" {
+		o.linkLog.Interrupted(ns, err)
+	}
+}
+
+func (o *onlyNamespace) Resumed(ns string, d time.Duration) {
+	if ns != "" {
+		o.linkLog.Resumed(ns, d)
+	}
+}
+
+// ofNamespace takes the one InterruptedError that is not the control channel's.
+func ofNamespace(t *testing.T, log *errorLog) (found *backplane.InterruptedError) {
+	t.Helper()
+	for _, err := range log.take() {
+		ie, ok := errors.AsType[*backplane.InterruptedError](err)
+		switch {
+		case !ok:
+			t.Errorf("reported %v", err)
+		case ie.Namespace == chat && found == nil:
+			found = ie
+		case ie.Namespace != "":
+			t.Errorf("reported %v", err)
+		}
+	}
+	if found == nil {
+		t.Fatal("the outage was not reported")
+	}
+	return found
+}
+
+// What the broker accepted and lost in the end is reported to its sender.
+func TestLossIsReported(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleetOn(t, &memorybroker.Options{OutboxAge: 10 * time.Second}, 2, backplane.Options{}, nil)
+		b := f.socket(1, "b")
+		f.brokers[0].Interrupt(nil)
+		settle()
+		f.errs[0].take()
+		for range 5 {
+			f.broadcast(0, "x", backplane.All())
+		}
+		time.Sleep(11 * time.Second)
+		settle()
+		lost := 0
+		for _, err := range f.errs[0].take() {
+			if le, ok := errors.AsType[*lossError](err); ok {
+				lost += le.Messages
+			} else {
+				t.Errorf("reported %v", err)
+			}
+		}
+		f.brokers[0].Resume()
+		f.broadcast(0, "marker", backplane.All())
+		settle()
+		equal(t, "b", b.all(), []string{"marker"})
+		if lost < 5 || lost > 6 { // and perhaps a sign of life
+			t.Errorf("%d messages were reported as lost", lost)
+		}
+	})
+}

@@ -1,0 +1,476 @@
+package backplane_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// frames checks the control frames that a wire saw, apart from those of its own.
+func frames(t *testing.T, what string, w *wire, want ...[]byte) {
+	t.Helper()
+	settle()
+	got := w.saw(kindControl)
+	got = slices.DeleteFunc(got, func(p []byte) bool { return bytes.Contains(p, []byte("wire")) })
+	if !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Errorf("%s: frames\n%q, want\n%q", what, got, want)
+	}
+}
+
+func peerIDs(n *backplane.Node) (ids []string) {
+	for _, p := range n.Peers() {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+// What a node says on the control channel, to the byte.
+func TestControlFrames(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		w := f.wire("")
+		since := time.Now().UnixNano()
+		f.add(&backplane.Options{ID: "me"}, nil)
+		n := f.nodes[0]
+		space := func(name string) []any { return []any{0, name, "native/1"} }
+		frames(t, "first namespace", w, pack([]any{1, hello, "me", since, 1, []any{space(chat)}}))
+		time.Sleep(time.Second)
+		frames(t, "heartbeat", w, pack([]any{1, beat, "me", since, 1, nil}))
+		other, err := n.Namespace(t.Context(), "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if got := w.saw(kindControl); len(got) != 1 || // the list has no order
+			!bytes.Equal(got[0], pack([]any{1, hello, "me", since, 2, []any{space(chat), space("")}})) &&
+				!bytes.Equal(got[0], pack([]any{1, hello, "me", since, 2, []any{space(""), space(chat)}})) {
+			t.Errorf("second namespace: %q", got)
+		}
+		if err := other.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		now := pack([]any{1, full, "me", since, 3, []any{space(chat)}})
+		frames(t, "a namespace is closed", w, now)
+		w.control(ask, "me", 0, 0)
+		frames(t, "asked", w, pack([]any{1, ask, "me", 0, 0, nil}), now)
+		w.control(ask, "wire", 0, 0)
+		frames(t, "somebody else is asked", w)
+		w.control(hello, "wire", 1, 1, chat)
+		frames(t, "greeted", w, now)
+		w.control(beat, "wire", 1, 1)
+		frames(t, "beat of that revision", w)
+		w.control(bye, "wire", 1, 1)
+		frames(t, "goodbye", w)
+		if err := n.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		frames(t, "closed", w, pack([]any{1, bye, "me", since, 3, nil}))
+	})
+}
+
+// What a node believes of another.
+func TestPeers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		w := f.wire("")
+		n := f.nodes[0]
+		asked := func() bool {
+			settle()
+			return slices.ContainsFunc(w.saw(kindControl), func(p []byte) bool {
+				return bytes.Equal(p, pack([]any{1, ask, "wire", 0, 0, nil}))
+			})
+		}
+		check := func(what string, wantAsk bool, want ...string) { // its namespaces; nil: not there
+			t.Helper()
+			if got := asked(); got != wantAsk {
+				t.Errorf("%s: asked for more: %t", what, got)
+			}
+			peers := n.Peers()
+			if want == nil {
+				if len(peers) != 0 {
+					t.Errorf("%s: %+v", what, peers)
+				}
+				return
+			}
+			if len(peers) != 1 || peers[0].ID != "wire" {
+				t.Errorf("%s: %+v", what, peers)
+				return
+			}
+			equal(t, what, peers[0].Namespaces, want)
+			if len(want) > 0 {
+				equal(t, what, peers[0].Speaks, []string{"native/1"})
+			}
+		}
+		settle()
+		w.saw(kindControl)
+
+		check("nobody", false)
+		w.control(beat, "wire", 10, 3)
+		check("beat of a stranger", true, []string{}...)
+		if len(n.Peers()) != 1 {
+			t.Error("a stranger's beat is no sign of life")
+		}
+		w.control(full, "wire", 10, 3, "/b", "/a")
+		check("full", false, "/a", "/b")
+		if got := n.Peers()[0].Since; got.UnixNano() != 10 {
+			t.Errorf("since %v", got)
+		}
+		w.control(beat, "wire", 10, 3)
+		check("beat", false, "/a", "/b")
+		w.control(beat, "wire", 10, 4)
+		check("beat of another revision", true, "/a", "/b")
+		w.control(full, "wire", 10, 4, "/a")
+		check("its full", false, "/a")
+		w.control(full, "wire", 10, 3, "/b", "/a")
+		check("an older one, late", false, "/a")
+		w.control(beat, "wire", 9, 9)
+		w.control(full, "wire", 9, 9, "/z")
+		w.control(bye, "wire", 9, 9)
+		check("late frames of an earlier life", false, "/a")
+		w.control(beat, "wire", 11, 1)
+		check("beat of a later life", true, []string{}...)
+		w.control(hello, "wire", 12, 1, "/new")
+		check("hello of a later life", false, "/new")
+		w.control(bye, "wire", 11, 1)
+		check("goodbye of the earlier one", false, "/new")
+		w.control(bye, "wire", 12, 1)
+		check("goodbye", false)
+		w.control(full, "wire", 12, 2)
+		if settle(); len(n.Peers()) != 1 || len(n.Peers()[0].Namespaces) != 0 {
+			t.Errorf("without namespaces: %+v", n.Peers())
+		}
+		f.errs[0].none(t)
+	})
+}
+
+func TestPeerTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 3, backplane.Options{}, nil)
+		f.brokers[2].Freeze()
+		time.Sleep(3400 * time.Millisecond)
+		settle()
+		equal(t, "before the timeout", peerIDs(f.nodes[0]), f.ids(1, 2))
+		time.Sleep(time.Second)
+		settle()
+		equal(t, "after it", peerIDs(f.nodes[0]), f.ids(1))
+		// Forgotten, and counted no longer as anybody who would be waited for? The
+		// broker still counts it: as one that has not announced itself.
+		if n, err := f.ns[0].Count(t.Context()); n != 3 || err != nil {
+			t.Errorf("Count: %d, %v", n, err)
+		}
+		f.brokers[2].Thaw()
+		time.Sleep(time.Second)
+		settle()
+		equal(t, "back again", peerIDs(f.nodes[0]), f.ids(1, 2))
+
+		f.brokers[1].Kill()
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if !errors.Is(err, backplane.ErrPeerGone) || len(m.Missing) != 1 {
+			t.Errorf("killed: %+v, %v", m, err)
+		}
+		time.Sleep(5 * time.Second)
+		m, err = f.ns[0].Members(t.Context(), backplane.All())
+		if err != nil || !slices.Equal(m.Answered, f.ids(2)) {
+			t.Errorf("killed and forgotten: %+v, %v", m, err)
+		}
+	})
+}
+
+// A node that hears nothing draws no conclusions, and gives everybody a new chance.
+func TestPeersDuringOwnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log linkLog
+		f := newFleet(t, 3, backplane.Options{Observer: &log}, nil)
+		f.brokers[0].Interrupt(nil)
+		settle()
+		gone := errors.New("cable")
+		time.Sleep(time.Minute)
+		settle()
+		equal(t, "after a minute", peerIDs(f.nodes[0]), f.ids(1, 2))
+		equal(t, "at the others", peerIDs(f.nodes[1]), f.ids(2))
+		f.brokers[2].Kill() // meanwhile
+		f.brokers[0].Resume()
+		settle()
+		equal(t, "resumed", peerIDs(f.nodes[0]), f.ids(1, 2))
+		equal(t, "at the others", peerIDs(f.nodes[1]), f.ids(0, 2))
+		time.Sleep(3 * time.Second)
+		settle()
+		equal(t, "still time", peerIDs(f.nodes[0]), f.ids(1, 2))
+		time.Sleep(2 * time.Second)
+		settle()
+		equal(t, "over", peerIDs(f.nodes[0]), f.ids(1))
+
+		f.brokers[0].Interrupt(gone)
+		settle()
+		found := 0
+		for _, err := range f.errs[0].take() {
+			if ie, ok := errors.AsType[*backplane.InterruptedError](err); ok && errors.Is(err, gone) && ie.Namespace == "" {
+				found++
+			}
+		}
+		if found != 1 {
+			t.Errorf("the outage of the control channel was reported %d times", found)
+		}
+	})
+}
+
+// A node whose process slept has not heard anybody, and does not forget them for it.
+func TestPeersAfterSleep(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sleeper := &sleepyObserver{}
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		f.add(&backplane.Options{Name: "n0", Observer: sleeper}, nil)
+		f.add(&backplane.Options{Name: "n1"}, nil)
+		f.meet()
+		f.brokers[0].Interrupt(nil)
+		settle()
+		f.brokers[0].Resume()
+		time.Sleep(time.Minute - 100*time.Millisecond) // the keeper sleeps a minute
+		settle()
+		began := time.Now()
+		for time.Since(began) < 5*time.Second {
+			time.Sleep(50 * time.Millisecond)
+			settle()
+			if got := peerIDs(f.nodes[0]); len(got) != 1 {
+				t.Fatalf("%v after it woke it knows %v", time.Since(began), got)
+			}
+		}
+	})
+}
+
+// sleepyObserver stops the goroutine that looks after the others.
+type sleepyObserver struct{}
+
+func (*sleepyObserver) Interrupted(string, error) {}
+func (*sleepyObserver) Resumed(namespace string, _ time.Duration) {
+	if namespace == "" {
+		time.Sleep(time.Minute)
+	}
+}
+
+// A node that stopped without goodbye comes back under the same id.
+func TestRestart(t *testing.T) {
+	for _, clock := range []string{"later", "the same"} {
+		t.Run(clock, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, 2, backplane.Options{}, answering)
+				old := &backplane.Options{ID: "fixed"}
+				f.add(old, answering(2))
+				f.meet()
+				f.socket(2, "x")
+				f.brokers[2].Freeze()
+
+				// A question that the first life does not answer any more.
+				result := make(chan error, 1)
+				var m *backplane.Members
+				go func() {
+					var err error
+					m, err = f.ns[0].Members(t.Context(), backplane.All())
+					result <- err
+				}()
+				settle()
+				f.brokers[2].Kill()
+				if clock == "later" {
+					time.Sleep(100 * time.Millisecond)
+				}
+				began := time.Now()
+				f.add(&backplane.Options{ID: "fixed"}, answering(3))
+				f.socket(3, "y")
+				err := <-result
+				if clock == "later" {
+					if !errors.Is(err, backplane.ErrPeerGone) || time.Since(began) > 0 || !slices.Equal(m.Answered, f.ids(1)) {
+						t.Errorf("the question of the first life: %+v, %v after %v", m, err, time.Since(began))
+					}
+				}
+				time.Sleep(time.Second)
+				settle()
+				list, err := f.ns[0].Members(t.Context(), backplane.All())
+				if err != nil || len(list.List) != 1 || list.List[0].ID != "y" || list.List[0].Node != "fixed" {
+					t.Errorf("afterwards: %+v, %v", list, err)
+				}
+				for _, log := range f.errs[:2] {
+					log.none(t)
+				}
+			})
+		})
+	}
+}
+
+func TestDuplicateID(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		f.add(&backplane.Options{ID: "twin"}, nil)
+		time.Sleep(time.Millisecond)
+		f.add(&backplane.Options{ID: "twin"}, nil)
+		time.Sleep(time.Second) // the elder hears a hello, the younger a heartbeat
+		settle()
+		for i, log := range f.errs {
+			list := log.take()
+			if len(list) == 0 {
+				t.Errorf("node %d noticed nothing", i)
+			}
+			for _, err := range list {
+				if de, ok := errors.AsType[*backplane.DuplicateIDError](err); !ok || de.ID != "twin" {
+					t.Errorf("reported %v", err)
+				}
+			}
+		}
+		// A goodbye from an earlier life is no other living node.
+		if err := f.nodes[0].Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		f.errs[1].none(t)
+	})
+}
+
+// The goodbye is the last that is heard of a node, also if the rest takes long.
+func TestGoodbyeIsTheLastWord(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 3, backplane.Options{}, nil)
+		second, err := f.nodes[0].Namespace(t.Context(), "/second", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan struct{})
+		stuck := newSocket("stuck")
+		stuck.onDeliver = func() { <-release }
+		f.join(0, stuck)
+		f.broadcast(1, "x", backplane.All())
+		settle()
+		w := f.wire("")
+		done := make(chan error, 1)
+		go func() { done <- f.nodes[0].Close(context.Background()) }()
+		go second.Close(t.Context())
+		time.Sleep(time.Minute)
+		settle()
+		w.control(ask, f.nodes[0].ID(), 0, 0)
+		settle()
+		goodbyes := 0
+		for _, p := range w.saw(kindControl) {
+			if !strings.Contains(string(p), f.nodes[0].ID()) || bytes.Equal(p, pack([]any{1, ask, f.nodes[0].ID(), 0, 0, nil})) {
+				continue
+			}
+			if goodbyes++; p[2] != bye && goodbyes > 1 {
+				t.Errorf("after goodbye it said %q", p)
+			}
+		}
+		equal(t, "peers", peerIDs(f.nodes[1]), f.ids(2))
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestMalformedControlFrames(t *testing.T) {
+	good := pack([]any{1, full, "wire", 1, 1, []any{[]any{0, chat, "native/1"}}})
+	if err := backplane.DecodeControl(good); err != nil {
+		t.Fatal(err)
+	}
+	bad := map[string][]byte{
+		"empty":             {},
+		"not MessagePack":   []byte("\xc1hello"),
+		"JSON":              []byte(`{"type":1}`),
+		"short array":       pack([]any{1, full, "wire", 1, 1}),
+		"version 0":         pack([]any{0, full, "wire", 1, 1, nil}),
+		"no id":             pack([]any{1, full, "", 1, 1, nil}),
+		"long id":           pack([]any{1, full, strings.Repeat("x", 129), 1, 1, nil}),
+		"id of bytes":       pack([]any{1, full, []byte("wire"), 1, 1, nil}),
+		"invalid UTF-8":     pack([]any{1, full, "wi\xffre", 1, 1, nil}),
+		"negative revision": pack([]any{1, full, "wire", 1, -1, nil}),
+		"namespace alone":   pack([]any{1, full, "wire", 1, 1, []any{chat}}),
+		"short namespace":   pack([]any{1, full, "wire", 1, 1, []any{[]any{0, chat}}}),
+		"wire 300":          pack([]any{1, full, "wire", 1, 1, []any{[]any{300, chat, "x"}}}),
+	}
+	for i := range good {
+		bad[fmt.Sprintf("first %d bytes", i)] = good[:i]
+	}
+	for name, p := range bad {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 1, backplane.Options{}, nil)
+			w := f.wire("")
+			before := f.nodes[0].Stats().Undecodable
+			w.send(broker.Control(), p)
+			settle()
+			if de := reported[*backplane.DecodeError](t, f.errs[0]); de.Channel != broker.Control() || de.Err == nil {
+				t.Errorf("%s: reported %+v", name, de)
+			}
+			if n := f.nodes[0].Stats().Undecodable - before; n != 1 || len(f.nodes[0].Peers()) != 0 {
+				t.Errorf("%s: counted %d, peers %v", name, n, f.nodes[0].Peers())
+			}
+		})
+	}
+	// What later versions may add is understood, or left alone.
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		w := f.wire("")
+		w.send(broker.Control(), pack([]any{2, full, "wire", 1, 1, []any{[]any{0, chat, "native/2", []any{"more"}, 7}}, "more", []any{1}}))
+		w.send(broker.Control(), pack([]any{2, 99, "wire", 1, 1, nil}))
+		settle()
+		if p := f.nodes[0].Peers(); len(p) != 1 || !slices.Equal(p[0].Speaks, []string{"native/2"}) {
+			t.Errorf("peers %+v", p)
+		}
+		if st := f.nodes[0].Stats(); st.Foreign != 1 || st.Undecodable != 0 {
+			t.Errorf("stats %+v", st)
+		}
+		f.errs[0].none(t)
+	})
+}
+
+// More frames than can wait do not stop the node from hearing what matters.
+func TestControlFlood(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		w := f.wire("")
+		for i := range 20_000 {
+			w.control(full, fmt.Sprint("flood", i%2000), 1, i, chat)
+		}
+		for range 2000 {
+			w.control(bye, "somebody", 1, 1)
+		}
+		time.Sleep(5 * time.Second)
+		settle()
+		equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1))
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if err != nil || len(m.Answered) != 1 {
+			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}
+
+// No signs of life gather in the queue while the link is down.
+func TestNoHeartbeatsWhileInterrupted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		w := f.wire("")
+		f.brokers[0].Interrupt(nil)
+		time.Sleep(20 * time.Second)
+		settle()
+		if st := f.brokers[0].Stats(); st.QueuedMessages > 1 {
+			t.Errorf("%d messages wait", st.QueuedMessages)
+		}
+		w.saw(kindControl)
+		f.brokers[0].Resume()
+		settle()
+		kinds := []int{}
+		for _, p := range w.saw(kindControl) {
+			if strings.Contains(string(p), f.nodes[0].ID()) {
+				kinds = append(kinds, int(p[2]))
+			}
+		}
+		if !slices.Contains(kinds, hello) || len(kinds) > 3 {
+			t.Errorf("kinds of frames %v", kinds)
+		}
+		equal(t, "peers", peerIDs(f.nodes[1]), f.ids(0))
+	})
+}
