@@ -87,6 +87,7 @@ type barrier struct {
 	before losses
 	done   chan struct{}
 	err    error // after done is closed
+	alone  bool  // nobody waits any more
 }
 
 // outbox holds accepted messages, encoded and in order: first those that wait, then
@@ -463,8 +464,10 @@ func (o *outbox) after() {
 func (o *outbox) barriersUpTo(settled uint64) {
 	for o.barriers.len() > 0 && (*o.barriers.front()).target <= settled {
 		b := o.barriers.pop()
-		b.err = o.losses.since(b.before)
-		o.told = o.losses
+		if !b.alone {
+			b.err = o.losses.since(b.before)
+			o.told = o.losses
+		}
 		close(b.done)
 	}
 }
@@ -491,6 +494,14 @@ func (o *outbox) flush(ctx context.Context) error {
 	case <-b.done:
 		return b.err
 	case <-ctx.Done():
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case <-b.done:
+		return b.err
+	default:
+		b.alone = true // what it would have told is left for the next
 		return ctx.Err()
 	}
 }

@@ -52,7 +52,7 @@ func newRedis(tb testing.TB, opts *RedisOptions) *Redis {
 		Server:   newServer(tb, "redis-server", RedisBinary(tb), FreePort(tb)),
 		password: opts.Password,
 	}
-	args := []string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", r.dir, "--daemonize", "no"}
+	args := []string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", r.dir, "--daemonize", "no", "--loglevel", "warning"}
 	if opts.TLS {
 		files := makeCertificates(tb, r.dir)
 		r.tls = files.client

@@ -1,0 +1,250 @@
+package redisbroker
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+func mustNaming(t testing.TB, prefix string) *naming {
+	t.Helper()
+	n, err := newNaming(prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestNames(t *testing.T) {
+	n := mustNaming(t, "socket.io")
+	s, c := broker.SocketIO, broker.Native
+	for _, row := range []struct {
+		ch   broker.Channel
+		name string
+	}{
+		{s.Broadcast("/"), "socket.io#/#"},
+		{s.Room("/", "room1"), "socket.io#/#room1#"},
+		{s.Room("/", ""), "socket.io#/##"},
+		{s.Room("/chat", "a#b"), "socket.io#/chat#a#b#"},
+		{s.Room("/chat", "#"), "socket.io#/chat###"},
+		{s.Requests("/chat"), "socket.io-request#/chat#"},
+		{s.Responses("/chat"), "socket.io-response#/chat#"},
+		{s.NodeResponses("/chat", "x1Y_-z"), "socket.io-response#/chat#x1Y_-z#"},
+		{c.Broadcast("/"), "socket.io-crossroom#/#"},
+		{c.Room("/", "room1"), "socket.io-crossroom#/#room1#"},
+		{c.Requests("/"), "socket.io-crossroom-request#/#"},
+		{c.Responses("/"), "socket.io-crossroom-response#/#"},
+		{c.NodeResponses("/", "n"), "socket.io-crossroom-response#/#n#"},
+		{broker.Control(), "socket.io-crossroom-control#"},
+		{c.Broadcast(""), "socket.io-crossroom##"},
+	} {
+		if got := n.name(row.ch); got != row.name || n.size(row.ch) != len(got) {
+			t.Errorf("%v is called %q (size %d), want %q", row.ch, got, n.size(row.ch), row.name)
+		}
+		if got, ok := n.parse(row.name); !ok || got != row.ch {
+			t.Errorf("%q is taken for %v (%v), want %v", row.name, got, ok, row.ch)
+		}
+	}
+}
+
+func TestParseRefusesOtherNames(t *testing.T) {
+	n := mustNaming(t, "socket.io")
+	for _, name := range []string{
+		"", "#", "socket.io", "socket.io#", "socket.io#/", "socket.io#/#room", "other#/#", "socket.ioo#/#",
+		"socket.io-request#/#x#", "socket.io-crossroom-control#/#", "socket.io-other#/#", "socket.io#/#\xff#",
+		"socket.io-request#", "socket.io-response#/#id",
+	} {
+		if ch, ok := n.parse(name); ok {
+			t.Errorf("%q is taken for %v", name, ch)
+		}
+	}
+}
+
+// TestNamesOfRealPackages holds the names against those that the real packages
+// published to.
+func TestNamesOfRealPackages(t *testing.T) {
+	text, err := os.ReadFile("../../adapter/testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct{ Name, Dialect, Role, Channel string }
+	if err := json.Unmarshal(text, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, v := range vectors {
+		if v.Dialect == "sharded" { // other names, and another command
+			continue
+		}
+		prefix, _, _ := strings.Cut(v.Channel, "#")
+		prefix = strings.TrimSuffix(strings.TrimSuffix(prefix, "-request"), "-response")
+		n := mustNaming(t, prefix)
+		ch, ok := n.parse(v.Channel)
+		if !ok || ch.Wire() != broker.SocketIO || n.name(ch) != v.Channel {
+			t.Errorf("%s: %q is taken for %v (%v)", v.Name, v.Channel, ch, ok)
+			continue
+		}
+		kinds := map[string][]broker.Kind{
+			"broadcast": {broker.KindBroadcast, broker.KindRoom},
+			"request":   {broker.KindRequests},
+			"response":  {broker.KindResponses, broker.KindNodeResponses},
+		}[v.Role]
+		right := false
+		for _, k := range kinds {
+			right = right || k == ch.Kind()
+		}
+		if !right {
+			t.Errorf("%s: %q, a %s, is taken for %v", v.Name, v.Channel, v.Role, ch)
+		}
+		checked++
+	}
+	if checked < 150 {
+		t.Fatalf("only %d vectors checked", checked)
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	for _, prefix := range []string{"a#b", "#", "a-request", "a-response", "a-control", "a-crossroom", "-request", "a\xff", strings.Repeat("x", 5000)} {
+		var refused *PrefixError
+		if _, err := newNaming(prefix); !errors.As(err, &refused) || refused.Prefix != prefix {
+			t.Errorf("prefix %.20q: %v, want a *PrefixError", prefix, err)
+		}
+	}
+	for _, prefix := range []string{"socket.io", "a-requests", "request", "*", "a b", "ünï", "crossroom"} {
+		mustNaming(t, prefix)
+	}
+}
+
+func TestNamespacesThatAreRefused(t *testing.T) {
+	n := mustNaming(t, "p")
+	for _, ch := range []broker.Channel{
+		{}, broker.Native.Broadcast("/a#b"), broker.SocketIO.Room("#", "r"), broker.SocketIO.Requests("/\xff"),
+		broker.Native.Room("/", strings.Repeat("x", broker.MaxNameLen+1)),
+	} {
+		var refused *broker.NameError
+		if err := n.check(ch); !errors.As(err, &refused) {
+			t.Errorf("%.40q: %v, want a *broker.NameError", ch, err)
+		}
+	}
+}
+
+// TestChannelsOfPrefixesDiffer makes all kinds of names from confusable parts and
+// sees that no two channels, of any prefix, have the same.
+func TestChannelsOfPrefixesDiffer(t *testing.T) {
+	names := map[string]string{}
+	parts := []string{"", "a", "b", "-request", "-response", "-crossroom", "a-request", "/"}
+	for _, prefix := range parts {
+		n, err := newNaming(prefix)
+		if err != nil {
+			continue
+		}
+		for _, w := range []broker.Wire{broker.Native, broker.SocketIO} {
+			var channels []broker.Channel
+			for _, ns := range parts {
+				channels = append(channels, w.Broadcast(ns), w.Requests(ns), w.Responses(ns))
+				for _, room := range append(parts, "#", "a#", "#a", "a#b") {
+					channels = append(channels, w.Room(ns, room), w.NodeResponses(ns, room))
+				}
+			}
+			for _, ch := range channels {
+				name, who := n.name(ch), prefix+": "+ch.String()
+				if other, ok := names[name]; ok {
+					t.Fatalf("%q is both %s and %s", name, other, who)
+				}
+				names[name] = who
+			}
+		}
+	}
+}
+
+func TestEscapedPatterns(t *testing.T) {
+	n := mustNaming(t, "p[1]")
+	f := broker.SocketIO.EveryRoom(`/a*b?c\d]e^f`)
+	pattern, isPattern := n.subscription(f)
+	if want := `p\[1]#/a\*b\?c\\d]e^f#*`; pattern != want || !isPattern {
+		t.Fatalf("pattern %q (%v), want %q", pattern, isPattern, want)
+	}
+	if got, want := n.responders(broker.SocketIO, "/*"), `p\[1]-response#/\*#*#`; got != want {
+		t.Fatalf("pattern %q, want %q", got, want)
+	}
+}
+
+func FuzzNames(f *testing.F) {
+	f.Add("socket.io", "/", "room", uint8(0))
+	f.Add("p", "", "", uint8(3))
+	f.Add("a-b", "/a[b]*", "#x##", uint8(6))
+	f.Fuzz(func(t *testing.T, prefix, ns, name string, kind uint8) {
+		n, err := newNaming(prefix)
+		if err != nil {
+			return
+		}
+		w := broker.Wire(kind & 1)
+		ch := [...]broker.Channel{
+			w.Broadcast(ns), w.Room(ns, name), w.Requests(ns), w.Responses(ns), w.NodeResponses(ns, name), broker.Control(),
+		}[int(kind>>1)%6]
+		if n.check(ch) != nil {
+			return
+		}
+		wire := n.name(ch)
+		if n.size(ch) != len(wire) || !utf8.ValidString(wire) {
+			t.Fatalf("%v: name %q, size %d", ch, wire, n.size(ch))
+		}
+		if got, ok := n.parse(wire); !ok || got != ch {
+			t.Fatalf("%v: %q is taken for %v (%v)", ch, wire, got, ok)
+		}
+		if ch.Kind() == broker.KindControl {
+			return
+		}
+		// The pattern of a namespace matches the names of its rooms, and no others.
+		every, _ := n.subscription(w.EveryRoom(ns))
+		in := ch.Kind() == broker.KindRoom || ch.Kind() == broker.KindBroadcast
+		if got := globMatch(every, wire); got != in {
+			t.Fatalf("pattern %q and %q: %v", every, wire, got)
+		}
+	})
+}
+
+// FuzzParse sees that whatever is taken for a channel has that name.
+func FuzzParse(f *testing.F) {
+	f.Add("socket.io#/#room#")
+	f.Add("socket.io-response#/#a#")
+	f.Add("socket.io-crossroom-control#")
+	n := mustNaming(f, "socket.io")
+	f.Fuzz(func(t *testing.T, name string) {
+		ch, ok := n.parse(name)
+		if ok && (n.check(ch) != nil || n.name(ch) != name) {
+			t.Fatalf("%q is taken for %v, which is called %q", name, ch, n.name(ch))
+		}
+	})
+}
+
+// globMatch is what Redis does with patterns that have no brackets.
+func globMatch(pattern, s string) bool {
+	for pattern != "" {
+		switch c := pattern[0]; {
+		case c == '*':
+			for i := 0; i <= len(s); i++ {
+				if globMatch(pattern[1:], s[i:]) {
+					return true
+				}
+			}
+			return false
+		case s == "":
+			return false
+		case c == '?':
+		case c == '\\' && len(pattern) > 1:
+			if pattern = pattern[1:]; pattern[0] != s[0] {
+				return false
+			}
+		case c != s[0]:
+			return false
+		}
+		pattern, s = pattern[1:], s[1:]
+	}
+	return s == ""
+}
