@@ -1,3 +1,130 @@
-// Package redisbroker is a broker on Redis pub/sub, with the channel names of
-// socket.io-redis.
+// Package redisbroker is a broker on Redis pub/sub, on github.com/redis/go-redis/v9.
+// Its channels have the names that socket.io-redis and @socket.io/redis-adapter use,
+// so that nodes and Node.js servers share one Redis.
+//
+//	b, err := redisbroker.Open("redis://localhost:6379", nil)
+//	b, err := redisbroker.New(client, &redisbroker.Options{Prefix: "shop"})
+//
+// It keeps all clauses of package broker, on a single server and on a cluster.
+//
+// # Names
+//
+// With prefix P (Options.Prefix, "socket.io" unless said otherwise), namespace N,
+// room R and node id I:
+//
+//	                     broker.SocketIO      broker.Native
+//	Broadcast(N)         P#N#                 P-crossroom#N#
+//	Room(N, R)           P#N#R#               P-crossroom#N#R#
+//	Requests(N)          P-request#N#         P-crossroom-request#N#
+//	Responses(N)         P-response#N#        P-crossroom-response#N#
+//	NodeResponses(N, I)  P-response#N#I#      P-crossroom-response#N#I#
+//	Control()                                 P-crossroom-control#
+//	EveryRoom(N)         PSUBSCRIBE P#N#*     PSUBSCRIBE P-crossroom#N#*
+//
+// In patterns the characters * ? [ and \ of P and N are escaped with a backslash.
+// So that no two channels have the same name, a namespace that contains '#' is
+// refused with a *broker.NameError, and a prefix that contains '#' or ends in
+// -request, -response, -control or -crossroom with a *PrefixError. Rooms and ids may
+// contain anything. What others publish under a pattern and is no such name is
+// passed by.
+//
+// # Clients
+//
+// A client is a *redis.Client, for a single server (from Redis 2.6 on; 6 for users)
+// or by Sentinel, or a *redis.ClusterClient. A *redis.Ring is refused with a
+// *ClientError: its servers do not know of each other. Clients given to New stay the
+// caller's, and are not closed.
+//
+// The broker takes from the client how to reach the servers, that is dialer (with
+// TLS), credentials and their providers, client name, and a cluster's masters or
+// Sentinel's master, but it opens connections of its own: one for publishing, one for
+// subscribing and, once Subscribers or Responders is called, one for such questions
+// to each server. The client's hooks, OnConnect, timeouts, retries and pool do not
+// apply. go-redis itself repeats what it could not send in one go, which breaks "at
+// most once"; reconnects a subscriber in silence, which hides the gap; and cannot end
+// a call that waits for a frozen server. A dialer that does not heed its context may
+// outlast Close by its own timeout, as may the look for a cluster's masters.
+//
+// # Publishing
+//
+// Publish encodes the message into the queue and returns. What has gathered is
+// written in one piece, up to 32 KiB at a time, and up to 256 KiB are on the wire
+// before the server has answered. A message of up to 4 KiB that finds nothing queued
+// or on the wire is written by Publish itself. Nothing waits for a timer.
+//
+// The queue holds at most 65,536 messages and 32 MiB, each for at most 30 seconds
+// (Options.QueueMessages, QueueBytes, QueueAge). When it was full, those who waited
+// go on when half of it is free.
+//
+// While the server is away the queue stays, and is sent afterwards in order. What
+// was written whole when a connection broke, and had no answer, counts as uncertain
+// and is not sent again; what was not written, or in part, is sent later, since a
+// server cannot act on part of a command. Messages are lost for certain if they wait
+// for longer than QueueAge (ErrTooOld), if the server refuses them (*ServerError,
+// such as NOPERM), or at the end of Close's context. Each loss is counted in Stats,
+// told to OnLoss functions, and returned by one Flush.
+//
+// Sent and flushed mean that the server has answered. Redis pub/sub keeps nothing:
+// whoever is not subscribed at that moment does not get it.
+//
+// # Subscribing
+//
+// All subscriptions of a broker share one connection and one subscription on the
+// server per name. The confirmations for up to 4 commands of up to 1,000 names are
+// underway at a time, so that 100,000 rooms can be subscribed to at once.
+//
+// Each subscription has a goroutine that calls its receiver, and a buffer of 16 MiB
+// (Options.ReceiveBuffer). When that is full the connection, and with it all
+// subscriptions, waits for that receiver; then the server's buffer fills up, until it
+// ends the connection (client-output-buffer-limit pubsub, by default at 32 MiB, or
+// 8 MiB for a minute), which is an interruption like any other.
+//
+// Subscribe fails at once if the first connection cannot be made or the server
+// refuses. During an interruption it waits for the end of it, or of its context.
+//
+// # Outages
+//
+// A connection that is silent for 1 second is asked for a sign of life, and given up
+// if none comes within 3 more (Options.ProbeInterval, ProbeTimeout): so a frozen
+// server or a dead link is noticed within 4 seconds, a connection that is closed at
+// once. Then receivers get Interrupted, and new connections are tried after random
+// pauses below a limit that doubles from 50 milliseconds to 2 seconds
+// (Options.BackoffMin, BackoffMax), for ever. A subscription gets Resumed when the
+// server has confirmed all of its filters; what arrives for some of them before that
+// still belongs to the gap. The connections of publishing and subscribing fail and
+// return independently of each other: what was published in the outage may be sent
+// before the subscriptions are back.
+//
+// Subscribers and Responders return an error within ProbeTimeout if a server does
+// not answer.
+//
+// # Permissions
+//
+// With Redis ACLs the user needs these commands, and the channels and patterns above
+// of each of its namespaces. The last line is for clusters and for go-redis itself:
+//
+//	+publish +ping
+//	+subscribe +psubscribe +unsubscribe +punsubscribe
+//	+pubsub                               for Subscribers and Responders
+//	+cluster|slots +cluster|shards +hello +client +readonly +command
+//
+// Redis allows a pattern only if the user has literally the same: for namespace
+// /chat of a Socket.IO fleet give &socket.io#/chat#* (and the backslashes, if it has
+// escaped characters), &socket.io-request#/chat#, and &socket.io-response#/chat#*.
+// A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. Without PING
+// all works as well: the refusal is a sign of life.
+//
+// # Cluster and Sentinel
+//
+// In a cluster a message published on any server reaches subscribers on all, so the
+// broker uses one master, chosen at random, for publishing and one for subscribing,
+// and another one when that fails. A publisher's messages keep their order for as
+// long as it uses the same master; messages on their way between two servers that
+// lose each other are lost without anybody knowing, and so is the order across
+// channels not claimed. Subscribers and Responders ask all masters, and fail if one
+// of them is away. Sharded pub/sub (SPUBLISH) is not used.
+//
+// With Sentinel each new connection goes to the master of that moment. Sentinel ends
+// the clients' connections to a former master that it can reach; to one that only the
+// clients can reach, they stay until Sentinel can.
 package redisbroker

@@ -17,8 +17,8 @@ const patience = 20 * time.Second
 // quick are options with which outages are noticed soon.
 func quick() *redisbroker.Options {
 	return &redisbroker.Options{
-		ProbeInterval: 100 * time.Millisecond,
-		ProbeTimeout:  400 * time.Millisecond,
+		ProbeInterval: 200 * time.Millisecond,
+		ProbeTimeout:  1500 * time.Millisecond, // a busy machine is not a dead server
 		BackoffMin:    5 * time.Millisecond,
 		BackoffMax:    50 * time.Millisecond,
 	}

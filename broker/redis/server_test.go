@@ -1,0 +1,439 @@
+package redisbroker_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/broker"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+func TestOpenAddresses(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"localhost:6379", "redis://h", "rediss://u:p@h:1/2?read_timeout=3s", "unix:///tmp/x.sock", "redis://[::1]:7"} {
+		b, err := redisbroker.Open(address, nil)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+			continue
+		}
+		if b.Prefix() != redisbroker.DefaultPrefix || b.PublishClient() == nil || b.SubscribeClient() != b.PublishClient() {
+			t.Errorf("%s: prefix %q, clients %v and %v", address, b.Prefix(), b.PublishClient(), b.SubscribeClient())
+		}
+		if err := b.Close(context.Background()); err != nil {
+			t.Errorf("%s: Close of an unused broker: %v", address, err)
+		}
+	}
+	for _, address := range []string{"http://h", "redis://u:secret@h:port", "redis://h/x", "://", "redis://u:sec%ret@h"} {
+		b, err := redisbroker.Open(address, nil)
+		if err == nil {
+			b.Close(context.Background())
+			t.Errorf("%q: no error", address)
+		} else if strings.Contains(err.Error(), "sec") {
+			t.Errorf("%q: the error has the password: %v", address, err)
+		}
+	}
+}
+
+func TestRefusedClientsAndPrefixes(t *testing.T) {
+	t.Parallel()
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
+	defer ring.Close()
+	fine := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer fine.Close()
+	var nobody *redis.Client
+	for _, c := range []struct{ publish, subscribe redis.UniversalClient }{
+		{ring, nil}, {nil, nil}, {nobody, nil}, {fine, ring}, {fine, nobody}, {(*redis.ClusterClient)(nil), nil},
+	} {
+		var refused *redisbroker.ClientError
+		if _, err := redisbroker.New(c.publish, &redisbroker.Options{SubscribeClient: c.subscribe}); !errors.As(err, &refused) {
+			t.Errorf("%T and %T: %v, want a *ClientError", c.publish, c.subscribe, err)
+		}
+	}
+	var refused *redisbroker.PrefixError
+	if _, err := redisbroker.New(fine, &redisbroker.Options{Prefix: "a#b"}); !errors.As(err, &refused) {
+		t.Errorf("prefix a#b: %v, want a *PrefixError", err)
+	}
+	if _, err := redisbroker.Open("localhost:1", &redisbroker.Options{Prefix: "x-request"}); !errors.As(err, &refused) {
+		t.Errorf("prefix x-request: %v, want a *PrefixError", err)
+	}
+}
+
+// TestClientsStayOpen uses the caller's clients, of different users, and leaves
+// them alone when it is closed.
+func TestClientsStayOpen(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{
+		"writer on >w resetchannels &* -@all +publish +ping", "reader on >r resetchannels &* -@all +subscribe +unsubscribe +psubscribe +ping +pubsub +client",
+	}})
+	publisher := redis.NewClient(&redis.Options{Addr: srv.Addr(), Username: "writer", Password: "w"})
+	defer publisher.Close()
+	asked := 0
+	subscriber := redis.NewClient(&redis.Options{Addr: srv.Addr(), ClientName: "ears",
+		CredentialsProviderContext: func(context.Context) (string, string, error) { asked++; return "reader", "r", nil }})
+	defer subscriber.Close()
+	b, err := redisbroker.New(publisher, &redisbroker.Options{SubscribeClient: subscriber, Prefix: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "over two")
+	r.want(room, "over two")
+	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
+		t.Fatalf("Subscribers: %v, %v", counts, err)
+	}
+	if list, _ := srv.Do("CLIENT", "LIST", "TYPE", "pubsub").(string); !strings.Contains(list, "name=ears") {
+		t.Errorf("the subscribe connection has no name: %s", list)
+	}
+	if b.Prefix() != "app" || b.Capabilities().Prefix != "app" || b.SubscribeClient() != subscriber || b.PublishClient() != publisher {
+		t.Error("accessors")
+	}
+	if err := b.Close(within(t, patience)); err != nil {
+		t.Fatal(err)
+	}
+	if err := publisher.Publish(context.Background(), "x", "y").Err(); err != nil {
+		t.Errorf("the caller's client was closed: %v", err)
+	}
+	if asked == 0 {
+		t.Error("the credentials provider was not asked")
+	}
+}
+
+func TestTLSAndPassword(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{TLS: true, Password: "p@ss#word"})
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), Password: "p@ss#word", TLSConfig: srv.TLS()})
+	defer client.Close()
+	b, err := redisbroker.New(client, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	r := record(t)
+	subscribe(t, b, r, broker.SocketIO.EveryRoom("/"))
+	long := strings.Repeat("long ", 1<<18)
+	publish(t, b, room, long)
+	publish(t, b, room, "short")
+	r.want(room, long)
+	r.want(room, "short")
+	srv.Kill()
+	r.wantCall("interrupted")
+	srv.Restart()
+	r.wantCall("resumed")
+	publish(t, b, room, "again")
+	r.want(room, "again")
+
+	// By address the certificate is checked too.
+	stranger := open(t, srv.URL(), quick())
+	var unknown x509.UnknownAuthorityError
+	var verify *tls.CertificateVerificationError
+	if _, err := stranger.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !errors.As(err, &unknown) && !errors.As(err, &verify) {
+		t.Fatalf("Subscribe with an unknown certificate: %v", err)
+	}
+}
+
+// TestDialerThatHangs: a context ends also what the client's own dialer holds up.
+func TestDialerThatHangs(t *testing.T) {
+	t.Parallel()
+	let := make(chan struct{})
+	defer close(let)
+	client := redis.NewClient(&redis.Options{Addr: "nowhere:1", Dialer: func(context.Context, string, string) (net.Conn, error) {
+		<-let
+		return nil, errors.New("too late")
+	}})
+	defer client.Close()
+	b, err := redisbroker.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, room, "waits")
+	if _, err := b.Subscribe(within(t, 20*time.Millisecond), record(t), broker.Exactly(room)); err != context.DeadlineExceeded {
+		t.Fatalf("Subscribe: %v, want the context's error", err)
+	}
+	err = b.Close(within(t, 20*time.Millisecond))
+	var loss *broker.LossError
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &loss) || loss.Messages != 1 || loss.Uncertain {
+		t.Fatalf("Close: %v, want one message lost and the context's error", err)
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "redis") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s")
+	servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--unixsocket", path}})
+	b := open(t, "unix://"+path, nil)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "hello")
+	r.want(room, "hello")
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	c := servers.StartRedisCluster(t)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()})
+	defer client.Close()
+	var nodes []*redisbroker.Broker
+	var heard []*recorder
+	ids := []string{}
+	w := broker.SocketIO
+	// Enough that, by chance, all three servers have somebody.
+	for i := range 9 {
+		b, err := redisbroker.New(client, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeLater(t, b)
+		id := fmt.Sprint("node", i)
+		r := record(t)
+		subscribe(t, b, r, w.EveryRoom("/"), broker.Exactly(w.Requests("/")), broker.Exactly(w.NodeResponses("/", id)))
+		nodes, heard, ids = append(nodes, b), append(heard, r), append(ids, id)
+	}
+	for i, b := range nodes {
+		publish(t, b, w.Room("/", "r"), fmt.Sprint("from ", i))
+		flush(t, b)
+		for _, r := range heard {
+			r.want(w.Room("/", "r"), fmt.Sprint("from ", i))
+		}
+		counts, err := b.Subscribers(within(t, patience), w.Requests("/"), w.NodeResponses("/", "node0"), w.Requests("/x"))
+		if err != nil || !slices.Equal(counts, []int{9, 1, 0}) {
+			t.Fatalf("Subscribers: %v, %v", counts, err)
+		}
+		got, err := b.Responders(within(t, patience), w, "/")
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, ids) {
+			t.Fatalf("Responders: %v, %v", got, err)
+		}
+		if b.Capabilities().OrderAcrossChannels {
+			t.Fatal("a cluster claims order across channels")
+		}
+	}
+
+	// A server dies: those who were on it move to another one.
+	c.Nodes[1].Kill()
+	moved := 0
+	for _, b := range nodes {
+		eventually(t, func() error {
+			if err := b.Publish(within(t, patience), w.Requests("/"), nil); err != nil {
+				return err
+			}
+			var loss *broker.LossError
+			if err := b.Flush(within(t, patience)); errors.As(err, &loss) {
+				return err // it was on that server
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			return nil
+		})
+	}
+	for i, r := range heard {
+		if nodes[i].Stats().Interruptions > 0 {
+			moved++
+		}
+		eventually(t, func() error {
+			text := fmt.Sprint("probe ", i, time.Now().UnixNano())
+			publish(t, nodes[0], w.Room("/", "r"), text)
+			for {
+				select {
+				case got := <-r.calls:
+					if got.payload == text {
+						return nil
+					}
+				case <-time.After(200 * time.Millisecond):
+					return errors.New("the probe did not arrive")
+				}
+			}
+		})
+	}
+	t.Logf("%d of %d brokers were on the server that died", moved, len(nodes))
+	// A sum without one of the masters would be wrong, so there is none.
+	if _, err := nodes[0].Subscribers(within(t, patience), w.Requests("/")); err == nil {
+		t.Error("Subscribers gave a sum without one of the servers")
+	}
+	c.Nodes[1].Restart()
+	c.WaitWhole(t)
+	eventually(t, func() error {
+		counts, err := nodes[0].Subscribers(within(t, patience), w.Requests("/"))
+		if err == nil && counts[0] != 9 {
+			err = fmt.Errorf("counted %d", counts[0])
+		}
+		return err
+	})
+}
+
+// eventually repeats try until it returns nil.
+func eventually(t testing.TB, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
+	s := servers.StartSentinel(t)
+	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: s.Name, SentinelAddrs: []string{s.Addr()}})
+	defer client.Close()
+	b, err := redisbroker.New(client, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "at the first master")
+	r.want(room, "at the first master")
+	s.Master.Kill()
+	r.wantCall("interrupted")
+	r.wantCall("resumed")
+	publish(t, b, room, "at the second")
+	r.until("at the second")
+	if role, _ := s.Replica.Do("ROLE").([]any); role[0] != "master" {
+		t.Fatalf("the former replica is a %v", role[0])
+	}
+	if n, ok := s.Replica.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any); !ok || n[1] != int64(1) {
+		t.Fatalf("subscribed to the new master: %v", n)
+	}
+}
+
+func TestManyChannels(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	b := open(t, srv.URL(), nil)
+	const n = 100000
+	filters := make([]broker.Filter, n)
+	channels := make([]broker.Channel, n)
+	for i := range filters {
+		channels[i] = broker.Native.Room("/", fmt.Sprintf("room %06d", i))
+		filters[i] = broker.Exactly(channels[i])
+	}
+	r := record(t)
+	start := time.Now()
+	sub := subscribe(t, b, r, filters...)
+	t.Logf("subscribed in %v", time.Since(start))
+	for i := 0; i < n; i += 9999 {
+		publish(t, b, channels[i], fmt.Sprint(i))
+		r.want(channels[i], fmt.Sprint(i))
+	}
+	counts, err := b.Subscribers(within(t, patience), channels...)
+	if err != nil || slices.Min(counts) != 1 || slices.Max(counts) != 1 {
+		t.Fatalf("Subscribers: %d to %d, %v", slices.Min(counts), slices.Max(counts), err)
+	}
+	srv.Kill()
+	r.wantCall("interrupted")
+	srv.Restart()
+	start = time.Now()
+	r.wantCall("resumed")
+	t.Logf("resumed after %v", time.Since(start))
+	publish(t, b, channels[n-1], "last")
+	r.want(channels[n-1], "last")
+	if err := sub.Remove(within(t, patience), filters[1:]...); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, channels[n-1], "not wanted")
+	publish(t, b, channels[0], "first")
+	r.want(channels[0], "first")
+	if s := b.Stats(); s.Subscriptions != 1 {
+		t.Fatalf("Stats %+v", s)
+	}
+}
+
+// TestHostileNames publishes on names that mean something to Redis, each heard by
+// exactly those whose filter says it, with all subscriptions live together.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	b := open(t, srv.URL(), &redisbroker.Options{Prefix: "p[x]*?"})
+	other := open(t, srv.URL(), &redisbroker.Options{Prefix: "px*?"})
+	names := []string{
+		"", "/", "/a", "/ab", "/a*", "/a?", "/a[b]", "/a[^b]", "/[a-z]", `/a\`, `/a\*`, `\`, "*", "?", "[", "]", "/a b", " ", "\x00", "\r\n",
+		"/ünï-房间-🚀", strings.Repeat("k", 1024), "42", "-request", "/a/b", "^", "{x}",
+	}
+	type heard struct {
+		ns string
+		r  *recorder
+	}
+	var all []heard
+	for _, ns := range names {
+		r := record(t)
+		subscribe(t, b, r, broker.SocketIO.EveryRoom(ns), broker.Exactly(broker.SocketIO.Room(ns, "*")))
+		all = append(all, heard{ns, r})
+	}
+	stranger := record(t)
+	for _, ns := range names {
+		subscribe(t, other, stranger, broker.SocketIO.EveryRoom(ns))
+	}
+	for _, ns := range names {
+		for _, room := range append(names, "#", "a#b", "##") {
+			publish(t, b, broker.SocketIO.Room(ns, room), ns+"\n"+room)
+		}
+	}
+	for _, h := range all {
+		for _, room := range append(names, "#", "a#b", "##") {
+			h.r.want(broker.SocketIO.Room(h.ns, room), h.ns+"\n"+room)
+		}
+	}
+	// The marker shows that nothing else was on its way.
+	for _, h := range all {
+		publish(t, b, broker.SocketIO.Broadcast(h.ns), "end")
+		h.r.want(broker.SocketIO.Broadcast(h.ns), "end")
+	}
+	publish(t, other, broker.SocketIO.Broadcast("/"), "end")
+	stranger.want(broker.SocketIO.Broadcast("/"), "end")
+
+	for _, ch := range []broker.Channel{broker.SocketIO.Room("/a#b", "r"), broker.Native.Requests("\xff"), {}} {
+		var refused *broker.NameError
+		if err := b.Publish(within(t, patience), ch, nil); !errors.As(err, &refused) {
+			t.Errorf("Publish on %v: %v, want a *broker.NameError", ch, err)
+		}
+		if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(ch)); !errors.As(err, &refused) {
+			t.Errorf("Subscribe to %v: %v, want a *broker.NameError", ch, err)
+		}
+	}
+}
+
+// TestForeignMessages: what others publish under our pattern and is no channel of
+// ours, however long its name, is passed by.
+func TestForeignMessages(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	b := open(t, srv.URL(), nil)
+	r := record(t)
+	subscribe(t, b, r, broker.SocketIO.EveryRoom("/"))
+	for _, name := range []string{"socket.io#/#room", "socket.io#/#\xff#", "socket.io#/#" + strings.Repeat("x", 5000) + "#", "socket.io#/#" + strings.Repeat("x", 1<<20) + "#"} {
+		if n := srv.Do("PUBLISH", name, "foreign"); n != int64(1) {
+			t.Fatalf("%.30q reached %v", name, n)
+		}
+	}
+	srv.Do("PUBLISH", "socket.io#/#room#", "ours")
+	r.want(room, "ours")
+	if s := b.Stats(); s.Received != 1 || s.Interruptions != 0 {
+		t.Fatalf("Stats %+v", s)
+	}
+}
