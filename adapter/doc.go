@@ -37,7 +37,8 @@
 // waits in the broker's queue within its limits. Questions to the fleet return by
 // their deadline with what is known here and a *[PartialError]. Subscriptions come
 // back by themselves; OnError hears of the interruption, as messages may have been
-// missed.
+// missed. Nodes come back one by one: what waited in one node's queue reaches those
+// that are back when it is sent, and is no loss that anybody counts for the others.
 //
 // # Answers
 //

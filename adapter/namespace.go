@@ -195,7 +195,9 @@ func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Con
 
 // ServerCount returns how many servers hold the namespace, Node.js servers and this
 // one included. It is what the brokers count, so a server that died without goodbye
-// is among them until its connection ends.
+// is among them until its connection ends. If a broker does not answer the error is
+// the broker's, or context.DeadlineExceeded after Options.RequestsTimeout, and the
+// number means nothing.
 func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
 	type counted struct {
 		n   int

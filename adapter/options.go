@@ -24,8 +24,9 @@ type Options struct {
 	RequestsTimeout time.Duration
 
 	// OnError hears of everything that has no caller to return to: unreadable
-	// messages, outages, lost messages, panics in callbacks, a mixed fleet. It is
-	// called from the server's goroutines and must not block. Nil: only the Logger.
+	// messages, outages, lost messages, panics in callbacks, a mixed fleet. Calls come
+	// one at a time from one goroutine; errors that pile up behind a slow call are
+	// dropped and counted in Stats.Unreported. Nil: only the Logger.
 	OnError func(error)
 
 	// Logger gets the same and a few words more. Nil: silence.
@@ -68,11 +69,10 @@ type Link struct {
 }
 
 // CustomHook answers a custom request. data is what the asker sent, null if it sent
-// nothing; the result is encoded as JSON. A hook runs in a goroutine of its own (in
-// its caller's for this node's own requests), several at a time; ctx ends when the
-// server closes or the asker, if it is this node, stops waiting. An error or a
-// panic is reported to Options.OnError; Go nodes are told the error, Node.js servers
-// get null.
+// nothing; the result is encoded as JSON. A hook runs in a goroutine of its own,
+// several at a time; ctx ends after Options.RequestsTimeout, when the server closes,
+// or when the asker, if it is this node, stops waiting. An error or a panic is
+// reported to Options.OnError; Go nodes are told the error, Node.js servers get null.
 type CustomHook func(ctx context.Context, ns *Namespace, data json.RawMessage) (any, error)
 
 func (o *Options) withDefaults() Options {

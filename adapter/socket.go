@@ -12,8 +12,10 @@ import (
 // realtime server knows it. Its methods are called from the server's goroutines and
 // from those that emit, also at the same time, and must not block: put the packet
 // into the connection's queue, and drop the connection if that is full. A method
-// that panics, or does not return within Options.StallTimeout, is reported to
-// Options.OnError, and the server goes on without it.
+// that panics is reported to Options.OnError, and the next socket is called. One that
+// does not return within Options.StallTimeout is reported, too, and the server goes
+// on without the socket; but if it was called for an Emit, EmitWithAck or disconnect
+// of this very node, it holds up that call until it returns.
 //
 // A socket may also be an AckSocket and a Describer; Namespace.Add finds out.
 type Socket interface {

@@ -130,14 +130,17 @@ func (e *DecodeError) Error() string {
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // InterruptedError reports that a namespace, or the control channel if Namespace
-// is empty, may have missed messages. The link is down until a ResumedError-free
-// silence: see Observer for both ends of the interval.
+// is empty, may have missed messages. It comes when the interruption begins; a
+// LinkObserver hears of both ends, in their places among the messages.
 type InterruptedError struct {
 	Namespace string
 	Err       error
 }
 
 func (e *InterruptedError) Error() string {
+	if e.Namespace == "" {
+		return fmt.Sprintf("backplane: control channel interrupted: %v", e.Err)
+	}
 	return fmt.Sprintf("backplane: namespace %.100q interrupted: %v", e.Namespace, e.Err)
 }
 

@@ -14,8 +14,8 @@ type Member interface {
 	// members: read-only, but it may be kept.
 	Deliver(m *Message)
 	// Disconnect asks the member to end, with its underlying connection if close.
-	// The member then calls Namespace.Remove, soon but not from inside this call's
-	// caller's view: the core does not remove it by itself.
+	// Call Namespace.Remove when it has, from inside this call if you like: the core
+	// does not remove it by itself.
 	Disconnect(close bool)
 }
 
