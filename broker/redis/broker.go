@@ -143,8 +143,7 @@ func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...br
 }
 
 // Subscribers implements broker.Broker with PUBSUB NUMSUB, on a cluster summed over
-// the masters. If one of them does not answer within Options.ProbeTimeout, or before
-// ctx ends, there is no sum.
+// the masters. If one of them does not answer in time there is no sum.
 func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 	return b.querier.subscribers(ctx, channels)
 }

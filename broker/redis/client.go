@@ -125,39 +125,33 @@ func (n *nodes) load(done chan struct{}) {
 // as it can be reached, then the next.
 type picker struct {
 	nodes *nodes
-	addr  string // chosen last
-	next  bool   // take the one after it
+	addr  string // used last
 }
 
-func (p *picker) pick(ctx context.Context) (*redis.Client, error) {
-	list, err := p.nodes.masters(ctx, p.next)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(list, func(c *redis.Client) bool { return c.Options().Addr >= p.addr })
-	switch {
-	case p.addr == "": // the brokers of a fleet spread over the cluster
-		i = rand.IntN(len(list))
-	case i < 0:
-		i = 0
-	}
-	if p.next && list[i].Options().Addr == p.addr {
-		i = (i + 1) % len(list)
-	}
-	p.addr, p.next = list[i].Options().Addr, false
-	return list[i], nil
-}
-
-// dial opens a connection to the picked server, and picks another one next time if
-// that fails.
+// dial opens a connection. In a cluster it tries every master before it gives up.
 func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error) {
-	client, err := p.pick(ctx)
+	list, err := p.nodes.masters(ctx, true)
 	if err != nil {
 		return nil, err
 	}
-	c, err := dial(ctx, client, timeout)
-	p.next = err != nil
-	return c, err
+	first := slices.IndexFunc(list, func(c *redis.Client) bool { return c.Options().Addr == p.addr })
+	if first < 0 { // the brokers of a fleet spread over the cluster
+		first = rand.IntN(len(list))
+	}
+	var failures []error
+	for i := range list {
+		client := list[(first+i)%len(list)]
+		c, err := dial(ctx, client, timeout)
+		if err == nil {
+			p.addr = client.Options().Addr
+			return c, nil
+		}
+		failures = append(failures, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(failures...)
 }
 
 // openClient makes a client from a URL or a plain host and port.

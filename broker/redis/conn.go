@@ -58,6 +58,9 @@ func connect(ctx context.Context, opt *redis.Options, timeout time.Duration) (*c
 		return nil, err
 	}
 	c := &conn{Conn: nc, addr: opt.Addr, born: time.Now(), done: make(chan struct{})}
+	if _, _, err := net.SplitHostPort(c.addr); err != nil { // as with Sentinel
+		c.addr = nc.RemoteAddr().String()
+	}
 	c.r = bufio.NewReaderSize(readerFunc(c.read), readBuffer)
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
 	err = c.handshake(ctx, opt, timeout)

@@ -95,8 +95,8 @@
 // return independently of each other: what was published in the outage may be sent
 // before the subscriptions are back.
 //
-// Subscribers and Responders return an error within ProbeTimeout if a server does
-// not answer.
+// Subscribers and Responders return an error if a server does not answer within
+// ProbeTimeout, twice that if their connection was an old one.
 //
 // # Permissions
 //
