@@ -11,6 +11,15 @@ func DecodeControl(payload []byte) error {
 	return f.decode(payload)
 }
 
+// RewriteControl reads a control frame and writes what it read.
+func RewriteControl(payload []byte) ([]byte, error) {
+	var f controlFrame
+	if err := f.decode(payload); err != nil {
+		return nil, err
+	}
+	return f.append(nil), nil
+}
+
 // HandleForTest has a namespace take in one message as if its lane's goroutine had
 // taken it from the queue. Nothing else may be under way.
 func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {

@@ -3,6 +3,7 @@ package backplane
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -292,8 +293,9 @@ func (r *nativeReader) list() int {
 }
 
 func (r *nativeReader) strings(to *[]string) {
-	*to = (*to)[:0]
-	for n := r.list(); n > 0 && r.err == nil; n-- {
+	n := r.list() // no more than there are bytes left
+	*to = slices.Grow((*to)[:0], n)
+	for ; n > 0 && r.err == nil; n-- {
 		var s string
 		if r.string(&s); r.err == nil {
 			*to = append(*to, s)
@@ -302,8 +304,9 @@ func (r *nativeReader) strings(to *[]string) {
 }
 
 func (r *nativeReader) members(to *[]MemberInfo) {
-	*to = (*to)[:0]
-	for n := r.list(); n > 0 && r.err == nil; n-- {
+	n := r.list()
+	*to = slices.Grow((*to)[:0], min(n, r.Len()/4)) // each takes that much
+	for ; n > 0 && r.err == nil; n-- {
 		var m MemberInfo
 		fields := r.list()
 		if r.err == nil && fields < 3 {

@@ -1,0 +1,286 @@
+package backplane_test
+
+import (
+	"bytes"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// malformed are bytes that are a message on no channel.
+var malformed = map[string][]byte{
+	"empty":                 {},
+	"reserved byte":         []byte("\xc1"),
+	"text":                  []byte("hello"),
+	"JSON":                  []byte(`{"uid":"x","type":1}`),
+	"an integer":            pack(1),
+	"empty array":           pack([]any{}),
+	"other version":         pack([]any{0, "a", 1, "b", 1, nil, nil, nil, nil, nil, nil, nil, nil}),
+	"version of text":       pack([]any{"1", "a", 1, "b", 1, nil, nil, nil, nil, nil, nil, nil, nil}),
+	"too short":             pack([]any{1, "a"}),
+	"long array, cut off":   []byte("\xdd\xff\xff\xff\xff\x01"),
+	"long map":              []byte("\xdf\xff\xff\xff\xff\x01"),
+	"long string":           []byte("\x9d\x01\xdb\xff\xff\xff\xffabc"),
+	"long binary":           []byte("\x9d\x01\xc6\xff\xff\xff\xffabc"),
+	"all nil":               bytes.Repeat([]byte("\xc0"), 100),
+	"nested":                append(bytes.Repeat([]byte("\x91"), 100_000), 0xc0),
+	"nested in a field":     append(append([]byte("\x9d\x01"), bytes.Repeat([]byte("\x91"), 100_000)...), 0xc0),
+	"nested maps":           append(bytes.Repeat([]byte("\x81\xa1a"), 100_000), 0xc0),
+	"invalid UTF-8":         []byte("\x9d\x01\xa2\xff\xfe\x01\x01\xc0\xc0\xc0\xc0\xc0\xc0\xc0\xc0\xc0\xc0"),
+	"negative":              pack([]any{1, "a", -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}),
+	"array of many, broken": append([]byte("\xdd\x00\x01\x00\x00\x01"), bytes.Repeat([]byte("\xa0"), 1<<16)...),
+}
+
+// sound are frames of each kind, all of whose beginnings are malformed.
+var sound = map[broker.Channel][]byte{
+	broadcastChannel:                pack([]any{1, "x", 1, 0, []any{"red", "blue"}, []any{"c"}, map[string]string{"k": "v"}, "r", []byte("hi")}),
+	broker.Native.Room(chat, "red"): pack([]any{1, "x", 1, 0, []any{"red"}, nil, nil, "", []byte("hi")}),
+	requestsChannel:                 pack([]any{1, "x.1", 4, "x", 1, []any{"a"}, []any{"b"}, "a", []any{"new"}, 1500, 2, map[string]string{"k": "v"}, []byte("p")}),
+	responsesChannel:                pack([]any{1, "y.1", "x", 1, 3, []any{"a"}, []any{[]any{"m", []any{"m"}, []byte("d")}}, []byte{}, "e", map[string]string{"k": "v"}}),
+	broker.Control():                pack([]any{1, full, "x", 1, 1, []any{[]any{0, chat, "native/1"}}}),
+}
+
+// Malformed bytes on every channel: counted, reported once each with their channel,
+// and nothing else happens.
+func TestHostileBytes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		drops := new(dropLog)
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		f.add(&backplane.Options{Name: "n0", Observer: drops}, nil)
+		f.add(&backplane.Options{Name: "n1"}, nil)
+		f.meet()
+		a, b := f.socket(0, "a", "red"), f.socket(1, "b", "blue")
+		w := f.wire("")
+		settle()
+		peers := peerIDs(f.nodes[0])
+		channels := []broker.Channel{
+			broadcastChannel, broker.Native.Room(chat, "red"), broker.Native.Room(chat, "a"), requestsChannel, responsesChannel,
+			broker.Native.NodeResponses(chat, f.nodes[0].ID()), broker.Control(),
+		}
+		for _, ch := range channels {
+			frames := map[string][]byte{}
+			for name, p := range malformed {
+				frames[name] = p
+			}
+			p := sound[ch]
+			if ch.Name() == "a" {
+				p = sound[broker.Native.Room(chat, "red")]
+			}
+			if ch.Kind() == kindNodeResponses {
+				p = sound[responsesChannel]
+			}
+			for i := range p {
+				frames["cut off after "+string(rune('0'+i))] = p[:i]
+			}
+			for name, p := range frames {
+				drops.take()
+				before := f.nodes[0].Stats()
+				w.send(ch, p)
+				settle()
+				de := reported[*backplane.DecodeError](t, f.errs[0])
+				after := f.nodes[0].Stats()
+				if de.Channel != ch || de.Err == nil || len(de.Error()) > 1000 {
+					t.Errorf("%s on %v: reported %v", name, ch, de)
+				}
+				if after.Undecodable != before.Undecodable+1 {
+					t.Errorf("%s on %v: counted %d times", name, ch, after.Undecodable-before.Undecodable)
+				}
+				after.Undecodable, after.Received = before.Undecodable, before.Received
+				if after != before {
+					t.Errorf("%s on %v: stats were %+v, are %+v", name, ch, before, after)
+				}
+				if ch != broker.Control() {
+					if got := drops.take(); len(got) != 1 || got[0] != backplane.DropUndecodable {
+						t.Errorf("%s on %v: observed %v", name, ch, got)
+					}
+				}
+			}
+		}
+		f.errs[1].take() // it heard most of that too
+		untouched(t, f, f.wire("late"), a, b)
+		equal(t, "rooms", sorted(f.ns[0].Rooms().Names()), []string{"a", "red"})
+		equal(t, "peers", peerIDs(f.nodes[0]), peers)
+		f.broadcast(1, "marker", backplane.All())
+		settle()
+		equal(t, "a", a.all(), []string{"marker"})
+	})
+}
+
+type dropLog struct {
+	mu   sync.Mutex
+	list []backplane.DropReason
+}
+
+func (d *dropLog) Dropped(_ string, _ broker.Channel, r backplane.DropReason) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.list = append(d.list, r)
+}
+
+func (d *dropLog) take() []backplane.DropReason {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := d.list
+	d.list = nil
+	return list
+}
+
+// What bytes cost to read stays in proportion to how many there are.
+func TestHostileMemory(t *testing.T) {
+	const size = 1 << 18
+	head := func(fields int, first ...any) []byte {
+		p := []byte{0x90 | byte(fields)}
+		for _, v := range first {
+			p = appendValue(p, v)
+		}
+		return p
+	}
+	long := func(head []byte, element string) []byte {
+		n := (size - len(head)) / len(element)
+		p := append(bytes.Clone(head), 0xdd, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+		return append(p, strings.Repeat(element, n)...)
+	}
+	header := func(head []byte) []byte {
+		n := (size - len(head)) / 6
+		p := append(bytes.Clone(head), 0xdf, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+		for i := range n {
+			p = append(p, 0xa4, byte('a'+i%26), byte('a'+i/26%26), byte('a'+i/676%26), byte('a'+i/17576%26), 0xa0)
+		}
+		return p
+	}
+	var b backplane.Broadcast
+	var q backplane.Request
+	var r backplane.Response
+	for name, f := range map[string]func() error{
+		"rooms":  func() error { return native.DecodeBroadcast(long(head(9, 1, "x", 1, 0), "\xa0"), chat, &b) },
+		"header": func() error { return native.DecodeBroadcast(header(head(9, 1, "x", 1, 0, nil, nil)), chat, &b) },
+		"targets": func() error {
+			return native.DecodeRequest(long(head(13, 1, "x", 4, "x", 0, nil, nil, ""), "\xa0"), chat, &q)
+		},
+		"members": func() error {
+			return native.DecodeResponse(long(head(10, 1, "x", "x", 0, 0, nil), "\x93\xa0\xc0\xc0"), chat, &r)
+		},
+		"member rooms": func() error {
+			return native.DecodeResponse(long(append(head(10, 1, "x", "x", 0, 0, nil), 0x91, 0x93, 0xa0), "\xa0"), chat, &r)
+		},
+		"not members": func() error { return native.DecodeResponse(long(head(10, 1, "x", "x", 0, 0, nil), "\xa0"), chat, &r) },
+		"namespaces":  func() error { return backplane.DecodeControl(long(head(6, 1, full, "x", 1, 1), "\x93\x00\xa0\xa0")) },
+	} {
+		b, q, r = backplane.Broadcast{}, backplane.Request{}, backplane.Response{}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := f()
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > 64*size {
+			t.Errorf("%s: %d bytes cost %d (%v)", name, size, got, err)
+		}
+	}
+	if len(b.Header) > 8<<10 {
+		t.Errorf("a header of %d", len(b.Header))
+	}
+}
+
+// One large message does not make the node large for ever.
+func TestHostileListIsLetGo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		a := f.socket(0, "a")
+		w := f.wire("")
+		rooms := make([]any, 100_000)
+		for i := range rooms {
+			rooms[i] = "a"
+		}
+		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, rooms, rooms[:50_000:50_000], nil, "", []byte("1")}))
+		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, rooms, nil, nil, "", []byte("2")}))
+		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, nil, nil, nil, "", []byte("3")}))
+		settle()
+		equal(t, "a", a.all(), []string{"2", "3"})
+		if n := f.ns[0].LaneKeeps(); n > 2000 {
+			t.Errorf("memory for %d names is kept", n)
+		}
+	})
+}
+
+// More errors than the application takes are counted.
+func TestSlowErrorHandler(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var log errorLog
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		f.add(&backplane.Options{OnError: func(err error) {
+			<-release
+			log.add(err)
+			if len(log.list) == 3 {
+				panic("handler")
+			}
+		}}, nil)
+		w := f.wire("")
+		const n = 1000
+		for range n {
+			w.send(broadcastChannel, []byte("x"))
+		}
+		settle()
+		close(release)
+		settle()
+		st := f.nodes[0].Stats()
+		if got := len(log.take()); got < 256 || got+int(st.Unreported) != n || st.Undecodable != n || st.Panics != 1 {
+			t.Errorf("%d were reported, stats %+v", got, st)
+		}
+		w.send(broadcastChannel, []byte("x"))
+		settle()
+		if got := len(log.take()); got != 1 {
+			t.Errorf("then %d were reported", got)
+		}
+		// Messages were not held up.
+		a := f.socket(0, "a")
+		time.Sleep(0)
+		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, nil, nil, nil, "", []byte("1")}))
+		settle()
+		equal(t, "a", a.all(), []string{"1"})
+	})
+}
+
+// Requests that no node would send.
+func TestHostileRequests(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, answering)
+		a := f.socket(0, "a", "red")
+		w := f.wire("x")
+		request := func(id string, op int, origin string, bits int, rooms any, member string, targets any) {
+			w.send(requestsChannel, pack([]any{1, id, op, origin, bits, rooms, nil, member, targets, 0, 0, nil, []byte{}}))
+		}
+		long := strings.Repeat("x", 5000)
+		for op := 1; op <= 9; op++ {
+			request("", op, "", 0, []any{"nowhere"}, "nobody", []any{})                   // nobody to answer
+			request("x.1", op, "", 0, []any{"nowhere"}, "", nil)                          // who asks?
+			request("x.2", op, long, 1, []any{"nowhere"}, long, nil)                      // an answer to where?
+			request("x.3", op, "x", 1, []any{"nowhere"}, "nobody", []any{long, "", long}) // nobody here
+		}
+		settle()
+		for _, err := range f.errs[0].take() {
+			if ae, ok := err.(*backplane.AnswerError); !ok || ae.Origin != long {
+				t.Errorf("reported %.300v", err)
+			}
+		}
+		equal(t, "rooms", sorted(f.ns[0].Rooms().Names()), []string{"a", "red"})
+		if len(a.got)+len(a.gone) != 0 {
+			t.Error("the member was called")
+		}
+		answers := 0
+		for _, p := range w.saw(kindNodeResponses) {
+			var r backplane.Response
+			if err := native.DecodeResponse(p, chat, &r); err != nil || r.RequestID != "x.3" {
+				t.Errorf("%+v, %v", r, err)
+			}
+			answers++
+		}
+		if answers != 9 {
+			t.Errorf("%d answers, want one to each question", answers)
+		}
+	})
+}

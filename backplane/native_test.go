@@ -1,0 +1,325 @@
+package backplane_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+var native = backplane.NativeCodec()
+
+// random makes values of all the kinds that messages have.
+type random struct{ *rand.Rand }
+
+func (r random) string() string {
+	return []string{"", "a", "lobby", "ü*?#[]\x00 ", strings.Repeat("x", r.IntN(300)), strings.Repeat("é", 200)}[r.IntN(6)]
+}
+
+func (r random) strings() []string {
+	list := []string{}
+	for range []int{0, 0, 1, 2, 20}[r.IntN(5)] {
+		list = append(list, r.string())
+	}
+	return list
+}
+
+func (r random) bytes() []byte {
+	p := make([]byte, []int{0, 1, 31, 32, 255, 256, 300}[r.IntN(7)])
+	for i := range p {
+		p[i] = byte(r.Uint32())
+	}
+	return p
+}
+
+func (r random) optional() []byte {
+	if r.IntN(2) == 0 {
+		return nil
+	}
+	return r.bytes()
+}
+
+func (r random) header() backplane.Header {
+	if r.IntN(2) == 0 {
+		return nil
+	}
+	h := backplane.Header{}
+	for range 1 + r.IntN(20) {
+		h[r.string()] = r.string()
+	}
+	return h
+}
+
+func (r random) bool() bool    { return r.IntN(2) == 0 }
+func (r random) count() int    { return []int{0, 1, 127, 128, 70_000, 1 << 31}[r.IntN(6)] }
+func (r random) uint() uint64  { return r.Uint64() >> r.IntN(64) }
+func (r random) flags() uint8  { return uint8(r.IntN(8)) }
+func (r random) op() uint8     { return uint8(1 + r.IntN(int(backplane.OpBroadcast))) }
+func (r random) millis() int64 { return int64(r.IntN(3_600_000)) }
+
+// A message arrives as it was sent, also in a struct that held another before.
+func TestNativeRoundTrip(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := random{rand.New(rand.NewPCG(seed, 1))}
+	var b backplane.Broadcast
+	var q backplane.Request
+	var p backplane.Response
+	large := make([]byte, 70_000)
+	for i := range 1000 {
+		b1 := backplane.Broadcast{
+			Origin: r.string(), Seq: r.uint(), Rooms: r.strings(), Except: r.strings(), Flags: backplane.Flags(r.flags()),
+			Header: r.header(), Payload: r.bytes(), Relay: r.string(),
+		}
+		if i%100 == 0 {
+			b1.Payload = large
+		}
+		buf, err := native.AppendBroadcast([]byte("before"), chat, &b1)
+		if err != nil || !bytes.HasPrefix(buf, []byte("before")) {
+			t.Fatal(err)
+		}
+		if err := native.DecodeBroadcast(buf[6:], chat, &b); err != nil {
+			t.Fatalf("%+v: %v", b1, err)
+		}
+		same(t, b, b1)
+
+		q1 := backplane.Request{
+			ID: r.string(), Op: backplane.Op(r.op()), Origin: r.string(), Rooms: r.strings(), Except: r.strings(),
+			ByID: r.bool(), Member: r.string(), Targets: r.strings(), Close: r.bool(), Detail: r.bool(), NoReply: r.bool(),
+			Timeout: time.Duration(r.millis()) * time.Millisecond, Flags: backplane.Flags(r.flags()),
+			Header: r.header(), Payload: r.bytes(), Native: true,
+		}
+		if buf, err = native.AppendRequest(buf[:0], chat, &q1); err != nil {
+			t.Fatal(err)
+		}
+		if err := native.DecodeRequest(bytes.Clone(buf), chat, &q); err != nil {
+			t.Fatalf("%+v: %v", q1, err)
+		}
+		same(t, q, q1)
+
+		p1 := backplane.Response{
+			RequestID: r.string(), Node: r.string(), Members: []backplane.MemberInfo{}, Rooms: r.strings(), NotFound: r.bool(),
+			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Header: r.header(),
+		}
+		for range r.IntN(4) {
+			p1.Members = append(p1.Members, backplane.MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.optional()})
+		}
+		if buf, err = native.AppendResponse(buf[:0], chat, &p1); err != nil {
+			t.Fatal(err)
+		}
+		if err := native.DecodeResponse(bytes.Clone(buf), chat, &p); err != nil {
+			t.Fatalf("%+v: %v", p1, err)
+		}
+		same(t, p, p1)
+	}
+}
+
+// same compares messages; empty lists are as good as nil.
+func same[M backplane.Broadcast | backplane.Request | backplane.Response](t *testing.T, got, want M) {
+	t.Helper()
+	tidy(&got)
+	tidy(&want)
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("got\n%.2000v\nwant\n%.2000v", got, want)
+	}
+}
+
+func tidy(message any) {
+	none := func(lists ...*[]string) {
+		for _, l := range lists {
+			if len(*l) == 0 {
+				*l = nil
+			}
+		}
+	}
+	switch m := message.(type) {
+	case *backplane.Broadcast:
+		none(&m.Rooms, &m.Except)
+	case *backplane.Request:
+		none(&m.Rooms, &m.Except, &m.Targets)
+	case *backplane.Response:
+		none(&m.Rooms)
+		if m.Members = slices.Clone(m.Members); len(m.Members) == 0 {
+			m.Members = nil
+		}
+		for i := range m.Members {
+			none(&m.Members[i].Rooms)
+		}
+	}
+}
+
+// The layout, to the byte: changing it takes a new version.
+func TestNativeGolden(t *testing.T) {
+	h := map[string]string{"k": "v"}
+	check := func(what string, got []byte, err error, want []byte) {
+		t.Helper()
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v\n%x, want\n%x", what, err, got, want)
+		}
+	}
+	got, err := native.AppendBroadcast(nil, chat, &backplane.Broadcast{
+		Origin: "n1", Seq: 300, Flags: backplane.Volatile | backplane.Binary, Rooms: []string{"a", "b"}, Except: []string{"c"},
+		Header: h, Relay: "r", Payload: []byte("hi"),
+	})
+	check("broadcast", got, err, pack([]any{1, "n1", 300, 5, []any{"a", "b"}, []any{"c"}, h, "r", []byte("hi")}))
+	check("broadcast, as bytes", got, nil, []byte("\x99\x01\xa2n1\xcd\x01\x2c\x05\x92\xa1a\xa1b\x91\xa1c\x81\xa1k\xa1v\xa1r\xc4\x02hi"))
+	got, err = native.AppendBroadcast(nil, chat, &backplane.Broadcast{})
+	check("empty broadcast", got, err, []byte("\x99\x01\xa0\x00\x00\xc0\xc0\xc0\xa0\xc4\x00"))
+
+	got, err = native.AppendRequest(nil, chat, &backplane.Request{
+		ID: "n1.1", Op: backplane.OpJoin, Origin: "n1", ByID: true, Detail: true, Rooms: []string{"a"}, Except: []string{"b"},
+		Member: "m", Targets: []string{"x", "y"}, Timeout: 1500 * time.Millisecond, Flags: backplane.NoCompress, Header: h, Payload: []byte("p"),
+	})
+	check("request", got, err, pack([]any{1, "n1.1", 4, "n1", 5, []any{"a"}, []any{"b"}, "m", []any{"x", "y"}, 1500, 2, h, []byte("p")}))
+	got, err = native.AppendRequest(nil, chat, &backplane.Request{Op: backplane.OpEvent, Close: true, NoReply: true})
+	check("event", got, err, pack([]any{1, "", 8, "", 10, nil, nil, "", nil, 0, 0, nil, []byte{}}))
+
+	got, err = native.AppendResponse(nil, chat, &backplane.Response{
+		RequestID: "n1.1", Node: "n2", NotFound: true, Count: 3, Rooms: []string{"a"},
+		Members: []backplane.MemberInfo{{ID: "m", Rooms: []string{"m", "a"}, Data: []byte("d")}, {ID: "o"}}, Payload: []byte{}, Err: "e", Header: h,
+	})
+	check("response", got, err, pack([]any{1, "n1.1", "n2", 1, 3, []any{"a"}, []any{
+		[]any{"m", []any{"m", "a"}, []byte("d")}, []any{"o", nil, nil},
+	}, []byte{}, "e", h}))
+	got, err = native.AppendResponse(nil, chat, &backplane.Response{RequestID: "n1.1", Ack: true})
+	check("acknowledgement", got, err, pack([]any{1, "n1.1", "", 2, 0, nil, nil, nil, "", nil}))
+}
+
+// Later versions may add to the end of everything.
+func TestNativeLaterVersion(t *testing.T) {
+	more := []any{"more", []any{1, []any{2}}}
+	var b backplane.Broadcast
+	if err := native.DecodeBroadcast(pack(append([]any{2, "n", 1, 0xf1, nil, nil, nil, "", []byte("p")}, more...)), chat, &b); err != nil || string(b.Payload) != "p" {
+		t.Errorf("broadcast: %+v, %v", b, err)
+	}
+	var q backplane.Request
+	if err := native.DecodeRequest(pack(append([]any{2, "n.1", 1, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}, more...)), chat, &q); err != nil || q.Op != backplane.OpMembers {
+		t.Errorf("request: %+v, %v", q, err)
+	}
+	for _, op := range []int{0, 10, 255, 256 + 1} {
+		err := native.DecodeRequest(pack([]any{1, "n.1", op, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}), chat, &q)
+		if !errors.Is(err, backplane.ErrIgnored) {
+			t.Errorf("operation %d: %v", op, err)
+		}
+	}
+	var p backplane.Response
+	member := append([]any{"m", nil, nil}, more...)
+	if err := native.DecodeResponse(pack(append([]any{2, "n.1", "m", 0, 0, nil, []any{member}, nil, "", nil}, more...)), chat, &p); err != nil || len(p.Members) != 1 {
+		t.Errorf("response: %+v, %v", p, err)
+	}
+	// A timeout that no duration holds is a long one.
+	if err := native.DecodeRequest(pack([]any{1, "n.1", 9, "n", 0, nil, nil, "", nil, int64(1) << 62, 0, nil, []byte{}}), chat, &q); err != nil || q.Timeout != time.Hour {
+		t.Errorf("timeout %v, %v", q.Timeout, err)
+	}
+}
+
+func TestNativeChannels(t *testing.T) {
+	for _, c := range []struct {
+		rooms []string
+		want  broker.Channel
+	}{
+		{nil, broadcastChannel},
+		{[]string{"a"}, broker.Native.Room(chat, "a")},
+		{[]string{""}, broker.Native.Room(chat, "")},
+		{[]string{"a", "b"}, broadcastChannel},
+	} {
+		if got := native.BroadcastChannel(chat, &backplane.Broadcast{Rooms: c.rooms}); got != c.want {
+			t.Errorf("%q: %v", c.rooms, got)
+		}
+	}
+	if native.Wire() != broker.Native || native.Hello() != "native/1" {
+		t.Error(native.Wire(), native.Hello())
+	}
+}
+
+// Seeds of the fuzz targets: sound frames, and what is nearly one.
+func seeds(f *testing.F, frames ...[]byte) {
+	for _, p := range frames {
+		f.Add(p)
+		f.Add(p[:len(p)-1])
+		f.Add(append(bytes.Clone(p), 0xc1))
+	}
+	for _, p := range malformed {
+		if len(p) < 1000 {
+			f.Add(p)
+		}
+	}
+}
+
+func FuzzNativeBroadcast(f *testing.F) {
+	seeds(f, pack([]any{1, "n1", 300, 5, []any{"a", "b"}, []any{"c"}, map[string]string{"k": "v"}, "r", []byte("hi")}))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var b, again backplane.Broadcast
+		if native.DecodeBroadcast(p, chat, &b) != nil {
+			return
+		}
+		buf, err := native.AppendBroadcast(nil, chat, &b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := native.DecodeBroadcast(buf, chat, &again); err != nil {
+			t.Fatal(err)
+		}
+		same(t, again, b)
+		if native.BroadcastChannel(chat, &b).Kind() == 0 {
+			t.Fatal("no channel")
+		}
+	})
+}
+
+func FuzzNativeRequest(f *testing.F) {
+	seeds(f, pack([]any{1, "n1.1", 4, "n1", 5, []any{"a"}, []any{"b"}, "m", []any{"x", "y"}, 1500, 2, map[string]string{"k": "v"}, []byte("p")}))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var q, again backplane.Request
+		if native.DecodeRequest(p, chat, &q) != nil {
+			return
+		}
+		buf, err := native.AppendRequest(nil, chat, &q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := native.DecodeRequest(buf, chat, &again); err != nil {
+			t.Fatal(err)
+		}
+		same(t, again, q)
+	})
+}
+
+func FuzzNativeResponse(f *testing.F) {
+	seeds(f, pack([]any{1, "n1.1", "n2", 1, 3, []any{"a"}, []any{[]any{"m", []any{"m", "a"}, []byte("d")}, []any{"o", nil, nil}}, []byte{}, "e", map[string]string{"k": "v"}}))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var r, again backplane.Response
+		if native.DecodeResponse(p, chat, &r) != nil {
+			return
+		}
+		buf, err := native.AppendResponse(nil, chat, &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := native.DecodeResponse(buf, chat, &again); err != nil {
+			t.Fatal(err)
+		}
+		same(t, again, r)
+	})
+}
+
+func FuzzControl(f *testing.F) {
+	seeds(f, pack([]any{1, full, "n1", int64(946684800000000000), 3, []any{[]any{0, chat, "native/1"}, []any{1, "/", "socket.io/v8"}}}))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		once, err := backplane.RewriteControl(p)
+		if err != nil {
+			return
+		}
+		twice, err := backplane.RewriteControl(once)
+		if err != nil || !bytes.Equal(once, twice) {
+			t.Fatalf("%x became %x (%v)", once, twice, err)
+		}
+	})
+}
