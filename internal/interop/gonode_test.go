@@ -33,8 +33,9 @@ func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change .
 	n := &goNode{name: name, sessions: map[string]*goSocket{}}
 	options := adapter.Options{
 		Dialect: d, Name: name, RequestsTimeout: 5 * time.Second, OnError: n.faults.add,
-		// Go nodes look around often, but a busy machine is no reason to give one up.
-		Heartbeat: 50 * time.Millisecond, PeerTimeout: 10 * time.Second,
+		// Go nodes look around often, but a busy machine is no reason to give up a
+		// node, or a socket that decodes large values.
+		Heartbeat: 50 * time.Millisecond, PeerTimeout: deadline, StallTimeout: deadline,
 	}
 	for _, f := range change {
 		f(&options)

@@ -26,6 +26,7 @@ type scene struct {
 	servers []node
 	clients []*client
 	markers int
+	faults  map[node]int // that there were before
 }
 
 const deadline = 30 * time.Second
@@ -41,6 +42,10 @@ func stage(t *testing.T, g interop.Generation, nsp string, asker node, servers .
 		nsp = fmt.Sprintf("/case-%d", scenes.Add(1))
 	}
 	s := &scene{T: t, ctx: ctx, generation: g, nsp: nsp, asker: asker, servers: servers}
+	s.faults = map[node]int{asker: len(asker.Faults())}
+	for _, n := range servers {
+		s.faults[n] = len(n.Faults())
+	}
 	for _, n := range servers {
 		s.do(n, "namespace", nil)
 	}
@@ -56,8 +61,8 @@ func (s *scene) strike() {
 	for _, c := range s.clients {
 		s.do(c.node, "close", args{"name": c.name})
 	}
-	for _, n := range append([]node{s.asker}, s.servers...) {
-		for _, fault := range n.Faults() {
+	for n, before := range s.faults {
+		for _, fault := range n.Faults()[before:] {
 			s.Errorf("%s: %s", n.Name(), fault)
 		}
 	}

@@ -17,7 +17,7 @@ async function create(config, tools) {
   const operations = await serve({ Server, adapter, config, settle: sub.settle, flush: pub.flush }, tools);
   return {
     ...operations,
-    serverCount: ({ nsp }) => pub.subscribers(`${config.prefix}-request#${nsp}#`),
+    serverCount: ({ nsp }) => pub.subscribers(`${config.prefix || "socket.io"}-request#${nsp}#`),
     unpack: ({ bytes }) => require(require.resolve("notepack.io", { paths: [require.resolve("socket.io-redis-6")] })).decode(bytes),
   };
 }
