@@ -69,8 +69,10 @@ type RequestData struct {
 	Header    Header
 	// Expected answers: of named and of unannounced nodes.
 	Expected, ExpectedUnnamed int
-	Fleet                     Fleet // at the end
-	Err                       error // at the end
+	// At the end: who answered and who is missing, and why the question was not
+	// asked, or was cut short.
+	Fleet Fleet
+	Err   error
 }
 
 // ServeObserver sees other nodes' requests being carried out here. An event ends

@@ -1,0 +1,448 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// watcher implements every Observer interface and keeps what it sees. In each Start
+// it stores a number in the context and expects it in the End.
+type watcher struct {
+	mu    sync.Mutex
+	last  int
+	open  map[int]string
+	ended []string
+	bad   []string
+
+	header func(backplane.Header) backplane.Header // for PublishStart and RequestStart
+	panics bool                                    // in every method
+	null   bool                                    // Start methods return nil
+}
+
+type watchKey struct{}
+
+func (w *watcher) start(ctx context.Context, what string) context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.panics {
+		panic("observer: " + what)
+	}
+	if w.null {
+		return nil
+	}
+	if w.open == nil {
+		w.open = map[int]string{}
+	}
+	w.last++
+	w.open[w.last] = what
+	return context.WithValue(ctx, watchKey{}, w.last)
+}
+
+func (w *watcher) end(ctx context.Context, what, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.panics {
+		panic("observer: end of " + what)
+	}
+	if w.null {
+		return
+	}
+	n, _ := ctx.Value(watchKey{}).(int)
+	if w.open[n] != what {
+		w.bad = append(w.bad, fmt.Sprintf("end of %s, begun was %q", what, w.open[n]))
+	}
+	delete(w.open, n)
+	w.ended = append(w.ended, what+" "+text)
+}
+
+func (w *watcher) PublishStart(ctx context.Context, d *backplane.PublishData) context.Context {
+	if w.header != nil {
+		d.Header = w.header(d.Header)
+	}
+	return w.start(ctx, "publish")
+}
+
+func (w *watcher) PublishEnd(ctx context.Context, d *backplane.PublishData) {
+	w.end(ctx, "publish", fmt.Sprintf("%v %v delivered %d, %d bytes of %t, %v", d.Rooms, d.Except, d.Delivered, d.PayloadBytes, d.MessageBytes > d.PayloadBytes, d.Err))
+}
+
+func (w *watcher) DeliverStart(ctx context.Context, _ *backplane.DeliverData) context.Context {
+	return w.start(ctx, "deliver")
+}
+
+func (w *watcher) DeliverEnd(ctx context.Context, d *backplane.DeliverData) {
+	w.end(ctx, "deliver", fmt.Sprintf("%v %v matched %d, delivered %d, skipped %d, panicked %d, %v", d.Rooms, d.Except, d.Matched, d.Delivered, d.Skipped, d.Panicked, d.Header))
+}
+
+func (w *watcher) RequestStart(ctx context.Context, d *backplane.RequestData) context.Context {
+	if w.header != nil {
+		d.Header = w.header(d.Header)
+	}
+	return w.start(ctx, "request "+d.Op.String())
+}
+
+func (w *watcher) RequestAnswer(ctx context.Context, d *backplane.RequestData, _ string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.panics {
+		panic("observer: answer")
+	}
+	if n, _ := ctx.Value(watchKey{}).(int); !w.null && w.open[n] != "request "+d.Op.String() {
+		w.bad = append(w.bad, "answer to what is not open")
+	}
+}
+
+func (w *watcher) RequestEnd(ctx context.Context, d *backplane.RequestData) {
+	w.end(ctx, "request "+d.Op.String(), fmt.Sprintf("%d of %d, %v", len(d.Fleet.Answered), d.Expected, d.Err))
+}
+
+func (w *watcher) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
+	return w.start(ctx, "serve "+d.Op.String())
+}
+
+func (w *watcher) ServeEnd(ctx context.Context, d *backplane.ServeData) {
+	w.end(ctx, "serve "+d.Op.String(), fmt.Sprintf("%v %v", d.Header, d.Err))
+}
+
+func (w *watcher) Dropped(string, broker.Channel, backplane.DropReason) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.panics {
+		panic("observer: dropped")
+	}
+}
+
+func (w *watcher) Interrupted(string, error)     { w.Dropped("", broker.Channel{}, 0) }
+func (w *watcher) Resumed(string, time.Duration) { w.Dropped("", broker.Channel{}, 0) }
+func (w *watcher) closed(t *testing.T) (list []string) { // of what was begun and ended since
+	t.Helper()
+	settle()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, what := range w.open {
+		t.Errorf("%s has not ended", what)
+	}
+	for _, what := range w.bad {
+		t.Error(what)
+	}
+	list = w.ended
+	w.ended = nil
+	return list
+}
+
+// watched is a fleet of two nodes, each with a watcher of its own.
+func watched(t *testing.T, watchers ...*watcher) *fleet {
+	f := newFleet(t, 0, backplane.Options{}, nil)
+	for i, w := range watchers {
+		o := &backplane.Options{Name: fmt.Sprint("n", i)}
+		if w != nil {
+			o.Observer = w
+		}
+		f.add(o, answering(i))
+	}
+	f.meet()
+	return f
+}
+
+func TestObserver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var asker, server watcher
+		f := watched(t, &asker, &server)
+		f.socket(0, "a", "red")
+		b := f.socket(1, "b", "red")
+		asker.closed(t)
+		server.closed(t)
+
+		f.broadcast(0, "hello", backplane.To("red").Not("x"))
+		equal(t, "publish", asker.closed(t), []string{"publish [red] [x] delivered 1, 5 bytes of true, <nil>"})
+		equal(t, "deliver", server.closed(t), []string{"deliver [red] [x] matched 1, delivered 1, skipped 0, panicked 0, map[]"})
+		f.broadcast(0, "hello", backplane.To("nowhere", "else"))
+		equal(t, "deliver to nobody", server.closed(t), []string{"deliver [nowhere else] [] matched 0, delivered 0, skipped 0, panicked 0, map[]"})
+		if st := f.nodes[1].Stats(); st.Unwanted != 1 {
+			t.Errorf("stats %+v", st)
+		}
+		f.broadcast(0, "hello", backplane.To("nowhere")) // not even decoded
+		equal(t, "not wanted", server.closed(t), nil)
+		asker.closed(t)
+
+		b.onDeliver = func() { panic("b") }
+		f.broadcast(0, "hello", backplane.All())
+		equal(t, "deliver with a panic", server.closed(t), []string{"deliver [] [] matched 1, delivered 0, skipped 0, panicked 1, map[]"})
+		release := make(chan struct{})
+		b.onDeliver = func() { <-release }
+		f.broadcast(0, "hello", backplane.All())
+		time.Sleep(2 * time.Second)
+		f.broadcast(0, "hello", backplane.All())
+		equal(t, "deliver with a stall", server.closed(t), []string{
+			"deliver [] [] matched 1, delivered 0, skipped 0, panicked 0, map[]",
+			"deliver [] [] matched 1, delivered 0, skipped 1, panicked 0, map[]",
+		})
+		close(release)
+		settle()
+		asker.closed(t)
+
+		for _, q := range questions {
+			if _, _, err := q.ask(t.Context(), f.ns[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, m := range methods {
+			if slices.Contains([]string{"RoomsOf", "Join", "Leave", "Disconnect", "Event"}, m.name) {
+				if err := m.call(t.Context(), f.ns[0]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		asked, served := asker.closed(t), server.closed(t)
+		var ops []string
+		for _, s := range asked {
+			op, ok := strings.CutSuffix(strings.TrimPrefix(s, "request "), " 1 of 1, <nil>")
+			if !ok {
+				t.Errorf("asked: %s", s)
+			}
+			ops = append(ops, op)
+		}
+		ops = append(ops, "event") // without answer: served, but no question
+		var other []string
+		for _, s := range served {
+			if op, ok := strings.CutPrefix(s, "serve "); ok {
+				other = append(other, strings.TrimSuffix(op, " map[] <nil>"))
+			}
+		}
+		equal(t, "served", sorted(other), sorted(ops))
+
+		// Questions that fail, and events that are never answered.
+		b.onDeliver = nil
+		f.brokers[1].Freeze()
+		f.ns[0].Members(t.Context(), backplane.All())
+		equal(t, "asked", asker.closed(t), []string{"request members 0 of 1, <nil>"})
+		f.brokers[1].Thaw()
+		f.brokers[0].Close(t.Context())
+		if err := f.ns[0].Broadcast(t.Context(), nil, backplane.All()); !errors.Is(err, broker.ErrClosed) {
+			t.Error(err)
+		}
+		equal(t, "publish", asker.closed(t), []string{"publish [] [] delivered 1, 0 bytes of true, broker closed"})
+		server.closed(t)
+	})
+}
+
+// An event that is answered later, or never, ends when OnEvent returns.
+func TestObserverOfEvents(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var server watcher
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		f.add(&backplane.Options{Observer: &server}, &backplane.NamespaceOptions{
+			OnEvent: func(_ context.Context, _ string, p []byte, reply func([]byte)) {
+				switch string(p) {
+				case "later":
+					time.AfterFunc(100*time.Millisecond, func() { reply(nil) })
+				case "now":
+					reply(nil)
+				case "panic":
+					panic("x")
+				}
+			},
+		})
+		f.meet()
+		for _, p := range []string{"later", "now", "never", "panic"} {
+			f.ns[0].EventAck(t.Context(), []byte(p))
+		}
+		if err := f.ns[0].Event(t.Context(), []byte("no answer")); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "served", server.closed(t), []string{
+			"serve event map[] <nil>", "serve event map[] <nil>", "serve event map[] <nil>",
+			"serve event map[] backplane: OnEvent panicked: x", "serve event map[] <nil>",
+		})
+	})
+}
+
+// Headers that an observer sets arrive on the other nodes, and here.
+func TestObserverHeaders(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		asker := watcher{header: func(h backplane.Header) backplane.Header {
+			if h == nil {
+				h = backplane.Header{}
+			}
+			h["trace"] = "1"
+			return h
+		}}
+		var server watcher
+		f := watched(t, &asker, &server)
+		a, b := f.socket(0, "a"), f.socket(1, "b")
+		mine := backplane.Header{"own": "2"}
+		for _, to := range []backplane.Target{{}, {Header: mine}} {
+			want := "map[trace:1]"
+			if to.Header != nil {
+				want = "map[own:2 trace:1]"
+			}
+			f.broadcast(0, "x", to)
+			settle()
+			for _, s := range []*socket{a, b} {
+				if got := fmt.Sprint((<-s.got).Header); got != want {
+					t.Errorf("%s got %s, want %s", s.id, got, want)
+				}
+			}
+			if list := server.closed(t); len(list) != 1 || !strings.HasSuffix(list[0], want) {
+				t.Errorf("delivered: %q", list)
+			}
+			if _, err := f.ns[0].BroadcastAck(t.Context(), nil, to, 0); err != nil {
+				t.Error(err)
+			}
+			for _, s := range []*socket{a, b} {
+				if got := fmt.Sprint((<-s.got).Header); got != want {
+					t.Errorf("%s got %s with acknowledgement, want %s", s.id, got, want)
+				}
+			}
+			if _, err := f.ns[0].Members(t.Context(), to); err != nil {
+				t.Error(err)
+			}
+			for _, s := range server.closed(t) {
+				if !strings.Contains(s, want) {
+					t.Errorf("served: %s, want %s", s, want)
+				}
+			}
+		}
+		if len(mine) != 1 {
+			t.Errorf("the caller's header was changed: %v", mine)
+		}
+	})
+}
+
+// An observer that panics, or returns no context, changes nothing.
+func TestRudeObserver(t *testing.T) {
+	for _, w := range []*watcher{{panics: true}, {null: true}} {
+		bubble(t, func(t *testing.T) {
+			f := watched(t, w, w, nil)
+			a, b := f.socket(0, "a"), f.socket(1, "b")
+			for i := range 2 {
+				f.broadcast(i, "x", backplane.All())
+			}
+			settle()
+			equal(t, "a", a.all(), []string{"x", "x"})
+			equal(t, "b", b.all(), []string{"x", "x"})
+			for _, q := range questions {
+				_, fleet, err := q.ask(t.Context(), f.ns[0])
+				if err != nil || len(fleet.Answered) != 2 {
+					t.Errorf("%s: %+v, %v", q.name, fleet, err)
+				}
+			}
+			if _, fleet, err := questions[0].ask(t.Context(), f.ns[2]); err != nil || len(fleet.Answered) != 2 {
+				t.Errorf("%+v, %v", fleet, err)
+			}
+			a.all()
+			f.brokers[0].Interrupt(nil)
+			settle()
+			f.brokers[0].Resume()
+			settle()
+			f.broadcast(2, "y", backplane.All())
+			f.wire("").send(broadcastChannel, []byte("unreadable"))
+			settle()
+			equal(t, "a", a.all(), []string{"y"})
+			panics := map[string]bool{}
+			for _, err := range f.errs[0].take() {
+				if p, ok := errors.AsType[*backplane.PanicError](err); ok {
+					panics[p.What] = true
+				}
+			}
+			var want []string
+			if w.panics {
+				want = []string{
+					"DeliverEnd", "DeliverStart", "Dropped", "Interrupted", "PublishEnd", "PublishStart",
+					"RequestAnswer", "RequestEnd", "RequestStart", "Resumed", "ServeEnd", "ServeStart",
+				}
+			}
+			equal(t, "panics", slices.Sorted(maps.Keys(panics)), want)
+			if st := f.nodes[0].Stats(); w.panics != (st.Panics > 0) {
+				t.Errorf("stats %+v", st)
+			}
+		})
+	}
+}
+
+// Prepare and OnBroadcast: what they see, what they may do, and their panics.
+func TestPrepareAndOnBroadcast(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		prepared := 0
+		var seen []string
+		var server watcher
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		f.add(&backplane.Options{Observer: &server}, &backplane.NamespaceOptions{
+			Prepare: func(m *backplane.Message) {
+				if prepared++; string(m.Payload) == "bad" {
+					panic("prepare")
+				}
+				m.Value = "value of " + string(m.Payload)
+			},
+			OnBroadcast: func(b *backplane.Broadcast) bool {
+				seen = append(seen, string(b.Payload))
+				if string(b.Payload) == "worse" {
+					panic("onbroadcast")
+				}
+				return string(b.Payload) != "no"
+			},
+		})
+		f.meet()
+		a, b, c := f.socket(0, "a"), f.socket(1, "b"), f.socket(1, "c")
+		for _, p := range []string{"1", "no", "bad", "worse", "2"} {
+			f.broadcast(0, p, backplane.All())
+		}
+		f.broadcast(0, "3", backplane.To("nowhere")) // seen, but not prepared
+		settle()
+		for _, s := range []*socket{b, c} {
+			for _, want := range []string{"1", "2"} {
+				if m := <-s.got; string(m.Payload) != want || m.Value != "value of "+want {
+					t.Errorf("%s got %q with %v", s.id, m.Payload, m.Value)
+				}
+			}
+			equal(t, s.id, s.all(), []string{})
+		}
+		equal(t, "seen", seen, []string{"1", "no", "bad", "worse", "2", "3"})
+		if prepared != 3 {
+			t.Errorf("prepared %d messages", prepared)
+		}
+		var panics []string
+		for _, err := range f.errs[1].take() {
+			if p, ok := errors.AsType[*backplane.PanicError](err); ok {
+				panics = append(panics, p.What)
+			}
+		}
+		equal(t, "panics", panics, []string{"Prepare", "OnBroadcast"})
+		if st := f.nodes[1].Stats(); st.Panics != 2 || st.Deliveries != 4 || st.Unwanted != 2 {
+			t.Errorf("stats %+v", st)
+		}
+		a.all()
+
+		// Own broadcasts are prepared too; if that panics, the others get them.
+		f.broadcast(1, "own", backplane.All())
+		if m := <-b.got; m.Value != "value of own" {
+			t.Errorf("%v", m.Value)
+		}
+		c.all()
+		f.broadcast(1, "bad", backplane.All())
+		settle()
+		equal(t, "a", a.all(), []string{"own", "bad"})
+		equal(t, "b", b.all(), []string{})
+
+		// With acknowledgement nobody is waited for who did not get it.
+		for i := range 2 {
+			began := time.Now()
+			acks, err := f.ns[i].BroadcastAck(t.Context(), []byte("bad"), backplane.All(), 0)
+			if err != nil || acks.Expected != 1 || len(acks.Values) != 1 || time.Since(began) > 0 {
+				t.Errorf("%+v, %v after %v", acks, err, time.Since(began))
+			}
+		}
+		equal(t, "b", b.all(), []string{})
+		server.closed(t)
+	})
+}
