@@ -133,7 +133,6 @@ func TestAcksInTheirOwnTime(t *testing.T) {
 				}
 				equal(t, "values", values(r.a), []string{"1", "2"})
 
-				began = time.Now()
 				for _, timeout := range []time.Duration{0, 3 * time.Second, 100 * time.Millisecond, -1} {
 					want := timeout
 					if timeout <= 0 {

@@ -3,7 +3,9 @@ package conformance
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -19,8 +21,8 @@ var outboxCases = []Case{
 
 // losses collects what OnLoss tells, and blames overlapping calls.
 type losses struct {
+	inside atomic.Int32
 	mu     sync.Mutex
-	inside int
 	err    error
 	sure   int // messages
 	unsure int
@@ -28,8 +30,14 @@ type losses struct {
 }
 
 func (l *losses) f(loss broker.Loss) {
+	alone := l.inside.Add(1) == 1
+	defer l.inside.Add(-1)
+	runtime.Gosched() // gives an overlapping call its chance
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !alone {
+		l.err = fail(18, "a function given to OnLoss was called while it was running")
+	}
 	if loss.Messages <= 0 || loss.Err == nil {
 		l.err = fail(18, "OnLoss was told %+v: no number or no reason", loss)
 	}

@@ -37,7 +37,8 @@ type (
 		*Deep
 		Named   inner `json:"named"`
 		Skipped int   `json:"-"`
-		Dash    int   `json:"-,"`
+		//lint:ignore SA5008 encoding/json takes this for a field named "-"
+		Dash    int `json:"-,"`
 		hidden  int
 		Empty   []int          `json:"empty,omitempty"`
 		Zero    time.Time      `json:"zero,omitzero"`
@@ -71,7 +72,7 @@ func TestAppendValueLikeEncodingJSON(t *testing.T) {
 	p := &n
 	yes := true
 	for _, v := range []any{
-		nil, true, 1, int8(-5), uint64(math.MaxUint64), int64(math.MinInt64), uint16(9), 1.5, float32(0.25), 1e300, -0.0, "", "é🚀\n", myString("x"), myInt(4),
+		nil, true, 1, int8(-5), uint64(math.MaxUint64), int64(math.MinInt64), uint16(9), 1.5, float32(0.25), 1e300, math.Copysign(0, -1), "", "é🚀\n", myString("x"), myInt(4),
 		[]any{}, []any(nil), []string{"a"}, []string(nil), [2]int{1, 2}, [0]int{}, map[string]any{"b": 1, "a": nil}, map[string]any(nil), map[string]int{"z": 1, "y": 2},
 		map[int]string{10: "a", 9: "b", -1: "c"}, map[uint8]string{1: "a"}, map[text]int{{"k"}: 1}, map[myString]int{"s": 1},
 		struct{}{}, inner{1, "x"}, &inner{2, "y"}, (*inner)(nil), &p,
@@ -321,7 +322,8 @@ func TestFieldsLikeEncodingJSON(t *testing.T) {
 		struct {
 			A float64 `json:",string"`
 			B uint8   `json:",string"`
-			C []int   `json:",string"`
+			//lint:ignore SA5008 encoding/json ignores the option here
+			C []int `json:",string"`
 		}{1.5, 2, []int{3}},
 	} {
 		want, err := json.Marshal(v)
