@@ -23,6 +23,50 @@ func (e *env) cpuTime() time.Duration {
 	return total
 }
 
+// machine is the processor time of all processors so far: used, and altogether. It
+// is zero where there is no /proc.
+func machine() (used, total time.Duration) {
+	stat, _ := os.ReadFile("/proc/stat")
+	first, _, _ := strings.Cut(string(stat), "\n")
+	// cpu user nice system idle iowait irq softirq steal; guests are within user.
+	for i, f := range strings.Fields(first) {
+		n, _ := strconv.ParseInt(f, 10, 64)
+		t := time.Duration(n) * tick
+		if i > 8 || i == 0 {
+			continue
+		}
+		total += t
+		if i != 4 && i != 5 {
+			used += t
+		}
+	}
+	return used, total
+}
+
+// bystanders watches how much of the processors goes to programs that are not part
+// of the measurement.
+type bystanders struct {
+	env              *env
+	used, total, own time.Duration
+}
+
+func (e *env) watchBystanders() bystanders {
+	used, total := machine()
+	return bystanders{e, used, total, e.cpuTime()}
+}
+
+// share returns it since the watch began, between 0 and 1.
+func (b bystanders) share() float64 {
+	used, total := machine()
+	if total == b.total {
+		return 0
+	}
+	return max(0, float64(used-b.used-(b.env.cpuTime()-b.own))/float64(total-b.total))
+}
+
+// tick is the unit in which the kernel counts for users.
+const tick = time.Second / 100
+
 // processCPU reads user and system time of a process.
 func processCPU(pid string) time.Duration {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
@@ -37,7 +81,7 @@ func processCPU(pid string) time.Duration {
 	}
 	user, _ := strconv.ParseInt(fields[11], 10, 64)
 	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * (time.Second / 100) // the kernel counts hundredths for users
+	return time.Duration(user+system) * tick
 }
 
 // clock measures a stretch of work.

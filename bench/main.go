@@ -73,6 +73,7 @@ func run(ctx context.Context) (good bool, err error) {
 
 	fmt.Printf("%s %s/%s, %d cores, Redis %s, %d rounds of %v\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, e.rounds, e.length)
+	others := e.watchBystanders()
 	var all []verdict
 	for _, m := range table {
 		r, err := m.run(ctx, e, match, os.Stdout)
@@ -80,6 +81,9 @@ func run(ctx context.Context) (good bool, err error) {
 			return false, err
 		}
 		all = append(all, judge(m.bars, r)...)
+	}
+	if share := others.share(); share > 0.1 {
+		fmt.Printf("\nOther programs used %.0f %% of the processors meanwhile: the figures say little, the ratios less than usual.\n", 100*share)
 	}
 	return printVerdicts(os.Stdout, all), nil
 }
