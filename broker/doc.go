@@ -50,7 +50,8 @@
 //	B16  Publish takes a message into a bounded, ordered queue and returns. It waits
 //	     only while that queue is full, and until its context ends.
 //	B17  Flush returns nil once everything accepted before it has been handed to the
-//	     system. If some of that was or may have been lost, it returns a *LossError.
+//	     system. If some of that was or may have been lost, it returns a *LossError:
+//	     each loss is in the result of at least one Flush or Close.
 //	B18  Every accepted message that was not or may not have been handed over is
 //	     counted in Stats and told to the functions given to OnLoss. Nothing is lost
 //	     in silence.
@@ -60,8 +61,8 @@
 //	B20  Every call that can wait ends when its context does.
 //	B21  Close hands over what was accepted (until its context ends), stops every
 //	     subscription, waits for its goroutines and is idempotent. Afterwards Publish,
-//	     Flush, Subscribe, Add and Subscribers return ErrClosed. Remove and a
-//	     subscription's Close return nil.
+//	     Flush, Subscribe, Add, Subscribers and Responders return ErrClosed. Remove and
+//	     a subscription's Close return nil.
 //	B22  Subscribers counts, for each channel, the brokers that hold an Exactly
 //	     subscription to it, this one included, each once. EveryRoom does not count.
 //	     A broker that cannot count returns errors.ErrUnsupported and says so in

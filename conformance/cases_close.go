@@ -144,6 +144,11 @@ func caseAfter(ctx context.Context, e *env) error {
 			return fail(21, "Subscribers after Close returned %s", errText(err))
 		}
 	}
+	if a.Broker.Capabilities().ListsResponders {
+		if _, err := a.Broker.Responders(ctx, broker.Native, "/after"); !errors.Is(err, broker.ErrClosed) {
+			return fail(21, "Responders after Close returned %s", errText(err))
+		}
+	}
 	for range 2 {
 		if err := s.Remove(ctx, broker.Exactly(ch)); err != nil {
 			return fail(21, "Remove after Close returned %s", errText(err))

@@ -39,14 +39,15 @@ var clauses = [...]string{
 	16: "Publish takes a message into a bounded, ordered queue and returns. It waits only while that " +
 		"queue is full, and until its context ends.",
 	17: "Flush returns nil once everything accepted before it has been handed to the system. If some of " +
-		"that was or may have been lost, it returns a *LossError.",
+		"that was or may have been lost, it returns a *LossError: each loss is in the result of " +
+		"at least one Flush or Close.",
 	18: "Every accepted message that was not or may not have been handed over is counted in Stats and " +
 		"told to the functions given to OnLoss. Nothing is lost in silence.",
 	19: "A context that has ended makes Publish, Flush, Subscribe, Add, Remove and Subscribers return " +
 		"its error, unwrapped, without effect: a Subscribe that failed has left nothing behind.",
 	20: "Every call that can wait ends when its context does.",
 	21: "Close hands over what was accepted (until its context ends), stops every subscription, waits " +
-		"for its goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add and Subscribers " +
+		"for its goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add, Subscribers and Responders " +
 		"return ErrClosed. Remove and a subscription's Close return nil.",
 	22: "Subscribers counts, for each channel, the brokers that hold an Exactly subscription to it, this " +
 		"one included, each once. EveryRoom does not count. A broker that cannot count returns " +

@@ -110,7 +110,8 @@
 //
 // Redis allows a pattern only if the user has literally the same: for namespace
 // /chat of a Socket.IO fleet give &socket.io#/chat#* (and the backslashes, if it has
-// escaped characters), &socket.io-request#/chat#, and &socket.io-response#/chat#*.
+// escaped characters), &socket.io-request#/chat#, and &socket.io-response#/chat#*; and
+// for all nodes &socket.io-crossroom-control#, on which they announce themselves.
 // A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. Without PING
 // all works as well: the refusal is a sign of life.
 //
