@@ -221,9 +221,7 @@ func (n *Node) Close(ctx context.Context) error {
 	<-n.silent
 	all := n.live()
 	var errs []error
-	if err := n.announce(ctx, controlBye); err == nil {
-		errs = append(errs, n.broker.Flush(ctx))
-	}
+	n.goodbye(ctx)
 	for _, ns := range all {
 		errs = append(errs, ns.shut(ctx))
 	}
@@ -238,6 +236,20 @@ func (n *Node) Close(ctx context.Context) error {
 		return errs[0]
 	}
 	return nil
+}
+
+// goodbye says goodbye and waits until that is out, but no longer than it is of use:
+// after PeerTimeout the others have forgotten this node anyway. During an outage it
+// only leaves the goodbye with the broker, which has its own way to end.
+func (n *Node) goodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.opts.PeerTimeout)
+	defer cancel()
+	n.mu.Lock()
+	down := n.linkDown
+	n.mu.Unlock()
+	if err := n.announce(ctx, controlBye); err == nil && !down {
+		_ = n.broker.Flush(ctx) // what the broker loses it reports itself
+	}
 }
 
 // Namespaces returns the names of the node's namespaces on all wires, sorted.

@@ -329,3 +329,21 @@ func TestSecondCloseWaitsForTheFirst(t *testing.T) {
 		}
 	})
 }
+
+// What waits for the broker is the broker's to hand over: a node that is closed
+// during an outage does not wait for its end.
+func TestCloseDuringAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		f.brokers[0].Interrupt(errors.New("cable"))
+		defer f.brokers[0].Resume()
+		settle()
+		f.broadcast(0, "waits", backplane.All())
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := f.nodes[0].Close(ctx); err != nil || time.Since(began) > 2*time.Second {
+			t.Errorf("Close: %v after %v", err, time.Since(began))
+		}
+	})
+}

@@ -124,6 +124,9 @@ func (n *Node) keep() {
 	watched := make(map[*Namespace]*memory)
 	var downSince time.Time
 	last := time.Now()
+	// A node hears its own beats as well. If there is not even that, it is the link
+	// that is dead, which the broker may notice only later, and not the others.
+	heard, silence := last, max(n.opts.PeerTimeout-n.opts.Heartbeat, 2*n.opts.Heartbeat)
 	for {
 		select {
 		case <-n.stop:
@@ -131,6 +134,11 @@ func (n *Node) keep() {
 		case it := <-n.peers.frames:
 			switch {
 			case it.ch.Kind() != 0:
+				now := time.Now()
+				if now.Sub(heard) > silence {
+					n.peers.refresh(now)
+				}
+				heard = now
 				n.peers.take(it)
 			case it.err != nil:
 				downSince = time.Now()
@@ -145,7 +153,9 @@ func (n *Node) keep() {
 				n.peers.refresh(now)
 			}
 			last = now
-			n.peers.expire(now)
+			if now.Sub(heard) <= silence {
+				n.peers.expire(now)
+			}
 			if n.opts.StallTimeout < 0 {
 				continue
 			}
@@ -335,8 +345,7 @@ func (t *peerTable) lose(id string, since int64, bye bool) {
 	}
 }
 
-// expire forgets those not heard of for PeerTimeout, unless it is this node that
-// hears nothing.
+// expire forgets those not heard of for PeerTimeout, unless this node's link is down.
 func (t *peerTable) expire(now time.Time) {
 	t.node.mu.Lock()
 	down := t.node.linkDown

@@ -474,3 +474,21 @@ func TestNoHeartbeatsWhileInterrupted(t *testing.T) {
 		equal(t, "peers", peerIDs(f.nodes[1]), f.ids(0))
 	})
 }
+
+// A node that hears nothing at all, not even itself, has not lost the others: its
+// broker may not have noticed yet that the link is dead.
+func TestDeafNodeForgetsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		other := f.nodes[1].ID()
+		f.brokers[0].Freeze()
+		time.Sleep(time.Minute)
+		equal(t, "while deaf", peerIDs(f.nodes[0]), []string{other})
+		f.brokers[0].Thaw()
+		settle()
+		equal(t, "when it hears again", peerIDs(f.nodes[0]), []string{other})
+		f.brokers[1].Kill()
+		time.Sleep(time.Minute)
+		equal(t, "the other is dead", peerIDs(f.nodes[0]), nil)
+	})
+}
