@@ -2,6 +2,7 @@ package adapter_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -119,6 +120,19 @@ func TestDescriptions(t *testing.T) {
 	ok(t, err)
 	if d.User != "ada" || h.Address != shake.Address || !h.Secure || h.Headers["host"] != "example.org" || h.Issued != shake.Issued {
 		t.Errorf("%+v %+v", d, h)
+	}
+	// Applications of Node.js servers look into these objects.
+	for i, s := range got.List[1:] {
+		var raw map[string]json.RawMessage
+		ok(t, json.Unmarshal(s.Handshake, &raw))
+		if i == 0 {
+			raw["headers"] = []byte("{}") // it has some
+		}
+		for _, key := range []string{"headers", "query", "auth"} {
+			if string(raw[key]) != "{}" {
+				t.Errorf("%s: %s is %s", s.ID, key, raw[key])
+			}
+		}
 	}
 	if string(got.List[2].Data) != "null" {
 		t.Errorf("untold data %s", got.List[2].Data)

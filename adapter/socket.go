@@ -59,7 +59,8 @@ type Description struct {
 // Handshake describes how a client connected, with the fields and JSON names of
 // Socket.IO.
 type Handshake struct {
-	// Headers and Query have strings and lists of strings as values.
+	// Headers and Query have strings and lists of strings as values. They and Auth
+	// are sent as empty objects if they are nil.
 	Headers map[string]any `json:"headers"`
 	// Time of connection, as a text for people.
 	Time string `json:"time"`
@@ -76,6 +77,25 @@ type Handshake struct {
 	Query map[string]any `json:"query"`
 	// Auth is what the client sent to authenticate itself.
 	Auth any `json:"auth"`
+}
+
+// whole returns h with objects where it has none: applications of Node.js servers
+// look into them without asking whether they are there.
+func (h *Handshake) whole() *Handshake {
+	var w Handshake
+	if h != nil {
+		w = *h
+	}
+	if w.Headers == nil {
+		w.Headers = map[string]any{}
+	}
+	if w.Query == nil {
+		w.Query = map[string]any{}
+	}
+	if w.Auth == nil {
+		w.Auth = map[string]any{}
+	}
+	return &w
 }
 
 // member is a Socket as the core sees it.
@@ -142,9 +162,7 @@ func (m *member) Describe() []byte {
 		Handshake *Handshake `json:"handshake"`
 		Data      any        `json:"data"`
 	}{said.Handshake, said.Data}
-	if info.Handshake == nil {
-		info.Handshake = &Handshake{}
-	}
+	info.Handshake = info.Handshake.whole()
 	out, err := json.Marshal(info)
 	if err != nil {
 		m.ns.server.report(&EncodeError{What: "description", Socket: m.id, Err: err})
