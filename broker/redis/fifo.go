@@ -57,9 +57,6 @@ func (q *fifo[T]) pushFront(v T) {
 	q.items[q.head] = v
 }
 
-// all returns the items in order; the slice is valid until the queue changes.
-func (q *fifo[T]) all() []T { return q.items[q.head:] }
-
 // keep removes the items for which f reports false, in order.
 func (q *fifo[T]) keep(f func(*T) bool) {
 	kept := q.items[:0]

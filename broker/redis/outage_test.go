@@ -97,6 +97,7 @@ func TestGoneAtTheStart(t *testing.T) {
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "after")
 	r.want(room, "after")
+	flush(t, b)
 	if s := balanced(t, b, losses); s.Sent != 2 || s.Interruptions != 0 {
 		t.Fatalf("Stats %+v", s)
 	}

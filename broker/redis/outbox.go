@@ -26,70 +26,6 @@ const (
 	spareSegments = 16
 )
 
-// message is what the outbox remembers of one that it holds encoded.
-type message struct {
-	wire, payload int           // bytes
-	at            time.Duration // when it was accepted, after outbox.born
-}
-
-// segment is a run of encoded messages. Those before head are done with.
-type segment struct {
-	buf  []byte
-	off  int // where in buf the first message that is not done with begins
-	msgs []message
-	head int
-}
-
-func (s *segment) size() int { return len(s.buf) - s.off }
-
-// drop is done with the first message.
-func (s *segment) drop() message {
-	m := s.msgs[s.head]
-	s.head++
-	s.off += m.wire
-	return m
-}
-
-func (s *segment) empty() bool { return s.head == len(s.msgs) }
-
-// tally counts messages and their payloads.
-type tally struct{ messages, bytes int }
-
-func (t *tally) add(m message) { t.messages++; t.bytes += m.payload }
-
-func (t tally) minus(u tally) tally {
-	return tally{t.messages - u.messages, t.bytes - u.bytes}
-}
-
-// losses are what was lost so far, for certain and perhaps.
-type losses struct {
-	lost, uncertain tally
-	err             error // of the last one
-}
-
-// since returns what l has more than earlier as an error, nil if nothing.
-func (l losses) since(earlier losses) error {
-	lost, uncertain := l.lost.minus(earlier.lost), l.uncertain.minus(earlier.uncertain)
-	if lost.messages+uncertain.messages == 0 {
-		return nil
-	}
-	return &broker.LossError{Loss: broker.Loss{
-		Messages:  lost.messages + uncertain.messages,
-		Bytes:     lost.bytes + uncertain.bytes,
-		Uncertain: uncertain.messages > 0,
-		Err:       l.err,
-	}}
-}
-
-// barrier is a Flush in progress.
-type barrier struct {
-	target uint64 // done when so many messages are settled
-	before losses
-	done   chan struct{}
-	err    error // after done is closed
-	alone  bool  // nobody waits any more
-}
-
 // outbox holds accepted messages, encoded and in order: first those that wait, then
 // those on the wire without an answer (the flight). A message leaves it by being
 // settled, in the order of acceptance: it was sent, or lost, or nobody knows.
@@ -461,56 +397,12 @@ func (o *outbox) after() {
 	}
 }
 
-func (o *outbox) barriersUpTo(settled uint64) {
-	for o.barriers.len() > 0 && (*o.barriers.front()).target <= settled {
-		b := o.barriers.pop()
-		if !b.alone {
-			b.err = o.losses.since(b.before)
-			o.told = o.losses
-		}
-		close(b.done)
-	}
-}
-
 func (o *outbox) recycle(s *segment) {
 	if s == o.writing || cap(s.buf) > segmentSize*2 || len(o.spare) >= spareSegments {
 		return
 	}
 	s.buf, s.msgs, s.off, s.head = s.buf[:0], s.msgs[:0], 0, 0
 	o.spare = append(o.spare, s)
-}
-
-// flush waits until everything accepted so far is settled. What it returns no
-// later flush returns again.
-func (o *outbox) flush(ctx context.Context) error {
-	o.mu.Lock()
-	if o.closing {
-		o.mu.Unlock()
-		return broker.ErrClosed
-	}
-	b := o.barrier(o.told)
-	o.mu.Unlock()
-	select {
-	case <-b.done:
-		return b.err
-	case <-ctx.Done():
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	select {
-	case <-b.done:
-		return b.err
-	default:
-		b.alone = true // what it would have told is left for the next
-		return ctx.Err()
-	}
-}
-
-func (o *outbox) barrier(before losses) *barrier {
-	b := &barrier{target: o.accepted, before: before, done: make(chan struct{})}
-	o.barriers.push(b)
-	o.barriersUpTo(o.settled)
-	return b
 }
 
 // close takes nothing more in. The barrier returned is passed when all is settled.
@@ -520,7 +412,7 @@ func (o *outbox) close() *barrier {
 	o.closing = true
 	close(o.closed)
 	o.wake()
-	return o.barrier(o.told)
+	return o.barrier()
 }
 
 // idle reports whether nothing waits to be sent, and whether nothing ever will.

@@ -325,7 +325,7 @@ func TestFifo(t *testing.T) {
 	}
 	q.push(1000)
 	q.keep(func(i *int) bool { return *i == 1000 })
-	if got := q.all(); len(got) != 1 || got[0] != 1000 || q.popBack() != 1000 || q.len() != 0 {
-		t.Fatalf("kept %v", got)
+	if q.len() != 1 || q.popBack() != 1000 || q.len() != 0 {
+		t.Fatal("kept something else")
 	}
 }

@@ -1,0 +1,29 @@
+package redisbroker
+
+import "time"
+
+// message is what the outbox remembers of one that it holds encoded.
+type message struct {
+	wire, payload int           // bytes
+	at            time.Duration // when it was accepted, after outbox.born
+}
+
+// segment is a run of encoded messages. Those before head are done with.
+type segment struct {
+	buf  []byte
+	off  int // where in buf the first message that is not done with begins
+	msgs []message
+	head int
+}
+
+func (s *segment) size() int { return len(s.buf) - s.off }
+
+// drop is done with the first message.
+func (s *segment) drop() message {
+	m := s.msgs[s.head]
+	s.head++
+	s.off += m.wire
+	return m
+}
+
+func (s *segment) empty() bool { return s.head == len(s.msgs) }
