@@ -55,7 +55,8 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 
 // CustomRequest hands data, encoded as JSON, to the custom hook of every server and
 // returns one reply of each. As with socket.io-redis 5 this server's own hook is one
-// of them (it comes first). Partial answers are as with Clients.
+// of them (it comes first), and is missing in the *PartialError if it takes longer
+// than Options.RequestsTimeout. Partial answers are as with Clients.
 //
 // In dialect v8 only Go nodes have such hooks; Node.js servers do not hear of it, and a
 // Go node that opened the namespace this very moment may not be known yet. In
@@ -73,11 +74,13 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 			return nil, err
 		}
 	}
+	ownCtx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
+	defer cancel()
 	own := make(chan Reply, 1)
-	go func() { // ends with the hook; CustomRequest waits for it
+	go func() { // ends with the hook, which is waited for as long as it may take
 		var r Reply
 		r.Node = ns.server.uid
-		if r.Data, r.Err = ns.ownCustom(ctx, payload); r.Err != nil {
+		if r.Data, r.Err = ns.ownCustom(ownCtx, payload); r.Err != nil {
 			r.Data, r.Err = nil, &RemoteError{Node: r.Node, Message: r.Err.Error()}
 		}
 		own <- r
@@ -85,11 +88,36 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	out, err := ns.replies(backplane.OpCustom, ns.legs, func(l leg) (*backplane.Replies, error) {
 		return l.ns.Request(ctx, payload)
 	})
-	reply := <-own
-	if out != nil {
+	if out == nil {
+		return nil, err
+	}
+	if reply, ok := receive(ownCtx, own); ok {
 		out.List = append([]Reply{reply}, out.List...)
+	} else {
+		out.Missing = append(out.Missing, Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoAnswer})
+		var partial *PartialError
+		if errors.As(err, &partial) {
+			partial.Fleet = out.Fleet
+		} else {
+			err = firstOf([]error{err, &PartialError{Op: backplane.OpCustom, Fleet: out.Fleet, Err: ownCtx.Err()}})
+		}
 	}
 	return out, err
+}
+
+// receive waits for a value until ctx ends. One that is there is taken in any case.
+func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
+	select {
+	case v = <-from:
+		return v, true
+	case <-ctx.Done():
+	}
+	select {
+	case v = <-from:
+		return v, true
+	default:
+		return v, false
+	}
 }
 
 // replies merges the answers of several links: one of each Go node.
@@ -126,8 +154,6 @@ func (ns *Namespace) replies(op backplane.Op, legs []leg, ask func(leg) (*backpl
 
 // ownCustom asks this node's own hook.
 func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
-	defer cancel()
 	defer func() {
 		if v := recover(); v != nil {
 			ns.server.report(&backplane.PanicError{What: "CustomHook", Value: v, Stack: debug.Stack()})

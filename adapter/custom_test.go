@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 )
 
 func TestCustomRequest(t *testing.T) {
@@ -68,6 +70,31 @@ func TestCustomHooks(t *testing.T) {
 		var arg *adapter.ArgumentError
 		if _, err := nodes[0].ns.CustomRequest(t.Context(), func() {}); !errors.As(err, &arg) {
 			t.Errorf("unencodable: %v", err)
+		}
+	})
+}
+
+// A hook that does not return holds up nobody, its own server neither.
+func TestCustomHookThatBlocks(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 2, adapter.Options{Dialect: d, RequestsTimeout: 200 * time.Millisecond})
+		release := make(chan struct{})
+		defer close(release)
+		nodes[0].ns.OnCustomRequest(func(context.Context, *adapter.Namespace, json.RawMessage) (any, error) {
+			<-release
+			return nil, nil
+		})
+		for i, asker := range nodes {
+			replies, err := asker.ns.CustomRequest(t.Context(), nil)
+			var partial *adapter.PartialError
+			if !errors.As(err, &partial) || len(replies.List) != 1 || replies.List[0].Node != nodes[1].UID() {
+				t.Fatalf("node %d asks: %+v, %v", i, replies, err)
+			}
+			for _, fleet := range []adapter.Fleet{partial.Fleet, replies.Fleet} {
+				if len(fleet.Missing) != 1 || fleet.Missing[0].Node != nodes[0].UID() || !errors.Is(fleet.Missing[0].Reason, backplane.ErrNoAnswer) {
+					t.Errorf("node %d asks: missing %+v", i, fleet.Missing)
+				}
+			}
 		}
 	})
 }
