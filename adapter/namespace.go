@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -85,6 +86,11 @@ func (ns *Namespace) open(ctx context.Context) error {
 	}
 	ns.live.Store(true)
 	return nil
+}
+
+// begun reports whether the namespace is live on any link.
+func (ns *Namespace) begun() bool {
+	return slices.ContainsFunc(ns.legs, func(l leg) bool { return l.ns != nil })
 }
 
 // firstOf returns one of the errors for all: a context's as it is, else joined.

@@ -25,6 +25,7 @@ type Server struct {
 
 	mu         sync.Mutex
 	namespaces map[string]*opening
+	watched    bool // watch is running
 	closed     bool
 }
 
@@ -156,7 +157,8 @@ func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 		}
 		o, found := s.namespaces[name]
 		if !found {
-			if len(s.namespaces) == 0 {
+			if !s.watched {
+				s.watched = true
 				s.watcher.Go(s.watch)
 			}
 			o = &opening{done: make(chan struct{})}
@@ -198,6 +200,9 @@ func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace,
 		o.err = ErrClosed
 	}
 	close(o.done)
+	if o.err != nil && s.namespaces[name] == o && !o.ns.begun() {
+		delete(s.namespaces, name) // names may come from clients
+	}
 	s.mu.Unlock()
 	if late && o.ns.bridge != nil {
 		o.ns.bridge.close(s.ctx)
