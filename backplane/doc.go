@@ -26,9 +26,10 @@
 // gone, or that has been silent since it missed an earlier deadline is not waited
 // for.
 //
-// Death is noticed by the next question on brokers that count subscribers, and
-// otherwise within Options.PeerTimeout. A node that died without goodbye is named
-// as missing, with [ErrPeerGone], until PeerTimeout is over, and then forgotten.
+// Death is noticed by the next question on brokers that count subscribers, also by
+// one that has waited for a quarter of its time already; otherwise within
+// Options.PeerTimeout. A node that died without goodbye is named as missing, with
+// [ErrPeerGone], until PeerTimeout is over, and then forgotten.
 //
 // Operations on one member are acknowledged: nil means that the node that has it did
 // it, and [ErrNoSuchMember] comes as soon as every node has said no.

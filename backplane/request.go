@@ -27,124 +27,6 @@ func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Con
 	return context.WithTimeout(ctx, d)
 }
 
-// census is who listens to a namespace's requests at one moment, without this node.
-type census struct {
-	alive   []string        // announced nodes
-	suspect map[string]bool // of them: asked, but not waited for
-	gone    []string        // announced nodes that do not listen any more
-	leaving []string        // nodes that said goodbye: not waited for
-	others  Unannounced
-	err     error // why nobody could be counted; then all are in gone
-}
-
-func (c *census) peers() int { return len(c.alive) + c.others.Total }
-
-// census asks the broker, if it can count, who of the announced nodes still listens,
-// and how many others do.
-func (ns *Namespace) census(ctx context.Context) (c census, err error) {
-	c.others.Responding = -1
-	ids, suspect := ns.node.peers.in(nsKey{ns.wire, ns.name})
-	c.suspect = suspect
-	if !ns.node.caps.CountsSubscribers {
-		c.alive = ids
-		return c, nil
-	}
-	c.leaving = ns.node.peers.leavers(nsKey{ns.wire, ns.name})
-	channels := make([]broker.Channel, 0, len(ids)+len(c.leaving)+2)
-	channels = append(channels, ns.wire.Requests(ns.name), ns.wire.NodeResponses(ns.name, ns.node.id))
-	for _, id := range ids {
-		channels = append(channels, ns.wire.NodeResponses(ns.name, id))
-	}
-	for _, id := range c.leaving {
-		channels = append(channels, ns.wire.NodeResponses(ns.name, id))
-	}
-	counts, err := ns.count(ctx, channels)
-	if err != nil {
-		c.gone, c.err = ids, err
-		return c, err
-	}
-	total := counts[0] - min(counts[1], 1)
-	for i, id := range ids {
-		if counts[i+2] > 0 {
-			c.alive = append(c.alive, id)
-			total--
-		} else {
-			c.gone = append(c.gone, id)
-		}
-	}
-	for i := range c.leaving {
-		total -= min(counts[len(ids)+2+i], 1)
-	}
-	c.others.Total = max(total, 0)
-	if c.others.Total > 0 && ns.node.caps.ListsResponders {
-		// Worth knowing, but no reason to fail: a server may forbid asking.
-		if c.others.Responding, err = ns.responders(ctx, &c); err != nil && ctx.Err() != nil {
-			c.alive, c.gone, c.others.Total, c.err = nil, ids, 0, err
-			return c, err
-		}
-	}
-	return c, nil
-}
-
-// count asks the broker how many listen to the namespace's requests (the first of
-// channels) and to the responses of each node. The numbers need not be of one moment:
-// a node that leaves in between is counted in the first and not by itself, as if it
-// were an unannounced one. So if there seem to be some, look again until no more nodes
-// are absent than before.
-func (ns *Namespace) count(ctx context.Context, channels []broker.Channel) (counts []int, err error) {
-	before := 0
-	for range 4 {
-		if counts, err = ns.node.broker.Subscribers(ctx, channels...); err != nil {
-			return nil, err
-		}
-		unnamed, absent := counts[0], 0
-		for _, n := range counts[1:] {
-			if n > 0 {
-				unnamed--
-			} else {
-				absent++
-			}
-		}
-		if unnamed <= 0 || absent == before {
-			break
-		}
-		before = absent
-	}
-	return counts, nil
-}
-
-// responderCache remembers the answer of Broker.Responders, which may be slow.
-type responderCache struct {
-	mu    sync.Mutex
-	until time.Time
-	total int // census.others.Total at the time
-	count int
-}
-
-const responderMemory = 2 * time.Second
-
-// responders counts the unannounced peers with a response channel of their own.
-func (ns *Namespace) responders(ctx context.Context, c *census) (int, error) {
-	m := &ns.response
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if now := time.Now(); m.total == c.others.Total && now.Before(m.until) {
-		return m.count, nil
-	}
-	ids, err := ns.node.broker.Responders(ctx, ns.wire, ns.name)
-	if err != nil {
-		return -1, err
-	}
-	count := 0
-	for _, id := range ids {
-		if id != ns.node.id && !slices.Contains(c.alive, id) && !slices.Contains(c.leaving, id) {
-			count++
-		}
-	}
-	m.until, m.total, m.count = time.Now().Add(responderMemory), c.others.Total, min(count, c.others.Total)
-	return m.count, nil
-}
-
 // call is a question under way.
 type call struct {
 	ns  *Namespace
@@ -163,13 +45,16 @@ type call struct {
 	answered []string
 	want     int // answers of unannounced peers
 	unnamed  int // … that came
+	vanished int // … that will not: the peer is there no more
 	// Acknowledgements yet to come, by node ("" for unannounced ones). Below zero
 	// while a node's acknowledgements are here before their number is, and when
 	// a member answered that its node had not counted.
 	owed  map[string]int
 	ended bool
 	done  chan struct{}
-	err   error // why it ended early
+	stop  context.CancelFunc // ends what run waits for besides; nil before run
+	look  chan struct{}      // somebody has left: it is time to count again
+	err   error              // why it ended early
 }
 
 // callTable holds the questions of a namespace under way.
@@ -257,12 +142,55 @@ func (t *callTable) fail(err error) {
 func (c *call) lost(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, open := c.waiting[id]; open || c.owed[id] > 0 {
-		delete(c.waiting, id)
-		delete(c.owed, id)
-		c.gone[id] = ErrPeerGone
+	if c.giveUp(id) {
 		c.check()
+		return
 	}
+	if c.unnamed < c.want && c.gone[id] == nil && !slices.Contains(c.answered, id) {
+		// It may be one of those that had not announced themselves.
+		select {
+		case c.look <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// giveUp stops waiting for a node; false if it owes nothing. c.mu is held.
+func (c *call) giveUp(id string) bool {
+	if _, open := c.waiting[id]; !open && c.owed[id] <= 0 {
+		return false
+	}
+	delete(c.waiting, id)
+	delete(c.owed, id)
+	c.gone[id] = ErrPeerGone
+	return true
+}
+
+// recount looks who listens while answers are still missing. Nodes that are there no
+// more need not be waited for.
+func (c *call) recount(ctx context.Context) {
+	now, err := c.ns.listeners(ctx)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range now.gone {
+		c.giveUp(id)
+	}
+	// As many as were unannounced then, and may have announced themselves since.
+	left := now.others.Total
+	for _, id := range now.alive {
+		_, open := c.waiting[id]
+		if !open && c.gone[id] == nil && !slices.Contains(c.answered, id) && !slices.Contains(c.leaving, id) {
+			left++
+		}
+	}
+	if n := c.want - c.unnamed - left; n > 0 {
+		c.want -= n
+		c.vanished += n
+	}
+	c.check()
 }
 
 // unheard lists the announced nodes that have not answered.
@@ -294,6 +222,9 @@ func (c *call) end() {
 	if !c.ended {
 		c.ended = true
 		close(c.done)
+		if c.stop != nil {
+			c.stop()
+		}
 	}
 }
 
@@ -382,14 +313,6 @@ func isOutage(err error) bool {
 	return !errors.Is(err, errors.ErrUnsupported) && !errors.As(err, &name) && !errors.As(err, &size)
 }
 
-// unreachable is the outcome if the broker cannot be asked who is there.
-func (c *census) unreachable(ns *Namespace, op Op, err error) (f Fleet, _ error) {
-	for _, id := range c.gone {
-		f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: err})
-	}
-	return f, ns.partial(context.Background(), op, f, err)
-}
-
 // ask publishes req to those that c counted and collects their answers until ctx
 // ends. An error means that the request did not go out, or that this namespace was
 // closed; missing answers are for the caller to judge.
@@ -413,6 +336,7 @@ func newCall(ns *Namespace, req *Request, c *census, exp Expected, take func(*Re
 	}
 	call := &call{
 		ns: ns, req: req, take: take, want: exp.Answers, done: make(chan struct{}),
+		look:    make(chan struct{}, 1),
 		waiting: make(map[string]bool, len(c.alive)), gone: make(map[string]error, len(c.gone)),
 		leaving: c.leaving,
 	}
@@ -433,6 +357,9 @@ func newCall(ns *Namespace, req *Request, c *census, exp Expected, take func(*Re
 func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet, err error) {
 	ns := c.ns
 	ns.node.counters.asked.Add(1)
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	c.stop = stop
 	if ro := ns.node.observe.request; ro != nil {
 		d := &RequestData{
 			Namespace: ns.name, Op: c.req.Op, ID: c.req.ID, Header: cloneHeader(c.req.Header),
@@ -473,11 +400,31 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 	c.mu.Lock()
 	c.check()
 	c.mu.Unlock()
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-	}
+	c.wait(waiting, publish)
 	return c.finish(exp, time.Since(began) >= ns.node.opts.RequestTimeout*9/10)
+}
+
+// wait returns when ctx ends, as it does when the call does. If the answers take long
+// it looks from time to time whether those who owe them are still there.
+func (c *call) wait(ctx context.Context, published bool) {
+	if !published || !c.ns.node.caps.CountsSubscribers {
+		<-ctx.Done()
+		return
+	}
+	pause := c.ns.node.opts.RequestTimeout / 4
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.look:
+		case <-timer.C:
+			pause *= 2
+			timer.Reset(pause)
+		}
+		c.recount(ctx)
+	}
 }
 
 // finish closes the books. Nodes that were silent for a whole request timeout (late)
@@ -506,6 +453,9 @@ func (c *call) finish(exp Expected, late bool) (f Fleet, _ error) {
 	slices.SortFunc(f.Missing, func(a, b Missing) int { return strings.Compare(a.Node, b.Node) })
 	if n := c.want - c.unnamed; n > 0 && !enough {
 		f.Missing = append(f.Missing, Missing{Count: n, Reason: ErrNoAnswer})
+	}
+	if c.vanished > 0 {
+		f.Missing = append(f.Missing, Missing{Count: c.vanished, Reason: ErrPeerGone})
 	}
 	return f, c.err
 }

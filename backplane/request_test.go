@@ -116,8 +116,8 @@ func TestQuestionsWithAFault(t *testing.T) {
 			{"killed before", func(f *fleet) { f.brokers[2].Kill() }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
 			{"interrupted before", func(f *fleet) { f.brokers[2].Interrupt(nil) }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
 			{"frozen before", func(f *fleet) { f.brokers[2].Freeze() }, nil, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
-			{"killed in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Kill() }, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
-			{"interrupted in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Interrupt(nil) }, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
+			{"killed in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Kill() }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
+			{"interrupted in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Interrupt(nil) }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
 			{"healed in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Thaw() }, nil, nil, 500 * time.Millisecond},
 			{"healed before", func(f *fleet) {
 				f.brokers[2].Interrupt(nil)
@@ -374,6 +374,56 @@ func TestUnannouncedNode(t *testing.T) {
 		w.onRequest(func(r *backplane.Request) { w.answer(r, "", backplane.Response{}) })
 		if m, err = f.ns[0].Members(t.Context(), backplane.All()); err != nil || m.Unnamed != 1 || len(m.Answered) != 2 {
 			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}
+
+// A node that nobody knew by name may leave before it has answered.
+func TestUnannouncedNodeLeaves(t *testing.T) {
+	for _, how := range []string{"killed", "announces itself and says goodbye"} {
+		t.Run(how, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := trio(t, backplane.Options{})
+				w := f.wire("ghost")
+				timer := time.AfterFunc(100*time.Millisecond, func() {
+					w.b.Kill()
+					if how != "killed" {
+						f.wire("").control(hello, "ghost", 1, 1, chat)
+						f.wire("").control(bye, "ghost", 1, 1)
+					}
+				})
+				defer timer.Stop()
+				began, want := time.Now(), 100*time.Millisecond
+				if how == "killed" {
+					want = 250 * time.Millisecond // it is looked after now and then
+				}
+				m, err := f.ns[0].Members(t.Context(), backplane.All())
+				if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerGone) || len(m.List) != 2 {
+					t.Errorf("%+v, %v after %v", m, err, d)
+				}
+				if len(m.Missing) != 1 || m.Missing[0].Node != "" || m.Missing[0].Count != 1 {
+					t.Errorf("missing %+v", m.Missing)
+				}
+			})
+		})
+	}
+}
+
+// A node that dies between its number of acknowledgements and the last of them.
+func TestNodeDiesOwingAcks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		f.join(1, newAcker("slow"))
+		f.socket(1, "b")
+		timer := time.AfterFunc(300*time.Millisecond, f.brokers[1].Kill)
+		defer timer.Stop()
+		began := time.Now()
+		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), time.Minute)
+		if d := time.Since(began); d != 750*time.Millisecond || !errors.Is(err, backplane.ErrPeerGone) {
+			t.Errorf("%v after %v", err, d)
+		}
+		if a.Expected != 2 || len(a.Values) != 1 || len(a.Missing) != 1 || a.Missing[0].Node != f.nodes[1].ID() || len(a.Answered) != 1 {
+			t.Errorf("%+v", a)
 		}
 	})
 }

@@ -1,0 +1,225 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// orderly is a member that counts what every sender sends to everybody, in order.
+type orderly struct {
+	null
+	mu   sync.Mutex
+	last map[string]int
+	bad  int
+}
+
+func (o *orderly) Deliver(m *backplane.Message) {
+	var from string
+	var n int
+	if c, _ := fmt.Sscanf(string(m.Payload), "%s %d", &from, &n); c != 2 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n != o.last[from]+1 {
+		o.bad++
+	}
+	o.last[from] = n
+}
+
+func (o *orderly) DeliverAck(m *backplane.Message, ack func([]byte)) { ack(m.Payload) }
+
+// Everything at the same time, on every node. What must hold afterwards: each sender's
+// messages came to everybody, each once, in order; and who was put where is there.
+func TestEverythingAtOnce(t *testing.T) {
+	const nodes, workers, rounds = 4, 3, 80
+	var obs counter
+	f := newFleet(t, nodes, backplane.Options{RequestTimeout: 20 * time.Second, Observer: &obs}, answering)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var steady []*orderly
+	for i := range nodes {
+		o := &orderly{null: newNull(fmt.Sprint("steady", i)), last: map[string]int{}}
+		f.join(i, o, "steady")
+		steady = append(steady, o)
+	}
+	// The members that a worker owns, and only it changes, and the rooms they are in.
+	type owned map[string]map[string]bool
+	models := make([]owned, nodes*workers)
+	var sent atomic.Int64
+	var wg sync.WaitGroup
+	for w := range nodes * workers {
+		models[w] = owned{}
+		wg.Go(func() {
+			home := w % nodes
+			ns, model := f.ns[home], models[w]
+			rnd := rand.New(rand.NewPCG(1, uint64(w)))
+			check := func(what string, err error) {
+				// The node that comes and goes may be missed, by name or without.
+				if p, ok := errors.AsType[*backplane.PartialError](err); ok && !slices.ContainsFunc(p.Fleet.Missing, func(m backplane.Missing) bool {
+					return !errors.Is(m.Reason, backplane.ErrPeerGone) || slices.Contains(f.ids(0, 1, 2, 3), m.Node)
+				}) {
+					return
+				}
+				if err != nil {
+					t.Errorf("worker %d, %s: %v", w, what, err)
+				}
+			}
+			for round := range rounds {
+				if ctx.Err() != nil {
+					t.Error("too slow")
+					return
+				}
+				id := fmt.Sprintf("w%d-%d", w, rnd.IntN(8))
+				room := fmt.Sprintf("w%d-room%d", w, rnd.IntN(30))
+				some := backplane.To("steady").Not(id)
+				switch op := rnd.IntN(14); op {
+				case 0, 1: // another node's goroutine does it as often as its own
+					if model[id] == nil {
+						check("Add", ns.Add(newNull(id)))
+						model[id] = map[string]bool{id: true}
+					}
+					far := f.ns[rnd.IntN(nodes)]
+					check("Join", far.Join(ctx, id, room))
+					model[id][room] = true
+				case 2:
+					if model[id] != nil {
+						check("Leave", f.ns[rnd.IntN(nodes)].Leave(ctx, id, room))
+						delete(model[id], room)
+					} else if err := ns.Leave(ctx, id, room); !errors.Is(err, backplane.ErrNoSuchMember) {
+						check("Leave of nobody", err)
+					}
+				case 3:
+					if ns.Remove(id) != (model[id] != nil) {
+						t.Errorf("worker %d: Remove", w)
+					}
+					delete(model, id)
+				case 4:
+					m, err := ns.MembersDetail(ctx, backplane.To(room))
+					check("MembersDetail", err)
+					for _, i := range m.List {
+						if !model[i.ID][room] {
+							t.Errorf("worker %d: %s is in %s", w, i.ID, room)
+						}
+					}
+				case 5:
+					acks, err := ns.BroadcastAck(ctx, []byte("ack"), backplane.To("steady"), 0)
+					check("BroadcastAck", err)
+					if len(acks.Values) != nodes {
+						t.Errorf("worker %d: %d acknowledgements", w, len(acks.Values))
+					}
+				case 6:
+					_, err := ns.AllRooms(ctx)
+					check("AllRooms", err)
+				case 7:
+					r, err := ns.Request(ctx, []byte("x"))
+					check("Request", err)
+					// And perhaps of the node that comes and goes.
+					r.List = slices.DeleteFunc(r.List, func(r backplane.Reply) bool { return !slices.Contains(f.ids(0, 1, 2, 3), r.Node) })
+					if len(r.List) != nodes-1 {
+						t.Errorf("worker %d: %d replies", w, len(r.List))
+					}
+				case 8:
+					_, err := ns.JoinAll(ctx, some, "crowd")
+					check("JoinAll", err)
+				case 9:
+					_, err := ns.LeaveAll(ctx, some, "crowd")
+					check("LeaveAll", err)
+				case 10:
+					check("Broadcast", ns.Broadcast(ctx, []byte("noise"), backplane.To("crowd", room).Not("steady")))
+				case 11:
+					check("Event", ns.Event(ctx, nil))
+					if model[id] != nil {
+						check("Disconnect", f.ns[rnd.IntN(nodes)].Disconnect(ctx, id, false))
+					}
+				default:
+				}
+				check("Broadcast", ns.Broadcast(ctx, fmt.Appendf(nil, "w%d %d", w, round+1), backplane.All()))
+				sent.Add(1)
+			}
+		})
+	}
+	stop := make(chan struct{})
+	var looks sync.WaitGroup
+	looks.Go(func() { // readers of everything else, and a node that comes and goes
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			b := f.bus.Broker()
+			n, err := backplane.New(b, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := n.Namespace(ctx, chat, nil); err != nil {
+				t.Error(err)
+			}
+			for _, n := range f.nodes {
+				n.Peers()
+				n.Stats()
+				n.Namespaces()
+			}
+			if err := n.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			b.Close(ctx)
+			time.Sleep(time.Millisecond) // so that it is not there all the time
+		}
+	})
+	wg.Wait()
+	close(stop)
+	looks.Wait()
+
+	// A question comes behind every broadcast sent before it.
+	for i, ns := range f.ns {
+		if _, err := ns.LeaveAll(ctx, backplane.To("nobody"), "nowhere"); err != nil {
+			t.Errorf("node %d: %v", i, err)
+		}
+	}
+	for i, o := range steady {
+		o.mu.Lock()
+		total := 0
+		for _, n := range o.last {
+			total += n
+		}
+		if int64(total) != sent.Load() || o.bad > 0 {
+			t.Errorf("node %d: %d messages of %d came, %d out of order", i, total, sent.Load(), o.bad)
+		}
+		o.mu.Unlock()
+	}
+	for w, model := range models {
+		rooms := f.ns[w%nodes].Rooms()
+		for id, want := range model {
+			got, ok := rooms.RoomsOf(id)
+			got = slices.DeleteFunc(got, func(r string) bool { return r == "crowd" })
+			if !ok || len(got) != len(want) || slices.ContainsFunc(got, func(r string) bool { return !want[r] }) {
+				t.Errorf("worker %d: %s is in %v, want %v", w, id, got, want)
+			}
+		}
+	}
+	members := 0
+	for _, m := range models {
+		members += len(m)
+	}
+	m, err := f.ns[0].Members(ctx, backplane.All())
+	if err != nil || len(m.List) != members+nodes {
+		t.Errorf("%d members in the fleet, want %d (%v)", len(m.List), members+nodes, err)
+	}
+	for i, n := range f.nodes {
+		if st := n.Stats(); st.Panics+st.Stalls+st.Undecodable+st.Refused > 0 {
+			t.Errorf("node %d: %+v", i, st)
+		}
+	}
+}
