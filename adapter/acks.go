@@ -41,12 +41,12 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	payload, binary, err := appendEvent(nil, event, args)
+	payload, flags, err := appendEvent(nil, event, args)
 	if err != nil {
 		return nil, err
 	}
 	ns, t := o.ns, o.target
-	t.Flags |= binary
+	t.Flags |= flags
 	if t.LocalOnly {
 		p := o.ackPart(ctx, ns.legs[0], payload, t)
 		return ns.acks(p.value, p.fleet), p.err

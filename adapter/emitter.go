@@ -172,14 +172,14 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 	}
 	payload := scratchPool.Get().(*scratch)
 	defer payload.release()
-	data, binary, err := appendEvent(payload.buf[:0], event, args)
+	data, flags, err := appendEvent(payload.buf[:0], event, args)
 	if err != nil {
 		return err
 	}
 	payload.buf = data
 	b := &backplane.Broadcast{
 		Origin: emitterUID, Rooms: o.target.Rooms, Except: o.target.Except,
-		Flags: o.target.Flags | binary, Payload: data,
+		Flags: o.target.Flags | flags, Payload: data,
 	}
 	buf := scratchPool.Get().(*scratch)
 	defer buf.release()

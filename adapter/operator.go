@@ -88,19 +88,20 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	}
 	buf := scratchPool.Get().(*scratch)
 	defer buf.release()
-	payload, binary, err := appendEvent(buf.buf[:0], event, args)
+	payload, flags, err := appendEvent(buf.buf[:0], event, args)
 	if err != nil {
 		return err
 	}
 	buf.buf = payload
-	o.target.Flags |= binary
+	o.target.Flags |= flags
 	if len(o.ns.legs) > 1 {
 		return o.ns.emitAll(ctx, payload, o.target)
 	}
 	return o.ns.legs[0].ns.Broadcast(ctx, payload, o.target)
 }
 
-// appendEvent encodes an event as the core's payload. The flags are zero or Binary.
+// appendEvent encodes an event as the core's payload. The flags are Binary, sound,
+// both or none.
 func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags, error) {
 	switch event {
 	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
@@ -109,7 +110,7 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags,
 	if !utf8.ValidString(event) {
 		return dst, 0, &backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"}
 	}
-	var flags backplane.Flags
+	flags := sound
 	dst = msgpack.AppendArrayLen(dst, 1+len(args))
 	dst = msgpack.AppendString(dst, event)
 	for i, arg := range args {
@@ -119,7 +120,12 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags,
 			return dst, 0, &ArgumentError{Index: i, Err: err}
 		}
 		if binary {
-			flags = backplane.Binary
+			flags |= backplane.Binary
+		}
+		switch arg.(type) {
+		case nil, bool, string, int, int64, float64, []byte, time.Time:
+		default:
+			flags &^= sound // it may be nested too deep, or come encoded
 		}
 	}
 	return dst, flags, nil

@@ -75,7 +75,8 @@ type Expected struct {
 // Header is empty.
 type Header map[string]string
 
-// Flags are hints that go with a broadcast.
+// Flags are hints that go with a broadcast. The upper four bits are the codec's own:
+// the core only passes them on.
 type Flags uint8
 
 const (
