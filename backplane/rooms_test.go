@@ -1,11 +1,14 @@
 package backplane_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory"
@@ -24,10 +27,11 @@ func one(t testing.TB, opts *backplane.Options, no *backplane.NamespaceOptions) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := node.Close(t.Context()); err != nil && t.Context().Err() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(node.Close(ctx), b.Close(ctx)); err != nil {
 			t.Error(err)
 		}
-		b.Close(t.Context())
 	})
 	return ns
 }

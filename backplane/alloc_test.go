@@ -1,0 +1,105 @@
+package backplane_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory"
+)
+
+// allocs skips what cannot be counted: the race detector allocates by itself.
+func allocs(t *testing.T, what string, limit float64, f func()) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	f() // reused memory grows once
+	if n := testing.AllocsPerRun(200, f); n > limit {
+		t.Errorf("%s: %.1f allocations, want at most %.0f", what, n, limit)
+	}
+}
+
+// crowd is a namespace with n members in the room "red".
+func crowd(t testing.TB, n int) *backplane.Namespace {
+	ns := one(t, nil, nil)
+	for i := range n {
+		id := fmt.Sprint("m", i)
+		if err := ns.Add(newNull(id)); err != nil {
+			t.Fatal(err)
+		}
+		if err := ns.Join(t.Context(), id, "red"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ns
+}
+
+// A message for a room that nobody here is in costs nothing.
+func TestAllocsOfUnwanted(t *testing.T) {
+	ns := crowd(t, 10)
+	p := pack([]any{1, "x", 1, 0, []any{"nowhere"}, nil, nil, "", []byte("hi")})
+	room, everybody := broker.Native.Room(chat, "nowhere"), broadcastChannel
+	before := ns.Node().Stats()
+	allocs(t, "by its channel", 0, func() { ns.HandleForTest(room, p) })
+	allocs(t, "by its rooms", 0, func() { ns.HandleForTest(everybody, p) })
+	if st := ns.Node().Stats(); st.Unwanted == before.Unwanted || st.Undecodable > 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// Fan-out allocates for a message, not for a member.
+func TestAllocsOfFanOut(t *testing.T) {
+	for _, n := range []int{1, 10, 10_000} {
+		ns := crowd(t, n)
+		p := pack([]any{1, "x", 1, 0, []any{"red"}, []any{"nobody"}, nil, "", []byte("hi")})
+		// One for the Message.
+		allocs(t, fmt.Sprint("from another node to ", n), 1, func() { ns.HandleForTest(broadcastChannel, p) })
+		allocs(t, fmt.Sprint("from here to ", n), 1, func() {
+			if err := ns.Broadcast(t.Context(), p, backplane.Target{Rooms: redRoom, LocalOnly: true}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+var redRoom = []string{"red"}
+
+// A broadcast that leaves the node is encoded into memory that is used again.
+func TestAllocsOfBroadcast(t *testing.T) {
+	ns := alone(t)
+	p := make([]byte, 128)
+	target := backplane.Target{Rooms: redRoom}
+	allocs(t, "Broadcast", 0, func() {
+		if err := ns.Broadcast(t.Context(), p, target); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if ns.Node().Stats().Broadcasts == 0 && !raceEnabled {
+		t.Error("nothing was sent")
+	}
+}
+
+// alone is a namespace whose broker forgets what is published.
+func alone(t testing.TB) *backplane.Namespace {
+	b := memorybroker.New(nil)
+	node, err := backplane.New(&forgetfulBroker{b}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns, err := node.Namespace(t.Context(), chat, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		node.Close(context.Background())
+		b.Close(context.Background())
+	})
+	return ns
+}
+
+type forgetfulBroker struct{ broker.Broker }
+
+func (*forgetfulBroker) Publish(context.Context, broker.Channel, []byte) error { return nil }
