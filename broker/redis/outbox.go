@@ -42,6 +42,7 @@ type outbox struct {
 	spare    []*segment
 	link     *conn    // where to write; nil while there is none
 	writing  *segment // being written
+	from     int      // where in its buf that write began
 	written  *sync.Cond
 	flying   int // bytes of the flight
 	held     tally
@@ -188,7 +189,7 @@ func (o *outbox) takeLocked() []byte {
 	o.queue.pop()
 	o.flight.push(s)
 	o.flying += s.size()
-	o.writing = s
+	o.writing, o.from = s, s.off
 	return s.buf[s.off:]
 }
 
@@ -222,6 +223,7 @@ func (o *outbox) wrote(n int, err error) {
 		return
 	}
 	k, end := s.head, s.off
+	n -= s.off - o.from // those that were answered in the meantime
 	for k < len(s.msgs) && n >= s.msgs[k].wire {
 		n -= s.msgs[k].wire
 		end += s.msgs[k].wire

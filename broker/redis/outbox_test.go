@@ -105,6 +105,35 @@ func TestOutboxWritesInPart(t *testing.T) {
 	}
 }
 
+// A message may be answered before the write that it belongs to has failed.
+func TestOutboxWritesInPartAndHasAnswers(t *testing.T) {
+	one := len(wire("a"))
+	for answers := range 3 {
+		for n := answers * one; n < 3*one; n++ {
+			o := testOutbox(t, nil)
+			o.mustPut(t, "a", "b", "c")
+			o.mu.Lock()
+			o.takeLocked()
+			o.mu.Unlock()
+			if !o.answered(answers) {
+				t.Fatal("no answer was due")
+			}
+			o.mu.Lock()
+			o.wrote(n, errEnd)
+			o.mu.Unlock()
+			o.disconnected(errEnd)
+			var s broker.Stats
+			o.fill(&s)
+			if int(s.Sent) != answers || int(s.Uncertain) != n/one-answers || s.QueuedMessages != 3-n/one {
+				t.Errorf("%d bytes written, %d answers: %+v", n, answers, s)
+			}
+			if rest, want := o.takeOut(all), wire("a", "b", "c")[n/one*one:]; rest != want {
+				t.Errorf("%d bytes written, %d answers, then %q, want %q", n, answers, rest, want)
+			}
+		}
+	}
+}
+
 var errEnd = errors.New("end")
 
 func TestOutboxWindow(t *testing.T) {

@@ -145,7 +145,7 @@ func (p *publisher) serve(ctx context.Context, c *conn) {
 	p.out.connected(c)
 	p.write(c, &answers)
 	reading.Wait()
-	if c.cause != errFinished {
+	if c.cause != errFinished && ctx.Err() == nil {
 		p.log.Warn("redis broker: publish connection lost", "err", c.lost())
 	}
 	p.out.disconnected(c.lost())
