@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -137,6 +138,7 @@ func (ns *Namespace) responders(ctx context.Context, c *census) (int, error) {
 
 // unreachable is the outcome if the broker cannot be asked who is there.
 func (c *census) unreachable(ns *Namespace, op Op, err error) (f Fleet, _ error) {
+	err = fmt.Errorf("the broker did not say who is there: %w", err)
 	for _, id := range c.gone {
 		f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: err})
 	}

@@ -87,7 +87,9 @@ type PartialError struct {
 	Op    Op
 	Fleet Fleet
 	// Err is why waiting ended: context.DeadlineExceeded, context.Canceled, the
-	// first Missing's reason, or the broker's error.
+	// first Missing's reason, or the broker's error. If the broker could not even say
+	// who is there it wraps one of these, and Fleet.Missing has only the Crossroom
+	// nodes that were known, which may be none.
 	Err error
 }
 
