@@ -12,6 +12,7 @@
 //	err = chat.Join(ctx, socket.ID(), "lobby")
 //	err = chat.To("lobby").Except(socket.ID()).Emit(ctx, "hello", name)
 //	who, err := chat.In("lobby").FetchSockets(ctx)
+//	err = errors.Join(server.Close(ctx), b.Close(ctx)) // in this order
 //
 // A process without sockets uses an [Emitter].
 //
