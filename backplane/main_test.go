@@ -1,6 +1,7 @@
 package backplane_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -8,10 +9,13 @@ import (
 	"time"
 )
 
-// TestMain fails if a goroutine outlives the tests.
+// TestMain fails if a goroutine outlives the tests. (Fuzzing has some of its own.)
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(code)
+	}
 	deadline := time.Now().Add(5 * time.Second)
 	for code == 0 && runtime.NumGoroutine() > before {
 		if time.Now().After(deadline) {
