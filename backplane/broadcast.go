@@ -116,9 +116,7 @@ func (ns *Namespace) deliverOwn(o *outgoing) int {
 // broadcast takes in another node's broadcast.
 func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	ns := l.ns
-	// The channel is a filter that costs nothing; the empty name filters nothing,
-	// as in socket.io-redis.
-	if ch.Kind() == broker.KindRoom && ch.Name() != "" && ns.opts.OnBroadcast == nil && !ns.rooms.holds(ch.Name()) {
+	if l.unwanted(ch) {
 		l.drop(ch, DropUnwanted, nil)
 		return true
 	}

@@ -123,10 +123,17 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("backplane: node refu
 type DecodeError struct {
 	Channel broker.Channel
 	Err     error
+	// More is how many further unreadable messages of the channel this report
+	// stands for: when OnError is slow, they are reported together.
+	More int
 }
 
 func (e *DecodeError) Error() string {
-	return fmt.Sprintf("backplane: unreadable message on %.300s: %v", e.Channel, e.Err)
+	more := ""
+	if e.More > 0 {
+		more = fmt.Sprintf(" (and %d more)", e.More)
+	}
+	return fmt.Sprintf("backplane: unreadable message on %.300s: %v%s", e.Channel, e.Err, more)
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }

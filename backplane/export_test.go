@@ -23,8 +23,14 @@ func RewriteControl(payload []byte) ([]byte, error) {
 // HandleForTest has a namespace take in one message as if its lane's goroutine had
 // taken it from the queue. Nothing else may be under way.
 func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {
+	if ch.Kind() == broker.KindRequests {
+		ns.lane.requests.Add(1)
+	}
 	ns.lane.handle(&item{ch: ch, payload: payload})
 }
 
 // LaneKeeps is how many room names the lane keeps memory for between messages.
 func (ns *Namespace) LaneKeeps() int { return cap(ns.lane.in.Rooms) }
+
+// WantsForTest asks a namespace's receiver what a broker may ask it.
+func (ns *Namespace) WantsForTest(ch broker.Channel) bool { return ns.lane.Wants(ch) }

@@ -2,7 +2,9 @@ package backplane_test
 
 import (
 	"bytes"
+	"errors"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -218,18 +220,33 @@ func TestSlowErrorHandler(t *testing.T) {
 			if len(log.list) == 3 {
 				panic("handler")
 			}
-		}}, nil)
+		}}, &backplane.NamespaceOptions{OnBroadcast: func(*backplane.Broadcast) bool { return true }}) // reads all rooms
 		w := f.wire("")
 		const n = 1000
-		for range n {
+		for range n { // a flood on one channel, and then on many
 			w.send(broadcastChannel, []byte("x"))
+		}
+		for i := range n {
+			w.send(broker.Native.Room("/chat", strconv.Itoa(i)), []byte("x"))
 		}
 		settle()
 		close(release)
 		settle()
 		st := f.nodes[0].Stats()
-		if got := len(log.take()); got < 256 || got+int(st.Unreported) != n || st.Undecodable != n || st.Panics != 1 {
-			t.Errorf("%d were reported, stats %+v", got, st)
+		first, others := 0, 0
+		for _, err := range log.take() {
+			d, ok := errors.AsType[*backplane.DecodeError](err)
+			switch {
+			case !ok:
+				t.Error(err)
+			case d.Channel == broadcastChannel:
+				first += 1 + d.More
+			default:
+				others += 1 + d.More
+			}
+		}
+		if first != n || others < 100 || others+int(st.Unreported) != n || st.Undecodable != 2*n || st.Panics != 1 {
+			t.Errorf("%d and %d were reported, stats %+v", first, others, st)
 		}
 		w.send(broadcastChannel, []byte("x"))
 		settle()

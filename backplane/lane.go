@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -20,6 +21,9 @@ type lane struct {
 	queue    []item
 	bytes    int
 	closed   bool
+
+	// requests that were delivered and are not done with.
+	requests atomic.Int32
 
 	// The rest is the current worker's.
 	batch []item
@@ -67,7 +71,28 @@ func (l *lane) Interrupted(err error) {
 // Resumed implements broker.Receiver.
 func (l *lane) Resumed() { l.put(item{}) }
 
+// Wants implements broker.Selective. A message for a room that nobody here is in need
+// not even be read, unless a request is on its way that may put somebody into it.
+func (l *lane) Wants(ch broker.Channel) bool {
+	if l.requests.Load() > 0 || !l.unwanted(ch) {
+		return true
+	}
+	l.ns.node.counters.received.Add(1)
+	l.drop(ch, DropUnwanted, nil)
+	return false
+}
+
+// unwanted reports whether a message can be dropped for its channel alone. The
+// channel is a filter that costs nothing; the empty name filters nothing, as in
+// socket.io-redis.
+func (l *lane) unwanted(ch broker.Channel) bool {
+	return ch.Kind() == broker.KindRoom && ch.Name() != "" && l.ns.opts.OnBroadcast == nil && !l.ns.rooms.holds(ch.Name())
+}
+
 func (l *lane) put(it item) {
+	if it.ch.Kind() == broker.KindRequests {
+		l.requests.Add(1)
+	}
 	l.mu.Lock()
 	for !l.closed && (len(l.queue) >= laneMessages || l.bytes > laneBytes) {
 		l.notFull.Wait()
@@ -145,6 +170,7 @@ func (l *lane) handle(it *item) (owned bool) {
 	case broker.KindBroadcast, broker.KindRoom:
 		return l.broadcast(it.ch, it.payload)
 	case broker.KindRequests:
+		defer l.requests.Add(-1) // also by a worker that was stuck in it
 		return l.request(it.ch, it.payload)
 	case broker.KindResponses, broker.KindNodeResponses:
 		l.response(it.ch, it.payload)

@@ -34,12 +34,32 @@ func (r *reporter) report(err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.queue) >= reportQueue/2 && r.coalesce(err) {
+		return
+	}
 	if r.closed || len(r.queue) >= reportQueue {
 		r.stats.unreported.Add(1)
 		return
 	}
 	r.queue = append(r.queue, err)
 	r.wake.Signal()
+}
+
+// coalesce adds an unreadable message to the report of another one on its channel
+// that still waits, so that a flood on one channel does not crowd out the others. r.mu
+// is held.
+func (r *reporter) coalesce(err error) bool {
+	d, ok := err.(*DecodeError)
+	if !ok {
+		return false
+	}
+	for _, queued := range r.queue {
+		if q, ok := queued.(*DecodeError); ok && q.Channel == d.Channel {
+			q.More++
+			return true
+		}
+	}
+	return false
 }
 
 // run is the reporter's goroutine; it ends after close, when the queue is empty.

@@ -82,6 +82,16 @@ type Receiver interface {
 	Resumed()
 }
 
+// Selective is a Receiver that can say before a message is read from the system
+// whether it has any use for it [B26].
+type Selective interface {
+	Receiver
+	// Wants is asked about a message on the channel of one room. false: it need not
+	// be delivered. Unlike the other methods it may be called at any time and by
+	// several goroutines; it must not block.
+	Wants(ch Channel) bool
+}
+
 // Capabilities says what a broker can do. It is a struct of values, so that a
 // broker wrapped around another passes all of it on.
 type Capabilities struct {

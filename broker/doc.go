@@ -72,6 +72,11 @@
 //	B24  All methods may be called at the same time from any goroutine.
 //	B25  Capabilities never changes during a broker's life and claims nothing that
 //	     is not so.
+//	B26  If a receiver is Selective, a message on a room's channel may stay undelivered
+//	     for which Wants said no. Wants is asked only when Deliver has returned for
+//	     everything that came before on channels of other kinds: a request to join a
+//	     room takes effect on what follows it. Any message for which Wants was not
+//	     asked, or said yes, is delivered.
 //
 // # What is not promised
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -13,6 +14,7 @@ var receiverCases = []Case{
 	{Name: "B09_OwnGoroutine", Clauses: []int{9}, run: caseOwnGoroutine},
 	{Name: "B09_Independent", Clauses: []int{9}, run: caseIndependent},
 	{Name: "B09_Frozen", Clauses: []int{9, 1}, Needs: CanFreeze, run: caseFrozen},
+	{Name: "B26_Selective", Clauses: []int{26}, run: caseSelective},
 	{Name: "B14_SlowReceiver", Clauses: []int{14, 9}, run: caseSlowReceiver},
 }
 
@@ -225,3 +227,107 @@ func caseSlowReceiver(ctx context.Context, e *env) error {
 	}
 	return nil
 }
+
+// caseSelective has a receiver that wants no room until a message on another kind of
+// channel has been dealt with, which it takes its time for.
+func caseSelective(ctx context.Context, e *env) error {
+	n, err := e.node(ctx)
+	if err != nil {
+		return err
+	}
+	r := &choosy{hold: make(chan struct{}), held: make(chan struct{}), got: make(chan string, 64)}
+	s, err := n.Broker.Subscribe(ctx, r, native.EveryRoom("/choosy"), broker.Exactly(native.Requests("/choosy")))
+	if err != nil {
+		return fail(1, "Subscribe failed with nothing wrong: %v", err)
+	}
+	publish := func(ch broker.Channel, text string) error {
+		if err := n.Broker.Publish(ctx, ch, []byte(text)); err != nil {
+			return publishFailed(ch, err)
+		}
+		return nil
+	}
+	if err := publish(native.Requests("/choosy"), "join"); err != nil {
+		return err
+	}
+	select {
+	case <-r.held:
+	case <-ctx.Done():
+		return fail(1, "a message on %v did not arrive", native.Requests("/choosy"))
+	}
+	// The receiver is busy with the request: what follows is not to be asked about.
+	for i := range 10 {
+		if err := publish(native.Room("/choosy", "joined"), fmt.Sprint(i)); err != nil {
+			return err
+		}
+	}
+	if err := n.Broker.Flush(ctx); err != nil {
+		return fail(17, "Flush failed with nothing wrong: %v", err)
+	}
+	close(r.hold)
+	for i := range 10 {
+		select {
+		case text := <-r.got:
+			if text != fmt.Sprint(i) {
+				return fail(2, "message %s where %d was to come", text, i)
+			}
+		case <-ctx.Done():
+			return fail(26, "message %d for a room that the receiver wants, since it dealt with an earlier request, did not arrive", i)
+		}
+	}
+	// Of an unwanted room's messages any may be missing, but nothing else.
+	for i := range 10 {
+		if err := publish(native.Room("/choosy", "other"), "unwanted"); err != nil {
+			return err
+		}
+		if err := publish(native.Room("/choosy", "joined"), fmt.Sprint(i)); err != nil {
+			return err
+		}
+	}
+	for i := 0; i < 10; {
+		select {
+		case text := <-r.got:
+			if text == fmt.Sprint(i) {
+				i++
+			} else if text != "unwanted" {
+				return fail(2, "message %s where %d was to come", text, i)
+			}
+		case <-ctx.Done():
+			return fail(26, "message %d for a room that the receiver wants did not arrive", i)
+		}
+	}
+	if r.early.Load() {
+		return fail(26, "Wants was asked while Deliver was busy with an earlier message on a channel of another kind")
+	}
+	if err := s.Close(ctx); err != nil {
+		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+	}
+	return nil
+}
+
+// choosy wants the room "joined" once it has dealt with a request.
+type choosy struct {
+	hold, held chan struct{}
+	got        chan string
+	joined     atomic.Bool
+	early      atomic.Bool
+}
+
+func (c *choosy) Deliver(ch broker.Channel, payload []byte) {
+	if ch.Kind() == broker.KindRequests {
+		close(c.held)
+		<-c.hold
+		c.joined.Store(true)
+		return
+	}
+	c.got <- string(payload)
+}
+
+func (c *choosy) Wants(ch broker.Channel) bool {
+	if !c.joined.Load() {
+		c.early.Store(true)
+	}
+	return c.joined.Load() && ch.Name() == "joined"
+}
+
+func (*choosy) Interrupted(error) {}
+func (*choosy) Resumed()          {}

@@ -549,6 +549,28 @@ var breakages = []breakage{
 			return err
 		}}
 	}},
+	{name: "asks what is wanted too early", caught: "B26_Selective", clauses: []int{26}, waits: true, wrap: func(b mem) broker.Broker {
+		m := &mutant{Broker: b}
+		var mu sync.Mutex
+		var choosy []broker.Selective
+		m.onSubscribe = func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			if s, ok := r.(broker.Selective); ok {
+				mu.Lock()
+				choosy = append(choosy, s)
+				mu.Unlock()
+			}
+			return b.Subscribe(ctx, r, filters...)
+		}
+		m.onPublish = func(ctx context.Context, ch broker.Channel, p []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if ch.Kind() == broker.KindRoom && slices.ContainsFunc(choosy, func(s broker.Selective) bool { return !s.Wants(ch) }) {
+				return nil
+			}
+			return b.Publish(ctx, ch, p)
+		}
+		return m
+	}},
 }
 
 // withFilters adds filters of its own behind the caller's back.

@@ -119,6 +119,19 @@ func readName(r *bufio.Reader, dst []byte) ([]byte, error) {
 	return dst, err
 }
 
+// skipPayload passes over a string.
+func skipPayload(r *bufio.Reader) error {
+	n, err := readLength(r, '$')
+	if err != nil {
+		return err
+	}
+	if n < 0 {
+		return protocolError("no payload")
+	}
+	_, err = r.Discard(n + 2)
+	return err
+}
+
 // readPayload reads a string into memory of its own.
 func readPayload(r *bufio.Reader) ([]byte, error) {
 	n, err := readLength(r, '$')
@@ -142,8 +155,8 @@ func readPayload(r *bufio.Reader) ([]byte, error) {
 type frameKind uint8
 
 const (
-	frameMessage      frameKind = iota + 1 // name, payload
-	framePMessage                          // pattern, name, payload
+	frameMessage      frameKind = iota + 1 // name; the payload follows
+	framePMessage                          // pattern, name; the payload follows
 	frameSubscribed                        // name; from SUBSCRIBE or PSUBSCRIBE
 	frameUnsubscribed                      // name; likewise
 	framePong
@@ -151,17 +164,17 @@ const (
 )
 
 // frame is what came on a subscribed connection. Its names are reused by the next
-// read; the payload is not.
+// read.
 type frame struct {
 	kind          frameKind
 	pattern, name []byte
-	payload       []byte
 	err           string
 }
 
-// readFrame reads the next frame.
+// readFrame reads the next frame, but for a message's payload, which is left to
+// readPayload or skipPayload: most messages of a fleet are for rooms of other nodes.
 func readFrame(r *bufio.Reader, f *frame) error {
-	f.pattern, f.name, f.payload, f.err = f.pattern[:0], f.name[:0], nil, ""
+	f.pattern, f.name, f.err = f.pattern[:0], f.name[:0], ""
 	line, err := readLine(r)
 	if err != nil {
 		return err
@@ -197,10 +210,7 @@ func readFrame(r *bufio.Reader, f *frame) error {
 		}
 		fallthrough
 	case frameMessage:
-		if f.name, err = readName(r, f.name); err != nil {
-			return err
-		}
-		f.payload, err = readPayload(r)
+		f.name, err = readName(r, f.name)
 		return err
 	case framePong:
 		f.name, err = readName(r, f.name)

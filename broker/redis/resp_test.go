@@ -21,21 +21,36 @@ func TestReadFrames(t *testing.T) {
 		"-NOPERM this user\r\n"
 	r := bufio.NewReaderSize(strings.NewReader(in), readBuffer)
 	var f frame
-	for i, want := range []frame{
-		{kind: frameMessage, name: []byte("name"), payload: []byte("payload")},
-		{kind: framePMessage, pattern: []byte("na*"), name: []byte("name"), payload: []byte{}},
-		{kind: frameMessage, name: []byte("name"), payload: []byte(long)},
-		{kind: frameMessage, payload: []byte("x")},
-		{kind: frameSubscribed, name: []byte("a")},
-		{kind: frameUnsubscribed},
-		{kind: framePong}, {kind: framePong},
-		{kind: frameError, err: "NOPERM this user"},
+	type message struct {
+		frame
+		payload string
+		skip    bool
+	}
+	for i, want := range []message{
+		{frame: frame{kind: frameMessage, name: []byte("name")}, payload: "payload"},
+		{frame: frame{kind: framePMessage, pattern: []byte("na*"), name: []byte("name")}},
+		{frame: frame{kind: frameMessage, name: []byte("name")}, payload: long},
+		{frame: frame{kind: frameMessage}, payload: "x", skip: true},
+		{frame: frame{kind: frameSubscribed, name: []byte("a")}},
+		{frame: frame{kind: frameUnsubscribed}},
+		{frame: frame{kind: framePong}}, {frame: frame{kind: framePong}},
+		{frame: frame{kind: frameError, err: "NOPERM this user"}},
 	} {
 		if err := readFrame(r, &f); err != nil {
 			t.Fatalf("frame %d: %v", i, err)
 		}
-		if f.kind != want.kind || !bytes.Equal(f.name, want.name) || !bytes.Equal(f.pattern, want.pattern) || !bytes.Equal(f.payload, want.payload) || f.err != want.err {
+		if f.kind != want.kind || !bytes.Equal(f.name, want.name) || !bytes.Equal(f.pattern, want.pattern) || f.err != want.err {
 			t.Fatalf("frame %d: %.200v, want %.200v", i, f, want)
+		}
+		if f.kind != frameMessage && f.kind != framePMessage {
+			continue
+		}
+		if want.skip {
+			if err := skipPayload(r); err != nil {
+				t.Fatalf("frame %d: %v", i, err)
+			}
+		} else if payload, err := readPayload(r); err != nil || string(payload) != want.payload {
+			t.Fatalf("frame %d: %.200q, %v", i, payload, err)
 		}
 	}
 	if err := readFrame(r, &f); err != io.EOF {
@@ -55,8 +70,14 @@ func FuzzReplies(f *testing.F) {
 		r := bufio.NewReaderSize(bytes.NewReader(in), readBuffer)
 		var fr frame
 		for readFrame(r, &fr) == nil {
-			if fr.kind == 0 {
+			switch {
+			case fr.kind == 0:
 				t.Fatal("a frame of no kind")
+			case fr.kind != frameMessage && fr.kind != framePMessage:
+			case len(fr.name)%2 == 0:
+				_, _ = readPayload(r)
+			default:
+				_ = skipPayload(r)
 			}
 		}
 		readList(bufio.NewReader(bytes.NewReader(in)), "X")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -298,7 +299,9 @@ func (s *subscriber) read(ctx context.Context, c *conn) error {
 			return err
 		}
 		if f.kind == frameMessage || f.kind == framePMessage {
-			s.dispatch(ctx, &f)
+			if err := s.message(ctx, c, &f); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := s.answer(&f); err != nil {
@@ -326,52 +329,61 @@ func (s *subscriber) answer(f *frame) error {
 	return err
 }
 
-// dispatch hands a message to the subscriptions that want it.
+// message reads a message's payload and hands it to the subscriptions that want it,
+// or passes over it if none does.
+func (s *subscriber) message(ctx context.Context, c *conn, f *frame) error {
+	ch := s.find(f)
+	s.targets = slices.DeleteFunc(s.targets, func(t target) bool { return !t.sub.wants(ch) })
+	if len(s.targets) == 0 {
+		return skipPayload(c.r)
+	}
+	payload, err := readPayload(c.r)
+	if err != nil {
+		return err
+	}
+	for _, t := range s.targets {
+		for !t.sub.deliver(ctx, t.epoch, ch, payload) && s.stillWanted(&t, ch) {
+		}
+	}
+	clear(s.targets)
+	s.targets = s.targets[:0]
+	return nil
+}
+
+// find puts the subscriptions that a message is for into s.targets, and returns its
+// channel.
 //
 // What matches both a name and a pattern comes twice from the server, first for the
 // name and directly afterwards for the pattern, since no name matches two patterns
 // of ours. If the pattern is live the second frame is for everybody and the first
 // for nobody; this is decided from the order of frames alone, so a filter that comes
 // or goes between the two neither doubles nor loses the message.
-func (s *subscriber) dispatch(ctx context.Context, f *frame) {
+func (s *subscriber) find(f *frame) (ch broker.Channel) {
 	s.mu.Lock()
-	var ch broker.Channel
+	defer s.mu.Unlock()
 	exact := s.reg.entries[string(f.name)]
 	if f.kind == framePMessage {
 		pattern := s.reg.entries[string(f.pattern)]
 		if pattern == nil {
-			s.mu.Unlock()
-			return
+			return ch
 		}
 		var ok bool
 		if ch, ok = s.channel(f.name); !ok {
-			// Somebody else's idea of a name under our pattern: no channel of ours.
-			s.mu.Unlock()
-			return
+			return ch // somebody else's idea of a name under our pattern
 		}
 		s.aim(pattern.subs, nil)
 		if exact != nil {
 			s.aim(exact.subs, pattern)
 		}
-	} else {
-		if exact == nil {
-			s.mu.Unlock()
-			return
-		}
-		ch = exact.filter.Channel()
-		if s.covered(ch) {
-			s.mu.Unlock()
-			return
-		}
+		return ch
+	}
+	if exact == nil {
+		return ch
+	}
+	if ch = exact.filter.Channel(); !s.covered(ch) {
 		s.aim(exact.subs, nil)
 	}
-	s.mu.Unlock()
-	for i, t := range s.targets {
-		for !t.sub.deliver(ctx, t.epoch, ch, f.payload) && s.stillWanted(&t, ch) {
-		}
-		s.targets[i] = target{}
-	}
-	s.targets = s.targets[:0]
+	return ch
 }
 
 // stillWanted looks again after a filter of the target's has gone.

@@ -31,8 +31,9 @@ const (
 // subscription implements broker.Subscription: filters, and a bounded queue of
 // events that a goroutine of its own hands to the receiver.
 type subscription struct {
-	s *subscriber
-	r broker.Receiver
+	s         *subscriber
+	r         broker.Receiver
+	selective broker.Selective // r, or nil if it is none
 
 	// The subscriber's mutex guards these.
 	filters map[broker.Filter]*entry
@@ -41,6 +42,7 @@ type subscription struct {
 	since   time.Time
 
 	epoch atomic.Uint64 // changes with every filter that goes
+	other atomic.Int32  // messages queued or being delivered on channels that are no room's
 
 	mu      sync.Mutex
 	queue   fifo[event]
@@ -57,8 +59,9 @@ type subscription struct {
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
+	selective, _ := r.(broker.Selective)
 	return &subscription{
-		s: s, r: r, filters: map[broker.Filter]*entry{}, limit: s.opts.ReceiveBuffer,
+		s: s, r: r, selective: selective, filters: map[broker.Filter]*entry{}, limit: s.opts.ReceiveBuffer,
 		work: make(chan struct{}, 1), room: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -95,6 +98,7 @@ func (u *subscription) next() (event, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.running {
+		u.count(&u.current, -1)
 		u.running, u.current = false, event{}
 		for _, ch := range u.idle {
 			close(ch)
@@ -127,6 +131,18 @@ func (u *subscription) next() (event, bool) {
 	return ev, true
 }
 
+// wants reports whether the receiver has a use for a message on ch (B26).
+func (u *subscription) wants(ch broker.Channel) bool {
+	return u.selective == nil || ch.Kind() != broker.KindRoom || u.other.Load() > 0 || u.selective.Wants(ch)
+}
+
+// count notes that an event has come, or is done with.
+func (u *subscription) count(ev *event, n int32) {
+	if ev.kind == delivery && ev.ch.Kind() != broker.KindRoom {
+		u.other.Add(n)
+	}
+}
+
 // deliver queues a message that was wanted at the given epoch, and waits while the
 // buffer is full. It reports false, without effect, if a filter has gone since then.
 func (u *subscription) deliver(ctx context.Context, epoch uint64, ch broker.Channel, payload []byte) bool {
@@ -156,6 +172,7 @@ func (u *subscription) deliver(ctx context.Context, epoch uint64, ch broker.Chan
 
 // push queues an event. mu is held.
 func (u *subscription) push(ev event) {
+	u.count(&ev, 1)
 	u.queue.push(ev)
 	if u.queue.len() == 1 {
 		signal(u.work)
@@ -188,6 +205,7 @@ func (u *subscription) retract(keep func(broker.Channel) bool) <-chan struct{} {
 		if ev.kind != delivery || keep(ev.ch) {
 			return true
 		}
+		u.count(ev, -1)
 		u.cost -= messageCost + len(ev.payload)
 		return false
 	})
