@@ -16,6 +16,14 @@ var (
 	ErrSocketExists = backplane.ErrMemberExists
 	// ErrNoSuchSocket: every known node said that it does not have the socket.
 	ErrNoSuchSocket = backplane.ErrNoSuchMember
+	// ErrPeerGone, ErrPeerSilent and ErrNoAnswer are why a node is Missing: it does
+	// not listen any more; it missed an earlier deadline and was not heard of since,
+	// so that nobody waits for it; it did not answer in time.
+	ErrPeerGone   = backplane.ErrPeerGone
+	ErrPeerSilent = backplane.ErrPeerSilent
+	ErrNoAnswer   = backplane.ErrNoAnswer
+	// ErrBusy: a node has too many requests under way.
+	ErrBusy = backplane.ErrBusy
 	// ErrAcknowledged: an event can be acknowledged only once, and only if its
 	// sender asked for it.
 	ErrAcknowledged = errors.New("adapter: acknowledged before, or no acknowledgement wanted")

@@ -14,8 +14,8 @@ import (
 // into the connection's queue, and drop the connection if that is full. A method
 // that panics is reported to Options.OnError, and the next socket is called. One that
 // does not return within Options.StallTimeout is reported, too, and the server goes
-// on without the socket; but if it was called for an Emit, EmitWithAck or disconnect
-// of this very node, it holds up that call until it returns.
+// on without the socket until it does. If it was called for an Emit, EmitWithAck or
+// disconnect of this very node, it holds up that one call, and no later one.
 //
 // A socket may also be an AckSocket and a Describer; Namespace.Add finds out.
 type Socket interface {

@@ -97,7 +97,7 @@ func (ns *Namespace) ackOwn(c *call, out *Acks) {
 	f.acks = &ackCollector{each: func(value []byte) {
 		c.answer(&Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}
-	f.run(f.start(), ns.node)
+	ns.runOwn(&f)
 	ns.node.tally(&f)
 }
 

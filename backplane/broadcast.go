@@ -108,7 +108,7 @@ func (ns *Namespace) deliverOwn(o *outgoing) int {
 	if !ns.prepare(f.msg) {
 		return 0
 	}
-	f.run(f.start(), ns.node)
+	ns.runOwn(f)
 	ns.node.tally(f)
 	return f.delivered()
 }

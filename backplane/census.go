@@ -118,22 +118,28 @@ const responderMemory = 2 * time.Second
 func (ns *Namespace) responders(ctx context.Context, c *census) (int, error) {
 	m := &ns.response
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if now := time.Now(); m.total == c.others.Total && now.Before(m.until) {
-		return m.count, nil
+	count, known := m.count, m.total == c.others.Total && time.Now().Before(m.until)
+	m.mu.Unlock()
+	if known {
+		return count, nil
 	}
+	// Without the lock, which no context could end: a few questions at the same time
+	// may each ask.
 	ids, err := ns.node.broker.Responders(ctx, ns.wire, ns.name)
 	if err != nil {
 		return -1, err
 	}
-	count := 0
+	count = 0
 	for _, id := range ids {
 		if id != ns.node.id && !slices.Contains(c.alive, id) && !slices.Contains(c.leaving, id) {
 			count++
 		}
 	}
-	m.until, m.total, m.count = time.Now().Add(responderMemory), c.others.Total, min(count, c.others.Total)
-	return m.count, nil
+	count = min(count, c.others.Total)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.until, m.total, m.count = time.Now().Add(responderMemory), c.others.Total, count
+	return count, nil
 }
 
 // unreachable is the outcome if the broker cannot be asked who is there.

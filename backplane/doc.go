@@ -44,8 +44,8 @@
 //     *[StalledError]. The node goes on with the next member from another goroutine.
 //     The stalled one gets nothing until its call returns; what it misses is counted.
 //   - On the goroutine that calls Broadcast, BroadcastAck, Disconnect or
-//     DisconnectAll the first rule holds, but not the second: there a member that
-//     blocks, blocks the caller.
+//     DisconnectAll the same holds, except that nothing can free that goroutine: it
+//     goes on when the member's method returns. Other callers pass the member by.
 //   - Each OnRequest and OnEvent call has a goroutine of its own. There are at most
 //     256 in a namespace; more requests are refused, which their askers are told.
 //   - OnError and the logger have a goroutine to themselves.

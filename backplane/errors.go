@@ -15,21 +15,21 @@ var (
 	// ErrClosed: the node or namespace has been closed.
 	ErrClosed = errors.New("backplane: closed")
 	// ErrNamespaceExists: the node already has a namespace of that name.
-	ErrNamespaceExists = errors.New("backplane: namespace exists on this node")
+	ErrNamespaceExists = errors.New("namespace exists on this node")
 	// ErrMemberExists: the namespace already has a member with that id on this node.
-	ErrMemberExists = errors.New("backplane: member id exists on this node")
+	ErrMemberExists = errors.New("member id exists on this node")
 	// ErrNoSuchMember: every known node said that it does not have the member.
-	ErrNoSuchMember = errors.New("backplane: no such member")
+	ErrNoSuchMember = errors.New("no such member")
 	// ErrPeerGone is why a node is missing that does not listen any more, or
 	// was not heard of for Options.PeerTimeout.
-	ErrPeerGone = errors.New("backplane: node is gone")
+	ErrPeerGone = errors.New("node is gone")
 	// ErrPeerSilent is why a node is missing that missed an earlier deadline and
 	// was not heard of since: it is asked, but not waited for.
-	ErrPeerSilent = errors.New("backplane: node is silent")
+	ErrPeerSilent = errors.New("node is silent")
 	// ErrNoAnswer is why a node is missing that did not answer in time.
-	ErrNoAnswer = errors.New("backplane: node did not answer in time")
+	ErrNoAnswer = errors.New("node did not answer in time")
 	// ErrBusy: a node has too many requests under way.
-	ErrBusy = errors.New("backplane: too many requests under way")
+	ErrBusy = errors.New("too many requests under way")
 )
 
 // NameError says that a namespace, room or member name cannot be used.

@@ -14,6 +14,9 @@ import (
 // has another one go on with the next member. beat decides who owns it: the owner
 // advances it by compare-and-swap after each member, and an owner whose swap fails
 // has lost everything but its turn and the one member it was calling.
+//
+// A fanout on the goroutine of a caller of this package (own) stays with it: there
+// the keeper only marks the member, so that the next broadcasts pass it by.
 type fanout struct {
 	sel selection
 	job
@@ -24,6 +27,7 @@ type fanout struct {
 	skipped, panicked, stalled atomic.Int32
 
 	watched bool
+	own     bool
 	beat    atomic.Uint64 // never the same twice
 	base    atomic.Uint64 // beat of member 0
 	limit   atomic.Uint64 // beat after the last member: it runs as long as beat is below
@@ -128,8 +132,8 @@ func (j *job) do(e *entry) {
 }
 
 // step ends the call of a turn's member and goes to the next one. It reports whether
-// the fanout is still the caller's. If not, the member was marked as stalled, or is
-// just about to be, and now is not any more.
+// the fanout is still the caller's. If its beat has changed, the member was marked as
+// stalled, or is just about to be, and now is not any more.
 func (f *fanout) step(t *turn) bool {
 	e, at := t.list[t.i], t.base+uint64(t.i)
 	t.i++
@@ -140,7 +144,11 @@ func (f *fanout) step(t *turn) bool {
 		runtime.Gosched() // until takeOver has set the mark
 	}
 	e.state.Add(^uint32(entryStalled - 1))
-	return false
+	if f.own {
+		t.base += 2 // as mark has done
+		f.beat.Add(1)
+	}
+	return f.own
 }
 
 // running returns the beat of the member that is being called, if one is.
@@ -169,6 +177,22 @@ func (f *fanout) takeOver(beat uint64, claim func()) (e *entry, t turn, ok bool)
 	e.state.Add(entryStalled)
 	f.marked.Store(beat + 2)
 	return e, turn{job: f.job, list: f.sel.list, base: base + 1, i: i + 1}, true
+}
+
+// mark marks the member that is being called in an own fanout as stalled if beat is
+// still what it was. The owner cannot be done before that.
+func (f *fanout) mark(beat uint64) (e *entry, ok bool) {
+	if beat >= f.limit.Load() || !f.beat.CompareAndSwap(beat, beat+2) {
+		return nil, false
+	}
+	e = f.sel.list[beat-f.base.Load()]
+	// The owner takes another step when it is back: beat is then that of no member
+	// that was seen before.
+	f.base.Add(2)
+	f.limit.Add(2)
+	e.state.Add(entryStalled)
+	f.marked.Store(beat + 2)
+	return e, true
 }
 
 // delivered is how many members were called and returned, when all have had their

@@ -334,10 +334,11 @@ func TestNoStallTimeout(t *testing.T) {
 }
 
 // On the goroutine of a local broadcast's caller a member blocks the caller, and
-// nobody else.
+// nobody else: it is reported, and others pass it by until it returns.
 func TestLocalBroadcastBlocksItsCaller(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 2, backplane.Options{}, nil)
+		var log errorLog
+		f := newFleet(t, 2, backplane.Options{OnError: log.add}, nil)
 		release := make(chan struct{})
 		stuck := newSocket("a")
 		first := true
@@ -348,6 +349,7 @@ func TestLocalBroadcastBlocksItsCaller(t *testing.T) {
 			}
 		}
 		f.join(0, stuck, "red")
+		f.socket(0, "c", "red")
 		b := f.socket(0, "b", "blue")
 		done := make(chan error, 1)
 		go func() { done <- f.ns[0].Broadcast(t.Context(), []byte("x"), backplane.To("red")) }()
@@ -361,13 +363,23 @@ func TestLocalBroadcastBlocksItsCaller(t *testing.T) {
 		f.broadcast(1, "y", backplane.To("blue"))
 		settle()
 		equal(t, "b", b.all(), []string{"y"})
-		if st := f.nodes[0].Stats(); st.Stalls != 0 {
+		if st := f.nodes[0].Stats(); st.Stalls != 1 {
+			t.Errorf("stats %+v", st)
+		}
+		if e := reported[*backplane.StalledError](t, &log); e.Member != "a" || e.Namespace != chat {
+			t.Errorf("reported %v", e)
+		}
+		f.broadcast(0, "z", backplane.To("red")) // does not block
+		if st := f.nodes[0].Stats(); st.Skipped != 1 {
 			t.Errorf("stats %+v", st)
 		}
 		close(release)
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		f.broadcast(0, "last", backplane.To("red"))
+		settle()
+		equal(t, "stuck", stuck.all(), []string{"x", "last"})
 	})
 }
 
@@ -460,6 +472,41 @@ func TestOrderAcrossStalls(t *testing.T) {
 		st := f.nodes[0].Stats()
 		if st.Stalls == 0 || st.Deliveries+st.Skipped+st.Stalls != 6*2*n {
 			t.Errorf("stats %+v do not add up to %d", st, 6*2*n)
+		}
+	})
+}
+
+// Several members in a row block one caller: each is marked, and all get what comes
+// after they have returned.
+func TestLocalBroadcastStallsTwice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log errorLog
+		f := newFleet(t, 1, backplane.Options{OnError: log.add}, nil)
+		var list []*socket
+		for _, id := range []string{"a", "b", "c", "d"} {
+			s := newSocket(id)
+			first := true
+			s.onDeliver = func() {
+				if first {
+					first = false
+					time.Sleep(10 * time.Second)
+				}
+			}
+			f.join(0, s)
+			list = append(list, s)
+		}
+		began := time.Now()
+		f.broadcast(0, "x", backplane.All())
+		if d := time.Since(began); d != 40*time.Second {
+			t.Errorf("took %v", d)
+		}
+		f.broadcast(0, "y", backplane.All())
+		settle()
+		for _, s := range list {
+			equal(t, s.id, s.all(), []string{"x", "y"})
+		}
+		if got := len(log.take()); got != 4 || f.nodes[0].Stats().Stalls != 4 || f.nodes[0].Stats().Deliveries != 8 {
+			t.Errorf("%d reported, stats %+v", got, f.nodes[0].Stats())
 		}
 	})
 }

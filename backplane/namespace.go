@@ -20,6 +20,7 @@ type Namespace struct {
 
 	seq      atomic.Uint64
 	lane     lane
+	own      owns
 	sub      broker.Subscription
 	workers  sync.WaitGroup // lane workers and requests being served
 	hooks    chan struct{}  // a place for each callback under way

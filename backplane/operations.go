@@ -181,7 +181,7 @@ func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) erro
 	var f fanout
 	if f.sel.findID(ns.rooms, id) {
 		f.call, f.hard, f.all = callDisconnect, close, true
-		f.run(f.start(), ns.node)
+		ns.runOwn(&f)
 		return nil
 	}
 	return ns.onMember(ctx, &Request{Op: OpDisconnect, Member: id, Close: close}, found)
@@ -294,7 +294,7 @@ func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*
 		var f fanout
 		f.call, f.hard = callDisconnect, close
 		f.sel.find(ns.rooms, t.Rooms, t.Except)
-		f.run(f.start(), ns.node)
+		ns.runOwn(&f)
 		ns.node.tally(&f)
 		return f.delivered()
 	})

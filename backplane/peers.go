@@ -117,11 +117,7 @@ func (n *Node) keep() {
 	}
 	tick := time.NewTicker(max(period, time.Millisecond))
 	defer tick.Stop()
-	type memory struct {
-		beat  uint64
-		since time.Time
-	}
-	watched := make(map[*Namespace]*memory)
+	watched := make(map[*Namespace]*sight)
 	var downSince time.Time
 	last := time.Now()
 	// A node hears its own beats as well. If there is not even that, it is the link
@@ -162,10 +158,11 @@ func (n *Node) keep() {
 			for _, ns := range n.live() {
 				m := watched[ns]
 				if m == nil {
-					m = new(memory)
+					m = new(sight)
 					watched[ns] = m
 				}
 				ns.lane.watch(&m.beat, &m.since, now)
+				ns.own.watch(n, ns.name, now)
 			}
 			for ns := range watched {
 				if ns.closing.Load() {

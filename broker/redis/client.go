@@ -156,6 +156,9 @@ func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error)
 
 // openClient makes a client from a URL or a plain host and port.
 func openClient(address string) (*redis.Client, error) {
+	if address == "" { // as from a variable that is not set: hardly meant for localhost
+		return nil, errors.New("redis broker: no address")
+	}
 	if !strings.Contains(address, "://") {
 		address = "redis://" + address
 	}
