@@ -13,9 +13,14 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-var update = flag.Bool("update", false, "write TABLE.md from what passed")
+var update = flag.Bool("update", false, "write the README's table from what passed")
 
-const tableFile = "TABLE.md"
+// The table stands in the README between two lines.
+const (
+	tableFile  = "../../README.md"
+	tableBegin = "<!-- Written by: go test ./internal/interop -run '^TestInterop$' -update -->\n"
+	tableEnd   = "<!-- End of what is written by the test. -->\n"
+)
 
 // table holds what each case came to: operations × columns.
 type table struct {
@@ -99,7 +104,7 @@ func (tab *table) fleetColumns() []column {
 func (tab *table) markdown() (text string, complete bool) {
 	var b strings.Builder
 	complete = true
-	b.WriteString("<!-- Written by: go test ./internal/interop -run '^TestInterop$' -update -->\n\n")
+	b.WriteString("\n")
 	b.WriteString("Live, through one Redis, each with real clients: “A → B” means that A asked and B did or answered.\n")
 	b.WriteString("A dash is what the asking package, or its generation, does not have.\n\n")
 	render := func(columns []column) {
@@ -127,6 +132,7 @@ func (tab *table) markdown() (text string, complete bool) {
 	render(tab.pairColumns())
 	b.WriteString("\nIn a fleet of two Node.js servers and two Go nodes, where every answer has four parts:\n\n")
 	render(tab.fleetColumns())
+	b.WriteString("\n")
 	return b.String(), complete
 }
 
@@ -140,17 +146,23 @@ func (tab *table) check(t *testing.T) {
 		t.Log("a part of the cases was left out; the table is not compared")
 	case !complete:
 		t.Errorf("not every case was run:\n%s", text)
-	case *update:
-		if err := os.WriteFile(tableFile, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
 	default:
-		committed, err := os.ReadFile(tableFile)
+		readme, err := os.ReadFile(tableFile)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(committed) != text {
-			t.Errorf("%s is not what this run came to; see the differing lines, and run with -update:\n%s", tableFile, differing(string(committed), text))
+		before, rest, ok := strings.Cut(string(readme), tableBegin)
+		committed, after, ok2 := strings.Cut(rest, tableEnd)
+		if !ok || !ok2 {
+			t.Fatalf("%s has no place for the table", tableFile)
+		}
+		switch {
+		case *update:
+			if err := os.WriteFile(tableFile, []byte(before+tableBegin+text+tableEnd+after), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		case committed != text:
+			t.Errorf("the table in %s is not what this run came to; see the differing lines, and run with -update:\n%s", tableFile, differing(committed, text))
 		}
 	}
 }
