@@ -131,6 +131,14 @@ func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up
 		if err := c.talk(ctx, 2); err != nil { // missed, perhaps
 			return err
 		}
+		for _, s := range c.subs {
+			s.rec.mu.Lock()
+			n := s.rec.resumed
+			s.rec.mu.Unlock()
+			if n >= round {
+				return fail(15, "Resumed was called while the link was still cut")
+			}
+		}
 		if err := up(b); err != nil {
 			return setup("giving the link back", err)
 		}
