@@ -76,7 +76,7 @@ func TestMutants(t *testing.T) {
 // catch tries several times: what goes wrong now and then must be seen sooner or
 // later.
 func catch(ctx context.Context, c conformance.Case, m breakage) (err error) {
-	for range 5 {
+	for range 20 {
 		if err = tryMutant(ctx, c, m); err != nil {
 			return err
 		}
