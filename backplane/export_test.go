@@ -29,6 +29,13 @@ func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {
 	ns.lane.handle(&item{ch: ch, payload: payload})
 }
 
+// PlacesOf is how many names it takes to select members.
+func PlacesOf(r *Rooms, rooms, except []string) int {
+	var s selection
+	s.find(r, rooms, except)
+	return len(s.seen) + len(s.except)
+}
+
 // LaneKeeps is how many room names the lane keeps memory for between messages.
 func (ns *Namespace) LaneKeeps() int { return cap(ns.lane.in.Rooms) }
 

@@ -424,7 +424,7 @@ func TestQueueInFrontOfStuckMember(t *testing.T) {
 		stuck.onDeliver = func() { <-release }
 		stuck.got = make(chan *backplane.Message, 60_000)
 		f.join(0, stuck)
-		const sent = 30_000 // more than the lane and the broker's queue hold together
+		const sent = 40_000 // more than the lane and the broker's queue hold together
 		for range sent {
 			f.broadcast(1, "x", backplane.All())
 		}

@@ -119,10 +119,10 @@ func (n *Node) keep() {
 	defer tick.Stop()
 	watched := make(map[*Namespace]*sight)
 	var downSince time.Time
-	last := time.Now()
 	// A node hears its own beats as well. If there is not even that, it is the link
-	// that is dead, which the broker may notice only later, and not the others.
-	heard, silence := last, max(n.opts.PeerTimeout-n.opts.Heartbeat, 2*n.opts.Heartbeat)
+	// that is dead, which the broker may notice only later, or this process was
+	// stopped for a while, and not the others.
+	heard, silence := time.Now(), max(n.opts.PeerTimeout-n.opts.Heartbeat, 2*n.opts.Heartbeat)
 	for {
 		select {
 		case <-n.stop:
@@ -144,11 +144,6 @@ func (n *Node) keep() {
 				n.setLink(nil, time.Since(downSince))
 			}
 		case now := <-tick.C:
-			// Who slept for so long has not heard the others in the meantime.
-			if now.Sub(last) > n.opts.PeerTimeout/2+period {
-				n.peers.refresh(now)
-			}
-			last = now
 			if now.Sub(heard) <= silence {
 				n.peers.expire(now)
 			}

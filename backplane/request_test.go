@@ -186,6 +186,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				}
 
 				// That was nobody's fault but the asker's: nobody is suspect now.
+				f.brokers[2].Freeze()
 				f.brokers[0].Resume()
 				settle()
 				for _, p := range f.nodes[0].Peers() {
@@ -193,6 +194,8 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 						t.Errorf("%s is suspect", p.ID)
 					}
 				}
+				f.brokers[2].Thaw()
+				settle()
 				began = time.Now()
 				if got, _, err = q.ask(t.Context(), f.ns[0]); got != 2 || err != nil || time.Since(began) > 0 {
 					t.Errorf("%d results after %v, %v", got, time.Since(began), err)
@@ -495,6 +498,77 @@ func TestNodesLeave(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever said that it leaves is not waited for, though it still listens.
+func TestLeaverThatStillListens(t *testing.T) {
+	for _, how := range []string{"node", "namespace"} {
+		bubble(t, func(t *testing.T) {
+			f := trio(t, backplane.Options{})
+			w := f.wire("leaver")
+			w.control(full, "leaver", 1, 1, chat)
+			settle()
+			if how == "node" {
+				w.control(bye, "leaver", 1, 1)
+			} else {
+				w.control(full, "leaver", 1, 2, "/other")
+			}
+			settle()
+			ghost := f.wire("ghost") // nor does it count for one that stays
+			ghost.onRequest(func(r *backplane.Request) {
+				w.answer(r, "leaver", backplane.Response{}) // it may answer all the same
+				time.AfterFunc(100*time.Millisecond, func() { w.answer(r, "ghost", backplane.Response{}) })
+			})
+			began := time.Now()
+			m, err := f.ns[0].Members(t.Context(), backplane.All())
+			if err != nil || len(m.List) != 2 || !slices.Contains(m.Answered, "ghost") || time.Since(began) != 100*time.Millisecond {
+				t.Errorf("%s: %+v, %v after %v", how, m, err, time.Since(began))
+			}
+			if n, err := f.ns[0].Count(t.Context()); n != 4 || err != nil {
+				t.Errorf("Count: %d, %v", n, err)
+			}
+		})
+	}
+}
+
+// The broker may count its channels one after the other, while a node leaves.
+func TestNodeLeavesWhileCounted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		slow := &slowCounter{}
+		f.addOn(f.bus.Broker(), func(b broker.Broker) broker.Broker {
+			slow.Broker = b
+			return slow
+		}, &backplane.Options{}, nil)
+		f.add(&backplane.Options{}, nil)
+		f.add(&backplane.Options{}, nil)
+		f.meet()
+		slow.between = f.brokers[2].Kill
+		began := time.Now()
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if !errors.Is(err, backplane.ErrPeerGone) || time.Since(began) > 0 || len(m.Missing) != 1 || m.Missing[0].Node != f.nodes[2].ID() {
+			t.Errorf("%+v, %v after %v", m, err, time.Since(began))
+		}
+	})
+}
+
+// slowCounter has something happen after it has counted the first channel.
+type slowCounter struct {
+	broker.Broker
+	between func()
+}
+
+func (s *slowCounter) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	first, err := s.Broker.Subscribers(ctx, channels[0])
+	if err != nil {
+		return nil, err
+	}
+	if s.between != nil {
+		s.between()
+		s.between = nil
+	}
+	rest, err := s.Broker.Subscribers(ctx, channels[1:]...)
+	return append(first, rest...), err
 }
 
 // Answers that nobody wants are counted and change nothing.
