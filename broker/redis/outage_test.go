@@ -210,6 +210,31 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
+// An emitter does not subscribe, and its first word of a refusal may be Close's.
+func TestCloseSaysWhyItCouldNotSend(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{Password: "right"})
+	b, err := redisbroker.Open("redis://"+srv.Addr(), quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	losses := watchLosses(t, b)
+	publish(t, b, room, "never sent")
+	// Subscribers meets the refusal too, so that there was one when Close comes.
+	var refused *redisbroker.ServerError
+	if _, err := b.Subscribers(within(t, patience), room); !errors.As(err, &refused) {
+		t.Fatalf("Subscribers: %v, want the server's refusal", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	err = b.Close(ctx)
+	var loss *broker.LossError
+	if refused = nil; !errors.As(err, &loss) || loss.Messages != 1 || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &refused) {
+		t.Fatalf("Close: %v, want one message lost, by the deadline, because of the refusal", err)
+	}
+	<-losses.came
+}
+
 func TestAccessControl(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{

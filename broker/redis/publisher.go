@@ -3,6 +3,7 @@ package redisbroker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,9 @@ type publisher struct {
 	opts   *Options
 	losses lossListeners
 	log    *slog.Logger
+
+	// cause is why there is no connection, if the last attempt failed. run's own.
+	cause error
 }
 
 // run works until the outbox is closed and empty, or ctx ends: then what is left is
@@ -41,7 +45,11 @@ func (p *publisher) run(ctx context.Context) {
 		}
 	}
 	if ctx.Err() != nil {
-		p.out.expire(true, context.Cause(ctx))
+		why := context.Cause(ctx)
+		if p.cause != nil {
+			why = fmt.Errorf("%w (%w)", why, p.cause)
+		}
+		p.out.expire(true, why)
 	}
 	p.tell()
 }
@@ -69,7 +77,7 @@ func (p *publisher) waitForWork(ctx context.Context) bool {
 // connect tries until it has a connection. It returns nil when there is nothing left
 // to send, or ctx has ended.
 func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff) *conn {
-	var cause error
+	p.cause = nil
 	for {
 		ready := make(chan *conn, 1)
 		var err error // set before ready has a value
@@ -78,21 +86,22 @@ func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff)
 			c, err = server.dial(ctx, p.opts.ProbeTimeout)
 			ready <- c
 		}()
-		c, _ := await(p, ready, cause)
+		c, _ := await(p, ready, p.cause)
 		if c != nil {
-			if cause != nil {
+			if p.cause != nil {
 				p.log.Info("redis broker: publishing again", "addr", c.addr)
 			}
+			p.cause = nil
 			return c
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil // what the dial says now is only that it was ended
 		}
-		if cause == nil {
+		if p.cause == nil {
 			p.log.Warn("redis broker: cannot publish, messages wait", "err", err)
 		}
-		cause = err
-		p.rest(ctx, pause, cause)
+		p.cause = err
+		p.rest(ctx, pause, p.cause)
 		if idle, _ := p.out.idle(); idle || ctx.Err() != nil {
 			return nil
 		}
