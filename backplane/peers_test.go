@@ -372,6 +372,24 @@ func TestGoodbyeIsTheLastWord(t *testing.T) {
 	})
 }
 
+// Who could not hear gives everybody a new chance, also those it still does not hear.
+func TestDeafNodeHearsAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		other := f.nodes[1].ID()
+		f.brokers[0].Freeze()
+		f.brokers[1].Interrupt(nil)
+		time.Sleep(time.Minute)
+		f.brokers[0].Thaw()
+		time.Sleep(3 * time.Second)
+		settle()
+		equal(t, "still time", peerIDs(f.nodes[0]), []string{other})
+		time.Sleep(2 * time.Second)
+		settle()
+		equal(t, "over", peerIDs(f.nodes[0]), nil)
+	})
+}
+
 func TestMalformedControlFrames(t *testing.T) {
 	good := pack([]any{1, full, "wire", 1, 1, []any{[]any{0, chat, "native/1"}}})
 	if err := backplane.DecodeControl(good); err != nil {

@@ -552,6 +552,30 @@ func TestNodeLeavesWhileCounted(t *testing.T) {
 	})
 }
 
+// A goodbye that comes between the counting and the question is not overheard.
+func TestGoodbyeAfterTheCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		slow := &slowCounter{}
+		f.addOn(f.bus.Broker(), func(b broker.Broker) broker.Broker {
+			slow.Broker = b
+			return slow
+		}, &backplane.Options{}, nil)
+		w := f.wire("leaver")
+		w.control(full, "leaver", 1, 1, chat)
+		settle()
+		slow.between = func() {
+			w.control(bye, "leaver", 1, 1)
+			settle()
+		}
+		began := time.Now()
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if !errors.Is(err, backplane.ErrPeerGone) || time.Since(began) > 0 || len(m.Missing) != 1 || m.Missing[0].Node != "leaver" {
+			t.Errorf("%+v, %v after %v", m, err, time.Since(began))
+		}
+	})
+}
+
 // slowCounter has something happen after it has counted the first channel.
 type slowCounter struct {
 	broker.Broker
