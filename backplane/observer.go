@@ -92,7 +92,9 @@ type ServeData struct {
 	Err       error // at the end: what the application's callback said, or publishing the answer
 }
 
-// DropObserver sees messages that end here without reaching a member.
+// DropObserver sees messages that end here without reaching a member. Unlike the
+// others it may be called by several goroutines at the same time: a broker may ask
+// for unwanted messages before it reads them.
 type DropObserver interface {
 	Dropped(namespace string, ch broker.Channel, reason DropReason)
 }
