@@ -100,8 +100,8 @@ func (h *Handshake) whole() *Handshake {
 
 // member is a Socket as the core sees it.
 type member struct {
-	id     string
 	socket Socket
+	id     string
 	ns     *Namespace
 }
 

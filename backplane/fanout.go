@@ -100,6 +100,9 @@ func (f *fanout) stretch(t *turn, n *Node) (owned bool) {
 		}
 	}()
 	for t.i < len(t.list) {
+		if t.i%ahead == 0 {
+			t.touch()
+		}
 		e := t.list[t.i]
 		ready := t.ready(e)
 		if ready {
@@ -113,6 +116,17 @@ func (f *fanout) stretch(t *turn, n *Node) (owned bool) {
 		}
 	}
 	return true
+}
+
+// ahead is how many entries are fetched at a time. In a large room each of them is a
+// cache miss; the processor waits for several together as long as for one.
+const ahead = 16
+
+// touch reads the next entries.
+func (t *turn) touch() {
+	for _, e := range t.list[t.i:min(t.i+ahead, len(t.list))] {
+		e.state.Load()
+	}
 }
 
 func (j *job) ready(e *entry) bool {

@@ -19,18 +19,18 @@ type Rooms struct {
 
 // entry is one member. Fields are guarded by Rooms.mu unless said otherwise.
 type entry struct {
+	// member never changes, and state is read without the lock, by fan-outs: zero for
+	// a member that takes messages. entryGone is a bit; entryStalled is added once for
+	// each of its calls that does not return. They stand first, in one cache line.
 	member Member
-	ack    AckMember // nil if it is none
-	id     string    // never changes
-	pos    int32     // in Rooms.all
-	out    bool      // left the room of its own id
-	in     []slot
-	index  map[*room]int32 // place in `in`, once there are more than indexAbove
+	state  atomic.Uint32
 
-	// state is read without the lock, by fan-outs: zero for a member that takes
-	// messages. entryGone is a bit; entryStalled is added once for each of its
-	// calls that does not return.
-	state atomic.Uint32
+	pos   int32           // in Rooms.all
+	out   bool            // left the room of its own id
+	id    string          // never changes
+	ack   AckMember       // nil if it is none; never changes
+	in    []slot          // memberships
+	index map[*room]int32 // place in `in`, once there are more than indexAbove
 }
 
 const (
