@@ -317,9 +317,6 @@ func isOutage(err error) bool {
 // ends. An error means that the request did not go out, or that this namespace was
 // closed; missing answers are for the caller to judge.
 func (ns *Namespace) ask(ctx context.Context, req *Request, c *census, exp Expected, take func(*Response) bool) (Fleet, error) {
-	if req.NoReply {
-		return Fleet{}, ns.publishRequest(ctx, req)
-	}
 	call := newCall(ns, req, c, exp, take)
 	return call.run(ctx, ns.heardBy(c), exp)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/lossfeed"
 )
 
 // Broker is one node's place on a Bus. It implements broker.Broker; the other
@@ -35,7 +36,7 @@ type Broker struct {
 	closeBegun bool
 	changed    chan struct{} // closed at the next change of state; nil if nobody waits
 	outbox     outbox
-	losses     lossListeners
+	losses     lossfeed.Listeners
 
 	closed   chan struct{} // closed when Close has finished
 	closeErr error         // written before that
@@ -244,3 +245,6 @@ func (b *Broker) Stats() broker.Stats {
 	}
 	return st
 }
+
+// OnLoss implements broker.Broker.
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.losses.Add(f) }

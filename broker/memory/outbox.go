@@ -155,7 +155,7 @@ func (b *Broker) drain() {
 		b.mu.Unlock()
 
 		if loss.Messages > 0 && !quiet {
-			b.losses.tell(loss)
+			b.losses.Tell(loss)
 		}
 		if ended {
 			return

@@ -155,7 +155,7 @@ func (b *Broker) Responders(ctx context.Context, w broker.Wire, ns string) ([]st
 }
 
 // OnLoss implements broker.Broker.
-func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.publisher.losses.add(f) }
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.publisher.losses.Add(f) }
 
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/crossroom/crossroom/broker/internal/lossfeed"
 )
 
 // errFinished closes a connection that is no longer needed.
@@ -20,7 +22,7 @@ type publisher struct {
 	out    *outbox
 	nodes  *nodes
 	opts   *Options
-	losses lossListeners
+	losses lossfeed.Listeners
 	log    *slog.Logger
 
 	// cause is why there is no connection, if the last attempt failed. run's own.
@@ -197,7 +199,7 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 func (p *publisher) tell() {
 	for _, loss := range p.out.takeNews() {
 		p.log.Warn("redis broker: messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
-		p.losses.tell(loss)
+		p.losses.Tell(loss)
 	}
 }
 
