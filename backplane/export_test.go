@@ -2,6 +2,9 @@ package backplane
 
 import "github.com/crossroom/crossroom/broker"
 
+// LaneMessages is how many messages a lane's queue holds.
+const LaneMessages = laneMessages
+
 // NativeCodec is the codec of a namespace without one.
 func NativeCodec() Codec { return nativeCodec{} }
 

@@ -428,3 +428,6 @@ const (
 )
 
 type lossError = broker.LossError
+
+// memoryQueue is how many messages a subscription of the memory broker holds.
+const memoryQueue = 16384

@@ -43,7 +43,8 @@ type item struct {
 	err     error
 }
 
-// A lane holds this many messages and bytes before the broker has to wait.
+// A lane's queue holds this many messages and bytes before the broker has to wait. The
+// worker takes all of it at once, so that the lane may hold as much again.
 const (
 	laneMessages = 8192
 	laneBytes    = 64 << 20
