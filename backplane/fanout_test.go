@@ -122,8 +122,8 @@ func TestStalledMember(t *testing.T) {
 				}
 			}
 		}
-		if d := time.Since(began); d < time.Second || d > 1250*time.Millisecond {
-			t.Errorf("the others waited %v, want 1 s and up to a quarter more", d)
+		if d := time.Since(began); d < 250*time.Millisecond || d > 313*time.Millisecond {
+			t.Errorf("the others waited %v, want 250 ms and up to a quarter more", d)
 		}
 		settle()
 		stall := reported[*backplane.StalledError](t, f.errs[0])

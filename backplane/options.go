@@ -38,7 +38,9 @@ type Options struct {
 	// Heartbeat; negative is an error.
 	PeerTimeout time.Duration
 	// StallTimeout is how long a member's method may take before the node goes on
-	// without it, up to a quarter more. Zero: 1 s. Negative: for ever.
+	// without it, up to a quarter more. Everything that comes in waits so long, so keep
+	// it well below RequestTimeout, or this node misses answers and is missed. Zero: a
+	// quarter of RequestTimeout, but at least 50 ms and at most 1 s. Negative: for ever.
 	StallTimeout time.Duration
 }
 
@@ -103,7 +105,7 @@ func (o *Options) withDefaults() (Options, error) {
 		return out, &OptionError{Option: "PeerTimeout", Reason: "not longer than Heartbeat"}
 	}
 	if out.StallTimeout == 0 {
-		out.StallTimeout = time.Second
+		out.StallTimeout = min(max(out.RequestTimeout/4, 50*time.Millisecond), time.Second)
 	}
 	return out, nil
 }

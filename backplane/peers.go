@@ -115,8 +115,13 @@ func (n *Node) keep() {
 	if s := n.opts.StallTimeout; s > 0 {
 		period = min(period, s/4)
 	}
-	tick := time.NewTicker(max(period, time.Millisecond))
+	period = max(period, time.Millisecond)
+	tick := time.NewTicker(period)
 	defer tick.Stop()
+	// A clock that all but stands still while this process is stopped: that is held
+	// against no member.
+	looked := time.Now()
+	awake := looked
 	watched := make(map[*Namespace]*sight)
 	var downSince time.Time
 	// A node hears its own beats as well. If there is not even that, it is the link
@@ -144,6 +149,8 @@ func (n *Node) keep() {
 				n.setLink(nil, time.Since(downSince))
 			}
 		case now := <-tick.C:
+			awake = awake.Add(min(now.Sub(looked), 2*period))
+			looked = now
 			if now.Sub(heard) <= silence {
 				n.peers.expire(now)
 			}
@@ -156,8 +163,8 @@ func (n *Node) keep() {
 					m = new(sight)
 					watched[ns] = m
 				}
-				ns.lane.watch(&m.beat, &m.since, now)
-				ns.own.watch(n, ns.name, now)
+				ns.lane.watch(&m.beat, &m.since, awake)
+				ns.own.watch(n, ns.name, awake)
 			}
 			for ns := range watched {
 				if ns.closing.Load() {

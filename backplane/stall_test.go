@@ -1,0 +1,69 @@
+package backplane_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// A member that blocks delays its node's questions, and others' questions to the
+// node, but nobody is missing for that.
+func TestQuestionsDuringAStall(t *testing.T) {
+	for _, timeout := range []time.Duration{0, 200 * time.Millisecond, time.Minute} {
+		for asker := range 2 {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, 2, backplane.Options{RequestTimeout: timeout}, nil)
+				release := make(chan struct{})
+				defer close(release)
+				stuck := newSocket("stuck")
+				stuck.onDeliver = func() { <-release }
+				f.join(0, stuck)
+				f.broadcast(1, "x", backplane.All())
+				settle()
+				began := time.Now()
+				m, err := f.ns[asker].Members(t.Context(), backplane.All())
+				if err != nil || len(m.List) != 1 || len(m.Answered) != 1 {
+					t.Errorf("timeout %v, node %d: %v, %+v", timeout, asker, err, m)
+				}
+				if d := time.Since(began); d > 1250*time.Millisecond {
+					t.Errorf("timeout %v, node %d: took %v", timeout, asker, d)
+				}
+				reported[*backplane.StalledError](t, f.errs[0])
+			})
+		}
+	}
+}
+
+// hangingLink is a LinkObserver that holds up its caller, the keeper.
+type hangingLink struct{ hold time.Duration }
+
+func (l hangingLink) Interrupted(namespace string, _ error) {
+	if namespace == "" {
+		time.Sleep(l.hold)
+	}
+}
+
+func (hangingLink) Resumed(string, time.Duration) {}
+
+// Time in which the node did not look is held against no member: if the process was
+// stopped, so was the member.
+func TestNoStallWhileNobodyLooks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{Observer: hangingLink{10 * time.Second}}, nil)
+		slow := newSocket("slow")
+		slow.onDeliver = func() { time.Sleep(10*time.Second + 100*time.Millisecond) }
+		f.join(0, slow)
+		f.broadcast(1, "x", backplane.All())
+		time.Sleep(80 * time.Millisecond) // the node has seen that the call runs
+		f.brokers[0].Interrupt(nil)
+		settle()
+		f.brokers[0].Resume()
+		time.Sleep(20 * time.Second)
+		settle()
+		equal(t, "slow", slow.all(), []string{"x"})
+		if st := f.nodes[0].Stats(); st.Stalls != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
