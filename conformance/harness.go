@@ -7,10 +7,15 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
 )
 
 // Harness is what the suite has to know of one kind of broker.
 type Harness struct {
+	// Name of the broker, and of how it is run, in figures and in the table of make
+	// test, such as "redis-cluster". Empty: the Name of its Capabilities.
+	Name string
+
 	// Open gives a fresh system for one case: nothing that an earlier one did may
 	// be heard or counted on it. It may use tb to end the test and for Cleanup,
 	// which runs after the suite has closed all brokers of the case. Required.
@@ -58,6 +63,33 @@ type Node struct {
 
 	// Kill makes the node vanish without goodbye, for ever.
 	Kill func(ctx context.Context) error
+}
+
+// OverTCP is the node of a broker whose connections all go through links, one for each
+// server, with every power that links give. Freeze is a link that passes nothing on: the cases
+// that use it end it within a second or so, before a broker that probes its link should
+// have noticed.
+func OverTCP(b broker.Broker, links ...*tcpproxy.Proxy) *Node {
+	each := func(f func(*tcpproxy.Proxy)) func(context.Context) error {
+		return func(context.Context) error {
+			for _, l := range links {
+				f(l)
+			}
+			return nil
+		}
+	}
+	return &Node{
+		Broker:    b,
+		Interrupt: each((*tcpproxy.Proxy).Refuse),
+		HalfOpen:  each((*tcpproxy.Proxy).HalfOpen),
+		Resume:    each((*tcpproxy.Proxy).Heal),
+		Freeze:    each((*tcpproxy.Proxy).HalfOpen),
+		Thaw:      each((*tcpproxy.Proxy).Heal),
+		Kill:      each((*tcpproxy.Proxy).Refuse),
+		SlowLink: func(_ context.Context, d time.Duration) error {
+			return each(func(l *tcpproxy.Proxy) { l.Delay(d) })(context.Background())
+		},
+	}
 }
 
 // Power is something that a harness can do to a system. Values can be or-ed.

@@ -12,6 +12,7 @@ import (
 
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/conformance"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -30,33 +31,6 @@ func conformOptions(prefix string) *redisbroker.Options {
 	}
 }
 
-// linked makes a node whose connections all go through proxies, one for each server.
-func linked(b *redisbroker.Broker, proxies []*servers.Proxy) *conformance.Node {
-	all := func(f func(*servers.Proxy)) func(context.Context) error {
-		return func(context.Context) error {
-			for _, p := range proxies {
-				f(p)
-			}
-			return nil
-		}
-	}
-	return &conformance.Node{
-		Broker:    b,
-		Interrupt: all((*servers.Proxy).Refuse),
-		HalfOpen:  all((*servers.Proxy).HalfOpen),
-		Resume:    all((*servers.Proxy).Heal),
-		Freeze:    all((*servers.Proxy).HalfOpen), // the cases thaw it before it is noticed
-		Thaw:      all((*servers.Proxy).Heal),
-		Kill:      all((*servers.Proxy).Refuse),
-		SlowLink: func(_ context.Context, d time.Duration) error {
-			for _, p := range proxies {
-				p.Delay(d)
-			}
-			return nil
-		},
-	}
-}
-
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	conformance.Run(t, conformance.Harness{
@@ -64,12 +38,12 @@ func TestConformance(t *testing.T) {
 			srv := servers.StartRedis(tb, nil)
 			return conformance.System{
 				Node: func(context.Context) (*conformance.Node, error) {
-					proxy := servers.StartProxy(tb, srv.Addr())
+					proxy := tcpproxy.Start(tb, srv.Addr())
 					b, err := redisbroker.Open(proxy.Addr(), conformOptions(""))
 					if err != nil {
 						return nil, err
 					}
-					return linked(b, []*servers.Proxy{proxy}), nil
+					return conformance.OverTCP(b, proxy), nil
 				},
 				Restart: func(context.Context) error {
 					srv.Kill()
@@ -91,10 +65,10 @@ func TestConformanceCluster(t *testing.T) {
 			prefix := fmt.Sprint("case", cases.Add(1))
 			return conformance.System{
 				Node: func(context.Context) (*conformance.Node, error) {
-					var proxies []*servers.Proxy
+					var proxies []*tcpproxy.Proxy
 					by := map[string]string{}
 					for _, addr := range cluster.Addrs() {
-						p := servers.StartProxy(tb, addr)
+						p := tcpproxy.Start(tb, addr)
 						proxies = append(proxies, p)
 						by[addr] = p.Addr()
 					}
@@ -112,7 +86,7 @@ func TestConformanceCluster(t *testing.T) {
 					if err != nil {
 						return nil, err
 					}
-					return linked(b, proxies), nil
+					return conformance.OverTCP(b, proxies...), nil
 				},
 				Restart: func(context.Context) error {
 					for _, n := range cluster.Nodes {

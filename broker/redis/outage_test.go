@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -294,7 +295,7 @@ func TestAccessControl(t *testing.T) {
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
-	proxy := servers.StartProxy(t, srv.Addr())
+	proxy := tcpproxy.Start(t, srv.Addr())
 	for _, how := range []struct {
 		name       string
 		stop, heal func()
@@ -362,7 +363,7 @@ func TestSilence(t *testing.T) {
 func TestNothingIsSentTwice(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
-	proxy := servers.StartProxy(t, srv.Addr())
+	proxy := tcpproxy.Start(t, srv.Addr())
 	sender, listener := open(t, proxy.Addr(), quick()), open(t, srv.Addr(), nil)
 	losses := watchLosses(t, sender)
 	r := record(t)

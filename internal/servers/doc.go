@@ -1,8 +1,8 @@
-// Package servers starts real servers as child processes for tests, and breaks
-// the traffic to them.
+// Package servers starts real servers as child processes for tests. Package
+// conformance/tcpproxy breaks the traffic to them.
 //
 //	srv := servers.StartRedis(t, nil)              // a redis-server on a free loopback port
-//	link := servers.StartProxy(t, srv.Addr())      // a TCP link that can be cut, held and healed
+//	link := tcpproxy.Start(t, srv.Addr())          // a TCP link that can be cut, held and healed
 //	...
 //	srv.Kill()                                     // SIGKILL, as a crash would
 //	srv.Restart()                                  // again on the same port

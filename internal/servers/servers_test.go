@@ -114,55 +114,6 @@ func TestSentinelKnowsTheMaster(t *testing.T) {
 	}
 }
 
-func TestProxy(t *testing.T) {
-	t.Parallel()
-	srv := servers.StartRedis(t, nil)
-	p := servers.StartProxy(t, srv.Addr())
-	nc := dial(t, p.Addr())
-	if err := ping(nc, 5*time.Second); err != nil {
-		t.Fatal(err)
-	}
-
-	p.HalfOpen()
-	if err := ping(nc, 100*time.Millisecond); !os.IsTimeout(err) {
-		t.Fatalf("half-open: %v, want a timeout", err)
-	}
-	if err := ping(dial(t, p.Addr()), 100*time.Millisecond); !os.IsTimeout(err) {
-		t.Fatalf("half-open, new connection: %v, want a timeout", err)
-	}
-	p.Heal()
-	nc = dial(t, p.Addr())
-	if err := ping(nc, 5*time.Second); err != nil {
-		t.Fatalf("healed: %v", err)
-	}
-
-	p.Delay(30 * time.Millisecond)
-	start := time.Now()
-	if err := ping(nc, 5*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(start); took < 60*time.Millisecond {
-		t.Fatalf("delayed by 30 ms each way, took %v", took)
-	}
-	p.Heal()
-
-	p.Cut()
-	if err := ping(nc, 5*time.Second); err == nil || os.IsTimeout(err) {
-		t.Fatalf("cut: %v, want an error at once", err)
-	}
-	nc = dial(t, p.Addr())
-	if err := ping(nc, 5*time.Second); err != nil {
-		t.Fatalf("after cut: %v", err)
-	}
-	p.Refuse()
-	if err := ping(nc, 5*time.Second); err == nil || os.IsTimeout(err) {
-		t.Fatalf("refused: %v, want an error at once", err)
-	}
-	if got := p.Accepted(); got != 4 {
-		t.Fatalf("accepted %d connections, want 4", got)
-	}
-}
-
 // TestChildrenDieWithTheProcess runs this test binary again as a process that
 // starts a server and is then killed.
 func TestChildrenDieWithTheProcess(t *testing.T) {
