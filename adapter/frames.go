@@ -24,25 +24,33 @@ type Frames struct {
 }
 
 // Frames returns the packet as clients get it, encoded once for all sockets.
-func (p *Packet) Frames() Frames {
-	p.encode.Do(p.encodeAll)
-	return p.frames
-}
+func (p *Packet) Frames() Frames { return p.clientForm().frames }
 
 // AckFrames returns the packet with an acknowledgement id that your server chose;
 // the client's answer carries the same one. Only the text is copied.
 func (p *Packet) AckFrames(id uint64) Frames {
-	p.encode.Do(p.encodeAll)
-	f := p.frames
+	e := p.clientForm()
+	f := e.frames
 	if f.Text == nil {
 		return f
 	}
 	engine := make([]byte, 0, len(f.Engine)+20)
-	engine = append(engine, f.Engine[:p.ackAt]...)
+	engine = append(engine, f.Engine[:e.ackAt]...)
 	engine = strconv.AppendUint(engine, id, 10)
-	engine = append(engine, f.Engine[p.ackAt:]...)
+	engine = append(engine, f.Engine[e.ackAt:]...)
 	f.Engine, f.Text = engine, engine[1:]
 	return f
+}
+
+// encoded is a packet as clients get it.
+type encoded struct {
+	frames Frames
+	ackAt  int // where in frames.Engine an acknowledgement id goes
+}
+
+func (p *Packet) clientForm() *encoded {
+	p.encode.Do(func() { p.encoded = encodePacket(p.msg.Namespace, p.msg.Payload) })
+	return p.encoded
 }
 
 // https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
@@ -52,19 +60,19 @@ const (
 	frameBinaryEvent = '5'
 )
 
-func (p *Packet) encodeAll() {
+func encodePacket(namespace string, payload []byte) *encoded {
 	scratch := scratchPool.Get().(*scratch)
 	defer scratch.release()
 	var attachments [][]byte
-	text, err := msgpack.AppendJSON(scratch.buf[:0], p.payload, func(bin []byte) int {
+	text, err := msgpack.AppendJSON(scratch.buf[:0], payload, func(bin []byte) int {
 		attachments = append(attachments, bin)
 		return len(attachments) - 1
 	})
 	scratch.buf = text
 	if err != nil || len(text) < 3 || text[0] != '[' {
-		return
+		return &encoded{}
 	}
-	engine := make([]byte, 0, 24+len(p.namespace)+len(text))
+	engine := make([]byte, 0, 24+len(namespace)+len(text))
 	if len(attachments) == 0 {
 		engine = append(engine, engineMessage, frameEvent)
 	} else {
@@ -72,13 +80,13 @@ func (p *Packet) encodeAll() {
 		engine = strconv.AppendInt(engine, int64(len(attachments)), 10)
 		engine = append(engine, '-')
 	}
-	if p.namespace != "/" {
-		engine = append(engine, p.namespace...)
+	if namespace != "/" {
+		engine = append(engine, namespace...)
 		engine = append(engine, ',')
 	}
-	p.ackAt = len(engine)
+	ackAt := len(engine)
 	engine = append(engine, text...)
-	p.frames = Frames{Engine: engine, Text: engine[1:], Attachments: attachments}
+	return &encoded{frames: Frames{Engine: engine, Text: engine[1:], Attachments: attachments}, ackAt: ackAt}
 }
 
 // scratch is a buffer that is used again.

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -15,107 +16,106 @@ import (
 // kept. Decoding and encoding happen when first asked for, once for all sockets.
 // Safe for concurrent use.
 type Packet struct {
-	namespace string
-	origin    string
-	flags     backplane.Flags
-	header    backplane.Header
-	payload   []byte // MessagePack of [event, args...]
-	again     bool   // sockets have it already, from another link
+	ns    *Namespace
+	msg   *backplane.Message // Payload is MessagePack of [event, args...]
+	again bool               // sockets have it already, from another link
 
-	decode sync.Once
-	event  string
-	args   []any
-	err    error
+	// Most packets are only ever asked for one of the two, and in large numbers: so
+	// they stand apart.
+	decode, encode sync.Once
+	decoded        *decoded
+	encoded        *encoded
+}
 
-	encode sync.Once
-	frames Frames
-	ackAt  int // where in frames.Engine an acknowledgement id goes
+// decoded is a packet as values.
+type decoded struct {
+	event string
+	args  []any
+	err   error
 }
 
 // prepare is backplane.NamespaceOptions.Prepare.
 func (ns *Namespace) prepare(m *backplane.Message) {
-	p := &Packet{namespace: m.Namespace, origin: m.Origin, flags: m.Flags, header: m.Header}
+	p := &Packet{ns: ns, msg: m}
 	if m.Origin == "" {
 		// This node's own: the payload is in a buffer that Emit will use again.
-		p.origin = ns.server.UID()
 		m.Payload = bytes.Clone(m.Payload)
-	}
-	p.payload = m.Payload
-	if mark := m.Header[relayHeader]; mark != "" && m.Origin != "" {
-		p.again = !ns.relays.fresh(mark)
+	} else if m.Header != nil {
+		if mark := m.Header[relayHeader]; mark != "" {
+			p.again = !ns.relays.fresh(mark)
+		}
 	}
 	m.Value = p
 }
 
 // Namespace returns the namespace it was sent in, with its slash.
-func (p *Packet) Namespace() string { return p.namespace }
+func (p *Packet) Namespace() string { return p.msg.Namespace }
 
 // Origin returns the uid of the server that sent it, "emitter" if that was an
 // emitter.
-func (p *Packet) Origin() string { return p.origin }
+func (p *Packet) Origin() string {
+	if p.msg.Origin == "" {
+		return p.ns.server.UID()
+	}
+	return p.msg.Origin
+}
 
 // Volatile reports whether it may be dropped for a client that is not ready for it.
-func (p *Packet) Volatile() bool { return p.flags&backplane.Volatile != 0 }
+func (p *Packet) Volatile() bool { return p.msg.Flags&backplane.Volatile != 0 }
 
 // Compress reports whether compressing it is worth while; it is unless the sender
 // said otherwise.
-func (p *Packet) Compress() bool { return p.flags&backplane.NoCompress == 0 }
+func (p *Packet) Compress() bool { return p.msg.Flags&backplane.NoCompress == 0 }
 
 // Header returns what travelled beside it, such as trace context; nil if nothing did.
-func (p *Packet) Header() map[string]string { return p.header }
+func (p *Packet) Header() map[string]string { return p.msg.Header }
 
 // Event returns the event's name. It is empty if another server sent something
 // that has no name; see Err.
-func (p *Packet) Event() string {
-	p.decode.Do(p.decodeAll)
-	return p.event
-}
+func (p *Packet) Event() string { return p.values().event }
 
 // Args returns the event's arguments as Go values: nil, bool, int64 (uint64 above
 // its range), float64, string, []byte, time.Time, []any and map[string]any.
-func (p *Packet) Args() []any {
-	p.decode.Do(p.decodeAll)
-	return p.args
-}
+func (p *Packet) Args() []any { return p.values().args }
 
 // Err says why a packet of another server could not be read; Event and Args are
 // then empty, and Frames too if it has no form for clients.
-func (p *Packet) Err() error {
-	p.decode.Do(p.decodeAll)
-	return p.err
-}
+func (p *Packet) Err() error { return p.values().err }
 
 // Bind stores the arguments in what dst point to, in order; a nil skips one, and
 // arguments beyond dst are ignored. Simple types are stored directly, others as
 // encoding/json would: structs by their json tags, []byte from binary, time.Time
 // from a date. Errors are *ArgumentError.
 func (p *Packet) Bind(dst ...any) error {
-	p.decode.Do(p.decodeAll)
-	if p.err != nil {
-		return p.err
+	v := p.values()
+	if v.err != nil {
+		return v.err
 	}
-	return bindAll(p.args, dst)
+	return bindAll(v.args, dst)
 }
 
-func (p *Packet) decodeAll() {
-	v, err := msgpack.Decode(p.payload)
+func (p *Packet) values() *decoded {
+	p.decode.Do(func() { p.decoded = decodePacket(p.msg.Payload) })
+	return p.decoded
+}
+
+func decodePacket(payload []byte) *decoded {
+	v, err := msgpack.Decode(payload)
 	if err != nil {
-		p.err = fmt.Errorf("adapter: unreadable packet: %w", err)
-		return
+		return &decoded{err: fmt.Errorf("adapter: unreadable packet: %w", err)}
 	}
 	list, _ := v.([]any)
 	if len(list) == 0 {
-		p.err = fmt.Errorf("adapter: unreadable packet: not a list that begins with an event name")
-		return
+		return &decoded{err: errors.New("adapter: unreadable packet: not a list that begins with an event name")}
 	}
+	d := &decoded{args: list[1:len(list):len(list)]}
 	switch e := list[0].(type) {
 	case string:
-		p.event = e
+		d.event = e
 	case int64: // JavaScript lets numbers be event names
-		p.event = strconv.FormatInt(e, 10)
+		d.event = strconv.FormatInt(e, 10)
 	default:
-		p.err = fmt.Errorf("adapter: unreadable packet: event name of type %T", e)
-		return
+		return &decoded{err: fmt.Errorf("adapter: unreadable packet: event name of type %T", e)}
 	}
-	p.args = list[1:len(list):len(list)]
+	return d
 }

@@ -45,6 +45,7 @@ func run(ctx context.Context) (good bool, err error) {
 	seconds := flag.Float64("seconds", 2, "length of one contender's turn where time is measured")
 	only := flag.String("only", "", "regular expression of measurement/contender; what does not match is left out")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process to the file")
+	allocs := flag.String("allocprofile", "", "write a profile of all allocations of this process to the file")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 || *seconds <= 0 {
 		return false, errors.New("no arguments, at least one round, more than 0 seconds; see -help")
@@ -71,6 +72,11 @@ func run(ctx context.Context) (good bool, err error) {
 		defer pprof.StopCPUProfile()
 	}
 
+	if *allocs != "" {
+		runtime.MemProfileRate = 16 << 10
+		defer func() { err = errors.Join(err, writeAllocs(*allocs)) }()
+	}
+
 	fmt.Printf("%s %s/%s, %d cores, Redis %s, %d rounds of %v\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, e.rounds, e.length)
 	others := e.watchBystanders()
@@ -86,4 +92,12 @@ func run(ctx context.Context) (good bool, err error) {
 		fmt.Printf("\nOther programs used %.0f %% of the processors meanwhile: the figures say little, the ratios less than usual.\n", 100*share)
 	}
 	return printVerdicts(os.Stdout, all), nil
+}
+
+func writeAllocs(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }

@@ -22,8 +22,6 @@ const (
 	windowSegments = 64
 	// directBytes is the largest message that its publisher writes itself.
 	directBytes = 4 << 10
-	// spareSegments are kept for reuse.
-	spareSegments = 16
 )
 
 // outbox holds accepted messages, encoded and in order: first those that wait, then
@@ -39,10 +37,10 @@ type outbox struct {
 	mu       sync.Mutex
 	queue    fifo[*segment]
 	flight   fifo[*segment]
-	spare    []*segment
-	link     *conn    // where to write; nil while there is none
-	writing  *segment // being written
-	from     int      // where in its buf that write began
+	spare    sync.Pool // *segment, no larger than segmentSize
+	link     *conn     // where to write; nil while there is none
+	writing  *segment  // being written
+	from     int       // where in its buf that write began
 	written  *sync.Cond
 	flying   int // bytes of the flight
 	held     tally
@@ -152,12 +150,12 @@ func (o *outbox) tail(size int) *segment {
 			return s
 		}
 	}
-	s := &segment{}
-	if n := len(o.spare); n > 0 && size <= segmentSize {
-		s = o.spare[n-1]
-		o.spare = o.spare[:n-1]
-	} else {
-		s.buf = make([]byte, 0, max(size, 4<<10))
+	var s *segment
+	if size <= segmentSize {
+		s, _ = o.spare.Get().(*segment)
+	}
+	if s == nil {
+		s = &segment{buf: make([]byte, 0, max(size, 4<<10))}
 	}
 	o.queue.push(s)
 	return s
@@ -400,11 +398,11 @@ func (o *outbox) after() {
 }
 
 func (o *outbox) recycle(s *segment) {
-	if s == o.writing || cap(s.buf) > segmentSize*2 || len(o.spare) >= spareSegments {
+	if s == o.writing || cap(s.buf) > segmentSize*2 {
 		return
 	}
 	s.buf, s.msgs, s.off, s.head = s.buf[:0], s.msgs[:0], 0, 0
-	o.spare = append(o.spare, s)
+	o.spare.Put(s)
 }
 
 // close takes nothing more in. The barrier returned is passed when all is settled.

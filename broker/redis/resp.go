@@ -167,14 +167,27 @@ const (
 // read.
 type frame struct {
 	kind          frameKind
-	pattern, name []byte
+	pattern, name []byte // pattern only with a message for one
 	err           string
+	// head is what the last message for a pattern began with, up to its name: most
+	// messages begin as the one before did.
+	head []byte
 }
 
 // readFrame reads the next frame, but for a message's payload, which is left to
 // readPayload or skipPayload: most messages of a fleet are for rooms of other nodes.
 func readFrame(r *bufio.Reader, f *frame) error {
-	f.pattern, f.name, f.err = f.pattern[:0], f.name[:0], ""
+	if n := len(f.head); n > 0 && r.Buffered() >= n {
+		if b, _ := r.Peek(n); bytes.Equal(b, f.head) {
+			_, err := r.Discard(n)
+			if err == nil {
+				f.kind = framePMessage
+				f.name, err = readName(r, f.name[:0])
+			}
+			return err
+		}
+	}
+	f.name, f.err = f.name[:0], ""
 	line, err := readLine(r)
 	if err != nil {
 		return err
@@ -205,9 +218,12 @@ func readFrame(r *bufio.Reader, f *frame) error {
 	f.kind, f.name = kind, f.name[:0]
 	switch kind {
 	case framePMessage:
-		if f.pattern, err = readName(r, f.pattern); err != nil {
+		if f.pattern, err = readName(r, f.pattern[:0]); err != nil {
 			return err
 		}
+		f.head = append(f.head[:0], "*4\r\n$8\r\npmessage\r\n"...)
+		f.head = appendHeader(f.head, '$', len(f.pattern))
+		f.head = append(append(f.head, f.pattern...), '\r', '\n')
 		fallthrough
 	case frameMessage:
 		f.name, err = readName(r, f.name)

@@ -18,6 +18,9 @@ func TestReadFrames(t *testing.T) {
 		"*3\r\n$12\r\npunsubscribe\r\n$-1\r\n:0\r\n" +
 		"*2\r\n$4\r\npong\r\n$0\r\n\r\n" +
 		"+PONG\r\n" +
+		string(appendCommand(nil, "pmessage", "na*", "namely", "again")) +
+		string(appendCommand(nil, "pmessage", "nam*", "names", "other")) +
+		string(appendCommand(nil, "pmessage", "nam*", "name", "")) +
 		"-NOPERM this user\r\n"
 	r := bufio.NewReaderSize(strings.NewReader(in), readBuffer)
 	var f frame
@@ -34,12 +37,16 @@ func TestReadFrames(t *testing.T) {
 		{frame: frame{kind: frameSubscribed, name: []byte("a")}},
 		{frame: frame{kind: frameUnsubscribed}},
 		{frame: frame{kind: framePong}}, {frame: frame{kind: framePong}},
+		{frame: frame{kind: framePMessage, pattern: []byte("na*"), name: []byte("namely")}, payload: "again"},
+		{frame: frame{kind: framePMessage, pattern: []byte("nam*"), name: []byte("names")}, payload: "other"},
+		{frame: frame{kind: framePMessage, pattern: []byte("nam*"), name: []byte("name")}, payload: ""},
 		{frame: frame{kind: frameError, err: "NOPERM this user"}},
 	} {
 		if err := readFrame(r, &f); err != nil {
 			t.Fatalf("frame %d: %v", i, err)
 		}
-		if f.kind != want.kind || !bytes.Equal(f.name, want.name) || !bytes.Equal(f.pattern, want.pattern) || f.err != want.err {
+		if f.kind != want.kind || !bytes.Equal(f.name, want.name) || f.err != want.err ||
+			f.kind == framePMessage && !bytes.Equal(f.pattern, want.pattern) {
 			t.Fatalf("frame %d: %.200v, want %.200v", i, f, want)
 		}
 		if f.kind != frameMessage && f.kind != framePMessage {

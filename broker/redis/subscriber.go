@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// namesKept is how many channel names are remembered with their channel.
-const namesKept = 1 << 13
+// routesKept is how many channel names are remembered with what they mean.
+const routesKept = 1 << 13
 
 // subscriber keeps one connection for all subscriptions, for as long as there are
 // filters. Its goroutine, run, connects and writes; a second one reads.
@@ -32,21 +31,32 @@ type subscriber struct {
 	interruptions  uint64
 	interruptedFor time.Duration
 
-	// The reader's own.
-	known   map[string]broker.Channel
+	// turn changes, under mu, with whatever decides where messages go.
+	turn atomic.Uint64
+
+	// The reader's own: routes by name, of what comes for that very name and of what
+	// comes for a pattern. They are good for one turn.
+	exact, patterned map[string]*route
+	routed           uint64
+}
+
+// route is where a message goes.
+type route struct {
+	ch      broker.Channel
 	targets []target
 }
 
 // target is a subscription that is to get a message, as it was at that moment.
 type target struct {
-	sub   *subscription
-	epoch uint64
+	sub    *subscription
+	epoch  uint64
+	wanted bool // the message that is being read
 }
 
 func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
 	return &subscriber{
 		nodes: n, names: names, opts: opts, log: opts.Logger,
-		work: make(chan struct{}, 1), reg: newRegistry(names), known: map[string]broker.Channel{},
+		work: make(chan struct{}, 1), reg: newRegistry(names), exact: map[string]*route{}, patterned: map[string]*route{},
 	}
 }
 
@@ -79,6 +89,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		return broker.ErrClosed
 	}
 	r := s.reg.ask(u, filters)
+	s.turn.Add(1)
 	s.mu.Unlock()
 	signal(s.work)
 	select {
@@ -111,6 +122,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan s
 		}
 	}
 	u.epoch.Add(1)
+	s.turn.Add(1)
 	signal(s.work)
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
@@ -150,6 +162,7 @@ func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 		}
 	}
 	u.epoch.Add(1)
+	s.turn.Add(1)
 	delete(s.reg.subs, u)
 	signal(s.work)
 	return waits
@@ -205,6 +218,7 @@ func (s *subscriber) interrupt(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reg.disconnected(func(u *subscription) { u.interrupted(err) })
+	s.turn.Add(1)
 	for u := range s.reg.subs {
 		if u.down {
 			return true
@@ -222,6 +236,7 @@ func (s *subscriber) serve(ctx context.Context, c *conn) error {
 	defer stop()
 	s.mu.Lock()
 	s.reg.connected()
+	s.turn.Add(1)
 	s.mu.Unlock()
 	s.log.Info("redis broker: connected for subscribing", "addr", c.addr)
 
@@ -323,6 +338,7 @@ func (s *subscriber) answer(f *frame) error {
 	case frameError:
 		err = s.reg.refused(f.err)
 	}
+	s.turn.Add(1)
 	if s.reg.todo.len() > 0 {
 		signal(s.work)
 	}
@@ -332,76 +348,103 @@ func (s *subscriber) answer(f *frame) error {
 // message reads a message's payload and hands it to the subscriptions that want it,
 // or passes over it if none does.
 func (s *subscriber) message(ctx context.Context, c *conn, f *frame) error {
-	ch := s.find(f)
-	s.targets = slices.DeleteFunc(s.targets, func(t target) bool { return !t.sub.wants(ch) })
-	if len(s.targets) == 0 {
+	r := s.route(f)
+	wanted := 0
+	for i := range r.targets {
+		t := &r.targets[i]
+		if t.wanted = t.sub.wants(r.ch); t.wanted {
+			wanted++
+		}
+	}
+	if wanted == 0 {
 		return skipPayload(c.r)
 	}
 	payload, err := readPayload(c.r)
 	if err != nil {
 		return err
 	}
-	for _, t := range s.targets {
-		for !t.sub.deliver(ctx, t.epoch, ch, payload) && s.stillWanted(&t, ch) {
+	for i := range r.targets {
+		t := &r.targets[i]
+		for epoch := t.epoch; t.wanted && !t.sub.deliver(ctx, epoch, r.ch, payload); {
+			epoch, t.wanted = s.stillWanted(t.sub, r.ch)
 		}
 	}
-	clear(s.targets)
-	s.targets = s.targets[:0]
 	return nil
 }
 
-// find puts the subscriptions that a message is for into s.targets, and returns its
-// channel.
+// route returns where a message goes. It remembers that until something changes, so
+// that most messages need no lock.
+func (s *subscriber) route(f *frame) *route {
+	if turn := s.turn.Load(); turn != s.routed {
+		clear(s.exact)
+		clear(s.patterned)
+		s.routed = turn
+	}
+	routes := s.exact
+	if f.kind == framePMessage {
+		routes = s.patterned
+	}
+	r := routes[string(f.name)]
+	if r == nil {
+		r = s.find(f)
+		if len(routes) >= routesKept {
+			clear(routes)
+		}
+		routes[string(f.name)] = r
+	}
+	return r
+}
+
+// find finds out for which subscriptions a message is.
 //
 // What matches both a name and a pattern comes twice from the server, first for the
 // name and directly afterwards for the pattern, since no name matches two patterns
 // of ours. If the pattern is live the second frame is for everybody and the first
 // for nobody; this is decided from the order of frames alone, so a filter that comes
 // or goes between the two neither doubles nor loses the message.
-func (s *subscriber) find(f *frame) (ch broker.Channel) {
+func (s *subscriber) find(f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r := &route{}
 	exact := s.reg.entries[string(f.name)]
 	if f.kind == framePMessage {
 		pattern := s.reg.entries[string(f.pattern)]
 		if pattern == nil {
-			return ch
+			return r
 		}
 		var ok bool
-		if ch, ok = s.channel(f.name); !ok {
-			return ch // somebody else's idea of a name under our pattern
+		if r.ch, ok = s.names.parse(string(f.name)); !ok {
+			return r // somebody else's idea of a name under our pattern
 		}
-		s.aim(pattern.subs, nil)
+		r.aim(pattern.subs, nil)
 		if exact != nil {
-			s.aim(exact.subs, pattern)
+			r.aim(exact.subs, pattern)
 		}
-		return ch
+		return r
 	}
-	if exact == nil {
-		return ch
+	if exact != nil {
+		if r.ch = exact.filter.Channel(); !s.covered(r.ch) {
+			r.aim(exact.subs, nil)
+		}
 	}
-	if ch = exact.filter.Channel(); !s.covered(ch) {
-		s.aim(exact.subs, nil)
-	}
-	return ch
-}
-
-// stillWanted looks again after a filter of the target's has gone.
-func (s *subscriber) stillWanted(t *target, ch broker.Channel) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.epoch = t.sub.epoch.Load()
-	return t.sub.matches(ch)
+	return r
 }
 
 // aim adds subscriptions to the targets, but not those that have the entry except.
-func (s *subscriber) aim(subs []*subscription, except *entry) {
+func (r *route) aim(subs []*subscription, except *entry) {
 	for _, u := range subs {
 		if u.down || except != nil && u.filters[except.filter] != nil {
 			continue
 		}
-		s.targets = append(s.targets, target{u, u.epoch.Load()})
+		r.targets = append(r.targets, target{sub: u, epoch: u.epoch.Load()})
 	}
+}
+
+// stillWanted looks again after a filter of the subscription's has gone.
+func (s *subscriber) stillWanted(u *subscription, ch broker.Channel) (epoch uint64, wanted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return u.epoch.Load(), u.matches(ch)
 }
 
 // covered reports whether a live pattern also matches ch.
@@ -415,22 +458,6 @@ func (s *subscriber) covered(ch broker.Channel) bool {
 		return e != nil && (e.phase == live || e.phase == leaving)
 	}
 	return false
-}
-
-// channel returns the channel of a name.
-func (s *subscriber) channel(name []byte) (broker.Channel, bool) {
-	if ch, ok := s.known[string(name)]; ok {
-		return ch, true
-	}
-	text := string(name)
-	ch, ok := s.names.parse(text)
-	if ok {
-		if len(s.known) >= namesKept {
-			clear(s.known)
-		}
-		s.known[text] = ch
-	}
-	return ch, ok
 }
 
 // close ends all subscriptions for good and returns what to wait for.
