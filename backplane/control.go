@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -37,6 +38,7 @@ const (
 const controlVersion = 1
 
 type controlFrame struct {
+	version    int // when decoded
 	kind       controlKind
 	id         string
 	since      int64
@@ -87,9 +89,10 @@ func (f *controlFrame) decode(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if version < controlVersion {
+	if version < controlVersion || version > math.MaxInt32 {
 		return fmt.Errorf("%w: version %d", errControl, version)
 	}
+	f.version = int(version)
 	kind, err := r.Uint()
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -24,7 +25,7 @@ var (
 	// was not heard of for Options.PeerTimeout.
 	ErrPeerGone = errors.New("node is gone")
 	// ErrPeerSilent is why a node is missing that missed an earlier deadline and
-	// was not heard of since: it is asked, but not waited for.
+	// was not heard of since: it is asked, but not waited for, or not for long.
 	ErrPeerSilent = errors.New("node is silent")
 	// ErrNoAnswer is why a node is missing that did not answer in time.
 	ErrNoAnswer = errors.New("node did not answer in time")
@@ -88,8 +89,8 @@ type PartialError struct {
 	Fleet Fleet
 	// Err is why waiting ended: context.DeadlineExceeded, context.Canceled, the
 	// first Missing's reason, or the broker's error. If the broker could not even say
-	// who is there it wraps one of these, and Fleet.Missing has only the Crossroom
-	// nodes that were known, which may be none.
+	// who is there it wraps one of these, and Fleet.Missing has the Crossroom nodes
+	// that were known, and as many others as when it was last counted.
 	Err error
 }
 
@@ -204,13 +205,43 @@ func (e *NamespaceError) Error() string {
 
 func (e *NamespaceError) Unwrap() error { return e.Err }
 
-// DuplicateIDError reports another living node with this node's id. Their
-// broadcasts do not reach each other, and one's answers count as the other's.
-type DuplicateIDError struct{ ID string }
+// DuplicateIDError reports another living node with this node's id, once for each
+// such node. Their broadcasts do not reach each other, and one's answers count as the
+// other's.
+type DuplicateIDError struct {
+	ID string
+	// Since the other one lives, by its own clock.
+	Since time.Time
+}
 
 func (e *DuplicateIDError) Error() string {
 	return fmt.Sprintf("backplane: another node has the id %.100q too", e.ID)
 }
+
+// MembershipError reports that announcements of other nodes were lost here, because
+// they came faster than they could be taken in. Who joined or changed is known with
+// the next heartbeat; who left without being heard is found out as if it had died.
+type MembershipError struct {
+	Lost int // announcements since the last report
+}
+
+func (e *MembershipError) Error() string {
+	return fmt.Sprintf("backplane: %d announcements of other nodes lost: they came too fast", e.Lost)
+}
+
+// CountError says that the broker did not say how many servers hold a namespace.
+type CountError struct {
+	Namespace string
+	// Err is the broker's error, or context.DeadlineExceeded if it did not answer
+	// within Options.RequestTimeout.
+	Err error
+}
+
+func (e *CountError) Error() string {
+	return fmt.Sprintf("backplane: counting the servers of %.100q: %v", e.Namespace, e.Err)
+}
+
+func (e *CountError) Unwrap() error { return e.Err }
 
 // AnswerError reports that a request of another node was carried out or refused
 // here, but its asker will not hear so; with ErrBusy, that it was refused.

@@ -30,6 +30,10 @@ type Namespace struct {
 	closing  atomic.Bool
 	calls    callTable
 	response responderCache
+	quiet    quiet
+	// unannounced is how many servers were there that do not announce themselves, when
+	// they were last counted.
+	unannounced atomic.Int64
 }
 
 // maxServed limits the requests of other nodes under way in a namespace: callbacks,

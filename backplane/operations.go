@@ -365,21 +365,6 @@ func (ns *Namespace) replies(ctx context.Context, req *Request) (*Replies, error
 	return &out, err
 }
 
-// Count returns how many servers hold the namespace, this one included: announced
-// Crossroom nodes, and where the broker can count all others too.
-func (ns *Namespace) Count(ctx context.Context) (int, error) {
-	if err := ns.ready(ctx); err != nil {
-		return 0, err
-	}
-	ctx, cancel := ns.deadline(ctx, 0)
-	defer cancel()
-	c, err := ns.census(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return 1 + c.peers(), nil
-}
-
 // target checks a selection before anything is done with it.
 func (ns *Namespace) target(ctx context.Context, t *Target) error {
 	if err := ns.ready(ctx); err != nil {

@@ -15,31 +15,26 @@ type Peer struct {
 	ID string
 	// Since it lives, by its own clock.
 	Since time.Time
+	// Protocol is the version of membership that it announces itself in.
+	Protocol int
 	// Namespaces it serves, sorted, and what it Speaks in them, such as
 	// "native/1"; each once.
 	Namespaces, Speaks []string
-	// Suspect: it missed the deadline of a question and was not heard of since.
+	// Suspect: it has owed an answer for a whole RequestTimeout, past the deadline of
+	// a question, and was not heard of since. It is asked, but not waited for.
 	Suspect bool
 }
 
 // Peers returns the other nodes that are known and not known to be dead, sorted by
-// id. Servers that are not Crossroom nodes do not announce themselves; Count
-// includes them where the broker can count.
+// id. It asks nobody. Servers that are not Crossroom nodes do not announce themselves:
+// Namespace.Peers counts them too, where the broker can count.
 func (n *Node) Peers() []Peer {
 	t := &n.peers
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	peers := make([]Peer, 0, len(t.byID))
 	for _, p := range t.byID {
-		out := Peer{ID: p.id, Since: time.Unix(0, p.since), Suspect: p.suspect}
-		for key, speaks := range p.namespaces {
-			out.Namespaces = append(out.Namespaces, key.name)
-			out.Speaks = append(out.Speaks, speaks)
-		}
-		slices.Sort(out.Namespaces)
-		slices.Sort(out.Speaks)
-		out.Namespaces, out.Speaks = slices.Compact(out.Namespaces), slices.Compact(out.Speaks)
-		peers = append(peers, out)
+		peers = append(peers, p.describe())
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
 	return peers
@@ -48,37 +43,53 @@ func (n *Node) Peers() []Peer {
 // peerTable is what a node knows of the others. Its Receiver methods only queue
 // frames; the keeper goroutine acts on them.
 type peerTable struct {
-	node   *Node
-	frames chan item
+	node     *Node
+	frames   chan item
+	overflow atomic.Int64 // frames that did not fit and are not reported yet
+	twins    []int64      // since when other nodes with this id live; the keeper's
 
-	mu       sync.Mutex
-	byID     map[string]*peer
-	suspects atomic.Int32 // how many in byID
-	// left are those that said that they leave a namespace, and when to forget
-	// that. The broker may count them for a moment longer; nobody waits for them.
-	left map[membership]time.Time
-}
-
-type membership struct {
-	node string
-	key  nsKey
+	mu   sync.Mutex
+	byID map[string]*peer
+	owe  atomic.Int32 // how many in byID have missed something
+	absent
 }
 
 type peer struct {
 	id         string
 	since      int64
+	protocol   int
 	revision   uint64
 	known      bool // namespaces are those of revision
 	namespaces map[nsKey]string
 	seen       time.Time
-	suspect    bool
+	// missed is when the first question was asked whose deadline the peer missed
+	// without being heard of since; zero for none.
+	missed  time.Time
+	suspect bool // that was a whole RequestTimeout ago
 }
 
-// More control frames than this cannot wait; heartbeats that do not fit come again.
+func (p *peer) describe() Peer {
+	out := Peer{ID: p.id, Since: time.Unix(0, p.since), Protocol: p.protocol, Suspect: p.suspect}
+	for key, speaks := range p.namespaces {
+		out.Namespaces = append(out.Namespaces, key.name)
+		out.Speaks = append(out.Speaks, speaks)
+	}
+	slices.Sort(out.Namespaces)
+	slices.Sort(out.Speaks)
+	out.Namespaces, out.Speaks = slices.Compact(out.Namespaces), slices.Compact(out.Speaks)
+	return out
+}
+
+// More control frames than this cannot wait. What did not fit is announced again by
+// the next heartbeats, except goodbyes, which PeerTimeout makes up for.
 const controlQueue = 1024
 
+// maxTwins is how many other nodes with this node's id are told apart.
+const maxTwins = 16
+
 func (t *peerTable) init(n *Node) {
-	t.node, t.byID, t.left = n, make(map[string]*peer), make(map[membership]time.Time)
+	t.node, t.byID = n, make(map[string]*peer)
+	t.absent.init()
 	t.frames = make(chan item, controlQueue)
 }
 
@@ -87,6 +98,8 @@ func (t *peerTable) Deliver(ch broker.Channel, payload []byte) {
 	select {
 	case t.frames <- item{ch: ch, payload: payload}:
 	default:
+		t.node.counters.membershipLost.Add(1)
+		t.overflow.Add(1)
 	}
 }
 
@@ -151,6 +164,9 @@ func (n *Node) keep() {
 		case now := <-tick.C:
 			awake = awake.Add(min(now.Sub(looked), 2*period))
 			looked = now
+			if lost := n.peers.overflow.Swap(0); lost > 0 {
+				n.reports.report(&MembershipError{Lost: int(lost)})
+			}
 			if now.Sub(heard) <= silence {
 				n.peers.expire(now)
 			}
@@ -212,9 +228,8 @@ func (t *peerTable) take(it item) {
 		switch {
 		case f.kind == controlAsk:
 			n.soon(controlFull)
-		case f.kind == controlBye: // of an earlier life, perhaps
 		case f.since != n.since.UnixNano():
-			n.reports.report(&DuplicateIDError{ID: n.id})
+			t.twin(&f)
 		}
 		return
 	}
@@ -235,6 +250,23 @@ func (t *peerTable) take(it item) {
 		if slices.Contains(left, nsKey{ns.wire, ns.name}) {
 			ns.calls.lost(f.id)
 		}
+	}
+}
+
+// twin reports another living node with this node's id, once for each life of it.
+func (t *peerTable) twin(f *controlFrame) {
+	i := slices.Index(t.twins, f.since)
+	switch {
+	case f.kind == controlBye: // perhaps of a life before this one
+		if i >= 0 {
+			t.twins = slices.Delete(t.twins, i, i+1)
+		}
+	case i < 0:
+		if len(t.twins) >= maxTwins {
+			t.twins = slices.Delete(t.twins, 0, 1)
+		}
+		t.twins = append(t.twins, f.since)
+		t.node.reports.report(&DuplicateIDError{ID: t.node.id, Since: time.Unix(0, f.since)})
 	}
 }
 
@@ -259,7 +291,7 @@ func (t *peerTable) note(f *controlFrame) (ask bool, left []nsKey) {
 		p = &peer{id: strings.Clone(f.id), since: f.since}
 		t.byID[p.id] = p
 	}
-	p.seen = time.Now()
+	p.seen, p.protocol = time.Now(), f.version
 	t.clear(p)
 	if f.kind == controlBeat {
 		return !p.known || p.revision != f.revision, left
@@ -273,34 +305,29 @@ func (t *peerTable) note(f *controlFrame) (ask bool, left []nsKey) {
 	for _, s := range f.namespaces {
 		s.key.name = strings.Clone(s.key.name)
 		p.namespaces[s.key] = strings.Clone(s.speaks)
-		delete(t.left, membership{p.id, s.key})
+		t.back(membership{p.id, s.key})
 	}
 	for key := range had {
 		if _, still := p.namespaces[key]; !still {
 			left = append(left, key)
-			t.leave(p, key)
+			t.leave(membership{p.id, key}, t.node.opts.PeerTimeout)
 		}
 	}
 	return false, left
 }
 
-// leave remembers for a while that a peer said that it leaves a namespace.
-func (t *peerTable) leave(p *peer, key nsKey) {
-	t.left[membership{p.id, key}] = time.Now().Add(t.node.opts.PeerTimeout)
-}
-
 func (t *peerTable) clear(p *peer) {
-	if p.suspect {
-		p.suspect = false
-		t.suspects.Add(-1)
+	if !p.missed.IsZero() {
+		p.missed, p.suspect = time.Time{}, false
+		t.owe.Add(-1)
 	}
 }
 
 // heard says that a message came from that node. It is on the path of every
-// broadcast and costs a load as long as nobody is suspect.
+// broadcast and costs a load as long as nobody has missed anything.
 func (n *Node) heard(id string) {
 	t := &n.peers
-	if t.suspects.Load() == 0 {
+	if t.owe.Load() == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -310,14 +337,21 @@ func (n *Node) heard(id string) {
 	}
 }
 
-// suspect says that a node missed the deadline of a question.
-func (t *peerTable) suspect(id string) {
+// missed says that a node let the deadline pass of a question that was asked at that
+// moment. Deadlines may be short: only who has been silent for (nearly) a
+// RequestTimeout is suspect.
+func (t *peerTable) missed(id string, asked time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.byID[id]; p != nil && !p.suspect {
-		p.suspect = true
-		t.suspects.Add(1)
+	p := t.byID[id]
+	if p == nil {
+		return
 	}
+	if p.missed.IsZero() {
+		p.missed = asked
+		t.owe.Add(1)
+	}
+	p.suspect = p.suspect || time.Since(p.missed) >= t.node.opts.RequestTimeout*9/10
 }
 
 // lose forgets a peer that said goodbye or died, and lets open questions stop
@@ -330,10 +364,15 @@ func (t *peerTable) lose(id string, since int64, bye bool) {
 		t.clear(p)
 		delete(t.byID, id)
 		for key := range p.namespaces {
-			if bye {
-				t.leave(p, key)
+			switch {
+			case bye:
+				t.leave(membership{id, key}, t.node.opts.PeerTimeout)
+			case t.node.caps.CountsSubscribers:
+				t.haunt(membership{id, key}, p.since)
 			}
 		}
+	} else if bye && p == nil {
+		t.rest(id, since, t.node.opts.PeerTimeout)
 	}
 	t.mu.Unlock()
 	if !ok {
@@ -359,11 +398,7 @@ func (t *peerTable) expire(now time.Time) {
 			dead = append(dead, p)
 		}
 	}
-	for m, until := range t.left {
-		if now.After(until) {
-			delete(t.left, m)
-		}
-	}
+	t.absent.expire(now)
 	t.mu.Unlock()
 	for _, p := range dead {
 		t.lose(p.id, p.since, false)
@@ -381,8 +416,18 @@ func (t *peerTable) refresh(now time.Time) {
 	}
 }
 
-// in lists the peers that serve a namespace.
-func (t *peerTable) in(key nsKey) (ids []string, suspect map[string]bool) {
+// trust is how long to wait for a peer.
+type trust uint8
+
+const (
+	trusted trust = iota // until the deadline
+	doubted              // it missed one: until half of the time is over
+	suspect              // not at all
+)
+
+// in lists the peers that serve a namespace, sorted, and those of them that are not
+// trusted.
+func (t *peerTable) in(key nsKey) (ids []string, bad map[string]trust) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, p := range t.byID {
@@ -390,27 +435,35 @@ func (t *peerTable) in(key nsKey) (ids []string, suspect map[string]bool) {
 			continue
 		}
 		ids = append(ids, id)
-		if p.suspect {
-			if suspect == nil {
-				suspect = make(map[string]bool)
-			}
-			suspect[id] = true
+		if p.missed.IsZero() {
+			continue
+		}
+		if bad == nil {
+			bad = make(map[string]trust)
+		}
+		if bad[id] = doubted; p.suspect {
+			bad[id] = suspect
 		}
 	}
 	slices.Sort(ids)
-	return ids, suspect
+	return ids, bad
 }
 
-// leavers lists the nodes that said that they leave a namespace, a short while ago.
-func (t *peerTable) leavers(key nsKey) (ids []string) {
+// whereabouts lists the nodes that said a short while ago that they leave a
+// namespace, and its ghosts.
+func (t *peerTable) whereabouts(key nsKey) (leaving, ghosts []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for m := range t.left {
-		if m.key == key {
-			ids = append(ids, m.node)
-		}
+	return t.absent.in(key)
+}
+
+// vanished says that the broker does not count some ghosts any more.
+func (t *peerTable) vanished(key nsKey, ids []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range ids {
+		t.back(membership{id, key})
 	}
-	return ids
 }
 
 // serves reports whether a node is known to serve a namespace.

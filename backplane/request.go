@@ -44,6 +44,7 @@ type call struct {
 	leaving  []string
 	answered []string
 	want     int // answers of unannounced peers
+	excused  int // … of them not waited for
 	unnamed  int // … that came
 	vanished int // … that will not: the peer is there no more
 	// Acknowledgements yet to come, by node ("" for unannounced ones). Below zero
@@ -55,6 +56,11 @@ type call struct {
 	stop  context.CancelFunc // ends what run waits for besides; nil before run
 	look  chan struct{}      // somebody has left: it is time to count again
 	err   error              // why it ended early
+
+	doubted []string // waited for until half of the time is over
+	unseen  int      // unannounced peers that nobody could count; c.out says why
+	out     error
+	all     bool // every unannounced peer is to answer
 }
 
 // callTable holds the questions of a namespace under way.
@@ -189,6 +195,7 @@ func (c *call) recount(ctx context.Context) {
 	if n := c.want - c.unnamed - left; n > 0 {
 		c.want -= n
 		c.vanished += n
+		c.excused = max(c.excused-n, 0)
 	}
 	c.check()
 }
@@ -202,7 +209,7 @@ func (c *call) unheard() []string {
 
 // check ends the call if nothing is waited for. c.mu is held.
 func (c *call) check() {
-	if c.unnamed < c.want {
+	if c.unnamed < c.want-c.excused {
 		return
 	}
 	for _, n := range c.owed {
@@ -338,14 +345,24 @@ func newCall(ns *Namespace, req *Request, c *census, exp Expected, take func(*Re
 		leaving: c.leaving,
 	}
 	for _, id := range c.alive {
-		call.waiting[id] = !c.suspect[id]
+		call.waiting[id] = c.bad[id] != suspect
+		if c.bad[id] == doubted {
+			call.doubted = append(call.doubted, id)
+		}
 	}
+	call.unseen, call.out = c.unseen, c.err
 	reason := c.err
 	if reason == nil {
 		reason = ErrPeerGone
 	}
 	for _, id := range c.gone {
 		call.gone[id] = reason
+	}
+	for _, id := range c.ghosts {
+		call.gone[id] = ErrPeerGone
+	}
+	if call.all = exp.Answers > 0 && exp.Answers == c.others.Total && !exp.FirstOnly; call.all {
+		call.excused = ns.quiet.among(req.Op, exp.Answers)
 	}
 	return call
 }
@@ -390,7 +407,7 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 	began := time.Now()
 	if publish {
 		if err := ns.publishRequest(ctx, c.req); err != nil {
-			fleet, _ = c.finish(exp, false)
+			fleet, _ = c.finish(exp, time.Time{})
 			return fleet, err
 		}
 	}
@@ -398,12 +415,22 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 	c.check()
 	c.mu.Unlock()
 	c.wait(waiting, publish)
-	return c.finish(exp, time.Since(began) >= ns.node.opts.RequestTimeout*9/10)
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded) || time.Since(began) >= ns.node.opts.RequestTimeout*9/10
+	if !late {
+		began = time.Time{}
+	}
+	return c.finish(exp, began)
 }
 
 // wait returns when ctx ends, as it does when the call does. If the answers take long
 // it looks from time to time whether those who owe them are still there.
 func (c *call) wait(ctx context.Context, published bool) {
+	if len(c.doubted) > 0 {
+		if end, ok := ctx.Deadline(); ok {
+			half := time.AfterFunc(time.Until(end)/2, c.enough)
+			defer half.Stop()
+		}
+	}
 	if !published || !c.ns.node.caps.CountsSubscribers {
 		<-ctx.Done()
 		return
@@ -424,9 +451,21 @@ func (c *call) wait(ctx context.Context, published bool) {
 	}
 }
 
-// finish closes the books. Nodes that were silent for a whole request timeout (late)
-// become suspects.
-func (c *call) finish(exp Expected, late bool) (f Fleet, _ error) {
+// enough ends the wait for doubted nodes.
+func (c *call) enough() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range c.doubted {
+		if c.waiting[id] {
+			c.waiting[id] = false
+		}
+	}
+	c.check()
+}
+
+// finish closes the books. late is when the question was asked, if it was waited for
+// until its deadline: who did not answer is remembered for that. Otherwise it is zero.
+func (c *call) finish(exp Expected, late time.Time) (f Fleet, _ error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	enough := c.ended
@@ -440,19 +479,32 @@ func (c *call) finish(exp Expected, late bool) (f Fleet, _ error) {
 		switch {
 		case !waited:
 			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrPeerSilent})
+			if slices.Contains(c.doubted, id) {
+				c.ns.node.peers.missed(id, time.Now())
+			}
 		case !enough:
 			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrNoAnswer})
-			if late {
-				c.ns.node.peers.suspect(id)
+			if !late.IsZero() {
+				c.ns.node.peers.missed(id, late)
 			}
 		}
 	}
 	slices.SortFunc(f.Missing, func(a, b Missing) int { return strings.Compare(a.Node, b.Node) })
-	if n := c.want - c.unnamed; n > 0 && !enough {
+	switch n := c.want - c.unnamed; {
+	case n <= 0:
+	case !enough:
 		f.Missing = append(f.Missing, Missing{Count: n, Reason: ErrNoAnswer})
+		if c.all && !late.IsZero() {
+			c.ns.quiet.note(c.req.Op, c.want, n)
+		}
+	case c.excused > 0:
+		f.Missing = append(f.Missing, Missing{Count: min(n, c.excused), Reason: ErrPeerSilent})
 	}
 	if c.vanished > 0 {
 		f.Missing = append(f.Missing, Missing{Count: c.vanished, Reason: ErrPeerGone})
+	}
+	if c.unseen > 0 {
+		f.Missing = append(f.Missing, Missing{Count: c.unseen, Reason: c.out})
 	}
 	return f, c.err
 }
@@ -497,6 +549,9 @@ func (l *lane) response(ch broker.Channel, payload []byte) {
 		return
 	}
 	if c := ns.calls.find(r.RequestID); c == nil || !c.answer(&r) {
+		if r.Node == "" {
+			ns.quiet.forget() // one of them lives
+		}
 		l.drop(ch, DropStray, nil)
 	}
 }

@@ -36,11 +36,13 @@ type Stats struct {
 	Interruptions uint64
 	// Unreported errors: OnError was too slow for them.
 	Unreported uint64
+	// MembershipLost: announcements of other nodes that came too fast to be taken in.
+	MembershipLost uint64
 }
 
 type counters struct {
 	broadcasts, broadcastBytes, received, deliveries, skipped, echoes, unwanted, foreign, undecodable,
-	served, refused, asked, partial, stray, panics, stalls, interruptions, unreported atomic.Uint64
+	served, refused, asked, partial, stray, panics, stalls, interruptions, unreported, membershipLost atomic.Uint64
 }
 
 func (c *counters) snapshot() Stats {
@@ -51,6 +53,6 @@ func (c *counters) snapshot() Stats {
 		Undecodable: c.undecodable.Load(), Served: c.served.Load(), Refused: c.refused.Load(),
 		Asked: c.asked.Load(), Partial: c.partial.Load(), StrayResponses: c.stray.Load(),
 		Panics: c.panics.Load(), Stalls: c.stalls.Load(), Interruptions: c.interruptions.Load(),
-		Unreported: c.unreported.Load(),
+		Unreported: c.unreported.Load(), MembershipLost: c.membershipLost.Load(),
 	}
 }

@@ -1,0 +1,88 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Peers are the other servers that hold a namespace, at one moment.
+type Peers struct {
+	// List has the Crossroom nodes that announced themselves in the namespace, sorted
+	// by id. On a broker that counts, only those whose subscriptions it counts.
+	List []Peer
+	// Gone are the ids of announced nodes that the broker does not count any more, and
+	// Ghosts of those that it does, although nothing was heard of them for PeerTimeout:
+	// frozen processes, and dead ones whose connections the broker has not given up.
+	// Both are sorted, and empty where the broker cannot count.
+	Gone, Ghosts []string
+	// Unannounced is how many more servers the broker counts: Node.js servers, and
+	// Crossroom nodes that have not introduced themselves yet. If it could not be asked
+	// it is how many there were the last time.
+	Unannounced int
+	// Counted: the broker was asked, and answered.
+	Counted bool
+}
+
+// Total is how many servers hold the namespace: all of these but those gone, and this
+// node.
+func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Ghosts) + p.Unannounced }
+
+// Peers says which other servers hold the namespace. The broker is asked, but none of
+// them. If it does not answer, what is known from before is returned beside the error:
+// the context's as it is, or a *CountError. ErrClosed comes without a value.
+func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
+	c, err := ns.headcount(ctx)
+	if errors.Is(err, ErrClosed) {
+		return nil, err
+	}
+	p := &Peers{
+		List: []Peer{}, Gone: c.gone, Ghosts: c.ghosts,
+		Unannounced: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil,
+	}
+	there := c.alive
+	if err != nil {
+		there, p.Gone, p.Unannounced = c.gone, nil, c.unseen
+	}
+	t := &ns.node.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range there {
+		if peer := t.byID[id]; peer != nil {
+			p.List = append(p.List, peer.describe())
+		}
+	}
+	slices.SortFunc(p.List, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return p, err
+}
+
+// Count returns how many servers hold the namespace, this one included: announced
+// Crossroom nodes, and where the broker can count all others too. The error is the
+// context's as it is, ErrClosed, or a *CountError.
+func (ns *Namespace) Count(ctx context.Context) (int, error) {
+	c, err := ns.headcount(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return 1 + c.peers(), nil
+}
+
+// headcount is the census for its own sake.
+func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
+	if err := ns.ready(ctx); err != nil {
+		c.gone, _ = ns.node.peers.in(nsKey{ns.wire, ns.name})
+		c.unseen = int(ns.unannounced.Load())
+		return c, err
+	}
+	limited, cancel := ns.deadline(ctx, 0)
+	defer cancel()
+	c, err = ns.listeners(limited)
+	switch {
+	case err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return c, err
+	case ns.closing.Load():
+		return c, ErrClosed
+	}
+	return c, &CountError{Namespace: ns.name, Err: err}
+}
