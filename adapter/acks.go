@@ -141,18 +141,18 @@ func (ns *Namespace) unasked(ctx context.Context, asked []leg) int {
 		if l.dialect == asked[0].dialect {
 			continue
 		}
-		n, err := l.ns.Count(ctx)
+		p, err := l.ns.Peers(ctx)
 		if err != nil {
 			continue
 		}
-		total += n - 1
-		for _, p := range l.node.Peers() {
-			if known[p.ID] && holds(p, ns.name) {
-				total--
+		total += p.Unannounced
+		for _, peer := range p.List {
+			if !known[peer.ID] {
+				total++
 			}
 		}
 	}
-	return max(total, 0)
+	return total
 }
 
 // relayHeader is the header entry that carries the relay mark of events with

@@ -40,6 +40,8 @@ type (
 	PartialError = backplane.PartialError
 	// Peer is another Go node, as it announced itself.
 	Peer = backplane.Peer
+	// CountError says that the broker did not say how many servers there are.
+	CountError = backplane.CountError
 	// OptionError says which option cannot be used.
 	OptionError = backplane.OptionError
 )

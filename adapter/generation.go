@@ -62,7 +62,7 @@ func (ns *Namespace) look(ctx context.Context, l leg) {
 		l.codec.binary5.Store(false)
 		return
 	}
-	others, err := l.others(ctx, ns.name)
+	others, err := l.others(ctx)
 	if err == nil && others == l.seen.others {
 		return
 	}
@@ -76,18 +76,12 @@ func (ns *Namespace) look(ctx context.Context, l leg) {
 }
 
 // others counts the servers that have not announced themselves to Go nodes.
-func (l leg) others(ctx context.Context, namespace string) (int, error) {
-	n, err := l.ns.Count(ctx)
+func (l leg) others(ctx context.Context) (int, error) {
+	p, err := l.ns.Peers(ctx)
 	if err != nil {
 		return 0, err
 	}
-	n-- // this one
-	for _, p := range l.node.Peers() {
-		if holds(p, namespace) {
-			n--
-		}
-	}
-	return max(n, 0), nil
+	return p.Unannounced, nil
 }
 
 // allV5 makes sure that every server on the link is of generation v5, by a question

@@ -148,6 +148,10 @@ func (ns *Namespace) Rooms(id string) []string {
 	return rooms
 }
 
+// LocalRooms returns the rooms that have sockets on this server, those named by the
+// sockets' ids among them, in no order. AllRooms asks the fleet.
+func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
+
 // Len returns the number of local sockets.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
 
@@ -197,41 +201,4 @@ func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Con
 		}
 	}
 	return errs[0]
-}
-
-// ServerCount returns how many servers hold the namespace, Node.js servers and this
-// one included. It is what the brokers count, so a server that died without goodbye
-// is among them until its connection ends. If a broker does not answer the error is
-// the broker's, or context.DeadlineExceeded after Options.RequestsTimeout, and the
-// number means nothing.
-func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
-	type counted struct {
-		n   int
-		err error
-	}
-	parts := each(ns.legs, func(l leg) (c counted) {
-		c.n, c.err = l.ns.Count(ctx)
-		return c
-	})
-	total, errs := 0, make([]error, len(parts))
-	for i, p := range parts {
-		total += p.n
-		errs[i] = p.err
-	}
-	// This one and the other Go nodes on several links have been counted more than once.
-	seen := map[string]bool{}
-	for i, l := range ns.legs {
-		if i > 0 {
-			total--
-		}
-		for _, p := range l.node.Peers() {
-			if holds(p, ns.name) {
-				if seen[p.ID] {
-					total--
-				}
-				seen[p.ID] = true
-			}
-		}
-	}
-	return total, firstOf(errs)
 }

@@ -3,8 +3,6 @@ package adapter
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -105,39 +103,22 @@ func (s *Server) Links() []Link {
 	return all
 }
 
+// NodeName returns the readable part of a server's uid, as it stands in Fleet, Peers
+// and RemoteSocket: the Options.Name of that server, empty if it has none.
+func NodeName(uid string) string {
+	name, _, found := strings.Cut(uid, "~")
+	if !found {
+		return ""
+	}
+	return name
+}
+
 // Prefix returns the prefix of the channel names (socket.io-redis calls it key) on
 // the broker given to New; empty if it has none.
 func (s *Server) Prefix() string { return s.Broker().Capabilities().Prefix }
 
 // RequestsTimeout returns how long a question to the fleet waits for answers.
 func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout }
-
-// Peers returns the other Go nodes that have announced themselves, each once, sorted
-// by id. Node.js servers do not announce themselves; see Namespace.ServerCount.
-func (s *Server) Peers() []Peer {
-	all := s.links[0].node.Peers()
-	for _, l := range s.links[1:] {
-		for _, p := range l.node.Peers() {
-			i := slices.IndexFunc(all, func(o Peer) bool { return o.ID == p.ID })
-			if i < 0 {
-				all = append(all, p)
-				continue
-			}
-			all[i].Namespaces = union(all[i].Namespaces, p.Namespaces)
-			all[i].Speaks = union(all[i].Speaks, p.Speaks)
-			all[i].Suspect = all[i].Suspect && p.Suspect
-		}
-	}
-	slices.SortFunc(all, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
-	return all
-}
-
-// union merges sorted lists without duplicates.
-func union(a, b []string) []string {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
 
 // Of returns a namespace, live: what other nodes send in it from now on arrives.
 // The first call opens it and may wait for the broker; later ones return the same

@@ -1,0 +1,102 @@
+package adapter
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// Peers are the other servers that hold a namespace: Go nodes by name, Node.js servers
+// as a number.
+type Peers = backplane.Peers
+
+// Peers returns the other Go nodes that have announced themselves, each once, sorted
+// by id. It asks nobody. Node.js servers do not announce themselves: Namespace.Peers
+// counts them too.
+func (s *Server) Peers() []Peer {
+	lists := make([][]Peer, len(s.links))
+	for i, l := range s.links {
+		lists[i] = l.node.Peers()
+	}
+	return mergePeers(lists)
+}
+
+// mergePeers makes one sorted list of those of several links.
+func mergePeers(lists [][]Peer) []Peer {
+	all := lists[0]
+	for _, list := range lists[1:] {
+		for _, p := range list {
+			i := slices.IndexFunc(all, func(o Peer) bool { return o.ID == p.ID })
+			if i < 0 {
+				all = append(all, p)
+				continue
+			}
+			all[i].Namespaces = union(all[i].Namespaces, p.Namespaces)
+			all[i].Speaks = union(all[i].Speaks, p.Speaks)
+			all[i].Protocol = min(all[i].Protocol, p.Protocol)
+			all[i].Suspect = all[i].Suspect && p.Suspect
+		}
+	}
+	slices.SortFunc(all, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// union merges sorted lists without duplicates.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Peers says which other servers hold the namespace, by asking the broker and none of
+// them. A Go node on several links is there once; it is Gone, or a ghost, if it is so
+// on every link that it was on.
+//
+// If a broker does not answer, what is known from before is returned beside the
+// error: the context's as it is, or a *CountError, in a *LinkError if there are
+// several links. ErrClosed comes without a value.
+func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
+	parts := eachPart(ns, func(l leg) (p part[*Peers]) {
+		p.value, p.err = l.ns.Peers(ctx)
+		return p
+	})
+	if len(parts) == 1 {
+		return parts[0].value, parts[0].err
+	}
+	out := &Peers{Counted: true}
+	lists, errs := make([][]Peer, len(parts)), make([]error, len(parts))
+	for i, p := range parts {
+		if errs[i] = p.err; p.value == nil {
+			return nil, p.err
+		}
+		lists[i] = p.value.List
+		out.Gone = append(out.Gone, p.value.Gone...)
+		out.Ghosts = append(out.Ghosts, p.value.Ghosts...)
+		out.Unannounced += p.value.Unannounced
+		out.Counted = out.Counted && p.value.Counted
+	}
+	out.List = mergePeers(lists)
+	listed := func(id string) bool {
+		return slices.ContainsFunc(out.List, func(p Peer) bool { return p.ID == id })
+	}
+	out.Ghosts = slices.DeleteFunc(union(out.Ghosts, nil), listed)
+	out.Gone = slices.DeleteFunc(union(out.Gone, nil), func(id string) bool {
+		return listed(id) || slices.Contains(out.Ghosts, id)
+	})
+	return out, firstOf(errs)
+}
+
+// ServerCount returns how many servers hold the namespace, Node.js servers and this
+// one included. It is what the brokers count, so a server that died without goodbye
+// is among them until its connection ends; brokers that cannot count leave it at the
+// Go nodes. Errors are those of Peers; beside them the number is what is known from
+// before, and zero with ErrClosed.
+func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
+	p, err := ns.Peers(ctx)
+	if p == nil {
+		return 0, err
+	}
+	return p.Total(), err
+}
