@@ -58,7 +58,7 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 		return false
 	})
 	if !t.RemoteOnly {
-		call.first = func() { ns.ackOwn(call, &out) }
+		call.first = func() { ns.ackOwn(ctx, call, &out) }
 	}
 	out.Fleet, err = call.run(ctx, !t.LocalOnly && ns.heardBy(&c), exp)
 	switch {
@@ -73,13 +73,13 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 }
 
 // ackOwn delivers a broadcast with acknowledgement to this node's members.
-func (ns *Namespace) ackOwn(c *call, out *Acks) {
+func (ns *Namespace) ackOwn(ctx context.Context, c *call, out *Acks) {
 	var f fanout
 	f.sel.find(ns.rooms, c.req.Rooms, c.req.Except)
 	if len(f.sel.list) == 0 {
 		return
 	}
-	f.call = callAck
+	f.call, f.ctx = callAck, ctx
 	f.msg = &Message{Namespace: ns.name, Flags: c.req.Flags, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}
 	if !ns.prepare(f.msg) {
 		return

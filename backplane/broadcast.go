@@ -55,13 +55,13 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
 		Header: t.Header, Payload: payload, Relay: t.Relay,
 	}
-	po := ns.node.observe.publish
+	po := ns.node.publishObserver()
 	if po == nil {
 		_, err := ns.send(ctx, o, &t)
 		return err
 	}
 	o.data = PublishData{
-		Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
+		Source: ns.node.source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
 		Rooms: t.Rooms, Except: t.Except, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
 	}
 	ctx = ns.node.observedStart(ctx, "PublishStart", func() context.Context { return po.PublishStart(ctx, &o.data) })
@@ -84,7 +84,7 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *Target) (delivere
 		}
 	}
 	if !t.RemoteOnly {
-		delivered = ns.deliverOwn(o)
+		delivered = ns.deliverOwn(ctx, o)
 	}
 	if t.LocalOnly {
 		return delivered, nil
@@ -97,13 +97,13 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *Target) (delivere
 }
 
 // deliverOwn delivers this node's own broadcast to its own members.
-func (ns *Namespace) deliverOwn(o *outgoing) int {
+func (ns *Namespace) deliverOwn(ctx context.Context, o *outgoing) int {
 	f := &o.fan
 	f.sel.find(ns.rooms, o.b.Rooms, o.b.Except)
 	if len(f.sel.list) == 0 {
 		return 0
 	}
-	f.call = callDeliver
+	f.call, f.ctx = callDeliver, ctx
 	f.msg = &Message{Namespace: ns.name, Seq: o.b.Seq, Flags: o.b.Flags, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}
 	if !ns.prepare(f.msg) {
 		return 0
@@ -121,7 +121,7 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 		return true
 	}
 	b := &l.in
-	b.Header = nil
+	b.Header, b.HeaderDropped = nil, 0
 	if cap(b.Rooms) > keepRooms || cap(b.Except) > keepRooms {
 		b.Rooms, b.Except = nil, nil
 	}
@@ -129,6 +129,7 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 		l.drop(ch, reasonOf(err), err)
 		return true
 	}
+	ns.node.headerDropped(b.HeaderDropped)
 	if b.Origin == ns.node.id {
 		l.drop(ch, DropEcho, nil)
 		return true
@@ -140,36 +141,48 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	}
 	f := &l.fan
 	f.sel.find(ns.rooms, b.Rooms, b.Except)
-	do := ns.node.observe.deliver
+	do := ns.node.deliverObserver()
 	if len(f.sel.list) == 0 && do == nil {
 		l.drop(ch, DropUnwanted, nil)
 		return true
 	}
+	if do != nil {
+		l.deliverStart(do, ch, len(payload))
+	}
 	f.call = callDeliver
-	f.msg = &Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Flags: b.Flags, Header: b.Header, Payload: b.Payload}
-	if do == nil {
+	if len(f.sel.list) > 0 {
+		f.msg = &Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Flags: b.Flags, Header: b.Header, Payload: b.Payload}
 		if !ns.prepare(f.msg) {
 			f.sel.reset()
 		}
-		return l.run()
-	}
-	l.data = DeliverData{
-		Namespace: ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
-		Header: b.Header, MessageBytes: len(payload), Matched: len(f.sel.list),
-	}
-	ctx := ns.node.observedStart(ns.ctx, "DeliverStart", func() context.Context { return do.DeliverStart(ns.ctx, &l.data) })
-	l.after = func() {
-		d := &l.data
-		d.Delivered, d.Skipped, d.Panicked = l.fan.delivered(), int(l.fan.skipped.Load()), int(l.fan.panicked.Load())
-		ns.node.observed("DeliverEnd", func() { do.DeliverEnd(ctx, d) })
-		if d.Matched == 0 {
-			l.drop(ch, DropUnwanted, nil)
-		}
-	}
-	if len(f.sel.list) > 0 && !ns.prepare(f.msg) {
-		f.sel.reset()
 	}
 	return l.run()
+}
+
+// deliverStart tells the observer of the broadcast in l.in, whose members are selected,
+// and has it told of the end.
+func (l *lane) deliverStart(do DeliverObserver, ch broker.Channel, size int) {
+	n, b := l.ns.node, &l.in
+	l.data = DeliverData{
+		Source: n.source, Namespace: l.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
+		Header: b.Header, HeaderDropped: b.HeaderDropped, PayloadBytes: len(b.Payload), MessageBytes: size,
+		Matched: len(l.fan.sel.list),
+	}
+	l.ctx = n.observedStart(l.ns.ctx, "DeliverStart", func() context.Context { return do.DeliverStart(l.ns.ctx, &l.data) })
+	l.fan.ctx, l.after = l.ctx, l.deliverEnd
+}
+
+// deliverEnded closes the books of deliverStart. It is l.deliverEnd: bound once, so
+// that it takes no allocation for each message.
+func (l *lane) deliverEnded() {
+	n, d := l.ns.node, &l.data
+	d.Delivered, d.Skipped, d.Panicked = l.fan.delivered(), int(l.fan.skipped.Load()), int(l.fan.panicked.Load())
+	do := n.deliverObserver()
+	n.observed("DeliverEnd", func() { do.DeliverEnd(l.ctx, d) })
+	if d.Matched == 0 {
+		l.drop(d.Channel, DropUnwanted, nil)
+	}
+	*d = DeliverData{}
 }
 
 // prepare has the application look at a message before members here get it. They do

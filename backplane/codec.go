@@ -75,6 +75,10 @@ type Expected struct {
 // Header is empty.
 type Header map[string]string
 
+// MaxHeader is how much of a Header a receiver takes in: bytes of all names and values
+// together. Codecs may refuse to send more.
+const MaxHeader = 8 << 10
+
 // Flags are hints that go with a broadcast. The upper four bits are the codec's own:
 // the core only passes them on.
 type Flags uint8
@@ -101,6 +105,9 @@ type Broadcast struct {
 	Rooms, Except []string
 	Flags         Flags
 	Header        Header
+	// HeaderDropped is how many entries of the header a decoder left out: they were
+	// too large, not text, or there already.
+	HeaderDropped int
 	// Payload is the application's, opaque to the core.
 	Payload []byte
 	// Relay is set on what one fleet's node passes on from another fleet, and on
@@ -172,6 +179,8 @@ type Request struct {
 	Timeout time.Duration
 	Flags   Flags
 	Header  Header
+	// HeaderDropped is as in Broadcast.
+	HeaderDropped int
 	// Payload of OpCustom, OpEvent and OpBroadcast.
 	Payload []byte
 	// Form is the codec's own note of how the request was written, so that it can

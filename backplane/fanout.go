@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"context"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -38,9 +39,10 @@ type fanout struct {
 type job struct {
 	call callKind
 	msg  *Message
-	acks *ackCollector // callAck
-	hard bool          // callDisconnect: with the connection
-	all  bool          // also to a member that is stalled
+	acks *ackCollector   // callAck
+	hard bool            // callDisconnect: with the connection
+	all  bool            // also to a member that is stalled
+	ctx  context.Context // for reports; nil is none
 }
 
 // turn is what one goroutine needs to call members: its own copy, so that it reads
@@ -93,7 +95,7 @@ func (f *fanout) run(t turn, n *Node) bool {
 func (f *fanout) stretch(t *turn, n *Node) (owned bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			n.panicked(callNames[t.call], t.list[t.i].id, v)
+			n.panickedIn(t.ctx, callNames[t.call], t.list[t.i].id, v)
 			if owned = f.step(t); owned {
 				f.panicked.Add(1)
 			}

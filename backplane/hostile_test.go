@@ -92,7 +92,7 @@ func TestHostileBytes(t *testing.T) {
 				if after.Undecodable != before.Undecodable+1 {
 					t.Errorf("%s on %v: counted %d times", name, ch, after.Undecodable-before.Undecodable)
 				}
-				after.Undecodable, after.Received = before.Undecodable, before.Received
+				after.Undecodable, after.Received, after.ReceivedBytes = before.Undecodable, before.Received, before.ReceivedBytes
 				if after != before {
 					t.Errorf("%s on %v: stats were %+v, are %+v", name, ch, before, after)
 				}

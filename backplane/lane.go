@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,13 @@ type lane struct {
 	in    Broadcast // decoded into, again and again
 	downs time.Time // when the current interruption began
 	after func()    // what to do when fan has run, if it was taken over
-	data  DeliverData
+
+	// What the observer sees of a broadcast, its context, and deliverEnded.
+	data       DeliverData
+	ctx        context.Context
+	deliverEnd func()
+
+	lastMessage atomic.Int64 // when the last batch was taken, in Unix nanoseconds, if noted
 }
 
 // item is a message, or (with a zero channel) the beginning or, if err is nil, the
@@ -54,6 +61,7 @@ func (l *lane) init(ns *Namespace) {
 	l.ns = ns
 	l.notEmpty.L, l.notFull.L = &l.mu, &l.mu
 	l.fan.watched = true
+	l.deliverEnd = l.deliverEnded
 }
 
 // Deliver implements broker.Receiver.
@@ -79,6 +87,7 @@ func (l *lane) Wants(ch broker.Channel) bool {
 		return true
 	}
 	l.ns.node.counters.received.Add(1)
+	l.note()
 	l.drop(ch, DropUnwanted, nil)
 	return false
 }
@@ -87,7 +96,15 @@ func (l *lane) Wants(ch broker.Channel) bool {
 // channel is a filter that costs nothing; the empty name filters nothing, as in
 // socket.io-redis.
 func (l *lane) unwanted(ch broker.Channel) bool {
-	return ch.Kind() == broker.KindRoom && ch.Name() != "" && l.ns.opts.OnBroadcast == nil && !l.ns.rooms.holds(ch.Name())
+	return ch.Kind() == broker.KindRoom && ch.Name() != "" && l.ns.opts.OnBroadcast == nil &&
+		!l.ns.node.observesUnwanted() && !l.ns.rooms.holds(ch.Name())
+}
+
+// note notes that something came, if an observer may ask.
+func (l *lane) note() {
+	if l.ns.node.notes() {
+		l.lastMessage.Store(time.Now().UnixNano())
+	}
 }
 
 func (l *lane) put(it item) {
@@ -148,6 +165,7 @@ func (l *lane) work() {
 		if len(l.batch) == 0 {
 			return
 		}
+		l.note()
 	}
 }
 
@@ -167,6 +185,7 @@ func (l *lane) handle(it *item) (owned bool) {
 	}
 	c := &l.ns.node.counters
 	c.received.Add(1)
+	c.receivedBytes.Add(uint64(len(it.payload)))
 	switch it.ch.Kind() {
 	case broker.KindBroadcast, broker.KindRoom:
 		return l.broadcast(it.ch, it.payload)
@@ -212,8 +231,8 @@ func (l *lane) drop(ch broker.Channel, reason DropReason, err error) {
 		n.counters.undecodable.Add(1)
 		n.reports.report(&DecodeError{Channel: ch, Err: err})
 	}
-	if n.observe.drop != nil {
-		n.observed("Dropped", func() { n.observe.drop.Dropped(l.ns.name, ch, reason) })
+	if do := n.dropObserver(); do != nil {
+		n.observed("Dropped", func() { do.Dropped(l.ns.name, ch, reason) })
 	}
 }
 

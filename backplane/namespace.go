@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -81,6 +82,19 @@ func (ns *Namespace) start(ctx context.Context) error {
 
 // Name returns the namespace's name.
 func (ns *Namespace) Name() string { return ns.name }
+
+// Wire returns on which channels the namespace's messages travel.
+func (ns *Namespace) Wire() broker.Wire { return ns.wire }
+
+// LastMessage returns when the namespace's subscription last brought a message,
+// whomever it was for. It is zero if none came yet, and on a node without a
+// NodeObserver, which does not look at the clock.
+func (ns *Namespace) LastMessage() time.Time {
+	if t := ns.lane.lastMessage.Load(); t != 0 {
+		return time.Unix(0, t)
+	}
+	return time.Time{}
+}
 
 // Node returns the node.
 func (ns *Namespace) Node() *Node { return ns.node }

@@ -83,7 +83,7 @@ func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *Broadcast) error
 	b.Flags = Flags(r.bits())
 	r.strings(&b.Rooms)
 	r.strings(&b.Except)
-	r.header(&b.Header)
+	b.HeaderDropped = r.header(&b.Header)
 	r.string(&b.Relay)
 	r.bytes(&b.Payload)
 	return r.err
@@ -131,7 +131,7 @@ func (nativeCodec) DecodeRequest(payload []byte, _ string, q *Request) error {
 	r.uint(&ms)
 	q.Timeout = time.Duration(min(ms, uint64(time.Hour/time.Millisecond))) * time.Millisecond
 	q.Flags = Flags(r.bits())
-	r.header(&q.Header)
+	q.HeaderDropped = r.header(&q.Header)
 	r.bytes(&q.Payload)
 	if r.err == nil && (op == 0 || op > uint8(OpBroadcast)) {
 		return fmt.Errorf("native operation %d: %w", op, ErrIgnored)
@@ -325,23 +325,31 @@ func (r *nativeReader) members(to *[]MemberInfo) {
 	}
 }
 
-// maxHeader limits what a header costs, in bytes of keys and values; what is beyond
-// it is left out.
-const maxHeader = 8 << 10
-
-func (r *nativeReader) header(to *Header) {
+// header reads a header, which is never a reason to lose the message it travels with:
+// entries beyond MaxHeader, those that are not text, and those whose name is there
+// already are left out, and counted.
+func (r *nativeReader) header(to *Header) (dropped int) {
 	*to = nil
 	if r.err != nil || r.TryNil() {
-		return
+		return 0
+	}
+	if r.Kind() != msgpack.Map {
+		r.err = r.Skip()
+		return 1
 	}
 	n, err := r.MapLen()
 	r.err = err
 	size := 0
 	for ; n > 0 && r.err == nil; n-- {
-		var k, v string
-		r.string(&k)
-		r.string(&v)
-		if size += len(k) + len(v); r.err != nil || size > maxHeader {
+		k, ok := r.text()
+		v, ok2 := r.text()
+		if r.err != nil {
+			return dropped
+		}
+		size += len(k) + len(v)
+		_, twice := (*to)[k]
+		if !ok || !ok2 || twice || size > MaxHeader {
+			dropped++
 			continue
 		}
 		if *to == nil {
@@ -349,4 +357,18 @@ func (r *nativeReader) header(to *Header) {
 		}
 		(*to)[k] = v
 	}
+	return dropped
+}
+
+// text reads a string, or skips what is none.
+func (r *nativeReader) text() (s string, ok bool) {
+	if r.err != nil {
+		return "", false
+	}
+	if r.Kind() != msgpack.String {
+		r.err = r.Skip()
+		return "", false
+	}
+	r.string(&s)
+	return s, r.err == nil
 }

@@ -22,6 +22,7 @@ type Node struct {
 	caps    broker.Capabilities
 	opts    Options
 	observe observers
+	source  *Source
 
 	counters counters
 	reports  reporter
@@ -89,7 +90,8 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		}
 	}
 	n.peers.init(n)
-	n.reports.init(o.OnError, o.Logger, &n.counters)
+	n.source = NewSource(n.id, b)
+	n.reports.init(o.onError(), o.Logger, &n.counters)
 	return n, nil
 }
 
@@ -126,6 +128,16 @@ func (n *Node) ID() string { return n.id }
 
 // Broker returns the broker given to New.
 func (n *Node) Broker() broker.Broker { return n.broker }
+
+// Source returns what observers know this node by.
+func (n *Node) Source() *Source { return n.source }
+
+// EachNamespace calls f for every namespace the node has now, on all wires, in no order.
+func (n *Node) EachNamespace(f func(*Namespace)) {
+	for _, ns := range n.live() {
+		f(ns)
+	}
+}
 
 // Stats returns what the node has counted since New.
 func (n *Node) Stats() Stats { return n.counters.snapshot() }
@@ -191,6 +203,9 @@ func (n *Node) start(ctx context.Context) error {
 	n.workers.Go(n.keep)
 	n.workers.Go(n.beat)
 	n.workers.Go(n.reports.run)
+	if o := n.observe.node; o != nil {
+		n.observed("NodeStart", func() { o.NodeStart(n) })
+	}
 	return nil
 }
 
@@ -228,6 +243,9 @@ func (n *Node) Close(ctx context.Context) error {
 	errs = append(errs, n.control.Close(ctx))
 	close(n.stop)
 	n.stopLoss()
+	if o := n.observe.node; o != nil {
+		n.observed("NodeEnd", func() { o.NodeEnd(n) })
+	}
 	n.reports.close()
 	errs = append(errs, wait(ctx, &n.workers))
 	// What the broker lost, or that it is closed already, is not this node's failure.

@@ -10,9 +10,32 @@ import (
 // Options.Observer may implement any of the interfaces below; New finds out once
 // which. Their methods are called on the path they observe and must be quick. A
 // Start method returns the context that its End method gets; nil is the one it was
-// given. Data structs and what they point to are valid only during the call. A panic
+// given. Data structs and what they point to are valid only during the call; what a
+// Start method leaves in State, the End method of the same data finds there. A panic
 // is reported and changes nothing about what is observed. Without an observer none of
-// this costs anything.
+// this costs anything: TestAllocsOf… and the bars of the benchmarks hold that.
+
+// Source is who does what is observed: a node, or an emitter. There is one for each,
+// and it never changes: use its address to tell them apart.
+type Source struct {
+	// Node is the node's id; what an emitter calls itself on the wire.
+	Node string
+	// System and Prefix are those of broker.Capabilities.
+	System, Prefix string
+}
+
+// NewSource makes the Source of somebody on a broker.
+func NewSource(node string, b broker.Broker) *Source {
+	caps := b.Capabilities()
+	return &Source{Node: node, System: caps.Name, Prefix: caps.Prefix}
+}
+
+// NodeObserver hears of nodes: before a node's first namespace is live, and when the
+// node has closed.
+type NodeObserver interface {
+	NodeStart(n *Node)
+	NodeEnd(n *Node)
+}
 
 // PublishObserver sees this node's broadcasts. PublishStart may set d.Header, which
 // is nil or a map of its own, to send something along.
@@ -23,6 +46,7 @@ type PublishObserver interface {
 
 // PublishData describes a broadcast on its way out.
 type PublishData struct {
+	Source        *Source
 	Namespace     string
 	Channel       broker.Channel
 	Rooms, Except []string
@@ -32,6 +56,7 @@ type PublishData struct {
 	// Local deliveries and the outcome, at the end.
 	Delivered int
 	Err       error
+	State     any
 }
 
 // DeliverObserver sees broadcasts of other nodes that are decoded here. DeliverEnd
@@ -41,20 +66,34 @@ type DeliverObserver interface {
 	DeliverEnd(ctx context.Context, d *DeliverData)
 }
 
+// UnwantedObserver is a DeliverObserver that can say, when New asks it, that it wants
+// to see broadcasts also for single rooms that nobody here is in. They are then read
+// and decoded, which is what it otherwise costs nothing to leave out.
+type UnwantedObserver interface {
+	DeliverObserver
+	ObserveUnwanted() bool
+}
+
 // DeliverData describes a broadcast on its way in.
 type DeliverData struct {
+	Source        *Source
 	Namespace     string
 	Channel       broker.Channel
 	Origin        string
 	Rooms, Except []string
 	Header        Header
-	MessageBytes  int
+	// HeaderDropped is Broadcast.HeaderDropped.
+	HeaderDropped int
+	// Bytes of the payload, and of the whole message.
+	PayloadBytes, MessageBytes int
 	// Matched members at the start; Delivered, Skipped and Panicked at the end.
 	Matched, Delivered, Skipped, Panicked int
+	State                                 any
 }
 
-// RequestObserver sees this node's questions to the fleet. RequestStart may set
-// d.Header, as PublishStart may. RequestAnswer is called once for each answer.
+// RequestObserver sees this node's questions to the fleet, and with NoReply set what
+// wants no answer. RequestStart may set d.Header, as PublishStart may. RequestAnswer
+// is called once for each answer.
 type RequestObserver interface {
 	RequestStart(ctx context.Context, d *RequestData) context.Context
 	RequestAnswer(ctx context.Context, d *RequestData, node string)
@@ -63,16 +102,21 @@ type RequestObserver interface {
 
 // RequestData describes a question.
 type RequestData struct {
-	Namespace string
-	Op        Op
-	ID        string
-	Header    Header
+	Source        *Source
+	Namespace     string
+	Op            Op
+	ID            string // empty if NoReply
+	NoReply       bool
+	Rooms, Except []string
+	PayloadBytes  int
+	Header        Header
 	// Expected answers: of named and of unannounced nodes.
 	Expected, ExpectedUnnamed int
 	// At the end: who answered and who is missing, and why the question was not
 	// asked, or was cut short.
 	Fleet Fleet
 	Err   error
+	State any
 }
 
 // ServeObserver sees other nodes' requests being carried out here. An event ends
@@ -84,12 +128,17 @@ type ServeObserver interface {
 
 // ServeData describes a request from another node.
 type ServeData struct {
-	Namespace string
-	Op        Op
-	ID        string
-	Origin    string
-	Header    Header
-	Err       error // at the end: what the application's callback said, or publishing the answer
+	Source        *Source
+	Namespace     string
+	Op            Op
+	ID            string // empty if no answer is wanted
+	Origin        string
+	NoReply       bool
+	Header        Header
+	HeaderDropped int // Request.HeaderDropped
+	PayloadBytes  int
+	Err           error // at the end: what the application's callback said, or publishing the answer
+	State         any
 }
 
 // DropObserver sees messages that end here without reaching a member. Unlike the
@@ -140,17 +189,57 @@ type observers struct {
 	serve   ServeObserver
 	drop    DropObserver
 	link    LinkObserver
+	node    NodeObserver
+	// unwanted: deliver is an UnwantedObserver that wants it.
+	unwanted bool
 }
 
 func observersOf(o any) (obs observers) {
+	if !seam {
+		return obs
+	}
 	obs.publish, _ = o.(PublishObserver)
 	obs.deliver, _ = o.(DeliverObserver)
 	obs.request, _ = o.(RequestObserver)
 	obs.serve, _ = o.(ServeObserver)
 	obs.drop, _ = o.(DropObserver)
 	obs.link, _ = o.(LinkObserver)
+	obs.node, _ = o.(NodeObserver)
+	if u, ok := o.(UnwantedObserver); ok {
+		obs.unwanted = u.ObserveUnwanted()
+	}
 	return obs
 }
+
+// The accessors of the path of a message are constant nil in a build without the seam,
+// which the benchmarks hold the other one against.
+
+func (n *Node) publishObserver() PublishObserver {
+	if !seam {
+		return nil
+	}
+	return n.observe.publish
+}
+
+func (n *Node) deliverObserver() DeliverObserver {
+	if !seam {
+		return nil
+	}
+	return n.observe.deliver
+}
+
+func (n *Node) dropObserver() DropObserver {
+	if !seam {
+		return nil
+	}
+	return n.observe.drop
+}
+
+// observesUnwanted is UnwantedObserver's answer.
+func (n *Node) observesUnwanted() bool { return seam && n.observe.unwanted }
+
+// notes says whether somebody may ask when the last message came.
+func (n *Node) notes() bool { return seam && n.observe.node != nil }
 
 // observed calls a method of the observer that is no Start.
 func (n *Node) observed(what string, call func()) {

@@ -206,13 +206,16 @@ func TestObserver(t *testing.T) {
 		asked, served := asker.closed(t), server.closed(t)
 		var ops []string
 		for _, s := range asked {
+			if s == "request event 0 of 0, <nil>" { // the one that wants no answer
+				ops = append(ops, "event")
+				continue
+			}
 			op, ok := strings.CutSuffix(strings.TrimPrefix(s, "request "), " 1 of 1, <nil>")
 			if !ok {
 				t.Errorf("asked: %s", s)
 			}
 			ops = append(ops, op)
 		}
-		ops = append(ops, "event") // without answer: served, but no question
 		var other []string
 		for _, s := range served {
 			if op, ok := strings.CutPrefix(s, "serve "); ok {

@@ -342,7 +342,7 @@ func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
 		return err
 	}
 	req := &Request{Op: OpEvent, Origin: ns.node.id, Native: true, NoReply: true, Payload: payload}
-	return ns.publishRequest(ctx, req)
+	return ns.tell(ctx, req)
 }
 
 // EventAck hands payload to the OnEvent of every other node and collects what they

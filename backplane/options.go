@@ -25,6 +25,10 @@ type Options struct {
 	// nothing else; errors that pile up behind a slow call beyond 256 are counted
 	// in Stats.Unreported.
 	OnError func(error)
+	// OnErrorContext, if set, is called instead of OnError. The context is that of
+	// what went wrong: it has the observer's values, such as a span, but may have
+	// ended.
+	OnErrorContext func(context.Context, error)
 	// Observer may implement any of the Observer interfaces of this package.
 	Observer any
 	// RequestTimeout is how long a question to the fleet may take, unless its
@@ -69,6 +73,14 @@ type NamespaceOptions struct {
 	// reply is nil if no answer is wanted; otherwise it may be called at most
 	// once, later too. nil: events are ignored.
 	OnEvent func(ctx context.Context, from string, payload []byte, reply func([]byte))
+}
+
+// onError is who is told of errors; nil for nobody.
+func (o *Options) onError() func(context.Context, error) {
+	if o.OnErrorContext != nil || o.OnError == nil {
+		return o.OnErrorContext
+	}
+	return func(_ context.Context, err error) { o.OnError(err) }
 }
 
 func (o *Options) withDefaults() (Options, error) {

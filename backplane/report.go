@@ -11,24 +11,33 @@ import (
 // from a goroutine of its own, so that a slow handler holds up nothing. What does
 // not fit into its queue is counted and not handed over.
 type reporter struct {
-	onError func(error)
+	onError func(context.Context, error)
 	logger  *slog.Logger
 	stats   *counters
 
 	mu     sync.Mutex
 	wake   sync.Cond
-	queue  []error
+	queue  []reported
 	closed bool
 }
 
 const reportQueue = 256
 
-func (r *reporter) init(onError func(error), logger *slog.Logger, stats *counters) {
+// reported is an error with the context of what went wrong, for trace-aware loggers.
+type reported struct {
+	ctx context.Context
+	err error
+}
+
+func (r *reporter) init(onError func(context.Context, error), logger *slog.Logger, stats *counters) {
 	r.onError, r.logger, r.stats = onError, logger, stats
 	r.wake.L = &r.mu
 }
 
-func (r *reporter) report(err error) {
+func (r *reporter) report(err error) { r.reportIn(context.Background(), err) }
+
+// reportIn is report for what went wrong in a context.
+func (r *reporter) reportIn(ctx context.Context, err error) {
 	if r.onError == nil && r.logger == nil {
 		return
 	}
@@ -41,7 +50,7 @@ func (r *reporter) report(err error) {
 		r.stats.unreported.Add(1)
 		return
 	}
-	r.queue = append(r.queue, err)
+	r.queue = append(r.queue, reported{ctx, err})
 	r.wake.Signal()
 }
 
@@ -54,7 +63,7 @@ func (r *reporter) coalesce(err error) bool {
 		return false
 	}
 	for _, queued := range r.queue {
-		if q, ok := queued.(*DecodeError); ok && q.Channel == d.Channel {
+		if q, ok := queued.err.(*DecodeError); ok && q.Channel == d.Channel {
 			q.More++
 			return true
 		}
@@ -75,30 +84,38 @@ func (r *reporter) run() {
 		if len(batch) == 0 {
 			return
 		}
-		for _, err := range batch {
-			r.one(err)
+		for _, e := range batch {
+			r.one(e.ctx, e.err)
 		}
 	}
 }
 
-func (r *reporter) one(err error) {
+func (r *reporter) one(ctx context.Context, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.stats.panics.Add(1)
 		}
 	}()
 	if r.onError != nil {
-		r.onError(err)
+		r.onError(ctx, err)
 	} else {
-		r.logger.LogAttrs(context.Background(), slog.LevelWarn, "backplane", slog.Any("error", err))
+		r.logger.LogAttrs(ctx, slog.LevelWarn, "backplane", slog.Any("error", err))
 	}
 }
 
 // panicked counts and reports the panic of a callback.
 func (n *Node) panicked(what, member string, v any) error {
+	return n.panickedIn(context.Background(), what, member, v)
+}
+
+// panickedIn is panicked for a callback that was called in a context; nil is none.
+func (n *Node) panickedIn(ctx context.Context, what, member string, v any) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	err := &PanicError{What: what, Member: member, Value: v, Stack: debug.Stack()}
 	n.counters.panics.Add(1)
-	n.reports.report(err)
+	n.reports.reportIn(ctx, err)
 	return err
 }
 
@@ -107,4 +124,11 @@ func (r *reporter) close() {
 	r.closed = true
 	r.wake.Signal()
 	r.mu.Unlock()
+}
+
+// headerDropped counts entries of a header that were left out.
+func (n *Node) headerDropped(entries int) {
+	if entries > 0 {
+		n.counters.headersDropped.Add(uint64(entries))
+	}
 }

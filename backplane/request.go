@@ -375,10 +375,8 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 	defer stop()
 	c.stop = stop
 	if ro := ns.node.observe.request; ro != nil {
-		d := &RequestData{
-			Namespace: ns.name, Op: c.req.Op, ID: c.req.ID, Header: cloneHeader(c.req.Header),
-			Expected: len(c.waiting), ExpectedUnnamed: exp.Answers,
-		}
+		d := ns.requestData(c.req)
+		d.Expected, d.ExpectedUnnamed = len(c.waiting), exp.Answers
 		ctx = ns.node.observedStart(ctx, "RequestStart", func() context.Context { return ro.RequestStart(ctx, d) })
 		c.req.Header = d.Header
 		take := c.take
@@ -520,6 +518,28 @@ func (ns *Namespace) sendable(req *Request) error {
 		err = &broker.PayloadError{Size: len(buf), Max: limit}
 	}
 	return err
+}
+
+// requestData describes a request to the observer.
+func (ns *Namespace) requestData(req *Request) *RequestData {
+	return &RequestData{
+		Source: ns.node.source, Namespace: ns.name, Op: req.Op, ID: req.ID, NoReply: req.NoReply,
+		Rooms: req.Rooms, Except: req.Except, PayloadBytes: len(req.Payload), Header: cloneHeader(req.Header),
+	}
+}
+
+// tell publishes a request that nobody answers.
+func (ns *Namespace) tell(ctx context.Context, req *Request) error {
+	ro := ns.node.observe.request
+	if ro == nil {
+		return ns.publishRequest(ctx, req)
+	}
+	d := ns.requestData(req)
+	ctx = ns.node.observedStart(ctx, "RequestStart", func() context.Context { return ro.RequestStart(ctx, d) })
+	req.Header = d.Header
+	d.Err = ns.publishRequest(ctx, req)
+	ns.node.observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })
+	return d.Err
 }
 
 func (ns *Namespace) publishRequest(ctx context.Context, req *Request) error {

@@ -64,6 +64,14 @@ func (r *Rooms) Len() int {
 	return len(r.all)
 }
 
+// Counts returns how many members there are, and how many rooms they have joined
+// together, without those of their own ids.
+func (r *Rooms) Counts() (members, rooms int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.all), len(r.rooms)
+}
+
 // Member returns the local member with that id.
 func (r *Rooms) Member(id string) (Member, bool) {
 	r.mu.RLock()

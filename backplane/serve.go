@@ -25,6 +25,7 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 		l.drop(ch, DropEcho, nil)
 		return true
 	}
+	ns.node.headerDropped(r.HeaderDropped)
 	ns.node.heard(r.Origin)
 	s := &served{ns: ns, req: r}
 	switch r.Op {
@@ -63,7 +64,11 @@ func (s *served) begin() {
 	s.resp.Request, s.resp.RequestID, s.resp.Node = s.req, s.req.ID, s.ns.node.id
 	s.ctx = s.ns.ctx
 	if so := s.ns.node.observe.serve; so != nil {
-		s.data = ServeData{Namespace: s.ns.name, Op: s.req.Op, ID: s.req.ID, Origin: s.req.Origin, Header: s.req.Header}
+		s.data = ServeData{
+			Source: s.ns.node.source, Namespace: s.ns.name, Op: s.req.Op, ID: s.req.ID, Origin: s.req.Origin,
+			NoReply: s.req.ID == "" || s.req.NoReply, Header: s.req.Header, HeaderDropped: s.req.HeaderDropped,
+			PayloadBytes: len(s.req.Payload),
+		}
 		s.ctx = s.ns.node.observedStart(s.ctx, "ServeStart", func() context.Context { return so.ServeStart(s.ctx, &s.data) })
 	}
 }
@@ -98,7 +103,7 @@ func (s *served) reply(resp *Response) error {
 		})
 	}
 	if err != nil && !ns.closing.Load() {
-		ns.node.reports.report(&AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
+		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
 	}
 	return err
 }
@@ -122,7 +127,7 @@ func (ns *Namespace) spawn(places chan struct{}, s *served, work func()) {
 	case places <- struct{}{}:
 	default:
 		ns.node.counters.refused.Add(1)
-		ns.node.reports.report(&AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: ErrBusy})
+		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: ErrBusy})
 		s.resp.Err, s.data.Err = ErrBusy.Error(), ErrBusy
 		ns.answer(s)
 		return
@@ -173,7 +178,7 @@ func (l *lane) disconnect(s *served) bool {
 	} else {
 		f.sel.find(ns.rooms, r.Rooms, r.Except)
 	}
-	f.call, f.hard, f.all = callDisconnect, r.Close, r.ByID
+	f.call, f.hard, f.all, f.ctx = callDisconnect, r.Close, r.ByID, s.ctx
 	l.after = func() {
 		s.resp.Count = f.delivered()
 		// It may have been removed since it was found.
@@ -187,7 +192,7 @@ func (l *lane) disconnect(s *served) bool {
 func (l *lane) ackBroadcast(s *served) bool {
 	ns, r, f := l.ns, s.req, &l.fan
 	f.sel.find(ns.rooms, r.Rooms, r.Except)
-	f.call = callAck
+	f.call, f.ctx = callAck, s.ctx
 	f.msg = &Message{Namespace: ns.name, Origin: r.Origin, Flags: r.Flags, Header: r.Header, Payload: r.Payload}
 	if len(f.sel.list) > 0 && !ns.prepare(f.msg) {
 		f.sel.reset()
@@ -279,7 +284,7 @@ func (s *served) callEvent(hook func(context.Context, string, []byte, func([]byt
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			failed = s.ns.node.panicked("OnEvent", "", v)
+			failed = s.ns.node.panickedIn(s.ctx, "OnEvent", "", v)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
@@ -291,7 +296,7 @@ func (s *served) callEvent(hook func(context.Context, string, []byte, func([]byt
 // guard turns OnRequest's panic into a report and an error answer.
 func (s *served) guard() {
 	if v := recover(); v != nil {
-		s.data.Err = s.ns.node.panicked("OnRequest", "", v)
+		s.data.Err = s.ns.node.panickedIn(s.ctx, "OnRequest", "", v)
 		s.resp.Payload, s.resp.Err = nil, "OnRequest panicked"
 	}
 }

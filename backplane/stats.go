@@ -8,8 +8,8 @@ import "sync/atomic"
 type Stats struct {
 	// Broadcasts published, and payload bytes.
 	Broadcasts, BroadcastBytes uint64
-	// Received messages of all kinds from the broker.
-	Received uint64
+	// Received messages of all kinds from the broker, and their bytes, if they were read.
+	Received, ReceivedBytes uint64
 	// Deliveries to local members: calls of Deliver and DeliverAck that returned.
 	Deliveries uint64
 	// Skipped deliveries: the member was stalled, or removed in the middle.
@@ -22,6 +22,9 @@ type Stats struct {
 	Foreign uint64
 	// Undecodable messages.
 	Undecodable uint64
+	// HeadersDropped: entries of the headers of readable messages that were left out,
+	// because they were too large, not text, or there twice.
+	HeadersDropped uint64
 	// Requests answered or obeyed for other nodes, and refused because too many
 	// were under way.
 	Served, Refused uint64
@@ -41,14 +44,14 @@ type Stats struct {
 }
 
 type counters struct {
-	broadcasts, broadcastBytes, received, deliveries, skipped, echoes, unwanted, foreign, undecodable,
+	broadcasts, broadcastBytes, received, receivedBytes, headersDropped, deliveries, skipped, echoes, unwanted, foreign, undecodable,
 	served, refused, asked, partial, stray, panics, stalls, interruptions, unreported, membershipLost atomic.Uint64
 }
 
 func (c *counters) snapshot() Stats {
 	return Stats{
 		Broadcasts: c.broadcasts.Load(), BroadcastBytes: c.broadcastBytes.Load(),
-		Received: c.received.Load(), Deliveries: c.deliveries.Load(), Skipped: c.skipped.Load(),
+		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), HeadersDropped: c.headersDropped.Load(), Deliveries: c.deliveries.Load(), Skipped: c.skipped.Load(),
 		Echoes: c.echoes.Load(), Unwanted: c.unwanted.Load(), Foreign: c.foreign.Load(),
 		Undecodable: c.undecodable.Load(), Served: c.served.Load(), Refused: c.refused.Load(),
 		Asked: c.asked.Load(), Partial: c.partial.Load(), StrayResponses: c.stray.Load(),

@@ -1,0 +1,5 @@
+//go:build crossroom_noseam
+
+package backplane
+
+const seam = false
