@@ -25,7 +25,7 @@ func (o *outgoing) release() {
 	if cap(o.buf) > keepBytes {
 		o.buf = nil
 	}
-	o.b, o.data = Broadcast{}, PublishData{}
+	o.b = Broadcast{}
 	o.fan.job = job{}
 	o.fan.sel.reset()
 	outgoingPool.Put(o)
@@ -60,6 +60,7 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 		_, err := ns.send(ctx, o, &t)
 		return err
 	}
+	defer func() { o.data = PublishData{} }()
 	o.data = PublishData{
 		Source: ns.node.source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
 		Rooms: t.Rooms, Except: t.Except, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
@@ -116,7 +117,8 @@ func (ns *Namespace) deliverOwn(ctx context.Context, o *outgoing) int {
 // broadcast takes in another node's broadcast.
 func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	ns := l.ns
-	if l.unwanted(ch) {
+	// A broker that asks has asked, with few exceptions, and those end below.
+	if !l.asked.Load() && l.unwanted(ch) {
 		l.drop(ch, DropUnwanted, nil)
 		return true
 	}

@@ -67,9 +67,11 @@ var callNames = [...]string{"Deliver", "DeliverAck", "Disconnect"}
 // start begins a run: it gives the caller the turn.
 func (f *fanout) start() turn {
 	t := turn{job: f.job, list: f.sel.list}
-	f.skipped.Store(0)
-	f.panicked.Store(0)
-	f.stalled.Store(0)
+	for _, n := range [...]*atomic.Int32{&f.skipped, &f.panicked, &f.stalled} {
+		if n.Load() != 0 { // a store costs more than a look
+			n.Store(0)
+		}
+	}
 	if f.watched {
 		t.base = f.beat.Add(1)
 		f.base.Store(t.base)

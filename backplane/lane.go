@@ -25,6 +25,8 @@ type lane struct {
 
 	// requests that were delivered and are not done with.
 	requests atomic.Int32
+	// asked: the broker asks Wants.
+	asked atomic.Bool
 
 	// The rest is the current worker's.
 	batch []item
@@ -83,6 +85,9 @@ func (l *lane) Resumed() { l.put(item{}) }
 // Wants implements broker.Selective. A message for a room that nobody here is in need
 // not even be read, unless a request is on its way that may put somebody into it.
 func (l *lane) Wants(ch broker.Channel) bool {
+	if !l.asked.Load() {
+		l.asked.Store(true)
+	}
 	if l.requests.Load() > 0 || !l.unwanted(ch) {
 		return true
 	}

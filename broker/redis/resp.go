@@ -68,6 +68,19 @@ func number(line []byte) (int, error) {
 
 // readLength reads a line of the given kind with a length.
 func readLength(r *bufio.Reader, kind byte) (int, error) {
+	const enough = 1 + 8 + 2 // for the short way: eight digits at most
+	if r.Buffered() >= enough {
+		if b, err := r.Peek(enough); err == nil && b[0] == kind {
+			n, i := 0, 1
+			for ; i < enough-2 && b[i]-'0' < 10; i++ {
+				n = n*10 + int(b[i]-'0')
+			}
+			if i > 1 && b[i] == '\r' && b[i+1] == '\n' {
+				_, err = r.Discard(i + 2)
+				return n, err
+			}
+		}
+	}
 	line, err := readLine(r)
 	if err != nil {
 		return 0, err
@@ -140,6 +153,15 @@ func readPayload(r *bufio.Reader) ([]byte, error) {
 	}
 	if n < 0 {
 		return nil, protocolError("no payload")
+	}
+	if r.Buffered() >= n+2 {
+		b, err := r.Peek(n + 2)
+		if err != nil {
+			return nil, err
+		}
+		payload := append([]byte{}, b[:n]...) // not made first: that would be to write it twice
+		_, err = r.Discard(n + 2)
+		return payload[:n:n], err
 	}
 	payload := make([]byte, n)
 	if _, err := io.ReadFull(r, payload); err != nil {
