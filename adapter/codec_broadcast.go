@@ -249,7 +249,7 @@ func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration,
 			return 0, err
 		}
 	}
-	b.Header, b.Relay = x.header, x.relay
+	b.Header, b.HeaderDropped, b.Relay = x.header, x.dropped, x.relay
 	return timeout, nil
 }
 

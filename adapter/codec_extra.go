@@ -24,13 +24,12 @@ type extras struct {
 	notFound bool   // nf: 1 for Response.NotFound
 	count    int    // c: Response.Count of selector operations
 
-	// The entries of h, and the trace headers beside the object.
+	// The entries of h, and the trace headers beside the object; and how many of
+	// them were left out.
 	header      backplane.Header
 	headerBytes int
+	dropped     int
 }
-
-// maxHeader limits what is taken in of headers, keys and values together, in bytes.
-const maxHeader = 8 << 10
 
 // traceHeader reports whether a Header entry has a key of its own beside keyExtra: the
 // names of W3C trace context and baggage, so that tools in Node.js can set them too.
@@ -38,9 +37,12 @@ func traceHeader(name string) bool {
 	return name == "traceparent" || name == "tracestate" || name == "baggage"
 }
 
-// add takes in one header entry within the limit.
+// add takes in one header entry within the limit. Of two with one name, the first
+// stands.
 func (x *extras) add(name, value string) {
-	if x.headerBytes += len(name) + len(value); x.headerBytes > maxHeader {
+	x.headerBytes += len(name) + len(value)
+	if _, twice := x.header[name]; twice || x.headerBytes > backplane.MaxHeader {
+		x.dropped++
 		return
 	}
 	if x.header == nil {
@@ -58,7 +60,7 @@ func checkHeader(message string, h backplane.Header) error {
 			return &MessageError{Message: message, Reason: "header is not valid UTF-8"}
 		}
 	}
-	if n > maxHeader {
+	if n > backplane.MaxHeader {
 		return &MessageError{Message: message, Reason: "header of " + strconv.Itoa(n) + " bytes"}
 	}
 	return nil
@@ -80,8 +82,8 @@ func splitHeader(h backplane.Header) (trace, other []string) {
 
 // readJSON takes in a member of a request or response if it is one of ours.
 func (x *extras) readJSON(key string, v jsonscan.Value) {
-	if traceHeader(key) && v.Kind() == jsonscan.String {
-		x.add(key, v.Text())
+	if traceHeader(key) {
+		x.addJSON(key, v)
 	}
 	if key != keyExtra || v.Kind() != jsonscan.Object {
 		return
@@ -106,12 +108,19 @@ func (x *extras) readJSON(key string, v jsonscan.Value) {
 			x.count, _ = intOf(v)
 		case "h":
 			for name, value := range v.Members() {
-				if value.Kind() == jsonscan.String {
-					x.add(name, value.Text())
-				}
+				x.addJSON(name, value)
 			}
 		}
 	}
+}
+
+// addJSON takes in one header entry if it is text.
+func (x *extras) addJSON(name string, v jsonscan.Value) {
+	if v.Kind() != jsonscan.String {
+		x.dropped++
+		return
+	}
+	x.add(name, v.Text())
 }
 
 func isOne(v jsonscan.Value) bool {
@@ -132,7 +141,10 @@ func intOf(v jsonscan.Value) (n int, ok bool) {
 // request or response, and takes it in if it is one of ours.
 func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
 	switch {
-	case traceHeader(key) && r.Kind() == msgpack.String:
+	case traceHeader(key) && r.Kind() != msgpack.String:
+		x.dropped++
+		return r.Skip()
+	case traceHeader(key):
 		value, err := r.String()
 		if err == nil {
 			x.add(key, value)

@@ -41,7 +41,7 @@ func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) err
 	if err != nil {
 		return err
 	}
-	r.Native, r.Header = m.extra.native, m.extra.header
+	r.Native, r.Header, r.HeaderDropped = m.extra.native, m.extra.header, m.extra.dropped
 	r.ID, r.Origin = m.id, m.uid
 	if m.v5 {
 		r.Form, r.Origin = formV5, m.extra.node
@@ -288,7 +288,7 @@ func (m *message) selects(r *backplane.Request) (err error) {
 			m.extra.readJSON(key, value) // trace headers may stand here, too
 		}
 	}
-	r.Header = m.extra.header
+	r.Header, r.HeaderDropped = m.extra.header, m.extra.dropped
 	if r.Rooms, err = roomsOf(rooms, r.Rooms); err != nil {
 		return err
 	}
@@ -362,7 +362,7 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 	for name, value := range b.Header {
 		x.add(name, value)
 	}
-	r.Header, r.Native = x.header, x.native
+	r.Header, r.HeaderDropped, r.Native = x.header, x.dropped+b.HeaderDropped, x.native
 	if r.Origin == "" {
 		r.Form = formShared
 	}

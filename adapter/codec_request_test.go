@@ -366,7 +366,7 @@ func TestAnswersRefused(t *testing.T) {
 		"ack, two":          {backplane.OpBroadcast, backplane.Response{Ack: true, Payload: []byte("\x01\x01")}},
 		"ack UTF-8":         {backplane.OpBroadcast, backplane.Response{Ack: true, Payload: []byte("\xa1\xff")}},
 		"error UTF-8":       {backplane.OpRooms, backplane.Response{Err: "\xff"}},
-		"header":            {backplane.OpRooms, backplane.Response{Header: backplane.Header{"a": strings.Repeat("x", maxHeader)}}},
+		"header":            {backplane.OpRooms, backplane.Response{Header: backplane.Header{"a": strings.Repeat("x", backplane.MaxHeader)}}},
 	} {
 		q.Op = c.op
 		c.r.Request = &q

@@ -269,7 +269,7 @@ func TestHeadersTravel(t *testing.T) {
 func TestHeadersAreBounded(t *testing.T) {
 	c := newCodec(V8)
 	packet := map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}
-	for _, size := range []int{100, maxHeader, 1 << 20} {
+	for _, size := range []int{100, backplane.MaxHeader, 1 << 20} {
 		in := pack(t, []any{"x", packet, map[string]any{"traceparent": strings.Repeat("x", size), "tracestate": 5, "crossroom": map[string]any{
 			"h": map[string]any{"a": strings.Repeat("y", size), "b": 1}, "relay": "r"}}})
 		var b backplane.Broadcast
@@ -280,7 +280,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		for k, v := range b.Header {
 			n += len(k) + len(v)
 		}
-		if n > maxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r" {
+		if n > backplane.MaxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r" {
 			t.Errorf("%d bytes of header taken in of %d", n, size)
 		}
 	}

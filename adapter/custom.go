@@ -156,7 +156,7 @@ func (ns *Namespace) replies(op backplane.Op, legs []leg, ask func(leg) (*backpl
 func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			ns.server.report(&backplane.PanicError{What: "CustomHook", Value: v, Stack: debug.Stack()})
+			ns.server.reportIn(ctx, &backplane.PanicError{What: "CustomHook", Value: v, Stack: debug.Stack()})
 			out, err = nil, errors.New("CustomHook panicked")
 		}
 	}()
@@ -170,7 +170,7 @@ func (ns *Namespace) serveCustom(ctx context.Context, l *link, from string, payl
 	}
 	out, err := ns.runCustom(ctx, payload)
 	if err != nil {
-		ns.server.report(fmt.Errorf("adapter: custom hook: %w", err))
+		ns.server.reportIn(ctx, fmt.Errorf("adapter: custom hook: %w", err))
 	}
 	return out, err
 }

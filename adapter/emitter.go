@@ -19,6 +19,10 @@ type Emitter struct {
 	codec     backplane.Codec
 	dialect   Dialect
 	namespace string
+
+	source    *backplane.Source
+	onPublish backplane.PublishObserver // nil if there is none
+	onRequest backplane.RequestObserver // nil if there is none
 }
 
 // EmitterOptions of an Emitter. Nil means all defaults.
@@ -27,6 +31,9 @@ type EmitterOptions struct {
 	Namespace string
 	// Dialect of the fleet. Zero: V8.
 	Dialect Dialect
+	// Observer may implement backplane.PublishObserver and backplane.RequestObserver.
+	// Nil costs nothing.
+	Observer any
 }
 
 // NewEmitter makes an emitter on a broker, which may serve other purposes too. It
@@ -42,7 +49,9 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	case o.Dialect > V5:
 		return nil, &OptionError{Option: "Dialect", Reason: "not one of V8 and V5"}
 	}
-	e := &Emitter{broker: b, codec: newCodec(o.Dialect), dialect: o.Dialect}
+	e := &Emitter{broker: b, codec: newCodec(o.Dialect), dialect: o.Dialect, source: backplane.NewSource(emitterUID, b)}
+	e.onPublish, _ = o.Observer.(backplane.PublishObserver)
+	e.onRequest, _ = o.Observer.(backplane.RequestObserver)
 	return e.Of(o.Namespace), nil
 }
 
@@ -80,6 +89,13 @@ func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any)
 
 func (e *Emitter) request(ctx context.Context, r *backplane.Request) error {
 	r.Origin, r.NoReply = emitterUID, true
+	if e.onRequest != nil {
+		return e.observeRequest(ctx, r)
+	}
+	return e.send(ctx, r)
+}
+
+func (e *Emitter) send(ctx context.Context, r *backplane.Request) error {
 	buf := scratchPool.Get().(*scratch)
 	defer buf.release()
 	out, err := e.codec.AppendRequest(buf.buf[:0], e.namespace, r)
@@ -181,14 +197,23 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 		Origin: emitterUID, Rooms: o.target.Rooms, Except: o.target.Except,
 		Flags: o.target.Flags | flags, Payload: data,
 	}
+	if o.e.onPublish != nil {
+		return o.e.observeBroadcast(ctx, b)
+	}
+	_, err = o.e.broadcast(ctx, b)
+	return err
+}
+
+// broadcast encodes and publishes b. It returns the size of the message.
+func (e *Emitter) broadcast(ctx context.Context, b *backplane.Broadcast) (size int, err error) {
 	buf := scratchPool.Get().(*scratch)
 	defer buf.release()
-	out, err := o.e.codec.AppendBroadcast(buf.buf[:0], o.e.namespace, b)
+	out, err := e.codec.AppendBroadcast(buf.buf[:0], e.namespace, b)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	buf.buf = out
-	return o.e.broker.Publish(ctx, o.e.codec.BroadcastChannel(o.e.namespace, b), out)
+	return len(out), e.broker.Publish(ctx, e.codec.BroadcastChannel(e.namespace, b), out)
 }
 
 // SocketsJoin puts the selected sockets into rooms, SocketsLeave takes them out and

@@ -23,7 +23,7 @@ func (e *LinkError) Unwrap() error { return e.Err }
 type reporter struct {
 	onError func(error)
 	logger  *slog.Logger
-	queue   chan error
+	queue   chan reported
 	done    chan struct{} // closed when run has ended
 	lost    atomic.Uint64
 
@@ -33,21 +33,27 @@ type reporter struct {
 
 const reportQueue = 256
 
+// reported is an error with the context of what went wrong.
+type reported struct {
+	ctx context.Context
+	err error
+}
+
 func (r *reporter) start(onError func(error), logger *slog.Logger) {
 	r.onError, r.logger = onError, logger
-	r.queue = make(chan error, reportQueue)
+	r.queue = make(chan reported, reportQueue)
 	r.done = make(chan struct{})
 	go r.run() // close waits for it
 }
 
 func (r *reporter) run() {
 	defer close(r.done)
-	for err := range r.queue {
-		r.one(err)
+	for e := range r.queue {
+		r.one(e.ctx, e.err)
 	}
 }
 
-func (r *reporter) one(err error) {
+func (r *reporter) one(ctx context.Context, err error) {
 	// A handler that panics has not handled the error, and has nobody left to tell.
 	defer func() {
 		if recover() != nil {
@@ -55,7 +61,7 @@ func (r *reporter) one(err error) {
 		}
 	}()
 	if r.logger != nil {
-		r.logger.LogAttrs(context.Background(), slog.LevelWarn, "adapter", slog.Any("error", err))
+		r.logger.LogAttrs(ctx, slog.LevelWarn, "adapter", slog.Any("error", err))
 	}
 	if r.onError != nil {
 		r.onError(err)
@@ -63,7 +69,7 @@ func (r *reporter) one(err error) {
 }
 
 // report never blocks; what does not fit is counted.
-func (r *reporter) report(err error) {
+func (r *reporter) report(ctx context.Context, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.closed {
@@ -71,7 +77,7 @@ func (r *reporter) report(err error) {
 		return
 	}
 	select {
-	case r.queue <- err:
+	case r.queue <- reported{ctx, err}:
 	default:
 		r.lost.Add(1)
 	}

@@ -60,7 +60,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		core := &backplane.Options{
 			ID: s.uid, Name: o.Name, Observer: o.Observer, RequestTimeout: o.RequestsTimeout,
 			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,
-			OnError: s.reportFrom(lk),
+			OnErrorContext: s.reportFrom(lk),
 		}
 		if s.uid != "" {
 			core.Name = "" // the same node on one more link
@@ -76,17 +76,20 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 }
 
 // reportFrom is the core's way to Options.OnError.
-func (s *Server) reportFrom(l *link) func(error) {
+func (s *Server) reportFrom(l *link) func(context.Context, error) {
 	if s.opts.OnError == nil && s.opts.Logger == nil {
 		return nil
 	}
 	if len(s.opts.Also) == 0 {
-		return s.report
+		return s.reports.report
 	}
-	return func(err error) { s.report(&LinkError{Prefix: l.key, Err: err}) }
+	return func(ctx context.Context, err error) { s.reports.report(ctx, &LinkError{Prefix: l.key, Err: err}) }
 }
 
-func (s *Server) report(err error) { s.reports.report(err) }
+func (s *Server) report(err error) { s.reports.report(context.Background(), err) }
+
+// reportIn is report for what went wrong in a context.
+func (s *Server) reportIn(ctx context.Context, err error) { s.reports.report(ctx, err) }
 
 // UID returns this server's id on the wire and in Fleet and Peers. It is unique and
 // the same on all links.

@@ -172,7 +172,7 @@ func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, paylo
 	}
 	var list []any
 	if err := json.Unmarshal(payload, &list); err != nil || len(list) == 0 {
-		ns.server.report(fmt.Errorf("adapter: unreadable server-side event: %.100q", payload))
+		ns.server.reportIn(ctx, fmt.Errorf("adapter: unreadable server-side event: %.100q", payload))
 		return
 	}
 	e := &ServerEvent{From: from, Args: list[1:len(list):len(list)], reply: reply}
