@@ -182,3 +182,26 @@ func TestLocalDeliveryDuringAnOutage(t *testing.T) {
 		t.Errorf("got %s", e)
 	}
 }
+
+func TestNodeName(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	named, plain := newNode(t, bus, adapter.Options{Name: "north-1"}), newNode(t, bus, adapter.Options{})
+	acquainted(t, named, plain)
+	if got := adapter.NodeName(plain.Peers()[0].ID); got != "north-1" {
+		t.Errorf("the named node's peer calls it %q", got)
+	}
+	if got := adapter.NodeName(plain.UID()); got != "" {
+		t.Errorf("a node without a name is called %q", got)
+	}
+}
+
+func TestLocalRooms(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	nodes[0].add(t, "ada", "lobby", "garden")
+	nodes[1].add(t, "bob", "kitchen")
+	got := nodes[0].ns.LocalRooms()
+	slices.Sort(got)
+	equal(t, "local rooms", got, []string{"ada", "garden", "lobby"})
+	nodes[0].ns.Remove("ada")
+	equal(t, "after the last socket", nodes[0].ns.LocalRooms(), []string{})
+}

@@ -1,0 +1,65 @@
+package adapter
+
+import (
+	"strconv"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// What a realtime server says to one client by itself, without the fleet: events of
+// its own, and answers to events that ask for one.
+
+// NewPacket makes an event for one client that the server has before it: write its
+// Frames, or AckFrames if the client is to answer. Nothing is sent. (Emitting to the
+// room of a socket's id reaches whoever joined that room, too.) Arguments and errors
+// are those of Operator.Emit.
+func (ns *Namespace) NewPacket(event string, args ...any) (*Packet, error) {
+	payload, _, err := appendEvent(nil, event, args)
+	if err != nil {
+		return nil, err
+	}
+	return &Packet{ns: ns, msg: &backplane.Message{Namespace: ns.name, Payload: payload}}, nil
+}
+
+// AnswerFrames encodes the answer to a client's event that came with this
+// acknowledgement id. Arguments are encoded as by Operator.Emit; one that cannot be
+// is an *ArgumentError. Nothing is sent.
+func (ns *Namespace) AnswerFrames(id uint64, args ...any) (Frames, error) {
+	payload := msgpack.AppendArrayLen(nil, len(args))
+	for i, arg := range args {
+		var err error
+		if payload, _, err = msgpack.AppendValue(payload, arg); err != nil {
+			return Frames{}, &ArgumentError{Index: i, Err: err}
+		}
+	}
+	var f Frames
+	text, err := msgpack.AppendJSON(nil, payload, func(bin []byte) int {
+		f.Attachments = append(f.Attachments, bin)
+		return len(f.Attachments) - 1
+	})
+	if err != nil {
+		return Frames{}, err
+	}
+	f.Engine = append(f.Engine, engineMessage)
+	if n := len(f.Attachments); n == 0 {
+		f.Engine = append(f.Engine, frameAck)
+	} else {
+		f.Engine = append(strconv.AppendInt(append(f.Engine, frameBinaryAck), int64(n), 10), '-')
+	}
+	if ns.name != "/" {
+		f.Engine = append(append(f.Engine, ns.name...), ',')
+	}
+	f.Engine = append(strconv.AppendUint(f.Engine, id, 10), text...)
+	f.Text = f.Engine[1:]
+	return f, nil
+}
+
+const (
+	frameAck       = '3'
+	frameBinaryAck = '6'
+)
+
+// BindArgs stores what a client sent, decoded by encoding/json and with its binary
+// attachments as []byte, in what dst point to: see Packet.Bind.
+func BindArgs(args []any, dst ...any) error { return bindAll(args, dst) }
