@@ -27,9 +27,16 @@
 // for.
 //
 // Death is noticed by the next question on brokers that count subscribers, also by
-// one that has waited for a quarter of its time already; otherwise within
-// Options.PeerTimeout. A node that died without goodbye is named as missing, with
-// [ErrPeerGone], until PeerTimeout is over, and then forgotten.
+// one that has waited for a quarter of its time already; otherwise, on any broker, at
+// most Options.PeerTimeout and half a Heartbeat after the node's last sign of life.
+// Questions that wait for it end at that moment. A node that died without goodbye is
+// named as missing, with [ErrPeerGone], until PeerTimeout is over, and then forgotten;
+// if the broker still counts it, as it does a frozen process, then as long as it does.
+//
+// So a node that is gone without a word costs one question its deadline, at most, and
+// no second one: who missed a deadline is not waited for by the next question, if the
+// deadline was the RequestTimeout, and for half of its time, if it was shorter. Servers
+// that do not announce themselves are treated in the same way by their number.
 //
 // Operations on one member are acknowledged: nil means that the node that has it did
 // it, and [ErrNoSuchMember] comes as soon as every node has said no.

@@ -44,3 +44,10 @@ func (ns *Namespace) LaneKeeps() int { return cap(ns.lane.in.Rooms) }
 
 // WantsForTest asks a namespace's receiver what a broker may ask it.
 func (ns *Namespace) WantsForTest(ch broker.Channel) bool { return ns.lane.Wants(ch) }
+
+// Ghosts is how many are remembered.
+func (n *Node) Ghosts() int {
+	n.peers.mu.Lock()
+	defer n.peers.mu.Unlock()
+	return len(n.peers.ghosts)
+}

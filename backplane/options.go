@@ -38,8 +38,10 @@ type Options struct {
 	// an error.
 	Heartbeat time.Duration
 	// PeerTimeout is after how long without a sign of life another node is taken
-	// for dead and forgotten. Zero: 3.5 × Heartbeat. It must be longer than
-	// Heartbeat; negative is an error.
+	// for dead and forgotten. That is looked for every half Heartbeat, so on any
+	// broker a node that dies without goodbye is known to be dead, and no question
+	// waits for it any more, after at most PeerTimeout + Heartbeat/2: 4 s by default.
+	// Zero: 3.5 × Heartbeat. It must be longer than Heartbeat; negative is an error.
 	PeerTimeout time.Duration
 	// StallTimeout is how long a member's method may take before the node goes on
 	// without it, up to a quarter more. Everything that comes in waits so long, so keep

@@ -308,21 +308,48 @@ func TestRestart(t *testing.T) {
 func TestDuplicateID(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
+		began := time.Now()
 		f.add(&backplane.Options{ID: "twin"}, nil)
 		time.Sleep(time.Millisecond)
 		f.add(&backplane.Options{ID: "twin"}, nil)
 		time.Sleep(time.Second) // the elder hears a hello, the younger a heartbeat
 		settle()
 		for i, log := range f.errs {
-			list := log.take()
-			if len(list) == 0 {
-				t.Errorf("node %d noticed nothing", i)
+			if e := reported[*backplane.DuplicateIDError](t, log); e.ID != "twin" || !e.Since.Equal(began.Add(time.Duration(1-i)*time.Millisecond)) {
+				t.Errorf("node %d: %+v", i, e)
 			}
-			for _, err := range list {
-				if de, ok := errors.AsType[*backplane.DuplicateIDError](err); !ok || de.ID != "twin" {
-					t.Errorf("reported %v", err)
-				}
+		}
+		time.Sleep(time.Minute)
+		settle()
+		for _, log := range f.errs {
+			log.none(t) // each other node is reported once
+		}
+		f.add(&backplane.Options{ID: "twin"}, nil)
+		time.Sleep(time.Second)
+		settle()
+		for _, log := range f.errs[:2] {
+			reported[*backplane.DuplicateIDError](t, log)
+		}
+		f.errs[2].take()
+		if err := f.nodes[2].Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// As many others as nobody has: remembered are only the last ones.
+		w := f.wire("")
+		for range 2 {
+			for i := range 20 {
+				w.control(beat, "twin", int64(i+1), 1)
 			}
+		}
+		settle()
+		if n := len(f.errs[1].take()); n != 40 {
+			t.Errorf("%d reports of 20 others in turn", n)
+		}
+		f.errs[0].take()
+		time.Sleep(time.Second)
+		settle()
+		for _, log := range f.errs[:2] {
+			log.take() // the true twin was forgotten over them
 		}
 		// A goodbye from an earlier life is no other living node.
 		if err := f.nodes[0].Close(t.Context()); err != nil {
@@ -462,6 +489,36 @@ func TestControlFlood(t *testing.T) {
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		if err != nil || len(m.Answered) != 1 {
 			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}
+
+// Announcements that come faster than they can be taken in are counted, and reported
+// together.
+func TestAnnouncementsLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		f.add(&backplane.Options{Name: "n0", Observer: &sleepyObserver{}}, nil)
+		w := f.wire("")
+		f.brokers[0].Interrupt(nil)
+		settle()
+		f.brokers[0].Resume()
+		time.Sleep(time.Second) // the one who takes them in sleeps a minute
+		settle()
+		f.errs[0].take()
+		before := f.nodes[0].Stats().MembershipLost
+		const n = 3000
+		for range n {
+			w.control(bye, "somebody", 1, 1)
+		}
+		time.Sleep(time.Hour)
+		settle()
+		lost := f.nodes[0].Stats().MembershipLost - before
+		if lost < n-1024 || lost > n {
+			t.Errorf("%d lost of %d", lost, n)
+		}
+		if e := reported[*backplane.MembershipError](t, f.errs[0]); uint64(e.Lost) != lost+before {
+			t.Errorf("%d reported, %d lost", e.Lost, lost)
 		}
 	})
 }

@@ -1,0 +1,397 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// brokers are the ones that can count who listens, and those that cannot.
+var brokerKinds = []struct {
+	name string
+	wrap func(broker.Broker) broker.Broker
+}{
+	{"counting", nil},
+	{"blind", func(b broker.Broker) broker.Broker { return &blindBroker{b} }},
+}
+
+// trioOn is trio on wrapped brokers.
+func trioOn(t *testing.T, wrap func(broker.Broker) broker.Broker, opts backplane.Options) *fleet {
+	t.Helper()
+	f := newFleet(t, 0, backplane.Options{}, nil)
+	for i := range 3 {
+		o := opts
+		o.Name = fmt.Sprint("n", i)
+		f.addOn(f.bus.Broker(), wrap, &o, answering(i))
+	}
+	f.meet()
+	f.socket(1, "b")
+	f.socket(2, "c")
+	return f
+}
+
+// The promise of Options.PeerTimeout, to the tick: nobody is given up before it is
+// over, and everybody dead at most half a heartbeat later.
+func TestDeathIsNoticed(t *testing.T) {
+	for _, kind := range brokerKinds {
+		for _, c := range []struct{ heartbeat, timeout, stall, period time.Duration }{
+			{0, 0, -1, 500 * time.Millisecond},
+			{0, 0, 0, 62500 * time.Microsecond}, // a member's stall is looked for more often
+			{200 * time.Millisecond, 0, -1, 100 * time.Millisecond},
+			{time.Second, 1100 * time.Millisecond, -1, 500 * time.Millisecond},
+			{10 * time.Second, time.Minute, -1, 5 * time.Second},
+		} {
+			for _, phase := range []time.Duration{0, 1, 333, 999} { // thousandths of a heartbeat
+				t.Run(fmt.Sprintf("%s/%v %v %v", kind.name, c.heartbeat, c.timeout, phase), func(t *testing.T) {
+					bubble(t, func(t *testing.T) {
+						start := time.Now()
+						f := trioOn(t, kind.wrap, backplane.Options{Heartbeat: c.heartbeat, PeerTimeout: c.timeout, StallTimeout: c.stall})
+						beat, timeout := c.heartbeat, c.timeout
+						if beat == 0 {
+							beat = time.Second
+						}
+						if timeout == 0 {
+							timeout = beat * 7 / 2
+						}
+						time.Sleep(time.Until(start.Add(10 * beat))) // when all give their sign of life
+						settle()
+						last := time.Now()
+						time.Sleep(phase * beat / 1000)
+						f.brokers[2].Kill()
+						time.Sleep(time.Until(last.Add(timeout)))
+						settle()
+						equal(t, "before the timeout is over", peerIDs(f.nodes[0]), f.ids(1, 2))
+						time.Sleep(c.period)
+						settle()
+						equal(t, "after it", peerIDs(f.nodes[0]), f.ids(1))
+						if c.period > beat/2 {
+							t.Errorf("it took %v longer", c.period)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A question that waits for a node ends when that is known to be dead, or to leave.
+func TestQuestionEndsWithTheNode(t *testing.T) {
+	for _, q := range questions {
+		for _, how := range []string{"dies", "leaves"} {
+			t.Run(q.name+"/"+how, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := trioOn(t, brokerKinds[1].wrap, backplane.Options{RequestTimeout: time.Minute, StallTimeout: -1})
+					f.brokers[2].Freeze()
+					want := 4 * time.Second // PeerTimeout, and half a heartbeat at most
+					least := 3 * time.Second
+					if how == "leaves" {
+						want, least = 2*time.Second, 2*time.Second
+						timer := time.AfterFunc(want, func() {
+							// What it has not read yet is not read by it any more.
+							f.wire("").control(bye, f.nodes[2].ID(), time.Now().UnixNano(), 1)
+						})
+						defer timer.Stop()
+					}
+					began := time.Now()
+					got, fleet, err := q.ask(t.Context(), f.ns[0])
+					if d := time.Since(began); d > want || d < least {
+						t.Errorf("took %v, want %v to %v", d, least, want)
+					}
+					f.missing(got, fleet, err, backplane.ErrPeerGone, backplane.ErrPeerGone)
+				})
+			})
+		}
+	}
+}
+
+// Who is gone without goodbye costs one question its deadline, at most, and no
+// second one: neither before PeerTimeout is over nor afterwards.
+func TestGhosts(t *testing.T) {
+	for _, kind := range brokerKinds {
+		for _, q := range questions {
+			t.Run(kind.name+"/"+q.name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := trioOn(t, kind.wrap, backplane.Options{})
+					counts := kind.wrap == nil
+					ask := func(what string, reason, end error, lasts time.Duration) {
+						t.Helper()
+						began := time.Now()
+						got, fleet, err := q.ask(t.Context(), f.ns[0])
+						if d := time.Since(began); d != lasts {
+							t.Errorf("%s: took %v, want %v", what, d, lasts)
+						}
+						if reason != nil {
+							f.missing(got, fleet, err, reason, end)
+						} else if err != nil {
+							t.Errorf("%s: %v", what, err)
+						}
+					}
+					ask("all there", nil, nil, 0)
+					// A frozen process, or a machine without power: the broker still has
+					// its subscriptions.
+					f.brokers[2].Freeze()
+					ask("frozen", backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
+					for range 3 {
+						ask("again", backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
+					}
+					time.Sleep(5 * time.Second) // PeerTimeout and more
+					equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1))
+					for range 3 {
+						if counts {
+							ask("forgotten, but counted", backplane.ErrPeerGone, backplane.ErrPeerGone, 0)
+						} else {
+							ask("forgotten", nil, nil, 0)
+						}
+					}
+					f.brokers[2].Thaw()
+					time.Sleep(time.Second)
+					settle()
+					ask("back", nil, nil, 0)
+					equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1, 2))
+
+					f.brokers[2].Freeze()
+					time.Sleep(5 * time.Second)
+					f.brokers[2].Kill()
+					ask("at last not counted any more", nil, nil, 0)
+
+					f.brokers[1].Kill()
+					if !counts {
+						ask = func(string, error, error, time.Duration) { q.ask(t.Context(), f.ns[0]) }
+						ask("", nil, nil, 0)
+					}
+					for range 3 {
+						began := time.Now()
+						if _, _, err := q.ask(t.Context(), f.ns[0]); err == nil || time.Since(began) > 0 {
+							t.Errorf("killed: %v after %v", err, time.Since(began))
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// A ghost is counted as itself, not as a server that nobody knows; and its goodbye is
+// heard.
+func TestGhostsAreCountedByName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trio(t, backplane.Options{})
+		here := func(what string, list, gone, ghosts []string, total int) {
+			t.Helper()
+			p, err := f.ns[0].Peers(t.Context())
+			if err != nil || !p.Counted || p.Unannounced != 0 || p.Total() != total {
+				t.Errorf("%s: %+v, %v", what, p, err)
+			}
+			var ids []string
+			for _, p := range p.List {
+				ids = append(ids, p.ID)
+			}
+			equal(t, what+", list", ids, list)
+			equal(t, what+", gone", p.Gone, gone)
+			equal(t, what+", ghosts", p.Ghosts, ghosts)
+			if n, err := f.ns[0].Count(t.Context()); n != total || err != nil {
+				t.Errorf("%s: count %d, %v", what, n, err)
+			}
+		}
+		here("all there", f.ids(1, 2), nil, nil, 3)
+		f.brokers[2].Freeze()
+		here("frozen", f.ids(1, 2), nil, nil, 3)
+		time.Sleep(5 * time.Second)
+		here("a ghost", f.ids(1), nil, f.ids(2), 3)
+		f.brokers[2].Interrupt(nil)
+		here("not counted", f.ids(1), nil, nil, 2)
+		f.brokers[2].Thaw()
+		f.brokers[2].Resume()
+		time.Sleep(time.Second)
+		settle()
+		here("back", f.ids(1, 2), nil, nil, 3)
+		f.brokers[1].Kill()
+		here("killed", f.ids(2), f.ids(1), nil, 2)
+
+		f.brokers[2].Freeze()
+		time.Sleep(5 * time.Second)
+		here("a ghost again", nil, nil, f.ids(2), 2)
+		f.wire("").control(bye, f.nodes[2].ID(), 1, 1)
+		settle()
+		here("the goodbye of an earlier life", nil, nil, f.ids(2), 2)
+		f.wire("").control(bye, f.nodes[2].ID(), time.Now().UnixNano(), 1)
+		settle()
+		here("its goodbye", nil, nil, nil, 1)
+	})
+}
+
+// Deadlines shorter than the request timeout: a ghost costs only half of the second,
+// until it has been silent for a request timeout.
+func TestShortDeadlines(t *testing.T) {
+	for _, q := range questions {
+		bubble(t, func(t *testing.T) {
+			f := trioOn(t, brokerKinds[1].wrap, backplane.Options{PeerTimeout: time.Minute})
+			ask := func(reason, end error, lasts time.Duration) {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+				defer cancel()
+				began := time.Now()
+				got, fleet, err := q.ask(ctx, f.ns[0])
+				if d := time.Since(began); d != lasts {
+					t.Errorf("%s: took %v, want %v", q.name, d, lasts)
+				}
+				f.missing(got, fleet, err, reason, end)
+			}
+			f.brokers[2].Freeze()
+			ask(backplane.ErrNoAnswer, context.DeadlineExceeded, 400*time.Millisecond)
+			for range 3 {
+				ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 200*time.Millisecond)
+			}
+			if p := f.nodes[0].Peers(); !p[1].Suspect {
+				t.Errorf("%s: not suspect after a second of silence", q.name)
+			}
+			ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
+			// Whoever gives a sign of life is waited for like anybody else.
+			f.brokers[2].Thaw()
+			settle()
+			if got, _, err := q.ask(t.Context(), f.ns[0]); err != nil || got != 2 {
+				t.Errorf("%s: %d, %v", q.name, got, err)
+			}
+		})
+	}
+}
+
+// A doubted node that answers in the first half of the time is not missed.
+func TestDoubtedNodeAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{Heartbeat: time.Minute})
+		f.brokers[2].Freeze()
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := f.ns[0].Members(short, backplane.All()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		timer := time.AfterFunc(400*time.Millisecond, f.brokers[2].Thaw)
+		defer timer.Stop()
+		began := time.Now()
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if err != nil || len(m.List) != 2 || time.Since(began) != 400*time.Millisecond {
+			t.Errorf("%+v, %v after %v", m, err, time.Since(began))
+		}
+	})
+}
+
+// More ghosts than there is memory for.
+func TestManyGhosts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		w := f.wire("")
+		const n = 5000
+		for i := range n {
+			w.control(full, fmt.Sprint("ghost", i), 1, 1, chat)
+			if i%500 == 0 {
+				settle()
+			}
+		}
+		settle()
+		if got := len(f.nodes[0].Peers()); got != n {
+			t.Fatalf("%d peers", got)
+		}
+		time.Sleep(5 * time.Second)
+		settle()
+		if got := f.nodes[0].Ghosts(); got != 4096 {
+			t.Errorf("%d ghosts are remembered", got)
+		}
+		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Total() != 1 || len(p.Ghosts) != 0 {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if got := f.nodes[0].Ghosts(); got != 0 {
+			t.Errorf("%d ghosts are remembered that nobody counts", got)
+		}
+	})
+}
+
+// Servers that do not announce themselves and never answer cost one question of each
+// kind its deadline.
+func TestSilentUnannounced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trio(t, backplane.Options{})
+		w := f.wire("stranger")
+		ask := func(op int, missing int, reason error, lasts time.Duration) {
+			t.Helper()
+			began := time.Now()
+			_, fleet, err := questions[op].ask(t.Context(), f.ns[0])
+			if d := time.Since(began); d != lasts {
+				t.Errorf("%s took %v, want %v", questions[op].name, d, lasts)
+			}
+			var want []backplane.Missing
+			if missing > 0 {
+				want = []backplane.Missing{{Count: missing, Reason: reason}}
+			}
+			if !slices.Equal(fleet.Missing, want) || (err == nil) != (want == nil) {
+				t.Errorf("missing %+v, want %+v; %v", fleet.Missing, want, err)
+			}
+		}
+		const members, rooms = 0, 2
+		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		ask(members, 1, backplane.ErrPeerSilent, 0)
+		ask(rooms, 1, backplane.ErrNoAnswer, time.Second)
+		ask(rooms, 1, backplane.ErrPeerSilent, 0)
+		// One more: it is another fleet.
+		x := f.wire("another")
+		ask(members, 2, backplane.ErrNoAnswer, time.Second)
+		ask(members, 2, backplane.ErrPeerSilent, 0)
+		if err := x.b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		// It answers again: too late for the first time, perhaps.
+		w.onRequest(func(r *backplane.Request) {
+			time.AfterFunc(time.Millisecond, func() { w.answer(r, "", backplane.Response{}) })
+		})
+		ask(members, 1, backplane.ErrPeerSilent, 0)
+		time.Sleep(time.Millisecond)
+		settle()
+		ask(members, 0, nil, time.Millisecond)
+		ask(rooms, 0, nil, time.Millisecond)
+		// A question that its asker ends accuses nobody.
+		w.onRequest(nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(500*time.Millisecond, cancel)
+		defer timer.Stop()
+		if _, err := f.ns[0].Members(ctx, backplane.All()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		if err := w.b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ask(members, 0, nil, 0)
+	})
+}
+
+// While the broker cannot be asked, as many unannounced servers are missing as there
+// were the last time.
+func TestUnannouncedWhileCutOff(t *testing.T) {
+	for _, q := range questions {
+		bubble(t, func(t *testing.T) {
+			f := trio(t, backplane.Options{})
+			w := f.wire("stranger")
+			w.onRequest(func(r *backplane.Request) { w.answer(r, "", backplane.Response{}) })
+			if _, _, err := q.ask(t.Context(), f.ns[0]); err != nil {
+				t.Errorf("%s: %v", q.name, err)
+			}
+			f.brokers[0].Interrupt(nil)
+			_, fleet, err := q.ask(t.Context(), f.ns[0])
+			p, ok := errors.AsType[*backplane.PartialError](err)
+			if !ok || len(fleet.Missing) != 3 || len(p.Fleet.Missing) != 3 {
+				t.Errorf("%s: %+v, %v", q.name, fleet, err)
+				return
+			}
+			if m := fleet.Missing[2]; m.Node != "" || m.Count != 1 || !errors.Is(m.Reason, context.DeadlineExceeded) {
+				t.Errorf("%s: %+v", q.name, m)
+			}
+		})
+	}
+}
