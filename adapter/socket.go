@@ -100,20 +100,27 @@ func (h *Handshake) whole() *Handshake {
 
 // member is a Socket as the core sees it.
 type member struct {
-	socket Socket
-	id     string
-	ns     *Namespace
+	socket Socket // beside the fields of the entry that a fan-out reads
+	backplane.Entry
+	id string
+	ns *Namespace
 }
 
 // ackMember is one whose socket is an AckSocket.
 type ackMember struct{ member }
 
 func newMember(ns *Namespace, s Socket) backplane.Member {
-	m := member{id: s.ID(), socket: s, ns: ns}
+	var m *member
+	var made backplane.Member
 	if _, ok := s.(AckSocket); ok {
-		return &ackMember{m}
+		a := new(ackMember)
+		m, made = &a.member, a
+	} else {
+		m = new(member)
+		made = m
 	}
-	return &m
+	m.socket, m.id, m.ns = s, s.ID(), ns
+	return made
 }
 
 func (m *member) ID() string { return m.id }

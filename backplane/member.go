@@ -6,6 +6,8 @@ import "unicode/utf8"
 // called from the node's goroutines and from those of Broadcast's callers, also at
 // the same time; they must not block. What happens if one does is in the package
 // documentation, section "Callbacks".
+//
+// A Member that embeds an Entry costs less memory and time.
 type Member interface {
 	// ID is unique in the fleet's namespace and never changes: valid UTF-8, one
 	// to broker.MaxNameLen bytes. The member is always in a room of that name.

@@ -17,6 +17,16 @@ type Rooms struct {
 	all     []*entry // every member; entry.pos is its place
 }
 
+// Entry is where the registry keeps what it knows of one member. A Member may embed
+// one, and has it then beside its own fields, which spares memory, and a cache miss for
+// each message. Its zero value is ready; it has no other use.
+type Entry struct{ entry }
+
+// embedder is a Member that embeds an Entry.
+type embedder interface{ embedded() *entry }
+
+func (e *Entry) embedded() *entry { return &e.entry }
+
 // entry is one member. Fields are guarded by Rooms.mu unless said otherwise.
 type entry struct {
 	// member never changes, and state is read without the lock, by fan-outs: zero for
@@ -24,13 +34,28 @@ type entry struct {
 	// each of its calls that does not return. They stand first, in one cache line.
 	member Member
 	state  atomic.Uint32
+	taken  atomic.Bool // for an embedded one: it is, or was, in a registry
 
-	pos   int32           // in Rooms.all
 	out   bool            // left the room of its own id
+	pos   int32           // in Rooms.all
 	id    string          // never changes
 	ack   AckMember       // nil if it is none; never changes
 	in    []slot          // memberships
 	index map[*room]int32 // place in `in`, once there are more than indexAbove
+}
+
+// newEntry returns the member's own entry, unless that is in use: a member may be in
+// several registries, or be added again while something still holds its old entry.
+func newEntry(m Member, id string) *entry {
+	var e *entry
+	if own, ok := m.(embedder); ok && own.embedded().taken.CompareAndSwap(false, true) {
+		e = own.embedded()
+	} else {
+		e = new(entry)
+	}
+	e.member, e.id = m, id
+	e.ack, _ = m.(AckMember)
+	return e
 }
 
 const (
@@ -117,13 +142,12 @@ func (r *Rooms) Names() []string {
 
 // add registers a member; false if its id is taken.
 func (r *Rooms) add(m Member, id string) bool {
-	e := &entry{member: m, id: id}
-	e.ack, _ = m.(AckMember)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, taken := r.members[id]; taken {
 		return false
 	}
+	e := newEntry(m, id)
 	e.pos = int32(len(r.all))
 	r.all = append(r.all, e)
 	r.members[id] = e

@@ -298,3 +298,50 @@ func TestSelectionOfRepeatedNames(t *testing.T) {
 		t.Errorf("%d members, want %d (%v)", len(m.List), n, err)
 	}
 }
+
+// embedded is a member with its entry inside.
+type embedded struct {
+	backplane.Entry
+	id  string
+	got int
+}
+
+func (m *embedded) ID() string                 { return m.id }
+func (m *embedded) Deliver(*backplane.Message) { m.got++ }
+func (m *embedded) Disconnect(bool)            {}
+
+// TestEmbeddedEntry has one member in two registries, and again in one that it left:
+// each has its own idea of it.
+func TestEmbeddedEntry(t *testing.T) {
+	a, b := one(t, nil, nil), one(t, nil, nil)
+	m := &embedded{id: "m"}
+	ctx := t.Context()
+	expect := func(ns *backplane.Namespace, room string, want int) {
+		t.Helper()
+		m.got = 0
+		if err := ns.Broadcast(ctx, pack([]any{"x"}), backplane.To(room).Local()); err != nil {
+			t.Fatal(err)
+		}
+		if m.got != want {
+			t.Errorf("room %q delivered %d times, want %d", room, m.got, want)
+		}
+	}
+	for _, err := range []error{a.Add(m), b.Add(m), a.Join(ctx, "m", "red"), b.Join(ctx, "m", "blue")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(a, "red", 1)
+	expect(a, "blue", 0)
+	expect(b, "red", 0)
+	expect(b, "blue", 1)
+	a.Remove("m")
+	expect(a, "red", 0)
+	expect(b, "blue", 1)
+	if err := a.Add(m); err != nil {
+		t.Fatal(err)
+	}
+	expect(a, "red", 0)
+	expect(a, "m", 1)
+	expect(b, "blue", 1)
+}
