@@ -41,12 +41,12 @@ $("who").onsubmit = (event) => {
 };
 $("node").onchange = () => connection.connected && open();
 
-$("join").onsubmit = (event) => {
+$("join").onsubmit = async (event) => {
   event.preventDefault();
   const name = $("room").value.trim();
   $("room").value = "";
+  if (name && !rooms.has(name)) await connection.join(name);
   if (rooms.has(name)) pick(name);
-  else if (name) connection.join(name);
 };
 
 $("say").onsubmit = (event) => {
@@ -168,7 +168,7 @@ function joined(name, answer) {
   if (!again) rooms.set(name, { name, entries: [], unread: 0 });
   note(name, again ? `Back in ${name} on ${connection.node.name}.` : `You joined ${name} on ${connection.node.name}.`);
   remember();
-  if (!again || current === null || current === name) pick(again ? (current ?? name) : name);
+  if (current === null) pick(name);
   if (name === current) view.drawMembers(answer.members, [], me, { onkick: kick });
 }
 

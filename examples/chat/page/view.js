@@ -31,6 +31,7 @@ export function colour(node) {
   return `var(--node-${colours.get(node)})`;
 }
 
+const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
 const badge = (node) => element("span", { class: "badge", style: `--of: ${colour(node)}` }, node);
 
 export function drawNodes(nodes, chosen) {
@@ -88,11 +89,11 @@ export function drawFleet(nodes, here) {
         element("span", { class: "kind" }, KINDS[kind] || kind || ""),
         name === here && state === "up" && element("span", { class: "here" }, "you are here"),
         state !== "up" && element("span", { class: "away" }, state)),
-      state === "up" && element("p", { class: "load" }, element("i", {}), `${sockets} ${sockets === 1 ? "socket" : "sockets"}`),
+      state === "up" && element("p", { class: "load" }, element("i", {}), count(sockets, "socket")),
       state === "up" && element("p", { class: "chips" }, ...rooms.map((room) => element("span", {}, room))));
   refill($("fleet"), nodes.map(item));
   const sum = up.reduce((all, node) => all + node.sockets, 0);
-  $("totals").textContent = up.length ? `${up.length} nodes · ${sum} sockets · ${new Set(up.flatMap((node) => node.rooms)).size} rooms` : "";
+  $("totals").textContent = up.length ? [count(up.length, "node"), count(sum, "socket"), count(new Set(up.flatMap((node) => node.rooms)).size, "room")].join(" · ") : "";
 }
 
 // drawLog shows a room's entries; appendEntry adds one to those on the screen.

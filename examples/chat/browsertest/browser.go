@@ -1,0 +1,106 @@
+package browsertest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// EnvChromium names the browser's binary. Without it, chromium is looked for in PATH.
+const EnvChromium = "CROSSROOM_CHROMIUM"
+
+// Browser is a running Chromium.
+type Browser struct {
+	ctx context.Context
+}
+
+// StartBrowser starts a Chromium with an empty profile. It ends with the test, and
+// with the test's process if that is killed.
+func StartBrowser(tb testing.TB) *Browser {
+	tb.Helper()
+	bin := servers.Binary(tb, "chromium", EnvChromium)
+	ctx, stop := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath(bin),
+		chromedp.UserDataDir(tb.TempDir()),
+		chromedp.NoFirstRun,
+		chromedp.NoDefaultBrowserCheck,
+		chromedp.Headless,
+		chromedp.NoSandbox, // containers often lack what it needs
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-dev-shm-usage", true),
+		// Pages are used in turn; none may sleep because another one is in front.
+		chromedp.Flag("disable-background-timer-throttling", true),
+		chromedp.Flag("disable-backgrounding-occluded-windows", true),
+		chromedp.Flag("disable-renderer-backgrounding", true),
+		chromedp.Flag("force-color-profile", "srgb"),
+		chromedp.Flag("lang", "en-GB"),
+		chromedp.WSURLReadTimeout(time.Minute),
+	)
+	tb.Cleanup(stop)
+	ctx, closeBrowser := chromedp.NewContext(ctx, chromedp.WithErrorf(func(format string, args ...any) {
+		// Newer browsers send events that the library has no name for.
+		if text := fmt.Sprintf(format, args...); !strings.Contains(text, "could not unmarshal event") {
+			fmt.Println("chromedp:", text)
+		}
+	}))
+	tb.Cleanup(closeBrowser)
+	if err := chromedp.Do(ctx); err != nil {
+		tb.Fatalf("starting %s: %v", bin, err)
+	}
+	return &Browser{ctx: ctx}
+}
+
+// Tab opens an empty page of its own. What its scripts throw fails the test in the
+// end.
+func (b *Browser) Tab(tb testing.TB) *Page {
+	tb.Helper()
+	var mu sync.Mutex
+	var thrown []string
+	ctx, closeTab := chromedp.NewContext(b.ctx, chromedp.WithListener(func(event any) {
+		if e, ok := event.(*runtime.EventExceptionThrown); ok {
+			mu.Lock()
+			defer mu.Unlock()
+			thrown = append(thrown, fmt.Sprintf("%+v", e.ExceptionDetails))
+		}
+	}))
+	p := &Page{tb: tb, ctx: ctx}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			p.dump()
+		}
+		closeTab()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, text := range thrown {
+			tb.Errorf("%s: the page threw %s", p.name, text)
+		}
+	})
+	// The context of the first call is the tab's for its whole life.
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1360, 860)); err != nil {
+		tb.Fatalf("opening a tab: %v", err)
+	}
+	return p
+}
+
+// Open opens the page as served by a node, as somebody who joins rooms at once, and
+// waits until the connection stands.
+func (b *Browser) Open(tb testing.TB, n *Node, name string, rooms ...string) *Page {
+	tb.Helper()
+	p := b.Tab(tb)
+	p.name = name
+	p.Navigate(n.PageURL(name, rooms...))
+	p.UntilConnected(n)
+	return p
+}

@@ -1,0 +1,119 @@
+package browsertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// Node is a chat server, a process of its own.
+type Node struct {
+	*servers.Server
+	Name string
+	Kind string // "go" or "node"
+}
+
+// URL is where it listens.
+func (n *Node) URL() string { return "http://" + n.Addr() }
+
+// PageURL is an address that opens the page there as somebody in some rooms.
+func (n *Node) PageURL(name string, rooms ...string) string {
+	return n.URL() + "/?" + url.Values{"name": {name}, "node": {n.Name}, "room": rooms}.Encode()
+}
+
+// Fleet is a redis-server with chat nodes behind it.
+type Fleet struct {
+	Redis *servers.Redis
+	Nodes []*Node
+}
+
+// StartFleet starts a redis-server and nodes of these kinds, named after them: go-1,
+// go-2, node-1.
+func StartFleet(tb testing.TB, kinds ...string) *Fleet {
+	tb.Helper()
+	f := &Fleet{Redis: servers.StartRedis(tb, nil)}
+	type entry struct {
+		Name string `json:"name"`
+		URL  string `json:"url"`
+		Kind string `json:"kind"`
+	}
+	var entries []entry
+	count := make(map[string]int)
+	ports := make([]int, len(kinds))
+	for i, kind := range kinds {
+		count[kind]++
+		ports[i] = servers.FreePort(tb)
+		entries = append(entries, entry{fmt.Sprintf("%s-%d", kind, count[kind]), "http://127.0.0.1:" + strconv.Itoa(ports[i]), kind})
+	}
+	list, err := json.Marshal(entries)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i, e := range entries {
+		bin, args := command(tb, e.Kind)
+		args = append(args, "--name", e.Name, "--port", strconv.Itoa(ports[i]), "--broker", f.Redis.URL(), "--nodes", string(list))
+		server := servers.StartProgram(tb, e.Name, bin, args, ports[i], func(ctx context.Context) error {
+			return answers(ctx, e.URL+"/nodes.json")
+		})
+		f.Nodes = append(f.Nodes, &Node{Server: server, Name: e.Name, Kind: e.Kind})
+	}
+	return f
+}
+
+// answers asks for an address and wants to be told that it is there.
+func answers(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// command is what starts a node of a kind, without its flags.
+func command(tb testing.TB, kind string) (bin string, args []string) {
+	tb.Helper()
+	if kind == "node" {
+		return servers.Binary(tb, "node", "CROSSROOM_NODE"), []string{nodeScript(tb, "server.js")}
+	}
+	bin = filepath.Join(tb.TempDir(), "chat")
+	cmd := exec.Command("go", append(build, "-o", bin, "github.com/crossroom/crossroom/examples/chat")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	return bin, nil
+}
+
+// nodeScript is the path of one of the Node.js programs, whose packages must be there.
+func nodeScript(tb testing.TB, name string) string {
+	tb.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", "node"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+		const why = "the npm packages of examples/chat/node are not installed; run scripts/setup"
+		if os.Getenv("CI") != "" || os.Getenv(servers.EnvRequire) != "" {
+			tb.Fatal(why)
+		}
+		tb.Skip("SKIPPED-SERVER: node: " + why)
+	}
+	return filepath.Join(dir, name)
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package browsertest
+
+// build has Go nodes built as this package is.
+var build = []string{"build"}

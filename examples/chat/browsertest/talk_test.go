@@ -1,0 +1,112 @@
+package browsertest_test
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/crossroom/crossroom/examples/chat/browsertest"
+)
+
+// Characters of one to four bytes, combining ones, both directions, a zero-width
+// joiner, quotes and markup.
+const unicode = "Grüße, κόσμε, עולם, 世界 – e\u0301 👩‍👩‍👧 \u2028 <b>&amp;</b> \"'`\\ 𝔘𝔫𝔦"
+
+// Two pages on different nodes talk, see each other, and one kicks the other.
+func TestTalk(t *testing.T) {
+	fleet := browsertest.StartFleet(t, kinds...)
+	browser := browsertest.StartBrowser(t)
+	node := byName(fleet)
+	for _, pair := range pairs {
+		t.Run(pair[0]+" with "+pair[1], func(t *testing.T) {
+			a, b := node[pair[0]], node[pair[1]]
+			room := "room of " + t.Name()
+			ada := browser.Open(t, a, "ada", room)
+			bob := browser.Open(t, b, "bob", room)
+
+			ada.UntilMembers("ada@"+a.Name, "bob@"+b.Name)
+			bob.UntilMembers("ada@"+a.Name, "bob@"+b.Name)
+			ada.UntilNotice("bob joined on " + b.Name)
+
+			ada.Say("hello from over here")
+			ada.UntilSaid("ada", a.Name, "hello from over here")
+			bob.UntilSaid("ada", a.Name, "hello from over here")
+			bob.Say(unicode)
+			ada.UntilSaid("bob", b.Name, unicode)
+			bob.UntilSaid("bob", b.Name, unicode)
+
+			binary(t, ada, bob)
+
+			ada.Click(`[aria-label="Kick bob"]`)
+			bob.Until("bob is told", `() => document.querySelector("#status").textContent === "You were kicked by ada."`)
+			ada.UntilMembers("ada@" + a.Name)
+			ada.UntilNotice("bob left")
+			ada.Until("one socket is left", `() => document.querySelector("#totals").textContent.includes("· 1 socket ")`)
+
+			// What is said to an empty chair stays unheard. The message after the next
+			// connection comes on the same path, and is the first that bob sees again.
+			ada.Say("unheard")
+			ada.UntilSaid("ada", a.Name, "unheard")
+			bob.Click("#connect")
+			bob.UntilConnected(b)
+			ada.UntilMembers("ada@"+a.Name, "bob@"+b.Name)
+			ada.Say("welcome back")
+			bob.UntilSaid("ada", a.Name, "welcome back")
+			if got := browsertest.Read[int](bob, `() => [...document.querySelectorAll(".text")].filter((t) => t.textContent === "unheard").length`); got != 0 {
+				t.Errorf("bob heard what was said while he was out")
+			}
+		})
+	}
+}
+
+// binary sends a file with every byte, larger than any buffer on its way, from one
+// page to another and compares what arrives.
+func binary(t *testing.T, from, to *browsertest.Page) {
+	t.Helper()
+	data := make([]byte, 300_000)
+	rand.Read(data)
+	for i := range 256 {
+		data[i] = byte(i)
+	}
+	path := filepath.Join(t.TempDir(), "päckchen.bin")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	want := hex.EncodeToString(sum[:])
+	from.Send(path, "a file")
+	for _, page := range []*browsertest.Page{from, to} {
+		page.Until("the file is there", `() => document.querySelector("[data-file='päckchen.bin']")`)
+		got := browsertest.Read[string](page, `async () => {
+			const file = await (await fetch(document.querySelector("[data-file='päckchen.bin']").href)).arrayBuffer();
+			return [...new Uint8Array(await crypto.subtle.digest("SHA-256", file))].map((b) => b.toString(16).padStart(2, "0")).join("");
+		}`)
+		if got != want {
+			t.Errorf("the file that arrived is another one: SHA-256 %s, want %s", got, want)
+		}
+	}
+}
+
+// A name is required, and the page says what the server says.
+func TestRefused(t *testing.T) {
+	fleet := browsertest.StartFleet(t, kinds...)
+	browser := browsertest.StartBrowser(t)
+	for _, n := range fleet.Nodes {
+		page := browser.Tab(t)
+		page.Navigate(n.URL())
+		page.Until("the page is there", `() => document.querySelectorAll("#node option").length > 0`)
+		page.Until("its own node is chosen", `(name) => document.querySelector("#node").value === name`, n.Name)
+		// The page itself asks for a name; whoever gets around that is refused.
+		browsertest.Read[bool](page, `() => { const name = document.querySelector("#name"); name.value = "x"; name.value = "\u00a0".repeat(2); return true }`)
+		reason := browsertest.Read[string](page, `(url) => new Promise((done) => {
+			const socket = io(url + "/chat", { transports: ["websocket"], forceNew: true, auth: { name: "" } });
+			socket.on("connect_error", (err) => { socket.close(); done(err.message); });
+		})`, n.URL())
+		if reason != "name required" {
+			t.Errorf("%s: refused with %q, want \"name required\"", n.Name, reason)
+		}
+	}
+}
