@@ -69,15 +69,16 @@
 //
 // # Subscribing
 //
-// All subscriptions of a broker share one connection and one subscription on the
-// server per name. The confirmations for up to 4 commands of up to 1,000 names are
+// All subscriptions of a broker share one connection, which stays for as long as there
+// are filters, and one subscription on the server per name. The confirmations for up to 4 commands of up to 1,000 names are
 // underway at a time, so that 100,000 rooms can be subscribed to at once.
 //
 // Each subscription has a goroutine that calls its receiver, and a buffer of 16 MiB
 // (Options.ReceiveBuffer). When that is full the connection, and with it all
 // subscriptions, waits for that receiver; then the server's buffer fills up, until it
 // ends the connection (client-output-buffer-limit pubsub, by default at 32 MiB, or
-// 8 MiB for a minute), which is an interruption like any other.
+// 8 MiB for a minute), which is an interruption like any other. To a receiver that is
+// stuck through several interruptions without a message between them they are one.
 //
 // Subscribe fails at once if the first connection cannot be made or the server
 // refuses. During an interruption it waits for the end of it, or of its context.

@@ -1,0 +1,254 @@
+package redisbroker_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/broker"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// clients counts the connections of a name that a server has.
+func clients(srv *servers.Redis, name string) int {
+	list, _ := srv.Do("CLIENT", "LIST").(string)
+	return strings.Count(list, " name="+name+" ")
+}
+
+// wantClients waits until there are n.
+func wantClients(t testing.TB, srv *servers.Redis, name string, n int) {
+	t.Helper()
+	eventually(t, func() error {
+		if got := clients(srv, name); got != n {
+			return fmt.Errorf("%d connections, want %d", got, n)
+		}
+		return nil
+	})
+}
+
+// TestNobodyListens: without filters there is no connection for subscribing, and none
+// is missed.
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), ClientName: "ears"})
+	defer client.Close()
+	b, err := redisbroker.New(client, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	r := record(t)
+	for range 3 {
+		sub := subscribe(t, b, r, broker.Exactly(room))
+		if n := clients(srv, "ears"); n == 0 {
+			t.Fatal("no connection")
+		}
+		if err := sub.Close(within(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		wantClients(t, srv, "ears", 0)
+	}
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "again")
+	r.want(room, "again")
+	if s := b.Stats(); s.Interruptions != 0 {
+		t.Fatalf("Stats %+v", s)
+	}
+}
+
+// TestMasterLeaves: questions open a connection to each master of a cluster, and keep
+// none to a server that is one no more.
+func TestMasterLeaves(t *testing.T) {
+	t.Parallel()
+	stays, leaves := servers.StartRedis(t, nil), servers.StartRedis(t, nil)
+	var left atomic.Bool
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		ClientName: "asker",
+		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			slot := func(from, to int, srv *servers.Redis) redis.ClusterSlot {
+				return redis.ClusterSlot{Start: from, End: to, Nodes: []redis.ClusterNode{{Addr: srv.Addr()}}}
+			}
+			if left.Load() {
+				return []redis.ClusterSlot{slot(0, 16383, stays)}, nil
+			}
+			return []redis.ClusterSlot{slot(0, 8191, stays), slot(8192, 16383, leaves)}, nil
+		},
+	})
+	defer client.Close()
+	b, err := redisbroker.New(client, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	ask := func() {
+		if _, err := b.Subscribers(within(t, patience), room); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask()
+	if clients(stays, "asker") != 1 || clients(leaves, "asker") != 1 {
+		t.Fatalf("connections: %d and %d, want one each", clients(stays, "asker"), clients(leaves, "asker"))
+	}
+	left.Store(true)
+	client.ReloadState(t.Context())
+	eventually(t, func() error {
+		ask()
+		if n := clients(leaves, "asker"); n > 0 {
+			return fmt.Errorf("%d connections to the former master", n)
+		}
+		return nil
+	})
+	wantClients(t, stays, "asker", 1)
+}
+
+// TestOutagesOfAStuckReceiver: what waits for a receiver that does not return does not
+// grow with every outage.
+func TestOutagesOfAStuckReceiver(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	proxy := servers.StartProxy(t, srv.Addr())
+	b, sender := open(t, proxy.Addr(), quick()), open(t, srv.Addr(), nil)
+	g, free := newGate(t), record(t)
+	stuck := subscribe(t, b, g, broker.Exactly(room), broker.Exactly(marker))
+	subscribe(t, b, free, broker.Exactly(room), broker.Exactly(marker))
+	outage := func() {
+		proxy.Cut()
+		free.wantCall("interrupted")
+		proxy.Heal()
+		free.wantCall("resumed")
+	}
+	publish(t, sender, room, "first")
+	<-g.entered
+	free.want(room, "first")
+	const outages = 20
+	for range outages {
+		outage()
+	}
+	// A message holds two gaps apart, for as long as it is there.
+	publish(t, sender, marker, "between")
+	free.want(marker, "between")
+	outage()
+	if err := stuck.Remove(within(t, patience), broker.Exactly(marker)); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.Stats(); s.Interruptions != outages+1+1 {
+		t.Errorf("%d interruptions, want %d of one subscription and one of the other", s.Interruptions, outages+1)
+	}
+	publish(t, sender, room, "last")
+	close(g.open)
+	g.want(room, "first")
+	g.wantCall("interrupted")
+	g.wantCall("resumed")
+	g.want(room, "last")
+}
+
+// lockedBuffer takes a log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// TestLogOfAnOutage: the log has a line for the beginning and the end of an outage,
+// and none for each attempt in between.
+func TestLogOfAnOutage(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	var attempts atomic.Int32
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		attempts.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}})
+	defer client.Close()
+	var log lockedBuffer
+	opts := quick()
+	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	b, err := redisbroker.New(client, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	for range 2 {
+		srv.Kill()
+		r.wantCall("interrupted")
+		before := attempts.Load()
+		eventually(t, func() error {
+			if n := attempts.Load() - before; n <= 5 {
+				return fmt.Errorf("only %d attempts", n)
+			}
+			return nil
+		})
+		srv.Restart()
+		r.wantCall("resumed")
+	}
+	text := log.String()
+	if lost, back := strings.Count(text, "not subscribed"), strings.Count(text, "connected for subscribing"); lost != 2 || back != 3 {
+		t.Errorf("%d lines for 2 outages, %d for 3 connections:\n%s", lost, back, text)
+	}
+}
+
+// TestQuietConnections: connections on which nothing happens are asked for a sign of
+// life now and then, and kept.
+func TestQuietConnections(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), ClientName: "quiet"})
+	defer client.Close()
+	var log lockedBuffer
+	b, err := redisbroker.New(client, &redisbroker.Options{
+		ProbeInterval: 20 * time.Millisecond, ProbeTimeout: 500 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "one")
+	r.want(room, "one")
+	pings := func() (n int) {
+		stats, _ := srv.Do("INFO", "commandstats").(string)
+		_, after, _ := strings.Cut(stats, "cmdstat_ping:calls=")
+		fmt.Sscanf(after, "%d", &n)
+		return n
+	}
+	// Four for each of the two connections: more than are asked before one that does
+	// not answer would be given up.
+	before := pings()
+	eventually(t, func() error {
+		if n := pings() - before; n < 8 {
+			return fmt.Errorf("only %d pings", n)
+		}
+		return nil
+	})
+	publish(t, b, room, "two")
+	r.want(room, "two")
+	if strings.Contains(log.String(), "WARN") || b.Stats().Interruptions != 0 {
+		t.Errorf("Stats %+v, log:\n%s", b.Stats(), log.String())
+	}
+}
