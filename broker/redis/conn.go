@@ -224,21 +224,24 @@ func (c *conn) lost() error {
 // given up.
 type pulse struct {
 	interval, timeout time.Duration
-	asked             bool
+	asked             time.Time // zero while no answer is awaited
 }
 
-// check looks at how long a connection has been silent. It returns when to look
+// check looks at how long a connection has been silent by now. It returns when to look
 // again, and whether to ask now; or that it is dead.
-func (p *pulse) check(silent time.Duration) (again time.Duration, ask, dead bool) {
-	switch {
-	case silent < p.interval:
-		p.asked = false
-		return p.interval - silent, false, false
-	case !p.asked:
-		p.asked = true
-		return p.timeout, true, false
-	case silent < p.interval+p.timeout:
-		return p.interval + p.timeout - silent, false, false
+func (p *pulse) check(now time.Time, silent time.Duration) (again time.Duration, ask, dead bool) {
+	if silent < now.Sub(p.asked) {
+		p.asked = time.Time{} // something has come since
 	}
-	return 0, false, true
+	switch {
+	case !p.asked.IsZero():
+		if left := p.interval + p.timeout - silent; left > 0 {
+			return left, false, false
+		}
+		return 0, false, true
+	case silent < p.interval:
+		return p.interval - silent, false, false
+	}
+	p.asked = now
+	return p.timeout, true, false
 }

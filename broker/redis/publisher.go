@@ -182,7 +182,7 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 			return
 		case <-timer.C:
 			silent := c.silent()
-			again, ask, dead := beat.check(silent)
+			again, ask, dead := beat.check(time.Now(), silent)
 			if dead {
 				c.close(&SilenceError{Addr: c.addr, For: silent})
 				return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -32,7 +33,8 @@ type querier struct {
 // line is the connection to one server.
 type line struct {
 	turn chan struct{} // holds one token: whoever has it may use c
-	c    *conn         // nil if there is none
+	c    *conn         // nil if there is none; guarded by querier.mu too
+	gone bool          // the server is no master any more; guarded by querier.mu
 }
 
 func newQuerier(n *nodes, names *naming, opts *Options) *querier {
@@ -104,6 +106,7 @@ func (q *querier) each(ctx context.Context, command []string, f func([]string) e
 	if err != nil {
 		return err
 	}
+	q.prune(masters)
 	type result struct {
 		answer []string
 		err    error
@@ -149,8 +152,8 @@ func (q *querier) ask(ctx context.Context, server *redis.Client, command []strin
 			if err != nil {
 				return nil, err
 			}
-			if !q.keep(l, c) {
-				return nil, broker.ErrClosed
+			if err := q.keep(l, c); err != nil {
+				return nil, err
 			}
 		}
 		answer, err := exchange(ctx, l.c, q.opts.ProbeTimeout, command)
@@ -159,7 +162,7 @@ func (q *querier) ask(ctx context.Context, server *redis.Client, command []strin
 			return answer, err
 		}
 		l.c.close(err)
-		q.keep(l, nil)
+		_ = q.keep(l, nil)
 		if !kept || ctx.Err() != nil {
 			return nil, fmt.Errorf("redis %s: %s: %w", server.Options().Addr, command[0], err)
 		}
@@ -182,18 +185,44 @@ func (q *querier) line(addr string) (*line, error) {
 	return l, nil
 }
 
-// keep sets a line's connection, where close finds it.
-func (q *querier) keep(l *line, c *conn) bool {
+// keep sets a line's connection, where close and prune find it, unless there was one
+// of these.
+func (q *querier) keep(l *line, c *conn) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		if c != nil {
-			c.close(broker.ErrClosed)
-		}
-		return false
+	var err error
+	switch {
+	case q.closed:
+		err = broker.ErrClosed
+	case l.gone:
+		err = errNoMaster
+	}
+	if err != nil && c != nil {
+		c.close(err)
+		c = nil
 	}
 	l.c = c
-	return true
+	return err
+}
+
+// errNoMaster ends a question to a server that another question has just seen to be no
+// master any more.
+var errNoMaster = errors.New("not a master of the cluster any more")
+
+// prune ends the connections to servers that are no masters any more.
+func (q *querier) prune(masters []*redis.Client) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for addr, l := range q.lines {
+		if slices.ContainsFunc(masters, func(m *redis.Client) bool { return m.Options().Addr == addr }) {
+			continue
+		}
+		delete(q.lines, addr)
+		l.gone = true
+		if l.c != nil {
+			l.c.close(errNoMaster)
+		}
+	}
 }
 
 // close ends all connections; questions that are underway fail.

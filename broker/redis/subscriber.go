@@ -15,7 +15,8 @@ import (
 const routesKept = 1 << 13
 
 // subscriber keeps one connection for all subscriptions, for as long as there are
-// filters. Its goroutine, run, connects and writes; a second one reads.
+// filters and a little longer. Its goroutine, run, connects and writes; a second one
+// reads.
 type subscriber struct {
 	nodes *nodes
 	names *naming
@@ -172,6 +173,7 @@ func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 func (s *subscriber) run(ctx context.Context) {
 	server := &picker{nodes: s.nodes}
 	pause := &backoff{min: s.opts.BackoffMin, max: s.opts.BackoffMax}
+	told := false // in the log, that there is no connection
 	for ctx.Err() == nil {
 		if !s.isNeeded() {
 			select {
@@ -182,15 +184,22 @@ func (s *subscriber) run(ctx context.Context) {
 		}
 		c, err := server.dial(ctx, s.opts.ProbeTimeout)
 		if err == nil {
+			told = false
 			err = s.serve(ctx, c)
 			if time.Since(c.born) > s.opts.BackoffMax {
 				pause.reset()
+			}
+			if c.cause == errFinished {
+				continue
 			}
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		s.log.Warn("redis broker: not subscribed", "err", err)
+		if !told {
+			s.log.Warn("redis broker: not subscribed", "err", err)
+		}
+		told = true
 		if s.interrupt(err) {
 			select {
 			case <-time.After(pause.next()):
@@ -209,6 +218,18 @@ func (s *subscriber) isNeeded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reg.needed()
+}
+
+// hangUp reports whether the connection is of no use any more. If so, whoever
+// subscribes from now on waits for the next one.
+func (s *subscriber) hangUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reg.needed() {
+		return false
+	}
+	s.reg.disconnected(func(*subscription) {})
+	return true
 }
 
 // interrupt tells everybody that the connection is gone, and reports whether there
@@ -269,12 +290,16 @@ func (s *subscriber) write(c *conn) {
 			return
 		case <-timer.C:
 			silent := c.silent()
-			again, ask, dead := beat.check(silent)
+			again, ask, dead := beat.check(time.Now(), silent)
 			if dead {
 				c.close(&SilenceError{Addr: c.addr, For: silent})
 				return
 			}
 			if ask {
+				if s.hangUp() {
+					c.close(errFinished)
+					return
+				}
 				s.mu.Lock()
 				s.reg.sent.push(&order{command: "PING"})
 				s.mu.Unlock()

@@ -181,12 +181,25 @@ func (u *subscription) push(ev event) {
 
 // interrupted and resumed queue the respective call, whatever else waits. The
 // subscriber's mutex is held.
+//
+// A gap that follows another one with no message between them is the same gap to the
+// receiver. So a receiver that is stuck through many outages has at most two calls
+// waiting for each message, of which there is a limited number.
 func (u *subscription) interrupted(err error) {
 	u.since = time.Now()
-	u.s.interruptions++
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.gapAtEnd() {
+		u.queue.popBack()
+		return
+	}
+	u.s.interruptions++
 	u.push(event{kind: interruption, err: err})
+}
+
+// gapAtEnd reports whether the last call that waits is Resumed. mu is held.
+func (u *subscription) gapAtEnd() bool {
+	return u.queue.len() > 0 && u.queue.back().kind == resumption
 }
 
 func (u *subscription) resumed() {
@@ -197,18 +210,26 @@ func (u *subscription) resumed() {
 }
 
 // retract takes queued messages back that keep does not want. If one of that kind is
-// being delivered it returns a channel that is closed when that is over, else nil.
+// being delivered it returns a channel that is closed when that is over, else nil. The
+// subscriber's mutex is held.
 func (u *subscription) retract(keep func(broker.Channel) bool) <-chan struct{} {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.queue.keep(func(ev *event) bool {
-		if ev.kind != delivery || keep(ev.ch) {
-			return true
+	queue := u.queue
+	u.queue = fifo[event]{}
+	for queue.len() > 0 {
+		ev := queue.pop()
+		switch {
+		case ev.kind == delivery && !keep(ev.ch):
+			u.count(&ev, -1)
+			u.cost -= messageCost + len(ev.payload)
+		case ev.kind == interruption && u.gapAtEnd():
+			u.queue.popBack()
+			u.s.interruptions--
+		default:
+			u.queue.push(ev)
 		}
-		u.count(ev, -1)
-		u.cost -= messageCost + len(ev.payload)
-		return false
-	})
+	}
 	signal(u.room)
 	if !u.running || u.current.kind != delivery || keep(u.current.ch) {
 		return nil
