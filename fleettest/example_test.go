@@ -1,0 +1,77 @@
+package fleettest_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/fleettest"
+)
+
+// client stands for a client's connection.
+type client string
+
+func (c client) ID() string            { return string(c) }
+func (client) Deliver(*adapter.Packet) {}
+func (client) Disconnect(bool)         {}
+
+// This is the example to start from: a node dies in the middle of my query. What do
+// I get, when, and am I told who is missing?
+func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
+	var log strings.Builder
+	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
+		ctx := t.Context()
+		servers := map[string]*fleettest.Server{}
+		rooms := map[string]*adapter.Namespace{}
+		for name, id := range map[string]client{"north": "ada", "south": "bob", "east": "eve"} {
+			servers[name] = f.Server(name, nil)
+			chat, err := servers[name].Of(ctx, "/chat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := chat.Add(id); err != nil {
+				t.Fatal(err)
+			}
+			rooms[name] = chat
+		}
+		f.Settle()
+
+		ask := func() {
+			began := time.Now()
+			sockets, err := rooms["north"].FetchSockets(ctx)
+			fmt.Fprintf(&log, "after %v:", time.Since(began))
+			for _, s := range sockets.List {
+				fmt.Fprintf(&log, " %s on %s,", s.ID, adapter.NodeName(s.Node))
+			}
+			var partial *adapter.PartialError
+			if errors.As(err, &partial) {
+				for _, m := range partial.Fleet.Missing {
+					fmt.Fprintf(&log, " missing %s: %v", adapter.NodeName(m.Node), m.Reason)
+				}
+			} else if err == nil {
+				fmt.Fprint(&log, " complete")
+			}
+			fmt.Fprintln(&log)
+		}
+
+		ask()
+		servers["east"].Freeze() // it gets the question, and does not come to answering it
+		f.After(300*time.Millisecond, servers["east"].Kill)
+		ask()
+		ask()                       // nobody waits for the dead
+		time.Sleep(4 * time.Second) // after PeerTimeout they are forgotten
+		ask()
+	})
+	t.Log("\n" + log.String())
+	const want = `after 0s: ada on north, bob on south, eve on east, complete
+after 750ms: ada on north, bob on south, missing east: node is gone
+after 0s: ada on north, bob on south, missing east: node is gone
+after 0s: ada on north, bob on south, complete
+`
+	if log.String() != want {
+		t.Errorf("want\n%s", want)
+	}
+}

@@ -1,0 +1,136 @@
+package fleettest
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory"
+)
+
+// Options of a fleet. Nil means all defaults. Run copies them.
+type Options struct {
+	// Uncounted: the bus cannot say who listens, as NATS cannot. Otherwise it can, as
+	// Redis does.
+	Uncounted bool
+	// Bus has the limits of queues and messages; nil means its defaults.
+	Bus *memorybroker.Options
+}
+
+// Fleet is some nodes on one bus. Use it in the test's goroutine, and from functions
+// given to After.
+type Fleet struct {
+	t    *testing.T
+	opts Options
+	bus  *memorybroker.Bus
+}
+
+// closing limits how long a node may take to close at the end of a test, on the
+// fleet's clock.
+const closing = time.Minute
+
+// Run calls test with an empty fleet, in a bubble of package testing/synctest. When
+// test returns, all that went wrong with nodes is undone and all nodes made by the
+// fleet are closed, the last one first.
+func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := &Fleet{t: t}
+		if opts != nil {
+			f.opts = *opts
+		}
+		f.bus = memorybroker.NewBus(f.opts.Bus)
+		test(t, f)
+	})
+}
+
+// Settle waits until everything that is under way has come to rest, without any time
+// passing: messages have been delivered, nodes that were just made know each other.
+func (f *Fleet) Settle() { synctest.Wait() }
+
+// After calls do when d has passed, in a goroutine of its own, unless the test has
+// ended by then: for what happens to a node in the middle of something.
+func (f *Fleet) After(d time.Duration, do func()) {
+	timer := time.AfterFunc(d, do)
+	f.t.Cleanup(func() { timer.Stop() })
+}
+
+// Place is a node's place on the bus: a broker, and what may happen to it.
+type Place struct {
+	broker.Broker
+	*Faults
+}
+
+// Place makes a place for a node that is not made by the fleet. It is closed at the
+// end of the test, after whatever the test has registered with Cleanup since.
+func (f *Fleet) Place(name string) *Place {
+	b := f.bus.Broker()
+	p := &Place{Broker: b, Faults: &Faults{name: name, broker: b}}
+	if f.opts.Uncounted {
+		p.Broker = uncounted{b}
+	}
+	f.closeLater(name+"'s broker", b.Close)
+	return p
+}
+
+// closeLater has something closed at the end of the test.
+func (f *Fleet) closeLater(what string, close func(context.Context) error) {
+	f.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closing)
+		defer cancel()
+		if err := close(ctx); err != nil {
+			f.t.Errorf("closing %s: %v", what, err)
+		}
+	})
+}
+
+// Server is a server of package adapter, and what may happen to it.
+type Server struct {
+	*adapter.Server
+	*Faults
+}
+
+// Server makes a server. Options.Name is name, so that adapter.NodeName of its uid
+// is. It is part of the fleet when it has opened a namespace.
+func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
+	f.t.Helper()
+	var o adapter.Options
+	if opts != nil {
+		o = *opts
+	}
+	o.Name = name
+	p := f.Place(name)
+	s, err := adapter.New(p, &o)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.closeLater(name, p.healed(s.Close))
+	return &Server{Server: s, Faults: p.Faults}
+}
+
+// Node is a node of package backplane, and what may happen to it.
+type Node struct {
+	*backplane.Node
+	*Faults
+}
+
+// Node makes a node with that id. It is part of the fleet when it has a namespace.
+func (f *Fleet) Node(id string, opts *backplane.Options) *Node {
+	f.t.Helper()
+	var o backplane.Options
+	if opts != nil {
+		o = *opts
+	}
+	o.ID = id
+	p := f.Place(id)
+	n, err := backplane.New(p, &o)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.closeLater(id, p.healed(n.Close))
+	return &Node{Node: n, Faults: p.Faults}
+}
