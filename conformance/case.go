@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"testing"
 	"time"
 )
 
@@ -16,19 +14,31 @@ type Case struct {
 	// Name begins with the first clause, as in "B07_Overwritten".
 	Name string
 	// Clauses that it tests, the main one first.
-	Clauses []int
+	Clauses []Clause
 	// Needs are the powers without which it cannot be tried.
 	Needs Power
+	// Timing: what comes out could depend on how soon something happens, so it is
+	// one of those that Soak repeats.
+	Timing bool
 
 	run func(context.Context, *env) error
 }
 
-// Cases returns all cases in the order of their clauses.
+// Cases returns all cases of a single broker in the order of their clauses.
 func Cases() []Case {
-	cases := slices.Concat(
+	return sorted(
 		deliveryCases, nameCases, payloadCases, receiverCases, removeCases,
 		outageCases, outboxCases, callCases, closeCases, countCases, concurrentCases,
 	)
+}
+
+// FleetCases returns all cases of a fleet in the order of their clauses.
+func FleetCases() []Case {
+	return sorted(fleetBroadcastCases, fleetQuestionCases, fleetMembershipCases, fleetOutageCases, fleetLimitCases, fleetConcurrentCases)
+}
+
+func sorted(lists ...[]Case) []Case {
+	cases := slices.Concat(lists...)
 	slices.SortStableFunc(cases, func(a, b Case) int { return cmp.Compare(a.Clauses[0], b.Clauses[0]) })
 	return cases
 }
@@ -37,7 +47,12 @@ func Cases() []Case {
 // returns nil, a *Skip, a *Failure, or another error if the harness failed. It ends
 // soon after ctx, also if the broker hangs: then goroutines are left behind.
 func (c Case) Run(ctx context.Context, sys System) error {
-	e := &env{sys: sys}
+	return c.runWith(ctx, sys, func(string, ...any) {})
+}
+
+// runWith has the case tell logf what else is worth knowing.
+func (c Case) runWith(ctx context.Context, sys System, logf func(string, ...any)) error {
+	e := &env{sys: sys, logf: logf}
 	result := make(chan error, 1)
 	closed := make(chan struct{})
 	go func() {
@@ -80,50 +95,4 @@ func (c Case) try(ctx context.Context, e *env) error {
 		failure.What += " (and the time for the case was over)"
 	}
 	return err
-}
-
-// The second entry, for a fleet of backplane nodes over a broker, will be RunFleet.
-
-// Run tries every case on the harness's system, each as a subtest, logs a line for
-// each clause, and returns what came out.
-//
-// A clause that could not be tried is logged as skipped, with the reason; it never
-// counts as kept.
-func Run(t *testing.T, h Harness) *Report {
-	t.Helper()
-	timeout := h.Timeout
-	if timeout <= 0 {
-		timeout = 30 * time.Second
-	}
-	report := &Report{}
-	for _, c := range Cases() {
-		t.Run(c.Name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), timeout)
-			defer cancel()
-			err := c.Run(ctx, h.Open(t))
-			report.add(c, err)
-			var skipped *Skip
-			switch {
-			case errors.As(err, &skipped):
-				t.Skipf("%s %v", clauseList(c.Clauses), err)
-			case err != nil:
-				t.Fatal(err)
-			}
-		})
-	}
-	for _, row := range report.Rows() {
-		t.Logf("conformance: %v", row)
-	}
-	return report
-}
-
-func clauseList(clauses []int) string {
-	s := ""
-	for i, n := range clauses {
-		if i > 0 {
-			s += " "
-		}
-		s += fmt.Sprintf("B%d", n)
-	}
-	return s
 }

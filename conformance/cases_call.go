@@ -9,10 +9,10 @@ import (
 )
 
 var callCases = []Case{
-	{Name: "B19_EndedContext", Clauses: []int{19}, run: caseEnded},
-	{Name: "B20_CutLink", Clauses: []int{20, 19}, Needs: CanInterrupt, run: caseEndsCut},
-	{Name: "B20_HalfOpen", Clauses: []int{20}, Needs: CanHalfOpen, run: caseEndsHalfOpen},
-	{Name: "B25_Capabilities", Clauses: []int{25}, run: caseCapabilities},
+	{Name: "B19_EndedContext", Clauses: []Clause{19}, run: caseEnded},
+	{Name: "B20_CutLink", Clauses: []Clause{20, 19}, Needs: CanInterrupt, run: caseEndsCut},
+	{Name: "B20_HalfOpen", Clauses: []Clause{20}, Needs: CanHalfOpen, run: caseEndsHalfOpen},
+	{Name: "B25_Capabilities", Clauses: []Clause{25}, run: caseCapabilities},
 }
 
 // caseEnded makes every call with a context that has ended.
@@ -126,7 +126,7 @@ func (e *env) ends(ctx context.Context, down func(*Node, *sub) error, noticed in
 	}
 	for _, name := range []string{"Flush", "Subscribe", "Add"} {
 		if live[name] {
-			clause := 1
+			clause := Clause(1)
 			if name == "Flush" {
 				clause = 17
 			}

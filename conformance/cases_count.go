@@ -10,15 +10,15 @@ import (
 )
 
 var countCases = []Case{
-	{Name: "B22_Subscribers", Clauses: []int{22}, run: caseSubscribers},
-	{Name: "B22_ManyChannels", Clauses: []int{22}, run: caseCountMany},
-	{Name: "B22_Killed", Clauses: []int{22}, Needs: CanKill, run: caseCountKilled},
-	{Name: "B22_Frozen", Clauses: []int{22}, Needs: CanFreeze, run: caseCountFrozen},
-	{Name: "B23_Responders", Clauses: []int{23}, run: caseResponders},
+	{Name: "B22_Subscribers", Clauses: []Clause{22}, run: caseSubscribers},
+	{Name: "B22_ManyChannels", Clauses: []Clause{22}, run: caseCountMany},
+	{Name: "B22_Killed", Clauses: []Clause{22}, Needs: CanKill, run: caseCountKilled},
+	{Name: "B22_Frozen", Clauses: []Clause{22}, Needs: CanFreeze, run: caseCountFrozen},
+	{Name: "B23_Responders", Clauses: []Clause{23}, run: caseResponders},
 }
 
 // count expects so many subscribers of each channel, at once.
-func (e *env) count(ctx context.Context, n *Node, clause, want int, channels ...broker.Channel) error {
+func (e *env) count(ctx context.Context, n *Node, clause Clause, want int, channels ...broker.Channel) error {
 	got, err := n.Broker.Subscribers(ctx, channels...)
 	if err != nil {
 		return fail(clause, "Subscribers returned %s", errText(err))

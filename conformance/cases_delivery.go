@@ -9,15 +9,15 @@ import (
 )
 
 var deliveryCases = []Case{
-	{Name: "B01_Live", Clauses: []int{1}, run: caseLive},
-	{Name: "B01_ManyFilters", Clauses: []int{1}, run: caseManyFilters},
-	{Name: "B01_NoFilters", Clauses: []int{1}, run: caseNoFilters},
-	{Name: "B01_LiveOnSlowLink", Clauses: []int{1, 2}, Needs: CanSlowLink, run: caseSlowLink},
-	{Name: "B02_Order", Clauses: []int{2, 1, 3}, run: caseOrder},
-	{Name: "B25_OrderAcrossChannels", Clauses: []int{25}, run: caseOrderAcross},
-	{Name: "B03_Once", Clauses: []int{3, 13}, run: caseOnce},
-	{Name: "B04_Exact", Clauses: []int{4}, run: caseExact},
-	{Name: "B10_Own", Clauses: []int{10}, run: caseOwn},
+	{Name: "B01_Live", Clauses: []Clause{1}, run: caseLive},
+	{Name: "B01_ManyFilters", Clauses: []Clause{1}, run: caseManyFilters},
+	{Name: "B01_NoFilters", Clauses: []Clause{1}, run: caseNoFilters},
+	{Name: "B01_LiveOnSlowLink", Clauses: []Clause{1, 2}, Needs: CanSlowLink, run: caseSlowLink},
+	{Name: "B02_Order", Clauses: []Clause{2, 1, 3}, run: caseOrder},
+	{Name: "B25_OrderAcrossChannels", Clauses: []Clause{25}, run: caseOrderAcross},
+	{Name: "B03_Once", Clauses: []Clause{3, 13}, run: caseOnce},
+	{Name: "B04_Exact", Clauses: []Clause{4}, run: caseExact},
+	{Name: "B10_Own", Clauses: []Clause{10}, run: caseOwn},
 }
 
 const native, socketIO = broker.Native, broker.SocketIO
@@ -339,7 +339,7 @@ func caseExact(ctx context.Context, e *env) error {
 }
 
 // wantRaw says whether exactly these payloads have arrived, in order.
-func (s *sub) wantRaw(clause int, ch broker.Channel, payloads ...[]byte) error {
+func (s *sub) wantRaw(clause Clause, ch broker.Channel, payloads ...[]byte) error {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()
 	if len(s.rec.raw) != len(payloads) {

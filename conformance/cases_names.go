@@ -11,10 +11,10 @@ import (
 )
 
 var nameCases = []Case{
-	{Name: "B04_CrossTalk", Clauses: []int{4, 5}, run: caseCrossTalk},
-	{Name: "B05_HostileNames", Clauses: []int{5, 4}, run: caseHostile},
-	{Name: "B05_Refused", Clauses: []int{5}, run: caseRefused},
-	{Name: "B05_AllOrNothing", Clauses: []int{5, 19}, run: caseAllOrNothing},
+	{Name: "B04_CrossTalk", Clauses: []Clause{4, 5}, run: caseCrossTalk},
+	{Name: "B05_HostileNames", Clauses: []Clause{5, 4}, run: caseHostile},
+	{Name: "B05_Refused", Clauses: []Clause{5}, run: caseRefused},
+	{Name: "B05_AllOrNothing", Clauses: []Clause{5, 19}, run: caseAllOrNothing},
 }
 
 func asType[T error](err error, target *T) bool { return errors.As(err, target) }

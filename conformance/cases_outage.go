@@ -8,10 +8,10 @@ import (
 )
 
 var outageCases = []Case{
-	{Name: "B03_OnceAcrossOutage", Clauses: []int{3, 18}, Needs: CanInterrupt, run: caseOnceAcross},
-	{Name: "B14_Outage", Clauses: []int{14, 15}, Needs: CanInterrupt, run: caseOutage},
-	{Name: "B14_HalfOpen", Clauses: []int{14, 15}, Needs: CanHalfOpen, run: caseHalfOpen},
-	{Name: "B15_Restart", Clauses: []int{15, 14}, Needs: CanRestart, run: caseRestart},
+	{Name: "B03_OnceAcrossOutage", Clauses: []Clause{3, 18}, Needs: CanInterrupt, run: caseOnceAcross},
+	{Name: "B14_Outage", Clauses: []Clause{14, 15}, Needs: CanInterrupt, run: caseOutage},
+	{Name: "B14_HalfOpen", Clauses: []Clause{14, 15}, Needs: CanHalfOpen, run: caseHalfOpen},
+	{Name: "B15_Restart", Clauses: []Clause{15, 14}, Needs: CanRestart, run: caseRestart},
 }
 
 // interrupt cuts a node's link and waits until its subscription s was told, for
@@ -90,7 +90,7 @@ func (c *crowd) talk(ctx context.Context, n int) error {
 }
 
 // hear expects all of it.
-func (c *crowd) hear(ctx context.Context, clause int) error {
+func (c *crowd) hear(ctx context.Context, clause Clause) error {
 	for i, s := range c.subs {
 		if err := s.all(ctx, clause, c.streams[i]...); err != nil {
 			return err

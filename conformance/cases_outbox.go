@@ -11,12 +11,12 @@ import (
 )
 
 var outboxCases = []Case{
-	{Name: "B16_Bounded", Clauses: []int{16, 20, 2}, Needs: CanInterrupt, run: caseBounded},
-	{Name: "B16_NoWaitForReply", Clauses: []int{16}, Needs: CanSlowLink, run: caseNoWait},
-	{Name: "B17_Flush", Clauses: []int{17, 18}, run: caseFlush},
-	{Name: "B17_FlushThenKill", Clauses: []int{17}, Needs: CanKill, run: caseFlushKill},
-	{Name: "B17_FlushWhileCut", Clauses: []int{17, 20}, Needs: CanInterrupt, run: caseFlushCut},
-	{Name: "B18_LossOnClose", Clauses: []int{18, 21}, Needs: CanInterrupt, run: caseLossOnClose},
+	{Name: "B16_Bounded", Clauses: []Clause{16, 20, 2}, Needs: CanInterrupt, run: caseBounded},
+	{Name: "B16_NoWaitForReply", Clauses: []Clause{16}, Needs: CanSlowLink, run: caseNoWait},
+	{Name: "B17_Flush", Clauses: []Clause{17, 18}, run: caseFlush},
+	{Name: "B17_FlushThenKill", Clauses: []Clause{17}, Needs: CanKill, run: caseFlushKill},
+	{Name: "B17_FlushWhileCut", Clauses: []Clause{17, 20}, Needs: CanInterrupt, run: caseFlushCut},
+	{Name: "B18_LossOnClose", Clauses: []Clause{18, 21}, Needs: CanInterrupt, run: caseLossOnClose},
 }
 
 // losses collects what OnLoss tells, and blames overlapping calls.

@@ -9,11 +9,11 @@ import (
 )
 
 var payloadCases = []Case{
-	{Name: "B06_Sizes", Clauses: []int{6, 4}, run: caseSizes},
-	{Name: "B06_TooLarge", Clauses: []int{6}, run: caseTooLarge},
-	{Name: "B07_Overwritten", Clauses: []int{7}, run: caseOverwritten},
-	{Name: "B07_OverwrittenWhileQueued", Clauses: []int{7, 16}, Needs: CanInterrupt, run: caseOverwrittenQueued},
-	{Name: "B08_Kept", Clauses: []int{8}, run: caseKept},
+	{Name: "B06_Sizes", Clauses: []Clause{6, 4}, run: caseSizes},
+	{Name: "B06_TooLarge", Clauses: []Clause{6}, run: caseTooLarge},
+	{Name: "B07_Overwritten", Clauses: []Clause{7}, run: caseOverwritten},
+	{Name: "B07_OverwrittenWhileQueued", Clauses: []Clause{7, 16}, Needs: CanInterrupt, run: caseOverwrittenQueued},
+	{Name: "B08_Kept", Clauses: []Clause{8}, run: caseKept},
 }
 
 // largest is the largest payload that the suite sends.

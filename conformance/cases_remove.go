@@ -8,13 +8,13 @@ import (
 )
 
 var removeCases = []Case{
-	{Name: "B11_Remove", Clauses: []int{11}, run: caseRemove},
-	{Name: "B11_RemoveUnderLoad", Clauses: []int{11, 12}, run: caseRemoveUnderLoad},
-	{Name: "B11_CloseUnderLoad", Clauses: []int{11, 12}, run: caseCloseUnderLoad},
-	{Name: "B11_WaitsForRunningCall", Clauses: []int{11, 20}, run: caseRemoveWaits},
-	{Name: "B12_OthersStay", Clauses: []int{12}, run: caseOthersStay},
-	{Name: "B12_Overlapping", Clauses: []int{12, 3}, run: caseOverlapping},
-	{Name: "B13_Again", Clauses: []int{13}, run: caseAgain},
+	{Name: "B11_Remove", Clauses: []Clause{11}, run: caseRemove},
+	{Name: "B11_RemoveUnderLoad", Clauses: []Clause{11, 12}, run: caseRemoveUnderLoad},
+	{Name: "B11_CloseUnderLoad", Clauses: []Clause{11, 12}, run: caseCloseUnderLoad},
+	{Name: "B11_WaitsForRunningCall", Clauses: []Clause{11, 20}, run: caseRemoveWaits},
+	{Name: "B12_OthersStay", Clauses: []Clause{12}, run: caseOthersStay},
+	{Name: "B12_Overlapping", Clauses: []Clause{12, 3}, run: caseOverlapping},
+	{Name: "B13_Again", Clauses: []Clause{13}, run: caseAgain},
 }
 
 func caseRemove(ctx context.Context, e *env) error {

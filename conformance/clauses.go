@@ -2,6 +2,64 @@ package conformance
 
 import "strconv"
 
+// Clause is one promise: B1 and so on are the clauses of package broker, F1 and so on
+// those of a fleet, which stand in this package's documentation.
+type Clause int
+
+// The clauses of a fleet.
+const (
+	fleet Clause = 1000 + iota // what their numbers begin after
+	f1
+	f2
+	f3
+	f4
+	f5
+	f6
+	f7
+	f8
+	f9
+	f10
+	f11
+	f12
+	f13
+	f14
+	f15
+	f16
+)
+
+// BrokerClauses returns B1 to the last.
+func BrokerClauses() []Clause { return numbered(0, len(clauses)-1) }
+
+// FleetClauses returns F1 to the last.
+func FleetClauses() []Clause { return numbered(fleet, len(fleetClauses)-1) }
+
+func numbered(after Clause, n int) []Clause {
+	list := make([]Clause, n)
+	for i := range list {
+		list[i] = after + 1 + Clause(i)
+	}
+	return list
+}
+
+// String is the clause's name, such as B7 or F12.
+func (c Clause) String() string {
+	if c > fleet {
+		return "F" + strconv.Itoa(int(c-fleet))
+	}
+	return "B" + strconv.Itoa(int(c))
+}
+
+// Text is what the clause says.
+func (c Clause) Text() string {
+	switch {
+	case c > 0 && int(c) < len(clauses):
+		return clauses[c]
+	case c > fleet && int(c-fleet) < len(fleetClauses):
+		return fleetClauses[c-fleet]
+	}
+	return "there is no clause " + c.String()
+}
+
 // clauses is the text of package broker's documentation, held equal by a test, so
 // that a failure can quote it.
 var clauses = [...]string{
@@ -60,15 +118,4 @@ var clauses = [...]string{
 		"said no. Wants is asked only when Deliver has returned for everything that came before on channels " +
 		"of other kinds: a request to join a room takes effect on what follows it. Any message for which " +
 		"Wants was not asked, or said yes, is delivered.",
-}
-
-// Clauses is how many clauses there are: B1 to this.
-const Clauses = len(clauses) - 1
-
-// Clause returns the text of clause n of package broker's documentation.
-func Clause(n int) string {
-	if n < 1 || n > Clauses {
-		return "there is no clause " + strconv.Itoa(n)
-	}
-	return clauses[n]
 }

@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,69 +12,86 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// documented reads the clauses out of package broker's documentation.
-func documented(t *testing.T) map[int]string {
+// documented reads the clauses out of a package's documentation.
+func documented(t *testing.T, path, letter string) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../broker/doc.go", nil, parser.ParseComments|parser.PackageClauseOnly)
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.PackageClauseOnly)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := regexp.MustCompile(`^\tB(\d+)\s+(.*)$`)
-	clauses := map[int]string{}
-	current := 0
+	first := regexp.MustCompile(`^\t(` + letter + `\d+)\s+(.*)$`)
+	clauses := map[string]string{}
+	current := ""
 	for line := range strings.Lines(file.Doc.Text()) {
 		line = strings.TrimRight(line, "\n")
 		switch m := first.FindStringSubmatch(line); {
 		case m != nil:
-			current, _ = strconv.Atoi(m[1])
+			current = m[1]
 			if _, twice := clauses[current]; twice {
-				t.Errorf("B%d is there twice", current)
+				t.Errorf("%s is there twice", current)
 			}
 			clauses[current] = m[2]
-		case current > 0 && strings.HasPrefix(line, "\t"):
+		case current != "" && strings.HasPrefix(line, "\t"):
 			clauses[current] += " " + strings.TrimSpace(line)
 		default:
-			current = 0
+			current = ""
 		}
 	}
 	return clauses
 }
 
-func TestClausesAreThoseOfTheContract(t *testing.T) {
-	clauses := documented(t)
-	if len(clauses) != conformance.Clauses {
-		t.Errorf("the contract has %d clauses, the suite %d", len(clauses), conformance.Clauses)
-	}
-	for n, text := range clauses {
-		if got := conformance.Clause(n); got != text {
-			t.Errorf("B%d\n is   %s\n not  %s", n, text, got)
+// lists are the two lists of clauses, each with where it is documented and its cases.
+var lists = []struct {
+	letter, path string
+	clauses      []conformance.Clause
+	cases        []conformance.Case
+}{
+	{"B", "../broker/doc.go", conformance.BrokerClauses(), conformance.Cases()},
+	{"F", "doc.go", conformance.FleetClauses(), conformance.FleetCases()},
+}
+
+func TestClausesAreThoseOfTheDocumentation(t *testing.T) {
+	for _, l := range lists {
+		texts := documented(t, l.path, l.letter)
+		if len(texts) != len(l.clauses) {
+			t.Errorf("%s has %d clauses, the suite %d", l.path, len(texts), len(l.clauses))
+		}
+		for i, c := range l.clauses {
+			if name := l.letter + strconv.Itoa(i+1); c.String() != name {
+				t.Errorf("%v where %s is to be", c, name)
+			}
+			if text := texts[c.String()]; c.Text() != text {
+				t.Errorf("%v\n is   %s\n not  %s", c, text, c.Text())
+			}
 		}
 	}
 }
 
 func TestEveryClauseHasACase(t *testing.T) {
-	main := map[int]bool{}
-	names := map[string]bool{}
-	for _, c := range conformance.Cases() {
-		if names[c.Name] {
-			t.Errorf("two cases are called %s", c.Name)
-		}
-		names[c.Name] = true
-		for _, n := range c.Clauses {
-			if n < 1 || n > conformance.Clauses {
-				t.Errorf("%s is for B%d, which is no clause", c.Name, n)
+	for _, l := range lists {
+		main := map[conformance.Clause]bool{}
+		names := map[string]bool{}
+		for _, c := range l.cases {
+			if names[c.Name] {
+				t.Errorf("two cases are called %s", c.Name)
+			}
+			names[c.Name] = true
+			for _, n := range c.Clauses {
+				if !slices.Contains(l.clauses, n) {
+					t.Errorf("%s is for %v, which is no clause of its list", c.Name, n)
+				}
+			}
+			main[c.Clauses[0]] = true
+			if want := regexp.MustCompile(`^([BF])(\d\d)_[A-Z]`).FindStringSubmatch(c.Name); want == nil {
+				t.Errorf("%s is not named like B07_Overwritten", c.Name)
+			} else if n, _ := strconv.Atoi(want[2]); want[1]+strconv.Itoa(n) != c.Clauses[0].String() {
+				t.Errorf("%s has %v as its main clause", c.Name, c.Clauses[0])
 			}
 		}
-		main[c.Clauses[0]] = true
-		if want := regexp.MustCompile(`^B(\d\d)_[A-Z]`).FindStringSubmatch(c.Name); want == nil {
-			t.Errorf("%s is not named like B07_Overwritten", c.Name)
-		} else if n, _ := strconv.Atoi(want[1]); n != c.Clauses[0] {
-			t.Errorf("%s has B%d as its main clause", c.Name, c.Clauses[0])
-		}
-	}
-	for n := range documented(t) {
-		if !main[n] {
-			t.Errorf("B%d has no case of its own", n)
+		for _, c := range l.clauses {
+			if !main[c] {
+				t.Errorf("%v has no case of its own", c)
+			}
 		}
 	}
 }

@@ -55,6 +55,52 @@
 // skipped and listed, except that a call without support has to return
 // errors.ErrUnsupported. CheapRooms cannot be tested from outside.
 //
+// # Clauses of a fleet
+//
+// [RunFleet] makes fleets of backplane nodes, each on a broker of its own, and checks
+// what their users are promised:
+//
+//	F1   A namespace is live when Node.Namespace returns, also on a node that comes
+//	     late: from then on it hears every broadcast, and every question of a node that
+//	     knows it, or that can count, is asked of it too.
+//	F2   A broadcast reaches each member that its target selects (everybody, one room,
+//	     several rooms, one member; with exceptions; on this node only; on the others
+//	     only), on every node, exactly once, and nobody else.
+//	F3   What one node sends to one selection of rooms arrives everywhere in that
+//	     order. With nothing wrong, nothing is reported to OnError.
+//	F4   Every node answers a question about members and rooms: the answer is complete,
+//	     says on which node each member is, and names the nodes that answered.
+//	F5   An operation on members of any node, by id or by selection, is done when the
+//	     call returns nil, to these members and no others, and takes effect on what the
+//	     same node sends next.
+//	F6   "No such member" is an answer, which comes as soon as every node has given it.
+//	F7   A request of the application reaches each other node once and brings back what
+//	     each said, errors too. A broadcast with acknowledgements brings back those of
+//	     exactly the selected members.
+//	F8   Peers lists all other nodes with what they serve, and Count counts all.
+//	F9   A node that leaves is not waited for, and neither are two that leave at once;
+//	     afterwards they are no longer asked, listed or counted.
+//	F10  If a node is killed in the middle of a question, the answer has what the
+//	     others said and names the missing node, by the deadline, and on a broker that
+//	     counts before it. The next question does not wait for that node, and after
+//	     PeerTimeout it is forgotten.
+//	F11  The same if a node is frozen, by the deadline; the next question does not wait
+//	     for it. When it runs on it answers again.
+//	F12  The same if a node's link is cut. That node's own members go on hearing it,
+//	     its questions end by their deadline, and OnError is told. When the link is
+//	     back, all hear and answer each other again.
+//	F13  No call takes longer than its deadline or its context, whatever other nodes
+//	     do. A context's error comes as it is, or in a *PartialError with what is
+//	     known.
+//	F14  Two nodes with one id are told so, and nothing hangs; when one of them leaves,
+//	     the fleet is whole again. A second namespace or member of one name on one node
+//	     is refused.
+//	F15  Every name that the broker carries works for namespaces, rooms and members.
+//	     What is too large for the broker is a typed error: for a broadcast before
+//	     anybody has got it, and for an answer the asker is told.
+//	F16  All methods may be called at the same time from any goroutine, while nodes
+//	     come and go.
+//
 // # For those who work on the suite
 //
 // Every receiver of the suite is a recorder, which checks what holds for every

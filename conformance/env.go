@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,12 +13,14 @@ import (
 // env is what a case works with: a fresh system, and everything it makes there.
 type env struct {
 	sys   System
-	first *Node // made to see the powers, handed out first
+	first *Node                // made to see the powers, handed out first
+	logf  func(string, ...any) // for people; nothing is decided by it
 
 	// Lock order: mu, a recorder's mu, streamMu.
 	mu    sync.Mutex
 	nodes []*Node
 	subs  []*sub
+	last  []func(context.Context) // what is to be closed before the brokers, the last first
 
 	streamMu sync.Mutex // written under mu too: reading needs only one of them
 	streams  []*stream  // index is the id
@@ -231,7 +234,7 @@ func (s *sub) end(ctx context.Context) error {
 // expect waits until message through of a stream, or a later one, has arrived. If
 // it does not arrive soon, more are published: they come after it (B2), so either
 // it arrives now or the recorder sees that it never will.
-func (s *sub) expect(ctx context.Context, clause int, st *stream, through uint64) error {
+func (s *sub) expect(ctx context.Context, clause Clause, st *stream, through uint64) error {
 	last := uint64(0)
 	return s.await(ctx, clause, func() bool {
 		last = s.rec.track(st.id).last
@@ -242,7 +245,7 @@ func (s *sub) expect(ctx context.Context, clause int, st *stream, through uint64
 }
 
 // all expects everything published on the streams so far.
-func (s *sub) all(ctx context.Context, clause int, streams ...*stream) error {
+func (s *sub) all(ctx context.Context, clause Clause, streams ...*stream) error {
 	for _, st := range streams {
 		if err := s.expect(ctx, clause, st, st.started.Load()); err != nil {
 			return err
@@ -253,7 +256,7 @@ func (s *sub) all(ctx context.Context, clause int, streams ...*stream) error {
 
 // await waits until cond, called under the recorder's lock, holds. Now and then it
 // calls poke, which may be nil.
-func (s *sub) await(ctx context.Context, clause int, cond func() bool, poke func() error, what func() (string, []any)) error {
+func (s *sub) await(ctx context.Context, clause Clause, cond func() bool, poke func() error, what func() (string, []any)) error {
 	ticker := time.NewTicker(nudge)
 	defer ticker.Stop()
 	for {
@@ -378,13 +381,16 @@ func (e *env) close() {
 	if e.first != nil {
 		nodes = append(nodes, e.first)
 	}
-	subs := e.subs
+	subs, ends := e.subs, slices.Clone(e.last)
 	e.mu.Unlock()
 	for _, s := range subs {
 		s.rec.letGo()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	for _, end := range slices.Backward(ends) {
+		end(ctx)
+	}
 	var all sync.WaitGroup
 	for _, n := range nodes {
 		all.Go(func() { n.Broker.Close(ctx) })

@@ -5,20 +5,19 @@ import (
 	"fmt"
 )
 
-// Failure says that a broker does not keep a clause.
+// Failure says that a broker, or a fleet on it, does not keep a clause.
 type Failure struct {
-	// Clause is the number in package broker's documentation.
-	Clause int
+	Clause Clause
 	// What was seen.
 	What string
 }
 
-// Error has the number, what was seen, and the clause's text.
+// Error has the clause's name, what was seen, and the clause's text.
 func (f *Failure) Error() string {
-	return fmt.Sprintf("B%d is not kept: %s\n    B%d: %s", f.Clause, f.What, f.Clause, Clause(f.Clause))
+	return fmt.Sprintf("%v is not kept: %s\n    %v: %s", f.Clause, f.What, f.Clause, f.Clause.Text())
 }
 
-func fail(clause int, format string, args ...any) error {
+func fail(clause Clause, format string, args ...any) error {
 	return &Failure{Clause: clause, What: fmt.Sprintf(format, args...)}
 }
 

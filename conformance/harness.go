@@ -24,6 +24,8 @@ type Harness struct {
 	// Timeout is how long one case may take, recoveries from outages included.
 	// Zero or negative: 30 seconds.
 	Timeout time.Duration
+
+	quiet bool // no attributes: this run is about the suite, not about a broker
 }
 
 // System is a publish/subscribe system on which brokers can be made.

@@ -12,12 +12,13 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/conformance"
 )
 
 type mem = *memorybroker.Broker
 
 var breakages = []breakage{
-	{name: "filters live a little late", caught: "B01_Live", clauses: []int{1}, wrap: func(b mem) broker.Broker {
+	{name: "filters live a little late", caught: "B01_Live", clauses: []conformance.Clause{1}, wrap: func(b mem) broker.Broker {
 		later := func(f func()) { time.AfterFunc(time.Millisecond, f) }
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			s, err := b.Subscribe(ctx, r)
@@ -31,12 +32,12 @@ var breakages = []breakage{
 			}}, nil
 		}}
 	}},
-	{name: "the first 1000 filters only", waits: true, caught: "B01_ManyFilters", clauses: []int{1}, wrap: func(b mem) broker.Broker {
+	{name: "the first 1000 filters only", waits: true, caught: "B01_ManyFilters", clauses: []conformance.Clause{1}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			return b.Subscribe(ctx, r, filters[:min(1000, len(filters))]...)
 		}}
 	}},
-	{name: "one message in a thousand is dropped", caught: "B02_Order", clauses: []int{1}, wrap: func(b mem) broker.Broker {
+	{name: "one message in a thousand is dropped", caught: "B02_Order", clauses: []conformance.Clause{1}, wrap: func(b mem) broker.Broker {
 		var n atomic.Uint64
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if n.Add(1)%1000 == 0 {
@@ -45,7 +46,7 @@ var breakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
-	{name: "two neighbouring messages change places", caught: "B02_Order", clauses: []int{1, 2}, wrap: func(b mem) broker.Broker {
+	{name: "two neighbouring messages change places", caught: "B02_Order", clauses: []conformance.Clause{1, 2}, wrap: func(b mem) broker.Broker {
 		var mu sync.Mutex
 		var kept []byte
 		n := 0
@@ -64,7 +65,7 @@ var breakages = []breakage{
 			return err
 		}}
 	}},
-	{name: "one message in 500 is delivered twice", caught: "B02_Order", clauses: []int{3}, wrap: func(b mem) broker.Broker {
+	{name: "one message in 500 is delivered twice", caught: "B02_Order", clauses: []conformance.Clause{3}, wrap: func(b mem) broker.Broker {
 		var n atomic.Uint64
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			err := b.Publish(ctx, ch, p)
@@ -74,7 +75,7 @@ var breakages = []breakage{
 			return err
 		}}
 	}},
-	{name: "once for each matching filter", caught: "B03_Once", clauses: []int{3}, wrap: func(b mem) broker.Broker {
+	{name: "once for each matching filter", caught: "B03_Once", clauses: []conformance.Clause{3}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			var mu sync.Mutex
 			locked := &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
@@ -96,7 +97,7 @@ var breakages = []breakage{
 			return b.Subscribe(ctx, locked, exact...)
 		}}
 	}},
-	{name: "the outbox is sent again after an outage", caught: "B03_OnceAcrossOutage", clauses: []int{3}, wrap: func(b mem) broker.Broker {
+	{name: "the outbox is sent again after an outage", caught: "B03_OnceAcrossOutage", clauses: []conformance.Clause{3}, wrap: func(b mem) broker.Broker {
 		var mu sync.Mutex
 		var recent []func()
 		return &mutant{Broker: b,
@@ -118,7 +119,7 @@ var breakages = []breakage{
 				}}
 			})}
 	}},
-	{name: "namespaces that share a prefix hear each other", caught: "B04_CrossTalk", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+	{name: "namespaces that share a prefix hear each other", caught: "B04_CrossTalk", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
 		return withFilters(b, func(f broker.Filter) []broker.Filter {
 			if f.IsEveryRoom() && f.Channel().Namespace() == "/a" {
 				return []broker.Filter{f.Channel().Wire().EveryRoom("/ab")}
@@ -126,7 +127,7 @@ var breakages = []breakage{
 			return nil
 		})
 	}},
-	{name: "the wires hear each other", caught: "B04_CrossTalk", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+	{name: "the wires hear each other", caught: "B04_CrossTalk", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
 		return withFilters(b, func(f broker.Filter) []broker.Filter {
 			ch := f.Channel()
 			if ch.Kind() == broker.KindRequests && ch.Wire() == broker.Native {
@@ -135,7 +136,7 @@ var breakages = []breakage{
 			return nil
 		})
 	}},
-	{name: "EveryRoom delivers on the broadcast channel", caught: "B01_Live", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+	{name: "EveryRoom delivers on the broadcast channel", caught: "B01_Live", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
 				if ch.Kind() == broker.KindRoom && strings.HasPrefix(ch.Namespace(), "/live") {
@@ -145,12 +146,12 @@ var breakages = []breakage{
 			}}
 		})}
 	}},
-	{name: "trailing line ends are cut off", caught: "B04_Exact", clauses: []int{4}, wrap: func(b mem) broker.Broker {
+	{name: "trailing line ends are cut off", caught: "B04_Exact", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			return b.Publish(ctx, ch, bytes.TrimSuffix(p, []byte("\r\n")))
 		}}
 	}},
-	{name: "Publish takes a name that Subscribe refuses", caught: "B05_HostileNames", clauses: []int{5}, wrap: func(b mem) broker.Broker {
+	{name: "Publish takes a name that Subscribe refuses", caught: "B05_HostileNames", clauses: []conformance.Clause{5}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			for _, f := range filters {
 				if strings.Contains(f.Channel().Name(), "*") {
@@ -160,7 +161,7 @@ var breakages = []breakage{
 			return b.Subscribe(ctx, r, filters...)
 		}}
 	}},
-	{name: "a bad name is an untyped error", caught: "B05_Refused", clauses: []int{5}, wrap: func(b mem) broker.Broker {
+	{name: "a bad name is an untyped error", caught: "B05_Refused", clauses: []conformance.Clause{5}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if err := ch.Validate(); err != nil {
 				return errors.New("bad name")
@@ -168,7 +169,7 @@ var breakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
-	{name: "the empty payload is not sent", caught: "B06_Sizes", clauses: []int{6}, wrap: func(b mem) broker.Broker {
+	{name: "the empty payload is not sent", caught: "B06_Sizes", clauses: []conformance.Clause{6}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if len(p) == 0 {
 				return nil
@@ -176,21 +177,21 @@ var breakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
-	{name: "the largest payload is refused", caught: "B06_Sizes", clauses: []int{6}, wrap: func(b mem) broker.Broker {
+	{name: "the largest payload is refused", caught: "B06_Sizes", clauses: []conformance.Clause{6}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onCapabilities: func() broker.Capabilities {
 			c := b.Capabilities()
 			c.MaxPayload++
 			return c
 		}}
 	}},
-	{name: "too large a payload is sent", caught: "B06_TooLarge", clauses: []int{6}, wrap: func(b mem) broker.Broker {
+	{name: "too large a payload is sent", caught: "B06_TooLarge", clauses: []conformance.Clause{6}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onCapabilities: func() broker.Capabilities {
 			c := b.Capabilities()
 			c.MaxPayload /= 2
 			return c
 		}}
 	}},
-	{name: "Publish keeps the caller's slice", caught: "B07_Overwritten", clauses: []int{7}, wrap: func(b mem) broker.Broker {
+	{name: "Publish keeps the caller's slice", caught: "B07_Overwritten", clauses: []conformance.Clause{7}, wrap: func(b mem) broker.Broker {
 		type queued struct {
 			ch broker.Channel
 			p  []byte
@@ -225,7 +226,7 @@ var breakages = []breakage{
 				return b.Close(ctx)
 			}}
 	}},
-	{name: "payloads are read into one buffer", caught: "B08_Kept", clauses: []int{8, 3, 4}, wrap: func(b mem) broker.Broker {
+	{name: "payloads are read into one buffer", caught: "B08_Kept", clauses: []conformance.Clause{8, 3, 4}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			var buf []byte
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
@@ -234,7 +235,7 @@ var breakages = []breakage{
 			}}
 		})}
 	}},
-	{name: "a goroutine for each message", caught: "B09_OneAtATime", clauses: []int{9, 2, 1, 3}, wrap: func(b mem) broker.Broker {
+	{name: "a goroutine for each message", caught: "B09_OneAtATime", clauses: []conformance.Clause{9, 2, 1, 3}, wrap: func(b mem) broker.Broker {
 		var running sync.WaitGroup
 		return &mutant{Broker: b,
 			onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
@@ -247,7 +248,7 @@ var breakages = []breakage{
 				return b.Close(ctx)
 			}}
 	}},
-	{name: "Deliver from within Publish", waits: true, caught: "B09_OwnGoroutine", clauses: []int{9, 20}, wrap: func(b mem) broker.Broker {
+	{name: "Deliver from within Publish", waits: true, caught: "B09_OwnGoroutine", clauses: []conformance.Clause{9, 20}, wrap: func(b mem) broker.Broker {
 		var arrived sync.Map
 		return &mutant{Broker: b,
 			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -269,7 +270,7 @@ var breakages = []breakage{
 				}}
 			})}
 	}},
-	{name: "receivers share one lock", waits: true, caught: "B09_Independent", clauses: []int{9, 1}, wrap: func(b mem) broker.Broker {
+	{name: "receivers share one lock", waits: true, caught: "B09_Independent", clauses: []conformance.Clause{9, 1}, wrap: func(b mem) broker.Broker {
 		var mu sync.Mutex
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
@@ -279,7 +280,7 @@ var breakages = []breakage{
 			}}
 		})}
 	}},
-	{name: "own messages do not come back", waits: true, caught: "B10_Own", clauses: []int{10, 1}, wrap: func(b mem) broker.Broker {
+	{name: "own messages do not come back", waits: true, caught: "B10_Own", clauses: []conformance.Clause{10, 1}, wrap: func(b mem) broker.Broker {
 		var own sync.Map
 		return &mutant{Broker: b,
 			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -294,7 +295,7 @@ var breakages = []breakage{
 				}}
 			})}
 	}},
-	{name: "Remove does not wait", caught: "B11_WaitsForRunningCall", clauses: []int{11}, wrap: func(b mem) broker.Broker {
+	{name: "Remove does not wait", caught: "B11_WaitsForRunningCall", clauses: []conformance.Clause{11}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
 				s.Subscription.Remove(ctx, filters...)
@@ -302,7 +303,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "Remove takes effect a little late", caught: "B11_RemoveUnderLoad", clauses: []int{11}, wrap: func(b mem) broker.Broker {
+	{name: "Remove takes effect a little late", caught: "B11_RemoveUnderLoad", clauses: []conformance.Clause{11}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
 				time.AfterFunc(200*time.Microsecond, func() { s.Subscription.Remove(ctx, filters...) })
@@ -310,12 +311,12 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "Remove does nothing", caught: "B11_Remove", clauses: []int{11}, wrap: func(b mem) broker.Broker {
+	{name: "Remove does nothing", caught: "B11_Remove", clauses: []conformance.Clause{11}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onRemove = func(context.Context, ...broker.Filter) error { return nil }
 		})}
 	}},
-	{name: "Remove drops everything for a moment", caught: "B11_RemoveUnderLoad", clauses: []int{1, 12}, wrap: func(b mem) broker.Broker {
+	{name: "Remove drops everything for a moment", caught: "B11_RemoveUnderLoad", clauses: []conformance.Clause{1, 12}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			stay := broker.Exactly(broker.Native.Requests("/stay"))
 			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
@@ -327,7 +328,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "removing one filter of two that match", waits: true, caught: "B12_Overlapping", clauses: []int{12, 1}, wrap: func(b mem) broker.Broker {
+	{name: "removing one filter of two that match", waits: true, caught: "B12_Overlapping", clauses: []conformance.Clause{12, 1}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
 				for _, f := range slices.Clone(filters) {
@@ -337,7 +338,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "adding twice needs removing twice", caught: "B13_Again", clauses: []int{11, 13}, wrap: func(b mem) broker.Broker {
+	{name: "adding twice needs removing twice", caught: "B13_Again", clauses: []conformance.Clause{11, 13}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			count := map[broker.Filter]int{}
 			s.onAdd = func(ctx context.Context, filters ...broker.Filter) error {
@@ -358,29 +359,29 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "outages are not told", waits: true, caught: "B14_Outage", clauses: []int{14}, wrap: func(b mem) broker.Broker {
+	{name: "outages are not told", waits: true, caught: "B14_Outage", clauses: []conformance.Clause{14}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
 		})}
 	}},
-	{name: "overflow is not told", caught: "B14_SlowReceiver", clauses: []int{1, 14}, wrap: func(b mem) broker.Broker {
+	{name: "overflow is not told", caught: "B14_SlowReceiver", clauses: []conformance.Clause{1, 14}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
 		})}
 	}},
-	{name: "Resumed is told too early", caught: "B14_Outage", clauses: []int{1, 14, 15}, wrap: func(b mem) broker.Broker {
+	{name: "Resumed is told too early", caught: "B14_Outage", clauses: []conformance.Clause{1, 14, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r,
 				onInterrupted: func(err error) { r.Interrupted(err); r.Resumed() },
 				onResumed:     func() {}}
 		})}
 	}},
-	{name: "Resumed is never told", waits: true, caught: "B14_Outage", clauses: []int{14, 15}, wrap: func(b mem) broker.Broker {
+	{name: "Resumed is never told", waits: true, caught: "B14_Outage", clauses: []conformance.Clause{14, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onResumed: func() {}}
 		})}
 	}},
-	{name: "one filter does not come back", waits: true, caught: "B15_Restart", clauses: []int{1, 15}, wrap: func(b mem) broker.Broker {
+	{name: "one filter does not come back", waits: true, caught: "B15_Restart", clauses: []conformance.Clause{1, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			var lost atomic.Bool
 			return b.Subscribe(ctx, &mutantReceiver{Receiver: r,
@@ -393,9 +394,9 @@ var breakages = []breakage{
 			}, filters...)
 		}}
 	}},
-	{name: "the queue has no bound", caught: "B16_Bounded", clauses: []int{16},
+	{name: "the queue has no bound", caught: "B16_Bounded", clauses: []conformance.Clause{16},
 		options: &memorybroker.Options{OutboxBytes: 1 << 40, OutboxMessages: 1 << 40}},
-	{name: "Publish fails while the link is cut", caught: "B16_Bounded", clauses: []int{16}, wrap: func(b mem) broker.Broker {
+	{name: "Publish fails while the link is cut", caught: "B16_Bounded", clauses: []conformance.Clause{16}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 			defer cancel()
@@ -411,23 +412,23 @@ var breakages = []breakage{
 			return nil
 		}}
 	}},
-	{name: "Flush does not wait", caught: "B17_FlushWhileCut", clauses: []int{17}, wrap: func(b mem) broker.Broker {
+	{name: "Flush does not wait", caught: "B17_FlushWhileCut", clauses: []conformance.Clause{17}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onFlush: func(ctx context.Context) error { return ctx.Err() }}
 	}},
-	{name: "a loss is told twice", waits: true, caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
+	{name: "a loss is told twice", waits: true, caught: "B18_LossOnClose", clauses: []conformance.Clause{18}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onOnLoss: func(f func(broker.Loss)) func() {
 			return b.OnLoss(func(l broker.Loss) { f(l); f(l) })
 		}}
 	}},
-	{name: "a loss is not told", waits: true, caught: "B18_LossOnClose", clauses: []int{18}, wrap: func(b mem) broker.Broker {
+	{name: "a loss is not told", waits: true, caught: "B18_LossOnClose", clauses: []conformance.Clause{18}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onOnLoss: func(func(broker.Loss)) func() { return func() {} }}
 	}},
-	{name: "Publish ignores the context", caught: "B19_EndedContext", clauses: []int{19}, wrap: func(b mem) broker.Broker {
+	{name: "Publish ignores the context", caught: "B19_EndedContext", clauses: []conformance.Clause{19}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			return b.Publish(context.WithoutCancel(ctx), ch, p)
 		}}
 	}},
-	{name: "Subscribe wraps the context's error", caught: "B19_EndedContext", clauses: []int{19}, wrap: func(b mem) broker.Broker {
+	{name: "Subscribe wraps the context's error", caught: "B19_EndedContext", clauses: []conformance.Clause{19}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			s, err := b.Subscribe(ctx, r, filters...)
 			if err != nil {
@@ -436,7 +437,7 @@ var breakages = []breakage{
 			return s, nil
 		}}
 	}},
-	{name: "a failed Subscribe stays behind", caught: "B19_EndedContext", clauses: []int{19}, wrap: func(b mem) broker.Broker {
+	{name: "a failed Subscribe stays behind", caught: "B19_EndedContext", clauses: []conformance.Clause{19}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			s, err := b.Subscribe(context.WithoutCancel(ctx), r, filters...)
 			if ctx.Err() != nil {
@@ -445,12 +446,12 @@ var breakages = []breakage{
 			return s, err
 		}}
 	}},
-	{name: "Subscribers ignores the context in an outage", waits: true, caught: "B20_CutLink", clauses: []int{20}, wrap: func(b mem) broker.Broker {
+	{name: "Subscribers ignores the context in an outage", waits: true, caught: "B20_CutLink", clauses: []conformance.Clause{20}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 			return b.Subscribers(context.WithoutCancel(ctx), channels...)
 		}}
 	}},
-	{name: "Publish after Close returns nil", caught: "B21_After", clauses: []int{21}, wrap: func(b mem) broker.Broker {
+	{name: "Publish after Close returns nil", caught: "B21_After", clauses: []conformance.Clause{21}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if err := b.Publish(ctx, ch, p); !errors.Is(err, broker.ErrClosed) {
 				return err
@@ -458,7 +459,7 @@ var breakages = []breakage{
 			return nil
 		}}
 	}},
-	{name: "Close throws away what is queued", caught: "B21_HandsOver", clauses: []int{21}, wrap: func(b mem) broker.Broker {
+	{name: "Close throws away what is queued", caught: "B21_HandsOver", clauses: []conformance.Clause{21}, wrap: func(b mem) broker.Broker {
 		b.Freeze()
 		return &mutant{Broker: b,
 			onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
@@ -470,13 +471,13 @@ var breakages = []breakage{
 				return b.Close(ctx)
 			}}
 	}},
-	{name: "Close does not wait for a receiver", caught: "B21_RunningReceiver", clauses: []int{21}, wrap: func(b mem) broker.Broker {
+	{name: "Close does not wait for a receiver", caught: "B21_RunningReceiver", clauses: []conformance.Clause{21}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onClose: func(ctx context.Context) error {
 			b.Close(ctx)
 			return nil
 		}}
 	}},
-	{name: "one subscriber too many", caught: "B22_Subscribers", clauses: []int{22}, wrap: func(b mem) broker.Broker {
+	{name: "one subscriber too many", caught: "B22_Subscribers", clauses: []conformance.Clause{22}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 			counts, err := b.Subscribers(ctx, channels...)
 			for i := range counts {
@@ -485,7 +486,7 @@ var breakages = []breakage{
 			return counts, err
 		}}
 	}},
-	{name: "EveryRoom counts as a subscriber", caught: "B22_Subscribers", clauses: []int{22}, wrap: func(b mem) broker.Broker {
+	{name: "EveryRoom counts as a subscriber", caught: "B22_Subscribers", clauses: []conformance.Clause{22}, wrap: func(b mem) broker.Broker {
 		return withFilters(b, func(f broker.Filter) []broker.Filter {
 			if f.IsEveryRoom() {
 				return []broker.Filter{broker.Exactly(f.Channel())}
@@ -493,7 +494,7 @@ var breakages = []breakage{
 			return nil
 		})
 	}},
-	{name: "responders of namespaces that begin alike", caught: "B23_Responders", clauses: []int{23}, wrap: func(b mem) broker.Broker {
+	{name: "responders of namespaces that begin alike", caught: "B23_Responders", clauses: []conformance.Clause{23}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onResponders: func(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
 			ids, err := b.Responders(ctx, w, ns)
 			if err != nil || ns != "/r" {
@@ -503,7 +504,7 @@ var breakages = []breakage{
 			return append(ids, more...), err
 		}}
 	}},
-	{name: "only one Subscribe at a time", caught: "B24_Everything", clauses: []int{24, 1}, wrap: func(b mem) broker.Broker {
+	{name: "only one Subscribe at a time", caught: "B24_Everything", clauses: []conformance.Clause{24, 1}, wrap: func(b mem) broker.Broker {
 		var busy atomic.Int32
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			if busy.Load() > 0 {
@@ -517,19 +518,19 @@ var breakages = []breakage{
 			return b.Flush(ctx)
 		}}
 	}},
-	{name: "Capabilities change", caught: "B25_Capabilities", clauses: []int{25}, wrap: func(b mem) broker.Broker {
+	{name: "Capabilities change", caught: "B25_Capabilities", clauses: []conformance.Clause{25}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onCapabilities: func() broker.Capabilities {
 			c := b.Capabilities()
 			c.Reconnects = b.Flush(context.Background()) == nil
 			return c
 		}}
 	}},
-	{name: "Responders is claimed and does not work", caught: "B25_Capabilities", clauses: []int{25}, wrap: func(b mem) broker.Broker {
+	{name: "Responders is claimed and does not work", caught: "B25_Capabilities", clauses: []conformance.Clause{25}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onResponders: func(context.Context, broker.Wire, string) ([]string, error) {
 			return nil, errors.ErrUnsupported
 		}}
 	}},
-	{name: "order across channels is claimed and not kept", caught: "B25_OrderAcrossChannels", clauses: []int{25}, wrap: func(b mem) broker.Broker {
+	{name: "order across channels is claimed and not kept", caught: "B25_OrderAcrossChannels", clauses: []conformance.Clause{25}, wrap: func(b mem) broker.Broker {
 		var mu sync.Mutex
 		kept := map[broker.Channel][]byte{}
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -549,7 +550,7 @@ var breakages = []breakage{
 			return err
 		}}
 	}},
-	{name: "asks what is wanted too early", caught: "B26_Selective", clauses: []int{26}, waits: true, wrap: func(b mem) broker.Broker {
+	{name: "asks what is wanted too early", caught: "B26_Selective", clauses: []conformance.Clause{26}, waits: true, wrap: func(b mem) broker.Broker {
 		m := &mutant{Broker: b}
 		var mu sync.Mutex
 		var choosy []broker.Selective

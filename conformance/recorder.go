@@ -27,8 +27,8 @@ type recorder struct {
 	streams map[uint32]*track
 	raw     []raw  // payloads that are not of a stream
 	allow   bool   // raw payloads are expected
-	foreign int    // clause to blame when they are not
-	late    int    // clause to blame for deliveries after Remove, Close or an error
+	foreign Clause // clause to blame when they are not
+	late    Clause // clause to blame for deliveries after Remove, Close or an error
 	kept    []kept // for B8
 
 	interrupted  bool
@@ -70,7 +70,7 @@ func (r *recorder) event() {
 }
 
 // blame keeps the first violation. mu is held.
-func (r *recorder) blame(clause int, format string, args ...any) {
+func (r *recorder) blame(clause Clause, format string, args ...any) {
 	if r.err == nil {
 		r.err = fail(clause, format, args...)
 	}
@@ -270,14 +270,14 @@ func (r *recorder) letGo() {
 }
 
 // blameLate sets the clause that a delivery after Remove, Close or an error breaks.
-func (r *recorder) blameLate(clause int) {
+func (r *recorder) blameLate(clause Clause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.late = clause
 }
 
 // blameForeign sets the clause that a payload which nobody published breaks.
-func (r *recorder) blameForeign(clause int) {
+func (r *recorder) blameForeign(clause Clause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.foreign = clause

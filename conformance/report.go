@@ -1,10 +1,13 @@
 package conformance
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
+	"time"
 )
 
 // Outcome of a clause or a case.
@@ -20,6 +23,11 @@ const (
 
 // Report is what a run of the suite came to.
 type Report struct {
+	// Took is how long it all took.
+	Took time.Duration
+
+	broker  string
+	clauses []Clause
 	results []result
 }
 
@@ -30,7 +38,7 @@ type result struct {
 
 // Row is a clause and its outcome.
 type Row struct {
-	Clause  int
+	Clause  Clause
 	Outcome Outcome
 	// Cases that ended in each way, by name.
 	Passed, Failed, Skipped []string
@@ -42,13 +50,13 @@ func (r *Report) add(c Case, err error) { r.results = append(r.results, result{c
 
 // Rows returns one row for each clause, in order.
 func (r *Report) Rows() []Row {
-	rows := make([]Row, Clauses)
-	for i := range rows {
-		rows[i] = Row{Clause: i + 1, Outcome: NotRun}
+	rows := make([]Row, len(r.clauses))
+	for i, c := range r.clauses {
+		rows[i] = Row{Clause: c, Outcome: NotRun}
 	}
 	for _, res := range r.results {
-		for _, n := range res.c.Clauses {
-			row := &rows[n-1]
+		for _, c := range res.c.Clauses {
+			row := &rows[c-r.clauses[0]]
 			var skipped *Skip
 			switch {
 			case res.err == nil:
@@ -81,7 +89,7 @@ func (r *Report) Rows() []Row {
 
 // String is the row in one line, such as "B7 pass" or "B22 skip (reason)".
 func (r Row) String() string {
-	s := fmt.Sprintf("B%d %s", r.Clause, r.Outcome)
+	s := fmt.Sprintf("%v %s", r.Clause, r.Outcome)
 	var notes []string
 	if r.Failed != nil {
 		notes = append(notes, "failed: "+strings.Join(r.Failed, ", "))
@@ -100,9 +108,34 @@ func (r *Report) Markdown() string {
 	var b strings.Builder
 	b.WriteString("| clause | outcome | cases | not tried |\n|---|---|---|---|\n")
 	for _, row := range r.Rows() {
-		fmt.Fprintf(&b, "| B%d | %s | %s | %s |\n", row.Clause, row.Outcome,
+		fmt.Fprintf(&b, "| %v | %s | %s | %s |\n", row.Clause, row.Outcome,
 			strings.Join(slices.Concat(row.Passed, row.Failed), ", "),
 			strings.Join(append(slices.Clone(row.Skipped), row.Reasons...), ", "))
 	}
 	return b.String()
+}
+
+// attribute is the value of a test attribute named conformance, as JSON: one cell of a
+// table of clauses and brokers.
+type attribute struct {
+	Broker  string   `json:"broker"`
+	Clause  string   `json:"clause"`
+	Text    string   `json:"text"`
+	Outcome Outcome  `json:"outcome"`
+	Cases   int      `json:"cases"` // that were tried
+	Skipped []string `json:"skipped,omitempty"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+func (r *Report) attributes(t *testing.T) {
+	for _, row := range r.Rows() {
+		value, err := json.Marshal(attribute{
+			Broker: r.broker, Clause: row.Clause.String(), Text: row.Clause.Text(), Outcome: row.Outcome,
+			Cases: len(row.Passed) + len(row.Failed), Skipped: row.Skipped, Reasons: row.Reasons,
+		})
+		if err != nil {
+			t.Errorf("conformance: %v", err)
+		}
+		t.Attr("conformance", string(value))
+	}
 }

@@ -18,15 +18,15 @@ func TestReport(t *testing.T) {
 			return conformance.System{Node: func(context.Context) (*conformance.Node, error) {
 				return &conformance.Node{Broker: bus.Broker()}, nil
 			}}
-		}})
+		}}.Quietly())
 	})
 	rows := report.Rows()
-	if len(rows) != conformance.Clauses {
+	if len(rows) != len(conformance.BrokerClauses()) {
 		t.Fatalf("%d rows", len(rows))
 	}
 	for i, row := range rows {
-		if row.Clause != i+1 {
-			t.Errorf("row %d is for B%d", i, row.Clause)
+		if row.Clause != conformance.Clause(i+1) {
+			t.Errorf("row %d is for %v", i, row.Clause)
 		}
 		want := conformance.Pass
 		switch row.Clause {
@@ -46,14 +46,14 @@ func TestReport(t *testing.T) {
 		t.Errorf("row of B15: %s", s)
 	}
 	table := report.Markdown()
-	if n := strings.Count(table, "\n"); n != conformance.Clauses+2 || !strings.Contains(table, "| B26 | pass | ") {
+	if n := strings.Count(table, "\n"); n != len(rows)+2 || !strings.Contains(table, "| B26 | pass | ") {
 		t.Errorf("table of %d lines:\n%s", n, table)
 	}
 }
 
 func TestFailureQuotesTheClause(t *testing.T) {
 	s := (&conformance.Failure{Clause: 7, What: "the suite saw it"}).Error()
-	if !strings.Contains(s, "B7 is not kept: the suite saw it") || !strings.Contains(s, conformance.Clause(7)) {
+	if !strings.Contains(s, "B7 is not kept: the suite saw it") || !strings.Contains(s, conformance.Clause(7).Text()) {
 		t.Error(s)
 	}
 }

@@ -2,6 +2,7 @@ package memorybroker_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -10,8 +11,21 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
+// limit is how long everything may take.
+const limit = 10 * time.Second
+
 func TestConformance(t *testing.T) {
-	conformance.Run(t, conformance.Harness{
+	one := conformance.Run(t, harness())
+	all := conformance.RunFleet(t, harness())
+	took := (one.Took + all.Took).Round(10 * time.Millisecond)
+	t.Attr("figure", fmt.Sprintf("the whole suite on memory: %v of at most %v, %v of it the fleets", took, limit, all.Took.Round(10*time.Millisecond)))
+	if took > limit {
+		t.Errorf("the whole suite took %v, more than %v", took, limit)
+	}
+}
+
+func harness() conformance.Harness {
+	return conformance.Harness{
 		Open: func(testing.TB) conformance.System {
 			// Smaller than the defaults, so that the suite meets the limits.
 			bus := memorybroker.NewBus(&memorybroker.Options{
@@ -49,7 +63,7 @@ func TestConformance(t *testing.T) {
 				}),
 			}
 		},
-	})
+	}
 }
 
 func does(f func()) func(context.Context) error {

@@ -33,7 +33,13 @@ func conformOptions(prefix string) *redisbroker.Options {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	conformance.Run(t, conformance.Harness{
+	conformance.Run(t, single())
+	conformance.RunFleet(t, single())
+}
+
+func single() conformance.Harness {
+	return conformance.Harness{
+		Name: "redis",
 		Open: func(tb testing.TB) conformance.System {
 			srv := servers.StartRedis(tb, nil)
 			return conformance.System{
@@ -52,14 +58,20 @@ func TestConformance(t *testing.T) {
 				},
 			}
 		},
-	})
+	}
 }
 
 func TestConformanceCluster(t *testing.T) {
 	t.Parallel()
-	cluster := servers.StartRedisCluster(t)
+	h := clustered(servers.StartRedisCluster(t))
+	conformance.Run(t, h)
+	conformance.RunFleet(t, h)
+}
+
+func clustered(cluster *servers.RedisCluster) conformance.Harness {
 	var cases atomic.Int64
-	conformance.Run(t, conformance.Harness{
+	return conformance.Harness{
+		Name: "redis-cluster",
 		Open: func(tb testing.TB) conformance.System {
 			// A prefix for each case: making a cluster takes seconds.
 			prefix := fmt.Sprint("case", cases.Add(1))
@@ -100,5 +112,5 @@ func TestConformanceCluster(t *testing.T) {
 				},
 			}
 		},
-	})
+	}
 }

@@ -1,0 +1,198 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+var fleetBroadcastCases = []Case{
+	{Name: "F02_Shapes3", Clauses: []Clause{f2, f3}, run: ofSize(3, caseShapes)},
+	{Name: "F02_Shapes8", Clauses: []Clause{f2, f3}, run: ofSize(8, caseShapes)},
+	{Name: "F03_Order", Clauses: []Clause{f3, f2}, run: ofSize(3, caseFleetOrder)},
+}
+
+// ofSize has a case run on a fleet of n nodes.
+func ofSize(n int, run func(context.Context, *crew) error) func(context.Context, *env) error {
+	return func(ctx context.Context, e *env) error {
+		c, err := e.assemble(ctx, n, crewOptions{})
+		if err != nil {
+			return err
+		}
+		if err := run(ctx, c); err != nil {
+			return err
+		}
+		return c.calm()
+	}
+}
+
+// populate gives each node four members: one in no room, one in red, one in red and
+// blue, and a witness that is in all of these and those of the ids too.
+func (c *crew) populate(ctx context.Context) (witnesses []*person, err error) {
+	all := []string{"red", "blue"}
+	for i := range c.nodes {
+		for _, rooms := range [][]string{nil, {"red"}, {"red", "blue"}} {
+			p, err := c.join(ctx, i, fmt.Sprintf("n%d-%d", i, len(rooms)), rooms...)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p.id)
+		}
+	}
+	for i := range c.nodes {
+		w, err := c.join(ctx, i, fmt.Sprintf("witness-%d", i), all...)
+		if err != nil {
+			return nil, err
+		}
+		witnesses = append(witnesses, w)
+	}
+	return witnesses, nil
+}
+
+// selected says what a broadcast from a node should come to at a member.
+func (p *person) selected(from *mate, t backplane.Target) bool {
+	in := func(rooms []string) bool {
+		return slices.ContainsFunc(rooms, func(r string) bool { return r == p.id || slices.Contains(p.rooms, r) })
+	}
+	switch {
+	case t.LocalOnly && p.at != from, t.RemoteOnly && p.at == from:
+		return false
+	case len(t.Rooms) > 0 && !in(t.Rooms):
+		return false
+	}
+	return !in(t.Except)
+}
+
+// shape sends one broadcast and looks whom it reaches. A marker to the same rooms goes
+// the same way, so once every witness has seen it the broadcast has come to all whom it
+// will ever reach.
+func (c *crew) shape(ctx context.Context, clause Clause, from int, t backplane.Target, witnesses []*person) error {
+	c.step++
+	text, marker := fmt.Sprintf("text %d", c.step), fmt.Sprintf("marker %d", c.step)
+	send := func(s string, t backplane.Target) error { return c.ns(from).Broadcast(ctx, []byte(s), t) }
+	mark := func() error { return send(marker, backplane.To(t.Rooms...)) }
+	if err := send(text, t); err != nil {
+		return fail(clause, "Broadcast to %s failed with nothing wrong: %v", describe(t), err)
+	}
+	if err := mark(); err != nil {
+		return fail(clause, "Broadcast to %s failed with nothing wrong: %v", describe(t), err)
+	}
+	for _, w := range witnesses {
+		if err := w.hears(ctx, clause, marker, mark); err != nil {
+			return err
+		}
+	}
+	for _, p := range c.people {
+		want := 0
+		if p.selected(c.nodes[from], t) {
+			want = 1
+		}
+		if n := p.count(text); n != want {
+			return fail(clause, "a broadcast of node %d to %s reached member %q of node %d, in rooms %q, %d times instead of %d",
+				from, describe(t), p.id, p.at.number, p.rooms, n, want)
+		}
+	}
+	return nil
+}
+
+func describe(t backplane.Target) string {
+	s := fmt.Sprintf("rooms %q except %q", t.Rooms, t.Except)
+	if len(t.Rooms) == 0 {
+		s = fmt.Sprintf("everybody except %q", t.Except)
+	}
+	if t.LocalOnly {
+		s += ", on its own node only"
+	}
+	if t.RemoteOnly {
+		s += ", on the other nodes only"
+	}
+	return s
+}
+
+func caseShapes(ctx context.Context, c *crew) error {
+	witnesses, err := c.populate(ctx)
+	if err != nil {
+		return err
+	}
+	far := fmt.Sprintf("n%d-1", c.last())
+	shapes := []backplane.Target{
+		backplane.All(),
+		backplane.To("red"),
+		backplane.To("red", "blue"),
+		backplane.To("blue", "nobody's"),
+		backplane.To(far),
+		backplane.To("n0-0", far),
+		backplane.All().Not("red"),
+		backplane.All().Not(far),
+		backplane.To("red").Not("blue"),
+		backplane.To("red").Not(far, "n0-2"),
+		backplane.To("red", "blue").Not("witness-0", "n1-1"),
+		backplane.All().Local(),
+		backplane.To("red").Local(),
+		backplane.To("red").Not("blue").Local(),
+		{RemoteOnly: true},
+		{RemoteOnly: true, Rooms: []string{"blue"}},
+	}
+	for _, from := range []int{0, 1, c.last()} {
+		for _, t := range shapes {
+			if err := c.shape(ctx, f2, from, t, witnesses); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// caseFleetOrder has all nodes talk to one room and to everybody at the same time.
+func caseFleetOrder(ctx context.Context, c *crew) error {
+	const each = 120 // together fewer than the suite may have on their way
+	var people []*person
+	for i := range c.nodes {
+		p, err := c.join(ctx, i, fmt.Sprint("member-", i), "room")
+		if err != nil {
+			return err
+		}
+		people = append(people, p)
+	}
+	if err := inParallel(len(c.nodes), func(i int) error {
+		for k := range each {
+			to := backplane.To("room")
+			if k%2 == 1 {
+				to = backplane.All()
+			}
+			if err := c.ns(i).Broadcast(ctx, fmt.Appendf(nil, "%d %d %d", i, k%2, k/2), to); err != nil {
+				return fail(f3, "Broadcast failed with nothing wrong: %v", err)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, p := range people {
+		for i := range c.nodes {
+			for kind := range 2 {
+				if err := p.hears(ctx, f3, fmt.Sprintf("%d %d %d", i, kind, each/2-1), nil); err != nil {
+					return err
+				}
+			}
+		}
+		p.mu.Lock()
+		got := slices.Clone(p.got)
+		p.mu.Unlock()
+		next := map[string]int{}
+		for _, text := range got {
+			var from, kind, k int
+			if _, err := fmt.Sscan(text, &from, &kind, &k); err != nil {
+				return fail(f3, "member %q got %q, which nobody had sent", p.id, text)
+			}
+			way := fmt.Sprint(from, kind)
+			if k != next[way] {
+				return fail(f3, "member %q of node %d got message %d of node %d where %d was to come", p.id, p.at.number, k, from, next[way])
+			}
+			next[way]++
+		}
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+var fleetLimitCases = []Case{
+	{Name: "F13_Deadline", Clauses: []Clause{f13}, Timing: true, run: caseDeadline},
+	{Name: "F15_Names", Clauses: []Clause{f15}, run: ofSize(2, caseFleetNames)},
+	{Name: "F15_TooLarge", Clauses: []Clause{f15}, run: caseFleetTooLarge},
+}
+
+// caseDeadline has one node not answer though its link is well.
+func caseDeadline(ctx context.Context, e *env) error {
+	return e.patiently(ctx, func(timeout time.Duration) error {
+		hold := make(chan struct{})
+		c := &crew{env: e, spaces: []string{"/deadline" + timeout.String()}, opts: crewOptions{
+			timeout: timeout, heartbeat: timeout / 4,
+			request: func(_ context.Context, node int, _ string, p []byte) ([]byte, error) {
+				if node == 1 && string(p) == "hold" {
+					<-hold
+				}
+				return p, nil
+			},
+		}}
+		defer c.close(ctx)
+		defer close(hold)
+		for range 3 {
+			if _, err := c.add(ctx); err != nil {
+				return err
+			}
+		}
+		if err := c.meet(ctx); err != nil {
+			return err
+		}
+		for i := range c.nodes {
+			p := &person{id: fmt.Sprint("member-", i), silent: i == 1}
+			if err := c.enter(ctx, i, c.spaces[0], p); err != nil {
+				return err
+			}
+		}
+		ns, slow, well := c.ns(0), c.nodes[1].node.ID(), c.nodes[2].node.ID()
+
+		began := time.Now()
+		r, err := ns.Request(ctx, []byte("hold"))
+		p, ok := partial(err)
+		if took := time.Since(began); !ok || took > timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
+			!slices.Equal(r.Answered, []string{well}) || len(p.Fleet.Missing) != 1 || p.Fleet.Missing[0].Node != slow ||
+			!errors.Is(p.Fleet.Missing[0].Reason, backplane.ErrNoAnswer) {
+			return fail(f13, "with one node that does not answer, a request with a deadline of %v took %v and returned %s", timeout, took, errText(err))
+		}
+
+		// A member that does not acknowledge, on a node that does. The timeout is the
+		// call's own.
+		began = time.Now()
+		a, err := ns.BroadcastAck(ctx, []byte("who"), backplane.All(), timeout/2)
+		_, ok = partial(err)
+		if took := time.Since(began); !ok || took > timeout || !errors.Is(err, context.DeadlineExceeded) || len(a.Values) != 2 || a.Expected != 3 {
+			return fail(f13, "with one of 3 members that does not acknowledge, BroadcastAck with a timeout of %v took %v and returned %d of %d, %s",
+				timeout/2, took, len(a.Values), a.Expected, errText(err))
+		}
+
+		// A context that ends first.
+		short, cancel := context.WithTimeout(ctx, timeout/4)
+		defer cancel()
+		began = time.Now()
+		_, err = ns.Request(short, []byte("hold"))
+		if took := time.Since(began); took > timeout || !errors.Is(err, context.DeadlineExceeded) {
+			return fail(f13, "a request whose context ended after %v took %v and returned %s", timeout/4, took, errText(err))
+		}
+		dead, cancel := context.WithCancel(ctx)
+		cancel()
+		for name, err := range map[string]error{
+			"Broadcast": ns.Broadcast(dead, nil, backplane.All()),
+			"Members":   second(ns.Members(dead, backplane.All())),
+			"RoomsOf":   second(ns.RoomsOf(dead, "nobody")),
+			"Join":      ns.Join(dead, "nobody", "room"),
+			"Request":   second(ns.Request(dead, nil)),
+			"Count":     second(ns.Count(dead)),
+			"Namespace": second(c.nodes[0].node.Namespace(dead, "/dead", nil)),
+		} {
+			if err != dead.Err() {
+				return fail(f13, "%s with a context that had ended returned %s", name, errText(err))
+			}
+		}
+		return nil
+	})
+}
+
+// caseFleetNames puts a member into a room of each name and sends to it.
+func caseFleetNames(ctx context.Context, c *crew) error {
+	names := slices.DeleteFunc(slices.Clone(hostileNames), func(name string) bool {
+		return refuses(ctx, c.ns(0), name)
+	})
+	people := map[string]*person{}
+	witness, err := c.join(ctx, 1, "a witness of all")
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		p, err := c.join(ctx, 1, fmt.Sprint("member of room ", i))
+		if err != nil {
+			return err
+		}
+		people[name] = p
+		for _, id := range []string{p.id, witness.id} {
+			if err := c.ns(0).Join(ctx, id, name); err != nil {
+				return fail(f15, "Join of a room called %.60q on another node returned %v", name, err)
+			}
+		}
+	}
+	for _, name := range names {
+		for _, text := range []string{"to ", "after "} {
+			if err := c.ns(0).Broadcast(ctx, []byte(text+name), backplane.To(name)); err != nil {
+				return fail(f15, "Broadcast to a room called %.60q returned %v", name, err)
+			}
+		}
+	}
+	for _, name := range names {
+		again := func() error { return c.ns(0).Broadcast(ctx, []byte("after "+name), backplane.To(name)) }
+		if err := witness.hears(ctx, f15, "after "+name, again); err != nil {
+			return err
+		}
+	}
+	for name, p := range people {
+		for _, other := range names {
+			want := 0
+			if other == name {
+				want = 1
+			}
+			if n := p.count("to " + other); n != want {
+				return fail(f15, "what was sent to room %.60q came %d times to the member of room %.60q", other, n, name)
+			}
+		}
+	}
+	rooms, err := c.ns(0).RoomsOf(ctx, witness.id)
+	slices.Sort(rooms)
+	if want := slices.Sorted(slices.Values(append(names, witness.id))); err != nil || !slices.Equal(rooms, want) {
+		return fail(f15, "RoomsOf returned %.2000q, %s instead of %.2000q", rooms, errText(err), want)
+	}
+	// As ids.
+	for _, name := range names {
+		if name == "" {
+			continue // is no id
+		}
+		if _, err := c.join(ctx, 1, name); err != nil {
+			return err
+		}
+		if err := c.ns(0).Disconnect(ctx, name, false); err != nil {
+			return fail(f15, "Disconnect of a member called %.60q on another node returned %v", name, err)
+		}
+	}
+	// As namespaces.
+	for _, name := range neighbours {
+		var both [2]*backplane.Namespace
+		refused := 0
+		for i := range both {
+			both[i], err = c.nodes[i].node.Namespace(ctx, name, c.hooks(c.nodes[i]))
+			if isRefusal(err) {
+				refused++
+			} else if err != nil {
+				return fail(f15, "Namespace(%q) returned %v", name, err)
+			}
+		}
+		if refused == 2 {
+			continue
+		}
+		if refused == 1 {
+			return fail(f15, "a namespace called %q is refused on one node and not on the other", name)
+		}
+		if err := eventually(ctx, func() error {
+			r, err := both[0].Request(ctx, []byte(name))
+			return c.whole(f15, fmt.Sprintf("Request in namespace %q", name), c.nodes[0], r.Fleet, err)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuses reports whether a broadcast to a room is refused for its name.
+func refuses(ctx context.Context, ns *backplane.Namespace, room string) bool {
+	return isRefusal(ns.Broadcast(ctx, nil, backplane.To(room)))
+}
+
+func caseFleetTooLarge(ctx context.Context, e *env) error {
+	limit := e.first.Broker.Capabilities().MaxPayload
+	switch {
+	case limit == 0:
+		return skip("the broker claims no MaxPayload")
+	case limit > largest/8:
+		return skip("MaxPayload is %d, too much to try", limit)
+	}
+	c, err := e.assemble(ctx, 3, crewOptions{request: func(_ context.Context, node int, _ string, p []byte) ([]byte, error) {
+		if node == 1 {
+			return make([]byte, limit+1), nil
+		}
+		return p, nil
+	}})
+	if err != nil {
+		return err
+	}
+	near, err := c.join(ctx, 0, "near")
+	if err != nil {
+		return err
+	}
+	far, err := c.join(ctx, 1, "far")
+	if err != nil {
+		return err
+	}
+	large := bytes.Repeat([]byte("x"), limit+1)
+	if err := c.ns(0).Broadcast(ctx, large, backplane.All()); !isTooLarge(err) {
+		return fail(f15, "a broadcast of %d bytes, with a limit of %d, returned %s", len(large), limit, errText(err))
+	}
+	if _, err := c.ns(0).Request(ctx, large); !isTooLarge(err) {
+		return fail(f15, "a request of %d bytes, with a limit of %d, returned %s", len(large), limit, errText(err))
+	}
+	if near.count(string(large)) != 0 {
+		return fail(f15, "a broadcast that was refused for its size had been delivered to an own member")
+	}
+	// With room for what the wire adds, it goes through.
+	large = large[:limit-min(limit/2, 1000)]
+	if err := c.ns(0).Broadcast(ctx, large, backplane.All()); err != nil {
+		return fail(f15, "a broadcast of %d bytes, with a limit of %d, returned %v", len(large), limit, err)
+	}
+	for _, p := range []*person{near, far} {
+		if err := p.hears(ctx, f15, string(large), nil); err != nil {
+			return err
+		}
+	}
+	// Of too large an answer the asker is told, instead of waiting for it.
+	r, err := c.ns(0).Request(ctx, []byte("big"))
+	if err := c.whole(f15, "Request", c.nodes[0], r.Fleet, err); err != nil {
+		return err
+	}
+	for _, reply := range r.List {
+		if tooLarge := reply.Node == c.nodes[1].node.ID(); tooLarge != (reply.Err != "") {
+			return fail(f15, "with one answer too large for the broker, the one of node %s has %d bytes and the error %q",
+				reply.Node, len(reply.Payload), reply.Err)
+		}
+	}
+	for _, m := range c.nodes {
+		for _, err := range m.reports() {
+			if answer := (*backplane.AnswerError)(nil); m.number != 1 || !errors.As(err, &answer) || !isTooLarge(err) {
+				return fail(f3, "OnError of node %d was told: %v", m.number, err)
+			}
+		}
+	}
+	return nil
+}

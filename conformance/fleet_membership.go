@@ -1,0 +1,294 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+var fleetMembershipCases = []Case{
+	{Name: "F01_LateJoiner", Clauses: []Clause{f1, f8}, run: caseLate},
+	{Name: "F08_Peers3", Clauses: []Clause{f8}, run: ofSize(3, casePeers)},
+	{Name: "F08_Peers8", Clauses: []Clause{f8}, run: ofSize(8, casePeers)},
+	{Name: "F09_TwoLeave", Clauses: []Clause{f9, f8}, run: caseTwoLeave},
+	{Name: "F14_SameID", Clauses: []Clause{f14}, Timing: true, run: caseSameID},
+	{Name: "F14_Twice", Clauses: []Clause{f14}, run: ofSize(3, caseTwice)},
+}
+
+// caseLate lets node after node come and, as soon as it has, sends it something and
+// asks it.
+func caseLate(ctx context.Context, e *env) error {
+	c, err := e.assemble(ctx, 2, crewOptions{})
+	if err != nil {
+		return err
+	}
+	for i := 2; i < 8; i++ {
+		m, err := c.add(ctx)
+		if err != nil {
+			return err
+		}
+		p, err := c.join(ctx, i, fmt.Sprint("late-", i), "room")
+		if err != nil {
+			return err
+		}
+		for from := range i {
+			for k, to := range []backplane.Target{backplane.All(), backplane.To("room"), backplane.To(p.id)} {
+				if err := c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d", from, k), to); err != nil {
+					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
+				}
+				// What comes after it on the same way shows that it is lost.
+				mark := func() error { return c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d after", from, k), to) }
+				if err := mark(); err != nil {
+					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
+				}
+				if err := p.hears(ctx, f1, fmt.Sprintf("%d %d after", from, k), mark); err != nil {
+					return err
+				}
+				if n := p.count(fmt.Sprintf("%d %d", from, k)); n != 1 {
+					return fail(f1, "what node %d sent to %s after node %d had come arrived %d times", from, describe(to), i, n)
+				}
+			}
+		}
+		ask := func() error {
+			for _, asker := range []*mate{c.nodes[0], m} {
+				r, err := asker.spaces[onlySpace].Request(ctx, []byte("who"))
+				if r == nil {
+					return fail(f1, "Request returned no answer: %v", err)
+				}
+				if err := c.whole(f1, "Request", asker, r.Fleet, err); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if m.Broker.Capabilities().CountsSubscribers {
+			err = ask() // at once
+		} else {
+			err = eventually(ctx, ask)
+		}
+		if err != nil {
+			return err
+		}
+		if err := eventually(ctx, func() error { return c.knows(m, c.ids(m)) }); err != nil {
+			return err
+		}
+	}
+	if err := c.meet(ctx); err != nil {
+		return err
+	}
+	return c.calm()
+}
+
+func casePeers(ctx context.Context, c *crew) error {
+	for _, m := range c.nodes {
+		for _, p := range m.node.Peers() {
+			if p.Since.IsZero() || p.Suspect || len(p.Speaks) == 0 {
+				return fail(f8, "node %d lists a peer as %+v with nothing wrong", m.number, p)
+			}
+		}
+		if err := c.counts(ctx, m, len(c.nodes)); err != nil {
+			return err
+		}
+	}
+	// A second namespace on some of them is in their lists and nobody else's business.
+	for i := range 2 {
+		if _, err := c.nodes[i].node.Namespace(ctx, "/second", nil); err != nil {
+			return fail(f1, "Namespace failed with nothing wrong: %v", err)
+		}
+	}
+	asker := c.nodes[c.last()]
+	if err := eventually(ctx, func() error {
+		n := 0
+		for _, p := range asker.node.Peers() {
+			if slices.Equal(p.Namespaces, []string{onlySpace, "/second"}) {
+				n++
+			}
+		}
+		if n != 2 {
+			return fail(f8, "node %d lists %d peers that serve /second instead of 2: %+v", asker.number, n, asker.node.Peers())
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return c.counts(ctx, asker, len(c.nodes))
+}
+
+func (c *crew) counts(ctx context.Context, m *mate, want int) error {
+	n, err := m.spaces[c.spaces[0]].Count(ctx)
+	if err != nil || n != want {
+		return fail(f8, "Count of node %d returned %d, %s instead of %d", m.number, n, errText(err), want)
+	}
+	return nil
+}
+
+// caseTwoLeave closes two nodes of five at the same time while another one asks.
+func caseTwoLeave(ctx context.Context, e *env) error {
+	c, err := e.assemble(ctx, 5, crewOptions{heartbeat: time.Second, peerTimeout: ample})
+	if err != nil {
+		return err
+	}
+	asker, leaving := c.nodes[0], []*mate{c.nodes[2], c.nodes[4]}
+	stay := c.ids(append(leaving, asker)...)
+	question := func() error {
+		began := time.Now()
+		r, err := asker.spaces[onlySpace].Request(ctx, []byte("who"))
+		if took := time.Since(began); took > ample/2 {
+			return fail(f9, "while two nodes left a question took %v, its deadline being %v: %v", took, ample, err)
+		}
+		p, isPartial := partial(err)
+		if err != nil && !isPartial {
+			return fail(f9, "while two nodes left a question returned %v", err)
+		}
+		for _, id := range stay {
+			if !slices.Contains(r.Answered, id) {
+				return fail(f9, "while two other nodes left node %s did not answer: %v", id, err)
+			}
+		}
+		if !isPartial {
+			return nil
+		}
+		for _, m := range p.Fleet.Missing {
+			if m.Node != leaving[0].node.ID() && m.Node != leaving[1].node.ID() || !errors.Is(m.Reason, backplane.ErrPeerGone) {
+				return fail(f9, "while two nodes left the answer misses %s", missing(p.Fleet))
+			}
+		}
+		return nil
+	}
+	left, asked := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			err := question()
+			select {
+			case <-left:
+				asked <- err
+				return
+			default:
+			}
+			if err != nil {
+				asked <- err
+				return
+			}
+		}
+	}()
+	err = inParallel(2, func(i int) error {
+		if err := leaving[i].node.Close(ctx); err != nil {
+			return fail(f9, "Close of a node with nothing wrong returned %v", err)
+		}
+		return nil
+	})
+	close(left)
+	if err := errors.Join(err, <-asked); err != nil {
+		return err
+	}
+	c.nodes = []*mate{c.nodes[0], c.nodes[1], c.nodes[3]}
+	return eventually(ctx, func() error {
+		for _, m := range c.nodes {
+			r, err := m.spaces[onlySpace].Request(ctx, []byte("who"))
+			if err := c.whole(f9, "after two nodes had left, Request", m, r.Fleet, err); err != nil {
+				return err
+			}
+			if err := c.knows(m, c.ids(m)); err != nil {
+				return err
+			}
+			if err := c.counts(ctx, m, 3); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// caseSameID has two nodes of one id beside a third.
+func caseSameID(ctx context.Context, e *env) error {
+	return e.patiently(ctx, func(timeout time.Duration) error {
+		c := &crew{env: e, spaces: []string{"/same" + timeout.String()}, opts: crewOptions{
+			timeout: timeout, heartbeat: timeout / 4, peerTimeout: 10 * timeout,
+			id: func(i int) string { return []string{"witness", "twin", "twin"}[i] + timeout.String() },
+		}}
+		defer c.close(ctx)
+		for range 3 {
+			if _, err := c.add(ctx); err != nil {
+				return err
+			}
+		}
+		var people []*person
+		for i := range c.nodes {
+			p, err := c.join(ctx, i, fmt.Sprint("member-", i))
+			if err != nil {
+				return err
+			}
+			people = append(people, p)
+		}
+		for _, m := range c.nodes[1:] {
+			if err := eventually(ctx, func() error {
+				for _, err := range m.reports() {
+					if twin := (*backplane.DuplicateIDError)(nil); errors.As(err, &twin) && twin.ID == m.node.ID() {
+						return nil
+					}
+				}
+				return fail(f14, "node %d has the id of another one and was told only %v", m.number, m.reports())
+			}); err != nil {
+				return err
+			}
+		}
+		// Whatever the answers, nobody waits longer than the deadline.
+		if err := inParallel(len(c.nodes), func(i int) error {
+			began := time.Now()
+			_, err := c.ns(i).Members(ctx, backplane.All())
+			if took := time.Since(began); took > timeout*3/2 {
+				return fail(f14, "with two nodes of one id a question of node %d took %v, its deadline being %v: %v", i, took, timeout, err)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := c.ns(0).Broadcast(ctx, []byte("to both"), backplane.All()); err != nil {
+			return fail(f14, "Broadcast beside two nodes of one id failed: %v", err)
+		}
+		for _, p := range people {
+			if err := p.hears(ctx, f14, "to both", nil); err != nil {
+				return err
+			}
+		}
+		if err := c.nodes[2].node.Close(ctx); err != nil {
+			return fail(f14, "Close of a node whose id another one has too returned %v", err)
+		}
+		c.nodes = c.nodes[:2]
+		return eventually(ctx, func() error {
+			for _, m := range c.nodes {
+				r, err := m.spaces[c.spaces[0]].Members(ctx, backplane.All())
+				if err := c.whole(f14, "after one of two nodes of one id had left, Members", m, r.Fleet, err); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// caseTwice uses one name twice.
+func caseTwice(ctx context.Context, c *crew) error {
+	if _, err := c.nodes[0].node.Namespace(ctx, onlySpace, nil); !errors.Is(err, backplane.ErrNamespaceExists) {
+		return fail(f14, "a second namespace of one name on one node returned %s", errText(err))
+	}
+	if _, err := c.join(ctx, 0, "one"); err != nil {
+		return err
+	}
+	if err := c.ns(0).Add(&person{id: "one"}); !errors.Is(err, backplane.ErrMemberExists) {
+		return fail(f14, "a second member of one id on one node returned %s", errText(err))
+	}
+	// On another node it cannot be known; both are listed.
+	if _, err := c.join(ctx, 1, "one"); err != nil {
+		return err
+	}
+	m, err := c.ns(2).Members(ctx, backplane.To("one"))
+	if err := c.whole(f14, "Members", c.nodes[2], m.Fleet, err); err != nil {
+		return err
+	}
+	return c.sameMembers("Members of one id on two nodes", m.List, c.nodes[2], backplane.To("one"), false)
+}

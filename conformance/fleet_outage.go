@@ -1,0 +1,436 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+var fleetOutageCases = []Case{
+	{Name: "F10_Killed", Clauses: []Clause{f10}, Needs: CanKill, Timing: true, run: caseNodeKilled},
+	{Name: "F11_Frozen", Clauses: []Clause{f11}, Needs: CanFreeze, Timing: true, run: caseNodeFrozen},
+	{Name: "F12_Cut", Clauses: []Clause{f12}, Needs: CanInterrupt, Timing: true, run: caseNodeCut},
+}
+
+// question is one kind of question to a fleet, asked in a namespace of its own in which
+// each node has one member.
+type question struct {
+	name string
+	// ask returns how many parts the answer has; member is one of the node to which
+	// something happens.
+	ask func(ctx context.Context, ns *backplane.Namespace, member string) (parts int, f backplane.Fleet, err error)
+	// parts is how many the answer should have if so many nodes answer, the asking
+	// one not included; nil if only the member's own node has an answer.
+	parts func(answers int) int
+}
+
+func withOwn(n int) int    { return n + 1 }
+func withoutOwn(n int) int { return n }
+
+var questions = []question{
+	{"Members", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		m, err := ns.Members(ctx, backplane.All())
+		return len(m.List), m.Fleet, err
+	}, withOwn},
+	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		m, err := ns.MembersDetail(ctx, backplane.To("room"))
+		return len(m.List), m.Fleet, err
+	}, withOwn},
+	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		r, err := ns.AllRooms(ctx)
+		return len(r.Rooms) - 1, r.Fleet, err // one for each member, and the common one
+	}, withOwn},
+	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		t, err := ns.JoinAll(ctx, backplane.All(), "other")
+		return t.Count, t.Fleet, err
+	}, withOwn},
+	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		t, err := ns.LeaveAll(ctx, backplane.To("room"), "other")
+		return t.Count, t.Fleet, err
+	}, withOwn},
+	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		t, err := ns.DisconnectAll(ctx, backplane.All(), false)
+		return t.Count, t.Fleet, err
+	}, withOwn},
+	{"Request", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		r, err := ns.Request(ctx, []byte("who"))
+		return len(r.List), r.Fleet, err
+	}, withoutOwn},
+	{"EventAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		r, err := ns.EventAck(ctx, []byte("who"))
+		return len(r.List), r.Fleet, err
+	}, withoutOwn},
+	{"BroadcastAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+		a, err := ns.BroadcastAck(ctx, []byte("who"), backplane.All(), 0)
+		return len(a.Values), a.Fleet, err
+	}, withOwn},
+	{"RoomsOf", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
+		_, err := ns.RoomsOf(ctx, member)
+		return 0, backplane.Fleet{}, err
+	}, nil},
+	{"Join", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
+		return 0, backplane.Fleet{}, ns.Join(ctx, member, "other")
+	}, nil},
+	{"Leave", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
+		return 0, backplane.Fleet{}, ns.Leave(ctx, member, "other")
+	}, nil},
+	{"Disconnect", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
+		return 0, backplane.Fleet{}, ns.Disconnect(ctx, member, false)
+	}, nil},
+}
+
+// gate is the observer of the node to which something happens: it stops requests in the
+// middle of being carried out, each namespace's by itself.
+type gate struct {
+	mu      sync.Mutex
+	shut    bool
+	open    chan struct{}
+	changed chan struct{}
+	stopped map[string]bool
+}
+
+func newGate() *gate {
+	return &gate{open: make(chan struct{}), changed: make(chan struct{}), stopped: map[string]bool{}}
+}
+
+// ServeStart implements backplane.ServeObserver.
+func (g *gate) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
+	g.mu.Lock()
+	if !g.shut {
+		g.mu.Unlock()
+		return ctx
+	}
+	g.stopped[d.Namespace] = true
+	close(g.changed)
+	g.changed = make(chan struct{})
+	g.mu.Unlock()
+	<-g.open
+	return ctx
+}
+
+// ServeEnd implements backplane.ServeObserver.
+func (g *gate) ServeEnd(context.Context, *backplane.ServeData) {}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+}
+
+// letGo ends it all; idempotent.
+func (g *gate) letGo() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		g.shut = false
+		close(g.open)
+	}
+}
+
+// full waits until a request is stopped in each of n namespaces.
+func (g *gate) full(ctx context.Context, n int) error {
+	for {
+		g.mu.Lock()
+		got, changed := len(g.stopped), g.changed
+		g.mu.Unlock()
+		if got >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fail(f4, "only %d of %d questions reached a node with nothing wrong", got, n)
+		}
+	}
+}
+
+// blow is a fleet of three in which something is about to happen to the last node while
+// all kinds of questions are under way.
+type blow struct {
+	*crew
+	clause        Clause
+	what          string
+	timeout       time.Duration
+	asker, victim *mate
+	gate          *gate
+}
+
+// calmSpace is a namespace of which nothing is asked in the middle of the blow.
+const calmSpace = "/calm"
+
+func (e *env) blow(ctx context.Context, clause Clause, what string, timeout, peerTimeout time.Duration) (*blow, error) {
+	b := &blow{clause: clause, what: what, timeout: timeout, gate: newGate()}
+	spaces := []string{calmSpace + timeout.String()}
+	for _, q := range questions {
+		spaces = append(spaces, "/"+q.name+timeout.String())
+	}
+	b.crew = &crew{env: e, spaces: spaces, opts: crewOptions{
+		timeout: timeout, heartbeat: timeout / 4, peerTimeout: peerTimeout,
+		observer: func(i int) any {
+			if i == 2 {
+				return b.gate
+			}
+			return nil
+		},
+	}}
+	for range 3 {
+		if _, err := b.add(ctx); err != nil {
+			return b, err
+		}
+	}
+	b.asker, b.victim = b.nodes[0], b.nodes[2]
+	for i := range b.nodes {
+		for _, space := range b.spaces {
+			p := &person{id: fmt.Sprint("member-", i), rooms: []string{"room"}, stays: true}
+			if err := b.enter(ctx, i, space, p); err != nil {
+				return b, err
+			}
+		}
+	}
+	return b, b.meet(ctx)
+}
+
+// end opens the gate and closes the nodes.
+func (b *blow) end(ctx context.Context) {
+	b.gate.letGo()
+	b.close(ctx)
+}
+
+// asked is what came of a question.
+type asked struct {
+	question
+	count int
+	fleet backplane.Fleet
+	err   error
+	took  time.Duration
+}
+
+// askAll asks everything at the same time; during, if not nil, is called when each
+// question has reached the victim, which has not answered yet.
+func (b *blow) askAll(ctx context.Context, during func() error) ([]asked, error) {
+	results := make([]asked, len(questions))
+	var all sync.WaitGroup
+	if during != nil {
+		b.gate.close()
+	}
+	for i, q := range questions {
+		all.Go(func() {
+			began := time.Now()
+			r := asked{question: q}
+			r.count, r.fleet, r.err = q.ask(ctx, b.asker.spaces[b.spaces[i+1]], "member-2")
+			if p, ok := partial(r.err); ok {
+				r.fleet = p.Fleet
+			}
+			r.took = time.Since(began)
+			results[i] = r
+		})
+	}
+	var err error
+	if during != nil {
+		short, cancel := context.WithTimeout(ctx, b.timeout)
+		if err = b.gate.full(short, len(questions)); err == nil {
+			err = during()
+		}
+		cancel()
+	}
+	all.Wait()
+	return results, err
+}
+
+// judge looks whether each answer has what the others said and names the victim.
+func (b *blow) judge(results []asked, round string, limit time.Duration) error {
+	healthy := b.ids(b.asker, b.victim)
+	for _, r := range results {
+		b.env.logf("%s, %s: %-13s answered by %d of 2, missing %s, after %v", b.what, round, r.name, len(r.fleet.Answered),
+			missing(r.fleet), r.took.Round(time.Millisecond))
+	}
+	for _, r := range results {
+		if _, ok := partial(r.err); !ok {
+			return fail(b.clause, "%s, %s: %s returned %s instead of a *PartialError", b.what, round, r.name, errText(r.err))
+		}
+		if !slices.Equal(r.fleet.Answered, healthy) || len(r.fleet.Missing) != 1 || r.fleet.Missing[0].Node != b.victim.node.ID() {
+			return fail(b.clause, "%s, %s: %s was answered by %v, missing %s; want %v, missing %s",
+				b.what, round, r.name, r.fleet.Answered, missing(r.fleet), healthy, b.victim.node.ID())
+		}
+		if r.parts != nil && r.count != r.parts(len(healthy)) {
+			return fail(b.clause, "%s, %s: %s has %d parts instead of %d", b.what, round, r.name, r.count, r.parts(len(healthy)))
+		}
+		if r.took > limit {
+			return fail(b.clause, "%s, %s: %s took %v, with a deadline of %v; want at most %v", b.what, round, r.name, r.took, b.timeout, limit)
+		}
+	}
+	return nil
+}
+
+// strike has something happen to the victim in the middle of everything, and asks a
+// second time afterwards.
+func (b *blow) strike(ctx context.Context, do func(context.Context) error, limit time.Duration) error {
+	results, err := b.askAll(ctx, func() error {
+		if err := do(ctx); err != nil {
+			return setup(b.what+" a node", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.judge(results, "first question", limit); err != nil {
+		return err
+	}
+	if results, err = b.askAll(ctx, nil); err != nil {
+		return err
+	}
+	return b.judge(results, "second question", b.timeout/2)
+}
+
+// again waits until everything is answered by all, or by all but the victim.
+func (b *blow) again(ctx context.Context, without bool) error {
+	want := b.ids(b.asker)
+	if without {
+		want = b.ids(b.asker, b.victim)
+	}
+	began := time.Now()
+	defer func() { b.env.logf("%s: whole again after %v", b.what, time.Since(began).Round(time.Millisecond)) }()
+	return eventually(ctx, func() error {
+		results, err := b.askAll(ctx, nil)
+		for _, r := range results {
+			ok := r.err == nil && (r.parts == nil || slices.Equal(r.fleet.Answered, want) && r.count == r.parts(len(want)))
+			if without && r.parts == nil {
+				ok = errors.Is(r.err, backplane.ErrNoSuchMember)
+			}
+			if !ok {
+				return fail(b.clause, "%s: afterwards %s was answered by %v, missing %s, and returned %s; want %v",
+					b.what, r.name, r.fleet.Answered, missing(r.fleet), errText(r.err), want)
+			}
+		}
+		return err
+	})
+}
+
+// deadline is how long a question may take that runs into its timeout.
+func (b *blow) deadline() time.Duration { return b.timeout * 3 / 2 }
+
+func caseNodeKilled(ctx context.Context, e *env) error {
+	return e.patiently(ctx, func(timeout time.Duration) error {
+		b, err := e.blow(ctx, f10, "killed", timeout, 2*timeout)
+		defer b.end(ctx)
+		if err != nil {
+			return err
+		}
+		limit := b.deadline()
+		if b.asker.Broker.Capabilities().CountsSubscribers {
+			limit = timeout * 9 / 10
+		}
+		b.victim.killed = true
+		if err := b.strike(ctx, b.victim.Kill, limit); err != nil {
+			return err
+		}
+		return b.again(ctx, true)
+	})
+}
+
+func caseNodeFrozen(ctx context.Context, e *env) error {
+	return e.patiently(ctx, func(timeout time.Duration) error {
+		b, err := e.blow(ctx, f11, "frozen", timeout, ample)
+		defer b.end(ctx)
+		if err != nil {
+			return err
+		}
+		err = b.strike(ctx, b.victim.Freeze, b.deadline())
+		if thawed := b.victim.Thaw(ctx); thawed != nil {
+			return setup("thawing a node", thawed)
+		}
+		b.gate.letGo()
+		if err != nil {
+			return err
+		}
+		return b.again(ctx, false)
+	})
+}
+
+func caseNodeCut(ctx context.Context, e *env) error {
+	return e.patiently(ctx, func(timeout time.Duration) error {
+		b, err := e.blow(ctx, f12, "cut", timeout, ample)
+		defer b.end(ctx)
+		if err != nil {
+			return err
+		}
+		if !b.victim.Broker.Capabilities().Reconnects {
+			return skip("the broker does not claim Reconnects")
+		}
+		err = b.strike(ctx, b.victim.Interrupt, b.deadline())
+		if err == nil {
+			err = b.alone(ctx)
+		}
+		if healed := b.victim.Resume(ctx); healed != nil {
+			return setup("mending a link", healed)
+		}
+		b.gate.letGo()
+		if err != nil {
+			return err
+		}
+		if err := b.again(ctx, false); err != nil {
+			return err
+		}
+		return b.together(ctx)
+	})
+}
+
+// alone looks at the node that is cut off.
+func (b *blow) alone(ctx context.Context) error {
+	ns := b.victim.spaces[b.spaces[0]]
+	if err := ns.Broadcast(ctx, []byte("to my own"), backplane.All()); err != nil {
+		return fail(f12, "Broadcast on a node whose link is cut returned %v", err)
+	}
+	for _, p := range b.people {
+		if p.ns == ns && p.count("to my own") != 1 {
+			return fail(f12, "a broadcast on a node whose link is cut reached its own member %d times before Broadcast returned", p.count("to my own"))
+		}
+	}
+	began := time.Now()
+	_, err := ns.Members(ctx, backplane.All())
+	if _, ok := partial(err); !ok {
+		return fail(f12, "a question of a node whose link is cut returned %s instead of a *PartialError", errText(err))
+	}
+	if took := time.Since(began); took > b.deadline() {
+		return fail(f12, "a question of a node whose link is cut took %v, its deadline being %v", took, b.timeout)
+	}
+	return nil
+}
+
+// together looks whether all hear each other, and whether the outage was reported.
+func (b *blow) together(ctx context.Context) error {
+	for _, from := range b.nodes {
+		text := fmt.Sprint("together again, says ", from.number)
+		say := func() error { return from.spaces[b.spaces[0]].Broadcast(ctx, []byte(text), backplane.To("room")) }
+		if err := say(); err != nil {
+			return fail(f12, "Broadcast after an outage returned %v", err)
+		}
+		for _, p := range b.people {
+			if p.ns == p.at.spaces[b.spaces[0]] {
+				if err := p.hears(ctx, f12, text, say); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return eventually(ctx, func() error {
+		told := map[string]bool{}
+		for _, err := range b.victim.reports() {
+			if outage := (*backplane.InterruptedError)(nil); errors.As(err, &outage) {
+				told[outage.Namespace] = true
+			}
+		}
+		for _, space := range append([]string{""}, b.spaces...) {
+			if !told[space] {
+				return fail(f12, "OnError was not told of the outage in namespace %q (empty: the control channel): %v", space, b.victim.reports())
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,383 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+var fleetQuestionCases = []Case{
+	{Name: "F04_Questions3", Clauses: []Clause{f4}, run: ofSize(3, caseQuestions)},
+	{Name: "F04_Questions8", Clauses: []Clause{f4}, run: ofSize(8, caseQuestions)},
+	{Name: "F05_Operations3", Clauses: []Clause{f5}, run: ofSize(3, caseOperations)},
+	{Name: "F05_Operations8", Clauses: []Clause{f5}, run: ofSize(8, caseOperations)},
+	{Name: "F06_NoSuchMember", Clauses: []Clause{f6}, run: ofSize(3, caseNobody)},
+	{Name: "F07_Replies3", Clauses: []Clause{f7}, run: onNodes(3)},
+	{Name: "F07_Replies8", Clauses: []Clause{f7}, run: onNodes(8)},
+}
+
+// roomsOf is what RoomsOf should say, sorted.
+func (p *person) roomsOf() []string {
+	return slices.Sorted(slices.Values(append(slices.Clone(p.rooms), p.id)))
+}
+
+func caseQuestions(ctx context.Context, c *crew) error {
+	if _, err := c.populate(ctx); err != nil {
+		return err
+	}
+	for _, asker := range []*mate{c.nodes[0], c.nodes[c.last()]} {
+		ns := asker.spaces[c.spaces[0]]
+		for _, t := range []backplane.Target{backplane.All(), backplane.To("red"), backplane.To("blue").Not("n0-2"), backplane.To("nobody's")} {
+			for _, detail := range []bool{false, true} {
+				ask, what := ns.Members, "Members of "+describe(t)
+				if detail {
+					ask, what = ns.MembersDetail, "MembersDetail of "+describe(t)
+				}
+				m, err := ask(ctx, t)
+				if m == nil {
+					return fail(f4, "%s returned no answer: %v", what, err)
+				}
+				if err := c.whole(f4, what, asker, m.Fleet, err); err != nil {
+					return err
+				}
+				if err := c.sameMembers(what, m.List, asker, t, detail); err != nil {
+					return err
+				}
+			}
+		}
+		var rooms []string
+		for _, p := range c.people {
+			rooms = append(rooms, p.roomsOf()...)
+			got, err := ns.RoomsOf(ctx, p.id)
+			if err != nil {
+				return fail(f4, "RoomsOf(%q) with nothing wrong returned %v", p.id, err)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, p.roomsOf()) {
+				return fail(f4, "RoomsOf(%q) are %q instead of %q", p.id, got, p.roomsOf())
+			}
+		}
+		all, err := ns.AllRooms(ctx)
+		if err := c.whole(f4, "AllRooms", asker, all.Fleet, err); err != nil {
+			return err
+		}
+		slices.Sort(rooms)
+		if rooms = slices.Compact(rooms); !slices.Equal(all.Rooms, rooms) {
+			return fail(f4, "AllRooms are %q instead of %q", all.Rooms, rooms)
+		}
+	}
+	return nil
+}
+
+// sameMembers compares a list with what the case knows.
+func (c *crew) sameMembers(what string, list []backplane.MemberInfo, asker *mate, t backplane.Target, detail bool) error {
+	var got, want []string
+	for _, m := range list {
+		s := m.ID + " on " + m.Node
+		if detail {
+			s += fmt.Sprintf(" in %q: %s", slices.Sorted(slices.Values(m.Rooms)), m.Data)
+		}
+		got = append(got, s)
+	}
+	for _, p := range c.people {
+		if !p.selected(asker, t) {
+			continue
+		}
+		s := p.id + " on " + p.at.node.ID()
+		if detail {
+			s += fmt.Sprintf(" in %q: %s", p.roomsOf(), p.Describe())
+		}
+		want = append(want, s)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		return fail(f4, "%s, asked by node %d, are\n    %s\n  instead of\n    %s",
+			what, asker.number, strings.Join(got, "\n    "), strings.Join(want, "\n    "))
+	}
+	return nil
+}
+
+func caseOperations(ctx context.Context, c *crew) error {
+	witnesses, err := c.populate(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range witnesses {
+		if err := c.ns(w.at.number).Join(ctx, w.id, "new"); err != nil {
+			return fail(f5, "Join of an own member failed: %v", err)
+		}
+		w.rooms = append(w.rooms, "new")
+	}
+	asker := c.nodes[0]
+	ns, far := c.ns(0), c.person(fmt.Sprintf("n%d-0", c.last()))
+
+	// By id; and what is sent next finds it done.
+	if err := ns.Join(ctx, far.id, "new", "other"); err != nil {
+		return fail(f5, "Join(%q) with nothing wrong returned %v", far.id, err)
+	}
+	far.rooms = append(far.rooms, "new", "other")
+	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+		return err
+	}
+	if err := ns.Leave(ctx, far.id, "new"); err != nil {
+		return fail(f5, "Leave(%q) with nothing wrong returned %v", far.id, err)
+	}
+	far.leave("new")
+	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+		return err
+	}
+
+	// By selection.
+	touch := func(what string, t backplane.Target, do func() (*backplane.Touched, error), then func(*person)) error {
+		touched, err := do()
+		if touched == nil {
+			return fail(f5, "%s returned no answer: %v", what, err)
+		}
+		if err := c.whole(f5, what, asker, touched.Fleet, err); err != nil {
+			return err
+		}
+		n := 0
+		for _, p := range c.people {
+			if p.selected(asker, t) {
+				n++
+				then(p)
+			}
+		}
+		if touched.Count != n {
+			return fail(f5, "%s of %s touched %d members instead of %d", what, describe(t), touched.Count, n)
+		}
+		return nil
+	}
+	t := backplane.To("red").Not("blue")
+	if err := touch("JoinAll", t, func() (*backplane.Touched, error) { return ns.JoinAll(ctx, t, "new", "third") },
+		func(p *person) { p.rooms = append(p.rooms, "new", "third") }); err != nil {
+		return err
+	}
+	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+		return err
+	}
+	t = backplane.To("third").Not(fmt.Sprintf("n%d-1", c.last()))
+	if err := touch("LeaveAll", t, func() (*backplane.Touched, error) { return ns.LeaveAll(ctx, t, "new") },
+		func(p *person) { p.leave("new") }); err != nil {
+		return err
+	}
+	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+		return err
+	}
+
+	// Disconnect, after which a member is gone, as it removes itself.
+	if err := ns.Disconnect(ctx, far.id, true); err != nil {
+		return fail(f5, "Disconnect(%q) with nothing wrong returned %v", far.id, err)
+	}
+	want := map[*person][]bool{far: {true}}
+	t = backplane.To("blue").Not("witness-1", "n1-2")
+	if err := touch("DisconnectAll", t, func() (*backplane.Touched, error) { return ns.DisconnectAll(ctx, t, false) },
+		func(p *person) { want[p] = []bool{false} }); err != nil {
+		return err
+	}
+	for _, p := range c.people {
+		if got := p.orders(); !slices.Equal(got, want[p]) {
+			return fail(f5, "Disconnect of member %q of node %d was called with %v instead of %v", p.id, p.at.number, got, want[p])
+		}
+	}
+	c.people = slices.DeleteFunc(c.people, func(p *person) bool { return want[p] != nil })
+	m, err := ns.Members(ctx, backplane.All())
+	if err := c.whole(f5, "Members", asker, m.Fleet, err); err != nil {
+		return err
+	}
+	return c.sameMembers("Members after disconnecting some", m.List, asker, backplane.All(), false)
+}
+
+func (c *crew) person(id string) *person {
+	return c.people[slices.IndexFunc(c.people, func(p *person) bool { return p.id == id })]
+}
+
+func (p *person) leave(room string) {
+	p.rooms = slices.DeleteFunc(slices.Clone(p.rooms), func(r string) bool { return r == room })
+}
+
+func caseNobody(ctx context.Context, c *crew) error {
+	if _, err := c.populate(ctx); err != nil {
+		return err
+	}
+	ns := c.ns(0)
+	for _, op := range []struct {
+		name string
+		call func(id string) error
+	}{
+		{"RoomsOf", func(id string) error { return second(ns.RoomsOf(ctx, id)) }},
+		{"Join", func(id string) error { return ns.Join(ctx, id, "room") }},
+		{"Leave", func(id string) error { return ns.Leave(ctx, id, "red") }},
+		{"Disconnect", func(id string) error { return ns.Disconnect(ctx, id, true) }},
+	} {
+		// The name of a room is not that of a member.
+		for _, id := range []string{"nobody", "red"} {
+			if err := op.call(id); !errors.Is(err, backplane.ErrNoSuchMember) {
+				return fail(f6, "%s(%q), which no node has, returned %s", op.name, id, errText(err))
+			}
+		}
+	}
+	return nil
+}
+
+// heard notes who was asked what.
+type heard struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (h *heard) add(s string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.list = append(h.list, s)
+}
+
+func (h *heard) take() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := h.list
+	h.list = nil
+	slices.Sort(list)
+	return list
+}
+
+// onNodes is about requests of the application and acknowledgements.
+func onNodes(n int) func(context.Context, *env) error {
+	return func(ctx context.Context, e *env) error {
+		var asked heard
+		c, err := e.assemble(ctx, n, crewOptions{request: func(_ context.Context, node int, from string, p []byte) ([]byte, error) {
+			asked.add(fmt.Sprintf("%d %s %s", node, from, p))
+			if string(p) == "fail" && node == 1 {
+				return nil, errors.New("node 1 does not want to")
+			}
+			if string(p) == "nothing" {
+				return nil, nil
+			}
+			return fmt.Appendf(nil, "%d:%s", node, p), nil
+		}})
+		if err != nil {
+			return err
+		}
+		if _, err := c.populate(ctx); err != nil {
+			return err
+		}
+		if err := c.replies(ctx, &asked); err != nil {
+			return err
+		}
+		if err := c.acks(ctx); err != nil {
+			return err
+		}
+		return c.calm()
+	}
+}
+
+func (c *crew) replies(ctx context.Context, asked *heard) error {
+	asker := c.nodes[0]
+	for _, q := range []struct {
+		what, text string
+		ask        func(context.Context, []byte) (*backplane.Replies, error)
+	}{
+		{"Request", "hello", c.ns(0).Request},
+		{"Request", "", c.ns(0).Request},
+		{"Request", "nothing", c.ns(0).Request},
+		{"Request", "fail", c.ns(0).Request},
+		{"EventAck", "hello", c.ns(0).EventAck},
+	} {
+		r, err := q.ask(ctx, []byte(q.text))
+		if r == nil {
+			return fail(f7, "%s returned no answer: %v", q.what, err)
+		}
+		if err := c.whole(f7, q.what, asker, r.Fleet, err); err != nil {
+			return err
+		}
+		var got, want, calls []string
+		for _, reply := range r.List {
+			got = append(got, fmt.Sprintf("%s: %q %s", reply.Node, reply.Payload, reply.Err))
+		}
+		for i, m := range c.nodes[1:] {
+			answer, failed := fmt.Sprintf("%d:%s", i+1, q.text), ""
+			switch {
+			case q.text == "nothing":
+				answer = ""
+			case q.text == "fail" && i == 0:
+				answer, failed = "", "node 1 does not want to"
+			}
+			want = append(want, fmt.Sprintf("%s: %q %s", m.node.ID(), answer, failed))
+			calls = append(calls, fmt.Sprintf("%d %s %s", i+1, asker.node.ID(), q.text))
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		slices.Sort(calls)
+		if !slices.Equal(got, want) {
+			return fail(f7, "%s(%q) brought %q instead of %q", q.what, q.text, got, want)
+		}
+		if got := asked.take(); !slices.Equal(got, calls) {
+			return fail(f7, "%s(%q) was put to %q instead of %q", q.what, q.text, got, calls)
+		}
+	}
+	// An event without an answer; the request after it goes the same way.
+	if err := c.ns(0).Event(ctx, []byte("event")); err != nil {
+		return fail(f7, "Event with nothing wrong returned %v", err)
+	}
+	var calls []string
+	for i := range c.nodes[1:] {
+		calls = append(calls, fmt.Sprintf("%d %s event", i+1, asker.node.ID()))
+	}
+	var got []string
+	if err := eventually(ctx, func() error {
+		got = append(got, asked.take()...)
+		if slices.Sort(got); !slices.Equal(got, calls) {
+			return fail(f7, "Event was put to %q instead of %q", got, calls)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (c *crew) acks(ctx context.Context) error {
+	asker := c.nodes[0]
+	for _, t := range []backplane.Target{
+		backplane.All(), backplane.To("red").Not("blue"), backplane.To("nobody's"), backplane.All().Local(), {RemoteOnly: true, Rooms: []string{"blue"}},
+	} {
+		what := "BroadcastAck to " + describe(t)
+		acks, err := c.ns(0).BroadcastAck(ctx, []byte(what), t, ample)
+		if acks == nil {
+			return fail(f7, "%s returned no answer: %v", what, err)
+		}
+		if t.LocalOnly {
+			if err != nil {
+				return fail(f7, "%s with nothing wrong returned %v", what, err)
+			}
+		} else if err := c.whole(f7, what, asker, acks.Fleet, err); err != nil {
+			return err
+		}
+		var got, want []string
+		for _, v := range acks.Values {
+			got = append(got, string(v))
+		}
+		for _, p := range c.people {
+			n := 0
+			if p.selected(asker, t) {
+				n = 1
+				want = append(want, "from "+p.id)
+			}
+			if p.count(what) != n {
+				return fail(f7, "%s reached member %q of node %d %d times instead of %d", what, p.id, p.at.number, p.count(what), n)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) || acks.Expected != len(want) {
+			return fail(f7, "%s brought %q of %d instead of %q", what, got, acks.Expected, want)
+		}
+	}
+	return nil
+}
