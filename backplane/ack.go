@@ -20,6 +20,11 @@ type Acks struct {
 // that can give them, until all are there or timeout (zero: RequestTimeout) is over.
 // Then the *PartialError wraps context.DeadlineExceeded, also if every node answered
 // but not every member; it never takes longer than the context.
+//
+// Members of this node get it first, whatever state the broker is in. So what the
+// codec refuses only when it knows who else is there (Codec.Expect) is a
+// *PartialError too: it wraps the refusal, and no other node got the message. Any
+// other error means that nobody did.
 func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target, timeout time.Duration) (*Acks, error) {
 	if err := ns.target(ctx, &t); err != nil {
 		return nil, err
@@ -33,23 +38,13 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 		Op: OpBroadcast, Origin: ns.node.id, Native: true, Timeout: timeout,
 		Rooms: t.Rooms, Except: t.Except, Flags: t.Flags, Header: t.Header, Payload: payload,
 	}
-	var (
-		c      census
-		exp    Expected
-		outage error
-		err    error
-	)
 	if !t.LocalOnly {
 		if err := ns.sendable(req); err != nil {
 			return nil, err
 		}
-		c, outage = ns.census(ctx)
-		if exp, err = ns.codec.Expect(ns.name, req, c.others); err != nil {
-			return nil, err
-		}
 	}
 	var out Acks
-	call := newCall(ns, req, &c, exp, func(r *Response) bool {
+	call := newCall(ns, req, func(r *Response) bool {
 		if r.Ack {
 			out.Values = append(out.Values, r.Payload)
 		} else {
@@ -57,15 +52,27 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 		}
 		return false
 	})
+	var (
+		c      census
+		exp    Expected
+		failed error // why the others are not asked, or not all of them
+		err    error
+	)
+	ctx = call.start(ctx, &c, exp)
 	if !t.RemoteOnly {
-		call.first = func() { ns.ackOwn(ctx, call, &out) }
+		ns.ackOwn(ctx, call, &out)
 	}
-	out.Fleet, err = call.run(ctx, !t.LocalOnly && ns.heardBy(&c), exp)
+	if !t.LocalOnly {
+		c, failed = ns.census(ctx)
+		if exp, err = ns.codec.Expect(ns.name, req, c.others); err != nil {
+			failed = err
+			c.refuse(err)
+		}
+	}
+	out.Fleet, err = call.run(ctx, &c, exp, !t.LocalOnly && ns.heardBy(&c))
 	switch {
-	case err != nil && !isOutage(err):
-		return nil, err
-	case err == nil && outage != nil:
-		err = outage
+	case err == nil && failed != nil:
+		err = failed
 	case err == nil && len(out.Values) < out.Expected && len(out.Missing) == 0:
 		err = ctx.Err()
 	}
@@ -84,12 +91,7 @@ func (ns *Namespace) ackOwn(ctx context.Context, c *call, out *Acks) {
 	if !ns.prepare(f.msg) {
 		return
 	}
-	n := 0
-	for _, e := range f.sel.list {
-		if e.ack != nil && e.state.Load() == 0 {
-			n++
-		}
-	}
+	n := f.sel.acking()
 	c.mu.Lock()
 	c.owe(ns.node.id, n)
 	out.Expected += n

@@ -236,7 +236,11 @@ func TestAcksOfAPeer(t *testing.T) {
 func TestAcksWhileInterrupted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
-		a := f.socket(0, "a")
+		a := newSocket("a")
+		var waited time.Duration
+		began := time.Now()
+		a.onDeliver = func() { waited = time.Since(began) }
+		f.join(0, a)
 		f.brokers[0].Interrupt(nil)
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
 		if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Fleet.Missing) != 1 || !errors.Is(err, context.DeadlineExceeded) {
@@ -244,6 +248,9 @@ func TestAcksWhileInterrupted(t *testing.T) {
 		}
 		equal(t, "values", values(acks), []string{"a"})
 		equal(t, "a", a.all(), []string{"x"})
+		if waited > 0 {
+			t.Errorf("the member here waited %v", waited)
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -31,12 +32,17 @@ func (ns *Namespace) census(ctx context.Context) (census, error) {
 	}
 	// Worth knowing, but no reason to fail: a server may forbid asking.
 	if c.others.Responding, err = ns.responders(ctx, &c); err != nil && ctx.Err() != nil {
-		c.gone = append(c.gone, c.alive...)
-		c.unseen, c.err = c.others.Total, err
-		c.alive, c.others.Total = nil, 0
+		c.refuse(err)
 		return c, err
 	}
 	return c, nil
+}
+
+// refuse leaves everybody out, for a reason.
+func (c *census) refuse(err error) {
+	c.gone = slices.Concat(c.gone, c.alive, c.ghosts)
+	c.unseen, c.err = c.unseen+c.others.Total, err
+	c.alive, c.ghosts, c.others.Total = nil, nil, 0
 }
 
 // listeners is the census without a closer look at the others.

@@ -93,7 +93,7 @@ type DeliverData struct {
 
 // RequestObserver sees this node's questions to the fleet, and with NoReply set what
 // wants no answer. RequestStart may set d.Header, as PublishStart may. RequestAnswer
-// is called once for each answer.
+// is called once for each answer. All are called by the goroutine that asks.
 type RequestObserver interface {
 	RequestStart(ctx context.Context, d *RequestData) context.Context
 	RequestAnswer(ctx context.Context, d *RequestData, node string)
@@ -110,7 +110,8 @@ type RequestData struct {
 	Rooms, Except []string
 	PayloadBytes  int
 	Header        Header
-	// Expected answers: of named and of unannounced nodes.
+	// Expected answers: of named and of unannounced nodes. At the start of a broadcast
+	// with acknowledgements, which this node's members get first, nobody knows yet.
 	Expected, ExpectedUnnamed int
 	// At the end: who answered and who is missing, and why the question was not
 	// asked, or was cut short.

@@ -10,9 +10,14 @@ import (
 //
 // They return by the deadline, Options.RequestTimeout or the context's, whichever is
 // first. If nodes are missing they return what the others said and a *PartialError.
-// Any other error means that nothing was asked: the context's, ErrClosed,
+// Any other error means that nothing was asked or done: the context's, ErrClosed,
 // *NameError, an error wrapping errors.ErrUnsupported if the wire cannot express the
 // operation, the codec's own error if it would harm a peer.
+//
+// What is done to a selection of members is done to this node's first, whatever state
+// the broker is in. So what the codec refuses only when it knows who else is there
+// (Codec.Expect) is a *PartialError there: it wraps the refusal, and no other node was
+// asked.
 
 // Members is a list of members of the whole fleet.
 type Members struct {
@@ -327,6 +332,9 @@ func (ns *Namespace) onAll(ctx context.Context, t Target, req *Request, here fun
 		out.Count += max(r.Count, 0)
 		return false
 	})
+	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial && !t.RemoteOnly {
+		err = ns.partial(ctx, req.Op, out.Fleet, err) // it was done here
+	}
 	return &out, err
 }
 

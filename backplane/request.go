@@ -34,11 +34,9 @@ type call struct {
 	// take adds an answer to the result, with mu held. It returns true if no
 	// other answer matters any more. The response and its slices are not kept.
 	take func(*Response) (enough bool)
-	// first is done before the request goes out, when answers can be taken; nil
-	// for nothing.
-	first func()
 
 	mu       sync.Mutex
+	counted  bool            // it is known who is to be waited for: run has begun
 	waiting  map[string]bool // announced nodes that have not answered; true: waited for
 	gone     map[string]error
 	leaving  []string
@@ -61,6 +59,12 @@ type call struct {
 	unseen  int      // unannounced peers that nobody could count; c.out says why
 	out     error
 	all     bool // every unannounced peer is to answer
+
+	// With a RequestObserver: who has answered, as far as it does not know yet. Its
+	// methods are called by the asker's goroutine only.
+	data   *RequestData // nil without one
+	untold []string
+	news   chan struct{} // untold has become longer
 }
 
 // callTable holds the questions of a namespace under way.
@@ -154,10 +158,15 @@ func (c *call) lost(id string) {
 	}
 	if c.unnamed < c.want && c.gone[id] == nil && !slices.Contains(c.answered, id) {
 		// It may be one of those that had not announced themselves.
-		select {
-		case c.look <- struct{}{}:
-		default:
-		}
+		signal(c.look)
+	}
+}
+
+// signal wakes whoever waits at ch, which has room for one.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
 	}
 }
 
@@ -209,7 +218,7 @@ func (c *call) unheard() []string {
 
 // check ends the call if nothing is waited for. c.mu is held.
 func (c *call) check() {
-	if c.unnamed < c.want-c.excused {
+	if !c.counted || c.unnamed < c.want-c.excused {
 		return
 	}
 	for _, n := range c.owed {
@@ -278,6 +287,10 @@ func (c *call) answer(r *Response) bool {
 			c.owe(r.Node, max(r.Count, 0))
 		}
 	}
+	if c.data != nil {
+		c.untold = append(c.untold, r.Node)
+		signal(c.news)
+	}
 	if c.take(r) {
 		c.end()
 	} else {
@@ -324,8 +337,8 @@ func isOutage(err error) bool {
 // ends. An error means that the request did not go out, or that this namespace was
 // closed; missing answers are for the caller to judge.
 func (ns *Namespace) ask(ctx context.Context, req *Request, c *census, exp Expected, take func(*Response) bool) (Fleet, error) {
-	call := newCall(ns, req, c, exp, take)
-	return call.run(ctx, ns.heardBy(c), exp)
+	call := newCall(ns, req, take)
+	return call.run(call.start(ctx, c, exp), c, exp, ns.heardBy(c))
 }
 
 // heardBy reports whether anybody is there to hear a request. A broker that cannot
@@ -334,61 +347,87 @@ func (ns *Namespace) heardBy(c *census) bool {
 	return c.peers() > 0 || c.err == nil && !ns.node.caps.CountsSubscribers
 }
 
-func newCall(ns *Namespace, req *Request, c *census, exp Expected, take func(*Response) bool) *call {
+// newCall makes a call that can take answers. It does not end before run.
+func newCall(ns *Namespace, req *Request, take func(*Response) bool) *call {
 	if req.ID == "" {
 		req.ID = ns.calls.newID()
 	}
-	call := &call{
-		ns: ns, req: req, take: take, want: exp.Answers, done: make(chan struct{}),
-		look:    make(chan struct{}, 1),
-		waiting: make(map[string]bool, len(c.alive)), gone: make(map[string]error, len(c.gone)),
-		leaving: c.leaving,
+	return &call{
+		ns: ns, req: req, take: take, done: make(chan struct{}), look: make(chan struct{}, 1),
+		news: make(chan struct{}, 1),
 	}
-	for _, id := range c.alive {
-		call.waiting[id] = c.bad[id] != suspect
-		if c.bad[id] == doubted {
-			call.doubted = append(call.doubted, id)
+}
+
+// expect notes who is to be waited for, and how to end that.
+func (c *call) expect(who *census, exp Expected, stop context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counted, c.stop = true, stop
+	c.want, c.leaving, c.unseen, c.out = exp.Answers, who.leaving, who.unseen, who.err
+	c.waiting, c.gone = make(map[string]bool, len(who.alive)), make(map[string]error, len(who.gone))
+	for _, id := range who.alive {
+		c.waiting[id] = who.bad[id] != suspect
+		if who.bad[id] == doubted {
+			c.doubted = append(c.doubted, id)
 		}
 	}
-	call.unseen, call.out = c.unseen, c.err
-	reason := c.err
+	reason := who.err
 	if reason == nil {
 		reason = ErrPeerGone
 	}
-	for _, id := range c.gone {
-		call.gone[id] = reason
+	for _, id := range who.gone {
+		c.gone[id] = reason
 	}
-	for _, id := range c.ghosts {
-		call.gone[id] = ErrPeerGone
+	for _, id := range who.ghosts {
+		c.gone[id] = ErrPeerGone
 	}
-	if call.all = exp.Answers > 0 && exp.Answers == c.others.Total && !exp.FirstOnly; call.all {
-		call.excused = ns.quiet.among(req.Op, exp.Answers)
+	if c.all = exp.Answers > 0 && exp.Answers == who.others.Total && !exp.FirstOnly; c.all {
+		c.excused = c.ns.quiet.among(c.req.Op, exp.Answers)
 	}
-	return call
 }
 
-// run publishes the request, unless nobody is there to hear it, and waits.
-func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet, err error) {
+// start tells the observer that the question begins, and returns its context.
+func (c *call) start(ctx context.Context, who *census, exp Expected) context.Context {
+	n := c.ns.node
+	ro := n.observe.request
+	if ro == nil {
+		return ctx
+	}
+	d := c.ns.requestData(c.req)
+	d.Expected, d.ExpectedUnnamed = len(who.alive), exp.Answers
+	ctx = n.observedStart(ctx, "RequestStart", func() context.Context { return ro.RequestStart(ctx, d) })
+	c.data, c.req.Header = d, d.Header
+	return ctx
+}
+
+// tell tells the observer who has answered since the last time.
+func (c *call) tell(ctx context.Context) {
+	c.mu.Lock()
+	list := c.untold
+	c.untold = nil
+	c.mu.Unlock()
+	n := c.ns.node
+	for _, node := range list {
+		n.observed("RequestAnswer", func() { n.observe.request.RequestAnswer(ctx, c.data, node) })
+	}
+}
+
+// run publishes the request, unless nobody is there to hear it, and waits for those
+// that who counted.
+func (c *call) run(ctx context.Context, who *census, exp Expected, publish bool) (fleet Fleet, err error) {
 	ns := c.ns
 	ns.node.counters.asked.Add(1)
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
-	c.stop = stop
-	if ro := ns.node.observe.request; ro != nil {
-		d := ns.requestData(c.req)
-		d.Expected, d.ExpectedUnnamed = len(c.waiting), exp.Answers
-		ctx = ns.node.observedStart(ctx, "RequestStart", func() context.Context { return ro.RequestStart(ctx, d) })
-		c.req.Header = d.Header
-		take := c.take
-		c.take = func(r *Response) bool {
-			ns.node.observed("RequestAnswer", func() { ro.RequestAnswer(ctx, d, r.Node) })
-			return take(r)
-		}
+	if d := c.data; d != nil {
+		d.Expected, d.ExpectedUnnamed = len(who.alive), exp.Answers
 		defer func() {
+			c.tell(ctx)
 			d.Fleet, d.Err = fleet, err
-			ns.node.observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })
+			ns.node.observed("RequestEnd", func() { ns.node.observe.request.RequestEnd(ctx, d) })
 		}()
 	}
+	c.expect(who, exp, stop)
 	if err := ns.calls.add(c); err != nil {
 		return Fleet{}, err
 	}
@@ -398,9 +437,6 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 		if !ns.node.peers.serves(id, nsKey{ns.wire, ns.name}) {
 			c.lost(id)
 		}
-	}
-	if c.first != nil {
-		c.first()
 	}
 	began := time.Now()
 	if publish {
@@ -412,7 +448,7 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 	c.mu.Lock()
 	c.check()
 	c.mu.Unlock()
-	c.wait(waiting, publish)
+	c.wait(ctx, waiting, publish)
 	late := errors.Is(ctx.Err(), context.DeadlineExceeded) || time.Since(began) >= ns.node.opts.RequestTimeout*9/10
 	if !late {
 		began = time.Time{}
@@ -420,32 +456,36 @@ func (c *call) run(ctx context.Context, publish bool, exp Expected) (fleet Fleet
 	return c.finish(exp, began)
 }
 
-// wait returns when ctx ends, as it does when the call does. If the answers take long
-// it looks from time to time whether those who owe them are still there.
-func (c *call) wait(ctx context.Context, published bool) {
+// wait returns when waiting ends, as it does when the call does, and tells meanwhile who
+// answers. If the answers take long it looks from time to time whether those who owe
+// them are still there.
+func (c *call) wait(ctx, waiting context.Context, published bool) {
 	if len(c.doubted) > 0 {
 		if end, ok := ctx.Deadline(); ok {
 			half := time.AfterFunc(time.Until(end)/2, c.enough)
 			defer half.Stop()
 		}
 	}
-	if !published || !c.ns.node.caps.CountsSubscribers {
-		<-ctx.Done()
-		return
-	}
 	pause := c.ns.node.opts.RequestTimeout / 4
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
+	look, late := c.look, timer.C
+	if !published || !c.ns.node.caps.CountsSubscribers {
+		look, late = nil, nil
+	}
 	for {
 		select {
-		case <-ctx.Done():
+		case <-waiting.Done():
 			return
-		case <-c.look:
-		case <-timer.C:
+		case <-c.news:
+			c.tell(ctx)
+			continue
+		case <-look:
+		case <-late:
 			pause *= 2
 			timer.Reset(pause)
 		}
-		c.recount(ctx)
+		c.recount(waiting)
 	}
 }
 

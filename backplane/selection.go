@@ -38,6 +38,17 @@ func anyHas(places []place, e *entry) bool {
 	return false
 }
 
+// acking is how many of the members found can acknowledge a message, and are not
+// stalled or gone.
+func (s *selection) acking() (n int) {
+	for _, e := range s.list {
+		if e.ack != nil && e.state.Load() == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // find fills s.list with the members in any of rooms (all members if it is empty)
 // that are in none of except, each once. The list is a snapshot: no lock is held
 // when it returns.

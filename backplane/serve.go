@@ -197,11 +197,7 @@ func (l *lane) ackBroadcast(s *served) bool {
 	if len(f.sel.list) > 0 && !ns.prepare(f.msg) {
 		f.sel.reset()
 	}
-	for _, e := range f.sel.list {
-		if e.ack != nil && e.state.Load() == 0 {
-			s.resp.Count++
-		}
-	}
+	s.resp.Count = f.sel.acking()
 	f.acks = &ackCollector{each: func(value []byte) {
 		if !ns.closing.Load() {
 			_ = s.reply(&Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})

@@ -29,6 +29,7 @@ func TestQuestionsDuringAStall(t *testing.T) {
 				if d := time.Since(began); d > 1250*time.Millisecond {
 					t.Errorf("timeout %v, node %d: took %v", timeout, asker, d)
 				}
+				settle()
 				reported[*backplane.StalledError](t, f.errs[0])
 			})
 		}

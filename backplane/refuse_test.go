@@ -1,0 +1,113 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// timid is a codec that refuses everything while peers are there that do not announce
+// themselves.
+type timid struct{ backplane.Codec }
+
+var errTimid = errors.New("timid")
+
+func (timid) Expect(_ string, _ *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
+	if p.Total > 0 {
+		return backplane.Expected{}, errTimid
+	}
+	return backplane.Expected{}, nil
+}
+
+// What the codec refuses when it knows who is there reaches no other node. Members here
+// come first, so that what is done to members is done to them, and the error says that
+// they were the only ones.
+func TestRefusalByWhoIsThere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
+			return &backplane.NamespaceOptions{Codec: timid{backplane.NativeCodec()}}
+		})
+		here, there := f.socket(0, "here"), f.socket(1, "there")
+		f.wire("unannounced")
+		partial := func(what string, err error) {
+			t.Helper()
+			p, ok := errors.AsType[*backplane.PartialError](err)
+			if !ok || !errors.Is(err, errTimid) || len(p.Fleet.Answered) != 0 {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
+		partial("BroadcastAck", err)
+		if p, _ := errors.AsType[*backplane.PartialError](err); len(p.Fleet.Missing) != 2 {
+			t.Errorf("missing %+v", p.Fleet.Missing)
+		}
+		equal(t, "values", values(acks), []string{"here"})
+		for name, do := range map[string]func(backplane.Target) (*backplane.Touched, error){
+			"JoinAll": func(to backplane.Target) (*backplane.Touched, error) { return f.ns[0].JoinAll(t.Context(), to, "red") },
+			"LeaveAll": func(to backplane.Target) (*backplane.Touched, error) {
+				return f.ns[0].LeaveAll(t.Context(), to, "blue")
+			},
+			"DisconnectAll": func(to backplane.Target) (*backplane.Touched, error) {
+				return f.ns[0].DisconnectAll(t.Context(), to, true)
+			},
+		} {
+			touched, err := do(backplane.All())
+			partial(name, err)
+			if touched.Count != 1 {
+				t.Errorf("%s: %+v", name, touched)
+			}
+			if _, err := do(backplane.Target{RemoteOnly: true}); err != errTimid {
+				t.Errorf("%s of others only: %v", name, err)
+			}
+		}
+		if _, err := f.ns[0].Members(t.Context(), backplane.All()); err != errTimid {
+			t.Errorf("Members: %v", err)
+		}
+		f.broadcast(0, "end", backplane.All())
+		settle()
+		equal(t, "here", here.all(), []string{"x", "end"})
+		equal(t, "there", there.all(), []string{"end"})
+		if len(here.gone) != 1 || len(there.gone) != 0 || len(f.ns[1].Rooms().Names()) != 1 {
+			t.Errorf("disconnected %d and %d, rooms there %v", len(here.gone), len(there.gone), f.ns[1].Rooms().Names())
+		}
+	})
+}
+
+// closer is a RequestObserver that closes the namespace at the first answer.
+type closer struct {
+	ns  *backplane.Namespace
+	err error
+}
+
+func (c *closer) RequestStart(ctx context.Context, _ *backplane.RequestData) context.Context {
+	return ctx
+}
+
+func (c *closer) RequestAnswer(ctx context.Context, _ *backplane.RequestData, _ string) {
+	if c.ns != nil {
+		c.err = c.ns.Close(ctx)
+		c.ns = nil
+	}
+}
+
+func (c *closer) RequestEnd(context.Context, *backplane.RequestData) {}
+
+// No lock is held while an observer hears of an answer.
+func TestObserverMayClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var c closer
+		f := newFleet(t, 3, backplane.Options{Observer: &c}, nil)
+		f.brokers[2].Freeze()
+		c.ns = f.ns[0]
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		if c.ns != nil || c.err != nil {
+			t.Errorf("Close: %v", c.err)
+		}
+		if !errors.Is(err, backplane.ErrClosed) || len(m.Answered) != 1 {
+			t.Errorf("%v, %+v", err, m)
+		}
+		f.brokers[2].Thaw()
+	})
+}
