@@ -1,0 +1,227 @@
+package natsbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Broker implements broker.Broker on NATS. Make one with New or Open for each node.
+type Broker struct {
+	opts  Options
+	names *naming
+
+	out   *outbox
+	in    *subscriber
+	keep  *keeper
+	proof *witnesses
+
+	// stop ends everything at once, for a reason.
+	stop  context.CancelCauseFunc
+	works sync.WaitGroup
+
+	closing  sync.Once
+	closed   chan struct{} // closed when Close is through
+	closeErr error
+}
+
+var _ broker.Broker = (*Broker)(nil)
+
+// Open makes a broker for one server or a cluster by the addresses of servers,
+// separated by commas: nats://host:4222, with user and password or a token if the
+// server asks for them, or tls://host:4222. It does no I/O: connections are opened
+// when they are needed. nil options mean the defaults.
+//
+// Errors: *AddressError, *PrefixError, and those of Options.NATS.
+func Open(addresses string, opts *Options) (*Broker, error) {
+	o := nats.GetDefaultOptions()
+	if addresses == "" {
+		return nil, &AddressError{Reason: "empty"}
+	}
+	o.Servers = strings.Split(addresses, ",")
+	return open(o, nil, opts)
+}
+
+// New makes a broker that reaches the servers as a connection does that the caller
+// made: the same addresses, and those the servers have told it of, credentials, TLS,
+// name and dialer. The connection is only asked for these, now; it is not used,
+// changed or closed, and may be closed by its owner (see the package documentation).
+// It must not be given other handlers at the same time. nil options mean the defaults.
+//
+// Errors: *AddressError, *PrefixError, and those of Options.NATS.
+func New(nc *nats.Conn, opts *Options) (*Broker, error) {
+	if nc == nil {
+		return nil, errors.New("nats broker: no connection")
+	}
+	return open(nc.Opts, nc, opts)
+}
+
+func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
+	b := &Broker{opts: opts.withDefaults(), closed: make(chan struct{})}
+	var err error
+	if b.names, err = newNaming(b.opts.Prefix); err != nil {
+		return nil, err
+	}
+	to, err := newEndpoints(o, b.opts.NATS, b.opts.ProbeTimeout)
+	if err != nil {
+		return nil, err
+	}
+	maxPayload := b.opts.MaxPayload
+	if maxPayload <= 0 {
+		maxPayload = defaultMaxPayload
+	}
+	if nc != nil {
+		to.learn(to.list[0], nc.DiscoveredServers())
+		if allows := int(nc.MaxPayload()); b.opts.MaxPayload <= 0 && allows > frameReserve {
+			maxPayload = allows - frameReserve
+		}
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	b.stop = stop
+	b.proof = newWitnesses(ctx, to, b.names, &b.opts)
+	b.out = newOutbox(b.names, &b.opts, maxPayload)
+	b.in = newSubscriber(b.names, &b.opts, b.proof, b.out.wake)
+	b.keep = &keeper{out: b.out, in: b.in, to: to, opts: &b.opts, log: b.opts.Logger}
+	b.works.Go(func() { b.keep.run(ctx) })
+	return b, nil
+}
+
+// Prefix returns the prefix of all subjects.
+func (b *Broker) Prefix() string { return b.opts.Prefix }
+
+// Publish implements broker.Broker. A server that takes less than
+// Capabilities.MaxPayload says refuses with its own limit in the *PayloadError, once
+// there is a connection to it.
+func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := ch.Validate(); err != nil {
+		return err
+	}
+	return b.out.put(ctx, ch, payload)
+}
+
+// Flush implements broker.Broker: nil means that the server has dealt with each
+// message. What one Flush has returned as lost the next one does not return again.
+func (b *Broker) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return b.out.flush(ctx)
+}
+
+// Subscribe implements broker.Broker. If the first connection cannot be made the
+// error says why and nothing goes on in the background. During an interruption of
+// earlier subscriptions it waits. A filter that the server does not allow is an
+// error that wraps nats.ErrPermissionViolation.
+func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+	if r == nil {
+		return nil, errNoReceiver
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	u, err := b.in.subscribe(ctx, r, filters)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Subscribers implements broker.Broker: NATS does not tell clients who listens.
+func (b *Broker) Subscribers(ctx context.Context, _ ...broker.Channel) ([]int, error) {
+	return nil, b.unsupported(ctx)
+}
+
+// Responders implements broker.Broker, on the same terms.
+func (b *Broker) Responders(ctx context.Context, _ broker.Wire, _ string) ([]string, error) {
+	return nil, b.unsupported(ctx)
+}
+
+func (b *Broker) unsupported(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-b.in.closing:
+		return broker.ErrClosed
+	default:
+		return errors.ErrUnsupported
+	}
+}
+
+// OnLoss implements broker.Broker.
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.keep.losses.Add(f) }
+
+// Stats implements broker.Broker.
+func (b *Broker) Stats() broker.Stats {
+	var s broker.Stats
+	b.out.fill(&s)
+	b.in.fill(&s)
+	return s
+}
+
+// Capabilities implements broker.Broker.
+func (b *Broker) Capabilities() broker.Capabilities {
+	return broker.Capabilities{
+		Name:                "nats",
+		Prefix:              b.opts.Prefix,
+		MaxPayload:          b.out.max,
+		CheapRooms:          true,
+		OrderAcrossChannels: true,
+		Reconnects:          true,
+	}
+}
+
+// Close implements broker.Broker. While the server is away it waits for it to come
+// back, until ctx ends or the queued messages are too old. A receiver's method that
+// does not return holds it up until ctx ends. Later calls wait for the first one and
+// return the same.
+func (b *Broker) Close(ctx context.Context) error {
+	first := false
+	b.closing.Do(func() { first = true })
+	if !first {
+		select {
+		case <-b.closed:
+			return b.closeErr
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	b.closeErr = b.shutDown(ctx)
+	close(b.closed)
+	return b.closeErr
+}
+
+func (b *Broker) shutDown(ctx context.Context) error {
+	drained := b.out.close()
+	receivers := b.in.close()
+	var late error
+	select {
+	case <-drained.done:
+	case <-ctx.Done():
+		late = ctx.Err()
+		b.stop(fmt.Errorf("broker closed before it was sent: %w", late))
+		<-drained.done // nothing waits for the server any more
+	}
+	b.stop(broker.ErrClosed)
+	b.works.Wait()
+	b.proof.close()
+	if err := waitAll(ctx, receivers...); err != nil {
+		late = err
+	}
+	switch {
+	case late == nil || errors.Is(drained.err, late):
+		return drained.err
+	case drained.err == nil:
+		return late
+	}
+	return errors.Join(drained.err, late)
+}

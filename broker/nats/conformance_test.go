@@ -1,0 +1,129 @@
+package natsbroker_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	"github.com/crossroom/crossroom/conformance"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// conformOptions are smaller and faster than the defaults, so that the suite meets
+// the limits.
+func conformOptions(prefix string, more ...nats.Option) *natsbroker.Options {
+	return &natsbroker.Options{
+		Prefix:        prefix,
+		NATS:          more,
+		QueueMessages: 2000,
+		ReceiveBuffer: 1 << 20,
+		ProbeInterval: 500 * time.Millisecond,
+		ProbeTimeout:  1500 * time.Millisecond,
+		BackoffMin:    5 * time.Millisecond,
+		BackoffMax:    100 * time.Millisecond,
+	}
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	h := single("nats", nil)
+	conformance.Run(t, h)
+	conformance.RunFleet(t, h)
+}
+
+// single runs every case on a server of its own.
+func single(name string, opts *servers.NATSOptions) conformance.Harness {
+	return conformance.Harness{
+		Name: name,
+		Open: func(tb testing.TB) conformance.System {
+			srv := servers.StartNATS(tb, opts)
+			return conformance.System{
+				Node: func(context.Context) (*conformance.Node, error) {
+					proxy := tcpproxy.Start(tb, srv.Addr())
+					more := []nats.Option{nats.IgnoreDiscoveredServers()}
+					if srv.TLS() != nil {
+						more = append(more, nats.RootCAs(srv.CA()))
+					}
+					b, err := natsbroker.Open(strings.Replace(srv.URL(), srv.Addr(), proxy.Addr(), 1), conformOptions("", more...))
+					if err != nil {
+						return nil, err
+					}
+					return conformance.OverTCP(b, proxy), nil
+				},
+				Restart: func(context.Context) error {
+					srv.Kill()
+					srv.Restart()
+					return nil
+				},
+			}
+		},
+	}
+}
+
+// detours is a dialer that goes to each server through a proxy.
+type detours map[string]string
+
+func (d detours) Dial(network, address string) (net.Conn, error) {
+	by, ok := d[address]
+	if !ok {
+		return nil, fmt.Errorf("dialled %s, which is no server of the cluster", address)
+	}
+	return net.DialTimeout(network, by, 5*time.Second)
+}
+
+func TestConformanceCluster(t *testing.T) {
+	t.Parallel()
+	h := clustered("nats-cluster", servers.StartNATSCluster(t, nil))
+	conformance.Run(t, h)
+	conformance.RunFleet(t, h)
+}
+
+// clustered gives the nodes of a case to the servers in turn, so that those who talk
+// to each other are mostly on different ones. They learn of the other servers from
+// the first.
+func clustered(name string, cluster *servers.NATSCluster) conformance.Harness {
+	var cases atomic.Int64
+	return conformance.Harness{
+		Name: name,
+		Open: func(tb testing.TB) conformance.System {
+			// A prefix for each case: making a cluster takes seconds.
+			prefix := fmt.Sprint("case", cases.Add(1))
+			var nodes atomic.Int64
+			return conformance.System{
+				Node: func(context.Context) (*conformance.Node, error) {
+					var proxies []*tcpproxy.Proxy
+					by := detours{}
+					for _, n := range cluster.Nodes {
+						p := tcpproxy.Start(tb, n.Addr())
+						proxies = append(proxies, p)
+						by[n.Addr()] = p.Addr()
+					}
+					first := cluster.Nodes[int(nodes.Add(1))%len(cluster.Nodes)]
+					b, err := natsbroker.Open(first.URL(), conformOptions(prefix, nats.SetCustomDialer(by)))
+					if err != nil {
+						return nil, err
+					}
+					return conformance.OverTCP(b, proxies...), nil
+				},
+				Restart: func(context.Context) error {
+					for _, n := range cluster.Nodes {
+						n.Kill()
+					}
+					for _, n := range cluster.Nodes {
+						n.Restart()
+					}
+					cluster.WaitWhole(tb)
+					return nil
+				},
+			}
+		},
+	}
+}

@@ -1,0 +1,258 @@
+package natsbroker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// endpoint is the address of a server.
+type endpoint struct {
+	url *url.URL
+	// tlsName is the name to check a certificate against, if it is not the host's.
+	tlsName string
+}
+
+// endpoints are the servers that a broker knows: those it was given, and those that
+// the servers have told of. It is safe for concurrent use.
+type endpoints struct {
+	base    nats.Options // for every connection
+	timeout time.Duration
+
+	mu    sync.Mutex
+	list  []endpoint
+	known map[string]bool // by host and port
+}
+
+// newEndpoints takes over what options say about reaching servers, and nothing that
+// would have a connection act on its own: no callbacks, no reconnecting, no pings.
+func newEndpoints(o nats.Options, further []nats.Option, timeout time.Duration) (*endpoints, error) {
+	o.Servers = slices.Clone(o.Servers)
+	for _, f := range further {
+		if f == nil {
+			continue
+		}
+		if err := f(&o); err != nil {
+			return nil, fmt.Errorf("nats broker: options: %w", err)
+		}
+	}
+	servers := o.Servers
+	if o.Url != "" {
+		servers = append([]string{o.Url}, servers...)
+	}
+	if len(servers) == 0 {
+		servers = []string{nats.DefaultURL}
+	}
+	e := &endpoints{timeout: timeout, known: map[string]bool{}}
+	for _, s := range servers {
+		for s := range strings.SplitSeq(s, ",") {
+			u, err := parseAddress(strings.TrimSpace(s))
+			if err != nil {
+				return nil, err
+			}
+			e.add(endpoint{url: u})
+		}
+	}
+	if !o.NoRandomize {
+		rand.Shuffle(len(e.list), func(i, j int) { e.list[i], e.list[j] = e.list[j], e.list[i] })
+	}
+	o.Url, o.Servers = "", nil
+	o.AllowReconnect, o.RetryOnFailedConnect, o.ReconnectBufSize = false, false, -1
+	o.NoEcho, o.Verbose = false, false
+	o.PingInterval, o.FlusherTimeout, o.Timeout = 0, -1, timeout
+	o.SkipSubjectValidation = true
+	o.NoCallbacksAfterClientClose = false
+	o.ClosedCB, o.DisconnectedCB, o.DisconnectedErrCB = nil, nil, nil
+	o.ConnectedCB, o.ReconnectedCB, o.ReconnectErrCB = nil, nil, nil
+	o.DiscoveredServersCB, o.LameDuckModeHandler, o.AsyncErrorCB = nil, nil, nil
+	o.CustomReconnectDelayCB, o.ReconnectToServerCB = nil, nil
+	e.base = o
+	return e, nil
+}
+
+// parseAddress understands "nats://host:port", "tls://…" and "host:port".
+func parseAddress(s string) (*url.URL, error) {
+	if s == "" { // as from a variable that is not set: hardly meant for localhost
+		return nil, &AddressError{Reason: "empty"}
+	}
+	if !strings.Contains(s, "://") {
+		s = "nats://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		// A *url.Error repeats the address, password and all.
+		var parse *url.Error
+		if errors.As(err, &parse) {
+			err = parse.Err
+		}
+		return nil, &AddressError{Reason: err.Error()}
+	}
+	switch {
+	case u.Scheme != "nats" && u.Scheme != "tls":
+		return nil, &AddressError{Address: bare(u), Reason: "want nats:// or tls://"}
+	case u.Hostname() == "":
+		return nil, &AddressError{Address: bare(u), Reason: "no host"}
+	}
+	if u.Port() == "" {
+		u.Host = net.JoinHostPort(u.Hostname(), "4222")
+	}
+	return u, nil
+}
+
+// bare is an address without user and password.
+func bare(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// add takes an endpoint in that is not there. mu is held, or e is new.
+func (e *endpoints) add(p endpoint) {
+	if !e.known[p.url.Host] {
+		e.known[p.url.Host] = true
+		e.list = append(e.list, p)
+	}
+}
+
+// all returns a copy of the list.
+func (e *endpoints) all() []endpoint {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.list)
+}
+
+// learn takes in the servers that one of them has told of.
+func (e *endpoints) learn(from endpoint, hosts []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, h := range hosts {
+		u, err := parseAddress(h)
+		if err != nil {
+			continue
+		}
+		u.Scheme, u.User = from.url.Scheme, from.url.User
+		p := endpoint{url: u, tlsName: from.tlsName}
+		// A certificate is for the name that the user gave, not for an address.
+		if p.tlsName == "" && net.ParseIP(u.Hostname()) != nil && net.ParseIP(from.url.Hostname()) == nil {
+			p.tlsName = from.url.Hostname()
+		}
+		e.add(p)
+	}
+}
+
+// last puts an endpoint at the end of the list, since it has just failed.
+func (e *endpoints) last(p endpoint) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i := slices.IndexFunc(e.list, func(q endpoint) bool { return q.url.Host == p.url.Host }); i >= 0 {
+		e.list = append(slices.Delete(e.list, i, i+1), p)
+	}
+}
+
+// options are those of a connection to p. Its network connection is made through
+// wrap, which may be nil.
+func (e *endpoints) options(ctx context.Context, p endpoint, wrap func(net.Conn) net.Conn, failed *error) nats.Options {
+	o := e.base
+	o.Url = p.url.String()
+	if p.tlsName != "" && (o.TLSConfig == nil || o.TLSConfig.ServerName == "") {
+		config := &tls.Config{MinVersion: tls.VersionTLS12}
+		if o.TLSConfig != nil {
+			config = o.TLSConfig.Clone()
+		}
+		config.ServerName = p.tlsName
+		o.TLSConfig = config
+	}
+	d := &dialer{ctx: ctx, base: &e.base, timeout: e.timeout, wrap: wrap, failed: failed}
+	if o.InProcessServer != nil {
+		o.InProcessServer = d
+	} else {
+		o.CustomDialer = d
+	}
+	return o
+}
+
+// dialer makes the network connection of one *nats.Conn as its user's options say,
+// heeds a context in addition, and wraps it.
+type dialer struct {
+	ctx     context.Context
+	base    *nats.Options
+	timeout time.Duration
+	wrap    func(net.Conn) net.Conn
+	failed  *error // why, since nats.go forgets a refused connection
+}
+
+// Dial implements nats.CustomDialer.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	if custom := d.base.CustomDialer; custom != nil {
+		return d.done(custom.Dial(network, address))
+	}
+	var n net.Dialer
+	if d.base.Dialer != nil {
+		n = *d.base.Dialer
+	}
+	n.Timeout = d.timeout
+	if mp := d.base.AllowMultipathTCP; mp != nil {
+		n.SetMultipathTCP(*mp)
+	}
+	return d.done(n.DialContext(d.ctx, network, address))
+}
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (d *dialer) InProcessConn() (net.Conn, error) {
+	return d.done(d.base.InProcessServer.InProcessConn())
+}
+
+// SkipTLSHandshake says what the user's dialer says.
+func (d *dialer) SkipTLSHandshake() bool {
+	s, ok := d.base.CustomDialer.(interface{ SkipTLSHandshake() bool })
+	return ok && s.SkipTLSHandshake()
+}
+
+func (d *dialer) done(c net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		*d.failed = err
+		return nil, err
+	}
+	if d.wrap != nil {
+		c = d.wrap(c)
+	}
+	return c, nil
+}
+
+// connect makes a connection to one server.
+func (e *endpoints) connect(ctx context.Context, p endpoint, wrap func(net.Conn) net.Conn, onError func(error), onClosed func()) (*nats.Conn, error) {
+	var failed error
+	var made net.Conn
+	settled := func() bool { return true }
+	o := e.options(ctx, p, func(c net.Conn) net.Conn {
+		if wrap != nil {
+			c = wrap(c)
+		}
+		made = c
+		settled = context.AfterFunc(ctx, func() { c.Close() }) // ends the handshake too
+		return c
+	}, &failed)
+	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { onError(err) }
+	o.ClosedCB = func(*nats.Conn) { onClosed() }
+	nc, err := o.Connect()
+	settled()
+	if err == nil {
+		return nc, nil
+	}
+	if made != nil {
+		made.Close()
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if failed != nil && errors.Is(err, nats.ErrNoServers) {
+		err = failed
+	}
+	return nil, fmt.Errorf("nats %s: %w", p.url.Host, err)
+}

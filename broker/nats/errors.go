@@ -1,0 +1,57 @@
+package natsbroker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrTooOld is why a message was lost that waited in the queue for longer than
+// Options.QueueAge. It arrives wrapped, together with what kept it waiting.
+var ErrTooOld = errors.New("waited too long in the queue")
+
+// ErrSlowReceiver is why a receiver was interrupted that did not keep up: its buffer
+// was full (Options.ReceiveBuffer). It arrives in a *broker.LossError with the number
+// of messages that it missed.
+var ErrSlowReceiver = errors.New("the receiver does not keep up")
+
+// SilenceError says that a connection was given up because the server did not
+// answer, although the connection stood: it is frozen, or the link is dead.
+type SilenceError struct {
+	Addr string
+	// For how long nothing came.
+	For time.Duration
+}
+
+func (e *SilenceError) Error() string {
+	return fmt.Sprintf("nats %s: no answer for %v", e.Addr, e.For.Round(time.Millisecond))
+}
+
+// Timeout reports true: a SilenceError is a net.Error in this respect.
+func (e *SilenceError) Timeout() bool { return true }
+
+// PrefixError says that a prefix cannot be used.
+type PrefixError struct {
+	Prefix, Reason string
+}
+
+func (e *PrefixError) Error() string {
+	return fmt.Sprintf("nats broker: prefix %.300q: %s", e.Prefix, e.Reason)
+}
+
+// AddressError says that a server's address cannot be used.
+type AddressError struct {
+	// Address without user and password.
+	Address, Reason string
+}
+
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("nats broker: address %.300q: %s", e.Address, e.Reason)
+}
+
+// errOvertaken is why a message is missed that arrives after a later one of the same
+// publisher: it had been left behind at a server that the publisher has lost.
+var errOvertaken = errors.New("overtaken by a later message of the same publisher")
+
+// errNoReceiver refuses a Subscribe without a receiver.
+var errNoReceiver = errors.New("nats broker: no receiver")

@@ -1,0 +1,217 @@
+package natsbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/crossroom/crossroom/broker/internal/lossfeed"
+)
+
+// keeper keeps one link for as long as somebody needs one. Its goroutine, run, is the
+// only one that makes and ends links, decides about losses and calls OnLoss functions.
+type keeper struct {
+	out    *outbox
+	in     *subscriber
+	to     *endpoints
+	opts   *Options
+	losses lossfeed.Listeners
+	log    *slog.Logger
+
+	// cause is why there is no link, if the last attempt failed. run's own.
+	cause error
+}
+
+// run works until the outbox is closed and empty, or ctx ends: then what is left is
+// lost.
+func (k *keeper) run(ctx context.Context) {
+	pause := &backoff{min: k.opts.BackoffMin, max: k.opts.BackoffMax}
+	for k.waitForWork(ctx) {
+		l, err := k.connect(ctx)
+		if ctx.Err() != nil {
+			if l != nil {
+				l.close()
+			}
+			break
+		}
+		if err != nil {
+			if k.cause == nil {
+				k.log.Warn("nats broker: no connection", "err", err)
+			}
+			k.cause = err
+			k.in.failed(err)
+			k.rest(ctx, pause)
+			continue
+		}
+		lived := k.serve(ctx, l)
+		if lived > k.opts.BackoffMax {
+			pause.reset()
+		} else if _, over := k.out.state(); !over {
+			k.rest(ctx, pause)
+		}
+	}
+	if ctx.Err() != nil {
+		why := context.Cause(ctx)
+		if k.cause != nil {
+			why = fmt.Errorf("%w (%w)", why, k.cause)
+		}
+		k.out.expire(true, why)
+	}
+	k.tell()
+}
+
+// waitForWork returns true when a link is needed, and false when run shall end.
+func (k *keeper) waitForWork(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		k.tell()
+		waits, over := k.out.state()
+		if over {
+			return false
+		}
+		if waits || k.in.needed() {
+			return true
+		}
+		select {
+		case <-k.out.work:
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+// connect makes a link.
+func (k *keeper) connect(ctx context.Context) (*link, error) {
+	type result struct {
+		l   *link
+		err error
+	}
+	ready := make(chan result, 1)
+	go func() {
+		l, err := dialLink(ctx, k.to, k.in.take)
+		ready <- result{l, err}
+	}()
+	r := await(k, ready)
+	return r.l, r.err
+}
+
+// rest pauses between two attempts.
+func (k *keeper) rest(ctx context.Context, pause *backoff) {
+	ctx, cancel := context.WithTimeout(ctx, pause.next())
+	defer cancel()
+	await(k, ctx.Done())
+}
+
+// await waits for a value and drops meanwhile the messages that get too old.
+func await[T any](k *keeper, ready <-chan T) T {
+	for {
+		left := k.out.expire(false, tooOld(k.cause))
+		k.tell()
+		var alarm <-chan time.Time
+		switch {
+		case left > 0:
+			alarm = time.After(left)
+		case k.opts.QueueAge > 0:
+			// Nothing waits; what comes now is not too old before that.
+			alarm = time.After(k.opts.QueueAge)
+		}
+		select {
+		case v := <-ready:
+			return v
+		case <-alarm:
+		}
+	}
+}
+
+// serve uses a link until it ends, or all work is done. It returns for how long.
+func (k *keeper) serve(ctx context.Context, l *link) time.Duration {
+	stop := context.AfterFunc(ctx, func() { l.kill(context.Cause(ctx)) })
+	defer stop()
+	ready := make(chan error, 1)
+	go func() { ready <- k.in.connected(ctx, l) }()
+	if err := await(k, ready); err != nil {
+		l.kill(err)
+	} else {
+		k.log.Info("nats broker: connected", "addr", l.to.url.Host, "server", l.nc.ConnectedServerName())
+		k.cause = nil
+		if l.limit < k.out.max+frameReserve {
+			k.log.Warn("nats broker: this server takes smaller messages than Options.MaxPayload says",
+				"max_payload", l.limit, "MaxPayload", k.out.max)
+		}
+		k.out.connected(l)
+		k.work(ctx, l)
+	}
+	why := l.reason()
+	if errors.Is(why, errFinished) || ctx.Err() != nil {
+		why = context.Cause(ctx)
+	} else {
+		k.log.Warn("nats broker: connection lost", "err", why)
+		k.to.last(l.to)
+		k.cause = why
+	}
+	l.wire.Close()
+	l.end()
+	k.out.disconnected(why)
+	k.in.disconnected(why)
+	k.tell()
+	l.close()
+	return time.Since(l.born)
+}
+
+// errFinished ends a link that is no longer needed.
+var errFinished = errors.New("finished")
+
+// work sends what waits, and asks the server for its word, until the link ends, which
+// it does itself if the server is silent.
+func (k *keeper) work(ctx context.Context, l *link) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var since time.Time // when something was first seen to be on its way
+	for {
+		k.out.pump()
+		k.tell()
+		if _, over := k.out.state(); over {
+			l.kill(errFinished)
+			return
+		}
+		some, urgent := k.out.due()
+		wait := k.opts.ProbeInterval - l.wire.silent()
+		switch {
+		case urgent:
+			wait = 0
+		case some && since.IsZero():
+			since = time.Now()
+			wait = min(wait, confirmDelay)
+		case some:
+			wait = min(wait, confirmDelay-time.Since(since))
+		default:
+			since = time.Time{}
+		}
+		if wait <= 0 {
+			since = time.Time{}
+			through := k.out.asking()
+			if err := l.ping(ctx, k.opts.ProbeTimeout); err != nil {
+				return
+			}
+			k.out.answered(through, l.denials(ctx))
+			k.to.learn(l.to, l.nc.DiscoveredServers())
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-k.out.work:
+		case <-timer.C:
+		case <-l.wire.broken:
+			return
+		}
+	}
+}
+
+// tell reports losses.
+func (k *keeper) tell() {
+	for _, loss := range k.out.takeNews() {
+		k.log.Warn("nats broker: messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
+		k.losses.Tell(loss)
+	}
+}

@@ -1,0 +1,199 @@
+package natsbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// inboxSize is more messages than one read can bring: nats.go reads up to 32 KiB,
+// TLS holds up to about 128 KiB, and a message takes 40 bytes or more. So nats.go
+// never finds the inbox full, in which case it would drop messages.
+const inboxSize = 8192
+
+// link is one connection to one server, from its making to its end: the *nats.Conn
+// never reconnects. All its subscriptions put what arrives into the inbox, in the
+// order of arrival, and the reading goroutine takes it out again before it reads on.
+type link struct {
+	nc     *nats.Conn
+	wire   *wire
+	to     endpoint
+	born   time.Time
+	inbox  chan *nats.Msg
+	limit  int // bytes of a message, frame included
+	target func(*link, *nats.Msg)
+
+	draining sync.Mutex
+	over     bool // nothing is passed on any more
+
+	mu     sync.Mutex
+	cause  error            // why we ended it
+	denied map[string]error // by subject, subscribed to or published on
+	seen   error            // the last refusal that is in denied
+	news   chan struct{}    // closed and replaced with seen
+}
+
+// dialLink connects to the first server that can be reached.
+func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) (*link, error) {
+	var failures []error
+	for _, p := range e.all() {
+		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, denied: map[string]error{}, news: make(chan struct{})}
+		nc, err := e.connect(ctx, p, func(c net.Conn) net.Conn {
+			l.wire = newWire(c, l.drain)
+			return l.wire
+		}, l.refused, func() {})
+		if err == nil {
+			l.nc, l.born, l.limit = nc, time.Now(), int(nc.MaxPayload())
+			e.learn(p, nc.DiscoveredServers())
+			return l, nil
+		}
+		if l.wire != nil {
+			l.wire.writing.Wait()
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		e.last(p)
+		failures = append(failures, err)
+	}
+	return nil, errors.Join(failures...)
+}
+
+// drain passes on what has arrived. Usually the reading goroutine calls it.
+func (l *link) drain() {
+	if len(l.inbox) == 0 {
+		return // also while connecting, when locks are held by whom nobody knows
+	}
+	l.draining.Lock()
+	defer l.draining.Unlock()
+	for !l.over {
+		select {
+		case m := <-l.inbox:
+			l.target(l, m)
+		default:
+			return
+		}
+	}
+}
+
+// end passes on what has arrived for the last time.
+func (l *link) end() {
+	l.drain()
+	l.draining.Lock()
+	defer l.draining.Unlock()
+	l.over = true
+}
+
+// kill ends the connection for a reason of ours.
+func (l *link) kill(cause error) {
+	l.mu.Lock()
+	if l.cause == nil {
+		l.cause = cause
+	}
+	l.mu.Unlock()
+	l.wire.Close()
+}
+
+// close ends the connection and waits for what it has running here.
+func (l *link) close() {
+	l.wire.Close()
+	l.nc.Close()
+	l.wire.writing.Wait()
+}
+
+// reason is why the connection has ended, or would if it did.
+func (l *link) reason() error {
+	l.mu.Lock()
+	err := l.cause
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	l.wire.mu.Lock()
+	err = l.wire.err
+	l.wire.mu.Unlock()
+	// nats.go closes the connection when the server has said that it will.
+	if last := l.nc.LastError(); last != nil && (err == nil || errors.Is(err, net.ErrClosed)) {
+		err = last
+	}
+	if err == nil {
+		err = net.ErrClosed
+	}
+	return fmt.Errorf("nats %s: %w", l.to.url.Host, err)
+}
+
+// ping waits until the server has dealt with everything sent before. It gives the
+// connection up if the server is silent for longer than patience.
+func (l *link) ping(ctx context.Context, patience time.Duration) error {
+	for {
+		short, cancel := context.WithTimeout(ctx, patience)
+		err := l.nc.FlushWithContext(short)
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.Is(err, context.DeadlineExceeded):
+			l.wire.Close() // as nats.go is about to
+			return l.reason()
+		}
+		if silent := l.wire.silent(); silent >= patience {
+			l.kill(&SilenceError{Addr: l.to.url.Host, For: silent})
+			return l.reason()
+		}
+	}
+}
+
+// refused takes what the server refused: nats.go calls it, from a goroutine of its
+// own, for one error after the other.
+func (l *link) refused(err error) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, rest, ok := strings.Cut(err.Error(), `"`); ok {
+		subject, _, _ := strings.Cut(rest, `"`)
+		l.denied[subject] = err
+	}
+	l.seen = err
+	close(l.news)
+	l.news = make(chan struct{})
+}
+
+// denials waits, after a ping, until everything is in denied that the server had
+// refused before it answered. It returns a copy, nil if there is nothing.
+func (l *link) denials(ctx context.Context) map[string]error {
+	for {
+		// nats.go notes a refusal at once, and tells refused in its own time.
+		last := l.nc.LastError()
+		l.mu.Lock()
+		if last == nil || last == l.seen || !errors.Is(last, nats.ErrPermissionViolation) {
+			defer l.mu.Unlock()
+			if len(l.denied) == 0 {
+				return nil
+			}
+			all := make(map[string]error, len(l.denied))
+			for subject, err := range l.denied {
+				all[subject] = err
+			}
+			return all
+		}
+		news := l.news
+		l.mu.Unlock()
+		select {
+		case <-news:
+		case <-l.wire.broken:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,496 @@
+package natsbroker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// entry is a filter of one subscription, and its subscription on the server.
+type entry struct {
+	u       *subscription
+	filter  broker.Filter
+	subject string
+	sub     *nats.Subscription // over the present link, nil if there is none
+	live    bool               // Subscribe or Add has succeeded
+	joining int                // calls of these underway
+}
+
+// subscriber is who wants to hear what, and passes on what arrives. It has no
+// goroutine of its own: the reading one of the link delivers, and the keeper makes
+// links.
+type subscriber struct {
+	names *naming
+	opts  *Options
+	// need wakes the keeper.
+	need     func()
+	proof    *witnesses
+	received atomic.Uint64
+
+	interruptions  atomic.Uint64
+	interruptedFor atomic.Int64
+
+	mu      sync.Mutex
+	closed  bool
+	closing chan struct{} // closed with closed
+	subs    map[*subscription]struct{}
+	asking  int      // calls of Subscribe and Add underway
+	next    *attempt // to have a link
+	link    *link    // with everything live; nil while there is none
+	// of are the entries by their subscription on the server; those of a link that is
+	// being prepared too.
+	of map[*nats.Subscription]*entry
+
+	// The reading goroutine's own.
+	known map[string]broker.Channel
+}
+
+// attempt is what those who subscribe wait for while there is no link.
+type attempt struct {
+	done chan struct{}
+	err  error // after done is closed; nil: look again
+}
+
+// namesKept is how many subjects are remembered with their channel.
+const namesKept = 1 << 13
+
+func newSubscriber(names *naming, opts *Options, proof *witnesses, need func()) *subscriber {
+	return &subscriber{
+		names: names, opts: opts, proof: proof, need: need, closing: make(chan struct{}),
+		subs: map[*subscription]struct{}{}, of: map[*nats.Subscription]*entry{},
+		next: &attempt{done: make(chan struct{})}, known: map[string]broker.Channel{},
+	}
+}
+
+// resumed counts how long an interruption lasted.
+func (s *subscriber) resumed(d time.Duration) { s.interruptedFor.Add(int64(d)) }
+
+// subscribe makes a subscription and waits until it is live.
+func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters []broker.Filter) (*subscription, error) {
+	u := newSubscription(s, r)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, broker.ErrClosed
+	}
+	s.subs[u] = struct{}{}
+	s.mu.Unlock()
+	// The goroutine is ended and waited for by Close, of the subscription or of the
+	// broker, which finds it in subs; or below.
+	go u.run()
+	if err := s.add(ctx, u, filters); err != nil {
+		s.drop(u)
+		<-u.done // nothing was delivered, so it ends at once
+		return nil, err
+	}
+	return u, nil
+}
+
+// add makes filters of u live: all of them or, on error, none.
+func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.Filter) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, f := range filters {
+		if err := f.Channel().Validate(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.asking++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.asking--
+		s.mu.Unlock()
+	}()
+	for {
+		l, err := s.await(ctx, u)
+		if err != nil {
+			return err
+		}
+		entries, err := s.join(l, u, filters)
+		if err == nil && len(entries) > 0 {
+			err = s.settle(ctx, l)
+		}
+		if again, err := s.joined(ctx, l, u, entries, err); !again {
+			return err
+		}
+	}
+}
+
+// await returns the link, once there is one.
+func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) {
+	for {
+		s.mu.Lock()
+		l, next, closed := s.link, s.next, s.closed
+		s.mu.Unlock()
+		switch {
+		case closed || u.isClosed():
+			return nil, broker.ErrClosed
+		case l != nil:
+			return l, nil
+		}
+		s.need()
+		select {
+		case <-next.done:
+			if next.err != nil {
+				return nil, next.err
+			}
+		case <-s.closing:
+		case <-u.quit:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// join subscribes on the server to the filters that u does not have.
+func (s *subscriber) join(l *link, u *subscription, filters []broker.Filter) ([]*entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var entries []*entry
+	for _, f := range filters {
+		e := u.entries[f]
+		if e == nil {
+			e = &entry{u: u, filter: f, subject: s.names.subscription(f)}
+			u.entries[f] = e
+		}
+		if e.live {
+			continue
+		}
+		e.joining++
+		entries = append(entries, e)
+		if err := s.subscribeOn(l, e); err != nil {
+			return entries, err
+		}
+	}
+	return entries, nil
+}
+
+// subscribeOn sends an entry's subscription over a link. mu is held.
+func (s *subscriber) subscribeOn(l *link, e *entry) error {
+	if e.sub != nil {
+		return nil
+	}
+	sub, err := l.nc.ChanSubscribe(e.subject, l.inbox)
+	if err != nil {
+		return err
+	}
+	e.sub = sub
+	s.of[sub] = e
+	return nil
+}
+
+// settle waits until what was subscribed to before is live, for publishers anywhere.
+func (s *subscriber) settle(ctx context.Context, l *link) error {
+	if err := l.ping(ctx, s.opts.ProbeTimeout); err != nil {
+		return err
+	}
+	return s.proof.confirm(ctx, l)
+}
+
+// joined ends what join began. again says that the link has ended meanwhile.
+func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entries []*entry, err error) (again bool, _ error) {
+	denied := map[string]error(nil)
+	if err == nil {
+		denied = l.denials(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var refusal error
+	for _, e := range entries {
+		e.joining--
+		if because := denied[e.subject]; because != nil && refusal == nil {
+			refusal = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), because)
+		}
+	}
+	closed := s.closed || u.isClosed()
+	if err == nil && refusal == nil && s.link == l && !closed {
+		for _, e := range entries {
+			e.live = true
+		}
+		return false, nil
+	}
+	for _, e := range entries {
+		if !e.live && e.joining == 0 {
+			s.leave(e)
+			delete(u.entries, e.filter)
+		}
+	}
+	switch {
+	case closed:
+		return false, broker.ErrClosed
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case refusal != nil:
+		return false, refusal
+	case s.link == l && err != nil:
+		select {
+		case <-l.wire.broken: // it is about to be taken away
+		default:
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// leave ends an entry's subscription on the server. mu is held.
+func (s *subscriber) leave(e *entry) {
+	if e.sub != nil {
+		delete(s.of, e.sub)
+		_ = e.sub.Unsubscribe() // fails if the link has ended, and then it is no more
+		e.sub = nil
+	}
+}
+
+// remove takes filters from u at once, and returns what to wait for until no call
+// for them is running.
+func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range filters {
+		e := u.entries[f]
+		if e == nil || !e.live {
+			continue
+		}
+		e.live = false
+		if e.joining == 0 {
+			s.leave(e)
+			delete(u.entries, f)
+		}
+	}
+	u.epoch.Add(1)
+	// Also if nothing was removed now: the call may belong to what an earlier Remove
+	// took out that did not wait for its end.
+	return u.retract(u.matches)
+}
+
+// drop ends a subscription for good. Its goroutine may still be in a call.
+func (s *subscriber) drop(u *subscription) {
+	s.mu.Lock()
+	for f, e := range u.entries {
+		s.leave(e)
+		delete(u.entries, f)
+	}
+	if u.down {
+		u.down = false
+		s.resumed(time.Since(u.since))
+	}
+	delete(s.subs, u)
+	s.mu.Unlock()
+	u.shut()
+}
+
+// needed reports whether somebody wants a link.
+func (s *subscriber) needed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking > 0 {
+		return true
+	}
+	for u := range s.subs {
+		if len(u.entries) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// connected subscribes over a new link to everything, and ends all interruptions
+// when it is live.
+func (s *subscriber) connected(ctx context.Context, l *link) error {
+	s.mu.Lock()
+	n := 0
+	for u := range s.subs {
+		for _, e := range u.entries {
+			if !e.live {
+				continue // its Add will see to it
+			}
+			if err := s.subscribeOn(l, e); err != nil {
+				s.mu.Unlock()
+				return err
+			}
+			n++
+		}
+	}
+	s.mu.Unlock()
+	if n > 0 {
+		if err := s.settle(ctx, l); err != nil {
+			return err
+		}
+		denied := l.denials(ctx)
+		s.mu.Lock()
+		for subject, err := range denied {
+			for _, e := range s.of {
+				if e.subject == subject {
+					s.mu.Unlock()
+					// It was allowed once. Without it the interruption cannot end.
+					return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), err)
+				}
+			}
+		}
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-l.wire.broken:
+		return l.reason()
+	default:
+	}
+	s.link = l
+	for u := range s.subs {
+		if u.down {
+			u.resume()
+		}
+	}
+	s.attempted(nil)
+	return nil
+}
+
+// attempted tells those who wait for a link. mu is held.
+func (s *subscriber) attempted(err error) {
+	s.next.err = err
+	close(s.next.done)
+	s.next = &attempt{done: make(chan struct{})}
+}
+
+// disconnected notes that a link has ended, and tells everybody who has something
+// to miss and does not know yet.
+func (s *subscriber) disconnected(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link = nil
+	clear(s.of)
+	for u := range s.subs {
+		for _, e := range u.entries {
+			e.sub = nil
+		}
+		if !u.down && u.active() > 0 {
+			u.interrupt(err)
+		}
+	}
+}
+
+// failed notes that no link could be made. If there is nobody to come back for,
+// those who are just subscribing get the error: at the start it says more than a
+// wait.
+func (s *subscriber) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for u := range s.subs {
+		if u.down {
+			return
+		}
+	}
+	s.attempted(err)
+}
+
+// take passes on one message that has arrived over l. It is for the goroutine that
+// drains the link.
+func (s *subscriber) take(l *link, m *nats.Msg) {
+	f, payload, ok := readFrame(m.Data)
+	if !ok {
+		return // somebody else's idea of a message
+	}
+	u, epoch, ch := s.find(l, m, &f)
+	for u != nil && u.wants(ch) {
+		switch u.arrivals.look(f.from, f.seq) {
+		case again:
+			return
+		case late:
+			u.arrivals.note(f.from, f.seq)
+			u.tooLate(len(payload))
+			return
+		}
+		if u.deliver(epoch, ch, payload) {
+			u.arrivals.note(f.from, f.seq)
+			return
+		}
+		// A filter has gone in this moment, perhaps the one in question.
+		u, epoch, ch = s.find(l, m, &f)
+	}
+}
+
+// find returns the subscription that a message is for, if its filter is live, and
+// the message's channel.
+func (s *subscriber) find(l *link, m *nats.Msg, f *frame) (*subscription, uint64, broker.Channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.of[m.Sub]
+	if e == nil || s.link != l {
+		return nil, 0, broker.Channel{}
+	}
+	ch, ok := e.filter.Channel(), true
+	if e.filter.IsEveryRoom() {
+		ch, ok = s.channel(m.Subject)
+	}
+	if ok && f.named {
+		ch = f.channel(ch)
+		ok = ch.Validate() == nil && s.names.subject(ch) == m.Subject
+	}
+	// While a filter is being added another one may be live that selects the message
+	// too, so its copies count as soon as either is.
+	if !ok || !e.filter.Matches(ch) || !e.live && !e.u.matches(ch) {
+		return nil, 0, broker.Channel{}
+	}
+	return e.u, e.u.epoch.Load(), ch
+}
+
+// channel returns the channel of a subject; with names missing if they are hashed.
+func (s *subscriber) channel(subject string) (broker.Channel, bool) {
+	if ch, ok := s.known[subject]; ok {
+		return ch, true
+	}
+	ch, long, ok := s.names.parse(subject)
+	if ok && (long || ch.Validate() == nil) {
+		if len(s.known) >= namesKept {
+			clear(s.known)
+		}
+		s.known[subject] = ch
+		return ch, true
+	}
+	return broker.Channel{}, false
+}
+
+// close ends all subscriptions for good and returns what to wait for.
+func (s *subscriber) close() []<-chan struct{} {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.closing)
+	}
+	subs := make([]*subscription, 0, len(s.subs))
+	for u := range s.subs {
+		subs = append(subs, u)
+	}
+	s.mu.Unlock()
+	waits := make([]<-chan struct{}, 0, len(subs))
+	for _, u := range subs {
+		s.drop(u)
+		waits = append(waits, u.done)
+	}
+	return waits
+}
+
+// fill writes the counters of subscribing into st.
+func (s *subscriber) fill(st *broker.Stats) {
+	st.Received = s.received.Load()
+	st.Interruptions = s.interruptions.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Interrupted = time.Duration(s.interruptedFor.Load())
+	for u := range s.subs {
+		if u.down {
+			st.Interrupted += time.Since(u.since)
+		}
+		st.Subscriptions += u.active()
+	}
+}

@@ -1,0 +1,139 @@
+package natsbroker
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// wire is the network connection below a *nats.Conn. It never lets a write wait for
+// the network: nats.go writes with its lock held, for which everybody who publishes
+// or subscribes would wait. What the system does not take at once is kept and
+// written by a goroutine of its own; how much that can be is bounded by who writes
+// (see outbox.window).
+//
+// And it is where the goroutine that reads for nats.go comes by before each read,
+// with everything delivered that the last one brought.
+type wire struct {
+	net.Conn
+	raw    syscall.RawConn // nil if the connection has none
+	onRead func()          // before each read
+	heard  atomic.Int64    // when something last arrived, in ns of the clock below
+	clock  time.Time
+
+	mu      sync.Mutex
+	kept    []byte // to be written
+	busy    bool   // write is writing
+	err     error
+	more    chan struct{} // capacity 1
+	broken  chan struct{} // closed with err
+	writing sync.WaitGroup
+}
+
+// maxKept is the largest buffer that is used again.
+const maxKept = 256 << 10
+
+func newWire(c net.Conn, onRead func()) *wire {
+	w := &wire{Conn: c, onRead: onRead, clock: time.Now(), more: make(chan struct{}, 1), broken: make(chan struct{})}
+	if sc, ok := c.(syscall.Conn); ok {
+		w.raw, _ = sc.SyscallConn()
+	}
+	w.writing.Go(w.write)
+	return w
+}
+
+// Read is called by nats.go, from one goroutine at a time.
+func (w *wire) Read(p []byte) (int, error) {
+	w.onRead()
+	n, err := w.Conn.Read(p)
+	if n > 0 {
+		w.heard.Store(int64(time.Since(w.clock)))
+	}
+	if err != nil {
+		w.fail(err)
+	}
+	return n, err
+}
+
+// silent is for how long nothing has arrived.
+func (w *wire) silent() time.Duration { return time.Since(w.clock) - time.Duration(w.heard.Load()) }
+
+// Write takes all of p, or returns the error that ended the connection.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
+	}
+	n := 0
+	if !w.busy && len(w.kept) == 0 && w.raw != nil {
+		n = tryWrite(w.raw, p)
+	}
+	if n < len(p) {
+		w.kept = append(w.kept, p[n:]...)
+		signal(w.more)
+	}
+	return len(p), nil
+}
+
+// write writes what is kept until the connection is closed.
+func (w *wire) write() {
+	var buf []byte
+	for {
+		select {
+		case <-w.more:
+		case <-w.broken:
+			return
+		}
+		for {
+			w.mu.Lock()
+			buf, w.kept = w.kept, buf[:0]
+			w.busy = len(buf) > 0 // what comes next queues up behind it
+			w.mu.Unlock()
+			if len(buf) == 0 {
+				break
+			}
+			if _, err := w.Conn.Write(buf); err != nil {
+				w.fail(err)
+				return
+			}
+			if cap(buf) > maxKept {
+				buf = nil
+			}
+		}
+	}
+}
+
+// fail ends the connection, for the reason err if it is the first.
+func (w *wire) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+		w.Conn.Close()
+		close(w.broken)
+	}
+}
+
+// Close ends the connection. What is kept is not written: whoever wants that
+// written asks the server first whether it has it.
+func (w *wire) Close() error {
+	w.fail(net.ErrClosed)
+	return nil
+}
+
+// SetWriteDeadline has no meaning: writes do not wait.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline is for reading.
+func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
+
+// signal puts something into a channel of capacity 1, if it is empty.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

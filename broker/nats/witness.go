@@ -1,0 +1,226 @@
+package natsbroker
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// witnesses say when a subscription is live for publishers on the other servers of a
+// cluster. The server that we are connected to tells the others of it, but does not
+// wait for them. It does tell them in order: what it sends another server after our
+// subscription, that one gets after it. So we publish a mark, and when a connection
+// to the other server has received it there, that server knows the subscription too.
+//
+// These connections are opened when first needed and closed when they have not been
+// for a while. Safe for concurrent use.
+type witnesses struct {
+	to   *endpoints
+	opts *Options
+	log  *slog.Logger
+	mark string // subject
+	ctx  context.Context
+	all  sync.WaitGroup // dials
+
+	number atomic.Uint64 // of the last mark
+
+	mu     sync.Mutex
+	closed bool
+	by     map[string]*witness // by host
+}
+
+// witness is a connection to one server that listens for marks.
+type witness struct {
+	ready  chan struct{} // closed when the attempt to connect is over
+	failed time.Time     // when it was, if it failed
+	nc     *nats.Conn    // nil if it failed; after ready
+	server string        // its id
+	lost   chan struct{} // closed when the connection has ended
+	idle   *time.Timer
+
+	mu   sync.Mutex
+	seen uint64
+	news chan struct{} // closed and replaced with seen
+}
+
+const (
+	// witnessIdle is how long a witness's connection is kept without need.
+	witnessIdle = 15 * time.Second
+	// witnessPause is how long a server that could not be reached, or did not pass a
+	// mark on, is left out.
+	witnessPause = 5 * time.Second
+	// markEvery is how soon a mark that has not arrived is published again, since the
+	// first may have been sent before the server knew of the witness.
+	markEvery = 5 * time.Millisecond
+)
+
+func newWitnesses(ctx context.Context, to *endpoints, names *naming, opts *Options) *witnesses {
+	return &witnesses{to: to, opts: opts, log: opts.Logger, mark: names.mark(rand.Text()), ctx: ctx, by: map[string]*witness{}}
+}
+
+// confirm waits until every server that can be reached knows what was subscribed to
+// over l before the call.
+func (w *witnesses) confirm(ctx context.Context, l *link) error {
+	if l.nc.ConnectedClusterName() == "" {
+		return nil // a server by itself
+	}
+	w.to.learn(l.to, l.nc.DiscoveredServers())
+	var list []*witness
+	for _, p := range w.to.all() {
+		if p.url.Host != l.to.url.Host {
+			if x := w.get(p); x != nil {
+				list = append(list, x)
+			}
+		}
+	}
+	self := l.nc.ConnectedServerId()
+	n := w.number.Add(1)
+	text := strconv.AppendUint(nil, n, 10)
+	patience := time.NewTimer(w.opts.ProbeTimeout)
+	defer patience.Stop()
+	again := time.NewTicker(markEvery)
+	defer again.Stop()
+	published := false
+	for _, x := range list {
+		select {
+		case <-x.ready:
+		case <-l.wire.broken:
+			return l.reason()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if x.nc == nil || x.server == self {
+			continue
+		}
+		for late := false; !late; {
+			news, seen := x.state()
+			if seen >= n {
+				break
+			}
+			if !published {
+				if err := l.nc.Publish(w.mark, text); err != nil {
+					return l.reason()
+				}
+				published = true
+			}
+			select {
+			case <-news:
+			case <-again.C:
+				published = false
+			case <-x.lost:
+				late = true
+			case <-patience.C:
+				w.log.Warn("nats broker: a server of the cluster does not hear of subscriptions", "addr", x.nc.ConnectedAddr())
+				x.nc.Close()
+				late = true
+			case <-l.wire.broken:
+				return l.reason()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// get returns the witness at p, which may still be connecting; nil if it could not be
+// reached a moment ago.
+func (w *witnesses) get(p endpoint) *witness {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.by[p.url.Host]
+	if x != nil {
+		select {
+		case <-x.ready:
+			if x.nc == nil && time.Since(x.failed) < witnessPause {
+				return nil
+			}
+			if x.nc != nil && !x.nc.IsClosed() {
+				x.idle.Reset(witnessIdle)
+				return x
+			}
+		default:
+			return x
+		}
+	}
+	if w.closed {
+		return nil
+	}
+	x = &witness{ready: make(chan struct{}), lost: make(chan struct{}), news: make(chan struct{})}
+	w.by[p.url.Host] = x
+	w.all.Go(func() { w.dial(p, x) })
+	return x
+}
+
+// dial connects a witness.
+func (w *witnesses) dial(p endpoint, x *witness) {
+	defer close(x.ready)
+	nc, err := w.to.connect(w.ctx, p, nil, func(error) {}, func() { close(x.lost) })
+	if err == nil {
+		_, err = nc.Subscribe(w.mark, x.took)
+		if err != nil {
+			nc.Close()
+		}
+	}
+	if err != nil {
+		if w.ctx.Err() == nil {
+			w.log.Warn("nats broker: a server of the cluster cannot be asked what it has heard of", "err", err)
+		}
+		x.failed = time.Now()
+		return
+	}
+	x.nc, x.server = nc, nc.ConnectedServerId()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		nc.Close()
+		return
+	}
+	x.idle = time.AfterFunc(witnessIdle, nc.Close)
+}
+
+// took takes a mark.
+func (x *witness) took(m *nats.Msg) {
+	n, err := strconv.ParseUint(string(m.Data), 10, 64)
+	if err != nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if n > x.seen {
+		x.seen = n
+		close(x.news)
+		x.news = make(chan struct{})
+	}
+}
+
+func (x *witness) state() (news <-chan struct{}, seen uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.news, x.seen
+}
+
+// close ends all connections and waits for those that are being made. The context
+// given to newWitnesses has ended.
+func (w *witnesses) close() {
+	w.mu.Lock()
+	w.closed = true
+	all := w.by
+	w.by = nil
+	w.mu.Unlock()
+	w.all.Wait()
+	for _, x := range all {
+		if x.nc != nil {
+			if x.idle != nil {
+				x.idle.Stop()
+			}
+			x.nc.Close()
+		}
+	}
+}
