@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -45,7 +46,6 @@ func StartBrowser(tb testing.TB) *Browser {
 		chromedp.Flag("disable-backgrounding-occluded-windows", true),
 		chromedp.Flag("disable-renderer-backgrounding", true),
 		chromedp.Flag("force-color-profile", "srgb"),
-		chromedp.Flag("lang", "en-GB"),
 		chromedp.WSURLReadTimeout(time.Minute),
 	)
 	tb.Cleanup(stop)
@@ -88,7 +88,8 @@ func (b *Browser) Tab(tb testing.TB) *Page {
 		}
 	})
 	// The context of the first call is the tab's for its whole life.
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1360, 860)); err != nil {
+	british := emulation.SetLocaleOverrideParams{Locale: "en-GB"}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1360, 860, chromedp.EmulateScale(1.5)), send(emulation.SetLocaleOverride, british)); err != nil {
 		tb.Fatalf("opening a tab: %v", err)
 	}
 	return p

@@ -18,3 +18,6 @@ func byName(f *browsertest.Fleet) map[string]*browsertest.Node {
 
 // deaths says who watches whom die.
 var deaths = [][2]string{{"node-1", "node-2"}}
+
+// stock are the nodes that the stock client is tried against.
+var stock = []string{"node-1"}

@@ -91,7 +91,7 @@ func answers(ctx context.Context, url string) error {
 func command(tb testing.TB, kind string) (bin string, args []string) {
 	tb.Helper()
 	if kind == "node" {
-		return servers.Binary(tb, "node", "CROSSROOM_NODE"), []string{nodeScript(tb, "server.js")}
+		return servers.Binary(tb, "node", "CROSSROOM_NODE"), []string{Script(tb, "server.js")}
 	}
 	bin = filepath.Join(tb.TempDir(), "chat")
 	cmd := exec.Command("go", append(build, "-o", bin, "github.com/crossroom/crossroom/examples/chat")...)
@@ -101,8 +101,8 @@ func command(tb testing.TB, kind string) (bin string, args []string) {
 	return bin, nil
 }
 
-// nodeScript is the path of one of the Node.js programs, whose packages must be there.
-func nodeScript(tb testing.TB, name string) string {
+// Script returns the path of a program in ../node, whose packages must be there.
+func Script(tb testing.TB, name string) string {
 	tb.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", "node"))
 	if err != nil {

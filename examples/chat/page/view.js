@@ -15,11 +15,12 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 // refill replaces a list's items, and keeps the keyboard focus where it was: lists
-// are drawn again each second, maybe while somebody is on one of their buttons.
+// are drawn again each second, maybe while somebody is on one of their buttons. If that
+// one is no longer there, the message box gets the focus.
 function refill(list, items) {
   const focus = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   list.replaceChildren(...items);
-  if (focus) [...list.querySelectorAll("[data-key]")].find((button) => button.dataset.key === focus)?.focus();
+  if (focus) ([...list.querySelectorAll("[data-key]")].find((button) => button.dataset.key === focus) ?? $("text")).focus();
 }
 
 const KINDS = { go: "Go", node: "Node.js" };

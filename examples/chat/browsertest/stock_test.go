@@ -1,0 +1,111 @@
+package browsertest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/crossroom/crossroom/examples/chat/browsertest"
+)
+
+var update = flag.Bool("update", false, "write the table of ../README.md from what the stock client showed")
+
+// The table stands in the README between two lines.
+const (
+	tableFile  = "../README.md"
+	tableBegin = "<!-- Written by: go test ./chat/browsertest -run TestStockClient -update -->\n"
+	tableEnd   = "<!-- End of what is written by the test. -->\n"
+)
+
+// outcome is what came of trying one behaviour; see ../node/tryout.js.
+type outcome struct{ Name, Verdict, Remark string }
+
+// Everything that the stock client can do is tried against a Go node and, to know
+// that the trial itself is right, against a Node.js node; the README says what came
+// of it.
+func TestStockClient(t *testing.T) {
+	fleet := browsertest.StartFleet(t, kinds...)
+	node := byName(fleet)
+	script := browsertest.Script(t, "tryout.js")
+	type trial struct {
+		kind string
+		list []outcome
+		err  error
+	}
+	trials := make(chan trial, len(stock))
+	for _, name := range stock {
+		n := node[name]
+		cmd := exec.CommandContext(t.Context(), "node", script, "--url", n.URL(), "--broker", fleet.Redis.URL())
+		go func() {
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			found := trial{kind: n.Kind}
+			stdout, err := cmd.Output()
+			if err == nil {
+				err = json.Unmarshal(stdout, &found.list)
+			}
+			if err != nil {
+				found.err = fmt.Errorf("%s: %w\n%s", n.Name, err, stderr.String())
+			}
+			trials <- found
+		}()
+	}
+	tried := make(map[string][]outcome)
+	for range stock {
+		found := <-trials
+		if found.err != nil {
+			t.Error(found.err)
+		}
+		tried[found.kind] = found.list
+	}
+	for kind, list := range tried {
+		for _, o := range list {
+			if o.Verdict != "yes" && o.Verdict != "no" {
+				t.Errorf("%s: %s: %s: %s", kind, o.Name, o.Verdict, o.Remark)
+			}
+		}
+	}
+	if t.Failed() {
+		return
+	}
+	check(t, table(tried["go"], tried["node"]))
+}
+
+// table sets the outcomes on Go and Node.js nodes side by side. A remark is about the
+// Go node.
+func table(goNode, nodeJS []outcome) string {
+	var b strings.Builder
+	b.WriteString("\n| socket.io-client 4.8.4 | Go node | Node.js node | |\n|---|:-:|:-:|---|\n")
+	for i, o := range goNode {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", o.Name, o.Verdict, nodeJS[i].Verdict, o.Remark)
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// check compares the README's table with this one, or with -update writes it.
+func check(t *testing.T, table string) {
+	t.Helper()
+	text, err := os.ReadFile(tableFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), tableBegin)
+	old, after, ended := strings.Cut(rest, tableEnd)
+	switch {
+	case !ok || !ended:
+		t.Fatalf("%s has no line %q, or nothing ends the table", tableFile, tableBegin)
+	case old == table:
+	case *update:
+		if err := os.WriteFile(tableFile, []byte(before+tableBegin+table+tableEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s is not what the stock client shows; if that is right, run with -update. Now:\n%s", tableFile, table)
+	}
+}
