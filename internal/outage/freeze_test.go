@@ -1,0 +1,247 @@
+//go:build linux
+
+package outage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// question is one kind of question. ask returns what came of it in a few words.
+type question struct {
+	name string
+	ask  func(ctx context.Context, ns *backplane.Namespace) (string, error)
+	// alone: east has no say in it.
+	alone bool
+}
+
+var questions = []question{
+	{"members", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		m, err := ns.Members(ctx, backplane.To("everybody"))
+		return fmt.Sprint(len(m.List), " members"), err
+	}, false},
+	{"members with data", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		m, err := ns.MembersDetail(ctx, backplane.To("everybody"))
+		return fmt.Sprint(len(m.List), " members"), err
+	}, false},
+	{"rooms of a member of east", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		rooms, err := ns.RoomsOf(ctx, "member of east")
+		return fmt.Sprint(len(rooms), " rooms"), err
+	}, false},
+	{"rooms of a member of south", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		rooms, err := ns.RoomsOf(ctx, "member of south")
+		return fmt.Sprint(len(rooms), " rooms"), err
+	}, true},
+	{"all rooms", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		l, err := ns.AllRooms(ctx)
+		return fmt.Sprint(len(l.Rooms), " rooms"), err
+	}, false},
+	{"count", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		n, err := ns.Count(ctx)
+		return fmt.Sprint(n, " servers"), err
+	}, true},
+	{"peers", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		p, err := ns.Peers(ctx)
+		return fmt.Sprint(len(p.List), " nodes and ", p.Unannounced, " others"), err
+	}, true},
+	{"custom request", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		r, err := ns.Request(ctx, []byte("who?"))
+		return fmt.Sprint(len(r.List), " answers"), err
+	}, false},
+	{"event with acknowledgement", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		r, err := ns.EventAck(ctx, []byte("who?"))
+		return fmt.Sprint(len(r.List), " answers"), err
+	}, false},
+	{"broadcast with acks", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		a, err := ns.BroadcastAck(ctx, []byte("hello"), backplane.To("everybody"), 0)
+		return fmt.Sprint(len(a.Values), " acks"), err
+	}, false},
+	{"join by id", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		return "", ns.Join(ctx, "member of east", "new")
+	}, false},
+	{"leave by id", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		return "", ns.Leave(ctx, "member of east", "new")
+	}, false},
+	{"disconnect by id", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		return "", ns.Disconnect(ctx, "member of east", false)
+	}, false},
+	{"join by id, of south", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		return "", ns.Join(ctx, "member of south", "new")
+	}, true},
+	{"join by selector", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		r, err := ns.JoinAll(ctx, backplane.To("everybody"), "new")
+		return fmt.Sprint(r.Count, " members"), err
+	}, false},
+	{"leave by selector", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		r, err := ns.LeaveAll(ctx, backplane.To("everybody"), "new")
+		return fmt.Sprint(r.Count, " members"), err
+	}, false},
+	{"disconnect by selector", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
+		r, err := ns.DisconnectAll(ctx, backplane.To("everybody"), false)
+		return fmt.Sprint(r.Count, " members"), err
+	}, false},
+}
+
+// outcome is what came of a question.
+type outcome struct {
+	text     string
+	answered []string
+	missing  []backplane.Missing
+	err      error
+	took     time.Duration
+}
+
+func (f *fleet) ask(t *testing.T, q question) (o outcome) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	began := time.Now()
+	o.text, o.err = q.ask(ctx, f.Namespace)
+	o.took = time.Since(began)
+	if p, ok := errors.AsType[*backplane.PartialError](o.err); ok {
+		o.answered, o.missing = p.Fleet.Answered, p.Fleet.Missing
+	}
+	return o
+}
+
+func (o outcome) String() string {
+	parts := []string{ms(o.took)}
+	if o.text != "" {
+		parts = append(parts, o.text)
+	}
+	switch {
+	case len(o.missing) > 0:
+		if len(o.answered) > 0 {
+			parts = append(parts, "answered by "+strings.Join(o.answered, " and "))
+		}
+		for _, m := range o.missing {
+			parts = append(parts, fmt.Sprintf("missing %s: %v", m.Node, m.Reason))
+		}
+	case o.err != nil:
+		parts = append(parts, o.err.Error())
+	default:
+		parts = append(parts, "complete")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// missesEast checks that east, and nobody else, is missing, for that reason.
+func (o outcome) missesEast(t *testing.T, what string, reason error) {
+	t.Helper()
+	if len(o.missing) != 1 || o.missing[0].Node != "east" || !errors.Is(o.missing[0].Reason, reason) {
+		t.Errorf("%s: %v, want east missing: %v", what, o, reason)
+	}
+}
+
+func (o outcome) complete(t *testing.T, what string) {
+	t.Helper()
+	if o.err != nil {
+		t.Errorf("%s: %v", what, o)
+	}
+}
+
+// atOnce: nobody was waited for.
+func (o outcome) atOnce(t *testing.T, what string) {
+	t.Helper()
+	if o.took >= requestTimeout*3/4 {
+		t.Errorf("%s took %v", what, o.took)
+	}
+}
+
+// row prints what came of a question when it was asked, and perhaps asked again.
+func row(t *testing.T, s system, what string, o outcome, again ...outcome) {
+	t.Helper()
+	line := fmt.Sprintf("%-52s %s", what, o)
+	for _, o := range again {
+		line += "; again: " + o.String()
+	}
+	say(t, s, line)
+}
+
+// say prints a line of the table.
+func say(t *testing.T, s system, line string) {
+	t.Helper()
+	line = fmt.Sprintf("%-5s  %s", s.name, line)
+	t.Log(line)
+	t.Attr("outcome", line) // for the summary of a run
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000) }
+
+// A node's process is stopped in the middle of a question of each kind, asked again,
+// and goes on.
+func TestNodeStoppedDuringQuestions(t *testing.T) {
+	onEach(t, func(t *testing.T, s system) {
+		_, url := s.start(t)
+		f := startFleet(t, s, url)
+		for _, q := range questions {
+			f.hooks.once(f.east.stop)
+			if q.alone {
+				f.hooks.once(nil)
+				f.east.stop() // nobody is asked, or it is not its business
+			}
+			o := f.ask(t, q)
+			again := f.ask(t, q)
+			row(t, s, "SIGSTOP of east during: "+q.name, o, again)
+			if q.alone {
+				o.complete(t, q.name)
+				o.atOnce(t, q.name)
+				again.complete(t, q.name)
+			} else {
+				o.missesEast(t, q.name, backplane.ErrNoAnswer)
+				if late := o.took - requestTimeout; late < 0 || late > requestTimeout {
+					t.Errorf("%s took %v", q.name, o.took)
+				}
+				again.missesEast(t, q.name+", again", backplane.ErrPeerSilent)
+			}
+			again.atOnce(t, q.name+", again")
+			f.east.signal(syscall.SIGCONT)
+			f.meet()
+		}
+		all := questions[0]
+		f.ask(t, all).complete(t, "all run again")
+
+		// Stopped for longer than PeerTimeout. Who counts still counts it.
+		f.east.stop()
+		began := time.Now()
+		f.east.eventually("forgotten", func() bool { return len(f.Node().Peers()) == 1 })
+		noticed := time.Since(began)
+		if noticed > peerTimeout+heartbeat+2*time.Second {
+			t.Errorf("noticed after %v", noticed)
+		}
+		o := f.ask(t, all)
+		row(t, s, fmt.Sprintf("SIGSTOP of east, noticed after %v, then: %s", ms(noticed), all.name), o)
+		o.atOnce(t, "a question to those who are left")
+		if s.counts {
+			o.missesEast(t, "stopped for long", backplane.ErrPeerGone)
+		} else {
+			o.complete(t, "stopped for long")
+		}
+		f.east.signal(syscall.SIGCONT)
+		f.meet()
+		o = f.ask(t, all)
+		row(t, s, "SIGCONT of east, then: "+all.name, o)
+		o.complete(t, "back again")
+
+		// Killed in the middle of a question.
+		f.hooks.once(f.east.kill)
+		o = f.ask(t, all)
+		again := f.ask(t, all)
+		row(t, s, "SIGKILL of east during: "+all.name, o, again)
+		if s.counts {
+			o.missesEast(t, "killed", backplane.ErrPeerGone)
+			o.atOnce(t, "killed")
+			again.missesEast(t, "killed, again", backplane.ErrPeerGone)
+		} else {
+			o.missesEast(t, "killed", backplane.ErrNoAnswer)
+			again.missesEast(t, "killed, again", backplane.ErrPeerSilent)
+		}
+		again.atOnce(t, "killed, again")
+	})
+}

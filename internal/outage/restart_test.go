@@ -1,0 +1,141 @@
+//go:build linux
+
+package outage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+func (l *losses) add(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var loss *broker.LossError
+	switch {
+	case !errors.As(err, &loss):
+		l.other++
+	case loss.Uncertain:
+		l.maybe += loss.Messages
+	default:
+		l.certain += loss.Messages
+	}
+}
+
+// load sends streams of numbered messages from north until it is told to end.
+type load struct {
+	ns      *backplane.Namespace
+	stop    chan struct{}
+	streams sync.WaitGroup
+	sent    atomic.Int64
+	failed  atomic.Pointer[error]
+}
+
+// period is the pause between two messages of a stream.
+const period = time.Millisecond
+
+func (f *fleet) load(ctx context.Context) *load {
+	l := &load{ns: f.Namespace, stop: make(chan struct{})}
+	for id := range uint32(streamsOfLoad) {
+		l.streams.Go(func() {
+			tick := time.NewTicker(period)
+			defer tick.Stop()
+			for seq := uint64(1); ; seq++ {
+				end := uint64(0)
+				select {
+				case <-tick.C:
+				case <-l.stop:
+					end = endOf
+				}
+				if err := l.ns.Broadcast(ctx, appendMessage(nil, id, seq|end), backplane.To("load")); err != nil {
+					l.failed.Store(&err)
+					return
+				}
+				l.sent.Add(1)
+				if end != 0 {
+					return
+				}
+			}
+		})
+	}
+	return l
+}
+
+// end sends the last messages.
+func (l *load) end() {
+	close(l.stop)
+	l.streams.Wait()
+}
+
+// The server is killed under load and started again. Whatever was sent is delivered,
+// or lies where an interruption was told of, or both; nothing comes twice.
+func TestServerKilledUnderLoad(t *testing.T) {
+	onEach(t, func(t *testing.T, s system) {
+		srv, url := s.start(t)
+		f := startFleet(t, s, url)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		defer cancel()
+		l := f.load(ctx)
+		processes := []*process{f.south, f.east}
+		more := func(n int) {
+			t.Helper()
+			for _, p := range processes {
+				least := p.report().Received + n
+				p.eventually(fmt.Sprint("at ", least), func() bool { return p.report().Received >= least })
+			}
+		}
+		more(1000)
+		srv.Kill()
+		killed := time.Now()
+		for _, p := range processes {
+			p.wait("interrupted")
+		}
+		noticed := time.Since(killed)
+		srv.Restart()
+		ready := time.Now()
+		for _, p := range processes {
+			p.wait("resumed")
+		}
+		more(1000)
+		f.meet()
+		question := f.ask(t, questions[0])
+		l.end()
+		if err := l.failed.Load(); err != nil {
+			t.Error(*err)
+		}
+		for _, p := range processes {
+			p.wait("ended")
+		}
+		b := f.Node().Broker()
+		if err := b.Flush(ctx); err != nil {
+			if _, told := errors.AsType[*broker.LossError](err); !told {
+				t.Error(err)
+			}
+		}
+		st, sent := b.Stats(), int(l.sent.Load())
+		say(t, s, fmt.Sprintf("kill -9 of the server under load: noticed everywhere after %s, started again after %s", ms(noticed), ms(ready.Sub(killed))))
+		say(t, s, fmt.Sprintf("... north sent %d messages; reported lost %d, uncertain %d (announcements included)", sent, st.Lost, st.Uncertain))
+		for _, p := range processes {
+			r := p.report()
+			say(t, s, fmt.Sprintf("... %-5s received %d, missed %d in gaps it was told of and %d elsewhere, %d twice, %d out of order; interruptions %d; live %s after the server, first message %s after it",
+				p.id, r.Received, r.MissedInGap, r.MissedElsewhere, r.Repeated, r.Disordered, r.Outages, ms(r.Resumed.Sub(ready)), ms(r.First.Sub(ready))))
+			if r.Received+r.MissedInGap != sent || r.MissedElsewhere+r.Repeated+r.Disordered != 0 || r.Outages < 1 {
+				t.Errorf("%s: the books do not balance: sent %d, %+v", p.id, sent, r)
+			}
+		}
+		row(t, s, "... then: "+questions[0].name, question)
+		question.complete(t, "after the outage")
+		f.lost.mu.Lock()
+		defer f.lost.mu.Unlock()
+		if uint64(f.lost.certain) != st.Lost || uint64(f.lost.maybe) != st.Uncertain {
+			t.Errorf("counted %d lost and %d uncertain, told of %d and %d", st.Lost, st.Uncertain, f.lost.certain, f.lost.maybe)
+		}
+	})
+}

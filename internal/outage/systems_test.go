@@ -1,0 +1,48 @@
+//go:build linux
+
+package outage_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// system is a kind of server.
+type system struct {
+	name string
+	// start starts one, and returns where it is.
+	start func(tb testing.TB) (srv *servers.Server, url string)
+	// counts: it knows who listens, and so who is gone.
+	counts bool
+}
+
+var systems = []system{
+	{"redis", func(tb testing.TB) (*servers.Server, string) {
+		r := servers.StartRedis(tb, nil)
+		return r.Server, r.URL()
+	}, true},
+}
+
+// open makes a node's broker. Outages are noticed soon, but a busy machine is none.
+func open(name, url string) (broker.Broker, error) {
+	switch name {
+	case "redis":
+		return redisbroker.Open(url, &redisbroker.Options{ProbeTimeout: 5 * time.Second, BackoffMax: 100 * time.Millisecond})
+	}
+	return nil, fmt.Errorf("no broker %q", name)
+}
+
+// onEach runs a test for each system, at the same time.
+func onEach(t *testing.T, test func(t *testing.T, s system)) {
+	for _, s := range systems {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
