@@ -112,22 +112,44 @@ func (l *lane) note() {
 	}
 }
 
+// Take implements broker.Taker.
+func (l *lane) Take(ch broker.Channel, payload []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.full() {
+		return false
+	}
+	l.push(item{ch: ch, payload: payload})
+	return true
+}
+
 func (l *lane) put(it item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.full() {
+		l.notFull.Wait()
+	}
+	l.push(it)
+}
+
+// full reports whether the queue has no room. mu is held.
+func (l *lane) full() bool {
+	return !l.closed && (len(l.queue) >= laneMessages || l.bytes > laneBytes)
+}
+
+// push adds to the queue, whose end is the lane's. mu is held.
+func (l *lane) push(it item) {
+	if l.closed {
+		return
+	}
 	if it.ch.Kind() == broker.KindRequests {
 		l.requests.Add(1)
 	}
-	l.mu.Lock()
-	for !l.closed && (len(l.queue) >= laneMessages || l.bytes > laneBytes) {
-		l.notFull.Wait()
+	l.queue = append(l.queue, it)
+	l.bytes += len(it.payload)
+	if len(l.queue) == 1 {
+		l.notEmpty.Signal()
 	}
-	if !l.closed {
-		l.queue = append(l.queue, it)
-		l.bytes += len(it.payload)
-		if len(l.queue) == 1 {
-			l.notEmpty.Signal()
-		}
-	}
-	l.mu.Unlock()
 }
 
 // close lets the worker end when it has emptied the queue.

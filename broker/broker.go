@@ -92,6 +92,16 @@ type Selective interface {
 	Wants(ch Channel) bool
 }
 
+// Taker is a Receiver with a bounded queue of its own. A broker may hand it messages
+// from the goroutine that reads its connection, which spares a queue and a hand-over.
+type Taker interface {
+	Receiver
+	// Take is Deliver, except that it never waits: where it would have to, it does
+	// nothing and returns false, and Deliver is called with the same message next. The
+	// broker may hold a lock, so Take must not call it.
+	Take(ch Channel, payload []byte) bool
+}
+
 // Capabilities says what a broker can do. It is a struct of values, so that a
 // broker wrapped around another passes all of it on.
 type Capabilities struct {

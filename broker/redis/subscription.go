@@ -34,6 +34,7 @@ type subscription struct {
 	s         *subscriber
 	r         broker.Receiver
 	selective broker.Selective // r, or nil if it is none
+	taker     broker.Taker     // r, or nil if it is none
 
 	// The subscriber's mutex guards these.
 	filters map[broker.Filter]*entry
@@ -60,8 +61,9 @@ type subscription struct {
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	selective, _ := r.(broker.Selective)
+	taker, _ := r.(broker.Taker)
 	return &subscription{
-		s: s, r: r, selective: selective, filters: map[broker.Filter]*entry{}, limit: s.opts.ReceiveBuffer,
+		s: s, r: r, selective: selective, taker: taker, filters: map[broker.Filter]*entry{}, limit: s.opts.ReceiveBuffer,
 		work: make(chan struct{}, 1), room: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -143,8 +145,8 @@ func (u *subscription) count(ev *event, n int32) {
 	}
 }
 
-// deliver queues a message that was wanted at the given epoch, and waits while the
-// buffer is full. It reports false, without effect, if a filter has gone since then.
+// deliver hands over a message that was wanted at the given epoch to a receiver that
+// takes it at once, or else queues it, and waits while the buffer is full. It reports false, without effect, if a filter has gone since then.
 func (u *subscription) deliver(ctx context.Context, epoch uint64, ch broker.Channel, payload []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -164,6 +166,10 @@ func (u *subscription) deliver(ctx context.Context, epoch uint64, ch broker.Chan
 	}
 	if u.epoch.Load() != epoch {
 		return false
+	}
+	if u.taker != nil && !u.running && u.queue.len() == 0 && u.taker.Take(ch, payload) {
+		u.s.received.Add(1)
+		return true
 	}
 	u.push(event{kind: delivery, ch: ch, payload: payload})
 	u.cost += messageCost + len(payload)
