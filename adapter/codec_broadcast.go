@@ -166,8 +166,51 @@ func readBroadcast(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
 	return r.End()
 }
 
+// Packets and opts as servers write them nearly always, we among them.
+const (
+	usualPacket = "\x83\xa4type\x02\xa4data" // an array
+	usualNsp    = "\xa3nsp"
+	usualOpts   = "\x83\xa5rooms" // an array
+	usualRest   = "\xa6except\x90\xa5flags\x80"
+)
+
+// readUsualPacket is readPacket for the usual form. It reports false, without effect,
+// for any other.
+func readUsualPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) bool {
+	q := *r
+	if !q.TryRaw(usualPacket) || q.Kind() != msgpack.Array {
+		return false
+	}
+	data, err := q.Raw()
+	if err != nil || !q.TryRaw(usualNsp) {
+		return false
+	}
+	if nsp, err := q.String(); err != nil || nsp != ns {
+		return false
+	}
+	*r, b.Payload = q, data
+	return true
+}
+
+// readUsualOpts is readOpts for the usual form, likewise.
+func readUsualOpts(r *msgpack.Reader, b *backplane.Broadcast) bool {
+	q := *r
+	if !q.TryRaw(usualOpts) {
+		return false
+	}
+	rooms, err := readRooms(&q, b.Rooms[:0])
+	if err != nil || !q.TryRaw(usualRest) {
+		return false
+	}
+	*r, b.Rooms = q, rooms
+	return true
+}
+
 // readPacket reads a packet. Its data becomes b.Payload, unread.
 func readPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
+	if readUsualPacket(r, ns, b) {
+		return nil
+	}
 	n, err := r.MapLen()
 	if err != nil {
 		return err
@@ -222,7 +265,7 @@ func readKey(r *msgpack.Reader) (string, error) {
 // readOpts reads opts into b, and the timeout in its flags. Nothing and nil count as
 // empty; so do rooms, except and flags in it [PROTOCOL 4].
 func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration, err error) {
-	if r.TryNil() {
+	if readUsualOpts(r, b) || r.TryNil() {
 		return 0, nil
 	}
 	n, err := r.MapLen()

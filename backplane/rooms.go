@@ -15,6 +15,10 @@ type Rooms struct {
 	members map[string]*entry
 	rooms   map[string]*room
 	all     []*entry // every member; entry.pos is its place
+
+	// size is len(all). A node without members, which only sends, finds out without
+	// the lock that a message is for nobody here.
+	size atomic.Int64
 }
 
 // Entry is where the registry keeps what it knows of one member. A Member may embed
@@ -150,6 +154,7 @@ func (r *Rooms) add(m Member, id string) bool {
 	e := newEntry(m, id)
 	e.pos = int32(len(r.all))
 	r.all = append(r.all, e)
+	r.size.Store(int64(len(r.all)))
 	r.members[id] = e
 	return true
 }
@@ -171,6 +176,7 @@ func (r *Rooms) remove(id string) bool {
 	last := r.all[len(r.all)-1]
 	r.all[e.pos], last.pos = last, e.pos
 	r.all = shrink(r.all)
+	r.size.Store(int64(len(r.all)))
 	return true
 }
 
@@ -309,6 +315,9 @@ func (e *entry) names() []string {
 // holds reports whether a local member is in the room. It is the whole cost of a
 // message for a room that nobody here is in.
 func (r *Rooms) holds(name string) bool {
+	if r.size.Load() == 0 {
+		return false
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.rooms[name] != nil {

@@ -53,6 +53,10 @@ func (s *selection) acking() (n int) {
 // that are in none of except, each once. The list is a snapshot: no lock is held
 // when it returns.
 func (s *selection) find(r *Rooms, rooms, except []string) {
+	if r.size.Load() == 0 {
+		s.list = s.list[:0]
+		return
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	s.findLocked(r, rooms, except)

@@ -29,6 +29,7 @@ type head struct {
 type naming struct {
 	prefix string
 	heads  [7]head
+	texts  [broker.SocketIO + 1][broker.KindControl + 1]string // of heads, for every kind
 }
 
 func newNaming(prefix string) (*naming, error) {
@@ -46,7 +47,7 @@ func newNaming(prefix string) (*naming, error) {
 			return refuse("ends in " + strconv.Quote(s) + ", which would make it look like a channel of a shorter prefix")
 		}
 	}
-	return &naming{prefix: prefix, heads: [7]head{
+	n := &naming{prefix: prefix, heads: [7]head{
 		{prefix + "#", broker.SocketIO, broker.KindBroadcast},
 		{prefix + "-crossroom#", broker.Native, broker.KindBroadcast},
 		{prefix + "-request#", broker.SocketIO, broker.KindRequests},
@@ -54,24 +55,20 @@ func newNaming(prefix string) (*naming, error) {
 		{prefix + "-crossroom-request#", broker.Native, broker.KindRequests},
 		{prefix + "-crossroom-response#", broker.Native, broker.KindResponses},
 		{prefix + "-crossroom-control#", broker.Native, broker.KindControl},
-	}}, nil
+	}}
+	for _, h := range n.heads {
+		n.texts[h.wire][h.kind] = h.text
+	}
+	for w := range n.texts {
+		n.texts[w][broker.KindRoom] = n.texts[w][broker.KindBroadcast]
+		n.texts[w][broker.KindNodeResponses] = n.texts[w][broker.KindResponses]
+	}
+	return n, nil
 }
 
-// headOf returns the first part of the names of w's channels of kind k.
-func (n *naming) headOf(w broker.Wire, k broker.Kind) string {
-	switch k {
-	case broker.KindRoom:
-		k = broker.KindBroadcast
-	case broker.KindNodeResponses:
-		k = broker.KindResponses
-	}
-	for i := range n.heads {
-		if h := &n.heads[i]; h.wire == w && h.kind == k {
-			return h.text
-		}
-	}
-	return ""
-}
+// headOf returns the first part of the names of w's channels of kind k, which
+// Channel.Validate knows; empty if w has none.
+func (n *naming) headOf(w broker.Wire, k broker.Kind) string { return n.texts[w][k] }
 
 // check refuses what cannot be named: what no broker takes, and '#' in a namespace
 // (P#/a#b# would be both room b of /a and everybody in /a#b).

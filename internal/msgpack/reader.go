@@ -154,6 +154,15 @@ func (r *Reader) Nil() error {
 	return nil
 }
 
+// TryRaw passes over bytes that are expected, if exactly they come next.
+func (r *Reader) TryRaw(want string) bool {
+	if r.Len() < len(want) || string(r.b[r.off:r.off+len(want)]) != want {
+		return false
+	}
+	r.off += len(want)
+	return true
+}
+
 // TryNil reads nil, or JavaScript's undefined, if that is what comes next.
 func (r *Reader) TryNil() bool {
 	switch {
