@@ -21,6 +21,7 @@ type extras struct {
 	ids      bool   // ids: 1 if ids of members are enough
 	relay    string // relay: Broadcast.Relay
 	err      string // e: Response.Err
+	busy     bool   // busy: 1 for Response.Busy
 	notFound bool   // nf: 1 for Response.NotFound
 	count    int    // c: Response.Count of selector operations
 
@@ -100,6 +101,8 @@ func (x *extras) readJSON(key string, v jsonscan.Value) {
 			x.relay = v.Text()
 		case "e":
 			x.err = v.Text()
+		case "busy":
+			x.busy = isOne(v)
 		case "ids":
 			x.ids = isOne(v)
 		case "nf":
@@ -205,6 +208,9 @@ func (x *extras) writeJSON(o *object) {
 	}
 	if x.err != "" {
 		o.text("e", x.err)
+	}
+	if x.busy {
+		o.int("busy", 1)
 	}
 	if len(other) > 0 {
 		o.open("h")

@@ -323,6 +323,7 @@ func TestAnswersByForm(t *testing.T) {
 		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Payload: []byte(`7`), Node: "go", Header: backplane.Header{"tracestate": "t"}},
 			`{"requestId":"1","data":7,"tracestate":"t","crossroom":{"n":1,"node":"go"}}`},
 		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Err: "no", Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","e":"no"}}`},
+		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Err: "busy", Busy: true, Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","e":"busy","busy":1}}`},
 		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{},"crossroom":{"n":1}}`, backplane.Response{Count: 2, Node: "go"}, `{"type":8,"requestId":"1","clientCount":2,"crossroom":{"n":1,"node":"go"}}`},
 		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, backplane.Response{Ack: true}, "\x82\xa4type\x09\xa9requestId\xa11"},
 		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, backplane.Response{Ack: true, Payload: []byte("\xc0")}, "\x83\xa4type\x09\xa9requestId\xa11\xa6packet\xc0"},
@@ -344,7 +345,7 @@ func TestAnswersByForm(t *testing.T) {
 		if err := newCodec(V8).DecodeResponse(got, "/", &back); err != nil || back.RequestID != "1" || back.Ack != c.r.Ack {
 			t.Errorf("%s: %+v, %v", got, back, err)
 		}
-		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })) {
+		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })) {
 			t.Errorf("%s came back as %+v", got, back)
 		}
 	}

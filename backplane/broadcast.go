@@ -77,11 +77,13 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *Target) (delivere
 	o.buf = o.buf[:0]
 	if !t.LocalOnly {
 		o.b.Seq = ns.seq.Add(1)
-		if o.buf, err = ns.codec.AppendBroadcast(o.buf, ns.name, &o.b); err != nil {
-			return 0, err
+		o.buf, err = ns.codec.AppendBroadcast(o.buf, ns.name, &o.b)
+		if limit := ns.node.limit; err == nil && limit > 0 && len(o.buf) > limit {
+			err = &broker.PayloadError{Size: len(o.buf), Max: limit}
 		}
-		if limit := ns.node.limit; limit > 0 && len(o.buf) > limit {
-			return 0, &broker.PayloadError{Size: len(o.buf), Max: limit}
+		if err != nil {
+			ns.seq.CompareAndSwap(o.b.Seq, o.b.Seq-1) // nobody has seen it
+			return 0, err
 		}
 	}
 	if !t.RemoteOnly {

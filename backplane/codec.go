@@ -98,7 +98,9 @@ type Broadcast struct {
 	Origin string
 	// Seq counts the origin's broadcasts in the namespace from 1; zero if the
 	// wire did not carry it. Concurrent broadcasts of one node may overtake each
-	// other by a little.
+	// other by a little. A broadcast that failed at the broker has used up its number,
+	// as members of its node may have got it; so may one that was refused while others
+	// were on their way out.
 	Seq uint64
 	// Rooms and Except select the members: those in any of Rooms, or all if it is
 	// empty, but none in any of Except.
@@ -217,7 +219,10 @@ type Response struct {
 	// answer has no value.
 	Payload []byte
 	// Err is the answering application's error, as text; empty if there is none.
-	Err    string
+	Err string
+	// Busy: the node has too many requests under way and did nothing. Err says so too,
+	// for those who only read text.
+	Busy   bool
 	Header Header
 }
 

@@ -333,7 +333,10 @@ func TestPayloadTooLarge(t *testing.T) {
 			t.Errorf("the largest payload of %d bytes is not of the largest size", size)
 		}
 		if len(a.got) != 1 || len(b.got) != 1 {
-			t.Errorf("it came to %d and %d", len(a.got), len(b.got))
+			t.Fatalf("it came to %d and %d", len(a.got), len(b.got))
+		}
+		if m := <-b.got; m.Seq != 1 {
+			t.Errorf("what was refused has used up %d numbers", m.Seq-1)
 		}
 		// What stays here has no limit.
 		if err := ns.Broadcast(ctx, make([]byte, 2*limit), backplane.All().Local()); err != nil || len(a.got) != 2 {

@@ -38,6 +38,7 @@ const (
 const (
 	bitNotFound = 1 << iota
 	bitAck
+	bitBusy
 )
 
 func (nativeCodec) Wire() broker.Wire { return broker.Native }
@@ -148,6 +149,9 @@ func (nativeCodec) AppendResponse(dst []byte, _ string, p *Response) ([]byte, er
 	if p.Ack {
 		bits |= bitAck
 	}
+	if p.Busy {
+		bits |= bitBusy
+	}
 	dst = msgpack.AppendArrayLen(dst, 10)
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, p.RequestID)
@@ -179,7 +183,7 @@ func (nativeCodec) DecodeResponse(payload []byte, _ string, p *Response) error {
 	r.string(&p.RequestID)
 	r.string(&p.Node)
 	bits := r.bits()
-	p.NotFound, p.Ack = bits&bitNotFound != 0, bits&bitAck != 0
+	p.NotFound, p.Ack, p.Busy = bits&bitNotFound != 0, bits&bitAck != 0, bits&bitBusy != 0
 	var count uint64
 	r.uint(&count)
 	p.Count = int(min(count, 1<<31))

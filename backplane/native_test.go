@@ -106,7 +106,7 @@ func TestNativeRoundTrip(t *testing.T) {
 
 		p1 := backplane.Response{
 			RequestID: r.string(), Node: r.string(), Members: []backplane.MemberInfo{}, Rooms: r.strings(), NotFound: r.bool(),
-			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Header: r.header(),
+			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Busy: r.bool(), Header: r.header(),
 		}
 		for range r.IntN(4) {
 			p1.Members = append(p1.Members, backplane.MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.optional()})
@@ -182,10 +182,10 @@ func TestNativeGolden(t *testing.T) {
 	check("event", got, err, pack([]any{1, "", 8, "", 10, nil, nil, "", nil, 0, 0, nil, []byte{}}))
 
 	got, err = native.AppendResponse(nil, chat, &backplane.Response{
-		RequestID: "n1.1", Node: "n2", NotFound: true, Count: 3, Rooms: []string{"a"},
+		RequestID: "n1.1", Node: "n2", NotFound: true, Busy: true, Count: 3, Rooms: []string{"a"},
 		Members: []backplane.MemberInfo{{ID: "m", Rooms: []string{"m", "a"}, Data: []byte("d")}, {ID: "o"}}, Payload: []byte{}, Err: "e", Header: h,
 	})
-	check("response", got, err, pack([]any{1, "n1.1", "n2", 1, 3, []any{"a"}, []any{
+	check("response", got, err, pack([]any{1, "n1.1", "n2", 5, 3, []any{"a"}, []any{
 		[]any{"m", []any{"m", "a"}, []byte("d")}, []any{"o", nil, nil},
 	}, []byte{}, "e", h}))
 	got, err = native.AppendResponse(nil, chat, &backplane.Response{RequestID: "n1.1", Ack: true})

@@ -275,9 +275,9 @@ func (c *call) answer(r *Response) bool {
 			} else if !slices.Contains(c.leaving, r.Node) {
 				c.want = max(c.want-1, 0) // it had not announced itself yet
 			}
-			if r.Err != "" && c.req.Op != OpCustom && c.req.Op != OpEvent {
+			if r.Busy || r.Err != "" && c.req.Op != OpCustom && c.req.Op != OpEvent {
 				// It could not do it: as good as missing, but not to be waited for.
-				c.gone[strings.Clone(r.Node)] = refusal(r.Err)
+				c.gone[strings.Clone(r.Node)] = refusal(r)
 				c.check()
 				return true
 			}
@@ -300,11 +300,11 @@ func (c *call) answer(r *Response) bool {
 }
 
 // refusal is why a node is missing that answered with an error.
-func refusal(text string) error {
-	if text == ErrBusy.Error() {
+func refusal(r *Response) error {
+	if r.Busy {
 		return ErrBusy
 	}
-	return &RefusedError{Text: strings.Clone(text)}
+	return &RefusedError{Text: strings.Clone(r.Err)}
 }
 
 // question asks the whole fleet and returns who answered. The error is a

@@ -714,7 +714,7 @@ func TestBusyNode(t *testing.T) {
 
 		began := time.Now()
 		r, err := f.ns[0].Request(t.Context(), nil)
-		if err != nil || len(r.List) != 1 || r.List[0].Err != backplane.ErrBusy.Error() || r.List[0].Payload != nil {
+		if !errors.Is(err, backplane.ErrBusy) || len(r.List) != 0 || len(r.Missing) != 1 || r.Missing[0].Node != f.nodes[1].ID() {
 			t.Errorf("Request: %+v, %v", r, err)
 		}
 		m, err := f.ns[0].Members(t.Context(), backplane.All())

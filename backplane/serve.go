@@ -128,7 +128,7 @@ func (ns *Namespace) spawn(places chan struct{}, s *served, work func()) {
 	default:
 		ns.node.counters.refused.Add(1)
 		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: ErrBusy})
-		s.resp.Err, s.data.Err = ErrBusy.Error(), ErrBusy
+		s.resp.Busy, s.resp.Err, s.data.Err = true, ErrBusy.Error(), ErrBusy
 		ns.answer(s)
 		return
 	}

@@ -2,9 +2,14 @@ package backplane
 
 import "sync/atomic"
 
-// Stats counts what a node has done since it was made. Every message that was
-// received is delivered to somebody, or counted in exactly one of Echoes, Unwanted,
-// Foreign and Undecodable.
+// Stats counts what a node has done since it was made.
+//
+// Each message that was received comes to exactly one end. Any may be counted in
+// Echoes, Foreign or Undecodable. Apart from these, a broadcast has selected members
+// here or is Unwanted, a request is Served (among them those Refused), and a response
+// belongs to an open question or is one of StrayResponses. To each selected member a
+// broadcast is one of Deliveries, Skipped, Panics or Stalls; if Prepare panics, to
+// none.
 type Stats struct {
 	// Broadcasts published, and payload bytes.
 	Broadcasts, BroadcastBytes uint64
