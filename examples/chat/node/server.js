@@ -56,7 +56,8 @@ async function main() {
   for (const signal of ["SIGINT", "SIGTERM"]) {
     process.once(signal, async () => {
       await io.close();
-      await Promise.all(redis.map((client) => client.quit()));
+      await Promise.allSettled(redis.map((client) => client.quit()));
+      process.exit(0);
     });
   }
 }
