@@ -19,32 +19,17 @@ type fleet struct {
 }
 
 func (p *processes) startFleet(o options) (*fleet, error) {
-	broker := o.broker
-	var err error
-	if p.dir, err = os.MkdirTemp("", "chat-load"); err != nil {
-		return nil, err
-	}
-	ports, err := freePorts(4)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
-	}
-	if broker == "" {
-		addr := "127.0.0.1:" + ports[3]
-		if err := p.startRedis(ports[3]); err != nil {
-			return nil, err
-		}
-		if err := p.until(func() error { return ping(addr) }); err != nil {
-			return nil, fmt.Errorf("redis-server: %w", err)
-		}
-		broker = "redis://" + addr
 	}
 	bin, args, err := p.command(o)
 	if err != nil {
 		return nil, err
 	}
 	f := &fleet{}
-	for i, port := range ports[:3] {
-		cmd, _, out, err := p.start(bin, append(args, "--name", fmt.Sprintf("%s-%d", o.kind, i+1), "--port", port, "--broker", broker)...)
+	for i, port := range ports {
+		cmd, _, out, err := p.start(bin, append(args, "--name", fmt.Sprintf("%s-%d", o.kind, i+1), "--port", port, "--broker", o.broker)...)
 		if err != nil {
 			return nil, err
 		}
@@ -72,18 +57,25 @@ func (p *processes) command(o options) (bin string, args []string, err error) {
 	return bin, nil, nil
 }
 
-func (p *processes) startRedis(port string) error {
+// startRedis starts a redis-server and returns its address.
+func (p *processes) startRedis() (broker string, err error) {
 	bin, err := exec.LookPath("redis-server")
 	if err != nil {
 		if bin, err = exec.LookPath(filepath.Join("..", ".tools", "redis-server")); err != nil {
-			return errors.New("no redis-server; run scripts/setup")
+			return "", errors.New("no redis-server; run scripts/setup")
 		}
 	}
-	_, _, out, err := p.start(bin, "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", p.dir, "--loglevel", "warning")
-	if err == nil {
-		go io.Copy(io.Discard, out)
+	ports, err := freePorts(1)
+	if err != nil {
+		return "", err
 	}
-	return err
+	_, _, out, err := p.start(bin, "--bind", "127.0.0.1", "--port", ports[0], "--save", "", "--dir", p.dir, "--loglevel", "warning")
+	if err != nil {
+		return "", err
+	}
+	go io.Copy(io.Discard, out) // ends with the process
+	addr := "127.0.0.1:" + ports[0]
+	return "redis://" + addr, p.until(func() error { return ping(addr) })
 }
 
 // memory is the resident memory of all nodes together, in bytes. Linux only.

@@ -54,10 +54,21 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (ok bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	p := &processes{ctx: ctx}
-	defer p.wait()
-	defer cancel()
+	redis, err := newProcesses(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer redis.end()
+	if o.broker == "" {
+		if o.broker, err = redis.startRedis(); err != nil {
+			return false, err
+		}
+	}
+	p, err := newProcesses(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer p.end() // before Redis
 
 	fleet, err := p.startFleet(o)
 	if err != nil {

@@ -15,11 +15,28 @@ import (
 	"time"
 )
 
-// processes are the children. All of them end with the context.
+// processes are children that end together.
 type processes struct {
 	ctx     context.Context
+	cancel  context.CancelFunc
 	running sync.WaitGroup
-	dir     string // for what is built
+	dir     string // for what they need
+}
+
+func newProcesses(ctx context.Context) (*processes, error) {
+	dir, err := os.MkdirTemp("", "chat-load")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	return &processes{ctx: ctx, cancel: cancel, dir: dir}, nil
+}
+
+// end ends all of them and waits for that.
+func (p *processes) end() {
+	p.cancel()
+	p.running.Wait()
+	os.RemoveAll(p.dir)
 }
 
 // start runs a program whose standard error is ours.
@@ -44,14 +61,6 @@ func (p *processes) start(bin string, args ...string) (cmd *exec.Cmd, in io.Writ
 		write.CloseWithError(fmt.Errorf("%s: %w", filepath.Base(bin), err))
 	})
 	return cmd, in, read, nil
-}
-
-// wait waits until all have ended; the context must have.
-func (p *processes) wait() {
-	p.running.Wait()
-	if p.dir != "" {
-		os.RemoveAll(p.dir)
-	}
 }
 
 // until tries until something works, for at most ten seconds.
