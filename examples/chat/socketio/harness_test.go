@@ -1,0 +1,286 @@
+package socketio_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/crossroom/crossroom/adapter"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/examples/chat/socketio"
+)
+
+// patience is how long a test waits for what should happen at once.
+const patience = 10 * time.Second
+
+// server is a Socket.IO server on a network of its own, in memory, so that it may live
+// in a bubble of testing/synctest. It has the namespaces / and /custom, which do what
+// the server of the protocol's test suite does.
+type server struct {
+	*socketio.Server
+	http  *httptest.Server
+	fleet *adapter.Server
+	root  *adapter.Namespace
+
+	connected chan *socketio.Socket
+	left      chan departure
+}
+
+type departure struct {
+	socket *socketio.Socket
+	reason socketio.Reason
+	rooms  []string
+}
+
+func newServer(t testing.TB, opts *socketio.Options) *server { return newServerOn(t, opts, nil) }
+
+// newServerOn adds events to those that the namespaces have.
+func newServerOn(t testing.TB, opts *socketio.Options, more map[string]socketio.EventFunc) *server {
+	t.Helper()
+	b := memorybroker.NewBus(nil).Broker()
+	fleet, err := adapter.New(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{
+		Server: socketio.New(opts), fleet: fleet,
+		connected: make(chan *socketio.Socket, 4096), left: make(chan departure, 4096),
+	}
+	h := socketio.Handler{
+		Connect: func(ctx context.Context, s *socketio.Socket) error {
+			auth := map[string]any{}
+			if s.BindAuth(&auth) == nil && auth["token"] == "wrong" {
+				return errNotAuthorized
+			}
+			s.SetData(auth)
+			return nil
+		},
+		Connected: func(ctx context.Context, c *socketio.Socket) {
+			c.Emit("auth", c.Data())
+			s.connected <- c
+		},
+		Events: map[string]socketio.EventFunc{
+			"message":          func(_ context.Context, c *socketio.Socket, e *socketio.Event) { c.Emit("message-back", e.Args...) },
+			"message-with-ack": func(_ context.Context, _ *socketio.Socket, e *socketio.Event) { e.Ack(e.Args...) },
+		},
+		Disconnect: func(_ context.Context, c *socketio.Socket, reason socketio.Reason, rooms []string) {
+			s.left <- departure{c, reason, rooms}
+		},
+	}
+	for name, f := range more {
+		h.Events[name] = f
+	}
+	for _, name := range []string{"/", "/custom"} {
+		ns, err := fleet.Of(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Handle(ns, h)
+		if name == "/" {
+			s.root = ns
+		}
+	}
+	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	s.http = httptest.NewUnstartedServer(s.Server)
+	s.http.Listener.Close()
+	s.http.Listener = pipes
+	s.http.Start()
+	s.http.Client().Transport = &http.Transport{DialContext: pipes.dial, DisableKeepAlives: true}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for _, err := range []error{s.Close(ctx), fleet.Close(ctx), b.Close(ctx)} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		s.http.Close()
+	})
+	return s
+}
+
+type textError string
+
+func (e textError) Error() string { return string(e) }
+
+const errNotAuthorized = textError("Not authorized")
+
+// pipes is a network of synchronous connections: what one side does not read, the other
+// cannot write.
+type pipes struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+
+// client speaks the protocol by hand.
+type client struct {
+	*websocket.Conn
+	t         testing.TB
+	questions int
+}
+
+// dial opens a connection, and leaves it to the caller to read the handshake.
+func (s *server) dial(t testing.TB) *client {
+	t.Helper()
+	ws, _, err := websocket.Dial(t.Context(), "ws://127.0.0.1/socket.io/?EIO=4&transport=websocket",
+		&websocket.DialOptions{HTTPClient: s.http.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws.SetReadLimit(16 << 20)
+	t.Cleanup(func() { ws.CloseNow() })
+	return &client{Conn: ws, t: t}
+}
+
+// open opens a connection up to the Engine.IO handshake.
+func (s *server) open(t testing.TB) *client {
+	t.Helper()
+	c := s.dial(t)
+	if got := c.read(); !strings.HasPrefix(got, "0{") {
+		t.Fatalf("handshake: %s", got)
+	}
+	return c
+}
+
+// enter opens a connection and enters the main namespace.
+func (s *server) enter(t testing.TB) (*client, *socketio.Socket) {
+	t.Helper()
+	c := s.open(t)
+	c.send("40")
+	if got := c.read(); !strings.HasPrefix(got, `40{"sid":"`) {
+		t.Fatalf("connect: %s", got)
+	}
+	c.expect(`42["auth",{}]`)
+	return c, <-s.connected
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if err := c.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		c.t.Errorf("sending %.100q: %v", text, err)
+	}
+}
+
+func (c *client) attach(b []byte) {
+	c.t.Helper()
+	if err := c.Write(c.t.Context(), websocket.MessageBinary, b); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// read returns the next message; binary ones with "b:" before them.
+func (c *client) read() string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	typ, b, err := c.Read(ctx)
+	if err != nil {
+		c.t.Fatalf("reading: %v", err)
+	}
+	if typ == websocket.MessageBinary {
+		return "b:" + string(b)
+	}
+	return string(b)
+}
+
+func (c *client) expect(want ...string) {
+	c.t.Helper()
+	for _, w := range want {
+		if got := c.read(); got != w {
+			c.t.Fatalf("got %.300s, want %s", got, w)
+		}
+	}
+}
+
+// expectEnd reads until the connection ends, and returns how.
+func (c *client) expectEnd() (last string, err error) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	defer cancel()
+	for {
+		_, b, err := c.Read(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				c.t.Fatal("the connection did not end")
+			}
+			return last, err
+		}
+		last = string(b)
+	}
+}
+
+// gone waits for the departure of a socket and checks the reason.
+func (s *server) gone(t testing.TB, reason socketio.Reason) departure {
+	t.Helper()
+	select {
+	case d := <-s.left:
+		if d.reason != reason {
+			t.Fatalf("disconnected with %q, want %q", d.reason, reason)
+		}
+		return d
+	case <-time.After(time.Minute):
+		t.Fatalf("nobody left; want %q", reason)
+		return departure{}
+	}
+}
+
+// get makes a request that opens no connection, and returns status and error code.
+func (s *server) get(t testing.TB, method, query string) (status, code int, message string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1/socket.io/"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.http.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Code    int
+		Message string
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		t.Fatalf("%s %s: %d %q: %v", method, query, res.StatusCode, body, err)
+	}
+	return res.StatusCode, answer.Code, answer.Message
+}

@@ -1,0 +1,296 @@
+package socketio_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/crossroom/crossroom/examples/chat/socketio"
+)
+
+// Whatever a client sends, it is told so and disconnected, and nobody else notices.
+func TestBadInput(t *testing.T) {
+	const limit = 1000
+	s := newServer(t, &socketio.Options{MaxPayload: limit, MaxAttachments: 2})
+	bystander, _ := s.enter(t)
+	parse, transport, forced := socketio.ParseError, socketio.TransportError, socketio.ForcedClose
+	long := strings.Repeat("x", limit)
+	for _, c := range []struct {
+		name   string
+		send   []string // "b:" for binary
+		reason socketio.Reason
+		status websocket.StatusCode
+	}{
+		{"no Engine.IO packet", []string{"abc"}, transport, websocket.StatusProtocolError},
+		{"an empty message", []string{""}, transport, websocket.StatusProtocolError},
+		{"a ping from the client", []string{"2"}, transport, websocket.StatusProtocolError},
+		{"a probe", []string{"2probe"}, transport, websocket.StatusProtocolError},
+		{"an upgrade", []string{"5"}, transport, websocket.StatusProtocolError},
+		{"a handshake", []string{"0{}"}, transport, websocket.StatusProtocolError},
+		{"an unknown packet", []string{"4abc"}, parse, websocket.StatusProtocolError},
+		{"no Socket.IO packet", []string{"4"}, parse, websocket.StatusProtocolError},
+		{"an object for an event", []string{"42{}"}, parse, websocket.StatusProtocolError},
+		{"a bad id", []string{`42abc["message-with-ack",1]`}, parse, websocket.StatusProtocolError},
+		{"broken JSON", []string{`42["message",`}, parse, websocket.StatusProtocolError},
+		{"text that is no UTF-8", []string{"42[\"message\",\"\xff\"]"}, parse, websocket.StatusProtocolError},
+		{"a reserved event", []string{`42["disconnect"]`}, parse, websocket.StatusProtocolError},
+		{"an error for the server", []string{`44{"message":"no"}`}, parse, websocket.StatusProtocolError},
+		{"too many attachments", []string{`453-["message"]`}, parse, websocket.StatusProtocolError},
+		{"a text for an attachment", []string{`451-["message"]`, `42["message"]`}, parse, websocket.StatusProtocolError},
+		{"an attachment for nothing", []string{"b:abc"}, parse, websocket.StatusProtocolError},
+		{"an illegal placeholder", []string{`451-["message",{"_placeholder":true,"num":7}]`, "b:abc"}, parse, websocket.StatusProtocolError},
+		{"large attachments", []string{`452-["message"]`, "b:" + long[:limit/2], "b:" + long[:limit/2]}, parse, websocket.StatusProtocolError},
+		{"a large text", []string{`42["message","` + long + `"]`}, transport, websocket.StatusMessageTooBig},
+		{"a huge text", []string{`42["message","` + strings.Repeat(long, 1000) + `"]`}, transport, websocket.StatusMessageTooBig},
+		{"a large attachment", []string{`451-["message"]`, "b:" + long + long}, transport, websocket.StatusMessageTooBig},
+		{"an event where it is not", []string{`42/custom,["message"]`}, forced, websocket.StatusPolicyViolation},
+		{"an event where nobody is", []string{`42/random,["message"]`}, forced, websocket.StatusPolicyViolation},
+		{"a second connect", []string{"40"}, forced, websocket.StatusPolicyViolation},
+		{"an event after leaving", []string{"41", `42["message"]`}, socketio.ClientDisconnect, websocket.StatusPolicyViolation},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client, socket := s.enter(t)
+			go func() { // what is refused is not read to its end
+				for _, m := range c.send {
+					typ := websocket.MessageText
+					if binary, is := strings.CutPrefix(m, "b:"); is {
+						typ, m = websocket.MessageBinary, binary
+					}
+					client.Write(t.Context(), typ, []byte(m))
+				}
+			}()
+			last, err := client.expectEnd()
+			if websocket.CloseStatus(err) != c.status || last != "" {
+				t.Errorf("ended with %v after %q", err, last)
+			}
+			if d := s.gone(t, c.reason); d.socket != socket {
+				t.Errorf("another socket left")
+			}
+			bystander.send(`421["message-with-ack","fine"]`)
+			bystander.expect(`431["fine"]`)
+		})
+	}
+	if n := s.root.Len(); n != 1 {
+		t.Errorf("%d sockets left", n)
+	}
+}
+
+// An event before any CONNECT.
+func TestNoConnect(t *testing.T) {
+	s := newServer(t, nil)
+	for _, m := range []string{`42["message"]`, "41", "430[]"} {
+		c := s.open(t)
+		c.send(m)
+		if _, err := c.expectEnd(); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+			t.Errorf("%s: ended with %v", m, err)
+		}
+	}
+}
+
+func TestAttachmentsThatNeverCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, &socketio.Options{PingInterval: time.Minute, PingTimeout: time.Second})
+		c, _ := s.enter(t)
+		c.send(`451-["message",{"_placeholder":true,"num":0}]`)
+		time.Sleep(999 * time.Millisecond)
+		c.attach([]byte("in time"))
+		c.expect(`451-["message-back",{"_placeholder":true,"num":0}]`, "b:in time")
+		time.Sleep(10 * time.Second) // nothing is missing now
+
+		c.send(`452-["message",{"_placeholder":true,"num":0}]`)
+		c.attach([]byte("one of two"))
+		began := time.Now()
+		_, err := c.expectEnd()
+		if took := time.Since(began); took != time.Second || websocket.CloseStatus(err) != websocket.StatusProtocolError {
+			t.Errorf("ended after %v: %v", took, err)
+		}
+		s.gone(t, socketio.ParseError)
+	})
+}
+
+// A client that does not read is disconnected when its queue is full; others get
+// everything, and it costs whoever emits no time.
+func TestClientThatStopsReading(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opts socketio.Options
+		size int
+	}{
+		{"packets", socketio.Options{MaxQueue: 10}, 10},
+		{"bytes", socketio.Options{MaxQueueBytes: 100_000}, 10_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newServer(t, &c.opts)
+			_, deaf := s.enter(t)
+			reader, _ := s.enter(t)
+			text := strings.Repeat("x", c.size)
+			for i := range 20 {
+				ok(t, s.root.Emit(t.Context(), "news", i, text))
+				reader.expect(fmt.Sprintf(`42["news",%d,%q]`, i, text))
+			}
+			if d := s.gone(t, socketio.SlowClient); d.socket != deaf {
+				t.Error("the wrong one was disconnected")
+			}
+			if s.root.Len() != 1 {
+				t.Errorf("%d sockets left", s.root.Len())
+			}
+		})
+	}
+}
+
+// Volatile events are left out for a slow client, which stays connected.
+func TestVolatile(t *testing.T) {
+	s := newServer(t, &socketio.Options{MaxQueue: 10})
+	c, socket := s.enter(t)
+	for i := range 50 {
+		ok(t, s.root.Volatile().Emit(t.Context(), "tick", i))
+	}
+	ok(t, socket.Emit("last"))
+	got := 0
+	for c.read() != `42["last"]` {
+		got++
+	}
+	if left := s.Stats().Volatile; got < 5 || got+int(left) != 50 {
+		t.Errorf("%d came, %d were left out", got, left)
+	}
+}
+
+// A client that neither reads nor is sent much is noticed by its silence.
+func TestClientThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, nil)
+		s.enter(t)
+		began := time.Now()
+		s.gone(t, socketio.PingTimeout)
+		if took := time.Since(began); took != 45*time.Second {
+			t.Errorf("noticed after %v", took)
+		}
+	})
+}
+
+// A client that is told to leave and does not read the farewell has CloseTimeout.
+func TestFarewellThatIsNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, &socketio.Options{CloseTimeout: time.Second})
+		c, _ := s.enter(t)
+		c.send("4abc")
+		began := time.Now()
+		s.gone(t, socketio.ParseError) // gone from the fleet at once
+		if took := time.Since(began); took != 0 {
+			t.Errorf("left after %v", took)
+		}
+		for s.Stats().Connections > 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(began); took > 1100*time.Millisecond {
+			t.Errorf("given up after %v", took)
+		}
+	})
+}
+
+// Clients that come and go, a thousand a second and some of them badly, leave nothing
+// behind: no goroutine, no memory, no socket.
+func TestChurn(t *testing.T) {
+	s := newServer(t, nil)
+	tcp := httptest.NewServer(s.Server) // real connections
+	defer tcp.Close()
+	url := "ws" + strings.TrimPrefix(tcp.URL, "http") + "/socket.io/?EIO=4&transport=websocket"
+	bystander, _ := s.enter(t)
+
+	churn := func(total int) (rate float64) {
+		var next atomic.Int64
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range 16 {
+			wg.Go(func() {
+				for i := next.Add(1); i <= int64(total); i = next.Add(1) {
+					if err := comeAndGo(t.Context(), url, int(i)); err != nil {
+						t.Errorf("client %d: %v", i, err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		rate = float64(total) / time.Since(began).Seconds()
+		for s.Stats().Connections > 1 {
+			runtime.Gosched()
+		}
+		for len(s.connected) > 0 {
+			<-s.connected
+		}
+		for len(s.left) > 0 {
+			<-s.left
+		}
+		return rate
+	}
+	churn(500) // pools and caches are filled
+	goroutines, memory := footprint()
+	rate := churn(3000)
+	bystander.send(`421["message-with-ack","fine"]`)
+	bystander.expect(`431["fine"]`)
+	var g int
+	var m uint64
+	for deadline := time.Now().Add(patience); ; {
+		if g, m = footprint(); g <= goroutines && m <= memory+1<<20 || time.Now().After(deadline) {
+			break
+		}
+	}
+	t.Logf("%.0f connects and disconnects a second; goroutines %d before, %d after; heap %d KiB before, %d KiB after", rate, goroutines, g, memory>>10, m>>10)
+	if g > goroutines || m > memory+1<<20 {
+		t.Error("something is left behind")
+	}
+	if s.root.Len() != 1 || s.Stats().Opened != 3501 {
+		t.Errorf("%d sockets, %d connections opened", s.root.Len(), s.Stats().Opened)
+	}
+}
+
+func footprint() (goroutines int, heap uint64) {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return runtime.NumGoroutine(), m.HeapAlloc
+}
+
+// comeAndGo connects, enters, and leaves in one of several ways.
+func comeAndGo(ctx context.Context, url string, i int) error {
+	ws, _, err := websocket.Dial(ctx, url, nil)
+	if err != nil {
+		return err
+	}
+	defer ws.CloseNow()
+	if i%5 == 0 {
+		return nil // not even the handshake is read
+	}
+	if err := ws.Write(ctx, websocket.MessageText, []byte("40")); err != nil {
+		return err
+	}
+	for range 3 { // handshake, CONNECT, the event "auth"
+		if _, _, err := ws.Read(ctx); err != nil {
+			return err
+		}
+	}
+	switch i % 5 {
+	case 1:
+		return ws.Close(websocket.StatusNormalClosure, "")
+	case 2:
+		return ws.Write(ctx, websocket.MessageText, []byte("41"))
+	case 3:
+		ws.Write(ctx, websocket.MessageText, []byte("4nonsense"))
+		if _, _, err := ws.Read(ctx); websocket.CloseStatus(err) != websocket.StatusProtocolError {
+			return fmt.Errorf("nonsense was answered with %w", err)
+		}
+	case 4:
+		ws.Write(ctx, websocket.MessageText, []byte(`452-["message"]`))
+	}
+	return nil
+}

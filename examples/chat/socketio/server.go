@@ -1,0 +1,192 @@
+package socketio
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coder/websocket"
+	"github.com/crossroom/crossroom/adapter"
+)
+
+// Server is an http.Handler for the path /socket.io/. All methods are safe for
+// concurrent use.
+type Server struct {
+	opts Options
+
+	mu         sync.Mutex
+	namespaces map[string]*namespace
+	conns      map[*conn]struct{}
+	closed     bool
+	idle       chan struct{} // closed when the server is and no connection is left
+
+	opened, volatile, late, unhandled atomic.Uint64
+	ended                             map[Reason]uint64 // guarded by mu
+}
+
+// Handler is what an application does in a namespace. Every field may be nil. The
+// package documentation says which functions may run at the same time.
+type Handler struct {
+	// Connect decides about a client that wants to enter: an error refuses, and its
+	// text is what the client's connect_error gets as message. The socket is not in the
+	// adapter's namespace yet and cannot be sent anything: look at Auth and Handshake,
+	// set its data. ctx ends with the connection.
+	Connect func(ctx context.Context, s *Socket) error
+
+	// Connected is called when the client has entered, before anything it says. ctx
+	// ends when it leaves.
+	Connected func(ctx context.Context, s *Socket)
+
+	// Events are called by name. Others are ignored and counted in Stats.Unhandled. ctx
+	// ends when the client leaves.
+	Events map[string]EventFunc
+
+	// Disconnect is called when the client has left, in a goroutine of its own. rooms
+	// are those it was in, its own id's among them. ctx ends when the server is closed
+	// and its time is over.
+	Disconnect func(ctx context.Context, s *Socket, reason Reason, rooms []string)
+}
+
+// EventFunc handles one event of a client.
+type EventFunc func(ctx context.Context, s *Socket, e *Event)
+
+// namespace is one that clients can enter.
+type namespace struct {
+	*adapter.Namespace
+	handler Handler
+}
+
+// New makes a server without namespaces.
+func New(opts *Options) *Server {
+	return &Server{
+		opts:       opts.withDefaults(),
+		namespaces: make(map[string]*namespace),
+		conns:      make(map[*conn]struct{}),
+		ended:      make(map[Reason]uint64),
+		idle:       make(chan struct{}),
+	}
+}
+
+// Handle lets clients enter a namespace. A second call for the same name replaces the
+// first for those who come from then on. h is copied.
+func (s *Server) Handle(ns *adapter.Namespace, h Handler) {
+	h.Events = maps.Clone(h.Events)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.namespaces[ns.Name()] = &namespace{ns, h}
+}
+
+func (s *Server) namespace(name string) *namespace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.namespaces[name]
+}
+
+// ServeHTTP serves one client until its connection ends.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := checkHandshake(r); err != nil {
+		err.write(w)
+		return
+	}
+	c := newConn(s, r)
+	if !s.add(c) {
+		errShutdown.write(w)
+		return
+	}
+	defer s.remove(c)
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: s.opts.Origins})
+	if err != nil { // it has answered
+		s.opts.Logger.Info("socketio: no WebSocket", "client", r.RemoteAddr, "error", err)
+		return
+	}
+	c.serve(ws)
+}
+
+func (s *Server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *conn) {
+	c.mu.Lock()
+	reason, message := c.reason, c.message
+	c.mu.Unlock()
+	switch reason {
+	case "", TransportClose, ServerDisconnect, ServerShutdown: // ordinary
+	default:
+		s.opts.Logger.Info("socketio: client disconnected", "client", c.handshake.Address, "reason", reason, "message", message)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if reason != "" {
+		s.ended[reason]++
+	}
+	if s.closed && len(s.conns) == 0 {
+		close(s.idle)
+	}
+}
+
+// Close takes no more clients, disconnects those there are, with ServerShutdown, and
+// waits until all of their functions have returned. When ctx ends it breaks the
+// connections, ends the contexts of all functions and returns the context's error.
+// Clients connect again by themselves, elsewhere if they can. It is idempotent.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		if len(s.conns) == 0 {
+			close(s.idle)
+		}
+	}
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.end(ServerShutdown, websocket.StatusGoingAway, string(ServerShutdown))
+	}
+	select {
+	case <-s.idle:
+		return nil
+	case <-ctx.Done():
+		for _, c := range conns {
+			c.cancel()
+			c.giveUp()
+		}
+		return ctx.Err()
+	}
+}
+
+// Stats are what a server has counted since New.
+type Stats struct {
+	// Connections are open now; Opened is how many there ever were.
+	Connections int
+	Opened      uint64
+	// Ended connections by reason. Those that end because their last socket was
+	// disconnected with them count as ServerDisconnect.
+	Ended map[Reason]uint64
+	// Volatile packets that were left out because a client was slow.
+	Volatile uint64
+	// Late events of clients that the server had just disconnected from the namespace;
+	// Unhandled events that the Handler has no function for.
+	Late, Unhandled uint64
+}
+
+// Stats returns what the server has counted.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{
+		Connections: len(s.conns), Opened: s.opened.Load(), Ended: maps.Clone(s.ended),
+		Volatile: s.volatile.Load(), Late: s.late.Load(), Unhandled: s.unhandled.Load(),
+	}
+}

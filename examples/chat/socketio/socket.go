@@ -1,0 +1,246 @@
+package socketio
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coder/websocket"
+	"github.com/crossroom/crossroom/adapter"
+)
+
+// Socket is one client in one namespace. It implements adapter.AckSocket and
+// adapter.Describer. All methods are safe for concurrent use.
+type Socket struct {
+	id     string
+	conn   *conn
+	ns     *namespace
+	auth   map[string]any
+	data   atomic.Value // boxed
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	turn sync.Mutex // held while a function of the Handler runs for it
+	gone bool       // guarded by conn.mu
+
+	acks acks
+}
+
+type boxed struct{ v any }
+
+// ErrDisconnected: the client has left the namespace.
+var ErrDisconnected = errors.New("socketio: disconnected")
+
+func newSocket(c *conn, ns *namespace, auth map[string]any) *Socket {
+	s := &Socket{id: newID(), conn: c, ns: ns, auth: auth}
+	s.ctx, s.cancel = context.WithCancel(c.life)
+	return s
+}
+
+// ID returns what Socket.IO calls the socket's id, new with each connection.
+func (s *Socket) ID() string { return s.id }
+
+// Namespace returns the namespace of the fleet that the client is in.
+func (s *Socket) Namespace() *adapter.Namespace { return s.ns.Namespace }
+
+// Rooms returns the rooms the client is in, its own id's among them; nil after it has
+// left.
+func (s *Socket) Rooms() []string { return s.ns.Rooms(s.id) }
+
+// Handshake says how the client connected, Auth included. It is shared: read-only.
+func (s *Socket) Handshake() *adapter.Handshake {
+	h := *s.conn.handshake
+	h.Auth = s.auth
+	return &h
+}
+
+// BindAuth stores what the client sent to authenticate itself in what dst points to, as
+// encoding/json does.
+func (s *Socket) BindAuth(dst any) error {
+	if s.auth == nil {
+		return errors.New("socketio: the client sent no auth payload")
+	}
+	return adapter.BindArgs([]any{s.auth}, dst)
+}
+
+// SetData sets what FetchSockets tells of the socket on every node, encoded as JSON. It
+// must not be changed afterwards.
+func (s *Socket) SetData(data any) { s.data.Store(boxed{data}) }
+
+// Data returns what was given to SetData.
+func (s *Socket) Data() any {
+	b, _ := s.data.Load().(boxed)
+	return b.v
+}
+
+// Describe implements adapter.Describer.
+func (s *Socket) Describe() adapter.Description {
+	return adapter.Description{Handshake: s.Handshake(), Data: s.Data()}
+}
+
+// Deliver implements adapter.Socket: it puts the packet into the connection's queue.
+func (s *Socket) Deliver(p *adapter.Packet) { s.send(p.Frames(), p.Volatile()) }
+
+// DeliverWithAck implements adapter.AckSocket.
+func (s *Socket) DeliverWithAck(p *adapter.Packet, ack func(args ...any)) {
+	id := s.acks.expect(ack)
+	s.send(p.AckFrames(id), p.Volatile())
+}
+
+func (s *Socket) send(f adapter.Frames, volatile bool) {
+	// Packets of other servers that no client could read have no frames.
+	if f.Engine != nil && s.ctx.Err() == nil {
+		s.conn.send(f, volatile)
+	}
+}
+
+// Emit sends an event to this client only; it returns when the event is queued. To
+// reach clients of other nodes, use Namespace. Arguments and errors are those of
+// adapter.Operator.Emit, or ErrDisconnected.
+func (s *Socket) Emit(event string, args ...any) error {
+	p, err := s.ns.NewPacket(event, args...)
+	if err != nil {
+		return err
+	}
+	s.Deliver(p)
+	if s.ctx.Err() != nil {
+		return ErrDisconnected
+	}
+	return nil
+}
+
+// EmitWithAck sends an event to this client only and waits for its answer, until ctx
+// ends. The values are for adapter.BindArgs.
+func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) ([]any, error) {
+	p, err := s.ns.NewPacket(event, args...)
+	if err != nil {
+		return nil, err
+	}
+	answer := make(chan []any, 1)
+	id := s.acks.expect(func(args ...any) { answer <- args })
+	defer s.acks.forget(id)
+	s.send(p.AckFrames(id), false)
+	select {
+	case args := <-answer:
+		return args, nil
+	case <-s.ctx.Done():
+		return nil, ErrDisconnected
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Disconnect implements adapter.Socket: the client leaves the namespace, or is
+// disconnected with everything if close. It gets what was sent to it before. Clients do
+// not come back by themselves after that.
+func (s *Socket) Disconnect(close bool) {
+	if !close {
+		s.leave(ServerDisconnect)
+		return
+	}
+	c := s.conn
+	c.mu.Lock()
+	for _, other := range c.sockets {
+		c.leave(other, ServerDisconnect)
+	}
+	c.mu.Unlock()
+	c.end(ServerDisconnect, websocket.StatusNormalClosure, "")
+}
+
+// Go runs f in a goroutine of its own, which the server waits for when it closes: for
+// what takes longer than a client should wait with everything else it says. It returns
+// when f has been started, which may take until another function of the same
+// connection has returned (Options.MaxTasks), so do not call it from within f. If the
+// client has left, f is not called. ctx ends when the client leaves.
+func (s *Socket) Go(f func(ctx context.Context)) {
+	c := s.conn
+	select {
+	case c.tasks <- struct{}{}:
+	case <-s.ctx.Done():
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.gone {
+		<-c.tasks
+		return
+	}
+	c.wg.Go(func() {
+		defer func() { <-c.tasks }()
+		f(s.ctx)
+	})
+}
+
+// leave takes the socket out of its namespace.
+func (s *Socket) leave(reason Reason) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.conn.leave(s, reason)
+}
+
+// leave takes a socket out of its namespace and tells the client, if it was not the
+// client who said so. The caller holds c.mu.
+func (c *conn) leave(s *Socket, reason Reason) {
+	if s.gone || c.reason != "" {
+		return
+	}
+	name := s.ns.Name()
+	if reason != ClientDisconnect {
+		if c.removed == nil {
+			c.removed = make(map[string]struct{}, 1)
+		}
+		c.removed[name] = struct{}{}
+	}
+	c.detach(s, reason)
+	if reason != ClientDisconnect {
+		c.sendLocked(frames(kindDisconnect, name, nil))
+	}
+	if len(c.sockets) == 0 && c.reason == "" {
+		c.homeless.Reset(c.server.opts.ConnectTimeout)
+	}
+}
+
+// detach removes a socket from the fleet. The caller holds c.mu.
+func (c *conn) detach(s *Socket, reason Reason) {
+	if s.gone {
+		return
+	}
+	s.gone = true
+	delete(c.sockets, s.ns.Name())
+	rooms := s.ns.Rooms(s.id)
+	s.ns.Remove(s.id)
+	s.cancel()
+	if s.ns.handler.Disconnect == nil {
+		return
+	}
+	c.wg.Go(func() {
+		s.turn.Lock()
+		defer s.turn.Unlock()
+		s.ns.handler.Disconnect(c.life, s, reason, rooms)
+	})
+}
+
+// run calls a function of the Handler, unless the socket has left meanwhile.
+func (s *Socket) run(f func()) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if s.ctx.Err() == nil {
+		f()
+	}
+}
+
+func (s *Socket) onEvent(p *packet) {
+	handle := s.ns.handler.Events[p.event]
+	if handle == nil {
+		s.conn.server.unhandled.Add(1)
+		return
+	}
+	s.run(func() { handle(s.ctx, s, &Event{Name: p.event, Args: p.args, socket: s, id: p.id, asks: p.hasID}) })
+}
+
+func (s *Socket) onAnswer(p *packet) {
+	if ack := s.acks.forget(p.id); ack != nil {
+		ack(p.args...)
+	}
+}

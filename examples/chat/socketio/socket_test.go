@@ -1,0 +1,273 @@
+package socketio_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/examples/chat/socketio"
+)
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the fleet emits arrives, in order, with its attachments.
+func TestDeliver(t *testing.T) {
+	s := newServer(t, nil)
+	c, socket := s.enter(t)
+	ok(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
+	ok(t, s.root.To("lobby").Emit(t.Context(), "hello", "everybody", []byte{1, 2}))
+	ok(t, s.root.To("elsewhere").Emit(t.Context(), "lost"))
+	ok(t, s.root.Emit(t.Context(), "last"))
+	c.expect(`451-["hello","everybody",{"_placeholder":true,"num":0}]`, "b:\x01\x02", `42["last"]`)
+}
+
+func TestFleetAsksForAcks(t *testing.T) {
+	s := newServer(t, nil)
+	c, _ := s.enter(t)
+	done := make(chan *adapter.Acks, 1)
+	go func() {
+		acks, err := s.root.EmitWithAck(t.Context(), "sum", 1, 2)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- acks
+	}()
+	c.expect(`420["sum",1,2]`)
+	c.send(`430[3]`)
+	if acks := <-done; acks.Expected != 1 || len(acks.Values) != 1 || acks.Values[0] != int64(3) {
+		t.Errorf("got %+v", acks)
+	}
+}
+
+func TestEmitWithAck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, nil)
+		c, socket := s.enter(t)
+		type result struct {
+			args []any
+			err  error
+		}
+		ask := func(ctx context.Context) <-chan result {
+			done := make(chan result, 1)
+			go func() {
+				args, err := socket.EmitWithAck(ctx, "question", []byte("?"))
+				done <- result{args, err}
+			}()
+			c.expect(c.nextQuestion(), "b:?")
+			return done
+		}
+		answered := ask(t.Context())
+		c.send(`461-0["yes",{"_placeholder":true,"num":0}]`)
+		c.attach([]byte("!"))
+		if r := <-answered; r.err != nil || len(r.args) != 2 || r.args[0] != "yes" || string(r.args[1].([]byte)) != "!" {
+			t.Errorf("got %+v", r)
+		}
+		c.send(`430["again"]`) // nobody waits for it any more
+		c.send(`4399["never asked"]`)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if r := <-ask(ctx); !errors.Is(r.err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("after %v: %v", time.Since(began), r.err)
+		}
+		gone := ask(t.Context())
+		c.send("41")
+		if r := <-gone; !errors.Is(r.err, socketio.ErrDisconnected) {
+			t.Errorf("client has left: %v", r.err)
+		}
+		if _, err := socket.EmitWithAck(t.Context(), "question"); !errors.Is(err, socketio.ErrDisconnected) {
+			t.Errorf("client had left: %v", err)
+		}
+		if err := socket.Emit("late"); !errors.Is(err, socketio.ErrDisconnected) {
+			t.Errorf("client had left: %v", err)
+		}
+	})
+}
+
+// nextQuestion counts the questions: it is what the next one looks like.
+func (c *client) nextQuestion() string {
+	c.questions++
+	return `451-` + string('0'+rune(c.questions-1)) + `["question",{"_placeholder":true,"num":0}]`
+}
+
+// A client that owes answers makes nothing grow, and the newest questions stay.
+func TestAnswersNeverGiven(t *testing.T) {
+	s := newServer(t, nil)
+	c, socket := s.enter(t)
+	var mu sync.Mutex
+	var answered []any
+	p, err := s.root.NewPacket("question")
+	ok(t, err)
+	for i := range 300 {
+		socket.DeliverWithAck(p, func(...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			answered = append(answered, i)
+		})
+		c.read()
+	}
+	c.send("430[]")   // forgotten
+	c.send("4343[]")  // the last one that is
+	c.send("4344[]")  // the oldest that is not
+	c.send("43299[]") // the newest
+	c.send(`42["message"]`)
+	c.expect(`42["message-back"]`)
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(answered, []any{44, 299}) {
+		t.Errorf("answered: %v", answered)
+	}
+}
+
+// Disconnected by the server, from the namespace only or with everything.
+func TestServerDisconnects(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		s := newServer(t, nil)
+		c, socket := s.enter(t)
+		ok(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
+		ok(t, s.root.To("lobby").Emit(t.Context(), "kicked"))
+		ok(t, s.root.Disconnect(t.Context(), socket.ID(), all))
+		c.expect(`42["kicked"]`, "41")
+		d := s.gone(t, socketio.ServerDisconnect)
+		if slices.Sort(d.rooms); len(d.rooms) != 2 || !slices.Contains(d.rooms, "lobby") {
+			t.Errorf("it was in %q", d.rooms)
+		}
+		if s.root.Len() != 0 || socket.Rooms() != nil {
+			t.Errorf("still there: %d sockets", s.root.Len())
+		}
+		if all {
+			if _, err := c.expectEnd(); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+				t.Errorf("ended with %v", err)
+			}
+			continue
+		}
+		// What it sent before it knew is no offence.
+		c.send(`42["message","late"]`)
+		c.send("40")
+		if got := c.read(); !strings.HasPrefix(got, `40{"sid"`) {
+			t.Errorf("got %s", got)
+		}
+		if n := s.Stats().Late; n != 1 {
+			t.Errorf("%d late events", n)
+		}
+	}
+}
+
+// Functions given to Go run beside the others; there is a limit, Close waits for them
+// and their context ends when the client leaves.
+func TestGo(t *testing.T) {
+	running, release := make(chan struct{}, 10), make(chan struct{})
+	s := newServerOn(t, &socketio.Options{MaxTasks: 2}, map[string]socketio.EventFunc{
+		"slow": func(_ context.Context, s *socketio.Socket, e *socketio.Event) {
+			s.Go(func(ctx context.Context) {
+				running <- struct{}{}
+				select {
+				case <-release:
+					e.Ack("done")
+				case <-ctx.Done():
+					running <- struct{}{}
+				}
+			})
+		},
+	})
+	c, socket := s.enter(t)
+	c.send(`421["slow"]`)
+	c.send(`422["slow"]`)
+	<-running
+	<-running
+	c.send(`42["message","not held up"]`)
+	c.expect(`42["message-back","not held up"]`)
+	c.send(`423["slow"]`) // holds up what follows
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		c.send(`42["message"]`)
+	}()
+	release <- struct{}{}
+	<-running
+	<-sent
+	if first := c.read(); first != `431["done"]` && first != `432["done"]` {
+		t.Errorf("got %s", first)
+	}
+	c.expect(`42["message-back"]`)
+	c.CloseNow()
+	s.gone(t, socketio.TransportClose)
+	<-running
+	<-running
+	socket.Go(func(context.Context) { t.Error("called for a client that has left") })
+}
+
+// FetchSockets of another node sees data, rooms and handshake.
+func TestDescribe(t *testing.T) {
+	s := newServer(t, nil)
+	c := s.open(t)
+	c.send(`40{"token":"123"}`)
+	c.read()
+	c.expect(`42["auth",{"token":"123"}]`)
+	got, err := s.root.FetchSockets(t.Context())
+	ok(t, err)
+	var data map[string]string
+	ok(t, got.List[0].BindData(&data))
+	h, err := got.List[0].ReadHandshake()
+	ok(t, err)
+	if auth, _ := h.Auth.(map[string]any); data["token"] != "123" || auth["token"] != "123" || h.Query["EIO"] != "4" || h.Issued == 0 {
+		t.Errorf("data %v, handshake %+v", data, h)
+	}
+}
+
+// Close sends what waits, says goodbye and waits for what runs.
+func TestClose(t *testing.T) {
+	s := newServer(t, nil)
+	c, socket := s.enter(t)
+	ok(t, socket.Emit("last words"))
+	done := make(chan error, 1)
+	go func() { done <- s.Close(t.Context()) }()
+	c.expect(`42["last words"]`)
+	if _, err := c.expectEnd(); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("ended with %v", err)
+	}
+	ok(t, <-done)
+	s.gone(t, socketio.ServerShutdown)
+	if status, _, message := s.get(t, "GET", "?EIO=4&transport=websocket"); status == 0 {
+		t.Error(message)
+	}
+	ok(t, s.Close(t.Context())) // again
+	_, res, err := websocket.Dial(t.Context(), "ws://127.0.0.1/socket.io/?EIO=4&transport=websocket", &websocket.DialOptions{HTTPClient: s.http.Client()})
+	if err == nil || res.StatusCode != 503 {
+		t.Errorf("a client after Close: %v", err)
+	}
+}
+
+// A function that does not return does not hold up Close for longer than its context,
+// which ends the function's.
+func TestCloseForces(t *testing.T) {
+	stuck := make(chan struct{})
+	s := newServerOn(t, nil, map[string]socketio.EventFunc{
+		"stuck": func(ctx context.Context, _ *socketio.Socket, _ *socketio.Event) {
+			close(stuck)
+			<-ctx.Done()
+		},
+	})
+	c, _ := s.enter(t)
+	c.send(`42["stuck"]`)
+	<-stuck
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	s.gone(t, socketio.ServerShutdown)
+}
