@@ -1,13 +1,15 @@
 # make demo    the main job, on the embedded memory broker; BROKER=redis://… uses that
 # make test    fetches what is missing and runs every test, under the race detector
 # make bench   side-by-side benchmarks; exit status 1 if a bar is missed
+# make chat-picture    makes the pictures of the chat example anew, from a real run
+# make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make check   format, vet, staticcheck, tidiness
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
 BROKER ?=
 FUZZTIME ?= 10m
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test bench check fuzz setup
+.PHONY: demo test bench check fuzz setup chat-picture chat-load
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -20,6 +22,12 @@ test: setup
 
 bench: setup
 	@go run ./bench
+
+chat-picture: setup
+	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -run '^TestPicture$$' ./chat/browsertest -pictures ../../../docs
+
+chat-load: setup
+	@cd examples && go run ./chat/load
 
 check:
 	@STATICCHECK=$(STATICCHECK) scripts/check
