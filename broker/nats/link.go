@@ -29,21 +29,24 @@ type link struct {
 	limit  int // bytes of a message, frame included
 	target func(*link, *nats.Msg)
 
-	draining sync.Mutex
-	over     bool // nothing is passed on any more
+	draining sync.Mutex // held by who passes on
+	over     bool       // nothing is passed on any more
 
-	mu     sync.Mutex
-	cause  error            // why we ended it
-	denied map[string]error // by subject, subscribed to or published on
-	seen   error            // the last refusal that is in denied
-	news   chan struct{}    // closed and replaced with seen
+	mu      sync.Mutex
+	busy    bool             // somebody passes on
+	drained chan struct{}    // closed and replaced when nobody does any more
+	cause   error            // why we ended it
+	denied  map[string]error // by subject, subscribed to or published on
+	seen    error            // the last refusal that is in denied
+	news    chan struct{}    // closed and replaced with seen
 }
 
 // dialLink connects to the first server that can be reached.
 func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) (*link, error) {
 	var failures []error
 	for _, p := range e.all() {
-		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, denied: map[string]error{}, news: make(chan struct{})}
+		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, denied: map[string]error{}, news: make(chan struct{}),
+			drained: make(chan struct{})}
 		nc, err := e.connect(ctx, p, func(c net.Conn) net.Conn {
 			l.wire = newWire(c, l.drain)
 			return l.wire
@@ -65,19 +68,50 @@ func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) 
 	return nil, errors.Join(failures...)
 }
 
-// drain passes on what has arrived. Usually the reading goroutine calls it.
+// drain passes on what has arrived. The reading goroutine calls it before each read.
 func (l *link) drain() {
 	if len(l.inbox) == 0 {
 		return // also while connecting, when locks are held by whom nobody knows
 	}
 	l.draining.Lock()
 	defer l.draining.Unlock()
+	l.passing(true)
+	defer l.passing(false)
 	for !l.over {
 		select {
 		case m := <-l.inbox:
 			l.target(l, m)
 		default:
 			return
+		}
+	}
+}
+
+func (l *link) passing(busy bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy = busy; !busy {
+		close(l.drained)
+		l.drained = make(chan struct{})
+	}
+}
+
+// caughtUp waits until everything has been passed on that had arrived before the call.
+func (l *link) caughtUp(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		drained := l.drained
+		done := len(l.inbox) == 0 && !l.busy
+		l.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-drained:
+		case <-l.wire.broken:
+			return l.reason()
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
@@ -128,8 +162,9 @@ func (l *link) reason() error {
 	return fmt.Errorf("nats %s: %w", l.to.url.Host, err)
 }
 
-// ping waits until the server has dealt with everything sent before. It gives the
-// connection up if the server is silent for longer than patience.
+// ping waits until the server has dealt with everything sent before, and until what
+// it had sent before its answer has been passed on. It gives the connection up if the
+// server is silent for longer than patience.
 func (l *link) ping(ctx context.Context, patience time.Duration) error {
 	for {
 		short, cancel := context.WithTimeout(ctx, patience)
@@ -137,7 +172,7 @@ func (l *link) ping(ctx context.Context, patience time.Duration) error {
 		cancel()
 		switch {
 		case err == nil:
-			return nil
+			return l.caughtUp(ctx)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !errors.Is(err, context.DeadlineExceeded):

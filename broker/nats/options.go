@@ -46,16 +46,20 @@ type Options struct {
 
 	// ReceiveBuffer is how many bytes of undelivered messages a subscription holds for
 	// a receiver that is slow; each message counts with 128 bytes besides its payload.
-	// What comes when it is full is missed, until half of it is free again: the
-	// receiver is told in the right place (Interrupted with a *broker.LossError, then
-	// Resumed). Zero or less means 16 MiB.
+	// When it is full the connection, and with it every other subscription, waits for
+	// the receiver, but not for longer than SlowReceiver. What comes after that is
+	// missed, until half of the buffer is free again: the receiver is told in the right
+	// place (Interrupted with a *broker.LossError, then Resumed). Zero or less means 16
+	// MiB and 1 second.
 	ReceiveBuffer int
+	SlowReceiver  time.Duration
 
 	// ProbeInterval is how long a connection may be silent before the server is
 	// asked for a sign of life, and ProbeTimeout how long it has to give one, before
 	// the connection counts as lost. A link that is dead without a word, or a frozen
 	// server, is thus noticed after at most the sum. ProbeTimeout also bounds opening
-	// a connection to one server. Zero or less means 1 and 3 seconds.
+	// a connection to one server, and SlowReceiver is at most half of it. Zero or less
+	// means 1 and 3 seconds.
 	ProbeInterval time.Duration
 	ProbeTimeout  time.Duration
 
@@ -88,8 +92,11 @@ func (o *Options) withDefaults() Options {
 	}
 	positive(&out.WindowBytes, 2<<20)
 	positive(&out.ReceiveBuffer, 16<<20)
+	positive(&out.SlowReceiver, time.Second)
 	positive(&out.ProbeInterval, time.Second)
 	positive(&out.ProbeTimeout, 3*time.Second)
+	// A reader that waits for a receiver does not hear the server either.
+	out.SlowReceiver = min(out.SlowReceiver, out.ProbeTimeout/2)
 	positive(&out.BackoffMin, 50*time.Millisecond)
 	positive(&out.BackoffMax, max(2*time.Second, out.BackoffMin))
 	return out

@@ -48,13 +48,14 @@ type subscription struct {
 	queue    fifo[event]
 	cost     int
 	limit    int
-	missed   tally // since the queue was full; nothing is queued until half is free
+	missed   tally // since the buffer was full; nothing is queued until half is free
 	fullFrom time.Time
 	running  bool            // a call of the receiver
 	current  event           // that call
 	idle     []chan struct{} // closed when that returns
 	closed   bool
 	work     chan struct{} // capacity 1
+	room     chan struct{} // capacity 1
 	quit     chan struct{} // closed with closed
 	done     chan struct{} // closed when the goroutine has ended
 }
@@ -63,7 +64,7 @@ func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	selective, _ := r.(broker.Selective)
 	return &subscription{
 		s: s, r: r, selective: selective, entries: map[broker.Filter]*entry{}, limit: s.opts.ReceiveBuffer,
-		work: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		work: make(chan struct{}, 1), room: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -115,7 +116,11 @@ func (u *subscription) next() (event, bool) {
 	}
 	ev := u.queue.pop()
 	if ev.kind == delivery {
+		full := u.cost >= u.limit
 		u.cost -= messageCost + len(ev.payload)
+		if full && u.cost < u.limit {
+			signal(u.room)
+		}
 	}
 	u.running, u.current = true, ev
 	if u.missed.messages > 0 && u.cost <= u.limit/2 {
@@ -136,12 +141,15 @@ func (u *subscription) count(ev *event, n int32) {
 	}
 }
 
-// deliver queues a message that was wanted at the given epoch, or counts it as
-// missed if the buffer is full. It reports false, without effect, if a filter has
-// gone since then.
+// deliver queues a message that was wanted at the given epoch. If the buffer is full
+// it waits a little, and then counts what comes as missed until there is room again.
+// It reports false, without effect, if a filter has gone since then.
 func (u *subscription) deliver(epoch uint64, ch broker.Channel, payload []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.cost >= u.limit && u.missed.messages == 0 {
+		u.waitForRoom(epoch)
+	}
 	switch {
 	case u.closed:
 	case u.epoch.Load() != epoch:
@@ -153,6 +161,27 @@ func (u *subscription) deliver(epoch uint64, ch broker.Channel, payload []byte) 
 		u.cost += messageCost + len(payload)
 	}
 	return true
+}
+
+// waitForRoom waits while the buffer is full, but not for longer than SlowReceiver.
+// mu is held, except while it waits.
+func (u *subscription) waitForRoom(epoch uint64) {
+	patience := time.NewTimer(u.s.opts.SlowReceiver)
+	defer patience.Stop()
+	for u.cost >= u.limit && !u.closed && u.epoch.Load() == epoch {
+		u.mu.Unlock()
+		expired := false
+		select {
+		case <-u.room:
+		case <-u.quit:
+		case <-patience.C:
+			expired = true
+		}
+		u.mu.Lock()
+		if expired {
+			return
+		}
+	}
 }
 
 // missLocked counts a message that is not queued. mu is held.
@@ -234,6 +263,7 @@ func (u *subscription) retract(keep func(broker.Channel) bool) <-chan struct{} {
 		u.cost -= messageCost + len(ev.payload)
 		return false
 	})
+	signal(u.room)
 	if u.missed.messages > 0 && u.cost <= u.limit/2 {
 		u.endGap()
 	}
