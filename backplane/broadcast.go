@@ -63,7 +63,7 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 	defer func() { o.data = PublishData{} }()
 	o.data = PublishData{
 		Source: ns.node.source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
-		Rooms: t.Rooms, Except: t.Except, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
+		Rooms: t.Rooms, Except: t.Except, LocalOnly: t.LocalOnly, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
 	}
 	ctx = ns.node.observedStart(ctx, "PublishStart", func() context.Context { return po.PublishStart(ctx, &o.data) })
 	o.b.Header = o.data.Header

@@ -132,6 +132,15 @@ func (n *Node) Broker() broker.Broker { return n.broker }
 // Source returns what observers know this node by.
 func (n *Node) Source() *Source { return n.source }
 
+// LastMessage returns when the control channel last brought something, be it this node's
+// own sign of life. It is zero if nothing came yet, and without a NodeObserver.
+func (n *Node) LastMessage() time.Time {
+	if t := n.peers.lastMessage.Load(); t != 0 {
+		return time.Unix(0, t)
+	}
+	return time.Time{}
+}
+
 // EachNamespace calls f for every namespace the node has now, on all wires, in no order.
 func (n *Node) EachNamespace(f func(*Namespace)) {
 	for _, ns := range n.live() {

@@ -38,7 +38,8 @@ type NodeObserver interface {
 }
 
 // PublishObserver sees this node's broadcasts. PublishStart may set d.Header, which
-// is nil or a map of its own, to send something along.
+// is nil or a map of its own, to send something along. After PublishEnd nobody has the
+// map any more, and it may be used again.
 type PublishObserver interface {
 	PublishStart(ctx context.Context, d *PublishData) context.Context
 	PublishEnd(ctx context.Context, d *PublishData)
@@ -50,6 +51,7 @@ type PublishData struct {
 	Namespace     string
 	Channel       broker.Channel
 	Rooms, Except []string
+	LocalOnly     bool // it does not leave the node
 	// Bytes of the payload, and of the whole message at the end.
 	PayloadBytes, MessageBytes int
 	Header                     Header

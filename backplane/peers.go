@@ -43,10 +43,11 @@ func (n *Node) Peers() []Peer {
 // peerTable is what a node knows of the others. Its Receiver methods only queue
 // frames; the keeper goroutine acts on them.
 type peerTable struct {
-	node     *Node
-	frames   chan item
-	overflow atomic.Int64 // frames that did not fit and are not reported yet
-	twins    []int64      // since when other nodes with this id live; the keeper's
+	node        *Node
+	frames      chan item
+	overflow    atomic.Int64 // frames that did not fit and are not reported yet
+	lastMessage atomic.Int64 // when a frame last came, in Unix nanoseconds, if noted
+	twins       []int64      // since when other nodes with this id live; the keeper's
 
 	mu   sync.Mutex
 	byID map[string]*peer
@@ -95,6 +96,9 @@ func (t *peerTable) init(n *Node) {
 
 // Deliver implements broker.Receiver.
 func (t *peerTable) Deliver(ch broker.Channel, payload []byte) {
+	if t.node.notes() {
+		t.lastMessage.Store(time.Now().UnixNano())
+	}
 	select {
 	case t.frames <- item{ch: ch, payload: payload}:
 	default:

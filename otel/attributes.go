@@ -1,0 +1,59 @@
+package otelbackplane
+
+import (
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const schema = semconv.SchemaURL
+
+// Our own attributes; the package documentation says what each means.
+const (
+	keyNamespace     = attribute.Key("crossroom.namespace")
+	keyPrefix        = attribute.Key("crossroom.prefix")
+	keyRooms         = attribute.Key("crossroom.rooms")
+	keyRoomCount     = attribute.Key("crossroom.rooms.count")
+	keyExceptCount   = attribute.Key("crossroom.except.count")
+	keyOrigin        = attribute.Key("crossroom.origin")
+	keyOutcome       = attribute.Key("crossroom.outcome")
+	keyMatched       = attribute.Key("crossroom.members.matched")
+	keyDelivered     = attribute.Key("crossroom.members.delivered")
+	keySkipped       = attribute.Key("crossroom.members.skipped")
+	keyPanicked      = attribute.Key("crossroom.members.panicked")
+	keyOperation     = attribute.Key("crossroom.operation")
+	keyExpected      = attribute.Key("crossroom.nodes.expected")
+	keyAnswered      = attribute.Key("crossroom.nodes.answered")
+	keyMissing       = attribute.Key("crossroom.nodes.missing")
+	keyMissingNames  = attribute.Key("crossroom.nodes.missing.names")
+	keyNode          = attribute.Key("crossroom.node")
+	keyReason        = attribute.Key("crossroom.reason")
+	keyHeaderIgnored = attribute.Key("crossroom.header.ignored")
+	keyWire          = attribute.Key("crossroom.wire")
+)
+
+// maxRooms is how many room names a span has at most.
+const maxRooms = 16
+
+// selection appends what a message selects.
+func (o *Observer) selection(list []attribute.KeyValue, rooms, except []string) []attribute.KeyValue {
+	list = append(list, keyRoomCount.Int(len(rooms)), keyExceptCount.Int(len(except)))
+	if len(rooms) > 0 && !o.opts.HideRooms {
+		// StringSlice copies the list, and the names live as long as the message does,
+		// which nobody writes to.
+		list = append(list, keyRooms.StringSlice(rooms[:min(len(rooms), maxRooms)]))
+	}
+	return list
+}
+
+// failed gives a span the status of an error. Its text may have room names in it.
+func (o *Observer) failed(span trace.Span, err error) {
+	kind := semconv.ErrorType(err)
+	text := err.Error()
+	if o.opts.HideRooms {
+		text = kind.Value.AsString()
+	}
+	span.SetAttributes(kind)
+	span.SetStatus(codes.Error, text)
+}

@@ -1,0 +1,171 @@
+package otelbackplane
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// carrier puts contexts into headers and takes them out again. Whatever is wrong with
+// what comes in, or with the propagator, is counted and never anybody's error.
+type carrier struct {
+	propagator propagation.TextMapPropagator
+	w3c        bool     // the default one
+	fields     []string // the propagator's, those of the trace first
+	limit      int      // bytes
+	metrics    *metrics
+}
+
+// Reasons why something that a message carries is ignored.
+const (
+	malformed = "malformed" // not readable; what the rest of the message says stands
+	oversized = "oversized" // over Options.MaxHeader
+	panicked  = "panic"     // of the propagator
+	unusable  = "unusable"  // left out before: over backplane.MaxHeader, not text, twice
+)
+
+func (c *carrier) init(opts *Options, m *metrics) {
+	c.propagator, c.limit, c.metrics = opts.Propagator, opts.MaxHeader, m
+	if c.propagator == nil {
+		c.w3c = true
+		c.propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	}
+	c.guard(context.Background(), func() { c.fields = slices.Clone(c.propagator.Fields()) })
+	// What identifies the trace is left out last.
+	slices.SortStableFunc(c.fields, func(a, b string) int { return rank(a) - rank(b) })
+}
+
+func rank(field string) int {
+	switch field {
+	case traceparent:
+		return 0
+	case tracestate:
+		return 2
+	case baggageName:
+		return 3
+	}
+	return 1
+}
+
+// guard calls the propagator.
+func (c *carrier) guard(ctx context.Context, call func()) {
+	defer func() {
+		if recover() != nil {
+			c.metrics.ignore(ctx, panicked, 1)
+		}
+	}()
+	call()
+}
+
+// inject adds what ctx says to a header. own is what the caller sends along: it is
+// returned, with more in it, if there is any; otherwise spare is, emptied before.
+func (c *carrier) inject(ctx context.Context, own, spare backplane.Header, w *parentWriter) backplane.Header {
+	if c.limit <= 0 {
+		return own
+	}
+	h := own
+	if h == nil {
+		if h = spare; h == nil {
+			h = make(backplane.Header, 1)
+		}
+		clear(h)
+	}
+	sc := trace.SpanContextFromContext(ctx)
+	if c.w3c && len(own) == 0 && sc.IsValid() && sc.TraceState().Len() == 0 && baggage.FromContext(ctx).Len() == 0 &&
+		len(traceparent)+parentLen <= c.limit {
+		h[traceparent] = w.write(sc)
+		return h
+	}
+	c.injectAll(ctx, h)
+	if len(h) == 0 {
+		return own
+	}
+	return h
+}
+
+// injectAll has the propagator write into a map of its own and takes over what fits.
+func (c *carrier) injectAll(ctx context.Context, h backplane.Header) {
+	wrote := propagation.MapCarrier{}
+	c.guard(ctx, func() { c.propagator.Inject(ctx, wrote) })
+	room := backplane.MaxHeader
+	for name, value := range h {
+		if _, replaced := wrote[name]; !replaced {
+			room -= len(name) + len(value)
+		}
+	}
+	room = min(room, c.limit)
+	names := slices.SortedFunc(maps.Keys(wrote), func(a, b string) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		return slices.Compare([]byte(a), []byte(b))
+	})
+	for _, name := range names {
+		value := wrote[name]
+		delete(h, name)
+		switch size := len(name) + len(value); {
+		case value == "":
+		case !utf8.ValidString(name) || !utf8.ValidString(value):
+			c.metrics.ignore(ctx, malformed, 1)
+		case size > room:
+			c.metrics.ignore(ctx, oversized, 1)
+		default:
+			room -= size
+			h[name] = value
+		}
+	}
+}
+
+// extract returns ctx with what a header says. ignored is how much of it was.
+func (c *carrier) extract(ctx context.Context, h backplane.Header) (out context.Context, ignored int) {
+	size, present := 0, false
+	for _, name := range c.fields {
+		if value := h[name]; value != "" {
+			size += len(name) + len(value)
+			present = present || name != baggageName
+		}
+	}
+	switch {
+	case size == 0 || c.limit <= 0:
+		return ctx, 0
+	case size > c.limit:
+		c.metrics.ignore(ctx, oversized, 1)
+		return ctx, 1
+	}
+	out = ctx
+	sound := false
+	c.guard(ctx, func() {
+		out = c.propagator.Extract(ctx, propagation.MapCarrier(h))
+		sound = true
+	})
+	if !sound {
+		return ctx, 1
+	}
+	sc := trace.SpanContextFromContext(out)
+	bad := present && !sc.IsValid()
+	if c.w3c {
+		bad = bad || h[tracestate] != "" && sc.TraceState().Len() == 0
+		bad = bad || h[baggageName] != "" && baggage.FromContext(out).Len() == 0
+	}
+	if bad {
+		c.metrics.ignore(ctx, malformed, 1)
+		return out, 1
+	}
+	return out, 0
+}
+
+// parent is what extract would make of a header that has nothing but a traceparent of
+// the usual kind, for the propagator that is on by default.
+func (c *carrier) parent(h backplane.Header) (sc trace.SpanContext, ok bool) {
+	if !c.w3c || len(h) == 0 || len(traceparent)+parentLen > c.limit || h[tracestate] != "" || h[baggageName] != "" {
+		return sc, false
+	}
+	return readParent(h[traceparent])
+}

@@ -1,0 +1,354 @@
+package otelbackplane_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/msgpack"
+	otelbackplane "github.com/crossroom/crossroom/otel"
+)
+
+const goodParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+// raw encodes what no encoder of ours would write.
+type pair struct{ key, value any }
+
+func appendAny(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return msgpack.AppendNil(dst)
+	case string:
+		return msgpack.AppendString(dst, v)
+	case []byte:
+		return msgpack.AppendBytes(dst, v)
+	case int:
+		return msgpack.AppendInt(dst, int64(v))
+	case []any:
+		dst = msgpack.AppendArrayLen(dst, len(v))
+		for _, e := range v {
+			dst = appendAny(dst, e)
+		}
+		return dst
+	case []pair:
+		dst = msgpack.AppendMapLen(dst, len(v))
+		for _, e := range v {
+			dst = appendAny(appendAny(dst, e.key), e.value)
+		}
+		return dst
+	}
+	panic(fmt.Sprintf("%T", v))
+}
+
+// hostile are headers that somebody may send. The message arrives whatever they are.
+var hostile = []struct {
+	name   string
+	header any // for the native wire; pairs for both
+	reason string
+	trace  bool // it is continued all the same
+}{
+	{"64 KiB", []pair{{"traceparent", strings.Repeat("0", 64<<10)}}, "unusable", false},
+	{"64 KiB of baggage", []pair{{"traceparent", goodParent}, {"baggage", "k=" + strings.Repeat("v", 64<<10)}}, "unusable", true},
+	{"5 KiB of tracestate", []pair{{"traceparent", goodParent}, {"tracestate", "k=" + strings.Repeat("v", 5<<10)}}, "oversized", false},
+	{"control characters", []pair{{"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169\x003331-01"}}, "malformed", false},
+	{"line break", []pair{{"traceparent", goodParent + "\r\nx: y"}}, "malformed", false},
+	{"upper case", []pair{{"traceparent", strings.ToUpper(goodParent)}}, "malformed", false},
+	{"all zero", []pair{{"traceparent", "00-00000000000000000000000000000000-0000000000000000-00"}}, "malformed", false},
+	{"version ff", []pair{{"traceparent", "ff" + goodParent[2:]}}, "malformed", false},
+	{"version 00 and more", []pair{{"traceparent", goodParent + "-x"}}, "malformed", false},
+	{"version 01 and more", []pair{{"traceparent", "01" + goodParent[2:] + "-x"}}, "", true},
+	{"reserved flags", []pair{{"traceparent", goodParent[:53] + "ff"}}, "malformed", false},
+	{"bad tracestate", []pair{{"traceparent", goodParent}, {"tracestate", "\x01\x02"}}, "malformed", true},
+	{"bad baggage", []pair{{"traceparent", goodParent}, {"baggage", "\x01;;;=\x02"}}, "malformed", true},
+	{"twice", []pair{{"traceparent", goodParent}, {"traceparent", "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}, "unusable", true},
+	{"number", []pair{{"traceparent", 17}}, "unusable", false},
+	{"nil", []pair{{"traceparent", nil}}, "unusable", false},
+	{"bytes", []pair{{"traceparent", []byte(goodParent)}}, "unusable", false},
+	{"array", []pair{{"traceparent", []any{goodParent}}}, "unusable", false},
+	{"map", []pair{{"traceparent", []pair{{"a", goodParent}}}}, "unusable", false},
+	{"beside a good one", []pair{{"tracestate", 1}, {"traceparent", goodParent}}, "unusable", true},
+}
+
+func TestHostileHeaders(t *testing.T) {
+	ok, _ := trace.TraceIDFromHex(goodParent[3:35])
+	check := func(t *testing.T, v *telemetry, reason string, continued bool, deliver func()) {
+		t.Helper()
+		before := v.sum(t, "crossroom.header.ignored")
+		seen := len(v.spans.Ended())
+		deliver()
+		var s sdktrace.ReadOnlySpan
+		until(t, "span", func() bool {
+			list := v.spans.Ended()
+			if len(list) > seen {
+				s = list[seen]
+			}
+			return s != nil
+		}, func() string { return "" })
+		if got := s.SpanContext().TraceID() == ok; got != continued {
+			t.Errorf("continued: %v", got)
+		}
+		if !continued && s.Parent().IsValid() {
+			t.Errorf("parent %v", s.Parent())
+		}
+		counted := v.sum(t, "crossroom.header.ignored") - before
+		if want := int64(len(reason)); (want > 0) != (counted > 0) {
+			t.Errorf("counted %d, want %q", counted, reason)
+		}
+		if reason != "" {
+			if v.sum(t, "crossroom.header.ignored", attrReason(reason)) == 0 {
+				t.Errorf("not counted as %s", reason)
+			}
+			if attr(s, "crossroom.header.ignored") == "-" {
+				t.Error("the span does not say so")
+			}
+		}
+	}
+	for _, h := range hostile {
+		t.Run("native/"+h.name, func(t *testing.T) {
+			v := newTelemetry(t)
+			bus := memorybroker.NewBus(nil)
+			n := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 1, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)[0]
+			m := n.join(t, "m")
+			stranger := bus.Broker()
+			defer stranger.Close(context.Background())
+			check(t, v, h.reason, h.trace, func() {
+				frame := appendAny(nil, []any{1, "stranger", 1, 0, nil, nil, h.header, "", []byte("hello")})
+				if err := stranger.Publish(t.Context(), broker.Native.Broadcast(chat), frame); err != nil {
+					t.Fatal(err)
+				}
+				if msg := m.next(t); string(msg.Payload) != "hello" {
+					t.Errorf("%q", msg.Payload)
+				}
+			})
+			if st := n.Stats(); st.Undecodable != 0 || st.Panics != 0 {
+				t.Errorf("stats %+v", st)
+			}
+		})
+		t.Run("socket.io/"+h.name, func(t *testing.T) {
+			v := newTelemetry(t)
+			bus := memorybroker.NewBus(nil)
+			b := bus.Broker()
+			server, err := adapter.New(b, &adapter.Options{Observer: v.observer(t, otelbackplane.Options{})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = server.Close(context.Background()); _ = b.Close(context.Background()) }()
+			ns, err := server.Of(t.Context(), chat)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &socket{id: "s", got: make(chan *adapter.Packet, 9)}
+			if err := ns.Add(s); err != nil {
+				t.Fatal(err)
+			}
+			stranger := bus.Broker()
+			defer stranger.Close(context.Background())
+			check(t, v, h.reason, h.trace, func() {
+				opts := append([]pair{{"rooms", []any{}}, {"except", []any{}}, {"flags", []pair{}}}, h.header.([]pair)...)
+				frame := appendAny(nil, []any{"stranger", []pair{{"type", 2}, {"data", []any{"hello"}}, {"nsp", chat}}, opts})
+				if err := stranger.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame); err != nil {
+					t.Fatal(err)
+				}
+				if p := <-s.got; p.Event() != "hello" {
+					t.Errorf("%q", p.Event())
+				}
+			})
+		})
+	}
+	// Only the native wire has a header that may itself be something else.
+	v := newTelemetry(t)
+	bus := memorybroker.NewBus(nil)
+	n := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 1, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)[0]
+	m := n.join(t, "m")
+	stranger := bus.Broker()
+	defer stranger.Close(context.Background())
+	check(t, v, "unusable", false, func() {
+		frame := appendAny(nil, []any{1, "stranger", 1, 0, nil, nil, "no map", "", []byte("hello")})
+		if err := stranger.Publish(t.Context(), broker.Native.Broadcast(chat), frame); err != nil {
+			t.Fatal(err)
+		}
+		m.next(t)
+	})
+}
+
+type socket struct {
+	id  string
+	got chan *adapter.Packet
+}
+
+func (s *socket) ID() string                { return s.id }
+func (s *socket) Deliver(p *adapter.Packet) { s.got <- p }
+func (s *socket) Disconnect(bool)           {}
+
+// rude is a propagator that panics in some methods and writes what nobody can carry.
+type rude struct {
+	panics string
+	write  map[string]string
+}
+
+func (r rude) Inject(_ context.Context, c propagation.TextMapCarrier) {
+	if strings.Contains(r.panics, "inject") {
+		panic("inject")
+	}
+	for k, v := range r.write {
+		c.Set(k, v)
+	}
+}
+
+func (r rude) Extract(ctx context.Context, c propagation.TextMapCarrier) context.Context {
+	if strings.Contains(r.panics, "extract") {
+		panic("extract")
+	}
+	return propagation.TraceContext{}.Extract(ctx, c)
+}
+
+func (r rude) Fields() []string {
+	if strings.Contains(r.panics, "fields") {
+		panic("fields")
+	}
+	return []string{"traceparent", "x-big", "x-bad"}
+}
+
+// Whatever the propagator does, messages and questions arrive, with what the caller sends
+// along, and it is counted.
+func TestRudePropagator(t *testing.T) {
+	for name, c := range map[string]struct {
+		propagator rude
+		reason     string
+		also       backplane.Header
+	}{
+		"panics in Inject":  {rude{panics: "inject"}, "panic", nil},
+		"panics in Extract": {rude{panics: "extract", write: map[string]string{"traceparent": goodParent}}, "panic", nil},
+		"panics in Fields":  {rude{panics: "fields inject"}, "panic", nil},
+		"writes too much":   {rude{write: map[string]string{"x-big": strings.Repeat("x", 64<<10)}}, "oversized", nil},
+		"writes no text":    {rude{write: map[string]string{"x-bad": "\xff"}}, "malformed", nil},
+		"over what is left": {rude{write: map[string]string{"x-big": strings.Repeat("x", 4000)}}, "oversized", backplane.Header{"own": strings.Repeat("o", 5000)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newTelemetry(t)
+			bus := memorybroker.NewBus(nil)
+			server := func() (*adapter.Server, *adapter.Namespace, *socket) {
+				b := bus.Broker()
+				s, err := adapter.New(b, &adapter.Options{Observer: v.observer(t, otelbackplane.Options{Propagator: c.propagator})})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = s.Close(context.Background()); _ = b.Close(context.Background()) })
+				ns, err := s.Of(t.Context(), chat)
+				if err != nil {
+					t.Fatal(err)
+				}
+				k := &socket{id: s.UID(), got: make(chan *adapter.Packet, 9)}
+				if err := ns.Add(k); err != nil {
+					t.Fatal(err)
+				}
+				return s, ns, k
+			}
+			a, ns, _ := server()
+			_, _, k := server()
+			until(t, "peer", func() bool { return len(a.Peers()) == 1 }, func() string { return "" })
+			if err := ns.Emit(t.Context(), "hello"); err != nil {
+				t.Fatal(err)
+			}
+			if p := <-k.got; p.Event() != "hello" {
+				t.Error(p.Event())
+			}
+			if all, err := ns.AllRooms(t.Context()); err != nil || len(all.Rooms) != 2 {
+				t.Errorf("%+v, %v", all, err)
+			}
+			// And on the core, with a header of the caller's.
+			own := memorybroker.NewBus(nil)
+			nodes := start(t, func() (broker.Broker, error) { return own.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{Propagator: c.propagator})}, nil)
+			m := nodes[1].join(t, "m")
+			if err := nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.Target{Header: c.also}); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.next(t); got.Header["own"] != c.also["own"] || len(got.Header["x-big"]) > 0 {
+				t.Errorf("header %.100v", got.Header)
+			}
+			if v.sum(t, "crossroom.header.ignored", attrReason(c.reason)) == 0 {
+				t.Error("not counted")
+			}
+			for _, n := range nodes {
+				if st := n.Stats(); st.Panics != 0 {
+					t.Errorf("stats %+v", st)
+				}
+			}
+		})
+	}
+}
+
+// Providers that are shut down while messages are under way lose spans and metrics, but
+// no message; the core goes on counting.
+func TestShutdownInTheMiddle(t *testing.T) {
+	v := newTelemetry(t)
+	bus := memorybroker.NewBus(nil)
+	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	m := nodes[1].join(t, "m")
+	const messages = 50
+	delivered := 0
+	m.do = func() {
+		if delivered++; delivered == messages/2 { // between the start and the end of a delivery
+			_ = v.tracer.Shutdown(context.Background())
+			_ = v.meter.Shutdown(context.Background())
+		}
+	}
+	for i := range messages {
+		if err := nodes[0].ns.Broadcast(t.Context(), []byte{byte(i)}, backplane.All()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range messages {
+		if got := m.next(t); got.Payload[0] != byte(i) {
+			t.Fatalf("%v, want %d", got.Payload, i)
+		}
+	}
+	if all, err := nodes[0].ns.AllRooms(t.Context()); err != nil || len(all.Answered) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if st := nodes[1].Stats(); st.Deliveries != messages || st.Panics != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	if n := len(v.spans.Ended()); n == 0 || n >= 2*messages {
+		t.Errorf("%d spans", n)
+	}
+}
+
+// Too much baggage is left out; the trace goes on.
+func TestBaggageTravels(t *testing.T) {
+	v := newTelemetry(t)
+	bus := memorybroker.NewBus(nil)
+	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{MaxHeader: 300})}, nil)
+	m := nodes[1].join(t, "m")
+	for size, want := range map[int]bool{10: true, 1000: false} {
+		ctx, span := v.request(t)
+		member, err := baggage.NewMember("k", strings.Repeat("v", size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bag, err := baggage.New(member)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := nodes[0].ns.Broadcast(baggage.ContextWithBaggage(ctx, bag), nil, backplane.All()); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.next(t).Header["baggage"] != ""; got != want {
+			t.Errorf("baggage of %d arrived: %v", size, got)
+		}
+		v.ended(t, span.SpanContext().TraceID(), 2)
+	}
+	if v.sum(t, "crossroom.header.ignored", attrReason("oversized")) != 1 {
+		t.Error("not counted")
+	}
+}

@@ -1,0 +1,303 @@
+package otelbackplane_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	otelbackplane "github.com/crossroom/crossroom/otel"
+)
+
+func attrReason(r string) attribute.KeyValue { return attribute.String("crossroom.reason", r) }
+
+// busy uses everything that is measured.
+func busy(t *testing.T, v *telemetry) (nodes []*node) {
+	bus := memorybroker.NewBus(nil)
+	nodes = start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 3, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	m := nodes[1].join(t, "m", "red", "blue")
+	for range 3 {
+		if err := nodes[0].ns.Broadcast(t.Context(), make([]byte, 100), backplane.To("red")); err != nil {
+			t.Fatal(err)
+		}
+		m.next(t)
+	}
+	if err := nodes[0].ns.Broadcast(t.Context(), nil, backplane.All().Local()); err != nil { // does not count
+		t.Fatal(err)
+	}
+	stranger := bus.Broker()
+	defer stranger.Close(context.Background())
+	good := appendAny(nil, []any{1, "stranger", 1, 0, nil, nil, []pair{{"traceparent", 1}}, "", []byte("x")})
+	for _, p := range [][]byte{[]byte("unreadable"), good} {
+		if err := stranger.Publish(t.Context(), broker.Native.Broadcast(chat), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.next(t)
+	if _, err := nodes[0].ns.Members(t.Context(), backplane.All()); err != nil {
+		t.Fatal(err)
+	}
+	nodes[0].broker.(interface{ Interrupt(error) }).Interrupt(errors.New("test"))
+	nodes[0].broker.(interface{ Resume() }).Resume()
+	until(t, "end of the interruptions", func() bool {
+		for _, m := range v.collect(t) {
+			if h, ok := m.Data.(metricdata.Histogram[float64]); ok && m.Name == "crossroom.interruption.duration" {
+				return len(h.DataPoints) == 2 // of the namespace and the control channel
+			}
+		}
+		return false
+	}, func() string { return "" })
+	return nodes
+}
+
+// TestMetrics holds every figure of what has happened.
+func TestMetrics(t *testing.T) {
+	v := newTelemetry(t)
+	nodes := busy(t, v)
+	of := func(i int) attribute.KeyValue { return attribute.String("messaging.client.id", nodes[i].ID()) }
+	for _, c := range []struct {
+		name string
+		with []attribute.KeyValue
+		want int64
+	}{
+		{"messaging.client.sent.messages", []attribute.KeyValue{of(0), attribute.String("messaging.operation.name", "publish"), attribute.String("messaging.system", "memory")}, 3},
+		{"crossroom.deliveries", []attribute.KeyValue{of(1)}, 4},
+		{"crossroom.decode.failures", nil, 3},
+		{"crossroom.dropped.messages", []attribute.KeyValue{attrReason("undecodable")}, 3},
+		{"crossroom.dropped.messages", []attribute.KeyValue{of(0), attrReason("echo")}, 4}, // and the question
+		{"crossroom.dropped.messages", []attribute.KeyValue{of(2), attrReason("unwanted")}, 4},
+		{"crossroom.served.requests", []attribute.KeyValue{attribute.String("crossroom.outcome", "served")}, 2},
+		{"crossroom.query.answered", nil, 2},
+		{"crossroom.query.missing", nil, 0},
+		{"crossroom.interruptions", nil, 2},
+		{"crossroom.header.ignored", []attribute.KeyValue{attrReason("unusable")}, 3},
+		{"crossroom.members", []attribute.KeyValue{of(1), attribute.String("crossroom.namespace", chat)}, 1},
+		{"crossroom.rooms", []attribute.KeyValue{of(1)}, 2},
+		{"crossroom.peers", []attribute.KeyValue{of(1)}, 2},
+		{"crossroom.subscriptions", []attribute.KeyValue{of(1)}, int64(nodes[1].broker.Stats().Subscriptions)},
+		{"crossroom.publish.queue.messages", []attribute.KeyValue{of(1)}, 0},
+		{"crossroom.lost.messages", nil, 0},
+		{"crossroom.callback.failures", nil, 0},
+	} {
+		if got := v.sum(t, c.name, c.with...); got != c.want {
+			t.Errorf("%s %v: %d, want %d", c.name, c.with, got, c.want)
+		}
+	}
+	if sent, got := v.sum(t, "crossroom.sent.bytes", of(0)), v.sum(t, "crossroom.received.bytes", of(2)); sent < 300 || got < sent {
+		t.Errorf("%d bytes sent, %d received", sent, got)
+	}
+	for _, m := range v.collect(t) {
+		switch d := m.Data.(type) {
+		case metricdata.Histogram[float64]:
+			count := uint64(0)
+			for _, p := range d.DataPoints {
+				count += p.Count
+				if p.Sum < 0 || p.Sum > deadline.Seconds() {
+					t.Errorf("%s: sum %v s", m.Name, p.Sum)
+				}
+			}
+			want := map[string]uint64{"messaging.process.duration": 4, "crossroom.query.duration": 1, "crossroom.interruption.duration": 2}[m.Name]
+			if count != want {
+				t.Errorf("%s: %d, want %d", m.Name, count, want)
+			}
+		case metricdata.Gauge[float64]:
+			if len(d.DataPoints) != 6 { // the namespace and the control channel of three nodes
+				t.Errorf("%s: %d points", m.Name, len(d.DataPoints))
+			}
+			for _, p := range d.DataPoints {
+				if p.Value < 0 || p.Value > deadline.Seconds() {
+					t.Errorf("%s: %v s", m.Name, p.Value)
+				}
+			}
+		}
+	}
+
+	// What a closed node has counted stays; its gauges do not.
+	before := v.sum(t, "crossroom.deliveries", of(1))
+	if err := nodes[1].Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.sum(t, "crossroom.deliveries", of(1)); got != before {
+		t.Errorf("after Close %d deliveries, before %d", got, before)
+	}
+	if got := v.sum(t, "crossroom.members"); got != 0 {
+		t.Errorf("after Close %d members", got)
+	}
+}
+
+// TestMetricsTable holds the table of the package documentation equal to the
+// instruments.
+func TestMetricsTable(t *testing.T) {
+	f, err := os.Open("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	row := regexp.MustCompile(`^//\t((?:messaging|crossroom)\.[a-z._]+) +(counter|updowncounter|histogram|gauge) +(\S+) +\S`)
+	var table []string
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if m := row.FindStringSubmatch(lines.Text()); m != nil {
+			table = append(table, strings.Join(m[1:], " "))
+		}
+	}
+	v := newTelemetry(t)
+	busy(t, v)
+	var real []string
+	for _, m := range v.collect(t) {
+		kind := "counter"
+		switch d := m.Data.(type) {
+		case metricdata.Histogram[float64]:
+			kind = "histogram"
+		case metricdata.Gauge[float64]:
+			kind = "gauge"
+		case metricdata.Sum[int64]:
+			if !d.IsMonotonic {
+				kind = "updowncounter"
+			}
+		}
+		if m.Description == "" {
+			t.Errorf("%s has no description", m.Name)
+		}
+		real = append(real, m.Name+" "+kind+" "+m.Unit)
+	}
+	slices.Sort(table)
+	slices.Sort(real)
+	if !slices.Equal(table, real) {
+		t.Errorf("the table has\n%s\nthere is\n%s", strings.Join(table, "\n"), strings.Join(real, "\n"))
+	}
+}
+
+// Exponential histograms take the place of the others with a view.
+func TestExponentialHistograms(t *testing.T) {
+	v := newTelemetry(t)
+	v.reader = sdkmetric.NewManualReader()
+	v.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(v.reader), sdkmetric.WithView(sdkmetric.NewView(
+		sdkmetric.Instrument{Kind: sdkmetric.InstrumentKindHistogram},
+		sdkmetric.Stream{Aggregation: sdkmetric.AggregationBase2ExponentialHistogram{MaxSize: 160, MaxScale: 20}})))
+	bus := memorybroker.NewBus(nil)
+	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	if _, err := nodes[0].ns.AllRooms(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range v.collect(t) {
+		if m.Name == "crossroom.query.duration" {
+			if h, ok := m.Data.(metricdata.ExponentialHistogram[float64]); !ok || len(h.DataPoints) != 1 || h.DataPoints[0].Count != 1 {
+				t.Errorf("%+v", m.Data)
+			}
+			return
+		}
+	}
+	t.Error("no query.duration")
+}
+
+// TestAllocations is the bar of spans that are not sampled.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	o := benchObserver(t, sdktrace.NeverSample(), nil)
+	source := &backplane.Source{Node: "node", System: "redis", Prefix: "socket.io"}
+	child := trace.ContextWithSpanContext(context.Background(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}}))
+	rooms := []string{"room"}
+	p, d := new(backplane.PublishData), new(backplane.DeliverData)
+	for name, ctx := range map[string]context.Context{"in an unsampled trace": child, "of its own": context.Background()} {
+		if n := testing.AllocsPerRun(1000, func() {
+			*p = backplane.PublishData{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms}
+			o.PublishEnd(o.PublishStart(ctx, p), p)
+		}); n > 3 {
+			t.Errorf("publish %s: %v allocations", name, n)
+		}
+	}
+	header := backplane.Header{"traceparent": goodParent[:53] + "00"}
+	if n := testing.AllocsPerRun(1000, func() {
+		*d = backplane.DeliverData{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms, Matched: 1, Header: header}
+		o.DeliverEnd(o.DeliverStart(context.Background(), d), d)
+	}); n > 3 {
+		t.Errorf("deliver: %v allocations", n)
+	}
+}
+
+// An Emitter is a producer, of broadcasts and of what it asks of the servers.
+func TestEmitter(t *testing.T) {
+	for _, system := range systems {
+		t.Run(system.name, func(t *testing.T) {
+			v := newTelemetry(t)
+			o := v.observer(t, otelbackplane.Options{})
+			open := system.open(t)
+			b, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			server, err := adapter.New(b, &adapter.Options{Observer: o})
+			if err != nil {
+				t.Fatal(err)
+			}
+			eb, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), deadline)
+				defer cancel()
+				_ = server.Close(ctx)
+				_ = b.Close(ctx)
+				_ = eb.Close(ctx)
+			})
+			ns, err := server.Of(t.Context(), chat)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &socket{id: "s", got: make(chan *adapter.Packet, 9)}
+			if err := ns.Add(s); err != nil {
+				t.Fatal(err)
+			}
+			e, err := adapter.NewEmitter(eb, &adapter.EmitterOptions{Namespace: chat, Observer: o})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, span := v.request(t)
+			if err := e.SocketsJoin(ctx, "red"); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.To("red").Emit(ctx, "hello"); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case p := <-s.got:
+				if p.Header()["traceparent"] == "" {
+					t.Error("no header")
+				}
+			case <-time.After(deadline):
+				t.Fatal("nothing came")
+			}
+			kinds := map[string]string{}
+			parents := map[string]trace.SpanID{}
+			for _, s := range v.ended(t, span.SpanContext().TraceID(), 4) {
+				kinds[s.SpanKind().String()+" "+s.Name()] = attr(s, "messaging.client.id")
+				parents[s.Name()] = s.Parent().SpanID()
+			}
+			if kinds["producer publish /chat#{room}"] != "emitter" || kinds["consumer deliver /chat#{room}"] != server.UID() ||
+				kinds["producer send join /chat"] != "emitter" || kinds["consumer process join /chat"] != server.UID() {
+				t.Errorf("%v", kinds)
+			}
+			if v.sum(t, "messaging.client.sent.messages", attribute.String("messaging.client.id", "emitter")) != 1 {
+				t.Error("not counted")
+			}
+		})
+	}
+}

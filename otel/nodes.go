@@ -1,0 +1,137 @@
+package otelbackplane
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// final is what a closed node had counted. A counter that vanished with its node would
+// lack what came since the last export.
+type final struct {
+	source *backplane.Source
+	node   backplane.Stats
+	broker broker.Stats
+}
+
+// maxFinals is how many closed nodes are remembered: in a process that makes and closes
+// them all the time, the oldest are forgotten.
+const maxFinals = 64
+
+// NodeStart implements backplane.NodeObserver.
+func (o *Observer) NodeStart(n *backplane.Node) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.nodes[n] = struct{}{}
+}
+
+// NodeEnd implements backplane.NodeObserver.
+func (o *Observer) NodeEnd(n *backplane.Node) {
+	f := final{source: n.Source(), node: n.Stats(), broker: n.Broker().Stats()}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.nodes, n)
+	if o.ended = append(o.ended, f); len(o.ended) > maxFinals {
+		o.forget(o.ended[0].source)
+		o.ended = slices.Delete(o.ended, 0, 1)
+	}
+}
+
+// collect is the meter's callback.
+func (o *Observer) collect(_ context.Context, to metric.Observer) error {
+	o.mu.Lock()
+	ended := slices.Clone(o.ended)
+	nodes := make([]*backplane.Node, 0, len(o.nodes))
+	for n := range o.nodes {
+		nodes = append(nodes, n)
+	}
+	o.mu.Unlock()
+	if all := o.sites.Load(); all != nil {
+		for _, s := range *all {
+			s.sums(func(t *tally, attrs attribute.Set) {
+				opt := metric.WithAttributeSet(attrs)
+				to.ObserveInt64(o.metrics.sent, t.messages.Load(), opt)
+				to.ObserveInt64(o.metrics.sentBytes, t.bytes.Load(), opt)
+			})
+		}
+	}
+	for _, f := range ended {
+		o.metrics.counters(to, f)
+	}
+	seen := map[*backplane.Rooms]bool{} // may be shared by several nodes
+	for _, n := range nodes {
+		st := n.Broker().Stats()
+		o.metrics.counters(to, final{n.Source(), n.Stats(), st})
+		o.metrics.gauges(to, n, st, seen)
+	}
+	return nil
+}
+
+// of are the attributes of everything about a node.
+func of(s *backplane.Source, more ...attribute.KeyValue) metric.MeasurementOption {
+	list := append(more, semconv.MessagingSystemKey.String(s.System), semconv.MessagingClientID(s.Node))
+	if s.Prefix != "" {
+		list = append(list, keyPrefix.String(s.Prefix))
+	}
+	return metric.WithAttributeSet(attribute.NewSet(list...))
+}
+
+func (m *metrics) counters(to metric.Observer, f final) {
+	all, st := of(f.source), &f.node
+	total := func(i metric.Int64ObservableCounter, v uint64, opt metric.MeasurementOption) {
+		to.ObserveInt64(i, int64(v), opt)
+	}
+	total(m.received, st.Received, of(f.source, semconv.MessagingOperationName("receive")))
+	total(m.receivedBytes, st.ReceivedBytes, all)
+	total(m.deliveries, st.Deliveries, all)
+	total(m.notDelivered, st.Skipped, all)
+	for _, d := range []struct {
+		reason backplane.DropReason
+		count  uint64
+	}{
+		{backplane.DropUnwanted, st.Unwanted},
+		{backplane.DropEcho, st.Echoes},
+		{backplane.DropForeign, st.Foreign},
+		{backplane.DropUndecodable, st.Undecodable},
+		{backplane.DropStray, st.StrayResponses},
+	} {
+		total(m.dropped, d.count, of(f.source, keyReason.String(d.reason.String())))
+	}
+	total(m.undecodable, st.Undecodable, all)
+	total(m.lost, f.broker.Lost, of(f.source, keyReason.String("lost")))
+	total(m.lost, f.broker.Uncertain, of(f.source, keyReason.String("uncertain")))
+	total(m.served, st.Served, of(f.source, keyOutcome.String("served")))
+	total(m.served, st.Refused, of(f.source, keyOutcome.String("refused")))
+	total(m.failures, st.Panics, of(f.source, keyReason.String("panic")))
+	total(m.failures, st.Stalls, of(f.source, keyReason.String("stall")))
+}
+
+func (m *metrics) gauges(to metric.Observer, n *backplane.Node, st broker.Stats, seen map[*backplane.Rooms]bool) {
+	all := of(n.Source())
+	to.ObserveInt64(m.peers, int64(len(n.Peers())), all)
+	to.ObserveInt64(m.subscriptions, int64(st.Subscriptions), all)
+	to.ObserveInt64(m.queued, int64(st.QueuedMessages), all)
+	to.ObserveInt64(m.queuedBytes, int64(st.QueuedBytes), all)
+	if last := n.LastMessage(); !last.IsZero() {
+		to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), of(n.Source(), keyNamespace.String(""), keyWire.String("control")))
+	}
+	n.EachNamespace(func(ns *backplane.Namespace) {
+		opt := of(n.Source(), keyNamespace.String(ns.Name()), keyWire.String(ns.Wire().String()))
+		if last := ns.LastMessage(); !last.IsZero() {
+			to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), opt)
+		}
+		if !seen[ns.Rooms()] {
+			seen[ns.Rooms()] = true
+			members, rooms := ns.Rooms().Counts()
+			to.ObserveInt64(m.members, int64(members), opt)
+			to.ObserveInt64(m.rooms, int64(rooms), opt)
+		}
+	})
+}

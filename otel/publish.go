@@ -1,0 +1,84 @@
+package otelbackplane
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// publishing is a broadcast on its way out. It is used again.
+type publishing struct {
+	site   *site
+	span   trace.Span
+	header backplane.Header
+	writer parentWriter
+}
+
+// PublishStart implements backplane.PublishObserver.
+func (o *Observer) PublishStart(ctx context.Context, d *backplane.PublishData) context.Context {
+	p := o.publishings.Get().(*publishing)
+	p.site = o.site(siteKey{source: d.Source, ns: d.Namespace, action: publish, room: d.Channel.Kind() == broker.KindRoom})
+	ctx = o.parent(ctx, d.Header)
+	options, bare := p.site.options(trace.SpanContextFromContext(ctx))
+	ctx, p.span = o.tracer.Start(ctx, p.site.name, options...)
+	if p.span.IsRecording() {
+		o.describe(p.span, p.site, bare, d.Channel, d.Rooms, d.Except, d.PayloadBytes)
+	}
+	d.Header = o.carrier.inject(ctx, d.Header, p.header, &p.writer)
+	d.State = p
+	return ctx
+}
+
+// PublishEnd implements backplane.PublishObserver.
+func (o *Observer) PublishEnd(_ context.Context, d *backplane.PublishData) {
+	p, ok := d.State.(*publishing)
+	if !ok {
+		return // PublishStart has panicked
+	}
+	s := p.site
+	if p.span.IsRecording() {
+		p.span.SetAttributes(semconv.MessagingMessageEnvelopeSize(d.MessageBytes), keyDelivered.Int(d.Delivered))
+		if d.Err != nil {
+			o.failed(p.span, d.Err)
+		}
+	}
+	p.span.End()
+	if !d.LocalOnly {
+		s.add(d.MessageBytes, d.Err)
+	}
+	// The core has copied of the header what it keeps.
+	if d.Header != nil {
+		p.header = d.Header
+	}
+	p.site, p.span, d.State = nil, nil, nil
+	o.publishings.Put(p)
+}
+
+// parent is the context that a span begins in: the caller's, or if there is no span in
+// it what the message carries already, as one does that is passed on from elsewhere.
+func (o *Observer) parent(ctx context.Context, h backplane.Header) context.Context {
+	if len(h) > 0 && !trace.SpanContextFromContext(ctx).IsValid() {
+		ctx, _ = o.carrier.extract(ctx, h)
+	}
+	return ctx
+}
+
+// describe says on a span what a broadcast is.
+func (o *Observer) describe(span trace.Span, s *site, bare bool, ch broker.Channel, rooms, except []string, size int) {
+	list := make([]attribute.KeyValue, 0, 16)
+	if bare {
+		list = append(list, s.attrs...)
+	}
+	if ch.Kind() != broker.KindRoom {
+		list = append(list, semconv.MessagingDestinationName(ch.Namespace()))
+	} else if !o.opts.HideRooms {
+		list = append(list, semconv.MessagingDestinationName(ch.Namespace()+"#"+ch.Name()))
+	}
+	list = append(list, semconv.MessagingMessageBodySize(size))
+	span.SetAttributes(o.selection(list, rooms, except)...)
+}

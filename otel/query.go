@@ -1,0 +1,136 @@
+package otelbackplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// asking is a request on its way.
+type asking struct {
+	site   *site
+	span   trace.Span
+	began  time.Time
+	writer parentWriter
+}
+
+// RequestStart implements backplane.RequestObserver.
+func (o *Observer) RequestStart(ctx context.Context, d *backplane.RequestData) context.Context {
+	a := &asking{began: time.Now()}
+	k := siteKey{source: d.Source, ns: d.Namespace, action: query, op: d.Op}
+	if d.NoReply {
+		k.action = send
+	}
+	a.site = o.site(k)
+	ctx = o.parent(ctx, d.Header)
+	options, bare := a.site.options(trace.SpanContextFromContext(ctx))
+	ctx, a.span = o.tracer.Start(ctx, a.site.name, options...)
+	if a.span.IsRecording() {
+		list := []attribute.KeyValue{semconv.MessagingDestinationName(d.Namespace), semconv.MessagingMessageBodySize(d.PayloadBytes)}
+		if bare {
+			list = append(list, a.site.attrs...)
+		}
+		if !d.NoReply {
+			list = append(list, semconv.MessagingMessageConversationID(d.ID), keyExpected.Int(d.Expected+d.ExpectedUnnamed))
+		}
+		a.span.SetAttributes(o.selection(list, d.Rooms, d.Except)...)
+	}
+	d.Header = o.carrier.inject(ctx, d.Header, nil, &a.writer)
+	d.State = a
+	return ctx
+}
+
+// RequestAnswer implements backplane.RequestObserver.
+func (o *Observer) RequestAnswer(_ context.Context, d *backplane.RequestData, node string) {
+	if a, ok := d.State.(*asking); ok && a.span.IsRecording() {
+		a.span.AddEvent("answer", trace.WithAttributes(keyNode.String(named(node))))
+	}
+}
+
+// named is what a node is called that does not say its id.
+func named(node string) string {
+	if node == "" {
+		return "unannounced"
+	}
+	return strings.Clone(node) // it shares memory with a whole message
+}
+
+// RequestEnd implements backplane.RequestObserver.
+func (o *Observer) RequestEnd(ctx context.Context, d *backplane.RequestData) {
+	a, ok := d.State.(*asking)
+	if !ok {
+		return // RequestStart has panicked
+	}
+	answered, missing := len(d.Fleet.Answered)+d.Fleet.Unnamed, 0
+	for _, m := range d.Fleet.Missing {
+		missing += m.Count
+	}
+	if a.span.IsRecording() {
+		o.judge(a.span, d, answered, missing)
+	}
+	a.span.End()
+	if d.NoReply {
+		return
+	}
+	outcome := "complete"
+	switch {
+	case d.Err != nil:
+		outcome = "failed"
+	case missing > 0:
+		outcome = "partial"
+	}
+	o.metrics.query.Record(ctx, time.Since(a.began).Seconds(), a.site.measured(d.Err, keyOutcome.String(outcome))...)
+	o.metrics.answered.Add(ctx, int64(answered), a.site.count...)
+	o.metrics.missing.Add(ctx, int64(missing), a.site.count...)
+}
+
+// judge says on a span who answered and who did not.
+func (o *Observer) judge(span trace.Span, d *backplane.RequestData, answered, missing int) {
+	if !d.NoReply {
+		span.SetAttributes(keyAnswered.Int(answered), keyMissing.Int(missing))
+	}
+	var names, texts []string
+	for _, m := range d.Fleet.Missing {
+		name := named(m.Node)
+		if m.Count > 1 {
+			name = fmt.Sprintf("%s ×%d", name, m.Count)
+		}
+		names = append(names, name)
+		texts = append(texts, fmt.Sprintf("%s (%v)", name, m.Reason))
+		span.AddEvent("missing", trace.WithAttributes(keyNode.String(name), keyReason.String(reason(m.Reason))))
+	}
+	switch {
+	case d.Err != nil:
+		o.failed(span, d.Err)
+	case missing > 0:
+		span.SetAttributes(semconv.ErrorTypeKey.String("partial"))
+		span.SetStatus(codes.Error, "no answer from "+strings.Join(texts, ", "))
+	}
+	if len(names) > 0 {
+		span.SetAttributes(keyMissingNames.StringSlice(names))
+	}
+}
+
+// reason is why a node is missing, in one word.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, backplane.ErrPeerGone):
+		return "gone"
+	case errors.Is(err, backplane.ErrPeerSilent):
+		return "silent"
+	case errors.Is(err, backplane.ErrNoAnswer):
+		return "timeout"
+	case errors.Is(err, backplane.ErrBusy):
+		return "busy"
+	}
+	return "refused"
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package otelbackplane_test
+
+const raceEnabled = true

@@ -1,0 +1,67 @@
+package otelbackplane
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// serving is another node's request being carried out.
+type serving struct {
+	span trace.Span
+}
+
+// ServeStart implements backplane.ServeObserver.
+func (o *Observer) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
+	k := siteKey{source: d.Source, ns: d.Namespace, action: answer, op: d.Op}
+	if d.NoReply {
+		k.action = process
+	}
+	s := o.site(k)
+	ignored := o.unusable(ctx, d.HeaderDropped)
+	ctx, bad := o.carrier.extract(ctx, d.Header)
+	ignored += bad
+	v := &serving{}
+	var bare bool
+	if d.NoReply {
+		ctx, v.span, bare = o.consume(ctx, s)
+	} else {
+		// Somebody waits for this: it is part of what they do, whatever Options.Links says.
+		var options []trace.SpanStartOption
+		options, bare = s.options(trace.SpanContextFromContext(ctx))
+		ctx, v.span = o.tracer.Start(ctx, s.name, options...)
+	}
+	if v.span.IsRecording() {
+		list := []attribute.KeyValue{
+			semconv.MessagingDestinationName(d.Namespace), semconv.MessagingMessageBodySize(d.PayloadBytes), keyOrigin.String(d.Origin),
+		}
+		if bare {
+			list = append(list, s.attrs...)
+		}
+		if d.ID != "" {
+			list = append(list, semconv.MessagingMessageConversationID(d.ID))
+		}
+		if ignored > 0 {
+			list = append(list, keyHeaderIgnored.Int(ignored))
+		}
+		v.span.SetAttributes(list...)
+	}
+	d.State = v
+	return ctx
+}
+
+// ServeEnd implements backplane.ServeObserver.
+func (o *Observer) ServeEnd(_ context.Context, d *backplane.ServeData) {
+	v, ok := d.State.(*serving)
+	if !ok {
+		return // ServeStart has panicked
+	}
+	if d.Err != nil && v.span.IsRecording() {
+		o.failed(v.span, d.Err)
+	}
+	v.span.End()
+}
