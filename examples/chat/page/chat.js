@@ -24,7 +24,6 @@ start();
 function start() {
   const here = nodes.find((node) => new URL(node.url).origin === location.origin);
   view.drawNodes(nodes, wanted.get("node") ?? here?.name);
-  drawRooms();
   $("name").value = wanted.get("name") ?? "";
   for (const room of wanted.getAll("room")) connection.rooms.add(room);
   if (connection.rooms.size === 0) connection.rooms.add("lobby");

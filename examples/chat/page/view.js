@@ -59,7 +59,8 @@ export function drawRooms(rooms, current, { onpick, onleave }) {
         unread > 0 && element("span", { class: "unread", "aria-label": `${unread} unread` }, String(unread))),
       element("button", { class: "quiet", "data-key": `leave ${name}`, "aria-label": `Leave ${name}`, title: "Leave", onclick: () => onleave(name) }, "×"));
   refill($("rooms"), rooms.map(item));
-  $("talk-title").textContent = current ?? "No room yet";
+  $("talk-title").textContent = current ?? "No room";
+  $("talk-title").toggleAttribute("data-room", current !== null);
 }
 
 // drawMembers lists who is in the room, by node.
