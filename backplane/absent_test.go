@@ -335,26 +335,36 @@ func TestSilentUnannounced(t *testing.T) {
 		}
 		const members, rooms = 0, 2
 		ask(members, 1, backplane.ErrNoAnswer, time.Second)
-		ask(members, 1, backplane.ErrPeerSilent, 0)
+		const short = time.Second / 8
+		ask(members, 1, backplane.ErrPeerSilent, short)
 		ask(rooms, 1, backplane.ErrNoAnswer, time.Second)
-		ask(rooms, 1, backplane.ErrPeerSilent, 0)
+		ask(rooms, 1, backplane.ErrPeerSilent, short)
 		// One more: it is another fleet.
 		x := f.wire("another")
 		ask(members, 2, backplane.ErrNoAnswer, time.Second)
-		ask(members, 2, backplane.ErrPeerSilent, 0)
+		ask(members, 2, backplane.ErrPeerSilent, short)
 		if err := x.b.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		ask(members, 1, backplane.ErrNoAnswer, time.Second)
-		// It answers again: too late for the first time, perhaps.
+		// It answers again: at first too late for those who do not expect it.
+		lag := short * 2
 		w.onRequest(func(r *backplane.Request) {
-			time.AfterFunc(time.Millisecond, func() { w.answer(r, "", backplane.Response{}) })
+			time.AfterFunc(lag, func() { w.answer(r, "", backplane.Response{}) })
 		})
-		ask(members, 1, backplane.ErrPeerSilent, 0)
-		time.Sleep(time.Millisecond)
+		ask(members, 1, backplane.ErrPeerSilent, short)
+		time.Sleep(lag)
 		settle()
-		ask(members, 0, nil, time.Millisecond)
-		ask(rooms, 0, nil, time.Millisecond)
+		ask(members, 0, nil, lag)
+		ask(rooms, 0, nil, lag)
+		// In time, it is not even missed once.
+		w.onRequest(nil)
+		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		lag = short / 2
+		w.onRequest(func(r *backplane.Request) {
+			time.AfterFunc(lag, func() { w.answer(r, "", backplane.Response{}) })
+		})
+		ask(members, 0, nil, lag)
 		// A question that its asker ends accuses nobody.
 		w.onRequest(nil)
 		ctx, cancel := context.WithCancel(t.Context())

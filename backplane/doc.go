@@ -36,7 +36,8 @@
 // So a node that is gone without a word costs one question its deadline, at most, and
 // no second one: who missed a deadline is not waited for by the next question, if the
 // deadline was the RequestTimeout, and for half of its time, if it was shorter. Servers
-// that do not announce themselves are treated in the same way by their number.
+// that do not announce themselves are treated in the same way by their number: the
+// next question of the same kind waits for that many answers for an eighth of its time.
 //
 // Operations on one member are acknowledged: nil means that the node that has it did
 // it, and [ErrNoSuchMember] comes as soon as every node has said no.

@@ -4,9 +4,9 @@ import "sync"
 
 // quiet remembers how many of the servers that do not announce themselves missed the
 // deadline of a question, for each kind of question: as long as as many are there as
-// then, the next one of that kind does not wait for so many answers. Nobody knows
-// which ones they were, but every question still goes to all of them, so an answer
-// that comes when it is not waited for any more says that they are back.
+// then, the next ones of that kind do not wait for so many answers, or not for long.
+// Nobody knows which ones they were, but every question still goes to all of them, so
+// an answer that comes when it is not waited for any more says that they are back.
 type quiet struct {
 	mu   sync.Mutex
 	byOp map[Op]silence

@@ -42,7 +42,8 @@ type call struct {
 	leaving  []string
 	answered []string
 	want     int // answers of unannounced peers
-	excused  int // … of them not waited for
+	quiet    int // … of them that did not come the last time
+	excused  int // … of them not waited for any more
 	unnamed  int // … that came
 	vanished int // … that will not: the peer is there no more
 	// Acknowledgements yet to come, by node ("" for unannounced ones). Below zero
@@ -179,34 +180,6 @@ func (c *call) giveUp(id string) bool {
 	delete(c.owed, id)
 	c.gone[id] = ErrPeerGone
 	return true
-}
-
-// recount looks who listens while answers are still missing. Nodes that are there no
-// more need not be waited for.
-func (c *call) recount(ctx context.Context) {
-	now, err := c.ns.listeners(ctx)
-	if err != nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, id := range now.gone {
-		c.giveUp(id)
-	}
-	// As many as were unannounced then, and may have announced themselves since.
-	left := now.others.Total
-	for _, id := range now.alive {
-		_, open := c.waiting[id]
-		if !open && c.gone[id] == nil && !slices.Contains(c.answered, id) && !slices.Contains(c.leaving, id) {
-			left++
-		}
-	}
-	if n := c.want - c.unnamed - left; n > 0 {
-		c.want -= n
-		c.vanished += n
-		c.excused = max(c.excused-n, 0)
-	}
-	c.check()
 }
 
 // unheard lists the announced nodes that have not answered.
@@ -382,7 +355,7 @@ func (c *call) expect(who *census, exp Expected, stop context.CancelFunc) {
 		c.gone[id] = ErrPeerGone
 	}
 	if c.all = exp.Answers > 0 && exp.Answers == who.others.Total && !exp.FirstOnly; c.all {
-		c.excused = c.ns.quiet.among(c.req.Op, exp.Answers)
+		c.quiet = c.ns.quiet.among(c.req.Op, exp.Answers)
 	}
 }
 
@@ -456,51 +429,6 @@ func (c *call) run(ctx context.Context, who *census, exp Expected, publish bool)
 	return c.finish(exp, began)
 }
 
-// wait returns when waiting ends, as it does when the call does, and tells meanwhile who
-// answers. If the answers take long it looks from time to time whether those who owe
-// them are still there.
-func (c *call) wait(ctx, waiting context.Context, published bool) {
-	if len(c.doubted) > 0 {
-		if end, ok := ctx.Deadline(); ok {
-			half := time.AfterFunc(time.Until(end)/2, c.enough)
-			defer half.Stop()
-		}
-	}
-	pause := c.ns.node.opts.RequestTimeout / 4
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	look, late := c.look, timer.C
-	if !published || !c.ns.node.caps.CountsSubscribers {
-		look, late = nil, nil
-	}
-	for {
-		select {
-		case <-waiting.Done():
-			return
-		case <-c.news:
-			c.tell(ctx)
-			continue
-		case <-look:
-		case <-late:
-			pause *= 2
-			timer.Reset(pause)
-		}
-		c.recount(waiting)
-	}
-}
-
-// enough ends the wait for doubted nodes.
-func (c *call) enough() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, id := range c.doubted {
-		if c.waiting[id] {
-			c.waiting[id] = false
-		}
-	}
-	c.check()
-}
-
 // finish closes the books. late is when the question was asked, if it was waited for
 // until its deadline: who did not answer is remembered for that. Otherwise it is zero.
 func (c *call) finish(exp Expected, late time.Time) (f Fleet, _ error) {
@@ -530,6 +458,9 @@ func (c *call) finish(exp Expected, late time.Time) (f Fleet, _ error) {
 	slices.SortFunc(f.Missing, func(a, b Missing) int { return strings.Compare(a.Node, b.Node) })
 	switch n := c.want - c.unnamed; {
 	case n <= 0:
+		if c.quiet > 0 {
+			c.ns.quiet.forget()
+		}
 	case !enough:
 		f.Missing = append(f.Missing, Missing{Count: n, Reason: ErrNoAnswer})
 		if c.all && !late.IsZero() {

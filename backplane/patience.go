@@ -1,0 +1,104 @@
+package backplane
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// This file is about how long a question waits, and for whom.
+
+// wait returns when waiting ends, as it does when the call does, and tells meanwhile who
+// answers. If the answers take long it looks from time to time whether those who owe
+// them are still there.
+func (c *call) wait(ctx, waiting context.Context, published bool) {
+	defer c.impatient(ctx)()
+	pause := c.ns.node.opts.RequestTimeout / 4
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	look, late := c.look, timer.C
+	if !published || !c.ns.node.caps.CountsSubscribers {
+		look, late = nil, nil
+	}
+	for {
+		select {
+		case <-waiting.Done():
+			return
+		case <-c.news:
+			c.tell(ctx)
+			continue
+		case <-look:
+		case <-late:
+			pause *= 2
+			timer.Reset(pause)
+		}
+		c.recount(waiting)
+	}
+}
+
+// recount looks who listens while answers are still missing. Nodes that are there no
+// more need not be waited for.
+func (c *call) recount(ctx context.Context) {
+	now, err := c.ns.listeners(ctx)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range now.gone {
+		c.giveUp(id)
+	}
+	// As many as were unannounced then, and may have announced themselves since.
+	left := now.others.Total
+	for _, id := range now.alive {
+		_, open := c.waiting[id]
+		if !open && c.gone[id] == nil && !slices.Contains(c.answered, id) && !slices.Contains(c.leaving, id) {
+			left++
+		}
+	}
+	if n := c.want - c.unnamed - left; n > 0 {
+		c.want -= n
+		c.vanished += n
+		c.quiet, c.excused = max(c.quiet-n, 0), max(c.excused-n, 0)
+	}
+	c.check()
+}
+
+// impatient has those who missed an earlier deadline waited for only for a part of the
+// time: for doubted nodes a half, so that one late answer does not cost them the next
+// question; for unannounced ones an eighth, as they give no sign of life but answers. It
+// returns what ends that.
+func (c *call) impatient(ctx context.Context) (stop func()) {
+	end, ok := ctx.Deadline()
+	if !ok || len(c.doubted) == 0 && c.quiet == 0 {
+		return func() {}
+	}
+	left := time.Until(end)
+	half := time.AfterFunc(left/2, c.leaveDoubted)
+	eighth := time.AfterFunc(left/8, c.leaveQuiet)
+	return func() {
+		half.Stop()
+		eighth.Stop()
+	}
+}
+
+// leaveDoubted ends the wait for doubted nodes.
+func (c *call) leaveDoubted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range c.doubted {
+		if c.waiting[id] {
+			c.waiting[id] = false
+		}
+	}
+	c.check()
+}
+
+// leaveQuiet ends the wait for as many answers of unannounced nodes as were missing the
+// last time.
+func (c *call) leaveQuiet() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.excused = c.quiet
+	c.check()
+}
