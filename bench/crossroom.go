@@ -23,6 +23,11 @@ func newCrossroom(ctx context.Context, e *env) (*crossroomNode, error) {
 	if err != nil {
 		return nil, err
 	}
+	return crossroomOn(ctx, b)
+}
+
+// crossroomOn makes the node on any broker, and owns that.
+func crossroomOn(ctx context.Context, b broker.Broker) (_ *crossroomNode, err error) {
 	n := &crossroomNode{broker: b}
 	if n.server, err = adapter.New(b, nil); err == nil {
 		n.ns, err = n.server.Of(ctx, "/")

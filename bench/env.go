@@ -17,6 +17,9 @@ type env struct {
 	redis        *redisServer
 	redisVersion string
 
+	// nats is started by the first contender that needs it.
+	nats *natsServer
+
 	// nodes are started by the contenders that need them, and kept: their compiler
 	// needs a while until it is at full speed.
 	nodes map[clientPackets]*nodePair
@@ -40,6 +43,9 @@ func (e *env) close() error {
 	var errs []error
 	for _, pair := range e.nodes {
 		errs = append(errs, pair.close())
+	}
+	if e.nats != nil {
+		errs = append(errs, e.nats.close())
 	}
 	return errors.Join(append(errs, e.redis.close())...)
 }

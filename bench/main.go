@@ -9,7 +9,8 @@
 //
 //	go tool pprof -tagfocus contender=crossroom cpu.prof
 //
-// It needs redis-server, and Node.js with npm for the contenders called node.
+// It needs redis-server and nats-server, and Node.js with npm for the contenders
+// called node.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -81,7 +83,7 @@ func run(ctx context.Context) (good bool, err error) {
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, e.rounds, e.length)
 	others := e.watchBystanders()
 	var all []verdict
-	for _, m := range table {
+	for _, m := range slices.Concat(table, natsTable) {
 		r, err := m.run(ctx, e, match, os.Stdout)
 		if err != nil {
 			return false, err

@@ -1,0 +1,389 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+)
+
+// natsTable is what is measured on a nats-server.
+var natsTable = []measurement{
+	{
+		name: "nats throughput",
+		what: "128-byte events to one room from 64 goroutines over NATS, received by another node; messages delivered a second",
+		contenders: []contender{
+			{"nats.go", bareNATSThroughput},
+			{"broker", natsBrokerThroughput},
+			{"crossroom", natsCrossroomThroughput},
+		},
+		bars: []bar{
+			atLeast(0.6, "throughput on NATS, of bare nats.go", ratio("msg/s", "crossroom", "nats.go")),
+		},
+	},
+	{
+		name: "nats latency",
+		what: "128-byte events at 2,000 a second over NATS, from just before publishing to the receiver's call",
+		contenders: []contender{
+			{"nats.go", bareNATSLatency},
+			{"broker", natsBrokerLatency},
+			{"crossroom", natsCrossroomLatency},
+		},
+		bars: []bar{
+			atMost(1.2, "median latency on NATS, times bare nats.go", ratio("p50 µs", "crossroom", "nats.go")),
+		},
+	},
+	{
+		name: "nats question",
+		what: "which members there are, asked of 8 other nodes, beside a message that 8 connections answer; one after another",
+		contenders: []contender{
+			{"nats.go", bareScatterGather},
+			{"crossroom", natsQuestion},
+		},
+		bars: []bar{
+			atMost(2.5, "members of 8 nodes on NATS, times a bare scatter-gather", ratio("p50 µs", "crossroom", "nats.go")),
+		},
+	},
+	{
+		name: "nats growth",
+		what: "the same question, from 2 to 32 other nodes; the slope of the straight line through the medians, and how straight it is (R²)",
+		once: true,
+		contenders: []contender{
+			{"crossroom", natsGrowth},
+		},
+	},
+}
+
+// natsServer is a nats-server of our own, with its defaults.
+type natsServer struct {
+	addr string
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+}
+
+// natsURL starts the server if it does not run.
+func (e *env) natsURL(ctx context.Context) (string, error) {
+	if e.nats == nil {
+		s, err := startNATS(ctx)
+		if err != nil {
+			return "", err
+		}
+		e.nats = s
+	}
+	return "nats://" + e.nats.addr, nil
+}
+
+func startNATS(ctx context.Context) (*natsServer, error) {
+	program, err := natsBinary()
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	s := &natsServer{addr: addr, cmd: exec.Command(program, "-a", host, "-p", port)}
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	// A signal from the terminal is for us; we stop the server ourselves.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx); err != nil {
+		return nil, errors.Join(err, s.close(), errors.New(strings.TrimSpace(s.log.String())))
+	}
+	return s, nil
+}
+
+// natsBinary looks where the tests look too: the environment, .tools, PATH.
+func natsBinary() (string, error) {
+	if path := os.Getenv("CROSSROOM_NATS_SERVER"); path != "" {
+		return exec.LookPath(path)
+	}
+	for _, path := range []string{"./.tools/nats-server", "../.tools/nats-server"} {
+		if found, err := exec.LookPath(path); err == nil {
+			return found, nil
+		}
+	}
+	found, err := exec.LookPath("nats-server")
+	if err != nil {
+		return "", fmt.Errorf("%w; scripts/setup gets it, or name it in CROSSROOM_NATS_SERVER", err)
+	}
+	return found, nil
+}
+
+// await waits until the server answers.
+func (s *natsServer) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		nc, err := nats.Connect("nats://" + s.addr)
+		if err == nil {
+			nc.Close()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("nats-server did not answer: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *natsServer) close() error {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = s.cmd.Wait() // its exit status says only that we stopped it
+	return nil
+}
+
+// bareNATSPair is a connection that publishes and another that subscribes, as
+// nats.go's documentation shows it.
+func bareNATSPair(ctx context.Context, e *env, arrived func(), run func(publish func(context.Context) error) (figures, error)) (figures, error) {
+	url, err := e.natsURL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var both [2]*nats.Conn
+	for i := range both {
+		if both[i], err = nats.Connect(url); err != nil {
+			return nil, err
+		}
+		defer both[i].Close()
+	}
+	const subject = "bare." + room
+	if _, err := both[1].Subscribe(subject, func(*nats.Msg) { arrived() }); err != nil {
+		return nil, err
+	}
+	if err := both[1].Flush(); err != nil {
+		return nil, err
+	}
+	payload := []byte(event)
+	return run(func(context.Context) error { return both[0].Publish(subject, payload) })
+}
+
+func bareNATSThroughput(ctx context.Context, e *env) (figures, error) {
+	f := newFlow()
+	return bareNATSPair(ctx, e, func() { f.arrived(1) }, func(publish func(context.Context) error) (figures, error) {
+		return flood(ctx, e, f, publish)
+	})
+}
+
+func bareNATSLatency(ctx context.Context, e *env) (figures, error) {
+	p := newPace(e.length)
+	return bareNATSPair(ctx, e, p.arrived, func(publish func(context.Context) error) (figures, error) {
+		return p.run(ctx, publish)
+	})
+}
+
+func openNATS(ctx context.Context, e *env) (broker.Broker, error) {
+	url, err := e.natsURL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return natsbroker.Open(url, nil)
+}
+
+// natsBrokerPair is Crossroom's NATS broker without what is above it.
+func natsBrokerPair(ctx context.Context, e *env, arrived func(), run func(publish func(context.Context) error) (figures, error)) (f figures, err error) {
+	var both [2]broker.Broker
+	for i := range both {
+		b, err := openNATS(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, b.Close(context.WithoutCancel(ctx))) }()
+		both[i] = b
+	}
+	if _, err := both[1].Subscribe(ctx, brokerSink(arrived), broker.SocketIO.EveryRoom("/")); err != nil {
+		return nil, err
+	}
+	channel, payload := broker.SocketIO.Room("/", room), []byte(event)
+	return run(func(ctx context.Context) error { return both[0].Publish(ctx, channel, payload) })
+}
+
+func natsBrokerThroughput(ctx context.Context, e *env) (figures, error) {
+	f := newFlow()
+	return natsBrokerPair(ctx, e, func() { f.arrived(1) }, func(publish func(context.Context) error) (figures, error) {
+		return flood(ctx, e, f, publish)
+	})
+}
+
+func natsBrokerLatency(ctx context.Context, e *env) (figures, error) {
+	p := newPace(e.length)
+	return natsBrokerPair(ctx, e, p.arrived, func(publish func(context.Context) error) (figures, error) {
+		return p.run(ctx, publish)
+	})
+}
+
+// newNATSCrossroom is a server with one namespace on NATS, set up as a user would.
+func newNATSCrossroom(ctx context.Context, e *env) (*crossroomNode, error) {
+	b, err := openNATS(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return crossroomOn(ctx, b)
+}
+
+// natsCrossroomPair is a node that publishes, and hears its own messages too, and
+// another that has a sink in the room.
+func natsCrossroomPair(ctx context.Context, e *env, arrived func(), run func(publish func(context.Context) error) (figures, error)) (f figures, err error) {
+	var both [2]*crossroomNode
+	for i := range both {
+		n, err := newNATSCrossroom(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, n.close(ctx)) }()
+		both[i] = n
+	}
+	if err := join(ctx, both[1].ns, &sink{"sink", arrived}, room); err != nil {
+		return nil, err
+	}
+	return run(func(ctx context.Context) error { return both[0].ns.To(room).Emit(ctx, "event", event) })
+}
+
+func natsCrossroomThroughput(ctx context.Context, e *env) (figures, error) {
+	f := newFlow()
+	return natsCrossroomPair(ctx, e, func() { f.arrived(1) }, func(publish func(context.Context) error) (figures, error) {
+		return flood(ctx, e, f, publish)
+	})
+}
+
+func natsCrossroomLatency(ctx context.Context, e *env) (figures, error) {
+	p := newPace(e.length)
+	return natsCrossroomPair(ctx, e, p.arrived, func(publish func(context.Context) error) (figures, error) {
+		return p.run(ctx, publish)
+	})
+}
+
+// answering is how many other nodes, or connections, answer a question.
+const answering = 8
+
+// bareScatterGather asks a subject that so many connections answer, and waits for all
+// answers.
+func bareScatterGather(ctx context.Context, e *env) (figures, error) {
+	url, err := e.natsURL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const subject = "bare.question"
+	answer := []byte(event)
+	for range answering {
+		nc, err := nats.Connect(url)
+		if err != nil {
+			return nil, err
+		}
+		defer nc.Close()
+		if _, err := nc.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond(answer) }); err != nil {
+			return nil, err
+		}
+		if err := nc.Flush(); err != nil {
+			return nil, err
+		}
+	}
+	asker, err := nats.Connect(url)
+	if err != nil {
+		return nil, err
+	}
+	defer asker.Close()
+	inbox := asker.NewInbox()
+	answers, err := asker.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	return repeated(ctx, e.length/2, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if err := asker.PublishRequest(subject, inbox, []byte(event)); err != nil {
+			return err
+		}
+		for range answering {
+			if _, err := answers.NextMsgWithContext(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func natsQuestion(ctx context.Context, e *env) (figures, error) {
+	return natsMembers(ctx, e, answering, e.length/2)
+}
+
+// natsMembers asks so many other nodes for their members, of whom each has one.
+func natsMembers(ctx context.Context, e *env, others int, length time.Duration) (f figures, err error) {
+	var nodes []*crossroomNode
+	for i := range others + 1 {
+		n, err := newNATSCrossroom(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, n.close(ctx)) }()
+		if err := n.ns.Add(&sink{fmt.Sprint("sink ", i), func() {}}); err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+	}
+	asker := nodes[others]
+	for len(asker.server.Peers()) < others {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return repeated(ctx, length, func(ctx context.Context) error {
+		all, err := asker.ns.FetchSockets(ctx)
+		if err != nil {
+			return err
+		}
+		if len(all.List) != others+1 {
+			return fmt.Errorf("%d sockets, want %d", len(all.List), others+1)
+		}
+		return nil
+	})
+}
+
+// natsGrowth asks fleets of different sizes.
+func natsGrowth(ctx context.Context, e *env) (figures, error) {
+	var out figures
+	var xs, ys []float64
+	for others := 2; others <= 32; others *= 2 {
+		f, err := natsMembers(ctx, e, others, e.length/2)
+		if err != nil {
+			return nil, err
+		}
+		p50, _ := f.of("p50 µs")
+		out = append(out, figure{fmt.Sprintf("p50 µs, %d nodes", others), p50})
+		xs, ys = append(xs, float64(others)), append(ys, p50)
+	}
+	slope, straight := straightLine(xs, ys)
+	return append(out, figure{"µs a node", slope}, figure{"R²", straight}), nil
+}
+
+// straightLine gives the slope of the straight line closest to the points, and the share of
+// their variance that it explains.
+func straightLine(xs, ys []float64) (slope, r2 float64) {
+	n := float64(len(xs))
+	var sx, sy, sxx, sxy, syy float64
+	for i, x := range xs {
+		y := ys[i]
+		sx, sy, sxx, sxy, syy = sx+x, sy+y, sxx+x*x, sxy+x*y, syy+y*y
+	}
+	cov, vx, vy := n*sxy-sx*sy, n*sxx-sx*sx, n*syy-sy*sy
+	return cov / vx, cov * cov / (vx * vy)
+}
