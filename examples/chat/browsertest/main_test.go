@@ -4,8 +4,8 @@ import "github.com/crossroom/crossroom/examples/chat/browsertest"
 
 // The fleet of these tests, and which nodes talk with which.
 var (
-	kinds = []string{"node", "node", "node"}
-	pairs = [][2]string{{"node-1", "node-2"}, {"node-3", "node-1"}}
+	kinds = []string{"go", "go", "node"}
+	pairs = [][2]string{{"go-1", "go-2"}, {"go-2", "node-1"}, {"node-1", "go-1"}}
 )
 
 func byName(f *browsertest.Fleet) map[string]*browsertest.Node {
@@ -17,7 +17,7 @@ func byName(f *browsertest.Fleet) map[string]*browsertest.Node {
 }
 
 // deaths says who watches whom die.
-var deaths = [][2]string{{"node-1", "node-2"}}
+var deaths = [][2]string{{"go-1", "go-2"}, {"go-1", "node-1"}, {"node-1", "go-2"}}
 
 // stock are the nodes that the stock client is tried against.
-var stock = []string{"node-1"}
+var stock = []string{"go-1", "node-1"}
