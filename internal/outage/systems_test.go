@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/nats"
 	"github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -26,6 +27,10 @@ var systems = []system{
 		r := servers.StartRedis(tb, nil)
 		return r.Server, r.URL()
 	}, true},
+	{"nats", func(tb testing.TB) (*servers.Server, string) {
+		n := servers.StartNATS(tb, nil)
+		return n.Server, n.URL()
+	}, false},
 }
 
 // open makes a node's broker. Outages are noticed soon, but a busy machine is none.
@@ -33,6 +38,8 @@ func open(name, url string) (broker.Broker, error) {
 	switch name {
 	case "redis":
 		return redisbroker.Open(url, &redisbroker.Options{ProbeTimeout: 5 * time.Second, BackoffMax: 100 * time.Millisecond})
+	case "nats":
+		return natsbroker.Open(url, &natsbroker.Options{ProbeTimeout: 5 * time.Second, BackoffMax: 100 * time.Millisecond})
 	}
 	return nil, fmt.Errorf("no broker %q", name)
 }
