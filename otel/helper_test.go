@@ -17,6 +17,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/servers"
 	otelbackplane "github.com/crossroom/crossroom/otel"
@@ -37,6 +38,10 @@ var systems = []struct {
 	{"redis", func(t *testing.T) func() (broker.Broker, error) {
 		redis := servers.StartRedis(t, nil)
 		return func() (broker.Broker, error) { return redisbroker.Open(redis.URL(), nil) }
+	}},
+	{"nats", func(t *testing.T) func() (broker.Broker, error) {
+		nats := servers.StartNATS(t, nil)
+		return func() (broker.Broker, error) { return natsbroker.Open(nats.URL(), nil) }
 	}},
 }
 

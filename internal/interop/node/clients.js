@@ -4,9 +4,10 @@
 const { once } = require("node:events");
 
 // attach connects a client and resolves with it, connected. What it receives is
-// reported under its name. Events that ask for an acknowledgement get the value in
-// answers under the event's name, or none.
-async function attach(Manager, url, { nsp, name, answers = {}, polling = false }, report) {
+// reported under its name; with frames, what its WebSocket receives is reported too,
+// as it is, as events named frame. Events that ask for an acknowledgement get the value
+// in answers under the event's name, or none.
+async function attach(Manager, url, { nsp, name, answers = {}, polling = false, frames = false }, report) {
   const manager = new Manager(url, { reconnection: false, transports: [polling ? "polling" : "websocket"] });
   const socket = manager.socket(nsp); // in a URL, some characters could not be in a name
   // Every generation of the client has onevent; only newer ones have onAny.
@@ -22,6 +23,11 @@ async function attach(Manager, url, { nsp, name, answers = {}, polling = false }
     socket.on("connect_error", reject);
     socket.on("error", reject); // of version 2
   });
+  if (frames) {
+    manager.engine.transport.ws.addEventListener("message", ({ data }) =>
+      report({ kind: "event", inbox: name + " frames", event: "frame", args: [data] }),
+    );
+  }
   socket.on("disconnect", (reason) => report({ kind: "disconnect", inbox: name, reason }));
   return socket;
 }

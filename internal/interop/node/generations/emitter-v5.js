@@ -2,11 +2,16 @@
 "use strict";
 
 const { Emitter } = require("@socket.io/redis-emitter");
+const notepack = require("notepack.io");
 const redis = require("../redis");
 
 async function create(config, { fault }) {
   const pub = await redis.version4(config.redis, fault);
-  const emitter = new Emitter(pub.client, { key: config.prefix });
+  // What an application does that wants something to travel with a broadcast, such as
+  // trace context: its own encoder, which adds it to the options.
+  let header = {};
+  const parser = { encode: ([uid, packet, opts]) => notepack.encode([uid, packet, { ...opts, ...header }]) };
+  const emitter = new Emitter(pub.client, { key: config.prefix, parser });
 
   function target({ nsp, to = [], except = [], flags = [] }) {
     let target = emitter.of(nsp);
@@ -18,7 +23,10 @@ async function create(config, { fault }) {
 
   return {
     flush: () => pub.flush(),
-    emit: (args) => void target(args).emit(args.event, ...args.args),
+    emit(args) {
+      header = args.header || {};
+      target(args).emit(args.event, ...args.args);
+    },
     socketsJoin: (args) => target(args).socketsJoin(args.rooms),
     socketsLeave: (args) => target(args).socketsLeave(args.rooms),
     disconnectSockets: (args) => target(args).disconnectSockets(args.close),

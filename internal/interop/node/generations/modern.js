@@ -29,8 +29,8 @@ async function serve({ Server, adapter, config, settle, flush }, { fault, report
       io.of(nsp).adapter.on("error", (err) => fault("adapter", err));
       await settle();
     },
-    async connect({ nsp, name, rooms = [], data, answers, polling }) {
-      const socket = await attach(Manager, url, { nsp, name, answers, polling }, report);
+    async connect({ nsp, name, rooms = [], data, answers, polling, frames }) {
+      const socket = await attach(Manager, url, { nsp, name, answers, polling, frames }, report);
       clients.set(name, socket);
       serverSocket(name).data = data === undefined ? {} : data;
       serverSocket(name).join(rooms);

@@ -49,8 +49,8 @@ async function create(config, { fault, report }) {
       adapter(nsp).on("error", (err) => fault("adapter", err));
       await sub.settle();
     },
-    async connect({ nsp, name, rooms = [], answers, polling }) {
-      const socket = await attach(Manager, url, { nsp, name, answers, polling }, report);
+    async connect({ nsp, name, rooms = [], answers, polling, frames }) {
+      const socket = await attach(Manager, url, { nsp, name, answers, polling, frames }, report);
       clients.set(name, socket);
       if (rooms.length > 0) await answer((done) => serverSocket(name).join(rooms, done));
       return socket.id;
