@@ -259,20 +259,6 @@ func TestDisconnectSockets(t *testing.T) {
 	})
 }
 
-func TestServerCount(t *testing.T) {
-	nodes := fleet(t, 3, adapter.Options{})
-	n, err := nodes[0].ns.ServerCount(t.Context())
-	ok(t, err)
-	if n != 3 || len(nodes[0].Peers()) != 2 {
-		t.Errorf("count %d, peers %v", n, nodes[0].Peers())
-	}
-	other, err := nodes[0].Of(t.Context(), "alone")
-	ok(t, err)
-	if n, err = other.ServerCount(t.Context()); n != 1 || err != nil {
-		t.Errorf("count %d, %v", n, err)
-	}
-}
-
 // A node that is there and does not answer is named beside the answers of the others.
 func TestPartialAnswers(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {

@@ -64,6 +64,14 @@ func TestGoAmongThemselves(t *testing.T) {
 			// The Node.js server still asks and is answered by all.
 			s.asker = js
 			s.equal("serverCount", s.ask("serverCount", nil), 3)
+			ns, err := go1.server.Of(s.ctx, s.nsp)
+			if err != nil {
+				t.Fatal(err)
+			}
+			peers, err := ns.Peers(s.ctx)
+			if err != nil || len(peers.List) != 1 || peers.List[0].ID != go2.server.UID() || peers.Unannounced != 1 || peers.Total() != 3 {
+				t.Errorf("Peers: %+v, %v; want go2 and one other", peers, err)
+			}
 			s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
 			s.expectNothing()
 		})
@@ -99,6 +107,14 @@ func TestFrozenServer(t *testing.T) {
 			}
 			if took := time.Since(start); took > 3*time.Second {
 				t.Errorf("took %v, with a timeout of 1s", took)
+			}
+			// It costs no second question its deadline.
+			start = time.Now()
+			if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerSilent) {
+				t.Errorf("Clients once more: %v; want ErrPeerSilent", err)
+			}
+			if took := time.Since(start); took > 900*time.Millisecond {
+				t.Errorf("took %v once more", took)
 			}
 			got := []any{}
 			for _, id := range clients.IDs {
