@@ -39,7 +39,8 @@
 // their deadline with what is known here and a *[PartialError]. Subscriptions come
 // back by themselves; OnError hears of the interruption, as messages may have been
 // missed. Nodes come back one by one: what waited in one node's queue reaches those
-// that are back when it is sent, and is no loss that anybody counts for the others.
+// that are back when it is sent (on Redis it waits a moment for them), and is no loss
+// that anybody counts for the others.
 //
 // # Answers
 //

@@ -83,6 +83,9 @@ func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 	}
 	b.publisher = &publisher{out: newOutbox(b.names, &b.opts), nodes: to, opts: &b.opts, log: b.opts.Logger}
 	b.subscriber = newSubscriber(from, b.names, &b.opts)
+	if from == to {
+		b.publisher.ears = b.subscriber
+	}
 	b.querier = newQuerier(from, b.names, &b.opts)
 
 	ctx, stop := context.WithCancelCause(context.Background())

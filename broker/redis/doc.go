@@ -93,8 +93,14 @@
 // (Options.BackoffMin, BackoffMax), for ever. A subscription gets Resumed when the
 // server has confirmed all of its filters; what arrives for some of them before that
 // still belongs to the gap. The connections of publishing and subscribing fail and
-// return independently of each other: what was published in the outage may be sent
-// before the subscriptions are back.
+// return independently of each other.
+//
+// What was published in the outage is not sent to nobody as soon as the server is back:
+// it waits until this broker's own subscriptions are live, and for as long as other
+// brokers with the same options may still pause (twice the limit that the pauses had
+// reached, at most BackoffMax); together no longer than twice BackoffMax. So nearly all
+// of it reaches those who come back. Who is not back by then has a gap, of which it is
+// told, and what it misses counts as sent.
 //
 // Subscribers and Responders return an error if a server does not answer within
 // ProbeTimeout, twice that if their connection was an old one.

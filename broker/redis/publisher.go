@@ -24,6 +24,8 @@ type publisher struct {
 	opts   *Options
 	losses lossfeed.Listeners
 	log    *slog.Logger
+	// ears of this broker, if they listen where it publishes; else nil.
+	ears *subscriber
 
 	// cause is why there is no connection, if the last attempt failed. run's own.
 	cause error
@@ -80,6 +82,7 @@ func (p *publisher) waitForWork(ctx context.Context) bool {
 // to send, or ctx has ended.
 func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff) *conn {
 	p.cause = nil
+	held := false
 	for {
 		ready := make(chan *conn, 1)
 		var err error // set before ready has a value
@@ -90,6 +93,13 @@ func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff)
 		}()
 		c, _ := await(p, ready, p.cause)
 		if c != nil {
+			if !held {
+				held = true
+				if p.hold(ctx, min(2*pause.limit, pause.max)) {
+					c.close(errFinished) // it may have died meanwhile, and nobody looked
+					continue
+				}
+			}
 			if p.cause != nil {
 				p.log.Info("redis broker: publishing again", "addr", c.addr)
 			}
@@ -108,6 +118,45 @@ func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff)
 			return nil
 		}
 	}
+}
+
+// errHeld is what keeps messages waiting while publishing is held.
+var errHeld = errors.New("redis broker: the server has been away, and subscribers may not be back yet")
+
+// hold waits when the server is back after an outage, and reports whether it did: what
+// has gathered would otherwise be sent to nobody. Other brokers are back, most likely,
+// when this one's own subscriptions are and as much time has passed as they may pause
+// between two attempts (spread): that grows with the outage, for them as for this one.
+// It takes no more than twice the longest pause.
+func (p *publisher) hold(ctx context.Context, spread time.Duration) bool {
+	var own <-chan struct{}
+	if p.ears != nil {
+		own = p.ears.interrupted()
+	}
+	if own == nil && spread == 0 {
+		return false
+	}
+	over := make(chan struct{})
+	go func() { // waited for below
+		defer close(over)
+		others := time.After(spread)
+		for patience := time.After(2 * p.opts.BackoffMax); own != nil || others != nil; {
+			select {
+			case <-own:
+				own = nil
+			case <-others:
+				others = nil
+			case <-patience:
+				return
+			case <-p.out.closed:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	await(p, over, errHeld)
+	return true
 }
 
 // rest pauses between two connections.

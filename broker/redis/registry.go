@@ -80,6 +80,17 @@ func newRegistry(names *naming) *registry {
 // needed reports whether a connection is of use.
 func (g *registry) needed() bool { return len(g.entries) > 0 }
 
+// down reports whether a subscription has been told of an interruption, and not yet of
+// its end.
+func (g *registry) down() bool {
+	for s := range g.subs {
+		if s.down {
+			return true
+		}
+	}
+	return false
+}
+
 // active counts filters, each in every subscription.
 func (g *registry) active() int {
 	n := 0

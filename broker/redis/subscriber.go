@@ -29,6 +29,7 @@ type subscriber struct {
 	mu             sync.Mutex
 	reg            *registry
 	closed         bool
+	outage         chan struct{} // closed at the end of the present one; nil if there is none
 	interruptions  uint64
 	interruptedFor time.Duration
 
@@ -165,6 +166,7 @@ func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 	u.epoch.Add(1)
 	s.turn.Add(1)
 	delete(s.reg.subs, u)
+	s.recovered()
 	signal(s.work)
 	return waits
 }
@@ -240,10 +242,11 @@ func (s *subscriber) interrupt(err error) bool {
 	defer s.mu.Unlock()
 	s.reg.disconnected(func(u *subscription) { u.interrupted(err) })
 	s.turn.Add(1)
-	for u := range s.reg.subs {
-		if u.down {
-			return true
+	if s.reg.down() {
+		if s.outage == nil {
+			s.outage = make(chan struct{})
 		}
+		return true
 	}
 	for r := range s.reg.asking {
 		s.reg.fail(r, err)
@@ -364,10 +367,27 @@ func (s *subscriber) answer(f *frame) error {
 		err = s.reg.refused(f.err)
 	}
 	s.turn.Add(1)
+	s.recovered()
 	if s.reg.todo.len() > 0 {
 		signal(s.work)
 	}
 	return err
+}
+
+// recovered ends the outage if nobody is down any more. mu is held.
+func (s *subscriber) recovered() {
+	if s.outage != nil && !s.reg.down() {
+		close(s.outage)
+		s.outage = nil
+	}
+}
+
+// interrupted returns a channel that is closed when all subscriptions are live again,
+// nil if they are.
+func (s *subscriber) interrupted() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outage
 }
 
 // message reads a message's payload and hands it to the subscriptions that want it,
