@@ -1,8 +1,10 @@
 // Command testsum reads the output of go test -json and prints it for people: one
 // line for each package as it ends, the whole output of what failed, and at the end
-// a summary that lists every test that was skipped, and why. It exits with 1 if
-// anything failed, if nothing ran, or, with -strict, if a test was skipped for want
-// of a server.
+// a summary: every test that was skipped, and why; figures that tests gave as
+// attributes; and the table of clauses and brokers from the runs of package
+// conformance. It exits with 1 if anything failed, if nothing ran, or, with -strict, if a
+// test was skipped for want of a server or a broker named in -brokers is not in the
+// table.
 package main
 
 import (
@@ -26,6 +28,7 @@ type event struct {
 	Test       string
 	Elapsed    float64
 	Output     string
+	Key, Value string // of a test attribute
 }
 
 type outcome struct {
@@ -41,6 +44,9 @@ type summary struct {
 	output         map[string][]string // by package and test, while they run
 	children       map[string]bool     // tests that have subtests
 	began          time.Time
+	table          table
+	figures        []string
+	mutants        []string
 }
 
 // serverMark begins the reason of a test that was skipped because a server or a
@@ -48,9 +54,11 @@ type summary struct {
 const serverMark = "SKIPPED-SERVER:"
 
 func main() {
-	strict := flag.Bool("strict", false, "a test skipped for want of a server is a failure")
+	strict := flag.Bool("strict", false, "a test skipped for want of a server, and a broker that is not in the table, is a failure")
+	brokers := flag.String("brokers", "", "the `names` of brokers that belong into the table of clauses, with commas")
 	flag.Parse()
-	s := &summary{out: os.Stdout, output: make(map[string][]string), children: make(map[string]bool), began: time.Now()}
+	s := newSummary(os.Stdout)
+	s.table.expect(*brokers)
 	if err := s.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "testsum:", err)
 		os.Exit(1)
@@ -58,6 +66,10 @@ func main() {
 	if !s.print(*strict) {
 		os.Exit(1)
 	}
+}
+
+func newSummary(out io.Writer) *summary {
+	return &summary{out: out, output: make(map[string][]string), children: make(map[string]bool), began: time.Now()}
 }
 
 func (s *summary) read(r io.Reader) error {
@@ -88,6 +100,9 @@ func (s *summary) take(e *event) {
 		if len(s.output[key]) < 10_000 {
 			s.output[key] = append(s.output[key], e.Output)
 		}
+		return
+	case "attr":
+		s.attribute(e)
 		return
 	case "build-output":
 		fmt.Fprint(s.out, e.Output)
@@ -140,6 +155,21 @@ func (s *summary) endPackage(e *event, lines []string) {
 	fmt.Fprintf(s.out, "%s %6.1fs  %s\n", word, e.Elapsed, e.Package)
 }
 
+// attribute takes in what a test says for the summary.
+func (s *summary) attribute(e *event) {
+	switch e.Key {
+	case "conformance":
+		if err := s.table.add(e.Package+" "+e.Test, e.Value); err != nil {
+			fmt.Fprintf(s.out, "FAIL  %s %s\nattribute %s: %v\n", e.Package, e.Test, e.Key, err)
+			s.failed++
+		}
+	case "figure":
+		s.figures = append(s.figures, e.Value)
+	case "mutant":
+		s.mutants = append(s.mutants, e.Value)
+	}
+}
+
 // print writes the summary and reports whether all is well.
 func (s *summary) print(strict bool) bool {
 	servers := 0
@@ -167,6 +197,16 @@ func (s *summary) print(strict bool) bool {
 	} else {
 		fmt.Fprintf(s.out, "\nnothing was skipped\n")
 	}
+	s.table.print(s.out)
+	for _, list := range []struct {
+		title string
+		lines []string
+	}{{"mutants, and the case that caught each:", s.mutants}, {"figures:", s.figures}} {
+		if len(list.lines) > 0 {
+			fmt.Fprintf(s.out, "\n%s\n  %s\n", list.title, strings.Join(list.lines, "\n  "))
+		}
+	}
+	absent := s.table.absent()
 	fmt.Fprintf(s.out, "\n%d packages in %v\n%d passed, %d failed, %d skipped\n",
 		s.packages, time.Since(s.began).Round(100*time.Millisecond), s.passed, s.failed, len(s.skipped))
 	switch {
@@ -174,6 +214,9 @@ func (s *summary) print(strict bool) bool {
 		return false
 	case s.passed == 0:
 		fmt.Fprintln(s.out, "no test ran")
+		return false
+	case strict && len(absent) > 0:
+		fmt.Fprintf(s.out, "the conformance suite was not run on: %s\n", strings.Join(absent, ", "))
 		return false
 	case strict && servers > 0:
 		fmt.Fprintf(s.out, "%d tests were skipped for want of a server\n", servers)

@@ -3,7 +3,6 @@ package main
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 const stream = `{"Action":"start","Package":"x/a"}
@@ -21,7 +20,7 @@ const stream = `{"Action":"start","Package":"x/a"}
 func run(t *testing.T, in string, strict bool) (string, bool) {
 	t.Helper()
 	var out strings.Builder
-	s := &summary{out: &out, output: make(map[string][]string), children: make(map[string]bool), began: time.Now()}
+	s := newSummary(&out)
 	if err := s.read(strings.NewReader(in)); err != nil {
 		t.Fatal(err)
 	}
