@@ -17,6 +17,7 @@ type Broker struct {
 	opts  Options
 	names *naming
 
+	to    *directory
 	out   *outbox
 	in    *subscriber
 	keep  *keeper
@@ -85,7 +86,8 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	b.stop = stop
 	b.proof = newWitnesses(ctx, to, b.names, &b.opts)
-	b.out = newOutbox(b.names, &b.opts, maxPayload)
+	b.to = newDirectory(b.names)
+	b.out = newOutbox(&b.opts, maxPayload)
 	b.in = newSubscriber(b.names, &b.opts, b.proof, b.out.wake)
 	b.keep = &keeper{out: b.out, in: b.in, to: to, opts: &b.opts, log: b.opts.Logger}
 	b.works.Go(func() { b.keep.run(ctx) })
@@ -102,10 +104,11 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := ch.Validate(); err != nil {
+	to, err := b.to.address(ch)
+	if err != nil {
 		return err
 	}
-	return b.out.put(ctx, ch, payload)
+	return b.out.put(ctx, to, payload, b.in.audience(to))
 }
 
 // Flush implements broker.Broker: nil means that the server has dealt with each

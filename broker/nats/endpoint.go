@@ -68,7 +68,7 @@ func newEndpoints(o nats.Options, further []nats.Option, timeout time.Duration) 
 	}
 	o.Url, o.Servers = "", nil
 	o.AllowReconnect, o.RetryOnFailedConnect, o.ReconnectBufSize = false, false, -1
-	o.NoEcho, o.Verbose = false, false
+	o.NoEcho, o.Verbose = true, false // see local
 	o.PingInterval, o.FlusherTimeout, o.Timeout = 0, -1, timeout
 	o.SkipSubjectValidation = true
 	o.NoCallbacksAfterClientClose = false

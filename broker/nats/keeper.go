@@ -168,6 +168,7 @@ func (k *keeper) work(ctx context.Context, l *link) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var since time.Time // when something was first seen to be on its way
+	var own []message
 	for {
 		k.out.pump()
 		k.tell()
@@ -194,7 +195,11 @@ func (k *keeper) work(ctx context.Context, l *link) {
 			if err := l.ping(ctx, k.opts.ProbeTimeout); err != nil {
 				return
 			}
-			k.out.answered(through, l.denials(ctx))
+			own = k.out.answered(through, l.denials(ctx), own[:0])
+			for _, m := range own {
+				k.in.returned(&m.to.ch, m.own)
+			}
+			clear(own)
 			k.to.learn(l.to, l.nc.DiscoveredServers())
 			continue
 		}

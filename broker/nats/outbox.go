@@ -1,6 +1,7 @@
 package natsbroker
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -16,11 +17,24 @@ import (
 
 // message is what the outbox remembers of one that it holds.
 type message struct {
-	subject string
-	wire    int           // bytes with the frame
-	payload int           // bytes
-	at      time.Duration // when it was accepted, after outbox.born
-	data    []byte        // frame and payload while it waits, nil on its way
+	to      *address
+	wire    int    // bytes with the frame
+	payload int    // bytes
+	own     *local // for receivers here, nil if there are none
+}
+
+// waiting is a message that is not handed over yet.
+type waiting struct {
+	message
+	at   time.Duration // when it was accepted, after outbox.born
+	data []byte        // frame and payload
+}
+
+// local is a message that somebody here wants to have too. The server does not send
+// it back: it is delivered when the server has answered that it has it.
+type local struct {
+	payload []byte
+	subs    []*subscription
 }
 
 // outbox holds accepted messages in order: first those that wait, then those that
@@ -31,13 +45,12 @@ type message struct {
 // The server says nothing about a message that is well. It answers pings, in its
 // place among the messages, so whatever was handed over before a ping is settled by
 // its answer. The keeper pings when a quarter of the window is on its way, when
-// somebody flushes, and otherwise a little later (confirmDelay).
+// somebody waits for the answer, and otherwise a little later (confirmDelay).
 type outbox struct {
-	names *naming
-	opts  *Options
-	max   int // bytes of a payload
-	from  uint64
-	born  time.Time
+	opts *Options
+	max  int // bytes of a payload
+	from uint64
+	born time.Time
 	// work tells the keeper that there is something to do.
 	work chan struct{}
 
@@ -45,7 +58,7 @@ type outbox struct {
 	link     *link // where to publish; nil while there is none
 	limit    int   // of the server, in bytes of a message; zero if it is not known
 	seq      uint64
-	queue    fifo[message]
+	queue    fifo[waiting]
 	flight   fifo[message]
 	flying   int // bytes of the flight
 	asked    int // bytes of the flight that a ping is behind of
@@ -63,15 +76,7 @@ type outbox struct {
 	room     chan struct{} // closed and replaced when there is room again
 	closing  bool
 	closed   chan struct{} // closed with closing
-	subjects map[broker.Channel]subject
 	scratch  []byte
-}
-
-// subject is what a channel is called, and its names as they go into a frame, if
-// they do.
-type subject struct {
-	text  string
-	names []byte
 }
 
 const (
@@ -82,11 +87,10 @@ const (
 	scratchKept = 64 << 10
 )
 
-func newOutbox(names *naming, opts *Options, maxPayload int) *outbox {
+func newOutbox(opts *Options, maxPayload int) *outbox {
 	o := &outbox{
-		names: names, opts: opts, max: maxPayload, born: time.Now(),
+		opts: opts, max: maxPayload, born: time.Now(),
 		work: make(chan struct{}, 1), room: make(chan struct{}), closed: make(chan struct{}),
-		subjects: map[broker.Channel]subject{},
 	}
 	var id [8]byte
 	rand.Read(id[:])
@@ -97,46 +101,37 @@ func newOutbox(names *naming, opts *Options, maxPayload int) *outbox {
 // wake tells the keeper to look.
 func (o *outbox) wake() { signal(o.work) }
 
-// put takes a message in, and hands it to nats.go here and now if nothing waits.
-func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) error {
+// put takes a message in, and hands it to nats.go here and now if nothing waits. subs
+// are those here who want it too.
+func (o *outbox) put(ctx context.Context, to *address, payload []byte, subs []*subscription) error {
 	if len(payload) > o.max {
 		return &broker.PayloadError{Size: len(payload), Max: o.max}
 	}
+	head := frameHead + len(to.names)
+	m := message{to: to, wire: head + len(payload), payload: len(payload)}
+	if len(subs) > 0 {
+		m.own = &local{payload: bytes.Clone(payload), subs: subs}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	to := o.subject(ch)
-	head := frameHead + len(to.names)
-	size := head + len(payload)
-	for o.full(size) && !o.closing {
-		o.waiting = true
-		room := o.room
-		o.mu.Unlock()
-		var err error
-		select {
-		case <-room:
-		case <-o.closed:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		o.mu.Lock()
-		if err != nil {
+	for o.full(m.wire) && !o.closing {
+		if err := o.waitForRoom(ctx); err != nil {
 			return err
 		}
 	}
 	switch {
 	case o.closing:
 		return broker.ErrClosed
-	case o.limit > 0 && size > o.limit:
+	case o.limit > 0 && m.wire > o.limit:
 		return &broker.PayloadError{Size: len(payload), Max: max(0, o.limit-head)}
 	}
 	o.seq++
 	o.accepted++
-	m := message{subject: to.text, wire: size, payload: len(payload), at: -1}
 	o.held.add(len(payload))
-	o.heldWire += size
-	if o.link != nil && o.queue.len() == 0 && o.fits(size) {
+	o.heldWire += m.wire
+	if o.link != nil && o.queue.len() == 0 && o.fits(m.wire) {
 		o.scratch = append(appendFrame(o.scratch[:0], o.from, o.seq, to.names), payload...)
-		err := o.link.nc.Publish(to.text, o.scratch)
+		err := o.link.nc.Publish(to.subject, o.scratch)
 		if cap(o.scratch) > scratchKept {
 			o.scratch = nil
 		}
@@ -146,29 +141,28 @@ func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) err
 		}
 		// The link is ending. Nothing of the message has left, so it waits.
 	}
-	m.at = time.Since(o.born)
-	m.data = append(appendFrame(make([]byte, 0, size), o.from, o.seq, to.names), payload...)
-	o.queue.push(m)
+	data := append(appendFrame(make([]byte, 0, m.wire), o.from, o.seq, to.names), payload...)
+	o.queue.push(waiting{m, time.Since(o.born), data})
 	if o.queue.len() == 1 {
 		o.wake()
 	}
 	return nil
 }
 
-// subject returns what a valid channel is called.
-func (o *outbox) subject(ch broker.Channel) subject {
-	to, ok := o.subjects[ch]
-	if !ok {
-		to.text = o.names.subject(ch)
-		if hashed(ch) {
-			to.names = appendNames(nil, ch)
-		}
-		if len(o.subjects) >= namesKept {
-			clear(o.subjects)
-		}
-		o.subjects[ch] = to
+// waitForRoom waits until there is room again, or might be. mu is held, except while
+// it waits.
+func (o *outbox) waitForRoom(ctx context.Context) error {
+	o.waiting = true
+	room := o.room
+	o.mu.Unlock()
+	defer o.mu.Lock()
+	select {
+	case <-room:
+	case <-o.closed:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return to
+	return nil
 }
 
 // full reports whether a message of size bytes has to wait. One that is larger than
@@ -184,13 +178,12 @@ func (o *outbox) fits(size int) bool {
 
 // fly notes a message that nats.go has taken.
 func (o *outbox) fly(m message) {
-	m.data = nil
 	o.flight.push(m)
 	o.flying += m.wire
 	if o.flight.len() == 1 {
 		o.wake() // so that it is asked about before long
 	}
-	if !o.urgent && o.flying-o.asked >= o.opts.WindowBytes/4 {
+	if !o.urgent && (m.own != nil || o.flying-o.asked >= o.opts.WindowBytes/4) {
 		o.urgent = true
 		o.wake()
 	}
@@ -202,16 +195,16 @@ func (o *outbox) pump() {
 	defer o.mu.Unlock()
 	for o.link != nil && o.queue.len() > 0 && o.fits(o.queue.front().wire) {
 		m := *o.queue.front()
-		err := o.link.nc.Publish(m.subject, m.data)
+		err := o.link.nc.Publish(m.to.subject, m.data)
 		switch {
 		case err == nil:
 			o.queue.pop()
-			o.fly(m)
+			o.fly(m.message)
 		case errors.Is(err, nats.ErrMaxPayload):
 			// Accepted while there was no server to say how much it takes.
 			o.queue.pop()
-			o.settle(m)
-			o.lose(m, false, &broker.PayloadError{Size: m.payload, Max: max(0, o.limit-(m.wire-m.payload))})
+			o.settle(m.message)
+			o.lose(m.message, false, &broker.PayloadError{Size: m.payload, Max: max(0, o.limit-(m.wire-m.payload))})
 			o.after()
 		default:
 			return // the link is ending
@@ -236,19 +229,24 @@ func (o *outbox) asking() (through uint64) {
 	return o.settled + uint64(o.flight.len())
 }
 
-// answered settles what was asked about as sent, except what is denied.
-func (o *outbox) answered(through uint64, denied map[string]error) {
+// answered settles what was asked about as sent, except what is denied. It appends
+// what is for receivers here to own.
+func (o *outbox) answered(through uint64, denied map[string]error, own []message) []message {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.settled < through && o.flight.len() > 0 {
 		m := o.land()
-		if err := denied[m.subject]; err != nil {
+		if err := denied[m.to.subject]; err != nil {
 			o.lose(m, false, err)
-		} else {
-			o.sent.add(m.payload)
+			continue
+		}
+		o.sent.add(m.payload)
+		if m.own != nil {
+			own = append(own, m)
 		}
 	}
 	o.after()
+	return own
 }
 
 // land takes the first message off the flight.
@@ -295,7 +293,7 @@ func (o *outbox) expire(all bool, err error) time.Duration {
 				return left
 			}
 		}
-		m := o.queue.pop()
+		m := o.queue.pop().message
 		o.settle(m)
 		o.lose(m, false, err)
 	}

@@ -3,6 +3,7 @@ package natsbroker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,8 +48,27 @@ type subscriber struct {
 	// being prepared too.
 	of map[*nats.Subscription]*entry
 
-	// The reading goroutine's own.
-	known map[string]broker.Channel
+	// holders are the subscriptions that have a filter, live.
+	holders map[broker.Filter][]*subscription
+	// turn changes, under mu, with whatever decides where messages go.
+	turn atomic.Uint64
+
+	// The reading goroutine's own: where messages go, good for one turn.
+	routes map[origin]*route
+	routed uint64
+}
+
+// origin is how a message has come.
+type origin struct {
+	sub     *nats.Subscription
+	subject string
+}
+
+// route is where a message goes.
+type route struct {
+	ch    broker.Channel
+	u     *subscription // nil: nowhere
+	epoch uint64
 }
 
 // attempt is what those who subscribe wait for while there is no link.
@@ -57,14 +77,14 @@ type attempt struct {
 	err  error // after done is closed; nil: look again
 }
 
-// namesKept is how many subjects are remembered with their channel.
-const namesKept = 1 << 13
+// routesKept is how many routes are remembered.
+const routesKept = 1 << 13
 
 func newSubscriber(names *naming, opts *Options, proof *witnesses, need func()) *subscriber {
 	return &subscriber{
 		names: names, opts: opts, proof: proof, need: need, closing: make(chan struct{}),
 		subs: map[*subscription]struct{}{}, of: map[*nats.Subscription]*entry{},
-		next: &attempt{done: make(chan struct{})}, known: map[string]broker.Channel{},
+		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{}, routes: map[origin]*route{},
 	}
 }
 
@@ -185,6 +205,7 @@ func (s *subscriber) subscribeOn(l *link, e *entry) error {
 	}
 	e.sub = sub
 	s.of[sub] = e
+	s.turn.Add(1)
 	return nil
 }
 
@@ -214,7 +235,7 @@ func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entri
 	closed := s.closed || u.isClosed()
 	if err == nil && refusal == nil && s.link == l && !closed {
 		for _, e := range entries {
-			e.live = true
+			s.enliven(e)
 		}
 		return false, nil
 	}
@@ -241,6 +262,29 @@ func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entri
 	return true, nil
 }
 
+// enliven makes an entry live, and deaden ends that. mu is held.
+func (s *subscriber) enliven(e *entry) {
+	if !e.live {
+		e.live = true
+		s.holders[e.filter] = append(slices.Clip(s.holders[e.filter]), e.u)
+		s.turn.Add(1)
+	}
+}
+
+func (s *subscriber) deaden(e *entry) {
+	if !e.live {
+		return
+	}
+	e.live = false
+	s.turn.Add(1)
+	rest := slices.DeleteFunc(slices.Clone(s.holders[e.filter]), func(u *subscription) bool { return u == e.u })
+	if len(rest) > 0 {
+		s.holders[e.filter] = rest
+	} else {
+		delete(s.holders, e.filter)
+	}
+}
+
 // leave ends an entry's subscription on the server. mu is held.
 func (s *subscriber) leave(e *entry) {
 	if e.sub != nil {
@@ -260,13 +304,14 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 		if e == nil || !e.live {
 			continue
 		}
-		e.live = false
+		s.deaden(e)
 		if e.joining == 0 {
 			s.leave(e)
 			delete(u.entries, f)
 		}
 	}
 	u.epoch.Add(1)
+	s.turn.Add(1)
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
 	return u.retract(u.matches)
@@ -276,6 +321,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 func (s *subscriber) drop(u *subscription) {
 	s.mu.Lock()
 	for f, e := range u.entries {
+		s.deaden(e)
 		s.leave(e)
 		delete(u.entries, f)
 	}
@@ -346,6 +392,7 @@ func (s *subscriber) connected(ctx context.Context, l *link) error {
 	default:
 	}
 	s.link = l
+	s.turn.Add(1)
 	for u := range s.subs {
 		if u.down {
 			u.resume()
@@ -368,6 +415,7 @@ func (s *subscriber) disconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.link = nil
+	s.turn.Add(1)
 	clear(s.of)
 	for u := range s.subs {
 		for _, e := range u.entries {
@@ -400,8 +448,9 @@ func (s *subscriber) take(l *link, m *nats.Msg) {
 	if !ok {
 		return // somebody else's idea of a message
 	}
-	u, epoch, ch := s.find(l, m, &f)
-	for u != nil && u.wants(ch) {
+	r := s.route(l, m, &f)
+	for r.u != nil && r.u.wants(&r.ch) {
+		u := r.u
 		switch u.arrivals.look(f.from, f.seq) {
 		case again:
 			return
@@ -410,54 +459,109 @@ func (s *subscriber) take(l *link, m *nats.Msg) {
 			u.tooLate(len(payload))
 			return
 		}
-		if u.deliver(epoch, ch, payload) {
+		if u.deliver(r.epoch, &r.ch, payload) {
 			u.arrivals.note(f.from, f.seq)
 			return
 		}
 		// A filter has gone in this moment, perhaps the one in question.
-		u, epoch, ch = s.find(l, m, &f)
+		r = s.find(l, m, &f)
 	}
 }
 
-// find returns the subscription that a message is for, if its filter is live, and
-// the message's channel.
-func (s *subscriber) find(l *link, m *nats.Msg, f *frame) (*subscription, uint64, broker.Channel) {
+// route returns where a message goes. It remembers that until something changes, so
+// that most messages need no lock.
+func (s *subscriber) route(l *link, m *nats.Msg, f *frame) *route {
+	if f.named {
+		return s.find(l, m, f)
+	}
+	if turn := s.turn.Load(); turn != s.routed {
+		clear(s.routes)
+		s.routed = turn
+	}
+	from := origin{m.Sub, m.Subject}
+	r := s.routes[from]
+	if r == nil {
+		r = s.find(l, m, f)
+		if len(s.routes) >= routesKept {
+			clear(s.routes)
+		}
+		s.routes[from] = r
+	}
+	return r
+}
+
+// find finds out where a message goes.
+func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.of[m.Sub]
 	if e == nil || s.link != l {
-		return nil, 0, broker.Channel{}
+		return &route{}
 	}
-	ch, ok := e.filter.Channel(), true
+	ch, long, ok := e.filter.Channel(), false, true
 	if e.filter.IsEveryRoom() {
-		ch, ok = s.channel(m.Subject)
+		ch, long, ok = s.names.parse(m.Subject)
+	} else {
+		long = hashed(ch)
 	}
-	if ok && f.named {
+	if f.named {
 		ch = f.channel(ch)
-		ok = ch.Validate() == nil && s.names.subject(ch) == m.Subject
+		long = s.names.subject(ch) != m.Subject
 	}
 	// While a filter is being added another one may be live that selects the message
 	// too, so its copies count as soon as either is.
-	if !ok || !e.filter.Matches(ch) || !e.live && !e.u.matches(ch) {
-		return nil, 0, broker.Channel{}
+	if !ok || long || ch.Validate() != nil || !e.filter.Matches(ch) || !e.live && !e.u.matches(ch) {
+		return &route{}
 	}
-	return e.u, e.u.epoch.Load(), ch
+	return &route{ch: ch, u: e.u, epoch: e.u.epoch.Load()}
 }
 
-// channel returns the channel of a subject; with names missing if they are hashed.
-func (s *subscriber) channel(subject string) (broker.Channel, bool) {
-	if ch, ok := s.known[subject]; ok {
-		return ch, true
-	}
-	ch, long, ok := s.names.parse(subject)
-	if ok && (long || ch.Validate() == nil) {
-		if len(s.known) >= namesKept {
-			clear(s.known)
+// audience returns those here who want a message that is about to be published.
+func (s *subscriber) audience(to *address) []*subscription {
+	turn := s.turn.Load()
+	here := to.here.Load()
+	if here == nil || here.turn != turn {
+		s.mu.Lock()
+		here = &audience{turn: s.turn.Load()}
+		here.subs = append(here.subs, s.holders[broker.Exactly(to.ch)]...)
+		switch to.ch.Kind() {
+		case broker.KindRoom, broker.KindBroadcast:
+			for _, u := range s.holders[to.ch.Wire().EveryRoom(to.ch.Namespace())] {
+				if !slices.Contains(here.subs, u) {
+					here.subs = append(here.subs, u)
+				}
+			}
 		}
-		s.known[subject] = ch
-		return ch, true
+		s.mu.Unlock()
+		to.here.Store(here)
 	}
-	return broker.Channel{}, false
+	for i, u := range here.subs {
+		if u.wants(&to.ch) {
+			continue
+		}
+		subs := slices.Clone(here.subs[:i])
+		for _, u := range here.subs[i+1:] {
+			if u.wants(&to.ch) {
+				subs = append(subs, u)
+			}
+		}
+		return subs
+	}
+	return here.subs
+}
+
+// returned delivers a message of our own that the server has.
+func (s *subscriber) returned(ch *broker.Channel, own *local) {
+	for _, u := range own.subs {
+		for {
+			s.mu.Lock()
+			epoch, wanted := u.epoch.Load(), !u.down && u.matches(*ch)
+			s.mu.Unlock()
+			if !wanted || u.deliver(epoch, ch, own.payload) {
+				break
+			}
+		}
+	}
 }
 
 // close ends all subscriptions for good and returns what to wait for.

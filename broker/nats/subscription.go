@@ -14,10 +14,10 @@ const messageCost = 128
 
 // event is a call of the receiver that is still to be made.
 type event struct {
-	kind    eventKind
-	ch      broker.Channel
+	ch      *broker.Channel // of a delivery; not written to
 	payload []byte
 	err     error
+	kind    eventKind
 }
 
 type eventKind uint8
@@ -79,7 +79,7 @@ func (u *subscription) run() {
 		switch ev.kind {
 		case delivery:
 			u.s.received.Add(1)
-			u.r.Deliver(ev.ch, ev.payload)
+			u.r.Deliver(*ev.ch, ev.payload)
 		case interruption:
 			u.r.Interrupted(ev.err)
 		case resumption:
@@ -130,8 +130,8 @@ func (u *subscription) next() (event, bool) {
 }
 
 // wants reports whether the receiver has a use for a message on ch (B26).
-func (u *subscription) wants(ch broker.Channel) bool {
-	return u.selective == nil || ch.Kind() != broker.KindRoom || u.other.Load() > 0 || u.selective.Wants(ch)
+func (u *subscription) wants(ch *broker.Channel) bool {
+	return u.selective == nil || ch.Kind() != broker.KindRoom || u.other.Load() > 0 || u.selective.Wants(*ch)
 }
 
 // count notes that an event has come, or is done with.
@@ -144,7 +144,7 @@ func (u *subscription) count(ev *event, n int32) {
 // deliver queues a message that was wanted at the given epoch. If the buffer is full
 // it waits a little, and then counts what comes as missed until there is room again.
 // It reports false, without effect, if a filter has gone since then.
-func (u *subscription) deliver(epoch uint64, ch broker.Channel, payload []byte) bool {
+func (u *subscription) deliver(epoch uint64, ch *broker.Channel, payload []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.cost >= u.limit && u.missed.messages == 0 {
@@ -182,6 +182,7 @@ func (u *subscription) waitForRoom(epoch uint64) {
 			return
 		}
 	}
+	signal(u.room) // for another one that waits
 }
 
 // missLocked counts a message that is not queued. mu is held.
@@ -256,7 +257,7 @@ func (u *subscription) retract(keep func(broker.Channel) bool) <-chan struct{} {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.queue.keep(func(ev *event) bool {
-		if ev.kind != delivery || keep(ev.ch) {
+		if ev.kind != delivery || keep(*ev.ch) {
 			return true
 		}
 		u.count(ev, -1)
@@ -267,7 +268,7 @@ func (u *subscription) retract(keep func(broker.Channel) bool) <-chan struct{} {
 	if u.missed.messages > 0 && u.cost <= u.limit/2 {
 		u.endGap()
 	}
-	if !u.running || u.current.kind != delivery || keep(u.current.ch) {
+	if !u.running || u.current.kind != delivery || keep(*u.current.ch) {
 		return nil
 	}
 	ch := make(chan struct{})

@@ -1,0 +1,62 @@
+package natsbroker
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// address is where a channel's messages go.
+type address struct {
+	ch      broker.Channel
+	subject string
+	names   []byte // as they go into a frame, if they do
+	here    atomic.Pointer[audience]
+}
+
+// audience are the subscriptions here that a channel's messages are for. It is good
+// for one turn of the subscriber.
+type audience struct {
+	turn uint64
+	subs []*subscription
+}
+
+// directory remembers the addresses of channels. It is safe for concurrent use.
+type directory struct {
+	names *naming
+
+	mu sync.RWMutex
+	by map[broker.Channel]*address
+}
+
+// addressesKept is how many addresses are remembered.
+const addressesKept = 1 << 13
+
+func newDirectory(names *naming) *directory {
+	return &directory{names: names, by: map[broker.Channel]*address{}}
+}
+
+// address returns where a channel's messages go, or a *broker.NameError.
+func (d *directory) address(ch broker.Channel) (*address, error) {
+	d.mu.RLock()
+	a := d.by[ch]
+	d.mu.RUnlock()
+	if a != nil {
+		return a, nil
+	}
+	if err := ch.Validate(); err != nil {
+		return nil, err
+	}
+	a = &address{ch: ch, subject: d.names.subject(ch)}
+	if hashed(ch) {
+		a.names = appendNames(nil, ch)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.by) >= addressesKept {
+		clear(d.by)
+	}
+	d.by[ch] = a
+	return a, nil
+}
