@@ -36,7 +36,8 @@
 // caller's, and are not closed.
 //
 // The broker takes from the client how to reach the servers, that is dialer (with
-// TLS), credentials and their providers, client name, and a cluster's masters or
+// TLS), credentials and their providers (asked for each new connection; credentials
+// that run out end a connection only if the server does), client name, and a cluster's masters or
 // Sentinel's master, but it opens connections of its own: one for publishing, one for
 // subscribing and, once Subscribers or Responders is called, one for such questions
 // to each server. The client's hooks, OnConnect, timeouts, retries and pool do not

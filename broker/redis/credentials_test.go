@@ -1,0 +1,142 @@
+package redisbroker_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
+
+	"github.com/crossroom/crossroom/broker"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// vault gives out credentials that change, in each of the ways that go-redis knows.
+type vault struct {
+	mu       sync.Mutex
+	password string
+	err      error
+	asked    int
+	open     int // subscriptions not ended
+}
+
+func (v *vault) set(password string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.password, v.err = password, err
+}
+
+func (v *vault) counts() (asked, open int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.asked, v.open
+}
+
+func (v *vault) get() (user, password string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.asked++
+	return "node", v.password, v.err
+}
+
+// Subscribe implements auth.StreamingCredentialsProvider.
+func (v *vault) Subscribe(l auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	user, password, err := v.get()
+	if err != nil {
+		return nil, nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.open++
+	return auth.NewBasicCredentials(user, password), func() error {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.open--
+		return nil
+	}, nil
+}
+
+// TestChangingCredentials: every new connection asks for the credentials of that
+// moment, and a provider that has none is an error.
+func TestChangingCredentials(t *testing.T) {
+	t.Parallel()
+	for _, way := range []struct {
+		name string
+		set  func(o *redis.Options, v *vault)
+	}{
+		{"streaming", func(o *redis.Options, v *vault) { o.StreamingCredentialsProvider = v }},
+		{"with context", func(o *redis.Options, v *vault) {
+			o.CredentialsProviderContext = func(context.Context) (string, string, error) { return v.get() }
+		}},
+		{"plain", func(o *redis.Options, v *vault) {
+			o.CredentialsProvider = func() (string, string) {
+				user, password, _ := v.get()
+				return user, password
+			}
+		}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{
+				"node on >first resetchannels &* -@all +publish +ping +subscribe +unsubscribe +psubscribe +pubsub",
+			}})
+			v := &vault{password: "wrong"}
+			// What stands in the options beside a provider does not count.
+			o := &redis.Options{Addr: srv.Addr(), Username: "nobody", Password: "nothing"}
+			way.set(o, v)
+			client := redis.NewClient(o)
+			defer client.Close()
+			b, err := redisbroker.New(client, quick())
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeLater(t, b)
+			var refused *redisbroker.ServerError
+			if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !errors.As(err, &refused) || refused.Code() != "WRONGPASS" {
+				t.Fatalf("Subscribe with a wrong password: %v", err)
+			}
+			v.set("first", nil)
+			r := record(t)
+			subscribe(t, b, r, broker.Exactly(room))
+			publish(t, b, room, "first")
+			r.want(room, "first")
+			if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
+				t.Fatalf("Subscribers: %v, %v", counts, err)
+			}
+
+			srv.Do("ACL", "SETUSER", "node", "resetpass", ">second")
+			v.set("second", nil)
+			srv.Do("CLIENT", "KILL", "USER", "node")
+			r.wantCall("interrupted")
+			r.wantCall("resumed")
+			// The publish connection was ended too; what meets its end does not arrive.
+			eventually(t, func() error {
+				publish(t, b, room, "second")
+				return b.Flush(within(t, patience))
+			})
+			r.want(room, "second")
+			if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
+				t.Fatalf("Subscribers: %v, %v", counts, err)
+			}
+
+			if way.name != "plain" { // which cannot fail
+				empty := errors.New("the vault is shut")
+				v.set("", empty)
+				other, err := redisbroker.New(client, quick())
+				if err != nil {
+					t.Fatal(err)
+				}
+				closeLater(t, other)
+				if _, err := other.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !errors.Is(err, empty) {
+					t.Fatalf("Subscribe without credentials: %v", err)
+				}
+			}
+			if asked, open := v.counts(); asked < 7 || open != 0 {
+				t.Errorf("asked %d times, %d subscriptions were left open", asked, open)
+			}
+		})
+	}
+}
