@@ -282,6 +282,44 @@ func TestDoubtedNodeAnswers(t *testing.T) {
 	})
 }
 
+// A node that dies between its number of acknowledgements and the last of them has
+// answered: the next question waits for it, but not until its deadline.
+func TestGhostOwesAcks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
+		f.join(2, newAcker("slow"))
+		timer := time.AfterFunc(300*time.Millisecond, f.brokers[2].Kill)
+		defer timer.Stop()
+		if _, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		for _, want := range []time.Duration{500 * time.Millisecond, 500 * time.Millisecond, 0} {
+			began := time.Now()
+			_, err := f.ns[0].Members(t.Context(), backplane.All())
+			if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerSilent) {
+				t.Errorf("%v after %v, want %v", err, d, want)
+			}
+		}
+	})
+}
+
+// A node whose members do not acknowledge lives all the same.
+func TestSlowMembersAreNoGhosts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
+		f.join(2, newAcker("slow"))
+		for range 3 {
+			if _, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			began := time.Now()
+			if m, err := f.ns[0].Members(t.Context(), backplane.All()); err != nil || len(m.Answered) != 2 || time.Since(began) > 0 {
+				t.Errorf("%+v, %v after %v", m, err, time.Since(began))
+			}
+		}
+	})
+}
+
 // More ghosts than there is memory for.
 func TestManyGhosts(t *testing.T) {
 	bubble(t, func(t *testing.T) {

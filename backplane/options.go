@@ -21,7 +21,8 @@ type Options struct {
 	// OnError is told of everything that has no caller to return to: unreadable
 	// messages (*DecodeError), outages (*InterruptedError), lost messages
 	// (*broker.LossError), callbacks that panic (*PanicError) or do not return
-	// (*StalledError). Calls come one at a time from one goroutine that does
+	// (*StalledError), other nodes with this node's id (*DuplicateIDError), lost
+	// announcements of other nodes (*MembershipError). Calls come one at a time from one goroutine that does
 	// nothing else; errors that pile up behind a slow call beyond 256 are counted
 	// in Stats.Unreported.
 	OnError func(error)

@@ -455,6 +455,14 @@ func (c *call) finish(exp Expected, late time.Time) (f Fleet, _ error) {
 			}
 		}
 	}
+	if !late.IsZero() {
+		// Their members may be slow, or they are dead: reason to doubt, no more.
+		for id, n := range c.owed {
+			if n > 0 && id != c.ns.node.id {
+				c.ns.node.peers.missed(id, time.Now())
+			}
+		}
+	}
 	slices.SortFunc(f.Missing, func(a, b Missing) int { return strings.Compare(a.Node, b.Node) })
 	switch n := c.want - c.unnamed; {
 	case n <= 0:
