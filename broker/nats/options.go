@@ -35,7 +35,7 @@ type Options struct {
 
 	// WindowBytes is how much may be on its way without the server's word that it has
 	// it, and so how much is in doubt when a connection breaks. Zero or less means
-	// 2 MiB. At least one message may always be on its way.
+	// 4 MiB. At least one message may always be on its way.
 	WindowBytes int
 
 	// MaxPayload is the largest payload in bytes. Zero or less means what the
@@ -90,7 +90,7 @@ func (o *Options) withDefaults() Options {
 	if out.QueueAge == 0 {
 		out.QueueAge = 30 * time.Second
 	}
-	positive(&out.WindowBytes, 2<<20)
+	positive(&out.WindowBytes, 4<<20)
 	positive(&out.ReceiveBuffer, 16<<20)
 	positive(&out.SlowReceiver, time.Second)
 	positive(&out.ProbeInterval, time.Second)
