@@ -181,14 +181,16 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		_, url := s.start(t)
 		f := startFleet(t, s, url)
 		for _, q := range questions {
+			when := "during"
 			f.hooks.once(f.east.stop)
-			if q.alone {
+			if q.alone { // nobody is asked, or east's answer does not matter
 				f.hooks.once(nil)
-				f.east.stop() // nobody is asked, or it is not its business
+				f.east.stop()
+				when = "before"
 			}
 			o := f.ask(t, q)
 			again := f.ask(t, q)
-			row(t, s, "SIGSTOP of east during: "+q.name, o, again)
+			row(t, s, "SIGSTOP of east "+when+": "+q.name, o, again)
 			if q.alone {
 				o.complete(t, q.name)
 				o.atOnce(t, q.name)

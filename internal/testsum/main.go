@@ -1,7 +1,7 @@
 // Command testsum reads the output of go test -json and prints it for people: one
 // line for each package as it ends, the whole output of what failed, and at the end
-// a summary: every test that was skipped, and why; figures that tests gave as
-// attributes; and the table of clauses and brokers from the runs of package
+// a summary: every test that was skipped, and why; figures and outcomes that tests gave
+// as attributes; and the table of clauses and brokers from the runs of package
 // conformance. It exits with 1 if anything failed, if nothing ran, or, with -strict, if a
 // test was skipped for want of a server or a broker named in -brokers is not in the
 // table.
@@ -47,6 +47,7 @@ type summary struct {
 	table          table
 	figures        []string
 	mutants        []string
+	outcomes       []outcome // output: one line
 }
 
 // serverMark begins the reason of a test that was skipped because a server or a
@@ -167,6 +168,8 @@ func (s *summary) attribute(e *event) {
 		s.figures = append(s.figures, e.Value)
 	case "mutant":
 		s.mutants = append(s.mutants, e.Value)
+	case "outcome":
+		s.outcomes = append(s.outcomes, outcome{e.Package, e.Test, []string{e.Value}})
 	}
 }
 
@@ -198,10 +201,19 @@ func (s *summary) print(strict bool) bool {
 		fmt.Fprintf(s.out, "\nnothing was skipped\n")
 	}
 	s.table.print(s.out)
+	// Tests that run at the same time do not mix their lines.
+	sort.SliceStable(s.outcomes, func(i, j int) bool {
+		a, b := s.outcomes[i], s.outcomes[j]
+		return a.pkg < b.pkg || a.pkg == b.pkg && a.test < b.test
+	})
+	var outcomes []string
+	for _, o := range s.outcomes {
+		outcomes = append(outcomes, o.output...)
+	}
 	for _, list := range []struct {
 		title string
 		lines []string
-	}{{"mutants, and the case that caught each:", s.mutants}, {"figures:", s.figures}} {
+	}{{"mutants, and the case that caught each:", s.mutants}, {"outcomes of outages:", outcomes}, {"figures:", s.figures}} {
 		if len(list.lines) > 0 {
 			fmt.Fprintf(s.out, "\n%s\n  %s\n", list.title, strings.Join(list.lines, "\n  "))
 		}

@@ -37,6 +37,9 @@ func TestTable(t *testing.T) {
 	}
 	in += attr(t, "TestOther", "conformance", cell{Broker: "redis", Clause: "B2", Text: "Two.", Outcome: "pass"})
 	in += attr(t, "TestSoak", "figure", "soak: 1000 runs, nobody blamed")
+	for _, test := range []string{"TestOutage/b", "TestOutage/a", "TestOutage/b"} {
+		in += attr(t, test, "outcome", "what came of "+test)
+	}
 	in += attr(t, "TestMutants", "mutant", "killed  drops one in a thousand  by B02_Order")
 
 	var out strings.Builder
@@ -55,6 +58,7 @@ func TestTable(t *testing.T) {
 		"  F1   skip    –      –     –                       A fleet.\n",
 		"  memory, B2: B02_Slow not tried: no power to slow-link\n",
 		"  nats: the suite did not run\n",
+		"outcomes of outages:\n  what came of TestOutage/a\n  what came of TestOutage/b\n  what came of TestOutage/b\n",
 		"figures:\n  soak: 1000 runs, nobody blamed\n",
 		"killed  drops one in a thousand  by B02_Order\n",
 		"the conformance suite was not run on: nats\n",
