@@ -19,7 +19,7 @@ type Namespace struct {
 	name   string
 	rooms  *backplane.Rooms
 	legs   []leg
-	live   atomic.Bool // legs are complete
+	live   atomic.Bool // legs are complete, and Of has returned it
 
 	relays relays
 	bridge *bridge // nil unless Options.Bridge
@@ -84,9 +84,10 @@ func (ns *Namespace) open(ctx context.Context) error {
 	if ns.bridge != nil {
 		ns.bridge.start()
 	}
-	ns.live.Store(true)
 	return nil
 }
+
+var errNotOpen = errors.New("adapter: the namespace is still being opened")
 
 // begun reports whether the namespace is live on any link.
 func (ns *Namespace) begun() bool {
@@ -109,6 +110,24 @@ func firstOf(errs []error) error {
 		return kept[0]
 	}
 	return errors.Join(kept...)
+}
+
+// Close leaves the namespace: other nodes count this one no more, and its sockets hear
+// nothing more. They are not disconnected: that is yours, best before. It waits for
+// callbacks under way until ctx ends and then returns its error. Idempotent.
+//
+// Server.Close does this for all namespaces. Close one by itself that is not for the
+// server's life, such as one whose name came from a client. Afterwards its methods
+// return ErrClosed, and Server.Of with its name opens another one, without sockets.
+func (ns *Namespace) Close(ctx context.Context) error {
+	if !ns.live.Load() { // a hook may have got it before Of returned
+		return errNotOpen
+	}
+	defer ns.server.leave(ns)()
+	if ns.bridge != nil {
+		ns.bridge.close(ctx)
+	}
+	return firstOf(each(ns.legs, func(l leg) error { return l.ns.Close(ctx) }))
 }
 
 // Name returns the namespace's name, with its slash.

@@ -38,11 +38,21 @@ type link struct {
 }
 
 // opening is a namespace that is being opened or, once done is closed, is open or
-// has failed to.
+// has failed to, or has been left.
 type opening struct {
 	done chan struct{}
 	ns   *Namespace
 	err  error
+}
+
+// isDone reports whether ns and err are set for good.
+func (o *opening) isDone() bool {
+	select {
+	case <-o.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // New makes a server on a broker of its own (two servers must not share one). It
@@ -126,8 +136,9 @@ func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout
 
 // Of returns a namespace, live: what other nodes send in it from now on arrives.
 // The first call opens it and may wait for the broker; later ones return the same
-// value. As in Socket.IO "chat" is "/chat", and "" is "/". In dialect v5 it also finds
-// out whether newer servers are there, which takes a RequestsTimeout if they are.
+// value, until it is closed. As in Socket.IO "chat" is "/chat", and "" is "/". In
+// dialect v5 it also finds out whether newer servers are there, which takes a
+// RequestsTimeout if they are.
 //
 // Errors are *broker.NameError or *backplane.NameError for a name that cannot be
 // used, ErrClosed, and the broker's or the context's error; after those the next
@@ -184,6 +195,7 @@ func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace,
 	if late && o.err == nil {
 		o.err = ErrClosed
 	}
+	o.ns.live.Store(o.err == nil)
 	close(o.done)
 	if o.err != nil && s.namespaces[name] == o && !o.ns.begun() {
 		delete(s.namespaces, name) // names may come from clients
@@ -196,6 +208,25 @@ func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace,
 		return nil, o.err
 	}
 	return o.ns, nil
+}
+
+// leave takes a namespace that is open off the list. Until the returned function is
+// called, whoever wants one of that name waits.
+func (s *Server) leave(ns *Namespace) (left func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.namespaces[ns.name]
+	if o == nil || !o.isDone() || o.ns != ns {
+		return func() {} // it was closed before
+	}
+	o = &opening{done: make(chan struct{}), err: ErrClosed}
+	s.namespaces[ns.name] = o
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.namespaces, ns.name)
+		close(o.done)
+	}
 }
 
 // Stats are what a server has counted since New.
@@ -239,10 +270,8 @@ func (s *Server) Close(ctx context.Context) error {
 // opened lists the namespaces that are open, or were opened in part. s.mu is held.
 func (s *Server) opened() (all []*Namespace) {
 	for _, o := range s.namespaces {
-		select {
-		case <-o.done:
+		if o.isDone() { // if s is closed, the others' Of will fail
 			all = append(all, o.ns)
-		default: // if s is closed, its Of will fail
 		}
 	}
 	return all

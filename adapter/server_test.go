@@ -205,3 +205,66 @@ func TestLocalRooms(t *testing.T) {
 	nodes[0].ns.Remove("ada")
 	equal(t, "after the last socket", nodes[0].ns.LocalRooms(), []string{})
 }
+
+// A namespace that is closed is gone for everybody, and may be opened anew.
+func TestNamespaceClose(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	a, b := newNode(t, bus, adapter.Options{}), newNode(t, bus, adapter.Options{})
+	acquainted(t, a, b)
+	before := a.add(t, "before")
+	there := b.add(t, "there")
+	for range 2 {
+		ok(t, a.ns.Close(t.Context()))
+	}
+	if n, err := b.ns.ServerCount(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d servers, %v", n, err)
+	}
+	ok(t, b.ns.Emit(t.Context(), "nobody hears"))
+	if err := a.ns.Emit(t.Context(), "x"); !errors.Is(err, adapter.ErrClosed) {
+		t.Errorf("Emit: %v", err)
+	}
+	if err := a.ns.Add(newSocket("x")); !errors.Is(err, adapter.ErrClosed) {
+		t.Errorf("Add: %v", err)
+	}
+	if _, err := a.ns.FetchSockets(t.Context()); !errors.Is(err, adapter.ErrClosed) {
+		t.Errorf("FetchSockets: %v", err)
+	}
+	if len(before.packets)+len(before.ended) > 0 {
+		t.Error("the socket of a closed namespace was called")
+	}
+
+	old := a.ns
+	var err error
+	a.ns, err = a.Of(t.Context(), chat)
+	ok(t, err)
+	if a.ns == old || a.ns.Len() != 0 {
+		t.Error("the namespace is the old one")
+	}
+	ok(t, old.Close(t.Context())) // does not touch the new one
+	acquainted(t, a, b)
+	after := a.add(t, "after")
+	ok(t, b.ns.Emit(t.Context(), "end"))
+	equal(t, "after", after.until(t, "end"), nil)
+	equal(t, "there", there.until(t, "end"), []string{"nobody hears"})
+}
+
+// Whoever wants a namespace that is just being closed gets a new one.
+func TestOfWhileClosing(t *testing.T) {
+	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				ns, err := n.Of(t.Context(), "busy")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := ns.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -36,11 +36,11 @@
 // caller's, and are not closed.
 //
 // The broker takes from the client how to reach the servers, that is dialer (with
-// TLS), credentials and their providers (asked for each new connection; credentials
-// that run out end a connection only if the server does), client name, and a cluster's masters or
-// Sentinel's master, but it opens connections of its own: one for publishing, one for
-// subscribing and, once Subscribers or Responders is called, one for such questions
-// to each server. The client's hooks, OnConnect, timeouts, retries and pool do not
+// TLS), credentials or their provider (asked for each new connection; what runs out is
+// the server's to notice), client name, and a cluster's masters or Sentinel's master,
+// but it opens connections of its own: one for publishing, one for subscribing and,
+// once Subscribers or Responders is called, one for such questions to each server. The
+// client's hooks, OnConnect, timeouts, retries and pool do not
 // apply. go-redis itself repeats what it could not send in one go, which breaks "at
 // most once"; reconnects a subscriber in silence, which hides the gap; and cannot end
 // a call that waits for a frozen server. A dialer that does not heed its context may
