@@ -1,4 +1,4 @@
-# make demo    the main job, on the embedded memory broker; BROKER=redis://… uses that
+# make demo    the main job, on the embedded memory broker; BROKER=redis://… or nats://… uses that
 # make test    fetches what is missing and runs every test, under the race detector
 # make bench   side-by-side benchmarks; exit status 1 if a bar is missed
 # make chat-picture    makes the pictures of the chat example anew, from a real run

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/servers"
 )
 
 // root is the module's directory.
@@ -79,14 +81,27 @@ func TestReadme(t *testing.T) {
 
 // TestDemo compares the demo's transcript with the one it is meant to print.
 func TestDemo(t *testing.T) {
-	got := goTool(t, "run", "./demo")
+	t.Parallel()
+	transcript(t, goTool(t, "run", "./demo"), "node is gone")
+}
+
+// TestDemoOnNATS is the same on a real server. NATS does not tell who listens, so the
+// node that dies is missing because it does not answer.
+func TestDemoOnNATS(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	transcript(t, goTool(t, "run", "./demo", "-broker", srv.URL()), "node did not answer in time")
+}
+
+func transcript(t *testing.T, got, dead string) {
+	t.Helper()
 	for _, want := range []string{
 		"  alice   on north got hello [from north 42]\n  bob     on south got hello [from north 42]\n  carol   on east  got hello [from north 42]\n",
 		"  alice   on north\n  bob     on south\n  carol   on east\n",
 		"dave is in dave, lobby\n",
 		"  bob     on south was disconnected\n  mallory: no such member (known after less than 100 ms",
 		"  east  \"2 sockets\"\n  north \"1 sockets\"\n  south \"0 sockets\"\n",
-		"  alice   on north\n  answered: south\n  missing:  east (node is gone)",
+		"  alice   on north\n  answered: south\n  missing:  east (" + dead + ")",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("missing:\n%s\nin:\n%s", want, got)

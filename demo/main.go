@@ -4,6 +4,7 @@
 //
 //	go run ./demo                                   # embedded memory broker
 //	go run ./demo -broker redis://localhost:6379    # the same on Redis
+//	go run ./demo -broker nats://localhost:4222     # the same on NATS
 package main
 
 import (
@@ -22,11 +23,12 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/nats"
 	"github.com/crossroom/crossroom/broker/redis"
 )
 
 func main() {
-	url := flag.String("broker", "", "redis:// address; empty for the embedded memory broker")
+	url := flag.String("broker", "", "redis:// or nats:// address; empty for the embedded memory broker")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -213,12 +215,17 @@ func opener(url string) (*brokers, error) {
 		bus := memorybroker.NewBus(nil)
 		return &brokers{"the embedded memory broker", func() (broker.Broker, error) { return bus.Broker(), nil }}, nil
 	}
-	if !strings.HasPrefix(url, "redis") {
-		return nil, fmt.Errorf("no broker for %q: want redis://host:port", url)
-	}
 	// A prefix of its own keeps the demo out of a live fleet.
-	opts := &redisbroker.Options{Prefix: "crossroom-demo-" + rand.Text()[:6]}
-	return &brokers{"Redis", func() (broker.Broker, error) { return redisbroker.Open(url, opts) }}, nil
+	prefix := "crossroom-demo-" + rand.Text()[:6]
+	switch scheme, _, _ := strings.Cut(url, "://"); scheme {
+	case "redis", "rediss", "unix":
+		opts := &redisbroker.Options{Prefix: prefix}
+		return &brokers{"Redis", func() (broker.Broker, error) { return redisbroker.Open(url, opts) }}, nil
+	case "nats", "tls":
+		opts := &natsbroker.Options{Prefix: prefix}
+		return &brokers{"NATS", func() (broker.Broker, error) { return natsbroker.Open(url, opts) }}, nil
+	}
+	return nil, fmt.Errorf("no broker for %q: want redis://host:port or nats://host:port", url)
 }
 
 // kill has a broker vanish as it would with its process: nothing is said to anybody.
