@@ -90,11 +90,11 @@ func appendToken(dst []byte, name string) []byte {
 	}
 	size := tokenSize(name)
 	switch {
-	case size == len(name):
-		return append(dst, name...)
 	case size > maxToken:
 		sum := sha256.Sum256([]byte(name))
 		return hex.AppendEncode(append(dst, hashMark...), sum[:])
+	case size == len(name):
+		return append(dst, name...)
 	}
 	const digits = "0123456789ABCDEF"
 	for i := range len(name) {

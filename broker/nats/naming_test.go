@@ -1,0 +1,153 @@
+package natsbroker
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+func mustNaming(t testing.TB, prefix string) *naming {
+	t.Helper()
+	n, err := newNaming(prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestSubjects(t *testing.T) {
+	n := mustNaming(t, "crossroom")
+	s, c := broker.SocketIO, broker.Native
+	for _, row := range []struct {
+		ch      broker.Channel
+		subject string
+	}{
+		{s.Broadcast("/"), "crossroom.socketio.cast./.all"},
+		{s.Room("/", "room1"), "crossroom.socketio.cast./.room.room1"},
+		{s.Room("/", ""), "crossroom.socketio.cast./.room.%"},
+		{s.Room("/", "all"), "crossroom.socketio.cast./.room.all"},
+		{s.Requests("/chat"), "crossroom.socketio.request./chat"},
+		{s.Responses("/chat"), "crossroom.socketio.response./chat"},
+		{s.NodeResponses("/chat", "x1Y_-z"), "crossroom.socketio.response./chat.x1Y_-z"},
+		{c.Broadcast(""), "crossroom.native.cast.%.all"},
+		{c.Room("a.b", "*"), "crossroom.native.cast.a%2Eb.room.%2A"},
+		{c.Room(">", "50 %\t\x7f"), "crossroom.native.cast.%3E.room.50%20%25%09%7F"},
+		{c.Room("/", "großes Café"), "crossroom.native.cast./.room.großes%20Café"},
+		{broker.Control(), "crossroom.native.control"},
+	} {
+		if got := n.subject(row.ch); got != row.subject {
+			t.Errorf("%v is called %q, want %q", row.ch, got, row.subject)
+		}
+		if got, long, ok := n.parse(row.subject); !ok || long || got != row.ch {
+			t.Errorf("%q is taken for %v (%v, %v), want %v", row.subject, got, long, ok, row.ch)
+		}
+	}
+	if got, want := n.subscription(c.EveryRoom("/a b")), "crossroom.native.cast./a%20b.>"; got != want {
+		t.Errorf("every room is called %q, want %q", got, want)
+	}
+}
+
+func TestLongNames(t *testing.T) {
+	n := mustNaming(t, strings.Repeat("p", maxPrefix))
+	dots, longest := strings.Repeat(".", 400), strings.Repeat("ü", broker.MaxNameLen/2)
+	seen := map[string]broker.Channel{}
+	for _, ns := range []string{dots, dots + ".", longest, strings.Repeat("x", maxToken), strings.Repeat("x", maxToken+1)} {
+		for _, room := range []string{"", dots, dots + "x", longest, longest[2:]} {
+			ch := broker.Native.Room(ns, room)
+			subject := n.subject(ch)
+			// "PUB ", the subject, the size, and as much again for good measure.
+			if len(subject) > 2560 {
+				t.Errorf("a subject of %d bytes", len(subject))
+			}
+			if other, ok := seen[subject]; ok {
+				t.Errorf("two channels of one subject: %.80v and %.80v", other, ch)
+			}
+			seen[subject] = ch
+			_, long, ok := n.parse(subject)
+			if !ok || long != hashed(ch) {
+				t.Errorf("%.80v: parsed as hashed %v (%v), want %v", ch, long, ok, hashed(ch))
+			}
+		}
+	}
+}
+
+func TestParseRefusesOtherSubjects(t *testing.T) {
+	n := mustNaming(t, "a.b")
+	for _, subject := range []string{
+		"", "a.b", "a.b.native", "a.b.native.", "a.c.native.control", "a.b.socketio.control", "a.b.native.control.x",
+		"a.b.native.cast", "a.b.native.cast.", "a.b.native.cast./", "a.b.native.cast./.other", "a.b.native.cast./.room",
+		"a.b.native.cast./.room.", "a.b.native.cast./.room.x.y", "a.b.native.cast./.all.x", "a.b.native.cast..all",
+		"a.b.native.request./.x", "a.b.native.response./.x.y", "a.b.native.other./", "a.b.mark.x",
+		// What escaping does not make.
+		"a.b.native.request.%2e", "a.b.native.request.%41", "a.b.native.request.%2", "a.b.native.request.%%", "a.b.native.request.x%",
+		"a.b.native.request.*", "a.b.native.request.%hXYZ", "a.b.native.request." + strings.Repeat("x", maxToken+1),
+	} {
+		if ch, _, ok := n.parse(subject); ok {
+			t.Errorf("%q is taken for %v", subject, ch)
+		}
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "a.>", "$SYS", "a\n", "native", "a.socketio.b", "50%", strings.Repeat("x", 256)} {
+		var refused *PrefixError
+		if _, err := newNaming(prefix); !errors.As(err, &refused) || refused.Reason == "" {
+			t.Errorf("prefix %q: %v, want a *PrefixError", prefix, err)
+		}
+	}
+	for _, prefix := range []string{"a", "shop.eu", "größe", "_x", "a.$b", "control"} {
+		mustNaming(t, prefix)
+	}
+}
+
+// FuzzNames holds that different channels have different subjects, which are valid,
+// lead back to their channels, and match no other namespace's wildcard.
+func FuzzNames(f *testing.F) {
+	for _, s := range []string{"", "/", "a.b", "*", ">", "%", "%h", "%2E", " ", "\x00", "\x7f", "room", "all", "é", "\u2028", strings.Repeat(".", 341), strings.Repeat("y", 1025)} {
+		f.Add(s, "/chat", "/chat", s)
+		f.Add("/", s, "/", s+".")
+	}
+	n, err := newNaming("p")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, ns1, name1, ns2, name2 string) {
+		var all []broker.Channel
+		for _, x := range [][2]string{{ns1, name1}, {ns2, name2}} {
+			for _, w := range []broker.Wire{broker.Native, broker.SocketIO} {
+				all = append(all, w.Broadcast(x[0]), w.Room(x[0], x[1]), w.Requests(x[0]), w.Responses(x[0]), w.NodeResponses(x[0], x[1]))
+			}
+		}
+		for i, a := range all {
+			if a.Validate() != nil {
+				continue
+			}
+			subject := n.subject(a)
+			for token := range strings.SplitSeq(subject, ".") {
+				if token == "" || strings.ContainsAny(token, " \t\r\n\x00*>") || !utf8.ValidString(token) {
+					t.Fatalf("%v is called %q", a, subject)
+				}
+			}
+			back, long, ok := n.parse(subject)
+			if !ok || long != hashed(a) || !long && back != a {
+				t.Fatalf("%v is called %q, which is taken for %v (%v, %v)", a, subject, back, long, ok)
+			}
+			wild := strings.TrimSuffix(n.subscription(a.Wire().EveryRoom(a.Namespace())), ">")
+			for _, b := range all[i+1:] {
+				if b.Validate() != nil {
+					continue
+				}
+				other := n.subject(b)
+				if (a == b) != (subject == other) {
+					t.Fatalf("%v and %v are called %q and %q", a, b, subject, other)
+				}
+				if strings.HasPrefix(other, wild) != a.Wire().EveryRoom(a.Namespace()).Matches(b) {
+					t.Fatalf("the wildcard of %v and %q", a, other)
+				}
+			}
+		}
+	})
+}
