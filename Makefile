@@ -3,13 +3,14 @@
 # make bench   side-by-side benchmarks; exit status 1 if a bar is missed
 # make chat-picture    makes the pictures of the chat example anew, from a real run
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
+# make trace   one request followed through a fleet, as the picture of the README
 # make check   format, vet, staticcheck, tidiness
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
 BROKER ?=
 FUZZTIME ?= 10m
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test bench check fuzz setup chat-picture chat-load
+.PHONY: demo test bench check fuzz setup chat-picture chat-load trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -19,6 +20,10 @@ setup:
 
 test: setup
 	@CROSSROOM_REQUIRE_SERVERS=1 scripts/test
+
+# The picture in the README.
+trace: setup
+	@scripts/trace
 
 bench: setup
 	@go run ./bench

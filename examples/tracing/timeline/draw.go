@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"io"
+	"math"
+	"strings"
+	"time"
+)
+
+// Sizes in the picture's own units, which are pixels at full size.
+const (
+	width   = 1120
+	left    = 318 // where time begins
+	right   = 170 // for the words behind the last bars
+	top     = 96
+	rowStep = 30
+	barSize = 16
+	bottom  = 26
+	letter  = 7.3 // about the width of one at 12 px
+	sans    = 6.1 // … of the other typeface
+)
+
+// style has all colours twice: the picture takes those of whoever looks at it.
+const style = `
+  :root { --paper: #ffffff; --edge: #d0d7de; --ink: #1f2328; --soft: #59636e; --grid: #eaeef2; --stripe: #f6f8fa; --bad: #cf222e;
+          --c0: #2f6fdb; --c1: #0f8a6c; --c2: #c4671b; --c3: #8250df; --c4: #a40e6c; --dot: #ffffff; }
+  @media (prefers-color-scheme: dark) {
+    :root { --paper: #0d1117; --edge: #3d444d; --ink: #e6edf3; --soft: #9198a1; --grid: #21262d; --stripe: #151b23; --bad: #ff7b72;
+            --c0: #58a6ff; --c1: #3fbf95; --c2: #e8955a; --c3: #bc8cff; --c4: #f778ba; --dot: #0d1117; } }
+  text { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: var(--ink); }
+  .title { font: 600 17px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+  .sub, .legend, .tick { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: var(--soft); }
+  .note { fill: var(--soft); } .bad { fill: var(--bad); }
+  .grid { stroke: var(--grid); } .stem { stroke: var(--edge); fill: none; } .stripe { fill: var(--stripe); }
+  .dot { fill: var(--dot); stroke: var(--ink); stroke-width: 1.2; }
+`
+
+// draw writes the picture of a trace.
+func draw(out io.Writer, rows []*span, depth map[*span]int) error {
+	begin, end := rows[0].start, rows[0].end
+	for _, s := range rows {
+		if s.start.Before(begin) {
+			begin = s.start
+		}
+		if s.end.After(end) {
+			end = s.end
+		}
+	}
+	total := max(end.Sub(begin), time.Microsecond)
+	x := func(t time.Time) float64 {
+		return left + float64(t.Sub(begin))/float64(total)*(width-left-right)
+	}
+	height := top + rowStep*len(rows) + bottom
+	colour := map[string]int{}
+	var services []string
+	for _, s := range rows {
+		if _, there := colour[s.service]; !there {
+			colour[s.service] = len(services) % 5
+			services = append(services, s.service)
+		}
+	}
+
+	var b bytes.Buffer
+	title := fmt.Sprintf("%s, through %d services", rows[0].name, len(services))
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`+"\n",
+		width, height, width, height, html.EscapeString("Timeline of a trace: "+title))
+	fmt.Fprintf(&b, "<title>%s</title>\n<style>%s</style>\n", html.EscapeString(title), style)
+	fmt.Fprintf(&b, `<rect x=".5" y=".5" width="%d" height="%d" rx="10" fill="var(--paper)" stroke="var(--edge)"/>`+"\n", width-1, height-1)
+	text := func(x, y float64, class, anchor, s string) {
+		fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" class="%s" text-anchor="%s">%s</text>`+"\n", x, y, class, anchor, html.EscapeString(s))
+	}
+	text(20, 32, "title", "start", title)
+	text(20, 52, "sub", "start", fmt.Sprintf("trace %s · %d spans · %s", rows[0].trace, len(rows), short(total)))
+	at := float64(width - 20)
+	for i := len(services) - 1; i >= 0; i-- {
+		text(at, 32, "legend", "end", services[i])
+		at -= float64(len(services[i]))*sans + 14
+		fmt.Fprintf(&b, `<rect x="%.1f" y="22" width="12" height="12" rx="3" fill="var(--c%d)"/>`+"\n", at-4, colour[services[i]])
+		at -= 18
+	}
+	for i := range rows {
+		if i%2 == 0 {
+			fmt.Fprintf(&b, `<rect x="1" y="%d" width="%d" height="%d" class="stripe"/>`+"\n", top+i*rowStep, width-2, rowStep)
+		}
+	}
+	for _, t := range ticks(total) {
+		px := x(begin.Add(t))
+		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" class="grid"/>`+"\n", px, px, top-8, height-bottom+6)
+		text(px, top-14, "tick", "middle", short(t))
+	}
+	place := map[*span]int{}
+	for i, s := range rows {
+		place[s] = i
+	}
+	for i, s := range rows {
+		y := float64(top + i*rowStep)
+		middle := y + rowStep/2
+		indent := 20 + float64(depth[s])*16
+		for _, c := range s.children {
+			cy := float64(top+place[c]*rowStep) + rowStep/2
+			fmt.Fprintf(&b, `<path d="M%.1f %.1f V%.1f H%.1f" class="stem"/>`+"\n", indent+4, middle+9, cy, indent+14)
+		}
+		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="4" fill="var(--c%d)"/>`+"\n", indent+4, middle, colour[s.service])
+		text(indent+14, middle+4, "name", "start", s.name)
+
+		from, to := x(s.start), x(s.end)
+		size := max(to-from, 3)
+		fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%d" rx="3" fill="var(--c%d)"`, from, middle-barSize/2, size, barSize, colour[s.service])
+		if s.failed != "" {
+			b.WriteString(` stroke="var(--bad)" stroke-width="2"`)
+		}
+		fmt.Fprintf(&b, "><title>%s</title></rect>\n", html.EscapeString(strings.TrimSpace(s.service+" "+s.kind+" "+s.name+" "+short(s.end.Sub(s.start))+" "+s.failed)))
+		for _, e := range s.events {
+			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.5" class="dot"><title>%s</title></circle>`+"\n", x(e.at), middle,
+				html.EscapeString(e.name+" "+e.attrs["crossroom.node"]))
+		}
+		words, class := short(s.end.Sub(s.start)), "note"
+		if n := note(s); n != "" {
+			words += " · " + n
+		}
+		if s.failed != "" {
+			class = "note bad"
+		}
+		px, anchor := from+size+8, "start"
+		if px+float64(len([]rune(words)))*letter > width-12 && from-8-float64(len([]rune(words)))*letter > left {
+			px, anchor = from-8, "end"
+		}
+		text(px, middle+4, class, anchor, words)
+	}
+	b.WriteString("</svg>\n")
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+// note is what a span says about whom it is for and who was reached.
+func note(s *span) string {
+	if s.failed != "" {
+		return s.failed
+	}
+	if _, room, ok := strings.Cut(s.attrs["messaging.destination.name"], "#"); ok {
+		if r := reached(s); r != "" {
+			return room + ": " + r
+		}
+		return room
+	}
+	return reached(s)
+}
+
+func reached(s *span) string {
+	several := func(n, what string) string {
+		if n == "1" {
+			return n + " " + what
+		}
+		return n + " " + what + "s"
+	}
+	switch n, delivered := s.attrs["crossroom.members.delivered"]; {
+	case s.attrs["crossroom.outcome"] == "unwanted":
+		return "nobody here"
+	case delivered && s.kind == "consumer":
+		return several(n, "socket")
+	case delivered && n != "0":
+		return several(n, "socket") + " here"
+	}
+	if n, ok := s.attrs["crossroom.nodes.answered"]; ok {
+		return n + " of " + several(s.attrs["crossroom.nodes.expected"], "answer")
+	}
+	return ""
+}
+
+// ticks are round times, about six of them.
+func ticks(total time.Duration) (list []time.Duration) {
+	raw := float64(total) / 6
+	step := math.Pow(10, math.Floor(math.Log10(raw)))
+	for _, f := range []float64{1, 2, 5, 10} {
+		if step*f >= raw {
+			step *= f
+			break
+		}
+	}
+	for t := time.Duration(0); t <= total; t += time.Duration(step) {
+		list = append(list, t)
+	}
+	return list
+}
+
+// short writes a duration with as many digits as can be looked at.
+func short(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "0"
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 10*time.Millisecond:
+		return strings.TrimSuffix(strings.TrimSuffix(fmt.Sprintf("%.2f", d.Seconds()*1000), "0"), ".0") + " ms"
+	case d < 10*time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%d s", int(d.Seconds()))
+}

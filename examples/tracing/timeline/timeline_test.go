@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Two exports of one trace, as the SDKs of Go and JavaScript write them, and another one.
+const sample = `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"web <1>"}}]},"scopeSpans":[{"spans":[` +
+	`{"traceId":"aa","spanId":"01","name":"POST /","kind":"SPAN_KIND_SERVER","startTimeUnixNano":"1000000","endTimeUnixNano":"3000000"},` +
+	`{"traceId":"aa","spanId":"02","parentSpanId":"01","name":"query members /","kind":"SPAN_KIND_CLIENT","startTimeUnixNano":"1500000","endTimeUnixNano":"2500000",` +
+	`"attributes":[{"key":"crossroom.nodes.expected","value":{"intValue":"2"}},{"key":"crossroom.nodes.answered","value":{"intValue":"1"}}],` +
+	`"events":[{"name":"answer","timeUnixNano":"2000000","attributes":[{"key":"crossroom.node","value":{"stringValue":"web-2"}}]}],` +
+	`"status":{"code":"STATUS_CODE_ERROR","message":"no answer from web-3"}},` +
+	`{"traceId":"bb","spanId":"01","name":"older","kind":2,"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}
+{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"courier"}}]},"scopeSpans":[{"spans":[` +
+	`{"traceId":"aa","spanId":"03","parentSpanId":"01","name":"deliver /#{room}","kind":5,"startTimeUnixNano":"1200000","endTimeUnixNano":"1400000",` +
+	`"attributes":[{"key":"messaging.destination.name","value":{"stringValue":"/#red"}},{"key":"crossroom.members.delivered","value":{"intValue":312}}],"status":{"code":0}}]}]}]}
+`
+
+func TestTimeline(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "trace.jsonl")
+	if err := os.WriteFile(file, []byte(sample), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := run(file, "", &out); err != nil {
+		t.Fatal(err)
+	}
+	svg := out.String()
+	for dec := xml.NewDecoder(strings.NewReader(svg)); ; {
+		if _, err := dec.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("no XML: %v", err)
+		}
+	}
+	last := 0
+	for _, want := range []string{"POST /, through 2 services", "trace aa · 3 spans · 2 ms", "web &lt;1&gt;", ">POST /<", ">deliver /#{room}<", "200 µs · red: 312 sockets", ">query members /<", "answer web-2", "no answer from web-3"} {
+		i := strings.Index(svg[last:], want)
+		if i < 0 {
+			t.Fatalf("no %q after %q", want, svg[:last])
+		}
+		last += i
+	}
+	if strings.Contains(svg, "older") {
+		t.Error("a span of another trace")
+	}
+	out.Reset()
+	if err := run(file, "bb", &out); err != nil || !strings.Contains(out.String(), "older") {
+		t.Errorf("trace bb: %v", err)
+	}
+	if err := run(file, "cc", &out); err == nil {
+		t.Error("a trace that is not there")
+	}
+	if err := os.WriteFile(file, []byte("{\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(file, "", &out); err == nil {
+		t.Error("no JSON")
+	}
+}

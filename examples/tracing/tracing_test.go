@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestExample runs the fleet and checks that the trace has everything that the picture
+// shows.
+func TestExample(t *testing.T) {
+	for _, missing := range []func() error{
+		func() error { _, err := exec.LookPath("node"); return err },
+		func() error { _, err := exec.LookPath("redis-server"); return err },
+		func() error { _, err := os.Stat("node/node_modules"); return err },
+	} {
+		if err := missing(); err != nil {
+			t.Skipf("SKIPPED-SERVER: %v; make trace installs what is missing", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "trace.jsonl")
+	id, err := run(ctx, file, "", "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type keyValue struct {
+		Key   string
+		Value struct{ StringValue string }
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		var export struct {
+			ResourceSpans []struct {
+				Resource   struct{ Attributes []keyValue }
+				ScopeSpans []struct {
+					Spans []struct{ TraceID, Name string }
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(line), &export); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range export.ResourceSpans {
+			i := slices.IndexFunc(r.Resource.Attributes, func(kv keyValue) bool { return kv.Key == "service.name" })
+			for _, s := range r.ScopeSpans {
+				for _, span := range s.Spans {
+					if span.TraceID == id.String() {
+						got = append(got, r.Resource.Attributes[i].Value.StringValue+" "+span.Name)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"courier-node deliver /shop#{room}", "courier-node publish /shop#{room}",
+		"web-1 POST /orders", "web-1 deliver /shop#{room}", "web-1 publish /shop#{room}", "web-1 publish /shop#{room}", "web-1 query members /shop",
+		"web-2 answer members /shop", "web-2 deliver /shop#{room}", "web-2 deliver /shop#{room}", "web-2 deliver /shop#{room}",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
