@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
@@ -78,11 +79,20 @@ func describe(r *http.Request) *adapter.Handshake {
 	now := time.Now()
 	origin, err := url.Parse(r.Header.Get("Origin"))
 	return &adapter.Handshake{
-		Headers: flat(r.Header), Query: flat(r.URL.Query()), URL: r.URL.RequestURI(),
+		Headers: headers(r), Query: flat(r.URL.Query()), URL: r.URL.RequestURI(),
 		Time: now.Format(time.RFC1123), Issued: now.UnixMilli(),
 		Address: r.RemoteAddr, Secure: r.TLS != nil,
 		XDomain: err == nil && origin.Host != "" && origin.Host != r.Host,
 	}
+}
+
+// headers are those of a request under the names that Node.js gives them.
+func headers(r *http.Request) map[string]any {
+	m := map[string]any{"host": r.Host}
+	for name, value := range flat(r.Header) {
+		m[strings.ToLower(name)] = value
+	}
+	return m
 }
 
 // flat makes single values of lists with one entry, as Node.js has them.
