@@ -59,10 +59,15 @@ func StartFleet(tb testing.TB, kinds ...string) *Fleet {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	programs := make(map[string][]string)
 	for i, e := range entries {
-		bin, args := command(tb, e.Kind)
-		args = append(args, "--name", e.Name, "--port", strconv.Itoa(ports[i]), "--broker", f.Redis.URL(), "--nodes", string(list))
-		server := servers.StartProgram(tb, e.Name, bin, args, ports[i], func(ctx context.Context) error {
+		program := programs[e.Kind]
+		if program == nil {
+			program = command(tb, e.Kind)
+			programs[e.Kind] = program
+		}
+		args := append(program[1:len(program):len(program)], "--name", e.Name, "--port", strconv.Itoa(ports[i]), "--broker", f.Redis.URL(), "--nodes", string(list))
+		server := servers.StartProgram(tb, e.Name, program[0], args, ports[i], func(ctx context.Context) error {
 			return answers(ctx, e.URL+"/nodes.json")
 		})
 		f.Nodes = append(f.Nodes, &Node{Server: server, Name: e.Name, Kind: e.Kind})
@@ -88,17 +93,17 @@ func answers(ctx context.Context, url string) error {
 }
 
 // command is what starts a node of a kind, without its flags.
-func command(tb testing.TB, kind string) (bin string, args []string) {
+func command(tb testing.TB, kind string) []string {
 	tb.Helper()
 	if kind == "node" {
-		return servers.Binary(tb, "node", "CROSSROOM_NODE"), []string{Script(tb, "server.js")}
+		return []string{servers.Binary(tb, "node", "CROSSROOM_NODE"), Script(tb, "server.js")}
 	}
-	bin = filepath.Join(tb.TempDir(), "chat")
+	bin := filepath.Join(tb.TempDir(), "chat")
 	cmd := exec.Command("go", append(build, "-o", bin, "github.com/crossroom/crossroom/examples/chat")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
-	return bin, nil
+	return []string{bin}
 }
 
 // Script returns the path of a program in ../node, whose packages must be there.

@@ -24,7 +24,9 @@ module.exports = (next) => [
       assert.equal(err.message, "xhr poll error");
       const answer = await fetch(`${s.url}/socket.io/?EIO=4&transport=polling`);
       assert.equal(answer.status, 400);
-      assert.deepEqual(await answer.json(), { code: 0, message: "Transport unknown" });
+      const { code, message } = await answer.json();
+      assert.equal(code, 0);
+      assert.match(message, /^Transport unknown/);
       s.unsupported("`connect_error`: `xhr poll error`; the server answers 400 `Transport unknown`");
     },
   },
