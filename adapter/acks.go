@@ -34,6 +34,14 @@ func (a *Acks) Bind(i int, dst any) error {
 // until all are there or Timeout is over. Then the error is a *PartialError beside
 // the answers so far, also if it is clients and not nodes that did not answer.
 //
+// Local sockets get the event first, whatever state the broker is in. So if servers
+// are there that it would harm, the error is a *PartialError that wraps the
+// *MixedFleetError, and no other server got the event.
+//
+// As from a Node.js server, arguments without binary data travel as JSON: a time.Time
+// is a string in Packet.Args on other nodes, Go nodes too. Packet.Bind stores it in a
+// time.Time nevertheless, and to clients a date is such a string in any case.
+//
 // Dialect v5 has no such thing: an *UnsupportedError, unless the operator is Local.
 // With several links, servers on the v5 ones are left out and counted in
 // Fleet.Silent.

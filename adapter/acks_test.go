@@ -19,6 +19,29 @@ func answering(id string) *talker {
 	}}
 }
 
+// A date is one on every node to those who bind it, in whatever form it travels.
+func TestDateWithAck(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	when := time.Date(2026, 11, 23, 3, 4, 5, 678e6, time.UTC)
+	var sockets []*talker
+	for i, n := range nodes {
+		s := answering(fmt.Sprint("s", i))
+		n.addSocket(t, s)
+		sockets = append(sockets, s)
+	}
+	for _, args := range [][]any{{when}, {when, []byte("binary")}} {
+		_, err := nodes[0].ns.EmitWithAck(t.Context(), "at", args...)
+		ok(t, err)
+		for i, s := range sockets {
+			var got time.Time
+			ok(t, s.next(t).Bind(&got))
+			if !got.Equal(when) {
+				t.Errorf("node %d got %v", i, got)
+			}
+		}
+	}
+}
+
 func TestEmitWithAck(t *testing.T) {
 	nodes := fleet(t, 3, adapter.Options{})
 	for i, n := range nodes {

@@ -85,6 +85,9 @@
 // goes out only after every server has answered a harmless question as v5 does, or
 // else is a *[MixedFleetError]; sockets are joined, taken out and disconnected by id
 // only when a server of the right generation has listed them; and binary data goes
-// in v5's own form only while all servers are known to be v5. What only Go nodes
-// understand travels in places that all versions were seen to ignore.
+// in v5's own form only while all servers are known to be v5. Server.Of finds that out
+// before it returns; after another server has come, it takes up to two Heartbeats and
+// a RequestsTimeout to know again, and till then v5's clients get binary data in the
+// form that it has in JSON. What only Go nodes understand travels in places that all
+// versions were seen to ignore.
 package adapter

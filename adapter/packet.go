@@ -75,7 +75,8 @@ func (p *Packet) Header() map[string]string { return p.msg.Header }
 func (p *Packet) Event() string { return p.values().event }
 
 // Args returns the event's arguments as Go values: nil, bool, int64 (uint64 above
-// its range), float64, string, []byte, time.Time, []any and map[string]any.
+// its range), float64, string, []byte, time.Time, []any and map[string]any. A date that
+// came as JSON is a string (see Operator.EmitWithAck); Bind makes no difference.
 func (p *Packet) Args() []any { return p.values().args }
 
 // Err says why a packet of another server could not be read; Event and Args are
