@@ -14,13 +14,13 @@ import (
 const (
 	width   = 1120
 	left    = 318 // where time begins
-	right   = 170 // for the words behind the last bars
+	right   = 205 // for the words behind the last bars
 	top     = 96
 	rowStep = 30
 	barSize = 16
 	bottom  = 26
 	letter  = 7.3 // about the width of one at 12 px
-	sans    = 6.1 // … of the other typeface
+	sans    = 6.4 // … of the other typeface
 )
 
 // style has all colours twice: the picture takes those of whoever looks at it.
