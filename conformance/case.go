@@ -17,8 +17,8 @@ type Case struct {
 	Clauses []Clause
 	// Needs are the powers without which it cannot be tried.
 	Needs Power
-	// Timing: what comes out could depend on how soon something happens, so it is
-	// one of those that Soak repeats.
+	// Timing: a mistake in the suite could make what comes out depend on how soon
+	// something happens, so this is one of those that Soak repeats.
 	Timing bool
 
 	run func(context.Context, *env) error

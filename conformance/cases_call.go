@@ -10,8 +10,8 @@ import (
 
 var callCases = []Case{
 	{Name: "B19_EndedContext", Clauses: []Clause{19}, run: caseEnded},
-	{Name: "B20_CutLink", Clauses: []Clause{20, 19}, Needs: CanInterrupt, run: caseEndsCut},
-	{Name: "B20_HalfOpen", Clauses: []Clause{20}, Needs: CanHalfOpen, run: caseEndsHalfOpen},
+	{Name: "B20_CutLink", Clauses: []Clause{20, 19}, Needs: CanInterrupt, Timing: true, run: caseEndsCut},
+	{Name: "B20_HalfOpen", Clauses: []Clause{20}, Needs: CanHalfOpen, Timing: true, run: caseEndsHalfOpen},
 	{Name: "B25_Capabilities", Clauses: []Clause{25}, run: caseCapabilities},
 }
 

@@ -8,11 +8,12 @@ import (
 )
 
 var closeCases = []Case{
-	{Name: "B21_HandsOver", Clauses: []Clause{21}, run: caseHandsOver},
-	{Name: "B21_Stops", Clauses: []Clause{21, 11}, run: caseStops},
+	{Name: "B21_HandsOver", Clauses: []Clause{21}, Timing: true, run: caseHandsOver},
+	{Name: "B21_Stops", Clauses: []Clause{21, 11}, Timing: true, run: caseStops},
 	{Name: "B21_After", Clauses: []Clause{21}, run: caseAfter},
-	{Name: "B21_RunningReceiver", Clauses: []Clause{21, 20}, run: caseRunningReceiver},
-	{Name: "B21_CloseWhileCut", Clauses: []Clause{21, 20}, Needs: CanInterrupt, run: caseCloseCut},
+	{Name: "B21_RunningReceiver", Clauses: []Clause{21, 20}, Timing: true, run: caseRunningReceiver},
+	{Name: "B21_Goroutines", Clauses: []Clause{21}, Timing: true, run: caseGoroutines},
+	{Name: "B21_CloseWhileCut", Clauses: []Clause{21, 20}, Needs: CanInterrupt, Timing: true, run: caseCloseCut},
 }
 
 func caseHandsOver(ctx context.Context, e *env) error {

@@ -12,8 +12,8 @@ import (
 var countCases = []Case{
 	{Name: "B22_Subscribers", Clauses: []Clause{22}, run: caseSubscribers},
 	{Name: "B22_ManyChannels", Clauses: []Clause{22}, run: caseCountMany},
-	{Name: "B22_Killed", Clauses: []Clause{22}, Needs: CanKill, run: caseCountKilled},
-	{Name: "B22_Frozen", Clauses: []Clause{22}, Needs: CanFreeze, run: caseCountFrozen},
+	{Name: "B22_Killed", Clauses: []Clause{22}, Needs: CanKill, Timing: true, run: caseCountKilled},
+	{Name: "B22_Frozen", Clauses: []Clause{22}, Needs: CanFreeze, Timing: true, run: caseCountFrozen},
 	{Name: "B23_Responders", Clauses: []Clause{23}, run: caseResponders},
 }
 

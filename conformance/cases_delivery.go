@@ -12,7 +12,7 @@ var deliveryCases = []Case{
 	{Name: "B01_Live", Clauses: []Clause{1}, run: caseLive},
 	{Name: "B01_ManyFilters", Clauses: []Clause{1}, run: caseManyFilters},
 	{Name: "B01_NoFilters", Clauses: []Clause{1}, run: caseNoFilters},
-	{Name: "B01_LiveOnSlowLink", Clauses: []Clause{1, 2}, Needs: CanSlowLink, run: caseSlowLink},
+	{Name: "B01_LiveOnSlowLink", Clauses: []Clause{1, 2}, Needs: CanSlowLink, Timing: true, run: caseSlowLink},
 	{Name: "B02_Order", Clauses: []Clause{2, 1, 3}, run: caseOrder},
 	{Name: "B25_OrderAcrossChannels", Clauses: []Clause{25}, run: caseOrderAcross},
 	{Name: "B03_Once", Clauses: []Clause{3, 13}, run: caseOnce},

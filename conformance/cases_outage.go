@@ -8,10 +8,10 @@ import (
 )
 
 var outageCases = []Case{
-	{Name: "B03_OnceAcrossOutage", Clauses: []Clause{3, 18}, Needs: CanInterrupt, run: caseOnceAcross},
-	{Name: "B14_Outage", Clauses: []Clause{14, 15}, Needs: CanInterrupt, run: caseOutage},
-	{Name: "B14_HalfOpen", Clauses: []Clause{14, 15}, Needs: CanHalfOpen, run: caseHalfOpen},
-	{Name: "B15_Restart", Clauses: []Clause{15, 14}, Needs: CanRestart, run: caseRestart},
+	{Name: "B03_OnceAcrossOutage", Clauses: []Clause{3, 18}, Needs: CanInterrupt, Timing: true, run: caseOnceAcross},
+	{Name: "B14_Outage", Clauses: []Clause{14, 15}, Needs: CanInterrupt, Timing: true, run: caseOutage},
+	{Name: "B14_HalfOpen", Clauses: []Clause{14, 15}, Needs: CanHalfOpen, Timing: true, run: caseHalfOpen},
+	{Name: "B15_Restart", Clauses: []Clause{15, 14}, Needs: CanRestart, Timing: true, run: caseRestart},
 }
 
 // interrupt cuts a node's link and waits until its subscription s was told, for

@@ -11,12 +11,12 @@ import (
 )
 
 var outboxCases = []Case{
-	{Name: "B16_Bounded", Clauses: []Clause{16, 20, 2}, Needs: CanInterrupt, run: caseBounded},
-	{Name: "B16_NoWaitForReply", Clauses: []Clause{16}, Needs: CanSlowLink, run: caseNoWait},
+	{Name: "B16_Bounded", Clauses: []Clause{16, 20, 2}, Needs: CanInterrupt, Timing: true, run: caseBounded},
+	{Name: "B16_NoWaitForReply", Clauses: []Clause{16}, Needs: CanSlowLink, Timing: true, run: caseNoWait},
 	{Name: "B17_Flush", Clauses: []Clause{17, 18}, run: caseFlush},
-	{Name: "B17_FlushThenKill", Clauses: []Clause{17}, Needs: CanKill, run: caseFlushKill},
-	{Name: "B17_FlushWhileCut", Clauses: []Clause{17, 20}, Needs: CanInterrupt, run: caseFlushCut},
-	{Name: "B18_LossOnClose", Clauses: []Clause{18, 21}, Needs: CanInterrupt, run: caseLossOnClose},
+	{Name: "B17_FlushThenKill", Clauses: []Clause{17}, Needs: CanKill, Timing: true, run: caseFlushKill},
+	{Name: "B17_FlushWhileCut", Clauses: []Clause{17, 20}, Needs: CanInterrupt, Timing: true, run: caseFlushCut},
+	{Name: "B18_LossOnClose", Clauses: []Clause{18, 21}, Needs: CanInterrupt, Timing: true, run: caseLossOnClose},
 }
 
 // losses collects what OnLoss tells, and blames overlapping calls.

@@ -12,10 +12,10 @@ import (
 var receiverCases = []Case{
 	{Name: "B09_OneAtATime", Clauses: []Clause{9}, run: caseOneAtATime},
 	{Name: "B09_OwnGoroutine", Clauses: []Clause{9}, run: caseOwnGoroutine},
-	{Name: "B09_Independent", Clauses: []Clause{9}, run: caseIndependent},
-	{Name: "B09_Frozen", Clauses: []Clause{9, 1}, Needs: CanFreeze, run: caseFrozen},
+	{Name: "B09_Independent", Clauses: []Clause{9}, Timing: true, run: caseIndependent},
+	{Name: "B09_Frozen", Clauses: []Clause{9, 1}, Needs: CanFreeze, Timing: true, run: caseFrozen},
 	{Name: "B26_Selective", Clauses: []Clause{26}, run: caseSelective},
-	{Name: "B14_SlowReceiver", Clauses: []Clause{14, 9}, run: caseSlowReceiver},
+	{Name: "B14_SlowReceiver", Clauses: []Clause{14, 9}, Timing: true, run: caseSlowReceiver},
 }
 
 // caseOneAtATime floods one receiver, which looks for overlapping calls, from

@@ -9,9 +9,9 @@ import (
 
 var removeCases = []Case{
 	{Name: "B11_Remove", Clauses: []Clause{11}, run: caseRemove},
-	{Name: "B11_RemoveUnderLoad", Clauses: []Clause{11, 12}, run: caseRemoveUnderLoad},
-	{Name: "B11_CloseUnderLoad", Clauses: []Clause{11, 12}, run: caseCloseUnderLoad},
-	{Name: "B11_WaitsForRunningCall", Clauses: []Clause{11, 20}, run: caseRemoveWaits},
+	{Name: "B11_RemoveUnderLoad", Clauses: []Clause{11, 12}, Timing: true, run: caseRemoveUnderLoad},
+	{Name: "B11_CloseUnderLoad", Clauses: []Clause{11, 12}, Timing: true, run: caseCloseUnderLoad},
+	{Name: "B11_WaitsForRunningCall", Clauses: []Clause{11, 20}, Timing: true, run: caseRemoveWaits},
 	{Name: "B12_OthersStay", Clauses: []Clause{12}, run: caseOthersStay},
 	{Name: "B12_Overlapping", Clauses: []Clause{12, 3}, run: caseOverlapping},
 	{Name: "B13_Again", Clauses: []Clause{13}, run: caseAgain},

@@ -10,7 +10,7 @@ import (
 )
 
 var fleetConcurrentCases = []Case{
-	{Name: "F16_Everything", Clauses: []Clause{f16, f3}, run: caseFleetEverything},
+	{Name: "F16_Everything", Clauses: []Clause{f16, f3}, Timing: true, run: caseFleetEverything},
 }
 
 // caseFleetEverything makes all calls on three nodes at the same time, best under the

@@ -17,14 +17,16 @@ var fleetLimitCases = []Case{
 	{Name: "F15_TooLarge", Clauses: []Clause{f15}, run: caseFleetTooLarge},
 }
 
-// caseDeadline has one node not answer though its link is well.
+// caseDeadline has one node not answer though its link is well. Each question is of
+// another node: whoever missed one deadline is not trusted with the next.
 func caseDeadline(ctx context.Context, e *env) error {
 	return e.patiently(ctx, func(timeout time.Duration) error {
+		const slow = 3
 		hold := make(chan struct{})
 		c := &crew{env: e, spaces: []string{"/deadline" + timeout.String()}, opts: crewOptions{
 			timeout: timeout, heartbeat: timeout / 4,
 			request: func(_ context.Context, node int, _ string, p []byte) ([]byte, error) {
-				if node == 1 && string(p) == "hold" {
+				if node == slow {
 					<-hold
 				}
 				return p, nil
@@ -32,51 +34,50 @@ func caseDeadline(ctx context.Context, e *env) error {
 		}}
 		defer c.close(ctx)
 		defer close(hold)
-		for range 3 {
+		for i := range 4 {
 			if _, err := c.add(ctx); err != nil {
+				return err
+			}
+			p := &person{id: fmt.Sprint("member-", i), silent: i == slow}
+			if err := c.enter(ctx, i, c.spaces[0], p); err != nil {
 				return err
 			}
 		}
 		if err := c.meet(ctx); err != nil {
 			return err
 		}
-		for i := range c.nodes {
-			p := &person{id: fmt.Sprint("member-", i), silent: i == 1}
-			if err := c.enter(ctx, i, c.spaces[0], p); err != nil {
-				return err
-			}
-		}
-		ns, slow, well := c.ns(0), c.nodes[1].node.ID(), c.nodes[2].node.ID()
 
 		began := time.Now()
-		r, err := ns.Request(ctx, []byte("hold"))
+		r, err := c.ns(0).Request(ctx, []byte("who"))
+		took := time.Since(began)
 		p, ok := partial(err)
-		if took := time.Since(began); !ok || took > timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
-			!slices.Equal(r.Answered, []string{well}) || len(p.Fleet.Missing) != 1 || p.Fleet.Missing[0].Node != slow ||
-			!errors.Is(p.Fleet.Missing[0].Reason, backplane.ErrNoAnswer) {
+		if !ok || took > timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
+			!slices.Equal(r.Answered, c.ids(c.nodes[0], c.nodes[slow])) || len(p.Fleet.Missing) != 1 ||
+			p.Fleet.Missing[0].Node != c.nodes[slow].node.ID() || !errors.Is(p.Fleet.Missing[0].Reason, backplane.ErrNoAnswer) {
 			return fail(f13, "with one node that does not answer, a request with a deadline of %v took %v and returned %s", timeout, took, errText(err))
 		}
 
 		// A member that does not acknowledge, on a node that does. The timeout is the
 		// call's own.
 		began = time.Now()
-		a, err := ns.BroadcastAck(ctx, []byte("who"), backplane.All(), timeout/2)
-		_, ok = partial(err)
-		if took := time.Since(began); !ok || took > timeout || !errors.Is(err, context.DeadlineExceeded) || len(a.Values) != 2 || a.Expected != 3 {
-			return fail(f13, "with one of 3 members that does not acknowledge, BroadcastAck with a timeout of %v took %v and returned %d of %d, %s",
+		a, err := c.ns(1).BroadcastAck(ctx, []byte("who"), backplane.All(), timeout/2)
+		took = time.Since(began)
+		if _, ok = partial(err); !ok || took > timeout || !errors.Is(err, context.DeadlineExceeded) || len(a.Values) != 3 || a.Expected != 4 {
+			return fail(f13, "with one of 4 members that does not acknowledge, BroadcastAck with a timeout of %v took %v and returned %d of %d, %s",
 				timeout/2, took, len(a.Values), a.Expected, errText(err))
 		}
 
-		// A context that ends first.
+		// A context that ends first, and one that has ended.
 		short, cancel := context.WithTimeout(ctx, timeout/4)
 		defer cancel()
 		began = time.Now()
-		_, err = ns.Request(short, []byte("hold"))
+		_, err = c.ns(2).Request(short, []byte("who"))
 		if took := time.Since(began); took > timeout || !errors.Is(err, context.DeadlineExceeded) {
 			return fail(f13, "a request whose context ended after %v took %v and returned %s", timeout/4, took, errText(err))
 		}
 		dead, cancel := context.WithCancel(ctx)
 		cancel()
+		ns := c.ns(0)
 		for name, err := range map[string]error{
 			"Broadcast": ns.Broadcast(dead, nil, backplane.All()),
 			"Members":   second(ns.Members(dead, backplane.All())),

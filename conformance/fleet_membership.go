@@ -11,10 +11,10 @@ import (
 )
 
 var fleetMembershipCases = []Case{
-	{Name: "F01_LateJoiner", Clauses: []Clause{f1, f8}, run: caseLate},
+	{Name: "F01_LateJoiner", Clauses: []Clause{f1, f8}, Timing: true, run: caseLate},
 	{Name: "F08_Peers3", Clauses: []Clause{f8}, run: ofSize(3, casePeers)},
 	{Name: "F08_Peers8", Clauses: []Clause{f8}, run: ofSize(8, casePeers)},
-	{Name: "F09_TwoLeave", Clauses: []Clause{f9, f8}, run: caseTwoLeave},
+	{Name: "F09_TwoLeave", Clauses: []Clause{f9, f8}, Timing: true, run: caseTwoLeave},
 	{Name: "F14_SameID", Clauses: []Clause{f14}, Timing: true, run: caseSameID},
 	{Name: "F14_Twice", Clauses: []Clause{f14}, run: ofSize(3, caseTwice)},
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -27,6 +28,7 @@ type Report struct {
 	Took time.Duration
 
 	broker  string
+	once    sync.Once // fills in broker
 	clauses []Clause
 	results []result
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -70,11 +69,10 @@ func (h *Harness) run(t *testing.T, cases []Case, clauses []Clause) *Report {
 
 // named notes the name of the first broker that node makes.
 func (r *Report) named(node func(context.Context) (*Node, error)) func(context.Context) (*Node, error) {
-	var once sync.Once
 	return func(ctx context.Context) (*Node, error) {
 		n, err := node(ctx)
 		if err == nil {
-			once.Do(func() { r.broker = n.Broker.Capabilities().Name })
+			r.once.Do(func() { r.broker = n.Broker.Capabilities().Name })
 		}
 		return n, err
 	}

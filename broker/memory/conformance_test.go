@@ -3,6 +3,8 @@ package memorybroker_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +24,19 @@ func TestConformance(t *testing.T) {
 	if took > limit {
 		t.Errorf("the whole suite took %v, more than %v", took, limit)
 	}
+}
+
+// TestSoak repeats what time plays a part in: CROSSROOM_SOAK times, which make soak sets
+// to 1,000.
+func TestSoak(t *testing.T) {
+	times := 10
+	if s := os.Getenv("CROSSROOM_SOAK"); s != "" {
+		var err error
+		if times, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conformance.Soak(t, harness(), times)
 }
 
 func harness() conformance.Harness {

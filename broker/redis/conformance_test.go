@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,6 +37,20 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	conformance.Run(t, single())
 	conformance.RunFleet(t, single())
+}
+
+// TestSoak repeats what time plays a part in, a twentieth of CROSSROOM_SOAK times. Every
+// run has a server of its own.
+func TestSoak(t *testing.T) {
+	times := 1
+	if s := os.Getenv("CROSSROOM_SOAK"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		times = max(n/20, 1)
+	}
+	conformance.Soak(t, single(), times)
 }
 
 func single() conformance.Harness {

@@ -30,7 +30,7 @@ const (
 	header     = 8 + 1 + 1 + 2 + 2 // number, kind, wire, lengths of namespace and name
 	// A node whose queue is full is waited for so long, looking again in pauses; then it
 	// misses messages until it has room.
-	patience, pause = 100 * time.Millisecond, time.Millisecond
+	patience, pause = 2 * time.Second, time.Millisecond
 )
 
 var errMissed = errors.New("custom broker: this node was too slow for another one's messages")

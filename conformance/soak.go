@@ -1,0 +1,106 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Soak repeats every case in which time plays a part, of single brokers and of fleets,
+// so many times, several of them at once so that they are in each other's way, and fails
+// the test if the broker is blamed even once: either it is not as good as a single run
+// of the suite says, or the suite is wrong. The figure is a test attribute too.
+func Soak(t *testing.T, h Harness, times int) {
+	t.Helper()
+	const atOnce = 8
+	var cases []Case
+	for _, c := range append(Cases(), FleetCases()...) {
+		if c.Timing {
+			cases = append(cases, c)
+		}
+	}
+	var (
+		mu      sync.Mutex
+		report  = Report{broker: h.Name}
+		skipped = map[string]bool{}
+		ran     = map[string]int{}
+		blamed  int
+		all     sync.WaitGroup
+		slots   = make(chan struct{}, atOnce)
+		began   = time.Now()
+	)
+	// Each case's repetitions are spread over the whole time.
+	for i := range times * len(cases) {
+		c := cases[i%len(cases)]
+		mu.Lock()
+		skip := skipped[c.Name] || blamed > 20
+		mu.Unlock()
+		if skip {
+			continue
+		}
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			tb := &cleaner{TB: t}
+			defer tb.clean()
+			ctx, cancel := context.WithTimeout(t.Context(), h.timeout())
+			defer cancel()
+			sys := h.Open(tb)
+			if h.Name == "" {
+				sys.Node = report.named(sys.Node)
+			}
+			err := c.Run(ctx, sys)
+			mu.Lock()
+			defer mu.Unlock()
+			var s *Skip
+			switch {
+			case errors.As(err, &s):
+				skipped[c.Name] = true
+			case err != nil:
+				blamed++
+				t.Errorf("%s, in run %d: %v", c.Name, ran[c.Name]+1, err)
+			default:
+				ran[c.Name]++
+			}
+		})
+	}
+	all.Wait()
+	runs := 0
+	for _, n := range ran {
+		runs += n
+	}
+	t.Attr("figure", fmt.Sprintf("%d timing-sensitive cases %d times each on %s, %d runs in %v: a correct broker was blamed %d times",
+		len(ran), times, report.broker, runs, time.Since(began).Round(time.Second), blamed))
+}
+
+// cleaner is a testing.TB whose cleanups run when a case ends, not when the test does.
+type cleaner struct {
+	testing.TB
+	mu    sync.Mutex
+	funcs []func()
+}
+
+// Cleanup implements testing.TB.
+func (c *cleaner) Cleanup(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.funcs = append(c.funcs, f)
+}
+
+func (c *cleaner) clean() {
+	for {
+		c.mu.Lock()
+		n := len(c.funcs)
+		if n == 0 {
+			c.mu.Unlock()
+			return
+		}
+		f := c.funcs[n-1]
+		c.funcs = c.funcs[:n-1]
+		c.mu.Unlock()
+		f()
+	}
+}
