@@ -5,12 +5,14 @@
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture of the README
 # make check   format, vet, staticcheck, tidiness
+# make soak    what time plays a part in, SOAK times on memory and a twentieth of that on Redis (default 1000)
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
 BROKER ?=
 FUZZTIME ?= 10m
+SOAK ?= 1000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test bench check fuzz setup chat-picture chat-load trace
+.PHONY: demo test bench check fuzz soak setup chat-picture chat-load trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -36,6 +38,9 @@ chat-load: setup
 
 check:
 	@STATICCHECK=$(STATICCHECK) scripts/check
+
+soak: setup
+	@CROSSROOM_SOAK=$(SOAK) go test -race -count=1 -timeout 4h -v -run '^TestSoak$$' ./broker/memory ./broker/redis
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
