@@ -216,7 +216,9 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	}
 	b.stop(broker.ErrClosed)
 	b.works.Wait()
-	b.proof.close()
+	if err := b.proof.close(ctx); err != nil {
+		late = err
+	}
 	if err := waitAll(ctx, receivers...); err != nil {
 		late = err
 	}

@@ -45,7 +45,7 @@ func (k *keeper) run(ctx context.Context) {
 			k.rest(ctx, pause)
 			continue
 		}
-		lived := k.serve(ctx, l)
+		lived := k.serve(ctx, l, min(2*pause.limit, pause.max))
 		if lived > k.opts.BackoffMax {
 			pause.reset()
 		} else if _, over := k.out.state(); !over {
@@ -81,18 +81,27 @@ func (k *keeper) waitForWork(ctx context.Context) bool {
 	return false
 }
 
-// connect makes a link.
+// connect makes a link. A dialer that heeds no context may outlast it.
 func (k *keeper) connect(ctx context.Context) (*link, error) {
 	type result struct {
 		l   *link
 		err error
 	}
-	ready := make(chan result, 1)
+	ready := make(chan result)
 	go func() {
 		l, err := dialLink(ctx, k.to, k.in.take)
-		ready <- result{l, err}
+		select {
+		case ready <- result{l, err}:
+		case <-ctx.Done():
+			if l != nil {
+				l.close()
+			}
+		}
 	}()
-	r := await(k, ready)
+	r, ok := await(ctx, k, ready)
+	if !ok {
+		return nil, ctx.Err()
+	}
 	return r.l, r.err
 }
 
@@ -100,11 +109,12 @@ func (k *keeper) connect(ctx context.Context) (*link, error) {
 func (k *keeper) rest(ctx context.Context, pause *backoff) {
 	ctx, cancel := context.WithTimeout(ctx, pause.next())
 	defer cancel()
-	await(k, ctx.Done())
+	await[struct{}](ctx, k, nil)
 }
 
-// await waits for a value and drops meanwhile the messages that get too old.
-func await[T any](k *keeper, ready <-chan T) T {
+// await waits for a value, or until ctx ends, and drops meanwhile the messages that
+// get too old.
+func await[T any](ctx context.Context, k *keeper, ready <-chan T) (v T, ok bool) {
 	for {
 		left := k.out.expire(false, tooOld(k.cause))
 		k.tell()
@@ -118,22 +128,29 @@ func await[T any](k *keeper, ready <-chan T) T {
 		}
 		select {
 		case v := <-ready:
-			return v
+			return v, true
+		case <-ctx.Done():
+			return v, false
 		case <-alarm:
 		}
 	}
 }
 
-// serve uses a link until it ends, or all work is done. It returns for how long.
-func (k *keeper) serve(ctx context.Context, l *link) time.Duration {
+// serve uses a link until it ends, or all work is done. It returns for how long. After
+// an outage others may still pause before they come back, for so long as spread.
+func (k *keeper) serve(ctx context.Context, l *link, spread time.Duration) time.Duration {
 	stop := context.AfterFunc(ctx, func() { l.kill(context.Cause(ctx)) })
 	defer stop()
 	ready := make(chan error, 1)
 	go func() { ready <- k.in.connected(ctx, l) }()
-	if err := await(k, ready); err != nil {
+	// Waited for although ctx may end: it heeds it too.
+	if err, _ := await(context.Background(), k, ready); err != nil {
 		l.kill(err)
 	} else {
 		k.log.Info("nats broker: connected", "addr", l.to.url.Host, "server", l.nc.ConnectedServerName())
+		if k.cause != nil && spread > 0 {
+			k.hold(ctx, l, spread)
+		}
 		k.cause = nil
 		if l.limit < k.out.max+frameReserve {
 			k.log.Warn("nats broker: this server takes smaller messages than Options.MaxPayload says",
@@ -157,6 +174,22 @@ func (k *keeper) serve(ctx context.Context, l *link) time.Duration {
 	k.tell()
 	l.close()
 	return time.Since(l.born)
+}
+
+// hold keeps messages waiting a little after an outage: what has gathered would
+// otherwise be sent to nobody.
+func (k *keeper) hold(ctx context.Context, l *link, spread time.Duration) {
+	over := make(chan struct{})
+	go func() { // ends before hold does
+		defer close(over)
+		select {
+		case <-time.After(spread):
+		case <-k.out.closed:
+		case <-l.wire.broken:
+		case <-ctx.Done():
+		}
+	}()
+	await(context.Background(), k, over)
 }
 
 // errFinished ends a link that is no longer needed.

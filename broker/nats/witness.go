@@ -26,7 +26,6 @@ type witnesses struct {
 	log  *slog.Logger
 	mark string // subject
 	ctx  context.Context
-	all  sync.WaitGroup // dials
 
 	number atomic.Uint64 // of the last mark
 
@@ -142,7 +141,7 @@ func (w *witnesses) get(p endpoint) *witness {
 				return nil
 			}
 			if x.nc != nil && !x.nc.IsClosed() {
-				x.idle.Reset(witnessIdle)
+				x.idle.Reset(witnessIdle + w.opts.ProbeTimeout)
 				return x
 			}
 		default:
@@ -154,7 +153,7 @@ func (w *witnesses) get(p endpoint) *witness {
 	}
 	x = &witness{ready: make(chan struct{}), lost: make(chan struct{}), news: make(chan struct{})}
 	w.by[p.url.Host] = x
-	w.all.Go(func() { w.dial(p, x) })
+	go w.dial(p, x) // waited for by close
 	return x
 }
 
@@ -182,7 +181,7 @@ func (w *witnesses) dial(p endpoint, x *witness) {
 		nc.Close()
 		return
 	}
-	x.idle = time.AfterFunc(witnessIdle, nc.Close)
+	x.idle = time.AfterFunc(witnessIdle+w.opts.ProbeTimeout, nc.Close)
 }
 
 // took takes a mark.
@@ -206,21 +205,24 @@ func (x *witness) state() (news <-chan struct{}, seen uint64) {
 	return x.news, x.seen
 }
 
-// close ends all connections and waits for those that are being made. The context
-// given to newWitnesses has ended.
-func (w *witnesses) close() {
+// close ends all connections and waits for those that are being made, until ctx ends;
+// then they end themselves. The context given to newWitnesses has ended.
+func (w *witnesses) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
 	all := w.by
 	w.by = nil
 	w.mu.Unlock()
-	w.all.Wait()
 	for _, x := range all {
-		if x.nc != nil {
-			if x.idle != nil {
-				x.idle.Stop()
-			}
+		select {
+		case <-x.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if x.idle != nil {
+			x.idle.Stop()
 			x.nc.Close()
 		}
 	}
+	return nil
 }

@@ -1,0 +1,347 @@
+package natsbroker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"", " ", ",", "redis://localhost", "nats://", "nats://u:secret@", "ws://localhost", "nats://u:secret@host:x", "nats://a,http://b"} {
+		var refused *natsbroker.AddressError
+		b, err := natsbroker.Open(address, nil)
+		if !errors.As(err, &refused) {
+			t.Errorf("address %q: %v, want an *AddressError", address, err)
+			if err == nil {
+				b.Close(t.Context())
+			}
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error has the password: %v", err)
+		}
+	}
+	var refused *natsbroker.PrefixError
+	if _, err := natsbroker.Open("localhost", &natsbroker.Options{Prefix: "a.*"}); !errors.As(err, &refused) {
+		t.Errorf("prefix a.*: %v, want a *PrefixError", err)
+	}
+	if _, err := natsbroker.New(nil, nil); err == nil {
+		t.Error("a nil connection is taken")
+	}
+	wrong := errors.New("wrong option")
+	if _, err := natsbroker.Open("localhost", &natsbroker.Options{NATS: []nats.Option{nil, func(*nats.Options) error { return wrong }}}); !errors.Is(err, wrong) {
+		t.Errorf("a failing option: %v", err)
+	}
+	b := open(t, "nats://localhost:1,localhost:2", nil) // no I/O
+	if _, err := b.Subscribe(t.Context(), nil, broker.Exactly(room)); err == nil {
+		t.Error("a nil receiver is taken")
+	}
+	for _, err := range []error{second(b.Subscribers(t.Context(), room)), second(b.Responders(t.Context(), broker.Native, "/"))} {
+		if err != errors.ErrUnsupported {
+			t.Errorf("%v, want errors.ErrUnsupported", err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestConnectionStaysItsOwners takes from a connection how to reach the server, and
+// leaves it alone: no subscription, no message, no handler called, not closed.
+func TestConnectionStaysItsOwners(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{User: "me", Password: "s3cret", TLS: true, MaxPayload: 200_000})
+	var events, closed atomic.Int64
+	count := func(*nats.Conn) { events.Add(1) }
+	own, err := nats.Connect(srv.URL(), nats.RootCAs(srv.CA()), nats.Name("our app"), nats.NoEcho(),
+		nats.ReconnectHandler(count), nats.ConnectHandler(count), nats.DisconnectErrHandler(func(nc *nats.Conn, _ error) { count(nc) }),
+		nats.DiscoveredServersHandler(count), nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, _ error) { count(nc) }),
+		nats.ClosedHandler(func(*nats.Conn) { closed.Add(1) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	if err := own.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	before := own.Stats()
+	b, err := natsbroker.New(own, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(t.Context())
+	if got := b.Capabilities().MaxPayload; got <= 0 || got >= 200_000 {
+		t.Errorf("MaxPayload %d of a server that takes 200,000 bytes", got)
+	}
+	r := record(t)
+	sub := subscribe(t, b, r, broker.Exactly(room), broker.Native.EveryRoom("/"))
+	publish(t, b, room, "by the way of TLS")
+	flush(t, b)
+	r.want(room, "by the way of TLS") // although its owner wants no echo
+
+	var about struct {
+		Connections []struct {
+			Name string `json:"name"`
+			User string `json:"authorized_user"`
+		} `json:"connections"`
+	}
+	if err := srv.Monitor(t.Context(), "/connz?auth=1", &about); err != nil || len(about.Connections) != 2 {
+		t.Fatalf("/connz: %+v, %v, want two connections", about, err)
+	}
+	for _, c := range about.Connections {
+		if c.Name != "our app" || c.User != "me" {
+			t.Errorf("a connection of %q called %q", c.User, c.Name)
+		}
+	}
+	if err := sub.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := own.Stats(); own.NumSubscriptions() != 0 || after.OutMsgs != before.OutMsgs || after.InMsgs != before.InMsgs {
+		t.Errorf("the connection was used: %+v, before %+v", after, before)
+	}
+	if !own.IsConnected() || closed.Load() != 0 {
+		t.Error("the connection was closed")
+	}
+	// The connect handler was its own.
+	if n := events.Load(); n != 1 {
+		t.Errorf("%d of its handlers were called, want 1", n)
+	}
+}
+
+// TestConnectionMayGo closes the connection that the broker was made from.
+func TestConnectionMayGo(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	own, err := nats.Connect(srv.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := natsbroker.New(own, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	own.Close()
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "without it")
+	r.want(room, "without it")
+}
+
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{User: "me", Password: "right"})
+	opts := quick()
+	opts.QueueAge = 200 * time.Millisecond
+	b := open(t, "nats://me:wrong@"+srv.Addr(), opts)
+	losses := watchLosses(t, b)
+	_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+	if !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), srv.Addr()) || strings.Contains(err.Error(), "wrong") {
+		t.Fatalf("Subscribe: %v, want a refusal with the address and without the password", err)
+	}
+	// What waits gets too old, and the loss says why it waited.
+	publish(t, b, room, "never sent")
+	err = b.Flush(within(t, patience))
+	var loss *broker.LossError
+	if !errors.As(err, &loss) || loss.Messages != 1 || loss.Bytes != 10 || loss.Uncertain ||
+		!errors.Is(err, natsbroker.ErrTooOld) || !errors.Is(err, nats.ErrAuthorization) {
+		t.Fatalf("Flush: %v, want one message lost, too old, because of the refusal", err)
+	}
+	if err := b.Flush(within(t, patience)); err != nil {
+		t.Fatalf("second Flush: %v, want nil: the loss has been told", err)
+	}
+	<-losses.came
+	if s := balanced(t, b, losses); s.Lost != 1 || s.Sent != 0 {
+		t.Fatalf("Stats %+v", s)
+	}
+}
+
+func TestUntrustedCertificate(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{TLS: true})
+	b := open(t, srv.URL(), quick())
+	_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Fatalf("Subscribe: %v, want a certificate that is not trusted", err)
+	}
+}
+
+// TestPermissions: what the server refuses fails by itself.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [ { user: node, password: pw, permissions: {
+		publish: ["crossroom.native.cast./chat.>"], subscribe: ["crossroom.native.cast./chat.>"] } } ] }`})
+	b := open(t, "nats://node:pw@"+srv.Addr(), quick())
+	losses := watchLosses(t, b)
+	w := broker.Native
+	r := record(t)
+	sub := subscribe(t, b, r, w.EveryRoom("/chat"))
+
+	// Refused ones, alone and among many, leave nothing behind and disturb nobody.
+	if _, err := b.Subscribe(within(t, patience), record(t), w.EveryRoom("/other")); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("Subscribe: %v, want nats.ErrPermissionViolation", err)
+	}
+	filters := []broker.Filter{broker.Exactly(w.Room("/secret", "x"))}
+	for i := range 50 {
+		filters = append(filters, broker.Exactly(w.Room("/chat", fmt.Sprint(i))))
+	}
+	allowed := make(chan error, 1)
+	go func() { allowed <- sub.Add(within(t, patience), broker.Exactly(w.Room("/chat", "fine"))) }()
+	if err := sub.Add(within(t, patience), filters...); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("Add: %v, want nats.ErrPermissionViolation", err)
+	}
+	if err := <-allowed; err != nil {
+		t.Fatalf("an allowed Add beside a refused one: %v", err)
+	}
+	if s := b.Stats(); s.Subscriptions != 2 || s.Interruptions != 0 {
+		t.Fatalf("Stats %+v, want 2 filters and no interruption", s)
+	}
+
+	publish(t, b, w.Room("/chat", "a"), "allowed")
+	publish(t, b, w.Room("/other", "a"), "forbidden")
+	publish(t, b, w.Room("/chat", "fine"), "allowed too")
+	err := b.Flush(within(t, patience))
+	var loss *broker.LossError
+	if !errors.As(err, &loss) || loss.Messages != 1 || loss.Bytes != len("forbidden") || loss.Uncertain || !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("Flush: %v, want one message lost for its permission", err)
+	}
+	r.want(w.Room("/chat", "a"), "allowed")
+	r.want(w.Room("/chat", "fine"), "allowed too")
+	<-losses.came
+	if s := balanced(t, b, losses); s.Sent != 2 || s.Lost != 1 {
+		t.Fatalf("Stats %+v", s)
+	}
+	var about struct{ Subscriptions int }
+	if err := srv.Monitor(t.Context(), "/connz?subs=1", &about); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMaxPayload: a server that takes less than the options say refuses by Publish's
+// error as soon as it is known, and what was accepted before is lost and told.
+func TestMaxPayload(t *testing.T) {
+	t.Parallel()
+	const limit = 50_000
+	srv := servers.StartNATS(t, &servers.NATSOptions{MaxPayload: limit})
+	b := open(t, srv.URL(), quick())
+	losses := watchLosses(t, b)
+	caps := b.Capabilities()
+	if caps.MaxPayload <= limit {
+		t.Fatalf("MaxPayload %d by default", caps.MaxPayload)
+	}
+	srv.Stop()
+	publish(t, b, room, strings.Repeat("x", limit)) // nobody knows yet
+	publish(t, b, room, "small")
+	srv.Restart()
+	err := b.Flush(within(t, patience))
+	var large *broker.PayloadError
+	var loss *broker.LossError
+	if !errors.As(err, &loss) || loss.Messages != 1 || loss.Uncertain || !errors.As(err, &large) || large.Size != limit || large.Max >= limit || large.Max < limit-100 {
+		t.Fatalf("Flush: %v, want one message lost for its size", err)
+	}
+	err = b.Publish(within(t, patience), room, make([]byte, limit))
+	if large = nil; !errors.As(err, &large) || large.Size != limit {
+		t.Fatalf("Publish: %v, want a *PayloadError", err)
+	}
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	whole := strings.Repeat("y", large.Max)
+	publish(t, b, room, whole)
+	r.want(room, whole)
+	flush(t, b)
+	<-losses.came
+	if s := balanced(t, b, losses); s.Sent != 2 || s.Lost != 1 || s.Accepted != 3 {
+		t.Fatalf("Stats %+v", s)
+	}
+	if b.Capabilities() != caps {
+		t.Errorf("Capabilities changed to %+v", b.Capabilities())
+	}
+}
+
+// TestDialerThatHangs: nothing waits for a dialer that does not heed anything.
+func TestDialerThatHangs(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	b, err := natsbroker.Open("localhost:4222", &natsbroker.Options{NATS: []nats.Option{nats.SetCustomDialer(hanging{release})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Subscribe(within(t, 20*time.Millisecond), record(t), broker.Exactly(room)); err != context.DeadlineExceeded {
+		t.Errorf("Subscribe: %v, want the context's error", err)
+	}
+	if err := b.Publish(t.Context(), room, nil); err != nil {
+		t.Error(err)
+	}
+	if err := b.Flush(within(t, 20*time.Millisecond)); err != context.DeadlineExceeded {
+		t.Errorf("Flush: %v, want the context's error", err)
+	}
+	start := time.Now()
+	var loss *broker.LossError
+	if err := b.Close(within(t, 20*time.Millisecond)); !errors.As(err, &loss) || loss.Messages != 1 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close: %v, want one message lost", err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+}
+
+type hanging struct{ release <-chan struct{} }
+
+func (h hanging) Dial(string, string) (net.Conn, error) {
+	<-h.release
+	return nil, errors.New("released")
+}
+
+// TestForeignMessages: what others publish under our subjects, and is no frame or not
+// for its subject, is passed by.
+func TestForeignMessages(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	nc, err := nats.Connect(srv.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	b := open(t, srv.URL(), nil)
+	r := record(t)
+	ns := strings.Repeat("long", 500)
+	long := broker.Native.Room(ns, "r")
+	subscribe(t, b, r, broker.Native.EveryRoom("/"), broker.Native.EveryRoom(ns), broker.Exactly(broker.Control()))
+	frame := "\x01sevenby12345678"
+	for _, m := range [][2]string{
+		{"crossroom.native.cast./.room.x", ""},
+		{"crossroom.native.cast./.room.x", "not a frame"},
+		{"crossroom.native.cast./.room.x", "\x03" + frame[1:] + "another kind of frame"},
+		{"crossroom.native.cast./.room.x", "\x02" + frame[1:] + "\x01/\x01y" + "names of another room"},
+		{"crossroom.native.cast./.room.x", "\x02" + frame[1:] + "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"},
+		{"crossroom.native.cast./.other", frame + "no such word"},
+		{"crossroom.native.cast./.room.%41", frame + "not escaped like that"},
+		{"crossroom.native.cast./.room.x.y", frame + "too much"},
+		{"crossroom.native.cast./.room.%h" + strings.Repeat("0", 64), frame + "a hash without a name"},
+		{"crossroom.native.cast./.room.%h" + strings.Repeat("0", 64), "\x02" + frame[1:] + "\x01/\x01y" + "a hash of nothing"},
+		{"crossroom.native.cast./.room.\xff", frame + "not UTF-8"},
+	} {
+		if err := nc.Publish(m[0], []byte(m[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Publish("crossroom.native.cast./.room.x", []byte(frame+"a good one")); err != nil {
+		t.Fatal(err)
+	}
+	r.want(broker.Native.Room("/", "x"), "a good one")
+	publish(t, open(t, srv.URL(), nil), long, "after all")
+	r.want(long, "after all")
+}
