@@ -303,6 +303,40 @@ func TestGhostOwesAcks(t *testing.T) {
 	})
 }
 
+// A node that is slow to answer is asked for a sign of life, and not doubted any more:
+// the next question waits for it as for anybody else.
+func TestSlowNodesAreNoGhosts(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 0, backplane.Options{}, nil)
+			for i := range 3 {
+				o := &backplane.NamespaceOptions{OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
+					d, err := time.ParseDuration(string(p))
+					if err == nil && i == 2 {
+						time.Sleep(d)
+					}
+					return p, err
+				}}
+				f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{Heartbeat: time.Hour}, o)
+			}
+			f.meet()
+			for range 3 {
+				began := time.Now()
+				r, err := f.ns[0].Request(t.Context(), []byte("1500ms"))
+				if d := time.Since(began); d != time.Second || !errors.Is(err, context.DeadlineExceeded) || len(r.List) != 1 {
+					t.Errorf("%s: %+v, %v after %v", kind.name, r, err, d)
+				}
+				settle() // it says that it lives
+				began = time.Now()
+				r, err = f.ns[0].Request(t.Context(), []byte("900ms"))
+				if d := time.Since(began); d != 900*time.Millisecond || err != nil || len(r.List) != 2 {
+					t.Errorf("%s: %+v, %v after %v", kind.name, r, err, d)
+				}
+			}
+		})
+	}
+}
+
 // A node whose members do not acknowledge lives all the same.
 func TestSlowMembersAreNoGhosts(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -175,27 +175,32 @@ func (n *Node) announce(ctx context.Context, kind controlKind) error {
 }
 
 // beat is the goroutine that announces the node: at every heartbeat, and whenever
-// soon asks for more. While the control channel is down it says nothing,
+// soon asks for more; and that asks silent nodes for a sign of life. While the control channel is down it says nothing,
 // so that no stale signs of life gather in the broker's queue.
 func (n *Node) beat() {
 	defer close(n.silent)
 	tick := time.NewTicker(n.opts.Heartbeat)
 	defer tick.Stop()
 	for {
-		kind := controlBeat
+		kind, silent := controlBeat, ""
 		select {
 		case <-n.life.Done():
 			return
 		case <-tick.C:
 		case <-n.beats:
+		case silent = <-n.silents:
 		}
 		n.mu.Lock()
 		down := n.linkDown
-		if n.due != 0 && !down {
+		if n.due != 0 && !down && silent == "" {
 			kind, n.due = n.due, 0
 		}
 		n.mu.Unlock()
 		if down {
+			continue
+		}
+		if silent != "" {
+			n.askFull(silent)
 			continue
 		}
 		ctx, cancel := context.WithTimeout(n.life, n.opts.Heartbeat)

@@ -50,6 +50,7 @@ type Node struct {
 	linkDown   bool        // of the control channel
 	due        controlKind // what to announce next, instead of a beat
 	beats      chan struct{}
+	silents    chan string // nodes to be asked for a sign of life
 }
 
 // nsKey names a namespace of a node: the same name may exist on both wires.
@@ -79,6 +80,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		stop:       make(chan struct{}),
 		silent:     make(chan struct{}),
 		beats:      make(chan struct{}, 1),
+		silents:    make(chan string, 64),
 		namespaces: make(map[nsKey]*Namespace),
 	}
 	n.life, n.die = context.WithCancel(context.Background())

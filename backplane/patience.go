@@ -82,12 +82,12 @@ func (c *call) impatient(ctx context.Context) (stop func()) {
 	}
 }
 
-// leaveDoubted ends the wait for doubted nodes.
+// leaveDoubted ends the wait for doubted nodes that gave no sign of life meanwhile.
 func (c *call) leaveDoubted() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range c.doubted {
-		if c.waiting[id] {
+		if c.waiting[id] && !c.ns.node.peers.trusts(id) {
 			c.waiting[id] = false
 		}
 	}

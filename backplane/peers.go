@@ -356,6 +356,19 @@ func (t *peerTable) missed(id string, asked time.Time) {
 		t.owe.Add(1)
 	}
 	p.suspect = p.suspect || time.Since(p.missed) >= t.node.opts.RequestTimeout*9/10
+	// If it is only slow it says so, and is trusted again.
+	select {
+	case t.node.silents <- p.id:
+	default: // enough to ask already; a heartbeat does as well
+	}
+}
+
+// trusts reports whether a node has been heard of since it missed something.
+func (t *peerTable) trusts(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.byID[id]
+	return p != nil && p.missed.IsZero()
 }
 
 // lose forgets a peer that said goodbye or died, and lets open questions stop
