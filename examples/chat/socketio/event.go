@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +19,14 @@ type Event struct {
 	id       uint64
 	asks     bool
 	answered atomic.Bool
+}
+
+// Async returns a function that has f handle events beside those that follow: see
+// Socket.Go.
+func Async(f EventFunc) EventFunc {
+	return func(_ context.Context, s *Socket, e *Event) {
+		s.Go(func(ctx context.Context) { f(ctx, s, e) })
+	}
 }
 
 // Bind stores the arguments in what dst point to, in order, as adapter.Packet.Bind

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+const patience = 10 * time.Second
+
+// startNodes starts nodes on one bus and returns their addresses and what ends each.
+func startNodes(t *testing.T, names ...string) (at map[string]string, stop map[string]func()) {
+	t.Helper()
+	bus := memorybroker.NewBus(nil)
+	at, stop = map[string]string{}, map[string]func(){}
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[name] = l.Addr().String()
+		l.Close()
+		end, err := start(t.Context(), bus, name, at[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := false
+		stop[name] = func() {
+			if !ended {
+				ended = true
+				end()
+			}
+		}
+		t.Cleanup(stop[name])
+	}
+	return at, stop
+}
+
+// person speaks the protocol by hand. What comes unasked waits in events.
+type person struct {
+	*websocket.Conn
+	t      *testing.T
+	id     string
+	next   int
+	events []string
+}
+
+func connect(t *testing.T, at, auth string) (p *person, refused string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, "ws://"+at+"/socket.io/?EIO=4&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.CloseNow() })
+	ws.SetReadLimit(4 << 20)
+	p = &person{Conn: ws, t: t}
+	p.read() // the handshake
+	p.write("40/chat," + auth)
+	got := p.read()
+	if text, is := strings.CutPrefix(got, "44/chat,"); is {
+		return nil, text
+	}
+	var welcome struct{ SID string }
+	text, _ := strings.CutPrefix(got, "40/chat,")
+	if err := json.Unmarshal([]byte(text), &welcome); err != nil {
+		t.Fatalf("%s: %v", got, err)
+	}
+	p.id = welcome.SID
+	return p, ""
+}
+
+// enter connects somebody, and reads on which node.
+func enter(t *testing.T, at, name, node string) *person {
+	t.Helper()
+	p, refused := connect(t, at, fmt.Sprintf(`{"name":%q}`, name))
+	if refused != "" {
+		t.Fatal(refused)
+	}
+	p.expect(fmt.Sprintf(`42/chat,["node",{"name":%q}]`, node))
+	return p
+}
+
+func (p *person) read() string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	_, b, err := p.Read(ctx)
+	if err != nil {
+		p.t.Fatalf("reading: %v", err)
+	}
+	return string(b)
+}
+
+func (p *person) write(text string) {
+	p.t.Helper()
+	if err := p.Write(p.t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// ask sends an event and returns the answer.
+func (p *person) ask(event, args string, attachments ...string) string {
+	p.t.Helper()
+	p.next++
+	head := "42"
+	if len(attachments) > 0 {
+		head = fmt.Sprintf("45%d-", len(attachments))
+	}
+	p.write(fmt.Sprintf(`%s/chat,%d[%q%s]`, head, p.next, event, args))
+	for _, a := range attachments {
+		if err := p.Write(p.t.Context(), websocket.MessageBinary, []byte(a)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	for {
+		got := p.read()
+		if answer, is := strings.CutPrefix(got, fmt.Sprintf("43/chat,%d[", p.next)); is {
+			return strings.TrimSuffix(answer, "]")
+		}
+		p.events = append(p.events, got)
+	}
+}
+
+// expect wants the next message that is no answer; "*" stands for anything in between.
+func (p *person) expect(want string) {
+	p.t.Helper()
+	if len(p.events) == 0 {
+		p.events = append(p.events, p.read())
+	}
+	got := p.events[0]
+	p.events = p.events[1:]
+	if first, last, wild := strings.Cut(want, "*"); wild && strings.HasPrefix(got, first) && strings.HasSuffix(got, last) {
+		return
+	}
+	if got != want {
+		p.t.Fatalf("got  %s\nwant %s", got, want)
+	}
+}
+
+func (p *person) want(answer, want string) {
+	p.t.Helper()
+	if answer != want {
+		p.t.Fatalf("got  %s\nwant %s", answer, want)
+	}
+}
+
+func TestChat(t *testing.T) {
+	at, _ := startNodes(t, "go-1", "go-2")
+	ada := enter(t, at["go-1"], "ada", "go-1")
+	adaSelf := fmt.Sprintf(`{"id":%q,"name":"ada","node":"go-1"}`, ada.id)
+	ada.want(ada.ask("join", `,"lobby"`), `{"members":[`+adaSelf+`],"missing":[],"ok":true}`)
+
+	bob := enter(t, at["go-2"], " bob ", "go-2")
+	bobSelf := fmt.Sprintf(`{"id":%q,"name":"bob","node":"go-2"}`, bob.id)
+	both := `{"members":[` + adaSelf + `,` + bobSelf + `],"missing":[],"ok":true}`
+	bob.want(bob.ask("join", `,"lobby"`), both)
+	bob.want(bob.ask("join", `,"lobby"`), both) // again: nobody is told
+	ada.expect(`42/chat,["joined",{"member":` + bobSelf + `,"room":"lobby"}]`)
+	ada.want(ada.ask("members", `,"lobby"`), both)
+
+	// A text, then a file with a name, both to both of them.
+	ada.want(ada.ask("say", `,{"room":"lobby","text":"héllo 😀"}`), `{"ok":true}`)
+	for _, p := range []*person{ada, bob} {
+		p.expect(`42/chat,["said",{"at":*,"from":` + adaSelf + `,"node":"go-1","room":"lobby","text":"héllo 😀"}]`)
+	}
+	bob.want(bob.ask("say", `,{"room":"lobby","file":{"_placeholder":true,"num":0},"fileName":"a.bin"}`, "\x00\xff"), `{"ok":true}`)
+	for _, p := range []*person{ada, bob} {
+		p.expect(`451-/chat,["said",{"at":*,"file":{"_placeholder":true,"num":0},"fileName":"a.bin","from":` + bobSelf + `,"node":"go-2","room":"lobby"}]`)
+		p.expect("\x00\xff")
+	}
+
+	// Out of the room, nothing is heard and nothing can be said.
+	bob.want(bob.ask("leave", `,"lobby"`), `{"ok":true}`)
+	ada.expect(`42/chat,["left",{"member":` + bobSelf + `,"room":"lobby"}]`)
+	bob.want(bob.ask("say", `,{"room":"lobby","text":"?"}`), `{"error":"not in that room","ok":false}`)
+	ada.ask("say", `,{"room":"lobby","text":"alone"}`)
+	bob.ask("join", `,"lobby"`)
+	if len(bob.events) != 0 {
+		t.Errorf("bob heard %q", bob.events)
+	}
+	ada.expect(`42/chat,["said",*]`)
+	ada.expect(`42/chat,["joined",*]`)
+
+	// One kicks the other, on another node; those in the room learn of it.
+	bob.want(bob.ask("kick", `,{"id":"lobby"}`), `{"error":"no such member","ok":false}`)
+	bob.want(bob.ask("kick", `,{"id":"`+ada.id+`"}`), `{"ok":true}`)
+	ada.expect(`42/chat,["kicked",{"by":"bob"}]`)
+	ada.expect("41/chat,")
+	bob.expect(`42/chat,["left",{"member":` + adaSelf + `,"room":"lobby"}]`)
+	bob.want(bob.ask("kick", `,{"id":"`+ada.id+`"}`), `{"error":"no such member","ok":false}`)
+}
+
+// What is wrong is answered, and changes nothing.
+func TestBadEvents(t *testing.T) {
+	at, _ := startNodes(t, "go-1")
+	for _, auth := range []string{"", "{}", `{"name":""}`, `{"name":"  "}`, `{"name":7}`, `{"name":["x"]}`} {
+		if _, refused := connect(t, at["go-1"], auth); refused != `{"message":"name required"}` {
+			t.Errorf("%s: %q", auth, refused)
+		}
+	}
+	ada := enter(t, at["go-1"], "ada", "go-1")
+	for _, event := range []string{"join", "members", "say", "kick"} {
+		for _, args := range []string{"", `,""`, ",null", ",7", ",[]", ",{}", `,{"room":7,"id":7}`, `,{"room":{},"id":{}}`} {
+			if answer := ada.ask(event, args); !strings.HasSuffix(answer, `,"ok":false}`) {
+				t.Errorf("%s%s: %s", event, args, answer)
+			}
+		}
+	}
+	ada.write(`42/chat,["join","lobby"]`) // without asking for an answer
+	if got := ada.ask("members", `,"lobby"`); !strings.Contains(got, ada.id) {
+		t.Errorf("members: %s", got)
+	}
+}
+
+// A node that ends is missing, and its users are gone; after a while it is gone, too.
+func TestFleet(t *testing.T) {
+	at, stop := startNodes(t, "go-1", "go-2")
+	ada := enter(t, at["go-1"], "ada", "go-1")
+	bob := enter(t, at["go-2"], "bob", "go-2")
+	ada.ask("join", `,"lobby"`)
+	bob.ask("join", `,"garden"`)
+	look := func() (names []string, nodes []stats, missing []string) {
+		var r struct {
+			OK      bool
+			Nodes   []stats
+			Missing []string
+		}
+		if err := json.Unmarshal([]byte(ada.ask("fleet", "")), &r); err != nil || !r.OK || r.Missing == nil {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		for _, n := range r.Nodes {
+			names = append(names, n.Name)
+		}
+		return names, r.Nodes, r.Missing
+	}
+	names, nodes, missing := look()
+	if !slices.Equal(names, []string{"go-1", "go-2"}) || len(missing) != 0 {
+		t.Fatalf("%v, missing %v", names, missing)
+	}
+	for i, room := range []string{"lobby", "garden"} {
+		if n := nodes[i]; n.Kind != "go" || n.Sockets != 1 || !slices.Equal(n.Rooms, []string{room}) || n.Since == 0 {
+			t.Errorf("%+v", n)
+		}
+	}
+	stop["go-2"]()
+	if names, _, missing := look(); !slices.Equal(names, []string{"go-1"}) || !slices.Equal(missing, []string{"go-2"}) {
+		t.Errorf("%v, missing %v", names, missing)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	*nodes = `[{"name":"go-1","url":"http://x","kind":"go"}]`
+	at, _ := startNodes(t, "go-1")
+	for path, want := range map[string]string{"/": "<!doctype html>", "/vendor/socket.io.min.js": "Socket.IO", "/nodes.json": *nodes} {
+		res, err := http.Get("http://" + at["go-1"] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != 200 || !strings.Contains(strings.ToLower(string(body)), strings.ToLower(want)) {
+			t.Errorf("%s: %s, %.100q, %v", path, res.Status, body, err)
+		}
+	}
+}
+
+// The server is meant to be read: 300 lines, not counting empty ones and comments.
+func TestLength(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	total := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+				total++
+			}
+		}
+	}
+	if t.Logf("%d lines", total); total > 300 {
+		t.Error("too long")
+	}
+}

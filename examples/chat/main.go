@@ -1,0 +1,135 @@
+// Command chat is a chat server on a Crossroom fleet: browsers with the stock
+// socket.io-client on any node talk with those on all the others.
+//
+//	go run ./chat                                  # three nodes in this process
+//	go run ./chat -broker redis://localhost:6379   # the same over Redis, or nats://…
+//	go run ./chat -name go-1 -port 8081 -broker …  # one node, as in production
+//
+// This file is the process: brokers, nodes, HTTP. chat.go is what users do, fleet.go
+// what nodes ask each other, and package socketio how clients speak.
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/examples/chat/socketio"
+)
+
+//go:embed page
+var files embed.FS
+
+var (
+	address = flag.String("broker", "memory", "memory, redis://host:port or nats://host:port")
+	prefix  = flag.String("prefix", "", "of the channel names on the broker; empty for its default")
+	names   = flag.String("name", "go-1,go-2,go-3", "nodes to start in this process")
+	host    = flag.String("host", "127.0.0.1", "to listen on")
+	port    = flag.Int("port", 8081, "of the first node; the others take the following ones")
+	nodes   = flag.String("nodes", "", "what pages offer, as JSON: [{name, url, kind}, …]; empty for these nodes")
+)
+
+func main() {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context) error {
+	var list []string
+	for i, name := range strings.Split(*names, ",") {
+		list = append(list, fmt.Sprintf(`{"name":%q,"url":"http://%s:%d","kind":"go"}`, name, *host, *port+i))
+	}
+	if *nodes == "" {
+		*nodes = "[" + strings.Join(list, ",") + "]"
+	}
+	bus := memorybroker.NewBus(nil)
+	for i, name := range strings.Split(*names, ",") {
+		at := fmt.Sprintf("%s:%d", *host, *port+i)
+		stop, err := start(ctx, bus, name, at)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		fmt.Printf("listening on http://%s (%s)\n", at, name)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// open makes a broker. Each node needs one of its own.
+func open(bus *memorybroker.Bus) (broker.Broker, error) {
+	switch scheme, _, _ := strings.Cut(*address, ":"); scheme {
+	case "memory":
+		return bus.Broker(), nil
+	case "nats", "tls":
+		return natsbroker.Open(*address, &natsbroker.Options{Prefix: *prefix})
+	}
+	return redisbroker.Open(*address, &redisbroker.Options{Prefix: *prefix})
+}
+
+// start starts a node and returns what ends it: clients are told first, then the fleet;
+// the broker still sends what they said last.
+func start(ctx context.Context, bus *memorybroker.Bus, name, at string) (stop func(), err error) {
+	b, err := open(bus)
+	if err != nil {
+		return nil, err
+	}
+	log := slog.With("node", name)
+	server, err := adapter.New(b, &adapter.Options{Name: name, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	// Pages of one node may connect to the others.
+	clients := socketio.New(&socketio.Options{Origins: []string{"localhost:*", *host + ":*"}, Logger: log})
+	root, errRoot := server.Of(ctx, "/") // live: what others say from now on arrives
+	room, errRoom := server.Of(ctx, "/chat")
+	if err := errors.Join(errRoot, errRoom); err != nil {
+		return nil, err
+	}
+	chat, err := newChat(room, name)
+	if err != nil {
+		return nil, err
+	}
+	clients.Handle(root, socketio.Handler{}) // everybody may enter, and finds nothing
+	clients.Handle(room, chat.handler())
+
+	page, _ := fs.Sub(files, "page")
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServerFS(page))
+	mux.Handle("/socket.io/", clients)
+	mux.HandleFunc("/nodes.json", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, *nodes) })
+	listener, err := net.Listen("tcp", at)
+	if err != nil {
+		return nil, err
+	}
+	web := http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go web.Serve(listener) // until Shutdown
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(clients.Close(ctx), web.Shutdown(ctx), server.Close(ctx), b.Close(ctx)); err != nil {
+			log.Error("closing", "error", err)
+		}
+	}, nil
+}
