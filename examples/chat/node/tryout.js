@@ -36,7 +36,7 @@ class Scene {
   #after = [];
 
   constructor(name, peer) {
-    this.room = `room of ${name}`;
+    this.room = `${name}, on ${flags.url}`; // fleets may be shared
     this.url = flags.url;
     this.peer = peer; // the namespace /chat of a Node.js server behind the same Redis
     this.unsupported = (why) => {
