@@ -127,3 +127,5 @@ func clustered(name string, cluster *servers.NATSCluster) conformance.Harness {
 		},
 	}
 }
+
+func dialBy(d detours) nats.Option { return nats.SetCustomDialer(d) }

@@ -37,7 +37,7 @@ type witnesses struct {
 // witness is a connection to one server that listens for marks.
 type witness struct {
 	ready  chan struct{} // closed when the attempt to connect is over
-	failed time.Time     // when it was, if it failed
+	failed time.Time     // when that failed, or a mark did not arrive; under witnesses.mu
 	nc     *nats.Conn    // nil if it failed; after ready
 	server string        // its id
 	lost   chan struct{} // closed when the connection has ended
@@ -116,6 +116,9 @@ func (w *witnesses) confirm(ctx context.Context, l *link) error {
 				late = true
 			case <-patience.C:
 				w.log.Warn("nats broker: a server of the cluster does not hear of subscriptions", "addr", x.nc.ConnectedAddr())
+				w.mu.Lock()
+				x.failed = time.Now()
+				w.mu.Unlock()
 				x.nc.Close()
 				late = true
 			case <-l.wire.broken:
@@ -137,7 +140,7 @@ func (w *witnesses) get(p endpoint) *witness {
 	if x != nil {
 		select {
 		case <-x.ready:
-			if x.nc == nil && time.Since(x.failed) < witnessPause {
+			if time.Since(x.failed) < witnessPause {
 				return nil
 			}
 			if x.nc != nil && !x.nc.IsClosed() {
@@ -171,7 +174,9 @@ func (w *witnesses) dial(p endpoint, x *witness) {
 		if w.ctx.Err() == nil {
 			w.log.Warn("nats broker: a server of the cluster cannot be asked what it has heard of", "err", err)
 		}
+		w.mu.Lock()
 		x.failed = time.Now()
+		w.mu.Unlock()
 		return
 	}
 	x.nc, x.server = nc, nc.ConnectedServerId()

@@ -1,0 +1,225 @@
+package natsbroker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// on returns the server to which the connection of that name that subscribes is made.
+func on(t testing.TB, cluster *servers.NATSCluster, name string) *servers.NATS {
+	t.Helper()
+	for _, n := range cluster.Nodes {
+		if !n.Running() {
+			continue
+		}
+		var about struct {
+			Connections []struct {
+				Name string   `json:"name"`
+				List []string `json:"subscriptions_list"`
+			} `json:"connections"`
+		}
+		if err := n.Monitor(t.Context(), "/connz?subs=1", &about); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range about.Connections {
+			if c.Name == name && slices.ContainsFunc(c.List, func(s string) bool { return !strings.Contains(s, ".mark.") }) {
+				return n
+			}
+		}
+	}
+	t.Fatalf("no server has a connection called %s", name)
+	return nil
+}
+
+func named(name string) *natsbroker.Options {
+	opts := quick()
+	opts.NATS = []nats.Option{nats.Name(name)}
+	return opts
+}
+
+// TestLiveOnEveryServer: as soon as Add returns, what is published on any server of
+// the cluster arrives, although servers tell each other in their own time.
+func TestLiveOnEveryServer(t *testing.T) {
+	t.Parallel()
+	cluster := servers.StartNATSCluster(t, nil)
+	// The listener knows one server, and of the others from that.
+	listener := open(t, cluster.Nodes[0].URL(), quick())
+	var publishers []*natsbroker.Broker
+	for _, n := range cluster.Nodes[1:] {
+		opts := quick()
+		opts.NATS = []nats.Option{nats.IgnoreDiscoveredServers()}
+		b := open(t, n.URL(), opts)
+		publish(t, b, marker, "connects")
+		flush(t, b)
+		publishers = append(publishers, b)
+	}
+	r := record(t)
+	sub := subscribe(t, listener, r)
+	for i := range 500 {
+		ch := broker.Native.Room("/", fmt.Sprint("room ", i))
+		if err := sub.Add(within(t, patience), broker.Exactly(ch)); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, publishers[i%len(publishers)], ch, "at once")
+		r.want(ch, "at once")
+		if i%10 == 9 {
+			if err := sub.Remove(within(t, patience), broker.Exactly(ch)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestServerOfClusterKilled kills the server that a broker is on, again and again.
+func TestServerOfClusterKilled(t *testing.T) {
+	t.Parallel()
+	cluster := servers.StartNATSCluster(t, nil)
+	b, other := open(t, cluster.Nodes[0].URL(), named("victim")), open(t, cluster.URLs(), quick())
+	losses := watchLosses(t, b)
+	r := record(t)
+	subscribe(t, b, r, broker.Native.EveryRoom("/"), broker.Exactly(broker.Control()))
+	for round := 1; round <= 3; round++ {
+		srv := on(t, cluster, "victim")
+		publish(t, b, room, "before")
+		flush(t, b)
+		r.want(room, "before")
+		srv.Kill()
+		start := time.Now()
+		r.wantCall("interrupted")
+		r.wantCall("resumed")
+		t.Logf("back on another server after %v", time.Since(start).Round(time.Millisecond))
+		publish(t, b, room, "own")
+		flush(t, b)
+		r.want(room, "own")
+		// The other broker may have been on that server too.
+		text := fmt.Sprint("round ", round)
+		for {
+			publish(t, other, room, text)
+			var loss *broker.LossError
+			err := other.Flush(within(t, patience))
+			if err == nil {
+				break
+			}
+			if !errors.As(err, &loss) {
+				t.Fatal(err)
+			}
+		}
+		r.want(room, text)
+		srv.Restart()
+		cluster.WaitWhole(t)
+	}
+	if s := balanced(t, b, losses); s.Interruptions != 3 || s.Lost+s.Uncertain != 0 {
+		t.Fatalf("Stats %+v", s)
+	}
+}
+
+// TestPublisherMoves: a publisher whose server is killed goes on with another, and
+// whoever listens on a third gets everything in order and nothing twice.
+func TestPublisherMoves(t *testing.T) {
+	t.Parallel()
+	cluster := servers.StartNATSCluster(t, nil)
+	sender := open(t, cluster.Nodes[0].URL()+","+cluster.Nodes[1].URL(), &natsbroker.Options{
+		BackoffMin: time.Millisecond, BackoffMax: 5 * time.Millisecond,
+		NATS: []nats.Option{nats.Name("sender"), nats.IgnoreDiscoveredServers()},
+	})
+	listener := open(t, cluster.Nodes[2].URL(), quick())
+	losses := watchLosses(t, sender)
+	r := record(t)
+	subscribe(t, listener, r, broker.Native.EveryRoom("/"))
+	// So that it can be found.
+	subscribe(t, sender, record(t), broker.Exactly(broker.Control()))
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for seq := 0; ; seq++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := sender.Publish(context.Background(), broker.Native.Room("/", fmt.Sprint(seq%7)), fmt.Appendf(nil, "%08d", seq)); err != nil {
+				t.Errorf("Publish: %v", err)
+				return
+			}
+			if seq%100 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	})
+	arrived, last := 0, ""
+	hear := func(n int) {
+		for range n {
+			c := r.next()
+			if c.what != "deliver" || c.payload <= last { // also across rooms
+				t.Fatalf("%v came after %s", c, last)
+			}
+			last = c.payload
+			arrived++
+		}
+	}
+	for range 4 {
+		hear(2000)
+		srv := on(t, cluster, "sender")
+		srv.Kill()
+		hear(2000)
+		srv.Restart()
+	}
+	close(stop)
+	sending.Wait()
+	var loss *broker.LossError
+	if err := sender.Flush(within(t, patience)); err != nil && !errors.As(err, &loss) {
+		t.Fatal(err)
+	}
+	publish(t, sender, marker, "end")
+	for _, c := range r.until("end") {
+		if c.what != "deliver" || c.payload <= last {
+			t.Fatalf("%v came after %s", c, last)
+		}
+		last = c.payload
+		arrived++
+	}
+	s := sender.Stats()
+	t.Logf("%d accepted, %d arrived, %d uncertain", s.Accepted-1, arrived, s.Uncertain)
+	if s.Lost != 0 {
+		t.Fatalf("Stats %+v", s)
+	}
+	flush(t, sender)
+	balanced(t, sender, losses)
+}
+
+// TestServerOfClusterFrozen: a server that is not ours and does not move holds up a
+// subscriber for a while, and not the next one.
+func TestServerOfClusterFrozen(t *testing.T) {
+	t.Parallel()
+	cluster := servers.StartNATSCluster(t, nil)
+	opts := quick()
+	b := open(t, cluster.Nodes[0].URL(), opts)
+	r := record(t)
+	sub := subscribe(t, b, r, broker.Exactly(room))
+	cluster.Nodes[1].Pause()
+	defer cluster.Nodes[1].Continue()
+	for i, most := range []time.Duration{opts.ProbeTimeout + 3*time.Second, time.Second} {
+		start := time.Now()
+		ch := broker.Native.Room("/", fmt.Sprint(i))
+		if err := sub.Add(within(t, patience), broker.Exactly(ch)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > most {
+			t.Errorf("Add number %d took %v", i, took)
+		}
+		publish(t, b, ch, "own")
+		r.want(ch, "own")
+	}
+}
