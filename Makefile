@@ -1,6 +1,7 @@
 # make demo    the main job, on the embedded memory broker; BROKER=redis://… or nats://… uses that
 # make test    fetches what is missing and runs every test, under the race detector
 # make bench   side-by-side benchmarks; exit status 1 if a bar is missed
+# make chat    the chat example: three nodes, on BROKER; MIXED=1: Go and Node.js nodes behind a redis-server
 # make chat-picture    makes the pictures of the chat example anew, from a real run
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture of the README
@@ -8,11 +9,12 @@
 # make soak    what time plays a part in, SOAK times on memory and a twentieth of that on Redis (default 1000)
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
 BROKER ?=
+MIXED ?=
 FUZZTIME ?= 10m
 SOAK ?= 1000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test bench check fuzz soak setup chat-picture chat-load trace
+.PHONY: demo test bench check fuzz soak setup chat chat-picture chat-load trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -29,6 +31,14 @@ trace: setup
 
 bench: setup
 	@go run ./bench
+
+ifeq ($(MIXED),)
+chat:
+	@cd examples && go run ./chat -broker '$(or $(BROKER),memory)'
+else
+chat: setup
+	@examples/chat/mixed.sh
+endif
 
 chat-picture: setup
 	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -run '^TestPicture$$' ./chat/browsertest -pictures ../../../docs
