@@ -47,6 +47,13 @@ func (o *object) raw(k string, v []byte) {
 }
 
 func (o *object) texts(k string, list []string) {
+	o.list(k, list, func(string) (int64, bool) { return 0, false })
+}
+
+// rooms writes a list of rooms, those that are numbers in writing in both forms.
+func (o *object) rooms(c *codec, k string, list []string) { o.list(k, list, c.asNumber) }
+
+func (o *object) list(k string, list []string, number func(string) (n int64, too bool)) {
 	o.key(k)
 	o.dst = append(o.dst, '[')
 	for i, s := range list {
@@ -54,6 +61,9 @@ func (o *object) texts(k string, list []string) {
 			o.dst = append(o.dst, ',')
 		}
 		o.dst = jsonscan.AppendString(o.dst, s)
+		if n, too := number(s); too {
+			o.dst = strconv.AppendInt(append(o.dst, ','), n, 10)
+		}
 	}
 	o.dst = append(o.dst, ']')
 }
@@ -68,20 +78,4 @@ func (o *object) open(k string) {
 func (o *object) close() {
 	o.dst = append(o.dst, '}')
 	o.comma = true
-}
-
-// rooms writes a list of rooms, those that are numbers in writing in both forms.
-func (o *object) rooms(c *codec, k string, list []string) {
-	o.key(k)
-	o.dst = append(o.dst, '[')
-	for i, s := range list {
-		if i > 0 {
-			o.dst = append(o.dst, ',')
-		}
-		o.dst = jsonscan.AppendString(o.dst, s)
-		if n, both := c.asNumber(s); both {
-			o.dst = strconv.AppendInt(append(o.dst, ','), n, 10)
-		}
-	}
-	o.dst = append(o.dst, ']')
 }

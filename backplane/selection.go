@@ -138,26 +138,23 @@ func (s *selection) reset() {
 	clear(s.seen)
 }
 
-// joinSelected and its like change the members that rooms and except select under
-// one lock, so that no other change comes between, and return how many there were.
 func (r *Rooms) joinSelected(rooms, except, targets []string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var s selection
-	s.findLocked(r, rooms, except)
-	for _, e := range s.list {
-		r.joinEntry(e, targets)
-	}
-	return len(s.list)
+	return r.changeSelected(rooms, except, func(e *entry) { r.joinEntry(e, targets) })
 }
 
 func (r *Rooms) leaveSelected(rooms, except, targets []string) int {
+	return r.changeSelected(rooms, except, func(e *entry) { r.leaveEntry(e, targets) })
+}
+
+// changeSelected changes the members that rooms and except select under one lock, so
+// that no other change comes between, and returns how many there were.
+func (r *Rooms) changeSelected(rooms, except []string, change func(*entry)) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var s selection
 	s.findLocked(r, rooms, except)
 	for _, e := range s.list {
-		r.leaveEntry(e, targets)
+		change(e)
 	}
 	return len(s.list)
 }

@@ -219,29 +219,3 @@ func (c *conn) lost() error {
 	}
 	return fmt.Errorf("connection to redis %s: %w", c.addr, c.cause)
 }
-
-// pulse decides when a silent connection is asked for a sign of life and when it is
-// given up.
-type pulse struct {
-	interval, timeout time.Duration
-	asked             time.Time // zero while no answer is awaited
-}
-
-// check looks at how long a connection has been silent by now. It returns when to look
-// again, and whether to ask now; or that it is dead.
-func (p *pulse) check(now time.Time, silent time.Duration) (again time.Duration, ask, dead bool) {
-	if silent < now.Sub(p.asked) {
-		p.asked = time.Time{} // something has come since
-	}
-	switch {
-	case !p.asked.IsZero():
-		if left := p.interval + p.timeout - silent; left > 0 {
-			return left, false, false
-		}
-		return 0, false, true
-	case silent < p.interval:
-		return p.interval - silent, false, false
-	}
-	p.asked = now
-	return p.timeout, true, false
-}

@@ -218,6 +218,10 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 	beat := pulse{interval: p.opts.ProbeInterval, timeout: p.opts.ProbeTimeout}
 	timer := time.NewTimer(beat.interval)
 	defer timer.Stop()
+	ask := func() error {
+		p.out.ping(c, &answers.pings)
+		return nil
+	}
 	for {
 		p.out.pump(c)
 		p.tell()
@@ -225,21 +229,8 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 			c.close(errFinished)
 			return
 		}
-		select {
-		case <-p.out.work:
-		case <-c.done:
+		if !beat.tend(c, p.out.work, timer, ask) {
 			return
-		case <-timer.C:
-			silent := c.silent()
-			again, ask, dead := beat.check(time.Now(), silent)
-			if dead {
-				c.close(&SilenceError{Addr: c.addr, For: silent})
-				return
-			}
-			if ask {
-				p.out.ping(c, &answers.pings)
-			}
-			timer.Reset(again)
 		}
 	}
 }

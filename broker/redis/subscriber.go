@@ -277,6 +277,16 @@ func (s *subscriber) write(c *conn) {
 	beat := pulse{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout}
 	timer := time.NewTimer(beat.interval)
 	defer timer.Stop()
+	ask := func() error {
+		if s.hangUp() {
+			return errFinished
+		}
+		s.mu.Lock()
+		s.reg.sent.push(&order{command: "PING"})
+		s.mu.Unlock()
+		_, err := c.write(appendCommand(nil, "PING"), s.opts.ProbeTimeout)
+		return err
+	}
 	var buf []byte
 	for {
 		buf = s.orders(buf[:0])
@@ -287,31 +297,8 @@ func (s *subscriber) write(c *conn) {
 			}
 			continue
 		}
-		select {
-		case <-s.work:
-		case <-c.done:
+		if !beat.tend(c, s.work, timer, ask) {
 			return
-		case <-timer.C:
-			silent := c.silent()
-			again, ask, dead := beat.check(time.Now(), silent)
-			if dead {
-				c.close(&SilenceError{Addr: c.addr, For: silent})
-				return
-			}
-			if ask {
-				if s.hangUp() {
-					c.close(errFinished)
-					return
-				}
-				s.mu.Lock()
-				s.reg.sent.push(&order{command: "PING"})
-				s.mu.Unlock()
-				if _, err := c.write(appendCommand(nil, "PING"), s.opts.ProbeTimeout); err != nil {
-					c.close(err)
-					return
-				}
-			}
-			timer.Reset(again)
 		}
 	}
 }
