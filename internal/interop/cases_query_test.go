@@ -31,7 +31,7 @@ var queryCases = []testCase{
 			s.same(c.name, s.ask("clientRooms", args{"id": c.id}), append([]any{c.id}, c.rooms...))
 		}
 	}},
-	{"allSockets", only6, all, nil, func(s *scene) {
+	{"allSockets", sixSeven, all, nil, func(s *scene) {
 		s.populate()
 		s.same("all", s.ask("allSockets", nil), ids(s.clients))
 		s.same("in blue", s.ask("allSockets", args{"to": []any{"blue"}}), ids(s.where(in("blue"))))

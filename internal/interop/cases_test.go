@@ -19,6 +19,7 @@ type testCase struct {
 const (
 	v5        = interop.V5
 	v6        = interop.V6
+	v7        = interop.V7
 	v8        = interop.V8
 	emitterV3 = interop.EmitterV3
 	emitterV5 = interop.EmitterV5
@@ -26,16 +27,16 @@ const (
 
 // Sets of generations, by what they can do.
 var (
-	all      = []interop.Generation{v5, v6, v8}
-	modern   = []interop.Generation{v6, v8}
-	senders  = []interop.Generation{v5, v6, v8, emitterV3, emitterV5}
-	excepts  = []interop.Generation{v6, v8, emitterV5}
+	all      = []interop.Generation{v5, v6, v7, v8}
+	modern   = []interop.Generation{v6, v7, v8}
+	senders  = []interop.Generation{v5, v6, v7, v8, emitterV3, emitterV5}
+	excepts  = []interop.Generation{v6, v7, v8, emitterV5}
 	only5    = []interop.Generation{v5}
-	only6    = []interop.Generation{v6}
-	only8    = []interop.Generation{v8}
-	old      = []interop.Generation{v5, v6}
-	with8    = []interop.Generation{v8, emitterV5}
-	modernE5 = []interop.Generation{v6, v8, emitterV5}
+	sixSeven = []interop.Generation{v6, v7}
+	from7    = []interop.Generation{v7, v8}
+	old      = []interop.Generation{v5, v6, v7}
+	from7E5  = []interop.Generation{v7, v8, emitterV5}
+	modernE5 = []interop.Generation{v6, v7, v8, emitterV5}
 )
 
 // emittersFor says which emitters the servers of a generation understand in full.

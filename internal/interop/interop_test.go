@@ -10,7 +10,7 @@ import (
 )
 
 // dialects of a Go node among the servers of a generation.
-var dialects = map[interop.Generation]adapter.Dialect{v5: adapter.V5, v6: adapter.V8, v8: adapter.V8}
+var dialects = map[interop.Generation]adapter.Dialect{v5: adapter.V5, v6: adapter.V8, v7: adapter.V8, v8: adapter.V8}
 
 // TestNodeOnly runs the cases that Node.js processes can do among themselves: a case
 // that fails with Go nodes and not here is the Go nodes' fault.

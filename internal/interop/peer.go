@@ -23,10 +23,11 @@ import (
 // Generation names the packages a peer is made of.
 type Generation string
 
-// The generations, by the names of the dialects they speak.
+// The generations, by the packages' major versions.
 const (
 	V5        Generation = "v5"         // socket.io-redis 5.4.0 with socket.io 2.5
 	V6        Generation = "v6"         // socket.io-redis 6.1.1 with socket.io 4.0
+	V7        Generation = "v7"         // @socket.io/redis-adapter 7.2.0 with socket.io 4.8
 	V8        Generation = "v8"         // @socket.io/redis-adapter 8.3.0 with socket.io 4.8
 	EmitterV3 Generation = "emitter-v3" // socket.io-emitter 3.2.0
 	EmitterV5 Generation = "emitter-v5" // @socket.io/redis-emitter 5.1.0
@@ -43,7 +44,7 @@ type Config struct {
 	Prefix string
 	// RequestsTimeout is the option of that name; zero means the package's 5 s.
 	RequestsTimeout time.Duration
-	// OwnResponseChannel is the option publishOnSpecificResponseChannel of V8.
+	// OwnResponseChannel is the option publishOnSpecificResponseChannel of V7 and V8.
 	OwnResponseChannel bool
 }
 

@@ -65,6 +65,7 @@ func (tab *table) pairColumns() []column {
 	named := map[interop.Generation]string{
 		v5:        "socket.io-redis " + v["socket.io-redis-5"],
 		v6:        "socket.io-redis " + v["socket.io-redis-6"],
+		v7:        "@socket.io/redis-adapter " + v["socket.io-redis-adapter-7"],
 		v8:        "@socket.io/redis-adapter " + v["@socket.io/redis-adapter"],
 		emitterV3: "socket.io-emitter " + v["socket.io-emitter"],
 		emitterV5: "@socket.io/redis-emitter " + v["@socket.io/redis-emitter"],
@@ -89,6 +90,7 @@ func (tab *table) fleetColumns() []column {
 	named := map[interop.Generation]string{
 		v5: "socket.io-redis " + v["socket.io-redis-5"] + " with socket.io " + v["socket.io-2"],
 		v6: "socket.io-redis " + v["socket.io-redis-6"] + " with socket.io " + v["socket.io-4.0"],
+		v7: "@socket.io/redis-adapter " + v["socket.io-redis-adapter-7"] + " with socket.io " + v["socket.io"],
 		v8: "@socket.io/redis-adapter " + v["@socket.io/redis-adapter"] + " with socket.io " + v["socket.io"],
 	}
 	var list []column

@@ -36,7 +36,7 @@ func readVectors(t *testing.T) []vector {
 
 // readers says which generation's decoder reads what a dialect's packages wrote.
 var readers = map[string]interop.Generation{
-	"v5": v5, "emitter-v3": v5, "v6": v6, "v7": v6, "v8": v8, "emitter-v5": v8,
+	"v5": v5, "emitter-v3": v5, "v6": v6, "v7": v7, "v8": v8, "emitter-v5": v8,
 }
 
 // TestVectorsEmitted emits what every captured broadcast says, and has the decoder of
