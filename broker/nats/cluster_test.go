@@ -85,8 +85,20 @@ func TestLiveOnEveryServer(t *testing.T) {
 // TestServerOfClusterKilled kills the server that a broker is on, again and again.
 func TestServerOfClusterKilled(t *testing.T) {
 	t.Parallel()
-	cluster := servers.StartNATSCluster(t, nil)
-	b, other := open(t, cluster.Nodes[0].URL(), named("victim")), open(t, cluster.URLs(), quick())
+	t.Run("plain", func(t *testing.T) { killServers(t, nil) })
+	t.Run("secured", func(t *testing.T) { killServers(t, &servers.NATSOptions{User: "me", Password: "s3cret", TLS: true}) })
+}
+
+func killServers(t *testing.T, how *servers.NATSOptions) {
+	cluster := servers.StartNATSCluster(t, how)
+	trusting := func(opts *natsbroker.Options) *natsbroker.Options {
+		if how != nil {
+			opts.NATS = append(opts.NATS, nats.RootCAs(cluster.Nodes[0].CA(), cluster.Nodes[1].CA(), cluster.Nodes[2].CA()))
+		}
+		return opts
+	}
+	// The victim knows one server, and of the others from that.
+	b, other := open(t, cluster.Nodes[0].URL(), trusting(named("victim"))), open(t, cluster.URLs(), trusting(named("other")))
 	losses := watchLosses(t, b)
 	r := record(t)
 	subscribe(t, b, r, broker.Native.EveryRoom("/"), broker.Exactly(broker.Control()))

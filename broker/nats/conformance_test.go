@@ -39,6 +39,13 @@ func TestConformance(t *testing.T) {
 	conformance.RunFleet(t, h)
 }
 
+// TestConformanceSecured is the first half alone, with a password and TLS. What a
+// secured cluster has of its own is tried by TestServerOfClusterKilled.
+func TestConformanceSecured(t *testing.T) {
+	t.Parallel()
+	conformance.Run(t, single("nats-tls", &servers.NATSOptions{User: "me", Password: "s3cret", TLS: true}))
+}
+
 // single runs every case on a server of its own.
 func single(name string, opts *servers.NATSOptions) conformance.Harness {
 	return conformance.Harness{
