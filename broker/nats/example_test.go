@@ -34,7 +34,9 @@ func ExampleOpen() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	b.OnLoss(func(l broker.Loss) { log.Printf("%d messages lost (uncertain: %v): %v", l.Messages, l.Uncertain, l.Err) })
+	b.OnLoss(func(l broker.Loss) {
+		log.Printf("%d messages lost (uncertain: %v): %v", l.Messages, l.Uncertain, l.Err)
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := b.Publish(ctx, broker.Native.Room("/chat", "lobby"), []byte("hello")); err != nil {
