@@ -158,7 +158,8 @@ func TestVolatile(t *testing.T) {
 	for c.read() != `42["last"]` {
 		got++
 	}
-	if left := s.Stats().Volatile; got < 5 || got+int(left) != 50 {
+	// Half of ten, unless the packet before them is still being counted.
+	if left := s.Stats().Volatile; got < 4 || got+int(left) != 50 {
 		t.Errorf("%d came, %d were left out", got, left)
 	}
 }

@@ -119,7 +119,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) ([]
 	}
 	answer := make(chan []any, 1)
 	id := s.acks.expect(func(args ...any) { answer <- args })
-	defer s.acks.forget(id)
+	defer func() { s.acks.forget(id) }()
 	s.send(p.AckFrames(id), false)
 	select {
 	case args := <-answer:
