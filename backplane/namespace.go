@@ -20,6 +20,7 @@ type Namespace struct {
 	opts  NamespaceOptions
 
 	seq      atomic.Uint64
+	_        [64]byte // senders and receivers do not share a cache line
 	lane     lane
 	own      owns
 	sub      broker.Subscription

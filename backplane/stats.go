@@ -49,7 +49,9 @@ type Stats struct {
 }
 
 type counters struct {
-	broadcasts, broadcastBytes, received, receivedBytes, headersDropped, deliveries, skipped, echoes, unwanted, foreign, undecodable,
+	broadcasts, broadcastBytes atomic.Uint64
+	_                          [64]byte // senders and receivers do not share a cache line
+	received, receivedBytes, headersDropped, deliveries, skipped, echoes, unwanted, foreign, undecodable,
 	served, refused, asked, partial, stray, panics, stalls, interruptions, unreported, membershipLost atomic.Uint64
 }
 

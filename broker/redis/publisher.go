@@ -259,6 +259,14 @@ func (a *answerReader) read(c *conn, out *outbox) error {
 		return n == 0 || out.answered(n)
 	}
 	for {
+		if a.pings.Load() == 0 {
+			good += takeIntegers(c.r)
+		}
+		if good > 0 && (c.r.Buffered() == 0 || good >= 1024) {
+			if !settle() {
+				return protocolError("an answer too many")
+			}
+		}
 		refused, err := readSimple(c.r, "PUBLISH")
 		if err != nil {
 			settle()
@@ -270,12 +278,6 @@ func (a *answerReader) read(c *conn, out *outbox) error {
 			continue
 		case refused == nil:
 			good++
-			if c.r.Buffered() > 0 && good < 1024 {
-				continue
-			}
-			if !settle() {
-				return protocolError("an answer too many")
-			}
 		default:
 			if !settle() || !out.refused(refused) {
 				return protocolError("an answer too many: " + refused.Reply)

@@ -107,6 +107,23 @@ func readSimple(r *bufio.Reader, command string) (*ServerError, error) {
 	return nil, protocolError(fmt.Sprintf("line %.40q", line))
 }
 
+// takeIntegers reads the integers that have arrived whole, up to whatever else comes,
+// and returns how many they were.
+func takeIntegers(r *bufio.Reader) int {
+	b, _ := r.Peek(r.Buffered())
+	n, off := 0, 0
+	for off < len(b) && b[off] == ':' {
+		end := bytes.IndexByte(b[off:], '\n')
+		if end < 3 || b[off+end-1] != '\r' {
+			break
+		}
+		off += end + 1
+		n++
+	}
+	r.Discard(off) // which is there
+	return n
+}
+
 // readName appends a short string to dst; one that is too long for a channel of ours
 // becomes empty.
 func readName(r *bufio.Reader, dst []byte) ([]byte, error) {

@@ -65,6 +65,20 @@ func TestReadFrames(t *testing.T) {
 	}
 }
 
+func TestTakeIntegers(t *testing.T) {
+	for in, want := range map[string]int{
+		"": 0, ":": 0, ":1\r": 0, ":1\r\n": 1, ":1\r\n:20\r\n": 2, ":1\r\n:2": 1,
+		":1\r\n-ERR\r\n:2\r\n": 1, "+PONG\r\n:1\r\n": 0, ":1\n:2\r\n": 0, ":\r\n": 0,
+	} {
+		r := bufio.NewReader(strings.NewReader(in))
+		r.Peek(1)
+		before := r.Buffered()
+		if got := takeIntegers(r); got != want || want == 0 && r.Buffered() != before {
+			t.Errorf("%q: took %d, %d bytes of %d are left", in, got, r.Buffered(), before)
+		}
+	}
+}
+
 // FuzzReplies feeds every reader of server bytes with anything: it gives an error or
 // a value, soon, without a panic.
 func FuzzReplies(f *testing.F) {
