@@ -159,18 +159,19 @@ func (k *keeper) serve(ctx context.Context, l *link, spread time.Duration) time.
 		k.out.connected(l)
 		k.work(ctx, l)
 	}
-	why := l.reason()
-	if errors.Is(why, errFinished) || ctx.Err() != nil {
+	why, gap := l.reason(), error(nil)
+	switch {
+	case ctx.Err() != nil:
 		why = context.Cause(ctx)
-	} else {
+	case !errors.Is(why, errFinished):
 		k.log.Warn("nats broker: connection lost", "err", why)
 		k.to.last(l.to)
-		k.cause = why
+		k.cause, gap = why, why
 	}
 	l.wire.Close()
 	l.end()
 	k.out.disconnected(why)
-	k.in.disconnected(why)
+	k.in.disconnected(gap)
 	k.tell()
 	l.close()
 	return time.Since(l.born)

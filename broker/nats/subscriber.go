@@ -409,8 +409,9 @@ func (s *subscriber) attempted(err error) {
 	s.next = &attempt{done: make(chan struct{})}
 }
 
-// disconnected notes that a link has ended, and tells everybody who has something
-// to miss and does not know yet.
+// disconnected notes that a link has ended. If that is a gap, with err for its reason,
+// and not the end of the broker, it tells everybody who has something to miss and does
+// not know yet.
 func (s *subscriber) disconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -421,7 +422,7 @@ func (s *subscriber) disconnected(err error) {
 		for _, e := range u.entries {
 			e.sub = nil
 		}
-		if !u.down && u.active() > 0 {
+		if err != nil && !u.down && u.active() > 0 {
 			u.interrupt(err)
 		}
 	}
