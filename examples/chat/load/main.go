@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -80,6 +82,8 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 	}
 	fmt.Printf("three nodes (%s), %d connections of socket.io-client in %d processes, %d rooms\n", o.kind, o.conns, o.workers, o.rooms)
 
+	fmt.Printf("machine     %d processors, load average %s before\n", runtime.NumCPU(), loadAverage())
+
 	var workers []*worker
 	for i := range o.workers {
 		w, err := p.startWorker(o, fleet.urls, i)
@@ -136,6 +140,14 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 		float64(idle-before)/float64(connected)/1024, float64(busy-before)/float64(connected)/1024,
 		mib(before), mib(idle), mib(busy))
 	return connected == o.conns && all.clean(), nil
+}
+
+// loadAverage is what the machine was doing anyway in the last minute; empty if it
+// does not say.
+func loadAverage() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
