@@ -87,8 +87,10 @@ func whois(s *socketio.Socket) member {
 func (c *chat) join(ctx context.Context, s *socketio.Socket, e *socketio.Event) {
 	var room string
 	if err := e.Bind(&room); err == nil && room != "" && !slices.Contains(s.Rooms(), room) {
-		c.ns.Join(ctx, s.ID(), room)
-		c.tell(ctx, room, "joined", s)
+		if err := errors.Join(c.ns.Join(ctx, s.ID(), room), c.tell(ctx, room, "joined", s)); err != nil {
+			e.Ack(object{"ok": false, "error": err.Error()})
+			return
+		}
 	}
 	socketio.Async(now(c.members))(ctx, s, e)
 }
@@ -114,7 +116,9 @@ func (c *chat) tell(ctx context.Context, room, event string, s *socketio.Socket)
 
 // say sends text, a file (binary on the whole way) or both to a room, on any node.
 func (c *chat) say(ctx context.Context, s *socketio.Socket, e *socketio.Event) (object, error) {
-	m, _ := append(e.Args, nil)[0].(object)
+	var message any
+	e.Bind(&message)
+	m, _ := message.(object)
 	room, _ := m["room"].(string)
 	if !slices.Contains(s.Rooms(), room) {
 		return nil, errors.New("not in that room")

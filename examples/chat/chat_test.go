@@ -220,6 +220,9 @@ func TestBadEvents(t *testing.T) {
 			}
 		}
 	}
+	if answer := ada.ask("join", fmt.Sprintf(",%q", strings.Repeat("x", 5000))); !strings.HasSuffix(answer, `,"ok":false}`) {
+		t.Errorf("a name that is too long: %s", answer)
+	}
 	ada.write(`42/chat,["join","lobby"]`) // without asking for an answer
 	if got := ada.ask("members", `,"lobby"`); !strings.Contains(got, ada.id) {
 		t.Errorf("members: %s", got)

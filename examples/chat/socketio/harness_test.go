@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -90,6 +91,7 @@ func newServerOn(t testing.TB, opts *socketio.Options, more map[string]socketio.
 	}
 	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.http = httptest.NewUnstartedServer(s.Server)
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // panics that are meant
 	s.http.Listener.Close()
 	s.http.Listener = pipes
 	s.http.Start()

@@ -27,7 +27,9 @@ type Server struct {
 }
 
 // Handler is what an application does in a namespace. Every field may be nil. The
-// package documentation says which functions may run at the same time.
+// package documentation says which functions may run at the same time. If Connect,
+// Connected or a function of Events panics, the client's connection ends and net/http
+// reports it; the others run in goroutines of their own, where a panic ends the process.
 type Handler struct {
 	// Connect decides about a client that wants to enter: an error refuses, and its
 	// text is what the client's connect_error gets as message. The socket is not in the

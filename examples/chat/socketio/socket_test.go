@@ -271,3 +271,19 @@ func TestCloseForces(t *testing.T) {
 	}
 	s.gone(t, socketio.ServerShutdown)
 }
+
+// A function that panics ends the connection it was called for, and no other.
+func TestPanic(t *testing.T) {
+	s := newServerOn(t, nil, map[string]socketio.EventFunc{
+		"panic": func(context.Context, *socketio.Socket, *socketio.Event) { panic("on purpose") },
+	})
+	bystander, _ := s.enter(t)
+	c, socket := s.enter(t)
+	c.send(`42["panic"]`)
+	c.expectEnd()
+	if d := s.gone(t, socketio.TransportClose); d.socket != socket || s.root.Len() != 1 {
+		t.Errorf("%d sockets left", s.root.Len())
+	}
+	bystander.send(`421["message-with-ack","fine"]`)
+	bystander.expect(`431["fine"]`)
+}
