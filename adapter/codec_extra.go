@@ -67,18 +67,32 @@ func checkHeader(message string, h backplane.Header) error {
 	return nil
 }
 
-// splitHeader returns the names of trace headers and of others, sorted.
-func splitHeader(h backplane.Header) (trace, other []string) {
-	for name := range h {
-		if traceHeader(name) {
-			trace = append(trace, name)
-		} else {
-			other = append(other, name)
+// traceHeaders are the names that traceHeader knows, sorted.
+var traceHeaders = [...]string{"baggage", "traceparent", "tracestate"}
+
+// countHeader returns how many trace headers and others there are. Unlike otherHeaders
+// it takes no memory: nearly always there are no others.
+func countHeader(h backplane.Header) (trace, other int) {
+	for _, name := range traceHeaders {
+		if _, ok := h[name]; ok {
+			trace++
 		}
 	}
-	slices.Sort(trace)
-	slices.Sort(other)
-	return trace, other
+	return trace, len(h) - trace
+}
+
+// otherHeaders returns the names of headers that are no trace headers, sorted.
+func otherHeaders(h backplane.Header) (names []string) {
+	if _, other := countHeader(h); other == 0 {
+		return nil
+	}
+	for name := range h {
+		if !traceHeader(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // readJSON takes in a member of a request or response if it is one of ours.
@@ -172,19 +186,21 @@ func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
 	return nil
 }
 
-// hasObject reports whether there is anything to put under keyExtra, given the names
-// of the headers that go there.
-func (x *extras) hasObject(other []string) bool {
-	return x.native || x.relay != "" || len(other) > 0
+// hasObject reports whether there is anything to put under keyExtra, given how many
+// headers go there.
+func (x *extras) hasObject(other int) bool {
+	return x.native || x.relay != "" || other > 0
 }
 
 // writeJSON appends the members that carry x to a request or response.
 func (x *extras) writeJSON(o *object) {
-	trace, other := splitHeader(x.header)
-	for _, name := range trace {
-		o.text(name, x.header[name])
+	other := otherHeaders(x.header)
+	for _, name := range traceHeaders {
+		if value, ok := x.header[name]; ok {
+			o.text(name, value)
+		}
 	}
-	if !x.hasObject(other) {
+	if !x.hasObject(len(other)) {
 		return
 	}
 	o.open(keyExtra)
@@ -227,11 +243,11 @@ func (x *extras) keys() int {
 	if x.header == nil && x.relay == "" && !x.native {
 		return 0 // nearly always
 	}
-	trace, other := splitHeader(x.header)
+	trace, other := countHeader(x.header)
 	if x.hasObject(other) {
-		return len(trace) + 1
+		return trace + 1
 	}
-	return len(trace)
+	return trace
 }
 
 // appendMsgpack appends the keys that carry x to opts, or to a request or response.
@@ -239,11 +255,13 @@ func (x *extras) appendMsgpack(dst []byte) []byte {
 	if x.keys() == 0 {
 		return dst
 	}
-	trace, other := splitHeader(x.header)
-	for _, name := range trace {
-		dst = appendText(dst, name, x.header[name])
+	other := otherHeaders(x.header)
+	for _, name := range traceHeaders {
+		if value, ok := x.header[name]; ok {
+			dst = appendText(dst, name, value)
+		}
 	}
-	if !x.hasObject(other) {
+	if !x.hasObject(len(other)) {
 		return dst
 	}
 	start := len(msgpack.AppendString(dst, keyExtra))

@@ -264,3 +264,31 @@ func (n *Node) observedStart(ctx context.Context, what string, call func() conte
 	})
 	return started
 }
+
+// publishStart is observedStart for the path of every message, without a closure.
+func (n *Node) publishStart(ctx context.Context, o PublishObserver, d *PublishData) (started context.Context) {
+	started = ctx
+	defer func() {
+		if v := recover(); v != nil {
+			n.panicked("PublishStart", "", v)
+		}
+	}()
+	if c := o.PublishStart(ctx, d); c != nil {
+		started = c
+	}
+	return started
+}
+
+// deliverStart is publishStart for messages that come in.
+func (n *Node) deliverStart(ctx context.Context, o DeliverObserver, d *DeliverData) (started context.Context) {
+	started = ctx
+	defer func() {
+		if v := recover(); v != nil {
+			n.panicked("DeliverStart", "", v)
+		}
+	}()
+	if c := o.DeliverStart(ctx, d); c != nil {
+		started = c
+	}
+	return started
+}

@@ -83,7 +83,7 @@ func run(ctx context.Context) (good bool, err error) {
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, e.rounds, e.length)
 	others := e.watchBystanders()
 	var all []verdict
-	for _, m := range slices.Concat(table, natsTable) {
+	for _, m := range slices.Concat(table, natsTable, otelTable) {
 		r, err := m.run(ctx, e, match, os.Stdout)
 		if err != nil {
 			return false, err

@@ -54,10 +54,9 @@ func (o *Observer) DeliverStart(ctx context.Context, d *backplane.DeliverData) c
 	if o.metrics.duration.Enabled(ctx) {
 		v.began = time.Now()
 	}
-	var bare bool
-	ctx, v.span, bare = o.consume(ctx, v.site)
+	ctx, v.span = o.consume(ctx, v.site)
 	if v.span.IsRecording() {
-		o.describe(v.span, v.site, bare, d.Channel, d.Rooms, d.Except, d.PayloadBytes)
+		o.describe(v.span, v.site, d.Channel, d.Rooms, d.Except, d.PayloadBytes)
 		list := []attribute.KeyValue{
 			semconv.MessagingMessageEnvelopeSize(d.MessageBytes), keyOrigin.String(d.Origin), keyMatched.Int(d.Matched),
 		}
@@ -71,14 +70,13 @@ func (o *Observer) DeliverStart(ctx context.Context, d *backplane.DeliverData) c
 }
 
 // consume starts the span of a message that came with ctx.
-func (o *Observer) consume(ctx context.Context, s *site) (_ context.Context, span trace.Span, bare bool) {
+func (o *Observer) consume(ctx context.Context, s *site) (context.Context, trace.Span) {
 	from := trace.SpanContextFromContext(ctx)
-	options, bare := s.options(from)
+	options := s.options(from)
 	if o.opts.Links && from.IsValid() {
 		options = append(options[:len(options):len(options)], trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: from}))
 	}
-	ctx, span = o.tracer.Start(ctx, s.name, options...)
-	return ctx, span, bare
+	return o.tracer.Start(ctx, s.name, options...)
 }
 
 // DeliverEnd implements backplane.DeliverObserver.

@@ -24,10 +24,9 @@ func (o *Observer) PublishStart(ctx context.Context, d *backplane.PublishData) c
 	p := o.publishings.Get().(*publishing)
 	p.site = o.site(siteKey{source: d.Source, ns: d.Namespace, action: publish, room: d.Channel.Kind() == broker.KindRoom})
 	ctx = o.parent(ctx, d.Header)
-	options, bare := p.site.options(trace.SpanContextFromContext(ctx))
-	ctx, p.span = o.tracer.Start(ctx, p.site.name, options...)
+	ctx, p.span = o.tracer.Start(ctx, p.site.name, p.site.options(trace.SpanContextFromContext(ctx))...)
 	if p.span.IsRecording() {
-		o.describe(p.span, p.site, bare, d.Channel, d.Rooms, d.Except, d.PayloadBytes)
+		o.describe(p.span, p.site, d.Channel, d.Rooms, d.Except, d.PayloadBytes)
 	}
 	d.Header = o.carrier.inject(ctx, d.Header, p.header, &p.writer)
 	d.State = p
@@ -69,11 +68,8 @@ func (o *Observer) parent(ctx context.Context, h backplane.Header) context.Conte
 }
 
 // describe says on a span what a broadcast is.
-func (o *Observer) describe(span trace.Span, s *site, bare bool, ch broker.Channel, rooms, except []string, size int) {
-	list := make([]attribute.KeyValue, 0, 16)
-	if bare {
-		list = append(list, s.attrs...)
-	}
+func (o *Observer) describe(span trace.Span, s *site, ch broker.Channel, rooms, except []string, size int) {
+	list := append(make([]attribute.KeyValue, 0, 16), s.attrs...)
 	if ch.Kind() != broker.KindRoom {
 		list = append(list, semconv.MessagingDestinationName(ch.Namespace()))
 	} else if !o.opts.HideRooms {

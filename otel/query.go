@@ -32,13 +32,10 @@ func (o *Observer) RequestStart(ctx context.Context, d *backplane.RequestData) c
 	}
 	a.site = o.site(k)
 	ctx = o.parent(ctx, d.Header)
-	options, bare := a.site.options(trace.SpanContextFromContext(ctx))
-	ctx, a.span = o.tracer.Start(ctx, a.site.name, options...)
+	ctx, a.span = o.tracer.Start(ctx, a.site.name, a.site.options(trace.SpanContextFromContext(ctx))...)
 	if a.span.IsRecording() {
 		list := []attribute.KeyValue{semconv.MessagingDestinationName(d.Namespace), semconv.MessagingMessageBodySize(d.PayloadBytes)}
-		if bare {
-			list = append(list, a.site.attrs...)
-		}
+		list = append(list, a.site.attrs...)
 		if !d.NoReply {
 			list = append(list, semconv.MessagingMessageConversationID(d.ID), keyExpected.Int(d.Expected+d.ExpectedUnnamed))
 		}

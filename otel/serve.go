@@ -26,22 +26,17 @@ func (o *Observer) ServeStart(ctx context.Context, d *backplane.ServeData) conte
 	ctx, bad := o.carrier.extract(ctx, d.Header)
 	ignored += bad
 	v := &serving{}
-	var bare bool
 	if d.NoReply {
-		ctx, v.span, bare = o.consume(ctx, s)
+		ctx, v.span = o.consume(ctx, s)
 	} else {
 		// Somebody waits for this: it is part of what they do, whatever Options.Links says.
-		var options []trace.SpanStartOption
-		options, bare = s.options(trace.SpanContextFromContext(ctx))
-		ctx, v.span = o.tracer.Start(ctx, s.name, options...)
+		ctx, v.span = o.tracer.Start(ctx, s.name, s.options(trace.SpanContextFromContext(ctx))...)
 	}
 	if v.span.IsRecording() {
 		list := []attribute.KeyValue{
 			semconv.MessagingDestinationName(d.Namespace), semconv.MessagingMessageBodySize(d.PayloadBytes), keyOrigin.String(d.Origin),
 		}
-		if bare {
-			list = append(list, s.attrs...)
-		}
+		list = append(list, s.attrs...)
 		if d.ID != "" {
 			list = append(list, semconv.MessagingMessageConversationID(d.ID))
 		}

@@ -31,8 +31,8 @@ const (
 type site struct {
 	name    string
 	kind    trace.SpanKind
-	attrs   []attribute.KeyValue
-	start   []trace.SpanStartOption // kind and attributes
+	attrs   []attribute.KeyValue    // of every span that is recorded
+	start   []trace.SpanStartOption // kind, and the attributes for samplers
 	bare    []trace.SpanStartOption // kind
 	set     attribute.Set           // of measurements that went well
 	measure []metric.RecordOption   // set
@@ -178,10 +178,11 @@ func newSite(k siteKey) *site {
 	}
 	// Each attribute of a measurement costs time again for each message.
 	s := &site{name: name + " " + template, kind: kind, set: attribute.NewSet(common...)}
-	common = append(common, typ, keyNamespace.String(k.ns))
-	s.attrs = common
+	s.attrs = append(common, typ, keyNamespace.String(k.ns))
+	// Those that the conventions want a sampler to see; the rest is for who is sampled.
+	seen := []attribute.KeyValue{common[0], common[1], common[2], typ}
 	s.bare = []trace.SpanStartOption{trace.WithSpanKind(kind)}
-	s.start = []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(common...)}
+	s.start = []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(seen...)}
 	s.measure = []metric.RecordOption{metric.WithAttributeSet(s.set)}
 	s.count = []metric.AddOption{metric.WithAttributeSet(s.set)}
 	return s
@@ -190,11 +191,11 @@ func newSite(k siteKey) *site {
 // options are those to start a span with whose parent is sc. A parent that is not
 // sampled decides for nearly every sampler: then the attributes are left out, which
 // would cost an allocation, and set later should the span be recorded after all.
-func (s *site) options(sc trace.SpanContext) (options []trace.SpanStartOption, bare bool) {
+func (s *site) options(sc trace.SpanContext) []trace.SpanStartOption {
 	if sc.IsValid() && !sc.IsSampled() {
-		return s.bare, true
+		return s.bare
 	}
-	return s.start, false
+	return s.start
 }
 
 // measured returns the options of a measurement of what ended with err.
