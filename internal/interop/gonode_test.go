@@ -93,7 +93,7 @@ func (n *goNode) Call(ctx context.Context, op string, a args) (any, error) {
 	if err != nil {
 		var partial *adapter.PartialError
 		if errors.As(err, &partial) {
-			err = &interop.CallError{Op: op, Message: err.Error(), Value: v}
+			err = errors.Join(&interop.CallError{Op: op, Message: err.Error(), Value: v}, err)
 		}
 		return v, err
 	}

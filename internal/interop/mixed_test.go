@@ -85,6 +85,7 @@ func TestMixedPrefix(t *testing.T) {
 				s.refused("customRequest", args{"data": 1})
 			} else {
 				s.refused("emitWithAck", args{"event": "question", "args": []any{}, "timeout": 300})
+				s.expect(func(c *client) bool { return c.node == goes }, "question") // local ones come first
 				s.ask("customRequest", args{"data": 1})
 				s.ask("serverSideEmit", args{"event": "hello", "args": []any{1}})
 				_, _ = s.try(goes, "serverSideEmitWithAck", args{"event": "hello", "args": []any{1}})
