@@ -49,13 +49,12 @@ func (c *census) refuse(err error) {
 func (ns *Namespace) listeners(ctx context.Context) (c census, err error) {
 	c.others.Responding = -1
 	key := nsKey{ns.wire, ns.name}
-	ids, bad := ns.node.peers.in(key)
+	ids, bad, leaving, ghosts := ns.node.peers.whereabouts(key)
 	c.bad = bad
 	if !ns.node.caps.CountsSubscribers {
 		c.alive = ids
 		return c, nil
 	}
-	leaving, ghosts := ns.node.peers.whereabouts(key)
 	c.leaving = leaving
 	channels := make([]broker.Channel, 0, len(ids)+len(leaving)+len(ghosts)+2)
 	channels = append(channels, ns.wire.Requests(ns.name), ns.wire.NodeResponses(ns.name, ns.node.id))

@@ -71,7 +71,7 @@ func (ns *Namespace) Count(ctx context.Context) (int, error) {
 // headcount is the census for its own sake.
 func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
 	if err := ns.ready(ctx); err != nil {
-		c.gone, _ = ns.node.peers.in(nsKey{ns.wire, ns.name})
+		c.gone, _, _, _ = ns.node.peers.whereabouts(nsKey{ns.wire, ns.name})
 		c.unseen = int(ns.unannounced.Load())
 		return c, err
 	}

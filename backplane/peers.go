@@ -443,10 +443,8 @@ const (
 )
 
 // in lists the peers that serve a namespace, sorted, and those of them that are not
-// trusted.
+// trusted. t.mu is held.
 func (t *peerTable) in(key nsKey) (ids []string, bad map[string]trust) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	for id, p := range t.byID {
 		if _, ok := p.namespaces[key]; !ok {
 			continue
@@ -466,12 +464,14 @@ func (t *peerTable) in(key nsKey) (ids []string, bad map[string]trust) {
 	return ids, bad
 }
 
-// whereabouts lists the nodes that said a short while ago that they leave a
-// namespace, and its ghosts.
-func (t *peerTable) whereabouts(key nsKey) (leaving, ghosts []string) {
+// whereabouts is what is known of a namespace at one moment: in, and the nodes that
+// said a short while ago that they leave, and the ghosts.
+func (t *peerTable) whereabouts(key nsKey) (ids []string, bad map[string]trust, leaving, ghosts []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.absent.in(key)
+	ids, bad = t.in(key)
+	leaving, ghosts = t.absent.in(key)
+	return ids, bad, leaving, ghosts
 }
 
 // vanished says that the broker does not count some ghosts any more.

@@ -11,8 +11,8 @@ import (
 type responderCache struct {
 	mu    sync.Mutex
 	until time.Time
-	total int // census.others.Total at the time
-	count int
+	peers int // census.peers at the time
+	ids   []string
 }
 
 const responderMemory = 2 * time.Second
@@ -21,26 +21,25 @@ const responderMemory = 2 * time.Second
 func (ns *Namespace) responders(ctx context.Context, c *census) (int, error) {
 	m := &ns.response
 	m.mu.Lock()
-	count, known := m.count, m.total == c.others.Total && time.Now().Before(m.until)
+	ids, known := m.ids, m.peers == c.peers() && time.Now().Before(m.until)
 	m.mu.Unlock()
-	if known {
-		return count, nil
+	if !known {
+		// Without the lock, which no context could end: a few questions at the same time
+		// may each ask.
+		var err error
+		if ids, err = ns.node.broker.Responders(ctx, ns.wire, ns.name); err != nil {
+			return -1, err
+		}
+		m.mu.Lock()
+		m.until, m.peers, m.ids = time.Now().Add(responderMemory), c.peers(), ids
+		m.mu.Unlock()
 	}
-	// Without the lock, which no context could end: a few questions at the same time
-	// may each ask.
-	ids, err := ns.node.broker.Responders(ctx, ns.wire, ns.name)
-	if err != nil {
-		return -1, err
-	}
-	count = 0
+	// Counted anew each time: who was a stranger then may have introduced itself since.
+	count := 0
 	for _, id := range ids {
 		if id != ns.node.id && !slices.Contains(c.alive, id) && !slices.Contains(c.ghosts, id) && !slices.Contains(c.leaving, id) {
 			count++
 		}
 	}
-	count = min(count, c.others.Total)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.until, m.total, m.count = time.Now().Add(responderMemory), c.others.Total, count
-	return count, nil
+	return min(count, c.others.Total), nil
 }

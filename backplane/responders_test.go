@@ -1,0 +1,53 @@
+package backplane_test
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// countingCodec keeps what it is told of the unannounced.
+type countingCodec struct {
+	backplane.Codec
+	told atomic.Value // of Unannounced
+}
+
+func (c *countingCodec) Expect(ns string, r *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
+	c.told.Store(p)
+	return backplane.Expected{Silent: p.Total}, nil
+}
+
+// Who listens for answers of its own is remembered for a while, but not as a number:
+// one of them may introduce itself, and another one come that does not.
+func TestRespondersWhoIntroduceThemselves(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		codec := &countingCodec{Codec: backplane.NativeCodec()}
+		f.add(&backplane.Options{}, &backplane.NamespaceOptions{Codec: codec})
+		ask := func(what string, want backplane.Unannounced) {
+			t.Helper()
+			if _, err := f.ns[0].Members(t.Context(), backplane.All()); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if got := codec.told.Load(); got != want {
+				t.Errorf("%s: %+v, want %+v", what, got, want)
+			}
+		}
+		w := f.wire("node")
+		w.onRequest(func(r *backplane.Request) { w.answer(r, "node", backplane.Response{}) })
+		ask("a stranger with a channel of its own", backplane.Unannounced{Total: 1, Responding: 1})
+		w.control(full, "node", 1, 1, chat)
+		settle()
+		ask("it has introduced itself", backplane.Unannounced{Total: 0, Responding: -1})
+		mute := f.bus.Broker()
+		if _, err := mute.Subscribe(t.Context(), w, broker.Exactly(requestsChannel)); err != nil {
+			t.Fatal(err)
+		}
+		ask("a stranger without one", backplane.Unannounced{Total: 1, Responding: 0})
+		if err := mute.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
