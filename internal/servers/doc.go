@@ -10,12 +10,14 @@
 // [Server] holds what all servers have in common: it can be stopped, killed,
 // paused, continued and restarted on the same port. [Redis] adds passwords, users,
 // TLS and a plain client for commands; [RedisCluster] and [Sentinel] are made of
-// several. Everything ends with the test, through its Cleanup.
+// several. [NATS] and [NATSCluster] are the same for nats-server, with what it says
+// about itself (Monitor). Everything ends with the test, through its Cleanup.
 //
 // # Where the binaries come from
 //
-// The environment variable CROSSROOM_REDIS_SERVER names the file; otherwise
-// .tools/redis-server below the module's root is taken, otherwise PATH is searched.
+// The environment variable CROSSROOM_REDIS_SERVER (CROSSROOM_NATS_SERVER) names the
+// file; otherwise .tools/redis-server (.tools/nats-server) below the module's root is
+// taken, otherwise PATH is searched.
 // Without a binary the test is skipped with a line that begins with
 // "SKIPPED-SERVER:", so that a run can list what it did not check. Where that would
 // be a lie (the environment variable CI is set, or CROSSROOM_REQUIRE_SERVERS) it
