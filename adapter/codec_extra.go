@@ -73,6 +73,9 @@ var traceHeaders = [...]string{"baggage", "traceparent", "tracestate"}
 // countHeader returns how many trace headers and others there are. Unlike otherHeaders
 // it takes no memory: nearly always there are no others.
 func countHeader(h backplane.Header) (trace, other int) {
+	if _, ok := h["traceparent"]; ok && len(h) == 1 {
+		return 1, 0 // nearly always
+	}
 	for _, name := range traceHeaders {
 		if _, ok := h[name]; ok {
 			trace++
@@ -256,9 +259,10 @@ func (x *extras) appendMsgpack(dst []byte) []byte {
 		return dst
 	}
 	other := otherHeaders(x.header)
-	for _, name := range traceHeaders {
-		if value, ok := x.header[name]; ok {
-			dst = appendText(dst, name, value)
+	for left, i := len(x.header)-len(other), 0; left > 0; i++ {
+		if value, ok := x.header[traceHeaders[i]]; ok {
+			dst = appendText(dst, traceHeaders[i], value)
+			left--
 		}
 	}
 	if !x.hasObject(len(other)) {

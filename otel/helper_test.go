@@ -144,7 +144,7 @@ func (v *telemetry) sum(t testing.TB, name string, with ...attribute.KeyValue) (
 
 func has(set attribute.Set, with []attribute.KeyValue) bool {
 	for _, kv := range with {
-		if v, ok := set.Value(kv.Key); !ok || v.Emit() != kv.Value.Emit() {
+		if v, ok := set.Value(kv.Key); !ok || v.String() != kv.Value.String() {
 			return false
 		}
 	}
@@ -169,7 +169,7 @@ func (v *telemetry) collect(t testing.TB) []metricdata.Metrics {
 func attr(s sdktrace.ReadOnlySpan, key attribute.Key) string {
 	for _, kv := range s.Attributes() {
 		if kv.Key == key {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return "-"
