@@ -331,6 +331,14 @@ func (p *person) hears(ctx context.Context, clause Clause, text string, poke fun
 	}
 }
 
+// orEmpty gives an empty answer where nothing was asked, which the error says.
+func orEmpty[T any](answer *T, err error) (*T, error) {
+	if answer == nil {
+		answer = new(T)
+	}
+	return answer, err
+}
+
 // partial gives what is known if an answer is not complete.
 func partial(err error) (*backplane.PartialError, bool) {
 	var p *backplane.PartialError

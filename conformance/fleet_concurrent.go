@@ -24,7 +24,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	steady, err := c.join(ctx, 1, "steady", "steady room")
+	steady, err := c.join(ctx, 1, "steady", "steady-room")
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 	})
 	all.Go(func() {
 		for i := range 10 * rounds {
-			if err := c.ns(0).Broadcast(ctx, fmt.Appendf(nil, "steady %d", i), backplane.To("steady room")); err != nil {
+			if err := c.ns(0).Broadcast(ctx, fmt.Appendf(nil, "steady %d", i), backplane.To("steady-room")); err != nil {
 				blame(fail(f16, "Broadcast with all other calls at the same time returned %v", err))
 				return
 			}

@@ -48,7 +48,7 @@ func caseDeadline(ctx context.Context, e *env) error {
 		}
 
 		began := time.Now()
-		r, err := c.ns(0).Request(ctx, []byte("who"))
+		r, err := orEmpty(c.ns(0).Request(ctx, []byte("who")))
 		took := time.Since(began)
 		p, ok := partial(err)
 		if !ok || took > timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
@@ -60,7 +60,7 @@ func caseDeadline(ctx context.Context, e *env) error {
 		// A member that does not acknowledge, on a node that does. The timeout is the
 		// call's own.
 		began = time.Now()
-		a, err := c.ns(1).BroadcastAck(ctx, []byte("who"), backplane.All(), timeout/2)
+		a, err := orEmpty(c.ns(1).BroadcastAck(ctx, []byte("who"), backplane.All(), timeout/2))
 		took = time.Since(began)
 		if _, ok = partial(err); !ok || took > timeout || !errors.Is(err, context.DeadlineExceeded) || len(a.Values) != 3 || a.Expected != 4 {
 			return fail(f13, "with one of 4 members that does not acknowledge, BroadcastAck with a timeout of %v took %v and returned %d of %d, %s",
@@ -177,7 +177,7 @@ func caseFleetNames(ctx context.Context, c *crew) error {
 			return fail(f15, "a namespace called %q is refused on one node and not on the other", name)
 		}
 		if err := eventually(ctx, func() error {
-			r, err := both[0].Request(ctx, []byte(name))
+			r, err := orEmpty(both[0].Request(ctx, []byte(name)))
 			return c.whole(f15, fmt.Sprintf("Request in namespace %q", name), c.nodes[0], r.Fleet, err)
 		}); err != nil {
 			return err
@@ -237,7 +237,7 @@ func caseFleetTooLarge(ctx context.Context, e *env) error {
 		}
 	}
 	// Of too large an answer the asker is told, instead of waiting for it.
-	r, err := c.ns(0).Request(ctx, []byte("big"))
+	r, err := orEmpty(c.ns(0).Request(ctx, []byte("big")))
 	if err := c.whole(f15, "Request", c.nodes[0], r.Fleet, err); err != nil {
 		return err
 	}

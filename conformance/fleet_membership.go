@@ -55,10 +55,7 @@ func caseLate(ctx context.Context, e *env) error {
 		}
 		ask := func() error {
 			for _, asker := range []*mate{c.nodes[0], m} {
-				r, err := asker.spaces[onlySpace].Request(ctx, []byte("who"))
-				if r == nil {
-					return fail(f1, "Request returned no answer: %v", err)
-				}
+				r, err := orEmpty(asker.spaces[onlySpace].Request(ctx, []byte("who")))
 				if err := c.whole(f1, "Request", asker, r.Fleet, err); err != nil {
 					return err
 				}
@@ -136,7 +133,7 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 	stay := c.ids(append(leaving, asker)...)
 	question := func() error {
 		began := time.Now()
-		r, err := asker.spaces[onlySpace].Request(ctx, []byte("who"))
+		r, err := orEmpty(asker.spaces[onlySpace].Request(ctx, []byte("who")))
 		if took := time.Since(began); took > ample/2 {
 			return fail(f9, "while two nodes left a question took %v, its deadline being %v: %v", took, ample, err)
 		}
@@ -188,7 +185,7 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 	c.nodes = []*mate{c.nodes[0], c.nodes[1], c.nodes[3]}
 	return eventually(ctx, func() error {
 		for _, m := range c.nodes {
-			r, err := m.spaces[onlySpace].Request(ctx, []byte("who"))
+			r, err := orEmpty(m.spaces[onlySpace].Request(ctx, []byte("who")))
 			if err := c.whole(f9, "after two nodes had left, Request", m, r.Fleet, err); err != nil {
 				return err
 			}
@@ -261,7 +258,7 @@ func caseSameID(ctx context.Context, e *env) error {
 		c.nodes = c.nodes[:2]
 		return eventually(ctx, func() error {
 			for _, m := range c.nodes {
-				r, err := m.spaces[c.spaces[0]].Members(ctx, backplane.All())
+				r, err := orEmpty(m.spaces[c.spaces[0]].Members(ctx, backplane.All()))
 				if err := c.whole(f14, "after one of two nodes of one id had left, Members", m, r.Fleet, err); err != nil {
 					return err
 				}
@@ -286,7 +283,7 @@ func caseTwice(ctx context.Context, c *crew) error {
 	if _, err := c.join(ctx, 1, "one"); err != nil {
 		return err
 	}
-	m, err := c.ns(2).Members(ctx, backplane.To("one"))
+	m, err := orEmpty(c.ns(2).Members(ctx, backplane.To("one")))
 	if err := c.whole(f14, "Members", c.nodes[2], m.Fleet, err); err != nil {
 		return err
 	}

@@ -34,39 +34,39 @@ func withoutOwn(n int) int { return n }
 
 var questions = []question{
 	{"Members", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		m, err := ns.Members(ctx, backplane.All())
+		m, err := orEmpty(ns.Members(ctx, backplane.All()))
 		return len(m.List), m.Fleet, err
 	}, withOwn},
 	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		m, err := ns.MembersDetail(ctx, backplane.To("room"))
+		m, err := orEmpty(ns.MembersDetail(ctx, backplane.To("room")))
 		return len(m.List), m.Fleet, err
 	}, withOwn},
 	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		r, err := ns.AllRooms(ctx)
+		r, err := orEmpty(ns.AllRooms(ctx))
 		return len(r.Rooms) - 1, r.Fleet, err // one for each member, and the common one
 	}, withOwn},
 	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		t, err := ns.JoinAll(ctx, backplane.All(), "other")
+		t, err := orEmpty(ns.JoinAll(ctx, backplane.All(), "other"))
 		return t.Count, t.Fleet, err
 	}, withOwn},
 	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		t, err := ns.LeaveAll(ctx, backplane.To("room"), "other")
+		t, err := orEmpty(ns.LeaveAll(ctx, backplane.To("room"), "other"))
 		return t.Count, t.Fleet, err
 	}, withOwn},
 	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		t, err := ns.DisconnectAll(ctx, backplane.All(), false)
+		t, err := orEmpty(ns.DisconnectAll(ctx, backplane.All(), false))
 		return t.Count, t.Fleet, err
 	}, withOwn},
 	{"Request", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		r, err := ns.Request(ctx, []byte("who"))
+		r, err := orEmpty(ns.Request(ctx, []byte("who")))
 		return len(r.List), r.Fleet, err
 	}, withoutOwn},
 	{"EventAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		r, err := ns.EventAck(ctx, []byte("who"))
+		r, err := orEmpty(ns.EventAck(ctx, []byte("who")))
 		return len(r.List), r.Fleet, err
 	}, withoutOwn},
 	{"BroadcastAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
-		a, err := ns.BroadcastAck(ctx, []byte("who"), backplane.All(), 0)
+		a, err := orEmpty(ns.BroadcastAck(ctx, []byte("who"), backplane.All(), 0))
 		return len(a.Values), a.Fleet, err
 	}, withOwn},
 	{"RoomsOf", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {

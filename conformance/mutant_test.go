@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -20,16 +21,18 @@ type breakage struct {
 	caught    string               // the case that must catch it
 	clauses   []conformance.Clause // that may be blamed
 	options   *memorybroker.Options
-	wrap      func(b *memorybroker.Broker) broker.Broker // nil: the options do it
-	waits     bool                                       // it is seen by what does not come in time
-	powerless bool                                       // the harness can only make nodes
+	wrap      func(b *memorybroker.Broker) broker.Broker        // nil: the options do it
+	waits     bool                                              // it is seen by what does not come in time
+	fleet     func() func(b *memorybroker.Broker) broker.Broker // instead of wrap: for brokers that share something
+	powerless bool                                              // the harness can only make nodes
 }
 
 func TestMutants(t *testing.T) {
 	cases := map[string]conformance.Case{}
-	for _, c := range conformance.Cases() {
+	for _, c := range slices.Concat(conformance.Cases(), conformance.FleetCases()) {
 		cases[c.Name] = c
 	}
+	breakages := slices.Concat(breakages, fleetBreakages)
 	// Most mutants are caught by waiting for what never comes: let them wait together.
 	results := make([]chan error, len(breakages))
 	slots := make(chan struct{}, 8)
@@ -41,7 +44,7 @@ func TestMutants(t *testing.T) {
 			results[i] <- catch(t.Context(), cases[m.caught], m)
 		}()
 	}
-	covered, ran := map[conformance.Clause]bool{}, 0
+	covered, ran, killed := map[conformance.Clause]bool{}, 0, 0
 	for i, m := range breakages {
 		t.Run("mutant/"+m.name, func(t *testing.T) {
 			c, ok := cases[m.caught]
@@ -60,13 +63,16 @@ func TestMutants(t *testing.T) {
 			case !slices.Contains(m.clauses, failure.Clause):
 				t.Fatalf("%s blames %v, which is not what is wrong:\n%v", c.Name, failure.Clause, err)
 			}
+			killed++
+			t.Attr("mutant", fmt.Sprintf("killed by %-24s  %s", c.Name, m.name))
 			t.Logf("caught by %s: %v", c.Name, err)
 		})
 	}
 	if ran < len(breakages) { // with -run
 		return
 	}
-	for _, n := range conformance.BrokerClauses() {
+	t.Attr("figure", fmt.Sprintf("mutants: killed %d / total %d", killed, len(breakages)))
+	for _, n := range slices.Concat(conformance.BrokerClauses(), conformance.FleetClauses()) {
 		if !covered[n] {
 			t.Errorf("no mutant shows that the suite can see %v broken", n)
 		}
@@ -96,6 +102,10 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 		options = *m.options
 	}
 	bus := memorybroker.NewBus(&options)
+	wrap := m.wrap
+	if m.fleet != nil {
+		wrap = m.fleet()
+	}
 	var mu sync.Mutex
 	var all []*memorybroker.Broker
 	if m.powerless {
@@ -117,8 +127,8 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 				Thaw:      does(b.Thaw),
 				Kill:      does(b.Kill),
 			}
-			if m.wrap != nil {
-				n.Broker = m.wrap(b)
+			if wrap != nil {
+				n.Broker = wrap(b)
 			}
 			return n, nil
 		},
@@ -215,6 +225,14 @@ func (m *mutant) Close(ctx context.Context) error {
 type mutantSub struct {
 	broker.Subscription
 	onAdd, onRemove func(context.Context, ...broker.Filter) error
+	onClose         func(context.Context) error
+}
+
+func (s *mutantSub) Close(ctx context.Context) error {
+	if s.onClose != nil {
+		return s.onClose(ctx)
+	}
+	return s.Subscription.Close(ctx)
 }
 
 func (s *mutantSub) Add(ctx context.Context, filters ...broker.Filter) error {

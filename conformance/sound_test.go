@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -42,7 +43,7 @@ func TestSound(t *testing.T) {
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			for _, c := range conformance.Cases() {
+			for _, c := range slices.Concat(conformance.Cases(), conformance.FleetCases()) {
 				if m.name == "does not reconnect" && c.Needs == 0 {
 					continue // like any other
 				}

@@ -1,0 +1,234 @@
+package conformance_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/conformance"
+)
+
+// The clauses of a fleet, for this file.
+var f = func(n int) []conformance.Clause { return []conformance.Clause{conformance.FleetClauses()[n-1]} }
+
+// fleetBreakages are brokers whose mistakes a whole fleet must show: each breaks the
+// promise of package backplane that stands on it.
+var fleetBreakages = []breakage{
+	{name: "who comes later is live a little late", caught: "F01_LateJoiner", clauses: f(1), fleet: func() wrapper {
+		return numbered(func(n int, b mem) broker.Broker {
+			return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+				if n < 3 || filters[0].Channel().Kind() == broker.KindControl {
+					return b.Subscribe(ctx, r, filters...)
+				}
+				s, err := b.Subscribe(ctx, r)
+				if err == nil {
+					time.AfterFunc(20*time.Millisecond, func() { s.Add(ctx, filters...) })
+				}
+				return s, err
+			}}
+		})
+	}},
+	{name: "one broadcast to a room in seven goes nowhere", caught: "F02_Shapes3", clauses: f(2), wrap: func(b mem) broker.Broker {
+		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindRoom && n%7 == 6 })
+	}},
+	{name: "one broadcast in seven comes twice", caught: "F02_Shapes8", clauses: f(2), wrap: func(b mem) broker.Broker {
+		var n atomic.Uint64
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			err := b.Publish(ctx, ch, p)
+			if ch.Kind() == broker.KindBroadcast && n.Add(1)%7 == 0 {
+				err = errors.Join(err, b.Publish(ctx, ch, p))
+			}
+			return err
+		}}
+	}},
+	{name: "broadcasts overtake each other", caught: "F03_Order", clauses: f(3), wrap: func(b mem) broker.Broker {
+		var mu sync.Mutex
+		kept := map[broker.Channel][]byte{}
+		n := 0
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if n++; ch.Kind() == broker.KindBroadcast && n%20 == 0 && kept[ch] == nil {
+				kept[ch] = bytes.Clone(p)
+				return nil
+			}
+			err := b.Publish(ctx, ch, p)
+			if late := kept[ch]; late != nil {
+				err = errors.Join(err, b.Publish(ctx, ch, late))
+				delete(kept, ch)
+			}
+			return err
+		}}
+	}},
+	{name: "nobody is counted on the channels of answers", caught: "F04_Questions3", clauses: f(4), wrap: func(b mem) broker.Broker {
+		return counting(b, func(ch broker.Channel, n int) int {
+			if ch.Kind() == broker.KindNodeResponses {
+				return 0
+			}
+			return n
+		})
+	}},
+	{name: "large answers go nowhere", waits: true, caught: "F04_Questions8", clauses: f(4), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if ch.Kind() == broker.KindNodeResponses && len(p) > 200 {
+				return nil
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+	{name: "the third node hears no requests", waits: true, caught: "F05_Operations3", clauses: f(5), fleet: func() wrapper { return deaf(3, broker.KindRequests) }},
+	{name: "answers of one node go nowhere", waits: true, caught: "F06_NoSuchMember", clauses: f(6), fleet: func() wrapper {
+		return numbered(func(n int, b mem) broker.Broker {
+			return dropping(b, func(ch broker.Channel, _ uint64) bool { return n == 2 && ch.Kind() == broker.KindNodeResponses })
+		})
+	}},
+	{name: "one answer in five goes nowhere", waits: true, caught: "F07_Replies8", clauses: f(7), wrap: func(b mem) broker.Broker {
+		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindNodeResponses && n%5 == 4 })
+	}},
+	{name: "nobody hears who announces himself", waits: true, caught: "F08_Peers3", clauses: f(8), wrap: func(b mem) broker.Broker {
+		return dropping(b, func(ch broker.Channel, _ uint64) bool { return ch.Kind() == broker.KindControl })
+	}},
+	{name: "one node too many is counted", caught: "F08_Peers8", clauses: f(8), wrap: func(b mem) broker.Broker {
+		return counting(b, func(ch broker.Channel, n int) int {
+			if ch.Kind() == broker.KindRequests {
+				n++
+			}
+			return n
+		})
+	}},
+	{name: "who leaves takes the others' requests along", waits: true, caught: "F09_TwoLeave", clauses: f(9), fleet: func() wrapper {
+		var gone atomic.Bool
+		return func(b mem) broker.Broker {
+			return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+				s, err := b.Subscribe(ctx, &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+					if ch.Kind() != broker.KindRequests || !gone.Load() {
+						r.Deliver(ch, p)
+					}
+				}}, filters...)
+				return &mutantSub{Subscription: s, onClose: func(ctx context.Context) error {
+					gone.Store(true)
+					return s.Close(ctx)
+				}}, err
+			}}
+		}
+	}},
+	{name: "who was killed is still counted", caught: "F10_Killed", clauses: f(10), fleet: remembering},
+	{name: "a subscription that hears nothing for a while is forgotten", waits: true, caught: "F11_Frozen", clauses: f(11), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			var last time.Time
+			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+				if ch.Kind() != broker.KindControl && !last.IsZero() && time.Since(last) > 300*time.Millisecond {
+					return
+				}
+				last = time.Now()
+				r.Deliver(ch, p)
+			}}
+		})}
+	}},
+	{name: "outages are not told to a fleet", waits: true, caught: "F12_Cut", clauses: f(12), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
+		})}
+	}},
+	{name: "what comes after an outage is for nobody", waits: true, caught: "F12_Cut", clauses: f(12), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			var lost atomic.Bool
+			return &mutantReceiver{Receiver: r,
+				onDeliver: func(ch broker.Channel, p []byte) {
+					if !lost.Load() {
+						r.Deliver(ch, p)
+					}
+				},
+				onResumed: func() { lost.Store(true); r.Resumed() }}
+		})}
+	}},
+	{name: "a request waits until its context ends", waits: true, caught: "F13_Deadline", clauses: f(13), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if ch.Kind() == broker.KindRequests {
+				<-ctx.Done()
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+	{name: "the third node does not hear announcements", waits: true, caught: "F14_SameID", clauses: f(14), fleet: func() wrapper { return deaf(3, broker.KindControl) }},
+	{name: "names are cut off at 64 bytes", waits: true, caught: "F15_Names", clauses: f(15), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if name := ch.Name(); ch.Kind() == broker.KindRoom && len(name) > 64 && name[0] == 'n' {
+				ch = ch.Wire().Room(ch.Namespace(), name[:64])
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+	{name: "only one Publish at a time", caught: "F16_Everything", clauses: f(16), wrap: func(b mem) broker.Broker {
+		var busy atomic.Int32
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			defer busy.Add(-1)
+			if busy.Add(1) > 1 && ch.Kind() == broker.KindRequests {
+				return errors.New("busy")
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+}
+
+// wrapper makes a broken broker of each one of a system.
+type wrapper = func(mem) broker.Broker
+
+// numbered tells a system's brokers apart, from 1.
+func numbered(wrap func(n int, b mem) broker.Broker) wrapper {
+	var made atomic.Int32
+	return func(b mem) broker.Broker { return wrap(int(made.Add(1)), b) }
+}
+
+// dropping loses what drop says of the nth message on that kind of channel, from 0.
+func dropping(b mem, drop func(ch broker.Channel, n uint64) bool) broker.Broker {
+	var counts [16]atomic.Uint64
+	return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+		if drop(ch, counts[ch.Kind()].Add(1)-1) {
+			return nil
+		}
+		return b.Publish(ctx, ch, p)
+	}}
+}
+
+// counting changes what Subscribers says.
+func counting(b mem, change func(ch broker.Channel, n int) int) broker.Broker {
+	return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+		counts, err := b.Subscribers(ctx, channels...)
+		for i := range counts {
+			counts[i] = change(channels[i], counts[i])
+		}
+		return counts, err
+	}}
+}
+
+// remembering counts whoever was there once.
+func remembering() wrapper {
+	var mu sync.Mutex
+	most := map[broker.Channel]int{}
+	return func(b mem) broker.Broker {
+		return counting(b, func(ch broker.Channel, n int) int {
+			mu.Lock()
+			defer mu.Unlock()
+			most[ch] = max(most[ch], n)
+			return most[ch]
+		})
+	}
+}
+
+// deaf keeps messages on one kind of channel from the nth broker.
+func deaf(which int, kind broker.Kind) wrapper {
+	return numbered(func(n int, b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+				if n != which || ch.Kind() != kind {
+					r.Deliver(ch, p)
+				}
+			}}
+		})}
+	})
+}
