@@ -10,9 +10,8 @@ func (q *fifo[T]) len() int { return len(q.items) - q.head }
 
 func (q *fifo[T]) push(v T) { q.items = append(q.items, v) }
 
-// front and back point to the first and last item; the queue must not be empty.
+// front points to the first item; the queue must not be empty.
 func (q *fifo[T]) front() *T { return &q.items[q.head] }
-func (q *fifo[T]) back() *T  { return &q.items[len(q.items)-1] }
 
 // pop takes the first item off; the queue must not be empty.
 func (q *fifo[T]) pop() T {
@@ -29,32 +28,6 @@ func (q *fifo[T]) pop() T {
 		q.items, q.head = q.items[:n], 0
 	}
 	return v
-}
-
-// popBack takes the last item off; the queue must not be empty.
-func (q *fifo[T]) popBack() T {
-	var zero T
-	last := len(q.items) - 1
-	v := q.items[last]
-	q.items[last] = zero
-	q.items = q.items[:last]
-	if q.head == last {
-		q.items, q.head = q.items[:0], 0
-	}
-	return v
-}
-
-// pushFront puts an item before the first.
-func (q *fifo[T]) pushFront(v T) {
-	if q.head == 0 {
-		var zero T
-		q.items = append(q.items, zero)
-		copy(q.items[1:], q.items)
-		q.items[0] = v
-		return
-	}
-	q.head--
-	q.items[q.head] = v
 }
 
 // keep removes the items for which f reports false, in order.
