@@ -1,0 +1,148 @@
+package natsbroker
+
+import (
+	"slices"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// routesKept is how many routes are remembered.
+const routesKept = 1 << 13
+
+// origin is how a message has come.
+type origin struct {
+	sub     *nats.Subscription
+	subject string
+}
+
+// route is where a message goes.
+type route struct {
+	ch    broker.Channel
+	u     *subscription // nil: nowhere
+	epoch uint64
+}
+
+// take passes on one message that has arrived over l. It is for the goroutine that
+// drains the link.
+func (s *subscriber) take(l *link, m *nats.Msg) {
+	f, payload, ok := readFrame(m.Data)
+	if !ok {
+		return // somebody else's idea of a message
+	}
+	r := s.route(l, m, &f)
+	for r.u != nil && r.u.wants(&r.ch) {
+		u := r.u
+		switch u.arrivals.look(f.from, f.seq) {
+		case again:
+			return
+		case late:
+			u.arrivals.note(f.from, f.seq)
+			u.tooLate(len(payload))
+			return
+		}
+		if u.deliver(r.epoch, &r.ch, payload) {
+			u.arrivals.note(f.from, f.seq)
+			return
+		}
+		// A filter has gone in this moment, perhaps the one in question.
+		r = s.find(l, m, &f)
+	}
+}
+
+// route returns where a message goes. It remembers that until something changes, so
+// that most messages need no lock.
+func (s *subscriber) route(l *link, m *nats.Msg, f *frame) *route {
+	if f.named {
+		return s.find(l, m, f)
+	}
+	if turn := s.turn.Load(); turn != s.routed {
+		clear(s.routes)
+		s.routed = turn
+	}
+	from := origin{m.Sub, m.Subject}
+	r := s.routes[from]
+	if r == nil {
+		r = s.find(l, m, f)
+		if len(s.routes) >= routesKept {
+			clear(s.routes)
+		}
+		s.routes[from] = r
+	}
+	return r
+}
+
+// find finds out where a message goes.
+func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.of[m.Sub]
+	if e == nil || s.link != l {
+		return &route{}
+	}
+	ch, long, ok := e.filter.Channel(), false, true
+	if e.filter.IsEveryRoom() {
+		ch, long, ok = s.names.parse(m.Subject)
+	} else {
+		long = hashed(ch)
+	}
+	if f.named {
+		ch = f.channel(ch)
+		long = s.names.subject(ch) != m.Subject
+	}
+	// While a filter is being added another one may be live that selects the message
+	// too, so its copies count as soon as either is.
+	if !ok || long || ch.Validate() != nil || !e.filter.Matches(ch) || !e.live && !e.u.matches(ch) {
+		return &route{}
+	}
+	return &route{ch: ch, u: e.u, epoch: e.u.epoch.Load()}
+}
+
+// audience returns those here who want a message that is about to be published.
+func (s *subscriber) audience(to *address) []*subscription {
+	turn := s.turn.Load()
+	here := to.here.Load()
+	if here == nil || here.turn != turn {
+		s.mu.Lock()
+		here = &audience{turn: s.turn.Load()}
+		here.subs = append(here.subs, s.holders[broker.Exactly(to.ch)]...)
+		switch to.ch.Kind() {
+		case broker.KindRoom, broker.KindBroadcast:
+			for _, u := range s.holders[to.ch.Wire().EveryRoom(to.ch.Namespace())] {
+				if !slices.Contains(here.subs, u) {
+					here.subs = append(here.subs, u)
+				}
+			}
+		}
+		s.mu.Unlock()
+		to.here.Store(here)
+	}
+	for i, u := range here.subs {
+		if u.wants(&to.ch) {
+			continue
+		}
+		subs := slices.Clone(here.subs[:i])
+		for _, u := range here.subs[i+1:] {
+			if u.wants(&to.ch) {
+				subs = append(subs, u)
+			}
+		}
+		return subs
+	}
+	return here.subs
+}
+
+// returned delivers a message of our own that the server has.
+func (s *subscriber) returned(ch *broker.Channel, own *local) {
+	for _, u := range own.subs {
+		for {
+			s.mu.Lock()
+			epoch, wanted := u.epoch.Load(), !u.down && u.matches(*ch)
+			s.mu.Unlock()
+			if !wanted || u.deliver(epoch, ch, own.payload) {
+				break
+			}
+		}
+	}
+}
