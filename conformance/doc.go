@@ -1,39 +1,56 @@
-// Package conformance checks that a broker keeps the clauses of package broker. It
-// needs nothing beyond the standard library.
+// Package conformance checks that a broker keeps the clauses of package broker, and
+// that fleets of backplane nodes on it keep theirs. It needs nothing beyond the standard
+// library and those two packages.
 //
 // # For the author of a broker
 //
 // Write one test that says how to get a fresh system and brokers on it:
 //
 //	func TestConformance(t *testing.T) {
-//		conformance.Run(t, conformance.Harness{
+//		h := conformance.Harness{
 //			Open: func(tb testing.TB) conformance.System {
-//				url := startServer(tb) // stopped by tb.Cleanup
+//				addr := startServer(tb) // stopped by tb.Cleanup
 //				return conformance.System{
 //					Node: func(ctx context.Context) (*conformance.Node, error) {
-//						b, err := mybroker.Open(url)
+//						link := tcpproxy.Start(tb, addr)
+//						b, err := mybroker.Open(link.Addr())
 //						if err != nil {
 //							return nil, err
 //						}
-//						return &conformance.Node{Broker: b}, nil
+//						return conformance.OverTCP(b, link), nil
 //					},
 //				}
 //			},
-//		})
+//		}
+//		conformance.Run(t, h)
+//		conformance.RunFleet(t, h)
 //	}
 //
 // and run it under the race detector. Each case is a subtest named after its main
 // clause, such as B07_Overwritten, and each failure prints the number and the text
 // of the clause. The last lines are a table of clauses and outcomes; [Run] returns
-// the same as a [Report].
+// the same as a [Report]. It is worth getting to the end in this order:
+//
+//   - B1 to B13 first, with nothing but Node{Broker: b}: names, payloads, order, filters
+//     that come and go.
+//   - Then the outages, B14 to B18, through a link: what waits, what is lost, and telling
+//     both sides so.
+//   - Then contexts and closing, B19 to B21 and B24.
+//   - Counting, B22 and B23, if the system can; otherwise return errors.ErrUnsupported.
+//   - [RunFleet]. What fails only here is usually a clause that is kept almost always:
+//     a filter that is live a little late, an answer that is lost now and then.
+//   - [Soak], for what goes wrong once in a thousand times.
+//
+// examples/custombroker of this repository is a whole broker in 200 lines, with its
+// test; the memory broker can do inside a node what it does there.
 //
 // The system need not be a new server for each case: a prefix or a database that no
 // other case uses will do, as long as nothing of one case can be heard or counted in
 // another. Restart, if given, may harm whoever shares the server.
 //
-// Then give the harness its powers: functions in [Node] and [System] that cut a
-// node's link, kill a node, restart the server. A TCP proxy for each node is the
-// usual way. What needs a power that is missing is skipped and listed, never passed;
+// The powers of a harness are functions in [Node] and [System] that cut a node's link,
+// kill a node, restart the server. For a broker that speaks TCP package tcpproxy, by way of
+// [OverTCP], gives them all but the restart. What needs a power that is missing is skipped and listed, never passed;
 // a broker is not done before the clauses about outages have been tried.
 //
 // # What the suite takes for granted
@@ -111,5 +128,6 @@
 //
 // [Cases] are values that run without a *testing.T and return errors, so that the
 // suite is tested with brokers that are broken on purpose: mutant_test.go lists them
-// with the case that must catch each.
+// with the case that must catch each. [FleetCases] are the same for fleets: there every
+// node is a crew's mate, every member a person; see fleet.go.
 package conformance

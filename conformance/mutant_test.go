@@ -35,7 +35,7 @@ func TestMutants(t *testing.T) {
 	breakages := slices.Concat(breakages, fleetBreakages)
 	// Most mutants are caught by waiting for what never comes: let them wait together.
 	results := make([]chan error, len(breakages))
-	slots := make(chan struct{}, 8)
+	slots := make(chan struct{}, 16)
 	for i, m := range breakages {
 		results[i] = make(chan error, 1)
 		go func() {
@@ -93,7 +93,7 @@ func catch(ctx context.Context, c conformance.Case, m breakage) (err error) {
 func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 	timeout := time.Minute
 	if m.waits {
-		timeout = 3 * time.Second
+		timeout = 4 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -117,7 +118,7 @@ func TestMasterLeaves(t *testing.T) {
 func TestOutagesOfAStuckReceiver(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
-	proxy := servers.StartProxy(t, srv.Addr())
+	proxy := tcpproxy.Start(t, srv.Addr())
 	b, sender := open(t, proxy.Addr(), quick()), open(t, srv.Addr(), nil)
 	g, free := newGate(t), record(t)
 	stuck := subscribe(t, b, g, broker.Exactly(room), broker.Exactly(marker))
