@@ -26,7 +26,7 @@ var fleetBreakages = []breakage{
 				}
 				s, err := b.Subscribe(ctx, r)
 				if err == nil {
-					time.AfterFunc(20*time.Millisecond, func() { s.Add(ctx, filters...) })
+					time.AfterFunc(20*time.Millisecond, func() { s.Add(context.WithoutCancel(ctx), filters...) })
 				}
 				return s, err
 			}}
