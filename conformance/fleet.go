@@ -378,7 +378,7 @@ func (c *crew) whole(clause Clause, what string, asker *mate, f backplane.Fleet,
 // ones: a busy machine may need its time, but what is broken fails with the longest too.
 func (e *env) patiently(ctx context.Context, try func(timeout time.Duration) error) error {
 	var err error
-	for _, timeout := range []time.Duration{500 * time.Millisecond, 2 * time.Second, 5 * time.Second} {
+	for _, timeout := range []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond, 5 * time.Second} {
 		var failure *Failure
 		if err = try(timeout); !errors.As(err, &failure) || ctx.Err() != nil {
 			return err

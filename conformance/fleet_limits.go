@@ -17,11 +17,13 @@ var fleetLimitCases = []Case{
 	{Name: "F15_TooLarge", Clauses: []Clause{f15}, run: caseFleetTooLarge},
 }
 
+// slow is the node of caseDeadline that does not answer.
+const slow = 3
+
 // caseDeadline has one node not answer though its link is well. Each question is of
 // another node: whoever missed one deadline is not trusted with the next.
 func caseDeadline(ctx context.Context, e *env) error {
 	return e.patiently(ctx, func(timeout time.Duration) error {
-		const slow = 3
 		hold := make(chan struct{})
 		c := &crew{env: e, spaces: []string{"/deadline" + timeout.String()}, opts: crewOptions{
 			timeout: timeout, heartbeat: timeout / 4,
@@ -47,33 +49,10 @@ func caseDeadline(ctx context.Context, e *env) error {
 			return err
 		}
 
-		began := time.Now()
-		r, err := orEmpty(c.ns(0).Request(ctx, []byte("who")))
-		took := time.Since(began)
-		p, ok := partial(err)
-		if !ok || took > timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
-			!slices.Equal(r.Answered, c.ids(c.nodes[0], c.nodes[slow])) || len(p.Fleet.Missing) != 1 ||
-			p.Fleet.Missing[0].Node != c.nodes[slow].node.ID() || !errors.Is(p.Fleet.Missing[0].Reason, backplane.ErrNoAnswer) {
-			return fail(f13, "with one node that does not answer, a request with a deadline of %v took %v and returned %s", timeout, took, errText(err))
-		}
-
-		// A member that does not acknowledge, on a node that does. The timeout is the
-		// call's own.
-		began = time.Now()
-		a, err := orEmpty(c.ns(1).BroadcastAck(ctx, []byte("who"), backplane.All(), timeout/2))
-		took = time.Since(began)
-		if _, ok = partial(err); !ok || took > timeout || !errors.Is(err, context.DeadlineExceeded) || len(a.Values) != 3 || a.Expected != 4 {
-			return fail(f13, "with one of 4 members that does not acknowledge, BroadcastAck with a timeout of %v took %v and returned %d of %d, %s",
-				timeout/2, took, len(a.Values), a.Expected, errText(err))
-		}
-
-		// A context that ends first, and one that has ended.
-		short, cancel := context.WithTimeout(ctx, timeout/4)
-		defer cancel()
-		began = time.Now()
-		_, err = c.ns(2).Request(short, []byte("who"))
-		if took := time.Since(began); took > timeout || !errors.Is(err, context.DeadlineExceeded) {
-			return fail(f13, "a request whose context ended after %v took %v and returned %s", timeout/4, took, errText(err))
+		if err := inParallel(3, func(i int) error {
+			return []func(context.Context) error{c.unanswered, c.unacknowledged, c.cutShort}[i](ctx)
+		}); err != nil {
+			return err
 		}
 		dead, cancel := context.WithCancel(ctx)
 		cancel()
@@ -93,6 +72,48 @@ func caseDeadline(ctx context.Context, e *env) error {
 		}
 		return nil
 	})
+}
+
+// unanswered is a question that one node does not answer.
+func (c *crew) unanswered(ctx context.Context) error {
+	began := time.Now()
+	r, err := orEmpty(c.ns(0).Request(ctx, []byte("who")))
+	took := time.Since(began)
+	p, ok := partial(err)
+	if !ok || took > c.opts.timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
+		!slices.Equal(r.Answered, c.ids(c.nodes[0], c.nodes[slow])) || len(p.Fleet.Missing) != 1 ||
+		p.Fleet.Missing[0].Node != c.nodes[slow].node.ID() || !errors.Is(p.Fleet.Missing[0].Reason, backplane.ErrNoAnswer) {
+		return fail(f13, "with one node that does not answer, a request with a deadline of %v took %v and returned %s",
+			c.opts.timeout, took, errText(err))
+	}
+	return nil
+}
+
+// unacknowledged is a broadcast that one member does not acknowledge, on a node that
+// answers. The timeout is the call's own.
+func (c *crew) unacknowledged(ctx context.Context) error {
+	timeout := c.opts.timeout / 2
+	began := time.Now()
+	a, err := orEmpty(c.ns(1).BroadcastAck(ctx, []byte("who"), backplane.All(), timeout))
+	took := time.Since(began)
+	if _, ok := partial(err); !ok || took > 2*timeout || !errors.Is(err, context.DeadlineExceeded) || len(a.Values) != 3 || a.Expected != 4 {
+		return fail(f13, "with one of 4 members that does not acknowledge, BroadcastAck with a timeout of %v took %v and returned %d of %d, %s",
+			timeout, took, len(a.Values), a.Expected, errText(err))
+	}
+	return nil
+}
+
+// cutShort is a question whose context ends before its deadline.
+func (c *crew) cutShort(ctx context.Context) error {
+	timeout := c.opts.timeout / 4
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	began := time.Now()
+	_, err := c.ns(2).Request(short, []byte("who"))
+	if took := time.Since(began); took > 4*timeout || !errors.Is(err, context.DeadlineExceeded) {
+		return fail(f13, "a request whose context ended after %v took %v and returned %s", timeout, took, errText(err))
+	}
+	return nil
 }
 
 // caseFleetNames puts a member into a room of each name and sends to it.
