@@ -59,7 +59,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 			return nil
 		}
 		opts := &backplane.NamespaceOptions{
-			Codec: l.codec, Rooms: ns.rooms, Prepare: ns.prepare,
+			Codec: l.codec, Rooms: ns.rooms, NewMessage: ns.newMessage, Prepare: ns.prepare,
 			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 				return ns.serveCustom(ctx, l.link, from, payload)
 			},

@@ -19,7 +19,7 @@ func (ns *Namespace) NewPacket(event string, args ...any) (*Packet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Packet{ns: ns, msg: &backplane.Message{Namespace: ns.name, Payload: payload}}, nil
+	return &Packet{ns: ns, msg: backplane.Message{Namespace: ns.name, Payload: payload}}, nil
 }
 
 // AnswerFrames encodes the answer to a client's event that came with this

@@ -17,8 +17,8 @@ import (
 // Safe for concurrent use.
 type Packet struct {
 	ns    *Namespace
-	msg   *backplane.Message // Payload is MessagePack of [event, args...]
-	again bool               // sockets have it already, from another link
+	msg   backplane.Message // Payload is MessagePack of [event, args...]
+	again bool              // sockets have it already, from another link
 
 	// Most packets are only ever asked for one of the two, and in large numbers: so
 	// they stand apart.
@@ -34,18 +34,24 @@ type decoded struct {
 	err   error
 }
 
+// newMessage is backplane.NamespaceOptions.NewMessage: the message is part of the
+// packet that is its Value.
+func (ns *Namespace) newMessage() *backplane.Message {
+	p := &Packet{ns: ns}
+	p.msg.Value = p
+	return &p.msg
+}
+
 // prepare is backplane.NamespaceOptions.Prepare.
 func (ns *Namespace) prepare(m *backplane.Message) {
-	p := &Packet{ns: ns, msg: m}
 	if m.Origin == "" {
 		// This node's own: the payload is in a buffer that Emit will use again.
 		m.Payload = bytes.Clone(m.Payload)
 	} else if m.Header != nil {
 		if mark := m.Header[relayHeader]; mark != "" {
-			p.again = !ns.relays.fresh(mark)
+			m.Value.(*Packet).again = !ns.relays.fresh(mark)
 		}
 	}
-	m.Value = p
 }
 
 // Namespace returns the namespace it was sent in, with its slash.

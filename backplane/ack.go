@@ -87,7 +87,7 @@ func (ns *Namespace) ackOwn(ctx context.Context, c *call, out *Acks) {
 		return
 	}
 	f.call, f.ctx = callAck, ctx
-	f.msg = &Message{Namespace: ns.name, Flags: c.req.Flags, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}
+	f.msg = ns.message(Message{Namespace: ns.name, Flags: c.req.Flags, Header: cloneHeader(c.req.Header), Payload: c.req.Payload})
 	if !ns.prepare(f.msg) {
 		return
 	}

@@ -107,7 +107,7 @@ func (ns *Namespace) deliverOwn(ctx context.Context, o *outgoing) int {
 		return 0
 	}
 	f.call, f.ctx = callDeliver, ctx
-	f.msg = &Message{Namespace: ns.name, Seq: o.b.Seq, Flags: o.b.Flags, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}
+	f.msg = ns.message(Message{Namespace: ns.name, Seq: o.b.Seq, Flags: o.b.Flags, Header: cloneHeader(o.b.Header), Payload: o.b.Payload})
 	if !ns.prepare(f.msg) {
 		return 0
 	}
@@ -155,7 +155,7 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	}
 	f.call = callDeliver
 	if len(f.sel.list) > 0 {
-		f.msg = &Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Flags: b.Flags, Header: b.Header, Payload: b.Payload}
+		f.msg = ns.message(Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Flags: b.Flags, Header: b.Header, Payload: b.Payload})
 		if !ns.prepare(f.msg) {
 			f.sel.reset()
 		}
@@ -187,6 +187,18 @@ func (l *lane) deliverEnded() {
 		l.drop(d.Channel, DropUnwanted, nil)
 	}
 	*d = DeliverData{}
+}
+
+// message returns what m says in memory of its own.
+func (ns *Namespace) message(m Message) *Message {
+	if ns.opts.NewMessage == nil {
+		own := m // m itself stays where it is
+		return &own
+	}
+	made := ns.opts.NewMessage()
+	m.Value = made.Value
+	*made = m
+	return made
 }
 
 // prepare has the application look at a message before members here get it. They do

@@ -62,6 +62,10 @@ type NamespaceOptions struct {
 	// least one local member, own broadcasts included, and may set m.Value. It is
 	// called like a member's method and must not block.
 	Prepare func(m *Message)
+	// NewMessage makes the Message for a broadcast, which the core fills in; only Value
+	// stays as it is. It may be part of something larger, which spares an allocation.
+	// It must not panic. nil: new(Message).
+	NewMessage func() *Message
 	// OnBroadcast, if set, is called for every readable broadcast from another
 	// node, whether or not it is for a member here, in order; false ends it here.
 	// b and all in it is valid only during the call. It must not block.

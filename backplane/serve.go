@@ -193,7 +193,7 @@ func (l *lane) ackBroadcast(s *served) bool {
 	ns, r, f := l.ns, s.req, &l.fan
 	f.sel.find(ns.rooms, r.Rooms, r.Except)
 	f.call, f.ctx = callAck, s.ctx
-	f.msg = &Message{Namespace: ns.name, Origin: r.Origin, Flags: r.Flags, Header: r.Header, Payload: r.Payload}
+	f.msg = ns.message(Message{Namespace: ns.name, Origin: r.Origin, Flags: r.Flags, Header: r.Header, Payload: r.Payload})
 	if len(f.sel.list) > 0 && !ns.prepare(f.msg) {
 		f.sel.reset()
 	}

@@ -34,6 +34,7 @@ type subscription struct {
 	s         *subscriber
 	r         broker.Receiver
 	selective broker.Selective // r, or nil if it is none
+	taker     broker.Taker     // r, or nil if it is none
 
 	// The subscriber's mutex guards these.
 	entries map[broker.Filter]*entry
@@ -62,8 +63,9 @@ type subscription struct {
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	selective, _ := r.(broker.Selective)
+	taker, _ := r.(broker.Taker)
 	return &subscription{
-		s: s, r: r, selective: selective, entries: map[broker.Filter]*entry{}, limit: s.opts.ReceiveBuffer,
+		s: s, r: r, selective: selective, taker: taker, entries: map[broker.Filter]*entry{}, limit: s.opts.ReceiveBuffer,
 		work: make(chan struct{}, 1), room: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -141,7 +143,8 @@ func (u *subscription) count(ev *event, n int32) {
 	}
 }
 
-// deliver queues a message that was wanted at the given epoch. If the buffer is full
+// deliver hands over a message that was wanted at the given epoch to a receiver that
+// takes it at once, or else queues it. If the buffer is full
 // it waits a little, and then counts what comes as missed until there is room again.
 // It reports false, without effect, if a filter has gone since then.
 func (u *subscription) deliver(epoch uint64, ch *broker.Channel, payload []byte) bool {
@@ -156,6 +159,8 @@ func (u *subscription) deliver(epoch uint64, ch *broker.Channel, payload []byte)
 		return false
 	case u.missed.messages > 0 || u.cost >= u.limit:
 		u.missLocked(len(payload))
+	case u.taker != nil && !u.running && u.queue.len() == 0 && u.taker.Take(*ch, payload):
+		u.s.received.Add(1)
 	default:
 		u.push(event{kind: delivery, ch: ch, payload: payload})
 		u.cost += messageCost + len(payload)
