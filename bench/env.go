@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -19,6 +20,8 @@ type env struct {
 
 	// nats is started by the first contender that needs it.
 	nats *natsServer
+	// sample is natsSample's.
+	sample *nats.Msg
 
 	// nodes are started by the contenders that need them, and kept: their compiler
 	// needs a while until it is at full speed.

@@ -164,15 +164,53 @@ func bareNATSPair(ctx context.Context, e *env, arrived func(), run func(publish 
 		}
 		defer both[i].Close()
 	}
-	const subject = "bare." + room
-	if _, err := both[1].Subscribe(subject, func(*nats.Msg) { arrived() }); err != nil {
+	sample, err := e.natsSample(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := both[1].Subscribe(sample.Subject, func(*nats.Msg) { arrived() }); err != nil {
 		return nil, err
 	}
 	if err := both[1].Flush(); err != nil {
 		return nil, err
 	}
-	payload := []byte(event)
-	return run(func(context.Context) error { return both[0].Publish(subject, payload) })
+	return run(func(context.Context) error { return both[0].Publish(sample.Subject, sample.Data) })
+}
+
+// natsSample is the event as a Crossroom node sends it: all contenders carry the same
+// bytes.
+func (e *env) natsSample(ctx context.Context) (m *nats.Msg, err error) {
+	if e.sample != nil {
+		return e.sample, nil
+	}
+	url, err := e.natsURL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync("*.socketio.cast.>")
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		return nil, err
+	}
+	node, err := newNATSCrossroom(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, node.close(ctx)) }()
+	if err := node.ns.To(room).Emit(ctx, "event", event); err != nil {
+		return nil, err
+	}
+	if m, err = sub.NextMsg(10 * time.Second); err == nil {
+		e.sample = m
+	}
+	return m, err
 }
 
 func bareNATSThroughput(ctx context.Context, e *env) (figures, error) {
@@ -211,7 +249,12 @@ func natsBrokerPair(ctx context.Context, e *env, arrived func(), run func(publis
 	if _, err := both[1].Subscribe(ctx, brokerSink(arrived), broker.SocketIO.EveryRoom("/")); err != nil {
 		return nil, err
 	}
-	channel, payload := broker.SocketIO.Room("/", room), []byte(event)
+	sample, err := e.natsSample(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const frame = 16 // bytes that the broker puts before what it is given
+	channel, payload := broker.SocketIO.Room("/", room), sample.Data[frame:]
 	return run(func(ctx context.Context) error { return both[0].Publish(ctx, channel, payload) })
 }
 
