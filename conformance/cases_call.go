@@ -144,9 +144,10 @@ func (e *env) ends(ctx context.Context, down func(*Node, *sub) error, noticed in
 	if err := flushed(ctx, b); err != nil {
 		return err
 	}
-	// What failed has left nothing behind, also on the system.
+	// What failed has left nothing behind, also on the system. What the link held back
+	// may get there only now, and its end after it.
 	if a.Broker.Capabilities().CountsSubscribers {
-		if err := e.count(ctx, a, 19, 0, never); err != nil {
+		if err := eventually(ctx, func() error { return e.count(ctx, a, 19, 0, never) }); err != nil {
 			return err
 		}
 	}
