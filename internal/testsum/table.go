@@ -19,7 +19,7 @@ type cell struct {
 // table is clauses by brokers.
 type table struct {
 	brokers []string // in the order of the columns
-	ran     map[string]bool
+	ran     map[string]bool // with at least one clause tried or skipped
 	clauses []string
 	texts   map[string]string
 	cells   map[[2]string]cell
@@ -50,7 +50,9 @@ func (t *table) add(source, value string) error {
 	if _, again := t.cells[[2]string{c.Clause, c.Broker}]; again {
 		c.Broker += " of " + source
 	}
-	t.ran[c.Broker] = true
+	if c.Outcome != "not run" { // as all are if there was no server
+		t.ran[c.Broker] = true
+	}
 	if !slices.Contains(t.brokers, c.Broker) {
 		t.brokers = append(t.brokers, c.Broker)
 	}

@@ -32,6 +32,7 @@ func TestTable(t *testing.T) {
 		{Broker: "memory", Clause: "F1", Text: "A fleet.", Outcome: "skip", Skipped: []string{"F01_Cut"}, Reasons: []string{"no power to interrupt"}},
 		{Broker: "redis", Clause: "B2", Text: "Two.", Outcome: "fail", Cases: 1},
 		{Broker: "redis", Clause: "B10", Text: "Ten.", Outcome: "not run"},
+		{Broker: "nats", Clause: "B2", Text: "Two.", Outcome: "not run"},
 	} {
 		in += attr(t, "TestConformance", "conformance", c)
 	}
