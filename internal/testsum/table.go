@@ -18,7 +18,7 @@ type cell struct {
 
 // table is clauses by brokers.
 type table struct {
-	brokers []string // in the order of the columns
+	brokers []string        // in the order of the columns
 	ran     map[string]bool // with at least one clause tried or skipped
 	clauses []string
 	texts   map[string]string
