@@ -1,14 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"time"
-
-	"github.com/crossroom/crossroom/adapter"
-	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
 // stats is what a node says of itself. Since is in milliseconds since 1970.
@@ -29,38 +24,32 @@ func (c *chat) stats() stats {
 	return stats{c.name, "go", c.ns.Len(), rooms, c.since.UnixMilli()}
 }
 
-// tellStats answers another node.
-func (c *chat) tellStats(_ context.Context, e *adapter.ServerEvent) { e.Ack(c.stats()) }
-
-// look answers how the fleet is: what all nodes say, and which were there and are
-// missing.
-func (c *chat) look(ctx context.Context, _ *socketio.Socket, _ *socketio.Event) (object, error) {
-	nodes := []stats{c.stats()}
+// look answers how the fleet is: what all nodes say, this one first, and which were
+// there and are missing.
+func (c *chat) look(ctx context.Context) (object, error) {
 	answers, err := c.ns.ServerSideEmitWithAck(ctx, "stats")
-	if answers != nil { // also beside an error, if only some nodes did not answer
-		for _, a := range answers.List {
-			var s stats
-			if a.Bind(&s) == nil && s.Name != "" {
-				nodes = append(nodes, s)
-			}
-		}
+	if answers == nil { // if only some nodes did not answer, there are those of the others
+		return nil, err
 	}
-	slices.SortFunc(nodes, func(a, b stats) int { return cmp.Compare(a.Name, b.Name) })
-
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now, missing := time.Now(), []string{}
-	for _, s := range nodes {
-		c.seen[s.Name] = now
+	now, nodes, missing := time.Now(), []stats{c.stats()}, []string{}
+	for _, a := range answers.List {
+		var s stats
+		if a.Bind(&s) == nil && s.Name != "" {
+			nodes, c.seen[s.Name] = append(nodes, s), now
+		}
 	}
 	// An error says that somebody is there and does not answer. Who has died is no error
 	// any more, and missing for ten seconds, so that people notice.
-	maps.DeleteFunc(c.seen, func(_ string, last time.Time) bool { return err == nil && now.Sub(last) > 10*time.Second })
 	for name, last := range c.seen {
-		if last.Before(now) {
+		switch silent := now.Sub(last); {
+		case err == nil && silent > 10*time.Second:
+			delete(c.seen, name)
+		case silent > 0:
 			missing = append(missing, name)
 		}
 	}
 	slices.Sort(missing)
-	return object{"nodes": nodes, "missing": missing}, nil
+	return object{"ok": true, "nodes": nodes, "missing": missing}, nil
 }

@@ -10,12 +10,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"log"
 	"log/slog"
@@ -28,10 +28,8 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
-	memorybroker "github.com/crossroom/crossroom/broker/memory"
-	natsbroker "github.com/crossroom/crossroom/broker/nats"
-	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/examples/chat/socketio"
+	"github.com/crossroom/crossroom/examples/internal/brokers"
 )
 
 //go:embed page
@@ -56,17 +54,19 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	var list []string
-	for i, name := range strings.Split(*names, ",") {
-		list = append(list, fmt.Sprintf(`{"name":%q,"url":"http://%s:%d","kind":"go"}`, name, *host, *port+i))
+	list := strings.Split(*names, ",")
+	opened, err := brokers.Open(*address, *prefix, len(list))
+	if err != nil {
+		return err
 	}
-	if *nodes == "" {
-		*nodes = "[" + strings.Join(list, ",") + "]"
+	var here []string
+	for i, name := range list {
+		here = append(here, fmt.Sprintf(`{"name":%q,"url":"http://%s:%d","kind":"go"}`, name, *host, *port+i))
 	}
-	bus := memorybroker.NewBus(nil)
-	for i, name := range strings.Split(*names, ",") {
+	offered := cmp.Or(*nodes, "["+strings.Join(here, ",")+"]")
+	for i, name := range list {
 		at := fmt.Sprintf("%s:%d", *host, *port+i)
-		stop, err := start(ctx, bus, name, at)
+		stop, err := start(ctx, opened[i], name, at, offered)
 		if err != nil {
 			return err
 		}
@@ -77,52 +77,34 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// open makes a broker. Each node needs one of its own.
-func open(bus *memorybroker.Bus) (broker.Broker, error) {
-	switch scheme, _, _ := strings.Cut(*address, ":"); scheme {
-	case "memory":
-		return bus.Broker(), nil
-	case "nats", "tls":
-		return natsbroker.Open(*address, &natsbroker.Options{Prefix: *prefix})
-	}
-	return redisbroker.Open(*address, &redisbroker.Options{Prefix: *prefix})
-}
-
-// start starts a node and returns what ends it: clients are told first, then the fleet;
-// the broker still sends what they said last.
-func start(ctx context.Context, bus *memorybroker.Bus, name, at string) (stop func(), err error) {
-	b, err := open(bus)
-	if err != nil {
-		return nil, err
-	}
+// start starts a node, whose pages offer some nodes, and returns what ends it: clients
+// are told first, then the fleet; the broker still sends what they said last.
+func start(ctx context.Context, b broker.Broker, name, at, offered string) (stop func(), err error) {
 	log := slog.With("node", name)
 	server, err := adapter.New(b, &adapter.Options{Name: name, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	// Pages of one node may connect to the others.
-	clients := socketio.New(&socketio.Options{Origins: []string{"localhost:*", *host + ":*"}, Logger: log})
 	root, errRoot := server.Of(ctx, "/") // live: what others say from now on arrives
 	room, errRoom := server.Of(ctx, "/chat")
 	if err := errors.Join(errRoot, errRoom); err != nil {
 		return nil, err
 	}
-	chat, err := newChat(room, name)
-	if err != nil {
+	users, errChat := newChat(room, name)
+	listener, errListen := net.Listen("tcp", at)
+	if err := errors.Join(errChat, errListen); err != nil {
 		return nil, err
 	}
+	// Pages of one node may connect to the others.
+	clients := socketio.New(&socketio.Options{Origins: []string{"localhost:*", *host + ":*"}, Logger: log})
 	clients.Handle(root, socketio.Handler{}) // everybody may enter, and finds nothing
-	clients.Handle(room, chat.handler())
+	clients.Handle(room, users)
 
 	page, _ := fs.Sub(files, "page")
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServerFS(page))
 	mux.Handle("/socket.io/", clients)
-	mux.HandleFunc("/nodes.json", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, *nodes) })
-	listener, err := net.Listen("tcp", at)
-	if err != nil {
-		return nil, err
-	}
+	mux.HandleFunc("/nodes.json", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, offered) })
 	web := http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go web.Serve(listener) // until Shutdown
 	return func() {

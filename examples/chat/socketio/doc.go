@@ -5,7 +5,7 @@
 //	io := socketio.New(nil)
 //	io.Handle(chat, socketio.Handler{ // chat is an *adapter.Namespace
 //		Connect:    func(ctx context.Context, s *socketio.Socket) error { … }, // an error refuses
-//		Events:     map[string]socketio.EventFunc{"say": say},
+//		Events:     map[string]socketio.EventFunc{"say": say, "ask": socketio.Answer(ask)},
 //		Disconnect: func(ctx context.Context, s *socketio.Socket, reason socketio.Reason, rooms []string) { … },
 //	})
 //	http.Handle("/socket.io/", io)
@@ -13,7 +13,8 @@
 //
 // Each client in a namespace is a Socket, which the package adds to the
 // adapter.Namespace and removes from it. Rooms, broadcasts and questions are the
-// adapter's; Socket has what concerns one client only.
+// adapter's; Socket has what concerns one client, and short ways to the adapter's Join,
+// Leave and To for it.
 //
 // # What is not here
 //
@@ -28,7 +29,7 @@
 // One goroutine reads a connection and calls the functions of the Handler in the order
 // in which the client spoke. While one of them runs nothing else is read from that
 // client: let it return soon, and do what takes time, such as questions to the fleet,
-// with Socket.Go. Two functions of one socket never run at the same time, except those
+// with Socket.Go, Async or Later. Two functions of one socket never run at the same time, except those
 // given to Socket.Go; Disconnect is the last. What is sent to a client
 // leaves in the order in which it was sent.
 //

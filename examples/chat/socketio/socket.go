@@ -48,6 +48,22 @@ func (s *Socket) Namespace() *adapter.Namespace { return s.ns.Namespace }
 // left.
 func (s *Socket) Rooms() []string { return s.ns.Rooms(s.id) }
 
+// Join puts the client into rooms, at once. After it has left, errors are those of
+// adapter.Namespace.Join for a socket that is not there.
+func (s *Socket) Join(ctx context.Context, rooms ...string) error {
+	return s.ns.Join(ctx, s.id, rooms...)
+}
+
+// Leave takes the client out of rooms, like Join. To have it leave the namespace, see
+// Disconnect.
+func (s *Socket) Leave(ctx context.Context, rooms ...string) error {
+	return s.ns.Leave(ctx, s.id, rooms...)
+}
+
+// To selects everybody in any of the rooms, on all nodes, but the client itself; without
+// rooms everybody else in the namespace. It does so also after the client has left.
+func (s *Socket) To(rooms ...string) adapter.Operator { return s.ns.Except(s.id).To(rooms...) }
+
 // Handshake says how the client connected, Auth included. It is shared: read-only.
 func (s *Socket) Handshake() *adapter.Handshake {
 	h := *s.conn.handshake

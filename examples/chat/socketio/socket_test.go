@@ -33,6 +33,34 @@ func TestDeliver(t *testing.T) {
 	c.expect(`451-["hello","everybody",{"_placeholder":true,"num":0}]`, "b:\x01\x02", `42["last"]`)
 }
 
+// A socket speaks to the others: in rooms, or all of them.
+func TestRoomsOfASocket(t *testing.T) {
+	s := newServer(t, nil)
+	ada, socket := s.enter(t)
+	bob, other := s.enter(t)
+	eve, _ := s.enter(t)
+	ok(t, socket.Join(t.Context(), "lobby", "attic"))
+	ok(t, other.Join(t.Context(), "lobby"))
+	if !slices.Contains(socket.Rooms(), "lobby") || !slices.Contains(socket.Rooms(), "attic") {
+		t.Errorf("in %q", socket.Rooms())
+	}
+	ok(t, socket.To("lobby", "attic").Emit(t.Context(), "to rooms"))
+	ok(t, socket.To().Emit(t.Context(), "to all"))
+	ok(t, socket.Leave(t.Context(), "lobby", "never entered"))
+	ok(t, other.To("lobby").Emit(t.Context(), "to nobody"))
+	ok(t, other.To("attic").Emit(t.Context(), "to the attic"))
+	other.Disconnect(false)
+	s.gone(t, socketio.ServerDisconnect)
+	if err := other.Join(t.Context(), "lobby"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+		t.Errorf("joining after it has left: %v", err)
+	}
+	ok(t, other.To("attic").Emit(t.Context(), "after it has left"))
+	ok(t, s.root.Emit(t.Context(), "last"))
+	ada.expect(`42["to the attic"]`, `42["after it has left"]`, `42["last"]`)
+	bob.expect(`42["to rooms"]`, `42["to all"]`, "41")
+	eve.expect(`42["to all"]`, `42["last"]`)
+}
+
 func TestFleetAsksForAcks(t *testing.T) {
 	s := newServer(t, nil)
 	c, _ := s.enter(t)

@@ -1,0 +1,88 @@
+package socketio_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/crossroom/crossroom/examples/chat/socketio"
+)
+
+// expectError reads an answer that is an error, whatever its text.
+func (c *client) expectError(head string) {
+	c.t.Helper()
+	got := c.read()
+	if !strings.HasPrefix(got, head+`[{"error":"`) || !strings.HasSuffix(got, `","ok":false}]`) {
+		c.t.Fatalf("got %.300s, want an error as answer %s", got, head)
+	}
+}
+
+// What the function returns is the answer; errors, its own and those of the argument,
+// are answers too.
+func TestAnswer(t *testing.T) {
+	calls := 0
+	s := newServerOn(t, nil, map[string]socketio.EventFunc{
+		"greet": socketio.Answer(func(_ context.Context, _ *socketio.Socket, whom string) (map[string]any, error) {
+			calls++
+			if whom == "" {
+				return nil, errors.New("nobody")
+			}
+			return map[string]any{"ok": true, "text": "hello " + whom}, nil
+		}),
+		"bad": socketio.Answer(func(context.Context, *socketio.Socket, any) (any, error) { return make(chan int), nil }),
+	})
+	c, _ := s.enter(t)
+	for _, x := range []struct{ say, answer string }{
+		{`421["greet","ada"]`, `431[{"ok":true,"text":"hello ada"}]`},
+		{`422["greet","ada","and more"]`, `432[{"ok":true,"text":"hello ada"}]`},
+		{`423["greet"]`, `433[{"error":"nobody","ok":false}]`},
+	} {
+		c.send(x.say)
+		c.expect(x.answer)
+	}
+	c.send(`42["greet","silently"]`)
+	c.send(`424["greet",{}]`) // does not get there
+	c.expectError("434")
+	c.send(`425["bad"]`)
+	c.expectError("435")
+	if calls != 4 {
+		t.Errorf("called %d times, want 4", calls)
+	}
+}
+
+// A Later holds up nothing; what came before it has been done before the next event.
+func TestLater(t *testing.T) {
+	entered, release := false, make(chan struct{})
+	s := newServerOn(t, nil, map[string]socketio.EventFunc{
+		"enter": socketio.Answer(func(_ context.Context, _ *socketio.Socket, err string) (socketio.Later, error) {
+			entered = true
+			later := func(context.Context) (any, error) {
+				<-release
+				return "welcome", nil
+			}
+			switch err {
+			case "now":
+				return later, errors.New("closed")
+			case "later":
+				return func(context.Context) (any, error) { <-release; return nil, errors.New("lost") }, nil
+			}
+			return later, nil
+		}),
+		"entered": socketio.Answer(func(context.Context, *socketio.Socket, any) (bool, error) { return entered, nil }),
+		"none":    socketio.Answer(func(context.Context, *socketio.Socket, any) (socketio.Later, error) { return nil, nil }),
+	})
+	c, _ := s.enter(t)
+	c.send(`421["enter"]`)
+	c.send(`422["entered"]`)
+	c.expect(`432[true]`)
+	c.send(`423["enter","now"]`)
+	c.expect(`433[{"error":"closed","ok":false}]`)
+	release <- struct{}{}
+	c.expect(`431["welcome"]`)
+	c.send(`424["enter","later"]`)
+	release <- struct{}{}
+	c.expect(`434[{"error":"lost","ok":false}]`)
+	c.send(`425["none"]`)
+	c.expectError("435")
+}

@@ -1,0 +1,71 @@
+// Package brokers opens the brokers of an example by an address from its command line.
+package brokers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+)
+
+// Open opens n brokers on one system, one for each node. The address is "memory", for
+// nodes in this process, a URL of Redis (redis://host:port, rediss://, unix://) or of
+// NATS (nats://host:port, tls://; several separated by commas). prefix begins the names
+// of channels; empty means the broker's own default. It has no meaning in memory.
+//
+// Open does no I/O. The caller closes the brokers. Errors are *SchemeError and those of
+// the broker's own Open.
+func Open(address, prefix string, n int) ([]broker.Broker, error) {
+	open, err := opener(address, prefix)
+	if err != nil {
+		return nil, err
+	}
+	var all []broker.Broker
+	for range n {
+		b, err := open()
+		if err != nil {
+			for _, b := range all {
+				err = errors.Join(err, b.Close(context.Background())) // nothing was sent: returns at once
+			}
+			return nil, err
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+func opener(address, prefix string) (func() (broker.Broker, error), error) {
+	if address == "memory" {
+		bus := memorybroker.NewBus(nil)
+		return func() (broker.Broker, error) { return bus.Broker(), nil }, nil
+	}
+	scheme, _, isURL := strings.Cut(address, "://")
+	switch {
+	case !isURL:
+	case scheme == "redis", scheme == "rediss", scheme == "unix":
+		return func() (broker.Broker, error) {
+			return redisbroker.Open(address, &redisbroker.Options{Prefix: prefix})
+		}, nil
+	case scheme == "nats", scheme == "tls":
+		return func() (broker.Broker, error) {
+			return natsbroker.Open(address, &natsbroker.Options{Prefix: prefix})
+		}, nil
+	}
+	return nil, &SchemeError{Scheme: scheme}
+}
+
+// SchemeError says that an address belongs to no broker.
+type SchemeError struct {
+	// Scheme is what stands before "://", or all of an address without that. The rest,
+	// which may hold a password, is left out.
+	Scheme string
+}
+
+func (e *SchemeError) Error() string {
+	return fmt.Sprintf("no broker for addresses like %q: want memory, redis://host:port or nats://host:port", e.Scheme)
+}

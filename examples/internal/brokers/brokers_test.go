@@ -1,0 +1,103 @@
+package brokers_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/examples/internal/brokers"
+	"github.com/crossroom/crossroom/internal/leakcheck"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
+
+func closed(t *testing.T, all []broker.Broker) {
+	t.Helper()
+	for _, b := range all {
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Each address opens the broker it is meant for, as many as are wanted, and connects to
+// nothing.
+func TestOpen(t *testing.T) {
+	for address, is := range map[string]func(broker.Broker) bool{
+		"memory":                  func(b broker.Broker) bool { _, ok := b.(*memorybroker.Broker); return ok },
+		"redis://127.0.0.1:1":     func(b broker.Broker) bool { _, ok := b.(*redisbroker.Broker); return ok },
+		"rediss://127.0.0.1:1":    func(b broker.Broker) bool { _, ok := b.(*redisbroker.Broker); return ok },
+		"unix:///nowhere":         func(b broker.Broker) bool { _, ok := b.(*redisbroker.Broker); return ok },
+		"nats://127.0.0.1:1":      func(b broker.Broker) bool { _, ok := b.(*natsbroker.Broker); return ok },
+		"tls://a:4222,tls://b:42": func(b broker.Broker) bool { _, ok := b.(*natsbroker.Broker); return ok },
+	} {
+		all, err := brokers.Open(address, "some", 3)
+		if err != nil || len(all) != 3 || all[0] == all[1] || slices.ContainsFunc(all, func(b broker.Broker) bool { return !is(b) }) {
+			t.Errorf("%s: %T, %v", address, all, err)
+		}
+		closed(t, all)
+	}
+}
+
+// Brokers in memory are on one bus: nodes hear each other.
+func TestMemory(t *testing.T) {
+	all, err := brokers.Open("memory", "", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spaces []*adapter.Namespace
+	for _, b := range all {
+		server, err := adapter.New(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closed(t, []broker.Broker{b})
+		defer server.Close(t.Context())
+		ns, err := server.Of(t.Context(), "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		spaces = append(spaces, ns)
+	}
+	if n, err := spaces[0].ServerCount(t.Context()); n != 2 || err != nil {
+		t.Errorf("%d servers, %v", n, err)
+	}
+}
+
+// What is no address of a broker is a *SchemeError, which tells no passwords.
+func TestUnknownScheme(t *testing.T) {
+	for address, scheme := range map[string]string{
+		"": "", "redis": "redis", "localhost:6379": "localhost:6379", "amqp://me:secret@host": "amqp", "://": "",
+	} {
+		all, err := brokers.Open(address, "", 1)
+		var unknown *brokers.SchemeError
+		if !errors.As(err, &unknown) || unknown.Scheme != scheme || all != nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v, %v", address, all, err)
+		}
+	}
+}
+
+// A broker's own errors come as they are.
+func TestRefused(t *testing.T) {
+	var prefix *redisbroker.PrefixError
+	if all, err := brokers.Open("redis://127.0.0.1:1", "a#b", 2); !errors.As(err, &prefix) || all != nil {
+		t.Errorf("%v, %v", all, err)
+	}
+	var subject *natsbroker.PrefixError
+	if all, err := brokers.Open("nats://127.0.0.1:1", "a b", 2); !errors.As(err, &subject) || all != nil {
+		t.Errorf("%v, %v", all, err)
+	}
+	var address *natsbroker.AddressError
+	if all, err := brokers.Open("nats://", "", 2); !errors.As(err, &address) || all != nil {
+		t.Errorf("%v, %v", all, err)
+	}
+	if all, err := brokers.Open("redis://host/not-a-number", "", 2); err == nil || all != nil {
+		t.Errorf("%v, %v", all, err)
+	}
+}
