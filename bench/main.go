@@ -46,6 +46,7 @@ func run(ctx context.Context) (good bool, err error) {
 	rounds := flag.Int("rounds", 5, "how often the contenders take turns")
 	seconds := flag.Float64("seconds", 2, "length of one contender's turn where time is measured")
 	only := flag.String("only", "", "regular expression of measurement/contender; what does not match is left out")
+	heap := flag.Int("heap", 32, "MiB of memory in use that this process has, as a server with sockets does: with none, Go collects garbage dozens of times a second")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process to the file")
 	allocs := flag.String("allocprofile", "", "write a profile of all allocations of this process to the file")
 	flag.Parse()
@@ -56,6 +57,9 @@ func run(ctx context.Context) (good bool, err error) {
 	if err != nil {
 		return false, err
 	}
+
+	inUse := make([]byte, max(0, *heap)<<20) // never written to, so it takes no memory
+	defer runtime.KeepAlive(inUse)
 
 	e, err := newEnv(ctx, *rounds, time.Duration(*seconds*float64(time.Second)))
 	if err != nil {
@@ -79,8 +83,8 @@ func run(ctx context.Context) (good bool, err error) {
 		defer func() { err = errors.Join(err, writeAllocs(*allocs)) }()
 	}
 
-	fmt.Printf("%s %s/%s, %d cores, Redis %s, %d rounds of %v\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, e.rounds, e.length)
+	fmt.Printf("%s %s/%s, %d cores, %d MiB in use, Redis %s, %d rounds of %v\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *heap, e.redisVersion, e.rounds, e.length)
 	others := e.watchBystanders()
 	var all []verdict
 	for _, m := range slices.Concat(table, natsTable, otelTable) {
