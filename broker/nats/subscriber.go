@@ -21,7 +21,14 @@ type entry struct {
 	sub     *nats.Subscription // over the present link, nil if there is none
 	live    bool               // Subscribe or Add has succeeded
 	joining int                // calls of these underway
+	parting *time.Timer        // ends it; nil if it is not about to end
 }
+
+// parting is how long a filter that is removed stays subscribed to on the server while
+// another one of the same subscription selects the same. The server may be about to
+// send a message for which it looked up subscribers before it heard of the other one:
+// without this nobody would get it. Longer than any server holds one message.
+const parting = time.Second
 
 // subscriber is who wants to hear what, and passes on what arrives. It has no
 // goroutine of its own: the reading one of the link delivers, and the keeper makes
@@ -169,6 +176,7 @@ func (s *subscriber) join(l *link, u *subscription, filters []broker.Filter) ([]
 		if e.live {
 			continue
 		}
+		e.stay()
 		e.joining++
 		entries = append(entries, e)
 		if err := s.subscribeOn(l, e); err != nil {
@@ -224,9 +232,8 @@ func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entri
 		return false, nil
 	}
 	for _, e := range entries {
-		if !e.live && e.joining == 0 {
-			s.leave(e)
-			delete(u.entries, e.filter)
+		if !e.live {
+			s.part(e)
 		}
 	}
 	switch {
@@ -269,8 +276,41 @@ func (s *subscriber) deaden(e *entry) {
 	}
 }
 
-// leave ends an entry's subscription on the server. mu is held.
+// part ends an entry that is not live, soon if that must not be at once. mu is held.
+func (s *subscriber) part(e *entry) {
+	if e.joining > 0 {
+		return
+	}
+	for _, other := range e.u.entries {
+		if other.live && (other.filter.Matches(e.filter.Channel()) || e.filter.Matches(other.filter.Channel())) {
+			e.stay()
+			var t *time.Timer
+			t = time.AfterFunc(parting, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if e.parting == t {
+					s.leave(e)
+				}
+			})
+			e.parting = t
+			return
+		}
+	}
+	s.leave(e)
+}
+
+// stay undoes part. mu is held.
+func (e *entry) stay() {
+	if e.parting != nil {
+		e.parting.Stop()
+		e.parting = nil
+	}
+}
+
+// leave ends an entry, and its subscription on the server. mu is held.
 func (s *subscriber) leave(e *entry) {
+	e.stay()
+	delete(e.u.entries, e.filter)
 	if e.sub != nil {
 		delete(s.of, e.sub)
 		_ = e.sub.Unsubscribe() // fails if the link has ended, and then it is no more
@@ -289,10 +329,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 			continue
 		}
 		s.deaden(e)
-		if e.joining == 0 {
-			s.leave(e)
-			delete(u.entries, f)
-		}
+		s.part(e)
 	}
 	u.epoch.Add(1)
 	s.turn.Add(1)
@@ -304,10 +341,9 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 // drop ends a subscription for good. Its goroutine may still be in a call.
 func (s *subscriber) drop(u *subscription) {
 	s.mu.Lock()
-	for f, e := range u.entries {
+	for _, e := range u.entries {
 		s.deaden(e)
 		s.leave(e)
-		delete(u.entries, f)
 	}
 	if u.down {
 		u.down = false
