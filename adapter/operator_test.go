@@ -103,10 +103,13 @@ func TestArgumentsArriveAsSent(t *testing.T) {
 
 func TestOnePacketForAllSockets(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
+	var pairs [][2]*socket
 	for _, n := range nodes {
-		a, b := n.add(t, "a"+n.UID()), n.add(t, "b"+n.UID())
-		ok(t, nodes[0].ns.Emit(t.Context(), "x", 1))
-		pa, pb := a.next(t), b.next(t)
+		pairs = append(pairs, [2]*socket{n.add(t, "a"+n.UID()), n.add(t, "b"+n.UID())})
+	}
+	ok(t, nodes[0].ns.Emit(t.Context(), "x", 1))
+	for _, pair := range pairs {
+		pa, pb := pair[0].next(t), pair[1].next(t)
 		if pa != pb {
 			t.Error("two packets")
 		}
