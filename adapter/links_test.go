@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
@@ -92,6 +94,61 @@ func TestEmitOnSeveralLinksArrivesOnce(t *testing.T) {
 		if len(s.packets) != 0 {
 			t.Errorf("%s got %d too many", s.id, len(s.packets))
 		}
+	}
+}
+
+// held is a socket whose first packet takes until release.
+type held struct {
+	*socket
+	entered, release chan struct{}
+	called           atomic.Bool
+}
+
+func (h *held) Deliver(p *adapter.Packet) {
+	if h.called.CompareAndSwap(false, true) {
+		close(h.entered)
+		<-h.release
+	}
+	h.socket.Deliver(p)
+}
+
+// While a message is being delivered that came over one link, later ones of the same
+// server that came over another one wait; for a socket that has stalled nobody waits.
+func TestOrderOverSeveralLinks(t *testing.T) {
+	for _, stalls := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stalls=%v", stalls), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				both, _, _ := newGenerations().mixed(t, adapter.Options{})
+				h := &held{socket: newSocket("held"), entered: make(chan struct{}), release: make(chan struct{})}
+				both[1].addSocket(t, h, "x")
+				other := both[1].add(t, "other", "x")
+				const messages = 20
+				for n := range messages {
+					ok(t, both[0].ns.To("x").Emit(t.Context(), fmt.Sprint(n)))
+				}
+				<-h.entered
+				synctest.Wait() // everything else is where it can get to
+				if n := len(h.packets); n > 0 {
+					t.Errorf("%d overtook the first", n)
+				}
+				inOrder := func(s *socket) {
+					t.Helper()
+					for n := range messages {
+						if got := s.next(t).Event(); got != fmt.Sprint(n) {
+							t.Fatalf("%s: %s in the place of %d", s.id, got, n)
+						}
+					}
+				}
+				if stalls {
+					inOrder(other)
+					close(h.release)
+					return
+				}
+				close(h.release)
+				inOrder(h.socket)
+				inOrder(other)
+			})
+		})
 	}
 }
 

@@ -68,7 +68,12 @@ func (ns *Namespace) open(ctx context.Context) error {
 			},
 		}
 		if len(ns.legs) > 1 {
-			opts.OnBroadcast = func(b *backplane.Broadcast) bool { return ns.hear(l.link, b) }
+			var from *origin // of what is being delivered
+			opts.OnBroadcast = func(b *backplane.Broadcast) (wanted bool) {
+				from, wanted = ns.hear(l.link, b)
+				return wanted
+			}
+			opts.OnBroadcastEnd = func() { from.end() }
 		}
 		live, err := l.node.Namespace(ctx, ns.name, opts)
 		if err != nil {

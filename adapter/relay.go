@@ -24,7 +24,23 @@ type relays struct {
 	seq atomic.Uint64
 
 	mu       sync.Mutex
-	now, old map[string]*window // origins heard lately, and before
+	now, old map[string]*origin // heard lately, and before
+}
+
+// origin is a server that marks what it sends.
+type origin struct {
+	seen window // guarded by relays.mu
+	// turn holds a token while a message of the origin is being delivered, so that
+	// they are delivered one at a time, whatever links they come from: the next one may
+	// be here on one link while this one is still being delivered from another.
+	turn chan struct{}
+}
+
+// end ends the delivery of a message. A nil origin has no turns.
+func (o *origin) end() {
+	if o != nil {
+		<-o.turn
+	}
 }
 
 // With so many origins in now it becomes old, and what was old is forgotten.
@@ -38,28 +54,55 @@ func (r *relays) mark(uid string) string {
 // fresh reports whether a mark (without its link) is seen for the first time. An
 // unreadable one never is: nothing of ours looks like that.
 func (r *relays) fresh(mark string) bool {
+	o, seq := r.origin(mark)
+	return o != nil && r.see(o, seq)
+}
+
+// begin waits for the turn of a mark's origin and keeps it if the mark is fresh.
+// Otherwise it returns nil.
+func (r *relays) begin(mark string) *origin {
+	o, seq := r.origin(mark)
+	if o == nil {
+		return nil
+	}
+	o.turn <- struct{}{}
+	if !r.see(o, seq) {
+		<-o.turn
+		return nil
+	}
+	return o
+}
+
+func (r *relays) see(o *origin, seq uint64) (fresh bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return o.seen.fresh(seq)
+}
+
+// origin returns the origin of a mark and its number; nil if it is unreadable.
+func (r *relays) origin(mark string) (*origin, uint64) {
 	i := strings.LastIndexByte(mark, ':')
 	if i < 0 {
-		return false
+		return nil, 0
 	}
 	seq, err := strconv.ParseUint(mark[i+1:], 10, 64)
 	if err != nil || seq == 0 {
-		return false
+		return nil, 0
 	}
-	origin := mark[:i]
+	name := mark[:i]
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.now[origin]
-	if w == nil {
-		if w = r.old[origin]; w == nil {
-			w = new(window)
+	o := r.now[name]
+	if o == nil {
+		if o = r.old[name]; o == nil {
+			o = &origin{turn: make(chan struct{}, 1)}
 		}
 		if r.now == nil || len(r.now) >= relayOrigins {
-			r.now, r.old = make(map[string]*window), r.now
+			r.now, r.old = make(map[string]*origin), r.now
 		}
-		r.now[strings.Clone(origin)] = w
+		r.now[strings.Clone(name)] = o
 	}
-	return w.fresh(seq)
+	return o, seq
 }
 
 // window remembers which of the last numbers were seen. A number from before the
@@ -120,23 +163,26 @@ func (ns *Namespace) eachLeg(f func(i int, l leg) error) error {
 }
 
 // hear looks at a broadcast that came in on one of several links, before it is
-// delivered; false means that it is not to be.
-func (ns *Namespace) hear(l *link, b *backplane.Broadcast) bool {
+// delivered; false means that it is not to be. It waits while an earlier one of the same
+// origin is being delivered from another link. The origin, if it is not nil, is to be told
+// of the delivery's end.
+func (ns *Namespace) hear(l *link, b *backplane.Broadcast) (*origin, bool) {
 	if b.Relay == "" {
 		if ns.bridge != nil && ns.live.Load() {
 			ns.bridge.offer(l, b)
 		}
-		return true
+		return nil, true
 	}
 	mark, source, bridged := strings.Cut(b.Relay, "@")
 	if bridged {
 		for _, own := range ns.server.links {
 			if own.key == source {
-				return false // this server has heard the original
+				return nil, false // this server has heard the original
 			}
 		}
 	}
-	return ns.relays.fresh(mark)
+	o := ns.relays.begin(mark)
+	return o, o != nil
 }
 
 // elsewhere reports whether a question of that node, which came in on l, comes in on

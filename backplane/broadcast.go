@@ -147,6 +147,7 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	f.sel.find(ns.rooms, b.Rooms, b.Except)
 	do := ns.node.deliverObserver()
 	if len(f.sel.list) == 0 && do == nil {
+		ns.broadcastEnd()
 		l.drop(ch, DropUnwanted, nil)
 		return true
 	}
@@ -199,6 +200,19 @@ func (ns *Namespace) message(m Message) *Message {
 	m.Value = made.Value
 	*made = m
 	return made
+}
+
+// broadcastEnd tells the application that another node's broadcast has been delivered.
+func (ns *Namespace) broadcastEnd() {
+	if ns.opts.OnBroadcastEnd == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			ns.node.panicked("OnBroadcastEnd", "", v)
+		}
+	}()
+	ns.opts.OnBroadcastEnd()
 }
 
 // prepare has the application look at a message before members here get it. They do

@@ -57,9 +57,9 @@
 //   - Each OnRequest and OnEvent call has a goroutine of its own. There are at most
 //     256 in a namespace; more requests are refused, which their askers are told.
 //   - OnError and the logger have a goroutine to themselves.
-//   - Prepare, OnBroadcast and observers are trusted not to block. Their panics are
-//     reported. Those of Prepare and OnBroadcast end the message for the members
-//     here, those of observers change nothing.
+//   - Prepare, OnBroadcast, OnBroadcastEnd and observers are trusted not to block.
+//     Their panics are reported. Those of Prepare and OnBroadcast end the message for
+//     the members here, those of the others change nothing.
 //
 // Close waits for callbacks until its context ends.
 //

@@ -276,6 +276,9 @@ func (l *lane) run() bool {
 // fanned closes the books of a fanout.
 func (l *lane) fanned() {
 	l.ns.node.tally(&l.fan)
+	if l.fan.call == callDeliver {
+		l.ns.broadcastEnd()
+	}
 	if after := l.after; after != nil {
 		l.after = nil
 		after()

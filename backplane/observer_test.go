@@ -377,7 +377,7 @@ func TestRudeObserver(t *testing.T) {
 func TestPrepareAndOnBroadcast(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		prepared := 0
-		var seen []string
+		var seen, ended []string
 		var server watcher
 		f := newFleet(t, 1, backplane.Options{}, nil)
 		f.add(&backplane.Options{Observer: &server}, &backplane.NamespaceOptions{
@@ -393,6 +393,12 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 					panic("onbroadcast")
 				}
 				return string(b.Payload) != "no"
+			},
+			OnBroadcastEnd: func() {
+				last := seen[len(seen)-1]
+				if ended = append(ended, last); last == "3" {
+					panic("end")
+				}
 			},
 		})
 		f.meet()
@@ -411,6 +417,7 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 			equal(t, s.id, s.all(), []string{})
 		}
 		equal(t, "seen", seen, []string{"1", "no", "bad", "worse", "2", "3"})
+		equal(t, "ended", ended, []string{"1", "bad", "2", "3"})
 		if prepared != 3 {
 			t.Errorf("prepared %d messages", prepared)
 		}
@@ -420,8 +427,8 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 				panics = append(panics, p.What)
 			}
 		}
-		equal(t, "panics", panics, []string{"Prepare", "OnBroadcast"})
-		if st := f.nodes[1].Stats(); st.Panics != 2 || st.Deliveries != 4 || st.Unwanted != 2 {
+		equal(t, "panics", panics, []string{"Prepare", "OnBroadcast", "OnBroadcastEnd"})
+		if st := f.nodes[1].Stats(); st.Panics != 3 || st.Deliveries != 4 || st.Unwanted != 2 {
 			t.Errorf("stats %+v", st)
 		}
 		a.all()

@@ -70,6 +70,11 @@ type NamespaceOptions struct {
 	// node, whether or not it is for a member here, in order; false ends it here.
 	// b and all in it is valid only during the call. It must not block.
 	OnBroadcast func(b *Broadcast) bool
+	// OnBroadcastEnd, if set, is called for every broadcast that OnBroadcast did not
+	// end, when the members here that it is for have been called: after their methods
+	// have returned, but for one that has stalled, and before the next OnBroadcast. It
+	// must not block.
+	OnBroadcastEnd func()
 	// OnRequest answers Namespace.Request of other nodes. Its calls run in
 	// goroutines of their own, at most 256 at a time for all callbacks of a
 	// namespace; more are refused with ErrBusy. ctx ends after RequestTimeout.
