@@ -93,7 +93,8 @@ type Selective interface {
 }
 
 // Taker is a Receiver with a bounded queue of its own. A broker may hand it messages
-// from the goroutine that reads its connection, which spares a queue and a hand-over.
+// from the goroutine that reads its connection, which spares a queue and a hand-over
+// [B27].
 type Taker interface {
 	Receiver
 	// Take is Deliver, except that it never waits: where it would have to, it does

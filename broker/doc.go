@@ -77,6 +77,9 @@
 //	     everything that came before on channels of other kinds: a request to join a
 //	     room takes effect on what follows it. Any message for which Wants was not
 //	     asked, or said yes, is delivered.
+//	B27  If a receiver is a Taker, Take may be called in place of Deliver, under the
+//	     same rules (B9, B11). A message for which Take said no comes by Deliver, before
+//	     anything else.
 //
 // # What is not promised
 //

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +16,7 @@ var receiverCases = []Case{
 	{Name: "B09_Independent", Clauses: []Clause{9}, Timing: true, run: caseIndependent},
 	{Name: "B09_Frozen", Clauses: []Clause{9, 1}, Needs: CanFreeze, Timing: true, run: caseFrozen},
 	{Name: "B26_Selective", Clauses: []Clause{26}, run: caseSelective},
+	{Name: "B27_Taker", Clauses: []Clause{27}, run: caseTaker},
 	{Name: "B14_SlowReceiver", Clauses: []Clause{14, 9}, Timing: true, run: caseSlowReceiver},
 }
 
@@ -331,3 +333,112 @@ func (c *choosy) Wants(ch broker.Channel) bool {
 
 func (*choosy) Interrupted(error) {}
 func (*choosy) Resumed()          {}
+
+// caseTaker has a receiver that often refuses to take, and that is in no hurry when it
+// is made to.
+func caseTaker(ctx context.Context, e *env) error {
+	const messages = 2000
+	n, err := e.node(ctx)
+	if err != nil {
+		return err
+	}
+	r := &picky{last: messages, end: make(chan struct{})}
+	room := native.Room("/picky", "r")
+	s, err := n.Broker.Subscribe(ctx, r, native.EveryRoom("/picky"))
+	if err != nil {
+		return fail(1, "Subscribe failed with nothing wrong: %v", err)
+	}
+	for i := range messages {
+		if err := n.Broker.Publish(ctx, room, fmt.Append(nil, i+1)); err != nil {
+			return publishFailed(room, err)
+		}
+	}
+	select {
+	case <-r.end:
+	case <-ctx.Done():
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.err == nil {
+			r.err = fail(27, "only %d of %d messages have come, by Take or Deliver", r.seen, messages)
+		}
+		return r.err
+	}
+	if err := s.Close(ctx); err != nil {
+		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+	}
+	return r.err
+}
+
+// picky takes two of three messages and counts all of them.
+type picky struct {
+	last   int
+	end    chan struct{} // closed with the last message, or the first thing that is wrong
+	inside atomic.Int32
+
+	mu      sync.Mutex
+	seen    int
+	asked   int
+	refused string // what Deliver must bring next; empty: anything
+	err     error
+}
+
+func (p *picky) Take(ch broker.Channel, payload []byte) bool {
+	defer p.enter()()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refused != "" {
+		p.wrong("Take was called with %q before Deliver with %q, which it had refused", payload, p.refused)
+		return true
+	}
+	if p.asked++; p.asked%3 == 0 {
+		p.refused = string(payload)
+		return false
+	}
+	p.next(payload)
+	return true
+}
+
+func (p *picky) Deliver(ch broker.Channel, payload []byte) {
+	defer p.enter()()
+	runtime.Gosched() // meanwhile others may try
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refused != "" && p.refused != string(payload) {
+		p.wrong("Deliver was called with %q before %q, which Take had refused", payload, p.refused)
+	}
+	p.refused = ""
+	p.next(payload)
+}
+
+func (p *picky) Interrupted(error) {}
+func (p *picky) Resumed()          {}
+
+// enter notes a call, until what it returns is called.
+func (p *picky) enter() (leave func()) {
+	if p.inside.Add(1) > 1 {
+		p.mu.Lock()
+		p.wrong("two calls of the receiver at once")
+		p.mu.Unlock()
+	}
+	return func() { p.inside.Add(-1) }
+}
+
+// next counts a message. mu is held.
+func (p *picky) next(payload []byte) {
+	if p.seen++; string(payload) != fmt.Sprint(p.seen) {
+		p.wrong("message %q where %d was to come", payload, p.seen)
+	}
+	if p.seen == p.last && p.err == nil {
+		close(p.end)
+	}
+}
+
+// wrong keeps the first thing that is. mu is held.
+func (p *picky) wrong(format string, args ...any) {
+	if p.err == nil {
+		p.err = fail(27, format, args...)
+		if p.seen < p.last {
+			close(p.end)
+		}
+	}
+}

@@ -118,4 +118,6 @@ var clauses = [...]string{
 		"said no. Wants is asked only when Deliver has returned for everything that came before on channels " +
 		"of other kinds: a request to join a room takes effect on what follows it. Any message for which " +
 		"Wants was not asked, or said yes, is delivered.",
+	27: "If a receiver is a Taker, Take may be called in place of Deliver, under the same rules (B9, B11). A " +
+		"message for which Take said no comes by Deliver, before anything else.",
 }

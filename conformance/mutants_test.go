@@ -633,6 +633,22 @@ var breakages = []breakage{
 		}
 		return m
 	}},
+	{name: "what is not taken is lost", caught: "B27_Taker", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			if t, ok := r.(broker.Taker); ok {
+				return forgetful{t}
+			}
+			return r
+		})}
+	}},
+	{name: "what is not taken waits for the next", caught: "B27_Taker", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			if t, ok := r.(broker.Taker); ok {
+				return &tardy{Taker: t}
+			}
+			return r
+		})}
+	}},
 }
 
 // withFilters adds filters of its own behind the caller's back.
@@ -654,4 +670,26 @@ func withFilters(b mem, more func(broker.Filter) []broker.Filter) broker.Broker 
 		}}, nil
 	}
 	return m
+}
+
+// forgetful never delivers what it could not hand over at once.
+type forgetful struct{ broker.Taker }
+
+func (f forgetful) Deliver(ch broker.Channel, payload []byte) { f.Take(ch, payload) }
+
+// tardy delivers that after the next message.
+type tardy struct {
+	broker.Taker
+	refused func()
+}
+
+func (t *tardy) Deliver(ch broker.Channel, payload []byte) {
+	took := t.Take(ch, payload)
+	if refused := t.refused; refused != nil {
+		t.refused = nil
+		refused()
+	}
+	if !took {
+		t.refused = func() { t.Taker.Deliver(ch, payload) }
+	}
 }
