@@ -85,17 +85,19 @@ func TestEmitWithAck(t *testing.T) {
 }
 
 func TestEmitWithAckInTime(t *testing.T) {
-	nodes := fleet(t, 2, adapter.Options{RequestsTimeout: time.Hour})
-	nodes[0].addSocket(t, answering("a"))
-	nodes[1].addSocket(t, &talker{socket: newSocket("asleep")})
-	acks, err := nodes[0].ns.Timeout(50*time.Millisecond).EmitWithAck(t.Context(), "x")
-	var partial *adapter.PartialError
-	if !errors.As(err, &partial) || !errors.Is(err, context.DeadlineExceeded) || len(partial.Fleet.Missing) != 0 {
-		t.Fatalf("got %v", err)
-	}
-	if acks.Expected != 2 || len(acks.Values) != 1 {
-		t.Errorf("got %+v", acks)
-	}
+	bubble(t, func(t *testing.T) {
+		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: time.Hour})
+		nodes[0].addSocket(t, answering("a"))
+		nodes[1].addSocket(t, &talker{socket: newSocket("asleep")})
+		acks, err := nodes[0].ns.Timeout(50*time.Millisecond).EmitWithAck(t.Context(), "x")
+		var partial *adapter.PartialError
+		if !errors.As(err, &partial) || !errors.Is(err, context.DeadlineExceeded) || len(partial.Fleet.Missing) != 0 {
+			t.Fatalf("got %v", err)
+		}
+		if acks.Expected != 2 || len(acks.Values) != 1 {
+			t.Errorf("got %+v", acks)
+		}
+	})
 }
 
 func TestEmitWithAckLocally(t *testing.T) {

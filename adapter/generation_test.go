@@ -89,26 +89,28 @@ func TestCustomRequestAmongV5Servers(t *testing.T) {
 
 // Newer servers end when they read a custom request of v5.
 func TestCustomRequestIsNotSentToNewerServers(t *testing.T) {
-	bus := memorybroker.NewBus(nil)
-	old, new := newStranger(t, bus, likeV5), newStranger(t, bus, likeV6)
-	n := newNode(t, bus, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond})
-	var mixed *adapter.MixedFleetError
-	if _, err := n.ns.CustomRequest(t.Context(), 1); !errors.As(err, &mixed) {
-		t.Fatalf("got %v", err)
-	}
-	// A question comes after whatever was sent before it.
-	n.ns.AllRooms(t.Context())
-	for _, s := range []*stranger{old, new} {
-		for {
-			r := <-s.requests
-			if r["type"] == 5.0 {
-				t.Error("it was sent")
-			}
-			if r["type"] == 2.0 {
-				break
+	bubble(t, func(t *testing.T) {
+		bus := memorybroker.NewBus(nil)
+		old, new := newStranger(t, bus, likeV5), newStranger(t, bus, likeV6)
+		n := newNode(t, bus, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond})
+		var mixed *adapter.MixedFleetError
+		if _, err := n.ns.CustomRequest(t.Context(), 1); !errors.As(err, &mixed) {
+			t.Fatalf("got %v", err)
+		}
+		// A question comes after whatever was sent before it.
+		n.ns.AllRooms(t.Context())
+		for _, s := range []*stranger{old, new} {
+			for {
+				r := <-s.requests
+				if r["type"] == 5.0 {
+					t.Error("it was sent")
+				}
+				if r["type"] == 2.0 {
+					break
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestBinaryPacketTypes(t *testing.T) {
@@ -119,69 +121,77 @@ func TestBinaryPacketTypes(t *testing.T) {
 	}
 	opts := adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: 10 * time.Millisecond}
 	t.Run("v5 only", func(t *testing.T) {
-		bus := memorybroker.NewBus(nil)
-		s := newStranger(t, bus, likeV5)
-		n := newNode(t, bus, opts)
-		if got := send(t, n, s); got != 5 {
-			t.Errorf("type %d, want 5", got)
-		}
-		ok(t, n.ns.Emit(t.Context(), "x", "text"))
-		if got := <-s.types; got != 2 {
-			t.Errorf("text: type %d, want 2", got)
-		}
-		newStranger(t, bus, likeV6)
-		eventually(t, "type 2 after a newer server has come", func() bool { return send(t, n, s) == 2 })
+		bubble(t, func(t *testing.T) {
+			bus := memorybroker.NewBus(nil)
+			s := newStranger(t, bus, likeV5)
+			n := newNode(t, bus, opts)
+			if got := send(t, n, s); got != 5 {
+				t.Errorf("type %d, want 5", got)
+			}
+			ok(t, n.ns.Emit(t.Context(), "x", "text"))
+			if got := <-s.types; got != 2 {
+				t.Errorf("text: type %d, want 2", got)
+			}
+			newStranger(t, bus, likeV6)
+			eventually(t, "type 2 after a newer server has come", func() bool { return send(t, n, s) == 2 })
+		})
 	})
 	t.Run("newer ones too", func(t *testing.T) {
-		bus := memorybroker.NewBus(nil)
-		newStranger(t, bus, likeV5)
-		s := newStranger(t, bus, likeV6)
-		if got := send(t, newNode(t, bus, opts), s); got != 2 {
-			t.Errorf("type %d, want 2", got)
-		}
+		bubble(t, func(t *testing.T) {
+			bus := memorybroker.NewBus(nil)
+			newStranger(t, bus, likeV5)
+			s := newStranger(t, bus, likeV6)
+			if got := send(t, newNode(t, bus, opts), s); got != 2 {
+				t.Errorf("type %d, want 2", got)
+			}
+		})
 	})
 	t.Run("dialect v8", func(t *testing.T) {
-		bus := memorybroker.NewBus(nil)
-		s := newStranger(t, bus, likeV6)
-		if got := send(t, newNode(t, bus, adapter.Options{}), s); got != 2 {
-			t.Errorf("type %d, want 2", got)
-		}
+		bubble(t, func(t *testing.T) {
+			bus := memorybroker.NewBus(nil)
+			s := newStranger(t, bus, likeV6)
+			if got := send(t, newNode(t, bus, adapter.Options{}), s); got != 2 {
+				t.Errorf("type %d, want 2", got)
+			}
+		})
 	})
 }
 
 func TestTwoGenerationsAreReportedOnce(t *testing.T) {
-	bus := memorybroker.NewBus(nil)
-	n := newNode(t, bus, adapter.Options{Heartbeat: 5 * time.Millisecond})
-	out := bus.Broker()
-	defer out.Close(t.Context())
-	ask := func() {
-		for _, request := range []string{`{"requestid":"a","type":0,"rooms":[]}`, `{"requestId":"b","uid":"u","type":1}`} {
-			ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(chat), []byte(request)))
-		}
-	}
-	count := func() (reports int) {
-		for _, err := range n.errors.all() {
-			var g *adapter.GenerationsError
-			if errors.As(err, &g) && g.Namespace == chat {
-				reports++
+	bubble(t, func(t *testing.T) {
+		bus := memorybroker.NewBus(nil)
+		n := newNode(t, bus, adapter.Options{Heartbeat: 5 * time.Millisecond})
+		out := bus.Broker()
+		defer out.Close(t.Context())
+		ask := func() {
+			for _, request := range []string{`{"requestid":"a","type":0,"rooms":[]}`, `{"requestId":"b","uid":"u","type":1}`} {
+				ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(chat), []byte(request)))
 			}
 		}
-		return reports
-	}
-	ask()
-	eventually(t, "reported", func() bool { return count() > 0 })
-	ask()
-	other, err := n.Of(t.Context(), "other") // the watch goes on: it looks at this one too
-	ok(t, err)
-	ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(other.Name()), []byte(`{"requestid":"a","type":0,"rooms":[]}`)))
-	ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(other.Name()), []byte(`{"requestId":"b","uid":"u","type":1}`)))
-	eventually(t, "the other is reported", func() bool {
-		return slices.ContainsFunc(n.errors.all(), func(err error) bool {
-			var g *adapter.GenerationsError
-			return errors.As(err, &g) && g.Namespace == other.Name()
+		count := func() (reports int) {
+			for _, err := range n.errors.all() {
+				var g *adapter.GenerationsError
+				if errors.As(err, &g) && g.Namespace == chat {
+					reports++
+				}
+			}
+			return reports
+		}
+		ask()
+		eventually(t, "reported", func() bool { return count() > 0 })
+		ask()
+		other, err := n.Of(t.Context(), "other") // the watch goes on: it looks at this one too
+		ok(t, err)
+		ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(other.Name()), []byte(`{"requestid":"a","type":0,"rooms":[]}`)))
+		ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(other.Name()), []byte(`{"requestId":"b","uid":"u","type":1}`)))
+		eventually(t, "the other is reported", func() bool {
+			return slices.ContainsFunc(n.errors.all(), func(err error) bool {
+				var g *adapter.GenerationsError
+				return errors.As(err, &g) && g.Namespace == other.Name()
+			})
 		})
+		if count() != 1 {
+			t.Errorf("reported %d times", count())
+		}
 	})
-	if count() != 1 {
-		t.Errorf("reported %d times", count())
-	}
 }

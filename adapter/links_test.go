@@ -117,7 +117,7 @@ func (h *held) Deliver(p *adapter.Packet) {
 func TestOrderOverSeveralLinks(t *testing.T) {
 	for _, stalls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stalls=%v", stalls), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				both, _, _ := newGenerations().mixed(t, adapter.Options{})
 				h := &held{socket: newSocket("held"), entered: make(chan struct{}), release: make(chan struct{})}
 				both[1].addSocket(t, h, "x")
@@ -217,25 +217,27 @@ func TestDisconnectOverLinksOnce(t *testing.T) {
 
 // A node on both links that answers on one of them is not missing.
 func TestAnAnswerOnOneLinkIsEnough(t *testing.T) {
-	both, _, old := newGenerations().mixed(t, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
-	both[1].add(t, "b1")
-	second := both[1].Links()[1].Broker.(*memorybroker.Broker)
-	second.Freeze()
-	got, err := both[0].ns.Clients(t.Context())
-	ok(t, err)
-	equal(t, "sockets", got.IDs, []string{"b1"})
-	ok(t, both[0].ns.Join(t.Context(), "b1", "x"))
-	both[1].broker.Freeze()
-	defer both[1].broker.Thaw()
-	defer second.Thaw()
-	var partial *adapter.PartialError
-	got, err = both[0].ns.Clients(t.Context())
-	if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != both[1].UID() {
-		t.Errorf("got %v", err)
-	}
-	if !slices.Contains(got.Answered, old.UID()) {
-		t.Errorf("answered %v", got.Answered)
-	}
+	bubble(t, func(t *testing.T) {
+		both, _, old := newGenerations().mixed(t, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
+		both[1].add(t, "b1")
+		second := both[1].Links()[1].Broker.(*memorybroker.Broker)
+		second.Freeze()
+		got, err := both[0].ns.Clients(t.Context())
+		ok(t, err)
+		equal(t, "sockets", got.IDs, []string{"b1"})
+		ok(t, both[0].ns.Join(t.Context(), "b1", "x"))
+		both[1].broker.Freeze()
+		defer both[1].broker.Thaw()
+		defer second.Thaw()
+		var partial *adapter.PartialError
+		got, err = both[0].ns.Clients(t.Context())
+		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != both[1].UID() {
+			t.Errorf("got %v", err)
+		}
+		if !slices.Contains(got.Answered, old.UID()) {
+			t.Errorf("answered %v", got.Answered)
+		}
+	})
 }
 
 func TestRequestsOverLinksRunOnce(t *testing.T) {

@@ -67,38 +67,40 @@ func TestPeers(t *testing.T) {
 // A Go node on two links is one server, also when it is gone from one of them or
 // from both.
 func TestPeersOverLinks(t *testing.T) {
-	g := newGenerations()
-	both, new, old := g.mixed(t, adapter.Options{Heartbeat: time.Minute, PeerTimeout: time.Hour})
-	newBystander(t, g.v8)
-	newBystander(t, g.v5)
-	check := func(what string, list, gone []string) {
-		t.Helper()
-		p, err := both[0].ns.Peers(t.Context())
-		ok(t, err)
-		slices.Sort(list)
-		equal(t, what+", list", idsOf(p.List), list)
-		equal(t, what+", gone", p.Gone, gone)
-		n, err := both[0].ns.ServerCount(t.Context())
-		ok(t, err)
-		if want := 1 + len(list) + 2; p.Unannounced != 2 || n != want || !p.Counted {
-			t.Errorf("%s: %d servers, want %d: %+v", what, n, want, p)
+	bubble(t, func(t *testing.T) {
+		g := newGenerations()
+		both, new, old := g.mixed(t, adapter.Options{Heartbeat: time.Minute, PeerTimeout: time.Hour})
+		newBystander(t, g.v8)
+		newBystander(t, g.v5)
+		check := func(what string, list, gone []string) {
+			t.Helper()
+			p, err := both[0].ns.Peers(t.Context())
+			ok(t, err)
+			slices.Sort(list)
+			equal(t, what+", list", idsOf(p.List), list)
+			equal(t, what+", gone", p.Gone, gone)
+			n, err := both[0].ns.ServerCount(t.Context())
+			ok(t, err)
+			if want := 1 + len(list) + 2; p.Unannounced != 2 || n != want || !p.Counted {
+				t.Errorf("%s: %d servers, want %d: %+v", what, n, want, p)
+			}
 		}
-	}
-	other := both[1].UID()
-	check("all there", []string{other, new.UID(), old.UID()}, nil)
-	for _, p := range must(both[0].ns.Peers(t.Context()))(t).List {
-		if p.ID == other {
-			equal(t, "speaks", p.Speaks, []string{"socket.io/v5", "socket.io/v8"})
+		other := both[1].UID()
+		check("all there", []string{other, new.UID(), old.UID()}, nil)
+		for _, p := range must(both[0].ns.Peers(t.Context()))(t).List {
+			if p.ID == other {
+				equal(t, "speaks", p.Speaks, []string{"socket.io/v5", "socket.io/v8"})
+			}
 		}
-	}
-	both[1].broker.Interrupt(nil)
-	check("away on one link", []string{other, new.UID(), old.UID()}, nil)
-	v5 := both[1].Links()[1].Broker.(*memorybroker.Broker)
-	v5.Interrupt(nil)
-	check("away on both", []string{new.UID(), old.UID()}, []string{other})
-	both[1].broker.Resume()
-	v5.Resume()
-	check("back", []string{other, new.UID(), old.UID()}, nil)
+		both[1].broker.Interrupt(nil)
+		check("away on one link", []string{other, new.UID(), old.UID()}, nil)
+		v5 := both[1].Links()[1].Broker.(*memorybroker.Broker)
+		v5.Interrupt(nil)
+		check("away on both", []string{new.UID(), old.UID()}, []string{other})
+		both[1].broker.Resume()
+		v5.Resume()
+		check("back", []string{other, new.UID(), old.UID()}, nil)
+	})
 }
 
 func must[T any](v T, err error) func(testing.TB) T {
@@ -111,48 +113,50 @@ func must[T any](v T, err error) func(testing.TB) T {
 
 // A broker that does not answer: what is known, and a typed error that says which.
 func TestPeersWithoutTheBroker(t *testing.T) {
-	bus := memorybroker.NewBus(nil)
-	opts := adapter.Options{RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour}
-	a, b := newNode(t, bus, opts), newNode(t, bus, opts)
-	acquainted(t, a, b)
-	newBystander(t, bus)
-	if p := must(a.ns.Peers(t.Context()))(t); p.Unannounced != 1 {
-		t.Fatalf("%+v", p)
-	}
-	a.broker.Interrupt(nil)
-	defer a.broker.Resume()
-	p, err := a.ns.Peers(t.Context())
-	var failed *adapter.CountError
-	if !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) || failed.Namespace != chat {
-		t.Errorf("got %v", err)
-	}
-	if p == nil || p.Counted || p.Unannounced != 1 || len(p.List) != 1 {
-		t.Errorf("got %+v", p)
-	}
-	n, err := a.ns.ServerCount(t.Context())
-	if n != 3 || !errors.As(err, &failed) {
-		t.Errorf("%d, %v", n, err)
-	}
+	bubble(t, func(t *testing.T) {
+		bus := memorybroker.NewBus(nil)
+		opts := adapter.Options{RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour}
+		a, b := newNode(t, bus, opts), newNode(t, bus, opts)
+		acquainted(t, a, b)
+		newBystander(t, bus)
+		if p := must(a.ns.Peers(t.Context()))(t); p.Unannounced != 1 {
+			t.Fatalf("%+v", p)
+		}
+		a.broker.Interrupt(nil)
+		defer a.broker.Resume()
+		p, err := a.ns.Peers(t.Context())
+		var failed *adapter.CountError
+		if !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) || failed.Namespace != chat {
+			t.Errorf("got %v", err)
+		}
+		if p == nil || p.Counted || p.Unannounced != 1 || len(p.List) != 1 {
+			t.Errorf("got %+v", p)
+		}
+		n, err := a.ns.ServerCount(t.Context())
+		if n != 3 || !errors.As(err, &failed) {
+			t.Errorf("%d, %v", n, err)
+		}
 
-	// On several links, which one.
-	g := newGenerations()
-	both := g.onBoth(t, opts)
-	both.broker.Interrupt(nil)
-	defer both.broker.Resume()
-	n, err = both.ns.ServerCount(t.Context())
-	var link *adapter.LinkError
-	if n != 1 || !errors.As(err, &link) || link.Prefix != "v8" || !errors.As(err, &failed) {
-		t.Errorf("%d, %v", n, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err = both.ns.ServerCount(ctx); err != context.Canceled {
-		t.Errorf("got %v", err)
-	}
-	ok(t, both.Close(t.Context()))
-	if n, err = both.ns.ServerCount(t.Context()); n != 0 || !errors.Is(err, backplane.ErrClosed) {
-		t.Errorf("%d, %v", n, err)
-	}
+		// On several links, which one.
+		g := newGenerations()
+		both := g.onBoth(t, opts)
+		both.broker.Interrupt(nil)
+		defer both.broker.Resume()
+		n, err = both.ns.ServerCount(t.Context())
+		var link *adapter.LinkError
+		if n != 1 || !errors.As(err, &link) || link.Prefix != "v8" || !errors.As(err, &failed) {
+			t.Errorf("%d, %v", n, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err = both.ns.ServerCount(ctx); err != context.Canceled {
+			t.Errorf("got %v", err)
+		}
+		ok(t, both.Close(t.Context()))
+		if n, err = both.ns.ServerCount(t.Context()); n != 0 || !errors.Is(err, backplane.ErrClosed) {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
 }
 
 func TestServerCount(t *testing.T) {

@@ -284,25 +284,27 @@ func TestPartialAnswers(t *testing.T) {
 // In v5 it takes two lists to except somebody. Without the second one, whom to spare
 // is not known, and so nothing is done to sockets of other nodes.
 func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
-	nodes := fleet(t, 3, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour})
-	there := nodes[1].add(t, "there", "x")
-	spared := nodes[2].add(t, "spared", "x", "safe")
-	nodes[2].broker.Freeze()
-	var partial *adapter.PartialError
-	if err := nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true); !errors.As(err, &partial) {
-		t.Errorf("got %v", err)
-	}
-	nodes[2].broker.Thaw()
-	// Without exceptions the one that answers is enough.
-	if err := nodes[0].ns.To("x").SocketsJoin(t.Context(), "y"); err != nil && !errors.As(err, &partial) {
-		t.Errorf("got %v", err)
-	}
-	if !slices.Contains(nodes[1].ns.Rooms("there"), "y") {
-		t.Error("not joined")
-	}
-	if len(there.ended) != 0 || len(spared.ended) != 0 {
-		t.Error("disconnected")
-	}
+	bubble(t, func(t *testing.T) {
+		nodes := fleet(t, 3, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour})
+		there := nodes[1].add(t, "there", "x")
+		spared := nodes[2].add(t, "spared", "x", "safe")
+		nodes[2].broker.Freeze()
+		var partial *adapter.PartialError
+		if err := nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true); !errors.As(err, &partial) {
+			t.Errorf("got %v", err)
+		}
+		nodes[2].broker.Thaw()
+		// Without exceptions the one that answers is enough.
+		if err := nodes[0].ns.To("x").SocketsJoin(t.Context(), "y"); err != nil && !errors.As(err, &partial) {
+			t.Errorf("got %v", err)
+		}
+		if !slices.Contains(nodes[1].ns.Rooms("there"), "y") {
+			t.Error("not joined")
+		}
+		if len(there.ended) != 0 || len(spared.ended) != 0 {
+			t.Error("disconnected")
+		}
+	})
 }
 
 func TestCancelledContext(t *testing.T) {

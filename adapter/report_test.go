@@ -74,34 +74,36 @@ func TestErrorsNameTheirLink(t *testing.T) {
 
 // What cannot be passed on to another link is reported, each message.
 func TestBridgeReportsLosses(t *testing.T) {
-	g := generations{memorybroker.NewBus(&memorybroker.Options{OutboxMessages: 1}), memorybroker.NewBus(nil)}
-	both, old := g.onBoth(t, adapter.Options{Bridge: true}), g.onV5(t)
-	new := g.onV8(t).add(t, "new")
-	here := both.add(t, "here")
-	eventually(t, "it passes on", func() bool {
-		ok(t, old.ns.Emit(t.Context(), "probe"))
-		return len(new.packets) > 0
-	})
-	both.broker.Interrupt(errors.New("cable"))
-	defer both.broker.Resume()
-	const messages = 10
-	for range messages {
-		ok(t, old.ns.Emit(t.Context(), "x"))
-	}
-	ok(t, old.ns.Emit(t.Context(), "end"))
-	here.until(t, "end")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_ = both.Close(ctx)
-	eventually(t, "the lost ones are reported", func() bool {
-		lost := 0
-		for _, err := range both.errors.all() {
-			var link *adapter.LinkError
-			var loss *broker.LossError
-			if errors.As(err, &link) && link.Prefix == "v8" && errors.As(err, &loss) {
-				lost += loss.Messages
-			}
+	bubble(t, func(t *testing.T) {
+		g := generations{memorybroker.NewBus(&memorybroker.Options{OutboxMessages: 1}), memorybroker.NewBus(nil)}
+		both, old := g.onBoth(t, adapter.Options{Bridge: true}), g.onV5(t)
+		new := g.onV8(t).add(t, "new")
+		here := both.add(t, "here")
+		eventually(t, "it passes on", func() bool {
+			ok(t, old.ns.Emit(t.Context(), "probe"))
+			return len(new.packets) > 0
+		})
+		both.broker.Interrupt(errors.New("cable"))
+		defer both.broker.Resume()
+		const messages = 10
+		for range messages {
+			ok(t, old.ns.Emit(t.Context(), "x"))
 		}
-		return lost >= messages-1 // one may be in the broker's outbox
+		ok(t, old.ns.Emit(t.Context(), "end"))
+		here.until(t, "end")
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_ = both.Close(ctx)
+		eventually(t, "the lost ones are reported", func() bool {
+			lost := 0
+			for _, err := range both.errors.all() {
+				var link *adapter.LinkError
+				var loss *broker.LossError
+				if errors.As(err, &link) && link.Prefix == "v8" && errors.As(err, &loss) {
+					lost += loss.Messages
+				}
+			}
+			return lost >= messages-1 // one may be in the broker's outbox
+		})
 	})
 }

@@ -48,20 +48,22 @@ func TestOfReturnsTheSameNamespace(t *testing.T) {
 
 // A namespace that could not be opened in time is opened by the next call.
 func TestOfTriesAgain(t *testing.T) {
-	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
-	n.broker.Freeze()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := n.Of(ctx, "late"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("frozen: %v", err)
-	}
-	n.broker.Thaw()
-	ns, err := n.Of(t.Context(), "late")
-	ok(t, err)
-	s := newSocket("s")
-	ok(t, ns.Add(s))
-	ok(t, ns.Emit(t.Context(), "x"))
-	s.next(t)
+	bubble(t, func(t *testing.T) {
+		n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
+		n.broker.Freeze()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := n.Of(ctx, "late"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("frozen: %v", err)
+		}
+		n.broker.Thaw()
+		ns, err := n.Of(t.Context(), "late")
+		ok(t, err)
+		s := newSocket("s")
+		ok(t, ns.Add(s))
+		ok(t, ns.Emit(t.Context(), "x"))
+		s.next(t)
+	})
 }
 
 func TestServerProperties(t *testing.T) {

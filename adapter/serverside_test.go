@@ -12,37 +12,39 @@ import (
 )
 
 func TestServerSideEmit(t *testing.T) {
-	nodes := fleet(t, 3, adapter.Options{})
-	got := make(chan *adapter.ServerEvent, 16)
-	for _, n := range nodes {
-		_, err := n.ns.OnServerSideEmit("hello", func(_ context.Context, e *adapter.ServerEvent) { got <- e })
-		ok(t, err)
-	}
-	ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "nobody listens"))
-	ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "hello", 1, map[string]any{"two": "deux"}, []byte{3}))
-	for range 2 {
-		e := <-got
-		var one int
-		var two struct{ Two string }
-		var three []byte
-		ok(t, e.Bind(&one, &two, &three))
-		if e.Event != "hello" || e.From != nodes[0].UID() || one != 1 || two.Two != "deux" || !slices.Equal(three, []byte{3}) {
-			t.Errorf("got %+v", e)
+	bubble(t, func(t *testing.T) {
+		nodes := fleet(t, 3, adapter.Options{})
+		got := make(chan *adapter.ServerEvent, 16)
+		for _, n := range nodes {
+			_, err := n.ns.OnServerSideEmit("hello", func(_ context.Context, e *adapter.ServerEvent) { got <- e })
+			ok(t, err)
 		}
-		if e.WantsAck() || !errors.Is(e.Ack(1), adapter.ErrAcknowledged) {
-			t.Error("an answer was wanted")
+		ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "nobody listens"))
+		ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "hello", 1, map[string]any{"two": "deux"}, []byte{3}))
+		for range 2 {
+			e := <-got
+			var one int
+			var two struct{ Two string }
+			var three []byte
+			ok(t, e.Bind(&one, &two, &three))
+			if e.Event != "hello" || e.From != nodes[0].UID() || one != 1 || two.Two != "deux" || !slices.Equal(three, []byte{3}) {
+				t.Errorf("got %+v", e)
+			}
+			if e.WantsAck() || !errors.Is(e.Ack(1), adapter.ErrAcknowledged) {
+				t.Error("an answer was wanted")
+			}
 		}
-	}
-	// Not to itself: a question brings two answers, and no third event came before.
-	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "hello")
-	_ = replies
-	var partial *adapter.PartialError
-	if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 2 {
-		t.Errorf("nobody answered: %v", err)
-	}
-	if len(got) != 2 {
-		t.Errorf("%d events, want 2", len(got))
-	}
+		// Not to itself: a question brings two answers, and no third event came before.
+		replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "hello")
+		_ = replies
+		var partial *adapter.PartialError
+		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 2 {
+			t.Errorf("nobody answered: %v", err)
+		}
+		if len(got) != 2 {
+			t.Errorf("%d events, want 2", len(got))
+		}
+	})
 }
 
 func TestServerSideEmitWithAck(t *testing.T) {
@@ -86,60 +88,64 @@ func TestServerSideEmitWithAck(t *testing.T) {
 }
 
 func TestServerSideHandlers(t *testing.T) {
-	nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
-	for _, event := range []string{"connect", "connection", "new_namespace"} {
-		var reserved *adapter.ReservedEventError
-		if err := nodes[0].ns.ServerSideEmit(t.Context(), event); !errors.As(err, &reserved) {
-			t.Errorf("%s: %v", event, err)
+	bubble(t, func(t *testing.T) {
+		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
+		for _, event := range []string{"connect", "connection", "new_namespace"} {
+			var reserved *adapter.ReservedEventError
+			if err := nodes[0].ns.ServerSideEmit(t.Context(), event); !errors.As(err, &reserved) {
+				t.Errorf("%s: %v", event, err)
+			}
+			if _, err := nodes[0].ns.OnServerSideEmit(event, nil); !errors.As(err, &reserved) {
+				t.Errorf("%s: %v", event, err)
+			}
 		}
-		if _, err := nodes[0].ns.OnServerSideEmit(event, nil); !errors.As(err, &reserved) {
-			t.Errorf("%s: %v", event, err)
-		}
-	}
-	var order []int
-	stop, err := nodes[1].ns.OnServerSideEmit("x", func(context.Context, *adapter.ServerEvent) { order = append(order, 1) })
-	ok(t, err)
-	_, err = nodes[1].ns.OnServerSideEmit("x", func(_ context.Context, e *adapter.ServerEvent) {
-		order = append(order, 2)
-		ok(t, e.Ack(len(order)))
-	})
-	ok(t, err)
-	for _, want := range []string{"2", "3"} {
-		replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
+		var order []int
+		stop, err := nodes[1].ns.OnServerSideEmit("x", func(context.Context, *adapter.ServerEvent) { order = append(order, 1) })
 		ok(t, err)
-		if got := string(replies.List[0].Data); got != want {
-			t.Errorf("got %s, want %s", got, want)
+		_, err = nodes[1].ns.OnServerSideEmit("x", func(_ context.Context, e *adapter.ServerEvent) {
+			order = append(order, 2)
+			ok(t, e.Ack(len(order)))
+		})
+		ok(t, err)
+		for _, want := range []string{"2", "3"} {
+			replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
+			ok(t, err)
+			if got := string(replies.List[0].Data); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			stop()
 		}
-		stop()
-	}
-	var arg *adapter.ArgumentError
-	if err := nodes[0].ns.ServerSideEmit(t.Context(), "x", 1, make(chan int)); !errors.As(err, &arg) || arg.Index != 1 {
-		t.Errorf("got %v", err)
-	}
+		var arg *adapter.ArgumentError
+		if err := nodes[0].ns.ServerSideEmit(t.Context(), "x", 1, make(chan int)); !errors.As(err, &arg) || arg.Index != 1 {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // A handler that panics is reported, and the node answers the next event.
 func TestPanickingHandler(t *testing.T) {
-	nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 200 * time.Millisecond})
-	_, err := nodes[1].ns.OnServerSideEmit("x", func(_ context.Context, e *adapter.ServerEvent) {
-		if len(e.Args) > 0 {
-			panic("boom")
+	bubble(t, func(t *testing.T) {
+		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 200 * time.Millisecond})
+		_, err := nodes[1].ns.OnServerSideEmit("x", func(_ context.Context, e *adapter.ServerEvent) {
+			if len(e.Args) > 0 {
+				panic("boom")
+			}
+			ok(t, e.Ack("fine"))
+		})
+		ok(t, err)
+		if _, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x", "bad"); err != nil {
+			t.Logf("the panicking one: %v", err)
 		}
-		ok(t, e.Ack("fine"))
-	})
-	ok(t, err)
-	if _, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x", "bad"); err != nil {
-		t.Logf("the panicking one: %v", err)
-	}
-	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
-	ok(t, err)
-	if string(replies.List[0].Data) != `"fine"` {
-		t.Errorf("got %+v", replies)
-	}
-	eventually(t, "reported", func() bool {
-		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
-			var p *backplane.PanicError
-			return errors.As(err, &p) && p.Value == "boom"
+		replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
+		ok(t, err)
+		if string(replies.List[0].Data) != `"fine"` {
+			t.Errorf("got %+v", replies)
+		}
+		eventually(t, "reported", func() bool {
+			return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
+				var p *backplane.PanicError
+				return errors.As(err, &p) && p.Value == "boom"
+			})
 		})
 	})
 }

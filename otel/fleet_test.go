@@ -137,11 +137,12 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 func TestQuestionNamesTheMissing(t *testing.T) {
 	for _, system := range systems {
 		t.Run(system.name, func(t *testing.T) {
+			t.Parallel() // it takes the time of a question's deadline
 			v := newTelemetry(t)
 			o := v.observer(t, otelbackplane.Options{})
 			frozen, release := make(chan struct{}, 1), make(chan struct{})
 			frozen <- struct{}{}
-			nodes := start(t, system.open(t), 4, backplane.Options{Observer: o, RequestTimeout: 300 * time.Millisecond}, &backplane.NamespaceOptions{
+			nodes := start(t, system.open(t), 4, backplane.Options{Observer: o, RequestTimeout: 2 * time.Second}, &backplane.NamespaceOptions{
 				OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
 					if !trace.SpanContextFromContext(ctx).IsValid() {
 						t.Error("no span in OnRequest's context")

@@ -211,9 +211,20 @@ func start(t *testing.T, open func() (broker.Broker, error), n int, opts backpla
 		nodes[i] = v
 	}
 	for _, v := range nodes {
-		until(t, "peers", func() bool { return len(v.Peers()) == n-1 }, func() string { return fmt.Sprint(v.Peers()) })
+		until(t, "peers", func() bool { return acquainted(v.Peers()) == n-1 }, func() string { return fmt.Sprint(v.Peers()) })
 	}
 	return nodes
+}
+
+// acquainted counts those of whom it is known what they serve; of others there was a
+// sign of life and no more.
+func acquainted(peers []backplane.Peer) (n int) {
+	for _, p := range peers {
+		if len(p.Namespaces) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // member takes messages.

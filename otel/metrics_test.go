@@ -54,6 +54,8 @@ func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	}
 	nodes[0].broker.(interface{ Interrupt(error) }).Interrupt(errors.New("test"))
 	nodes[0].broker.(interface{ Resume() }).Resume()
+	// Whoever answers has the answer out before it counts that.
+	until(t, "served requests", func() bool { return v.sum(t, "crossroom.served.requests") == 2 }, func() string { return "" })
 	until(t, "end of the interruptions", func() bool {
 		for _, m := range v.collect(t) {
 			if h, ok := m.Data.(metricdata.Histogram[float64]); ok && m.Name == "crossroom.interruption.duration" {
