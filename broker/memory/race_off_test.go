@@ -1,0 +1,5 @@
+//go:build !race
+
+package memorybroker_test
+
+const raceEnabled = false
