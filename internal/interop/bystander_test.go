@@ -83,11 +83,13 @@ func TestGoAmongThemselves(t *testing.T) {
 func TestFrozenServer(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
+	const timeout = 2 * time.Second
 	for _, g := range all {
 		t.Run(string(g), func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			prefix := "frozen-" + string(g)
 			js1, js2 := startPeer(t, g, "js1", redis.URL(), prefix), startPeer(t, g, "js2", redis.URL(), prefix)
-			brief := func(o *adapter.Options) { o.RequestsTimeout = time.Second }
+			brief := func(o *adapter.Options) { o.RequestsTimeout = timeout }
 			go1 := startGo(t, "go1", redis.URL(), prefix, dialects[g], brief)
 			go2 := startGo(t, "go2", redis.URL(), prefix, dialects[g])
 			s := stage(t, g, "", go1, go1, js1, js2, go2)
@@ -105,15 +107,15 @@ func TestFrozenServer(t *testing.T) {
 			if !errors.As(err, &partial) {
 				t.Fatalf("Clients with a frozen server: %v, %v; want a *PartialError", clients, err)
 			}
-			if took := time.Since(start); took > 3*time.Second {
-				t.Errorf("took %v, with a timeout of 1s", took)
+			if took := time.Since(start); took < timeout || took > 3*timeout {
+				t.Errorf("took %v, with a timeout of %v", took, timeout)
 			}
 			// It costs no second question its deadline.
 			start = time.Now()
 			if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerSilent) {
 				t.Errorf("Clients once more: %v; want ErrPeerSilent", err)
 			}
-			if took := time.Since(start); took > 900*time.Millisecond {
+			if took := time.Since(start); took > timeout*3/4 {
 				t.Errorf("took %v once more", took)
 			}
 			got := []any{}
@@ -123,6 +125,13 @@ func TestFrozenServer(t *testing.T) {
 			s.same("clients of the others", got, ids(want))
 			js2.Continue(t)
 
+			// It is waited for again when it has answered something, and that may be late:
+			// until then it gets an eighth of the time.
+			for s.ctx.Err() == nil {
+				if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerSilent) {
+					break
+				}
+			}
 			s.same("all clients", s.ask("clients", args{"rooms": []any{}}), ids(s.clients))
 			s.expectNothing()
 		})

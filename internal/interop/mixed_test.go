@@ -27,7 +27,7 @@ func TestMixedPrefix(t *testing.T) {
 		t.Run(d.String(), func(t *testing.T) {
 			told := make(chan error, 100)
 			goes := startGo(t, "go-"+d.String(), redis.URL(), prefix, d, func(o *adapter.Options) {
-				o.RequestsTimeout = 300 * time.Millisecond
+				o.RequestsTimeout = time.Second
 				o.OnError = func(err error) { told <- err }
 			})
 			s := stage(t, v8, "", goes, append([]node{goes}, peers...)...)
