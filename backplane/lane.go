@@ -259,8 +259,14 @@ func (l *lane) drop(ch broker.Channel, reason DropReason, err error) {
 		n.reports.report(&DecodeError{Channel: ch, Err: err})
 	}
 	if do := n.dropObserver(); do != nil {
-		n.observed("Dropped", func() { do.Dropped(l.ns.name, ch, reason) })
+		l.dropped(do, ch, reason)
 	}
+}
+
+// dropped is apart from drop, which is on the way of every message for other nodes'
+// rooms and should stay small.
+func (l *lane) dropped(do DropObserver, ch broker.Channel, reason DropReason) {
+	l.ns.node.observed("Dropped", func() { do.Dropped(l.ns.name, ch, reason) })
 }
 
 // run has the selected members called, then fanned. It returns false if the lane
