@@ -1,0 +1,458 @@
+package inbox_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/inbox"
+)
+
+var (
+	room     = broker.Native.Room("/", "room")
+	other    = broker.Native.Room("/", "other")
+	requests = broker.Native.Requests("/")
+
+	errDown = errors.New("down")
+	errLate = errors.New("late")
+	errSlow = errors.New("slow")
+)
+
+// receiver notes its calls as text, "+" for Resumed and "-" and the error for
+// Interrupted. While it is held it does not return from Deliver.
+type receiver struct {
+	calls []string
+	held  chan struct{} // nil if it is not held
+	errs  []error
+}
+
+func (r *receiver) Deliver(ch broker.Channel, payload []byte) {
+	if r.held != nil {
+		<-r.held
+	}
+	r.calls = append(r.calls, string(payload))
+}
+
+func (r *receiver) Interrupted(err error) {
+	r.calls = append(r.calls, "-")
+	r.errs = append(r.errs, err)
+}
+
+func (r *receiver) Resumed() { r.calls = append(r.calls, "+") }
+
+// box is an inbox with its receiver, in a bubble.
+type box struct {
+	*inbox.Inbox
+	t      *testing.T
+	r      *receiver
+	counts *inbox.Counts
+}
+
+// cost is what a message of one byte counts for.
+const cost = 128 + 1
+
+// open makes an inbox with room for so many messages of one byte. It runs until the end
+// of the test.
+func open(t *testing.T, r broker.Receiver, messages int, patience time.Duration) *box {
+	counts := inbox.NewCounts()
+	in := inbox.New(r, inbox.Options{Limit: messages * cost, Patience: patience, Slow: errSlow, Counts: counts})
+	go in.Run()
+	t.Cleanup(func() { in.Shut(); <-in.Done() })
+	rec, _ := r.(*receiver)
+	return &box{Inbox: in, t: t, r: rec, counts: counts}
+}
+
+// stuck is an inbox whose receiver is held in the delivery of "0", until release.
+func stuck(t *testing.T, messages int, patience time.Duration) (b *box, release func()) {
+	r := &receiver{held: make(chan struct{})}
+	b = open(t, r, messages, patience)
+	b.put("0")
+	synctest.Wait()
+	open := false
+	release = func() {
+		if !open {
+			open = true
+			close(r.held)
+		}
+	}
+	t.Cleanup(release)
+	return b, release
+}
+
+func (b *box) put(texts ...string) {
+	b.t.Helper()
+	for _, text := range texts {
+		if !b.Deliver(b.Epoch(), &room, []byte(text)) {
+			b.t.Fatal("Deliver saw another epoch")
+		}
+	}
+}
+
+// want waits until all calls are made, and compares them.
+func (b *box) want(calls ...string) {
+	b.t.Helper()
+	synctest.Wait()
+	if !slices.Equal(b.r.calls, calls) {
+		b.t.Fatalf("calls %q, want %q", b.r.calls, calls)
+	}
+}
+
+func (b *box) stats() (s broker.Stats) {
+	b.counts.Fill(&s)
+	return s
+}
+
+func bubble(t *testing.T, f func(*testing.T)) { synctest.Test(t, f) }
+
+func TestOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 10, 0)
+		b.put("1", "2")
+		b.Interrupt(errDown)
+		b.Resume()
+		b.put("3")
+		release()
+		b.want("0", "1", "2", "-", "+", "3")
+		if b.r.errs[0] != errDown {
+			t.Fatalf("Interrupted(%v), want the reason as it is", b.r.errs[0])
+		}
+		if s := b.stats(); s.Received != 4 || s.Interruptions != 1 {
+			t.Fatalf("Stats %+v", s)
+		}
+	})
+}
+
+// TestWaits: without a limit of patience Deliver waits for room, however long.
+func TestWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 2, 0)
+		b.put("1", "2")
+		done := make(chan bool, 1)
+		go func() { done <- b.Deliver(b.Epoch(), &room, []byte("3")) }()
+		time.Sleep(1000 * time.Hour)
+		if len(done) > 0 {
+			t.Fatal("did not wait")
+		}
+		release()
+		if !<-done {
+			t.Fatal("another epoch")
+		}
+		b.want("0", "1", "2", "3")
+	})
+}
+
+// TestSlow: what comes when the patience is over is counted, and told in its place once
+// half of the inbox is free.
+func TestSlow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 4, time.Second)
+		b.put("1", "2", "3", "4")
+		start := time.Now()
+		b.put("5", "6", "7")
+		if took := time.Since(start); took != time.Second {
+			t.Fatalf("waited %v altogether, want once a second", took)
+		}
+		time.Sleep(time.Minute)
+		if s := b.stats(); s.Interrupted != time.Minute {
+			t.Fatalf("interrupted for %v so far, want a minute", s.Interrupted)
+		}
+		b.r.held <- struct{}{} // "1" is taken out
+		b.r.held <- struct{}{} // "2": half is free
+		synctest.Wait()
+		b.put("8")
+		release()
+		b.want("0", "1", "2", "3", "4", "-", "+", "8")
+		wantLoss(t, b.r.errs[0], 3, errSlow)
+		time.Sleep(time.Minute)
+		if s := b.stats(); s.Interruptions != 1 || s.Interrupted != time.Minute {
+			t.Fatalf("Stats %+v", s)
+		}
+	})
+}
+
+// TestReceiverCatchesUp: Deliver goes on as soon as there is room, and misses nothing.
+func TestReceiverCatchesUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 1, time.Second)
+		b.put("1")
+		time.AfterFunc(time.Second/2, func() { b.r.held <- struct{}{} })
+		b.put("2")
+		release()
+		b.want("0", "1", "2")
+	})
+}
+
+func wantLoss(t *testing.T, err error, messages int, reasons ...error) {
+	t.Helper()
+	var loss *broker.LossError
+	if !errors.As(err, &loss) || loss.Messages != messages || loss.Bytes != messages {
+		t.Fatalf("Interrupted(%v), want that %d messages were missed", err, messages)
+	}
+	for _, reason := range reasons {
+		if !errors.Is(err, reason) {
+			t.Fatalf("Interrupted(%v), want %v among the reasons", err, reason)
+		}
+	}
+}
+
+func TestMiss(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 10, time.Second)
+		b.put("1")
+		b.Miss(1, errLate)
+		b.Miss(1, errLate)
+		b.put("2")
+		b.Miss(1, errLate)
+		release()
+		b.want("0", "1", "-", "+", "2", "-", "+")
+		wantLoss(t, b.r.errs[0], 2, errLate)
+		wantLoss(t, b.r.errs[1], 1, errLate)
+	})
+}
+
+// TestGapsJoin: gaps with no message between them are one, whatever made them, and what
+// is known to be missed is not forgotten.
+func TestGapsJoin(t *testing.T) {
+	outage := func(b *box) { b.Interrupt(errDown); b.Resume() }
+	second := func(b *box) { b.Interrupt(errors.New("a second outage")); b.Resume() }
+	late := func(b *box) { b.Miss(1, errLate) }
+	full := func(b *box) { b.put("x", "y", "m", "m"); outage(b) } // two find no room
+	for name, c := range map[string]struct {
+		gaps []func(*box)
+		want []string
+		lost int
+		why  []error
+	}{
+		"outages":              {[]func(*box){outage, second, second}, []string{"-", "+"}, 0, []error{errDown}},
+		"outage, missed":       {[]func(*box){outage, late, second}, []string{"-", "+"}, 1, []error{errDown, errLate}},
+		"missed, outage":       {[]func(*box){late, late, outage, late}, []string{"-", "+"}, 3, []error{errDown, errLate}},
+		"full, outage":         {[]func(*box){full, second}, []string{"x", "y", "-", "+"}, 2, []error{errDown, errSlow}},
+		"full, missed, outage": {[]func(*box){full, late, second}, []string{"x", "y", "-", "+"}, 3, []error{errDown, errSlow, errLate}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b, release := stuck(t, 2, time.Second)
+				for _, gap := range c.gaps {
+					gap(b)
+				}
+				release()
+				b.want(append([]string{"0"}, c.want...)...)
+				if c.lost > 0 {
+					wantLoss(t, b.r.errs[0], c.lost, c.why...)
+				} else if b.r.errs[0] != c.why[0] {
+					t.Fatalf("Interrupted(%v), want the first reason", b.r.errs[0])
+				}
+				if s := b.stats(); s.Interruptions != 1 {
+					t.Fatalf("Stats %+v", s)
+				}
+			})
+		})
+	}
+}
+
+// slowToHear is a receiver that is held in Interrupted.
+type slowToHear struct {
+	receiver
+	hears chan struct{}
+}
+
+func (r *slowToHear) Interrupted(err error) {
+	<-r.hears
+	r.receiver.Interrupted(err)
+}
+
+// TestGapJoinsOneThatIsBeingTold: the receiver is told once of outages, but a number of
+// missed messages comes too late for a call that is running, and has one of its own.
+func TestGapJoinsOneThatIsBeingTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := &slowToHear{hears: make(chan struct{})}
+		b := open(t, r, 10, 0)
+		b.r = &r.receiver
+		for range 100 {
+			b.Interrupt(errDown)
+			b.Resume()
+			synctest.Wait()
+		}
+		for range 100 {
+			b.Miss(1, errLate)
+			b.Interrupt(errDown)
+			b.Resume()
+		}
+		close(r.hears)
+		b.want("-", "+", "-", "+")
+		if r.errs[0] != errDown {
+			t.Fatalf("Interrupted(%v)", r.errs[0])
+		}
+		wantLoss(t, r.errs[1], 100, errLate, errDown)
+	})
+}
+
+func TestRetract(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 10, 0)
+		before := b.Epoch()
+		b.put("1")
+		b.Deliver(before, &other, []byte("other"))
+		b.Interrupt(errDown)
+		b.Resume()
+		b.put("2")
+		b.Interrupt(errors.New("a second outage"))
+		b.Resume()
+		b.Deliver(before, &other, []byte("stays"))
+		running := b.Retract(func(ch broker.Channel) bool { return ch != room })
+		if b.Deliver(before, &room, []byte("x")) {
+			t.Fatal("delivered what was wanted before Retract")
+		}
+		if again := b.Retract(func(broker.Channel) bool { return true }); again != nil {
+			t.Fatal("waits for a call that is wanted")
+		}
+		select {
+		case <-running:
+			t.Fatal("the call is still running")
+		default:
+		}
+		release()
+		<-running
+		b.want("0", "other", "-", "+", "stays")
+		if s := b.stats(); s.Interruptions != 1 || b.r.errs[0] != errDown {
+			t.Fatalf("Stats %+v, %v", s, b.r.errs)
+		}
+	})
+}
+
+// TestRetractMakesRoom: who waits for room goes on, and looks again.
+func TestRetractMakesRoom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 1, 0)
+		b.put("1")
+		done := make(chan bool, 1)
+		go func() { done <- b.Deliver(b.Epoch(), &room, []byte("2")) }()
+		synctest.Wait()
+		b.Retract(func(broker.Channel) bool { return false })
+		if <-done {
+			t.Fatal("Deliver did not see the new epoch")
+		}
+		b.put("3") // does not wait
+		release()
+		b.want("0", "3")
+	})
+}
+
+func TestShut(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 1, 0)
+		b.put("1")
+		b.Interrupt(errDown)
+		done := make(chan bool, 1)
+		go func() { done <- b.Deliver(b.Epoch(), &room, []byte("2")) }()
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		if b.IsShut() {
+			t.Fatal("shut too early")
+		}
+		b.Shut()
+		b.Shut()
+		<-b.Quit()
+		if !<-done || !b.IsShut() {
+			t.Fatal("who waits for room does not see that it is over")
+		}
+		b.Resume()
+		b.Interrupt(errDown)
+		b.Miss(1, errLate)
+		b.put("3")
+		select {
+		case <-b.Done():
+			t.Fatal("did not wait for the running call")
+		default:
+		}
+		release()
+		<-b.Done()
+		b.want("0")
+		time.Sleep(time.Minute)
+		if s := b.stats(); s.Interrupted != time.Minute {
+			t.Fatalf("Stats %+v, want an interruption of a minute, which ended with Shut", s)
+		}
+	})
+}
+
+// choosy is Selective: it wants nothing of rooms.
+type choosy struct {
+	receiver
+	asked int
+}
+
+func (c *choosy) Wants(broker.Channel) bool { c.asked++; return false }
+
+// TestWants: Wants is asked only about rooms, and only when everything on other channels
+// is done with.
+func TestWants(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		if b := open(t, &receiver{}, 1, 0); !b.Wants(&room) {
+			t.Fatal("a receiver that does not choose is to get everything")
+		}
+		c := &choosy{receiver: receiver{held: make(chan struct{})}}
+		b := open(t, c, 10, 0)
+		if b.Wants(&room) || !b.Wants(&requests) || c.asked != 1 {
+			t.Fatalf("asked %d times, want once", c.asked)
+		}
+		b.Deliver(b.Epoch(), &requests, []byte("join"))
+		for range 2 { // queued, and being delivered
+			if !b.Wants(&room) || c.asked != 1 {
+				t.Fatal("asked before the request was done with")
+			}
+			synctest.Wait()
+		}
+		close(c.held)
+		synctest.Wait()
+		if b.Wants(&room) {
+			t.Fatal("not asked after the request was done with")
+		}
+	})
+}
+
+// taker takes at once what it has a place for.
+type taker struct {
+	receiver
+	places int
+	took   []string
+}
+
+func (r *taker) Take(_ broker.Channel, payload []byte) bool {
+	if r.places == 0 {
+		return false
+	}
+	r.places--
+	r.took = append(r.took, string(payload))
+	return true
+}
+
+// TestTake: a receiver that takes gets a message at once, but never one that would
+// overtake another.
+func TestTake(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := &taker{receiver: receiver{held: make(chan struct{})}, places: 1}
+		b := open(t, r, 10, 0)
+		b.r = &r.receiver
+		b.put("taken", "1")
+		synctest.Wait()
+		r.places = 10
+		b.put("2") // "1" is being delivered
+		close(r.held)
+		b.want("1", "2")
+		b.Interrupt(errDown)
+		b.Resume()
+		b.put("3") // behind the gap
+		b.want("1", "2", "-", "+", "3")
+		b.put("taken again")
+		if got := fmt.Sprint(r.took); got != "[taken taken again]" {
+			t.Fatalf("took %s", got)
+		}
+		if s := b.stats(); s.Received != 5 {
+			t.Fatalf("Stats %+v", s)
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package queue_test
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/crossroom/crossroom/broker/internal/queue"
+)
+
+// TestAgainstSlice does the same to a queue and to a slice, at random.
+func TestAgainstSlice(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var q queue.FIFO[int]
+	var want []int
+	for i := range 200_000 {
+		grow := i / 10_000 % 2 // the queue gets long, and short again
+		switch n := rnd.IntN(1000); {
+		case n < 350+250*grow:
+			q.Push(i)
+			want = append(want, i)
+		case n < 400+250*grow:
+			q.PushFront(i)
+			want = slices.Insert(want, 0, i)
+		case n < 999 && len(want) == 0:
+		case n < 950:
+			if got := q.Pop(); got != want[0] {
+				t.Fatalf("popped %d, want %d", got, want[0])
+			}
+			want = want[1:]
+		case n < 999:
+			if got := q.PopBack(); got != want[len(want)-1] {
+				t.Fatalf("popped %d from the back, want %d", got, want[len(want)-1])
+			}
+			want = want[:len(want)-1]
+		default:
+			odd := func(v *int) bool { return *v%2 == 1 }
+			q.Keep(odd)
+			want = slices.DeleteFunc(want, func(v int) bool { return !odd(&v) })
+		}
+		if q.Len() != len(want) {
+			t.Fatalf("length %d, want %d", q.Len(), len(want))
+		}
+		if len(want) > 0 && (*q.Front() != want[0] || *q.Back() != want[len(want)-1]) {
+			t.Fatalf("from %d to %d, want %d to %d", *q.Front(), *q.Back(), want[0], want[len(want)-1])
+		}
+	}
+}
+
+// TestLetsGo: what has left the queue can be collected, although the queue keeps its
+// memory.
+func TestLetsGo(t *testing.T) {
+	const each = 100
+	var q queue.FIFO[*[64]byte]
+	gone := make(chan struct{}, 3*each)
+	push := func() {
+		v := new([64]byte)
+		runtime.AddCleanup(v, func(int) { gone <- struct{}{} }, 0)
+		q.Push(v)
+	}
+	for range 3*each + 1 {
+		push()
+	}
+	for range each {
+		q.Pop()
+		q.PopBack()
+	}
+	n := 0
+	q.Keep(func(**[64]byte) bool { n++; return n > each })
+	runtime.GC()
+	for range 3 * each {
+		<-gone
+	}
+	if q.Len() != 1 {
+		t.Fatalf("%d items are left, want 1", q.Len())
+	}
+}
