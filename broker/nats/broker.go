@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
 // Broker implements broker.Broker on NATS. Make one with New or Open for each node.
@@ -166,7 +167,7 @@ func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.keep.losse
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {
 	var s broker.Stats
-	b.out.fill(&s)
+	b.out.books.Fill(&s)
 	b.in.fill(&s)
 	return s
 }
@@ -208,25 +209,25 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	receivers := b.in.close()
 	var late error
 	select {
-	case <-drained.done:
+	case <-drained.Done():
 	case <-ctx.Done():
 		late = ctx.Err()
 		b.stop(fmt.Errorf("broker closed before it was sent: %w", late))
-		<-drained.done // nothing waits for the server any more
+		<-drained.Done() // nothing waits for the server any more
 	}
 	b.stop(broker.ErrClosed)
 	b.works.Wait()
 	if err := b.proof.close(ctx); err != nil {
 		late = err
 	}
-	if err := waitAll(ctx, receivers...); err != nil {
+	if err := signals.Wait(ctx, receivers...); err != nil {
 		late = err
 	}
 	switch {
-	case late == nil || errors.Is(drained.err, late):
-		return drained.err
-	case drained.err == nil:
+	case late == nil || errors.Is(drained.Err(), late):
+		return drained.Err()
+	case drained.Err() == nil:
 		return late
 	}
-	return errors.Join(drained.err, late)
+	return errors.Join(drained.Err(), late)
 }

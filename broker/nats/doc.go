@@ -99,7 +99,9 @@
 // (Options.ReceiveBuffer). When that is full the connection, and with it all
 // subscriptions, waits for that receiver, for at most 1 second (Options.SlowReceiver).
 // What comes after that is missed, until half of the buffer is free: Interrupted, with
-// a *broker.LossError that counts it, and Resumed are called in its place.
+// a *broker.LossError that counts it, and Resumed are called in its place. To a receiver
+// that is stuck through several interruptions without a message between them they are
+// one, which counts all that is known to be missed.
 //
 // Subscribe fails at once if the first connection cannot be made or the server refuses.
 // During an interruption it waits for the end of it, or of its context.

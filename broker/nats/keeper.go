@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/crossroom/crossroom/broker/internal/backoff"
 	"github.com/crossroom/crossroom/broker/internal/lossfeed"
 )
 
@@ -27,7 +28,7 @@ type keeper struct {
 // run works until the outbox is closed and empty, or ctx ends: then what is left is
 // lost.
 func (k *keeper) run(ctx context.Context) {
-	pause := &backoff{min: k.opts.BackoffMin, max: k.opts.BackoffMax}
+	pause := &backoff.Backoff{Min: k.opts.BackoffMin, Max: k.opts.BackoffMax}
 	for k.waitForWork(ctx) {
 		l, err := k.connect(ctx)
 		if ctx.Err() != nil {
@@ -45,9 +46,9 @@ func (k *keeper) run(ctx context.Context) {
 			k.rest(ctx, pause)
 			continue
 		}
-		lived := k.serve(ctx, l, min(2*pause.limit, pause.max))
+		lived := k.serve(ctx, l, pause.Spread())
 		if lived > k.opts.BackoffMax {
-			pause.reset()
+			pause.Reset()
 		} else if _, over := k.out.state(); !over {
 			k.rest(ctx, pause)
 		}
@@ -106,8 +107,8 @@ func (k *keeper) connect(ctx context.Context) (*link, error) {
 }
 
 // rest pauses between two attempts.
-func (k *keeper) rest(ctx context.Context, pause *backoff) {
-	ctx, cancel := context.WithTimeout(ctx, pause.next())
+func (k *keeper) rest(ctx context.Context, pause *backoff.Backoff) {
+	ctx, cancel := context.WithTimeout(ctx, pause.Next())
 	defer cancel()
 	await[struct{}](ctx, k, nil)
 }
@@ -185,7 +186,7 @@ func (k *keeper) hold(ctx context.Context, l *link, spread time.Duration) {
 		defer close(over)
 		select {
 		case <-time.After(spread):
-		case <-k.out.closed:
+		case <-k.out.books.Closing():
 		case <-l.wire.broken:
 		case <-ctx.Done():
 		}
@@ -249,7 +250,7 @@ func (k *keeper) work(ctx context.Context, l *link) {
 
 // tell reports losses.
 func (k *keeper) tell() {
-	for _, loss := range k.out.takeNews() {
+	for _, loss := range k.out.books.News() {
 		k.log.Warn("nats broker: messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
 		k.losses.Tell(loss)
 	}

@@ -32,17 +32,17 @@ func (s *subscriber) take(l *link, m *nats.Msg) {
 		return // somebody else's idea of a message
 	}
 	r := s.route(l, m, &f)
-	for r.u != nil && r.u.wants(&r.ch) {
+	for r.u != nil && r.u.in.Wants(&r.ch) {
 		u := r.u
 		switch u.arrivals.look(f.from, f.seq) {
 		case again:
 			return
 		case late:
 			u.arrivals.note(f.from, f.seq)
-			u.tooLate(len(payload))
+			u.in.Miss(len(payload), errOvertaken)
 			return
 		}
-		if u.deliver(r.epoch, &r.ch, payload) {
+		if u.in.Deliver(r.epoch, &r.ch, payload) {
 			u.arrivals.note(f.from, f.seq)
 			return
 		}
@@ -96,7 +96,7 @@ func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
 	if !ok || long || ch.Validate() != nil || !e.filter.Matches(ch) || !e.live && !e.u.matches(ch) {
 		return &route{}
 	}
-	return &route{ch: ch, u: e.u, epoch: e.u.epoch.Load()}
+	return &route{ch: ch, u: e.u, epoch: e.u.in.Epoch()}
 }
 
 // audience returns those here who want a message that is about to be published.
@@ -119,12 +119,12 @@ func (s *subscriber) audience(to *address) []*subscription {
 		to.here.Store(here)
 	}
 	for i, u := range here.subs {
-		if u.wants(&to.ch) {
+		if u.in.Wants(&to.ch) {
 			continue
 		}
 		subs := slices.Clone(here.subs[:i])
 		for _, u := range here.subs[i+1:] {
-			if u.wants(&to.ch) {
+			if u.in.Wants(&to.ch) {
 				subs = append(subs, u)
 			}
 		}
@@ -138,9 +138,9 @@ func (s *subscriber) returned(ch *broker.Channel, own *local) {
 	for _, u := range own.subs {
 		for {
 			s.mu.Lock()
-			epoch, wanted := u.epoch.Load(), !u.down && u.matches(*ch)
+			epoch, wanted := u.in.Epoch(), !u.down && u.matches(*ch)
 			s.mu.Unlock()
-			if !wanted || u.deliver(epoch, ch, own.payload) {
+			if !wanted || u.in.Deliver(epoch, ch, own.payload) {
 				break
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/inbox"
 )
 
 // entry is a filter of one subscription, and its subscription on the server.
@@ -37,12 +38,9 @@ type subscriber struct {
 	names *naming
 	opts  *Options
 	// need wakes the keeper.
-	need     func()
-	proof    *witnesses
-	received atomic.Uint64
-
-	interruptions  atomic.Uint64
-	interruptedFor atomic.Int64
+	need   func()
+	proof  *witnesses
+	counts *inbox.Counts
 
 	mu      sync.Mutex
 	closed  bool
@@ -73,14 +71,11 @@ type attempt struct {
 
 func newSubscriber(names *naming, opts *Options, proof *witnesses, need func()) *subscriber {
 	return &subscriber{
-		names: names, opts: opts, proof: proof, need: need, closing: make(chan struct{}),
+		names: names, opts: opts, proof: proof, need: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
 		subs: map[*subscription]struct{}{}, of: map[*nats.Subscription]*entry{},
 		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{}, routes: map[origin]*route{},
 	}
 }
-
-// resumed counts how long an interruption lasted.
-func (s *subscriber) resumed(d time.Duration) { s.interruptedFor.Add(int64(d)) }
 
 // subscribe makes a subscription and waits until it is live.
 func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters []broker.Filter) (*subscription, error) {
@@ -94,10 +89,10 @@ func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters [
 	s.mu.Unlock()
 	// The goroutine is ended and waited for by Close, of the subscription or of the
 	// broker, which finds it in subs; or below.
-	go u.run()
+	go u.in.Run()
 	if err := s.add(ctx, u, filters); err != nil {
 		s.drop(u)
-		<-u.done // nothing was delivered, so it ends at once
+		<-u.in.Done() // nothing was delivered, so it ends at once
 		return nil, err
 	}
 	return u, nil
@@ -143,7 +138,7 @@ func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) 
 		l, next, closed := s.link, s.next, s.closed
 		s.mu.Unlock()
 		switch {
-		case closed || u.isClosed():
+		case closed || u.in.IsShut():
 			return nil, broker.ErrClosed
 		case l != nil:
 			return l, nil
@@ -155,7 +150,7 @@ func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) 
 				return nil, next.err
 			}
 		case <-s.closing:
-		case <-u.quit:
+		case <-u.in.Quit():
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -224,7 +219,7 @@ func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entri
 			refusal = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), because)
 		}
 	}
-	closed := s.closed || u.isClosed()
+	closed := s.closed || u.in.IsShut()
 	if err == nil && refusal == nil && s.link == l && !closed {
 		for _, e := range entries {
 			s.enliven(e)
@@ -331,11 +326,10 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 		s.deaden(e)
 		s.part(e)
 	}
-	u.epoch.Add(1)
 	s.turn.Add(1)
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
-	return u.retract(u.matches)
+	return u.in.Retract(u.matches)
 }
 
 // drop ends a subscription for good. Its goroutine may still be in a call.
@@ -345,13 +339,10 @@ func (s *subscriber) drop(u *subscription) {
 		s.deaden(e)
 		s.leave(e)
 	}
-	if u.down {
-		u.down = false
-		s.resumed(time.Since(u.since))
-	}
+	u.down = false // no Resumed will come
 	delete(s.subs, u)
 	s.mu.Unlock()
-	u.shut()
+	u.in.Shut()
 }
 
 // needed reports whether somebody wants a link.
@@ -415,7 +406,8 @@ func (s *subscriber) connected(ctx context.Context, l *link) error {
 	s.turn.Add(1)
 	for u := range s.subs {
 		if u.down {
-			u.resume()
+			u.down = false
+			u.in.Resume()
 		}
 	}
 	s.attempted(nil)
@@ -443,7 +435,8 @@ func (s *subscriber) disconnected(err error) {
 			e.sub = nil
 		}
 		if err != nil && !u.down && u.active() > 0 {
-			u.interrupt(err)
+			u.down = true
+			u.in.Interrupt(err)
 		}
 	}
 }
@@ -477,22 +470,17 @@ func (s *subscriber) close() []<-chan struct{} {
 	waits := make([]<-chan struct{}, 0, len(subs))
 	for _, u := range subs {
 		s.drop(u)
-		waits = append(waits, u.done)
+		waits = append(waits, u.in.Done())
 	}
 	return waits
 }
 
 // fill writes the counters of subscribing into st.
 func (s *subscriber) fill(st *broker.Stats) {
-	st.Received = s.received.Load()
-	st.Interruptions = s.interruptions.Load()
+	s.counts.Fill(st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Interrupted = time.Duration(s.interruptedFor.Load())
 	for u := range s.subs {
-		if u.down {
-			st.Interrupted += time.Since(u.since)
-		}
 		st.Subscriptions += u.active()
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -134,5 +135,46 @@ func TestStuckReceiver(t *testing.T) {
 	g.want(room, "stuck")
 	if len(g.calls) > 0 {
 		t.Fatalf("after Remove came %v", <-g.calls)
+	}
+}
+
+// TestOutagesOfAStuckReceiver: what waits for a receiver that does not return does not
+// grow with every outage, and what it is known to have missed is counted all the same.
+func TestOutagesOfAStuckReceiver(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	proxy := tcpproxy.Start(t, srv.Addr())
+	opts := quick()
+	opts.ReceiveBuffer, opts.SlowReceiver = 1, 10*time.Millisecond
+	b, sender := open(t, "nats://"+proxy.Addr(), opts), open(t, srv.URL(), nil)
+	g, free := newGate(t), record(t)
+	subscribe(t, b, g, broker.Exactly(room))
+	subscribe(t, b, free, broker.Exactly(marker))
+	publish(t, sender, room, "first")
+	<-g.entered
+	publish(t, sender, room, "fills the buffer")
+	const outages = 20
+	for range outages {
+		publish(t, sender, room, "missed")
+		publish(t, sender, marker, "behind it")
+		free.want(marker, "behind it")
+		proxy.Cut()
+		free.wantCall("interrupted")
+		proxy.Heal()
+		free.wantCall("resumed")
+	}
+	close(g.open)
+	g.want(room, "first")
+	g.want(room, "fills the buffer")
+	c := g.wantCall("interrupted")
+	var loss *broker.LossError
+	if !errors.As(c.err, &loss) || loss.Messages != outages || loss.Bytes != outages*len("missed") || !errors.Is(c.err, natsbroker.ErrSlowReceiver) {
+		t.Fatalf("Interrupted(%v), want %d messages missed", c.err, outages)
+	}
+	g.wantCall("resumed")
+	publish(t, sender, room, "last")
+	g.want(room, "last")
+	if s := b.Stats(); s.Interruptions != outages+1 {
+		t.Errorf("%d interruptions, want %d of one subscription and one of the other", s.Interruptions, outages)
 	}
 }

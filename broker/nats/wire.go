@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
 // wire is the network connection below a *nats.Conn. It never lets a write wait for
@@ -73,7 +75,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	if n < len(p) {
 		w.kept = append(w.kept, p[n:]...)
-		signal(w.more)
+		signals.Raise(w.more)
 	}
 	return len(p), nil
 }
@@ -129,11 +131,3 @@ func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline is for reading.
 func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
-
-// signal puts something into a channel of capacity 1, if it is empty.
-func signal(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
-}

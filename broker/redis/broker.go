@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
 // Broker implements broker.Broker on Redis. Make one with New or Open for each node.
@@ -163,7 +164,7 @@ func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.publisher.
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {
 	var s broker.Stats
-	b.publisher.out.fill(&s)
+	b.publisher.out.books.Fill(&s)
 	b.subscriber.fill(&s)
 	return s
 }
@@ -210,25 +211,25 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	b.querier.close()
 	var late error
 	select {
-	case <-drained.done:
+	case <-drained.Done():
 	case <-ctx.Done():
 		late = ctx.Err()
 		b.stop(fmt.Errorf("broker closed before it was sent: %w", late))
-		<-drained.done // nothing waits for the server any more
+		<-drained.Done() // nothing waits for the server any more
 	}
 	b.stop(broker.ErrClosed)
 	b.works.Wait()
-	if err := waitAll(ctx, receivers); err != nil {
+	if err := signals.Wait(ctx, receivers...); err != nil {
 		late = err
 	}
 	if b.own != nil {
 		b.own.Close()
 	}
 	switch {
-	case late == nil || errors.Is(drained.err, late):
-		return drained.err
-	case drained.err == nil:
+	case late == nil || errors.Is(drained.Err(), late):
+		return drained.Err()
+	case drained.Err() == nil:
 		return late
 	}
-	return errors.Join(drained.err, late)
+	return errors.Join(drained.Err(), late)
 }

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/ledger"
+	"github.com/crossroom/crossroom/broker/internal/queue"
+	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
 const (
@@ -34,46 +37,27 @@ type outbox struct {
 	// work tells the publisher that there is something to do.
 	work chan struct{}
 
-	mu       sync.Mutex
-	queue    fifo[*segment]
-	flight   fifo[*segment]
-	spare    sync.Pool // *segment, no larger than segmentSize
-	link     *conn     // where to write; nil while there is none
-	writing  *segment  // being written
-	from     int       // where in its buf that write began
-	written  *sync.Cond
-	flying   int // bytes of the flight
-	held     tally
-	heldWire int // bytes of commands
-	accepted uint64
-	settled  uint64
-	sent     tally
-	losses   losses
-	told     losses // by a Flush
-	barriers fifo[*barrier]
-	news     []broker.Loss // not yet told to OnLoss functions
-	waiting  bool          // somebody waits for room
-	room     chan struct{} // closed and replaced when there is room again
-	closing  bool
-	closed   chan struct{} // closed with closing
+	mu      sync.Mutex
+	books   ledger.Ledger
+	queue   queue.FIFO[*segment]
+	flight  queue.FIFO[*segment]
+	spare   sync.Pool // *segment, no larger than segmentSize
+	link    *conn     // where to write; nil while there is none
+	writing *segment  // being written
+	from    int       // where in its buf that write began
+	written *sync.Cond
+	flying  int // bytes of the flight
 }
 
 func newOutbox(names *naming, opts *Options) *outbox {
-	o := &outbox{
-		names: names, opts: opts, born: time.Now(),
-		work: make(chan struct{}, 1), room: make(chan struct{}), closed: make(chan struct{}),
-	}
+	o := &outbox{names: names, opts: opts, born: time.Now(), work: make(chan struct{}, 1)}
+	o.books = ledger.New(&o.mu, opts.QueueMessages, opts.QueueBytes)
 	o.written = sync.NewCond(&o.mu)
 	return o
 }
 
 // wake tells the publisher to look.
-func (o *outbox) wake() {
-	select {
-	case o.work <- struct{}{}:
-	default:
-	}
-}
+func (o *outbox) wake() { signals.Raise(o.work) }
 
 // put takes a message in, encoded as a PUBLISH, and waits while there is no room.
 //
@@ -83,24 +67,13 @@ func (o *outbox) wake() {
 func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) error {
 	name := o.names.size(ch)
 	size := len("*3\r\n$7\r\nPUBLISH\r\n") + len("$\r\n\r\n$\r\n\r\n") + digits(name) + name + digits(len(payload)) + len(payload)
+	m := message{Size: ledger.Size{Payload: len(payload), Wire: size}}
 	o.mu.Lock()
-	for o.full(size) && !o.closing {
-		o.waiting = true
-		room := o.room
+	if err := o.books.Admit(ctx, m.Size); err != nil {
 		o.mu.Unlock()
-		select {
-		case <-room:
-		case <-o.closed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		o.mu.Lock()
+		return err
 	}
-	if o.closing {
-		o.mu.Unlock()
-		return broker.ErrClosed
-	}
-	idle := o.queue.len() == 0
+	idle := o.queue.Len() == 0
 	s := o.tail(size)
 	s.buf = append(s.buf, "*3\r\n$7\r\nPUBLISH\r\n"...)
 	s.buf = appendHeader(s.buf, '$', name)
@@ -109,13 +82,11 @@ func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) err
 	s.buf = appendHeader(s.buf, '$', len(payload))
 	s.buf = append(s.buf, payload...)
 	s.buf = append(s.buf, '\r', '\n')
-	m := message{wire: size, payload: len(payload), at: time.Since(o.born)}
+	m.at = time.Since(o.born)
 	s.msgs = append(s.msgs, m)
-	o.held.add(m)
-	o.heldWire += size
-	o.accepted++
+	o.books.Accept(m.Size)
 	link := o.link
-	if link != nil && idle && size <= directBytes && o.flight.len() == 0 && o.writing == nil {
+	if link != nil && idle && size <= directBytes && o.flight.Len() == 0 && o.writing == nil {
 		b := o.takeLocked()
 		o.mu.Unlock()
 		o.write(link, b)
@@ -137,16 +108,10 @@ func digits(n int) int {
 	return d
 }
 
-// full reports whether a command of size bytes has to wait. One that is larger than
-// the whole limit is let in alone.
-func (o *outbox) full(size int) bool {
-	return o.held.messages > 0 && (o.held.messages >= o.opts.QueueMessages || o.heldWire+size > o.opts.QueueBytes)
-}
-
 // tail returns the segment at the end of the queue, with room for size bytes.
 func (o *outbox) tail(size int) *segment {
-	if o.queue.len() > 0 {
-		if s := *o.queue.back(); len(s.buf)+size <= segmentSize {
+	if o.queue.Len() > 0 {
+		if s := *o.queue.Back(); len(s.buf)+size <= segmentSize {
 			return s
 		}
 	}
@@ -157,7 +122,7 @@ func (o *outbox) tail(size int) *segment {
 	if s == nil {
 		s = &segment{buf: make([]byte, 0, max(size, 4<<10))}
 	}
-	o.queue.push(s)
+	o.queue.Push(s)
 	return s
 }
 
@@ -177,15 +142,15 @@ func (o *outbox) pump(link *conn) {
 // takeLocked moves the next segment from the queue to the flight and returns the
 // bytes to write; nil if there is none, or the window is full, or somebody writes.
 func (o *outbox) takeLocked() []byte {
-	if o.queue.len() == 0 || o.writing != nil || o.flight.len() >= windowSegments {
+	if o.queue.Len() == 0 || o.writing != nil || o.flight.Len() >= windowSegments {
 		return nil
 	}
-	s := *o.queue.front()
-	if o.flight.len() > 0 && o.flying+s.size() > windowBytes {
+	s := *o.queue.Front()
+	if o.flight.Len() > 0 && o.flying+s.size() > windowBytes {
 		return nil
 	}
-	o.queue.pop()
-	o.flight.push(s)
+	o.queue.Pop()
+	o.flight.Push(s)
 	o.flying += s.size()
 	o.writing, o.from = s, s.off
 	return s.buf[s.off:]
@@ -203,7 +168,7 @@ func (o *outbox) write(link *conn, b []byte) bool {
 	defer o.mu.Unlock()
 	o.wrote(n, err)
 	o.written.Broadcast()
-	if o.queue.len() > 0 {
+	if o.queue.Len() > 0 {
 		o.wake()
 	}
 	return err == nil
@@ -222,9 +187,9 @@ func (o *outbox) wrote(n int, err error) {
 	}
 	k, end := s.head, s.off
 	n -= s.off - o.from // those that were answered in the meantime
-	for k < len(s.msgs) && n >= s.msgs[k].wire {
-		n -= s.msgs[k].wire
-		end += s.msgs[k].wire
+	for k < len(s.msgs) && n >= s.msgs[k].Wire {
+		n -= s.msgs[k].Wire
+		end += s.msgs[k].Wire
 		k++
 	}
 	if k == len(s.msgs) {
@@ -234,10 +199,10 @@ func (o *outbox) wrote(n int, err error) {
 	o.flying -= len(rest.buf)
 	s.buf, s.msgs = s.buf[:end], s.msgs[:k]
 	if s.empty() {
-		o.flight.popBack()
+		o.flight.PopBack()
 		o.recycle(s)
 	}
-	o.queue.pushFront(rest)
+	o.queue.PushFront(rest)
 }
 
 // answered settles the first n messages of the flight as sent. It reports false if
@@ -250,9 +215,9 @@ func (o *outbox) answered(n int) bool {
 		if !ok {
 			return false
 		}
-		o.sent.add(m)
+		o.books.Sent(m.Size)
 	}
-	o.after()
+	o.settled()
 	return true
 }
 
@@ -262,27 +227,26 @@ func (o *outbox) refused(err error) bool {
 	defer o.mu.Unlock()
 	m, ok := o.land()
 	if ok {
-		o.lose(m, false, err)
-		o.after()
+		o.books.Lose(m.Size, false, err)
+		o.settled()
 		o.wake()
 	}
 	return ok
 }
 
-// land takes the first message off the flight.
+// land takes the first message off the flight, to be settled.
 func (o *outbox) land() (message, bool) {
-	if o.flight.len() == 0 {
+	if o.flight.Len() == 0 {
 		return message{}, false
 	}
-	s := *o.flight.front()
+	s := *o.flight.Front()
 	m := s.drop()
-	o.flying -= m.wire
+	o.flying -= m.Wire
 	if s.empty() {
-		o.flight.pop()
+		o.flight.Pop()
 		o.recycle(s)
 		o.wake() // the window may have been full
 	}
-	o.settle(m)
 	return m, true
 }
 
@@ -290,7 +254,7 @@ func (o *outbox) land() (message, bool) {
 // well. So its answer is always the next.
 func (o *outbox) ping(link *conn, pings *atomic.Int32) {
 	o.mu.Lock()
-	if o.flight.len() > 0 || o.writing != nil {
+	if o.flight.Len() > 0 || o.writing != nil {
 		o.mu.Unlock()
 		return
 	}
@@ -316,11 +280,11 @@ func (o *outbox) disconnected(err error) {
 	for o.writing != nil {
 		o.written.Wait()
 	}
-	for o.flight.len() > 0 {
+	for o.flight.Len() > 0 {
 		m, _ := o.land()
-		o.lose(m, true, err)
+		o.books.Lose(m.Size, true, err)
 	}
-	o.after()
+	o.settled()
 }
 
 // expire settles as lost what has waited for too long, because of err, or
@@ -330,69 +294,32 @@ func (o *outbox) expire(all bool, err error) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Since(o.born)
-	for o.queue.len() > 0 {
-		s := *o.queue.front()
+	for o.queue.Len() > 0 {
+		s := *o.queue.Front()
 		if !all {
 			if o.opts.QueueAge < 0 {
 				break
 			}
 			if left := s.msgs[s.head].at + o.opts.QueueAge - now; left > 0 {
-				o.after()
+				o.settled()
 				return left
 			}
 		}
 		m := s.drop()
 		if s.empty() {
-			o.queue.pop()
+			o.queue.Pop()
 			o.recycle(s)
 		}
-		o.settle(m)
-		o.lose(m, false, err)
+		o.books.Lose(m.Size, false, err)
 	}
-	o.after()
+	o.settled()
 	return 0
 }
 
-// settle is done with a message.
-func (o *outbox) settle(m message) {
-	o.held.messages--
-	o.held.bytes -= m.payload
-	o.heldWire -= m.wire
-	o.settled++
-}
-
-// lose counts a settled message as lost, and tells those whom it concerns. It is
-// called for one message at a time, so that barriers count exactly theirs.
-func (o *outbox) lose(m message, uncertain bool, err error) {
-	if uncertain {
-		o.losses.uncertain.add(m)
-	} else {
-		o.losses.lost.add(m)
-	}
-	o.losses.err = err
-	o.barriersUpTo(o.settled)
-	if n := len(o.news); n > 0 && o.news[n-1].Uncertain == uncertain && sameError(o.news[n-1].Err, err) {
-		o.news[n-1].Messages++
-		o.news[n-1].Bytes += m.payload
-		return
-	}
-	o.news = append(o.news, broker.Loss{Messages: 1, Bytes: m.payload, Uncertain: uncertain, Err: err})
-}
-
-// sameError reports whether two losses have the same cause and can be told together.
-func sameError(a, b error) bool { return a == b || a.Error() == b.Error() }
-
-// after looks who waited for what just happened.
-func (o *outbox) after() {
-	o.barriersUpTo(o.settled)
-	// Waiting publishers are woken when half of the queue is free, all at once:
-	// waking each for one free place costs more than sending.
-	if o.waiting && o.held.messages <= o.opts.QueueMessages/2 && o.heldWire <= o.opts.QueueBytes/2 {
-		o.waiting = false
-		close(o.room)
-		o.room = make(chan struct{})
-	}
-	if o.closing && o.held.messages == 0 {
+// settled looks who waited for what just happened.
+func (o *outbox) settled() {
+	o.books.Balance()
+	if o.books.Over() {
 		o.wake()
 	}
 }
@@ -405,41 +332,31 @@ func (o *outbox) recycle(s *segment) {
 	o.spare.Put(s)
 }
 
+// flush waits until everything accepted so far is settled. What it returns no
+// later flush returns again.
+func (o *outbox) flush(ctx context.Context) error {
+	o.mu.Lock()
+	b, err := o.books.Barrier()
+	o.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return o.books.Wait(ctx, b)
+}
+
 // close takes nothing more in. The barrier returned is passed when all is settled.
-func (o *outbox) close() *barrier {
+func (o *outbox) close() *ledger.Barrier {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.closing = true
-	close(o.closed)
 	o.wake()
-	return o.barrier()
+	return o.books.Close()
 }
 
 // idle reports whether nothing waits to be sent, and whether nothing ever will.
 func (o *outbox) idle() (idle, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.queue.len() == 0, o.closing && o.held.messages == 0
-}
-
-// takeNews returns what was lost since the last call.
-func (o *outbox) takeNews() []broker.Loss {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	news := o.news
-	o.news = nil
-	return news
-}
-
-// fill writes the counters of publishing into s.
-func (o *outbox) fill(s *broker.Stats) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s.Accepted = o.accepted
-	s.Sent = uint64(o.sent.messages)
-	s.Lost = uint64(o.losses.lost.messages)
-	s.Uncertain = uint64(o.losses.uncertain.messages)
-	s.QueuedMessages, s.QueuedBytes = o.held.messages, o.held.bytes
+	return o.queue.Len() == 0, o.books.Over()
 }
 
 // tooOld is the error of a message that was kept waiting by cause.

@@ -73,7 +73,7 @@ func TestOutboxEncodes(t *testing.T) {
 		t.Fatal("answers do not match the flight")
 	}
 	var s broker.Stats
-	o.fill(&s)
+	o.books.Fill(&s)
 	if s != (broker.Stats{Accepted: 5, Sent: 5}) {
 		t.Fatalf("Stats %+v", s)
 	}
@@ -90,7 +90,7 @@ func TestOutboxWritesInPart(t *testing.T) {
 		o.mustPut(t, "d")
 		o.disconnected(errEnd)
 		var s broker.Stats
-		o.fill(&s)
+		o.books.Fill(&s)
 		// Only what was written whole can have been acted upon.
 		if int(s.Uncertain) != n/one || s.QueuedMessages != 4-n/one || s.QueuedBytes != 4-n/one {
 			t.Fatalf("%d bytes written: %+v", n, s)
@@ -123,7 +123,7 @@ func TestOutboxWritesInPartAndHasAnswers(t *testing.T) {
 			o.mu.Unlock()
 			o.disconnected(errEnd)
 			var s broker.Stats
-			o.fill(&s)
+			o.books.Fill(&s)
 			if int(s.Sent) != answers || int(s.Uncertain) != n/one-answers || s.QueuedMessages != 3-n/one {
 				t.Errorf("%d bytes written, %d answers: %+v", n, answers, s)
 			}
@@ -235,7 +235,7 @@ func TestOutboxAge(t *testing.T) {
 		if got, want := o.takeOut(all), wire("2", "3"); got != want {
 			t.Fatalf("left is %q, want %q", got, want)
 		}
-		news := o.takeNews()
+		news := o.books.News()
 		if len(news) != 1 || news[0].Messages != 2 || news[0].Bytes != 2 || news[0].Uncertain || !errors.Is(news[0].Err, ErrTooOld) {
 			t.Fatalf("told %+v", news)
 		}
@@ -247,7 +247,7 @@ func TestOutboxNeverTooOld(t *testing.T) {
 		o := testOutbox(t, &Options{QueueAge: -1})
 		o.mustPut(t, "x")
 		time.Sleep(1000 * time.Hour)
-		if left := o.expire(false, ErrTooOld); left != 0 || len(o.takeNews()) != 0 {
+		if left := o.expire(false, ErrTooOld); left != 0 || len(o.books.News()) != 0 {
 			t.Fatalf("left %v", left)
 		}
 	})
@@ -291,50 +291,9 @@ func TestOutboxFlushTellsEachLossOnce(t *testing.T) {
 		if err := <-flush(); err != nil {
 			t.Fatalf("third: %v, want nil", err)
 		}
-		news := o.takeNews()
+		news := o.books.News()
 		if len(news) != 2 || news[0].Err != boom || news[0].Messages != 1 || news[1].Messages != 3 || !news[1].Uncertain {
 			t.Fatalf("told %+v", news)
 		}
 	})
-}
-
-func TestBackoff(t *testing.T) {
-	b := &backoff{min: 50 * time.Millisecond, max: 2 * time.Second}
-	limit := b.min
-	for range 100 {
-		if d := b.next(); d < 0 || d > limit {
-			t.Fatalf("pause %v, limit %v", d, limit)
-		}
-		limit = min(2*limit, b.max)
-	}
-	b.reset()
-	if d := b.next(); d > b.min {
-		t.Fatalf("pause %v after reset", d)
-	}
-}
-
-func TestFifo(t *testing.T) {
-	var q fifo[int]
-	next, want := 0, 0
-	for round := range 200 {
-		for range round % 7 {
-			q.push(next)
-			next++
-		}
-		for q.len() > 0 && (round+q.len())%5 != 0 {
-			if *q.front() != want || q.pop() != want {
-				t.Fatalf("not %d", want)
-			}
-			want++
-		}
-	}
-	q.pushFront(want - 1)
-	if q.pop() != want-1 || q.len() != next-want || q.len() > 0 && *q.back() != next-1 {
-		t.Fatal("wrong ends")
-	}
-	q.push(1000)
-	q.keep(func(i *int) bool { return *i == 1000 })
-	if q.len() != 1 || q.popBack() != 1000 || q.len() != 0 {
-		t.Fatal("kept something else")
-	}
 }

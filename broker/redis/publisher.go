@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/broker/internal/backoff"
 	"github.com/crossroom/crossroom/broker/internal/lossfeed"
 )
 
@@ -35,7 +36,7 @@ type publisher struct {
 // lost.
 func (p *publisher) run(ctx context.Context) {
 	server := &picker{nodes: p.nodes}
-	pause := &backoff{min: p.opts.BackoffMin, max: p.opts.BackoffMax}
+	pause := &backoff.Backoff{Min: p.opts.BackoffMin, Max: p.opts.BackoffMax}
 	for p.waitForWork(ctx) {
 		c := p.connect(ctx, server, pause)
 		if c == nil {
@@ -43,7 +44,7 @@ func (p *publisher) run(ctx context.Context) {
 		}
 		p.serve(ctx, c)
 		if time.Since(c.born) > p.opts.BackoffMax {
-			pause.reset()
+			pause.Reset()
 		} else {
 			p.rest(ctx, pause, c.lost())
 		}
@@ -80,7 +81,7 @@ func (p *publisher) waitForWork(ctx context.Context) bool {
 
 // connect tries until it has a connection. It returns nil when there is nothing left
 // to send, or ctx has ended.
-func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff) *conn {
+func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff.Backoff) *conn {
 	p.cause = nil
 	held := false
 	for {
@@ -95,7 +96,7 @@ func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff)
 		if c != nil {
 			if !held {
 				held = true
-				if p.hold(ctx, min(2*pause.limit, pause.max)) {
+				if p.hold(ctx, pause.Spread()) {
 					c.close(errFinished) // it may have died meanwhile, and nobody looked
 					continue
 				}
@@ -148,7 +149,7 @@ func (p *publisher) hold(ctx context.Context, spread time.Duration) bool {
 				others = nil
 			case <-patience:
 				return
-			case <-p.out.closed:
+			case <-p.out.books.Closing():
 				return
 			case <-ctx.Done():
 				return
@@ -160,8 +161,8 @@ func (p *publisher) hold(ctx context.Context, spread time.Duration) bool {
 }
 
 // rest pauses between two connections.
-func (p *publisher) rest(ctx context.Context, pause *backoff, cause error) {
-	ctx, cancel := context.WithTimeout(ctx, pause.next())
+func (p *publisher) rest(ctx context.Context, pause *backoff.Backoff, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, pause.Next())
 	defer cancel()
 	await(p, ctx.Done(), cause)
 }
@@ -237,7 +238,7 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 
 // tell reports losses.
 func (p *publisher) tell() {
-	for _, loss := range p.out.takeNews() {
+	for _, loss := range p.out.books.News() {
 		p.log.Warn("redis broker: messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
 		p.losses.Tell(loss)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/queue"
 )
 
 // phase is what the server knows of an entry, over the present connection.
@@ -65,9 +66,9 @@ type registry struct {
 	rooms   map[broker.Channel]*entry // EveryRoom entries by their broadcast channel
 	subs    map[*subscription]struct{}
 	asking  map[*request]struct{}
-	todo    fifo[*entry] // whose phase says what is to be sent
+	todo    queue.FIFO[*entry] // whose phase says what is to be sent
 	alone   map[*entry]bool
-	sent    fifo[*order]
+	sent    queue.FIFO[*order]
 }
 
 func newRegistry(names *naming) *registry {
@@ -139,7 +140,7 @@ func (g *registry) entry(f broker.Filter) *entry {
 
 func (g *registry) send(e *entry, p phase) {
 	e.phase = p
-	g.todo.push(e)
+	g.todo.Push(e)
 }
 
 // tryGrant ends a request with success if all it wants is live. A subscription that
@@ -246,7 +247,7 @@ func (g *registry) connected() {
 // for each subscription that has something to miss and does not know yet.
 func (g *registry) disconnected(interrupted func(*subscription)) {
 	g.online = false
-	g.todo, g.sent = fifo[*entry]{}, fifo[*order]{}
+	g.todo, g.sent = queue.FIFO[*entry]{}, queue.FIFO[*order]{}
 	clear(g.alone)
 	for _, e := range g.entries {
 		e.phase = off
@@ -270,15 +271,15 @@ func (g *registry) disconnected(interrupted func(*subscription)) {
 // nextOrder returns the next command to send, nil if there is none or enough are
 // underway.
 func (g *registry) nextOrder() *order {
-	if g.sent.len() >= ordersUnderway {
+	if g.sent.Len() >= ordersUnderway {
 		return nil
 	}
 	var o *order
 	size := 0
-	for g.todo.len() > 0 {
-		e := *g.todo.front()
+	for g.todo.Len() > 0 {
+		e := *g.todo.Front()
 		if e.phase == joining && !e.wanted() {
-			g.todo.pop()
+			g.todo.Pop()
 			e.phase = off
 			g.forget(e)
 			continue
@@ -292,10 +293,10 @@ func (g *registry) nextOrder() *order {
 		}
 		o.entries = append(o.entries, e)
 		size += len(e.name)
-		g.todo.pop()
+		g.todo.Pop()
 	}
 	if o != nil {
-		g.sent.push(o)
+		g.sent.Push(o)
 	}
 	return o
 }
@@ -314,16 +315,16 @@ func commandFor(e *entry) string {
 
 // confirmed takes the server's confirmation of one name.
 func (g *registry) confirmed(joined bool, name []byte) error {
-	if g.sent.len() == 0 {
+	if g.sent.Len() == 0 {
 		return protocolError(fmt.Sprintf("confirmation of %.40q that nobody asked for", name))
 	}
-	o := *g.sent.front()
+	o := *g.sent.Front()
 	if o.next >= len(o.entries) || o.entries[o.next].name != string(name) || joined != (o.entries[o.next].phase == joining) {
 		return protocolError(fmt.Sprintf("confirmation of %.40q instead of an answer to %s", name, o.command))
 	}
 	e := o.entries[o.next]
 	if o.next++; o.next == len(o.entries) {
-		g.sent.pop()
+		g.sent.Pop()
 	}
 	if !joined {
 		e.phase = off
@@ -356,7 +357,7 @@ func (g *registry) tryResume(s *subscription) {
 		return
 	}
 	s.down = false
-	s.resumed()
+	s.in.Resume()
 	for r := range g.asking {
 		if r.sub == s {
 			g.tryGrant(r)
@@ -367,10 +368,10 @@ func (g *registry) tryResume(s *subscription) {
 // refused takes the server's refusal of a whole command. It returns an error if the
 // connection is of no use without it.
 func (g *registry) refused(reply string) error {
-	if g.sent.len() == 0 {
+	if g.sent.Len() == 0 {
 		return &ServerError{Command: "connection", Reply: reply}
 	}
-	o := g.sent.pop()
+	o := g.sent.Pop()
 	refusal := &ServerError{Command: o.command, Reply: reply}
 	switch {
 	case o.command == "PING": // not allowed, but an answer
@@ -401,10 +402,10 @@ func (g *registry) refused(reply string) error {
 
 // ponged takes the answer to a PING.
 func (g *registry) ponged() error {
-	if g.sent.len() == 0 || (*g.sent.front()).command != "PING" {
+	if g.sent.Len() == 0 || (*g.sent.Front()).command != "PING" {
 		return protocolError("PONG that nobody asked for")
 	}
-	g.sent.pop()
+	g.sent.Pop()
 	return nil
 }
 

@@ -1,11 +1,15 @@
 package redisbroker
 
-import "time"
+import (
+	"time"
+
+	"github.com/crossroom/crossroom/broker/internal/ledger"
+)
 
 // message is what the outbox remembers of one that it holds encoded.
 type message struct {
-	wire, payload int           // bytes
-	at            time.Duration // when it was accepted, after outbox.born
+	ledger.Size
+	at time.Duration // when it was accepted, after outbox.born
 }
 
 // segment is a run of encoded messages. Those before head are done with.
@@ -22,7 +26,7 @@ func (s *segment) size() int { return len(s.buf) - s.off }
 func (s *segment) drop() message {
 	m := s.msgs[s.head]
 	s.head++
-	s.off += m.wire
+	s.off += m.Wire
 	return m
 }
 

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/backoff"
+	"github.com/crossroom/crossroom/broker/internal/inbox"
+	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
 // routesKept is how many channel names are remembered with what they mean.
@@ -23,15 +26,13 @@ type subscriber struct {
 	opts  *Options
 	log   *slog.Logger
 	// work tells run that there is something to send.
-	work     chan struct{}
-	received atomic.Uint64
+	work   chan struct{}
+	counts *inbox.Counts
 
-	mu             sync.Mutex
-	reg            *registry
-	closed         bool
-	outage         chan struct{} // closed at the end of the present one; nil if there is none
-	interruptions  uint64
-	interruptedFor time.Duration
+	mu     sync.Mutex
+	reg    *registry
+	closed bool
+	outage chan struct{} // closed at the end of the present one; nil if there is none
 
 	// turn changes, under mu, with whatever decides where messages go.
 	turn atomic.Uint64
@@ -58,7 +59,7 @@ type target struct {
 func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
 	return &subscriber{
 		nodes: n, names: names, opts: opts, log: opts.Logger,
-		work: make(chan struct{}, 1), reg: newRegistry(names), exact: map[string]*route{}, patterned: map[string]*route{},
+		work: make(chan struct{}, 1), counts: inbox.NewCounts(), reg: newRegistry(names), exact: map[string]*route{}, patterned: map[string]*route{},
 	}
 }
 
@@ -67,10 +68,10 @@ func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters [
 	u := newSubscription(s, r)
 	// The goroutine is ended and waited for by Close, of the subscription or of the
 	// broker, which finds it in the registry; or below.
-	go u.run()
+	go u.in.Run()
 	if err := s.add(ctx, u, filters); err != nil {
 		s.drop(u)
-		<-u.done // nothing was delivered, so it ends at once
+		<-u.in.Done() // nothing was delivered, so it ends at once
 		return nil, err
 	}
 	return u, nil
@@ -86,14 +87,14 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		}
 	}
 	s.mu.Lock()
-	if s.closed || u.isClosed() {
+	if s.closed || u.in.IsShut() {
 		s.mu.Unlock()
 		return broker.ErrClosed
 	}
 	r := s.reg.ask(u, filters)
 	s.turn.Add(1)
 	s.mu.Unlock()
-	signal(s.work)
+	signals.Raise(s.work)
 	select {
 	case err := <-r.done:
 		return err
@@ -102,14 +103,8 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 	s.mu.Lock()
 	s.reg.fail(r, ctx.Err())
 	s.mu.Unlock()
-	signal(s.work)
+	signals.Raise(s.work)
 	return <-r.done // the other outcome may have been a moment faster
-}
-
-func (u *subscription) isClosed() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.closed
 }
 
 // remove takes filters from u at once, and returns what to wait for until that is
@@ -123,12 +118,11 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan s
 			waits = append(waits, gone)
 		}
 	}
-	u.epoch.Add(1)
 	s.turn.Add(1)
-	signal(s.work)
+	signals.Raise(s.work)
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
-	return append(waits, u.retract(u.matches))
+	return append(waits, u.in.Retract(u.matches))
 }
 
 // matches reports whether one of the filters selects ch. The subscriber's mutex is held.
@@ -147,34 +141,30 @@ func (u *subscription) matches(ch broker.Channel) bool {
 func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u.shut()
+	u.in.Shut()
 	for r := range s.reg.asking {
 		if r.sub == u {
 			s.reg.fail(r, broker.ErrClosed)
 		}
 	}
-	if u.down { // no Resumed will come
-		u.down = false
-		s.interruptedFor += time.Since(u.since)
-	}
+	u.down = false // no Resumed will come
 	var waits []<-chan struct{}
 	for f := range u.filters {
 		if gone := s.reg.remove(u, f); gone != nil {
 			waits = append(waits, gone)
 		}
 	}
-	u.epoch.Add(1)
 	s.turn.Add(1)
 	delete(s.reg.subs, u)
 	s.recovered()
-	signal(s.work)
+	signals.Raise(s.work)
 	return waits
 }
 
 // run keeps the connection until ctx ends.
 func (s *subscriber) run(ctx context.Context) {
 	server := &picker{nodes: s.nodes}
-	pause := &backoff{min: s.opts.BackoffMin, max: s.opts.BackoffMax}
+	pause := &backoff.Backoff{Min: s.opts.BackoffMin, Max: s.opts.BackoffMax}
 	told := false // in the log, that there is no connection
 	for ctx.Err() == nil {
 		if !s.isNeeded() {
@@ -189,7 +179,7 @@ func (s *subscriber) run(ctx context.Context) {
 			told = false
 			err = s.serve(ctx, c)
 			if time.Since(c.born) > s.opts.BackoffMax {
-				pause.reset()
+				pause.Reset()
 			}
 			if c.cause == errFinished {
 				continue
@@ -204,11 +194,11 @@ func (s *subscriber) run(ctx context.Context) {
 		told = true
 		if s.interrupt(err) {
 			select {
-			case <-time.After(pause.next()):
+			case <-time.After(pause.Next()):
 			case <-ctx.Done():
 			}
 		} else {
-			pause.reset()
+			pause.Reset()
 		}
 	}
 	s.mu.Lock()
@@ -240,7 +230,7 @@ func (s *subscriber) hangUp() bool {
 func (s *subscriber) interrupt(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reg.disconnected(func(u *subscription) { u.interrupted(err) })
+	s.reg.disconnected(func(u *subscription) { u.in.Interrupt(err) })
 	s.turn.Add(1)
 	if s.reg.down() {
 		if s.outage == nil {
@@ -265,7 +255,7 @@ func (s *subscriber) serve(ctx context.Context, c *conn) error {
 	s.log.Info("redis broker: connected for subscribing", "addr", c.addr)
 
 	var reading sync.WaitGroup
-	reading.Go(func() { c.close(s.read(ctx, c)) })
+	reading.Go(func() { c.close(s.read(c)) })
 	s.write(c)
 	reading.Wait()
 	return c.lost()
@@ -282,7 +272,7 @@ func (s *subscriber) write(c *conn) {
 			return errFinished
 		}
 		s.mu.Lock()
-		s.reg.sent.push(&order{command: "PING"})
+		s.reg.sent.Push(&order{command: "PING"})
 		s.mu.Unlock()
 		_, err := c.write(appendCommand(nil, "PING"), s.opts.ProbeTimeout)
 		return err
@@ -322,14 +312,14 @@ func (s *subscriber) orders(buf []byte) []byte {
 }
 
 // read handles frames until the connection breaks, and returns why.
-func (s *subscriber) read(ctx context.Context, c *conn) error {
+func (s *subscriber) read(c *conn) error {
 	var f frame
 	for {
 		if err := readFrame(c.r, &f); err != nil {
 			return err
 		}
 		if f.kind == frameMessage || f.kind == framePMessage {
-			if err := s.message(ctx, c, &f); err != nil {
+			if err := s.message(c, &f); err != nil {
 				return err
 			}
 			continue
@@ -355,8 +345,8 @@ func (s *subscriber) answer(f *frame) error {
 	}
 	s.turn.Add(1)
 	s.recovered()
-	if s.reg.todo.len() > 0 {
-		signal(s.work)
+	if s.reg.todo.Len() > 0 {
+		signals.Raise(s.work)
 	}
 	return err
 }
@@ -379,12 +369,12 @@ func (s *subscriber) interrupted() <-chan struct{} {
 
 // message reads a message's payload and hands it to the subscriptions that want it,
 // or passes over it if none does.
-func (s *subscriber) message(ctx context.Context, c *conn, f *frame) error {
+func (s *subscriber) message(c *conn, f *frame) error {
 	r := s.route(f)
 	wanted := 0
 	for i := range r.targets {
 		t := &r.targets[i]
-		if t.wanted = t.sub.wants(r.ch); t.wanted {
+		if t.wanted = t.sub.in.Wants(&r.ch); t.wanted {
 			wanted++
 		}
 	}
@@ -397,7 +387,7 @@ func (s *subscriber) message(ctx context.Context, c *conn, f *frame) error {
 	}
 	for i := range r.targets {
 		t := &r.targets[i]
-		for epoch := t.epoch; t.wanted && !t.sub.deliver(ctx, epoch, r.ch, payload); {
+		for epoch := t.epoch; t.wanted && !t.sub.in.Deliver(epoch, &r.ch, payload); {
 			epoch, t.wanted = s.stillWanted(t.sub, r.ch)
 		}
 	}
@@ -468,7 +458,7 @@ func (r *route) aim(subs []*subscription, except *entry) {
 		if u.down || except != nil && u.filters[except.filter] != nil {
 			continue
 		}
-		r.targets = append(r.targets, target{sub: u, epoch: u.epoch.Load()})
+		r.targets = append(r.targets, target{sub: u, epoch: u.in.Epoch()})
 	}
 }
 
@@ -476,7 +466,7 @@ func (r *route) aim(subs []*subscription, except *entry) {
 func (s *subscriber) stillWanted(u *subscription, ch broker.Channel) (epoch uint64, wanted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return u.epoch.Load(), u.matches(ch)
+	return u.in.Epoch(), u.matches(ch)
 }
 
 // covered reports whether a live pattern also matches ch.
@@ -507,23 +497,16 @@ func (s *subscriber) close() []<-chan struct{} {
 	waits := make([]<-chan struct{}, 0, len(subs))
 	for _, u := range subs {
 		s.drop(u)
-		waits = append(waits, u.done)
+		waits = append(waits, u.in.Done())
 	}
 	return waits
 }
 
 // fill writes the counters of subscribing into st.
 func (s *subscriber) fill(st *broker.Stats) {
-	st.Received = s.received.Load()
+	s.counts.Fill(st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Interruptions = s.interruptions
-	st.Interrupted = s.interruptedFor
-	for u := range s.reg.subs {
-		if u.down {
-			st.Interrupted += time.Since(u.since)
-		}
-	}
 	st.Subscriptions = s.reg.active()
 }
 

@@ -13,10 +13,10 @@ type Counts struct {
 	received      atomic.Uint64
 	interruptions atomic.Uint64
 
-	born time.Time
-	mu   sync.Mutex
-	down int           // inboxes whose receiver misses something now
-	time time.Duration // for how long, of all; of those now only -(since when)
+	born  time.Time
+	mu    sync.Mutex
+	down  int           // inboxes whose receiver misses something now
+	total time.Duration // from born to each end, less that to each beginning
 }
 
 // NewCounts begins at zero.
@@ -26,14 +26,14 @@ func (c *Counts) began() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down++
-	c.time -= time.Since(c.born)
+	c.total -= time.Since(c.born)
 }
 
 func (c *Counts) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down--
-	c.time += time.Since(c.born)
+	c.total += time.Since(c.born)
 }
 
 // Fill writes the counters into s, apart from Subscriptions.
@@ -42,5 +42,5 @@ func (c *Counts) Fill(s *broker.Stats) {
 	s.Interruptions = c.interruptions.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.Interrupted = c.time + time.Duration(c.down)*time.Since(c.born)
+	s.Interrupted = c.total + time.Duration(c.down)*time.Since(c.born)
 }

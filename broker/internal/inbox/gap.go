@@ -46,10 +46,10 @@ func (g *gap) add(h *gap) {
 func (in *Inbox) Interrupt(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.tellMissed()
 	if in.shut {
 		return
 	}
+	in.tellMissed()
 	in.begin()
 	if g := (&gap{cause: err}); !in.join(g) {
 		in.push(event{gap: g})

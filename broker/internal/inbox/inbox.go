@@ -250,7 +250,7 @@ func (in *Inbox) Shut() {
 		return
 	}
 	in.shut = true
-	in.queue = queue.FIFO[event]{}
+	in.queue, in.missed = queue.FIFO[event]{}, broker.Loss{}
 	in.end()
 	close(in.quit)
 }
