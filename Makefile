@@ -1,7 +1,8 @@
 # make demo    the main job, on the embedded memory broker; BROKER=redis://… or nats://… uses that
 # make test    fetches what is missing and runs every test, under the race detector
 # make bench   side-by-side benchmarks; exit status 1 if a bar is missed
-# make chat    the chat example: three nodes, on BROKER; MIXED=1: Go and Node.js nodes behind a redis-server
+# make chat    the chat example: three nodes, on BROKER; MIXED=1: Go and Node.js nodes behind a redis-server;
+#              PORT is the first of their ports (default 8081)
 # make chat-picture    makes the pictures of the chat example anew, from a real run
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture of the README
@@ -10,6 +11,7 @@
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
 BROKER ?=
 MIXED ?=
+PORT ?=
 FUZZTIME ?= 10m
 SOAK ?= 1000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -26,30 +28,36 @@ test: setup
 	@CROSSROOM_REQUIRE_SERVERS=1 scripts/test
 
 # The picture in the README.
-trace: setup
+trace:
+	@scripts/setup redis node
 	@scripts/trace
 
-bench: setup
+bench:
+	@scripts/setup redis nats node
 	@go run ./bench
 
 ifeq ($(MIXED),)
 chat:
-	@cd examples && go run ./chat -broker '$(or $(BROKER),memory)'
+	@cd examples && go run ./chat -port '$(or $(PORT),8081)' -broker '$(or $(BROKER),memory)'
 else
-chat: setup
-	@examples/chat/mixed.sh
+chat:
+	@scripts/setup redis node chat
+	@PORT='$(or $(PORT),8081)' examples/chat/mixed.sh
 endif
 
-chat-picture: setup
+chat-picture:
+	@scripts/setup redis node chat chromium
 	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -run '^TestPicture$$' ./chat/browsertest -pictures ../../../docs
 
-chat-load: setup
+chat-load:
+	@scripts/setup redis node chat
 	@cd examples && go run ./chat/load
 
 check:
 	@STATICCHECK=$(STATICCHECK) scripts/check
 
-soak: setup
+soak:
+	@scripts/setup redis
 	@CROSSROOM_SOAK=$(SOAK) go test -race -count=1 -timeout 4h -v -run '^TestSoak$$' ./broker/memory ./broker/redis
 
 fuzz:

@@ -35,8 +35,11 @@
 //     that come and go.
 //   - Then the outages, B14 to B18, through a link: what waits, what is lost, and telling
 //     both sides so.
-//   - Then contexts and closing, B19 to B21 and B24.
+//   - Then contexts and closing, B19 to B21, calls at the same time and capabilities,
+//     B24 and B25.
 //   - Counting, B22 and B23, if the system can; otherwise return errors.ErrUnsupported.
+//   - B26 and B27, which a broker may make use of to be fast; one that always calls
+//     Deliver keeps both.
 //   - [RunFleet]. What fails only here is usually a clause that is kept almost always:
 //     a filter that is live a little late, an answer that is lost now and then.
 //   - [Soak], for what goes wrong once in a thousand times.
