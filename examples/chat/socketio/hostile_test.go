@@ -47,6 +47,7 @@ func TestBadInput(t *testing.T) {
 		{"a text for an attachment", []string{`451-["message"]`, `42["message"]`}, parse, websocket.StatusProtocolError},
 		{"an attachment for nothing", []string{"b:abc"}, parse, websocket.StatusProtocolError},
 		{"an illegal placeholder", []string{`451-["message",{"_placeholder":true,"num":7}]`, "b:abc"}, parse, websocket.StatusProtocolError},
+		{"an attachment twice", []string{`451-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]`, "b:abc"}, parse, websocket.StatusProtocolError},
 		{"large attachments", []string{`452-["message"]`, "b:" + long[:limit/2], "b:" + long[:limit/2]}, parse, websocket.StatusProtocolError},
 		{"a large text", []string{`42["message","` + long + `"]`}, transport, websocket.StatusMessageTooBig},
 		{"a huge text", []string{`42["message","` + strings.Repeat(long, 1000) + `"]`}, transport, websocket.StatusMessageTooBig},

@@ -164,17 +164,21 @@ func readJSON(text []byte) (any, error) {
 	})
 }
 
-// attach replaces the placeholders by the attachments.
+// attach replaces the placeholders by the attachments. Each stands for one place, as
+// clients write it: a small packet that repeats a large attachment would grow without
+// bound in who copies its arguments.
 func (p *packet) attach(attachments [][]byte) error {
+	used := make([]bool, len(attachments))
 	_, err := walk(p.args, func(v any) (any, error) {
 		m, ok := v.(map[string]any)
 		if !ok || m["_placeholder"] != true {
 			return v, nil
 		}
 		n, ok := m["num"].(int64)
-		if !ok || n < 0 || n >= int64(len(attachments)) {
+		if !ok || n < 0 || n >= int64(len(attachments)) || used[n] {
 			return nil, errors.New("illegal attachments")
 		}
+		used[n] = true
 		return attachments[n], nil
 	})
 	switch p.kind {
