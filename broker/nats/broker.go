@@ -89,7 +89,7 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 	b.proof = newWitnesses(ctx, to, b.names, &b.opts)
 	b.to = newDirectory(b.names)
 	b.out = newOutbox(&b.opts, maxPayload)
-	b.in = newSubscriber(b.names, &b.opts, b.proof, b.out.wake)
+	b.in = newSubscriber(b.names, &b.opts, b.proof, b.out.from, b.out.wake)
 	b.keep = &keeper{out: b.out, in: b.in, to: to, opts: &b.opts, log: b.opts.Logger}
 	b.works.Go(func() { b.keep.run(ctx) })
 	return b, nil
@@ -109,7 +109,7 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	if err != nil {
 		return err
 	}
-	return b.out.put(ctx, to, payload, b.in.audience(to))
+	return b.out.put(ctx, to, payload, b.in.audience(to, b.out.expects()))
 }
 
 // Flush implements broker.Broker: nil means that the server has dealt with each

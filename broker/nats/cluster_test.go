@@ -1,9 +1,12 @@
 package natsbroker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -234,4 +237,44 @@ func TestServerOfClusterFrozen(t *testing.T) {
 		publish(t, b, ch, "own")
 		r.want(ch, "own")
 	}
+}
+
+// TestSilentServerInCluster: waiting for a server that takes connections and says nothing
+// is not held against the next ones, which know of the subscription soon.
+func TestSilentServerInCluster(t *testing.T) {
+	t.Parallel()
+	cluster := servers.StartNATSCluster(t, nil)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	opts := quick()
+	opts.NATS = []nats.Option{nats.DontRandomize()}
+	var log lockedBuffer
+	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	addresses := []string{cluster.Nodes[0].URL(), silent.Addr().String(), cluster.Nodes[1].URL(), cluster.Nodes[2].URL()}
+	b := open(t, strings.Join(addresses, ","), opts)
+	subscribe(t, b, record(t), broker.Exactly(room))
+	if text := log.String(); strings.Contains(text, "does not hear") || !strings.Contains(text, "cannot be asked") {
+		t.Errorf("log: %s", text)
+	}
+}
+
+// lockedBuffer is what a log is written into.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

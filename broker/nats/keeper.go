@@ -235,6 +235,7 @@ func (k *keeper) work(ctx context.Context, l *link) {
 				k.in.returned(&m.to.ch, m.own)
 			}
 			clear(own)
+			k.out.delivered()
 			k.to.learn(l.to, l.nc.DiscoveredServers())
 			continue
 		}

@@ -36,7 +36,7 @@ type link struct {
 	busy    bool             // somebody passes on
 	drained chan struct{}    // closed and replaced when nobody does any more
 	cause   error            // why we ended it
-	denied  map[string]error // by subject, subscribed to or published on
+	denied  map[string]error // by subject, after subscribing if that is denied
 	seen    error            // the last refusal that is in denied
 	news    chan struct{}    // closed and replaced with seen
 }
@@ -194,14 +194,21 @@ func (l *link) refused(err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, rest, ok := strings.Cut(err.Error(), `"`); ok {
+	if what, rest, ok := strings.Cut(err.Error(), `"`); ok {
 		subject, _, _ := strings.Cut(rest, `"`)
+		if strings.Contains(what, "Subscription") {
+			subject = subscribing + subject
+		}
 		l.denied[subject] = err
 	}
 	l.seen = err
 	close(l.news)
 	l.news = make(chan struct{})
 }
+
+// subscribing tells what may not be subscribed to from what may not be published on. No
+// subject has a space.
+const subscribing = "subscribe "
 
 // denials waits, after a ping, until everything is in denied that the server had
 // refused before it answered. It returns a copy, nil if there is nothing.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -67,6 +68,10 @@ type outbox struct {
 	asked   int // bytes of the flight that a ping is behind of
 	urgent  bool
 	scratch []byte
+
+	// others is the number of the last message for receivers here that is on no room's
+	// channel, and returned how many are settled and delivered here (see expects).
+	others, returned atomic.Uint64
 }
 
 const (
@@ -110,6 +115,9 @@ func (o *outbox) put(ctx context.Context, to *address, payload []byte, subs []*s
 	}
 	o.seq++
 	o.books.Accept(m.Size)
+	if m.own != nil && to.ch.Kind() != broker.KindRoom {
+		o.others.Store(o.seq)
+	}
 	if o.link != nil && o.queue.Len() == 0 && o.fits(m.Wire) {
 		o.scratch = append(appendFrame(o.scratch[:0], o.from, o.seq, to.names), payload...)
 		err := o.link.nc.Publish(to.subject, o.scratch)
@@ -161,6 +169,9 @@ func (o *outbox) pump() {
 			o.fly(m.message)
 		case errors.Is(err, nats.ErrMaxPayload):
 			// Accepted while there was no server to say how much it takes.
+			if o.flight.Len() > 0 {
+				return // settled in its turn: the keeper asks at once, and comes back
+			}
 			o.queue.Pop()
 			o.books.Lose(m.Size, false, &broker.PayloadError{Size: m.Payload, Max: max(0, o.limit-(m.Wire-m.Payload))})
 			o.settled()
@@ -205,6 +216,17 @@ func (o *outbox) answered(through uint64, denied map[string]error, own []message
 	}
 	o.settled()
 	return own
+}
+
+// expects reports whether a message is on its way to receivers here that may change what
+// they want (B26).
+func (o *outbox) expects() bool { return o.others.Load() > o.returned.Load() }
+
+// delivered notes that receivers here have what answered brought.
+func (o *outbox) delivered() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.returned.Store(o.books.Settled())
 }
 
 // land takes the first message off the flight, to be settled.

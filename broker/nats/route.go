@@ -28,8 +28,10 @@ type route struct {
 // drains the link.
 func (s *subscriber) take(l *link, m *nats.Msg) {
 	f, payload, ok := readFrame(m.Data)
-	if !ok {
-		return // somebody else's idea of a message
+	if !ok || f.from == s.self {
+		// Somebody else's idea of a message, or one of our own that was left behind at a
+		// server that we lost: it was returned, or counts as uncertain.
+		return
 	}
 	r := s.route(l, m, &f)
 	for r.u != nil && r.u.in.Wants(&r.ch) {
@@ -99,8 +101,9 @@ func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
 	return &route{ch: ch, u: e.u, epoch: e.u.in.Epoch()}
 }
 
-// audience returns those here who want a message that is about to be published.
-func (s *subscriber) audience(to *address) []*subscription {
+// audience returns those here who want a message that is about to be published. They are
+// not asked if they expect something that may change it.
+func (s *subscriber) audience(to *address, expects bool) []*subscription {
 	turn := s.turn.Load()
 	here := to.here.Load()
 	if here == nil || here.turn != turn {
@@ -119,7 +122,7 @@ func (s *subscriber) audience(to *address) []*subscription {
 		to.here.Store(here)
 	}
 	for i, u := range here.subs {
-		if u.in.Wants(&to.ch) {
+		if expects || u.in.Wants(&to.ch) {
 			continue
 		}
 		subs := slices.Clone(here.subs[:i])

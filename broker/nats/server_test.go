@@ -345,3 +345,65 @@ func TestForeignMessages(t *testing.T) {
 	publish(t, open(t, srv.URL(), nil), long, "after all")
 	r.want(long, "after all")
 }
+
+// TestRightsAreApart: who may not subscribe to what it publishes on is not told that it
+// lost messages, and who may not publish may subscribe all the same.
+func TestRightsAreApart(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [
+		{ user: all, password: p }
+		{ user: talks, password: p, permissions: { publish: ">", subscribe: "crossroom.native.control" } }
+		{ user: hears, password: p, permissions: { publish: "crossroom.native.control", subscribe: ">" } }
+	] }`})
+	as := func(user string) *natsbroker.Broker { return open(t, "nats://"+user+":p@"+srv.Addr(), quick()) }
+	r := record(t)
+	subscribe(t, as("all"), r, broker.Exactly(room))
+
+	talks := as("talks")
+	if _, err := talks.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("Subscribe: %v, want a refusal", err)
+	}
+	publish(t, talks, room, "allowed")
+	flush(t, talks)
+	r.want(room, "allowed")
+
+	hears := as("hears")
+	subscribe(t, hears, record(t), broker.Exactly(broker.Control()))
+	publish(t, hears, room, "not allowed")
+	if err := hears.Flush(within(t, patience)); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("Flush: %v, want a refusal", err)
+	}
+	subscribe(t, hears, record(t), broker.Exactly(room))
+}
+
+// TestTooLargeInItsTurn: a message that turns out to be too large for the server is lost
+// after those before it are settled, and no Flush of these is told of it.
+func TestTooLargeInItsTurn(t *testing.T) {
+	t.Parallel()
+	const limit = 50_000
+	srv := servers.StartNATS(t, &servers.NATSOptions{MaxPayload: limit})
+	b := open(t, srv.URL(), quick())
+	srv.Stop()
+	publish(t, b, room, "small")
+	first := make(chan error, 1)
+	begun := make(chan struct{})
+	go func() {
+		close(begun)
+		first <- b.Flush(within(t, patience))
+	}()
+	<-begun
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := b.Flush(short); !errors.Is(err, context.DeadlineExceeded) { // time for the other one to begin
+		t.Fatalf("Flush without a server: %v", err)
+	}
+	publish(t, b, room, strings.Repeat("x", limit))
+	srv.Restart()
+	if err := <-first; err != nil {
+		t.Errorf("Flush of what came before: %v", err)
+	}
+	var large *broker.PayloadError
+	if err := b.Flush(within(t, patience)); !errors.As(err, &large) {
+		t.Errorf("Flush: %v, want a *PayloadError", err)
+	}
+}

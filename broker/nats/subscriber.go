@@ -3,6 +3,7 @@ package natsbroker
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type subscriber struct {
 	// need wakes the keeper.
 	need   func()
 	proof  *witnesses
+	self   uint64 // frame.from of the messages of this broker
 	counts *inbox.Counts
 
 	mu      sync.Mutex
@@ -69,9 +71,9 @@ type attempt struct {
 	err  error // after done is closed; nil: look again
 }
 
-func newSubscriber(names *naming, opts *Options, proof *witnesses, need func()) *subscriber {
+func newSubscriber(names *naming, opts *Options, proof *witnesses, self uint64, need func()) *subscriber {
 	return &subscriber{
-		names: names, opts: opts, proof: proof, need: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
+		names: names, opts: opts, proof: proof, self: self & (1<<56 - 1), need: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
 		subs: map[*subscription]struct{}{}, of: map[*nats.Subscription]*entry{},
 		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{}, routes: map[origin]*route{},
 	}
@@ -161,6 +163,9 @@ func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) 
 func (s *subscriber) join(l *link, u *subscription, filters []broker.Filter) ([]*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.link != l {
+		return nil, net.ErrClosed // what it subscribes to there would pass for live
+	}
 	var entries []*entry
 	for _, f := range filters {
 		e := u.entries[f]
@@ -215,7 +220,7 @@ func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entri
 	var refusal error
 	for _, e := range entries {
 		e.joining--
-		if because := denied[e.subject]; because != nil && refusal == nil {
+		if because := denied[subscribing+e.subject]; because != nil && refusal == nil {
 			refusal = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), because)
 		}
 	}
@@ -386,7 +391,7 @@ func (s *subscriber) connected(ctx context.Context, l *link) error {
 		s.mu.Lock()
 		for subject, err := range denied {
 			for _, e := range s.of {
-				if e.subject == subject {
+				if subscribing+e.subject == subject {
 					s.mu.Unlock()
 					// It was allowed once. Without it the interruption cannot end.
 					return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,5 +177,38 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 	g.want(room, "last")
 	if s := b.Stats(); s.Interruptions != outages+1 {
 		t.Errorf("%d interruptions, want %d of one subscription and one of the other", s.Interruptions, outages)
+	}
+}
+
+// stuck is a receiver that does not return.
+type stuck struct{ release chan struct{} }
+
+func (s *stuck) Deliver(broker.Channel, []byte) { <-s.release }
+func (s *stuck) Interrupted(error)              {}
+func (s *stuck) Resumed()                       {}
+
+// TestSeveralStuckReceivers: that the connection waits for one receiver after the other is
+// no sign of a dead server, for however long.
+func TestSeveralStuckReceivers(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	opts := quick()
+	opts.ReceiveBuffer, opts.SlowReceiver = 1000, time.Second // half of ProbeTimeout, that is
+	b, other := open(t, srv.URL(), opts), open(t, srv.URL(), quick())
+	s := &stuck{make(chan struct{})}
+	defer close(s.release)
+	for range 4 {
+		subscribe(t, b, s, broker.Exactly(room))
+	}
+	r := record(t)
+	sound := broker.Native.Requests("/sound")
+	subscribe(t, b, r, broker.Exactly(sound))
+	for range 3 { // one is being delivered, one fills the buffer, one has to wait
+		publish(t, other, room, strings.Repeat("x", 1000))
+	}
+	for _, text := range []string{"one", "two"} {
+		publish(t, other, sound, text)
+		flush(t, other)
+		r.want(sound, text)
 	}
 }

@@ -24,6 +24,7 @@ type wire struct {
 	onRead func()          // before each read
 	heard  atomic.Int64    // when something last arrived, in ns of the clock below
 	clock  time.Time
+	away   atomic.Bool // onRead is running: nobody listens
 
 	mu      sync.Mutex
 	kept    []byte // to be written
@@ -48,7 +49,10 @@ func newWire(c net.Conn, onRead func()) *wire {
 
 // Read is called by nats.go, from one goroutine at a time.
 func (w *wire) Read(p []byte) (int, error) {
+	w.away.Store(true)
 	w.onRead()
+	w.heard.Store(int64(time.Since(w.clock)))
+	w.away.Store(false)
 	n, err := w.Conn.Read(p)
 	if n > 0 {
 		w.heard.Store(int64(time.Since(w.clock)))
@@ -59,8 +63,14 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// silent is for how long nothing has arrived.
-func (w *wire) silent() time.Duration { return time.Since(w.clock) - time.Duration(w.heard.Load()) }
+// silent is for how long nothing has arrived. It is zero while the reader does not listen,
+// since it waits for receivers: for each of them as long as SlowReceiver says.
+func (w *wire) silent() time.Duration {
+	if w.away.Load() {
+		return 0
+	}
+	return time.Since(w.clock) - time.Duration(w.heard.Load())
+}
 
 // Write takes all of p, or returns the error that ended the connection.
 func (w *wire) Write(p []byte) (int, error) {

@@ -97,6 +97,7 @@ func (w *witnesses) confirm(ctx context.Context, l *link) error {
 		if x.nc == nil || x.server == self {
 			continue
 		}
+		patience.Reset(w.opts.ProbeTimeout) // its own: others may have used up theirs
 		for late := false; !late; {
 			news, seen := x.state()
 			if seen >= n {

@@ -1,0 +1,80 @@
+package natsbroker_test
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// joining is a receiver that wants messages for a room from the first request on.
+type joining struct {
+	*recorder
+	in atomic.Bool
+}
+
+func (j *joining) Deliver(ch broker.Channel, payload []byte) {
+	if ch.Kind() == broker.KindRequests {
+		j.in.Store(true)
+	}
+	j.recorder.Deliver(ch, payload)
+}
+
+func (j *joining) Wants(broker.Channel) bool { return j.in.Load() }
+
+// TestOwnRequestBeforeOwnMessage: what a broker's own request puts somebody into applies
+// to what it publishes next, although both come back only with the server's answer (B26).
+func TestOwnRequestBeforeOwnMessage(t *testing.T) {
+	t.Parallel()
+	b := open(t, servers.StartNATS(t, nil).URL(), quick())
+	j := &joining{recorder: record(t)}
+	requests := broker.Native.Requests("/")
+	subscribe(t, b, j, broker.Exactly(requests), broker.Exactly(room))
+	publish(t, b, room, "not yet")
+	publish(t, b, requests, "join")
+	publish(t, b, room, "hello")
+	j.want(requests, "join")
+	j.want(room, "hello")
+}
+
+// TestOwnCopy: a message of the broker's own that comes back over the network, as one may
+// that was left behind at a server of a cluster, is not delivered again.
+func TestOwnCopy(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	b := open(t, srv.URL(), quick())
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	nc, err := nats.Connect(srv.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	copies, err := nc.SubscribeSync("crossroom.native.cast.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"one", "two"} {
+		publish(t, b, room, text)
+		r.want(room, text)
+	}
+	m, err := copies.NextMsg(patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Publish(m.Subject, m.Data); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	other := open(t, srv.URL(), quick())
+	publish(t, other, room, "after it")
+	r.want(room, "after it")
+}
