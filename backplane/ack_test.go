@@ -329,3 +329,34 @@ func (c *counter) answers() int {
 	defer c.mu.Unlock()
 	return c.n
 }
+
+// leaver is a member that closes the namespace when it is asked.
+type leaver struct {
+	*acker
+	ns *backplane.Namespace
+}
+
+func (c leaver) DeliverAck(m *backplane.Message, ack func([]byte)) {
+	if err := c.ns.Close(context.Background()); err != nil {
+		panic(err)
+	}
+	c.acker.DeliverAck(m, ack)
+}
+
+// TestAckAfterClose: what BroadcastAck has returned is the caller's, also if it ended
+// because the namespace was closed.
+func TestAckAfterClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		a := newAcker("a")
+		f.join(0, leaver{a, f.ns[0]}, "red")
+		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.To("red"), 0)
+		if !errors.Is(err, backplane.ErrClosed) {
+			t.Fatalf("%+v, %v, want ErrClosed", acks, err)
+		}
+		(<-a.acks)([]byte("late"))
+		if len(acks.Values) > 0 {
+			t.Errorf("%q came afterwards", acks.Values)
+		}
+	})
+}

@@ -319,6 +319,9 @@ func (c *call) run(ctx context.Context, who *census, exp Expected, publish bool)
 	}
 	c.expect(who, exp, stop)
 	if err := ns.calls.add(c); err != nil {
+		c.mu.Lock()
+		c.end() // this node's members may have been asked already, and answer later
+		c.mu.Unlock()
 		return Fleet{}, err
 	}
 	defer ns.calls.remove(c)
