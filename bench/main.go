@@ -87,12 +87,17 @@ func run(ctx context.Context) (good bool, err error) {
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *heap, e.redisVersion, e.rounds, e.length)
 	others := e.watchBystanders()
 	var all []verdict
+	ran := false
 	for _, m := range slices.Concat(table, natsTable, otelTable) {
 		r, err := m.run(ctx, e, match, os.Stdout)
 		if err != nil {
 			return false, err
 		}
+		ran = ran || r != nil
 		all = append(all, judge(m.bars, r)...)
+	}
+	if !ran {
+		return false, fmt.Errorf("-only %q matches no measurement/contender", *only)
 	}
 	if share := others.share(); share > 0.1 {
 		fmt.Printf("\nOther programs used %.0f %% of the processors meanwhile: the figures say little, the ratios less than usual.\n", 100*share)
