@@ -14,8 +14,12 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
-// routesKept is how many channel names are remembered with what they mean.
-const routesKept = 1 << 13
+// routesKept is how many channel names are remembered with what they mean, and
+// longestKept how long they may be, in bytes: anybody may publish to names of 64 KiB.
+const (
+	routesKept  = 1 << 13
+	longestKept = 1 << 10
+)
 
 // subscriber keeps one connection for all subscriptions, for as long as there are
 // filters and a little longer. Its goroutine, run, connects and writes; a second one
@@ -409,6 +413,9 @@ func (s *subscriber) route(f *frame) *route {
 	r := routes[string(f.name)]
 	if r == nil {
 		r = s.find(f)
+		if len(f.name) > longestKept {
+			return r
+		}
 		if len(routes) >= routesKept {
 			clear(routes)
 		}
