@@ -281,22 +281,34 @@ func (s *subscriber) part(e *entry) {
 	if e.joining > 0 {
 		return
 	}
+	if !e.overlapped() {
+		s.leave(e)
+		return
+	}
+	e.stay()
+	var t *time.Timer
+	t = time.AfterFunc(parting, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if e.parting == t {
+			s.leave(e)
+		}
+	})
+	e.parting = t
+}
+
+// overlapped reports whether a live filter of the same subscription selects something that
+// e, which is not live, selects too. The subscriber's mutex is held.
+func (e *entry) overlapped() bool {
+	if !e.filter.IsEveryRoom() {
+		return e.u.matches(e.filter.Channel()) // of many rooms none needs a look at all others
+	}
 	for _, other := range e.u.entries {
-		if other.live && (other.filter.Matches(e.filter.Channel()) || e.filter.Matches(other.filter.Channel())) {
-			e.stay()
-			var t *time.Timer
-			t = time.AfterFunc(parting, func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				if e.parting == t {
-					s.leave(e)
-				}
-			})
-			e.parting = t
-			return
+		if other.live && e.filter.Matches(other.filter.Channel()) {
+			return true
 		}
 	}
-	s.leave(e)
+	return false
 }
 
 // stay undoes part. mu is held.
