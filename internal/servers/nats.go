@@ -68,6 +68,9 @@ func newNATS(tb testing.TB, opts *NATSOptions, cluster string) *NATS {
 		opts = &NATSOptions{}
 	}
 	n := &NATS{Server: newServer(tb, "nats-server", NATSBinary(tb), FreePort(tb)), monitor: FreePort(tb)}
+	for n.monitor == n.port { // both were free, after all
+		n.monitor = FreePort(tb)
+	}
 	var conf strings.Builder
 	set := func(format string, args ...any) { fmt.Fprintf(&conf, format+"\n", args...) }
 	set("listen: %q", n.Addr())
