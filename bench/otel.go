@@ -26,7 +26,7 @@ import (
 var otelTable = []measurement{
 	{
 		name:       "no observer",
-		what:       "the whole way of a broadcast in two builds, with the observer's seam and nil, and without it: short runs in turns, the fastest of each",
+		what:       "the whole way of a broadcast in two builds, with the observer's seam and nil, and without it: short runs in pairs, the median of their ratios",
 		contenders: []contender{{"nil", seam}},
 		bars: []bar{
 			atMost(1.01, "no observer, a broadcast: times a build without the seam", value("nil", "times, delivered")),
@@ -56,8 +56,9 @@ var otelTable = []measurement{
 	},
 }
 
-// seam compares BenchmarkSeam of package backplane in both builds, one run after the
-// other. What else the machine does only ever makes a run slower: so the fastest count.
+// seam compares BenchmarkSeam of package backplane in both builds: short runs in pairs,
+// and the median of the pairs' ratios, to which neither a slow moment nor a lucky one
+// means anything.
 func seam(ctx context.Context, e *env) (figures, error) {
 	if e.seam == nil {
 		programs, err := buildSeam(ctx)
@@ -67,25 +68,42 @@ func seam(ctx context.Context, e *env) (figures, error) {
 		e.seam = programs
 	}
 	const run = 20 * time.Millisecond
-	var fastest, allocs [2]map[string]float64
+	names := []string{"delivered", "unwanted"}
+	ns := map[string]*[2][]float64{}
+	allocs, ratios := map[string]*[2][]float64{}, map[string][]float64{}
+	for _, name := range names {
+		ns[name], allocs[name] = new([2][]float64), new([2][]float64)
+	}
 	for i := range max(20, int(e.length*10/run/4)) {
+		var pair [2]map[string]seamRun
 		for k := range 2 {
 			which := (i + k) % 2
-			if err := e.seam.run(ctx, which, run, &fastest[which], &allocs[which]); err != nil {
+			var err error
+			if pair[which], err = e.seam.run(ctx, which, run, names); err != nil {
 				return nil, err
 			}
 		}
+		for _, name := range names {
+			for which, p := range pair {
+				ns[name][which] = append(ns[name][which], p[name].ns)
+				allocs[name][which] = append(allocs[name][which], p[name].allocs)
+			}
+			ratios[name] = append(ratios[name], pair[0][name].ns/pair[1][name].ns)
+		}
 	}
 	var f figures
-	for _, name := range []string{"delivered", "unwanted"} {
+	for _, name := range names {
 		f = append(f,
-			figure{"times, " + name, fastest[0][name] / fastest[1][name]},
-			figure{"ns with, " + name, fastest[0][name]},
-			figure{"ns without, " + name, fastest[1][name]},
-			figure{"allocations more, " + name, max(0, allocs[0][name]-allocs[1][name])})
+			figure{"times, " + name, median(ratios[name])},
+			figure{"ns with, " + name, median(ns[name][0])},
+			figure{"ns without, " + name, median(ns[name][1])},
+			figure{"allocations more, " + name, max(0, median(allocs[name][0])-median(allocs[name][1]))})
 	}
 	return f, nil
 }
+
+// seamRun is what one run of a benchmark printed, for one operation.
+type seamRun struct{ ns, allocs float64 }
 
 // seamPrograms are the two builds of package backplane's benchmarks, with the seam and
 // without.
@@ -117,17 +135,15 @@ func (s *seamPrograms) close() error {
 	return os.RemoveAll(s.dir)
 }
 
-// run runs the benchmarks of one build and keeps what was fastest.
-func (s *seamPrograms) run(ctx context.Context, which int, length time.Duration, fastest, allocs *map[string]float64) error {
+// run runs the benchmarks of one build.
+func (s *seamPrograms) run(ctx context.Context, which int, length time.Duration, names []string) (map[string]seamRun, error) {
 	cmd := exec.CommandContext(ctx, s.paths[which], "-test.run", "^$", "-test.bench", "^BenchmarkSeam$", "-test.benchtime", length.String())
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+		return nil, fmt.Errorf("%w: %s", err, out)
 	}
-	if *fastest == nil {
-		*fastest, *allocs = map[string]float64{}, map[string]float64{}
-	}
+	runs := map[string]seamRun{}
 	for line := range strings.Lines(string(out)) {
 		// BenchmarkSeam/delivered  12345  1234 ns/op  96 B/op  1 allocs/op
 		fields := strings.Fields(line)
@@ -137,21 +153,18 @@ func (s *seamPrograms) run(ctx context.Context, which int, length time.Duration,
 		}
 		name, _, _ = strings.Cut(strings.Fields(name)[0], "-")
 		ns, err1 := strconv.ParseFloat(fields[2], 64)
-		made, err2 := strconv.ParseFloat(fields[6], 64)
+		allocs, err2 := strconv.ParseFloat(fields[6], 64)
 		if err := errors.Join(err1, err2); err != nil {
-			return fmt.Errorf("%w: %s", err, line)
+			return nil, fmt.Errorf("%w: %s", err, line)
 		}
-		if was, again := (*fastest)[name]; !again || ns < was {
-			(*fastest)[name] = ns
-		}
-		if was, again := (*allocs)[name]; !again || made < was {
-			(*allocs)[name] = made
+		runs[name] = seamRun{ns, allocs}
+	}
+	for _, name := range names {
+		if _, ok := runs[name]; !ok {
+			return nil, fmt.Errorf("BenchmarkSeam measured %v: %s", runs, out)
 		}
 	}
-	if len(*fastest) != 2 {
-		return fmt.Errorf("BenchmarkSeam measured %v: %s", *fastest, out)
-	}
-	return nil
+	return runs, nil
 }
 
 // sampling is an SDK with a sampler.
