@@ -8,11 +8,14 @@ import (
 	"time"
 )
 
-// cpuTime is the processor time that this process, the redis-server and Node.js
-// have used so far. Unlike a rate it hardly changes with what else the machine has
+// cpuTime is the processor time that this process, the servers and Node.js have used
+// so far. Unlike a rate it hardly changes with what else the machine has
 // to do. It is zero where there is no /proc.
 func (e *env) cpuTime() time.Duration {
 	processes := []*exec.Cmd{e.redis.cmd}
+	if e.nats != nil {
+		processes = append(processes, e.nats.cmd)
+	}
 	for _, pair := range e.nodes {
 		processes = append(processes, pair.publisher.cmd, pair.receiver.cmd)
 	}
@@ -67,7 +70,8 @@ func (b bystanders) share() float64 {
 // tick is the unit in which the kernel counts for users.
 const tick = time.Second / 100
 
-// processCPU reads user and system time of a process.
+// processCPU reads user and system time of a process and of its children that have
+// ended.
 func processCPU(pid string) time.Duration {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
@@ -76,12 +80,15 @@ func processCPU(pid string) time.Duration {
 	// The second field is the program's name in brackets and may hold anything.
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(rest)
-	if len(fields) < 13 {
+	if len(fields) < 15 {
 		return 0
 	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * tick
+	total := time.Duration(0)
+	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
+		n, _ := strconv.ParseInt(f, 10, 64)
+		total += time.Duration(n) * tick
+	}
+	return total
 }
 
 // clock measures a stretch of work.
