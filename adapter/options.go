@@ -48,7 +48,8 @@ type Options struct {
 	// Heartbeat is the interval at which Go nodes announce themselves to each
 	// other, PeerTimeout how long after its last sign one is given up, and
 	// StallTimeout how long a socket's method may take before the server goes on
-	// without the socket. Zero: the core's defaults (backplane.Options).
+	// without the socket. Zero: the core's defaults. Negative: an error, except for
+	// StallTimeout, which is then for ever (backplane.Options).
 	Heartbeat, PeerTimeout, StallTimeout time.Duration
 
 	// Also are more prefixes that this server is on, with the same namespaces,
