@@ -177,6 +177,9 @@ func TestPublisherMoves(t *testing.T) {
 	hear := func(n int) {
 		for range n {
 			c := r.next()
+			if c.what == "interrupted" || c.what == "resumed" {
+				continue // what was overtaken is told of
+			}
 			if c.what != "deliver" || c.payload <= last { // also across rooms
 				t.Fatalf("%v came after %s", c, last)
 			}
@@ -199,6 +202,9 @@ func TestPublisherMoves(t *testing.T) {
 	}
 	publish(t, sender, marker, "end")
 	for _, c := range r.until("end") {
+		if c.what == "interrupted" || c.what == "resumed" {
+			continue
+		}
 		if c.what != "deliver" || c.payload <= last {
 			t.Fatalf("%v came after %s", c, last)
 		}
