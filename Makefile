@@ -29,7 +29,7 @@ test: setup
 
 # The picture in the README.
 trace:
-	@scripts/setup redis node
+	@scripts/setup redis node tracing
 	@scripts/trace
 
 bench:

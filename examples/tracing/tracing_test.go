@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,19 +11,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/servers"
 )
 
 // TestExample runs the fleet and checks that the trace has everything that the picture
 // shows.
 func TestExample(t *testing.T) {
-	for _, missing := range []func() error{
-		func() error { _, err := exec.LookPath("node"); return err },
-		func() error { _, err := exec.LookPath("redis-server"); return err },
-		func() error { _, err := os.Stat("node/node_modules"); return err },
-	} {
-		if err := missing(); err != nil {
-			t.Skipf("SKIPPED-SERVER: %v; make trace installs what is missing", err)
-		}
+	if _, err := exec.LookPath("node"); err != nil {
+		servers.Missing(t, "Node.js", err)
+	}
+	servers.RedisBinary(t)
+	if _, err := os.Stat("node/node_modules"); err != nil {
+		servers.Missing(t, "npm packages of examples/tracing/node", fmt.Errorf("%w; run scripts/setup", err))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

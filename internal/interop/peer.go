@@ -118,12 +118,8 @@ func Available() (dir string, err error) {
 func Require(tb testing.TB) (dir string) {
 	tb.Helper()
 	dir, err := Available()
-	switch {
-	case err == nil:
-	case os.Getenv("CI") != "" || os.Getenv(servers.EnvRequire) != "":
-		tb.Fatalf("Node.js peers are required here: %v", err)
-	default:
-		tb.Skipf("SKIPPED-SERVER: node: %v", err)
+	if err != nil {
+		servers.Missing(tb, "Node.js peer", err)
 	}
 	return dir
 }

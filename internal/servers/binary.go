@@ -23,24 +23,33 @@ const (
 // there is none.
 func RedisBinary(tb testing.TB) string {
 	tb.Helper()
-	return binary(tb, "redis-server", EnvRedisServer)
+	return Binary(tb, "redis-server", EnvRedisServer)
 }
 
-// binary finds a server's binary: the file that env names, else .tools/name at the
-// module's root, else name in PATH.
-func binary(tb testing.TB, name, env string) string {
+// Binary returns the path of a program that tests need: the file that the
+// environment variable env names, else .tools/name at the module's root, else name in
+// PATH. Without one it skips or fails the test.
+func Binary(tb testing.TB, name, env string) string {
 	tb.Helper()
 	path, err := findBinary(name, env)
 	if err == nil {
 		return path
 	}
+	Missing(tb, name, err)
+	return ""
+}
+
+// Missing ends a test that cannot run because something is not on this machine: it is
+// skipped with a line that begins with "SKIPPED-SERVER:" or, where everything must be
+// run, failed.
+func Missing(tb testing.TB, what string, err error) {
+	tb.Helper()
 	if os.Getenv("CI") != "" || os.Getenv(EnvRequire) != "" {
-		tb.Fatalf("no %s: %v", name, err)
+		tb.Fatalf("no %s: %v", what, err)
 	}
 	// A line of its own, which no file name precedes, for whoever sums up a run.
-	fmt.Printf("SKIPPED-SERVER: %s: %s: %v\n", tb.Name(), name, err)
-	tb.Skipf("SKIPPED-SERVER: %s: %v", name, err)
-	return ""
+	fmt.Printf("SKIPPED-SERVER: %s: %s: %v\n", tb.Name(), what, err)
+	tb.Skipf("SKIPPED-SERVER: %s: %v", what, err)
 }
 
 func findBinary(name, env string) (string, error) {

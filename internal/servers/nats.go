@@ -25,7 +25,7 @@ const EnvNATSServer = "CROSSROOM_NATS_SERVER"
 // is none.
 func NATSBinary(tb testing.TB) string {
 	tb.Helper()
-	return binary(tb, "nats-server", EnvNATSServer)
+	return Binary(tb, "nats-server", EnvNATSServer)
 }
 
 // NATSOptions say how a nats-server is started. The zero value is a plain server.

@@ -5,14 +5,6 @@ import (
 	"testing"
 )
 
-// Binary returns the path of a program that tests need: the file that the
-// environment variable env names, else .tools/name at the module's root, else name in
-// PATH. Without one it skips or fails the test.
-func Binary(tb testing.TB, name, env string) string {
-	tb.Helper()
-	return binary(tb, name, env)
-}
-
 // StartProgram starts any program that listens on a loopback port, and waits until
 // ready returns nil; it is called again until it does. name stands in the test's log.
 func StartProgram(tb testing.TB, name, bin string, args []string, port int, ready func(ctx context.Context) error) *Server {

@@ -114,11 +114,7 @@ func Script(tb testing.TB, name string) string {
 		tb.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-		const why = "the npm packages of examples/chat/node are not installed; run scripts/setup"
-		if os.Getenv("CI") != "" || os.Getenv(servers.EnvRequire) != "" {
-			tb.Fatal(why)
-		}
-		tb.Skip("SKIPPED-SERVER: node: " + why)
+		servers.Missing(tb, "npm packages of examples/chat/node", fmt.Errorf("%w; run scripts/setup", err))
 	}
 	return filepath.Join(dir, name)
 }
