@@ -1,11 +1,9 @@
 package natsbroker_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -76,7 +75,7 @@ func TestLiveOnEveryServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		publish(t, publishers[i%len(publishers)], ch, "at once")
-		r.want(ch, "at once")
+		r.Want(ch, "at once")
 		if i%10 == 9 {
 			if err := sub.Remove(within(t, patience), broker.Exactly(ch)); err != nil {
 				t.Fatal(err)
@@ -109,15 +108,15 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 		srv := on(t, cluster, "victim")
 		publish(t, b, room, "before")
 		flush(t, b)
-		r.want(room, "before")
+		r.Want(room, "before")
 		srv.Kill()
 		start := time.Now()
-		r.wantCall("interrupted")
-		r.wantCall("resumed")
+		r.WantCall("interrupted")
+		r.WantCall("resumed")
 		t.Logf("back on another server after %v", time.Since(start).Round(time.Millisecond))
 		publish(t, b, room, "own")
 		flush(t, b)
-		r.want(room, "own")
+		r.Want(room, "own")
 		// The other broker may have been on that server too.
 		text := fmt.Sprint("round ", round)
 		for {
@@ -131,7 +130,7 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 				t.Fatal(err)
 			}
 		}
-		r.want(room, text)
+		r.Want(room, text)
 		srv.Restart()
 		cluster.WaitWhole(t)
 	}
@@ -176,14 +175,14 @@ func TestPublisherMoves(t *testing.T) {
 	arrived, last := 0, ""
 	hear := func(n int) {
 		for range n {
-			c := r.next()
-			if c.what == "interrupted" || c.what == "resumed" {
+			c := r.Next()
+			if c.What == "interrupted" || c.What == "resumed" {
 				continue // what was overtaken is told of
 			}
-			if c.what != "deliver" || c.payload <= last { // also across rooms
+			if c.What != "deliver" || c.Payload <= last { // also across rooms
 				t.Fatalf("%v came after %s", c, last)
 			}
-			last = c.payload
+			last = c.Payload
 			arrived++
 		}
 	}
@@ -201,14 +200,14 @@ func TestPublisherMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, sender, marker, "end")
-	for _, c := range r.until("end") {
-		if c.what == "interrupted" || c.what == "resumed" {
+	for _, c := range r.Until("end") {
+		if c.What == "interrupted" || c.What == "resumed" {
 			continue
 		}
-		if c.what != "deliver" || c.payload <= last {
+		if c.What != "deliver" || c.Payload <= last {
 			t.Fatalf("%v came after %s", c, last)
 		}
-		last = c.payload
+		last = c.Payload
 		arrived++
 	}
 	s := sender.Stats()
@@ -246,7 +245,7 @@ func TestServerOfClusterFrozen(t *testing.T) {
 			held++
 		}
 		publish(t, b, ch, "own")
-		r.want(ch, "own")
+		r.Want(ch, "own")
 	}
 	if held > 1 {
 		t.Errorf("%d Adds were held up", held)
@@ -265,30 +264,12 @@ func TestSilentServerInCluster(t *testing.T) {
 	defer silent.Close()
 	opts := quick()
 	opts.NATS = []nats.Option{nats.DontRandomize()}
-	var log lockedBuffer
-	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	var log brokertest.Log
+	opts.Logger = log.Logger()
 	addresses := []string{cluster.Nodes[0].URL(), silent.Addr().String(), cluster.Nodes[1].URL(), cluster.Nodes[2].URL()}
 	b := open(t, strings.Join(addresses, ","), opts)
 	subscribe(t, b, record(t), broker.Exactly(room))
 	if text := log.String(); strings.Contains(text, "does not hear") || !strings.Contains(text, "cannot be asked") {
 		t.Errorf("log: %s", text)
 	}
-}
-
-// lockedBuffer is what a log is written into.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -36,8 +36,8 @@ func TestOwnRequestBeforeOwnMessage(t *testing.T) {
 	publish(t, b, room, "not yet")
 	publish(t, b, requests, "join")
 	publish(t, b, room, "hello")
-	j.want(requests, "join")
-	j.want(room, "hello")
+	j.Want(requests, "join")
+	j.Want(room, "hello")
 }
 
 // TestOwnCopy: a message of the broker's own that comes back over the network, as one may
@@ -62,7 +62,7 @@ func TestOwnCopy(t *testing.T) {
 	}
 	for _, text := range []string{"one", "two"} {
 		publish(t, b, room, text)
-		r.want(room, text)
+		r.Want(room, text)
 	}
 	m, err := copies.NextMsg(patience)
 	if err != nil {
@@ -76,5 +76,5 @@ func TestOwnCopy(t *testing.T) {
 	}
 	other := open(t, srv.URL(), quick())
 	publish(t, other, room, "after it")
-	r.want(room, "after it")
+	r.Want(room, "after it")
 }

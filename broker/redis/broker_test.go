@@ -24,11 +24,11 @@ func TestPublishAndSubscribe(t *testing.T) {
 	publish(t, a, w.Room("/chat", "end"), "end")
 	flush(t, a)
 
-	atA.want(w.Broadcast("/chat"), "to all")
-	atA.want(w.Room("/chat", "one"), "to one")
-	atA.want(w.Room("/chat", "end"), "end")
-	atB.want(w.Room("/chat", "one"), "to one")
-	atB.want(w.Requests("/chat"), "question")
+	atA.Want(w.Broadcast("/chat"), "to all")
+	atA.Want(w.Room("/chat", "one"), "to one")
+	atA.Want(w.Room("/chat", "end"), "end")
+	atB.Want(w.Room("/chat", "one"), "to one")
+	atB.Want(w.Requests("/chat"), "question")
 
 	counts, err := a.Subscribers(within(t, patience), w.Room("/chat", "one"), w.Requests("/chat"), w.Broadcast("/chat"))
 	if err != nil || !slices.Equal(counts, []int{1, 1, 0}) {
@@ -57,16 +57,16 @@ func TestOverlappingFiltersDeliverOnce(t *testing.T) {
 	}
 	for range 3 {
 		text := say()
-		both.want(room, text)
-		exact.want(room, text)
+		both.Want(room, text)
+		exact.Want(room, text)
 	}
 	if err := s.Remove(within(t, patience), w.EveryRoom("/")); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, b, w.Room("/", "other"), "not wanted")
 	text := say()
-	both.want(room, text)
-	exact.want(room, text)
+	both.Want(room, text)
+	exact.Want(room, text)
 	if err := s.Add(within(t, patience), w.EveryRoom("/")); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +74,6 @@ func TestOverlappingFiltersDeliverOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	text = say()
-	both.want(room, text)
-	exact.want(room, text)
+	both.Want(room, text)
+	exact.Want(room, text)
 }

@@ -1,13 +1,10 @@
 package redisbroker_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -62,7 +60,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "again")
-	r.want(room, "again")
+	r.Want(room, "again")
 	if s := b.Stats(); s.Interruptions != 0 {
 		t.Fatalf("Stats %+v", s)
 	}
@@ -125,51 +123,33 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 	subscribe(t, b, free, broker.Exactly(room), broker.Exactly(marker))
 	outage := func() {
 		proxy.Cut()
-		free.wantCall("interrupted")
+		free.WantCall("interrupted")
 		proxy.Heal()
-		free.wantCall("resumed")
+		free.WantCall("resumed")
 	}
 	publish(t, sender, room, "first")
-	<-g.entered
-	free.want(room, "first")
+	<-g.Entered
+	free.Want(room, "first")
 	const outages = 20
 	for range outages {
 		outage()
 	}
 	// A message holds two gaps apart, for as long as it is there.
 	publish(t, sender, marker, "between")
-	free.want(marker, "between")
+	free.Want(marker, "between")
 	outage()
 	if err := stuck.Remove(within(t, patience), broker.Exactly(marker)); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, sender, room, "last")
-	close(g.open)
-	g.want(room, "first")
-	g.wantCall("interrupted")
-	g.wantCall("resumed")
-	g.want(room, "last")
+	close(g.Open)
+	g.Want(room, "first")
+	g.WantCall("interrupted")
+	g.WantCall("resumed")
+	g.Want(room, "last")
 	if s := b.Stats(); s.Interruptions != outages+1+1 {
 		t.Errorf("%d interruptions, want %d of one subscription and one of the other", s.Interruptions, outages+1)
 	}
-}
-
-// lockedBuffer takes a log.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // TestLogOfAnOutage: the log has a line for the beginning and the end of an outage,
@@ -183,9 +163,9 @@ func TestLogOfAnOutage(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}})
 	defer client.Close()
-	var log lockedBuffer
+	var log brokertest.Log
 	opts := quick()
-	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	opts.Logger = log.Logger()
 	b, err := redisbroker.New(client, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +175,7 @@ func TestLogOfAnOutage(t *testing.T) {
 	subscribe(t, b, r, broker.Exactly(room))
 	for range 2 {
 		srv.Kill()
-		r.wantCall("interrupted")
+		r.WantCall("interrupted")
 		before := attempts.Load()
 		eventually(t, func() error {
 			if n := attempts.Load() - before; n <= 5 {
@@ -204,7 +184,7 @@ func TestLogOfAnOutage(t *testing.T) {
 			return nil
 		})
 		srv.Restart()
-		r.wantCall("resumed")
+		r.WantCall("resumed")
 	}
 	text := log.String()
 	if lost, back := strings.Count(text, "not subscribed"), strings.Count(text, "connected for subscribing"); lost != 2 || back != 3 {
@@ -219,10 +199,10 @@ func TestQuietConnections(t *testing.T) {
 	srv := servers.StartRedis(t, nil)
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), ClientName: "quiet"})
 	defer client.Close()
-	var log lockedBuffer
+	var log brokertest.Log
 	b, err := redisbroker.New(client, &redisbroker.Options{
 		ProbeInterval: 20 * time.Millisecond, ProbeTimeout: 500 * time.Millisecond,
-		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Logger: log.Logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +211,7 @@ func TestQuietConnections(t *testing.T) {
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "one")
-	r.want(room, "one")
+	r.Want(room, "one")
 	pings := func() (n int) {
 		stats, _ := srv.Do("INFO", "commandstats").(string)
 		_, after, _ := strings.Cut(stats, "cmdstat_ping:calls=")
@@ -248,7 +228,7 @@ func TestQuietConnections(t *testing.T) {
 		return nil
 	})
 	publish(t, b, room, "two")
-	r.want(room, "two")
+	r.Want(room, "two")
 	if strings.Contains(log.String(), "WARN") || b.Stats().Interruptions != 0 {
 		t.Errorf("Stats %+v, log:\n%s", b.Stats(), log.String())
 	}

@@ -102,7 +102,7 @@ func TestChangingCredentials(t *testing.T) {
 			r := record(t)
 			subscribe(t, b, r, broker.Exactly(room))
 			publish(t, b, room, "first")
-			r.want(room, "first")
+			r.Want(room, "first")
 			if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
 				t.Fatalf("Subscribers: %v, %v", counts, err)
 			}
@@ -110,14 +110,14 @@ func TestChangingCredentials(t *testing.T) {
 			srv.Do("ACL", "SETUSER", "node", "resetpass", ">second")
 			v.set("second", nil)
 			srv.Do("CLIENT", "KILL", "USER", "node")
-			r.wantCall("interrupted")
-			r.wantCall("resumed")
+			r.WantCall("interrupted")
+			r.WantCall("resumed")
 			// The publish connection was ended too; what meets its end does not arrive.
 			eventually(t, func() error {
 				publish(t, b, room, "second")
 				return b.Flush(within(t, patience))
 			})
-			r.want(room, "second")
+			r.Want(room, "second")
 			if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
 				t.Fatalf("Subscribers: %v, %v", counts, err)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -24,7 +25,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	type node struct {
 		b      *redisbroker.Broker
 		r      *recorder
-		losses *lossLog
+		losses *brokertest.Losses
 		sent   int
 		before int // losses
 	}
@@ -78,13 +79,13 @@ func TestRestartUnderLoad(t *testing.T) {
 		}
 		for i := range all {
 			came := 0
-			for _, c := range all[i].r.until(fmt.Sprint("end of ", nodes-1)) {
-				if strings.HasSuffix(c.payload, fmt.Sprint(" from ", 1-i)) {
+			for _, c := range all[i].r.Until(fmt.Sprint("end of ", nodes-1)) {
+				if strings.HasSuffix(c.Payload, fmt.Sprint(" from ", 1-i)) {
 					came++
 				}
 			}
 			from := &all[1-i]
-			lost, uncertain := from.losses.sum()
+			lost, uncertain := from.losses.Sum()
 			counted := lost + uncertain - from.before
 			from.before += counted
 			t.Logf("away for %v: %d of %d from %d came, %d counted as lost or uncertain", away, came, from.sent, 1-i, counted)

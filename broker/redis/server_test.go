@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -91,7 +92,7 @@ func TestClientsStayOpen(t *testing.T) {
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "over two")
-	r.want(room, "over two")
+	r.Want(room, "over two")
 	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
 		t.Fatalf("Subscribers: %v, %v", counts, err)
 	}
@@ -127,14 +128,14 @@ func TestTLSAndPassword(t *testing.T) {
 	long := strings.Repeat("long ", 1<<18)
 	publish(t, b, room, long)
 	publish(t, b, room, "short")
-	r.want(room, long)
-	r.want(room, "short")
+	r.Want(room, long)
+	r.Want(room, "short")
 	srv.Kill()
-	r.wantCall("interrupted")
+	r.WantCall("interrupted")
 	srv.Restart()
-	r.wantCall("resumed")
+	r.WantCall("resumed")
 	publish(t, b, room, "again")
-	r.want(room, "again")
+	r.Want(room, "again")
 
 	// By address the certificate is checked too.
 	stranger := open(t, srv.URL(), quick())
@@ -159,15 +160,7 @@ func TestDialerThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish(t, b, room, "waits")
-	if _, err := b.Subscribe(within(t, 20*time.Millisecond), record(t), broker.Exactly(room)); err != context.DeadlineExceeded {
-		t.Fatalf("Subscribe: %v, want the context's error", err)
-	}
-	err = b.Close(within(t, 20*time.Millisecond))
-	var loss *broker.LossError
-	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &loss) || loss.Messages != 1 || loss.Uncertain {
-		t.Fatalf("Close: %v, want one message lost and the context's error", err)
-	}
+	brokertest.DialerThatHangs(t, b)
 }
 
 func TestUnixSocket(t *testing.T) {
@@ -183,7 +176,7 @@ func TestUnixSocket(t *testing.T) {
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "hello")
-	r.want(room, "hello")
+	r.Want(room, "hello")
 }
 
 func TestCluster(t *testing.T) {
@@ -211,7 +204,7 @@ func TestCluster(t *testing.T) {
 		publish(t, b, w.Room("/", "r"), fmt.Sprint("from ", i))
 		flush(t, b)
 		for _, r := range heard {
-			r.want(w.Room("/", "r"), fmt.Sprint("from ", i))
+			r.Want(w.Room("/", "r"), fmt.Sprint("from ", i))
 		}
 		counts, err := b.Subscribers(within(t, patience), w.Requests("/"), w.NodeResponses("/", "node0"), w.Requests("/x"))
 		if err != nil || !slices.Equal(counts, []int{9, 1, 0}) {
@@ -252,13 +245,12 @@ func TestCluster(t *testing.T) {
 			text := fmt.Sprint("probe ", i, time.Now().UnixNano())
 			publish(t, nodes[0], w.Room("/", "r"), text)
 			for {
-				select {
-				case got := <-r.calls:
-					if got.payload == text {
-						return nil
-					}
-				case <-time.After(200 * time.Millisecond):
+				got, ok := r.NextWithin(200 * time.Millisecond) // it may have been lost: then with another
+				if !ok {
 					return errors.New("the probe did not arrive")
+				}
+				if got.Payload == text {
+					return nil
 				}
 			}
 		})
@@ -279,22 +271,6 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// eventually repeats try until it returns nil.
-func eventually(t testing.TB, try func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	s := servers.StartSentinel(t)
@@ -308,12 +284,12 @@ func TestSentinelFailover(t *testing.T) {
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "at the first master")
-	r.want(room, "at the first master")
+	r.Want(room, "at the first master")
 	s.Master.Kill()
-	r.wantCall("interrupted")
-	r.wantCall("resumed")
+	r.WantCall("interrupted")
+	r.WantCall("resumed")
 	publish(t, b, room, "at the second")
-	r.until("at the second")
+	r.Until("at the second")
 	if role, _ := s.Replica.Do("ROLE").([]any); role[0] != "master" {
 		t.Fatalf("the former replica is a %v", role[0])
 	}
@@ -339,26 +315,26 @@ func TestManyChannels(t *testing.T) {
 	t.Logf("subscribed in %v", time.Since(start))
 	for i := 0; i < n; i += 9999 {
 		publish(t, b, channels[i], fmt.Sprint(i))
-		r.want(channels[i], fmt.Sprint(i))
+		r.Want(channels[i], fmt.Sprint(i))
 	}
 	counts, err := b.Subscribers(within(t, patience), channels...)
 	if err != nil || slices.Min(counts) != 1 || slices.Max(counts) != 1 {
 		t.Fatalf("Subscribers: %d to %d, %v", slices.Min(counts), slices.Max(counts), err)
 	}
 	srv.Kill()
-	r.wantCall("interrupted")
+	r.WantCall("interrupted")
 	srv.Restart()
 	start = time.Now()
-	r.wantCall("resumed")
+	r.WantCall("resumed")
 	t.Logf("resumed after %v", time.Since(start))
 	publish(t, b, channels[n-1], "last")
-	r.want(channels[n-1], "last")
+	r.Want(channels[n-1], "last")
 	if err := sub.Remove(within(t, patience), filters[1:]...); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, b, channels[n-1], "not wanted")
 	publish(t, b, channels[0], "first")
-	r.want(channels[0], "first")
+	r.Want(channels[0], "first")
 	if s := b.Stats(); s.Subscriptions != 1 {
 		t.Fatalf("Stats %+v", s)
 	}
@@ -396,16 +372,16 @@ func TestHostileNames(t *testing.T) {
 	}
 	for _, h := range all {
 		for _, room := range append(names, "#", "a#b", "##") {
-			h.r.want(broker.SocketIO.Room(h.ns, room), h.ns+"\n"+room)
+			h.r.Want(broker.SocketIO.Room(h.ns, room), h.ns+"\n"+room)
 		}
 	}
 	// The marker shows that nothing else was on its way.
 	for _, h := range all {
 		publish(t, b, broker.SocketIO.Broadcast(h.ns), "end")
-		h.r.want(broker.SocketIO.Broadcast(h.ns), "end")
+		h.r.Want(broker.SocketIO.Broadcast(h.ns), "end")
 	}
 	publish(t, other, broker.SocketIO.Broadcast("/"), "end")
-	stranger.want(broker.SocketIO.Broadcast("/"), "end")
+	stranger.Want(broker.SocketIO.Broadcast("/"), "end")
 
 	for _, ch := range []broker.Channel{broker.SocketIO.Room("/a#b", "r"), broker.Native.Requests("\xff"), {}} {
 		var refused *broker.NameError
@@ -432,7 +408,7 @@ func TestForeignMessages(t *testing.T) {
 		}
 	}
 	srv.Do("PUBLISH", "socket.io#/#room#", "ours")
-	r.want(room, "ours")
+	r.Want(room, "ours")
 	if s := b.Stats(); s.Received != 1 || s.Interruptions != 0 {
 		t.Fatalf("Stats %+v", s)
 	}

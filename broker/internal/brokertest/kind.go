@@ -1,0 +1,41 @@
+package brokertest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Server is a process that brokers connect to.
+type Server interface {
+	// Addr returns its host and port.
+	Addr() string
+	// Kill ends it with SIGKILL, and Restart starts it again.
+	Kill()
+	Restart()
+	// Pause freezes it until Continue.
+	Pause()
+	Continue()
+}
+
+// Kind is a kind of broker.
+type Kind struct {
+	// Wire of the channels to test with.
+	Wire broker.Wire
+	// Start starts a server for the time of a test.
+	Start func(t testing.TB) Server
+	// Open makes a broker for a server by its host and port, which is closed with the
+	// test.
+	Open func(t testing.TB, addr string) broker.Broker
+	// Notices is how soon such a broker notices that its server is silent.
+	Notices time.Duration
+	// Silent reports whether an error says so.
+	Silent func(error) bool
+	// InDoubt is how many messages may be in doubt when a server is killed that has
+	// answered to all of them: those that are written before its end is seen.
+	InDoubt uint64
+}
+
+func (k *Kind) room() broker.Channel   { return k.Wire.Room("/", "room") }
+func (k *Kind) marker() broker.Channel { return k.Wire.Room("/", "marker") }
