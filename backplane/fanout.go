@@ -175,6 +175,29 @@ func (f *fanout) running() (beat uint64, ok bool) {
 	return beat, beat < f.limit.Load()
 }
 
+// underway is a member's call that a fanout is in.
+type underway struct {
+	fan  *fanout
+	beat uint64
+}
+
+func (u underway) over() bool { return u.fan.beat.Load() != u.beat }
+
+// turns is how often everybody who waits for a processor gets one before a member is
+// said to have stalled.
+const turns = 8
+
+// stuck returns those calls that still go on when everybody who waits for a processor
+// has had some turns. In a process that has too few of them a call may take long because
+// its goroutine, or one that it waits for, has to queue up: that is no member's fault.
+func stuck(calls ...underway) []underway {
+	for i := 0; i < turns && len(calls) > 0; i++ {
+		runtime.Gosched() // to the end of the queue
+		calls = slices.DeleteFunc(calls, underway.over)
+	}
+	return calls
+}
+
 // takeOver takes a watched fanout from its owner if beat is still what it was. It
 // returns the member that was being called, and the turn of those after it. The old
 // owner cannot be done before claim has returned.

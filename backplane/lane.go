@@ -42,6 +42,8 @@ type lane struct {
 	deliverEnd func()
 
 	lastMessage atomic.Int64 // when the last batch was taken, in Unix nanoseconds, if noted
+
+	seen sight // the keeper's
 }
 
 // item is a message, or (with a zero channel) the beginning or, if err is nil, the
@@ -303,31 +305,33 @@ func (n *Node) tally(f *fanout) {
 	}
 }
 
-// watch is called by the keeper. seen and since are its memory of the lane: the
-// beat it saw last, and since when. If a member's method has not returned for the
-// stall timeout, the lane goes on without it.
-func (l *lane) watch(seen *uint64, since *time.Time, now time.Time) {
+// watch is called by the keeper. If a member's method has not returned for the stall
+// timeout, the lane goes on without it.
+func (l *lane) watch(now time.Time) {
 	beat, running := l.fan.running()
-	if !running {
-		*seen = 0
+	switch {
+	case !running:
+		l.seen = sight{}
 		return
-	}
-	if beat != *seen {
-		*seen, *since = beat, now
+	case beat != l.seen.beat:
+		l.seen = sight{beat: beat, since: now}
 		return
-	}
-	if now.Sub(*since) < l.ns.node.opts.StallTimeout {
+	case now.Sub(l.seen.since) < l.ns.node.opts.StallTimeout || len(stuck(underway{&l.fan, beat})) == 0:
 		return
 	}
 	e, turn, ok := l.fan.takeOver(beat, func() { l.ns.workers.Add(1) })
 	if !ok {
 		return
 	}
-	n := l.ns.node
-	n.counters.stalls.Add(1)
-	n.reports.report(&StalledError{Namespace: l.ns.name, Member: e.id})
+	l.ns.stalled(e)
 	go func() {
 		defer l.ns.workers.Done()
 		l.resume(turn)
 	}()
+}
+
+// stalled counts and reports a member that was left behind.
+func (ns *Namespace) stalled(e *entry) {
+	ns.node.counters.stalls.Add(1)
+	ns.node.reports.report(&StalledError{Namespace: ns.name, Member: e.id})
 }

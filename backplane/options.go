@@ -45,9 +45,11 @@ type Options struct {
 	// Zero: 3.5 × Heartbeat. It must be longer than Heartbeat; negative is an error.
 	PeerTimeout time.Duration
 	// StallTimeout is how long a member's method may take before the node goes on
-	// without it, up to a quarter more. Everything that comes in waits so long, so keep
-	// it well below RequestTimeout, or this node misses answers and is missed. Zero: a
-	// quarter of RequestTimeout, but at least 50 ms and at most 1 s. Negative: for ever.
+	// without it, up to a quarter more; longer in a process that is stopped or has too
+	// few processors, which is no member's fault. Everything that comes in waits so long,
+	// so keep it well below RequestTimeout, or this node misses answers and is missed.
+	// Zero: a quarter of RequestTimeout, but at least 50 ms and at most 1 s. Negative: for
+	// ever.
 	StallTimeout time.Duration
 }
 

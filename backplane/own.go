@@ -42,7 +42,23 @@ func (ns *Namespace) runOwn(f *fanout) {
 
 // watch is called by the keeper. A member whose method has not returned for the
 // stall timeout is marked: its caller has to wait, but nobody else will.
-func (o *owns) watch(n *Node, namespace string, now time.Time) {
+func (o *owns) watch(ns *Namespace, now time.Time) {
+	late := stuck(o.late(now, ns.node.opts.StallTimeout)...)
+	if len(late) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, u := range late {
+		if e, ok := u.fan.mark(u.beat); ok {
+			o.all[u.fan] = sight{beat: u.beat + 2, marked: true}
+			ns.stalled(e)
+		}
+	}
+}
+
+// late lists the calls that have been seen for the stall timeout.
+func (o *owns) late(now time.Time, timeout time.Duration) (list []underway) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for f, seen := range o.all {
@@ -51,13 +67,9 @@ func (o *owns) watch(n *Node, namespace string, now time.Time) {
 		case !running:
 		case beat != seen.beat:
 			o.all[f] = sight{beat: beat, since: now}
-		case seen.marked:
-		case now.Sub(seen.since) >= n.opts.StallTimeout:
-			if e, ok := f.mark(beat); ok {
-				o.all[f] = sight{beat: beat + 2, marked: true}
-				n.counters.stalls.Add(1)
-				n.reports.report(&StalledError{Namespace: namespace, Member: e.id})
-			}
+		case !seen.marked && now.Sub(seen.since) >= timeout:
+			list = append(list, underway{f, beat})
 		}
 	}
+	return list
 }

@@ -139,7 +139,6 @@ func (n *Node) keep() {
 	// against no member.
 	looked := time.Now()
 	awake := looked
-	watched := make(map[*Namespace]*sight)
 	var downSince time.Time
 	// A node hears its own beats as well. If there is not even that, it is the link
 	// that is dead, which the broker may notice only later, or this process was
@@ -178,18 +177,8 @@ func (n *Node) keep() {
 				continue
 			}
 			for _, ns := range n.live() {
-				m := watched[ns]
-				if m == nil {
-					m = new(sight)
-					watched[ns] = m
-				}
-				ns.lane.watch(&m.beat, &m.since, awake)
-				ns.own.watch(n, ns.name, awake)
-			}
-			for ns := range watched {
-				if ns.closing.Load() {
-					delete(watched, ns)
-				}
+				ns.lane.watch(awake)
+				ns.own.watch(ns, awake)
 			}
 		}
 	}

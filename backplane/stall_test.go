@@ -1,6 +1,9 @@
 package backplane_test
 
 import (
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,5 +69,67 @@ func TestNoStallWhileNobodyLooks(t *testing.T) {
 		if st := f.nodes[0].Stats(); st.Stalls != 0 {
 			t.Errorf("stats %+v", st)
 		}
+	})
+}
+
+// In a process that has too few processors a call takes long because its goroutine has
+// to queue up. That is no member's fault, and costs none a message. One that is stuck is
+// found nevertheless.
+func TestStallsInABusyProcess(t *testing.T) {
+	f := newFleet(t, 2, backplane.Options{StallTimeout: 20 * time.Millisecond}, nil)
+	queueing := newSocket("queueing")
+	queueing.onDeliver = func() {
+		for range 3 { // as if it had been preempted, or had waited for a lock
+			runtime.Gosched()
+		}
+	}
+	f.join(0, queueing)
+	keepBusy(t)
+	want := []string{"0", "1", "2", "3", "4"}
+	for from := range 2 { // on the caller's goroutine, and to the lane's worker
+		for _, text := range want {
+			f.broadcast(from, text, backplane.All())
+		}
+		for _, text := range want {
+			if got := queueing.next(t); got != text {
+				t.Fatalf("from node %d came %s, want %s", from, got, text)
+			}
+		}
+	}
+	if st := f.nodes[0].Stats(); st.Stalls != 0 || st.Skipped != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	f.errs[0].none(t)
+
+	release := make(chan struct{})
+	defer close(release)
+	stuck := newSocket("stuck")
+	stuck.onDeliver = func() { <-release }
+	f.join(0, stuck)
+	f.broadcast(1, "x", backplane.All())
+	for deadline := time.Now().Add(20 * time.Second); f.nodes[0].Stats().Stalls == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("a stuck member was not found")
+		}
+		time.Sleep(time.Millisecond) // polls a condition; nothing follows from the time
+	}
+}
+
+// keepBusy has many goroutines compete for the processors until the test ends.
+func keepBusy(t *testing.T) {
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 32 * runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for !stop.Load() {
+				for began := time.Now(); time.Since(began) < time.Millisecond; {
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	t.Cleanup(func() {
+		stop.Store(true)
+		wg.Wait()
 	})
 }
