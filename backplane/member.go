@@ -123,8 +123,11 @@ func checkID(m Member) (string, error) {
 		return "", &NameError{What: "member", Reason: "nil"}
 	}
 	id := m.ID()
-	if id == "" {
+	switch {
+	case id == "":
 		return "", &NameError{What: "member id", Reason: "empty"}
+	case lacksEntry(m):
+		return "", &NameError{What: "member", Name: id, Reason: "embeds an Entry by a pointer that is nil"}
 	}
 	return id, checkName("member id", id)
 }

@@ -141,9 +141,9 @@ func (ns *Namespace) ready(ctx context.Context) error {
 }
 
 // Add registers a member of this node, in no room but that of its id. Errors: a
-// *NameError for a nil member and an empty or unusable id, a *MemberError with
-// ErrMemberExists if the id is taken here, ErrClosed. Whether another node has the
-// same id is not checked.
+// *NameError for a nil member, one whose embedded *Entry is nil, and an empty or unusable
+// id, a *MemberError with ErrMemberExists if the id is taken here, ErrClosed. Whether
+// another node has the same id is not checked.
 func (ns *Namespace) Add(m Member) error {
 	if ns.closing.Load() {
 		return ErrClosed

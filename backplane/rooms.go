@@ -31,6 +31,18 @@ type embedder interface{ embedded() *entry }
 
 func (e *Entry) embedded() *entry { return &e.entry }
 
+// lacksEntry reports whether a pointer is nil on the way to the Entry that a member
+// embeds.
+func lacksEntry(m Member) (lacks bool) {
+	own, ok := m.(embedder)
+	if !ok {
+		return false
+	}
+	defer func() { lacks = recover() != nil }()
+	own.embedded()
+	return false
+}
+
 // entry is one member. Fields are guarded by Rooms.mu unless said otherwise.
 type entry struct {
 	// member never changes, and state is read without the lock, by fan-outs: zero for

@@ -310,6 +310,38 @@ func (m *embedded) ID() string                 { return m.id }
 func (m *embedded) Deliver(*backplane.Message) { m.got++ }
 func (m *embedded) Disconnect(bool)            {}
 
+// An Entry behind a nil pointer is an error, and does not end the process.
+func TestNilEntry(t *testing.T) {
+	ns := one(t, nil, nil)
+	for _, m := range []backplane.Member{
+		struct {
+			backplane.Member
+			*backplane.Entry
+		}{newNull("a"), nil},
+		struct {
+			*backplane.Entry
+			null
+		}{nil, newNull("b")},
+		struct {
+			backplane.Member
+			*base
+		}{newNull("c"), nil},
+	} {
+		err := ns.Add(m)
+		if ne, ok := errors.AsType[*backplane.NameError](err); !ok || ne.Name != m.ID() {
+			t.Errorf("Add: %v", err)
+		}
+	}
+	if n := ns.Rooms().Len(); n != 0 {
+		t.Errorf("%d members", n)
+	}
+}
+
+type base struct {
+	_ int
+	backplane.Entry
+}
+
 // TestEmbeddedEntry has one member in two registries, and again in one that it left:
 // each has its own idea of it.
 func TestEmbeddedEntry(t *testing.T) {
