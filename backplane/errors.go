@@ -18,9 +18,9 @@ var (
 	// ErrNamespaceExists: the node already has a namespace of that name.
 	ErrNamespaceExists = errors.New("namespace exists on this node")
 	// ErrMemberExists: the namespace already has a member with that id on this node.
-	ErrMemberExists = errors.New("member id exists on this node")
+	ErrMemberExists = errors.New("the id is taken on this node")
 	// ErrNoSuchMember: every known node said that it does not have the member.
-	ErrNoSuchMember = errors.New("no such member")
+	ErrNoSuchMember = errors.New("no node has it")
 	// ErrPeerGone is why a node is missing that does not listen any more, or
 	// was not heard of for Options.PeerTimeout.
 	ErrPeerGone = errors.New("node is gone")
@@ -35,7 +35,7 @@ var (
 
 // NameError says that a namespace, room or member name cannot be used.
 type NameError struct {
-	What   string // "room", "member id", …
+	What   string // "room", "id", …
 	Name   string
 	Reason string
 }
@@ -44,15 +44,21 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf("backplane: %s %.100q: %s", e.What, e.Name, e.Reason)
 }
 
-// MemberError says what went wrong with an operation on one member.
+// MemberError says what went wrong with an operation on one member. (Its text, as that of
+// all errors here, does not call it so: for whoever builds on this package it is a socket
+// or whatever else.)
 type MemberError struct {
-	Op  Op
+	Op  Op // zero for Add
 	ID  string
 	Err error
 }
 
 func (e *MemberError) Error() string {
-	return fmt.Sprintf("backplane: %s member %.100q: %v", e.Op, e.ID, e.Err)
+	op := "add"
+	if e.Op != 0 {
+		op = e.Op.String()
+	}
+	return fmt.Sprintf("backplane: %s %.100q: %v", op, e.ID, e.Err)
 }
 
 func (e *MemberError) Unwrap() error { return e.Err }
@@ -170,7 +176,7 @@ func (e *PanicError) Error() string {
 	if e.Member == "" {
 		return fmt.Sprintf("backplane: %s panicked: %v", e.What, e.Value)
 	}
-	return fmt.Sprintf("backplane: %s of member %.100q panicked: %v", e.What, e.Member, e.Value)
+	return fmt.Sprintf("backplane: %s of %.100q panicked: %v", e.What, e.Member, e.Value)
 }
 
 // StalledError reports that a member's method did not return for
@@ -181,7 +187,7 @@ type StalledError struct {
 }
 
 func (e *StalledError) Error() string {
-	return fmt.Sprintf("backplane: member %.100q of %.100q does not return from its callback", e.Member, e.Namespace)
+	return fmt.Sprintf("backplane: %.100q in %.100q does not return from its callback", e.Member, e.Namespace)
 }
 
 // OptionError says that an option has a value that makes no sense.

@@ -125,9 +125,9 @@ func checkID(m Member) (string, error) {
 	id := m.ID()
 	switch {
 	case id == "":
-		return "", &NameError{What: "member id", Reason: "empty"}
+		return "", &NameError{What: "id", Reason: "empty"}
 	case lacksEntry(m):
 		return "", &NameError{What: "member", Name: id, Reason: "embeds an Entry by a pointer that is nil"}
 	}
-	return id, checkName("member id", id)
+	return id, checkName("id", id)
 }

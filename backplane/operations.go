@@ -213,7 +213,7 @@ func (ns *Namespace) onTargets(ctx context.Context, req *Request, rooms []string
 // stay silent then, they are first asked whether they have it: so that "no such
 // member" takes no deadline, and nothing is sent that only the owner understands.
 func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Response) bool) error {
-	if err := checkName("member id", req.Member); err != nil {
+	if err := checkName("id", req.Member); err != nil {
 		return err
 	}
 	ctx, cancel := ns.deadline(ctx, 0)

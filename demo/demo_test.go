@@ -99,7 +99,7 @@ func transcript(t *testing.T, got, dead string) {
 		"  alice   on north got hello [from north 42]\n  bob     on south got hello [from north 42]\n  carol   on east  got hello [from north 42]\n",
 		"  alice   on north\n  bob     on south\n  carol   on east\n",
 		"dave is in dave, lobby\n",
-		"  bob     on south was disconnected\n  mallory: no such member (known after less than 100 ms",
+		"  bob     on south was disconnected\n  mallory: no node has it (known after less than 100 ms",
 		"  east  \"2 sockets\"\n  north \"1 sockets\"\n  south \"0 sockets\"\n",
 		"  alice   on north\n  answered: south\n  missing:  east (" + dead + ")",
 	} {

@@ -1,0 +1,55 @@
+package adapter_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// The core's members are sockets here, also in what its errors say.
+func TestErrorsSpeakOfSockets(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: time.Second})
+		n, ctx := nodes[0], t.Context()
+		n.add(t, "ada")
+		n.addSocket(t, &bomb{newSocket("bomb")})
+		release := make(chan struct{})
+		n.addSocket(t, &blocked{newSocket("blocked"), release})
+		ok(t, nodes[1].ns.Emit(ctx, "x"))
+		time.Sleep(time.Minute)
+		close(release)
+
+		list := n.errors.all()
+		if len(list) != 2 {
+			t.Fatalf("reported %v", list)
+		}
+		for _, err := range []error{
+			n.ns.Add(newSocket("ada")), n.ns.Add(newSocket("")), n.ns.Add(newSocket("\xff")), n.ns.Add(nil),
+			n.ns.Join(ctx, "nobody", "red"), n.ns.Disconnect(ctx, "nobody", true), n.ns.Leave(ctx, "\xff", "red"),
+		} {
+			list = append(list, err)
+		}
+		_, err := n.ns.ClientRooms(ctx, "nobody")
+		for _, err := range append(list, err) {
+			if err == nil || strings.Contains(err.Error(), "member") {
+				t.Errorf("got %v", err)
+			}
+		}
+		var me *backplane.MemberError
+		if !errors.As(err, &me) || me.ID != "nobody" || !errors.Is(err, adapter.ErrNoSuchSocket) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// blocked does not return.
+type blocked struct {
+	*socket
+	release chan struct{}
+}
+
+func (b *blocked) Deliver(*adapter.Packet) { <-b.release }
