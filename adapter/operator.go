@@ -73,9 +73,9 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // the broker is in, then to the other nodes. nil means accepted by the broker, not
 // delivered.
 //
-// Arguments may be whatever encoding/json could encode, and moreover []byte, which
-// arrives as binary, and time.Time, which arrives as a date. They are encoded before
-// Emit returns and not kept.
+// The event's name may be empty, as in Socket.IO. Arguments may be whatever
+// encoding/json could encode, and moreover []byte, which arrives as binary, and
+// time.Time, which arrives as a date. They are encoded before Emit returns and not kept.
 //
 // Errors before anything is sent: *ReservedEventError, *ArgumentError,
 // *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.

@@ -76,8 +76,8 @@ func (p *Packet) Compress() bool { return p.msg.Flags&backplane.NoCompress == 0 
 // Header returns what travelled beside it, such as trace context; nil if nothing did.
 func (p *Packet) Header() map[string]string { return p.msg.Header }
 
-// Event returns the event's name. It is empty if another server sent something
-// that has no name; see Err.
+// Event returns the event's name. It is empty if that is the name, as Socket.IO allows,
+// and if another server sent something that has none; then there is an Err.
 func (p *Packet) Event() string { return p.values().event }
 
 // Args returns the event's arguments as Go values: nil, bool, int64 (uint64 above

@@ -1,6 +1,7 @@
 package adapter_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -62,6 +63,31 @@ func TestBind(t *testing.T) {
 		t.Error("Bind gave away shared memory")
 	}
 	ok(t, p.Bind()) // fewer than there are
+}
+
+// An empty event name is one like any other, as in Socket.IO.
+func TestEmptyEventName(t *testing.T) {
+	nodes := fleet(t, 2, adapter.Options{})
+	heard := make(chan string, 1)
+	_, err := nodes[1].ns.OnServerSideEmit("", func(_ context.Context, e *adapter.ServerEvent) { heard <- e.Event })
+	ok(t, err)
+	for _, n := range nodes {
+		n.add(t, n.UID())
+	}
+	ok(t, nodes[0].ns.Emit(t.Context(), "", 1))
+	ok(t, nodes[0].ns.ServerSideEmit(t.Context(), ""))
+	for _, n := range nodes {
+		s, _ := n.ns.Socket(n.UID())
+		p := s.(*socket).next(t)
+		if p.Event() != "" || p.Err() != nil || len(p.Args()) != 1 || string(p.Frames().Engine) != `42/chat,["",1]` {
+			t.Errorf("%q %v %v %s", p.Event(), p.Args(), p.Err(), p.Frames().Engine)
+		}
+	}
+	select {
+	case <-heard:
+	case <-time.After(patience):
+		t.Error("the server did not get it")
+	}
 }
 
 func TestBindErrors(t *testing.T) {
