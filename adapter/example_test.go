@@ -50,8 +50,12 @@ func twoServers() (first, second *adapter.Namespace, stop func()) {
 		}
 		servers, spaces = append(servers, server), append(spaces, chat)
 	}
+	deadline := time.Now().Add(10 * time.Second)
 	for _, s := range servers {
 		for len(s.Peers()) == 0 { // Go nodes know each other a moment after Of
+			if time.Now().After(deadline) {
+				log.Fatal("the servers do not know each other")
+			}
 			time.Sleep(time.Millisecond)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -255,7 +254,6 @@ func TestSlowErrorHandler(t *testing.T) {
 		}
 		// Messages were not held up.
 		a := f.socket(0, "a")
-		time.Sleep(0)
 		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, nil, nil, nil, "", []byte("1")}))
 		settle()
 		equal(t, "a", a.all(), []string{"1"})
