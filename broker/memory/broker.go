@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/closing"
 	"github.com/crossroom/crossroom/broker/internal/lossfeed"
 )
 
@@ -26,30 +27,28 @@ type Broker struct {
 
 	stop chan struct{} // closed when Close stops at once, and by Kill
 
-	mu         sync.Mutex
-	subs       map[*subscription]struct{}
-	cut        bool
-	frozen     bool
-	closing    bool
-	stopped    bool // stop is closed
-	killed     bool
-	closeBegun bool
-	changed    chan struct{} // closed at the next change of state; nil if nobody waits
-	outbox     outbox
-	losses     lossfeed.Listeners
+	mu      sync.Mutex
+	subs    map[*subscription]struct{}
+	cut     bool
+	frozen  bool
+	closing bool
+	stopped bool // stop is closed
+	killed  bool
+	changed chan struct{} // closed at the next change of state; nil if nobody waits
+	outbox  outbox
+	losses  lossfeed.Listeners
 
-	closed   chan struct{} // closed when Close has finished
-	closeErr error         // written before that
+	once *closing.Once // of Close
 }
 
 var _ broker.Broker = (*Broker)(nil)
 
 func newBroker(bus *Bus) *Broker {
 	b := &Broker{
-		bus:    bus,
-		stop:   make(chan struct{}),
-		closed: make(chan struct{}),
-		subs:   map[*subscription]struct{}{},
+		bus:  bus,
+		stop: make(chan struct{}),
+		subs: map[*subscription]struct{}{},
+		once: closing.NewOnce(),
 	}
 	b.outbox.wake = make(chan struct{}, 1)
 	b.direct.Store(true)

@@ -7,23 +7,11 @@ import "context"
 // the first wait for it to finish and return the same.
 func (b *Broker) Close(ctx context.Context) error {
 	b.mu.Lock()
-	first := !b.closeBegun
-	b.closeBegun = true
 	b.closing = true
 	b.direct.Store(false)
 	b.change()
 	b.mu.Unlock()
-	if first {
-		b.closeErr = b.shutDown(ctx)
-		close(b.closed)
-		return b.closeErr
-	}
-	select {
-	case <-b.closed:
-		return b.closeErr
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return b.once.Do(ctx, b.shutDown)
 }
 
 // shutDown hands over the outbox, ends the subscriptions and waits for goroutines.

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/closing"
 	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
@@ -28,9 +29,7 @@ type Broker struct {
 	stop  context.CancelCauseFunc
 	works sync.WaitGroup
 
-	closing  sync.Once
-	closed   chan struct{} // closed when Close is through
-	closeErr error
+	closing *closing.Once
 }
 
 var _ broker.Broker = (*Broker)(nil)
@@ -65,7 +64,7 @@ func New(nc *nats.Conn, opts *Options) (*Broker, error) {
 }
 
 func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
-	b := &Broker{opts: opts.withDefaults(), closed: make(chan struct{})}
+	b := &Broker{opts: opts.withDefaults(), closing: closing.NewOnce()}
 	var err error
 	if b.names, err = newNaming(b.opts.Prefix); err != nil {
 		return nil, err
@@ -188,21 +187,7 @@ func (b *Broker) Capabilities() broker.Capabilities {
 // back, until ctx ends or the queued messages are too old. A receiver's method that
 // does not return holds it up until ctx ends. Later calls wait for the first one and
 // return the same.
-func (b *Broker) Close(ctx context.Context) error {
-	first := false
-	b.closing.Do(func() { first = true })
-	if !first {
-		select {
-		case <-b.closed:
-			return b.closeErr
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	b.closeErr = b.shutDown(ctx)
-	close(b.closed)
-	return b.closeErr
-}
+func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {
 	drained := b.out.close()
@@ -223,11 +208,5 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	if err := signals.Wait(ctx, receivers...); err != nil {
 		late = err
 	}
-	switch {
-	case late == nil || errors.Is(drained.Err(), late):
-		return drained.Err()
-	case drained.Err() == nil:
-		return late
-	}
-	return errors.Join(drained.Err(), late)
+	return closing.Join(drained.Err(), late)
 }

@@ -2,13 +2,13 @@ package redisbroker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/closing"
 	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
@@ -28,9 +28,7 @@ type Broker struct {
 	stop  context.CancelCauseFunc
 	works sync.WaitGroup
 
-	closing  sync.Once
-	closed   chan struct{} // closed when Close is through
-	closeErr error
+	closing *closing.Once
 }
 
 var _ broker.Broker = (*Broker)(nil)
@@ -64,7 +62,7 @@ func Open(address string, opts *Options) (*Broker, error) {
 //
 // Errors: *PrefixError, *ClientError.
 func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
-	b := &Broker{publishClient: client, subscribeClient: client, opts: opts.withDefaults(), closed: make(chan struct{})}
+	b := &Broker{publishClient: client, subscribeClient: client, opts: opts.withDefaults(), closing: closing.NewOnce()}
 	if b.opts.SubscribeClient != nil {
 		b.subscribeClient = b.opts.SubscribeClient
 	}
@@ -189,21 +187,7 @@ func (b *Broker) Capabilities() broker.Capabilities {
 // back, until ctx ends or the queued messages are too old. A receiver's method that
 // does not return holds it up until ctx ends. Later calls wait for the first one and
 // return the same.
-func (b *Broker) Close(ctx context.Context) error {
-	first := false
-	b.closing.Do(func() { first = true })
-	if !first {
-		select {
-		case <-b.closed:
-			return b.closeErr
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	b.closeErr = b.shutDown(ctx)
-	close(b.closed)
-	return b.closeErr
-}
+func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {
 	drained := b.publisher.out.close()
@@ -225,11 +209,5 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	if b.own != nil {
 		b.own.Close()
 	}
-	switch {
-	case late == nil || errors.Is(drained.Err(), late):
-		return drained.Err()
-	case drained.Err() == nil:
-		return late
-	}
-	return errors.Join(drained.Err(), late)
+	return closing.Join(drained.Err(), late)
 }
