@@ -69,3 +69,6 @@ func (e *ClientError) Error() string { return "redis broker: client " + e.Type +
 type protocolError string
 
 func (e protocolError) Error() string { return "redis protocol: " + string(e) }
+
+// errNoReceiver refuses a Subscribe without a receiver.
+var errNoReceiver = errors.New("redis broker: no receiver")

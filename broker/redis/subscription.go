@@ -25,6 +25,18 @@ func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	return &subscription{s: s, in: in, filters: map[broker.Filter]*entry{}}
 }
 
+// matches reports whether one of the filters selects ch. The subscriber's mutex is held.
+func (u *subscription) matches(ch broker.Channel) bool {
+	if u.filters[broker.Exactly(ch)] != nil {
+		return true
+	}
+	switch ch.Kind() {
+	case broker.KindRoom, broker.KindBroadcast:
+		return u.filters[ch.Wire().EveryRoom(ch.Namespace())] != nil
+	}
+	return false
+}
+
 // Add implements broker.Subscription.
 func (u *subscription) Add(ctx context.Context, filters ...broker.Filter) error {
 	return u.s.add(ctx, u, filters)

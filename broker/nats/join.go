@@ -1,0 +1,168 @@
+package natsbroker
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// attempt is what those who subscribe wait for while there is no link.
+type attempt struct {
+	done chan struct{}
+	err  error // after done is closed; nil: look again
+}
+
+// add makes filters of u live: all of them or, on error, none.
+func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.Filter) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, f := range filters {
+		if err := f.Channel().Validate(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.asking++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.asking--
+		s.mu.Unlock()
+	}()
+	for {
+		l, err := s.await(ctx, u)
+		if err != nil {
+			return err
+		}
+		entries, err := s.join(l, u, filters)
+		if err == nil && len(entries) > 0 {
+			err = s.settle(ctx, l)
+		}
+		if again, err := s.joined(ctx, l, u, entries, err); !again {
+			return err
+		}
+	}
+}
+
+// await returns the link, once there is one.
+func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) {
+	for {
+		s.mu.Lock()
+		l, next, closed := s.link, s.next, s.closed
+		s.mu.Unlock()
+		switch {
+		case closed || u.in.IsShut():
+			return nil, broker.ErrClosed
+		case l != nil:
+			return l, nil
+		}
+		s.need()
+		select {
+		case <-next.done:
+			if next.err != nil {
+				return nil, next.err
+			}
+		case <-s.closing:
+		case <-u.in.Quit():
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// join subscribes on the server to the filters that u does not have.
+func (s *subscriber) join(l *link, u *subscription, filters []broker.Filter) ([]*entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link != l {
+		return nil, net.ErrClosed // what it subscribes to there would pass for live
+	}
+	var entries []*entry
+	for _, f := range filters {
+		e := u.entries[f]
+		if e == nil {
+			e = &entry{u: u, filter: f, subject: s.names.subscription(f)}
+			u.entries[f] = e
+		}
+		if e.live {
+			continue
+		}
+		e.stay()
+		e.joining++
+		entries = append(entries, e)
+		if err := s.subscribeOn(l, e); err != nil {
+			return entries, err
+		}
+	}
+	return entries, nil
+}
+
+// subscribeOn sends an entry's subscription over a link. mu is held.
+func (s *subscriber) subscribeOn(l *link, e *entry) error {
+	if e.sub != nil {
+		return nil
+	}
+	sub, err := l.nc.ChanSubscribe(e.subject, l.inbox)
+	if err != nil {
+		return err
+	}
+	e.sub = sub
+	s.of[sub] = e
+	s.turn.Add(1)
+	return nil
+}
+
+// settle waits until what was subscribed to before is live, for publishers anywhere.
+func (s *subscriber) settle(ctx context.Context, l *link) error {
+	if err := l.ping(ctx, s.opts.ProbeTimeout); err != nil {
+		return err
+	}
+	return s.proof.confirm(ctx, l)
+}
+
+// joined ends what join began. again says that the link has ended meanwhile.
+func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entries []*entry, err error) (again bool, _ error) {
+	denied := map[string]error(nil)
+	if err == nil {
+		denied = l.denials(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var refusal error
+	for _, e := range entries {
+		e.joining--
+		if because := denied[subscribing+e.subject]; because != nil && refusal == nil {
+			refusal = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), because)
+		}
+	}
+	closed := s.closed || u.in.IsShut()
+	if err == nil && refusal == nil && s.link == l && !closed {
+		for _, e := range entries {
+			s.enliven(e)
+		}
+		return false, nil
+	}
+	for _, e := range entries {
+		if !e.live {
+			s.part(e)
+		}
+	}
+	switch {
+	case closed:
+		return false, broker.ErrClosed
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case refusal != nil:
+		return false, refusal
+	case s.link == l && err != nil:
+		select {
+		case <-l.wire.broken: // it is about to be taken away
+		default:
+			return false, err
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,141 @@
+package redisbroker
+
+import "github.com/crossroom/crossroom/broker"
+
+// routesKept is how many channel names are remembered with what they mean, and
+// longestKept how long they may be, in bytes: anybody may publish to names of 64 KiB.
+const (
+	routesKept  = 1 << 13
+	longestKept = 1 << 10
+)
+
+// route is where a message goes.
+type route struct {
+	ch      broker.Channel
+	targets []target
+}
+
+// target is a subscription that is to get a message, as it was at that moment.
+type target struct {
+	sub    *subscription
+	epoch  uint64
+	wanted bool // the message that is being read
+}
+
+// message reads a message's payload and hands it to the subscriptions that want it,
+// or passes over it if none does.
+func (s *subscriber) message(c *conn, f *frame) error {
+	r := s.route(f)
+	wanted := 0
+	for i := range r.targets {
+		t := &r.targets[i]
+		if t.wanted = t.sub.in.Wants(&r.ch); t.wanted {
+			wanted++
+		}
+	}
+	if wanted == 0 {
+		return skipPayload(c.r)
+	}
+	payload, err := readPayload(c.r)
+	if err != nil {
+		return err
+	}
+	for i := range r.targets {
+		t := &r.targets[i]
+		for epoch := t.epoch; t.wanted && !t.sub.in.Deliver(epoch, &r.ch, payload); {
+			epoch, t.wanted = s.stillWanted(t.sub, r.ch)
+		}
+	}
+	return nil
+}
+
+// route returns where a message goes. It remembers that until something changes, so
+// that most messages need no lock.
+func (s *subscriber) route(f *frame) *route {
+	if turn := s.turn.Load(); turn != s.routed {
+		clear(s.exact)
+		clear(s.patterned)
+		s.routed = turn
+	}
+	routes := s.exact
+	if f.kind == framePMessage {
+		routes = s.patterned
+	}
+	r := routes[string(f.name)]
+	if r == nil {
+		r = s.find(f)
+		if len(f.name) > longestKept {
+			return r
+		}
+		if len(routes) >= routesKept {
+			clear(routes)
+		}
+		routes[string(f.name)] = r
+	}
+	return r
+}
+
+// find finds out for which subscriptions a message is.
+//
+// What matches both a name and a pattern comes twice from the server, first for the
+// name and directly afterwards for the pattern, since no name matches two patterns
+// of ours. If the pattern is live the second frame is for everybody and the first
+// for nobody; this is decided from the order of frames alone, so a filter that comes
+// or goes between the two neither doubles nor loses the message.
+func (s *subscriber) find(f *frame) *route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &route{}
+	exact := s.reg.entries[string(f.name)]
+	if f.kind == framePMessage {
+		pattern := s.reg.entries[string(f.pattern)]
+		if pattern == nil {
+			return r
+		}
+		var ok bool
+		if r.ch, ok = s.names.parse(string(f.name)); !ok {
+			return r // somebody else's idea of a name under our pattern
+		}
+		r.aim(pattern.subs, nil)
+		if exact != nil {
+			r.aim(exact.subs, pattern)
+		}
+		return r
+	}
+	if exact != nil {
+		if r.ch = exact.filter.Channel(); !s.covered(r.ch) {
+			r.aim(exact.subs, nil)
+		}
+	}
+	return r
+}
+
+// aim adds subscriptions to the targets, but not those that have the entry except.
+func (r *route) aim(subs []*subscription, except *entry) {
+	for _, u := range subs {
+		if u.down || except != nil && u.filters[except.filter] != nil {
+			continue
+		}
+		r.targets = append(r.targets, target{sub: u, epoch: u.in.Epoch()})
+	}
+}
+
+// stillWanted looks again after a filter of the subscription's has gone.
+func (s *subscriber) stillWanted(u *subscription, ch broker.Channel) (epoch uint64, wanted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return u.in.Epoch(), u.matches(ch)
+}
+
+// covered reports whether a live pattern also matches ch.
+func (s *subscriber) covered(ch broker.Channel) bool {
+	if len(s.reg.rooms) == 0 {
+		return false
+	}
+	switch ch.Kind() {
+	case broker.KindRoom, broker.KindBroadcast:
+		e := s.reg.rooms[ch.Wire().Broadcast(ch.Namespace())]
+		return e != nil && (e.phase == live || e.phase == leaving)
+	}
+	return false
+}
