@@ -140,7 +140,8 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 }
 
 // TestPublisherMoves: a publisher whose server is killed goes on with another, and
-// whoever listens on a third gets everything in order and nothing twice.
+// whoever listens on a third gets everything in order and nothing twice, or is told of
+// what it missed, or the publisher of what is in doubt.
 func TestPublisherMoves(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartNATSCluster(t, nil)
@@ -150,40 +151,64 @@ func TestPublisherMoves(t *testing.T) {
 	})
 	listener := open(t, cluster.Nodes[2].URL(), quick())
 	losses := watchLosses(t, sender)
+	// In doubt are, each time, the last of those that are settled: they are settled in order.
+	type span struct{ from, to int }
+	var doubtful []span // read after the last Flush
+	t.Cleanup(sender.OnLoss(func(loss broker.Loss) {
+		s := sender.Stats()
+		settled := int(s.Sent + s.Lost + s.Uncertain)
+		doubtful = append(doubtful, span{settled - loss.Messages, settled})
+	}))
 	r := record(t)
 	subscribe(t, listener, r, broker.Native.EveryRoom("/"))
 	// So that it can be found.
 	subscribe(t, sender, record(t), broker.Exactly(broker.Control()))
 	stop := make(chan struct{})
 	var sending sync.WaitGroup
+	sent := 0
 	sending.Go(func() {
-		for seq := 0; ; seq++ {
-			select {
-			case <-stop:
-				return
-			default:
+		load := time.NewTicker(time.Millisecond)
+		defer load.Stop()
+		for ; ; sent++ {
+			if sent%100 == 0 {
+				select {
+				case <-stop:
+					return
+				case <-load.C:
+				}
 			}
-			if err := sender.Publish(context.Background(), broker.Native.Room("/", fmt.Sprint(seq%7)), fmt.Appendf(nil, "%08d", seq)); err != nil {
+			if err := sender.Publish(context.Background(), broker.Native.Room("/", fmt.Sprint(sent%7)), fmt.Append(nil, sent)); err != nil {
 				t.Errorf("Publish: %v", err)
 				return
 			}
-			if seq%100 == 0 {
-				time.Sleep(time.Millisecond)
-			}
 		}
 	})
-	arrived, last := 0, ""
+	next, missed := 0, 0 // number; how many the listener was told that it missed
+	var missing []int
+	take := func(c brokertest.Call) {
+		t.Helper()
+		var loss *broker.LossError
+		var n int
+		switch c.What {
+		case "interrupted":
+			// The listener's server is well: nothing but what was overtaken is missed.
+			if !errors.As(c.Err, &loss) || loss.Messages == 0 {
+				t.Fatalf("%v, want the number of missed messages", c)
+			}
+			missed += loss.Messages
+		case "deliver":
+			if _, err := fmt.Sscan(c.Payload, &n); err != nil || n < next || c.Ch != broker.Native.Room("/", fmt.Sprint(n%7)) { // also across rooms
+				t.Fatalf("%v came instead of number %d", c, next)
+			}
+			for ; next < n; next++ {
+				missing = append(missing, next)
+			}
+			next++
+		}
+	}
 	hear := func(n int) {
 		for range n {
-			c := r.Next()
-			if c.What == "interrupted" || c.What == "resumed" {
-				continue // what was overtaken is told of
-			}
-			if c.What != "deliver" || c.Payload <= last { // also across rooms
-				t.Fatalf("%v came after %s", c, last)
-			}
-			last = c.Payload
-			arrived++
+			take(r.Next())
 		}
 	}
 	for range 4 {
@@ -201,22 +226,25 @@ func TestPublisherMoves(t *testing.T) {
 	}
 	publish(t, sender, marker, "end")
 	for _, c := range r.Until("end") {
-		if c.What == "interrupted" || c.What == "resumed" {
-			continue
-		}
-		if c.What != "deliver" || c.Payload <= last {
-			t.Fatalf("%v came after %s", c, last)
-		}
-		last = c.Payload
-		arrived++
+		take(c)
 	}
-	s := sender.Stats()
-	t.Logf("%d accepted, %d arrived, %d uncertain", s.Accepted-1, arrived, s.Uncertain)
-	if s.Lost != 0 {
-		t.Fatalf("Stats %+v", s)
+	for ; next < sent; next++ {
+		missing = append(missing, next)
 	}
 	flush(t, sender)
-	balanced(t, sender, losses)
+	s := balanced(t, sender, losses)
+	if s.Lost != 0 || s.Accepted != uint64(sent)+1 || s.QueuedMessages != 0 {
+		t.Fatalf("Stats %+v after %d messages", s, sent+1)
+	}
+	// What a server had answered to and not yet passed on when it was killed would be missing
+	// too (see the package documentation): that is a matter of microseconds.
+	t.Logf("%d accepted, %d in doubt: %v; %d missing, %d told to be missed", s.Accepted, s.Uncertain, doubtful, len(missing), missed)
+	unknown := slices.DeleteFunc(missing, func(n int) bool {
+		return slices.ContainsFunc(doubtful, func(d span) bool { return d.from <= n && n < d.to })
+	})
+	if len(unknown) > missed {
+		t.Errorf("%d messages are missing that count as sent, first number %d, and %d were told to be missed", len(unknown), unknown[0], missed)
+	}
 }
 
 // TestServerOfClusterFrozen: a server that is not ours and does not move holds up a
