@@ -126,9 +126,10 @@
 // servers keep that order. These connections are closed after some 15 seconds without
 // need. A server that cannot be reached, or does not pass the mark on within
 // ProbeTimeout, is left out for 5 seconds, with a line in the log: it is dead, or apart
-// from the others, and what is published there does not arrive anyhow. Across leaf
-// nodes and gateways nothing of this is promised: there a subscription is live when
-// NATS has spread it.
+// from the others, and what is published there does not arrive anyhow. One that servers
+// have told of is forgotten when it cannot be reached and they tell of it no more.
+// Across leaf nodes and gateways nothing of this is promised: there a subscription is
+// live when NATS has spread it.
 //
 // Messages on their way between two servers that lose each other are lost without
 // anybody knowing. What a publisher has left behind at a server that it lost, and

@@ -21,6 +21,7 @@ type endpoint struct {
 	url *url.URL
 	// tlsName is the name to check a certificate against, if it is not the host's.
 	tlsName string
+	learned bool // from a server, not given by the user
 }
 
 // endpoints are the servers that a broker knows: those it was given, and those that
@@ -32,6 +33,7 @@ type endpoints struct {
 	mu    sync.Mutex
 	list  []endpoint
 	known map[string]bool // by host and port
+	told  []string        // the servers of the cluster, as one of them has told last
 }
 
 // newEndpoints takes over what options say about reaching servers, and nothing that
@@ -131,13 +133,17 @@ func (e *endpoints) all() []endpoint {
 func (e *endpoints) learn(from endpoint, hosts []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(hosts) > 0 { // else it may be one that tells nothing
+		e.told = []string{from.url.Host}
+	}
 	for _, h := range hosts {
 		u, err := parseAddress(h)
 		if err != nil {
 			continue
 		}
 		u.Scheme, u.User = from.url.Scheme, from.url.User
-		p := endpoint{url: u, tlsName: from.tlsName}
+		e.told = append(e.told, u.Host)
+		p := endpoint{url: u, tlsName: from.tlsName, learned: true}
 		// A certificate is for the name that the user gave, not for an address.
 		if p.tlsName == "" && net.ParseIP(u.Hostname()) != nil && net.ParseIP(from.url.Hostname()) == nil {
 			p.tlsName = from.url.Hostname()
@@ -146,13 +152,39 @@ func (e *endpoints) learn(from endpoint, hosts []string) {
 	}
 }
 
-// last puts an endpoint at the end of the list, since it has just failed.
+// last puts an endpoint at the end of the list, since its connection was lost.
 func (e *endpoints) last(p endpoint) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if i := slices.IndexFunc(e.list, func(q endpoint) bool { return q.url.Host == p.url.Host }); i >= 0 {
-		e.list = append(slices.Delete(e.list, i, i+1), p)
+	if e.remove(p) {
+		e.list = append(e.list, p)
 	}
+}
+
+// failed puts an endpoint that could not be reached at the end of the list, or forgets it,
+// if it was learned and nobody tells of it any more: it has left the cluster, and whoever
+// waited for it would do so again and again. That nobody tells of it is not enough: a
+// server that has just joined the cluster itself does not know the others yet.
+func (e *endpoints) failed(p endpoint) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case !e.remove(p):
+	case p.learned && !slices.Contains(e.told, p.url.Host):
+		delete(e.known, p.url.Host)
+	default:
+		e.list = append(e.list, p)
+	}
+}
+
+// remove takes an endpoint off the list; it reports whether it was there. mu is held.
+func (e *endpoints) remove(p endpoint) bool {
+	i := slices.IndexFunc(e.list, func(q endpoint) bool { return q.url.Host == p.url.Host })
+	if i < 0 {
+		return false
+	}
+	e.list = slices.Delete(e.list, i, i+1)
+	return true
 }
 
 // options are those of a connection to p. Its network connection is made through

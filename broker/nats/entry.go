@@ -15,6 +15,7 @@ type entry struct {
 	filter  broker.Filter
 	subject string
 	sub     *nats.Subscription // over the present link, nil if there is none
+	refused error              // why the server does not allow sub
 	live    bool               // Subscribe or Add has succeeded
 	joining int                // calls of these underway
 	parting *time.Timer        // ends it; nil if it is not about to end

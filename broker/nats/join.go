@@ -109,33 +109,56 @@ func (s *subscriber) subscribeOn(l *link, e *entry) error {
 	if err != nil {
 		return err
 	}
-	e.sub = sub
+	e.sub, e.refused = sub, nil
 	s.of[sub] = e
 	s.turn.Add(1)
 	return nil
 }
 
-// settle waits until what was subscribed to before is live, for publishers anywhere.
+// settle waits until what was subscribed to before is live, for publishers anywhere, or
+// refused.
 func (s *subscriber) settle(ctx context.Context, l *link) error {
 	if err := l.ping(ctx, s.opts.ProbeTimeout); err != nil {
 		return err
 	}
-	return s.proof.confirm(ctx, l)
+	if err := s.proof.confirm(ctx, l); err != nil {
+		return err
+	}
+	return l.refused.complete(ctx, l)
+}
+
+// refuse marks the entries that the server has refused over l, and returns one of them, nil
+// if there is none. mu is held.
+func (s *subscriber) refuse(l *link) (one *entry) {
+	refused := l.refused.takeSubs()
+	if refused == nil {
+		return nil
+	}
+	for _, e := range s.of {
+		if err := refused[e.subject]; err != nil {
+			e.refused, one = err, e
+		}
+	}
+	return one
+}
+
+// refusal is the error of an entry that was refused.
+func (e *entry) refusal() error {
+	return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), e.refused)
 }
 
 // joined ends what join began. again says that the link has ended meanwhile.
 func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entries []*entry, err error) (again bool, _ error) {
-	denied := map[string]error(nil)
-	if err == nil {
-		denied = l.denials(ctx)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.link == l {
+		s.refuse(l)
+	}
 	var refusal error
 	for _, e := range entries {
 		e.joining--
-		if because := denied[subscribing+e.subject]; because != nil && refusal == nil {
-			refusal = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), because)
+		if e.refused != nil && refusal == nil {
+			refusal = e.refusal()
 		}
 	}
 	closed := s.closed || u.in.IsShut()

@@ -230,7 +230,10 @@ func (k *keeper) work(ctx context.Context, l *link) {
 			if err := l.ping(ctx, k.opts.ProbeTimeout); err != nil {
 				return
 			}
-			own = k.out.answered(through, l.denials(ctx), own[:0])
+			if err := l.refused.complete(ctx, l); err != nil {
+				return
+			}
+			own = k.out.answered(through, l.refused.ofMessages(), own[:0])
 			for _, m := range own {
 				k.in.returned(&m.to.ch, m.own)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,36 +20,33 @@ const inboxSize = 8192
 // never reconnects. All its subscriptions put what arrives into the inbox, in the
 // order of arrival, and the reading goroutine takes it out again before it reads on.
 type link struct {
-	nc     *nats.Conn
-	wire   *wire
-	to     endpoint
-	born   time.Time
-	inbox  chan *nats.Msg
-	limit  int // bytes of a message, frame included
-	target func(*link, *nats.Msg)
+	nc      *nats.Conn
+	wire    *wire
+	to      endpoint
+	born    time.Time
+	inbox   chan *nats.Msg
+	limit   int // bytes of a message, frame included
+	target  func(*link, *nats.Msg)
+	refused *refusals
 
 	draining sync.Mutex // held by who passes on
 	over     bool       // nothing is passed on any more
 
 	mu      sync.Mutex
-	busy    bool             // somebody passes on
-	drained chan struct{}    // closed and replaced when nobody does any more
-	cause   error            // why we ended it
-	denied  map[string]error // by subject, after subscribing if that is denied
-	seen    error            // the last refusal that is in denied
-	news    chan struct{}    // closed and replaced with seen
+	busy    bool          // somebody passes on
+	drained chan struct{} // closed and replaced when nobody does any more
+	cause   error         // why we ended it
 }
 
 // dialLink connects to the first server that can be reached.
 func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) (*link, error) {
 	var failures []error
 	for _, p := range e.all() {
-		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, denied: map[string]error{}, news: make(chan struct{}),
-			drained: make(chan struct{})}
+		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, refused: newRefusals(), drained: make(chan struct{})}
 		nc, err := e.connect(ctx, p, func(c net.Conn) net.Conn {
 			l.wire = newWire(c, l.drain)
 			return l.wire
-		}, l.refused, func() {})
+		}, l.refused.note, func() {})
 		if err == nil {
 			l.nc, l.born, l.limit = nc, time.Now(), int(nc.MaxPayload())
 			e.learn(p, nc.DiscoveredServers())
@@ -62,7 +58,7 @@ func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		e.last(p)
+		e.failed(p)
 		failures = append(failures, err)
 	}
 	return nil, errors.Join(failures...)
@@ -182,60 +178,6 @@ func (l *link) ping(ctx context.Context, patience time.Duration) error {
 		if silent := l.wire.silent(); silent >= patience {
 			l.kill(&SilenceError{Addr: l.to.url.Host, For: silent})
 			return l.reason()
-		}
-	}
-}
-
-// refused takes what the server refused: nats.go calls it, from a goroutine of its
-// own, for one error after the other.
-func (l *link) refused(err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if what, rest, ok := strings.Cut(err.Error(), `"`); ok {
-		subject, _, _ := strings.Cut(rest, `"`)
-		if strings.Contains(what, "Subscription") {
-			subject = subscribing + subject
-		}
-		l.denied[subject] = err
-	}
-	l.seen = err
-	close(l.news)
-	l.news = make(chan struct{})
-}
-
-// subscribing tells what may not be subscribed to from what may not be published on. No
-// subject has a space.
-const subscribing = "subscribe "
-
-// denials waits, after a ping, until everything is in denied that the server had
-// refused before it answered. It returns a copy, nil if there is nothing.
-func (l *link) denials(ctx context.Context) map[string]error {
-	for {
-		// nats.go notes a refusal at once, and tells refused in its own time.
-		last := l.nc.LastError()
-		l.mu.Lock()
-		if last == nil || last == l.seen || !errors.Is(last, nats.ErrPermissionViolation) {
-			defer l.mu.Unlock()
-			if len(l.denied) == 0 {
-				return nil
-			}
-			all := make(map[string]error, len(l.denied))
-			for subject, err := range l.denied {
-				all[subject] = err
-			}
-			return all
-		}
-		news := l.news
-		l.mu.Unlock()
-		select {
-		case <-news:
-		case <-l.wire.broken:
-			return nil
-		case <-ctx.Done():
-			return nil
 		}
 	}
 }

@@ -185,6 +185,55 @@ func TestPermissions(t *testing.T) {
 	})
 }
 
+// TestRefusedNames: a refusal is understood whatever the name of the room is.
+func TestRefusedNames(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [ { user: node, password: pw, permissions: {
+		publish: ["crossroom.native.control"], subscribe: ["crossroom.native.control"] } } ] }`})
+	b := open(t, "nats://node:pw@"+srv.Addr(), quick())
+	for _, name := range []string{"plain", `"quoted"`, `back\slash`, "it's", "\u2028", "\u00a0", "\u200b", "é", "tab\t", "🚀", strings.Repeat(`"`, 1000), strings.Repeat("\u2028", 300)} {
+		ch := broker.Native.Room("/", name)
+		if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(ch)); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("Subscribe to room %.20q: %v, want a refusal", name, err)
+		}
+		publish(t, b, ch, "forbidden")
+		if err := b.Flush(within(t, patience)); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("Flush after a message for room %.20q: %v, want a refusal", name, err)
+		}
+	}
+}
+
+// TestRefusedTogether: who subscribes at the same time to what nobody may is refused, each.
+func TestRefusedTogether(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [ { user: node, password: pw, permissions: {
+		publish: ["crossroom.native.control"], subscribe: ["crossroom.native.control"] } } ] }`})
+	b := open(t, "nats://node:pw@"+srv.Addr(), quick())
+	sub := subscribe(t, b, record(t), broker.Exactly(broker.Control()))
+	for range 20 {
+		results := make(chan error)
+		const n = 8
+		for i := range n {
+			go func() {
+				if i%2 == 0 {
+					results <- sub.Add(within(t, patience), broker.Exactly(room))
+					return
+				}
+				_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+				results <- err
+			}()
+		}
+		for range n {
+			if err := <-results; !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Errorf("%v, want a refusal", err)
+			}
+		}
+	}
+	if s := b.Stats(); s.Subscriptions != 1 || s.Interruptions != 0 {
+		t.Errorf("Stats %+v", s)
+	}
+}
+
 // TestMaxPayload: a server that takes less than the options say refuses by Publish's
 // error as soon as it is known, and what was accepted before is lost and told.
 func TestMaxPayload(t *testing.T) {

@@ -2,7 +2,6 @@ package natsbroker
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -143,21 +142,12 @@ func (s *subscriber) connected(ctx context.Context, l *link) error {
 		if err := s.settle(ctx, l); err != nil {
 			return err
 		}
-		denied := l.denials(ctx)
-		s.mu.Lock()
-		for subject, err := range denied {
-			for _, e := range s.of {
-				if subscribing+e.subject == subject {
-					s.mu.Unlock()
-					// It was allowed once. Without it the interruption cannot end.
-					return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), err)
-				}
-			}
-		}
-		s.mu.Unlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e := s.refuse(l); e != nil {
+		return e.refusal() // it was allowed once: without it the interruption cannot end
+	}
 	select {
 	case <-l.wire.broken:
 		return l.reason()

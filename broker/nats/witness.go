@@ -174,6 +174,7 @@ func (w *witnesses) dial(p endpoint, x *witness) {
 	if err != nil {
 		if w.ctx.Err() == nil {
 			w.log.Warn("nats broker: a server of the cluster cannot be asked what it has heard of", "err", err)
+			w.to.failed(p)
 		}
 		w.mu.Lock()
 		x.failed = time.Now()

@@ -1,0 +1,63 @@
+package natsbroker
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// TestServersThatLeave: a server that was learned of is forgotten when it cannot be
+// reached and nobody tells of it any more, and all others stay.
+func TestServersThatLeave(t *testing.T) {
+	o := nats.GetDefaultOptions()
+	o.Servers, o.NoRandomize = []string{"given:1", "gone:2"}, true
+	e, err := newEndpoints(o, nil, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(host string) endpoint {
+		t.Helper()
+		all := e.all()
+		i := slices.IndexFunc(all, func(p endpoint) bool { return p.url.Host == host })
+		if i < 0 {
+			t.Fatalf("%s is not known", host)
+		}
+		return all[i]
+	}
+	want := func(hosts ...string) {
+		t.Helper()
+		var got []string
+		for _, p := range e.all() {
+			got = append(got, p.url.Host)
+		}
+		if !slices.Equal(got, hosts) {
+			t.Fatalf("known are %q, want %q", got, hosts)
+		}
+	}
+	e.learn(at("given:1"), []string{"nats://a:3", "nats://b:4"})
+	want("given:1", "gone:2", "a:3", "b:4")
+	for _, host := range []string{"given:1", "gone:2", "a:3", "b:4"} {
+		e.failed(at(host)) // as while all of them are away
+	}
+	want("given:1", "gone:2", "a:3", "b:4")
+
+	// Nobody tells of b now, nor does who tells nothing tell otherwise.
+	e.learn(at("a:3"), []string{"nats://given:1", "nats://c:5"})
+	e.learn(at("gone:2"), nil)
+	want("given:1", "gone:2", "a:3", "b:4", "c:5")
+	e.last(at("b:4")) // a connection was lost: that may be all
+	want("given:1", "gone:2", "a:3", "c:5", "b:4")
+	b := at("b:4")
+	e.failed(b)
+	want("given:1", "gone:2", "a:3", "c:5")
+	e.failed(b) // for somebody else too
+	want("given:1", "gone:2", "a:3", "c:5")
+	e.failed(at("a:3")) // who told of the others did not name itself
+	e.failed(at("gone:2"))
+	want("given:1", "c:5", "a:3", "gone:2")
+
+	e.learn(at("c:5"), []string{"nats://b:4"})
+	want("given:1", "c:5", "a:3", "gone:2", "b:4")
+}
