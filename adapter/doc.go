@@ -24,6 +24,11 @@
 // another room), though most brokers keep it. A socket that another node's request
 // joins to a room gets what is sent to the room afterwards.
 //
+// With several links (Options.Also) a server takes of each message the copy that comes
+// first. If one of its links was out, what it missed there comes when another link brings
+// it, which may be after later messages that came over the first: late, and once. Only
+// what is 2048 messages of its sender late is taken for a copy, and dropped.
+//
 // # Delivery
 //
 // At most once. Local sockets get an event before Emit returns, on its goroutine.

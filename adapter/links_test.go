@@ -152,6 +152,30 @@ func TestOrderOverSeveralLinks(t *testing.T) {
 	}
 }
 
+// What was missed on one link comes late over the other, and once.
+func TestOrderAfterAGapOfOneLink(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		both, _, _ := newGenerations().mixed(t, adapter.Options{})
+		s := both[1].add(t, "s")
+		slow := both[1].Links()[1].Broker.(*memorybroker.Broker)
+		emit := func(event string) {
+			ok(t, both[0].ns.Emit(t.Context(), event))
+			synctest.Wait()
+		}
+		slow.Freeze()
+		emit("before")
+		both[1].broker.Interrupt(errors.New("cable"))
+		emit("meanwhile")
+		both[1].broker.Resume()
+		synctest.Wait()
+		emit("after")
+		slow.Thaw()
+		synctest.Wait()
+		emit("end")
+		equal(t, "events", s.until(t, "end"), []string{"before", "after", "meanwhile"})
+	})
+}
+
 func TestQueriesOverLinks(t *testing.T) {
 	both, new, old := newGenerations().mixed(t, adapter.Options{})
 	both[0].add(t, "b0", "x")
