@@ -2,9 +2,9 @@
 // system: bytes in, bytes out, on channels.
 //
 // A [Broker] is one node's place on that system. The core never sees a channel's
-// name on the wire and a broker never looks into a payload. Crossroom brings two:
-// broker/memory and broker/redis. To write another, implement [Broker] and pass the
-// suite in package conformance.
+// name on the wire and a broker never looks into a payload. Crossroom brings three:
+// broker/memory, broker/redis and broker/nats. To write another, implement [Broker] and
+// pass the suite in package conformance.
 //
 // # Clauses
 //
