@@ -65,7 +65,7 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 		Source: ns.node.source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
 		Rooms: t.Rooms, Except: t.Except, LocalOnly: t.LocalOnly, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
 	}
-	ctx = ns.node.publishStart(ctx, po, &o.data)
+	ctx = observedStart(ctx, ns.node, "PublishStart", PublishObserver.PublishStart, po, &o.data)
 	o.b.Header = o.data.Header
 	delivered, err := ns.send(ctx, o, &t)
 	o.data.MessageBytes, o.data.Delivered, o.data.Err = len(o.buf), delivered, err
@@ -173,7 +173,7 @@ func (l *lane) deliverStart(do DeliverObserver, ch broker.Channel, size int) {
 		Header: b.Header, HeaderDropped: b.HeaderDropped, PayloadBytes: len(b.Payload), MessageBytes: size,
 		Matched: len(l.fan.sel.list),
 	}
-	l.ctx = n.deliverStart(l.ns.ctx, do, &l.data)
+	l.ctx = observedStart(l.ns.ctx, n, "DeliverStart", DeliverObserver.DeliverStart, do, &l.data)
 	l.fan.ctx, l.after = l.ctx, l.deliverEnd
 }
 

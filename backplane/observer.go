@@ -254,40 +254,16 @@ func (n *Node) observed(what string, call func()) {
 	call()
 }
 
-// observedStart calls a Start method of the observer.
-func (n *Node) observedStart(ctx context.Context, what string, call func() context.Context) context.Context {
-	started := ctx
-	n.observed(what, func() {
-		if c := call(); c != nil {
-			started = c
-		}
-	})
-	return started
-}
-
-// publishStart is observedStart for the path of every message, without a closure.
-func (n *Node) publishStart(ctx context.Context, o PublishObserver, d *PublishData) (started context.Context) {
+// observedStart calls a Start method of the observer o, given as a method expression: that
+// of every message costs no closure.
+func observedStart[O, D any](ctx context.Context, n *Node, what string, start func(O, context.Context, *D) context.Context, o O, d *D) (started context.Context) {
 	started = ctx
 	defer func() {
 		if v := recover(); v != nil {
-			n.panicked("PublishStart", "", v)
+			n.panicked(what, "", v)
 		}
 	}()
-	if c := o.PublishStart(ctx, d); c != nil {
-		started = c
-	}
-	return started
-}
-
-// deliverStart is publishStart for messages that come in.
-func (n *Node) deliverStart(ctx context.Context, o DeliverObserver, d *DeliverData) (started context.Context) {
-	started = ctx
-	defer func() {
-		if v := recover(); v != nil {
-			n.panicked("DeliverStart", "", v)
-		}
-	}()
-	if c := o.DeliverStart(ctx, d); c != nil {
+	if c := start(o, ctx, d); c != nil {
 		started = c
 	}
 	return started

@@ -285,7 +285,7 @@ func (c *call) start(ctx context.Context, who *census, exp Expected) context.Con
 	}
 	d := c.ns.requestData(c.req)
 	d.Expected, d.ExpectedUnnamed = len(who.alive), exp.Answers
-	ctx = n.observedStart(ctx, "RequestStart", func() context.Context { return ro.RequestStart(ctx, d) })
+	ctx = observedStart(ctx, n, "RequestStart", RequestObserver.RequestStart, ro, d)
 	c.data, c.req.Header = d, d.Header
 	return ctx
 }
@@ -434,7 +434,7 @@ func (ns *Namespace) tell(ctx context.Context, req *Request) error {
 		return ns.publishRequest(ctx, req)
 	}
 	d := ns.requestData(req)
-	ctx = ns.node.observedStart(ctx, "RequestStart", func() context.Context { return ro.RequestStart(ctx, d) })
+	ctx = observedStart(ctx, ns.node, "RequestStart", RequestObserver.RequestStart, ro, d)
 	req.Header = d.Header
 	d.Err = ns.publishRequest(ctx, req)
 	ns.node.observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })

@@ -69,7 +69,7 @@ func (s *served) begin() {
 			NoReply: s.req.ID == "" || s.req.NoReply, Header: s.req.Header, HeaderDropped: s.req.HeaderDropped,
 			PayloadBytes: len(s.req.Payload),
 		}
-		s.ctx = s.ns.node.observedStart(s.ctx, "ServeStart", func() context.Context { return so.ServeStart(s.ctx, &s.data) })
+		s.ctx = observedStart(s.ctx, s.ns.node, "ServeStart", ServeObserver.ServeStart, so, &s.data)
 	}
 }
 
