@@ -84,20 +84,8 @@ func TestAllocsOfBroadcast(t *testing.T) {
 
 // alone is a namespace whose broker forgets what is published.
 func alone(t testing.TB) *backplane.Namespace {
-	b := memorybroker.New(nil)
-	node, err := backplane.New(&forgetfulBroker{b}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns, err := node.Namespace(t.Context(), chat, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		node.Close(context.Background())
-		b.Close(context.Background())
-	})
-	return ns
+	t.Helper()
+	return oneOn(t, &forgetfulBroker{memorybroker.New(nil)}, nil, nil)
 }
 
 type forgetfulBroker struct{ broker.Broker }

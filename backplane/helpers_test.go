@@ -94,26 +94,29 @@ func (s *socket) all() []string {
 	}
 }
 
-// errorLog keeps what a node reports.
-type errorLog struct {
+// noted keeps what comes, from any goroutine.
+type noted[E any] struct {
 	mu   sync.Mutex
-	list []error
+	list []E
 }
 
-func (l *errorLog) add(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, err)
+func (n *noted[E]) add(e E) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(n.list, e)
 }
 
 // take returns what has come so far and forgets it.
-func (l *errorLog) take() []error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	list := l.list
-	l.list = nil
+func (n *noted[E]) take() []E {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.list
+	n.list = nil
 	return list
 }
+
+// errorLog keeps what a node reports.
+type errorLog struct{ noted[error] }
 
 // reported takes the one error that was reported, which must be an E.
 func reported[E error](t *testing.T, l *errorLog) (e E) {

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -112,24 +111,9 @@ func TestHostileBytes(t *testing.T) {
 	})
 }
 
-type dropLog struct {
-	mu   sync.Mutex
-	list []backplane.DropReason
-}
+type dropLog struct{ noted[backplane.DropReason] }
 
-func (d *dropLog) Dropped(_ string, _ broker.Channel, r backplane.DropReason) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.list = append(d.list, r)
-}
-
-func (d *dropLog) take() []backplane.DropReason {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	list := d.list
-	d.list = nil
-	return list
-}
+func (d *dropLog) Dropped(_ string, _ broker.Channel, r backplane.DropReason) { d.add(r) }
 
 // What bytes cost to read stays in proportion to how many there are.
 func TestHostileMemory(t *testing.T) {

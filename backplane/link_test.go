@@ -3,7 +3,6 @@ package backplane_test
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,24 +11,7 @@ import (
 )
 
 // linkLog notes the order of messages and outages.
-type linkLog struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (l *linkLog) add(s string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, s)
-}
-
-func (l *linkLog) take() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	list := l.list
-	l.list = nil
-	return list
-}
+type linkLog struct{ noted[string] }
 
 func (l *linkLog) Interrupted(ns string, err error) { l.add(fmt.Sprintf("%s down: %v", ns, err)) }
 func (l *linkLog) Resumed(ns string, d time.Duration) {

@@ -535,11 +535,7 @@ func TestLeaverThatStillListens(t *testing.T) {
 func TestNodeLeavesWhileCounted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
-		slow := &slowCounter{}
-		f.addOn(f.bus.Broker(), func(b broker.Broker) broker.Broker {
-			slow.Broker = b
-			return slow
-		}, &backplane.Options{}, nil)
+		slow := f.addSlowCounter()
 		f.add(&backplane.Options{}, nil)
 		f.add(&backplane.Options{}, nil)
 		f.meet()
@@ -556,11 +552,7 @@ func TestNodeLeavesWhileCounted(t *testing.T) {
 func TestGoodbyeAfterTheCount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
-		slow := &slowCounter{}
-		f.addOn(f.bus.Broker(), func(b broker.Broker) broker.Broker {
-			slow.Broker = b
-			return slow
-		}, &backplane.Options{}, nil)
+		slow := f.addSlowCounter()
 		w := f.wire("leaver")
 		w.control(full, "leaver", 1, 1, chat)
 		settle()
@@ -580,6 +572,17 @@ func TestGoodbyeAfterTheCount(t *testing.T) {
 type slowCounter struct {
 	broker.Broker
 	between func()
+}
+
+// addSlowCounter adds a node on a slowCounter.
+func (f *fleet) addSlowCounter() *slowCounter {
+	f.t.Helper()
+	s := new(slowCounter)
+	f.addOn(f.bus.Broker(), func(b broker.Broker) broker.Broker {
+		s.Broker = b
+		return s
+	}, &backplane.Options{}, nil)
+	return s
 }
 
 func (s *slowCounter) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {

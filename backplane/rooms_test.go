@@ -11,13 +11,18 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory"
 )
 
 // one is a node alone with one namespace.
 func one(t testing.TB, opts *backplane.Options, no *backplane.NamespaceOptions) *backplane.Namespace {
 	t.Helper()
-	b := memorybroker.New(nil)
+	return oneOn(t, memorybroker.New(nil), opts, no)
+}
+
+func oneOn(t testing.TB, b broker.Broker, opts *backplane.Options, no *backplane.NamespaceOptions) *backplane.Namespace {
+	t.Helper()
 	node, err := backplane.New(b, opts)
 	if err != nil {
 		t.Fatal(err)
