@@ -56,7 +56,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	ns, t := o.ns, o.target
 	t.Flags |= flags
 	if t.LocalOnly {
-		p := o.ackPart(ctx, ns.legs[0], payload, t)
+		p := o.ackParts(ctx, ns.legs[:1], payload, t)[0]
 		return ns.acks(p.value, p.fleet), p.err
 	}
 	asked := ns.speaking(V8)
@@ -67,15 +67,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 		// This request has no place for a mark of its own.
 		t.Header = backplane.Header{relayHeader: ns.relays.mark(ns.server.uid)}
 	}
-	index := make([]int, len(asked))
-	for i := range index {
-		index[i] = i
-	}
-	parts := each(index, func(i int) part[*backplane.Acks] {
-		t := t
-		t.RemoteOnly = i > 0 // local sockets are asked once
-		return o.ackPart(ctx, asked[i], payload, t)
-	})
+	parts := o.ackParts(ctx, asked, payload, t)
 	fleet, err, failed := mergeFleets(backplane.OpBroadcast, parts)
 	if failed {
 		return nil, err
@@ -93,12 +85,15 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	return ns.acks(sum, fleet), err
 }
 
-func (o Operator) ackPart(ctx context.Context, l leg, payload []byte, t backplane.Target) (p part[*backplane.Acks]) {
-	if p.value, p.err = l.ns.BroadcastAck(ctx, payload, t, o.timeout); p.value != nil {
-		p.fleet = p.value.Fleet
-	}
-	p.link, p.err = l.link, o.ns.onLink(l.link, p.err)
-	return p
+func (o Operator) ackParts(ctx context.Context, legs []leg, payload []byte, t backplane.Target) []part[*backplane.Acks] {
+	return eachPart(o.ns, legs, func(l leg) (p part[*backplane.Acks]) {
+		t := t
+		t.RemoteOnly = l.link != legs[0].link // local sockets are asked once
+		if p.value, p.err = l.ns.BroadcastAck(ctx, payload, t, o.timeout); p.value != nil {
+			p.fleet = p.value.Fleet
+		}
+		return p
+	})
 }
 
 // acks decodes the answers.

@@ -122,11 +122,10 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 
 // replies merges the answers of several links: one of each Go node.
 func (ns *Namespace) replies(op backplane.Op, legs []leg, ask func(leg) (*backplane.Replies, error)) (*Replies, error) {
-	parts := each(legs, func(l leg) (p part[*backplane.Replies]) {
+	parts := eachPart(ns, legs, func(l leg) (p part[*backplane.Replies]) {
 		if p.value, p.err = ask(l); p.value != nil {
 			p.fleet = p.value.Fleet
 		}
-		p.link, p.err = l.link, ns.onLink(l.link, p.err)
 		return p
 	})
 	fleet, err, failed := mergeFleets(op, parts)

@@ -58,7 +58,7 @@ func union(a, b []string) []string {
 // error: the context's as it is, or a *CountError, in a *LinkError if there are
 // several links. ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
-	parts := eachPart(ns, func(l leg) (p part[*Peers]) {
+	parts := eachPart(ns, ns.legs, func(l leg) (p part[*Peers]) {
 		p.value, p.err = l.ns.Peers(ctx)
 		return p
 	})

@@ -57,7 +57,7 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 // AllRooms lists all rooms that have sockets on any node, those named by the
 // sockets' ids among them. Partial answers are as with Clients.
 func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
-	parts := eachPart(ns, func(l leg) (p part[*RoomList]) {
+	parts := eachPart(ns, ns.legs, func(l leg) (p part[*RoomList]) {
 		if p.value, p.err = l.ns.AllRooms(ctx); p.value != nil {
 			p.fleet = p.value.Fleet
 		}
@@ -81,9 +81,9 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	return out, err
 }
 
-// eachPart asks on all links at the same time.
-func eachPart[T any](ns *Namespace, f func(l leg) part[T]) []part[T] {
-	return each(ns.legs, func(l leg) part[T] {
+// eachPart asks on several links at the same time.
+func eachPart[T any](ns *Namespace, legs []leg, f func(l leg) part[T]) []part[T] {
+	return each(legs, func(l leg) part[T] {
 		p := f(l)
 		p.link, p.err = l.link, ns.onLink(l.link, p.err)
 		return p
@@ -102,7 +102,7 @@ func (ns *Namespace) onLink(l *link, err error) error {
 
 // members lists sockets on all links, sorted by id, each once.
 func (ns *Namespace) members(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
-	parts := eachPart(ns, func(l leg) (p part[*backplane.Members]) {
+	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.Members]) {
 		if p.value, p.err = l.members(ctx, t, detail); p.value != nil {
 			p.fleet = p.value.Fleet
 		}
