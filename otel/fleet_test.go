@@ -222,8 +222,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 func TestEventIsContinued(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{})
-	bus := memorybroker.NewBus(nil)
-	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 3, backplane.Options{Observer: o}, nil)
+	nodes := start(t, inMemory(), 3, backplane.Options{Observer: o}, nil)
 	ctx, span := v.request(t)
 	if err := nodes[0].ns.Event(ctx, []byte("x")); err != nil {
 		t.Fatal(err)
@@ -242,8 +241,7 @@ func TestEventIsContinued(t *testing.T) {
 func TestFailuresAreErrors(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{HideRooms: true})
-	bus := memorybroker.NewBus(nil)
-	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2, backplane.Options{Observer: o}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observer: o}, nil)
 	m := nodes[1].join(t, "m", "secret")
 	m.do = func() { m.got <- nil; panic("m") }
 	ctx, span := v.request(t)
@@ -280,8 +278,7 @@ func TestFailuresAreErrors(t *testing.T) {
 func TestSkipUnwanted(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{SkipUnwanted: true})
-	bus := memorybroker.NewBus(nil)
-	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 3, backplane.Options{Observer: o}, nil)
+	nodes := start(t, inMemory(), 3, backplane.Options{Observer: o}, nil)
 	m := nodes[1].join(t, "m", "red")
 	end := nodes[2].join(t, "end")
 	ctx, span := v.request(t)
@@ -312,8 +309,7 @@ func (l logged) Handle(ctx context.Context, _ slog.Record) error {
 func TestLogLinesAreOfTheTrace(t *testing.T) {
 	v := newTelemetry(t)
 	log := logged{lines: make(chan trace.TraceID, 9)}
-	bus := memorybroker.NewBus(nil)
-	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2,
+	nodes := start(t, inMemory(), 2,
 		backplane.Options{Observer: v.observer(t, otelbackplane.Options{}), Logger: slog.New(log)},
 		&backplane.NamespaceOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) { panic("request") }})
 	m := nodes[1].join(t, "m")
@@ -344,19 +340,8 @@ func TestLogLinesAreOfTheTrace(t *testing.T) {
 
 // adapterWith is a namespace of a server whose only socket panics.
 func adapterWith(t *testing.T, v *telemetry, log *slog.Logger) *adapter.Namespace {
-	b := memorybroker.New(nil)
-	server, err := adapter.New(b, &adapter.Options{Observer: v.observer(t, otelbackplane.Options{}), Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close(context.Background()); _ = b.Close(context.Background()) })
-	ns, err := server.Of(t.Context(), chat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ns.Add(panicking{}); err != nil {
-		t.Fatal(err)
-	}
+	opts := adapter.Options{Observer: v.observer(t, otelbackplane.Options{}), Logger: log}
+	_, ns := startServer(t, memorybroker.New(nil), opts, panicking{})
 	return ns
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -32,8 +33,7 @@ var systems = []struct {
 	open func(t *testing.T) func() (broker.Broker, error)
 }{
 	{"memory", func(t *testing.T) func() (broker.Broker, error) {
-		bus := memorybroker.NewBus(nil)
-		return func() (broker.Broker, error) { return bus.Broker(), nil }
+		return inMemory()
 	}},
 	{"redis", func(t *testing.T) func() (broker.Broker, error) {
 		redis := servers.StartRedis(t, nil)
@@ -44,6 +44,13 @@ var systems = []struct {
 		return func() (broker.Broker, error) { return natsbroker.Open(nats.URL(), nil) }
 	}},
 }
+
+// on makes the brokers of nodes on a bus, inMemory on one of their own.
+func on(bus *memorybroker.Bus) func() (broker.Broker, error) {
+	return func() (broker.Broker, error) { return bus.Broker(), nil }
+}
+
+func inMemory() func() (broker.Broker, error) { return on(memorybroker.NewBus(nil)) }
 
 // telemetry is an SDK that keeps everything in memory.
 type telemetry struct {
@@ -214,6 +221,30 @@ func start(t *testing.T, open func() (broker.Broker, error), n int, opts backpla
 		until(t, "peers", func() bool { return acquainted(v.Peers()) == n-1 }, func() string { return fmt.Sprint(v.Peers()) })
 	}
 	return nodes
+}
+
+// startServer starts a server with one namespace that has a socket, and closes it and its
+// broker when the test ends.
+func startServer(t *testing.T, b broker.Broker, opts adapter.Options, s adapter.Socket) (*adapter.Server, *adapter.Namespace) {
+	t.Helper()
+	server, err := adapter.New(b, &opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		_ = server.Close(ctx)
+		_ = b.Close(ctx)
+	})
+	ns, err := server.Of(t.Context(), chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.Add(s); err != nil {
+		t.Fatal(err)
+	}
+	return server, ns
 }
 
 // acquainted counts those of whom it is known what they serve; of others there was a

@@ -21,9 +21,10 @@ import (
 
 const goodParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-// raw encodes what no encoder of ours would write.
+// pair is one entry of a map.
 type pair struct{ key, value any }
 
+// appendAny encodes what no encoder of ours would write.
 func appendAny(dst []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
@@ -77,6 +78,7 @@ var hostile = []struct {
 	{"array", []pair{{"traceparent", []any{goodParent}}}, "unusable", false},
 	{"map", []pair{{"traceparent", []pair{{"a", goodParent}}}}, "unusable", false},
 	{"beside a good one", []pair{{"tracestate", 1}, {"traceparent", goodParent}}, "unusable", true},
+	{"no map", "no map", "unusable", false},
 }
 
 func TestHostileHeaders(t *testing.T) {
@@ -117,7 +119,7 @@ func TestHostileHeaders(t *testing.T) {
 		t.Run("native/"+h.name, func(t *testing.T) {
 			v := newTelemetry(t)
 			bus := memorybroker.NewBus(nil)
-			n := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 1, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)[0]
+			n := start(t, on(bus), 1, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)[0]
 			m := n.join(t, "m")
 			stranger := bus.Broker()
 			defer stranger.Close(context.Background())
@@ -134,27 +136,19 @@ func TestHostileHeaders(t *testing.T) {
 				t.Errorf("stats %+v", st)
 			}
 		})
+		pairs, both := h.header.([]pair)
+		if !both {
+			continue // only the native wire has a header that may itself be something else
+		}
 		t.Run("socket.io/"+h.name, func(t *testing.T) {
 			v := newTelemetry(t)
 			bus := memorybroker.NewBus(nil)
-			b := bus.Broker()
-			server, err := adapter.New(b, &adapter.Options{Observer: v.observer(t, otelbackplane.Options{})})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = server.Close(context.Background()); _ = b.Close(context.Background()) }()
-			ns, err := server.Of(t.Context(), chat)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &socket{id: "s", got: make(chan *adapter.Packet, 9)}
-			if err := ns.Add(s); err != nil {
-				t.Fatal(err)
-			}
+			s := newSocket("s")
+			startServer(t, bus.Broker(), adapter.Options{Observer: v.observer(t, otelbackplane.Options{})}, s)
 			stranger := bus.Broker()
 			defer stranger.Close(context.Background())
 			check(t, v, h.reason, h.trace, func() {
-				opts := append([]pair{{"rooms", []any{}}, {"except", []any{}}, {"flags", []pair{}}}, h.header.([]pair)...)
+				opts := append([]pair{{"rooms", []any{}}, {"except", []any{}}, {"flags", []pair{}}}, pairs...)
 				frame := appendAny(nil, []any{"stranger", []pair{{"type", 2}, {"data", []any{"hello"}}, {"nsp", chat}}, opts})
 				if err := stranger.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame); err != nil {
 					t.Fatal(err)
@@ -165,26 +159,14 @@ func TestHostileHeaders(t *testing.T) {
 			})
 		})
 	}
-	// Only the native wire has a header that may itself be something else.
-	v := newTelemetry(t)
-	bus := memorybroker.NewBus(nil)
-	n := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 1, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)[0]
-	m := n.join(t, "m")
-	stranger := bus.Broker()
-	defer stranger.Close(context.Background())
-	check(t, v, "unusable", false, func() {
-		frame := appendAny(nil, []any{1, "stranger", 1, 0, nil, nil, "no map", "", []byte("hello")})
-		if err := stranger.Publish(t.Context(), broker.Native.Broadcast(chat), frame); err != nil {
-			t.Fatal(err)
-		}
-		m.next(t)
-	})
 }
 
 type socket struct {
 	id  string
 	got chan *adapter.Packet
 }
+
+func newSocket(id string) *socket { return &socket{id, make(chan *adapter.Packet, 9)} }
 
 func (s *socket) ID() string                { return s.id }
 func (s *socket) Deliver(p *adapter.Packet) { s.got <- p }
@@ -237,25 +219,12 @@ func TestRudePropagator(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := newTelemetry(t)
 			bus := memorybroker.NewBus(nil)
-			server := func() (*adapter.Server, *adapter.Namespace, *socket) {
-				b := bus.Broker()
-				s, err := adapter.New(b, &adapter.Options{Observer: v.observer(t, otelbackplane.Options{Propagator: c.propagator})})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = s.Close(context.Background()); _ = b.Close(context.Background()) })
-				ns, err := s.Of(t.Context(), chat)
-				if err != nil {
-					t.Fatal(err)
-				}
-				k := &socket{id: s.UID(), got: make(chan *adapter.Packet, 9)}
-				if err := ns.Add(k); err != nil {
-					t.Fatal(err)
-				}
-				return s, ns, k
+			observer := func() *otelbackplane.Observer {
+				return v.observer(t, otelbackplane.Options{Propagator: c.propagator})
 			}
-			a, ns, _ := server()
-			_, _, k := server()
+			k := newSocket("there")
+			a, ns := startServer(t, bus.Broker(), adapter.Options{Observer: observer()}, newSocket("here"))
+			startServer(t, bus.Broker(), adapter.Options{Observer: observer()}, k)
 			until(t, "peer", func() bool { return len(a.Peers()) == 1 }, func() string { return "" })
 			if err := ns.Emit(t.Context(), "hello"); err != nil {
 				t.Fatal(err)
@@ -267,8 +236,7 @@ func TestRudePropagator(t *testing.T) {
 				t.Errorf("%+v, %v", all, err)
 			}
 			// And on the core, with a header of the caller's.
-			own := memorybroker.NewBus(nil)
-			nodes := start(t, func() (broker.Broker, error) { return own.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{Propagator: c.propagator})}, nil)
+			nodes := start(t, inMemory(), 2, backplane.Options{Observer: observer()}, nil)
 			m := nodes[1].join(t, "m")
 			if err := nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.Target{Header: c.also}); err != nil {
 				t.Fatal(err)
@@ -292,8 +260,7 @@ func TestRudePropagator(t *testing.T) {
 // no message; the core goes on counting.
 func TestShutdownInTheMiddle(t *testing.T) {
 	v := newTelemetry(t)
-	bus := memorybroker.NewBus(nil)
-	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
 	m := nodes[1].join(t, "m")
 	const messages = 50
 	delivered := 0
@@ -327,8 +294,7 @@ func TestShutdownInTheMiddle(t *testing.T) {
 // Too much baggage is left out; the trace goes on.
 func TestBaggageTravels(t *testing.T) {
 	v := newTelemetry(t)
-	bus := memorybroker.NewBus(nil)
-	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{MaxHeader: 300})}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{MaxHeader: 300})}, nil)
 	m := nodes[1].join(t, "m")
 	for size, want := range map[int]bool{10: true, 1000: false} {
 		ctx, span := v.request(t)

@@ -29,7 +29,7 @@ func attrReason(r string) attribute.KeyValue { return attribute.String("crossroo
 // busy uses everything that is measured.
 func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	bus := memorybroker.NewBus(nil)
-	nodes = start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 3, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	nodes = start(t, on(bus), 3, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
 	m := nodes[1].join(t, "m", "red", "blue")
 	for range 3 {
 		if err := nodes[0].ns.Broadcast(t.Context(), make([]byte, 100), backplane.To("red")); err != nil {
@@ -191,8 +191,7 @@ func TestExponentialHistograms(t *testing.T) {
 	v.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(v.reader), sdkmetric.WithView(sdkmetric.NewView(
 		sdkmetric.Instrument{Kind: sdkmetric.InstrumentKindHistogram},
 		sdkmetric.Stream{Aggregation: sdkmetric.AggregationBase2ExponentialHistogram{MaxSize: 160, MaxScale: 20}})))
-	bus := memorybroker.NewBus(nil)
-	nodes := start(t, func() (broker.Broker, error) { return bus.Broker(), nil }, 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
 	if _, err := nodes[0].ns.AllRooms(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -245,10 +244,8 @@ func TestEmitter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server, err := adapter.New(b, &adapter.Options{Observer: o})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := newSocket("s")
+			server, _ := startServer(t, b, adapter.Options{Observer: o}, s)
 			eb, err := open()
 			if err != nil {
 				t.Fatal(err)
@@ -256,18 +253,8 @@ func TestEmitter(t *testing.T) {
 			t.Cleanup(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), deadline)
 				defer cancel()
-				_ = server.Close(ctx)
-				_ = b.Close(ctx)
 				_ = eb.Close(ctx)
 			})
-			ns, err := server.Of(t.Context(), chat)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &socket{id: "s", got: make(chan *adapter.Packet, 9)}
-			if err := ns.Add(s); err != nil {
-				t.Fatal(err)
-			}
 			e, err := adapter.NewEmitter(eb, &adapter.EmitterOptions{Namespace: chat, Observer: o})
 			if err != nil {
 				t.Fatal(err)
