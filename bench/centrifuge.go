@@ -6,15 +6,15 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// centrifugeThroughput is centrifuge's Redis broker with its defaults and without
+// centrifugeBroker is centrifuge's Redis broker with its defaults and without
 // the rest of centrifuge: a handler of our own counts what it brings.
-func centrifugeThroughput(ctx context.Context, e *env) (figures, error) {
+func centrifugeBroker(ctx context.Context, e *env, arrived func(), run withPublish) (figures, error) {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		return nil, err
 	}
 	defer node.Shutdown(context.WithoutCancel(ctx))
-	shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: e.redis.addr})
+	shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: e.redis.Addr})
 	if err != nil {
 		return nil, err
 	}
@@ -24,24 +24,23 @@ func centrifugeThroughput(ctx context.Context, e *env) (figures, error) {
 		return nil, err
 	}
 	defer broker.Close(context.WithoutCancel(ctx))
-	f := newFlow()
-	if err := broker.RegisterBrokerEventHandler(centrifugeSink{f}); err != nil {
+	if err := broker.RegisterBrokerEventHandler(centrifugeSink(arrived)); err != nil {
 		return nil, err
 	}
 	if err := broker.Subscribe(room); err != nil {
 		return nil, err
 	}
 	payload := []byte(event)
-	return flood(ctx, e, f, func(context.Context) error {
+	return run(func(context.Context) error {
 		_, err := broker.Publish(room, payload, centrifuge.PublishOptions{})
 		return err
 	})
 }
 
-type centrifugeSink struct{ *flow }
+type centrifugeSink func()
 
 func (s centrifugeSink) HandlePublication(string, *centrifuge.Publication, centrifuge.StreamPosition, bool, *centrifuge.Publication) error {
-	s.arrived(1)
+	s()
 	return nil
 }
 

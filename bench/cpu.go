@@ -2,26 +2,25 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 // cpuTime is the processor time that this process, the servers and Node.js have used
 // so far. Unlike a rate it hardly changes with what else the machine has
 // to do. It is zero where there is no /proc.
 func (e *env) cpuTime() time.Duration {
-	processes := []*exec.Cmd{e.redis.cmd}
-	if e.nats != nil {
-		processes = append(processes, e.nats.cmd)
+	total := processCPU("self")
+	for _, server := range []*child.Server{e.redis, e.nats} {
+		if server != nil {
+			total += processCPU(strconv.Itoa(server.Pid()))
+		}
 	}
 	for _, pair := range e.nodes {
-		processes = append(processes, pair.publisher.cmd, pair.receiver.cmd)
-	}
-	total := processCPU("self")
-	for _, cmd := range processes {
-		total += processCPU(strconv.Itoa(cmd.Process.Pid))
+		total += processCPU(strconv.Itoa(pair.publisher.Pid())) + processCPU(strconv.Itoa(pair.receiver.Pid()))
 	}
 	return total
 }

@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 // env is what all measurements share.
@@ -15,11 +19,11 @@ type env struct {
 	// length of one contender's turn.
 	length time.Duration
 
-	redis        *redisServer
+	redis        *child.Server
 	redisVersion string
 
 	// nats is started by the first contender that needs it.
-	nats *natsServer
+	nats *child.Server
 	// sample is natsSample's.
 	sample *nats.Msg
 
@@ -31,18 +35,34 @@ type env struct {
 }
 
 func newEnv(ctx context.Context, rounds int, length time.Duration) (*env, error) {
-	server, err := startRedis(ctx)
+	server, err := child.StartRedis(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &env{
-		rounds: rounds, length: length, redis: server, redisVersion: server.version,
-		nodes: map[clientPackets]*nodePair{},
-	}, nil
+	e := &env{rounds: rounds, length: length, redis: server, nodes: map[clientPackets]*nodePair{}}
+	if e.redisVersion, err = e.askRedis(ctx); err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	return e, nil
+}
+
+// askRedis returns the server's version.
+func (e *env) askRedis(ctx context.Context) (string, error) {
+	client := e.client()
+	defer client.Close()
+	info, err := client.InfoMap(ctx, "server").Result()
+	if err != nil {
+		return "", err
+	}
+	// Somebody else may have taken the port between our look and the start.
+	if got := info["Server"]["process_id"]; got != strconv.Itoa(e.redis.Pid()) {
+		return "", fmt.Errorf("process %s answers on %s, not the redis-server just started", got, e.redis.Addr)
+	}
+	return info["Server"]["redis_version"], nil
 }
 
 // client returns a new go-redis client as a user would make it.
-func (e *env) client() *redis.Client { return redis.NewClient(&redis.Options{Addr: e.redis.addr}) }
+func (e *env) client() *redis.Client { return redis.NewClient(&redis.Options{Addr: e.redis.Addr}) }
 
 func (e *env) close() error {
 	var errs []error
@@ -50,8 +70,8 @@ func (e *env) close() error {
 		errs = append(errs, pair.close())
 	}
 	if e.nats != nil {
-		errs = append(errs, e.nats.close())
+		errs = append(errs, e.nats.Stop())
 	}
 	errs = append(errs, e.seam.close())
-	return errors.Join(append(errs, e.redis.close())...)
+	return errors.Join(append(errs, e.redis.Stop())...)
 }

@@ -23,7 +23,7 @@ func (s *idle) Disconnect(bool)         {}
 // fanoutOwn is a node's broadcast to its own sockets. Emit returns when they all
 // have it.
 func fanoutOwn(ctx context.Context, e *env) (f figures, err error) {
-	n, err := newCrossroom(ctx, e)
+	n, err := newCrossroom(ctx, e, openRedis)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func fanoutOwn(ctx context.Context, e *env) (f figures, err error) {
 // socket, tells when all have it.
 func fanoutRemote(ctx context.Context, e *env) (figures, error) {
 	marked := make(chan struct{}, 1)
-	return crossroomPair(ctx, e, func() { marked <- struct{}{} }, func(publisher, receiver *crossroomNode) (figures, error) {
+	return crossroomPair(ctx, e, openRedis, func() { marked <- struct{}{} }, func(publisher, receiver *crossroomNode) (figures, error) {
 		if err := seat(ctx, receiver.ns, audience, "audience", func(id string) adapter.Socket { return &idle{id} }); err != nil {
 			return nil, err
 		}

@@ -34,35 +34,16 @@ func goredisSubscribe(ctx context.Context, client *redis.Client, channel string,
 	}, nil
 }
 
-// goredisThroughput awaits the reply of each PUBLISH, as anybody does who calls
-// Publish.
-func goredisThroughput(ctx context.Context, e *env) (figures, error) {
+// bareRedis awaits the reply of each PUBLISH, as anybody does who calls Publish.
+func bareRedis(ctx context.Context, e *env, arrived func(), run withPublish) (figures, error) {
 	client := e.client()
 	defer client.Close()
-	f := newFlow()
-	stop, err := goredisSubscribe(ctx, client, "go-redis", func(string) { f.arrived(1) })
+	stop, err := goredisSubscribe(ctx, client, "go-redis", func(string) { arrived() })
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
-	return flood(ctx, e, f, func(ctx context.Context) error {
-		return client.Publish(ctx, "go-redis", event).Err()
-	})
-}
-
-// goredisLatency is the bare publish and receive.
-func goredisLatency(ctx context.Context, e *env) (figures, error) {
-	client := e.client()
-	defer client.Close()
-	p := newPace(e.length)
-	stop, err := goredisSubscribe(ctx, client, "go-redis", func(string) { p.arrived() })
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
-	return p.run(ctx, func(ctx context.Context) error {
-		return client.Publish(ctx, "go-redis", event).Err()
-	})
+	return run(func(ctx context.Context) error { return client.Publish(ctx, "go-redis", event).Err() })
 }
 
 // goredisExchange is a question and an answer in its barest form: one side

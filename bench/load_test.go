@@ -3,18 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 )
 
-// self stands for the redis-server whose processor time is counted.
-func self() *exec.Cmd { return &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}} }
-
 // A channel stands for the broker: what is published arrives in order, at its own pace.
 func TestFloodCountsWhatArrives(t *testing.T) {
-	e := &env{length: 50 * time.Millisecond, redis: &redisServer{cmd: self()}}
+	e := &env{length: 50 * time.Millisecond}
 	f := newFlow()
 	wire := make(chan struct{}, 8*inFlight)
 	most := int64(0)
@@ -44,7 +39,7 @@ func TestFloodCountsWhatArrives(t *testing.T) {
 }
 
 func TestFloodEndsWithAnError(t *testing.T) {
-	e := &env{length: time.Minute, redis: &redisServer{cmd: self()}}
+	e := &env{length: time.Minute}
 	broken := errors.New("broken")
 	if _, err := flood(context.Background(), e, newFlow(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)

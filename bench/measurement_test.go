@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,7 +71,7 @@ func TestEveryMeasurementHasItsOwnName(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	for _, m := range table {
+	for _, m := range slices.Concat(table, natsTable, otelTable) {
 		note(m.name)
 		for _, c := range m.contenders {
 			note(m.name + "/" + c.name)

@@ -12,7 +12,7 @@ import (
 // not counted.
 func membershipBytes(ctx context.Context, e *env) (f figures, err error) {
 	const sockets, rooms, each = 100_000, 10_000, 10
-	n, err := newCrossroom(ctx, e)
+	n, err := newCrossroom(ctx, e, openRedis)
 	if err != nil {
 		return nil, err
 	}

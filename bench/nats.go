@@ -1,21 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/crossroom/crossroom/broker"
-	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 // natsTable is what is measured on a nats-server.
@@ -24,9 +17,9 @@ var natsTable = []measurement{
 		name: "nats throughput",
 		what: "128-byte events to one room from 64 goroutines over NATS, received by another node; messages delivered a second",
 		contenders: []contender{
-			{"nats.go", bareNATSThroughput},
-			{"broker", natsBrokerThroughput},
-			{"crossroom", natsCrossroomThroughput},
+			{"nats.go", throughput(bareNATS)},
+			{"broker", throughput(brokerOnNATS)},
+			{"crossroom", throughput(crossroomOn(openNATS))},
 		},
 		bars: []bar{
 			atLeast(0.6, "throughput on NATS, of bare nats.go", ratio("msg/s", "crossroom", "nats.go")),
@@ -36,9 +29,9 @@ var natsTable = []measurement{
 		name: "nats latency",
 		what: "128-byte events at 2,000 a second over NATS, from just before publishing to the receiver's call",
 		contenders: []contender{
-			{"nats.go", bareNATSLatency},
-			{"broker", natsBrokerLatency},
-			{"crossroom", natsCrossroomLatency},
+			{"nats.go", latency(bareNATS)},
+			{"broker", latency(brokerOnNATS)},
+			{"crossroom", latency(crossroomOn(openNATS))},
 		},
 		bars: []bar{
 			atMost(1.2, "median latency on NATS, times bare nats.go", ratio("p50 µs", "crossroom", "nats.go")),
@@ -65,94 +58,21 @@ var natsTable = []measurement{
 	},
 }
 
-// natsServer is a nats-server of our own, with its defaults.
-type natsServer struct {
-	addr string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-}
-
 // natsURL starts the server if it does not run.
 func (e *env) natsURL(ctx context.Context) (string, error) {
 	if e.nats == nil {
-		s, err := startNATS(ctx)
+		s, err := child.StartNATS(ctx)
 		if err != nil {
 			return "", err
 		}
 		e.nats = s
 	}
-	return "nats://" + e.nats.addr, nil
+	return e.nats.URL, nil
 }
 
-func startNATS(ctx context.Context) (*natsServer, error) {
-	program, err := natsBinary()
-	if err != nil {
-		return nil, err
-	}
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	host, port, _ := net.SplitHostPort(addr)
-	s := &natsServer{addr: addr, cmd: exec.Command(program, "-a", host, "-p", port)}
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	// A signal from the terminal is for us; we stop the server ourselves.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	if err := s.await(ctx); err != nil {
-		return nil, errors.Join(err, s.close(), errors.New(strings.TrimSpace(s.log.String())))
-	}
-	return s, nil
-}
-
-// natsBinary looks where the tests look too: the environment, .tools, PATH.
-func natsBinary() (string, error) {
-	if path := os.Getenv("CROSSROOM_NATS_SERVER"); path != "" {
-		return exec.LookPath(path)
-	}
-	for _, path := range []string{"./.tools/nats-server", "../.tools/nats-server"} {
-		if found, err := exec.LookPath(path); err == nil {
-			return found, nil
-		}
-	}
-	found, err := exec.LookPath("nats-server")
-	if err != nil {
-		return "", fmt.Errorf("%w; scripts/setup gets it, or name it in CROSSROOM_NATS_SERVER", err)
-	}
-	return found, nil
-}
-
-// await waits until the server answers.
-func (s *natsServer) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	for {
-		nc, err := nats.Connect("nats://" + s.addr)
-		if err == nil {
-			nc.Close()
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("nats-server did not answer: %w", errors.Join(ctx.Err(), err))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-func (s *natsServer) close() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	kill := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
-	defer kill.Stop()
-	_ = s.cmd.Wait() // its exit status says only that we stopped it
-	return nil
-}
-
-// bareNATSPair is a connection that publishes and another that subscribes, as
+// bareNATS is a connection that publishes and another that subscribes, as
 // nats.go's documentation shows it.
-func bareNATSPair(ctx context.Context, e *env, arrived func(), run func(publish func(context.Context) error) (figures, error)) (figures, error) {
+func bareNATS(ctx context.Context, e *env, arrived func(), run withPublish) (figures, error) {
 	url, err := e.natsURL(ctx)
 	if err != nil {
 		return nil, err
@@ -199,7 +119,7 @@ func (e *env) natsSample(ctx context.Context) (m *nats.Msg, err error) {
 	if err != nil {
 		return nil, err
 	}
-	node, err := newNATSCrossroom(ctx, e)
+	node, err := newCrossroom(ctx, e, openNATS)
 	if err != nil {
 		return nil, err
 	}
@@ -211,106 +131,6 @@ func (e *env) natsSample(ctx context.Context) (m *nats.Msg, err error) {
 		e.sample = m
 	}
 	return m, err
-}
-
-func bareNATSThroughput(ctx context.Context, e *env) (figures, error) {
-	f := newFlow()
-	return bareNATSPair(ctx, e, func() { f.arrived(1) }, func(publish func(context.Context) error) (figures, error) {
-		return flood(ctx, e, f, publish)
-	})
-}
-
-func bareNATSLatency(ctx context.Context, e *env) (figures, error) {
-	p := newPace(e.length)
-	return bareNATSPair(ctx, e, p.arrived, func(publish func(context.Context) error) (figures, error) {
-		return p.run(ctx, publish)
-	})
-}
-
-func openNATS(ctx context.Context, e *env) (broker.Broker, error) {
-	url, err := e.natsURL(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return natsbroker.Open(url, nil)
-}
-
-// natsBrokerPair is Crossroom's NATS broker without what is above it.
-func natsBrokerPair(ctx context.Context, e *env, arrived func(), run func(publish func(context.Context) error) (figures, error)) (f figures, err error) {
-	var both [2]broker.Broker
-	for i := range both {
-		b, err := openNATS(ctx, e)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, b.Close(context.WithoutCancel(ctx))) }()
-		both[i] = b
-	}
-	if _, err := both[1].Subscribe(ctx, brokerSink(arrived), broker.SocketIO.EveryRoom("/")); err != nil {
-		return nil, err
-	}
-	sample, err := e.natsSample(ctx)
-	if err != nil {
-		return nil, err
-	}
-	const frame = 16 // bytes that the broker puts before what it is given
-	channel, payload := broker.SocketIO.Room("/", room), sample.Data[frame:]
-	return run(func(ctx context.Context) error { return both[0].Publish(ctx, channel, payload) })
-}
-
-func natsBrokerThroughput(ctx context.Context, e *env) (figures, error) {
-	f := newFlow()
-	return natsBrokerPair(ctx, e, func() { f.arrived(1) }, func(publish func(context.Context) error) (figures, error) {
-		return flood(ctx, e, f, publish)
-	})
-}
-
-func natsBrokerLatency(ctx context.Context, e *env) (figures, error) {
-	p := newPace(e.length)
-	return natsBrokerPair(ctx, e, p.arrived, func(publish func(context.Context) error) (figures, error) {
-		return p.run(ctx, publish)
-	})
-}
-
-// newNATSCrossroom is a server with one namespace on NATS, set up as a user would.
-func newNATSCrossroom(ctx context.Context, e *env) (*crossroomNode, error) {
-	b, err := openNATS(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	return crossroomOn(ctx, b)
-}
-
-// natsCrossroomPair is a node that publishes, and hears its own messages too, and
-// another that has a sink in the room.
-func natsCrossroomPair(ctx context.Context, e *env, arrived func(), run func(publish func(context.Context) error) (figures, error)) (f figures, err error) {
-	var both [2]*crossroomNode
-	for i := range both {
-		n, err := newNATSCrossroom(ctx, e)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, n.close(ctx)) }()
-		both[i] = n
-	}
-	if err := join(ctx, both[1].ns, &sink{"sink", arrived}, room); err != nil {
-		return nil, err
-	}
-	return run(func(ctx context.Context) error { return both[0].ns.To(room).Emit(ctx, "event", event) })
-}
-
-func natsCrossroomThroughput(ctx context.Context, e *env) (figures, error) {
-	f := newFlow()
-	return natsCrossroomPair(ctx, e, func() { f.arrived(1) }, func(publish func(context.Context) error) (figures, error) {
-		return flood(ctx, e, f, publish)
-	})
-}
-
-func natsCrossroomLatency(ctx context.Context, e *env) (figures, error) {
-	p := newPace(e.length)
-	return natsCrossroomPair(ctx, e, p.arrived, func(publish func(context.Context) error) (figures, error) {
-		return p.run(ctx, publish)
-	})
 }
 
 // answering is how many other nodes, or connections, answer a question.
@@ -371,7 +191,7 @@ func natsQuestion(ctx context.Context, e *env) (figures, error) {
 func natsMembers(ctx context.Context, e *env, others int, length time.Duration) (f figures, err error) {
 	var nodes []*crossroomNode
 	for i := range others + 1 {
-		n, err := newNATSCrossroom(ctx, e)
+		n, err := newCrossroom(ctx, e, openNATS)
 		if err != nil {
 			return nil, err
 		}

@@ -11,8 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 // nodePair is two Node.js processes with Socket.IO servers: one publishes, the
@@ -33,7 +34,7 @@ const (
 
 // startNode starts both and waits until they are connected to Redis. The packages
 // are installed first if they are not there.
-func startNode(ctx context.Context, redisAddr string, packets clientPackets) (*nodePair, error) {
+func startNode(ctx context.Context, redisURL string, packets clientPackets) (*nodePair, error) {
 	dir, err := nodeDir()
 	if err != nil {
 		return nil, err
@@ -45,11 +46,11 @@ func startNode(ctx context.Context, redisAddr string, packets clientPackets) (*n
 			return nil, fmt.Errorf("npm ci in %s: %w\n%s", dir, err, out)
 		}
 	}
-	receiver, err := startNodeProcess(dir, "receiver.js", redisAddr, packets)
+	receiver, err := startNodeProcess(dir, "receiver.js", redisURL, packets)
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := startNodeProcess(dir, "publisher.js", redisAddr, packets)
+	publisher, err := startNodeProcess(dir, "publisher.js", redisURL, packets)
 	if err != nil {
 		return nil, errors.Join(err, receiver.close())
 	}
@@ -83,7 +84,7 @@ func (e *env) nodeRound(ctx context.Context, packets clientPackets) (figures, er
 	pair := e.nodes[packets]
 	if pair == nil {
 		var err error
-		if pair, err = startNode(ctx, e.redis.addr, packets); err != nil {
+		if pair, err = startNode(ctx, e.redis.URL, packets); err != nil {
 			return nil, err
 		}
 		e.nodes[packets] = pair
@@ -132,11 +133,9 @@ func (p *nodePair) round(ctx context.Context, e *env, length time.Duration) (fig
 
 // nodeProcess speaks in lines of a word and a number, both ways.
 type nodeProcess struct {
+	*child.Process
 	script string
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	said   chan line // closed when the process has ended
-	err    error     // why it ended; read after said is closed
+	said   chan line // closed when nothing more will be said
 }
 
 type line struct {
@@ -144,24 +143,14 @@ type line struct {
 	n    int64
 }
 
-func startNodeProcess(dir, script, redisAddr string, packets clientPackets) (*nodeProcess, error) {
-	cmd := exec.Command("node", script, "redis://"+redisAddr, string(packets))
+func startNodeProcess(dir, script, redisURL string, packets clientPackets) (*nodeProcess, error) {
+	cmd := exec.Command("node", script, redisURL, string(packets))
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	// A signal from the terminal is for us; the processes end when we close their input.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	in, err := cmd.StdinPipe()
-	if err != nil {
+	p := &nodeProcess{script: script, said: make(chan line, 1024)}
+	var err error
+	if p.Process, err = child.Start(cmd, p.listen); err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &nodeProcess{script: script, cmd: cmd, in: in, said: make(chan line, 1024)}
-	go p.listen(out)
 	select {
 	case l, ok := <-p.said:
 		if !ok || l.word != "ready" {
@@ -173,30 +162,30 @@ func startNodeProcess(dir, script, redisAddr string, packets clientPackets) (*no
 	return p, nil
 }
 
-// listen passes on what the process says, until it ends.
-func (p *nodeProcess) listen(out io.Reader) {
+// listen passes on what the process says.
+func (p *nodeProcess) listen(output io.Reader) {
 	defer close(p.said)
-	for s := bufio.NewScanner(out); s.Scan(); {
+	for s := bufio.NewScanner(output); s.Scan(); {
 		word, number, _ := strings.Cut(s.Text(), " ")
 		n, _ := strconv.ParseInt(number, 10, 64)
 		p.said <- line{word, n}
 	}
-	p.err = p.cmd.Wait()
 }
 
 func (p *nodeProcess) tell(word string, n int64) error {
-	_, err := fmt.Fprintf(p.in, "%s %d\n", word, n)
+	_, err := fmt.Fprintf(p.Input, "%s %d\n", word, n)
 	return err
 }
 
-func (p *nodeProcess) ended() error { return fmt.Errorf("%s ended: %w", p.script, p.err) }
+// ended says how, after said was closed.
+func (p *nodeProcess) ended() error { return fmt.Errorf("%s ended: %v", p.script, p.Finish()) }
 
-// close ends the process and waits for it. Its reader goroutine ends with it.
+// close ends the process, with its input, and waits for it.
 func (p *nodeProcess) close() error {
-	_ = p.in.Close()
-	kill := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
-	defer kill.Stop()
-	for range p.said {
-	}
-	return p.err
+	_ = p.Input.Close()
+	go func() { // ends with the process
+		for range p.said {
+		}
+	}()
+	return p.Finish()
 }

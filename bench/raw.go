@@ -19,12 +19,12 @@ func rawThroughput(ctx context.Context, e *env) (figures, error) {
 	subscribed := fmt.Sprintf("*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(channel), channel)
 	commands := bytes.Repeat([]byte(publish), batch)
 
-	sub, err := net.Dial("tcp", e.redis.addr)
+	sub, err := net.Dial("tcp", e.redis.Addr)
 	if err != nil {
 		return nil, err
 	}
 	defer sub.Close()
-	pub, err := net.Dial("tcp", e.redis.addr)
+	pub, err := net.Dial("tcp", e.redis.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -9,13 +9,13 @@ var table = []measurement{
 		what: "128-byte events to one room from 64 goroutines, received by another node; messages delivered a second",
 		contenders: []contender{
 			{"raw", rawThroughput},
-			{"go-redis", goredisThroughput},
-			{"centrifuge", centrifugeThroughput},
+			{"go-redis", throughput(bareRedis)},
+			{"centrifuge", throughput(centrifugeBroker)},
 			{"node", nodeThroughput},
 			{"node, adapter alone", nodeAdapterThroughput},
-			{"broker", brokerThroughput},
-			{"emitter", emitterThroughput},
-			{"crossroom", crossroomThroughput},
+			{"broker", throughput(brokerOnRedis)},
+			{"emitter", throughput(emitter)},
+			{"crossroom", throughput(crossroomOn(openRedis))},
 		},
 		bars: []bar{
 			atLeast(2, "throughput, times centrifuge", ratio("msg/s", "crossroom", "centrifuge")),
@@ -27,10 +27,10 @@ var table = []measurement{
 		name: "latency",
 		what: "128-byte events at 2,000 a second, from just before publishing to the receiver's call",
 		contenders: []contender{
-			{"go-redis", goredisLatency},
-			{"broker", brokerLatency},
-			{"emitter", emitterLatency},
-			{"crossroom", crossroomLatency},
+			{"go-redis", latency(bareRedis)},
+			{"broker", latency(brokerOnRedis)},
+			{"emitter", latency(emitter)},
+			{"crossroom", latency(crossroomOn(openRedis))},
 		},
 		bars: []bar{
 			atMost(1.2, "median latency, times bare go-redis", ratio("p50 µs", "crossroom", "go-redis")),

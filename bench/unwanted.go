@@ -27,7 +27,7 @@ type frame struct {
 
 // captureFrame emits one event to a room and returns what went to Redis.
 func captureFrame(ctx context.Context, e *env, to string) (f frame, err error) {
-	n, err := newCrossroom(ctx, e)
+	n, err := newCrossroom(ctx, e, openRedis)
 	if err != nil {
 		return f, err
 	}
@@ -75,7 +75,7 @@ func unwantedThrough(ctx context.Context, e *env, listen func(prefix, marker str
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	conn, err := net.Dial("tcp", e.redis.addr)
+	conn, err := net.Dial("tcp", e.redis.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func goredisUnwanted(ctx context.Context, e *env) (figures, error) {
 // crossroomUnwanted receives and drops.
 func crossroomUnwanted(ctx context.Context, e *env) (figures, error) {
 	return unwantedThrough(ctx, e, func(_, _ string, arrived func()) (func() error, error) {
-		n, err := newCrossroom(ctx, e)
+		n, err := newCrossroom(ctx, e, openRedis)
 		if err != nil {
 			return nil, err
 		}

@@ -22,6 +22,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 func main() {
@@ -51,12 +53,12 @@ func run(ctx context.Context, out, redis, node string) (id trace.TraceID, err er
 	}
 	defer func() { err = errors.Join(err, collector.close()) }()
 	if redis == "" {
-		url, stop, err := startRedis(ctx)
+		server, err := child.StartRedis(ctx)
 		if err != nil {
-			return id, err
+			return id, fmt.Errorf("%w; or name a server with -redis", err)
 		}
-		defer stop()
-		redis = url
+		defer server.Stop()
+		redis = server.URL
 	}
 
 	var services []*service

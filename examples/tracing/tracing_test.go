@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,10 +17,8 @@ import (
 // TestExample runs the fleet and checks that the trace has everything that the picture
 // shows.
 func TestExample(t *testing.T) {
-	if _, err := exec.LookPath("node"); err != nil {
-		servers.Missing(t, "Node.js", err)
-	}
-	servers.RedisBinary(t)
+	servers.Binary(t, "node")
+	servers.Binary(t, "redis-server")
 	if _, err := os.Stat("node/node_modules"); err != nil {
 		servers.Missing(t, "npm packages of examples/tracing/node", fmt.Errorf("%w; run scripts/setup", err))
 	}

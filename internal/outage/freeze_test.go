@@ -182,10 +182,10 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		f := startFleet(t, s, url)
 		for _, q := range questions {
 			when := "during"
-			f.hooks.once(f.east.stop)
+			f.hooks.once(f.east.Freeze)
 			if q.alone { // nobody is asked, or east's answer does not matter
 				f.hooks.once(nil)
-				f.east.stop()
+				f.east.Freeze()
 				when = "before"
 			}
 			o := f.ask(t, q)
@@ -203,14 +203,14 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 				again.missesEast(t, q.name+", again", backplane.ErrPeerSilent)
 			}
 			again.atOnce(t, q.name+", again")
-			f.east.signal(syscall.SIGCONT)
+			f.east.Signal(syscall.SIGCONT)
 			f.meet()
 		}
 		all := questions[0]
 		f.ask(t, all).complete(t, "all run again")
 
 		// Stopped for longer than PeerTimeout. Who counts still counts it.
-		f.east.stop()
+		f.east.Freeze()
 		began := time.Now()
 		f.east.eventually("forgotten", func() bool { return len(f.Node().Peers()) == 1 })
 		noticed := time.Since(began)
@@ -225,7 +225,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		} else {
 			o.complete(t, "stopped for long")
 		}
-		f.east.signal(syscall.SIGCONT)
+		f.east.Signal(syscall.SIGCONT)
 		f.meet()
 		o = f.ask(t, all)
 		row(t, s, "SIGCONT of east, then: "+all.name, o)

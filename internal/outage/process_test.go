@@ -10,14 +10,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 // patience is how long a test waits for what must come.
@@ -25,13 +24,10 @@ const patience = 30 * time.Second
 
 // process is a node in a process of its own.
 type process struct {
+	*child.Process
 	t      *testing.T
 	id     string
-	pid    int
-	input  io.WriteCloser
 	events chan event
-	exited chan struct{} // closed when it has ended, and err says how
-	err    error
 	killed bool
 }
 
@@ -44,52 +40,22 @@ func (c config) start(t *testing.T) *process {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envNode+"="+string(text))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	p := &process{t: t, id: c.ID, events: make(chan event, 1024), exited: make(chan struct{})}
-	if p.input, err = cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	started := make(chan error, 1)
-	go func() {
-		// The signal on the parent's death is tied to the thread that forked, which is
-		// kept for as long as the child.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(p.exited)
-		err := cmd.Start()
-		if err == nil {
-			p.pid = cmd.Process.Pid
-		}
-		started <- err
-		if err != nil {
-			return
-		}
+	p := &process{t: t, id: c.ID, events: make(chan event, 1024)}
+	if p.Process, err = child.Start(cmd, func(output io.Reader) {
 		var e event
-		for in := json.NewDecoder(out); in.Decode(&e) == nil; e = (event{}) {
+		for in := json.NewDecoder(output); in.Decode(&e) == nil; e = (event{}) {
 			p.events <- e
 		}
-		p.err = cmd.Wait()
-	}()
-	if err := <-started; err != nil {
+	}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		p.signal(syscall.SIGCONT)
-		p.input.Close()
-		select {
-		case <-p.exited:
-		case <-time.After(patience):
-			p.signal(syscall.SIGKILL)
-			<-p.exited
-		}
-		if p.err != nil && !p.killed || t.Failed() && said.Len() > 0 {
-			t.Errorf("process of %s: %v\n%s", p.id, p.err, &said)
+		p.Signal(syscall.SIGCONT)
+		p.Input.Close()
+		if err := p.Finish(); err != nil && !p.killed || t.Failed() && said.Len() > 0 {
+			t.Errorf("process of %s: %v\n%s", p.id, err, &said)
 		}
 	})
 	p.wait("ready")
@@ -106,8 +72,8 @@ func (p *process) wait(what string) event {
 			if e.What == what {
 				return e
 			}
-		case <-p.exited:
-			p.t.Fatalf("%s ended: %v", p.id, p.err)
+		case <-p.Exited():
+			p.t.Fatalf("%s ended: %v", p.id, p.Err())
 		case <-end:
 			p.t.Fatalf("%s does not say %q", p.id, what)
 		}
@@ -117,38 +83,17 @@ func (p *process) wait(what string) event {
 // report asks the process what it has received.
 func (p *process) report() *report {
 	p.t.Helper()
-	if _, err := fmt.Fprintln(p.input); err != nil {
+	if _, err := fmt.Fprintln(p.Input); err != nil {
 		p.t.Fatal(err)
 	}
 	return p.wait("report").Report
 }
 
-func (p *process) signal(sig syscall.Signal) { _ = syscall.Kill(p.pid, sig) }
-
-// stop stops the process, and returns when all of it stands still.
-func (p *process) stop() {
-	p.signal(syscall.SIGSTOP)
-	p.eventually("stopped", func() bool {
-		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid))
-		for _, file := range stats {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				continue // a thread that has ended
-			}
-			// After the name, which is in parentheses and may hold anything.
-			if rest := text[bytes.LastIndexByte(text, ')')+1:]; len(rest) < 2 || rest[1] != 'T' {
-				return false
-			}
-		}
-		return len(stats) > 0
-	})
-}
-
 // kill kills the process and waits for its end.
 func (p *process) kill() {
 	p.killed = true
-	p.signal(syscall.SIGKILL)
-	<-p.exited
+	p.Signal(syscall.SIGKILL)
+	<-p.Exited()
 }
 
 // eventually polls a condition.

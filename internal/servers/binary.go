@@ -1,42 +1,26 @@
 package servers
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
-// Environment variables that this package reads.
-const (
-	// EnvRedisServer names the redis-server binary.
-	EnvRedisServer = "CROSSROOM_REDIS_SERVER"
-	// EnvRequire makes a missing binary a failure, as CI does.
-	EnvRequire = "CROSSROOM_REQUIRE_SERVERS"
-)
+// EnvRequire is the environment variable that makes a missing program a failure, as CI
+// does.
+const EnvRequire = "CROSSROOM_REQUIRE_SERVERS"
 
-// RedisBinary returns the path of redis-server, and skips or fails the test if
-// there is none.
-func RedisBinary(tb testing.TB) string {
+// Binary returns the path of a program that tests need; see child.Program. Without one
+// it skips or fails the test.
+func Binary(tb testing.TB, name string) string {
 	tb.Helper()
-	return Binary(tb, "redis-server", EnvRedisServer)
-}
-
-// Binary returns the path of a program that tests need: the file that the
-// environment variable env names, else .tools/name at the module's root, else name in
-// PATH. Without one it skips or fails the test.
-func Binary(tb testing.TB, name, env string) string {
-	tb.Helper()
-	path, err := findBinary(name, env)
-	if err == nil {
-		return path
+	path, err := child.Program(name)
+	if err != nil {
+		Missing(tb, name, err)
 	}
-	Missing(tb, name, err)
-	return ""
+	return path
 }
 
 // Missing ends a test that cannot run because something is not on this machine: it is
@@ -52,47 +36,12 @@ func Missing(tb testing.TB, what string, err error) {
 	tb.Skipf("SKIPPED-SERVER: %s: %v", what, err)
 }
 
-func findBinary(name, env string) (string, error) {
-	if path := os.Getenv(env); path != "" {
-		found, err := exec.LookPath(path)
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", env, err)
-		}
-		return found, nil
-	}
-	if root, err := moduleRoot(); err == nil {
-		if path, err := exec.LookPath(filepath.Join(root, ".tools", name)); err == nil {
-			return path, nil
-		}
-	}
-	path, err := exec.LookPath(name)
+// FreePort returns a loopback port that nobody listens on; see child.FreePort.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	port, err := child.FreePort()
 	if err != nil {
-		return "", fmt.Errorf("not named by %s, not in .tools and not in PATH", env)
+		tb.Fatal(err)
 	}
-	return path, nil
-}
-
-// moduleRoot is the directory of this module's go.mod, found upwards from the
-// working directory. Nested modules have a go.mod of their own and are passed by.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil {
-			first, _, _ := strings.Cut(string(text), "\n")
-			if strings.TrimSpace(first) == "module github.com/crossroom/crossroom" {
-				return dir, nil
-			}
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("no go.mod of this module above the working directory")
-		}
-		dir = parent
-	}
+	return port
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // clusterSlots is the number of slots of every Redis Cluster.
@@ -70,19 +69,7 @@ func (c *RedisCluster) Addrs() []string {
 // WaitWhole waits until every node sees all the others, and all slots served.
 func (c *RedisCluster) WaitWhole(tb testing.TB) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	for {
-		err := c.whole(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			tb.Fatalf("cluster not whole after %v: %v", startTimeout, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	await(tb, "whole", c.whole)
 }
 
 func (c *RedisCluster) whole(ctx context.Context) error {

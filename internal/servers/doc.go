@@ -13,20 +13,9 @@
 // several. [NATS] and [NATSCluster] are the same for nats-server, with what it says
 // about itself (Monitor). Everything ends with the test, through its Cleanup.
 //
-// # Where the binaries come from
-//
-// The environment variable CROSSROOM_REDIS_SERVER (CROSSROOM_NATS_SERVER) names the
-// file; otherwise .tools/redis-server (.tools/nats-server) below the module's root is
-// taken, otherwise PATH is searched.
-// Without a binary the test is skipped with a line that begins with
-// "SKIPPED-SERVER:", so that a run can list what it did not check. Where that would
-// be a lie (the environment variable CI is set, or CROSSROOM_REQUIRE_SERVERS) it
-// fails instead.
-//
-// # Nothing stays behind
-//
-// Each child is started from a thread of its own that lives as long as the child,
-// and on Linux is told to die with that thread (Pdeathsig): a test process that is
-// killed, panics or times out takes its servers with it. Temporary directories are
-// the test's own.
+// The children are those of package child, which says where programs come from and
+// that nothing stays behind. Without a program the test is skipped with a line that
+// begins with "SKIPPED-SERVER:", so that a run can list what it did not check. Where
+// that would be a lie (the environment variable CI is set, or
+// CROSSROOM_REQUIRE_SERVERS) it fails instead. Temporary directories are the test's own.
 package servers

@@ -1,7 +1,6 @@
 package servers
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -15,18 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
-
-// EnvNATSServer names the nats-server binary.
-const EnvNATSServer = "CROSSROOM_NATS_SERVER"
-
-// NATSBinary returns the path of nats-server, and skips or fails the test if there
-// is none.
-func NATSBinary(tb testing.TB) string {
-	tb.Helper()
-	return Binary(tb, "nats-server", EnvNATSServer)
-}
 
 // NATSOptions say how a nats-server is started. The zero value is a plain server.
 type NATSOptions struct {
@@ -48,7 +38,6 @@ type NATS struct {
 	tls     *tls.Config
 	ca      string
 	monitor int // port
-
 }
 
 // StartNATS starts a nats-server on a free port and waits until it answers. nil
@@ -67,7 +56,7 @@ func newNATS(tb testing.TB, opts *NATSOptions, cluster string) *NATS {
 	if opts == nil {
 		opts = &NATSOptions{}
 	}
-	n := &NATS{Server: newServer(tb, "nats-server", NATSBinary(tb), FreePort(tb)), monitor: FreePort(tb)}
+	n := &NATS{Server: newServer(tb, "nats-server", Binary(tb, "nats-server"), FreePort(tb)), monitor: FreePort(tb)}
 	for n.monitor == n.port { // both were free, after all
 		n.monitor = FreePort(tb)
 	}
@@ -94,30 +83,8 @@ func newNATS(tb testing.TB, opts *NATSOptions, cluster string) *NATS {
 		tb.Fatal(err)
 	}
 	n.args = []string{"-c", file}
-	n.ready = n.greets
+	n.ready = child.Answers(n.Addr(), "", "INFO ")
 	return n
-}
-
-// greets reports whether the server greets those who connect.
-func (n *NATS) greets(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", n.Addr())
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	c.SetReadDeadline(deadline)
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(line, "INFO ") {
-		return fmt.Errorf("greeting %q", line)
-	}
-	return nil
 }
 
 // URL returns the server's address, with user and password: nats:// or tls://.

@@ -3,8 +3,7 @@ package servers_test
 import (
 	"bufio"
 	"context"
-	"net"
-	"os"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -23,25 +22,13 @@ func greeting(t *testing.T, addr string, within time.Duration) (string, error) {
 func TestNATSLife(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{MaxPayload: 12345})
-	if line, err := greeting(t, srv.Addr(), 5*time.Second); err != nil || !strings.Contains(line, `"max_payload":12345`) {
-		t.Fatalf("greeting %q, %v", line, err)
-	}
-	srv.Pause()
-	if _, err := greeting(t, srv.Addr(), 100*time.Millisecond); !os.IsTimeout(err) {
-		t.Fatalf("a paused server gave %v, want a timeout", err)
-	}
-	srv.Continue()
-	srv.Kill()
-	if srv.Running() {
-		t.Fatal("runs after Kill")
-	}
-	if _, err := net.Dial("tcp", srv.Addr()); err == nil {
-		t.Fatal("connected to a killed server")
-	}
-	srv.Restart()
-	if _, err := greeting(t, srv.Addr(), 5*time.Second); err != nil {
-		t.Fatalf("after Restart: %v", err)
-	}
+	life(t, srv.Server, func(within time.Duration) error {
+		line, err := greeting(t, srv.Addr(), within)
+		if err == nil && !strings.Contains(line, `"max_payload":12345`) {
+			err = errors.New(line)
+		}
+		return err
+	})
 }
 
 func TestNATSPasswordAndTLS(t *testing.T) {

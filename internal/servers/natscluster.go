@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // NATSCluster is a cluster of three nats-servers.
@@ -18,7 +17,6 @@ type NATSCluster struct {
 // others. nil options mean the zero NATSOptions; all three get the same.
 func StartNATSCluster(tb testing.TB, opts *NATSOptions) *NATSCluster {
 	tb.Helper()
-	NATSBinary(tb)
 	c := &NATSCluster{}
 	var ports [len(c.Nodes)]int
 	var routes []string
@@ -48,19 +46,7 @@ func (c *NATSCluster) URLs() string {
 // connections that they use between them.
 func (c *NATSCluster) WaitWhole(tb testing.TB) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	for {
-		err := c.whole(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			tb.Fatalf("cluster not whole after %v: %v", startTimeout, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	await(tb, "whole", c.whole)
 }
 
 // routesEach is how many connections two servers have: a pool of three, and one for

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 )
 
 // RedisOptions say how a redis-server is started. The zero value is a plain server
@@ -49,7 +48,7 @@ func newRedis(tb testing.TB, opts *RedisOptions) *Redis {
 		opts = &RedisOptions{}
 	}
 	r := &Redis{
-		Server:   newServer(tb, "redis-server", RedisBinary(tb), FreePort(tb)),
+		Server:   newServer(tb, "redis-server", Binary(tb, "redis-server"), FreePort(tb)),
 		password: opts.Password,
 	}
 	args := []string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", r.dir, "--daemonize", "no", "--loglevel", "warning"}
@@ -82,8 +81,6 @@ func newRedis(tb testing.TB, opts *RedisOptions) *Redis {
 	}
 	r.args = append(args, opts.Args...)
 	r.ready = func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
 		_, err := r.do(ctx, "PING")
 		return err
 	}
@@ -115,7 +112,7 @@ func (r *Redis) TLS() *tls.Config {
 // the answer: a string, an int64, nil or a []any of these.
 func (r *Redis) Do(args ...string) any {
 	r.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	answer, err := r.do(ctx, args...)
 	if err != nil {

@@ -29,7 +29,7 @@ func exchange(ctx context.Context, addr string, config *tls.Config, commands ...
 	defer nc.Close()
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		deadline = time.Now().Add(startTimeout)
+		deadline = time.Now().Add(patience)
 	}
 	if err := nc.SetDeadline(deadline); err != nil {
 		return nil, err

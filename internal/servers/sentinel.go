@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 )
 
 // Sentinel is one Redis Sentinel (quorum 1) that watches a master with one replica.
@@ -26,7 +25,7 @@ func StartSentinel(tb testing.TB) *Sentinel {
 	master := StartRedis(tb, nil)
 	replica := StartRedis(tb, &RedisOptions{Args: []string{"--replicaof", "127.0.0.1 " + strconv.Itoa(master.port), "--repl-diskless-sync-delay", "0"}})
 	s := &Sentinel{
-		Server:  newServer(tb, "redis-sentinel", RedisBinary(tb), FreePort(tb)),
+		Server:  newServer(tb, "redis-sentinel", Binary(tb, "redis-server"), FreePort(tb)),
 		Name:    "main",
 		Master:  master,
 		Replica: replica,
@@ -41,8 +40,6 @@ func StartSentinel(tb testing.TB) *Sentinel {
 	}
 	s.args = []string{file, "--sentinel"}
 	s.ready = func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
 		// A replica without a role cannot be promoted, so wait until it is known and
 		// in step with its master.
 		answer, err := exchange(ctx, s.Addr(), nil, []string{"SENTINEL", "REPLICAS", s.Name})

@@ -4,21 +4,21 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
-// startTimeout is how long a server may take until it answers.
-const startTimeout = 20 * time.Second
+// patience is how long answers and clusters may take.
+const patience = 20 * time.Second
 
 // Server is one child process that listens on one loopback port. Its methods fail
 // the test instead of returning errors, so call them from the test's goroutine.
@@ -29,12 +29,11 @@ type Server struct {
 	args []string
 	dir  string
 	port int
-	// ready reports whether the server can be used. It is called again until it
-	// returns nil.
+	// ready reports whether the server can be used; see child.Process.Await.
 	ready func(ctx context.Context) error
 
 	mu    sync.Mutex
-	child *child // nil while stopped
+	child *child.Process // nil while stopped
 	log   string
 }
 
@@ -58,28 +57,23 @@ func (s *Server) tryStart() error {
 	if s.child != nil {
 		return errors.New("runs already")
 	}
-	c, err := startChild(s.bin, s.args, s.dir, s.log)
+	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	for {
-		err := s.ready(ctx)
-		if err == nil {
-			s.child = c
-			return nil
-		}
-		select {
-		case <-c.exited:
-			return fmt.Errorf("ended at once: %v", c.err)
-		case <-ctx.Done():
-			c.signal(syscall.SIGKILL)
-			<-c.exited
-			return fmt.Errorf("not ready after %v: %w", startTimeout, err)
-		case <-time.After(10 * time.Millisecond):
-		}
+	defer out.Close()
+	cmd := exec.Command(s.bin, s.args...)
+	cmd.Dir = s.dir
+	cmd.Stdout, cmd.Stderr = out, out
+	c, err := child.Start(cmd, nil)
+	if err != nil {
+		return err
 	}
+	if err := c.Await(context.Background(), s.ready); err != nil {
+		return err
+	}
+	s.child = c
+	return nil
 }
 
 // Stop ends the server in good order and waits for it. It does nothing if it does
@@ -97,30 +91,31 @@ func (s *Server) end(sig syscall.Signal) {
 	}
 	c := s.child
 	s.child = nil
-	c.signal(syscall.SIGCONT) // a paused process hears only SIGKILL
-	c.signal(sig)
-	select {
-	case <-c.exited:
-	case <-time.After(10 * time.Second):
-		c.signal(syscall.SIGKILL)
-		<-c.exited
-	}
+	c.Signal(syscall.SIGCONT) // a paused process hears only SIGKILL
+	c.Signal(sig)
+	_ = c.Finish() // says only that we ended it
 }
 
 // Pause freezes the server: its connections stay, and nothing answers.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() {
+	s.tb.Helper()
+	s.running().Freeze()
+}
 
 // Continue ends a Pause.
-func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
+func (s *Server) Continue() {
+	s.tb.Helper()
+	s.running().Signal(syscall.SIGCONT)
+}
 
-func (s *Server) signal(sig syscall.Signal) {
+func (s *Server) running() *child.Process {
 	s.tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.child == nil {
 		s.tb.Fatalf("%s does not run", s.name)
 	}
-	s.child.signal(sig)
+	return s.child
 }
 
 // Restart starts the server again on the same port, after Stop or Kill or while it
@@ -139,7 +134,7 @@ func (s *Server) Running() bool {
 		return false
 	}
 	select {
-	case <-s.child.exited:
+	case <-s.child.Exited():
 		return false
 	default:
 		return true
@@ -175,47 +170,20 @@ func newServer(tb testing.TB, name, bin string, port int) *Server {
 	return s
 }
 
-// child is a running process. One goroutine, on a thread of its own, starts it and
-// waits for it.
-type child struct {
-	proc   *os.Process
-	exited chan struct{}
-	err    error // after exited is closed
-}
-
-func startChild(bin string, args []string, dir, log string) (*child, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close()
-	cmd := exec.Command(bin, args...)
-	cmd.Dir = dir
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = childAttr()
-
-	c := &child{exited: make(chan struct{})}
-	started := make(chan error, 1)
-	go func() {
-		// The signal on the parent's death is tied to the thread that forked. Go may
-		// end a thread at any time, so this one is kept for as long as the child.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+// await waits for a condition of several servers.
+func await(tb testing.TB, what string, ok func(ctx context.Context) error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		err := ok(ctx)
 		if err == nil {
-			c.proc = cmd.Process
+			return
 		}
-		started <- err
-		if err == nil {
-			c.err = cmd.Wait()
+		select {
+		case <-ctx.Done():
+			tb.Fatalf("not %s after %v: %v", what, patience, err)
+		case <-time.After(20 * time.Millisecond):
 		}
-		close(c.exited)
-	}()
-	if err := <-started; err != nil {
-		return nil, err
 	}
-	return c, nil
 }
-
-// signal sends a signal; a process that has ended does not mind.
-func (c *child) signal(sig syscall.Signal) { _ = c.proc.Signal(sig) }

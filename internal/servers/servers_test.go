@@ -40,18 +40,14 @@ func ping(nc net.Conn, within time.Duration) error {
 	return nil
 }
 
-func TestRedisLife(t *testing.T) {
-	t.Parallel()
-	srv := servers.StartRedis(t, nil)
-	if got := srv.Do("PING"); got != "PONG" {
-		t.Fatalf("PING: %v", got)
-	}
-	nc := dial(t, srv.Addr())
-	if err := ping(nc, 5*time.Second); err != nil {
+// life takes a server through pause, death and restart. ask asks it something.
+func life(t *testing.T, srv *servers.Server, ask func(within time.Duration) error) {
+	t.Helper()
+	if err := ask(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	srv.Pause()
-	if err := ping(nc, 100*time.Millisecond); !os.IsTimeout(err) {
+	if err := ask(100 * time.Millisecond); !os.IsTimeout(err) {
 		t.Fatalf("a paused server gave %v, want a timeout", err)
 	}
 	srv.Continue()
@@ -63,9 +59,18 @@ func TestRedisLife(t *testing.T) {
 		t.Fatal("connected to a killed server")
 	}
 	srv.Restart()
-	if got := srv.Do("PING"); got != "PONG" {
-		t.Fatalf("PING after Restart: %v", got)
+	if err := ask(5 * time.Second); err != nil {
+		t.Fatalf("after Restart: %v", err)
 	}
+}
+
+func TestRedisLife(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	if got := srv.Do("PING"); got != "PONG" {
+		t.Fatalf("PING: %v", got)
+	}
+	life(t, srv.Server, func(within time.Duration) error { return ping(dial(t, srv.Addr()), within) })
 }
 
 func TestRedisPasswordUsersAndTLS(t *testing.T) {
@@ -123,7 +128,7 @@ func TestChildrenDieWithTheProcess(t *testing.T) {
 		fmt.Printf("addr %s\n", srv.Addr())
 		select {}
 	}
-	servers.RedisBinary(t) // skips here rather than in the child
+	servers.Binary(t, "redis-server") // skips here rather than in the child
 	cmd := exec.Command(os.Args[0], "-test.run=^TestChildrenDieWithTheProcess$", "-test.v")
 	cmd.Env = append(os.Environ(), env+"=1")
 	out, err := cmd.StdoutPipe()

@@ -15,9 +15,6 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// EnvChromium names the browser's binary. Without it, chromium is looked for in PATH.
-const EnvChromium = "CROSSROOM_CHROMIUM"
-
 // Browser is a running Chromium.
 type Browser struct {
 	ctx context.Context
@@ -27,7 +24,7 @@ type Browser struct {
 // with the test's process if that is killed.
 func StartBrowser(tb testing.TB) *Browser {
 	tb.Helper()
-	bin := servers.Binary(tb, "chromium", EnvChromium)
+	bin := servers.Binary(tb, "chromium")
 	ctx, stop := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(bin),
 		chromedp.UserDataDir(tb.TempDir()),

@@ -1,11 +1,8 @@
 package browsertest
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -13,6 +10,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/crossroom/crossroom/internal/child"
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -67,36 +65,17 @@ func StartFleet(tb testing.TB, kinds ...string) *Fleet {
 			programs[e.Kind] = program
 		}
 		args := append(program[1:len(program):len(program)], "--name", e.Name, "--port", strconv.Itoa(ports[i]), "--broker", f.Redis.URL(), "--nodes", string(list))
-		server := servers.StartProgram(tb, e.Name, program[0], args, ports[i], func(ctx context.Context) error {
-			return answers(ctx, e.URL+"/nodes.json")
-		})
+		server := servers.StartProgram(tb, e.Name, program[0], args, ports[i], child.Serves(e.URL+"/nodes.json"))
 		f.Nodes = append(f.Nodes, &Node{Server: server, Name: e.Name, Kind: e.Kind})
 	}
 	return f
-}
-
-// answers asks for an address and wants to be told that it is there.
-func answers(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	return nil
 }
 
 // command is what starts a node of a kind, without its flags.
 func command(tb testing.TB, kind string) []string {
 	tb.Helper()
 	if kind == "node" {
-		return []string{servers.Binary(tb, "node", "CROSSROOM_NODE"), Script(tb, "server.js")}
+		return []string{servers.Binary(tb, "node"), Script(tb, "server.js")}
 	}
 	bin := filepath.Join(tb.TempDir(), "chat")
 	cmd := exec.Command("go", append(build, "-o", bin, "github.com/crossroom/crossroom/examples/chat")...)

@@ -2,14 +2,14 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 // fleet is three nodes.
@@ -19,27 +19,26 @@ type fleet struct {
 }
 
 func (p *processes) startFleet(o options) (*fleet, error) {
-	ports, err := freePorts(3)
-	if err != nil {
-		return nil, err
-	}
 	bin, args, err := p.command(o)
 	if err != nil {
 		return nil, err
 	}
 	f := &fleet{}
-	for i, port := range ports {
-		cmd, _, out, err := p.start(bin, append(args, "--name", fmt.Sprintf("%s-%d", o.kind, i+1), "--port", port, "--broker", o.broker)...)
+	for i := range 3 {
+		port, err := child.FreePort()
 		if err != nil {
 			return nil, err
 		}
-		go io.Copy(io.Discard, out) // ends with the process
-		url := "http://127.0.0.1:" + port
-		if err := p.until(func() error { return get(p.ctx, url+"/nodes.json") }); err != nil {
+		node, err := p.start(nil, bin, append(args, "--name", fmt.Sprintf("%s-%d", o.kind, i+1), "--port", strconv.Itoa(port), "--broker", o.broker)...)
+		if err != nil {
+			return nil, err
+		}
+		url := fmt.Sprintf("http://127.0.0.1:%d", port)
+		if err := node.Await(p.ctx, child.Serves(url+"/nodes.json")); err != nil {
 			return nil, err
 		}
 		f.urls = append(f.urls, url)
-		f.pids = append(f.pids, cmd.Process.Pid)
+		f.pids = append(f.pids, node.Pid())
 	}
 	return f, nil
 }
@@ -55,27 +54,6 @@ func (p *processes) command(o options) (bin string, args []string, err error) {
 		return "", nil, fmt.Errorf("%v: %w\n%s", build, err, out)
 	}
 	return bin, nil, nil
-}
-
-// startRedis starts a redis-server and returns its address.
-func (p *processes) startRedis() (broker string, err error) {
-	bin, err := exec.LookPath("redis-server")
-	if err != nil {
-		if bin, err = exec.LookPath(filepath.Join("..", ".tools", "redis-server")); err != nil {
-			return "", errors.New("no redis-server; run scripts/setup")
-		}
-	}
-	ports, err := freePorts(1)
-	if err != nil {
-		return "", err
-	}
-	_, _, out, err := p.start(bin, "--bind", "127.0.0.1", "--port", ports[0], "--save", "", "--dir", p.dir, "--loglevel", "warning")
-	if err != nil {
-		return "", err
-	}
-	go io.Copy(io.Discard, out) // ends with the process
-	addr := "127.0.0.1:" + ports[0]
-	return "redis://" + addr, p.until(func() error { return ping(addr) })
 }
 
 // memory is the resident memory of all nodes together, in bytes. Linux only.

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 type options struct {
@@ -56,15 +58,13 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (ok bool, err error) {
-	redis, err := newProcesses(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer redis.end()
 	if o.broker == "" {
-		if o.broker, err = redis.startRedis(); err != nil {
+		redis, err := child.StartRedis(ctx)
+		if err != nil {
 			return false, err
 		}
+		defer redis.Stop()
+		o.broker = redis.URL
 	}
 	p, err := newProcesses(ctx)
 	if err != nil {

@@ -5,14 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/child"
 )
 
 // worker is a Node.js process with some of the clients.
 type worker struct {
-	in  io.Writer
+	*child.Process
 	out chan line
 }
 
@@ -29,13 +32,9 @@ func (p *processes) startWorker(o options, urls []string, i int) (*worker, error
 	if err != nil {
 		return nil, err
 	}
-	_, in, out, err := p.start("node", filepath.Join(o.dir, "load", "worker.js"), string(config))
-	if err != nil {
-		return nil, err
-	}
-	w := &worker{in: in, out: make(chan line, 4)}
-	p.running.Go(func() {
-		lines := bufio.NewReader(out)
+	w := &worker{out: make(chan line, 4)}
+	w.Process, err = p.start(func(output io.Reader) {
+		lines := bufio.NewReader(output)
 		for {
 			text, err := lines.ReadBytes('\n')
 			select {
@@ -47,12 +46,12 @@ func (p *processes) startWorker(o options, urls []string, i int) (*worker, error
 				return
 			}
 		}
-	})
-	return w, nil
+	}, "node", filepath.Join(o.dir, "load", "worker.js"), string(config))
+	return w, err
 }
 
 func (w *worker) write(order any) {
-	if err := json.NewEncoder(w.in).Encode(order); err != nil {
+	if err := json.NewEncoder(w.Input).Encode(order); err != nil {
 		w.out <- line{err: err} // read says so
 	}
 }
@@ -62,7 +61,7 @@ func (w *worker) read(ctx context.Context, into any, timeout time.Duration) erro
 	select {
 	case l := <-w.out:
 		if l.err != nil {
-			return l.err
+			return fmt.Errorf("a worker: %w, and it ended: %v", l.err, w.Finish())
 		}
 		return json.Unmarshal(l.text, into)
 	case <-time.After(timeout):
