@@ -68,11 +68,9 @@ func newConn(s *Server, r *http.Request) *conn {
 	return c
 }
 
-// serve returns when the connection has ended and nothing of it is left.
+// serve returns when the connection has ended and nothing of it is left, also if a
+// function of the Handler panics.
 func (c *conn) serve(ws *websocket.Conn) {
-	defer c.cancel()
-	defer ws.CloseNow()
-	defer c.end(TransportClose, 0, "") // if a function of the Handler panics
 	o := &c.server.opts
 	c.server.opened.Add(1)
 	ws.SetReadLimit(int64(o.MaxPayload) + 1) // the Engine.IO type
@@ -90,13 +88,18 @@ func (c *conn) serve(ws *websocket.Conn) {
 	}
 	c.mu.Unlock()
 
+	defer func() {
+		c.end(TransportClose, 0, "") // if it has not ended, there was a panic
+		writer.Wait()
+		c.giveUp()
+		ws.CloseNow()
+		c.wg.Wait()
+		c.mu.Lock()
+		c.linger.Stop()
+		c.mu.Unlock()
+		c.cancel()
+	}()
 	c.read(ws)
-	writer.Wait()
-	c.giveUp()
-	c.wg.Wait()
-	c.mu.Lock()
-	c.linger.Stop()
-	c.mu.Unlock()
 }
 
 // read takes what the client says until the end.

@@ -315,3 +315,31 @@ func TestPanic(t *testing.T) {
 	bystander.send(`421["message-with-ack","fine"]`)
 	bystander.expect(`431["fine"]`)
 }
+
+// What runs for a connection is waited for, also when a function has panicked.
+func TestCloseWaitsAfterPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs, release := make(chan struct{}), make(chan struct{})
+		s := newServerOn(t, nil, map[string]socketio.EventFunc{
+			"run": socketio.Async(func(context.Context, *socketio.Socket, *socketio.Event) {
+				close(runs)
+				<-release
+			}),
+			"panic": func(context.Context, *socketio.Socket, *socketio.Event) { panic("on purpose") },
+		})
+		c, _ := s.enter(t)
+		c.send(`42["run"]`)
+		<-runs
+		c.send(`42["panic"]`)
+		c.expectEnd()
+		s.gone(t, socketio.TransportClose)
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close(t.Context()) }()
+		synctest.Wait()
+		if len(closed) != 0 {
+			t.Error("Close returned while a function ran")
+		}
+		close(release)
+		ok(t, <-closed)
+	})
+}
