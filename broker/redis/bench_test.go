@@ -166,7 +166,7 @@ func BenchmarkLatency(b *testing.B) {
 		next := time.Now()
 		for range b.N {
 			next = next.Add(500 * time.Microsecond)
-			time.Sleep(time.Until(next))
+			time.Sleep(time.Until(next)) // the load: 2000 a second
 			start := time.Now()
 			send()
 			took = append(took, (<-arrived).Sub(start))

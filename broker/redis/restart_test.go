@@ -60,11 +60,24 @@ func TestRestartUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(50 * time.Millisecond) // of load before, in and after the outage
+		// flows waits until every receiver has got n more messages.
+		flows := func(n uint64) {
+			t.Helper()
+			for i := range all {
+				before := all[i].b.Stats().Received
+				eventually(t, func() error {
+					if got := all[i].b.Stats().Received - before; got < n {
+						return fmt.Errorf("receiver %d got %d messages, want %d", i, got, n)
+					}
+					return nil
+				})
+			}
+		}
+		flows(20)
 		srv.Kill()
-		time.Sleep(away)
+		time.Sleep(away) // however long it is away
 		srv.Restart()
-		time.Sleep(500 * time.Millisecond)
+		flows(100)
 		close(stop)
 		sending.Wait()
 		for i := range all {
