@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 	"github.com/crossroom/crossroom/conformance"
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
@@ -66,8 +67,7 @@ func single(name string, opts *servers.NATSOptions) conformance.Harness {
 					return conformance.OverTCP(b, proxy), nil
 				},
 				Restart: func(context.Context) error {
-					srv.Kill()
-					srv.Restart()
+					brokertest.Restart(srv)
 					return nil
 				},
 			}
@@ -121,12 +121,7 @@ func clustered(name string, cluster *servers.NATSCluster) conformance.Harness {
 					return conformance.OverTCP(b, proxies...), nil
 				},
 				Restart: func(context.Context) error {
-					for _, n := range cluster.Nodes {
-						n.Kill()
-					}
-					for _, n := range cluster.Nodes {
-						n.Restart()
-					}
+					brokertest.Restart(cluster.Nodes[:]...)
 					cluster.WaitWhole(tb)
 					return nil
 				},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/conformance"
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
@@ -68,8 +69,7 @@ func single() conformance.Harness {
 					return conformance.OverTCP(b, proxy), nil
 				},
 				Restart: func(context.Context) error {
-					srv.Kill()
-					srv.Restart()
+					brokertest.Restart(srv)
 					return nil
 				},
 			}
@@ -117,12 +117,7 @@ func clustered(cluster *servers.RedisCluster) conformance.Harness {
 					return conformance.OverTCP(b, proxies...), nil
 				},
 				Restart: func(context.Context) error {
-					for _, n := range cluster.Nodes {
-						n.Kill()
-					}
-					for _, n := range cluster.Nodes {
-						n.Restart()
-					}
+					brokertest.Restart(cluster.Nodes[:]...)
 					cluster.WaitWhole(tb)
 					return nil
 				},

@@ -19,6 +19,16 @@ type Server interface {
 	Continue()
 }
 
+// Restart kills servers, and starts them again when all are gone.
+func Restart[S Server](servers ...S) {
+	for _, s := range servers {
+		s.Kill()
+	}
+	for _, s := range servers {
+		s.Restart()
+	}
+}
+
 // Kind is a kind of broker.
 type Kind struct {
 	// Wire of the channels to test with.
