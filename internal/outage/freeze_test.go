@@ -167,7 +167,7 @@ func row(t *testing.T, s system, what string, o outcome, again ...outcome) {
 // say prints a line of the table.
 func say(t *testing.T, s system, line string) {
 	t.Helper()
-	line = fmt.Sprintf("%-5s  %s", s.name, line)
+	line = fmt.Sprintf("%-12s  %s", s.name, line)
 	t.Log(line)
 	t.Attr("outcome", line) // for the summary of a run
 }

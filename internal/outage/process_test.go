@@ -147,17 +147,20 @@ func (h *hooks) RequestStart(ctx context.Context, _ *backplane.RequestData) cont
 func (*hooks) RequestAnswer(context.Context, *backplane.RequestData, string) {}
 func (*hooks) RequestEnd(context.Context, *backplane.RequestData)            {}
 
-// startFleet starts a fleet whose nodes know each other.
-func startFleet(t *testing.T, s system, url string) *fleet {
+// startFleet starts a fleet whose nodes know each other. Of several servers of a cluster,
+// each node knows one: north the first, south the second, east the third.
+func startFleet(t *testing.T, s system, urls ...string) *fleet {
 	t.Helper()
 	f := &fleet{hooks: &hooks{}, lost: &losses{}}
-	of := func(id string) config { return config{ID: id, System: s.name, URL: url} }
-	f.south, f.east = of("south").start(t), of("east").start(t)
+	of := func(i int, id string) config {
+		return config{ID: id, System: s.name, URL: urls[i%len(urls)]}
+	}
+	f.south, f.east = of(1, "south").start(t), of(2, "east").start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var err error
 	opts := &backplane.Options{Observer: f.hooks, OnError: f.lost.add}
-	if f.node, err = of("north").join(ctx, opts, nil); err != nil {
+	if f.node, err = of(0, "north").join(ctx, opts, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -168,6 +171,8 @@ func startFleet(t *testing.T, s system, url string) *fleet {
 	f.meet()
 	return f
 }
+
+func (f *fleet) processes() []*process { return []*process{f.south, f.east} }
 
 // meet waits until north knows both others and trusts them.
 func (f *fleet) meet() {

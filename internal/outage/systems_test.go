@@ -33,12 +33,15 @@ var systems = []system{
 	}, false},
 }
 
+// cluster is not one of the systems: it goes on when one of its servers is gone.
+var cluster = system{name: "nats-cluster"}
+
 // open makes a node's broker. Outages are noticed soon, but a busy machine is none.
 func open(name, url string) (broker.Broker, error) {
 	switch name {
 	case "redis":
 		return redisbroker.Open(url, &redisbroker.Options{ProbeTimeout: 5 * time.Second, BackoffMax: 100 * time.Millisecond})
-	case "nats":
+	case "nats", cluster.name:
 		return natsbroker.Open(url, &natsbroker.Options{ProbeTimeout: 5 * time.Second, BackoffMax: 100 * time.Millisecond})
 	}
 	return nil, fmt.Errorf("no broker %q", name)
