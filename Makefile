@@ -7,7 +7,7 @@
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture of the README
 # make check   format, vet, staticcheck, tidiness
-# make soak    what time plays a part in, SOAK times on memory and a twentieth of that on Redis (default 1000)
+# make soak    what time plays a part in, SOAK times on memory (default 1000), and a twentieth of that on Redis and on NATS
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
 BROKER ?=
 MIXED ?=
@@ -57,8 +57,8 @@ check:
 	@STATICCHECK=$(STATICCHECK) scripts/check
 
 soak:
-	@scripts/setup redis
-	@CROSSROOM_SOAK=$(SOAK) go test -race -count=1 -timeout 4h -v -run '^TestSoak$$' ./broker/memory ./broker/redis
+	@scripts/setup redis nats
+	@CROSSROOM_SOAK=$(SOAK) go test -race -count=1 -timeout 4h -v -run '^TestSoak$$' ./broker/memory ./broker/redis ./broker/nats
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

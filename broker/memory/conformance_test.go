@@ -3,12 +3,11 @@ package memorybroker_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/conformance"
 )
@@ -27,18 +26,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestSoak repeats what time plays a part in: CROSSROOM_SOAK times, which make soak sets
-// to 1,000.
-func TestSoak(t *testing.T) {
-	times := 10
-	if s := os.Getenv("CROSSROOM_SOAK"); s != "" {
-		var err error
-		if times, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	conformance.Soak(t, harness(), times)
-}
+func TestSoak(t *testing.T) { conformance.Soak(t, harness(), brokertest.Soak(t, 10, 1)) }
 
 func harness() conformance.Harness {
 	return conformance.Harness{

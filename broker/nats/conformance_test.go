@@ -40,6 +40,9 @@ func TestConformance(t *testing.T) {
 	conformance.RunFleet(t, h)
 }
 
+// Every run has a server of its own, and takes its time.
+func TestSoak(t *testing.T) { conformance.Soak(t, single("nats", nil), brokertest.Soak(t, 1, 20)) }
+
 // TestConformanceSecured is the first half alone, with a password and TLS. What a
 // secured cluster has of its own is tried by TestServerOfClusterKilled.
 func TestConformanceSecured(t *testing.T) {

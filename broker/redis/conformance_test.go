@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,19 +38,8 @@ func TestConformance(t *testing.T) {
 	conformance.RunFleet(t, single())
 }
 
-// TestSoak repeats what time plays a part in, a twentieth of CROSSROOM_SOAK times. Every
-// run has a server of its own.
-func TestSoak(t *testing.T) {
-	times := 1
-	if s := os.Getenv("CROSSROOM_SOAK"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		times = max(n/20, 1)
-	}
-	conformance.Soak(t, single(), times)
-}
+// Every run has a server of its own, and takes its time.
+func TestSoak(t *testing.T) { conformance.Soak(t, single(), brokertest.Soak(t, 1, 20)) }
 
 func single() conformance.Harness {
 	return conformance.Harness{
