@@ -10,11 +10,6 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// serving is another node's request being carried out.
-type serving struct {
-	span trace.Span
-}
-
 // ServeStart implements backplane.ServeObserver.
 func (o *Observer) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
 	k := siteKey{source: d.Source, ns: d.Namespace, action: answer, op: d.Op}
@@ -25,14 +20,14 @@ func (o *Observer) ServeStart(ctx context.Context, d *backplane.ServeData) conte
 	ignored := o.unusable(ctx, d.HeaderDropped)
 	ctx, bad := o.carrier.extract(ctx, d.Header)
 	ignored += bad
-	v := &serving{}
+	var span trace.Span
 	if d.NoReply {
-		ctx, v.span = o.consume(ctx, s)
+		ctx, span = o.consume(ctx, s)
 	} else {
 		// Somebody waits for this: it is part of what they do, whatever Options.Links says.
-		ctx, v.span = o.tracer.Start(ctx, s.name, s.options(trace.SpanContextFromContext(ctx))...)
+		ctx, span = o.tracer.Start(ctx, s.name, s.options(trace.SpanContextFromContext(ctx))...)
 	}
-	if v.span.IsRecording() {
+	if span.IsRecording() {
 		list := []attribute.KeyValue{
 			semconv.MessagingDestinationName(d.Namespace), semconv.MessagingMessageBodySize(d.PayloadBytes), keyOrigin.String(d.Origin),
 		}
@@ -43,20 +38,20 @@ func (o *Observer) ServeStart(ctx context.Context, d *backplane.ServeData) conte
 		if ignored > 0 {
 			list = append(list, keyHeaderIgnored.Int(ignored))
 		}
-		v.span.SetAttributes(list...)
+		span.SetAttributes(list...)
 	}
-	d.State = v
+	d.State = span
 	return ctx
 }
 
 // ServeEnd implements backplane.ServeObserver.
 func (o *Observer) ServeEnd(_ context.Context, d *backplane.ServeData) {
-	v, ok := d.State.(*serving)
+	span, ok := d.State.(trace.Span)
 	if !ok {
 		return // ServeStart has panicked
 	}
-	if d.Err != nil && v.span.IsRecording() {
-		o.failed(v.span, d.Err)
+	if d.Err != nil && span.IsRecording() {
+		o.failed(span, d.Err)
 	}
-	v.span.End()
+	span.End()
 }

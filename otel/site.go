@@ -30,7 +30,6 @@ const (
 // cost more than everything else.
 type site struct {
 	name    string
-	kind    trace.SpanKind
 	attrs   []attribute.KeyValue    // of every span that is recorded
 	start   []trace.SpanStartOption // kind, and the attributes for samplers
 	bare    []trace.SpanStartOption // kind
@@ -177,7 +176,7 @@ func newSite(k siteKey) *site {
 		common = append(common, keyOperation.String(k.op.String()))
 	}
 	// Each attribute of a measurement costs time again for each message.
-	s := &site{name: name + " " + template, kind: kind, set: attribute.NewSet(common...)}
+	s := &site{name: name + " " + template, set: attribute.NewSet(common...)}
 	s.attrs = append(common, typ, keyNamespace.String(k.ns))
 	// Those that the conventions want a sampler to see; the rest is for who is sampled.
 	seen := []attribute.KeyValue{common[0], common[1], common[2], typ}
