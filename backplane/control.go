@@ -174,9 +174,9 @@ func (n *Node) announce(ctx context.Context, kind controlKind) error {
 	return n.broker.Publish(ctx, broker.Control(), f.append(nil))
 }
 
-// beat is the goroutine that announces the node: at every heartbeat, and whenever
-// soon asks for more; and that asks silent nodes for a sign of life. While the control channel is down it says nothing,
-// so that no stale signs of life gather in the broker's queue.
+// beat is the goroutine that announces the node, at every heartbeat and whenever soon
+// asks for more, and that asks silent nodes for a sign of life. While the control channel
+// is down it says nothing, so that no stale signs of life gather in the broker's queue.
 func (n *Node) beat() {
 	defer close(n.silent)
 	tick := time.NewTicker(n.opts.Heartbeat)

@@ -22,9 +22,10 @@ type Options struct {
 	// messages (*DecodeError), outages (*InterruptedError), lost messages
 	// (*broker.LossError), callbacks that panic (*PanicError) or do not return
 	// (*StalledError), other nodes with this node's id (*DuplicateIDError), lost
-	// announcements of other nodes (*MembershipError). Calls come one at a time from one goroutine that does
-	// nothing else; errors that pile up behind a slow call beyond 256 are counted
-	// in Stats.Unreported.
+	// announcements of other nodes (*MembershipError), answers that cannot be given
+	// (*AnswerError). Calls come one at a time from one goroutine that does nothing
+	// else; errors that pile up behind a slow call beyond 256 are counted in
+	// Stats.Unreported.
 	OnError func(error)
 	// OnErrorContext, if set, is called instead of OnError. The context is that of
 	// what went wrong: it has the observer's values, such as a span, but may have
