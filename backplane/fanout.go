@@ -11,20 +11,20 @@ import (
 // without an allocation. A panic is reported and the next member is called.
 //
 // A watched fanout can be taken over: if a member's method does not return, the
-// node's keeper takes the fanout away from the goroutine that is stuck in it and
-// has another one go on with the next member. beat decides who owns it: the owner
-// advances it by compare-and-swap after each member, and an owner whose swap fails
-// has lost everything but its turn and the one member it was calling.
+// node takes the fanout away from the goroutine that is stuck in it and has another
+// one go on with the next member. beat decides who owns it: the owner advances it by
+// compare-and-swap after each member, and an owner whose swap fails has lost everything
+// but its turn and the one member it was calling.
 //
 // A fanout on the goroutine of a caller of this package (own) stays with it: there
-// the keeper only marks the member, so that the next broadcasts pass it by.
+// the member is only marked, so that the next broadcasts pass it by.
 type fanout struct {
 	sel selection
 	job
 
 	// Members so far that were not called, that panicked, and in whose calls a
 	// goroutine was left behind. Atomic because an owner counts after its swap,
-	// when the keeper may be taking over already.
+	// when somebody may be taking over already.
 	skipped, panicked, stalled atomic.Int32
 
 	watched bool
@@ -184,12 +184,14 @@ type underway struct {
 func (u underway) over() bool { return u.fan.beat.Load() != u.beat }
 
 // turns is how often everybody who waits for a processor gets one before a member is
-// said to have stalled.
-const turns = 8
+// said to have stalled. Many may be needed: broadcasts to the same members wait for each
+// other at the lock of each member, one after the other.
+const turns = 64
 
 // stuck returns those calls that still go on when everybody who waits for a processor
 // has had some turns. In a process that has too few of them a call may take long because
-// its goroutine, or one that it waits for, has to queue up: that is no member's fault.
+// its goroutine, or one that it waits for, has to queue up: that is no member's fault. In
+// such a process stuck takes long, too; otherwise it takes no time.
 func stuck(calls ...underway) []underway {
 	for i := 0; i < turns && len(calls) > 0; i++ {
 		runtime.Gosched() // to the end of the queue

@@ -11,8 +11,8 @@ import (
 
 // lane is a namespace's way in. The broker's goroutine puts messages into its
 // bounded queue, one worker goroutine takes them out in order, decodes them and
-// calls members. While the worker is stuck in a member's method the keeper takes
-// the lane from it and starts another (see fanout).
+// calls members. While the worker is stuck in a member's method the lane is taken from
+// it and goes on with another (see fanout).
 type lane struct {
 	ns *Namespace
 
@@ -43,7 +43,8 @@ type lane struct {
 
 	lastMessage atomic.Int64 // when the last batch was taken, in Unix nanoseconds, if noted
 
-	seen sight // the keeper's
+	seen    sight      // the keeper's
+	leaving sync.Mutex // one takeover at a time
 }
 
 // item is a message, or (with a zero channel) the beginning or, if err is nil, the
@@ -308,18 +309,28 @@ func (n *Node) tally(f *fanout) {
 // watch is called by the keeper. If a member's method has not returned for the stall
 // timeout, the lane goes on without it.
 func (l *lane) watch(now time.Time) {
+	n := l.ns.node
 	beat, running := l.fan.running()
 	switch {
 	case !running:
 		l.seen = sight{}
-		return
 	case beat != l.seen.beat:
 		l.seen = sight{beat: beat, since: now}
-		return
-	case now.Sub(l.seen.since) < l.ns.node.opts.StallTimeout || len(stuck(underway{&l.fan, beat})) == 0:
-		return
+	case !l.seen.late && now.Sub(l.seen.since) >= n.opts.StallTimeout:
+		l.seen.late = true
+		n.workers.Go(func() {
+			if len(stuck(underway{&l.fan, beat})) > 0 {
+				l.leave(beat)
+			}
+		})
 	}
+}
+
+// leave leaves the member behind that is being called, if beat is still what it was.
+func (l *lane) leave(beat uint64) {
+	l.leaving.Lock()
 	e, turn, ok := l.fan.takeOver(beat, func() { l.ns.workers.Add(1) })
+	l.leaving.Unlock()
 	if !ok {
 		return
 	}

@@ -13,11 +13,11 @@ type owns struct {
 }
 
 // sight is the keeper's memory of a fanout: the beat it saw last, since when, and
-// whether it has marked the member.
+// whether it has found that the call takes too long.
 type sight struct {
-	beat   uint64
-	since  time.Time
-	marked bool
+	beat  uint64
+	since time.Time
+	late  bool
 }
 
 // runOwn calls the selected members on this goroutine, under the keeper's eyes.
@@ -43,21 +43,12 @@ func (ns *Namespace) runOwn(f *fanout) {
 // watch is called by the keeper. A member whose method has not returned for the
 // stall timeout is marked: its caller has to wait, but nobody else will.
 func (o *owns) watch(ns *Namespace, now time.Time) {
-	late := stuck(o.late(now, ns.node.opts.StallTimeout)...)
-	if len(late) == 0 {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, u := range late {
-		if e, ok := u.fan.mark(u.beat); ok {
-			o.all[u.fan] = sight{beat: u.beat + 2, marked: true}
-			ns.stalled(e)
-		}
+	if list := o.late(now, ns.node.opts.StallTimeout); len(list) > 0 {
+		ns.node.workers.Go(func() { o.mark(ns, stuck(list...)) })
 	}
 }
 
-// late lists the calls that have been seen for the stall timeout.
+// late lists the calls that have become late since it was last asked.
 func (o *owns) late(now time.Time, timeout time.Duration) (list []underway) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -67,9 +58,23 @@ func (o *owns) late(now time.Time, timeout time.Duration) (list []underway) {
 		case !running:
 		case beat != seen.beat:
 			o.all[f] = sight{beat: beat, since: now}
-		case !seen.marked && now.Sub(seen.since) >= timeout:
+		case !seen.late && now.Sub(seen.since) >= timeout:
+			seen.late = true
+			o.all[f] = seen
 			list = append(list, underway{f, beat})
 		}
 	}
 	return list
+}
+
+// mark marks the members that are stuck.
+func (o *owns) mark(ns *Namespace, list []underway) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, u := range list {
+		if e, ok := u.fan.mark(u.beat); ok {
+			o.all[u.fan] = sight{beat: u.beat + 2, late: true}
+			ns.stalled(e)
+		}
+	}
 }

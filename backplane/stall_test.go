@@ -119,7 +119,7 @@ func TestStallsInABusyProcess(t *testing.T) {
 func keepBusy(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
-	for range 32 * runtime.GOMAXPROCS(0) {
+	for range 16 * runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for !stop.Load() {
 				for began := time.Now(); time.Since(began) < time.Millisecond; {
