@@ -163,10 +163,28 @@ func run(ctx context.Context, url string) error {
 	for _, id := range partial.Fleet.Answered {
 		fmt.Printf("  answered: %s\n", short(id))
 	}
-	for _, m := range partial.Fleet.Missing {
-		fmt.Printf("  missing:  %s (%v), known after %s\n", short(m.Node), m.Reason, quick(time.Since(began)))
+	reason := missing(partial, began)
+	if !errors.Is(reason, adapter.ErrNoAnswer) {
+		return nil
 	}
+	// The broker does not say who listens, so only the deadline told. That happens once.
+	began = time.Now()
+	if _, err = north.chat.To("lobby").FetchSockets(ctx); !errors.As(err, &partial) {
+		return fmt.Errorf("a node is dead, and the answer is %v", err)
+	}
+	fmt.Printf("  %s does not say who listens, so north waited for an answer. It asks again, and does not wait any more:\n", brokers.name)
+	missing(partial, began)
 	return nil
+}
+
+// missing prints who did not answer a question, and returns why the last one did not.
+func missing(e *adapter.PartialError, began time.Time) (reason error) {
+	took := quick(time.Since(began))
+	for _, m := range e.Fleet.Missing {
+		fmt.Printf("  missing:  %s (%v), known after %s\n", short(m.Node), m.Reason, took)
+		reason = m.Reason
+	}
+	return reason
 }
 
 // start brings up one node.
