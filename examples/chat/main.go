@@ -86,11 +86,11 @@ func start(ctx context.Context, b broker.Broker, name, at, offered string) (stop
 		return nil, err
 	}
 	root, errRoot := server.Of(ctx, "/") // live: what others say from now on arrives
-	room, errRoom := server.Of(ctx, "/chat")
-	if err := errors.Join(errRoot, errRoom); err != nil {
+	rooms, errRooms := server.Of(ctx, "/chat")
+	if err := errors.Join(errRoot, errRooms); err != nil {
 		return nil, err
 	}
-	users, errChat := newChat(room, name)
+	users, errChat := newChat(rooms, name)
 	listener, errListen := net.Listen("tcp", at)
 	if err := errors.Join(errChat, errListen); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func start(ctx context.Context, b broker.Broker, name, at, offered string) (stop
 	// Pages of one node may connect to the others.
 	clients := socketio.New(&socketio.Options{Origins: []string{"localhost:*", *host + ":*"}, Logger: log})
 	clients.Handle(root, socketio.Handler{}) // everybody may enter, and finds nothing
-	clients.Handle(room, users)
+	clients.Handle(rooms, users)
 
 	page, _ := fs.Sub(files, "page")
 	mux := http.NewServeMux()

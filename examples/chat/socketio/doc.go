@@ -29,9 +29,9 @@
 // One goroutine reads a connection and calls the functions of the Handler in the order
 // in which the client spoke. While one of them runs nothing else is read from that
 // client: let it return soon, and do what takes time, such as questions to the fleet,
-// with Socket.Go, Async or Later. Two functions of one socket never run at the same time, except those
-// given to Socket.Go; Disconnect is the last. What is sent to a client
-// leaves in the order in which it was sent.
+// with Socket.Go, Async or Later. Two functions of one socket never run at the same
+// time, except those given to Socket.Go; Disconnect is the last. What is sent to a
+// client leaves in the order in which it was sent.
 //
 // # Limits
 //
