@@ -37,7 +37,8 @@ type AckSocket interface {
 	Socket
 	// DeliverWithAck takes one packet and calls ack when the client has answered,
 	// from any goroutine. The first value travels; without one the answer is empty.
-	// Calls after the first do nothing.
+	// Calls after the first do nothing. ack waits while the broker's queue is full,
+	// Options.RequestsTimeout at most, so call it after DeliverWithAck has returned.
 	DeliverWithAck(p *Packet, ack func(args ...any))
 }
 
