@@ -32,11 +32,12 @@ type extras struct {
 	dropped     int
 }
 
-// traceHeader reports whether a Header entry has a key of its own beside keyExtra: the
-// names of W3C trace context and baggage, so that tools in Node.js can set them too.
-func traceHeader(name string) bool {
-	return name == "traceparent" || name == "tracestate" || name == "baggage"
-}
+// traceHeaders are the entries of a Header that have a key of their own beside keyExtra,
+// sorted: the names of W3C trace context and baggage, so that tools in Node.js can set
+// them too.
+var traceHeaders = [...]string{"baggage", "traceparent", "tracestate"}
+
+func traceHeader(name string) bool { return slices.Contains(traceHeaders[:], name) }
 
 // add takes in one header entry within the limit. Of two with one name, the first
 // stands.
@@ -66,9 +67,6 @@ func checkHeader(message string, h backplane.Header) error {
 	}
 	return nil
 }
-
-// traceHeaders are the names that traceHeader knows, sorted.
-var traceHeaders = [...]string{"baggage", "traceparent", "tracestate"}
 
 // countHeader returns how many trace headers and others there are. Unlike otherHeaders
 // it takes no memory: nearly always there are no others.
