@@ -53,8 +53,9 @@
 //
 // The powers of a harness are functions in [Node] and [System] that cut a node's link,
 // kill a node, restart the server. For a broker that speaks TCP package tcpproxy, by way of
-// [OverTCP], gives them all but the restart. What needs a power that is missing is skipped and listed, never passed;
-// a broker is not done before the clauses about outages have been tried.
+// [OverTCP], gives them all but the restart. What needs a power that is missing is
+// skipped and listed, never passed; a broker is not done before the clauses about outages
+// have been tried.
 //
 // # What the suite takes for granted
 //

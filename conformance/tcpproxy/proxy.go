@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// Proxy is a TCP link to a server. It starts out healthy. Methods may be called at any time from any goroutine and have
-// taken effect when they return.
+// Proxy is a TCP link to a server. It starts out healthy. Methods may be called at any
+// time from any goroutine and have taken effect when they return.
 type Proxy struct {
 	listener net.Listener
 	target   string
