@@ -219,10 +219,7 @@ func (n *Node) soon(kind controlKind) {
 		n.due = kind
 	}
 	n.mu.Unlock()
-	select {
-	case n.beats <- struct{}{}:
-	default: // it is about to anyway
-	}
+	signal(n.beats)
 }
 
 // askFull wants a full frame of a node.
