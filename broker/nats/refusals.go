@@ -56,9 +56,10 @@ func (r *refusals) note(err error) {
 // had refused before it answered.
 func (r *refusals) complete(ctx context.Context, l *link) error {
 	for {
-		// nats.go has a refusal for its last error at once, and tells note in its own time.
-		last := l.nc.LastError()
+		// nats.go has a refusal for its last error at once, and tells note in its own time,
+		// but not while this is compared.
 		r.mu.Lock()
+		last := l.nc.LastError()
 		done := last == nil || last == r.last || !errors.Is(last, nats.ErrPermissionViolation)
 		news := r.news
 		r.mu.Unlock()
