@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/crossroom/crossroom/internal/child"
@@ -91,6 +94,20 @@ func TestServers(t *testing.T) {
 				t.Errorf("a program that ends at once: %v", err)
 			}
 		})
+	}
+}
+
+func TestServes(t *testing.T) {
+	file := httptest.NewServer(http.FileServerFS(fstest.MapFS{"a": {Data: []byte("text")}}))
+	defer file.Close()
+	if err := child.Serves(file.URL + "/a")(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := child.Serves(file.URL + "/b")(t.Context()); err == nil || err.Error() != "404 Not Found" {
+		t.Errorf("%v, want that there is nothing", err)
+	}
+	if text, err := child.Get(t.Context(), file.URL+"/a"); err != nil || string(text) != "text" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -109,18 +107,9 @@ func (n *NATS) TLS() *tls.Config {
 
 // Monitor returns what the server says about itself at a path such as "/connz".
 func (n *NATS) Monitor(ctx context.Context, path string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(n.monitor)+path, nil)
+	text, err := child.Get(ctx, "http://127.0.0.1:"+strconv.Itoa(n.monitor)+path)
 	if err != nil {
 		return err
 	}
-	request.Close = true // no connection stays for the next
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return errors.New(response.Status)
-	}
-	return json.NewDecoder(response.Body).Decode(into)
+	return json.Unmarshal(text, into)
 }
