@@ -42,8 +42,8 @@ type Kind struct {
 	Notices time.Duration
 	// Silent reports whether an error says so.
 	Silent func(error) bool
-	// InDoubt is how many messages may be in doubt when a server is killed that has
-	// answered to all of them: those that are written before its end is seen.
+	// InDoubt is how many messages may come to be in doubt each time a server is killed
+	// that has answered to all: those that are written before its end is seen.
 	InDoubt uint64
 }
 

@@ -127,9 +127,6 @@ func crashInTheMiddle(t *testing.T, k *Kind) {
 			t.Fatal(err)
 		}
 		doubtful = b.Stats().Uncertain - doubtful
-		if doubtful > k.InDoubt {
-			t.Fatalf("%d messages in doubt, want no more than %d", doubtful, k.InDoubt)
-		}
 		for i, got := range [][]Call{r.Until("end of round"), second.Until("end of round")} {
 			came, next := 0, 0
 			for _, c := range got {
@@ -146,7 +143,7 @@ func crashInTheMiddle(t *testing.T, k *Kind) {
 		}
 	}
 	s := Balanced(t, b, losses)
-	if s.Lost != 0 || s.QueuedMessages != 0 || s.Interruptions != 2*rounds || s.Interrupted <= 0 {
+	if s.Lost != 0 || s.Uncertain > rounds*k.InDoubt || s.QueuedMessages != 0 || s.Interruptions != 2*rounds || s.Interrupted <= 0 {
 		t.Fatalf("Stats %+v", s)
 	}
 	empty.WantNothing() // without filters
@@ -238,6 +235,14 @@ func silent(t *testing.T, k *Kind, addr string, stop, heal func(), large bool) {
 			t.Fatalf("%d messages are in doubt, want %d", uncertain, 1+n)
 		}
 	}
+	// A broker may publish over another connection than the one it listens on. Both are to
+	// be given up, or what was held back goes on before anybody listens.
+	Eventually(t, func() error {
+		if b.Stats().Uncertain == 0 {
+			return errors.New("nothing is in doubt")
+		}
+		return nil
+	})
 	Publish(t, b, k.room(), "queued")
 	heal()
 	r.WantCall("resumed")
