@@ -43,10 +43,10 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := checkNames("room", t.Rooms); err != nil {
+	if err := CheckNames("room", t.Rooms); err != nil {
 		return err
 	}
-	if err := checkNames("room", t.Except); err != nil {
+	if err := CheckNames("room", t.Except); err != nil {
 		return err
 	}
 	o := outgoingPool.Get().(*outgoing)

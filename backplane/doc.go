@@ -65,7 +65,8 @@
 //
 // # Bad input
 //
-// Bytes that cannot be read are counted, reported once each as *[DecodeError] with
-// their channel, and change nothing. Answers to unknown or finished questions, second
+// Bytes that cannot be read are counted, reported as *[DecodeError] with their channel,
+// and change nothing. What comes on the channel of a room that no member here is in is
+// not read: it counts as unwanted, whatever it is. Answers to unknown or finished questions, second
 // answers of one node and unknown operations are counted.
 package backplane

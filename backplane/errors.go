@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -58,8 +59,11 @@ func (e *MemberError) Error() string {
 	if e.Op != 0 {
 		op = e.Op.String()
 	}
-	return fmt.Sprintf("backplane: %s %.100q: %v", op, e.ID, e.Err)
+	return fmt.Sprintf("backplane: %s %.100q: %s", op, e.ID, strings.TrimPrefix(cause(e.Err), op+": "))
 }
+
+// cause is the text of a wrapped error, without what the text around it says already.
+func cause(err error) string { return strings.TrimPrefix(fmt.Sprint(err), "backplane: ") }
 
 func (e *MemberError) Unwrap() error { return e.Err }
 
@@ -73,6 +77,19 @@ type Missing struct {
 	// Reason is ErrPeerGone, ErrPeerSilent, ErrNoAnswer, ErrBusy or a
 	// *RefusedError, or wraps the context's or the broker's error.
 	Reason error
+}
+
+// MarshalJSON writes the fields, with the reason's text.
+func (m Missing) MarshalJSON() ([]byte, error) {
+	reason := ""
+	if m.Reason != nil {
+		reason = m.Reason.Error()
+	}
+	return json.Marshal(struct {
+		Node   string
+		Count  int
+		Reason string
+	}{m.Node, m.Count, reason})
 }
 
 // Fleet says who stands behind an answer.
@@ -111,9 +128,9 @@ func (e *PartialError) Error() string {
 	}
 	answered := len(e.Fleet.Answered) + e.Fleet.Unnamed
 	if len(who) == 0 {
-		return fmt.Sprintf("backplane: %s: %d nodes answered: %v", e.Op, answered, e.Err)
+		return fmt.Sprintf("backplane: %s: %d nodes answered: %s", e.Op, answered, cause(e.Err))
 	}
-	return fmt.Sprintf("backplane: %s: %d nodes answered, missing %s: %v", e.Op, answered, strings.Join(who, ", "), e.Err)
+	return fmt.Sprintf("backplane: %s: %d nodes answered, missing %s: %s", e.Op, answered, strings.Join(who, ", "), cause(e.Err))
 }
 
 func (e *PartialError) Unwrap() error { return e.Err }
@@ -140,7 +157,7 @@ func (e *DecodeError) Error() string {
 	if e.More > 0 {
 		more = fmt.Sprintf(" (and %d more)", e.More)
 	}
-	return fmt.Sprintf("backplane: unreadable message on %.300s: %v%s", e.Channel, e.Err, more)
+	return fmt.Sprintf("backplane: unreadable message on %.300s: %s%s", e.Channel, cause(e.Err), more)
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }
@@ -155,9 +172,9 @@ type InterruptedError struct {
 
 func (e *InterruptedError) Error() string {
 	if e.Namespace == "" {
-		return fmt.Sprintf("backplane: control channel interrupted: %v", e.Err)
+		return fmt.Sprintf("backplane: control channel interrupted: %s", cause(e.Err))
 	}
-	return fmt.Sprintf("backplane: namespace %.100q interrupted: %v", e.Namespace, e.Err)
+	return fmt.Sprintf("backplane: namespace %.100q interrupted: %s", e.Namespace, cause(e.Err))
 }
 
 func (e *InterruptedError) Unwrap() error { return e.Err }
@@ -206,7 +223,7 @@ type NamespaceError struct {
 }
 
 func (e *NamespaceError) Error() string {
-	return fmt.Sprintf("backplane: namespace %.100q: %v", e.Name, e.Err)
+	return fmt.Sprintf("backplane: namespace %.100q: %s", e.Name, cause(e.Err))
 }
 
 func (e *NamespaceError) Unwrap() error { return e.Err }
@@ -244,7 +261,7 @@ type CountError struct {
 }
 
 func (e *CountError) Error() string {
-	return fmt.Sprintf("backplane: counting the servers of %.100q: %v", e.Namespace, e.Err)
+	return fmt.Sprintf("backplane: counting the servers of %.100q: %s", e.Namespace, cause(e.Err))
 }
 
 func (e *CountError) Unwrap() error { return e.Err }
@@ -259,7 +276,7 @@ type AnswerError struct {
 }
 
 func (e *AnswerError) Error() string {
-	return fmt.Sprintf("backplane: answering %s in %.100q: %v", e.Op, e.Namespace, e.Err)
+	return fmt.Sprintf("backplane: answering %s in %.100q: %s", e.Op, e.Namespace, cause(e.Err))
 }
 
 func (e *AnswerError) Unwrap() error { return e.Err }

@@ -3,6 +3,8 @@ package backplane_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"maps"
 	"runtime"
 	"strconv"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 // malformed are bytes that are a message on no channel.
@@ -280,6 +283,65 @@ func TestHostileRequests(t *testing.T) {
 		}
 		if answers != 9 {
 			t.Errorf("%d answers, want one to each question", answers)
+		}
+	})
+}
+
+// losing is a broker whose losses a test makes up.
+type losing struct {
+	broker.Broker
+	lose func(broker.Loss)
+}
+
+func (l *losing) OnLoss(f func(broker.Loss)) (stop func()) {
+	l.lose = f
+	return func() {}
+}
+
+// Losses of one cause become one while the handler is busy, with their numbers.
+func TestManyLosses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := &losing{Broker: memorybroker.New(nil)}, make(chan struct{})
+		var log errorLog
+		n, err := backplane.New(b, &backplane.Options{OnError: func(err error) { <-release; log.add(err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Namespace(t.Context(), "/chat", nil); err != nil {
+			t.Fatal(err)
+		}
+		refused, old := errors.New("refused"), errors.New("old")
+		const count = 1000
+		for range count {
+			b.lose(broker.Loss{Messages: 1, Bytes: 10, Err: refused})
+			b.lose(broker.Loss{Messages: 2, Bytes: 20, Err: refused, Uncertain: true})
+			b.lose(broker.Loss{Messages: 3, Bytes: 30, Err: old})
+		}
+		close(release)
+		if err := n.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sums := map[string]broker.Loss{}
+		list := log.take()
+		for _, err := range list {
+			l, ok := errors.AsType[*broker.LossError](err)
+			if !ok {
+				t.Fatal(err)
+			}
+			key := fmt.Sprint(l.Err, l.Uncertain)
+			sum := sums[key]
+			sums[key] = broker.Loss{Messages: sum.Messages + l.Messages, Bytes: sum.Bytes + l.Bytes}
+		}
+		want := map[string]broker.Loss{
+			"refused false": {Messages: count, Bytes: 10 * count},
+			"refused true":  {Messages: 2 * count, Bytes: 20 * count},
+			"old false":     {Messages: 3 * count, Bytes: 30 * count},
+		}
+		if !maps.Equal(sums, want) || len(list) > 400 {
+			t.Errorf("%d reports: %v, want %v", len(list), sums, want)
 		}
 	})
 }

@@ -100,8 +100,10 @@ func (t Target) Local() Target { t.LocalOnly = true; return t }
 // Volatile lets members that are not ready drop the broadcast.
 func (t Target) Volatile() Target { t.Flags |= Volatile; return t }
 
-// checkNames refuses what no codec and no broker could carry.
-func checkNames(what string, names []string) error {
+// CheckNames refuses, with a *NameError, names that no codec and no broker could carry:
+// those longer than broker.MaxNameLen, or not valid UTF-8. what they name stands in the
+// error. Every method checks what it is given; it is for those who send without a Node.
+func CheckNames(what string, names []string) error {
 	for _, n := range names {
 		if err := checkName(what, n); err != nil {
 			return err

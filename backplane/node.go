@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -69,13 +70,17 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	observe := observersOf(o.Observer)
+	if seam && o.Observer != nil && observe == (observers{}) {
+		return nil, &OptionError{Option: "Observer", Reason: fmt.Sprintf("%T implements none of the observer interfaces", o.Observer)}
+	}
 	n := &Node{
 		id:         o.ID,
 		since:      time.Now(),
 		broker:     b,
 		caps:       b.Capabilities(),
 		opts:       o,
-		observe:    observersOf(o.Observer),
+		observe:    observe,
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 		silent:     make(chan struct{}),

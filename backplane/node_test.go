@@ -41,6 +41,7 @@ func TestOptions(t *testing.T) {
 		{"PeerTimeout", backplane.Options{Heartbeat: time.Second, PeerTimeout: time.Second}},
 		{"PeerTimeout", backplane.Options{PeerTimeout: time.Second / 2}}, // with Heartbeat's default
 		{"PeerTimeout", backplane.Options{Heartbeat: math.MaxInt64 / 2}}, // whose default would overflow
+		{"Observer", backplane.Options{Observer: 42}},
 	} {
 		n, err := backplane.New(memorybroker.New(nil), &c.o)
 		var oe *backplane.OptionError

@@ -149,12 +149,12 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 }
 
 // Join puts a member into rooms, wherever it is. The result is as of RoomsOf; nil
-// means done.
+// means done. Without rooms that is so at once, and nobody is asked for the member.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := checkNames("room", rooms); err != nil {
+	if err := CheckNames("room", rooms); err != nil {
 		return err
 	}
 	if ns.rooms.join(id, rooms) || len(rooms) == 0 {
@@ -168,7 +168,7 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := checkNames("room", rooms); err != nil {
+	if err := CheckNames("room", rooms); err != nil {
 		return err
 	}
 	if ns.rooms.leave(id, rooms) || len(rooms) == 0 {
@@ -309,7 +309,7 @@ func (ns *Namespace) onAll(ctx context.Context, t Target, req *Request, here fun
 	if err := ns.target(ctx, &t); err != nil {
 		return nil, err
 	}
-	if err := checkNames("room", req.Targets); err != nil {
+	if err := CheckNames("room", req.Targets); err != nil {
 		return nil, err
 	}
 	req.Origin, req.Native = ns.node.id, true
@@ -378,5 +378,5 @@ func (ns *Namespace) target(ctx context.Context, t *Target) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	return errors.Join(checkNames("room", t.Rooms), checkNames("room", t.Except))
+	return errors.Join(CheckNames("room", t.Rooms), CheckNames("room", t.Except))
 }

@@ -24,14 +24,17 @@ type Options struct {
 	// (*StalledError), other nodes with this node's id (*DuplicateIDError), lost
 	// announcements of other nodes (*MembershipError), answers that cannot be given
 	// (*AnswerError). Calls come one at a time from one goroutine that does nothing
-	// else; errors that pile up behind a slow call beyond 256 are counted in
-	// Stats.Unreported.
+	// else. Behind a slow call unreadable messages of one channel, and losses of one
+	// cause, become one error with their number; what piles up beyond 256 even so is
+	// counted in Stats.Unreported. Node.Close waits for what has gathered, until its
+	// context ends: called from here, it waits for itself.
 	OnError func(error)
 	// OnErrorContext, if set, is called instead of OnError. The context is that of
 	// what went wrong: it has the observer's values, such as a span, but may have
 	// ended.
 	OnErrorContext func(context.Context, error)
-	// Observer may implement any of the Observer interfaces of this package.
+	// Observer implements any of the Observer interfaces of this package, at least one.
+	// nil: none.
 	Observer any
 	// RequestTimeout is how long a question to the fleet may take, unless its
 	// context ends earlier. Zero: 1 s. Negative is an error.

@@ -2,9 +2,12 @@ package backplane
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
+
+	"github.com/crossroom/crossroom/broker"
 )
 
 // reporter hands errors that have no caller to the application, one at a time and
@@ -55,17 +58,25 @@ func (r *reporter) reportIn(ctx context.Context, err error) {
 }
 
 // coalesce adds an unreadable message to the report of another one on its channel
-// that still waits, so that a flood on one channel does not crowd out the others. r.mu
-// is held.
+// that still waits, and a loss to that of another with the same cause, so that a flood
+// of them does not crowd out the rest. r.mu is held.
 func (r *reporter) coalesce(err error) bool {
-	d, ok := err.(*DecodeError)
-	if !ok {
-		return false
-	}
-	for _, queued := range r.queue {
-		if q, ok := queued.err.(*DecodeError); ok && q.Channel == d.Channel {
-			q.More++
-			return true
+	for i := range r.queue {
+		switch q := r.queue[i].err.(type) {
+		case *DecodeError:
+			if d, ok := err.(*DecodeError); ok && q.Channel == d.Channel {
+				q.More++
+				return true
+			}
+		case *broker.LossError:
+			l, ok := err.(*broker.LossError)
+			if ok && q.Uncertain == l.Uncertain && fmt.Sprint(q.Err) == fmt.Sprint(l.Err) {
+				sum := *q
+				sum.Messages += l.Messages
+				sum.Bytes += l.Bytes
+				r.queue[i].err = &sum
+				return true
+			}
 		}
 	}
 	return false
