@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -19,6 +20,7 @@ type Emitter struct {
 	codec     backplane.Codec
 	dialect   Dialect
 	namespace string
+	unusable  error // what is wrong with the namespace's name; nil if nothing
 
 	source    *backplane.Source
 	onPublish backplane.PublishObserver // nil if there is none
@@ -31,13 +33,14 @@ type EmitterOptions struct {
 	Namespace string
 	// Dialect of the fleet. Zero: V8.
 	Dialect Dialect
-	// Observer may implement backplane.PublishObserver and backplane.RequestObserver.
+	// Observer implements backplane.PublishObserver, backplane.RequestObserver or both.
 	// Nil costs nothing.
 	Observer any
 }
 
 // NewEmitter makes an emitter on a broker, which may serve other purposes too. It
-// does no I/O. Errors are *OptionError.
+// does no I/O. Errors are *OptionError, and *backplane.NameError for a namespace that
+// cannot be.
 func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	var o EmitterOptions
 	if opts != nil {
@@ -52,13 +55,22 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	e := &Emitter{broker: b, codec: newCodec(o.Dialect), dialect: o.Dialect, source: backplane.NewSource(emitterUID, b)}
 	e.onPublish, _ = o.Observer.(backplane.PublishObserver)
 	e.onRequest, _ = o.Observer.(backplane.RequestObserver)
-	return e.Of(o.Namespace), nil
+	if o.Observer != nil && e.onPublish == nil && e.onRequest == nil {
+		return nil, &OptionError{Option: "Observer", Reason: fmt.Sprintf("%T is neither a PublishObserver nor a RequestObserver", o.Observer)}
+	}
+	e = e.Of(o.Namespace)
+	if e.unusable != nil {
+		return nil, e.unusable
+	}
+	return e, nil
 }
 
-// Of returns an emitter for another namespace. As with Server.Of, "chat" is "/chat".
+// Of returns an emitter for another namespace. As with Server.Of, "chat" is "/chat". If
+// the name cannot be used, whatever is sent there fails with a *backplane.NameError.
 func (e *Emitter) Of(namespace string) *Emitter {
 	c := *e
 	c.namespace = rooted(namespace)
+	c.unusable = checkNamespace(c.namespace)
 	return &c
 }
 
@@ -68,6 +80,29 @@ func rooted(name string) string {
 		return name
 	}
 	return "/" + name
+}
+
+// checkNamespace refuses the names that packets cannot carry. For a client that gets
+// 2/a,b,["event"] the namespace is /a, and the rest is not JSON, which ends its
+// connection.
+func checkNamespace(name string) error {
+	if strings.Contains(name, ",") {
+		return &backplane.NameError{What: "namespace", Name: name, Reason: "has a comma, which ends the name in packets"}
+	}
+	return backplane.CheckNames("namespace", []string{name})
+}
+
+// check refuses names that cannot be sent.
+func (e *Emitter) check(lists ...[]string) error {
+	if e.unusable != nil {
+		return e.unusable
+	}
+	for _, rooms := range lists {
+		if err := backplane.CheckNames("room", rooms); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Flush waits until the system has everything that was accepted before. Call it
@@ -88,6 +123,9 @@ func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any)
 }
 
 func (e *Emitter) request(ctx context.Context, r *backplane.Request) error {
+	if err := e.check(r.Rooms, r.Except, r.Targets); err != nil {
+		return err
+	}
 	r.Origin, r.NoReply = emitterUID, true
 	if e.onRequest != nil {
 		return e.observeRequest(ctx, r)
@@ -181,10 +219,15 @@ func (o EmitterOperator) Compress(on bool) EmitterOperator {
 }
 
 // Emit sends an event to the selected sockets. nil means accepted by the broker: see
-// Flush. Arguments and errors are those of Operator.Emit.
+// Flush. Arguments are those of Operator.Emit, and so are the errors, but that an
+// Emitter has no end of its own: instead of ErrClosed it is broker.ErrClosed, once the
+// broker has been closed.
 func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) error {
 	if o.e == nil {
 		return errNoEmitter
+	}
+	if err := o.e.check(o.target.Rooms, o.target.Except); err != nil {
+		return err
 	}
 	payload := scratchPool.Get().(*scratch)
 	defer payload.release()

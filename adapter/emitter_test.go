@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
@@ -95,6 +97,13 @@ func TestEmitterErrors(t *testing.T) {
 	if _, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Dialect: 9}); !errors.As(err, &option) {
 		t.Errorf("dialect: %v", err)
 	}
+	if _, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Observer: 42}); !errors.As(err, &option) || option.Option != "Observer" {
+		t.Errorf("observer: %v", err)
+	}
+	var name *backplane.NameError
+	if _, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Namespace: "/a,b"}); !errors.As(err, &name) {
+		t.Errorf("namespace: %v", err)
+	}
 	old, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Dialect: adapter.V5})
 	ok(t, err)
 	ctx := t.Context()
@@ -123,13 +132,13 @@ func TestEmitterErrors(t *testing.T) {
 	if (adapter.EmitterOperator{}).Emit(ctx, "x") == nil || (adapter.EmitterOperator{}).SocketsJoin(ctx, "x") == nil {
 		t.Error("zero operator: no error")
 	}
-	for what, err := range map[string]error{"room": e.To("\xff").Emit(ctx, "x"), "except": e.Except("\xff").Emit(ctx, "x"), "namespace": e.Of("\xff").Emit(ctx, "x"), "joined room": e.SocketsJoin(ctx, "\xff")} {
-		if err == nil {
-			t.Errorf("%s: invalid UTF-8 went out", what)
+	for what, err := range map[string]error{"room": e.To("\xff").Emit(ctx, "x"), "except": e.Except("\xff").Emit(ctx, "x"), "namespace": e.Of("\xff").Emit(ctx, "x"), "joined room": e.SocketsJoin(ctx, "\xff"), "comma": e.Of("/a,b").ServerSideEmit(ctx, "x")} {
+		if !errors.As(err, &name) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 	ok(t, b.Close(ctx))
-	if err := e.Emit(ctx, "x"); err == nil {
-		t.Error("closed broker: no error")
+	if err := e.Emit(ctx, "x"); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("closed broker: %v", err)
 	}
 }

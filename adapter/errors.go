@@ -17,8 +17,9 @@ var (
 	// ErrNoSuchSocket: every known node said that it does not have the socket.
 	ErrNoSuchSocket = backplane.ErrNoSuchMember
 	// ErrPeerGone, ErrPeerSilent and ErrNoAnswer are why a node is Missing: it does
-	// not listen any more; it missed an earlier deadline and was not heard of since,
-	// so that nobody waits for it; it did not answer in time.
+	// not listen any more, or was not heard of for Options.PeerTimeout; it missed an
+	// earlier deadline and was not heard of since, so that nobody waits for it, or not
+	// for long; it did not answer in time.
 	ErrPeerGone   = backplane.ErrPeerGone
 	ErrPeerSilent = backplane.ErrPeerSilent
 	ErrNoAnswer   = backplane.ErrNoAnswer

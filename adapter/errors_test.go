@@ -50,3 +50,10 @@ type blocked struct {
 }
 
 func (b *blocked) Deliver(*adapter.Packet) { <-b.release }
+
+// An error that somebody made himself has a text, too.
+func TestLinkErrorOfNothing(t *testing.T) {
+	if got := (&adapter.LinkError{Prefix: "p"}).Error(); !strings.Contains(got, "link p") {
+		t.Error(got)
+	}
+}

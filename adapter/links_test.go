@@ -478,7 +478,8 @@ func TestLinkOptions(t *testing.T) {
 		"same prefix twice": func() (*adapter.Server, error) {
 			return adapter.New(b, &adapter.Options{Also: []adapter.Link{{Broker: memorybroker.New(nil)}}})
 		},
-		"bad name": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Name: "a#b"}) },
+		"bad name":    func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Name: "a#b"}) },
+		"no observer": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Observer: 42}) },
 	} {
 		if s, err := try(); !errors.As(err, &bad) || s != nil {
 			t.Errorf("%s: %v", what, err)

@@ -119,11 +119,13 @@ func firstOf(errs []error) error {
 
 // Close leaves the namespace: other nodes count this one no more, and its sockets hear
 // nothing more. They are not disconnected: that is yours, best before. It waits for
-// callbacks under way until ctx ends and then returns its error. Idempotent.
+// callbacks under way until ctx ends and then returns its error. So a callback of the
+// namespace that calls it waits for itself: call it in a goroutine there. Idempotent.
 //
 // Server.Close does this for all namespaces. Close one by itself that is not for the
 // server's life, such as one whose name came from a client. Afterwards its methods
-// return ErrClosed, and Server.Of with its name opens another one, without sockets.
+// that need the fleet return ErrClosed, and Server.Of with its name opens another one,
+// without sockets.
 func (ns *Namespace) Close(ctx context.Context) error {
 	if !ns.live.Load() { // a hook may have got it before Of returned
 		return errNotOpen
@@ -182,6 +184,7 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // Join puts a socket into rooms: a local one at once, one of another node by asking
 // the fleet, which confirms. Joining twice is no error. If nobody has the socket,
 // the error wraps ErrNoSuchSocket and comes as soon as every known node has said so.
+// Without rooms there is nothing to do: nil, and nobody is asked for the socket.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Join(ctx, id, rooms...) })
 }

@@ -79,8 +79,8 @@ func (o Operator) Timeout(d time.Duration) Operator {
 //
 // Errors before anything is sent: *ReservedEventError, *ArgumentError,
 // *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.
-// After local sockets have got it: the broker's error or, while its queue was full,
-// the context's. With several links each of them may fail on its own (*LinkError),
+// After local sockets have got it: the broker's error (broker.ErrClosed if that has
+// been closed, before the server) or, while its queue was full, the context's. With several links each of them may fail on its own (*LinkError),
 // and Emit waits for all.
 func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	if err := o.check(); err != nil {

@@ -25,15 +25,18 @@ type Options struct {
 
 	// OnError hears of everything that has no caller to return to: unreadable
 	// messages, outages, lost messages, panics in callbacks, a mixed fleet. Calls come
-	// one at a time from one goroutine; errors that pile up behind a slow call are
-	// dropped and counted in Stats.Unreported. Nil: only the Logger.
+	// one at a time from one goroutine. Behind a slow call unreadable messages of one
+	// channel, and losses of one cause, become one error with their number; what still
+	// does not fit into the queue is dropped and counted in Stats.Unreported. Close waits
+	// for a call under way and for what is queued, until its context ends: to close the
+	// server from here, do it in a goroutine. Nil: only the Logger.
 	OnError func(error)
 
 	// Logger gets the same and a few words more. Nil: silence.
 	Logger *slog.Logger
 
-	// Observer sees what the core does; see the observer interfaces of package
-	// backplane. Nil costs nothing.
+	// Observer sees what the core does: it has to implement at least one of the observer
+	// interfaces of package backplane. Nil costs nothing.
 	Observer any
 
 	// Name is the readable part of the server's uid, such as a host name. Empty:

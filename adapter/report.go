@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,7 @@ type LinkError struct {
 	Err    error
 }
 
-func (e *LinkError) Error() string { return "adapter: link " + e.Prefix + ": " + e.Err.Error() }
+func (e *LinkError) Error() string { return fmt.Sprintf("adapter: link %s: %v", e.Prefix, e.Err) }
 
 func (e *LinkError) Unwrap() error { return e.Err }
 
@@ -24,9 +25,11 @@ type reporter struct {
 	onError func(error)
 	logger  *slog.Logger
 	queue   chan reported
+	closing chan struct{} // closed when close begins
 	done    chan struct{} // closed when run has ended
 	lost    atomic.Uint64
 
+	once   sync.Once    // closes closing and queue
 	mu     sync.RWMutex // against sending on a closed queue
 	closed bool
 }
@@ -42,7 +45,7 @@ type reported struct {
 func (r *reporter) start(onError func(error), logger *slog.Logger) {
 	r.onError, r.logger = onError, logger
 	r.queue = make(chan reported, reportQueue)
-	r.done = make(chan struct{})
+	r.closing, r.done = make(chan struct{}), make(chan struct{})
 	go r.run() // close waits for it
 }
 
@@ -83,16 +86,41 @@ func (r *reporter) report(ctx context.Context, err error) {
 	}
 }
 
+// pass is report for a core's reporter, whose goroutine does nothing else: it waits
+// while the queue is full, so that the rest gathers there, where many of a kind become
+// one.
+func (r *reporter) pass(ctx context.Context, err error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.closed {
+		r.lost.Add(1)
+		return
+	}
+	select {
+	case r.queue <- reported{ctx, err}:
+	case <-r.closing:
+		r.lost.Add(1)
+	}
+}
+
 // close reports what is queued, until ctx ends.
-func (r *reporter) close(ctx context.Context) {
-	r.mu.Lock()
-	if !r.closed {
+func (r *reporter) close(ctx context.Context) error {
+	r.once.Do(func() {
+		close(r.closing)
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.closed = true
 		close(r.queue)
-	}
-	r.mu.Unlock()
+	})
 	select {
 	case <-r.done:
+		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-r.done:
+		return nil
+	default:
+		return ctx.Err()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
@@ -105,5 +106,40 @@ func TestBridgeReportsLosses(t *testing.T) {
 			}
 			return lost >= messages-1 // one may be in the broker's outbox
 		})
+	})
+}
+
+// Many unreadable messages become one report while the handler is busy, and none goes
+// uncounted.
+func TestSlowErrorHandler(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		bus, release, calls := memorybroker.NewBus(nil), make(chan struct{}), make(chan error, 1024)
+		n := newNode(t, bus, adapter.Options{OnError: func(err error) {
+			<-release
+			calls <- err
+		}})
+		s, stranger := n.add(t, "s"), bus.Broker()
+		const messages = 2000
+		for range messages {
+			ok(t, stranger.Publish(t.Context(), broker.SocketIO.Broadcast(chat), []byte("x")))
+		}
+		ok(t, n.ns.Emit(t.Context(), "end"))
+		s.until(t, "end") // nothing is held up
+		synctest.Wait()
+		close(release)
+		ok(t, stranger.Close(t.Context()))
+		ok(t, n.Close(t.Context()))
+		close(calls)
+		reported := 0
+		for err := range calls {
+			var d *backplane.DecodeError
+			if !errors.As(err, &d) {
+				t.Fatal(err)
+			}
+			reported += 1 + d.More
+		}
+		if st := n.Stats(); reported != messages || st.Unreported != 0 {
+			t.Errorf("%d of %d reported, %d not", reported, messages, st.Unreported)
+		}
 	})
 }

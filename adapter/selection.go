@@ -94,6 +94,7 @@ func (o Operator) change(
 
 var (
 	errNoNamespace = errors.New("adapter: an Operator or RemoteSocket that no namespace made")
+	errNoServer    = errors.New("adapter: a Server that New did not make")
 	errNoEmitter   = errors.New("adapter: an EmitterOperator that no emitter made")
 )
 

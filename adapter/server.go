@@ -91,9 +91,9 @@ func (s *Server) reportFrom(l *link) func(context.Context, error) {
 		return nil
 	}
 	if len(s.opts.Also) == 0 {
-		return s.reports.report
+		return s.reports.pass
 	}
-	return func(ctx context.Context, err error) { s.reports.report(ctx, &LinkError{Prefix: l.key, Err: err}) }
+	return func(ctx context.Context, err error) { s.reports.pass(ctx, &LinkError{Prefix: l.key, Err: err}) }
 }
 
 func (s *Server) report(err error) { s.reports.report(context.Background(), err) }
@@ -141,10 +141,19 @@ func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout
 // RequestsTimeout if they are.
 //
 // Errors are *broker.NameError or *backplane.NameError for a name that cannot be
-// used, ErrClosed, and the broker's or the context's error; after those the next
-// call tries again.
+// used, such as one with a comma, ErrClosed, and the broker's or the context's error;
+// after those the next call tries again.
 func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
+	if s.namespaces == nil {
+		return nil, errNoServer
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	name = rooted(name)
+	if err := checkNamespace(name); err != nil {
+		return nil, err
+	}
 	for {
 		s.mu.Lock()
 		if s.closed {
@@ -233,7 +242,8 @@ func (s *Server) leave(ns *Namespace) (left func()) {
 type Stats struct {
 	// Links has the counters of each link, in the order of Server.Links.
 	Links []backplane.Stats
-	// Unreported errors: OnError was too slow for them, or panicked.
+	// Unreported errors: OnError was too slow for them, or panicked. Those of Links are
+	// among them.
 	Unreported uint64
 }
 
@@ -241,15 +251,21 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{Unreported: s.reports.lost.Load()}
 	for _, l := range s.links {
-		st.Links = append(st.Links, l.node.Stats())
+		core := l.node.Stats()
+		st.Links = append(st.Links, core)
+		st.Unreported += core.Unreported
 	}
 	return st
 }
 
 // Close tells the other nodes that this one leaves, ends all namespaces and waits
-// for what is under way, until ctx ends. Sockets are not disconnected and brokers
-// not closed: both are yours. It is idempotent; afterwards everything returns
-// ErrClosed.
+// for what is under way, until ctx ends; then it returns the context's error, and a
+// callback that never returns stays behind. Sockets are not disconnected and brokers
+// not closed: both are yours. It is idempotent. Afterwards whatever needs the fleet
+// returns ErrClosed; what the server knows by itself it still tells.
+//
+// It waits for callbacks of all kinds, OnError among them. So a callback that calls it
+// waits for itself, until ctx ends: call it in a goroutine there.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -263,8 +279,7 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	s.watcher.Wait() // at once: what it waits for obeys s.ctx
 	errs := each(s.links, func(l *link) error { return l.node.Close(ctx) })
-	s.reports.close(ctx)
-	return errors.Join(errs...)
+	return firstOf(append(errs, s.reports.close(ctx)))
 }
 
 // opened lists the namespaces that are open, or were opened in part. s.mu is held.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,10 +40,21 @@ func TestOfReturnsTheSameNamespace(t *testing.T) {
 	if root.Name() != "/" || got[0].Name() != "/news" || root.Server() != n.Server {
 		t.Errorf("names %q and %q", root.Name(), got[0].Name())
 	}
-	var name *broker.NameError
-	var coreName *backplane.NameError
-	if _, err := n.Of(t.Context(), "/\xff"); !errors.As(err, &name) && !errors.As(err, &coreName) {
-		t.Errorf("bad name: %v", err)
+	var name *backplane.NameError
+	for _, bad := range []string{"/\xff", "/a,b", ",", strings.Repeat("x", broker.MaxNameLen)} {
+		if _, err := n.Of(t.Context(), bad); !errors.As(err, &name) || name.What != "namespace" {
+			t.Errorf("%.20q: %v", bad, err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 { // it is open, and yet
+		if _, err := n.Of(ended, "news"); err != context.Canceled {
+			t.Fatalf("ended context: %v", err)
+		}
+	}
+	if _, err := new(adapter.Server).Of(t.Context(), "news"); err == nil {
+		t.Error("a Server that New did not make: no error")
 	}
 }
 
@@ -138,7 +150,51 @@ func TestClose(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	// What it knows by itself it still tells.
+	if _, err := n.ns.NewPacket("x"); err != nil || n.ns.Len() != 1 || len(n.ns.Rooms("s")) != 1 {
+		t.Errorf("%d sockets, rooms %v, %v", n.ns.Len(), n.ns.Rooms("s"), err)
+	}
 	eventually(t, "the other knows", func() bool { return len(nodes[1].Peers()) == 0 })
+}
+
+// Close waits for callbacks, OnError among them, and so for itself if one of them calls
+// it: until its context ends, whose error it then returns.
+func TestCloseInCallbacks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var n *node
+		closed := make(chan error, 1)
+		shut := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			closed <- n.Close(ctx)
+		}
+		for what, callback := range map[string]func() (adapter.Options, func()){
+			"OnError": func() (adapter.Options, func()) {
+				return adapter.Options{OnError: func(error) { shut() }}, func() {
+					n.addSocket(t, &bomb{newSocket("bomb")})
+					ok(t, n.ns.Emit(t.Context(), "x"))
+				}
+			},
+			"OnServerSideEmit": func() (adapter.Options, func()) {
+				return adapter.Options{}, func() {
+					_, err := n.ns.OnServerSideEmit("x", func(context.Context, *adapter.ServerEvent) { shut() })
+					ok(t, err)
+					e, err := adapter.NewEmitter(n.broker, &adapter.EmitterOptions{Namespace: chat})
+					ok(t, err)
+					ok(t, e.ServerSideEmit(t.Context(), "x"))
+				}
+			},
+		} {
+			opts, provoke := callback()
+			n = newNode(t, memorybroker.NewBus(nil), opts)
+			began := time.Now()
+			provoke()
+			if err := <-closed; err != context.DeadlineExceeded || time.Since(began) != time.Minute {
+				t.Errorf("in %s: %v after %v", what, err, time.Since(began))
+			}
+			ok(t, n.Close(t.Context()))
+		}
+	})
 }
 
 // The error handler hears of a socket that panics, and the others get their packets.

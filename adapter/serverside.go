@@ -67,10 +67,14 @@ type listener struct {
 // and the sender's call would time out.) A handler that never acknowledges lets the
 // sender wait.
 //
-// stop ends it; a running call goes on. Reserved names are a *ReservedEventError.
+// stop ends it; a running call goes on. Reserved names are a *ReservedEventError, a nil
+// handler is a *backplane.NameError.
 func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Context, e *ServerEvent)) (stop func(), err error) {
 	if err := checkServerEvent(event); err != nil {
 		return nil, err
+	}
+	if handler == nil {
+		return nil, &backplane.NameError{What: "handler of event", Name: event, Reason: "nil"}
 	}
 	l := &listener{handle: handler}
 	ns.mu.Lock()

@@ -98,6 +98,10 @@ func TestServerSideHandlers(t *testing.T) {
 				t.Errorf("%s: %v", event, err)
 			}
 		}
+		var name *backplane.NameError
+		if _, err := nodes[0].ns.OnServerSideEmit("x", nil); !errors.As(err, &name) || name.Name != "x" {
+			t.Errorf("no handler: %v", err)
+		}
 		var order []int
 		stop, err := nodes[1].ns.OnServerSideEmit("x", func(context.Context, *adapter.ServerEvent) { order = append(order, 1) })
 		ok(t, err)

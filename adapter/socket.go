@@ -11,7 +11,9 @@ import (
 // Socket is one client's connection to a namespace on this server, as your
 // realtime server knows it. Its methods are called from the server's goroutines and
 // from those that emit, also at the same time, and must not block: put the packet
-// into the connection's queue, and drop the connection if that is full. A method
+// into the connection's queue, and drop the connection if that is full. Questions to
+// the fleet (FetchSockets, Join of another node's socket and their like) wait for
+// answers, so ask them in a goroutine of their own; so is it with Close. A method
 // that panics is reported to Options.OnError, and the next socket is called. One that
 // does not return within Options.StallTimeout is reported, too, and the server goes
 // on without the socket until it does. If it was called for an Emit, EmitWithAck or
