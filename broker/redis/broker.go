@@ -35,7 +35,8 @@ var _ broker.Broker = (*Broker)(nil)
 
 // Open makes a broker for one server by its address: a URL that go-redis
 // understands (redis://, rediss:// for TLS, unix://, with user, password and
-// options), or a plain "localhost:6379". It does no I/O: connections are opened when
+// options), or a plain "localhost:6379". A database number changes nothing: pub/sub
+// knows no databases, use Options.Prefix. It does no I/O: connections are opened when
 // they are needed. Close also closes the client behind it. nil options mean the
 // defaults.
 //

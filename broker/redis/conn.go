@@ -42,28 +42,29 @@ func dial(ctx context.Context, client *redis.Client, timeout time.Duration) (*co
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := connect(ctx, opt, timeout)
-	if err != nil {
-		if parent.Err() == nil && ctx.Err() != nil {
-			err = &SilenceError{Addr: opt.Addr, For: timeout}
-		}
-		return nil, fmt.Errorf("connect to redis %s: %w", opt.Addr, err)
+	nc, err := rawDial(ctx, opt)
+	var c *conn
+	if err == nil {
+		c, err = connect(ctx, nc, opt, timeout)
 	}
-	return c, nil
+	switch {
+	case err == nil:
+		return c, nil
+	case parent.Err() == nil && ctx.Err() != nil:
+		return nil, &SilenceError{Addr: opt.Addr, For: timeout, TLS: nc == nil && opt.TLSConfig != nil}
+	}
+	return nil, fmt.Errorf("connect to redis %s: %w", opt.Addr, err)
 }
 
-func connect(ctx context.Context, opt *redis.Options, timeout time.Duration) (*conn, error) {
-	nc, err := rawDial(ctx, opt)
-	if err != nil {
-		return nil, err
-	}
+// connect makes a connection of one that the dialer returned.
+func connect(ctx context.Context, nc net.Conn, opt *redis.Options, timeout time.Duration) (*conn, error) {
 	c := &conn{Conn: nc, addr: opt.Addr, born: time.Now(), done: make(chan struct{})}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil { // as with Sentinel
 		c.addr = nc.RemoteAddr().String()
 	}
 	c.r = bufio.NewReaderSize(readerFunc(c.read), readBuffer)
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
-	err = c.handshake(ctx, opt, timeout)
+	err := c.handshake(ctx, opt, timeout)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -214,6 +215,9 @@ func (c *conn) close(cause error) {
 
 // lost wraps why the connection ended. It is to be called after done.
 func (c *conn) lost() error {
+	if _, ok := c.cause.(*SilenceError); ok {
+		return c.cause // it says itself where
+	}
 	if c.cause == io.EOF {
 		return fmt.Errorf("connection to redis %s: closed by the server: %w", c.addr, io.EOF)
 	}

@@ -38,10 +38,17 @@ type SilenceError struct {
 	Addr string
 	// For how long nothing came.
 	For time.Duration
+	// TLS: it was a new connection by TLS, which did not come about. So it looks, too,
+	// if the server does not speak TLS on this port.
+	TLS bool
 }
 
 func (e *SilenceError) Error() string {
-	return fmt.Sprintf("redis %s: no answer for %v", e.Addr, e.For.Round(time.Millisecond))
+	hint := ""
+	if e.TLS {
+		hint = ", and no TLS handshake (does the server speak TLS there?)"
+	}
+	return fmt.Sprintf("redis %s: no answer for %v%s", e.Addr, e.For.Round(time.Millisecond), hint)
 }
 
 // Timeout reports true: a SilenceError is a net.Error in this respect.

@@ -28,3 +28,11 @@ func TestPulse(t *testing.T) {
 		}
 	}
 }
+
+// A connection that ended in silence says once where it was.
+func TestSilenceSaysWhereOnce(t *testing.T) {
+	c := &conn{addr: "h:1", cause: &SilenceError{Addr: "h:1", For: time.Second}}
+	if got := c.lost().Error(); got != "redis h:1: no answer for 1s" {
+		t.Error(got)
+	}
+}

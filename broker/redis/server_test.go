@@ -146,6 +146,27 @@ func TestTLSAndPassword(t *testing.T) {
 	}
 }
 
+// A server that does not speak TLS may keep silent: the error has a hint, and says where
+// once.
+func TestTLSWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for scheme, wantTLS := range map[string]bool{"redis": false, "rediss": true} {
+		b := open(t, scheme+"://"+silent.Addr().String(), &redisbroker.Options{ProbeTimeout: 50 * time.Millisecond})
+		_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+		var silence *redisbroker.SilenceError
+		if !errors.As(err, &silence) || silence.TLS != wantTLS || strings.Contains(err.Error(), "TLS") != wantTLS {
+			t.Errorf("%s: %v", scheme, err)
+		} else if strings.Count(err.Error(), silence.Addr) != 1 {
+			t.Errorf("%s says its address twice: %v", scheme, err)
+		}
+	}
+}
+
 // TestDialerThatHangs: a context ends also what the client's own dialer holds up.
 func TestDialerThatHangs(t *testing.T) {
 	t.Parallel()
