@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -49,6 +50,9 @@ func newNaming(prefix string) (*naming, error) {
 	refuse := func(reason string) (*naming, error) { return nil, &PrefixError{Prefix: prefix, Reason: reason} }
 	if len(prefix) > maxPrefix {
 		return refuse("longer than " + strconv.Itoa(maxPrefix) + " bytes")
+	}
+	if !utf8.ValidString(prefix) {
+		return refuse("not valid UTF-8")
 	}
 	for i, token := range strings.Split(prefix, ".") {
 		switch {

@@ -92,7 +92,7 @@ func TestParseRefusesOtherSubjects(t *testing.T) {
 }
 
 func TestPrefixes(t *testing.T) {
-	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "a.>", "$SYS", "a\n", "native", "a.socketio.b", "50%", strings.Repeat("x", 256)} {
+	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "a.>", "$SYS", "a\n", "native", "a.socketio.b", "50%", "\xff", strings.Repeat("x", 256)} {
 		var refused *PrefixError
 		if _, err := newNaming(prefix); !errors.As(err, &refused) || refused.Reason == "" {
 			t.Errorf("prefix %q: %v, want a *PrefixError", prefix, err)
