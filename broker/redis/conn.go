@@ -43,28 +43,29 @@ func dial(ctx context.Context, client *redis.Client, timeout time.Duration) (*co
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	nc, err := rawDial(ctx, opt)
+	dialed := err == nil
 	var c *conn
-	if err == nil {
-		c, err = connect(ctx, nc, opt, timeout)
+	if dialed {
+		c, err = connect(ctx, nc, opt)
 	}
 	switch {
 	case err == nil:
 		return c, nil
 	case parent.Err() == nil && ctx.Err() != nil:
-		return nil, &SilenceError{Addr: opt.Addr, For: timeout, TLS: nc == nil && opt.TLSConfig != nil}
+		return nil, &SilenceError{Addr: opt.Addr, For: timeout, TLS: !dialed && opt.TLSConfig != nil}
 	}
 	return nil, fmt.Errorf("connect to redis %s: %w", opt.Addr, err)
 }
 
 // connect makes a connection of one that the dialer returned.
-func connect(ctx context.Context, nc net.Conn, opt *redis.Options, timeout time.Duration) (*conn, error) {
+func connect(ctx context.Context, nc net.Conn, opt *redis.Options) (*conn, error) {
 	c := &conn{Conn: nc, addr: opt.Addr, born: time.Now(), done: make(chan struct{})}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil { // as with Sentinel
 		c.addr = nc.RemoteAddr().String()
 	}
 	c.r = bufio.NewReaderSize(readerFunc(c.read), readBuffer)
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
-	err := c.handshake(ctx, opt, timeout)
+	err := c.handshake(ctx, opt)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -101,9 +102,9 @@ func rawDial(ctx context.Context, opt *redis.Options) (net.Conn, error) {
 	}
 }
 
-// handshake authenticates and makes sure that the server answers. The protocol is
-// RESP2, which every server speaks.
-func (c *conn) handshake(ctx context.Context, opt *redis.Options, timeout time.Duration) error {
+// handshake authenticates and makes sure that the server answers, until the connection
+// is closed. The protocol is RESP2, which every server speaks.
+func (c *conn) handshake(ctx context.Context, opt *redis.Options) error {
 	user, password, err := credentials(ctx, opt)
 	if err != nil {
 		return err
@@ -125,9 +126,6 @@ func (c *conn) handshake(ctx context.Context, opt *redis.Options, timeout time.D
 		add("CLIENT", "SETNAME", opt.ClientName)
 	}
 	add("PING")
-	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
 	if _, err := c.Conn.Write(out); err != nil {
 		return err
 	}
@@ -141,7 +139,7 @@ func (c *conn) handshake(ctx context.Context, opt *redis.Options, timeout time.D
 			return reply
 		}
 	}
-	return c.SetDeadline(time.Time{})
+	return nil
 }
 
 // credentials follows the order that go-redis documents for its options.
