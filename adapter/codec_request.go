@@ -187,17 +187,26 @@ func checkJSON(message string, payload []byte) ([]byte, error) {
 	if payload == nil {
 		return []byte("null"), nil
 	}
-	if _, err := jsonscan.Parse(payload); err != nil {
-		return nil, &MessageError{Message: message, Reason: "payload", Err: err}
+	if _, err := parseAt(1, message, payload); err != nil {
+		return nil, err
 	}
 	return payload, nil
 }
 
+// parseAt checks JSON that stands depth levels down in a message.
+func parseAt(depth int, message string, payload []byte) (jsonscan.Value, error) {
+	v, err := jsonscan.ParseWithin(payload, jsonscan.MaxDepth-depth)
+	if err != nil {
+		return v, &MessageError{Message: message, Reason: "payload", Err: err}
+	}
+	return v, nil
+}
+
 // checkEvent checks a payload of OpEvent: v7 and later die of one without data.
 func checkEvent(payload []byte) ([]byte, error) {
-	v, err := jsonscan.Parse(payload)
+	v, err := parseAt(1, "request", payload)
 	if err != nil {
-		return nil, &MessageError{Message: "request", Reason: "payload", Err: err}
+		return nil, err
 	}
 	for first := range v.Elements() {
 		if first.Kind() == jsonscan.String {

@@ -148,9 +148,9 @@ func writeSocket(o *object, m *backplane.MemberInfo, native bool) error {
 	}
 	var handshake, data jsonscan.Value
 	if m.Data != nil {
-		v, err := jsonscan.Parse(m.Data)
+		v, err := parseAt(2, "response", m.Data)
 		if err != nil {
-			return &MessageError{Message: "response", Reason: "member data", Err: err}
+			return err
 		}
 		handshake, data = v.Get("handshake"), v.Get("data")
 	}

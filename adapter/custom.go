@@ -65,7 +65,7 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 // if one of them does not answer it as a v5 server does, the custom request is not
 // sent: the error is a *MixedFleetError.
 func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, error) {
-	payload, err := json.Marshal(data)
+	payload, err := encodeJSON(data)
 	if err != nil {
 		return nil, &ArgumentError{Err: err}
 	}
@@ -191,7 +191,7 @@ func (ns *Namespace) runCustom(ctx context.Context, payload []byte) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	out, err := json.Marshal(v)
+	out, err := encodeJSON(v)
 	if err != nil {
 		return nil, &EncodeError{What: "answer of a custom hook", Err: err}
 	}

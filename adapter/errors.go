@@ -97,10 +97,9 @@ func (e *GenerationsError) Error() string {
 }
 
 // EncodeError says that what a callback gave as an answer could not be encoded; the
-// asker got an answer without a value, or the error's text where there is a place
-// for it.
+// asker got an answer without it, or the error's text where there is a place for it.
 type EncodeError struct {
-	// What it was: "acknowledgement", "description", …
+	// What it was: "acknowledgement", "handshake", …
 	What string
 	// Socket whose it was; empty if it was no socket's.
 	Socket string

@@ -73,9 +73,11 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // the broker is in, then to the other nodes. nil means accepted by the broker, not
 // delivered.
 //
-// The event's name may be empty, as in Socket.IO. Arguments may be whatever
-// encoding/json could encode, and moreover []byte, which arrives as binary, and
-// time.Time, which arrives as a date. They are encoded before Emit returns and not kept.
+// The event's name may be empty, as in Socket.IO. Arguments have the shape that
+// encoding/json would give them, but []byte and arrays of bytes arrive as binary and
+// time.Time as a date. Integers of more than 64 bits are rounded to a float64, and what
+// a float64 cannot hold is null for clients. Strings must be valid UTF-8, and nothing be
+// nested deeper than 500 levels. Arguments are encoded before Emit returns and not kept.
 //
 // Errors before anything is sent: *ReservedEventError, *ArgumentError,
 // *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.

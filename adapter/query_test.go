@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
 // populated is a fleet of three with sockets a0, b0, a1, b1, a2, b2: an is in room
@@ -134,8 +136,10 @@ func TestDescriptions(t *testing.T) {
 			}
 		}
 	}
-	if string(got.List[2].Data) != "null" {
-		t.Errorf("untold data %s", got.List[2].Data)
+	for _, s := range []adapter.RemoteSocket{got.List[0], got.List[2]} {
+		if string(s.Data) != "{}" {
+			t.Errorf("%s: data %s", s.ID, s.Data)
+		}
 	}
 	eventually(t, "the broken description is reported", func() bool {
 		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
@@ -143,6 +147,70 @@ func TestDescriptions(t *testing.T) {
 			return errors.As(err, &e) && e.Socket == "broken"
 		})
 	})
+}
+
+// What one client sends to authenticate itself must not hide the sockets of its node
+// from anybody, nor what is known of itself.
+func TestHostileDescriptions(t *testing.T) {
+	hostile := map[string]any{
+		"a level more": nested(t, msgpack.ValueDepth), // in the handshake's object
+		"600 levels":   nested(t, 600),
+		"9,990 levels": nested(t, 9990),
+		"UTF-8":        json.RawMessage("\"\xff\""),
+		"function":     func() {},
+	}
+	nodes := fleet(t, 2, adapter.Options{})
+	about := func(auth, data any) adapter.Description {
+		return adapter.Description{Handshake: &adapter.Handshake{Address: "192.0.2.1", Auth: auth}, Data: data}
+	}
+	for name, auth := range hostile {
+		nodes[1].addSocket(t, &talker{socket: newSocket(name), about: about(auth, name)})
+		nodes[1].addSocket(t, &talker{socket: newSocket("data: " + name), about: about(name, []any{auth})})
+	}
+	nodes[1].addSocket(t, &talker{socket: newSocket("as deep as may be"), about: about(nested(t, msgpack.ValueDepth-1), "as deep as may be")})
+	got, err := nodes[0].ns.FetchSockets(t.Context())
+	ok(t, err)
+	if len(got.List) != 2*len(hostile)+1 {
+		t.Fatalf("got %d sockets", len(got.List))
+	}
+	for _, s := range got.List {
+		h, err := s.ReadHandshake()
+		ok(t, err)
+		if h.Address != "192.0.2.1" {
+			t.Errorf("%s: handshake %s", s.ID, s.Handshake)
+		}
+		var data string
+		switch {
+		case strings.HasPrefix(s.ID, "data: "):
+			if string(s.Data) != "{}" || "data: "+h.Auth.(string) != s.ID {
+				t.Errorf("%s: data %s of %s", s.ID, s.Data, s.Handshake)
+			}
+		case s.BindData(&data) != nil || data != s.ID:
+			t.Errorf("%s: data %s", s.ID, s.Data)
+		}
+		if _, is := h.Auth.([]any); is != (s.ID == "as deep as may be") {
+			t.Errorf("%s: auth %v", s.ID, h.Auth)
+		}
+	}
+	var want []string
+	for name := range hostile {
+		want = append(want, "handshake of "+name, "data of data: "+name)
+	}
+	slices.Sort(want)
+	var reported []string
+	eventually(t, "everything is reported", func() bool {
+		reported = nil
+		for _, err := range nodes[1].errors.all() {
+			var e *adapter.EncodeError
+			if !errors.As(err, &e) {
+				t.Fatalf("reported %v", err)
+			}
+			reported = append(reported, e.What+" of "+e.Socket)
+		}
+		return len(reported) >= len(want)
+	})
+	slices.Sort(reported)
+	equal(t, "reported", reported, want)
 }
 
 func TestRemoteSocket(t *testing.T) {

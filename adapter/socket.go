@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
@@ -53,9 +54,11 @@ type Describer interface {
 // Description is what FetchSockets tells of a socket beside its id and rooms.
 type Description struct {
 	// Handshake as JSON; Node.js servers expect the fields of Handshake. Nil: an
-	// empty one.
+	// empty one. If it cannot be encoded it is reported as an *EncodeError and sent
+	// without Headers, Query and Auth.
 	Handshake *Handshake
-	// Data is the application's, encoded as JSON. Nil: null.
+	// Data is the application's, encoded as JSON. Nil: an empty object, as Node.js
+	// servers have. If it cannot be encoded: the same, reported as an *EncodeError.
 	Data any
 }
 
@@ -161,22 +164,45 @@ func (ns *Namespace) encodeAck(id string, args []any) []byte {
 	return payload
 }
 
-// Describe implements backplane.Describer.
+// Describe implements backplane.Describer. A client that sends something as its Auth
+// that cannot be passed on hides neither itself nor what the application says of it.
 func (m *member) Describe() []byte {
 	d, ok := m.socket.(Describer)
 	if !ok {
 		return nil
 	}
 	said := d.Describe()
-	info := struct {
-		Handshake *Handshake `json:"handshake"`
-		Data      any        `json:"data"`
-	}{said.Handshake, said.Data}
-	info.Handshake = info.Handshake.whole()
-	out, err := json.Marshal(info)
-	if err != nil {
-		m.ns.server.report(&EncodeError{What: "description", Socket: m.id, Err: err})
-		return nil
+	handshake := said.Handshake.whole()
+	plain := *handshake
+	plain.Headers, plain.Query, plain.Auth = nil, nil, nil
+	if said.Data == nil {
+		said.Data = struct{}{}
 	}
-	return out
+	out := m.describe([]byte(`{"handshake":`), "handshake", handshake, plain.whole())
+	out = m.describe(append(out, `,"data":`...), "data", said.Data, struct{}{})
+	return append(out, '}')
+}
+
+// describe appends v or, if that cannot be encoded, plain.
+func (m *member) describe(dst []byte, what string, v, plain any) []byte {
+	text, err := encodeJSON(v)
+	if err != nil {
+		m.ns.server.report(&EncodeError{What: what, Socket: m.id, Err: err})
+		text, _ = json.Marshal(plain)
+	}
+	return append(dst, text...)
+}
+
+// encodeJSON encodes what the application gives to be sent as JSON, by the rules of
+// encoding/json. The error is that of encoding/json or a *jsonscan.SyntaxError: it lets
+// pass what others do not read.
+func encodeJSON(v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := jsonscan.ParseWithin(text, msgpack.ValueDepth); err != nil {
+		return nil, err
+	}
+	return text, nil
 }

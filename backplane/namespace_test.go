@@ -369,6 +369,49 @@ func TestAnswerTooLarge(t *testing.T) {
 	})
 }
 
+// tongueTied is a codec that cannot write lists of members.
+type tongueTied struct{ backplane.Codec }
+
+var errTongueTied = errors.New("cannot say it")
+
+func (c tongueTied) AppendResponse(dst []byte, ns string, r *backplane.Response) ([]byte, error) {
+	if len(r.Members) > 0 {
+		return dst, errTongueTied
+	}
+	return c.Codec.AppendResponse(dst, ns, r)
+}
+
+// The same for an answer that cannot be written. Nobody waits for it, also not the
+// questions that follow.
+func TestAnswerThatCannotBeWritten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
+			return &backplane.NamespaceOptions{Codec: tongueTied{backplane.NativeCodec()}}
+		})
+		f.socket(1, "there")
+		began := time.Now()
+		_, err := f.ns[0].Members(t.Context(), backplane.All())
+		p, ok := errors.AsType[*backplane.PartialError](err)
+		if !ok || len(p.Fleet.Missing) != 1 {
+			t.Fatalf("Members: %v", err)
+		}
+		r, ok := errors.AsType[*backplane.RefusedError](p.Fleet.Missing[0].Reason)
+		if !ok || !strings.Contains(r.Error(), errTongueTied.Error()) || p.Fleet.Missing[0].Node != f.nodes[1].ID() {
+			t.Errorf("missing because of %v", p.Fleet.Missing[0].Reason)
+		}
+		if _, err := f.ns[0].AllRooms(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("that took %v", took)
+		}
+		settle()
+		if ae := reported[*backplane.AnswerError](t, f.errs[1]); !errors.Is(ae, errTongueTied) {
+			t.Errorf("reported %v", ae)
+		}
+	})
+}
+
 func TestTargetIsAValue(t *testing.T) {
 	base := backplane.To("a")
 	base.Rooms = append(make([]string, 0, 10), base.Rooms...)

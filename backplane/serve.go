@@ -94,13 +94,10 @@ func (s *served) reply(resp *Response) error {
 		return nil
 	}
 	ns := s.ns
-	err := s.publish(resp)
-	if size := (*broker.PayloadError)(nil); errors.As(err, &size) && s.req.Native && !resp.Ack {
+	unfit, err := s.publish(resp)
+	if unfit != nil && !resp.Ack {
 		// Let the asker know, rather than wait.
-		_ = s.publish(&Response{
-			Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node,
-			Err: fmt.Sprintf("answer of %d bytes is over the broker's limit", size.Size),
-		})
+		_, _ = s.publish(&Response{Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node, Err: unfit.Error()})
 	}
 	if err != nil && !ns.closing.Load() {
 		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
@@ -108,15 +105,20 @@ func (s *served) reply(resp *Response) error {
 	return err
 }
 
-func (s *served) publish(resp *Response) error {
+// publish publishes an answer. unfit is set if it failed for what the answer is.
+func (s *served) publish(resp *Response) (unfit, err error) {
 	ns := s.ns
 	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
 	if err != nil || len(buf) == 0 {
-		return err
+		return err, err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, ns.node.opts.RequestTimeout)
 	defer cancel()
-	return ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
+	err = ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
+	if size, ok := errors.AsType[*broker.PayloadError](err); ok {
+		unfit = fmt.Errorf("answer of %d bytes is over the broker's limit", size.Size)
+	}
+	return unfit, err
 }
 
 // spawn runs a request's work and then its answer in a goroutine of its own, if a

@@ -9,8 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how many levels of arrays and objects Parse accepts.
-const MaxDepth = 512
+// MaxDepth is how many levels of arrays and objects Parse accepts. It is more than a
+// Node.js server can write, and less than encoding/json reads.
+const MaxDepth = 8192
 
 // SyntaxError says where and why text is not JSON.
 type SyntaxError struct {
@@ -24,8 +25,11 @@ func (e *SyntaxError) Error() string {
 
 // Parse checks that b holds exactly one JSON value in valid UTF-8, nested no deeper
 // than MaxDepth, and returns it. The value shares memory with b.
-func Parse(b []byte) (Value, error) {
-	s := scanner{b: b}
+func Parse(b []byte) (Value, error) { return ParseWithin(b, MaxDepth) }
+
+// ParseWithin is Parse with a limit of its own, of up to MaxDepth levels.
+func ParseWithin(b []byte, levels int) (Value, error) {
+	s := scanner{b: b, levels: min(levels, MaxDepth)}
 	if err := s.check(); err != nil {
 		return Value{}, err
 	}
@@ -35,9 +39,10 @@ func Parse(b []byte) (Value, error) {
 
 // scanner checks a document without recursion.
 type scanner struct {
-	b     []byte
-	off   int
-	depth int
+	b      []byte
+	off    int
+	depth  int
+	levels int
 	// objects has a bit for each open level: set if it is an object.
 	objects [MaxDepth / 64]uint64
 }
@@ -107,7 +112,7 @@ func (s *scanner) value() (opened bool, err error) {
 	}
 	switch c := s.b[s.off]; c {
 	case '{', '[':
-		if s.depth == MaxDepth {
+		if s.depth == s.levels {
 			return false, s.fail("nested too deep")
 		}
 		object := c == '{'

@@ -16,11 +16,30 @@ var seeds = []string{
 	`{"requestid":"x","type":0,"rooms":["a",42,-1.5e3,null,true,false,{}],"o":{"k":[[],[1]]}}`,
 	` [ 1 , { "a" : "b" } , "\u00e9\ud83d\ude80\ud800x\n\"" ] `,
 	`""`, `0`, `-0`, `1e400`, `nul`, `{"a":1,"a":2}`, `{"a"}`, `[1,]`, `{,}`, `01`, `1.`, `"\x"`, `"` + "\x01" + `"`, `"` + "\xff" + `"`, ``, ` `, `[`, `{"a":`, `]`, `1 2`,
-	strings.Repeat("[", 512) + strings.Repeat("]", 512), strings.Repeat("[", 513) + strings.Repeat("]", 513), strings.Repeat(`{"a":`, 100_000),
+	nested(jsonscan.MaxDepth), nested(jsonscan.MaxDepth + 1), strings.Repeat(`{"a":`, 100_000),
 	`[{},[],{"x":[]},[{}]]`, `{"a":{"b":{}},"c":[{"d":1}]}`, `[}`, `{]`, `[{]}`,
 }
 
 // check holds a document against encoding/json.
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+func TestParseWithin(t *testing.T) {
+	for _, limit := range []int{0, 1, 63, 64, 65, 500, jsonscan.MaxDepth} {
+		if _, err := jsonscan.ParseWithin([]byte(nested(limit+1)), limit); err == nil {
+			t.Errorf("%d levels pass a limit of %d", limit+1, limit)
+		}
+		if limit == 0 {
+			continue
+		}
+		if v, err := jsonscan.ParseWithin([]byte(nested(limit)), limit); err != nil || len(v.Raw()) != 2*limit {
+			t.Errorf("%d levels: %v", limit, err)
+		}
+	}
+	if _, err := jsonscan.ParseWithin([]byte(nested(jsonscan.MaxDepth+1)), 2*jsonscan.MaxDepth); err == nil {
+		t.Error("a limit over MaxDepth is taken")
+	}
+}
+
 func check(t *testing.T, in string) {
 	v, err := jsonscan.Parse([]byte(in))
 	valid := json.Valid([]byte(in)) && utf8.ValidString(in)

@@ -25,8 +25,12 @@
 // for binary and nil for missing values.
 package msgpack
 
-import "github.com/crossroom/crossroom/internal/jsonscan"
+// MaxDepth is how many levels of arrays and maps Check, Decode, AppendJSON and FromJSON
+// accept. Reader has no limit, as it does not recurse.
+const MaxDepth = 512
 
-// MaxDepth is how many levels of arrays and maps Decode, AppendValue, AppendJSON
-// and FromJSON accept. Reader has no limit, as it does not recurse.
-const MaxDepth = jsonscan.MaxDepth
+// ValueDepth is how many levels AppendValue writes. It leaves some to the message in
+// which the value will stand, so that every receiver accepts the whole of it.
+const ValueDepth = MaxDepth - envelope
+
+const envelope = 12

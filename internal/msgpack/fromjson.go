@@ -6,9 +6,9 @@ import "github.com/crossroom/crossroom/internal/jsonscan"
 // and come twice if they do so in the document. Numbers are written as AppendNumber
 // does, but integers of up to 64 bits keep all their digits.
 //
-// The error is a *jsonscan.SyntaxError, and dst is then returned as it was.
+// The error is a *jsonscan.SyntaxError, also for more than MaxDepth levels, and dst is then returned as it was.
 func FromJSON(dst, in []byte) ([]byte, error) {
-	doc, err := jsonscan.Parse(in)
+	doc, err := jsonscan.ParseWithin(in, MaxDepth)
 	if err != nil {
 		return dst, err
 	}

@@ -30,11 +30,11 @@ type Raw []byte
 //
 // Strings must be valid UTF-8. binary reports whether there is any binary data in
 // the value. The error is a *ValueError, also for functions, channels, complex numbers
-// and what is nested deeper than MaxDepth, as cyclic values are; dst is then returned
+// and what is nested deeper than ValueDepth, as cyclic values are; dst is then returned
 // as it was.
 func AppendValue(dst []byte, v any) (out []byte, binary bool, err error) {
 	e := encoder{dst: dst}
-	if err := e.any(v, 0); err != nil {
+	if err := e.any(v, envelope); err != nil {
 		return dst, false, err
 	}
 	return e.dst, e.binary, nil
@@ -150,7 +150,7 @@ func (e *encoder) json(v any, text []byte, err error, depth int) error {
 	if err == nil {
 		e.dst, err = FromJSON(e.dst, text)
 	}
-	if err == nil && depth > 0 {
+	if err == nil {
 		_, err = Check(e.dst[start:], depth)
 	}
 	if err != nil {
@@ -228,7 +228,9 @@ func (e *encoder) value(v reflect.Value, depth int) error {
 		e.dst = AppendInt(e.dst, v.Int())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
 		e.dst = AppendUint(e.dst, v.Uint())
-	case reflect.Float32, reflect.Float64:
+	case reflect.Float32:
+		e.dst = AppendNumber(e.dst, widen(float32(v.Float())))
+	case reflect.Float64:
 		e.dst = AppendNumber(e.dst, v.Float())
 	case reflect.String:
 		return e.string(v.String())
@@ -247,6 +249,17 @@ func (e *encoder) value(v reflect.Value, depth int) error {
 		return refuse(v.Interface(), "no such thing on the wire")
 	}
 	return nil
+}
+
+// widen returns the number that f is in writing, as encoding/json writes it: 0.1 and not
+// 0.10000000149011612.
+func widen(f float32) float64 {
+	var buf [32]byte
+	wide, err := strconv.ParseFloat(string(strconv.AppendFloat(buf[:0], float64(f), 'g', -1, 32)), 64)
+	if err != nil {
+		return float64(f)
+	}
+	return wide
 }
 
 // special encodes values of types that say themselves, or that we know, how.

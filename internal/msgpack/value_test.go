@@ -72,7 +72,7 @@ func TestAppendValueLikeEncodingJSON(t *testing.T) {
 	p := &n
 	yes := true
 	for _, v := range []any{
-		nil, true, 1, int8(-5), uint64(math.MaxUint64), int64(math.MinInt64), uint16(9), 1.5, float32(0.25), 1e300, math.Copysign(0, -1), "", "é🚀\n", myString("x"), myInt(4),
+		nil, true, 1, int8(-5), uint64(math.MaxUint64), int64(math.MinInt64), uint16(9), 1.5, float32(0.25), float32(0.1), float32(math.MaxFloat32), float32(math.SmallestNonzeroFloat32), 1e300, math.Copysign(0, -1), "", "é🚀\n", myString("x"), myInt(4),
 		[]any{}, []any(nil), []string{"a"}, []string(nil), [2]int{1, 2}, [0]int{}, map[string]any{"b": 1, "a": nil}, map[string]any(nil), map[string]int{"z": 1, "y": 2},
 		map[int]string{10: "a", 9: "b", -1: "c"}, map[uint8]string{1: "a"}, map[text]int{{"k"}: 1}, map[myString]int{"s": 1},
 		struct{}{}, inner{1, "x"}, &inner{2, "y"}, (*inner)(nil), &p,
@@ -163,7 +163,7 @@ func TestAppendValueRefuses(t *testing.T) {
 		"cyclic pointer":  ring,
 		"cyclic slice":    list,
 		"cyclic map":      dict,
-		"513 levels":      nested(513),
+		"a level more":    nested(msgpack.ValueDepth + 1),
 		"300 + 300":       []any{nested(250), [][]json.RawMessage{{deepJSON}}, map[string]any{"a": wrap(deepJSON, 300)}},
 		"UTF-8":           "\xff",
 		"UTF-8 key":       map[string]int{"\xff": 1},
@@ -186,8 +186,8 @@ func TestAppendValueRefuses(t *testing.T) {
 			t.Errorf("%s: %v, %q", name, err, out)
 		}
 	}
-	if _, _, err := msgpack.AppendValue(nil, nested(512)); err != nil {
-		t.Errorf("512 levels: %v", err)
+	if _, _, err := msgpack.AppendValue(nil, nested(msgpack.ValueDepth)); err != nil {
+		t.Errorf("as deep as it may be: %v", err)
 	}
 	if _, _, err := msgpack.AppendValue(nil, badJSON{}); !errors.Is(err, errBad) {
 		t.Errorf("the method's error is lost: %v", err)

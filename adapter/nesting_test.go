@@ -1,0 +1,134 @@
+package adapter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+func nested(t testing.TB, levels int) (v any) {
+	t.Helper()
+	ok(t, json.Unmarshal([]byte(strings.Repeat("[", levels)+strings.Repeat("]", levels)), &v))
+	return v
+}
+
+func levels(v any) (n int) {
+	for {
+		list, is := v.([]any)
+		switch {
+		case !is:
+			return n
+		case len(list) == 0:
+			return n + 1
+		}
+		v, n = list[0], n+1
+	}
+}
+
+// What may be sent can be read, wherever it stands; what is nested a level deeper is
+// refused where it was given, and nobody waits for it.
+func TestNesting(t *testing.T) {
+	most, more := nested(t, msgpack.ValueDepth), nested(t, msgpack.ValueDepth+1)
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		var give any
+		nodes := fleet(t, 2, adapter.Options{Dialect: d, CustomHook: func(_ context.Context, _ *adapter.Namespace, data json.RawMessage) (any, error) {
+			var v any
+			ok(t, json.Unmarshal(data, &v))
+			if levels(v) == 0 {
+				return give, nil
+			}
+			return levels(v), nil
+		}})
+		ns, ctx := nodes[0].ns, t.Context()
+		there := nodes[1].add(t, "there")
+		refused := func(what string, err error) {
+			t.Helper()
+			var arg *adapter.ArgumentError
+			if !errors.As(err, &arg) {
+				t.Errorf("%s, a level more: %v", what, err)
+			}
+		}
+		ok(t, ns.Emit(ctx, "x", "flat", most))
+		if p := there.next(t); levels(p.Args()[1]) != msgpack.ValueDepth || p.Frames().Text == nil {
+			t.Errorf("arrived: %.100v", p.Args())
+		}
+		refused("Emit", ns.Emit(ctx, "x", more))
+
+		replies, err := ns.CustomRequest(ctx, most)
+		ok(t, err)
+		for _, r := range replies.List {
+			var n int
+			ok(t, r.Bind(&n))
+			if n != msgpack.ValueDepth {
+				t.Errorf("%s got %d levels", r.Node, n)
+			}
+		}
+		_, err = ns.CustomRequest(ctx, more)
+		refused("CustomRequest", err)
+		give = most
+		replies, err = ns.CustomRequest(ctx, nil)
+		ok(t, err)
+		for _, r := range replies.List {
+			var v any
+			ok(t, r.Bind(&v))
+			if levels(v) != msgpack.ValueDepth {
+				t.Errorf("%s answered %d levels", r.Node, levels(v))
+			}
+		}
+		give = more
+		began := time.Now()
+		replies, err = ns.CustomRequest(ctx, nil)
+		ok(t, err)
+		for _, r := range replies.List {
+			var remote *adapter.RemoteError
+			if !errors.As(r.Err, &remote) || !strings.Contains(remote.Message, "nested too deep") {
+				t.Errorf("%s answered %.100s, %v", r.Node, r.Data, r.Err)
+			}
+		}
+		if len(replies.List) != 2 || time.Since(began) > 900*time.Millisecond {
+			t.Errorf("%d answers after %v", len(replies.List), time.Since(began))
+		}
+		if d == adapter.V5 {
+			return
+		}
+
+		client := &talker{socket: newSocket("client"), answer: func(p *adapter.Packet, ack func(args ...any)) {
+			ack(p.Args()[0])
+		}}
+		nodes[1].addSocket(t, client)
+		acks, err := ns.To("client").EmitWithAck(ctx, "x", most)
+		ok(t, err)
+		if levels(acks.Values[0]) != msgpack.ValueDepth {
+			t.Errorf("acknowledged with %d levels", levels(acks.Values[0]))
+		}
+		_, err = ns.EmitWithAck(ctx, "x", more)
+		refused("EmitWithAck", err)
+
+		_, err = nodes[1].ns.OnServerSideEmit("ask", func(_ context.Context, e *adapter.ServerEvent) {
+			refused("Ack", e.Ack(more))
+			ok(t, e.Ack(e.Args[0]))
+		})
+		ok(t, err)
+		replies, err = ns.ServerSideEmitWithAck(ctx, "ask", most)
+		ok(t, err)
+		var v any
+		ok(t, replies.List[0].Bind(&v))
+		if levels(v) != msgpack.ValueDepth {
+			t.Errorf("answered %d levels", levels(v))
+		}
+		refused("ServerSideEmit", ns.ServerSideEmit(ctx, "ask", more))
+		for _, n := range nodes {
+			for _, err := range n.errors.all() {
+				if !strings.Contains(err.Error(), "custom hook") {
+					t.Errorf("reported %v", err)
+				}
+			}
+		}
+	})
+}
