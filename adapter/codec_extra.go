@@ -22,6 +22,7 @@ type extras struct {
 	relay    string // relay: Broadcast.Relay
 	err      string // e: Response.Err
 	busy     bool   // busy: 1 for Response.Busy
+	more     bool   // more: 1 for Response.More
 	notFound bool   // nf: 1 for Response.NotFound
 	count    int    // c: Response.Count of selector operations
 
@@ -118,6 +119,8 @@ func (x *extras) readJSON(key string, v jsonscan.Value) {
 			x.err = v.Text()
 		case "busy":
 			x.busy = isOne(v)
+		case "more":
+			x.more = isOne(v)
 		case "ids":
 			x.ids = isOne(v)
 		case "nf":
@@ -228,6 +231,9 @@ func (x *extras) writeJSON(o *object) {
 	}
 	if x.busy {
 		o.int("busy", 1)
+	}
+	if x.more {
+		o.int("more", 1)
 	}
 	if len(other) > 0 {
 		o.open("h")

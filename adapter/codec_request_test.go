@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"slices"
@@ -318,6 +319,7 @@ func TestAnswersByForm(t *testing.T) {
 			`{"requestId":"1","sockets":[{"id":"s2"}],"crossroom":{"n":1,"node":"go"}}`},
 		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Err: "busy"}, ``},
 		{`{"uid":"u","requestId":"1","type":5,"opts":{},"crossroom":{"n":1}}`, backplane.Response{Err: "busy", Node: "go"}, `{"requestId":"1","sockets":[],"crossroom":{"n":1,"node":"go","e":"busy"}}`},
+		{`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1}}`, backplane.Response{Rooms: []string{"a"}, More: true, Node: "go"}, `{"requestId":"1","rooms":["a"],"crossroom":{"n":1,"node":"go","more":1}}`},
 		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{}, `{"type":6,"requestId":"1"}`},
 		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{Payload: []byte(`null`)}, `{"type":6,"requestId":"1","data":null}`},
 		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Payload: []byte(`7`), Node: "go", Header: backplane.Header{"tracestate": "t"}},
@@ -345,7 +347,7 @@ func TestAnswersByForm(t *testing.T) {
 		if err := newCodec(V8).DecodeResponse(got, "/", &back); err != nil || back.RequestID != "1" || back.Ack != c.r.Ack {
 			t.Errorf("%s: %+v, %v", got, back, err)
 		}
-		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })) {
+		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.More != c.r.More || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })) {
 			t.Errorf("%s came back as %+v", got, back)
 		}
 	}
@@ -410,6 +412,21 @@ func TestMisunderstandings(t *testing.T) {
 		if v5, v6 := c.generations(); v5.IsZero() == (want == gen5) || v6.IsZero() == (want == gen6) {
 			t.Errorf("%s: v5 %v, v6 %v", in, v5, v6)
 		}
+	}
+}
+
+// A client of a Node.js server may have sent it anything to authenticate itself, which
+// the server passes on with its other sockets.
+func TestDeepAnswerOfNode(t *testing.T) {
+	auth := strings.Repeat("[", 6000) + strings.Repeat("]", 6000)
+	in := `{"requestId":"1","sockets":[{"id":"a","handshake":{"auth":` + auth + `},"rooms":["a"],"data":{}},{"id":"b","handshake":{},"rooms":["b"],"data":{}}]}`
+	var r backplane.Response
+	if err := newCodec(V8).DecodeResponse([]byte(in), "/", &r); err != nil || len(r.Members) != 2 || r.Members[1].ID != "b" {
+		t.Fatalf("%d members, %v", len(r.Members), err)
+	}
+	var about struct{ Handshake Handshake }
+	if err := json.Unmarshal(r.Members[0].Data, &about); err != nil {
+		t.Errorf("not readable: %v", err)
 	}
 }
 

@@ -37,7 +37,7 @@ func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error
 	}
 	x := extras{header: r.Header}
 	if q.Native {
-		x.native, x.node, x.notFound, x.err, x.busy = true, r.Node, r.NotFound, r.Err, r.Busy
+		x.native, x.node, x.notFound, x.err, x.busy, x.more = true, r.Node, r.NotFound, r.Err, r.Busy, r.More
 		if q.Op != backplane.OpBroadcast {
 			x.count = r.Count
 		}

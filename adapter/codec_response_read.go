@@ -40,7 +40,7 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 	}
 	x := &m.extra
 	r.RequestID, r.Node, r.Header = m.id, x.node, x.header
-	r.NotFound, r.Count, r.Err, r.Busy = x.notFound, x.count, x.err, x.busy
+	r.NotFound, r.Count, r.Err, r.Busy, r.More = x.notFound, x.count, x.err, x.busy, x.more
 	if r.Rooms, err = roomsOf(m.rooms, r.Rooms); err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ type RemoteSocket struct {
 // FetchSockets returns the selected sockets of all nodes, with their rooms and what
 // they say of themselves. If nodes are missing it returns what the others said and a
 // *PartialError.
+//
+// A Go node whose list is larger than the broker's largest message answers in several. A
+// socket whose Description alone is too large is listed without it.
 func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	if err := o.check(); err != nil {
 		return nil, err

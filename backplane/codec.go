@@ -222,7 +222,10 @@ type Response struct {
 	Err string
 	// Busy: the node has too many requests under way and did nothing. Err says so too,
 	// for those who only read text.
-	Busy   bool
+	Busy bool
+	// More: these are some of the node's Members or Rooms; the others are in the
+	// responses that follow. Only Native requests are answered so.
+	More   bool
 	Header Header
 }
 

@@ -33,6 +33,7 @@ type socket struct {
 	got   chan *backplane.Message
 	gone  chan bool
 	reply func(p []byte) []byte // nil: acknowledges with its id
+	about []byte                // what it says of itself; nil: that it is its id
 
 	// Called first in Deliver and DeliverAck, and in Disconnect; nil for nothing.
 	onDeliver, onDisconnect func()
@@ -58,7 +59,12 @@ func (s *socket) Disconnect(close bool) {
 	s.gone <- close
 }
 
-func (s *socket) Describe() []byte { return []byte("I am " + s.id) }
+func (s *socket) Describe() []byte {
+	if s.about != nil {
+		return s.about
+	}
+	return []byte("I am " + s.id)
+}
 
 func (s *socket) DeliverAck(m *backplane.Message, ack func([]byte)) {
 	s.Deliver(m)

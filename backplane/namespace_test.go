@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -345,15 +346,78 @@ func TestPayloadTooLarge(t *testing.T) {
 	})
 }
 
-// An answer that is too large is no answer, and both sides are told.
+// A list that is too large for one message comes in several.
+func TestLongAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleetOn(t, &memorybroker.Options{MaxPayload: 1000}, 3, backplane.Options{}, nil)
+		var want []string
+		for i := range 400 {
+			id := fmt.Sprintf("member-%03d", i)
+			s := f.socket(1+i%2, id)
+			s.about = []byte(strings.Repeat("x", i%50))
+			want = append(want, id)
+		}
+		began := time.Now()
+		for _, list := range []func(context.Context, backplane.Target) (*backplane.Members, error){f.ns[0].Members, f.ns[0].MembersDetail} {
+			m, err := list(t.Context(), backplane.All())
+			if err != nil || len(m.Answered) != 2 {
+				t.Fatalf("%v, answered by %v", err, m.Answered)
+			}
+			slices.SortFunc(m.List, func(a, b backplane.MemberInfo) int { return strings.Compare(a.ID, b.ID) })
+			var got []string
+			for i, info := range m.List {
+				got = append(got, info.ID)
+				if info.Node != f.nodes[1+i%2].ID() || info.Rooms != nil && len(info.Data) != i%50 {
+					t.Errorf("%s on %s with %d bytes", info.ID, info.Node, len(info.Data))
+				}
+			}
+			equal(t, "members", got, want)
+		}
+		l, err := f.ns[0].AllRooms(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "rooms", l.Rooms, want)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("that took %v", took)
+		}
+		for i := range f.errs {
+			f.errs[i].none(t)
+		}
+	})
+}
+
+// A member that is too large by itself goes without what it says of itself; one whose
+// very name is too large makes the answer none, and both sides are told.
 func TestAnswerTooLarge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{MaxPayload: 1000}, 2, backplane.Options{}, nil)
-		for i := range 200 {
-			f.socket(1, fmt.Sprintf("member-%d", i))
+		for i := range 10 {
+			f.socket(1, fmt.Sprintf("member-%d", i)).about = []byte("about")
 		}
+		f.socket(1, "talkative").about = make([]byte, 1000)
+		m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
+		if err != nil || len(m.List) != 11 {
+			t.Fatalf("%v with %d members", err, len(m.List))
+		}
+		for _, info := range m.List {
+			if want := "about"; info.ID == "talkative" && info.Data != nil || info.ID != "talkative" && string(info.Data) != want {
+				t.Errorf("%s says %.20q", info.ID, info.Data)
+			}
+		}
+		tooLarge := func() {
+			t.Helper()
+			settle()
+			ae := reported[*backplane.AnswerError](t, f.errs[1])
+			if _, ok := errors.AsType[*broker.PayloadError](ae); !ok || ae.Origin != f.nodes[0].ID() || ae.Op != backplane.OpMembers {
+				t.Errorf("reported %v", ae)
+			}
+		}
+		tooLarge()
+
+		f.socket(1, strings.Repeat("long", 250))
 		began := time.Now()
-		_, err := f.ns[0].Members(t.Context(), backplane.All())
+		_, err = f.ns[0].Members(t.Context(), backplane.All())
 		p, ok := errors.AsType[*backplane.PartialError](err)
 		if !ok || len(p.Fleet.Missing) != 1 || time.Since(began) > 0 {
 			t.Fatalf("Members: %v after %v", err, time.Since(began))
@@ -361,11 +425,7 @@ func TestAnswerTooLarge(t *testing.T) {
 		if r, ok := errors.AsType[*backplane.RefusedError](p.Fleet.Missing[0].Reason); !ok || p.Fleet.Missing[0].Node != f.nodes[1].ID() {
 			t.Errorf("missing because of %v", r)
 		}
-		settle()
-		ae := reported[*backplane.AnswerError](t, f.errs[1])
-		if _, ok := errors.AsType[*broker.PayloadError](ae); !ok || ae.Origin != f.nodes[0].ID() || ae.Op != backplane.OpMembers {
-			t.Errorf("reported %v", ae)
-		}
+		tooLarge()
 	})
 }
 

@@ -39,6 +39,7 @@ const (
 	bitNotFound = 1 << iota
 	bitAck
 	bitBusy
+	bitMore
 )
 
 func (nativeCodec) Wire() broker.Wire { return broker.Native }
@@ -152,6 +153,9 @@ func (nativeCodec) AppendResponse(dst []byte, _ string, p *Response) ([]byte, er
 	if p.Busy {
 		bits |= bitBusy
 	}
+	if p.More {
+		bits |= bitMore
+	}
 	dst = msgpack.AppendArrayLen(dst, 10)
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, p.RequestID)
@@ -184,6 +188,7 @@ func (nativeCodec) DecodeResponse(payload []byte, _ string, p *Response) error {
 	r.string(&p.Node)
 	bits := r.bits()
 	p.NotFound, p.Ack, p.Busy = bits&bitNotFound != 0, bits&bitAck != 0, bits&bitBusy != 0
+	p.More = bits&bitMore != 0
 	var count uint64
 	r.uint(&count)
 	p.Count = int(min(count, 1<<31))

@@ -106,7 +106,7 @@ func TestNativeRoundTrip(t *testing.T) {
 
 		p1 := backplane.Response{
 			RequestID: r.string(), Node: r.string(), Members: []backplane.MemberInfo{}, Rooms: r.strings(), NotFound: r.bool(),
-			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Busy: r.bool(), Header: r.header(),
+			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Busy: r.bool(), More: r.bool(), Header: r.header(),
 		}
 		for range r.IntN(4) {
 			p1.Members = append(p1.Members, backplane.MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.optional()})
@@ -190,6 +190,8 @@ func TestNativeGolden(t *testing.T) {
 	}, []byte{}, "e", h}))
 	got, err = native.AppendResponse(nil, chat, &backplane.Response{RequestID: "n1.1", Ack: true})
 	check("acknowledgement", got, err, pack([]any{1, "n1.1", "", 2, 0, nil, nil, nil, "", nil}))
+	got, err = native.AppendResponse(nil, chat, &backplane.Response{RequestID: "n1.1", Node: "n2", More: true, Rooms: []string{"a"}})
+	check("a part", got, err, pack([]any{1, "n1.1", "n2", 8, 0, []any{"a"}, nil, nil, "", nil}))
 }
 
 // Later versions may add to the end of everything.

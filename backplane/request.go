@@ -149,6 +149,13 @@ func (c *call) answer(r *Response) bool {
 	if c.ended {
 		return false
 	}
+	if r.More && r.Node != "" && (c.req.Op == OpMembers || c.req.Op == OpRooms) {
+		if slices.Contains(c.answered, r.Node) {
+			return false
+		}
+		c.take(r) // the node has answered with the last part
+		return true
+	}
 	if r.Ack {
 		c.owe(r.Node, -1)
 	} else {

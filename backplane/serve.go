@@ -93,19 +93,52 @@ func (s *served) reply(resp *Response) error {
 	if s.req.ID == "" || s.req.NoReply {
 		return nil
 	}
-	ns := s.ns
-	unfit, err := s.publish(resp)
+	unfit, err := s.send(resp)
 	if unfit != nil && !resp.Ack {
 		// Let the asker know, rather than wait.
 		_, _ = s.publish(&Response{Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node, Err: unfit.Error()})
 	}
-	if err != nil && !ns.closing.Load() {
-		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
-	}
+	s.report(err)
 	return err
 }
 
-// publish publishes an answer. unfit is set if it failed for what the answer is.
+// report reports why an answer, or a part of it, does not get to the asker.
+func (s *served) report(err error) {
+	if ns := s.ns; err != nil && !ns.closing.Load() {
+		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
+	}
+}
+
+// send publishes an answer, a list that is too large for one message in several. A
+// member that is too large by itself goes without what it says of itself.
+func (s *served) send(resp *Response) (unfit, err error) {
+	unfit, err = s.publish(resp)
+	if _, large := errors.AsType[*broker.PayloadError](err); !large || !s.req.Native {
+		return unfit, err
+	}
+	first, rest := *resp, *resp
+	first.More = true
+	switch members, rooms := len(resp.Members), len(resp.Rooms); {
+	case members > 1:
+		first.Members, rest.Members = resp.Members[:members/2], resp.Members[members/2:]
+	case members == 1 && resp.Members[0].Data != nil:
+		s.report(err)
+		m := resp.Members[0]
+		m.Data = nil
+		rest.Members = []MemberInfo{m}
+		return s.publish(&rest)
+	case s.req.Op == OpRooms && rooms > 1:
+		first.Rooms, rest.Rooms = resp.Rooms[:rooms/2], resp.Rooms[rooms/2:]
+	default:
+		return unfit, err
+	}
+	if unfit, err = s.send(&first); err != nil {
+		return unfit, err
+	}
+	return s.send(&rest)
+}
+
+// publish publishes one message. unfit is set if it failed for what the message is.
 func (s *served) publish(resp *Response) (unfit, err error) {
 	ns := s.ns
 	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
