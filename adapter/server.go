@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -77,7 +76,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		}
 		node, err := backplane.New(l.Broker, core)
 		if err != nil {
-			return nil, errors.Join(err, s.Close(context.Background()))
+			return nil, firstOf([]error{err, s.Close(context.Background())})
 		}
 		lk.node, s.uid = node, node.ID()
 		s.links = append(s.links, lk)
