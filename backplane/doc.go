@@ -67,6 +67,7 @@
 //
 // Bytes that cannot be read are counted, reported as *[DecodeError] with their channel,
 // and change nothing. What comes on the channel of a room that no member here is in is
-// not read: it counts as unwanted, whatever it is. Answers to unknown or finished questions, second
+// not read, unless an [UnwantedObserver] or OnBroadcast wants it: it counts as unwanted,
+// whatever it is. Answers to unknown or finished questions, second
 // answers of one node and unknown operations are counted.
 package backplane
