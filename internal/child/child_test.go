@@ -3,6 +3,7 @@ package child_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,13 +22,39 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-func TestMain(m *testing.M) { leakcheck.Main(m) }
+// The children are this program itself, which is there where nothing else is.
+func TestMain(m *testing.M) {
+	switch os.Getenv(role) {
+	case "echo":
+		var word string
+		fmt.Scan(&word)
+		fmt.Println("heard", word)
+		os.Exit(3)
+	case "fail":
+		os.Exit(1)
+	case "stay":
+		time.Sleep(time.Minute) // until it is killed
+	}
+	leakcheck.Main(m)
+}
+
+const role = "CROSSROOM_TEST_CHILD"
+
+func command(t *testing.T, as string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), role+"="+as)
+	return cmd
+}
 
 // What a child says is heard to its end, also when it has ended.
 func TestListen(t *testing.T) {
-	cmd := exec.Command("sh", "-c", "read word; echo heard $word; exit 3")
 	var said []byte
-	p, err := child.Start(cmd, func(output io.Reader) { said, _ = io.ReadAll(output) })
+	p, err := child.Start(command(t, "echo"), func(output io.Reader) { said, _ = io.ReadAll(output) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,14 +76,14 @@ func TestStartFails(t *testing.T) {
 
 func TestAwait(t *testing.T) {
 	never := func(context.Context) error { return errors.New("never") }
-	p, err := child.Start(exec.Command("false"), nil)
+	p, err := child.Start(command(t, "fail"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Await(t.Context(), never); err == nil || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("a child that ends at once: %v", err)
 	}
-	if p, err = child.Start(exec.Command("sleep", "60"), nil); err != nil {
+	if p, err = child.Start(command(t, "stay"), nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -116,11 +143,16 @@ func TestProgram(t *testing.T) {
 	if _, err := child.Program("no-such-program"); err == nil || !strings.Contains(err.Error(), "CROSSROOM_NO_SUCH_PROGRAM") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	t.Setenv("CROSSROOM_NO_SUCH_PROGRAM", "/bin/sh")
-	if path, err := child.Program("no-such-program"); err != nil || path != "/bin/sh" {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CROSSROOM_NO_SUCH_PROGRAM", self)
+	if path, err := child.Program("no-such-program"); err != nil || path != self {
 		t.Errorf("%q, %v", path, err)
 	}
-	if path, err := child.Program("sh"); err != nil || filepath.Base(path) != "sh" {
+	t.Setenv("PATH", filepath.Dir(self))
+	if path, err := child.Program(filepath.Base(self)); err != nil || path != self {
 		t.Errorf("from PATH: %q, %v", path, err)
 	}
 }
