@@ -55,11 +55,16 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
 		Header: t.Header, Payload: payload, Relay: t.Relay,
 	}
-	po := ns.node.publishObserver()
-	if po == nil {
-		_, err := ns.send(ctx, o, &t)
-		return err
+	if po := ns.node.publishObserver(); po != nil {
+		return ns.sendObserved(ctx, po, o, &t)
 	}
+	_, err := ns.send(ctx, o, &t)
+	return err
+}
+
+// sendObserved is apart from Broadcast, which then needs no room for what is observed.
+func (ns *Namespace) sendObserved(ctx context.Context, po PublishObserver, o *outgoing, t *Target) error {
+	payload := o.b.Payload
 	defer func() { o.data = PublishData{} }()
 	o.data = PublishData{
 		Source: ns.node.source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
@@ -67,7 +72,7 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 	}
 	ctx = observedStart(ctx, ns.node, "PublishStart", PublishObserver.PublishStart, po, &o.data)
 	o.b.Header = o.data.Header
-	delivered, err := ns.send(ctx, o, &t)
+	delivered, err := ns.send(ctx, o, t)
 	o.data.MessageBytes, o.data.Delivered, o.data.Err = len(o.buf), delivered, err
 	ns.node.observed("PublishEnd", func() { po.PublishEnd(ctx, &o.data) })
 	return err
