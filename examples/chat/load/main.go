@@ -136,7 +136,7 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 		all.add(one)
 	}
 	all.print(os.Stdout, sent)
-	fmt.Printf("memory      %.1f KiB a connection idle, %.1f KiB after talking (resident memory of the nodes: %.1f, %.1f, %.1f MiB)\n",
+	fmt.Printf("memory      %.1f KiB a connection idle, %.1f KiB after talking (resident memory of the nodes in MiB: %.1f before, %.1f, %.1f)\n",
 		float64(idle-before)/float64(connected)/1024, float64(busy-before)/float64(connected)/1024,
 		mib(before), mib(idle), mib(busy))
 	return connected == o.conns && all.clean(), nil
