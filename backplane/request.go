@@ -149,13 +149,6 @@ func (c *call) answer(r *Response) bool {
 	if c.ended {
 		return false
 	}
-	if r.More && r.Node != "" && (c.req.Op == OpMembers || c.req.Op == OpRooms) {
-		if slices.Contains(c.answered, r.Node) {
-			return false
-		}
-		c.take(r) // the node has answered with the last part
-		return true
-	}
 	if r.Ack {
 		c.owe(r.Node, -1)
 	} else {
@@ -164,6 +157,10 @@ func (c *call) answer(r *Response) bool {
 		} else {
 			if slices.Contains(c.answered, r.Node) {
 				return false
+			}
+			if r.More && (c.req.Op == OpMembers || c.req.Op == OpRooms) {
+				c.take(r) // the node has answered with the last part
+				return true
 			}
 			if _, open := c.waiting[r.Node]; open {
 				delete(c.waiting, r.Node)

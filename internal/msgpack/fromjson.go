@@ -6,9 +6,12 @@ import "github.com/crossroom/crossroom/internal/jsonscan"
 // and come twice if they do so in the document. Numbers are written as AppendNumber
 // does, but integers of up to 64 bits keep all their digits.
 //
-// The error is a *jsonscan.SyntaxError, also for more than MaxDepth levels, and dst is then returned as it was.
-func FromJSON(dst, in []byte) ([]byte, error) {
-	doc, err := jsonscan.ParseWithin(in, MaxDepth)
+// The error is a *jsonscan.SyntaxError, also for more than MaxDepth levels, and dst is
+// then returned as it was.
+func FromJSON(dst, in []byte) ([]byte, error) { return fromJSON(dst, in, MaxDepth) }
+
+func fromJSON(dst, in []byte, levels int) ([]byte, error) {
+	doc, err := jsonscan.ParseWithin(in, levels)
 	if err != nil {
 		return dst, err
 	}

@@ -146,12 +146,8 @@ func (e *encoder) json(v any, text []byte, err error, depth int) error {
 	if err == nil && text == nil {
 		text = []byte("null")
 	}
-	start := len(e.dst)
 	if err == nil {
-		e.dst, err = FromJSON(e.dst, text)
-	}
-	if err == nil {
-		_, err = Check(e.dst[start:], depth)
+		e.dst, err = fromJSON(e.dst, text, MaxDepth-depth)
 	}
 	if err != nil {
 		return &ValueError{Type: fmt.Sprintf("%T", v), Reason: "no valid JSON", Err: err}
