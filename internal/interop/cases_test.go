@@ -18,12 +18,18 @@ type testCase struct {
 
 const (
 	v5        = interop.V5
+	v60       = interop.V60
 	v6        = interop.V6
+	v70       = interop.V70
+	v71       = interop.V71
 	v7        = interop.V7
 	v8        = interop.V8
 	emitterV3 = interop.EmitterV3
 	emitterV5 = interop.EmitterV5
 )
+
+// versions are all pinned versions of servers. The cases of the table use all.
+var versions = []interop.Generation{v5, v60, v6, v70, v71, v7, v8}
 
 // Sets of generations, by what they can do.
 var (

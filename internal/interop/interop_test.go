@@ -10,7 +10,33 @@ import (
 )
 
 // dialects of a Go node among the servers of a generation.
-var dialects = map[interop.Generation]adapter.Dialect{v5: adapter.V5, v6: adapter.V8, v7: adapter.V8, v8: adapter.V8}
+var dialects = map[interop.Generation]adapter.Dialect{
+	v5: adapter.V5, v60: adapter.V8, v6: adapter.V8, v70: adapter.V8, v71: adapter.V8, v7: adapter.V8, v8: adapter.V8,
+}
+
+// TestVersions checks that a server of every pinned version and a Go node exchange
+// broadcasts and list each other's rooms.
+func TestVersions(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	for _, g := range versions {
+		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
+			prefix := "version-" + string(g)
+			js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
+			s := stage(t, g, "", js, js, goes)
+			s.populate()
+			for _, s.asker = range s.servers {
+				s.ask("emit", args{"event": "news", "args": []any{1, "grün", moment, args{"a": []any{nil}}}})
+				s.expect(everybody, "news", 1, "grün", moment, args{"a": []any{nil}})
+				s.ask("emit", args{"to": []any{"blue"}, "event": "news", "args": []any{2}})
+				s.expect(in("blue"), "news", 2)
+				s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
+				s.equal("serverCount", s.ask("serverCount", nil), 2)
+			}
+		})
+	}
+}
 
 // TestNodeOnly runs the cases that Node.js processes can do among themselves: a case
 // that fails with Go nodes and not here is the Go nodes' fault.

@@ -34,7 +34,7 @@ func TestPeerWatched(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
 	watcher := interop.Watch(t, redis.URL())
-	for _, g := range all {
+	for _, g := range versions {
 		t.Run(string(g), func(t *testing.T) {
 			rec := &recorder{TB: t}
 			p := interop.Start(rec, interop.Config{Generation: g, Name: "victim", Redis: redis.URL(), Prefix: string(g)})

@@ -26,7 +26,12 @@ async function version4(url, fault) {
   client.setMaxListeners(0);
   client.on("error", (err) => fault("redis", err));
   await client.connect();
-  return { client, settle: () => client.unsubscribe("none"), flush: () => client.echo("") };
+  return {
+    client,
+    settle: () => client.unsubscribe("none"),
+    flush: () => client.echo(""),
+    subscribers: async (channel) => Number((await client.sendCommand(["pubsub", "numsub", channel]))[1]),
+  };
 }
 
 module.exports = { version3, version4 };

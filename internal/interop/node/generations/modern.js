@@ -8,8 +8,9 @@ const { attach, listen } = require("../clients");
 const plain = ({ id, handshake, rooms, data }) => ({ id, handshake, rooms: [...rooms], data });
 
 // serve makes the operations of a server. settle resolves when the subscriptions
-// asked for so far are live; flush when what was published so far is out.
-async function serve({ Server, adapter, config, settle, flush }, { fault, report }) {
+// asked for so far are live; flush when what was published so far is out. subscribers
+// counts those of a channel, for adapters that do not say how many servers there are.
+async function serve({ Server, adapter, config, settle, flush, subscribers }, { fault, report }) {
   const httpServer = createServer();
   const io = new Server(httpServer, { serveClient: false, adapter });
   const url = await listen(httpServer);
@@ -18,7 +19,7 @@ async function serve({ Server, adapter, config, settle, flush }, { fault, report
 
   function target({ nsp, from, to = [], except = [], flags = [], timeout }) {
     let target = from ? serverSocket(from).broadcast : io.of(nsp);
-    if (to.length > 0) target = target.to(to);
+    for (const room of to) target = target.to(room); // version 3 takes no list
     if (except.length > 0) target = target.except(except);
     for (const flag of flags) target = flag === "nocompress" ? target.compress(false) : target[flag];
     return timeout ? target.timeout(timeout) : target;
@@ -81,7 +82,10 @@ async function serve({ Server, adapter, config, settle, flush }, { fault, report
           err ? reject(Object.assign(err, { responses })) : resolve(responses),
         ),
       ),
-    serverCount: ({ nsp }) => io.of(nsp).adapter.serverCount(),
+    serverCount({ nsp }) {
+      const { adapter } = io.of(nsp);
+      return adapter.serverCount ? adapter.serverCount() : subscribers(adapter.requestChannel);
+    },
   };
 }
 

@@ -1,25 +1,24 @@
-// socket.io-redis 6 with socket.io 4.0.
+// socket.io-redis 6.1 with socket.io 4.0, or another version from the time of redis 3.
 "use strict";
 
 const redis = require("../redis");
 const { serve } = require("./modern");
 
-async function create(config, tools) {
+const using = ({ adapter: name, server }) => async (config, tools) => {
   const pub = await redis.version3(config.redis, tools.fault);
   const sub = await redis.version3(config.redis, tools.fault);
-  const adapter = require("socket.io-redis-6")({
-    key: config.prefix,
-    pubClient: pub.client,
-    subClient: sub.client,
-    requestsTimeout: config.requestsTimeout,
-  });
-  const { Server } = require("socket.io-4.0");
-  const operations = await serve({ Server, adapter, config, settle: sub.settle, flush: pub.flush }, tools);
+  const { createAdapter } = require(name);
+  const options = { key: config.prefix, requestsTimeout: config.requestsTimeout };
+  const adapter = name.startsWith("socket.io-redis-adapter")
+    ? createAdapter(pub.client, sub.client, options)
+    : createAdapter({ ...options, pubClient: pub.client, subClient: sub.client });
+  const { Server } = require(server);
+  const connections = { settle: sub.settle, flush: pub.flush, subscribers: pub.subscribers };
+  const operations = await serve({ Server, adapter, config, ...connections }, tools);
   return {
     ...operations,
-    serverCount: ({ nsp }) => pub.subscribers(`${config.prefix || "socket.io"}-request#${nsp}#`),
-    unpack: ({ bytes }) => require(require.resolve("notepack.io", { paths: [require.resolve("socket.io-redis-6")] })).decode(bytes),
+    unpack: ({ bytes }) => require(require.resolve("notepack.io", { paths: [require.resolve(name)] })).decode(bytes),
   };
-}
+};
 
-module.exports = { create };
+module.exports = { create: using({ adapter: "socket.io-redis-6", server: "socket.io-4.0" }), using };

@@ -1,10 +1,10 @@
-// @socket.io/redis-adapter 8, or another version of that name, with socket.io 4.8.
+// @socket.io/redis-adapter 8, or another version that takes redis 4, with socket.io 4.8.
 "use strict";
 
 const redis = require("../redis");
 const { serve } = require("./modern");
 
-const using = (name) => async (config, tools) => {
+const using = ({ adapter: name, server }) => async (config, tools) => {
   const pub = await redis.version4(config.redis, tools.fault);
   const sub = await redis.version4(config.redis, tools.fault);
   const adapter = require(name).createAdapter(pub.client, sub.client, {
@@ -12,12 +12,13 @@ const using = (name) => async (config, tools) => {
     requestsTimeout: config.requestsTimeout,
     publishOnSpecificResponseChannel: config.ownResponseChannel,
   });
-  const { Server } = require("socket.io");
-  const operations = await serve({ Server, adapter, config, settle: sub.settle, flush: pub.flush }, tools);
+  const { Server } = require(server);
+  const connections = { settle: sub.settle, flush: pub.flush, subscribers: pub.subscribers };
+  const operations = await serve({ Server, adapter, config, ...connections }, tools);
   return {
     ...operations,
     unpack: ({ bytes }) => require(require.resolve("notepack.io", { paths: [require.resolve(name)] })).decode(bytes),
   };
 };
 
-module.exports = { create: using("@socket.io/redis-adapter"), using };
+module.exports = { create: using({ adapter: "@socket.io/redis-adapter", server: "socket.io" }), using };
