@@ -35,9 +35,11 @@
 //	     goroutines. Different subscriptions do not wait for each other longer than
 //	     their stated buffers allow.
 //	B10  A publisher receives its own messages if it is subscribed, in place.
-//	B11  After Subscription.Remove returns nil, or Close returns, no call of the
-//	     receiver for what was removed is running or will begin. (Not to be called
-//	     from inside a receiver's method: that would wait for itself.)
+//	B11  After Subscription.Remove, Subscription.Close or Close returns, no call of
+//	     the receiver for what was removed is running or will begin, unless the call
+//	     returned its context's error: a call of the receiver may then still run.
+//	     (Not to be called from inside a receiver's method: that would wait for
+//	     itself.)
 //	B12  Removing one filter, or closing one subscription, leaves the others live
 //	     without a gap.
 //	B13  Adding a filter that is already there and removing one that is not are no

@@ -83,9 +83,10 @@ var clauses = [...]string{
 	9: "A receiver's methods are called one at a time, in order, from the broker's goroutines. " +
 		"Different subscriptions do not wait for each other longer than their stated buffers allow.",
 	10: "A publisher receives its own messages if it is subscribed, in place.",
-	11: "After Subscription.Remove returns nil, or Close returns, no call of the receiver for what was " +
-		"removed is running or will begin. (Not to be called from inside a receiver's method: that would " +
-		"wait for itself.)",
+	11: "After Subscription.Remove, Subscription.Close or Close returns, no call of the receiver for what " +
+		"was removed is running or will begin, unless the call returned its context's error: a call of the " +
+		"receiver may then still run. (Not to be called from inside a receiver's method: that would wait " +
+		"for itself.)",
 	12: "Removing one filter, or closing one subscription, leaves the others live without a gap.",
 	13: "Adding a filter that is already there and removing one that is not are no errors and change " +
 		"nothing.",

@@ -12,7 +12,11 @@
 //				addr := startServer(tb) // stopped by tb.Cleanup
 //				return conformance.System{
 //					Node: func(ctx context.Context) (*conformance.Node, error) {
-//						link := tcpproxy.Start(tb, addr)
+//						link, err := tcpproxy.Listen(addr)
+//						if err != nil {
+//							return nil, err
+//						}
+//						tb.Cleanup(link.Close)
 //						b, err := mybroker.Open(link.Addr())
 //						if err != nil {
 //							return nil, err

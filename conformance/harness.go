@@ -17,8 +17,9 @@ type Harness struct {
 	Name string
 
 	// Open gives a fresh system for one case: nothing that an earlier one did may
-	// be heard or counted on it. It may use tb to end the test and for Cleanup,
-	// which runs after the suite has closed all brokers of the case. Required.
+	// be heard or counted on it. The suite calls it on the goroutine of the test, so
+	// it may use tb to end the test, and for Cleanup, which runs after the suite has
+	// closed all brokers of the case. Required.
 	Open func(tb testing.TB) System
 
 	// Timeout is how long one case may take, recoveries from outages included.
@@ -31,7 +32,8 @@ type Harness struct {
 // System is a publish/subscribe system on which brokers can be made.
 type System struct {
 	// Node makes one more broker, with a link of its own. Required. The suite
-	// closes the broker.
+	// closes the broker. Cases call Node from several goroutines, so it returns its
+	// errors and never ends the test.
 	Node func(ctx context.Context) (*Node, error)
 
 	// Restart stops the server and starts it again; it has then forgotten all

@@ -32,6 +32,7 @@ func Soak(t *testing.T, h Harness, times int) {
 		slots   = make(chan struct{}, atOnce)
 		began   = time.Now()
 	)
+	defer all.Wait() // an Open that ends the test leaves none behind
 	// Each case's repetitions are spread over the whole time.
 	for i := range times * len(cases) {
 		c := cases[i%len(cases)]
@@ -42,16 +43,17 @@ func Soak(t *testing.T, h Harness, times int) {
 			continue
 		}
 		slots <- struct{}{}
+		tb := &cleaner{TB: t}
+		t.Cleanup(tb.clean) // if Open ends the test
+		sys := h.Open(tb)
+		if h.Name == "" {
+			sys.Node = report.named(sys.Node)
+		}
 		all.Go(func() {
 			defer func() { <-slots }()
-			tb := &cleaner{TB: t}
 			defer tb.clean()
 			ctx, cancel := context.WithTimeout(t.Context(), h.timeout())
 			defer cancel()
-			sys := h.Open(tb)
-			if h.Name == "" {
-				sys.Node = report.named(sys.Node)
-			}
 			err := c.Run(ctx, sys)
 			mu.Lock()
 			defer mu.Unlock()

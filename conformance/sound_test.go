@@ -175,3 +175,24 @@ func shuffled(b mem) broker.Broker {
 			return b.Close(ctx)
 		}}
 }
+
+// Soak calls Open on the goroutine of the test, where a harness may end the test.
+func TestSoakOpensOnTheTestsGoroutine(t *testing.T) {
+	opened := 0
+	ok := t.Run("skipped", func(t *testing.T) {
+		defer func() {
+			if !t.Skipped() {
+				t.Error("the test was not skipped")
+			}
+		}()
+		conformance.Soak(t, conformance.Harness{Open: func(tb testing.TB) conformance.System {
+			opened++
+			tb.Skip("the harness skips, as this test wants")
+			return conformance.System{}
+		}}, 1)
+		t.Error("Soak returned")
+	})
+	if !ok || opened != 1 {
+		t.Errorf("ok is %v, Open was called %d times", ok, opened)
+	}
+}

@@ -35,15 +35,6 @@ func (f *Faults) Freeze() { f.broker.Freeze() }
 // Thaw ends Freeze: the node takes in all that has been sent to it meanwhile.
 func (f *Faults) Thaw() { f.broker.Thaw() }
 
-// healed is a close that does not wait for a connection.
-func (f *Faults) healed(close func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		f.Thaw()
-		f.Heal()
-		return close(ctx)
-	}
-}
-
 // uncounted is a broker that cannot say who listens.
 type uncounted struct{ broker.Broker }
 

@@ -2,6 +2,7 @@ package fleettest
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,15 +28,23 @@ type Fleet struct {
 	t    *testing.T
 	opts Options
 	bus  *memorybroker.Bus
+
+	mu     sync.Mutex
+	over   bool // the test has returned: no fault and no node comes any more
+	faults []*Faults
 }
+
+// failure is what Server and Node panic with. Run and After recover it, because a
+// goroutine of After must not end the test.
+type failure struct{ error }
 
 // closing limits how long a node may take to close at the end of a test, on the
 // fleet's clock.
 const closing = time.Minute
 
 // Run calls test with an empty fleet, in a bubble of package testing/synctest. When
-// test returns, all that went wrong with nodes is undone and all nodes made by the
-// fleet are closed, the last one first.
+// test returns, Run thaws and heals all nodes and places. The test's Cleanup functions
+// follow: they close all nodes that the fleet made, the last one first.
 func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -44,8 +53,28 @@ func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
 			f.opts = *opts
 		}
 		f.bus = memorybroker.NewBus(f.opts.Bus)
+		defer f.end()
 		test(t, f)
 	})
+}
+
+// end undoes all faults, and fails the test if Server or Node has failed.
+func (f *Fleet) end() {
+	failed := recover()
+	f.mu.Lock()
+	f.over = true
+	faults := f.faults
+	f.mu.Unlock()
+	synctest.Wait() // for functions given to After that have begun
+	for _, p := range faults {
+		p.Thaw()
+		p.Heal()
+	}
+	if err, ok := failed.(failure); ok {
+		f.t.Fatal(err)
+	} else if failed != nil {
+		panic(failed)
+	}
 }
 
 // Settle waits until everything that is under way has come to rest, without any time
@@ -53,10 +82,25 @@ func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
 func (f *Fleet) Settle() { synctest.Wait() }
 
 // After calls do when d has passed, in a goroutine of its own, unless the test has
-// ended by then: for what happens to a node in the middle of something.
+// returned by then: for what happens to a node in the middle of something.
 func (f *Fleet) After(d time.Duration, do func()) {
-	timer := time.AfterFunc(d, do)
-	f.t.Cleanup(func() { timer.Stop() })
+	time.AfterFunc(d, func() {
+		f.mu.Lock()
+		over := f.over
+		f.mu.Unlock()
+		if over {
+			return
+		}
+		defer func() {
+			failed := recover()
+			if err, ok := failed.(failure); ok {
+				f.t.Error(err)
+			} else if failed != nil {
+				panic(failed)
+			}
+		}()
+		do()
+	})
 }
 
 // Place is a node's place on the bus: a broker, and what may happen to it.
@@ -65,14 +109,17 @@ type Place struct {
 	*Faults
 }
 
-// Place makes a place for a node that is not made by the fleet. It is closed at the
-// end of the test, after whatever the test has registered with Cleanup since.
+// Place makes a place for a node that is not made by the fleet. It is healed when the
+// test returns, and closed after whatever the test has registered with Cleanup since.
 func (f *Fleet) Place(name string) *Place {
 	b := f.bus.Broker()
 	p := &Place{Broker: b, Faults: &Faults{name: name, broker: b}}
 	if f.opts.Uncounted {
 		p.Broker = uncounted{b}
 	}
+	f.mu.Lock()
+	f.faults = append(f.faults, p.Faults)
+	f.mu.Unlock()
 	f.closeLater(name+"'s broker", b.Close)
 	return p
 }
@@ -95,7 +142,8 @@ type Server struct {
 }
 
 // Server makes a server. Options.Name is name, so that adapter.NodeName of its uid
-// is. It is part of the fleet when it has opened a namespace.
+// is. It is part of the fleet when it has opened a namespace. Options that
+// adapter.New refuses fail the test, and end it or the function given to After.
 func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
 	f.t.Helper()
 	var o adapter.Options
@@ -106,9 +154,9 @@ func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
 	p := f.Place(name)
 	s, err := adapter.New(p, &o)
 	if err != nil {
-		f.t.Fatal(err)
+		panic(failure{err})
 	}
-	f.closeLater(name, p.healed(s.Close))
+	f.closeLater(name, s.Close)
 	return &Server{Server: s, Faults: p.Faults}
 }
 
@@ -119,6 +167,7 @@ type Node struct {
 }
 
 // Node makes a node with that id. It is part of the fleet when it has a namespace.
+// Options that backplane.New refuses fail the test as with Server.
 func (f *Fleet) Node(id string, opts *backplane.Options) *Node {
 	f.t.Helper()
 	var o backplane.Options
@@ -129,8 +178,8 @@ func (f *Fleet) Node(id string, opts *backplane.Options) *Node {
 	p := f.Place(id)
 	n, err := backplane.New(p, &o)
 	if err != nil {
-		f.t.Fatal(err)
+		panic(failure{err})
 	}
-	f.closeLater(id, p.healed(n.Close))
+	f.closeLater(id, n.Close)
 	return &Node{Node: n, Faults: p.Faults}
 }

@@ -8,7 +8,8 @@ var ErrInterrupted = errors.New("memory broker: link interrupted")
 // Interrupt cuts the node's link, as a lost connection does. Its subscriptions miss
 // what is published from now on and are told so, in its place; others do not count
 // them. What the node publishes waits in its outbox. Its calls of Subscribe, Add,
-// Subscribers, Responders and Flush wait for Resume or the end of their context.
+// Subscribers and Responders, and of Flush while the outbox has messages, wait for
+// Resume or the end of their context.
 //
 // err is what receivers are told, ErrInterrupted if it is nil. On a node that is
 // already cut off, or closed, Interrupt does nothing.

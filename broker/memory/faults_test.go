@@ -140,3 +140,25 @@ func TestFaultsAfterCloseDoNothing(t *testing.T) {
 	b.Kill()
 	closing(t, b)
 }
+
+// Flush returns at once on a node whose link is cut if its outbox is empty: everything
+// accepted before has been handed over. With a message in the outbox it waits.
+func TestFlushWhileCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memorybroker.NewBus(nil).Broker()
+		defer b.Close(t.Context())
+		b.Interrupt(nil)
+		must(t, b.Flush(t.Context()))
+		must(t, b.Publish(t.Context(), lobby, nil))
+		flushed := make(chan error, 1)
+		go func() { flushed <- b.Flush(t.Context()) }()
+		synctest.Wait()
+		select {
+		case err := <-flushed:
+			t.Fatalf("Flush returned %v with a message in the outbox", err)
+		default:
+		}
+		b.Resume()
+		must(t, <-flushed)
+	})
+}

@@ -58,7 +58,11 @@ func single(name string, opts *servers.NATSOptions) conformance.Harness {
 			srv := servers.StartNATS(tb, opts)
 			return conformance.System{
 				Node: func(context.Context) (*conformance.Node, error) {
-					proxy := tcpproxy.Start(tb, srv.Addr())
+					proxy, err := tcpproxy.Listen(srv.Addr())
+					if err != nil {
+						return nil, err
+					}
+					tb.Cleanup(proxy.Close)
 					more := []nats.Option{nats.IgnoreDiscoveredServers()}
 					if srv.TLS() != nil {
 						more = append(more, nats.RootCAs(srv.CA()))
@@ -112,7 +116,11 @@ func clustered(name string, cluster *servers.NATSCluster) conformance.Harness {
 					var proxies []*tcpproxy.Proxy
 					by := detours{}
 					for _, n := range cluster.Nodes {
-						p := tcpproxy.Start(tb, n.Addr())
+						p, err := tcpproxy.Listen(n.Addr())
+						if err != nil {
+							return nil, err
+						}
+						tb.Cleanup(p.Close)
 						proxies = append(proxies, p)
 						by[n.Addr()] = p.Addr()
 					}

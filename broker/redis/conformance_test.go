@@ -48,7 +48,11 @@ func single() conformance.Harness {
 			srv := servers.StartRedis(tb, nil)
 			return conformance.System{
 				Node: func(context.Context) (*conformance.Node, error) {
-					proxy := tcpproxy.Start(tb, srv.Addr())
+					proxy, err := tcpproxy.Listen(srv.Addr())
+					if err != nil {
+						return nil, err
+					}
+					tb.Cleanup(proxy.Close)
 					b, err := redisbroker.Open(proxy.Addr(), conformOptions(""))
 					if err != nil {
 						return nil, err
@@ -83,7 +87,11 @@ func clustered(cluster *servers.RedisCluster) conformance.Harness {
 					var proxies []*tcpproxy.Proxy
 					by := map[string]string{}
 					for _, addr := range cluster.Addrs() {
-						p := tcpproxy.Start(tb, addr)
+						p, err := tcpproxy.Listen(addr)
+						if err != nil {
+							return nil, err
+						}
+						tb.Cleanup(p.Close)
 						proxies = append(proxies, p)
 						by[addr] = p.Addr()
 					}

@@ -13,6 +13,7 @@
 package tcpproxy
 
 import (
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -55,19 +56,30 @@ func (l *link) close() {
 	})
 }
 
-// Start listens on a free loopback port and forwards to target, a host and port, until
-// the test ends. The target need not listen yet.
+// Start is Listen for the goroutine of a test: an error ends the test, and the end of
+// the test closes the proxy.
 func Start(tb testing.TB, target string) *Proxy {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := Listen(target)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	tb.Cleanup(p.Close)
+	return p
+}
+
+// Listen listens on a free loopback port and forwards to target, a host and port, until
+// Close. The target need not listen yet. Any goroutine may call it, so it serves the
+// Node function of a conformance.System.
+func Listen(target string) (*Proxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("tcpproxy: listen before %s: %w", target, err)
 	}
 	p := &Proxy{listener: l, target: target, changed: make(chan struct{}), links: map[*link]struct{}{}}
 	p.wg.Add(1)
 	go p.accept()
-	tb.Cleanup(p.close)
-	return p
+	return p, nil
 }
 
 // Addr returns where the proxy listens.
@@ -123,7 +135,8 @@ func (p *Proxy) set(change func()) {
 	p.changed = make(chan struct{})
 }
 
-func (p *Proxy) close() {
+// Close closes the listener and all connections, and waits for the proxy's goroutines.
+func (p *Proxy) Close() {
 	p.listener.Close()
 	p.set(func() { p.closed = true; p.cut() })
 	p.wg.Wait()

@@ -1,0 +1,86 @@
+package fleettest_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/fleettest"
+)
+
+// A place that stays cut at the end of a test, with a message in its queue, is healed
+// and closed without an error.
+func TestPlaceStaysCut(t *testing.T) {
+	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
+		for _, fault := range []func(*fleettest.Place){
+			func(p *fleettest.Place) { p.Cut() },
+			func(p *fleettest.Place) { p.Freeze() },
+			func(p *fleettest.Place) { p.Freeze(); p.Cut() },
+		} {
+			p := f.Place("mine")
+			fault(p)
+			if err := p.Publish(t.Context(), broker.Native.Broadcast("/"), []byte("queued")); err != nil {
+				t.Error(err)
+			}
+			if st := p.Stats(); st.QueuedMessages != 1 {
+				t.Errorf("%d messages are queued", st.QueuedMessages)
+			}
+		}
+	})
+}
+
+// A function given to After does not run once the test has returned.
+func TestAfterTheTest(t *testing.T) {
+	ran := false
+	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
+		f.After(time.Second, func() { ran = true })
+		t.Cleanup(func() { time.Sleep(2 * time.Second) })
+	})
+	if ran {
+		t.Error("the function ran")
+	}
+}
+
+// badOptions is the environment variable that has TestBadOptions fail in each way.
+const badOptions = "CROSSROOM_TEST_BAD_OPTIONS"
+
+// Options that New refuses fail the test with New's error, also in a function given to
+// After, which runs on a goroutine that must not end the test.
+func TestBadOptions(t *testing.T) {
+	bad := map[string]func(f *fleettest.Fleet){
+		"server": func(f *fleettest.Fleet) { f.Server("north", &adapter.Options{Dialect: 9}) },
+		"node":   func(f *fleettest.Fleet) { f.Node("n", &backplane.Options{RequestTimeout: -1}) },
+	}
+	how := os.Getenv(badOptions)
+	if how == "" {
+		for name := range bad {
+			for _, when := range []string{"now", "after"} {
+				cmd := exec.Command(os.Args[0], "-test.run=^TestBadOptions$", "-test.v")
+				cmd.Env = append(os.Environ(), badOptions+"="+name+" "+when)
+				out, err := cmd.CombinedOutput()
+				text := string(out)
+				if err == nil || !strings.Contains(text, "--- FAIL: TestBadOptions") || !strings.Contains(text, "option ") || strings.Contains(text, "panic") {
+					t.Errorf("%s %s: %v\n%s", name, when, err, text)
+				}
+				if rest := strings.Contains(text, "the test went on"); rest != (when == "after") {
+					t.Errorf("%s %s: the test went on: %v\n%s", name, when, rest, text)
+				}
+			}
+		}
+		return
+	}
+	name, when, _ := strings.Cut(how, " ")
+	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
+		if when == "now" {
+			bad[name](f)
+		}
+		f.After(time.Second, func() { bad[name](f) })
+		time.Sleep(2 * time.Second)
+		t.Log("the test went on")
+	})
+}
