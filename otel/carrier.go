@@ -123,42 +123,53 @@ func (c *carrier) injectAll(ctx context.Context, h backplane.Header) {
 	}
 }
 
-// extract returns ctx with what a header says. ignored is how much of it was.
+// extract returns ctx with the fields of a header that fit into the limit, those that
+// identify the trace first. ignored counts the fields that extract left out.
 func (c *carrier) extract(ctx context.Context, h backplane.Header) (out context.Context, ignored int) {
-	size, present := 0, false
+	if c.limit <= 0 {
+		return ctx, 0
+	}
+	room, present := c.limit, false
+	var fits propagation.MapCarrier
 	for _, name := range c.fields {
-		if value := h[name]; value != "" {
-			size += len(name) + len(value)
+		value := h[name]
+		switch size := len(name) + len(value); {
+		case value == "":
+		case size > room:
+			c.metrics.ignore(ctx, oversized, 1)
+			ignored++
+		default:
+			room -= size
+			if fits == nil {
+				fits = make(propagation.MapCarrier, len(c.fields))
+			}
+			fits[name] = value
 			present = present || name != baggageName
 		}
 	}
-	switch {
-	case size == 0 || c.limit <= 0:
-		return ctx, 0
-	case size > c.limit:
-		c.metrics.ignore(ctx, oversized, 1)
-		return ctx, 1
+	if len(fits) == 0 {
+		return ctx, ignored
 	}
 	out = ctx
 	sound := false
 	c.guard(ctx, func() {
-		out = c.propagator.Extract(ctx, propagation.MapCarrier(h))
+		out = c.propagator.Extract(ctx, fits)
 		sound = true
 	})
 	if !sound {
-		return ctx, 1
+		return ctx, ignored + 1
 	}
 	sc := trace.SpanContextFromContext(out)
 	bad := present && !sc.IsValid()
 	if c.w3c {
-		bad = bad || h[tracestate] != "" && sc.TraceState().Len() == 0
-		bad = bad || h[baggageName] != "" && baggage.FromContext(out).Len() == 0
+		bad = bad || fits[tracestate] != "" && sc.TraceState().Len() == 0
+		bad = bad || fits[baggageName] != "" && baggage.FromContext(out).Len() == 0
 	}
 	if bad {
 		c.metrics.ignore(ctx, malformed, 1)
-		return out, 1
+		return out, ignored + 1
 	}
-	return out, 0
+	return out, ignored
 }
 
 // parent is what extract would make of a header that has nothing but a traceparent of

@@ -77,8 +77,10 @@
 // # Metrics
 //
 // Units and names by the conventions; durations are in seconds and suit exponential
-// histograms. Everything but the histograms is read from the counters of nodes and
-// brokers when it is collected, so that a message costs nothing more.
+// histograms. What happens for each message is read from the counters of nodes and
+// brokers when it is collected, so that a message costs nothing more. The histograms,
+// crossroom.query.answered, crossroom.query.missing, crossroom.interruptions and
+// crossroom.header.ignored are recorded when they happen.
 //
 //	messaging.client.sent.messages           counter        {message}       broadcasts to be published; error.type if they were not
 //	crossroom.sent.bytes                     counter        By              … as they go out

@@ -60,7 +60,9 @@ var hostile = []struct {
 }{
 	{"64 KiB", []pair{{"traceparent", strings.Repeat("0", 64<<10)}}, "unusable", false},
 	{"64 KiB of baggage", []pair{{"traceparent", goodParent}, {"baggage", "k=" + strings.Repeat("v", 64<<10)}}, "unusable", true},
-	{"5 KiB of tracestate", []pair{{"traceparent", goodParent}, {"tracestate", "k=" + strings.Repeat("v", 5<<10)}}, "oversized", false},
+	{"5 KiB of tracestate", []pair{{"traceparent", goodParent}, {"tracestate", "k=" + strings.Repeat("v", 5<<10)}}, "oversized", true},
+	{"5 KiB of baggage", []pair{{"traceparent", goodParent}, {"baggage", "k=" + strings.Repeat("v", 5<<10)}}, "oversized", true},
+	{"5 KiB of traceparent", []pair{{"traceparent", strings.Repeat("0", 5<<10)}}, "oversized", false},
 	{"control characters", []pair{{"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169\x003331-01"}}, "malformed", false},
 	{"line break", []pair{{"traceparent", goodParent + "\r\nx: y"}}, "malformed", false},
 	{"upper case", []pair{{"traceparent", strings.ToUpper(goodParent)}}, "malformed", false},

@@ -184,6 +184,37 @@ func TestMetricsTable(t *testing.T) {
 	}
 }
 
+// TestRecordedAtOnce holds the sentence of the package documentation that lists the
+// counters that are not read at collection equal to the instruments.
+func TestRecordedAtOnce(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentence := regexp.MustCompile(`(?s)The histograms,(.*?)are recorded when they happen`).FindSubmatch(text)
+	if sentence == nil {
+		t.Fatal("doc.go has no such sentence")
+	}
+	var documented, real []string
+	for _, name := range regexp.MustCompile(`crossroom[a-z._]+`).FindAll(sentence[1], -1) {
+		documented = append(documented, string(name))
+	}
+	v := newTelemetry(t)
+	v.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()),
+		sdkmetric.WithView(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+			if i.Kind == sdkmetric.InstrumentKindCounter {
+				real = append(real, i.Name)
+			}
+			return sdkmetric.Stream{}, false
+		}))
+	v.observer(t, otelbackplane.Options{})
+	slices.Sort(documented)
+	slices.Sort(real)
+	if !slices.Equal(documented, real) {
+		t.Errorf("documented %v, real %v", documented, real)
+	}
+}
+
 // Exponential histograms take the place of the others with a view.
 func TestExponentialHistograms(t *testing.T) {
 	v := newTelemetry(t)
