@@ -49,10 +49,11 @@ type Options struct {
 	CustomHook CustomHook
 
 	// Heartbeat is the interval at which Go nodes announce themselves to each
-	// other, PeerTimeout how long after its last sign one is given up, and
-	// StallTimeout how long a socket's method may take before the server goes on
-	// without the socket. Zero: the core's defaults. Negative: an error, except for
-	// StallTimeout, which is then for ever (backplane.Options).
+	// other. Zero: 1 s. PeerTimeout is the time after the last message of a Go node
+	// at which it counts as dead. Zero: 3.5 × Heartbeat. Both: a negative value is an
+	// error. StallTimeout is the time that a socket's method may take before the
+	// server goes on without the socket. Zero: a quarter of RequestsTimeout, but at
+	// least 50 ms and at most 1 s. Negative: for ever.
 	Heartbeat, PeerTimeout, StallTimeout time.Duration
 
 	// Also are more prefixes that this server is on, with the same namespaces,

@@ -17,7 +17,23 @@
 // the node passes that on to Options.OnError. Receivers learn of gaps as
 // *InterruptedError and from LinkObserver, in their place in the order.
 //
-// # Questions
+// # Requests
+//
+// The methods that reach the whole fleet have one contract: Members, MembersDetail,
+// RoomsOf, AllRooms, Join, Leave, Disconnect, their forms for selections, Request,
+// EventAck, BroadcastAck, Peers and Count.
+//
+//   - They wait for other nodes, and return by the deadline: Options.RequestTimeout or
+//     the context's, whichever is first.
+//   - If nodes are missing, the value holds what the other nodes answered, and the
+//     error is a *[PartialError] that names the missing nodes.
+//   - Any other error means that the request was not sent and that nothing was done:
+//     the context's error, [ErrClosed], a *[NameError], a *broker.PayloadError, an error
+//     that wraps errors.ErrUnsupported if the wire cannot express the operation, or the
+//     codec's error if the request would harm a peer.
+//   - An operation on a selection is carried out on this node first, whatever the state
+//     of the broker. If the codec then refuses to send it, the error is a *PartialError
+//     that wraps the refusal, and no other node was asked.
 //
 // A question goes to every node that listens at that moment. Nodes announce
 // themselves to each other, so an answer can say who answered and who is missing:
@@ -62,6 +78,14 @@
 //     the members here, those of the others change nothing.
 //
 // Close waits for callbacks until its context ends.
+//
+// # Limits
+//
+// The inbound queue of a namespace holds 8,192 messages and 64 MiB of payloads. The worker
+// takes the whole queue at once, so up to twice as much is in memory. While the queue is
+// full, the broker's reader waits for the worker, and the broker's own buffers fill: its
+// documentation says what follows. A header has at most [MaxHeader] bytes, a name at
+// most broker.MaxNameLen.
 //
 // # Bad input
 //

@@ -6,18 +6,8 @@ import (
 	"slices"
 )
 
-// Every method in this file asks the whole fleet. What they have in common:
-//
-// They return by the deadline, Options.RequestTimeout or the context's, whichever is
-// first. If nodes are missing they return what the others said and a *PartialError.
-// Any other error means that nothing was asked or done: the context's, ErrClosed,
-// *NameError, an error wrapping errors.ErrUnsupported if the wire cannot express the
-// operation, the codec's own error if it would harm a peer.
-//
-// What is done to a selection of members is done to this node's first, whatever state
-// the broker is in. So what the codec refuses only when it knows who else is there
-// (Codec.Expect) is a *PartialError there: it wraps the refusal, and no other node was
-// asked.
+// Every method in this file sends a request to the whole fleet. The package
+// documentation has what they have in common, in section "Requests".
 
 // Members is a list of members of the whole fleet.
 type Members struct {
@@ -42,7 +32,8 @@ type Touched struct {
 type Reply struct {
 	// Node is empty for a peer that does not announce itself.
 	Node string
-	// Payload is nil if the answer has no value.
+	// Payload is nil if the answer has no value. It is a part of the message that the
+	// broker delivered: read-only. It may be kept, which keeps the whole message.
 	Payload []byte
 	// Err is the other application's error; empty if there is none.
 	Err string
