@@ -102,6 +102,9 @@ func (l leg) allV5(ctx context.Context) error {
 			}
 		}
 	}
+	if partial.Fleet.Uncounted != nil {
+		return err
+	}
 	for _, fine := range []error{backplane.ErrPeerGone, backplane.ErrPeerSilent, backplane.ErrNoAnswer, context.DeadlineExceeded} {
 		if errors.Is(partial.Err, fine) && len(partial.Fleet.Missing) > 0 {
 			return nil

@@ -35,6 +35,9 @@ func mergeFleets[T any](op backplane.Op, parts []part[T]) (f Fleet, err error, f
 		}
 		f.Unnamed += p.fleet.Unnamed
 		f.Silent += p.fleet.Silent
+		if f.Uncounted == nil {
+			f.Uncounted = p.fleet.Uncounted
+		}
 		missing = append(missing, p.fleet.Missing...)
 		if pe != nil && (partial == nil || len(pe.Fleet.Missing) == 0) {
 			partial = pe
@@ -50,7 +53,7 @@ func mergeFleets[T any](op backplane.Op, parts []part[T]) (f Fleet, err error, f
 	if len(hard) == len(parts) {
 		return f, firstOf(hard), true
 	}
-	if partial != nil && (len(f.Missing) > 0 || len(partial.Fleet.Missing) == 0) {
+	if partial != nil && (len(f.Missing) > 0 || f.Uncounted != nil || len(partial.Fleet.Missing) == 0) {
 		hard = append(hard, &PartialError{Op: op, Fleet: f, Err: partial.Err})
 	}
 	return f, firstOf(hard), false

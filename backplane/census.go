@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -18,6 +19,7 @@ type census struct {
 	others  Unannounced
 	err     error // why nobody could be counted; then all are in gone
 	unseen  int   // then: others, when they were last counted
+	inexact error // a *broker.InexactError: more may listen than were counted
 }
 
 // peers is how many others hold the namespace.
@@ -64,9 +66,17 @@ func (ns *Namespace) listeners(ctx context.Context) (c census, err error) {
 		}
 	}
 	counts, err := ns.count(ctx, channels)
-	if err != nil {
-		c.gone, c.err, c.unseen = ids, err, int(ns.unannounced.Load())
+	if inexact, ok := errors.AsType[*broker.InexactError](err); ok {
+		c.inexact, err = inexact, nil
+	}
+	last := int(ns.unannounced.Load())
+	switch {
+	case err != nil:
+		c.gone, c.err, c.unseen = ids, err, last
 		return c, err
+	case counts == nil: // a broker that cannot count: known peers, and as many others as before
+		c.alive, c.others.Total = ids, last
+		return c, nil
 	}
 	// there tells those of a list that listen from those that do not.
 	total, next := counts[0]-min(counts[1], 1), 2
@@ -85,8 +95,13 @@ func (ns *Namespace) listeners(ctx context.Context) (c census, err error) {
 	c.alive, c.gone = there(ids)
 	there(leaving)
 	c.ghosts, ghosts = there(ghosts)
-	ns.node.peers.vanished(key, ghosts)
 	c.others.Total = max(total, 0)
+	if c.inexact != nil {
+		// A node that was not counted may be where the broker did not look.
+		c.alive, c.gone = ids, nil
+		return c, nil
+	}
+	ns.node.peers.vanished(key, ghosts)
 	ns.unannounced.Store(int64(c.others.Total))
 	return c, nil
 }
@@ -99,7 +114,8 @@ func (ns *Namespace) listeners(ctx context.Context) (c census, err error) {
 func (ns *Namespace) count(ctx context.Context, channels []broker.Channel) (counts []int, err error) {
 	before := 0
 	for range 4 {
-		if counts, err = ns.node.broker.Subscribers(ctx, channels...); err != nil {
+		counts, err = ns.node.broker.Subscribers(ctx, channels...)
+		if counts == nil {
 			return nil, err
 		}
 		unnamed, absent := counts[0], 0
@@ -115,7 +131,7 @@ func (ns *Namespace) count(ctx context.Context, channels []broker.Channel) (coun
 		}
 		before = absent
 	}
-	return counts, nil
+	return counts, err
 }
 
 // unreachable is the outcome if the broker cannot be asked who is there.

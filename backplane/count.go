@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/crossroom/crossroom/broker"
 )
 
 // Peers are the other servers that hold a namespace, at one moment.
@@ -21,7 +23,7 @@ type Peers struct {
 	// Crossroom nodes that have not introduced themselves yet. If it could not be asked
 	// it is how many there were the last time.
 	Unannounced int
-	// Counted: the broker was asked, and answered.
+	// Counted: the broker was asked, and counted everybody.
 	Counted bool
 }
 
@@ -31,7 +33,9 @@ func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Ghosts) + p.Unannou
 
 // Peers says which other servers hold the namespace. The broker is asked, but none of
 // them. If it does not answer, what is known from before is returned beside the error:
-// the context's as it is, or a *CountError. ErrClosed comes without a value.
+// the context's as it is, or a *CountError. If it could not count everywhere and Node.js
+// servers may be missing, the error is a *CountError that wraps a *broker.InexactError.
+// ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 	c, err := ns.headcount(ctx)
 	if errors.Is(err, ErrClosed) {
@@ -39,10 +43,10 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 	}
 	p := &Peers{
 		List: []Peer{}, Gone: c.gone, Ghosts: c.ghosts,
-		Unannounced: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil,
+		Unannounced: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && c.inexact == nil,
 	}
 	there := c.alive
-	if err != nil {
+	if err != nil && c.inexact == nil {
 		there, p.Gone, p.Unannounced = c.gone, nil, c.unseen
 	}
 	t := &ns.node.peers
@@ -59,13 +63,14 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 
 // Count returns how many servers hold the namespace, this one included: announced
 // Crossroom nodes, and where the broker can count all others too. The error is the
-// context's as it is, ErrClosed, or a *CountError.
+// context's as it is, ErrClosed, or a *CountError. The number is zero beside it, but a
+// lower bound if it wraps a *broker.InexactError.
 func (ns *Namespace) Count(ctx context.Context) (int, error) {
 	c, err := ns.headcount(ctx)
-	if err != nil {
+	if err != nil && c.inexact == nil {
 		return 0, err
 	}
-	return 1 + c.peers(), nil
+	return 1 + c.peers(), err
 }
 
 // headcount is the census for its own sake.
@@ -79,7 +84,11 @@ func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
 	defer cancel()
 	c, err = ns.listeners(limited)
 	switch {
-	case err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case err == nil && (c.inexact == nil || ns.wire == broker.Native):
+		return c, nil
+	case err == nil:
+		return c, &CountError{Namespace: ns.name, Err: c.inexact}
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return c, err
 	case ns.closing.Load():
 		return c, ErrClosed

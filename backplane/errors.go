@@ -103,6 +103,10 @@ type Fleet struct {
 	// Silent is how many peers were asked that never answer this kind of request
 	// (Node.js servers do not confirm operations on selections of sockets).
 	Silent int
+	// Uncounted is why further foreign peers may exist that were not waited for: a
+	// *broker.InexactError. nil: every peer was counted, or none of those that may be
+	// missing responds to this kind of request.
+	Uncounted error
 }
 
 // PartialError says that some nodes did not answer. The value returned beside it
@@ -111,7 +115,7 @@ type PartialError struct {
 	Op    Op
 	Fleet Fleet
 	// Err is why waiting ended: context.DeadlineExceeded, context.Canceled, the
-	// first Missing's reason, or the broker's error. If the broker could not even say
+	// first Missing's reason, Fleet.Uncounted, or the broker's error. If the broker could not even say
 	// who is there it wraps one of these, and Fleet.Missing has the Crossroom nodes
 	// that were known, and as many others as when it was last counted.
 	Err error

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
 )
 
 // Errors that wrap each other say each thing once.
@@ -33,8 +34,11 @@ func TestErrorTexts(t *testing.T) {
 
 // Who is missing can be shown as JSON, with the reason.
 func TestFleetAsJSON(t *testing.T) {
-	got, err := json.Marshal(backplane.Fleet{Unnamed: 1, Missing: []backplane.Missing{{Node: "b", Count: 1, Reason: backplane.ErrPeerGone}, {Count: 2}}})
-	const want = `{"Answered":null,"Unnamed":1,"Missing":[{"Node":"b","Count":1,"Reason":"node is gone"},{"Node":"","Count":2,"Reason":""}],"Silent":0}`
+	got, err := json.Marshal(backplane.Fleet{
+		Unnamed: 1, Missing: []backplane.Missing{{Node: "b", Count: 1, Reason: backplane.ErrPeerGone}, {Count: 2}},
+		Uncounted: &broker.InexactError{Err: errors.New("NOPERM")},
+	})
+	const want = `{"Answered":null,"Unnamed":1,"Missing":[{"Node":"b","Count":1,"Reason":"node is gone"},{"Node":"","Count":2,"Reason":""}],"Silent":0,"Uncounted":"broker: not every subscriber could be counted: NOPERM"}`
 	if err != nil || string(got) != want {
 		t.Errorf("got %s, %v", got, err)
 	}

@@ -40,7 +40,7 @@ func (c *call) wait(ctx, waiting context.Context, published bool) {
 // more need not be waited for.
 func (c *call) recount(ctx context.Context) {
 	now, err := c.ns.listeners(ctx)
-	if err != nil {
+	if err != nil || now.inexact != nil {
 		return
 	}
 	c.mu.Lock()

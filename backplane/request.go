@@ -57,7 +57,8 @@ type call struct {
 	doubted []string // waited for until half of the time is over
 	unseen  int      // unannounced peers that nobody could count; c.out says why
 	out     error
-	all     bool // every unannounced peer is to answer
+	all     bool  // every unannounced peer is to answer
+	inexact error // why unannounced peers may be missing that were not counted
 
 	// With a RequestObserver: who has answered, as far as it does not know yet. Its
 	// methods are called by the asker's goroutine only.
@@ -238,7 +239,7 @@ func (ns *Namespace) ask(ctx context.Context, req *Request, c *census, exp Expec
 // heardBy reports whether anybody is there to hear a request. A broker that cannot
 // count may have nodes on it that have not announced themselves yet.
 func (ns *Namespace) heardBy(c *census) bool {
-	return c.peers() > 0 || c.err == nil && !ns.node.caps.CountsSubscribers
+	return c.peers() > 0 || c.inexact != nil || c.err == nil && !ns.node.caps.CountsSubscribers
 }
 
 // newCall makes a call that can take answers. It does not end before run.
@@ -265,6 +266,7 @@ func (c *call) expect(who *census, exp Expected, stop context.CancelFunc) {
 			c.doubted = append(c.doubted, id)
 		}
 	}
+	c.inexact = c.ns.uncounted(c.req, who)
 	reason := who.err
 	if reason == nil {
 		reason = ErrPeerGone
@@ -407,7 +409,21 @@ func (c *call) finish(exp Expected, late time.Time) (f Fleet, _ error) {
 	if c.unseen > 0 {
 		f.Missing = append(f.Missing, Missing{Count: c.unseen, Reason: c.out})
 	}
+	f.Uncounted = c.inexact
 	return f, c.err
+}
+
+// uncounted returns why a response may be missing that was not counted on. On the native
+// wire there is none: all peers are Crossroom nodes, which announce themselves.
+func (ns *Namespace) uncounted(req *Request, who *census) error {
+	if who.inexact == nil || ns.wire == broker.Native {
+		return nil
+	}
+	one, err := ns.codec.Expect(ns.name, req, Unannounced{Total: 1, Responding: -1})
+	if err == nil && one.Answers == 0 {
+		return nil // foreign peers do not respond to this
+	}
+	return who.inexact
 }
 
 // sendable says in advance why a request cannot be sent: nothing is done here that
@@ -482,10 +498,13 @@ func (l *lane) response(ch broker.Channel, payload []byte) {
 // partial makes the error of an incomplete answer, nil if nobody is missing. Pass
 // why asking ended early, if it did.
 func (ns *Namespace) partial(ctx context.Context, op Op, f Fleet, err error) error {
-	if err == nil && len(f.Missing) == 0 {
+	if err == nil && len(f.Missing) == 0 && f.Uncounted == nil {
 		return nil
 	}
 	ns.node.counters.partial.Add(1)
+	if err == nil && len(f.Missing) == 0 {
+		err = f.Uncounted
+	}
 	if err == nil {
 		err = f.Missing[0].Reason
 		for _, m := range f.Missing {

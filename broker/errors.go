@@ -28,6 +28,23 @@ func (e *PayloadError) Error() string {
 	return fmt.Sprintf("broker: payload of %d bytes is over the limit of %d", e.Size, e.Max)
 }
 
+// InexactError says that Subscribers or Responders did not see the whole system.
+// Each number beside it is a lower bound, and the list of ids may lack some. Without
+// numbers or a list nothing was seen, and only known peers can be addressed by name.
+type InexactError struct {
+	// Err says why, such as a server that did not respond, or a missing permission.
+	Err error
+}
+
+func (e *InexactError) Error() string {
+	return fmt.Sprintf("broker: not every subscriber could be counted: %v", e.Err)
+}
+
+func (e *InexactError) Unwrap() error { return e.Err }
+
+// MarshalText returns the text of the error, for a result as JSON.
+func (e *InexactError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
 // Loss tells of messages that Publish accepted and that did not, or may not have,
 // reached the system.
 type Loss struct {

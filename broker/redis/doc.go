@@ -113,7 +113,7 @@
 //
 //	+publish +ping
 //	+subscribe +psubscribe +unsubscribe +punsubscribe
-//	+pubsub                               for Subscribers and Responders
+//	+pubsub|numsub +pubsub|channels       for Subscribers and Responders
 //	+cluster|slots +cluster|shards +hello +client +readonly +command
 //
 // Redis allows a pattern only if the user has literally the same: for namespace
@@ -122,6 +122,14 @@
 // for all nodes &socket.io-crossroom-control#, on which they announce themselves.
 // A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. Without PING
 // all works as well: the refusal is a sign of life.
+//
+// Without PUBSUB nothing can be counted: Subscribers and Responders return a
+// *broker.InexactError that wraps the *ServerError, for as long as the permission is
+// missing. Queries then wait for the known peers, which are all Crossroom nodes that have
+// announced themselves. Node.js servers still get every request, but no query waits for
+// their responses, so each answer that they could be part of is a
+// *backplane.PartialError with Fleet.Uncounted set. A node that crashed is known to be
+// gone only after backplane.Options.PeerTimeout.
 //
 // # Cluster and Sentinel
 //

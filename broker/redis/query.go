@@ -54,26 +54,34 @@ func (q *querier) subscribers(ctx context.Context, channels []broker.Channel) ([
 		names[i] = q.names.name(ch)
 	}
 	sums := make([]int, len(channels))
+	var unseen error
 	for first := 0; first < len(names); first += namesPerQuery {
 		part := names[first:min(first+namesPerQuery, len(names))]
 		err := q.each(ctx, append([]string{"PUBSUB", "NUMSUB"}, part...), func(answer []string) error {
 			if len(answer) != 2*len(part) {
 				return protocolError(fmt.Sprintf("PUBSUB NUMSUB of %d names gave %d parts", len(part), len(answer)))
 			}
+			counts := make([]int, len(part))
 			for i := range part {
-				n, err := strconv.Atoi(answer[2*i+1])
-				if err != nil {
-					return err
+				var err error
+				if counts[i], err = strconv.Atoi(answer[2*i+1]); err != nil {
+					return protocolError("PUBSUB NUMSUB: " + err.Error())
 				}
+			}
+			for i, n := range counts {
 				sums[first+i] += n
 			}
 			return nil
 		})
-		if err != nil {
+		var some *partError
+		switch {
+		case errors.As(err, &some):
+			unseen = &broker.InexactError{Err: some.err}
+		case err != nil:
 			return nil, err
 		}
 	}
-	return sums, nil
+	return sums, unseen
 }
 
 // responders lists the ids in the names of response channels of single nodes.
@@ -97,10 +105,24 @@ func (q *querier) responders(ctx context.Context, w broker.Wire, ns string) ([]s
 		}
 		return nil
 	})
-	return ids, err
+	var some *partError
+	switch {
+	case errors.As(err, &some):
+		return ids, &broker.InexactError{Err: some.err}
+	case err != nil:
+		return nil, err
+	}
+	return ids, nil
 }
 
+// partError says that some of the servers did not answer.
+type partError struct{ err error }
+
+func (e *partError) Error() string { return e.err.Error() }
+
 // each asks all masters the same at the same time and hands the answers to f one by one.
+// A *partError says that some did not answer, and a *broker.InexactError that none
+// was allowed to.
 func (q *querier) each(ctx context.Context, command []string, f func([]string) error) error {
 	masters, err := q.nodes.masters(ctx, false)
 	if err != nil {
@@ -119,15 +141,28 @@ func (q *querier) each(ctx context.Context, command []string, f func([]string) e
 			results <- result{answer, err}
 		}()
 	}
+	answered, refused := 0, 0
 	for range masters {
 		r := <-results
-		if err == nil && r.err == nil {
+		if r.err == nil {
 			r.err = f(r.answer)
+		}
+		if r.err == nil {
+			answered++
+		} else if no, ok := errors.AsType[*ServerError](r.err); ok && no.Command == command[0] {
+			refused++
 		}
 		err = errors.Join(err, r.err)
 	}
-	if ended := ctx.Err(); err != nil && ended != nil {
-		return ended
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case answered > 0 && !errors.Is(err, broker.ErrClosed):
+		return &partError{err}
+	case refused == len(masters):
+		return &broker.InexactError{Err: err}
 	}
 	return err
 }

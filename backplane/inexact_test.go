@@ -1,0 +1,136 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// shortsighted is a broker that counts everybody, only some, or nobody.
+type shortsighted struct {
+	broker.Broker
+	sight *atomic.Int32
+}
+
+const (
+	seesAll = iota
+	seesSome
+	seesNone
+)
+
+var errSight = &broker.InexactError{Err: errors.New("a server did not respond")}
+
+func (s shortsighted) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	counts, err := s.Broker.Subscribers(ctx, channels...)
+	switch {
+	case err != nil || s.sight.Load() == seesAll:
+		return counts, err
+	case s.sight.Load() == seesNone:
+		return nil, errSight
+	}
+	counts[0], counts[1] = 1, 1 // the asking node itself
+	for i := range counts[2:] {
+		counts[2+i] = 0
+	}
+	return counts, errSight
+}
+
+// foreign is a codec on the wire that foreign peers speak too.
+type foreign struct{ backplane.Codec }
+
+func (foreign) Wire() broker.Wire { return broker.SocketIO }
+
+func (foreign) ResponseChannel(ns string, r *backplane.Response) broker.Channel {
+	return broker.SocketIO.NodeResponses(ns, r.Request.Origin)
+}
+
+func (foreign) BroadcastChannel(ns string, _ *backplane.Broadcast) broker.Channel {
+	return broker.SocketIO.Broadcast(ns)
+}
+
+// Expect of an operation on a selection: foreign peers do not respond to it.
+func (c foreign) Expect(ns string, r *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
+	if r.Op == backplane.OpJoin && !r.ByID {
+		return backplane.Expected{Silent: p.Total}, nil
+	}
+	return c.Codec.Expect(ns, r, p)
+}
+
+// A broker that did not see everybody leaves queries to the known peers. On a wire that
+// foreign peers speak the answer then says that it may be incomplete.
+func TestInexactCount(t *testing.T) {
+	for name, codec := range map[string]backplane.Codec{"native": backplane.NativeCodec(), "foreign": foreign{backplane.NativeCodec()}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var sight atomic.Int32
+				f := newFleet(t, 0, backplane.Options{}, nil)
+				wrap := func(b broker.Broker) broker.Broker { return shortsighted{b, &sight} }
+				for range 3 {
+					f.addOn(f.bus.Broker(), wrap, &backplane.Options{}, &backplane.NamespaceOptions{
+						Codec: codec, OnRequest: func(context.Context, string, []byte) ([]byte, error) { return nil, nil },
+					})
+				}
+				f.meet()
+				f.socket(1, "b")
+				f.socket(2, "c")
+				for _, sees := range []int32{seesAll, seesSome, seesNone, seesAll} {
+					sight.Store(sees)
+					said := name == "foreign" && sees != seesAll
+					inexact := func(what string, err error, uncounted error) {
+						t.Helper()
+						var p *backplane.PartialError
+						var i *broker.InexactError
+						switch {
+						case !said && (err != nil || uncounted != nil):
+							t.Errorf("sight %d: %s: %v, uncounted %v", sees, what, err, uncounted)
+						case said && (!errors.As(err, &p) || !errors.As(err, &i) || len(p.Fleet.Missing) != 0 || p.Fleet.Uncounted == nil):
+							t.Errorf("sight %d: %s: %v does not say that others may be missing", sees, what, err)
+						}
+					}
+					began := time.Now()
+					m, err := f.ns[0].Members(t.Context(), backplane.All())
+					if len(m.List) != 2 || len(m.Answered) != 2 {
+						t.Errorf("sight %d: Members: %+v", sees, m)
+					}
+					inexact("Members", err, m.Uncounted)
+					r, err := f.ns[0].Request(t.Context(), nil)
+					if len(r.List) != 2 {
+						t.Errorf("sight %d: Request: %+v", sees, r)
+					}
+					inexact("Request", err, r.Uncounted)
+					acks, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
+					if len(acks.Values) != 2 {
+						t.Errorf("sight %d: BroadcastAck: %+v", sees, acks)
+					}
+					inexact("BroadcastAck", err, acks.Uncounted)
+					if err := f.ns[0].Join(t.Context(), "c", "room"); err != nil {
+						t.Errorf("sight %d: Join: %v", sees, err)
+					}
+					if _, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "room"); err != nil {
+						t.Errorf("sight %d: JoinAll: %v", sees, err)
+					}
+					_, err = f.ns[0].RoomsOf(t.Context(), "nobody")
+					if errors.Is(err, backplane.ErrNoSuchMember) == said {
+						t.Errorf("sight %d: RoomsOf of nobody: %v", sees, err)
+					}
+					var count *backplane.CountError
+					if n, err := f.ns[0].Count(t.Context()); n != 3 || errors.As(err, &count) != said {
+						t.Errorf("sight %d: Count: %d, %v", sees, n, err)
+					}
+					p, err := f.ns[0].Peers(t.Context())
+					if len(p.List) != 2 || p.Counted != (sees == seesAll) || errors.As(err, &count) != said {
+						t.Errorf("sight %d: Peers: %+v, %v", sees, p, err)
+					}
+					if d := time.Since(began); d > 100*time.Millisecond {
+						t.Errorf("sight %d: took %v: nobody is missing who is known", sees, d)
+					}
+				}
+			})
+		})
+	}
+}

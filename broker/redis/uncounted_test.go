@@ -1,0 +1,162 @@
+package redisbroker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// member is a socket of both the adapter and the core that nobody sends to.
+type member string
+
+func (m member) ID() string            { return string(m) }
+func (member) Deliver(*adapter.Packet) {}
+func (member) Disconnect(bool)         {}
+
+// plain is the same for the core.
+type plain struct{ member }
+
+func (plain) Deliver(*backplane.Message) {}
+
+// endLater closes a server or node with the test.
+func endLater(t *testing.T, s interface{ Close(context.Context) error }) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := s.Close(within(t, patience)); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// crowd is some servers with a socket each, on the Socket.IO wire.
+func crowd(t *testing.T, n int, open func() *redisbroker.Broker) []*adapter.Namespace {
+	t.Helper()
+	var all []*adapter.Namespace
+	var nodes []*adapter.Server
+	for i := range n {
+		s, err := adapter.New(open(), &adapter.Options{RequestsTimeout: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		endLater(t, s)
+		ns, err := s.Of(within(t, patience), "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ns.Add(member(fmt.Sprint("socket", i))); err != nil {
+			t.Fatal(err)
+		}
+		nodes, all = append(nodes, s), append(all, ns)
+	}
+	for _, s := range nodes {
+		eventually(t, func() error {
+			if got := len(s.Peers()); got != n-1 {
+				return fmt.Errorf("knows %d peers", got)
+			}
+			return nil
+		})
+	}
+	return all
+}
+
+// TestNoRightToCount takes the permission to count from nodes at work, and gives it back.
+func TestNoRightToCount(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"node on >n ~* &* +@all -pubsub"}})
+	open := func() *redisbroker.Broker {
+		client := redis.NewClient(&redis.Options{Addr: srv.Addr(), Username: "node", Password: "n"})
+		t.Cleanup(func() { client.Close() })
+		b, err := redisbroker.New(client, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeLater(t, b)
+		return b
+	}
+	socketIO := crowd(t, 3, open)
+
+	// On the native wire all peers are known, so nothing is missing.
+	var native []*backplane.Namespace
+	for i := range 2 {
+		n, err := backplane.New(open(), &backplane.Options{RequestTimeout: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		endLater(t, n)
+		ns, err := n.Namespace(within(t, patience), "/native", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ns.Add(plain{member(fmt.Sprint("native", i))}); err != nil {
+			t.Fatal(err)
+		}
+		native = append(native, ns)
+	}
+	b := open()
+	for _, rights := range []string{"-pubsub", "+pubsub", "-pubsub", "+pubsub"} {
+		srv.Do("ACL", "SETUSER", "node", rights)
+		denied := rights == "-pubsub"
+		inexact := func(what string, err error) {
+			t.Helper()
+			var i *broker.InexactError
+			var refused *redisbroker.ServerError
+			if errors.As(err, &i) != denied || denied && (!errors.As(err, &refused) || refused.Code() != "NOPERM" || refused.Command != "PUBSUB") || !denied && err != nil {
+				t.Errorf("%s: %s: %v", rights, what, err)
+			}
+		}
+		counts, err := b.Subscribers(within(t, patience), broker.SocketIO.Requests("/"))
+		inexact("Subscribers", err)
+		if denied != (counts == nil) || !denied && counts[0] != 3 {
+			t.Errorf("%s: Subscribers: %v", rights, counts)
+		}
+		ids, err := b.Responders(within(t, patience), broker.SocketIO, "/")
+		inexact("Responders", err)
+		if denied != (ids == nil) || !denied && len(ids) != 3 {
+			t.Errorf("%s: Responders: %v", rights, ids)
+		}
+
+		began := time.Now()
+		sockets, err := socketIO[0].FetchSockets(within(t, patience))
+		inexact("FetchSockets", err)
+		if sockets == nil || len(sockets.List) != 3 || denied != (sockets.Uncounted != nil) {
+			t.Errorf("%s: FetchSockets: %+v", rights, sockets)
+		}
+		rooms, err := socketIO[1].AllRooms(within(t, patience))
+		inexact("AllRooms", err)
+		if rooms == nil || len(rooms.Rooms) < 3 {
+			t.Errorf("%s: AllRooms: %+v", rights, rooms)
+		}
+		if err := socketIO[0].RemoteJoin(within(t, patience), "socket2", "room"); err != nil {
+			t.Errorf("%s: RemoteJoin: %v", rights, err)
+		}
+		err = socketIO[0].RemoteJoin(within(t, patience), "nobody", "room")
+		if errors.Is(err, adapter.ErrNoSuchSocket) == denied {
+			t.Errorf("%s: RemoteJoin of nobody: %v", rights, err)
+		}
+		count, err := socketIO[0].ServerCount(within(t, patience))
+		inexact("ServerCount", err)
+		if count != 3 {
+			t.Errorf("%s: ServerCount: %d", rights, count)
+		}
+		eventually(t, func() error {
+			m, err := native[0].Members(within(t, patience), backplane.All())
+			if err == nil && len(m.List) != 2 {
+				err = fmt.Errorf("%d members", len(m.List))
+			}
+			return err
+		})
+		if took := time.Since(began); took > patience/2 {
+			t.Errorf("%s: queries took %v although every known peer responds", rights, took)
+		}
+	}
+}
