@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -67,6 +68,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 		// This request has no place for a mark of its own.
 		t.Header = backplane.Header{relayHeader: ns.relays.mark(ns.server.uid)}
 	}
+	unasked := ns.unasked(ctx, asked, o.timeout)
 	parts := o.ackParts(ctx, asked, payload, t)
 	fleet, err, failed := mergeFleets(backplane.OpBroadcast, parts)
 	if failed {
@@ -79,9 +81,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 			sum.Expected += p.value.Expected
 		}
 	}
-	if len(asked) < len(ns.legs) {
-		fleet.Silent += ns.unasked(ctx, asked)
-	}
+	fleet.Silent += <-unasked
 	return ns.acks(sum, fleet), err
 }
 
@@ -131,8 +131,25 @@ func (ns *Namespace) speaking(d Dialect) []leg {
 }
 
 // unasked counts the servers on the links that are not in asked, as well as that can
-// be done.
-func (ns *Namespace) unasked(ctx context.Context, asked []leg) int {
+// be done in the time that asking the others may take.
+func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Duration) <-chan int {
+	sum := make(chan int, 1)
+	if len(asked) == len(ns.legs) {
+		sum <- 0
+		return sum
+	}
+	if timeout <= 0 {
+		timeout = ns.server.opts.RequestsTimeout
+	}
+	go func() { // ends with its context
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		sum <- ns.countUnasked(ctx, asked)
+	}()
+	return sum
+}
+
+func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) int {
 	known := map[string]bool{}
 	for _, l := range asked {
 		for _, p := range l.node.Peers() {

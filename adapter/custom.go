@@ -69,18 +69,16 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	if err != nil {
 		return nil, &ArgumentError{Err: err}
 	}
-	for _, l := range ns.speaking(V5) {
-		if err := l.allV5(ctx); err != nil {
-			return nil, err
-		}
-	}
-	ownCtx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
 	defer cancel()
+	if err := ns.onlyV5(ctx); err != nil {
+		return nil, err
+	}
 	own := make(chan Reply, 1)
 	go func() { // ends with the hook, which is waited for as long as it may take
 		var r Reply
 		r.Node = ns.server.uid
-		if r.Data, r.Err = ns.ownCustom(ownCtx, payload); r.Err != nil {
+		if r.Data, r.Err = ns.ownCustom(ctx, payload); r.Err != nil {
 			r.Data, r.Err = nil, &RemoteError{Node: r.Node, Message: r.Err.Error()}
 		}
 		own <- r
@@ -91,7 +89,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	if out == nil {
 		return nil, err
 	}
-	if reply, ok := receive(ownCtx, own); ok {
+	if reply, ok := receive(ctx, own); ok {
 		out.List = append([]Reply{reply}, out.List...)
 	} else {
 		out.Missing = append(out.Missing, Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoAnswer})
@@ -99,10 +97,17 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		if errors.As(err, &partial) {
 			partial.Fleet = out.Fleet
 		} else {
-			err = firstOf([]error{err, &PartialError{Op: backplane.OpCustom, Fleet: out.Fleet, Err: ownCtx.Err()}})
+			err = firstOf([]error{err, &PartialError{Op: backplane.OpCustom, Fleet: out.Fleet, Err: ctx.Err()}})
 		}
 	}
 	return out, err
+}
+
+// onlyV5 makes sure that there are no newer servers on the links in dialect v5.
+func (ns *Namespace) onlyV5(ctx context.Context) error {
+	asking, stop := half(ctx)
+	defer stop()
+	return firstOf(each(ns.speaking(V5), func(l leg) error { return l.allV5(asking) }))
 }
 
 // receive waits for a value until ctx ends. One that is there is taken in any case.
@@ -167,14 +172,19 @@ func (ns *Namespace) serveCustom(ctx context.Context, l *link, from string, payl
 	if from != "" && ns.elsewhere(l, from, backplane.OpCustom) {
 		return []byte("null"), nil // asked on another link too, and answered there
 	}
-	out, err := ns.runCustom(ctx, payload)
+	return ns.runCustom(ctx, payload)
+}
+
+// runCustom calls the hook. Its error is reported, whoever asked.
+func (ns *Namespace) runCustom(ctx context.Context, payload []byte) ([]byte, error) {
+	out, err := ns.callCustom(ctx, payload)
 	if err != nil {
 		ns.server.reportIn(ctx, fmt.Errorf("adapter: custom hook: %w", err))
 	}
 	return out, err
 }
 
-func (ns *Namespace) runCustom(ctx context.Context, payload []byte) ([]byte, error) {
+func (ns *Namespace) callCustom(ctx context.Context, payload []byte) ([]byte, error) {
 	ns.mu.RLock()
 	hook := ns.hook
 	ns.mu.RUnlock()

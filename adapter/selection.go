@@ -15,14 +15,18 @@ import (
 // node does not say which of its sockets are excepted.
 func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 	return o.change(ctx, backplane.OpJoin,
-		func(l leg, t backplane.Target) (*backplane.Touched, error) { return l.ns.JoinAll(ctx, t, rooms...) },
+		func(ctx context.Context, l leg, t backplane.Target) (*backplane.Touched, error) {
+			return l.ns.JoinAll(ctx, t, rooms...)
+		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Join(ctx, id, rooms...) })
 }
 
 // SocketsLeave takes the selected sockets out of rooms, like SocketsJoin.
 func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return o.change(ctx, backplane.OpLeave,
-		func(l leg, t backplane.Target) (*backplane.Touched, error) { return l.ns.LeaveAll(ctx, t, rooms...) },
+		func(ctx context.Context, l leg, t backplane.Target) (*backplane.Touched, error) {
+			return l.ns.LeaveAll(ctx, t, rooms...)
+		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Leave(ctx, id, rooms...) })
 }
 
@@ -30,7 +34,9 @@ func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 // whole connections if close, like SocketsJoin.
 func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
 	return o.change(ctx, backplane.OpDisconnect,
-		func(l leg, t backplane.Target) (*backplane.Touched, error) { return l.ns.DisconnectAll(ctx, t, close) },
+		func(ctx context.Context, l leg, t backplane.Target) (*backplane.Touched, error) {
+			return l.ns.DisconnectAll(ctx, t, close)
+		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) })
 }
 
@@ -38,7 +44,7 @@ func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
 // the brokers are in, then to those on each link in the form that its dialect has.
 func (o Operator) change(
 	ctx context.Context, op backplane.Op,
-	all func(leg, backplane.Target) (*backplane.Touched, error),
+	all func(context.Context, leg, backplane.Target) (*backplane.Touched, error),
 	one func(context.Context, leg, string) error,
 ) error {
 	if err := o.check(); err != nil {
@@ -46,17 +52,29 @@ func (o Operator) change(
 	}
 	ns, t := o.ns, o.target
 	if t.LocalOnly {
-		_, err := all(ns.legs[0], t)
+		_, err := all(ctx, ns.legs[0], t)
 		return err
 	}
 	if len(ns.legs) == 1 && ns.legs[0].dialect != V5 {
-		_, err := all(ns.legs[0], t)
+		_, err := all(ctx, ns.legs[0], t)
 		return err
 	}
 	local := t
 	local.LocalOnly = true
-	if _, err := all(ns.legs[0], local); err != nil {
+	if _, err := all(ctx, ns.legs[0], local); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	// The two generations are asked one after the other, in one RequestsTimeout.
+	ctx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
+	defer cancel()
+	newer := ctx
+	if len(ns.speaking(V5)) > 0 && len(ns.speaking(V8)) > 0 {
+		var stop context.CancelFunc
+		newer, stop = half(ctx)
+		defer stop()
 	}
 	var mu sync.Mutex
 	done := map[string]bool{} // Go nodes that have done it in a newer dialect
@@ -68,7 +86,7 @@ func (o Operator) change(
 		t := t
 		t.RemoteOnly = true
 		p := &parts[i]
-		if p.value, p.err = all(l, t); p.value != nil {
+		if p.value, p.err = all(newer, l, t); p.value != nil {
 			p.fleet = p.value.Fleet
 		}
 		mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 )
@@ -16,8 +17,8 @@ import (
 //   - sockets with their rooms: a list, then a question for each socket;
 //   - join, leave and disconnect of a selection: a list, then one for each socket.
 //
-// Nothing of it happens at one moment, as it does on one node. The list and what
-// follows it have a RequestsTimeout each.
+// Nothing of it happens at one moment, as it does on one node. All of it together has one
+// RequestsTimeout, of which the list may use a half if more is to follow.
 
 // atOnceV5 is how many questions about single sockets are under way at a time.
 const atOnceV5 = 16
@@ -25,12 +26,20 @@ const atOnceV5 = 16
 // membersV5 lists sockets; with rooms, and what local ones say of themselves, if
 // detail.
 func (l leg) membersV5(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
-	out, err, _ := l.selectV5(ctx, t)
+	asking, cancel := l.within(ctx)
+	defer cancel()
+	listing := asking
+	if detail {
+		var stop context.CancelFunc
+		listing, stop = half(asking)
+		defer stop()
+	}
+	out, err, _ := l.selectV5(listing, t)
 	if out == nil {
 		return nil, err
 	}
 	if detail {
-		if failed := l.roomsV5(ctx, out); err == nil {
+		if failed := l.roomsV5(asking, out); err == nil {
 			err = failed
 		}
 	}
@@ -46,14 +55,40 @@ func (l leg) membersV5(ctx context.Context, t backplane.Target, detail bool) (*b
 	return out, err
 }
 
+// within limits what is put together from several questions.
+func (l leg) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, l.timeout)
+}
+
+// half limits the first question of several to half of the time that is left.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/2)
+}
+
 // selectV5 lists remote sockets. Beside a *PartialError some may be missing, or, if
 // excess, too many be there, because not all nodes said who is excepted.
 func (l leg) selectV5(ctx context.Context, t backplane.Target) (list *backplane.Members, err error, excess bool) {
-	list, err = l.ns.Members(ctx, backplane.Target{Rooms: t.Rooms, RemoteOnly: true})
+	sought := []backplane.Target{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
+	if len(t.Except) == 0 {
+		sought = sought[:1]
+	}
+	type answer struct {
+		list *backplane.Members
+		err  error
+	}
+	got := each(sought, func(t backplane.Target) (a answer) {
+		a.list, a.err = l.ns.Members(ctx, t)
+		return a
+	})
+	list, err = got[0].list, got[0].err
 	if list == nil || len(t.Except) == 0 {
 		return list, err, false
 	}
-	out, failed := l.ns.Members(ctx, backplane.Target{Rooms: t.Except, RemoteOnly: true})
+	out, failed := got[1].list, got[1].err
 	if out == nil {
 		return nil, failed, true
 	}
@@ -97,7 +132,11 @@ func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 // onSelectedV5 does something to each remote socket of a selection, but not to those
 // on the nodes in done. If it is not certain whom to spare, it does nothing.
 func (l leg) onSelectedV5(ctx context.Context, op backplane.Op, t backplane.Target, done map[string]bool, f func(ctx context.Context, id string) error) (Fleet, error) {
-	list, err, excess := l.selectV5(ctx, t)
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	listing, stop := half(ctx)
+	defer stop()
+	list, err, excess := l.selectV5(listing, t)
 	if list == nil {
 		return Fleet{}, err
 	}
@@ -122,8 +161,6 @@ func (l leg) onSelectedV5(ctx context.Context, op backplane.Op, t backplane.Targ
 
 // atOnceV5 calls f for 0 to n-1, several at a time, and returns the first error.
 func (l leg) atOnceV5(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
 	var (
 		wg    sync.WaitGroup
 		once  sync.Once

@@ -68,7 +68,11 @@ func (ns *Namespace) members(ctx context.Context, t Target, detail bool) (*Membe
 	}
 	var m Members
 	if !t.RemoteOnly {
-		m.List = ns.rooms.describe(ns.node, t.Rooms, t.Except, detail)
+		var sel selection
+		m.List = ns.rooms.list(&sel, t.Rooms, t.Except, detail)
+		if detail {
+			teller{ns}.tell(sel.list, m.List)
+		}
 		for i := range m.List {
 			m.List[i].Node = ns.node.id
 		}
@@ -185,8 +189,10 @@ func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) erro
 
 func found(r *Response) bool { return !r.NotFound }
 
-// onTargets sends one request for each room: wires carry no more.
+// onTargets sends one request for each room: wires carry no more. They have one deadline.
 func (ns *Namespace) onTargets(ctx context.Context, req *Request, rooms []string) error {
+	ctx, cancel := ns.deadline(ctx, 0)
+	defer cancel()
 	for _, room := range rooms {
 		r := *req
 		r.Targets = []string{room}

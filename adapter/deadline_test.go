@@ -1,0 +1,144 @@
+package adapter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// slowBroker takes long to publish answers.
+type slowBroker struct {
+	broker.Broker
+	delay *atomic.Int64
+}
+
+func (b slowBroker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
+	if k := ch.Kind(); k == broker.KindResponses || k == broker.KindNodeResponses {
+		time.Sleep(time.Duration(b.delay.Load()))
+	}
+	return b.Broker.Publish(ctx, ch, payload)
+}
+
+// Every operation returns by RequestsTimeout, also those that are put together from
+// several requests, beside a server that needs most of that time for each of them.
+func TestEveryOperationHasOneDeadline(t *testing.T) {
+	const timeout = time.Second
+	rooms := []string{"a", "b", "c", "d", "e"}
+	operations := map[string]func(ctx context.Context, ns *adapter.Namespace) error{
+		"Clients": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.Clients(ctx); return err },
+		"ClientRooms": func(ctx context.Context, ns *adapter.Namespace) error {
+			_, err := ns.ClientRooms(ctx, "far1")
+			return err
+		},
+		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.AllRooms(ctx); return err },
+		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) error {
+			_, err := ns.In().FetchSockets(ctx)
+			return err
+		},
+		"FetchSockets, except": func(ctx context.Context, ns *adapter.Namespace) error {
+			_, err := ns.Except("x").FetchSockets(ctx)
+			return err
+		},
+		"Join":           func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "far1", rooms...) },
+		"Leave":          func(ctx context.Context, ns *adapter.Namespace) error { return ns.Leave(ctx, "far1", rooms...) },
+		"Join of nobody": func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "nobody", rooms...) },
+		"RemoteJoin":     func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteJoin(ctx, "far1", "a") },
+		"RemoteLeave":    func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteLeave(ctx, "far1", "a") },
+		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) error {
+			return ns.Except("x").SocketsJoin(ctx, rooms...)
+		},
+		"SocketsLeave": func(ctx context.Context, ns *adapter.Namespace) error {
+			return ns.Except("x").SocketsLeave(ctx, rooms...)
+		},
+		"DisconnectSockets": func(ctx context.Context, ns *adapter.Namespace) error { return ns.In().DisconnectSockets(ctx, false) },
+		"Disconnect":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.Disconnect(ctx, "far1", false) },
+		"RemoteDisconnect":  func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteDisconnect(ctx, "far2", false) },
+		"CustomRequest":     func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.CustomRequest(ctx, 1); return err },
+		"EmitWithAck": func(ctx context.Context, ns *adapter.Namespace) error {
+			_, err := ns.In().EmitWithAck(ctx, "x")
+			return err
+		},
+		"ServerSideEmitWithAck": func(ctx context.Context, ns *adapter.Namespace) error {
+			_, err := ns.ServerSideEmitWithAck(ctx, "x")
+			return err
+		},
+		"Emit":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.In().Emit(ctx, "x") },
+		"Peers":       func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.Peers(ctx); return err },
+		"ServerCount": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.ServerCount(ctx); return err },
+	}
+	for _, links := range [][]adapter.Dialect{{adapter.V8}, {adapter.V5}, {adapter.V8, adapter.V5}, {adapter.V5, adapter.V8}} {
+		for name, operation := range operations {
+			t.Run(fmt.Sprint(name, links), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					var delay atomic.Int64
+					buses := make([]*memorybroker.Bus, len(links))
+					for i := range buses {
+						buses[i] = memorybroker.NewBus(nil)
+					}
+					start := func(slow bool) *adapter.Namespace {
+						var list []adapter.Link
+						for i, d := range links {
+							var b broker.Broker = buses[i].Broker()
+							t.Cleanup(func() { ok(t, b.Close(context.Background())) })
+							if slow {
+								b = slowBroker{b, &delay}
+							}
+							list = append(list, adapter.Link{Broker: b, Dialect: d})
+						}
+						s, err := adapter.New(list[0].Broker, &adapter.Options{
+							Dialect: list[0].Dialect, Also: list[1:], RequestsTimeout: timeout, PeerTimeout: time.Hour,
+						})
+						ok(t, err)
+						t.Cleanup(func() { ok(t, s.Close(context.Background())) })
+						ns, err := s.Of(t.Context(), chat)
+						ok(t, err)
+						return ns
+					}
+					near, far := start(false), start(true)
+					for _, id := range []string{"far1", "far2", "far3"} {
+						s := newSocket(id)
+						ok(t, far.Add(s))
+						ok(t, far.Join(t.Context(), id, "x"+id))
+					}
+					time.Sleep(5 * time.Second) // all know each other
+					delay.Store(int64(timeout * 9 / 10))
+					began := time.Now()
+					err := operation(t.Context(), near)
+					if d := time.Since(began); d > timeout {
+						t.Errorf("took %v", d)
+					}
+					if errors.Is(err, context.DeadlineExceeded) && err == context.DeadlineExceeded {
+						t.Error("the context's error came without the context's end")
+					}
+					delay.Store(0)
+				})
+			})
+		}
+	}
+}
+
+// An error of the server's own custom hook is reported, as one that another server asked
+// for is.
+func TestOwnCustomHookFails(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		broken := errors.New("broken")
+		for _, asker := range []int{0, 1} {
+			nodes := fleet(t, 2, adapter.Options{Dialect: d})
+			nodes[0].ns.OnCustomRequest(func(context.Context, *adapter.Namespace, json.RawMessage) (any, error) { return nil, broken })
+			_, err := nodes[asker].ns.CustomRequest(t.Context(), nil)
+			ok(t, err)
+			eventually(t, "reported", func() bool { return len(nodes[0].errors.all()) > 0 })
+			if list := nodes[0].errors.all(); len(list) != 1 || !errors.Is(list[0], broken) {
+				t.Errorf("node %d asks: reported %v", asker, list)
+			}
+		}
+	})
+}
