@@ -286,6 +286,10 @@ func (x *extras) appendMsgpack(dst []byte) []byte {
 		dst = appendText(dst, "node", x.node)
 		dst[start]++
 	}
+	if x.err != "" {
+		dst = appendText(dst, "e", x.err)
+		dst[start]++
+	}
 	if len(other) > 0 {
 		dst = msgpack.AppendMapLen(msgpack.AppendString(dst, "h"), len(other))
 		for _, name := range other {

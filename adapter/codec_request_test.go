@@ -290,6 +290,7 @@ func TestResponseChannels(t *testing.T) {
 func TestAnswersByForm(t *testing.T) {
 	member := backplane.MemberInfo{ID: "s1", Node: "go", Rooms: []string{"s1", "42"}, Data: []byte(`{"data":{"n":1},"handshake":{"auth":{}}}`)}
 	bare := backplane.MemberInfo{ID: "s2"}
+	headed := backplane.MemberInfo{ID: "s3", Rooms: []string{"s3"}, Data: []byte(`{"data":1,"handshake":{"headers":{"cookie":"long"},"url":"/"}}`)}
 	for _, c := range []struct {
 		ask  string
 		r    backplane.Response
@@ -322,6 +323,17 @@ func TestAnswersByForm(t *testing.T) {
 		{`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1}}`, backplane.Response{Rooms: []string{"a"}, More: true, Node: "go"}, `{"requestId":"1","rooms":["a"],"crossroom":{"n":1,"node":"go","more":1}}`},
 		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{}, `{"type":6,"requestId":"1"}`},
 		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{Payload: []byte(`null`)}, `{"type":6,"requestId":"1","data":null}`},
+		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{Err: "panicked"}, `{"type":6,"requestId":"1"}`},
+		{`{"uid":"u","requestId":"1","type":6,"data":["e"],"crossroom":{"n":1}}`, backplane.Response{Err: "busy", Busy: true, Node: "go"}, `{"type":6,"requestId":"1","crossroom":{"n":1,"node":"go","e":"busy","busy":1}}`},
+		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, backplane.Response{Ack: true, Err: "large"}, "\x82\xa4type\x09\xa9requestId\xa11"},
+		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{},"crossroom":{"n":1}}`, backplane.Response{Ack: true, Err: "x", Node: "go"},
+			"\x83\xa4type\x09\xa9requestId\xa11\xa9crossroom\x83\xa1n\x01\xa4node\xa2go\xa1e\xa1x"},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Brief: 1, Members: []backplane.MemberInfo{headed}},
+			`{"requestId":"1","sockets":[{"id":"s3","handshake":{"url":"/","headers":{}},"rooms":["s3"],"data":1}]}`},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Brief: 2, Members: []backplane.MemberInfo{headed}},
+			`{"requestId":"1","sockets":[{"id":"s3","handshake":` + noHandshake + `,"rooms":["s3"],"data":1}]}`},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Brief: backplane.MaxBrief, Members: []backplane.MemberInfo{headed}},
+			`{"requestId":"1","sockets":[{"id":"s3","handshake":` + noHandshake + `,"rooms":["s3"],"data":{}}]}`},
 		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Payload: []byte(`7`), Node: "go", Header: backplane.Header{"tracestate": "t"}},
 			`{"requestId":"1","data":7,"tracestate":"t","crossroom":{"n":1,"node":"go"}}`},
 		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Err: "no", Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","e":"no"}}`},

@@ -10,17 +10,23 @@ import (
 // question was asked [PROTOCOL 5, 6, 7]; only Crossroom nodes get to know more.
 //
 // The result is empty where a Node.js server would say nothing: it does not have the
-// socket, or nobody waits. It is also empty if this node failed and the asker has no
-// place for an error: a list that is not there would pass for an empty one.
+// socket, or nobody waits. If this node failed and the asker has no place for an error, a
+// request that wants a value gets one without it, as from a callback that gave none; one
+// that wants a list gets nothing, since no list would pass for an empty one.
 func (c *codec) AppendResponse(dst []byte, ns string, r *backplane.Response) ([]byte, error) {
 	out, err := dst, error(nil)
-	if q := r.Request; q.Native || !r.NotFound && (r.Err == "" || q.Op == backplane.OpCustom) {
+	if q := r.Request; q.Native || !r.NotFound && (r.Err == "" || valued(r)) {
 		out, err = c.appendResponse(dst, r)
 	}
 	if err != nil {
 		return dst, err
 	}
 	return out, nil
+}
+
+// valued reports whether an asker of any version takes the answer without a value.
+func valued(r *backplane.Response) bool {
+	return r.Ack || r.Request.Op == backplane.OpCustom || r.Request.Op == backplane.OpEvent
 }
 
 func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error) {
@@ -90,7 +96,7 @@ func writeAnswer8(o *object, r *backplane.Response) error {
 		if q.Form&formIDs != 0 {
 			return writeIDs(o, "sockets", r.Members)
 		}
-		return writeSockets(o, r.Members, q)
+		return writeSockets(o, r)
 	case backplane.OpRooms, backplane.OpRoomsOf:
 		o.texts("rooms", r.Rooms)
 	case backplane.OpEvent, backplane.OpCustom:
@@ -126,14 +132,14 @@ const noHandshake = `{"headers":{},"time":"","address":"","xdomain":false,"secur
 
 // writeSockets writes the objects that fetchSockets brings. Askers of our own kind get
 // just what there is.
-func writeSockets(o *object, members []backplane.MemberInfo, q *backplane.Request) error {
+func writeSockets(o *object, r *backplane.Response) error {
 	o.key("sockets")
 	o.dst = append(o.dst, '[')
-	for i := range members {
+	for i := range r.Members {
 		if i > 0 {
 			o.dst = append(o.dst, ',')
 		}
-		if err := writeSocket(o, &members[i], q.Native); err != nil {
+		if err := writeSocket(o, &r.Members[i], r.Request.Native, r.Brief); err != nil {
 			return err
 		}
 	}
@@ -141,22 +147,34 @@ func writeSockets(o *object, members []backplane.MemberInfo, q *backplane.Reques
 	return nil
 }
 
-func writeSocket(o *object, m *backplane.MemberInfo, native bool) error {
+// What Response.Brief leaves out.
+const (
+	noHeaders    = 1 // of the handshake
+	noConnection = 2 // the whole handshake
+	noData       = 3 // and what the application says
+)
+
+func writeSocket(o *object, m *backplane.MemberInfo, native bool, brief uint8) error {
 	id := [...]string{m.ID}
 	if err := checkText("response", id[:], m.Rooms); err != nil {
 		return err
 	}
 	var handshake, data jsonscan.Value
-	if m.Data != nil {
+	if m.Data != nil && brief < noData {
 		v, err := parseAt(2, "response", m.Data)
 		if err != nil {
 			return err
 		}
-		handshake, data = v.Get("handshake"), v.Get("data")
+		data = v.Get("data")
+		if brief < noConnection {
+			handshake = v.Get("handshake")
+		}
 	}
 	s := newObject(o.dst)
 	s.text("id", m.ID)
-	if handshake.Kind() == jsonscan.Object {
+	if handshake.Kind() == jsonscan.Object && brief >= noHeaders {
+		writeBriefly(s, handshake)
+	} else if handshake.Kind() == jsonscan.Object {
 		s.raw("handshake", handshake.Raw())
 	} else if !native {
 		s.raw("handshake", []byte(noHandshake))
@@ -173,11 +191,23 @@ func writeSocket(o *object, m *backplane.MemberInfo, native bool) error {
 	return nil
 }
 
+// writeBriefly writes a handshake without its headers.
+func writeBriefly(s *object, handshake jsonscan.Value) {
+	s.open("handshake")
+	for key, value := range handshake.Members() {
+		if key != "headers" {
+			s.raw(key, value.Raw())
+		}
+	}
+	s.raw("headers", []byte("{}"))
+	s.close()
+}
+
 // appendAck appends one acknowledgement, response 9, which is always msgpack. Without
 // a value it has no packet.
 func appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
 	keys, packet := 2+x.keys(), r.Payload
-	if packet != nil {
+	if r.Err == "" && packet != nil {
 		keys++
 		var err error
 		if packet, _, err = checkPayload("response", packet, 1); err != nil {
@@ -187,7 +217,7 @@ func appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
 	dst = msgpack.AppendMapLen(dst, keys)
 	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), v6Ack)
 	dst = appendText(dst, "requestId", r.Request.ID)
-	if packet != nil {
+	if r.Err == "" && packet != nil {
 		dst = append(msgpack.AppendString(dst, "packet"), packet...)
 	}
 	return x.appendMsgpack(dst), nil

@@ -154,6 +154,6 @@ func (c *codec) readAck(payload []byte, r *backplane.Response) error {
 	if !x.native {
 		c.seen.note(gen6)
 	}
-	r.Node, r.Header = x.node, x.header
+	r.Node, r.Header, r.Err = x.node, x.header, x.err
 	return m.End()
 }

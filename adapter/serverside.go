@@ -177,6 +177,9 @@ func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, paylo
 	var list []any
 	if err := json.Unmarshal(payload, &list); err != nil || len(list) == 0 {
 		ns.server.reportIn(ctx, fmt.Errorf("adapter: unreadable server-side event: %.100q", payload))
+		if reply != nil {
+			reply(nil)
+		}
 		return
 	}
 	e := &ServerEvent{From: from, Args: list[1:len(list):len(list)], reply: reply}
@@ -192,7 +195,14 @@ func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, paylo
 	if len(handlers) == 0 && reply != nil {
 		reply(nil)
 	}
-	for _, l := range handlers {
-		l.handle(ctx, e)
+	handleAll(ctx, handlers, e)
+}
+
+// handleAll calls the handlers in turn. A panic of one goes on when the others have been
+// called; the core reports it, and answers the sender if none of them has.
+func handleAll(ctx context.Context, list []*listener, e *ServerEvent) {
+	if len(list) > 0 {
+		defer handleAll(ctx, list[1:], e)
+		list[0].handle(ctx, e)
 	}
 }

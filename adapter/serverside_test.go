@@ -125,6 +125,43 @@ func TestServerSideHandlers(t *testing.T) {
 	})
 }
 
+// A handler that panics does not keep the others from being called. If none of them has
+// answered, the node does.
+func TestPanickingHandlerAmongOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for _, answers := range []bool{true, false} {
+			nodes := fleet(t, 2, adapter.Options{})
+			called := 0
+			for i := range 3 {
+				_, err := nodes[1].ns.OnServerSideEmit("x", func(_ context.Context, e *adapter.ServerEvent) {
+					called++
+					if i == 0 {
+						panic("boom")
+					}
+					if i == 2 && answers {
+						ok(t, e.Ack("fine"))
+					}
+				})
+				ok(t, err)
+			}
+			began := time.Now()
+			replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
+			ok(t, err)
+			if called != 3 || len(replies.List) != 1 || (string(replies.List[0].Data) == `"fine"`) != answers || (replies.List[0].Err == nil) != answers {
+				t.Errorf("%d handlers were called, got %+v", called, replies)
+			}
+			if d := time.Since(began); d > 0 {
+				t.Errorf("took %v", d)
+			}
+			eventually(t, "reported", func() bool {
+				var p *backplane.PanicError
+				list := nodes[1].errors.all()
+				return len(list) == 1 && errors.As(list[0], &p) && p.Value == "boom"
+			})
+		}
+	})
+}
+
 // A handler that panics is reported, and the node answers the next event.
 func TestPanickingHandler(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -227,7 +227,14 @@ type Response struct {
 	// responses that follow. Only Native requests are answered so.
 	More   bool
 	Header Header
+	// Brief of a response to OpMembers with Detail says how much of what members say of
+	// themselves to leave out, so that the list fits into one message: the larger, the
+	// more, up to MaxBrief, which is everything.
+	Brief uint8
 }
+
+// MaxBrief is the largest Response.Brief.
+const MaxBrief = 3
 
 // MemberInfo describes a member of some node.
 type MemberInfo struct {

@@ -70,8 +70,14 @@
 //   - On the goroutine that calls Broadcast, BroadcastAck, Disconnect or
 //     DisconnectAll the same holds, except that nothing can free that goroutine: it
 //     goes on when the member's method returns. Other callers pass the member by.
+//   - Several members that do not return, one soon after the other, are given less time
+//     each: half as much as the one before, down to 1/256 of StallTimeout (at least
+//     1 ms), until none has stalled for a StallTimeout. So 40 of them hold up a node for
+//     little more than two StallTimeouts, and each further one for that least time.
+//   - A Describe that does not return in such a time is left behind in the same way. Its
+//     member is listed without it, and not asked again before it has returned.
 //   - Each OnRequest and OnEvent call has a goroutine of its own. There are at most
-//     256 in a namespace; more requests are refused, which their askers are told.
+//     256 in a namespace; see "Limits" for the others.
 //   - OnError and the logger have a goroutine to themselves.
 //   - Prepare, OnBroadcast, OnBroadcastEnd and observers are trusted not to block.
 //     Their panics are reported. Those of Prepare and OnBroadcast end the message for
@@ -86,6 +92,19 @@
 // full, the broker's reader waits for the worker, and the broker's own buffers fill: its
 // documentation says what follows. A header has at most [MaxHeader] bytes, a name at
 // most broker.MaxNameLen.
+//
+// Requests of other nodes that cannot be carried out at once wait: in each namespace
+// 65,536 queries about members and rooms, as many calls of OnRequest and OnEvent, and as
+// many answers, but no more than 64 MiB of each, a request counting with 512 bytes besides
+// its own. More are refused with [ErrBusy], which is reported and their askers are told.
+// So are calls that have waited for three quarters of RequestTimeout behind callbacks that
+// do not return. Queries that are the same and wait get one answer.
+//
+// Four queries are answered at a time. A list for a Crossroom node is made and sent in
+// messages of about 256 KiB. Other servers take a list in one message only: of such
+// answers with details of more than 256 members a node makes one at a time. If the list is
+// larger than a message may be, they get it with less of what members say of themselves,
+// or with fewer members; that is reported as an *[AnswerError].
 //
 // # Bad input
 //

@@ -270,8 +270,9 @@ func (e *CountError) Error() string {
 
 func (e *CountError) Unwrap() error { return e.Err }
 
-// AnswerError reports that a request of another node was carried out or refused
-// here, but its asker will not hear so; with ErrBusy, that it was refused.
+// AnswerError reports that a request of another node was carried out here, but that its
+// asker gets less of the answer than it asked for, or none; with ErrBusy, that it was
+// refused.
 type AnswerError struct {
 	Namespace string
 	Op        Op

@@ -5,6 +5,9 @@ import "github.com/crossroom/crossroom/broker"
 // LaneMessages is how many messages a lane's queue holds.
 const LaneMessages = laneMessages
 
+// MaxWaiting is how many requests wait in one line.
+const MaxWaiting = maxWaiting
+
 // NativeCodec is the codec of a namespace without one.
 func NativeCodec() Codec { return nativeCodec{} }
 

@@ -43,8 +43,10 @@ type lane struct {
 
 	lastMessage atomic.Int64 // when the last batch was taken, in Unix nanoseconds, if noted
 
-	seen    sight      // the keeper's
-	leaving sync.Mutex // one takeover at a time
+	seen     sight      // the keeper's
+	leaving  sync.Mutex // one takeover at a time
+	patience patience
+	hurrying atomic.Bool // hurry is running
 }
 
 // item is a message, or (with a zero channel) the beginning or, if err is nil, the
@@ -335,10 +337,44 @@ func (l *lane) leave(beat uint64) {
 		return
 	}
 	l.ns.stalled(e)
+	l.patience.lose()
 	go func() {
 		defer l.ns.workers.Done()
 		l.resume(turn)
 	}()
+	if !l.hurrying.Swap(true) {
+		l.ns.node.workers.Go(l.hurry)
+	}
+}
+
+// hurry watches the worker while patience is short, for which the keeper looks too seldom.
+// It counts looks and not time, which goes on while the process is stopped.
+func (l *lane) hurry() {
+	defer l.hurrying.Store(false)
+	n := l.ns.node
+	var seen uint64
+	for looks := 0; ; looks++ {
+		left := l.patience.left(n)
+		if left >= n.opts.StallTimeout {
+			return
+		}
+		pause := max(left/4, time.Millisecond)
+		select {
+		case <-time.After(pause):
+		case <-n.stop:
+			return
+		}
+		beat, running := l.fan.running()
+		switch {
+		case !running || beat != seen:
+			seen, looks = beat, 0
+		case time.Duration(looks)*pause >= left && len(stuck(underway{&l.fan, beat})) > 0:
+			l.leave(beat)
+			stuck(underway{&l.fan, beat + 2}) // let the next worker reach the next member
+			seen, _ = l.fan.running()
+			looks = 0
+		}
+	}
 }
 
 // stalled counts and reports a member that was left behind.

@@ -25,8 +25,8 @@ type Namespace struct {
 	own      owns
 	sub      broker.Subscription
 	workers  sync.WaitGroup // lane workers and requests being served
-	hooks    chan struct{}  // a place for each callback under way
-	queries  chan struct{}  // a place for each query being answered
+	desk     desk
+	telling  patience // with Describe
 	ctx      context.Context
 	cancel   context.CancelFunc // when closed
 	closing  atomic.Bool
@@ -38,15 +38,8 @@ type Namespace struct {
 	unannounced atomic.Int64
 }
 
-// maxServed limits the requests of other nodes under way in a namespace: callbacks,
-// and apart from them queries.
-const maxServed = 256
-
 func newNamespace(n *Node, name string, opts *NamespaceOptions) *Namespace {
-	ns := &Namespace{
-		node: n, name: name,
-		hooks: make(chan struct{}, maxServed), queries: make(chan struct{}, maxServed),
-	}
+	ns := &Namespace{node: n, name: name}
 	if opts != nil {
 		ns.opts = *opts
 	}
@@ -60,6 +53,7 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions) *Namespace {
 	ns.ctx, ns.cancel = context.WithCancel(context.Background())
 	ns.calls.init(n.id)
 	ns.lane.init(ns)
+	ns.desk.init(ns)
 	return ns
 }
 

@@ -171,6 +171,9 @@ func (nativeCodec) AppendResponse(dst []byte, _ string, p *Response) ([]byte, er
 			dst = msgpack.AppendArrayLen(dst, 3)
 			dst = msgpack.AppendString(dst, m.ID)
 			dst = appendStrings(dst, m.Rooms)
+			if p.Brief > 0 {
+				m.Data = nil
+			}
 			dst = appendOptional(dst, m.Data)
 		}
 	}

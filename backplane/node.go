@@ -52,6 +52,8 @@ type Node struct {
 	due        controlKind // what to announce next, instead of a beat
 	beats      chan struct{}
 	silents    chan string // nodes to be asked for a sign of life
+
+	large chan struct{} // held while a large answer is made
 }
 
 // nsKey names a namespace of a node: the same name may exist on both wires.
@@ -87,6 +89,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		beats:      make(chan struct{}, 1),
 		silents:    make(chan string, 64),
 		namespaces: make(map[nsKey]*Namespace),
+		large:      make(chan struct{}, 1),
 	}
 	n.life, n.die = context.WithCancel(context.Background())
 	n.limit = n.caps.MaxPayload

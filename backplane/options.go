@@ -83,7 +83,7 @@ type NamespaceOptions struct {
 	OnBroadcastEnd func()
 	// OnRequest answers Namespace.Request of other nodes. Its calls run in
 	// goroutines of their own, at most 256 at a time for all callbacks of a
-	// namespace; more are refused with ErrBusy. ctx ends after RequestTimeout.
+	// namespace; more wait. ctx ends after RequestTimeout.
 	// payload is read-only and may be kept; the result is not changed afterwards.
 	// nil: answered with an error.
 	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)

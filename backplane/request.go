@@ -150,6 +150,13 @@ func (c *call) answer(r *Response) bool {
 	if c.ended {
 		return false
 	}
+	if r.Ack && r.Err != "" {
+		// It was given and could not be sent.
+		c.owe(r.Node, -1)
+		c.gone[strings.Clone(r.Node)] = refusal(r)
+		c.check()
+		return true
+	}
 	if r.Ack {
 		c.owe(r.Node, -1)
 	} else {

@@ -50,7 +50,7 @@ type entry struct {
 	// each of its calls that does not return. They stand first, in one cache line.
 	member Member
 	state  atomic.Uint32
-	taken  atomic.Bool // for an embedded one: it is, or was, in a registry
+	flags  atomic.Uint32
 
 	out   bool            // left the room of its own id
 	pos   int32           // in Rooms.all
@@ -64,7 +64,7 @@ type entry struct {
 // several registries, or be added again while something still holds its old entry.
 func newEntry(m Member, id string) *entry {
 	var e *entry
-	if own, ok := m.(embedder); ok && own.embedded().taken.CompareAndSwap(false, true) {
+	if own, ok := m.(embedder); ok && own.embedded().flags.Or(entryTaken)&entryTaken == 0 {
 		e = own.embedded()
 	} else {
 		e = new(entry)
@@ -77,6 +77,12 @@ func newEntry(m Member, id string) *entry {
 const (
 	entryGone    = 1
 	entryStalled = 2
+)
+
+// Bits of flags.
+const (
+	entryTaken = 1 << iota // an embedded one: it is, or was, in a registry
+	entryMute              // a call of Describe was left behind
 )
 
 // slot is one membership: the room, and where in the room's list the entry stands.

@@ -159,25 +159,17 @@ func (r *Rooms) changeSelected(rooms, except []string, change func(*entry)) int 
 	return len(s.list)
 }
 
-// describe lists the selected members; with rooms and data if detail. Describe is
-// user code and runs without the lock.
-func (r *Rooms) describe(n *Node, rooms, except []string, detail bool) []MemberInfo {
-	var s selection
+// list finds the selected members and lists them; with rooms if detail. What they say of
+// themselves is the teller's.
+func (r *Rooms) list(s *selection, rooms, except []string, detail bool) []MemberInfo {
 	r.mu.RLock()
+	defer r.mu.RUnlock()
 	s.findLocked(r, rooms, except)
 	infos := make([]MemberInfo, len(s.list))
 	for i, e := range s.list {
 		infos[i].ID = e.id
 		if detail {
 			infos[i].Rooms = e.names()
-		}
-	}
-	r.mu.RUnlock()
-	if detail {
-		for i, e := range s.list {
-			if d, ok := e.member.(Describer); ok {
-				infos[i].Data = dataOf(n, e, d)
-			}
 		}
 	}
 	return infos

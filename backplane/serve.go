@@ -3,7 +3,6 @@ package backplane
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -11,9 +10,8 @@ import (
 )
 
 // request takes in another node's request. What changes memberships or calls members
-// is done here, in its place among the broadcasts: who is put into a room gets what
-// is sent to the room next. The rest, and every answer, is left to goroutines of
-// their own, of which there is a limited number.
+// is done here, in its place among the broadcasts: a member that is put into a room gets
+// what is sent to the room next. The rest, and every answer, is the desk's.
 func (l *lane) request(ch broker.Channel, payload []byte) bool {
 	ns := l.ns
 	r := new(Request)
@@ -27,12 +25,12 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 	}
 	ns.node.headerDropped(r.HeaderDropped)
 	ns.node.heard(r.Origin)
-	s := &served{ns: ns, req: r}
+	s := &served{ns: ns, req: r, size: len(payload)}
 	switch r.Op {
 	case OpJoin, OpLeave:
 		s.begin()
 		s.move()
-		ns.answer(s)
+		ns.desk.answer(s)
 	case OpDisconnect:
 		s.begin()
 		return l.disconnect(s)
@@ -40,11 +38,11 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 		s.begin()
 		return l.ackBroadcast(s)
 	case OpMembers, OpRoomsOf, OpRooms:
-		ns.spawn(ns.queries, s, s.query)
-	case OpCustom:
-		ns.spawn(ns.hooks, s, s.custom)
-	case OpEvent:
-		ns.spawn(ns.hooks, s, s.event)
+		s.begin()
+		ns.desk.query(s)
+	case OpCustom, OpEvent:
+		s.begin()
+		ns.desk.call(s)
 	default:
 		l.drop(ch, DropForeign, nil)
 	}
@@ -55,6 +53,7 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 type served struct {
 	ns   *Namespace
 	req  *Request
+	size int // of the request, in bytes
 	resp Response
 	ctx  context.Context // the observer's
 	data ServeData
@@ -73,11 +72,6 @@ func (s *served) begin() {
 	}
 }
 
-// end publishes the answer, if one is wanted.
-func (s *served) end() {
-	s.done(s.reply(&s.resp))
-}
-
 // done closes the books. err is why the answer could not be published.
 func (s *served) done(err error) {
 	s.ns.node.counters.served.Add(1)
@@ -86,108 +80,6 @@ func (s *served) done(err error) {
 			s.data.Err = err
 		}
 		s.ns.node.observed("ServeEnd", func() { so.ServeEnd(s.ctx, &s.data) })
-	}
-}
-
-func (s *served) reply(resp *Response) error {
-	if s.req.ID == "" || s.req.NoReply {
-		return nil
-	}
-	unfit, err := s.send(resp)
-	if unfit != nil && !resp.Ack {
-		// Let the asker know, rather than wait.
-		_, _ = s.publish(&Response{Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node, Err: unfit.Error()})
-	}
-	s.report(err)
-	return err
-}
-
-// report reports why an answer, or a part of it, does not get to the asker.
-func (s *served) report(err error) {
-	if ns := s.ns; err != nil && !ns.closing.Load() {
-		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
-	}
-}
-
-// send publishes an answer, a list that is too large for one message in several. A
-// member that is too large by itself goes without what it says of itself.
-func (s *served) send(resp *Response) (unfit, err error) {
-	unfit, err = s.publish(resp)
-	if _, large := errors.AsType[*broker.PayloadError](err); !large || !s.req.Native {
-		return unfit, err
-	}
-	first, rest := *resp, *resp
-	first.More = true
-	switch members, rooms := len(resp.Members), len(resp.Rooms); {
-	case members > 1:
-		first.Members, rest.Members = resp.Members[:members/2], resp.Members[members/2:]
-	case members == 1 && resp.Members[0].Data != nil:
-		s.report(err)
-		m := resp.Members[0]
-		m.Data = nil
-		rest.Members = []MemberInfo{m}
-		return s.publish(&rest)
-	case s.req.Op == OpRooms && rooms > 1:
-		first.Rooms, rest.Rooms = resp.Rooms[:rooms/2], resp.Rooms[rooms/2:]
-	default:
-		return unfit, err
-	}
-	if unfit, err = s.send(&first); err != nil {
-		return unfit, err
-	}
-	return s.send(&rest)
-}
-
-// publish publishes one message. unfit is set if it failed for what the message is.
-func (s *served) publish(resp *Response) (unfit, err error) {
-	ns := s.ns
-	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
-	if err != nil || len(buf) == 0 {
-		return err, err
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, ns.node.opts.RequestTimeout)
-	defer cancel()
-	err = ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
-	if size, ok := errors.AsType[*broker.PayloadError](err); ok {
-		unfit = fmt.Errorf("answer of %d bytes is over the broker's limit", size.Size)
-	}
-	return unfit, err
-}
-
-// spawn runs a request's work and then its answer in a goroutine of its own, if a
-// place is free.
-func (ns *Namespace) spawn(places chan struct{}, s *served, work func()) {
-	s.begin()
-	select {
-	case places <- struct{}{}:
-	default:
-		ns.node.counters.refused.Add(1)
-		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: ErrBusy})
-		s.resp.Busy, s.resp.Err, s.data.Err = true, ErrBusy.Error(), ErrBusy
-		ns.answer(s)
-		return
-	}
-	ns.workers.Go(func() {
-		defer func() { <-places }()
-		work()
-	})
-}
-
-// answer publishes in a goroutine of its own, so that a full queue of the broker
-// does not hold up the lane; on the lane if there are too many.
-func (ns *Namespace) answer(s *served) {
-	if s.req.ID == "" || s.req.NoReply {
-		s.end()
-		return
-	}
-	select {
-	case ns.queries <- struct{}{}:
-		ns.workers.Go(func() {
-			defer func() { <-ns.queries }()
-			s.end()
-		})
-	default:
-		s.end()
 	}
 }
 
@@ -218,7 +110,7 @@ func (l *lane) disconnect(s *served) bool {
 		s.resp.Count = f.delivered()
 		// It may have been removed since it was found.
 		s.resp.NotFound = s.resp.NotFound || r.ByID && f.skipped.Load() > 0
-		ns.answer(s)
+		ns.desk.answer(s)
 	}
 	return l.run()
 }
@@ -239,26 +131,8 @@ func (l *lane) ackBroadcast(s *served) bool {
 		}
 	}}
 	// Acknowledgements may overtake the number; askers wait for both.
-	ns.answer(s)
+	ns.desk.answer(s)
 	return l.run()
-}
-
-// query carries out the questions about members and rooms.
-func (s *served) query() {
-	defer s.end()
-	r, rooms := s.req, s.ns.rooms
-	switch r.Op {
-	case OpMembers:
-		s.resp.Members = rooms.describe(s.ns.node, r.Rooms, r.Except, r.Detail)
-		for i := range s.resp.Members {
-			s.resp.Members[i].Node = s.ns.node.id
-		}
-	case OpRoomsOf:
-		list, ok := rooms.RoomsOf(r.Member)
-		s.resp.Rooms, s.resp.NotFound = list, !ok
-	case OpRooms:
-		s.resp.Rooms = rooms.Names()
-	}
 }
 
 var errNoHandler = errors.New("no handler")

@@ -1,0 +1,139 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// end publishes the answer, if one is wanted.
+func (s *served) end() {
+	s.done(s.reply(&s.resp))
+}
+
+// wanted reports whether the asker waits for an answer.
+func (s *served) wanted() bool { return s.req.ID != "" && !s.req.NoReply }
+
+// reply publishes an answer. If that cannot be done for what the answer is, the asker
+// gets less of it, or one that says why, or, if its form has no place for that, one
+// without a value.
+func (s *served) reply(resp *Response) error {
+	if !s.wanted() {
+		return nil
+	}
+	unfit, err := s.send(resp)
+	if unfit != nil {
+		_, _ = s.publish(&Response{Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node, Ack: resp.Ack, Err: unfit.Error()})
+	}
+	s.report(err)
+	return err
+}
+
+// report reports that the asker gets less than it asked for, or nothing.
+func (s *served) report(err error) {
+	if ns := s.ns; err != nil && !ns.closing.Load() {
+		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
+	}
+}
+
+// send publishes an answer. A list that is too large for one message goes to a Crossroom
+// node in several; a member that is too large by itself goes without what it says of
+// itself. Other askers count the messages, so they get a shorter one.
+func (s *served) send(resp *Response) (unfit, err error) {
+	unfit, err = s.publish(resp)
+	if unfit == nil || resp.Ack {
+		return unfit, err
+	}
+	if !s.req.Native {
+		return s.shorten(resp, err)
+	}
+	if !isTooLarge(err) {
+		return unfit, err
+	}
+	first, rest := *resp, *resp
+	first.More = true
+	switch members, rooms := len(resp.Members), len(resp.Rooms); {
+	case members > 1:
+		first.Members, rest.Members = resp.Members[:members/2], resp.Members[members/2:]
+	case members == 1 && resp.Members[0].Data != nil:
+		s.report(err)
+		m := resp.Members[0]
+		m.Data = nil
+		rest.Members = []MemberInfo{m}
+		return s.publish(&rest)
+	case s.req.Op == OpRooms && rooms > 1:
+		first.Rooms, rest.Rooms = resp.Rooms[:rooms/2], resp.Rooms[rooms/2:]
+	default:
+		return unfit, err
+	}
+	if unfit, err = s.send(&first); err != nil {
+		return unfit, err
+	}
+	return s.send(&rest)
+}
+
+func isTooLarge(err error) bool {
+	_, ok := errors.AsType[*broker.PayloadError](err)
+	return ok
+}
+
+// shorten publishes a list that does not fit into a message, or that cannot be written,
+// with less of each member, and then with fewer of them, so that an asker that waits for
+// one message gets one. why says what is wrong with the whole list.
+func (s *served) shorten(resp *Response, why error) (unfit, err error) {
+	short := *resp
+	if s.req.Op == OpMembers && s.req.Detail {
+		for short.Brief = 1; short.Brief <= MaxBrief; short.Brief++ {
+			if unfit, err = s.publish(&short); unfit == nil {
+				if err == nil {
+					s.report(fmt.Errorf("sent with less of each member: %w", why))
+				}
+				return nil, err
+			}
+		}
+		short.Brief = MaxBrief
+	}
+	all := max(len(resp.Members), len(resp.Rooms))
+	if s.req.Op != OpMembers && s.req.Op != OpRooms && s.req.Op != OpRoomsOf || all == 0 {
+		return why, why
+	}
+	for n := all; n > 0; {
+		n = fewer(n, err)
+		short.Members, short.Rooms = resp.Members[:min(n, len(resp.Members))], resp.Rooms[:min(n, len(resp.Rooms))]
+		if unfit, err = s.publish(&short); unfit == nil {
+			if err == nil {
+				s.report(fmt.Errorf("sent with %d of %d: %w", n, all, why))
+			}
+			return nil, err
+		}
+	}
+	return unfit, err
+}
+
+// fewer is with how many of n to try next.
+func fewer(n int, err error) int {
+	less := n / 2
+	if large, ok := errors.AsType[*broker.PayloadError](err); ok && large.Size > large.Max {
+		less = int(float64(n) * float64(large.Max) / float64(large.Size))
+	}
+	return min(less, n-1-n/64)
+}
+
+// publish publishes one message. unfit is set if it failed for what the message is.
+func (s *served) publish(resp *Response) (unfit, err error) {
+	ns := s.ns
+	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
+	if err != nil || len(buf) == 0 {
+		return err, err
+	}
+	// A node that leaves gives its last answers too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), ns.node.opts.RequestTimeout)
+	defer cancel()
+	err = ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
+	if size, ok := errors.AsType[*broker.PayloadError](err); ok {
+		unfit = fmt.Errorf("answer of %d bytes is over the broker's limit", size.Size)
+	}
+	return unfit, err
+}

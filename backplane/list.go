@@ -1,0 +1,104 @@
+package backplane
+
+// partBytes is about how large the messages are in which a long list is sent, and how
+// much of it is made at a time.
+const partBytes = 256 << 10
+
+// part returns the size that a node's lists are cut into.
+func (n *Node) part() int {
+	if n.limit > 0 {
+		return min(partBytes, max(n.limit/2, 1))
+	}
+	return partBytes
+}
+
+// queryAll answers queries that have the same answer.
+func queryAll(list []*served) {
+	switch ns, r := list[0].ns, list[0].req; r.Op {
+	case OpMembers:
+		ns.listMembers(list)
+	case OpRoomsOf:
+		rooms, ok := ns.rooms.RoomsOf(r.Member)
+		for _, s := range list {
+			s.resp.Rooms, s.resp.NotFound = rooms, !ok
+			s.end()
+		}
+	case OpRooms:
+		ns.listRooms(list)
+	}
+}
+
+// listRooms answers OpRooms.
+func (ns *Namespace) listRooms(list []*served) {
+	rooms, limit := ns.rooms.Names(), ns.node.part()
+	if !list[0].req.Native {
+		limit = 0
+	}
+	sendParts(list, len(rooms), limit, func(i int) int { return len(rooms[i]) + 4 }, func(r *Response, from, to int) {
+		r.Rooms = rooms[from:to]
+	})
+}
+
+// listMembers answers OpMembers. What members say of themselves is asked for as it is
+// sent, so that a long list is nowhere as a whole, unless the asker takes but one message:
+// then one such answer is made at a time.
+func (ns *Namespace) listMembers(list []*served) {
+	r, n := list[0].req, ns.node
+	var sel selection
+	infos := ns.rooms.list(&sel, r.Rooms, r.Except, r.Detail)
+	for i := range infos {
+		infos[i].Node = n.id
+	}
+	limit := n.part()
+	if !r.Native {
+		limit = 0
+	}
+	said := 0
+	size := func(i int) int {
+		if r.Detail && i >= said {
+			to := min(i+tellAtOnce, len(infos))
+			teller{ns}.tell(sel.list[i:to], infos[i:to])
+			said = to
+		}
+		m := &infos[i]
+		sum := len(m.ID) + len(m.Data) + 16
+		for _, room := range m.Rooms {
+			sum += len(room) + 4
+		}
+		return sum
+	}
+	if limit == 0 && r.Detail && len(infos) > tellAtOnce {
+		n.large <- struct{}{}
+		defer func() { <-n.large }()
+	}
+	sendParts(list, len(infos), limit, size, func(r *Response, from, to int) {
+		r.Members = infos[from:to]
+		if from > 0 {
+			clear(infos[:from]) // sent
+		}
+	})
+}
+
+// sendParts sends n elements to each asker, in parts of about limit bytes; zero: in one.
+func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *Response, from, to int)) {
+	failed := make([]error, len(list))
+	for from, to := 0, 0; ; from = to {
+		for sum := 0; to < n && (limit == 0 || sum < limit || to == from); to++ {
+			sum += size(to)
+		}
+		for i, s := range list {
+			if failed[i] == nil {
+				put(&s.resp, from, to)
+				s.resp.More = to < n
+				failed[i] = s.reply(&s.resp)
+			}
+		}
+		if to == n {
+			break
+		}
+	}
+	for i, s := range list {
+		s.resp = Response{}
+		s.done(failed[i])
+	}
+}

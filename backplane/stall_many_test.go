@@ -1,0 +1,148 @@
+package backplane_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// Many members that block do not add up: neither in one message, nor in one message for
+// each, nor in any of their methods, does a query wait for its deadline.
+func TestManyStalledMembers(t *testing.T) {
+	for _, n := range []int{40, 200} {
+		for what, send := range map[string]func(f *fleet){
+			"one message":   func(f *fleet) { f.broadcast(1, "x", backplane.All()) },
+			"one each":      func(f *fleet) { each(n, func(i int) { f.broadcast(1, "x", backplane.To(fmt.Sprint("m", i))) }) },
+			"disconnection": func(f *fleet) { go f.ns[1].DisconnectAll(f.t.Context(), backplane.All(), false) },
+			"acks":          func(f *fleet) { go f.ns[1].BroadcastAck(f.t.Context(), nil, backplane.All(), time.Second) },
+		} {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, 2, backplane.Options{}, nil)
+				release := make(chan struct{})
+				for i := range n {
+					s := newSocket(fmt.Sprint("m", i))
+					s.onDeliver = func() { <-release }
+					s.onDisconnect = s.onDeliver
+					f.join(0, s)
+				}
+				fine := f.socket(0, "fine")
+				send(f)
+				f.broadcast(1, "fine", backplane.To("fine"))
+				settle()
+				began := time.Now()
+				m, err := f.ns[1].Members(t.Context(), backplane.All())
+				if err != nil || len(m.List) != n+1 {
+					t.Errorf("%d, %s: %v", n, what, err)
+				}
+				if err := f.ns[1].Join(t.Context(), "fine", "room"); err != nil {
+					t.Errorf("%d, %s: %v", n, what, err)
+				}
+				if d := time.Since(began); d > 950*time.Millisecond {
+					t.Errorf("%d, %s: took %v", n, what, d)
+				}
+				settle()
+				if list := fine.all(); !slices.Contains(list, "fine") {
+					t.Errorf("%d, %s: the member that does not block got %v", n, what, list)
+				}
+				if st := f.nodes[0].Stats(); st.Stalls != uint64(n) {
+					t.Errorf("%d, %s: %d stalls", n, what, st.Stalls)
+				}
+				close(release)
+				settle()
+				f.broadcast(1, "again", backplane.All())
+				settle()
+				if st := f.nodes[0].Stats(); st.Stalls != uint64(n) {
+					t.Errorf("%d, %s: %d stalls afterwards", n, what, st.Stalls)
+				}
+				f.errs[0].take()
+			})
+		}
+	}
+}
+
+func each(n int, f func(i int)) {
+	for i := range n {
+		f(i)
+	}
+}
+
+// Describe methods that do not return are left out and reported, once each; their members
+// are listed without it until they have returned. Nothing is waited for its deadline.
+func TestBlockingDescribe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const n = 40
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		release := make(chan struct{})
+		for i := range n {
+			f.join(0, &countingDescriber{socket: newSocket(fmt.Sprint("slow", i)), release: release})
+			f.socket(0, fmt.Sprint("quick", i))
+		}
+		look := func(asker int, want int) time.Duration {
+			t.Helper()
+			began := time.Now()
+			m, err := f.ns[asker].MembersDetail(t.Context(), backplane.All())
+			said := 0
+			for _, info := range m.List {
+				if info.Data != nil {
+					said++
+				}
+			}
+			if err != nil || len(m.List) != 2*n || said != want {
+				t.Errorf("%d members, of which %d said something, %v", len(m.List), said, err)
+			}
+			return time.Since(began)
+		}
+		if d := look(1, n); d > 950*time.Millisecond {
+			t.Errorf("took %v", d)
+		}
+		settle()
+		stalled := map[string]bool{}
+		for _, err := range f.errs[0].take() {
+			if s, ok := errors.AsType[*backplane.StalledError](err); ok {
+				stalled[s.Member] = true
+			}
+		}
+		if len(stalled) != n || f.nodes[0].Stats().Stalls != n {
+			t.Errorf("reported %v", stalled)
+		}
+		for asker := range 2 {
+			if d := look(asker, n); d > 0 {
+				t.Errorf("node %d: the second list took %v", asker, d)
+			}
+		}
+		close(release)
+		settle()
+		look(1, 2*n)
+		look(0, 2*n)
+		f.errs[0].none(t)
+	})
+}
+
+// Patience comes back: when none has blocked for a while, a slow member has all of it.
+func TestPatienceComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		release := make(chan struct{})
+		for i := range 20 {
+			s := newSocket(fmt.Sprint("m", i))
+			s.onDeliver = func() { <-release }
+			f.join(0, s)
+		}
+		f.broadcast(1, "x", backplane.All())
+		time.Sleep(time.Second)
+		slow := newSocket("slow")
+		slow.onDeliver = func() { time.Sleep(200 * time.Millisecond) }
+		f.join(0, slow)
+		f.broadcast(1, "1", backplane.All())
+		f.broadcast(1, "2", backplane.All())
+		time.Sleep(time.Second)
+		equal(t, "slow", slow.all(), []string{"1", "2"})
+		f.errs[0].take()
+		close(release)
+		settle()
+	})
+}
