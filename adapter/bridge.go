@@ -5,55 +5,118 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// bridge passes broadcasts of one namespace that were heard on one link on to the
-// others: those without a relay mark, whose senders are on that link only.
+// Bridge passes broadcasts of nodes that are on one link only on to the other links: those
+// of Node.js servers, emitters, and Go nodes that are not on all links. One Go node at a
+// time does it, the leader: of those on both links, the one that was made first. The
+// others, the followers, hear the same messages and the copies of them. Each keeps the
+// messages whose copies it has not heard, the window, and passes them on when it becomes
+// the leader, each once and in order.
 //
-// For each pair of links, the Go node with the lowest uid of those that are on both
-// does it. A node that finds itself the lowest waits for two heartbeats, by which
-// all others have heard of it; one that hears of a lower one stops at once. So there
-// are moments at which nobody passes on, and none at which two do.
+//	what the leader does   what becomes of messages meanwhile
+//	Close                  none lost, none repeated; the next leader starts at once
+//	is killed              none lost within the window, none repeated; the next leader
+//	                       starts PeerTimeout + 1.5 Heartbeat later
+//	is stopped, goes on    the same; what it had accepted from the link before is not
+//	                       passed on a second time
+//
+// Messages are counted and reported to Options.OnError as a *broker.LossError inside a
+// *LinkError if the window does not hold them, or if the broker or the content check
+// refuses them. All Go nodes with several links must have the same links, Heartbeat and
+// PeerTimeout.
+type Bridge struct {
+	// Messages, Bytes and Age limit the window, for each namespace and direction
+	// between two links. Messages that do not fit are not taken in; messages older than
+	// Age are dropped. Bytes counts payloads, names and 256 bytes for each message. Age
+	// must be longer than a change of the leader takes. Zero: 262,144 messages, 128 MiB,
+	// and 30 s or three times PeerTimeout if that is more.
+	Messages, Bytes int
+	Age             time.Duration
+
+	// Repeat passes on what may have been passed on before. A node cannot know this of
+	// messages from its first Heartbeat, or from an interruption of the other link, if
+	// another node led then. By default these messages are dropped, and their number is
+	// reported with Uncertain set.
+	Repeat bool
+}
+
+const (
+	defaultBridgeMessages = 1 << 18
+	defaultBridgeBytes    = 128 << 20
+	defaultBridgeAge      = 30 * time.Second
+)
+
+// withDefaults returns a copy for a server with those intervals.
+func (b *Bridge) withDefaults(peerTimeout time.Duration) *Bridge {
+	if b == nil {
+		return nil
+	}
+	c := *b
+	if c.Messages == 0 {
+		c.Messages = defaultBridgeMessages
+	}
+	if c.Bytes == 0 {
+		c.Bytes = defaultBridgeBytes
+	}
+	if c.Age == 0 {
+		c.Age = max(defaultBridgeAge, 3*peerTimeout)
+	}
+	return &c
+}
+
+func (b *Bridge) validate(heartbeat, peerTimeout time.Duration) error {
+	bad := func(reason string) error { return &OptionError{Option: "Bridge", Reason: reason} }
+	switch {
+	case b.Messages < 0 || b.Bytes < 0 || b.Age < 0:
+		return bad("a negative limit")
+	case b.Age <= peerTimeout+2*heartbeat:
+		return bad("Age is not longer than a change of the leader takes (PeerTimeout + 2 Heartbeat)")
+	}
+	return nil
+}
+
+// Why messages were not passed on.
+var (
+	errBridgeFull    = errors.New("adapter: the bridge's window did not hold them")
+	errBridgeOld     = errors.New("adapter: they waited longer than Bridge.Age")
+	errBridgeDoubt   = errors.New("adapter: the former leader of the bridge may have passed them on")
+	errBridgeSkipped = errors.New("adapter: the former leader of the bridge passed on later ones of the same sender")
+	errBridgeClosed  = errors.New("adapter: closed, and no other node is there to pass them on")
+)
+
+// bridge is what a namespace does for Options.Bridge.
 type bridge struct {
-	ns     *Namespace
-	lanes  []*bridgeLane // by destination
-	ctx    context.Context
-	cancel context.CancelFunc
-	stop   chan struct{}
-	done   sync.WaitGroup
+	ns        *Namespace
+	opts      Bridge
+	beat      time.Duration
+	timeout   time.Duration
+	opened    time.Time
+	crossings []*crossing
+	ctx       context.Context
+	cancel    context.CancelFunc
+	changed   chan struct{} // a leader has handed over
+	stop      chan struct{}
+	carriers  sync.WaitGroup
+	elector   sync.WaitGroup
+	hashes    []*hasher // by link; each its lane's
 
 	mu     sync.Mutex
-	opened bool
 	closed bool
 }
 
-// bridgeLane is the way to one link, with a goroutine that publishes in order.
-type bridgeLane struct {
-	to    leg
-	queue chan crossing
-	leads []atomic.Bool // by source: it is this node's to pass on
-}
-
-// crossing is a broadcast on its way to another link.
-type crossing struct {
-	payload []byte
-	target  backplane.Target
-}
-
-const bridgeQueue = 4096
-
-var errBridgeFull = errors.New("adapter: another link takes messages slower than they come")
-var errBridgeClosed = errors.New("adapter: closed before a message could be passed on to another link")
-
 func newBridge(ns *Namespace) *bridge {
-	b := &bridge{ns: ns, stop: make(chan struct{})}
+	o := &ns.server.opts
+	b := &bridge{
+		ns: ns, opts: *o.Bridge, beat: o.heartbeat(), timeout: o.peerTimeout(),
+		changed: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b
 }
@@ -62,150 +125,166 @@ func newBridge(ns *Namespace) *bridge {
 func (b *bridge) start() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.opened || b.closed {
+	if b.closed || len(b.crossings) > 0 {
 		return
 	}
-	b.opened = true
-	for _, l := range b.ns.legs {
-		lane := &bridgeLane{to: l, queue: make(chan crossing, bridgeQueue), leads: make([]atomic.Bool, len(b.ns.legs))}
-		b.lanes = append(b.lanes, lane)
-		b.done.Go(func() { b.carry(lane) })
+	b.opened = time.Now()
+	for _, from := range b.ns.legs {
+		b.hashes = append(b.hashes, newHasher())
+		for _, to := range b.ns.legs {
+			if from.link != to.link {
+				b.crossings = append(b.crossings, newCrossing(b, from, to))
+			}
+		}
 	}
-	b.done.Go(b.elect)
+	for _, c := range b.crossings {
+		b.carriers.Go(c.carry)
+	}
+	b.elector.Go(b.elect)
 }
 
-// close passes on what is waiting, until ctx ends.
+// close passes on what the window holds, if this node leads, and hands over, until ctx
+// ends.
 func (b *bridge) close(ctx context.Context) {
 	b.mu.Lock()
-	if !b.closed {
-		b.closed = true
-		close(b.stop)
-	}
+	first := !b.closed
+	b.closed = true
+	all := b.crossings
 	b.mu.Unlock()
 	defer context.AfterFunc(ctx, b.cancel)()
-	b.done.Wait() // soon, when the context is cancelled
+	if first {
+		for _, c := range all {
+			c.end()
+		}
+		b.carriers.Wait() // soon, when the context is cancelled
+		close(b.stop)
+	}
+	b.elector.Wait()
 	b.cancel()
 }
 
-// offer takes a broadcast that was heard on a link. It is called in order and does
-// not block.
-func (b *bridge) offer(from *link, in *backplane.Broadcast) {
-	source := slices.Index(b.ns.server.links, from)
-	b.mu.Lock() // so that nothing is queued after close
-	defer b.mu.Unlock()
-	if b.closed {
-		return
+// offer takes in a broadcast that was heard on a link, in order. It does not block.
+func (b *bridge) offer(l *link, in *backplane.Broadcast) {
+	sum := b.hashes[slices.Index(b.ns.server.links, l)].sum(in)
+	m := &bridged{
+		sum: sum, origin: in.Origin, payload: in.Payload, // never written to, and may be kept
+		target: backplane.Target{
+			Rooms: slices.Clone(in.Rooms), Except: slices.Clone(in.Except), RemoteOnly: true,
+			Flags: in.Flags, Header: maps.Clone(in.Header),
+		},
 	}
-	var c crossing
-	for i, lane := range b.lanes {
-		if i == source || !lane.leads[source].Load() {
-			continue
+	now := time.Now()
+	for _, c := range b.crossings {
+		if c.from.link == l {
+			c.add(m, now)
 		}
-		if c.payload == nil {
-			c.payload = in.Payload // never written to, and may be kept
-			c.target = backplane.Target{
-				Rooms: slices.Clone(in.Rooms), Except: slices.Clone(in.Except), RemoteOnly: true,
-				Flags: in.Flags, Header: maps.Clone(in.Header),
-				Relay: b.ns.relays.mark(b.ns.server.uid) + "@" + from.key,
+	}
+}
+
+// copied takes in that another node has passed on, from one link to another, the message
+// that note says, or with noteEnd that it passes on nothing more.
+func (b *bridge) copied(from, to *link, by, note string) {
+	for _, c := range b.crossings {
+		switch {
+		case c.from.link != from || c.to.link != to:
+		case note == noteEnd:
+			c.retire(by)
+			select {
+			case b.changed <- struct{}{}:
+			default:
 			}
-		}
-		select {
-		case lane.queue <- c:
 		default:
-			b.lost(lane, 1, len(c.payload), errBridgeFull)
-		}
-	}
-}
-
-func (b *bridge) lost(lane *bridgeLane, messages, bytes int, err error) {
-	loss := broker.Loss{Messages: messages, Bytes: bytes, Err: err}
-	b.ns.server.report(&LinkError{Prefix: lane.to.key, Err: &broker.LossError{Loss: loss}})
-}
-
-func (b *bridge) carry(lane *bridgeLane) {
-	for {
-		select {
-		case c := <-lane.queue:
-			b.pass(lane, c)
-			continue
-		default:
-		}
-		select {
-		case c := <-lane.queue:
-			b.pass(lane, c)
-		case <-b.stop:
-			for { // what is left
-				select {
-				case c := <-lane.queue:
-					b.pass(lane, c)
-				default:
-					return
-				}
+			if sum, ok := parseSum(note); ok {
+				c.copied(sum)
 			}
 		}
 	}
 }
 
-func (b *bridge) pass(lane *bridgeLane, c crossing) {
-	// Dates as the newest servers write them are not what older ones read.
-	err := lane.to.ns.Broadcast(b.ctx, msgpack.Portable(c.payload), c.target)
-	if err == nil {
-		return
+// interrupted takes in that a link may miss messages from here on, or with nil that this
+// has ended.
+func (b *bridge) interrupted(l *link, err error) {
+	for _, c := range b.crossings {
+		switch l {
+		case c.to.link:
+			c.deaf(err != nil)
+		case c.from.link:
+			c.forgetEarly()
+		}
 	}
-	if b.ctx.Err() != nil {
-		err = errBridgeClosed
-	}
-	b.lost(lane, 1, len(c.payload), err)
 }
 
-// elect keeps the leads up to date.
+// elect decides, now and then, in which directions this node leads, and reports what was
+// lost.
 func (b *bridge) elect() {
-	beat := b.ns.server.opts.Heartbeat
-	if beat <= 0 {
-		beat = time.Second
-	}
-	settle := 2 * beat
-	since := make(map[[2]int]time.Time) // when this node became the lowest of a pair
-	tick := time.NewTicker(max(beat/4, time.Millisecond))
+	tick := time.NewTicker(max(b.beat/4, time.Millisecond))
 	defer tick.Stop()
-	for now := time.Now(); ; {
-		for to, lane := range b.lanes {
-			for from := range lane.leads {
-				if from == to {
-					continue
-				}
-				pair := [2]int{from, to}
-				if !b.lowest(b.ns.legs[from].link, lane.to.link) {
-					lane.leads[from].Store(false)
-					delete(since, pair)
-				} else if start, ok := since[pair]; !ok {
-					since[pair] = now
-				} else if now.Sub(start) >= settle {
-					lane.leads[from].Store(true)
-				}
-			}
+	for {
+		for _, c := range b.crossings {
+			c.elect(time.Now())
+			c.report()
 		}
 		select {
-		case now = <-tick.C:
+		case <-tick.C:
+		case <-b.changed:
 		case <-b.stop:
+			for _, c := range b.crossings {
+				c.report()
+			}
 			return
 		}
 	}
 }
 
-// lowest reports whether no Go node that serves the namespace on both links has a
-// lower uid.
-func (b *bridge) lowest(one, other *link) bool {
+// candidate is a node that may lead.
+type candidate struct {
+	id    string
+	since time.Time
+}
+
+func (a candidate) before(b candidate) bool {
+	if c := a.since.Compare(b.since); c != 0 {
+		return c < 0
+	}
+	return a.id < b.id
+}
+
+// rivals lists the other Go nodes that serve the namespace on both links, and describes
+// this one. Of a node's two times the one on the link with the lower key counts.
+func (b *bridge) rivals(one, other *link) (self candidate, all []candidate) {
+	if other.key < one.key {
+		one, other = other, one
+	}
 	there := other.node.Peers()
 	for _, p := range one.node.Peers() {
-		if p.ID > b.ns.server.uid {
-			break // sorted
-		}
 		if holds(p, b.ns.name) && slices.ContainsFunc(there, func(q backplane.Peer) bool {
 			return q.ID == p.ID && holds(q, b.ns.name)
 		}) {
-			return false
+			all = append(all, candidate{p.ID, p.Since})
 		}
 	}
-	return true
+	// As it travels: without the monotonic clock.
+	return candidate{b.ns.server.uid, time.Unix(0, one.node.Since().UnixNano())}, all
+}
+
+// loss is how much was lost for one reason.
+type loss struct{ messages, bytes int }
+
+func (c *crossing) report() {
+	c.mu.Lock()
+	lost := c.losses
+	c.losses = nil
+	c.mu.Unlock()
+	for _, l := range lost {
+		c.b.ns.server.report(&LinkError{Prefix: c.to.key, Err: &broker.LossError{Loss: l}})
+	}
+}
+
+// cutNote splits what stands behind the "@" of a mark: a link's key, and the note.
+func cutNote(s string) (link, note string) {
+	i := strings.LastIndexByte(s, '#')
+	if i < 0 {
+		return s, ""
+	}
+	return s[:i], s[i+1:]
 }

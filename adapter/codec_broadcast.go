@@ -293,6 +293,9 @@ func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration,
 		}
 	}
 	b.Header, b.HeaderDropped, b.Relay = x.header, x.dropped, x.relay
+	if b.Relay != "" {
+		return timeout, checkMark(b.Relay)
+	}
 	return timeout, nil
 }
 

@@ -215,7 +215,7 @@ func TestBinaryType5(t *testing.T) {
 func TestHeadersTravel(t *testing.T) {
 	header := backplane.Header{"traceparent": "00-a-b-01", "tracestate": "v=1", "baggage": "k=v", "x-mine": "é", "other": ""}
 	c := newCodec(V8)
-	b := backplane.Broadcast{Origin: "x", Header: header, Relay: "fleet/7", Payload: pack(t, []any{"e"}), Flags: backplane.Volatile | backplane.NoCompress}
+	b := backplane.Broadcast{Origin: "x", Header: header, Relay: "fleet:7", Payload: pack(t, []any{"e"}), Flags: backplane.Volatile | backplane.NoCompress}
 	wire, err := c.AppendBroadcast(nil, "/", &b)
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestHeadersTravel(t *testing.T) {
 		t.Errorf("opts %v", opts)
 	}
 	var back backplane.Broadcast
-	if err := c.DecodeBroadcast(wire, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || back.Relay != "fleet/7" || back.Flags != b.Flags {
+	if err := c.DecodeBroadcast(wire, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || back.Relay != "fleet:7" || back.Flags != b.Flags {
 		t.Errorf("%+v, %v", back, err)
 	}
 
@@ -271,7 +271,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	packet := map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}
 	for _, size := range []int{100, backplane.MaxHeader, 1 << 20} {
 		in := pack(t, []any{"x", packet, map[string]any{"traceparent": strings.Repeat("x", size), "tracestate": 5, "crossroom": map[string]any{
-			"h": map[string]any{"a": strings.Repeat("y", size), "b": 1}, "relay": "r"}}})
+			"h": map[string]any{"a": strings.Repeat("y", size), "b": 1}, "relay": "r:1"}}})
 		var b backplane.Broadcast
 		if err := c.DecodeBroadcast(in, "/", &b); err != nil {
 			t.Fatal(err)
@@ -280,7 +280,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		for k, v := range b.Header {
 			n += len(k) + len(v)
 		}
-		if n > backplane.MaxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r" {
+		if n > backplane.MaxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r:1" {
 			t.Errorf("%d bytes of header taken in of %d", n, size)
 		}
 	}

@@ -27,7 +27,8 @@
 // With several links (Options.Also) a server takes of each message the copy that comes
 // first. If one of its links was out, what it missed there comes when another link brings
 // it, which may be after later messages that came over the first: late, and once. Only
-// what is 2048 messages of its sender late is taken for a copy, and dropped.
+// what is 2048 messages of its sender late, without an outage between, is taken for a
+// copy, and dropped.
 //
 // # Delivery
 //
@@ -76,9 +77,8 @@
 // both with Options.Also. They then have one set of sockets and rooms; what they emit
 // goes to both prefixes, and what they ask is asked on both and merged, each socket
 // and each Go node once. Options.Bridge passes on what the Node.js servers of one
-// prefix emit, too, exactly one Go node at a time doing it; while that duty changes
-// hands, messages are rather lost than sent twice. Go nodes on several prefixes must
-// all have the same ones, and the same Bridge setting.
+// prefix emit, too: see [Bridge] for what it promises when the node that does it leaves.
+// Go nodes on several prefixes must all have the same ones, and the same Bridge setting.
 //
 // If servers of both generations are heard on one prefix after all, OnError is told
 // once, with a *[GenerationsError].

@@ -382,7 +382,7 @@ func TestTwoLinksOfOneGeneration(t *testing.T) {
 
 func TestBridge(t *testing.T) {
 	g := newGenerations()
-	both, new, old := g.mixed(t, adapter.Options{Bridge: true})
+	both, new, old := g.mixed(t, adapter.Options{Bridge: &adapter.Bridge{}})
 	sockets := []*socket{both[0].add(t, "b0", "x"), both[1].add(t, "b1", "x"), new.add(t, "new", "x"), old.add(t, "old", "x")}
 	// Nobody passes anything on before it has been the lowest for a while, in either
 	// direction.
@@ -446,7 +446,7 @@ func TestBridge(t *testing.T) {
 
 // When the node that passes messages on leaves, another one takes over.
 func TestBridgeElection(t *testing.T) {
-	both, new, old := newGenerations().mixed(t, adapter.Options{Bridge: true, Heartbeat: 20 * time.Millisecond})
+	both, new, old := newGenerations().mixed(t, adapter.Options{Bridge: &adapter.Bridge{}, Heartbeat: 20 * time.Millisecond})
 	s := new.add(t, "new")
 	var last, sent int64 // probes
 	heard := func() bool {
@@ -473,7 +473,7 @@ func TestLinkOptions(t *testing.T) {
 	for what, try := range map[string]func() (*adapter.Server, error){
 		"no broker":        func() (*adapter.Server, error) { return adapter.New(nil, nil) },
 		"unknown dialect":  func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Dialect: 7}) },
-		"bridge to nobody": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Bridge: true}) },
+		"bridge to nobody": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Bridge: &adapter.Bridge{}}) },
 		"nil link":         func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Also: []adapter.Link{{}}}) },
 		"same prefix twice": func() (*adapter.Server, error) {
 			return adapter.New(b, &adapter.Options{Also: []adapter.Link{{Broker: memorybroker.New(nil)}}})

@@ -46,7 +46,7 @@ func newNamespace(s *Server, name string) *Namespace {
 	for i, l := range s.links {
 		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect), seen: &sights{others: -1}}
 	}
-	if s.opts.Bridge {
+	if s.opts.Bridge != nil {
 		ns.bridge = newBridge(ns)
 	}
 	return ns
@@ -74,6 +74,11 @@ func (ns *Namespace) open(ctx context.Context) error {
 				return wanted
 			}
 			opts.OnBroadcastEnd = func() { from.end() }
+			opts.OnLink = func(err error) {
+				if ns.bridge != nil && ns.live.Load() {
+					ns.bridge.interrupted(l.link, err)
+				}
+			}
 		}
 		live, err := l.node.Namespace(ctx, ns.name, opts)
 		if err != nil {

@@ -60,10 +60,9 @@ type Options struct {
 	// sockets and rooms: see "Two generations" in the package documentation.
 	Also []Link
 
-	// Bridge passes broadcasts of nodes that are on one link only on to the other
-	// links, exactly one Go node at a time doing it. All Go nodes with several
-	// links must have the same setting.
-	Bridge bool
+	// Bridge, if not nil, passes broadcasts of nodes that are on one link only on to
+	// the other links. All Go nodes with several links must have the same setting.
+	Bridge *Bridge
 }
 
 // Link is one more place of a Server: a broker with a prefix of its own, and the
@@ -89,7 +88,23 @@ func (o *Options) withDefaults() Options {
 		c.RequestsTimeout = DefaultRequestsTimeout
 	}
 	c.Also = append([]Link(nil), c.Also...)
+	c.Bridge = c.Bridge.withDefaults(c.peerTimeout())
 	return c
+}
+
+// heartbeat and peerTimeout are the core's defaults for zero.
+func (o *Options) heartbeat() time.Duration {
+	if o.Heartbeat == 0 {
+		return time.Second
+	}
+	return o.Heartbeat
+}
+
+func (o *Options) peerTimeout() time.Duration {
+	if o.PeerTimeout == 0 {
+		return o.heartbeat() * 7 / 2
+	}
+	return o.PeerTimeout
 }
 
 // validate refuses what could not work.
@@ -114,10 +129,13 @@ func (o *Options) validate(b broker.Broker) error {
 		}
 		keys[key] = true
 	}
-	if o.Bridge && len(o.Also) == 0 {
+	if o.Bridge == nil {
+		return nil
+	}
+	if len(o.Also) == 0 {
 		return &OptionError{Option: "Bridge", Reason: "there is only one link"}
 	}
-	return nil
+	return o.Bridge.validate(o.heartbeat(), o.peerTimeout())
 }
 
 // linkKey names a link in the same way on every node.

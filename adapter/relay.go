@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,8 +14,9 @@ import (
 // A server on several links gives what it sends a relay mark, which all copies
 // carry, so that nodes which get several of them deliver one. Its forms:
 //
-//	uid:seq         sent by uid on all its links
-//	uid:seq@link    heard on link (without a mark) and passed on by uid
+//	uid:seq            sent by uid on all its links
+//	uid:seq@link#sum   heard on link (without a mark) and passed on by uid; sum is of the original
+//	uid:0@link#end     uid passes on nothing more from link
 //
 // Servers other than Crossroom's neither see nor repeat it.
 
@@ -29,7 +31,7 @@ type relays struct {
 
 // origin is a server that marks what it sends.
 type origin struct {
-	seen window // guarded by relays.mu
+	seen runs // guarded by relays.mu
 	// turn holds a token while a message of the origin is being delivered, so that
 	// they are delivered one at a time, whatever links they come from: the next one may
 	// be here on one link while this one is still being delivered from another.
@@ -48,7 +50,34 @@ const relayOrigins = 1024
 
 // mark returns a new mark of this server's.
 func (r *relays) mark(uid string) string {
-	return uid + ":" + strconv.FormatUint(r.seq.Add(1), 10)
+	return mark(uid, r.seq.Add(1))
+}
+
+func mark(uid string, number uint64) string { return uid + ":" + strconv.FormatUint(number, 10) }
+
+// Longer uids, and longer marks, are not read.
+const (
+	maxUID  = 128
+	maxMark = 1024
+)
+
+// checkMark refuses a mark that no Crossroom node writes.
+func checkMark(text string) error {
+	number, _, passedOn := strings.Cut(text, "@")
+	if _, seq, ok := splitMark(number); len(text) > maxMark || !ok || seq == 0 && !passedOn {
+		return fmt.Errorf("unreadable relay mark of %d bytes", len(text))
+	}
+	return nil
+}
+
+// splitMark returns the uid and the number of a mark without its link.
+func splitMark(mark string) (uid string, number uint64, ok bool) {
+	i := strings.LastIndexByte(mark, ':')
+	if i < 0 || i > maxUID {
+		return "", 0, false
+	}
+	number, err := strconv.ParseUint(mark[i+1:], 10, 64)
+	return mark[:i], number, err == nil
 }
 
 // fresh reports whether a mark (without its link) is seen for the first time. An
@@ -81,15 +110,10 @@ func (r *relays) see(o *origin, seq uint64) (fresh bool) {
 
 // origin returns the origin of a mark and its number; nil if it is unreadable.
 func (r *relays) origin(mark string) (*origin, uint64) {
-	i := strings.LastIndexByte(mark, ':')
-	if i < 0 {
+	name, seq, ok := splitMark(mark)
+	if !ok || seq == 0 {
 		return nil, 0
 	}
-	seq, err := strconv.ParseUint(mark[i+1:], 10, 64)
-	if err != nil || seq == 0 {
-		return nil, 0
-	}
-	name := mark[:i]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o := r.now[name]
@@ -103,36 +127,6 @@ func (r *relays) origin(mark string) (*origin, uint64) {
 		r.now[strings.Clone(name)] = o
 	}
 	return o, seq
-}
-
-// window remembers which of the last numbers were seen. A number from before the
-// window counts as seen: losing a message that is so late is better than
-// delivering it twice.
-type window struct {
-	top  uint64 // the highest number seen
-	bits [windowSize / 64]uint64
-}
-
-const windowSize = 2048
-
-func (w *window) fresh(n uint64) bool {
-	switch {
-	case n > w.top:
-		if n-w.top >= windowSize {
-			w.bits = [windowSize / 64]uint64{}
-		} else {
-			for i := w.top + 1; i < n; i++ {
-				w.bits[i%windowSize/64] &^= 1 << (i % 64)
-			}
-		}
-		w.top = n
-	case w.top-n >= windowSize:
-		return false
-	case w.bits[n%windowSize/64]&(1<<(n%64)) != 0:
-		return false
-	}
-	w.bits[n%windowSize/64] |= 1 << (n % 64)
-	return true
 }
 
 // emitAll broadcasts on all links; local sockets get it once.
@@ -175,10 +169,15 @@ func (ns *Namespace) hear(l *link, b *backplane.Broadcast) (*origin, bool) {
 	}
 	mark, source, bridged := strings.Cut(b.Relay, "@")
 	if bridged {
+		source, note := cutNote(source)
 		for _, own := range ns.server.links {
-			if own.key == source {
-				return nil, false // this server has heard the original
+			if own.key != source {
+				continue
 			}
+			if ns.bridge != nil && ns.live.Load() {
+				ns.bridge.copied(own, l, b.Origin, note)
+			}
+			return nil, false // this server has heard the original
 		}
 	}
 	o := ns.relays.begin(mark)

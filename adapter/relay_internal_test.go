@@ -3,11 +3,13 @@ package adapter
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 )
 
 func TestWindow(t *testing.T) {
-	var w window
+	var w runs
 	step := func(n uint64, want bool) {
 		t.Helper()
 		if got := w.fresh(n); got != want {
@@ -23,18 +25,77 @@ func TestWindow(t *testing.T) {
 	step(5, false) // at the window's end, still remembered
 	step(6, true)
 	step(5+windowSize, true)
-	step(5, false)      // too old to know
-	step(7, true)       // in the window, not seen
-	step(1<<40, true)   // far ahead: nothing of the old window is left
-	step(1<<40-1, true) //
-	step(1<<40-windowSize, false)
-	step(1<<40-windowSize+1, true)
+	step(5, false)    // too old to know
+	step(7, true)     // in the window, not seen
+	step(1<<40, true) // far ahead: another run
+	step(1<<40, false)
+	step(1<<40+windowSize, true)
+	step(1<<40, false)        // too old to know
+	step(6+windowSize, true)  // the old run goes on
+	step(5+windowSize, false) // and is remembered
+	step(6, false)
+}
+
+// Whoever may publish can forge the mark of another server. One forged number, whatever it
+// is, does not mute that server, nor has it messages delivered twice.
+func TestForgedNumbersDoNotMute(t *testing.T) {
+	const last = 1<<64 - 1
+	for _, forged := range [][]uint64{
+		{last}, {last - 1, last}, {last, last - 1}, {1 << 63}, {1000 + windowSize}, {1000 + windowSize - 1}, {999 + 2*windowSize},
+		{1 << 20, 1 << 40, 1 << 50, 1 << 60, last}, {last, last - windowSize, last - 2*windowSize, last - 3*windowSize, last - 4*windowSize},
+	} {
+		for _, known := range []bool{true, false} { // before the forged ones came
+			var w runs
+			for n := uint64(1); n <= 1000 && known; n++ {
+				w.fresh(n)
+			}
+			for _, n := range forged {
+				w.fresh(n)
+				if w.fresh(n) {
+					t.Errorf("%d is fresh twice", n)
+				}
+			}
+			for n := uint64(1001); n < 10_000; n++ {
+				if slices.Contains(forged, n) {
+					continue
+				}
+				if !w.fresh(n) {
+					t.Fatalf("known %v: %d is not fresh after %d", known, n, forged)
+				}
+				if w.fresh(n) {
+					t.Fatalf("known %v: %d is fresh twice after %d", known, n, forged)
+				}
+			}
+		}
+	}
+}
+
+// What is missed in an outage comes late over another link, and once.
+func TestRunsAfterOutages(t *testing.T) {
+	var w runs
+	step := func(n uint64, want bool) {
+		t.Helper()
+		if got := w.fresh(n); got != want {
+			t.Fatalf("%d: fresh is %v, want %v", n, got, want)
+		}
+	}
+	const gap = 10 * windowSize
+	for n := uint64(1); n <= 100; n++ {
+		step(n, true)
+	}
+	for n := uint64(gap); n < 2*gap; n++ { // on one link
+		step(n, true)
+	}
+	for n := uint64(1); n < 2*gap; n++ { // on the other one
+		step(n, n > 100 && n < gap)
+	}
+	step(2*gap, true)
 }
 
 // Against a set that remembers everything, for numbers that do not fall far behind.
 func TestWindowLikeASet(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var w window
+	var w runs
 	seen := map[uint64]bool{}
 	var top uint64
 	for range 100_000 {
@@ -64,6 +125,18 @@ func TestMarks(t *testing.T) {
 	for _, bad := range []string{"", ":", "x", "x:", "x:0", "x:-1", "x:1e3", "x:18446744073709551616"} {
 		if r.fresh(bad) {
 			t.Errorf("%q is fresh", bad)
+		}
+		if bad != "" && checkMark(bad) == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+	for mark, good := range map[string]bool{
+		strings.Repeat("u", maxUID) + ":1": true, strings.Repeat("u", maxUID+1) + ":1": false,
+		"u:1@" + strings.Repeat("l", 1000): true, "u:1@" + strings.Repeat("l", maxMark): false,
+		"u:0@link#end": true, "u:0": false,
+	} {
+		if err := checkMark(mark); (err == nil) != good {
+			t.Errorf("%.20q of %d bytes: %v", mark, len(mark), err)
 		}
 	}
 }

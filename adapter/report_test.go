@@ -77,7 +77,7 @@ func TestErrorsNameTheirLink(t *testing.T) {
 func TestBridgeReportsLosses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := generations{memorybroker.NewBus(&memorybroker.Options{OutboxMessages: 1}), memorybroker.NewBus(nil)}
-		both, old := g.onBoth(t, adapter.Options{Bridge: true}), g.onV5(t)
+		both, old := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}}), g.onV5(t)
 		new := g.onV8(t).add(t, "new")
 		here := both.add(t, "here")
 		eventually(t, "it passes on", func() bool {

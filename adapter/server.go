@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -17,6 +18,7 @@ type Server struct {
 	uid     string
 	links   []*link
 	reports reporter
+	bridged atomic.Uint64
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	watcher sync.WaitGroup
@@ -244,11 +246,13 @@ type Stats struct {
 	// Unreported errors: OnError was too slow for them, or panicked. Those of Links are
 	// among them.
 	Unreported uint64
+	// Bridged broadcasts: passed on to another link, in all namespaces.
+	Bridged uint64
 }
 
 // Stats returns what the server has counted. The brokers have counters of their own.
 func (s *Server) Stats() Stats {
-	st := Stats{Unreported: s.reports.lost.Load()}
+	st := Stats{Unreported: s.reports.lost.Load(), Bridged: s.bridged.Load()}
 	for _, l := range s.links {
 		core := l.node.Stats()
 		st.Links = append(st.Links, core)

@@ -14,11 +14,12 @@ import (
 // Crossroom nodes announce themselves to each other on the broker's control
 // channel, in one small frame each:
 //
-//	[1, kind, id, since, revision, [[wire, namespace, speaks], …]]
+//	[1, kind, id, since, revision, [[wire, namespace, speaks], …], number]
 //
 // since is when the node was made, in nanoseconds of Unix time, and tells two lives
 // of one id apart. revision counts changes of the list of namespaces. The list is
-// nil except in hello and full.
+// nil except in hello and full. number counts a node's frames, for its own lease; ask has
+// none.
 type controlKind uint8
 
 const (
@@ -44,6 +45,7 @@ type controlFrame struct {
 	since      int64
 	revision   uint64
 	namespaces []spoken
+	number     uint64
 }
 
 // spoken is a namespace that a node serves, and what its codec said in Hello.
@@ -53,15 +55,29 @@ type spoken struct {
 }
 
 func (f *controlFrame) append(dst []byte) []byte {
-	dst = msgpack.AppendArrayLen(dst, 6)
+	numbered := f.number > 0
+	if numbered {
+		dst = msgpack.AppendArrayLen(dst, 7)
+	} else {
+		dst = msgpack.AppendArrayLen(dst, 6)
+	}
 	dst = msgpack.AppendInt(dst, controlVersion)
 	dst = msgpack.AppendInt(dst, int64(f.kind))
 	dst = msgpack.AppendString(dst, f.id)
 	dst = msgpack.AppendInt(dst, f.since)
 	dst = msgpack.AppendUint(dst, f.revision)
-	if f.kind != controlHello && f.kind != controlFull {
-		return msgpack.AppendNil(dst)
+	if f.kind == controlHello || f.kind == controlFull {
+		dst = f.appendNamespaces(dst)
+	} else {
+		dst = msgpack.AppendNil(dst)
 	}
+	if numbered {
+		dst = msgpack.AppendUint(dst, f.number)
+	}
+	return dst
+}
+
+func (f *controlFrame) appendNamespaces(dst []byte) []byte {
 	dst = msgpack.AppendArrayLen(dst, len(f.namespaces))
 	for _, s := range f.namespaces {
 		dst = msgpack.AppendArrayLen(dst, 3)
@@ -113,17 +129,26 @@ func (f *controlFrame) decode(payload []byte) error {
 	if f.revision, err = r.Uint(); err != nil {
 		return err
 	}
-	f.namespaces = nil
-	if r.TryNil() {
-		return nil
+	f.namespaces, f.number = nil, 0
+	if !r.TryNil() {
+		if err := f.decodeNamespaces(&r); err != nil {
+			return err
+		}
 	}
+	if n > 6 && r.Kind() == msgpack.Int {
+		f.number, _ = r.Uint()
+	}
+	return nil
+}
+
+func (f *controlFrame) decodeNamespaces(r *msgpack.Reader) error {
 	count, err := r.ArrayLen()
 	if err != nil {
 		return err
 	}
 	f.namespaces = make([]spoken, 0, min(count, r.Len()/4))
 	for range count {
-		s, err := decodeSpoken(&r)
+		s, err := decodeSpoken(r)
 		if err != nil {
 			return err
 		}
@@ -164,7 +189,7 @@ func decodeSpoken(r *msgpack.Reader) (s spoken, err error) {
 
 // announce publishes a frame about this node.
 func (n *Node) announce(ctx context.Context, kind controlKind) error {
-	f := controlFrame{kind: kind, id: n.id, since: n.since.UnixNano()}
+	f := controlFrame{kind: kind, id: n.id, since: n.since.UnixNano(), number: n.lease.next()}
 	n.mu.Lock()
 	f.revision = n.revision
 	for key, ns := range n.namespaces {

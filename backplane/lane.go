@@ -204,11 +204,15 @@ func (l *lane) work() {
 // handle deals with one item. It returns false if the lane was taken over.
 func (l *lane) handle(it *item) (owned bool) {
 	owned = true
-	// What panics here is OnBroadcast: all other callbacks are guarded where they
+	// What panics here is OnBroadcast or OnLink: all other callbacks are guarded where they
 	// are called, members' methods in fanout, which alone can lose the lane.
 	defer func() {
 		if v := recover(); v != nil {
-			l.ns.node.panicked("OnBroadcast", "", v)
+			what := "OnBroadcast"
+			if it.ch.Kind() == 0 {
+				what = "OnLink"
+			}
+			l.ns.node.panicked(what, "", v)
 		}
 	}()
 	if it.ch.Kind() == 0 {
@@ -240,10 +244,18 @@ func (l *lane) link(err error) {
 		if n.observe.link != nil {
 			n.observed("Interrupted", func() { n.observe.link.Interrupted(l.ns.name, err) })
 		}
+		l.onLink(err)
 		return
 	}
 	if n.observe.link != nil {
 		n.observed("Resumed", func() { n.observe.link.Resumed(l.ns.name, time.Since(l.downs)) })
+	}
+	l.onLink(nil)
+}
+
+func (l *lane) onLink(err error) {
+	if l.ns.opts.OnLink != nil {
+		l.ns.opts.OnLink(err)
 	}
 }
 

@@ -28,6 +28,7 @@ type Node struct {
 	counters counters
 	reports  reporter
 	peers    peerTable
+	lease    lease
 	stopLoss func()
 
 	// startMu guards starting and closing, and is held while they talk to the
@@ -100,6 +101,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		}
 	}
 	n.peers.init(n)
+	n.lease.init(&o)
 	n.source = NewSource(n.id, b)
 	n.reports.init(o.onError(), o.Logger, &n.counters)
 	return n, nil

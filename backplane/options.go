@@ -81,6 +81,9 @@ type NamespaceOptions struct {
 	// have returned, but for one that has stalled, and before the next OnBroadcast. It
 	// must not block.
 	OnBroadcastEnd func()
+	// OnLink, if set, is called in the same order: when broadcasts may be missed from
+	// here on, with the reason, and with nil when that has ended. It must not block.
+	OnLink func(err error)
 	// OnRequest answers Namespace.Request of other nodes. Its calls run in
 	// goroutines of their own, at most 256 at a time for all callbacks of a
 	// namespace; more wait. ctx ends after RequestTimeout.

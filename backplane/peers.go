@@ -223,6 +223,8 @@ func (t *peerTable) take(it item) {
 			n.soon(controlFull)
 		case f.since != n.since.UnixNano():
 			t.twin(&f)
+		default:
+			n.lease.echo(f.number)
 		}
 		return
 	}

@@ -41,30 +41,32 @@ func TestControlFrames(t *testing.T) {
 		f.add(&backplane.Options{ID: "me"}, nil)
 		n := f.nodes[0]
 		space := func(name string) []any { return []any{0, name, "native/1"} }
-		frames(t, "first namespace", w, pack([]any{1, hello, "me", since, 1, []any{space(chat)}}))
+		frames(t, "first namespace", w, pack([]any{1, hello, "me", since, 1, []any{space(chat)}, 1}))
 		time.Sleep(time.Second)
-		frames(t, "heartbeat", w, pack([]any{1, beat, "me", since, 1, nil}))
+		frames(t, "heartbeat", w, pack([]any{1, beat, "me", since, 1, nil, 2}))
 		other, err := n.Namespace(t.Context(), "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		settle()
 		if got := w.saw(kindControl); len(got) != 1 || // the list has no order
-			!bytes.Equal(got[0], pack([]any{1, hello, "me", since, 2, []any{space(chat), space("")}})) &&
-				!bytes.Equal(got[0], pack([]any{1, hello, "me", since, 2, []any{space(""), space(chat)}})) {
+			!bytes.Equal(got[0], pack([]any{1, hello, "me", since, 2, []any{space(chat), space("")}, 3})) &&
+				!bytes.Equal(got[0], pack([]any{1, hello, "me", since, 2, []any{space(""), space(chat)}, 3})) {
 			t.Errorf("second namespace: %q", got)
 		}
 		if err := other.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		now := pack([]any{1, full, "me", since, 3, []any{space(chat)}})
-		frames(t, "a namespace is closed", w, now)
+		now := func(number int) []byte {
+			return pack([]any{1, full, "me", since, 3, []any{space(chat)}, number})
+		}
+		frames(t, "a namespace is closed", w, now(4))
 		w.control(ask, "me", 0, 0)
-		frames(t, "asked", w, pack([]any{1, ask, "me", 0, 0, nil}), now)
+		frames(t, "asked", w, pack([]any{1, ask, "me", 0, 0, nil}), now(5))
 		w.control(ask, "wire", 0, 0)
 		frames(t, "somebody else is asked", w)
 		w.control(hello, "wire", 1, 1, chat)
-		frames(t, "greeted", w, now)
+		frames(t, "greeted", w, now(6))
 		w.control(beat, "wire", 1, 1)
 		frames(t, "beat of that revision", w)
 		w.control(bye, "wire", 1, 1)
@@ -73,7 +75,7 @@ func TestControlFrames(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		frames(t, "closed", w, pack([]any{1, bye, "me", since, 3, nil}))
+		frames(t, "closed", w, pack([]any{1, bye, "me", since, 3, nil, 7}))
 	})
 }
 

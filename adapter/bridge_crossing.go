@@ -1,0 +1,474 @@
+package adapter
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// crossing is one direction between two links. Its window is filled by the lane of the
+// link that it comes from and emptied by the lane of the other one, which brings other
+// nodes' copies, or by carry while this node leads.
+type crossing struct {
+	b        *bridge
+	from, to leg
+
+	mu   sync.Mutex
+	work sync.Cond
+	// What was heard and is not known to be passed on: first that of which this node may
+	// not have heard the copies, then the rest.
+	doubtful, window bridgeWindow
+
+	seq     uint64                    // of the last message heard
+	early   map[bridgeSum]earlyCopies // copies that were heard before their originals
+	upTo    map[string]uint64         // by sender: the latest message that another node passed on
+	missed  loss                      // what did not stay in the window since a copy was last heard
+	losses  []broker.Loss             // not reported yet
+	unheard bool                      // the link to is interrupted
+	certain time.Time                 // copies of messages that come after this are heard
+
+	// Who leads.
+	leading bool
+	terms   [2]time.Time // of the leases on both links
+	retired map[string]bool
+	handed  bool // a leader has retired
+	first   bool // this node is the oldest
+	became  time.Time
+	older   time.Time // when an older node was seen while this one leads
+	others  int       // nodes that could lead
+	rivaled bool      // another node may have led before
+
+	closing bool
+	last    uint64 // what is passed on before closing
+	ended   bool
+}
+
+type earlyCopies struct {
+	count int
+	at    time.Time
+}
+
+// maxSenders is how many senders upTo distinguishes.
+const maxSenders = 4096
+
+// So many copies may be on their way out, unconfirmed, at a time; more if many wait.
+const (
+	unconfirmed     = 10
+	unconfirmedBusy = 256
+	busyBridge      = 1024
+)
+
+func newCrossing(b *bridge, from, to leg) *crossing {
+	c := &crossing{
+		b: b, from: from, to: to, early: map[bridgeSum]earlyCopies{}, upTo: map[string]uint64{},
+		retired: map[string]bool{}, certain: b.opened.Add(b.beat),
+	}
+	c.work.L = &c.mu
+	return c
+}
+
+// add puts a message that was heard into the window.
+func (c *crossing) add(m *bridged, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.expire(now)
+	c.seq++
+	if e, ok := c.early[m.sum]; ok {
+		if e.count--; e.count == 0 {
+			delete(c.early, m.sum)
+		} else {
+			c.early[m.sum] = e
+		}
+		c.passedBefore(m.origin, c.seq)
+		return
+	}
+	size := m.size()
+	if c.held() >= c.b.opts.Messages || c.doubtful.bytes+c.window.bytes+size > c.b.opts.Bytes {
+		c.lose(errBridgeFull, len(m.payload))
+		return
+	}
+	w := &c.window
+	if c.unheard || now.Before(c.certain) {
+		w = &c.doubtful
+	}
+	w.push(&waiting{bridged: m, seq: c.seq, at: now, size: size})
+	if c.leading && c.held() == 1 {
+		c.work.Signal()
+	}
+}
+
+// held is how many messages are kept.
+func (c *crossing) held() int { return c.doubtful.len + c.window.len }
+
+// head returns the oldest message that is kept, or nil.
+func (c *crossing) head() *waiting {
+	if c.doubtful.head != nil {
+		return c.doubtful.head
+	}
+	return c.window.head
+}
+
+// copied takes in that another node passed a message on.
+func (c *crossing) copied(sum bridgeSum) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rivaled = true
+	e := c.window.find(sum)
+	if e == nil {
+		e = c.doubtful.find(sum)
+	}
+	if e != nil {
+		e.remove()
+		c.missed = loss{} // the leader lives: what it did not pass on it reports itself
+		c.passedBefore(e.origin, e.seq)
+		return
+	}
+	if c.missed.messages > 0 {
+		// It was one of these.
+		if c.missed.messages--; c.missed.messages == 0 {
+			c.missed = loss{}
+		}
+		return
+	}
+	if len(c.early) < c.b.opts.Messages {
+		e := c.early[sum]
+		c.early[sum] = earlyCopies{e.count + 1, time.Now()}
+	}
+}
+
+// passedBefore notes that another node has passed on a sender's message. Earlier ones of
+// that sender which stay in the window were left out by it.
+func (c *crossing) passedBefore(sender string, seq uint64) {
+	switch {
+	case c.held() == 0:
+		clear(c.upTo)
+		return
+	case len(c.upTo) >= maxSenders:
+		clear(c.upTo)
+	}
+	c.upTo[strings.Clone(sender)] = seq
+}
+
+func (c *crossing) skipped(e *waiting) bool { return e.seq < c.upTo[e.origin] }
+
+// lose counts a message that is not passed on. A follower that does not keep a message has
+// lost it only if the leader does not pass it on either.
+func (c *crossing) lose(err error, bytes int) {
+	if !c.leading {
+		c.missed.messages++
+		c.missed.bytes += bytes
+		return
+	}
+	c.lost(broker.Loss{Messages: 1, Bytes: bytes, Err: err})
+}
+
+// lost adds a loss to what is reported next: losses with one reason together, and beyond
+// maxCauses all others.
+func (c *crossing) lost(l broker.Loss) {
+	i := slices.IndexFunc(c.losses, func(o broker.Loss) bool {
+		return o.Uncertain == l.Uncertain && (o.Err == l.Err || o.Err.Error() == l.Err.Error())
+	})
+	switch {
+	case i < 0 && len(c.losses) < maxCauses:
+		c.losses = append(c.losses, l)
+		return
+	case i < 0:
+		i = len(c.losses) - 1
+	}
+	c.losses[i].Messages += l.Messages
+	c.losses[i].Bytes += l.Bytes
+}
+
+const maxCauses = 16
+
+// expire drops what is too old.
+func (c *crossing) expire(now time.Time) {
+	for e := c.head(); e != nil && now.Sub(e.at) > c.b.opts.Age; e = c.head() {
+		e.remove()
+		if c.leading || !c.skipped(e) {
+			c.lose(errBridgeOld, len(e.payload))
+		}
+	}
+}
+
+// deaf notes that copies cannot be heard, or can again.
+func (c *crossing) deaf(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unheard = on
+	c.certain = time.Now().Add(c.b.beat)
+	for e := c.window.head; e != nil; e = c.window.head {
+		e.remove()
+		c.doubtful.push(e)
+	}
+}
+
+// forgetEarly: the originals of early copies may have been missed.
+func (c *crossing) forgetEarly() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.early)
+}
+
+// retire notes that a node has handed over.
+func (c *crossing) retire(uid string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.retired) < maxSenders {
+		c.retired[strings.Clone(uid)] = true
+	}
+	c.handed = true
+}
+
+// elect decides whether this node leads. Of the nodes on both links the one that was made
+// first does.
+//
+//	3 heartbeats   it has heard itself for so long: all nodes know each other
+//	1 heartbeat    it has been the first for so long, or the one before has handed over
+//	1 heartbeat    a leader goes on for so long when an older node comes back, which then
+//	               hears the copies of all messages
+func (c *crossing) elect(now time.Time) {
+	self, rivals := c.b.rivals(c.from.link, c.to.link)
+	since1, _ := c.from.node.Lease()
+	since2, _ := c.to.node.Lease()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expire(now)
+	for sum, e := range c.early {
+		if now.Sub(e.at) > c.b.timeout {
+			delete(c.early, sum)
+		}
+	}
+	if c.closing {
+		return
+	}
+	first := true
+	for uid := range c.retired {
+		if !slices.ContainsFunc(rivals, func(r candidate) bool { return r.id == uid }) {
+			delete(c.retired, uid)
+		}
+	}
+	for _, r := range rivals {
+		if r.before(self) && !c.retired[r.id] {
+			first, c.rivaled = false, true
+		}
+	}
+	if first && !c.first {
+		if c.became = now.Add(c.b.beat); c.handed {
+			c.became = now
+		}
+	}
+	c.first, c.handed, c.others = first, false, len(rivals)
+	terms := [2]time.Time{since1, since2}
+	switch {
+	case !first && !c.leading:
+	case !first && c.older.IsZero():
+		c.older = now
+	case !first && now.Sub(c.older) >= c.b.beat:
+		c.leading = false
+	case !first:
+	case c.leading && (c.terms != terms || !c.holds(terms)):
+		c.yield()
+	case !c.leading && !now.Before(c.became) && !now.Before(later(since1, since2, c.b.opened).Add(3*c.b.beat)):
+		if c.terms = terms; c.holds(terms) {
+			c.lead()
+		}
+	}
+}
+
+func later(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
+
+// holds reports whether both leases hold.
+func (c *crossing) holds(terms [2]time.Time) bool {
+	return c.from.node.Holds(terms[0]) && c.to.node.Holds(terms[1])
+}
+
+// yield ends this node's lead because others may have taken it for dead.
+func (c *crossing) yield() {
+	c.leading = false
+	c.rivaled = c.rivaled || c.others > 0
+}
+
+func (c *crossing) lead() {
+	if c.missed.messages > 0 {
+		c.lost(broker.Loss{Messages: c.missed.messages, Bytes: c.missed.bytes, Err: errBridgeFull})
+		c.missed = loss{}
+	}
+	for e := c.doubtful.head; e != nil && c.rivaled && !c.b.opts.Repeat; e = c.doubtful.head {
+		e.remove()
+		c.lost(broker.Loss{Messages: 1, Bytes: len(e.payload), Uncertain: true, Err: errBridgeDoubt})
+	}
+	c.rivaled, c.leading, c.older = false, true, time.Time{}
+	c.work.Signal()
+}
+
+// end has carry pass on what has been heard up to here, and then end.
+func (c *crossing) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing, c.last = true, c.seq
+	c.work.Signal()
+}
+
+// next waits for the next message to pass on. It returns nil when there are to be no more.
+func (c *crossing) next() *waiting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		e := c.head()
+		switch {
+		case c.closing && (!c.leading || e == nil || e.seq > c.last):
+			return nil
+		case !c.leading || e == nil:
+			c.work.Wait()
+		case c.skipped(e):
+			l := broker.Loss{Messages: 1, Bytes: len(e.payload), Err: errBridgeSkipped}
+			if e.in == &c.doubtful {
+				l.Uncertain, l.Err = true, errBridgeDoubt
+			}
+			e.remove()
+			c.lost(l)
+		default:
+			return e
+		}
+	}
+}
+
+// carry passes messages on while this node leads. After a bounded number of them it waits
+// until the broker has sent them: what waits in the broker's queue would still be sent
+// when another node leads already.
+func (c *crossing) carry() {
+	defer c.hand()
+	ctx, cancel := context.WithCancel(c.b.ctx)
+	defer func() { cancel() }()
+	sent := 0
+	for e := c.next(); e != nil; e = c.next() {
+		if sent == 0 || ctx.Err() != nil {
+			cancel()
+			ctx, cancel = c.lease()
+		}
+		if sent >= c.allowed() {
+			if err := c.to.broker.Flush(ctx); err != nil && ctx.Err() != nil {
+				c.check()
+				continue
+			}
+			sent = 0
+			continue
+		}
+		if !c.check() {
+			continue
+		}
+		if err := c.pass(ctx, e); err == nil {
+			sent++
+		}
+		if c.b.ctx.Err() != nil {
+			return
+		}
+	}
+	if sent > 0 {
+		_ = c.to.broker.Flush(ctx) // what is lost, the broker reports
+	}
+}
+
+// lease returns a context that ends with the lease, or with close.
+func (c *crossing) lease() (context.Context, context.CancelFunc) {
+	_, one := c.from.node.Lease()
+	_, other := c.to.node.Lease()
+	if other.Before(one) {
+		one = other
+	}
+	return context.WithDeadline(c.b.ctx, one)
+}
+
+func (c *crossing) allowed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held() > busyBridge {
+		return unconfirmedBusy
+	}
+	return unconfirmed
+}
+
+// check reports whether this node leads, and ends its lead if the lease does not hold any
+// more.
+func (c *crossing) check() bool {
+	c.mu.Lock()
+	leads, terms := c.leading, c.terms
+	c.mu.Unlock()
+	if !leads || c.holds(terms) {
+		return leads
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.terms == terms {
+		c.yield()
+	}
+	return false
+}
+
+// pass passes a message on, or loses it.
+func (c *crossing) pass(ctx context.Context, e *waiting) error {
+	t := e.target
+	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
+	// Dates as the newest servers write them are not what older ones read.
+	err := c.to.ns.Broadcast(ctx, msgpack.Portable(e.payload), t)
+	if err != nil && ctx.Err() != nil {
+		return err // it stays in the window
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.remove()
+	if err != nil {
+		c.lost(broker.Loss{Messages: 1, Bytes: len(e.payload), Err: err})
+	} else {
+		c.b.ns.server.bridged.Add(1)
+	}
+	return err
+}
+
+// hand tells the next leader that this one has ended. What is left in the window is that
+// one's; without one it is lost.
+func (c *crossing) hand() {
+	c.mu.Lock()
+	led := c.leading
+	c.leading = false
+	c.mu.Unlock()
+	if led {
+		err := c.to.ns.Broadcast(c.b.ctx, noteEndEvent, backplane.Target{
+			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
+			Relay: c.b.ns.server.uid + ":0@" + c.from.key + "#" + noteEnd,
+		})
+		if err == nil {
+			_ = c.to.broker.Flush(c.b.ctx)
+		}
+	}
+	_, rivals := c.b.rivals(c.from.link, c.to.link)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	left := c.missed
+	for e := c.head(); e != nil; e = c.head() {
+		e.remove()
+		left.messages++
+		left.bytes += len(e.payload)
+	}
+	if len(rivals) == 0 && left.messages > 0 {
+		c.lost(broker.Loss{Messages: left.messages, Bytes: left.bytes, Err: errBridgeClosed})
+	}
+}
+
+// noteEnd is the note of the last mark of a leader that hands over. It comes with an event
+// for a room that nobody can be in, behind all copies.
+const noteEnd = "end"
+
+var noteEndEvent = msgpack.AppendString(msgpack.AppendArrayLen(nil, 1), "crossroom")

@@ -1,0 +1,371 @@
+package adapter_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// bridged is two servers on one link each, one of a generation, and servers on both links
+// that pass on what they emit. The first of those leads.
+type bridged struct {
+	generations
+	opts     adapter.Options
+	both     []*node
+	new, old *node
+	heard    [2]*socket // at new and at old
+	sent     int        // messages of each, numbered from 1
+	plain    bool       // none of them are alike
+}
+
+// bridge makes it, in a bubble, and waits until the leader passes on.
+func bridge(t *testing.T, opts adapter.Options) *bridged {
+	if opts.Bridge == nil {
+		opts.Bridge = &adapter.Bridge{}
+	}
+	opts.Heartbeat, opts.PeerTimeout = time.Second, 3500*time.Millisecond
+	b := &bridged{generations: newGenerations(), opts: opts}
+	b.join(t)
+	b.join(t)
+	b.new, b.old = b.onV8(t), b.onV5(t)
+	for i, n := range []*node{b.new, b.old} {
+		b.heard[i] = &socket{id: fmt.Sprint("s", i), packets: make(chan *adapter.Packet, 1<<20), ended: make(chan bool, 1)}
+		n.addSocket(t, b.heard[i], "room")
+	}
+	time.Sleep(4 * time.Second)
+	return b
+}
+
+func (b *bridged) join(t *testing.T) {
+	time.Sleep(time.Millisecond)
+	b.both = append(b.both, b.onBoth(t, b.opts))
+}
+
+func second(n *node) *memorybroker.Broker { return n.Links()[1].Broker.(*memorybroker.Broker) }
+
+// send has both servers emit numbered events for a while, 100 a second each. Some are alike.
+func (b *bridged) send(t *testing.T, d time.Duration) {
+	for range int(d / (10 * time.Millisecond)) {
+		b.sent++
+		for _, n := range []*node{b.new, b.old} {
+			ok(t, n.ns.To("room").Emit(t.Context(), "n", b.sent))
+			if b.sent%10 == 0 && !b.plain {
+				ok(t, n.ns.Emit(t.Context(), "alike"))
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// result is what came over the bridge.
+type result struct{ lost, repeated, disordered int }
+
+// settle waits until nothing is on its way, and returns what each socket got.
+func (b *bridged) settle(t *testing.T) (out [2]result) {
+	time.Sleep(20 * time.Second)
+	synctest.Wait()
+	for i, s := range b.heard {
+		seen, last, alike := map[int64]bool{}, int64(0), 0
+		var other []string
+		for len(s.packets) > 0 {
+			p := <-s.packets
+			if p.Origin() == []*node{b.new, b.old}[i].UID() {
+				continue
+			}
+			if p.Event() != "n" {
+				if p.Event() == "alike" {
+					alike++
+				} else {
+					other = append(other, p.Event())
+				}
+				continue
+			}
+			n := p.Args()[0].(int64)
+			switch {
+			case seen[n]:
+				out[i].repeated++
+			case n < last:
+				out[i].disordered++
+			}
+			seen[n], last = true, max(last, n)
+		}
+		out[i].lost = b.sent - len(seen)
+		if want := b.sent / 10; b.plain {
+			out[i].lost += alike
+		} else if alike < want {
+			out[i].lost += want - alike
+		} else {
+			out[i].repeated += alike - want
+		}
+		if len(other) > 0 {
+			t.Errorf("%s got %q", s.id, other)
+		}
+	}
+	return out
+}
+
+// reported returns how many messages the servers reported as lost on the way to a link.
+func (b *bridged) reported(prefix string) (certain, uncertain int) {
+	for _, n := range b.both {
+		for _, err := range n.errors.all() {
+			link, ok := errors.AsType[*adapter.LinkError](err)
+			if !ok || link.Prefix != prefix {
+				continue
+			}
+			loss, ok := link.Err.(*broker.LossError)
+			switch {
+			case !ok: // an interruption
+			case loss.Uncertain:
+				uncertain += loss.Messages
+			default:
+				certain += loss.Messages
+			}
+		}
+	}
+	return certain, uncertain
+}
+
+func (b *bridged) exact(t *testing.T) {
+	t.Helper()
+	if got := b.settle(t); got != [2]result{} {
+		t.Errorf("of %d messages each way: %+v", b.sent, got)
+	}
+	for _, prefix := range []string{"v5", "v8"} {
+		if lost, doubtful := b.reported(prefix); lost+doubtful > 0 {
+			t.Errorf("%s: %d and %d reported as lost", prefix, lost, doubtful)
+		}
+	}
+}
+
+func TestBridgeHandsOver(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, b *bridged){
+		"no change": func(*testing.T, *bridged) {},
+		"closed":    func(t *testing.T, b *bridged) { ok(t, b.both[0].Close(t.Context())) },
+		"closed, the namespace": func(t *testing.T, b *bridged) {
+			ok(t, b.both[0].ns.Close(t.Context()))
+		},
+		"closed, and the next one too": func(t *testing.T, b *bridged) {
+			b.join(t)
+			b.send(t, 3*time.Second)
+			ok(t, b.both[0].Close(t.Context()))
+			b.send(t, 100*time.Millisecond)
+			ok(t, b.both[1].Close(t.Context()))
+		},
+		"a follower is closed": func(t *testing.T, b *bridged) { ok(t, b.both[1].Close(t.Context())) },
+		"another one joins":    func(t *testing.T, b *bridged) { b.join(t) },
+		"killed": func(_ *testing.T, b *bridged) {
+			b.both[0].broker.Kill()
+			second(b.both[0]).Kill()
+		},
+		"killed, of three": func(t *testing.T, b *bridged) {
+			b.join(t)
+			b.send(t, 3*time.Second)
+			b.both[0].broker.Kill()
+			second(b.both[0]).Kill()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bridge(t, adapter.Options{})
+				b.send(t, 2*time.Second)
+				change(t, b)
+				b.send(t, 10*time.Second)
+				b.exact(t)
+			})
+		})
+	}
+}
+
+// The messages of a planned change wait for no deadline.
+func TestBridgeHandsOverAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bridge(t, adapter.Options{})
+		ok(t, b.both[0].Close(t.Context()))
+		ok(t, b.old.ns.To("room").Emit(t.Context(), "at once"))
+		began := time.Now()
+		if p := b.heard[0].next(t); p.Event() != "at once" || p.Origin() != b.both[1].UID() {
+			t.Errorf("%s of %s", p.Event(), p.Origin())
+		}
+		if took := time.Since(began); took > 10*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A leader that was stopped passes on nothing of what it finds when it goes on.
+func TestBridgeLeaderStops(t *testing.T) {
+	for _, stop := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 3400 * time.Millisecond, 7 * time.Second, 20 * time.Second} {
+		t.Run(stop.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bridge(t, adapter.Options{})
+				b.send(t, 2*time.Second)
+				leader := b.both[0]
+				leader.broker.Freeze()
+				second(leader).Freeze()
+				b.send(t, stop)
+				second(leader).Thaw()
+				leader.broker.Thaw()
+				b.send(t, 10*time.Second)
+				b.exact(t)
+			})
+		})
+	}
+}
+
+// What a leader has left with its broker when its link to the other side is lost is sent
+// when that is back, after the next leader has sent it: ten messages at most.
+func TestBridgeLeaderCutOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bridge(t, adapter.Options{})
+		b.plain = true
+		b.send(t, 2*time.Second)
+		b.both[0].broker.Interrupt(errors.New("cable"))
+		b.send(t, 10*time.Second)
+		b.both[0].broker.Resume()
+		b.send(t, 10*time.Second)
+		got := b.settle(t)
+		if got[1] != (result{}) || got[0].lost > 0 || got[0].repeated > 10 || got[0].disordered > 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// What the window does not hold is counted, and the rest arrives once and in order.
+func TestBridgeWindow(t *testing.T) {
+	for name, limit := range map[string]adapter.Bridge{
+		"messages": {Messages: 250},
+		"bytes":    {Bytes: 100_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bridge(t, adapter.Options{Bridge: &limit})
+				b.both[0].broker.Kill()
+				second(b.both[0]).Kill()
+				b.send(t, 12*time.Second)
+				got := b.settle(t)
+				for i, prefix := range []string{"v8", "v5"} {
+					lost, doubtful := b.reported(prefix)
+					if lost == 0 || got[i] != (result{lost: lost}) || doubtful > 0 {
+						t.Errorf("%s: %+v, reported %d and %d", prefix, got[i], lost, doubtful)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What waits longer than Age while the other link takes nothing is counted, too.
+func TestBridgeAge(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bridge(t, adapter.Options{Bridge: &adapter.Bridge{Age: 6 * time.Second}})
+		b.plain = true
+		ok(t, b.both[1].Close(t.Context()))
+		second(b.both[0]).Freeze()
+		b.send(t, 10*time.Second)
+		second(b.both[0]).Thaw()
+		b.send(t, 10*time.Second)
+		got := b.settle(t)
+		lost, doubtful := b.reported("v5")
+		if lost < 500 || got[1] != (result{lost: lost}) || got[0] != (result{}) || doubtful > 0 {
+			t.Errorf("%+v, reported %d and %d", got, lost, doubtful)
+		}
+	})
+}
+
+// A node that may have missed copies does not pass on what may have been passed on, unless
+// Repeat says so.
+func TestBridgeInDoubt(t *testing.T) {
+	for _, repeat := range []bool{false, true} {
+		t.Run(fmt.Sprintf("repeat=%v", repeat), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bridge(t, adapter.Options{Bridge: &adapter.Bridge{Repeat: repeat}})
+				b.plain = true
+				next := b.both[1]
+				second(next).Interrupt(errors.New("cable"))
+				b.send(t, 500*time.Millisecond) // passed on by the leader, unheard by the next one
+				b.both[0].broker.Kill()
+				second(b.both[0]).Kill()
+				second(next).Resume()
+				b.send(t, 10*time.Second)
+				got := b.settle(t)
+				lost, doubtful := b.reported("v5")
+				// The next leader is in doubt for a heartbeat more, of 100 messages.
+				want, reported := result{lost: 100}, 150
+				if repeat {
+					want, reported = result{repeated: 50}, 0
+				}
+				if got[0] != (result{}) || got[1] != want || lost != 0 || doubtful != reported {
+					t.Errorf("got %+v, reported %d and %d", got, lost, doubtful)
+				}
+			})
+		})
+	}
+}
+
+// A burst is passed on, or counted.
+func TestBridgeBurst(t *testing.T) {
+	for _, limit := range []int{0, 1000} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bridge(t, adapter.Options{Bridge: &adapter.Bridge{Messages: limit}})
+				b.sent, b.plain = 10_000, true
+				for n := range b.sent {
+					ok(t, b.old.ns.To("room").Emit(t.Context(), "n", n+1))
+					ok(t, b.new.ns.To("room").Emit(t.Context(), "n", n+1))
+				}
+				got := b.settle(t)
+				for i, prefix := range []string{"v8", "v5"} {
+					lost, doubtful := b.reported(prefix)
+					if got[i] != (result{lost: lost}) || doubtful > 0 {
+						t.Errorf("%s: %+v, reported %d and %d", prefix, got[i], lost, doubtful)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A single node on both links has nobody who may have passed anything on.
+func TestBridgeAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		opts := adapter.Options{Bridge: &adapter.Bridge{}, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond}
+		b := &bridged{generations: newGenerations(), opts: opts}
+		b.new, b.old = b.onV8(t), b.onV5(t)
+		b.join(t)
+		for i, n := range []*node{b.new, b.old} {
+			b.heard[i] = &socket{id: fmt.Sprint("s", i), packets: make(chan *adapter.Packet, 1<<20), ended: make(chan bool, 1)}
+			n.addSocket(t, b.heard[i], "room")
+		}
+		b.send(t, time.Second)
+		leader := b.both[0]
+		leader.broker.Freeze()
+		second(leader).Freeze()
+		b.send(t, 5*time.Second)
+		leader.broker.Thaw()
+		second(leader).Thaw()
+		b.send(t, 5*time.Second)
+		b.exact(t)
+		ok(t, leader.Close(t.Context()))
+	})
+}
+
+func TestBridgeOptions(t *testing.T) {
+	var bad *adapter.OptionError
+	for what, opt := range map[string]adapter.Bridge{
+		"negative messages": {Messages: -1}, "negative bytes": {Bytes: -1}, "negative age": {Age: -1},
+		"age that no change of the leader keeps": {Age: 5 * time.Second},
+	} {
+		s, err := adapter.New(memorybroker.New(nil), &adapter.Options{
+			Bridge: &opt, Also: []adapter.Link{{Broker: memorybroker.New(nil), Dialect: adapter.V5}},
+		})
+		if !errors.As(err, &bad) || bad.Option != "Bridge" || s != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

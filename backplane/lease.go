@@ -1,0 +1,82 @@
+package backplane
+
+import (
+	"sync"
+	"time"
+)
+
+// lease records how long other nodes are sure to regard this node as alive. It is
+// renewed by this node's own control frames when they come back from the broker, and
+// counts from the moment at which they were sent: a frame that waited in a buffer while
+// the process was stopped proves nothing about the time after.
+type lease struct {
+	length time.Duration
+
+	mu    sync.Mutex
+	last  uint64
+	sent  [leaseFrames]time.Time // when the frame with that number was sent
+	since time.Time
+	until time.Time
+}
+
+// leaseFrames is how many frames may be on their way: an echo that is older than that
+// many frames renews nothing.
+const leaseFrames = 16
+
+func (l *lease) init(o *Options) {
+	// Others forget a node PeerTimeout after its last frame. The rest is the time for
+	// what a holder of the lease has begun.
+	l.length = o.PeerTimeout - (o.PeerTimeout-o.Heartbeat)/4
+}
+
+// next numbers a frame that is about to be sent.
+func (l *lease) next() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	l.sent[l.last%leaseFrames] = time.Now()
+	return l.last
+}
+
+// echo takes in that a frame of this node came back.
+func (l *lease) echo(number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if number == 0 || number > l.last || l.last-number >= leaseFrames {
+		return
+	}
+	sent, now := l.sent[number%leaseFrames], time.Now()
+	if l.since.IsZero() || passed(l.until, now) {
+		l.since = now
+	}
+	if until := sent.Add(l.length); until.After(l.until) {
+		l.until = until
+	}
+}
+
+// passed reports whether the moment at is over at the time now. It asks both clocks: the
+// monotonic one stands still while a machine is suspended.
+func passed(at, now time.Time) bool {
+	return !now.Before(at) || !now.Round(0).Before(at.Round(0))
+}
+
+// Lease returns since when this node has heard its own signs of life without a gap, and
+// until when nodes that hear the same do not take it for dead. A node that was stopped
+// or cut off has a new since afterwards. Both are zero before the first sign of life
+// came back. To find out whether the lease still holds, use Holds.
+func (n *Node) Lease() (since, until time.Time) {
+	n.lease.mu.Lock()
+	defer n.lease.mu.Unlock()
+	return n.lease.since, n.lease.until
+}
+
+// Holds reports whether the lease that began at since holds at this moment.
+func (n *Node) Holds(since time.Time) bool {
+	now := time.Now()
+	n.lease.mu.Lock()
+	defer n.lease.mu.Unlock()
+	return !since.IsZero() && n.lease.since.Equal(since) && !passed(n.lease.until, now)
+}
+
+// Since returns when the node was made, as other nodes see it in Peer.Since.
+func (n *Node) Since() time.Time { return n.since }
