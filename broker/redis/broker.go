@@ -145,8 +145,9 @@ func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...br
 	return u, nil
 }
 
-// Subscribers implements broker.Broker with PUBSUB NUMSUB, on a cluster summed over
-// the masters. If one of them does not answer in time there is no sum.
+// Subscribers implements broker.Broker with PUBSUB NUMSUB, summed over all servers that a
+// message reaches. The numbers are lower bounds beside a *broker.InexactError, which says
+// which server did not respond; they are nil if the user lacks PUBSUB.
 func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 	return b.querier.subscribers(ctx, channels)
 }

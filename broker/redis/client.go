@@ -141,7 +141,7 @@ func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error)
 	var failures []error
 	for i := range list {
 		client := list[(first+i)%len(list)]
-		c, err := dial(ctx, client, timeout)
+		c, err := dial(ctx, client.Options(), timeout)
 		if err == nil {
 			p.addr = client.Options().Addr
 			return c, nil
@@ -172,11 +172,17 @@ func openClient(address string) (*redis.Client, error) {
 		return nil, fmt.Errorf("redis broker: address: %w", err)
 	}
 	if config := opts.TLSConfig; config != nil {
-		// go-redis' own dialer for TLS does not heed the context.
-		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			d := tls.Dialer{Config: config, NetDialer: &net.Dialer{Timeout: opts.DialTimeout}}
-			return d.DialContext(ctx, network, addr)
-		}
+		opts.Dialer = dialerOf(config, opts.DialTimeout)
 	}
 	return redis.NewClient(opts), nil
+}
+
+// dialerOf returns a dialer that heeds its context also with TLS, which go-redis' own does
+// not. config is nil without TLS.
+func dialerOf(config *tls.Config, timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: timeout}
+	if config == nil {
+		return d.DialContext
+	}
+	return (&tls.Dialer{Config: config, NetDialer: &d}).DialContext
 }

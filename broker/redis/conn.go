@@ -37,8 +37,7 @@ type conn struct {
 }
 
 // dial opens a connection within timeout.
-func dial(ctx context.Context, client *redis.Client, timeout time.Duration) (*conn, error) {
-	opt := client.Options()
+func dial(ctx context.Context, opt *redis.Options, timeout time.Duration) (*conn, error) {
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

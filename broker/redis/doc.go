@@ -39,7 +39,7 @@
 // TLS), credentials or their provider (asked for each new connection; what runs out is
 // the server's to notice), client name, and a cluster's masters or Sentinel's master,
 // but it opens connections of its own: one for publishing, one for subscribing and,
-// once Subscribers or Responders is called, one for such questions to each server. The
+// once Subscribers or Responders is called, one for such queries to each server. The
 // client's hooks, OnConnect, timeouts, retries and pool do not
 // apply. go-redis itself repeats what it could not send in one go, which breaks "at
 // most once"; reconnects a subscriber in silence, which hides the gap; and cannot end
@@ -103,8 +103,35 @@
 // of it reaches those who come back. Who is not back by then has a gap, of which it is
 // told, and what it misses counts as sent.
 //
-// Subscribers and Responders return an error if a server does not answer within
-// ProbeTimeout, twice that if their connection was an old one.
+// # Counting
+//
+// Subscribers (PUBSUB NUMSUB) and Responders (PUBSUB CHANNELS) ask every server that a
+// message reaches, since each knows its own connections only:
+//
+//	single server, Sentinel   the server, its replicas and theirs (INFO replication): a
+//	                          replica passes on what is published on its primary
+//	cluster                   all nodes (CLUSTER NODES): masters and replicas, with and
+//	                          without slots, healthy or not
+//
+// Each server is asked in each query, all at the same time, and says in the same answer
+// which others there are. A server counts once, whatever addresses lead to it.
+//
+// If a server does not respond, both return what the others said and a
+// *broker.InexactError. They wait for it for half of their context's time, at most
+// ProbeTimeout. Then it is tried in the background, and later queries do not wait for
+// it. Without an answer of a single server, or of any node of a cluster, there is no
+// number at all, and the error is the connection's.
+//
+// These are not counted, without an error:
+//
+//   - Connections to a cluster node that refuses connections while most masters say that
+//     it failed: it is not running.
+//   - Connections to a replica of a single server to which this broker could never connect,
+//     as behind many a managed primary. The logger gets one line.
+//   - Connections to replicas of a single server if the user lacks INFO.
+//
+// A cluster's user that lacks CLUSTER NODES gets an *InexactError with the numbers of the
+// masters that the client knows.
 //
 // # Permissions
 //
@@ -114,6 +141,8 @@
 //	+publish +ping
 //	+subscribe +psubscribe +unsubscribe +punsubscribe
 //	+pubsub|numsub +pubsub|channels       for Subscribers and Responders
+//	+info                                 for them, on a single server with replicas
+//	+cluster|nodes +cluster|myid          for them, on a cluster
 //	+cluster|slots +cluster|shards +hello +client +readonly +command
 //
 // Redis allows a pattern only if the user has literally the same: for namespace
@@ -138,8 +167,7 @@
 // and another one when that fails. A publisher's messages keep their order for as
 // long as it uses the same master; messages on their way between two servers that
 // lose each other are lost without anybody knowing, and so is the order across
-// channels not claimed. Subscribers and Responders ask all masters, and fail if one
-// of them is away. Sharded pub/sub (SPUBLISH) is not used.
+// channels not claimed. Sharded pub/sub (SPUBLISH) is not used.
 //
 // With Sentinel each new connection goes to the master of that moment. Sentinel ends
 // the clients' connections to a former master that it can reach; to one that only the

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"net"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -25,8 +23,13 @@ type querier struct {
 	names *naming
 	opts  *Options
 
+	life  context.Context // until close
+	end   context.CancelFunc
+	works sync.WaitGroup
+
 	mu     sync.Mutex
 	lines  map[string]*line // by address
+	known  []place          // the servers, as the last survey found them
 	closed bool
 }
 
@@ -34,14 +37,22 @@ type querier struct {
 type line struct {
 	turn chan struct{} // holds one token: whoever has it may use c
 	c    *conn         // nil if there is none; guarded by querier.mu too
-	gone bool          // the server is no master any more; guarded by querier.mu
+
+	// Guarded by querier.mu.
+	gone    bool      // the server is none of the system any more
+	reached bool      // it was connected once
+	told    bool      // it is known that it was not
+	failed  error     // it did not respond in time, and was not connected since
+	retry   time.Time // when to try that again
 }
 
 func newQuerier(n *nodes, names *naming, opts *Options) *querier {
-	return &querier{nodes: n, names: names, opts: opts, lines: map[string]*line{}}
+	q := &querier{nodes: n, names: names, opts: opts, lines: map[string]*line{}}
+	q.life, q.end = context.WithCancel(context.Background())
+	return q
 }
 
-// subscribers sums PUBSUB NUMSUB over all masters: each knows its own clients only.
+// subscribers sums PUBSUB NUMSUB over all servers: each knows its own clients only.
 func (q *querier) subscribers(ctx context.Context, channels []broker.Channel) ([]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -120,104 +131,155 @@ type partError struct{ err error }
 
 func (e *partError) Error() string { return e.err.Error() }
 
-// each asks all masters the same at the same time and hands the answers to f one by one.
-// A *partError says that some did not answer, and a *broker.InexactError that none
-// was allowed to.
-func (q *querier) each(ctx context.Context, command []string, f func([]string) error) error {
-	masters, err := q.nodes.masters(ctx, false)
-	if err != nil {
-		return err
-	}
-	q.prune(masters)
-	type result struct {
-		answer []string
-		err    error
-	}
-	results := make(chan result, len(masters))
-	for _, m := range masters {
-		// The results are waited for below, whatever they are.
-		go func() {
-			answer, err := q.ask(ctx, m, command)
-			results <- result{answer, err}
-		}()
-	}
-	answered, refused := 0, 0
-	for range masters {
-		r := <-results
-		if r.err == nil {
-			r.err = f(r.answer)
-		}
-		if r.err == nil {
-			answered++
-		} else if no, ok := errors.AsType[*ServerError](r.err); ok && no.Command == command[0] {
-			refused++
-		}
-		err = errors.Join(err, r.err)
-	}
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case answered > 0 && !errors.Is(err, broker.ErrClosed):
-		return &partError{err}
-	case refused == len(masters):
-		return &broker.InexactError{Err: err}
-	}
-	return err
-}
-
-// ask asks one server. A kept connection may have died meanwhile, so a failure on
-// one is tried again on a new one.
-func (q *querier) ask(ctx context.Context, server *redis.Client, command []string) ([]string, error) {
-	l, err := q.line(server.Options().Addr)
-	if err != nil {
-		return nil, err
+// ask asks one server, first the preface and then the command. A kept connection may have
+// died meanwhile, so a failure on one is tried again on a new one. A server that did not
+// respond in time before is hardly waited for again: a goroutine tries it.
+func (q *querier) ask(ctx context.Context, p place, preface, command []string) *finding {
+	f := &finding{place: p}
+	l := q.line(p)
+	if f.err = q.failure(ctx, p, l); f.err != nil {
+		return f
 	}
 	select {
 	case <-l.turn:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		f.err = ctx.Err()
+		return f
 	}
 	defer func() { l.turn <- struct{}{} }()
 	kept := l.c != nil
+	var err error
 	for {
 		if l.c == nil {
-			c, err := dial(ctx, server, q.opts.ProbeTimeout)
-			if err != nil {
-				return nil, err
+			c, err := dial(ctx, p.opt, q.opts.ProbeTimeout)
+			if err == nil {
+				err = q.keep(l, c)
 			}
-			if err := q.keep(l, c); err != nil {
-				return nil, err
+			if err != nil {
+				f.err = err
+				break
 			}
 		}
-		answer, err := exchange(ctx, l.c, q.opts.ProbeTimeout, command)
-		var refused *ServerError
-		if err == nil || errors.As(err, &refused) {
-			return answer, err
+		f.remote = l.c.RemoteAddr().String()
+		var answer any
+		answer, f.data, err = exchange(ctx, l.c, q.opts.ProbeTimeout, preface, command)
+		if refused, ok := errors.AsType[*ServerError](err); err == nil || ok && refused.Command == command[0] {
+			f.err = err
+			f.read(answer)
+			break
 		}
 		l.c.close(err)
 		_ = q.keep(l, nil)
 		if !kept || ctx.Err() != nil {
-			return nil, fmt.Errorf("redis %s: %s: %w", server.Options().Addr, command[0], err)
+			f.err = fmt.Errorf("redis %s: %s: %w", p.addr, command[0], err)
+			break
 		}
 		kept = false
 	}
+	if late, ok := errors.AsType[net.Error](f.err); ok && late.Timeout() && ctx.Err() == nil {
+		q.fail(p, f.err)
+	}
+	return f
 }
 
-func (q *querier) line(addr string) (*line, error) {
+// start runs f in a goroutine that close waits for, unless the querier is closed.
+func (q *querier) start(f func()) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		return nil, broker.ErrClosed
+	if !q.closed {
+		q.works.Go(f)
 	}
-	l := q.lines[addr]
+	return !q.closed
+}
+
+func (q *querier) line(p place) *line {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lines[p.addr]
 	if l == nil {
 		l = &line{turn: make(chan struct{}, 1)}
 		l.turn <- struct{}{}
-		q.lines[addr] = l
+		q.lines[p.addr] = l
 	}
-	return l, nil
+	return l
+}
+
+// failure returns why a server did not respond in time, unless it has been connected
+// since. From time to time one caller has it tried again, and waits an eighth of its time
+// for that.
+func (q *querier) failure(ctx context.Context, p place, l *line) error {
+	q.mu.Lock()
+	failed, due := l.failed, l.failed != nil && time.Now().After(l.retry)
+	if due {
+		l.retry = time.Now().Add(q.opts.ProbeTimeout + q.opts.BackoffMax)
+	}
+	q.mu.Unlock()
+	if !due {
+		return failed
+	}
+	tried := make(chan struct{})
+	if !q.start(func() { q.again(p, l); close(tried) }) {
+		return broker.ErrClosed
+	}
+	patience := q.opts.ProbeTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/8)
+	}
+	select {
+	case <-tried:
+	case <-time.After(patience):
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return l.failed
+}
+
+// again tries to connect to a server that did not respond.
+func (q *querier) again(p place, l *line) {
+	select {
+	case <-l.turn:
+	case <-q.life.Done():
+		return
+	}
+	defer func() { l.turn <- struct{}{} }()
+	c, err := dial(q.life, p.opt, q.opts.ProbeTimeout)
+	if err == nil {
+		_ = q.keep(l, c) // which may be closed already: then there is nothing left to do
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l.retry = time.Now().Add(q.opts.BackoffMax)
+	if late, ok := errors.AsType[net.Error](err); !ok || !late.Timeout() {
+		l.failed = nil // it says at once that it is not there
+	}
+}
+
+// fail notes that a server did not respond in time. A single server is waited for each
+// time: without it there is no answer.
+func (q *querier) fail(p place, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l := q.lines[p.addr]; l != nil && l.failed == nil && !p.root {
+		l.failed, l.retry = err, time.Time{}
+	}
+}
+
+// hidden reports whether a finding is of a replica that this broker never reached. Then it
+// is most likely one that clients cannot reach, as behind many a managed primary.
+func (q *querier) hidden(f *finding) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lines[f.addr]
+	if f.err == nil || f.root || l == nil || l.reached {
+		return false
+	}
+	if !l.told {
+		l.told = true
+		q.opts.Logger.Warn("redis broker: a replica cannot be reached, so nobody is counted there", "addr", f.addr, "err", f.err)
+	}
+	return true
 }
 
 // keep sets a line's connection, where close and prune find it, unless there was one
@@ -230,38 +292,46 @@ func (q *querier) keep(l *line, c *conn) error {
 	case q.closed:
 		err = broker.ErrClosed
 	case l.gone:
-		err = errNoMaster
+		err = errNoServer
 	}
 	if err != nil && c != nil {
 		c.close(err)
 		c = nil
 	}
-	l.c = c
+	if l.c = c; c != nil {
+		l.reached, l.failed = true, nil
+	}
 	return err
 }
 
-// errNoMaster ends a question to a server that another question has just seen to be no
-// master any more.
-var errNoMaster = errors.New("not a master of the cluster any more")
+// errNoServer ends a survey's question to a server that another survey has just seen to
+// be none of the system any more.
+var errNoServer = errors.New("not a server of the system any more")
 
-// prune ends the connections to servers that are no masters any more.
-func (q *querier) prune(masters []*redis.Client) {
+// remember keeps the connections to the known servers, with which the next survey begins if
+// all are known, and ends those to others.
+func (q *querier) remember(known []place, all bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.known = known; !all {
+		q.known = nil
+	}
 	for addr, l := range q.lines {
-		if slices.ContainsFunc(masters, func(m *redis.Client) bool { return m.Options().Addr == addr }) {
+		if hasPlace(known, addr) {
 			continue
 		}
 		delete(q.lines, addr)
 		l.gone = true
 		if l.c != nil {
-			l.c.close(errNoMaster)
+			l.c.close(errNoServer)
 		}
 	}
 }
 
 // close ends all connections; questions that are underway fail.
 func (q *querier) close() {
+	defer q.works.Wait()
+	q.end()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -272,17 +342,22 @@ func (q *querier) close() {
 	}
 }
 
-// exchange sends a command and reads its answer, a list.
-func exchange(ctx context.Context, c *conn, timeout time.Duration, command []string) ([]string, error) {
+// exchange sends a preface and a command and reads both answers. That to the command is a
+// list.
+func exchange(ctx context.Context, c *conn, timeout time.Duration, preface, command []string) (answer any, list []string, err error) {
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
 	defer stop()
 	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if _, err := c.Conn.Write(appendCommand(nil, command...)); err != nil {
-		return nil, err
+	if _, err := c.Conn.Write(appendCommand(appendCommand(nil, preface...), command...)); err != nil {
+		return nil, nil, err
 	}
-	return readList(c.r, command[0])
+	if answer, err = readReply(c.r, preface[0]); err != nil {
+		return nil, nil, err
+	}
+	list, err = readList(c.r, command[0])
+	return answer, list, err
 }
 
 // readList reads a list of strings and numbers.

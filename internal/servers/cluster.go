@@ -11,10 +11,11 @@ import (
 // clusterSlots is the number of slots of every Redis Cluster.
 const clusterSlots = 16384
 
-// RedisCluster is a Redis Cluster of three masters without replicas. It goes on
+// RedisCluster is a Redis Cluster of three masters and what AddNode added. It goes on
 // working for pub/sub when a node is away: full coverage is not required.
 type RedisCluster struct {
 	Nodes [3]*Redis
+	Added []*Redis
 }
 
 // StartRedisCluster starts three nodes, makes a cluster of them and waits until
@@ -23,10 +24,7 @@ func StartRedisCluster(tb testing.TB) *RedisCluster {
 	tb.Helper()
 	c := &RedisCluster{}
 	for i := range c.Nodes {
-		c.Nodes[i] = StartRedis(tb, &RedisOptions{Args: []string{
-			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(FreePort(tb)),
-			"--cluster-require-full-coverage", "no",
-		}})
+		c.Nodes[i] = startNode(tb)
 	}
 	per := clusterSlots / len(c.Nodes)
 	for i, n := range c.Nodes {
@@ -38,15 +36,50 @@ func StartRedisCluster(tb testing.TB) *RedisCluster {
 		n.Do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
 	}
 	for _, n := range c.Nodes[1:] {
-		info := c.Nodes[0].Do("CLUSTER", "MYID")
-		if info == nil {
-			tb.Fatal("no cluster id")
-		}
 		n.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(c.Nodes[0].port), c.Nodes[0].busPort())
 	}
 	c.WaitWhole(tb)
 	return c
 }
+
+func startNode(tb testing.TB) *Redis {
+	tb.Helper()
+	return StartRedis(tb, &RedisOptions{Args: []string{
+		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(FreePort(tb)),
+		"--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0",
+	}})
+}
+
+// AddNode starts one more node and waits until every node sees it: a replica of a master,
+// or a master without slots if that is nil.
+func (c *RedisCluster) AddNode(tb testing.TB, master *Redis) *Redis {
+	tb.Helper()
+	n := startNode(tb)
+	for _, other := range c.all() { // all, so as not to wait for gossip
+		n.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(other.port), other.busPort())
+	}
+	c.Added = append(c.Added, n)
+	c.WaitWhole(tb)
+	if master == nil {
+		return n
+	}
+	id, _ := master.Do("CLUSTER", "MYID").(string)
+	n.Do("CLUSTER", "REPLICATE", id)
+	await(tb, "a replica in step", func(ctx context.Context) error {
+		if answer, err := n.do(ctx, "INFO", "replication"); err != nil || !strings.Contains(fmt.Sprint(answer), "master_link_status:up") {
+			return fmt.Errorf("%v, %v", answer, err)
+		}
+		for _, other := range c.all() {
+			if answer, err := other.do(ctx, "CLUSTER", "REPLICAS", id); err != nil || !strings.Contains(fmt.Sprint(answer), n.Addr()) {
+				return fmt.Errorf("%s does not see the replica: %v, %v", other.Addr(), answer, err)
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+func (c *RedisCluster) all() []*Redis { return append(c.Nodes[:], c.Added...) }
 
 func (r *Redis) busPort() string {
 	for i, a := range r.args {
@@ -73,13 +106,14 @@ func (c *RedisCluster) WaitWhole(tb testing.TB) {
 }
 
 func (c *RedisCluster) whole(ctx context.Context) error {
-	for _, n := range c.Nodes {
+	all := c.all()
+	for _, n := range all {
 		answer, err := n.do(ctx, "CLUSTER", "INFO")
 		if err != nil {
 			return err
 		}
 		info, _ := answer.(string)
-		for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:3"} {
+		for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:" + strconv.Itoa(len(all)) + "\r"} {
 			if !strings.Contains(info, want) {
 				return fmt.Errorf("%s: no %s", n.Addr(), want)
 			}
@@ -90,7 +124,7 @@ func (c *RedisCluster) whole(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if list, ok := links.([]any); ok && len(list) < 2*(len(c.Nodes)-1) {
+		if list, ok := links.([]any); ok && len(list) < 2*(len(all)-1) {
 			return fmt.Errorf("%s: %d links", n.Addr(), len(list))
 		}
 	}

@@ -1,0 +1,400 @@
+package redisbroker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// A survey puts one command to every server where subscribers may be connected, each
+// once: all nodes of a cluster, masters and replicas, with and without slots; or a single
+// server and the replicas that it passes messages on to. Which ones these are the servers
+// are asked in the same round trip. The survey begins with those of the last one and goes
+// on while it hears of more.
+
+// place is a server that may have subscribers.
+type place struct {
+	addr string
+	opt  *redis.Options
+	root bool // the client's own server, if it is no cluster
+}
+
+// finding is what one server answered.
+type finding struct {
+	place
+	twin   bool          // it is another way to a server that has answered
+	remote string        // address at the other end of the connection
+	id     string        // a cluster node's own, if it may be asked
+	nodes  []clusterNode // as that node sees them; nil if it was not asked
+	repl   *replication  // of a server that is no node; nil if it must not be asked
+	data   []string      // the answer to the command
+	err    error         // why there is none
+	noted  error         // why the server did not say what others there are
+}
+
+const (
+	// viewers is how many nodes of a cluster say in one survey which nodes there are.
+	viewers = 4
+	// surveyRounds bounds how often a survey goes on, for servers that it heard of last.
+	surveyRounds = 8
+)
+
+// read takes the answer to the preface.
+func (f *finding) read(answer any) {
+	text, ok := answer.(string)
+	switch refused, _ := answer.(*ServerError); {
+	case refused != nil:
+		f.noted = fmt.Errorf("redis %s: %w", f.addr, refused)
+	case !ok:
+	case strings.ContainsRune(text, '\n'):
+		if f.repl = parseReplication(text); f.repl != nil {
+			return
+		}
+		// The view of a node that knows nobody who serves slots is of no use: it was
+		// removed from its cluster, or is not part of it yet.
+		nodes := parseNodes(text)
+		for _, n := range nodes {
+			if n.myself {
+				f.id = n.id
+			}
+			if n.slots {
+				f.nodes = nodes
+			}
+		}
+	default:
+		f.id = text
+	}
+}
+
+// survey is one survey under way.
+type survey struct {
+	q        *querier
+	command  []string
+	began    time.Time
+	findings map[string]*finding // by address
+	views    int                 // nodes that said which nodes there are
+}
+
+// each puts command to all servers and hands the answers to f one by one. A *partError
+// says that some did not answer, and a *broker.InexactError that none was allowed to.
+func (q *querier) each(ctx context.Context, command []string, f func([]string) error) error {
+	asking, cancel := context.WithCancel(ctx) // what was given up ends
+	defer cancel()
+	defer context.AfterFunc(q.life, cancel)()
+	s := &survey{q: q, command: command, began: time.Now(), findings: map[string]*finding{}}
+	places, err := q.places(ctx)
+	if err != nil {
+		return err
+	}
+	for range surveyRounds {
+		s.ask(asking, places)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case q.life.Err() != nil:
+			return broker.ErrClosed
+		}
+		if places = s.unasked(); len(places) == 0 {
+			break
+		}
+	}
+	return s.conclude(f)
+}
+
+// places returns the servers of the last survey, or those that the client knows.
+func (q *querier) places(ctx context.Context) ([]place, error) {
+	q.mu.Lock()
+	known := q.known
+	q.mu.Unlock()
+	if len(known) > 0 {
+		return known, nil
+	}
+	masters, err := q.nodes.masters(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range masters {
+		known = append(known, place{m.Options().Addr, m.Options(), q.nodes.cluster == nil})
+	}
+	return known, nil
+}
+
+// ask puts the command to some servers at the same time. When half of the time is over,
+// those that have not answered are given up, if another one has; but not a single server
+// for its replicas.
+func (s *survey) ask(ctx context.Context, places []place) {
+	results := make(chan *finding, len(places))
+	waiting := map[string]place{}
+	for i, at := range rand.Perm(len(places)) {
+		p := places[at]
+		waiting[p.addr] = p
+		view := s.views+i < viewers
+		if !s.q.start(func() { results <- s.q.ask(ctx, p, s.preface(view), s.command) }) {
+			return
+		}
+	}
+	patience := s.q.opts.ProbeTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, deadline.Sub(s.began)/2)
+	}
+	alarm := time.After(time.Until(s.began.Add(patience)))
+	for late := false; len(waiting) > 0; {
+		select {
+		case r := <-results:
+			delete(waiting, r.addr)
+			s.findings[r.addr] = r
+			if r.nodes != nil {
+				s.views++
+			}
+		case <-alarm:
+			late = true
+		case <-ctx.Done():
+			return
+		}
+		if late && s.answered() {
+			for addr, p := range waiting {
+				err := &SilenceError{Addr: addr, For: time.Since(s.began)}
+				s.q.fail(p, err)
+				s.findings[addr] = &finding{place: p, err: err}
+			}
+			return
+		}
+	}
+}
+
+// answered reports whether enough servers have answered that the others can be given up.
+func (s *survey) answered() bool {
+	for _, f := range s.findings {
+		if f.err == nil && (f.root || s.q.nodes.cluster != nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// preface returns what a server is asked before the command.
+func (s *survey) preface(view bool) []string {
+	switch {
+	case s.q.nodes.cluster == nil:
+		return []string{"INFO", "replication"}
+	case view:
+		return []string{"CLUSTER", "NODES"}
+	}
+	return []string{"CLUSTER", "MYID"}
+}
+
+// unasked returns the servers that the others know and that were not asked yet. If no
+// node of a cluster said which ones there are, those that answered are asked for that.
+func (s *survey) unasked() (list []place) {
+	if s.q.nodes.cluster == nil {
+		_, list = s.chain()
+		return list
+	}
+	members, _ := s.members()
+	for id, n := range members {
+		if s.seen(id, n.addr) == nil && s.findings[n.addr] == nil {
+			list = append(list, place{n.addr, s.options(n.addr), false})
+		}
+	}
+	if s.views == 0 {
+		for _, f := range s.findings {
+			if f.err == nil && f.noted == nil && len(list) < viewers {
+				list = append(list, f.place)
+			}
+		}
+	}
+	return list
+}
+
+func hasPlace(list []place, addr string) bool {
+	for _, p := range list {
+		if p.addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// options are those by which the client connects to the other nodes of its cluster.
+func (s *survey) options(addr string) *redis.Options {
+	for _, f := range s.findings {
+		opt := *f.opt
+		opt.Addr = addr
+		return &opt
+	}
+	return nil
+}
+
+// sentinelAddr stands in the options of a client by Sentinel, whose dialer looks for the
+// master and for nothing else.
+const sentinelAddr = "FailoverClient"
+
+// replicaOptions are those by which to connect to a replica of the client's server.
+func (s *survey) replicaOptions(addr string) *redis.Options {
+	opt := *s.q.nodes.single.Options()
+	if opt.Addr == sentinelAddr {
+		opt.Dialer = dialerOf(opt.TLSConfig, opt.DialTimeout)
+	}
+	opt.Network, opt.Addr = "tcp", addr
+	return &opt
+}
+
+// members are the nodes of the cluster, by id: those that another node knows, or that are
+// alone. What a node says of itself does not count, since one that was removed does not
+// know it. err is why nobody may say it.
+func (s *survey) members() (members map[string]clusterNode, err error) {
+	byName := false
+	for _, f := range s.findings {
+		host, _, _ := net.SplitHostPort(f.addr)
+		for _, n := range f.nodes {
+			byName = byName || n.host != "" && n.host == host
+		}
+		err = cmp.Or(err, f.noted)
+	}
+	members = map[string]clusterNode{}
+	for _, f := range s.findings {
+		for _, n := range f.nodes {
+			if n.joining || n.myself && s.views > 1 {
+				continue
+			}
+			if n.addr = n.preferred(byName); n.myself {
+				n.addr = f.addr
+			}
+			if n.addr == "" {
+				continue
+			}
+			n.failed = n.failed || members[n.id].failed
+			members[n.id] = n
+		}
+	}
+	return members, err
+}
+
+// seen returns the answer of a node, by its id or, if it may not say that, its address.
+func (s *survey) seen(id, addr string) *finding {
+	for _, f := range s.findings {
+		if f.err == nil && (f.id == id || f.id == "" && f.addr == addr) {
+			return f
+		}
+	}
+	return nil
+}
+
+// chain returns the answers of the servers that a message for the client's own one may
+// reach: of that one, of its primaries and of all their replicas. unasked are those that
+// were not asked yet. A server with two addresses, or behind a dialer that does not heed
+// the address, is there once.
+func (s *survey) chain() (asked []*finding, unasked []place) {
+	met, ends := map[string]bool{}, map[string]bool{}
+	var visit func(addr string, up bool)
+	visit = func(addr string, up bool) {
+		if met[addr] {
+			return
+		}
+		met[addr] = true
+		f := s.findings[addr]
+		if f == nil {
+			unasked = append(unasked, place{addr, s.replicaOptions(addr), false})
+			return
+		}
+		f.twin = f.err == nil && ends[f.remote]
+		ends[f.remote] = true
+		if asked = append(asked, f); f.twin || f.repl == nil {
+			return
+		}
+		if up && f.repl.primary != "" {
+			visit(f.repl.primary, true)
+		}
+		for _, replica := range f.repl.replicas {
+			visit(replica, false)
+		}
+	}
+	for _, f := range s.findings {
+		if f.root {
+			visit(f.addr, true)
+		}
+	}
+	return asked, unasked
+}
+
+// conclude hands over the answers, each server's once, and says which ones are missing.
+func (s *survey) conclude(f func([]string) error) error {
+	var unseen, hidden, root error
+	answered, refused := 0, 0
+	var known []place
+	take := func(r *finding) {
+		known = append(known, r.place)
+		err := r.err
+		if err == nil {
+			err = f(r.data)
+		}
+		if err == nil {
+			answered++
+			return
+		}
+		if no, ok := errors.AsType[*ServerError](err); ok && no.Command == s.command[0] {
+			refused++
+		}
+		if r.root {
+			root = err
+		}
+		unseen = errors.Join(unseen, err)
+	}
+	if s.q.nodes.cluster == nil {
+		asked, _ := s.chain()
+		for _, r := range asked {
+			if r.twin || s.q.hidden(r) {
+				known = append(known, r.place)
+			} else {
+				take(r)
+			}
+		}
+	} else if members, err := s.members(); len(members) == 0 {
+		for _, r := range s.findings {
+			take(r)
+		}
+		if no, ok := errors.AsType[*ServerError](err); ok && no.Code() == "NOPERM" {
+			hidden = err // nobody may say which nodes there are; otherwise the client knows them all
+		}
+	} else {
+		for id, n := range members {
+			r := s.seen(id, n.addr)
+			if r == nil {
+				r = s.findings[n.addr]
+			}
+			switch {
+			case r == nil:
+				r = &finding{place: place{n.addr, s.options(n.addr), false}, err: fmt.Errorf("redis %s: not asked", n.addr)}
+			case r.err == nil && r.id != "" && r.id != id:
+				r = &finding{place: r.place, err: fmt.Errorf("redis %s: another node of the cluster answers there", n.addr)}
+			case r.err != nil && n.failed && errors.Is(r.err, syscall.ECONNREFUSED):
+				known = append(known, r.place)
+				continue // it is not running, and who was connected to it was disconnected
+			}
+			take(r)
+		}
+	}
+	s.q.remember(known, s.q.nodes.cluster == nil || s.views > 0)
+	unseen = errors.Join(unseen, hidden)
+	switch {
+	case unseen == nil:
+		return nil
+	case root != nil && refused == 0:
+		return root
+	case answered > 0:
+		return &partError{unseen}
+	case refused > 0:
+		return &broker.InexactError{Err: unseen}
+	}
+	return unseen
+}

@@ -1,0 +1,104 @@
+package redisbroker
+
+import (
+	"net"
+	"strings"
+)
+
+// clusterNode is a node of a cluster as another one sees it.
+type clusterNode struct {
+	id, addr string
+	host     string // its announced host name; may be empty
+	myself   bool   // the node that was asked
+	failed   bool   // most masters agree that it is down
+	joining  bool   // it is not a node of the cluster yet, or has no address
+	slots    bool   // it serves some
+}
+
+// parseNodes reads the answer to CLUSTER NODES: one line for each node,
+//
+//	<id> <ip:port@cport[,hostname]> <flags> ...
+func parseNodes(text string) []clusterNode {
+	var list []clusterNode
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 {
+			continue
+		}
+		n := clusterNode{id: fields[0]}
+		addr, more, _ := strings.Cut(fields[1], "@")
+		if _, names, ok := strings.Cut(more, ","); ok {
+			n.host, _, _ = strings.Cut(names, ",")
+		}
+		if i := strings.LastIndexByte(addr, ':'); i > 0 { // else no address is known
+			n.addr = net.JoinHostPort(strings.Trim(addr[:i], "[]"), addr[i+1:])
+		}
+		for flag := range strings.SplitSeq(fields[2], ",") {
+			switch flag {
+			case "myself":
+				n.myself = true
+			case "fail":
+				n.failed = true
+			case "handshake", "noaddr":
+				n.joining = true
+			}
+		}
+		n.slots = len(fields) > 8
+		list = append(list, n)
+	}
+	return list
+}
+
+// preferred returns the address of a node that clients use: the one with its host name if
+// they know other nodes by their host names.
+func (n *clusterNode) preferred(byName bool) string {
+	_, port, err := net.SplitHostPort(n.addr)
+	if err != nil || !byName || n.host == "" {
+		return n.addr
+	}
+	return net.JoinHostPort(n.host, port)
+}
+
+// replication is what a server that is no node of a cluster says of its replication.
+type replication struct {
+	replicas []string // their addresses
+	primary  string   // its own primary's address, if it is a replica
+}
+
+// parseReplication reads the answer to INFO replication. It returns nil for another text.
+func parseReplication(text string) *replication {
+	if !strings.HasPrefix(text, "# Replication") {
+		return nil
+	}
+	var r replication
+	var host, port, role string
+	for line := range strings.Lines(text) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), ":")
+		switch {
+		case !ok:
+		case key == "role":
+			role = value
+		case key == "master_host":
+			host = value
+		case key == "master_port":
+			port = value
+		case strings.HasPrefix(key, "slave") && strings.HasPrefix(value, "ip="):
+			var ip, port string
+			for field := range strings.SplitSeq(value, ",") {
+				switch name, text, _ := strings.Cut(field, "="); name {
+				case "ip":
+					ip = text
+				case "port":
+					port = text
+				}
+			}
+			if ip != "" && port != "" && port != "0" {
+				r.replicas = append(r.replicas, net.JoinHostPort(ip, port))
+			}
+		}
+	}
+	if role == "slave" && host != "" && port != "" {
+		r.primary = net.JoinHostPort(host, port)
+	}
+	return &r
+}
