@@ -82,6 +82,10 @@
 //	B27  If a receiver is a Taker, Take may be called in place of Deliver, under the
 //	     same rules (B9, B11). A message for which Take said no comes by Deliver, before
 //	     anything else.
+//	B28  A subscription that the system withdraws after it had granted it is
+//	     interrupted: Interrupted has the system's reason. The broker asks again by
+//	     itself, and calls Resumed when all filters are granted. Messages that the
+//	     system refuses are lost (B18), for its reason.
 //
 // # What is not promised
 //

@@ -121,4 +121,7 @@ var clauses = [...]string{
 		"Wants was not asked, or said yes, is delivered.",
 	27: "If a receiver is a Taker, Take may be called in place of Deliver, under the same rules (B9, B11). A " +
 		"message for which Take said no comes by Deliver, before anything else.",
+	28: "A subscription that the system withdraws after it had granted it is interrupted: Interrupted " +
+		"has the system's reason. The broker asks again by itself, and calls Resumed when all filters " +
+		"are granted. Messages that the system refuses are lost (B18), for its reason.",
 }

@@ -42,6 +42,7 @@
 //   - Then contexts and closing, B19 to B21, calls at the same time and capabilities,
 //     B24 and B25.
 //   - Counting, B22 and B23, if the system can; otherwise return errors.ErrUnsupported.
+//   - B28, if the system has permissions: set Node.Deny and its like.
 //   - B26 and B27, which a broker may make use of to be fast; one that always calls
 //     Deliver keeps both.
 //   - [RunFleet]. What fails only here is usually a clause that is kept almost always:

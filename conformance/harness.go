@@ -67,6 +67,12 @@ type Node struct {
 
 	// Kill makes the node vanish without goodbye, for ever.
 	Kill func(ctx context.Context) error
+
+	// Deny makes the system refuse what this node subscribes to, and withdraw what it had
+	// granted, until Allow. DenyPublishing makes it refuse what this node publishes. No
+	// other node is affected. Refused reports whether an error has the system's reason.
+	Deny, DenyPublishing, Allow func(ctx context.Context) error
+	Refused                     func(error) bool
 }
 
 // OverTCP is the node of a broker whose connections all go through links, one for each
@@ -100,18 +106,20 @@ func OverTCP(b broker.Broker, links ...*tcpproxy.Proxy) *Node {
 type Power uint
 
 const (
-	CanInterrupt Power = 1 << iota // Node.Interrupt and Node.Resume
-	CanHalfOpen                    // Node.HalfOpen and Node.Resume
-	CanFreeze                      // Node.Freeze and Node.Thaw
-	CanSlowLink                    // Node.SlowLink
-	CanKill                        // Node.Kill
-	CanRestart                     // System.Restart
+	CanInterrupt      Power = 1 << iota // Node.Interrupt and Node.Resume
+	CanHalfOpen                         // Node.HalfOpen and Node.Resume
+	CanFreeze                           // Node.Freeze and Node.Thaw
+	CanSlowLink                         // Node.SlowLink
+	CanKill                             // Node.Kill
+	CanRestart                          // System.Restart
+	CanDeny                             // Node.Deny, Node.Allow and Node.Refused
+	CanDenyPublishing                   // Node.DenyPublishing, Node.Allow and Node.Refused
 )
 
 // String lists the powers by name.
 func (p Power) String() string {
 	var names []string
-	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart"} {
+	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart", "deny", "deny-publishing"} {
 		if p&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -134,6 +142,8 @@ func powersOf(sys System, n *Node) Power {
 		{CanSlowLink, n.SlowLink != nil},
 		{CanKill, n.Kill != nil},
 		{CanRestart, sys.Restart != nil},
+		{CanDeny, n.Deny != nil && n.Allow != nil && n.Refused != nil},
+		{CanDenyPublishing, n.DenyPublishing != nil && n.Allow != nil && n.Refused != nil},
 	} {
 		if x.has {
 			p |= x.power

@@ -126,6 +126,9 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 				Freeze:    does(b.Freeze),
 				Thaw:      does(b.Thaw),
 				Kill:      does(b.Kill),
+				Deny:      does(func() { b.Interrupt(errDenied) }),
+				Allow:     does(b.Resume),
+				Refused:   func(err error) bool { return errors.Is(err, errDenied) },
 			}
 			if wrap != nil {
 				n.Broker = wrap(b)
@@ -144,6 +147,9 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 		}),
 	})
 }
+
+// errDenied is why a system that withdraws a right interrupts a broker.
+var errDenied = errors.New("permission denied")
 
 func does(f func()) func(context.Context) error {
 	return func(context.Context) error {

@@ -633,6 +633,49 @@ var breakages = []breakage{
 		}
 		return m
 	}},
+	{name: "a right that is withdrawn goes unnoticed", waits: true, caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			denied := false
+			return &mutantReceiver{Receiver: r,
+				onInterrupted: func(err error) {
+					if denied = errors.Is(err, errDenied); !denied {
+						r.Interrupted(err)
+					}
+				},
+				onResumed: func() {
+					if !denied {
+						r.Resumed()
+					}
+				},
+			}
+		})}
+	}},
+	{name: "what was withdrawn is not asked for again", waits: true, caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			denied := false
+			return &mutantReceiver{Receiver: r,
+				onDeliver: func(ch broker.Channel, p []byte) {
+					if !denied {
+						r.Deliver(ch, p)
+					}
+				},
+				onInterrupted: func(err error) {
+					denied = errors.Is(err, errDenied)
+					r.Interrupted(err)
+				},
+				onResumed: func() {
+					if !denied {
+						r.Resumed()
+					}
+				},
+			}
+		})}
+	}},
+	{name: "an interruption does not say that a right was withdrawn", caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onInterrupted: func(error) { r.Interrupted(errors.New("EOF")) }}
+		})}
+	}},
 	{name: "what is not taken is lost", caught: "B27_Taker", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			if t, ok := r.(broker.Taker); ok {

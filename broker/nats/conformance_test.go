@@ -1,7 +1,9 @@
 package natsbroker_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -35,9 +37,43 @@ func conformOptions(prefix string, more ...nats.Option) *natsbroker.Options {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	h := single("nats", nil)
+	h := single("nats", &servers.NATSOptions{Config: usersOf(nil)})
 	conformance.Run(t, h)
 	conformance.RunFleet(t, h)
+}
+
+// users is how many users the servers know whose rights a case can take away.
+const users = 8
+
+// usersOf are the configuration of users that may do everything, except for those with
+// permissions of their own.
+func usersOf(permissions map[int]string) string {
+	text := "authorization { users: ["
+	for i := range users {
+		text += fmt.Sprintf("\n{ user: node%d, password: pw, permissions: { %s } }", i, cmp.Or(permissions[i], everything))
+	}
+	return text + "\n] }"
+}
+
+// user gives a node the power to be denied something by servers with usersOf as their
+// configuration.
+func user(n *conformance.Node, i int, all ...*servers.NATS) *conformance.Node {
+	reload := func(permissions string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			for _, srv := range all {
+				err := srv.Reload(ctx, func(o *servers.NATSOptions) { o.Config = usersOf(map[int]string{i: permissions}) })
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	n.Deny = reload(`publish: ">", subscribe: { deny: ">" }`)
+	n.DenyPublishing = reload(`publish: { deny: ">" }, subscribe: ">"`)
+	n.Allow = reload(everything)
+	n.Refused = func(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
+	return n
 }
 
 // Every run has a server of its own, and takes its time.
@@ -56,6 +92,7 @@ func single(name string, opts *servers.NATSOptions) conformance.Harness {
 		Name: name,
 		Open: func(tb testing.TB) conformance.System {
 			srv := servers.StartNATS(tb, opts)
+			var nodes atomic.Int64
 			return conformance.System{
 				Node: func(context.Context) (*conformance.Node, error) {
 					proxy, err := tcpproxy.Listen(srv.Addr())
@@ -67,11 +104,19 @@ func single(name string, opts *servers.NATSOptions) conformance.Harness {
 					if srv.TLS() != nil {
 						more = append(more, nats.RootCAs(srv.CA()))
 					}
+					i, known := int(nodes.Add(1)-1)%users, opts != nil && opts.Config != ""
+					if known {
+						more = append(more, nats.UserInfo(fmt.Sprint("node", i), "pw"))
+					}
 					b, err := natsbroker.Open(strings.Replace(srv.URL(), srv.Addr(), proxy.Addr(), 1), conformOptions("", more...))
 					if err != nil {
 						return nil, err
 					}
-					return conformance.OverTCP(b, proxy), nil
+					if n := conformance.OverTCP(b, proxy); known {
+						return user(n, i, srv), nil
+					} else {
+						return n, nil
+					}
 				},
 				Restart: func(context.Context) error {
 					brokertest.Restart(srv)
@@ -95,7 +140,7 @@ func (d detours) Dial(network, address string) (net.Conn, error) {
 
 func TestConformanceCluster(t *testing.T) {
 	t.Parallel()
-	h := clustered("nats-cluster", servers.StartNATSCluster(t, nil))
+	h := clustered("nats-cluster", servers.StartNATSCluster(t, &servers.NATSOptions{Config: usersOf(nil)}))
 	conformance.Run(t, h)
 	conformance.RunFleet(t, h)
 }
@@ -124,12 +169,13 @@ func clustered(name string, cluster *servers.NATSCluster) conformance.Harness {
 						proxies = append(proxies, p)
 						by[n.Addr()] = p.Addr()
 					}
-					first := cluster.Nodes[int(nodes.Add(1))%len(cluster.Nodes)]
-					b, err := natsbroker.Open(first.URL(), conformOptions(prefix, nats.SetCustomDialer(by)))
+					i := int(nodes.Add(1))
+					first := cluster.Nodes[i%len(cluster.Nodes)]
+					b, err := natsbroker.Open(first.URL(), conformOptions(prefix, nats.SetCustomDialer(by), nats.UserInfo(fmt.Sprint("node", i%users), "pw")))
 					if err != nil {
 						return nil, err
 					}
-					return conformance.OverTCP(b, proxies...), nil
+					return user(conformance.OverTCP(b, proxies...), i%users, cluster.Nodes[:]...), nil
 				},
 				Restart: func(context.Context) error {
 					brokertest.Restart(cluster.Nodes[:]...)

@@ -116,6 +116,25 @@
 // seconds (Options.BackoffMin, BackoffMax), for ever. Receivers get Resumed when all
 // filters are live.
 //
+// # What a server withdraws
+//
+// A server says when it takes a right away, by a reload of its configuration or of an
+// account. A subscription of which a filter is concerned gets Interrupted with an error
+// that wraps nats.ErrPermissionViolation, and nothing is delivered to it until it gets
+// Resumed; all others go on. The broker asks for the filter again after the pauses that
+// apply to connections, for one filter of each subscription at a time. Add returns the
+// violation meanwhile, and Remove of the filter ends the interruption. A message that the
+// server refuses is lost, with its violation; those before and after it are not. Where the
+// right changes among messages that were on their way together, the broker knows how many
+// were refused, and takes the change to have happened once.
+//
+// A server that ends a connection for a reason says so, and the receivers get the reason:
+// an error that wraps nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAuthorization,
+// nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded,
+// nats.ErrMaxSubscriptionsExceeded or nats.ErrMaxPayload. It remains the reason of what is
+// lost, and of what is logged, until a connection is made. If there are more filters than
+// the server grants subscriptions, none of them is live until it grants them all.
+//
 // # Cluster
 //
 // A broker is connected to one server of a cluster, and to another one when that fails.
@@ -140,5 +159,6 @@
 //
 // A user needs to publish and subscribe to P.native.control, and for each of its
 // namespaces to P.W.cast.N.>, P.W.request.N, P.W.response.N and P.W.response.N.*; in a
-// cluster also to P.mark.*. P.> allows it all.
+// cluster also to P.mark.*. P.> allows it all. Without P.mark.*, of which the log has a
+// line, a subscription on a cluster is live when NATS has spread it.
 package natsbroker

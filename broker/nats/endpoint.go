@@ -257,8 +257,15 @@ func (d *dialer) done(c net.Conn, err error) (net.Conn, error) {
 	return c, nil
 }
 
+// handlers are called by nats.go for one connection, one after the other; nil ones are not.
+type handlers struct {
+	failed  func(error) // an error that the server has sent, or another one
+	leaving func()      // the server has said that it shuts down
+	closed  func()      // the last call
+}
+
 // connect makes a connection to one server.
-func (e *endpoints) connect(ctx context.Context, p endpoint, wrap func(net.Conn) net.Conn, onError func(error), onClosed func()) (*nats.Conn, error) {
+func (e *endpoints) connect(ctx context.Context, p endpoint, wrap func(net.Conn) net.Conn, call handlers) (*nats.Conn, error) {
 	var failed error
 	var made net.Conn
 	settled := func() bool { return true }
@@ -270,8 +277,11 @@ func (e *endpoints) connect(ctx context.Context, p endpoint, wrap func(net.Conn)
 		settled = context.AfterFunc(ctx, func() { c.Close() }) // ends the handshake too
 		return c
 	}, &failed)
-	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { onError(err) }
-	o.ClosedCB = func(*nats.Conn) { onClosed() }
+	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { call.failed(err) }
+	o.ClosedCB = func(*nats.Conn) { call.closed() }
+	if call.leaving != nil {
+		o.LameDuckModeHandler = func(*nats.Conn) { call.leaving() }
+	}
 	nc, err := o.Connect()
 	settled()
 	if err == nil {
@@ -286,5 +296,5 @@ func (e *endpoints) connect(ctx context.Context, p endpoint, wrap func(net.Conn)
 	if failed != nil && errors.Is(err, nats.ErrNoServers) {
 		err = failed
 	}
-	return nil, fmt.Errorf("nats %s: %w", p.url.Host, err)
+	return nil, fmt.Errorf("nats %s: %w", p.url.Host, typed(err))
 }

@@ -15,7 +15,10 @@ type entry struct {
 	filter  broker.Filter
 	subject string
 	sub     *nats.Subscription // over the present link, nil if there is none
-	refused error              // why the server does not allow sub
+	denied  bool               // the server has refused sub
+	granted bool               // the server has answered for sub, and not refused it
+	refused error              // why the server refused it last, until granted
+	over    int                // refusals.over before sub was sent
 	live    bool               // Subscribe or Add has succeeded
 	joining int                // calls of these underway
 	parting *time.Timer        // ends it; nil if it is not about to end
@@ -97,6 +100,11 @@ func (e *entry) stay() {
 func (s *subscriber) leave(e *entry) {
 	e.stay()
 	delete(e.u.entries, e.filter)
+	s.unsubscribe(e)
+}
+
+// unsubscribe ends an entry's subscription on the server, if it has one. mu is held.
+func (s *subscriber) unsubscribe(e *entry) {
 	if e.sub != nil {
 		delete(s.of, e.sub)
 		_ = e.sub.Unsubscribe() // fails if the link has ended, and then it is no more

@@ -3,7 +3,10 @@ package natsbroker
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // ErrTooOld is why a message was lost that waited in the queue for longer than
@@ -52,6 +55,27 @@ func (e *AddressError) Error() string {
 // errOvertaken is why a message is missed that arrives after a later one of the same
 // publisher: it had been left behind at a server that the publisher has lost.
 var errOvertaken = errors.New("overtaken by a later message of the same publisher")
+
+// typed adds to an error that has the words of a server the one of nats.go's for it.
+func typed(err error) error {
+	for words, meant := range map[string]error{
+		"nats: maximum connections exceeded":     nats.ErrMaxConnectionsExceeded,
+		"nats: maximum payload violation":        nats.ErrMaxPayload,
+		"nats: maximum subscriptions exceeded":   nats.ErrMaxSubscriptionsExceeded,
+		"nats: secure connection - tls required": nats.ErrSecureConnRequired,
+		"nats: user authentication expired":      nats.ErrAuthExpired,
+		"nats: user authentication revoked":      nats.ErrAuthRevoked,
+		"nats: account authentication expired":   nats.ErrAccountAuthExpired,
+	} {
+		if strings.EqualFold(err.Error(), words) && !errors.Is(err, meant) {
+			return fmt.Errorf("%w (%w)", err, meant)
+		}
+	}
+	return err
+}
+
+// errLeaving is why a connection ended whose server had said that it shuts down.
+var errLeaving = errors.New("the server is shutting down (lame duck mode)")
 
 // errNoReceiver refuses a Subscribe without a receiver.
 var errNoReceiver = errors.New("nats broker: no receiver")

@@ -2,7 +2,6 @@ package natsbroker
 
 import (
 	"context"
-	"fmt"
 	"net"
 
 	"github.com/crossroom/crossroom/broker"
@@ -105,11 +104,12 @@ func (s *subscriber) subscribeOn(l *link, e *entry) error {
 	if e.sub != nil {
 		return nil
 	}
+	e.over = l.refused.overs()
 	sub, err := l.nc.ChanSubscribe(e.subject, l.inbox)
 	if err != nil {
 		return err
 	}
-	e.sub, e.refused = sub, nil
+	e.sub, e.denied, e.granted = sub, false, false
 	s.of[sub] = e
 	s.turn.Add(1)
 	return nil
@@ -124,27 +124,17 @@ func (s *subscriber) settle(ctx context.Context, l *link) error {
 	if err := s.proof.confirm(ctx, l); err != nil {
 		return err
 	}
-	return l.refused.complete(ctx, l)
-}
-
-// refuse marks the entries that the server has refused over l, and returns one of them, nil
-// if there is none. mu is held.
-func (s *subscriber) refuse(l *link) (one *entry) {
-	refused := l.refused.takeSubs()
-	if refused == nil {
-		return nil
-	}
-	for _, e := range s.of {
-		if err := refused[e.subject]; err != nil {
-			e.refused, one = err, e
+	if l.refused.overs() > 0 {
+		// One subscription too many is the same error as the one before it, so complete could
+		// miss it. This one is refused with an error of its own: no client may have the queue.
+		if last, err := l.nc.ChanQueueSubscribe(s.names.mark("last"), "_sys_", l.inbox); err == nil {
+			_ = last.Unsubscribe() // fails only if the link has ended
+		}
+		if err := l.ping(ctx, s.opts.ProbeTimeout); err != nil {
+			return err
 		}
 	}
-	return one
-}
-
-// refusal is the error of an entry that was refused.
-func (e *entry) refusal() error {
-	return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), e.refused)
+	return l.refused.complete(ctx, l)
 }
 
 // joined ends what join began. again says that the link has ended meanwhile.
@@ -159,7 +149,12 @@ func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entri
 		e.joining--
 		if e.refused != nil && refusal == nil {
 			refusal = e.refusal()
+		} else if err == nil && s.link == l {
+			e.grant()
 		}
+	}
+	if e := u.lacks(); e != nil && refusal == nil && s.link == l {
+		refusal = e.refusal() // nothing is live in an interrupted subscription
 	}
 	closed := s.closed || u.in.IsShut()
 	if err == nil && refusal == nil && s.link == l && !closed {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/crossroom/crossroom/broker/internal/backoff"
@@ -38,10 +39,7 @@ func (k *keeper) run(ctx context.Context) {
 			break
 		}
 		if err != nil {
-			if k.cause == nil {
-				k.log.Warn("nats broker: no connection", "err", err)
-			}
-			k.cause = err
+			k.because(err, "nats broker: no connection")
 			k.in.failed(err)
 			k.rest(ctx, pause)
 			continue
@@ -143,31 +141,45 @@ func (k *keeper) serve(ctx context.Context, l *link, spread time.Duration) time.
 	stop := context.AfterFunc(ctx, func() { l.kill(context.Cause(ctx)) })
 	defer stop()
 	ready := make(chan error, 1)
-	go func() { ready <- k.in.connected(ctx, l) }()
+	go func() {
+		err := k.in.prepare(ctx, l)
+		if err == nil {
+			k.out.limit(l) // known when receivers publish in Resumed
+			err = k.in.connected(l)
+		}
+		ready <- err
+	}()
 	// Waited for although ctx may end: it heeds it too.
 	if err, _ := await(context.Background(), k, ready); err != nil {
 		l.kill(err)
 	} else {
 		k.log.Info("nats broker: connected", "addr", l.to.url.Host, "server", l.nc.ConnectedServerName())
+		tended := make(chan struct{})
+		go func() {
+			defer close(tended)
+			k.in.tend(ctx, l)
+		}()
 		if k.cause != nil && spread > 0 {
 			k.hold(ctx, l, spread)
 		}
 		k.cause = nil
-		if l.limit < k.out.max+frameReserve {
-			k.log.Warn("nats broker: this server takes smaller messages than Options.MaxPayload says",
-				"max_payload", l.limit, "MaxPayload", k.out.max)
-		}
 		k.out.connected(l)
+		if limit := int(l.nc.MaxPayload()); limit < k.out.max+frameReserve {
+			k.log.Warn("nats broker: this server takes smaller messages than Options.MaxPayload says",
+				"max_payload", limit, "MaxPayload", k.out.max)
+		}
 		k.work(ctx, l)
+		l.wire.Close()
+		<-tended
 	}
 	why, gap := l.reason(), error(nil)
 	switch {
 	case ctx.Err() != nil:
 		why = context.Cause(ctx)
 	case !errors.Is(why, errFinished):
-		k.log.Warn("nats broker: connection lost", "err", why)
+		k.because(why, "nats broker: connection lost")
 		k.to.last(l.to)
-		k.cause, gap = why, why
+		gap = why
 	}
 	l.wire.Close()
 	l.end()
@@ -226,14 +238,21 @@ func (k *keeper) work(ctx context.Context, l *link) {
 		}
 		if wait <= 0 {
 			since = time.Time{}
-			through := k.out.asking()
-			if err := l.ping(ctx, k.opts.ProbeTimeout); err != nil {
+			through := k.out.asking(false)
+			if !k.ask(ctx, l) {
 				return
 			}
-			if err := l.refused.complete(ctx, l); err != nil {
-				return
+			var denied map[string]*refused
+			if l.refused.hasMessages() {
+				// Some may be about messages behind the ping. A second one has none behind it.
+				through = k.out.asking(true)
+				if !k.ask(ctx, l) {
+					return
+				}
+				denied = l.refused.takeMessages()
 			}
-			own = k.out.answered(through, l.refused.ofMessages(), own[:0])
+			own = k.out.answered(through, denied, own[:0])
+			k.out.connected(l)
 			for _, m := range own {
 				k.in.returned(&m.to.ch, m.own)
 			}
@@ -250,6 +269,31 @@ func (k *keeper) work(ctx context.Context, l *link) {
 			return
 		}
 	}
+}
+
+// because notes why there is no link, with a line in the log if that is new.
+func (k *keeper) because(err error, what string) {
+	if k.cause == nil || wordsOf(k.cause) != wordsOf(err) {
+		k.log.Warn(what, "err", err)
+	}
+	k.cause = err
+}
+
+// wordsOf is an error's text without its numbers, among which are ports that no two
+// connections have in common.
+func wordsOf(err error) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, err.Error())
+}
+
+// ask waits for the server's answer to all that it was sent, and for what it has refused of
+// that. It reports false if the link has ended.
+func (k *keeper) ask(ctx context.Context, l *link) bool {
+	return l.ping(ctx, k.opts.ProbeTimeout) == nil && l.refused.complete(ctx, l) == nil
 }
 
 // tell reports losses.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,9 +26,10 @@ type link struct {
 	to      endpoint
 	born    time.Time
 	inbox   chan *nats.Msg
-	limit   int // bytes of a message, frame included
 	target  func(*link, *nats.Msg)
 	refused *refusals
+	closed  chan struct{} // closed when nats.go has told all that it had to tell
+	leaving atomic.Bool   // the server has said that it is shutting down
 
 	draining sync.Mutex // held by who passes on
 	over     bool       // nothing is passed on any more
@@ -42,13 +44,13 @@ type link struct {
 func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) (*link, error) {
 	var failures []error
 	for _, p := range e.all() {
-		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, refused: newRefusals(), drained: make(chan struct{})}
+		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, refused: newRefusals(), drained: make(chan struct{}), closed: make(chan struct{})}
 		nc, err := e.connect(ctx, p, func(c net.Conn) net.Conn {
 			l.wire = newWire(c, l.drain)
 			return l.wire
-		}, l.refused.note, func() {})
+		}, handlers{failed: l.failed, leaving: func() { l.leaving.Store(true) }, closed: func() { close(l.closed) }})
 		if err == nil {
-			l.nc, l.born, l.limit = nc, time.Now(), int(nc.MaxPayload())
+			l.nc, l.born = nc, time.Now()
 			e.learn(p, nc.DiscoveredServers())
 			return l, nil
 		}
@@ -120,6 +122,19 @@ func (l *link) end() {
 	l.over = true
 }
 
+// failed takes an error that nats.go tells of. All but the transient ones are the end: the
+// server closes the connection after them, or nats.go has dropped messages.
+func (l *link) failed(err error) {
+	if transient(err) {
+		l.refused.note(err)
+		return
+	}
+	l.kill(l.named(err))
+}
+
+// named adds the server's name to an error.
+func (l *link) named(err error) error { return fmt.Errorf("nats %s: %w", l.to.url.Host, err) }
+
 // kill ends the connection for a reason of ours.
 func (l *link) kill(cause error) {
 	l.mu.Lock()
@@ -137,8 +152,11 @@ func (l *link) close() {
 	l.wire.writing.Wait()
 }
 
-// reason is why the connection has ended, or would if it did.
+// reason is why the connection has ended. It ends it if it has not.
 func (l *link) reason() error {
+	l.wire.Close()
+	l.nc.Close()
+	<-l.closed // so that failed was called for what the server said before it closed
 	l.mu.Lock()
 	err := l.cause
 	l.mu.Unlock()
@@ -152,10 +170,15 @@ func (l *link) reason() error {
 	if last := l.nc.LastError(); last != nil && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = last
 	}
-	if err == nil {
+	switch said := l.refused.unclaimed(); {
+	case said != nil:
+		err = said
+	case err == nil:
 		err = net.ErrClosed
+	case l.leaving.Load():
+		err = fmt.Errorf("%w: %w", errLeaving, err)
 	}
-	return fmt.Errorf("nats %s: %w", l.to.url.Host, err)
+	return l.named(typed(err))
 }
 
 // ping waits until the server has dealt with everything sent before, and until what

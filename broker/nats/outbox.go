@@ -60,7 +60,7 @@ type outbox struct {
 	mu      sync.Mutex
 	books   ledger.Ledger
 	link    *link // where to publish; nil while there is none
-	limit   int   // of the server, in bytes of a message; zero if it is not known
+	most    int   // of the server, in bytes of a message; zero if it is not known
 	seq     uint64
 	queue   queue.FIFO[waiting]
 	flight  queue.FIFO[message]
@@ -68,6 +68,8 @@ type outbox struct {
 	asked   int // bytes of the flight that a ping is behind of
 	urgent  bool
 	scratch []byte
+	// denied are subjects of which the server has refused the last message.
+	denied map[string]bool
 
 	// others is the number of the last message for receivers here that is on no room's
 	// channel, and returned how many are settled and delivered here (see expects).
@@ -80,6 +82,8 @@ const (
 	confirmDelay = 50 * time.Millisecond
 	// scratchKept is the largest buffer that is used again.
 	scratchKept = 64 << 10
+	// deniedKept is how many subjects are remembered as denied.
+	deniedKept = 1 << 13
 )
 
 func newOutbox(opts *Options, maxPayload int) *outbox {
@@ -110,8 +114,8 @@ func (o *outbox) put(ctx context.Context, to *address, payload []byte, subs []*s
 	if err := o.books.Admit(ctx, m.Size); err != nil {
 		return err
 	}
-	if o.limit > 0 && m.Wire > o.limit {
-		return &broker.PayloadError{Size: len(payload), Max: max(0, o.limit-head)}
+	if o.most > 0 && m.Wire > o.most {
+		return &broker.PayloadError{Size: len(payload), Max: max(0, o.most-head)}
 	}
 	o.seq++
 	o.books.Accept(m.Size)
@@ -173,7 +177,7 @@ func (o *outbox) pump() {
 				return // settled in its turn: the keeper asks at once, and comes back
 			}
 			o.queue.Pop()
-			o.books.Lose(m.Size, false, &broker.PayloadError{Size: m.Payload, Max: max(0, o.limit-(m.Wire-m.Payload))})
+			o.books.Lose(m.Size, false, &broker.PayloadError{Size: m.Payload, Max: max(0, o.most-(m.Wire-m.Payload))})
 			o.settled()
 		default:
 			return // the link is ending
@@ -190,24 +194,33 @@ func (o *outbox) due() (some, urgent bool) {
 }
 
 // asking returns how many messages are settled once the server has answered a ping
-// that is sent now.
-func (o *outbox) asking() (through uint64) {
+// that is sent now. If it is to be the last of them, messages wait until connected is called.
+func (o *outbox) asking(last bool) (through uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if last {
+		o.link = nil
+	}
 	o.asked, o.urgent = o.flying, false
 	return o.books.Settled() + uint64(o.flight.Len())
 }
 
-// answered settles what was asked about as sent, except what is denied. It appends
-// what is for receivers here to own.
-func (o *outbox) answered(through uint64, denied map[string]error, own []message) []message {
+// answered settles what was asked about as sent, except what is denied: then nothing else
+// is on its way. It appends what is for receivers here to own.
+func (o *outbox) answered(through uint64, denied map[string]*refused, own []message) []message {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	allowed := o.allowed(denied)
 	for o.books.Settled() < through && o.flight.Len() > 0 {
 		m := o.land()
-		if err := denied[m.to.subject]; err != nil {
-			o.books.Lose(m.Size, false, err)
-			continue
+		if r := denied[m.to.subject]; r != nil {
+			if allowed[m.to.subject]--; allowed[m.to.subject] < 0 && r.n > 0 {
+				r.n--
+				o.books.Lose(m.Size, false, r.err)
+				continue
+			}
+		} else if len(o.denied) > 0 {
+			delete(o.denied, m.to.subject)
 		}
 		o.books.Sent(m.Size)
 		if m.own != nil {
@@ -216,6 +229,36 @@ func (o *outbox) answered(through uint64, denied map[string]error, own []message
 	}
 	o.settled()
 	return own
+}
+
+// allowed returns how many messages for each of the denied subjects the server has taken
+// before it refused the first. It says how many it has refused, but not which: it began or
+// ceased to refuse them, once. mu is held.
+func (o *outbox) allowed(denied map[string]*refused) map[string]int {
+	if len(denied) == 0 {
+		return nil
+	}
+	allowed := map[string]int{}
+	for i := range o.flight.Len() {
+		if m := o.flight.At(i); denied[m.to.subject] != nil {
+			allowed[m.to.subject]++
+		}
+	}
+	for subject, r := range denied {
+		n := allowed[subject]
+		switch {
+		case r.n >= n || !o.denied[subject]:
+			if o.denied == nil || len(o.denied) >= deniedKept {
+				o.denied = map[string]bool{}
+			}
+			o.denied[subject] = true
+			allowed[subject] = max(0, n-r.n)
+		default:
+			delete(o.denied, subject)
+			allowed[subject] = 0
+		}
+	}
+	return allowed
 }
 
 // expects reports whether a message is on its way to receivers here that may change what
@@ -241,14 +284,21 @@ func (o *outbox) land() message {
 func (o *outbox) connected(l *link) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.link, o.limit = l, l.limit
+	o.link, o.most = l, int(l.nc.MaxPayload())
+}
+
+// limit notes how much the server of a link takes.
+func (o *outbox) limit(l *link) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.most = int(l.nc.MaxPayload())
 }
 
 // disconnected settles the whole flight as uncertain.
 func (o *outbox) disconnected(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.link, o.asked, o.urgent = nil, 0, false
+	o.link, o.asked, o.urgent, o.denied = nil, 0, false, nil
 	for o.flight.Len() > 0 {
 		o.books.Lose(o.land().Size, true, err)
 	}

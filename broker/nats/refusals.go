@@ -3,53 +3,84 @@ package natsbroker
 import (
 	"context"
 	"errors"
-	"maps"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker/internal/signals"
 )
 
-// refusals are what the server of one link did not allow, by subject. They are kept until
-// whom they concern has heard of them: a server may refuse a new subject each time, for
-// as long as the link lasts.
+// refusals are what the server of one link has refused and the broker has not dealt with
+// yet. A server says so when it is asked for something, and also later, about what it had
+// granted: its configuration or an account has changed.
 type refusals struct {
+	// alarm has a value when refused subscriptions wait for take.
+	alarm chan struct{}
+
 	mu   sync.Mutex
-	last error         // that was noted
-	news chan struct{} // closed and replaced with last
-	subs map[string]error
-	// Messages: what came in since the last call of ofMessages, and between the two before.
-	messages, before map[string]error
+	last error            // that was noted
+	news chan struct{}    // closed and replaced with last
+	subs map[string]error // subscriptions, by subject
+	// over counts the subscriptions that were one too many for the server, which does not
+	// say which. Those up to claimed are dealt with.
+	over, claimed int
+	messages      map[string]*refused // by subject
+}
+
+// refused counts messages for one subject.
+type refused struct {
+	n   int
+	err error
 }
 
 func newRefusals() *refusals {
-	return &refusals{news: make(chan struct{}), subs: map[string]error{}, messages: map[string]error{}, before: map[string]error{}}
+	return &refusals{alarm: make(chan struct{}, 1), news: make(chan struct{}), subs: map[string]error{}}
 }
 
-// note takes an error of the server: nats.go calls it, from a goroutine of its own, for
-// one after the other.
+// transient reports whether a connection goes on after an error of nats.go's: the server has
+// refused something, or somebody has sent a message with headers that are none.
+func transient(err error) bool {
+	return errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded) || errors.Is(err, nats.ErrBadHeaderMsg)
+}
+
+// note takes a transient error. nats.go calls it for one after the other, from a goroutine
+// of its own.
 func (r *refusals) note(err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Permissions Violation for Publish to "subject", quoted as in Go.
 	text := err.Error()
-	if i := strings.IndexByte(text, '"'); i >= 0 {
+	if errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+		r.over++
+		signals.Raise(r.alarm)
+	} else if i := strings.IndexByte(text, '"'); i >= 0 {
 		if quoted, bad := strconv.QuotedPrefix(text[i:]); bad == nil {
 			subject, _ := strconv.Unquote(quoted)
 			if strings.Contains(text[:i], "Subscription") {
 				r.subs[subject] = err
+				signals.Raise(r.alarm)
 			} else {
-				r.messages[subject] = err
+				r.count(subject, err)
 			}
 		}
 	}
 	r.last = err
 	close(r.news)
 	r.news = make(chan struct{})
+}
+
+// count notes a refused message. mu is held.
+func (r *refusals) count(subject string, err error) {
+	if r.messages == nil {
+		r.messages = map[string]*refused{}
+	}
+	if m := r.messages[subject]; m != nil {
+		m.n++
+		return
+	}
+	r.messages[subject] = &refused{1, err}
 }
 
 // complete waits, after a ping over l, until everything has been noted that the server
@@ -60,11 +91,14 @@ func (r *refusals) complete(ctx context.Context, l *link) error {
 		// but not while this is compared.
 		r.mu.Lock()
 		last := l.nc.LastError()
-		done := last == nil || last == r.last || !errors.Is(last, nats.ErrPermissionViolation)
+		done := last == nil || last == r.last
 		news := r.news
 		r.mu.Unlock()
 		if done {
 			return nil
+		}
+		if !transient(last) {
+			return l.reason() // it hides what came before it
 		}
 		select {
 		case <-news:
@@ -76,30 +110,67 @@ func (r *refusals) complete(ctx context.Context, l *link) error {
 	}
 }
 
-// takeSubs returns the subscriptions that were refused since the last call.
-func (r *refusals) takeSubs() map[string]error {
+// take returns the subscriptions that were refused since the last call, and how many were
+// too many so far.
+func (r *refusals) take() (subs map[string]error, over int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.subs) == 0 {
-		return nil
+	if len(r.subs) > 0 {
+		subs = r.subs
+		r.subs = map[string]error{}
 	}
-	subs := r.subs
-	r.subs = map[string]error{}
-	return subs
+	return subs, r.over
 }
 
-// ofMessages returns the subjects of messages that the server has refused before it
-// answered a ping; it is to be called after each answer that settles messages. What came
-// in since the last call may be about a message behind the ping, so it is returned once
-// more.
-func (r *refusals) ofMessages() map[string]error {
+// overs returns how many subscriptions were too many so far.
+func (r *refusals) overs() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.messages)+len(r.before) == 0 {
-		return nil
+	return r.over
+}
+
+// claim notes that so many of the subscriptions that were too many are dealt with.
+func (r *refusals) claim(over int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claimed = over
+}
+
+// unclaimed returns an error if the server has said of subscriptions that it had granted
+// that they are too many. It is about to close the connection.
+func (r *refusals) unclaimed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over > r.claimed {
+		return nats.ErrMaxSubscriptionsExceeded
 	}
-	all := r.before
-	maps.Copy(all, r.messages)
-	r.before, r.messages = r.messages, map[string]error{}
+	return nil
+}
+
+// message returns why the server has refused messages for a subject; nil if it has not, or
+// they were taken.
+func (r *refusals) message(subject string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.messages[subject]; m != nil {
+		return m.err
+	}
+	return nil
+}
+
+// hasMessages reports whether takeMessages would return any.
+func (r *refusals) hasMessages() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.messages) > 0
+}
+
+// takeMessages returns how many messages the server has refused since the last call, by
+// subject.
+func (r *refusals) takeMessages() map[string]*refused {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.messages
+	r.messages = nil
 	return all
 }

@@ -13,27 +13,39 @@ func refusal(of, subject string) error {
 	return fmt.Errorf("%w: Permissions Violation for %s to %q", nats.ErrPermissionViolation, of, subject)
 }
 
-func wantSubjects(t *testing.T, what string, got map[string]error, want ...string) {
+func wantSubjects[T any](t *testing.T, what string, got map[string]T, want ...string) {
 	t.Helper()
 	if subjects := slices.Sorted(maps.Keys(got)); !slices.Equal(subjects, want) {
 		t.Errorf("%s: %q, want %q", what, subjects, want)
 	}
 }
 
-// TestRefusalsAreForgotten: a refusal is there for as long as it may concern anybody, and
-// no longer.
+// TestRefusalsAreForgotten: a refusal is kept until it is taken.
 func TestRefusalsAreForgotten(t *testing.T) {
 	r := newRefusals()
 	r.note(refusal("Subscription", `a "b"`))
 	r.note(refusal("Publish", "early"))
+	r.note(refusal("Publish", "early"))
 	r.note(fmt.Errorf("%w: of another kind", nats.ErrPermissionViolation))
-	r.note(fmt.Errorf("another error"))
-	wantSubjects(t, "subscriptions", r.takeSubs(), `a "b"`)
-	wantSubjects(t, "subscriptions", r.takeSubs())
-	wantSubjects(t, "at the first answer", r.ofMessages(), "early")
-	// Perhaps it was about a message that was published behind the ping.
+	r.note(nats.ErrMaxSubscriptionsExceeded)
+	subs, over := r.take()
+	wantSubjects(t, "subscriptions", subs, `a "b"`)
+	if over != 1 || r.unclaimed() == nil {
+		t.Errorf("%d subscriptions too many, %v", over, r.unclaimed())
+	}
+	r.claim(over)
+	if subs, over = r.take(); over != 1 || r.unclaimed() != nil {
+		t.Errorf("%d subscriptions too many, %v", over, r.unclaimed())
+	}
+	wantSubjects(t, "subscriptions", subs)
+	messages := r.takeMessages()
+	wantSubjects(t, "messages", messages, "early")
+	if n := messages["early"].n; n != 2 {
+		t.Errorf("%d messages were refused, want 2", n)
+	}
 	r.note(refusal("Publish", "late"))
-	wantSubjects(t, "at the second", r.ofMessages(), "early", "late")
-	wantSubjects(t, "at the third", r.ofMessages(), "late")
-	wantSubjects(t, "at the fourth", r.ofMessages())
+	wantSubjects(t, "messages", r.takeMessages(), "late")
+	if r.hasMessages() {
+		t.Error("some are left")
+	}
 }

@@ -80,7 +80,7 @@ func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.of[m.Sub]
-	if e == nil || s.link != l {
+	if e == nil || s.link != l || e.u.down {
 		return &route{}
 	}
 	ch, long, ok := e.filter.Channel(), false, true

@@ -2,6 +2,8 @@ package natsbroker
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +22,7 @@ type subscriber struct {
 	// need wakes the keeper.
 	need   func()
 	proof  *witnesses
+	log    *slog.Logger
 	self   uint64 // frame.from of the messages of this broker
 	counts *inbox.Counts
 
@@ -46,7 +49,7 @@ type subscriber struct {
 
 func newSubscriber(names *naming, opts *Options, proof *witnesses, self uint64, need func()) *subscriber {
 	return &subscriber{
-		names: names, opts: opts, proof: proof, self: self & (1<<56 - 1), need: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
+		names: names, opts: opts, proof: proof, log: opts.Logger, self: self & (1<<56 - 1), need: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
 		subs: map[*subscription]struct{}{}, of: map[*nats.Subscription]*entry{},
 		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{}, routes: map[origin]*route{},
 	}
@@ -86,6 +89,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 		s.deaden(e)
 		s.part(e)
 	}
+	s.revive(u)
 	s.turn.Add(1)
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
@@ -120,11 +124,9 @@ func (s *subscriber) needed() bool {
 	return false
 }
 
-// connected subscribes over a new link to everything, and ends all interruptions
-// when it is live.
-func (s *subscriber) connected(ctx context.Context, l *link) error {
+// prepare subscribes over a new link to everything.
+func (s *subscriber) prepare(ctx context.Context, l *link) error {
 	s.mu.Lock()
-	n := 0
 	for u := range s.subs {
 		for _, e := range u.entries {
 			if !e.live {
@@ -134,19 +136,24 @@ func (s *subscriber) connected(ctx context.Context, l *link) error {
 				s.mu.Unlock()
 				return err
 			}
-			n++
 		}
 	}
 	s.mu.Unlock()
-	if n > 0 {
-		if err := s.settle(ctx, l); err != nil {
-			return err
-		}
-	}
+	// With nothing to subscribe to, too: what an account may do comes behind the answer to
+	// the first ping.
+	return s.settle(ctx, l)
+}
+
+// connected begins to use a link that is prepared, and ends the interruptions of those
+// subscriptions of which all is live.
+func (s *subscriber) connected(l *link) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.refuse(l); e != nil {
-		return e.refusal() // it was allowed once: without it the interruption cannot end
+	s.refuse(l)
+	for _, e := range s.of {
+		if !e.grant() && errors.Is(e.refused, nats.ErrMaxSubscriptionsExceeded) {
+			return e.refusal() // which of them are too many is unknown
+		}
 	}
 	select {
 	case <-l.wire.broken:
@@ -156,10 +163,10 @@ func (s *subscriber) connected(ctx context.Context, l *link) error {
 	s.link = l
 	s.turn.Add(1)
 	for u := range s.subs {
-		if u.down {
-			u.down = false
-			u.in.Resume()
+		if e := u.lacks(); e != nil {
+			s.log.Warn("nats broker: subscription refused", "subject", e.subject, "err", e.refused)
 		}
+		s.revive(u)
 	}
 	s.attempted(nil)
 	return nil
@@ -183,11 +190,10 @@ func (s *subscriber) disconnected(err error) {
 	clear(s.of)
 	for u := range s.subs {
 		for _, e := range u.entries {
-			e.sub = nil
+			e.sub, e.denied, e.granted, e.refused = nil, false, false, nil
 		}
-		if err != nil && !u.down && u.active() > 0 {
-			u.down = true
-			u.in.Interrupt(err)
+		if err != nil && u.active() > 0 {
+			s.interrupt(u, err)
 		}
 	}
 }

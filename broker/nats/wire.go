@@ -1,7 +1,9 @@
 package natsbroker
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +32,7 @@ type wire struct {
 	kept    []byte // to be written
 	busy    bool   // write is writing
 	err     error
+	failing error         // writing has failed, reading not yet
 	more    chan struct{} // capacity 1
 	broken  chan struct{} // closed with err
 	writing sync.WaitGroup
@@ -108,7 +111,7 @@ func (w *wire) write() {
 				break
 			}
 			if _, err := w.Conn.Write(buf); err != nil {
-				w.fail(err)
+				w.unwritten(err)
 				return
 			}
 			if cap(buf) > maxKept {
@@ -118,11 +121,27 @@ func (w *wire) write() {
 	}
 }
 
+// lastWords is how long a connection that cannot be written to is read from.
+const lastWords = 250 * time.Millisecond
+
+// unwritten ends the connection because it cannot be written to, when the reader has read
+// what is there: a server that closes a connection says why, and what it is sent then
+// fails.
+func (w *wire) unwritten(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failing = err
+	w.Conn.SetReadDeadline(time.Now().Add(lastWords))
+}
+
 // fail ends the connection, for the reason err if it is the first.
 func (w *wire) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil {
+		if w.failing != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = w.failing
+		}
 		w.err = err
 		w.Conn.Close()
 		close(w.broken)
@@ -140,4 +159,11 @@ func (w *wire) Close() error {
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline is for reading.
-func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
+func (w *wire) SetDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failing != nil {
+		return nil // it has one
+	}
+	return w.Conn.SetReadDeadline(t)
+}

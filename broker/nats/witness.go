@@ -3,6 +3,7 @@ package natsbroker
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -32,6 +33,7 @@ type witnesses struct {
 	mu     sync.Mutex
 	closed bool
 	by     map[string]*witness // by host
+	said   time.Time           // when unproved said something last
 }
 
 // witness is a connection to one server that listens for marks.
@@ -41,6 +43,7 @@ type witness struct {
 	nc     *nats.Conn    // nil if it failed; after ready
 	server string        // its id
 	lost   chan struct{} // closed when the connection has ended
+	denied chan struct{} // closed when the server does not let it listen for marks
 	idle   *time.Timer
 
 	mu   sync.Mutex
@@ -112,11 +115,21 @@ func (w *witnesses) confirm(ctx context.Context, l *link) error {
 			select {
 			case <-news:
 			case <-again.C:
+				if err := l.refused.message(w.mark); err != nil {
+					w.unproved("addr", l.to.url.Host, "err", err)
+					return nil
+				}
 				published = false
 			case <-x.lost:
 				late = true
+			case <-x.denied:
+				// That can change with the rights that the call is about, so the next one tries
+				// again at once.
+				w.unproved("addr", x.nc.ConnectedAddr(), "err", x.nc.LastError())
+				x.nc.Close()
+				late = true
 			case <-patience.C:
-				w.log.Warn("nats broker: a server of the cluster does not hear of subscriptions", "addr", x.nc.ConnectedAddr())
+				w.unproved("addr", x.nc.ConnectedAddr())
 				w.mu.Lock()
 				x.failed = time.Now()
 				w.mu.Unlock()
@@ -155,7 +168,7 @@ func (w *witnesses) get(p endpoint) *witness {
 	if w.closed {
 		return nil
 	}
-	x = &witness{ready: make(chan struct{}), lost: make(chan struct{}), news: make(chan struct{})}
+	x = &witness{ready: make(chan struct{}), lost: make(chan struct{}), denied: make(chan struct{}), news: make(chan struct{})}
 	w.by[p.url.Host] = x
 	go w.dial(p, x) // waited for by close
 	return x
@@ -164,7 +177,7 @@ func (w *witnesses) get(p endpoint) *witness {
 // dial connects a witness.
 func (w *witnesses) dial(p endpoint, x *witness) {
 	defer close(x.ready)
-	nc, err := w.to.connect(w.ctx, p, nil, func(error) {}, func() { close(x.lost) })
+	nc, err := w.to.connect(w.ctx, p, nil, handlers{failed: x.refused, closed: func() { close(x.lost) }})
 	if err == nil {
 		_, err = nc.Subscribe(w.mark, x.took)
 		if err != nil {
@@ -189,6 +202,31 @@ func (w *witnesses) dial(p endpoint, x *witness) {
 		return
 	}
 	x.idle = time.AfterFunc(witnessIdle+w.opts.ProbeTimeout, nc.Close)
+}
+
+// unproved says that subscriptions are taken for live that may not be yet. It does so now
+// and then.
+func (w *witnesses) unproved(why ...any) {
+	w.mu.Lock()
+	again := time.Since(w.said) < witnessPause
+	if !again {
+		w.said = time.Now()
+	}
+	w.mu.Unlock()
+	if !again {
+		w.log.Warn("nats broker: a server of the cluster does not hear of subscriptions", why...)
+	}
+}
+
+// refused takes an error that the server has sent.
+func (x *witness) refused(err error) {
+	select {
+	case <-x.denied:
+	default:
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			close(x.denied)
+		}
+	}
 }
 
 // took takes a mark.

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/crossroom/crossroom/internal/child"
 )
@@ -32,9 +34,11 @@ type NATSOptions struct {
 // NATS is a running nats-server.
 type NATS struct {
 	*Server
+	opts    NATSOptions
+	cluster string // further text of the configuration file
+	file    string // the configuration file
 	user    *url.Userinfo
-	tls     *tls.Config
-	ca      string
+	certs   certificates
 	monitor int // port
 }
 
@@ -54,55 +58,102 @@ func newNATS(tb testing.TB, opts *NATSOptions, cluster string) *NATS {
 	if opts == nil {
 		opts = &NATSOptions{}
 	}
-	n := &NATS{Server: newServer(tb, "nats-server", Binary(tb, "nats-server"), FreePort(tb)), monitor: FreePort(tb)}
+	n := &NATS{
+		Server: newServer(tb, "nats-server", Binary(tb, "nats-server"), FreePort(tb)),
+		opts:   *opts, cluster: cluster, monitor: FreePort(tb),
+	}
 	for n.monitor == n.port { // both were free, after all
 		n.monitor = FreePort(tb)
 	}
+	if opts.User != "" {
+		n.user = url.UserPassword(opts.User, opts.Password)
+	}
+	if opts.TLS {
+		n.certs = makeCertificates(tb, n.dir)
+	}
+	n.file = filepath.Join(n.dir, "nats.conf")
+	if err := n.configure(); err != nil {
+		tb.Fatal(err)
+	}
+	n.args = []string{"-c", n.file}
+	n.ready = child.Answers(n.Addr(), "", "INFO ")
+	return n
+}
+
+// configure writes the configuration file.
+func (n *NATS) configure() error {
 	var conf strings.Builder
 	set := func(format string, args ...any) { fmt.Fprintf(&conf, format+"\n", args...) }
 	set("listen: %q", n.Addr())
 	set("http: %q", net.JoinHostPort("127.0.0.1", strconv.Itoa(n.monitor)))
-	if opts.User != "" {
-		n.user = url.UserPassword(opts.User, opts.Password)
-		set("authorization { user: %q, password: %q, timeout: 5 }", opts.User, opts.Password)
+	if n.opts.User != "" {
+		set("authorization { user: %q, password: %q, timeout: 5 }", n.opts.User, n.opts.Password)
 	}
-	if opts.TLS {
-		files := makeCertificates(tb, n.dir)
-		n.tls, n.ca = files.client, files.ca
-		set("tls { cert_file: %q, key_file: %q, timeout: 5 }", files.cert, files.key)
+	if n.opts.TLS {
+		set("tls { cert_file: %q, key_file: %q, timeout: 5 }", n.certs.cert, n.certs.key)
 	}
-	if opts.MaxPayload > 0 {
-		set("max_payload: %d", opts.MaxPayload)
+	if n.opts.MaxPayload > 0 {
+		set("max_payload: %d", n.opts.MaxPayload)
 	}
-	set("%s", opts.Config)
-	set("%s", cluster)
-	file := filepath.Join(n.dir, "nats.conf")
-	if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {
-		tb.Fatal(err)
+	set("%s", n.opts.Config)
+	set("%s", n.cluster)
+	return os.WriteFile(n.file, []byte(conf.String()), 0o600)
+}
+
+// Reload changes the options of a running server, which keeps its connections, and
+// waits until the server has applied them. It cannot change TLS. It may be called from
+// any goroutine, unlike the other methods.
+func (n *NATS) Reload(ctx context.Context, change func(*NATSOptions)) error {
+	loaded := func() (at string, err error) {
+		var about struct {
+			At string `json:"config_load_time"`
+		}
+		err = n.Monitor(ctx, "/varz", &about)
+		return about.At, err
 	}
-	n.args = []string{"-c", file}
-	n.ready = child.Answers(n.Addr(), "", "INFO ")
-	return n
+	before, err := loaded()
+	if err != nil {
+		return err
+	}
+	change(&n.opts)
+	if err := n.configure(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	if n.child != nil {
+		n.child.Signal(syscall.SIGHUP)
+	}
+	n.mu.Unlock()
+	for {
+		if at, err := loaded(); err == nil && at != before {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server did not apply its new configuration: %w\n%s", ctx.Err(), n.Log())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // URL returns the server's address, with user and password: nats:// or tls://.
 func (n *NATS) URL() string {
 	u := url.URL{Scheme: "nats", Host: n.Addr(), User: n.user}
-	if n.tls != nil {
+	if n.opts.TLS {
 		u.Scheme = "tls"
 	}
 	return u.String()
 }
 
 // CA returns the file with the certificate authority's certificate, empty without TLS.
-func (n *NATS) CA() string { return n.ca }
+func (n *NATS) CA() string { return n.certs.ca }
 
 // TLS returns a client configuration that trusts the server, nil without TLS.
 func (n *NATS) TLS() *tls.Config {
-	if n.tls == nil {
+	if !n.opts.TLS {
 		return nil
 	}
-	return n.tls.Clone()
+	return n.certs.client.Clone()
 }
 
 // Monitor returns what the server says about itself at a path such as "/connz".

@@ -108,6 +108,12 @@ func (s *Server) Continue() {
 	s.running().Signal(syscall.SIGCONT)
 }
 
+// Signal sends the server a signal.
+func (s *Server) Signal(sig syscall.Signal) {
+	s.tb.Helper()
+	s.running().Signal(sig)
+}
+
 func (s *Server) running() *child.Process {
 	s.tb.Helper()
 	s.mu.Lock()

@@ -17,6 +17,9 @@ func (q *FIFO[T]) Push(v T) { q.items = append(q.items, v) }
 // Front points to the first item, until the queue changes. It must not be empty.
 func (q *FIFO[T]) Front() *T { return &q.items[q.head] }
 
+// At points to the item with i others before it, on the same terms.
+func (q *FIFO[T]) At(i int) *T { return &q.items[q.head+i] }
+
 // Back points to the last item, on the same terms.
 func (q *FIFO[T]) Back() *T { return &q.items[len(q.items)-1] }
 

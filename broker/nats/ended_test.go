@@ -1,0 +1,318 @@
+package natsbroker_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// ended tests that a connection which the server ends, by end, for a reason is an
+// interruption by that reason; that the reason stays while it lasts, in what is lost and
+// in the log; and that all is well again after heal.
+type ended struct {
+	b    *natsbroker.Broker
+	log  *brokertest.Log
+	end  func()
+	heal func()
+	// ends is the reason of the interruption, and that or stays is the reason of the losses
+	// meanwhile.
+	ends, stays error
+}
+
+// hurried are options with which queued messages are lost at once.
+func hurried(log *brokertest.Log) *natsbroker.Options {
+	opts := quick()
+	opts.QueueAge = 300 * time.Millisecond
+	opts.Logger = log.Logger()
+	return opts
+}
+
+func (e *ended) test(t *testing.T) {
+	t.Helper()
+	r := record(t)
+	subscribe(t, e.b, r, broker.Exactly(room), broker.Exactly(broker.Control()))
+	publish(t, e.b, room, "before")
+	r.Want(room, "before")
+	e.end()
+	if c := r.WantCall("interrupted"); !errors.Is(c.Err, e.ends) {
+		t.Errorf("Interrupted(%v), want %v", c.Err, e.ends)
+	}
+	// Later attempts to connect are no less clear than the first.
+	for i := range 3 {
+		publish(t, e.b, room, "too early")
+		var loss *broker.LossError
+		if err := e.b.Flush(within(t, patience)); !errors.As(err, &loss) || loss.Messages != 1 || !errors.Is(err, e.stays) && !errors.Is(err, e.ends) {
+			t.Errorf("Flush %d: %v, want a loss because of %v", i, err, e.stays)
+		}
+	}
+	if text := e.log.String(); !strings.Contains(strings.ToLower(text), strings.TrimPrefix(e.ends.Error(), "nats: ")) {
+		t.Errorf("the log does not have the reason %v:\n%s", e.ends, text)
+	}
+	e.heal()
+	r.WantCall("resumed")
+	publish(t, e.b, room, "after")
+	r.Want(room, "after")
+}
+
+func TestConnectionsEndedForAReason(t *testing.T) {
+	t.Parallel()
+	const users = "authorization { users: [ { user: all, password: pw }, { user: node, password: %s } ] }\n"
+	fine := fmt.Sprintf(users, "pw")
+	for _, c := range []struct {
+		name, during string
+		reason       error
+	}{
+		{"another password", fmt.Sprintf(users, "other"), nats.ErrAuthorization},
+		{"no connections", fine + "max_connections: -1", nats.ErrMaxConnectionsExceeded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := &guarded{t, servers.StartNATS(t, &servers.NATSOptions{Config: fine})}
+			log := &brokertest.Log{}
+			e := ended{b: g.open("node", hurried(log)), log: log, ends: c.reason, stays: c.reason,
+				end: func() { g.configure(c.during) }, heal: func() { g.configure(fine) }}
+			e.test(t)
+		})
+	}
+	for _, c := range []struct {
+		name        string
+		change      func(*issuer)
+		ends, stays error
+	}{
+		{"the user expires", func(i *issuer) { i.userExpires = time.Now().Add(1500 * time.Millisecond).Unix() }, nats.ErrAuthExpired, nats.ErrAuthorization},
+		{"the user is revoked", func(i *issuer) { i.revoked = true }, nats.ErrAuthRevoked, nats.ErrAuthorization},
+		{"the account expires", func(i *issuer) { i.accountExpires = time.Now().Add(1500 * time.Millisecond).Unix() }, nats.ErrAccountAuthExpired, nats.ErrAuthorization},
+		{"no connections for the account", func(i *issuer) { i.limits["conn"] = 0 }, nats.ErrMaxAccountConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded},
+		{"too many subscriptions", func(i *issuer) { i.limits["subs"] = 1 }, nats.ErrMaxSubscriptionsExceeded, nats.ErrMaxSubscriptionsExceeded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			i := newIssuer(t)
+			if strings.Contains(c.name, "expires") { // that stands in it from the beginning
+				c.change(i)
+			}
+			g := &guarded{t, servers.StartNATS(t, &servers.NATSOptions{Config: i.config()})}
+			log := &brokertest.Log{}
+			opts := hurried(log)
+			opts.NATS = []nats.Option{nats.UserJWT(i.userJWT, i.sign)}
+			e := ended{b: open(t, g.Addr(), opts), log: log, ends: c.ends, stays: c.stays}
+			e.end = func() {
+				if !strings.Contains(c.name, "expires") {
+					c.change(i)
+					g.configure(i.config())
+				}
+			}
+			e.heal = func() {
+				i.allow()
+				g.configure(i.config())
+			}
+			e.test(t)
+		})
+	}
+}
+
+// TestPayloadLimitLowered: a message that is larger than the server takes since its reload
+// ends the connection, for that reason; from then on such messages are refused at once.
+func TestPayloadLimitLowered(t *testing.T) {
+	t.Parallel()
+	const limit = 10_000
+	i := newIssuer(t)
+	account := servers.StartNATS(t, &servers.NATSOptions{Config: i.config()})
+	token := quick()
+	token.NATS = []nats.Option{nats.UserJWT(i.userJWT, i.sign)}
+	server := servers.StartNATS(t, nil)
+	for _, c := range []struct {
+		name  string
+		srv   *servers.NATS
+		b     *natsbroker.Broker
+		lower func(*servers.NATSOptions)
+	}{
+		{"of the server", server, open(t, server.URL(), quick()), func(o *servers.NATSOptions) { o.MaxPayload = limit }},
+		{"of the account", account, open(t, account.Addr(), token), func(o *servers.NATSOptions) {
+			i.limits["payload"] = limit
+			o.Config = i.config()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			losses := watchLosses(t, c.b)
+			r := record(t)
+			subscribe(t, c.b, r, broker.Exactly(room))
+			large := strings.Repeat("x", 2*limit)
+			publish(t, c.b, room, large)
+			r.Want(room, large)
+			if err := c.srv.Reload(within(t, patience), c.lower); err != nil {
+				t.Fatal(err)
+			}
+			publish(t, c.b, room, "small")
+			publish(t, c.b, room, large)
+			var loss *broker.LossError
+			if err := c.b.Flush(within(t, patience)); !errors.As(err, &loss) || !errors.Is(err, nats.ErrMaxPayload) {
+				t.Fatalf("Flush: %v, want losses because of the server's limit", err)
+			}
+			var call brokertest.Call
+			for call = r.Next(); call.What == "deliver"; call = r.Next() {
+			}
+			if call.What != "interrupted" || !errors.Is(call.Err, nats.ErrMaxPayload) {
+				t.Fatalf("got %v, want an interruption because of the server's limit", call)
+			}
+			r.WantCall("resumed")
+			var refused *broker.PayloadError
+			err := c.b.Publish(within(t, patience), room, []byte(large))
+			if !errors.As(err, &refused) || refused.Max >= limit {
+				t.Fatalf("Publish: %v, want a *PayloadError", err)
+			}
+			whole := strings.Repeat("y", refused.Max)
+			publish(t, c.b, room, whole)
+			r.Want(room, whole)
+			flush(t, c.b)
+			if s := balanced(t, c.b, losses); s.Interruptions != 1 {
+				t.Fatalf("Stats %+v", s)
+			}
+		})
+	}
+}
+
+// TestTooManySubscriptions: Subscribe and Add beyond what the server grants are refused, and
+// leave those before them live.
+func TestTooManySubscriptions(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{Config: "max_subscriptions: 3"})
+	b, from := open(t, srv.URL(), quick()), open(t, srv.URL(), quick())
+	r := record(t)
+	sub := subscribe(t, b, r, broker.Exactly(room))
+	more := rooms(3)
+	for range 20 {
+		if err := sub.Add(within(t, patience), more...); !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+			t.Fatalf("Add of three more: %v, want a refusal", err)
+		}
+		if _, err := b.Subscribe(within(t, patience), record(t), more...); !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+			t.Fatalf("Subscribe to three more: %v, want a refusal", err)
+		}
+		if err := sub.Add(within(t, patience), more[:2]...); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, from, more[1].Channel(), "live")
+		r.Want(more[1].Channel(), "live")
+		if err := sub.Remove(within(t, patience), more[:2]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := b.Stats(); s.Interruptions != 0 || s.Subscriptions != 1 {
+		t.Errorf("Stats %+v", s)
+	}
+}
+
+// TestLameDuck: a server that shuts down in good order is named as the reason.
+func TestLameDuck(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, &servers.NATSOptions{Config: "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"100ms\""})
+	b := open(t, srv.URL(), quick())
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	srv.Signal(syscall.SIGUSR2)
+	if c := r.WantCall("interrupted"); !strings.Contains(c.Err.Error(), "lame duck") {
+		t.Errorf("Interrupted(%v), want the server's mode", c.Err)
+	}
+	srv.Restart()
+	r.WantCall("resumed")
+}
+
+// issuer makes the tokens of one account and its user.
+type issuer struct {
+	t                       *testing.T
+	operator, account, user nkeys.KeyPair
+	trusted                 string // the operator's token
+	issued                  int64
+
+	mu                          sync.Mutex
+	limits                      map[string]int
+	revoked                     bool
+	userExpires, accountExpires int64
+}
+
+func newIssuer(t *testing.T) *issuer {
+	i := &issuer{t: t, issued: time.Now().Unix()}
+	for kind, key := range map[nkeys.PrefixByte]*nkeys.KeyPair{
+		nkeys.PrefixByteOperator: &i.operator, nkeys.PrefixByteAccount: &i.account, nkeys.PrefixByteUser: &i.user,
+	} {
+		pair, err := nkeys.CreatePair(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*key = pair
+	}
+	i.allow()
+	i.trusted = i.token(i.operator, i.operator, 0, map[string]any{"type": "operator"})
+	return i
+}
+
+// allow undoes all restrictions.
+func (i *issuer) allow() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.limits = map[string]int{"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "conn": -1, "leaf": -1}
+	i.revoked, i.userExpires, i.accountExpires = false, 0, 0
+}
+
+func public(key nkeys.KeyPair) string {
+	text, err := key.PublicKey()
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// token is a JSON web token about subject.
+func (i *issuer) token(issuer, subject nkeys.KeyPair, expires int64, claims map[string]any) string {
+	claims["version"] = 2
+	all := map[string]any{"jti": rand.Text(), "iat": i.issued, "iss": public(issuer), "sub": public(subject), "name": "test", "nats": claims}
+	if expires > 0 {
+		all["exp"] = expires
+	}
+	body, err := json.Marshal(all)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode([]byte(`{"typ":"JWT","alg":"ed25519-nkey"}`)) + "." + encode(body)
+	signature, err := issuer.Sign([]byte(text))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return text + "." + encode(signature)
+}
+
+// config is that of a server which trusts the operator and knows the account.
+func (i *issuer) config() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	account := map[string]any{"type": "account", "limits": i.limits}
+	if i.revoked {
+		account["revocations"] = map[string]any{public(i.user): time.Now().Unix()}
+	}
+	return fmt.Sprintf("operator: %q\nresolver: MEMORY\nresolver_preload: { %s: %q }\n",
+		i.trusted, public(i.account), i.token(i.operator, i.account, i.accountExpires, account))
+}
+
+func (i *issuer) userJWT() (string, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.token(i.account, i.user, i.userExpires, map[string]any{"type": "user", "subs": -1, "data": -1, "payload": -1}), nil
+}
+
+func (i *issuer) sign(nonce []byte) ([]byte, error) { return i.user.Sign(nonce) }
