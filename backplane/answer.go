@@ -33,7 +33,7 @@ func (s *served) reply(resp *Response) error {
 
 // report reports that the asker gets less than it asked for, or nothing.
 func (s *served) report(err error) {
-	if ns := s.ns; err != nil && !ns.closing.Load() {
+	if ns := s.ns; err != nil && ns.ctx.Err() == nil {
 		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
 	}
 }

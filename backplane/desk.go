@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 type desk struct {
 	ns                      *Namespace
 	queries, calls, answers line
+	held                    held // while the namespace closes
 }
 
 const (
@@ -42,6 +44,18 @@ func (d *desk) init(ns *Namespace) {
 
 // query has a query answered. Identical ones that wait get the answer of one.
 func (d *desk) query(s *served) {
+	if d.later(s, func() { d.enquire(s) }) {
+		return
+	}
+	d.enquire(s)
+}
+
+// later keeps a request for later if its asker counts answers and the namespace closes.
+func (d *desk) later(s *served, work func()) bool {
+	return !s.req.Native && s.wanted() && d.held.hold(work)
+}
+
+func (d *desk) enquire(s *served) {
 	if !d.queries.put(s, s.key(), queryAll) {
 		d.refuse(s)
 	}
@@ -49,6 +63,17 @@ func (d *desk) query(s *served) {
 
 // call has OnRequest or OnEvent called.
 func (d *desk) call(s *served) {
+	held := func() {
+		s.ctx = context.WithoutCancel(s.ctx) // which ends soon
+		d.callBack(s)
+	}
+	if d.later(s, held) {
+		return
+	}
+	d.callBack(s)
+}
+
+func (d *desk) callBack(s *served) {
 	work := (*served).custom
 	if s.req.Op == OpEvent {
 		work = (*served).event
@@ -62,7 +87,10 @@ func (d *desk) call(s *served) {
 // queue of the broker does not hold up the inbound worker; only if too many answers wait
 // for that does it.
 func (d *desk) answer(s *served) {
-	if s.req.ID == "" || s.req.NoReply || !d.answers.put(s, "", func(list []*served) { list[0].end() }) {
+	if s.req.Op == OpBroadcast && d.later(s, s.end) {
+		return
+	}
+	if !s.wanted() || !d.answers.put(s, "", func(list []*served) { list[0].end() }) {
 		s.end()
 	}
 }

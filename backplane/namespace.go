@@ -112,15 +112,25 @@ func (ns *Namespace) shut(ctx context.Context) error {
 	first := !ns.closing.Swap(true)
 	var err error
 	if first {
-		err = ns.sub.Close(ctx)
-		ns.lane.close()
-		ns.cancel()
 		ns.calls.fail(ErrClosed)
+		err = ns.drain(ctx)
+		ns.cancel()
 	}
 	if werr := wait(ctx, &ns.workers); werr != nil {
 		return werr
 	}
 	return err
+}
+
+// shutAll closes namespaces at the same time.
+func shutAll(ctx context.Context, all []*Namespace) []error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, ns := range all {
+		wg.Go(func() { errs[i] = ns.shut(ctx) })
+	}
+	wg.Wait()
+	return errs
 }
 
 // ready returns the error of an ended context or a closed namespace.

@@ -258,9 +258,7 @@ func (n *Node) Close(ctx context.Context) error {
 	all := n.live()
 	var errs []error
 	n.goodbye(ctx)
-	for _, ns := range all {
-		errs = append(errs, ns.shut(ctx))
-	}
+	errs = append(errs, shutAll(ctx, all)...)
 	errs = append(errs, n.control.Close(ctx))
 	close(n.stop)
 	n.stopLoss()

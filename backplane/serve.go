@@ -126,7 +126,7 @@ func (l *lane) ackBroadcast(s *served) bool {
 	}
 	s.resp.Count = f.sel.acking()
 	f.acks = &ackCollector{each: func(value []byte) {
-		if !ns.closing.Load() {
+		if ns.ctx.Err() == nil {
 			_ = s.reply(&Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})
 		}
 	}}

@@ -138,27 +138,42 @@ func (c Channel) Validate() error {
 // Filter selects channels to subscribe to. It is another type than Channel so that
 // publishing to a wildcard does not compile. Filters are comparable.
 type Filter struct {
-	ch    Channel
-	every bool
+	ch   Channel
+	form form
 }
+
+type form uint8
+
+const (
+	exactly form = iota
+	everyRoom
+	uncounted
+)
 
 // Exactly selects one channel.
 func Exactly(ch Channel) Filter { return Filter{ch: ch} }
 
 // EveryRoom selects everything broadcast in a namespace: Broadcast(ns) and
 // Room(ns, r) for every r.
-func (w Wire) EveryRoom(ns string) Filter { return Filter{ch: w.Broadcast(ns), every: true} }
+func (w Wire) EveryRoom(ns string) Filter { return Filter{ch: w.Broadcast(ns), form: everyRoom} }
 
-// Channel returns the channel of Exactly, and the namespace's broadcast channel
-// for EveryRoom.
+// Uncounted selects the channel Requests(ns), like Exactly, but Subscribers does not count
+// it. With it a node that leaves goes on hearing the requests of those that have counted it.
+func (w Wire) Uncounted(ns string) Filter { return Filter{ch: w.Requests(ns), form: uncounted} }
+
+// Channel returns the channel of Exactly and Uncounted, and the namespace's broadcast
+// channel for EveryRoom.
 func (f Filter) Channel() Channel { return f.ch }
 
 // IsEveryRoom reports whether the filter was made by EveryRoom.
-func (f Filter) IsEveryRoom() bool { return f.every }
+func (f Filter) IsEveryRoom() bool { return f.form == everyRoom }
+
+// IsUncounted reports whether the filter was made by Uncounted.
+func (f Filter) IsUncounted() bool { return f.form == uncounted }
 
 // Matches reports whether a message on ch is selected.
 func (f Filter) Matches(ch Channel) bool {
-	if !f.every {
+	if f.form != everyRoom {
 		return ch == f.ch
 	}
 	return ch.wire == f.ch.wire && ch.ns == f.ch.ns && (ch.kind == KindBroadcast || ch.kind == KindRoom)
@@ -166,8 +181,11 @@ func (f Filter) Matches(ch Channel) bool {
 
 // String is for logs and errors.
 func (f Filter) String() string {
-	if f.every {
+	switch f.form {
+	case everyRoom:
 		return f.ch.wire.String() + " every room of " + strconv.Quote(f.ch.ns)
+	case uncounted:
+		return f.ch.String() + ", uncounted"
 	}
 	return f.ch.String()
 }

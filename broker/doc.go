@@ -66,7 +66,8 @@
 //	     Flush, Subscribe, Add, Subscribers and Responders return ErrClosed. Remove and
 //	     a subscription's Close return nil.
 //	B22  Subscribers counts, for each channel, the brokers that hold an Exactly
-//	     subscription to it, this one included, each once. EveryRoom does not count.
+//	     subscription to it, this one included, each once. EveryRoom and Uncounted do
+//	     not count.
 //	     A broker that cannot count returns errors.ErrUnsupported and says so in
 //	     Capabilities.
 //	B23  Responders lists the node ids for which some broker holds Exactly of

@@ -81,8 +81,8 @@ func caseSubscribers(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		// EveryRoom does not count, nor do neighbours.
-		every, err := e.subscribe(ctx, c, native.EveryRoom("/n"), socketIO.EveryRoom("/n"),
+		// EveryRoom and Uncounted do not count, nor do neighbours.
+		every, err := e.subscribe(ctx, c, native.EveryRoom("/n"), socketIO.EveryRoom("/n"), native.Uncounted("/n"), socketIO.Uncounted("/n"),
 			broker.Exactly(native.Requests("/nn")), broker.Exactly(native.Room("/n", "r2")), broker.Exactly(native.Responses("/n")))
 		if err != nil {
 			return err

@@ -269,18 +269,19 @@ func caseOnce(ctx context.Context, e *env) error {
 	}
 	room, all := broker.Exactly(native.Room("/once", "r")), native.EveryRoom("/once")
 	everybody := broker.Exactly(native.Broadcast("/once"))
-	s, err := e.subscribe(ctx, b, room, all, room, everybody, all)
+	asked, uncounted := broker.Exactly(native.Requests("/once")), native.Uncounted("/once")
+	s, err := e.subscribe(ctx, b, room, all, room, everybody, all, asked, uncounted)
 	if err != nil {
 		return err
 	}
-	other, err := e.subscribe(ctx, b, all) // another subscription gets its own
+	other, err := e.subscribe(ctx, b, all, uncounted) // another subscription gets its own
 	if err != nil {
 		return err
 	}
 	if err := s.add(ctx, all, room); err != nil {
 		return err
 	}
-	for _, ch := range []broker.Channel{room.Channel(), everybody.Channel()} {
+	for _, ch := range []broker.Channel{room.Channel(), everybody.Channel(), asked.Channel()} {
 		for _, n := range []*Node{a, b} {
 			st := e.from(n, ch)
 			if err := st.must(ctx, 200, s, other); err != nil {

@@ -29,7 +29,7 @@ func caseRemove(ctx context.Context, e *env) error {
 	}
 	for _, f := range []broker.Filter{
 		broker.Exactly(native.Room("/gone", "r")), native.EveryRoom("/gone"),
-		broker.Exactly(socketIO.Requests("/gone")), broker.Exactly(broker.Control()),
+		broker.Exactly(socketIO.Requests("/gone")), broker.Exactly(broker.Control()), socketIO.Uncounted("/gone"),
 	} {
 		if err := s.add(ctx, f); err != nil {
 			return err
@@ -253,14 +253,20 @@ func caseOthersStay(ctx context.Context, e *env) error {
 	return remote.all(ctx, 12, streams...)
 }
 
-// caseOverlapping takes away one of two filters that both select a room.
+// caseOverlapping takes away one of two filters that both select a channel.
 func caseOverlapping(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
 		return err
 	}
-	room := native.Room("/over", "r")
-	exact, every := broker.Exactly(room), native.EveryRoom("/over")
+	if err := e.overlap(ctx, a, b, native.Room("/over", "r"), native.EveryRoom("/over")); err != nil {
+		return err
+	}
+	return e.overlap(ctx, a, b, socketIO.Requests("/over"), socketIO.Uncounted("/over"))
+}
+
+func (e *env) overlap(ctx context.Context, a, b *Node, room broker.Channel, every broker.Filter) error {
+	exact := broker.Exactly(room)
 	s, err := e.subscribe(ctx, b, exact, every)
 	if err != nil {
 		return err

@@ -109,7 +109,7 @@ var clauses = [...]string{
 		"for its goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add, Subscribers and Responders " +
 		"return ErrClosed. Remove and a subscription's Close return nil.",
 	22: "Subscribers counts, for each channel, the brokers that hold an Exactly subscription to it, this " +
-		"one included, each once. EveryRoom does not count. A broker that cannot count returns " +
+		"one included, each once. EveryRoom and Uncounted do not count. A broker that cannot count returns " +
 		"errors.ErrUnsupported and says so in Capabilities.",
 	23: "Responders lists the node ids for which some broker holds Exactly of NodeResponses(ns, id), on " +
 		"the same terms.",

@@ -169,9 +169,12 @@ func selects(filters map[broker.Filter]struct{}, ch broker.Channel) bool {
 	if _, ok := filters[broker.Exactly(ch)]; ok {
 		return true
 	}
-	every := ch.Wire().EveryRoom(ch.Namespace())
-	_, ok := filters[every]
-	return ok && every.Matches(ch)
+	for _, f := range [...]broker.Filter{ch.Wire().EveryRoom(ch.Namespace()), ch.Wire().Uncounted(ch.Namespace())} {
+		if _, ok := filters[f]; ok && f.Matches(ch) {
+			return true
+		}
+	}
+	return false
 }
 
 // take files a payload under its stream. mu is held.

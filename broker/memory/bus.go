@@ -18,6 +18,8 @@ type Bus struct {
 	mu    sync.RWMutex
 	exact [broker.KindControl + 1]map[broker.Channel][]*route // by kind
 	every map[space][]*route
+	// uncounted filters by their request channels; there are few, and only for moments.
+	uncounted map[broker.Channel][]*route
 }
 
 // space is what an EveryRoom filter selects.
@@ -36,7 +38,7 @@ type route struct {
 
 // NewBus makes a bus; nil options mean defaults.
 func NewBus(opts *Options) *Bus {
-	bus := &Bus{opts: opts.withDefaults(), every: map[space][]*route{}}
+	bus := &Bus{opts: opts.withDefaults(), every: map[space][]*route{}, uncounted: map[broker.Channel][]*route{}}
 	for k := range bus.exact {
 		bus.exact[k] = map[broker.Channel][]*route{}
 	}
@@ -61,6 +63,8 @@ func (bus *Bus) publish(ch broker.Channel, payload []byte, owned bool, done, sto
 	var every []*route
 	if k := ch.Kind(); k == broker.KindBroadcast || k == broker.KindRoom {
 		every = bus.every[space{ch.Wire(), ch.Namespace()}]
+	} else if k == broker.KindRequests && len(bus.uncounted) > 0 {
+		every = bus.uncounted[ch]
 	}
 	if !owned && len(exact)+len(every) > 0 {
 		p := make([]byte, len(payload))
@@ -126,14 +130,20 @@ func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 		}
 		rt := &route{sub: s, filter: f}
 		s.filters[f] = rt
-		if f.IsEveryRoom() {
+		ch := f.Channel()
+		switch {
+		case f.IsEveryRoom():
 			s.everies++
-			key := space{f.Channel().Wire(), f.Channel().Namespace()}
+			key := space{ch.Wire(), ch.Namespace()}
 			rt.pos = len(bus.every[key])
 			bus.every[key] = append(bus.every[key], rt)
 			continue
+		case f.IsUncounted():
+			s.everies++
+			rt.pos = len(bus.uncounted[ch])
+			bus.uncounted[ch] = append(bus.uncounted[ch], rt)
+			continue
 		}
-		ch := f.Channel()
 		routes := bus.exact[ch.Kind()][ch]
 		rt.pos = len(routes)
 		bus.exact[ch.Kind()][ch] = append(routes, rt)
@@ -172,9 +182,14 @@ func (bus *Bus) drop(rt *route) {
 	s, f := rt.sub, rt.filter
 	rt.removed = true
 	delete(s.filters, f)
-	if f.IsEveryRoom() {
+	switch {
+	case f.IsEveryRoom():
 		s.everies--
 		dropFrom(bus.every, space{f.Channel().Wire(), f.Channel().Namespace()}, rt)
+		return
+	case f.IsUncounted():
+		s.everies--
+		dropFrom(bus.uncounted, f.Channel(), rt)
 		return
 	}
 	dropFrom(bus.exact[f.Channel().Kind()], f.Channel(), rt)

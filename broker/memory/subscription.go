@@ -16,7 +16,7 @@ type subscription struct {
 
 	// Written under both Bus.mu and mu: reading needs only one of them.
 	filters map[broker.Filter]*route
-	everies int // how many of them are EveryRoom
+	everies int // how many of them are not Exactly
 
 	mu       sync.Mutex
 	work     sync.Cond // on mu: the queue is not empty, or stopped or thawed
@@ -58,10 +58,16 @@ func (s *subscription) cover(ch broker.Channel) *route {
 	if rt := s.filters[broker.Exactly(ch)]; rt != nil {
 		return rt
 	}
-	if s.everies == 0 || ch.Kind() != broker.KindBroadcast && ch.Kind() != broker.KindRoom {
+	if s.everies == 0 {
 		return nil
 	}
-	return s.filters[ch.Wire().EveryRoom(ch.Namespace())]
+	switch ch.Kind() {
+	case broker.KindBroadcast, broker.KindRoom:
+		return s.filters[ch.Wire().EveryRoom(ch.Namespace())]
+	case broker.KindRequests:
+		return s.filters[ch.Wire().Uncounted(ch.Namespace())]
+	}
+	return nil
 }
 
 // purge passes messages that came through removed filters on to filters that select

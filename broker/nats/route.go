@@ -110,12 +110,16 @@ func (s *subscriber) audience(to *address, expects bool) []*subscription {
 		s.mu.Lock()
 		here = &audience{turn: s.turn.Load()}
 		here.subs = append(here.subs, s.holders[broker.Exactly(to.ch)]...)
+		var others []*subscription
 		switch to.ch.Kind() {
 		case broker.KindRoom, broker.KindBroadcast:
-			for _, u := range s.holders[to.ch.Wire().EveryRoom(to.ch.Namespace())] {
-				if !slices.Contains(here.subs, u) {
-					here.subs = append(here.subs, u)
-				}
+			others = s.holders[to.ch.Wire().EveryRoom(to.ch.Namespace())]
+		case broker.KindRequests:
+			others = s.holders[to.ch.Wire().Uncounted(to.ch.Namespace())]
+		}
+		for _, u := range others {
+			if !slices.Contains(here.subs, u) {
+				here.subs = append(here.subs, u)
 			}
 		}
 		s.mu.Unlock()

@@ -37,6 +37,9 @@ func (u *subscription) matches(ch broker.Channel) bool {
 	case broker.KindRoom, broker.KindBroadcast:
 		e := u.entries[ch.Wire().EveryRoom(ch.Namespace())]
 		return e != nil && e.live
+	case broker.KindRequests:
+		e := u.entries[ch.Wire().Uncounted(ch.Namespace())]
+		return e != nil && e.live
 	}
 	return false
 }

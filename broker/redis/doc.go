@@ -20,6 +20,7 @@
 //	NodeResponses(N, I)  P-response#N#I#      P-crossroom-response#N#I#
 //	Control()                                 P-crossroom-control#
 //	EveryRoom(N)         PSUBSCRIBE P#N#*     PSUBSCRIBE P-crossroom#N#*
+//	Uncounted(N)         PSUBSCRIBE P-request#N[#]  PSUBSCRIBE P-crossroom-request#N[#]
 //
 // In patterns the characters * ? [ and \ of P and N are escaped with a backslash.
 // So that no two channels have the same name, a namespace that contains '#' is

@@ -118,12 +118,17 @@ func (n *naming) name(ch broker.Channel) string {
 }
 
 // subscription returns what a filter is called in SUBSCRIBE or, if pattern is true,
-// in PSUBSCRIBE. Names end in '#' and patterns in '*', so they never coincide.
+// in PSUBSCRIBE. Names end in '#' and patterns in '*' or ']', so they never coincide.
+// Redis does not count patterns, so Uncounted is one, of one name.
 func (n *naming) subscription(f broker.Filter) (name string, pattern bool) {
-	if !f.IsEveryRoom() {
-		return n.name(f.Channel()), false
+	name = n.name(f.Channel())
+	switch {
+	case f.IsEveryRoom():
+		return escapeGlob(name) + "*", true
+	case f.IsUncounted():
+		return escapeGlob(name[:len(name)-1]) + "[#]", true
 	}
-	return escapeGlob(n.name(f.Channel())) + "*", true
+	return name, false
 }
 
 // responders is the pattern for PUBSUB CHANNELS that lists the response channels of

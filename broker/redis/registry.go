@@ -60,20 +60,20 @@ const (
 // registry is who wants to hear what, and how far the server has been told. The
 // subscriber's mutex guards it. Its methods do no I/O: commands gather in todo.
 type registry struct {
-	names   *naming
-	online  bool // there is a connection
-	entries map[string]*entry
-	rooms   map[broker.Channel]*entry // EveryRoom entries by their broadcast channel
-	subs    map[*subscription]struct{}
-	asking  map[*request]struct{}
-	todo    queue.FIFO[*entry] // whose phase says what is to be sent
-	alone   map[*entry]bool
-	sent    queue.FIFO[*order]
+	names    *naming
+	online   bool // there is a connection
+	entries  map[string]*entry
+	patterns map[broker.Channel]*entry // patterns by their filters' channels
+	subs     map[*subscription]struct{}
+	asking   map[*request]struct{}
+	todo     queue.FIFO[*entry] // whose phase says what is to be sent
+	alone    map[*entry]bool
+	sent     queue.FIFO[*order]
 }
 
 func newRegistry(names *naming) *registry {
 	return &registry{
-		names: names, entries: map[string]*entry{}, rooms: map[broker.Channel]*entry{},
+		names: names, entries: map[string]*entry{}, patterns: map[broker.Channel]*entry{},
 		subs: map[*subscription]struct{}{}, asking: map[*request]struct{}{}, alone: map[*entry]bool{},
 	}
 }
@@ -132,7 +132,7 @@ func (g *registry) entry(f broker.Filter) *entry {
 		e = &entry{name: name, pattern: pattern, filter: f}
 		g.entries[name] = e
 		if pattern {
-			g.rooms[f.Channel()] = e
+			g.patterns[f.Channel()] = e
 		}
 	}
 	return e
@@ -222,7 +222,7 @@ func (g *registry) forget(e *entry) {
 	delete(g.entries, e.name)
 	delete(g.alone, e)
 	if e.pattern {
-		delete(g.rooms, e.filter.Channel())
+		delete(g.patterns, e.filter.Channel())
 	}
 	e.left()
 }

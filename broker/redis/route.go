@@ -129,13 +129,12 @@ func (s *subscriber) stillWanted(u *subscription, ch broker.Channel) (epoch uint
 
 // covered reports whether a live pattern also matches ch.
 func (s *subscriber) covered(ch broker.Channel) bool {
-	if len(s.reg.rooms) == 0 {
+	if len(s.reg.patterns) == 0 {
 		return false
 	}
-	switch ch.Kind() {
-	case broker.KindRoom, broker.KindBroadcast:
-		e := s.reg.rooms[ch.Wire().Broadcast(ch.Namespace())]
-		return e != nil && (e.phase == live || e.phase == leaving)
+	if ch.Kind() == broker.KindRoom {
+		ch = ch.Wire().Broadcast(ch.Namespace())
 	}
-	return false
+	e := s.reg.patterns[ch]
+	return e != nil && (e.phase == live || e.phase == leaving)
 }

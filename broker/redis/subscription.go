@@ -33,6 +33,8 @@ func (u *subscription) matches(ch broker.Channel) bool {
 	switch ch.Kind() {
 	case broker.KindRoom, broker.KindBroadcast:
 		return u.filters[ch.Wire().EveryRoom(ch.Namespace())] != nil
+	case broker.KindRequests:
+		return u.filters[ch.Wire().Uncounted(ch.Namespace())] != nil
 	}
 	return false
 }

@@ -1,0 +1,113 @@
+package backplane
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// A node that leaves answers what it was asked. Crossroom nodes know from its goodbye that
+// they need not wait for it. Other servers count the subscribers of the request channel,
+// then publish a request and wait for as many answers. So a namespace that closes
+//
+//  1. goes on hearing requests by a filter that is not counted, and gives up the one that is;
+//  2. hears for lingerTime what those ask that had counted it before;
+//  3. answers these requests when answerDelay has passed. An asker that had not counted it
+//     has all its answers by then, and does not take this one for that of another server.
+const (
+	lingerTime  = 200 * time.Millisecond
+	answerDelay = 200 * time.Millisecond
+)
+
+// drain does so, until ctx ends, and closes the subscription.
+func (ns *Namespace) drain(ctx context.Context) error {
+	if ns.retire(ctx) {
+		pause(ctx, lingerTime)
+	}
+	err := ns.sub.Close(ctx)
+	ns.lane.close()
+	ns.desk.held.release(func() { pause(ctx, answerDelay) })
+	return err
+}
+
+// retire gives up what others count. It reports whether servers are there that may have
+// counted this one.
+func (ns *Namespace) retire(ctx context.Context) bool {
+	n := ns.node
+	n.mu.Lock()
+	down := n.linkDown
+	n.mu.Unlock()
+	if down || !n.caps.CountsSubscribers {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.opts.RequestTimeout)
+	defer cancel()
+	if err := ns.sub.Add(ctx, ns.wire.Uncounted(ns.name)); err != nil {
+		return false
+	}
+	ns.desk.held.begin()
+	err := ns.sub.Remove(ctx,
+		broker.Exactly(ns.wire.Requests(ns.name)),
+		broker.Exactly(ns.wire.Responses(ns.name)),
+		broker.Exactly(ns.wire.NodeResponses(ns.name, n.id)))
+	if err != nil {
+		return false
+	}
+	c, err := ns.listeners(ctx)
+	return err != nil || c.others.Total > 0
+}
+
+// pause waits, until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// held are the requests that a namespace that closes answers later. There are at most
+// maxWaiting; more are answered at once.
+type held struct {
+	mu   sync.Mutex
+	open bool
+	list []func()
+}
+
+// begin lets requests be held from now on.
+func (h *held) begin() {
+	h.mu.Lock()
+	h.open = true
+	h.mu.Unlock()
+}
+
+// hold keeps the answering of a request for later; false if that is not to be.
+func (h *held) hold(answer func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.open || len(h.list) >= maxWaiting {
+		return false
+	}
+	h.list = append(h.list, answer)
+	return true
+}
+
+// release answers what was held, after a wait if there is something.
+func (h *held) release(wait func()) {
+	h.mu.Lock()
+	any := len(h.list) > 0
+	h.mu.Unlock()
+	if any {
+		wait()
+	}
+	h.mu.Lock()
+	list := h.list
+	h.open, h.list = false, nil
+	h.mu.Unlock()
+	for _, answer := range list {
+		answer()
+	}
+}

@@ -1,0 +1,86 @@
+package backplane_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// A node that leaves beside a server that counts is not counted any more, and yet answers
+// what that server asks when it has counted it before: late enough not to be taken for
+// another server's answer.
+func TestLeavingNodeAnswers(t *testing.T) {
+	for _, whole := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			var a, b, c atomic.Int64
+			f := newFleet(t, 1, backplane.Options{}, func(int) *backplane.NamespaceOptions {
+				return &backplane.NamespaceOptions{Codec: sizes{backplane.NativeCodec(), true, &a, &b, &c}}
+			})
+			f.socket(0, "member")
+			server := f.wire("server")
+			ask := func(id string) {
+				req := &backplane.Request{ID: "server." + id, Origin: "server", Op: backplane.OpMembers}
+				buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				server.send(requestsChannel, buf)
+				settle()
+			}
+			answered := func(want int) {
+				t.Helper()
+				if n := len(server.saw(broker.KindNodeResponses)); n != want {
+					t.Errorf("%d answers came, want %d", n, want)
+				}
+			}
+			ask("before")
+			answered(1)
+			closed := make(chan error, 1)
+			go func() {
+				if whole {
+					closed <- f.nodes[0].Close(t.Context())
+				} else {
+					closed <- f.ns[0].Close(t.Context())
+				}
+			}()
+			settle()
+			counts, err := server.b.Subscribers(t.Context(), requestsChannel, broker.Native.NodeResponses(chat, f.nodes[0].ID()))
+			if err != nil || counts[0] != 1 || counts[1] != 0 {
+				t.Errorf("counted %v, %v", counts, err)
+			}
+			ask("while it leaves")
+			answered(0) // it would be one too many for a server that has just counted
+			time.Sleep(time.Second)
+			answered(1)
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+			ask("afterwards")
+			time.Sleep(time.Second)
+			answered(0)
+		})
+	}
+}
+
+// Nobody waits for a node that leaves where no server counts it; and an ended context
+// makes it leave at once.
+func TestLeavingTakesNoTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		began := time.Now()
+		if err := f.nodes[0].Close(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		f.wire("server")
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = f.nodes[1].Close(ended)
+		if d := time.Since(began); d > 0 {
+			t.Errorf("with an ended context: after %v", d)
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package interop_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/internal/interop"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// departures of a Go node beside each Node.js server.
+const departures = 10
+
+// asked is what each of them asks, in turn.
+var asked = map[interop.Generation][]operation{
+	interop.V5:  {{"allRooms", nil}, {"clients", args{"rooms": []any{}}}, {"customRequest", args{"data": 1}}},
+	interop.V60: {{"allRooms", nil}, {"allSockets", nil}},
+	interop.V6:  {{"allRooms", nil}, {"fetchSockets", nil}, {"allSockets", nil}},
+	interop.V8: {
+		{"allRooms", nil}, {"fetchSockets", nil}, {"serverSideEmitWithAck", args{"event": "x", "args": []any{}}},
+		{"emitWithAck", args{"event": "x", "args": []any{}, "timeout": 2000}},
+	},
+}
+
+type operation struct {
+	name string
+	args args
+}
+
+// TestGoNodeLeaves has a Go node leave a fleet again and again while a Node.js server
+// asks it something each millisecond: it answers what it was asked, so that none of the
+// requests times out.
+func TestGoNodeLeaves(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	for g, operations := range asked {
+		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			defer cancel()
+			prefix := "leaving-" + string(g)
+			peer := interop.Start(t, interop.Config{
+				Generation: g, Name: string(g), Redis: redis.URL(), Prefix: prefix, RequestsTimeout: 2 * time.Second,
+			})
+			const nsp = "/leaving"
+			if _, err := peer.Call(ctx, "namespace", args{"nsp": nsp}); err != nil {
+				t.Fatal(err)
+			}
+			var requests, late atomic.Int64
+			failed := 0
+			for range departures {
+				before := late.Load()
+				leave(ctx, t, redis.URL(), prefix, nsp, func() {
+					o := operations[requests.Add(1)%int64(len(operations))]
+					if _, err := peer.Call(ctx, o.name, with(args{"nsp": nsp}, o.args)); err != nil && late.Add(1) == 1 {
+						t.Logf("the first that failed: %v", err)
+					}
+				})
+				if late.Load() > before {
+					failed++
+				}
+			}
+			t.Logf("%d departures, %d requests: %d of them timed out, in %d departures", departures, requests.Load(), late.Load(), failed)
+			if failed > 0 {
+				t.Errorf("%d of %d departures made a request time out", failed, departures)
+			}
+		})
+	}
+}
+
+// leave starts a Go node and ends it while ask is called each millisecond.
+func leave(ctx context.Context, t *testing.T, url, prefix, nsp string, ask func()) {
+	t.Helper()
+	b := openBroker(t, url, prefix)
+	s, err := adapter.New(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Of(ctx, nsp); err != nil {
+		t.Fatal(err)
+	}
+	var asking sync.WaitGroup
+	left := make(chan struct{})
+	asking.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				asking.Go(ask)
+			case <-left:
+				return
+			}
+		}
+	})
+	time.Sleep(20 * time.Millisecond) // nothing follows from the time: some requests before it leaves
+	if err := s.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	close(left)
+	asking.Wait()
+}
