@@ -70,7 +70,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	}
 	unasked := ns.unasked(ctx, asked, o.timeout)
 	parts := o.ackParts(ctx, asked, payload, t)
-	fleet, err, failed := mergeFleets(backplane.OpBroadcast, parts)
+	fleet, err, failed := mergeFleets(ns, backplane.OpBroadcast, parts)
 	if failed {
 		return nil, err
 	}
@@ -81,7 +81,10 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 			sum.Expected += p.value.Expected
 		}
 	}
-	fleet.Silent += <-unasked
+	for _, l := range <-unasked {
+		fleet.Silent += l.Silent
+		fleet.Links = append(fleet.Links, l)
+	}
 	return ns.acks(sum, fleet), err
 }
 
@@ -132,10 +135,10 @@ func (ns *Namespace) speaking(d Dialect) []leg {
 
 // unasked counts the servers on the links that are not in asked, as well as that can
 // be done in the time that asking the others may take.
-func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Duration) <-chan int {
-	sum := make(chan int, 1)
+func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Duration) <-chan []LinkFleet {
+	sum := make(chan []LinkFleet, 1)
 	if len(asked) == len(ns.legs) {
-		sum <- 0
+		close(sum)
 		return sum
 	}
 	if timeout <= 0 {
@@ -149,30 +152,30 @@ func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Dura
 	return sum
 }
 
-func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) int {
+func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []LinkFleet) {
 	known := map[string]bool{}
 	for _, l := range asked {
 		for _, p := range l.node.Peers() {
 			known[p.ID] = known[p.ID] || holds(p, ns.name)
 		}
 	}
-	total := 0
 	for _, l := range ns.legs {
 		if l.dialect == asked[0].dialect {
 			continue
 		}
 		p, err := l.ns.Peers(ctx)
-		if err != nil {
-			continue
-		}
-		total += p.Unannounced
-		for _, peer := range p.List {
-			if !known[peer.ID] {
-				total++
+		part := LinkFleet{Prefix: l.key, Err: ns.onLink(l.link, err)}
+		if err == nil {
+			part.Silent = p.Unannounced
+			for _, peer := range p.List {
+				if !known[peer.ID] {
+					part.Silent++
+				}
 			}
 		}
+		links = append(links, part)
 	}
-	return total
+	return links
 }
 
 // relayHeader is the header entry that carries the relay mark of events with

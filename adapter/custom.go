@@ -133,7 +133,7 @@ func (ns *Namespace) replies(op backplane.Op, legs []leg, ask func(leg) (*backpl
 		}
 		return p
 	})
-	fleet, err, failed := mergeFleets(op, parts)
+	fleet, err, failed := mergeFleets(ns, op, parts)
 	if failed {
 		return nil, err
 	}

@@ -52,7 +52,8 @@
 //
 // Every question returns by Options.RequestsTimeout, or when its context ends. Its
 // result embeds a [Fleet], which says who answered, who is missing and why, and how
-// many servers never answer such a question. If somebody is missing, the value comes
+// many servers never answer such a question. With several links, Fleet.Links says the same
+// for each of them. If somebody is missing, the value comes
 // beside a *[PartialError]: use what is there, or do not.
 //
 // # Dialects

@@ -34,6 +34,8 @@ var (
 type (
 	// Fleet says who stands behind an answer.
 	Fleet = backplane.Fleet
+	// LinkFleet is the part of a Fleet that one of several links has.
+	LinkFleet = backplane.LinkFleet
 	// Missing is a node, or several unannounced ones, that did not answer.
 	Missing = backplane.Missing
 	// PartialError says that some nodes did not answer. The value returned beside it

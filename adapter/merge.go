@@ -18,11 +18,14 @@ type part[T any] struct {
 // mergeFleets says who stands behind the answers of several links taken together. A
 // node that is on several links has answered if it did so on one of them, as they
 // share its sockets. failed is true if no link has a value.
-func mergeFleets[T any](op backplane.Op, parts []part[T]) (f Fleet, err error, failed bool) {
+func mergeFleets[T any](ns *Namespace, op backplane.Op, parts []part[T]) (f Fleet, err error, failed bool) {
 	var hard []error
 	var missing []Missing
 	var partial *PartialError
 	for _, p := range parts {
+		if len(ns.legs) > 1 {
+			f.Links = append(f.Links, LinkFleet{Prefix: p.link.key, Fleet: p.fleet, Err: p.err})
+		}
 		var pe *PartialError
 		if p.err != nil && !errors.As(p.err, &pe) {
 			hard = append(hard, p.err)

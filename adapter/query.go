@@ -66,7 +66,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	if len(parts) == 1 {
 		return parts[0].value, parts[0].err
 	}
-	fleet, err, failed := mergeFleets(backplane.OpRooms, parts)
+	fleet, err, failed := mergeFleets(ns, backplane.OpRooms, parts)
 	if failed {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (ns *Namespace) members(ctx context.Context, t backplane.Target, detail boo
 	if len(parts) > 1 {
 		var fleet Fleet
 		var failed bool
-		if fleet, err, failed = mergeFleets(backplane.OpMembers, parts); failed {
+		if fleet, err, failed = mergeFleets(ns, backplane.OpMembers, parts); failed {
 			return nil, err
 		}
 		out = &backplane.Members{Fleet: fleet}

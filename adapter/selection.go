@@ -104,9 +104,10 @@ func (o Operator) change(
 		return nil
 	})
 	for i := range parts {
-		parts[i].err = ns.onLink(ns.legs[i].link, parts[i].err)
+		parts[i].link = ns.legs[i].link
+		parts[i].err = ns.onLink(parts[i].link, parts[i].err)
 	}
-	_, err, _ := mergeFleets(op, parts)
+	_, err, _ := mergeFleets(ns, op, parts)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,6 +108,62 @@ type Fleet struct {
 	// *broker.InexactError. nil: every peer was counted, or none of those that may be
 	// missing responds to this kind of request.
 	Uncounted error
+	// Links says the same for each link of a server of package adapter that has several;
+	// nil otherwise. A node that responded on one link and not on another is in Answered,
+	// not in Missing.
+	Links []LinkFleet `json:",omitempty"`
+}
+
+// LinkFleet is the part of a Fleet that one of several links has.
+type LinkFleet struct {
+	// Prefix of the link; its dialect if the broker has no prefixes.
+	Prefix string
+	Fleet
+	// Err is why the link's part is missing or incomplete; nil if it is complete.
+	Err error
+}
+
+// MarshalJSON writes the fields, with the error's text.
+func (l LinkFleet) MarshalJSON() ([]byte, error) {
+	reason := ""
+	if l.Err != nil {
+		reason = l.Err.Error()
+	}
+	return json.Marshal(struct {
+		Prefix string
+		Fleet
+		Err string
+	}{l.Prefix, l.Fleet, reason})
+}
+
+// who lists what is missing, in words.
+func (f *Fleet) who() (who []string) {
+	on := func(m Missing) (links []string) {
+		for _, l := range f.Links {
+			if m.Node != "" && slices.ContainsFunc(l.Missing, func(o Missing) bool { return o.Node == m.Node }) {
+				links = append(links, l.Prefix)
+			}
+		}
+		return links
+	}
+	for _, m := range f.Missing {
+		switch links := on(m); {
+		case m.Node != "" && len(links) > 0:
+			who = append(who, m.Node+" on "+strings.Join(links, " and "))
+		case m.Node != "":
+			who = append(who, m.Node)
+		case len(f.Links) == 0:
+			who = append(who, fmt.Sprintf("%d unnamed", m.Count))
+		}
+	}
+	for _, l := range f.Links {
+		for _, m := range l.Missing {
+			if m.Node == "" {
+				who = append(who, fmt.Sprintf("%d unnamed on %s", m.Count, l.Prefix))
+			}
+		}
+	}
+	return who
 }
 
 // PartialError says that some nodes did not answer. The value returned beside it
@@ -122,14 +179,7 @@ type PartialError struct {
 }
 
 func (e *PartialError) Error() string {
-	var who []string
-	for _, m := range e.Fleet.Missing {
-		if m.Node == "" {
-			who = append(who, fmt.Sprintf("%d unnamed", m.Count))
-		} else {
-			who = append(who, m.Node)
-		}
-	}
+	who := e.Fleet.who()
 	answered := len(e.Fleet.Answered) + e.Fleet.Unnamed
 	if len(who) == 0 {
 		return fmt.Sprintf("backplane: %s: %d nodes answered: %s", e.Op, answered, cause(e.Err))

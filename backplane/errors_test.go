@@ -42,4 +42,9 @@ func TestFleetAsJSON(t *testing.T) {
 	if err != nil || string(got) != want {
 		t.Errorf("got %s, %v", got, err)
 	}
+	got, err = json.Marshal(backplane.LinkFleet{Prefix: "old", Fleet: backplane.Fleet{Unnamed: 1}, Err: backplane.ErrClosed})
+	const part = `{"Prefix":"old","Answered":null,"Unnamed":1,"Missing":null,"Silent":0,"Uncounted":null,"Err":"backplane: closed"}`
+	if err != nil || string(got) != part {
+		t.Errorf("got %s, %v", got, err)
+	}
 }

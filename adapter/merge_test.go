@@ -1,0 +1,93 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+)
+
+// Answers to requests over several links say which link each node and each missing part
+// belongs to, whatever was asked.
+func TestAnswersNameTheirLinks(t *testing.T) {
+	for name, ask := range map[string]func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error){
+		"Clients": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+			c, err := ns.Clients(ctx)
+			return c.Fleet, err
+		},
+		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+			r, err := ns.AllRooms(ctx)
+			return r.Fleet, err
+		},
+		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+			s, err := ns.To("x").FetchSockets(ctx)
+			return s.Fleet, err
+		},
+		"CustomRequest": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+			r, err := ns.CustomRequest(ctx, 1)
+			return r.Fleet, err
+		},
+		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) (f adapter.Fleet, err error) {
+			err = ns.To("x").SocketsJoin(ctx, "y")
+			if partial, ok := errors.AsType[*adapter.PartialError](err); ok {
+				f = partial.Fleet
+			}
+			return f, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				both, new, old := newGenerations().mixed(t, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
+				for i, n := range []*node{both[0], both[1], new, old} {
+					n.add(t, string(rune('a'+i)), "x")
+				}
+				asker, peer := both[0].ns, both[1].UID()
+				part := func(f adapter.Fleet, prefix string) adapter.LinkFleet {
+					t.Helper()
+					i := slices.IndexFunc(f.Links, func(l adapter.LinkFleet) bool { return l.Prefix == prefix })
+					if i < 0 || len(f.Links) != 2 {
+						t.Fatalf("no link %s in %+v", prefix, f.Links)
+					}
+					return f.Links[i]
+				}
+				answered := func(f adapter.Fleet, prefix string, want ...string) {
+					t.Helper()
+					got := part(f, prefix)
+					slices.Sort(got.Answered)
+					slices.Sort(want)
+					equal(t, prefix, got.Answered, want)
+					if len(got.Missing) > 0 || got.Err != nil {
+						t.Errorf("%s: %+v", prefix, got)
+					}
+				}
+				if name != "SocketsJoin" {
+					f, err := ask(t.Context(), asker)
+					ok(t, err)
+					answered(f, "v8", peer, new.UID())
+					answered(f, "v5", peer, old.UID())
+				}
+				broker := old.broker
+				broker.Freeze()
+				defer broker.Thaw()
+				f, err := ask(t.Context(), asker)
+				partial, is := errors.AsType[*adapter.PartialError](err)
+				if !is || len(f.Missing) != 1 || f.Missing[0].Node != old.UID() {
+					t.Fatalf("got %+v, %v", f, err)
+				}
+				if got := part(f, "v5"); got.Err == nil || len(got.Missing) != 1 || got.Missing[0].Node != old.UID() {
+					t.Errorf("v5: %+v", got)
+				}
+				if name != "SocketsJoin" {
+					answered(f, "v8", peer, new.UID())
+				}
+				if want := "missing " + old.UID() + " on v5"; !strings.Contains(partial.Error(), want) {
+					t.Errorf("%q does not say %q", partial, want)
+				}
+			})
+		})
+	}
+}
