@@ -6,6 +6,8 @@
 # make chat-picture    makes the pictures of the chat example anew, from a real run
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture of the README
+# make changeover      two Go nodes bridge two fleets of Node.js servers, and the one that does it is closed, killed and
+#              stopped, while each side sends MESSAGES (default 10000) at 400 a second; and a burst of 200,000
 # make check   format, vet, staticcheck, tidiness
 # make soak    what time plays a part in, SOAK times on memory (default 1000), and a twentieth of that on Redis and on NATS
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
@@ -14,9 +16,10 @@ MIXED ?=
 PORT ?=
 FUZZTIME ?= 10m
 SOAK ?= 1000
+MESSAGES ?= 10000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test bench check fuzz soak setup chat chat-picture chat-load trace
+.PHONY: changeover demo test bench check fuzz soak setup chat chat-picture chat-load trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -59,6 +62,10 @@ check:
 soak:
 	@scripts/setup redis nats
 	@CROSSROOM_SOAK=$(SOAK) go test -race -count=1 -timeout 4h -v -run '^TestSoak$$' ./broker/memory ./broker/redis ./broker/nats
+
+changeover:
+	@scripts/setup redis node interop
+	@CROSSROOM_REQUIRE_SERVERS=1 CROSSROOM_CHANGEOVER=$(MESSAGES) go test -count=1 -timeout 60m -v -run '^TestBridgeChangeOvers$$' ./internal/outage
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

@@ -9,22 +9,32 @@ import (
 	"testing"
 )
 
-// envNode has the configuration of a node. A process that finds it is that node, and
-// runs no tests.
-const envNode = "CROSSROOM_OUTAGE_NODE"
+// envNode and envBridge have the configuration of a node. A process that finds one is that
+// node, and runs no tests.
+const (
+	envNode   = "CROSSROOM_OUTAGE_NODE"
+	envBridge = "CROSSROOM_OUTAGE_BRIDGE"
+)
 
 func TestMain(m *testing.M) {
-	text, isNode := os.LookupEnv(envNode)
-	if !isNode {
+	var err error
+	if text, ok := os.LookupEnv(envNode); ok {
+		err = runAs[config](text)
+	} else if text, ok := os.LookupEnv(envBridge); ok {
+		err = runAs[bridgeConfig](text)
+	} else {
 		os.Exit(m.Run())
-	}
-	var c config
-	err := json.Unmarshal([]byte(text), &c)
-	if err == nil {
-		err = c.run()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
 		os.Exit(1)
 	}
+}
+
+func runAs[C interface{ run() error }](text string) error {
+	var c C
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return err
+	}
+	return c.run()
 }
