@@ -95,6 +95,7 @@ const (
 	formV5     = 1 << iota // requestid
 	formShared             // v6 and later without uid: answer on the shared channel
 	formIDs                // answer with bare ids where there are two ways
+	formRawID              // the request's id is not text: Request.ID is its JSON
 )
 
 // MessageError says what is wrong with a message that came from Redis or that was to

@@ -159,14 +159,15 @@ func intOf(v jsonscan.Value) (n int, ok bool) {
 }
 
 // readMsgpack reads the value of any key of opts, or at the top level of a msgpack
-// request or response, and takes it in if it is one of ours.
+// request or response, and takes it in if it is one of ours. Node.js servers look into
+// none of it, so that nothing in it makes a message malformed.
 func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
 	switch {
 	case traceHeader(key) && r.Kind() != msgpack.String:
 		x.dropped++
 		return r.Skip()
 	case traceHeader(key):
-		value, err := r.String()
+		value, err := r.Text()
 		if err == nil {
 			x.add(key, value)
 		}
@@ -178,15 +179,11 @@ func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
 	if err != nil {
 		return err
 	}
-	text, err := msgpack.AppendJSON(nil, raw, nil)
-	if err != nil {
-		return err
+	if text, err := msgpack.AppendJSON(nil, raw, nil); err == nil {
+		if v, err := jsonscan.Parse(text); err == nil {
+			x.readJSON(keyExtra, v)
+		}
 	}
-	v, err := jsonscan.Parse(text)
-	if err != nil {
-		return err
-	}
-	x.readJSON(keyExtra, v)
 	return nil
 }
 

@@ -2,6 +2,8 @@ package adapter
 
 import (
 	"errors"
+	"math"
+	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
@@ -20,14 +22,16 @@ func (c *codec) DecodeRequest(payload []byte, ns string, r *backplane.Request) e
 
 var (
 	errNoObject    = errors.New("not an object")
-	errNoType      = errors.New("no type")
 	errUnknownType = errors.New("unknown type")
 	errNoSelector  = errors.New("neither opts nor sid")
 	errNoRoom      = errors.New("no room")
 	errNoData      = errors.New("no data")
 	errNoID        = errors.New("no request id")
-	errCount       = errors.New("clientCount is no count")
+	errNoMember    = errors.New("a socket without an id")
 )
+
+// Everything below reads as Node.js servers do, which take what JavaScript takes
+// [PROTOCOL 15]: those of v5 what has its key of the request id, and 8 the rest.
 
 func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) error {
 	v, packed, err := openMessage(payload, v6Broadcast)
@@ -37,33 +41,46 @@ func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) err
 	if packed != nil {
 		return c.readAsk(packed, ns, r)
 	}
-	m, err := readMessage(v)
-	if err != nil {
-		return err
-	}
+	m := readMessage(v, payload[0] == '{')
 	r.Native, r.Header, r.HeaderDropped = m.extra.native, m.extra.header, m.extra.dropped
-	r.ID, r.Origin = m.id, m.uid
+	r.Origin = m.uid
+	var raw bool
+	if r.ID, raw = requestID(m.id); raw {
+		r.Form |= formRawID
+	}
 	if m.v5 {
-		r.Form, r.Origin = formV5, m.extra.node
+		r.Form, r.Origin = r.Form|formV5, m.extra.node
 		err = m.request5(r)
 	} else {
 		if m.uid == "" {
-			r.Form = formShared
+			r.Form |= formShared
 		}
 		err = m.request8(r)
 	}
-	if err == nil && !m.extra.native && m.id != "" {
+	if err == nil && !m.extra.native && r.ID != "" {
 		c.seen.note(m.generation())
 	}
 	return err
+}
+
+// requestID returns the id of a request: text, or the JSON of anything else that is
+// there, which servers give back as it is.
+func requestID(id jsonscan.Value) (text string, raw bool) {
+	if text = id.Text(); text != "" || id.Kind() == jsonscan.None {
+		return text, false
+	}
+	return string(id.Raw()), true
 }
 
 // openMessage tells JSON from msgpack by the first byte, as 7.2 and later do
 // [PROTOCOL 3], and returns a document to read. The message type that may hold binary
 // data comes back as msgpack instead, whichever it was: there is one way to read it.
 func openMessage(payload []byte, binaryType int64) (v jsonscan.Value, packed []byte, err error) {
+	json := len(payload) > 0 && payload[0] == '{'
 	text := payload
-	if len(payload) == 0 || payload[0] != '{' {
+	if json {
+		text = jsonscan.Valid(payload)
+	} else {
 		r := msgpack.NewReader(payload)
 		if r.Kind() != msgpack.Map {
 			return v, nil, errNoObject
@@ -72,7 +89,7 @@ func openMessage(payload []byte, binaryType int64) (v jsonscan.Value, packed []b
 		if err != nil {
 			return v, nil, err
 		}
-		if typ == binaryType {
+		if typ == float64(binaryType) {
 			return v, payload, nil
 		}
 		if text, err = msgpack.AppendJSON(nil, payload, nil); err != nil {
@@ -82,27 +99,32 @@ func openMessage(payload []byte, binaryType int64) (v jsonscan.Value, packed []b
 	if v, err = jsonscan.Parse(text); err != nil {
 		return v, nil, err
 	}
-	if typ, ok := v.Get("type").Int(); ok && typ == binaryType && v.Get("requestid").Kind() == jsonscan.None {
+	if v.Get("type").Is(binaryType) && !(json && v.Get("requestid").Kind() != jsonscan.None) {
 		packed, err = msgpack.FromJSON(nil, text)
 	}
 	return v, packed, err
 }
 
-// packedType looks for the type of a message without reading the rest of it.
-func packedType(r msgpack.Reader) (typ int64, err error) {
-	typ = -1
+// packedType looks for the type of a message without reading the rest of it: NaN if it
+// is no number.
+func packedType(r msgpack.Reader) (typ float64, err error) {
+	typ = math.NaN()
 	n, err := r.MapLen()
 	if err != nil {
 		return typ, err
 	}
 	for range n {
-		key, err := readKey(&r)
+		key, err := r.Script()
 		if err != nil {
 			return typ, err
 		}
-		if key == "type" && r.Kind() == msgpack.Int {
-			typ, err = r.Int()
-		} else {
+		kind := r.Kind()
+		switch {
+		case key == "type" && (kind == msgpack.Int || kind == msgpack.Float):
+			typ, err = r.Float()
+		case key == "type":
+			typ, err = math.NaN(), r.Skip()
+		default:
 			err = r.Skip()
 		}
 		if err != nil {
@@ -116,25 +138,23 @@ func packedType(r msgpack.Reader) (typ int64, err error) {
 // last one counts, as in JavaScript.
 type message struct {
 	v5      bool
-	id, uid string
-	typ     jsonscan.Value
+	uid     string
+	id, typ jsonscan.Value
 	// Everything else that any type has.
 	sid, room, rooms, opts, closing, data jsonscan.Value
 	sockets, clients, clientCount, packet jsonscan.Value
 	extra                                 extras
 }
 
-func readMessage(v jsonscan.Value) (m message, err error) {
-	if v.Kind() != jsonscan.Object {
-		return m, errNoObject
-	}
-	var id5, id8, uid jsonscan.Value
+// readMessage takes a message apart. Those of v5 are never anything but JSON.
+func readMessage(v jsonscan.Value, json bool) (m message) {
+	var id5, uid jsonscan.Value
 	for key, value := range v.Members() {
 		switch key {
 		case "requestid":
 			id5 = value
 		case "requestId":
-			id8 = value
+			m.id = value
 		case "uid":
 			uid = value
 		case "type":
@@ -163,16 +183,11 @@ func readMessage(v jsonscan.Value) (m message, err error) {
 			m.extra.readJSON(key, value)
 		}
 	}
-	m.v5 = id5.Kind() != jsonscan.None
-	id := id8
-	if m.v5 {
-		id = id5
+	if m.v5 = json && id5.Kind() != jsonscan.None; m.v5 {
+		m.id = id5
 	}
-	if !id.Missing() && id.Kind() != jsonscan.String {
-		return m, errNoID
-	}
-	m.id, m.uid = id.Text(), uid.Text()
-	return m, nil
+	m.uid = uid.Text()
+	return m
 }
 
 func (m *message) generation() generation {
@@ -183,37 +198,40 @@ func (m *message) generation() generation {
 }
 
 // request5 reads what v5 asks [PROTOCOL 5].
-func (m *message) request5(r *backplane.Request) (err error) {
-	typ, ok := m.typ.Int()
-	if !ok {
-		return errNoType
-	}
-	switch typ {
-	case v5Clients:
+func (m *message) request5(r *backplane.Request) error {
+	switch {
+	case m.typ.Is(v5Clients):
 		r.Op, r.Form = backplane.OpMembers, r.Form|formIDs
-		r.Rooms, err = roomsOf(m.rooms, r.Rooms)
-		return err
-	case v5ClientRooms:
+		r.Rooms = roomsOf5(m.rooms, r.Rooms)
+	case m.typ.Is(v5ClientRooms):
 		r.Op = backplane.OpRoomsOf
-		return m.byID(r)
-	case v5AllRooms:
+		m.byID5(r)
+	case m.typ.Is(v5AllRooms):
 		r.Op = backplane.OpRooms
-		return nil
-	case v5RemoteJoin:
+	case m.typ.Is(v5RemoteJoin):
 		r.Op = backplane.OpJoin
-		return m.moveByID(r)
-	case v5RemoteLeave:
+		m.byID5(r)
+		if m.room.Kind() == jsonscan.Array {
+			r.Targets = textsOf(m.room, r.Targets)
+		} else {
+			r.Targets = append(r.Targets, textOf(m.room))
+		}
+	case m.typ.Is(v5RemoteLeave):
 		r.Op = backplane.OpLeave
-		return m.moveByID(r)
-	case v5RemoteDisconnect:
-		r.Op, r.Close = backplane.OpDisconnect, m.closing.Bool()
-		return m.byID(r)
-	case v5Custom:
+		m.byID5(r)
+		r.Targets = append(r.Targets, textOf(m.room))
+	case m.typ.Is(v5RemoteDisconnect):
+		r.Op, r.Close = backplane.OpDisconnect, m.closing.Truthy()
+		m.byID5(r)
+	case m.typ.Is(v5Custom):
 		r.Op, r.Payload = backplane.OpCustom, m.data.Raw()
-		return nil
+	default:
+		return errUnknownType
 	}
-	return errUnknownType
+	return nil
 }
+
+func (m *message) byID5(r *backplane.Request) { r.ByID, r.Member = true, textOf(m.sid) }
 
 // request8 reads what v6 to v8, emitters and Crossroom nodes ask [PROTOCOL 6], but not
 // broadcasts with acknowledgements.
@@ -222,59 +240,69 @@ func (m *message) request8(r *backplane.Request) (err error) {
 		r.Op, r.Payload = backplane.OpCustom, m.data.Raw()
 		return nil
 	}
-	typ, ok := m.typ.Int()
-	if !ok {
-		return errNoType
-	}
-	switch typ {
-	case v6Sockets:
+	switch {
+	case m.typ.Is(v6Sockets):
 		r.Op, r.Form = backplane.OpMembers, r.Form|formIDs
 		r.Rooms, err = roomsOf(m.rooms, r.Rooms)
-		return err
-	case v6AllRooms:
+	case m.typ.Is(v6AllRooms):
 		r.Op = backplane.OpRooms
-		return nil
-	case v6Join, v6Leave, v6Disconnect:
-		r.Op, r.Close = backplane.OpJoin+backplane.Op(typ-v6Join), typ == v6Disconnect && m.closing.Bool()
-		return m.changes(r)
-	case v6FetchSockets:
+	case m.typ.Is(v6Join):
+		r.Op = backplane.OpJoin
+		err = m.changes(r)
+	case m.typ.Is(v6Leave):
+		r.Op = backplane.OpLeave
+		err = m.changes(r)
+	case m.typ.Is(v6Disconnect):
+		r.Op, r.Close = backplane.OpDisconnect, m.closing.Truthy()
+		err = m.changes(r)
+	case m.typ.Is(v6FetchSockets):
 		r.Op, r.Detail = backplane.OpMembers, !m.extra.ids
-		return m.selects(r)
-	case v6ServerSideEmit:
-		r.Op, r.NoReply, r.Payload = backplane.OpEvent, m.id == "", m.data.Raw()
+		err = m.selects(r)
+	case m.typ.Is(v6ServerSideEmit):
+		r.Op, r.NoReply, r.Payload = backplane.OpEvent, r.ID == "", m.data.Raw()
 		for range m.data.Elements() {
 			return nil
 		}
 		return errNoData
+	default:
+		return errUnknownType
 	}
-	return errUnknownType
+	return err
 }
 
-// changes reads join, leave and disconnect. The presence of opts makes the difference
+// changes reads join, leave and disconnect. What stands in opts makes the difference
 // between the two forms.
-func (m *message) changes(r *backplane.Request) (err error) {
-	if m.opts.Missing() {
-		if r.Op == backplane.OpDisconnect {
-			return m.byID(r)
-		}
-		return m.moveByID(r)
+func (m *message) changes(r *backplane.Request) error {
+	if !m.opts.Truthy() {
+		return m.byID(r)
 	}
 	// Node.js gives and wants no answer to this form; Crossroom nodes have an id for
 	// it elsewhere.
-	r.ID = m.extra.id
-	if r.Op != backplane.OpDisconnect {
-		if m.rooms.Kind() != jsonscan.Array {
-			return errNoRoom
-		}
-		if r.Targets, err = roomsOf(m.rooms, r.Targets); err != nil {
-			return err
-		}
+	r.ID, r.Form = m.extra.id, r.Form&^formRawID
+	switch {
+	case r.Op == backplane.OpJoin:
+		r.Targets = joined(m.rooms, r.Targets)
+	case r.Op == backplane.OpLeave && m.rooms.Kind() != jsonscan.Array:
+		return errNoRoom
+	case r.Op == backplane.OpLeave:
+		r.Targets, _ = listOf(m.rooms, r.Targets)
 	}
 	return m.selects(r)
 }
 
+// joined appends the rooms that a socket is to join: one, or a list of them.
+func joined(v jsonscan.Value, dst []string) []string {
+	if v.Kind() == jsonscan.Array {
+		dst, _ = listOf(v, dst)
+	} else if name, ok := nameOf(v); ok {
+		dst = append(dst, name)
+	}
+	return dst
+}
+
+// selects reads opts. Text, numbers and lists have neither rooms nor exceptions.
 func (m *message) selects(r *backplane.Request) (err error) {
-	if m.opts.Kind() != jsonscan.Object {
+	if m.opts.Missing() {
 		return errNoSelector
 	}
 	var rooms, except jsonscan.Value
@@ -296,28 +324,25 @@ func (m *message) selects(r *backplane.Request) (err error) {
 	return err
 }
 
+// byID reads the forms for one socket, whose id is text.
 func (m *message) byID(r *backplane.Request) error {
-	id, ok := nameOf(m.sid)
-	if !ok {
+	if m.sid.Kind() != jsonscan.String {
 		return errNoSelector
 	}
-	r.ByID, r.Member = true, id
+	r.ByID, r.Member = true, m.sid.Text()
+	switch r.Op {
+	case backplane.OpJoin:
+		r.Targets = joined(m.room, r.Targets)
+	case backplane.OpLeave:
+		if name, ok := nameOf(m.room); ok {
+			r.Targets = append(r.Targets, name)
+		}
+	}
 	return nil
 }
 
-func (m *message) moveByID(r *backplane.Request) error {
-	if err := m.byID(r); err != nil {
-		return err
-	}
-	room, ok := nameOf(m.room)
-	if !ok {
-		return errNoRoom
-	}
-	r.Targets = append(r.Targets, room)
-	return nil
-}
-
-// readAsk reads a broadcast with acknowledgements.
+// readAsk reads a broadcast with acknowledgements. Its packet need not name the
+// namespace: it goes to that of the channel.
 func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 	m := msgpack.NewReader(payload)
 	n, err := m.MapLen()
@@ -327,24 +352,21 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 	r.Op = backplane.OpBroadcast
 	b := backplane.Broadcast{Rooms: r.Rooms, Except: r.Except}
 	var x extras
-	packet, opts := false, false
+	var id, pack, opts []byte
 	for range n {
-		key, err := readKey(&m)
+		key, err := m.Script()
 		if err != nil {
 			return err
 		}
 		switch {
 		case key == "uid" && m.Kind() == msgpack.String:
-			r.Origin, err = m.String()
+			r.Origin, err = m.Text()
 		case key == "requestId":
-			if !m.TryNil() {
-				r.ID, err = m.String()
-			}
+			id, err = m.Raw()
 		case key == "packet":
-			packet, err = true, readPacket(&m, ns, &b)
-		case key == "opts" && m.Kind() == msgpack.Map:
-			opts = true
-			r.Timeout, err = readOpts(&m, &b)
+			pack, err = m.Raw()
+		case key == "opts":
+			opts, err = m.Raw()
 		default:
 			err = x.readMsgpack(key, &m)
 		}
@@ -352,11 +374,29 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 			return err
 		}
 	}
-	switch {
-	case !packet:
+	if err := m.End(); err != nil {
+		return err
+	}
+	if err := readAskID(id, r); err != nil {
+		return err
+	}
+	in := msgpack.NewReader(pack)
+	if in.Kind() != msgpack.Map {
 		return errNoEvent
-	case !opts:
-		return errNoSelector
+	}
+	p, err := readFields(&in)
+	if err != nil {
+		return err
+	}
+	p.id = nil // servers number it themselves
+	if err := p.event(ns, &b); err != nil {
+		return err
+	}
+	if b.Flags&backplane.Binary != 0 { // which those that ask so do not send
+		return errPacketType
+	}
+	if r.Timeout, err = readSelector(opts, &b); err != nil {
+		return err
 	}
 	r.Rooms, r.Except, r.Flags, r.Payload = b.Rooms, b.Except, b.Flags, b.Payload
 	for name, value := range b.Header {
@@ -364,10 +404,37 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 	}
 	r.Header, r.HeaderDropped, r.Native = x.header, x.dropped+b.HeaderDropped, x.native
 	if r.Origin == "" {
-		r.Form = formShared
+		r.Form |= formShared
 	}
 	if !r.Native && r.ID != "" {
 		c.seen.note(gen6)
 	}
-	return m.End()
+	return nil
+}
+
+// readAskID is requestID for msgpack.
+func readAskID(id []byte, r *backplane.Request) error {
+	in := msgpack.NewReader(id)
+	if id == nil || in.Undefined() {
+		return nil
+	}
+	if in.Kind() == msgpack.String {
+		if r.ID, _ = in.Text(); r.ID != "" {
+			return nil
+		}
+	}
+	text, err := msgpack.AppendJSON(nil, id, nil)
+	r.ID, r.Form = string(text), r.Form|formRawID
+	return err
+}
+
+// readSelector reads the opts of a broadcast with acknowledgements, which need not be an
+// object: text, numbers and booleans have neither rooms nor exceptions.
+func readSelector(opts []byte, b *backplane.Broadcast) (time.Duration, error) {
+	in := msgpack.NewReader(opts)
+	switch in.Kind() {
+	case msgpack.Bool, msgpack.Int, msgpack.Float, msgpack.String:
+		return 0, nil
+	}
+	return readOpts(&in, b)
 }

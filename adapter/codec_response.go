@@ -54,7 +54,7 @@ func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error
 	o := newObject(dst)
 	var err error
 	if q.Form&formV5 != 0 {
-		o.text("requestid", q.ID)
+		writeID(o, "requestid", q)
 		err = writeAnswer5(o, r)
 	} else {
 		err = writeAnswer8(o, r)
@@ -64,6 +64,15 @@ func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error
 	}
 	x.writeJSON(o)
 	return o.end(), nil
+}
+
+// writeID writes the id of the request as it was.
+func writeID(o *object, key string, q *backplane.Request) {
+	if q.Form&formRawID != 0 {
+		o.raw(key, []byte(q.ID))
+	} else {
+		o.text(key, q.ID)
+	}
 }
 
 func writeAnswer5(o *object, r *backplane.Response) error {
@@ -90,7 +99,7 @@ func writeAnswer8(o *object, r *backplane.Response) error {
 	case backplane.OpBroadcast:
 		o.int("type", v6ClientCount)
 	}
-	o.text("requestId", q.ID)
+	writeID(o, "requestId", q)
 	switch q.Op {
 	case backplane.OpMembers:
 		if q.Form&formIDs != 0 {
@@ -216,7 +225,13 @@ func appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
 	}
 	dst = msgpack.AppendMapLen(dst, keys)
 	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), v6Ack)
-	dst = appendText(dst, "requestId", r.Request.ID)
+	if q := r.Request; q.Form&formRawID == 0 {
+		dst = appendText(dst, "requestId", q.ID)
+	} else if id, err := msgpack.FromJSON(msgpack.AppendString(dst, "requestId"), []byte(q.ID)); err != nil {
+		return nil, err
+	} else {
+		dst = id
+	}
 	if r.Err == "" && packet != nil {
 		dst = append(msgpack.AppendString(dst, "packet"), packet...)
 	}

@@ -1,6 +1,8 @@
 package adapter
 
 import (
+	"math"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -23,11 +25,13 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 	if packed != nil {
 		return c.readAck(packed, r)
 	}
-	m, err := readMessage(v)
-	if err != nil {
-		return err
-	}
-	if m.id == "" {
+	m := readMessage(v, payload[0] == '{')
+	id := m.id.Text()
+	switch {
+	case id != "":
+	case !m.id.Missing() && m.id.Kind() != jsonscan.String:
+		return errNoID // nobody here asks with such
+	default:
 		by, ok := misunderstood(v)
 		if !ok {
 			return errNoID
@@ -39,51 +43,86 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 		c.seen.note(m.generation())
 	}
 	x := &m.extra
-	r.RequestID, r.Node, r.Header = m.id, x.node, x.header
+	r.RequestID, r.Node, r.Header = id, x.node, x.header
 	r.NotFound, r.Count, r.Err, r.Busy, r.More = x.notFound, x.count, x.err, x.busy, x.more
-	if r.Rooms, err = roomsOf(m.rooms, r.Rooms); err != nil {
-		return err
-	}
-	if !m.clientCount.Missing() {
-		n, ok := intOf(m.clientCount)
-		if !ok {
-			return errCount
-		}
-		r.Count = n
+	if count, ok := countOf(m.clientCount); m.typ.Is(v6ClientCount) && ok {
+		r.Count = count
+	} else if !x.native {
+		r.Count = -1
 	}
 	r.Payload = m.data.Raw()
+	if m.rooms.Kind() == jsonscan.Array {
+		r.Rooms = m.names(m.rooms, r.Rooms)
+	}
 	list := m.sockets
 	if m.v5 {
 		list = m.clients
 	}
-	return readMembers(list, r)
+	return m.members(list, r)
 }
 
-// readMembers reads a list of ids or of objects.
-func readMembers(list jsonscan.Value, r *backplane.Response) error {
-	if list.Missing() {
+// countOf returns a number of clients. What JavaScript adds to a number as if it were
+// one counts as that.
+func countOf(v jsonscan.Value) (n int, ok bool) {
+	switch v.Kind() {
+	case jsonscan.Null:
+		return 0, true
+	case jsonscan.Bool:
+		if v.Bool() {
+			n = 1
+		}
+		return n, true
+	}
+	f, ok := v.Float()
+	if n = int(f); !ok || f < 0 || f > math.MaxInt32 || f != float64(n) {
+		return 0, false
+	}
+	return n, true
+}
+
+// names appends the rooms or ids in a list, each once. Of the elements that are neither
+// text nor numbers v5 takes the text, and the others get something that nobody here
+// could be given.
+func (m *message) names(list jsonscan.Value, dst []string) []string {
+	if dst == nil {
+		dst = []string{}
+	}
+	if m.v5 {
+		return textsOf(list, dst)
+	}
+	dst, _ = listOf(list, dst)
+	return dst
+}
+
+// members reads a list of ids or of objects.
+func (m *message) members(list jsonscan.Value, r *backplane.Response) error {
+	if list.Kind() != jsonscan.Array {
 		return nil
 	}
-	if list.Kind() != jsonscan.Array {
-		return errNoList
+	if r.Members == nil {
+		r.Members = []backplane.MemberInfo{}
 	}
 	for e := range list.Elements() {
 		info := backplane.MemberInfo{Node: r.Node}
-		if e.Kind() != jsonscan.Object {
-			id, ok := nameOf(e)
-			if !ok {
-				return errNoName
+		switch name, ok := nameOf(e); {
+		case m.v5:
+			info.ID = textOf(e)
+		case ok:
+			info.ID = name
+		case e.Kind() != jsonscan.Object:
+			return errNoMember
+		default:
+			if err := m.member(e, &info); err != nil {
+				return err
 			}
-			info.ID = id
-		} else if err := readMember(e, &info); err != nil {
-			return err
 		}
 		r.Members = append(r.Members, info)
 	}
 	return nil
 }
 
-func readMember(v jsonscan.Value, info *backplane.MemberInfo) (err error) {
+// member reads what a server says of a socket.
+func (m *message) member(v jsonscan.Value, info *backplane.MemberInfo) error {
 	var id, handshake, rooms, data jsonscan.Value
 	for key, value := range v.Members() {
 		switch key {
@@ -97,14 +136,18 @@ func readMember(v jsonscan.Value, info *backplane.MemberInfo) (err error) {
 			data = value
 		}
 	}
-	ok := false
+	var ok bool
 	if info.ID, ok = nameOf(id); !ok {
-		return errNoName
+		return errNoMember
 	}
-	if !rooms.Missing() {
-		if info.Rooms, err = roomsOf(rooms, []string{}); err != nil {
-			return err
-		}
+	switch rooms.Kind() {
+	case jsonscan.None, jsonscan.Null:
+	case jsonscan.String:
+		info.Rooms = appendCharacters([]string{}, rooms.Text())
+	case jsonscan.Array:
+		info.Rooms = m.names(rooms, nil)
+	default:
+		return errNoList
 	}
 	if handshake.Missing() && data.Kind() == jsonscan.None {
 		return nil
@@ -130,17 +173,19 @@ func (c *codec) readAck(payload []byte, r *backplane.Response) error {
 	var x extras
 	r.Ack = true
 	for range n {
-		key, err := readKey(&m)
+		key, err := m.Script()
 		if err != nil {
 			return err
 		}
 		switch {
 		case key == "requestId" && m.Kind() == msgpack.String:
-			r.RequestID, err = m.String()
+			r.RequestID, err = m.Text()
+		case key == "requestId":
+			r.RequestID, err = "", m.Skip()
 		case key == "packet" && m.Undefined():
-			err = m.Skip()
+			r.Payload, err = nil, m.Skip()
 		case key == "packet":
-			r.Payload, err = m.Raw()
+			r.Payload, err = m.RawWithin(payloadLevels)
 		default:
 			err = x.readMsgpack(key, &m)
 		}

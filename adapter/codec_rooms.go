@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"unicode/utf8"
@@ -9,10 +10,7 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-var (
-	errNoName = errors.New("a room or socket that is neither text nor a number")
-	errNoList = errors.New("not a list")
-)
+var errNoList = errors.New("not a list")
 
 // checkText refuses names that are not valid UTF-8: Node.js processes end when they
 // read them.
@@ -46,12 +44,17 @@ func (c *codec) appendRooms(dst []byte, list []string) []byte {
 	return dst
 }
 
-// readRooms reads a list of rooms and appends it to dst, each once, numbers as text.
-// Nothing and nil are an empty list [PROTOCOL 4]. What is no name at all is an error:
-// left out it would turn "to these" into "to everybody".
+// nobody stands alone in a list of rooms in which there was something, but nothing that
+// could be a room here: an empty list would turn "to these" into "to everybody". It is
+// no name that a room can have.
+const nobody = "\xff"
+
+// readRooms reads what JavaScript's Set takes as rooms and appends them to dst, each once,
+// numbers as text: a list, the characters of a string, or nothing. What is neither
+// text nor a number is no room that a socket could be in here.
 func readRooms(r *msgpack.Reader, dst []string) ([]string, error) {
-	if r.TryNil() {
-		return dst, nil
+	if r.Kind() != msgpack.Array {
+		return readOddRooms(r, dst)
 	}
 	n, err := r.ArrayLen()
 	if err != nil {
@@ -61,7 +64,7 @@ func readRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 	for range n {
 		switch r.Kind() {
 		case msgpack.String:
-			s, err := r.String()
+			s, err := r.Text()
 			if err != nil {
 				return dst, err
 			}
@@ -71,41 +74,116 @@ func readRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 				return dst, err
 			}
 		default:
-			return dst, errNoName
+			if err := r.Skip(); err != nil {
+				return dst, err
+			}
 		}
 	}
+	if n > 0 && len(set.list) == 0 {
+		return append(set.list, nobody), nil
+	}
 	return set.list, nil
+}
+
+// readOddRooms is readRooms for what is no array.
+func readOddRooms(r *msgpack.Reader, dst []string) ([]string, error) {
+	switch kind := r.Kind(); {
+	case r.TryNil():
+		return dst, nil
+	case kind == msgpack.String:
+		s, err := r.Text()
+		return appendCharacters(dst, s), err
+	case kind == msgpack.Bytes:
+		data, err := r.Bytes()
+		set := nameSet{list: dst, expect: len(data)}
+		for _, c := range data {
+			set.add(strconv.Itoa(int(c)))
+		}
+		return set.list, err
+	case kind == msgpack.Extension:
+		e, err := r.Ext() // a list of type and data, unless it is something else
+		if _, date := e.Time(); err == nil && !date && e.Type != 0 {
+			return append(dst, strconv.Itoa(int(e.Type))), nil
+		}
+		return dst, cmp.Or(err, errNoList)
+	}
+	return dst, errNoList
+}
+
+// appendCharacters appends the characters of s, each once.
+func appendCharacters(dst []string, s string) []string {
+	set := nameSet{list: dst, expect: len(s)}
+	for i, c := range s {
+		set.add(s[i : i+utf8.RuneLen(c)])
+	}
+	return set.list
 }
 
 // roomsOf is readRooms for JSON.
 func roomsOf(v jsonscan.Value, dst []string) ([]string, error) {
-	if v.Missing() {
+	switch v.Kind() {
+	case jsonscan.None, jsonscan.Null:
 		return dst, nil
+	case jsonscan.String:
+		return appendCharacters(dst, v.Text()), nil
+	case jsonscan.Array:
+		list, empty := listOf(v, dst)
+		if len(list) == 0 && !empty {
+			list = append(list, nobody)
+		}
+		return list, nil
 	}
-	if v.Kind() != jsonscan.Array {
-		return dst, errNoList
+	return dst, errNoList
+}
+
+// listOf appends the rooms or ids in a list, each once, and reports whether it was empty.
+func listOf(v jsonscan.Value, dst []string) (list []string, empty bool) {
+	set := nameSet{list: dst, expect: len(v.Raw()) / 2}
+	empty = true
+	for e := range v.Elements() {
+		empty = false
+		if name, ok := nameOf(e); ok {
+			set.add(name)
+		}
 	}
+	return set.list, empty
+}
+
+// roomsOf5 is roomsOf for servers of v5, to which anything is a list that has a length,
+// and any value a room by its text.
+func roomsOf5(v jsonscan.Value, dst []string) []string {
+	switch v.Kind() {
+	case jsonscan.String:
+		return appendCharacters(dst, v.Text())
+	case jsonscan.Array:
+		return textsOf(v, dst)
+	}
+	return dst
+}
+
+// textsOf appends the texts of what is in a list, each once.
+func textsOf(v jsonscan.Value, dst []string) []string {
 	set := nameSet{list: dst, expect: len(v.Raw()) / 2}
 	for e := range v.Elements() {
-		name, ok := nameOf(e)
-		if !ok {
-			return dst, errNoName
-		}
-		set.add(name)
+		set.add(textOf(e))
 	}
-	return set.list, nil
+	return set.list
+}
+
+// textOf returns the text that JavaScript makes of v.
+func textOf(v jsonscan.Value) string {
+	if v.Kind() == jsonscan.String {
+		return v.Text()
+	}
+	return string(v.AppendScript(nil))
 }
 
 // nameOf returns a room or socket id; a number in the text JavaScript gives it.
-func nameOf(v jsonscan.Value) (string, bool) {
-	if v.Kind() == jsonscan.String {
-		return v.Text(), true
+func nameOf(v jsonscan.Value) (name string, ok bool) {
+	if kind := v.Kind(); kind != jsonscan.String && kind != jsonscan.Number {
+		return "", false
 	}
-	if n, ok := v.Int(); ok && n >= -maxSafe && n <= maxSafe {
-		return strconv.FormatInt(n, 10), true
-	}
-	f, ok := v.Float()
-	return msgpack.FormatNumber(f), ok
+	return textOf(v), true
 }
 
 // nameSet appends names to a list that are not there yet.
@@ -150,14 +228,15 @@ func (s *nameSet) add(name string) {
 // addNumber is add for the text of a number, without making a string of one that is
 // there.
 func (s *nameSet) addNumber(r *msgpack.Reader) error {
-	n, err := r.Int()
-	if err != nil { // a fraction, or too large
-		text, err := r.AppendNumber(nil)
-		s.add(string(text))
+	var buf [32]byte
+	text := buf[:0]
+	q := *r
+	n, err := q.Int()
+	if err == nil && n >= -maxSafe && n <= maxSafe {
+		*r, text = q, strconv.AppendInt(text, n, 10)
+	} else if text, err = r.AppendNumber(text); err != nil {
 		return err
 	}
-	var buf [20]byte
-	text := strconv.AppendInt(buf[:0], n, 10)
 	if s.expect <= shortList {
 		for _, have := range s.list {
 			if have == string(text) {

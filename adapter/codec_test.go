@@ -90,17 +90,18 @@ func TestNumberRooms(t *testing.T) {
 func TestBroadcastTolerance(t *testing.T) {
 	packet := map[string]any{"type": 2, "data": []any{"e", 1}, "nsp": "/"}
 	for name, in := range map[string][]any{
-		"no opts":          {"x", packet},
-		"nil opts":         {"x", packet, nil},
+		"list for opts":    {"x", packet, []any{}},
+		"bin for opts":     {"x", packet, []byte{}},
 		"empty opts":       {"x", packet, map[string]any{}},
 		"nil in opts":      {"x", packet, map[string]any{"rooms": nil, "except": nil, "flags": nil}},
-		"undefined":        {"x", packet, msgpack.Raw("\xd4\x00\x00")},
-		"more elements":    {"x", packet, nil, "", 5},
-		"more keys":        {"x", packet, map[string]any{"z": []any{1}, "flags": map[string]any{"local": true, "volatile": 1}}},
+		"texts in opts":    {"x", packet, map[string]any{"rooms": "", "except": "", "flags": ""}},
+		"lists in opts":    {"x", packet, map[string]any{"flags": []any{1}}},
+		"undefined":        {"x", packet, map[string]any{"rooms": msgpack.Raw("\xd4\x00\x00")}},
+		"more elements":    {"x", packet, map[string]any{}, "", 5},
+		"more keys":        {"x", packet, map[string]any{"z": []any{1}, "flags": map[string]any{"local": true, "volatile": 0}}},
 		"keys of any kind": {"x", packet, msgpack.Raw("\x82\x01\x02\xc0\x90")},
-		"no namespace":     {"x", map[string]any{"type": 2, "data": []any{"e", 1}}},
-		"nil namespace":    {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "nsp": nil}},
-		"packet id":        {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "id": 7, "nsp": "/"}},
+		"no namespace":     {"x", map[string]any{"type": 2, "data": []any{"e", 1}}, map[string]any{}},
+		"packet id":        {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "id": 7, "nsp": "/"}, map[string]any{}},
 	} {
 		b := backplane.Broadcast{Rooms: []string{"old"}, Except: []string{"old"}, Flags: 7, Header: backplane.Header{"old": "x"}, Relay: "old", Seq: 1}
 		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); err != nil {
@@ -111,7 +112,7 @@ func TestBroadcastTolerance(t *testing.T) {
 		}
 	}
 	var b backplane.Broadcast
-	if err := newCodec(V8).DecodeBroadcast(pack(t, []any{nil, packet, nil}), "/", &b); err != nil || b.Origin != "" {
+	if err := newCodec(V8).DecodeBroadcast(pack(t, []any{nil, packet, map[string]any{}}), "/", &b); err != nil || b.Origin != "emitter" {
 		t.Errorf("uid nil: %q, %v", b.Origin, err)
 	}
 }
@@ -124,25 +125,24 @@ func TestBroadcastMalformed(t *testing.T) {
 	}
 	good := pack(t, []any{"x", packet, map[string]any{"rooms": []any{"a"}, "except": []any{}, "flags": map[string]any{}}})
 	cases := map[string][]byte{
-		"empty": {}, "nil": {0xc0}, "map": {0x80}, "empty array": {0x90}, "JSON": []byte(`["x",{}]`),
-		"trailing bytes":    append(slices.Clone(good), 0xc0),
-		"packet text":       pack(t, []any{"x", "packet", nil}),
-		"data nil":          pack(t, []any{"x", with("data", nil)}),
-		"data map":          pack(t, []any{"x", with("data", map[string]any{})}),
-		"no data":           pack(t, []any{"x", map[string]any{"type": 2, "nsp": "/"}}),
-		"type text":         pack(t, []any{"x", with("type", "2")}),
-		"type connect":      pack(t, []any{"x", with("type", 0)}),
-		"no type":           pack(t, []any{"x", map[string]any{"data": []any{"e"}, "nsp": "/"}}),
-		"namespace number":  pack(t, []any{"x", with("nsp", 1)}),
-		"opts text":         pack(t, []any{"x", packet, "opts"}),
-		"rooms text":        pack(t, []any{"x", packet, map[string]any{"rooms": "room1"}}),
-		"room nil":          pack(t, []any{"x", packet, map[string]any{"rooms": []any{nil}}}),
-		"room list":         pack(t, []any{"x", packet, map[string]any{"except": []any{[]any{}}}}),
-		"flags list":        pack(t, []any{"x", packet, map[string]any{"flags": []any{1}}}),
-		"uid invalid UTF-8": []byte("\x91\xa1\xff"),
-		"huge array":        []byte("\xdd\xff\xff\xff\xff"),
-		"huge rooms":        append(slices.Clone(good[:len(good)-20]), 0xdd, 0x7f, 0xff, 0xff, 0xff),
-		"deep":              []byte("\x93\xa1x" + strings.Repeat("\x91", 100_000)),
+		"empty": {}, "nil": {0xc0}, "map": {0x80}, "JSON": []byte(`["x",{}]`),
+		"trailing bytes": append(slices.Clone(good), 0xc0),
+		"packet text":    pack(t, []any{"x", "packet", nil}),
+		"data nil":       pack(t, []any{"x", with("data", nil)}),
+		"data map":       pack(t, []any{"x", with("data", map[string]any{})}),
+		"no data":        pack(t, []any{"x", map[string]any{"type": 2, "nsp": "/"}}),
+		"type text":      pack(t, []any{"x", with("type", "2")}),
+		"type connect":   pack(t, []any{"x", with("type", 0)}),
+		"no type":        pack(t, []any{"x", map[string]any{"data": []any{"e"}, "nsp": "/"}}),
+		"no opts":        pack(t, []any{"x", packet}),
+		"nil opts":       pack(t, []any{"x", packet, nil}),
+		"reserved event": pack(t, []any{"x", with("data", []any{"disconnect"}), map[string]any{}}),
+		"rooms number":   pack(t, []any{"x", packet, map[string]any{"rooms": 1}}),
+		"opts text":      pack(t, []any{"x", packet, "opts"}),
+		"except map":     pack(t, []any{"x", packet, map[string]any{"except": map[string]any{}}}),
+		"huge array":     []byte("\xdd\xff\xff\xff\xff"),
+		"huge rooms":     append(slices.Clone(good[:len(good)-20]), 0xdd, 0x7f, 0xff, 0xff, 0xff),
+		"deep":           []byte("\x93\xa1x" + strings.Repeat("\x91", 100_000)),
 	}
 	for i := range good {
 		cases["cut at "+msgpack.FormatNumber(float64(i))] = good[:i]
@@ -156,7 +156,7 @@ func TestBroadcastMalformed(t *testing.T) {
 		}
 	}
 	// Node.js servers pass over these in silence.
-	for name, in := range map[string]any{"uid alone": []any{"x"}, "packet nil": []any{"x", nil, map[string]any{}}} {
+	for name, in := range map[string]any{"nothing": []any{}, "uid alone": []any{"x"}, "packet nil": []any{"x", nil, map[string]any{}}, "a room that cannot be": []any{"x", packet, map[string]any{"rooms": []any{nil}}}} {
 		var b backplane.Broadcast
 		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); !errors.Is(err, backplane.ErrIgnored) || errors.Is(err, backplane.ErrForeignNamespace) {
 			t.Errorf("%s: %v", name, err)
@@ -328,5 +328,27 @@ func BenchmarkDecodeBroadcast(b *testing.B) {
 		if err := c.DecodeBroadcast(wire, "/", &out); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Shapes that others write: flags and exceptions, the emitters' order of keys, lists for
+// maps.
+func BenchmarkDecodeBroadcastOf(b *testing.B) {
+	packet := "\x83\xa4type\x02\xa4data\x92\xa5hello\xa3one\xa3nsp\xa1/"
+	for name, in := range map[string]string{
+		"except":  "\x93\xa6abcdef" + packet + "\x83\xa5rooms\x91\xa5lobby\xa6except\x91\xb412345678901234567890\xa5flags\x81\xa8volatile\xc3",
+		"emitter": "\x93\xa7emitter" + packet + "\x82\xa5rooms\x90\xa5flags\x80",
+		"python":  "\x93\xa7emitter\x83\xa4data\x92\xa5hello\xa3one\xa4type\x02\xa3nsp\xa1/\x83\xa5rooms\xc0\xa5flags\x82\xa8volatile\xc2\xa8compress\xc2\xa6except\xc0",
+	} {
+		b.Run(name, func(b *testing.B) {
+			c, wire := newCodec(V8), []byte(in)
+			var out backplane.Broadcast
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.DecodeBroadcast(wire, "/", &out); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

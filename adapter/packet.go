@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -121,6 +122,12 @@ func decodePacket(payload []byte) *decoded {
 		d.event = e
 	case int64: // JavaScript lets numbers be event names
 		d.event = strconv.FormatInt(e, 10)
+	case uint64:
+		d.event = msgpack.FormatNumber(float64(e))
+	case float64:
+		d.event = msgpack.FormatNumber(e)
+	case time.Time: // which clients get as text
+		d.event = e.Format("2006-01-02T15:04:05.000Z")
 	default:
 		return &decoded{err: fmt.Errorf("adapter: unreadable packet: event name of type %T", e)}
 	}

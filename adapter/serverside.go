@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync/atomic"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
@@ -183,11 +183,13 @@ func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, paylo
 		return
 	}
 	e := &ServerEvent{From: from, Args: list[1:len(list):len(list)], reply: reply}
-	switch name := list[0].(type) {
-	case string:
+	if name, ok := list[0].(string); ok {
 		e.Event = name
-	case float64: // JavaScript lets numbers be event names
-		e.Event = strconv.FormatFloat(name, 'f', -1, 64)
+	} else if v, err := jsonscan.Parse(payload); err == nil { // JavaScript takes the text of anything
+		for first := range v.Elements() {
+			e.Event = textOf(first)
+			break
+		}
 	}
 	ns.mu.RLock()
 	handlers := ns.handlers[e.Event] // never changed, only replaced

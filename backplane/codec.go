@@ -204,14 +204,15 @@ type Response struct {
 	RequestID string
 	// Node is the answering Crossroom node's id; empty for other peers.
 	Node string
-	// Members of OpMembers.
+	// Members of OpMembers; nil from a foreign peer that sent no list.
 	Members []MemberInfo
-	// Rooms of OpRooms and OpRoomsOf.
+	// Rooms of OpRooms and OpRoomsOf; nil from a foreign peer that sent no list.
 	Rooms []string
 	// NotFound: this node does not have the member (ByID operations).
 	NotFound bool
 	// Count is how many members a selector operation touched, or how many
-	// acknowledgements of OpBroadcast will come from this node.
+	// acknowledgements of OpBroadcast will come from this node; negative from a foreign
+	// peer that sent none.
 	Count int
 	// Ack: this is one member's acknowledgement; Payload has its value.
 	Ack bool

@@ -195,6 +195,7 @@ func (nativeCodec) DecodeResponse(payload []byte, _ string, p *Response) error {
 	var count uint64
 	r.uint(&count)
 	p.Count = int(min(count, 1<<31))
+	p.Rooms, p.Members = []string{}, []MemberInfo{} // an empty list is a list
 	r.strings(&p.Rooms)
 	r.members(&p.Members)
 	r.optional(&p.Payload)

@@ -494,12 +494,38 @@ func (l *lane) response(ch broker.Channel, payload []byte) {
 		l.drop(ch, DropForeign, nil)
 		return
 	}
-	if c := ns.calls.find(r.RequestID); c == nil || !c.answer(&r) {
+	c := ns.calls.find(r.RequestID)
+	if c != nil && r.lacks(c.req.Op) {
+		l.drop(ch, DropUndecodable, errLacking)
+		return
+	}
+	if c == nil || !c.answer(&r) {
 		if r.Node == "" {
 			ns.quiet.forget() // one of them lives
 		}
 		l.drop(ch, DropStray, nil)
 	}
+}
+
+var errLacking = errors.New("response without what was asked for")
+
+// lacks reports whether a foreign peer's response has not got what a request is for. It
+// does not count as that peer's answer: what was asked for is missing.
+func (r *Response) lacks(op Op) bool {
+	if r.Node != "" || r.Ack {
+		return false
+	}
+	switch op {
+	case OpMembers:
+		return r.Members == nil
+	case OpRooms:
+		return r.Rooms == nil
+	case OpRoomsOf: // asked as OpMembers where the wire has nothing better
+		return r.Rooms == nil && r.Members == nil
+	case OpBroadcast:
+		return r.Count < 0
+	}
+	return false
 }
 
 // partial makes the error of an incomplete answer, nil if nobody is missing. Pass

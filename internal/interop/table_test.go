@@ -13,7 +13,7 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-var update = flag.Bool("update", false, "write the README's table from what passed")
+var update = flag.Bool("update", false, "write the README's table from what passed, and what the real receivers made of the readings")
 
 // The table stands in the README between two lines.
 const (

@@ -46,10 +46,17 @@ func AppendFloat(dst []byte, f float64) []byte {
 	return AppendNumber(dst, f)
 }
 
-// AppendNumber appends a finite number as JavaScript's String does.
+// AppendNumber appends a number as JavaScript's String does.
 func AppendNumber(dst []byte, f float64) []byte {
-	if f == 0 {
+	switch {
+	case f == 0:
 		return append(dst, '0') // -0 too
+	case math.IsNaN(f):
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-Infinity"...)
 	}
 	if abs := math.Abs(f); abs >= 1e-6 && abs < 1e21 {
 		return strconv.AppendFloat(dst, f, 'f', -1, 64)

@@ -59,3 +59,33 @@ func (r *Reader) check(depth int, t *Traits) error {
 	}
 	return err
 }
+
+// RawWithin is Raw for a value of no more than so many levels of arrays and maps.
+func (r *Reader) RawWithin(levels int) ([]byte, error) {
+	start := r.off
+	containers, err := r.skip()
+	if err != nil {
+		return nil, err
+	}
+	raw := r.b[start:r.off:r.off]
+	if inner := NewReader(raw); containers >= levels && !inner.within(levels) {
+		r.off = start
+		return nil, r.fail("nested too deep")
+	}
+	return raw, nil
+}
+
+// within passes over a sound value and reports whether it has no more than so many
+// levels.
+func (r *Reader) within(levels int) bool {
+	if k := r.Kind(); levels == 0 && (k == Array || k == Map) {
+		return false
+	}
+	n, _ := r.skipOne()
+	for ; n > 0; n-- {
+		if !r.within(levels - 1) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,6 +1,9 @@
 package msgpack
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // Decode returns the one value that b holds as a Go value:
 //
@@ -16,8 +19,8 @@ import "math"
 //	map                           map[string]any; other keys become strings as in
 //	                              JavaScript, and of equal keys the last one counts
 //
-// Nothing in the result shares memory with b. Strings must be valid UTF-8, and keys
-// must not be arrays, maps or extensions. The error is a *SyntaxError.
+// In text that is not UTF-8, U+FFFD stands for each ill-formed sequence. Nothing in the
+// result shares memory with b. The error is a *SyntaxError.
 func Decode(b []byte) (any, error) {
 	// Once the whole is known to be sound, the lengths in it add up to no more than
 	// len(b), and so does what is allocated for them.
@@ -51,8 +54,8 @@ func (r *Reader) decode(depth int) (any, error) {
 	case Float:
 		return r.Float()
 	case String:
-		s, err := r.String()
-		return string([]byte(s)), err
+		s, err := r.Text()
+		return strings.Clone(s), err
 	case Bytes:
 		v, err := r.Bytes()
 		return append(make([]byte, 0, len(v)), v...), err
@@ -89,7 +92,7 @@ func (r *Reader) decodeMap(depth int) (any, error) {
 	}
 	m := make(map[string]any, n)
 	for range n {
-		k, err := r.key()
+		k, err := r.Script()
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +100,7 @@ func (r *Reader) decodeMap(depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		m[string([]byte(k))] = v
+		m[strings.Clone(k)] = v
 	}
 	return m, nil
 }

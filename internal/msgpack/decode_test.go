@@ -52,7 +52,7 @@ func TestDecodeCopies(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	for _, in := range []string{
-		"", "\x01\x01", "\xa1\xff", "\x81\x90\x01", "\x81\x80\x01", "\x81\xd4\x05\x00\x01", "\x81\xa1\xff\x01", "\x81\xc4\x01\xff\x01", "\x91", "\x92\x01\xc1",
+		"", "\x01\x01", "\xa2\xff", "\x81\x90", "\x81\x91\x01", "\x91", "\x92\x01\xc1",
 		string(bytes.Repeat([]byte{0x91}, 513)) + "\xc0",
 		string(bytes.Repeat([]byte{0x91}, 100_000)) + "\xc0",
 		string(bytes.Repeat([]byte{0x81, 0xa0}, 100_000)) + "\xc0",

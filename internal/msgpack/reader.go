@@ -163,6 +163,17 @@ func (r *Reader) TryRaw(want string) bool {
 	return true
 }
 
+// TryText passes over a string that is expected, in any of its forms, if it comes next.
+func (r *Reader) TryText(want string) bool {
+	q := *r
+	b, err := q.text()
+	if err != nil || string(b) != want {
+		return false
+	}
+	*r = q
+	return true
+}
+
 // TryNil reads nil, or JavaScript's undefined, if that is what comes next.
 func (r *Reader) TryNil() bool {
 	switch {
@@ -405,20 +416,30 @@ func (r *Reader) Time() (time.Time, error) {
 // Skip reads one value of any kind and forgets it. It looks at structure only:
 // strings may be invalid UTF-8. Nesting costs neither stack nor memory.
 func (r *Reader) Skip() error {
+	_, err := r.skip()
+	return err
+}
+
+// skip is Skip, and counts the arrays and maps that hold something.
+func (r *Reader) skip() (containers int, err error) {
 	start := r.off
 	// Every value still owed takes at least one byte, so a count above Len is a lie
 	// and the sum cannot overflow.
 	for owed := 1; owed > 0; owed-- {
 		n, err := r.skipOne()
-		if owed += n; err == nil && owed-1 > r.Len() {
+		if n > 0 {
+			owed += n
+			containers++
+		}
+		if err == nil && owed-1 > r.Len() {
 			err = r.fail(short)
 		}
 		if err != nil {
 			r.off = start
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return containers, nil
 }
 
 // skipOne moves over one value, or the header of a container, and returns how many

@@ -1,10 +1,8 @@
 package msgpack
 
 import (
-	"math"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
@@ -15,6 +13,7 @@ import (
 //   - Dates are ISO strings with milliseconds; NaN, infinities and invalid dates null.
 //   - undefined is null in arrays and on its own; in maps it is left out with its key.
 //   - Keys keep their order, and become text as JavaScript makes them.
+//   - In text that is not UTF-8, U+FFFD stands for each ill-formed sequence.
 //   - Integers keep all their digits (JavaScript's reader rounds them to the same
 //     number that its writer would have written).
 //   - Binary data (bin, or an ArrayBuffer) is handed to attach and becomes
@@ -61,7 +60,7 @@ func (t *transcoder) value(depth int) error {
 		t.dst = jsonscan.AppendFloat(t.dst, v)
 		return err
 	case String:
-		v, err := t.r.String()
+		v, err := t.r.Text()
 		t.dst = jsonscan.AppendString(t.dst, v)
 		return err
 	case Bytes:
@@ -139,66 +138,9 @@ func (t *transcoder) object(depth int) error {
 }
 
 func (t *transcoder) key() error {
-	if t.r.Kind() == String {
-		return t.value(0)
-	}
-	k, err := t.r.key()
+	k, err := t.r.Script()
 	t.dst = jsonscan.AppendString(t.dst, k)
 	return err
-}
-
-// key reads the key of a map as JavaScript makes it into a string.
-func (r *Reader) key() (string, error) {
-	switch r.Kind() {
-	case String:
-		return r.String()
-	case Nil:
-		return "null", r.Nil()
-	case Bool:
-		v, err := r.Bool()
-		return strconv.FormatBool(v), err
-	case Int, Float:
-		text, err := r.AppendNumber(nil)
-		return string(text), err
-	case Bytes:
-		start := r.off
-		v, err := r.Bytes()
-		if err == nil && !utf8.Valid(v) {
-			r.off = start
-			return "", r.fail("binary key is not valid UTF-8")
-		}
-		return string(v), err
-	}
-	return "", r.want(String)
-}
-
-// AppendNumber reads any number and appends it to dst as JavaScript's String does,
-// but integers with all their digits.
-func (r *Reader) AppendNumber(dst []byte) ([]byte, error) {
-	if r.Kind() == Int {
-		t := transcoder{r: *r, dst: dst}
-		err := t.integer()
-		*r = t.r
-		return t.dst, err
-	}
-	v, err := r.Float()
-	if err != nil {
-		return dst, err
-	}
-	return append(dst, FormatNumber(v)...), nil
-}
-
-// FormatNumber returns a number as JavaScript's String does.
-func FormatNumber(v float64) string {
-	switch {
-	case math.IsNaN(v):
-		return "NaN"
-	case math.IsInf(v, 1):
-		return "Infinity"
-	case math.IsInf(v, -1):
-		return "-Infinity"
-	}
-	return string(jsonscan.AppendNumber(nil, v))
 }
 
 func (t *transcoder) extension() error {
@@ -225,10 +167,15 @@ func (t *transcoder) extension() error {
 // maxDate is the largest date of JavaScript, in milliseconds from 1970 either way.
 const maxDate = 8_640_000_000_000_000
 
-func (t *transcoder) date(when time.Time) {
-	ms := when.UnixMilli()
+// ValidDate reports whether JavaScript can hold a date.
+func ValidDate(t time.Time) bool {
 	// UnixMilli wraps around for times that only the 12-byte form can hold.
-	if ms < -maxDate || ms > maxDate || when.Unix() < -maxDate/1000 || when.Unix() > maxDate/1000 {
+	ms, s := t.UnixMilli(), t.Unix()
+	return ms >= -maxDate && ms <= maxDate && s >= -maxDate/1000 && s <= maxDate/1000
+}
+
+func (t *transcoder) date(when time.Time) {
+	if !ValidDate(when) {
 		t.put("null")
 		return
 	}

@@ -1,0 +1,438 @@
+package adapter
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// Everything here reads as the servers of socket.io-redis do, which take what
+// JavaScript takes: the table of [PROTOCOL 15] has all of it. Where their generations
+// differ it does as @socket.io/redis-adapter 8, unless the bytes are such as only servers
+// of another one write.
+
+// DecodeBroadcast implements backplane.Codec. Of the packet's data only the event's name is
+// looked at.
+func (c *codec) DecodeBroadcast(payload []byte, ns string, b *backplane.Broadcast) error {
+	r := msgpack.NewReader(payload)
+	*b = backplane.Broadcast{Rooms: b.Rooms[:0], Except: b.Except[:0]}
+	if err := readBroadcast(&r, ns, b); err != nil {
+		return badMessage("broadcast", err)
+	}
+	return nil
+}
+
+// badMessage makes a *MessageError of a reader's error; ErrIgnored passes as it is.
+func badMessage(message string, err error) error {
+	if isIgnored(err) {
+		return err
+	}
+	return &MessageError{Message: message, Reason: "malformed", Err: err}
+}
+
+func readBroadcast(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
+	n, err := r.ArrayLen()
+	if err != nil {
+		return err
+	}
+	if n < 2 {
+		return errNoPacket
+	}
+	if b.Origin, err = readUID(r); err != nil {
+		return err
+	}
+	if err := readPacket(r, ns, b); err != nil {
+		return err
+	}
+	if n == 2 {
+		return errNoOpts
+	}
+	if _, err := readOpts(r, b); err != nil {
+		return err
+	}
+	// More elements are allowed and mean nothing [PROTOCOL 13].
+	for range n - 3 {
+		if err := r.Skip(); err != nil {
+			return err
+		}
+	}
+	if len(b.Rooms) == 1 && b.Rooms[0] == nobody {
+		return errNobody
+	}
+	return r.End()
+}
+
+// readUID reads who sent a broadcast. What is no text is nobody's own uid, and comes from
+// what is no server.
+func readUID(r *msgpack.Reader) (uid string, err error) {
+	if r.Kind() == msgpack.String {
+		uid, err = r.Text()
+	} else {
+		err = r.Skip()
+	}
+	if uid == "" {
+		uid = emitterUID
+	}
+	return uid, err
+}
+
+// Packets and opts as servers write them nearly always, we among them.
+const (
+	usualPacket = "\x83\xa4type\x02\xa4data" // an array
+	usualNsp    = "\xa3nsp"
+	usualOpts   = "\x83\xa5rooms" // an array
+	usualRest   = "\xa6except\x90\xa5flags\x80"
+)
+
+// readUsualPacket is readPacket for the usual form. It reports false, without effect,
+// for any other.
+func readUsualPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) bool {
+	q := *r
+	if !q.TryRaw(usualPacket) || q.Kind() != msgpack.Array {
+		return false
+	}
+	data, err := q.RawWithin(payloadLevels)
+	if err != nil || refusedByClients(data) != nil || !q.TryRaw(usualNsp) || !q.TryText(ns) {
+		return false
+	}
+	*r, b.Payload = q, data
+	return true
+}
+
+// readUsualOpts is readOpts for the usual form, likewise.
+func readUsualOpts(r *msgpack.Reader, b *backplane.Broadcast) bool {
+	q := *r
+	if !q.TryRaw(usualOpts) || q.Kind() != msgpack.Array {
+		return false
+	}
+	rooms, err := readRooms(&q, b.Rooms[:0])
+	if err != nil || !q.TryRaw(usualRest) {
+		return false
+	}
+	*r, b.Rooms = q, rooms
+	return true
+}
+
+// readPacket reads the packet of a broadcast. Its data becomes b.Payload.
+func readPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
+	if readUsualPacket(r, ns, b) {
+		return nil
+	}
+	if r.Kind() != msgpack.Map {
+		if truthy, err := r.Truthy(); err != nil || truthy {
+			return cmp.Or(err, errNoEvent)
+		}
+		return errNoPacket
+	}
+	p, err := readFields(r)
+	if err != nil {
+		return err
+	}
+	nsp := "/"
+	switch q := msgpack.NewReader(p.nsp); {
+	case q.Kind() == msgpack.String:
+		nsp, _ = q.Text()
+	case p.nsp != nil && !q.Undefined():
+		return backplane.ErrForeignNamespace
+	}
+	if nsp != ns {
+		return backplane.ErrForeignNamespace
+	}
+	return p.event(ns, b)
+}
+
+// packet is the fields of a packet as they were written; nil is not there.
+type packet struct{ typ, data, nsp, id []byte }
+
+// readFields reads a packet's fields. Of one that comes twice the last counts.
+func readFields(r *msgpack.Reader) (p packet, err error) {
+	n, err := r.MapLen()
+	if err != nil {
+		return p, err
+	}
+	for range n {
+		key, err := r.Script()
+		if err != nil {
+			return p, err
+		}
+		raw, err := r.Raw()
+		if err != nil {
+			return p, err
+		}
+		switch key {
+		case "type":
+			p.typ = raw
+		case "data":
+			p.data = raw
+		case "nsp":
+			p.nsp = raw
+		case "id":
+			p.id = raw
+		}
+	}
+	return p, nil
+}
+
+// event puts a packet's data into b if it becomes an event at clients. Node.js servers
+// do not look: they write type, namespace, id and data one after the other, and leave it
+// to the client to make sense of that, or to disconnect.
+func (p *packet) event(ns string, b *backplane.Broadcast) error {
+	written := false
+	switch typ, err := number(p.typ); {
+	case err != nil:
+		return err
+	case typ == packetEvent:
+	case typ == packetBinaryEvent: // only servers of v5 send it, and know what to do
+		b.Flags |= backplane.Binary
+	default:
+		// Any other value, of which the text is written. What follows the digit is where
+		// an id would be.
+		r := msgpack.NewReader(p.typ)
+		text, err := r.Script()
+		if err != nil || text == "" || text[0] != '0'+packetEvent || len(text) > 1 && (ns != "/" || !digits(text)) {
+			return errPacketType
+		}
+		written = true
+	}
+	if id := msgpack.NewReader(p.id); p.id != nil && !id.TryNil() {
+		if text, err := id.Script(); err != nil || !digits(text) {
+			return errPacketID
+		}
+	}
+	raw := p.data
+	if r := msgpack.NewReader(raw); r.Kind() == msgpack.Extension {
+		// Types that have no meaning of their own are lists of type and data.
+		e, err := r.Ext()
+		if _, date := e.Time(); err != nil || date || e.Type == 0 {
+			return errNoEvent
+		}
+		raw = msgpack.AppendInt(msgpack.AppendArrayLen(nil, 2), int64(e.Type))
+		raw = msgpack.AppendBytes(raw, e.Data)
+	}
+	if len(raw) > payloadLevels {
+		r := msgpack.NewReader(raw)
+		if _, err := r.RawWithin(payloadLevels); err != nil {
+			return err
+		}
+	}
+	if written { // and so is binary data, which is only cut out of the packets of events
+		text, err := msgpack.AppendJSON(nil, raw, nil)
+		if err == nil {
+			raw, err = msgpack.FromJSON(nil, text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := refusedByClients(raw); err != nil {
+		return err
+	}
+	b.Payload = raw
+	return nil
+}
+
+// number returns the number that raw is, and NaN if it is none.
+func number(raw []byte) (float64, error) {
+	r := msgpack.NewReader(raw)
+	if kind := r.Kind(); kind != msgpack.Int && kind != msgpack.Float {
+		return math.NaN(), nil
+	}
+	return r.Float()
+}
+
+// digits reports whether s is what clients read as an acknowledgement id, or as none:
+// characters that are numbers by themselves, which white space is.
+func digits(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && c != ' ' && (c < '\t' || c > '\r') {
+			return false
+		}
+	}
+	return true
+}
+
+// refusedByClients refuses data that clients disconnect for: it must be a list that begins
+// with the name of an event, text or a number, and not with one of Socket.IO's own.
+func refusedByClients(data []byte) error {
+	if len(data) > 1 && data[0] > 0x90 && data[0] <= 0x9f && data[1]&0xe0 == 0xa0 { // nearly always
+		if reservedEvent(data[2 : 2+data[1]&0x1f]) {
+			return errReserved
+		}
+		return nil
+	}
+	r := msgpack.NewReader(data)
+	n, err := r.ArrayLen()
+	if err != nil || n == 0 {
+		return errNoEvent
+	}
+	switch r.Kind() {
+	case msgpack.String:
+		name, err := r.Text()
+		if err == nil && reservedEvent([]byte(name)) {
+			err = errReserved
+		}
+		return err
+	case msgpack.Int:
+		return nil
+	case msgpack.Float:
+		if v, err := r.Float(); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) {
+			return nil
+		}
+	case msgpack.Extension:
+		e, err := r.Ext() // a date becomes text
+		if t, ok := e.Time(); err == nil && ok && msgpack.ValidDate(t) {
+			return nil
+		}
+	}
+	return errNoEvent
+}
+
+func reservedEvent(name []byte) bool {
+	switch len(name) {
+	case 7:
+		return string(name) == "connect"
+	case 10:
+		return string(name) == "disconnect"
+	case 11:
+		return string(name) == "newListener"
+	case 13:
+		return string(name) == "connect_error" || string(name) == "disconnecting"
+	case 14:
+		return string(name) == "removeListener"
+	}
+	return false
+}
+
+// readOpts reads opts into b, and the timeout in its flags. Anything that is an object in
+// JavaScript will do; most have no rooms.
+func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration, err error) {
+	if readUsualOpts(r, b) {
+		return 0, nil
+	}
+	switch kind := r.Kind(); {
+	case kind == msgpack.Map:
+	case kind == msgpack.Array, kind == msgpack.Bytes, kind == msgpack.Extension && !r.Undefined():
+		return 0, r.Skip()
+	default:
+		return 0, cmp.Or(r.Skip(), errNoOpts)
+	}
+	n, err := r.MapLen()
+	if err != nil {
+		return 0, err
+	}
+	var x extras
+	var badRooms, badExcept error // of keys that come twice the last counts
+	for range n {
+		key, err := r.Script()
+		if err != nil {
+			return 0, err
+		}
+		switch key {
+		case "rooms":
+			b.Rooms, badRooms, err = tryRooms(r, b.Rooms[:0])
+		case "except":
+			b.Except, badExcept, err = tryRooms(r, b.Except[:0])
+		case "flags":
+			timeout, err = readFlags(r, b)
+		default:
+			err = x.readMsgpack(key, r)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	if len(b.Except) == 1 && b.Except[0] == nobody {
+		b.Except = b.Except[:0]
+	}
+	b.Header, b.HeaderDropped, b.Relay = x.header, x.dropped, x.relay
+	if b.Relay != "" {
+		err = checkMark(b.Relay)
+	}
+	return timeout, cmp.Or(badRooms, badExcept, err)
+}
+
+// tryRooms is readRooms, but passes over what is no list of rooms and returns why.
+func tryRooms(r *msgpack.Reader, dst []string) (list []string, bad, err error) {
+	start := *r
+	if list, bad = readRooms(r, dst); bad != nil {
+		*r = start
+		return dst, bad, r.Skip()
+	}
+	return list, nil, nil
+}
+
+// readFlags reads those flags that receivers act on. What is no map has none.
+func readFlags(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration, err error) {
+	b.Flags &^= backplane.Volatile | backplane.NoCompress
+	if r.Kind() != msgpack.Map {
+		return 0, r.Skip()
+	}
+	n, err := r.MapLen()
+	if err != nil {
+		return 0, err
+	}
+	for range n {
+		key, err := r.Script()
+		if err != nil {
+			return 0, err
+		}
+		on := false
+		switch kind := r.Kind(); {
+		case key == "volatile":
+			on, err = r.Truthy()
+			setFlag(b, backplane.Volatile, on)
+		case key == "compress" && kind == msgpack.Bool:
+			on, err = r.Bool()
+			setFlag(b, backplane.NoCompress, !on)
+		case key == "compress":
+			setFlag(b, backplane.NoCompress, false)
+			err = r.Skip()
+		case key == "timeout" && (kind == msgpack.Int || kind == msgpack.Float):
+			var ms float64
+			if ms, err = r.Float(); err == nil {
+				timeout = timeoutOf(ms)
+			}
+		default:
+			err = r.Skip()
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return timeout, nil
+}
+
+func setFlag(b *backplane.Broadcast, f backplane.Flags, on bool) {
+	if b.Flags &^= f; on {
+		b.Flags |= f
+	}
+}
+
+// timeoutOf returns a duration of JavaScript's: nothing if it makes no sense, and no
+// more than its timers take.
+func timeoutOf(ms float64) time.Duration {
+	if !(ms > 0) {
+		return 0
+	}
+	return time.Duration(math.Min(ms, math.MaxInt32) * float64(time.Millisecond))
+}
+
+// payloadLevels is how many levels of arrays and maps a packet's data may have: as many
+// as can be sent on.
+const payloadLevels = msgpack.MaxDepth - 2
+
+// What is wrong with broadcasts that are sound msgpack.
+var (
+	errNoPacket   = fmt.Errorf("no packet: %w", backplane.ErrIgnored) // as Node.js does
+	errNobody     = fmt.Errorf("for rooms that cannot be: %w", backplane.ErrIgnored)
+	errNoOpts     = errors.New("no opts")
+	errNoEvent    = errors.New("packet without an array of event name and arguments")
+	errPacketType = errors.New("packet is no event")
+	errPacketID   = errors.New("packet id is no number")
+	errReserved   = errors.New("event name is one of Socket.IO's own")
+)

@@ -1,0 +1,297 @@
+package adapter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// The calls that responses answer, and what the others' part of the result is, as text.
+var asks = map[string]struct {
+	dialect adapter.Dialect
+	call    func(ctx context.Context, ns *adapter.Namespace) (any, error)
+	// same turns what a Node.js server returned into what call does.
+	same func(v any) any
+}{
+	"clients": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+		got, err := ns.Clients(ctx)
+		for name := range readingRooms { // as its server has
+			got.IDs = append(got.IDs, "id-"+name)
+		}
+		slices.Sort(got.IDs)
+		return slices.Compact(got.IDs), err
+	}, func(v any) any { return textsOf(v.([]any)) }},
+	"clientRooms": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+		return ns.ClientRooms(ctx, "elsewhere")
+	}, func(v any) any {
+		list, _ := v.([]any)
+		return textsOf(list)
+	}},
+	"allRooms5": {adapter.V5, allRooms, func(v any) any { return textsOf(v.([]any)) }},
+	"remoteJoin5": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+		return nil, ns.RemoteJoin(ctx, "elsewhere", "r")
+	}, nothing},
+	"customRequest": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+		got, err := ns.CustomRequest(ctx, "q")
+		return replyTexts(got), err
+	}, func(v any) any { return dataTexts(v.([]any)) }},
+	"fetchSockets": {adapter.V8, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+		got, err := ns.FetchSockets(ctx)
+		var list []string
+		for _, s := range got.List {
+			slices.Sort(s.Rooms)
+			list = append(list, fmt.Sprint(s.ID, s.Rooms, string(s.Data)))
+		}
+		slices.Sort(list)
+		return list, err
+	}, func(v any) any {
+		var list []string
+		for _, s := range v.([]any) {
+			o := s.(map[string]any)
+			if id, _ := o["id"].(string); strings.HasPrefix(id, "id-") {
+				continue // its own
+			}
+			data := ""
+			if d, is := o["data"].(map[string]any); !is || d["$"] == nil {
+				data = textJSON(o["data"])
+			}
+			list = append(list, fmt.Sprint(roomTexts([]any{o["id"]})[0], roomTexts(o["rooms"].([]any)), data))
+		}
+		slices.Sort(list)
+		return list
+	}},
+	"allRooms": {adapter.V8, allRooms, func(v any) any { return roomTexts(v.([]any)) }},
+	"serverSideEmit": {adapter.V8, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+		got, err := ns.ServerSideEmitWithAck(ctx, "hello")
+		return replyTexts(got), err
+	}, func(v any) any { return dataTexts(v.([]any)) }},
+	"emitWithAck": {adapter.V8, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+		_, err := ns.To("nobody").EmitWithAck(ctx, "hello")
+		return nil, err
+	}, nothing},
+}
+
+func hooked(context.Context, *adapter.Namespace, json.RawMessage) (any, error) { return "hooked", nil }
+
+// bare are the ids in a response that lists nothing but ids or has some. Servers from v6.1
+// on hand out sockets without an id for them; v6.0 and what it asks have nothing else.
+func bare(payload []byte) (list []string) {
+	var r struct{ Sockets []any }
+	_ = json.Unmarshal(payload, &r)
+	for _, s := range r.Sockets {
+		if o, is := s.(map[string]any); is {
+			rooms, _ := o["rooms"].([]any)
+			if id, is := o["id"].(string); is && rooms != nil {
+				list = append(list, fmt.Sprint(id, roomTexts(rooms), textJSON(o["data"])))
+				continue
+			}
+			return nil
+		}
+		ids := roomTexts([]any{s})
+		if len(ids) == 0 {
+			return nil
+		}
+		list = append(list, ids[0]+"[]")
+	}
+	slices.Sort(list)
+	return list
+}
+
+// withoutID reports whether a server has returned sockets of which it does not know the
+// id. That response is dropped here.
+func withoutID(v any) bool {
+	list, _ := v.([]any)
+	return slices.ContainsFunc(list, func(s any) bool {
+		o, is := s.(map[string]any)
+		id, has := o["id"]
+		return is && has && len(roomTexts([]any{id})) == 0
+	})
+}
+
+func nothing(any) any { return nil }
+
+func allRooms(ctx context.Context, ns *adapter.Namespace) (any, error) {
+	got, err := ns.AllRooms(ctx)
+	for name, rooms := range readingRooms { // as its server has
+		got.Rooms = append(append(got.Rooms, rooms...), "id-"+name)
+	}
+	slices.Sort(got.Rooms)
+	return slices.Compact(got.Rooms), err
+}
+
+// textsOf are the texts of what is in a list, as v5 takes them.
+func textsOf(list []any) (texts []string) {
+	for _, v := range list {
+		texts = append(texts, scriptText(v))
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
+func replyTexts(r *adapter.Replies) (list []string) {
+	if r == nil {
+		return nil
+	}
+	for _, reply := range r.List {
+		list = append(list, cmpOr(string(reply.Data), "undefined"))
+	}
+	return list
+}
+
+func cmpOr(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+func dataTexts(list []any) (texts []string) {
+	for _, v := range list {
+		if o, is := v.(map[string]any); is && o["$"] != nil {
+			texts = append(texts, "undefined")
+			continue
+		}
+		texts = append(texts, textJSON(v))
+	}
+	return texts
+}
+
+// A peer is heard asking on a namespace's channel of requests, as one that counts.
+type peer struct {
+	listener
+	out *memorybroker.Broker
+}
+
+// TestReadResponses holds a node to what the real servers make of the answers to what
+// they ask. What leaves their call waiting, or makes it fail, does not count as an answer
+// here: the call returns at its deadline and says who is missing.
+func TestReadResponses(t *testing.T) {
+	list, outcomes := readReadings(t, "response")
+	if len(list) < 300 {
+		t.Fatalf("%d readings", len(list))
+	}
+	for i := range list {
+		r := &list[i]
+		// Who misses a deadline is not waited for again: each has a fleet of its own.
+		t.Run(r.Name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				ask := asks[r.Ask]
+				bus := memorybroker.NewBus(nil)
+				n := newNode(t, bus, adapter.Options{Dialect: ask.dialect, RequestsTimeout: time.Second, Heartbeat: time.Second, CustomHook: hooked})
+				ns, err := n.Of(t.Context(), "/")
+				ok(t, err)
+				p := &peer{out: bus.Broker()}
+				filters := []broker.Filter{broker.Exactly(broker.SocketIO.Requests("/"))}
+				if ask.dialect == adapter.V8 {
+					filters = append(filters, broker.Exactly(broker.SocketIO.NodeResponses("/", "peer")))
+				}
+				_, err = p.out.Subscribe(t.Context(), p, filters...)
+				ok(t, err)
+				defer func() { ok(t, p.out.Close(context.Background())) }()
+				p.readResponse(t, ns, r, r.followed(outcomes).Result, ask.call, ask.same)
+			})
+		})
+	}
+}
+
+// request takes the request that waits for a response.
+func (p *peer) request(t *testing.T) (typ any, id string) {
+	t.Helper()
+	synctest.Wait()
+	requests := p.take()
+	if len(requests) == 0 {
+		t.Fatal("nothing asked")
+	}
+	asked := []byte(requests[len(requests)-1])
+	if asked[0] != '{' {
+		text, err := msgpack.AppendJSON(nil, asked, nil)
+		ok(t, err)
+		asked = text
+	}
+	var q map[string]any
+	ok(t, json.Unmarshal(asked, &q))
+	id, is := q["requestId"].(string)
+	if !is {
+		id = q["requestid"].(string)
+	}
+	return q["type"], id
+}
+
+func (p *peer) respond(t *testing.T, payload string) {
+	t.Helper()
+	ok(t, p.out.Publish(t.Context(), broker.SocketIO.Responses("/"), []byte(payload)))
+	ok(t, p.out.Flush(t.Context()))
+	synctest.Wait()
+}
+
+func (p *peer) readResponse(t *testing.T, ns *adapter.Namespace, r *reading, result any, call func(context.Context, *adapter.Namespace) (any, error), same func(any) any) {
+	t.Helper()
+	type answer struct {
+		v   any
+		err error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		v, err := call(t.Context(), ns)
+		done <- answer{v, err}
+	}()
+	typ, id := p.request(t)
+	first := map[string]float64{"clientRooms": 1, "remoteJoin5": 3, "customRequest": 5}[r.Ask]
+	for first > 0 && typ != first {
+		// Nodes first ask who has the socket, so that nobody has to wait for it in vain, and
+		// whether all servers are of v5.
+		p.respond(t, `{"requestid":"`+id+`","clients":["elsewhere"],"rooms":[]}`)
+		typ, id = p.request(t)
+	}
+	payload := strings.ReplaceAll(string(r.Payload), "\xa6REQ-ID", string(msgpack.AppendString(nil, id)))
+	p.respond(t, strings.ReplaceAll(payload, "REQ-ID", id))
+	value, _ := result.(map[string]any)
+	v, returned := value["value"]
+	var want any
+	switch ids := bare(r.Payload); {
+	case !returned:
+	case withoutID(v) && ids != nil:
+		want = ids
+	case withoutID(v):
+		returned = false
+	case r.Ask == "clientRooms":
+		_, returned = v.([]any) // anything else is no answer
+		fallthrough
+	default:
+		if returned {
+			want = same(v)
+		}
+	}
+	select {
+	case got := <-done:
+		none, _ := v.([]any)
+		switch {
+		case !returned:
+			t.Errorf("%s: %q: returned %v, %v; want %v", r.Name, r.Payload, got.v, got.err, result)
+		case r.Ask == "clientRooms" && len(none) == 0 && errors.Is(got.err, backplane.ErrNoSuchMember):
+			// A socket is in its own room at least.
+		case got.err != nil || fmt.Sprint(got.v) != fmt.Sprint(want):
+			t.Errorf("%s: %q: returned %v, %v; want %v", r.Name, r.Payload, got.v, got.err, want)
+		}
+	default:
+		if returned {
+			t.Errorf("%s: %q: waits; want %v", r.Name, r.Payload, want)
+		}
+		got := <-done // at its deadline
+		if got.err == nil || errors.Is(got.err, context.Canceled) {
+			t.Errorf("%s: %v", r.Name, got.err)
+		}
+	}
+}

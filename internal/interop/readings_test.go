@@ -1,0 +1,153 @@
+package interop_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossroom/crossroom/internal/interop"
+)
+
+// What the real receivers made of each reading; package adapter holds Go nodes to it.
+const readingsFile = "../../adapter/testdata/readings.json"
+
+// recorded is a reading and what each generation made of it: indexes of outcomes, for v5,
+// v6 and v8. What most readings have in common is left out.
+type recorded struct {
+	reading
+	took [3]int
+}
+
+var usualChannel = map[string]string{"broadcast": toAll, "request": requests, "response": responses}
+
+func (r *recorded) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Name    string `json:"name"`
+		Channel string `json:"channel,omitempty"`
+		Nsp     string `json:"nsp,omitempty"`
+		Ask     string `json:"ask,omitempty"`
+		Sender  string `json:"sender,omitempty"`
+		Payload []byte `json:"payload"`
+		Took    [3]int `json:"took"`
+	}{r.Name, r.Channel, r.Nsp, r.Ask, r.Sender, r.Payload, r.took}
+	if r.Channel == usualChannel[r.Kind] {
+		out.Channel = ""
+	}
+	if r.Nsp == "/" {
+		out.Nsp = ""
+	}
+	return json.Marshal(out)
+}
+
+// TestReadings has the real adapters of three generations read bytes of all kinds, and
+// compares what they make of them with what is on record.
+func TestReadings(t *testing.T) {
+	dir := interop.Require(t)
+	list := slices.Concat(broadcastReadings(), requestReadings(), responseReadings())
+	all := make([]recorded, len(list))
+	names, outcomes, index := map[string]bool{}, []json.RawMessage{}, map[string]int{}
+	took := map[string][]json.RawMessage{}
+	for _, g := range []string{"v5", "v6", "v8"} {
+		took[g] = read(t, dir, g, list)
+	}
+	number := func(out json.RawMessage) int {
+		i, ok := index[string(out)]
+		if !ok {
+			i = len(outcomes)
+			index[string(out)], outcomes = i, append(outcomes, out)
+		}
+		return i
+	}
+	for i, r := range list {
+		if names[r.Name] {
+			t.Errorf("%s twice", r.Name)
+		}
+		names[r.Name] = true
+		all[i] = recorded{r, [3]int{number(took["v5"][i]), number(took["v6"][i]), number(took["v8"][i])}}
+	}
+	var text bytes.Buffer
+	lines := func(name string, n int, line func(i int) any) {
+		text.WriteString(name)
+		for i := range n {
+			b, err := encode(line(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i < n-1 {
+				b = append(bytes.TrimSpace(b), ",\n"...)
+			}
+			text.Write(b)
+		}
+	}
+	lines("{\"outcomes\": [\n", len(outcomes), func(i int) any { return outcomes[i] })
+	for _, kind := range []string{"broadcast", "request", "response"} {
+		some := slices.DeleteFunc(slices.Clone(all), func(r recorded) bool { return r.Kind != kind })
+		lines("],\n\""+kind+"\": [\n", len(some), func(i int) any { return &some[i] })
+	}
+	text.WriteString("]}\n")
+	if *update {
+		if err := os.WriteFile(readingsFile, text.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	committed, err := os.ReadFile(readingsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(committed) != text.String() {
+		t.Errorf("%s is not what this run came to; run with -update:\n%.2000s", readingsFile, differing(string(committed), text.String()))
+	}
+	checkReadingsTable(t, all, outcomes)
+}
+
+// encode is json.Marshal with a new line, and without escapes for browsers.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
+
+// read has one process read all the bytes that its generation can be asked to read.
+func read(t *testing.T, dir, generation string, list []reading) []json.RawMessage {
+	t.Helper()
+	out := make([]json.RawMessage, len(list))
+	var in bytes.Buffer
+	var asked []int
+	for i, r := range list {
+		if r.Kind == "response" && r.Sender != generation {
+			out[i] = json.RawMessage("null") // it has no such call
+			continue
+		}
+		line, err := encode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Write(line)
+		asked = append(asked, i)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "readings.js", generation)
+	cmd.Dir, cmd.Stdin, cmd.Stderr = dir, &in, os.Stderr
+	stdout, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", generation, err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(stdout))
+	lines.Buffer(nil, 1<<24)
+	for _, i := range asked {
+		if !lines.Scan() {
+			t.Fatalf("%s: ended at %s", generation, list[i].Name)
+		}
+		if strings.HasPrefix(lines.Text(), `{"failed"`) {
+			t.Fatalf("%s: %s: %s", generation, list[i].Name, lines.Text())
+		}
+		out[i] = json.RawMessage(slices.Clone(lines.Bytes()))
+	}
+	return out
+}
