@@ -1,7 +1,9 @@
 package adapter
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -10,7 +12,27 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
+// addReadings adds what is on record of the real receivers to a fuzz target.
+func addReadings(f *testing.F, kind string, args ...any) {
+	text, err := os.ReadFile("testdata/readings.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var file map[string]json.RawMessage
+	var list []struct{ Payload []byte }
+	if err := json.Unmarshal(text, &file); err == nil {
+		err = json.Unmarshal(file[kind], &list)
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, r := range list {
+		f.Add(append([]any{r.Payload}, args...)...)
+	}
+}
+
 func FuzzDecodeBroadcast(f *testing.F) {
+	addReadings(f, "broadcast", "/")
 	for _, v := range classic(f, "broadcast") {
 		f.Add(v.Payload, v.ns())
 	}
@@ -54,6 +76,7 @@ func FuzzDecodeBroadcast(f *testing.F) {
 }
 
 func FuzzDecodeRequest(f *testing.F) {
+	addReadings(f, "request")
 	for _, v := range classic(f, "request") {
 		f.Add(v.Payload)
 	}
@@ -95,6 +118,7 @@ func FuzzDecodeRequest(f *testing.F) {
 }
 
 func FuzzDecodeResponse(f *testing.F) {
+	addReadings(f, "response")
 	for _, v := range classic(f, "response") {
 		f.Add(v.Payload)
 	}

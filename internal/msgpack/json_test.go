@@ -129,6 +129,7 @@ func FuzzDecode(f *testing.F) {
 	for _, in := range packed {
 		f.Add(in)
 	}
+	f.Add([]byte("\x82\x91\xc0\xa1\xff\xd4\x05a\xc7\x01\x00a"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		v, err := msgpack.Decode(in)
 		attached := false
