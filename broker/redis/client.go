@@ -2,12 +2,9 @@ package redisbroker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -152,37 +149,4 @@ func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error)
 		}
 	}
 	return nil, errors.Join(failures...)
-}
-
-// openClient makes a client from a URL or a plain host and port.
-func openClient(address string) (*redis.Client, error) {
-	if address == "" { // as from a variable that is not set: hardly meant for localhost
-		return nil, errors.New("redis broker: no address")
-	}
-	if !strings.Contains(address, "://") {
-		address = "redis://" + address
-	}
-	opts, err := redis.ParseURL(address)
-	if err != nil {
-		// A *url.Error repeats the address, password and all.
-		var parse *url.Error
-		if errors.As(err, &parse) {
-			err = parse.Err
-		}
-		return nil, fmt.Errorf("redis broker: address: %w", err)
-	}
-	if config := opts.TLSConfig; config != nil {
-		opts.Dialer = dialerOf(config, opts.DialTimeout)
-	}
-	return redis.NewClient(opts), nil
-}
-
-// dialerOf returns a dialer that heeds its context also with TLS, which go-redis' own does
-// not. config is nil without TLS.
-func dialerOf(config *tls.Config, timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: timeout}
-	if config == nil {
-		return d.DialContext
-	}
-	return (&tls.Dialer{Config: config, NetDialer: &d}).DialContext
 }
