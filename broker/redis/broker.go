@@ -80,6 +80,7 @@ func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 		if from, err = newNodes(b.subscribeClient); err != nil {
 			return nil, err
 		}
+		from.replicas = true
 	}
 	b.publisher = &publisher{out: newOutbox(b.names, &b.opts), nodes: to, opts: &b.opts, log: b.opts.Logger}
 	b.subscriber = newSubscriber(from, b.names, &b.opts)

@@ -16,14 +16,18 @@ import (
 // nodes are the servers behind a client, as go-redis clients of single servers.
 // Only their options are used (see dial).
 type nodes struct {
-	single  *redis.Client        // also for Sentinel, whose dialer asks for the master
-	cluster *redis.ClusterClient // nil unless it is a cluster
+	single   *redis.Client        // also for Sentinel, whose dialer asks for the master
+	cluster  *redis.ClusterClient // nil unless it is a cluster
+	replicas bool                 // a replica will do: it is Options.SubscribeClient
 
 	mu      sync.Mutex
 	known   []*redis.Client // masters as last seen
 	seen    time.Time
-	loading chan struct{} // closed when the running look-up ends; nil if none runs
-	err     error         // of the last look-up
+	before  []*redis.Client // masters as seen before that
+	since   time.Time
+	ids     map[string]bool // of the cluster's nodes, as the last one that was examined knew them
+	loading chan struct{}   // closed when the running look-up ends; nil if none runs
+	err     error           // of the last look-up
 }
 
 func newNodes(c redis.UniversalClient) (*nodes, error) {
@@ -50,8 +54,8 @@ func newNodes(c redis.UniversalClient) (*nodes, error) {
 }
 
 const (
-	// clusterView is how long a cluster's list of masters is believed.
-	clusterView = 5 * time.Second
+	// mastersAge is how long a cluster's list of masters is believed.
+	mastersAge = 5 * time.Second
 	// clusterPatience is how long a new list is waited for.
 	clusterPatience = 2 * time.Second
 )
@@ -63,7 +67,7 @@ func (n *nodes) masters(ctx context.Context, fresh bool) ([]*redis.Client, error
 		return []*redis.Client{n.single}, nil
 	}
 	n.mu.Lock()
-	if !fresh && len(n.known) > 0 && time.Since(n.seen) < clusterView {
+	if !fresh && len(n.known) > 0 && time.Since(n.seen) < mastersAge {
 		known := n.known
 		n.mu.Unlock()
 		return known, nil
@@ -97,31 +101,101 @@ func (n *nodes) masters(ctx context.Context, fresh bool) ([]*redis.Client, error
 }
 
 func (n *nodes) load(done chan struct{}) {
-	var mu sync.Mutex
-	var found []*redis.Client
-	err := n.cluster.ForEachMaster(context.Background(), func(_ context.Context, c *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		found = append(found, c)
-		return nil
-	})
-	if err == nil && len(found) == 0 {
-		err = errors.New("the cluster has no masters")
-	}
-	slices.SortFunc(found, func(a, b *redis.Client) int { return strings.Compare(a.Options().Addr, b.Options().Addr) })
+	n.mu.Lock()
+	known := n.known
+	n.mu.Unlock()
+	found, err := n.look(known)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err = err; err == nil {
+		n.before, n.since = n.known, n.seen
 		n.known, n.seen = found, time.Now()
 	}
 	n.loading = nil
 	close(done)
 }
 
+// looks is how often the nodes of a cluster are asked for its masters before a list is
+// believed that has little in common with the last one.
+const looks = 8
+
+// look asks for the masters of a cluster. go-redis chooses a node at random, and one that
+// was removed from the cluster may be among those it knows: alone, or part of another. So
+// an empty list is asked for again, and one that leaves out most of the known masters must
+// be what all say.
+func (n *nodes) look(known []*redis.Client) ([]*redis.Client, error) {
+	var last []*redis.Client
+	for range looks {
+		var mu sync.Mutex
+		var found []*redis.Client
+		err := n.cluster.ForEachMaster(context.Background(), func(_ context.Context, c *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, c)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		common := func(of []*redis.Client) (n int) {
+			for _, c := range of {
+				if hasAddr(found, addr(c)) {
+					n++
+				}
+			}
+			return n
+		}
+		switch {
+		case len(found) == 0:
+			continue
+		case 2*common(known) >= len(known):
+			last = found
+		case last != nil && (len(last) != len(found) || common(last) < len(last)):
+			return nil, errors.New("the nodes of the cluster disagree about its masters")
+		default:
+			last = found
+			continue
+		}
+		break
+	}
+	if last == nil {
+		return nil, errors.New("the cluster has no masters")
+	}
+	slices.SortFunc(last, func(a, b *redis.Client) int { return strings.Compare(addr(a), addr(b)) })
+	return last, nil
+}
+
+func addr(c *redis.Client) string { return c.Options().Addr }
+
+func hasAddr(list []*redis.Client, address string) bool {
+	return slices.ContainsFunc(list, func(c *redis.Client) bool { return addr(c) == address })
+}
+
+// listed reports, of a server that sees itself as a master of its cluster, whether others
+// do as well: a cluster may have forgotten one of its nodes, which does not notice. It
+// compares with the last two lists of masters, one of which the node itself may have
+// given, and has a new one made.
+func (n *nodes) listed(c *conn) error {
+	if n.cluster == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loading == nil {
+		n.loading = make(chan struct{})
+		go n.load(n.loading)
+	}
+	if n.since.Before(c.born) || hasAddr(n.known, c.addr) || hasAddr(n.before, c.addr) {
+		return nil
+	}
+	return &MembershipError{Addr: c.addr, Reason: "it is not among the masters of its cluster, as others see it"}
+}
+
 // picker chooses the server for one long-lived connection: the same one for as long
 // as it can be reached, then the next.
 type picker struct {
 	nodes *nodes
+	use   use
 	addr  string // used last
 }
 
@@ -131,16 +205,27 @@ func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error)
 	if err != nil {
 		return nil, err
 	}
-	first := slices.IndexFunc(list, func(c *redis.Client) bool { return c.Options().Addr == p.addr })
+	c, err := p.try(ctx, timeout, list)
+	var foreign *foreignError
+	if errors.As(err, &foreign) && ctx.Err() == nil {
+		// None that can be reached is of the same cluster: it may have been set up anew.
+		p.nodes.forget()
+		c, err = p.try(ctx, timeout, list)
+	}
+	return c, err
+}
+
+func (p *picker) try(ctx context.Context, timeout time.Duration, list []*redis.Client) (*conn, error) {
+	first := slices.IndexFunc(list, func(c *redis.Client) bool { return addr(c) == p.addr })
 	if first < 0 { // the brokers of a fleet spread over the cluster
 		first = rand.IntN(len(list))
 	}
 	var failures []error
 	for i := range list {
 		client := list[(first+i)%len(list)]
-		c, err := dial(ctx, client.Options(), timeout)
+		c, err := p.nodes.dial(ctx, client.Options(), timeout, p.use)
 		if err == nil {
-			p.addr = client.Options().Addr
+			p.addr = addr(client)
 			return c, nil
 		}
 		failures = append(failures, err)
@@ -149,4 +234,11 @@ func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error)
 		}
 	}
 	return nil, errors.Join(failures...)
+}
+
+// forget makes the next server's cluster that of the fleet.
+func (n *nodes) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ids = nil
 }

@@ -3,6 +3,7 @@ package redisbroker
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,7 +24,8 @@ const readBuffer = 64 << 10
 // would break at-most-once, reconnects a subscriber without a word about the gap,
 // and heeds contexts only in part.
 //
-// One goroutine reads and one writes. Any may call close and silent.
+// Commands that a subscribed connection can be asked besides PING need RESP3; all others
+// speak RESP2. One goroutine reads and one writes. Any may call close and silent.
 type conn struct {
 	net.Conn
 	r       *bufio.Reader
@@ -31,13 +33,22 @@ type conn struct {
 	born    time.Time
 	reading atomic.Int64 // when the Read in progress began, in nanoseconds after born; 0: none
 
+	use      use
+	resp3    bool        // else RESP2
+	standing standing    // of the server, when the connection was opened
+	exam     examination // for later
+	examined time.Time   // last, for queries
+	answers  []any       // to the examination that is underway; the reader's own
+	pending  atomic.Bool // an examination is underway
+	trip     time.Duration
+
 	once  sync.Once
 	cause error // set before done is closed
 	done  chan struct{}
 }
 
-// dial opens a connection within timeout.
-func dial(ctx context.Context, opt *redis.Options, timeout time.Duration) (*conn, error) {
+// dial opens a connection within timeout, to a server that is one of the fleet's.
+func (n *nodes) dial(ctx context.Context, opt *redis.Options, timeout time.Duration, use use) (*conn, error) {
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -45,11 +56,17 @@ func dial(ctx context.Context, opt *redis.Options, timeout time.Duration) (*conn
 	dialed := err == nil
 	var c *conn
 	if dialed {
-		c, err = connect(ctx, nc, opt)
+		c, err = n.connect(ctx, nc, opt, use)
 	}
+	if deadline, ok := parent.Deadline(); err != nil && ok && time.Until(deadline) <= 0 {
+		<-ctx.Done() // the network notices a moment earlier that the time is over
+	}
+	var stray *MembershipError
 	switch {
 	case err == nil:
 		return c, nil
+	case errors.As(err, &stray):
+		return nil, err // it says itself where
 	case parent.Err() == nil && ctx.Err() != nil:
 		return nil, &SilenceError{Addr: opt.Addr, For: timeout, TLS: !dialed && opt.TLSConfig != nil}
 	}
@@ -57,14 +74,17 @@ func dial(ctx context.Context, opt *redis.Options, timeout time.Duration) (*conn
 }
 
 // connect makes a connection of one that the dialer returned.
-func connect(ctx context.Context, nc net.Conn, opt *redis.Options) (*conn, error) {
-	c := &conn{Conn: nc, addr: opt.Addr, born: time.Now(), done: make(chan struct{})}
+func (n *nodes) connect(ctx context.Context, nc net.Conn, opt *redis.Options, use use) (*conn, error) {
+	c := &conn{Conn: nc, addr: opt.Addr, use: use, born: time.Now(), done: make(chan struct{})}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil { // as with Sentinel
 		c.addr = nc.RemoteAddr().String()
 	}
 	c.r = bufio.NewReaderSize(readerFunc(c.read), readBuffer)
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
 	err := c.handshake(ctx, opt)
+	if err == nil {
+		err = n.present(c)
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -101,8 +121,16 @@ func rawDial(ctx context.Context, opt *redis.Options) (net.Conn, error) {
 	}
 }
 
-// handshake authenticates and makes sure that the server answers, until the connection
-// is closed. The protocol is RESP2, which every server speaks.
+// protocol is the version of RESP that the connection asks for.
+func (c *conn) protocol() string {
+	if c.use == forSubscribing {
+		return "3"
+	}
+	return "2"
+}
+
+// handshake authenticates, and makes sure that the server answers, until the connection
+// is closed.
 func (c *conn) handshake(ctx context.Context, opt *redis.Options) error {
 	user, password, err := credentials(ctx, opt)
 	if err != nil {
@@ -121,24 +149,94 @@ func (c *conn) handshake(ctx context.Context, opt *redis.Options) error {
 			add("AUTH", password)
 		}
 	}
+	add("HELLO", c.protocol())
 	if opt.ClientName != "" {
 		add("CLIENT", "SETNAME", opt.ClientName)
 	}
 	add("PING")
-	if _, err := c.Conn.Write(out); err != nil {
-		return err
-	}
+	began := time.Now()
+	_, broken := c.Conn.Write(out)
+	// A server that does not want us says why, and closes. That may be before it was
+	// written to, so what it said is read in any case.
+	var refused *ServerError
 	for _, command := range commands {
-		reply, err := readSimple(c.r, command)
-		if err != nil {
+		answer, err := readReply(c.r, command)
+		switch {
+		case err == nil:
+		case refused != nil:
+			return refused
+		case broken != nil:
+			return broken
+		default:
 			return err
 		}
-		// A user may lack PING or CLIENT; the refusal is a sign of life as well.
-		if reply != nil && (command == "AUTH" || reply.Code() != "NOPERM") {
-			return reply
+		if refused, _ = answer.(*ServerError); refused != nil {
+			refused.hide(user, password)
+		}
+		switch {
+		case command == "HELLO":
+			c.standing.mode, c.standing.role = readHello(answer)
+			c.resp3 = c.standing.mode != "" && c.protocol() == "3"
+		case refused != nil && (command == "AUTH" || !alive(refused)):
+			return refused
 		}
 	}
+	c.trip = time.Since(began)
 	return nil
+}
+
+// alive reports whether a refusal of PING, or of CLIENT, is as good as an answer: the
+// user lacks the right, or the server cannot write to its disk (MISCONF), which does not
+// concern messages.
+func alive(refused *ServerError) bool {
+	return refused.Code() == "NOPERM" || refused.Code() == "MISCONF"
+}
+
+// present examines a server that has answered, before the connection is used.
+func (n *nodes) present(c *conn) error {
+	c.exam = n.examine(c, c.standing)
+	c.standing.role = "" // a first time nothing can have changed
+	if _, err := c.Conn.Write(c.exam.encoded); err != nil {
+		return err
+	}
+	return n.examined(c)
+}
+
+// examined waits for the answers to an examination, which nothing else may read at the
+// same time.
+func (n *nodes) examined(c *conn) error {
+	answers := make([]any, len(c.exam.commands))
+	for i, command := range c.exam.commands {
+		var err error
+		if answers[i], err = readReply(c.r, command[0]); err != nil {
+			return err
+		}
+	}
+	s := c.exam.read(answers)
+	if err := n.judge(c, s); err != nil {
+		return err
+	}
+	c.examined = time.Now()
+	if c.standing.role == "" {
+		c.standing = s
+	}
+	return nil
+}
+
+// answered takes the next answer to the examination that is underway. The last one
+// decides, and an error says that the connection is to be given up.
+func (n *nodes) answered(c *conn, answer any) error {
+	c.answers = append(c.answers, answer)
+	if len(c.answers) < len(c.exam.commands) {
+		return nil
+	}
+	s := c.exam.read(c.answers)
+	c.answers = c.answers[:0]
+	c.pending.Store(false)
+	if err := n.judge(c, s); err != nil {
+		return err
+	}
+	return n.listed(c)
 }
 
 // credentials follows the order that go-redis documents for its options.
@@ -212,7 +310,9 @@ func (c *conn) close(cause error) {
 
 // lost wraps why the connection ended. It is to be called after done.
 func (c *conn) lost() error {
-	if _, ok := c.cause.(*SilenceError); ok {
+	var silence *SilenceError
+	var stray *MembershipError
+	if errors.As(c.cause, &silence) || errors.As(c.cause, &stray) {
 		return c.cause // it says itself where
 	}
 	if c.cause == io.EOF {

@@ -212,18 +212,18 @@ func TestQuietConnections(t *testing.T) {
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "one")
 	r.Want(room, "one")
-	pings := func() (n int) {
+	asked := func() (n int) {
 		stats, _ := srv.Do("INFO", "commandstats").(string)
-		_, after, _ := strings.Cut(stats, "cmdstat_ping:calls=")
+		_, after, _ := strings.Cut(stats, "cmdstat_hello:calls=")
 		fmt.Sscanf(after, "%d", &n)
 		return n
 	}
 	// Four for each of the two connections: more than are asked before one that does
 	// not answer would be given up.
-	before := pings()
+	before := asked()
 	eventually(t, func() error {
-		if n := pings() - before; n < 8 {
-			return fmt.Errorf("only %d pings", n)
+		if n := asked() - before; n < 8 {
+			return fmt.Errorf("asked only %d times", n)
 		}
 		return nil
 	})

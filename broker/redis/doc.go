@@ -52,7 +52,9 @@
 // Publish encodes the message into the queue and returns. What has gathered is
 // written in one piece, up to 32 KiB at a time, and up to 256 KiB are on the wire
 // before the server has answered. A message of up to 4 KiB that finds nothing queued
-// or on the wire is written by Publish itself. Nothing waits for a timer.
+// or on the wire is written by Publish itself. That write does not end with Publish's
+// context: it goes into an empty buffer of the system, and takes ProbeTimeout at most
+// where a dialer's connections have none. Nothing waits for a timer.
 //
 // The queue holds at most 65,536 messages and 32 MiB, each for at most 30 seconds
 // (Options.QueueMessages, QueueBytes, QueueAge). When it was full, those who waited
@@ -85,24 +87,71 @@
 // Subscribe fails at once if the first connection cannot be made or the server
 // refuses. During an interruption it waits for the end of it, or of its context.
 //
+// The connection speaks RESP3, which Redis has from version 6 on, and RESP2 where the
+// server does not know HELLO.
+//
 // # Outages
 //
-// A connection that is silent for 1 second is asked for a sign of life, and given up
-// if none comes within 3 more (Options.ProbeInterval, ProbeTimeout): so a frozen
-// server or a dead link is noticed within 4 seconds, a connection that is closed at
-// once. Then receivers get Interrupted, and new connections are tried after random
-// pauses below a limit that doubles from 50 milliseconds to 2 seconds
-// (Options.BackoffMin, BackoffMax), for ever. A subscription gets Resumed when the
-// server has confirmed all of its filters; what arrives for some of them before that
-// still belongs to the gap. The connections of publishing and subscribing fail and
-// return independently of each other.
+// Once in every second (Options.ProbeInterval) the server of each connection is examined,
+// also while messages flow. A connection is given up if nothing comes for 3 seconds after
+// that (Options.ProbeTimeout), or if the answer says that the server is none of the
+// fleet's (see Servers). So a frozen server, a dead link and a server that was replaced
+// are noticed within 4 seconds, a connection that is closed at once. A connection for
+// queries is examined together with the next query. A kept one that does not answer within
+// 250 milliseconds, or a quarter of the time that the query has left, is replaced.
+//
+// When the connection for subscribing is lost, receivers get Interrupted, and new
+// connections are tried after random pauses below a limit that doubles from 50
+// milliseconds to 2 seconds (Options.BackoffMin, BackoffMax), for ever. A subscription
+// gets Resumed when the server has confirmed all of its filters; what arrives for some of
+// them before that still belongs to the gap. The connections of publishing and subscribing
+// fail and return independently of each other.
+//
+// Interrupted comes with the reason. A server that closes a connection gives none, but
+// most often it refuses the next one with it (WRONGPASS, NOPERM, the maximum of clients):
+// so receivers get Interrupted up to BackoffMin and 250 milliseconds later than the
+// connection was lost. The log has a line for each reason that the server gives.
 //
 // What was published in the outage is not sent to nobody as soon as the server is back:
 // it waits until this broker's own subscriptions are live, and for as long as other
 // brokers with the same options may still pause (twice the limit that the pauses had
-// reached, at most BackoffMax); together no longer than twice BackoffMax. So nearly all
-// of it reaches those who come back. Who is not back by then has a gap, of which it is
-// told, and what it misses counts as sent.
+// reached, at most BackoffMax); together no longer than twice BackoffMax, or a second. So
+// nearly all of it reaches those who come back. Who is not back by then has a gap, of
+// which it is told, and what it misses counts as sent.
+//
+// After a server turned out to be none of the fleet's, what waits is held in the same way,
+// for a ProbeInterval at least: other brokers notice in their own time. What was published
+// before the broker noticed counts as sent, and has reached only those who had not noticed
+// either.
+//
+// # Servers
+//
+// PING proves that a server lives, not that it carries the fleet's messages. When a
+// connection has been opened, and then as above, its server must be:
+//
+//	single server, Sentinel               a primary
+//	  by Options.SubscribeClient          a primary, or a replica whose link to it is up
+//	node of a cluster                     a master that serves slots
+//	  by a *redis.Client                  any node
+//
+// A single server must keep the role that it had when the connection was opened. A node of
+// a cluster must know nodes that serve slots, must reach most of these masters, must be of
+// the same cluster as the nodes before, and must be listed as a master by others. Slots
+// that no master serves (cluster_state:fail) do not matter to pub/sub. Otherwise the
+// connection ends with a *MembershipError: receivers get Interrupted, messages wait, and
+// another server is looked for. A cluster that was set up anew under the same addresses is
+// taken for the same if none of the old nodes answers.
+//
+// Subscribers leave a master of a cluster that becomes a replica, although it would go on
+// delivering: Node.js servers with node-redis count on masters only.
+//
+// What a server does not say is not held against it. A user without permission for ROLE
+// and CLUSTER NODES is served: its server's role is known from HELLO, which needs none,
+// and its place in a cluster from CLUSTER SLOTS, which go-redis needs. Then it is not
+// noticed that a replica has lost its link, or that a node reaches only a minority. Of a
+// server without HELLO (before Redis 6, and some proxies) nothing is known. Not noticed
+// is, too, a former primary that goes on calling itself one, behind a name that leads
+// elsewhere now.
 //
 // # Counting
 //
@@ -137,14 +186,16 @@
 // # Permissions
 //
 // With Redis ACLs the user needs these commands, and the channels and patterns above
-// of each of its namespaces. The last line is for clusters and for go-redis itself:
+// of each of its namespaces. The last two lines are for clusters and go-redis itself, and
+// for replicas:
 //
 //	+publish +ping
 //	+subscribe +psubscribe +unsubscribe +punsubscribe
 //	+pubsub|numsub +pubsub|channels       for Subscribers and Responders
 //	+info                                 for them, on a single server with replicas
-//	+cluster|nodes +cluster|myid          for them, on a cluster
+//	+cluster|nodes +cluster|myid          for them, and for Servers, on a cluster
 //	+cluster|slots +cluster|shards +hello +client +readonly +command
+//	+role                                 for a SubscribeClient that leads to replicas
 //
 // Redis allows a pattern only if the user has literally the same: for namespace
 // /chat of a Socket.IO fleet give &socket.io#/chat#* (and the backslashes, if it has
@@ -152,6 +203,11 @@
 // for all nodes &socket.io-crossroom-control#, on which they announce themselves.
 // A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. Without PING
 // all works as well: the refusal is a sign of life.
+//
+// Permissions may change while a broker is at work. A subscription of which the server
+// refuses a filter that it allowed before gets Interrupted with the *ServerError, the
+// server is asked again after pauses as above, and Resumed follows when it allows all.
+// Other subscriptions go on. Messages that it refuses are lost with the *ServerError.
 //
 // Without PUBSUB nothing can be counted: Subscribers and Responders return a
 // *broker.InexactError that wraps the *ServerError, for as long as the permission is
@@ -165,10 +221,10 @@
 //
 // In a cluster a message published on any server reaches subscribers on all, so the
 // broker uses one master, chosen at random, for publishing and one for subscribing,
-// and another one when that fails. A publisher's messages keep their order for as
-// long as it uses the same master; messages on their way between two servers that
-// lose each other are lost without anybody knowing, and so is the order across
-// channels not claimed. Sharded pub/sub (SPUBLISH) is not used.
+// and another one when that fails or is a master no more. A publisher's messages keep
+// their order for as long as it uses the same master; messages on their way between two
+// servers that lose each other are lost without anybody knowing, and so is the order
+// across channels not claimed. Sharded pub/sub (SPUBLISH) is not used.
 //
 // With Sentinel each new connection goes to the master of that moment. Sentinel ends
 // the clients' connections to a former master that it can reach; to one that only the

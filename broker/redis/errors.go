@@ -3,7 +3,9 @@ package redisbroker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -27,6 +29,21 @@ func (e *ServerError) Error() string { return fmt.Sprintf("%s refused: %.300s", 
 func (e *ServerError) Code() string {
 	code, _, _ := strings.Cut(e.Reply, " ")
 	return code
+}
+
+// hide removes what the command may have repeated of the credentials. A server that does
+// not know AUTH quotes its arguments.
+func (e *ServerError) hide(secrets ...string) {
+	code, text, _ := strings.Cut(e.Reply, " ")
+	if i := strings.Index(text, ", with args"); i >= 0 {
+		text = text[:i]
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	e.Reply = strings.TrimSpace(code + " " + text)
 }
 
 // RedisError marks the type as an error reply for go-redis.
@@ -54,6 +71,19 @@ func (e *SilenceError) Error() string {
 // Timeout reports true: a SilenceError is a net.Error in this respect.
 func (e *SilenceError) Timeout() bool { return true }
 
+// MembershipError says that a connection was not made, or given up, although its server
+// answers: the server does not carry the fleet's messages, or not all of them. The broker
+// looks for another server, for as long as it takes.
+type MembershipError struct {
+	Addr string
+	// Reason says what the server is, such as a replica.
+	Reason string
+}
+
+func (e *MembershipError) Error() string {
+	return fmt.Sprintf("redis %s: not a server of this fleet: %s", e.Addr, e.Reason)
+}
+
 // PrefixError says that a prefix cannot be used.
 type PrefixError struct {
 	Prefix, Reason string
@@ -71,6 +101,20 @@ type ClientError struct {
 }
 
 func (e *ClientError) Error() string { return "redis broker: client " + e.Type + ": " + e.Reason }
+
+// closedWithoutReason reports whether the other side closed a connection and said
+// nothing.
+func closedWithoutReason(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// isReason reports whether an error says why a server is of no use, be it the server's
+// word or the broker's.
+func isReason(err error) bool {
+	var refused *ServerError
+	var stray *MembershipError
+	return errors.As(err, &refused) || errors.As(err, &stray)
+}
 
 // protocolError says that bytes from the server were not what was to come.
 type protocolError string

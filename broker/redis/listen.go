@@ -2,6 +2,8 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -11,9 +13,9 @@ import (
 
 // run keeps the connection until ctx ends.
 func (s *subscriber) run(ctx context.Context) {
-	server := &picker{nodes: s.nodes}
+	server := &picker{nodes: s.nodes, use: forSubscribing}
 	pause := &backoff.Backoff{Min: s.opts.BackoffMin, Max: s.opts.BackoffMax}
-	told := false // in the log, that there is no connection
+	var told outageLog
 	for ctx.Err() == nil {
 		if !s.isNeeded() {
 			select {
@@ -24,8 +26,7 @@ func (s *subscriber) run(ctx context.Context) {
 		}
 		c, err := server.dial(ctx, s.opts.ProbeTimeout)
 		if err == nil {
-			told = false
-			err = s.serve(ctx, c)
+			err = s.serve(ctx, c, &told)
 			if time.Since(c.born) > s.opts.BackoffMax {
 				pause.Reset()
 			}
@@ -36,10 +37,7 @@ func (s *subscriber) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		if !told {
-			s.log.Warn("redis broker: not subscribed", "err", err)
-		}
-		told = true
+		told.warn(s.log, "redis broker: not subscribed", err)
 		if s.interrupt(err) {
 			select {
 			case <-time.After(pause.Next()):
@@ -72,14 +70,30 @@ func (s *subscriber) hangUp() bool {
 	return true
 }
 
-// interrupt tells everybody that the connection is gone, and reports whether there
-// is somebody to come back for. If there is not, those who are just subscribing get
-// the error: at the start it says more than a wait.
+// reasonWait is how long receivers wait for the reason why a server has closed the
+// connection, if it says so when it is connected to again, besides the first pause.
+const reasonWait = 250 * time.Millisecond
+
+// interrupt notes that the connection is gone, and reports whether there is somebody to
+// come back for. If there is not, those who are just subscribing get the error: at the
+// start it says more than a wait.
+//
+// Receivers are told why. A connection that the server has closed does not say that, but
+// most often the next one does: the password is wrong, or a channel is not allowed any
+// more. So that one is waited for, for a short time.
 func (s *subscriber) interrupt(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reg.disconnected(func(u *subscription) { u.in.Interrupt(err) })
+	s.reg.disconnected(func(u *subscription) { u.untold = err })
 	s.turn.Add(1)
+	switch {
+	case isReason(err):
+		s.reg.tell(err)
+	case !closedWithoutReason(err): // such as a link that is down, which is not why
+		s.reg.tell(nil)
+	case s.late == nil:
+		s.late = time.AfterFunc(s.opts.BackoffMin+reasonWait, s.tellLate)
+	}
 	if s.reg.down() {
 		if s.outage == nil {
 			s.outage = make(chan struct{})
@@ -92,15 +106,23 @@ func (s *subscriber) interrupt(err error) bool {
 	return false
 }
 
+// tellLate tells receivers of an interruption whose reason did not become known.
+func (s *subscriber) tellLate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.late = nil
+	s.reg.tell(nil)
+}
+
 // serve uses a connection until it breaks, and returns why.
-func (s *subscriber) serve(ctx context.Context, c *conn) error {
+func (s *subscriber) serve(ctx context.Context, c *conn, told *outageLog) error {
 	stop := context.AfterFunc(ctx, func() { c.close(context.Cause(ctx)) })
 	defer stop()
 	s.mu.Lock()
 	s.reg.connected()
 	s.turn.Add(1)
 	s.mu.Unlock()
-	s.log.Info("redis broker: connected for subscribing", "addr", c.addr)
+	told.info(s.log, "redis broker: connected for subscribing", c.addr)
 
 	var reading sync.WaitGroup
 	reading.Go(func() { c.close(s.read(c)) })
@@ -110,9 +132,9 @@ func (s *subscriber) serve(ctx context.Context, c *conn) error {
 }
 
 // write sends what the registry asks for until the connection is closed, which it
-// does itself if the server is silent.
+// does itself if the server does not answer, or is none of the fleet's.
 func (s *subscriber) write(c *conn) {
-	beat := pulse{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout}
+	beat := pulse{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout, asked: time.Now()}
 	timer := time.NewTimer(beat.interval)
 	defer timer.Stop()
 	ask := func() error {
@@ -120,9 +142,11 @@ func (s *subscriber) write(c *conn) {
 			return errFinished
 		}
 		s.mu.Lock()
-		s.reg.sent.Push(&order{command: "PING"})
+		for _, command := range c.exam.commands {
+			s.reg.sent.Push(&order{command: command[0], exam: true})
+		}
 		s.mu.Unlock()
-		_, err := c.write(appendCommand(nil, "PING"), s.opts.ProbeTimeout)
+		_, err := c.write(c.exam.encoded, s.opts.ProbeTimeout)
 		return err
 	}
 	var buf []byte
@@ -161,7 +185,7 @@ func (s *subscriber) orders(buf []byte) []byte {
 
 // read handles frames until the connection breaks, and returns why.
 func (s *subscriber) read(c *conn) error {
-	var f frame
+	f := frame{resp3: c.resp3}
 	for {
 		if err := readFrame(c.r, &f); err != nil {
 			return err
@@ -172,31 +196,60 @@ func (s *subscriber) read(c *conn) error {
 			}
 			continue
 		}
-		if err := s.answer(&f); err != nil {
+		if err := s.answer(c, &f); err != nil {
 			return err
 		}
 	}
 }
 
 // answer handles what is not a message.
-func (s *subscriber) answer(f *frame) error {
+func (s *subscriber) answer(c *conn, f *frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	switch f.kind {
-	case frameSubscribed, frameUnsubscribed:
+	switch {
+	case f.kind == frameSubscribed || f.kind == frameUnsubscribed:
 		err = s.reg.confirmed(f.kind == frameSubscribed, f.name)
-	case framePong:
-		err = s.reg.ponged()
-	case frameError:
+	case f.kind == frameError && !s.reg.examining():
 		err = s.reg.refused(f.err)
+	default:
+		if err = s.reg.examined(); err == nil {
+			err = s.nodes.answered(c, f.answer())
+		}
 	}
 	s.turn.Add(1)
 	s.recovered()
+	s.retry()
 	if s.reg.todo.Len() > 0 {
 		signals.Raise(s.work)
 	}
 	return err
+}
+
+// retry sees to it that what the server has denied is asked for again, after a pause. mu
+// is held.
+func (s *subscriber) retry() {
+	switch {
+	case len(s.reg.denied) == 0:
+		if s.denied {
+			s.denied = false
+			s.pause.Reset()
+			s.log.Info("redis broker: subscribed again to what was refused")
+		}
+		return
+	case !s.denied:
+		s.denied = true
+		s.log.Warn("redis broker: not subscribed to all", "err", s.reg.denial)
+	}
+	if s.again == nil {
+		s.again = time.AfterFunc(s.pause.Next(), func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.again = nil
+			s.reg.askAgain(false)
+			signals.Raise(s.work)
+		})
+	}
 }
 
 // recovered ends the outage if nobody is down any more. mu is held.
@@ -213,4 +266,28 @@ func (s *subscriber) interrupted() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.outage
+}
+
+// outageLog writes a line for the beginning of an outage, for each other reason that the
+// server gives for it, and for its end.
+type outageLog struct {
+	told bool
+	code string // of the reason told last, if it was the server's
+}
+
+func (l *outageLog) warn(log *slog.Logger, text string, err error) {
+	var refused *ServerError
+	code := ""
+	if errors.As(err, &refused) {
+		code = refused.Code()
+	}
+	if !l.told || code != "" && code != l.code {
+		log.Warn(text, "err", err)
+	}
+	l.told, l.code = true, code
+}
+
+func (l *outageLog) info(log *slog.Logger, text, addr string) {
+	*l = outageLog{}
+	log.Info(text, "addr", addr)
 }

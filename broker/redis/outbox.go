@@ -46,7 +46,8 @@ type outbox struct {
 	writing *segment  // being written
 	from    int       // where in its buf that write began
 	written *sync.Cond
-	flying  int // bytes of the flight
+	flying  int  // bytes of the flight
+	exam    bool // the server is to be examined, when the flight has ended
 }
 
 func newOutbox(names *naming, opts *Options) *outbox {
@@ -86,7 +87,7 @@ func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) err
 	s.msgs = append(s.msgs, m)
 	o.books.Accept(m.Size)
 	link := o.link
-	if link != nil && idle && size <= directBytes && o.flight.Len() == 0 && o.writing == nil {
+	if link != nil && idle && size <= directBytes && o.flight.Len() == 0 && o.writing == nil && !o.exam {
 		b := o.takeLocked()
 		o.mu.Unlock()
 		o.write(link, b)
@@ -127,11 +128,14 @@ func (o *outbox) tail(size int) *segment {
 }
 
 // pump writes what waits, as far as the window allows. It is for the publisher's
-// goroutine.
-func (o *outbox) pump(link *conn) {
+// goroutine. due is how many answers to examinations are to come.
+func (o *outbox) pump(link *conn, due *atomic.Int32) {
 	for {
 		o.mu.Lock()
-		b := o.takeLocked()
+		b := o.takeExam(link, due)
+		if b == nil {
+			b = o.takeLocked()
+		}
 		o.mu.Unlock()
 		if b == nil || !o.write(link, b) {
 			return
@@ -140,9 +144,10 @@ func (o *outbox) pump(link *conn) {
 }
 
 // takeLocked moves the next segment from the queue to the flight and returns the
-// bytes to write; nil if there is none, or the window is full, or somebody writes.
+// bytes to write; nil if there is none, or the window is full, or somebody writes, or
+// an examination comes first.
 func (o *outbox) takeLocked() []byte {
-	if o.queue.Len() == 0 || o.writing != nil || o.flight.Len() >= windowSegments {
+	if o.queue.Len() == 0 || o.writing != nil || o.flight.Len() >= windowSegments || o.exam {
 		return nil
 	}
 	s := *o.queue.Front()
@@ -168,7 +173,7 @@ func (o *outbox) write(link *conn, b []byte) bool {
 	defer o.mu.Unlock()
 	o.wrote(n, err)
 	o.written.Broadcast()
-	if o.queue.Len() > 0 {
+	if o.queue.Len() > 0 || o.exam {
 		o.wake()
 	}
 	return err == nil
@@ -250,18 +255,23 @@ func (o *outbox) land() (message, bool) {
 	return m, true
 }
 
-// ping asks the server for a sign of life, unless answers are due, which are one as
-// well. So its answer is always the next.
-func (o *outbox) ping(link *conn, pings *atomic.Int32) {
+// examine has the server examined as soon as no other answer is due, and before any
+// more messages are written. So its answers are always the next.
+func (o *outbox) examine() {
 	o.mu.Lock()
-	if o.flight.Len() > 0 || o.writing != nil {
-		o.mu.Unlock()
-		return
+	defer o.mu.Unlock()
+	o.exam = true
+}
+
+// takeExam returns the examination to write; nil if there is none, or not yet.
+func (o *outbox) takeExam(link *conn, due *atomic.Int32) []byte {
+	if !o.exam || o.flight.Len() > 0 || o.writing != nil {
+		return nil
 	}
+	o.exam = false
 	o.writing = &segment{}
-	pings.Add(1)
-	o.mu.Unlock()
-	o.write(link, appendCommand(nil, "PING"))
+	due.Add(int32(len(link.exam.commands)))
+	return link.exam.encoded
 }
 
 // connected lets messages be written.
@@ -276,7 +286,7 @@ func (o *outbox) connected(link *conn) {
 func (o *outbox) disconnected(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.link = nil
+	o.link, o.exam = nil, false
 	for o.writing != nil {
 		o.written.Wait()
 	}

@@ -28,14 +28,16 @@ type publisher struct {
 	// ears of this broker, if they listen where it publishes; else nil.
 	ears *subscriber
 
-	// cause is why there is no connection, if the last attempt failed. run's own.
+	// cause is why there is no connection, if the last attempt failed; moved is set if the
+	// last connection led to a server that is none of the fleet's. run's own.
 	cause error
+	moved bool
 }
 
 // run works until the outbox is closed and empty, or ctx ends: then what is left is
 // lost.
 func (p *publisher) run(ctx context.Context) {
-	server := &picker{nodes: p.nodes}
+	server := &picker{nodes: p.nodes, use: forPublishing}
 	pause := &backoff.Backoff{Min: p.opts.BackoffMin, Max: p.opts.BackoffMax}
 	for p.waitForWork(ctx) {
 		c := p.connect(ctx, server, pause)
@@ -43,6 +45,8 @@ func (p *publisher) run(ctx context.Context) {
 			continue
 		}
 		p.serve(ctx, c)
+		var stray *MembershipError
+		p.moved = errors.As(c.cause, &stray)
 		if time.Since(c.born) > p.opts.BackoffMax {
 			pause.Reset()
 		} else {
@@ -96,7 +100,12 @@ func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff.
 		if c != nil {
 			if !held {
 				held = true
-				if p.hold(ctx, pause.Spread()) {
+				spread := pause.Spread()
+				if p.moved {
+					// The others notice in their own time that their servers have changed.
+					spread = max(spread, p.opts.ProbeInterval)
+				}
+				if p.hold(ctx, spread) {
 					c.close(errFinished) // it may have died meanwhile, and nobody looked
 					continue
 				}
@@ -121,6 +130,9 @@ func (p *publisher) connect(ctx context.Context, server *picker, pause *backoff.
 	}
 }
 
+// leastHold is how long own subscriptions are waited for, however short the pauses are.
+const leastHold = time.Second
+
 // errHeld is what keeps messages waiting while publishing is held.
 var errHeld = errors.New("redis broker: the server has been away, and subscribers may not be back yet")
 
@@ -128,7 +140,7 @@ var errHeld = errors.New("redis broker: the server has been away, and subscriber
 // has gathered would otherwise be sent to nobody. Other brokers are back, most likely,
 // when this one's own subscriptions are and as much time has passed as they may pause
 // between two attempts (spread): that grows with the outage, for them as for this one.
-// It takes no more than twice the longest pause.
+// It takes no more than twice the longest pause, or leastHold.
 func (p *publisher) hold(ctx context.Context, spread time.Duration) bool {
 	var own <-chan struct{}
 	if p.ears != nil {
@@ -141,12 +153,15 @@ func (p *publisher) hold(ctx context.Context, spread time.Duration) bool {
 	go func() { // waited for below
 		defer close(over)
 		others := time.After(spread)
-		for patience := time.After(2 * p.opts.BackoffMax); own != nil || others != nil; {
+		for patience := time.After(max(2*p.opts.BackoffMax, leastHold)); own != nil || others != nil; {
 			select {
 			case <-own:
 				own = nil
 			case <-others:
 				others = nil
+				if p.ears != nil {
+					own = p.ears.interrupted() // it may have noticed meanwhile
+				}
 			case <-patience:
 				return
 			case <-p.out.books.Closing():
@@ -202,7 +217,7 @@ func (p *publisher) serve(ctx context.Context, c *conn) {
 	defer stop()
 	var answers answerReader
 	var reading sync.WaitGroup
-	reading.Go(func() { c.close(answers.read(c, p.out)) })
+	reading.Go(func() { c.close(answers.read(c, p.out, p.nodes)) })
 	p.out.connected(c)
 	p.write(c, &answers)
 	reading.Wait()
@@ -214,17 +229,17 @@ func (p *publisher) serve(ctx context.Context, c *conn) {
 }
 
 // write writes until the connection is closed, which it does itself if the server
-// is silent.
+// does not answer.
 func (p *publisher) write(c *conn, answers *answerReader) {
-	beat := pulse{interval: p.opts.ProbeInterval, timeout: p.opts.ProbeTimeout}
+	beat := pulse{interval: p.opts.ProbeInterval, timeout: p.opts.ProbeTimeout, asked: time.Now()}
 	timer := time.NewTimer(beat.interval)
 	defer timer.Stop()
 	ask := func() error {
-		p.out.ping(c, &answers.pings)
+		p.out.examine() // pump sends it
 		return nil
 	}
 	for {
-		p.out.pump(c)
+		p.out.pump(c, &answers.due)
 		p.tell()
 		if _, over := p.out.idle(); over {
 			c.close(errFinished)
@@ -246,13 +261,14 @@ func (p *publisher) tell() {
 
 // answerReader reads the answers to what was written on a publish connection.
 type answerReader struct {
-	// pings without an answer. A ping is only written when no other answer is due, so
-	// its answer is the next.
-	pings atomic.Int32
+	// due is how many answers to examinations are to come. An examination is only written
+	// when no other answer is, so they are the next.
+	due atomic.Int32
 }
 
-// read settles messages until the connection breaks, and returns why.
-func (a *answerReader) read(c *conn, out *outbox) error {
+// read settles messages until the connection breaks, or the server turns out to be none
+// of the fleet's, and returns why.
+func (a *answerReader) read(c *conn, out *outbox, n *nodes) error {
 	good := 0 // answers read and not yet passed on
 	settle := func() bool {
 		n := good
@@ -260,7 +276,7 @@ func (a *answerReader) read(c *conn, out *outbox) error {
 		return n == 0 || out.answered(n)
 	}
 	for {
-		if a.pings.Load() == 0 {
+		if a.due.Load() == 0 {
 			good += takeIntegers(c.r)
 		}
 		if good > 0 && (c.r.Buffered() == 0 || good >= 1024) {
@@ -268,15 +284,27 @@ func (a *answerReader) read(c *conn, out *outbox) error {
 				return protocolError("an answer too many")
 			}
 		}
+		if _, err := c.r.Peek(1); err != nil { // waits, while an examination may begin
+			settle()
+			return err
+		}
+		if a.due.Load() > 0 {
+			a.due.Add(-1)
+			answer, err := readReply(c.r, "examination")
+			if err == nil {
+				err = n.answered(c, answer)
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		refused, err := readSimple(c.r, "PUBLISH")
 		if err != nil {
 			settle()
 			return err
 		}
 		switch {
-		case a.pings.Load() > 0:
-			a.pings.Add(-1)
-			continue
 		case refused == nil:
 			good++
 		default:

@@ -2,35 +2,36 @@ package redisbroker
 
 import "time"
 
-// pulse decides when a silent connection is asked for a sign of life and when it is
-// given up.
+// pulse decides when a connection's server is examined and when the connection is given
+// up, because no answer comes.
 type pulse struct {
 	interval, timeout time.Duration
-	asked             time.Time // zero while no answer is awaited
+	asked             time.Time // the last examination, or when the connection was opened
 }
 
-// check looks at how long a connection has been silent by now. It returns when to look
-// again, and whether to ask now; or that it is dead.
-func (p *pulse) check(now time.Time, silent time.Duration) (again time.Duration, ask, dead bool) {
-	if silent < now.Sub(p.asked) {
-		p.asked = time.Time{} // something has come since
-	}
+// check looks at how long a connection has been silent by now, and at whether an
+// examination is underway. It returns when to look again, and whether to ask now; or
+// that the connection is dead.
+func (p *pulse) check(now time.Time, silent time.Duration, pending bool) (again time.Duration, ask, dead bool) {
+	since := now.Sub(p.asked)
 	switch {
-	case !p.asked.IsZero():
-		if left := p.interval + p.timeout - silent; left > 0 {
+	case pending:
+		// What came since then is a sign of life, if not an answer: messages stand
+		// before it.
+		if left := p.timeout - min(silent, since); left > 0 {
 			return left, false, false
 		}
 		return 0, false, true
-	case silent < p.interval:
-		return p.interval - silent, false, false
+	case since < p.interval:
+		return p.interval - since, false, false
 	}
 	p.asked = now
 	return p.timeout, true, false
 }
 
 // tend waits until there is work for the writer of a connection, and keeps an eye on
-// it meanwhile: if it is silent for too long ask asks for a sign of life, and if none
-// comes, or ask fails, it is closed. It returns false when it is closed.
+// it meanwhile: once in every interval ask examines the server, and if no answer comes,
+// or ask fails, the connection is closed. It returns false when it is closed.
 func (p *pulse) tend(c *conn, work <-chan struct{}, timer *time.Timer, ask func() error) bool {
 	select {
 	case <-work:
@@ -40,12 +41,13 @@ func (p *pulse) tend(c *conn, work <-chan struct{}, timer *time.Timer, ask func(
 	case <-timer.C:
 	}
 	silent := c.silent()
-	again, now, dead := p.check(time.Now(), silent)
+	again, now, dead := p.check(time.Now(), silent, c.pending.Load())
 	var err error
 	switch {
 	case dead:
 		err = &SilenceError{Addr: c.addr, For: silent}
 	case now:
+		c.pending.Store(true)
 		err = ask()
 	}
 	if err != nil {

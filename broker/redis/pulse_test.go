@@ -6,33 +6,29 @@ import (
 )
 
 func TestPulse(t *testing.T) {
-	p := pulse{interval: time.Second, timeout: 3 * time.Second}
 	now := time.Now()
+	p := pulse{interval: time.Second, timeout: 3 * time.Second, asked: now}
 	for _, row := range []struct {
 		after, silent, again time.Duration
-		ask, dead            bool
+		pending, ask, dead   bool
 	}{
-		{0, 0, time.Second, false, false},
-		{time.Second, 400 * time.Millisecond, 600 * time.Millisecond, false, false},
-		{600 * time.Millisecond, time.Second, 3 * time.Second, true, false},
-		{time.Second, 2 * time.Second, 2 * time.Second, false, false},
-		{2 * time.Second, 100 * time.Millisecond, 900 * time.Millisecond, false, false}, // it answered
-		{time.Second, 1100 * time.Millisecond, 3 * time.Second, true, false},
-		// It answered, and has been silent again since.
-		{3 * time.Second, 2999 * time.Millisecond, 3 * time.Second, true, false},
-		{3 * time.Second, 5999 * time.Millisecond, 0, false, true},
+		{after: 0, silent: 0, again: 1000},
+		{after: 400, silent: 400, again: 600},
+		{after: 300, silent: 0, again: 300}, // messages do not put an examination off
+		{after: 300, silent: 0, again: 3000, ask: true},
+		{after: 1000, silent: 1000, again: 2000, pending: true},
+		{after: 500, silent: 100, again: 2900, pending: true}, // a message before the answer
+		{after: 100, silent: 0, again: 900 - 1500 + 500, pending: false, ask: true},
+		{after: 2999, silent: 5000, again: 1, pending: true}, // silence from before it was asked does not count
+		{after: 1, silent: 5001, pending: true, dead: true},
 	} {
-		now = now.Add(row.after)
-		if again, ask, dead := p.check(now, row.silent); again != row.again || ask != row.ask || dead != row.dead {
-			t.Fatalf("silent for %v: %v %v %v", row.silent, again, ask, dead)
+		now = now.Add(row.after * time.Millisecond)
+		again, ask, dead := p.check(now, row.silent*time.Millisecond, row.pending)
+		if row.ask {
+			row.again = 3000
 		}
-	}
-}
-
-// A connection that ended in silence says once where it was.
-func TestSilenceSaysWhereOnce(t *testing.T) {
-	c := &conn{addr: "h:1", cause: &SilenceError{Addr: "h:1", For: time.Second}}
-	if got := c.lost().Error(); got != "redis h:1: no answer for 1s" {
-		t.Error(got)
+		if again != row.again*time.Millisecond || ask != row.ask || dead != row.dead {
+			t.Errorf("%+v: again in %v, ask %v, dead %v", row, again, ask, dead)
+		}
 	}
 }

@@ -132,7 +132,8 @@ type partError struct{ err error }
 func (e *partError) Error() string { return e.err.Error() }
 
 // ask asks one server, first the preface and then the command. A kept connection may have
-// died meanwhile, so a failure on one is tried again on a new one. A server that did not
+// died meanwhile, or lead to a server that is none of the fleet's any more, so a failure on
+// one is tried again on a new one. A server that did not
 // respond in time before is hardly waited for again: a goroutine tries it.
 func (q *querier) ask(ctx context.Context, p place, preface, command []string) *finding {
 	f := &finding{place: p}
@@ -150,8 +151,11 @@ func (q *querier) ask(ctx context.Context, p place, preface, command []string) *
 	kept := l.c != nil
 	var err error
 	for {
-		if l.c == nil {
-			c, err := dial(ctx, p.opt, q.opts.ProbeTimeout)
+		wait := q.opts.ProbeTimeout
+		if l.c != nil {
+			wait = keptWait(ctx, l.c, wait)
+		} else {
+			c, err := q.nodes.dial(ctx, p.opt, q.opts.ProbeTimeout, p.use())
 			if err == nil {
 				err = q.keep(l, c)
 			}
@@ -162,7 +166,7 @@ func (q *querier) ask(ctx context.Context, p place, preface, command []string) *
 		}
 		f.remote = l.c.RemoteAddr().String()
 		var answer any
-		answer, f.data, err = exchange(ctx, l.c, q.opts.ProbeTimeout, preface, command)
+		answer, f.data, err = q.exchange(ctx, l.c, wait, preface, command)
 		if refused, ok := errors.AsType[*ServerError](err); err == nil || ok && refused.Command == command[0] {
 			f.err = err
 			f.read(answer)
@@ -180,6 +184,17 @@ func (q *querier) ask(ctx context.Context, p place, preface, command []string) *
 		q.fail(p, f.err)
 	}
 	return f
+}
+
+// keptWait returns how long a connection that was kept has to answer before a new one
+// is asked: the link may be dead, which shows only now. That costs little of a deadline,
+// and most often nothing if the server is slow, since a new connection waits as well.
+func keptWait(ctx context.Context, c *conn, most time.Duration) time.Duration {
+	wait := max(4*c.trip, 250*time.Millisecond)
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline)/4)
+	}
+	return min(wait, most)
 }
 
 // start runs f in a goroutine that close waits for, unless the querier is closed.
@@ -243,7 +258,7 @@ func (q *querier) again(p place, l *line) {
 		return
 	}
 	defer func() { l.turn <- struct{}{} }()
-	c, err := dial(q.life, p.opt, q.opts.ProbeTimeout)
+	c, err := q.nodes.dial(q.life, p.opt, q.opts.ProbeTimeout, p.use())
 	if err == nil {
 		_ = q.keep(l, c) // which may be closed already: then there is nothing left to do
 		return
@@ -343,15 +358,25 @@ func (q *querier) close() {
 }
 
 // exchange sends a preface and a command and reads both answers. That to the command is a
-// list.
-func exchange(ctx context.Context, c *conn, timeout time.Duration, preface, command []string) (answer any, list []string, err error) {
+// list. If the server was not examined for a ProbeInterval, it is examined as well.
+func (q *querier) exchange(ctx context.Context, c *conn, timeout time.Duration, preface, command []string) (answer any, list []string, err error) {
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
 	defer stop()
 	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, nil, err
 	}
-	if _, err := c.Conn.Write(appendCommand(appendCommand(nil, preface...), command...)); err != nil {
+	var out []byte
+	due := time.Since(c.examined) >= q.opts.ProbeInterval
+	if due {
+		out = append(out, c.exam.encoded...)
+	}
+	if _, err := c.Conn.Write(appendCommand(appendCommand(out, preface...), command...)); err != nil {
 		return nil, nil, err
+	}
+	if due {
+		if err := q.nodes.examined(c); err != nil {
+			return nil, nil, err
+		}
 	}
 	if answer, err = readReply(c.r, preface[0]); err != nil {
 		return nil, nil, err

@@ -41,9 +41,11 @@ type request struct {
 	done    chan error // capacity 1
 }
 
-// order is one SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE, PUNSUBSCRIBE or PING.
+// order is one SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE or PUNSUBSCRIBE, or a command of an
+// examination.
 type order struct {
 	command string
+	exam    bool
 	entries []*entry
 	next    int // the entry whose confirmation comes next
 }
@@ -55,6 +57,9 @@ const (
 	// ordersUnderway bounds the commands without an answer, so that the confirmations
 	// of many names do not count as a subscriber that does not keep up.
 	ordersUnderway = 4
+	// deniedAtOnce bounds the names, of those that the server has denied, that it is asked
+	// for again at a time.
+	deniedAtOnce = 100
 )
 
 // registry is who wants to hear what, and how far the server has been told. The
@@ -69,12 +74,14 @@ type registry struct {
 	todo     queue.FIFO[*entry] // whose phase says what is to be sent
 	alone    map[*entry]bool
 	sent     queue.FIFO[*order]
+	denied   map[*entry]bool // that are in subscriptions, and that the server has refused
+	denial   error           // the last refusal of one
 }
 
 func newRegistry(names *naming) *registry {
 	return &registry{
 		names: names, entries: map[string]*entry{}, patterns: map[broker.Channel]*entry{},
-		subs: map[*subscription]struct{}{}, asking: map[*request]struct{}{}, alone: map[*entry]bool{},
+		subs: map[*subscription]struct{}{}, asking: map[*request]struct{}{}, alone: map[*entry]bool{}, denied: map[*entry]bool{},
 	}
 }
 
@@ -221,6 +228,7 @@ func (g *registry) release(e *entry) {
 func (g *registry) forget(e *entry) {
 	delete(g.entries, e.name)
 	delete(g.alone, e)
+	delete(g.denied, e)
 	if e.pattern {
 		delete(g.patterns, e.filter.Channel())
 	}
@@ -249,6 +257,7 @@ func (g *registry) disconnected(interrupted func(*subscription)) {
 	g.online = false
 	g.todo, g.sent = queue.FIFO[*entry]{}, queue.FIFO[*order]{}
 	clear(g.alone)
+	clear(g.denied)
 	for _, e := range g.entries {
 		e.phase = off
 		e.left()
@@ -338,6 +347,10 @@ func (g *registry) confirmed(joined bool, name []byte) error {
 	}
 	e.phase = live
 	delete(g.alone, e)
+	if g.denied[e] {
+		delete(g.denied, e)
+		g.askAgain(true)
+	}
 	for _, s := range e.subs {
 		s.missing--
 		g.tryResume(s)
@@ -357,6 +370,7 @@ func (g *registry) tryResume(s *subscription) {
 		return
 	}
 	s.down = false
+	s.tell(nil)
 	s.in.Resume()
 	for r := range g.asking {
 		if r.sub == s {
@@ -373,10 +387,7 @@ func (g *registry) refused(reply string) error {
 	}
 	o := g.sent.Pop()
 	refusal := &ServerError{Command: o.command, Reply: reply}
-	switch {
-	case o.command == "PING": // not allowed, but an answer
-		return nil
-	case o.next > 0 || o.command != "SUBSCRIBE" && o.command != "PSUBSCRIBE":
+	if o.next > 0 || o.command != "SUBSCRIBE" && o.command != "PSUBSCRIBE" {
 		return refusal
 	}
 	if len(o.entries) > 1 {
@@ -388,22 +399,54 @@ func (g *registry) refused(reply string) error {
 		return nil
 	}
 	e := o.entries[0]
-	if len(e.subs) > 0 {
-		// It was allowed once. Without it the interruption cannot end.
-		return refusal
-	}
 	e.phase = off
 	for len(e.asking) > 0 {
 		g.fail(e.asking[0], fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal))
+	}
+	if len(e.subs) > 0 {
+		// It was allowed once, and may be again. Until then those that have it miss
+		// something, which only they have to know.
+		g.denied[e] = true
+		g.denial = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal)
+		for _, s := range e.subs {
+			s.tell(g.denial)
+		}
 	}
 	g.release(e)
 	return nil
 }
 
-// ponged takes the answer to a PING.
-func (g *registry) ponged() error {
-	if g.sent.Len() == 0 || (*g.sent.Front()).command != "PING" {
-		return protocolError("PONG that nobody asked for")
+// askAgain asks once more for some of what the server has denied, or for all if it
+// has just allowed some. It reports whether anything is denied.
+func (g *registry) askAgain(all bool) bool {
+	n := 0
+	for e := range g.denied {
+		if e.phase != off {
+			continue // underway
+		}
+		if n++; n > deniedAtOnce && !all {
+			break
+		}
+		g.alone[e] = !all
+		g.send(e, joining)
+	}
+	return len(g.denied) > 0
+}
+
+// tell tells those who are interrupted and do not know of it.
+func (g *registry) tell(err error) {
+	for s := range g.subs {
+		s.tell(err)
+	}
+}
+
+// examining reports whether the next answer is one to an examination.
+func (g *registry) examining() bool { return g.sent.Len() > 0 && (*g.sent.Front()).exam }
+
+// examined takes the answer to a command of an examination that is next to come.
+func (g *registry) examined() error {
+	if !g.examining() {
+		return protocolError("an answer that nobody asked for")
 	}
 	g.sent.Pop()
 	return nil

@@ -200,6 +200,7 @@ const (
 	frameUnsubscribed                      // name; likewise
 	framePong
 	frameError // err
+	frameReply // reply; to an examination, which only RESP3 allows here
 )
 
 // frame is what came on a subscribed connection. Its names are reused by the next
@@ -208,9 +209,22 @@ type frame struct {
 	kind          frameKind
 	pattern, name []byte // pattern only with a message for one
 	err           string
+	reply         any
+	resp3         bool // set before the first frame: how frames begin
 	// head is what the last message for a pattern began with, up to its name: most
 	// messages begin as the one before did.
 	head []byte
+}
+
+// answer is what the frame says as an answer to a command of an examination.
+func (f *frame) answer() any {
+	switch f.kind {
+	case frameReply:
+		return f.reply
+	case frameError:
+		return &ServerError{Command: "examination", Reply: f.err}
+	}
+	return "PONG"
 }
 
 // readFrame reads the next frame, but for a message's payload, which is left to
@@ -231,14 +245,22 @@ func readFrame(r *bufio.Reader, f *frame) error {
 	if err != nil {
 		return err
 	}
-	switch line[0] {
-	case '-':
+	push := byte('*')
+	if f.resp3 {
+		push = '>'
+	}
+	switch {
+	case line[0] == '-':
 		f.kind, f.err = frameError, string(line[1:])
 		return nil
-	case '+': // PONG before the first subscription
+	case line[0] == '+': // PONG before the first subscription
 		f.kind = framePong
 		return nil
-	case '*':
+	case line[0] == push:
+	case f.resp3:
+		f.kind = frameReply
+		f.reply, err = readRest(r, line, "examination", replyDepth)
+		return err
 	default:
 		return protocolError(fmt.Sprintf("line %.40q", line))
 	}
@@ -260,7 +282,7 @@ func readFrame(r *bufio.Reader, f *frame) error {
 		if f.pattern, err = readName(r, f.pattern[:0]); err != nil {
 			return err
 		}
-		f.head = append(f.head[:0], "*4\r\n$8\r\npmessage\r\n"...)
+		f.head = append(append(f.head[:0], push), "4\r\n$8\r\npmessage\r\n"...)
 		f.head = appendHeader(f.head, '$', len(f.pattern))
 		f.head = append(append(f.head, f.pattern...), '\r', '\n')
 		fallthrough

@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/backoff"
 	"github.com/crossroom/crossroom/broker/internal/inbox"
 	"github.com/crossroom/crossroom/broker/internal/signals"
 )
@@ -27,6 +29,10 @@ type subscriber struct {
 	reg    *registry
 	closed bool
 	outage chan struct{} // closed at the end of the present one; nil if there is none
+	late   *time.Timer   // runs while receivers may be untold why they are interrupted
+	denied bool          // the server refuses what it allowed before, as the log knows
+	again  *time.Timer   // runs until the server is asked for that once more
+	pause  backoff.Backoff
 
 	// turn changes, under mu, with whatever decides where messages go.
 	turn atomic.Uint64
@@ -39,7 +45,7 @@ type subscriber struct {
 
 func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
 	return &subscriber{
-		nodes: n, names: names, opts: opts, log: opts.Logger,
+		nodes: n, names: names, opts: opts, log: opts.Logger, pause: backoff.Backoff{Min: opts.BackoffMin, Max: opts.BackoffMax},
 		work: make(chan struct{}, 1), counts: inbox.NewCounts(), reg: newRegistry(names), exact: map[string]*route{}, patterned: map[string]*route{},
 	}
 }

@@ -16,13 +16,27 @@ type subscription struct {
 
 	// The subscriber's mutex guards these.
 	filters map[broker.Filter]*entry
-	down    bool // told of an interruption, not yet of its end
-	missing int  // while down: filters that are not live
+	down    bool  // interrupted
+	untold  error // why, while the receiver does not know yet; nil if it does
+	missing int   // while down: filters that are not live
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	in := inbox.New(r, inbox.Options{Limit: s.opts.ReceiveBuffer, Counts: s.counts})
 	return &subscription{s: s, in: in, filters: map[broker.Filter]*entry{}}
+}
+
+// tell tells the receiver of an interruption that it does not know of: because of err, or
+// of what was known before if that is nil. The subscriber's mutex is held.
+func (u *subscription) tell(err error) {
+	if u.untold == nil {
+		return
+	}
+	if err == nil {
+		err = u.untold
+	}
+	u.untold = nil
+	u.in.Interrupt(err)
 }
 
 // matches reports whether one of the filters selects ch. The subscriber's mutex is held.

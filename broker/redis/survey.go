@@ -29,6 +29,14 @@ type place struct {
 	root bool // the client's own server, if it is no cluster
 }
 
+// use is what connections to the place are for.
+func (p place) use() use {
+	if p.root {
+		return forQueries
+	}
+	return forSurveys
+}
+
 // finding is what one server answered.
 type finding struct {
 	place

@@ -11,13 +11,16 @@ type clusterNode struct {
 	host     string // its announced host name; may be empty
 	myself   bool   // the node that was asked
 	failed   bool   // most masters agree that it is down
+	suspect  bool   // the other one believes so
 	joining  bool   // it is not a node of the cluster yet, or has no address
+	linked   bool   // the other one has a connection to it
+	replica  bool   // of a master
 	slots    bool   // it serves some
 }
 
 // parseNodes reads the answer to CLUSTER NODES: one line for each node,
 //
-//	<id> <ip:port@cport[,hostname]> <flags> ...
+//	<id> <ip:port@cport[,hostname]> <flags> <master> <ping> <pong> <epoch> <link> [<slots> ...]
 func parseNodes(text string) []clusterNode {
 	var list []clusterNode
 	for line := range strings.Lines(text) {
@@ -39,11 +42,18 @@ func parseNodes(text string) []clusterNode {
 				n.myself = true
 			case "fail":
 				n.failed = true
+			case "fail?":
+				n.suspect = true
+			case "slave":
+				n.replica = true
 			case "handshake", "noaddr":
 				n.joining = true
 			}
 		}
-		n.slots = len(fields) > 8
+		n.linked = len(fields) > 7 && fields[7] == "connected"
+		for i := 8; i < len(fields); i++ {
+			n.slots = n.slots || !strings.HasPrefix(fields[i], "[") // a slot on its way is there twice
+		}
 		list = append(list, n)
 	}
 	return list

@@ -24,9 +24,9 @@ import (
 // time from any goroutine and have taken effect when they return.
 type Proxy struct {
 	listener net.Listener
-	target   string
 
 	mu       sync.Mutex
+	target   string
 	changed  chan struct{} // closed and replaced when one of the next fields changes
 	refuse   bool
 	held     bool
@@ -115,6 +115,10 @@ func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
 // Throttle passes at most about rate bytes a second on in each direction; zero ends that.
 func (p *Proxy) Throttle(rate int) { p.set(func() { p.rate = rate }) }
 
+// Retarget leads new connections to another server and keeps those that stand, as a name
+// does that changes, or a load balancer that lets connections end by themselves.
+func (p *Proxy) Retarget(target string) { p.set(func() { p.target = target }) }
+
 // Heal ends Refuse, HalfOpen, Delay and Throttle. What was held back goes on.
 func (p *Proxy) Heal() {
 	p.set(func() { p.refuse, p.held, p.delay, p.rate = false, false, 0, 0 })
@@ -159,13 +163,14 @@ func (p *Proxy) accept() {
 		l := &link{client: client, ended: make(chan struct{})}
 		p.links[l] = struct{}{}
 		p.wg.Add(1)
+		target := p.target
 		p.mu.Unlock()
-		go p.serve(l)
+		go p.serve(l, target)
 	}
 }
 
 // serve connects the link to the server and pumps until either side ends.
-func (p *Proxy) serve(l *link) {
+func (p *Proxy) serve(l *link, target string) {
 	defer p.wg.Done()
 	defer func() {
 		l.close()
@@ -173,7 +178,7 @@ func (p *Proxy) serve(l *link) {
 		delete(p.links, l)
 		p.mu.Unlock()
 	}()
-	server, err := net.DialTimeout("tcp", p.target, 5*time.Second)
+	server, err := net.DialTimeout("tcp", target, 5*time.Second)
 	if err != nil {
 		return
 	}

@@ -179,3 +179,59 @@ func TestNoServer(t *testing.T) {
 		t.Fatalf("no server: %v, want an error at once", err)
 	}
 }
+
+// named is a server that sends its name back for each byte.
+func named(t *testing.T, name byte) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer nc.Close()
+				for b := []byte{0}; ; b[0] = 0 {
+					if _, err := nc.Read(b); err != nil {
+						return
+					}
+					nc.Write([]byte{name})
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		serving.Wait()
+	})
+	return l.Addr().String()
+}
+
+func TestRetarget(t *testing.T) {
+	t.Parallel()
+	p := tcpproxy.Start(t, named(t, 'a'))
+	who := func(nc net.Conn) string {
+		nc.SetDeadline(time.Now().Add(soon))
+		b := []byte{'?'}
+		if _, err := nc.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(nc, b); err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	old := dial(t, p)
+	if got := who(old); got != "a" {
+		t.Fatalf("led to %s, want a", got)
+	}
+	p.Retarget(named(t, 'b'))
+	if got, fresh := who(old), who(dial(t, p)); got != "a" || fresh != "b" {
+		t.Errorf("after Retarget the old connection leads to %s and a new one to %s, want a and b", got, fresh)
+	}
+}

@@ -1,0 +1,109 @@
+package redisbroker_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// oneByProxy makes a broker with the default times, of which a single connection, by its
+// number, goes through a proxy.
+func oneByProxy(t *testing.T, srv *servers.Redis, number int32, log *brokertest.Log) (*redisbroker.Broker, *tcpproxy.Proxy) {
+	t.Helper()
+	proxy := tcpproxy.Start(t, srv.Addr())
+	var dialed atomic.Int32
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dialed.Add(1) == number {
+			addr = proxy.Addr()
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}})
+	t.Cleanup(func() { client.Close() })
+	b, err := redisbroker.New(client, &redisbroker.Options{Logger: log.Logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	return b, proxy
+}
+
+// TestDeadLinkOfQueries: only the connection for queries is dead, and the next query costs
+// a fraction of its deadline.
+func TestDeadLinkOfQueries(t *testing.T) {
+	t.Parallel()
+	for _, deadline := range []time.Duration{5 * time.Second, time.Second, 400 * time.Millisecond} {
+		t.Run(deadline.String(), func(t *testing.T) {
+			t.Parallel()
+			srv := servers.StartRedis(t, nil)
+			var log brokertest.Log
+			b, proxy := oneByProxy(t, srv, 2, &log)
+			r := record(t)
+			subscribe(t, b, r, broker.Exactly(room))
+			if _, err := b.Subscribers(within(t, patience), room); err != nil {
+				t.Fatal(err)
+			}
+			if proxy.Accepted() != 1 {
+				t.Fatal("the connection for queries does not go through the proxy")
+			}
+			proxy.HalfOpen()
+			for _, most := range []time.Duration{deadline * 3 / 4, deadline / 2} {
+				began := time.Now()
+				counts, err := b.Subscribers(within(t, deadline), room)
+				if took := time.Since(began); err != nil || counts[0] != 1 || took > most {
+					t.Errorf("Subscribers: %v, %v after %v of %v", counts, err, took, deadline)
+				}
+			}
+			r.WantNothing()
+		})
+	}
+}
+
+// TestDeadLinkOfPublishing: only the connection for publishing is dead. When that has been
+// noticed, within the probe time, what is published arrives.
+func TestDeadLinkOfPublishing(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	var log brokertest.Log
+	b, proxy := oneByProxy(t, srv, 2, &log)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "before")
+	r.Want(room, "before")
+	flush(t, b)
+	if proxy.Accepted() != 1 {
+		t.Fatal("the connection for publishing does not go through the proxy")
+	}
+	proxy.HalfOpen()
+	began := time.Now()
+	eventually(t, func() error {
+		if !strings.Contains(log.String(), "publish connection lost") {
+			return errors.New("not noticed")
+		}
+		return nil
+	})
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("noticed after %v", took)
+	}
+	began = time.Now()
+	publish(t, b, room, "after")
+	flush(t, b)
+	r.Want(room, "after")
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("sent after %v", took)
+	}
+	if s := b.Stats(); s.Uncertain+s.Lost != 0 {
+		t.Errorf("Stats %+v", s)
+	}
+}

@@ -1,0 +1,153 @@
+package redisbroker
+
+import "fmt"
+
+// use is what a connection is for.
+type use uint8
+
+const (
+	forPublishing use = iota
+	forSubscribing
+	forQueries // to the client's own server
+	forSurveys // to others, on whose membership a survey decides itself
+)
+
+// standing is what a server says of itself. A field is empty if the server does not say
+// it: because it is too old, or because the user lacks the right.
+type standing struct {
+	mode string // "standalone", "cluster" or "sentinel"
+	role string // "master" or "replica"
+	link string // of a replica to its master: "connected" if it is in step
+	view *clusterView
+}
+
+// examination is what a connection asks its server when it has been opened, and then
+// once in every ProbeInterval. PING proves that a server lives; this proves that it is
+// the right one, and its answers are signs of life as well.
+type examination struct {
+	commands [][]string
+	encoded  []byte
+}
+
+func newExamination(commands ...[]string) examination {
+	e := examination{commands: commands}
+	for _, c := range commands {
+		e.encoded = appendCommand(e.encoded, c...)
+	}
+	return e
+}
+
+// examine returns what to ask a server that has said so much. HELLO needs no permission.
+func (n *nodes) examine(c *conn, s standing) examination {
+	switch {
+	case c.use == forSurveys:
+		return newExamination()
+	case s.mode == "": // no HELLO: before Redis 6, or through a proxy
+		return newExamination([]string{"PING"})
+	}
+	commands := [][]string{{"HELLO", c.protocol()}}
+	switch {
+	case s.mode == "cluster":
+		commands = append(commands, []string{"CLUSTER", "NODES"})
+	case n.replicas:
+		commands = append(commands, []string{"ROLE"})
+	}
+	return newExamination(commands...)
+}
+
+// read takes the answers to an examination's commands, in their order.
+func (e *examination) read(answers []any) standing {
+	var s standing
+	for i, answer := range answers {
+		switch e.commands[i][0] {
+		case "HELLO":
+			s.mode, s.role = readHello(answer)
+		case "ROLE":
+			if list, _ := answer.([]any); len(list) >= 4 && list[0] == "slave" {
+				s.link, _ = list[3].(string)
+			}
+		case "CLUSTER":
+			if text, ok := answer.(string); ok {
+				s.view = viewOf(parseNodes(text))
+			}
+		}
+	}
+	return s
+}
+
+// readHello takes the answer to HELLO: names and values in turn.
+func readHello(answer any) (mode, role string) {
+	list, _ := answer.([]any)
+	for i := 0; i+1 < len(list); i += 2 {
+		switch list[i] {
+		case "mode":
+			mode, _ = list[i+1].(string)
+		case "role":
+			role, _ = list[i+1].(string)
+		}
+	}
+	return mode, role
+}
+
+// judge reports why a server is none for a connection: nil if it is one, else a
+// *MembershipError. What the server does not say is not held against it.
+//
+//	single server      the primary
+//	SubscribeClient    a replica in step will do
+//	node of a cluster  a master that serves slots
+//	  by *redis.Client any node
+//
+// A role that changes while a connection stands is refused too: who counts subscribers
+// does so where new connections lead. A node of a cluster must reach most of the masters
+// that serve slots, and must not have left for another cluster.
+func (n *nodes) judge(c *conn, s standing) error {
+	stray := func(reason string) error { return &MembershipError{Addr: c.addr, Reason: reason} }
+	switch {
+	case c.use == forSurveys:
+		return nil
+	case s.mode == "sentinel":
+		return stray("it is a Sentinel (its master is reached by redis.NewFailoverClient)")
+	case s.mode == "cluster":
+		return n.judgeNode(c, s)
+	case s.role == "replica" && !n.replicas:
+		return stray("it is a replica, where messages of others may not arrive and nobody is counted")
+	case s.role == "replica" && s.link != "" && s.link != "connected":
+		return stray(fmt.Sprintf("it is a replica, and its link to the primary is %.30q", s.link))
+	case s.role != "" && c.standing.role != "" && s.role != c.standing.role:
+		return stray(fmt.Sprintf("it was a %.30s and has become a %.30s", c.standing.role, s.role))
+	}
+	return nil
+}
+
+func (n *nodes) judgeNode(c *conn, s standing) error {
+	stray := func(reason string) error { return &MembershipError{Addr: c.addr, Reason: reason} }
+	own := n.cluster != nil
+	if own && s.role == "replica" {
+		return stray("it is a replica, where not every node looks for subscribers")
+	}
+	v := s.view
+	if v == nil {
+		return nil
+	}
+	switch {
+	case v.masters == 0:
+		return stray("no node that it knows serves slots: it was reset, or removed from its cluster")
+	case own && !v.self.slots:
+		return stray("it serves no slots: it is being removed from its cluster, or not yet part of it")
+	case !v.majority():
+		return stray(fmt.Sprintf("it reaches %d of the %d masters of its cluster", v.reached, v.masters))
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !v.same(n.ids) {
+		return &foreignError{&MembershipError{Addr: c.addr, Reason: "it belongs to another cluster than before"}}
+	}
+	n.ids = v.ids
+	return nil
+}
+
+// foreignError is the *MembershipError of a node that is of another cluster than those
+// before.
+type foreignError struct{ *MembershipError }
+
+func (e *foreignError) Unwrap() error { return e.MembershipError }

@@ -1,0 +1,255 @@
+package redisbroker_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/broker"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// follow makes a server the replica of another, and waits until it is in step.
+func follow(t testing.TB, replica *servers.Redis, addr string) {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(addr)
+	replica.Do("REPLICAOF", host, port)
+	eventually(t, func() error {
+		if role, _ := replica.Do("ROLE").([]any); role[0] != "slave" || role[3] != "connected" {
+			return fmt.Errorf("%v", role)
+		}
+		return nil
+	})
+}
+
+// startPrimary starts a server that replicas need not wait for.
+func startPrimary(t testing.TB) *servers.Redis {
+	t.Helper()
+	return servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
+}
+
+// isStray reports whether an error says that a server is none of the fleet's.
+func isStray(err error) bool {
+	var stray *redisbroker.MembershipError
+	return errors.As(err, &stray)
+}
+
+// TestDemotedPrimary: a primary that is demoted behind a proxy, which keeps the
+// connections that stand, is left by every kind of connection within the probe time.
+func TestDemotedPrimary(t *testing.T) {
+	t.Parallel()
+	old, next := startPrimary(t), startPrimary(t)
+	follow(t, next, old.Addr())
+	proxy := tcpproxy.Start(t, old.Addr())
+	f := &fleet{t: t}
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr(), ClientName: "node"})
+	t.Cleanup(func() { client.Close() })
+	for range 3 {
+		f.join(client)
+	}
+	f.whole()
+	switchOver := func(old, next *servers.Redis) {
+		proxy.Retarget(next.Addr())
+		next.Do("REPLICAOF", "NO", "ONE")
+		began := time.Now()
+		follow(t, old, next.Addr())
+		for i, r := range f.heard {
+			var c = r.Next()
+			for c.What == "deliver" {
+				c = r.Next()
+			}
+			if c.What != "interrupted" || !isStray(c.Err) {
+				t.Fatalf("broker %d: %v, want interrupted with a *MembershipError", i, c)
+			}
+			r.WantCall("resumed")
+		}
+		if took, most := time.Since(began), quick().ProbeInterval+quick().ProbeTimeout; took > most {
+			t.Errorf("noticed after %v, want %v at most", took, most)
+		}
+		f.whole()
+		if list := old.Do("CLIENT", "LIST", "TYPE", "pubsub"); list != "" {
+			t.Errorf("subscribed to the former primary: %s", list)
+		}
+	}
+	switchOver(old, next)
+	f.join(client)
+	f.whole()
+	switchOver(next, old)
+	for i, b := range f.nodes {
+		if s := b.Stats(); s.Accepted != s.Sent+s.Uncertain+s.Lost || s.Lost != 0 {
+			t.Errorf("broker %d: %+v", i, s)
+		}
+	}
+}
+
+// TestReplica: a server that is a replica from the start is refused, in every call, with
+// the reason.
+func TestReplica(t *testing.T) {
+	t.Parallel()
+	primary, replica := startPrimary(t), startPrimary(t)
+	follow(t, replica, primary.Addr())
+	opts := quick()
+	opts.QueueAge = 200 * time.Millisecond
+	b := open(t, replica.Addr(), opts)
+	if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !isStray(err) {
+		t.Errorf("Subscribe: %v", err)
+	}
+	if _, err := b.Subscribers(within(t, patience), room); !isStray(err) {
+		t.Errorf("Subscribers: %v", err)
+	}
+	publish(t, b, room, "never sent")
+	var loss *broker.LossError
+	if err := b.Flush(within(t, patience)); !errors.As(err, &loss) || loss.Uncertain || !isStray(err) || !errors.Is(err, redisbroker.ErrTooOld) {
+		t.Errorf("Flush: %v", err)
+	}
+	replica.Do("REPLICAOF", "NO", "ONE")
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	eventually(t, func() error {
+		publish(t, b, room, "promoted")
+		return b.Flush(within(t, patience))
+	})
+	r.Want(room, "promoted")
+}
+
+// TestListeningOnReplica: a second client may lead to a replica, for as long as that is in
+// step with its primary.
+func TestListeningOnReplica(t *testing.T) {
+	t.Parallel()
+	primary, replica := startPrimary(t), startPrimary(t)
+	link := tcpproxy.Start(t, primary.Addr())
+	follow(t, replica, link.Addr())
+	to, from := redis.NewClient(&redis.Options{Addr: primary.Addr()}), redis.NewClient(&redis.Options{Addr: replica.Addr()})
+	defer to.Close()
+	defer from.Close()
+	opts := quick()
+	opts.SubscribeClient = from
+	b, err := redisbroker.New(to, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "by replication")
+	r.Want(room, "by replication")
+	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
+		t.Fatalf("Subscribers: %v, %v", counts, err)
+	}
+
+	link.Refuse()
+	if c := r.WantCall("interrupted"); !isStray(c.Err) || !strings.Contains(c.Err.Error(), "link") {
+		t.Errorf("Interrupted(%v), want that the replica has no link", c.Err)
+	}
+	link.Heal()
+	r.WantCall("resumed")
+	publish(t, b, room, "again")
+	r.Want(room, "again")
+
+	// One that is promoted hears nothing of the former primary.
+	replica.Do("REPLICAOF", "NO", "ONE")
+	if c := r.WantCall("interrupted"); !isStray(c.Err) {
+		t.Errorf("Interrupted(%v) of a promoted replica", c.Err)
+	}
+	r.WantCall("resumed")
+}
+
+// TestSentinelIsNoServer: a Sentinel understands SUBSCRIBE and PUBLISH, and brings nothing
+// to anybody.
+func TestSentinelIsNoServer(t *testing.T) {
+	t.Parallel()
+	s := servers.StartSentinel(t)
+	b := open(t, s.Addr(), quick())
+	if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !isStray(err) || !strings.Contains(err.Error(), "Sentinel") {
+		t.Errorf("Subscribe: %v", err)
+	}
+}
+
+// TestBusyConnectionsAreExamined: messages all the time do not keep a connection from
+// being examined, nor an examination the messages from their order.
+func TestBusyConnectionsAreExamined(t *testing.T) {
+	t.Parallel()
+	old, next := startPrimary(t), startPrimary(t)
+	proxy := tcpproxy.Start(t, old.Addr())
+	opts := quick()
+	opts.ProbeInterval = 20 * time.Millisecond
+	b, other := open(t, proxy.Addr(), opts), open(t, old.Addr(), quick())
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publishing := func(n int) {
+		for i := range n {
+			publish(t, b, room, fmt.Sprint(i))
+			if i%64 == 0 {
+				flush(t, b)
+			}
+		}
+		for i := range n {
+			r.Want(room, fmt.Sprint(i))
+		}
+	}
+	asked := func() (n int) {
+		stats, _ := old.Do("INFO", "commandstats").(string)
+		_, after, _ := strings.Cut(stats, "cmdstat_hello:calls=")
+		fmt.Sscanf(after, "%d", &n)
+		return n
+	}
+	before := asked()
+	eventually(t, func() error {
+		publishing(5000)
+		if n := asked() - before; n < 6 {
+			return fmt.Errorf("examined %d times", n)
+		}
+		return nil
+	})
+	flush(t, b)
+
+	// Both connections are busy all the time.
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		load := time.NewTicker(200 * time.Microsecond)
+		defer load.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-load.C:
+			}
+			if b.Publish(t.Context(), room, []byte("busy")) != nil || other.Publish(t.Context(), room, []byte("busy")) != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, func() error {
+		if b.Stats().Received < 1000 {
+			return errors.New("not busy")
+		}
+		return nil
+	})
+	proxy.Retarget(next.Addr())
+	follow(t, old, next.Addr())
+	eventually(t, func() error {
+		if n := next.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any)[1]; n != int64(1) {
+			return fmt.Errorf("%v subscribed to the new primary", n)
+		}
+		return nil
+	})
+	close(stop)
+	<-done
+	eventually(t, func() error {
+		publish(t, b, room, "end")
+		return b.Flush(within(t, patience))
+	})
+	r.Until("end")
+	if b.Stats().Interruptions != 1 {
+		t.Errorf("Stats %+v", b.Stats())
+	}
+}
