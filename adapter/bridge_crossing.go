@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -416,13 +417,13 @@ func (c *crossing) check() bool {
 	return false
 }
 
+// errLeaseOver: the lease ended while servers were asked.
+var errLeaseOver = errors.New("adapter: the bridge's lease has ended")
+
 // pass passes a message on, or loses it.
 func (c *crossing) pass(ctx context.Context, e *waiting) error {
-	t := e.target
-	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
-	// Dates as the newest servers write them are not what older ones read.
-	err := c.to.ns.Broadcast(ctx, msgpack.Portable(e.payload), t)
-	if err != nil && ctx.Err() != nil {
+	err := c.publish(ctx, e)
+	if err != nil && (ctx.Err() != nil || err == errLeaseOver) {
 		return err // it stays in the window
 	}
 	c.mu.Lock()
@@ -434,6 +435,21 @@ func (c *crossing) pass(ctx context.Context, e *waiting) error {
 		c.b.ns.server.bridged.Add(1)
 	}
 	return err
+}
+
+func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
+	t := e.target
+	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
+	if c.to.dialect == V5 && len(t.Except) > 0 {
+		if t.Except, err = c.to.exceptV5(ctx, t.Except); err != nil {
+			return err
+		}
+		if !c.check() {
+			return errLeaseOver
+		}
+	}
+	// Dates as the newest servers write them are not what older ones read.
+	return c.to.ns.Broadcast(ctx, msgpack.Portable(e.payload), t)
 }
 
 // hand tells the next leader that this one has ended. What is left in the window is that

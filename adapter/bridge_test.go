@@ -331,6 +331,38 @@ func TestBridgeBurst(t *testing.T) {
 	}
 }
 
+// A broadcast whose excluded sockets cannot be found out does not reach servers of v5, and
+// that is reported; those behind it are passed on.
+func TestBridgeExcept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGenerations()
+		newBystander(t, g.v5) // it is counted, and does not answer
+		heard := g.onV5(t).add(t, "heard")
+		both, new := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second}), g.onV8(t)
+		time.Sleep(time.Second)
+		for i, except := range [][]string{nil, {"room"}, {"abcdefghij0123456789"}, {"room", "abcdefghij0123456789"}, nil} {
+			ok(t, new.ns.Except(except...).Emit(t.Context(), fmt.Sprint(i)))
+		}
+		time.Sleep(10 * time.Second)
+		var got []string
+		for len(heard.packets) > 0 {
+			got = append(got, (<-heard.packets).Event())
+		}
+		equal(t, "v5 got", got, []string{"0", "2", "4"})
+		refused := 0
+		for _, err := range both.errors.all() {
+			if e, ok := errors.AsType[*adapter.ExceptError](err); ok {
+				equal(t, "refused because of", e.Rooms, []string{"room"})
+				loss, _ := errors.AsType[*broker.LossError](err)
+				refused += loss.Messages
+			}
+		}
+		if refused != 2 {
+			t.Errorf("%d reported as refused", refused)
+		}
+	})
+}
+
 // A single node on both links has nobody who may have passed anything on.
 func TestBridgeAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -155,6 +155,11 @@ func TestTwoPrefixes(t *testing.T) {
 	s.awaitBridge(old, recent)
 	emitted(old)
 	emitted(recent)
+	// Servers of v5 leave out sockets, not rooms: they are asked for them.
+	s.ask("emit", args{"except": []any{"blue"}, "event": "news", "args": []any{5}})
+	s.expect(not(in("blue")), "news", 5)
+	s.ask("emit", args{"to": []any{"red"}, "except": []any{"blue", s.of(old, "red").id, "nobody's"}, "event": "news", "args": []any{6}})
+	s.expect(both(in("red"), not(in("blue", s.of(old, "red").id))), "news", 6)
 
 	// Node.js servers see those of their own prefix and the Go nodes.
 	seen := func(peer node) []any {
