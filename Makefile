@@ -6,6 +6,7 @@
 # make chat-picture    makes the pictures of the chat example anew, from a real run
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture of the README
+# make migration       a chat moves from socket.io 2 to socket.io 4, without a break: docs/MIGRATION.md
 # make changeover      two Go nodes bridge two fleets of Node.js servers, and the one that does it is closed, killed and
 #              stopped, while each side sends MESSAGES (default 10000) at 400 a second; and a burst of 200,000
 # make check   format, vet, staticcheck, tidiness
@@ -19,7 +20,7 @@ SOAK ?= 1000
 MESSAGES ?= 10000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover demo test bench check fuzz soak setup chat chat-picture chat-load trace
+.PHONY: changeover migration demo test bench check fuzz soak setup chat chat-picture chat-load trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -62,6 +63,10 @@ check:
 soak:
 	@scripts/setup redis nats
 	@CROSSROOM_SOAK=$(SOAK) go test -race -count=1 -timeout 4h -v -run '^TestSoak$$' ./broker/memory ./broker/redis ./broker/nats
+
+migration:
+	@scripts/setup redis node migration
+	@cd examples && go run ./migration
 
 changeover:
 	@scripts/setup redis node interop
