@@ -1,0 +1,77 @@
+package interop_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/interop"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// A Go server gets a date; its clients get text, as those of Node.js do.
+var date = regexp.MustCompile(`\{"\$date":("[^"]*")\}`)
+
+// TestWildEmitters publishes what emitters in other languages write, through Redis, and
+// compares what real clients of Node.js servers get with what those of Go nodes do. What
+// is on record as deadly is not sent to anybody.
+func TestWildEmitters(t *testing.T) {
+	interop.Require(t)
+	text, err := os.ReadFile(readingsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Outcomes  []took
+		Broadcast []struct {
+			Name, Channel string
+			Payload       []byte
+			Took          [3]int
+		}
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	redis := servers.StartRedis(t, nil)
+	for i, g := range []interop.Generation{v5, v6, v8} {
+		t.Run(string(g), func(t *testing.T) {
+			prefix := "wild-" + string(g)
+			js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
+			// What comes after a message on another connection, comes after it everywhere.
+			s := stage(t, g, "/", startGoEmitter(t, "marker", redis.URL(), prefix, dialects[g]), js, goes)
+			clients := []*client{s.connect(js, "js", nil, "a", "b"), s.connect(goes, "go", nil, "a", "b")}
+			out, delivered := openBroker(t, redis.URL(), prefix), 0
+			for _, r := range file.Broadcast {
+				if !strings.HasPrefix(r.Name, "emitter ") || r.Took[i] != r.Took[2] {
+					continue // the generations differ, and a Go node does as v8
+				}
+				if o := file.Outcomes[r.Took[i]]; o.code() == "†" || o.code() == "✂" {
+					continue
+				}
+				ch := broker.SocketIO.Broadcast("/")
+				if r.Channel != "" {
+					ch = broker.SocketIO.Room("/", strings.TrimSuffix(strings.TrimPrefix(r.Channel, toAll), "#"))
+				}
+				if err := out.Publish(s.ctx, ch, r.Payload); err != nil {
+					t.Fatal(err)
+				}
+				if err := out.Flush(s.ctx); err != nil {
+					t.Fatal(err)
+				}
+				got := s.settle()
+				theirs, ours := fmt.Sprint(got[clients[0]]), date.ReplaceAllString(fmt.Sprint(got[clients[1]]), "$1")
+				if theirs != ours {
+					t.Errorf("%s: clients of Node.js got %s, those of Go %s", r.Name, theirs, ours)
+				}
+				delivered += len(got[clients[1]])
+			}
+			if delivered < 10 {
+				t.Errorf("%d messages", delivered)
+			}
+		})
+	}
+}
