@@ -54,15 +54,19 @@ func checkBroadcast(message, ns string, b *backplane.Broadcast) (data []byte, tr
 // that needs no check: checking costs as much as encoding.
 const sound backplane.Flags = 1 << 7
 
-// checkPayload checks msgpack that stands depth levels down in a message, and puts
-// dates that came from v8, as relayed ones may, into the form that all versions read.
+// checkPayload checks msgpack that stands depth levels down in a message, and puts what
+// others wrote and this node passes on, dates of v8 and text that is not UTF-8, into the
+// form that all versions read.
 func checkPayload(message string, payload []byte, depth int) (data []byte, traits msgpack.Traits, err error) {
 	traits, err = msgpack.Check(payload, depth)
+	if err != nil || traits&msgpack.HasTimestamp != 0 {
+		payload = msgpack.Portable(payload)
+	}
+	if err != nil { // of the text, perhaps
+		traits, err = msgpack.Check(payload, depth)
+	}
 	if err != nil {
 		return nil, 0, &MessageError{Message: message, Reason: "payload", Err: err}
-	}
-	if traits&msgpack.HasTimestamp != 0 {
-		payload = msgpack.Portable(payload)
 	}
 	return payload, traits, nil
 }

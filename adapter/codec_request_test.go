@@ -371,7 +371,6 @@ func TestAnswersRefused(t *testing.T) {
 		"event":             {backplane.OpEvent, backplane.Response{Payload: []byte("")}},
 		"ack":               {backplane.OpBroadcast, backplane.Response{Ack: true, Payload: []byte("\x91")}},
 		"ack, two":          {backplane.OpBroadcast, backplane.Response{Ack: true, Payload: []byte("\x01\x01")}},
-		"ack UTF-8":         {backplane.OpBroadcast, backplane.Response{Ack: true, Payload: []byte("\xa1\xff")}},
 		"error UTF-8":       {backplane.OpRooms, backplane.Response{Err: "\xff"}},
 		"header":            {backplane.OpRooms, backplane.Response{Header: backplane.Header{"a": strings.Repeat("x", backplane.MaxHeader)}}},
 	} {

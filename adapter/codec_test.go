@@ -172,7 +172,6 @@ func TestBroadcastRefused(t *testing.T) {
 		"payload map":     {Payload: pack(t, map[string]any{})},
 		"two values":      {Payload: append(slices.Clone(ok), ok...)},
 		"cut":             {Payload: ok[:2]},
-		"payload UTF-8":   {Payload: []byte("\x91\xa1\xff")},
 		"payload deep":    {Payload: []byte(strings.Repeat("\x91", 511) + "\xc0")},
 		"room UTF-8":      {Payload: ok, Rooms: []string{"\xff"}},
 		"except UTF-8":    {Payload: ok, Except: []string{"\xff"}},
@@ -185,6 +184,24 @@ func TestBroadcastRefused(t *testing.T) {
 		if !errors.As(err, &bad) || string(out) != "kept" {
 			t.Errorf("%s: %v, %q", name, err, out)
 		}
+	}
+}
+
+// Text that came from elsewhere and is not UTF-8 is passed on as receivers read it.
+func TestBadTextPassedOn(t *testing.T) {
+	in := pack(t, []any{"x", map[string]any{"type": 2, "data": msgpack.Raw("\x91\xa1e"), "nsp": "/"}, map[string]any{}})
+	in = []byte(strings.Replace(string(in), "\x91\xa1e", "\x92\xa1e\xa2\xffa", 1))
+	c := newCodec(V8)
+	var b backplane.Broadcast
+	if err := c.DecodeBroadcast(in, "/", &b); err != nil {
+		t.Fatal(err)
+	}
+	wire, err := c.AppendBroadcast(nil, "/", &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DecodeBroadcast(wire, "/", &b); err != nil || string(b.Payload) != "\x92\xa1e\xa4\ufffda" {
+		t.Errorf("%x, %v", b.Payload, err)
 	}
 }
 

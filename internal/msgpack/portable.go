@@ -1,8 +1,15 @@
 package msgpack
 
-// Portable returns raw, which must be one value or several, with every date in the
-// form that all versions of notepack.io read (see AppendTime): those before 3 take
-// the standard timestamp for an array. Everything else stays as it is, byte for byte.
+import (
+	"unicode/utf8"
+
+	"github.com/crossroom/crossroom/internal/jsonscan"
+)
+
+// Portable returns raw, which must be one value or several, in the form that all readers
+// take alike. Every date is in the form that all versions of notepack.io read (see
+// AppendTime): those before 3 take the standard timestamp for an array. Text that is not
+// UTF-8 is what JavaScript makes of it. Everything else stays as it is, byte for byte.
 // It returns raw itself if there is nothing to change, or if raw is malformed.
 func Portable(raw []byte) []byte {
 	var out []byte
@@ -22,6 +29,12 @@ func Portable(raw []byte) []byte {
 			}
 			if t, ok := e.Time(); ok {
 				out = AppendTime(append(out, raw[done:start]...), t)
+				done = r.off
+			}
+		case String:
+			var text []byte
+			if text, err = r.text(); err == nil && !utf8.Valid(text) {
+				out = AppendString(append(out, raw[done:start]...), string(jsonscan.Valid(text)))
 				done = r.off
 			}
 		default:
