@@ -87,6 +87,10 @@
 //	     interrupted: Interrupted has the system's reason. The broker asks again by
 //	     itself, and calls Resumed when all filters are granted. Messages that the
 //	     system refuses are lost (B18), for its reason.
+//	B29  A server that still responds but does not carry the system's messages any
+//	     more, such as a demoted primary, is an outage (B14, B15, B18), although no
+//	     connection was closed. The broker finds the server that took its place, and
+//	     counts (B22, B23) are right again afterwards.
 //
 // # What is not promised
 //

@@ -12,6 +12,7 @@ var outageCases = []Case{
 	{Name: "B14_Outage", Clauses: []Clause{14, 15}, Needs: CanInterrupt, Timing: true, run: caseOutage},
 	{Name: "B14_HalfOpen", Clauses: []Clause{14, 15}, Needs: CanHalfOpen, Timing: true, run: caseHalfOpen},
 	{Name: "B15_Restart", Clauses: []Clause{15, 14}, Needs: CanRestart, Timing: true, run: caseRestart},
+	{Name: "B29_Superseded", Clauses: []Clause{29, 14, 15}, Needs: CanSupersede, Timing: true, run: caseSuperseded},
 }
 
 // interrupt cuts a node's link and waits until its subscription s was told, for
@@ -221,6 +222,76 @@ func caseRestart(ctx context.Context, e *env) error {
 		}
 		if err := c.hear(ctx, 15); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// caseSuperseded has another server take the place of the one that the nodes are connected
+// to.
+func caseSuperseded(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := e.crowd(ctx, b, a)
+	if err != nil {
+		return err
+	}
+	counted := native.Requests("/crowd")
+	near, err := e.subscribe(ctx, a, broker.Exactly(counted))
+	if err != nil {
+		return err
+	}
+	if err := c.talk(ctx, 2); err != nil {
+		return err
+	}
+	if err := c.hear(ctx, 1); err != nil {
+		return err
+	}
+	if err := e.sys.Supersede(ctx); err != nil {
+		return setup("superseding the server", err)
+	}
+	for _, s := range append([]*sub{near}, c.subs...) {
+		if err := s.await(ctx, 29, func() bool { return len(s.rec.interruption) > 0 }, nil, func() (string, []any) {
+			return "the server was superseded and Interrupted was not called", nil
+		}); err != nil {
+			return err
+		}
+		if err := s.await(ctx, 29, func() bool { return s.rec.resumed > 0 }, nil, func() (string, []any) {
+			return "another server has taken the place of the first and Resumed was not called", nil
+		}); err != nil {
+			return err
+		}
+	}
+	// The publisher may lose what was on the wire to the old server; once it could flush
+	// it has reached the new one.
+	if err := eventually(ctx, func() error {
+		if err := a.Broker.Publish(ctx, native.Room("/elsewhere", "r"), nil); err != nil {
+			return err
+		}
+		return a.Broker.Flush(ctx)
+	}); err != nil {
+		return fail(29, "Flush after the server was superseded returned %s", errText(err))
+	}
+	if err := c.talk(ctx, 2); err != nil {
+		return err
+	}
+	if err := c.hear(ctx, 29); err != nil {
+		return err
+	}
+	if !b.Broker.Capabilities().CountsSubscribers {
+		return nil
+	}
+	for _, n := range []*Node{a, b} {
+		if err := eventually(ctx, func() error {
+			counts, err := n.Broker.Subscribers(ctx, counted)
+			if err == nil && counts[0] != 2 {
+				err = fail(29, "Subscribers counts %d after the server was superseded, want 2", counts[0])
+			}
+			return err
+		}); err != nil {
+			return fail(29, "Subscribers after the server was superseded: %s", errText(err))
 		}
 	}
 	return nil

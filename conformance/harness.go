@@ -39,6 +39,12 @@ type System struct {
 	// Restart stops the server and starts it again; it has then forgotten all
 	// subscriptions. Nil if that cannot be done.
 	Restart func(ctx context.Context) error
+
+	// Supersede has another server take the place of the one that the nodes are connected
+	// to. It closes no connection: the old server goes on responding, and says that it is
+	// superseded if it is asked; new connections lead to the other one. Nil if that cannot
+	// be done.
+	Supersede func(ctx context.Context) error
 }
 
 // Node is one broker and what can be done to it. A nil function is a power that
@@ -114,12 +120,13 @@ const (
 	CanRestart                          // System.Restart
 	CanDeny                             // Node.Deny, Node.Allow and Node.Refused
 	CanDenyPublishing                   // Node.DenyPublishing, Node.Allow and Node.Refused
+	CanSupersede                        // System.Supersede
 )
 
 // String lists the powers by name.
 func (p Power) String() string {
 	var names []string
-	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart", "deny", "deny-publishing"} {
+	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart", "deny", "deny-publishing", "supersede"} {
 		if p&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -144,6 +151,7 @@ func powersOf(sys System, n *Node) Power {
 		{CanRestart, sys.Restart != nil},
 		{CanDeny, n.Deny != nil && n.Allow != nil && n.Refused != nil},
 		{CanDenyPublishing, n.DenyPublishing != nil && n.Allow != nil && n.Refused != nil},
+		{CanSupersede, sys.Supersede != nil},
 	} {
 		if x.has {
 			p |= x.power

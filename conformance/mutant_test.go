@@ -108,6 +108,16 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 	}
 	var mu sync.Mutex
 	var all []*memorybroker.Broker
+	outage := func(why error) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, b := range all {
+			b.Interrupt(why)
+		}
+		for _, b := range all {
+			b.Resume()
+		}
+	}
 	if m.powerless {
 		return c.Run(ctx, conformance.System{Node: func(context.Context) (*conformance.Node, error) {
 			return &conformance.Node{Broker: m.wrap(bus.Broker())}, nil
@@ -135,21 +145,16 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 			}
 			return n, nil
 		},
-		Restart: does(func() {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, b := range all {
-				b.Interrupt(nil)
-			}
-			for _, b := range all {
-				b.Resume()
-			}
-		}),
+		Restart:   does(func() { outage(nil) }),
+		Supersede: does(func() { outage(errSuperseded) }),
 	})
 }
 
 // errDenied is why a system that withdraws a right interrupts a broker.
 var errDenied = errors.New("permission denied")
+
+// errSuperseded is why a system whose server lost its place interrupts a broker.
+var errSuperseded = errors.New("superseded")
 
 func does(f func()) func(context.Context) error {
 	return func(context.Context) error {

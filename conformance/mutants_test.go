@@ -671,6 +671,44 @@ var breakages = []breakage{
 			}
 		})}
 	}},
+	{name: "that the server lost its place goes unnoticed", waits: true, caught: "B29_Superseded", clauses: []conformance.Clause{29}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			deaf := false
+			return &mutantReceiver{Receiver: r,
+				onDeliver: func(ch broker.Channel, p []byte) {
+					if !deaf {
+						r.Deliver(ch, p)
+					}
+				},
+				onInterrupted: func(err error) {
+					if deaf = deaf || errors.Is(err, errSuperseded); !deaf {
+						r.Interrupted(err)
+					}
+				},
+				onResumed: func() {
+					if !deaf {
+						r.Resumed()
+					}
+				},
+			}
+		})}
+	}},
+	{name: "the place of the former server is not taken", waits: true, caught: "B29_Superseded", clauses: []conformance.Clause{29}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			gone := false
+			return &mutantReceiver{Receiver: r,
+				onDeliver: func(ch broker.Channel, p []byte) {
+					if !gone {
+						r.Deliver(ch, p)
+					}
+				},
+				onInterrupted: func(err error) {
+					gone = gone || errors.Is(err, errSuperseded)
+					r.Interrupted(err)
+				},
+			}
+		})}
+	}},
 	{name: "an interruption does not say that a right was withdrawn", caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) { r.Interrupted(errors.New("EOF")) }}

@@ -2,8 +2,10 @@ package redisbroker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,27 +47,69 @@ func single() conformance.Harness {
 	return conformance.Harness{
 		Name: "redis",
 		Open: func(tb testing.TB) conformance.System {
-			srv := servers.StartRedis(tb, nil)
+			// The file of users is for those that are made below to outlive a restart.
+			srv, next := servers.StartRedis(tb, &servers.RedisOptions{Users: []string{"nobody off"}}), startPrimary(tb)
+			first, second := admin(tb, srv.Addr()), admin(tb, next.Addr())
+			var mu sync.Mutex
+			var links []*tcpproxy.Proxy
+			target := srv.Addr()
 			return conformance.System{
-				Node: func(context.Context) (*conformance.Node, error) {
-					proxy, err := tcpproxy.Listen(srv.Addr())
+				Node: func(ctx context.Context) (*conformance.Node, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					proxy := tcpproxy.Start(tb, target)
+					links = append(links, proxy)
+					// A user for each node, whose rights can be taken away.
+					user := fmt.Sprint("node", len(links))
+					rights := func(words ...any) func(context.Context) error {
+						return func(ctx context.Context) error {
+							command := append([]any{"ACL", "SETUSER", user}, words...)
+							return errors.Join(first.Do(ctx, command...).Err(), first.Do(ctx, "ACL", "SAVE").Err(), second.Do(ctx, command...).Err())
+						}
+					}
+					allow := rights("on", ">pw", "~*", "&*", "+@all")
+					if err := allow(ctx); err != nil {
+						return nil, err
+					}
+					b, err := redisbroker.Open("redis://"+user+":pw@"+proxy.Addr(), conformOptions(""))
 					if err != nil {
 						return nil, err
 					}
-					tb.Cleanup(proxy.Close)
-					b, err := redisbroker.Open(proxy.Addr(), conformOptions(""))
-					if err != nil {
-						return nil, err
+					n := conformance.OverTCP(b, proxy)
+					n.Deny, n.DenyPublishing, n.Allow = rights("resetchannels"), rights("-publish"), allow
+					n.Refused = func(err error) bool {
+						var refused *redisbroker.ServerError
+						return errors.As(err, &refused) && refused.Code() == "NOPERM"
 					}
-					return conformance.OverTCP(b, proxy), nil
+					return n, nil
 				},
 				Restart: func(context.Context) error {
 					brokertest.Restart(srv)
 					return nil
 				},
+				Supersede: func(ctx context.Context) error {
+					mu.Lock()
+					defer mu.Unlock()
+					target = next.Addr()
+					for _, l := range links {
+						l.Retarget(target)
+					}
+					host, port, err := net.SplitHostPort(target)
+					if err != nil {
+						return err
+					}
+					return first.ReplicaOf(ctx, host, port).Err()
+				},
 			}
 		},
 	}
+}
+
+// admin is a client for what the suite does to a server.
+func admin(tb testing.TB, addr string) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	tb.Cleanup(func() { client.Close() })
+	return client
 }
 
 func TestConformanceCluster(t *testing.T) {
