@@ -19,6 +19,7 @@ type Broker struct {
 	own             *redis.Client // made by Open, nil otherwise
 	opts            Options
 	names           *naming
+	limits          *limits
 
 	publisher  *publisher
 	subscriber *subscriber
@@ -71,13 +72,14 @@ func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 	if b.names, err = newNaming(b.opts.Prefix); err != nil {
 		return nil, err
 	}
-	to, err := newNodes(b.publishClient)
+	b.limits = newLimits(&b.opts)
+	to, err := newNodes(b.publishClient, b.limits)
 	if err != nil {
 		return nil, err
 	}
 	from := to
 	if b.opts.SubscribeClient != nil {
-		if from, err = newNodes(b.subscribeClient); err != nil {
+		if from, err = newNodes(b.subscribeClient, b.limits); err != nil {
 			return nil, err
 		}
 		from.replicas = true
@@ -105,7 +107,9 @@ func (b *Broker) SubscribeClient() redis.UniversalClient { return b.subscribeCli
 // Prefix returns the prefix of all channel names.
 func (b *Broker) Prefix() string { return b.opts.Prefix }
 
-// Publish implements broker.Broker.
+// Publish implements broker.Broker. A server that allows less than
+// Capabilities.MaxPayload says refuses with its own limit in the *PayloadError, once
+// there is a connection to it and if the user may ask for its limits.
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -113,8 +117,8 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	if err := b.names.check(ch); err != nil {
 		return err
 	}
-	if len(payload) > b.opts.MaxPayload {
-		return &broker.PayloadError{Size: len(payload), Max: b.opts.MaxPayload}
+	if err := b.limits.check(payload); err != nil {
+		return err
 	}
 	return b.publisher.out.put(ctx, ch, payload)
 }

@@ -19,6 +19,7 @@ type nodes struct {
 	single   *redis.Client        // also for Sentinel, whose dialer asks for the master
 	cluster  *redis.ClusterClient // nil unless it is a cluster
 	replicas bool                 // a replica will do: it is Options.SubscribeClient
+	limits   *limits
 
 	mu      sync.Mutex
 	known   []*redis.Client // masters as last seen
@@ -30,7 +31,7 @@ type nodes struct {
 	err     error           // of the last look-up
 }
 
-func newNodes(c redis.UniversalClient) (*nodes, error) {
+func newNodes(c redis.UniversalClient, l *limits) (*nodes, error) {
 	unsupported := func(reason string) (*nodes, error) {
 		return nil, &ClientError{Type: fmt.Sprintf("%T", c), Reason: reason}
 	}
@@ -41,12 +42,12 @@ func newNodes(c redis.UniversalClient) (*nodes, error) {
 		if c == nil {
 			return unsupported("is nil")
 		}
-		return &nodes{single: c}, nil
+		return &nodes{single: c, limits: l}, nil
 	case *redis.ClusterClient:
 		if c == nil {
 			return unsupported("is nil")
 		}
-		return &nodes{cluster: c}, nil
+		return &nodes{cluster: c, limits: l}, nil
 	case *redis.Ring:
 		return unsupported("a ring spreads channels over servers that do not know each other, so that patterns miss messages")
 	}

@@ -85,6 +85,9 @@ func (n *nodes) connect(ctx context.Context, nc net.Conn, opt *redis.Options, us
 	if err == nil {
 		err = n.present(c)
 	}
+	if err == nil {
+		err = n.limits.learn(c)
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}

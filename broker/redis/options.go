@@ -32,9 +32,11 @@ type Options struct {
 	QueueBytes    int
 	QueueAge      time.Duration
 
-	// MaxPayload is the largest payload in bytes; zero or less means 16 MiB. With its
-	// default settings a server cuts off any subscriber for whom more than 32 MiB
-	// are waiting: one message above that would interrupt every node.
+	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, which is half
+	// of what a server with default settings is certain to survive (see Limits in the
+	// package documentation). A larger value needs a larger client-output-buffer-limit
+	// for pubsub on every server: Publish refuses what a server does not allow, with its
+	// limit in the *broker.PayloadError, if the user may ask for it (CONFIG GET).
 	MaxPayload int
 
 	// ReceiveBuffer is how many bytes of undelivered messages a subscription holds
@@ -75,7 +77,7 @@ func (o *Options) withDefaults() Options {
 	if out.QueueAge == 0 {
 		out.QueueAge = 30 * time.Second
 	}
-	positive(&out.MaxPayload, 16<<20)
+	positive(&out.MaxPayload, 4<<20)
 	positive(&out.ReceiveBuffer, 16<<20)
 	positive(&out.ProbeInterval, time.Second)
 	positive(&out.ProbeTimeout, 3*time.Second)

@@ -180,7 +180,7 @@ func (q *querier) ask(ctx context.Context, p place, preface, command []string) *
 		}
 		kept = false
 	}
-	if late, ok := errors.AsType[net.Error](f.err); ok && late.Timeout() && ctx.Err() == nil {
+	if late, ok := errors.AsType[net.Error](f.err); ok && late.Timeout() && ended(ctx) == nil {
 		q.fail(p, f.err)
 	}
 	return f
@@ -339,6 +339,7 @@ func (q *querier) remember(known []place, all bool) {
 		l.gone = true
 		if l.c != nil {
 			l.c.close(errNoServer)
+			q.nodes.limits.forget(l.c)
 		}
 	}
 }

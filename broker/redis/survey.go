@@ -106,9 +106,9 @@ func (q *querier) each(ctx context.Context, command []string, f func([]string) e
 	}
 	for range surveyRounds {
 		s.ask(asking, places)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
+		switch err := ended(ctx); {
+		case err != nil:
+			return err
 		case q.life.Err() != nil:
 			return broker.ErrClosed
 		}
@@ -117,6 +117,15 @@ func (q *querier) each(ctx context.Context, command []string, f func([]string) e
 		}
 	}
 	return s.conclude(f)
+}
+
+// ended returns the error of a context that has ended. What waits until the same deadline
+// may end a moment before it.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && time.Until(deadline) <= 0 {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // places returns the servers of the last survey, or those that the client knows.

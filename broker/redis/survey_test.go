@@ -122,7 +122,7 @@ func TestCountsEveryNode(t *testing.T) {
 	t.Parallel()
 	c := servers.StartRedisCluster(t)
 	replica := c.AddNode(t, c.Nodes[0])
-	for name, test := range map[string]func(*testing.T, *servers.RedisCluster){"view refused": viewRefused, "servers on replicas": serversOnReplicas} {
+	for name, test := range map[string]func(*testing.T, *servers.RedisCluster){"view refused": viewRefused, "servers on replicas": serversOnReplicas, "limits of every node": limitsOfEveryNode} {
 		t.Run(name, func(t *testing.T) { test(t, c) })
 	}
 	b := clusterBroker(t, c, *quick())
