@@ -88,7 +88,7 @@ func run(ctx context.Context) (good bool, err error) {
 	others := e.watchBystanders()
 	var all []verdict
 	ran := false
-	for _, m := range slices.Concat(table, natsTable, otelTable) {
+	for _, m := range slices.Concat(table, bridgeTable, natsTable, otelTable) {
 		r, err := m.run(ctx, e, match, os.Stdout)
 		if err != nil {
 			return false, err
