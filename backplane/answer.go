@@ -87,9 +87,7 @@ func (s *served) shorten(resp *Response, why error) (unfit, err error) {
 	if s.req.Op == OpMembers && s.req.Detail {
 		for short.Brief = 1; short.Brief <= MaxBrief; short.Brief++ {
 			if unfit, err = s.publish(&short); unfit == nil {
-				if err == nil {
-					s.report(fmt.Errorf("sent with less of each member: %w", why))
-				}
+				s.shortened(&short, err, fmt.Errorf("sent with less of each member: %w", why))
 				return nil, err
 			}
 		}
@@ -103,13 +101,29 @@ func (s *served) shorten(resp *Response, why error) (unfit, err error) {
 		n = fewer(n, err)
 		short.Members, short.Rooms = resp.Members[:min(n, len(resp.Members))], resp.Rooms[:min(n, len(resp.Rooms))]
 		if unfit, err = s.publish(&short); unfit == nil {
-			if err == nil {
-				s.report(fmt.Errorf("sent with %d of %d: %w", n, all, why))
-			}
+			s.shortened(&short, err, fmt.Errorf("sent with %d of %d: %w", n, all, why))
 			return nil, err
 		}
 	}
 	return unfit, err
+}
+
+// shortened keeps and reports the answer that has been sent instead of the whole one.
+func (s *served) shortened(short *Response, err, why error) {
+	if err == nil {
+		s.short, s.why = short, why
+		s.report(why)
+	}
+}
+
+// like gives s the answer that fitted for another asker of the same.
+func (s *served) like(first *served) error {
+	s.resp.Brief, s.resp.Members, s.resp.Rooms = first.short.Brief, first.short.Members, first.short.Rooms
+	err := s.reply(&s.resp)
+	if err == nil {
+		s.report(first.why)
+	}
+	return err
 }
 
 // fewer is with how many of n to try next.

@@ -16,7 +16,9 @@ func (n *Node) part() int {
 func queryAll(list []*served) {
 	switch ns, r := list[0].ns, list[0].req; r.Op {
 	case OpMembers:
-		ns.listMembers(list)
+		for len(list) > 0 {
+			list = ns.listMembers(list)
+		}
 	case OpRoomsOf:
 		rooms, ok := ns.rooms.RoomsOf(r.Member)
 		for _, s := range list {
@@ -27,6 +29,10 @@ func queryAll(list []*served) {
 		ns.listRooms(list)
 	}
 }
+
+// shareLarge is how many askers get the parts of a long list with details in turn. With
+// more of them all would have to wait until the last one had everything.
+const shareLarge = 8
 
 // listRooms answers OpRooms.
 func (ns *Namespace) listRooms(list []*served) {
@@ -41,8 +47,8 @@ func (ns *Namespace) listRooms(list []*served) {
 
 // listMembers answers OpMembers. What members say of themselves is asked for as it is
 // sent, so that a long list is nowhere as a whole, unless the asker takes but one message:
-// then one such answer is made at a time.
-func (ns *Namespace) listMembers(list []*served) {
+// then one such answer is made at a time. It returns those that are not answered yet.
+func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 	r, n := list[0].req, ns.node
 	var sel selection
 	infos := ns.rooms.list(&sel, r.Rooms, r.Except, r.Detail)
@@ -67,9 +73,13 @@ func (ns *Namespace) listMembers(list []*served) {
 		}
 		return sum
 	}
-	if limit == 0 && r.Detail && len(infos) > tellAtOnce {
-		n.large <- struct{}{}
-		defer func() { <-n.large }()
+	if r.Detail && len(infos) > tellAtOnce {
+		few := min(shareLarge, len(list))
+		list, rest = list[:few], list[few:]
+		if limit == 0 {
+			n.large <- struct{}{}
+			defer func() { <-n.large }()
+		}
 	}
 	sendParts(list, len(infos), limit, size, func(r *Response, from, to int) {
 		r.Members = infos[from:to]
@@ -77,6 +87,7 @@ func (ns *Namespace) listMembers(list []*served) {
 			clear(infos[:from]) // sent
 		}
 	})
+	return rest
 }
 
 // sendParts sends n elements to each asker, in parts of about limit bytes; zero: in one.
@@ -87,8 +98,11 @@ func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *R
 			sum += size(to)
 		}
 		for i, s := range list {
-			if failed[i] == nil {
-				put(&s.resp, from, to)
+			switch put(&s.resp, from, to); {
+			case failed[i] != nil:
+			case i > 0 && list[0].short != nil:
+				failed[i] = s.like(list[0])
+			default:
 				s.resp.More = to < n
 				failed[i] = s.reply(&s.resp)
 			}
@@ -98,7 +112,7 @@ func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *R
 		}
 	}
 	for i, s := range list {
-		s.resp = Response{}
+		s.resp, s.short = Response{}, nil
 		s.done(failed[i])
 	}
 }

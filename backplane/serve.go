@@ -55,8 +55,11 @@ type served struct {
 	req  *Request
 	size int // of the request, in bytes
 	resp Response
-	ctx  context.Context // the observer's
-	data ServeData
+	// short was sent instead of resp, and why says so; nil if resp fitted.
+	short *Response
+	why   error
+	ctx   context.Context // the observer's
+	data  ServeData
 }
 
 func (s *served) begin() {
