@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -105,6 +106,13 @@ func (c Channel) Namespace() string { return c.ns }
 // channel; otherwise the empty string.
 func (c Channel) Name() string { return c.name }
 
+// Clone returns an equal channel whose names share no memory with those of c, which may be
+// parts of a large payload.
+func (c Channel) Clone() Channel {
+	c.ns, c.name = strings.Clone(c.ns), strings.Clone(c.name)
+	return c
+}
+
 // String is for logs and errors. It is not the name on any wire.
 func (c Channel) String() string {
 	s := c.wire.String() + " " + c.kind.String()
@@ -170,6 +178,12 @@ func (f Filter) IsEveryRoom() bool { return f.form == everyRoom }
 
 // IsUncounted reports whether the filter was made by Uncounted.
 func (f Filter) IsUncounted() bool { return f.form == uncounted }
+
+// Clone returns an equal filter whose names share no memory with those of f.
+func (f Filter) Clone() Filter {
+	f.ch = f.ch.Clone()
+	return f
+}
 
 // Matches reports whether a message on ch is selected.
 func (f Filter) Matches(ch Channel) bool {

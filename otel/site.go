@@ -2,6 +2,7 @@ package otelbackplane
 
 import (
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -126,6 +127,7 @@ func (o *Observer) site(k siteKey) *site {
 		}
 		next = maps.Clone(*all)
 	}
+	k.ns = strings.Clone(k.ns) // it may be a part of something large
 	s := newSite(k)
 	next[k] = s
 	o.sites.Store(&next)

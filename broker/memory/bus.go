@@ -128,6 +128,7 @@ func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 		if s.filters[f] != nil {
 			continue
 		}
+		f = f.Clone() // the caller's names may be parts of something large
 		rt := &route{sub: s, filter: f}
 		s.filters[f] = rt
 		ch := f.Channel()

@@ -88,7 +88,7 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 	b.proof = newWitnesses(ctx, to, b.names, &b.opts)
 	b.to = newDirectory(b.names)
 	b.out = newOutbox(&b.opts, maxPayload)
-	b.in = newSubscriber(b.names, &b.opts, b.proof, b.out.from, b.out.wake)
+	b.in = newSubscriber(b.names, &b.opts, b.proof, b.out.from, b.out.wake, b.to.forget)
 	b.keep = &keeper{out: b.out, in: b.in, to: to, opts: &b.opts, log: b.opts.Logger}
 	b.works.Go(func() { b.keep.run(ctx) })
 	return b, nil

@@ -12,14 +12,9 @@ type address struct {
 	ch      broker.Channel
 	subject string
 	names   []byte // as they go into a frame, if they do
-	here    atomic.Pointer[audience]
-}
-
-// audience are the subscriptions here that a channel's messages are for. It is good
-// for one turn of the subscriber.
-type audience struct {
-	turn uint64
-	subs []*subscription
+	// here are the subscriptions of this broker that the messages are for. The subscriber
+	// sets it, and takes it away as soon as it may be another one.
+	here atomic.Pointer[[]*subscription]
 }
 
 // directory remembers the addresses of channels. It is safe for concurrent use.
@@ -48,6 +43,8 @@ func (d *directory) address(ch broker.Channel) (*address, error) {
 	if err := ch.Validate(); err != nil {
 		return nil, err
 	}
+	// The caller's names may be parts of something large.
+	ch = ch.Clone()
 	a = &address{ch: ch, subject: d.names.subject(ch)}
 	if hashed(ch) {
 		a.names = appendNames(nil, ch)
@@ -59,4 +56,11 @@ func (d *directory) address(ch broker.Channel) (*address, error) {
 	}
 	d.by[ch] = a
 	return a, nil
+}
+
+// forget forgets all addresses. Those that are still in use are found out again.
+func (d *directory) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.by)
 }

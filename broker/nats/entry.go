@@ -35,7 +35,8 @@ func (s *subscriber) enliven(e *entry) {
 	if !e.live {
 		e.live = true
 		s.holders[e.filter] = append(slices.Clip(s.holders[e.filter]), e.u)
-		s.turn.Add(1)
+		s.spaces[spaceOf(e.filter)]++
+		s.changed()
 	}
 }
 
@@ -44,12 +45,17 @@ func (s *subscriber) deaden(e *entry) {
 		return
 	}
 	e.live = false
-	s.turn.Add(1)
+	s.changed()
 	rest := slices.DeleteFunc(slices.Clone(s.holders[e.filter]), func(u *subscription) bool { return u == e.u })
 	if len(rest) > 0 {
 		s.holders[e.filter] = rest
 	} else {
 		delete(s.holders, e.filter)
+	}
+	sp := spaceOf(e.filter)
+	if s.spaces[sp]--; s.spaces[sp] == 0 {
+		delete(s.spaces, sp)
+		s.forget()
 	}
 }
 

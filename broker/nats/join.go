@@ -83,6 +83,7 @@ func (s *subscriber) join(l *link, u *subscription, filters []broker.Filter) ([]
 	for _, f := range filters {
 		e := u.entries[f]
 		if e == nil {
+			f = f.Clone() // the caller's names may be parts of something large
 			e = &entry{u: u, filter: f, subject: s.names.subscription(f)}
 			u.entries[f] = e
 		}
@@ -111,7 +112,7 @@ func (s *subscriber) subscribeOn(l *link, e *entry) error {
 	}
 	e.sub, e.denied, e.granted = sub, false, false
 	s.of[sub] = e
-	s.turn.Add(1)
+	s.changed()
 	return nil
 }
 

@@ -11,6 +11,9 @@ import (
 // routesKept is how many routes are remembered.
 const routesKept = 1 << 13
 
+// routes are remembered, by how messages come.
+type routes struct{ by map[origin]*route }
+
 // origin is how a message has come.
 type origin struct {
 	sub     *nats.Subscription
@@ -59,18 +62,15 @@ func (s *subscriber) route(l *link, m *nats.Msg, f *frame) *route {
 	if f.named {
 		return s.find(l, m, f)
 	}
-	if turn := s.turn.Load(); turn != s.routed {
-		clear(s.routes)
-		s.routed = turn
-	}
+	known := s.routes.Load()
 	from := origin{m.Sub, m.Subject}
-	r := s.routes[from]
+	r := known.by[from]
 	if r == nil {
 		r = s.find(l, m, f)
-		if len(s.routes) >= routesKept {
-			clear(s.routes)
+		if known.by == nil || len(known.by) >= routesKept {
+			known.by = map[origin]*route{}
 		}
-		s.routes[from] = r
+		known.by[from] = r // for nobody, if there are others by now
 	}
 	return r
 }
@@ -104,40 +104,53 @@ func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
 // audience returns those here who want a message that is about to be published. They are
 // not asked if they expect something that may change it.
 func (s *subscriber) audience(to *address, expects bool) []*subscription {
-	turn := s.turn.Load()
-	here := to.here.Load()
-	if here == nil || here.turn != turn {
-		s.mu.Lock()
-		here = &audience{turn: s.turn.Load()}
-		here.subs = append(here.subs, s.holders[broker.Exactly(to.ch)]...)
-		var others []*subscription
-		switch to.ch.Kind() {
-		case broker.KindRoom, broker.KindBroadcast:
-			others = s.holders[to.ch.Wire().EveryRoom(to.ch.Namespace())]
-		case broker.KindRequests:
-			others = s.holders[to.ch.Wire().Uncounted(to.ch.Namespace())]
-		}
-		for _, u := range others {
-			if !slices.Contains(here.subs, u) {
-				here.subs = append(here.subs, u)
-			}
-		}
-		s.mu.Unlock()
-		to.here.Store(here)
+	known := to.here.Load()
+	if known == nil {
+		known = s.here(to)
 	}
-	for i, u := range here.subs {
+	here := *known
+	for i, u := range here {
 		if expects || u.in.Wants(&to.ch) {
 			continue
 		}
-		subs := slices.Clone(here.subs[:i])
-		for _, u := range here.subs[i+1:] {
+		subs := slices.Clone(here[:i])
+		for _, u := range here[i+1:] {
 			if u.in.Wants(&to.ch) {
 				subs = append(subs, u)
 			}
 		}
 		return subs
 	}
-	return here.subs
+	return here
+}
+
+// here finds out which subscriptions here an address is for, and has the address remember
+// it until that changes.
+func (s *subscriber) here(to *address) *[]*subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := to.here.Load(); known != nil {
+		return known
+	}
+	subs := slices.Clone(s.holders[broker.Exactly(to.ch)])
+	var others []*subscription
+	switch to.ch.Kind() {
+	case broker.KindRoom, broker.KindBroadcast:
+		others = s.holders[to.ch.Wire().EveryRoom(to.ch.Namespace())]
+	case broker.KindRequests:
+		others = s.holders[to.ch.Wire().Uncounted(to.ch.Namespace())]
+	}
+	for _, u := range others {
+		if !slices.Contains(subs, u) {
+			subs = append(subs, u)
+		}
+	}
+	if len(s.told) >= addressesKept {
+		s.changed()
+	}
+	to.here.Store(&subs)
+	s.told = append(s.told, to)
+	return &subs
 }
 
 // returned delivers a message of our own that the server has.

@@ -39,20 +39,45 @@ type subscriber struct {
 
 	// holders are the subscriptions that have a filter, live.
 	holders map[broker.Filter][]*subscription
-	// turn changes, under mu, with whatever decides where messages go.
-	turn atomic.Uint64
+	// spaces counts live filters by their namespaces.
+	spaces map[space]int
+	// forget is called when one of these has none any more.
+	forget func()
 
-	// The reading goroutine's own: where messages go, good for one turn.
-	routes map[origin]*route
-	routed uint64
+	// routes are where messages go, and told the addresses that know it. Both are good until
+	// changed is called. Only the reading goroutine looks into routes.
+	routes atomic.Pointer[routes]
+	told   []*address
 }
 
-func newSubscriber(names *naming, opts *Options, proof *witnesses, self uint64, need func()) *subscriber {
-	return &subscriber{
+// space is a namespace on one wire.
+type space struct {
+	wire broker.Wire
+	ns   string
+}
+
+func spaceOf(f broker.Filter) space { return space{f.Channel().Wire(), f.Channel().Namespace()} }
+
+func newSubscriber(names *naming, opts *Options, proof *witnesses, self uint64, need, forget func()) *subscriber {
+	s := &subscriber{
 		names: names, opts: opts, proof: proof, log: opts.Logger, self: self & (1<<56 - 1), need: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
 		subs: map[*subscription]struct{}{}, of: map[*nats.Subscription]*entry{},
-		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{}, routes: map[origin]*route{},
+		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{},
+		spaces: map[space]int{}, forget: forget,
 	}
+	s.routes.Store(&routes{})
+	return s
+}
+
+// changed notes that messages may go elsewhere from now on. Nothing keeps what it knew of
+// subscriptions that may have gone. mu is held.
+func (s *subscriber) changed() {
+	s.routes.Store(&routes{})
+	for _, a := range s.told {
+		a.here.Store(nil)
+	}
+	clear(s.told)
+	s.told = s.told[:0]
 }
 
 // subscribe makes a subscription and waits until it is live.
@@ -90,7 +115,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 		s.part(e)
 	}
 	s.revive(u)
-	s.turn.Add(1)
+	s.changed()
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
 	return u.in.Retract(u.matches)
@@ -161,7 +186,7 @@ func (s *subscriber) connected(l *link) error {
 	default:
 	}
 	s.link = l
-	s.turn.Add(1)
+	s.changed()
 	for u := range s.subs {
 		if e := u.lacks(); e != nil {
 			s.log.Warn("nats broker: subscription refused", "subject", e.subject, "err", e.refused)
@@ -186,7 +211,7 @@ func (s *subscriber) disconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.link = nil
-	s.turn.Add(1)
+	s.changed()
 	clear(s.of)
 	for u := range s.subs {
 		for _, e := range u.entries {

@@ -62,7 +62,7 @@ func (u *subscription) lacks() *entry {
 func (s *subscriber) interrupt(u *subscription, err error) {
 	if !u.down {
 		u.down = true
-		s.turn.Add(1)
+		s.changed()
 		u.in.Interrupt(err)
 	}
 }
@@ -71,7 +71,7 @@ func (s *subscriber) interrupt(u *subscription, err error) {
 func (s *subscriber) revive(u *subscription) {
 	if u.down && s.link != nil && u.lacks() == nil {
 		u.down = false
-		s.turn.Add(1)
+		s.changed()
 		u.in.Resume()
 	}
 }

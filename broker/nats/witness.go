@@ -201,7 +201,14 @@ func (w *witnesses) dial(p endpoint, x *witness) {
 		nc.Close()
 		return
 	}
-	x.idle = time.AfterFunc(witnessIdle+w.opts.ProbeTimeout, nc.Close)
+	x.idle = time.AfterFunc(witnessIdle+w.opts.ProbeTimeout, func() {
+		nc.Close()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.by[p.url.Host] == x {
+			delete(w.by, p.url.Host)
+		}
+	})
 }
 
 // unproved says that subscriptions are taken for live that may not be yet. It does so now

@@ -85,7 +85,7 @@ func (s *subscriber) interrupt(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reg.disconnected(func(u *subscription) { u.untold = err })
-	s.turn.Add(1)
+	s.changed()
 	switch {
 	case isReason(err):
 		s.reg.tell(err)
@@ -120,7 +120,7 @@ func (s *subscriber) serve(ctx context.Context, c *conn, told *outageLog) error 
 	defer stop()
 	s.mu.Lock()
 	s.reg.connected()
-	s.turn.Add(1)
+	s.changed()
 	s.mu.Unlock()
 	told.info(s.log, "redis broker: connected for subscribing", c.addr)
 
@@ -217,7 +217,7 @@ func (s *subscriber) answer(c *conn, f *frame) error {
 			err = s.nodes.answered(c, f.answer())
 		}
 	}
-	s.turn.Add(1)
+	s.changed()
 	s.recovered()
 	s.retry()
 	if s.reg.todo.Len() > 0 {

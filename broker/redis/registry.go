@@ -136,10 +136,10 @@ func (g *registry) entry(f broker.Filter) *entry {
 	name, pattern := g.names.subscription(f)
 	e := g.entries[name]
 	if e == nil {
-		e = &entry{name: name, pattern: pattern, filter: f}
+		e = &entry{name: name, pattern: pattern, filter: f.Clone()} // the caller's names may be parts of something large
 		g.entries[name] = e
 		if pattern {
-			g.patterns[f.Channel()] = e
+			g.patterns[e.filter.Channel()] = e
 		}
 	}
 	return e

@@ -9,6 +9,10 @@ const (
 	longestKept = 1 << 10
 )
 
+// routes are remembered by name: of what comes for that very name, and of what comes for a
+// pattern.
+type routes struct{ exact, patterned map[string]*route }
+
 // route is where a message goes.
 type route struct {
 	ch      broker.Channel
@@ -52,25 +56,21 @@ func (s *subscriber) message(c *conn, f *frame) error {
 // route returns where a message goes. It remembers that until something changes, so
 // that most messages need no lock.
 func (s *subscriber) route(f *frame) *route {
-	if turn := s.turn.Load(); turn != s.routed {
-		clear(s.exact)
-		clear(s.patterned)
-		s.routed = turn
-	}
-	routes := s.exact
+	known := s.routes.Load()
+	by := &known.exact
 	if f.kind == framePMessage {
-		routes = s.patterned
+		by = &known.patterned
 	}
-	r := routes[string(f.name)]
+	r := (*by)[string(f.name)]
 	if r == nil {
 		r = s.find(f)
 		if len(f.name) > longestKept {
 			return r
 		}
-		if len(routes) >= routesKept {
-			clear(routes)
+		if *by == nil || len(*by) >= routesKept {
+			*by = map[string]*route{}
 		}
-		routes[string(f.name)] = r
+		(*by)[string(f.name)] = r // for nobody, if there are others by now
 	}
 	return r
 }

@@ -26,12 +26,12 @@ func TestRoutesAreBounded(t *testing.T) {
 		f.name = fmt.Appendf(f.name[:0], "%d", i)
 		s.route(f)
 	}
-	if got := len(s.patterned); got == 0 || got > routesKept {
+	if got := len(s.routes.Load().patterned); got == 0 || got > routesKept {
 		t.Errorf("%d names are remembered", got)
 	}
-	clear(s.patterned)
+	clear(s.routes.Load().patterned)
 	f.name = make([]byte, readBuffer-2)
-	if s.route(f); len(s.patterned) > 0 {
+	if s.route(f); len(s.routes.Load().patterned) > 0 {
 		t.Errorf("a name of %d bytes is remembered", len(f.name))
 	}
 }

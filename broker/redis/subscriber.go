@@ -34,21 +34,23 @@ type subscriber struct {
 	again  *time.Timer   // runs until the server is asked for that once more
 	pause  backoff.Backoff
 
-	// turn changes, under mu, with whatever decides where messages go.
-	turn atomic.Uint64
-
-	// The reader's own: routes by name, of what comes for that very name and of what
-	// comes for a pattern. They are good for one turn.
-	exact, patterned map[string]*route
-	routed           uint64
+	// routes are where messages go. They are good until changed is called. Only the reader
+	// looks into them.
+	routes atomic.Pointer[routes]
 }
 
 func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
-	return &subscriber{
+	s := &subscriber{
 		nodes: n, names: names, opts: opts, log: opts.Logger, pause: backoff.Backoff{Min: opts.BackoffMin, Max: opts.BackoffMax},
-		work: make(chan struct{}, 1), counts: inbox.NewCounts(), reg: newRegistry(names), exact: map[string]*route{}, patterned: map[string]*route{},
+		work: make(chan struct{}, 1), counts: inbox.NewCounts(), reg: newRegistry(names),
 	}
+	s.changed()
+	return s
 }
+
+// changed notes that messages may go elsewhere from now on. Nothing keeps what it knew of
+// subscriptions that may have gone. mu is held.
+func (s *subscriber) changed() { s.routes.Store(&routes{}) }
 
 // subscribe makes a subscription and waits until it is live.
 func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters []broker.Filter) (*subscription, error) {
@@ -79,7 +81,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		return broker.ErrClosed
 	}
 	r := s.reg.ask(u, filters)
-	s.turn.Add(1)
+	s.changed()
 	s.mu.Unlock()
 	signals.Raise(s.work)
 	select {
@@ -105,7 +107,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan s
 			waits = append(waits, gone)
 		}
 	}
-	s.turn.Add(1)
+	s.changed()
 	signals.Raise(s.work)
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
@@ -129,7 +131,7 @@ func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 			waits = append(waits, gone)
 		}
 	}
-	s.turn.Add(1)
+	s.changed()
 	delete(s.reg.subs, u)
 	s.recovered()
 	signals.Raise(s.work)
