@@ -243,7 +243,8 @@ func opener(url string) (*brokers, error) {
 		opts := &natsbroker.Options{Prefix: prefix}
 		return &brokers{"NATS", func() (broker.Broker, error) { return natsbroker.Open(url, opts) }}, nil
 	}
-	return nil, fmt.Errorf("no broker for %q: want redis://host:port or nats://host:port", url)
+	// The address may hold a password anywhere.
+	return nil, errors.New("no broker for this address: want redis://host:port or nats://host:port")
 }
 
 // kill has a broker vanish as it would with its process: nothing is said to anybody.

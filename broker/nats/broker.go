@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -35,17 +34,15 @@ type Broker struct {
 var _ broker.Broker = (*Broker)(nil)
 
 // Open makes a broker for one server or a cluster by the addresses of servers,
-// separated by commas: nats://host:4222, with user and password or a token if the
-// server asks for them, or tls://host:4222. It does no I/O: connections are opened
+// separated by commas: nats://host:4222 or tls://host:4222, with user and password
+// (nats://user:password@host) or a token (nats://token@host) if the server asks for them, in
+// which all but letters, digits and -._~ must be escaped, as in a URL. It does no I/O: connections are opened
 // when they are needed. nil options mean the defaults.
 //
 // Errors: *AddressError, *PrefixError, and those of Options.NATS.
 func Open(addresses string, opts *Options) (*Broker, error) {
 	o := nats.GetDefaultOptions()
-	if addresses == "" {
-		return nil, &AddressError{Reason: "empty"}
-	}
-	o.Servers = strings.Split(addresses, ",")
+	o.Servers = []string{addresses}
 	return open(o, nil, opts)
 }
 

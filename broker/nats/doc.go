@@ -29,7 +29,8 @@
 // then in the message, and compared). So a subject has at most 2,560 bytes, and a
 // server's max_control_line of 4,096, which is its default, is enough. A prefix is one
 // or more tokens that need no escaping, of at most 255 bytes in all; "native" and
-// "socketio" are no such token.
+// "socketio" are no such token, and the first does not begin with $: those subjects are the
+// servers' own. Another prefix is refused with a *PrefixError.
 //
 // A room's subscription is for exactly that room's subject (Exactly), and a whole
 // namespace is one subscription (EveryRoom). A message carries a frame of 16 bytes

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 )
@@ -56,14 +59,16 @@ func newEndpoints(o nats.Options, further []nats.Option, timeout time.Duration) 
 		servers = []string{nats.DefaultURL}
 	}
 	e := &endpoints{timeout: timeout, known: map[string]bool{}}
+	number := 1
 	for _, s := range servers {
-		for s := range strings.SplitSeq(s, ",") {
-			u, err := parseAddress(strings.TrimSpace(s))
-			if err != nil {
-				return nil, err
-			}
+		all, err := parseAddresses(s, number)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range all {
 			e.add(endpoint{url: u})
 		}
+		number += len(all)
 	}
 	if !o.NoRandomize {
 		rand.Shuffle(len(e.list), func(i, j int) { e.list[i], e.list[j] = e.list[j], e.list[i] })
@@ -82,37 +87,73 @@ func newEndpoints(o nats.Options, further []nats.Option, timeout time.Duration) 
 	return e, nil
 }
 
-// parseAddress understands "nats://host:port", "tls://…" and "host:port".
-func parseAddress(s string) (*url.URL, error) {
+// Why an address is refused. None has a part of the address.
+const (
+	noAddress   = "empty"
+	unparsed    = "not an address of the form nats://user:password@host:port; other characters than letters, digits and -._~ in a user, a password or a token must be escaped as %2F and so on"
+	otherScheme = "neither nats:// nor tls://"
+	noHost      = "no host name or IP address"
+	noPort      = "no port from 1 to 65535"
+	beyondHost  = "something follows the host; the characters / ? and # in a user, a password or a token must be escaped as %2F, %3F and %23"
+	outOfOrder  = "a user or a token, without nats:// before it or after an address that has none; a comma in a user, a password or a token must be escaped as %2C"
+)
+
+// parseAddresses understands the addresses of a list, separated by commas, of which the first
+// has a number.
+func parseAddresses(list string, number int) ([]*url.URL, error) {
+	var all []*url.URL
+	for s := range strings.SplitSeq(list, ",") {
+		s = strings.TrimSpace(s)
+		u, reason := parseAddress(s)
+		if n := len(all); n > 0 && strings.Contains(s, "@") && (all[n-1].User == nil || !strings.Contains(s, "://")) {
+			reason = outOfOrder // the host before it may be a part of a secret
+		}
+		if reason != "" {
+			return nil, &AddressError{Number: number + len(all), Reason: reason}
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+// parseAddress understands "nats://host:port", "tls://…" and "host:port". Otherwise it
+// returns a reason.
+func parseAddress(s string) (u *url.URL, reason string) {
 	if s == "" { // as from a variable that is not set: hardly meant for localhost
-		return nil, &AddressError{Reason: "empty"}
+		return nil, noAddress
 	}
 	if !strings.Contains(s, "://") {
 		s = "nats://" + s
 	}
 	u, err := url.Parse(s)
-	if err != nil {
-		// A *url.Error repeats the address, password and all.
-		var parse *url.Error
-		if errors.As(err, &parse) {
-			err = parse.Err
-		}
-		return nil, &AddressError{Reason: err.Error()}
-	}
 	switch {
+	case err != nil:
+		return nil, unparsed // the error has parts of the address
 	case u.Scheme != "nats" && u.Scheme != "tls":
-		return nil, &AddressError{Address: bare(u), Reason: "want nats:// or tls://"}
-	case u.Hostname() == "":
-		return nil, &AddressError{Address: bare(u), Reason: "no host"}
+		return nil, otherScheme
+	case u.Opaque != "" || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(s, "?#"):
+		return nil, beyondHost
+	case !isHost(u):
+		return nil, noHost
 	}
 	if u.Port() == "" {
 		u.Host = net.JoinHostPort(u.Hostname(), "4222")
+	} else if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+		return nil, noPort
 	}
-	return u, nil
+	return u, ""
 }
 
-// bare is an address without user and password.
-func bare(u *url.URL) string { return u.Scheme + "://" + u.Host }
+// isHost reports whether an address has a name or an IP address where it should.
+func isHost(u *url.URL) bool {
+	if strings.HasPrefix(u.Host, "[") {
+		addr, err := netip.ParseAddr(u.Hostname())
+		return err == nil && addr.Is6()
+	}
+	return u.Hostname() != "" && strings.IndexFunc(u.Hostname(), func(r rune) bool {
+		return r != '-' && r != '.' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) < 0
+}
 
 // add takes an endpoint in that is not there. mu is held, or e is new.
 func (e *endpoints) add(p endpoint) {
@@ -137,8 +178,8 @@ func (e *endpoints) learn(from endpoint, hosts []string) {
 		e.told = []string{from.url.Host}
 	}
 	for _, h := range hosts {
-		u, err := parseAddress(h)
-		if err != nil {
+		u, reason := parseAddress(h)
+		if reason != "" {
 			continue
 		}
 		u.Scheme, u.User = from.url.Scheme, from.url.User

@@ -42,14 +42,16 @@ func (e *PrefixError) Error() string {
 	return fmt.Sprintf("nats broker: prefix %.300q: %s", e.Prefix, e.Reason)
 }
 
-// AddressError says that a server's address cannot be used.
+// AddressError says that a server's address cannot be used. It has no part of the address: a
+// user, a password or a token that is not escaped may be anywhere in it.
 type AddressError struct {
-	// Address without user and password.
-	Address, Reason string
+	// Number of the address in the list, from 1.
+	Number int
+	Reason string
 }
 
 func (e *AddressError) Error() string {
-	return fmt.Sprintf("nats broker: address %.300q: %s", e.Address, e.Reason)
+	return fmt.Sprintf("nats broker: address %d: %s", e.Number, e.Reason)
 }
 
 // errOvertaken is why a message is missed that arrives after a later one of the same

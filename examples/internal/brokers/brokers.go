@@ -4,7 +4,6 @@ package brokers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/crossroom/crossroom/broker"
@@ -18,7 +17,7 @@ import (
 // NATS (nats://host:port, tls://; several separated by commas). prefix begins the names
 // of channels; empty means the broker's own default. It has no meaning in memory.
 //
-// Open does no I/O. The caller closes the brokers. Errors are *SchemeError and those of
+// Open does no I/O. The caller closes the brokers. Errors are ErrScheme and those of
 // the broker's own Open.
 func Open(address, prefix string, n int) ([]broker.Broker, error) {
 	open, err := opener(address, prefix)
@@ -56,16 +55,9 @@ func opener(address, prefix string) (func() (broker.Broker, error), error) {
 			return natsbroker.Open(address, &natsbroker.Options{Prefix: prefix})
 		}, nil
 	}
-	return nil, &SchemeError{Scheme: scheme}
+	return nil, ErrScheme
 }
 
-// SchemeError says that an address belongs to no broker.
-type SchemeError struct {
-	// Scheme is what stands before "://", or all of an address without that. The rest,
-	// which may hold a password, is left out.
-	Scheme string
-}
-
-func (e *SchemeError) Error() string {
-	return fmt.Sprintf("no broker for addresses like %q: want memory, redis://host:port or nats://host:port", e.Scheme)
-}
+// ErrScheme says that an address belongs to no broker. It has no part of the address, in
+// which a password may be anywhere.
+var ErrScheme = errors.New("no broker for this address: want memory, redis://host:port or nats://host:port")

@@ -1,0 +1,115 @@
+package natsbroker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/brokertest"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+)
+
+// nowhere is a dialer that reaches nothing, and says what it was to dial.
+type nowhere struct{}
+
+func (nowhere) Dial(network, address string) (net.Conn, error) {
+	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("no way to %s", address)}
+}
+
+// secretAddresses are addresses with secrets that are not escaped, or badly; each secret has
+// words that are found in no other text.
+func secretAddresses() []string {
+	var all []string
+	for _, c := range []string{"", "/", "=", "@", ":", "#", "%", "?", " ", "é", "🚀", "\\", "[", "]", "{", "&", "+", ",", ";", "!", "$", "'", `"`, "<", "|", "^", "`",
+		"\n", "\t", "\x00", "\xff", "%zz", "%2", "%00", "//", "://", "@/", "/@", ",@", "?@", "#@", ":12/", ":12?", ":12#", ":12,", ":12,nats://", ",tls://", "%2F", "%40"} {
+		for _, secret := range []string{"Zebra" + c + "Quagga", "1234" + c + "Quagga", "Zebra" + c + "5678", c + "Zebra", "Quagga" + c, "Zebra" + c + c + "1:" + c + "Quagga"} {
+			for _, user := range []string{secret + "@", "user:" + secret + "@", secret + ":Zebra@"} {
+				for _, host := range []string{"localhost:4222", ""} {
+					for _, scheme := range []string{"nats://", "", "redis://", "nats:/"} {
+						all = append(all, scheme+user+host)
+					}
+				}
+				all = append(all, "nats://one:1,nats://"+user+"two:2,three:3", "nats://"+user+"one:1,"+user+"two:2", "nats://"+user+"one:1,nats://"+user+"two:2", "tls://"+user+"one:1,two:2", "one:1,"+user+"two:2")
+			}
+		}
+	}
+	return all
+}
+
+// TestSecretsAreNotPrinted: whatever a broker makes of an address with a secret in it, no
+// part of the secret is in an error, in the log, or in anything else that the broker says.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	t.Parallel()
+	refused, taken := 0, 0
+	for i, address := range secretAddresses() {
+		said := ""
+		log := &brokertest.Log{}
+		hears := func(what ...any) {
+			for _, w := range what {
+				said += fmt.Sprintf("%v %+v %#v\n", w, w, w)
+			}
+		}
+		b, err := natsbroker.Open(address, &natsbroker.Options{
+			NATS: []nats.Option{nats.SetCustomDialer(nowhere{})}, Logger: log.Logger(), QueueAge: time.Nanosecond, BackoffMin: time.Millisecond, BackoffMax: time.Millisecond,
+		})
+		var bad *natsbroker.AddressError
+		switch {
+		case errors.As(err, &bad):
+			refused++
+			hears(err)
+		case err != nil:
+			t.Fatalf("address %q: %v, want an *AddressError", address, err)
+		case i%31 > 0: // enough of these
+			taken++
+			b.Close(t.Context())
+		default:
+			taken++
+			b.OnLoss(func(l broker.Loss) { hears(l.Err) })
+			publish(t, b, room, "x")
+			_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+			hears(err, b.Flush(within(t, patience)), b.Stats(), b.Capabilities())
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			hears(b.Close(ctx), b.Close(ctx), log.String())
+		}
+		if strings.Contains(said, "user") && !strings.Contains(said, "a user") {
+			t.Errorf("address %d, %q: the user's name is in\n%s", i, address, said)
+		}
+		for _, word := range []string{"Zebra", "Quagga", "1234", "5678", "zebra", "quagga", url.QueryEscape("é")} {
+			if strings.Contains(said, word) {
+				t.Fatalf("address %d, %q: %q is in\n%s", i, address, word, said)
+			}
+		}
+	}
+	if refused < 500 || taken < 500 {
+		t.Fatalf("%d addresses were refused and %d taken: the test shows nothing", refused, taken)
+	}
+	t.Logf("%d addresses were refused and %d taken", refused, taken)
+}
+
+// TestEscapedSecrets: what is escaped as it should be arrives as it is.
+func TestEscapedSecrets(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"Secret/x=", "a@b:c#d%e?f g,h", "é🚀", "-._~"} {
+		for _, address := range []string{
+			"nats://me:" + url.PathEscape(secret) + "@", // as a password, in which a comma is
+			"tls://me:" + strings.ReplaceAll(url.QueryEscape(secret), "+", "%20") + "@",
+		} {
+			address = strings.ReplaceAll(address, ",", "%2C") + "localhost:4222"
+			b, err := natsbroker.Open(address, nil)
+			if err != nil {
+				t.Errorf("%q: %v", address, err)
+				continue
+			}
+			b.Close(t.Context())
+		}
+	}
+}
