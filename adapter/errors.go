@@ -23,6 +23,9 @@ var (
 	ErrPeerGone   = backplane.ErrPeerGone
 	ErrPeerSilent = backplane.ErrPeerSilent
 	ErrNoAnswer   = backplane.ErrNoAnswer
+	// ErrNotIntroduced is why a node is Missing that has not said yet which namespaces
+	// it serves, or why there may be nodes that this one does not know.
+	ErrNotIntroduced = backplane.ErrNotIntroduced
 	// ErrBusy: a node has too many requests under way.
 	ErrBusy = backplane.ErrBusy
 	// ErrAcknowledged: an event can be acknowledged only once, and only if its

@@ -5,85 +5,126 @@ import (
 	"time"
 )
 
-// absent is what a node remembers of those that are its peers no more, but whose
-// subscriptions the broker may still count: for a moment after a goodbye; for much
-// longer if a process is frozen, or its machine went down without closing the
-// connection. Who is forgotten and still counted would look like a server that does
-// not announce itself, for which every question waits. Guarded by peerTable.mu.
-type absent struct {
-	// left are those that said that they leave a namespace, and when to forget that.
-	left map[membership]time.Time
-	// ghosts were not heard of for PeerTimeout; since tells their lives apart. They
-	// are forgotten when the broker does not count them any more.
-	ghosts map[membership]int64
-}
+// This file is about peers that are there no more, but whose subscriptions the broker
+// may still count: for a moment after a goodbye; for much longer if a process is
+// frozen, or its machine went down without closing the connection. A node that was
+// forgotten and is still counted would look like a server that does not announce
+// itself, for which every query waits.
 
-type membership struct {
-	node string
-	key  nsKey
-}
-
-// maxGhosts bounds the memory of them. With more at once, some cost a question its
-// deadline again.
-const maxGhosts = 4096
-
-func (a *absent) init() {
-	a.left, a.ghosts = make(map[membership]time.Time), make(map[membership]int64)
-}
-
-// leave remembers for a while that a node said that it leaves.
-func (a *absent) leave(m membership, d time.Duration) {
-	a.left[m] = time.Now().Add(d)
-	delete(a.ghosts, m)
-}
-
-// haunt remembers that a node fell silent.
-func (a *absent) haunt(m membership, since int64) {
-	for other := range a.ghosts {
-		if len(a.ghosts) < maxGhosts {
-			break
-		}
-		delete(a.ghosts, other)
+// goodbye takes in that a node leaves. It must be of exactly the life that is known:
+// a goodbye of a later life is not believed, and neither is one of a life that was
+// heard of after an earlier goodbye.
+func (t *peerTable) goodbye(id string, since int64) {
+	t.mu.Lock()
+	p := t.byID[id]
+	ok := p != nil && p.since == since && p.state != left && !p.contested
+	if ok {
+		t.clear(p)
+		t.discard(p)
+		p.state, p.leftAt = left, time.Now()
+		t.moved()
 	}
-	a.ghosts[m] = since
-}
-
-// rest takes the goodbye of a ghost.
-func (a *absent) rest(id string, since int64, d time.Duration) {
-	for m, born := range a.ghosts {
-		if m.node == id && born <= since {
-			a.leave(m, d)
-		}
+	t.mu.Unlock()
+	if ok {
+		t.lost(id)
 	}
 }
 
-// back forgets an absence.
-func (a *absent) back(m membership) {
-	delete(a.left, m)
-	delete(a.ghosts, m)
-}
-
-func (a *absent) expire(now time.Time) {
-	for m, until := range a.left {
-		if now.After(until) {
-			delete(a.left, m)
-		}
+// lost lets open requests stop waiting for a node.
+func (t *peerTable) lost(id string) {
+	for _, ns := range t.node.live() {
+		ns.calls.lost(id)
 	}
 }
 
-// in lists who is absent from a namespace, sorted.
-func (a *absent) in(key nsKey) (leaving, ghosts []string) {
-	for m := range a.left {
-		if m.key == key {
-			leaving = append(leaving, m.node)
+// expire notes who was not heard of for PeerTimeout, unless this node's link is down,
+// and forgets who left so long ago.
+func (t *peerTable) expire(now time.Time) {
+	if t.node.isDown() {
+		return
+	}
+	var dead []string
+	t.mu.Lock()
+	timeout := t.node.opts.PeerTimeout
+	for _, p := range t.byID {
+		for key, at := range p.closed {
+			if now.Sub(at) > timeout {
+				delete(p.closed, key)
+			}
+		}
+		switch {
+		case p.state == live && now.Sub(p.seen) > timeout:
+			dead = append(dead, p.id)
+			t.clear(p)
+			t.discard(p)
+			p.state, p.stale = expired, time.Time{}
+			if !t.node.caps.CountsSubscribers || len(p.namespaces) == 0 {
+				t.drop(p)
+			}
+		case p.state == left && now.Sub(p.leftAt) > timeout:
+			t.drop(p)
 		}
 	}
-	for m := range a.ghosts {
-		if m.key == key {
-			ghosts = append(ghosts, m.node)
+	if dead != nil {
+		t.moved()
+	}
+	t.mu.Unlock()
+	for _, id := range dead {
+		t.lost(id)
+	}
+}
+
+// refresh gives everybody a new PeerTimeout after this node's own outage, in which
+// nobody's silence meant anything.
+func (t *peerTable) refresh(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		if p.state == live {
+			p.seen = now
+			t.clear(p)
 		}
 	}
-	slices.Sort(leaving)
-	slices.Sort(ghosts)
-	return leaving, ghosts
+}
+
+// vanished says that the broker counts some expired peers no more in a namespace.
+func (t *peerTable) vanished(key nsKey, ids []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range ids {
+		p := t.byID[id]
+		if p == nil || p.state != expired {
+			continue
+		}
+		if speaks, had := p.namespaces[key]; had {
+			t.release(p, &spoken{key, speaks})
+			delete(p.namespaces, key)
+		}
+		if len(p.namespaces) == 0 {
+			t.drop(p)
+		}
+	}
+}
+
+// ghosts is how many expired peers are remembered.
+func (t *peerTable) ghosts() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		if p.state == expired {
+			n++
+		}
+	}
+	return n
+}
+
+// all lists the ids of all peers, sorted, live or not.
+func (t *peerTable) all() (ids []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range t.byID {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }

@@ -59,7 +59,10 @@ func TestDeathIsNoticed(t *testing.T) {
 						if timeout == 0 {
 							timeout = beat * 7 / 2
 						}
-						time.Sleep(time.Until(start.Add(10 * beat))) // when all give their sign of life
+						if kind.wrap != nil {
+							start = start.Add(250 * time.Millisecond) // the first waits for others
+						}
+						time.Sleep(time.Until(start.Add(10 * beat))) // when the last two give their sign of life
 						settle()
 						last := time.Now()
 						time.Sleep(phase * beat / 1000)
@@ -94,7 +97,7 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 						want, least = 2*time.Second, 2*time.Second
 						timer := time.AfterFunc(want, func() {
 							// What it has not read yet is not read by it any more.
-							f.wire("").control(bye, f.nodes[2].ID(), time.Now().UnixNano(), 1)
+							f.wire("").control(bye, f.nodes[2].ID(), since(f.nodes[0], f.nodes[2].ID()), 1)
 						})
 						defer timer.Stop()
 					}
@@ -222,7 +225,7 @@ func TestGhostsAreCountedByName(t *testing.T) {
 		here("the goodbye of an earlier life", nil, nil, f.ids(2), 2)
 		f.wire("").control(bye, f.nodes[2].ID(), time.Now().UnixNano(), 1)
 		settle()
-		here("its goodbye", nil, nil, nil, 1)
+		here("the goodbye of a later life", nil, nil, f.ids(2), 2)
 	})
 }
 
@@ -367,8 +370,19 @@ func TestManyGhosts(t *testing.T) {
 			}
 		}
 		settle()
-		if got := len(f.nodes[0].Peers()); got != n {
+		if got := len(f.nodes[0].Peers()); got != 4096 {
 			t.Fatalf("%d peers", got)
+		}
+		time.Sleep(time.Second)
+		settle()
+		refused := 0
+		for _, err := range f.errs[0].take() {
+			if e, ok := errors.AsType[*backplane.MembershipError](err); ok {
+				refused += e.Refused
+			}
+		}
+		if refused != n-4096 {
+			t.Errorf("%d announcements refused", refused)
 		}
 		time.Sleep(5 * time.Second)
 		settle()
@@ -476,4 +490,59 @@ func TestUnannouncedWhileCutOff(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A goodbye that a node has not said is not believed for long, and no second time.
+func TestForgedGoodbye(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			f := trioOn(t, kind.wrap, backplane.Options{})
+			w := f.wire("")
+			victim := f.nodes[2].ID()
+			born := since(f.nodes[0], victim)
+			for _, at := range []int64{1, born - 1, born + 1, time.Now().UnixNano(), 1<<63 - 1} {
+				w.control(bye, victim, at, 1)
+			}
+			settle()
+			f.errs[0].take() // one is from too far in the future
+			f.errs[2].take()
+			equal(t, kind.name+": of another life", peerIDs(f.nodes[0]), f.ids(1, 2))
+			for range 20 {
+				w.control(bye, victim, born, 1)
+				m, err := f.ns[0].Members(t.Context(), backplane.All())
+				if err == nil && len(m.List) != 2 {
+					t.Errorf("%s: %+v without an error", kind.name, m)
+				}
+				settle()
+				equal(t, kind.name+": of this life", peerIDs(f.nodes[0]), f.ids(1, 2))
+			}
+			if err := f.ns[0].Disconnect(t.Context(), "c", false); err != nil {
+				t.Errorf("%s: Disconnect: %v", kind.name, err)
+			}
+			// Its true goodbye is then as good as a death.
+			if err := f.nodes[2].Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(5 * time.Second)
+			settle()
+			equal(t, kind.name+": closed", peerIDs(f.nodes[0]), f.ids(1))
+		})
+	}
+}
+
+// A node that hears nothing of the forged goodbye is missing as long as it is counted.
+func TestForgedGoodbyeOfFrozenNode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trio(t, backplane.Options{})
+		f.brokers[2].Freeze()
+		f.wire("").control(bye, f.nodes[2].ID(), since(f.nodes[0], f.nodes[2].ID()), 1)
+		settle()
+		for _, q := range questions {
+			got, fleet, err := q.ask(t.Context(), f.ns[0])
+			f.missing(got, fleet, err, backplane.ErrPeerGone, backplane.ErrPeerGone)
+		}
+		if err := f.ns[0].Join(t.Context(), "c", "room"); errors.Is(err, backplane.ErrNoSuchMember) || !errors.Is(err, backplane.ErrPeerGone) {
+			t.Errorf("Join: %v", err)
+		}
+	})
 }

@@ -36,9 +36,10 @@ func (o *outgoing) release() {
 // in; then it is handed to the broker. payload belongs to the members from then
 // on: do not change it after the call.
 //
-// nil means accepted, not delivered. An error means that it did not go out: a
-// *NameError or *broker.PayloadError before anybody has got it; the broker's error
-// or, while its queue is full, the context's, after local members have.
+// nil means accepted, not delivered. An error means that it did not go out. Before
+// anybody has got it: ErrClosed, a *NameError, a *broker.PayloadError, or the context's
+// error if that had ended before the call. After local members have: the broker's error
+// or, if it ended while the broker's queue was full, the context's.
 func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) error {
 	if err := ns.ready(ctx); err != nil {
 		return err

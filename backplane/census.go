@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -14,16 +15,30 @@ type census struct {
 	alive   []string         // announced nodes
 	bad     map[string]trust // of them: those that missed a deadline
 	gone    []string         // announced nodes that do not listen any more
-	ghosts  []string         // nodes that listen and were not heard of for PeerTimeout
+	ghosts  []string         // nodes that listen and expired, or said that they leave
 	leaving []string         // nodes that said goodbye: not waited for
 	others  Unannounced
 	err     error // why nobody could be counted; then all are in gone
 	unseen  int   // then: others, when they were last counted
+
 	inexact error // a *broker.InexactError: more may listen than were counted
+
+	// unknown are live nodes that may serve the namespace, where nobody can be counted.
+	unknown []string
+	// unsettled: there are Crossroom nodes, or may be, that this one has not heard of.
+	unsettled bool
 }
 
 // peers is how many others hold the namespace.
 func (c *census) peers() int { return len(c.alive) + len(c.ghosts) + c.others.Total }
+
+// doubt is an error if the census may be incomplete and nobody is known to be missing.
+func (c *census) doubt() error {
+	if c.unsettled {
+		return ErrNotIntroduced
+	}
+	return nil
+}
 
 // census asks the broker, if it can count, who of the announced nodes still listens,
 // and how many others do, and what can be said of those.
@@ -48,35 +63,76 @@ func (c *census) refuse(err error) {
 }
 
 // listeners is the census without a closer look at the others.
-func (ns *Namespace) listeners(ctx context.Context) (c census, err error) {
-	c.others.Responding = -1
-	key := nsKey{ns.wire, ns.name}
-	ids, bad, leaving, ghosts := ns.node.peers.whereabouts(key)
-	c.bad = bad
+func (ns *Namespace) listeners(ctx context.Context) (census, error) {
 	if !ns.node.caps.CountsSubscribers {
-		c.alive = ids
+		c := census{others: Unannounced{Responding: -1}}
+		ns.acquaintances(ctx, &c)
 		return c, nil
 	}
-	c.leaving = leaving
-	channels := make([]broker.Channel, 0, len(ids)+len(leaving)+len(ghosts)+2)
-	channels = append(channels, ns.wire.Requests(ns.name), ns.wire.NodeResponses(ns.name, ns.node.id))
-	for _, list := range [][]string{ids, leaving, ghosts} {
+	// A node that leaves is counted for a moment after its goodbye, and one that starts
+	// before its introduction has come: look again.
+	end := time.Now().Add(ns.node.introTime())
+	for pause := time.Millisecond; ; pause *= 2 {
+		last := !time.Now().Before(end)
+		c, again, err := ns.counted(ctx, last)
+		if err != nil || !again || last || ctx.Err() != nil || ns.node.life.Err() != nil {
+			return c, err
+		}
+		ns.node.peers.pause(ctx, min(pause, time.Until(end)))
+	}
+}
+
+// acquaintances has a census list the nodes that are known, where the broker cannot
+// count. It waits for introductions that are under way.
+func (ns *Namespace) acquaintances(ctx context.Context, c *census) {
+	t := &ns.node.peers
+	down := ns.node.isDown()
+	if !down {
+		end := time.Now().Add(ns.node.introTime())
+		t.await(ctx, func() time.Time {
+			if until := t.pending(time.Now()); until.Before(end) {
+				return until
+			}
+			return end
+		})
+	}
+	w := t.where(nsKey{ns.wire, ns.name})
+	c.alive, c.bad, c.unknown = w.alive, w.bad, w.unknown
+	c.unsettled = down || ns.node.isDown() || w.greeting
+}
+
+// union lists what is in either of two lists, sorted.
+func union(a, b []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+}
+
+// counted is the census where the broker can count. again: it is worth to look again,
+// if this is not the last time anyway.
+func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bool, err error) {
+	t, key := &ns.node.peers, nsKey{ns.wire, ns.name}
+	c.others.Responding = -1
+	w := t.where(key)
+	c.bad, c.leaving = w.bad, w.leaving
+	channels := []broker.Channel{ns.wire.Requests(ns.name), ns.wire.NodeResponses(ns.name, ns.node.id)}
+	lists := [][]string{w.alive, w.leaving, w.ghosts, w.elsewhere}
+	for _, list := range lists {
 		for _, id := range list {
 			channels = append(channels, ns.wire.NodeResponses(ns.name, id))
 		}
 	}
-	counts, err := ns.count(ctx, channels)
+	counts, nodes, err := ns.count(ctx, channels, len(channels)-len(w.elsewhere))
 	if inexact, ok := errors.AsType[*broker.InexactError](err); ok {
 		c.inexact, err = inexact, nil
 	}
-	last := int(ns.unannounced.Load())
+	unseen := int(ns.unannounced.Load())
 	switch {
 	case err != nil:
-		c.gone, c.err, c.unseen = ids, err, last
-		return c, err
-	case counts == nil: // a broker that cannot count: known peers, and as many others as before
-		c.alive, c.others.Total = ids, last
-		return c, nil
+		c.gone, c.err, c.unseen = w.alive, err, unseen
+		return c, false, err
+	case counts == nil: // known peers, and as many others as before
+		ns.acquaintances(ctx, &c)
+		c.others.Total = unseen
+		return c, false, nil
 	}
 	// there tells those of a list that listen from those that do not.
 	total, next := counts[0]-min(counts[1], 1), 2
@@ -92,37 +148,82 @@ func (ns *Namespace) listeners(ctx context.Context) (c census, err error) {
 		}
 		return yes, no
 	}
-	c.alive, c.gone = there(ids)
-	there(leaving)
-	c.ghosts, ghosts = there(ghosts)
+	c.alive, c.gone = there(w.alive)
+	leaving, _ := there(w.leaving)
+	var forgotten []string
+	c.ghosts, forgotten = there(w.ghosts)
+	fresh, _ := there(w.elsewhere) // it is not known yet that they serve it
+	c.alive = slices.Sorted(slices.Values(append(c.alive, fresh...)))
+	named := len(c.alive) + len(c.ghosts) + len(leaving)
+	for _, id := range leaving {
+		if last || slices.Contains(w.overdue, id) {
+			c.ghosts = append(c.ghosts, id)
+		} else {
+			again = true
+		}
+	}
 	c.others.Total = max(total, 0)
 	if c.inexact != nil {
 		// A node that was not counted may be where the broker did not look.
-		c.alive, c.gone = ids, nil
-		return c, nil
+		counted := c.alive
+		ns.acquaintances(ctx, &c)
+		c.alive = union(c.alive, counted)
+		c.unknown = slices.DeleteFunc(c.unknown, func(id string) bool { return slices.Contains(counted, id) })
+		c.gone = nil
+		return c, false, nil
 	}
-	ns.node.peers.vanished(key, ghosts)
+	t.vanished(key, forgotten)
 	ns.unannounced.Store(int64(c.others.Total))
-	return c, nil
+	if c.others.Total > 0 && ns.wire != broker.Native && !again && nodes-1 != named {
+		again = ns.strangers(ctx, &c, last)
+	}
+	return c, again, nil
+}
+
+// strangers notes whether Crossroom nodes are there that have not introduced themselves,
+// and would be taken for servers of another kind. wait: their introductions are worth
+// waiting for, which they are once.
+func (ns *Namespace) strangers(ctx context.Context, census *census, last bool) (wait bool) {
+	t := &ns.node.peers
+	channels := []broker.Channel{broker.Control()}
+	for _, id := range t.all() {
+		channels = append(channels, broker.NodeControl(id))
+	}
+	counts, err := ns.node.broker.Subscribers(ctx, channels...)
+	if err != nil {
+		return false // worth knowing, but no reason to fail
+	}
+	n := counts[0] - 1
+	for _, c := range counts[1:] {
+		n -= min(c, 1)
+	}
+	census.unsettled = n > 0
+	if last || n <= 0 {
+		t.strangers.Store(int32(max(n, 0)))
+	}
+	return n > int(t.strangers.Load())
 }
 
 // count asks the broker how many listen to the namespace's requests (the first of
-// channels) and to the responses of each node. The numbers need not be of one moment:
+// channels) and to the responses of each node, and how many Crossroom nodes there are.
+// The first members of channels are of nodes that are known to listen. The numbers need not be of one moment:
 // a node that leaves in between is counted in the first and not by itself, as if it
 // were an unannounced one. So if there seem to be some, look again until no more nodes
 // are absent than before.
-func (ns *Namespace) count(ctx context.Context, channels []broker.Channel) (counts []int, err error) {
+func (ns *Namespace) count(ctx context.Context, channels []broker.Channel, members int) (counts []int, nodes int, err error) {
+	channels = append(channels, broker.Control())
 	before := 0
 	for range 4 {
-		counts, err = ns.node.broker.Subscribers(ctx, channels...)
-		if counts == nil {
-			return nil, err
+		if counts, err = ns.node.broker.Subscribers(ctx, channels...); counts == nil {
+			return nil, 0, err
 		}
+		last := len(counts) - 1
+		counts, nodes = counts[:last], counts[last]
 		unnamed, absent := counts[0], 0
-		for _, n := range counts[1:] {
+		for i, n := range counts[1:] {
 			if n > 0 {
 				unnamed--
-			} else {
+			} else if i+1 < members {
 				absent++
 			}
 		}
@@ -131,7 +232,7 @@ func (ns *Namespace) count(ctx context.Context, channels []broker.Channel) (coun
 		}
 		before = absent
 	}
-	return counts, err
+	return counts, nodes, err
 }
 
 // unreachable is the outcome if the broker cannot be asked who is there.

@@ -1,39 +1,52 @@
 package backplane
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// Crossroom nodes announce themselves to each other on the broker's control
-// channel, in one small frame each:
+// Crossroom nodes announce themselves to each other in small frames, on the control
+// channel of all nodes (A), on that of one node (O), or on either (*):
 //
-//	[1, kind, id, since, revision, [[wire, namespace, speaks], …], number]
+//	         [1, kind, id, since, revision, body, number, …]
+//	hello  A  body: namespaces, or nil if they do not fit
+//	full   *  body: namespaces; then part, number of parts, and [id, …] of the sender's
+//	          neighbours, or nil while it may not know all nodes itself
+//	beat   A
+//	ask    O
+//	bye    A
+//	change A  body: namespaces that were added; then base, [namespace, …] removed
+//	seen   O  then since and revision of the node that is told
 //
-// since is when the node was made, in nanoseconds of Unix time, and tells two lives
-// of one id apart. revision counts changes of the list of namespaces. The list is
-// nil except in hello and full. number counts a node's frames, for its own lease; ask has
-// none.
+// A namespace is [wire, name, speaks]. id is the sender's. since is when the sender
+// was made, in nanoseconds of Unix time, and tells two lives of one id apart. revision
+// counts the changes of the sender's list of namespaces. The rest of a body is nil. number
+// counts the sender's frames to all nodes, for its own lease; in others it is zero.
 type controlKind uint8
 
 const (
-	// controlHello: here I am (again), and who are you?
+	// controlHello: here I am (again). Every node answers it with full.
 	controlHello controlKind = iota + 1
-	// controlFull: this is me. The answer to hello and ask.
+	// controlFull: a part of the list of namespaces at that revision. The answer to
+	// hello and ask.
 	controlFull
-	// controlBeat: I live; nothing has changed since that revision.
+	// controlBeat: I live, and my list has that revision.
 	controlBeat
-	// controlAsk: I do not know the revision of the node named in id; let it say
-	// full. since and revision are zero.
+	// controlAsk: let the node on whose channel this comes send full to the sender.
 	controlAsk
 	// controlBye: I leave.
 	controlBye
+	// controlChange: what makes the list of revision base one of revision revision.
+	controlChange
+	// controlSeen: I know you, and your list at that revision. Nodes say so where the
+	// broker cannot count.
+	controlSeen
 )
 
 const controlVersion = 1
@@ -44,8 +57,19 @@ type controlFrame struct {
 	id         string
 	since      int64
 	revision   uint64
-	namespaces []spoken
 	number     uint64
+	namespaces []spoken
+	listed     bool // hello: namespaces is the whole list
+
+	part, parts int      // full
+	neighbours  []string // full: up to maxNeighbours
+	settled     bool     // full: there are no others that the sender does not know
+
+	base    uint64   // change
+	removed []spoken // change
+
+	yourSince    int64  // seen
+	yourRevision uint64 // seen
 }
 
 // spoken is a namespace that a node serves, and what its codec said in Hello.
@@ -54,32 +78,57 @@ type spoken struct {
 	speaks string
 }
 
+const (
+	maxNeighbours = 2
+	maxParts      = 1 << 16
+	maxNodeID     = 128
+)
+
 func (f *controlFrame) append(dst []byte) []byte {
-	numbered := f.number > 0
-	if numbered {
-		dst = msgpack.AppendArrayLen(dst, 7)
-	} else {
-		dst = msgpack.AppendArrayLen(dst, 6)
+	size := 7
+	switch f.kind {
+	case controlFull:
+		size = 10
+	case controlChange, controlSeen:
+		size = 9
 	}
+	dst = msgpack.AppendArrayLen(dst, size)
 	dst = msgpack.AppendInt(dst, controlVersion)
 	dst = msgpack.AppendInt(dst, int64(f.kind))
 	dst = msgpack.AppendString(dst, f.id)
 	dst = msgpack.AppendInt(dst, f.since)
 	dst = msgpack.AppendUint(dst, f.revision)
-	if f.kind == controlHello || f.kind == controlFull {
-		dst = f.appendNamespaces(dst)
-	} else {
+	switch {
+	case f.kind == controlFull || f.kind == controlChange || f.kind == controlHello && f.listed:
+		dst = appendSpoken(dst, f.namespaces)
+	default:
 		dst = msgpack.AppendNil(dst)
 	}
-	if numbered {
-		dst = msgpack.AppendUint(dst, f.number)
+	dst = msgpack.AppendUint(dst, f.number)
+	switch f.kind {
+	case controlFull:
+		dst = msgpack.AppendInt(dst, int64(f.part))
+		dst = msgpack.AppendInt(dst, int64(f.parts))
+		if !f.settled {
+			return msgpack.AppendNil(dst)
+		}
+		dst = msgpack.AppendArrayLen(dst, len(f.neighbours))
+		for _, id := range f.neighbours {
+			dst = msgpack.AppendString(dst, id)
+		}
+	case controlChange:
+		dst = msgpack.AppendUint(dst, f.base)
+		dst = appendSpoken(dst, f.removed)
+	case controlSeen:
+		dst = msgpack.AppendInt(dst, f.yourSince)
+		dst = msgpack.AppendUint(dst, f.yourRevision)
 	}
 	return dst
 }
 
-func (f *controlFrame) appendNamespaces(dst []byte) []byte {
-	dst = msgpack.AppendArrayLen(dst, len(f.namespaces))
-	for _, s := range f.namespaces {
+func appendSpoken(dst []byte, list []spoken) []byte {
+	dst = msgpack.AppendArrayLen(dst, len(list))
+	for _, s := range list {
 		dst = msgpack.AppendArrayLen(dst, 3)
 		dst = msgpack.AppendInt(dst, int64(s.key.wire))
 		dst = msgpack.AppendString(dst, s.key.name)
@@ -88,7 +137,14 @@ func (f *controlFrame) appendNamespaces(dst []byte) []byte {
 	return dst
 }
 
+// size is at least what a namespace takes in a frame.
+func (s spoken) size() int { return len(s.key.name) + len(s.speaks) + 12 }
+
 var errControl = errors.New("not a control frame")
+
+// maxAhead is how far a node's clock may be ahead of this one's. A frame of a later
+// life is not believed, or a forged one would make all of a node's own frames late.
+const maxAhead = 24 * time.Hour
 
 // decode reads a frame. Later versions may add elements at the end, of the frame
 // and of a namespace's entry.
@@ -113,48 +169,117 @@ func (f *controlFrame) decode(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if kind == 0 || kind > uint64(controlBye) {
+	if kind == 0 || kind > uint64(controlSeen) {
 		return fmt.Errorf("%w: kind %d", ErrIgnored, kind)
 	}
 	f.kind = controlKind(kind)
-	if f.id, err = r.String(); err != nil {
+	if f.id, err = readNodeID(&r); err != nil {
 		return err
-	}
-	if f.id == "" || len(f.id) > 128 {
-		return fmt.Errorf("%w: id of %d bytes", errControl, len(f.id))
 	}
 	if f.since, err = r.Int(); err != nil {
 		return err
 	}
+	if f.since <= 0 || f.since > time.Now().Add(maxAhead).UnixNano() {
+		return fmt.Errorf("%w: a life that begins at %d ns of Unix time", errControl, f.since)
+	}
 	if f.revision, err = r.Uint(); err != nil {
 		return err
 	}
-	f.namespaces, f.number = nil, 0
-	if !r.TryNil() {
-		if err := f.decodeNamespaces(&r); err != nil {
+	f.listed = !r.TryNil()
+	if f.listed {
+		if f.namespaces, err = readSpoken(&r); err != nil {
 			return err
 		}
 	}
-	if n > 6 && r.Kind() == msgpack.Int {
+	n -= 6
+	if n > 0 && r.Kind() == msgpack.Int {
 		f.number, _ = r.Uint()
+		n--
+	} else {
+		n = 0 // something of a later version
 	}
-	return nil
+	return f.decodeRest(&r, n)
 }
 
-func (f *controlFrame) decodeNamespaces(r *msgpack.Reader) error {
-	count, err := r.ArrayLen()
-	if err != nil {
-		return err
-	}
-	f.namespaces = make([]spoken, 0, min(count, r.Len()/4))
-	for range count {
-		s, err := decodeSpoken(r)
+// decodeRest reads what follows the number: n elements.
+func (f *controlFrame) decodeRest(r *msgpack.Reader, n int) (err error) {
+	switch f.kind {
+	case controlFull:
+		f.parts = 1
+		if n < 3 {
+			return nil
+		}
+		part, err := r.Uint()
 		if err != nil {
 			return err
 		}
-		f.namespaces = append(f.namespaces, s)
+		parts, err := r.Uint()
+		if err != nil {
+			return err
+		}
+		if part >= parts || parts > maxParts {
+			return fmt.Errorf("%w: part %d of %d", errControl, part, parts)
+		}
+		f.part, f.parts = int(part), int(parts)
+		if f.settled = !r.TryNil(); !f.settled {
+			return nil
+		}
+		count, err := r.ArrayLen()
+		if err != nil {
+			return err
+		}
+		for range min(count, maxNeighbours) {
+			id, err := readNodeID(r)
+			if err != nil {
+				return err
+			}
+			f.neighbours = append(f.neighbours, strings.Clone(id))
+		}
+	case controlChange:
+		if n < 2 {
+			return errControl
+		}
+		if f.base, err = r.Uint(); err != nil {
+			return err
+		}
+		if f.base >= f.revision {
+			return fmt.Errorf("%w: a change from revision %d to %d", errControl, f.base, f.revision)
+		}
+		f.removed, err = readSpoken(r)
+	case controlSeen:
+		if n < 2 {
+			return errControl
+		}
+		if f.yourSince, err = r.Int(); err != nil {
+			return err
+		}
+		f.yourRevision, err = r.Uint()
 	}
-	return nil
+	return err
+}
+
+func readNodeID(r *msgpack.Reader) (string, error) {
+	id, err := r.String()
+	if err == nil && (id == "" || len(id) > maxNodeID) {
+		err = fmt.Errorf("%w: id of %d bytes", errControl, len(id))
+	}
+	return id, err
+}
+
+func readSpoken(r *msgpack.Reader) ([]spoken, error) {
+	count, err := r.ArrayLen()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]spoken, 0, min(count, r.Len()/4))
+	for range count {
+		s, err := decodeSpoken(r)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
 }
 
 func decodeSpoken(r *msgpack.Reader) (s spoken, err error) {
@@ -185,72 +310,4 @@ func decodeSpoken(r *msgpack.Reader) (s spoken, err error) {
 		}
 	}
 	return s, nil
-}
-
-// announce publishes a frame about this node.
-func (n *Node) announce(ctx context.Context, kind controlKind) error {
-	f := controlFrame{kind: kind, id: n.id, since: n.since.UnixNano(), number: n.lease.next()}
-	n.mu.Lock()
-	f.revision = n.revision
-	for key, ns := range n.namespaces {
-		f.namespaces = append(f.namespaces, spoken{key, ns.codec.Hello()})
-	}
-	n.mu.Unlock()
-	return n.broker.Publish(ctx, broker.Control(), f.append(nil))
-}
-
-// beat is the goroutine that announces the node, at every heartbeat and whenever soon
-// asks for more, and that asks silent nodes for a sign of life. While the control channel
-// is down it says nothing, so that no stale signs of life gather in the broker's queue.
-func (n *Node) beat() {
-	defer close(n.silent)
-	tick := time.NewTicker(n.opts.Heartbeat)
-	defer tick.Stop()
-	for {
-		kind, silent := controlBeat, ""
-		select {
-		case <-n.life.Done():
-			return
-		case <-tick.C:
-		case <-n.beats:
-		case silent = <-n.silents:
-		}
-		n.mu.Lock()
-		down := n.linkDown
-		if n.due != 0 && !down && silent == "" {
-			kind, n.due = n.due, 0
-		}
-		n.mu.Unlock()
-		if down {
-			continue
-		}
-		if silent != "" {
-			n.askFull(silent)
-			continue
-		}
-		ctx, cancel := context.WithTimeout(n.life, n.opts.Heartbeat)
-		if err := n.announce(ctx, kind); err != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed) {
-			n.reports.report(err)
-		}
-		cancel()
-	}
-}
-
-// soon has the beat goroutine send a hello or full frame. A hello is a full frame
-// too.
-func (n *Node) soon(kind controlKind) {
-	n.mu.Lock()
-	if n.due != controlHello {
-		n.due = kind
-	}
-	n.mu.Unlock()
-	signal(n.beats)
-}
-
-// askFull wants a full frame of a node.
-func (n *Node) askFull(id string) {
-	ctx, cancel := context.WithTimeout(n.life, n.opts.Heartbeat)
-	defer cancel()
-	f := controlFrame{kind: controlAsk, id: id}
-	_ = n.broker.Publish(ctx, broker.Control(), f.append(nil)) // the next beat asks again
 }

@@ -34,7 +34,8 @@ func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Ghosts) + p.Unannou
 // Peers says which other servers hold the namespace. The broker is asked, but none of
 // them. If it does not answer, what is known from before is returned beside the error:
 // the context's as it is, or a *CountError. If it could not count everywhere and Node.js
-// servers may be missing, the error is a *CountError that wraps a *broker.InexactError.
+// servers may be missing, the error is a *CountError that wraps a *broker.InexactError,
+// and if Crossroom nodes may be missing one that wraps ErrNotIntroduced.
 // ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 	c, err := ns.headcount(ctx)
@@ -46,7 +47,7 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 		Unannounced: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && c.inexact == nil,
 	}
 	there := c.alive
-	if err != nil && c.inexact == nil {
+	if c.err != nil {
 		there, p.Gone, p.Unannounced = c.gone, nil, c.unseen
 	}
 	t := &ns.node.peers
@@ -64,10 +65,10 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 // Count returns how many servers hold the namespace, this one included: announced
 // Crossroom nodes, and where the broker can count all others too. The error is the
 // context's as it is, ErrClosed, or a *CountError. The number is zero beside it, but a
-// lower bound if it wraps a *broker.InexactError.
+// lower bound if it wraps a *broker.InexactError or ErrNotIntroduced.
 func (ns *Namespace) Count(ctx context.Context) (int, error) {
 	c, err := ns.headcount(ctx)
-	if err != nil && c.inexact == nil {
+	if c.err != nil {
 		return 0, err
 	}
 	return 1 + c.peers(), err
@@ -76,14 +77,16 @@ func (ns *Namespace) Count(ctx context.Context) (int, error) {
 // headcount is the census for its own sake.
 func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
 	if err := ns.ready(ctx); err != nil {
-		c.gone, _, _, _ = ns.node.peers.whereabouts(nsKey{ns.wire, ns.name})
-		c.unseen = int(ns.unannounced.Load())
+		c.gone = ns.node.peers.where(nsKey{ns.wire, ns.name}).alive
+		c.unseen, c.err = int(ns.unannounced.Load()), err
 		return c, err
 	}
 	limited, cancel := ns.deadline(ctx, 0)
 	defer cancel()
 	c, err = ns.listeners(limited)
 	switch {
+	case err == nil && (c.unsettled || len(c.unknown) > 0):
+		return c, &CountError{Namespace: ns.name, Err: ErrNotIntroduced}
 	case err == nil && (c.inexact == nil || ns.wire == broker.Native):
 		return c, nil
 	case err == nil:

@@ -42,6 +42,14 @@
 // gone, or that has been silent since it missed an earlier deadline is not waited
 // for.
 //
+// A node that has just started, or whose link has just returned, waits until the others
+// have introduced themselves, where the broker cannot say who they are: at most 250 ms,
+// or a quarter of RequestTimeout if that is shorter. It does so in Node.Namespace, which
+// the others wait for too in this way, and in questions. A node that is known by name and
+// has not introduced itself after that time is missing with [ErrNotIntroduced], which is
+// also the error of an answer that may lack nodes nobody can name. A node that heard of
+// no other takes itself for alone.
+//
 // Death is noticed by the next question on brokers that count subscribers, also by
 // one that has waited for a quarter of its time already; otherwise, on any broker, at
 // most Options.PeerTimeout and half a Heartbeat after the node's last sign of life.

@@ -55,7 +55,7 @@ func (ns *Namespace) retire(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	c, err := ns.listeners(ctx)
+	c, _, err := ns.counted(ctx, false)
 	return err != nil || c.others.Total > 0
 }
 

@@ -31,6 +31,11 @@ var (
 	ErrPeerSilent = errors.New("node is silent")
 	// ErrNoAnswer is why a node is missing that did not answer in time.
 	ErrNoAnswer = errors.New("node did not answer in time")
+	// ErrNotIntroduced is why a node is missing that has not said yet which namespaces
+	// it serves. As PartialError.Err without such a node it says that there may be
+	// nodes that this one does not know: it has started, or its link is down or has
+	// returned, and the broker cannot count.
+	ErrNotIntroduced = errors.New("node has not introduced itself")
 	// ErrBusy: a node has too many requests under way.
 	ErrBusy = errors.New("too many requests under way")
 )
@@ -75,8 +80,8 @@ type Missing struct {
 	Node string
 	// Count is 1 for a named node.
 	Count int
-	// Reason is ErrPeerGone, ErrPeerSilent, ErrNoAnswer, ErrBusy or a
-	// *RefusedError, or wraps the context's or the broker's error.
+	// Reason is ErrPeerGone, ErrPeerSilent, ErrNoAnswer, ErrNotIntroduced, ErrBusy or
+	// a *RefusedError, or wraps the context's or the broker's error.
 	Reason error
 }
 
@@ -179,7 +184,11 @@ type PartialError struct {
 }
 
 func (e *PartialError) Error() string {
+	const most = 20
 	who := e.Fleet.who()
+	if n := len(who) - most; n > 0 {
+		who = append(who[:most], fmt.Sprintf("%d more", n))
+	}
 	answered := len(e.Fleet.Answered) + e.Fleet.Unnamed
 	if len(who) == 0 {
 		return fmt.Sprintf("backplane: %s: %d nodes answered: %s", e.Op, answered, cause(e.Err))
@@ -295,15 +304,24 @@ func (e *DuplicateIDError) Error() string {
 	return fmt.Sprintf("backplane: another node has the id %.100q too", e.ID)
 }
 
-// MembershipError reports that announcements of other nodes were lost here, because
-// they came faster than they could be taken in. Who joined or changed is known with
-// the next heartbeat; who left without being heard is found out as if it had died.
+// MembershipError reports that announcements of other nodes were lost or refused here.
+// After a loss this node asks all others for theirs again; a node that left without
+// being heard is found out as if it had died. A node whose announcements are refused is
+// not known, or not in all of its namespaces.
 type MembershipError struct {
-	Lost int // announcements since the last report
+	// Lost is how many announcements came faster than they could be taken in, since
+	// the last report.
+	Lost int
+	// Refused is how many exceeded a limit: 4,096 nodes, 65,536 namespaces of one node,
+	// 64 MiB for the names of all.
+	Refused int
 }
 
 func (e *MembershipError) Error() string {
-	return fmt.Sprintf("backplane: %d announcements of other nodes lost: they came too fast", e.Lost)
+	if e.Refused == 0 {
+		return fmt.Sprintf("backplane: %d announcements of other nodes lost: they came too fast", e.Lost)
+	}
+	return fmt.Sprintf("backplane: announcements of other nodes: %d lost, %d refused: too many nodes or namespaces", e.Lost, e.Refused)
 }
 
 // CountError says that the broker did not say how many servers hold a namespace.

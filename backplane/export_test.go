@@ -1,6 +1,12 @@
 package backplane
 
-import "github.com/crossroom/crossroom/broker"
+import (
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
 
 // LaneMessages is how many messages a lane's queue holds.
 const LaneMessages = laneMessages
@@ -50,7 +56,64 @@ func (ns *Namespace) WantsForTest(ch broker.Channel) bool { return ns.lane.Wants
 
 // Ghosts is how many are remembered.
 func (n *Node) Ghosts() int {
-	n.peers.mu.Lock()
-	defer n.peers.mu.Unlock()
-	return len(n.peers.ghosts)
+	return n.peers.ghosts()
+}
+
+// Kept is how much memory the lists of other nodes are charged for, and how much that
+// is, peer by peer.
+func (n *Node) Kept() (kept, sum int) {
+	t := &n.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		own := 0
+		for key, speaks := range p.namespaces {
+			own += cost(&spoken{key, speaks})
+		}
+		if p.partial != nil {
+			for i := range p.partial.list {
+				own += cost(&p.partial.list[i])
+			}
+		}
+		for _, e := range p.early {
+			for _, list := range [][]spoken{e.added, e.removed} {
+				for i := range list {
+					own += cost(&list[i])
+				}
+			}
+		}
+		if own != p.kept {
+			return t.kept, -1
+		}
+		sum += own
+	}
+	return t.kept, sum
+}
+
+// Table is a node whose peer table a test feeds.
+type Table struct{ *Node }
+
+// NewTable makes one that runs nothing.
+func NewTable(t testing.TB) Table {
+	n, err := New(memorybroker.New(nil), &Options{ID: "me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Table{n}
+}
+
+// Take has the table take in a frame.
+func (t Table) Take(frame []byte, direct bool) {
+	ch := broker.Control()
+	if direct {
+		ch = broker.NodeControl(t.id)
+	}
+	t.peers.take(item{ch: ch, payload: frame})
+}
+
+// Expire lets all peers expire.
+func (t Table) Expire() {
+	for range 3 {
+		t.peers.expire(time.Now().Add(time.Hour))
+	}
 }

@@ -287,7 +287,7 @@ func (f *fleet) wire(id string) *wire {
 	w := &wire{t: f.t, b: f.bus.Broker(), id: id, seen: make(map[broker.Kind][][]byte)}
 	filters := []broker.Filter{broker.Exactly(broker.Control()), broker.Native.EveryRoom(chat)}
 	if id != "" {
-		filters = append(filters, broker.Exactly(broker.Native.Requests(chat)), broker.Exactly(broker.Native.NodeResponses(chat, id)))
+		filters = append(filters, broker.Exactly(broker.NodeControl(id)), broker.Exactly(broker.Native.Requests(chat)), broker.Exactly(broker.Native.NodeResponses(chat, id)))
 	}
 	if _, err := w.b.Subscribe(f.t.Context(), w, filters...); err != nil {
 		f.t.Fatal(err)
@@ -360,20 +360,39 @@ const (
 	beat
 	ask
 	bye
+	change
+	seen
 )
 
-// control sends a control frame. spaces is nil for none.
-func (w *wire) control(kind int, id string, since int64, revision int, spaces ...string) {
+// control sends a control frame to all nodes.
+func (w *wire) control(kind int, id string, since int64, revision int, names ...string) {
 	w.t.Helper()
 	var list any
 	if kind == hello || kind == full {
-		l := []any{}
-		for _, s := range spaces {
-			l = append(l, []any{0, s, "native/1"})
-		}
-		list = l
+		list = spaces(names...)
 	}
 	w.send(broker.Control(), pack([]any{1, kind, id, since, revision, list}))
+}
+
+// change sends a change of a list of namespaces.
+func (w *wire) change(id string, since int64, base, revision int, added, removed []string) {
+	w.t.Helper()
+	w.send(broker.Control(), pack([]any{1, change, id, since, revision, spaces(added...), 0, base, spaces(removed...)}))
+}
+
+// spaces is how control frames write namespaces.
+func spaces(names ...string) []any {
+	l := []any{}
+	for _, s := range names {
+		l = append(l, []any{0, s, "native/1"})
+	}
+	return l
+}
+
+// asks sends a node the wish for its list.
+func (w *wire) asks(node, id string) {
+	w.t.Helper()
+	w.send(broker.NodeControl(node), pack([]any{1, ask, id, 1, 1, nil}))
 }
 
 // pack writes MessagePack without the help of any codec.
@@ -440,3 +459,13 @@ type lossError = broker.LossError
 
 // memoryQueue is how many messages a subscription of the memory broker holds.
 const memoryQueue = 16384
+
+// since is when a node that another one knows was made.
+func since(n *backplane.Node, id string) int64 {
+	for _, p := range n.Peers() {
+		if p.ID == id {
+			return p.Since.UnixNano()
+		}
+	}
+	return 0
+}

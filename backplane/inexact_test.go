@@ -92,6 +92,7 @@ func TestInexactCount(t *testing.T) {
 							t.Errorf("sight %d: %s: %v does not say that others may be missing", sees, what, err)
 						}
 					}
+					time.Sleep(time.Second) // introductions are over
 					began := time.Now()
 					m, err := f.ns[0].Members(t.Context(), backplane.All())
 					if len(m.List) != 2 || len(m.Answered) != 2 {

@@ -65,14 +65,27 @@ func (ns *Namespace) start(ctx context.Context) error {
 		broker.Exactly(ns.wire.Responses(ns.name)),
 		broker.Exactly(ns.wire.NodeResponses(ns.name, ns.node.id)))
 	if err != nil {
-		ns.closing.Store(true)
-		ns.cancel()
-		ns.lane.close()
-		ns.workers.Wait()
+		ns.stop()
 		return err
 	}
 	ns.sub = sub
 	return nil
+}
+
+// stop undoes what start began, but for the subscription.
+func (ns *Namespace) stop() {
+	ns.closing.Store(true)
+	ns.cancel()
+	ns.lane.close()
+	ns.workers.Wait()
+}
+
+// abandon undoes start.
+func (ns *Namespace) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), ns.node.opts.RequestTimeout)
+	defer cancel()
+	_ = ns.sub.Close(ctx) // the caller has an error already
+	ns.stop()
 }
 
 // Name returns the namespace's name.
@@ -102,7 +115,7 @@ func (ns *Namespace) Rooms() *Rooms { return ns.rooms }
 // then returns its error. Idempotent.
 func (ns *Namespace) Close(ctx context.Context) error {
 	if ns.node.forget(ns) {
-		ns.node.soon(controlFull)
+		signal(ns.node.due.wake)
 	}
 	return ns.shut(ctx)
 }

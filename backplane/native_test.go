@@ -316,6 +316,10 @@ func FuzzNativeResponse(f *testing.F) {
 
 func FuzzControl(f *testing.F) {
 	seeds(f, pack([]any{1, full, "n1", int64(946684800000000000), 3, []any{[]any{0, chat, "native/1"}, []any{1, "/", "socket.io/v8"}}}))
+	seeds(f, pack([]any{1, full, "n1", 946684800, 3, spaces(chat), 7, 1, 2, []any{"n2", "n3"}}))
+	seeds(f, pack([]any{1, change, "n1", 946684800, 3, spaces(chat), 7, 1, spaces("/", "")}))
+	seeds(f, pack([]any{1, seen, "n1", 946684800, 3, nil, 0, 946684800, 9}))
+	seeds(f, pack([]any{1, hello, "n1", 946684800, 3, nil}))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		once, err := backplane.RewriteControl(p)
 		if err != nil {

@@ -48,11 +48,9 @@ type Node struct {
 	mu         sync.Mutex
 	closed     bool
 	namespaces map[nsKey]*Namespace
-	revision   uint64      // of the list of namespaces
-	linkDown   bool        // of the control channel
-	due        controlKind // what to announce next, instead of a beat
-	beats      chan struct{}
-	silents    chan string // nodes to be asked for a sign of life
+	revision   uint64 // of the list of namespaces
+	linkDown   bool   // of the control channel
+	due        announcements
 
 	large chan struct{} // held while a large answer is made
 }
@@ -87,8 +85,6 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 		silent:     make(chan struct{}),
-		beats:      make(chan struct{}, 1),
-		silents:    make(chan string, 64),
 		namespaces: make(map[nsKey]*Namespace),
 		large:      make(chan struct{}, 1),
 	}
@@ -100,6 +96,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 			n.id = o.Name + "~" + n.id
 		}
 	}
+	n.due.init()
 	n.peers.init(n)
 	n.lease.init(&o)
 	n.source = NewSource(n.id, b)
@@ -166,10 +163,26 @@ func (n *Node) Stats() Stats { return n.counters.snapshot() }
 // Namespace joins the fleet in a namespace. On return it is live: whatever another
 // node sends from now on reaches it. ctx limits only the call. An error leaves
 // nothing behind: ErrNamespaceExists if this node has the namespace on the codec's
-// wire already, ErrClosed, *broker.NameError, the context's or the broker's.
+// wire already, ErrClosed, *broker.NameError, *broker.PayloadError if its announcement
+// is too large for the broker, the context's or the broker's.
+//
+// On a broker that cannot count, the call also waits until this node and the others
+// know each other: at most 250 ms or a quarter of Options.RequestTimeout, which the
+// first node of a fleet waits in full.
 func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, error) {
-	if err := n.lock(ctx); err != nil {
+	ns, revision, err := n.open(ctx, name, opts)
+	if err != nil {
 		return nil, err
+	}
+	n.meet(ctx, revision)
+	return ns, nil
+}
+
+// open is Namespace, except that it does not wait for other nodes. It returns the first
+// revision of the list that has the namespace.
+func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, uint64, error) {
+	if err := n.lock(ctx); err != nil {
+		return nil, 0, err
 	}
 	defer n.unlock()
 	ctx, cancel := context.WithCancel(ctx)
@@ -182,32 +195,40 @@ func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOption
 	n.mu.Unlock()
 	switch {
 	case closed:
-		return nil, ErrClosed
+		return nil, 0, ErrClosed
 	case exists:
-		return nil, &NamespaceError{Name: name, Err: ErrNamespaceExists}
+		return nil, 0, &NamespaceError{Name: name, Err: ErrNamespaceExists}
 	}
-	err := n.start(ctx)
+	err := n.announceable(ns)
 	if err == nil {
 		err = ns.start(ctx)
+	}
+	if err == nil {
+		if err = n.start(ctx); err != nil {
+			ns.abandon()
+		}
 	}
 	switch {
 	case err == nil:
 	case n.life.Err() != nil:
-		return nil, ErrClosed
+		return nil, 0, ErrClosed
 	case errors.Is(err, ctx.Err()):
-		return nil, err
+		return nil, 0, err
 	default:
-		return nil, &NamespaceError{Name: name, Err: err}
+		return nil, 0, &NamespaceError{Name: name, Err: err}
 	}
 	n.mu.Lock()
 	n.namespaces[key] = ns
-	n.revision++
+	n.changed(ns, false)
+	revision := n.revision
 	n.mu.Unlock()
 	// Nodes that do not hear this learn it from the next heartbeat's revision.
-	if err := n.announce(ctx, controlHello); err != nil {
-		n.reports.report(err)
+	if revision == 1 {
+		n.peers.introduce()
+	} else {
+		signal(n.due.wake)
 	}
-	return ns, nil
+	return ns, revision, nil
 }
 
 // start begins what a node does by itself, with its first namespace.
@@ -215,7 +236,7 @@ func (n *Node) start(ctx context.Context) error {
 	if n.started {
 		return nil
 	}
-	sub, err := n.broker.Subscribe(ctx, &n.peers, broker.Exactly(broker.Control()))
+	sub, err := n.broker.Subscribe(ctx, &n.peers, broker.Exactly(broker.Control()), broker.Exactly(broker.NodeControl(n.id)))
 	if err != nil {
 		return err
 	}
@@ -284,7 +305,11 @@ func (n *Node) goodbye(ctx context.Context) {
 	n.mu.Lock()
 	down := n.linkDown
 	n.mu.Unlock()
-	if err := n.announce(ctx, controlBye); err == nil && !down {
+	n.mu.Lock()
+	f := n.frame(controlBye)
+	n.mu.Unlock()
+	f.number = n.lease.next()
+	if err := n.broker.Publish(ctx, broker.Control(), f.append(nil)); err == nil && !down {
 		_ = n.broker.Flush(ctx) // what the broker loses it reports itself
 	}
 }
@@ -310,7 +335,7 @@ func (n *Node) forget(ns *Namespace) bool {
 		return false
 	}
 	delete(n.namespaces, key)
-	n.revision++
+	n.changed(ns, true)
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -158,6 +159,125 @@ func TestNamespaceResults(t *testing.T) {
 		}
 		if err := n.Close(ctx); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// refusing is a broker that refuses subscriptions to some kinds of channels, and counts
+// who wants to hear of losses.
+type refusing struct {
+	*memorybroker.Broker
+	kind    broker.Kind
+	losses  int
+	refused error
+}
+
+func (r *refusing) Subscribe(ctx context.Context, to broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+	if r.kind != 0 && slices.ContainsFunc(filters, func(f broker.Filter) bool { return f.Channel().Kind() == r.kind }) {
+		return nil, r.refused
+	}
+	return r.Broker.Subscribe(ctx, to, filters...)
+}
+
+func (r *refusing) OnLoss(f func(broker.Loss)) func() {
+	r.losses++
+	stop := r.Broker.OnLoss(f)
+	return func() { r.losses--; stop() }
+}
+
+// A first namespace that fails leaves nothing behind, neither with the broker nor running.
+func TestFirstNamespaceFails(t *testing.T) {
+	denied := errors.New("denied")
+	for name, c := range map[string]struct {
+		kind  broker.Kind
+		space string
+		ended bool
+		want  error
+	}{
+		"the control channel is refused": {kind: kindControl, space: chat, want: denied},
+		"its broadcasts are refused":     {kind: kindBroadcast, space: chat, want: denied},
+		"its requests are refused":       {kind: kindRequests, space: chat, want: denied},
+		"its answers are refused":        {kind: kindNodeResponses, space: chat, want: denied},
+		"a bad name":                     {space: "\xff", want: nil},
+		"too long to be announced":       {space: strings.Repeat("x", 2000), want: nil},
+		"an ended context":               {space: chat, ended: true, want: context.Canceled},
+	} {
+		bubble(t, func(t *testing.T) {
+			bus := memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000})
+			b := &refusing{Broker: bus.Broker(), kind: c.kind, refused: denied}
+			n, err := backplane.New(b, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			if c.ended {
+				cancel()
+			}
+			if _, err := n.Namespace(ctx, c.space, nil); err == nil || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+			cancel()
+			time.Sleep(10 * time.Second)
+			settle()
+			if st := b.Stats(); st.Subscriptions != 0 || st.Accepted != 0 || b.losses != 0 {
+				t.Errorf("%s: %+v, %d hear of losses", name, st, b.losses)
+			}
+			// Nothing is running: otherwise the bubble would not end. Nothing is in the way.
+			b.kind = 0
+			if _, err := n.Namespace(t.Context(), chat, nil); err != nil {
+				t.Errorf("%s: afterwards: %v", name, err)
+			}
+			if err := n.Close(t.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := b.Close(t.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		bubble(t, func(t *testing.T) { // without the second attempt
+			b := &refusing{Broker: memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000}).Broker(), kind: c.kind, refused: denied}
+			n, err := backplane.New(b, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			if c.ended {
+				cancel()
+			}
+			defer cancel()
+			if _, err := n.Namespace(ctx, c.space, nil); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		})
+	}
+}
+
+// A context that ends in the call, while the broker's queue is full, comes after local
+// delivery; one that has ended before it comes instead (TestEndedContext).
+func TestBroadcastWhileTheQueueIsFull(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleetOn(t, &memorybroker.Options{OutboxMessages: 8}, 2, backplane.Options{Heartbeat: time.Hour}, nil)
+		s := f.socket(0, "s")
+		f.brokers[0].Interrupt(nil)
+		settle()
+		for i := range 8 {
+			f.broadcast(0, fmt.Sprint(i), backplane.All())
+		}
+		s.all()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := f.ns[0].Broadcast(ctx, []byte("full"), backplane.All()); err != context.DeadlineExceeded {
+			t.Errorf("returned %v", err)
+		}
+		equal(t, "local members", s.all(), []string{"full"})
+		if err := f.ns[0].Broadcast(ctx, []byte("ended"), backplane.All()); err != context.DeadlineExceeded {
+			t.Errorf("returned %v", err)
+		}
+		equal(t, "local members", s.all(), []string{})
+		f.brokers[0].Resume()
+		settle()
+		for _, log := range f.errs {
+			log.take()
 		}
 	})
 }

@@ -39,7 +39,7 @@ func (c *call) wait(ctx, waiting context.Context, published bool) {
 // recount looks who listens while answers are still missing. Nodes that are there no
 // more need not be waited for.
 func (c *call) recount(ctx context.Context) {
-	now, err := c.ns.listeners(ctx)
+	now, _, err := c.ns.counted(ctx, false)
 	if err != nil || now.inexact != nil {
 		return
 	}

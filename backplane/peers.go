@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/crossroom/crossroom/broker"
 )
 
 // Peer is another Crossroom node, as it announced itself.
@@ -34,40 +32,87 @@ func (n *Node) Peers() []Peer {
 	defer t.mu.Unlock()
 	peers := make([]Peer, 0, len(t.byID))
 	for _, p := range t.byID {
-		peers = append(peers, p.describe())
+		if p.state == live && p.since != 0 {
+			peers = append(peers, p.describe())
+		}
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
 	return peers
 }
+
+// Limits of what other nodes can make this one remember. What exceeds them is refused
+// and reported as *MembershipError; what is known already keeps its place.
+const (
+	// maxPeers limits the nodes, those among them that left or expired.
+	maxPeers = 4096
+	// maxNames limits the namespaces of one node.
+	maxNames = 1 << 16
+	// maxKept limits the memory for the names of all of them, in bytes.
+	maxKept = 64 << 20
+	// maxEarly limits the changes of one node's list that came before the list.
+	maxEarly = 256
+)
 
 // peerTable is what a node knows of the others. Its Receiver methods only queue
 // frames; the keeper goroutine acts on them.
 type peerTable struct {
 	node        *Node
 	frames      chan item
-	overflow    atomic.Int64 // frames that did not fit and are not reported yet
-	lastMessage atomic.Int64 // when a frame last came, in Unix nanoseconds, if noted
-	twins       []int64      // since when other nodes with this id live; the keeper's
+	overflow    atomic.Int64  // frames that did not fit and are not reported yet
+	lastMessage atomic.Int64  // when a frame last came, in Unix nanoseconds, if noted
+	retry       chan struct{} // introductions are to be insisted on
+	twins       []int64       // since when other nodes with this id live; the keeper's
 
-	mu   sync.Mutex
-	byID map[string]*peer
-	owe  atomic.Int32 // how many in byID have missed something
-	absent
+	mu        sync.Mutex
+	byID      map[string]*peer
+	owe       atomic.Int32 // how many in byID have missed something
+	kept      int          // memory of all lists, in bytes
+	strangers atomic.Int32 // nodes whose introductions were waited for in vain
+	refused   int          // announcements beyond the limits that are not reported yet
+	introduction
 }
+
+// peerState is what is known of a peer's life.
+type peerState uint8
+
+const (
+	live    peerState = iota
+	left              // it said goodbye
+	expired           // it was not heard of for PeerTimeout, and is perhaps counted still
+)
 
 type peer struct {
 	id         string
-	since      int64
+	since      int64 // zero: only others have mentioned it
 	protocol   int
-	revision   uint64
-	known      bool // namespaces are those of revision
-	namespaces map[nsKey]string
+	state      peerState
+	leftAt     time.Time // of state left
+	contested  bool      // it was heard of after a goodbye, which was not its own then
 	seen       time.Time
+	namespaces map[nsKey]string
+	closed     map[nsKey]time.Time // namespaces that it left a short while ago
+	kept       int                 // memory of its list, in bytes
+
+	// The list of namespaces.
+	revision uint64    // of namespaces; zero: no list has come
+	stale    time.Time // since when the list is known to be out of date; zero: it is not
+	asked    time.Time // when the peer was last asked for it
+	early    []early   // later changes, which wait for the list
+	partial  *partialList
+
+	// knows is which revision of this node's list the peer has confirmed, and slow that
+	// one confirmation took longer than introductions may.
+	knows uint64
+	slow  bool
+
 	// missed is when the first question was asked whose deadline the peer missed
 	// without being heard of since; zero for none.
 	missed  time.Time
 	suspect bool // that was a whole RequestTimeout ago
 }
+
+// known reports whether the peer's list has come.
+func (p *peer) known() bool { return p.revision != 0 }
 
 func (p *peer) describe() Peer {
 	out := Peer{ID: p.id, Since: time.Unix(0, p.since), Protocol: p.protocol, Suspect: p.suspect}
@@ -81,171 +126,25 @@ func (p *peer) describe() Peer {
 	return out
 }
 
-// More control frames than this cannot wait. What did not fit is announced again by
-// the next heartbeats, except goodbyes, which PeerTimeout makes up for.
-const controlQueue = 1024
+// size is how many live peers are known.
+func (t *peerTable) size() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		if p.state == live {
+			n++
+		}
+	}
+	return n
+}
 
 // maxTwins is how many other nodes with this node's id are told apart.
 const maxTwins = 16
 
 func (t *peerTable) init(n *Node) {
 	t.node, t.byID = n, make(map[string]*peer)
-	t.absent.init()
 	t.frames = make(chan item, controlQueue)
-}
-
-// Deliver implements broker.Receiver.
-func (t *peerTable) Deliver(ch broker.Channel, payload []byte) {
-	if t.node.notes() {
-		t.lastMessage.Store(time.Now().UnixNano())
-	}
-	select {
-	case t.frames <- item{ch: ch, payload: payload}:
-	default:
-		t.node.counters.membershipLost.Add(1)
-		t.overflow.Add(1)
-	}
-}
-
-// Interrupted implements broker.Receiver.
-func (t *peerTable) Interrupted(err error) {
-	if err == nil {
-		err = errUnknownOutage
-	}
-	t.link(item{err: err})
-}
-
-// Resumed implements broker.Receiver.
-func (t *peerTable) Resumed() { t.link(item{}) }
-
-func (t *peerTable) link(it item) {
-	select {
-	case t.frames <- it:
-	case <-t.node.stop:
-	}
-}
-
-// keep is the keeper goroutine: it takes in control frames, forgets dead peers and
-// looks after members that do not return.
-func (n *Node) keep() {
-	period := n.opts.Heartbeat / 2
-	if s := n.opts.StallTimeout; s > 0 {
-		period = min(period, s/4)
-	}
-	period = max(period, time.Millisecond)
-	tick := time.NewTicker(period)
-	defer tick.Stop()
-	// A clock that all but stands still while this process is stopped: that is held
-	// against no member.
-	looked := time.Now()
-	awake := looked
-	var downSince time.Time
-	// A node hears its own beats as well. If there is not even that, it is the link
-	// that is dead, which the broker may notice only later, or this process was
-	// stopped for a while, and not the others.
-	heard, silence := time.Now(), max(n.opts.PeerTimeout-n.opts.Heartbeat, 2*n.opts.Heartbeat)
-	for {
-		select {
-		case <-n.stop:
-			return
-		case it := <-n.peers.frames:
-			switch {
-			case it.ch.Kind() != 0:
-				now := time.Now()
-				if now.Sub(heard) > silence {
-					n.peers.refresh(now)
-				}
-				heard = now
-				n.peers.take(it)
-			case it.err != nil:
-				downSince = time.Now()
-				n.setLink(it.err, 0)
-			default:
-				n.peers.refresh(time.Now())
-				n.setLink(nil, time.Since(downSince))
-			}
-		case now := <-tick.C:
-			awake = awake.Add(min(now.Sub(looked), 2*period))
-			looked = now
-			if lost := n.peers.overflow.Swap(0); lost > 0 {
-				n.reports.report(&MembershipError{Lost: int(lost)})
-			}
-			if now.Sub(heard) <= silence {
-				n.peers.expire(now)
-			}
-			if n.opts.StallTimeout < 0 {
-				continue
-			}
-			for _, ns := range n.live() {
-				ns.lane.watch(awake)
-				ns.own.watch(ns, awake)
-			}
-		}
-	}
-}
-
-// setLink notes an outage of the control channel, or its end; then this node says
-// hello again.
-func (n *Node) setLink(err error, lasted time.Duration) {
-	n.mu.Lock()
-	n.linkDown = err != nil
-	n.mu.Unlock()
-	if err == nil {
-		n.soon(controlHello)
-	} else {
-		n.reports.report(&InterruptedError{Err: err})
-	}
-	switch o := n.observe.link; {
-	case o == nil:
-	case err != nil:
-		n.observed("Interrupted", func() { o.Interrupted("", err) })
-	default:
-		n.observed("Resumed", func() { o.Resumed("", lasted) })
-	}
-}
-
-// take acts on one control frame.
-func (t *peerTable) take(it item) {
-	n := t.node
-	var f controlFrame
-	if err := f.decode(it.payload); err != nil {
-		if reasonOf(err) == DropForeign {
-			n.counters.foreign.Add(1) // a kind of a later version
-			return
-		}
-		n.counters.undecodable.Add(1)
-		n.reports.report(&DecodeError{Channel: it.ch, Err: err})
-		return
-	}
-	if f.id == n.id {
-		switch {
-		case f.kind == controlAsk:
-			n.soon(controlFull)
-		case f.since != n.since.UnixNano():
-			t.twin(&f)
-		default:
-			n.lease.echo(f.number)
-		}
-		return
-	}
-	switch f.kind {
-	case controlAsk:
-		return
-	case controlBye:
-		t.lose(f.id, f.since, true)
-		return
-	case controlHello:
-		n.soon(controlFull)
-	}
-	ask, left := t.note(&f)
-	if ask {
-		n.askFull(f.id)
-	}
-	for _, ns := range n.live() {
-		if slices.Contains(left, nsKey{ns.wire, ns.name}) {
-			ns.calls.lost(f.id)
-		}
-	}
+	t.retry = make(chan struct{}, 1)
 }
 
 // twin reports another living node with this node's id, once for each life of it.
@@ -265,50 +164,123 @@ func (t *peerTable) twin(f *controlFrame) {
 	}
 }
 
-// note writes down a sign of life. It reports whether the peer's list of namespaces
-// is not known, and which ones it has left.
-func (t *peerTable) note(f *controlFrame) (ask bool, left []nsKey) {
+// news is what follows from a frame.
+type news struct {
+	ask      bool    // the peer is to be asked for its list
+	current  bool    // the frame made its list current, or greets with it
+	revision uint64  // of its list
+	left     []nsKey // namespaces that it has left
+}
+
+// note takes in a frame of another node. direct: it came on this node's own channel,
+// so earlier frames on the other may come later.
+func (t *peerTable) note(f *controlFrame, direct bool) (out news) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := time.Now()
 	p := t.byID[f.id]
-	if p != nil && f.since < p.since {
-		return false, nil // a late frame of an earlier life
-	}
-	if p == nil || f.since > p.since {
-		if p != nil {
-			// What the earlier life was asked, this one will not answer.
-			for key := range p.namespaces {
-				left = append(left, key)
-			}
-			t.clear(p)
+	switch {
+	case p == nil:
+	case f.since < p.since && (direct || p.state == live):
+		return out // a late frame of an earlier life
+	case f.since != p.since:
+		// What the earlier life was asked, this one will not answer.
+		for key := range p.namespaces {
+			out.left = append(out.left, key)
 		}
-		// Copies: what is noted outlives the frame.
-		p = &peer{id: strings.Clone(f.id), since: f.since}
-		t.byID[p.id] = p
+		t.drop(p)
+		p = nil
+	case p.state == left && direct:
+		return out // sent before its goodbye
+	case p.state == left:
+		p.state, p.contested = live, true // a goodbye would be its last frame
+	case p.state == expired:
+		p.state = live
 	}
-	p.seen, p.protocol = time.Now(), f.version
+	if p == nil {
+		if p = t.add(f.id, f.since); p == nil {
+			return out
+		}
+	}
+	p.seen, p.protocol = now, f.version
 	t.clear(p)
-	if f.kind == controlBeat {
-		return !p.known || p.revision != f.revision, left
-	}
-	if p.known && f.revision < p.revision {
-		return false, left
-	}
-	p.known, p.revision = true, f.revision
-	had := p.namespaces
-	p.namespaces = make(map[nsKey]string, len(f.namespaces))
-	for _, s := range f.namespaces {
-		s.key.name = strings.Clone(s.key.name)
-		p.namespaces[s.key] = strings.Clone(s.speaks)
-		t.back(membership{p.id, s.key})
-	}
-	for key := range had {
-		if _, still := p.namespaces[key]; !still {
-			left = append(left, key)
-			t.leave(membership{p.id, key}, t.node.opts.PeerTimeout)
+	had := p.known() && p.stale.IsZero()
+	was := p.revision
+	switch f.kind {
+	case controlBeat, controlAsk:
+		if f.revision > p.revision || f.revision < p.revision && !direct {
+			p.outdated(now)
+		}
+	case controlHello:
+		if !f.listed || p.known() && f.revision < p.revision {
+			if f.revision != p.revision {
+				p.outdated(now)
+			}
+			break
+		}
+		out.left = append(out.left, t.listed(p, f.revision, f.namespaces)...)
+	case controlFull:
+		if list, ok := t.collect(p, f); ok {
+			out.left = append(out.left, t.listed(p, f.revision, list)...)
+		}
+	case controlChange:
+		out.left = append(out.left, t.change(p, f)...)
+	case controlSeen:
+		if f.yourSince == t.node.since.UnixNano() {
+			p.knows, p.slow = max(p.knows, f.yourRevision), false
 		}
 	}
-	return false, left
+	if !p.known() && p.stale.IsZero() {
+		p.outdated(now)
+	}
+	out.ask = !p.stale.IsZero() && t.mayAsk(p, now)
+	out.current = p.known() && p.stale.IsZero() && (!had || was != p.revision || f.kind == controlHello)
+	out.revision = p.revision
+	t.moved()
+	return out
+}
+
+// add makes room for a peer, nil if there is none. t.mu is held.
+func (t *peerTable) add(id string, since int64) *peer {
+	if len(t.byID) >= maxPeers {
+		for _, p := range t.byID {
+			if p.state != live {
+				t.drop(p)
+				break
+			}
+		}
+	}
+	if len(t.byID) >= maxPeers {
+		t.refused++
+		return nil
+	}
+	p := &peer{id: strings.Clone(id), since: since, seen: time.Now()} // the frame's memory is not kept
+	t.byID[p.id] = p
+	return p
+}
+
+// drop forgets a peer. t.mu is held.
+func (t *peerTable) drop(p *peer) {
+	t.clear(p)
+	t.kept -= p.kept
+	delete(t.byID, p.id)
+}
+
+// outdated notes that the peer's list has changed.
+func (p *peer) outdated(now time.Time) {
+	if p.stale.IsZero() {
+		p.stale = now
+	}
+}
+
+// mayAsk reports whether it is time to ask a peer for its list, and notes that it is
+// asked. t.mu is held.
+func (t *peerTable) mayAsk(p *peer, now time.Time) bool {
+	if now.Sub(p.asked) < t.node.introTime()/4 {
+		return false
+	}
+	p.asked = now
+	return true
 }
 
 func (t *peerTable) clear(p *peer) {
@@ -337,9 +309,9 @@ func (n *Node) heard(id string) {
 // RequestTimeout is suspect.
 func (t *peerTable) missed(id string, asked time.Time) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	p := t.byID[id]
-	if p == nil {
+	if p == nil || p.state != live {
+		t.mu.Unlock()
 		return
 	}
 	if p.missed.IsZero() {
@@ -347,11 +319,9 @@ func (t *peerTable) missed(id string, asked time.Time) {
 		t.owe.Add(1)
 	}
 	p.suspect = p.suspect || time.Since(p.missed) >= t.node.opts.RequestTimeout*9/10
+	t.mu.Unlock()
 	// If it is only slow it says so, and is trusted again.
-	select {
-	case t.node.silents <- p.id:
-	default: // enough to ask already; a heartbeat does as well
-	}
+	t.node.ask(id)
 }
 
 // trusts reports whether a node has been heard of since it missed something.
@@ -359,69 +329,7 @@ func (t *peerTable) trusts(id string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.byID[id]
-	return p != nil && p.missed.IsZero()
-}
-
-// lose forgets a peer that said goodbye or died, and lets open questions stop
-// waiting for it.
-func (t *peerTable) lose(id string, since int64, bye bool) {
-	t.mu.Lock()
-	p := t.byID[id]
-	ok := p != nil && p.since <= since
-	if ok {
-		t.clear(p)
-		delete(t.byID, id)
-		for key := range p.namespaces {
-			switch {
-			case bye:
-				t.leave(membership{id, key}, t.node.opts.PeerTimeout)
-			case t.node.caps.CountsSubscribers:
-				t.haunt(membership{id, key}, p.since)
-			}
-		}
-	} else if bye && p == nil {
-		t.rest(id, since, t.node.opts.PeerTimeout)
-	}
-	t.mu.Unlock()
-	if !ok {
-		return
-	}
-	for _, ns := range t.node.live() {
-		ns.calls.lost(id)
-	}
-}
-
-// expire forgets those not heard of for PeerTimeout, unless this node's link is down.
-func (t *peerTable) expire(now time.Time) {
-	t.node.mu.Lock()
-	down := t.node.linkDown
-	t.node.mu.Unlock()
-	if down {
-		return
-	}
-	var dead []*peer
-	t.mu.Lock()
-	for _, p := range t.byID {
-		if now.Sub(p.seen) > t.node.opts.PeerTimeout {
-			dead = append(dead, p)
-		}
-	}
-	t.absent.expire(now)
-	t.mu.Unlock()
-	for _, p := range dead {
-		t.lose(p.id, p.since, false)
-	}
-}
-
-// refresh gives everybody a new PeerTimeout after this node's own outage, in which
-// nobody's silence meant anything.
-func (t *peerTable) refresh(now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.byID {
-		p.seen = now
-		t.clear(p)
-	}
+	return p != nil && p.state == live && p.missed.IsZero()
 }
 
 // trust is how long to wait for a peer.
@@ -433,55 +341,71 @@ const (
 	suspect              // not at all
 )
 
-// in lists the peers that serve a namespace, sorted, and those of them that are not
-// trusted. t.mu is held.
-func (t *peerTable) in(key nsKey) (ids []string, bad map[string]trust) {
+// whereabouts is what is known of a namespace at one moment.
+type whereabouts struct {
+	alive     []string         // live peers that serve it
+	bad       map[string]trust // of them: those that are not trusted
+	unknown   []string         // live peers that may serve it: their lists are out of date
+	leaving   []string         // peers that left it, or the fleet, a short while ago
+	overdue   []string         // of them: those that have had the time to do it
+	ghosts    []string         // expired peers that served it
+	elsewhere []string         // other live peers
+	greeting  bool             // there may be others, who have not answered the greeting
+}
+
+// where looks up who serves a namespace. All lists are sorted.
+func (t *peerTable) where(key nsKey) (w whereabouts) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	w.greeting = !t.pending(now).IsZero() && t.until.After(now)
 	for id, p := range t.byID {
-		if _, ok := p.namespaces[key]; !ok {
-			continue
+		_, serves := p.namespaces[key]
+		gone, closed := p.closed[key]
+		if p.state == left {
+			gone, closed = p.leftAt, serves
 		}
-		ids = append(ids, id)
-		if p.missed.IsZero() {
-			continue
-		}
-		if bad == nil {
-			bad = make(map[string]trust)
-		}
-		if bad[id] = doubted; p.suspect {
-			bad[id] = suspect
+		switch {
+		case closed && p.state != expired:
+			w.leaving = append(w.leaving, id)
+			if now.Sub(gone) >= t.node.introTime() {
+				w.overdue = append(w.overdue, id)
+			}
+		case serves && p.state == expired:
+			w.ghosts = append(w.ghosts, id)
+		case serves && p.state == live:
+			w.alive = append(w.alive, id)
+			if p.missed.IsZero() {
+				break
+			}
+			if w.bad == nil {
+				w.bad = make(map[string]trust)
+			}
+			if w.bad[id] = doubted; p.suspect {
+				w.bad[id] = suspect
+			}
+		case p.state == live:
+			w.elsewhere = append(w.elsewhere, id)
+			if !p.known() || !p.stale.IsZero() {
+				w.unknown = append(w.unknown, id)
+			}
 		}
 	}
-	slices.Sort(ids)
-	return ids, bad
-}
-
-// whereabouts is what is known of a namespace at one moment: in, and the nodes that
-// said a short while ago that they leave, and the ghosts.
-func (t *peerTable) whereabouts(key nsKey) (ids []string, bad map[string]trust, leaving, ghosts []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	ids, bad = t.in(key)
-	leaving, ghosts = t.absent.in(key)
-	return ids, bad, leaving, ghosts
-}
-
-// vanished says that the broker does not count some ghosts any more.
-func (t *peerTable) vanished(key nsKey, ids []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, id := range ids {
-		t.back(membership{id, key})
+	for _, list := range [][]string{w.alive, w.unknown, w.leaving, w.overdue, w.ghosts, w.elsewhere} {
+		slices.Sort(list)
 	}
+	return w
 }
 
-// serves reports whether a node is known to serve a namespace.
-func (t *peerTable) serves(id string, key nsKey) bool {
+// departed reports whether a node is known not to serve a namespace any more.
+func (t *peerTable) departed(id string, key nsKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.byID[id]
 	if p == nil {
 		return false
 	}
-	_, ok := p.namespaces[key]
-	return ok
+	_, serves := p.namespaces[key]
+	_, closed := p.closed[key]
+	return closed || serves && p.state != live
 }

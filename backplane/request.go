@@ -284,6 +284,9 @@ func (c *call) expect(who *census, exp Expected, stop context.CancelFunc) {
 	for _, id := range who.ghosts {
 		c.gone[id] = ErrPeerGone
 	}
+	for _, id := range who.unknown {
+		c.gone[id] = ErrNotIntroduced
+	}
 	if c.all = exp.Answers > 0 && exp.Answers == who.others.Total && !exp.FirstOnly; c.all {
 		c.quiet = c.ns.quiet.among(c.req.Op, exp.Answers)
 	}
@@ -340,7 +343,7 @@ func (c *call) run(ctx context.Context, who *census, exp Expected, publish bool)
 	defer ns.calls.remove(c)
 	// From here on goodbyes are noticed; these were said since the census.
 	for _, id := range c.unheard() {
-		if !ns.node.peers.serves(id, nsKey{ns.wire, ns.name}) {
+		if ns.node.peers.departed(id, nsKey{ns.wire, ns.name}) {
 			c.lost(id)
 		}
 	}
@@ -359,7 +362,10 @@ func (c *call) run(ctx context.Context, who *census, exp Expected, publish bool)
 	if !late {
 		began = time.Time{}
 	}
-	return c.finish(exp, began)
+	if fleet, err = c.finish(exp, began); err == nil {
+		err = who.doubt()
+	}
+	return fleet, err
 }
 
 // finish closes the books. late is when the question was asked, if it was waited for

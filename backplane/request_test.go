@@ -493,14 +493,16 @@ func TestNodesLeave(t *testing.T) {
 			if err != nil || !slices.Equal(m.Answered, f.ids(3)) {
 				t.Errorf("at the end: %+v, %v", m, err)
 			}
-			if d := time.Since(began); d > 0 {
+			// A node that has said goodbye is waited for until it is counted no more.
+			if d := time.Since(began); d > 100*time.Millisecond {
 				t.Errorf("somebody waited %v", d)
 			}
 		})
 	}
 }
 
-// Whoever said that it leaves is not waited for, though it still listens.
+// A node that said that it leaves, and still listens when it had the time to stop, is
+// missing, unless it answers. It is not waited for until the deadline, and no second time.
 func TestLeaverThatStillListens(t *testing.T) {
 	for _, how := range []string{"node", "namespace"} {
 		bubble(t, func(t *testing.T) {
@@ -514,7 +516,14 @@ func TestLeaverThatStillListens(t *testing.T) {
 				w.control(full, "leaver", 1, 2, "/other")
 			}
 			settle()
-			ghost := f.wire("ghost") // nor does it count for one that stays
+			for _, lasts := range []time.Duration{250 * time.Millisecond, 0} {
+				began := time.Now()
+				m, err := f.ns[0].Members(t.Context(), backplane.All())
+				if !errors.Is(err, backplane.ErrPeerGone) || len(m.List) != 2 || len(m.Missing) != 1 || m.Missing[0].Node != "leaver" || time.Since(began) != lasts {
+					t.Errorf("%s: %+v, %v after %v", how, m, err, time.Since(began))
+				}
+			}
+			ghost := f.wire("ghost") // the leaver does not count for one that stays
 			ghost.onRequest(func(r *backplane.Request) {
 				w.answer(r, "leaver", backplane.Response{}) // it may answer all the same
 				time.AfterFunc(100*time.Millisecond, func() { w.answer(r, "ghost", backplane.Response{}) })
@@ -524,7 +533,7 @@ func TestLeaverThatStillListens(t *testing.T) {
 			if err != nil || len(m.List) != 2 || !slices.Contains(m.Answered, "ghost") || time.Since(began) != 100*time.Millisecond {
 				t.Errorf("%s: %+v, %v after %v", how, m, err, time.Since(began))
 			}
-			if n, err := f.ns[0].Count(t.Context()); n != 4 || err != nil {
+			if n, err := f.ns[0].Count(t.Context()); n != 5 || err != nil {
 				t.Errorf("Count: %d, %v", n, err)
 			}
 		})

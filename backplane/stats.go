@@ -44,7 +44,8 @@ type Stats struct {
 	Interruptions uint64
 	// Unreported errors: OnError was too slow for them.
 	Unreported uint64
-	// MembershipLost: announcements of other nodes that came too fast to be taken in.
+	// MembershipLost: announcements of other nodes that came too fast to be taken in, or
+	// exceeded the limits of what is remembered of them.
 	MembershipLost uint64
 }
 

@@ -47,7 +47,8 @@ const (
 	KindResponses
 	// KindNodeResponses carries answers to one node.
 	KindNodeResponses
-	// KindControl carries membership between Crossroom nodes. It has no namespace.
+	// KindControl carries membership between Crossroom nodes: to all of them, or to
+	// one. It has no namespace.
 	KindControl
 )
 
@@ -93,17 +94,21 @@ func (w Wire) NodeResponses(ns, node string) Channel {
 // Control is the channel on which Crossroom nodes announce themselves.
 func Control() Channel { return Channel{wire: Native, kind: KindControl} }
 
+// NodeControl is the channel on which one Crossroom node is told what concerns no
+// other. id is not empty.
+func NodeControl(id string) Channel { return Channel{wire: Native, kind: KindControl, name: id} }
+
 // Wire returns whose bytes the channel carries.
 func (c Channel) Wire() Wire { return c.wire }
 
 // Kind returns what the channel is for; zero for the zero Channel.
 func (c Channel) Kind() Kind { return c.kind }
 
-// Namespace returns the namespace, empty for Control.
+// Namespace returns the namespace, empty for Control and NodeControl.
 func (c Channel) Namespace() string { return c.ns }
 
-// Name returns the room of a room channel and the node id of a node's response
-// channel; otherwise the empty string.
+// Name returns the room of a room channel and the node id of a node's response or
+// control channel; otherwise the empty string.
 func (c Channel) Name() string { return c.name }
 
 // Clone returns an equal channel whose names share no memory with those of c, which may be
@@ -116,8 +121,13 @@ func (c Channel) Clone() Channel {
 // String is for logs and errors. It is not the name on any wire.
 func (c Channel) String() string {
 	s := c.wire.String() + " " + c.kind.String()
-	if c.kind == KindControl || c.kind == 0 {
+	switch {
+	case c.kind == 0:
 		return s
+	case c.kind == KindControl && c.name == "":
+		return s
+	case c.kind == KindControl:
+		return s + " " + strconv.Quote(c.name)
 	}
 	s += " " + strconv.Quote(c.ns)
 	if c.kind == KindRoom || c.kind == KindNodeResponses {

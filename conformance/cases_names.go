@@ -38,7 +38,7 @@ func caseCrossTalk(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	channels := []broker.Channel{broker.Control()}
+	channels := []broker.Channel{broker.Control(), broker.NodeControl("b"), broker.NodeControl("/a"), broker.NodeControl("*")}
 	for _, ns := range neighbours {
 		for _, w := range []broker.Wire{native, socketIO} {
 			channels = append(channels, w.Broadcast(ns), w.Requests(ns), w.Responses(ns), w.NodeResponses(ns, "b"),

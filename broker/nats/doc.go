@@ -20,6 +20,7 @@
 //	Responses(N)         P.W.response.N
 //	NodeResponses(N, I)  P.W.response.N.I
 //	Control()            P.native.control
+//	NodeControl(I)       P.native.control.I
 //	                     P.mark.*           how far subscriptions have spread (see Cluster)
 //
 // N, R and I are one token each, in which every name fits and no two are the same: the
@@ -158,8 +159,8 @@
 //
 // # Permissions
 //
-// A user needs to publish and subscribe to P.native.control, and for each of its
-// namespaces to P.W.cast.N.>, P.W.request.N, P.W.response.N and P.W.response.N.*; in a
-// cluster also to P.mark.*. P.> allows it all. Without P.mark.*, of which the log has a
-// line, a subscription on a cluster is live when NATS has spread it.
+// A user needs to publish and subscribe to P.native.control and P.native.control.*, and
+// for each of its namespaces to P.W.cast.N.>, P.W.request.N, P.W.response.N and
+// P.W.response.N.*; in a cluster also to P.mark.*. P.> allows it all. Without P.mark.*, of
+// which the log has a line, a subscription on a cluster is live when NATS has spread it.
 package natsbroker

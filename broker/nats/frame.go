@@ -99,6 +99,8 @@ func (f *frame) channel(ch broker.Channel) broker.Channel {
 		return w.Responses(f.ns)
 	case broker.KindNodeResponses:
 		return w.NodeResponses(f.ns, f.name)
+	case broker.KindControl:
+		return broker.NodeControl(f.name)
 	}
 	return ch
 }

@@ -35,8 +35,8 @@ func TestFrames(t *testing.T) {
 			t.Errorf("%.60v became %.60v", ch, got)
 		}
 	}
-	if f.channel(broker.Control()) != broker.Control() {
-		t.Error("the control channel has a name")
+	if got := f.channel(broker.Control()); got != broker.NodeControl(long.Name()) {
+		t.Errorf("a node's control channel became %.60v", got)
 	}
 }
 

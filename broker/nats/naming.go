@@ -156,6 +156,10 @@ func (n *naming) appendSubject(dst []byte, ch broker.Channel) []byte {
 		dst = appendToken(dst, ch.Name())
 	case broker.KindControl:
 		dst = append(dst, wordControl...)
+		if ch.Name() != "" {
+			dst = append(dst, '.')
+			dst = appendToken(dst, ch.Name())
+		}
 	}
 	return dst
 }
@@ -197,6 +201,8 @@ func (n *naming) parse(subject string) (ch broker.Channel, long, ok bool) {
 		return ch, false, false
 	}
 	switch kind {
+	case wordControl:
+		return broker.NodeControl(ns), long, !more && w == broker.Native && (ns != "" || long)
 	case wordCast:
 		if rest == wordAll {
 			return w.Broadcast(ns), long, true

@@ -37,6 +37,7 @@ func TestSubjects(t *testing.T) {
 		{c.Room(">", "50 %\t\x7f"), "crossroom.native.cast.%3E.room.50%20%25%09%7F"},
 		{c.Room("/", "großes Café"), "crossroom.native.cast./.room.großes%20Café"},
 		{broker.Control(), "crossroom.native.control"},
+		{broker.NodeControl("a.b"), "crossroom.native.control.a%2Eb"},
 	} {
 		if got := n.subject(row.ch); got != row.subject {
 			t.Errorf("%v is called %q, want %q", row.ch, got, row.subject)
@@ -77,7 +78,7 @@ func TestLongNames(t *testing.T) {
 func TestParseRefusesOtherSubjects(t *testing.T) {
 	n := mustNaming(t, "a.b")
 	for _, subject := range []string{
-		"", "a.b", "a.b.native", "a.b.native.", "a.c.native.control", "a.b.socketio.control", "a.b.native.control.x",
+		"", "a.b", "a.b.native", "a.b.native.", "a.c.native.control", "a.b.socketio.control", "a.b.native.control.x.y", "a.b.native.control.%", "a.b.socketio.control.x",
 		"a.b.native.cast", "a.b.native.cast.", "a.b.native.cast./", "a.b.native.cast./.other", "a.b.native.cast./.room",
 		"a.b.native.cast./.room.", "a.b.native.cast./.room.x.y", "a.b.native.cast./.all.x", "a.b.native.cast..all",
 		"a.b.native.request./.x", "a.b.native.response./.x.y", "a.b.native.other./", "a.b.mark.x",

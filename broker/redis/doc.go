@@ -19,6 +19,7 @@
 //	Responses(N)         P-response#N#        P-crossroom-response#N#
 //	NodeResponses(N, I)  P-response#N#I#      P-crossroom-response#N#I#
 //	Control()                                 P-crossroom-control#
+//	NodeControl(I)                            P-crossroom-control#I#
 //	EveryRoom(N)         PSUBSCRIBE P#N#*     PSUBSCRIBE P-crossroom#N#*
 //	Uncounted(N)         PSUBSCRIBE P-request#N[#]  PSUBSCRIBE P-crossroom-request#N[#]
 //
@@ -243,7 +244,7 @@
 // Redis allows a pattern only if the user has literally the same: for namespace
 // /chat of a Socket.IO fleet give &socket.io#/chat#* (and the backslashes, if it has
 // escaped characters), &socket.io-request#/chat#, and &socket.io-response#/chat#*; and
-// for all nodes &socket.io-crossroom-control#, on which they announce themselves.
+// for all nodes &socket.io-crossroom-control#*, on which they announce themselves.
 // A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. Without PING
 // all works as well: the refusal is a sign of life.
 //

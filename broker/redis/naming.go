@@ -16,8 +16,8 @@ const DefaultPrefix = "socket.io"
 var reservedSuffixes = [...]string{"-request", "-response", "-control", "-crossroom"}
 
 // head is the first part of a channel name, up to and with its first '#', and what
-// it stands for. Kind is KindBroadcast also for rooms, KindResponses also for one
-// node's: the two differ in what follows the namespace.
+// it stands for. Kind is KindBroadcast also for rooms, KindResponses and KindControl
+// also for one node's: the two differ in what follows.
 type head struct {
 	text string
 	wire broker.Wire
@@ -90,6 +90,9 @@ func (n *naming) size(ch broker.Channel) int {
 	size := len(n.headOf(ch.Wire(), ch.Kind()))
 	switch ch.Kind() {
 	case broker.KindControl:
+		if ch.Name() != "" {
+			size += len(ch.Name()) + 1
+		}
 	case broker.KindRoom, broker.KindNodeResponses:
 		size += len(ch.Namespace()) + len(ch.Name()) + 2
 	default:
@@ -102,6 +105,10 @@ func (n *naming) size(ch broker.Channel) int {
 func (n *naming) appendName(dst []byte, ch broker.Channel) []byte {
 	dst = append(dst, n.headOf(ch.Wire(), ch.Kind())...)
 	if ch.Kind() == broker.KindControl {
+		if ch.Name() != "" {
+			dst = append(dst, ch.Name()...)
+			dst = append(dst, '#')
+		}
 		return dst
 	}
 	dst = append(dst, ch.Namespace()...)
@@ -167,7 +174,12 @@ func (n *naming) parse(name string) (broker.Channel, bool) {
 			continue
 		}
 		if h.kind == broker.KindControl {
-			return broker.Control(), i+1 == len(name)
+			if i+1 == len(name) {
+				return broker.Control(), true
+			}
+			id, ok := strings.CutSuffix(name[i+1:], "#")
+			ch := broker.NodeControl(id)
+			return ch, ok && id != "" && ch.Validate() == nil
 		}
 		ns, rest, ok := strings.Cut(name[i+1:], "#")
 		if !ok {

@@ -41,6 +41,7 @@ func TestNames(t *testing.T) {
 		{c.Responses("/"), "socket.io-crossroom-response#/#"},
 		{c.NodeResponses("/", "n"), "socket.io-crossroom-response#/#n#"},
 		{broker.Control(), "socket.io-crossroom-control#"},
+		{broker.NodeControl("n~1"), "socket.io-crossroom-control#n~1#"},
 		{c.Broadcast(""), "socket.io-crossroom##"},
 	} {
 		if got := n.name(row.ch); got != row.name || n.size(row.ch) != len(got) {
@@ -56,7 +57,7 @@ func TestParseRefusesOtherNames(t *testing.T) {
 	n := mustNaming(t, "socket.io")
 	for _, name := range []string{
 		"", "#", "socket.io", "socket.io#", "socket.io#/", "socket.io#/#room", "other#/#", "socket.ioo#/#",
-		"socket.io-request#/#x#", "socket.io-crossroom-control#/#", "socket.io-other#/#", "socket.io#/#\xff#",
+		"socket.io-request#/#x#", "socket.io-crossroom-control##", "socket.io-crossroom-control#x", "socket.io-other#/#", "socket.io#/#\xff#",
 		"socket.io-request#", "socket.io-response#/#id",
 	} {
 		if ch, ok := n.parse(name); ok {
@@ -185,8 +186,8 @@ func FuzzNames(f *testing.F) {
 		}
 		w := broker.Wire(kind & 1)
 		ch := [...]broker.Channel{
-			w.Broadcast(ns), w.Room(ns, name), w.Requests(ns), w.Responses(ns), w.NodeResponses(ns, name), broker.Control(),
-		}[int(kind>>1)%6]
+			w.Broadcast(ns), w.Room(ns, name), w.Requests(ns), w.Responses(ns), w.NodeResponses(ns, name), broker.Control(), broker.NodeControl(name),
+		}[int(kind>>1)%7]
 		if n.check(ch) != nil {
 			return
 		}

@@ -191,7 +191,7 @@ func decode(f []byte) (number uint64, ch broker.Channel, payload []byte) {
 		broker.KindRequests:      func(ns, _ string) broker.Channel { return w.Requests(ns) },
 		broker.KindResponses:     func(ns, _ string) broker.Channel { return w.Responses(ns) },
 		broker.KindNodeResponses: w.NodeResponses,
-		broker.KindControl:       func(string, string) broker.Channel { return broker.Control() },
+		broker.KindControl:       func(_, id string) broker.Channel { return broker.NodeControl(id) },
 	}
 	if k := int(f[8]); k > 0 && k < len(kinds) {
 		ch = kinds[k](string(f[header:ns]), string(f[ns:name]))

@@ -1,0 +1,244 @@
+package backplane
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// A node that starts, or whose link returns, greets all others, and each introduces
+// itself with its list of namespaces. Where the broker counts subscribers, a query sees
+// by their number that some have not done so yet. Where it cannot, the introductions
+// are waited for: by the call that opens a namespace, and by queries.
+//
+// How many there are to be is found out in this way: each node that is sure to know
+// all others names the next ones after it in the order of ids, as if that were a ring.
+// So if the ring of those who introduced themselves is closed, nobody is missing, and
+// otherwise one who is missing is known by name and can be asked.
+
+// maxIntroduction is how long introductions are waited for, unless a quarter of
+// RequestTimeout is shorter. A node that heard of nobody for so long is alone.
+const maxIntroduction = 250 * time.Millisecond
+
+// introTime is how long introductions are waited for.
+func (n *Node) introTime() time.Duration {
+	return min(maxIntroduction, n.opts.RequestTimeout/4)
+}
+
+// introduction is how far a node knows the others. peerTable.mu guards it.
+type introduction struct {
+	until    time.Time     // introductions are awaited; zero: they have come
+	echoed   bool          // the greeting has come back to this node: it is not lost
+	answered bool          // a node has introduced itself
+	heard    bool          // one that knows all others has
+	event    chan struct{} // closed when something changes, nil if nobody waits for that
+}
+
+// introduce begins introductions: this node may not know all others.
+func (t *peerTable) introduce() {
+	t.mu.Lock()
+	t.until = time.Now().Add(t.node.introTime())
+	t.echoed, t.answered, t.heard = false, false, false
+	t.mu.Unlock()
+	t.node.greet()
+	signal(t.retry)
+}
+
+// moved wakes those who wait for introductions. t.mu is held.
+func (t *peerTable) moved() {
+	if t.event != nil {
+		close(t.event)
+		t.event = nil
+	}
+}
+
+// watch returns a channel that is closed when something has changed. t.mu is held.
+func (t *peerTable) watch() <-chan struct{} {
+	if t.event == nil {
+		t.event = make(chan struct{})
+	}
+	return t.event
+}
+
+// pending returns until when introductions are awaited; zero if they are not. t.mu is
+// held.
+func (t *peerTable) pending(now time.Time) (until time.Time) {
+	open := false // the ring
+	for _, p := range t.byID {
+		if p.state != live || p.stale.IsZero() {
+			continue
+		}
+		open = true
+		if end := p.stale.Add(t.node.introTime()); end.After(now) && end.After(until) {
+			until = end
+		}
+	}
+	if t.heard && !open {
+		t.until = time.Time{}
+	}
+	if t.until.After(now) && t.until.After(until) {
+		until = t.until
+	}
+	return until
+}
+
+// neighbours lists the next nodes after this one in the order of ids, without the one
+// who is to be told. settled is false if there may be some that this node does not know.
+func (t *peerTable) neighbours(to string) (ids []string, settled bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.until.After(time.Now()) && !t.pending(time.Now()).IsZero() {
+		return nil, false
+	}
+	me := t.node.id
+	after := func(a, b string) int { // cyclic, beginning with this node
+		if (a > me) != (b > me) {
+			if a > me {
+				return -1
+			}
+			return 1
+		}
+		if a < b {
+			return -1
+		}
+		return 1
+	}
+	for id, p := range t.byID {
+		if p.state != live || id == to {
+			continue
+		}
+		i := 0
+		for i < len(ids) && after(ids[i], id) < 0 {
+			i++
+		}
+		if i < maxNeighbours {
+			ids = slices.Insert(ids, i, id)
+			ids = ids[:min(len(ids), maxNeighbours)]
+		}
+	}
+	return ids, true
+}
+
+// introduced takes in what a node said of its neighbours in answer to a greeting. It
+// returns those that are not known here and are to be asked.
+func (t *peerTable) introduced(f *controlFrame) (ask []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answered = true
+	if !f.settled {
+		return nil
+	}
+	now := time.Now()
+	for _, id := range f.neighbours {
+		if id == t.node.id || t.byID[id] != nil {
+			continue
+		}
+		if p := t.add(id, 0); p != nil {
+			p.outdated(now)
+			t.mayAsk(p, now)
+			ask = append(ask, id)
+		}
+	}
+	t.heard = true
+	t.moved()
+	return ask
+}
+
+// echo notes that this node's greeting has come back.
+func (t *peerTable) echo() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.echoed = true
+}
+
+// insist repeats what was not answered: a greeting, or an ask. It reports whether there
+// is something to wait for.
+func (t *peerTable) insist() (again bool) {
+	t.mu.Lock()
+	now := time.Now()
+	var ask []string
+	for _, p := range t.byID {
+		if p.state == live && !p.stale.IsZero() && now.Sub(p.stale) < t.node.introTime() {
+			again = true
+			if t.mayAsk(p, now) {
+				ask = append(ask, p.id)
+			}
+		}
+	}
+	greet := !t.heard && !(t.answered && t.echoed) && t.until.After(now)
+	t.mu.Unlock()
+	t.node.ask(ask...)
+	if greet {
+		t.node.greet()
+	}
+	return again || greet
+}
+
+// await waits for as long as f says, zero for no longer. f is called again, with t.mu
+// held, whenever something has changed. The end of the node or the context ends it too.
+func (t *peerTable) await(ctx context.Context, f func() (until time.Time)) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		t.mu.Lock()
+		left := time.Until(f())
+		var event <-chan struct{}
+		if left > 0 {
+			event = t.watch()
+		}
+		t.mu.Unlock()
+		if left <= 0 {
+			return
+		}
+		timer.Reset(left)
+		select {
+		case <-event:
+		case <-timer.C:
+		case <-t.node.life.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pause waits for the next change, or for d.
+func (t *peerTable) pause(ctx context.Context, d time.Duration) {
+	until, first := time.Now().Add(d), true
+	t.await(ctx, func() time.Time {
+		if !first {
+			return time.Time{}
+		}
+		first = false
+		return until
+	})
+}
+
+// meet waits until this node knows the others, and they know its list of namespaces at
+// a revision, where no broker can say who they are.
+func (n *Node) meet(ctx context.Context, revision uint64) {
+	if n.caps.CountsSubscribers {
+		return
+	}
+	t := &n.peers
+	confirmed := func(p *peer) bool {
+		return p.state != live || p.knows >= revision || p.slow || p.suspect || p.since == 0
+	}
+	end := time.Now().Add(n.introTime())
+	t.await(ctx, func() time.Time {
+		if !t.pending(time.Now()).IsZero() {
+			return end
+		}
+		for _, p := range t.byID {
+			if !confirmed(p) {
+				return end
+			}
+		}
+		return time.Time{}
+	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		p.slow = p.slow || ctx.Err() == nil && !confirmed(p)
+	}
+}

@@ -1,0 +1,304 @@
+package backplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// lossy is a broker that loses what it is told to.
+type lossy struct {
+	broker.Broker
+	lose func(ch broker.Channel, payload []byte) bool // nil: nothing
+}
+
+func (b *lossy) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
+	if b.lose != nil && b.lose(ch, payload) {
+		return ctx.Err()
+	}
+	return b.Broker.Publish(ctx, ch, payload)
+}
+
+// dropping wraps brokers of a kind, which lose the first n control frames of some kinds.
+func dropping(wrap func(broker.Broker) broker.Broker, n int32, kinds ...int) func(broker.Broker) broker.Broker {
+	return func(b broker.Broker) broker.Broker {
+		if wrap != nil {
+			b = wrap(b)
+		}
+		var lost atomic.Int32
+		return &lossy{b, func(ch broker.Channel, p []byte) bool {
+			return ch.Kind() == kindControl && slices.Contains(kinds, int(p[2])) && lost.Add(1) <= n
+		}}
+	}
+}
+
+// complete checks that a node's queries, asked at once, bring something from each
+// other node, and returns how long the first took.
+func (f *fleet) complete(what string, asker int, ns *backplane.Namespace) time.Duration {
+	f.t.Helper()
+	var others []string
+	for i := range f.nodes {
+		if i != asker {
+			others = append(others, f.nodes[i].ID())
+		}
+	}
+	slices.Sort(others)
+	var first time.Duration
+	for i, q := range questions {
+		began := time.Now()
+		_, fleet, err := q.ask(f.t.Context(), ns)
+		if i == 0 {
+			first = time.Since(began)
+		}
+		if err != nil || !slices.Equal(fleet.Answered, others) {
+			f.t.Errorf("%s: %s of node %d: answered %v, want %v: %v", what, q.name, asker, fleet.Answered, others, err)
+		}
+	}
+	if n, err := ns.Count(f.t.Context()); n != len(f.nodes) || err != nil {
+		f.t.Errorf("%s: count of node %d: %d, %v", what, asker, n, err)
+	}
+	return first
+}
+
+// On return of Namespace the node knows the others, and they know it.
+func TestQueryRightAfterNamespace(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 0, backplane.Options{}, nil)
+			for i := range 5 {
+				began := time.Now()
+				f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(i))
+				want := time.Duration(0)
+				if i == 0 && kind.wrap != nil {
+					want = 250 * time.Millisecond // nobody answers
+				}
+				if d := time.Since(began); d != want {
+					t.Errorf("%s: Namespace of node %d took %v, want %v", kind.name, i, d, want)
+				}
+				if d := f.complete(kind.name, i, f.ns[i]); d != 0 {
+					t.Errorf("%s: the first query of node %d took %v", kind.name, i, d)
+				}
+				f.complete(kind.name, 0, f.ns[0])
+			}
+			// Namespaces that running nodes open.
+			for round := range 20 {
+				name := fmt.Sprint("/later", round)
+				spaces := make([]*backplane.Namespace, len(f.nodes))
+				for i, n := range f.nodes {
+					var err error
+					if spaces[i], err = n.Namespace(t.Context(), name, answering(i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				f.complete(kind.name+", later", round%5, spaces[round%5])
+			}
+			for _, log := range f.errs {
+				log.none(t)
+			}
+		})
+	}
+}
+
+// Nodes that start at the same moment.
+func TestStartTogether(t *testing.T) {
+	for _, kind := range brokerKinds {
+		for _, size := range []int{2, 3, 16} {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, 0, backplane.Options{}, nil)
+				var all sync.WaitGroup
+				for i := range size {
+					b := f.bus.Broker()
+					as := broker.Broker(b)
+					if kind.wrap != nil {
+						as = kind.wrap(b)
+					}
+					node, err := backplane.New(as, &backplane.Options{ID: fmt.Sprint("n", i)})
+					if err != nil {
+						t.Fatal(err)
+					}
+					f.nodes, f.ns, f.brokers = append(f.nodes, node), append(f.ns, nil), append(f.brokers, b)
+				}
+				for i := range size {
+					all.Go(func() {
+						var err error
+						if f.ns[i], err = f.nodes[i].Namespace(t.Context(), chat, answering(i)); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				all.Wait()
+				for i := range size {
+					f.complete(fmt.Sprint(kind.name, " ", size), i, f.ns[i])
+				}
+				f.close()
+			})
+		}
+	}
+}
+
+// close ends nodes that add did not make.
+func (f *fleet) close() {
+	for i := range f.nodes {
+		if err := errors.Join(f.nodes[i].Close(f.t.Context()), f.brokers[i].Close(f.t.Context())); err != nil {
+			f.t.Error(err)
+		}
+	}
+}
+
+// Frames that are lost are made up for while introductions are waited for.
+func TestIntroductionLost(t *testing.T) {
+	for _, kind := range brokerKinds {
+		for _, c := range []struct {
+			name     string
+			old, new func(broker.Broker) broker.Broker
+		}{
+			{"the greeting", kind.wrap, dropping(kind.wrap, 1, hello)},
+			{"two greetings", kind.wrap, dropping(kind.wrap, 2, hello)},
+			{"an introduction", dropping(kind.wrap, 1, full), kind.wrap},
+			{"confirmations", dropping(kind.wrap, 2, seen), dropping(kind.wrap, 1, seen)},
+		} {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, 0, backplane.Options{}, nil)
+				for i := range 4 {
+					wrap := c.old
+					if i == 3 {
+						wrap = c.new
+					}
+					if i == 0 {
+						wrap = kind.wrap
+					}
+					f.addOn(f.bus.Broker(), wrap, &backplane.Options{}, answering(i))
+				}
+				what := kind.name + ", lost: " + c.name
+				if d := f.complete(what, 3, f.ns[3]); d > 250*time.Millisecond {
+					t.Errorf("%s: the first query took %v", what, d)
+				}
+				f.complete(what, 0, f.ns[0])
+			})
+		}
+	}
+}
+
+// A node that others know, and that does not introduce itself, is named as missing.
+func TestNotIntroduced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
+		time.Sleep(time.Second)
+		f.brokers[2].Freeze()
+		began := time.Now()
+		f.addOn(f.bus.Broker(), brokerKinds[1].wrap, &backplane.Options{}, answering(3))
+		if d := time.Since(began); d != 250*time.Millisecond {
+			t.Errorf("Namespace took %v", d)
+		}
+		for _, q := range questions {
+			began := time.Now()
+			_, fleet, err := q.ask(t.Context(), f.ns[3])
+			if d := time.Since(began); d > 0 {
+				t.Errorf("%s took %v", q.name, d)
+			}
+			if !errors.Is(err, backplane.ErrNotIntroduced) || len(fleet.Missing) != 1 || fleet.Missing[0].Node != f.nodes[2].ID() ||
+				!errors.Is(fleet.Missing[0].Reason, backplane.ErrNotIntroduced) || !slices.Equal(fleet.Answered, f.ids(0, 1)) {
+				t.Errorf("%s: %+v, %v", q.name, fleet, err)
+			}
+		}
+		if err := f.ns[3].Join(t.Context(), "c", "room"); !errors.Is(err, backplane.ErrNotIntroduced) || errors.Is(err, backplane.ErrNoSuchMember) {
+			t.Errorf("Join of its member: %v", err)
+		}
+		if err := f.ns[3].Join(t.Context(), "b", "room"); err != nil {
+			t.Errorf("Join of another's member: %v", err)
+		}
+		var count *backplane.CountError
+		if _, err := f.ns[3].Count(t.Context()); !errors.As(err, &count) || !errors.Is(err, backplane.ErrNotIntroduced) {
+			t.Errorf("Count: %v", err)
+		}
+		f.brokers[2].Thaw()
+		settle()
+		f.complete("thawed", 3, f.ns[3])
+	})
+}
+
+// A node whose link was down knows the others again before it answers for them.
+func TestQueryAfterOutage(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			resumed := make(chan struct{}, 1)
+			f := newFleet(t, 0, backplane.Options{}, nil)
+			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{Observer: outageLog(resumed)}, answering(0))
+			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(1))
+			f.meet()
+			f.brokers[0].Interrupt(nil)
+			settle()
+			// A node comes, and nobody can know.
+			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(2))
+			if kind.wrap != nil {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				m, err := f.ns[0].Members(ctx, backplane.All())
+				cancel()
+				if err == nil || len(m.Missing) != 1 {
+					t.Errorf("during the outage: %+v, %v", m, err)
+				}
+				if err := f.nodes[1].Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Second)
+				if n, err := f.ns[0].Count(t.Context()); !errors.Is(err, backplane.ErrNotIntroduced) {
+					t.Errorf("during the outage: %d, %v", n, err)
+				}
+			} else if err := f.nodes[1].Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			f.brokers[0].Resume()
+			<-resumed
+			m, err := f.ns[0].Members(t.Context(), backplane.All())
+			if !slices.Contains(m.Answered, f.nodes[2].ID()) {
+				t.Errorf("%s: after the outage: %+v, %v", kind.name, m, err)
+			}
+		})
+	}
+}
+
+// outageLog says when a namespace's subscription has resumed.
+type outageLog chan struct{}
+
+func (outageLog) Interrupted(string, error) {}
+func (o outageLog) Resumed(namespace string, _ time.Duration) {
+	if namespace != "" {
+		o <- struct{}{}
+	}
+}
+
+// A context that ends while introductions are waited for.
+func TestImpatientQuery(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		f.addOn(f.bus.Broker(), brokerKinds[1].wrap, &backplane.Options{}, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		n, err := backplane.New(brokerKinds[1].wrap(f.bus.Broker()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close(t.Context())
+		f.brokers[0].Freeze()
+		time.AfterFunc(10*time.Millisecond, cancel)
+		ns, err := n.Namespace(ctx, chat, nil)
+		if err != nil {
+			t.Fatalf("the namespace is open all the same: %v", err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := ns.Members(short, backplane.All()); !errors.Is(err, backplane.ErrNotIntroduced) && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		if err := ns.Join(t.Context(), "a", "b"); !errors.Is(err, backplane.ErrNoSuchMember) {
+			t.Errorf("a node that heard of nobody is alone: %v", err)
+		}
+	})
+}

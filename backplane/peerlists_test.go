@@ -1,0 +1,247 @@
+package backplane_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+)
+
+// served is what a node knows of another's namespaces; nil if it does not know it.
+func served(n *backplane.Node, id string) []string {
+	settle()
+	for _, p := range n.Peers() {
+		if p.ID == id {
+			return append([]string{}, p.Namespaces...)
+		}
+	}
+	return nil
+}
+
+// part sends a part of a list to one node.
+func (w *wire) part(to, id string, since, revision, part, parts int, names ...string) {
+	w.t.Helper()
+	w.send(broker.NodeControl(to), pack([]any{1, full, id, since, revision, spaces(names...), 0, part, parts, nil}))
+}
+
+// Changes are applied in the order of their revisions, whatever happens on the way.
+func TestChanges(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		w := f.wire("wire")
+		n := f.nodes[0]
+		check := func(what string, asked bool, want ...string) {
+			t.Helper()
+			equal(t, what, served(n, "wire"), append([]string{}, want...))
+			found := slices.ContainsFunc(w.saw(kindControl), func(p []byte) bool { return p[2] == ask })
+			if found != asked {
+				t.Errorf("%s: asked for the list: %t", what, found)
+			}
+			time.Sleep(100 * time.Millisecond) // until it may ask again
+			settle()
+			w.saw(kindControl)
+		}
+		w.control(hello, "wire", 9, 1, "/a")
+		check("hello", false, "/a")
+		w.change("wire", 9, 1, 2, []string{"/b"}, nil)
+		check("added", false, "/a", "/b")
+		w.change("wire", 9, 1, 2, []string{"/b"}, nil)
+		check("a duplicate", false, "/a", "/b")
+		w.change("wire", 9, 2, 4, []string{"/c"}, []string{"/a"})
+		check("both", false, "/b", "/c")
+		w.change("wire", 9, 1, 2, []string{"/a"}, nil)
+		check("an old one", false, "/b", "/c")
+		w.change("wire", 8, 4, 5, []string{"/z"}, nil)
+		check("of an earlier life", false, "/b", "/c")
+		w.change("wire", 9, 3, 5, []string{"/d"}, nil)
+		check("begins earlier", false, "/b", "/c", "/d")
+		w.change("wire", 9, 6, 7, []string{"/f"}, nil)
+		check("a gap", true, "/b", "/c", "/d")
+		w.part("x", "wire", 9, 6, 0, 1, "/x")
+		check("not for this node", false, "/b", "/c", "/d")
+		w.part(n.ID(), "wire", 9, 6, 0, 1, "/b", "/e")
+		check("the list, and what came before it", false, "/b", "/e", "/f")
+		w.part(n.ID(), "wire", 9, 5, 0, 1, "/old")
+		check("an older list", false, "/b", "/e", "/f")
+		w.control(beat, "wire", 9, 7)
+		check("beat", false, "/b", "/e", "/f")
+		w.change("wire", 9, 7, 8, nil, []string{"/unknown"})
+		check("what was not there is removed", false, "/b", "/e", "/f")
+
+		// A list in parts.
+		w.control(beat, "wire", 9, 20)
+		check("later", true, "/b", "/e", "/f")
+		w.part(n.ID(), "wire", 9, 20, 0, 3, "/1")
+		w.part(n.ID(), "wire", 9, 20, 1, 3, "/2")
+		w.part(n.ID(), "wire", 9, 20, 1, 3, "/2")
+		w.part(n.ID(), "wire", 9, 20, 0, 3, "/1")
+		check("incomplete", false, "/b", "/e", "/f")
+		w.change("wire", 9, 20, 21, []string{"/4"}, []string{"/1"})
+		w.part(n.ID(), "wire", 9, 20, 2, 3, "/3")
+		check("complete", false, "/2", "/3", "/4")
+		w.control(beat, "wire", 9, 30)
+		w.part(n.ID(), "wire", 9, 30, 0, 3, "/1")
+		w.part(n.ID(), "wire", 9, 30, 2, 3, "/3")
+		check("one is lost", true, "/2", "/3", "/4")
+		time.Sleep(time.Second)
+		w.control(beat, "wire", 9, 30)
+		check("so it is asked for again", true, "/2", "/3", "/4")
+		w.part(n.ID(), "wire", 9, 30, 0, 1, "/all")
+		check("in one", false, "/all")
+
+		// A revision that the node never had does not make its own ones old for good.
+		w.change("wire", 9, 1<<40, 1<<41, []string{"/forged"}, nil)
+		check("from the future", true, "/all")
+		w.part(n.ID(), "wire", 9, 1<<42, 0, 1, "/forged")
+		check("a list from there", false, "/forged")
+		w.control(beat, "wire", 9, 31)
+		check("beat", true, "/forged")
+		w.part(n.ID(), "wire", 9, 31, 0, 1, "/true")
+		check("the list", false, "/true")
+		f.errs[0].none(t)
+	})
+}
+
+// Whatever is opened and closed at the same time, the others know it in the end.
+func TestManyNamespacesAtOnce(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			f := trioOn(t, kind.wrap, backplane.Options{})
+			const spaces = 4000
+			var all sync.WaitGroup
+			for i := range 16 {
+				all.Go(func() {
+					for k := i; k < spaces; k += 16 {
+						ns, err := f.nodes[0].Namespace(t.Context(), fmt.Sprint("/", k), nil)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if k%4 != 0 {
+							if err := ns.Close(t.Context()); err != nil {
+								t.Error(err)
+							}
+						}
+					}
+				})
+			}
+			all.Wait()
+			settle()
+			want := f.nodes[0].Namespaces()
+			if len(want) != spaces/4+1 {
+				t.Errorf("%d namespaces", len(want))
+			}
+			for _, n := range f.nodes[1:] {
+				equal(t, kind.name, served(n, f.nodes[0].ID()), want)
+			}
+			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, nil)
+			equal(t, kind.name+", at a newcomer", served(f.nodes[3], f.nodes[0].ID()), want)
+		})
+	}
+}
+
+// With the smallest payloads lists come in many parts, and a namespace whose announcement
+// does not fit is refused.
+func TestListsInParts(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			const limit = 1024
+			f := newFleetOn(t, &memorybroker.Options{MaxPayload: limit}, 0, backplane.Options{}, nil)
+			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(0))
+			for i := range 500 {
+				if _, err := f.nodes[0].Namespace(t.Context(), fmt.Sprintf("/%04d", i), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			long := "/" + strings.Repeat("x", 2*limit)
+			var size *broker.PayloadError
+			if _, err := f.nodes[0].Namespace(t.Context(), long, nil); !errors.As(err, &size) || size.Max != limit {
+				t.Errorf("a long name: %v", err)
+			}
+			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(1))
+			equal(t, kind.name, served(f.nodes[1], f.nodes[0].ID()), f.nodes[0].Namespaces())
+			ns, err := f.nodes[1].Namespace(t.Context(), "/0321", answering(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, err := ns.Members(t.Context(), backplane.All()); err != nil || len(m.Answered) != 1 {
+				t.Errorf("%s: %+v, %v", kind.name, m, err)
+			}
+			for _, log := range f.errs {
+				log.none(t)
+			}
+		})
+	}
+}
+
+// What a node remembers of another has limits. What it knew before keeps its place.
+func TestLimitOfNames(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, answering)
+		w := f.wire("wire")
+		names := make([]string, 70_000)
+		for i := range names {
+			names[i] = fmt.Sprint("/", i)
+		}
+		refused := func() (n int) {
+			time.Sleep(time.Second)
+			settle()
+			for _, err := range f.errs[0].take() {
+				e, ok := errors.AsType[*backplane.MembershipError](err)
+				if !ok || !strings.Contains(e.Error(), "refused") {
+					t.Errorf("reported %v", err)
+					continue
+				}
+				n += e.Refused
+			}
+			return n
+		}
+		w.control(hello, "wire", 1, 1, names...)
+		if n, got := refused(), served(f.nodes[0], "wire"); n != 1 || len(got) != 0 {
+			t.Errorf("a list too long: %d refused, %d kept", n, len(got))
+		}
+		w.control(hello, "wire", 1, 2, names[:65_000]...)
+		if n, got := refused(), served(f.nodes[0], "wire"); n != 0 || len(got) != 65_000 {
+			t.Errorf("a long list: %d refused, %d kept", n, len(got))
+		}
+		for i := 65_000; i < len(names); i += 100 {
+			w.change("wire", 1, 2+i, 2+i+100, names[i:i+100], nil) // none follows the list
+		}
+		w.change("wire", 1, 2, 3, names[65_000:], nil)
+		if n, got := refused(), served(f.nodes[0], "wire"); n != 1 || len(got) != 1<<16 {
+			t.Errorf("too many more: %d refused, %d kept", n, len(got))
+		}
+		// The limit of bytes is one for all.
+		long := make([]string, 1000)
+		for i := range long {
+			long[i] = fmt.Sprintf("/%s%d", strings.Repeat("x", 4000), i)
+		}
+		for i := range 20 {
+			w.control(hello, fmt.Sprint("wire", i), 1, 1, long...)
+		}
+		settle()
+		if n := refused(); n < 3 {
+			t.Errorf("%d refused", n)
+		}
+		if kept, sum := f.nodes[0].Kept(); kept > 64<<20 || kept != sum {
+			t.Errorf("%d bytes kept, %d counted one by one", kept, sum)
+		}
+		if got := served(f.nodes[0], f.nodes[1].ID()); !slices.Equal(got, []string{chat}) {
+			t.Errorf("the other node: %v", got)
+		}
+		time.Sleep(5 * time.Second)
+		settle()
+		f.wire("late").control(hello, "late", 1, 1, "/a")
+		equal(t, "when they are gone", served(f.nodes[0], "late"), []string{"/a"})
+		if kept, sum := f.nodes[0].Kept(); kept != sum {
+			t.Errorf("%d bytes kept, %d counted one by one", kept, sum)
+		}
+	})
+}
