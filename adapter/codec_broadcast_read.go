@@ -11,10 +11,10 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// Everything here reads as the servers of socket.io-redis do, which take what
-// JavaScript takes: the table of [PROTOCOL 15] has all of it. Where their generations
-// differ it does as @socket.io/redis-adapter 8, unless the bytes are such as only servers
-// of another one write.
+// The decoder takes what the servers of socket.io-redis take, by the rules of JavaScript.
+// [PROTOCOL 15] lists what each generation makes of each field. Where the generations
+// differ the decoder does as @socket.io/redis-adapter 8 does, except for packets of type
+// 5: only servers of v5 write them, and it does as 5.4.0 does.
 
 // DecodeBroadcast implements backplane.Codec. Of the packet's data only the event's name is
 // looked at.
@@ -61,14 +61,14 @@ func readBroadcast(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
 			return err
 		}
 	}
-	if len(b.Rooms) == 1 && b.Rooms[0] == nobody {
-		return errNobody
+	if len(b.Rooms) == 1 && b.Rooms[0] == noSuchRoom {
+		return errNoSuchRoom
 	}
 	return r.End()
 }
 
-// readUID reads who sent a broadcast. What is no text is nobody's own uid, and comes from
-// what is no server.
+// readUID reads the uid of the sender. A uid that is empty or not text belongs to no
+// server: such a broadcast counts as one of an emitter.
 func readUID(r *msgpack.Reader) (uid string, err error) {
 	if r.Kind() == msgpack.String {
 		uid, err = r.Text()
@@ -146,10 +146,11 @@ func readPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
 	return p.event(ns, b)
 }
 
-// packet is the fields of a packet as they were written; nil is not there.
+// packet holds the fields of a packet as they were written; a field is nil if it is
+// missing.
 type packet struct{ typ, data, nsp, id []byte }
 
-// readFields reads a packet's fields. Of one that comes twice the last counts.
+// readFields reads a packet's fields. The last one counts if a key comes twice.
 func readFields(r *msgpack.Reader) (p packet, err error) {
 	n, err := r.MapLen()
 	if err != nil {
@@ -178,9 +179,9 @@ func readFields(r *msgpack.Reader) (p packet, err error) {
 	return p, nil
 }
 
-// event puts a packet's data into b if it becomes an event at clients. Node.js servers
-// do not look: they write type, namespace, id and data one after the other, and leave it
-// to the client to make sense of that, or to disconnect.
+// event puts a packet's data into b if clients read the packet as an event. Node.js
+// servers do not check: they write the texts of type, namespace, id and data one after
+// the other, and a client that cannot read the result disconnects.
 func (p *packet) event(ns string, b *backplane.Broadcast) error {
 	written := false
 	switch typ, err := number(p.typ); {
@@ -190,8 +191,8 @@ func (p *packet) event(ns string, b *backplane.Broadcast) error {
 	case typ == packetBinaryEvent: // only servers of v5 send it, and know what to do
 		b.Flags |= backplane.Binary
 	default:
-		// Any other value, of which the text is written. What follows the digit is where
-		// an id would be.
+		// Servers write the text of any other value. What follows its first digit stands
+		// where clients expect an id.
 		r := msgpack.NewReader(p.typ)
 		text, err := r.Script()
 		if err != nil || text == "" || text[0] != '0'+packetEvent || len(text) > 1 && (ns != "/" || !digits(text)) {
@@ -206,7 +207,7 @@ func (p *packet) event(ns string, b *backplane.Broadcast) error {
 	}
 	raw := p.data
 	if r := msgpack.NewReader(raw); r.Kind() == msgpack.Extension {
-		// Types that have no meaning of their own are lists of type and data.
+		// Extensions without a meaning are read as lists of type and data.
 		e, err := r.Ext()
 		if _, date := e.Time(); err != nil || date || e.Type == 0 {
 			return errNoEvent
@@ -220,7 +221,7 @@ func (p *packet) event(ns string, b *backplane.Broadcast) error {
 			return err
 		}
 	}
-	if written { // and so is binary data, which is only cut out of the packets of events
+	if written { // servers cut binary data out of packets of type 2 only
 		text, err := msgpack.AppendJSON(nil, raw, nil)
 		if err == nil {
 			raw, err = msgpack.FromJSON(nil, text)
@@ -245,8 +246,8 @@ func number(raw []byte) (float64, error) {
 	return r.Float()
 }
 
-// digits reports whether s is what clients read as an acknowledgement id, or as none:
-// characters that are numbers by themselves, which white space is.
+// digits reports whether clients read s as an acknowledgement id, or as none. They take
+// every character that JavaScript converts to a number: digits and white space.
 func digits(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && c != ' ' && (c < '\t' || c > '\r') {
@@ -256,8 +257,8 @@ func digits(s string) bool {
 	return true
 }
 
-// refusedByClients refuses data that clients disconnect for: it must be a list that begins
-// with the name of an event, text or a number, and not with one of Socket.IO's own.
+// refusedByClients returns an error for data that makes clients disconnect. Data must be
+// a list that begins with an event name: text or a number, but no name of Socket.IO's own.
 func refusedByClients(data []byte) error {
 	if len(data) > 1 && data[0] > 0x90 && data[0] <= 0x9f && data[1]&0xe0 == 0xa0 { // nearly always
 		if reservedEvent(data[2 : 2+data[1]&0x1f]) {
@@ -308,8 +309,8 @@ func reservedEvent(name []byte) bool {
 	return false
 }
 
-// readOpts reads opts into b, and the timeout in its flags. Anything that is an object in
-// JavaScript will do; most have no rooms.
+// readOpts reads opts into b, and returns the timeout in its flags. Opts may be any object
+// of JavaScript; one that is not a map has neither rooms nor flags.
 func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration, err error) {
 	if readUsualOpts(r, b) {
 		return 0, nil
@@ -326,7 +327,7 @@ func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration,
 		return 0, err
 	}
 	var x extras
-	var badRooms, badExcept error // of keys that come twice the last counts
+	var badRooms, badExcept error // the last one counts if a key comes twice
 	for range n {
 		key, err := r.Script()
 		if err != nil {
@@ -346,7 +347,7 @@ func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration,
 			return 0, err
 		}
 	}
-	if len(b.Except) == 1 && b.Except[0] == nobody {
+	if len(b.Except) == 1 && b.Except[0] == noSuchRoom {
 		b.Except = b.Except[:0]
 	}
 	b.Header, b.HeaderDropped, b.Relay = x.header, x.dropped, x.relay
@@ -356,7 +357,8 @@ func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration,
 	return timeout, cmp.Or(badRooms, badExcept, err)
 }
 
-// tryRooms is readRooms, but passes over what is no list of rooms and returns why.
+// tryRooms is readRooms, but passes over a value that is no list of rooms and returns why
+// it is none.
 func tryRooms(r *msgpack.Reader, dst []string) (list []string, bad, err error) {
 	start := *r
 	if list, bad = readRooms(r, dst); bad != nil {
@@ -366,7 +368,7 @@ func tryRooms(r *msgpack.Reader, dst []string) (list []string, bad, err error) {
 	return list, nil, nil
 }
 
-// readFlags reads those flags that receivers act on. What is no map has none.
+// readFlags reads the flags that receivers act on. A value that is not a map has none.
 func readFlags(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration, err error) {
 	b.Flags &^= backplane.Volatile | backplane.NoCompress
 	if r.Kind() != msgpack.Map {
@@ -429,7 +431,7 @@ const payloadLevels = msgpack.MaxDepth - 2
 // What is wrong with broadcasts that are sound msgpack.
 var (
 	errNoPacket   = fmt.Errorf("no packet: %w", backplane.ErrIgnored) // as Node.js does
-	errNobody     = fmt.Errorf("for rooms that cannot be: %w", backplane.ErrIgnored)
+	errNoSuchRoom = fmt.Errorf("rooms that no socket can be in: %w", backplane.ErrIgnored)
 	errNoOpts     = errors.New("no opts")
 	errNoEvent    = errors.New("packet without an array of event name and arguments")
 	errPacketType = errors.New("packet is no event")

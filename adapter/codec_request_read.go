@@ -30,8 +30,8 @@ var (
 	errNoMember    = errors.New("a socket without an id")
 )
 
-// Everything below reads as Node.js servers do, which take what JavaScript takes
-// [PROTOCOL 15]: those of v5 what has its key of the request id, and 8 the rest.
+// The decoder takes what Node.js servers take, by the rules of JavaScript [PROTOCOL 15]:
+// 5.4.0 for messages with v5's key of the request id, and 8.3.0 for all others.
 
 func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) error {
 	v, packed, err := openMessage(payload, v6Broadcast)
@@ -63,8 +63,8 @@ func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) err
 	return err
 }
 
-// requestID returns the id of a request: text, or the JSON of anything else that is
-// there, which servers give back as it is.
+// requestID returns the id of a request. If the id is not text, raw is true and text is
+// its JSON: servers give it back as it is.
 func requestID(id jsonscan.Value) (text string, raw bool) {
 	if text = id.Text(); text != "" || id.Kind() == jsonscan.None {
 		return text, false
@@ -146,7 +146,7 @@ type message struct {
 	extra                                 extras
 }
 
-// readMessage takes a message apart. Those of v5 are never anything but JSON.
+// readMessage takes a message apart. v5 sends nothing but JSON.
 func readMessage(v jsonscan.Value, json bool) (m message) {
 	var id5, uid jsonscan.Value
 	for key, value := range v.Members() {
@@ -270,8 +270,7 @@ func (m *message) request8(r *backplane.Request) (err error) {
 	return err
 }
 
-// changes reads join, leave and disconnect. What stands in opts makes the difference
-// between the two forms.
+// changes reads join, leave and disconnect. A truthy opts selects the form with a filter.
 func (m *message) changes(r *backplane.Request) error {
 	if !m.opts.Truthy() {
 		return m.byID(r)
@@ -392,7 +391,7 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 	if err := p.event(ns, &b); err != nil {
 		return err
 	}
-	if b.Flags&backplane.Binary != 0 { // which those that ask so do not send
+	if b.Flags&backplane.Binary != 0 { // only v5 sends such packets, and not in requests
 		return errPacketType
 	}
 	if r.Timeout, err = readSelector(opts, &b); err != nil {

@@ -30,7 +30,7 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 	switch {
 	case id != "":
 	case !m.id.Missing() && m.id.Kind() != jsonscan.String:
-		return errNoID // nobody here asks with such
+		return errNoID // the ids of this node's requests are text
 	default:
 		by, ok := misunderstood(v)
 		if !ok {
@@ -61,8 +61,8 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 	return m.members(list, r)
 }
 
-// countOf returns a number of clients. What JavaScript adds to a number as if it were
-// one counts as that.
+// countOf returns a number of clients. Null and booleans count as the numbers that
+// JavaScript adds for them.
 func countOf(v jsonscan.Value) (n int, ok bool) {
 	switch v.Kind() {
 	case jsonscan.Null:
@@ -80,9 +80,8 @@ func countOf(v jsonscan.Value) (n int, ok bool) {
 	return n, true
 }
 
-// names appends the rooms or ids in a list, each once. Of the elements that are neither
-// text nor numbers v5 takes the text, and the others get something that nobody here
-// could be given.
+// names appends the rooms or ids in a list, each once. v5 takes the text of any element;
+// for the others an element that is neither text nor a number names nothing.
 func (m *message) names(list jsonscan.Value, dst []string) []string {
 	if dst == nil {
 		dst = []string{}

@@ -12,8 +12,7 @@ import (
 
 var errNoList = errors.New("not a list")
 
-// checkText refuses names that are not valid UTF-8: Node.js processes end when they
-// read them.
+// checkText refuses names that are not valid UTF-8: receivers would read other names.
 func checkText(message string, lists ...[]string) error {
 	for _, list := range lists {
 		for _, s := range list {
@@ -44,14 +43,13 @@ func (c *codec) appendRooms(dst []byte, list []string) []byte {
 	return dst
 }
 
-// nobody stands alone in a list of rooms in which there was something, but nothing that
-// could be a room here: an empty list would turn "to these" into "to everybody". It is
-// no name that a room can have.
-const nobody = "\xff"
+// noSuchRoom stands for a list of rooms without a single name, such as [null]. No room can
+// have this name. An empty list would select all sockets instead of none.
+const noSuchRoom = "\xff"
 
-// readRooms reads what JavaScript's Set takes as rooms and appends them to dst, each once,
-// numbers as text: a list, the characters of a string, or nothing. What is neither
-// text nor a number is no room that a socket could be in here.
+// readRooms reads the rooms that JavaScript's Set makes of a value and appends them to dst,
+// each once, numbers as text. The value is a list, text of which each character is a
+// room, or nothing. A list's elements that are neither text nor numbers name no room.
 func readRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 	if r.Kind() != msgpack.Array {
 		return readOddRooms(r, dst)
@@ -80,12 +78,12 @@ func readRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 		}
 	}
 	if n > 0 && len(set.list) == 0 {
-		return append(set.list, nobody), nil
+		return append(set.list, noSuchRoom), nil
 	}
 	return set.list, nil
 }
 
-// readOddRooms is readRooms for what is no array.
+// readOddRooms is readRooms for a value that is not an array.
 func readOddRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 	switch kind := r.Kind(); {
 	case r.TryNil():
@@ -129,7 +127,7 @@ func roomsOf(v jsonscan.Value, dst []string) ([]string, error) {
 	case jsonscan.Array:
 		list, empty := listOf(v, dst)
 		if len(list) == 0 && !empty {
-			list = append(list, nobody)
+			list = append(list, noSuchRoom)
 		}
 		return list, nil
 	}
@@ -149,8 +147,8 @@ func listOf(v jsonscan.Value, dst []string) (list []string, empty bool) {
 	return set.list, empty
 }
 
-// roomsOf5 is roomsOf for servers of v5, to which anything is a list that has a length,
-// and any value a room by its text.
+// roomsOf5 is roomsOf for requests of v5, whose servers take any value without a length as
+// an empty list, and the text of any element as a room.
 func roomsOf5(v jsonscan.Value, dst []string) []string {
 	switch v.Kind() {
 	case jsonscan.String:

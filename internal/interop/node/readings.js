@@ -4,8 +4,9 @@
 //
 //   in    {"kind": "broadcast", "nsp": "/", "channel": "socket.io#/#", "payload": base64}
 //         kind request: the same; kind response: with "ask", the call that waits
-//   out   {"dies": "why", "got": {socket: [...]}, "rooms": {socket: [...]},
-//          "gone": {socket: close}, "answers": [...], "events": [...], "result": ...}
+//   out   {"dies": kind of error, "got": [{"to": sockets, "got": [...]}],
+//          "joined": {socket: rooms}, "left": {socket: rooms}, "gone": {socket: closed},
+//          "published": [...], "events": [...], "result": ...}
 //
 // Server, namespace, sockets and adapter are the packages' own. Only the two ends are
 // not: a subscriber that hands the adapter the bytes where the Redis client would, and
@@ -218,7 +219,7 @@ class Stage {
     for (const c of Object.values(this.connections)) c.written.length = 0;
     this.redis.published.length = this.events.length = 0;
     dies = (err) => {
-      out.dies ??= String((err && err.message) || err);
+      out.dies ??= err.constructor.name; // the words are those of a version of Node.js
     };
     let bytes = Buffer.from(payload, "base64");
     if (kind === "response") {
@@ -254,7 +255,7 @@ class Stage {
       }
     }
     for (let i = 0; i < 2; i++) await turn();
-    const groups = new Map(); // who got the same
+    const groups = new Map(); // sockets that got the same
     for (const [name, list] of Object.entries(got)) {
       const text = JSON.stringify(list);
       groups.set(text, [...(groups.get(text) || []), name]);
