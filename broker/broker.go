@@ -29,13 +29,13 @@ type Broker interface {
 
 	// Subscribers returns for each channel how many brokers hold it exactly
 	// [B22], or errors.ErrUnsupported. Beside an *InexactError the numbers are lower
-	// bounds, or nil.
+	// bounds, or nil [B30].
 	Subscribers(ctx context.Context, channels ...Channel) ([]int, error)
 
 	// Responders returns the ids of the nodes that listen for answers of their
 	// own in a namespace [B23], in no order, or errors.ErrUnsupported. It may be
 	// slow on a large system: callers remember the answer for a while. Beside an
-	// *InexactError the list may lack some.
+	// *InexactError the list may lack some, or is nil [B30].
 	Responders(ctx context.Context, w Wire, ns string) ([]string, error)
 
 	// OnLoss calls f for every loss of accepted messages [B18] from now on, one

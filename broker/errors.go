@@ -28,7 +28,7 @@ func (e *PayloadError) Error() string {
 	return fmt.Sprintf("broker: payload of %d bytes is over the limit of %d", e.Size, e.Max)
 }
 
-// InexactError says that Subscribers or Responders did not see the whole system.
+// InexactError says that Subscribers or Responders did not see the whole system [B30].
 // Each number beside it is a lower bound, and the list of ids may lack some. Without
 // numbers or a list nothing was seen, and only known peers can be addressed by name.
 type InexactError struct {

@@ -3,6 +3,8 @@ package conformance
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -10,6 +12,8 @@ import (
 var rightsCases = []Case{
 	{Name: "B28_Withdrawn", Clauses: []Clause{28, 15}, Needs: CanDeny, Timing: true, run: caseWithdrawn},
 	{Name: "B28_PublishingWithdrawn", Clauses: []Clause{28, 18}, Needs: CanDenyPublishing, Timing: true, run: casePublishingWithdrawn},
+	{Name: "B30_MayNotCount", Clauses: []Clause{30, 22, 23}, Needs: CanDenyCounting, Timing: true, run: caseMayNotCount},
+	{Name: "B30_CutOff", Clauses: []Clause{30, 22, 23}, Needs: CanInterrupt, Timing: true, run: caseCutOff},
 }
 
 // caseWithdrawn takes from a node the right to subscribe, and gives it back, twice.
@@ -153,4 +157,117 @@ func casePublishingWithdrawn(ctx context.Context, e *env) error {
 	// The last loss may not have been told yet.
 	err = eventually(ctx, func() error { return errors.Join(told.matches(b.Broker.Stats()), balanced(b.Broker.Stats())) })
 	return err
+}
+
+// caseMayNotCount takes from a node the right to count, and gives it back, twice.
+func caseMayNotCount(ctx context.Context, e *env) error {
+	a, err := e.counting(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := e.node(ctx)
+	if err != nil {
+		return err
+	}
+	held, s, err := e.countable(ctx, a, b)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := e.count(ctx, a, 30, 1, held...); err != nil {
+			return err
+		}
+		if err := a.DenyCounting(ctx); err != nil {
+			return setup("withdrawing the right to count", err)
+		}
+		counts, err := a.Broker.Subscribers(ctx, held...)
+		if err := a.inexact("Subscribers", err, true); err != nil {
+			return err
+		}
+		for i, n := range counts {
+			if len(counts) != len(held) || n > 1 {
+				return fail(30, "Subscribers returned %d of %s, of which there is 1, as a lower bound", counts[i], clip(held[i]))
+			}
+		}
+		ids, err := a.Broker.Responders(ctx, native, "/inexact")
+		if err := a.inexact("Responders", err, a.Broker.Capabilities().ListsResponders); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if id != "b" {
+				return fail(30, "Responders lists %.100q, which does not exist", id)
+			}
+		}
+		if err := e.count(ctx, b, 30, 1, held...); err != nil { // no other node is affected
+			return err
+		}
+		if err := e.one(ctx, s, a, held[0]); err != nil { // nor anything else
+			return err
+		}
+		if err := a.Allow(ctx); err != nil {
+			return setup("giving a right back", err)
+		}
+		if err := e.countSoon(ctx, a, 1, held...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// countable subscribes b to two channels, and returns them.
+func (e *env) countable(ctx context.Context, a, b *Node) (held []broker.Channel, s *sub, err error) {
+	held = []broker.Channel{native.Requests("/inexact"), native.NodeResponses("/inexact", "b")}
+	s, err = e.subscribe(ctx, b, broker.Exactly(held[0]), broker.Exactly(held[1]))
+	return held, s, err
+}
+
+// inexact checks the error of a node that may not count. supported: it could otherwise.
+func (n *Node) inexact(what string, err error, supported bool) error {
+	var inexact *broker.InexactError
+	switch {
+	case !supported && errors.Is(err, errors.ErrUnsupported):
+		return nil
+	case !errors.As(err, &inexact):
+		return fail(30, "%s of a node that may not count returned %s, want an *InexactError", what, errText(err))
+	case !n.Refused(err):
+		return fail(30, "%s of a node that may not count returned %s, which is not the system's reason", what, errText(err))
+	}
+	return nil
+}
+
+// caseCutOff counts while the counting node's link is down: it returns what is so, or an
+// error, but no other number.
+func caseCutOff(ctx context.Context, e *env) error {
+	a, err := e.counting(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := e.node(ctx)
+	if err != nil {
+		return err
+	}
+	held, _, err := e.countable(ctx, a, b)
+	if err != nil {
+		return err
+	}
+	if err := e.count(ctx, a, 30, 1, held...); err != nil {
+		return err
+	}
+	if err := a.Interrupt(ctx); err != nil {
+		return setup("interrupting a node", err)
+	}
+	brief, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	counts, err := a.Broker.Subscribers(brief, held...)
+	if err == nil && !slices.Equal(counts, []int{1, 1}) {
+		return fail(30, "Subscribers of a node that is cut off returned %v without an error, instead of [1 1]", counts)
+	}
+	ids, err := a.Broker.Responders(brief, native, "/inexact")
+	if err == nil && !slices.Equal(ids, []string{"b"}) {
+		return fail(30, "Responders of a node that is cut off returned %q without an error, instead of [b]", ids)
+	}
+	if err := a.Resume(ctx); err != nil {
+		return setup("resuming a node", err)
+	}
+	return e.countSoon(ctx, a, 1, held...)
 }

@@ -127,4 +127,7 @@ var clauses = [...]string{
 	29: "A server that still responds but does not carry the system's messages any more, such as a " +
 		"demoted primary, is an outage (B14, B15, B18), although no connection was closed. The broker " +
 		"finds the server that took its place, and counts (B22, B23) are right again afterwards.",
+	30: "Subscribers and Responders see every subscriber, wherever in the system it is connected. If " +
+		"they did not look everywhere, or may not look at all, they return an *InexactError with the reason: " +
+		"the numbers beside it are lower bounds and the list may lack some, or both are nil.",
 }

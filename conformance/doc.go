@@ -42,7 +42,7 @@
 //   - Then contexts and closing, B19 to B21, calls at the same time and capabilities,
 //     B24 and B25.
 //   - Counting, B22 and B23, if the system can; otherwise return errors.ErrUnsupported.
-//   - B28, if the system has permissions: set Node.Deny and its like.
+//   - B28 and B30, if the system has permissions: set Node.Deny and its like.
 //   - B29, if a server can lose its place without closing connections: set
 //     System.Supersede.
 //   - B26 and B27, which a broker may make use of to be fast; one that always calls

@@ -75,10 +75,11 @@ type Node struct {
 	Kill func(ctx context.Context) error
 
 	// Deny makes the system refuse what this node subscribes to, and withdraw what it had
-	// granted, until Allow. DenyPublishing makes it refuse what this node publishes. No
-	// other node is affected. Refused reports whether an error has the system's reason.
-	Deny, DenyPublishing, Allow func(ctx context.Context) error
-	Refused                     func(error) bool
+	// granted, until Allow. DenyPublishing makes it refuse what this node publishes, and
+	// DenyCounting to tell it who subscribes. No other node is affected. Refused reports
+	// whether an error has the system's reason.
+	Deny, DenyPublishing, DenyCounting, Allow func(ctx context.Context) error
+	Refused                                   func(error) bool
 }
 
 // OverTCP is the node of a broker whose connections all go through links, one for each
@@ -121,12 +122,13 @@ const (
 	CanDeny                             // Node.Deny, Node.Allow and Node.Refused
 	CanDenyPublishing                   // Node.DenyPublishing, Node.Allow and Node.Refused
 	CanSupersede                        // System.Supersede
+	CanDenyCounting                     // Node.DenyCounting, Node.Allow and Node.Refused
 )
 
 // String lists the powers by name.
 func (p Power) String() string {
 	var names []string
-	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart", "deny", "deny-publishing", "supersede"} {
+	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart", "deny", "deny-publishing", "supersede", "deny-counting"} {
 		if p&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -152,6 +154,7 @@ func powersOf(sys System, n *Node) Power {
 		{CanDeny, n.Deny != nil && n.Allow != nil && n.Refused != nil},
 		{CanDenyPublishing, n.DenyPublishing != nil && n.Allow != nil && n.Refused != nil},
 		{CanSupersede, sys.Supersede != nil},
+		{CanDenyCounting, n.DenyCounting != nil && n.Allow != nil && n.Refused != nil},
 	} {
 		if x.has {
 			p |= x.power

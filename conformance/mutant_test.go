@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type breakage struct {
 	waits     bool                                              // it is seen by what does not come in time
 	fleet     func() func(b *memorybroker.Broker) broker.Broker // instead of wrap: for brokers that share something
 	powerless bool                                              // the harness can only make nodes
+	uncounted func(channels int) ([]int, error)                 // what a node returns that may not count; nil: what it should
 }
 
 func TestMutants(t *testing.T) {
@@ -137,17 +139,44 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 				Thaw:      does(b.Thaw),
 				Kill:      does(b.Kill),
 				Deny:      does(func() { b.Interrupt(errDenied) }),
-				Allow:     does(b.Resume),
 				Refused:   func(err error) bool { return errors.Is(err, errDenied) },
 			}
 			if wrap != nil {
 				n.Broker = wrap(b)
 			}
+			counted := &deniable{Broker: n.Broker, uncounted: m.uncounted}
+			n.Broker = counted
+			n.DenyCounting = does(func() { counted.denied.Store(true) })
+			n.Allow = does(func() { counted.denied.Store(false); b.Resume() })
 			return n, nil
 		},
 		Restart:   does(func() { outage(nil) }),
 		Supersede: does(func() { outage(errSuperseded) }),
 	})
+}
+
+// deniable is a broker that may be forbidden to count.
+type deniable struct {
+	broker.Broker
+	denied    atomic.Bool
+	uncounted func(channels int) ([]int, error)
+}
+
+func (d *deniable) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	switch {
+	case !d.denied.Load():
+		return d.Broker.Subscribers(ctx, channels...)
+	case d.uncounted != nil:
+		return d.uncounted(len(channels))
+	}
+	return nil, &broker.InexactError{Err: errDenied}
+}
+
+func (d *deniable) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+	if d.denied.Load() {
+		return nil, &broker.InexactError{Err: errDenied}
+	}
+	return d.Broker.Responders(ctx, w, ns)
 }
 
 // errDenied is why a system that withdraws a right interrupts a broker.

@@ -714,6 +714,24 @@ var breakages = []breakage{
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) { r.Interrupted(errors.New("EOF")) }}
 		})}
 	}},
+	{name: "a node that may not count says that nobody is there", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(channels int) ([]int, error) {
+		return make([]int, channels), nil
+	}},
+	{name: "a node that may not count does not say why", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(int) ([]int, error) {
+		return nil, &broker.InexactError{Err: errors.New("EOF")}
+	}},
+	{name: "a node that may not count makes numbers up", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(channels int) ([]int, error) {
+		return slices.Repeat([]int{2}, channels), &broker.InexactError{Err: errDenied}
+	}},
+	{name: "a node that is cut off says that nobody is there", caught: "B30_CutOff", clauses: []conformance.Clause{30}, wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+			counts, err := b.Subscribers(ctx, channels...)
+			if err != nil {
+				return make([]int, len(channels)), nil
+			}
+			return counts, nil
+		}}
+	}},
 	{name: "what is not taken is lost", caught: "B27_Taker", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			if t, ok := r.(broker.Taker); ok {

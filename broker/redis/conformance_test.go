@@ -76,7 +76,7 @@ func single() conformance.Harness {
 						return nil, err
 					}
 					n := conformance.OverTCP(b, proxy)
-					n.Deny, n.DenyPublishing, n.Allow = rights("resetchannels"), rights("-publish"), allow
+					n.Deny, n.DenyPublishing, n.DenyCounting, n.Allow = rights("resetchannels"), rights("-publish"), rights("-pubsub"), allow
 					n.Refused = func(err error) bool {
 						var refused *redisbroker.ServerError
 						return errors.As(err, &refused) && refused.Code() == "NOPERM"
