@@ -22,6 +22,7 @@ import (
 //
 //	what the leader does   what becomes of messages meanwhile
 //	Close                  none lost, none repeated; the next leader starts at once
+//	loses a link           the same, if it is the link on which it hears the messages
 //	is killed              none lost within the window, none repeated; the next leader
 //	                       starts PeerTimeout + 1.5 Heartbeat later
 //	is stopped, goes on    the same; what it had accepted from the link before is not
@@ -182,13 +183,13 @@ func (b *bridge) offer(l *link, in *backplane.Broadcast) {
 }
 
 // copied takes in that another node has passed on, from one link to another, the message
-// that note says, or with noteEnd that it passes on nothing more.
+// that note says, or that it hands over.
 func (b *bridge) copied(from, to *link, by, note string) {
 	for _, c := range b.crossings {
 		switch {
 		case c.from.link != from || c.to.link != to:
-		case note == noteEnd:
-			c.retire(by)
+		case note == noteEnd || note == noteRest:
+			c.retire(by, note == noteEnd)
 			select {
 			case b.changed <- struct{}{}:
 			default:
@@ -209,7 +210,7 @@ func (b *bridge) interrupted(l *link, err error) {
 		case c.to.link:
 			c.deaf(err != nil)
 		case c.from.link:
-			c.forgetEarly()
+			c.missing(err != nil)
 		}
 	}
 }

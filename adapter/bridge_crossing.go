@@ -1,17 +1,12 @@
 package adapter
 
 import (
-	"context"
-	"crypto/rand"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
 // crossing is one direction between two links. Its window is filled by the lane of the
@@ -37,10 +32,12 @@ type crossing struct {
 
 	// Who leads.
 	leading bool
-	terms   [2]time.Time // of the leases on both links
-	retired map[string]bool
-	handed  bool // a leader has retired
-	first   bool // this node is the oldest
+	terms   [2]time.Time         // of the leases on both links
+	retired map[string]time.Time // leaders that have handed over, and until when they rest; zero: for good
+	handed  bool                 // a leader has retired
+	rest    bool                 // this node is to hand over, because it may miss messages
+	resting time.Time            // until when it does not lead
+	first   bool                 // this node is the oldest
 	became  time.Time
 	older   time.Time // when an older node was seen while this one leads
 	others  int       // nodes that could lead
@@ -59,17 +56,10 @@ type earlyCopies struct {
 // maxSenders is how many senders upTo distinguishes.
 const maxSenders = 4096
 
-// So many copies may be on their way out, unconfirmed, at a time; more if many wait.
-const (
-	unconfirmed     = 10
-	unconfirmedBusy = 256
-	busyBridge      = 1024
-)
-
 func newCrossing(b *bridge, from, to leg) *crossing {
 	c := &crossing{
 		b: b, from: from, to: to, early: map[bridgeSum]earlyCopies{}, upTo: map[string]uint64{},
-		retired: map[string]bool{}, certain: b.opened.Add(b.beat),
+		retired: map[string]time.Time{}, certain: b.opened.Add(b.beat),
 	}
 	c.work.L = &c.mu
 	return c
@@ -214,19 +204,28 @@ func (c *crossing) deaf(on bool) {
 	}
 }
 
-// forgetEarly: the originals of early copies may have been missed.
-func (c *crossing) forgetEarly() {
+// missing notes that originals are missed from here on, or not any more. A leader hands
+// over to a node that hears them.
+func (c *crossing) missing(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.early)
+	clear(c.early) // their originals may have been missed
+	if on && c.leading && c.others > 0 {
+		c.rest = true
+		c.work.Signal()
+	}
 }
 
-// retire notes that a node has handed over.
-func (c *crossing) retire(uid string) {
+// retire notes that a node has handed over, for good or for a while.
+func (c *crossing) retire(uid string, forGood bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var until time.Time
+	if !forGood {
+		until = time.Now().Add(c.b.timeout)
+	}
 	if len(c.retired) < maxSenders {
-		c.retired[strings.Clone(uid)] = true
+		c.retired[strings.Clone(uid)] = until
 	}
 	c.handed = true
 }
@@ -253,14 +252,15 @@ func (c *crossing) elect(now time.Time) {
 	if c.closing {
 		return
 	}
-	first := true
-	for uid := range c.retired {
-		if !slices.ContainsFunc(rivals, func(r candidate) bool { return r.id == uid }) {
+	for uid, until := range c.retired {
+		there := slices.ContainsFunc(rivals, func(r candidate) bool { return r.id == uid })
+		if !there || !until.IsZero() && now.After(until) {
 			delete(c.retired, uid)
 		}
 	}
+	first := len(rivals) == 0 || now.After(c.resting)
 	for _, r := range rivals {
-		if r.before(self) && !c.retired[r.id] {
+		if _, retired := c.retired[r.id]; r.before(self) && !retired {
 			first, c.rivaled = false, true
 		}
 	}
@@ -294,6 +294,23 @@ func (c *crossing) holds(terms [2]time.Time) bool {
 	return c.from.node.Holds(terms[0]) && c.to.node.Holds(terms[1])
 }
 
+// drop takes out a message that this node does not pass on, because a leader before did or
+// may have done, or left it out.
+func (c *crossing) drop(e *waiting) {
+	l := broker.Loss{Messages: 1, Bytes: len(e.payload), Err: errBridgeSkipped}
+	doubtful, skipped := e.in == &c.doubtful, c.skipped(e)
+	e.remove()
+	switch {
+	case doubtful && skipped:
+		// It was passed on: so were later ones of the sender. If not, that leader has
+		// reported it.
+		return
+	case doubtful:
+		l.Uncertain, l.Err = true, errBridgeDoubt
+	}
+	c.lost(l)
+}
+
 // yield ends this node's lead because others may have taken it for dead.
 func (c *crossing) yield() {
 	c.leading = false
@@ -306,8 +323,7 @@ func (c *crossing) lead() {
 		c.missed = loss{}
 	}
 	for e := c.doubtful.head; e != nil && c.rivaled && !c.b.opts.Repeat; e = c.doubtful.head {
-		e.remove()
-		c.lost(broker.Loss{Messages: 1, Bytes: len(e.payload), Uncertain: true, Err: errBridgeDoubt})
+		c.drop(e)
 	}
 	c.rivaled, c.leading, c.older = false, true, time.Time{}
 	c.work.Signal()
@@ -320,171 +336,3 @@ func (c *crossing) end() {
 	c.closing, c.last = true, c.seq
 	c.work.Signal()
 }
-
-// next waits for the next message to pass on. It returns nil when there are to be no more.
-func (c *crossing) next() *waiting {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		e := c.head()
-		switch {
-		case c.closing && (!c.leading || e == nil || e.seq > c.last):
-			return nil
-		case !c.leading || e == nil:
-			c.work.Wait()
-		case c.skipped(e):
-			l := broker.Loss{Messages: 1, Bytes: len(e.payload), Err: errBridgeSkipped}
-			if e.in == &c.doubtful {
-				l.Uncertain, l.Err = true, errBridgeDoubt
-			}
-			e.remove()
-			c.lost(l)
-		default:
-			return e
-		}
-	}
-}
-
-// carry passes messages on while this node leads. After a bounded number of them it waits
-// until the broker has sent them: what waits in the broker's queue would still be sent
-// when another node leads already.
-func (c *crossing) carry() {
-	defer c.hand()
-	ctx, cancel := context.WithCancel(c.b.ctx)
-	defer func() { cancel() }()
-	sent := 0
-	for e := c.next(); e != nil; e = c.next() {
-		if sent == 0 || ctx.Err() != nil {
-			cancel()
-			ctx, cancel = c.lease()
-		}
-		if sent >= c.allowed() {
-			if err := c.to.broker.Flush(ctx); err != nil && ctx.Err() != nil {
-				c.check()
-				continue
-			}
-			sent = 0
-			continue
-		}
-		if !c.check() {
-			continue
-		}
-		if err := c.pass(ctx, e); err == nil {
-			sent++
-		}
-		if c.b.ctx.Err() != nil {
-			return
-		}
-	}
-	if sent > 0 {
-		_ = c.to.broker.Flush(ctx) // what is lost, the broker reports
-	}
-}
-
-// lease returns a context that ends with the lease, or with close.
-func (c *crossing) lease() (context.Context, context.CancelFunc) {
-	_, one := c.from.node.Lease()
-	_, other := c.to.node.Lease()
-	if other.Before(one) {
-		one = other
-	}
-	return context.WithDeadline(c.b.ctx, one)
-}
-
-func (c *crossing) allowed() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.held() > busyBridge {
-		return unconfirmedBusy
-	}
-	return unconfirmed
-}
-
-// check reports whether this node leads, and ends its lead if the lease does not hold any
-// more.
-func (c *crossing) check() bool {
-	c.mu.Lock()
-	leads, terms := c.leading, c.terms
-	c.mu.Unlock()
-	if !leads || c.holds(terms) {
-		return leads
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.terms == terms {
-		c.yield()
-	}
-	return false
-}
-
-// errLeaseOver: the lease ended while servers were asked.
-var errLeaseOver = errors.New("adapter: the bridge's lease has ended")
-
-// pass passes a message on, or loses it.
-func (c *crossing) pass(ctx context.Context, e *waiting) error {
-	err := c.publish(ctx, e)
-	if err != nil && (ctx.Err() != nil || err == errLeaseOver) {
-		return err // it stays in the window
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e.remove()
-	if err != nil {
-		c.lost(broker.Loss{Messages: 1, Bytes: len(e.payload), Err: err})
-	} else {
-		c.b.ns.server.bridged.Add(1)
-	}
-	return err
-}
-
-func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
-	t := e.target
-	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
-	if c.to.dialect == V5 && len(t.Except) > 0 {
-		if t.Except, err = c.to.exceptV5(ctx, t.Except); err != nil {
-			return err
-		}
-		if !c.check() {
-			return errLeaseOver
-		}
-	}
-	// Dates as the newest servers write them are not what older ones read.
-	return c.to.ns.Broadcast(ctx, msgpack.Portable(e.payload), t)
-}
-
-// hand tells the next leader that this one has ended. What is left in the window is that
-// one's; without one it is lost.
-func (c *crossing) hand() {
-	c.mu.Lock()
-	led := c.leading
-	c.leading = false
-	c.mu.Unlock()
-	if led {
-		err := c.to.ns.Broadcast(c.b.ctx, noteEndEvent, backplane.Target{
-			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
-			Relay: c.b.ns.server.uid + ":0@" + c.from.key + "#" + noteEnd,
-		})
-		if err == nil {
-			_ = c.to.broker.Flush(c.b.ctx)
-		}
-	}
-	_, rivals := c.b.rivals(c.from.link, c.to.link)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = true
-	left := c.missed
-	for e := c.head(); e != nil; e = c.head() {
-		e.remove()
-		left.messages++
-		left.bytes += len(e.payload)
-	}
-	if len(rivals) == 0 && left.messages > 0 {
-		c.lost(broker.Loss{Messages: left.messages, Bytes: left.bytes, Err: errBridgeClosed})
-	}
-}
-
-// noteEnd is the note of the last mark of a leader that hands over. It comes with an event
-// for a room that nobody can be in, behind all copies.
-const noteEnd = "end"
-
-var noteEndEvent = msgpack.AppendString(msgpack.AppendArrayLen(nil, 1), "crossroom")

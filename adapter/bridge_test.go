@@ -236,6 +236,28 @@ func TestBridgeLeaderCutOff(t *testing.T) {
 	})
 }
 
+// A leader that may miss messages hands over to a node that hears them, and takes over
+// again later.
+func TestBridgeLeaderMisses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bridge(t, adapter.Options{})
+		b.send(t, time.Second)
+		for range 3 {
+			b.both[0].broker.Interrupt(errors.New("cable"))
+			b.send(t, 500*time.Millisecond)
+			b.both[0].broker.Resume()
+			b.send(t, 10*time.Second)
+		}
+		before := b.both[0].Stats().Bridged
+		b.send(t, time.Second)
+		synctest.Wait()
+		if now := b.both[0].Stats().Bridged; now == before {
+			t.Error("it does not lead again")
+		}
+		b.exact(t)
+	})
+}
+
 // What the window does not hold is counted, and the rest arrives once and in order.
 func TestBridgeWindow(t *testing.T) {
 	for name, limit := range map[string]adapter.Bridge{

@@ -16,7 +16,7 @@ import (
 //
 //	uid:seq            sent by uid on all its links
 //	uid:seq@link#sum   heard on link (without a mark) and passed on by uid; sum is of the original
-//	uid:0@link#end     uid passes on nothing more from link
+//	uid:0@link#end     uid passes on nothing more from link; #rest: nothing for a while
 //
 // Servers other than Crossroom's neither see nor repeat it.
 

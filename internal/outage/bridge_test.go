@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +45,14 @@ var changeOvers = []changeOver{
 		time.Sleep(c.stop)
 		c.leader.Signal(syscall.SIGCONT)
 	}, false},
+	{"the leader's subscriptions are cut off by Redis, twice", func(c *crossing) {
+		for range 2 {
+			for _, id := range c.subscribed() {
+				c.redis.Do("CLIENT", "KILL", "ID", id)
+			}
+			time.Sleep(c.config.PeerTimeout + 3*c.config.Heartbeat) // it leads again
+		}
+	}, false},
 	{"kill -9 of the follower, and of the leader when another has joined", func(c *crossing) {
 		c.nodes[1].kill()
 		c.join("third")
@@ -56,8 +66,32 @@ type crossing struct {
 	t      *testing.T
 	config bridgeConfig
 	stop   time.Duration
+	redis  *servers.Redis
 	leader *speaker
 	nodes  []*speaker // the leader is the first
+}
+
+// subscribed lists the ids of the leader's connections with subscriptions.
+func (c *crossing) subscribed() (ids []string) {
+	ports := c.leader.ports()
+	for line := range strings.Lines(c.redis.Do("CLIENT", "LIST", "TYPE", "pubsub").(string)) {
+		var id, port string
+		for _, field := range strings.Fields(line) {
+			if v, ok := strings.CutPrefix(field, "id="); ok {
+				id = v
+			}
+			if v, ok := strings.CutPrefix(field, "addr="); ok {
+				_, port, _ = net.SplitHostPort(v)
+			}
+		}
+		if ports[port] {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) != 2 {
+		c.t.Errorf("%d connections of the leader, want one for each prefix", len(ids))
+	}
+	return ids
 }
 
 func (c *crossing) join(name string) { c.nodes = append(c.nodes, c.config.start(c.t, name)) }
@@ -84,7 +118,7 @@ func TestBridgeChangeOvers(t *testing.T) {
 		startStream(t, dir, redis.URL(), interop.V8, prefixNew),
 	}
 	scene := func(name string) *crossing {
-		c := &crossing{t: t, stop: stop, config: bridgeConfig{
+		c := &crossing{t: t, stop: stop, redis: redis, config: bridgeConfig{
 			URL: redis.URL(), Namespace: name, Heartbeat: heartbeat, PeerTimeout: timeout,
 		}}
 		for _, p := range peers {
@@ -224,6 +258,34 @@ func startStream(t *testing.T, dir, url string, g interop.Generation, prefix str
 	cmd := exec.Command("node", "stream.js", string(text))
 	cmd.Dir = dir
 	return speak(t, "node "+string(g), cmd)
+}
+
+// ports lists the local ports of the process's TCP connections.
+func (p *speaker) ports() map[string]bool {
+	p.t.Helper()
+	inodes := map[string]bool{}
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Pid()))
+	for _, f := range files {
+		if link, err := os.Readlink(f); err == nil && strings.HasPrefix(link, "socket:[") {
+			inodes[strings.Trim(link, "socket:[]")] = true
+		}
+	}
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ports := map[string]bool{}
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		if len(fields) < 10 || !inodes[fields[9]] {
+			continue
+		}
+		_, port, _ := strings.Cut(fields[1], ":")
+		if n, err := strconv.ParseUint(port, 16, 16); err == nil {
+			ports[fmt.Sprint(n)] = true
+		}
+	}
+	return ports
 }
 
 // tell says a line to the process. One that has ended does not mind.

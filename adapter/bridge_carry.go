@@ -1,0 +1,207 @@
+package adapter
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// So many copies may be on their way out, unconfirmed, at a time; more if many wait.
+const (
+	unconfirmed     = 10
+	unconfirmedBusy = 256
+	busyBridge      = 1024
+)
+
+// next waits for the next message to pass on. It returns nil when this node is to hand over.
+func (c *crossing) next() *waiting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		e := c.head()
+		switch {
+		case c.closing && (!c.leading || e == nil || e.seq > c.last):
+			return nil
+		case c.leading && c.rest:
+			return nil
+		case !c.leading || e == nil:
+			c.work.Wait()
+		case c.skipped(e):
+			c.drop(e)
+		default:
+			return e
+		}
+	}
+}
+
+// carry passes messages on while this node leads.
+func (c *crossing) carry() {
+	for {
+		c.passAll()
+		if c.handOver() {
+			return
+		}
+	}
+}
+
+// passAll passes messages on until this node is to hand over. After a bounded number of
+// them it waits until the broker has sent them: what waits in the broker's queue would
+// still be sent when another node leads already.
+func (c *crossing) passAll() {
+	ctx, cancel := context.WithCancel(c.b.ctx)
+	defer func() { cancel() }()
+	sent := 0
+	for e := c.next(); e != nil && c.b.ctx.Err() == nil; e = c.next() {
+		if sent == 0 || ctx.Err() != nil {
+			cancel()
+			ctx, cancel = c.lease()
+		}
+		switch {
+		case sent >= c.allowed():
+			if err := c.to.broker.Flush(ctx); err != nil && ctx.Err() != nil {
+				c.check()
+				continue
+			}
+			sent = 0
+		case !c.check():
+		case c.pass(ctx, e) == nil:
+			sent++
+		}
+	}
+	if sent > 0 {
+		_ = c.to.broker.Flush(ctx) // what is lost, the broker reports
+	}
+}
+
+// lease returns a context that ends with the lease, or with close.
+func (c *crossing) lease() (context.Context, context.CancelFunc) {
+	_, one := c.from.node.Lease()
+	_, other := c.to.node.Lease()
+	if other.Before(one) {
+		one = other
+	}
+	return context.WithDeadline(c.b.ctx, one)
+}
+
+func (c *crossing) allowed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held() > busyBridge {
+		return unconfirmedBusy
+	}
+	return unconfirmed
+}
+
+// check reports whether this node leads, and ends its lead if the lease does not hold any
+// more.
+func (c *crossing) check() bool {
+	c.mu.Lock()
+	leads, terms := c.leading, c.terms
+	c.mu.Unlock()
+	if !leads || c.holds(terms) {
+		return leads
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.terms == terms {
+		c.yield()
+	}
+	return false
+}
+
+// errLeaseOver: the lease ended while servers were asked.
+var errLeaseOver = errors.New("adapter: the bridge's lease has ended")
+
+// pass passes a message on, or loses it.
+func (c *crossing) pass(ctx context.Context, e *waiting) error {
+	err := c.publish(ctx, e)
+	if err != nil && (ctx.Err() != nil || err == errLeaseOver) {
+		return err // it stays in the window
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.remove()
+	if err != nil {
+		c.lost(broker.Loss{Messages: 1, Bytes: len(e.payload), Err: err})
+	} else {
+		c.b.ns.server.bridged.Add(1)
+	}
+	return err
+}
+
+func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
+	t := e.target
+	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
+	if c.to.dialect == V5 && len(t.Except) > 0 {
+		if t.Except, err = c.to.exceptV5(ctx, t.Except); err != nil {
+			return err
+		}
+		if !c.check() {
+			return errLeaseOver
+		}
+	}
+	// Dates as the newest servers write them are not what older ones read.
+	return c.to.ns.Broadcast(ctx, msgpack.Portable(e.payload), t)
+}
+
+// handOver tells the next leader that this one has ended, for good if it reports true, or
+// for a while.
+func (c *crossing) handOver() (forGood bool) {
+	note := noteRest
+	c.mu.Lock()
+	led := c.leading
+	if forGood = c.closing; forGood {
+		note = noteEnd
+	}
+	c.leading, c.rest = false, false
+	// The others take it back after PeerTimeout, and a heartbeat.
+	c.resting = time.Now().Add(c.b.timeout + c.b.beat)
+	c.rivaled = c.rivaled || c.others > 0
+	c.mu.Unlock()
+	if led {
+		ctx, cancel := c.lease()
+		defer cancel()
+		err := c.to.ns.Broadcast(ctx, noteEvent, backplane.Target{
+			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
+			Relay: mark(c.b.ns.server.uid, 0) + "@" + c.from.key + "#" + note,
+		})
+		if err == nil {
+			_ = c.to.broker.Flush(ctx)
+		}
+	}
+	if forGood {
+		c.clear()
+	}
+	return forGood
+}
+
+// clear empties the window. What is left is the next leader's; without one it is lost.
+func (c *crossing) clear() {
+	_, rivals := c.b.rivals(c.from.link, c.to.link)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	left := c.missed
+	for e := c.head(); e != nil; e = c.head() {
+		e.remove()
+		left.messages++
+		left.bytes += len(e.payload)
+	}
+	if len(rivals) == 0 && left.messages > 0 {
+		c.lost(broker.Loss{Messages: left.messages, Bytes: left.bytes, Err: errBridgeClosed})
+	}
+}
+
+// The notes of a leader's last mark: it passes on nothing more, or nothing for a
+// PeerTimeout. They come behind all copies, with an event for a room that nobody can be in.
+const (
+	noteEnd  = "end"
+	noteRest = "rest"
+)
+
+var noteEvent = msgpack.AppendString(msgpack.AppendArrayLen(nil, 1), "crossroom")
