@@ -7,18 +7,28 @@ package natsbroker
 //
 // It is for one goroutine at a time.
 type arrivals struct {
-	now, before map[uint64]*window // by frame.from; before is an older generation
+	now, before map[uint64]*windows // by frame.from; before is an older generation
 }
 
-// window is what has come from one broker: the highest number, and of those below
-// it which.
+// windows are what has come from one broker, the one used last first. There is a second one
+// after a jump of its numbers: anybody who may publish can make one, and what the broker
+// itself publishes goes on where it was.
+type windows [2]window
+
+// window is a row of numbers: the highest that has come, and of those below it which. The
+// zero window is empty: numbers begin with 1.
 type window struct {
 	last uint64
 	seen uint64 // bit i: last-i has come
 }
 
-// publishersKept is how many brokers a generation remembers.
-const publishersKept = 4096
+const (
+	// publishersKept is how many brokers a generation remembers.
+	publishersKept = 4096
+	// jump is by how much numbers of one row differ at most. They also count what the broker
+	// publishes on other channels.
+	jump = 1 << 20
+)
 
 // verdict is what to do with a message.
 type verdict uint8
@@ -31,7 +41,11 @@ const (
 
 // look judges a message without taking note of it.
 func (a *arrivals) look(from, seq uint64) verdict {
-	w := a.window(from)
+	ws := a.windows(from)
+	if ws == nil {
+		return fresh
+	}
+	w := ws.of(seq)
 	if w == nil || seq > w.last {
 		return fresh
 	}
@@ -43,13 +57,21 @@ func (a *arrivals) look(from, seq uint64) verdict {
 
 // note takes note of a message that was fresh, or late and is counted as missed.
 func (a *arrivals) note(from, seq uint64) {
-	w := a.window(from)
-	if w == nil {
+	ws := a.windows(from)
+	if ws == nil {
 		if a.now == nil || len(a.now) >= publishersKept {
-			a.before, a.now = a.now, map[uint64]*window{}
+			a.before, a.now = a.now, map[uint64]*windows{}
 		}
-		w = &window{last: seq}
-		a.now[from] = w
+		ws = &windows{}
+		a.now[from] = ws
+	}
+	w := ws.of(seq)
+	if w != &ws[0] {
+		ws[0], ws[1] = ws[1], ws[0]
+		if w == nil {
+			ws[0] = window{last: seq}
+		}
+		w = &ws[0]
 	}
 	switch {
 	case seq > w.last:
@@ -65,13 +87,26 @@ func (a *arrivals) note(from, seq uint64) {
 	}
 }
 
-func (a *arrivals) window(from uint64) *window {
-	if w := a.now[from]; w != nil {
-		return w
+// of returns the row that a number belongs to; nil if it begins one.
+func (ws *windows) of(seq uint64) *window {
+	var nearest *window
+	distance := uint64(jump)
+	for i := range ws {
+		w := &ws[i]
+		if d := max(seq, w.last) - min(seq, w.last); w.last > 0 && d < distance {
+			nearest, distance = w, d
+		}
 	}
-	w := a.before[from]
-	if w != nil && len(a.now) < publishersKept {
-		a.now[from] = w
+	return nearest
+}
+
+func (a *arrivals) windows(from uint64) *windows {
+	if ws := a.now[from]; ws != nil {
+		return ws
 	}
-	return w
+	ws := a.before[from]
+	if ws != nil && len(a.now) < publishersKept {
+		a.now[from] = ws
+	}
+	return ws
 }

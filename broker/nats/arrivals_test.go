@@ -44,3 +44,45 @@ func TestArrivalsForget(t *testing.T) {
 		t.Fatal("who published long ago is remembered")
 	}
 }
+
+// TestJumps: numbers that jump begin a row of their own, and the other one goes on, however
+// often that happens.
+func TestJumps(t *testing.T) {
+	const largest = 1<<64 - 1
+	for _, forged := range [][]uint64{
+		{largest}, {largest, largest - 5, 1 << 40}, {1 << 63, largest, 1 << 62, 5_000_000}, {2_000_000},
+	} {
+		var a arrivals
+		take := func(seq uint64, want verdict) {
+			t.Helper()
+			got := a.look(1, seq)
+			if got != want {
+				t.Fatalf("after %d: message %d: verdict %d, want %d", forged, seq, got, want)
+			}
+			if got != again {
+				a.note(1, seq)
+			}
+		}
+		for seq := uint64(100); seq < 110; seq++ {
+			take(seq, fresh)
+			take(seq, again)
+		}
+		for n := range uint64(50) {
+			a.note(1, forged[int(n)%len(forged)])
+			take(110+2*n, fresh)
+			take(110+2*n, again)
+			take(109+2*n+2, fresh)
+		}
+	}
+	// A row may also jump for good, as when little of what is published is for here.
+	var a arrivals
+	for seq := uint64(1); seq < 1<<40; seq *= 3 {
+		if got := a.look(1, seq); got != fresh {
+			t.Fatalf("message %d: verdict %d", seq, got)
+		}
+		a.note(1, seq)
+		if got := a.look(1, seq); got != again {
+			t.Fatalf("message %d once more: verdict %d", seq, got)
+		}
+	}
+}

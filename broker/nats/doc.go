@@ -155,7 +155,11 @@
 // Messages on their way between two servers that lose each other are lost without
 // anybody knowing. What a publisher has left behind at a server that it lost, and
 // which arrives after later messages of its, is not delivered, but told as a gap. So
-// one publisher's messages keep their order across channels and servers.
+// one publisher's messages keep their order across channels and servers. A message whose
+// number differs by 1,048,576 or more from those before it begins a row of its own, beside
+// which the other goes on: a publisher that counts in another's name does not keep anybody
+// from what that one publishes. One that counts a little ahead of it does, for so many
+// messages, which are told as a gap: who may publish has to be trusted.
 //
 // # Permissions
 //

@@ -60,6 +60,9 @@ func readFrame(data []byte) (f frame, payload []byte, ok bool) {
 	}
 	head := binary.BigEndian.Uint64(data)
 	f.from, f.seq = head&(1<<56-1), binary.BigEndian.Uint64(data[8:])
+	if f.seq == 0 {
+		return f, nil, false
+	}
 	// Nobody can append to a payload in place of what comes after it.
 	data = data[frameHead:len(data):len(data)]
 	switch head >> 56 {

@@ -2,9 +2,11 @@ package natsbroker_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -333,6 +335,63 @@ func TestForeignMessages(t *testing.T) {
 	r.Want(broker.Native.Room("/", "x"), "a good one")
 	publish(t, open(t, srv.URL(), nil), long, "after all")
 	r.Want(long, "after all")
+}
+
+// TestForgedNumbers: messages in the name of another broker, with numbers that jump, do not
+// keep from anybody what that broker publishes.
+func TestForgedNumbers(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	nc, err := nats.Connect(srv.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	tap, err := nc.SubscribeSync("crossroom.native.cast./.room.room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	victim, b := open(t, srv.URL(), quick()), open(t, srv.URL(), quick())
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room), broker.Native.EveryRoom("/"))
+	for i, forged := range []uint64{1<<64 - 1, 1<<64 - 1, 1 << 63, 1 << 40, 0} {
+		publish(t, victim, room, "before")
+		flush(t, victim)
+		r.Want(room, "before")
+		m, err := tap.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame := binary.BigEndian.AppendUint64(slices.Clone(m.Data[:8]), forged)
+		if err := nc.Publish(m.Subject, append(frame, "forged"...)); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			publish(t, victim, room, fmt.Sprint("after ", i))
+		}
+		flush(t, victim)
+		for n := 0; n < 100; {
+			switch c := r.Next(); {
+			case c.Payload == "forged" && forged > 0:
+			case c.Payload != fmt.Sprint("after ", i):
+				t.Fatalf("got %v after a message with the number %d", c, forged)
+			default:
+				n++
+			}
+		}
+		for range 101 { // the forged one too
+			if _, err := tap.NextMsg(patience); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.WantNothing()
 }
 
 // TestRightsAreApart: who may not subscribe to what it publishes on is not told that it
