@@ -128,7 +128,8 @@
 // violation meanwhile, and Remove of the filter ends the interruption. A message that the
 // server refuses is lost, with its violation; those before and after it are not. Where the
 // right changes among messages that were on their way together, the broker knows how many
-// were refused, and takes the change to have happened once.
+// were refused, and takes the change to have happened once. A server says nothing if it
+// denies a part of what EveryRoom selects, such as one room: it passes over those messages.
 //
 // A server that ends a connection for a reason says so, and the receivers get the reason:
 // an error that wraps nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAuthorization,

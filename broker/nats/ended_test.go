@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -316,3 +318,57 @@ func (i *issuer) userJWT() (string, error) {
 }
 
 func (i *issuer) sign(nonce []byte) ([]byte, error) { return i.user.Sign(nonce) }
+
+// TestReasonsToBeKeptOut: what keeps a broker from coming back is the reason of what is lost
+// and logged, at each attempt.
+func TestReasonsToBeKeptOut(t *testing.T) {
+	t.Parallel()
+	plain, secured := servers.StartNATS(t, nil), servers.StartNATS(t, &servers.NATSOptions{TLS: true})
+	files := secured.Dir()
+	mutual := servers.StartNATS(t, &servers.NATSOptions{Config: fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }",
+		filepath.Join(files, "cert.pem"), filepath.Join(files, "key.pem"), secured.CA())})
+	guarded := servers.StartNATS(t, &servers.NATSOptions{User: "me", Password: "s3cret"})
+	full := servers.StartNATS(t, &servers.NATSOptions{Config: "max_connections: -1"})
+	for _, c := range []struct {
+		name     string
+		from, to *servers.NATS
+		says     string
+	}{
+		{"a certificate that is not trusted", plain, secured, "certificate signed by unknown authority"},
+		{"no certificate of the client's", secured, mutual, "certificate required"},
+		{"no TLS", secured, plain, nats.ErrSecureConnWanted.Error()},
+		{"a password", plain, guarded, "Authorization Violation"},
+		{"no place", plain, full, nats.ErrMaxConnectionsExceeded.Error()},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			proxy := tcpproxy.Start(t, c.from.Addr())
+			log := &brokertest.Log{}
+			opts := hurried(log)
+			opts.NATS = []nats.Option{nats.IgnoreDiscoveredServers()}
+			scheme := "nats://"
+			if c.from == secured {
+				scheme = "tls://"
+				opts.NATS = append(opts.NATS, nats.RootCAs(secured.CA()))
+			}
+			b := open(t, scheme+proxy.Addr(), opts)
+			r := record(t)
+			subscribe(t, b, r, broker.Exactly(room))
+			proxy.Retarget(c.to.Addr())
+			proxy.Cut()
+			proxy.Heal()
+			r.WantCall("interrupted")
+			for i := range 4 {
+				publish(t, b, room, "too early")
+				if err := b.Flush(within(t, patience)); err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("Flush %d: %v, want a loss because of %q", i, err, c.says)
+				}
+			}
+			if !strings.Contains(log.String(), c.says) {
+				t.Errorf("the log does not have %q:\n%s", c.says, log.String())
+			}
+			proxy.Retarget(c.from.Addr())
+			r.WantCall("resumed")
+		})
+	}
+}
