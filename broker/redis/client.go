@@ -27,6 +27,7 @@ type nodes struct {
 	before  []*redis.Client // masters as seen before that
 	since   time.Time
 	ids     map[string]bool // of the cluster's nodes, as the last one that was examined knew them
+	leads   [2]lead         // to the master, as Sentinel said last and before
 	loading chan struct{}   // closed when the running look-up ends; nil if none runs
 	err     error           // of the last look-up
 }
@@ -103,101 +104,99 @@ func (n *nodes) masters(ctx context.Context, fresh bool) ([]*redis.Client, error
 
 func (n *nodes) load(done chan struct{}) {
 	n.mu.Lock()
-	known := n.known
+	before, since := n.known, n.seen
 	n.mu.Unlock()
-	found, err := n.look(known)
+	found, err := n.look(before)
+	if err == nil && kept(before, found) < len(before) {
+		// A master is gone. Another look makes sure of that at once.
+		if again, err := n.look(before); err == nil {
+			before, since, found = found, time.Now(), again
+		}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err = err; err == nil {
-		n.before, n.since = n.known, n.seen
+		n.before, n.since = before, since
 		n.known, n.seen = found, time.Now()
 	}
 	n.loading = nil
 	close(done)
 }
 
-// looks is how often the nodes of a cluster are asked for its masters before a list is
-// believed that has little in common with the last one.
-const looks = 8
+// kept returns how many of the servers in one list are in another.
+func kept(list, in []*redis.Client) (n int) {
+	for _, c := range list {
+		if hasAddr(in, addr(c)) {
+			n++
+		}
+	}
+	return n
+}
+
+const (
+	// looks is how often the nodes of a cluster are asked for its masters before a list is
+	// believed that has little in common with the last one, and agreed how many must give it.
+	looks  = 8
+	agreed = 6
+)
 
 // look asks for the masters of a cluster. go-redis chooses a node at random, and one that
 // was removed from the cluster may be among those it knows: alone, or part of another. So
 // an empty list is asked for again, and one that leaves out most of the known masters must
-// be what all say.
+// be what most say.
 func (n *nodes) look(known []*redis.Client) ([]*redis.Client, error) {
-	var last []*redis.Client
+	votes := map[string]int{}
 	for range looks {
-		var mu sync.Mutex
-		var found []*redis.Client
-		err := n.cluster.ForEachMaster(context.Background(), func(_ context.Context, c *redis.Client) error {
-			mu.Lock()
-			defer mu.Unlock()
-			found = append(found, c)
-			return nil
-		})
+		found, name, err := n.ask()
 		if err != nil {
 			return nil, err
 		}
-		common := func(of []*redis.Client) (n int) {
-			for _, c := range of {
-				if hasAddr(found, addr(c)) {
-					n++
-				}
-			}
-			return n
-		}
-		switch {
-		case len(found) == 0:
-			continue
-		case 2*common(known) >= len(known):
-			last = found
-		case last != nil && (len(last) != len(found) || common(last) < len(last)):
-			return nil, errors.New("the nodes of the cluster disagree about its masters")
-		default:
-			last = found
+		if len(found) == 0 {
 			continue
 		}
-		break
+		if votes[name]++; 2*kept(known, found) >= len(known) || votes[name] == agreed {
+			return found, nil
+		}
 	}
-	if last == nil {
+	if len(votes) == 0 {
 		return nil, errors.New("the cluster has no masters")
 	}
-	slices.SortFunc(last, func(a, b *redis.Client) int { return strings.Compare(addr(a), addr(b)) })
-	return last, nil
+	return nil, errors.New("the nodes of the cluster disagree about its masters")
+}
+
+// ask asks one node for the masters, in the order of their addresses. name has them all.
+func (n *nodes) ask() (found []*redis.Client, name string, err error) {
+	var mu sync.Mutex
+	err = n.cluster.ForEachMaster(context.Background(), func(_ context.Context, c *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		found = append(found, c)
+		return nil
+	})
+	slices.SortFunc(found, func(a, b *redis.Client) int { return strings.Compare(addr(a), addr(b)) })
+	for _, c := range found {
+		name += addr(c) + " "
+	}
+	return found, name, err
 }
 
 func addr(c *redis.Client) string { return c.Options().Addr }
 
-func hasAddr(list []*redis.Client, address string) bool {
-	return slices.ContainsFunc(list, func(c *redis.Client) bool { return addr(c) == address })
-}
-
-// listed reports, of a server that sees itself as a master of its cluster, whether others
-// do as well: a cluster may have forgotten one of its nodes, which does not notice. It
-// compares with the last two lists of masters, one of which the node itself may have
-// given, and has a new one made.
-func (n *nodes) listed(c *conn) error {
-	if n.cluster == nil {
-		return nil
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.loading == nil {
-		n.loading = make(chan struct{})
-		go n.load(n.loading)
-	}
-	if n.since.Before(c.born) || hasAddr(n.known, c.addr) || hasAddr(n.before, c.addr) {
-		return nil
-	}
-	return &MembershipError{Addr: c.addr, Reason: "it is not among the masters of its cluster, as others see it"}
-}
-
 // picker chooses the server for one long-lived connection: the same one for as long
-// as it can be reached, then the next.
+// as it can be reached, then any other.
 type picker struct {
 	nodes *nodes
 	use   use
 	addr  string // used last
+	stray string // turned out to be none of the fleet's: others are tried first
+}
+
+// left notes why the last connection has ended.
+func (p *picker) left(cause error) {
+	var stray *MembershipError
+	if errors.As(cause, &stray) {
+		p.stray, p.addr = p.addr, ""
+	}
 }
 
 // dial opens a connection. In a cluster it tries every master before it gives up.
@@ -217,13 +216,8 @@ func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error)
 }
 
 func (p *picker) try(ctx context.Context, timeout time.Duration, list []*redis.Client) (*conn, error) {
-	first := slices.IndexFunc(list, func(c *redis.Client) bool { return addr(c) == p.addr })
-	if first < 0 { // the brokers of a fleet spread over the cluster
-		first = rand.IntN(len(list))
-	}
 	var failures []error
-	for i := range list {
-		client := list[(first+i)%len(list)]
+	for _, client := range p.order(list) {
 		c, err := p.nodes.dial(ctx, client.Options(), timeout, p.use)
 		if err == nil {
 			p.addr = addr(client)
@@ -235,6 +229,26 @@ func (p *picker) try(ctx context.Context, timeout time.Duration, list []*redis.C
 		}
 	}
 	return nil, errors.Join(failures...)
+}
+
+// order returns the servers in the order in which to try them. It is random, so that the
+// brokers of a fleet spread over the cluster.
+func (p *picker) order(list []*redis.Client) []*redis.Client {
+	order := make([]*redis.Client, len(list))
+	for i, at := range rand.Perm(len(list)) {
+		order[i] = list[at]
+	}
+	rank := func(c *redis.Client) int {
+		switch addr(c) {
+		case p.addr:
+			return -1
+		case p.stray:
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(order, func(a, b *redis.Client) int { return rank(a) - rank(b) })
+	return order
 }
 
 // forget makes the next server's cluster that of the fleet.

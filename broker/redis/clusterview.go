@@ -19,7 +19,7 @@ func viewOf(nodes []clusterNode) *clusterView {
 		}
 		if !n.replica && n.slots {
 			v.masters++
-			if n.myself || n.linked && !n.failed && !n.suspect && !n.joining {
+			if n.myself || !n.unlinked && !n.failed && !n.suspect && !n.joining {
 				v.reached++
 			}
 		}

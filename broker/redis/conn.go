@@ -223,7 +223,7 @@ func (n *nodes) examined(c *conn) error {
 	if c.standing.role == "" {
 		c.standing = s
 	}
-	return nil
+	return n.elsewhere(c)
 }
 
 // answered takes the next answer to the examination that is underway. The last one
@@ -239,7 +239,7 @@ func (n *nodes) answered(c *conn, answer any) error {
 	if err := n.judge(c, s); err != nil {
 		return err
 	}
-	return n.listed(c)
+	return n.elsewhere(c)
 }
 
 // credentials follows the order that go-redis documents for its options.

@@ -270,7 +270,9 @@
 // servers that lose each other are lost without anybody knowing, and so is the order
 // across channels not claimed. Sharded pub/sub (SPUBLISH) is not used.
 //
-// With Sentinel each new connection goes to the master of that moment. Sentinel ends
-// the clients' connections to a former master that it can reach; to one that only the
-// clients can reach, they stay until Sentinel can.
+// With Sentinel each new connection goes to the master of that moment. Sentinel demotes a
+// former master that it can reach. One that only the clients can reach calls itself a
+// master, so every 4 seconds the broker makes a connection to see where Sentinel leads,
+// and closes it; that takes up to 8 seconds to be noticed. In a cluster the list of masters
+// (CLUSTER SLOTS) is asked for as often as servers are examined.
 package redisbroker

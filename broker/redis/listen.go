@@ -27,6 +27,7 @@ func (s *subscriber) run(ctx context.Context) {
 		c, err := server.dial(ctx, s.opts.ProbeTimeout)
 		if err == nil {
 			err = s.serve(ctx, c, &told)
+			server.left(err)
 			if time.Since(c.born) > s.opts.BackoffMax {
 				pause.Reset()
 			}

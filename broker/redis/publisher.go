@@ -45,6 +45,7 @@ func (p *publisher) run(ctx context.Context) {
 			continue
 		}
 		p.serve(ctx, c)
+		server.left(c.cause)
 		var stray *MembershipError
 		p.moved = errors.As(c.cause, &stray)
 		if time.Since(c.born) > p.opts.BackoffMax {

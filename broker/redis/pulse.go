@@ -19,14 +19,14 @@ func (p *pulse) check(now time.Time, silent time.Duration, pending bool) (again 
 		// What came since then is a sign of life, if not an answer: messages stand
 		// before it.
 		if left := p.timeout - min(silent, since); left > 0 {
-			return left, false, false
+			return min(left, p.interval), false, false
 		}
 		return 0, false, true
 	case since < p.interval:
 		return p.interval - since, false, false
 	}
 	p.asked = now
-	return p.timeout, true, false
+	return min(p.interval, p.timeout), true, false
 }
 
 // tend waits until there is work for the writer of a connection, and keeps an eye on

@@ -109,6 +109,61 @@ func TestRightsTakenAway(t *testing.T) {
 	}
 }
 
+// TestWhileARightIsMissing: a subscription that waits for a right can be changed and
+// closed, others can be added, and who asks anew for what is refused is told at once.
+func TestWhileARightIsMissing(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"node on >pw &* +@all"}})
+	b := open(t, "redis://node:pw@"+srv.Addr(), quick())
+	rights := func(words ...string) {
+		srv.Do(append([]string{"ACL", "SETUSER", "node", "resetchannels"}, words...)...)
+	}
+	good, bad := broker.SocketIO.Room("/", "good"), broker.SocketIO.Room("/", "bad")
+	const goodName, badName, extraName = "&socket.io#/#good#", "&socket.io#/#bad#", "&socket.io#/#extra#"
+	changed, closed, many := record(t), record(t), record(t)
+	one := subscribe(t, b, changed, broker.Exactly(good), broker.Exactly(bad))
+	two := subscribe(t, b, closed, broker.Exactly(bad))
+	const n = 300 // more than are asked for at a time
+	var filters []broker.Filter
+	for i := range n {
+		filters = append(filters, broker.Exactly(broker.SocketIO.Room("/", fmt.Sprint("bad", i))))
+	}
+	subscribe(t, b, many, filters...)
+	rights(goodName, extraName)
+	for _, r := range []*recorder{changed, closed, many} {
+		wantReason(t, "Interrupted", r.WantCall("interrupted").Err, "NOPERM")
+	}
+
+	_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(bad))
+	wantReason(t, "Subscribe", err, "NOPERM")
+	extra := record(t)
+	subscribe(t, b, extra, broker.Exactly(broker.SocketIO.Room("/", "extra")))
+	srv.Do("PUBLISH", "socket.io#/#extra#", "extra")
+	extra.Want(broker.SocketIO.Room("/", "extra"), "extra")
+
+	if err := one.Remove(within(t, patience), broker.Exactly(bad)); err != nil {
+		t.Fatal(err)
+	}
+	changed.WantCall("resumed") // what it has left is allowed
+	srv.Do("PUBLISH", "socket.io#/#good#", "good")
+	changed.Want(good, "good")
+	if err := two.Close(within(t, patience)); err != nil {
+		t.Fatal(err)
+	}
+	rights(goodName, extraName, badName, "&socket.io#/#bad[0-9]*")
+	many.WantNothing()
+	rights("allchannels")
+	many.WantCall("resumed")
+	for i := range n {
+		srv.Do("PUBLISH", fmt.Sprintf("socket.io#/#bad%d#", i), fmt.Sprint(i))
+		many.Want(filters[i].Channel(), fmt.Sprint(i))
+	}
+	closed.WantNothing()
+	if s := b.Stats(); s.Subscriptions != n+2 {
+		t.Errorf("Stats %+v", s)
+	}
+}
+
 // TestRightToPublishTakenAway: what the server refuses is counted and reported with the
 // refusal, and what it allows again is sent.
 func TestRightToPublishTakenAway(t *testing.T) {

@@ -327,6 +327,7 @@ func TestNodeLeavesCluster(t *testing.T) {
 			}
 			f.whole()
 			way.remove(c, last)
+			removed := time.Now()
 			eventually(t, func() error {
 				if list, _ := last.Do("CLIENT", "LIST", "TYPE", "pubsub").(string); list != "" {
 					return fmt.Errorf("subscribed to the node that left: %s", list)
@@ -336,6 +337,7 @@ func TestNodeLeavesCluster(t *testing.T) {
 			f.whole()
 			f.join(c.client("node"))
 			f.whole()
+			t.Logf("whole after %v", time.Since(removed))
 			moved := 0
 			for _, b := range f.nodes {
 				moved += int(b.Stats().Interruptions)

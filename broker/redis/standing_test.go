@@ -1,6 +1,7 @@
 package redisbroker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -169,6 +170,79 @@ func TestSentinelIsNoServer(t *testing.T) {
 	b := open(t, s.Addr(), quick())
 	if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !isStray(err) || !strings.Contains(err.Error(), "Sentinel") {
 		t.Errorf("Subscribe: %v", err)
+	}
+}
+
+// TestSentinelLosesSight: Sentinel cannot reach the master and has made its replica the
+// next one. The former goes on calling itself a master, with all of its connections.
+func TestSentinelLosesSight(t *testing.T) {
+	t.Parallel()
+	s := servers.StartSentinel(t)
+	sight := tcpproxy.Start(t, s.Master.Addr())
+	host, port, _ := net.SplitHostPort(sight.Addr())
+	sentinel := redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2})
+	t.Cleanup(func() { sentinel.Close() })
+	do := func(args ...any) any {
+		t.Helper()
+		answer, err := sentinel.Do(t.Context(), args...).Result()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return answer
+	}
+	do("SENTINEL", "REMOVE", s.Name)
+	do("SENTINEL", "MONITOR", "far", host, port, 1)
+	do("SENTINEL", "SET", "far", "down-after-milliseconds", 300)
+	eventually(t, func() error {
+		list, _ := do("SENTINEL", "REPLICAS", "far").([]any)
+		if !strings.Contains(fmt.Sprint(list), "master-link-status ok") {
+			return fmt.Errorf("replicas: %v", list)
+		}
+		return nil
+	})
+	// Clients reach the master by another way than Sentinel.
+	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "far", SentinelAddrs: []string{s.Addr()},
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == sight.Addr() {
+				addr = s.Master.Addr()
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}})
+	t.Cleanup(func() { client.Close() })
+	b, err := redisbroker.New(client, quick())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, b)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	publish(t, b, room, "at the first master")
+	r.Want(room, "at the first master")
+	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
+		t.Fatalf("Subscribers: %v, %v", counts, err)
+	}
+	sight.Refuse()
+	if c := r.WantCall("interrupted"); !isStray(c.Err) {
+		t.Errorf("Interrupted(%v), want a *MembershipError", c.Err)
+	}
+	r.WantCall("resumed")
+	if role, _ := s.Master.Do("ROLE").([]any); role[0] != "master" {
+		t.Fatalf("the former master is a %v: Sentinel reached it", role[0])
+	}
+	eventually(t, func() error {
+		publish(t, b, room, "at the second")
+		return b.Flush(within(t, patience))
+	})
+	r.Until("at the second")
+	eventually(t, func() error {
+		counts, err := b.Subscribers(within(t, patience), room)
+		if err == nil && counts[0] != 1 {
+			err = fmt.Errorf("counted %d", counts[0])
+		}
+		return err
+	})
+	if n := s.Replica.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any)[1]; n != int64(1) {
+		t.Errorf("%v subscribed to the next master", n)
 	}
 }
 

@@ -13,7 +13,7 @@ type clusterNode struct {
 	failed   bool   // most masters agree that it is down
 	suspect  bool   // the other one believes so
 	joining  bool   // it is not a node of the cluster yet, or has no address
-	linked   bool   // the other one has a connection to it
+	unlinked bool   // the other one has no connection to it
 	replica  bool   // of a master
 	slots    bool   // it serves some
 }
@@ -50,7 +50,7 @@ func parseNodes(text string) []clusterNode {
 				n.joining = true
 			}
 		}
-		n.linked = len(fields) > 7 && fields[7] == "connected"
+		n.unlinked = len(fields) > 7 && fields[7] == "disconnected"
 		for i := 8; i < len(fields); i++ {
 			n.slots = n.slots || !strings.HasPrefix(fields[i], "[") // a slot on its way is there twice
 		}
