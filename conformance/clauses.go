@@ -25,6 +25,9 @@ const (
 	f14
 	f15
 	f16
+	f17
+	f18
+	f19
 )
 
 // BrokerClauses returns B1 to the last.

@@ -32,4 +32,8 @@ var fleetClauses = [...]string{
 	15: "Every name that the broker carries works for namespaces, rooms and members. What is too large for the " +
 		"broker is a typed error: for a broadcast before anybody has got it, and for an answer the asker is told.",
 	16: "All methods may be called at the same time from any goroutine, while nodes come and go.",
+	17: "As soon as Node.Namespace has returned, a query in it by any node is answered by all nodes that have it, or says " +
+		"that it may not be. A node that nobody has heard of is not said to be gone, and neither is its member.",
+	18: "What it takes to announce namespaces grows with their number, and a node that comes late learns of all.",
+	19: "What it takes to start N nodes at once is at most 8 N² announcements that nodes get.",
 }

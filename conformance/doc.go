@@ -128,6 +128,13 @@
 //	     anybody has got it, and for an answer the asker is told.
 //	F16  All methods may be called at the same time from any goroutine, while nodes
 //	     come and go.
+//	F17  As soon as Node.Namespace has returned, a query in it by any node is answered
+//	     by all nodes that have it, or says that it may not be. A node that nobody has
+//	     heard of is not said to be gone, and neither is its member.
+//	F18  What it takes to announce namespaces grows with their number, and a node that
+//	     comes late learns of all.
+//	F19  What it takes to start N nodes at once is at most 8 N² announcements that nodes
+//	     get.
 //
 // # For those who work on the suite
 //

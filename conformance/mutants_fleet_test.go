@@ -173,6 +173,46 @@ var fleetBreakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
+	{name: "the fourth node is not heard of and not counted", caught: "F17_AtOnce", clauses: f(17), fleet: func() wrapper {
+		return numbered(func(n int, b mem) broker.Broker {
+			return &mutant{Broker: b,
+				onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+					if n == 4 && ch.Kind() == broker.KindControl {
+						return nil
+					}
+					return b.Publish(ctx, ch, p)
+				},
+				onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+					counts, err := b.Subscribers(ctx, channels...)
+					for i := range counts {
+						if channels[i].Kind() == broker.KindRequests {
+							counts[i] = min(counts[i], 3)
+						}
+					}
+					return counts, err
+				}}
+		})
+	}},
+	{name: "long announcements go nowhere", waits: true, caught: "F18_Announcements", clauses: f(18), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if ch.Kind() == broker.KindControl && len(p) > 500 {
+				return nil
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
+	{name: "announcements come ten times", caught: "F19_MassStart", clauses: f(19), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
+				for range 10 {
+					r.Deliver(ch, p)
+					if ch.Kind() != broker.KindControl {
+						return
+					}
+				}
+			}}
+		})}
+	}},
 }
 
 // wrapper makes a broken broker of each one of a system.
