@@ -47,13 +47,20 @@ type codec struct {
 	// that generation do. Clients of any later server on the same prefix are cut off
 	// by them; without it v5's clients get such data in JSON form.
 	binary5 atomic.Bool
-	seen    sightings
+	// only5 is how many servers other than Crossroom nodes were there when all of them
+	// were found to be v5; -1 if that is not known.
+	only5 atomic.Int64
+	seen  sightings
 }
 
 var _ backplane.Codec = (*codec)(nil)
 
 // newCodec returns a codec that asks in dialect d.
-func newCodec(d Dialect) *codec { return &codec{dialect: d} }
+func newCodec(d Dialect) *codec {
+	c := &codec{dialect: d}
+	c.only5.Store(-1)
+	return c
+}
 
 // Packet types of Socket.IO's own protocol that broadcasts carry.
 const (

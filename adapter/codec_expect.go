@@ -79,6 +79,12 @@ func (c *codec) expectCustom(r *backplane.Request, p backplane.Unannounced) (bac
 			Reason: "a custom request of v5 ends newer servers",
 		}
 	}
+	if int64(p.Total) != c.only5.Load() {
+		return backplane.Expected{}, &MixedFleetError{
+			Op: r.Op, Total: p.Total, Responding: p.Responding,
+			Reason: "not the servers that were found to be v5",
+		}
+	}
 	return backplane.Expected{Answers: p.Total}, nil
 }
 

@@ -251,8 +251,14 @@ func TestExpect(t *testing.T) {
 		{V5, backplane.Request{Op: backplane.OpCustom}, backplane.Unannounced{Total: 3}, all(3), false},
 		{V5, backplane.Request{Op: backplane.OpCustom}, backplane.Unannounced{Total: 3, Responding: -1}, all(3), false},
 		{V5, backplane.Request{Op: backplane.OpCustom}, backplane.Unannounced{Total: 3, Responding: 1}, backplane.Expected{}, true},
+		{V5, backplane.Request{Op: backplane.OpCustom, Timeout: 1}, backplane.Unannounced{Total: 3}, backplane.Expected{}, true}, // another one has come
 	} {
-		got, err := newCodec(c.d).Expect("/", &c.r, c.p)
+		codec := newCodec(c.d)
+		codec.only5.Store(3)
+		if c.r.Timeout > 0 {
+			codec.only5.Store(2)
+		}
+		got, err := codec.Expect("/", &c.r, c.p)
 		var mixed *MixedFleetError
 		if errors.As(err, &mixed) != c.mix || got != c.want || c.mix && (mixed.Op != c.r.Op || mixed.Total != 3 || mixed.Responding != c.p.Responding || mixed.Reason == "") {
 			t.Errorf("%s %s of %+v: %+v, %v", c.d, c.r.Op, c.p, got, err)

@@ -84,7 +84,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		own <- r
 	}()
 	out, err := ns.replies(backplane.OpCustom, ns.legs, func(l leg) (*backplane.Replies, error) {
-		return l.ns.Request(ctx, payload)
+		return l.custom(ctx, payload)
 	})
 	if out == nil {
 		return nil, err
@@ -101,6 +101,22 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		}
 	}
 	return out, err
+}
+
+// custom sends a custom request. In dialect v5 it is refused if the servers that are counted
+// right before it is published are not as many as were found to be v5; then they are looked
+// at again.
+func (l leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, error) {
+	for tries := 1; ; tries++ {
+		out, err := l.ns.Request(ctx, payload)
+		var mixed *MixedFleetError
+		if l.dialect != V5 || tries == 3 || !errors.As(err, &mixed) || mixed.Responding > 0 {
+			return out, err
+		}
+		if err := l.allV5(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // onlyV5 makes sure that there are no newer servers on the links in dialect v5.

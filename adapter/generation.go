@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -12,9 +13,42 @@ import (
 // sights is what a namespace knows of the generations of Node.js servers on a link,
 // beside what its codec has seen.
 type sights struct {
-	others   int // servers that are no Go nodes, when they were last asked; -1: not yet
+	// others is how many servers that are no Go nodes were there when they were last
+	// asked; -1: not yet. counted is when they were last counted, in Unix nanoseconds, and
+	// there were so many.
+	others   atomic.Int64
+	counted  atomic.Int64
 	reported bool
 }
+
+func newSights() *sights {
+	s := new(sights)
+	s.others.Store(-1)
+	return s
+}
+
+// sure makes sure, before binary data is sent as v5 does, that no server has come since
+// all of them were found to be v5. It asks the broker, unless it has done so within
+// sureFor, and gives it sureWithin for the answer. If it is not sure, the data is sent as
+// to newer servers.
+func (l leg) sure(ctx context.Context) {
+	if l.dialect != V5 || !l.codec.binary5.Load() || time.Now().UnixNano()-l.seen.counted.Load() < int64(sureFor) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sureWithin)
+	defer cancel()
+	if n, err := l.others(ctx); err != nil || int64(n) != l.seen.others.Load() {
+		l.codec.binary5.Store(false)
+		l.seen.others.Store(-1)
+		return
+	}
+	l.seen.counted.Store(time.Now().UnixNano())
+}
+
+const (
+	sureFor    = 50 * time.Millisecond
+	sureWithin = 100 * time.Millisecond
+)
 
 // watch looks around now and then, until Close.
 func (s *Server) watch() {
@@ -63,16 +97,16 @@ func (ns *Namespace) look(ctx context.Context, l leg) {
 		return
 	}
 	others, err := l.others(ctx)
-	if err == nil && others == l.seen.others {
+	if err == nil && int64(others) == l.seen.others.Load() {
 		return
 	}
 	l.codec.binary5.Store(false)
-	l.seen.others = -1
+	l.seen.others.Store(-1)
 	if err != nil || others > 0 && l.allV5(ctx) != nil {
 		return
 	}
+	l.seen.others.Store(int64(others))
 	l.codec.binary5.Store(others > 0)
-	l.seen.others = others
 }
 
 // others counts the servers that have not announced themselves to Go nodes.
@@ -89,8 +123,11 @@ func (l leg) others(ctx context.Context) (int, error) {
 // exist. The error is a *MixedFleetError unless all answered. Go nodes may be missing:
 // nothing harms them.
 func (l leg) allV5(ctx context.Context) error {
-	_, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true})
+	found, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true})
 	var partial *PartialError
+	if err == nil {
+		l.codec.only5.Store(int64(found.Unnamed))
+	}
 	if !errors.As(err, &partial) {
 		return err
 	}
@@ -107,6 +144,7 @@ func (l leg) allV5(ctx context.Context) error {
 	}
 	for _, fine := range []error{backplane.ErrPeerGone, backplane.ErrPeerSilent, backplane.ErrNoAnswer, context.DeadlineExceeded} {
 		if errors.Is(partial.Err, fine) && len(partial.Fleet.Missing) > 0 {
+			l.codec.only5.Store(int64(partial.Fleet.Unnamed))
 			return nil
 		}
 	}

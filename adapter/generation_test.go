@@ -113,6 +113,45 @@ func TestCustomRequestIsNotSentToNewerServers(t *testing.T) {
 	})
 }
 
+// A newer server that comes while the others are asked whether they are v5 does not get the
+// custom request either, nor binary data in v5's form.
+func TestNewerServerComesMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		bus := memorybroker.NewBus(nil)
+		var newer *stranger
+		armed := false
+		old := newStranger(t, bus, func(r map[string]any) any {
+			if armed && newer == nil && r["type"] == 0.0 {
+				newer = newStranger(t, bus, likeV6)
+			}
+			return likeV5(r)
+		})
+		n := newNode(t, bus, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Hour})
+		ok(t, n.ns.Emit(t.Context(), "x", []byte{1}))
+		if got := <-old.types; got != 5 {
+			t.Errorf("beside v5 only: type %d, want 5", got)
+		}
+		armed = true
+		var mixed *adapter.MixedFleetError
+		if _, err := n.ns.CustomRequest(t.Context(), 1); !errors.As(err, &mixed) {
+			t.Errorf("got %v", err)
+		}
+		n.ns.AllRooms(t.Context())
+		for r := range newer.requests {
+			if r["type"] == 5.0 {
+				t.Error("the custom request was sent")
+			}
+			if r["type"] == 2.0 {
+				break
+			}
+		}
+		ok(t, n.ns.Emit(t.Context(), "x", []byte{1}))
+		if got := <-newer.types; got != 2 {
+			t.Errorf("binary data came in a packet of type %d", got)
+		}
+	})
+}
+
 func TestBinaryPacketTypes(t *testing.T) {
 	send := func(t *testing.T, n *node, s *stranger) int64 {
 		t.Helper()

@@ -44,7 +44,7 @@ func newNamespace(s *Server, name string) *Namespace {
 		handlers: map[string][]*listener{},
 	}
 	for i, l := range s.links {
-		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect), seen: &sights{others: -1}}
+		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect), seen: newSights()}
 	}
 	if s.opts.Bridge != nil {
 		ns.bridge = newBridge(ns)

@@ -99,6 +99,9 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	if len(o.ns.legs) > 1 {
 		return o.ns.emitAll(ctx, payload, o.target)
 	}
+	if flags&backplane.Binary != 0 && !o.target.LocalOnly {
+		o.ns.legs[0].sure(ctx)
+	}
 	return o.ns.legs[0].ns.Broadcast(ctx, payload, o.target)
 }
 

@@ -138,6 +138,9 @@ func (ns *Namespace) emitAll(ctx context.Context, payload []byte, t backplane.Ta
 	return ns.eachLeg(func(i int, l leg) error {
 		t := t
 		t.RemoteOnly = i > 0
+		if t.Flags&backplane.Binary != 0 {
+			l.sure(ctx)
+		}
 		return l.ns.Broadcast(ctx, payload, t)
 	})
 }

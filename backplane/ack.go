@@ -63,7 +63,7 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 		ns.ackOwn(ctx, call, &out)
 	}
 	if !t.LocalOnly {
-		c, failed = ns.census(ctx)
+		c, failed = ns.census(ctx, req.Op)
 		if exp, err = ns.codec.Expect(ns.name, req, c.others); err != nil {
 			failed = err
 			c.refuse(err)

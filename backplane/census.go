@@ -42,17 +42,31 @@ func (c *census) doubt() error {
 
 // census asks the broker, if it can count, who of the announced nodes still listens,
 // and how many others do, and what can be said of those.
-func (ns *Namespace) census(ctx context.Context) (census, error) {
-	c, err := ns.listeners(ctx)
-	if err != nil || c.others.Total == 0 || !ns.node.caps.ListsResponders {
-		return c, err
+//
+// A request that may harm some of them is published right after a count: nothing is
+// remembered, and if another server has come while they were looked at, they are looked at
+// again.
+func (ns *Namespace) census(ctx context.Context, op Op) (census, error) {
+	careful := op == OpBroadcast || op == OpCustom
+	for tries := 1; ; tries++ {
+		c, err := ns.listeners(ctx)
+		if err != nil || c.others.Total == 0 || !ns.node.caps.ListsResponders {
+			return c, err
+		}
+		// Worth knowing, but no reason to fail: a server may forbid asking.
+		if c.others.Responding, err = ns.responders(ctx, &c, careful); err != nil && ctx.Err() != nil {
+			c.refuse(err)
+			return c, err
+		}
+		if !careful {
+			return c, nil
+		}
+		again, err := ns.listeners(ctx)
+		again.others.Responding = c.others.Responding
+		if err != nil || tries == 4 || again.others.Total == c.others.Total {
+			return again, err
+		}
 	}
-	// Worth knowing, but no reason to fail: a server may forbid asking.
-	if c.others.Responding, err = ns.responders(ctx, &c); err != nil && ctx.Err() != nil {
-		c.refuse(err)
-		return c, err
-	}
-	return c, nil
 }
 
 // refuse leaves everybody out, for a reason.

@@ -217,7 +217,7 @@ func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Resp
 	defer cancel()
 	req.ByID, req.Origin, req.Native = true, ns.node.id, true
 	fail := func(err error) error { return &MemberError{Op: req.Op, ID: req.Member, Err: err} }
-	c, err := ns.census(ctx)
+	c, err := ns.census(ctx, req.Op)
 	if err != nil {
 		_, err = c.unreachable(ns, req.Op, err)
 		return fail(err)

@@ -213,7 +213,7 @@ func refusal(r *Response) error {
 // *PartialError if somebody is missing, or if the broker could not be asked; any
 // other error means that nobody was asked.
 func (ns *Namespace) question(ctx context.Context, req *Request, take func(*Response) bool) (Fleet, error) {
-	c, err := ns.census(ctx)
+	c, err := ns.census(ctx, req.Op)
 	if err != nil {
 		return c.unreachable(ns, req.Op, err)
 	}

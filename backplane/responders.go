@@ -17,11 +17,12 @@ type responderCache struct {
 
 const responderMemory = 2 * time.Second
 
-// responders counts the unannounced peers with a response channel of their own.
-func (ns *Namespace) responders(ctx context.Context, c *census) (int, error) {
+// responders counts the unannounced peers with a response channel of their own; from
+// memory, unless it has to be as of now.
+func (ns *Namespace) responders(ctx context.Context, c *census, now bool) (int, error) {
 	m := &ns.response
 	m.mu.Lock()
-	ids, known := m.ids, m.peers == c.peers() && time.Now().Before(m.until)
+	ids, known := m.ids, !now && m.peers == c.peers() && time.Now().Before(m.until)
 	m.mu.Unlock()
 	if !known {
 		// Without the lock, which no context could end: a few questions at the same time
