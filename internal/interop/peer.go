@@ -132,6 +132,19 @@ func Require(tb testing.TB) (dir string) {
 // in the process by itself fails the test.
 func Start(tb testing.TB, c Config) *Peer {
 	tb.Helper()
+	p := StartDoomed(tb, c)
+	tb.Cleanup(func() {
+		p.Stop()
+		for _, fault := range p.Faults() {
+			tb.Errorf("%s: %s", p.Name(), fault)
+		}
+	})
+	return p
+}
+
+// StartDoomed is Start for a process that may end by itself.
+func StartDoomed(tb testing.TB, c Config) *Peer {
+	tb.Helper()
 	dir := Require(tb)
 	options, err := json.Marshal(map[string]any{
 		"generation": c.Generation, "name": c.Name, "redis": c.Redis, "prefix": c.Prefix,
@@ -161,12 +174,7 @@ func Start(tb testing.TB, c Config) *Peer {
 		tb.Fatal(err)
 	}
 	go p.read(stdout) // ends with the process, which Stop waits for
-	tb.Cleanup(func() {
-		p.Stop()
-		for _, fault := range p.Faults() {
-			tb.Errorf("%s: %s", p.Name(), fault)
-		}
-	})
+	tb.Cleanup(p.Stop)
 	select {
 	case <-p.ready:
 	case <-p.exited:
