@@ -54,7 +54,10 @@
 // result embeds a [Fleet], which says who answered, who is missing and why, and how
 // many servers never answer such a question. With several links, Fleet.Links says the same
 // for each of them. If somebody is missing, the value comes
-// beside a *[PartialError]: use what is there, or do not.
+// beside a *[PartialError]: use what is there, or do not. So it does if a broker could not
+// count the Node.js servers, because a server of its system does not respond or the user
+// lacks the permission (PUBSUB on Redis): then Fleet.Uncounted is a *broker.InexactError,
+// all known Go nodes were waited for, and Node.js servers may be missing.
 //
 // # Dialects
 //

@@ -92,7 +92,7 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 // one included. It is what the brokers count, so a server that died without goodbye
 // is among them until its connection ends; brokers that cannot count leave it at the
 // Go nodes. Errors are those of Peers; beside them the number is what is known from
-// before, and zero with ErrClosed.
+// before, a lower bound if the error wraps a *broker.InexactError, and zero with ErrClosed.
 func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
 	p, err := ns.Peers(ctx)
 	if p == nil {

@@ -156,7 +156,7 @@
 //
 // # Counting
 //
-// Subscribers (PUBSUB NUMSUB) and Responders (PUBSUB CHANNELS) ask every server that a
+// Subscribers (PUBSUB NUMSUB) and Responders (PUBSUB CHANNELS) query every server that a
 // message reaches, since each knows its own connections only:
 //
 //	single server, Sentinel   the server, its replicas and theirs (INFO replication): a
@@ -164,14 +164,14 @@
 //	cluster                   all nodes (CLUSTER NODES): masters and replicas, with and
 //	                          without slots, healthy or not
 //
-// Each server is asked in each query, all at the same time, and says in the same answer
-// which others there are. A server counts once, whatever addresses lead to it.
+// They send each query to all servers at the same time, and read in the same round trip
+// which servers there are. A server counts once, whatever addresses lead to it.
 //
-// If a server does not respond, both return what the others said and a
-// *broker.InexactError. They wait for it for half of their context's time, at most
-// ProbeTimeout. Then it is tried in the background, and later queries do not wait for
-// it. Without an answer of a single server, or of any node of a cluster, there is no
-// number at all, and the error is the connection's.
+// If a server does not respond, both return the sum of the others and a
+// *broker.InexactError. They wait half of their context's time, at most ProbeTimeout.
+// Later queries do not wait for that server; a goroutine tries it. If a single server, or
+// every node of a cluster, does not respond, both return the connection's error and no
+// number.
 //
 // These are not counted, without an error:
 //
@@ -188,7 +188,7 @@
 //
 // A server keeps what a subscriber has not read yet, and disconnects the subscriber if that
 // is too much (client-output-buffer-limit pubsub, by default 32 MiB, or 8 MiB for 60
-// seconds). To the broker this is an interruption. Two things make it happen:
+// seconds). To the broker this is an interruption. Two things cause that:
 //
 //   - Subscribers read more slowly than all nodes together publish. The link from the server
 //     is the usual reason, since every message leaves it once for each node.
@@ -196,20 +196,19 @@
 //     disconnected at once. Above the soft limit the server notes the time, and does not
 //     delete that note when the subscriber has read everything, but only when a later
 //     message finds less waiting. So the second of two such payloads that are more than 60
-//     seconds apart disconnects every subscriber, and the server still answers to it: Flush
-//     returns nil. (Redis 7.0.15 with default settings does so from 7 MiB on, 7,340,032
+//     seconds apart disconnects every subscriber, and the server accepts it nevertheless:
+//     Flush returns nil. (Redis 7.0.15 with default settings does so from 7 MiB on, 7,340,032
 //     bytes, since its allocator rounds 7 MiB and a little up to 8.)
 //
-// Therefore Options.MaxPayload is 4 MiB unless said otherwise. Each new connection asks its
-// server for its limits (CONFIG GET client-output-buffer-limit and proto-max-bulk-len). If
-// one of them is too small for MaxPayload, the logger gets a line, and Publish refuses
+// Therefore the default of Options.MaxPayload is 4 MiB. The broker reads the limits of the
+// server of each new connection (CONFIG GET client-output-buffer-limit, proto-max-bulk-len).
+// If one of them is too small for MaxPayload, the logger gets a line, and Publish refuses
 // larger payloads with a *broker.PayloadError whose Max is what the server allows: 4/5 of
 // the smaller of its two limits, less 64 KiB, so 6,645,350 bytes with default settings; or
 // proto-max-bulk-len. What was accepted before there was a connection is sent nevertheless.
 // On a cluster these are the limits of the servers in use, and of all once Subscribers or
-// Responders has been called. A server that does not answer CONFIG GET, as most managed
-// ones, is taken to allow MaxPayload; changes of its settings are seen by the next
-// connection.
+// Responders has been called. A server that refuses CONFIG GET, as most managed ones do, is
+// taken to allow MaxPayload. The next connection reads settings that have changed.
 //
 // # Many namespaces
 //

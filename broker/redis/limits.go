@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// limits are the largest payloads that servers take, and pass on without disconnecting
-// their subscribers. Each connection asks its server when it is opened.
+// limits are the largest payloads that servers accept, and pass on without disconnecting
+// their subscribers. Each new connection reads those of its server.
 type limits struct {
 	max int // Options.MaxPayload
 	log *slog.Logger
@@ -42,8 +42,8 @@ func (l *limits) check(payload []byte) error {
 	return nil
 }
 
-// learn asks the server of a new connection. A limit below Options.MaxPayload is logged
-// once. A server that does not say, as most managed ones, allows everything.
+// learn reads the limits of a new connection's server. It logs one that is below
+// Options.MaxPayload once. A server that refuses, as most managed ones do, allows everything.
 func (l *limits) learn(c *conn) error {
 	var out []byte
 	for _, command := range limitCommands {
@@ -101,14 +101,14 @@ const (
 	bulkLimit   = "proto-max-bulk-len"
 )
 
-// limitCommands ask for them, one each: before Redis 7 CONFIG GET takes one name.
+// limitCommands read them, one each: before Redis 7 CONFIG GET takes one name.
 var limitCommands = [][]string{{"CONFIG", "GET", outputLimit}, {"CONFIG", "GET", bulkLimit}}
 
-// readLimits takes the answers to limitCommands. It returns the largest payload that the
+// readLimits takes the responses to limitCommands. It returns the largest payload that the
 // server allows, zero if it does not say, and the setting that decides.
 func readLimits(answers []any) (allowed int, setting string) {
 	for _, answer := range answers {
-		list, _ := answer.([]any) // nothing else if the user lacks the permission
+		list, _ := answer.([]any) // a *ServerError if the user lacks the permission
 		for i := 0; i+1 < len(list); i += 2 {
 			name, _ := list[i].(string)
 			value, _ := list[i+1].(string)

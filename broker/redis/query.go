@@ -17,7 +17,7 @@ import (
 // namesPerQuery bounds one PUBSUB NUMSUB.
 const namesPerQuery = 1000
 
-// querier asks servers questions, one at a time each, over connections that it keeps.
+// querier sends queries to servers, one at a time to each, over connections that it keeps.
 type querier struct {
 	nodes *nodes
 	names *naming
@@ -41,9 +41,9 @@ type line struct {
 	// Guarded by querier.mu.
 	gone    bool      // the server is none of the system any more
 	reached bool      // it was connected once
-	told    bool      // it is known that it was not
-	failed  error     // it did not respond in time, and was not connected since
-	retry   time.Time // when to try that again
+	logged  bool      // the log says that it was not
+	failed  error     // why it timed out; nil if it has been connected since
+	retry   time.Time // when to try again
 }
 
 func newQuerier(n *nodes, names *naming, opts *Options) *querier {
@@ -126,15 +126,14 @@ func (q *querier) responders(ctx context.Context, w broker.Wire, ns string) ([]s
 	return ids, nil
 }
 
-// partError says that some of the servers did not answer.
+// partError says that some of the servers did not respond.
 type partError struct{ err error }
 
 func (e *partError) Error() string { return e.err.Error() }
 
-// ask asks one server, first the preface and then the command. A kept connection may have
-// died meanwhile, or lead to a server that is none of the fleet's any more, so a failure on
-// one is tried again on a new one. A server that did not
-// respond in time before is hardly waited for again: a goroutine tries it.
+// ask sends the preface and the command to one server. A kept connection may have failed
+// meanwhile, or lead to a server that is none of the fleet's any more, so after a failure it
+// tries a new one. A server that timed out before is hardly waited for: a goroutine tries it.
 func (q *querier) ask(ctx context.Context, p place, preface, command []string) *finding {
 	f := &finding{place: p}
 	l := q.line(p)
@@ -219,9 +218,8 @@ func (q *querier) line(p place) *line {
 	return l
 }
 
-// failure returns why a server did not respond in time, unless it has been connected
-// since. From time to time one caller has it tried again, and waits an eighth of its time
-// for that.
+// failure returns why a server timed out, unless it has been connected since. From time to
+// time one caller starts another attempt, and waits an eighth of its time for that.
 func (q *querier) failure(ctx context.Context, p place, l *line) error {
 	q.mu.Lock()
 	failed, due := l.failed, l.failed != nil && time.Now().After(l.retry)
@@ -250,7 +248,7 @@ func (q *querier) failure(ctx context.Context, p place, l *line) error {
 	return l.failed
 }
 
-// again tries to connect to a server that did not respond.
+// again tries to connect to a server that timed out.
 func (q *querier) again(p place, l *line) {
 	select {
 	case <-l.turn:
@@ -271,8 +269,8 @@ func (q *querier) again(p place, l *line) {
 	}
 }
 
-// fail notes that a server did not respond in time. A single server is waited for each
-// time: without it there is no answer.
+// fail records that a server timed out. It does nothing for the client's own single server,
+// which every query waits for: without it there is no result.
 func (q *querier) fail(p place, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -290,8 +288,8 @@ func (q *querier) hidden(f *finding) bool {
 	if f.err == nil || f.root || l == nil || l.reached {
 		return false
 	}
-	if !l.told {
-		l.told = true
+	if !l.logged {
+		l.logged = true
 		q.opts.Logger.Warn("redis broker: a replica cannot be reached, so nobody is counted there", "addr", f.addr, "err", f.err)
 	}
 	return true
@@ -319,8 +317,8 @@ func (q *querier) keep(l *line, c *conn) error {
 	return err
 }
 
-// errNoServer ends a survey's question to a server that another survey has just seen to
-// be none of the system any more.
+// errNoServer ends a survey's query of a server that another survey has just seen to be none
+// of the system any more.
 var errNoServer = errors.New("not a server of the system any more")
 
 // remember keeps the connections to the known servers, with which the next survey begins if

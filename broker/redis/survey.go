@@ -16,11 +16,11 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// A survey puts one command to every server where subscribers may be connected, each
-// once: all nodes of a cluster, masters and replicas, with and without slots; or a single
-// server and the replicas that it passes messages on to. Which ones these are the servers
-// are asked in the same round trip. The survey begins with those of the last one and goes
-// on while it hears of more.
+// A survey sends one command to every server where subscribers may be connected, each
+// once: to all nodes of a cluster, masters and replicas, with and without slots; or to a
+// single server and the replicas that it passes messages on to. In the same round trip it
+// reads from them which servers there are. A survey begins with those of the last one, and
+// goes on as long as it finds more.
 
 // place is a server that may have subscribers.
 type place struct {
@@ -37,27 +37,28 @@ func (p place) use() use {
 	return forSurveys
 }
 
-// finding is what one server answered.
+// finding is the response of one server.
 type finding struct {
 	place
-	twin   bool          // it is another way to a server that has answered
-	remote string        // address at the other end of the connection
-	id     string        // a cluster node's own, if it may be asked
-	nodes  []clusterNode // as that node sees them; nil if it was not asked
-	repl   *replication  // of a server that is no node; nil if it must not be asked
-	data   []string      // the answer to the command
-	err    error         // why there is none
-	noted  error         // why the server did not say what others there are
+	duplicate bool          // the connection leads to a server that another finding is of
+	remote    string        // address at the other end of the connection
+	id        string        // a cluster node's own; empty if the user may not read it
+	nodes     []clusterNode // as that node sees them; nil if it did not say
+	repl      *replication  // of a server that is no node; nil if the user may not read it
+	data      []string      // the response to the command
+	err       error         // why there is none
+	noted     error         // why the server did not say which others there are
 }
 
 const (
-	// viewers is how many nodes of a cluster say in one survey which nodes there are.
+	// viewers is how many nodes of a cluster say in one survey which nodes there are: a list
+	// is long, and one that is up to date is enough.
 	viewers = 4
-	// surveyRounds bounds how often a survey goes on, for servers that it heard of last.
+	// surveyRounds bounds how often a survey goes on for servers that it found last.
 	surveyRounds = 8
 )
 
-// read takes the answer to the preface.
+// read takes the response to the preface.
 func (f *finding) read(answer any) {
 	text, ok := answer.(string)
 	switch refused, _ := answer.(*ServerError); {
@@ -84,7 +85,7 @@ func (f *finding) read(answer any) {
 	}
 }
 
-// survey is one survey under way.
+// survey is one survey while it runs.
 type survey struct {
 	q        *querier
 	command  []string
@@ -93,8 +94,8 @@ type survey struct {
 	views    int                 // nodes that said which nodes there are
 }
 
-// each puts command to all servers and hands the answers to f one by one. A *partError
-// says that some did not answer, and a *broker.InexactError that none was allowed to.
+// each sends command to all servers and hands the responses to f one by one. A *partError
+// says that some servers did not respond, and a *broker.InexactError that all refused.
 func (q *querier) each(ctx context.Context, command []string, f func([]string) error) error {
 	asking, cancel := context.WithCancel(ctx) // what was given up ends
 	defer cancel()
@@ -146,9 +147,9 @@ func (q *querier) places(ctx context.Context) ([]place, error) {
 	return known, nil
 }
 
-// ask puts the command to some servers at the same time. When half of the time is over,
-// those that have not answered are given up, if another one has; but not a single server
-// for its replicas.
+// ask sends the command to some servers at the same time. When half of the time has
+// elapsed, it gives up those that have not responded, if others have. It does not give up
+// the client's own single server.
 func (s *survey) ask(ctx context.Context, places []place) {
 	results := make(chan *finding, len(places))
 	waiting := map[string]place{}
@@ -178,7 +179,7 @@ func (s *survey) ask(ctx context.Context, places []place) {
 		case <-ctx.Done():
 			return
 		}
-		if late && s.answered() {
+		if late && s.responded() {
 			for addr, p := range waiting {
 				err := &SilenceError{Addr: addr, For: time.Since(s.began)}
 				s.q.fail(p, err)
@@ -189,8 +190,8 @@ func (s *survey) ask(ctx context.Context, places []place) {
 	}
 }
 
-// answered reports whether enough servers have answered that the others can be given up.
-func (s *survey) answered() bool {
+// responded reports whether enough servers have responded to give up the others.
+func (s *survey) responded() bool {
 	for _, f := range s.findings {
 		if f.err == nil && (f.root || s.q.nodes.cluster != nil) {
 			return true
@@ -199,7 +200,8 @@ func (s *survey) answered() bool {
 	return false
 }
 
-// preface returns what a server is asked before the command.
+// preface returns the command that reads from a server which others there are, or at least
+// which node it is.
 func (s *survey) preface(view bool) []string {
 	switch {
 	case s.q.nodes.cluster == nil:
@@ -210,8 +212,8 @@ func (s *survey) preface(view bool) []string {
 	return []string{"CLUSTER", "MYID"}
 }
 
-// unasked returns the servers that the others know and that were not asked yet. If no
-// node of a cluster said which ones there are, those that answered are asked for that.
+// unasked returns the servers that were found and not surveyed yet. If no node of a cluster
+// said which ones there are, it returns some that responded, to read that from them.
 func (s *survey) unasked() (list []place) {
 	if s.q.nodes.cluster == nil {
 		_, list = s.chain()
@@ -242,7 +244,7 @@ func hasPlace(list []place, addr string) bool {
 	return false
 }
 
-// options are those by which the client connects to the other nodes of its cluster.
+// options returns those by which the client connects to another node of its cluster.
 func (s *survey) options(addr string) *redis.Options {
 	for _, f := range s.findings {
 		opt := *f.opt
@@ -256,7 +258,7 @@ func (s *survey) options(addr string) *redis.Options {
 // master and for nothing else.
 const sentinelAddr = "FailoverClient"
 
-// replicaOptions are those by which to connect to a replica of the client's server.
+// replicaOptions returns those by which to connect to a replica of the client's server.
 func (s *survey) replicaOptions(addr string) *redis.Options {
 	opt := *s.q.nodes.single.Options()
 	if opt.Addr == sentinelAddr {
@@ -266,9 +268,9 @@ func (s *survey) replicaOptions(addr string) *redis.Options {
 	return &opt
 }
 
-// members are the nodes of the cluster, by id: those that another node knows, or that are
-// alone. What a node says of itself does not count, since one that was removed does not
-// know it. err is why nobody may say it.
+// members returns the nodes of the cluster by id: those that another node knows, or the only
+// one. What a node says of itself does not count, since one that was removed does not
+// know that. err is why a node did not say which others there are.
 func (s *survey) members() (members map[string]clusterNode, err error) {
 	byName := false
 	for _, f := range s.findings {
@@ -297,7 +299,8 @@ func (s *survey) members() (members map[string]clusterNode, err error) {
 	return members, err
 }
 
-// seen returns the answer of a node, by its id or, if it may not say that, its address.
+// seen returns the response of a node, by its id, or by its address if the user may not
+// read ids.
 func (s *survey) seen(id, addr string) *finding {
 	for _, f := range s.findings {
 		if f.err == nil && (f.id == id || f.id == "" && f.addr == addr) {
@@ -307,10 +310,9 @@ func (s *survey) seen(id, addr string) *finding {
 	return nil
 }
 
-// chain returns the answers of the servers that a message for the client's own one may
-// reach: of that one, of its primaries and of all their replicas. unasked are those that
-// were not asked yet. A server with two addresses, or behind a dialer that does not heed
-// the address, is there once.
+// chain returns the findings of the client's own server, its primaries and all their
+// replicas, which a message may reach, and those of them that were not surveyed yet. It
+// marks duplicates: servers with two addresses, or behind a dialer that ignores addresses.
 func (s *survey) chain() (asked []*finding, unasked []place) {
 	met, ends := map[string]bool{}, map[string]bool{}
 	var visit func(addr string, up bool)
@@ -324,9 +326,9 @@ func (s *survey) chain() (asked []*finding, unasked []place) {
 			unasked = append(unasked, place{addr, s.replicaOptions(addr), false})
 			return
 		}
-		f.twin = f.err == nil && ends[f.remote]
+		f.duplicate = f.err == nil && ends[f.remote]
 		ends[f.remote] = true
-		if asked = append(asked, f); f.twin || f.repl == nil {
+		if asked = append(asked, f); f.duplicate || f.repl == nil {
 			return
 		}
 		if up && f.repl.primary != "" {
@@ -344,7 +346,7 @@ func (s *survey) chain() (asked []*finding, unasked []place) {
 	return asked, unasked
 }
 
-// conclude hands over the answers, each server's once, and says which ones are missing.
+// conclude hands over the response of each server once, and returns which ones are missing.
 func (s *survey) conclude(f func([]string) error) error {
 	var unseen, hidden, root error
 	answered, refused := 0, 0
@@ -368,9 +370,12 @@ func (s *survey) conclude(f func([]string) error) error {
 		unseen = errors.Join(unseen, err)
 	}
 	if s.q.nodes.cluster == nil {
-		asked, _ := s.chain()
+		asked, unasked := s.chain()
+		for _, p := range unasked {
+			unseen = errors.Join(unseen, fmt.Errorf("redis %s: replica of too many replicas", p.addr))
+		}
 		for _, r := range asked {
-			if r.twin || s.q.hidden(r) {
+			if r.duplicate || s.q.hidden(r) {
 				known = append(known, r.place)
 			} else {
 				take(r)
@@ -381,7 +386,7 @@ func (s *survey) conclude(f func([]string) error) error {
 			take(r)
 		}
 		if no, ok := errors.AsType[*ServerError](err); ok && no.Code() == "NOPERM" {
-			hidden = err // nobody may say which nodes there are; otherwise the client knows them all
+			hidden = err // without a cluster's list of nodes, that of the client is complete
 		}
 	} else {
 		for id, n := range members {
@@ -391,9 +396,9 @@ func (s *survey) conclude(f func([]string) error) error {
 			}
 			switch {
 			case r == nil:
-				r = &finding{place: place{n.addr, s.options(n.addr), false}, err: fmt.Errorf("redis %s: not asked", n.addr)}
+				r = &finding{place: place{n.addr, s.options(n.addr), false}, err: fmt.Errorf("redis %s: found too late", n.addr)}
 			case r.err == nil && r.id != "" && r.id != id:
-				r = &finding{place: r.place, err: fmt.Errorf("redis %s: another node of the cluster answers there", n.addr)}
+				r = &finding{place: r.place, err: fmt.Errorf("redis %s: another node of the cluster responds there", n.addr)}
 			case r.err != nil && n.failed && errors.Is(r.err, syscall.ECONNREFUSED):
 				known = append(known, r.place)
 				continue // it is not running, and who was connected to it was disconnected
