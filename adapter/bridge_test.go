@@ -49,9 +49,9 @@ func (b *bridged) join(t *testing.T) {
 
 func second(n *node) *memorybroker.Broker { return n.Links()[1].Broker.(*memorybroker.Broker) }
 
-// send has both servers emit numbered events for a while, 100 a second each. Some are alike.
+// send has both servers emit numbered events for a while, 50 a second each. Some are alike.
 func (b *bridged) send(t *testing.T, d time.Duration) {
-	for range int(d / (10 * time.Millisecond)) {
+	for range int(d / (20 * time.Millisecond)) {
 		b.sent++
 		for _, n := range []*node{b.new, b.old} {
 			ok(t, n.ns.To("room").Emit(t.Context(), "n", b.sent))
@@ -59,7 +59,7 @@ func (b *bridged) send(t *testing.T, d time.Duration) {
 				ok(t, n.ns.Emit(t.Context(), "alike"))
 			}
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -261,8 +261,8 @@ func TestBridgeLeaderMisses(t *testing.T) {
 // What the window does not hold is counted, and the rest arrives once and in order.
 func TestBridgeWindow(t *testing.T) {
 	for name, limit := range map[string]adapter.Bridge{
-		"messages": {Messages: 250},
-		"bytes":    {Bytes: 100_000},
+		"messages": {Messages: 125},
+		"bytes":    {Bytes: 50_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestBridgeAge(t *testing.T) {
 		b.send(t, 10*time.Second)
 		got := b.settle(t)
 		lost, doubtful := b.reported("v5")
-		if lost < 500 || got[1] != (result{lost: lost}) || got[0] != (result{}) || doubtful > 0 {
+		if lost < 250 || got[1] != (result{lost: lost}) || got[0] != (result{}) || doubtful > 0 {
 			t.Errorf("%+v, reported %d and %d", got, lost, doubtful)
 		}
 	})
@@ -317,10 +317,10 @@ func TestBridgeInDoubt(t *testing.T) {
 				b.send(t, 10*time.Second)
 				got := b.settle(t)
 				lost, doubtful := b.reported("v5")
-				// The next leader is in doubt for a heartbeat more, of 100 messages.
-				want, reported := result{lost: 100}, 150
+				// The next leader is in doubt for a heartbeat more, of 50 messages.
+				want, reported := result{lost: 50}, 75
 				if repeat {
-					want, reported = result{repeated: 50}, 0
+					want, reported = result{repeated: 25}, 0
 				}
 				if got[0] != (result{}) || got[1] != want || lost != 0 || doubtful != reported {
 					t.Errorf("got %+v, reported %d and %d", got, lost, doubtful)
@@ -332,11 +332,11 @@ func TestBridgeInDoubt(t *testing.T) {
 
 // A burst is passed on, or counted.
 func TestBridgeBurst(t *testing.T) {
-	for _, limit := range []int{0, 1000} {
+	for _, limit := range []int{0, 500} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				b := bridge(t, adapter.Options{Bridge: &adapter.Bridge{Messages: limit}})
-				b.sent, b.plain = 10_000, true
+				b.sent, b.plain = 4_000, true
 				for n := range b.sent {
 					ok(t, b.old.ns.To("room").Emit(t.Context(), "n", n+1))
 					ok(t, b.new.ns.To("room").Emit(t.Context(), "n", n+1))
