@@ -163,9 +163,12 @@ func (s *subscriber) prepare(ctx context.Context, l *link) error {
 			}
 		}
 	}
+	n := len(s.of)
 	s.mu.Unlock()
-	// With nothing to subscribe to, too: what an account may do comes behind the answer to
-	// the first ping.
+	if n == 0 {
+		// What the account may do comes behind the answer to the first ping.
+		return l.ping(ctx, s.opts.ProbeTimeout)
+	}
 	return s.settle(ctx, l)
 }
 
