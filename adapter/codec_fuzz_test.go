@@ -20,10 +20,10 @@ func addReadings(f *testing.F, kind string, args ...any) {
 	}
 	var file map[string]json.RawMessage
 	var list []struct{ Payload []byte }
-	if err := json.Unmarshal(text, &file); err == nil {
-		err = json.Unmarshal(file[kind], &list)
+	if err := json.Unmarshal(text, &file); err != nil {
+		f.Fatal(err)
 	}
-	if err != nil {
+	if err := json.Unmarshal(file[kind], &list); err != nil {
 		f.Fatal(err)
 	}
 	for _, r := range list {
