@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,9 +85,6 @@ func (n *nodes) connect(ctx context.Context, nc net.Conn, opt *redis.Options, us
 	err := c.handshake(ctx, opt)
 	if err == nil {
 		err = n.present(c)
-	}
-	if err == nil {
-		err = n.limits.learn(c)
 	}
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -195,14 +193,17 @@ func alive(refused *ServerError) bool {
 	return refused.Code() == "NOPERM" || refused.Code() == "MISCONF"
 }
 
-// present examines a server that has answered, before the connection is used.
+// present examines a server that has answered, and reads its limits, before the connection is used.
 func (n *nodes) present(c *conn) error {
 	c.exam = n.examine(c, c.standing)
 	c.standing.role = "" // a first time nothing can have changed
-	if _, err := c.Conn.Write(c.exam.encoded); err != nil {
+	if _, err := c.Conn.Write(append(slices.Clone(c.exam.encoded), limitQuery...)); err != nil {
 		return err
 	}
-	return n.examined(c)
+	if err := n.examined(c); err != nil {
+		return err
+	}
+	return n.limits.learn(c)
 }
 
 // examined waits for the answers to an examination, which nothing else may read at the

@@ -42,20 +42,13 @@ func (l *limits) check(payload []byte) error {
 	return nil
 }
 
-// learn reads the limits of a new connection's server. It logs one that is below
+// learn reads the response to limitQuery on a new connection. It logs one that is below
 // Options.MaxPayload once. A server that refuses, as most managed ones do, allows everything.
 func (l *limits) learn(c *conn) error {
-	var out []byte
-	for _, command := range limitCommands {
-		out = appendCommand(out, command...)
-	}
-	if _, err := c.Conn.Write(out); err != nil {
-		return err
-	}
-	answers := make([]any, len(limitCommands))
-	for i, command := range limitCommands {
+	answers := make([]any, 2)
+	for i := range answers {
 		var err error
-		if answers[i], err = readReply(c.r, command[0]); err != nil {
+		if answers[i], err = readReply(c.r, "CONFIG"); err != nil {
 			return err
 		}
 	}
@@ -101,10 +94,10 @@ const (
 	bulkLimit   = "proto-max-bulk-len"
 )
 
-// limitCommands read them, one each: before Redis 7 CONFIG GET takes one name.
-var limitCommands = [][]string{{"CONFIG", "GET", outputLimit}, {"CONFIG", "GET", bulkLimit}}
+// limitQuery reads them, one each: before Redis 7 CONFIG GET takes one name.
+var limitQuery = appendCommand(appendCommand(nil, "CONFIG", "GET", outputLimit), "CONFIG", "GET", bulkLimit)
 
-// readLimits takes the responses to limitCommands. It returns the largest payload that the
+// readLimits takes the responses to limitQuery. It returns the largest payload that the
 // server allows, zero if it does not say, and the setting that decides.
 func readLimits(answers []any) (allowed int, setting string) {
 	for _, answer := range answers {

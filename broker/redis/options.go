@@ -32,11 +32,11 @@ type Options struct {
 	QueueBytes    int
 	QueueAge      time.Duration
 
-	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, which is half
-	// of what a server with default settings is certain to survive (see Limits in the
-	// package documentation). A larger value needs a larger client-output-buffer-limit
-	// for pubsub on every server: Publish refuses what a server does not allow, with its
-	// limit in the *broker.PayloadError, if the user may ask for it (CONFIG GET).
+	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, half of the
+	// soft limit of a server with default settings (see Limits in the package
+	// documentation). More than 6 MiB needs a larger client-output-buffer-limit for pubsub
+	// on every server: Publish refuses what a server does not allow, with the server's
+	// limit in the *broker.PayloadError, if the user may read it (CONFIG GET).
 	MaxPayload int
 
 	// ReceiveBuffer is how many bytes of undelivered messages a subscription holds
