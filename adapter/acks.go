@@ -65,6 +65,9 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	case len(asked) == 0:
 		return nil, &UnsupportedError{Operation: "EmitWithAck", Dialect: V5}
 	case len(asked) > 1:
+		if err := ns.checkAll("request", payload, t.Flags); err != nil {
+			return nil, err
+		}
 		// This request has no place for a mark of its own.
 		t.Header = backplane.Header{relayHeader: ns.relays.mark(ns.server.uid)}
 	}

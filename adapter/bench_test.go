@@ -2,6 +2,7 @@ package adapter_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -39,6 +40,44 @@ func BenchmarkEmit(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := room.Emit(b.Context(), "event", arg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEmitValues measures Emit without sockets, by the kind of argument.
+func BenchmarkEmitValues(b *testing.B) {
+	type user struct {
+		Name string   `json:"name"`
+		Age  int      `json:"age"`
+		Tags []string `json:"tags"`
+	}
+	list := make([]any, 20)
+	for i := range list {
+		list[i] = map[string]any{"id": i, "name": "somebody", "text": "a few words of text", "at": 1.5, "ok": true}
+	}
+	for _, c := range []struct {
+		name string
+		arg  any
+	}{
+		{"text", "a few words of text"},
+		{"map", map[string]any{"id": 1, "name": "somebody", "text": "a few words of text", "at": 1.5, "ok": true}},
+		{"struct", user{"somebody", 30, []string{"a", "b"}}},
+		{"list", list},
+		{"json", json.RawMessage(`{"id":1,"name":"somebody","text":"a few words of text","at":1.5,"ok":true}`)},
+		{"map and binary", []any{list[0], make([]byte, 100)}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s, err := adapter.New(memorybroker.New(nil), nil)
+			ok(b, err)
+			defer s.Close(context.Background())
+			ns, err := s.Of(b.Context(), "/")
+			ok(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := ns.Emit(b.Context(), "event", c.arg); err != nil {
 					b.Fatal(err)
 				}
 			}

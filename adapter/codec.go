@@ -51,6 +51,8 @@ type codec struct {
 	// were found to be v5; -1 if that is not known.
 	only5 atomic.Int64
 	seen  sightings
+	// onlyCrossroom is the capability of the broker: no content can harm anybody.
+	onlyCrossroom bool
 }
 
 var _ backplane.Codec = (*codec)(nil)

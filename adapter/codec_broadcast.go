@@ -12,7 +12,7 @@ import (
 
 // AppendBroadcast implements backplane.Codec.
 func (c *codec) AppendBroadcast(dst []byte, ns string, b *backplane.Broadcast) ([]byte, error) {
-	data, traits, err := checkBroadcast("broadcast", ns, b)
+	data, traits, err := c.checkBroadcast("broadcast", ns, b)
 	if err != nil {
 		return dst, err
 	}
@@ -28,7 +28,7 @@ func (c *codec) AppendBroadcast(dst []byte, ns string, b *backplane.Broadcast) (
 
 // checkBroadcast refuses what would harm a Node.js process that reads it [PROTOCOL
 // 11] and returns the payload as it should be sent.
-func checkBroadcast(message, ns string, b *backplane.Broadcast) (data []byte, traits msgpack.Traits, err error) {
+func (c *codec) checkBroadcast(message, ns string, b *backplane.Broadcast) (data []byte, traits msgpack.Traits, err error) {
 	own := [...]string{ns, b.Origin, b.Relay}
 	if err := checkText(message, own[:], b.Rooms, b.Except); err != nil {
 		return nil, 0, err
@@ -36,22 +36,41 @@ func checkBroadcast(message, ns string, b *backplane.Broadcast) (data []byte, tr
 	if err := checkHeader(message, b.Header); err != nil {
 		return nil, 0, err
 	}
-	r := msgpack.NewReader(b.Payload)
+	return c.checkData(message, b.Payload, b.Flags)
+}
+
+// checkData is checkBroadcast for the payload alone.
+func (c *codec) checkData(message string, payload []byte, flags backplane.Flags) (data []byte, traits msgpack.Traits, err error) {
+	r := msgpack.NewReader(payload)
 	if r.Kind() != msgpack.Array {
 		return nil, 0, &MessageError{Message: message, Reason: "payload is not an array of event name and arguments"}
 	}
-	if b.Flags&sound != 0 {
-		if b.Flags&backplane.Binary != 0 {
+	if flags&sound != 0 {
+		if flags&backplane.Binary != 0 {
 			traits = msgpack.HasBinary
 		}
-		return b.Payload, traits, nil
+		return payload, traits, nil
 	}
 	// Packet and broadcast are two levels around it.
-	return checkPayload(message, b.Payload, 2)
+	data, traits, err = checkPayload(message, payload, 2)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := checkFirst(message, data); err != nil {
+		return nil, 0, err
+	}
+	harm := c.harmful(traits, true)
+	if message == "request" && traits&msgpack.HasBinary == 0 {
+		harm &^= msgpack.HasProto // it travels as JSON
+	}
+	if harm != 0 {
+		return nil, 0, harmError(data, harm, true)
+	}
+	return data, traits, nil
 }
 
-// sound marks a payload that this package has just encoded from simple values, and
-// that needs no check: checking costs as much as encoding.
+// sound marks a payload that this package has just encoded and that has no traits but
+// binary data, so that it needs no check: checking costs as much as encoding.
 const sound backplane.Flags = 1 << 7
 
 // checkPayload checks msgpack that stands depth levels down in a message, and puts what

@@ -23,6 +23,14 @@ func (c *codec) AppendRequest(dst []byte, ns string, r *backplane.Request) ([]by
 	if err := checkHeader("request", r.Header); err != nil {
 		return dst, err
 	}
+	if err := c.checkMember(r); err != nil {
+		return dst, err
+	}
+	if r.Op == backplane.OpJoin {
+		if err := c.checkJoin(r.Targets); err != nil {
+			return dst, err
+		}
+	}
 	out, err := dst, error(nil)
 	switch {
 	case r.Op == backplane.OpBroadcast && c.dialect == V8:
@@ -124,7 +132,7 @@ func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error)
 			return nil, err
 		}
 	case backplane.OpEvent:
-		data, err := checkEvent(r.Payload)
+		data, err := c.checkServerEvent(r.Payload)
 		if err != nil {
 			return nil, err
 		}
@@ -202,14 +210,18 @@ func parseAt(depth int, message string, payload []byte) (jsonscan.Value, error) 
 	return v, nil
 }
 
-// checkEvent checks a payload of OpEvent: v7 and later die of one without data.
-func checkEvent(payload []byte) ([]byte, error) {
+// checkServerEvent checks a payload of OpEvent: servers from 7.0 on crash at one without
+// data, and at one named "error" unless the application listens to it.
+func (c *codec) checkServerEvent(payload []byte) ([]byte, error) {
 	v, err := parseAt(1, "request", payload)
 	if err != nil {
 		return nil, err
 	}
 	for first := range v.Elements() {
 		if first.Kind() == jsonscan.String {
+			if event := first.Text(); event == "error" && !c.onlyCrossroom {
+				return nil, &ReservedEventError{Event: event}
+			}
 			return payload, nil
 		}
 		break
@@ -222,7 +234,7 @@ func checkEvent(payload []byte) ([]byte, error) {
 // [PROTOCOL 12, rule 5]; with binary data it has to be msgpack.
 func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, error) {
 	b := backplane.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
-	data, traits, err := checkBroadcast("request", ns, &b)
+	data, traits, err := c.checkBroadcast("request", ns, &b)
 	if err != nil {
 		return nil, err
 	}

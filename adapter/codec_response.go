@@ -49,7 +49,7 @@ func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error
 		}
 	}
 	if r.Ack {
-		return appendAck(dst, r, &x)
+		return c.appendAck(dst, r, &x)
 	}
 	o := newObject(dst)
 	var err error
@@ -213,14 +213,18 @@ func writeBriefly(s *object, handshake jsonscan.Value) {
 }
 
 // appendAck appends one acknowledgement, response 9, which is always msgpack. Without
-// a value it has no packet.
-func appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
+// a value it has no packet. A Go node is harmed by no value.
+func (c *codec) appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
 	keys, packet := 2+x.keys(), r.Payload
 	if r.Err == "" && packet != nil {
 		keys++
+		var traits msgpack.Traits
 		var err error
-		if packet, _, err = checkPayload("response", packet, 1); err != nil {
+		if packet, traits, err = checkPayload("response", packet, 1); err != nil {
 			return nil, err
+		}
+		if harm := c.harmful(traits, false); harm != 0 && !r.Request.Native {
+			return nil, harmError(packet, harm, false)
 		}
 	}
 	dst = msgpack.AppendMapLen(dst, keys)

@@ -89,16 +89,38 @@
 //
 // # What never happens to Node.js servers
 //
-// No message of this package makes a Node.js server that is there when it is sent end,
-// time out, act on a socket that was not meant, or deliver twice. In dialect v5 a custom
+// No message of this package makes a Node.js server that is there when it is sent
+// crash, time out, act on a socket that was not meant, or deliver twice. In dialect v5 a custom
 // request goes out only after every server has answered a harmless question as v5 does, or
 // else is a *[MixedFleetError]; sockets are joined, taken out and disconnected by id
 // only when a server of the right generation has listed them; and binary data goes
-// in v5's own form only while all servers are known to be v5. Server.Of finds that out
-// before it returns; after another server has come, it takes up to two Heartbeats and
-// a RequestsTimeout to know again, and till then v5's clients get binary data in the
-// form that it has in JSON. What only Go nodes understand travels in places that all
-// versions were seen to ignore.
+// in v5's own form only while all servers are known to be v5; otherwise v5's clients get
+// it in the form that it has in JSON. Server.Of finds that out before it returns. What
+// only Go nodes understand travels in places that all versions were seen to ignore.
+//
+// Content is checked against what JavaScript makes of it, before anything is published
+// or delivered. The check applies where a Node.js server could be, which the broker says
+// (broker.Capabilities.OnlyCrossroom): on Redis always, on NATS and memory never. It does
+// not depend on which servers are there, since another one may join at any time.
+//
+//	refused                                     where
+//	key __proto__                               arguments of Emit, of EmitWithAck beside binary data,
+//	                                            acknowledgements to Node.js servers
+//	key hasOwnProperty beside binary data       arguments of Emit and EmitWithAck
+//	key _placeholder with the value true,       arguments of Emit and EmitWithAck
+//	    beside binary data
+//	event "error"                               ServerSideEmit, ServerSideEmitWithAck
+//	room named as a property of every object    in dialect v5, where sockets of other nodes join:
+//	    (toString, constructor, …)              Join, SocketsJoin
+//	socket id named so                          Leave and Disconnect of another node's socket;
+//	                                            in dialect v5 also Join and ClientRooms
+//
+// The error is a *[HarmError] with the path of the key, a *[ReservedEventError] or a
+// *backplane.NameError. An acknowledgement that is refused is reported to OnError, and the
+// asker gets one without a value. What a bridge would pass on and may not is counted and
+// reported as lost.
+//
+// # Servers that join
 //
 // A server of another generation that comes at this very moment cannot be spared for
 // certain, as the wire has no word to call a message back. Who is there is counted right

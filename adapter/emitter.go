@@ -52,7 +52,9 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	case o.Dialect > V5:
 		return nil, &OptionError{Option: "Dialect", Reason: "not one of V8 and V5"}
 	}
-	e := &Emitter{broker: b, codec: newCodec(o.Dialect), dialect: o.Dialect, source: backplane.NewSource(emitterUID, b)}
+	c := newCodec(o.Dialect)
+	c.onlyCrossroom = b.Capabilities().OnlyCrossroom
+	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: backplane.NewSource(emitterUID, b)}
 	e.onPublish, _ = o.Observer.(backplane.PublishObserver)
 	e.onRequest, _ = o.Observer.(backplane.RequestObserver)
 	if o.Observer != nil && e.onPublish == nil && e.onRequest == nil {

@@ -44,7 +44,9 @@ func newNamespace(s *Server, name string) *Namespace {
 		handlers: map[string][]*listener{},
 	}
 	for i, l := range s.links {
-		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect), seen: newSights()}
+		c := newCodec(l.dialect)
+		c.onlyCrossroom = l.broker.Capabilities().OnlyCrossroom
+		ns.legs[i] = leg{link: l, codec: c, seen: newSights()}
 	}
 	if s.opts.Bridge != nil {
 		ns.bridge = newBridge(ns)
@@ -189,9 +191,18 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // Join puts a socket into rooms: a local one at once, one of another node by asking
 // the fleet, which confirms. Joining twice is no error. If nobody has the socket,
 // the error wraps ErrNoSuchSocket and comes as soon as every known node has said so.
-// Without rooms there is nothing to do: nil, and nobody is asked for the socket.
+// Without rooms there is nothing to do: nil, and nobody is asked for the socket. In
+// dialect v5 a room with the name of a property that every JavaScript object has, such
+// as toString, is a *backplane.NameError unless the socket is a local one.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Join(ctx, id, rooms...) })
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
+		if _, local := ns.rooms.Member(id); !local {
+			if err := l.codec.checkJoin(rooms); err != nil {
+				return err
+			}
+		}
+		return l.ns.Join(ctx, id, rooms...)
+	})
 }
 
 // Leave takes a socket out of rooms, like Join. Leaving a room that it is not in is

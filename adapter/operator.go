@@ -79,7 +79,10 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // a float64 cannot hold is null for clients. Strings must be valid UTF-8, and nothing be
 // nested deeper than 500 levels. Arguments are encoded before Emit returns and not kept.
 //
-// Errors before anything is sent: *ReservedEventError, *ArgumentError,
+// Where Node.js servers can be, a few keys are refused with a *HarmError: see "What never
+// happens to Node.js servers" in the package documentation.
+//
+// Errors before anything is sent: *ReservedEventError, *ArgumentError, *HarmError,
 // *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.
 // After local sockets have got it: the broker's error (broker.ErrClosed if that has
 // been closed, before the server) or, while its queue was full, the context's. With several links each of them may fail on its own (*LinkError),
@@ -108,9 +111,8 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 // appendEvent encodes an event as the core's payload. The flags are Binary, sound,
 // both or none.
 func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags, error) {
-	switch event {
-	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
-		return dst, 0, &ReservedEventError{Event: event}
+	if err := checkEventName(event); err != nil {
+		return dst, 0, err
 	}
 	if !utf8.ValidString(event) {
 		return dst, 0, &backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"}
@@ -119,18 +121,16 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags,
 	dst = msgpack.AppendArrayLen(dst, 1+len(args))
 	dst = msgpack.AppendString(dst, event)
 	for i, arg := range args {
-		var binary bool
+		var traits msgpack.Traits
 		var err error
-		if dst, binary, err = msgpack.AppendValue(dst, arg); err != nil {
+		if dst, traits, err = msgpack.AppendValue(dst, arg); err != nil {
 			return dst, 0, &ArgumentError{Index: i, Err: err}
 		}
-		if binary {
+		if traits&msgpack.HasBinary != 0 {
 			flags |= backplane.Binary
 		}
-		switch arg.(type) {
-		case nil, bool, string, int, int64, float64, []byte, time.Time:
-		default:
-			flags &^= sound // it may be nested too deep, or come encoded
+		if traits&^msgpack.HasBinary != 0 {
+			flags &^= sound
 		}
 	}
 	return dst, flags, nil

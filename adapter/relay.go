@@ -134,6 +134,9 @@ func (ns *Namespace) emitAll(ctx context.Context, payload []byte, t backplane.Ta
 	if t.LocalOnly {
 		return ns.legs[0].ns.Broadcast(ctx, payload, t)
 	}
+	if err := ns.checkAll("broadcast", payload, t.Flags); err != nil {
+		return err
+	}
 	t.Relay = ns.relays.mark(ns.server.uid)
 	return ns.eachLeg(func(i int, l leg) error {
 		t := t

@@ -12,8 +12,17 @@ import (
 // Node.js servers do as they are told without a word, so that nil does not mean
 // they have done it. A *PartialError names the nodes that did not confirm. In
 // dialect v5 it takes several steps, all confirmed, and does nothing at all if a
-// node does not say which of its sockets are excepted.
+// node does not say which of its sockets are excepted, or if a room has a name that
+// Namespace.Join refuses for sockets of other nodes.
 func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if !o.target.LocalOnly {
+		if err := o.ns.joinable(rooms); err != nil {
+			return err
+		}
+	}
 	return o.change(ctx, backplane.OpJoin,
 		func(ctx context.Context, l leg, t backplane.Target) (*backplane.Touched, error) {
 			return l.ns.JoinAll(ctx, t, rooms...)

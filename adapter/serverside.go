@@ -125,7 +125,15 @@ func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, [
 		return nil, nil, &UnsupportedError{Operation: operation, Dialect: V5}
 	}
 	payload, err := serverPayload(event, args)
-	return payload, legs, err
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, l := range legs { // before any of them sends it
+		if _, err := l.codec.checkServerEvent(payload); err != nil {
+			return nil, nil, err
+		}
+	}
+	return payload, legs, nil
 }
 
 // serverPayload is the JSON of an event and its arguments.

@@ -126,6 +126,9 @@ type Capabilities struct {
 	OrderAcrossChannels bool
 	// Reconnects: the broker can lose its connection and come back [B14, B15].
 	Reconnects bool
+	// OnlyCrossroom: no server of another kind can be on this system's SocketIO wire, so
+	// that content needs no check for what it would do to one.
+	OnlyCrossroom bool
 }
 
 // Stats are counters since the broker was made, except the Queued gauges. Counts

@@ -65,6 +65,7 @@ func (b *Broker) Capabilities() broker.Capabilities {
 		CheapRooms:          true,
 		OrderAcrossChannels: true,
 		Reconnects:          true,
+		OnlyCrossroom:       true,
 	}
 }
 

@@ -177,6 +177,7 @@ func (b *Broker) Capabilities() broker.Capabilities {
 		CheapRooms:          true,
 		OrderAcrossChannels: true,
 		Reconnects:          true,
+		OnlyCrossroom:       true,
 	}
 }
 

@@ -2,21 +2,9 @@ package msgpack
 
 import "unicode/utf8"
 
-// Traits is what Check notices in a value, at any depth.
-type Traits uint8
-
-const (
-	// HasBinary: binary data, an ArrayBuffer, or an extension value that JavaScript
-	// reads as type and binary data. It is noticed in keys, too.
-	HasBinary Traits = 1 << iota
-	// HasTimestamp: a date of extension type -1, which notepack.io 2 does not read as
-	// a date. See Portable.
-	HasTimestamp
-)
-
-// Check tells whether b holds exactly one value that every reader accepts: complete,
+// Check reports whether b holds exactly one value that every reader accepts: complete,
 // with all text valid UTF-8, and nested no deeper than MaxDepth, the depth levels
-// included that it will stand in. Node.js processes end when they read anything else.
+// included that it will stand in. Node.js processes crash when they read anything else.
 // The error is a *SyntaxError.
 func Check(b []byte, depth int) (Traits, error) {
 	r := NewReader(b)
@@ -30,34 +18,68 @@ func Check(b []byte, depth int) (Traits, error) {
 func (r *Reader) check(depth int, t *Traits) error {
 	switch r.Kind() {
 	case String:
-		start := r.off
-		s, err := r.text()
-		if err == nil && !utf8.Valid(s) {
-			r.off = start
-			err = r.fail(badText)
-		}
+		_, err := r.checkText()
 		return err
 	case Bytes:
 		*t |= HasBinary
 	case Extension:
 		e, err := r.Ext()
-		switch _, date := e.Time(); {
-		case date && e.Type == -1:
-			*t |= HasTimestamp
-		case !date && !e.Undefined():
-			*t |= HasBinary
-		}
+		*t |= extTraits(e)
 		return err
-	case Array, Map:
+	case Array:
 		if depth >= MaxDepth {
 			return r.fail("nested too deep")
 		}
+		n, err := r.ArrayLen()
+		for ; n > 0 && err == nil; n-- {
+			err = r.check(depth+1, t)
+		}
+		return err
+	case Map:
+		if depth >= MaxDepth {
+			return r.fail("nested too deep")
+		}
+		n, err := r.MapLen()
+		for ; n > 0 && err == nil; n-- {
+			err = r.checkEntry(depth+1, t)
+		}
+		return err
 	}
-	n, err := r.skipOne()
-	for ; n > 0 && err == nil; n-- {
-		err = r.check(depth+1, t)
-	}
+	_, err := r.skipOne()
 	return err
+}
+
+// checkEntry checks a key of a map and its value.
+func (r *Reader) checkEntry(depth int, t *Traits) error {
+	if r.Kind() != String {
+		if !isKey(r.Kind()) {
+			*t |= HasOddKey
+		}
+		if err := r.check(depth, t); err != nil {
+			return err
+		}
+		return r.check(depth, t)
+	}
+	key, err := r.checkText()
+	if err != nil {
+		return err
+	}
+	at := r.off
+	if err := r.check(depth, t); err != nil {
+		return err
+	}
+	*t |= keyTraits(key, r.b[at])
+	return nil
+}
+
+func (r *Reader) checkText() ([]byte, error) {
+	start := r.off
+	s, err := r.text()
+	if err == nil && !utf8.Valid(s) {
+		r.off = start
+		err = r.fail(badText)
+	}
+	return s, err
 }
 
 // RawWithin is Raw for a value of no more than so many levels of arrays and maps.

@@ -28,7 +28,8 @@ func TestCheck(t *testing.T) {
 func TestTraits(t *testing.T) {
 	for in, want := range map[string]msgpack.Traits{
 		"\x91\x01": 0, "\x91\x91\xc4\x01a": msgpack.HasBinary, "\x81\xa1a\xc7\x01\x00b": msgpack.HasBinary, "\xd7\x00abcdefgh": 0, "\xd4\x00\x00": 0,
-		"\x92\xd6\xff\x00\x00\x00\x01\xc4\x00": msgpack.HasBinary | msgpack.HasTimestamp, "\xd4\x05\x00": msgpack.HasBinary, "\xd4\xff\x00": msgpack.HasBinary, "\x81\xc4\x00\x01": msgpack.HasBinary,
+		"\x92\xd6\xff\x00\x00\x00\x01\xc4\x00": msgpack.HasBinary | msgpack.HasTimestamp, "\xd4\x05\x00": msgpack.HasBinary, "\xd4\xff\x00": msgpack.HasBinary | msgpack.HasOddExt,
+		"\x81\xc4\x00\x01": msgpack.HasBinary | msgpack.HasOddKey,
 	} {
 		if got, err := msgpack.Check([]byte(in), 0); err != nil || got != want {
 			t.Errorf("%x: %v, %v", in, got, err)

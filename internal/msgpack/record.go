@@ -159,12 +159,14 @@ func (e *encoder) record(v reflect.Value, depth int) error {
 		if !present[i].IsValid() {
 			continue
 		}
-		if err := e.string(f.name); err != nil {
+		at, err := e.key(f.name)
+		if err != nil {
 			return err
 		}
 		if err := e.member(f, present[i], depth+1); err != nil {
 			return err
 		}
+		e.entry(f.name, at)
 	}
 	return nil
 }

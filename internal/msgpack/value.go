@@ -28,21 +28,21 @@ type Raw []byte
 //   - Numbers are written as AppendNumber does, NaN and infinities as they are.
 //   - Raw and Ext are written as they are.
 //
-// Strings must be valid UTF-8. binary reports whether there is any binary data in
-// the value. The error is a *ValueError, also for functions, channels, complex numbers
-// and what is nested deeper than ValueDepth, as cyclic values are; dst is then returned
-// as it was.
-func AppendValue(dst []byte, v any) (out []byte, binary bool, err error) {
+// Strings must be valid UTF-8. The traits are those that Check finds in out, at a depth
+// that leaves room for an envelope. The error is a *ValueError, also for functions,
+// channels, complex numbers and what is nested deeper than ValueDepth, as cyclic values
+// are; dst is then returned as it was.
+func AppendValue(dst []byte, v any) (out []byte, traits Traits, err error) {
 	e := encoder{dst: dst}
 	if err := e.any(v, envelope); err != nil {
-		return dst, false, err
+		return dst, 0, err
 	}
-	return e.dst, e.binary, nil
+	return e.dst, e.traits, nil
 }
 
 type encoder struct {
 	dst    []byte
-	binary bool
+	traits Traits
 }
 
 func refuse(v any, reason string) error {
@@ -77,9 +77,7 @@ func (e *encoder) any(v any, depth int) error {
 	case Ext:
 		start := len(e.dst)
 		e.dst = AppendExt(e.dst, v)
-		traits, err := Check(e.dst[start:], depth)
-		e.binary = e.binary || traits&HasBinary != 0
-		return err
+		return e.check(start, depth)
 	case json.Number:
 		return e.number(v)
 	case json.RawMessage:
@@ -103,9 +101,25 @@ func (e *encoder) bytes(v []byte) {
 		e.dst = AppendNil(e.dst)
 		return
 	}
-	e.binary = true
+	e.traits |= HasBinary
 	e.dst = AppendBytes(e.dst, v)
 }
+
+// check notes the traits of what was appended from start on.
+func (e *encoder) check(start, depth int) error {
+	traits, err := Check(e.dst[start:], depth)
+	e.traits |= traits
+	return err
+}
+
+// key encodes the key of a map, and at is where its value will begin.
+func (e *encoder) key(k string) (at int, err error) {
+	err = e.string(k)
+	return len(e.dst), err
+}
+
+// entry notes the traits of a key whose value was encoded.
+func (e *encoder) entry(k string, at int) { e.traits |= keyTraits(k, e.dst[at]) }
 
 func (e *encoder) time(t time.Time) error {
 	if sec := t.Unix(); sec < -maxDate/1000 || sec > maxDate/1000 || t.UnixMilli() > maxDate {
@@ -124,7 +138,7 @@ func (e *encoder) raw(v Raw, depth int) error {
 	if err != nil {
 		return &ValueError{Type: "msgpack.Raw", Reason: "malformed", Err: err}
 	}
-	e.binary = e.binary || traits&HasBinary != 0
+	e.traits |= traits
 	e.dst = append(e.dst, v...)
 	return nil
 }
@@ -146,13 +160,14 @@ func (e *encoder) json(v any, text []byte, err error, depth int) error {
 	if err == nil && text == nil {
 		text = []byte("null")
 	}
+	start := len(e.dst)
 	if err == nil {
 		e.dst, err = fromJSON(e.dst, text, MaxDepth-depth)
 	}
 	if err != nil {
 		return &ValueError{Type: fmt.Sprintf("%T", v), Reason: "no valid JSON", Err: err}
 	}
-	return nil
+	return e.check(start, depth)
 }
 
 const tooDeep = "nested too deep or cyclic"
@@ -189,12 +204,14 @@ func (e *encoder) object(v map[string]any, depth int) error {
 	slices.Sort(keys)
 	e.dst = AppendMapLen(e.dst, len(v))
 	for _, k := range keys {
-		if err := e.string(k); err != nil {
+		at, err := e.key(k)
+		if err != nil {
 			return err
 		}
 		if err := e.any(v[k], depth+1); err != nil {
 			return err
 		}
+		e.entry(k, at)
 	}
 	return nil
 }
@@ -310,7 +327,7 @@ func (e *encoder) list(v reflect.Value, depth int) error {
 	}
 	n := v.Len()
 	if v.Type().Elem().Kind() == reflect.Uint8 {
-		e.binary = true
+		e.traits |= HasBinary
 		if v.Kind() == reflect.Slice {
 			e.dst = AppendBytes(e.dst, v.Bytes())
 			return nil
@@ -355,12 +372,14 @@ func (e *encoder) mapping(v reflect.Value, depth int) error {
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
 	e.dst = AppendMapLen(e.dst, len(entries))
 	for _, entry := range entries {
-		if err := e.string(entry.key); err != nil {
+		at, err := e.key(entry.key)
+		if err != nil {
 			return err
 		}
 		if err := e.value(entry.value, depth+1); err != nil {
 			return err
 		}
+		e.entry(entry.key, at)
 	}
 	return nil
 }

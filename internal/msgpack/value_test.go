@@ -87,9 +87,9 @@ func TestAppendValueLikeEncodingJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, binary, err := msgpack.AppendValue([]byte("before"), v)
-		if err != nil || binary || !bytes.HasPrefix(b, []byte("before")) {
-			t.Errorf("%#v: %v, binary %v", v, err, binary)
+		b, traits, err := msgpack.AppendValue([]byte("before"), v)
+		if err != nil || traits != 0 || !bytes.HasPrefix(b, []byte("before")) {
+			t.Errorf("%#v: %v, traits %v", v, err, traits)
 			continue
 		}
 		got, err := msgpack.AppendJSON(nil, b[len("before"):], nil)
@@ -128,9 +128,9 @@ func TestAppendValueBinaryAndDates(t *testing.T) {
 		{msgpack.Raw(nil), "\xc0", false},
 		{msgpack.Ext{Type: 7, Data: []byte("abcd")}, "\xd6\x07abcd", true},
 	} {
-		b, binary, err := msgpack.AppendValue(nil, c.v)
-		if err != nil || string(b) != c.want || binary != c.binary {
-			t.Errorf("%#v: %x, binary %v, %v; want %x, %v", c.v, b, binary, err, c.want, c.binary)
+		b, traits, err := msgpack.AppendValue(nil, c.v)
+		if err != nil || string(b) != c.want || (traits == msgpack.HasBinary) != c.binary {
+			t.Errorf("%#v: %x, traits %v, %v; want %x, binary %v", c.v, b, traits, err, c.want, c.binary)
 		}
 		if traits, err := msgpack.Check(b, 0); err != nil || (traits == msgpack.HasBinary) != c.binary {
 			t.Errorf("Check(%x): %v, %v", b, traits, err)

@@ -1,0 +1,182 @@
+package adapter
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// Everything that leaves for a Node.js server passes the codec, and the codec refuses here
+// what one of its versions, or a client of it, is harmed by. It does so unless no such
+// server can be there (broker.Capabilities.OnlyCrossroom), whether one is there or not: one
+// may be about to join.
+//
+// JSON needs no check of its keys: JSON.parse makes each one a property of the object
+// itself, and what travels as JSON holds no binary data.
+
+// HarmError says that a value was not sent because a Node.js server, or a client of one,
+// would crash, lose it or be disconnected. Rename the key, or send the value in another
+// form. Nothing was sent, and no local socket got anything.
+type HarmError struct {
+	// Path of the value, such as args[0].user.__proto__.
+	Path   string
+	Reason string
+}
+
+func (e *HarmError) Error() string {
+	return fmt.Sprintf("adapter: %.500s would harm a Node.js server or client: %s", e.Path, e.Reason)
+}
+
+// harmful returns which of the traits of a msgpack value do harm: any version that
+// decodes it, and in an event to clients what their packets are made and read by.
+func (c *codec) harmful(traits msgpack.Traits, event bool) msgpack.Traits {
+	if c.onlyCrossroom {
+		return 0
+	}
+	harm := msgpack.HasProto | msgpack.HasOddKey | msgpack.HasOddExt
+	if event && traits&msgpack.HasBinary != 0 {
+		harm |= msgpack.HasOwnProperty | msgpack.HasPlaceholder
+	}
+	return traits & harm
+}
+
+// harmReasons explain traits.
+var harmReasons = map[msgpack.Traits]string{
+	msgpack.HasProto:       "every version assigns this key as the prototype of the object",
+	msgpack.HasOwnProperty: "beside binary data, servers before socket.io 4.5 and their clients call this key as a method",
+	msgpack.HasPlaceholder: "beside binary data, clients take this object for an attachment",
+	msgpack.HasOddKey:      "a key that is neither text nor a number",
+	msgpack.HasOddExt:      "an extension value of type -1 that is no date",
+}
+
+// harmError returns what is wrong with an event, or with one value.
+func harmError(data []byte, harm msgpack.Traits, event bool) *HarmError {
+	path, found := msgpack.Find(data, harm)
+	root := "args[0]"
+	if event && len(path) > 0 {
+		switch i, _ := path[0].(int); i {
+		case 0:
+			root = "event"
+		default:
+			root = "args[" + strconv.Itoa(i-1) + "]"
+		}
+		path = path[1:]
+	}
+	return &HarmError{Path: root + pathText(path), Reason: harmReasons[found]}
+}
+
+// pathText returns a path as JavaScript would write it.
+func pathText(path []any) string {
+	var b strings.Builder
+	for _, step := range path {
+		switch step := step.(type) {
+		case int:
+			fmt.Fprintf(&b, "[%d]", step)
+		case string:
+			if isIdentifier(step) {
+				b.WriteString("." + step)
+			} else {
+				fmt.Fprintf(&b, "[%q]", step)
+			}
+		}
+	}
+	return b.String()
+}
+
+func isIdentifier(s string) bool {
+	for i, c := range s {
+		letter := c == '_' || c == '$' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// checkFirst refuses an event that clients of socket.io 3 and later disconnect at, as
+// one of an older server that is passed on may be. data is a sound array.
+func checkFirst(message string, data []byte) error {
+	r := msgpack.NewReader(data)
+	if n, _ := r.ArrayLen(); n > 0 {
+		switch r.Kind() {
+		case msgpack.String:
+			event, _ := r.String()
+			return checkEventName(event)
+		case msgpack.Int, msgpack.Float:
+			return nil
+		}
+	}
+	return &MessageError{Message: message, Reason: "payload does not begin with an event name"}
+}
+
+// checkEventName refuses the names that Socket.IO keeps for itself, on servers or clients.
+func checkEventName(event string) error {
+	switch event {
+	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		return &ReservedEventError{Event: event}
+	}
+	return nil
+}
+
+// inherited reports whether every JavaScript object has a property of this name.
+// socket.io 2 looks for sockets and rooms in plain objects.
+func inherited(name string) bool {
+	switch name {
+	case "__proto__", "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable",
+		"toLocaleString", "toString", "valueOf",
+		"__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__":
+		return true
+	}
+	return false
+}
+
+// checkMember refuses a request by id that servers of socket-io.redis 5 crash at, or
+// answer although they do not have the socket, because of the socket's id. What V8 says
+// by the numbers of leave and disconnect is a join and a leave to them [PROTOCOL 12].
+func (c *codec) checkMember(r *backplane.Request) error {
+	byID := r.Op == backplane.OpRoomsOf && c.dialect == V5 ||
+		r.ByID && (r.Op == backplane.OpLeave || r.Op == backplane.OpDisconnect || r.Op == backplane.OpJoin && c.dialect == V5)
+	if !byID || c.onlyCrossroom || !inherited(r.Member) {
+		return nil
+	}
+	return &backplane.NameError{What: "id", Name: r.Member, Reason: "a property of every object, which servers of socket.io-redis 5 take for a socket"}
+}
+
+// checkJoin refuses rooms that servers of socket.io-redis 5 crash at when a socket joins.
+func (c *codec) checkJoin(rooms []string) error {
+	if c.onlyCrossroom || c.dialect != V5 {
+		return nil
+	}
+	for _, room := range rooms {
+		if inherited(room) {
+			return &backplane.NameError{What: "room", Name: room, Reason: "a property of every object, which servers of socket.io-redis 5 cannot join"}
+		}
+	}
+	return nil
+}
+
+// checkAll checks an event that goes out on several links, before any of them has it.
+func (ns *Namespace) checkAll(message string, payload []byte, flags backplane.Flags) error {
+	for _, l := range ns.legs {
+		if message == "request" && l.dialect == V5 {
+			continue // not asked
+		}
+		if _, _, err := l.codec.checkData(message, payload, flags); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinable checks rooms that sockets of other servers are to join, before any joins one.
+func (ns *Namespace) joinable(rooms []string) error {
+	for _, l := range ns.legs {
+		if err := l.codec.checkJoin(rooms); err != nil {
+			return err
+		}
+	}
+	return nil
+}

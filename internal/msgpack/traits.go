@@ -1,0 +1,137 @@
+package msgpack
+
+// Traits is what Check and AppendValue notice in a value, at any depth.
+type Traits uint8
+
+const (
+	// HasBinary: binary data, an ArrayBuffer, or an extension value that JavaScript
+	// reads as type and binary data. It is noticed in keys, too.
+	HasBinary Traits = 1 << iota
+	// HasTimestamp: a date of extension type -1, which notepack.io 2 does not read as
+	// a date. See Portable.
+	HasTimestamp
+	// HasProto: the key "__proto__". notepack.io assigns its value to the object, which
+	// makes an object the prototype and drops anything else.
+	HasProto
+	// HasOwnProperty: the key "hasOwnProperty", which hides the method of that name.
+	HasOwnProperty
+	// HasPlaceholder: the key "_placeholder" with the value true, which stands for an
+	// attachment of a packet with binary data.
+	HasPlaceholder
+	// HasOddKey: a key that is binary data, an extension value, an array or a map, which
+	// JavaScript turns into whatever text its methods make.
+	HasOddKey
+	// HasOddExt: an extension value of type -1 that is no date. notepack.io 3 reads 12
+	// bytes of it, whatever its length.
+	HasOddExt
+)
+
+// keyTraits returns the traits of a key and its value, of which value is the first byte.
+func keyTraits[T string | []byte](key T, value byte) Traits {
+	switch string(key) {
+	case "__proto__":
+		return HasProto
+	case "hasOwnProperty":
+		return HasOwnProperty
+	case "_placeholder":
+		if value == codeTrue {
+			return HasPlaceholder
+		}
+	}
+	return 0
+}
+
+func extTraits(e Ext) Traits {
+	switch _, date := e.Time(); {
+	case date && e.Type == -1:
+		return HasTimestamp
+	case date || e.Undefined():
+		return 0
+	case e.Type == -1:
+		return HasBinary | HasOddExt
+	}
+	return HasBinary
+}
+
+// isKey reports whether a key of the kind becomes the same text everywhere.
+func isKey(k Kind) bool { return k == String || k == Int || k == Float || k == Bool || k == Nil }
+
+// Find returns where in b, which Check has accepted, a value has one of the traits: the
+// indexes of arrays (int) and the keys of maps (string) on the way to it, that of the trait
+// itself last. found is that trait; zero if there is none.
+func Find(b []byte, traits Traits) (path []any, found Traits) {
+	r := NewReader(b)
+	f := finder{r: &r, traits: traits}
+	f.value()
+	return f.path, f.found
+}
+
+type finder struct {
+	r      *Reader
+	traits Traits
+	path   []any
+	found  Traits
+}
+
+// value passes over one value; false once a trait is found.
+func (f *finder) value() bool {
+	start := f.r.off
+	switch f.r.Kind() {
+	case Array:
+		n, _ := f.r.ArrayLen()
+		for i := range n {
+			if !f.within(i) {
+				return false
+			}
+		}
+		return true
+	case Map:
+		n, _ := f.r.MapLen()
+		for range n {
+			if !f.entry() {
+				return false
+			}
+		}
+		return true
+	case Extension:
+		e, _ := f.r.Ext()
+		return f.pass(extTraits(e))
+	case Bytes:
+		_ = f.r.Skip()
+		return f.pass(HasBinary)
+	}
+	return f.r.Skip() == nil && f.r.off > start
+}
+
+func (f *finder) entry() bool {
+	if !isKey(f.r.Kind()) {
+		return f.pass(HasOddKey) && f.value() && f.value()
+	}
+	key, err := f.r.Script()
+	if err != nil || f.r.Len() == 0 {
+		return false
+	}
+	if t := keyTraits(key, f.r.b[f.r.off]); t&f.traits != 0 {
+		f.path = append(f.path, key)
+		return f.pass(t)
+	}
+	return f.within(key)
+}
+
+// within passes over the value at one more step of the path.
+func (f *finder) within(step any) bool {
+	f.path = append(f.path, step)
+	if !f.value() {
+		return false
+	}
+	f.path = f.path[:len(f.path)-1]
+	return true
+}
+
+// pass notes a trait; false if it is one of those searched.
+func (f *finder) pass(t Traits) bool {
+	if f.found == 0 {
+		f.found = t & f.traits
+	}
+	return f.found == 0
+}

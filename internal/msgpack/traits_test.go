@@ -1,0 +1,63 @@
+package msgpack_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+type tagged struct {
+	Proto any `json:"__proto__"`
+}
+
+type embedding struct {
+	tagged
+	Own int `json:"hasOwnProperty,omitempty"`
+}
+
+// TestKeyTraits checks that the encoder notices what Check finds in its result, and that
+// Find says where it is.
+func TestKeyTraits(t *testing.T) {
+	type m = map[string]any
+	for _, c := range []struct {
+		v      any
+		traits msgpack.Traits
+		path   string
+	}{
+		{m{"a": 1, "__proto": 1, "__proto___": 1, "proto": "__proto__"}, 0, "[]"},
+		{m{"__proto__": 1}, msgpack.HasProto, "[__proto__]"},
+		{[]any{1, m{"a": []any{m{"__proto__": nil}}}}, msgpack.HasProto, "[1 a 0 __proto__]"},
+		{map[string]int{"a": 1, "hasOwnProperty": 2}, msgpack.HasOwnProperty, "[hasOwnProperty]"},
+		{m{"x": tagged{time.Now()}}, msgpack.HasProto, "[x __proto__]"},
+		{&embedding{Own: 1}, msgpack.HasProto | msgpack.HasOwnProperty, "[__proto__]"},
+		{embedding{}, msgpack.HasProto, "[__proto__]"},
+		{json.RawMessage(`[{"b":{"__proto__":{}}}]`), msgpack.HasProto, "[0 b __proto__]"},
+		{m{"_placeholder": 1}, 0, "[]"},
+		{m{"_placeholder": false}, 0, "[]"},
+		{m{"p": m{"num": 0, "_placeholder": true}}, msgpack.HasPlaceholder, "[p _placeholder]"},
+		{msgpack.Raw("\x81\xc4\x01a\x01"), msgpack.HasOddKey | msgpack.HasBinary, "[]"},
+		{[]any{msgpack.Raw("\x81\x91\xa1a\x01")}, msgpack.HasOddKey, "[0]"},
+		{msgpack.Raw("\x83\x01\x02\xc2\x03\xc0\x04"), 0, "[]"},
+		{m{"e": msgpack.Ext{Type: -1, Data: []byte("12345")}}, msgpack.HasOddExt | msgpack.HasBinary, "[e]"},
+		{msgpack.Ext{Type: -1, Data: []byte("1234")}, msgpack.HasTimestamp, "[]"},
+		{[]any{[]byte{1}, m{"__proto__": 1}}, msgpack.HasBinary | msgpack.HasProto, "[1 __proto__]"},
+	} {
+		out, traits, err := msgpack.AppendValue([]byte("before"), c.v)
+		if err != nil || traits != c.traits {
+			t.Errorf("%#v: traits %b, %v; want %b", c.v, traits, err, c.traits)
+			continue
+		}
+		out = out[len("before"):]
+		if checked, err := msgpack.Check(out, 0); err != nil || checked != traits {
+			t.Errorf("%#v: Check says %b, %v; want %b", c.v, checked, err, traits)
+		}
+		harmful := traits &^ (msgpack.HasBinary | msgpack.HasTimestamp)
+		path, found := msgpack.Find(out, harmful)
+		if got := fmt.Sprint(path); got != c.path || found&harmful != found || (found != 0) != (harmful != 0) {
+			t.Errorf("%#v: Find says %s, %b; want %s", c.v, got, found, c.path)
+		}
+	}
+}
