@@ -35,7 +35,7 @@ import (
 type Bridge struct {
 	// Messages, Bytes and Age limit the window, for each namespace and direction
 	// between two links. Messages that do not fit are not taken in; messages older than
-	// Age are dropped. Bytes counts payloads, names and 256 bytes for each message. Age
+	// Age are dropped. Bytes counts payloads, names and 384 bytes for each message. Age
 	// must be longer than a change of the leader takes. Zero: 262,144 messages, 128 MiB,
 	// and 30 s or three times PeerTimeout if that is more.
 	Messages, Bytes int
@@ -196,7 +196,7 @@ func (b *bridge) copied(from, to *link, by, note string) {
 			}
 		default:
 			if sum, ok := parseSum(note); ok {
-				c.copied(sum)
+				c.copied(by, sum)
 			}
 		}
 	}

@@ -110,10 +110,11 @@ func (c *crossing) head() *waiting {
 }
 
 // copied takes in that another node passed a message on.
-func (c *crossing) copied(sum bridgeSum) {
+func (c *crossing) copied(by string, sum bridgeSum) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rivaled = true
+	delete(c.retired, by) // it has not handed over: somebody else said so
 	e := c.window.find(sum)
 	if e == nil {
 		e = c.doubtful.find(sum)
@@ -143,6 +144,8 @@ func (c *crossing) passedBefore(sender string, seq uint64) {
 	switch {
 	case c.held() == 0:
 		clear(c.upTo)
+		return
+	case len(sender) > maxUID:
 		return
 	case len(c.upTo) >= maxSenders:
 		clear(c.upTo)
@@ -224,7 +227,7 @@ func (c *crossing) retire(uid string, forGood bool) {
 	if !forGood {
 		until = time.Now().Add(c.b.timeout)
 	}
-	if len(c.retired) < maxSenders {
+	if len(c.retired) < maxSenders && len(uid) <= maxUID {
 		c.retired[strings.Clone(uid)] = until
 	}
 	c.handed = true

@@ -10,6 +10,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
 // bridged is two servers on one link each, one of a generation, and servers on both links
@@ -381,6 +382,35 @@ func TestBridgeExcept(t *testing.T) {
 		}
 		if refused != 2 {
 			t.Errorf("%d reported as refused", refused)
+		}
+	})
+}
+
+// Whoever may publish can forge a leader's last mark. The next node then leads as well,
+// until it hears the leader.
+func TestBridgeForgedEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bridge(t, adapter.Options{})
+		b.plain = true
+		b.send(t, time.Second)
+		uid := b.both[0].UID()
+		for bus, relay := range map[*memorybroker.Bus]string{b.v8: uid + ":0@v5#end", b.v5: uid + ":0@v8#end"} {
+			forged := bus.Broker()
+			frame, _, err := msgpack.AppendValue(nil, []any{
+				uid, map[string]any{"type": 2, "data": []any{"forged"}, "nsp": chat},
+				map[string]any{"rooms": []any{"nobody's"}, "except": []any{}, "flags": map[string]any{}, "crossroom": map[string]any{"relay": relay}},
+			})
+			ok(t, err)
+			ok(t, forged.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame))
+			synctest.Wait()
+			ok(t, forged.Close(t.Context()))
+		}
+		b.send(t, 10*time.Second)
+		for i, got := range b.settle(t) {
+			// 50 a second, for a heartbeat and a quarter.
+			if got.lost > 0 || got.disordered > 0 || got.repeated == 0 || got.repeated > 70 {
+				t.Errorf("%d: %+v", i, got)
+			}
 		}
 	})
 }

@@ -66,7 +66,7 @@ type bridged struct {
 
 // size is what a message counts for in the window.
 func (m *bridged) size() int {
-	n := 256 + len(m.origin) + len(m.payload)
+	n := 384 + len(m.origin) + len(m.payload)
 	for _, list := range [...][]string{m.target.Rooms, m.target.Except} {
 		for _, s := range list {
 			n += 16 + len(s)

@@ -1,9 +1,11 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -115,7 +117,6 @@ func (o *Options) validate(b broker.Broker) error {
 	if o.Dialect > V5 {
 		return &OptionError{Option: "Dialect", Reason: "not one of V8 and V5"}
 	}
-	keys := map[string]bool{linkKey(b, o.Dialect): true}
 	for _, l := range o.Also {
 		switch {
 		case l.Broker == nil:
@@ -123,11 +124,12 @@ func (o *Options) validate(b broker.Broker) error {
 		case l.Dialect > V5:
 			return &OptionError{Option: "Also", Reason: "a dialect that is not one of V8 and V5"}
 		}
-		key := linkKey(l.Broker, l.Dialect)
-		if keys[key] {
+	}
+	keys := linkKeys(o.links(b))
+	for i, key := range keys {
+		if slices.Contains(keys[:i], key) {
 			return &OptionError{Option: "Also", Reason: "two links with the prefix " + key + ": every link needs its own"}
 		}
-		keys[key] = true
 	}
 	if o.Bridge == nil {
 		return nil
@@ -138,10 +140,24 @@ func (o *Options) validate(b broker.Broker) error {
 	return o.Bridge.validate(o.heartbeat(), o.peerTimeout())
 }
 
-// linkKey names a link in the same way on every node.
-func linkKey(b broker.Broker, d Dialect) string {
-	if p := b.Capabilities().Prefix; p != "" {
-		return p
+// links lists all links of a server on b.
+func (o *Options) links(b broker.Broker) []Link {
+	return append([]Link{{Broker: b, Dialect: o.Dialect}}, o.Also...)
+}
+
+// linkKeys names links, in the same way on every node that has the same ones: by their
+// prefix, and by the kind of broker if that tells them apart.
+func linkKeys(links []Link) []string {
+	prefix := func(l Link) string { return cmp.Or(l.Broker.Capabilities().Prefix, l.Dialect.String()) }
+	keys := make([]string, len(links))
+	for i, l := range links {
+		keys[i] = prefix(l)
+		for j, other := range links {
+			if j != i && prefix(other) == keys[i] {
+				keys[i] = l.Broker.Capabilities().Name + ":" + keys[i]
+				break
+			}
+		}
 	}
-	return d.String()
+	return keys
 }

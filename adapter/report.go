@@ -11,7 +11,8 @@ import (
 // LinkError says which link an error comes from, on servers that have several. It
 // wraps the error.
 type LinkError struct {
-	// Prefix of the link; its dialect if the broker has no prefixes.
+	// Prefix of the link; its dialect if the broker has no prefixes. Before it stands the
+	// broker's name if two links of the server have the same.
 	Prefix string
 	Err    error
 }

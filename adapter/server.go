@@ -66,8 +66,10 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 	s := &Server{opts: o, namespaces: map[string]*opening{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.reports.start(o.OnError, o.Logger)
-	for _, l := range append([]Link{{Broker: b, Dialect: o.Dialect}}, o.Also...) {
-		lk := &link{key: linkKey(l.Broker, l.Dialect), broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout}
+	links := o.links(b)
+	keys := linkKeys(links)
+	for i, l := range links {
+		lk := &link{key: keys[i], broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout}
 		core := &backplane.Options{
 			ID: s.uid, Name: o.Name, Observer: o.Observer, RequestTimeout: o.RequestsTimeout,
 			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,

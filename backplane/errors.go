@@ -121,7 +121,7 @@ type Fleet struct {
 
 // LinkFleet is the part of a Fleet that one of several links has.
 type LinkFleet struct {
-	// Prefix of the link; its dialect if the broker has no prefixes.
+	// Prefix of the link, as in adapter.LinkError.
 	Prefix string
 	Fleet
 	// Err is why the link's part is missing or incomplete; nil if it is complete.

@@ -1,0 +1,113 @@
+//go:build linux
+
+package outage_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// numbers is a socket that notes the numbers that it gets.
+type numbers struct {
+	name string
+	got  chan int64
+}
+
+func (n *numbers) ID() string                { return n.name }
+func (n *numbers) Deliver(p *adapter.Packet) { n.got <- p.Args()[0].(int64) }
+func (n *numbers) Disconnect(bool)           {}
+
+// A fleet on Redis and one on NATS, with the same prefix, are bridged like two prefixes of
+// one Redis, and the leader hands over.
+func TestBridgeBetweenRedisAndNATS(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var urls [2]string
+	for i, s := range systems {
+		_, urls[i] = s.start(t)
+	}
+	on := func(i int) broker.Broker {
+		b, err := open(systems[i].name, urls[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := b.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		return b
+	}
+	serve := func(b broker.Broker, opts *adapter.Options) *adapter.Namespace {
+		opts.Heartbeat, opts.PeerTimeout = 100*time.Millisecond, patience
+		opts.OnError = func(err error) { t.Error(err) }
+		s, err := adapter.New(b, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ns, err := s.Of(ctx, space)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		return ns
+	}
+	bridge := func(one, other int) *adapter.Namespace {
+		return serve(on(one), &adapter.Options{Also: []adapter.Link{{Broker: on(other)}}, Bridge: &adapter.Bridge{}})
+	}
+	leader := bridge(0, 1)
+	bridge(1, 0) // the order of links does not matter
+	var ends [2]*adapter.Namespace
+	var sockets [2]*numbers
+	for i := range ends {
+		ends[i] = serve(on(i), &adapter.Options{})
+		sockets[i] = &numbers{systems[i].name, make(chan int64, 1024)}
+		if err := ends[i].Add(sockets[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const count = 200
+	for n := range count {
+		for i := range ends {
+			other := sockets[1-i].name
+			if err := ends[i].To(other).Emit(ctx, "n", n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch n {
+		case 0: // it leads when this has arrived
+			for _, s := range sockets {
+				if got := <-s.got; got != 0 {
+					t.Fatalf("%s got %d first", s.name, got)
+				}
+			}
+		case count / 2:
+			if err := leader.Server().Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, s := range sockets {
+		for want := int64(1); want < count; want++ {
+			select {
+			case got := <-s.got:
+				if got != want {
+					t.Fatalf("%s got %d in the place of %d", s.name, got, want)
+				}
+			case <-ctx.Done():
+				t.Fatalf("%s did not get %d", s.name, want)
+			}
+		}
+		if len(s.got) > 0 {
+			t.Errorf("%s got %d too many", s.name, len(s.got))
+		}
+	}
+}
