@@ -141,7 +141,9 @@ func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout
 // The first call opens it and may wait for the broker; later ones return the same
 // value, until it is closed. As in Socket.IO "chat" is "/chat", and "" is "/". In
 // dialect v5 it also finds out whether newer servers are there, which takes a
-// RequestsTimeout if they are.
+// RequestsTimeout if they are. On a broker that cannot count, the first call of the first
+// server of a fleet waits 250 ms to be sure that there is no other
+// (backplane.Node.Namespace).
 //
 // Errors are *broker.NameError or *backplane.NameError for a name that cannot be
 // used, such as one with a comma, ErrClosed, and the broker's or the context's error;

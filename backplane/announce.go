@@ -34,10 +34,11 @@ type announcements struct {
 	// changes of the list of namespaces that no frame has told yet, oldest first. Each
 	// is one revision.
 	changes []change
-	// asks are the nodes to be asked for their list, lists those that want this node's,
-	// seen those that are told which revision of theirs is known here.
-	asks, lists map[string]struct{}
-	seen        map[string]revisionOf
+	// asks are the nodes to be asked for their list, unless it has that revision, lists
+	// those that want this node's, and seen those that are told which revision of theirs
+	// is known here.
+	asks, seen map[string]revisionOf
+	lists      map[string]struct{}
 }
 
 // change is one change of a list of namespaces.
@@ -59,8 +60,8 @@ func (a *announcements) init() {
 
 func (a *announcements) clear() {
 	a.hello, a.changes = false, nil
-	a.asks, a.lists = make(map[string]struct{}), make(map[string]struct{})
-	a.seen = make(map[string]revisionOf)
+	a.asks, a.seen = make(map[string]revisionOf), make(map[string]revisionOf)
+	a.lists = make(map[string]struct{})
 }
 
 // note has the beat goroutine publish something, which f adds to what is due.
@@ -79,7 +80,7 @@ func (n *Node) ask(ids ...string) {
 	if len(ids) > 0 {
 		n.note(func(a *announcements) {
 			for _, id := range ids {
-				a.asks[id] = struct{}{}
+				a.asks[id] = revisionOf{}
 			}
 		})
 	}
@@ -95,6 +96,19 @@ func (n *Node) reply(id string) {
 			a.lists[id] = struct{}{}
 		}
 	})
+}
+
+// answer answers a node that asks for the list of this one, with a sign of life if it
+// has that.
+func (n *Node) answer(f *controlFrame) {
+	n.mu.Lock()
+	current := f.yourSince == n.since.UnixNano() && f.yourRevision == n.revision
+	n.mu.Unlock()
+	if current {
+		n.confirm(f.id, revisionOf{f.since, 0})
+	} else {
+		n.reply(f.id)
+	}
 }
 
 // confirm tells a node which revision of its list is known here.
@@ -268,11 +282,13 @@ func (n *Node) compose(alive bool, asks *int, lists bool, known int) (out []addr
 		out = append(out, addressed{f, id})
 	}
 	clear(a.seen)
-	for id := range a.asks {
+	for id, known := range a.asks {
 		if *asks--; *asks < 0 {
 			break
 		}
-		out = append(out, addressed{n.frame(controlAsk), id})
+		f := n.frame(controlAsk)
+		f.yourSince, f.yourRevision = known.since, known.revision
+		out = append(out, addressed{f, id})
 		delete(a.asks, id)
 	}
 	*asks = max(*asks, 0)

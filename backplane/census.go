@@ -135,6 +135,7 @@ func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bo
 		}
 	}
 	counts, nodes, err := ns.count(ctx, channels, len(channels)-len(w.elsewhere))
+	ns.node.counts(err)
 	if inexact, ok := errors.AsType[*broker.InexactError](err); ok {
 		c.inexact, err = inexact, nil
 	}

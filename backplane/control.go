@@ -19,7 +19,7 @@ import (
 //	full   *  body: namespaces; then part, number of parts, and [id, …] of the sender's
 //	          neighbours, or nil while it may not know all nodes itself
 //	beat   A
-//	ask    O
+//	ask    O  then since and revision of the list that the sender has, zero for none
 //	bye    A
 //	change A  body: namespaces that were added; then base, [namespace, …] removed
 //	seen   O  then since and revision of the node that is told
@@ -38,7 +38,8 @@ const (
 	controlFull
 	// controlBeat: I live, and my list has that revision.
 	controlBeat
-	// controlAsk: let the node on whose channel this comes send full to the sender.
+	// controlAsk: let the node on whose channel this comes send full to the sender, or
+	// seen, if its list is the one that the sender has.
 	controlAsk
 	// controlBye: I leave.
 	controlBye
@@ -68,8 +69,8 @@ type controlFrame struct {
 	base    uint64   // change
 	removed []spoken // change
 
-	yourSince    int64  // seen
-	yourRevision uint64 // seen
+	yourSince    int64  // seen, ask
+	yourRevision uint64 // seen, ask
 }
 
 // spoken is a namespace that a node serves, and what its codec said in Hello.
@@ -89,7 +90,7 @@ func (f *controlFrame) append(dst []byte) []byte {
 	switch f.kind {
 	case controlFull:
 		size = 10
-	case controlChange, controlSeen:
+	case controlChange, controlSeen, controlAsk:
 		size = 9
 	}
 	dst = msgpack.AppendArrayLen(dst, size)
@@ -119,7 +120,7 @@ func (f *controlFrame) append(dst []byte) []byte {
 	case controlChange:
 		dst = msgpack.AppendUint(dst, f.base)
 		dst = appendSpoken(dst, f.removed)
-	case controlSeen:
+	case controlSeen, controlAsk:
 		dst = msgpack.AppendInt(dst, f.yourSince)
 		dst = msgpack.AppendUint(dst, f.yourRevision)
 	}
@@ -246,7 +247,7 @@ func (f *controlFrame) decodeRest(r *msgpack.Reader, n int) (err error) {
 			return fmt.Errorf("%w: a change from revision %d to %d", errControl, f.base, f.revision)
 		}
 		f.removed, err = readSpoken(r)
-	case controlSeen:
+	case controlAsk, controlSeen:
 		if n < 2 {
 			return errControl
 		}

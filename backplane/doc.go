@@ -116,6 +116,9 @@
 //
 // # Bad input
 //
+// What other nodes announce is remembered up to 4,096 nodes, 65,536 namespaces of one node
+// and 64 MiB for all names; more is refused and reported as *[MembershipError].
+//
 // Bytes that cannot be read are counted, reported as *[DecodeError] with their channel,
 // and change nothing. What comes on the channel of a room that no member here is in is
 // not read, unless an [UnwantedObserver] or OnBroadcast wants it: it counts as unwanted,

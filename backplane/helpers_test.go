@@ -392,7 +392,7 @@ func spaces(names ...string) []any {
 // asks sends a node the wish for its list.
 func (w *wire) asks(node, id string) {
 	w.t.Helper()
-	w.send(broker.NodeControl(node), pack([]any{1, ask, id, 1, 1, nil}))
+	w.send(broker.NodeControl(node), pack([]any{1, ask, id, 1, 1, nil, 0, 0, 0}))
 }
 
 // pack writes MessagePack without the help of any codec.

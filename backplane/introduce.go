@@ -217,7 +217,7 @@ func (t *peerTable) pause(ctx context.Context, d time.Duration) {
 // meet waits until this node knows the others, and they know its list of namespaces at
 // a revision, where no broker can say who they are.
 func (n *Node) meet(ctx context.Context, revision uint64) {
-	if n.caps.CountsSubscribers {
+	if !n.blind.Load() {
 		return
 	}
 	t := &n.peers

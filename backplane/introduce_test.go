@@ -70,7 +70,11 @@ func (f *fleet) complete(what string, asker int, ns *backplane.Namespace) time.D
 
 // On return of Namespace the node knows the others, and they know it.
 func TestQueryRightAfterNamespace(t *testing.T) {
-	for _, kind := range brokerKinds {
+	var none atomic.Int32
+	none.Store(seesNone)
+	refused := brokerKinds[1]
+	refused.name, refused.wrap = "refused", func(b broker.Broker) broker.Broker { return shortsighted{b, &none} }
+	for _, kind := range append(slices.Clone(brokerKinds), refused) {
 		bubble(t, func(t *testing.T) {
 			f := newFleet(t, 0, backplane.Options{}, nil)
 			for i := range 5 {

@@ -128,8 +128,9 @@ func (t *peerTable) report() {
 	refused := t.refused
 	t.refused = 0
 	t.mu.Unlock()
-	if lost > 0 {
-		t.introduce()
+	if lost > 0 && time.Since(t.greeted) >= t.node.opts.Heartbeat {
+		t.greeted = time.Now()
+		t.introduce() // those who were not heard are to say it again
 	}
 	if lost > 0 || refused > 0 {
 		t.node.counters.membershipLost.Add(uint64(refused))
@@ -190,8 +191,11 @@ func (t *peerTable) take(it item) {
 	}
 	direct := it.ch.Name() != ""
 	news := t.note(&f, direct)
-	if f.kind == controlHello || f.kind == controlAsk && direct {
+	switch {
+	case f.kind == controlHello:
 		n.reply(f.id)
+	case f.kind == controlAsk && direct:
+		n.answer(&f)
 	}
 	if f.kind == controlFull {
 		n.ask(t.introduced(&f)...)
@@ -200,7 +204,7 @@ func (t *peerTable) take(it item) {
 		n.ask(f.id)
 		signal(t.retry)
 	}
-	if news.current && !n.caps.CountsSubscribers {
+	if news.current && n.blind.Load() {
 		n.confirm(f.id, revisionOf{f.since, news.revision})
 	}
 	if len(news.left) == 0 {

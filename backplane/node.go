@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -19,7 +20,8 @@ type Node struct {
 	id      string
 	since   time.Time
 	broker  broker.Broker
-	limit   int // largest payload, 0 none
+	limit   int         // largest payload, 0 none
+	blind   atomic.Bool // the broker cannot count, or may not
 	caps    broker.Capabilities
 	opts    Options
 	observe observers
@@ -90,6 +92,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	}
 	n.life, n.die = context.WithCancel(context.Background())
 	n.limit = n.caps.MaxPayload
+	n.blind.Store(!n.caps.CountsSubscribers)
 	if n.id == "" {
 		n.id = randomID()
 		if o.Name != "" {
@@ -166,7 +169,7 @@ func (n *Node) Stats() Stats { return n.counters.snapshot() }
 // wire already, ErrClosed, *broker.NameError, *broker.PayloadError if its announcement
 // is too large for the broker, the context's or the broker's.
 //
-// On a broker that cannot count, the call also waits until this node and the others
+// On a broker that cannot count, or must not, the call also waits until this node and the others
 // know each other: at most 250 ms or a quarter of Options.RequestTimeout, which the
 // first node of a fleet waits in full.
 func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, error) {
@@ -241,6 +244,12 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	n.control, n.started = sub, true
+	if n.caps.CountsSubscribers {
+		short, cancel := context.WithTimeout(ctx, n.introTime())
+		_, err := n.broker.Subscribers(short, broker.Control()) // other errors come with queries
+		cancel()
+		n.counts(err)
+	}
 	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.reports.report(&broker.LossError{Loss: l}) })
 	n.workers.Go(n.keep)
 	n.workers.Go(n.beat)
@@ -249,6 +258,15 @@ func (n *Node) start(ctx context.Context) error {
 		n.observed("NodeStart", func() { o.NodeStart(n) })
 	}
 	return nil
+}
+
+// counts notes whether the broker counts subscribers, by what it returned when it was
+// asked to: a server may forbid it.
+func (n *Node) counts(err error) {
+	_, inexact := errors.AsType[*broker.InexactError](err)
+	if err == nil || inexact {
+		n.blind.Store(inexact)
+	}
 }
 
 // Close says goodbye to the fleet, ends the namespaces and waits for everything the

@@ -61,6 +61,7 @@ type peerTable struct {
 	overflow    atomic.Int64  // frames that did not fit and are not reported yet
 	lastMessage atomic.Int64  // when a frame last came, in Unix nanoseconds, if noted
 	retry       chan struct{} // introductions are to be insisted on
+	greeted     time.Time     // when a loss last made this node greet again; the keeper's
 	twins       []int64       // since when other nodes with this id live; the keeper's
 
 	mu        sync.Mutex
@@ -69,6 +70,7 @@ type peerTable struct {
 	kept      int          // memory of all lists, in bytes
 	strangers atomic.Int32 // nodes whose introductions were waited for in vain
 	refused   int          // announcements beyond the limits that are not reported yet
+	full      time.Time    // when a node was refused last
 	introduction
 }
 
@@ -252,6 +254,7 @@ func (t *peerTable) add(id string, since int64) *peer {
 	}
 	if len(t.byID) >= maxPeers {
 		t.refused++
+		t.full = time.Now()
 		return nil
 	}
 	p := &peer{id: strings.Clone(id), since: since, seen: time.Now()} // the frame's memory is not kept
@@ -318,10 +321,11 @@ func (t *peerTable) missed(id string, asked time.Time) {
 		p.missed = asked
 		t.owe.Add(1)
 	}
+	known := revisionOf{p.since, p.revision}
 	p.suspect = p.suspect || time.Since(p.missed) >= t.node.opts.RequestTimeout*9/10
 	t.mu.Unlock()
 	// If it is only slow it says so, and is trusted again.
-	t.node.ask(id)
+	t.node.note(func(a *announcements) { a.asks[id] = known })
 }
 
 // trusts reports whether a node has been heard of since it missed something.
@@ -350,7 +354,7 @@ type whereabouts struct {
 	overdue   []string         // of them: those that have had the time to do it
 	ghosts    []string         // expired peers that served it
 	elsewhere []string         // other live peers
-	greeting  bool             // there may be others, who have not answered the greeting
+	greeting  bool             // there may be others: not all have answered the greeting, or some were refused
 }
 
 // where looks up who serves a namespace. All lists are sorted.
@@ -358,7 +362,7 @@ func (t *peerTable) where(key nsKey) (w whereabouts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	w.greeting = !t.pending(now).IsZero() && t.until.After(now)
+	w.greeting = !t.pending(now).IsZero() && t.until.After(now) || now.Sub(t.full) < t.node.opts.PeerTimeout
 	for id, p := range t.byID {
 		_, serves := p.namespaces[key]
 		gone, closed := p.closed[key]

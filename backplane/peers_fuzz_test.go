@@ -17,7 +17,7 @@ func FuzzPeers(f *testing.F) {
 		pack([]any{1, full, "b", 5, 7, spaces()}),
 		pack([]any{1, beat, "a", 5, 3, nil}),
 		pack([]any{1, beat, "a", 5, uint64max, nil}),
-		pack([]any{1, ask, "b", 5, 3, nil}),
+		pack([]any{1, ask, "b", 5, 3, nil, 0, 5, 1}),
 		pack([]any{1, bye, "a", 5, 3, nil}),
 		pack([]any{1, change, "a", 5, 3, spaces("/d", "/d"), 0, 2, spaces("/a", "/x")}),
 		pack([]any{1, change, "a", 5, 9, spaces("/e"), 0, 8, spaces("/d")}),
