@@ -10,7 +10,6 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
-	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
 // bridged is two servers on one link each, one of a generation, and servers on both links
@@ -352,67 +351,6 @@ func TestBridgeBurst(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A broadcast whose excluded sockets cannot be found out does not reach servers of v5, and
-// that is reported; those behind it are passed on.
-func TestBridgeExcept(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		g := newGenerations()
-		newBystander(t, g.v5) // it is counted, and does not answer
-		heard := g.onV5(t).add(t, "heard")
-		both, new := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second}), g.onV8(t)
-		time.Sleep(time.Second)
-		for i, except := range [][]string{nil, {"room"}, {"abcdefghij0123456789"}, {"room", "abcdefghij0123456789"}, nil} {
-			ok(t, new.ns.Except(except...).Emit(t.Context(), fmt.Sprint(i)))
-		}
-		time.Sleep(10 * time.Second)
-		var got []string
-		for len(heard.packets) > 0 {
-			got = append(got, (<-heard.packets).Event())
-		}
-		equal(t, "v5 got", got, []string{"0", "2", "4"})
-		refused := 0
-		for _, err := range both.errors.all() {
-			if e, ok := errors.AsType[*adapter.ExceptError](err); ok {
-				equal(t, "refused because of", e.Rooms, []string{"room"})
-				loss, _ := errors.AsType[*broker.LossError](err)
-				refused += loss.Messages
-			}
-		}
-		if refused != 2 {
-			t.Errorf("%d reported as refused", refused)
-		}
-	})
-}
-
-// Whoever may publish can forge a leader's last mark. The next node then leads as well,
-// until it hears the leader.
-func TestBridgeForgedEnd(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := bridge(t, adapter.Options{})
-		b.plain = true
-		b.send(t, time.Second)
-		uid := b.both[0].UID()
-		for bus, relay := range map[*memorybroker.Bus]string{b.v8: uid + ":0@v5#end", b.v5: uid + ":0@v8#end"} {
-			forged := bus.Broker()
-			frame, _, err := msgpack.AppendValue(nil, []any{
-				uid, map[string]any{"type": 2, "data": []any{"forged"}, "nsp": chat},
-				map[string]any{"rooms": []any{"nobody's"}, "except": []any{}, "flags": map[string]any{}, "crossroom": map[string]any{"relay": relay}},
-			})
-			ok(t, err)
-			ok(t, forged.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame))
-			synctest.Wait()
-			ok(t, forged.Close(t.Context()))
-		}
-		b.send(t, 10*time.Second)
-		for i, got := range b.settle(t) {
-			// 50 a second, for a heartbeat and a quarter.
-			if got.lost > 0 || got.disordered > 0 || got.repeated == 0 || got.repeated > 70 {
-				t.Errorf("%d: %+v", i, got)
-			}
-		}
-	})
 }
 
 // A single node on both links has nobody who may have passed anything on.

@@ -1,0 +1,123 @@
+package adapter_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// A broadcast whose excluded sockets cannot be found out does not reach servers of v5, and
+// that is reported; those behind it are passed on.
+func TestBridgeExcept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGenerations()
+		newBystander(t, g.v5) // it is counted, and does not answer
+		heard := g.onV5(t).add(t, "heard")
+		both, new := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second}), g.onV8(t)
+		time.Sleep(time.Second)
+		for i, except := range [][]string{nil, {"room"}, {"abcdefghij0123456789"}, {"room", "abcdefghij0123456789"}, nil} {
+			ok(t, new.ns.Except(except...).Emit(t.Context(), fmt.Sprint(i)))
+		}
+		time.Sleep(10 * time.Second)
+		var got []string
+		for len(heard.packets) > 0 {
+			got = append(got, (<-heard.packets).Event())
+		}
+		equal(t, "v5 got", got, []string{"0", "2", "4"})
+		refused := 0
+		for _, err := range both.errors.all() {
+			if e, ok := errors.AsType[*adapter.ExceptError](err); ok {
+				equal(t, "refused because of", e.Rooms, []string{"room"})
+				loss, _ := errors.AsType[*broker.LossError](err)
+				refused += loss.Messages
+			}
+		}
+		if refused != 2 {
+			t.Errorf("%d reported as refused", refused)
+		}
+	})
+}
+
+// Whoever may publish can forge a leader's last mark. The next node then leads as well,
+// until it hears the leader.
+func TestBridgeForgedEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bridge(t, adapter.Options{})
+		b.plain = true
+		b.send(t, time.Second)
+		uid := b.both[0].UID()
+		for bus, relay := range map[*memorybroker.Bus]string{b.v8: uid + ":0@v5#end", b.v5: uid + ":0@v8#end"} {
+			forged := bus.Broker()
+			frame, _, err := msgpack.AppendValue(nil, []any{
+				uid, map[string]any{"type": 2, "data": []any{"forged"}, "nsp": chat},
+				map[string]any{"rooms": []any{"nobody's"}, "except": []any{}, "flags": map[string]any{}, "crossroom": map[string]any{"relay": relay}},
+			})
+			ok(t, err)
+			ok(t, forged.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame))
+			synctest.Wait()
+			ok(t, forged.Close(t.Context()))
+		}
+		b.send(t, 10*time.Second)
+		for i, got := range b.settle(t) {
+			// 50 a second, for a heartbeat and a quarter.
+			if got.lost > 0 || got.disordered > 0 || got.repeated == 0 || got.repeated > 70 {
+				t.Errorf("%d: %+v", i, got)
+			}
+		}
+	})
+}
+
+// mixed is a broker that Node.js servers may be on.
+type mixed struct{ *memorybroker.Broker }
+
+func (m mixed) Capabilities() broker.Capabilities {
+	c := m.Broker.Capabilities()
+	c.OnlyCrossroom = false
+	return c
+}
+
+// What would harm a Node.js server on the other side is not passed on, and reported.
+func TestBridgeContent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGenerations()
+		from, to := g.v8.Broker(), memorybroker.NewBus(nil)
+		both := newNode(t, g.v8, adapter.Options{
+			Bridge: &adapter.Bridge{}, Also: []adapter.Link{{Broker: mixed{to.Broker()}, Dialect: adapter.V5}},
+		})
+		near, far := both.add(t, "near"), newNode(t, to, adapter.Options{Dialect: adapter.V5}).add(t, "far")
+		for _, event := range [][]any{
+			{"first"},
+			{"x", map[string]any{"__proto__": time.Now()}},
+			{"x", []any{map[string]any{"hasOwnProperty": 1}}, []byte{1}},
+			{"end"},
+		} {
+			frame, _, err := msgpack.AppendValue(nil, []any{
+				"emitter", map[string]any{"type": 2, "data": event, "nsp": chat},
+				map[string]any{"rooms": []any{}, "except": []any{}, "flags": map[string]any{}},
+			})
+			ok(t, err)
+			ok(t, from.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame))
+		}
+		equal(t, "near", near.until(t, "end"), []string{"first", "x", "x"})
+		equal(t, "far", far.until(t, "end"), []string{"first"})
+		time.Sleep(time.Second)
+		var paths []string
+		for _, err := range both.errors.all() {
+			if harm, ok := errors.AsType[*adapter.HarmError](err); ok {
+				loss, _ := errors.AsType[*broker.LossError](err)
+				paths = append(paths, fmt.Sprint(loss.Messages, " ", harm.Path))
+			}
+		}
+		slices.Sort(paths)
+		equal(t, "reported", paths, []string{"1 args[0].__proto__", "1 args[0][0].hasOwnProperty"})
+		ok(t, from.Close(t.Context()))
+	})
+}
