@@ -107,7 +107,9 @@ func (b *Broker) SubscribeClient() redis.UniversalClient { return b.subscribeCli
 // Prefix returns the prefix of all channel names.
 func (b *Broker) Prefix() string { return b.opts.Prefix }
 
-// Publish implements broker.Broker. A server that allows less than
+// Publish implements broker.Broker. A write that it makes itself, of a message of up to
+// 4 KiB, ends with Options.ProbeTimeout and not with the context; it does not wait, unless
+// the client's dialer returns connections without a buffer. A server that allows less than
 // Capabilities.MaxPayload says refuses with its own limit in the *PayloadError, once
 // there is a connection to it and if the user may ask for its limits.
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {

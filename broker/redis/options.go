@@ -45,10 +45,10 @@ type Options struct {
 	// means 16 MiB.
 	ReceiveBuffer int
 
-	// ProbeInterval is how long a connection may be silent before the server is
-	// asked for a sign of life, and ProbeTimeout how long it has to give one, before
-	// the connection counts as lost. A link that is dead without a word, or a frozen
-	// server, is thus noticed after at most the sum. ProbeTimeout also bounds
+	// ProbeInterval is how often the server of each connection is asked whether it is
+	// still one of the fleet's, and ProbeTimeout how long it has to give a sign of life,
+	// before the connection counts as lost. A dead link, a frozen server or one that
+	// lost its place is thus noticed after at most the sum. ProbeTimeout also bounds
 	// opening a connection. Zero or less means 1 and 3 seconds.
 	ProbeInterval time.Duration
 	ProbeTimeout  time.Duration

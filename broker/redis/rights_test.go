@@ -309,3 +309,58 @@ func TestDiskError(t *testing.T) {
 		t.Errorf("Subscribers: %v, %v", counts, err)
 	}
 }
+
+// TestLoading: a server that is still reading its data says so, for as long as it takes.
+func TestLoading(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{
+		"--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024", // a second for 2,000 keys
+	}})
+	var keys []string
+	for i := range 2000 {
+		keys = append(keys, fmt.Sprint("key", i), "value")
+	}
+	srv.Do(append([]string{"MSET"}, keys...)...)
+	srv.Do("SAVE")
+	opts := quick()
+	opts.QueueAge = 100 * time.Millisecond
+	b := open(t, srv.Addr(), opts)
+	r := record(t)
+	subscribe(t, b, r, broker.Exactly(room))
+	srv.Kill()
+	r.WantCall("interrupted")
+	// Restart returns when all is loaded.
+	ended, stop := make(chan []error), make(chan struct{})
+	go func() {
+		var all []error
+		defer func() { ended <- all }()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if b.Publish(t.Context(), room, nil) != nil {
+				return
+			}
+			if err := b.Flush(t.Context()); err != nil {
+				all = append(all, err)
+			}
+		}
+	}()
+	srv.Restart()
+	close(stop)
+	named := 0
+	for _, err := range <-ended {
+		var refused *redisbroker.ServerError
+		if errors.As(err, &refused) {
+			wantReason(t, "Flush", err, "LOADING")
+			named++
+		}
+	}
+	if named == 0 {
+		t.Error("no loss names LOADING")
+	}
+	for r.Next().What != "resumed" {
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -235,6 +236,17 @@ func TestClusterFailover(t *testing.T) {
 		f.join(c.client("before"))
 	}
 	f.whole()
+	app := func() *redisbroker.Broker {
+		opts := quick()
+		opts.Prefix = "app"
+		b, err := redisbroker.New(c.client("before"), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeLater(t, b)
+		return b
+	}
+	nodes := crowd(t, 3, app)
 	for _, r := range replicas {
 		failover(t, r)
 	}
@@ -251,6 +263,34 @@ func TestClusterFailover(t *testing.T) {
 		f.join(c.client("afterwards"))
 	}
 	f.whole()
+	// What servers are asked is answered by all, those that start now included.
+	for round := range 2 {
+		for i, ns := range nodes {
+			eventually(t, func() error {
+				count, err := ns.ServerCount(within(t, patience))
+				if err != nil || count != len(nodes) {
+					return fmt.Errorf("server %d counts %d of %d, %v", i, count, len(nodes), err)
+				}
+				sockets, err := ns.FetchSockets(within(t, patience))
+				if err != nil || len(sockets.List) != 3 {
+					return fmt.Errorf("server %d fetches %+v, %v", i, sockets, err)
+				}
+				return ns.RemoteJoin(within(t, patience), fmt.Sprint("socket", (i+1)%3), "room")
+			})
+		}
+		if round == 0 {
+			s, err := adapter.New(app(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			endLater(t, s)
+			ns, err := s.Of(within(t, patience), "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			nodes = append(nodes, ns)
+		}
+	}
 	for i, b := range f.nodes[:4] {
 		// One that moves to a master whose turn has not come moves again.
 		if s := b.Stats(); s.Interruptions < 1 || s.Interruptions > 3 {

@@ -192,7 +192,7 @@ func TestSentinelLosesSight(t *testing.T) {
 	}
 	do("SENTINEL", "REMOVE", s.Name)
 	do("SENTINEL", "MONITOR", "far", host, port, 1)
-	do("SENTINEL", "SET", "far", "down-after-milliseconds", 300)
+	do("SENTINEL", "SET", "far", "failover-timeout", 1000)
 	eventually(t, func() error {
 		list, _ := do("SENTINEL", "REPLICAS", "far").([]any)
 		if !strings.Contains(fmt.Sprint(list), "master-link-status ok") {
@@ -222,6 +222,15 @@ func TestSentinelLosesSight(t *testing.T) {
 		t.Fatalf("Subscribers: %v, %v", counts, err)
 	}
 	sight.Refuse()
+	eventually(t, func() error {
+		// It says that a failover is in progress, or that it knows no good replica yet.
+		sentinel.Do(t.Context(), "SENTINEL", "FAILOVER", "far")
+		master := do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "far").([]any)
+		if master[1] == port {
+			return errors.New("no other master yet")
+		}
+		return nil
+	})
 	if c := r.WantCall("interrupted"); !isStray(c.Err) {
 		t.Errorf("Interrupted(%v), want a *MembershipError", c.Err)
 	}
@@ -326,4 +335,39 @@ func TestBusyConnectionsAreExamined(t *testing.T) {
 	if b.Stats().Interruptions != 1 {
 		t.Errorf("Stats %+v", b.Stats())
 	}
+}
+
+// TestWithoutHello: a server that does not know HELLO, as before Redis 6, is spoken to in
+// RESP2. It is asked for signs of life, and nothing else is known of it.
+func TestWithoutHello(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--rename-command", "HELLO", ""}})
+	opts := quick()
+	opts.ProbeInterval = 20 * time.Millisecond
+	b := open(t, srv.Addr(), opts)
+	r := record(t)
+	subscribe(t, b, r, broker.SocketIO.EveryRoom("/"), broker.Exactly(broker.SocketIO.Requests("/")))
+	pings := func() (n int) {
+		stats, _ := srv.Do("INFO", "commandstats").(string)
+		_, after, _ := strings.Cut(stats, "cmdstat_ping:calls=")
+		fmt.Sscanf(after, "%d", &n)
+		return n
+	}
+	for before := pings(); pings() < before+10; {
+		publish(t, b, room, "one")
+		flush(t, b)
+		r.Want(room, "one")
+	}
+	if counts, err := b.Subscribers(within(t, patience), broker.SocketIO.Requests("/")); err != nil || counts[0] != 1 {
+		t.Errorf("Subscribers: %v, %v", counts, err)
+	}
+	srv.Kill()
+	r.WantCall("interrupted")
+	srv.Restart()
+	r.WantCall("resumed")
+	eventually(t, func() error {
+		publish(t, b, room, "again")
+		return b.Flush(within(t, patience))
+	})
+	r.Want(room, "again")
 }
