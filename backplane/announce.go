@@ -154,7 +154,11 @@ func (n *Node) room() int {
 	if n.limit > 0 {
 		size = min(size, n.limit)
 	}
-	return size - len(n.id) - maxNeighbours*(maxNodeID+2) - 64
+	size -= len(n.id) + 64
+	if neighbours := maxNeighbours * (maxNodeID + 2); size > 2*neighbours {
+		size -= neighbours
+	}
+	return size
 }
 
 // announceable refuses a namespace whose announcement is too large for the broker.
@@ -166,7 +170,7 @@ func (n *Node) announceable(ns *Namespace) error {
 	f := n.frame(controlChange)
 	n.mu.Unlock()
 	f.namespaces = []spoken{{nsKey{ns.wire, ns.name}, ns.codec.Hello()}}
-	if size := len(f.append(nil)) + maxNeighbours*(maxNodeID+2) + 16; size > n.limit {
+	if size := len(f.append(nil)) + 32; size > n.limit { // numbers may grow
 		return &broker.PayloadError{Size: size, Max: n.limit}
 	}
 	return nil
@@ -222,7 +226,12 @@ func (n *Node) beat() {
 			if f.to == everybody {
 				f.number = n.lease.next()
 			}
-			size := n.publishControl(f.to, f.append(nil))
+			frame := f.append(nil)
+			if f.settled && n.limit > 0 && len(frame) > n.limit {
+				f.neighbours, f.settled = nil, false // there is no room for them
+				frame = f.append(nil)
+			}
+			size := n.publishControl(f.to, frame)
 			if f.kind == controlFull && f.part == 0 {
 				lists.left--
 			}

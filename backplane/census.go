@@ -100,19 +100,16 @@ func (ns *Namespace) listeners(ctx context.Context) (census, error) {
 // count. It waits for introductions that are under way.
 func (ns *Namespace) acquaintances(ctx context.Context, c *census) {
 	t := &ns.node.peers
-	down := ns.node.isDown()
-	if !down {
-		end := time.Now().Add(ns.node.introTime())
-		t.await(ctx, func() time.Time {
-			if until := t.pending(time.Now()); until.Before(end) {
-				return until
-			}
-			return end
-		})
-	}
+	end := time.Now().Add(ns.node.introTime())
+	t.await(ctx, func() time.Time {
+		if until := t.pending(time.Now()); !t.down && until.Before(end) {
+			return until
+		}
+		return end // an outage may be about to be over
+	})
 	w := t.where(nsKey{ns.wire, ns.name})
 	c.alive, c.bad, c.unknown = w.alive, w.bad, w.unknown
-	c.unsettled = down || ns.node.isDown() || w.greeting
+	c.unsettled = w.greeting
 }
 
 // union lists what is in either of two lists, sorted.

@@ -27,6 +27,7 @@ func (n *Node) introTime() time.Duration {
 
 // introduction is how far a node knows the others. peerTable.mu guards it.
 type introduction struct {
+	down     bool          // the control channel is
 	until    time.Time     // introductions are awaited; zero: they have come
 	echoed   bool          // the greeting has come back to this node: it is not lost
 	answered bool          // a node has introduced itself

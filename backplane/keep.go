@@ -48,6 +48,10 @@ func (n *Node) setDown(down bool) {
 	n.mu.Lock()
 	n.linkDown = down
 	n.mu.Unlock()
+	n.peers.mu.Lock()
+	n.peers.down = down
+	n.peers.moved()
+	n.peers.mu.Unlock()
 }
 
 func (n *Node) isDown() bool {

@@ -150,9 +150,11 @@ func TestManyNamespacesAtOnce(t *testing.T) {
 // With the smallest payloads lists come in many parts, and a namespace whose announcement
 // does not fit is refused.
 func TestListsInParts(t *testing.T) {
-	for _, kind := range brokerKinds {
+	for _, c := range []struct {
+		kind, limit int
+	}{{0, 1024}, {1, 1024}, {0, 160}, {1, 160}} { // 160 bytes have no room for neighbours
 		bubble(t, func(t *testing.T) {
-			const limit = 1024
+			kind, limit := brokerKinds[c.kind], c.limit
 			f := newFleetOn(t, &memorybroker.Options{MaxPayload: limit}, 0, backplane.Options{}, nil)
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(0))
 			for i := range 500 {

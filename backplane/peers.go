@@ -354,7 +354,7 @@ type whereabouts struct {
 	overdue   []string         // of them: those that have had the time to do it
 	ghosts    []string         // expired peers that served it
 	elsewhere []string         // other live peers
-	greeting  bool             // there may be others: not all have answered the greeting, or some were refused
+	greeting  bool             // there may be others: this node is cut off, not all have answered its greeting, or some were refused
 }
 
 // where looks up who serves a namespace. All lists are sorted.
@@ -362,7 +362,7 @@ func (t *peerTable) where(key nsKey) (w whereabouts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	w.greeting = !t.pending(now).IsZero() && t.until.After(now) || now.Sub(t.full) < t.node.opts.PeerTimeout
+	w.greeting = t.down || !t.pending(now).IsZero() && t.until.After(now) || now.Sub(t.full) < t.node.opts.PeerTimeout
 	for id, p := range t.byID {
 		_, serves := p.namespaces[key]
 		gone, closed := p.closed[key]
