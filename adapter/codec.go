@@ -50,6 +50,8 @@ type codec struct {
 	// only5 is how many servers other than Crossroom nodes were there when all of them
 	// were found to be v5; -1 if that is not known.
 	only5 atomic.Int64
+	// older is what is known of older servers, in dialect v8; nil: nothing.
+	older atomic.Pointer[older]
 	seen  sightings
 	// onlyCrossroom is the capability of the broker: no content can harm anybody.
 	onlyCrossroom bool

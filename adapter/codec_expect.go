@@ -40,12 +40,15 @@ func (c *codec) Expect(ns string, r *backplane.Request, p backplane.Unannounced)
 	owner := backplane.Expected{Answers: 1, FirstOnly: true}
 	switch r.Op {
 	case backplane.OpMembers, backplane.OpRooms:
+		if c.dialect == V8 {
+			return c.answersOf(r, p.Total), nil
+		}
 		return everyone, nil
 	case backplane.OpRoomsOf:
 		if c.dialect == V5 {
 			return owner, nil
 		}
-		return everyone, nil // asked as fetchSockets
+		return c.answersOf(r, p.Total), nil // asked as fetchSockets
 	case backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect:
 		if r.ByID {
 			return owner, nil

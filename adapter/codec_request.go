@@ -107,6 +107,11 @@ func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error)
 	}
 	switch r.Op {
 	case backplane.OpMembers:
+		if bareIDs(r) { // which more versions know
+			begin(v6Sockets, true)
+			o.rooms(c, "rooms", r.Rooms)
+			break
+		}
 		begin(v6FetchSockets, true)
 		c.selector(o, r.Rooms, r.Except)
 		x.ids = r.Native && !r.Detail

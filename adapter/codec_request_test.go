@@ -245,6 +245,12 @@ func TestExpect(t *testing.T) {
 		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: 3}, all(3), false},
 		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: -1}, all(3), false},
 		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: 2}, backplane.Expected{}, true},
+		{V8, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 3, Silent: 1}, false},
+		{V8, backplane.Request{Op: backplane.OpRooms}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 3, Silent: 1}, false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 1, Silent: 3}, false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Except: []string{"a"}}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 1, Silent: 3}, false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true, Rooms: []string{newProbe()}}, backplane.Unannounced{Total: 4}, all(4), false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 5}, all(5), false},
 		{V5, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{Total: 3}, all(3), false},
 		{V5, backplane.Request{Op: backplane.OpRoomsOf, ByID: true}, backplane.Unannounced{Total: 3}, owner, false},
 		{V5, backplane.Request{Op: backplane.OpJoin, ByID: true}, backplane.Unannounced{Total: 3}, owner, false},
@@ -255,6 +261,7 @@ func TestExpect(t *testing.T) {
 	} {
 		codec := newCodec(c.d)
 		codec.only5.Store(3)
+		codec.older.Store(&older{total: 4, v5: 1, v60: 2})
 		if c.r.Timeout > 0 {
 			codec.only5.Store(2)
 		}

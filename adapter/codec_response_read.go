@@ -37,6 +37,9 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 			return errNoID
 		}
 		c.seen.note(by)
+		if v.Get("clients").Kind() == jsonscan.Array {
+			c.seen.misread.Add(1)
+		}
 		return backplane.ErrMisunderstood
 	}
 	if !m.extra.native {

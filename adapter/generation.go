@@ -86,6 +86,7 @@ func (ns *Namespace) look(ctx context.Context, l leg) {
 		ns.server.report(&GenerationsError{Prefix: l.key, Namespace: ns.name})
 	}
 	if l.dialect != V5 {
+		l.lookForOlder(ctx)
 		return
 	}
 	// Servers of v5 send binary data in packets of type 5, and their clients need
@@ -118,12 +119,15 @@ func (l leg) others(ctx context.Context) (int, error) {
 	return p.Unannounced, nil
 }
 
+// newProbe returns the name of a room that cannot exist.
+func newProbe() string { return probeRoom + rand.Text() }
+
 // allV5 makes sure that every server on the link is of generation v5, by a question
 // that does no harm and that newer ones do not answer: who is in a room that cannot
 // exist. The error is a *MixedFleetError unless all answered. Go nodes may be missing:
 // nothing harms them.
 func (l leg) allV5(ctx context.Context) error {
-	found, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true})
+	found, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{newProbe()}, RemoteOnly: true})
 	var partial *PartialError
 	if err == nil {
 		l.codec.only5.Store(int64(found.Unnamed))

@@ -151,6 +151,8 @@ func (l leg) members(ctx context.Context, t backplane.Target, detail bool) (*bac
 	switch {
 	case l.dialect == V5 && !t.LocalOnly && (detail || len(t.Except) > 0):
 		return l.membersV5(ctx, t, detail)
+	case l.dialect == V8 && !t.LocalOnly && (detail || len(t.Except) > 0) && l.has60():
+		return l.membersV60(ctx, t, detail)
 	case detail:
 		return l.ns.MembersDetail(ctx, t)
 	}
