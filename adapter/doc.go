@@ -71,7 +71,13 @@
 // Sockets of Node.js servers can be listed, joined, disconnected and emitted to.
 // Only Go nodes have names in a Fleet; the others are counted. To selections of
 // sockets (SocketsJoin and its like) Node.js servers of the newer dialect do as they
-// are told without confirming it.
+// are told without confirming it; 6.0 does not know such requests.
+//
+// In dialect v8 servers of 5.4 answer nothing, and those of 6.0 only ids and rooms. They are
+// found out when a namespace is opened, and then every two Heartbeats; from then on nothing
+// waits for what they cannot answer. They are counted in Fleet.Silent, and FetchSockets
+// lists the sockets of 6.0 without details. If nobody else has a socket, the error is a
+// *[PartialError], as one of them may.
 //
 // # Two generations
 //
