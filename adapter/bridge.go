@@ -28,14 +28,17 @@ import (
 //	is stopped, goes on    the same; what it had accepted from the link before is not
 //	                       passed on a second time
 //
+// Messages with the same content are counted, not told apart. A message that the leader had
+// dropped and reported before it was killed may be reported by the next one, too.
+//
 // Messages are counted and reported to Options.OnError as a *broker.LossError inside a
 // *LinkError if the window does not hold them, or if the broker or the content check
 // refuses them. All Go nodes with several links must have the same links, Heartbeat and
 // PeerTimeout.
 type Bridge struct {
 	// Messages, Bytes and Age limit the window, for each namespace and direction
-	// between two links. Messages that do not fit are not taken in; messages older than
-	// Age are dropped. Bytes counts payloads, names and 384 bytes for each message. Age
+	// between two links. The oldest messages are dropped if it is full or if they are
+	// older than Age. Bytes counts payloads, names and 384 bytes for each message. Age
 	// must be longer than a change of the leader takes. Zero: 262,144 messages, 128 MiB,
 	// and 30 s or three times PeerTimeout if that is more.
 	Messages, Bytes int
@@ -168,7 +171,7 @@ func (b *bridge) close(ctx context.Context) {
 func (b *bridge) offer(l *link, in *backplane.Broadcast) {
 	sum := b.hashes[slices.Index(b.ns.server.links, l)].sum(in)
 	m := &bridged{
-		sum: sum, origin: in.Origin, payload: in.Payload, // never written to, and may be kept
+		id: sum, origin: in.Origin, payload: in.Payload, // never written to, and may be kept
 		target: backplane.Target{
 			Rooms: slices.Clone(in.Rooms), Except: slices.Clone(in.Except), RemoteOnly: true,
 			Flags: in.Flags, Header: maps.Clone(in.Header),
@@ -270,6 +273,11 @@ func (b *bridge) rivals(one, other *link) (self candidate, all []candidate) {
 
 // loss is how much was lost for one reason.
 type loss struct{ messages, bytes int }
+
+func (l *loss) add(bytes int) {
+	l.messages++
+	l.bytes += bytes
+}
 
 func (c *crossing) report() {
 	c.mu.Lock()

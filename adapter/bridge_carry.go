@@ -34,6 +34,7 @@ func (c *crossing) next() *waiting {
 		case c.skipped(e):
 			c.drop(e)
 		default:
+			c.passing = e
 			return e
 		}
 	}
@@ -186,11 +187,11 @@ func (c *crossing) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
-	left := c.missed
-	for e := c.head(); e != nil; e = c.head() {
-		e.remove()
-		left.messages++
-		left.bytes += len(e.payload)
+	left := c.unkept()
+	for _, w := range []*bridgeWindow{&c.doubtful, &c.window} {
+		l := w.empty()
+		left.messages += l.messages
+		left.bytes += l.bytes
 	}
 	if len(rivals) == 0 && left.messages > 0 {
 		c.lost(broker.Loss{Messages: left.messages, Bytes: left.bytes, Err: errBridgeClosed})

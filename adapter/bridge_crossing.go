@@ -25,13 +25,15 @@ type crossing struct {
 	seq     uint64                    // of the last message heard
 	early   map[bridgeSum]earlyCopies // copies that were heard before their originals
 	upTo    map[string]uint64         // by sender: the latest message that another node passed on
-	missed  loss                      // what did not stay in the window since a copy was last heard
+	dropped bridgeWindow              // what did not stay in the window, without payloads
+	missed  loss                      // what did not stay in dropped
 	losses  []broker.Loss             // not reported yet
 	unheard bool                      // the link to is interrupted
 	certain time.Time                 // copies of messages that come after this are heard
 
 	// Who leads.
 	leading bool
+	passing *waiting             // what next returned last
 	terms   [2]time.Time         // of the leases on both links
 	retired map[string]time.Time // leaders that have handed over, and until when they rest; zero: for good
 	handed  bool                 // a leader has retired
@@ -74,25 +76,23 @@ func (c *crossing) add(m *bridged, now time.Time) {
 	}
 	c.expire(now)
 	c.seq++
-	if e, ok := c.early[m.sum]; ok {
+	if e, ok := c.early[m.id]; ok {
 		if e.count--; e.count == 0 {
-			delete(c.early, m.sum)
+			delete(c.early, m.id)
 		} else {
-			c.early[m.sum] = e
+			c.early[m.id] = e
 		}
-		c.passedBefore(m.origin, c.seq)
-		return
-	}
-	size := m.size()
-	if c.held() >= c.b.opts.Messages || c.doubtful.bytes+c.window.bytes+size > c.b.opts.Bytes {
-		c.lose(errBridgeFull, len(m.payload))
 		return
 	}
 	w := &c.window
 	if c.unheard || now.Before(c.certain) {
 		w = &c.doubtful
 	}
-	w.push(&waiting{bridged: m, seq: c.seq, at: now, size: size})
+	e := &waiting{bridged: m, sum: m.id, bytes: len(m.payload), seq: c.seq, at: now, size: m.size()}
+	w.push(e)
+	for c.held() > c.b.opts.Messages || c.doubtful.bytes+c.window.bytes > c.b.opts.Bytes {
+		c.evict(c.oldest(), errBridgeFull)
+	}
 	if c.leading && c.held() == 1 {
 		c.work.Signal()
 	}
@@ -109,6 +109,21 @@ func (c *crossing) head() *waiting {
 	return c.window.head
 }
 
+// oldest returns the oldest message that is kept and is not being sent.
+func (c *crossing) oldest() *waiting {
+	e := c.head()
+	if !c.leading || e != c.passing {
+		return e
+	}
+	if e.next != nil {
+		return e.next
+	}
+	if e.in == &c.doubtful && c.window.head != nil {
+		return c.window.head
+	}
+	return e // there is no other
+}
+
 // copied takes in that another node passed a message on.
 func (c *crossing) copied(by string, sum bridgeSum) {
 	c.mu.Lock()
@@ -121,15 +136,18 @@ func (c *crossing) copied(by string, sum bridgeSum) {
 	}
 	if e != nil {
 		e.remove()
-		c.missed = loss{} // the leader lives: what it did not pass on it reports itself
+		// The leader lives: what it did not pass on of earlier ones, it has reported.
+		c.dropped.empty()
+		c.missed = loss{}
 		c.passedBefore(e.origin, e.seq)
 		return
 	}
-	if c.missed.messages > 0 {
-		// It was one of these.
-		if c.missed.messages--; c.missed.messages == 0 {
-			c.missed = loss{}
+	if e = c.dropped.find(sum); e != nil {
+		for c.dropped.head != e {
+			c.dropped.head.remove()
 		}
+		e.remove()
+		c.missed = loss{}
 		return
 	}
 	if len(c.early) < c.b.opts.Messages {
@@ -155,15 +173,25 @@ func (c *crossing) passedBefore(sender string, seq uint64) {
 
 func (c *crossing) skipped(e *waiting) bool { return e.seq < c.upTo[e.origin] }
 
-// lose counts a message that is not passed on. A follower that does not keep a message has
-// lost it only if the leader does not pass it on either.
-func (c *crossing) lose(err error, bytes int) {
-	if !c.leading {
-		c.missed.messages++
-		c.missed.bytes += bytes
+// evict drops a message from the window. If this node leads it is lost. A follower has
+// lost it only if the leader does not pass it on either, and remembers it until a copy says
+// so.
+func (c *crossing) evict(e *waiting, err error) {
+	skipped := c.skipped(e)
+	e.remove()
+	switch {
+	case c.leading:
+		c.lost(broker.Loss{Messages: 1, Bytes: e.bytes, Err: err})
+		return
+	case skipped:
 		return
 	}
-	c.lost(broker.Loss{Messages: 1, Bytes: bytes, Err: err})
+	e.bridged = nil
+	c.dropped.push(e)
+	for c.dropped.len > c.b.opts.Messages {
+		c.missed.add(c.dropped.head.bytes)
+		c.dropped.head.remove()
+	}
 }
 
 // lost adds a loss to what is reported next: losses with one reason together, and beyond
@@ -187,11 +215,8 @@ const maxCauses = 16
 
 // expire drops what is too old.
 func (c *crossing) expire(now time.Time) {
-	for e := c.head(); e != nil && now.Sub(e.at) > c.b.opts.Age; e = c.head() {
-		e.remove()
-		if c.leading || !c.skipped(e) {
-			c.lose(errBridgeOld, len(e.payload))
-		}
+	for e := c.head(); e != nil && now.Sub(e.at) > c.b.opts.Age && !(c.leading && e == c.passing); e = c.head() {
+		c.evict(e, errBridgeOld)
 	}
 }
 
@@ -272,6 +297,9 @@ func (c *crossing) elect(now time.Time) {
 			c.became = now
 		}
 	}
+	if first {
+		c.older = time.Time{}
+	}
 	c.first, c.handed, c.others = first, false, len(rivals)
 	terms := [2]time.Time{since1, since2}
 	switch {
@@ -300,16 +328,16 @@ func (c *crossing) holds(terms [2]time.Time) bool {
 // drop takes out a message that this node does not pass on, because a leader before did or
 // may have done, or left it out.
 func (c *crossing) drop(e *waiting) {
-	l := broker.Loss{Messages: 1, Bytes: len(e.payload), Err: errBridgeSkipped}
 	doubtful, skipped := e.in == &c.doubtful, c.skipped(e)
 	e.remove()
+	l := broker.Loss{Messages: 1, Bytes: e.bytes, Uncertain: true, Err: errBridgeDoubt}
 	switch {
 	case doubtful && skipped:
 		// It was passed on: so were later ones of the sender. If not, that leader has
 		// reported it.
 		return
-	case doubtful:
-		l.Uncertain, l.Err = true, errBridgeDoubt
+	case skipped:
+		l.Err = errBridgeSkipped
 	}
 	c.lost(l)
 }
@@ -320,15 +348,23 @@ func (c *crossing) yield() {
 	c.rivaled = c.rivaled || c.others > 0
 }
 
+// unkept forgets what was dropped and not passed on by a leader, and adds it up.
+func (c *crossing) unkept() loss {
+	l := c.dropped.empty()
+	l.messages += c.missed.messages
+	l.bytes += c.missed.bytes
+	c.missed = loss{}
+	return l
+}
+
 func (c *crossing) lead() {
-	if c.missed.messages > 0 {
-		c.lost(broker.Loss{Messages: c.missed.messages, Bytes: c.missed.bytes, Err: errBridgeFull})
-		c.missed = loss{}
+	if l := c.unkept(); l.messages > 0 {
+		c.lost(broker.Loss{Messages: l.messages, Bytes: l.bytes, Err: errBridgeFull})
 	}
 	for e := c.doubtful.head; e != nil && c.rivaled && !c.b.opts.Repeat; e = c.doubtful.head {
 		c.drop(e)
 	}
-	c.rivaled, c.leading, c.older = false, true, time.Time{}
+	c.rivaled, c.rest, c.leading = false, false, true
 	c.work.Signal()
 }
 

@@ -57,7 +57,7 @@ func (h *hasher) sum(b *backplane.Broadcast) (s bridgeSum) {
 // bridged is a message that was heard on one link. The directions that begin there share
 // it.
 type bridged struct {
-	sum     bridgeSum
+	id      bridgeSum
 	origin  string
 	payload []byte
 	target  backplane.Target
@@ -82,12 +82,14 @@ func (m *bridged) mark(r *relays, uid, link string) string {
 		m.number.CompareAndSwap(0, r.seq.Add(1))
 		number = m.number.Load()
 	}
-	return mark(uid, number) + "@" + link + "#" + m.sum.String()
+	return mark(uid, number) + "@" + link + "#" + m.id.String()
 }
 
-// waiting is a message in a window.
+// waiting is a message in a window, or what is remembered of one that was dropped.
 type waiting struct {
-	*bridged
+	*bridged   // nil if it was dropped
+	sum        bridgeSum
+	bytes      int // of payload
 	seq        uint64
 	at         time.Time
 	size       int
@@ -166,4 +168,13 @@ func (e *waiting) remove() {
 		w.most = 0
 	}
 	e.prev, e.next, e.twin = nil, nil, nil
+}
+
+// empty removes all messages, and adds them up.
+func (w *bridgeWindow) empty() (all loss) {
+	for e := w.head; e != nil; e = w.head {
+		all.add(e.bytes)
+		e.remove()
+	}
+	return all
 }

@@ -26,6 +26,10 @@ import (
 // has the default intervals and a process that is stopped for seven seconds.
 const envLong = "CROSSROOM_CHANGEOVER"
 
+// doubts is how many messages may be reported that were passed on nevertheless: those whose
+// copies came first, just when a link was back.
+const doubts = 3
+
 // changeOver is what happens to the Go node that passes messages on between two fleets.
 type changeOver struct {
 	name   string
@@ -177,7 +181,7 @@ func TestBridgeChangeOvers(t *testing.T) {
 		for i, to := range []string{prefixOld, prefixNew} {
 			got := reports[i]
 			row(what, count, got, to, *lost[to])
-			if count-got.Received != lost[to].Lost || got.Repeated > 0 || got.Disordered > 0 || rate > 0 && lost[to].Lost+lost[to].Uncertain > 0 {
+			if count-got.Received != lost[to].Lost || got.Repeated > 0 || got.Disordered > 0 || rate > 0 && (lost[to].Lost > 0 || lost[to].Uncertain > doubts) {
 				t.Errorf("%s: to %s: not exact", what, to)
 			}
 		}
