@@ -31,7 +31,9 @@ type Emitter struct {
 type EmitterOptions struct {
 	// Namespace to emit to. Empty: "/".
 	Namespace string
-	// Dialect of the fleet. Zero: V8.
+	// Dialect of the fleet. Zero: V8. With V5 binary data goes out as servers of v5 send
+	// it, which their clients need. An emitter cannot find out who is there: if newer
+	// Node.js servers share the prefix, such a message disconnects their clients.
 	Dialect Dialect
 	// Observer implements backplane.PublishObserver, backplane.RequestObserver or both.
 	// Nil costs nothing.
@@ -54,6 +56,7 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	}
 	c := newCodec(o.Dialect)
 	c.onlyCrossroom = b.Capabilities().OnlyCrossroom
+	c.binary5.Store(true)
 	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: backplane.NewSource(emitterUID, b)}
 	e.onPublish, _ = o.Observer.(backplane.PublishObserver)
 	e.onRequest, _ = o.Observer.(backplane.RequestObserver)
@@ -199,7 +202,12 @@ func (o EmitterOperator) To(rooms ...string) EmitterOperator {
 // In is To.
 func (o EmitterOperator) In(rooms ...string) EmitterOperator { return o.To(rooms...) }
 
-// Except leaves out sockets that are in any of the rooms; see Operator.Except.
+// Except leaves out sockets that are in any of the rooms. Servers older than 6.1 can leave
+// out single sockets only, and an emitter cannot ask which of theirs are in a room. So with
+// dialect V5 all names must look like the ids of sockets there: 20 letters, digits, - and _,
+// in namespaces other than "/" behind the namespace and #. Otherwise Emit returns an
+// *UnsupportedError. With dialect V8 servers of 6.0 ignore rooms: their sockets get the
+// event.
 func (o EmitterOperator) Except(rooms ...string) EmitterOperator {
 	o.target = o.target.Not(rooms...)
 	return o
@@ -230,6 +238,16 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 	}
 	if err := o.e.check(o.target.Rooms, o.target.Except); err != nil {
 		return err
+	}
+	if o.e.dialect == V5 {
+		for _, room := range o.target.Except {
+			if !namesSocket(room) {
+				return &UnsupportedError{
+					Operation: fmt.Sprintf("Emit with Except(%.100q)", room), Dialect: V5,
+					Reason: "servers can leave out single sockets only, and an emitter cannot ask which are in a room",
+				}
+			}
+		}
 	}
 	payload := scratchPool.Get().(*scratch)
 	defer payload.release()

@@ -80,10 +80,15 @@ func (e *ArgumentError) Unwrap() error { return e.Err }
 type UnsupportedError struct {
 	Operation string
 	Dialect   Dialect
+	Reason    string // empty if there is no more to say
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("adapter: %s is not possible in dialect %s", e.Operation, e.Dialect)
+	text := fmt.Sprintf("adapter: %s is not possible in dialect %s", e.Operation, e.Dialect)
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
 }
 
 func (e *UnsupportedError) Unwrap() error { return errors.ErrUnsupported }

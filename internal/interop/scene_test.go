@@ -223,7 +223,7 @@ func (s *scene) expectHints(match func(*client) bool, volatile, compress bool) {
 
 // seen returns what a client gets for values that were emitted: dates reach clients
 // as text, and clients of version 2 get binary as such only if the packet says that
-// it has some, which emitters do not.
+// it has some, which emitters of Node.js do not.
 func (s *scene) seen(c *client, values []any) []any {
 	server, ok := c.node.(*interop.Peer)
 	if !ok {
@@ -234,7 +234,7 @@ func (s *scene) seen(c *client, values []any) []any {
 		case time.Time:
 			return v.UTC().Format("2006-01-02T15:04:05.000Z")
 		case []byte:
-			if emits(s.asker) && server.Generation() == v5 {
+			if _, js := s.asker.(*interop.Peer); js && emits(s.asker) && server.Generation() == v5 {
 				return jsonBuffer(v)
 			}
 		}
