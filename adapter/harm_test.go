@@ -82,7 +82,7 @@ func TestHarmRefused(t *testing.T) {
 			ok(t, err)
 			here := newSocket("here")
 			ok(t, ns.Add(here))
-			e, err := adapter.NewEmitter(brokers[0], nil)
+			e, err := adapter.NewEmitter(brokers[0], &adapter.EmitterOptions{Namespace: "/elsewhere"}) // here gets none of it
 			ok(t, err)
 			others := slices.Contains(harmed, true)
 			refused := func(what string, err error, path string, could bool) {
