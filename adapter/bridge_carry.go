@@ -138,8 +138,9 @@ func (c *crossing) pass(ctx context.Context, e *waiting) error {
 func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 	t := e.target
 	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
-	if c.to.dialect == V5 && len(t.Except) > 0 {
-		if t.Except, err = c.to.exceptV5(ctx, t.Except); err != nil {
+	if len(t.Except) > 0 {
+		// Asking for each name would cost a request for each message from a socket.
+		if t.Except, err = c.to.except(ctx, t.Except, namesSocket); err != nil {
 			return err
 		}
 		if !c.check() {

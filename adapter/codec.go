@@ -49,10 +49,9 @@ type codec struct {
 	binary5 atomic.Bool
 	// only5 is how many servers other than Crossroom nodes were there when all of them
 	// were found to be v5; -1 if that is not known.
-	only5 atomic.Int64
-	// older is what is known of older servers, in dialect v8; nil: nothing.
-	older atomic.Pointer[older]
-	seen  sightings
+	only5   atomic.Int64
+	seen    sightings
+	foreign atomic.Pointer[foreign] // nil until it is known
 	// onlyCrossroom is the capability of the broker: no content can harm anybody.
 	onlyCrossroom bool
 }
@@ -61,7 +60,7 @@ var _ backplane.Codec = (*codec)(nil)
 
 // newCodec returns a codec that asks in dialect d.
 func newCodec(d Dialect) *codec {
-	c := &codec{dialect: d}
+	c := &codec{dialect: d, seen: sightings{misread: make(chan struct{}, 1)}}
 	c.only5.Store(-1)
 	return c
 }

@@ -35,20 +35,24 @@ func (c *codec) Expect(ns string, r *backplane.Request, p backplane.Unannounced)
 	if r.NoReply || p.Total <= 0 {
 		return backplane.Expected{}, nil
 	}
-	everyone := backplane.Expected{Answers: p.Total}
+	old, deaf := c.unlike(p)
+	all := backplane.Expected{Answers: p.Total - deaf, Silent: deaf}
+	newer := backplane.Expected{Answers: p.Total - old, Silent: old}
 	silent := backplane.Expected{Silent: p.Total}
 	owner := backplane.Expected{Answers: 1, FirstOnly: true}
 	switch r.Op {
-	case backplane.OpMembers, backplane.OpRooms:
-		if c.dialect == V8 {
-			return c.answersOf(r, p.Total), nil
+	case backplane.OpRooms:
+		return all, nil
+	case backplane.OpMembers:
+		if r.Detail || len(r.Except) > 0 {
+			return newer, nil
 		}
-		return everyone, nil
+		return all, nil
 	case backplane.OpRoomsOf:
 		if c.dialect == V5 {
 			return owner, nil
 		}
-		return c.answersOf(r, p.Total), nil // asked as fetchSockets
+		return newer, nil // asked as fetchSockets
 	case backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect:
 		if r.ByID {
 			return owner, nil
@@ -65,9 +69,18 @@ func (c *codec) Expect(ns string, r *backplane.Request, p backplane.Unannounced)
 				Reason: "the answers of newer servers to a broadcast with acknowledgements end those before 7.1",
 			}
 		}
-		return everyone, nil
+		return backplane.Expected{Answers: p.Total}, nil
 	}
 	return silent, nil
+}
+
+// unlike returns how many of the foreign peers are old and how many are deaf: none unless
+// that is known of exactly these.
+func (c *codec) unlike(p backplane.Unannounced) (old, deaf int) {
+	if k := c.foreign.Load(); k != nil && k.err == nil && k.Unannounced == p {
+		return k.old, k.deaf
+	}
+	return 0, 0
 }
 
 // expectCustom: v5 servers all answer; from 6.1 on processes end when they read what

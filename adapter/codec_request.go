@@ -107,8 +107,8 @@ func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error)
 	}
 	switch r.Op {
 	case backplane.OpMembers:
-		if bareIDs(r) { // which more versions know
-			begin(v6Sockets, true)
+		if !r.Detail && len(r.Except) == 0 {
+			begin(v6Sockets, true) // 6.0 responds to this one only
 			o.rooms(c, "rooms", r.Rooms)
 			break
 		}

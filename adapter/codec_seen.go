@@ -21,8 +21,9 @@ const (
 // sightings remember when requests and responses of Node.js servers were last seen, by
 // generation. Broadcasts do not tell, and an emitter is no server.
 type sightings struct {
-	v5, v6  atomic.Int64 // Unix nanoseconds; zero: never
-	misread atomic.Int64 // answers that v5 gave to v6's question for ids
+	v5, v6 atomic.Int64 // Unix nanoseconds; zero: never
+	// misread holds a token after a server of v5 has misunderstood a request.
+	misread chan struct{}
 }
 
 func (s *sightings) note(g generation) {

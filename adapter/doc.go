@@ -71,13 +71,39 @@
 // Sockets of Node.js servers can be listed, joined, disconnected and emitted to.
 // Only Go nodes have names in a Fleet; the others are counted. To selections of
 // sockets (SocketsJoin and its like) Node.js servers of the newer dialect do as they
-// are told without confirming it; 6.0 does not know such requests.
+// are told without confirming it.
 //
-// In dialect v8 servers of 5.4 answer nothing, and those of 6.0 only ids and rooms. They are
-// found out when a namespace is opened, and then every two Heartbeats; from then on nothing
-// waits for what they cannot answer. They are counted in Fleet.Silent, and FetchSockets
-// lists the sockets of 6.0 without details. If nobody else has a socket, the error is a
-// *[PartialError], as one of them may.
+// # Older servers
+//
+// Servers of 5.4 and 6.0 lack what came with 6.1. With the right dialect a node makes up
+// for it with requests that they have:
+//
+//	                             dialect V5                dialect V8
+//	                             beside 5.4                beside 6.0
+//	Emit with Except(room)       asks first which of their sockets are in the room
+//	FetchSockets                 ids and rooms             ids only
+//	FetchSockets with Except     two lists                 two lists
+//	SocketsJoin, SocketsLeave,   a list, then each socket  a filter for newer servers;
+//	DisconnectSockets            by its id                 a list, then each socket by its id
+//	ClientRooms                  yes                       an *[UnsupportedError]
+//	ServerSideEmit, EmitWithAck  an *[UnsupportedError]    ignored, or a *[MixedFleetError]
+//
+// Nothing of this happens at one moment: a socket that enters or leaves a room meanwhile may
+// be treated either way. If a server does not say which of its sockets are meant, Emit
+// returns an *[ExceptError] and sends nothing; the others return a *[PartialError].
+//
+// In dialect V8 the versions are found out by a probe: two requests that each server
+// responds to as its version does. Servers of 7.1 and later need none. Server.Of probes, and
+// then each operation that depends on it, if the number of servers has changed or the last
+// probe is 20 Heartbeats old; the servers are counted every two Heartbeats at most. A probe
+// takes an eighth of RequestsTimeout longer than the responses if older servers are there,
+// and half of RequestsTimeout if a server does not respond. So in dialect V8 these servers
+// are not known yet, and Except(room) does not spare their sockets: a server of 6.0 that came
+// less than two Heartbeats ago, and one that took the place of a newer server less than 20
+// Heartbeats ago. During an outage what was known before it stands.
+//
+// Servers of 5.4 that nodes of dialect V8 find on their prefix are named as Missing and not
+// waited for, and Except(room) is refused.
 //
 // # Two generations
 //
@@ -125,6 +151,10 @@
 // *backplane.NameError. An acknowledgement that is refused is reported to OnError, and the
 // asker gets one without a value. What a bridge would pass on and may not is counted and
 // reported as lost.
+//
+// An [Emitter] only publishes, and asks nobody who is there. With dialect V5 it sends binary
+// data in v5's own form: if newer Node.js servers share the prefix, this disconnects their
+// clients.
 //
 // # Servers that join
 //

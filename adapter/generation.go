@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -19,10 +18,11 @@ type sights struct {
 	others   atomic.Int64
 	counted  atomic.Int64
 	reported bool
+	turn     chan struct{} // holds a token while foreigners looks
 }
 
 func newSights() *sights {
-	s := new(sights)
+	s := &sights{turn: make(chan struct{}, 1)}
 	s.others.Store(-1)
 	return s
 }
@@ -86,7 +86,6 @@ func (ns *Namespace) look(ctx context.Context, l leg) {
 		ns.server.report(&GenerationsError{Prefix: l.key, Namespace: ns.name})
 	}
 	if l.dialect != V5 {
-		l.lookForOlder(ctx)
 		return
 	}
 	// Servers of v5 send binary data in packets of type 5, and their clients need
@@ -119,38 +118,53 @@ func (l leg) others(ctx context.Context) (int, error) {
 	return p.Unannounced, nil
 }
 
-// newProbe returns the name of a room that cannot exist.
-func newProbe() string { return probeRoom + rand.Text() }
-
 // allV5 makes sure that every server on the link is of generation v5, by a question
 // that does no harm and that newer ones do not answer: who is in a room that cannot
 // exist. The error is a *MixedFleetError unless all answered. Go nodes may be missing:
 // nothing harms them.
 func (l leg) allV5(ctx context.Context) error {
-	found, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{newProbe()}, RemoteOnly: true})
-	var partial *PartialError
-	if err == nil {
-		l.codec.only5.Store(int64(found.Unnamed))
-	}
-	if !errors.As(err, &partial) {
+	found, err := l.ns.Members(ctx, nobody())
+	if found == nil {
 		return err
 	}
-	for _, m := range partial.Fleet.Missing {
-		if m.Node == "" {
+	err = aboutForeign(err)
+	if e, ok := errors.AsType[*PartialError](err); ok {
+		if n := unnamed(e.Fleet.Missing); n > 0 {
 			return &MixedFleetError{
-				Op: backplane.OpCustom, Total: partial.Fleet.Unnamed + m.Count, Responding: -1,
+				Op: backplane.OpCustom, Total: e.Fleet.Unnamed + n, Responding: -1,
 				Reason: "not all of them answered a question in v5",
 			}
 		}
 	}
-	if partial.Fleet.Uncounted != nil {
+	if err == nil {
+		l.codec.only5.Store(int64(found.Unnamed))
+	}
+	return err
+}
+
+// aboutForeign returns the error of a request, or nil if only Go nodes are missing.
+func aboutForeign(err error) error {
+	partial, ok := errors.AsType[*PartialError](err)
+	if !ok || unnamed(partial.Fleet.Missing) > 0 || partial.Fleet.Uncounted != nil {
 		return err
 	}
-	for _, fine := range []error{backplane.ErrPeerGone, backplane.ErrPeerSilent, backplane.ErrNoAnswer, context.DeadlineExceeded} {
+	if errors.Is(partial.Err, ErrNotIntroduced) {
+		return nil
+	}
+	for _, fine := range []error{ErrPeerGone, ErrPeerSilent, ErrNoAnswer, ErrBusy, context.DeadlineExceeded} {
 		if errors.Is(partial.Err, fine) && len(partial.Fleet.Missing) > 0 {
-			l.codec.only5.Store(int64(partial.Fleet.Unnamed))
 			return nil
 		}
 	}
 	return err
+}
+
+// unnamed counts the foreign peers in a list.
+func unnamed(list []Missing) (n int) {
+	for _, m := range list {
+		if m.Node == "" {
+			n += m.Count
+		}
+	}
+	return n
 }

@@ -88,6 +88,9 @@ func (ns *Namespace) open(ctx context.Context) error {
 		}
 		ns.legs[i].ns = live
 		ns.look(ctx, ns.legs[i])
+		limited, cancel := l.within(ctx)
+		defer cancel()
+		_ = ns.legs[i].lately(limited) // so that an outage does not come first
 		return nil
 	})
 	if err != nil {
@@ -201,20 +204,24 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 				return err
 			}
 		}
-		return l.ns.Join(ctx, id, rooms...)
+		return l.byID(ctx, func(ctx context.Context, l leg, id string) error { return l.ns.Join(ctx, id, rooms...) }, id)
 	})
 }
 
 // Leave takes a socket out of rooms, like Join. Leaving a room that it is not in is
 // no error.
 func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Leave(ctx, id, rooms...) })
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
+		return l.byID(ctx, func(ctx context.Context, l leg, id string) error { return l.ns.Leave(ctx, id, rooms...) }, id)
+	})
 }
 
 // Disconnect disconnects a socket, wherever it is, with its whole connection if
 // close. Errors are as with Join.
 func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Disconnect(ctx, id, close) })
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
+		return l.byID(ctx, func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) }, id)
+	})
 }
 
 // onSocket does something to one socket: on all links at the same time, until one

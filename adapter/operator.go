@@ -34,8 +34,8 @@ func (o Operator) To(rooms ...string) Operator {
 // In is To.
 func (o Operator) In(rooms ...string) Operator { return o.To(rooms...) }
 
-// Except leaves out sockets that are in any of the rooms, which may be ids.
-// (Servers of dialect v5 understand only ids in broadcasts.)
+// Except leaves out sockets that are in any of the rooms, which may be ids. Servers older
+// than 6.1 understand only ids; see Emit.
 func (o Operator) Except(rooms ...string) Operator {
 	o.target = o.target.Not(rooms...)
 	return o
@@ -79,10 +79,17 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // a float64 cannot hold is null for clients. Strings must be valid UTF-8, and nothing be
 // nested deeper than 500 levels. Arguments are encoded before Emit returns and not kept.
 //
+// Servers older than 6.1 (see "Older servers" in the package documentation) cannot leave
+// out rooms. If some are there, and Except has names that are not ids of this server's
+// sockets, Emit first asks which of their sockets are in these rooms. So it waits, for
+// RequestsTimeout at most: do not call it from a Deliver method then. A socket that enters
+// such a room meanwhile may get the event. If a server does not say, the error is an
+// *ExceptError, and no socket gets the event, here or elsewhere.
+//
 // Where Node.js servers can be, a few keys are refused with a *HarmError: see "What never
 // happens to Node.js servers" in the package documentation.
 //
-// Errors before anything is sent: *ReservedEventError, *ArgumentError, *HarmError,
+// Errors before anything is sent: *ReservedEventError, *ArgumentError, *HarmError, *ExceptError,
 // *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.
 // After local sockets have got it: the broker's error (broker.ErrClosed if that has
 // been closed, before the server) or, while its queue was full, the context's. With several links each of them may fail on its own (*LinkError),
@@ -99,13 +106,7 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	}
 	buf.buf = payload
 	o.target.Flags |= flags
-	if len(o.ns.legs) > 1 {
-		return o.ns.emitAll(ctx, payload, o.target)
-	}
-	if flags&backplane.Binary != 0 && !o.target.LocalOnly {
-		o.ns.legs[0].sure(ctx)
-	}
-	return o.ns.legs[0].ns.Broadcast(ctx, payload, o.target)
+	return o.ns.broadcast(ctx, payload, o.target)
 }
 
 // appendEvent encodes an event as the core's payload. The flags are Binary, sound,

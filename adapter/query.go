@@ -36,11 +36,12 @@ func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, er
 
 // ClientRooms lists the rooms of one socket, wherever it is, its own id's among
 // them. If nobody has the socket, the error wraps ErrNoSuchSocket and comes as soon
-// as every known node has said so.
+// as every known node has said so. Servers of 6.0.x cannot say it of theirs: an
+// *UnsupportedError.
 func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, error) {
 	parts := make(chan []string, len(ns.legs))
 	err := ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
-		rooms, err := l.ns.RoomsOf(ctx, id)
+		rooms, err := l.roomsOf(ctx, id)
 		if err == nil {
 			parts <- rooms
 		}
@@ -58,7 +59,7 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 // sockets' ids among them. Partial answers are as with Clients.
 func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	parts := eachPart(ns, ns.legs, func(l leg) (p part[*RoomList]) {
-		if p.value, p.err = l.ns.AllRooms(ctx); p.value != nil {
+		if p.value, p.err = l.rooms(ctx); p.value != nil {
 			p.fleet = p.value.Fleet
 		}
 		return p
@@ -148,13 +149,40 @@ func worth(m backplane.MemberInfo) int {
 
 // members lists sockets on one link, in the form that its dialect has.
 func (l leg) members(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
-	switch {
-	case l.dialect == V5 && !t.LocalOnly && (detail || len(t.Except) > 0):
-		return l.membersV5(ctx, t, detail)
-	case l.dialect == V8 && !t.LocalOnly && (detail || len(t.Except) > 0) && l.has60():
-		return l.membersV60(ctx, t, detail)
-	case detail:
-		return l.ns.MembersDetail(ctx, t)
+	plain := l.ns.Members
+	if detail {
+		plain = l.ns.MembersDetail
 	}
-	return l.ns.Members(ctx, t)
+	beyond := detail || len(t.Except) > 0 // what only newer servers have
+	switch {
+	case t.LocalOnly || l.dialect == V5 && !beyond:
+		return plain(ctx, t)
+	case l.dialect == V5:
+		return l.membersV5(ctx, t, detail)
+	}
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	if l.lately(ctx).old > 0 && beyond {
+		return l.membersOld(ctx, t, plain)
+	}
+	m, err := plain(ctx, t)
+	if m != nil {
+		err = whole(backplane.OpMembers, &m.Fleet, err)
+	}
+	return m, err
+}
+
+// rooms lists the rooms on one link.
+func (l leg) rooms(ctx context.Context) (*RoomList, error) {
+	if l.dialect == V5 {
+		return l.ns.AllRooms(ctx)
+	}
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	_ = l.lately(ctx) // for the codec
+	m, err := l.ns.AllRooms(ctx)
+	if m != nil {
+		err = whole(backplane.OpRooms, &m.Fleet, err)
+	}
+	return m, err
 }

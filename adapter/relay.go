@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -127,25 +126,6 @@ func (r *relays) origin(mark string) (*origin, uint64) {
 		r.now[strings.Clone(name)] = o
 	}
 	return o, seq
-}
-
-// emitAll broadcasts on all links; local sockets get it once.
-func (ns *Namespace) emitAll(ctx context.Context, payload []byte, t backplane.Target) error {
-	if t.LocalOnly {
-		return ns.legs[0].ns.Broadcast(ctx, payload, t)
-	}
-	if err := ns.checkAll("broadcast", payload, t.Flags); err != nil {
-		return err
-	}
-	t.Relay = ns.relays.mark(ns.server.uid)
-	return ns.eachLeg(func(i int, l leg) error {
-		t := t
-		t.RemoteOnly = i > 0
-		if t.Flags&backplane.Binary != 0 {
-			l.sure(ctx)
-		}
-		return l.ns.Broadcast(ctx, payload, t)
-	})
 }
 
 // eachLeg does something on all links at the same time.

@@ -49,13 +49,16 @@ func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
 		func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) })
 }
 
+// onSelection does something to the sockets that a filter selects on a link, onSocket to one
+// socket there.
+type (
+	onSelection func(context.Context, leg, backplane.Target) (*backplane.Touched, error)
+	onSocket    func(ctx context.Context, l leg, id string) error
+)
+
 // change does something to the selected sockets: to local ones once, whatever state
 // the brokers are in, then to those on each link in the form that its dialect has.
-func (o Operator) change(
-	ctx context.Context, op backplane.Op,
-	all func(context.Context, leg, backplane.Target) (*backplane.Touched, error),
-	one func(context.Context, leg, string) error,
-) error {
+func (o Operator) change(ctx context.Context, op backplane.Op, all onSelection, one onSocket) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -65,7 +68,7 @@ func (o Operator) change(
 		return err
 	}
 	if len(ns.legs) == 1 && ns.legs[0].dialect != V5 {
-		_, err := all(ctx, ns.legs[0], t)
+		_, err := ns.legs[0].onAll(ctx, op, t, all, one)
 		return err
 	}
 	local := t
@@ -95,9 +98,7 @@ func (o Operator) change(
 		t := t
 		t.RemoteOnly = true
 		p := &parts[i]
-		if p.value, p.err = all(newer, l, t); p.value != nil {
-			p.fleet = p.value.Fleet
-		}
+		p.fleet, p.err = l.onAll(newer, op, t, all, one)
 		mu.Lock()
 		defer mu.Unlock()
 		for _, id := range p.fleet.Answered {
@@ -108,7 +109,8 @@ func (o Operator) change(
 	_ = ns.eachLeg(func(i int, l leg) error {
 		if l.dialect == V5 {
 			p := &parts[i]
-			p.fleet, p.err = l.onSelectedV5(ctx, op, t, done, func(ctx context.Context, id string) error { return one(ctx, l, id) })
+			skip := func(m backplane.MemberInfo) bool { return m.Node != "" && done[m.Node] }
+			p.fleet, p.err = l.onListed(ctx, op, t, skip, one)
 		}
 		return nil
 	})

@@ -36,6 +36,7 @@ type link struct {
 	dialect Dialect
 	node    *backplane.Node
 	timeout time.Duration // Options.RequestsTimeout
+	beat    time.Duration // Options.Heartbeat
 }
 
 // opening is a namespace that is being opened or, once done is closed, is open or
@@ -69,7 +70,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 	links := o.links(b)
 	keys := linkKeys(links)
 	for i, l := range links {
-		lk := &link{key: keys[i], broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout}
+		lk := &link{key: keys[i], broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout, beat: o.heartbeat()}
 		core := &backplane.Options{
 			ID: s.uid, Name: o.Name, Observer: o.Observer, RequestTimeout: o.RequestsTimeout,
 			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,

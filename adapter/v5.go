@@ -20,8 +20,8 @@ import (
 // Nothing of it happens at one moment, as it does on one node. All of it together has one
 // RequestsTimeout, of which the list may use a half if more is to follow.
 
-// atOnceV5 is how many questions about single sockets are under way at a time.
-const atOnceV5 = 16
+// maxAtOnce is how many questions about single sockets are under way at a time.
+const maxAtOnce = 16
 
 // membersV5 lists sockets; with rooms, and what local ones say of themselves, if
 // detail.
@@ -34,7 +34,7 @@ func (l leg) membersV5(ctx context.Context, t backplane.Target, detail bool) (*b
 		listing, stop = half(asking)
 		defer stop()
 	}
-	out, err, _ := l.selectV5(listing, t)
+	out, err, _ := l.list(listing, t)
 	if out == nil {
 		return nil, err
 	}
@@ -69,9 +69,9 @@ func half(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Until(end)/2)
 }
 
-// selectV5 lists remote sockets. Beside a *PartialError some may be missing, or, if
+// list lists remote sockets by rooms only, as all versions of both dialects can. Beside a *PartialError some may be missing, or, if
 // excess, too many be there, because not all nodes said who is excepted.
-func (l leg) selectV5(ctx context.Context, t backplane.Target) (list *backplane.Members, err error, excess bool) {
+func (l leg) list(ctx context.Context, t backplane.Target) (list *backplane.Members, err error, excess bool) {
 	sought := []backplane.Target{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
 	if len(t.Except) == 0 {
 		sought = sought[:1]
@@ -107,7 +107,7 @@ func (l leg) selectV5(ctx context.Context, t backplane.Target) (list *backplane.
 // of the list; those whose node does not say stay, without rooms.
 func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	gone := make([]bool, len(list.List))
-	err := l.atOnceV5(ctx, len(list.List), func(ctx context.Context, i int) error {
+	err := atOnce(ctx, len(list.List), func(ctx context.Context, i int) error {
 		m := &list.List[i]
 		rooms, err := l.ns.RoomsOf(ctx, m.ID)
 		if gone[i] = errors.Is(err, ErrNoSuchSocket); gone[i] {
@@ -129,26 +129,26 @@ func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	return &PartialError{Op: backplane.OpMembers, Fleet: list.Fleet, Err: err}
 }
 
-// onSelectedV5 does something to each remote socket of a selection, but not to those
-// on the nodes in done. If it is not certain whom to spare, it does nothing.
-func (l leg) onSelectedV5(ctx context.Context, op backplane.Op, t backplane.Target, done map[string]bool, f func(ctx context.Context, id string) error) (Fleet, error) {
+// onListed does something to each remote socket of a selection, but not to those to skip. If
+// it is not certain whom to spare, it does nothing.
+func (l leg) onListed(ctx context.Context, op backplane.Op, t backplane.Target, skip func(backplane.MemberInfo) bool, f onSocket) (Fleet, error) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
 	listing, stop := half(ctx)
 	defer stop()
-	list, err, excess := l.selectV5(listing, t)
+	list, err, excess := l.list(listing, t)
 	if list == nil {
 		return Fleet{}, err
 	}
 	if excess {
 		return list.Fleet, err
 	}
-	failed := l.atOnceV5(ctx, len(list.List), func(ctx context.Context, i int) error {
+	failed := atOnce(ctx, len(list.List), func(ctx context.Context, i int) error {
 		m := list.List[i]
-		if m.Node != "" && done[m.Node] {
+		if skip(m) {
 			return nil
 		}
-		if err := f(ctx, m.ID); !errors.Is(err, ErrNoSuchSocket) {
+		if err := f(ctx, l, m.ID); !errors.Is(err, ErrNoSuchSocket) {
 			return err
 		}
 		return nil // it left meanwhile
@@ -159,13 +159,13 @@ func (l leg) onSelectedV5(ctx context.Context, op backplane.Op, t backplane.Targ
 	return list.Fleet, err
 }
 
-// atOnceV5 calls f for 0 to n-1, several at a time, and returns the first error.
-func (l leg) atOnceV5(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+// atOnce calls f for 0 to n-1, several at a time, and returns the first error.
+func atOnce(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	var (
 		wg    sync.WaitGroup
 		once  sync.Once
 		first error
-		slots = make(chan struct{}, atOnceV5)
+		slots = make(chan struct{}, maxAtOnce)
 	)
 	for i := range n {
 		slots <- struct{}{} // f obeys ctx, so this does not wait for ever

@@ -74,8 +74,32 @@ func (ns *Namespace) Count(ctx context.Context) (int, error) {
 	return 1 + c.peers(), err
 }
 
+// Unannounced counts the foreign peers of the namespace, and those of them that hold a
+// response channel of their own. There are none where the broker cannot count. Errors are
+// those of Peers. While the link is interrupted it does not wait for the broker: the error
+// is a *CountError at once.
+func (ns *Namespace) Unannounced(ctx context.Context) (Unannounced, error) {
+	if err := ns.ready(ctx); err != nil {
+		return Unannounced{}, err
+	}
+	switch {
+	case !ns.node.caps.CountsSubscribers:
+		return Unannounced{Responding: -1}, nil
+	case ns.node.isDown():
+		return Unannounced{Responding: -1}, &CountError{Namespace: ns.name, Err: errInterrupted}
+	}
+	c, err := ns.headcountBy(ctx, func(ctx context.Context) (census, error) { return ns.census(ctx, OpMembers) })
+	return c.others, err
+}
+
+var errInterrupted = errors.New("the link is interrupted")
+
 // headcount is the census for its own sake.
 func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
+	return ns.headcountBy(ctx, ns.listeners)
+}
+
+func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context) (census, error)) (c census, err error) {
 	if err := ns.ready(ctx); err != nil {
 		c.gone = ns.node.peers.where(nsKey{ns.wire, ns.name}).alive
 		c.unseen, c.err = int(ns.unannounced.Load()), err
@@ -83,7 +107,7 @@ func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
 	}
 	limited, cancel := ns.deadline(ctx, 0)
 	defer cancel()
-	c, err = ns.listeners(limited)
+	c, err = take(limited)
 	switch {
 	case err == nil && (c.unsettled || len(c.unknown) > 0):
 		return c, &CountError{Namespace: ns.name, Err: ErrNotIntroduced}

@@ -1,8 +1,7 @@
 package interop_test
 
 import (
-	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -12,95 +11,102 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestOlderServersInV8 has a Go node in dialect v8 ask beside servers of 5.4.0 and 6.0.1,
-// which do not answer all that newer ones do: nothing waits for the answers that they cannot
-// give, and what 6.0.1 can do is used.
-func TestOlderServersInV8(t *testing.T) {
+// TestExceptRooms emits to everybody except a room, among servers of which some cannot leave
+// out rooms: no excluded client gets it.
+func TestExceptRooms(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
-	for _, with := range [][]interop.Generation{{interop.V5}, {interop.V60}, {interop.V60, interop.V6}, {interop.V5, interop.V60, interop.V8}} {
-		t.Run(fmt.Sprint(with), func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			prefix := fmt.Sprint(with)
-			var want []string
-			six := ""
-			for _, g := range with {
-				p := interop.StartDoomed(t, interop.Config{Generation: g, Name: string(g), Redis: redis.URL(), Prefix: prefix})
-				if _, err := p.Call(ctx, "namespace", args{"nsp": guests}); err != nil {
-					t.Fatal(err)
-				}
-				id, err := p.Call(ctx, "connect", args{"nsp": guests, "name": "client of " + string(g), "rooms": []any{"room"}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if g != interop.V5 {
-					want = append(want, id.(string))
-				}
-				if g == interop.V60 {
-					six = id.(string)
-				}
+	for _, c := range []struct {
+		prefix string
+		with   []interop.Generation
+	}{
+		{"5.4.0", []interop.Generation{v5}},
+		{"6.0.1", []interop.Generation{v60}},
+		{"6.0.1 and newer", []interop.Generation{v60, v6, v8}},
+	} {
+		t.Run(c.prefix, func(t *testing.T) {
+			var nodes []node
+			for _, g := range c.with {
+				nodes = append(nodes, startPeer(t, g, "js-"+string(g), redis.URL(), c.prefix))
 			}
-			slices.Sort(want)
-			const timeout = 5 * time.Second
-			goes := startGo(t, "go", redis.URL(), prefix, adapter.V8, func(o *adapter.Options) {
-				o.RequestsTimeout, o.OnError = timeout, func(error) {}
-			})
-			ns, err := goes.server.Of(ctx, guests)
-			if err != nil {
-				t.Fatal(err)
+			d := dialects[c.with[0]]
+			calm := func(o *adapter.Options) { o.Heartbeat = time.Second } // so as not to probe each second
+			go1, go2 := startGo(t, "go1", redis.URL(), c.prefix, d, calm), startGo(t, "go2", redis.URL(), c.prefix, d, calm)
+			nodes = append(nodes, go1, go2)
+			s := stage(t, c.with[0], "", go1, nodes...)
+			s.populate()
+			s.connect(nodes[0], "like an id", nil, "abcdefghij0123456789")
+			for range 16 {
+				s.ask("emit", args{"except": []any{"blue"}, "event": "news", "args": []any{1}})
+				s.expect(not(in("blue")), "news", 1)
+				s.ask("emit", args{"to": []any{"red"}, "except": []any{"blue", "abcdefghij0123456789"}, "event": "news", "args": []any{2}})
+				s.expect(both(in("red"), not(in("blue", "abcdefghij0123456789"))), "news", 2)
 			}
-			quick := func(what string, f func() error) {
-				t.Helper()
-				began := time.Now()
-				if err := f(); err != nil {
-					t.Errorf("%s: %v", what, err)
-				}
-				if took := time.Since(began); took > timeout/2 {
-					t.Errorf("%s took %v", what, took)
-				}
-			}
-			quick("Clients", func() error {
-				c, err := ns.Clients(ctx, "room")
-				if err == nil && !slices.Equal(c.IDs, want) {
-					t.Errorf("Clients returned %v, want %v", c.IDs, want)
-				}
-				return err
-			})
-			quick("AllRooms", func() error { _, err := ns.AllRooms(ctx); return err })
-			for what, list := range map[string]func(context.Context) (*adapter.Sockets, error){
-				"FetchSockets":         ns.FetchSockets,
-				"FetchSockets, except": ns.Except("nobody's").FetchSockets,
-			} {
-				quick(what, func() error {
-					s, err := list(ctx)
-					if err != nil {
-						return err
-					}
-					var got []string
-					for _, r := range s.List {
-						got = append(got, r.ID)
-					}
-					if !slices.Equal(got, want) {
-						t.Errorf("%s returned %v, want %v", what, got, want)
-					}
-					return nil
-				})
-			}
-			if six == "" {
-				return
-			}
-			quick("Join", func() error { return ns.Join(ctx, six, "new") })
-			quick("Clients of the new room", func() error {
-				c, err := ns.Clients(ctx, "new")
-				if err == nil && !slices.Equal(c.IDs, []string{six}) {
-					t.Errorf("Clients returned %v, want %v", c.IDs, six)
-				}
-				return err
-			})
-			quick("Leave", func() error { return ns.Leave(ctx, six, "new") })
-			quick("Disconnect", func() error { return ns.Disconnect(ctx, six, false) })
+			s.ask("emit", args{"except": []any{"abcdefghij0123456789"}, "event": "news", "args": []any{3}})
+			s.expect(not(in("abcdefghij0123456789")), "news", 3)
 		})
+	}
+}
+
+// TestOlderServersAreAskedOnlyWhatTheyKnow: beside servers of 6.0.1 nobody waits, and their
+// sockets are listed, joined, taken out and disconnected.
+func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	const timeout = 20 * time.Second // so that a load is no wait
+	js, newer := startPeer(t, v60, "js", redis.URL(), "p"), startPeer(t, v6, "newer", redis.URL(), "p")
+	goes := startGo(t, "go", redis.URL(), "p", adapter.V8, func(o *adapter.Options) {
+		o.RequestsTimeout, o.Heartbeat = timeout, time.Second
+	})
+	s := stage(t, v60, "", goes, js, newer, goes)
+	s.populate()
+	ns, err := goes.server.Of(s.ctx, s.nsp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	s.same("clients", s.ask("clients", nil), ids(s.clients))
+	sockets, err := ns.In("red").Except("blue").FetchSockets(s.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{}
+	for _, r := range sockets.List {
+		got = append(got, r.ID)
+		if old := r.ID == s.of(js, "red").id; old != (r.Rooms == nil) {
+			t.Errorf("rooms of %s: %v", r.ID, r.Rooms)
+		}
+	}
+	s.same("sockets", got, ids(s.where(both(in("red"), not(in("blue"))))))
+	s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
+
+	change := func(op string, a args, match func(*client) bool, change func(c *client)) {
+		t.Helper()
+		for _, c := range s.where(match) {
+			change(c)
+		}
+		s.ask(op, a)
+		s.barrier()
+		s.expectRooms()
+	}
+	join := func(c *client) { c.rooms = append(slices.Clone(c.rooms), "green") }
+	leave := func(c *client) {
+		c.rooms = slices.DeleteFunc(slices.Clone(c.rooms), func(r any) bool { return r == "green" })
+	}
+	change("socketsJoin", args{"to": []any{"red"}, "except": []any{"blue"}, "rooms": []any{"green"}}, both(in("red"), not(in("blue"))), join)
+	change("socketsLeave", args{"to": []any{"green"}, "rooms": []any{"green"}}, in("green"), leave)
+	one := s.of(js, "none")
+	change("remoteJoin", args{"id": one.id, "room": "green"}, in(one.id), join)
+	change("remoteLeave", args{"id": one.id, "room": "green"}, in(one.id), leave)
+	if _, err := ns.ClientRooms(s.ctx, one.id); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("ClientRooms: %v", err)
+	}
+	s.ask("disconnectSockets", args{"to": []any{"blue"}, "close": false})
+	s.expectDisconnected(in("blue"))
+	s.ask("remoteDisconnect", args{"id": one.id, "close": true})
+	s.expectDisconnected(in(one.id))
+	// Once two and a half seconds for the probe at the most, never a deadline.
+	if took := time.Since(began); took > timeout {
+		t.Errorf("took %v", took)
 	}
 }

@@ -1,0 +1,141 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// ExceptError says that a broadcast was not sent, because servers older than 6.1 are or may
+// be there. These can leave out single sockets only, so they are asked which of their
+// sockets are in the rooms, and not all of them have said it.
+type ExceptError struct {
+	Rooms []string
+	// Err is a *PartialError, or why they could not be asked.
+	Err error
+}
+
+func (e *ExceptError) Error() string {
+	return fmt.Sprintf("adapter: sockets in %.300q, to be left out: %v", e.Rooms, e.Err)
+}
+
+func (e *ExceptError) Unwrap() error { return e.Err }
+
+// except returns what is to be left out in a form that all servers of the link understand:
+// with the ids of those sockets in the rooms that are on servers older than 6.1 [PROTOCOL
+// 4]. isID tells names that are known to be ids of sockets. Errors are ctx's as it is, and
+// *ExceptError.
+func (l leg) except(ctx context.Context, names []string, isID func(string) bool) ([]string, error) {
+	var rooms []string
+	for _, name := range names {
+		if !isID(name) {
+			rooms = append(rooms, name)
+		}
+	}
+	if len(rooms) == 0 {
+		return names, nil
+	}
+	ids, err := l.foreignIn(ctx, rooms)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, ErrClosed):
+		return nil, err
+	case err != nil:
+		return nil, &ExceptError{Rooms: rooms, Err: err}
+	case len(ids) == 0:
+		return names, nil
+	}
+	return append(append(make([]string, 0, len(names)+len(ids)), names...), ids...), nil
+}
+
+// foreignIn lists the sockets in the rooms that are on foreign servers, if there are any
+// that cannot except rooms.
+func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	age := beatsCounted * l.beat
+	if l.dialect == V5 {
+		age = 0 // a request follows in any case, unless nobody is there
+	}
+	k, err := l.foreigners(ctx, age)
+	switch {
+	case err != nil:
+		return nil, err
+	case l.dialect == V5 && k.Total == 0, l.dialect == V8 && k.old == 0:
+		return nil, nil
+	}
+	list, err := l.ns.Members(ctx, backplane.Target{Rooms: rooms, RemoteOnly: true})
+	if list == nil {
+		return nil, err
+	}
+	if err = aboutForeign(whole(backplane.OpMembers, &list.Fleet, err)); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, m := range list.List {
+		if m.Node == "" { // Go nodes know their rooms
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids, nil
+}
+
+// broadcast sends an event on all links; local sockets get it once. What is to be left out
+// is known on all links before anything is sent.
+func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t backplane.Target) error {
+	isID := func(name string) bool { _, local := ns.rooms.Member(name); return local }
+	if l := ns.legs[0]; t.LocalOnly || len(ns.legs) == 1 {
+		if len(t.Except) > 0 && !t.LocalOnly {
+			var err error
+			if t.Except, err = l.except(ctx, t.Except, isID); err != nil {
+				return err
+			}
+		}
+		return l.broadcast(ctx, payload, t)
+	}
+	if err := ns.checkAll("broadcast", payload, t.Flags); err != nil {
+		return err
+	}
+	except := make([][]string, len(ns.legs))
+	err := ns.eachLeg(func(i int, l leg) (err error) {
+		if len(t.Except) > 0 {
+			except[i], err = l.except(ctx, t.Except, isID)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	relay := ns.relays.mark(ns.server.uid)
+	return ns.eachLeg(func(i int, l leg) error {
+		t := t
+		t.Except, t.Relay, t.RemoteOnly = except[i], relay, i > 0
+		return l.broadcast(ctx, payload, t)
+	})
+}
+
+func (l leg) broadcast(ctx context.Context, payload []byte, t backplane.Target) error {
+	if t.Flags&backplane.Binary != 0 && !t.LocalOnly {
+		l.sure(ctx)
+	}
+	return l.ns.Broadcast(ctx, payload, t)
+}
+
+// namesSocket reports whether a room has a name like a socket's own room: 20 letters,
+// digits, - and _, in v5 behind a namespace and #.
+func namesSocket(room string) bool {
+	id := room[strings.LastIndexByte(room, '#')+1:]
+	if len(id) != 20 || len(id) < len(room) && room[0] != '/' {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}

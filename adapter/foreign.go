@@ -1,0 +1,209 @@
+package adapter
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// foreign is what a leg knows of the foreign peers of its namespace. It is immutable.
+//
+//	            rooms in except, request 5,   request 0   old   deaf
+//	            filter forms of 2, 3, 4
+//	5.4.0       no                            no          yes   yes
+//	6.0.x       no                            yes         yes   no
+//	6.1 on      yes                           yes         no    no
+//
+// [PROTOCOL 6, 12]. The wire does not say which is which, so dialect V8 probes: with
+// requests 0 and 5 for a room that cannot exist. Peers that all have a response channel of
+// their own, as those from 7.1 on, need no probe.
+type foreign struct {
+	backplane.Unannounced
+	old, deaf int
+	err       error // why old and deaf are not known
+	counted   time.Time
+	probed    time.Time
+}
+
+// The foreign peers are counted again after so many Heartbeats, if an operation depends on
+// them. They are probed again if the count differs, and after so many Heartbeats anyway: a
+// peer may have taken another one's place.
+const (
+	beatsCounted = 2
+	beatsProbed  = 20
+)
+
+// foreigners returns what is known of the foreign peers, at most so old. It asks the
+// broker, and where it must the peers, each for at most half of RequestsTimeout. During an outage what was known before stands.
+func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error) {
+	began := time.Now()
+	fresh := func(k *foreign) bool {
+		return k != nil && (time.Since(k.counted) < age || k.counted.After(began))
+	}
+	if k := l.codec.foreign.Load(); fresh(k) {
+		return k, k.err
+	}
+	select {
+	case l.seen.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-l.seen.turn }()
+	before := l.codec.foreign.Load()
+	if fresh(before) {
+		return before, before.err
+	}
+	k := &foreign{counted: time.Now()}
+	counting, cancel := half(ctx)
+	defer cancel()
+	var err error
+	switch k.Unannounced, err = l.ns.Unannounced(counting); {
+	case err == nil || errors.Is(err, backplane.ErrNotIntroduced): // Go nodes respond like newer servers
+	case before == nil || ctx.Err() != nil || errors.Is(err, ErrClosed):
+		return nil, err
+	default:
+		was := *before
+		was.counted = k.counted
+		k = &was
+		l.codec.foreign.Store(k)
+		return k, k.err
+	}
+	switch {
+	case l.dialect == V5 || k.Total == 0 || k.Responding == k.Total:
+	case before != nil && before.err == nil && before.Unannounced == k.Unannounced && time.Since(before.probed) < beatsProbed*l.beat:
+		k.old, k.deaf, k.probed = before.old, before.deaf, before.probed
+	default:
+		l.codec.foreign.Store(nil) // the probe expects responses of all
+		l.probe(ctx, k)
+		if k.err != nil && ctx.Err() != nil {
+			l.codec.foreign.Store(before)
+			return nil, k.err // that proves nothing
+		}
+	}
+	l.codec.foreign.Store(k)
+	return k, k.err
+}
+
+// lately is foreigners at the age that is good enough for most. Without knowledge it
+// returns one that says so.
+func (l leg) lately(ctx context.Context) *foreign {
+	k, err := l.foreigners(ctx, beatsCounted*l.beat)
+	if k == nil {
+		k = &foreign{err: err}
+	}
+	return k
+}
+
+// probe finds out how many of the foreign peers are old and deaf. A peer handles requests
+// in order, so one that has not responded to request 5 an eighth of RequestsTimeout after
+// all have responded to request 0 is old. Peers that are deaf show it by a response that
+// has no id; one that has not responded properly an eighth after that is deaf.
+func (l leg) probe(ctx context.Context, k *foreign) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end := time.NewTimer(l.timeout / 2) // no deadline: missing it proves nothing against a peer
+	defer end.Stop()
+	select {
+	case <-l.codec.seen.misread:
+	default:
+	}
+	type answer struct {
+		list *backplane.Members
+		err  error
+	}
+	ask := func(f func(context.Context, backplane.Target) (*backplane.Members, error)) <-chan answer {
+		out := make(chan answer, 1)
+		go func() { // ends with ctx
+			var a answer
+			a.list, a.err = f(ctx, nobody())
+			out <- a
+		}()
+		return out
+	}
+	five, zero := ask(l.ns.MembersDetail), ask(l.ns.Members)
+	var a5, a0 answer
+	has5, has0, misread := false, false, false
+	var grace <-chan time.Time
+	for !has5 || !has0 {
+		select {
+		case a5 = <-five:
+			has5 = true
+		case a0 = <-zero:
+			has0 = true
+		case <-l.codec.seen.misread:
+			misread = true
+		case <-end.C:
+			cancel()
+		case <-grace:
+			cancel()
+		}
+		if grace == nil && (has0 || misread) {
+			grace = time.After(l.timeout / 8)
+		}
+	}
+	k.probed = time.Now()
+	n0, all0, ok0 := responded(a0.list, a0.err)
+	n5, all5, ok5 := responded(a5.list, a5.err)
+	switch {
+	case a0.list == nil:
+		k.err = a0.err
+	case a5.list == nil:
+		k.err = a5.err
+	case !ok0 || !ok5 || all0 != k.Total || all5 != k.Total:
+		k.err = firstOf([]error{a0.err, a5.err})
+		if k.err == nil {
+			k.err = errChanging
+		}
+	case n0 < k.Total && !misread:
+		k.err = a0.err
+	default:
+		k.old, k.deaf = k.Total-n5, k.Total-n0
+		k.old = max(k.old, k.deaf)
+	}
+}
+
+var errChanging = errors.New("adapter: the number of foreign peers changed while they were probed")
+
+// responded returns how many foreign peers responded, of how many; false if their number
+// is not certain.
+func responded(m *backplane.Members, err error) (n, all int, ok bool) {
+	if m == nil {
+		return 0, 0, false
+	}
+	n = m.Unnamed
+	all = n
+	for _, x := range m.Missing {
+		if x.Node == "" && !errors.Is(x.Reason, backplane.ErrPeerGone) {
+			all += x.Count
+		}
+	}
+	return n, all, m.Uncounted == nil
+}
+
+// nobody selects the sockets in a room that cannot exist.
+func nobody() backplane.Target {
+	return backplane.Target{Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true}
+}
+
+// errDeaf is why the foreign peers are Missing that do not respond to dialect V8.
+var errDeaf = errors.New("adapter: servers of v5 do not respond to dialect v8")
+
+// whole names the deaf peers as Missing in what came of a request that all other servers
+// respond to.
+func whole(op backplane.Op, f *Fleet, err error) error {
+	if f.Silent == 0 {
+		return err
+	}
+	f.Missing = append(f.Missing, Missing{Count: f.Silent, Reason: errDeaf})
+	f.Silent = 0
+	reason := errDeaf
+	if e, ok := errors.AsType[*PartialError](err); ok {
+		reason = e.Err
+	} else if err != nil {
+		return err
+	}
+	return &PartialError{Op: op, Fleet: *f, Err: reason}
+}

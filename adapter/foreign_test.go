@@ -1,0 +1,573 @@
+package adapter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// foreignServer is a Node.js server of a version: it reads, does and answers what that
+// version does.
+type foreignServer struct {
+	version string // "5.4", "6.0", "6.1" or "8.3"
+	broker  *memorybroker.Broker
+
+	mu      sync.Mutex
+	mute    bool                // answers nothing
+	sockets map[string][]string // id: rooms, its own among them
+	got     map[string][]string // id: events
+	asked   map[string]int      // type: requests
+}
+
+func newForeign(t *testing.T, bus *memorybroker.Bus, version string, sockets map[string][]string) *foreignServer {
+	s := &foreignServer{version: version, broker: bus.Broker(), sockets: map[string][]string{}, got: map[string][]string{}, asked: map[string]int{}}
+	for id, rooms := range sockets {
+		s.sockets[id] = append([]string{id}, rooms...)
+	}
+	filters := []broker.Filter{broker.Exactly(broker.SocketIO.Requests(chat)), broker.SocketIO.EveryRoom(chat)}
+	if version == "8.3" {
+		filters = append(filters, broker.Exactly(broker.SocketIO.NodeResponses(chat, fmt.Sprintf("js-%p", s))))
+	}
+	_, err := s.broker.Subscribe(t.Context(), s, filters...)
+	ok(t, err)
+	t.Cleanup(func() { s.broker.Close(context.Background()) })
+	return s
+}
+
+func (s *foreignServer) Interrupted(error) {}
+func (s *foreignServer) Resumed()          {}
+
+func (s *foreignServer) Deliver(ch broker.Channel, payload []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ch.Kind() != broker.KindRequests {
+		s.broadcast(payload)
+		return
+	}
+	var q map[string]any
+	if json.Unmarshal(payload, &q) != nil {
+		return
+	}
+	_, old := q["requestid"]
+	s.asked[fmt.Sprint(map[bool]string{true: "v5 "}[old], q["type"])]++
+	if s.mute {
+		return
+	}
+	if out := s.answer(q); out != nil {
+		text, _ := json.Marshal(out)
+		go s.broker.Publish(context.Background(), broker.SocketIO.Responses(chat), text)
+	}
+}
+
+func (s *foreignServer) broadcast(payload []byte) {
+	v, err := msgpack.Decode(payload)
+	if err != nil {
+		return
+	}
+	packet, opts := v.([]any)[1].(map[string]any), v.([]any)[2].(map[string]any)
+	except := names(opts["except"])
+	for id := range s.selected(names(opts["rooms"]), nil) {
+		excepted := slices.Contains(except, id)
+		if s.version >= "6.1" {
+			excepted = slices.ContainsFunc(s.sockets[id], func(room string) bool { return slices.Contains(except, room) })
+		}
+		if !excepted {
+			s.got[id] = append(s.got[id], fmt.Sprint(packet["data"].([]any)[0]))
+		}
+	}
+}
+
+func names(list any) (out []string) {
+	values, _ := list.([]any)
+	for _, v := range values {
+		out = append(out, fmt.Sprint(v))
+	}
+	return out
+}
+
+func (s *foreignServer) selected(rooms, except []string) map[string]bool {
+	out := map[string]bool{}
+	for id, in := range s.sockets {
+		has := func(room string) bool { return slices.Contains(in, room) }
+		if (len(rooms) == 0 || slices.ContainsFunc(rooms, has)) && !slices.ContainsFunc(except, has) {
+			out[id] = true
+		}
+	}
+	return out
+}
+
+func (s *foreignServer) answer(q map[string]any) any {
+	ids := slices.Sorted(maps.Keys(s.selected(names(q["rooms"]), nil)))
+	if ids == nil {
+		ids = []string{}
+	}
+	opts, filter := q["opts"].(map[string]any)
+	if s.version == "5.4" {
+		switch {
+		case q["type"] == 0.0 && q["requestid"] != nil:
+			return map[string]any{"requestid": q["requestid"], "clients": ids}
+		case q["type"] == 0.0:
+			return map[string]any{"clients": ids}
+		case q["type"] == 5.0:
+			return map[string]any{"data": nil}
+		}
+		return nil
+	}
+	if q["requestid"] != nil {
+		if q["type"] == 0.0 {
+			return map[string]any{"sockets": ids}
+		}
+		return nil
+	}
+	if filter && s.version < "6.1" {
+		return nil
+	}
+	do := func(id string) {
+		switch q["type"] {
+		case 2.0:
+			s.sockets[id] = append(s.sockets[id], append(names(q["rooms"]), names([]any{q["room"]})...)...)
+		case 3.0:
+			s.sockets[id] = slices.DeleteFunc(s.sockets[id], func(r string) bool { return r == q["room"] || slices.Contains(names(q["rooms"]), r) })
+		case 4.0:
+			delete(s.sockets, id)
+		}
+	}
+	switch q["type"] {
+	case 0.0:
+		return map[string]any{"requestId": q["requestId"], "sockets": ids}
+	case 1.0:
+		var rooms []string
+		for _, in := range s.sockets {
+			rooms = append(rooms, in...)
+		}
+		return map[string]any{"requestId": q["requestId"], "rooms": append([]string{}, rooms...)}
+	case 2.0, 3.0, 4.0:
+		if id, byID := q["sid"].(string); byID {
+			if s.sockets[id] == nil {
+				return nil
+			}
+			do(id)
+			return map[string]any{"requestId": q["requestId"]}
+		}
+		for id := range s.selected(names(opts["rooms"]), names(opts["except"])) {
+			do(id)
+		}
+	case 5.0:
+		list := []any{}
+		for id := range s.selected(names(opts["rooms"]), names(opts["except"])) {
+			list = append(list, map[string]any{"id": id, "rooms": s.sockets[id], "handshake": map[string]any{}, "data": map[string]any{}})
+		}
+		return map[string]any{"requestId": q["requestId"], "sockets": list}
+	}
+	return nil
+}
+
+func (s *foreignServer) events(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.got[id], " ")
+}
+
+func (s *foreignServer) rooms(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rooms := slices.DeleteFunc(slices.Clone(s.sockets[id]), func(r string) bool { return r == id || r == "<nil>" })
+	slices.Sort(rooms)
+	return strings.Join(slices.Compact(rooms), " ")
+}
+
+func (s *foreignServer) requests(kind string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[kind]
+}
+
+const (
+	oldID  = "old4567890abcdefghij" // in room x of the older server
+	freeID = "free567890abcdefghij" // in none
+)
+
+func TestExceptRoomsAmongOlderServers(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		d       adapter.Dialect
+		version string
+		besides []string
+	}{
+		{"5.4", adapter.V5, "5.4", nil},
+		{"6.0", adapter.V8, "6.0", nil},
+		{"6.0 beside 6.1", adapter.V8, "6.0", []string{"6.1"}},
+		{"6.0 beside 8.3", adapter.V8, "6.0", []string{"8.3", "6.1"}},
+		{"6.0 twice", adapter.V8, "6.0", []string{"6.0"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				bus := memorybroker.NewBus(nil)
+				s := newForeign(t, bus, c.version, map[string][]string{oldID: {"x", "y"}, freeID: nil})
+				var others []*foreignServer
+				for i, v := range c.besides {
+					others = append(others, newForeign(t, bus, v, map[string][]string{fmt.Sprint("in", i): {"x"}, fmt.Sprint("out", i): {"y"}}))
+				}
+				opts := adapter.Options{Dialect: c.d, RequestsTimeout: time.Second}
+				a, b := newNode(t, bus, opts), newNode(t, bus, opts)
+				acquainted(t, a, b)
+				here, there := a.add(t, "here", "x"), b.add(t, "there", "x")
+				// Rooms with any name: as an id's, a number's, an object's property's.
+				names := []string{"x", "abcdefghij0123456789", "42", "__proto__", "", "a#b"}
+				s.mu.Lock()
+				s.sockets[oldID] = append(s.sockets[oldID], names...)
+				s.mu.Unlock()
+				for i, room := range names {
+					ok(t, a.ns.Except(room).Emit(t.Context(), fmt.Sprint("all", i)))
+					ok(t, a.ns.To("y").Except("nobody", room).Emit(t.Context(), fmt.Sprint("y", i)))
+				}
+				ok(t, a.ns.Except(oldID).Emit(t.Context(), "id"))
+				ok(t, a.ns.Emit(t.Context(), "end"))
+				equal(t, "here", here.until(t, "end"), []string{"all1", "all2", "all3", "all4", "all5", "id"})
+				equal(t, "there", there.until(t, "end"), []string{"all1", "all2", "all3", "all4", "all5", "id"})
+				time.Sleep(time.Second)
+				if got := s.events(oldID); got != "end" {
+					t.Errorf("the excluded socket got %s", got)
+				}
+				if got := s.events(freeID); got != "all0 all1 all2 all3 all4 all5 id end" {
+					t.Errorf("the other got %s", got)
+				}
+				for i, o := range others {
+					if got := o.events(fmt.Sprint("in", i)); strings.Contains(got, "all0") || !strings.Contains(got, "all1") {
+						t.Errorf("%s: the excluded socket got %s", o.version, got)
+					}
+					if got := o.events(fmt.Sprint("out", i)); !strings.HasPrefix(got, "all0 y0 all1 y1") {
+						t.Errorf("%s: the other got %s", o.version, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Without an answer nobody gets the event, here or there, on no link.
+func TestExceptRoomsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		d       adapter.Dialect
+		version []string
+	}{
+		{"5.4 mute", adapter.V5, []string{"5.4 mute"}},
+		{"6.0 mute", adapter.V8, []string{"6.0 mute"}},
+		{"6.0, another mute", adapter.V8, []string{"6.0", "6.1 mute"}},
+		{"5.4 in dialect v8", adapter.V8, []string{"5.4", "6.1"}},
+		{"6.0 in dialect v5", adapter.V5, []string{"5.4", "6.0"}},
+	} {
+		for _, links := range []string{"one link", "two links"} {
+			t.Run(c.name+", "+links, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					bus := memorybroker.NewBus(nil)
+					var all []*foreignServer
+					for _, v := range c.version {
+						version, mute, _ := strings.Cut(v, " ")
+						s := newForeign(t, bus, version, map[string][]string{"id-" + version: {"x"}})
+						s.mute = mute != ""
+						all = append(all, s)
+					}
+					opts := adapter.Options{Dialect: c.d, RequestsTimeout: time.Second}
+					if links != "one link" {
+						other := memorybroker.NewBus(nil)
+						link := map[adapter.Dialect]adapter.Dialect{adapter.V5: adapter.V8, adapter.V8: adapter.V5}[c.d]
+						version := map[adapter.Dialect]string{adapter.V5: "5.4", adapter.V8: "8.3"}[link]
+						all = append(all, newForeign(t, other, version, map[string][]string{"far": nil}))
+						opts.Also = []adapter.Link{{Broker: other.Broker(), Dialect: link}}
+					}
+					n := newNode(t, bus, opts)
+					here := n.add(t, "here")
+					began := time.Now()
+					err := n.ns.Except("x").Emit(t.Context(), "no")
+					if e, refused := errors.AsType[*adapter.ExceptError](err); !refused || !slices.Equal(e.Rooms, []string{"x"}) {
+						t.Errorf("got %v", err)
+					}
+					if took := time.Since(began); took > time.Second {
+						t.Errorf("took %v", took)
+					}
+					ok(t, n.ns.Except("here").Emit(t.Context(), "a local id"))
+					ok(t, n.ns.Emit(t.Context(), "end"))
+					equal(t, "here", here.until(t, "end"), nil)
+					time.Sleep(time.Second)
+					for _, s := range all {
+						for id := range s.sockets {
+							if got := s.events(id); got != "a local id end" {
+								t.Errorf("%s of %s got %s", id, s.version, got)
+							}
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// counting counts what is asked of a broker.
+type counting struct {
+	*memorybroker.Broker
+	asked atomic.Int64
+}
+
+func (b *counting) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	b.asked.Add(1)
+	return b.Broker.Subscribers(ctx, channels...)
+}
+
+func (b *counting) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+	b.asked.Add(1)
+	return b.Broker.Responders(ctx, w, ns)
+}
+
+// Among servers that know rooms, excepting some costs nothing.
+func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
+	for _, versions := range [][]string{nil, {"8.3"}, {"6.1"}, {"6.1", "8.3"}} {
+		t.Run(fmt.Sprint(versions), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				bus := memorybroker.NewBus(nil)
+				var all []*foreignServer
+				for _, v := range versions {
+					all = append(all, newForeign(t, bus, v, map[string][]string{"in": {"x"}, "out": nil}))
+				}
+				b := &counting{Broker: bus.Broker()}
+				server, err := adapter.New(b, &adapter.Options{Heartbeat: time.Second, RequestsTimeout: time.Second})
+				ok(t, err)
+				ns, err := server.Of(t.Context(), chat)
+				ok(t, err)
+				before := b.asked.Load()
+				requests := func() (n int) {
+					for _, s := range all {
+						n += s.requests("0") + s.requests("5")
+					}
+					return n
+				}
+				asked := requests()
+				for range 1000 {
+					ok(t, ns.Except("x").Emit(t.Context(), "all"))
+				}
+				if n := b.asked.Load() - before; n != 0 {
+					t.Errorf("the broker was asked %d times", n)
+				}
+				// 10 s: counted every 2 s, not probed.
+				for range 100 {
+					time.Sleep(100 * time.Millisecond)
+					ok(t, ns.Except("x").Emit(t.Context(), "all"))
+				}
+				if n := b.asked.Load() - before; n > 5*4 {
+					t.Errorf("the broker was asked %d times in 10 s", n)
+				}
+				if n := requests() - asked; n != 0 {
+					t.Errorf("the servers were asked %d times", n)
+				}
+				time.Sleep(time.Second)
+				for _, s := range all {
+					if in, out := s.events("in"), strings.Count(s.events("out"), "all"); in != "" || out != 1100 {
+						t.Errorf("%s: the excluded socket got %q, the other %d", s.version, in, out)
+					}
+				}
+				ok(t, server.Close(t.Context()))
+				ok(t, b.Close(t.Context()))
+			})
+		})
+	}
+}
+
+// A server of 6.0 that comes is noticed two Heartbeats later; so is one that takes another
+// one's place after 20.
+func TestOlderServersAreNoticed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		bus := memorybroker.NewBus(nil)
+		newForeign(t, bus, "6.1", nil)
+		n := newNode(t, bus, adapter.Options{Heartbeat: time.Second, RequestsTimeout: time.Second})
+		ok(t, n.ns.Except("x").Emit(t.Context(), "before"))
+		s := newForeign(t, bus, "6.0", map[string][]string{oldID: {"x"}})
+		time.Sleep(2 * time.Second)
+		ok(t, n.ns.Except("x").Emit(t.Context(), "joined"))
+		ok(t, n.ns.Except("y").Emit(t.Context(), "other"))
+		time.Sleep(time.Second)
+		if got := s.events(oldID); got != "other" {
+			t.Errorf("got %s", got)
+		}
+		ok(t, s.broker.Close(t.Context()))
+		newForeign(t, bus, "6.1", nil)
+		time.Sleep(20 * time.Second)
+		ok(t, n.ns.Except("x").Emit(t.Context(), "before"))
+		ok(t, n.broker.Flush(t.Context()))
+		next := newForeign(t, bus, "6.1", nil)
+		time.Sleep(2 * time.Second)
+		ok(t, n.ns.Except("x").Emit(t.Context(), "before"))
+		ok(t, next.broker.Close(t.Context()))
+		s = newForeign(t, bus, "6.0", map[string][]string{oldID: {"x"}})
+		time.Sleep(20 * time.Second)
+		ok(t, n.ns.Except("x").Emit(t.Context(), "replaced"))
+		ok(t, n.ns.Emit(t.Context(), "end"))
+		time.Sleep(time.Second)
+		if got := s.events(oldID); got != "end" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// An outage changes nothing where all servers know rooms: local sockets are served.
+func TestExceptRoomsDuringAnOutage(t *testing.T) {
+	for _, c := range []struct {
+		d        adapter.Dialect
+		versions []string
+	}{{adapter.V8, nil}, {adapter.V5, nil}, {adapter.V8, []string{"6.1", "8.3"}}} {
+		bubble(t, func(t *testing.T) {
+			bus := memorybroker.NewBus(nil)
+			for _, v := range c.versions {
+				newForeign(t, bus, v, nil)
+			}
+			n := newNode(t, bus, adapter.Options{Dialect: c.d, Heartbeat: time.Second, RequestsTimeout: time.Second})
+			here := n.add(t, "here")
+			n.broker.Interrupt(errors.New("out"))
+			time.Sleep(3 * time.Second)
+			began := time.Now()
+			ok(t, n.ns.Except("x").Emit(t.Context(), "hello"))
+			if here.next(t).Event() != "hello" || time.Since(began) > 0 {
+				t.Errorf("took %v", time.Since(began))
+			}
+			n.broker.Resume()
+		})
+	}
+}
+
+// Nobody waits for what servers of 6.0 cannot say, and what they can do they do.
+func TestQueriesAmongOlderServers(t *testing.T) {
+	for _, besides := range []string{"", "6.1", "8.3"} {
+		t.Run("beside "+besides, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				bus := memorybroker.NewBus(nil)
+				s := newForeign(t, bus, "6.0", map[string][]string{oldID: {"x"}, freeID: {"y"}})
+				var newer *foreignServer
+				want := []string{freeID, "here", oldID, "there"}
+				if besides != "" {
+					newer = newForeign(t, bus, besides, map[string][]string{"newer": {"x"}})
+					want = []string{freeID, "here", "newer", oldID, "there"}
+				}
+				opts := adapter.Options{RequestsTimeout: time.Second, Heartbeat: time.Second}
+				a, b := newNode(t, bus, opts), newNode(t, bus, opts)
+				acquainted(t, a, b)
+				a.add(t, "here", "x")
+				b.add(t, "there", "x")
+				ctx := t.Context()
+				ns := a.ns
+				_, err := ns.Clients(ctx) // probes, the other node has come
+				ok(t, err)
+				began := time.Now()
+				quick := func(what string, err error) {
+					t.Helper()
+					if took := time.Since(began); err != nil || took > 0 {
+						t.Errorf("%s: %v, after %v", what, err, took)
+					}
+				}
+				clients, err := ns.Clients(ctx)
+				quick("Clients", err)
+				equal(t, "clients", clients.IDs, want)
+				sockets, err := ns.FetchSockets(ctx)
+				quick("FetchSockets", err)
+				equal(t, "sockets", ids(sockets.List), want)
+				for _, remote := range sockets.List {
+					if known := remote.ID != oldID && remote.ID != freeID; known != (remote.Rooms != nil) {
+						t.Errorf("rooms of %s: %v", remote.ID, remote.Rooms)
+					}
+				}
+				foreign := 1
+				if newer != nil {
+					foreign = 2
+				}
+				if sockets.Unnamed != foreign || sockets.Silent != 0 || len(sockets.Answered) != 1 {
+					t.Errorf("fleet %+v", sockets.Fleet)
+				}
+				sockets, err = ns.To("x", "y").Except("x").FetchSockets(ctx)
+				quick("FetchSockets except", err)
+				equal(t, "sockets", ids(sockets.List), []string{freeID})
+				rooms, err := ns.AllRooms(ctx)
+				quick("AllRooms", err)
+				if !slices.Contains(rooms.Rooms, "y") {
+					t.Errorf("rooms %q", rooms.Rooms)
+				}
+
+				quick("SocketsJoin", ns.To("x").Except("there").SocketsJoin(ctx, "a", "b"))
+				quick("SocketsLeave", ns.To("x").SocketsLeave(ctx, "b"))
+				if got := s.rooms(oldID); got != "a x" {
+					t.Errorf("%s is in %q", oldID, got)
+				}
+				if got := s.rooms(freeID); got != "y" {
+					t.Errorf("%s is in %q", freeID, got)
+				}
+				if newer != nil {
+					if got := newer.rooms("newer"); got != "a x" {
+						t.Errorf("newer is in %q", got)
+					}
+				}
+				quick("Join", ns.Join(ctx, oldID, "c"))
+				quick("Leave", ns.Leave(ctx, oldID, "a"))
+				if got := s.rooms(oldID); got != "c x" {
+					t.Errorf("%s is in %q", oldID, got)
+				}
+				_, err = ns.ClientRooms(ctx, oldID)
+				if u, is := errors.AsType[*adapter.UnsupportedError](err); !is || u.Reason == "" {
+					t.Errorf("ClientRooms: %v", err)
+				}
+				_, err = ns.ClientRooms(ctx, "nobody")
+				if !errors.Is(err, adapter.ErrNoSuchSocket) {
+					t.Errorf("ClientRooms of nobody: %v", err)
+				}
+				quick("ClientRooms", nil)
+				quick("DisconnectSockets", ns.To("y").DisconnectSockets(ctx, false))
+				quick("Disconnect", ns.Disconnect(ctx, oldID, true))
+				if len(s.sockets) != 0 {
+					t.Errorf("left: %v", s.sockets)
+				}
+			})
+		})
+	}
+}
+
+// Servers of v5 on the prefix of newer ones, where they should not be, are named as missing
+// and not waited for.
+func TestQueriesAmongDeafServers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		bus := memorybroker.NewBus(nil)
+		newForeign(t, bus, "5.4", map[string][]string{oldID: {"x"}})
+		newForeign(t, bus, "6.1", map[string][]string{"newer": {"x"}})
+		n := newNode(t, bus, adapter.Options{RequestsTimeout: time.Second, Heartbeat: time.Second})
+		ctx := t.Context()
+		began := time.Now()
+		missing := func(what string, err error) {
+			t.Helper()
+			e, partial := errors.AsType[*adapter.PartialError](err)
+			if took := time.Since(began); !partial || len(e.Fleet.Missing) != 1 || e.Fleet.Missing[0].Count != 1 || took > 0 {
+				t.Errorf("%s: %v, after %v", what, err, took)
+			}
+		}
+		clients, err := n.ns.Clients(ctx)
+		missing("Clients", err)
+		equal(t, "clients", clients.IDs, []string{"newer"})
+		sockets, err := n.ns.FetchSockets(ctx)
+		missing("FetchSockets", err)
+		equal(t, "sockets", ids(sockets.List), []string{"newer"})
+		if sockets.List[0].Rooms == nil || sockets.Unnamed != 1 {
+			t.Errorf("got %+v", sockets)
+		}
+		_, err = n.ns.AllRooms(ctx)
+		missing("AllRooms", err)
+		missing("SocketsJoin", n.ns.To("x").SocketsJoin(ctx, "a"))
+	})
+}

@@ -1,0 +1,159 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// This file is about what dialect V8 does where foreign peers are old (see foreign): what
+// only newer servers do goes out as usual, and beside it what 6.0 understands.
+
+// membersOld lists sockets among old peers: the sockets that only request 0 lists are
+// added, without rooms.
+func (l leg) membersOld(ctx context.Context, t backplane.Target, plain func(context.Context, backplane.Target) (*backplane.Members, error)) (*backplane.Members, error) {
+	type answer struct {
+		m   *backplane.Members
+		err error
+	}
+	got := each([]bool{true, false}, func(newer bool) (a answer) {
+		if newer {
+			a.m, a.err = plain(ctx, t)
+		} else {
+			a.m, a.err, _ = l.list(ctx, t)
+		}
+		return a
+	})
+	out, all := got[0].m, got[1].m
+	if out == nil {
+		return nil, got[0].err
+	}
+	if all == nil {
+		return nil, got[1].err
+	}
+	known := make(map[string]bool, len(out.List))
+	for _, m := range out.List {
+		known[m.ID] = true
+	}
+	for _, m := range all.List {
+		if m.Node == "" && !known[m.ID] {
+			out.List = append(out.List, m)
+		}
+	}
+	// Of the foreign peers those are missing that did not respond to both.
+	f := &out.Fleet
+	f.Silent = all.Silent
+	if missing := unnamed(f.Missing); missing >= unnamed(all.Missing) {
+		f.Unnamed = max(all.Unnamed-missing, 0)
+	} else {
+		f.Unnamed = all.Unnamed
+		f.Missing = slices.DeleteFunc(f.Missing, func(m Missing) bool { return m.Node == "" })
+		for _, m := range all.Missing {
+			if m.Node == "" {
+				f.Missing = append(f.Missing, m)
+			}
+		}
+	}
+	var err error
+	for _, a := range got {
+		if e, ok := errors.AsType[*PartialError](a.err); ok {
+			err = &PartialError{Op: backplane.OpMembers, Fleet: *f, Err: e.Err}
+		} else if a.err != nil {
+			return out, a.err
+		}
+	}
+	return out, whole(backplane.OpMembers, f, err)
+}
+
+// roomsOf lists the rooms of one socket. Peers of 6.0 can be asked who has it, and nothing
+// more.
+func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
+	if l.dialect == V5 {
+		return l.ns.RoomsOf(ctx, id)
+	}
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	k := l.lately(ctx)
+	rooms, err := l.ns.RoomsOf(ctx, id)
+	if k.old == 0 || !errors.Is(err, ErrNoSuchSocket) {
+		return rooms, err
+	}
+	m, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{id}, RemoteOnly: true})
+	if m == nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(m.List, func(m backplane.MemberInfo) bool { return m.ID == id }) {
+		err = &UnsupportedError{Operation: "ClientRooms", Dialect: V8, Reason: "the socket is on a server of 6.0, which does not say it"}
+	} else if err = whole(backplane.OpRoomsOf, &m.Fleet, err); err == nil {
+		err = ErrNoSuchSocket
+	}
+	return nil, &backplane.MemberError{Op: backplane.OpRoomsOf, ID: id, Err: err}
+}
+
+// byID does something to one socket by its id.
+func (l leg) byID(ctx context.Context, f onSocket, id string) error {
+	if l.dialect == V8 {
+		var cancel context.CancelFunc
+		ctx, cancel = l.within(ctx)
+		defer cancel()
+		_ = l.lately(ctx) // for the codec
+	}
+	return f(ctx, l, id)
+}
+
+// onAll does something to a selection, in dialect V8: by a filter, and by their ids to the
+// sockets on peers of 6.0. Of those it spares all if it is not certain whom to spare.
+func (l leg) onAll(ctx context.Context, op backplane.Op, t backplane.Target, all onSelection, one onSocket) (Fleet, error) {
+	limited, cancel := l.within(ctx)
+	defer cancel()
+	k := l.lately(limited)
+	first := limited
+	if k.old > 0 {
+		var stop context.CancelFunc
+		first, stop = half(limited)
+		defer stop()
+	}
+	done, err := all(first, l, t)
+	if done == nil {
+		return Fleet{}, err
+	}
+	f := done.Fleet
+	failed := k.err
+	if k.old > k.deaf && failed == nil {
+		failed = l.onOld(limited, op, t, one)
+	}
+	if k.deaf > 0 {
+		f.Silent = max(f.Silent-k.deaf, 0)
+		f.Missing = append(f.Missing, Missing{Count: k.deaf, Reason: errDeaf})
+		if failed == nil {
+			failed = errDeaf
+		}
+	}
+	if failed == nil || err != nil {
+		return f, err
+	}
+	if e, ok := errors.AsType[*PartialError](failed); ok {
+		failed = e.Err
+		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Fleet.Missing), func(m Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
+	}
+	return f, &PartialError{Op: op, Fleet: f, Err: failed}
+}
+
+// onOld does something to those sockets of a selection that only request 0 lists.
+func (l leg) onOld(ctx context.Context, op backplane.Op, t backplane.Target, one onSocket) error {
+	t.RemoteOnly = true
+	listing, stop := half(ctx)
+	defer stop()
+	newer, err := l.ns.MembersDetail(listing, t)
+	if newer == nil {
+		return err
+	}
+	known := make(map[string]bool, len(newer.List))
+	for _, m := range newer.List {
+		known[m.ID] = true
+	}
+	_, err = l.onListed(ctx, op, t, func(m backplane.MemberInfo) bool { return m.Node != "" || known[m.ID] }, one)
+	return aboutForeign(err)
+}
