@@ -49,7 +49,7 @@ func (t *peerTable) expire(now time.Time) {
 	for _, p := range t.byID {
 		for key, at := range p.closed {
 			if now.Sub(at) > timeout {
-				delete(p.closed, key)
+				t.reopen(p, key)
 			}
 		}
 		switch {

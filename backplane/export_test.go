@@ -70,6 +70,9 @@ func (n *Node) Kept() (kept, sum int) {
 		for key, speaks := range p.namespaces {
 			own += cost(&spoken{key, speaks})
 		}
+		for key := range p.closed {
+			own += cost(&spoken{key: key})
+		}
 		if p.partial != nil {
 			for i := range p.partial.list {
 				own += cost(&p.partial.list[i])

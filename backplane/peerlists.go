@@ -147,12 +147,12 @@ func (t *peerTable) listed(p *peer, revision uint64, list []spoken) (gone []nsKe
 		}
 		c := s.clone()
 		fresh[c.key] = c.speaks
-		delete(p.closed, c.key)
+		t.reopen(p, c.key)
 	}
 	for key := range had {
 		if _, still := fresh[key]; !still {
 			gone = append(gone, key)
-			p.close(key, now)
+			t.close(p, key, now)
 		}
 	}
 	if refused {
@@ -218,7 +218,7 @@ func (t *peerTable) apply(p *peer, e *early) (gone []nsKey) {
 		if speaks, had := p.namespaces[key]; had {
 			t.release(p, &spoken{key, speaks})
 			delete(p.namespaces, key)
-			p.close(key, now)
+			t.close(p, key, now)
 			gone = append(gone, key)
 		}
 	}
@@ -234,19 +234,28 @@ func (t *peerTable) apply(p *peer, e *early) (gone []nsKey) {
 		}
 		c := s.clone()
 		p.namespaces[c.key] = c.speaks
-		delete(p.closed, c.key)
+		t.reopen(p, c.key)
 	}
 	p.revision = e.revision
 	return gone
 }
 
-// close remembers for a while that a peer left a namespace: the broker may still count
-// it there.
-func (p *peer) close(key nsKey, now time.Time) {
+// close remembers for a while that a peer left a namespace, if the limits allow it: the
+// broker may still count it there.
+func (t *peerTable) close(p *peer, key nsKey, now time.Time) {
 	if p.closed == nil {
 		p.closed = make(map[nsKey]time.Time)
 	}
-	if len(p.closed) < maxNames {
+	_, had := p.closed[key]
+	if had || len(p.closed) < maxNames && t.keep(p, &spoken{key: key}) {
 		p.closed[key] = now
+	}
+}
+
+// reopen forgets that a peer left a namespace.
+func (t *peerTable) reopen(p *peer, key nsKey) {
+	if _, had := p.closed[key]; had {
+		delete(p.closed, key)
+		t.release(p, &spoken{key: key})
 	}
 }

@@ -183,6 +183,31 @@ func TestListsInParts(t *testing.T) {
 	}
 }
 
+// Namespaces that a peer has left are remembered for a while, within the same limit.
+func TestLimitOfNamesThatWereLeft(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		w := f.wire("wire")
+		w.control(hello, "wire", 1, 1)
+		long := strings.Repeat("x", 1<<20)
+		for i := range 100 {
+			name := fmt.Sprint("/", i, long)
+			w.change("wire", 1, 1+2*i, 2+2*i, []string{name}, nil)
+			w.change("wire", 1, 2+2*i, 3+2*i, nil, []string{name})
+			settle()
+		}
+		if kept, sum := f.nodes[0].Kept(); kept < 32<<20 || kept > 64<<20 || kept != sum {
+			t.Errorf("%d bytes kept, %d counted one by one", kept, sum)
+		}
+		time.Sleep(10 * time.Second)
+		settle()
+		if kept, sum := f.nodes[0].Kept(); kept != 0 || sum != 0 {
+			t.Errorf("%d bytes kept, %d counted one by one, when they are forgotten", kept, sum)
+		}
+		f.errs[0].take()
+	})
+}
+
 // What a node remembers of another has limits. What it knew before keeps its place.
 func TestLimitOfNames(t *testing.T) {
 	bubble(t, func(t *testing.T) {
