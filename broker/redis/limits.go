@@ -123,7 +123,7 @@ func readLimits(answers []any) (allowed int, setting string) {
 // pubsubLimit reads a client-output-buffer-limit: four words for each class of clients,
 // which are its name, a hard limit, a soft limit and the seconds for which that may be
 // exceeded. It returns the largest payload that exceeds none by itself, zero if there is
-// none. A server that keeps one more payload than that for a subscriber disconnects it:
+// none. Zero seconds do not disable the soft limit, zero bytes do. A server that keeps one more payload than that for a subscriber disconnects it:
 // above the hard limit at once, above the soft limit also if it did so before, longer
 // than those seconds ago, and the subscriber has read everything in between.
 func pubsubLimit(value string) (allowed int) {
@@ -134,9 +134,6 @@ func pubsubLimit(value string) (allowed int) {
 		}
 		hard, _ := strconv.Atoi(words[1])
 		soft, _ := strconv.Atoi(words[2])
-		if seconds, _ := strconv.Atoi(words[3]); seconds == 0 {
-			soft = 0
-		}
 		for _, limit := range []int{hard, soft} {
 			// An allocator rounds up by a quarter at most, and names and the server's own
 			// records come on top.

@@ -70,7 +70,8 @@ func TestPubsubLimit(t *testing.T) {
 	const mb = 1 << 20
 	for value, want := range map[string]int{
 		"normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60":  8*mb*4/5 - 64<<10,
-		"normal 0 0 0 replica 268435456 67108864 60 pubsub 33554432 8388608 0": 32*mb*4/5 - 64<<10,
+		"normal 0 0 0 replica 268435456 67108864 60 pubsub 33554432 8388608 0": 8*mb*4/5 - 64<<10,
+		"normal 0 0 0 replica 268435456 67108864 60 pubsub 33554432 0 60":      32*mb*4/5 - 64<<10,
 		"normal 0 0 0 slave 0 0 0 pubsub 0 0 0":                                0,
 		"pubsub 1048576 2097152 1":                                             mb*4/5 - 64<<10,
 		"pubsub 0 10000 10":                                                    7000,
