@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -121,5 +123,40 @@ func TestAuthIsNotRepeated(t *testing.T) {
 		if !errors.As(err, &refused) || strings.Contains(err.Error(), "Hush") || strings.Contains(refused.Reply, "Hush") {
 			t.Errorf("Subscribe: %v", err)
 		}
+	}
+}
+
+// TestClientsWithURLs: go-redis takes a URL where it expects host:port, and repeats it in
+// its errors.
+func TestClientsWithURLs(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{"redis://user:Hush1@127.0.0.1:1", "redis://:Hush1/x@127.0.0.1:1", "user:Hush1@127.0.0.1:1", "127.0.0.1:1/Hush1"} {
+		single := redis.NewClient(&redis.Options{Addr: addr})
+		cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1", addr}})
+		fine := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+		for _, c := range []redis.UniversalClient{single, cluster, fine} {
+			opts := &redisbroker.Options{}
+			if c == fine {
+				opts.SubscribeClient = single
+			}
+			var refused *redisbroker.ClientError
+			if _, err := redisbroker.New(c, opts); !errors.As(err, &refused) || strings.Contains(err.Error(), "Hush") {
+				t.Errorf("%T to %q: %v, want a *ClientError without the address", c, addr, err)
+			}
+			c.Close()
+		}
+		// The addresses of Sentinels are known only to go-redis.
+		sentinel := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{addr}, MaxRetries: -1, DialerRetries: 1})
+		var log brokertest.Log
+		b, err := redisbroker.New(sentinel, &redisbroker.Options{Logger: log.Logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+		if err == nil || strings.Contains(err.Error(), "Hush") || strings.Contains(log.String(), "Hush") {
+			t.Errorf("Sentinel at %q: %v\n%s", addr, err, log.String())
+		}
+		b.Close(within(t, patience))
+		sentinel.Close()
 	}
 }

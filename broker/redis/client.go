@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -43,16 +44,39 @@ func newNodes(c redis.UniversalClient, l *limits) (*nodes, error) {
 		if c == nil {
 			return unsupported("is nil")
 		}
+		if o := c.Options(); o.Network != "unix" && !isAddr(o.Addr) {
+			return unsupported(urlAsAddr)
+		}
 		return &nodes{single: c, limits: l}, nil
 	case *redis.ClusterClient:
 		if c == nil {
 			return unsupported("is nil")
+		}
+		for _, a := range c.Options().Addrs {
+			if !isAddr(a) {
+				return unsupported(urlAsAddr)
+			}
 		}
 		return &nodes{cluster: c, limits: l}, nil
 	case *redis.Ring:
 		return unsupported("a ring spreads channels over servers that do not know each other, so that patterns miss messages")
 	}
 	return unsupported("only *redis.Client (single or Sentinel) and *redis.ClusterClient are known")
+}
+
+// urlAsAddr does not repeat the address, which may hold a password.
+const urlAsAddr = "an address is a URL, or has a user in it, instead of host:port (redis.ParseURL reads URLs)"
+
+// isAddr reports whether the address of a client has nothing that could be part of a
+// password: go-redis repeats addresses in its errors.
+func isAddr(addr string) bool { return !strings.ContainsAny(addr, "@/") }
+
+// repeatsURL reports whether an error has such an address, as of a Sentinel, which is not
+// among the options of its client.
+func repeatsURL(err error) bool {
+	bad, malformed := errors.AsType[*net.AddrError](err)
+	unknown, missing := errors.AsType[*net.DNSError](err)
+	return malformed && !isAddr(bad.Addr) || missing && !isAddr(unknown.Name)
 }
 
 const (

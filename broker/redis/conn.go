@@ -71,6 +71,9 @@ func (n *nodes) dial(ctx context.Context, opt *redis.Options, timeout time.Durat
 	case parent.Err() == nil && ctx.Err() != nil:
 		return nil, &SilenceError{Addr: opt.Addr, For: timeout, TLS: !dialed && opt.TLSConfig != nil}
 	}
+	if opt.Addr == sentinelAddr && repeatsURL(err) {
+		err = errors.New(urlAsAddr)
+	}
 	return nil, fmt.Errorf("connect to redis %s: %w", opt.Addr, err)
 }
 
