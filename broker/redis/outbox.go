@@ -281,6 +281,15 @@ func (o *outbox) connected(link *conn) {
 	o.link = link
 }
 
+// inDoubt reports whether answers are due, and lets nobody write until the next
+// connection.
+func (o *outbox) inDoubt() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.link = nil
+	return o.flight.Len() > 0
+}
+
 // disconnected settles the whole flight as uncertain. The connection is closed, so
 // a write in progress ends.
 func (o *outbox) disconnected(err error) {

@@ -44,7 +44,7 @@ func (p *publisher) run(ctx context.Context) {
 		if c == nil {
 			continue
 		}
-		p.serve(ctx, c)
+		p.serve(ctx, server, c)
 		server.left(c.cause)
 		var stray *MembershipError
 		p.moved = errors.As(c.cause, &stray)
@@ -213,7 +213,7 @@ func (p *publisher) nextAge() <-chan time.Time {
 }
 
 // serve sends over one connection until it breaks, or all work is done.
-func (p *publisher) serve(ctx context.Context, c *conn) {
+func (p *publisher) serve(ctx context.Context, server *picker, c *conn) {
 	stop := context.AfterFunc(ctx, func() { c.close(context.Cause(ctx)) })
 	defer stop()
 	var answers answerReader
@@ -222,11 +222,30 @@ func (p *publisher) serve(ctx context.Context, c *conn) {
 	p.out.connected(c)
 	p.write(c, &answers)
 	reading.Wait()
+	lost := c.lost()
 	if c.cause != errFinished && ctx.Err() == nil {
-		p.log.Warn("redis broker: publish connection lost", "err", c.lost())
+		if p.out.inDoubt() && closedWithoutReason(c.cause) {
+			lost = p.reason(ctx, server, lost)
+		}
+		p.log.Warn("redis broker: publish connection lost", "err", lost)
 	}
-	p.out.disconnected(c.lost())
+	p.out.disconnected(lost)
 	p.tell()
+}
+
+// reason returns why messages are in doubt whose connection the server has closed without
+// a word: most often it refuses the next one with it.
+func (p *publisher) reason(ctx context.Context, server *picker, lost error) error {
+	ctx, cancel := context.WithTimeout(ctx, reasonWait)
+	defer cancel()
+	c, err := server.dial(ctx, p.opts.ProbeTimeout)
+	switch {
+	case err == nil:
+		c.close(errFinished)
+	case isReason(err):
+		return err
+	}
+	return lost
 }
 
 // write writes until the connection is closed, which it does itself if the server

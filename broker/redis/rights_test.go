@@ -202,6 +202,32 @@ func TestRightToPublishTakenAway(t *testing.T) {
 	}
 }
 
+// TestUserDeletedWhilePublishing: of what is on the wire when the server closes the
+// connection nobody knows, but why is said.
+func TestUserDeletedWhilePublishing(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"node on >pw &* +@all"}})
+	proxy := tcpproxy.Start(t, srv.Addr())
+	opts := quick()
+	opts.QueueAge = 200 * time.Millisecond
+	b := open(t, "redis://node:pw@"+proxy.Addr(), opts)
+	losses := watchLosses(t, b)
+	publish(t, b, room, "before")
+	flush(t, b)
+	srv.Do("ACL", "SETUSER", "node", "off")
+	proxy.HalfOpen() // the next ones stay on the wire
+	for i := range 20 {
+		publish(t, b, room, fmt.Sprint(i))
+	}
+	proxy.Cut()
+	proxy.Heal()
+	err := b.Flush(within(t, patience))
+	wantReason(t, "Flush", err, "WRONGPASS")
+	if s := brokertest.Balanced(t, b, losses); s.Uncertain == 0 || s.Uncertain+s.Lost != 20 {
+		t.Errorf("Stats %+v", s)
+	}
+}
+
 // keepOpen returns what runs commands over one connection that is open.
 func keepOpen(t *testing.T, addr string) func(command ...string) {
 	t.Helper()
