@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
@@ -29,7 +30,7 @@ func bridge(ctx context.Context, redis string, in io.Reader, out io.Writer) (err
 		Also:      []adapter.Link{{Broker: old, Dialect: adapter.V5}},
 		Bridge:    &adapter.Bridge{},
 		Heartbeat: 400 * time.Millisecond, // so that nobody waits long when a node is killed; the default is 1 s
-		OnError:   func(err error) { fmt.Fprintln(out, "error:", err) },
+		OnError:   func(err error) { log.Println("bridge:", err) },
 	})
 	if err != nil {
 		return err
