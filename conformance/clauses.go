@@ -28,6 +28,7 @@ const (
 	f17
 	f18
 	f19
+	f20
 )
 
 // BrokerClauses returns B1 to the last.
