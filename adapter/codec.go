@@ -60,7 +60,8 @@ var _ backplane.Codec = (*codec)(nil)
 
 // newCodec returns a codec that asks in dialect d.
 func newCodec(d Dialect) *codec {
-	c := &codec{dialect: d, seen: sightings{misread: make(chan struct{}, 1)}}
+	c := &codec{dialect: d}
+	c.seen.misread = make(chan struct{}, 1)
 	c.only5.Store(-1)
 	return c
 }

@@ -247,6 +247,12 @@ func TestExpect(t *testing.T) {
 		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: 3}, all(3), false},
 		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: -1}, all(3), false},
 		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: 2}, backplane.Expected{}, true},
+		{V8, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 3, Silent: 1}, false},
+		{V8, backplane.Request{Op: backplane.OpRooms}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 3, Silent: 1}, false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 1, Silent: 3}, false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Except: []string{"a"}}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 1, Silent: 3}, false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 5}, all(5), false},
+		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 4, Responding: 1}, all(4), false},
 		{V5, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{Total: 3}, all(3), false},
 		{V5, backplane.Request{Op: backplane.OpRoomsOf, ByID: true}, backplane.Unannounced{Total: 3}, owner, false},
 		{V5, backplane.Request{Op: backplane.OpJoin, ByID: true}, backplane.Unannounced{Total: 3}, owner, false},
@@ -257,6 +263,7 @@ func TestExpect(t *testing.T) {
 	} {
 		codec := newCodec(c.d)
 		codec.only5.Store(3)
+		codec.foreign.Store(&foreign{Unannounced: backplane.Unannounced{Total: 4}, old: 3, deaf: 1})
 		if c.r.Timeout > 0 {
 			codec.only5.Store(2)
 		}

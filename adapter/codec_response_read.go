@@ -37,7 +37,8 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 			return errNoID
 		}
 		c.seen.note(by)
-		if by == gen5 {
+		if v.Get("clients").Kind() == jsonscan.Array {
+			c.seen.misreads.Add(1)
 			select {
 			case c.seen.misread <- struct{}{}:
 			default:

@@ -22,8 +22,10 @@ const (
 // generation. Broadcasts do not tell, and an emitter is no server.
 type sightings struct {
 	v5, v6 atomic.Int64 // Unix nanoseconds; zero: never
-	// misread holds a token after a server of v5 has misunderstood a request.
-	misread chan struct{}
+	// misreads counts the responses of v5 to request 0 of the others, and misread holds a
+	// token after one.
+	misreads atomic.Int64
+	misread  chan struct{}
 }
 
 func (s *sightings) note(g generation) {

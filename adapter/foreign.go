@@ -110,6 +110,7 @@ func (l leg) probe(ctx context.Context, k *foreign) {
 	case <-l.codec.seen.misread:
 	default:
 	}
+	misreads := l.codec.seen.misreads.Load()
 	type answer struct {
 		list *backplane.Members
 		err  error
@@ -157,7 +158,7 @@ func (l leg) probe(ctx context.Context, k *foreign) {
 		if k.err == nil {
 			k.err = errChanging
 		}
-	case n0 < k.Total && !misread:
+	case int64(k.Total-n0) > l.codec.seen.misreads.Load()-misreads:
 		k.err = a0.err
 	default:
 		k.old, k.deaf = k.Total-n5, k.Total-n0

@@ -569,5 +569,14 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 		_, err = n.ns.AllRooms(ctx)
 		missing("AllRooms", err)
 		missing("SocketsJoin", n.ns.To("x").SocketsJoin(ctx, "a"))
+		// One that does not answer may have the socket.
+		for what, err := range map[string]error{
+			"Join": n.ns.Join(ctx, oldID, "a"), "ClientRooms": func() error { _, err := n.ns.ClientRooms(ctx, oldID); return err }(),
+		} {
+			_, partial := errors.AsType[*adapter.PartialError](err)
+			if took := time.Since(began); !partial || errors.Is(err, adapter.ErrNoSuchSocket) || took > 0 {
+				t.Errorf("%s: %v, after %v", what, err, took)
+			}
+		}
 	})
 }

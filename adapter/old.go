@@ -77,7 +77,7 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	defer cancel()
 	k := l.lately(ctx)
 	rooms, err := l.ns.RoomsOf(ctx, id)
-	if k.old == 0 || !errors.Is(err, ErrNoSuchSocket) {
+	if partial, ok := errors.AsType[*PartialError](err); k.old == 0 || !ok || len(partial.Fleet.Missing) > 0 {
 		return rooms, err
 	}
 	m, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{id}, RemoteOnly: true})

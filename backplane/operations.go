@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -227,12 +228,12 @@ func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Resp
 		return fail(err)
 	}
 	if exp.FirstOnly && exp.Answers > 0 {
-		owner, has, err := ns.locate(ctx, req.Member)
+		owner, has, found, err := ns.locate(ctx, req.Member)
 		if err != nil && !has {
 			return fail(err)
 		}
 		if !has {
-			return fail(ErrNoSuchMember)
+			return fail(nobodyHas(req.Op, found))
 		}
 		exp.Answers = 0
 		if owner == "" {
@@ -255,16 +256,27 @@ func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Resp
 		return fail(err)
 	}
 	if err = ns.partial(ctx, req.Op, fleet, err); err == nil {
-		err = ErrNoSuchMember
+		err = nobodyHas(req.Op, fleet)
 	}
 	return fail(err)
 }
 
+// nobodyHas is the error if no node that answered has a member. Those that never answer
+// such a request may have it.
+func nobodyHas(op Op, f Fleet) error {
+	if f.Silent > 0 {
+		return &PartialError{Op: op, Fleet: f, Err: errNeverAnswers}
+	}
+	return ErrNoSuchMember
+}
+
+var errNeverAnswers = fmt.Errorf("some nodes never answer this: %w", errors.ErrUnsupported)
+
 // locate asks everybody for a member. owner is empty if it is a peer that does not
 // announce itself.
-func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has bool, err error) {
+func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has bool, f Fleet, err error) {
 	req := &Request{Op: OpMembers, Origin: ns.node.id, Rooms: []string{id}, Native: true}
-	_, err = ns.question(ctx, req, func(r *Response) bool {
+	f, err = ns.question(ctx, req, func(r *Response) bool {
 		for _, m := range r.Members {
 			if m.ID == id {
 				owner, has = r.Node, true
@@ -272,7 +284,7 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 		}
 		return has
 	})
-	return owner, has, err
+	return owner, has, f, err
 }
 
 // JoinAll puts the members that t selects into rooms.
