@@ -55,12 +55,15 @@ func (l leg) except(ctx context.Context, names []string, isID func(string) bool)
 // foreignIn lists the sockets in the rooms that are on foreign servers, if there are any
 // that cannot except rooms.
 func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
-	ctx, cancel := l.within(ctx)
-	defer cancel()
 	age := beatsCounted * l.beat
 	if l.dialect == V5 {
 		age = 0 // a request follows in any case, unless nobody is there
 	}
+	if k := l.codec.foreign.Load(); k.younger(age) && k.err == nil && k.old == 0 {
+		return nil, nil // nothing but this for each Emit
+	}
+	ctx, cancel := l.within(ctx)
+	defer cancel()
 	k, err := l.foreigners(ctx, age)
 	switch {
 	case err != nil:

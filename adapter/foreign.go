@@ -28,6 +28,8 @@ type foreign struct {
 	probed    time.Time
 }
 
+func (k *foreign) younger(age time.Duration) bool { return k != nil && time.Since(k.counted) < age }
+
 // The foreign peers are counted again after so many Heartbeats, if an operation depends on
 // them. They are probed again if the count differs, and after so many Heartbeats anyway: a
 // peer may have taken another one's place.
@@ -40,9 +42,7 @@ const (
 // broker, and where it must the peers, each for at most half of RequestsTimeout. During an outage what was known before stands.
 func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error) {
 	began := time.Now()
-	fresh := func(k *foreign) bool {
-		return k != nil && (time.Since(k.counted) < age || k.counted.After(began))
-	}
+	fresh := func(k *foreign) bool { return k.younger(age) || k != nil && k.counted.After(began) }
 	if k := l.codec.foreign.Load(); fresh(k) {
 		return k, k.err
 	}

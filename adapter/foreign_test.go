@@ -580,3 +580,31 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 		}
 	})
 }
+
+// What a bridge passes on spares the sockets of older servers on either side, too.
+func TestBridgeSparesSocketsOfOlderServers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGenerations()
+		sockets := map[string][]string{oldID: {"x", "42"}, freeID: nil}
+		on5, on8 := newForeign(t, g.v5, "5.4", sockets), newForeign(t, g.v8, "6.0", sockets)
+		newForeign(t, g.v8, "6.1", nil)
+		n := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second})
+		from5, from8 := g.onV5(t), g.onV8(t)
+		time.Sleep(10 * time.Second)
+		for _, from := range []*node{from5, from8, n} {
+			ok(t, from.ns.Except("x").Emit(t.Context(), "x"))
+			ok(t, from.ns.Except("42", "y").Emit(t.Context(), "42"))
+			ok(t, from.ns.Except(oldID).Emit(t.Context(), "id"))
+			ok(t, from.ns.Except("y").Emit(t.Context(), "y"))
+			time.Sleep(time.Second)
+		}
+		for _, s := range []*foreignServer{on5, on8} {
+			if got := s.events(oldID); got != "y y y" {
+				t.Errorf("%s: the excluded socket got %s", s.version, got)
+			}
+			if got := s.events(freeID); got != "x 42 id y x 42 id y x 42 id y" {
+				t.Errorf("%s: the other got %s", s.version, got)
+			}
+		}
+	})
+}

@@ -97,3 +97,38 @@ func TestPeersWhileCutOff(t *testing.T) {
 		}
 	})
 }
+
+// Foreign peers as a number, and how many of them have a response channel.
+func TestUnannounced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		mute := f.bus.Broker()
+		if _, err := mute.Subscribe(t.Context(), f.wire("stranger"), broker.Exactly(requestsChannel)); err != nil {
+			t.Fatal(err)
+		}
+		defer mute.Close(context.Background())
+		ns := f.ns[0]
+		if u, err := ns.Unannounced(t.Context()); err != nil || u != (backplane.Unannounced{Total: 2, Responding: 1}) {
+			t.Errorf("%+v, %v", u, err)
+		}
+		f.brokers[0].Interrupt(nil)
+		settle()
+		began := time.Now()
+		_, err := ns.Unannounced(t.Context())
+		if _, ok := errors.AsType[*backplane.CountError](err); !ok || time.Since(began) != 0 {
+			t.Errorf("%v, after %v", err, time.Since(began))
+		}
+		f.brokers[0].Resume()
+		if err := ns.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ns.Unannounced(t.Context()); err != backplane.ErrClosed {
+			t.Error(err)
+		}
+		blind := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
+		blind.wire("stranger")
+		if u, err := blind.ns[0].Unannounced(t.Context()); err != nil || u.Total != 0 {
+			t.Errorf("%+v, %v", u, err)
+		}
+	})
+}
