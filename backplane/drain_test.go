@@ -84,3 +84,32 @@ func TestLeavingTakesNoTime(t *testing.T) {
 		}
 	})
 }
+
+// A node that leaves may answer one that has not counted it any more and does not know it.
+// That is not the answer of a server which was counted and has not introduced itself.
+func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{RequestTimeout: 4 * time.Second}, nil)
+		stranger, leaver := f.wire("stranger"), f.wire("")
+		answers := []backplane.MemberInfo{}
+		stranger.onRequest(func(r *backplane.Request) {
+			leaver.answer(r, "leaver", backplane.Response{Members: answers})
+			time.AfterFunc(100*time.Millisecond, func() { stranger.answer(r, "stranger", backplane.Response{Members: answers}) })
+		})
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		equal(t, "answered", m.Answered, []string{"leaver", "stranger"})
+		if err != nil {
+			t.Error(err)
+		}
+		// One that was counted, and leaves when it has answered, is no reason to wait.
+		stranger.onRequest(func(r *backplane.Request) {
+			stranger.answer(r, "stranger", backplane.Response{Members: answers})
+			go stranger.b.Close(t.Context())
+		})
+		began := time.Now()
+		m, err = f.ns[0].Members(t.Context(), backplane.All())
+		if equal(t, "answered", m.Answered, []string{"stranger"}); err != nil || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}

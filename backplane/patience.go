@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/crossroom/crossroom/broker"
 )
 
 // This file is about how long a question waits, and for whom.
@@ -17,7 +19,7 @@ func (c *call) wait(ctx, waiting context.Context, published bool) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	look, late := c.look, timer.C
-	if !published || !c.ns.node.caps.CountsSubscribers {
+	if !published || !c.settles() {
 		look, late = nil, nil
 	}
 	for {
@@ -28,12 +30,46 @@ func (c *call) wait(ctx, waiting context.Context, published bool) {
 			c.tell(ctx)
 			continue
 		case <-look:
+			if c.settle(waiting) {
+				return
+			}
 		case <-late:
 			pause *= 2
 			timer.Reset(pause)
 		}
 		c.recount(waiting)
 	}
+}
+
+// settles reports whether the broker can say which claims are right.
+func (c *call) settles() bool { return c.ns.node.caps.CountsSubscribers }
+
+// settle looks which claims are right: those of nodes that are still counted. It reports
+// whether that ended the call.
+func (c *call) settle(ctx context.Context) (ended bool) {
+	c.mu.Lock()
+	claims := c.claims
+	c.claims = nil
+	c.mu.Unlock()
+	if len(claims) == 0 {
+		return false
+	}
+	channels := make([]broker.Channel, len(claims))
+	for i, id := range claims {
+		channels[i] = c.ns.wire.NodeResponses(c.ns.name, id)
+	}
+	counts, err := c.ns.node.broker.Subscribers(ctx, channels...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range claims {
+		if err == nil && counts[i] == 0 {
+			c.strays++
+		} else {
+			c.want = max(c.want-1, 0)
+		}
+	}
+	c.check()
+	return c.ended
 }
 
 // recount looks who listens while answers are still missing. Nodes that are there no
@@ -58,7 +94,9 @@ func (c *call) recount(ctx context.Context) {
 	}
 	if n := c.want - c.unnamed - left; n > 0 {
 		c.want -= n
-		c.vanished += n
+		answered := min(n, c.strays) // they left after they had been counted
+		c.strays -= answered
+		c.vanished += n - answered
 		c.quiet, c.excused = max(c.quiet-n, 0), max(c.excused-n, 0)
 	}
 	c.check()

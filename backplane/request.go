@@ -44,6 +44,10 @@ type call struct {
 	excused  int // … of them not waited for any more
 	unnamed  int // … that came
 	vanished int // … that will not: the peer is there no more
+	// claims are nodes that answered and were not known when others were counted. Each is
+	// one of want, unless it was leaving and was not counted any more: strays may be such.
+	claims []string
+	strays int
 	// Acknowledgements yet to come, by node ("" for unannounced ones). Below zero
 	// while a node's acknowledgements are here before their number is, and when
 	// a member answered that its node had not counted.
@@ -174,8 +178,13 @@ func (c *call) answer(r *Response) bool {
 				delete(c.waiting, r.Node)
 			} else if c.gone[r.Node] != nil {
 				delete(c.gone, r.Node) // not so gone
-			} else if !slices.Contains(c.leaving, r.Node) {
-				c.want = max(c.want-1, 0) // it had not announced itself yet
+			} else if c.want > 0 && !slices.Contains(c.leaving, r.Node) {
+				if c.settles() {
+					c.claims = append(c.claims, strings.Clone(r.Node))
+					signal(c.look)
+				} else {
+					c.want--
+				}
 			}
 			if r.Busy || r.Err != "" && c.req.Op != OpCustom && c.req.Op != OpEvent {
 				// It could not do it: as good as missing, but not to be waited for.
