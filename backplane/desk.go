@@ -52,7 +52,7 @@ func (d *desk) query(s *served) {
 
 // later keeps a request for later if its asker counts answers and the namespace closes.
 func (d *desk) later(s *served, work func()) bool {
-	return !s.req.Native && s.wanted() && d.held.hold(work)
+	return !s.req.Native && s.wanted() && d.held.hold(s.size, work)
 }
 
 func (d *desk) enquire(s *served) {

@@ -69,12 +69,13 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// held are the requests that a namespace that closes answers later. There are at most
-// maxWaiting; more are answered at once.
+// held are the requests that a namespace that closes answers later, at most maxWaiting and
+// maxWaitingBytes of them. Further ones are answered at once.
 type held struct {
-	mu   sync.Mutex
-	open bool
-	list []func()
+	mu    sync.Mutex
+	open  bool
+	list  []func()
+	bytes int // what they count, as in a line
 }
 
 // begin lets requests be held from now on.
@@ -84,14 +85,17 @@ func (h *held) begin() {
 	h.mu.Unlock()
 }
 
-// hold keeps the answering of a request for later; false if that is not to be.
-func (h *held) hold(answer func()) bool {
+// hold keeps the answering of a request of so many bytes for later. It returns false if the
+// namespace does not close, or if there is no room.
+func (h *held) hold(size int, answer func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.open || len(h.list) >= maxWaiting {
+	cost := size + waitingSize
+	if !h.open || len(h.list) >= maxWaiting || h.bytes+cost > maxWaitingBytes {
 		return false
 	}
 	h.list = append(h.list, answer)
+	h.bytes += cost
 	return true
 }
 
@@ -105,7 +109,7 @@ func (h *held) release(wait func()) {
 	}
 	h.mu.Lock()
 	list := h.list
-	h.open, h.list = false, nil
+	h.open, h.list, h.bytes = false, nil, 0
 	h.mu.Unlock()
 	for _, answer := range list {
 		answer()

@@ -2,6 +2,7 @@ package backplane_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,6 +65,45 @@ func TestLeavingNodeAnswers(t *testing.T) {
 			answered(0)
 		})
 	}
+}
+
+// What a node that leaves holds back has a limit in bytes: requests beyond it are answered
+// at once.
+func TestLeavingNodeHoldsLittle(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var a, b, c atomic.Int64
+		f := newFleet(t, 1, backplane.Options{}, func(int) *backplane.NamespaceOptions {
+			return &backplane.NamespaceOptions{
+				Codec:     sizes{backplane.NativeCodec(), true, &a, &b, &c},
+				OnRequest: func(context.Context, string, []byte) ([]byte, error) { return nil, nil },
+			}
+		})
+		server := f.wire("server")
+		closed := make(chan error, 1)
+		go func() { closed <- f.nodes[0].Close(t.Context()) }()
+		settle()
+		const size, over = 1 << 20, 3
+		req := &backplane.Request{Origin: "server", Op: backplane.OpCustom, Payload: make([]byte, size)}
+		for i := range backplane.MaxWaitingBytes/size + over - 1 {
+			req.ID = fmt.Sprint("server.", i)
+			buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.send(requestsChannel, buf)
+			settle()
+		}
+		if n := len(server.saw(broker.KindNodeResponses)); n != over {
+			t.Errorf("%d requests answered at once, want %d", n, over)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		settle()
+		if n, want := len(server.saw(broker.KindNodeResponses)), backplane.MaxWaitingBytes/size-1; n != want {
+			t.Errorf("%d requests answered later, want %d", n, want)
+		}
+	})
 }
 
 // Nobody waits for a node that leaves where no server counts it; and an ended context

@@ -11,8 +11,11 @@ import (
 // LaneMessages is how many messages a lane's queue holds.
 const LaneMessages = laneMessages
 
-// MaxWaiting is how many requests wait in one line.
-const MaxWaiting = maxWaiting
+// MaxWaiting and MaxWaitingBytes are how many requests wait in one line.
+const (
+	MaxWaiting      = maxWaiting
+	MaxWaitingBytes = maxWaitingBytes
+)
 
 // NativeCodec is the codec of a namespace without one.
 func NativeCodec() Codec { return nativeCodec{} }
