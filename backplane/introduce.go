@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,7 +15,9 @@ import (
 // How many there are to be is found out in this way: each node that is sure to know
 // all others names the next ones after it in the order of ids, as if that were a ring.
 // So if the ring of those who introduced themselves is closed, nobody is missing, and
-// otherwise one who is missing is known by name and can be asked.
+// otherwise one who is missing is known by name and can be asked. A node that does not
+// know all others yet names none: what follows it is known from the node before it, or
+// else the time for introductions elapses.
 
 // maxIntroduction is how long introductions are waited for, unless a quarter of
 // RequestTimeout is shorter. A node that heard of nobody for so long is alone.
@@ -40,6 +43,9 @@ func (t *peerTable) introduce() {
 	t.mu.Lock()
 	t.until = time.Now().Add(t.node.introTime())
 	t.echoed, t.answered, t.heard = false, false, false
+	for _, p := range t.byID {
+		p.settled, p.covers = false, ""
+	}
 	t.mu.Unlock()
 	t.node.greet()
 	signal(t.retry)
@@ -74,13 +80,30 @@ func (t *peerTable) pending(now time.Time) (until time.Time) {
 			until = end
 		}
 	}
-	if t.heard && !open {
+	if t.heard && !open && t.until.After(now) && t.closed() {
 		t.until = time.Time{}
 	}
 	if t.until.After(now) && t.until.After(until) {
 		until = t.until
 	}
 	return until
+}
+
+// closed reports whether the next node after each known one is known as well. One that may
+// not know all nodes itself does not name it, but the node before it may. t.mu is held.
+func (t *peerTable) closed() bool {
+	open := make(map[string]bool)
+	for id, p := range t.byID {
+		if p.state == live && !p.settled {
+			open[id] = true
+		}
+	}
+	for _, p := range t.byID {
+		if p.state == live && p.settled {
+			delete(open, p.covers)
+		}
+	}
+	return len(open) == 0
 }
 
 // neighbours lists the next nodes after this one in the order of ids, without the one
@@ -130,8 +153,15 @@ func (t *peerTable) introduced(f *controlFrame) (ask []string) {
 		return nil
 	}
 	now := time.Now()
-	for _, id := range f.neighbours {
-		if id == t.node.id || t.byID[id] != nil {
+	others := slices.DeleteFunc(slices.Clone(f.neighbours), func(id string) bool { return id == t.node.id })
+	if p := t.byID[f.id]; p != nil {
+		p.settled = true
+		if len(others) == maxNeighbours || len(others) == 1 && len(f.neighbours) == 1 {
+			p.covers = strings.Clone(others[0])
+		}
+	}
+	for _, id := range others {
+		if t.byID[id] != nil {
 			continue
 		}
 		if p := t.add(id, 0); p != nil {

@@ -148,6 +148,50 @@ func TestStartTogether(t *testing.T) {
 	}
 }
 
+// A node that does not know all others yet names none of those that follow it, so who
+// answers later is waited for, although all who are known have introduced themselves.
+func TestIntroducedByNewcomers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		b := f.bus.Broker()
+		node, err := backplane.New(brokerKinds[1].wrap(b), &backplane.Options{ID: "me"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.nodes, f.brokers = append(f.nodes, node), append(f.brokers, b)
+		defer f.close()
+		opened := make(chan error, 1)
+		go func() {
+			_, err := node.Namespace(t.Context(), chat, nil)
+			opened <- err
+		}()
+		settle()
+		w := f.wire("")
+		introduces := func(id string, neighbours any) {
+			w.send(broker.NodeControl("me"), pack([]any{1, full, id, 5, 1, spaces(chat), 0, 0, 1, neighbours}))
+			w.send(broker.NodeControl("me"), pack([]any{1, seen, id, 5, 1, nil, 0, int(node.Since().UnixNano()), 1}))
+			settle()
+		}
+		introduces("a", []any{"b", "c"})
+		introduces("b", nil)
+		introduces("c", nil)
+		if len(opened) > 0 {
+			t.Error("what comes after c is not known")
+		}
+		introduces("c", []any{"z", "a"})
+		if len(opened) > 0 {
+			t.Error("z has not introduced itself")
+		}
+		introduces("z", []any{"a", "b"})
+		if len(opened) != 1 {
+			t.Error("all have introduced themselves, and b is between a and c")
+		}
+		if err := <-opened; err != nil || len(node.Peers()) != 4 {
+			t.Errorf("%v, %v", node.Peers(), err)
+		}
+	})
+}
+
 // close ends nodes that add did not make.
 func (f *fleet) close() {
 	for i := range f.nodes {

@@ -102,6 +102,11 @@ type peer struct {
 	early    []early   // later changes, which wait for the list
 	partial  *partialList
 
+	// settled: it has named the next nodes after it in this introduction. covers is one of
+	// them of which it has named the next one too.
+	settled bool
+	covers  string
+
 	// knows is which revision of this node's list the peer has confirmed, and slow that
 	// one confirmation took longer than introductions may.
 	knows uint64
