@@ -54,13 +54,15 @@ type codec struct {
 	foreign atomic.Pointer[foreign] // nil until it is known
 	// onlyCrossroom is the capability of the broker: no content can harm anybody.
 	onlyCrossroom bool
+	// maxAttachments is that option, with its default; negative: no limit.
+	maxAttachments int
 }
 
 var _ backplane.Codec = (*codec)(nil)
 
 // newCodec returns a codec that asks in dialect d.
 func newCodec(d Dialect) *codec {
-	c := &codec{dialect: d}
+	c := &codec{dialect: d, maxAttachments: DefaultMaxAttachments}
 	c.seen.misread = make(chan struct{}, 1)
 	c.only5.Store(-1)
 	return c

@@ -48,8 +48,9 @@ func (c *codec) checkData(message string, payload []byte, flags backplane.Flags)
 	if flags&sound != 0 {
 		if flags&backplane.Binary != 0 {
 			traits = msgpack.HasBinary
+			err = c.checkAttachments(payload)
 		}
-		return payload, traits, nil
+		return payload, traits, err
 	}
 	// Packet and broadcast are two levels around it.
 	data, traits, err = checkPayload(message, payload, 2)
@@ -66,7 +67,10 @@ func (c *codec) checkData(message string, payload []byte, flags backplane.Flags)
 	if harm != 0 {
 		return nil, 0, harmError(data, harm, true)
 	}
-	return data, traits, nil
+	if traits&msgpack.HasBinary != 0 {
+		err = c.checkAttachments(data)
+	}
+	return data, traits, err
 }
 
 // sound marks a payload that this package has just encoded and that has no traits but

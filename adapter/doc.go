@@ -141,13 +141,14 @@
 //	key hasOwnProperty beside binary data       arguments of Emit and EmitWithAck
 //	key _placeholder with the value true,       arguments of Emit and EmitWithAck
 //	    beside binary data
+//	more than MaxAttachments binary values      arguments of Emit and EmitWithAck
 //	event "error"                               ServerSideEmit, ServerSideEmitWithAck
 //	room named as a property of every object    in dialect v5, where sockets of other nodes join:
 //	    (toString, constructor, …)              Join, SocketsJoin
 //	socket id named so                          Leave and Disconnect of another node's socket;
 //	                                            in dialect v5 also Join and ClientRooms
 //
-// The error is a *[HarmError] with the path of the key, a *[ReservedEventError] or a
+// The error is a *[HarmError] with the path of the key or value, a *[ReservedEventError] or a
 // *backplane.NameError. An acknowledgement that is refused is reported to OnError, and the
 // asker gets one without a value. What a bridge would pass on and may not is counted and
 // reported as lost.

@@ -35,6 +35,8 @@ type EmitterOptions struct {
 	// it, which their clients need. An emitter cannot find out who is there: if newer
 	// Node.js servers share the prefix, such a message disconnects their clients.
 	Dialect Dialect
+	// MaxAttachments is that of Options.
+	MaxAttachments int
 	// Observer implements backplane.PublishObserver, backplane.RequestObserver or both.
 	// Nil costs nothing.
 	Observer any
@@ -56,6 +58,7 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	}
 	c := newCodec(o.Dialect)
 	c.onlyCrossroom = b.Capabilities().OnlyCrossroom
+	c.maxAttachments = maxAttachments(o.MaxAttachments)
 	c.binary5.Store(true)
 	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: backplane.NewSource(emitterUID, b)}
 	e.onPublish, _ = o.Observer.(backplane.PublishObserver)

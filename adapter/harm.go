@@ -19,7 +19,7 @@ import (
 
 // HarmError says that a value was not sent because a Node.js server, or a client of one,
 // would crash, lose it or be disconnected. Rename the key, or send the value in another
-// form. Nothing was sent, and no local socket got anything.
+// form, or raise MaxAttachments if all clients take more. Nothing was sent, and no local socket got anything.
 type HarmError struct {
 	// Path of the value, such as args[0].user.__proto__.
 	Path   string
@@ -52,9 +52,25 @@ var harmReasons = map[msgpack.Traits]string{
 	msgpack.HasOddExt:      "an extension value of type -1 that is no date",
 }
 
+// checkAttachments refuses an event with more binary data than clients take.
+func (c *codec) checkAttachments(data []byte) error {
+	if c.onlyCrossroom || c.maxAttachments < 0 || msgpack.Binaries(data) <= c.maxAttachments {
+		return nil
+	}
+	return &HarmError{
+		Path:   harmPath(msgpack.FindBinary(data, c.maxAttachments), true),
+		Reason: fmt.Sprintf("more than %d binary values disconnect clients, and terminate the processes of clients of socket.io 2 (MaxAttachments)", c.maxAttachments),
+	}
+}
+
 // harmError returns what is wrong with an event, or with one value.
 func harmError(data []byte, harm msgpack.Traits, event bool) *HarmError {
 	path, found := msgpack.Find(data, harm)
+	return &HarmError{Path: harmPath(path, event), Reason: harmReasons[found]}
+}
+
+// harmPath returns a path in an event, or in one value, as text.
+func harmPath(path []any, event bool) string {
 	root := "args[0]"
 	if event && len(path) > 0 {
 		switch i, _ := path[0].(int); i {
@@ -65,7 +81,7 @@ func harmError(data []byte, harm msgpack.Traits, event bool) *HarmError {
 		}
 		path = path[1:]
 	}
-	return &HarmError{Path: root + pathText(path), Reason: harmReasons[found]}
+	return root + pathText(path)
 }
 
 // pathText returns a path as JavaScript would write it.

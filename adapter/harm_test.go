@@ -12,6 +12,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
 // shared is a broker whose system Node.js servers can be on.
@@ -44,6 +45,11 @@ var refusals = []struct {
 	{[]any{map[string]any{"hasOwnProperty": 1}, []byte{1}}, "args[0].hasOwnProperty"},
 	{[]any{map[string]any{"b": []byte{1}, "o": map[string]any{"hasOwnProperty": nil}}}, "args[0].o.hasOwnProperty"},
 	{[]any{[]byte{1}, map[string]any{"_placeholder": true, "num": 0}}, "args[1]._placeholder"},
+	{[]any{slices.Repeat([]any{[]byte{1}}, 10), 1, map[string]any{"a": msgpack.Ext{Type: 7, Data: []byte{1, 2}}}}, "args[2].a"},
+	{slices.Repeat([]any{map[string]any{"f": []byte{}}}, 11), "args[10].f"},
+	{append(slices.Repeat([]any{[]byte{}}, 11), map[string]any{"toString": time.Now()}), "args[10]"},
+	{append(slices.Repeat([]any{[]byte{1}}, 10), time.Now(), "x"), ""},
+	{slices.Repeat([]any{"text"}, 11), ""},
 	{[]any{map[string]any{"hasOwnProperty": 1, "toString": 2, "constructor": 3}}, ""},
 	{[]any{map[string]any{"_placeholder": true, "num": 0}}, ""},
 	{[]any{map[string]any{"_placeholder": false}, []byte{1}}, ""},

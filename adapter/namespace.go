@@ -46,6 +46,7 @@ func newNamespace(s *Server, name string) *Namespace {
 	for i, l := range s.links {
 		c := newCodec(l.dialect)
 		c.onlyCrossroom = l.broker.Capabilities().OnlyCrossroom
+		c.maxAttachments = maxAttachments(s.opts.MaxAttachments)
 		ns.legs[i] = leg{link: l, codec: c, seen: newSights()}
 	}
 	if s.opts.Bridge != nil {

@@ -86,7 +86,8 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // such a room meanwhile may get the event. If a server does not say, the error is an
 // *ExceptError, and no socket gets the event, here or elsewhere.
 //
-// Where Node.js servers can be, a few keys are refused with a *HarmError: see "What never
+// Where Node.js servers can be, a few keys, and more than Options.MaxAttachments binary
+// values, are refused with a *HarmError: see "What never
 // happens to Node.js servers" in the package documentation.
 //
 // Errors before anything is sent: *ReservedEventError, *ArgumentError, *HarmError, *ExceptError,

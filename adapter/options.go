@@ -14,6 +14,12 @@ import (
 // DefaultRequestsTimeout is Options.RequestsTimeout unless set.
 const DefaultRequestsTimeout = time.Second
 
+// DefaultMaxAttachments is what clients take by default (socket.io-parser 3.3.6 and 4.2.7).
+const DefaultMaxAttachments = 10
+
+// maxAttachments returns the option with its default.
+func maxAttachments(n int) int { return cmp.Or(n, DefaultMaxAttachments) }
+
 // Options of a Server. Nil means all defaults. New copies them.
 type Options struct {
 	// Dialect to ask questions in: the generation of the Node.js servers on this
@@ -57,6 +63,12 @@ type Options struct {
 	// server goes on without the socket. Zero: a quarter of RequestsTimeout, but at
 	// least 50 ms and at most 1 s. Negative: for ever.
 	Heartbeat, PeerTimeout, StallTimeout time.Duration
+
+	// MaxAttachments is how many binary values an event may have where Node.js servers can
+	// be; more are a *HarmError. Clients disconnect at more than their own option of that
+	// name, and a Node.js process with a client of socket.io 2 terminates. Zero:
+	// DefaultMaxAttachments. Negative: no limit, for clients older than that limit.
+	MaxAttachments int
 
 	// Also are more prefixes that this server is on, with the same namespaces,
 	// sockets and rooms: see "Two generations" in the package documentation.

@@ -56,6 +56,38 @@ func extTraits(e Ext) Traits {
 // isKey reports whether a key of the kind becomes the same text everywhere.
 func isKey(k Kind) bool { return k == String || k == Int || k == Float || k == Bool || k == Nil }
 
+// Binaries returns how many values in b, which Check has accepted, have HasBinary: as many
+// attachments a packet of it has.
+func Binaries(b []byte) (n int) {
+	r := NewReader(b)
+	for r.Len() > 0 {
+		switch r.Kind() {
+		case Bytes:
+			n++
+		case Extension:
+			if e, err := r.Ext(); err != nil {
+				return n
+			} else if extTraits(e)&HasBinary != 0 {
+				n++
+			}
+			continue
+		}
+		if _, err := r.skipOne(); err != nil {
+			return n
+		}
+	}
+	return n
+}
+
+// FindBinary returns where in b, which Check has accepted, the first value is that has
+// HasBinary and so many of them before it. Without one the path is nil.
+func FindBinary(b []byte, before int) (path []any) {
+	r := NewReader(b)
+	f := finder{r: &r, traits: HasBinary, spare: before}
+	f.value()
+	return f.path
+}
+
 // Find returns where in b, which Check has accepted, a value has one of the traits: the
 // indexes of arrays (int) and the keys of maps (string) on the way to it, that of the trait
 // itself last. found is that trait; zero if there is none.
@@ -71,6 +103,7 @@ type finder struct {
 	traits Traits
 	path   []any
 	found  Traits
+	spare  int // so many are passed over
 }
 
 // value passes over one value; false once a trait is found.
@@ -130,7 +163,11 @@ func (f *finder) within(step any) bool {
 
 // pass notes a trait; false if it is one of those searched.
 func (f *finder) pass(t Traits) bool {
-	if f.found == 0 {
+	switch {
+	case f.found != 0 || t&f.traits == 0:
+	case f.spare > 0:
+		f.spare--
+	default:
 		f.found = t & f.traits
 	}
 	return f.found == 0
