@@ -348,7 +348,22 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				ok(t, err)
 				ns, err := server.Of(t.Context(), chat)
 				ok(t, err)
+				ok(t, ns.Add(newSocket("local")))
+				time.Sleep(3 * time.Second)
 				before := b.asked.Load()
+				ok(t, ns.Join(t.Context(), "local", "y"))
+				ok(t, ns.Leave(t.Context(), "local", "y"))
+				_, err = ns.ClientRooms(t.Context(), "local")
+				ok(t, err)
+				ok(t, ns.Join(t.Context(), "remote"))
+				ok(t, ns.Except("local").Emit(t.Context(), "id"))
+				ok(t, ns.Local().Except("x").Emit(t.Context(), "local"))
+				if n := b.asked.Load() - before; n != 0 {
+					t.Errorf("what is local asked the broker %d times", n)
+				}
+				ns.Remove("local")                             // it keeps only so many packets
+				ok(t, ns.Except("x").Emit(t.Context(), "all")) // counts
+				before = b.asked.Load()
 				requests := func() (n int) {
 					for _, s := range all {
 						n += s.requests("0") + s.requests("5")
@@ -375,7 +390,7 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				for _, s := range all {
-					if in, out := s.events("in"), strings.Count(s.events("out"), "all"); in != "" || out != 1100 {
+					if in, out := s.events("in"), strings.Count(s.events("out"), "all"); in != "id" || out != 1101 {
 						t.Errorf("%s: the excluded socket got %q, the other %d", s.version, in, out)
 					}
 				}

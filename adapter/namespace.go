@@ -199,43 +199,48 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // dialect v5 a room with the name of a property that every JavaScript object has, such
 // as toString, is a *backplane.NameError unless the socket is a local one.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
+	if len(rooms) == 0 {
+		return ns.legs[0].ns.Join(ctx, id)
+	}
 	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
 		if _, local := ns.rooms.Member(id); !local {
 			if err := l.codec.checkJoin(rooms); err != nil {
 				return err
 			}
 		}
-		return l.byID(ctx, func(ctx context.Context, l leg, id string) error { return l.ns.Join(ctx, id, rooms...) }, id)
+		return l.ns.Join(ctx, id, rooms...)
 	})
 }
 
 // Leave takes a socket out of rooms, like Join. Leaving a room that it is not in is
 // no error.
 func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
-		return l.byID(ctx, func(ctx context.Context, l leg, id string) error { return l.ns.Leave(ctx, id, rooms...) }, id)
-	})
+	if len(rooms) == 0 {
+		return ns.legs[0].ns.Leave(ctx, id)
+	}
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Leave(ctx, id, rooms...) })
 }
 
 // Disconnect disconnects a socket, wherever it is, with its whole connection if
 // close. Errors are as with Join.
 func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
-		return l.byID(ctx, func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) }, id)
-	})
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Disconnect(ctx, id, close) })
 }
 
 // onSocket does something to one socket: on all links at the same time, until one
 // has the socket.
 func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Context, leg) error) error {
-	if _, local := ns.rooms.Member(id); local || len(ns.legs) == 1 {
+	if _, local := ns.rooms.Member(id); local {
 		return f(ctx, ns.legs[0])
+	}
+	if len(ns.legs) == 1 {
+		return ns.legs[0].informed(ctx, f)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var found atomic.Bool
 	errs := each(ns.legs, func(l leg) error {
-		err := f(ctx, l)
+		err := l.informed(ctx, f)
 		if err == nil {
 			found.Store(true)
 			cancel()

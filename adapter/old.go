@@ -70,14 +70,9 @@ func (l leg) membersOld(ctx context.Context, t backplane.Target, plain func(cont
 // roomsOf lists the rooms of one socket. Peers of 6.0 can be asked who has it, and nothing
 // more.
 func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
-	if l.dialect == V5 {
-		return l.ns.RoomsOf(ctx, id)
-	}
-	ctx, cancel := l.within(ctx)
-	defer cancel()
-	k := l.lately(ctx)
 	rooms, err := l.ns.RoomsOf(ctx, id)
-	if partial, ok := errors.AsType[*PartialError](err); k.old == 0 || !ok || len(partial.Fleet.Missing) > 0 {
+	k := l.codec.foreign.Load()
+	if partial, ok := errors.AsType[*PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Fleet.Missing) > 0 {
 		return rooms, err
 	}
 	m, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{id}, RemoteOnly: true})
@@ -92,15 +87,15 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	return nil, &backplane.MemberError{Op: backplane.OpRoomsOf, ID: id, Err: err}
 }
 
-// byID does something to one socket by its id.
-func (l leg) byID(ctx context.Context, f onSocket, id string) error {
+// informed does something when it is known, for the codec, which peers are old.
+func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) error {
 	if l.dialect == V8 {
 		var cancel context.CancelFunc
 		ctx, cancel = l.within(ctx)
 		defer cancel()
-		_ = l.lately(ctx) // for the codec
+		_ = l.lately(ctx)
 	}
-	return f(ctx, l, id)
+	return f(ctx, l)
 }
 
 // onAll does something to a selection, in dialect V8: by a filter, and by their ids to the
