@@ -10,6 +10,8 @@
 # make changeover      two Go nodes bridge two fleets of Node.js servers, and the one that does it is closed, killed and
 #              stopped, while each side sends MESSAGES (default 10000) at 400 a second; and a burst of 200,000
 # make check   format, vet, staticcheck, tidiness
+# make noharm  every operation with generated contents beside Node.js servers of seven versions;
+#              UPDATE=1 writes docs/NOHARM.md
 # make soak    what time plays a part in, SOAK times on memory (default 1000), and a twentieth of that on Redis and on NATS
 # make fuzz    every fuzz target for FUZZTIME (default 10m)
 BROKER ?=
@@ -18,9 +20,10 @@ PORT ?=
 FUZZTIME ?= 10m
 SOAK ?= 1000
 MESSAGES ?= 10000
+UPDATE ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover migration demo test bench check fuzz soak setup chat chat-picture chat-load trace
+.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat chat-picture chat-load trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -59,6 +62,10 @@ chat-load:
 
 check:
 	@STATICCHECK=$(STATICCHECK) scripts/check
+
+noharm:
+	@scripts/setup redis node interop
+	@CROSSROOM_NOHARM=full CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -timeout 2h -run '^TestNoHarm$$' ./internal/interop $(if $(UPDATE),-update)
 
 soak:
 	@scripts/setup redis nats

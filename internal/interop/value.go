@@ -14,9 +14,6 @@ import (
 // operation may result in.
 type Undefined struct{}
 
-// timeLayout is the form of JavaScript's toISOString, in which dates reach clients.
-const timeLayout = "2006-01-02T15:04:05.000Z"
-
 // Text returns a value in the notation of node/values.js: JSON, in which an object
 // with one key such as "$bin" stands for what JSON cannot say. Equal values have
 // equal texts: numbers are compared as JavaScript's, and maps by key.
@@ -60,7 +57,7 @@ func tag(v any) (any, error) {
 	case []byte:
 		return map[string]any{"$bin": base64.StdEncoding.EncodeToString(v)}, nil
 	case time.Time:
-		return map[string]any{"$date": v.UTC().Format(timeLayout)}, nil
+		return map[string]any{"$date": strconv.FormatInt(v.UnixMilli(), 10)}, nil
 	case Undefined:
 		return map[string]any{"$undefined": true}, nil
 	case []string:
@@ -132,7 +129,8 @@ func untagOne(kind, s string) (any, error) {
 	case "$bin":
 		return base64.StdEncoding.DecodeString(s)
 	case "$date":
-		return time.Parse(timeLayout, s)
+		ms, err := strconv.ParseInt(s, 10, 64)
+		return time.UnixMilli(ms).UTC(), err
 	case "$int":
 		return json.Number(s), nil
 	case "$float":

@@ -16,7 +16,7 @@ func TestText(t *testing.T) {
 		{nil, `null`},
 		{args{"b": 1, "a": []any{true, "x<&>"}}, `{"a":[true,"x<&>"],"b":1}`},
 		{[]byte{0, 255}, `{"$bin":"AP8="}`},
-		{time.UnixMilli(-1), `{"$date":"1969-12-31T23:59:59.999Z"}`},
+		{time.UnixMilli(-1), `{"$date":"-1"}`},
 		{math.Inf(-1), `{"$float":"-Infinity"}`},
 		{math.Copysign(0, -1), `{"$float":"-0"}`},
 		{math.NaN(), `{"$float":"NaN"}`},

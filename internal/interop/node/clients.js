@@ -14,8 +14,8 @@ async function attach(Manager, url, { nsp, name, answers = {}, polling = false, 
   const onevent = socket.onevent;
   socket.onevent = function (packet) {
     const [event, ...args] = packet.data;
-    report({ kind: "event", inbox: name, event, args });
-    if (packet.id != null && event in answers) this.ack(packet.id)(answers[event]);
+    report({ kind: "event", inbox: name, event: String(event), args }); // it may be a number
+    if (packet.id != null && Object.hasOwn(answers, event)) this.ack(packet.id)(answers[event]);
     return onevent.call(this, packet);
   };
   await new Promise((resolve, reject) => {

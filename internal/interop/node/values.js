@@ -16,7 +16,7 @@ function encode(v) {
   if (ArrayBuffer.isView(v)) {
     return { $bin: Buffer.from(v.buffer, v.byteOffset, v.byteLength).toString("base64") };
   }
-  if (v instanceof Date) return { $date: v.toISOString() };
+  if (v instanceof Date) return { $date: String(v.getTime()) };
   if (Array.isArray(v)) return v.map(encode);
   if (v instanceof Set) return [...v].map(encode);
   return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, encode(x)]));
@@ -32,7 +32,7 @@ function decode(v) {
       case "$float": return v.$float === "-0" ? -0 : Number(v.$float);
       case "$int": return BigInt(v.$int);
       case "$bin": return Buffer.from(v.$bin, "base64");
-      case "$date": return new Date(v.$date);
+      case "$date": return new Date(Number(v.$date));
     }
   }
   return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, decode(x)]));

@@ -3,6 +3,7 @@
 
 const { createServer } = require("node:http");
 const { Manager } = require("socket.io-client");
+const { Manager: Manager2 } = require("socket.io-client-2");
 const { attach, listen } = require("../clients");
 
 const plain = ({ id, handshake, rooms, data }) => ({ id, handshake, rooms: [...rooms], data });
@@ -12,7 +13,7 @@ const plain = ({ id, handshake, rooms, data }) => ({ id, handshake, rooms: [...r
 // counts those of a channel, for adapters that do not say how many servers there are.
 async function serve({ Server, adapter, config, settle, flush, subscribers }, { fault, report }) {
   const httpServer = createServer();
-  const io = new Server(httpServer, { serveClient: false, adapter });
+  const io = new Server(httpServer, { serveClient: false, adapter, allowEIO3: true });
   const url = await listen(httpServer);
   const clients = new Map();
   const serverSocket = (client) => io.of(clients.get(client).nsp).sockets.get(clients.get(client).id);
@@ -36,6 +37,10 @@ async function serve({ Server, adapter, config, settle, flush, subscribers }, { 
       serverSocket(name).data = data === undefined ? {} : data;
       serverSocket(name).join(rooms);
       return socket.id;
+    },
+    // connect2 connects a client of version 2, which is in no room.
+    async connect2({ nsp, name, answers }) {
+      clients.set(name, await attach(Manager2, url, { nsp, name, answers }, report));
     },
     close({ name }) {
       clients.get(name).close();

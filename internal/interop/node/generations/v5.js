@@ -55,6 +55,9 @@ async function create(config, { fault, report }) {
       if (rooms.length > 0) await answer((done) => serverSocket(name).join(rooms, done));
       return socket.id;
     },
+    connect2(args) {
+      return this.connect(args);
+    },
     close({ name }) {
       clients.get(name).close();
       clients.delete(name);
