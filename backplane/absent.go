@@ -1,7 +1,6 @@
 package backplane
 
 import (
-	"slices"
 	"time"
 )
 
@@ -116,15 +115,4 @@ func (t *peerTable) ghosts() (n int) {
 		}
 	}
 	return n
-}
-
-// all lists the ids of all peers, sorted, live or not.
-func (t *peerTable) all() (ids []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for id := range t.byID {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
 }

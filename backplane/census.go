@@ -187,18 +187,18 @@ func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bo
 	t.vanished(key, forgotten)
 	ns.unannounced.Store(int64(c.others.Total))
 	if c.others.Total > 0 && ns.wire != broker.Native && !again && nodes-1 != named {
-		again = ns.strangers(ctx, &c, last)
+		again = ns.strangers(ctx, &c, w.known, last)
 	}
 	return c, again, nil
 }
 
-// strangers notes whether Crossroom nodes are there that have not introduced themselves,
-// and would be taken for servers of another kind. wait: their introductions are worth
-// waiting for, which they are once.
-func (ns *Namespace) strangers(ctx context.Context, census *census, last bool) (wait bool) {
+// strangers notes whether Crossroom nodes are there that had not introduced themselves, as
+// those known had, and would be taken for servers of another kind. wait: their introductions
+// are worth waiting for, which they are once.
+func (ns *Namespace) strangers(ctx context.Context, census *census, known []string, last bool) (wait bool) {
 	t := &ns.node.peers
 	channels := []broker.Channel{broker.Control()}
-	for _, id := range t.all() {
+	for _, id := range known {
 		channels = append(channels, broker.NodeControl(id))
 	}
 	counts, err := ns.node.broker.Subscribers(ctx, channels...)

@@ -135,3 +135,48 @@ func TestInexactCount(t *testing.T) {
 		})
 	}
 }
+
+// revealing is a broker that calls a function after it has counted.
+type revealing struct {
+	broker.Broker
+	after func()
+}
+
+func (b *revealing) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	counts, err := b.Broker.Subscribers(ctx, channels...)
+	if f := b.after; f != nil && channels[0].Kind() == broker.KindRequests {
+		b.after = nil
+		f()
+	}
+	return counts, err
+}
+
+// A node that introduces itself right after it was counted is not taken for a foreign peer,
+// which would not be waited for.
+func TestIntroducedWhileCounted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		asker := &revealing{}
+		f.addOn(f.bus.Broker(), func(b broker.Broker) broker.Broker { asker.Broker = b; return asker }, &backplane.Options{},
+			&backplane.NamespaceOptions{Codec: foreign{backplane.NativeCodec()}})
+		w := f.wire("late")
+		if _, err := w.b.Subscribe(t.Context(), w, broker.Exactly(broker.SocketIO.Requests(chat)), broker.Exactly(broker.SocketIO.NodeResponses(chat, "late"))); err != nil {
+			t.Fatal(err)
+		}
+		w.onRequest(func(r *backplane.Request) {
+			buf, err := backplane.NativeCodec().AppendResponse(nil, chat, &backplane.Response{Request: r, RequestID: r.ID, Node: "late", Count: 1})
+			if err != nil {
+				t.Error(err)
+			}
+			w.send(broker.SocketIO.NodeResponses(chat, r.Origin), buf)
+		})
+		asker.after = func() {
+			w.send(broker.Control(), pack([]any{1, hello, "late", 5, 1, []any{[]any{int(broker.SocketIO), chat, "native/1"}}}))
+			settle()
+		}
+		m, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "x")
+		if equal(t, "answered", m.Answered, []string{"late"}); err != nil || m.Silent != 0 {
+			t.Errorf("%+v, %v", m.Fleet, err)
+		}
+	})
+}

@@ -359,6 +359,7 @@ type whereabouts struct {
 	overdue   []string         // of them: those that have had the time to do it
 	ghosts    []string         // expired peers that served it
 	elsewhere []string         // other live peers
+	known     []string         // all peers, live or not
 	greeting  bool             // there may be others: this node is cut off, not all have answered its greeting, or some were refused
 }
 
@@ -369,6 +370,7 @@ func (t *peerTable) where(key nsKey) (w whereabouts) {
 	now := time.Now()
 	w.greeting = t.down || !t.pending(now).IsZero() && t.until.After(now) || now.Sub(t.full) < t.node.opts.PeerTimeout
 	for id, p := range t.byID {
+		w.known = append(w.known, id)
 		_, serves := p.namespaces[key]
 		gone, closed := p.closed[key]
 		if p.state == left {
@@ -400,7 +402,7 @@ func (t *peerTable) where(key nsKey) (w whereabouts) {
 			}
 		}
 	}
-	for _, list := range [][]string{w.alive, w.unknown, w.leaving, w.overdue, w.ghosts, w.elsewhere} {
+	for _, list := range [][]string{w.alive, w.unknown, w.leaving, w.overdue, w.ghosts, w.elsewhere, w.known} {
 		slices.Sort(list)
 	}
 	return w
