@@ -11,7 +11,8 @@ import (
 // Options of a broker. The zero value, and nil, are sensible. The broker takes a copy.
 type Options struct {
 	// Prefix of all subjects, one or more tokens such as "shop" or "shop.eu"; empty
-	// means DefaultPrefix. It does not begin with $ (see the package documentation). Fleets with different prefixes never hear each other.
+	// means DefaultPrefix. It does not begin with $ (see the package documentation).
+	// Fleets with different prefixes never hear each other.
 	Prefix string
 
 	// NATS are further options of the connections, such as nats.RootCAs,
