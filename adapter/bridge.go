@@ -28,7 +28,11 @@ import (
 //	is stopped, goes on    the same; what it had accepted from the link before is not
 //	                       passed on a second time
 //
-// Messages with the same content are counted, not told apart. A message that the leader had
+// A node that misses messages on a link leaves the lead to the others for PeerTimeout and two
+// Heartbeats, if there are others, when it begins and when it ends.
+//
+// Messages with the same content are counted, not told apart: a leader that has missed one
+// of them may leave out another one. A message that the leader had
 // dropped and reported before it was killed may be reported by the next one, too.
 //
 // Messages are counted and reported to Options.OnError as a *broker.LossError inside a
@@ -125,6 +129,10 @@ func newBridge(ns *Namespace) *bridge {
 	return b
 }
 
+// rests is how long a node that misses messages leaves the lead to others: until a leader
+// that was killed has expired, and one of the others has taken over.
+func (b *bridge) rests() time.Duration { return b.timeout + 2*b.beat }
+
 // start begins passing on, once all links are live.
 func (b *bridge) start() {
 	b.mu.Lock()
@@ -213,7 +221,7 @@ func (b *bridge) interrupted(l *link, err error) {
 		case c.to.link:
 			c.deaf(err != nil)
 		case c.from.link:
-			c.missing(err != nil)
+			c.missing()
 		}
 	}
 }

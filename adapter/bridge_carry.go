@@ -27,7 +27,7 @@ func (c *crossing) next() *waiting {
 		switch {
 		case c.closing && (!c.leading || e == nil || e.seq > c.last):
 			return nil
-		case c.leading && c.rest:
+		case c.rest:
 			return nil
 		case !c.leading || e == nil:
 			c.work.Wait()
@@ -156,17 +156,21 @@ func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 func (c *crossing) handOver() (forGood bool) {
 	note := noteRest
 	c.mu.Lock()
-	led := c.leading
+	led, told := c.leading, c.leading || c.rest
 	if forGood = c.closing; forGood {
 		note = noteEnd
 	}
 	c.leading, c.rest = false, false
-	// The others take it back after PeerTimeout, and a heartbeat.
-	c.resting = time.Now().Add(c.b.timeout + c.b.beat)
+	// A heartbeat longer than the others count on.
+	c.resting = time.Now().Add(c.b.rests() + c.b.beat)
 	c.rivaled = c.rivaled || c.others > 0
 	c.mu.Unlock()
-	if led {
-		ctx, cancel := c.lease()
+	if told {
+		ctx, cancel := context.WithTimeout(c.b.ctx, c.b.beat)
+		if led {
+			cancel()
+			ctx, cancel = c.lease()
+		}
 		defer cancel()
 		err := c.to.ns.Broadcast(ctx, noteEvent, backplane.Target{
 			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
@@ -200,7 +204,7 @@ func (c *crossing) clear() {
 }
 
 // The notes of a leader's last mark: it passes on nothing more, or nothing for a
-// PeerTimeout. They come behind all copies, with an event for a room that nobody can be in.
+// while (see rests). They come behind all copies, with an event for a room that nobody can be in.
 const (
 	noteEnd  = "end"
 	noteRest = "rest"

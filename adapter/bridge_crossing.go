@@ -232,13 +232,14 @@ func (c *crossing) deaf(on bool) {
 	}
 }
 
-// missing notes that originals are missed from here on, or not any more. A leader hands
-// over to a node that hears them.
-func (c *crossing) missing(on bool) {
+// missing notes that originals are missed from here on, or not any more. Both times this
+// node stands back for others, which may have heard them: as the leader it would pass on
+// later ones, and the others would then take the missed ones for left out.
+func (c *crossing) missing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.early) // their originals may have been missed
-	if on && c.leading && c.others > 0 {
+	if c.others > 0 {
 		c.rest = true
 		c.work.Signal()
 	}
@@ -250,7 +251,7 @@ func (c *crossing) retire(uid string, forGood bool) {
 	defer c.mu.Unlock()
 	var until time.Time
 	if !forGood {
-		until = time.Now().Add(c.b.timeout)
+		until = time.Now().Add(c.b.rests())
 	}
 	if len(c.retired) < maxSenders && len(uid) <= maxUID {
 		c.retired[strings.Clone(uid)] = until
@@ -282,14 +283,18 @@ func (c *crossing) elect(now time.Time) {
 	}
 	for uid, until := range c.retired {
 		there := slices.ContainsFunc(rivals, func(r candidate) bool { return r.id == uid })
-		if !there || !until.IsZero() && now.After(until) {
+		if until.IsZero() && !there || !until.IsZero() && now.After(until) {
 			delete(c.retired, uid)
 		}
 	}
-	first := len(rivals) == 0 || now.After(c.resting)
+	resting, first := now.Before(c.resting), true
 	for _, r := range rivals {
-		if _, retired := c.retired[r.id]; r.before(self) && !retired {
+		until, retired := c.retired[r.id]
+		switch {
+		case !retired && r.before(self):
 			first, c.rivaled = false, true
+		case resting && (!retired || !until.IsZero() && r.before(self)):
+			first = false // if all rest, the oldest leads
 		}
 	}
 	if first && !c.first {
