@@ -36,5 +36,5 @@ var fleetClauses = [...]string{
 		"that it may not be. A node that nobody has heard of is not said to be gone, and neither is its member.",
 	18: "What it takes to announce namespaces grows with their number, and a node that comes late learns of all.",
 	19: "What it takes to start N nodes at once is at most 8 N² announcements that nodes get.",
-	20: "A node that is asked 3,000 things at once answers all of them.",
+	20: "A node that gets 500 requests at once answers all of them.",
 }

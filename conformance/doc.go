@@ -135,7 +135,7 @@
 //	     comes late learns of all.
 //	F19  What it takes to start N nodes at once is at most 8 N² announcements that nodes
 //	     get.
-//	F20  A node that is asked 3,000 things at once answers all of them.
+//	F20  A node that gets 500 requests at once answers all of them.
 //
 // # For those who work on the suite
 //
