@@ -84,8 +84,9 @@ func (c *call) recount(ctx context.Context) {
 	for _, id := range now.gone {
 		c.giveUp(id)
 	}
-	// As many as were unannounced then, and may have announced themselves since.
-	left := now.others.Total
+	// As many as were unannounced then, and may have announced themselves since. A claim
+	// that settle has not looked at stands for one of them.
+	left := now.others.Total + len(c.claims)
 	for _, id := range now.alive {
 		_, open := c.waiting[id]
 		if !open && c.gone[id] == nil && !slices.Contains(c.answered, id) && !slices.Contains(c.leaving, id) {
