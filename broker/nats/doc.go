@@ -138,6 +138,11 @@
 // lost, and of what is logged, until a connection is made. If there are more filters than
 // the server grants subscriptions, none of them is live until it grants them all.
 //
+// A server that removes a user closes its connections without a reason, and refuses the
+// next one with it. So after a connection that was closed without a reason, receivers get
+// Interrupted when the next attempt to connect has succeeded or failed, up to BackoffMin
+// and 250 milliseconds later.
+//
 // # Cluster
 //
 // A broker is connected to one server of a cluster, and to another one when that fails.

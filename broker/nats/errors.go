@@ -3,7 +3,10 @@ package natsbroker
 import (
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -74,6 +77,20 @@ func typed(err error) error {
 		}
 	}
 	return err
+}
+
+// isReason reports whether an error has a server's reason for refusing a connection.
+func isReason(err error) bool {
+	return slices.ContainsFunc([]error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, nats.ErrPermissionViolation,
+		nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded, nats.ErrMaxSubscriptionsExceeded, nats.ErrSecureConnRequired,
+	}, func(reason error) bool { return errors.Is(err, reason) })
+}
+
+// closedWithoutReason reports whether a server closed a connection and gave no reason.
+func closedWithoutReason(err error) bool {
+	return !errors.Is(err, errLeaving) && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
 // errLeaving is why a connection ended whose server had said that it shuts down.

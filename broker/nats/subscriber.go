@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -30,9 +31,10 @@ type subscriber struct {
 	closed  bool
 	closing chan struct{} // closed with closed
 	subs    map[*subscription]struct{}
-	asking  int      // calls of Subscribe and Add underway
-	next    *attempt // to have a link
-	link    *link    // with everything live; nil while there is none
+	asking  int         // calls of Subscribe and Add underway
+	next    *attempt    // to have a link
+	late    *time.Timer // runs while a receiver may wait for the reason of an interruption
+	link    *link       // with everything live; nil while there is none
 	// of are the entries by their subscription on the server; those of a link that is
 	// being prepared too.
 	of map[*nats.Subscription]*entry
@@ -193,6 +195,7 @@ func (s *subscriber) connected(l *link) error {
 	for u := range s.subs {
 		if e := u.lacks(); e != nil {
 			s.log.Warn("nats broker: subscription refused", "subject", e.subject, "err", e.refused)
+			u.tell(e.refusal())
 		}
 		s.revive(u)
 	}
@@ -207,9 +210,16 @@ func (s *subscriber) attempted(err error) {
 	s.next = &attempt{done: make(chan struct{})}
 }
 
+// reasonWait is how long receivers wait for the reason why a server closed the
+// connection, in addition to the first pause.
+const reasonWait = 250 * time.Millisecond
+
 // disconnected notes that a link has ended. If that is a gap, with err for its reason,
-// and not the end of the broker, it tells everybody who has something to miss and does
-// not know yet.
+// and not the end of the broker, each subscription that has something to miss is
+// interrupted.
+//
+// A server that closes a connection without a reason most often refuses the next one with
+// it: the user was removed. The reports wait for that, for a short time.
 func (s *subscriber) disconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,8 +231,37 @@ func (s *subscriber) disconnected(err error) {
 			e.sub, e.denied, e.granted, e.refused = nil, false, false, nil
 		}
 		if err != nil && u.active() > 0 {
-			s.interrupt(u, err)
+			s.begin(u, err)
 		}
+	}
+	if err != nil {
+		s.explain(err)
+	}
+}
+
+// explain reports the interruptions that are not reported yet, if err is their reason or
+// shows that none will come. mu is held.
+func (s *subscriber) explain(err error) {
+	switch {
+	case isReason(err):
+		s.tell(err)
+	case !closedWithoutReason(err):
+		s.tell(nil)
+	case s.late == nil && !s.closed:
+		s.late = time.AfterFunc(s.opts.BackoffMin+reasonWait, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.late = nil
+			s.tell(nil)
+		})
+	}
+}
+
+// tell reports the interruptions that are not reported yet, with err, or with the causes
+// known before if err is nil. mu is held.
+func (s *subscriber) tell(err error) {
+	for u := range s.subs {
+		u.tell(err)
 	}
 }
 
@@ -232,6 +271,7 @@ func (s *subscriber) disconnected(err error) {
 func (s *subscriber) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.explain(err)
 	for u := range s.subs {
 		if u.down {
 			return
@@ -246,6 +286,9 @@ func (s *subscriber) close() []<-chan struct{} {
 	if !s.closed {
 		s.closed = true
 		close(s.closing)
+		if s.late != nil {
+			s.late.Stop()
+		}
 	}
 	subs := make([]*subscription, 0, len(s.subs))
 	for u := range s.subs {

@@ -17,7 +17,8 @@ type subscription struct {
 
 	// The subscriber's mutex guards these.
 	entries map[broker.Filter]*entry
-	down    bool // told of an interruption, not yet of its end
+	down    bool  // interrupted
+	untold  error // why, while the receiver does not know yet; nil if it does
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
@@ -25,6 +26,19 @@ func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 		Limit: s.opts.ReceiveBuffer, Patience: s.opts.SlowReceiver, Slow: ErrSlowReceiver, Counts: s.counts,
 	})
 	return &subscription{s: s, in: in, entries: map[broker.Filter]*entry{}}
+}
+
+// tell reports an interruption to the receiver, unless that is done: with err, or with the
+// cause known before if err is nil. The subscriber's mutex is held.
+func (u *subscription) tell(err error) {
+	if u.untold == nil {
+		return
+	}
+	if err == nil {
+		err = u.untold
+	}
+	u.untold = nil
+	u.in.Interrupt(err)
 }
 
 // matches reports whether one of the filters that are live selects ch. The

@@ -57,13 +57,19 @@ func (u *subscription) lacks() *entry {
 	return nil
 }
 
-// interrupt tells a subscription that it misses messages, if it does not know yet. mu is
-// held.
+// interrupt notes that a subscription misses messages, and reports it with err, unless
+// that is done. mu is held.
 func (s *subscriber) interrupt(u *subscription, err error) {
+	s.begin(u, err)
+	u.tell(err)
+}
+
+// begin notes that a subscription misses messages because of err. tell reports it. mu is
+// held.
+func (s *subscriber) begin(u *subscription, err error) {
 	if !u.down {
-		u.down = true
+		u.down, u.untold = true, err
 		s.changed()
-		u.in.Interrupt(err)
 	}
 }
 
@@ -72,6 +78,7 @@ func (s *subscriber) revive(u *subscription) {
 	if u.down && s.link != nil && u.lacks() == nil {
 		u.down = false
 		s.changed()
+		u.tell(nil)
 		u.in.Resume()
 	}
 }
