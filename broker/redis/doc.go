@@ -251,6 +251,9 @@
 // refuses a filter that it allowed before gets Interrupted with the *ServerError, the
 // server is asked again after pauses as above, and Resumed follows when it allows all.
 // Other subscriptions go on. Messages that it refuses are lost with the *ServerError.
+// Where the server refuses UNSUBSCRIBE or PUNSUBSCRIBE, Remove and Close succeed, with a
+// line in the log. What the server still sends for these filters is dropped, and it counts
+// this node as a subscriber of them until the connection ends.
 //
 // Without PUBSUB nothing can be counted: Subscribers and Responders return a
 // *broker.InexactError that wraps the *ServerError, for as long as the permission is

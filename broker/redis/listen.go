@@ -212,7 +212,11 @@ func (s *subscriber) answer(c *conn, f *frame) error {
 	case f.kind == frameSubscribed || f.kind == frameUnsubscribed:
 		err = s.reg.confirmed(f.kind == frameSubscribed, f.name)
 	case f.kind == frameError && !s.reg.examining():
+		known := s.reg.kept != nil
 		err = s.reg.refused(f.err)
+		if !known && s.reg.kept != nil {
+			s.log.Warn("redis broker: the server goes on sending what was unsubscribed from, and counts this node there", "err", s.reg.kept)
+		}
 	default:
 		if err = s.reg.examined(); err == nil {
 			err = s.nodes.answered(c, f.answer())

@@ -32,6 +32,10 @@ type entry struct {
 // wanted reports whether the server should have it.
 func (e *entry) wanted() bool { return len(e.subs)+len(e.asking) > 0 }
 
+// sends reports whether the server sends messages of the entry that count. Those that it
+// sends while the entry is joining belong to a subscription that it has kept.
+func (e *entry) sends() bool { return e.phase == live || e.phase == leaving }
+
 // request is a Subscribe or Add in progress: all of its filters become active at
 // once, when the last of them is live, or none.
 type request struct {
@@ -76,6 +80,7 @@ type registry struct {
 	sent     queue.FIFO[*order]
 	denied   map[*entry]bool // that are in subscriptions, and that the server has refused
 	denial   error           // the last refusal of one
+	kept     error           // the first refusal to unsubscribe over the present connection
 }
 
 func newRegistry(names *naming) *registry {
@@ -255,7 +260,7 @@ func (g *registry) connected() {
 // for each subscription that has something to miss and does not know yet.
 func (g *registry) disconnected(interrupted func(*subscription)) {
 	g.online = false
-	g.todo, g.sent = queue.FIFO[*entry]{}, queue.FIFO[*order]{}
+	g.todo, g.sent, g.kept = queue.FIFO[*entry]{}, queue.FIFO[*order]{}, nil
 	clear(g.alone)
 	clear(g.denied)
 	for _, e := range g.entries {
@@ -345,6 +350,12 @@ func (g *registry) confirmed(joined bool, name []byte) error {
 		}
 		return nil
 	}
+	g.joined(e)
+	return nil
+}
+
+// joined notes that the server has an entry.
+func (g *registry) joined(e *entry) {
 	e.phase = live
 	delete(g.alone, e)
 	if g.denied[e] {
@@ -361,7 +372,6 @@ func (g *registry) confirmed(joined bool, name []byte) error {
 		g.tryGrant(r)
 	}
 	g.release(e)
-	return nil
 }
 
 // tryResume ends a subscription's interruption if all it has is live again.
@@ -387,8 +397,12 @@ func (g *registry) refused(reply string) error {
 	}
 	o := g.sent.Pop()
 	refusal := &ServerError{Command: o.command, Reply: reply}
-	if o.next > 0 || o.command != "SUBSCRIBE" && o.command != "PSUBSCRIBE" {
+	if o.next > 0 {
 		return refusal
+	}
+	if o.entries[0].phase == leaving {
+		g.keeps(o, refusal)
+		return nil
 	}
 	if len(o.entries) > 1 {
 		// One name is enough for a refusal of all: ask for each by itself.
@@ -414,6 +428,22 @@ func (g *registry) refused(reply string) error {
 	}
 	g.release(e)
 	return nil
+}
+
+// keeps takes the server's refusal to unsubscribe. The server goes on sending messages of
+// these entries, which find no subscription here.
+func (g *registry) keeps(o *order, refusal error) {
+	if g.kept == nil {
+		g.kept = refusal
+	}
+	for _, e := range o.entries {
+		if e.wanted() { // again, meanwhile
+			e.left()
+			g.joined(e)
+		} else {
+			g.forget(e)
+		}
+	}
 }
 
 // askAgain asks once more for some of what the server has denied, or for all if it

@@ -89,7 +89,7 @@ func (s *subscriber) find(f *frame) *route {
 	exact := s.reg.entries[string(f.name)]
 	if f.kind == framePMessage {
 		pattern := s.reg.entries[string(f.pattern)]
-		if pattern == nil {
+		if pattern == nil || !pattern.sends() {
 			return r
 		}
 		var ok bool
@@ -136,5 +136,5 @@ func (s *subscriber) covered(ch broker.Channel) bool {
 		ch = ch.Wire().Broadcast(ch.Namespace())
 	}
 	e := s.reg.patterns[ch]
-	return e != nil && (e.phase == live || e.phase == leaving)
+	return e != nil && e.sends()
 }
