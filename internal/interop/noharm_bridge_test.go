@@ -25,10 +25,7 @@ const encoded = "encoded"
 
 // strange are contents that pass encoded, and events that no Go node would send.
 func (n *harmNames) strange() []content {
-	list := sample(n.contents(), 23)
-	for _, c := range n.events() {
-		list = append(list, c)
-	}
+	list := append(sample(n.contents(), 23), n.events()...)
 	for _, data := range []string{
 		"\x90", "\x91\xc0", "\x91\xc3", "\x91\x80", "\x91\x90", "\x91\xc4\x01a", "\x91\x01", "\x91\xff", "\x91\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00",
 		"\x91\xa7connect", "\x91\xaadisconnect", "\x91\xadconnect_error", "\x91\xa1\xff", "\x91\xd9\x01e",
