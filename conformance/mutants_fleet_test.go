@@ -201,6 +201,9 @@ var fleetBreakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
+	{name: "one request in 400 goes nowhere", waits: true, caught: "F20_AtOnce", clauses: f(20), wrap: func(b mem) broker.Broker {
+		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindRequests && n%400 == 399 })
+	}},
 	{name: "announcements come ten times", caught: "F19_MassStart", clauses: f(19), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
