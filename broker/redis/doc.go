@@ -210,6 +210,12 @@
 // Responders has been called. A server that refuses CONFIG GET, as most managed ones do, is
 // taken to allow MaxPayload. The next connection reads settings that have changed.
 //
+// Against subscribers that read too slowly there is Options.MaxRate: the node sends no
+// faster, and Publish waits when the queue is full. Node.js servers need it most: on
+// node-redis a server of @socket.io/redis-adapter 7.2 or 8.3 may crash ("trailing bytes")
+// when the server disconnects it in the middle of a flood, such as 200,000 messages of 128
+// bytes. The rates of all nodes together must stay below what the slowest subscriber reads.
+//
 // # Many namespaces
 //
 // EveryRoom of each namespace is one pattern on the server, which compares the channel of

@@ -32,6 +32,13 @@ type Options struct {
 	QueueBytes    int
 	QueueAge      time.Duration
 
+	// MaxRate is how many bytes of commands a second this broker sends at most, after a
+	// burst of an eighth of a second; a larger message is sent whole. What exceeds it waits
+	// in the queue. Set it where a flood would make the server disconnect slow subscribers
+	// (see Limits in the package documentation): servers of @socket.io/redis-adapter on
+	// node-redis may crash then. Zero or less means no limit.
+	MaxRate int
+
 	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, half of the
 	// soft limit of a server with default settings (see Limits in the package
 	// documentation). More than 6 MiB needs a larger client-output-buffer-limit for pubsub

@@ -48,12 +48,14 @@ type outbox struct {
 	written *sync.Cond
 	flying  int  // bytes of the flight
 	exam    bool // the server is to be examined, when the flight has ended
+	pace    pace
 }
 
 func newOutbox(names *naming, opts *Options) *outbox {
 	o := &outbox{names: names, opts: opts, born: time.Now(), work: make(chan struct{}, 1)}
 	o.books = ledger.New(&o.mu, opts.QueueMessages, opts.QueueBytes)
 	o.written = sync.NewCond(&o.mu)
+	o.pace.rate = opts.MaxRate
 	return o
 }
 
@@ -88,10 +90,11 @@ func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) err
 	o.books.Accept(m.Size)
 	link := o.link
 	if link != nil && idle && size <= directBytes && o.flight.Len() == 0 && o.writing == nil && !o.exam {
-		b := o.takeLocked()
-		o.mu.Unlock()
-		o.write(link, b)
-		return nil
+		if b := o.takeLocked(); b != nil {
+			o.mu.Unlock()
+			o.write(link, b)
+			return nil
+		}
 	}
 	if idle {
 		o.wake()
@@ -144,8 +147,8 @@ func (o *outbox) pump(link *conn, due *atomic.Int32) {
 }
 
 // takeLocked moves the next segment from the queue to the flight and returns the
-// bytes to write; nil if there is none, or the window is full, or somebody writes, or
-// an examination comes first.
+// bytes to write; nil if there is none, or the window is full, or another goroutine
+// writes, or an examination comes first, or the pace does not allow it yet.
 func (o *outbox) takeLocked() []byte {
 	if o.queue.Len() == 0 || o.writing != nil || o.flight.Len() >= windowSegments || o.exam {
 		return nil
@@ -154,11 +157,28 @@ func (o *outbox) takeLocked() []byte {
 	if o.flight.Len() > 0 && o.flying+s.size() > windowBytes {
 		return nil
 	}
+	now := time.Since(o.born)
+	if wait := o.pace.wait(now); wait > 0 {
+		if !o.pace.armed {
+			o.pace.armed = true
+			time.AfterFunc(wait, o.paced)
+		}
+		return nil
+	}
+	o.pace.spend(s.size(), now)
 	o.queue.Pop()
 	o.flight.Push(s)
 	o.flying += s.size()
 	o.writing, o.from = s, s.off
 	return s.buf[s.off:]
+}
+
+// paced wakes the publisher when the pace allows the next segment.
+func (o *outbox) paced() {
+	o.mu.Lock()
+	o.pace.armed = false
+	o.mu.Unlock()
+	o.wake()
 }
 
 // write writes what takeLocked returned. If that fails the connection is of no use

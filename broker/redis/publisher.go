@@ -259,6 +259,9 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 		return nil
 	}
 	for {
+		if p.opts.MaxRate > 0 { // messages may get too old while they wait for their turn
+			p.out.expire(false, ErrTooOld)
+		}
 		p.out.pump(c, &answers.due)
 		p.tell()
 		if _, over := p.out.idle(); over {

@@ -1,0 +1,65 @@
+package redisbroker_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/conformance/tcpproxy"
+	"github.com/crossroom/crossroom/internal/servers"
+)
+
+// MaxRate keeps a subscriber on a slow link connected that the server disconnects in a
+// flood without it, and every message arrives.
+func TestMaxRate(t *testing.T) {
+	const size, count, link = 32 << 10, 768, 16 << 20 // 24 MiB over a link of 16 MiB/s
+	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--client-output-buffer-limit", "pubsub 1mb 0 0"}})
+	for _, rate := range []int{0, 8 << 20} {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			b, err := redisbroker.Open(srv.URL(), &redisbroker.Options{Prefix: fmt.Sprint("rate", rate), MaxRate: rate, MaxPayload: size})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close(t.Context())
+			proxy := tcpproxy.Start(t, srv.Addr())
+			proxy.Throttle(link)
+			conn, err := net.Dial("tcp", proxy.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "SUBSCRIBE rate%d-crossroom#/#\r\n", rate)
+			r := bufio.NewReader(conn)
+			if line, err := r.ReadString('\n'); err != nil || line != "*3\r\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+			read := make(chan int64, 1)
+			go func() {
+				n, _ := io.CopyN(io.Discard, r, size*count) // names and lengths come beside the payloads
+				read <- n
+			}()
+			began := time.Now()
+			for range count {
+				if err := b.Publish(t.Context(), broker.Native.Broadcast("/"), make([]byte, size)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			took := time.Since(began)
+			whole := <-read == size*count
+			if whole != (rate > 0) {
+				t.Errorf("the subscriber has all messages: %v", whole)
+			}
+			if rate > 0 && took < time.Duration(size*count/rate)*time.Second-time.Second/4 {
+				t.Errorf("%d bytes took %v", size*count, took)
+			}
+		})
+	}
+}
