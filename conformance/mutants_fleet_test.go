@@ -52,7 +52,10 @@ var fleetBreakages = []breakage{
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if n++; ch.Kind() == broker.KindBroadcast && n%20 == 0 && kept[ch] == nil {
+			if ch.Kind() == broker.KindBroadcast {
+				n++
+			}
+			if ch.Kind() == broker.KindBroadcast && n%20 == 0 && kept[ch] == nil {
 				kept[ch] = bytes.Clone(p)
 				return nil
 			}

@@ -175,8 +175,10 @@ func TestSentinelIsNoServer(t *testing.T) {
 
 // TestSentinelLosesSight: Sentinel cannot reach the master and has made its replica the
 // next one. The former goes on calling itself a master, with all of its connections.
+//
+// It is not parallel: Sentinel and its examinations take seconds, and more beside the
+// other tests.
 func TestSentinelLosesSight(t *testing.T) {
-	t.Parallel()
 	s := servers.StartSentinel(t)
 	sight := tcpproxy.Start(t, s.Master.Addr())
 	host, port, _ := net.SplitHostPort(sight.Addr())
