@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/interop"
@@ -14,7 +16,18 @@ import (
 )
 
 // A Go server gets a date; its clients get text, as those of Node.js do.
-var date = regexp.MustCompile(`\{"\$date":("[^"]*")\}`)
+var date = regexp.MustCompile(`\{"\$date":"(-?[0-9]+)"\}`)
+
+// asJSON writes the dates that a Go node's sockets got as JSON has them.
+func asJSON(got string) string {
+	return date.ReplaceAllStringFunc(got, func(s string) string {
+		ms, err := strconv.ParseInt(date.FindStringSubmatch(s)[1], 10, 64)
+		if err != nil {
+			return s
+		}
+		return strconv.Quote(time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z"))
+	})
+}
 
 // TestWildEmitters publishes what emitters in other languages write, through Redis, and
 // compares what real clients of Node.js servers get with what those of Go nodes do. What
@@ -63,7 +76,7 @@ func TestWildEmitters(t *testing.T) {
 					t.Fatal(err)
 				}
 				got := s.settle()
-				theirs, ours := fmt.Sprint(got[clients[0]]), date.ReplaceAllString(fmt.Sprint(got[clients[1]]), "$1")
+				theirs, ours := fmt.Sprint(got[clients[0]]), asJSON(fmt.Sprint(got[clients[1]]))
 				if theirs != ours {
 					t.Errorf("%s: clients of Node.js got %s, those of Go %s", r.Name, theirs, ours)
 				}

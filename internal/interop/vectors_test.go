@@ -101,7 +101,11 @@ func TestVectorsEmitted(t *testing.T) {
 				t.Errorf("published on %q, want %q", published[0].Channel, channel)
 			}
 			goPacket, goOpts := unpack([]byte(published[0].Payload))
-			equalText(t, "type", goPacket["type"], 2) // as emitters have it, also for binary
+			want := 2
+			if g == v5 && strings.Contains(v.Name, "binary") {
+				want = 5 // or v2 clients would get it as JSON; socket.io-emitter 3 does that
+			}
+			equalText(t, "type", goPacket["type"], want)
 			equalText(t, "nsp", goPacket["nsp"], packet["nsp"])
 			equalText(t, "data", goPacket["data"], packet["data"])
 			equalText(t, "rooms", roomSet(goOpts["rooms"]), roomSet(opts["rooms"]))
