@@ -261,7 +261,7 @@ func digits(s string) bool {
 // a list that begins with an event name: text or a number, but no name of Socket.IO's own.
 func refusedByClients(data []byte) error {
 	if len(data) > 1 && data[0] > 0x90 && data[0] <= 0x9f && data[1]&0xe0 == 0xa0 { // nearly always
-		if reservedEvent(data[2 : 2+data[1]&0x1f]) {
+		if reservedEvent(string(data[2 : 2+data[1]&0x1f])) {
 			return errReserved
 		}
 		return nil
@@ -274,7 +274,7 @@ func refusedByClients(data []byte) error {
 	switch r.Kind() {
 	case msgpack.String:
 		name, err := r.Text()
-		if err == nil && reservedEvent([]byte(name)) {
+		if err == nil && reservedEvent(name) {
 			err = errReserved
 		}
 		return err
@@ -291,22 +291,6 @@ func refusedByClients(data []byte) error {
 		}
 	}
 	return errNoEvent
-}
-
-func reservedEvent(name []byte) bool {
-	switch len(name) {
-	case 7:
-		return string(name) == "connect"
-	case 10:
-		return string(name) == "disconnect"
-	case 11:
-		return string(name) == "newListener"
-	case 13:
-		return string(name) == "connect_error" || string(name) == "disconnecting"
-	case 14:
-		return string(name) == "removeListener"
-	}
-	return false
 }
 
 // readOpts reads opts into b, and returns the timeout in its flags. Opts may be any object

@@ -130,11 +130,18 @@ func checkFirst(message string, data []byte) error {
 
 // checkEventName refuses the names that Socket.IO keeps for itself, on servers or clients.
 func checkEventName(event string) error {
-	switch event {
-	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+	if reservedEvent(event) {
 		return &ReservedEventError{Event: event}
 	}
 	return nil
+}
+
+func reservedEvent(name string) bool {
+	switch name {
+	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		return true
+	}
+	return false
 }
 
 // inherited reports whether every JavaScript object has a property of this name.
