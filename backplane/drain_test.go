@@ -142,14 +142,18 @@ func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 			t.Error(err)
 		}
 		// One that was counted, and leaves when it has answered, is no reason to wait.
+		closed := make(chan error, 1)
 		stranger.onRequest(func(r *backplane.Request) {
 			stranger.answer(r, "stranger", backplane.Response{Members: answers})
-			go stranger.b.Close(t.Context())
+			go func() { closed <- stranger.b.Close(context.Background()) }()
 		})
 		began := time.Now()
 		m, err = f.ns[0].Members(t.Context(), backplane.All())
 		if equal(t, "answered", m.Answered, []string{"stranger"}); err != nil || time.Since(began) > 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
 		}
 	})
 }
