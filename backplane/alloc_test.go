@@ -7,7 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 // allocs skips what cannot be counted: the race detector allocates by itself.

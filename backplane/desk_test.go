@@ -12,7 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 // A node that is asked thousands of things at once answers all of them, in time.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
-	"github.com/crossroom/crossroom/broker/memory"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 // linkLog notes the order of messages and outages.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 // methods are all that take a context.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 func TestOptions(t *testing.T) {

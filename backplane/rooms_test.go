@@ -12,7 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 // one is a node alone with one namespace.

@@ -22,9 +22,9 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory"
-	"github.com/crossroom/crossroom/broker/nats"
-	"github.com/crossroom/crossroom/broker/redis"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
 
 func main() {

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
 // Faults are what may happen to a node. Each takes effect before it returns, may be

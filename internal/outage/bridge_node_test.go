@@ -13,7 +13,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/redis"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
 
 // The prefixes of the two generations.

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/nats"
-	"github.com/crossroom/crossroom/broker/redis"
+	natsbroker "github.com/crossroom/crossroom/broker/nats"
+	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
