@@ -56,7 +56,7 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
 		Header: t.Header, Payload: payload, Relay: t.Relay,
 	}
-	if po := ns.node.publishObserver(); po != nil {
+	if po := ns.node.observe.publish; po != nil {
 		return ns.sendObserved(ctx, po, o, &t)
 	}
 	_, err := ns.send(ctx, o, &t)
@@ -151,7 +151,7 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 	}
 	f := &l.fan
 	f.sel.find(ns.rooms, b.Rooms, b.Except)
-	do := ns.node.deliverObserver()
+	do := ns.node.observe.deliver
 	if len(f.sel.list) == 0 && do == nil {
 		ns.broadcastEnd()
 		l.drop(ch, DropUnwanted, nil)
@@ -188,7 +188,7 @@ func (l *lane) deliverStart(do DeliverObserver, ch broker.Channel, size int) {
 func (l *lane) deliverEnded() {
 	n, d := l.ns.node, &l.data
 	d.Delivered, d.Skipped, d.Panicked = l.fan.delivered(), int(l.fan.skipped.Load()), int(l.fan.panicked.Load())
-	do := n.deliverObserver()
+	do := n.observe.deliver
 	n.observed("DeliverEnd", func() { do.DeliverEnd(l.ctx, d) })
 	if d.Matched == 0 {
 		l.drop(d.Channel, DropUnwanted, nil)

@@ -13,7 +13,7 @@ const controlQueue = 1024
 
 // Deliver implements broker.Receiver.
 func (t *peerTable) Deliver(ch broker.Channel, payload []byte) {
-	if t.node.notes() {
+	if t.node.observe.node != nil {
 		t.lastMessage.Store(time.Now().UnixNano())
 	}
 	select {

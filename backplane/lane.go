@@ -107,12 +107,12 @@ func (l *lane) Wants(ch broker.Channel) bool {
 // socket.io-redis.
 func (l *lane) unwanted(ch broker.Channel) bool {
 	return ch.Kind() == broker.KindRoom && ch.Name() != "" && l.ns.opts.OnBroadcast == nil &&
-		!l.ns.node.observesUnwanted() && !l.ns.rooms.holds(ch.Name())
+		!l.ns.node.observe.unwanted && !l.ns.rooms.holds(ch.Name())
 }
 
 // note notes that something came, if an observer may ask.
 func (l *lane) note() {
-	if l.ns.node.notes() {
+	if l.ns.node.observe.node != nil {
 		l.lastMessage.Store(time.Now().UnixNano())
 	}
 }
@@ -275,7 +275,7 @@ func (l *lane) drop(ch broker.Channel, reason DropReason, err error) {
 		n.counters.undecodable.Add(1)
 		n.reports.report(&DecodeError{Channel: ch, Err: err})
 	}
-	if do := n.dropObserver(); do != nil {
+	if do := n.observe.drop; do != nil {
 		l.dropped(do, ch, reason)
 	}
 }

@@ -74,7 +74,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		return nil, err
 	}
 	observe := observersOf(o.Observer)
-	if seam && o.Observer != nil && observe == (observers{}) {
+	if o.Observer != nil && observe == (observers{}) {
 		return nil, &OptionError{Option: "Observer", Reason: fmt.Sprintf("%T implements none of the observer interfaces", o.Observer)}
 	}
 	n := &Node{

@@ -13,7 +13,7 @@ import (
 // given. Data structs and what they point to are valid only during the call; what a
 // Start method leaves in State, the End method of the same data finds there. A panic
 // is reported and changes nothing about what is observed. Without an observer none of
-// this costs anything: TestAllocsOf… and the bars of the benchmarks hold that.
+// this allocates: TestAllocsOf… hold that, and docs/decisions/0001 has figures.
 
 // Source is who does what is observed: a node, or an emitter. There is one for each,
 // and it never changes: use its address to tell them apart.
@@ -198,9 +198,6 @@ type observers struct {
 }
 
 func observersOf(o any) (obs observers) {
-	if !seam {
-		return obs
-	}
 	obs.publish, _ = o.(PublishObserver)
 	obs.deliver, _ = o.(DeliverObserver)
 	obs.request, _ = o.(RequestObserver)
@@ -213,36 +210,6 @@ func observersOf(o any) (obs observers) {
 	}
 	return obs
 }
-
-// The accessors of the path of a message are constant nil in a build without the seam,
-// which the benchmarks hold the other one against.
-
-func (n *Node) publishObserver() PublishObserver {
-	if !seam {
-		return nil
-	}
-	return n.observe.publish
-}
-
-func (n *Node) deliverObserver() DeliverObserver {
-	if !seam {
-		return nil
-	}
-	return n.observe.deliver
-}
-
-func (n *Node) dropObserver() DropObserver {
-	if !seam {
-		return nil
-	}
-	return n.observe.drop
-}
-
-// observesUnwanted is UnwantedObserver's answer.
-func (n *Node) observesUnwanted() bool { return seam && n.observe.unwanted }
-
-// notes says whether somebody may ask when the last message came.
-func (n *Node) notes() bool { return seam && n.observe.node != nil }
 
 // observed calls a method of the observer that is no Start.
 func (n *Node) observed(what string, call func()) {

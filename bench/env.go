@@ -30,8 +30,6 @@ type env struct {
 	// nodes are started by the contenders that need them, and kept: their compiler
 	// needs a while until it is at full speed.
 	nodes map[clientPackets]*nodePair
-
-	seam *seamPrograms // built when first needed
 }
 
 func newEnv(ctx context.Context, rounds int, length time.Duration) (*env, error) {
@@ -72,6 +70,5 @@ func (e *env) close() error {
 	if e.nats != nil {
 		errs = append(errs, e.nats.Stop())
 	}
-	errs = append(errs, e.seam.close())
 	return errors.Join(append(errs, e.redis.Stop())...)
 }

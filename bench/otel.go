@@ -3,13 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -24,17 +18,6 @@ import (
 
 // otelTable is what observing costs.
 var otelTable = []measurement{
-	{
-		name:       "no observer",
-		what:       "the whole way of a broadcast in two builds, with the observer's seam and nil, and without it: short runs in pairs, the median of their ratios",
-		contenders: []contender{{"nil", seam}},
-		bars: []bar{
-			atMost(1.01, "no observer, a broadcast: times a build without the seam", value("nil", "times, delivered")),
-			atMost(1.01, "no observer, an unwanted one: times a build without the seam", value("nil", "times, unwanted")),
-			atMost(0, "no observer, a broadcast: additional allocations", value("nil", "allocations more, delivered")),
-			atMost(0, "no observer, an unwanted one: additional allocations", value("nil", "allocations more, unwanted")),
-		},
-	},
 	{
 		name: "tracing",
 		what: "processor time that tracing and metrics with OpenTelemetry's SDK add to one broadcast, and whole allocations as go test counts them",
@@ -54,117 +37,6 @@ var otelTable = []measurement{
 			atMost(3, "tracing, unsampled: allocations more to receive", value("receive, unsampled", "allocations more")),
 		},
 	},
-}
-
-// seam compares BenchmarkSeam of package backplane in both builds: short runs in pairs,
-// and the median of the pairs' ratios, to which neither a slow moment nor a lucky one
-// means anything.
-func seam(ctx context.Context, e *env) (figures, error) {
-	if e.seam == nil {
-		programs, err := buildSeam(ctx)
-		if err != nil {
-			return nil, err
-		}
-		e.seam = programs
-	}
-	const run = 20 * time.Millisecond
-	names := []string{"delivered", "unwanted"}
-	ns := map[string]*[2][]float64{}
-	allocs, ratios := map[string]*[2][]float64{}, map[string][]float64{}
-	for _, name := range names {
-		ns[name], allocs[name] = new([2][]float64), new([2][]float64)
-	}
-	for i := range max(20, int(e.length*10/run/4)) {
-		var pair [2]map[string]seamRun
-		for k := range 2 {
-			which := (i + k) % 2
-			var err error
-			if pair[which], err = e.seam.run(ctx, which, run, names); err != nil {
-				return nil, err
-			}
-		}
-		for _, name := range names {
-			for which, p := range pair {
-				ns[name][which] = append(ns[name][which], p[name].ns)
-				allocs[name][which] = append(allocs[name][which], p[name].allocs)
-			}
-			ratios[name] = append(ratios[name], pair[0][name].ns/pair[1][name].ns)
-		}
-	}
-	var f figures
-	for _, name := range names {
-		f = append(f,
-			figure{"times, " + name, median(ratios[name])},
-			figure{"ns with, " + name, median(ns[name][0])},
-			figure{"ns without, " + name, median(ns[name][1])},
-			figure{"allocations more, " + name, max(0, median(allocs[name][0])-median(allocs[name][1]))})
-	}
-	return f, nil
-}
-
-// seamRun is what one run of a benchmark printed, for one operation.
-type seamRun struct{ ns, allocs float64 }
-
-// seamPrograms are the two builds of package backplane's benchmarks, with the seam and
-// without.
-type seamPrograms struct {
-	dir   string
-	paths [2]string
-}
-
-func buildSeam(ctx context.Context) (*seamPrograms, error) {
-	dir, err := os.MkdirTemp("", "crossroom-bench-")
-	if err != nil {
-		return nil, err
-	}
-	s := &seamPrograms{dir: dir}
-	for i, tags := range []string{"", "crossroom_noseam"} {
-		s.paths[i] = filepath.Join(dir, "seam"+strconv.Itoa(i))
-		build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", tags, "-o", s.paths[i], "github.com/crossroom/crossroom/backplane")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, errors.Join(fmt.Errorf("%w: %s", err, out), os.RemoveAll(dir))
-		}
-	}
-	return s, nil
-}
-
-func (s *seamPrograms) close() error {
-	if s == nil {
-		return nil
-	}
-	return os.RemoveAll(s.dir)
-}
-
-// run runs the benchmarks of one build.
-func (s *seamPrograms) run(ctx context.Context, which int, length time.Duration, names []string) (map[string]seamRun, error) {
-	cmd := exec.CommandContext(ctx, s.paths[which], "-test.run", "^$", "-test.bench", "^BenchmarkSeam$", "-test.benchtime", length.String())
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
-	runs := map[string]seamRun{}
-	for line := range strings.Lines(string(out)) {
-		// BenchmarkSeam/delivered  12345  1234 ns/op  96 B/op  1 allocs/op
-		fields := strings.Fields(line)
-		name, ok := strings.CutPrefix(line, "BenchmarkSeam/")
-		if !ok || len(fields) != 8 {
-			continue
-		}
-		name, _, _ = strings.Cut(strings.Fields(name)[0], "-")
-		ns, err1 := strconv.ParseFloat(fields[2], 64)
-		allocs, err2 := strconv.ParseFloat(fields[6], 64)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, fmt.Errorf("%w: %s", err, line)
-		}
-		runs[name] = seamRun{ns, allocs}
-	}
-	for _, name := range names {
-		if _, ok := runs[name]; !ok {
-			return nil, fmt.Errorf("BenchmarkSeam measured %v: %s", runs, out)
-		}
-	}
-	return runs, nil
 }
 
 // sampling is an SDK with a sampler.

@@ -1,5 +1,0 @@
-//go:build crossroom_noseam
-
-package backplane
-
-const seam = false
