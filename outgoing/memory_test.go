@@ -1,0 +1,155 @@
+package outgoing_test
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/outgoing"
+)
+
+// peer stands for a connection with its buffers.
+type peer struct {
+	queue *outgoing.Queue[[]byte]
+	wrote chan<- int
+}
+
+func (p *peer) write(batch [][]byte) error { p.wrote <- len(batch); return nil }
+func (p *peer) disconnect(error)           {}
+
+// TestIdleConnection measures what an idle queue costs: before its first message, after
+// one message, and after a burst.
+func TestIdleConnection(t *testing.T) {
+	const conns, limit = 20_000, 384
+	wrote := make(chan int, 100)
+	peers := make([]peer, conns)
+	payload := make([]byte, 100)
+	goroutines, before := footprint()
+	for i := range peers {
+		p := &peers[i]
+		p.wrote = wrote
+		p.queue = outgoing.New(p.write, p.disconnect, nil)
+	}
+	for _, burst := range []int{0, 1, 50} {
+		for i := range peers {
+			for range burst {
+				peers[i].queue.Push(payload, len(payload), false)
+			}
+			for n := 0; n < burst; {
+				n += <-wrote
+			}
+		}
+		for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(deadline); {
+			runtime.Gosched()
+		}
+		g, after := footprint()
+		each := int(after-before) / conns
+		t.Logf("after %d messages: %d bytes a connection, %d goroutines for all", burst, each, g-goroutines)
+		if g > goroutines || each > limit {
+			t.Errorf("want at most %d bytes, and no goroutine", limit)
+		}
+	}
+	runtime.KeepAlive(peers)
+}
+
+func footprint() (goroutines int, heap uint64) {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return runtime.NumGoroutine(), m.HeapAlloc
+}
+
+// TestPushAllocates nothing, once the queue has grown.
+func TestPushAllocates(t *testing.T) {
+	release := make(chan struct{})
+	started := make(chan struct{}, 100)
+	q := outgoing.New(func([][]byte) error { started <- struct{}{}; <-release; return nil }, func(err error) { t.Error(err) },
+		&outgoing.Options{MaxMessages: 100, WhenFull: outgoing.DropOldest})
+	payload := make([]byte, 100)
+	q.Push(payload, len(payload), false)
+	<-started
+	for range 200 {
+		q.Push(payload, len(payload), false)
+	}
+	if n := testing.AllocsPerRun(1000, func() { q.Push(payload, len(payload), false) }); n != 0 {
+		t.Errorf("%v allocations a push", n)
+	}
+	close(release)
+	if err := q.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLetsGo: messages that were written or dropped, or that a queue ended with, can be
+// collected while the queue and a write that hangs are still there.
+func TestLetsGo(t *testing.T) {
+	type message = *[64]byte
+	const waiting = 40
+	gone := make(chan struct{}, 1000)
+	push := func(q *outgoing.Queue[message], volatile bool) {
+		v := new([64]byte)
+		runtime.AddCleanup(v, func(int) { gone <- struct{}{} }, 0)
+		q.Push(v, 64, volatile)
+	}
+	release, started := make(chan struct{}), make(chan struct{}, 100)
+	idle := outgoing.New(func([]message) error { started <- struct{}{}; return nil }, func(error) {}, nil)
+	push(idle, false)
+	<-started
+	stuck := outgoing.New(func([]message) error { started <- struct{}{}; <-release; return nil }, func(error) {},
+		&outgoing.Options{MaxMessages: waiting, WhenFull: outgoing.DropOldest})
+	stuck.Push(nil, 0, false)
+	<-started
+	push(stuck, true)
+	for range 2 * waiting {
+		push(stuck, false) // half of them push out the others
+	}
+	expect := func(n int) {
+		t.Helper()
+		for range n {
+			runtime.GC()
+			select {
+			case <-gone:
+			case <-time.After(10 * time.Second):
+				t.Fatal("a message is still held")
+			}
+		}
+	}
+	expect(1 + 1 + waiting)
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if stuck.Close(now) == nil {
+		t.Error("closed without an error")
+	}
+	expect(waiting)
+	close(release)
+	<-stuck.Done()
+	runtime.KeepAlive(idle)
+	runtime.KeepAlive(stuck)
+}
+
+// BenchmarkPush has a writer that is always there.
+func BenchmarkPush(b *testing.B) {
+	q := outgoing.New(func([][]byte) error { return nil }, func(error) {}, &outgoing.Options{WhenFull: outgoing.DropOldest})
+	payload := make([]byte, 100)
+	b.ReportAllocs()
+	for b.Loop() {
+		q.Push(payload, len(payload), false)
+	}
+	q.Close(context.Background())
+}
+
+// BenchmarkWake has a writer that starts for each message.
+func BenchmarkWake(b *testing.B) {
+	wrote := make(chan int, 1)
+	p := &peer{wrote: wrote}
+	p.queue = outgoing.New(p.write, p.disconnect, nil)
+	payload := make([]byte, 100)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.queue.Push(payload, len(payload), false)
+		<-wrote
+	}
+	p.queue.Close(context.Background())
+}

@@ -1,0 +1,295 @@
+package outgoing
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Queue is what waits to be written to one connection, in the order of the calls of
+// Push. T is a message: a []byte, an adapter.Frames, a *backplane.Message. All methods are
+// safe for concurrent use.
+type Queue[T any] struct {
+	write      func(batch []T) error
+	disconnect func(error)
+	opts       Options
+
+	mu           sync.Mutex // a leaf: no other lock is taken and no callback runs under it
+	waiting      ring[T]
+	bytes        int // of those that wait
+	volatile     int // of those that wait
+	writing      int // messages in the batch that write was called with
+	writingBytes int
+	running      bool  // run is
+	closed       bool  // Push accepts nothing more
+	ended        bool  // write is not called any more
+	err          error // why it ended
+	done         chan struct{}
+
+	written, dropped, droppedVolatile uint64
+}
+
+// New makes a queue in front of a connection. The package documentation says how write
+// and disconnect are called; neither may be nil. A context.CancelCauseFunc can serve as
+// disconnect.
+func New[T any](write func(batch []T) error, disconnect func(error), opts *Options) *Queue[T] {
+	if write == nil || disconnect == nil {
+		panic("outgoing: New: write or disconnect is nil")
+	}
+	return &Queue[T]{write: write, disconnect: disconnect, opts: opts.withDefaults()}
+}
+
+// Push puts a message of size bytes behind those that wait, and returns false if it is
+// dropped or the queue is closed. A volatile message is one that may be dropped if
+// others wait. Push never blocks and never calls write or disconnect itself. It
+// allocates only when the queue grows or its goroutine starts.
+func (q *Queue[T]) Push(v T, size int, volatile bool) bool {
+	size = min(max(size, 0), maxSize)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.ended || !q.makeRoom(size, volatile) {
+		return false
+	}
+	q.waiting.push(entry[T]{v, uint32(size), volatile})
+	q.bytes += size
+	if volatile {
+		q.volatile++
+	}
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+	return true
+}
+
+// makeRoom reports whether the message can be queued. It applies the policy if there is
+// no room.
+func (q *Queue[T]) makeRoom(size int, volatile bool) bool {
+	if volatile {
+		behind := q.waiting.n > 0 && (q.waiting.n >= q.opts.MaxVolatile || q.bytes >= q.opts.MaxBytes/2)
+		if behind || q.full(size) {
+			q.droppedVolatile++
+			return false
+		}
+		return true
+	}
+	if q.full(size) && q.volatile > 0 {
+		q.dropVolatile()
+	}
+	if !q.full(size) {
+		return true
+	}
+	switch q.opts.WhenFull {
+	case DropOldest:
+		for q.full(size) {
+			q.pop()
+			q.dropped++
+		}
+		return true
+	case DropNewest:
+		q.dropped++
+	default:
+		q.dropped++
+		q.end(ErrFull)
+	}
+	return false
+}
+
+func (q *Queue[T]) full(size int) bool {
+	n := q.waiting.n
+	return n > 0 && (n >= q.opts.MaxMessages || q.bytes+size > q.opts.MaxBytes)
+}
+
+func (q *Queue[T]) pop() entry[T] {
+	e := q.waiting.pop()
+	q.bytes -= int(e.size)
+	if e.volatile {
+		q.volatile--
+	}
+	return e
+}
+
+func (q *Queue[T]) dropVolatile() {
+	for i := range q.waiting.n {
+		if e := q.waiting.at(i); e.volatile {
+			q.bytes -= int(e.size)
+		}
+	}
+	q.droppedVolatile += uint64(q.volatile)
+	q.volatile = 0
+	q.waiting.removeVolatile()
+}
+
+// A batch has at most batchMessages, and batchBytes unless it is one message. It takes its
+// place in the limits with it, so a client that reads slowly gets room step by step.
+const (
+	batchMessages = 64
+	batchBytes    = 64 << 10
+)
+
+// run calls write until nothing waits or the queue has ended.
+func (q *Queue[T]) run() {
+	var timer *time.Timer
+	for batch := q.next(nil, nil); batch != nil; {
+		switch {
+		case q.opts.WriteTimeout < 0:
+		case timer == nil:
+			timer = time.AfterFunc(q.opts.WriteTimeout, func() { q.fail(ErrTimeout) })
+		default:
+			timer.Reset(q.opts.WriteTimeout)
+		}
+		err := q.call(batch)
+		if timer != nil && !timer.Stop() && err == nil {
+			err = ErrTimeout
+		}
+		batch = q.next(batch, err)
+	}
+}
+
+// next accounts for a batch that write was called with, and takes the next one. Nil ends the
+// goroutine.
+func (q *Queue[T]) next(batch []T, err error) []T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err != nil {
+		q.end(err)
+	}
+	q.written += uint64(q.writing) // 0 after the end
+	q.writing, q.writingBytes = 0, 0
+	if q.waiting.n == 0 { // as after the end
+		q.running = false
+		q.waiting.trim()
+		if q.closed {
+			q.end(nil)
+		}
+		q.finish()
+		return nil
+	}
+	clear(batch)
+	if batch = batch[:0]; cap(batch) < min(q.waiting.n, batchMessages) {
+		batch = make([]T, 0, min(q.waiting.n, batchMessages))
+	}
+	for q.waiting.n > 0 && len(batch) < batchMessages {
+		if size := int(q.waiting.at(0).size); len(batch) > 0 && q.writingBytes+size > batchBytes {
+			break
+		}
+		e := q.pop()
+		batch = append(batch, e.value)
+		q.writingBytes += int(e.size)
+	}
+	q.writing = len(batch)
+	return batch
+}
+
+// call calls write. What write does instead of returning is an error, too.
+func (q *Queue[T]) call(batch []T) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		switch v := recover().(type) {
+		case nil: // the goroutine is about to end
+			q.next(nil, errGoexit)
+		case error:
+			err = fmt.Errorf("write panicked: %w\n%s", v, debug.Stack())
+		default:
+			err = fmt.Errorf("write panicked: %v\n%s", v, debug.Stack())
+		}
+	}()
+	err = q.write(batch)
+	returned = true
+	return err
+}
+
+func (q *Queue[T]) fail(cause error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.end(cause)
+}
+
+// end ends the queue, once: what waits is dropped. A nil cause means that nothing waits.
+func (q *Queue[T]) end(cause error) {
+	if q.ended {
+		return
+	}
+	q.ended = true
+	if cause != nil {
+		err := &Error{q.waiting.n + q.writing, q.bytes + q.writingBytes, cause}
+		q.err = err
+		go q.disconnect(err)
+	}
+	q.waiting, q.bytes, q.volatile = ring[T]{}, 0, 0
+	q.writing, q.writingBytes = 0, 0
+	q.finish()
+}
+
+// finish closes done if everything is over.
+func (q *Queue[T]) finish() {
+	if q.ended && !q.running && q.done != nil {
+		select {
+		case <-q.done:
+		default:
+			close(q.done)
+		}
+	}
+}
+
+// Close accepts nothing more and waits until everything that waits has been written. It
+// returns nil, or the *Error with which the queue ended. If ctx ends first, the queue
+// ends with its cause, disconnect is called, and Close returns without waiting for the
+// write in progress: see Done. A ctx that has ended already ends the queue at once.
+//
+// Further calls, also concurrent ones, wait and return in the same way; the first
+// context to end ends the queue for all. In write, return an error in place of calling
+// Close: Close would wait for that very write until ctx ends.
+func (q *Queue[T]) Close(ctx context.Context) error {
+	q.mu.Lock()
+	q.closed = true
+	if !q.running {
+		q.end(nil)
+	}
+	done := q.doneLocked()
+	q.mu.Unlock()
+	select {
+	case <-done:
+	default:
+		select {
+		case <-done:
+		case <-ctx.Done():
+			q.fail(context.Cause(ctx))
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err
+}
+
+// Done returns a channel that is closed when the queue has ended and write has returned
+// for the last time. An HTTP handler must not return earlier if write uses its
+// ResponseWriter.
+func (q *Queue[T]) Done() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.doneLocked()
+}
+
+func (q *Queue[T]) doneLocked() <-chan struct{} {
+	if q.done == nil {
+		q.done = make(chan struct{})
+		q.finish()
+	}
+	return q.done
+}
+
+// Stats returns what the queue has counted.
+func (q *Queue[T]) Stats() Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return Stats{
+		Messages: q.waiting.n + q.writing, Bytes: q.bytes + q.writingBytes,
+		Written: q.written, Dropped: q.dropped, DroppedVolatile: q.droppedVolatile,
+	}
+}

@@ -1,0 +1,115 @@
+package outgoing_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/outgoing"
+)
+
+// TestManyPushers checks order and accounting under all policies, with closings in the
+// middle and connections that break.
+func TestManyPushers(t *testing.T) {
+	const pushers, each = 8, 400
+	for round := range 60 {
+		policy := outgoing.Policy(round % 3)
+		var breaks int
+		if round%4 == 3 {
+			breaks = 1 + rand.IntN(200)
+		}
+		var overlap, calls atomic.Int32
+		var got [][2]int
+		write := func(batch [][2]int) error {
+			if overlap.Add(1) != 1 {
+				t.Error("two writes at once")
+			}
+			defer overlap.Add(-1)
+			if calls.Add(1) == int32(breaks) {
+				return errBroken
+			}
+			got = append(got, batch...)
+			if len(got)%7 == 0 {
+				runtime.Gosched()
+			}
+			return nil
+		}
+		ended := make(chan error, 2)
+		q := outgoing.New(write, func(err error) { ended <- err }, &outgoing.Options{MaxMessages: 100, WhenFull: policy})
+		var wg sync.WaitGroup
+		var refused atomic.Int64
+		for p := range pushers {
+			wg.Go(func() {
+				for i := range each {
+					if !q.Push([2]int{p, i}, i%50, i%5 == 0) {
+						refused.Add(1)
+					}
+				}
+			})
+		}
+		closeEarly := round%2 == 0
+		if closeEarly {
+			runtime.Gosched()
+			wg.Go(func() { q.Close(context.Background()) })
+		}
+		wg.Wait()
+		err := q.Close(context.Background())
+		<-q.Done()
+		unsent := 0
+		if err != nil {
+			var e *outgoing.Error
+			if reason := <-ended; reason != err || !errors.As(err, &e) {
+				t.Fatalf("disconnected with %v, closed with %v", reason, err)
+			}
+			unsent = e.Messages
+		}
+		s := q.Stats()
+		if int(s.Written) != len(got) || s.Messages != 0 || s.Bytes != 0 {
+			t.Fatalf("%+v, %d written", s, len(got))
+		}
+		accounted := int(s.Written+s.Dropped+s.DroppedVolatile) + unsent
+		if accounted > pushers*each || err == nil && !closeEarly && accounted != pushers*each {
+			t.Fatalf("%+v and %d unsent, of %d", s, unsent, pushers*each)
+		}
+		if policy != outgoing.DropOldest && err == nil && len(got)+int(refused.Load()) > pushers*each {
+			t.Fatalf("%d written, %d refused, of %d", len(got), refused.Load(), pushers*each)
+		}
+		var last [pushers]int
+		for _, m := range got {
+			if m[1] < last[m[0]] {
+				t.Fatalf("message %d of pusher %d after %d", m[1], m[0], last[m[0]])
+			}
+			last[m[0]] = m[1] + 1
+		}
+	}
+}
+
+// TestNothingIsForgotten: a push that meets a writer about to end starts another one.
+func TestNothingIsForgotten(t *testing.T) {
+	written := make(chan int)
+	q := outgoing.New(func(batch []int) error {
+		for _, n := range batch {
+			written <- n
+		}
+		return nil
+	}, func(err error) { t.Error(err) }, nil)
+	for i := range 20_000 {
+		q.Push(i, 1, false)
+		select {
+		case n := <-written:
+			if n != i {
+				t.Fatalf("%d, want %d", n, i)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("message %d is forgotten", i)
+		}
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
