@@ -10,6 +10,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // bridged is two servers on one link each, one of a generation, and servers on both links
@@ -161,14 +162,14 @@ func TestBridgeHandsOver(t *testing.T) {
 		"a follower is closed": func(t *testing.T, b *bridged) { ok(t, b.both[1].Close(t.Context())) },
 		"another one joins":    func(t *testing.T, b *bridged) { b.join(t) },
 		"killed": func(_ *testing.T, b *bridged) {
-			b.both[0].broker.Kill()
-			second(b.both[0]).Kill()
+			memorytest.Kill(b.both[0].broker)
+			memorytest.Kill(second(b.both[0]))
 		},
 		"killed, of three": func(t *testing.T, b *bridged) {
 			b.join(t)
 			b.send(t, 3*time.Second)
-			b.both[0].broker.Kill()
-			second(b.both[0]).Kill()
+			memorytest.Kill(b.both[0].broker)
+			memorytest.Kill(second(b.both[0]))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,11 +208,11 @@ func TestBridgeLeaderStops(t *testing.T) {
 				b := bridge(t, adapter.Options{})
 				b.send(t, 2*time.Second)
 				leader := b.both[0]
-				leader.broker.Freeze()
-				second(leader).Freeze()
+				memorytest.Freeze(leader.broker)
+				memorytest.Freeze(second(leader))
 				b.send(t, stop)
-				second(leader).Thaw()
-				leader.broker.Thaw()
+				memorytest.Thaw(second(leader))
+				memorytest.Thaw(leader.broker)
 				b.send(t, 10*time.Second)
 				b.exact(t)
 			})
@@ -226,9 +227,9 @@ func TestBridgeLeaderCutOff(t *testing.T) {
 		b := bridge(t, adapter.Options{})
 		b.plain = true
 		b.send(t, 2*time.Second)
-		b.both[0].broker.Interrupt(errors.New("cable"))
+		memorytest.Cut(b.both[0].broker, errors.New("cable"))
 		b.send(t, 10*time.Second)
-		b.both[0].broker.Resume()
+		memorytest.Heal(b.both[0].broker)
 		b.send(t, 10*time.Second)
 		got := b.settle(t)
 		if got[1] != (result{}) || got[0].lost > 0 || got[0].repeated > 10 || got[0].disordered > 0 {
@@ -244,9 +245,9 @@ func TestBridgeLeaderMisses(t *testing.T) {
 		b := bridge(t, adapter.Options{})
 		b.send(t, time.Second)
 		for range 3 {
-			b.both[0].broker.Interrupt(errors.New("cable"))
+			memorytest.Cut(b.both[0].broker, errors.New("cable"))
 			b.send(t, 500*time.Millisecond)
-			b.both[0].broker.Resume()
+			memorytest.Heal(b.both[0].broker)
 			b.send(t, 10*time.Second)
 		}
 		before := b.both[0].Stats().Bridged
@@ -277,12 +278,12 @@ func TestBridgeNextLeaderMisses(t *testing.T) {
 					b.plain = true
 					b.join(t)
 					b.send(t, 5*time.Second)
-					b.both[1].broker.Interrupt(errors.New("cable"))
+					memorytest.Cut(b.both[1].broker, errors.New("cable"))
 					b.send(t, cut-kill)
-					b.both[0].broker.Kill()
-					second(b.both[0]).Kill()
+					memorytest.Kill(b.both[0].broker)
+					memorytest.Kill(second(b.both[0]))
 					b.send(t, kill)
-					b.both[1].broker.Resume()
+					memorytest.Heal(b.both[1].broker)
 					b.send(t, 15*time.Second)
 					if got := b.settle(t); got[1] != (result{}) {
 						t.Errorf("%+v", got[1])
@@ -301,13 +302,13 @@ func TestBridgeAllMiss(t *testing.T) {
 		b.plain = true
 		b.send(t, 5*time.Second)
 		for _, n := range b.both {
-			n.broker.Interrupt(errors.New("cable"))
-			second(n).Interrupt(errors.New("cable"))
+			memorytest.Cut(n.broker, errors.New("cable"))
+			memorytest.Cut(second(n), errors.New("cable"))
 		}
 		time.Sleep(2 * time.Second)
 		for _, n := range b.both {
-			n.broker.Resume()
-			second(n).Resume()
+			memorytest.Heal(n.broker)
+			memorytest.Heal(second(n))
 		}
 		b.send(t, 15*time.Second)
 		for i, got := range b.settle(t) {
@@ -328,8 +329,8 @@ func TestBridgeWindow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				b := bridge(t, adapter.Options{Bridge: &limit})
-				b.both[0].broker.Kill()
-				second(b.both[0]).Kill()
+				memorytest.Kill(b.both[0].broker)
+				memorytest.Kill(second(b.both[0]))
 				b.send(t, 12*time.Second)
 				got := b.settle(t)
 				for i, prefix := range []string{"v8", "v5"} {
@@ -349,9 +350,9 @@ func TestBridgeAge(t *testing.T) {
 		b := bridge(t, adapter.Options{Bridge: &adapter.Bridge{Age: 6 * time.Second}})
 		b.plain = true
 		ok(t, b.both[1].Close(t.Context()))
-		second(b.both[0]).Freeze()
+		memorytest.Freeze(second(b.both[0]))
 		b.send(t, 10*time.Second)
-		second(b.both[0]).Thaw()
+		memorytest.Thaw(second(b.both[0]))
 		b.send(t, 10*time.Second)
 		got := b.settle(t)
 		lost, doubtful := b.reported("v5")
@@ -370,11 +371,11 @@ func TestBridgeInDoubt(t *testing.T) {
 				b := bridge(t, adapter.Options{Bridge: &adapter.Bridge{Repeat: repeat}})
 				b.plain = true
 				next := b.both[1]
-				second(next).Interrupt(errors.New("cable"))
+				memorytest.Cut(second(next), errors.New("cable"))
 				b.send(t, 500*time.Millisecond) // passed on by the leader, unheard by the next one
-				b.both[0].broker.Kill()
-				second(b.both[0]).Kill()
-				second(next).Resume()
+				memorytest.Kill(b.both[0].broker)
+				memorytest.Kill(second(b.both[0]))
+				memorytest.Heal(second(next))
 				b.send(t, 10*time.Second)
 				got := b.settle(t)
 				lost, doubtful := b.reported("v5")
@@ -403,8 +404,8 @@ func TestBridgeBurst(t *testing.T) {
 						ok(t, b.old.ns.To("room").Emit(t.Context(), "n", n+1))
 						ok(t, b.new.ns.To("room").Emit(t.Context(), "n", n+1))
 						if kill && n == b.sent/2 {
-							b.both[0].broker.Kill()
-							second(b.both[0]).Kill()
+							memorytest.Kill(b.both[0].broker)
+							memorytest.Kill(second(b.both[0]))
 						}
 					}
 					got := b.settle(t)
@@ -438,11 +439,11 @@ func TestBridgeAlone(t *testing.T) {
 		}
 		b.send(t, time.Second)
 		leader := b.both[0]
-		leader.broker.Freeze()
-		second(leader).Freeze()
+		memorytest.Freeze(leader.broker)
+		memorytest.Freeze(second(leader))
 		b.send(t, 5*time.Second)
-		leader.broker.Thaw()
-		second(leader).Thaw()
+		memorytest.Thaw(leader.broker)
+		memorytest.Thaw(second(leader))
 		b.send(t, 5*time.Second)
 		b.exact(t)
 		ok(t, leader.Close(t.Context()))

@@ -13,6 +13,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 const (
@@ -270,14 +271,14 @@ func TestExceptRoomsDuringAnOutage(t *testing.T) {
 			}
 			n := newNode(t, bus, adapter.Options{Dialect: c.d, Heartbeat: time.Second, RequestsTimeout: time.Second})
 			here := n.add(t, "here")
-			n.broker.Interrupt(errors.New("out"))
+			memorytest.Cut(n.broker, errors.New("out"))
 			time.Sleep(3 * time.Second)
 			began := time.Now()
 			ok(t, n.ns.Except("x").Emit(t.Context(), "hello"))
 			if here.next(t).Event() != "hello" || time.Since(began) > 0 {
 				t.Errorf("took %v", time.Since(began))
 			}
-			n.broker.Resume()
+			memorytest.Heal(n.broker)
 		})
 	}
 }

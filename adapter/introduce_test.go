@@ -87,7 +87,7 @@ func TestQueryRightAfterOf(t *testing.T) {
 						hook := func(context.Context, *adapter.Namespace, json.RawMessage) (any, error) { return 1, nil }
 						var servers []*adapter.Server
 						for i := range 4 {
-							p := f.Place(fmt.Sprint("n", i))
+							p := f.Broker(fmt.Sprint("n", i))
 							var left atomic.Int32
 							left.Store(lost)
 							s, err := adapter.New(mute{p.Broker, &left}, &adapter.Options{Dialect: d, Heartbeat: time.Minute, CustomHook: hook})
@@ -143,7 +143,7 @@ func TestUnknownIsNotGone(t *testing.T) {
 				}
 				var left atomic.Int32
 				left.Store(1 << 30)
-				p := f.Place("mute")
+				p := f.Broker("mute")
 				s, err := adapter.New(mute{p.Broker, &left}, &adapter.Options{Dialect: d})
 				if err != nil {
 					t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // two generations: a bus for each, and servers on one or both.
@@ -162,14 +163,14 @@ func TestOrderAfterAGapOfOneLink(t *testing.T) {
 			ok(t, both[0].ns.Emit(t.Context(), event))
 			synctest.Wait()
 		}
-		slow.Freeze()
+		memorytest.Freeze(slow)
 		emit("before")
-		both[1].broker.Interrupt(errors.New("cable"))
+		memorytest.Cut(both[1].broker, errors.New("cable"))
 		emit("meanwhile")
-		both[1].broker.Resume()
+		memorytest.Heal(both[1].broker)
 		synctest.Wait()
 		emit("after")
-		slow.Thaw()
+		memorytest.Thaw(slow)
 		synctest.Wait()
 		emit("end")
 		equal(t, "events", s.until(t, "end"), []string{"before", "after", "meanwhile"})
@@ -245,14 +246,14 @@ func TestAnAnswerOnOneLinkIsEnough(t *testing.T) {
 		both, _, old := newGenerations().mixed(t, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
 		both[1].add(t, "b1")
 		second := both[1].Links()[1].Broker.(*memorybroker.Broker)
-		second.Freeze()
+		memorytest.Freeze(second)
 		got, err := both[0].ns.Clients(t.Context())
 		ok(t, err)
 		equal(t, "sockets", got.IDs, []string{"b1"})
 		ok(t, both[0].ns.Join(t.Context(), "b1", "x"))
-		both[1].broker.Freeze()
-		defer both[1].broker.Thaw()
-		defer second.Thaw()
+		memorytest.Freeze(both[1].broker)
+		defer memorytest.Thaw(both[1].broker)
+		defer memorytest.Thaw(second)
 		var partial *adapter.PartialError
 		got, err = both[0].ns.Clients(t.Context())
 		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != both[1].UID() {

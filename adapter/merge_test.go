@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // Answers to requests over several links say which link each node and each missing part
@@ -71,8 +72,8 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 					answered(f, "v5", peer, old.UID())
 				}
 				broker := old.broker
-				broker.Freeze()
-				defer broker.Thaw()
+				memorytest.Freeze(broker)
+				defer memorytest.Thaw(broker)
 				f, err := ask(t.Context(), asker)
 				partial, is := errors.AsType[*adapter.PartialError](err)
 				if !is || len(f.Missing) != 1 || f.Missing[0].Node != old.UID() {

@@ -11,6 +11,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // bystander listens as a Node.js server does, and says nothing.
@@ -92,13 +93,13 @@ func TestPeersOverLinks(t *testing.T) {
 				equal(t, "speaks", p.Speaks, []string{"socket.io/v5", "socket.io/v8"})
 			}
 		}
-		both[1].broker.Interrupt(nil)
+		memorytest.Cut(both[1].broker, nil)
 		check("away on one link", []string{other, new.UID(), old.UID()}, nil)
 		v5 := both[1].Links()[1].Broker.(*memorybroker.Broker)
-		v5.Interrupt(nil)
+		memorytest.Cut(v5, nil)
 		check("away on both", []string{new.UID(), old.UID()}, []string{other})
-		both[1].broker.Resume()
-		v5.Resume()
+		memorytest.Heal(both[1].broker)
+		memorytest.Heal(v5)
 		check("back", []string{other, new.UID(), old.UID()}, nil)
 	})
 }
@@ -122,8 +123,8 @@ func TestPeersWithoutTheBroker(t *testing.T) {
 		if p := must(a.ns.Peers(t.Context()))(t); p.Unannounced != 1 {
 			t.Fatalf("%+v", p)
 		}
-		a.broker.Interrupt(nil)
-		defer a.broker.Resume()
+		memorytest.Cut(a.broker, nil)
+		defer memorytest.Heal(a.broker)
 		p, err := a.ns.Peers(t.Context())
 		var failed *adapter.CountError
 		if !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) || failed.Namespace != chat {
@@ -140,8 +141,8 @@ func TestPeersWithoutTheBroker(t *testing.T) {
 		// On several links, which one.
 		g := newGenerations()
 		both := g.onBoth(t, opts)
-		both.broker.Interrupt(nil)
-		defer both.broker.Resume()
+		memorytest.Cut(both.broker, nil)
+		defer memorytest.Heal(both.broker)
 		n, err = both.ns.ServerCount(t.Context())
 		var link *adapter.LinkError
 		if n != 1 || !errors.As(err, &link) || link.Prefix != "v8" || !errors.As(err, &failed) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
@@ -334,8 +335,8 @@ func TestPartialAnswers(t *testing.T) {
 		for i, n := range nodes {
 			n.add(t, string(rune('a'+i)), "x")
 		}
-		nodes[2].broker.Freeze()
-		defer nodes[2].broker.Thaw()
+		memorytest.Freeze(nodes[2].broker)
+		defer memorytest.Thaw(nodes[2].broker)
 		var partial *adapter.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
 		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != nodes[2].UID() {
@@ -356,12 +357,12 @@ func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
 		nodes := fleet(t, 3, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour})
 		there := nodes[1].add(t, "there", "x")
 		spared := nodes[2].add(t, "spared", "x", "safe")
-		nodes[2].broker.Freeze()
+		memorytest.Freeze(nodes[2].broker)
 		var partial *adapter.PartialError
 		if err := nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true); !errors.As(err, &partial) {
 			t.Errorf("got %v", err)
 		}
-		nodes[2].broker.Thaw()
+		memorytest.Thaw(nodes[2].broker)
 		// Without exceptions the one that answers is enough.
 		if err := nodes[0].ns.To("x").SocketsJoin(t.Context(), "y"); err != nil && !errors.As(err, &partial) {
 			t.Errorf("got %v", err)

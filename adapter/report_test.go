@@ -16,6 +16,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // lockedBuffer is a bytes.Buffer for several goroutines.
@@ -62,8 +63,8 @@ func TestErrorHandlerAndLogger(t *testing.T) {
 func TestErrorsNameTheirLink(t *testing.T) {
 	n := newGenerations().onBoth(t, adapter.Options{})
 	second := n.Links()[1].Broker.(*memorybroker.Broker)
-	second.Interrupt(errors.New("cable"))
-	defer second.Resume()
+	memorytest.Cut(second, errors.New("cable"))
+	defer memorytest.Heal(second)
 	eventually(t, "reported", func() bool {
 		return slices.ContainsFunc(n.errors.all(), func(err error) bool {
 			var link *adapter.LinkError
@@ -84,8 +85,8 @@ func TestBridgeReportsLosses(t *testing.T) {
 			ok(t, old.ns.Emit(t.Context(), "probe"))
 			return len(new.packets) > 0
 		})
-		both.broker.Interrupt(errors.New("cable"))
-		defer both.broker.Resume()
+		memorytest.Cut(both.broker, errors.New("cable"))
+		defer memorytest.Heal(both.broker)
 		const messages = 10
 		for range messages {
 			ok(t, old.ns.Emit(t.Context(), "x"))

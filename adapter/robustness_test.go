@@ -11,6 +11,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // What others publish may be anything. It is counted and reported, and what is sound
@@ -103,14 +104,14 @@ func TestQuestionsDuringAnOutage(t *testing.T) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d, RequestsTimeout: 100 * time.Millisecond})
 		nodes[0].add(t, "here")
 		nodes[1].add(t, "there")
-		nodes[0].broker.Interrupt(errors.New("cable"))
+		memorytest.Cut(nodes[0].broker, errors.New("cable"))
 		var partial *adapter.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
 		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != nodes[1].UID() {
 			t.Fatalf("got %v", err)
 		}
 		equal(t, "sockets", ids(got.List), []string{"here"})
-		nodes[0].broker.Resume()
+		memorytest.Heal(nodes[0].broker)
 		eventually(t, "all is well again", func() bool {
 			got, err = nodes[0].ns.FetchSockets(t.Context())
 			return err == nil && len(got.List) == 2

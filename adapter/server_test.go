@@ -13,6 +13,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 func TestOfReturnsTheSameNamespace(t *testing.T) {
@@ -62,13 +63,13 @@ func TestOfReturnsTheSameNamespace(t *testing.T) {
 func TestOfTriesAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
-		n.broker.Freeze()
+		memorytest.Freeze(n.broker)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		if _, err := n.Of(ctx, "late"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("frozen: %v", err)
 		}
-		n.broker.Thaw()
+		memorytest.Thaw(n.broker)
 		ns, err := n.Of(t.Context(), "late")
 		ok(t, err)
 		s := newSocket("s")
@@ -224,7 +225,7 @@ func (*bomb) Deliver(*adapter.Packet) { panic("boom") }
 func TestLocalDeliveryDuringAnOutage(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
 	here, there := nodes[0].add(t, "here"), nodes[1].add(t, "there")
-	nodes[0].broker.Interrupt(errors.New("cable"))
+	memorytest.Cut(nodes[0].broker, errors.New("cable"))
 	ok(t, nodes[0].ns.Emit(t.Context(), "x"))
 	if e := here.next(t).Event(); e != "x" {
 		t.Errorf("got %s", e)
@@ -235,7 +236,7 @@ func TestLocalDeliveryDuringAnOutage(t *testing.T) {
 			return errors.As(err, &e) && e.Namespace == chat
 		})
 	})
-	nodes[0].broker.Resume()
+	memorytest.Heal(nodes[0].broker)
 	if e := there.next(t).Event(); e != "x" {
 		t.Errorf("got %s", e)
 	}

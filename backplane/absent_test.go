@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // brokers are the ones that can count who listens, and those that cannot.
@@ -66,7 +67,7 @@ func TestDeathIsNoticed(t *testing.T) {
 						settle()
 						last := time.Now()
 						time.Sleep(phase * beat / 1000)
-						f.brokers[2].Kill()
+						memorytest.Kill(f.brokers[2])
 						time.Sleep(time.Until(last.Add(timeout)))
 						settle()
 						equal(t, "before the timeout is over", peerIDs(f.nodes[0]), f.ids(1, 2))
@@ -90,7 +91,7 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 			t.Run(q.name+"/"+how, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					f := trioOn(t, brokerKinds[1].wrap, backplane.Options{RequestTimeout: time.Minute, StallTimeout: -1})
-					f.brokers[2].Freeze()
+					memorytest.Freeze(f.brokers[2])
 					want := 4 * time.Second // PeerTimeout, and half a heartbeat at most
 					least := 3 * time.Second
 					if how == "leaves" {
@@ -138,7 +139,7 @@ func TestGhosts(t *testing.T) {
 					ask("all there", nil, nil, 0)
 					// A frozen process, or a machine without power: the broker still has
 					// its subscriptions.
-					f.brokers[2].Freeze()
+					memorytest.Freeze(f.brokers[2])
 					ask("frozen", backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
 					for range 3 {
 						ask("again", backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
@@ -152,18 +153,18 @@ func TestGhosts(t *testing.T) {
 							ask("forgotten", nil, nil, 0)
 						}
 					}
-					f.brokers[2].Thaw()
+					memorytest.Thaw(f.brokers[2])
 					time.Sleep(time.Second)
 					settle()
 					ask("back", nil, nil, 0)
 					equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1, 2))
 
-					f.brokers[2].Freeze()
+					memorytest.Freeze(f.brokers[2])
 					time.Sleep(5 * time.Second)
-					f.brokers[2].Kill()
+					memorytest.Kill(f.brokers[2])
 					ask("at last not counted any more", nil, nil, 0)
 
-					f.brokers[1].Kill()
+					memorytest.Kill(f.brokers[1])
 					if !counts {
 						ask = func(string, error, error, time.Duration) { q.ask(t.Context(), f.ns[0]) }
 						ask("", nil, nil, 0)
@@ -203,21 +204,21 @@ func TestGhostsAreCountedByName(t *testing.T) {
 			}
 		}
 		here("all there", f.ids(1, 2), nil, nil, 3)
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		here("frozen", f.ids(1, 2), nil, nil, 3)
 		time.Sleep(5 * time.Second)
 		here("a ghost", f.ids(1), nil, f.ids(2), 3)
-		f.brokers[2].Interrupt(nil)
+		memorytest.Cut(f.brokers[2], nil)
 		here("not counted", f.ids(1), nil, nil, 2)
-		f.brokers[2].Thaw()
-		f.brokers[2].Resume()
+		memorytest.Thaw(f.brokers[2])
+		memorytest.Heal(f.brokers[2])
 		time.Sleep(time.Second)
 		settle()
 		here("back", f.ids(1, 2), nil, nil, 3)
-		f.brokers[1].Kill()
+		memorytest.Kill(f.brokers[1])
 		here("killed", f.ids(2), f.ids(1), nil, 2)
 
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		time.Sleep(5 * time.Second)
 		here("a ghost again", nil, nil, f.ids(2), 2)
 		f.wire("").control(bye, f.nodes[2].ID(), 1, 1)
@@ -246,7 +247,7 @@ func TestShortDeadlines(t *testing.T) {
 				}
 				f.missing(got, fleet, err, reason, end)
 			}
-			f.brokers[2].Freeze()
+			memorytest.Freeze(f.brokers[2])
 			ask(backplane.ErrNoAnswer, context.DeadlineExceeded, 400*time.Millisecond)
 			for range 3 {
 				ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 200*time.Millisecond)
@@ -256,7 +257,7 @@ func TestShortDeadlines(t *testing.T) {
 			}
 			ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
 			// Whoever gives a sign of life is waited for like anybody else.
-			f.brokers[2].Thaw()
+			memorytest.Thaw(f.brokers[2])
 			settle()
 			if got, _, err := q.ask(t.Context(), f.ns[0]); err != nil || got != 2 {
 				t.Errorf("%s: %d, %v", q.name, got, err)
@@ -269,13 +270,13 @@ func TestShortDeadlines(t *testing.T) {
 func TestDoubtedNodeAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{Heartbeat: time.Minute})
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if _, err := f.ns[0].Members(short, backplane.All()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		timer := time.AfterFunc(400*time.Millisecond, f.brokers[2].Thaw)
+		timer := time.AfterFunc(400*time.Millisecond, func() { memorytest.Thaw(f.brokers[2]) })
 		defer timer.Stop()
 		began := time.Now()
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
@@ -291,7 +292,7 @@ func TestGhostOwesAcks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
 		f.join(2, newAcker("slow"))
-		timer := time.AfterFunc(300*time.Millisecond, f.brokers[2].Kill)
+		timer := time.AfterFunc(300*time.Millisecond, func() { memorytest.Kill(f.brokers[2]) })
 		defer timer.Stop()
 		if _, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -478,7 +479,7 @@ func TestUnannouncedWhileCutOff(t *testing.T) {
 			if _, _, err := q.ask(t.Context(), f.ns[0]); err != nil {
 				t.Errorf("%s: %v", q.name, err)
 			}
-			f.brokers[0].Interrupt(nil)
+			memorytest.Cut(f.brokers[0], nil)
 			_, fleet, err := q.ask(t.Context(), f.ns[0])
 			p, ok := errors.AsType[*backplane.PartialError](err)
 			if !ok || len(fleet.Missing) != 3 || len(p.Fleet.Missing) != 3 {
@@ -534,7 +535,7 @@ func TestForgedGoodbye(t *testing.T) {
 func TestForgedGoodbyeOfFrozenNode(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trio(t, backplane.Options{})
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		f.wire("").control(bye, f.nodes[2].ID(), since(f.nodes[0], f.nodes[2].ID()), 1)
 		settle()
 		for _, q := range questions {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // acker is a socket that keeps the function to acknowledge with.
@@ -242,7 +243,7 @@ func TestAcksWhileInterrupted(t *testing.T) {
 		began := time.Now()
 		a.onDeliver = func() { waited = time.Since(began) }
 		f.join(0, a)
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
 		if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Fleet.Missing) != 1 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // Who else holds a namespace: Crossroom nodes by name, others as a number.
@@ -74,7 +75,7 @@ func TestPeersWhileCutOff(t *testing.T) {
 		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Unannounced != 1 {
 			t.Fatalf("%+v, %v", p, err)
 		}
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		began := time.Now()
 		check(t.Context(), context.DeadlineExceeded, true)
 		if d := time.Since(began); d != 2*time.Second {
@@ -87,7 +88,7 @@ func TestPeersWhileCutOff(t *testing.T) {
 		cancel()
 		check(ended, context.Canceled, false)
 
-		f.brokers[0].Kill()
+		memorytest.Kill(f.brokers[0])
 		check(t.Context(), broker.ErrClosed, true)
 		if err := f.ns[0].Close(t.Context()); err != nil {
 			t.Fatal(err)
@@ -111,14 +112,14 @@ func TestUnannounced(t *testing.T) {
 		if u, err := ns.Unannounced(t.Context()); err != nil || u != (backplane.Unannounced{Total: 2, Responding: 1}) {
 			t.Errorf("%+v, %v", u, err)
 		}
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		settle()
 		began := time.Now()
 		_, err := ns.Unannounced(t.Context())
 		if _, ok := errors.AsType[*backplane.CountError](err); !ok || time.Since(began) != 0 {
 			t.Errorf("%v, after %v", err, time.Since(began))
 		}
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		if err := ns.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}

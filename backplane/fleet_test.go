@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 func TestFleet(t *testing.T) {
@@ -145,11 +146,11 @@ func TestNodeDies(t *testing.T) {
 			f.socket(2, "c")
 			var reason error
 			if how == "killed" {
-				f.brokers[2].Kill()
+				memorytest.Kill(f.brokers[2])
 				reason = backplane.ErrPeerGone
 			} else {
-				f.brokers[2].Freeze()
-				defer f.brokers[2].Thaw()
+				memorytest.Freeze(f.brokers[2])
+				defer memorytest.Thaw(f.brokers[2])
 				reason = backplane.ErrNoAnswer
 			}
 			m, err := f.ns[0].Members(t.Context(), backplane.All())

@@ -13,6 +13,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
@@ -201,8 +202,8 @@ func (f *fleet) addOn(b *memorybroker.Broker, wrap func(broker.Broker) broker.Br
 	f.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		b.Thaw()
-		b.Resume()
+		memorytest.Thaw(b)
+		memorytest.Heal(b)
 		if err := node.Close(ctx); err != nil {
 			f.t.Errorf("Close: %v", err)
 		}

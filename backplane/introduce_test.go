@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // lossy is a broker that loses what it is told to.
@@ -240,7 +241,7 @@ func TestNotIntroduced(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
 		time.Sleep(time.Second)
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		began := time.Now()
 		f.addOn(f.bus.Broker(), brokerKinds[1].wrap, &backplane.Options{}, answering(3))
 		if d := time.Since(began); d != 250*time.Millisecond {
@@ -267,7 +268,7 @@ func TestNotIntroduced(t *testing.T) {
 		if _, err := f.ns[3].Count(t.Context()); !errors.As(err, &count) || !errors.Is(err, backplane.ErrNotIntroduced) {
 			t.Errorf("Count: %v", err)
 		}
-		f.brokers[2].Thaw()
+		memorytest.Thaw(f.brokers[2])
 		settle()
 		f.complete("thawed", 3, f.ns[3])
 	})
@@ -282,7 +283,7 @@ func TestQueryAfterOutage(t *testing.T) {
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{Observer: outageLog(resumed)}, answering(0))
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(1))
 			f.meet()
-			f.brokers[0].Interrupt(nil)
+			memorytest.Cut(f.brokers[0], nil)
 			settle()
 			// A node comes, and nobody can know.
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(2))
@@ -303,7 +304,7 @@ func TestQueryAfterOutage(t *testing.T) {
 			} else if err := f.nodes[1].Close(t.Context()); err != nil {
 				t.Error(err)
 			}
-			f.brokers[0].Resume()
+			memorytest.Heal(f.brokers[0])
 			<-resumed
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
 			if !slices.Contains(m.Answered, f.nodes[2].ID()) {
@@ -334,7 +335,7 @@ func TestImpatientQuery(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer n.Close(t.Context())
-		f.brokers[0].Freeze()
+		memorytest.Freeze(f.brokers[0])
 		time.AfterFunc(10*time.Millisecond, cancel)
 		ns, err := n.Namespace(ctx, chat, nil)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // A node knows for how long others are sure to regard it as alive: at no time does its lease
@@ -36,8 +37,8 @@ func TestLease(t *testing.T) {
 			name       string
 			begin, end func()
 		}{
-			{"frozen", b.Freeze, b.Thaw},
-			{"cut", func() { b.Interrupt(nil) }, b.Resume},
+			{"frozen", func() { memorytest.Freeze(b) }, func() { memorytest.Thaw(b) }},
+			{"cut", func() { memorytest.Cut(b, nil) }, func() { memorytest.Heal(b) }},
 		} {
 			before, _ := n.Lease()
 			fault.begin()

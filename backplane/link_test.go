@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // linkLog notes the order of messages and outages.
@@ -33,7 +34,7 @@ func TestOutage(t *testing.T) {
 
 		f.broadcast(1, "1", backplane.All())
 		settle()
-		f.brokers[0].Interrupt(why)
+		memorytest.Cut(f.brokers[0], why)
 		f.broadcast(1, "missed", backplane.All())
 		time.Sleep(3 * time.Second)
 		f.broadcast(0, "own", backplane.All())
@@ -43,7 +44,7 @@ func TestOutage(t *testing.T) {
 		if ie := ofNamespace(t, f.errs[0]); !errors.Is(ie, why) {
 			t.Errorf("reported %v", ie)
 		}
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		f.broadcast(1, "2", backplane.All())
 		settle()
 		equal(t, "a", a.all(), []string{"2"})
@@ -96,7 +97,7 @@ func TestLossIsReported(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{OutboxAge: 10 * time.Second}, 2, backplane.Options{}, nil)
 		b := f.socket(1, "b")
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		settle()
 		f.errs[0].take()
 		for range 5 {
@@ -112,7 +113,7 @@ func TestLossIsReported(t *testing.T) {
 				t.Errorf("reported %v", err)
 			}
 		}
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		f.broadcast(0, "marker", backplane.All())
 		settle()
 		equal(t, "b", b.all(), []string{"marker"})

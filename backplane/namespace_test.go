@@ -12,6 +12,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // methods are all that take a context.
@@ -179,7 +180,7 @@ func TestCloseEndsQuestions(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				f := newFleet(t, 2, backplane.Options{}, nil)
-				f.brokers[1].Freeze()
+				memorytest.Freeze(f.brokers[1])
 				result := make(chan error, 1)
 				go func() { result <- m.call(t.Context(), f.ns[0]) }()
 				settle()

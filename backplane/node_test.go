@@ -15,6 +15,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 func TestOptions(t *testing.T) {
@@ -129,7 +130,7 @@ func TestNamespaceResults(t *testing.T) {
 		}
 
 		// Interrupted before it is live: nothing is left behind.
-		b.Interrupt(nil)
+		memorytest.Cut(b, nil)
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if _, err := n.Namespace(short, "/b", nil); err != context.DeadlineExceeded {
@@ -138,7 +139,7 @@ func TestNamespaceResults(t *testing.T) {
 		if got := n.Namespaces(); len(got) != 6 {
 			t.Errorf("namespaces %.30q", got)
 		}
-		b.Resume()
+		memorytest.Heal(b)
 		if _, err := n.Namespace(ctx, "/b", nil); err != nil {
 			t.Errorf("after the outage: %v", err)
 		}
@@ -258,7 +259,7 @@ func TestBroadcastWhileTheQueueIsFull(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{OutboxMessages: 8}, 2, backplane.Options{Heartbeat: time.Hour}, nil)
 		s := f.socket(0, "s")
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		settle()
 		for i := range 8 {
 			f.broadcast(0, fmt.Sprint(i), backplane.All())
@@ -274,7 +275,7 @@ func TestBroadcastWhileTheQueueIsFull(t *testing.T) {
 			t.Errorf("returned %v", err)
 		}
 		equal(t, "local members", s.all(), []string{})
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		settle()
 		for _, log := range f.errs {
 			log.take()
@@ -350,7 +351,7 @@ func TestCloseOrders(t *testing.T) {
 			}
 		},
 		"broker killed": func(t *testing.T, f *fleet) {
-			f.brokers[0].Kill()
+			memorytest.Kill(f.brokers[0])
 			if err := f.nodes[0].Close(ctx); err != nil {
 				t.Error(err)
 			}
@@ -363,7 +364,7 @@ func TestCloseOrders(t *testing.T) {
 			}
 		},
 		"interrupted": func(t *testing.T, f *fleet) {
-			f.brokers[0].Interrupt(nil)
+			memorytest.Cut(f.brokers[0], nil)
 			short, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			if err := f.nodes[0].Close(short); err != nil && err != context.DeadlineExceeded {
@@ -371,7 +372,7 @@ func TestCloseOrders(t *testing.T) {
 			}
 		},
 		"frozen": func(t *testing.T, f *fleet) {
-			f.brokers[0].Freeze()
+			memorytest.Freeze(f.brokers[0])
 			short, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			if err := f.nodes[0].Close(short); err != nil && err != context.DeadlineExceeded {
@@ -408,7 +409,7 @@ func TestCloseOrders(t *testing.T) {
 func TestCloseEndsPendingNamespace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		result := make(chan error, 1)
 		go func() {
 			_, err := f.nodes[0].Namespace(context.Background(), "/other", nil)
@@ -432,7 +433,7 @@ func TestCloseEndsPendingNamespace(t *testing.T) {
 func TestSecondCloseWaitsForTheFirst(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
-		f.brokers[0].Freeze() // so that the first has to wait for the goodbye
+		memorytest.Freeze(f.brokers[0]) // so that the first has to wait for the goodbye
 		first := make(chan error, 1)
 		go func() { first <- f.nodes[0].Close(context.Background()) }()
 		settle()
@@ -441,7 +442,7 @@ func TestSecondCloseWaitsForTheFirst(t *testing.T) {
 		if err := f.nodes[0].Close(short); err != context.DeadlineExceeded {
 			t.Errorf("the second returned %v", err)
 		}
-		f.brokers[0].Thaw()
+		memorytest.Thaw(f.brokers[0])
 		if err := <-first; err != nil {
 			t.Error(err)
 		}
@@ -456,8 +457,8 @@ func TestSecondCloseWaitsForTheFirst(t *testing.T) {
 func TestCloseDuringAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
-		f.brokers[0].Interrupt(errors.New("cable"))
-		defer f.brokers[0].Resume()
+		memorytest.Cut(f.brokers[0], errors.New("cable"))
+		defer memorytest.Heal(f.brokers[0])
 		settle()
 		f.broadcast(0, "waits", backplane.All())
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

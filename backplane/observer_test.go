@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // watcher implements every Observer interface and keeps what it sees. In each Start
@@ -226,10 +227,10 @@ func TestObserver(t *testing.T) {
 
 		// Questions that fail, and events that are never answered.
 		b.onDeliver = nil
-		f.brokers[1].Freeze()
+		memorytest.Freeze(f.brokers[1])
 		f.ns[0].Members(t.Context(), backplane.All())
 		equal(t, "asked", asker.closed(t), []string{"request members 0 of 1, <nil>"})
-		f.brokers[1].Thaw()
+		memorytest.Thaw(f.brokers[1])
 		f.brokers[0].Close(t.Context())
 		if err := f.ns[0].Broadcast(t.Context(), nil, backplane.All()); !errors.Is(err, broker.ErrClosed) {
 			t.Error(err)
@@ -344,9 +345,9 @@ func TestRudeObserver(t *testing.T) {
 				t.Errorf("%+v, %v", fleet, err)
 			}
 			a.all()
-			f.brokers[0].Interrupt(nil)
+			memorytest.Cut(f.brokers[0], nil)
 			settle()
-			f.brokers[0].Resume()
+			memorytest.Heal(f.brokers[0])
 			settle()
 			f.broadcast(2, "y", backplane.All())
 			f.wire("").send(broadcastChannel, []byte("unreadable"))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // frames checks the control frames that a wire saw, apart from those of its own.
@@ -158,7 +159,7 @@ func TestPeers(t *testing.T) {
 func TestPeerTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 3, backplane.Options{}, nil)
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		time.Sleep(3400 * time.Millisecond)
 		settle()
 		equal(t, "before the timeout", peerIDs(f.nodes[0]), f.ids(1, 2))
@@ -170,12 +171,12 @@ func TestPeerTimeout(t *testing.T) {
 		if n, err := f.ns[0].Count(t.Context()); n != 3 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
 		}
-		f.brokers[2].Thaw()
+		memorytest.Thaw(f.brokers[2])
 		time.Sleep(time.Second)
 		settle()
 		equal(t, "back again", peerIDs(f.nodes[0]), f.ids(1, 2))
 
-		f.brokers[1].Kill()
+		memorytest.Kill(f.brokers[1])
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		if !errors.Is(err, backplane.ErrPeerGone) || len(m.Missing) != 1 {
 			t.Errorf("killed: %+v, %v", m, err)
@@ -193,15 +194,15 @@ func TestPeersDuringOwnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log linkLog
 		f := newFleet(t, 3, backplane.Options{Observer: &log}, nil)
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		settle()
 		gone := errors.New("cable")
 		time.Sleep(time.Minute)
 		settle()
 		equal(t, "after a minute", peerIDs(f.nodes[0]), f.ids(1, 2))
 		equal(t, "at the others", peerIDs(f.nodes[1]), f.ids(2))
-		f.brokers[2].Kill() // meanwhile
-		f.brokers[0].Resume()
+		memorytest.Kill(f.brokers[2]) // meanwhile
+		memorytest.Heal(f.brokers[0])
 		settle()
 		equal(t, "resumed", peerIDs(f.nodes[0]), f.ids(1, 2))
 		equal(t, "at the others", peerIDs(f.nodes[1]), f.ids(0, 2))
@@ -212,7 +213,7 @@ func TestPeersDuringOwnOutage(t *testing.T) {
 		settle()
 		equal(t, "over", peerIDs(f.nodes[0]), f.ids(1))
 
-		f.brokers[0].Interrupt(gone)
+		memorytest.Cut(f.brokers[0], gone)
 		settle()
 		found := 0
 		for _, err := range f.errs[0].take() {
@@ -234,9 +235,9 @@ func TestPeersAfterSleep(t *testing.T) {
 		f.add(&backplane.Options{Name: "n0", Observer: sleeper}, nil)
 		f.add(&backplane.Options{Name: "n1"}, nil)
 		f.meet()
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		settle()
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		time.Sleep(time.Minute - 100*time.Millisecond) // the keeper sleeps a minute
 		settle()
 		began := time.Now()
@@ -270,7 +271,7 @@ func TestRestart(t *testing.T) {
 				f.add(old, answering(2))
 				f.meet()
 				f.socket(2, "x")
-				f.brokers[2].Freeze()
+				memorytest.Freeze(f.brokers[2])
 
 				// A question that the first life does not answer any more.
 				result := make(chan error, 1)
@@ -281,7 +282,7 @@ func TestRestart(t *testing.T) {
 					result <- err
 				}()
 				settle()
-				f.brokers[2].Kill()
+				memorytest.Kill(f.brokers[2])
 				if clock == "later" {
 					time.Sleep(100 * time.Millisecond)
 				}
@@ -410,10 +411,10 @@ func TestDeafNodeHearsAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
 		other := f.nodes[1].ID()
-		f.brokers[0].Freeze()
-		f.brokers[1].Interrupt(nil)
+		memorytest.Freeze(f.brokers[0])
+		memorytest.Cut(f.brokers[1], nil)
 		time.Sleep(time.Minute)
-		f.brokers[0].Thaw()
+		memorytest.Thaw(f.brokers[0])
 		time.Sleep(3 * time.Second)
 		settle()
 		equal(t, "still time", peerIDs(f.nodes[0]), []string{other})
@@ -506,9 +507,9 @@ func TestAnnouncementsLost(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
 		f.add(&backplane.Options{Name: "n0", Observer: &sleepyObserver{}}, nil)
 		w := f.wire("")
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		settle()
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		time.Sleep(time.Second) // the one who takes them in sleeps a minute
 		settle()
 		f.errs[0].take()
@@ -540,14 +541,14 @@ func TestNoHeartbeatsWhileInterrupted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
 		w := f.wire("")
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		time.Sleep(20 * time.Second)
 		settle()
 		if st := f.brokers[0].Stats(); st.QueuedMessages > 1 {
 			t.Errorf("%d messages wait", st.QueuedMessages)
 		}
 		w.saw(kindControl)
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		settle()
 		kinds := []int{}
 		for _, p := range w.saw(kindControl) {
@@ -568,13 +569,13 @@ func TestDeafNodeForgetsNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
 		other := f.nodes[1].ID()
-		f.brokers[0].Freeze()
+		memorytest.Freeze(f.brokers[0])
 		time.Sleep(time.Minute)
 		equal(t, "while deaf", peerIDs(f.nodes[0]), []string{other})
-		f.brokers[0].Thaw()
+		memorytest.Thaw(f.brokers[0])
 		settle()
 		equal(t, "when it hears again", peerIDs(f.nodes[0]), []string{other})
-		f.brokers[1].Kill()
+		memorytest.Kill(f.brokers[1])
 		time.Sleep(time.Minute)
 		equal(t, "the other is dead", peerIDs(f.nodes[0]), nil)
 	})

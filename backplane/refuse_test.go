@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // timid is a codec that refuses everything while peers are there that do not announce
@@ -99,7 +100,7 @@ func TestObserverMayClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var c closer
 		f := newFleet(t, 3, backplane.Options{Observer: &c}, nil)
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		c.ns = f.ns[0]
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		if c.ns != nil || c.err != nil {
@@ -108,6 +109,6 @@ func TestObserverMayClose(t *testing.T) {
 		if !errors.Is(err, backplane.ErrClosed) || len(m.Answered) != 1 {
 			t.Errorf("%v, %+v", err, m)
 		}
-		f.brokers[2].Thaw()
+		memorytest.Thaw(f.brokers[2])
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // questions are the operations that everybody answers. got says how many members or
@@ -113,16 +114,16 @@ func TestQuestionsWithAFault(t *testing.T) {
 			reason, end error          // nil: node 2 answers after all
 			lasts       time.Duration
 		}{
-			{"killed before", func(f *fleet) { f.brokers[2].Kill() }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
-			{"interrupted before", func(f *fleet) { f.brokers[2].Interrupt(nil) }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
-			{"frozen before", func(f *fleet) { f.brokers[2].Freeze() }, nil, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
-			{"killed in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Kill() }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
-			{"interrupted in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Interrupt(nil) }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
-			{"healed in the middle", func(f *fleet) { f.brokers[2].Freeze() }, func(f *fleet) { f.brokers[2].Thaw() }, nil, nil, 500 * time.Millisecond},
+			{"killed before", func(f *fleet) { memorytest.Kill(f.brokers[2]) }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
+			{"interrupted before", func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
+			{"frozen before", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, nil, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
+			{"killed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Kill(f.brokers[2]) }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
+			{"interrupted in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
+			{"healed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Thaw(f.brokers[2]) }, nil, nil, 500 * time.Millisecond},
 			{"healed before", func(f *fleet) {
-				f.brokers[2].Interrupt(nil)
+				memorytest.Cut(f.brokers[2], nil)
 				settle()
-				f.brokers[2].Resume()
+				memorytest.Heal(f.brokers[2])
 				settle()
 			}, nil, nil, nil, 0},
 		} {
@@ -160,7 +161,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 		t.Run(q.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				f := trio(t, backplane.Options{})
-				f.brokers[0].Interrupt(nil)
+				memorytest.Cut(f.brokers[0], nil)
 				began := time.Now()
 				got, fleet, err := q.ask(t.Context(), f.ns[0])
 				if d := time.Since(began); d != time.Second || got != 0 || !errors.Is(err, context.DeadlineExceeded) {
@@ -171,14 +172,14 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				}
 
 				// In the middle: the answers miss their way.
-				f.brokers[0].Resume()
+				memorytest.Heal(f.brokers[0])
 				settle()
-				f.brokers[1].Freeze()
-				f.brokers[2].Freeze()
+				memorytest.Freeze(f.brokers[1])
+				memorytest.Freeze(f.brokers[2])
 				timer := time.AfterFunc(500*time.Millisecond, func() {
-					f.brokers[0].Interrupt(nil)
-					f.brokers[1].Thaw()
-					f.brokers[2].Thaw()
+					memorytest.Cut(f.brokers[0], nil)
+					memorytest.Thaw(f.brokers[1])
+					memorytest.Thaw(f.brokers[2])
 				})
 				defer timer.Stop()
 				if got, _, err = q.ask(t.Context(), f.ns[0]); got != 0 || !errors.Is(err, context.DeadlineExceeded) {
@@ -186,15 +187,15 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				}
 
 				// That was nobody's fault but the asker's: nobody is suspect now.
-				f.brokers[2].Freeze()
-				f.brokers[0].Resume()
+				memorytest.Freeze(f.brokers[2])
+				memorytest.Heal(f.brokers[0])
 				settle()
 				for _, p := range f.nodes[0].Peers() {
 					if p.Suspect {
 						t.Errorf("%s is suspect", p.ID)
 					}
 				}
-				f.brokers[2].Thaw()
+				memorytest.Thaw(f.brokers[2])
 				settle()
 				began = time.Now()
 				if got, _, err = q.ask(t.Context(), f.ns[0]); got != 2 || err != nil || time.Since(began) > 0 {
@@ -210,7 +211,7 @@ func TestQuestionContext(t *testing.T) {
 	for _, q := range questions {
 		bubble(t, func(t *testing.T) {
 			f := trio(t, backplane.Options{})
-			f.brokers[2].Freeze()
+			memorytest.Freeze(f.brokers[2])
 			ctx, cancel := context.WithCancel(t.Context())
 			timer := time.AfterFunc(300*time.Millisecond, cancel)
 			defer timer.Stop()
@@ -251,7 +252,7 @@ func TestSuspects(t *testing.T) {
 			return ids
 		}
 		ask(nil, nil, 0)
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		ask(backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
 		equal(t, "suspects", suspects(), f.ids(2))
 		ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
@@ -259,7 +260,7 @@ func TestSuspects(t *testing.T) {
 
 		// Its answers to the questions so far come late, and are signs of life.
 		stray := f.nodes[0].Stats().StrayResponses
-		f.brokers[2].Thaw()
+		memorytest.Thaw(f.brokers[2])
 		settle()
 		if n := f.nodes[0].Stats().StrayResponses - stray; n != 3 {
 			t.Errorf("%d late answers were counted, want 3", n)
@@ -268,13 +269,13 @@ func TestSuspects(t *testing.T) {
 		ask(nil, nil, 0)
 
 		// A broadcast of it is a sign as well.
-		f.brokers[2].Freeze()
+		memorytest.Freeze(f.brokers[2])
 		ask(backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
 		if err := f.ns[2].Broadcast(t.Context(), nil, backplane.All()); err != nil {
 			t.Fatal(err)
 		}
 		equal(t, "suspects", suspects(), f.ids(2))
-		f.brokers[2].Thaw()
+		memorytest.Thaw(f.brokers[2])
 		settle()
 		equal(t, "suspects", suspects(), nil)
 		f.errs[0].none(t)
@@ -319,11 +320,11 @@ func TestUnknownMember(t *testing.T) {
 				check("", backplane.ErrNoSuchMember, 0)
 				check("c", nil, 0)
 				// A frozen node may have it; but others' members are not its business.
-				f.brokers[2].Freeze()
+				memorytest.Freeze(f.brokers[2])
 				check("b", nil, 0)
 				check("nobody", context.DeadlineExceeded, time.Second)
 				check("nobody", backplane.ErrPeerSilent, 0)
-				f.brokers[2].Kill()
+				memorytest.Kill(f.brokers[2])
 				check("nobody", backplane.ErrPeerGone, 0)
 				check("b", nil, 0)
 			})
@@ -389,7 +390,7 @@ func TestUnannouncedNodeLeaves(t *testing.T) {
 				f := trio(t, backplane.Options{})
 				w := f.wire("ghost")
 				timer := time.AfterFunc(100*time.Millisecond, func() {
-					w.b.Kill()
+					memorytest.Kill(w.b)
 					if how != "killed" {
 						f.wire("").control(hello, "ghost", 1, 1, chat)
 						f.wire("").control(bye, "ghost", 1, 1)
@@ -418,7 +419,7 @@ func TestNodeDiesOwingAcks(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
 		f.join(1, newAcker("slow"))
 		f.socket(1, "b")
-		timer := time.AfterFunc(300*time.Millisecond, f.brokers[1].Kill)
+		timer := time.AfterFunc(300*time.Millisecond, func() { memorytest.Kill(f.brokers[1]) })
 		defer timer.Stop()
 		began := time.Now()
 		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), time.Minute)
@@ -436,11 +437,11 @@ func TestLateJoiner(t *testing.T) {
 	for _, q := range questions {
 		bubble(t, func(t *testing.T) {
 			f := trio(t, backplane.Options{})
-			f.brokers[2].Freeze()
+			memorytest.Freeze(f.brokers[2])
 			timer := time.AfterFunc(100*time.Millisecond, func() {
 				f.add(&backplane.Options{Name: "late"}, answering(3))
 				f.socket(3, "d")
-				f.brokers[2].Thaw()
+				memorytest.Thaw(f.brokers[2])
 			})
 			defer timer.Stop()
 			got, fleet, err := q.ask(t.Context(), f.ns[0])
@@ -548,7 +549,7 @@ func TestNodeLeavesWhileCounted(t *testing.T) {
 		f.add(&backplane.Options{}, nil)
 		f.add(&backplane.Options{}, nil)
 		f.meet()
-		slow.between = f.brokers[2].Kill
+		slow.between = func() { memorytest.Kill(f.brokers[2]) }
 		began := time.Now()
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		if !errors.Is(err, backplane.ErrPeerGone) || time.Since(began) > 0 || len(m.Missing) != 1 || m.Missing[0].Node != f.nodes[2].ID() {

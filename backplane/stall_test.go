@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // A member that blocks delays its node's questions, and others' questions to the
@@ -60,9 +61,9 @@ func TestNoStallWhileNobodyLooks(t *testing.T) {
 		f.join(0, slow)
 		f.broadcast(1, "x", backplane.All())
 		time.Sleep(80 * time.Millisecond) // the node has seen that the call runs
-		f.brokers[0].Interrupt(nil)
+		memorytest.Cut(f.brokers[0], nil)
 		settle()
-		f.brokers[0].Resume()
+		memorytest.Heal(f.brokers[0])
 		time.Sleep(20 * time.Second)
 		settle()
 		equal(t, "slow", slow.all(), []string{"x"})

@@ -10,7 +10,7 @@ import (
 
 var callCases = []Case{
 	{Name: "B19_EndedContext", Clauses: []Clause{19}, run: caseEnded},
-	{Name: "B20_CutLink", Clauses: []Clause{20, 19}, Needs: CanInterrupt, Timing: true, run: caseEndsCut},
+	{Name: "B20_CutLink", Clauses: []Clause{20, 19}, Needs: CanCut, Timing: true, run: caseEndsCut},
 	{Name: "B20_HalfOpen", Clauses: []Clause{20}, Needs: CanHalfOpen, Timing: true, run: caseEndsHalfOpen},
 	{Name: "B25_Capabilities", Clauses: []Clause{25}, run: caseCapabilities},
 }
@@ -65,7 +65,7 @@ func caseEnded(ctx context.Context, e *env) error {
 
 // caseEndsCut makes every call that may have to wait for the link.
 func caseEndsCut(ctx context.Context, e *env) error {
-	return e.ends(ctx, func(n *Node, s *sub) error { return e.interrupt(ctx, n, s, 1) }, 1)
+	return e.ends(ctx, func(n *Node, s *sub) error { return e.cut(ctx, n, s, 1) }, 1)
 }
 
 func caseEndsHalfOpen(ctx context.Context, e *env) error {
@@ -133,7 +133,7 @@ func (e *env) ends(ctx context.Context, down func(*Node, *sub) error, noticed in
 			return fail(clause, "%s returned nil while the link let nothing through", name)
 		}
 	}
-	if err := b.Resume(ctx); err != nil {
+	if err := b.Heal(ctx); err != nil {
 		return setup("mending a link", err)
 	}
 	if noticed > 0 {

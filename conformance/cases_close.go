@@ -13,7 +13,7 @@ var closeCases = []Case{
 	{Name: "B21_After", Clauses: []Clause{21}, run: caseAfter},
 	{Name: "B21_RunningReceiver", Clauses: []Clause{21, 20}, Timing: true, run: caseRunningReceiver},
 	{Name: "B21_Goroutines", Clauses: []Clause{21}, Timing: true, run: caseGoroutines},
-	{Name: "B21_CloseWhileCut", Clauses: []Clause{21, 20}, Needs: CanInterrupt, Timing: true, run: caseCloseCut},
+	{Name: "B21_CloseWhileCut", Clauses: []Clause{21, 20}, Needs: CanCut, Timing: true, run: caseCloseCut},
 }
 
 func caseHandsOver(ctx context.Context, e *env) error {
@@ -211,7 +211,7 @@ func caseCloseCut(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := e.interrupt(ctx, a, s, 1); err != nil {
+	if err := e.cut(ctx, a, s, 1); err != nil {
 		return err
 	}
 	s.leaving(s.filters())
@@ -220,7 +220,7 @@ func caseCloseCut(ctx context.Context, e *env) error {
 	if errors.As(err, &hung) {
 		return err
 	}
-	if err := a.Resume(ctx); err != nil {
+	if err := a.Heal(ctx); err != nil {
 		return setup("mending a link", err)
 	}
 	if err := a.Broker.Publish(ctx, ch, nil); !errors.Is(err, broker.ErrClosed) {

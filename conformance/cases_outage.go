@@ -9,27 +9,27 @@ import (
 )
 
 var outageCases = []Case{
-	{Name: "B03_OnceAcrossOutage", Clauses: []Clause{3, 18}, Needs: CanInterrupt, Timing: true, run: caseOnceAcross},
-	{Name: "B14_Outage", Clauses: []Clause{14, 15}, Needs: CanInterrupt, Timing: true, run: caseOutage},
+	{Name: "B03_OnceAcrossOutage", Clauses: []Clause{3, 18}, Needs: CanCut, Timing: true, run: caseOnceAcross},
+	{Name: "B14_Outage", Clauses: []Clause{14, 15}, Needs: CanCut, Timing: true, run: caseOutage},
 	{Name: "B14_HalfOpen", Clauses: []Clause{14, 15}, Needs: CanHalfOpen, Timing: true, run: caseHalfOpen},
 	{Name: "B15_Restart", Clauses: []Clause{15, 14}, Needs: CanRestart, Timing: true, run: caseRestart},
 	{Name: "B29_Superseded", Clauses: []Clause{29, 14, 15}, Needs: CanSupersede, Timing: true, run: caseSuperseded},
 }
 
-// interrupt cuts a node's link and waits until its subscription s was told, for
+// cut cuts a node's link and waits until its subscription s was told, for
 // the nth time.
-func (e *env) interrupt(ctx context.Context, n *Node, s *sub, nth int) error {
+func (e *env) cut(ctx context.Context, n *Node, s *sub, nth int) error {
 	if !n.Broker.Capabilities().Reconnects {
 		return skip("the broker does not claim Reconnects")
 	}
-	if err := n.Interrupt(ctx); err != nil {
+	if err := n.Cut(ctx); err != nil {
 		return setup("cutting a link", err)
 	}
 	return s.down(ctx, nth)
 }
 
-func (e *env) resume(ctx context.Context, n *Node, s *sub, nth int) error {
-	if err := n.Resume(ctx); err != nil {
+func (e *env) heal(ctx context.Context, n *Node, s *sub, nth int) error {
+	if err := n.Heal(ctx); err != nil {
 		return setup("mending a link", err)
 	}
 	return s.up(ctx, nth)
@@ -169,14 +169,14 @@ func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up
 
 func caseOutage(ctx context.Context, e *env) error {
 	return e.outage(ctx, 3,
-		func(n *Node) error { return n.Interrupt(ctx) },
-		func(n *Node) error { return n.Resume(ctx) })
+		func(n *Node) error { return n.Cut(ctx) },
+		func(n *Node) error { return n.Heal(ctx) })
 }
 
 func caseHalfOpen(ctx context.Context, e *env) error {
 	return e.outage(ctx, 1,
 		func(n *Node) error { return n.HalfOpen(ctx) },
-		func(n *Node) error { return n.Resume(ctx) })
+		func(n *Node) error { return n.Heal(ctx) })
 }
 
 func caseRestart(ctx context.Context, e *env) error {
@@ -340,13 +340,13 @@ func caseOnceAcross(ctx context.Context, e *env) error {
 		if err := publish(200); err != nil { // some of these are on the wire
 			return err
 		}
-		if err := e.interrupt(ctx, a, near, round); err != nil {
+		if err := e.cut(ctx, a, near, round); err != nil {
 			return err
 		}
 		if err := publish(50); err != nil {
 			return err
 		}
-		if err := e.resume(ctx, a, near, round); err != nil {
+		if err := e.heal(ctx, a, near, round); err != nil {
 			return err
 		}
 		if err := flushed(ctx, a); err != nil {

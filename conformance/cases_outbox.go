@@ -11,12 +11,12 @@ import (
 )
 
 var outboxCases = []Case{
-	{Name: "B16_Bounded", Clauses: []Clause{16, 20, 2}, Needs: CanInterrupt, Timing: true, run: caseBounded},
+	{Name: "B16_Bounded", Clauses: []Clause{16, 20, 2}, Needs: CanCut, Timing: true, run: caseBounded},
 	{Name: "B16_NoWaitForReply", Clauses: []Clause{16}, Needs: CanSlowLink, Timing: true, run: caseNoWait},
 	{Name: "B17_Flush", Clauses: []Clause{17, 18}, run: caseFlush},
 	{Name: "B17_FlushThenKill", Clauses: []Clause{17}, Needs: CanKill, Timing: true, run: caseFlushKill},
-	{Name: "B17_FlushWhileCut", Clauses: []Clause{17, 20}, Needs: CanInterrupt, Timing: true, run: caseFlushCut},
-	{Name: "B18_LossOnClose", Clauses: []Clause{18, 21}, Needs: CanInterrupt, Timing: true, run: caseLossOnClose},
+	{Name: "B17_FlushWhileCut", Clauses: []Clause{17, 20}, Needs: CanCut, Timing: true, run: caseFlushCut},
+	{Name: "B18_LossOnClose", Clauses: []Clause{18, 21}, Needs: CanCut, Timing: true, run: caseLossOnClose},
 }
 
 // losses collects what OnLoss tells, and blames overlapping calls.
@@ -91,7 +91,7 @@ func caseBounded(ctx context.Context, e *env) error {
 	var told losses
 	stop := a.Broker.OnLoss(told.f)
 	defer stop()
-	if err := e.interrupt(ctx, a, near, 1); err != nil {
+	if err := e.cut(ctx, a, near, 1); err != nil {
 		return err
 	}
 	st := e.from(a, ch)
@@ -126,7 +126,7 @@ func caseBounded(ctx context.Context, e *env) error {
 	if err := balanced(a.Broker.Stats()); err != nil {
 		return err
 	}
-	if err := e.resume(ctx, a, near, 1); err != nil {
+	if err := e.heal(ctx, a, near, 1); err != nil {
 		return err
 	}
 	if err := flushed(ctx, a); err != nil {
@@ -251,7 +251,7 @@ func caseFlushCut(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := e.interrupt(ctx, a, near, 1); err != nil {
+	if err := e.cut(ctx, a, near, 1); err != nil {
 		return err
 	}
 	st := e.from(a, ch)
@@ -271,7 +271,7 @@ func caseFlushCut(ctx context.Context, e *env) error {
 			return fail(17, "Flush while the link was cut returned %s", errText(err))
 		}
 	}
-	if err := e.resume(ctx, a, near, 1); err != nil {
+	if err := e.heal(ctx, a, near, 1); err != nil {
 		return err
 	}
 	switch err := a.Broker.Flush(ctx); {
@@ -310,7 +310,7 @@ func caseLossOnClose(ctx context.Context, e *env) error {
 	stop := a.Broker.OnLoss(not.f)
 	stop()
 	stop() // harmless
-	if err := e.interrupt(ctx, a, near, 1); err != nil {
+	if err := e.cut(ctx, a, near, 1); err != nil {
 		return err
 	}
 	st := e.from(a, native.Room("/lost", "r"))

@@ -12,7 +12,7 @@ var payloadCases = []Case{
 	{Name: "B06_Sizes", Clauses: []Clause{6, 4}, run: caseSizes},
 	{Name: "B06_TooLarge", Clauses: []Clause{6}, run: caseTooLarge},
 	{Name: "B07_Overwritten", Clauses: []Clause{7}, run: caseOverwritten},
-	{Name: "B07_OverwrittenWhileQueued", Clauses: []Clause{7, 16}, Needs: CanInterrupt, run: caseOverwrittenQueued},
+	{Name: "B07_OverwrittenWhileQueued", Clauses: []Clause{7, 16}, Needs: CanCut, run: caseOverwrittenQueued},
 	{Name: "B08_Kept", Clauses: []Clause{8}, run: caseKept},
 }
 
@@ -145,7 +145,7 @@ func caseOverwrittenQueued(ctx context.Context, e *env) error {
 	}
 	far.rec.blameForeign(7)
 	near.rec.blameForeign(7)
-	if err := e.interrupt(ctx, a, near, 1); err != nil {
+	if err := e.cut(ctx, a, near, 1); err != nil {
 		return err
 	}
 	st := e.from(a, ch)
@@ -155,7 +155,7 @@ func caseOverwrittenQueued(ctx context.Context, e *env) error {
 			return fail(16, "Publish failed while the link was cut: %v", err)
 		}
 	}
-	if err := e.resume(ctx, a, near, 1); err != nil {
+	if err := e.heal(ctx, a, near, 1); err != nil {
 		return err
 	}
 	if err := flushed(ctx, a); err != nil {

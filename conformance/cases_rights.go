@@ -13,7 +13,7 @@ var rightsCases = []Case{
 	{Name: "B28_Withdrawn", Clauses: []Clause{28, 15}, Needs: CanDeny, Timing: true, run: caseWithdrawn},
 	{Name: "B28_PublishingWithdrawn", Clauses: []Clause{28, 18}, Needs: CanDenyPublishing, Timing: true, run: casePublishingWithdrawn},
 	{Name: "B30_MayNotCount", Clauses: []Clause{30, 22, 23}, Needs: CanDenyCounting, Timing: true, run: caseMayNotCount},
-	{Name: "B30_CutOff", Clauses: []Clause{30, 22, 23}, Needs: CanInterrupt, Timing: true, run: caseCutOff},
+	{Name: "B30_CutOff", Clauses: []Clause{30, 22, 23}, Needs: CanCut, Timing: true, run: caseCutOff},
 }
 
 // caseWithdrawn takes from a node the right to subscribe, and gives it back, twice.
@@ -253,8 +253,8 @@ func caseCutOff(ctx context.Context, e *env) error {
 	if err := e.count(ctx, a, 30, 1, held...); err != nil {
 		return err
 	}
-	if err := a.Interrupt(ctx); err != nil {
-		return setup("interrupting a node", err)
+	if err := a.Cut(ctx); err != nil {
+		return setup("cutting a link", err)
 	}
 	brief, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -266,7 +266,7 @@ func caseCutOff(ctx context.Context, e *env) error {
 	if err == nil && !slices.Equal(ids, []string{"b"}) {
 		return fail(30, "Responders of a node that is cut off returned %q without an error, instead of [b]", ids)
 	}
-	if err := a.Resume(ctx); err != nil {
+	if err := a.Heal(ctx); err != nil {
 		return setup("resuming a node", err)
 	}
 	return e.countSoon(ctx, a, 1, held...)

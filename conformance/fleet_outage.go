@@ -14,7 +14,7 @@ import (
 var fleetOutageCases = []Case{
 	{Name: "F10_Killed", Clauses: []Clause{f10}, Needs: CanKill, Timing: true, run: caseNodeKilled},
 	{Name: "F11_Frozen", Clauses: []Clause{f11}, Needs: CanFreeze, Timing: true, run: caseNodeFrozen},
-	{Name: "F12_Cut", Clauses: []Clause{f12}, Needs: CanInterrupt, Timing: true, run: caseNodeCut},
+	{Name: "F12_Cut", Clauses: []Clause{f12}, Needs: CanCut, Timing: true, run: caseNodeCut},
 }
 
 // question is one kind of question to a fleet, asked in a namespace of its own in which
@@ -363,11 +363,11 @@ func caseNodeCut(ctx context.Context, e *env) error {
 		if !b.victim.Broker.Capabilities().Reconnects {
 			return skip("the broker does not claim Reconnects")
 		}
-		err = b.strike(ctx, b.victim.Interrupt, b.deadline())
+		err = b.strike(ctx, b.victim.Cut, b.deadline())
 		if err == nil {
 			err = b.alone(ctx)
 		}
-		if healed := b.victim.Resume(ctx); healed != nil {
+		if healed := b.victim.Heal(ctx); healed != nil {
 			return setup("mending a link", healed)
 		}
 		b.gate.letGo()

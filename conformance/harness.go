@@ -56,12 +56,11 @@ type Node struct {
 	// Broker is this node's. Required.
 	Broker broker.Broker
 
-	// Interrupt breaks the connections of the broker and refuses new ones until
-	// Resume.
-	Interrupt, Resume func(ctx context.Context) error
+	// Cut breaks the connections of the broker and refuses new ones until Heal.
+	Cut, Heal func(ctx context.Context) error
 
 	// HalfOpen lets nothing through any more, in either direction, and closes
-	// nothing, until Resume.
+	// nothing, until Heal.
 	HalfOpen func(ctx context.Context) error
 
 	// Freeze stops whatever brings messages to this broker, and its own, without
@@ -96,13 +95,13 @@ func OverTCP(b broker.Broker, links ...*tcpproxy.Proxy) *Node {
 		}
 	}
 	return &Node{
-		Broker:    b,
-		Interrupt: each((*tcpproxy.Proxy).Refuse),
-		HalfOpen:  each((*tcpproxy.Proxy).HalfOpen),
-		Resume:    each((*tcpproxy.Proxy).Heal),
-		Freeze:    each((*tcpproxy.Proxy).HalfOpen),
-		Thaw:      each((*tcpproxy.Proxy).Heal),
-		Kill:      each((*tcpproxy.Proxy).Refuse),
+		Broker:   b,
+		Cut:      each((*tcpproxy.Proxy).Cut),
+		HalfOpen: each((*tcpproxy.Proxy).HalfOpen),
+		Heal:     each((*tcpproxy.Proxy).Heal),
+		Freeze:   each((*tcpproxy.Proxy).HalfOpen),
+		Thaw:     each((*tcpproxy.Proxy).Heal),
+		Kill:     each((*tcpproxy.Proxy).Cut),
 		SlowLink: func(_ context.Context, d time.Duration) error {
 			return each(func(l *tcpproxy.Proxy) { l.Delay(d) })(context.Background())
 		},
@@ -113,8 +112,8 @@ func OverTCP(b broker.Broker, links ...*tcpproxy.Proxy) *Node {
 type Power uint
 
 const (
-	CanInterrupt      Power = 1 << iota // Node.Interrupt and Node.Resume
-	CanHalfOpen                         // Node.HalfOpen and Node.Resume
+	CanCut            Power = 1 << iota // Node.Cut and Node.Heal
+	CanHalfOpen                         // Node.HalfOpen and Node.Heal
 	CanFreeze                           // Node.Freeze and Node.Thaw
 	CanSlowLink                         // Node.SlowLink
 	CanKill                             // Node.Kill
@@ -128,7 +127,7 @@ const (
 // String lists the powers by name.
 func (p Power) String() string {
 	var names []string
-	for i, name := range []string{"interrupt", "half-open", "freeze", "slow-link", "kill", "restart", "deny", "deny-publishing", "supersede", "deny-counting"} {
+	for i, name := range []string{"cut", "half-open", "freeze", "slow-link", "kill", "restart", "deny", "deny-publishing", "supersede", "deny-counting"} {
 		if p&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -145,8 +144,8 @@ func powersOf(sys System, n *Node) Power {
 		power Power
 		has   bool
 	}{
-		{CanInterrupt, n.Interrupt != nil && n.Resume != nil},
-		{CanHalfOpen, n.HalfOpen != nil && n.Resume != nil},
+		{CanCut, n.Cut != nil && n.Heal != nil},
+		{CanHalfOpen, n.HalfOpen != nil && n.Heal != nil},
 		{CanFreeze, n.Freeze != nil && n.Thaw != nil},
 		{CanSlowLink, n.SlowLink != nil},
 		{CanKill, n.Kill != nil},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/conformance"
 )
 
@@ -114,10 +115,10 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, b := range all {
-			b.Interrupt(why)
+			memorytest.Cut(b, why)
 		}
 		for _, b := range all {
-			b.Resume()
+			memorytest.Heal(b)
 		}
 	}
 	if m.powerless {
@@ -132,14 +133,14 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 			defer mu.Unlock()
 			all = append(all, b)
 			n := &conformance.Node{
-				Broker:    b,
-				Interrupt: does(func() { b.Interrupt(nil) }),
-				Resume:    does(b.Resume),
-				Freeze:    does(b.Freeze),
-				Thaw:      does(b.Thaw),
-				Kill:      does(b.Kill),
-				Deny:      does(func() { b.Interrupt(errDenied) }),
-				Refused:   func(err error) bool { return errors.Is(err, errDenied) },
+				Broker:  b,
+				Cut:     does(func() { memorytest.Cut(b, nil) }),
+				Heal:    does(func() { memorytest.Heal(b) }),
+				Freeze:  does(func() { memorytest.Freeze(b) }),
+				Thaw:    does(func() { memorytest.Thaw(b) }),
+				Kill:    does(func() { memorytest.Kill(b) }),
+				Deny:    does(func() { memorytest.Cut(b, errDenied) }),
+				Refused: func(err error) bool { return errors.Is(err, errDenied) },
 			}
 			if wrap != nil {
 				n.Broker = wrap(b)
@@ -147,7 +148,7 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 			counted := &deniable{Broker: n.Broker, uncounted: m.uncounted}
 			n.Broker = counted
 			n.DenyCounting = does(func() { counted.denied.Store(true) })
-			n.Allow = does(func() { counted.denied.Store(false); b.Resume() })
+			n.Allow = does(func() { counted.denied.Store(false); memorytest.Heal(b) })
 			return n, nil
 		},
 		Restart:   does(func() { outage(nil) }),

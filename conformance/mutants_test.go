@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/conformance"
 )
 
@@ -513,14 +514,14 @@ var breakages = []breakage{
 		}}
 	}},
 	{name: "Close throws away what is queued", caught: "B21_HandsOver", clauses: []conformance.Clause{21}, wrap: func(b mem) broker.Broker {
-		b.Freeze()
+		memorytest.Freeze(b)
 		return &mutant{Broker: b,
 			onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
-				b.Thaw()
+				memorytest.Thaw(b)
 				return b.Subscribe(ctx, r, filters...)
 			},
 			onClose: func(ctx context.Context) error {
-				b.Kill()
+				memorytest.Kill(b)
 				return b.Close(ctx)
 			}}
 	}},

@@ -23,6 +23,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
@@ -250,7 +251,7 @@ func opener(url string) (*brokers, error) {
 // kill has a broker vanish as it would with its process: nothing is said to anybody.
 func kill(b broker.Broker) {
 	if m, ok := b.(*memorybroker.Broker); ok {
-		m.Kill()
+		memorytest.Kill(m)
 		return
 	}
 	now, cancel := context.WithCancel(context.Background())

@@ -22,10 +22,10 @@
 // # Nodes
 //
 // [Fleet.Server] makes a server of package adapter and [Fleet.Node] a node of package
-// backplane. To test code that makes its own, give it a [Fleet.Place], which is a
+// backplane. To test code that makes its own, give it a [Fleet.Broker], which is a
 // broker like any other:
 //
-//	east := f.Place("east")
+//	east := f.Broker("east")
 //	app, err := myapp.New(east, config)
 //
 // # What can happen to a node

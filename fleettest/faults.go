@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // Faults are what may happen to a node. Each takes effect before it returns, may be
@@ -21,19 +22,19 @@ func (f *Faults) Name() string { return f.name }
 
 // Kill ends the node without goodbye. There is no way back: make a new one, with the
 // same name if you like.
-func (f *Faults) Kill() { f.broker.Kill() }
+func (f *Faults) Kill() { memorytest.Kill(f.broker) }
 
 // Cut cuts the node's connection, which it notices at once.
-func (f *Faults) Cut() { f.broker.Interrupt(nil) }
+func (f *Faults) Cut() { memorytest.Cut(f.broker, nil) }
 
 // Heal ends Cut.
-func (f *Faults) Heal() { f.broker.Resume() }
+func (f *Faults) Heal() { memorytest.Heal(f.broker) }
 
 // Freeze stops the node: it hears nothing and is not heard, and nobody is told.
-func (f *Faults) Freeze() { f.broker.Freeze() }
+func (f *Faults) Freeze() { memorytest.Freeze(f.broker) }
 
 // Thaw ends Freeze: the node takes in all that has been sent to it meanwhile.
-func (f *Faults) Thaw() { f.broker.Thaw() }
+func (f *Faults) Thaw() { memorytest.Thaw(f.broker) }
 
 // uncounted is a broker that cannot say who listens.
 type uncounted struct{ broker.Broker }

@@ -43,7 +43,7 @@ type failure struct{ error }
 const closing = time.Minute
 
 // Run calls test with an empty fleet, in a bubble of package testing/synctest. When
-// test returns, Run thaws and heals all nodes and places. The test's Cleanup functions
+// test returns, Run thaws and heals all nodes and brokers. The test's Cleanup functions
 // follow: they close all nodes that the fleet made, the last one first.
 func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
 	t.Helper()
@@ -103,17 +103,17 @@ func (f *Fleet) After(d time.Duration, do func()) {
 	})
 }
 
-// Place is a node's place on the bus: a broker, and what may happen to it.
-type Place struct {
+// Broker is the broker of one node, and its faults.
+type Broker struct {
 	broker.Broker
 	*Faults
 }
 
-// Place makes a place for a node that is not made by the fleet. It is healed when the
+// Broker makes a broker for a node that the fleet does not make. It is healed when the
 // test returns, and closed after whatever the test has registered with Cleanup since.
-func (f *Fleet) Place(name string) *Place {
+func (f *Fleet) Broker(name string) *Broker {
 	b := f.bus.Broker()
-	p := &Place{Broker: b, Faults: &Faults{name: name, broker: b}}
+	p := &Broker{Broker: b, Faults: &Faults{name: name, broker: b}}
 	if f.opts.Uncounted {
 		p.Broker = uncounted{b}
 	}
@@ -151,7 +151,7 @@ func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
 		o = *opts
 	}
 	o.Name = name
-	p := f.Place(name)
+	p := f.Broker(name)
 	s, err := adapter.New(p, &o)
 	if err != nil {
 		panic(failure{err})
@@ -175,7 +175,7 @@ func (f *Fleet) Node(id string, opts *backplane.Options) *Node {
 		o = *opts
 	}
 	o.ID = id
-	p := f.Place(id)
+	p := f.Broker(id)
 	n, err := backplane.New(p, &o)
 	if err != nil {
 		panic(failure{err})

@@ -106,13 +106,13 @@ func TestBrokenFleetIsClosed(t *testing.T) {
 	})
 }
 
-// Code that makes its own nodes gets a place.
-func TestPlace(t *testing.T) {
+// Code that makes its own nodes gets a broker.
+func TestBroker(t *testing.T) {
 	for _, uncounted := range []bool{false, true} {
 		var called atomic.Bool
 		opts := &fleettest.Options{Uncounted: uncounted, Bus: &memorybroker.Options{MaxPayload: 1000}}
 		fleettest.Run(t, opts, func(t *testing.T, f *fleettest.Fleet) {
-			p := f.Place("mine")
+			p := f.Broker("mine")
 			if c := p.Capabilities(); p.Name() != "mine" || c.CountsSubscribers == uncounted || c.ListsResponders == uncounted || c.MaxPayload != 1000 {
 				t.Errorf("%s: %+v", p.Name(), c)
 			}

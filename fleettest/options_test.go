@@ -13,16 +13,16 @@ import (
 	"github.com/crossroom/crossroom/fleettest"
 )
 
-// A place that stays cut at the end of a test, with a message in its queue, is healed
+// A broker that stays cut at the end of a test, with a message in its queue, is healed
 // and closed without an error.
-func TestPlaceStaysCut(t *testing.T) {
+func TestBrokerStaysCut(t *testing.T) {
 	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
-		for _, fault := range []func(*fleettest.Place){
-			func(p *fleettest.Place) { p.Cut() },
-			func(p *fleettest.Place) { p.Freeze() },
-			func(p *fleettest.Place) { p.Freeze(); p.Cut() },
+		for _, fault := range []func(*fleettest.Broker){
+			func(p *fleettest.Broker) { p.Cut() },
+			func(p *fleettest.Broker) { p.Freeze() },
+			func(p *fleettest.Broker) { p.Freeze(); p.Cut() },
 		} {
-			p := f.Place("mine")
+			p := f.Broker("mine")
 			fault(p)
 			if err := p.Publish(t.Context(), broker.Native.Broadcast("/"), []byte("queued")); err != nil {
 				t.Error(err)

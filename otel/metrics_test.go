@@ -21,6 +21,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -52,8 +53,8 @@ func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	if _, err := nodes[0].ns.Members(t.Context(), backplane.All()); err != nil {
 		t.Fatal(err)
 	}
-	nodes[0].broker.(interface{ Interrupt(error) }).Interrupt(errors.New("test"))
-	nodes[0].broker.(interface{ Resume() }).Resume()
+	memorytest.Cut(nodes[0].broker.(*memorybroker.Broker), errors.New("test"))
+	memorytest.Heal(nodes[0].broker.(*memorybroker.Broker))
 	// Whoever answers has the answer out before it counts that.
 	until(t, "served requests", func() bool { return v.sum(t, "crossroom.served.requests") == 2 }, func() string { return "" })
 	until(t, "end of the interruptions", func() bool {

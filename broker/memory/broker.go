@@ -12,8 +12,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lossfeed"
 )
 
-// Broker is one node's place on a Bus. It implements broker.Broker; the other
-// methods make things go wrong. Safe for concurrent use.
+// Broker is one node's place on a Bus. It implements broker.Broker. Package
+// memorytest makes it fail for tests. Safe for concurrent use.
 type Broker struct {
 	bus *Bus
 
@@ -94,7 +94,7 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	return nil
 }
 
-// Subscribe implements broker.Broker. While the link is interrupted it waits.
+// Subscribe implements broker.Broker. While the link is cut it waits.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
 		return nil, errors.New("memory broker: nil receiver")
@@ -138,8 +138,8 @@ func (b *Broker) forget(s *subscription) {
 	delete(b.subs, s)
 }
 
-// Subscribers implements broker.Broker. Nodes whose link is interrupted do not
-// count; frozen ones do. While this broker's own link is interrupted it waits.
+// Subscribers implements broker.Broker. Nodes whose link is cut do not
+// count; frozen ones do. While this broker's own link is cut it waits.
 func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func NewBus(opts *Options) *Bus {
 }
 
 // Broker makes a place for one more node. Close it when done. (One that never
-// subscribed and was never interrupted or frozen has nothing to leave behind.)
+// subscribed and was never cut or frozen has nothing to leave behind.)
 func (bus *Bus) Broker() *Broker { return newBroker(bus) }
 
 // New makes a broker on a bus of its own.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 func TestRouting(t *testing.T) {
@@ -104,13 +105,13 @@ func TestCounts(t *testing.T) {
 		}
 	}
 	check("at first", []int{2, 1, 0}, "b")
-	b.Freeze()
+	memorytest.Freeze(b)
 	check("frozen", []int{2, 1, 0}, "b")
-	b.Thaw()
-	b.Interrupt(nil)
+	memorytest.Thaw(b)
+	memorytest.Cut(b, nil)
 	check("cut off", []int{1, 0, 0})
-	b.Resume()
+	memorytest.Heal(b)
 	check("back", []int{2, 1, 0}, "b")
-	b.Kill()
+	memorytest.Kill(b)
 	check("killed", []int{1, 0, 0})
 }

@@ -2,7 +2,7 @@ package memorybroker
 
 import "context"
 
-// Close implements broker.Broker. While the link is interrupted it waits for it to
+// Close implements broker.Broker. While the link is cut it waits for it to
 // come back, until ctx ends or the messages in the outbox are too old. Calls after
 // the first wait for it to finish and return the same.
 func (b *Broker) Close(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 func TestCloseWaitsForTheLink(t *testing.T) {
@@ -17,7 +18,7 @@ func TestCloseWaitsForTheLink(t *testing.T) {
 		a, b := bus.Broker(), bus.Broker()
 		defer closing(t, b)
 		r, _ := subscribe(t, b, broker.Exactly(lobby))
-		a.Interrupt(nil)
+		memorytest.Cut(a, nil)
 		publish(t, a, lobby, numbers(0, 1000)...)
 		closed := make(chan error)
 		go func() { closed <- a.Close(t.Context()) }()
@@ -25,7 +26,7 @@ func TestCloseWaitsForTheLink(t *testing.T) {
 		if err := a.Publish(t.Context(), lobby, nil); !errors.Is(err, broker.ErrClosed) {
 			t.Errorf("Publish beside Close: %v", err)
 		}
-		a.Resume()
+		memorytest.Heal(a)
 		must(t, <-closed)
 		r.expect(t, numbers(0, 1000)...)
 	})
@@ -47,7 +48,7 @@ func TestCloseGivesUp(t *testing.T) {
 				a := memorybroker.New(&memorybroker.Options{OutboxAge: c.age})
 				var told lossLog
 				a.OnLoss(told.add)
-				a.Interrupt(nil)
+				memorytest.Cut(a, nil)
 				publish(t, a, lobby, "12345", "12345")
 				ctx, start := t.Context(), time.Now()
 				if c.patience != 0 {
@@ -87,7 +88,7 @@ func TestCloseEndsCallsThatWait(t *testing.T) {
 		ctx := t.Context()
 		a := memorybroker.New(&memorybroker.Options{OutboxMessages: 1, OutboxAge: -1})
 		_, s := subscribe(t, a)
-		a.Interrupt(nil)
+		memorytest.Cut(a, nil)
 		publish(t, a, lobby, "queued")
 		calls := map[string]func() error{
 			"Publish":     func() error { return a.Publish(ctx, lobby, nil) },

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/conformance"
 )
 
@@ -46,12 +47,12 @@ func harness() conformance.Harness {
 					defer mu.Unlock()
 					nodes = append(nodes, b)
 					return &conformance.Node{
-						Broker:    b,
-						Interrupt: does(func() { b.Interrupt(nil) }),
-						Resume:    does(b.Resume),
-						Freeze:    does(b.Freeze),
-						Thaw:      does(b.Thaw),
-						Kill:      does(b.Kill),
+						Broker: b,
+						Cut:    does(func() { memorytest.Cut(b, nil) }),
+						Heal:   does(func() { memorytest.Heal(b) }),
+						Freeze: does(func() { memorytest.Freeze(b) }),
+						Thaw:   does(func() { memorytest.Thaw(b) }),
+						Kill:   does(func() { memorytest.Kill(b) }),
 					}, nil
 				},
 				// What the nodes see of a restarted server.
@@ -59,10 +60,10 @@ func harness() conformance.Harness {
 					mu.Lock()
 					defer mu.Unlock()
 					for _, b := range nodes {
-						b.Interrupt(nil)
+						memorytest.Cut(b, nil)
 					}
 					for _, b := range nodes {
-						b.Resume()
+						memorytest.Heal(b)
 					}
 				}),
 			}

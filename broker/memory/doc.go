@@ -8,8 +8,8 @@
 //	a, b := bus.Broker(), bus.Broker()
 //
 // It keeps every clause of package broker, and works inside a testing/synctest
-// bubble: it starts goroutines only in Subscribe, Interrupt and Freeze, and all
-// its waits are on channels, conditions and timers.
+// bubble: it starts goroutines only in Subscribe, and in
+// a fault of package memorytest, and all its waits are on channels, conditions and timers.
 //
 // # Buffers
 //
@@ -23,11 +23,12 @@
 // number, then Resumed. So one stuck receiver costs the others one short wait.
 // (A receiver that publishes to itself while its queue is full waits the same time.)
 //
-// While a node's link is interrupted, what it publishes waits in its outbox, which
+// While a node's link is cut, what it publishes waits in its outbox, which
 // is bounded in messages, bytes and age.
 //
-// # Making things go wrong
+// # Faults
 //
-// [Broker.Interrupt], [Broker.Freeze] and [Broker.Kill] do to one node what happens
-// to real ones: a lost connection, a stopped process, a death without goodbye.
+// Package broker/memory/memorytest does to one node what happens to real ones: a lost
+// connection, a stopped process, a crash. Package fleettest does it to whole fleets, on a
+// clock of their own.
 package memorybroker

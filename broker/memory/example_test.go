@@ -2,7 +2,6 @@ package memorybroker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/crossroom/crossroom/broker"
@@ -47,32 +46,4 @@ func Example() {
 	// Output:
 	// lobby: hello
 	// kitchen: tea is ready
-}
-
-// A node loses its connection: its receiver is told, in the place of the gap, and
-// what the node publishes meanwhile is sent afterwards.
-func ExampleBroker_Interrupt() {
-	ctx := context.Background()
-	bus := memorybroker.NewBus(nil)
-	alice, bob := bus.Broker(), bus.Broker()
-	defer alice.Close(ctx)
-	defer bob.Close(ctx)
-
-	room := broker.Native.Room("/chat", "lobby")
-	p := &printer{n: 4, done: make(chan struct{})}
-	if _, err := bob.Subscribe(ctx, p, broker.Exactly(room)); err != nil {
-		fmt.Println(err)
-		return
-	}
-	alice.Publish(ctx, room, []byte("can you hear me?"))
-	bob.Interrupt(errors.New("tunnel ahead"))
-	alice.Publish(ctx, room, []byte("hello?"))
-	bob.Publish(ctx, room, []byte("I was in a tunnel"))
-	bob.Resume()
-	<-p.done
-	// Output:
-	// lobby: can you hear me?
-	// interrupted: tunnel ahead
-	// resumed
-	// lobby: I was in a tunnel
 }

@@ -7,21 +7,22 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-func TestInterruptAndResume(t *testing.T) {
+func TestCutAndHeal(t *testing.T) {
 	bus := memorybroker.NewBus(nil)
 	a, b := bus.Broker(), bus.Broker()
 	defer closing(t, a, b)
 	r, _ := subscribe(t, b, broker.Exactly(lobby))
 	publish(t, a, lobby, "before")
-	b.Resume() // nothing to resume
-	b.Interrupt(errors.New("cable pulled"))
-	b.Interrupt(errors.New("cable pulled again"))
+	memorytest.Heal(b) // nothing to resume
+	memorytest.Cut(b, errors.New("cable pulled"))
+	memorytest.Cut(b, errors.New("cable pulled again"))
 	publish(t, a, lobby, "missed")
 	publish(t, b, lobby, "own")
-	b.Resume()
-	b.Resume()
+	memorytest.Heal(b)
+	memorytest.Heal(b)
 	must(t, b.Flush(t.Context()))
 	publish(t, a, lobby, "after")
 	r.expect(t, "before", "interrupted: cable pulled", "resumed", "own", "after")
@@ -35,16 +36,16 @@ func TestFreezeAndThaw(t *testing.T) {
 		defer closing(t, a, b)
 		mine, _ := subscribe(t, a, broker.Exactly(lobby))
 		r, _ := subscribe(t, b, broker.Exactly(lobby))
-		b.Freeze()
-		b.Freeze()
+		memorytest.Freeze(b)
+		memorytest.Freeze(b)
 		publish(t, a, lobby, "held back")
 		publish(t, b, lobby, "also held back")
 		synctest.Wait()
 		r.nothing(t)
 		mine.expect(t, "held back")
 		mine.nothing(t)
-		b.Thaw()
-		b.Thaw()
+		memorytest.Thaw(b)
+		memorytest.Thaw(b)
 		r.expect(t, "held back", "also held back")
 		mine.expect(t, "also held back")
 	})
@@ -56,14 +57,14 @@ func TestFrozenAndCutOff(t *testing.T) {
 		a, b := bus.Broker(), bus.Broker()
 		defer closing(t, a, b)
 		r, _ := subscribe(t, b, broker.Exactly(lobby))
-		b.Freeze()
-		b.Interrupt(nil)
+		memorytest.Freeze(b)
+		memorytest.Cut(b, nil)
 		publish(t, b, lobby, "own")
-		b.Resume()
+		memorytest.Heal(b)
 		synctest.Wait()
 		r.nothing(t)
-		b.Thaw()
-		r.expect(t, "interrupted: memory broker: link interrupted", "resumed", "own")
+		memorytest.Thaw(b)
+		r.expect(t, "interrupted: memory broker: link cut", "resumed", "own")
 	})
 }
 
@@ -77,18 +78,18 @@ func TestKill(t *testing.T) {
 		r, s := subscribe(t, b, broker.Exactly(lobby))
 		var told lossLog
 		b.OnLoss(told.add)
-		b.Freeze()
+		memorytest.Freeze(b)
 		publish(t, b, lobby, "dies with its node")
 		publish(t, a, lobby, "not delivered")
 		waiting := make(chan error)
 		go func() { waiting <- b.Publish(ctx, lobby, nil) }()
 		synctest.Wait()
 
-		b.Kill()
-		b.Kill()
-		b.Interrupt(nil)
-		b.Resume()
-		b.Thaw()
+		memorytest.Kill(b)
+		memorytest.Kill(b)
+		memorytest.Cut(b, nil)
+		memorytest.Heal(b)
+		memorytest.Thaw(b)
 		if err := <-waiting; !errors.Is(err, broker.ErrClosed) {
 			t.Errorf("a Publish that waited: %v", err)
 		}
@@ -122,7 +123,7 @@ func TestKillFromAReceiver(t *testing.T) {
 	defer closing(t, a, b)
 	killed := make(chan struct{})
 	_, err := b.Subscribe(t.Context(), &funcReceiver{deliver: func(broker.Channel, []byte) {
-		b.Kill()
+		memorytest.Kill(b)
 		close(killed) // panics if there is a second message
 	}}, broker.Exactly(lobby))
 	must(t, err)
@@ -133,11 +134,11 @@ func TestKillFromAReceiver(t *testing.T) {
 func TestFaultsAfterCloseDoNothing(t *testing.T) {
 	b := memorybroker.New(nil)
 	closing(t, b)
-	b.Interrupt(nil)
-	b.Freeze()
-	b.Resume()
-	b.Thaw()
-	b.Kill()
+	memorytest.Cut(b, nil)
+	memorytest.Freeze(b)
+	memorytest.Heal(b)
+	memorytest.Thaw(b)
+	memorytest.Kill(b)
 	closing(t, b)
 }
 
@@ -147,7 +148,7 @@ func TestFlushWhileCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := memorybroker.NewBus(nil).Broker()
 		defer b.Close(t.Context())
-		b.Interrupt(nil)
+		memorytest.Cut(b, nil)
 		must(t, b.Flush(t.Context()))
 		must(t, b.Publish(t.Context(), lobby, nil))
 		flushed := make(chan error, 1)
@@ -158,7 +159,7 @@ func TestFlushWhileCut(t *testing.T) {
 			t.Fatalf("Flush returned %v with a message in the outbox", err)
 		default:
 		}
-		b.Resume()
+		memorytest.Heal(b)
 		must(t, <-flushed)
 	})
 }

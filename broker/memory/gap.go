@@ -13,7 +13,7 @@ var errSlow = errors.New("memory broker: receiver too slow, queue full")
 // gap is what the receiver will be told in one place between two messages. Gaps
 // next to each other become one, so there are never more gaps than messages.
 type gap struct {
-	err  error // of Interrupt; nil if there was none
+	err  error // of a cut; nil if there was none
 	lost broker.Loss
 	told bool // Interrupted was called before; lost counts what came after that outage
 	over bool // Resumed is to be called

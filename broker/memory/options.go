@@ -15,7 +15,7 @@ type Options struct {
 	SlowReceiver time.Duration
 
 	// OutboxMessages and OutboxBytes (of payload) bound what a node publishes
-	// while its link is interrupted; Publish waits while the outbox is full. A
+	// while its link is cut; Publish waits while the outbox is full. A
 	// payload larger than OutboxBytes fits into an empty outbox. Zero or negative:
 	// 16384 messages, 16 MiB.
 	OutboxMessages, OutboxBytes int

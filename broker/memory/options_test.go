@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 func TestMaxPayload(t *testing.T) {
@@ -35,8 +36,8 @@ func TestOptionsBelowZeroAreDefaults(t *testing.T) {
 	publish(t, a, lobby, numbers(0, 16384)...)
 	release()
 	r.expect(t, numbers(0, 16384)...)
-	a.Interrupt(nil)
+	memorytest.Cut(a, nil)
 	publish(t, a, lobby, numbers(0, 1000)...)
-	a.Resume()
+	memorytest.Heal(a)
 	r.expect(t, numbers(0, 1000)...)
 }

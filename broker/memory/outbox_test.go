@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // lossLog is what OnLoss told.
@@ -48,9 +49,9 @@ func TestOutboxKeepsOrder(t *testing.T) {
 	r, _ := subscribe(t, b, broker.Exactly(lobby))
 	for round := range 20 {
 		publish(t, a, lobby, numbers(1000*round, 300)...)
-		a.Interrupt(nil)
+		memorytest.Cut(a, nil)
 		publish(t, a, lobby, numbers(1000*round+300, 400)...)
-		a.Resume()
+		memorytest.Heal(a)
 		publish(t, a, lobby, numbers(1000*round+700, 300)...)
 		r.expect(t, numbers(1000*round, 1000)...)
 	}
@@ -69,7 +70,7 @@ func TestOutboxIsBounded(t *testing.T) {
 			bus := memorybroker.NewBus(opts)
 			a, b := bus.Broker(), bus.Broker()
 			r, _ := subscribe(t, b, broker.Exactly(lobby))
-			a.Interrupt(nil)
+			memorytest.Cut(a, nil)
 			publish(t, a, lobby, "1", "2", "3")
 			if name == "bytes" {
 				publish(t, a, lobby, "45")
@@ -86,7 +87,7 @@ func TestOutboxIsBounded(t *testing.T) {
 			waiting := make(chan error)
 			go func() { waiting <- a.Publish(t.Context(), lobby, []byte("last")) }()
 			synctest.Wait()
-			a.Resume()
+			memorytest.Heal(a)
 			must(t, <-waiting)
 			r.expect(t, "1", "2", "3")
 			if name == "bytes" {
@@ -106,7 +107,7 @@ func TestOutboxGivesUpWhatIsTooOld(t *testing.T) {
 		r, _ := subscribe(t, b, broker.Exactly(lobby))
 		var told lossLog
 		stop := a.OnLoss(told.add)
-		a.Interrupt(nil)
+		memorytest.Cut(a, nil)
 		publish(t, a, lobby, "old", "old too")
 		time.Sleep(40 * time.Second)
 		publish(t, a, lobby, "young")
@@ -120,7 +121,7 @@ func TestOutboxGivesUpWhatIsTooOld(t *testing.T) {
 		if st := a.Stats(); st.Lost != 2 || st.QueuedMessages != 1 || st.QueuedBytes != 5 || st.Accepted != 3 || st.Sent != 0 {
 			t.Errorf("%+v", st)
 		}
-		a.Resume()
+		memorytest.Heal(a)
 		r.expect(t, "young")
 		var loss *broker.LossError
 		if err := <-flushed; !errors.As(err, &loss) || loss.Messages != 2 || loss.Bytes != 10 {
@@ -130,11 +131,11 @@ func TestOutboxGivesUpWhatIsTooOld(t *testing.T) {
 
 		stop()
 		stop()
-		a.Interrupt(nil)
+		memorytest.Cut(a, nil)
 		publish(t, a, lobby, "old")
 		time.Sleep(time.Hour)
 		told.check(t, 2, 10)
-		a.Resume()
+		memorytest.Heal(a)
 		if err := a.Flush(t.Context()); !errors.As(err, &loss) || loss.Messages != 1 {
 			t.Errorf("Flush: %v", err)
 		}
@@ -145,14 +146,14 @@ func TestFlushEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := memorybroker.New(nil)
 		defer closing(t, a)
-		a.Freeze()
+		memorytest.Freeze(a)
 		publish(t, a, lobby, "waits")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := a.Flush(ctx); err != context.DeadlineExceeded {
 			t.Errorf("Flush: %v", err)
 		}
-		a.Thaw()
+		memorytest.Thaw(a)
 		must(t, a.Flush(t.Context()))
 	})
 }

@@ -22,7 +22,7 @@ type subscription struct {
 	work     sync.Cond // on mu: the queue is not empty, or stopped or thawed
 	queue    ring[item]
 	bytes    int  // of payload in the queue
-	cut      bool // the link is interrupted: nothing comes in
+	cut      bool // nothing comes in
 	frozen   bool // nothing goes out
 	stopped  bool
 	dropping bool          // overflowed, and not yet half empty again

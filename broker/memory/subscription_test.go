@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // numbers are n payloads counting from a number on.
@@ -81,7 +82,7 @@ func TestSlowReceiverIsNotWaitedFor(t *testing.T) {
 	}{
 		"by option":         {opts: memorybroker.Options{SlowReceiver: -1}},
 		"beyond a context":  {want: 20 * time.Millisecond},
-		"when it is frozen": {do: (*memorybroker.Broker).Freeze},
+		"when it is frozen": {do: memorytest.Freeze},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -100,7 +101,7 @@ func TestSlowReceiverIsNotWaitedFor(t *testing.T) {
 					t.Errorf("Publish waited %v", waited)
 				}
 				release()
-				b.Thaw()
+				memorytest.Thaw(b)
 				r.expect(t, numbers(0, 4)...)
 				r.expect(t, "interrupted, 1 messages of 6 bytes missed", "resumed")
 			})
@@ -168,14 +169,14 @@ func TestGapsInARow(t *testing.T) {
 	a, b, r, _, release := stuck(t, &memorybroker.Options{QueueMessages: 1, SlowReceiver: -1})
 	defer closing(t, a, b)
 	publish(t, a, lobby, "queued", "missed")
-	b.Interrupt(errors.New("cut"))
+	memorytest.Cut(b, errors.New("cut"))
 	publish(t, a, lobby, "not counted")
-	b.Resume()
+	memorytest.Heal(b)
 	publish(t, a, lobby, "missed", "missed")
-	b.Interrupt(errors.New("cut again"))
+	memorytest.Cut(b, errors.New("cut again"))
 	release()
 	r.expect(t, "queued", "interrupted, 3 messages of 18 bytes missed")
-	b.Resume()
+	memorytest.Heal(b)
 	r.expect(t, "resumed")
 	publish(t, a, lobby, "after")
 	r.expect(t, "after")
@@ -188,14 +189,14 @@ func TestGapAfterAnOutage(t *testing.T) {
 	defer closing(t, a, b)
 	r, _ := subscribe(t, b, broker.Exactly(lobby))
 	release := r.hold()
-	b.Interrupt(errors.New("cut"))
+	memorytest.Cut(b, errors.New("cut"))
 	r.expect(t, "interrupted: cut") // and is held there
-	b.Resume()
+	memorytest.Heal(b)
 	publish(t, a, lobby, "missed") // the queue of one has the Resumed
-	b.Interrupt(errors.New("cut again"))
+	memorytest.Cut(b, errors.New("cut again"))
 	release()
 	r.expect(t, "resumed", "interrupted, 1 messages of 6 bytes missed")
-	b.Resume()
+	memorytest.Heal(b)
 	r.expect(t, "resumed")
 	publish(t, a, lobby, "after")
 	r.expect(t, "after")
@@ -205,8 +206,8 @@ func TestFlappingIsBounded(t *testing.T) {
 	a, b, r, _, release := stuck(t, nil)
 	defer closing(t, a, b)
 	for range 1000 {
-		b.Interrupt(errors.New("cut"))
-		b.Resume()
+		memorytest.Cut(b, errors.New("cut"))
+		memorytest.Heal(b)
 	}
 	publish(t, a, lobby, "after")
 	release()
@@ -306,21 +307,21 @@ func TestInterruptedTimeIsCounted(t *testing.T) {
 				t.Errorf("%d interruptions of %v, want %d of %v", st.Interruptions, st.Interrupted, n, d)
 			}
 		}
-		b.Interrupt(nil)
+		memorytest.Cut(b, nil)
 		synctest.Wait()
 		time.Sleep(time.Second)
 		check(2, 2*time.Second)
-		b.Resume()
+		memorytest.Heal(b)
 		time.Sleep(time.Second)
 		check(2, 2*time.Second)
-		b.Interrupt(nil)
+		memorytest.Cut(b, nil)
 		synctest.Wait()
 		time.Sleep(time.Second)
 		must(t, s.Close(t.Context()))
 		time.Sleep(time.Second)
 		check(4, 2*time.Second+time.Second+2*time.Second)
-		b.Resume()
-		r.expect(t, "interrupted: memory broker: link interrupted", "resumed")
+		memorytest.Heal(b)
+		r.expect(t, "interrupted: memory broker: link cut", "resumed")
 	})
 }
 

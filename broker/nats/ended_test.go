@@ -355,7 +355,7 @@ func TestReasonsToBeKeptOut(t *testing.T) {
 			r := record(t)
 			subscribe(t, b, r, broker.Exactly(room))
 			proxy.Retarget(c.to.Addr())
-			proxy.Cut()
+			proxy.Disconnect()
 			proxy.Heal()
 			r.WantCall("interrupted")
 			for i := range 4 {

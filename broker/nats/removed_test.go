@@ -47,8 +47,8 @@ func TestClosedWithoutReason(t *testing.T) {
 	srv := servers.StartNATS(t, nil)
 	for name, end := range map[string]func(*tcpproxy.Proxy){
 		"the next attempt succeeds":   (*tcpproxy.Proxy).Cut,
-		"the next attempts fail":      (*tcpproxy.Proxy).Refuse,
-		"the next attempt is pending": func(p *tcpproxy.Proxy) { p.HalfOpen(); p.Cut() },
+		"the next attempts fail":      (*tcpproxy.Proxy).Cut,
+		"the next attempt is pending": func(p *tcpproxy.Proxy) { p.HalfOpen(); p.Disconnect() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

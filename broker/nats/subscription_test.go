@@ -98,7 +98,7 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 		publish(t, sender, room, "missed")
 		publish(t, sender, marker, "behind it")
 		free.Want(marker, "behind it")
-		proxy.Cut()
+		proxy.Disconnect()
 		free.WantCall("interrupted")
 		proxy.Heal()
 		free.WantCall("resumed")

@@ -122,7 +122,7 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 	stuck := subscribe(t, b, g, broker.Exactly(room), broker.Exactly(marker))
 	subscribe(t, b, free, broker.Exactly(room), broker.Exactly(marker))
 	outage := func() {
-		proxy.Cut()
+		proxy.Disconnect()
 		free.WantCall("interrupted")
 		proxy.Heal()
 		free.WantCall("resumed")

@@ -219,7 +219,7 @@ func TestUserDeletedWhilePublishing(t *testing.T) {
 	for i := range 20 {
 		publish(t, b, room, fmt.Sprint(i))
 	}
-	proxy.Cut()
+	proxy.Disconnect()
 	proxy.Heal()
 	err := b.Flush(within(t, patience))
 	wantReason(t, "Flush", err, "WRONGPASS")
@@ -280,7 +280,7 @@ func TestReasons(t *testing.T) {
 			for _, command := range c.take {
 				do(command...)
 			}
-			proxy.Cut()
+			proxy.Disconnect()
 			if got := r.WantCall("interrupted"); !strings.Contains(got.Err.Error(), c.reply) {
 				t.Errorf("Interrupted(%v), want %s", got.Err, c.reply)
 			}

@@ -145,7 +145,7 @@ func TestListeningOnReplica(t *testing.T) {
 		t.Fatalf("Subscribers: %v, %v", counts, err)
 	}
 
-	link.Refuse()
+	link.Cut()
 	if c := r.WantCall("interrupted"); !isStray(c.Err) || !strings.Contains(c.Err.Error(), "link") {
 		t.Errorf("Interrupted(%v), want that the replica has no link", c.Err)
 	}
@@ -223,7 +223,7 @@ func TestSentinelLosesSight(t *testing.T) {
 	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
 		t.Fatalf("Subscribers: %v, %v", counts, err)
 	}
-	sight.Refuse()
+	sight.Cut()
 	eventually(t, func() error {
 		// It says that a failover is in progress, or that it knows no good replica yet.
 		sentinel.Do(t.Context(), "SENTINEL", "FAILOVER", "far")

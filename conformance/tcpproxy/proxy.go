@@ -28,7 +28,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	target   string
 	changed  chan struct{} // closed and replaced when one of the next fields changes
-	refuse   bool
+	cut      bool
 	held     bool
 	delay    time.Duration
 	rate     int // bytes per second and direction; zero: as fast as it goes
@@ -85,22 +85,22 @@ func Listen(target string) (*Proxy, error) {
 // Addr returns where the proxy listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Cut closes all connections now. New ones are accepted.
-func (p *Proxy) Cut() {
+// Disconnect closes all connections now. New ones are accepted.
+func (p *Proxy) Disconnect() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut()
+	p.disconnect()
 }
 
-func (p *Proxy) cut() {
+func (p *Proxy) disconnect() {
 	for l := range p.links {
 		l.close()
 	}
 }
 
-// Refuse closes all connections and every new one at once, until Heal.
-func (p *Proxy) Refuse() {
-	p.set(func() { p.refuse = true; p.cut() })
+// Cut closes all connections and every new one at once, until Heal.
+func (p *Proxy) Cut() {
+	p.set(func() { p.cut = true; p.disconnect() })
 }
 
 // HalfOpen keeps connections, and accepts new ones, but passes nothing on in either
@@ -119,9 +119,9 @@ func (p *Proxy) Throttle(rate int) { p.set(func() { p.rate = rate }) }
 // does that changes, or a load balancer that lets connections end by themselves.
 func (p *Proxy) Retarget(target string) { p.set(func() { p.target = target }) }
 
-// Heal ends Refuse, HalfOpen, Delay and Throttle. What was held back goes on.
+// Heal ends Cut, HalfOpen, Delay and Throttle. What was held back goes on.
 func (p *Proxy) Heal() {
-	p.set(func() { p.refuse, p.held, p.delay, p.rate = false, false, 0, 0 })
+	p.set(func() { p.cut, p.held, p.delay, p.rate = false, false, 0, 0 })
 }
 
 // Accepted returns how many connections have been accepted.
@@ -142,7 +142,7 @@ func (p *Proxy) set(change func()) {
 // Close closes the listener and all connections, and waits for the proxy's goroutines.
 func (p *Proxy) Close() {
 	p.listener.Close()
-	p.set(func() { p.closed = true; p.cut() })
+	p.set(func() { p.closed = true; p.disconnect() })
 	p.wg.Wait()
 }
 
@@ -154,7 +154,7 @@ func (p *Proxy) accept() {
 			return
 		}
 		p.mu.Lock()
-		if p.refuse || p.closed {
+		if p.cut || p.closed {
 			p.mu.Unlock()
 			client.Close()
 			continue
@@ -184,7 +184,7 @@ func (p *Proxy) serve(l *link, target string) {
 	}
 	p.mu.Lock()
 	select {
-	case <-l.ended: // cut meanwhile
+	case <-l.ended: // disconnected meanwhile
 		server.Close()
 	default:
 		l.server = server

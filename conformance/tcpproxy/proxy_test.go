@@ -132,29 +132,29 @@ func TestDelayAndThrottle(t *testing.T) {
 	}
 }
 
-func TestCutAndRefuse(t *testing.T) {
+func TestDisconnectAndCut(t *testing.T) {
 	t.Parallel()
 	p := tcpproxy.Start(t, echo(t))
 	nc := dial(t, p)
 	if err := ask(nc, 2, soon); err != nil {
 		t.Fatal(err)
 	}
+	p.Disconnect()
+	if err := ask(nc, 2, soon); err == nil || os.IsTimeout(err) {
+		t.Fatalf("disconnected: %v, want an error at once", err)
+	}
+	nc = dial(t, p)
+	if err := ask(nc, 2, soon); err != nil {
+		t.Fatalf("a new connection after Disconnect: %v", err)
+	}
 	p.Cut()
 	if err := ask(nc, 2, soon); err == nil || os.IsTimeout(err) {
 		t.Fatalf("cut: %v, want an error at once", err)
 	}
-	nc = dial(t, p)
-	if err := ask(nc, 2, soon); err != nil {
-		t.Fatalf("a new connection after Cut: %v", err)
-	}
-	p.Refuse()
-	if err := ask(nc, 2, soon); err == nil || os.IsTimeout(err) {
-		t.Fatalf("refused: %v, want an error at once", err)
-	}
 	if again, err := net.Dial("tcp", p.Addr()); err == nil {
 		defer again.Close()
 		if err := ask(again, 2, soon); err == nil || os.IsTimeout(err) {
-			t.Fatalf("a new connection while refusing: %v, want an error at once", err)
+			t.Fatalf("a new connection while cut: %v, want an error at once", err)
 		}
 	}
 	p.Heal()

@@ -293,7 +293,7 @@ func nothingIsSentTwice(t *testing.T, k *Kind) {
 			if blows.Add(1)%3 == 1 {
 				proxy.Throttle(1 << 20) // so that the next cut finds messages on the way
 			} else {
-				proxy.Cut()
+				proxy.Disconnect()
 				proxy.Heal()
 			}
 		}
