@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Acks are the answers of clients to an event.
@@ -69,11 +70,11 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 			return nil, err
 		}
 		// This request has no place for a mark of its own.
-		t.Header = backplane.Header{relayHeader: ns.relays.mark(ns.server.uid)}
+		t.Header = wire.Header{relayHeader: ns.relays.mark(ns.server.uid)}
 	}
 	unasked := ns.unasked(ctx, asked, o.timeout)
 	parts := o.ackParts(ctx, asked, payload, t)
-	fleet, err, failed := mergeFleets(ns, backplane.OpBroadcast, parts)
+	fleet, err, failed := mergeFleets(ns, wire.OpBroadcast, parts)
 	if failed {
 		return nil, err
 	}
@@ -91,11 +92,12 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	return ns.acks(sum, fleet), err
 }
 
-func (o Operator) ackParts(ctx context.Context, legs []leg, payload []byte, t backplane.Target) []part[*backplane.Acks] {
+func (o Operator) ackParts(ctx context.Context, legs []leg, payload []byte, t wire.Selection) []part[*backplane.Acks] {
 	return eachPart(o.ns, legs, func(l leg) (p part[*backplane.Acks]) {
 		t := t
 		t.RemoteOnly = l.link != legs[0].link // local sockets are asked once
-		if p.value, p.err = l.ns.BroadcastAck(ctx, payload, t, o.timeout); p.value != nil {
+		acks, err := l.core.BroadcastAck(ctx, payload, t, o.timeout)
+		if p.value, p.err = acks.(*backplane.Acks), err; p.value != nil {
 			p.fleet = p.value.Fleet
 		}
 		return p

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Bridge passes broadcasts of nodes that are on one link only on to the other links: those
@@ -176,11 +177,11 @@ func (b *bridge) close(ctx context.Context) {
 }
 
 // offer takes in a broadcast that was heard on a link, in order. It does not block.
-func (b *bridge) offer(l *link, in *backplane.Broadcast) {
+func (b *bridge) offer(l *link, in *wire.Broadcast) {
 	sum := b.hashes[slices.Index(b.ns.server.links, l)].sum(in)
 	m := &bridged{
 		id: sum, origin: in.Origin, payload: in.Payload, // never written to, and may be kept
-		target: backplane.Target{
+		target: wire.Selection{
 			Rooms: slices.Clone(in.Rooms), Except: slices.Clone(in.Except), RemoteOnly: true,
 			Flags: in.Flags, Header: maps.Clone(in.Header),
 		},
@@ -276,7 +277,7 @@ func (b *bridge) rivals(one, other *link) (self candidate, all []candidate) {
 		}
 	}
 	// As it travels: without the monotonic clock.
-	return candidate{b.ns.server.uid, time.Unix(0, one.node.Since().UnixNano())}, all
+	return candidate{b.ns.server.uid, time.Unix(0, one.door.Since().UnixNano())}, all
 }
 
 // loss is how much was lost for one reason.

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // So many copies may be on their way out, unconfirmed, at a time; more if many wait.
@@ -81,8 +81,8 @@ func (c *crossing) passAll() {
 
 // lease returns a context that ends with the lease, or with close.
 func (c *crossing) lease() (context.Context, context.CancelFunc) {
-	_, one := c.from.node.Lease()
-	_, other := c.to.node.Lease()
+	_, one := c.from.door.Lease()
+	_, other := c.to.door.Lease()
 	if other.Before(one) {
 		one = other
 	}
@@ -148,7 +148,7 @@ func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 		}
 	}
 	// Dates as the newest servers write them are not what older ones read.
-	return c.to.ns.Broadcast(ctx, msgpack.Portable(e.payload), t)
+	return c.to.core.Broadcast(ctx, msgpack.Portable(e.payload), t)
 }
 
 // handOver tells the next leader that this one has ended, for good if it reports true, or
@@ -172,7 +172,7 @@ func (c *crossing) handOver() (forGood bool) {
 			ctx, cancel = c.lease()
 		}
 		defer cancel()
-		err := c.to.ns.Broadcast(ctx, noteEvent, backplane.Target{
+		err := c.to.core.Broadcast(ctx, noteEvent, wire.Selection{
 			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
 			Relay: mark(c.b.ns.server.uid, 0) + "@" + c.from.key + "#" + note,
 		})

@@ -268,8 +268,8 @@ func (c *crossing) retire(uid string, forGood bool) {
 //	               hears the copies of all messages
 func (c *crossing) elect(now time.Time) {
 	self, rivals := c.b.rivals(c.from.link, c.to.link)
-	since1, _ := c.from.node.Lease()
-	since2, _ := c.to.node.Lease()
+	since1, _ := c.from.door.Lease()
+	since2, _ := c.to.door.Lease()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expire(now)
@@ -327,7 +327,7 @@ func later(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Tim
 
 // holds reports whether both leases hold.
 func (c *crossing) holds(terms [2]time.Time) bool {
-	return c.from.node.Holds(terms[0]) && c.to.node.Holds(terms[1])
+	return c.from.door.Holds(terms[0]) && c.to.door.Holds(terms[1])
 }
 
 // drop takes out a message that this node does not pass on, because a leader before did or

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // bridgeSum identifies a message by its content: most senders give their messages no
@@ -34,7 +34,7 @@ type hasher struct {
 func newHasher() *hasher { return &hasher{sha: sha256.New()} }
 
 // sum covers all that receivers act on. Every node reads the same of the same bytes.
-func (h *hasher) sum(b *backplane.Broadcast) (s bridgeSum) {
+func (h *hasher) sum(b *wire.Broadcast) (s bridgeSum) {
 	buf := append(h.buf[:0], byte(b.Flags))
 	text := func(s string) { buf = append(binary.AppendUvarint(buf, uint64(len(s))), s...) }
 	list := func(l []string) {
@@ -60,7 +60,7 @@ type bridged struct {
 	id      bridgeSum
 	origin  string
 	payload []byte
-	target  backplane.Target
+	target  wire.Selection
 	number  atomic.Uint64 // of its mark, if this node has passed it on
 }
 

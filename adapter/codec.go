@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // The codec speaks the Redis wire of socket.io-redis and @socket.io/redis-adapter. In
@@ -58,7 +58,7 @@ type codec struct {
 	maxAttachments int
 }
 
-var _ backplane.Codec = (*codec)(nil)
+var _ wire.Codec = (*codec)(nil)
 
 // newCodec returns a codec that asks in dialect d.
 func newCodec(d Dialect) *codec {
@@ -130,17 +130,17 @@ func (e *MessageError) Error() string {
 
 func (e *MessageError) Unwrap() error { return e.Err }
 
-// Wire implements backplane.Codec.
+// Wire implements wire.Codec.
 func (c *codec) Wire() broker.Wire { return broker.SocketIO }
 
-// Hello implements backplane.Codec: "socket.io/v8" or "socket.io/v5".
+// Hello implements wire.Codec: "socket.io/v8" or "socket.io/v5".
 func (c *codec) Hello() string { return "socket.io/" + c.dialect.String() }
 
-// BroadcastChannel implements backplane.Codec. A broadcast to exactly one room goes
+// BroadcastChannel implements wire.Codec. A broadcast to exactly one room goes
 // on the room's channel. Rooms that are numbers in writing are the exception in V8:
 // they are sent in both forms, and v6 drops what comes on the channel of a room that
 // only exists as a number [PROTOCOL 4].
-func (c *codec) BroadcastChannel(ns string, b *backplane.Broadcast) broker.Channel {
+func (c *codec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
 	if len(b.Rooms) == 1 {
 		if _, both := c.asNumber(b.Rooms[0]); !both {
 			return broker.SocketIO.Room(ns, b.Rooms[0])
@@ -149,12 +149,12 @@ func (c *codec) BroadcastChannel(ns string, b *backplane.Broadcast) broker.Chann
 	return broker.SocketIO.Broadcast(ns)
 }
 
-// ResponseChannel implements backplane.Codec. Askers that say their uid listen on a
+// ResponseChannel implements wire.Codec. Askers that say their uid listen on a
 // channel of their own, and msgpack on the shared one would end v5, v6 and 7.0
 // processes. Answers to server-side emits always go to the shared one [PROTOCOL 6, 7].
-func (c *codec) ResponseChannel(ns string, r *backplane.Response) broker.Channel {
+func (c *codec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	q := r.Request
-	if q.Form&(formV5|formShared) != 0 || q.Origin == "" || q.Op == backplane.OpEvent {
+	if q.Form&(formV5|formShared) != 0 || q.Origin == "" || q.Op == wire.OpEvent {
 		return broker.SocketIO.Responses(ns)
 	}
 	return broker.SocketIO.NodeResponses(ns, q.Origin)

@@ -3,15 +3,15 @@ package adapter
 import (
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // A broadcast is [uid, packet, opts] [PROTOCOL 4]. We write all keys that any version
 // expects, in the order of v6 to v8.
 
-// AppendBroadcast implements backplane.Codec.
-func (c *codec) AppendBroadcast(dst []byte, ns string, b *backplane.Broadcast) ([]byte, error) {
+// AppendBroadcast implements wire.Codec.
+func (c *codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byte, error) {
 	data, traits, err := c.checkBroadcast("broadcast", ns, b)
 	if err != nil {
 		return dst, err
@@ -28,7 +28,7 @@ func (c *codec) AppendBroadcast(dst []byte, ns string, b *backplane.Broadcast) (
 
 // checkBroadcast refuses what would harm a Node.js process that reads it [PROTOCOL
 // 11] and returns the payload as it should be sent.
-func (c *codec) checkBroadcast(message, ns string, b *backplane.Broadcast) (data []byte, traits msgpack.Traits, err error) {
+func (c *codec) checkBroadcast(message, ns string, b *wire.Broadcast) (data []byte, traits msgpack.Traits, err error) {
 	own := [...]string{ns, b.Origin, b.Relay}
 	if err := checkText(message, own[:], b.Rooms, b.Except); err != nil {
 		return nil, 0, err
@@ -40,13 +40,13 @@ func (c *codec) checkBroadcast(message, ns string, b *backplane.Broadcast) (data
 }
 
 // checkData is checkBroadcast for the payload alone.
-func (c *codec) checkData(message string, payload []byte, flags backplane.Flags) (data []byte, traits msgpack.Traits, err error) {
+func (c *codec) checkData(message string, payload []byte, flags wire.Flags) (data []byte, traits msgpack.Traits, err error) {
 	r := msgpack.NewReader(payload)
 	if r.Kind() != msgpack.Array {
 		return nil, 0, &MessageError{Message: message, Reason: "payload is not an array of event name and arguments"}
 	}
 	if flags&sound != 0 {
-		if flags&backplane.Binary != 0 {
+		if flags&wire.Binary != 0 {
 			traits = msgpack.HasBinary
 			err = c.checkAttachments(payload)
 		}
@@ -75,7 +75,7 @@ func (c *codec) checkData(message string, payload []byte, flags backplane.Flags)
 
 // sound marks a payload that this package has just encoded and that has no traits but
 // binary data, so that it needs no check: checking costs as much as encoding.
-const sound backplane.Flags = 1 << 7
+const sound wire.Flags = 1 << 7
 
 // checkPayload checks msgpack that stands depth levels down in a message, and puts what
 // others wrote and this node passes on, dates of v8 and text that is not UTF-8, into the
@@ -102,26 +102,26 @@ func appendPacket(dst []byte, ns string, typ int64, data []byte) []byte {
 }
 
 // appendOpts appends opts, with the timeout of a broadcast with acknowledgements.
-func (c *codec) appendOpts(dst []byte, b *backplane.Broadcast, timeout time.Duration) []byte {
+func (c *codec) appendOpts(dst []byte, b *wire.Broadcast, timeout time.Duration) []byte {
 	x := extras{header: b.Header, relay: b.Relay}
 	dst = msgpack.AppendMapLen(dst, 3+x.keys())
 	dst = c.appendRooms(msgpack.AppendString(dst, "rooms"), b.Rooms)
 	dst = c.appendRooms(msgpack.AppendString(dst, "except"), b.Except)
 	flags := 0
-	if b.Flags&backplane.Volatile != 0 {
+	if b.Flags&wire.Volatile != 0 {
 		flags++
 	}
-	if b.Flags&backplane.NoCompress != 0 {
+	if b.Flags&wire.NoCompress != 0 {
 		flags++
 	}
 	if timeout > 0 {
 		flags++
 	}
 	dst = msgpack.AppendMapLen(msgpack.AppendString(dst, "flags"), flags)
-	if b.Flags&backplane.Volatile != 0 {
+	if b.Flags&wire.Volatile != 0 {
 		dst = msgpack.AppendBool(msgpack.AppendString(dst, "volatile"), true)
 	}
-	if b.Flags&backplane.NoCompress != 0 {
+	if b.Flags&wire.NoCompress != 0 {
 		dst = msgpack.AppendBool(msgpack.AppendString(dst, "compress"), false)
 	}
 	if timeout > 0 {

@@ -7,8 +7,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // The decoder takes what the servers of socket.io-redis take, by the rules of JavaScript.
@@ -16,11 +16,11 @@ import (
 // differ the decoder does as @socket.io/redis-adapter 8 does, except for packets of type
 // 5: only servers of v5 write them, and it does as 5.4.0 does.
 
-// DecodeBroadcast implements backplane.Codec. Of the packet's data only the event's name is
+// DecodeBroadcast implements wire.Codec. Of the packet's data only the event's name is
 // looked at.
-func (c *codec) DecodeBroadcast(payload []byte, ns string, b *backplane.Broadcast) error {
+func (c *codec) DecodeBroadcast(payload []byte, ns string, b *wire.Broadcast) error {
 	r := msgpack.NewReader(payload)
-	*b = backplane.Broadcast{Rooms: b.Rooms[:0], Except: b.Except[:0]}
+	*b = wire.Broadcast{Rooms: b.Rooms[:0], Except: b.Except[:0]}
 	if err := readBroadcast(&r, ns, b); err != nil {
 		return badMessage("broadcast", err)
 	}
@@ -35,7 +35,7 @@ func badMessage(message string, err error) error {
 	return &MessageError{Message: message, Reason: "malformed", Err: err}
 }
 
-func readBroadcast(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
+func readBroadcast(r *msgpack.Reader, ns string, b *wire.Broadcast) error {
 	n, err := r.ArrayLen()
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ const (
 
 // readUsualPacket is readPacket for the usual form. It reports false, without effect,
 // for any other.
-func readUsualPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) bool {
+func readUsualPacket(r *msgpack.Reader, ns string, b *wire.Broadcast) bool {
 	q := *r
 	if !q.TryRaw(usualPacket) || q.Kind() != msgpack.Array {
 		return false
@@ -105,7 +105,7 @@ func readUsualPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) bool 
 }
 
 // readUsualOpts is readOpts for the usual form, likewise.
-func readUsualOpts(r *msgpack.Reader, b *backplane.Broadcast) bool {
+func readUsualOpts(r *msgpack.Reader, b *wire.Broadcast) bool {
 	q := *r
 	if !q.TryRaw(usualOpts) || q.Kind() != msgpack.Array {
 		return false
@@ -119,7 +119,7 @@ func readUsualOpts(r *msgpack.Reader, b *backplane.Broadcast) bool {
 }
 
 // readPacket reads the packet of a broadcast. Its data becomes b.Payload.
-func readPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
+func readPacket(r *msgpack.Reader, ns string, b *wire.Broadcast) error {
 	if readUsualPacket(r, ns, b) {
 		return nil
 	}
@@ -138,10 +138,10 @@ func readPacket(r *msgpack.Reader, ns string, b *backplane.Broadcast) error {
 	case q.Kind() == msgpack.String:
 		nsp, _ = q.Text()
 	case p.nsp != nil && !q.Undefined():
-		return backplane.ErrForeignNamespace
+		return wire.ErrForeignNamespace
 	}
 	if nsp != ns {
-		return backplane.ErrForeignNamespace
+		return wire.ErrForeignNamespace
 	}
 	return p.event(ns, b)
 }
@@ -182,14 +182,14 @@ func readFields(r *msgpack.Reader) (p packet, err error) {
 // event puts a packet's data into b if clients read the packet as an event. Node.js
 // servers do not check: they write the texts of type, namespace, id and data one after
 // the other, and a client that cannot read the result disconnects.
-func (p *packet) event(ns string, b *backplane.Broadcast) error {
+func (p *packet) event(ns string, b *wire.Broadcast) error {
 	written := false
 	switch typ, err := number(p.typ); {
 	case err != nil:
 		return err
 	case typ == packetEvent:
 	case typ == packetBinaryEvent: // only servers of v5 send it, and know what to do
-		b.Flags |= backplane.Binary
+		b.Flags |= wire.Binary
 	default:
 		// Servers write the text of any other value. What follows its first digit stands
 		// where clients expect an id.
@@ -295,7 +295,7 @@ func refusedByClients(data []byte) error {
 
 // readOpts reads opts into b, and returns the timeout in its flags. Opts may be any object
 // of JavaScript; one that is not a map has neither rooms nor flags.
-func readOpts(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration, err error) {
+func readOpts(r *msgpack.Reader, b *wire.Broadcast) (timeout time.Duration, err error) {
 	if readUsualOpts(r, b) {
 		return 0, nil
 	}
@@ -353,8 +353,8 @@ func tryRooms(r *msgpack.Reader, dst []string) (list []string, bad, err error) {
 }
 
 // readFlags reads the flags that receivers act on. A value that is not a map has none.
-func readFlags(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration, err error) {
-	b.Flags &^= backplane.Volatile | backplane.NoCompress
+func readFlags(r *msgpack.Reader, b *wire.Broadcast) (timeout time.Duration, err error) {
+	b.Flags &^= wire.Volatile | wire.NoCompress
 	if r.Kind() != msgpack.Map {
 		return 0, r.Skip()
 	}
@@ -371,12 +371,12 @@ func readFlags(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration
 		switch kind := r.Kind(); {
 		case key == "volatile":
 			on, err = r.Truthy()
-			setFlag(b, backplane.Volatile, on)
+			setFlag(b, wire.Volatile, on)
 		case key == "compress" && kind == msgpack.Bool:
 			on, err = r.Bool()
-			setFlag(b, backplane.NoCompress, !on)
+			setFlag(b, wire.NoCompress, !on)
 		case key == "compress":
-			setFlag(b, backplane.NoCompress, false)
+			setFlag(b, wire.NoCompress, false)
 			err = r.Skip()
 		case key == "timeout" && (kind == msgpack.Int || kind == msgpack.Float):
 			var ms float64
@@ -393,7 +393,7 @@ func readFlags(r *msgpack.Reader, b *backplane.Broadcast) (timeout time.Duration
 	return timeout, nil
 }
 
-func setFlag(b *backplane.Broadcast, f backplane.Flags, on bool) {
+func setFlag(b *wire.Broadcast, f wire.Flags, on bool) {
 	if b.Flags &^= f; on {
 		b.Flags |= f
 	}
@@ -414,8 +414,8 @@ const payloadLevels = msgpack.MaxDepth - 2
 
 // What is wrong with broadcasts that are sound msgpack.
 var (
-	errNoPacket   = fmt.Errorf("no packet: %w", backplane.ErrIgnored) // as Node.js does
-	errNoSuchRoom = fmt.Errorf("rooms that no socket can be in: %w", backplane.ErrIgnored)
+	errNoPacket   = fmt.Errorf("no packet: %w", wire.ErrIgnored) // as Node.js does
+	errNoSuchRoom = fmt.Errorf("rooms that no socket can be in: %w", wire.ErrIgnored)
 	errNoOpts     = errors.New("no opts")
 	errNoEvent    = errors.New("packet without an array of event name and arguments")
 	errPacketType = errors.New("packet is no event")

@@ -5,9 +5,9 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // keyExtra is the key of what only Crossroom nodes understand.
@@ -28,7 +28,7 @@ type extras struct {
 
 	// The entries of h, and the trace headers beside the object; and how many of
 	// them were left out.
-	header      backplane.Header
+	header      wire.Header
 	headerBytes int
 	dropped     int
 }
@@ -44,18 +44,18 @@ func traceHeader(name string) bool { return slices.Contains(traceHeaders[:], nam
 // stands.
 func (x *extras) add(name, value string) {
 	x.headerBytes += len(name) + len(value)
-	if _, twice := x.header[name]; twice || x.headerBytes > backplane.MaxHeader {
+	if _, twice := x.header[name]; twice || x.headerBytes > wire.MaxHeader {
 		x.dropped++
 		return
 	}
 	if x.header == nil {
-		x.header = make(backplane.Header)
+		x.header = make(wire.Header)
 	}
 	x.header[name] = value
 }
 
 // checkHeader refuses a header that no receiver would take in whole, or that is not text.
-func checkHeader(message string, h backplane.Header) error {
+func checkHeader(message string, h wire.Header) error {
 	n := 0
 	for name, value := range h {
 		n += len(name) + len(value)
@@ -63,7 +63,7 @@ func checkHeader(message string, h backplane.Header) error {
 			return &MessageError{Message: message, Reason: "header is not valid UTF-8"}
 		}
 	}
-	if n > backplane.MaxHeader {
+	if n > wire.MaxHeader {
 		return &MessageError{Message: message, Reason: "header of " + strconv.Itoa(n) + " bytes"}
 	}
 	return nil
@@ -71,7 +71,7 @@ func checkHeader(message string, h backplane.Header) error {
 
 // countHeader returns how many trace headers and others there are. Unlike otherHeaders
 // it takes no memory: nearly always there are no others.
-func countHeader(h backplane.Header) (trace, other int) {
+func countHeader(h wire.Header) (trace, other int) {
 	if _, ok := h["traceparent"]; ok && len(h) == 1 {
 		return 1, 0 // nearly always
 	}
@@ -84,7 +84,7 @@ func countHeader(h backplane.Header) (trace, other int) {
 }
 
 // otherHeaders returns the names of headers that are no trace headers, sorted.
-func otherHeaders(h backplane.Header) (names []string) {
+func otherHeaders(h wire.Header) (names []string) {
 	if _, other := countHeader(h); other == 0 {
 		return nil
 	}

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // addReadings adds what is on record of the real receivers to a fuzz target.
@@ -40,15 +40,15 @@ func FuzzDecodeBroadcast(f *testing.F) {
 		"rooms": []any{42, "42"}, "traceparent": "00", "crossroom": map[string]any{"relay": "r", "h": map[string]any{"a": "b"}}}}), "/")
 	f.Fuzz(func(t *testing.T, in []byte, ns string) {
 		c := newCodec(V8)
-		var b backplane.Broadcast
+		var b wire.Broadcast
 		if err := c.DecodeBroadcast(in, ns, &b); err != nil {
 			var bad *MessageError
-			if !errors.As(err, &bad) && !errors.Is(err, backplane.ErrIgnored) {
+			if !errors.As(err, &bad) && !errors.Is(err, wire.ErrIgnored) {
 				t.Fatalf("error of type %T: %v", err, err)
 			}
 			return
 		}
-		wire, err := c.AppendBroadcast(nil, ns, &b)
+		encoded, err := c.AppendBroadcast(nil, ns, &b)
 		var bad *MessageError
 		var harm *HarmError
 		var reserved *ReservedEventError
@@ -58,12 +58,12 @@ func FuzzDecodeBroadcast(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var back backplane.Broadcast
-		if err := c.DecodeBroadcast(wire, ns, &back); err != nil {
+		var back wire.Broadcast
+		if err := c.DecodeBroadcast(encoded, ns, &back); err != nil {
 			t.Fatalf("own bytes refused: %v", err)
 		}
-		b.Flags &^= backplane.Binary // said by the packet type only
-		b.HeaderDropped = 0          // is not sent on
+		b.Flags &^= wire.Binary // said by the packet type only
+		b.HeaderDropped = 0     // is not sent on
 		b.Payload = msgpack.Portable(b.Payload)
 		if len(b.Rooms)+len(back.Rooms) == 0 {
 			b.Rooms, back.Rooms = nil, nil
@@ -89,32 +89,32 @@ func FuzzDecodeRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c := newCodec(V8)
-		var r backplane.Request
+		var r wire.Request
 		if err := c.DecodeRequest(in, "/", &r); err != nil {
 			var bad *MessageError
-			if !errors.As(err, &bad) && !errors.Is(err, backplane.ErrIgnored) {
+			if !errors.As(err, &bad) && !errors.Is(err, wire.ErrIgnored) {
 				t.Fatalf("error of type %T: %v", err, err)
 			}
 			return
 		}
-		if r.Op == 0 || r.ByID && r.Member == "" && r.Op == backplane.OpMembers {
+		if r.Op == 0 || r.ByID && r.Member == "" && r.Op == wire.OpMembers {
 			t.Fatalf("%+v", r)
 		}
-		if r.Op == backplane.OpMembers {
+		if r.Op == wire.OpMembers {
 			r.Detail = true // ids alone is a matter of Native
 		}
-		wire, err := c.AppendRequest(nil, "/", &r)
+		encoded, err := c.AppendRequest(nil, "/", &r)
 		if err != nil {
 			return
 		}
-		var back backplane.Request
-		if err := c.DecodeRequest(wire, "/", &back); err != nil {
-			t.Fatalf("own bytes refused: %s: %v", wire, err)
+		var back wire.Request
+		if err := c.DecodeRequest(encoded, "/", &back); err != nil {
+			t.Fatalf("own bytes refused: %s: %v", encoded, err)
 		}
-		if back.Op != r.Op && r.Op != backplane.OpRoomsOf || back.ByID != r.ByID && r.Op != backplane.OpRoomsOf ||
-			back.Member != r.Member && r.Op != backplane.OpRoomsOf || back.Close != r.Close || !slices.Equal(back.Targets, r.Targets) ||
+		if back.Op != r.Op && r.Op != wire.OpRoomsOf || back.ByID != r.ByID && r.Op != wire.OpRoomsOf ||
+			back.Member != r.Member && r.Op != wire.OpRoomsOf || back.Close != r.Close || !slices.Equal(back.Targets, r.Targets) ||
 			!r.ByID && (!slices.Equal(back.Rooms, r.Rooms) || !slices.Equal(back.Except, r.Except)) || back.Origin != r.Origin {
-			t.Fatalf("%s:\n %+v\n came back as %+v", wire, r, back)
+			t.Fatalf("%s:\n %+v\n came back as %+v", encoded, r, back)
 		}
 	})
 }
@@ -128,10 +128,10 @@ func FuzzDecodeResponse(f *testing.F) {
 	f.Add([]byte("\x84\xa4type\x09\xa9requestId\xa11\xa6packet\xc4\x01x\xa9crossroom\x82\xa1n\x01\xa4node\xa1y"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c := newCodec(V8)
-		var r backplane.Response
+		var r wire.Response
 		if err := c.DecodeResponse(in, "/", &r); err != nil {
 			var bad *MessageError
-			if !errors.As(err, &bad) && !errors.Is(err, backplane.ErrIgnored) {
+			if !errors.As(err, &bad) && !errors.Is(err, wire.ErrIgnored) {
 				t.Fatalf("error of type %T: %v", err, err)
 			}
 			return
@@ -139,25 +139,25 @@ func FuzzDecodeResponse(f *testing.F) {
 		if r.RequestID == "" || r.Count < -1 || len(r.Members) > len(in) || len(r.Rooms) > len(in) {
 			t.Fatalf("%+v", r)
 		}
-		op := backplane.OpMembers
+		op := wire.OpMembers
 		if r.Ack {
-			op = backplane.OpBroadcast
+			op = wire.OpBroadcast
 		}
-		r.Request = &backplane.Request{ID: r.RequestID, Origin: "u", Op: op, Native: true}
-		wire, err := c.AppendResponse(nil, "/", &r)
+		r.Request = &wire.Request{ID: r.RequestID, Origin: "u", Op: op, Native: true}
+		encoded, err := c.AppendResponse(nil, "/", &r)
 		if err != nil {
 			return
 		}
-		var back backplane.Response
-		if err := c.DecodeResponse(wire, "/", &back); err != nil {
-			t.Fatalf("own bytes refused: %s: %v", wire, err)
+		var back wire.Response
+		if err := c.DecodeResponse(encoded, "/", &back); err != nil {
+			t.Fatalf("own bytes refused: %s: %v", encoded, err)
 		}
 		if r.Ack {
 			r.Payload = msgpack.Portable(r.Payload)
 		}
 		if back.RequestID != r.RequestID || back.Ack != r.Ack || string(back.Payload) != string(r.Payload) && r.Ack ||
 			len(back.Members) != len(r.Members) && !r.Ack || !reflect.DeepEqual(back.Header, r.Header) {
-			t.Fatalf("%s:\n %+v\n came back as %+v", wire, r, back)
+			t.Fatalf("%s:\n %+v\n came back as %+v", encoded, r, back)
 		}
 	})
 }

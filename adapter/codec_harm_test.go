@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // TestCodecRefusesHarm checks what can only come from others: acknowledgements of clients,
@@ -13,8 +13,8 @@ import (
 func TestCodecRefusesHarm(t *testing.T) {
 	proto := pack(t, map[string]any{"a": map[string]any{"__proto__": 1}})
 	for _, native := range []bool{false, true} {
-		ask := &backplane.Request{Op: backplane.OpBroadcast, ID: "1", Origin: "asker", Native: native}
-		_, err := newCodec(V8).AppendResponse(nil, "/", &backplane.Response{Request: ask, RequestID: "1", Ack: true, Payload: proto})
+		ask := &wire.Request{Op: wire.OpBroadcast, ID: "1", Origin: "asker", Native: native}
+		_, err := newCodec(V8).AppendResponse(nil, "/", &wire.Response{Request: ask, RequestID: "1", Ack: true, Payload: proto})
 		var harm *HarmError
 		if refused := errors.As(err, &harm); refused == native || refused && harm.Path != "args[0].a.__proto__" {
 			t.Errorf("acknowledgement, asked by a Go node: %v: %v", native, err)
@@ -29,7 +29,7 @@ func TestCodecRefusesHarm(t *testing.T) {
 		for _, only := range []bool{false, true} {
 			c := newCodec(V8)
 			c.onlyCrossroom = only
-			_, err := c.AppendBroadcast(nil, "/", &backplane.Broadcast{Origin: "o", Payload: msgpack.Raw(data)})
+			_, err := c.AppendBroadcast(nil, "/", &wire.Broadcast{Origin: "o", Payload: msgpack.Raw(data)})
 			var harm *HarmError
 			var reserved *ReservedEventError
 			var message *MessageError

@@ -4,18 +4,18 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// AppendRequest implements backplane.Codec. What comes out can be read by every
+// AppendRequest implements wire.Codec. What comes out can be read by every
 // version without harm, alone or where Expect allows it.
 //
 // Operations by id carry one of Targets: the wire has no room for more. In V8,
 // selector operations carry no request id that Node.js servers see, as those answer
 // none; Crossroom nodes find it among the extras.
-func (c *codec) AppendRequest(dst []byte, ns string, r *backplane.Request) ([]byte, error) {
+func (c *codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
 	own := [...]string{ns, r.ID, r.Origin, r.Member}
 	if err := checkText("request", own[:], r.Rooms, r.Except, r.Targets); err != nil {
 		return dst, err
@@ -26,14 +26,14 @@ func (c *codec) AppendRequest(dst []byte, ns string, r *backplane.Request) ([]by
 	if err := c.checkMember(r); err != nil {
 		return dst, err
 	}
-	if r.Op == backplane.OpJoin {
+	if r.Op == wire.OpJoin {
 		if err := c.checkJoin(r.Targets); err != nil {
 			return dst, err
 		}
 	}
 	out, err := dst, error(nil)
 	switch {
-	case r.Op == backplane.OpBroadcast && c.dialect == V8:
+	case r.Op == wire.OpBroadcast && c.dialect == V8:
 		out, err = c.appendAsk(dst, ns, r)
 	case c.dialect == V5:
 		out, err = c.appendRequest5(dst, r)
@@ -47,7 +47,7 @@ func (c *codec) AppendRequest(dst []byte, ns string, r *backplane.Request) ([]by
 }
 
 // appendRequest5 writes the requests of v5 [PROTOCOL 5].
-func (c *codec) appendRequest5(dst []byte, r *backplane.Request) ([]byte, error) {
+func (c *codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
 	x := extras{native: r.Native, header: r.Header}
 	if r.Native {
@@ -58,26 +58,26 @@ func (c *codec) appendRequest5(dst []byte, r *backplane.Request) ([]byte, error)
 		o.int("type", typ)
 	}
 	switch {
-	case r.Op == backplane.OpMembers && len(r.Except) == 0 && !r.Detail:
+	case r.Op == wire.OpMembers && len(r.Except) == 0 && !r.Detail:
 		begin(v5Clients)
 		o.texts("rooms", r.Rooms)
-	case r.Op == backplane.OpRooms:
+	case r.Op == wire.OpRooms:
 		begin(v5AllRooms)
-	case r.Op == backplane.OpRoomsOf:
+	case r.Op == wire.OpRoomsOf:
 		begin(v5ClientRooms)
 		o.text("sid", r.Member)
-	case (r.Op == backplane.OpJoin || r.Op == backplane.OpLeave) && r.ByID:
+	case (r.Op == wire.OpJoin || r.Op == wire.OpLeave) && r.ByID:
 		if len(r.Targets) != 1 {
 			return nil, errOneRoom(r)
 		}
-		begin(v5RemoteJoin + int(r.Op-backplane.OpJoin))
+		begin(v5RemoteJoin + int(r.Op-wire.OpJoin))
 		o.text("sid", r.Member)
 		o.text("room", r.Targets[0])
-	case r.Op == backplane.OpDisconnect && r.ByID:
+	case r.Op == wire.OpDisconnect && r.ByID:
 		begin(v5RemoteDisconnect)
 		o.text("sid", r.Member)
 		o.bool("close", r.Close)
-	case r.Op == backplane.OpCustom:
+	case r.Op == wire.OpCustom:
 		data, err := checkJSON("request", r.Payload)
 		if err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func (c *codec) appendRequest5(dst []byte, r *backplane.Request) ([]byte, error)
 
 // appendRequest8 writes the JSON requests of v6 to v8, in the order of v8's keys
 // [PROTOCOL 6].
-func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error) {
+func (c *codec) appendRequest8(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
 	x := extras{native: r.Native, header: r.Header}
 	begin := func(typ int, id bool) {
@@ -106,7 +106,7 @@ func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error)
 		o.int("type", typ)
 	}
 	switch r.Op {
-	case backplane.OpMembers:
+	case wire.OpMembers:
 		if !r.Detail && len(r.Except) == 0 {
 			begin(v6Sockets, true) // 6.0 responds to this one only
 			o.rooms(c, "rooms", r.Rooms)
@@ -115,15 +115,15 @@ func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error)
 		begin(v6FetchSockets, true)
 		c.selector(o, r.Rooms, r.Except)
 		x.ids = r.Native && !r.Detail
-	case backplane.OpRoomsOf:
+	case wire.OpRoomsOf:
 		// The socket is in the room of its own name; its object says in which others.
 		member := [...]string{r.Member}
 		begin(v6FetchSockets, true)
 		c.selector(o, member[:], nil)
-	case backplane.OpRooms:
+	case wire.OpRooms:
 		begin(v6AllRooms, true)
-	case backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect:
-		typ := v6Join + int(r.Op-backplane.OpJoin)
+	case wire.OpJoin, wire.OpLeave, wire.OpDisconnect:
+		typ := v6Join + int(r.Op-wire.OpJoin)
 		begin(typ, r.ByID)
 		if !r.ByID {
 			c.selector(o, r.Rooms, r.Except)
@@ -136,14 +136,14 @@ func (c *codec) appendRequest8(dst []byte, r *backplane.Request) ([]byte, error)
 		if err := c.writeTargets(o, r); err != nil {
 			return nil, err
 		}
-	case backplane.OpEvent:
+	case wire.OpEvent:
 		data, err := c.checkServerEvent(r.Payload)
 		if err != nil {
 			return nil, err
 		}
 		begin(v6ServerSideEmit, !r.NoReply && r.ID != "")
 		o.raw("data", data)
-	case backplane.OpCustom:
+	case wire.OpCustom:
 		data, err := checkJSON("request", r.Payload)
 		if err != nil {
 			return nil, err
@@ -171,15 +171,15 @@ func (c *codec) selector(o *object, rooms, except []string) {
 
 // writeTargets writes what OpJoin, OpLeave and OpDisconnect do. A room to leave may
 // have been joined as a number, a room to join should not be joined twice.
-func (c *codec) writeTargets(o *object, r *backplane.Request) error {
+func (c *codec) writeTargets(o *object, r *wire.Request) error {
 	switch {
-	case r.Op == backplane.OpDisconnect:
+	case r.Op == wire.OpDisconnect:
 		o.bool("close", r.Close)
 	case r.ByID && len(r.Targets) != 1:
 		return errOneRoom(r)
 	case r.ByID:
 		o.text("room", r.Targets[0])
-	case r.Op == backplane.OpLeave:
+	case r.Op == wire.OpLeave:
 		o.rooms(c, "rooms", r.Targets)
 	default:
 		o.texts("rooms", r.Targets)
@@ -187,11 +187,11 @@ func (c *codec) writeTargets(o *object, r *backplane.Request) error {
 	return nil
 }
 
-func errOneRoom(r *backplane.Request) error {
+func errOneRoom(r *wire.Request) error {
 	return &MessageError{Message: "request", Reason: fmt.Sprintf("%s by id of %d rooms, not one", r.Op, len(r.Targets))}
 }
 
-func unsupported(d Dialect, r *backplane.Request) error {
+func unsupported(d Dialect, r *wire.Request) error {
 	return fmt.Errorf("adapter: dialect %s has no %s of this kind: %w", d, r.Op, errors.ErrUnsupported)
 }
 
@@ -237,8 +237,8 @@ func (c *codec) checkServerEvent(payload []byte) ([]byte, error) {
 // appendAsk writes a broadcast with acknowledgements, request 7 [PROTOCOL 7]. As JSON
 // it is ignored by the versions that do not know it, which would die of msgpack
 // [PROTOCOL 12, rule 5]; with binary data it has to be msgpack.
-func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, error) {
-	b := backplane.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
+func (c *codec) appendAsk(dst []byte, ns string, r *wire.Request) ([]byte, error) {
+	b := wire.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
 	data, traits, err := c.checkBroadcast("request", ns, &b)
 	if err != nil {
 		return nil, err
@@ -265,10 +265,10 @@ func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, 
 	o.rooms(c, "rooms", r.Rooms)
 	o.rooms(c, "except", r.Except)
 	o.open("flags")
-	if r.Flags&backplane.Volatile != 0 {
+	if r.Flags&wire.Volatile != 0 {
 		o.bool("volatile", true)
 	}
-	if r.Flags&backplane.NoCompress != 0 {
+	if r.Flags&wire.NoCompress != 0 {
 		o.bool("compress", false)
 	}
 	if r.Timeout > 0 {
@@ -281,7 +281,7 @@ func (c *codec) appendAsk(dst []byte, ns string, r *backplane.Request) ([]byte, 
 	return o.end(), nil
 }
 
-func (c *codec) appendAskMsgpack(dst []byte, ns string, r *backplane.Request, b *backplane.Broadcast) []byte {
+func (c *codec) appendAskMsgpack(dst []byte, ns string, r *wire.Request, b *wire.Broadcast) []byte {
 	x := extras{native: r.Native, header: r.Header}
 	keys := 4 + x.keys()
 	if r.Origin != "" {

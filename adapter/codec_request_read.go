@@ -5,15 +5,15 @@ import (
 	"math"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// DecodeRequest implements backplane.Codec. It understands every dialect, whatever
+// DecodeRequest implements wire.Codec. It understands every dialect, whatever
 // the codec asks in, and notes in r.Form how to answer.
-func (c *codec) DecodeRequest(payload []byte, ns string, r *backplane.Request) error {
-	*r = backplane.Request{Rooms: r.Rooms[:0], Except: r.Except[:0], Targets: r.Targets[:0]}
+func (c *codec) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
+	*r = wire.Request{Rooms: r.Rooms[:0], Except: r.Except[:0], Targets: r.Targets[:0]}
 	if err := c.readRequest(payload, ns, r); err != nil {
 		return badMessage("request", err)
 	}
@@ -33,7 +33,7 @@ var (
 // The decoder takes what Node.js servers take, by the rules of JavaScript [PROTOCOL 15]:
 // 5.4.0 for messages with v5's key of the request id, and 8.3.0 for all others.
 
-func (c *codec) readRequest(payload []byte, ns string, r *backplane.Request) error {
+func (c *codec) readRequest(payload []byte, ns string, r *wire.Request) error {
 	v, packed, err := openMessage(payload, v6Broadcast)
 	if err != nil {
 		return err
@@ -198,18 +198,18 @@ func (m *message) generation() generation {
 }
 
 // request5 reads what v5 asks [PROTOCOL 5].
-func (m *message) request5(r *backplane.Request) error {
+func (m *message) request5(r *wire.Request) error {
 	switch {
 	case m.typ.Is(v5Clients):
-		r.Op, r.Form = backplane.OpMembers, r.Form|formIDs
+		r.Op, r.Form = wire.OpMembers, r.Form|formIDs
 		r.Rooms = roomsOf5(m.rooms, r.Rooms)
 	case m.typ.Is(v5ClientRooms):
-		r.Op = backplane.OpRoomsOf
+		r.Op = wire.OpRoomsOf
 		m.byID5(r)
 	case m.typ.Is(v5AllRooms):
-		r.Op = backplane.OpRooms
+		r.Op = wire.OpRooms
 	case m.typ.Is(v5RemoteJoin):
-		r.Op = backplane.OpJoin
+		r.Op = wire.OpJoin
 		m.byID5(r)
 		if m.room.Kind() == jsonscan.Array {
 			r.Targets = textsOf(m.room, r.Targets)
@@ -217,49 +217,49 @@ func (m *message) request5(r *backplane.Request) error {
 			r.Targets = append(r.Targets, textOf(m.room))
 		}
 	case m.typ.Is(v5RemoteLeave):
-		r.Op = backplane.OpLeave
+		r.Op = wire.OpLeave
 		m.byID5(r)
 		r.Targets = append(r.Targets, textOf(m.room))
 	case m.typ.Is(v5RemoteDisconnect):
-		r.Op, r.Close = backplane.OpDisconnect, m.closing.Truthy()
+		r.Op, r.Close = wire.OpDisconnect, m.closing.Truthy()
 		m.byID5(r)
 	case m.typ.Is(v5Custom):
-		r.Op, r.Payload = backplane.OpCustom, m.data.Raw()
+		r.Op, r.Payload = wire.OpCustom, m.data.Raw()
 	default:
 		return errUnknownType
 	}
 	return nil
 }
 
-func (m *message) byID5(r *backplane.Request) { r.ByID, r.Member = true, textOf(m.sid) }
+func (m *message) byID5(r *wire.Request) { r.ByID, r.Member = true, textOf(m.sid) }
 
 // request8 reads what v6 to v8, emitters and Crossroom nodes ask [PROTOCOL 6], but not
 // broadcasts with acknowledgements.
-func (m *message) request8(r *backplane.Request) (err error) {
+func (m *message) request8(r *wire.Request) (err error) {
 	if m.typ.Kind() == jsonscan.String && m.typ.Text() == typeCustom {
-		r.Op, r.Payload = backplane.OpCustom, m.data.Raw()
+		r.Op, r.Payload = wire.OpCustom, m.data.Raw()
 		return nil
 	}
 	switch {
 	case m.typ.Is(v6Sockets):
-		r.Op, r.Form = backplane.OpMembers, r.Form|formIDs
+		r.Op, r.Form = wire.OpMembers, r.Form|formIDs
 		r.Rooms, err = roomsOf(m.rooms, r.Rooms)
 	case m.typ.Is(v6AllRooms):
-		r.Op = backplane.OpRooms
+		r.Op = wire.OpRooms
 	case m.typ.Is(v6Join):
-		r.Op = backplane.OpJoin
+		r.Op = wire.OpJoin
 		err = m.changes(r)
 	case m.typ.Is(v6Leave):
-		r.Op = backplane.OpLeave
+		r.Op = wire.OpLeave
 		err = m.changes(r)
 	case m.typ.Is(v6Disconnect):
-		r.Op, r.Close = backplane.OpDisconnect, m.closing.Truthy()
+		r.Op, r.Close = wire.OpDisconnect, m.closing.Truthy()
 		err = m.changes(r)
 	case m.typ.Is(v6FetchSockets):
-		r.Op, r.Detail = backplane.OpMembers, !m.extra.ids
+		r.Op, r.Detail = wire.OpMembers, !m.extra.ids
 		err = m.selects(r)
 	case m.typ.Is(v6ServerSideEmit):
-		r.Op, r.NoReply, r.Payload = backplane.OpEvent, r.ID == "", m.data.Raw()
+		r.Op, r.NoReply, r.Payload = wire.OpEvent, r.ID == "", m.data.Raw()
 		for range m.data.Elements() {
 			return nil
 		}
@@ -271,7 +271,7 @@ func (m *message) request8(r *backplane.Request) (err error) {
 }
 
 // changes reads join, leave and disconnect. A truthy opts selects the form with a filter.
-func (m *message) changes(r *backplane.Request) error {
+func (m *message) changes(r *wire.Request) error {
 	if !m.opts.Truthy() {
 		return m.byID(r)
 	}
@@ -279,11 +279,11 @@ func (m *message) changes(r *backplane.Request) error {
 	// it elsewhere.
 	r.ID, r.Form = m.extra.id, r.Form&^formRawID
 	switch {
-	case r.Op == backplane.OpJoin:
+	case r.Op == wire.OpJoin:
 		r.Targets = joined(m.rooms, r.Targets)
-	case r.Op == backplane.OpLeave && m.rooms.Kind() != jsonscan.Array:
+	case r.Op == wire.OpLeave && m.rooms.Kind() != jsonscan.Array:
 		return errNoRoom
-	case r.Op == backplane.OpLeave:
+	case r.Op == wire.OpLeave:
 		r.Targets, _ = listOf(m.rooms, r.Targets)
 	}
 	return m.selects(r)
@@ -300,7 +300,7 @@ func joined(v jsonscan.Value, dst []string) []string {
 }
 
 // selects reads opts. Text, numbers and lists have neither rooms nor exceptions.
-func (m *message) selects(r *backplane.Request) (err error) {
+func (m *message) selects(r *wire.Request) (err error) {
 	if m.opts.Missing() {
 		return errNoSelector
 	}
@@ -324,15 +324,15 @@ func (m *message) selects(r *backplane.Request) (err error) {
 }
 
 // byID reads the forms for one socket, whose id is text.
-func (m *message) byID(r *backplane.Request) error {
+func (m *message) byID(r *wire.Request) error {
 	if m.sid.Kind() != jsonscan.String {
 		return errNoSelector
 	}
 	r.ByID, r.Member = true, m.sid.Text()
 	switch r.Op {
-	case backplane.OpJoin:
+	case wire.OpJoin:
 		r.Targets = joined(m.room, r.Targets)
-	case backplane.OpLeave:
+	case wire.OpLeave:
 		if name, ok := nameOf(m.room); ok {
 			r.Targets = append(r.Targets, name)
 		}
@@ -342,14 +342,14 @@ func (m *message) byID(r *backplane.Request) error {
 
 // readAsk reads a broadcast with acknowledgements. Its packet need not name the
 // namespace: it goes to that of the channel.
-func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
+func (c *codec) readAsk(payload []byte, ns string, r *wire.Request) error {
 	m := msgpack.NewReader(payload)
 	n, err := m.MapLen()
 	if err != nil {
 		return err
 	}
-	r.Op = backplane.OpBroadcast
-	b := backplane.Broadcast{Rooms: r.Rooms, Except: r.Except}
+	r.Op = wire.OpBroadcast
+	b := wire.Broadcast{Rooms: r.Rooms, Except: r.Except}
 	var x extras
 	var id, pack, opts []byte
 	for range n {
@@ -391,7 +391,7 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 	if err := p.event(ns, &b); err != nil {
 		return err
 	}
-	if b.Flags&backplane.Binary != 0 { // only v5 sends such packets, and not in requests
+	if b.Flags&wire.Binary != 0 { // only v5 sends such packets, and not in requests
 		return errPacketType
 	}
 	if r.Timeout, err = readSelector(opts, &b); err != nil {
@@ -412,7 +412,7 @@ func (c *codec) readAsk(payload []byte, ns string, r *backplane.Request) error {
 }
 
 // readAskID is requestID for msgpack.
-func readAskID(id []byte, r *backplane.Request) error {
+func readAskID(id []byte, r *wire.Request) error {
 	in := msgpack.NewReader(id)
 	if id == nil || in.Undefined() {
 		return nil
@@ -429,7 +429,7 @@ func readAskID(id []byte, r *backplane.Request) error {
 
 // readSelector reads the opts of a broadcast with acknowledgements, which need not be an
 // object: text, numbers and booleans have neither rooms nor exceptions.
-func readSelector(opts []byte, b *backplane.Broadcast) (time.Duration, error) {
+func readSelector(opts []byte, b *wire.Broadcast) (time.Duration, error) {
 	in := msgpack.NewReader(opts)
 	switch in.Kind() {
 	case msgpack.Bool, msgpack.Int, msgpack.Float, msgpack.String:

@@ -9,74 +9,74 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // What a Crossroom node asks: the exact text, and what another one understands.
 func TestRequestsBetweenNodes(t *testing.T) {
 	const v8extra = `"crossroom":{"n":1}}`
-	q := func(r backplane.Request) backplane.Request {
+	q := func(r wire.Request) wire.Request {
 		r.ID, r.Origin, r.Native = "7", "me", true
 		return r
 	}
 	for _, c := range []struct {
 		d    Dialect
-		r    backplane.Request
+		r    wire.Request
 		want string
 		// back is what comes out of it, if that is not r.
-		back func(*backplane.Request)
+		back func(*wire.Request)
 	}{
-		{V8, q(backplane.Request{Op: backplane.OpMembers, Rooms: []string{"a", "7"}, Except: []string{"b"}}),
+		{V8, q(wire.Request{Op: wire.OpMembers, Rooms: []string{"a", "7"}, Except: []string{"b"}}),
 			`{"uid":"me","requestId":"7","type":5,"opts":{"rooms":["a","7",7],"except":["b"]},"crossroom":{"n":1,"ids":1}}`, nil},
-		{V8, q(backplane.Request{Op: backplane.OpMembers, Rooms: []string{"a", "7"}}),
+		{V8, q(wire.Request{Op: wire.OpMembers, Rooms: []string{"a", "7"}}),
 			`{"uid":"me","requestId":"7","type":0,"rooms":["a","7",7],` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpMembers, Detail: true}),
+		{V8, q(wire.Request{Op: wire.OpMembers, Detail: true}),
 			`{"uid":"me","requestId":"7","type":5,"opts":{"rooms":[],"except":[]},` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpRoomsOf, ByID: true, Member: "sid"}),
+		{V8, q(wire.Request{Op: wire.OpRoomsOf, ByID: true, Member: "sid"}),
 			`{"uid":"me","requestId":"7","type":5,"opts":{"rooms":["sid"],"except":[]},` + v8extra,
-			func(r *backplane.Request) {
-				r.Op, r.ByID, r.Member, r.Rooms, r.Detail = backplane.OpMembers, false, "", []string{"sid"}, true
+			func(r *wire.Request) {
+				r.Op, r.ByID, r.Member, r.Rooms, r.Detail = wire.OpMembers, false, "", []string{"sid"}, true
 			}},
-		{V8, q(backplane.Request{Op: backplane.OpRooms}), `{"uid":"me","requestId":"7","type":1,` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpJoin, ByID: true, Member: "s", Targets: []string{"7"}}),
+		{V8, q(wire.Request{Op: wire.OpRooms}), `{"uid":"me","requestId":"7","type":1,` + v8extra, nil},
+		{V8, q(wire.Request{Op: wire.OpJoin, ByID: true, Member: "s", Targets: []string{"7"}}),
 			`{"uid":"me","requestId":"7","type":2,"sid":"s","room":"7",` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpLeave, ByID: true, Member: "s", Targets: []string{"r"}}),
+		{V8, q(wire.Request{Op: wire.OpLeave, ByID: true, Member: "s", Targets: []string{"r"}}),
 			`{"uid":"me","requestId":"7","type":3,"sid":"s","room":"r",` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpDisconnect, ByID: true, Member: "s", Close: true}),
+		{V8, q(wire.Request{Op: wire.OpDisconnect, ByID: true, Member: "s", Close: true}),
 			`{"uid":"me","requestId":"7","type":4,"sid":"s","close":true,` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpJoin, Rooms: []string{"7"}, Targets: []string{"7", "b"}}),
+		{V8, q(wire.Request{Op: wire.OpJoin, Rooms: []string{"7"}, Targets: []string{"7", "b"}}),
 			`{"uid":"me","type":2,"opts":{"rooms":["7",7],"except":[]},"rooms":["7","b"],"crossroom":{"n":1,"id":"7"}}`, nil},
-		{V8, q(backplane.Request{Op: backplane.OpLeave, Except: []string{"x"}, Targets: []string{"7"}}),
+		{V8, q(wire.Request{Op: wire.OpLeave, Except: []string{"x"}, Targets: []string{"7"}}),
 			`{"uid":"me","type":3,"opts":{"rooms":[],"except":["x"]},"rooms":["7",7],"crossroom":{"n":1,"id":"7"}}`, nil},
-		{V8, q(backplane.Request{Op: backplane.OpLeave, NoReply: true, Targets: []string{"r"}}),
+		{V8, q(wire.Request{Op: wire.OpLeave, NoReply: true, Targets: []string{"r"}}),
 			`{"uid":"me","type":3,"opts":{"rooms":[],"except":[]},"rooms":["r"],` + v8extra,
-			func(r *backplane.Request) { r.ID, r.NoReply = "", false }},
-		{V8, q(backplane.Request{Op: backplane.OpDisconnect, Close: true}),
+			func(r *wire.Request) { r.ID, r.NoReply = "", false }},
+		{V8, q(wire.Request{Op: wire.OpDisconnect, Close: true}),
 			`{"uid":"me","type":4,"opts":{"rooms":[],"except":[]},"close":true,"crossroom":{"n":1,"id":"7"}}`, nil},
-		{V8, q(backplane.Request{Op: backplane.OpEvent, Payload: []byte(`["e",1]`)}),
+		{V8, q(wire.Request{Op: wire.OpEvent, Payload: []byte(`["e",1]`)}),
 			`{"uid":"me","requestId":"7","type":6,"data":["e",1],` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpEvent, NoReply: true, Payload: []byte(`["e"]`)}),
-			`{"uid":"me","type":6,"data":["e"],` + v8extra, func(r *backplane.Request) { r.ID = "" }},
-		{V8, q(backplane.Request{Op: backplane.OpCustom, Payload: []byte(`{"a":1.0}`)}),
+		{V8, q(wire.Request{Op: wire.OpEvent, NoReply: true, Payload: []byte(`["e"]`)}),
+			`{"uid":"me","type":6,"data":["e"],` + v8extra, func(r *wire.Request) { r.ID = "" }},
+		{V8, q(wire.Request{Op: wire.OpCustom, Payload: []byte(`{"a":1.0}`)}),
 			`{"uid":"me","requestId":"7","type":"crossroom:custom","data":{"a":1.0},` + v8extra, nil},
-		{V8, q(backplane.Request{Op: backplane.OpCustom, Header: backplane.Header{"traceparent": "00", "z": "1"}}),
+		{V8, q(wire.Request{Op: wire.OpCustom, Header: wire.Header{"traceparent": "00", "z": "1"}}),
 			`{"uid":"me","requestId":"7","type":"crossroom:custom","data":null,"traceparent":"00","crossroom":{"n":1,"h":{"z":"1"}}}`,
-			func(r *backplane.Request) { r.Payload = []byte("null") }},
-		{V8, q(backplane.Request{Op: backplane.OpBroadcast, Payload: []byte("\x92\xa1e\x01"), Rooms: []string{"7"}, Timeout: time.Second, Flags: backplane.NoCompress}),
+			func(r *wire.Request) { r.Payload = []byte("null") }},
+		{V8, q(wire.Request{Op: wire.OpBroadcast, Payload: []byte("\x92\xa1e\x01"), Rooms: []string{"7"}, Timeout: time.Second, Flags: wire.NoCompress}),
 			`{"uid":"me","requestId":"7","type":7,"packet":{"type":2,"data":["e",1],"nsp":"/"},"opts":{"rooms":["7",7],"except":[],"flags":{"compress":false,"timeout":1000}},` + v8extra, nil},
-		{V5, q(backplane.Request{Op: backplane.OpMembers, Rooms: []string{"7"}}),
+		{V5, q(wire.Request{Op: wire.OpMembers, Rooms: []string{"7"}}),
 			`{"requestid":"7","type":0,"rooms":["7"],"crossroom":{"n":1,"node":"me"}}`, nil},
-		{V5, q(backplane.Request{Op: backplane.OpRoomsOf, ByID: true, Member: "s"}),
+		{V5, q(wire.Request{Op: wire.OpRoomsOf, ByID: true, Member: "s"}),
 			`{"requestid":"7","type":1,"sid":"s","crossroom":{"n":1,"node":"me"}}`, nil},
-		{V5, q(backplane.Request{Op: backplane.OpRooms}), `{"requestid":"7","type":2,"crossroom":{"n":1,"node":"me"}}`, nil},
-		{V5, q(backplane.Request{Op: backplane.OpJoin, ByID: true, Member: "s", Targets: []string{"7"}}),
+		{V5, q(wire.Request{Op: wire.OpRooms}), `{"requestid":"7","type":2,"crossroom":{"n":1,"node":"me"}}`, nil},
+		{V5, q(wire.Request{Op: wire.OpJoin, ByID: true, Member: "s", Targets: []string{"7"}}),
 			`{"requestid":"7","type":3,"sid":"s","room":"7","crossroom":{"n":1,"node":"me"}}`, nil},
-		{V5, q(backplane.Request{Op: backplane.OpLeave, ByID: true, Member: "s", Targets: []string{"r"}}),
+		{V5, q(wire.Request{Op: wire.OpLeave, ByID: true, Member: "s", Targets: []string{"r"}}),
 			`{"requestid":"7","type":4,"sid":"s","room":"r","crossroom":{"n":1,"node":"me"}}`, nil},
-		{V5, q(backplane.Request{Op: backplane.OpCustom, Payload: []byte(`"x"`)}),
+		{V5, q(wire.Request{Op: wire.OpCustom, Payload: []byte(`"x"`)}),
 			`{"requestid":"7","type":5,"data":"x","crossroom":{"n":1,"node":"me"}}`, nil},
-		{V5, q(backplane.Request{Op: backplane.OpDisconnect, ByID: true, Member: "s"}),
+		{V5, q(wire.Request{Op: wire.OpDisconnect, ByID: true, Member: "s"}),
 			`{"requestid":"7","type":6,"sid":"s","close":false,"crossroom":{"n":1,"node":"me"}}`, nil},
 	} {
 		got, err := newCodec(c.d).AppendRequest(nil, "/", &c.r)
@@ -84,7 +84,7 @@ func TestRequestsBetweenNodes(t *testing.T) {
 			t.Errorf("%s %s:\n got %s, %v\nwant %s", c.d, c.r.Op, got, err, c.want)
 			continue
 		}
-		var back backplane.Request
+		var back wire.Request
 		if err := newCodec(V8).DecodeRequest(got, "/", &back); err != nil {
 			t.Errorf("%s: %v", got, err)
 			continue
@@ -103,11 +103,11 @@ func TestRequestsBetweenNodes(t *testing.T) {
 // An emitter has no uid that would be listened to, and wants no answers.
 func TestRequestsOfEmitters(t *testing.T) {
 	for _, c := range []struct {
-		r    backplane.Request
+		r    wire.Request
 		want string
 	}{
-		{backplane.Request{Op: backplane.OpJoin, Rooms: []string{"a"}, Targets: []string{"b"}, NoReply: true}, `{"type":2,"opts":{"rooms":["a"],"except":[]},"rooms":["b"]}`},
-		{backplane.Request{Op: backplane.OpEvent, Origin: "emitter", NoReply: true, Payload: []byte(`["e"]`)}, `{"uid":"emitter","type":6,"data":["e"]}`},
+		{wire.Request{Op: wire.OpJoin, Rooms: []string{"a"}, Targets: []string{"b"}, NoReply: true}, `{"type":2,"opts":{"rooms":["a"],"except":[]},"rooms":["b"]}`},
+		{wire.Request{Op: wire.OpEvent, Origin: "emitter", NoReply: true, Payload: []byte(`["e"]`)}, `{"uid":"emitter","type":6,"data":["e"]}`},
 	} {
 		if got, err := newCodec(V8).AppendRequest(nil, "/", &c.r); err != nil || string(got) != c.want {
 			t.Errorf("%s, %v; want %s", got, err, c.want)
@@ -116,39 +116,39 @@ func TestRequestsOfEmitters(t *testing.T) {
 }
 
 func TestRequestsUnsupported(t *testing.T) {
-	all := []backplane.Op{backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect, backplane.OpEvent, backplane.OpBroadcast}
+	all := []wire.Op{wire.OpJoin, wire.OpLeave, wire.OpDisconnect, wire.OpEvent, wire.OpBroadcast}
 	for _, op := range all {
-		r := backplane.Request{ID: "1", Op: op, Targets: []string{"r"}, Payload: []byte("[\"e\"]")}
+		r := wire.Request{ID: "1", Op: op, Targets: []string{"r"}, Payload: []byte("[\"e\"]")}
 		if out, err := newCodec(V5).AppendRequest([]byte("kept"), "/", &r); !errors.Is(err, errors.ErrUnsupported) || string(out) != "kept" {
 			t.Errorf("v5 %s: %v", op, err)
 		}
 	}
-	for _, r := range []backplane.Request{{Op: backplane.OpMembers, Detail: true}, {Op: backplane.OpMembers, Except: []string{"a"}}, {Op: 99}, {}} {
+	for _, r := range []wire.Request{{Op: wire.OpMembers, Detail: true}, {Op: wire.OpMembers, Except: []string{"a"}}, {Op: 99}, {}} {
 		if _, err := newCodec(V5).AppendRequest(nil, "/", &r); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("v5 %+v: %v", r, err)
 		}
 	}
-	if _, err := newCodec(V8).AppendRequest(nil, "/", &backplane.Request{Op: 99}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := newCodec(V8).AppendRequest(nil, "/", &wire.Request{Op: 99}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("v8: %v", err)
 	}
 }
 
 func TestRequestsRefused(t *testing.T) {
-	for name, r := range map[string]backplane.Request{
-		"no target":          {Op: backplane.OpJoin, ByID: true, Member: "s"},
-		"two targets":        {Op: backplane.OpLeave, ByID: true, Member: "s", Targets: []string{"a", "b"}},
-		"id UTF-8":           {Op: backplane.OpRooms, ID: "\xff"},
-		"target UTF-8":       {Op: backplane.OpJoin, Targets: []string{"\xff"}},
-		"header":             {Op: backplane.OpRooms, Header: backplane.Header{"\xff": ""}},
-		"custom, no JSON":    {Op: backplane.OpCustom, Payload: []byte("{")},
-		"custom, empty":      {Op: backplane.OpCustom, Payload: []byte{}},
-		"event, nothing":     {Op: backplane.OpEvent},
-		"event, no JSON":     {Op: backplane.OpEvent, Payload: []byte("[")},
-		"event, empty":       {Op: backplane.OpEvent, Payload: []byte("[]")},
-		"event, no name":     {Op: backplane.OpEvent, Payload: []byte("[1]")},
-		"event, object":      {Op: backplane.OpEvent, Payload: []byte("{}")},
-		"broadcast, no data": {Op: backplane.OpBroadcast},
-		"broadcast, JSON":    {Op: backplane.OpBroadcast, Payload: []byte(`["e"]`)},
+	for name, r := range map[string]wire.Request{
+		"no target":          {Op: wire.OpJoin, ByID: true, Member: "s"},
+		"two targets":        {Op: wire.OpLeave, ByID: true, Member: "s", Targets: []string{"a", "b"}},
+		"id UTF-8":           {Op: wire.OpRooms, ID: "\xff"},
+		"target UTF-8":       {Op: wire.OpJoin, Targets: []string{"\xff"}},
+		"header":             {Op: wire.OpRooms, Header: wire.Header{"\xff": ""}},
+		"custom, no JSON":    {Op: wire.OpCustom, Payload: []byte("{")},
+		"custom, empty":      {Op: wire.OpCustom, Payload: []byte{}},
+		"event, nothing":     {Op: wire.OpEvent},
+		"event, no JSON":     {Op: wire.OpEvent, Payload: []byte("[")},
+		"event, empty":       {Op: wire.OpEvent, Payload: []byte("[]")},
+		"event, no name":     {Op: wire.OpEvent, Payload: []byte("[1]")},
+		"event, object":      {Op: wire.OpEvent, Payload: []byte("{}")},
+		"broadcast, no data": {Op: wire.OpBroadcast},
+		"broadcast, JSON":    {Op: wire.OpBroadcast, Payload: []byte(`["e"]`)},
 	} {
 		out, err := newCodec(V8).AppendRequest([]byte("kept"), "/", &r)
 		var bad *MessageError
@@ -156,9 +156,9 @@ func TestRequestsRefused(t *testing.T) {
 			t.Errorf("%s: %v, %q", name, err, out)
 		}
 	}
-	for name, r := range map[string]backplane.Request{
-		"no target": {Op: backplane.OpJoin, ByID: true, Member: "s"},
-		"no JSON":   {Op: backplane.OpCustom, Payload: []byte("{")},
+	for name, r := range map[string]wire.Request{
+		"no target": {Op: wire.OpJoin, ByID: true, Member: "s"},
+		"no JSON":   {Op: wire.OpCustom, Payload: []byte("{")},
 	} {
 		var bad *MessageError
 		if _, err := newCodec(V5).AppendRequest(nil, "/", &r); !errors.As(err, &bad) {
@@ -168,23 +168,23 @@ func TestRequestsRefused(t *testing.T) {
 }
 
 func TestRequestsTolerated(t *testing.T) {
-	for in, want := range map[string]backplane.Request{
-		`{"requestId":"1","type":5,"opts":{}}`:                                             {ID: "1", Op: backplane.OpMembers, Detail: true, Form: formShared},
-		`{ "type" : 5 , "opts" : { "rooms" : null , "x" : 1 } , "requestId" : "1" }`:       {ID: "1", Op: backplane.OpMembers, Detail: true, Form: formShared},
-		`{"uid":"u","type":2,"opts":{"rooms":[7,"7"]},"rooms":[42,"a","42"]}`:              {Origin: "u", Op: backplane.OpJoin, Rooms: []string{"7"}, Targets: []string{"42", "a"}},
-		`{"uid":"u","type":2,"opts":null,"sid":"s","room":42}`:                             {Origin: "u", Op: backplane.OpJoin, ByID: true, Member: "s", Targets: []string{"42"}},
-		`{"uid":"u","type":4,"opts":{}}`:                                                   {Origin: "u", Op: backplane.OpDisconnect},
-		`{"requestid":null,"type":2}`:                                                      {ID: "null", Op: backplane.OpRooms, Form: formV5 | formRawID},
-		`{"requestid":"1","requestId":"2","type":5}`:                                       {ID: "1", Op: backplane.OpCustom, Form: formV5},
-		`{"type":1,"type":6,"data":[],"data":["e"]}`:                                       {Op: backplane.OpEvent, NoReply: true, Form: formShared, Payload: []byte(`["e"]`)},
-		`{"uid":"u","requestId":"1","type":5,"opts":{"traceparent":"00"},"crossroom":[1]}`: {ID: "1", Origin: "u", Op: backplane.OpMembers, Detail: true, Header: backplane.Header{"traceparent": "00"}},
-		"\x83\xa9requestId\xa11\xa4type\x05\xa4opts\x80":                                   {ID: "1", Op: backplane.OpMembers, Detail: true, Form: formShared},
-		`{"requestId":"1","type":7,"packet":{"data":["e"],"type":2},"opts":{}}`:            {ID: "1", Op: backplane.OpBroadcast, Form: formShared, Payload: []byte("\x91\xa1e")},
-		`{"type":7,"packet":{"data":["e"],"type":2},"opts":{"flags":{"timeout":-5}}}`:      {Op: backplane.OpBroadcast, Form: formShared, Payload: []byte("\x91\xa1e")},
+	for in, want := range map[string]wire.Request{
+		`{"requestId":"1","type":5,"opts":{}}`:                                             {ID: "1", Op: wire.OpMembers, Detail: true, Form: formShared},
+		`{ "type" : 5 , "opts" : { "rooms" : null , "x" : 1 } , "requestId" : "1" }`:       {ID: "1", Op: wire.OpMembers, Detail: true, Form: formShared},
+		`{"uid":"u","type":2,"opts":{"rooms":[7,"7"]},"rooms":[42,"a","42"]}`:              {Origin: "u", Op: wire.OpJoin, Rooms: []string{"7"}, Targets: []string{"42", "a"}},
+		`{"uid":"u","type":2,"opts":null,"sid":"s","room":42}`:                             {Origin: "u", Op: wire.OpJoin, ByID: true, Member: "s", Targets: []string{"42"}},
+		`{"uid":"u","type":4,"opts":{}}`:                                                   {Origin: "u", Op: wire.OpDisconnect},
+		`{"requestid":null,"type":2}`:                                                      {ID: "null", Op: wire.OpRooms, Form: formV5 | formRawID},
+		`{"requestid":"1","requestId":"2","type":5}`:                                       {ID: "1", Op: wire.OpCustom, Form: formV5},
+		`{"type":1,"type":6,"data":[],"data":["e"]}`:                                       {Op: wire.OpEvent, NoReply: true, Form: formShared, Payload: []byte(`["e"]`)},
+		`{"uid":"u","requestId":"1","type":5,"opts":{"traceparent":"00"},"crossroom":[1]}`: {ID: "1", Origin: "u", Op: wire.OpMembers, Detail: true, Header: wire.Header{"traceparent": "00"}},
+		"\x83\xa9requestId\xa11\xa4type\x05\xa4opts\x80":                                   {ID: "1", Op: wire.OpMembers, Detail: true, Form: formShared},
+		`{"requestId":"1","type":7,"packet":{"data":["e"],"type":2},"opts":{}}`:            {ID: "1", Op: wire.OpBroadcast, Form: formShared, Payload: []byte("\x91\xa1e")},
+		`{"type":7,"packet":{"data":["e"],"type":2},"opts":{"flags":{"timeout":-5}}}`:      {Op: wire.OpBroadcast, Form: formShared, Payload: []byte("\x91\xa1e")},
 		`{"requestId":null,"type":7,"packet":{"data":["e"],"type":2},"opts":{"flags":{"timeout":1e300}}}`: {
-			ID: "null", Op: backplane.OpBroadcast, Form: formShared | formRawID, Payload: []byte("\x91\xa1e"), Timeout: (1<<31 - 1) * time.Millisecond},
+			ID: "null", Op: wire.OpBroadcast, Form: formShared | formRawID, Payload: []byte("\x91\xa1e"), Timeout: (1<<31 - 1) * time.Millisecond},
 	} {
-		var got backplane.Request
+		var got wire.Request
 		err := newCodec(V8).DecodeRequest([]byte(in), "/", &got)
 		got.Rooms, got.Except, got.Targets = orNil(got.Rooms), orNil(got.Except), orNil(got.Targets)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -212,7 +212,7 @@ var hostile = []string{
 
 func TestRequestsMalformed(t *testing.T) {
 	for _, in := range hostile {
-		var r backplane.Request
+		var r wire.Request
 		err := newCodec(V8).DecodeRequest([]byte(in), "/", &r)
 		var bad *MessageError
 		if !errors.As(err, &bad) || bad.Message != "request" {
@@ -222,48 +222,48 @@ func TestRequestsMalformed(t *testing.T) {
 }
 
 func TestExpect(t *testing.T) {
-	all := func(n int) backplane.Expected { return backplane.Expected{Answers: n} }
-	silent := func(n int) backplane.Expected { return backplane.Expected{Silent: n} }
-	owner := backplane.Expected{Answers: 1, FirstOnly: true}
+	all := func(n int) wire.Expected { return wire.Expected{Answers: n} }
+	silent := func(n int) wire.Expected { return wire.Expected{Silent: n} }
+	owner := wire.Expected{Answers: 1, FirstOnly: true}
 	for _, c := range []struct {
 		d    Dialect
-		r    backplane.Request
-		p    backplane.Unannounced
-		want backplane.Expected
+		r    wire.Request
+		p    wire.Unannounced
+		want wire.Expected
 		mix  bool
 	}{
-		{V8, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{Total: 3, Responding: 3}, all(3), false},
-		{V8, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{}, backplane.Expected{}, false},
-		{V8, backplane.Request{Op: backplane.OpRooms}, backplane.Unannounced{Total: 3, Responding: -1}, all(3), false},
-		{V8, backplane.Request{Op: backplane.OpRoomsOf, ByID: true}, backplane.Unannounced{Total: 3, Responding: 3}, all(3), false},
-		{V8, backplane.Request{Op: backplane.OpJoin, ByID: true}, backplane.Unannounced{Total: 3, Responding: 3}, owner, false},
-		{V8, backplane.Request{Op: backplane.OpDisconnect, ByID: true}, backplane.Unannounced{Total: 3, Responding: 3}, owner, false},
-		{V8, backplane.Request{Op: backplane.OpLeave}, backplane.Unannounced{Total: 3, Responding: 3}, silent(3), false},
-		{V8, backplane.Request{Op: backplane.OpCustom}, backplane.Unannounced{Total: 3, Responding: 2}, silent(3), false},
-		{V8, backplane.Request{Op: backplane.OpEvent}, backplane.Unannounced{Total: 3, Responding: 3}, all(3), false},
-		{V8, backplane.Request{Op: backplane.OpEvent}, backplane.Unannounced{Total: 3, Responding: 1}, backplane.Expected{Answers: 1, Silent: 2}, false},
-		{V8, backplane.Request{Op: backplane.OpEvent}, backplane.Unannounced{Total: 3, Responding: -1}, all(3), false},
-		{V8, backplane.Request{Op: backplane.OpEvent, NoReply: true}, backplane.Unannounced{Total: 3, Responding: 3}, backplane.Expected{}, false},
-		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: 3}, all(3), false},
-		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: -1}, all(3), false},
-		{V8, backplane.Request{Op: backplane.OpBroadcast}, backplane.Unannounced{Total: 3, Responding: 2}, backplane.Expected{}, true},
-		{V8, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 3, Silent: 1}, false},
-		{V8, backplane.Request{Op: backplane.OpRooms}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 3, Silent: 1}, false},
-		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 1, Silent: 3}, false},
-		{V8, backplane.Request{Op: backplane.OpMembers, Except: []string{"a"}}, backplane.Unannounced{Total: 4}, backplane.Expected{Answers: 1, Silent: 3}, false},
-		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 5}, all(5), false},
-		{V8, backplane.Request{Op: backplane.OpMembers, Detail: true}, backplane.Unannounced{Total: 4, Responding: 1}, all(4), false},
-		{V5, backplane.Request{Op: backplane.OpMembers}, backplane.Unannounced{Total: 3}, all(3), false},
-		{V5, backplane.Request{Op: backplane.OpRoomsOf, ByID: true}, backplane.Unannounced{Total: 3}, owner, false},
-		{V5, backplane.Request{Op: backplane.OpJoin, ByID: true}, backplane.Unannounced{Total: 3}, owner, false},
-		{V5, backplane.Request{Op: backplane.OpCustom}, backplane.Unannounced{Total: 3}, all(3), false},
-		{V5, backplane.Request{Op: backplane.OpCustom}, backplane.Unannounced{Total: 3, Responding: -1}, all(3), false},
-		{V5, backplane.Request{Op: backplane.OpCustom}, backplane.Unannounced{Total: 3, Responding: 1}, backplane.Expected{}, true},
-		{V5, backplane.Request{Op: backplane.OpCustom, Timeout: 1}, backplane.Unannounced{Total: 3}, backplane.Expected{}, true}, // another one has come
+		{V8, wire.Request{Op: wire.OpMembers}, wire.Unannounced{Total: 3, Responding: 3}, all(3), false},
+		{V8, wire.Request{Op: wire.OpMembers}, wire.Unannounced{}, wire.Expected{}, false},
+		{V8, wire.Request{Op: wire.OpRooms}, wire.Unannounced{Total: 3, Responding: -1}, all(3), false},
+		{V8, wire.Request{Op: wire.OpRoomsOf, ByID: true}, wire.Unannounced{Total: 3, Responding: 3}, all(3), false},
+		{V8, wire.Request{Op: wire.OpJoin, ByID: true}, wire.Unannounced{Total: 3, Responding: 3}, owner, false},
+		{V8, wire.Request{Op: wire.OpDisconnect, ByID: true}, wire.Unannounced{Total: 3, Responding: 3}, owner, false},
+		{V8, wire.Request{Op: wire.OpLeave}, wire.Unannounced{Total: 3, Responding: 3}, silent(3), false},
+		{V8, wire.Request{Op: wire.OpCustom}, wire.Unannounced{Total: 3, Responding: 2}, silent(3), false},
+		{V8, wire.Request{Op: wire.OpEvent}, wire.Unannounced{Total: 3, Responding: 3}, all(3), false},
+		{V8, wire.Request{Op: wire.OpEvent}, wire.Unannounced{Total: 3, Responding: 1}, wire.Expected{Answers: 1, Silent: 2}, false},
+		{V8, wire.Request{Op: wire.OpEvent}, wire.Unannounced{Total: 3, Responding: -1}, all(3), false},
+		{V8, wire.Request{Op: wire.OpEvent, NoReply: true}, wire.Unannounced{Total: 3, Responding: 3}, wire.Expected{}, false},
+		{V8, wire.Request{Op: wire.OpBroadcast}, wire.Unannounced{Total: 3, Responding: 3}, all(3), false},
+		{V8, wire.Request{Op: wire.OpBroadcast}, wire.Unannounced{Total: 3, Responding: -1}, all(3), false},
+		{V8, wire.Request{Op: wire.OpBroadcast}, wire.Unannounced{Total: 3, Responding: 2}, wire.Expected{}, true},
+		{V8, wire.Request{Op: wire.OpMembers}, wire.Unannounced{Total: 4}, wire.Expected{Answers: 3, Silent: 1}, false},
+		{V8, wire.Request{Op: wire.OpRooms}, wire.Unannounced{Total: 4}, wire.Expected{Answers: 3, Silent: 1}, false},
+		{V8, wire.Request{Op: wire.OpMembers, Detail: true}, wire.Unannounced{Total: 4}, wire.Expected{Answers: 1, Silent: 3}, false},
+		{V8, wire.Request{Op: wire.OpMembers, Except: []string{"a"}}, wire.Unannounced{Total: 4}, wire.Expected{Answers: 1, Silent: 3}, false},
+		{V8, wire.Request{Op: wire.OpMembers, Detail: true}, wire.Unannounced{Total: 5}, all(5), false},
+		{V8, wire.Request{Op: wire.OpMembers, Detail: true}, wire.Unannounced{Total: 4, Responding: 1}, all(4), false},
+		{V5, wire.Request{Op: wire.OpMembers}, wire.Unannounced{Total: 3}, all(3), false},
+		{V5, wire.Request{Op: wire.OpRoomsOf, ByID: true}, wire.Unannounced{Total: 3}, owner, false},
+		{V5, wire.Request{Op: wire.OpJoin, ByID: true}, wire.Unannounced{Total: 3}, owner, false},
+		{V5, wire.Request{Op: wire.OpCustom}, wire.Unannounced{Total: 3}, all(3), false},
+		{V5, wire.Request{Op: wire.OpCustom}, wire.Unannounced{Total: 3, Responding: -1}, all(3), false},
+		{V5, wire.Request{Op: wire.OpCustom}, wire.Unannounced{Total: 3, Responding: 1}, wire.Expected{}, true},
+		{V5, wire.Request{Op: wire.OpCustom, Timeout: 1}, wire.Unannounced{Total: 3}, wire.Expected{}, true}, // another one has come
 	} {
 		codec := newCodec(c.d)
 		codec.only5.Store(3)
-		codec.foreign.Store(&foreign{Unannounced: backplane.Unannounced{Total: 4}, old: 3, deaf: 1})
+		codec.foreign.Store(&foreign{Unannounced: wire.Unannounced{Total: 4}, old: 3, deaf: 1})
 		if c.r.Timeout > 0 {
 			codec.only5.Store(2)
 		}
@@ -284,72 +284,72 @@ func TestResponseChannels(t *testing.T) {
 		`{"uid":"u","requestId":"1","type":6,"data":["e"]}`:                                          broker.SocketIO.Responses("/n"),
 		`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"],"nsp":"/n"},"opts":{}}`: broker.SocketIO.NodeResponses("/n", "u"),
 	} {
-		var q backplane.Request
+		var q wire.Request
 		if err := newCodec(V8).DecodeRequest([]byte(in), "/n", &q); err != nil {
 			t.Fatal(err)
 		}
-		if got := newCodec(V8).ResponseChannel("/n", &backplane.Response{Request: &q}); got != want {
+		if got := newCodec(V8).ResponseChannel("/n", &wire.Response{Request: &q}); got != want {
 			t.Errorf("%s: %v, want %v", in, got, want)
 		}
 	}
 }
 
 func TestAnswersByForm(t *testing.T) {
-	member := backplane.MemberInfo{ID: "s1", Node: "go", Rooms: []string{"s1", "42"}, Data: []byte(`{"data":{"n":1},"handshake":{"auth":{}}}`)}
-	bare := backplane.MemberInfo{ID: "s2"}
-	headed := backplane.MemberInfo{ID: "s3", Rooms: []string{"s3"}, Data: []byte(`{"data":1,"handshake":{"headers":{"cookie":"long"},"url":"/"}}`)}
+	member := wire.MemberInfo{ID: "s1", Node: "go", Rooms: []string{"s1", "42"}, Data: []byte(`{"data":{"n":1},"handshake":{"auth":{}}}`)}
+	bare := wire.MemberInfo{ID: "s2"}
+	headed := wire.MemberInfo{ID: "s3", Rooms: []string{"s3"}, Data: []byte(`{"data":1,"handshake":{"headers":{"cookie":"long"},"url":"/"}}`)}
 	for _, c := range []struct {
 		ask  string
-		r    backplane.Response
+		r    wire.Response
 		want string
 	}{
-		{`{"requestid":"1","type":0,"rooms":[]}`, backplane.Response{Members: []backplane.MemberInfo{member}}, `{"requestid":"1","clients":["s1"]}`},
-		{`{"requestid":"1","type":0,"rooms":[]}`, backplane.Response{}, `{"requestid":"1","clients":[]}`},
-		{`{"requestid":"1","type":0,"rooms":[]}`, backplane.Response{Err: "busy"}, ``},
-		{`{"requestid":"1","type":1,"sid":"s"}`, backplane.Response{Rooms: []string{"a"}}, `{"requestid":"1","rooms":["a"]}`},
-		{`{"requestid":"1","type":1,"sid":"s"}`, backplane.Response{NotFound: true}, ``},
-		{`{"requestid":"1","type":3,"sid":"s","room":"r"}`, backplane.Response{}, `{"requestid":"1"}`},
-		{`{"requestid":"1","type":3,"sid":"s","room":"r"}`, backplane.Response{NotFound: true}, ``},
-		{`{"requestid":"1","type":3,"sid":"s","room":"r","crossroom":{"n":1,"node":"u"}}`, backplane.Response{NotFound: true, Node: "go"}, `{"requestid":"1","crossroom":{"n":1,"node":"go","nf":1}}`},
-		{`{"requestid":"1","type":5}`, backplane.Response{Payload: []byte(`[1]`)}, `{"requestid":"1","data":[1]}`},
-		{`{"requestid":"1","type":5}`, backplane.Response{Err: "x"}, `{"requestid":"1","data":null}`},
-		{`{"requestid":null,"type":5}`, backplane.Response{}, `{"requestid":null,"data":null}`},
-		{`{"uid":"u","requestId":"1","type":0,"rooms":[]}`, backplane.Response{Members: []backplane.MemberInfo{member}}, `{"requestId":"1","sockets":["s1"]}`},
-		{`{"uid":"u","requestId":"1","type":1}`, backplane.Response{Rooms: nil}, `{"requestId":"1","rooms":[]}`},
-		{`{"uid":"u","requestId":"1","type":3,"sid":"s","room":"r"}`, backplane.Response{NotFound: true}, ``},
-		{`{"uid":"u","requestId":"1","type":3,"sid":"s","room":"r"}`, backplane.Response{}, `{"requestId":"1"}`},
-		{`{"uid":"u","requestId":"1","type":3,"sid":"s","room":"r","crossroom":{"n":1}}`, backplane.Response{NotFound: true, Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","nf":1}}`},
-		{`{"uid":"u","type":3,"opts":{},"rooms":["r"],"crossroom":{"n":1,"id":"1"}}`, backplane.Response{Count: 3, Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","c":3}}`},
-		{`{"uid":"u","type":3,"opts":{},"rooms":["r"]}`, backplane.Response{Count: 3, Node: "go"}, ``},
-		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Members: []backplane.MemberInfo{member, bare}},
+		{`{"requestid":"1","type":0,"rooms":[]}`, wire.Response{Members: []wire.MemberInfo{member}}, `{"requestid":"1","clients":["s1"]}`},
+		{`{"requestid":"1","type":0,"rooms":[]}`, wire.Response{}, `{"requestid":"1","clients":[]}`},
+		{`{"requestid":"1","type":0,"rooms":[]}`, wire.Response{Err: "busy"}, ``},
+		{`{"requestid":"1","type":1,"sid":"s"}`, wire.Response{Rooms: []string{"a"}}, `{"requestid":"1","rooms":["a"]}`},
+		{`{"requestid":"1","type":1,"sid":"s"}`, wire.Response{NotFound: true}, ``},
+		{`{"requestid":"1","type":3,"sid":"s","room":"r"}`, wire.Response{}, `{"requestid":"1"}`},
+		{`{"requestid":"1","type":3,"sid":"s","room":"r"}`, wire.Response{NotFound: true}, ``},
+		{`{"requestid":"1","type":3,"sid":"s","room":"r","crossroom":{"n":1,"node":"u"}}`, wire.Response{NotFound: true, Node: "go"}, `{"requestid":"1","crossroom":{"n":1,"node":"go","nf":1}}`},
+		{`{"requestid":"1","type":5}`, wire.Response{Payload: []byte(`[1]`)}, `{"requestid":"1","data":[1]}`},
+		{`{"requestid":"1","type":5}`, wire.Response{Err: "x"}, `{"requestid":"1","data":null}`},
+		{`{"requestid":null,"type":5}`, wire.Response{}, `{"requestid":null,"data":null}`},
+		{`{"uid":"u","requestId":"1","type":0,"rooms":[]}`, wire.Response{Members: []wire.MemberInfo{member}}, `{"requestId":"1","sockets":["s1"]}`},
+		{`{"uid":"u","requestId":"1","type":1}`, wire.Response{Rooms: nil}, `{"requestId":"1","rooms":[]}`},
+		{`{"uid":"u","requestId":"1","type":3,"sid":"s","room":"r"}`, wire.Response{NotFound: true}, ``},
+		{`{"uid":"u","requestId":"1","type":3,"sid":"s","room":"r"}`, wire.Response{}, `{"requestId":"1"}`},
+		{`{"uid":"u","requestId":"1","type":3,"sid":"s","room":"r","crossroom":{"n":1}}`, wire.Response{NotFound: true, Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","nf":1}}`},
+		{`{"uid":"u","type":3,"opts":{},"rooms":["r"],"crossroom":{"n":1,"id":"1"}}`, wire.Response{Count: 3, Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","c":3}}`},
+		{`{"uid":"u","type":3,"opts":{},"rooms":["r"]}`, wire.Response{Count: 3, Node: "go"}, ``},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, wire.Response{Members: []wire.MemberInfo{member, bare}},
 			`{"requestId":"1","sockets":[{"id":"s1","handshake":{"auth":{}},"rooms":["s1","42"],"data":{"n":1}},{"id":"s2","handshake":` + noHandshake + `,"rooms":[],"data":{}}]}`},
-		{`{"uid":"u","requestId":"1","type":5,"opts":{},"crossroom":{"n":1,"ids":1}}`, backplane.Response{Node: "go", Members: []backplane.MemberInfo{bare}},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{},"crossroom":{"n":1,"ids":1}}`, wire.Response{Node: "go", Members: []wire.MemberInfo{bare}},
 			`{"requestId":"1","sockets":[{"id":"s2"}],"crossroom":{"n":1,"node":"go"}}`},
-		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Err: "busy"}, ``},
-		{`{"uid":"u","requestId":"1","type":5,"opts":{},"crossroom":{"n":1}}`, backplane.Response{Err: "busy", Node: "go"}, `{"requestId":"1","sockets":[],"crossroom":{"n":1,"node":"go","e":"busy"}}`},
-		{`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1}}`, backplane.Response{Rooms: []string{"a"}, More: true, Node: "go"}, `{"requestId":"1","rooms":["a"],"crossroom":{"n":1,"node":"go","more":1}}`},
-		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{}, `{"type":6,"requestId":"1"}`},
-		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{Payload: []byte(`null`)}, `{"type":6,"requestId":"1","data":null}`},
-		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, backplane.Response{Err: "panicked"}, `{"type":6,"requestId":"1"}`},
-		{`{"uid":"u","requestId":"1","type":6,"data":["e"],"crossroom":{"n":1}}`, backplane.Response{Err: "busy", Busy: true, Node: "go"}, `{"type":6,"requestId":"1","crossroom":{"n":1,"node":"go","e":"busy","busy":1}}`},
-		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, backplane.Response{Ack: true, Err: "large"}, "\x82\xa4type\x09\xa9requestId\xa11"},
-		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{},"crossroom":{"n":1}}`, backplane.Response{Ack: true, Err: "x", Node: "go"},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, wire.Response{Err: "busy"}, ``},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{},"crossroom":{"n":1}}`, wire.Response{Err: "busy", Node: "go"}, `{"requestId":"1","sockets":[],"crossroom":{"n":1,"node":"go","e":"busy"}}`},
+		{`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1}}`, wire.Response{Rooms: []string{"a"}, More: true, Node: "go"}, `{"requestId":"1","rooms":["a"],"crossroom":{"n":1,"node":"go","more":1}}`},
+		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, wire.Response{}, `{"type":6,"requestId":"1"}`},
+		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, wire.Response{Payload: []byte(`null`)}, `{"type":6,"requestId":"1","data":null}`},
+		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, wire.Response{Err: "panicked"}, `{"type":6,"requestId":"1"}`},
+		{`{"uid":"u","requestId":"1","type":6,"data":["e"],"crossroom":{"n":1}}`, wire.Response{Err: "busy", Busy: true, Node: "go"}, `{"type":6,"requestId":"1","crossroom":{"n":1,"node":"go","e":"busy","busy":1}}`},
+		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, wire.Response{Ack: true, Err: "large"}, "\x82\xa4type\x09\xa9requestId\xa11"},
+		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{},"crossroom":{"n":1}}`, wire.Response{Ack: true, Err: "x", Node: "go"},
 			"\x83\xa4type\x09\xa9requestId\xa11\xa9crossroom\x83\xa1n\x01\xa4node\xa2go\xa1e\xa1x"},
-		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Brief: 1, Members: []backplane.MemberInfo{headed}},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, wire.Response{Brief: 1, Members: []wire.MemberInfo{headed}},
 			`{"requestId":"1","sockets":[{"id":"s3","handshake":{"url":"/","headers":{}},"rooms":["s3"],"data":1}]}`},
-		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Brief: 2, Members: []backplane.MemberInfo{headed}},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, wire.Response{Brief: 2, Members: []wire.MemberInfo{headed}},
 			`{"requestId":"1","sockets":[{"id":"s3","handshake":` + noHandshake + `,"rooms":["s3"],"data":1}]}`},
-		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, backplane.Response{Brief: backplane.MaxBrief, Members: []backplane.MemberInfo{headed}},
+		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, wire.Response{Brief: wire.MaxBrief, Members: []wire.MemberInfo{headed}},
 			`{"requestId":"1","sockets":[{"id":"s3","handshake":` + noHandshake + `,"rooms":["s3"],"data":{}}]}`},
-		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Payload: []byte(`7`), Node: "go", Header: backplane.Header{"tracestate": "t"}},
+		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, wire.Response{Payload: []byte(`7`), Node: "go", Header: wire.Header{"tracestate": "t"}},
 			`{"requestId":"1","data":7,"tracestate":"t","crossroom":{"n":1,"node":"go"}}`},
-		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Err: "no", Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","e":"no"}}`},
-		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, backplane.Response{Err: "busy", Busy: true, Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","e":"busy","busy":1}}`},
-		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{},"crossroom":{"n":1}}`, backplane.Response{Count: 2, Node: "go"}, `{"type":8,"requestId":"1","clientCount":2,"crossroom":{"n":1,"node":"go"}}`},
-		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, backplane.Response{Ack: true}, "\x82\xa4type\x09\xa9requestId\xa11"},
-		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, backplane.Response{Ack: true, Payload: []byte("\xc0")}, "\x83\xa4type\x09\xa9requestId\xa11\xa6packet\xc0"},
+		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, wire.Response{Err: "no", Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","e":"no"}}`},
+		{`{"uid":"u","requestId":"1","type":"crossroom:custom","crossroom":{"n":1}}`, wire.Response{Err: "busy", Busy: true, Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","e":"busy","busy":1}}`},
+		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{},"crossroom":{"n":1}}`, wire.Response{Count: 2, Node: "go"}, `{"type":8,"requestId":"1","clientCount":2,"crossroom":{"n":1,"node":"go"}}`},
+		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, wire.Response{Ack: true}, "\x82\xa4type\x09\xa9requestId\xa11"},
+		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, wire.Response{Ack: true, Payload: []byte("\xc0")}, "\x83\xa4type\x09\xa9requestId\xa11\xa6packet\xc0"},
 	} {
-		var q backplane.Request
+		var q wire.Request
 		if err := newCodec(V8).DecodeRequest([]byte(c.ask), "/", &q); err != nil {
 			t.Fatalf("%s: %v", c.ask, err)
 		}
@@ -362,32 +362,32 @@ func TestAnswersByForm(t *testing.T) {
 		if len(got) == 0 || q.Form&formRawID != 0 {
 			continue
 		}
-		var back backplane.Response
+		var back wire.Response
 		if err := newCodec(V8).DecodeResponse(got, "/", &back); err != nil || back.RequestID != "1" || back.Ack != c.r.Ack {
 			t.Errorf("%s: %+v, %v", got, back, err)
 		}
-		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.More != c.r.More || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })) {
+		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.More != c.r.More || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b wire.MemberInfo) bool { return a.ID == b.ID })) {
 			t.Errorf("%s came back as %+v", got, back)
 		}
 	}
 }
 
 func TestAnswersRefused(t *testing.T) {
-	q := backplane.Request{ID: "1", Origin: "u", Native: true}
+	q := wire.Request{ID: "1", Origin: "u", Native: true}
 	for name, c := range map[string]struct {
-		op backplane.Op
-		r  backplane.Response
+		op wire.Op
+		r  wire.Response
 	}{
-		"room UTF-8":        {backplane.OpRooms, backplane.Response{Rooms: []string{"\xff"}}},
-		"member UTF-8":      {backplane.OpMembers, backplane.Response{Members: []backplane.MemberInfo{{ID: "\xff"}}}},
-		"member room UTF-8": {backplane.OpMembers, backplane.Response{Members: []backplane.MemberInfo{{ID: "a", Rooms: []string{"\xff"}}}}},
-		"member data":       {backplane.OpMembers, backplane.Response{Members: []backplane.MemberInfo{{ID: "a", Data: []byte("{")}}}},
-		"custom":            {backplane.OpCustom, backplane.Response{Payload: []byte("{")}},
-		"event":             {backplane.OpEvent, backplane.Response{Payload: []byte("")}},
-		"ack":               {backplane.OpBroadcast, backplane.Response{Ack: true, Payload: []byte("\x91")}},
-		"ack, two":          {backplane.OpBroadcast, backplane.Response{Ack: true, Payload: []byte("\x01\x01")}},
-		"error UTF-8":       {backplane.OpRooms, backplane.Response{Err: "\xff"}},
-		"header":            {backplane.OpRooms, backplane.Response{Header: backplane.Header{"a": strings.Repeat("x", backplane.MaxHeader)}}},
+		"room UTF-8":        {wire.OpRooms, wire.Response{Rooms: []string{"\xff"}}},
+		"member UTF-8":      {wire.OpMembers, wire.Response{Members: []wire.MemberInfo{{ID: "\xff"}}}},
+		"member room UTF-8": {wire.OpMembers, wire.Response{Members: []wire.MemberInfo{{ID: "a", Rooms: []string{"\xff"}}}}},
+		"member data":       {wire.OpMembers, wire.Response{Members: []wire.MemberInfo{{ID: "a", Data: []byte("{")}}}},
+		"custom":            {wire.OpCustom, wire.Response{Payload: []byte("{")}},
+		"event":             {wire.OpEvent, wire.Response{Payload: []byte("")}},
+		"ack":               {wire.OpBroadcast, wire.Response{Ack: true, Payload: []byte("\x91")}},
+		"ack, two":          {wire.OpBroadcast, wire.Response{Ack: true, Payload: []byte("\x01\x01")}},
+		"error UTF-8":       {wire.OpRooms, wire.Response{Err: "\xff"}},
+		"header":            {wire.OpRooms, wire.Response{Header: wire.Header{"a": strings.Repeat("x", wire.MaxHeader)}}},
 	} {
 		q.Op = c.op
 		c.r.Request = &q
@@ -405,10 +405,10 @@ func TestResponsesMalformed(t *testing.T) {
 		`{"requestId":"1","sockets":[{}]}`, `{"requestId":"1","sockets":[{"id":"a","rooms":7}]}`, `{"type":8}`, `{"type":9,"packet":1}`, `{"type":9,"requestId":5}`,
 		`{"what":1}`, `{"requestId":null,"type":6}`, "\x81\xa4type\x09", "\x82\xa4type\x09\xa9requestId\xa11\xc0", "\x82\xa4type\x09\xa9requestId", "\xc0", "\x90", `{"a":` + strings.Repeat("[", 100_000),
 	} {
-		var r backplane.Response
+		var r wire.Response
 		err := newCodec(V8).DecodeResponse([]byte(in), "/", &r)
 		var bad *MessageError
-		if !errors.As(err, &bad) || bad.Message != "response" || errors.Is(err, backplane.ErrIgnored) {
+		if !errors.As(err, &bad) || bad.Message != "response" || errors.Is(err, wire.ErrIgnored) {
 			t.Errorf("%.80q: %v, %+v", in, err, r)
 		}
 	}
@@ -421,9 +421,9 @@ func TestMisunderstandings(t *testing.T) {
 		`{"sockets":["a"]}`: gen6, `{"clients":[]}`: gen5, `{"data":null}`: gen5, `{"rooms":[1]}`: genNone, `{}`: genNone, `{"requestId":null,"sockets":[]}`: gen6,
 	} {
 		c := newCodec(V8)
-		var r backplane.Response
+		var r wire.Response
 		err := c.DecodeResponse([]byte(in), "/", &r)
-		if !errors.Is(err, backplane.ErrMisunderstood) || !errors.Is(err, backplane.ErrIgnored) {
+		if !errors.Is(err, wire.ErrMisunderstood) || !errors.Is(err, wire.ErrIgnored) {
 			t.Errorf("%s: %v", in, err)
 		}
 		if v5, v6 := c.generations(); v5.IsZero() == (want == gen5) || v6.IsZero() == (want == gen6) {
@@ -437,7 +437,7 @@ func TestMisunderstandings(t *testing.T) {
 func TestDeepAnswerOfNode(t *testing.T) {
 	auth := strings.Repeat("[", 6000) + strings.Repeat("]", 6000)
 	in := `{"requestId":"1","sockets":[{"id":"a","handshake":{"auth":` + auth + `},"rooms":["a"],"data":{}},{"id":"b","handshake":{},"rooms":["b"],"data":{}}]}`
-	var r backplane.Response
+	var r wire.Response
 	if err := newCodec(V8).DecodeResponse([]byte(in), "/", &r); err != nil || len(r.Members) != 2 || r.Members[1].ID != "b" {
 		t.Fatalf("%d members, %v", len(r.Members), err)
 	}
@@ -459,7 +459,7 @@ func TestGenerationsSeen(t *testing.T) {
 	} {
 		c := newCodec(V8)
 		before := time.Now()
-		var r backplane.Request
+		var r wire.Request
 		_ = c.DecodeRequest([]byte(in), "/", &r)
 		v5, v6 := c.generations()
 		if v5.IsZero() == (want == gen5) || v6.IsZero() == (want == gen6) || want == gen5 && v5.Before(before.Round(0)) {
@@ -470,7 +470,7 @@ func TestGenerationsSeen(t *testing.T) {
 		`{"requestid":"1"}`: gen5, `{"requestId":"1"}`: gen6, "\x82\xa4type\x09\xa9requestId\xa11": gen6, `{"requestId":"1","crossroom":{"n":1}}`: genNone,
 	} {
 		c := newCodec(V8)
-		var r backplane.Response
+		var r wire.Response
 		if err := c.DecodeResponse([]byte(in), "/", &r); err != nil {
 			t.Fatal(err)
 		}

@@ -1,19 +1,19 @@
 package adapter
 
 import (
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// AppendResponse implements backplane.Codec. The answer has the form in which the
+// AppendResponse implements wire.Codec. The answer has the form in which the
 // question was asked [PROTOCOL 5, 6, 7]; only Crossroom nodes get to know more.
 //
 // The result is empty where a Node.js server would say nothing: it does not have the
 // socket, or nobody waits. If this node failed and the asker has no place for an error, a
 // request that wants a value gets one without it, as from a callback that gave none; one
 // that wants a list gets nothing, since no list would pass for an empty one.
-func (c *codec) AppendResponse(dst []byte, ns string, r *backplane.Response) ([]byte, error) {
+func (c *codec) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
 	out, err := dst, error(nil)
 	if q := r.Request; q.Native || !r.NotFound && (r.Err == "" || valued(r)) {
 		out, err = c.appendResponse(dst, r)
@@ -25,11 +25,11 @@ func (c *codec) AppendResponse(dst []byte, ns string, r *backplane.Response) ([]
 }
 
 // valued reports whether an asker of any version takes the answer without a value.
-func valued(r *backplane.Response) bool {
-	return r.Ack || r.Request.Op == backplane.OpCustom || r.Request.Op == backplane.OpEvent
+func valued(r *wire.Response) bool {
+	return r.Ack || r.Request.Op == wire.OpCustom || r.Request.Op == wire.OpEvent
 }
 
-func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error) {
+func (c *codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
 	q := r.Request
 	if q.ID == "" {
 		return dst, nil
@@ -44,7 +44,7 @@ func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error
 	x := extras{header: r.Header}
 	if q.Native {
 		x.native, x.node, x.notFound, x.err, x.busy, x.more = true, r.Node, r.NotFound, r.Err, r.Busy, r.More
-		if q.Op != backplane.OpBroadcast {
+		if q.Op != wire.OpBroadcast {
 			x.count = r.Count
 		}
 	}
@@ -67,7 +67,7 @@ func (c *codec) appendResponse(dst []byte, r *backplane.Response) ([]byte, error
 }
 
 // writeID writes the id of the request as it was.
-func writeID(o *object, key string, q *backplane.Request) {
+func writeID(o *object, key string, q *wire.Request) {
 	if q.Form&formRawID != 0 {
 		o.raw(key, []byte(q.ID))
 	} else {
@@ -75,13 +75,13 @@ func writeID(o *object, key string, q *backplane.Request) {
 	}
 }
 
-func writeAnswer5(o *object, r *backplane.Response) error {
+func writeAnswer5(o *object, r *wire.Response) error {
 	switch r.Request.Op {
-	case backplane.OpMembers:
+	case wire.OpMembers:
 		return writeIDs(o, "clients", r.Members)
-	case backplane.OpRooms, backplane.OpRoomsOf:
+	case wire.OpRooms, wire.OpRoomsOf:
 		o.texts("rooms", r.Rooms)
-	case backplane.OpCustom:
+	case wire.OpCustom:
 		data, err := checkJSON("response", r.Payload)
 		if err != nil {
 			return err
@@ -91,24 +91,24 @@ func writeAnswer5(o *object, r *backplane.Response) error {
 	return nil
 }
 
-func writeAnswer8(o *object, r *backplane.Response) error {
+func writeAnswer8(o *object, r *wire.Response) error {
 	q := r.Request
 	switch q.Op {
-	case backplane.OpEvent:
+	case wire.OpEvent:
 		o.int("type", v6ServerSideEmit)
-	case backplane.OpBroadcast:
+	case wire.OpBroadcast:
 		o.int("type", v6ClientCount)
 	}
 	writeID(o, "requestId", q)
 	switch q.Op {
-	case backplane.OpMembers:
+	case wire.OpMembers:
 		if q.Form&formIDs != 0 {
 			return writeIDs(o, "sockets", r.Members)
 		}
 		return writeSockets(o, r)
-	case backplane.OpRooms, backplane.OpRoomsOf:
+	case wire.OpRooms, wire.OpRoomsOf:
 		o.texts("rooms", r.Rooms)
-	case backplane.OpEvent, backplane.OpCustom:
+	case wire.OpEvent, wire.OpCustom:
 		if r.Payload == nil {
 			return nil
 		}
@@ -117,13 +117,13 @@ func writeAnswer8(o *object, r *backplane.Response) error {
 			return err
 		}
 		o.raw("data", data)
-	case backplane.OpBroadcast:
+	case wire.OpBroadcast:
 		o.int("clientCount", r.Count)
 	}
 	return nil
 }
 
-func writeIDs(o *object, key string, members []backplane.MemberInfo) error {
+func writeIDs(o *object, key string, members []wire.MemberInfo) error {
 	ids := make([]string, len(members))
 	for i := range members {
 		ids[i] = members[i].ID
@@ -141,7 +141,7 @@ const noHandshake = `{"headers":{},"time":"","address":"","xdomain":false,"secur
 
 // writeSockets writes the objects that fetchSockets brings. Askers of our own kind get
 // just what there is.
-func writeSockets(o *object, r *backplane.Response) error {
+func writeSockets(o *object, r *wire.Response) error {
 	o.key("sockets")
 	o.dst = append(o.dst, '[')
 	for i := range r.Members {
@@ -163,7 +163,7 @@ const (
 	noData       = 3 // and what the application says
 )
 
-func writeSocket(o *object, m *backplane.MemberInfo, native bool, brief uint8) error {
+func writeSocket(o *object, m *wire.MemberInfo, native bool, brief uint8) error {
 	id := [...]string{m.ID}
 	if err := checkText("response", id[:], m.Rooms); err != nil {
 		return err
@@ -214,7 +214,7 @@ func writeBriefly(s *object, handshake jsonscan.Value) {
 
 // appendAck appends one acknowledgement, response 9, which is always msgpack. Without
 // a value it has no packet. A Go node is harmed by no value.
-func (c *codec) appendAck(dst []byte, r *backplane.Response, x *extras) ([]byte, error) {
+func (c *codec) appendAck(dst []byte, r *wire.Response, x *extras) ([]byte, error) {
 	keys, packet := 2+x.keys(), r.Payload
 	if r.Err == "" && packet != nil {
 		keys++

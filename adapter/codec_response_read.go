@@ -3,21 +3,21 @@ package adapter
 import (
 	"math"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// DecodeResponse implements backplane.Codec. It understands every dialect.
-func (c *codec) DecodeResponse(payload []byte, ns string, r *backplane.Response) error {
-	*r = backplane.Response{Members: r.Members[:0], Rooms: r.Rooms[:0]}
+// DecodeResponse implements wire.Codec. It understands every dialect.
+func (c *codec) DecodeResponse(payload []byte, ns string, r *wire.Response) error {
+	*r = wire.Response{Members: r.Members[:0], Rooms: r.Rooms[:0]}
 	if err := c.readResponse(payload, r); err != nil {
 		return badMessage("response", err)
 	}
 	return nil
 }
 
-func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
+func (c *codec) readResponse(payload []byte, r *wire.Response) error {
 	v, packed, err := openMessage(payload, v6Ack)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (c *codec) readResponse(payload []byte, r *backplane.Response) error {
 			default:
 			}
 		}
-		return backplane.ErrMisunderstood
+		return wire.ErrMisunderstood
 	}
 	if !m.extra.native {
 		c.seen.note(m.generation())
@@ -101,15 +101,15 @@ func (m *message) names(list jsonscan.Value, dst []string) []string {
 }
 
 // members reads a list of ids or of objects.
-func (m *message) members(list jsonscan.Value, r *backplane.Response) error {
+func (m *message) members(list jsonscan.Value, r *wire.Response) error {
 	if list.Kind() != jsonscan.Array {
 		return nil
 	}
 	if r.Members == nil {
-		r.Members = []backplane.MemberInfo{}
+		r.Members = []wire.MemberInfo{}
 	}
 	for e := range list.Elements() {
-		info := backplane.MemberInfo{Node: r.Node}
+		info := wire.MemberInfo{Node: r.Node}
 		switch name, ok := nameOf(e); {
 		case m.v5:
 			info.ID = textOf(e)
@@ -128,7 +128,7 @@ func (m *message) members(list jsonscan.Value, r *backplane.Response) error {
 }
 
 // member reads what a server says of a socket.
-func (m *message) member(v jsonscan.Value, info *backplane.MemberInfo) error {
+func (m *message) member(v jsonscan.Value, info *wire.MemberInfo) error {
 	var id, handshake, rooms, data jsonscan.Value
 	for key, value := range v.Members() {
 		switch key {
@@ -170,7 +170,7 @@ func (m *message) member(v jsonscan.Value, info *backplane.MemberInfo) error {
 }
 
 // readAck reads one acknowledgement.
-func (c *codec) readAck(payload []byte, r *backplane.Response) error {
+func (c *codec) readAck(payload []byte, r *wire.Response) error {
 	m := msgpack.NewReader(payload)
 	n, err := m.MapLen()
 	if err != nil {

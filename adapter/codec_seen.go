@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // generation is a set of servers that understand each other's requests.
@@ -72,4 +72,4 @@ func misunderstood(v jsonscan.Value) (by generation, ok bool) {
 	return by, ok || members == 0 // {}: to requests by id
 }
 
-func isIgnored(err error) bool { return errors.Is(err, backplane.ErrIgnored) }
+func isIgnored(err error) bool { return errors.Is(err, wire.ErrIgnored) }

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 func pack(t testing.TB, v any) []byte {
@@ -39,14 +39,14 @@ func TestNumberRooms(t *testing.T) {
 		"042": false, "-0": false, "+1": false, "1.5": false, "1e3": false, "9007199254740992": false, "99999999999999999999": false,
 		"": false, "-": false, "4 2": false, "#1": false, "１": false, "lobby": false, "-07": false,
 	} {
-		b := backplane.Broadcast{Origin: "me", Rooms: []string{room}, Except: []string{room}, Payload: pack(t, []any{"e"})}
+		b := wire.Broadcast{Origin: "me", Rooms: []string{room}, Except: []string{room}, Payload: pack(t, []any{"e"})}
 		for _, d := range []Dialect{V8, V5} {
 			c := newCodec(d)
-			wire, err := c.AppendBroadcast(nil, "/", &b)
+			encoded, err := c.AppendBroadcast(nil, "/", &b)
 			if err != nil {
 				t.Fatal(err)
 			}
-			opts := byOracle(t, wire).([]any)[2].(map[string]any)
+			opts := byOracle(t, encoded).([]any)[2].(map[string]any)
 			want := 1
 			channel := broker.SocketIO.Room("/", room)
 			if both && d == V8 {
@@ -59,20 +59,20 @@ func TestNumberRooms(t *testing.T) {
 			if got := c.BroadcastChannel("/", &b); got != channel {
 				t.Errorf("%s sends room %q on %v", d, room, got)
 			}
-			var back backplane.Broadcast
-			if err := c.DecodeBroadcast(wire, "/", &back); err != nil || !slices.Equal(back.Rooms, b.Rooms) || !slices.Equal(back.Except, b.Except) {
+			var back wire.Broadcast
+			if err := c.DecodeBroadcast(encoded, "/", &back); err != nil || !slices.Equal(back.Rooms, b.Rooms) || !slices.Equal(back.Except, b.Except) {
 				t.Errorf("room %q came back as %q, %q, %v", room, back.Rooms, back.Except, err)
 			}
 		}
 	}
 	c := newCodec(V8)
 	for _, rooms := range [][]string{nil, {"a", "b"}, {"1", "2"}} {
-		if got := c.BroadcastChannel("/n", &backplane.Broadcast{Rooms: rooms}); got != broker.SocketIO.Broadcast("/n") {
+		if got := c.BroadcastChannel("/n", &wire.Broadcast{Rooms: rooms}); got != broker.SocketIO.Broadcast("/n") {
 			t.Errorf("%q on %v", rooms, got)
 		}
 	}
 	in := pack(t, []any{"x", map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}, map[string]any{"rooms": []any{42, "42", 1.5, "a", "a", -0.25, 1e21}}})
-	var b backplane.Broadcast
+	var b wire.Broadcast
 	if err := c.DecodeBroadcast(in, "/", &b); err != nil || !slices.Equal(b.Rooms, []string{"42", "1.5", "a", "-0.25", "1e+21"}) {
 		t.Errorf("%q, %v", b.Rooms, err)
 	}
@@ -103,7 +103,7 @@ func TestBroadcastTolerance(t *testing.T) {
 		"no namespace":     {"x", map[string]any{"type": 2, "data": []any{"e", 1}}, map[string]any{}},
 		"packet id":        {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "id": 7, "nsp": "/"}, map[string]any{}},
 	} {
-		b := backplane.Broadcast{Rooms: []string{"old"}, Except: []string{"old"}, Flags: 7, Header: backplane.Header{"old": "x"}, Relay: "old", Seq: 1}
+		b := wire.Broadcast{Rooms: []string{"old"}, Except: []string{"old"}, Flags: 7, Header: wire.Header{"old": "x"}, Relay: "old", Seq: 1}
 		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -111,7 +111,7 @@ func TestBroadcastTolerance(t *testing.T) {
 			t.Errorf("%s: %+v", name, b)
 		}
 	}
-	var b backplane.Broadcast
+	var b wire.Broadcast
 	if err := newCodec(V8).DecodeBroadcast(pack(t, []any{nil, packet, map[string]any{}}), "/", &b); err != nil || b.Origin != "emitter" {
 		t.Errorf("uid nil: %q, %v", b.Origin, err)
 	}
@@ -148,17 +148,17 @@ func TestBroadcastMalformed(t *testing.T) {
 		cases["cut at "+msgpack.FormatNumber(float64(i))] = good[:i]
 	}
 	for name, in := range cases {
-		var b backplane.Broadcast
+		var b wire.Broadcast
 		err := newCodec(V8).DecodeBroadcast(in, "/", &b)
 		var bad *MessageError
-		if !errors.As(err, &bad) || bad.Message != "broadcast" || errors.Is(err, backplane.ErrIgnored) {
+		if !errors.As(err, &bad) || bad.Message != "broadcast" || errors.Is(err, wire.ErrIgnored) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// Node.js servers pass over these in silence.
 	for name, in := range map[string]any{"nothing": []any{}, "uid alone": []any{"x"}, "packet nil": []any{"x", nil, map[string]any{}}, "a room that cannot be": []any{"x", packet, map[string]any{"rooms": []any{nil}}}} {
-		var b backplane.Broadcast
-		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); !errors.Is(err, backplane.ErrIgnored) || errors.Is(err, backplane.ErrForeignNamespace) {
+		var b wire.Broadcast
+		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); !errors.Is(err, wire.ErrIgnored) || errors.Is(err, wire.ErrForeignNamespace) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -167,7 +167,7 @@ func TestBroadcastMalformed(t *testing.T) {
 // Nothing goes out that ends a process which reads it.
 func TestBroadcastRefused(t *testing.T) {
 	ok := pack(t, []any{"e"})
-	for name, b := range map[string]backplane.Broadcast{
+	for name, b := range map[string]wire.Broadcast{
 		"no payload":      {},
 		"payload map":     {Payload: pack(t, map[string]any{})},
 		"two values":      {Payload: append(slices.Clone(ok), ok...)},
@@ -176,8 +176,8 @@ func TestBroadcastRefused(t *testing.T) {
 		"room UTF-8":      {Payload: ok, Rooms: []string{"\xff"}},
 		"except UTF-8":    {Payload: ok, Except: []string{"\xff"}},
 		"uid UTF-8":       {Payload: ok, Origin: "\xff"},
-		"header UTF-8":    {Payload: ok, Header: backplane.Header{"a": "\xff"}},
-		"header too long": {Payload: ok, Header: backplane.Header{"a": strings.Repeat("x", 8<<10)}},
+		"header UTF-8":    {Payload: ok, Header: wire.Header{"a": "\xff"}},
+		"header too long": {Payload: ok, Header: wire.Header{"a": strings.Repeat("x", 8<<10)}},
 	} {
 		out, err := newCodec(V8).AppendBroadcast([]byte("kept"), "/", &b)
 		var bad *MessageError
@@ -192,21 +192,21 @@ func TestBadTextPassedOn(t *testing.T) {
 	in := pack(t, []any{"x", map[string]any{"type": 2, "data": msgpack.Raw("\x91\xa1e"), "nsp": "/"}, map[string]any{}})
 	in = []byte(strings.Replace(string(in), "\x91\xa1e", "\x92\xa1e\xa2\xffa", 1))
 	c := newCodec(V8)
-	var b backplane.Broadcast
+	var b wire.Broadcast
 	if err := c.DecodeBroadcast(in, "/", &b); err != nil {
 		t.Fatal(err)
 	}
-	wire, err := c.AppendBroadcast(nil, "/", &b)
+	encoded, err := c.AppendBroadcast(nil, "/", &b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.DecodeBroadcast(wire, "/", &b); err != nil || string(b.Payload) != "\x92\xa1e\xa4\ufffda" {
+	if err := c.DecodeBroadcast(encoded, "/", &b); err != nil || string(b.Payload) != "\x92\xa1e\xa4\ufffda" {
 		t.Errorf("%x, %v", b.Payload, err)
 	}
 }
 
 func TestBinaryType5(t *testing.T) {
-	b := backplane.Broadcast{Origin: "x", Payload: pack(t, []any{"e", []byte{1}})}
+	b := wire.Broadcast{Origin: "x", Payload: pack(t, []any{"e", []byte{1}})}
 	for _, c := range []struct {
 		d    Dialect
 		on   bool
@@ -214,55 +214,55 @@ func TestBinaryType5(t *testing.T) {
 	}{{V5, true, 5}, {V5, false, 2}, {V8, true, 2}} {
 		codec := newCodec(c.d)
 		codec.binary5.Store(c.on)
-		wire, err := codec.AppendBroadcast(nil, "/", &b)
+		encoded, err := codec.AppendBroadcast(nil, "/", &b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := byOracle(t, wire).([]any)[1].(map[string]any)["type"]; got != c.want {
+		if got := byOracle(t, encoded).([]any)[1].(map[string]any)["type"]; got != c.want {
 			t.Errorf("%s, %v: type %v", c.d, c.on, got)
 		}
-		text := backplane.Broadcast{Origin: "x", Flags: backplane.Binary, Payload: pack(t, []any{"e", "a"})}
-		wire, err = codec.AppendBroadcast(nil, "/", &text)
-		if err != nil || byOracle(t, wire).([]any)[1].(map[string]any)["type"] != 2.0 {
-			t.Errorf("%s, %v: text as %x, %v", c.d, c.on, wire, err)
+		text := wire.Broadcast{Origin: "x", Flags: wire.Binary, Payload: pack(t, []any{"e", "a"})}
+		encoded, err = codec.AppendBroadcast(nil, "/", &text)
+		if err != nil || byOracle(t, encoded).([]any)[1].(map[string]any)["type"] != 2.0 {
+			t.Errorf("%s, %v: text as %x, %v", c.d, c.on, encoded, err)
 		}
 	}
 }
 
 func TestHeadersTravel(t *testing.T) {
-	header := backplane.Header{"traceparent": "00-a-b-01", "tracestate": "v=1", "baggage": "k=v", "x-mine": "é", "other": ""}
+	header := wire.Header{"traceparent": "00-a-b-01", "tracestate": "v=1", "baggage": "k=v", "x-mine": "é", "other": ""}
 	c := newCodec(V8)
-	b := backplane.Broadcast{Origin: "x", Header: header, Relay: "fleet:7", Payload: pack(t, []any{"e"}), Flags: backplane.Volatile | backplane.NoCompress}
-	wire, err := c.AppendBroadcast(nil, "/", &b)
+	b := wire.Broadcast{Origin: "x", Header: header, Relay: "fleet:7", Payload: pack(t, []any{"e"}), Flags: wire.Volatile | wire.NoCompress}
+	encoded, err := c.AppendBroadcast(nil, "/", &b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := byOracle(t, wire).([]any)[2].(map[string]any)
+	opts := byOracle(t, encoded).([]any)[2].(map[string]any)
 	if opts["traceparent"] != "00-a-b-01" || opts["tracestate"] != "v=1" || opts["baggage"] != "k=v" || len(opts) != 7 ||
 		!reflect.DeepEqual(opts["flags"], map[string]any{"volatile": true, "compress": false}) {
 		t.Errorf("opts %v", opts)
 	}
-	var back backplane.Broadcast
-	if err := c.DecodeBroadcast(wire, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || back.Relay != "fleet:7" || back.Flags != b.Flags {
+	var back wire.Broadcast
+	if err := c.DecodeBroadcast(encoded, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || back.Relay != "fleet:7" || back.Flags != b.Flags {
 		t.Errorf("%+v, %v", back, err)
 	}
 
 	// Only what has a place of its own: no object of ours.
-	b.Header, b.Relay = backplane.Header{"traceparent": "00"}, ""
-	wire, _ = c.AppendBroadcast(nil, "/", &b)
-	if opts := byOracle(t, wire).([]any)[2].(map[string]any); opts["traceparent"] != "00" || opts[keyExtra] != nil {
+	b.Header, b.Relay = wire.Header{"traceparent": "00"}, ""
+	encoded, _ = c.AppendBroadcast(nil, "/", &b)
+	if opts := byOracle(t, encoded).([]any)[2].(map[string]any); opts["traceparent"] != "00" || opts[keyExtra] != nil {
 		t.Errorf("opts %v", opts)
 	}
 
 	for _, native := range []bool{true, false} {
 		for _, payload := range [][]byte{pack(t, []any{"e"}), pack(t, []any{"e", []byte{1}})} {
-			q := backplane.Request{ID: "1", Op: backplane.OpBroadcast, Origin: "x", Native: native, Header: header, Payload: payload, Timeout: 1500 * time.Microsecond, Rooms: []string{"7"}, Except: []string{"b"}, Flags: backplane.Volatile | backplane.NoCompress}
-			wire, err := c.AppendRequest(nil, "/", &q)
+			q := wire.Request{ID: "1", Op: wire.OpBroadcast, Origin: "x", Native: native, Header: header, Payload: payload, Timeout: 1500 * time.Microsecond, Rooms: []string{"7"}, Except: []string{"b"}, Flags: wire.Volatile | wire.NoCompress}
+			encoded, err := c.AppendRequest(nil, "/", &q)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got backplane.Request
-			if err := c.DecodeRequest(wire, "/", &got); err != nil {
+			var got wire.Request
+			if err := c.DecodeRequest(encoded, "/", &got); err != nil {
 				t.Fatal(err)
 			}
 			q.Timeout = 2 * time.Millisecond
@@ -270,13 +270,13 @@ func TestHeadersTravel(t *testing.T) {
 			if !reflect.DeepEqual(got, q) {
 				t.Errorf("sent %+v\n got %+v", q, got)
 			}
-			a := backplane.Response{Request: &q, RequestID: "1", Ack: true, Node: "y", Header: header, Payload: pack(t, "yes")}
-			wire, err = c.AppendResponse(nil, "/", &a)
+			a := wire.Response{Request: &q, RequestID: "1", Ack: true, Node: "y", Header: header, Payload: pack(t, "yes")}
+			encoded, err = c.AppendResponse(nil, "/", &a)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var back backplane.Response
-			if err := c.DecodeResponse(wire, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || (back.Node == "y") != native || string(back.Payload) != "\xa3yes" {
+			var back wire.Response
+			if err := c.DecodeResponse(encoded, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || (back.Node == "y") != native || string(back.Payload) != "\xa3yes" {
 				t.Errorf("%+v, %v", back, err)
 			}
 		}
@@ -286,10 +286,10 @@ func TestHeadersTravel(t *testing.T) {
 func TestHeadersAreBounded(t *testing.T) {
 	c := newCodec(V8)
 	packet := map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}
-	for _, size := range []int{100, backplane.MaxHeader, 1 << 20} {
+	for _, size := range []int{100, wire.MaxHeader, 1 << 20} {
 		in := pack(t, []any{"x", packet, map[string]any{"traceparent": strings.Repeat("x", size), "tracestate": 5, "crossroom": map[string]any{
 			"h": map[string]any{"a": strings.Repeat("y", size), "b": 1}, "relay": "r:1"}}})
-		var b backplane.Broadcast
+		var b wire.Broadcast
 		if err := c.DecodeBroadcast(in, "/", &b); err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +297,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		for k, v := range b.Header {
 			n += len(k) + len(v)
 		}
-		if n > backplane.MaxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r:1" {
+		if n > wire.MaxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r:1" {
 			t.Errorf("%d bytes of header taken in of %d", n, size)
 		}
 	}
@@ -305,14 +305,14 @@ func TestHeadersAreBounded(t *testing.T) {
 
 func TestBroadcastAllocatesNothing(t *testing.T) {
 	c := newCodec(V8)
-	in := backplane.Broadcast{Origin: "abcdef", Rooms: []string{"lobby", "7"}, Except: []string{"someone"}, Flags: backplane.Volatile, Payload: pack(t, []any{"message", strings.Repeat("x", 100)})}
-	var wire []byte
+	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby", "7"}, Except: []string{"someone"}, Flags: wire.Volatile, Payload: pack(t, []any{"message", strings.Repeat("x", 100)})}
+	var encoded []byte
 	var err error
-	if n := testing.AllocsPerRun(100, func() { wire, err = c.AppendBroadcast(wire[:0], "/chat", &in) }); n != 0 || err != nil {
+	if n := testing.AllocsPerRun(100, func() { encoded, err = c.AppendBroadcast(encoded[:0], "/chat", &in) }); n != 0 || err != nil {
 		t.Errorf("AppendBroadcast: %v allocations, %v", n, err)
 	}
-	var out backplane.Broadcast
-	if n := testing.AllocsPerRun(100, func() { err = c.DecodeBroadcast(wire, "/chat", &out) }); n != 0 || err != nil {
+	var out wire.Broadcast
+	if n := testing.AllocsPerRun(100, func() { err = c.DecodeBroadcast(encoded, "/chat", &out) }); n != 0 || err != nil {
 		t.Errorf("DecodeBroadcast: %v allocations, %v", n, err)
 	}
 	if !slices.Equal(out.Rooms, in.Rooms) {
@@ -322,27 +322,27 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 
 func BenchmarkAppendBroadcast(b *testing.B) {
 	c := newCodec(V8)
-	in := backplane.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
-	var wire []byte
+	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
+	var encoded []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		wire, _ = c.AppendBroadcast(wire[:0], "/", &in)
+		encoded, _ = c.AppendBroadcast(encoded[:0], "/", &in)
 	}
-	b.SetBytes(int64(len(wire)))
+	b.SetBytes(int64(len(encoded)))
 }
 
 func BenchmarkDecodeBroadcast(b *testing.B) {
 	c := newCodec(V8)
-	in := backplane.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
-	wire, err := c.AppendBroadcast(nil, "/", &in)
+	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
+	encoded, err := c.AppendBroadcast(nil, "/", &in)
 	if err != nil {
 		b.Fatal(err)
 	}
-	var out backplane.Broadcast
-	b.SetBytes(int64(len(wire)))
+	var out wire.Broadcast
+	b.SetBytes(int64(len(encoded)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.DecodeBroadcast(wire, "/", &out); err != nil {
+		if err := c.DecodeBroadcast(encoded, "/", &out); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -358,11 +358,11 @@ func BenchmarkDecodeBroadcastOf(b *testing.B) {
 		"python":  "\x93\xa7emitter\x83\xa4data\x92\xa5hello\xa3one\xa4type\x02\xa3nsp\xa1/\x83\xa5rooms\xc0\xa5flags\x82\xa8volatile\xc2\xa8compress\xc2\xa6except\xc0",
 	} {
 		b.Run(name, func(b *testing.B) {
-			c, wire := newCodec(V8), []byte(in)
-			var out backplane.Broadcast
+			c, encoded := newCodec(V8), []byte(in)
+			var out wire.Broadcast
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := c.DecodeBroadcast(wire, "/", &out); err != nil {
+				if err := c.DecodeBroadcast(encoded, "/", &out); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -9,24 +9,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // wantRequest says what a captured request means.
-func wantRequest(t *testing.T, v *vector) backplane.Request {
+func wantRequest(t *testing.T, v *vector) wire.Request {
 	m := v.want(t).(map[string]any)
 	text := func(key string) string { s, _ := m[key].(string); return s }
-	r := backplane.Request{ID: text("requestId"), Origin: text("uid"), Rooms: []string{}, Except: []string{}, Targets: []string{}}
+	r := wire.Request{ID: text("requestId"), Origin: text("uid"), Rooms: []string{}, Except: []string{}, Targets: []string{}}
 	typ := m["type"].(float64)
 	if m["requestid"] != nil {
 		r.ID, r.Form = text("requestid"), formV5
-		r.Op = []backplane.Op{
-			backplane.OpMembers, backplane.OpRoomsOf, backplane.OpRooms, backplane.OpJoin, backplane.OpLeave, backplane.OpCustom, backplane.OpDisconnect,
+		r.Op = []wire.Op{
+			wire.OpMembers, wire.OpRoomsOf, wire.OpRooms, wire.OpJoin, wire.OpLeave, wire.OpCustom, wire.OpDisconnect,
 		}[int(typ)]
 	} else {
-		r.Op = []backplane.Op{
-			backplane.OpMembers, backplane.OpRooms, backplane.OpJoin, backplane.OpLeave, backplane.OpDisconnect, backplane.OpMembers, backplane.OpEvent, backplane.OpBroadcast,
+		r.Op = []wire.Op{
+			wire.OpMembers, wire.OpRooms, wire.OpJoin, wire.OpLeave, wire.OpDisconnect, wire.OpMembers, wire.OpEvent, wire.OpBroadcast,
 		}[int(typ)]
 		if r.Origin == "" {
 			r.Form = formShared
@@ -55,13 +55,13 @@ func wantRequest(t *testing.T, v *vector) backplane.Request {
 	} else if m["rooms"] != nil {
 		r.Rooms = namesOf(m, "rooms")
 	}
-	r.NoReply = r.Op == backplane.OpEvent && r.ID == ""
+	r.NoReply = r.Op == wire.OpEvent && r.ID == ""
 	return r
 }
 
 // payloadOf returns the request's payload as a tree.
-func payloadOf(t *testing.T, r *backplane.Request) any {
-	if r.Op == backplane.OpBroadcast {
+func payloadOf(t *testing.T, r *wire.Request) any {
+	if r.Op == wire.OpBroadcast {
 		return byUs(t, r.Payload)
 	}
 	var x any
@@ -83,7 +83,7 @@ func wantPayload(m map[string]any) any {
 func TestVectorRequests(t *testing.T) {
 	checked, exact := 0, 0
 	for _, v := range classic(t, "request") {
-		var got backplane.Request
+		var got wire.Request
 		// Whatever a node asks in, it understands all.
 		for _, d := range []Dialect{V5, V8} {
 			if err := newCodec(d).DecodeRequest(v.Payload, v.ns(), &got); err != nil {
@@ -114,7 +114,7 @@ func TestVectorRequests(t *testing.T) {
 // sendRequest asks the same question in the dialect it was captured in. It returns
 // whether the bytes had to be the captured ones: all but questions that we put in
 // another form, and 7, which we send as JSON while it holds no binary data.
-func sendRequest(t *testing.T, v *vector, r *backplane.Request) (exact bool) {
+func sendRequest(t *testing.T, v *vector, r *wire.Request) (exact bool) {
 	c := newCodec(V8)
 	if v.Dialect == "v5" {
 		c = newCodec(V5)
@@ -124,7 +124,7 @@ func sendRequest(t *testing.T, v *vector, r *backplane.Request) (exact bool) {
 		t.Fatalf("%s: %v", v.Name, err)
 	}
 	got = got[1:]
-	if r.Op == backplane.OpBroadcast {
+	if r.Op == wire.OpBroadcast {
 		want := v.want(t).(map[string]any)
 		delete(want["opts"].(map[string]any)["flags"].(map[string]any), "expectSingleResponse")
 		if got[0] != '{' || !reflect.DeepEqual(byUs(t, got), any(want)) {
@@ -149,7 +149,7 @@ func TestVectorResponses(t *testing.T) {
 	}
 	checked, exact := 0, 0
 	for _, v := range classic(t, "response") {
-		var q backplane.Request
+		var q wire.Request
 		ask := requests[v.Group]
 		m := v.want(t).(map[string]any)
 		if strings.HasPrefix(v.Name, "v8/remoteSocket-emit-with-ack/2-") {
@@ -158,7 +158,7 @@ func TestVectorResponses(t *testing.T) {
 		if err := newCodec(V8).DecodeRequest(ask.Payload, v.ns(), &q); err != nil {
 			t.Fatalf("%s: %v", ask.Name, err)
 		}
-		var r backplane.Response
+		var r wire.Response
 		if err := newCodec(V8).DecodeResponse(v.Payload, v.ns(), &r); err != nil {
 			t.Fatalf("%s: %v", v.Name, err)
 		}
@@ -198,7 +198,7 @@ func first(t *testing.T, group string) vector {
 	return vector{}
 }
 
-func checkAnswer(t *testing.T, v *vector, r *backplane.Response, m map[string]any) {
+func checkAnswer(t *testing.T, v *vector, r *wire.Response, m map[string]any) {
 	if !slices.Equal(r.Rooms, namesOf(m, "rooms")) {
 		t.Errorf("%s: rooms %q", v.Name, r.Rooms)
 	}
@@ -289,10 +289,10 @@ func answerAsText(m map[string]any) any {
 
 // checkChannel: real servers answer on the shared channel unless told otherwise; we
 // use the asker's own whenever it has one, where every asker listens.
-func checkChannel(t *testing.T, v *vector, r *backplane.Response) {
+func checkChannel(t *testing.T, v *vector, r *wire.Response) {
 	q := r.Request
 	want := broker.SocketIO.NodeResponses(v.ns(), q.Origin)
-	if v.Dialect == "v5" || v.Dialect == "v6" || q.Op == backplane.OpEvent {
+	if v.Dialect == "v5" || v.Dialect == "v6" || q.Op == wire.OpEvent {
 		want = broker.SocketIO.Responses(v.ns())
 	}
 	if got := newCodec(V8).ResponseChannel(v.ns(), r); got != want {

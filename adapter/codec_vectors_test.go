@@ -17,9 +17,9 @@ import (
 
 	oracle "github.com/vmihailenco/msgpack/v5"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // vector is a message captured from real packages.
@@ -255,12 +255,12 @@ func namesOf(m map[string]any, key string) []string {
 	return names(m[key])
 }
 
-func flagsOf(m map[string]any) (f backplane.Flags) {
+func flagsOf(m map[string]any) (f wire.Flags) {
 	if m["volatile"] == true {
-		f |= backplane.Volatile
+		f |= wire.Volatile
 	}
 	if m["compress"] == false {
-		f |= backplane.NoCompress
+		f |= wire.NoCompress
 	}
 	return f
 }
@@ -306,21 +306,21 @@ func TestVectorBroadcasts(t *testing.T) {
 	for _, v := range classic(t, "broadcast") {
 		want := v.want(t).([]any)
 		packet, opts := want[1].(map[string]any), want[2].(map[string]any)
-		var b backplane.Broadcast
+		var b wire.Broadcast
 		if err := newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
 			t.Errorf("%s: %v", v.Name, err)
 			continue
 		}
 		wantFlags := flagsOf(opts["flags"].(map[string]any))
 		if packet["type"] == 5.0 {
-			wantFlags |= backplane.Binary
+			wantFlags |= wire.Binary
 		}
 		if b.Origin != want[0] || b.Flags != wantFlags || b.Header != nil || b.Seq != 0 ||
 			!slices.Equal(b.Rooms, namesOf(opts, "rooms")) || !slices.Equal(b.Except, namesOf(opts, "except")) ||
 			!reflect.DeepEqual(byUs(t, b.Payload), packet["data"]) {
 			t.Errorf("%s: decoded as %+v", v.Name, b)
 		}
-		if err := newCodec(V5).DecodeBroadcast(v.Payload, "/elsewhere", &b); !errors.Is(err, backplane.ErrForeignNamespace) {
+		if err := newCodec(V5).DecodeBroadcast(v.Payload, "/elsewhere", &b); !errors.Is(err, wire.ErrForeignNamespace) {
 			t.Errorf("%s in another namespace: %v", v.Name, err)
 		}
 		_ = newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b)
@@ -336,7 +336,7 @@ func TestVectorBroadcasts(t *testing.T) {
 
 // sendBroadcast encodes what was decoded, in both dialects, and has another reader
 // look at it. It returns whether the bytes had to be the captured ones.
-func sendBroadcast(t *testing.T, v *vector, b *backplane.Broadcast, packet, opts map[string]any) (exact bool) {
+func sendBroadcast(t *testing.T, v *vector, b *wire.Broadcast, packet, opts map[string]any) (exact bool) {
 	for _, d := range []Dialect{V8, V5} {
 		c := newCodec(d)
 		c.binary5.Store(true)
@@ -350,10 +350,10 @@ func sendBroadcast(t *testing.T, v *vector, b *backplane.Broadcast, packet, opts
 			typ = 5.0
 		}
 		flags := map[string]any{}
-		if b.Flags&backplane.Volatile != 0 {
+		if b.Flags&wire.Volatile != 0 {
 			flags["volatile"] = true
 		}
-		if b.Flags&backplane.NoCompress != 0 {
+		if b.Flags&wire.NoCompress != 0 {
 			flags["compress"] = false
 		}
 		want := []any{
@@ -388,7 +388,7 @@ func sentRooms(d Dialect, rooms []string) []any {
 // A room broadcast goes where a Node.js server sends it.
 func TestVectorChannels(t *testing.T) {
 	for _, v := range classic(t, "broadcast") {
-		var b backplane.Broadcast
+		var b wire.Broadcast
 		if err := newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Replies are the answers of servers to a request.
@@ -83,7 +84,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		}
 		own <- r
 	}()
-	out, err := ns.replies(backplane.OpCustom, ns.legs, func(l leg) (*backplane.Replies, error) {
+	out, err := ns.replies(wire.OpCustom, ns.legs, func(l leg) (*backplane.Replies, error) {
 		return l.custom(ctx, payload)
 	})
 	if out == nil {
@@ -97,7 +98,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		if errors.As(err, &partial) {
 			partial.Fleet = out.Fleet
 		} else {
-			err = firstOf([]error{err, &PartialError{Op: backplane.OpCustom, Fleet: out.Fleet, Err: ctx.Err()}})
+			err = firstOf([]error{err, &PartialError{Op: wire.OpCustom.String(), Fleet: out.Fleet, Err: ctx.Err()}})
 		}
 	}
 	return out, err
@@ -142,7 +143,7 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 }
 
 // replies merges the answers of several links: one of each Go node.
-func (ns *Namespace) replies(op backplane.Op, legs []leg, ask func(leg) (*backplane.Replies, error)) (*Replies, error) {
+func (ns *Namespace) replies(op wire.Op, legs []leg, ask func(leg) (*backplane.Replies, error)) (*Replies, error) {
 	parts := eachPart(ns, legs, func(l leg) (p part[*backplane.Replies]) {
 		if p.value, p.err = ask(l); p.value != nil {
 			p.fleet = p.value.Fleet
@@ -185,7 +186,7 @@ func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte,
 
 // serveCustom answers another node's custom request.
 func (ns *Namespace) serveCustom(ctx context.Context, l *link, from string, payload []byte) ([]byte, error) {
-	if from != "" && ns.elsewhere(l, from, backplane.OpCustom) {
+	if from != "" && ns.elsewhere(l, from, wire.OpCustom) {
 		return []byte("null"), nil // asked on another link too, and answered there
 	}
 	return ns.runCustom(ctx, payload)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // emitterUID is the uid that emitters of Socket.IO have; no server has it.
@@ -17,7 +18,7 @@ const emitterUID = "emitter"
 // server and gets no answers. An Emitter is immutable, and safe for concurrent use.
 type Emitter struct {
 	broker    broker.Broker
-	codec     backplane.Codec
+	codec     wire.Codec
 	dialect   Dialect
 	namespace string
 	unusable  error // what is wrong with the namespace's name; nil if nothing
@@ -97,7 +98,7 @@ func checkNamespace(name string) error {
 	if strings.Contains(name, ",") {
 		return &backplane.NameError{What: "namespace", Name: name, Reason: "has a comma, which ends the name in packets"}
 	}
-	return backplane.CheckNames("namespace", []string{name})
+	return checkNames("namespace", []string{name})
 }
 
 // check refuses names that cannot be sent.
@@ -106,7 +107,7 @@ func (e *Emitter) check(lists ...[]string) error {
 		return e.unusable
 	}
 	for _, rooms := range lists {
-		if err := backplane.CheckNames("room", rooms); err != nil {
+		if err := checkNames("room", rooms); err != nil {
 			return err
 		}
 	}
@@ -127,10 +128,10 @@ func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any)
 	if err != nil {
 		return err
 	}
-	return e.request(ctx, &backplane.Request{Op: backplane.OpEvent, Payload: payload})
+	return e.request(ctx, &wire.Request{Op: wire.OpEvent, Payload: payload})
 }
 
-func (e *Emitter) request(ctx context.Context, r *backplane.Request) error {
+func (e *Emitter) request(ctx context.Context, r *wire.Request) error {
 	if err := e.check(r.Rooms, r.Except, r.Targets); err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (e *Emitter) request(ctx context.Context, r *backplane.Request) error {
 	return e.send(ctx, r)
 }
 
-func (e *Emitter) send(ctx context.Context, r *backplane.Request) error {
+func (e *Emitter) send(ctx context.Context, r *wire.Request) error {
 	buf := scratchPool.Get().(*scratch)
 	defer buf.release()
 	out, err := e.codec.AppendRequest(buf.buf[:0], e.namespace, r)
@@ -193,7 +194,7 @@ func (e *Emitter) DisconnectSockets(ctx context.Context, close bool) error {
 // that may be kept, shared and built upon.
 type EmitterOperator struct {
 	e      *Emitter
-	target backplane.Target
+	target wire.Selection
 }
 
 // To adds rooms; see Operator.To.
@@ -218,15 +219,15 @@ func (o EmitterOperator) Except(rooms ...string) EmitterOperator {
 
 // Volatile lets clients that are not ready to receive miss the event.
 func (o EmitterOperator) Volatile() EmitterOperator {
-	o.target.Flags |= backplane.Volatile
+	o.target.Flags |= wire.Volatile
 	return o
 }
 
 // Compress says whether compressing the event is worth while; it is by default.
 func (o EmitterOperator) Compress(on bool) EmitterOperator {
-	o.target.Flags &^= backplane.NoCompress
+	o.target.Flags &^= wire.NoCompress
 	if !on {
-		o.target.Flags |= backplane.NoCompress
+		o.target.Flags |= wire.NoCompress
 	}
 	return o
 }
@@ -259,7 +260,7 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 		return err
 	}
 	payload.buf = data
-	b := &backplane.Broadcast{
+	b := &wire.Broadcast{
 		Origin: emitterUID, Rooms: o.target.Rooms, Except: o.target.Except,
 		Flags: o.target.Flags | flags, Payload: data,
 	}
@@ -271,7 +272,7 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 }
 
 // broadcast encodes and publishes b. It returns the size of the message.
-func (e *Emitter) broadcast(ctx context.Context, b *backplane.Broadcast) (size int, err error) {
+func (e *Emitter) broadcast(ctx context.Context, b *wire.Broadcast) (size int, err error) {
 	buf := scratchPool.Get().(*scratch)
 	defer buf.release()
 	out, err := e.codec.AppendBroadcast(buf.buf[:0], e.namespace, b)
@@ -286,21 +287,21 @@ func (e *Emitter) broadcast(ctx context.Context, b *backplane.Broadcast) (size i
 // DisconnectSockets disconnects them. Nobody confirms it. Dialect v5 has no such
 // thing: an *UnsupportedError.
 func (o EmitterOperator) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return o.change(ctx, "SocketsJoin", &backplane.Request{Op: backplane.OpJoin, Targets: rooms})
+	return o.change(ctx, "SocketsJoin", &wire.Request{Op: wire.OpJoin, Targets: rooms})
 }
 
 // SocketsLeave takes the selected sockets out of rooms; see SocketsJoin.
 func (o EmitterOperator) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return o.change(ctx, "SocketsLeave", &backplane.Request{Op: backplane.OpLeave, Targets: rooms})
+	return o.change(ctx, "SocketsLeave", &wire.Request{Op: wire.OpLeave, Targets: rooms})
 }
 
 // DisconnectSockets disconnects the selected sockets, with their whole connections
 // if close; see SocketsJoin.
 func (o EmitterOperator) DisconnectSockets(ctx context.Context, close bool) error {
-	return o.change(ctx, "DisconnectSockets", &backplane.Request{Op: backplane.OpDisconnect, Close: close})
+	return o.change(ctx, "DisconnectSockets", &wire.Request{Op: wire.OpDisconnect, Close: close})
 }
 
-func (o EmitterOperator) change(ctx context.Context, operation string, r *backplane.Request) error {
+func (o EmitterOperator) change(ctx context.Context, operation string, r *wire.Request) error {
 	switch {
 	case o.e == nil:
 		return errNoEmitter
@@ -309,4 +310,13 @@ func (o EmitterOperator) change(ctx context.Context, operation string, r *backpl
 	}
 	r.Rooms, r.Except = o.target.Rooms, o.target.Except
 	return o.e.request(ctx, r)
+}
+
+func checkNames(what string, names []string) error {
+	for _, name := range names {
+		if reason := wire.CheckName(name); reason != "" {
+			return &backplane.NameError{What: what, Name: name, Reason: reason}
+		}
+	}
+	return nil
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // What an Emitter has its observer see: broadcasts, and as requests without an answer
 // the rest. As everywhere, an observer that panics changes nothing about what it sees;
 // an Emitter has nobody to report it to.
 
-func (e *Emitter) observeBroadcast(ctx context.Context, b *backplane.Broadcast) (err error) {
+func (e *Emitter) observeBroadcast(ctx context.Context, b *wire.Broadcast) (err error) {
 	d := &backplane.PublishData{
 		Source: e.source, Namespace: e.namespace, Channel: e.codec.BroadcastChannel(e.namespace, b),
 		Rooms: b.Rooms, Except: b.Except, PayloadBytes: len(b.Payload),
@@ -22,9 +23,9 @@ func (e *Emitter) observeBroadcast(ctx context.Context, b *backplane.Broadcast) 
 	return d.Err
 }
 
-func (e *Emitter) observeRequest(ctx context.Context, r *backplane.Request) error {
+func (e *Emitter) observeRequest(ctx context.Context, r *wire.Request) error {
 	d := &backplane.RequestData{
-		Source: e.source, Namespace: e.namespace, Op: r.Op, NoReply: true,
+		Source: e.source, Namespace: e.namespace, Op: r.Op.String(), NoReply: true,
 		Rooms: r.Rooms, Except: r.Except, PayloadBytes: len(r.Payload),
 	}
 	inner := observed(ctx, func() context.Context { return e.onRequest.RequestStart(ctx, d) })

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // ExceptError says that a broadcast was not sent, because servers older than 6.1 are or may
@@ -71,11 +72,11 @@ func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 	case l.dialect == V5 && k.Total == 0, l.dialect == V8 && k.old == 0:
 		return nil, nil
 	}
-	list, err := l.ns.Members(ctx, backplane.Target{Rooms: rooms, RemoteOnly: true})
+	list, err := l.ns.Members(ctx, backplane.To(rooms...).Remote())
 	if list == nil {
 		return nil, err
 	}
-	if err = aboutForeign(whole(backplane.OpMembers, &list.Fleet, err)); err != nil {
+	if err = aboutForeign(whole(wire.OpMembers, &list.Fleet, err)); err != nil {
 		return nil, err
 	}
 	var ids []string
@@ -89,7 +90,7 @@ func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 
 // broadcast sends an event on all links; local sockets get it once. What is to be left out
 // is known on all links before anything is sent.
-func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t backplane.Target) error {
+func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t wire.Selection) error {
 	isID := func(name string) bool { _, local := ns.rooms.Member(name); return local }
 	if l := ns.legs[0]; t.LocalOnly || len(ns.legs) == 1 {
 		if len(t.Except) > 0 && !t.LocalOnly {
@@ -121,11 +122,11 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t backplane.
 	})
 }
 
-func (l leg) broadcast(ctx context.Context, payload []byte, t backplane.Target) error {
-	if t.Flags&backplane.Binary != 0 && !t.LocalOnly {
+func (l leg) broadcast(ctx context.Context, payload []byte, t wire.Selection) error {
+	if t.Flags&wire.Binary != 0 && !t.LocalOnly {
 		l.sure(ctx)
 	}
-	return l.ns.Broadcast(ctx, payload, t)
+	return l.core.Broadcast(ctx, payload, t)
 }
 
 // namesSocket reports whether a room has a name like a socket's own room: 20 letters,

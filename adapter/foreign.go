@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // foreign is what a leg knows of the foreign peers of its namespace. It is immutable.
@@ -21,7 +22,7 @@ import (
 // requests 0 and 5 for a room that cannot exist. Peers that all have a response channel of
 // their own, as those from 7.1 on, need no probe.
 type foreign struct {
-	backplane.Unannounced
+	wire.Unannounced
 	old, deaf int
 	err       error // why old and deaf are not known
 	counted   time.Time
@@ -60,7 +61,7 @@ func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error
 	counting, cancel := half(ctx)
 	defer cancel()
 	var err error
-	switch k.Unannounced, err = l.ns.Unannounced(counting); {
+	switch k.Unannounced, err = l.core.Foreign(counting); {
 	case err == nil || errors.Is(err, backplane.ErrNotIntroduced): // Go nodes respond like newer servers
 	case before == nil || ctx.Err() != nil || errors.Is(err, ErrClosed):
 		return nil, err
@@ -186,7 +187,7 @@ func responded(m *backplane.Members, err error) (n, all int, ok bool) {
 
 // nobody selects the sockets in a room that cannot exist.
 func nobody() backplane.Target {
-	return backplane.Target{Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true}
+	return backplane.To("nobody-" + rand.Text()).Remote()
 }
 
 // errDeaf is why the foreign peers are Missing that do not respond to dialect V8.
@@ -194,7 +195,7 @@ var errDeaf = errors.New("adapter: servers of v5 do not respond to dialect v8")
 
 // whole names the deaf peers as Missing in what came of a request that all other servers
 // respond to.
-func whole(op backplane.Op, f *Fleet, err error) error {
+func whole(op wire.Op, f *Fleet, err error) error {
 	if f.Silent == 0 {
 		return err
 	}
@@ -206,5 +207,5 @@ func whole(op backplane.Op, f *Fleet, err error) error {
 	} else if err != nil {
 		return err
 	}
-	return &PartialError{Op: op, Fleet: *f, Err: reason}
+	return &PartialError{Op: op.String(), Fleet: *f, Err: reason}
 }

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // sights is what a namespace knows of the generations of Node.js servers on a link,
@@ -131,7 +131,7 @@ func (l leg) allV5(ctx context.Context) error {
 	if e, ok := errors.AsType[*PartialError](err); ok {
 		if n := unnamed(e.Fleet.Missing); n > 0 {
 			return &MixedFleetError{
-				Op: backplane.OpCustom, Total: e.Fleet.Unnamed + n, Responding: -1,
+				Op: wire.OpCustom, Total: e.Fleet.Unnamed + n, Responding: -1,
 				Reason: "not all of them answered a question in v5",
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Everything that leaves for a Node.js server passes the codec, and the codec refuses here
@@ -159,9 +160,9 @@ func inherited(name string) bool {
 // checkMember refuses a request by id that servers of socket-io.redis 5 crash at, or
 // answer although they do not have the socket, because of the socket's id. What V8 says
 // by the numbers of leave and disconnect is a join and a leave to them [PROTOCOL 12].
-func (c *codec) checkMember(r *backplane.Request) error {
-	byID := r.Op == backplane.OpRoomsOf && c.dialect == V5 ||
-		r.ByID && (r.Op == backplane.OpLeave || r.Op == backplane.OpDisconnect || r.Op == backplane.OpJoin && c.dialect == V5)
+func (c *codec) checkMember(r *wire.Request) error {
+	byID := r.Op == wire.OpRoomsOf && c.dialect == V5 ||
+		r.ByID && (r.Op == wire.OpLeave || r.Op == wire.OpDisconnect || r.Op == wire.OpJoin && c.dialect == V5)
 	if !byID || c.onlyCrossroom || !inherited(r.Member) {
 		return nil
 	}
@@ -182,7 +183,7 @@ func (c *codec) checkJoin(rooms []string) error {
 }
 
 // checkAll checks an event that goes out on several links, before any of them has it.
-func (ns *Namespace) checkAll(message string, payload []byte, flags backplane.Flags) error {
+func (ns *Namespace) checkAll(message string, payload []byte, flags wire.Flags) error {
 	for _, l := range ns.legs {
 		if message == "request" && l.dialect == V5 {
 			continue // not asked

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // part is what came of a question on one link.
@@ -18,7 +18,7 @@ type part[T any] struct {
 // mergeFleets says who stands behind the answers of several links taken together. A
 // node that is on several links has answered if it did so on one of them, as they
 // share its sockets. failed is true if no link has a value.
-func mergeFleets[T any](ns *Namespace, op backplane.Op, parts []part[T]) (f Fleet, err error, failed bool) {
+func mergeFleets[T any](ns *Namespace, op wire.Op, parts []part[T]) (f Fleet, err error, failed bool) {
 	var hard []error
 	var missing []Missing
 	var partial *PartialError
@@ -57,7 +57,7 @@ func mergeFleets[T any](ns *Namespace, op backplane.Op, parts []part[T]) (f Flee
 		return f, firstOf(hard), true
 	}
 	if partial != nil && (len(f.Missing) > 0 || f.Uncounted != nil || len(partial.Fleet.Missing) == 0) {
-		hard = append(hard, &PartialError{Op: op, Fleet: f, Err: partial.Err})
+		hard = append(hard, &PartialError{Op: op.String(), Fleet: f, Err: partial.Err})
 	}
 	return f, firstOf(hard), false
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Namespace is one Socket.IO namespace on this server: its local sockets, their
@@ -17,7 +19,7 @@ import (
 type Namespace struct {
 	server *Server
 	name   string
-	rooms  *backplane.Rooms
+	rooms  *rooms.Registry[backplane.Member]
 	legs   []leg
 	live   atomic.Bool // legs are complete, and Of has returned it
 
@@ -33,13 +35,14 @@ type Namespace struct {
 type leg struct {
 	*link
 	ns    *backplane.Namespace
+	core  wire.Namespace // what ns can do beside its public methods
 	codec *codec
 	seen  *sights
 }
 
 func newNamespace(s *Server, name string) *Namespace {
 	ns := &Namespace{
-		server: s, name: name, rooms: backplane.NewRooms(),
+		server: s, name: name, rooms: rooms.New[backplane.Member](),
 		legs:     make([]leg, len(s.links)),
 		handlers: map[string][]*listener{},
 	}
@@ -62,7 +65,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 			return nil
 		}
 		opts := &backplane.NamespaceOptions{
-			Codec: l.codec, Rooms: ns.rooms, NewMessage: ns.newMessage, Prepare: ns.prepare,
+			Prepare: ns.prepare,
 			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 				return ns.serveCustom(ctx, l.link, from, payload)
 			},
@@ -70,24 +73,25 @@ func (ns *Namespace) open(ctx context.Context) error {
 				ns.serveEvent(ctx, l.link, from, payload, reply)
 			},
 		}
+		core := &wire.Options{Codec: l.codec, Rooms: ns.rooms, NewMessage: ns.newMessage}
 		if len(ns.legs) > 1 {
 			var from *origin // of what is being delivered
-			opts.OnBroadcast = func(b *backplane.Broadcast) (wanted bool) {
+			core.OnBroadcast = func(b *wire.Broadcast) (wanted bool) {
 				from, wanted = ns.hear(l.link, b)
 				return wanted
 			}
-			opts.OnBroadcastEnd = func() { from.end() }
-			opts.OnLink = func(err error) {
+			core.OnBroadcastEnd = func() { from.end() }
+			core.OnLink = func(err error) {
 				if ns.bridge != nil && ns.live.Load() {
 					ns.bridge.interrupted(l.link, err)
 				}
 			}
 		}
-		live, err := l.node.Namespace(ctx, ns.name, opts)
+		live, err := l.door.Open(ctx, ns.name, opts, core)
 		if err != nil {
 			return err
 		}
-		ns.legs[i].ns = live
+		ns.legs[i].ns, ns.legs[i].core = live.Public().(*backplane.Namespace), live
 		ns.look(ctx, ns.legs[i])
 		limited, cancel := l.within(ctx)
 		defer cancel()

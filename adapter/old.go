@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // This file is about what dialect V8 does where foreign peers are old (see foreign): what
@@ -13,14 +14,14 @@ import (
 
 // membersOld lists sockets among old peers: the sockets that only request 0 lists are
 // added, without rooms.
-func (l leg) membersOld(ctx context.Context, t backplane.Target, plain func(context.Context, backplane.Target) (*backplane.Members, error)) (*backplane.Members, error) {
+func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(context.Context, backplane.Target) (*backplane.Members, error)) (*backplane.Members, error) {
 	type answer struct {
 		m   *backplane.Members
 		err error
 	}
 	got := each([]bool{true, false}, func(newer bool) (a answer) {
 		if newer {
-			a.m, a.err = plain(ctx, t)
+			a.m, a.err = plain(ctx, target(t))
 		} else {
 			a.m, a.err, _ = l.list(ctx, t)
 		}
@@ -59,12 +60,12 @@ func (l leg) membersOld(ctx context.Context, t backplane.Target, plain func(cont
 	var err error
 	for _, a := range got {
 		if e, ok := errors.AsType[*PartialError](a.err); ok {
-			err = &PartialError{Op: backplane.OpMembers, Fleet: *f, Err: e.Err}
+			err = &PartialError{Op: wire.OpMembers.String(), Fleet: *f, Err: e.Err}
 		} else if a.err != nil {
 			return out, a.err
 		}
 	}
-	return out, whole(backplane.OpMembers, f, err)
+	return out, whole(wire.OpMembers, f, err)
 }
 
 // roomsOf lists the rooms of one socket. Peers of 6.0 can be asked who has it, and nothing
@@ -75,16 +76,16 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	if partial, ok := errors.AsType[*PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Fleet.Missing) > 0 {
 		return rooms, err
 	}
-	m, err := l.ns.Members(ctx, backplane.Target{Rooms: []string{id}, RemoteOnly: true})
+	m, err := l.ns.Members(ctx, backplane.To(id).Remote())
 	if m == nil {
 		return nil, err
 	}
 	if slices.ContainsFunc(m.List, func(m backplane.MemberInfo) bool { return m.ID == id }) {
 		err = &UnsupportedError{Operation: "ClientRooms", Dialect: V8, Reason: "the socket is on a server of 6.0, which does not say it"}
-	} else if err = whole(backplane.OpRoomsOf, &m.Fleet, err); err == nil {
+	} else if err = whole(wire.OpRoomsOf, &m.Fleet, err); err == nil {
 		err = ErrNoSuchSocket
 	}
-	return nil, &backplane.MemberError{Op: backplane.OpRoomsOf, ID: id, Err: err}
+	return nil, &backplane.MemberError{Op: wire.OpRoomsOf.String(), ID: id, Err: err}
 }
 
 // informed does something when it is known, for the codec, which peers are old.
@@ -100,7 +101,7 @@ func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) e
 
 // onAll does something to a selection, in dialect V8: by a filter, and by their ids to the
 // sockets on peers of 6.0. Of those it spares all if it is not certain whom to spare.
-func (l leg) onAll(ctx context.Context, op backplane.Op, t backplane.Target, all onSelection, one onSocket) (Fleet, error) {
+func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (Fleet, error) {
 	limited, cancel := l.within(ctx)
 	defer cancel()
 	k := l.lately(limited)
@@ -133,15 +134,15 @@ func (l leg) onAll(ctx context.Context, op backplane.Op, t backplane.Target, all
 		failed = e.Err
 		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Fleet.Missing), func(m Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
 	}
-	return f, &PartialError{Op: op, Fleet: f, Err: failed}
+	return f, &PartialError{Op: op.String(), Fleet: f, Err: failed}
 }
 
 // onOld does something to those sockets of a selection that only request 0 lists.
-func (l leg) onOld(ctx context.Context, op backplane.Op, t backplane.Target, one onSocket) error {
+func (l leg) onOld(ctx context.Context, op wire.Op, t wire.Selection, one onSocket) error {
 	t.RemoteOnly = true
 	listing, stop := half(ctx)
 	defer stop()
-	newer, err := l.ns.MembersDetail(listing, t)
+	newer, err := l.ns.MembersDetail(listing, target(t))
 	if newer == nil {
 		return err
 	}

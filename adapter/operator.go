@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Operator selects sockets of the whole fleet, as Socket.IO's BroadcastOperator
@@ -19,7 +20,7 @@ import (
 // id: ns.To("room").Except(id).
 type Operator struct {
 	ns      *Namespace
-	target  backplane.Target
+	target  wire.Selection
 	timeout time.Duration
 }
 
@@ -49,15 +50,15 @@ func (o Operator) Local() Operator {
 
 // Volatile lets clients that are not ready to receive miss the event.
 func (o Operator) Volatile() Operator {
-	o.target.Flags |= backplane.Volatile
+	o.target.Flags |= wire.Volatile
 	return o
 }
 
 // Compress says whether compressing the event is worth while; it is by default.
 func (o Operator) Compress(on bool) Operator {
-	o.target.Flags &^= backplane.NoCompress
+	o.target.Flags &^= wire.NoCompress
 	if !on {
-		o.target.Flags |= backplane.NoCompress
+		o.target.Flags |= wire.NoCompress
 	}
 	return o
 }
@@ -112,7 +113,7 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 
 // appendEvent encodes an event as the core's payload. The flags are Binary, sound,
 // both or none.
-func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags, error) {
+func appendEvent(dst []byte, event string, args []any) ([]byte, wire.Flags, error) {
 	if err := checkEventName(event); err != nil {
 		return dst, 0, err
 	}
@@ -129,7 +130,7 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, backplane.Flags,
 			return dst, 0, &ArgumentError{Index: i, Err: err}
 		}
 		if traits&msgpack.HasBinary != 0 {
-			flags |= backplane.Binary
+			flags |= wire.Binary
 		}
 		if traits&^msgpack.HasBinary != 0 {
 			flags &^= sound

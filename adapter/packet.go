@@ -35,9 +35,9 @@ type decoded struct {
 	err   error
 }
 
-// newMessage is backplane.NamespaceOptions.NewMessage: the message is part of the
-// packet that is its Value.
-func (ns *Namespace) newMessage() *backplane.Message {
+// newMessage is wire.Options.NewMessage: the message is part of the packet that is its
+// Value.
+func (ns *Namespace) newMessage() any {
 	p := &Packet{ns: ns}
 	p.msg.Value = p
 	return &p.msg
@@ -68,11 +68,11 @@ func (p *Packet) Origin() string {
 }
 
 // Volatile reports whether it may be dropped for a client that is not ready for it.
-func (p *Packet) Volatile() bool { return p.msg.Flags&backplane.Volatile != 0 }
+func (p *Packet) Volatile() bool { return p.msg.Volatile }
 
 // Compress reports whether compressing it is worth while; it is unless the sender
 // said otherwise.
-func (p *Packet) Compress() bool { return p.msg.Flags&backplane.NoCompress == 0 }
+func (p *Packet) Compress() bool { return !p.msg.NoCompress }
 
 // Header returns what travelled beside it, such as trace context; nil if nothing did.
 func (p *Packet) Header() map[string]string { return p.msg.Header }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // RoomList is a list of rooms of the whole fleet, sorted, each once.
@@ -23,7 +24,7 @@ type Clients struct {
 // are none, on all nodes. If nodes are missing it returns what the others said and a
 // *PartialError.
 func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, error) {
-	m, err := ns.members(ctx, backplane.To(rooms...), false)
+	m, err := ns.members(ctx, wire.Selection{Rooms: rooms}, false)
 	if m == nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	if len(parts) == 1 {
 		return parts[0].value, parts[0].err
 	}
-	fleet, err, failed := mergeFleets(ns, backplane.OpRooms, parts)
+	fleet, err, failed := mergeFleets(ns, wire.OpRooms, parts)
 	if failed {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (ns *Namespace) onLink(l *link, err error) error {
 }
 
 // members lists sockets on all links, sorted by id, each once.
-func (ns *Namespace) members(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
+func (ns *Namespace) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
 	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.Members]) {
 		if p.value, p.err = l.members(ctx, t, detail); p.value != nil {
 			p.fleet = p.value.Fleet
@@ -113,7 +114,7 @@ func (ns *Namespace) members(ctx context.Context, t backplane.Target, detail boo
 	if len(parts) > 1 {
 		var fleet Fleet
 		var failed bool
-		if fleet, err, failed = mergeFleets(ns, backplane.OpMembers, parts); failed {
+		if fleet, err, failed = mergeFleets(ns, wire.OpMembers, parts); failed {
 			return nil, err
 		}
 		out = &backplane.Members{Fleet: fleet}
@@ -148,7 +149,7 @@ func worth(m backplane.MemberInfo) int {
 }
 
 // members lists sockets on one link, in the form that its dialect has.
-func (l leg) members(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
+func (l leg) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
 	plain := l.ns.Members
 	if detail {
 		plain = l.ns.MembersDetail
@@ -156,7 +157,7 @@ func (l leg) members(ctx context.Context, t backplane.Target, detail bool) (*bac
 	beyond := detail || len(t.Except) > 0 // what only newer servers have
 	switch {
 	case t.LocalOnly || l.dialect == V5 && !beyond:
-		return plain(ctx, t)
+		return plain(ctx, target(t))
 	case l.dialect == V5:
 		return l.membersV5(ctx, t, detail)
 	}
@@ -165,9 +166,9 @@ func (l leg) members(ctx context.Context, t backplane.Target, detail bool) (*bac
 	if l.lately(ctx).old > 0 && beyond {
 		return l.membersOld(ctx, t, plain)
 	}
-	m, err := plain(ctx, t)
+	m, err := plain(ctx, target(t))
 	if m != nil {
-		err = whole(backplane.OpMembers, &m.Fleet, err)
+		err = whole(wire.OpMembers, &m.Fleet, err)
 	}
 	return m, err
 }
@@ -182,7 +183,7 @@ func (l leg) rooms(ctx context.Context) (*RoomList, error) {
 	_ = l.lately(ctx) // for the codec
 	m, err := l.ns.AllRooms(ctx)
 	if m != nil {
-		err = whole(backplane.OpRooms, &m.Fleet, err)
+		err = whole(wire.OpRooms, &m.Fleet, err)
 	}
 	return m, err
 }

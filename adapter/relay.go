@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // A server on several links gives what it sends a relay mark, which all copies
@@ -146,7 +147,7 @@ func (ns *Namespace) eachLeg(f func(i int, l leg) error) error {
 // delivered; false means that it is not to be. It waits while an earlier one of the same
 // origin is being delivered from another link. The origin, if it is not nil, is to be told
 // of the delivery's end.
-func (ns *Namespace) hear(l *link, b *backplane.Broadcast) (*origin, bool) {
+func (ns *Namespace) hear(l *link, b *wire.Broadcast) (*origin, bool) {
 	if b.Relay == "" {
 		if ns.bridge != nil && ns.live.Load() {
 			ns.bridge.offer(l, b)
@@ -173,9 +174,9 @@ func (ns *Namespace) hear(l *link, b *backplane.Broadcast) (*origin, bool) {
 // elsewhere reports whether a question of that node, which came in on l, comes in on
 // another link too and is to be answered there: both nodes choose, of the links
 // that they share and on which the operation travels, the one with the lowest key.
-func (ns *Namespace) elsewhere(l *link, node string, op backplane.Op) bool {
+func (ns *Namespace) elsewhere(l *link, node string, op wire.Op) bool {
 	for _, other := range ns.server.links {
-		if op == backplane.OpEvent && other.dialect == V5 {
+		if op == wire.OpEvent && other.dialect == V5 {
 			continue
 		}
 		if other.key < l.key && other.has(node, ns.name) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // SocketsJoin puts the selected sockets into rooms, on all nodes. Go nodes confirm;
@@ -23,18 +24,18 @@ func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 			return err
 		}
 	}
-	return o.change(ctx, backplane.OpJoin,
-		func(ctx context.Context, l leg, t backplane.Target) (*backplane.Touched, error) {
-			return l.ns.JoinAll(ctx, t, rooms...)
+	return o.change(ctx, wire.OpJoin,
+		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Touched, error) {
+			return l.ns.JoinAll(ctx, target(t), rooms...)
 		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Join(ctx, id, rooms...) })
 }
 
 // SocketsLeave takes the selected sockets out of rooms, like SocketsJoin.
 func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return o.change(ctx, backplane.OpLeave,
-		func(ctx context.Context, l leg, t backplane.Target) (*backplane.Touched, error) {
-			return l.ns.LeaveAll(ctx, t, rooms...)
+	return o.change(ctx, wire.OpLeave,
+		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Touched, error) {
+			return l.ns.LeaveAll(ctx, target(t), rooms...)
 		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Leave(ctx, id, rooms...) })
 }
@@ -42,9 +43,9 @@ func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 // DisconnectSockets disconnects the selected sockets from the namespace, with their
 // whole connections if close, like SocketsJoin.
 func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
-	return o.change(ctx, backplane.OpDisconnect,
-		func(ctx context.Context, l leg, t backplane.Target) (*backplane.Touched, error) {
-			return l.ns.DisconnectAll(ctx, t, close)
+	return o.change(ctx, wire.OpDisconnect,
+		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Touched, error) {
+			return l.ns.DisconnectAll(ctx, target(t), close)
 		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) })
 }
@@ -52,13 +53,13 @@ func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
 // onSelection does something to the sockets that a filter selects on a link, onSocket to one
 // socket there.
 type (
-	onSelection func(context.Context, leg, backplane.Target) (*backplane.Touched, error)
+	onSelection func(context.Context, leg, wire.Selection) (*backplane.Touched, error)
 	onSocket    func(ctx context.Context, l leg, id string) error
 )
 
 // change does something to the selected sockets: to local ones once, whatever state
 // the brokers are in, then to those on each link in the form that its dialect has.
-func (o Operator) change(ctx context.Context, op backplane.Op, all onSelection, one onSocket) error {
+func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one onSocket) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -133,4 +134,16 @@ func (o Operator) check() error {
 		return errNoNamespace
 	}
 	return nil
+}
+
+// target is a selection as the core's public methods take it.
+func target(s wire.Selection) backplane.Target {
+	t := backplane.To(s.Rooms...).Except(s.Except...).Header(s.Header)
+	if s.LocalOnly {
+		t = t.Local()
+	}
+	if s.RemoteOnly {
+		t = t.Remote()
+	}
+	return t
 }

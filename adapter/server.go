@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Server is one node of a Socket.IO fleet: namespaces with sockets, and the way to
@@ -35,6 +36,7 @@ type link struct {
 	broker  broker.Broker
 	dialect Dialect
 	node    *backplane.Node
+	door    wire.Node     // what node can do beside its public methods
 	timeout time.Duration // Options.RequestsTimeout
 	beat    time.Duration // Options.Heartbeat
 }
@@ -83,7 +85,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		if err != nil {
 			return nil, firstOf([]error{err, s.Close(context.Background())})
 		}
-		lk.node, s.uid = node, node.ID()
+		lk.node, lk.door, s.uid = node, wire.NodeOf(node), node.ID()
 		s.links = append(s.links, lk)
 	}
 	return s, nil

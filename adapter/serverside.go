@@ -10,6 +10,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // ServerEvent is an event that another server sent to servers, not to sockets.
@@ -114,7 +115,7 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 	if err != nil {
 		return nil, err
 	}
-	return ns.replies(backplane.OpEvent, legs, func(l leg) (*backplane.Replies, error) {
+	return ns.replies(wire.OpEvent, legs, func(l leg) (*backplane.Replies, error) {
 		return l.ns.EventAck(ctx, payload)
 	})
 }
@@ -176,7 +177,7 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 
 // serveEvent takes another server's event.
 func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, payload []byte, reply func([]byte)) {
-	if from != "" && ns.elsewhere(l, from, backplane.OpEvent) {
+	if from != "" && ns.elsewhere(l, from, wire.OpEvent) {
 		if reply != nil {
 			reply(nil) // sent on another link too, and answered there
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/rooms"
 )
 
 // Socket is one client's connection to a namespace on this server, as your
@@ -107,7 +108,7 @@ func (h *Handshake) whole() *Handshake {
 // member is a Socket as the core sees it.
 type member struct {
 	socket Socket // beside the fields of the entry that a fan-out reads
-	backplane.Entry
+	rooms.Embed[backplane.Member]
 	id string
 	ns *Namespace
 }

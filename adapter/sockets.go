@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Sockets is a list of sockets of the whole fleet.
@@ -81,7 +82,7 @@ var errNothingKnown = errors.New("adapter: the socket's node did not say")
 
 // operator selects the socket by the room of its id.
 func (s RemoteSocket) operator() Operator {
-	return Operator{ns: s.ns, target: backplane.Target{Rooms: []string{s.ID}}}
+	return Operator{ns: s.ns, target: wire.Selection{Rooms: []string{s.ID}}}
 }
 
 // Emit sends an event to the socket; see Operator.Emit.
@@ -99,7 +100,7 @@ func (s RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any
 	case acks != nil && len(acks.Values) > 0:
 		return acks.Values[0], nil
 	case err == nil:
-		return nil, &backplane.MemberError{Op: backplane.OpBroadcast, ID: s.ID, Err: ErrNoSuchSocket}
+		return nil, &backplane.MemberError{Op: wire.OpBroadcast.String(), ID: s.ID, Err: ErrNoSuchSocket}
 	}
 	return nil, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Dialect v5 lists sockets by room and does things to one socket at a time. What
@@ -25,7 +26,7 @@ const maxAtOnce = 16
 
 // membersV5 lists sockets; with rooms, and what local ones say of themselves, if
 // detail.
-func (l leg) membersV5(ctx context.Context, t backplane.Target, detail bool) (*backplane.Members, error) {
+func (l leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
 	asking, cancel := l.within(ctx)
 	defer cancel()
 	listing := asking
@@ -47,7 +48,7 @@ func (l leg) membersV5(ctx context.Context, t backplane.Target, detail bool) (*b
 		return out, err
 	}
 	t.LocalOnly = true
-	here, failed := l.ns.MembersDetail(ctx, t)
+	here, failed := l.ns.MembersDetail(ctx, target(t))
 	if here == nil {
 		return nil, failed
 	}
@@ -71,8 +72,8 @@ func half(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // list lists remote sockets by rooms only, as all versions of both dialects can. Beside a *PartialError some may be missing, or, if
 // excess, too many be there, because not all nodes said who is excepted.
-func (l leg) list(ctx context.Context, t backplane.Target) (list *backplane.Members, err error, excess bool) {
-	sought := []backplane.Target{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
+func (l leg) list(ctx context.Context, t wire.Selection) (list *backplane.Members, err error, excess bool) {
+	sought := []wire.Selection{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
 	if len(t.Except) == 0 {
 		sought = sought[:1]
 	}
@@ -80,8 +81,8 @@ func (l leg) list(ctx context.Context, t backplane.Target) (list *backplane.Memb
 		list *backplane.Members
 		err  error
 	}
-	got := each(sought, func(t backplane.Target) (a answer) {
-		a.list, a.err = l.ns.Members(ctx, t)
+	got := each(sought, func(t wire.Selection) (a answer) {
+		a.list, a.err = l.ns.Members(ctx, target(t))
 		return a
 	})
 	list, err = got[0].list, got[0].err
@@ -126,12 +127,12 @@ func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	if err == nil {
 		return nil
 	}
-	return &PartialError{Op: backplane.OpMembers, Fleet: list.Fleet, Err: err}
+	return &PartialError{Op: wire.OpMembers.String(), Fleet: list.Fleet, Err: err}
 }
 
 // onListed does something to each remote socket of a selection, but not to those to skip. If
 // it is not certain whom to spare, it does nothing.
-func (l leg) onListed(ctx context.Context, op backplane.Op, t backplane.Target, skip func(backplane.MemberInfo) bool, f onSocket) (Fleet, error) {
+func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (Fleet, error) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
 	listing, stop := half(ctx)
@@ -154,7 +155,7 @@ func (l leg) onListed(ctx context.Context, op backplane.Op, t backplane.Target, 
 		return nil // it left meanwhile
 	})
 	if failed != nil && err == nil {
-		err = &PartialError{Op: op, Fleet: list.Fleet, Err: failed}
+		err = &PartialError{Op: op.String(), Fleet: list.Fleet, Err: failed}
 	}
 	return list.Fleet, err
 }

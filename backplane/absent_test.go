@@ -11,6 +11,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // brokers are the ones that can count who listens, and those that cannot.
@@ -314,7 +315,7 @@ func TestSlowNodesAreNoGhosts(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			f := newFleet(t, 0, backplane.Options{}, nil)
 			for i := range 3 {
-				o := &backplane.NamespaceOptions{OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
+				o := &nsOptions{OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
 					d, err := time.ParseDuration(string(p))
 					if err == nil && i == 2 {
 						time.Sleep(d)
@@ -436,8 +437,8 @@ func TestSilentUnannounced(t *testing.T) {
 		ask(members, 1, backplane.ErrNoAnswer, time.Second)
 		// It answers again: at first too late for those who do not expect it.
 		lag := short * 2
-		w.onRequest(func(r *backplane.Request) {
-			time.AfterFunc(lag, func() { w.answer(r, "", backplane.Response{}) })
+		w.onRequest(func(r *wire.Request) {
+			time.AfterFunc(lag, func() { w.answer(r, "", wire.Response{}) })
 		})
 		ask(members, 1, backplane.ErrPeerSilent, short)
 		time.Sleep(lag)
@@ -448,8 +449,8 @@ func TestSilentUnannounced(t *testing.T) {
 		w.onRequest(nil)
 		ask(members, 1, backplane.ErrNoAnswer, time.Second)
 		lag = short / 2
-		w.onRequest(func(r *backplane.Request) {
-			time.AfterFunc(lag, func() { w.answer(r, "", backplane.Response{}) })
+		w.onRequest(func(r *wire.Request) {
+			time.AfterFunc(lag, func() { w.answer(r, "", wire.Response{}) })
 		})
 		ask(members, 0, nil, lag)
 		// A question that its asker ends accuses nobody.
@@ -475,7 +476,7 @@ func TestUnannouncedWhileCutOff(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			f := trio(t, backplane.Options{})
 			w := f.wire("stranger")
-			w.onRequest(func(r *backplane.Request) { w.answer(r, "", backplane.Response{}) })
+			w.onRequest(func(r *wire.Request) { w.answer(r, "", wire.Response{}) })
 			if _, _, err := q.ask(t.Context(), f.ns[0]); err != nil {
 				t.Errorf("%s: %v", q.name, err)
 			}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Acks are the answers of members to a broadcast.
@@ -26,7 +28,11 @@ type Acks struct {
 // *PartialError too: it wraps the refusal, and no other node got the message. Any
 // other error means that nobody did.
 func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target, timeout time.Duration) (*Acks, error) {
-	if err := ns.target(ctx, &t); err != nil {
+	return ns.broadcastAck(ctx, payload, &t.sel, timeout)
+}
+
+func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.Selection, timeout time.Duration) (*Acks, error) {
+	if err := ns.target(ctx, t); err != nil {
 		return nil, err
 	}
 	ctx, cancel := ns.deadline(ctx, timeout)
@@ -34,8 +40,8 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 	if timeout <= 0 {
 		timeout = ns.node.opts.RequestTimeout
 	}
-	req := &Request{
-		Op: OpBroadcast, Origin: ns.node.id, Native: true, Timeout: timeout,
+	req := &wire.Request{
+		Op: wire.OpBroadcast, Origin: ns.node.id, Native: true, Timeout: timeout,
 		Rooms: t.Rooms, Except: t.Except, Flags: t.Flags, Header: t.Header, Payload: payload,
 	}
 	if !t.LocalOnly {
@@ -44,7 +50,7 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 		}
 	}
 	var out Acks
-	call := newCall(ns, req, func(r *Response) bool {
+	call := newCall(ns, req, func(r *wire.Response) bool {
 		if r.Ack {
 			out.Values = append(out.Values, r.Payload)
 		} else {
@@ -54,7 +60,7 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 	})
 	var (
 		c      census
-		exp    Expected
+		exp    wire.Expected
 		failed error // why the others are not asked, or not all of them
 		err    error
 	)
@@ -76,28 +82,28 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 	case err == nil && len(out.Values) < out.Expected && len(out.Missing) == 0:
 		err = ctx.Err()
 	}
-	return &out, ns.partial(ctx, OpBroadcast, out.Fleet, err)
+	return &out, ns.partial(ctx, wire.OpBroadcast, out.Fleet, err)
 }
 
 // ackOwn delivers a broadcast with acknowledgement to this node's members.
 func (ns *Namespace) ackOwn(ctx context.Context, c *call, out *Acks) {
 	var f fanout
-	f.sel.find(ns.rooms, c.req.Rooms, c.req.Except)
-	if len(f.sel.list) == 0 {
+	f.sel.Find(ns.rooms, c.req.Rooms, c.req.Except)
+	if len(f.sel.List) == 0 {
 		return
 	}
 	f.call, f.ctx = callAck, ctx
-	f.msg = ns.message(Message{Namespace: ns.name, Flags: c.req.Flags, Header: cloneHeader(c.req.Header), Payload: c.req.Payload})
+	f.msg = ns.message(Message{Namespace: ns.name, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}, c.req.Flags)
 	if !ns.prepare(f.msg) {
 		return
 	}
-	n := f.sel.acking()
+	n := acking(f.sel.List)
 	c.mu.Lock()
 	c.owe(ns.node.id, n)
 	out.Expected += n
 	c.mu.Unlock()
 	f.acks = &ackCollector{each: func(value []byte) {
-		c.answer(&Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
+		c.answer(&wire.Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}
 	ns.runOwn(&f)
 	ns.node.tally(&f)
@@ -109,11 +115,12 @@ type ackCollector struct {
 }
 
 func (a *ackCollector) deliver(e *entry, m *Message) {
-	if e.ack == nil {
-		e.member.Deliver(m)
+	acking, ok := e.Member.(AckMember)
+	if !ok {
+		e.Member.Deliver(m)
 		return
 	}
-	e.ack.DeliverAck(m, (&ackOnce{do: a.each}).call)
+	acking.DeliverAck(m, (&ackOnce{do: a.each}).call)
 }
 
 // ackOnce lets the application answer at most once.

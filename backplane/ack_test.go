@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // acker is a socket that keeps the function to acknowledge with.
@@ -83,7 +84,7 @@ func TestAcksHereOrElsewhere(t *testing.T) {
 			t.Errorf("local: %+v, %v", a, err)
 		}
 		equal(t, "values", values(a), []string{"a"})
-		a, err = f.ns[0].BroadcastAck(t.Context(), []byte("2"), backplane.Target{RemoteOnly: true}, 0)
+		a, err = f.ns[0].BroadcastAck(t.Context(), []byte("2"), backplane.All().Remote(), 0)
 		if err != nil || a.Expected != 1 || len(a.Answered) != 1 {
 			t.Errorf("remote: %+v, %v", a, err)
 		}
@@ -181,29 +182,29 @@ func TestAcksInTheirOwnTime(t *testing.T) {
 
 // What a node may say in any order: how many will acknowledge, and acknowledgements.
 func TestAcksOfAPeer(t *testing.T) {
-	ack := func(v string) backplane.Response { return backplane.Response{Ack: true, Payload: []byte(v)} }
-	count := func(n int) backplane.Response { return backplane.Response{Count: n} }
+	ack := func(v string) wire.Response { return wire.Response{Ack: true, Payload: []byte(v)} }
+	count := func(n int) wire.Response { return wire.Response{Count: n} }
 	for _, c := range []struct {
 		name     string
-		send     []backplane.Response
-		then     func(w *wire) // after 100 ms; nil for nothing
+		send     []wire.Response
+		then     func(w *rawPeer) // after 100 ms; nil for nothing
 		values   int
 		expected int
 		end      error
 		lasts    time.Duration
 	}{
-		{"in order", []backplane.Response{count(2), ack("1"), ack("2")}, nil, 2, 2, nil, 0},
-		{"count last", []backplane.Response{ack("1"), ack("2"), count(2)}, nil, 2, 2, nil, 0},
-		{"count between", []backplane.Response{ack("1"), count(2), ack("2")}, nil, 2, 2, nil, 0},
-		{"more than it said", []backplane.Response{ack("1"), ack("2"), count(1)}, nil, 2, 1, nil, 0},
-		{"fewer than it said", []backplane.Response{count(2), ack("1")}, nil, 1, 2, context.DeadlineExceeded, time.Second},
-		{"counts twice", []backplane.Response{count(1), count(5), ack("1")}, nil, 1, 1, nil, 0},
-		{"nobody", []backplane.Response{count(0)}, nil, 0, 0, nil, 0},
-		{"never counts", []backplane.Response{ack("1")}, nil, 1, 0, context.DeadlineExceeded, time.Second},
-		{"goodbye between", []backplane.Response{count(2), ack("1")}, func(w *wire) { w.control(bye, "peer", 5, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
-		{"restarts between", []backplane.Response{count(2), ack("1")}, func(w *wire) { w.control(hello, "peer", 6, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
-		{"goodbye before it counts", nil, func(w *wire) { w.control(bye, "peer", 5, 1) }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
-		{"leaves the namespace", nil, func(w *wire) { w.control(full, "peer", 5, 2, "/other") }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"in order", []wire.Response{count(2), ack("1"), ack("2")}, nil, 2, 2, nil, 0},
+		{"count last", []wire.Response{ack("1"), ack("2"), count(2)}, nil, 2, 2, nil, 0},
+		{"count between", []wire.Response{ack("1"), count(2), ack("2")}, nil, 2, 2, nil, 0},
+		{"more than it said", []wire.Response{ack("1"), ack("2"), count(1)}, nil, 2, 1, nil, 0},
+		{"fewer than it said", []wire.Response{count(2), ack("1")}, nil, 1, 2, context.DeadlineExceeded, time.Second},
+		{"counts twice", []wire.Response{count(1), count(5), ack("1")}, nil, 1, 1, nil, 0},
+		{"nobody", []wire.Response{count(0)}, nil, 0, 0, nil, 0},
+		{"never counts", []wire.Response{ack("1")}, nil, 1, 0, context.DeadlineExceeded, time.Second},
+		{"goodbye between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(bye, "peer", 5, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"restarts between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(hello, "peer", 6, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"goodbye before it counts", nil, func(w *rawPeer) { w.control(bye, "peer", 5, 1) }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"leaves the namespace", nil, func(w *rawPeer) { w.control(full, "peer", 5, 2, "/other") }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -212,7 +213,7 @@ func TestAcksOfAPeer(t *testing.T) {
 				w := f.wire("peer")
 				w.control(hello, "peer", 5, 1, chat)
 				settle()
-				w.onRequest(func(r *backplane.Request) {
+				w.onRequest(func(r *wire.Request) {
 					for _, resp := range c.send {
 						w.answer(r, "peer", resp)
 					}

@@ -57,8 +57,9 @@ func TestAllocsOfFanOut(t *testing.T) {
 		p := pack([]any{1, "x", 1, 0, []any{"red"}, []any{"nobody"}, nil, "", []byte("hi")})
 		// One for the Message.
 		allocs(t, fmt.Sprint("from another node to ", n), 1, func() { ns.HandleForTest(broadcastChannel, p) })
+		local := backplane.To(redRoom...).Local()
 		allocs(t, fmt.Sprint("from here to ", n), 1, func() {
-			if err := ns.Broadcast(t.Context(), p, backplane.Target{Rooms: redRoom, LocalOnly: true}); err != nil {
+			if err := ns.Broadcast(t.Context(), p, local); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -71,7 +72,7 @@ var redRoom = []string{"red"}
 func TestAllocsOfBroadcast(t *testing.T) {
 	ns := alone(t)
 	p := make([]byte, 128)
-	target := backplane.Target{Rooms: redRoom}
+	target := backplane.To(redRoom...)
 	allocs(t, "Broadcast", 0, func() {
 		if err := ns.Broadcast(t.Context(), p, target); err != nil {
 			t.Fatal(err)

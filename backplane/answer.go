@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // end publishes the answer, if one is wanted.
@@ -19,13 +20,13 @@ func (s *served) wanted() bool { return s.req.ID != "" && !s.req.NoReply }
 // reply publishes an answer. If that cannot be done for what the answer is, the asker
 // gets less of it, or one that says why, or, if its form has no place for that, one
 // without a value.
-func (s *served) reply(resp *Response) error {
+func (s *served) reply(resp *wire.Response) error {
 	if !s.wanted() {
 		return nil
 	}
 	unfit, err := s.send(resp)
 	if unfit != nil {
-		_, _ = s.publish(&Response{Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node, Ack: resp.Ack, Err: unfit.Error()})
+		_, _ = s.publish(&wire.Response{Request: resp.Request, RequestID: resp.RequestID, Node: resp.Node, Ack: resp.Ack, Err: unfit.Error()})
 	}
 	s.report(err)
 	return err
@@ -34,14 +35,14 @@ func (s *served) reply(resp *Response) error {
 // report reports that the asker gets less than it asked for, or nothing.
 func (s *served) report(err error) {
 	if ns := s.ns; err != nil && ns.ctx.Err() == nil {
-		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: err})
+		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op.String(), Origin: s.req.Origin, Err: err})
 	}
 }
 
 // send publishes an answer. A list that is too large for one message goes to a Crossroom
 // node in several; a member that is too large by itself goes without what it says of
 // itself. Other askers count the messages, so they get a shorter one.
-func (s *served) send(resp *Response) (unfit, err error) {
+func (s *served) send(resp *wire.Response) (unfit, err error) {
 	unfit, err = s.publish(resp)
 	if unfit == nil || resp.Ack {
 		return unfit, err
@@ -61,9 +62,9 @@ func (s *served) send(resp *Response) (unfit, err error) {
 		s.report(err)
 		m := resp.Members[0]
 		m.Data = nil
-		rest.Members = []MemberInfo{m}
+		rest.Members = []wire.MemberInfo{m}
 		return s.publish(&rest)
-	case s.req.Op == OpRooms && rooms > 1:
+	case s.req.Op == wire.OpRooms && rooms > 1:
 		first.Rooms, rest.Rooms = resp.Rooms[:rooms/2], resp.Rooms[rooms/2:]
 	default:
 		return unfit, err
@@ -82,19 +83,19 @@ func isTooLarge(err error) bool {
 // shorten publishes a list that does not fit into a message, or that cannot be written,
 // with less of each member, and then with fewer of them, so that an asker that waits for
 // one message gets one. why says what is wrong with the whole list.
-func (s *served) shorten(resp *Response, why error) (unfit, err error) {
+func (s *served) shorten(resp *wire.Response, why error) (unfit, err error) {
 	short := *resp
-	if s.req.Op == OpMembers && s.req.Detail {
-		for short.Brief = 1; short.Brief <= MaxBrief; short.Brief++ {
+	if s.req.Op == wire.OpMembers && s.req.Detail {
+		for short.Brief = 1; short.Brief <= wire.MaxBrief; short.Brief++ {
 			if unfit, err = s.publish(&short); unfit == nil {
 				s.shortened(&short, err, fmt.Errorf("sent with less of each member: %w", why))
 				return nil, err
 			}
 		}
-		short.Brief = MaxBrief
+		short.Brief = wire.MaxBrief
 	}
 	all := max(len(resp.Members), len(resp.Rooms))
-	if s.req.Op != OpMembers && s.req.Op != OpRooms && s.req.Op != OpRoomsOf || all == 0 {
+	if s.req.Op != wire.OpMembers && s.req.Op != wire.OpRooms && s.req.Op != wire.OpRoomsOf || all == 0 {
 		return why, why
 	}
 	for n := all; n > 0; {
@@ -109,7 +110,7 @@ func (s *served) shorten(resp *Response, why error) (unfit, err error) {
 }
 
 // shortened keeps and reports the answer that has been sent instead of the whole one.
-func (s *served) shortened(short *Response, err, why error) {
+func (s *served) shortened(short *wire.Response, err, why error) {
 	if err == nil {
 		s.short, s.why = short, why
 		s.report(why)
@@ -136,7 +137,7 @@ func fewer(n int, err error) int {
 }
 
 // publish publishes one message. unfit is set if it failed for what the message is.
-func (s *served) publish(resp *Response) (unfit, err error) {
+func (s *served) publish(resp *wire.Response) (unfit, err error) {
 	ns := s.ns
 	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
 	if err != nil || len(buf) == 0 {

@@ -35,7 +35,7 @@ func BenchmarkBroadcastLocal(b *testing.B) {
 	p := make([]byte, 128)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := ns.Broadcast(b.Context(), p, backplane.Target{Rooms: redRoom, LocalOnly: true}); err != nil {
+		if err := ns.Broadcast(b.Context(), p, backplane.To(redRoom...).Local()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -96,7 +96,7 @@ func heap() uint64 {
 func BenchmarkBroadcastOut(b *testing.B) {
 	ns := alone(b)
 	p := make([]byte, 128)
-	target := backplane.Target{Rooms: redRoom}
+	target := backplane.To(redRoom...)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := ns.Broadcast(b.Context(), p, target); err != nil {

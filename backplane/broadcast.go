@@ -6,11 +6,12 @@ import (
 	"sync"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // outgoing is the reusable memory of one broadcast on its way out.
 type outgoing struct {
-	b    Broadcast
+	b    wire.Broadcast
 	buf  []byte
 	fan  fanout
 	data PublishData
@@ -25,9 +26,9 @@ func (o *outgoing) release() {
 	if cap(o.buf) > keepBytes {
 		o.buf = nil
 	}
-	o.b = Broadcast{}
+	o.b = wire.Broadcast{}
 	o.fan.job = job{}
-	o.fan.sel.reset()
+	o.fan.sel.Reset()
 	outgoingPool.Put(o)
 }
 
@@ -41,30 +42,34 @@ func (o *outgoing) release() {
 // error if that had ended before the call. After local members have: the broker's error
 // or, if it ended while the broker's queue was full, the context's.
 func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) error {
+	return ns.broadcast(ctx, payload, &t.sel)
+}
+
+func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Selection) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := CheckNames("room", t.Rooms); err != nil {
+	if err := checkNames("room", t.Rooms); err != nil {
 		return err
 	}
-	if err := CheckNames("room", t.Except); err != nil {
+	if err := checkNames("room", t.Except); err != nil {
 		return err
 	}
 	o := outgoingPool.Get().(*outgoing)
 	defer o.release()
-	o.b = Broadcast{
+	o.b = wire.Broadcast{
 		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
 		Header: t.Header, Payload: payload, Relay: t.Relay,
 	}
 	if po := ns.node.observe.publish; po != nil {
-		return ns.sendObserved(ctx, po, o, &t)
+		return ns.sendObserved(ctx, po, o, t)
 	}
-	_, err := ns.send(ctx, o, &t)
+	_, err := ns.send(ctx, o, t)
 	return err
 }
 
 // sendObserved is apart from Broadcast, which then needs no room for what is observed.
-func (ns *Namespace) sendObserved(ctx context.Context, po PublishObserver, o *outgoing, t *Target) error {
+func (ns *Namespace) sendObserved(ctx context.Context, po PublishObserver, o *outgoing, t *wire.Selection) error {
 	payload := o.b.Payload
 	defer func() { o.data = PublishData{} }()
 	o.data = PublishData{
@@ -79,7 +84,7 @@ func (ns *Namespace) sendObserved(ctx context.Context, po PublishObserver, o *ou
 	return err
 }
 
-func (ns *Namespace) send(ctx context.Context, o *outgoing, t *Target) (delivered int, err error) {
+func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (delivered int, err error) {
 	o.buf = o.buf[:0]
 	if !t.LocalOnly {
 		o.b.Seq = ns.seq.Add(1)
@@ -108,12 +113,12 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *Target) (delivere
 // deliverOwn delivers this node's own broadcast to its own members.
 func (ns *Namespace) deliverOwn(ctx context.Context, o *outgoing) int {
 	f := &o.fan
-	f.sel.find(ns.rooms, o.b.Rooms, o.b.Except)
-	if len(f.sel.list) == 0 {
+	f.sel.Find(ns.rooms, o.b.Rooms, o.b.Except)
+	if len(f.sel.List) == 0 {
 		return 0
 	}
 	f.call, f.ctx = callDeliver, ctx
-	f.msg = ns.message(Message{Namespace: ns.name, Seq: o.b.Seq, Flags: o.b.Flags, Header: cloneHeader(o.b.Header), Payload: o.b.Payload})
+	f.msg = ns.message(Message{Namespace: ns.name, Seq: o.b.Seq, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}, o.b.Flags)
 	if !ns.prepare(f.msg) {
 		return 0
 	}
@@ -121,6 +126,9 @@ func (ns *Namespace) deliverOwn(ctx context.Context, o *outgoing) int {
 	ns.node.tally(f)
 	return f.delivered()
 }
+
+// Memory for more room names than this is given back after use.
+const keepRooms = 1 << 10
 
 // broadcast takes in another node's broadcast.
 func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
@@ -145,14 +153,14 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 		return true
 	}
 	ns.node.heard(b.Origin)
-	if ns.opts.OnBroadcast != nil && !ns.opts.OnBroadcast(b) {
+	if ns.extra.OnBroadcast != nil && !ns.extra.OnBroadcast(b) {
 		l.drop(ch, DropUnwanted, nil)
 		return true
 	}
 	f := &l.fan
-	f.sel.find(ns.rooms, b.Rooms, b.Except)
+	f.sel.Find(ns.rooms, b.Rooms, b.Except)
 	do := ns.node.observe.deliver
-	if len(f.sel.list) == 0 && do == nil {
+	if len(f.sel.List) == 0 && do == nil {
 		ns.broadcastEnd()
 		l.drop(ch, DropUnwanted, nil)
 		return true
@@ -161,10 +169,10 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 		l.deliverStart(do, ch, len(payload))
 	}
 	f.call = callDeliver
-	if len(f.sel.list) > 0 {
-		f.msg = ns.message(Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Flags: b.Flags, Header: b.Header, Payload: b.Payload})
+	if len(f.sel.List) > 0 {
+		f.msg = ns.message(Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Header: b.Header, Payload: b.Payload}, b.Flags)
 		if !ns.prepare(f.msg) {
-			f.sel.reset()
+			f.sel.Reset()
 		}
 	}
 	return l.run()
@@ -177,7 +185,7 @@ func (l *lane) deliverStart(do DeliverObserver, ch broker.Channel, size int) {
 	l.data = DeliverData{
 		Source: n.source, Namespace: l.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
 		Header: b.Header, HeaderDropped: b.HeaderDropped, PayloadBytes: len(b.Payload), MessageBytes: size,
-		Matched: len(l.fan.sel.list),
+		Matched: len(l.fan.sel.List),
 	}
 	l.ctx = observedStart(l.ns.ctx, n, "DeliverStart", DeliverObserver.DeliverStart, do, &l.data)
 	l.fan.ctx, l.after = l.ctx, l.deliverEnd
@@ -197,12 +205,13 @@ func (l *lane) deliverEnded() {
 }
 
 // message returns what m says in memory of its own.
-func (ns *Namespace) message(m Message) *Message {
-	if ns.opts.NewMessage == nil {
+func (ns *Namespace) message(m Message, flags wire.Flags) *Message {
+	m.Volatile, m.NoCompress = flags&wire.Volatile != 0, flags&wire.NoCompress != 0
+	if ns.extra.NewMessage == nil {
 		own := m // m itself stays where it is
 		return &own
 	}
-	made := ns.opts.NewMessage()
+	made := ns.extra.NewMessage().(*Message)
 	m.Value = made.Value
 	*made = m
 	return made
@@ -210,7 +219,7 @@ func (ns *Namespace) message(m Message) *Message {
 
 // broadcastEnd tells the application that another node's broadcast has been delivered.
 func (ns *Namespace) broadcastEnd() {
-	if ns.opts.OnBroadcastEnd == nil {
+	if ns.extra.OnBroadcastEnd == nil {
 		return
 	}
 	defer func() {
@@ -218,7 +227,7 @@ func (ns *Namespace) broadcastEnd() {
 			ns.node.panicked("OnBroadcastEnd", "", v)
 		}
 	}()
-	ns.opts.OnBroadcastEnd()
+	ns.extra.OnBroadcastEnd()
 }
 
 // prepare has the application look at a message before members here get it. They do
@@ -237,17 +246,17 @@ func (ns *Namespace) prepare(m *Message) (ok bool) {
 }
 
 func reasonOf(err error) DropReason {
-	if errors.Is(err, ErrForeignNamespace) || errors.Is(err, ErrIgnored) {
+	if errors.Is(err, wire.ErrForeignNamespace) || errors.Is(err, wire.ErrIgnored) {
 		return DropForeign
 	}
 	return DropUndecodable
 }
 
-func cloneHeader(h Header) Header {
+func cloneHeader(h wire.Header) wire.Header {
 	if h == nil {
 		return nil
 	}
-	c := make(Header, len(h))
+	c := make(wire.Header, len(h))
 	for k, v := range h {
 		c[k] = v
 	}

@@ -39,7 +39,7 @@ func BenchmarkBroadcast(b *testing.B) {
 				}
 			}
 			send := func(rooms []string) {
-				if err := ns[0].Broadcast(b.Context(), benchPayload, backplane.Target{Rooms: rooms}); err != nil {
+				if err := ns[0].Broadcast(b.Context(), benchPayload, backplane.To(rooms...)); err != nil {
 					b.Fatal(err)
 				}
 			}

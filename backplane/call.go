@@ -8,15 +8,17 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // call is a question under way.
 type call struct {
 	ns  *Namespace
-	req *Request
+	req *wire.Request
 	// take adds an answer to the result, with mu held. It returns true if no
 	// other answer matters any more. The response and its slices are not kept.
-	take func(*Response) (enough bool)
+	take func(*wire.Response) (enough bool)
 
 	mu       sync.Mutex
 	counted  bool            // it is known who is to be waited for: run has begun
@@ -133,7 +135,7 @@ func (c *call) owe(node string, n int) {
 }
 
 // answer takes in one response; false if it is nobody's or a second one.
-func (c *call) answer(r *Response) bool {
+func (c *call) answer(r *wire.Response) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
@@ -155,7 +157,7 @@ func (c *call) answer(r *Response) bool {
 			if slices.Contains(c.answered, r.Node) {
 				return false
 			}
-			if r.More && (c.req.Op == OpMembers || c.req.Op == OpRooms) {
+			if r.More && (c.req.Op == wire.OpMembers || c.req.Op == wire.OpRooms) {
 				c.take(r) // the node has answered with the last part
 				return true
 			}
@@ -171,7 +173,7 @@ func (c *call) answer(r *Response) bool {
 					c.want--
 				}
 			}
-			if r.Busy || r.Err != "" && c.req.Op != OpCustom && c.req.Op != OpEvent {
+			if r.Busy || r.Err != "" && c.req.Op != wire.OpCustom && c.req.Op != wire.OpEvent {
 				// It could not do it: as good as missing, but not to be waited for.
 				c.gone[strings.Clone(r.Node)] = refusal(r)
 				c.check()
@@ -179,7 +181,7 @@ func (c *call) answer(r *Response) bool {
 			}
 			c.answered = append(c.answered, strings.Clone(r.Node))
 		}
-		if c.req.Op == OpBroadcast {
+		if c.req.Op == wire.OpBroadcast {
 			c.owe(r.Node, max(r.Count, 0))
 		}
 	}
@@ -196,7 +198,7 @@ func (c *call) answer(r *Response) bool {
 }
 
 // refusal is why a node is missing that answered with an error.
-func refusal(r *Response) error {
+func refusal(r *wire.Response) error {
 	if r.Busy {
 		return ErrBusy
 	}
@@ -204,7 +206,7 @@ func refusal(r *Response) error {
 }
 
 // newCall makes a call that can take answers. It does not end before run.
-func newCall(ns *Namespace, req *Request, take func(*Response) bool) *call {
+func newCall(ns *Namespace, req *wire.Request, take func(*wire.Response) bool) *call {
 	if req.ID == "" {
 		req.ID = ns.calls.newID()
 	}
@@ -215,7 +217,7 @@ func newCall(ns *Namespace, req *Request, take func(*Response) bool) *call {
 }
 
 // expect notes who is to be waited for, and how to end that.
-func (c *call) expect(who *census, exp Expected, stop context.CancelFunc) {
+func (c *call) expect(who *census, exp wire.Expected, stop context.CancelFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counted, c.stop = true, stop
@@ -247,7 +249,7 @@ func (c *call) expect(who *census, exp Expected, stop context.CancelFunc) {
 }
 
 // start tells the observer that the question begins, and returns its context.
-func (c *call) start(ctx context.Context, who *census, exp Expected) context.Context {
+func (c *call) start(ctx context.Context, who *census, exp wire.Expected) context.Context {
 	n := c.ns.node
 	ro := n.observe.request
 	if ro == nil {
@@ -274,7 +276,7 @@ func (c *call) tell(ctx context.Context) {
 
 // run publishes the request, unless nobody is there to hear it, and waits for those
 // that who counted.
-func (c *call) run(ctx context.Context, who *census, exp Expected, publish bool) (fleet Fleet, err error) {
+func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish bool) (fleet Fleet, err error) {
 	ns := c.ns
 	ns.node.counters.asked.Add(1)
 	waiting, stop := context.WithCancel(ctx)
@@ -324,7 +326,7 @@ func (c *call) run(ctx context.Context, who *census, exp Expected, publish bool)
 
 // finish closes the books. late is when the question was asked, if it was waited for
 // until its deadline: who did not answer is remembered for that. Otherwise it is zero.
-func (c *call) finish(exp Expected, late time.Time) (f Fleet, _ error) {
+func (c *call) finish(exp wire.Expected, late time.Time) (f Fleet, _ error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	enough := c.ended

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // A node that introduced itself and answered while a request was under way is not
@@ -22,10 +23,10 @@ func TestRecountBeforeClaimsAreSettled(t *testing.T) {
 		_ = n.Close(t.Context())
 		_ = b.Close(t.Context())
 	}()
-	c := newCall(ns, &Request{Op: OpMembers}, func(*Response) bool { return false })
+	c := newCall(ns, &wire.Request{Op: wire.OpMembers}, func(*wire.Response) bool { return false })
 	c.counted, c.want = true, 3
 	for _, id := range []string{"a", "b", "c"} {
-		if !c.answer(&Response{Node: id}) {
+		if !c.answer(&wire.Response{Node: id}) {
 			t.Fatalf("the answer of %s is refused", id)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // census is who listens to a namespace's requests at one moment, without this node.
@@ -17,7 +18,7 @@ type census struct {
 	gone    []string         // announced nodes that do not listen any more
 	ghosts  []string         // nodes that listen and expired, or said that they leave
 	leaving []string         // nodes that said goodbye: not waited for
-	others  Unannounced
+	others  wire.Unannounced
 	err     error // why nobody could be counted; then all are in gone
 	unseen  int   // then: others, when they were last counted
 
@@ -46,8 +47,8 @@ func (c *census) doubt() error {
 // A request that may harm some of them is published right after a count: nothing is
 // remembered, and if another server has come while they were looked at, they are looked at
 // again.
-func (ns *Namespace) census(ctx context.Context, op Op) (census, error) {
-	careful := op == OpBroadcast || op == OpCustom
+func (ns *Namespace) census(ctx context.Context, op wire.Op) (census, error) {
+	careful := op == wire.OpBroadcast || op == wire.OpCustom
 	for tries := 1; ; tries++ {
 		c, err := ns.listeners(ctx)
 		if err != nil || c.others.Total == 0 || !ns.node.caps.ListsResponders {
@@ -79,7 +80,7 @@ func (c *census) refuse(err error) {
 // listeners is the census without a closer look at the others.
 func (ns *Namespace) listeners(ctx context.Context) (census, error) {
 	if !ns.node.caps.CountsSubscribers {
-		c := census{others: Unannounced{Responding: -1}}
+		c := census{others: wire.Unannounced{Responding: -1}}
 		ns.acquaintances(ctx, &c)
 		return c, nil
 	}
@@ -248,7 +249,7 @@ func (ns *Namespace) count(ctx context.Context, channels []broker.Channel, membe
 }
 
 // unreachable is the outcome if the broker cannot be asked who is there.
-func (c *census) unreachable(ns *Namespace, op Op, err error) (f Fleet, _ error) {
+func (c *census) unreachable(ns *Namespace, op wire.Op, err error) (f Fleet, _ error) {
 	err = fmt.Errorf("the broker did not say who is there: %w", err)
 	for _, id := range c.gone {
 		f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: err})

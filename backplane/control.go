@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Crossroom nodes announce themselves to each other in small frames, on the control
@@ -171,7 +172,7 @@ func (f *controlFrame) decode(payload []byte) error {
 		return err
 	}
 	if kind == 0 || kind > uint64(controlSeen) {
-		return fmt.Errorf("%w: kind %d", ErrIgnored, kind)
+		return fmt.Errorf("%w: kind %d", wire.ErrIgnored, kind)
 	}
 	f.kind = controlKind(kind)
 	if f.id, err = readNodeID(&r); err != nil {

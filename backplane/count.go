@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Peers are the other servers that hold a namespace, at one moment.
@@ -74,21 +75,18 @@ func (ns *Namespace) Count(ctx context.Context) (int, error) {
 	return 1 + c.peers(), err
 }
 
-// Unannounced counts the foreign peers of the namespace, and those of them that hold a
-// response channel of their own. There are none where the broker cannot count. Errors are
-// those of Peers. While the link is interrupted it does not wait for the broker: the error
-// is a *CountError at once.
-func (ns *Namespace) Unannounced(ctx context.Context) (Unannounced, error) {
+// foreign is wire.Namespace's Foreign.
+func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 	if err := ns.ready(ctx); err != nil {
-		return Unannounced{}, err
+		return wire.Unannounced{}, err
 	}
 	switch {
 	case !ns.node.caps.CountsSubscribers:
-		return Unannounced{Responding: -1}, nil
+		return wire.Unannounced{Responding: -1}, nil
 	case ns.node.isDown():
-		return Unannounced{Responding: -1}, &CountError{Namespace: ns.name, Err: errInterrupted}
+		return wire.Unannounced{Responding: -1}, &CountError{Namespace: ns.name, Err: errInterrupted}
 	}
-	c, err := ns.headcountBy(ctx, func(ctx context.Context) (census, error) { return ns.census(ctx, OpMembers) })
+	c, err := ns.headcountBy(ctx, func(ctx context.Context) (census, error) { return ns.census(ctx, wire.OpMembers) })
 	return c.others, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Who else holds a namespace: Crossroom nodes by name, others as a number.
@@ -109,13 +110,13 @@ func TestUnannounced(t *testing.T) {
 		}
 		defer mute.Close(context.Background())
 		ns := f.ns[0]
-		if u, err := ns.Unannounced(t.Context()); err != nil || u != (backplane.Unannounced{Total: 2, Responding: 1}) {
+		if u, err := foreignOf(ns, t.Context()); err != nil || u != (wire.Unannounced{Total: 2, Responding: 1}) {
 			t.Errorf("%+v, %v", u, err)
 		}
 		memorytest.Cut(f.brokers[0], nil)
 		settle()
 		began := time.Now()
-		_, err := ns.Unannounced(t.Context())
+		_, err := foreignOf(ns, t.Context())
 		if _, ok := errors.AsType[*backplane.CountError](err); !ok || time.Since(began) != 0 {
 			t.Errorf("%v, after %v", err, time.Since(began))
 		}
@@ -123,12 +124,12 @@ func TestUnannounced(t *testing.T) {
 		if err := ns.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ns.Unannounced(t.Context()); err != backplane.ErrClosed {
+		if _, err := foreignOf(ns, t.Context()); err != backplane.ErrClosed {
 			t.Error(err)
 		}
 		blind := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
 		blind.wire("stranger")
-		if u, err := blind.ns[0].Unannounced(t.Context()); err != nil || u.Total != 0 {
+		if u, err := foreignOf(blind.ns[0], t.Context()); err != nil || u.Total != 0 {
 			t.Errorf("%+v, %v", u, err)
 		}
 	})

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // desk carries out what other nodes ask for and the inbound worker does not do itself. It
@@ -75,7 +77,7 @@ func (d *desk) call(s *served) {
 
 func (d *desk) callBack(s *served) {
 	work := (*served).custom
-	if s.req.Op == OpEvent {
+	if s.req.Op == wire.OpEvent {
 		work = (*served).event
 	}
 	if !d.calls.put(s, "", func(list []*served) { work(list[0]) }) {
@@ -87,7 +89,7 @@ func (d *desk) callBack(s *served) {
 // queue of the broker does not hold up the inbound worker; only if too many answers wait
 // for that does it.
 func (d *desk) answer(s *served) {
-	if s.req.Op == OpBroadcast && d.later(s, s.end) {
+	if s.req.Op == wire.OpBroadcast && d.later(s, s.end) {
 		return
 	}
 	if !s.wanted() || !d.answers.put(s, "", func(list []*served) { list[0].end() }) {
@@ -105,7 +107,7 @@ func (d *desk) refuse(s *served) {
 func (s *served) refused() {
 	n := s.ns.node
 	n.counters.refused.Add(1)
-	n.reports.reportIn(s.ctx, &AnswerError{Namespace: s.ns.name, Op: s.req.Op, Origin: s.req.Origin, Err: ErrBusy})
+	n.reports.reportIn(s.ctx, &AnswerError{Namespace: s.ns.name, Op: s.req.Op.String(), Origin: s.req.Origin, Err: ErrBusy})
 	s.resp.Busy, s.resp.Err, s.data.Err = true, ErrBusy.Error(), ErrBusy
 }
 

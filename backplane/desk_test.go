@@ -13,13 +13,14 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // A node that is asked thousands of things at once answers all of them, in time.
 func TestManyRequestsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
-			return &backplane.NamespaceOptions{
+		f := newFleet(t, 2, backplane.Options{}, func(int) *nsOptions {
+			return &nsOptions{
 				OnRequest: func(context.Context, string, []byte) ([]byte, error) {
 					time.Sleep(10 * time.Millisecond)
 					return []byte("done"), nil
@@ -58,7 +59,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 				t.Errorf("%s: %d of 3000 failed", name, n)
 			}
 			for i := range 10 {
-				m, _ := f.ns[1].Rooms().Member(fmt.Sprint(i))
+				m, _ := f.ns[1].Member(fmt.Sprint(i))
 				s := m.(*socket)
 				s.all()
 				for len(s.gone) > 0 {
@@ -78,8 +79,8 @@ func TestManyRequestsAtOnce(t *testing.T) {
 func TestRequestsBehindStuckCallbacks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
-		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *backplane.NamespaceOptions {
-			return &backplane.NamespaceOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) {
+		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *nsOptions {
+			return &nsOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) {
 				<-release
 				return []byte("done"), nil
 			}}
@@ -152,14 +153,14 @@ func TestTooManyRequests(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T) {
 			release := make(chan struct{})
-			f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *backplane.NamespaceOptions {
-				return &backplane.NamespaceOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) {
+			f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *nsOptions {
+				return &nsOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) {
 					<-release
 					return nil, nil
 				}}
 			})
 			w := f.wire("")
-			req := &backplane.Request{Op: backplane.OpCustom, Origin: "asker", Native: true, Payload: make([]byte, c.size)}
+			req := &wire.Request{Op: wire.OpCustom, Origin: "asker", Native: true, Payload: make([]byte, c.size)}
 			for i := range 256 + c.count {
 				req.ID = fmt.Sprint("asker.", i)
 				buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
@@ -231,19 +232,19 @@ func (s *countingDescriber) Describe() []byte {
 
 // sizes is a codec that measures the answers that are being made.
 type sizes struct {
-	backplane.Codec
+	wire.Codec
 	foreign      bool // all askers are of another kind
 	largest, now *atomic.Int64
 	atOnce       *atomic.Int64
 }
 
-func (c sizes) DecodeRequest(payload []byte, ns string, r *backplane.Request) error {
+func (c sizes) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
 	err := c.Codec.DecodeRequest(payload, ns, r)
 	r.Native = r.Native && !c.foreign
 	return err
 }
 
-func (c sizes) AppendResponse(dst []byte, ns string, r *backplane.Response) ([]byte, error) {
+func (c sizes) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
 	large := len(r.Members) > 1000
 	if large {
 		if now := c.now.Add(1); now > c.atOnce.Load() {
@@ -264,8 +265,8 @@ func TestLargeAnswersAreMadeFewAtATime(t *testing.T) {
 	const members, each = 5000, 1000
 	for _, foreign := range []bool{false, true} {
 		var largest, now, atOnce atomic.Int64
-		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *backplane.NamespaceOptions {
-			return &backplane.NamespaceOptions{Codec: sizes{backplane.NativeCodec(), foreign, &largest, &now, &atOnce}}
+		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *nsOptions {
+			return &nsOptions{Codec: sizes{backplane.NativeCodec(), foreign, &largest, &now, &atOnce}}
 		})
 		about := []byte(strings.Repeat("x", each))
 		for i := range members {
@@ -274,7 +275,7 @@ func TestLargeAnswersAreMadeFewAtATime(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 16 {
 			wg.Go(func() {
-				m, err := f.ns[0].MembersDetail(t.Context(), backplane.All().Not(fmt.Sprint("none", i)))
+				m, err := f.ns[0].MembersDetail(t.Context(), backplane.All().Except(fmt.Sprint("none", i)))
 				if err != nil || len(m.List) != members {
 					t.Errorf("%d, %v", len(m.List), err)
 				}
@@ -310,8 +311,8 @@ func TestAnswersThatHaveToFit(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T) {
 			var a, b, d atomic.Int64
-			f := newFleetOn(t, &memorybroker.Options{MaxPayload: limit}, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
-				return &backplane.NamespaceOptions{Codec: sizes{backplane.NativeCodec(), true, &a, &b, &d}}
+			f := newFleetOn(t, &memorybroker.Options{MaxPayload: limit}, 2, backplane.Options{}, func(int) *nsOptions {
+				return &nsOptions{Codec: sizes{backplane.NativeCodec(), true, &a, &b, &d}}
 			})
 			for i := range c.members {
 				f.socket(1, fmt.Sprint("m", i)).about = make([]byte, c.about)

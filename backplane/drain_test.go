@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // A node that leaves beside a server that counts is not counted any more, and yet answers
@@ -18,13 +19,13 @@ func TestLeavingNodeAnswers(t *testing.T) {
 	for _, whole := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {
 			var a, b, c atomic.Int64
-			f := newFleet(t, 1, backplane.Options{}, func(int) *backplane.NamespaceOptions {
-				return &backplane.NamespaceOptions{Codec: sizes{backplane.NativeCodec(), true, &a, &b, &c}}
+			f := newFleet(t, 1, backplane.Options{}, func(int) *nsOptions {
+				return &nsOptions{Codec: sizes{backplane.NativeCodec(), true, &a, &b, &c}}
 			})
 			f.socket(0, "member")
 			server := f.wire("server")
 			ask := func(id string) {
-				req := &backplane.Request{ID: "server." + id, Origin: "server", Op: backplane.OpMembers}
+				req := &wire.Request{ID: "server." + id, Origin: "server", Op: wire.OpMembers}
 				buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
 				if err != nil {
 					t.Fatal(err)
@@ -72,8 +73,8 @@ func TestLeavingNodeAnswers(t *testing.T) {
 func TestLeavingNodeHoldsLittle(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var a, b, c atomic.Int64
-		f := newFleet(t, 1, backplane.Options{}, func(int) *backplane.NamespaceOptions {
-			return &backplane.NamespaceOptions{
+		f := newFleet(t, 1, backplane.Options{}, func(int) *nsOptions {
+			return &nsOptions{
 				Codec:     sizes{backplane.NativeCodec(), true, &a, &b, &c},
 				OnRequest: func(context.Context, string, []byte) ([]byte, error) { return nil, nil },
 			}
@@ -83,7 +84,7 @@ func TestLeavingNodeHoldsLittle(t *testing.T) {
 		go func() { closed <- f.nodes[0].Close(t.Context()) }()
 		settle()
 		const size, over = 1 << 20, 3
-		req := &backplane.Request{Origin: "server", Op: backplane.OpCustom, Payload: make([]byte, size)}
+		req := &wire.Request{Origin: "server", Op: wire.OpCustom, Payload: make([]byte, size)}
 		for i := range backplane.MaxWaitingBytes/size + over - 1 {
 			req.ID = fmt.Sprint("server.", i)
 			buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
@@ -131,10 +132,10 @@ func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{RequestTimeout: 4 * time.Second}, nil)
 		stranger, leaver := f.wire("stranger"), f.wire("")
-		answers := []backplane.MemberInfo{}
-		stranger.onRequest(func(r *backplane.Request) {
-			leaver.answer(r, "leaver", backplane.Response{Members: answers})
-			time.AfterFunc(100*time.Millisecond, func() { stranger.answer(r, "stranger", backplane.Response{Members: answers}) })
+		answers := []wire.MemberInfo{}
+		stranger.onRequest(func(r *wire.Request) {
+			leaver.answer(r, "leaver", wire.Response{Members: answers})
+			time.AfterFunc(100*time.Millisecond, func() { stranger.answer(r, "stranger", wire.Response{Members: answers}) })
 		})
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		equal(t, "answered", m.Answered, []string{"leaver", "stranger"})
@@ -143,8 +144,8 @@ func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 		}
 		// One that was counted, and leaves when it has answered, is no reason to wait.
 		closed := make(chan error, 1)
-		stranger.onRequest(func(r *backplane.Request) {
-			stranger.answer(r, "stranger", backplane.Response{Members: answers})
+		stranger.onRequest(func(r *wire.Request) {
+			stranger.answer(r, "stranger", wire.Response{Members: answers})
 			go func() { closed <- stranger.b.Close(context.Background()) }()
 		})
 		began := time.Now()

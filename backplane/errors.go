@@ -11,8 +11,6 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-const maxNameLen = broker.MaxNameLen
-
 // Sentinels arrive wrapped; use errors.Is.
 var (
 	// ErrClosed: the node or namespace has been closed.
@@ -55,17 +53,13 @@ func (e *NameError) Error() string {
 // all errors here, does not call it so: for whoever builds on this package it is a socket
 // or whatever else.)
 type MemberError struct {
-	Op  Op // zero for Add
+	Op  string // as of PartialError; "add" for Add
 	ID  string
 	Err error
 }
 
 func (e *MemberError) Error() string {
-	op := "add"
-	if e.Op != 0 {
-		op = e.Op.String()
-	}
-	return fmt.Sprintf("backplane: %s %.100q: %s", op, e.ID, strings.TrimPrefix(cause(e.Err), op+": "))
+	return fmt.Sprintf("backplane: %s %.100q: %s", e.Op, e.ID, strings.TrimPrefix(cause(e.Err), e.Op+": "))
 }
 
 // cause is the text of a wrapped error, without what the text around it says already.
@@ -174,7 +168,9 @@ func (f *Fleet) who() (who []string) {
 // PartialError says that some nodes did not answer. The value returned beside it
 // holds what the others said.
 type PartialError struct {
-	Op    Op
+	// Op is the operation: members, rooms-of, rooms, join, leave, disconnect, custom,
+	// event or broadcast.
+	Op    string
 	Fleet Fleet
 	// Err is why waiting ended: context.DeadlineExceeded, context.Canceled, the
 	// first Missing's reason, Fleet.Uncounted, or the broker's error. If the broker could not even say
@@ -343,7 +339,7 @@ func (e *CountError) Unwrap() error { return e.Err }
 // refused.
 type AnswerError struct {
 	Namespace string
-	Op        Op
+	Op        string
 	Origin    string
 	Err       error
 }

@@ -12,7 +12,7 @@ import (
 // Errors that wrap each other say each thing once.
 func TestErrorTexts(t *testing.T) {
 	partial := &backplane.PartialError{
-		Op: backplane.OpJoin, Err: backplane.ErrPeerGone,
+		Op: "join", Err: backplane.ErrPeerGone,
 		Fleet: backplane.Fleet{Answered: []string{"a"}, Missing: []backplane.Missing{{Node: "b", Count: 1}}},
 	}
 	for _, c := range []struct {
@@ -20,10 +20,10 @@ func TestErrorTexts(t *testing.T) {
 		want string
 	}{
 		{partial, "backplane: join: 1 nodes answered, missing b: node is gone"},
-		{&backplane.MemberError{Op: backplane.OpJoin, ID: "c0", Err: partial}, `backplane: join "c0": 1 nodes answered, missing b: node is gone`},
-		{&backplane.MemberError{Op: backplane.OpJoin, ID: "c0", Err: backplane.ErrClosed}, `backplane: join "c0": closed`},
-		{&backplane.MemberError{ID: "c0"}, `backplane: add "c0": <nil>`},
-		{&backplane.PartialError{Op: backplane.OpRooms, Err: &backplane.CountError{Namespace: "/", Err: errors.New("NOPERM")}}, `backplane: rooms: 0 nodes answered: counting the servers of "/": NOPERM`},
+		{&backplane.MemberError{Op: "join", ID: "c0", Err: partial}, `backplane: join "c0": 1 nodes answered, missing b: node is gone`},
+		{&backplane.MemberError{Op: "join", ID: "c0", Err: backplane.ErrClosed}, `backplane: join "c0": closed`},
+		{&backplane.MemberError{Op: "add", ID: "c0"}, `backplane: add "c0": <nil>`},
+		{&backplane.PartialError{Op: "rooms", Err: &backplane.CountError{Namespace: "/", Err: errors.New("NOPERM")}}, `backplane: rooms: 0 nodes answered: counting the servers of "/": NOPERM`},
 		{&backplane.NamespaceError{Name: "/", Err: backplane.ErrNamespaceExists}, `backplane: namespace "/": namespace exists on this node`},
 	} {
 		if got := c.err.Error(); got != c.want {

@@ -11,7 +11,6 @@ import (
 
 // player is a member: whatever takes messages. Its channel stands for a connection.
 type player struct {
-	backplane.Entry
 	name string
 	in   chan []byte
 }
@@ -51,7 +50,7 @@ func Example() {
 		}
 	}
 	move := []byte{0x00, 0x2a, 0xff}
-	if err := nodes[0].Broadcast(ctx, move, backplane.To("table 7").Not("ada")); err != nil {
+	if err := nodes[0].Broadcast(ctx, move, backplane.To("table 7").Except("ada")); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("bob gets % x\n", <-players[1].in)

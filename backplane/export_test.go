@@ -1,11 +1,13 @@
 package backplane
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // LaneMessages is how many messages a lane's queue holds.
@@ -18,7 +20,7 @@ const (
 )
 
 // NativeCodec is the codec of a namespace without one.
-func NativeCodec() Codec { return nativeCodec{} }
+func NativeCodec() wire.Codec { return nativeCodec{} }
 
 // DecodeControl reads a control frame as a node does.
 func DecodeControl(payload []byte) error {
@@ -45,10 +47,10 @@ func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {
 }
 
 // PlacesOf is how many names it takes to select members.
-func PlacesOf(r *Rooms, rooms, except []string) int {
+func PlacesOf(ns *Namespace, in, except []string) int {
 	var s selection
-	s.find(r, rooms, except)
-	return len(s.seen) + len(s.except)
+	s.Find(ns.rooms, in, except)
+	return s.Places()
 }
 
 // LaneKeeps is how many room names the lane keeps memory for between messages.
@@ -122,4 +124,12 @@ func (t Table) Expire() {
 	for range 3 {
 		t.peers.expire(time.Now().Add(time.Hour))
 	}
+}
+
+// SelectionOf is what a target selects.
+func SelectionOf(t Target) wire.Selection { return t.sel }
+
+// Foreign is what package adapter reaches.
+func Foreign(ctx context.Context, ns *Namespace) (wire.Unannounced, error) {
+	return namespaceDoor{ns}.Foreign(ctx)
 }

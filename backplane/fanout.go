@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
+
+	"github.com/crossroom/crossroom/internal/rooms"
 )
 
 // fanout calls one method of each selected member, in turn, without a lock and
@@ -54,6 +56,22 @@ type turn struct {
 	i    int // the member to call next
 }
 
+// What the registry keeps of a member, and what it finds for a message.
+type (
+	entry     = rooms.Entry[Member]
+	selection = rooms.Selection[Member]
+)
+
+// acking is how many of the members found can acknowledge a message, and take messages.
+func acking(list []*entry) (n int) {
+	for _, e := range list {
+		if _, ok := e.Member.(AckMember); ok && e.Ready() {
+			n++
+		}
+	}
+	return n
+}
+
 type callKind uint8
 
 const (
@@ -66,7 +84,7 @@ var callNames = [...]string{"Deliver", "DeliverAck", "Disconnect"}
 
 // start begins a run: it gives the caller the turn.
 func (f *fanout) start() turn {
-	t := turn{job: f.job, list: f.sel.list}
+	t := turn{job: f.job, list: f.sel.List}
 	for _, n := range [...]*atomic.Int32{&f.skipped, &f.panicked, &f.stalled} {
 		if n.Load() != 0 { // a store costs more than a look
 			n.Store(0)
@@ -97,7 +115,7 @@ func (f *fanout) run(t turn, n *Node) bool {
 func (f *fanout) stretch(t *turn, n *Node) (owned bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			n.panickedIn(t.ctx, callNames[t.call], t.list[t.i].id, v)
+			n.panickedIn(t.ctx, callNames[t.call], t.list[t.i].ID(), v)
 			if owned = f.step(t); owned {
 				f.panicked.Add(1)
 			}
@@ -129,23 +147,22 @@ const ahead = 16
 // touch reads the next entries.
 func (t *turn) touch() {
 	for _, e := range t.list[t.i:min(t.i+ahead, len(t.list))] {
-		e.state.Load()
+		e.Ready()
 	}
 }
 
 func (j *job) ready(e *entry) bool {
-	state := e.state.Load()
-	return state == 0 || j.all && state&entryGone == 0
+	return e.Ready() || j.all && !e.Gone()
 }
 
 func (j *job) do(e *entry) {
 	switch j.call {
 	case callDeliver:
-		e.member.Deliver(j.msg)
+		e.Member.Deliver(j.msg)
 	case callAck:
 		j.acks.deliver(e, j.msg)
 	case callDisconnect:
-		e.member.Disconnect(j.hard)
+		e.Member.Disconnect(j.hard)
 	}
 }
 
@@ -161,7 +178,7 @@ func (f *fanout) step(t *turn) bool {
 	for f.marked.Load() <= at {
 		runtime.Gosched() // until takeOver has set the mark
 	}
-	e.state.Add(^uint32(entryStalled - 1))
+	e.Unstall()
 	if f.own {
 		t.base += 2 // as mark has done
 		f.beat.Add(1)
@@ -209,17 +226,17 @@ func (f *fanout) takeOver(beat uint64, claim func()) (e *entry, t turn, ok bool)
 	}
 	base := f.base.Load()
 	i := int(beat - base)
-	e = f.sel.list[i]
+	e = f.sel.List[i]
 	// The old list stays with the old owner. From here on beat is one ahead of the
 	// members.
-	f.sel.list = slices.Clone(f.sel.list)
+	f.sel.List = slices.Clone(f.sel.List)
 	f.base.Store(base + 1)
 	f.limit.Add(1)
 	f.stalled.Add(1)
 	claim()
-	e.state.Add(entryStalled)
+	e.Stall()
 	f.marked.Store(beat + 2)
-	return e, turn{job: f.job, list: f.sel.list, base: base + 1, i: i + 1}, true
+	return e, turn{job: f.job, list: f.sel.List, base: base + 1, i: i + 1}, true
 }
 
 // mark marks the member that is being called in an own fanout as stalled if beat is
@@ -228,12 +245,12 @@ func (f *fanout) mark(beat uint64) (e *entry, ok bool) {
 	if beat >= f.limit.Load() || !f.beat.CompareAndSwap(beat, beat+2) {
 		return nil, false
 	}
-	e = f.sel.list[beat-f.base.Load()]
+	e = f.sel.List[beat-f.base.Load()]
 	// The owner takes another step when it is back: beat is then that of no member
 	// that was seen before.
 	f.base.Add(2)
 	f.limit.Add(2)
-	e.state.Add(entryStalled)
+	e.Stall()
 	f.marked.Store(beat + 2)
 	return e, true
 }
@@ -241,5 +258,5 @@ func (f *fanout) mark(beat uint64) (e *entry, ok bool) {
 // delivered is how many members were called and returned, when all have had their
 // turn.
 func (f *fanout) delivered() int {
-	return max(0, len(f.sel.list)-int(f.skipped.Load()+f.panicked.Load()+f.stalled.Load()))
+	return max(0, len(f.sel.List)-int(f.skipped.Load()+f.panicked.Load()+f.stalled.Load()))
 }

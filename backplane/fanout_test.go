@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/rooms"
 )
 
 // The ways in which a member's methods are called.
@@ -219,10 +220,10 @@ func TestStallsEverywhere(t *testing.T) {
 // One member may be stuck in several calls, of both nodes that share it.
 func TestStalledMemberOfTwoNodes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		shared := backplane.NewRooms()
-		f := newFleet(t, 3, backplane.Options{}, func(i int) *backplane.NamespaceOptions {
+		shared := rooms.New[backplane.Member]()
+		f := newFleet(t, 3, backplane.Options{}, func(i int) *nsOptions {
 			if i < 2 {
-				return &backplane.NamespaceOptions{Rooms: shared}
+				return &nsOptions{Rooms: shared}
 			}
 			return nil
 		})

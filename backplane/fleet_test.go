@@ -13,8 +13,8 @@ import (
 )
 
 func TestFleet(t *testing.T) {
-	f := newFleet(t, 3, backplane.Options{}, func(i int) *backplane.NamespaceOptions {
-		return &backplane.NamespaceOptions{
+	f := newFleet(t, 3, backplane.Options{}, func(i int) *nsOptions {
+		return &nsOptions{
 			OnRequest: func(_ context.Context, from string, p []byte) ([]byte, error) {
 				if string(p) == "fail" {
 					return nil, errors.New("no")
@@ -39,11 +39,11 @@ func TestFleet(t *testing.T) {
 		{0, backplane.All(), []*socket{a, b, c}},
 		{0, backplane.To("red"), []*socket{a, b}},
 		{2, backplane.To("red", "blue"), []*socket{a, b, c}},
-		{1, backplane.To("red", "blue").Not("a"), []*socket{b, c}},
-		{1, backplane.All().Not("blue"), []*socket{a}},
+		{1, backplane.To("red", "blue").Except("a"), []*socket{b, c}},
+		{1, backplane.All().Except("blue"), []*socket{a}},
 		{0, backplane.To("c"), []*socket{c}},
 		{0, backplane.To("red").Local(), []*socket{a}},
-		{0, backplane.Target{RemoteOnly: true}, []*socket{b, c}},
+		{0, backplane.All().Remote(), []*socket{b, c}},
 	}
 	for i, s := range steps {
 		text := fmt.Sprint("step ", i)
@@ -100,13 +100,13 @@ func TestFleet(t *testing.T) {
 	if err := f.ns[0].Leave(ctx, "c", "green"); err != nil {
 		t.Fatal(err)
 	}
-	if of, _ := f.ns[2].Rooms().RoomsOf("c"); !slices.Equal(of, []string{"c", "blue", "white"}) {
+	if of, _ := f.ns[2].LocalRoomsOf("c"); !slices.Equal(of, []string{"c", "blue", "white"}) {
 		t.Fatalf("c is in %v", of)
 	}
 	if err := f.ns[0].Disconnect(ctx, "b", true); err != nil || !<-b.gone {
 		t.Fatal(err)
 	}
-	touched, err := f.ns[0].JoinAll(ctx, backplane.All().Not("blue"), "new")
+	touched, err := f.ns[0].JoinAll(ctx, backplane.All().Except("blue"), "new")
 	if err != nil || touched.Count != 1 {
 		t.Fatalf("JoinAll: %+v, %v", touched, err)
 	}

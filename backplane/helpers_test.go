@@ -15,6 +15,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 const chat = "/chat" // the namespace of all fleets here
@@ -152,18 +153,18 @@ type fleet struct {
 	errs    []*errorLog
 }
 
-func newFleet(t *testing.T, n int, opts backplane.Options, nsOpts func(i int) *backplane.NamespaceOptions) *fleet {
+func newFleet(t *testing.T, n int, opts backplane.Options, nsOpts func(i int) *nsOptions) *fleet {
 	t.Helper()
 	return newFleetOn(t, nil, n, opts, nsOpts)
 }
 
-func newFleetOn(t *testing.T, bus *memorybroker.Options, n int, opts backplane.Options, nsOpts func(i int) *backplane.NamespaceOptions) *fleet {
+func newFleetOn(t *testing.T, bus *memorybroker.Options, n int, opts backplane.Options, nsOpts func(i int) *nsOptions) *fleet {
 	t.Helper()
 	f := &fleet{t: t, bus: memorybroker.NewBus(bus)}
 	for i := range n {
 		o := opts
 		o.Name = fmt.Sprintf("n%d", i)
-		var no *backplane.NamespaceOptions
+		var no *nsOptions
 		if nsOpts != nil {
 			no = nsOpts(i)
 		}
@@ -173,14 +174,48 @@ func newFleetOn(t *testing.T, bus *memorybroker.Options, n int, opts backplane.O
 	return f
 }
 
+// nsOptions are all options of a namespace: the public ones and those that package adapter
+// sets.
+type nsOptions struct {
+	Prepare        func(m *backplane.Message)
+	OnRequest      func(ctx context.Context, from string, payload []byte) ([]byte, error)
+	OnEvent        func(ctx context.Context, from string, payload []byte, reply func([]byte))
+	Codec          wire.Codec
+	Rooms          any
+	OnBroadcast    func(b *wire.Broadcast) bool
+	OnBroadcastEnd func()
+	OnLink         func(err error)
+}
+
+func openNamespace(ctx context.Context, n *backplane.Node, name string, o *nsOptions) (*backplane.Namespace, error) {
+	if o == nil {
+		return n.Namespace(ctx, name, nil)
+	}
+	ns, err := wire.NodeOf(n).Open(ctx, name,
+		&backplane.NamespaceOptions{Prepare: o.Prepare, OnRequest: o.OnRequest, OnEvent: o.OnEvent},
+		&wire.Options{Codec: o.Codec, Rooms: o.Rooms, OnBroadcast: o.OnBroadcast, OnBroadcastEnd: o.OnBroadcastEnd, OnLink: o.OnLink})
+	if err != nil {
+		return nil, err
+	}
+	return ns.Public().(*backplane.Namespace), nil
+}
+
+// nodeDoor is what package adapter reaches of a node.
+func nodeDoor(n *backplane.Node) wire.Node { return wire.NodeOf(n) }
+
+// foreignOf is what package adapter reaches.
+func foreignOf(ns *backplane.Namespace, ctx context.Context) (wire.Unannounced, error) {
+	return backplane.Foreign(ctx, ns)
+}
+
 // add starts one more node and does not wait until the others know it.
-func (f *fleet) add(o *backplane.Options, no *backplane.NamespaceOptions) {
+func (f *fleet) add(o *backplane.Options, no *nsOptions) {
 	f.t.Helper()
 	f.addOn(f.bus.Broker(), nil, o, no)
 }
 
 // addOn starts a node on b, or on what wrap makes of it.
-func (f *fleet) addOn(b *memorybroker.Broker, wrap func(broker.Broker) broker.Broker, o *backplane.Options, no *backplane.NamespaceOptions) {
+func (f *fleet) addOn(b *memorybroker.Broker, wrap func(broker.Broker) broker.Broker, o *backplane.Options, no *nsOptions) {
 	f.t.Helper()
 	log := new(errorLog)
 	if o.OnError == nil {
@@ -194,7 +229,7 @@ func (f *fleet) addOn(b *memorybroker.Broker, wrap func(broker.Broker) broker.Br
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	ns, err := node.Namespace(f.t.Context(), chat, no)
+	ns, err := openNamespace(f.t.Context(), node, chat, no)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -271,21 +306,21 @@ func (f *fleet) ids(nodes ...int) []string {
 }
 
 // wire is a party on the bus that is no node: it sees and sends bytes.
-type wire struct {
+type rawPeer struct {
 	t  *testing.T
 	b  *memorybroker.Broker
 	id string
 
 	mu   sync.Mutex
 	seen map[broker.Kind][][]byte
-	hook func(r *backplane.Request)
+	hook func(r *wire.Request)
 }
 
 // wire joins the bus. It listens to what a node of that id would, unless id is
 // empty: then only to broadcasts and control frames.
-func (f *fleet) wire(id string) *wire {
+func (f *fleet) wire(id string) *rawPeer {
 	f.t.Helper()
-	w := &wire{t: f.t, b: f.bus.Broker(), id: id, seen: make(map[broker.Kind][][]byte)}
+	w := &rawPeer{t: f.t, b: f.bus.Broker(), id: id, seen: make(map[broker.Kind][][]byte)}
 	filters := []broker.Filter{broker.Exactly(broker.Control()), broker.Native.EveryRoom(chat)}
 	if id != "" {
 		filters = append(filters, broker.Exactly(broker.NodeControl(id)), broker.Exactly(broker.Native.Requests(chat)), broker.Exactly(broker.Native.NodeResponses(chat, id)))
@@ -303,13 +338,13 @@ func (f *fleet) wire(id string) *wire {
 	return w
 }
 
-func (w *wire) Deliver(ch broker.Channel, payload []byte) {
+func (w *rawPeer) Deliver(ch broker.Channel, payload []byte) {
 	w.mu.Lock()
 	w.seen[ch.Kind()] = append(w.seen[ch.Kind()], payload)
 	hook := w.hook
 	w.mu.Unlock()
 	if ch.Kind() == broker.KindRequests && hook != nil {
-		r := new(backplane.Request)
+		r := new(wire.Request)
 		if err := backplane.NativeCodec().DecodeRequest(payload, chat, r); err != nil {
 			w.t.Errorf("a node sent an unreadable request: %v", err)
 			return
@@ -319,17 +354,17 @@ func (w *wire) Deliver(ch broker.Channel, payload []byte) {
 }
 
 // onRequest has f called for each request on the namespace's channel; nil for none.
-func (w *wire) onRequest(f func(r *backplane.Request)) {
+func (w *rawPeer) onRequest(f func(r *wire.Request)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hook = f
 }
 
-func (w *wire) Interrupted(error) {}
-func (w *wire) Resumed()          {}
+func (w *rawPeer) Interrupted(error) {}
+func (w *rawPeer) Resumed()          {}
 
 // saw takes what came on channels of a kind.
-func (w *wire) saw(k broker.Kind) [][]byte {
+func (w *rawPeer) saw(k broker.Kind) [][]byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	list := w.seen[k]
@@ -337,7 +372,7 @@ func (w *wire) saw(k broker.Kind) [][]byte {
 	return list
 }
 
-func (w *wire) send(ch broker.Channel, payload []byte) {
+func (w *rawPeer) send(ch broker.Channel, payload []byte) {
 	w.t.Helper()
 	if err := w.b.Publish(context.Background(), ch, payload); err != nil {
 		w.t.Error(err)
@@ -345,7 +380,7 @@ func (w *wire) send(ch broker.Channel, payload []byte) {
 }
 
 // answer sends a response to a request, from a node of that id.
-func (w *wire) answer(r *backplane.Request, node string, resp backplane.Response) {
+func (w *rawPeer) answer(r *wire.Request, node string, resp wire.Response) {
 	resp.Request, resp.RequestID, resp.Node = r, r.ID, node
 	buf, err := backplane.NativeCodec().AppendResponse(nil, chat, &resp)
 	if err != nil {
@@ -366,7 +401,7 @@ const (
 )
 
 // control sends a control frame to all nodes.
-func (w *wire) control(kind int, id string, since int64, revision int, names ...string) {
+func (w *rawPeer) control(kind int, id string, since int64, revision int, names ...string) {
 	w.t.Helper()
 	var list any
 	if kind == hello || kind == full {
@@ -376,7 +411,7 @@ func (w *wire) control(kind int, id string, since int64, revision int, names ...
 }
 
 // change sends a change of a list of namespaces.
-func (w *wire) change(id string, since int64, base, revision int, added, removed []string) {
+func (w *rawPeer) change(id string, since int64, base, revision int, added, removed []string) {
 	w.t.Helper()
 	w.send(broker.Control(), pack([]any{1, change, id, since, revision, spaces(added...), 0, base, spaces(removed...)}))
 }
@@ -391,7 +426,7 @@ func spaces(names ...string) []any {
 }
 
 // asks sends a node the wish for its list.
-func (w *wire) asks(node, id string) {
+func (w *rawPeer) asks(node, id string) {
 	w.t.Helper()
 	w.send(broker.NodeControl(node), pack([]any{1, ask, id, 1, 1, nil, 0, 0, 0}))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // malformed are bytes that are a message on no channel.
@@ -106,7 +107,7 @@ func TestHostileBytes(t *testing.T) {
 		}
 		f.errs[1].take() // it heard most of that too
 		untouched(t, f, f.wire("late"), a, b)
-		equal(t, "rooms", sorted(f.ns[0].Rooms().Names()), []string{"a", "red"})
+		equal(t, "rooms", sorted(f.ns[0].LocalRooms()), []string{"a", "red"})
 		equal(t, "peers", peerIDs(f.nodes[0]), peers)
 		f.broadcast(1, "marker", backplane.All())
 		settle()
@@ -141,9 +142,9 @@ func TestHostileMemory(t *testing.T) {
 		}
 		return p
 	}
-	var b backplane.Broadcast
-	var q backplane.Request
-	var r backplane.Response
+	var b wire.Broadcast
+	var q wire.Request
+	var r wire.Response
 	for name, f := range map[string]func() error{
 		"rooms":  func() error { return native.DecodeBroadcast(long(head(9, 1, "x", 1, 0), "\xa0"), chat, &b) },
 		"header": func() error { return native.DecodeBroadcast(header(head(9, 1, "x", 1, 0, nil, nil)), chat, &b) },
@@ -159,7 +160,7 @@ func TestHostileMemory(t *testing.T) {
 		"not members": func() error { return native.DecodeResponse(long(head(10, 1, "x", "x", 0, 0, nil), "\xa0"), chat, &r) },
 		"namespaces":  func() error { return backplane.DecodeControl(long(head(6, 1, full, "x", 1, 1), "\x93\x00\xa0\xa0")) },
 	} {
-		b, q, r = backplane.Broadcast{}, backplane.Request{}, backplane.Response{}
+		b, q, r = wire.Broadcast{}, wire.Request{}, wire.Response{}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err := f()
@@ -206,7 +207,7 @@ func TestSlowErrorHandler(t *testing.T) {
 			if len(log.list) == 3 {
 				panic("handler")
 			}
-		}}, &backplane.NamespaceOptions{OnBroadcast: func(*backplane.Broadcast) bool { return true }}) // reads all rooms
+		}}, &nsOptions{OnBroadcast: func(*wire.Broadcast) bool { return true }}) // reads all rooms
 		w := f.wire("")
 		const n = 1000
 		for range n { // a flood on one channel, and then on many
@@ -269,13 +270,13 @@ func TestHostileRequests(t *testing.T) {
 				t.Errorf("reported %.300v", err)
 			}
 		}
-		equal(t, "rooms", sorted(f.ns[0].Rooms().Names()), []string{"a", "red"})
+		equal(t, "rooms", sorted(f.ns[0].LocalRooms()), []string{"a", "red"})
 		if len(a.got)+len(a.gone) != 0 {
 			t.Error("the member was called")
 		}
 		answers := 0
 		for _, p := range w.saw(kindNodeResponses) {
-			var r backplane.Response
+			var r wire.Response
 			if err := native.DecodeResponse(p, chat, &r); err != nil || r.RequestID != "x.3" {
 				t.Errorf("%+v, %v", r, err)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // shortsighted is a broker that counts everybody, only some, or nobody.
@@ -41,22 +42,22 @@ func (s shortsighted) Subscribers(ctx context.Context, channels ...broker.Channe
 }
 
 // foreign is a codec on the wire that foreign peers speak too.
-type foreign struct{ backplane.Codec }
+type foreign struct{ wire.Codec }
 
 func (foreign) Wire() broker.Wire { return broker.SocketIO }
 
-func (foreign) ResponseChannel(ns string, r *backplane.Response) broker.Channel {
+func (foreign) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	return broker.SocketIO.NodeResponses(ns, r.Request.Origin)
 }
 
-func (foreign) BroadcastChannel(ns string, _ *backplane.Broadcast) broker.Channel {
+func (foreign) BroadcastChannel(ns string, _ *wire.Broadcast) broker.Channel {
 	return broker.SocketIO.Broadcast(ns)
 }
 
 // Expect of an operation on a selection: foreign peers do not respond to it.
-func (c foreign) Expect(ns string, r *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
-	if r.Op == backplane.OpJoin && !r.ByID {
-		return backplane.Expected{Silent: p.Total}, nil
+func (c foreign) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
+	if r.Op == wire.OpJoin && !r.ByID {
+		return wire.Expected{Silent: p.Total}, nil
 	}
 	return c.Codec.Expect(ns, r, p)
 }
@@ -64,14 +65,14 @@ func (c foreign) Expect(ns string, r *backplane.Request, p backplane.Unannounced
 // A broker that did not see everybody leaves queries to the known peers. On a wire that
 // foreign peers speak the answer then says that it may be incomplete.
 func TestInexactCount(t *testing.T) {
-	for name, codec := range map[string]backplane.Codec{"native": backplane.NativeCodec(), "foreign": foreign{backplane.NativeCodec()}} {
+	for name, codec := range map[string]wire.Codec{"native": backplane.NativeCodec(), "foreign": foreign{backplane.NativeCodec()}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				var sight atomic.Int32
 				f := newFleet(t, 0, backplane.Options{}, nil)
 				wrap := func(b broker.Broker) broker.Broker { return shortsighted{b, &sight} }
 				for range 3 {
-					f.addOn(f.bus.Broker(), wrap, &backplane.Options{}, &backplane.NamespaceOptions{
+					f.addOn(f.bus.Broker(), wrap, &backplane.Options{}, &nsOptions{
 						Codec: codec, OnRequest: func(context.Context, string, []byte) ([]byte, error) { return nil, nil },
 					})
 				}
@@ -158,13 +159,13 @@ func TestIntroducedWhileCounted(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
 		asker := &revealing{}
 		f.addOn(f.bus.Broker(), func(b broker.Broker) broker.Broker { asker.Broker = b; return asker }, &backplane.Options{},
-			&backplane.NamespaceOptions{Codec: foreign{backplane.NativeCodec()}})
+			&nsOptions{Codec: foreign{backplane.NativeCodec()}})
 		w := f.wire("late")
 		if _, err := w.b.Subscribe(t.Context(), w, broker.Exactly(broker.SocketIO.Requests(chat)), broker.Exactly(broker.SocketIO.NodeResponses(chat, "late"))); err != nil {
 			t.Fatal(err)
 		}
-		w.onRequest(func(r *backplane.Request) {
-			buf, err := backplane.NativeCodec().AppendResponse(nil, chat, &backplane.Response{Request: r, RequestID: r.ID, Node: "late", Count: 1})
+		w.onRequest(func(r *wire.Request) {
+			buf, err := backplane.NativeCodec().AppendResponse(nil, chat, &wire.Response{Request: r, RequestID: r.ID, Node: "late", Count: 1})
 			if err != nil {
 				t.Error(err)
 			}

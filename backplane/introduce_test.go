@@ -99,7 +99,7 @@ func TestQueryRightAfterNamespace(t *testing.T) {
 				spaces := make([]*backplane.Namespace, len(f.nodes))
 				for i, n := range f.nodes {
 					var err error
-					if spaces[i], err = n.Namespace(t.Context(), name, answering(i)); err != nil {
+					if spaces[i], err = openNamespace(t.Context(), n, name, answering(i)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -134,7 +134,7 @@ func TestStartTogether(t *testing.T) {
 				for i := range size {
 					all.Go(func() {
 						var err error
-						if f.ns[i], err = f.nodes[i].Namespace(t.Context(), chat, answering(i)); err != nil {
+						if f.ns[i], err = openNamespace(t.Context(), f.nodes[i], chat, answering(i)); err != nil {
 							t.Error(err)
 						}
 					})
@@ -170,7 +170,7 @@ func TestIntroducedByNewcomers(t *testing.T) {
 		w := f.wire("")
 		introduces := func(id string, neighbours any) {
 			w.send(broker.NodeControl("me"), pack([]any{1, full, id, 5, 1, spaces(chat), 0, 0, 1, neighbours}))
-			w.send(broker.NodeControl("me"), pack([]any{1, seen, id, 5, 1, nil, 0, int(node.Since().UnixNano()), 1}))
+			w.send(broker.NodeControl("me"), pack([]any{1, seen, id, 5, 1, nil, 0, int(nodeDoor(node).Since().UnixNano()), 1}))
 			settle()
 		}
 		introduces("a", []any{"b", "c"})

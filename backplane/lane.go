@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // lane is a namespace's way in. The broker's goroutine puts messages into its
@@ -32,9 +33,9 @@ type lane struct {
 	batch []item
 	next  int
 	fan   fanout
-	in    Broadcast // decoded into, again and again
-	downs time.Time // when the current interruption began
-	after func()    // what to do when fan has run, if it was taken over
+	in    wire.Broadcast // decoded into, again and again
+	downs time.Time      // when the current interruption began
+	after func()         // what to do when fan has run, if it was taken over
 
 	// What the observer sees of a broadcast, its context, and deliverEnded.
 	data       DeliverData
@@ -106,8 +107,8 @@ func (l *lane) Wants(ch broker.Channel) bool {
 // channel is a filter that costs nothing; the empty name filters nothing, as in
 // socket.io-redis.
 func (l *lane) unwanted(ch broker.Channel) bool {
-	return ch.Kind() == broker.KindRoom && ch.Name() != "" && l.ns.opts.OnBroadcast == nil &&
-		!l.ns.node.observe.unwanted && !l.ns.rooms.holds(ch.Name())
+	return ch.Kind() == broker.KindRoom && ch.Name() != "" && l.ns.extra.OnBroadcast == nil &&
+		!l.ns.node.observe.unwanted && !l.ns.rooms.Holds(ch.Name())
 }
 
 // note notes that something came, if an observer may ask.
@@ -254,8 +255,8 @@ func (l *lane) link(err error) {
 }
 
 func (l *lane) onLink(err error) {
-	if l.ns.opts.OnLink != nil {
-		l.ns.opts.OnLink(err)
+	if l.ns.extra.OnLink != nil {
+		l.ns.extra.OnLink(err)
 	}
 }
 
@@ -306,7 +307,7 @@ func (l *lane) fanned() {
 		l.after = nil
 		after()
 	}
-	l.fan.sel.reset()
+	l.fan.sel.Reset()
 	l.fan.job = job{}
 }
 
@@ -392,5 +393,5 @@ func (l *lane) hurry() {
 // stalled counts and reports a member that was left behind.
 func (ns *Namespace) stalled(e *entry) {
 	ns.node.counters.stalls.Add(1)
-	ns.node.reports.report(&StalledError{Namespace: ns.name, Member: e.id})
+	ns.node.reports.report(&StalledError{Namespace: ns.name, Member: e.ID()})
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // A broker may ask for which rooms messages are wanted. A request that waits may put
@@ -35,8 +36,8 @@ func TestWants(t *testing.T) {
 		w := f.wire("stranger")
 		w.send(broadcastChannel, pack([]any{1, "stranger", 1, 0, nil, nil, nil, "", []byte("1")}))
 		settle()
-		join, err := backplane.NativeCodec().AppendRequest(nil, chat, &backplane.Request{
-			ID: "stranger.1", Op: backplane.OpJoin, Origin: "stranger", ByID: true, Member: "a", Targets: []string{"blue"},
+		join, err := backplane.NativeCodec().AppendRequest(nil, chat, &wire.Request{
+			ID: "stranger.1", Op: wire.OpJoin, Origin: "stranger", ByID: true, Member: "a", Targets: []string{"blue"},
 		})
 		if err != nil {
 			t.Fatal(err)

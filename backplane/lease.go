@@ -59,24 +59,3 @@ func (l *lease) echo(number uint64) {
 func passed(at, now time.Time) bool {
 	return !now.Before(at) || !now.Round(0).Before(at.Round(0))
 }
-
-// Lease returns since when this node has heard its own signs of life without a gap, and
-// until when nodes that hear the same do not take it for dead. A node that was stopped
-// or cut off has a new since afterwards. Both are zero before the first sign of life
-// came back. To find out whether the lease still holds, use Holds.
-func (n *Node) Lease() (since, until time.Time) {
-	n.lease.mu.Lock()
-	defer n.lease.mu.Unlock()
-	return n.lease.since, n.lease.until
-}
-
-// Holds reports whether the lease that began at since holds at this moment.
-func (n *Node) Holds(since time.Time) bool {
-	now := time.Now()
-	n.lease.mu.Lock()
-	defer n.lease.mu.Unlock()
-	return !since.IsZero() && n.lease.since.Equal(since) && !passed(n.lease.until, now)
-}
-
-// Since returns when the node was made, as other nodes see it in Peer.Since.
-func (n *Node) Since() time.Time { return n.since }

@@ -13,7 +13,7 @@ import (
 func TestLease(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
-		n, other := f.nodes[0], f.nodes[1]
+		n, other := nodeDoor(f.nodes[0]), f.nodes[1]
 		settle()
 		first, _ := n.Lease()
 		if !n.Holds(first) || n.Holds(time.Time{}) {

@@ -1,5 +1,7 @@
 package backplane
 
+import "github.com/crossroom/crossroom/internal/wire"
+
 // partBytes is about how large the messages are in which a long list is sent, and how
 // much of it is made at a time.
 const partBytes = 256 << 10
@@ -15,17 +17,17 @@ func (n *Node) part() int {
 // queryAll answers queries that have the same answer.
 func queryAll(list []*served) {
 	switch ns, r := list[0].ns, list[0].req; r.Op {
-	case OpMembers:
+	case wire.OpMembers:
 		for len(list) > 0 {
 			list = ns.listMembers(list)
 		}
-	case OpRoomsOf:
+	case wire.OpRoomsOf:
 		rooms, ok := ns.rooms.RoomsOf(r.Member)
 		for _, s := range list {
 			s.resp.Rooms, s.resp.NotFound = rooms, !ok
 			s.end()
 		}
-	case OpRooms:
+	case wire.OpRooms:
 		ns.listRooms(list)
 	}
 }
@@ -40,7 +42,7 @@ func (ns *Namespace) listRooms(list []*served) {
 	if !list[0].req.Native {
 		limit = 0
 	}
-	sendParts(list, len(rooms), limit, func(i int) int { return len(rooms[i]) + 4 }, func(r *Response, from, to int) {
+	sendParts(list, len(rooms), limit, func(i int) int { return len(rooms[i]) + 4 }, func(r *wire.Response, from, to int) {
 		r.Rooms = rooms[from:to]
 	})
 }
@@ -51,10 +53,7 @@ func (ns *Namespace) listRooms(list []*served) {
 func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 	r, n := list[0].req, ns.node
 	var sel selection
-	infos := ns.rooms.list(&sel, r.Rooms, r.Except, r.Detail)
-	for i := range infos {
-		infos[i].Node = n.id
-	}
+	infos := ns.find(&sel, r.Rooms, r.Except, r.Detail)
 	limit := n.part()
 	if !r.Native {
 		limit = 0
@@ -63,7 +62,7 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 	size := func(i int) int {
 		if r.Detail && i >= said {
 			to := min(i+tellAtOnce, len(infos))
-			teller{ns}.tell(sel.list[i:to], infos[i:to])
+			teller{ns}.tell(sel.List[i:to], infos[i:to])
 			said = to
 		}
 		m := &infos[i]
@@ -81,7 +80,7 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 			defer func() { <-n.large }()
 		}
 	}
-	sendParts(list, len(infos), limit, size, func(r *Response, from, to int) {
+	sendParts(list, len(infos), limit, size, func(r *wire.Response, from, to int) {
 		r.Members = infos[from:to]
 		if from > 0 {
 			clear(infos[:from]) // sent
@@ -91,7 +90,7 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 }
 
 // sendParts sends n elements to each asker, in parts of about limit bytes; zero: in one.
-func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *Response, from, to int)) {
+func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *wire.Response, from, to int)) {
 	failed := make([]error, len(list))
 	for from, to := 0, 0; ; from = to {
 		for sum := 0; to < n && (limit == 0 || sum < limit || to == from); to++ {
@@ -112,7 +111,26 @@ func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *R
 		}
 	}
 	for i, s := range list {
-		s.resp, s.short = Response{}, nil
+		s.resp, s.short = wire.Response{}, nil
 		s.done(failed[i])
 	}
+}
+
+// find finds the selected members and lists them; with rooms if detail. What they say of
+// themselves is the teller's.
+func (ns *Namespace) find(sel *selection, rooms, except []string, detail bool) []wire.MemberInfo {
+	var names [][]string
+	if detail {
+		names = sel.FindDetail(ns.rooms, rooms, except)
+	} else {
+		sel.Find(ns.rooms, rooms, except)
+	}
+	infos := make([]wire.MemberInfo, len(sel.List))
+	for i, e := range sel.List {
+		infos[i] = wire.MemberInfo{ID: e.ID(), Node: ns.node.id}
+		if detail {
+			infos[i].Rooms = names[i]
+		}
+	}
+	return infos
 }

@@ -1,6 +1,9 @@
 package backplane
 
-import "unicode/utf8"
+import (
+	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
+)
 
 // Member is one local socket, or whatever else takes messages. Its methods are
 // called from the node's goroutines and from those of Broadcast's callers, also at
@@ -47,63 +50,71 @@ type Message struct {
 	// Origin is the sending node's id; empty for this node's own.
 	Origin string
 	// Seq counts the origin's broadcasts in the namespace, zero if unknown.
-	Seq   uint64
-	Flags Flags
+	Seq uint64
+	// Volatile: a member that is not ready to take it may drop it.
+	Volatile bool
+	// NoCompress: compressing it is not worth while.
+	NoCompress bool
 	// Header came with it; nil if there was none.
-	Header Header
+	Header map[string]string
 	// Payload is the application's bytes.
 	Payload []byte
 	// Value is whatever NamespaceOptions.Prepare stored here.
 	Value any
 }
 
-// Target selects members of the whole fleet and says how a broadcast travels. The
-// zero Target is everybody. It is a value: methods return changed copies and never
-// write to slices that another Target holds.
-type Target struct {
-	// Rooms: members in any of them; empty means everybody.
-	Rooms []string
-	// Except: but no member in any of these. A member's id is one of its rooms.
-	Except []string
-	// LocalOnly keeps a broadcast on this node.
-	LocalOnly bool
-	// RemoteOnly keeps it off this node's own members.
-	RemoteOnly bool
-	Flags      Flags
-	// Header travels with a broadcast. It is not changed and not kept.
-	Header Header
-	// Relay is Broadcast.Relay.
-	Relay string
-}
+// Target selects members of the whole fleet and says how a broadcast travels. It is a
+// value: methods return changed copies, so that one may be kept, shared between goroutines
+// and built upon. The zero Target is All().
+type Target struct{ sel wire.Selection }
 
-// All selects everybody.
+// All selects every member.
 func All() Target { return Target{} }
 
-// To selects the members of any of the rooms; everybody if there are none.
+// To selects the members of any of the rooms; every member if there are none.
 func To(rooms ...string) Target { return Target{}.To(rooms...) }
 
 // To adds rooms.
 func (t Target) To(rooms ...string) Target {
-	t.Rooms = append(t.Rooms[:len(t.Rooms):len(t.Rooms)], rooms...)
+	t.sel = t.sel.To(rooms...)
 	return t
 }
 
-// Not excepts the members of rooms, which may be member ids.
-func (t Target) Not(rooms ...string) Target {
-	t.Except = append(t.Except[:len(t.Except):len(t.Except)], rooms...)
+// Except leaves out the members of any of the rooms, which may be member ids.
+func (t Target) Except(rooms ...string) Target {
+	t.sel = t.sel.Not(rooms...)
 	return t
 }
 
-// Local keeps the broadcast on this node.
-func (t Target) Local() Target { t.LocalOnly = true; return t }
+// Local selects members of this node only: nothing is published.
+func (t Target) Local() Target { t.sel.LocalOnly = true; return t }
+
+// Remote selects members of other nodes only.
+func (t Target) Remote() Target { t.sel.RemoteOnly = true; return t }
 
 // Volatile lets members that are not ready drop the broadcast.
-func (t Target) Volatile() Target { t.Flags |= Volatile; return t }
+func (t Target) Volatile() Target { t.sel.Flags |= wire.Volatile; return t }
 
-// CheckNames refuses, with a *NameError, names that no codec and no broker could carry:
-// those longer than broker.MaxNameLen, or not valid UTF-8. what they name stands in the
-// error. Every method checks what it is given; it is for those who send without a Node.
-func CheckNames(what string, names []string) error {
+// Compress says whether compressing the payload is worth while; it is by default.
+func (t Target) Compress(on bool) Target {
+	t.sel.Flags &^= wire.NoCompress
+	if !on {
+		t.sel.Flags |= wire.NoCompress
+	}
+	return t
+}
+
+// Header has h travel beside a broadcast or a request, such as trace context: at most
+// MaxHeader bytes of names and values. It is not changed and not kept.
+func (t Target) Header(h map[string]string) Target { t.sel.Header = h; return t }
+
+// MaxHeader is how much of a header a receiver takes in: bytes of all names and values
+// together. Some wires refuse to send more.
+const MaxHeader = wire.MaxHeader
+
+// checkNames refuses, with a *NameError, names that no codec and no broker could carry.
+// what they name stands in the error.
+func checkNames(what string, names []string) error {
 	for _, n := range names {
 		if err := checkName(what, n); err != nil {
 			return err
@@ -113,11 +124,8 @@ func CheckNames(what string, names []string) error {
 }
 
 func checkName(what, name string) error {
-	switch {
-	case len(name) > maxNameLen:
-		return &NameError{What: what, Name: name, Reason: "longer than 4096 bytes"}
-	case !utf8.ValidString(name):
-		return &NameError{What: what, Name: name, Reason: "not valid UTF-8"}
+	if reason := wire.CheckName(name); reason != "" {
+		return &NameError{What: what, Name: name, Reason: reason}
 	}
 	return nil
 }
@@ -130,7 +138,7 @@ func checkID(m Member) (string, error) {
 	switch {
 	case id == "":
 		return "", &NameError{What: "id", Reason: "empty"}
-	case lacksEntry(m):
+	case rooms.LacksEntry(m):
 		return "", &NameError{What: "member", Name: id, Reason: "embeds an Entry by a pointer that is nil"}
 	}
 	return id, checkName("id", id)

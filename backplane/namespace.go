@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Namespace is a node's part of one namespace: its own members, and the way to
@@ -14,10 +16,11 @@ import (
 type Namespace struct {
 	node  *Node
 	name  string
-	codec Codec
+	codec wire.Codec
 	wire  broker.Wire
-	rooms *Rooms
+	rooms *rooms.Registry[Member]
 	opts  NamespaceOptions
+	extra wire.Options // what package adapter set
 
 	seq      atomic.Uint64
 	_        [64]byte // senders and receivers do not share a cache line
@@ -38,16 +41,21 @@ type Namespace struct {
 	unannounced atomic.Int64
 }
 
-func newNamespace(n *Node, name string, opts *NamespaceOptions) *Namespace {
+func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Options) *Namespace {
 	ns := &Namespace{node: n, name: name}
 	if opts != nil {
 		ns.opts = *opts
 	}
-	if ns.codec = ns.opts.Codec; ns.codec == nil {
+	if extra != nil {
+		ns.extra = *extra
+	}
+	if ns.codec = ns.extra.Codec; ns.codec == nil {
 		ns.codec = nativeCodec{}
 	}
-	if ns.rooms = ns.opts.Rooms; ns.rooms == nil {
-		ns.rooms = NewRooms()
+	if shared, ok := ns.extra.Rooms.(*rooms.Registry[Member]); ok {
+		ns.rooms = shared
+	} else {
+		ns.rooms = rooms.New[Member]()
 	}
 	ns.wire = ns.codec.Wire()
 	ns.ctx, ns.cancel = context.WithCancel(context.Background())
@@ -107,8 +115,19 @@ func (ns *Namespace) LastMessage() time.Time {
 // Node returns the node.
 func (ns *Namespace) Node() *Node { return ns.node }
 
-// Rooms returns the registry of local members.
-func (ns *Namespace) Rooms() *Rooms { return ns.rooms }
+// Member returns the member of this node with that id.
+func (ns *Namespace) Member(id string) (Member, bool) { return ns.rooms.Member(id) }
+
+// Len returns the number of members of this node.
+func (ns *Namespace) Len() int { return ns.rooms.Len() }
+
+// LocalRooms returns the rooms that have members on this node, those named by members'
+// ids among them, in no order. AllRooms asks the fleet.
+func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
+
+// LocalRoomsOf returns the rooms of a member of this node, its own id's first, and false
+// if this node has no such member. RoomsOf asks the fleet.
+func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.RoomsOf(id) }
 
 // Close leaves the namespace: the members stay in Rooms but hear nothing more, open
 // questions end with ErrClosed. It waits for callbacks under way until ctx ends and
@@ -169,12 +188,12 @@ func (ns *Namespace) Add(m Member) error {
 	if err != nil {
 		return err
 	}
-	if !ns.rooms.add(m, id) {
-		return &MemberError{ID: id, Err: ErrMemberExists}
+	if !ns.rooms.Add(m, id) {
+		return &MemberError{Op: "add", ID: id, Err: ErrMemberExists}
 	}
 	return nil
 }
 
 // Remove forgets a member of this node and reports whether there was one. A message
 // that is being delivered at this moment may still reach it.
-func (ns *Namespace) Remove(id string) bool { return ns.rooms.remove(id) }
+func (ns *Namespace) Remove(id string) bool { return ns.rooms.Remove(id) }

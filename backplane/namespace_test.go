@@ -13,6 +13,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // methods are all that take a context.
@@ -68,7 +69,7 @@ var methods = []struct {
 }
 
 // untouched fails if anybody has noticed anything.
-func untouched(t *testing.T, f *fleet, w *wire, sockets ...*socket) {
+func untouched(t *testing.T, f *fleet, w *rawPeer, sockets ...*socket) {
 	t.Helper()
 	settle()
 	for _, s := range sockets {
@@ -82,7 +83,7 @@ func untouched(t *testing.T, f *fleet, w *wire, sockets ...*socket) {
 		}
 	}
 	for i, ns := range f.ns {
-		for _, name := range ns.Rooms().Names() {
+		for _, name := range ns.LocalRooms() {
 			if name == "new" {
 				t.Errorf("node %d has the new room", i)
 			}
@@ -239,10 +240,10 @@ func TestMembers(t *testing.T) {
 	if got, _ := ns.RoomsOf(ctx, "a"); len(got) != 1 {
 		t.Errorf("left: %q", got)
 	}
-	if m, ok := ns.Rooms().Member("a"); !ok || m.ID() != "a" {
+	if m, ok := ns.Member("a"); !ok || m.ID() != "a" {
 		t.Error("Rooms.Member")
 	}
-	if _, ok := ns.Rooms().Member("nobody"); ok {
+	if _, ok := ns.Member("nobody"); ok {
 		t.Error("Rooms.Member of nobody")
 	}
 }
@@ -255,7 +256,7 @@ func TestBadNames(t *testing.T) {
 		w := f.wire("wire")
 		ctx, ns := t.Context(), f.ns[0]
 		for _, bad := range []string{"a\xff", strings.Repeat("x", broker.MaxNameLen+1)} {
-			for _, to := range []backplane.Target{backplane.To("red", bad), backplane.All().Not("blue", bad)} {
+			for _, to := range []backplane.Target{backplane.To("red", bad), backplane.All().Except("blue", bad)} {
 				_, e1 := ns.BroadcastAck(ctx, nil, to, 0)
 				_, e2 := ns.Members(ctx, to)
 				_, e3 := ns.MembersDetail(ctx, to)
@@ -300,17 +301,17 @@ func TestPayloadTooLarge(t *testing.T) {
 		w := f.wire("wire")
 		ctx, ns := t.Context(), f.ns[0]
 		big := make([]byte, limit)
-		header := backplane.Header{"k": string(big)}
+		header := wire.Header{"k": string(big)}
 		_, e1 := ns.BroadcastAck(ctx, big, backplane.All(), 0)
 		_, e2 := ns.Request(ctx, big)
 		_, e3 := ns.EventAck(ctx, big)
-		_, e4 := ns.JoinAll(ctx, backplane.Target{Header: header}, "new")
-		_, e5 := ns.LeaveAll(ctx, backplane.Target{Header: header}, "red")
-		_, e6 := ns.DisconnectAll(ctx, backplane.Target{Header: header}, true)
-		_, e7 := ns.Members(ctx, backplane.Target{Header: header})
+		_, e4 := ns.JoinAll(ctx, backplane.All().Header(header), "new")
+		_, e5 := ns.LeaveAll(ctx, backplane.All().Header(header), "red")
+		_, e6 := ns.DisconnectAll(ctx, backplane.All().Header(header), true)
+		_, e7 := ns.Members(ctx, backplane.All().Header(header))
 		for i, err := range []error{
 			ns.Broadcast(ctx, big, backplane.All()), e1, e2, e3, e4, e5, e6, e7, ns.Event(ctx, big),
-			ns.Broadcast(ctx, nil, backplane.Target{Header: header}),
+			ns.Broadcast(ctx, nil, backplane.All().Header(header)),
 		} {
 			if pe, ok := errors.AsType[*broker.PayloadError](err); !ok || pe.Max != limit || pe.Size <= limit {
 				t.Errorf("call %d: %v", i, err)
@@ -410,7 +411,7 @@ func TestAnswerTooLarge(t *testing.T) {
 			t.Helper()
 			settle()
 			ae := reported[*backplane.AnswerError](t, f.errs[1])
-			if _, ok := errors.AsType[*broker.PayloadError](ae); !ok || ae.Origin != f.nodes[0].ID() || ae.Op != backplane.OpMembers {
+			if _, ok := errors.AsType[*broker.PayloadError](ae); !ok || ae.Origin != f.nodes[0].ID() || ae.Op != "members" {
 				t.Errorf("reported %v", ae)
 			}
 		}
@@ -431,11 +432,11 @@ func TestAnswerTooLarge(t *testing.T) {
 }
 
 // tongueTied is a codec that cannot write lists of members.
-type tongueTied struct{ backplane.Codec }
+type tongueTied struct{ wire.Codec }
 
 var errTongueTied = errors.New("cannot say it")
 
-func (c tongueTied) AppendResponse(dst []byte, ns string, r *backplane.Response) ([]byte, error) {
+func (c tongueTied) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
 	if len(r.Members) > 0 {
 		return dst, errTongueTied
 	}
@@ -446,8 +447,8 @@ func (c tongueTied) AppendResponse(dst []byte, ns string, r *backplane.Response)
 // questions that follow.
 func TestAnswerThatCannotBeWritten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
-			return &backplane.NamespaceOptions{Codec: tongueTied{backplane.NativeCodec()}}
+		f := newFleet(t, 2, backplane.Options{}, func(int) *nsOptions {
+			return &nsOptions{Codec: tongueTied{backplane.NativeCodec()}}
 		})
 		f.socket(1, "there")
 		began := time.Now()
@@ -474,19 +475,30 @@ func TestAnswerThatCannotBeWritten(t *testing.T) {
 }
 
 func TestTargetIsAValue(t *testing.T) {
-	base := backplane.To("a")
-	base.Rooms = append(make([]string, 0, 10), base.Rooms...)
-	base.Except = make([]string, 0, 10)
-	x, y := base.To("x").Not("x"), base.To("y").Not("y")
-	equal(t, "x", x.Rooms, []string{"a", "x"})
-	equal(t, "y", y.Rooms, []string{"a", "y"})
-	equal(t, "x", x.Except, []string{"x"})
-	equal(t, "y", y.Except, []string{"y"})
-	rooms := []string{"r"}
-	z := backplane.To(rooms...)
-	rooms[0] = "changed"
-	equal(t, "z", z.Rooms, []string{"r"})
-	if l := backplane.All().Local().Volatile(); !l.LocalOnly || l.Flags != backplane.Volatile || base.LocalOnly {
-		t.Errorf("%+v", l)
+	base := backplane.To("a", "b", "c").To("d", "e").Except("1", "2", "3").Except("4", "5")
+	x, y := base.To("x").Except("x"), base.To("y").Except("y")
+	from := []string{"r"}
+	z := backplane.To(from...)
+	from[0] = "changed"
+	for _, c := range []struct {
+		of            backplane.Target
+		rooms, except []string
+	}{
+		{base, []string{"a", "b", "c", "d", "e"}, []string{"1", "2", "3", "4", "5"}},
+		{x, []string{"a", "b", "c", "d", "e", "x"}, []string{"1", "2", "3", "4", "5", "x"}},
+		{y, []string{"a", "b", "c", "d", "e", "y"}, []string{"1", "2", "3", "4", "5", "y"}},
+		{z, []string{"r"}, nil},
+	} {
+		s := backplane.SelectionOf(c.of)
+		equal(t, "rooms", s.Rooms, c.rooms)
+		equal(t, "except", s.Except, c.except)
+	}
+	s := backplane.SelectionOf(base.Local().Volatile().Compress(false))
+	if !s.LocalOnly || s.RemoteOnly || s.Flags != wire.Volatile|wire.NoCompress || backplane.SelectionOf(base).LocalOnly {
+		t.Errorf("%+v", s)
+	}
+	s = backplane.SelectionOf(base.Remote().Compress(false).Compress(true))
+	if !s.RemoteOnly || s.LocalOnly || s.Flags != 0 {
+		t.Errorf("%+v", s)
 	}
 }

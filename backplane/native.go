@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // nativeCodec is Crossroom's own wire: MessagePack arrays with a fixed order.
@@ -45,24 +46,24 @@ const (
 func (nativeCodec) Wire() broker.Wire { return broker.Native }
 func (nativeCodec) Hello() string     { return "native/1" }
 
-func (nativeCodec) BroadcastChannel(ns string, b *Broadcast) broker.Channel {
+func (nativeCodec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
 	if len(b.Rooms) == 1 {
 		return broker.Native.Room(ns, b.Rooms[0])
 	}
 	return broker.Native.Broadcast(ns)
 }
 
-func (nativeCodec) ResponseChannel(ns string, r *Response) broker.Channel {
+func (nativeCodec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	return broker.Native.NodeResponses(ns, r.Request.Origin)
 }
 
 // Expect: whoever is on the native wire answers everything; those that are not
 // announced yet are about to be.
-func (nativeCodec) Expect(_ string, _ *Request, p Unannounced) (Expected, error) {
-	return Expected{Answers: p.Total}, nil
+func (nativeCodec) Expect(_ string, _ *wire.Request, p wire.Unannounced) (wire.Expected, error) {
+	return wire.Expected{Answers: p.Total}, nil
 }
 
-func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *Broadcast) ([]byte, error) {
+func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *wire.Broadcast) ([]byte, error) {
 	dst = msgpack.AppendArrayLen(dst, 9)
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, b.Origin)
@@ -75,14 +76,14 @@ func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *Broadcast) ([]byte, 
 	return msgpack.AppendBytes(dst, b.Payload), nil
 }
 
-func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *Broadcast) error {
+func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *wire.Broadcast) error {
 	r, err := openNative(payload, 9)
 	if err != nil {
 		return err
 	}
 	r.string(&b.Origin)
 	r.uint(&b.Seq)
-	b.Flags = Flags(r.bits())
+	b.Flags = wire.Flags(r.bits())
 	r.strings(&b.Rooms)
 	r.strings(&b.Except)
 	b.HeaderDropped = r.header(&b.Header)
@@ -91,7 +92,7 @@ func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *Broadcast) error
 	return r.err
 }
 
-func (nativeCodec) AppendRequest(dst []byte, _ string, q *Request) ([]byte, error) {
+func (nativeCodec) AppendRequest(dst []byte, _ string, q *wire.Request) ([]byte, error) {
 	bits := uint64(0)
 	for i, set := range [...]bool{q.ByID, q.Close, q.Detail, q.NoReply} {
 		if set {
@@ -114,7 +115,7 @@ func (nativeCodec) AppendRequest(dst []byte, _ string, q *Request) ([]byte, erro
 	return msgpack.AppendBytes(dst, q.Payload), nil
 }
 
-func (nativeCodec) DecodeRequest(payload []byte, _ string, q *Request) error {
+func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) error {
 	r, err := openNative(payload, 13)
 	if err != nil {
 		return err
@@ -132,17 +133,17 @@ func (nativeCodec) DecodeRequest(payload []byte, _ string, q *Request) error {
 	var ms uint64
 	r.uint(&ms)
 	q.Timeout = time.Duration(min(ms, uint64(time.Hour/time.Millisecond))) * time.Millisecond
-	q.Flags = Flags(r.bits())
+	q.Flags = wire.Flags(r.bits())
 	q.HeaderDropped = r.header(&q.Header)
 	r.bytes(&q.Payload)
-	if r.err == nil && (op == 0 || op > uint8(OpBroadcast)) {
-		return fmt.Errorf("native operation %d: %w", op, ErrIgnored)
+	if r.err == nil && (op == 0 || op > uint8(wire.OpBroadcast)) {
+		return fmt.Errorf("native operation %d: %w", op, wire.ErrIgnored)
 	}
-	q.Op, q.Native = Op(op), true
+	q.Op, q.Native = wire.Op(op), true
 	return r.err
 }
 
-func (nativeCodec) AppendResponse(dst []byte, _ string, p *Response) ([]byte, error) {
+func (nativeCodec) AppendResponse(dst []byte, _ string, p *wire.Response) ([]byte, error) {
 	bits := uint64(0)
 	if p.NotFound {
 		bits |= bitNotFound
@@ -182,7 +183,7 @@ func (nativeCodec) AppendResponse(dst []byte, _ string, p *Response) ([]byte, er
 	return appendHeader(dst, p.Header), nil
 }
 
-func (nativeCodec) DecodeResponse(payload []byte, _ string, p *Response) error {
+func (nativeCodec) DecodeResponse(payload []byte, _ string, p *wire.Response) error {
 	r, err := openNative(payload, 10)
 	if err != nil {
 		return err
@@ -195,7 +196,7 @@ func (nativeCodec) DecodeResponse(payload []byte, _ string, p *Response) error {
 	var count uint64
 	r.uint(&count)
 	p.Count = int(min(count, 1<<31))
-	p.Rooms, p.Members = []string{}, []MemberInfo{} // an empty list is a list
+	p.Rooms, p.Members = []string{}, []wire.MemberInfo{} // an empty list is a list
 	r.strings(&p.Rooms)
 	r.members(&p.Members)
 	r.optional(&p.Payload)
@@ -222,7 +223,7 @@ func appendOptional(dst, b []byte) []byte {
 	return msgpack.AppendBytes(dst, b)
 }
 
-func appendHeader(dst []byte, h Header) []byte {
+func appendHeader(dst []byte, h wire.Header) []byte {
 	if len(h) == 0 {
 		return msgpack.AppendNil(dst)
 	}
@@ -316,11 +317,11 @@ func (r *nativeReader) strings(to *[]string) {
 	}
 }
 
-func (r *nativeReader) members(to *[]MemberInfo) {
+func (r *nativeReader) members(to *[]wire.MemberInfo) {
 	n := r.list()
 	*to = slices.Grow((*to)[:0], min(n, r.Len()/4)) // each takes that much
 	for ; n > 0 && r.err == nil; n-- {
-		var m MemberInfo
+		var m wire.MemberInfo
 		fields := r.list()
 		if r.err == nil && fields < 3 {
 			r.err = fmt.Errorf("%w: member with %d elements", errNative, fields)
@@ -341,7 +342,7 @@ func (r *nativeReader) members(to *[]MemberInfo) {
 // header reads a header, which is never a reason to lose the message it travels with:
 // entries beyond MaxHeader, those that are not text, and those whose name is there
 // already are left out, and counted.
-func (r *nativeReader) header(to *Header) (dropped int) {
+func (r *nativeReader) header(to *wire.Header) (dropped int) {
 	*to = nil
 	if r.err != nil || r.TryNil() {
 		return 0
@@ -361,12 +362,12 @@ func (r *nativeReader) header(to *Header) (dropped int) {
 		}
 		size += len(k) + len(v)
 		_, twice := (*to)[k]
-		if !ok || !ok2 || twice || size > MaxHeader {
+		if !ok || !ok2 || twice || size > wire.MaxHeader {
 			dropped++
 			continue
 		}
 		if *to == nil {
-			*to = make(Header)
+			*to = make(wire.Header)
 		}
 		(*to)[k] = v
 	}

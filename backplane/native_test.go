@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 var native = backplane.NativeCodec()
@@ -46,11 +47,11 @@ func (r random) optional() []byte {
 	return r.bytes()
 }
 
-func (r random) header() backplane.Header {
+func (r random) header() wire.Header {
 	if r.IntN(2) == 0 {
 		return nil
 	}
-	h := backplane.Header{}
+	h := wire.Header{}
 	for range 1 + r.IntN(20) {
 		h[r.string()] = r.string()
 	}
@@ -61,7 +62,7 @@ func (r random) bool() bool    { return r.IntN(2) == 0 }
 func (r random) count() int    { return []int{0, 1, 127, 128, 70_000, 1 << 31}[r.IntN(6)] }
 func (r random) uint() uint64  { return r.Uint64() >> r.IntN(64) }
 func (r random) flags() uint8  { return uint8(r.IntN(8)) }
-func (r random) op() uint8     { return uint8(1 + r.IntN(int(backplane.OpBroadcast))) }
+func (r random) op() uint8     { return uint8(1 + r.IntN(int(wire.OpBroadcast))) }
 func (r random) millis() int64 { return int64(r.IntN(3_600_000)) }
 
 // A message arrives as it was sent, also in a struct that held another before.
@@ -69,13 +70,13 @@ func TestNativeRoundTrip(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := random{rand.New(rand.NewPCG(seed, 1))}
-	var b backplane.Broadcast
-	var q backplane.Request
-	var p backplane.Response
+	var b wire.Broadcast
+	var q wire.Request
+	var p wire.Response
 	large := make([]byte, 70_000)
 	for i := range 1000 {
-		b1 := backplane.Broadcast{
-			Origin: r.string(), Seq: r.uint(), Rooms: r.strings(), Except: r.strings(), Flags: backplane.Flags(r.flags()),
+		b1 := wire.Broadcast{
+			Origin: r.string(), Seq: r.uint(), Rooms: r.strings(), Except: r.strings(), Flags: wire.Flags(r.flags()),
 			Header: r.header(), Payload: r.bytes(), Relay: r.string(),
 		}
 		if i%100 == 0 {
@@ -90,10 +91,10 @@ func TestNativeRoundTrip(t *testing.T) {
 		}
 		same(t, b, b1)
 
-		q1 := backplane.Request{
-			ID: r.string(), Op: backplane.Op(r.op()), Origin: r.string(), Rooms: r.strings(), Except: r.strings(),
+		q1 := wire.Request{
+			ID: r.string(), Op: wire.Op(r.op()), Origin: r.string(), Rooms: r.strings(), Except: r.strings(),
 			ByID: r.bool(), Member: r.string(), Targets: r.strings(), Close: r.bool(), Detail: r.bool(), NoReply: r.bool(),
-			Timeout: time.Duration(r.millis()) * time.Millisecond, Flags: backplane.Flags(r.flags()),
+			Timeout: time.Duration(r.millis()) * time.Millisecond, Flags: wire.Flags(r.flags()),
 			Header: r.header(), Payload: r.bytes(), Native: true,
 		}
 		if buf, err = native.AppendRequest(buf[:0], chat, &q1); err != nil {
@@ -104,12 +105,12 @@ func TestNativeRoundTrip(t *testing.T) {
 		}
 		same(t, q, q1)
 
-		p1 := backplane.Response{
-			RequestID: r.string(), Node: r.string(), Members: []backplane.MemberInfo{}, Rooms: r.strings(), NotFound: r.bool(),
+		p1 := wire.Response{
+			RequestID: r.string(), Node: r.string(), Members: []wire.MemberInfo{}, Rooms: r.strings(), NotFound: r.bool(),
 			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Busy: r.bool(), More: r.bool(), Header: r.header(),
 		}
 		for range r.IntN(4) {
-			p1.Members = append(p1.Members, backplane.MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.optional()})
+			p1.Members = append(p1.Members, wire.MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.optional()})
 		}
 		if buf, err = native.AppendResponse(buf[:0], chat, &p1); err != nil {
 			t.Fatal(err)
@@ -122,7 +123,7 @@ func TestNativeRoundTrip(t *testing.T) {
 }
 
 // same compares messages; empty lists are as good as nil.
-func same[M backplane.Broadcast | backplane.Request | backplane.Response](t *testing.T, got, want M) {
+func same[M wire.Broadcast | wire.Request | wire.Response](t *testing.T, got, want M) {
 	t.Helper()
 	tidy(&got)
 	tidy(&want)
@@ -140,11 +141,11 @@ func tidy(message any) {
 		}
 	}
 	switch m := message.(type) {
-	case *backplane.Broadcast:
+	case *wire.Broadcast:
 		none(&m.Rooms, &m.Except)
-	case *backplane.Request:
+	case *wire.Request:
 		none(&m.Rooms, &m.Except, &m.Targets)
-	case *backplane.Response:
+	case *wire.Response:
 		none(&m.Rooms)
 		if m.Members = slices.Clone(m.Members); len(m.Members) == 0 {
 			m.Members = nil
@@ -164,54 +165,54 @@ func TestNativeGolden(t *testing.T) {
 			t.Errorf("%s: %v\n%x, want\n%x", what, err, got, want)
 		}
 	}
-	got, err := native.AppendBroadcast(nil, chat, &backplane.Broadcast{
-		Origin: "n1", Seq: 300, Flags: backplane.Volatile | backplane.Binary, Rooms: []string{"a", "b"}, Except: []string{"c"},
+	got, err := native.AppendBroadcast(nil, chat, &wire.Broadcast{
+		Origin: "n1", Seq: 300, Flags: wire.Volatile | wire.Binary, Rooms: []string{"a", "b"}, Except: []string{"c"},
 		Header: h, Relay: "r", Payload: []byte("hi"),
 	})
 	check("broadcast", got, err, pack([]any{1, "n1", 300, 5, []any{"a", "b"}, []any{"c"}, h, "r", []byte("hi")}))
 	check("broadcast, as bytes", got, nil, []byte("\x99\x01\xa2n1\xcd\x01\x2c\x05\x92\xa1a\xa1b\x91\xa1c\x81\xa1k\xa1v\xa1r\xc4\x02hi"))
-	got, err = native.AppendBroadcast(nil, chat, &backplane.Broadcast{})
+	got, err = native.AppendBroadcast(nil, chat, &wire.Broadcast{})
 	check("empty broadcast", got, err, []byte("\x99\x01\xa0\x00\x00\xc0\xc0\xc0\xa0\xc4\x00"))
 
-	got, err = native.AppendRequest(nil, chat, &backplane.Request{
-		ID: "n1.1", Op: backplane.OpJoin, Origin: "n1", ByID: true, Detail: true, Rooms: []string{"a"}, Except: []string{"b"},
-		Member: "m", Targets: []string{"x", "y"}, Timeout: 1500 * time.Millisecond, Flags: backplane.NoCompress, Header: h, Payload: []byte("p"),
+	got, err = native.AppendRequest(nil, chat, &wire.Request{
+		ID: "n1.1", Op: wire.OpJoin, Origin: "n1", ByID: true, Detail: true, Rooms: []string{"a"}, Except: []string{"b"},
+		Member: "m", Targets: []string{"x", "y"}, Timeout: 1500 * time.Millisecond, Flags: wire.NoCompress, Header: h, Payload: []byte("p"),
 	})
 	check("request", got, err, pack([]any{1, "n1.1", 4, "n1", 5, []any{"a"}, []any{"b"}, "m", []any{"x", "y"}, 1500, 2, h, []byte("p")}))
-	got, err = native.AppendRequest(nil, chat, &backplane.Request{Op: backplane.OpEvent, Close: true, NoReply: true})
+	got, err = native.AppendRequest(nil, chat, &wire.Request{Op: wire.OpEvent, Close: true, NoReply: true})
 	check("event", got, err, pack([]any{1, "", 8, "", 10, nil, nil, "", nil, 0, 0, nil, []byte{}}))
 
-	got, err = native.AppendResponse(nil, chat, &backplane.Response{
+	got, err = native.AppendResponse(nil, chat, &wire.Response{
 		RequestID: "n1.1", Node: "n2", NotFound: true, Busy: true, Count: 3, Rooms: []string{"a"},
-		Members: []backplane.MemberInfo{{ID: "m", Rooms: []string{"m", "a"}, Data: []byte("d")}, {ID: "o"}}, Payload: []byte{}, Err: "e", Header: h,
+		Members: []wire.MemberInfo{{ID: "m", Rooms: []string{"m", "a"}, Data: []byte("d")}, {ID: "o"}}, Payload: []byte{}, Err: "e", Header: h,
 	})
 	check("response", got, err, pack([]any{1, "n1.1", "n2", 5, 3, []any{"a"}, []any{
 		[]any{"m", []any{"m", "a"}, []byte("d")}, []any{"o", nil, nil},
 	}, []byte{}, "e", h}))
-	got, err = native.AppendResponse(nil, chat, &backplane.Response{RequestID: "n1.1", Ack: true})
+	got, err = native.AppendResponse(nil, chat, &wire.Response{RequestID: "n1.1", Ack: true})
 	check("acknowledgement", got, err, pack([]any{1, "n1.1", "", 2, 0, nil, nil, nil, "", nil}))
-	got, err = native.AppendResponse(nil, chat, &backplane.Response{RequestID: "n1.1", Node: "n2", More: true, Rooms: []string{"a"}})
+	got, err = native.AppendResponse(nil, chat, &wire.Response{RequestID: "n1.1", Node: "n2", More: true, Rooms: []string{"a"}})
 	check("a part", got, err, pack([]any{1, "n1.1", "n2", 8, 0, []any{"a"}, nil, nil, "", nil}))
 }
 
 // Later versions may add to the end of everything.
 func TestNativeLaterVersion(t *testing.T) {
 	more := []any{"more", []any{1, []any{2}}}
-	var b backplane.Broadcast
+	var b wire.Broadcast
 	if err := native.DecodeBroadcast(pack(append([]any{2, "n", 1, 0xf1, nil, nil, nil, "", []byte("p")}, more...)), chat, &b); err != nil || string(b.Payload) != "p" {
 		t.Errorf("broadcast: %+v, %v", b, err)
 	}
-	var q backplane.Request
-	if err := native.DecodeRequest(pack(append([]any{2, "n.1", 1, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}, more...)), chat, &q); err != nil || q.Op != backplane.OpMembers {
+	var q wire.Request
+	if err := native.DecodeRequest(pack(append([]any{2, "n.1", 1, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}, more...)), chat, &q); err != nil || q.Op != wire.OpMembers {
 		t.Errorf("request: %+v, %v", q, err)
 	}
 	for _, op := range []int{0, 10, 255, 256 + 1} {
 		err := native.DecodeRequest(pack([]any{1, "n.1", op, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}), chat, &q)
-		if !errors.Is(err, backplane.ErrIgnored) {
+		if !errors.Is(err, wire.ErrIgnored) {
 			t.Errorf("operation %d: %v", op, err)
 		}
 	}
-	var p backplane.Response
+	var p wire.Response
 	member := append([]any{"m", nil, nil}, more...)
 	if err := native.DecodeResponse(pack(append([]any{2, "n.1", "m", 0, 0, nil, []any{member}, nil, "", nil}, more...)), chat, &p); err != nil || len(p.Members) != 1 {
 		t.Errorf("response: %+v, %v", p, err)
@@ -232,7 +233,7 @@ func TestNativeChannels(t *testing.T) {
 		{[]string{""}, broker.Native.Room(chat, "")},
 		{[]string{"a", "b"}, broadcastChannel},
 	} {
-		if got := native.BroadcastChannel(chat, &backplane.Broadcast{Rooms: c.rooms}); got != c.want {
+		if got := native.BroadcastChannel(chat, &wire.Broadcast{Rooms: c.rooms}); got != c.want {
 			t.Errorf("%q: %v", c.rooms, got)
 		}
 	}
@@ -258,7 +259,7 @@ func seeds(f *testing.F, frames ...[]byte) {
 func FuzzNativeBroadcast(f *testing.F) {
 	seeds(f, pack([]any{1, "n1", 300, 5, []any{"a", "b"}, []any{"c"}, map[string]string{"k": "v"}, "r", []byte("hi")}))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		var b, again backplane.Broadcast
+		var b, again wire.Broadcast
 		if native.DecodeBroadcast(p, chat, &b) != nil {
 			return
 		}
@@ -280,7 +281,7 @@ func FuzzNativeBroadcast(f *testing.F) {
 func FuzzNativeRequest(f *testing.F) {
 	seeds(f, pack([]any{1, "n1.1", 4, "n1", 5, []any{"a"}, []any{"b"}, "m", []any{"x", "y"}, 1500, 2, map[string]string{"k": "v"}, []byte("p")}))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		var q, again backplane.Request
+		var q, again wire.Request
 		if native.DecodeRequest(p, chat, &q) != nil {
 			return
 		}
@@ -299,7 +300,7 @@ func FuzzNativeRequest(f *testing.F) {
 func FuzzNativeResponse(f *testing.F) {
 	seeds(f, pack([]any{1, "n1.1", "n2", 1, 3, []any{"a"}, []any{[]any{"m", []any{"m", "a"}, []byte("d")}, []any{"o", nil, nil}}, []byte{}, "e", map[string]string{"k": "v"}}))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		var r, again backplane.Response
+		var r, again wire.Response
 		if native.DecodeResponse(p, chat, &r) != nil {
 			return
 		}

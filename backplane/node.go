@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Node is one server's membership of a fleet: its namespaces, and what it knows of
@@ -173,7 +174,11 @@ func (n *Node) Stats() Stats { return n.counters.snapshot() }
 // know each other: at most 250 ms or a quarter of Options.RequestTimeout, which the
 // first node of a fleet waits in full.
 func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, error) {
-	ns, revision, err := n.open(ctx, name, opts)
+	return n.namespace(ctx, name, opts, nil)
+}
+
+func (n *Node) namespace(ctx context.Context, name string, opts *NamespaceOptions, extra *wire.Options) (*Namespace, error) {
+	ns, revision, err := n.open(ctx, name, opts, extra)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +188,7 @@ func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOption
 
 // open is Namespace, except that it does not wait for other nodes. It returns the first
 // revision of the list that has the namespace.
-func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, uint64, error) {
+func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, extra *wire.Options) (*Namespace, uint64, error) {
 	if err := n.lock(ctx); err != nil {
 		return nil, 0, err
 	}
@@ -191,7 +196,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions) (*
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.life, cancel)()
-	ns := newNamespace(n, name, opts)
+	ns := newNamespace(n, name, opts, extra)
 	key := nsKey{ns.wire, name}
 	n.mu.Lock()
 	closed, exists := n.closed, n.namespaces[key] != nil

@@ -54,7 +54,7 @@ type PublishData struct {
 	LocalOnly     bool // it does not leave the node
 	// Bytes of the payload, and of the whole message at the end.
 	PayloadBytes, MessageBytes int
-	Header                     Header
+	Header                     map[string]string
 	// Local deliveries and the outcome, at the end.
 	Delivered int
 	Err       error
@@ -83,7 +83,7 @@ type DeliverData struct {
 	Channel       broker.Channel
 	Origin        string
 	Rooms, Except []string
-	Header        Header
+	Header        map[string]string
 	// HeaderDropped is Broadcast.HeaderDropped.
 	HeaderDropped int
 	// Bytes of the payload, and of the whole message.
@@ -106,12 +106,12 @@ type RequestObserver interface {
 type RequestData struct {
 	Source        *Source
 	Namespace     string
-	Op            Op
+	Op            string
 	ID            string // empty if NoReply
 	NoReply       bool
 	Rooms, Except []string
 	PayloadBytes  int
-	Header        Header
+	Header        map[string]string
 	// Expected answers: of named and of unannounced nodes. At the start of a broadcast
 	// with acknowledgements, which this node's members get first, nobody knows yet.
 	Expected, ExpectedUnnamed int
@@ -133,11 +133,11 @@ type ServeObserver interface {
 type ServeData struct {
 	Source        *Source
 	Namespace     string
-	Op            Op
+	Op            string
 	ID            string // empty if no answer is wanted
 	Origin        string
 	NoReply       bool
-	Header        Header
+	Header        map[string]string
 	HeaderDropped int // Request.HeaderDropped
 	PayloadBytes  int
 	Err           error // at the end: what the application's callback said, or publishing the answer

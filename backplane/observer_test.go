@@ -14,6 +14,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // watcher implements every Observer interface and keeps what it sees. In each Start
@@ -25,9 +26,9 @@ type watcher struct {
 	ended []string
 	bad   []string
 
-	header func(backplane.Header) backplane.Header // for PublishStart and RequestStart
-	panics bool                                    // in every method
-	null   bool                                    // Start methods return nil
+	header func(wire.Header) wire.Header // for PublishStart and RequestStart
+	panics bool                          // in every method
+	null   bool                          // Start methods return nil
 }
 
 type watchKey struct{}
@@ -89,7 +90,7 @@ func (w *watcher) RequestStart(ctx context.Context, d *backplane.RequestData) co
 	if w.header != nil {
 		d.Header = w.header(d.Header)
 	}
-	return w.start(ctx, "request "+d.Op.String())
+	return w.start(ctx, "request "+d.Op)
 }
 
 func (w *watcher) RequestAnswer(ctx context.Context, d *backplane.RequestData, _ string) {
@@ -98,21 +99,21 @@ func (w *watcher) RequestAnswer(ctx context.Context, d *backplane.RequestData, _
 	if w.panics {
 		panic("observer: answer")
 	}
-	if n, _ := ctx.Value(watchKey{}).(int); !w.null && w.open[n] != "request "+d.Op.String() {
+	if n, _ := ctx.Value(watchKey{}).(int); !w.null && w.open[n] != "request "+d.Op {
 		w.bad = append(w.bad, "answer to what is not open")
 	}
 }
 
 func (w *watcher) RequestEnd(ctx context.Context, d *backplane.RequestData) {
-	w.end(ctx, "request "+d.Op.String(), fmt.Sprintf("%d of %d, %v", len(d.Fleet.Answered), d.Expected, d.Err))
+	w.end(ctx, "request "+d.Op, fmt.Sprintf("%d of %d, %v", len(d.Fleet.Answered), d.Expected, d.Err))
 }
 
 func (w *watcher) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
-	return w.start(ctx, "serve "+d.Op.String())
+	return w.start(ctx, "serve "+d.Op)
 }
 
 func (w *watcher) ServeEnd(ctx context.Context, d *backplane.ServeData) {
-	w.end(ctx, "serve "+d.Op.String(), fmt.Sprintf("%v %v", d.Header, d.Err))
+	w.end(ctx, "serve "+d.Op, fmt.Sprintf("%v %v", d.Header, d.Err))
 }
 
 func (w *watcher) Dropped(string, broker.Channel, backplane.DropReason) {
@@ -164,7 +165,7 @@ func TestObserver(t *testing.T) {
 		asker.closed(t)
 		server.closed(t)
 
-		f.broadcast(0, "hello", backplane.To("red").Not("x"))
+		f.broadcast(0, "hello", backplane.To("red").Except("x"))
 		equal(t, "publish", asker.closed(t), []string{"publish [red] [x] delivered 1, 5 bytes of true, <nil>"})
 		equal(t, "deliver", server.closed(t), []string{"deliver [red] [x] matched 1, delivered 1, skipped 0, panicked 0, map[]"})
 		f.broadcast(0, "hello", backplane.To("nowhere", "else"))
@@ -245,7 +246,7 @@ func TestObserverOfEvents(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var server watcher
 		f := newFleet(t, 1, backplane.Options{}, nil)
-		f.add(&backplane.Options{Observer: &server}, &backplane.NamespaceOptions{
+		f.add(&backplane.Options{Observer: &server}, &nsOptions{
 			OnEvent: func(_ context.Context, _ string, p []byte, reply func([]byte)) {
 				switch string(p) {
 				case "later":
@@ -274,9 +275,9 @@ func TestObserverOfEvents(t *testing.T) {
 // Headers that an observer sets arrive on the other nodes, and here.
 func TestObserverHeaders(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		asker := watcher{header: func(h backplane.Header) backplane.Header {
+		asker := watcher{header: func(h wire.Header) wire.Header {
 			if h == nil {
-				h = backplane.Header{}
+				h = wire.Header{}
 			}
 			h["trace"] = "1"
 			return h
@@ -284,10 +285,10 @@ func TestObserverHeaders(t *testing.T) {
 		var server watcher
 		f := watched(t, &asker, &server)
 		a, b := f.socket(0, "a"), f.socket(1, "b")
-		mine := backplane.Header{"own": "2"}
-		for _, to := range []backplane.Target{{}, {Header: mine}} {
+		mine := wire.Header{"own": "2"}
+		for _, to := range []backplane.Target{backplane.All(), backplane.All().Header(mine)} {
 			want := "map[trace:1]"
-			if to.Header != nil {
+			if backplane.SelectionOf(to).Header != nil {
 				want = "map[own:2 trace:1]"
 			}
 			f.broadcast(0, "x", to)
@@ -381,14 +382,14 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 		var seen, ended []string
 		var server watcher
 		f := newFleet(t, 1, backplane.Options{}, nil)
-		f.add(&backplane.Options{Observer: &server}, &backplane.NamespaceOptions{
+		f.add(&backplane.Options{Observer: &server}, &nsOptions{
 			Prepare: func(m *backplane.Message) {
 				if prepared++; string(m.Payload) == "bad" {
 					panic("prepare")
 				}
 				m.Value = "value of " + string(m.Payload)
 			},
-			OnBroadcast: func(b *backplane.Broadcast) bool {
+			OnBroadcast: func(b *wire.Broadcast) bool {
 				seen = append(seen, string(b.Payload))
 				if string(b.Payload) == "worse" {
 					panic("onbroadcast")

@@ -5,10 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Every method in this file sends a request to the whole fleet. The package
 // documentation has what they have in common, in section "Requests".
+
+// MemberInfo describes a member of some node.
+type MemberInfo struct {
+	ID string
+	// Node that has the member; empty if the node did not say its id.
+	Node string
+	// Rooms it is in, its own id's among them, in no order. Nil unless asked for.
+	Rooms []string
+	// Data is what the member says of itself, in the codec's encoding. Nil unless
+	// asked for, or if the member says nothing.
+	Data []byte
+}
 
 // Members is a list of members of the whole fleet.
 type Members struct {
@@ -47,7 +61,7 @@ type Replies struct {
 }
 
 // inquire asks everybody, with the usual deadline.
-func (ns *Namespace) inquire(ctx context.Context, req *Request, take func(*Response) bool) (Fleet, error) {
+func (ns *Namespace) inquire(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Fleet, error) {
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
 	return ns.question(ctx, req, take)
@@ -63,34 +77,40 @@ func (ns *Namespace) MembersDetail(ctx context.Context, t Target) (*Members, err
 	return ns.members(ctx, t, true)
 }
 
-func (ns *Namespace) members(ctx context.Context, t Target, detail bool) (*Members, error) {
-	if err := ns.target(ctx, &t); err != nil {
+func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*Members, error) {
+	t := &target.sel
+	if err := ns.target(ctx, t); err != nil {
 		return nil, err
 	}
 	var m Members
 	if !t.RemoteOnly {
 		var sel selection
-		m.List = ns.rooms.list(&sel, t.Rooms, t.Except, detail)
+		infos := ns.find(&sel, t.Rooms, t.Except, detail)
 		if detail {
-			teller{ns}.tell(sel.list, m.List)
+			teller{ns}.tell(sel.List, infos)
 		}
-		for i := range m.List {
-			m.List[i].Node = ns.node.id
-		}
+		m.add(infos)
 	}
 	if t.LocalOnly {
 		return &m, nil
 	}
-	req := &Request{Op: OpMembers, Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
+	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
 	var err error
-	m.Fleet, err = ns.inquire(ctx, req, func(r *Response) bool {
-		for _, info := range r.Members {
-			info.Node = r.Node
-			m.List = append(m.List, info)
+	m.Fleet, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
+		for i := range r.Members {
+			r.Members[i].Node = r.Node
 		}
+		m.add(r.Members)
 		return false
 	})
 	return &m, err
+}
+
+func (m *Members) add(infos []wire.MemberInfo) {
+	m.List = slices.Grow(m.List, len(infos))
+	for _, info := range infos {
+		m.List = append(m.List, MemberInfo(info))
+	}
 }
 
 // AllRooms lists all rooms that have members, those named by members' ids among them.
@@ -104,7 +124,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	}
 	var l RoomList
 	var err error
-	l.Fleet, err = ns.inquire(ctx, &Request{Op: OpRooms, Origin: ns.node.id, Native: true}, func(r *Response) bool {
+	l.Fleet, err = ns.inquire(ctx, &wire.Request{Op: wire.OpRooms, Origin: ns.node.id, Native: true}, func(r *wire.Response) bool {
 		for _, name := range r.Rooms {
 			set[name] = struct{}{}
 		}
@@ -129,7 +149,7 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 		return rooms, nil
 	}
 	var rooms []string
-	err := ns.onMember(ctx, &Request{Op: OpRoomsOf, Member: id}, func(r *Response) bool {
+	err := ns.onMember(ctx, &wire.Request{Op: wire.OpRoomsOf, Member: id}, func(r *wire.Response) bool {
 		// A wire without this question asks for the members of the room of that
 		// name, which others may have joined.
 		for _, m := range r.Members {
@@ -150,13 +170,13 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := CheckNames("room", rooms); err != nil {
+	if err := checkNames("room", rooms); err != nil {
 		return err
 	}
-	if ns.rooms.join(id, rooms) || len(rooms) == 0 {
+	if ns.rooms.Join(id, rooms) || len(rooms) == 0 {
 		return nil
 	}
-	return ns.onTargets(ctx, &Request{Op: OpJoin, Member: id}, rooms)
+	return ns.onTargets(ctx, &wire.Request{Op: wire.OpJoin, Member: id}, rooms)
 }
 
 // Leave takes a member out of rooms, wherever it is, like Join.
@@ -164,13 +184,13 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := CheckNames("room", rooms); err != nil {
+	if err := checkNames("room", rooms); err != nil {
 		return err
 	}
-	if ns.rooms.leave(id, rooms) || len(rooms) == 0 {
+	if ns.rooms.Leave(id, rooms) || len(rooms) == 0 {
 		return nil
 	}
-	return ns.onTargets(ctx, &Request{Op: OpLeave, Member: id}, rooms)
+	return ns.onTargets(ctx, &wire.Request{Op: wire.OpLeave, Member: id}, rooms)
 }
 
 // Disconnect disconnects a member, wherever it is, like Join: nil means that its
@@ -180,18 +200,18 @@ func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) erro
 		return err
 	}
 	var f fanout
-	if f.sel.findID(ns.rooms, id) {
+	if f.sel.FindID(ns.rooms, id) {
 		f.call, f.hard, f.all = callDisconnect, close, true
 		ns.runOwn(&f)
 		return nil
 	}
-	return ns.onMember(ctx, &Request{Op: OpDisconnect, Member: id, Close: close}, found)
+	return ns.onMember(ctx, &wire.Request{Op: wire.OpDisconnect, Member: id, Close: close}, found)
 }
 
-func found(r *Response) bool { return !r.NotFound }
+func found(r *wire.Response) bool { return !r.NotFound }
 
 // onTargets sends one request for each room: wires carry no more. They have one deadline.
-func (ns *Namespace) onTargets(ctx context.Context, req *Request, rooms []string) error {
+func (ns *Namespace) onTargets(ctx context.Context, req *wire.Request, rooms []string) error {
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
 	for _, room := range rooms {
@@ -210,14 +230,14 @@ func (ns *Namespace) onTargets(ctx context.Context, req *Request, rooms []string
 // Crossroom nodes that do not have the member say so. If there are others, which
 // stay silent then, they are first asked whether they have it: so that "no such
 // member" takes no deadline, and nothing is sent that only the owner understands.
-func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Response) bool) error {
+func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) error {
 	if err := checkName("id", req.Member); err != nil {
 		return err
 	}
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
 	req.ByID, req.Origin, req.Native = true, ns.node.id, true
-	fail := func(err error) error { return &MemberError{Op: req.Op, ID: req.Member, Err: err} }
+	fail := func(err error) error { return &MemberError{Op: req.Op.String(), ID: req.Member, Err: err} }
 	c, err := ns.census(ctx, req.Op)
 	if err != nil {
 		_, err = c.unreachable(ns, req.Op, err)
@@ -245,7 +265,7 @@ func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Resp
 		}
 	}
 	done := false
-	fleet, err := ns.ask(ctx, req, &c, exp, func(r *Response) bool {
+	fleet, err := ns.ask(ctx, req, &c, exp, func(r *wire.Response) bool {
 		done = take(r)
 		return done
 	})
@@ -263,9 +283,9 @@ func (ns *Namespace) onMember(ctx context.Context, req *Request, take func(*Resp
 
 // nobodyHas is the error if no node that answered has a member. Those that never answer
 // such a request may have it.
-func nobodyHas(op Op, f Fleet) error {
+func nobodyHas(op wire.Op, f Fleet) error {
 	if f.Silent > 0 {
-		return &PartialError{Op: op, Fleet: f, Err: errNeverAnswers}
+		return &PartialError{Op: op.String(), Fleet: f, Err: errNeverAnswers}
 	}
 	return ErrNoSuchMember
 }
@@ -275,8 +295,8 @@ var errNeverAnswers = fmt.Errorf("some nodes never answer this: %w", errors.ErrU
 // locate asks everybody for a member. owner is empty if it is a peer that does not
 // announce itself.
 func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has bool, f Fleet, err error) {
-	req := &Request{Op: OpMembers, Origin: ns.node.id, Rooms: []string{id}, Native: true}
-	f, err = ns.question(ctx, req, func(r *Response) bool {
+	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: []string{id}, Native: true}
+	f, err = ns.question(ctx, req, func(r *wire.Response) bool {
 		for _, m := range r.Members {
 			if m.ID == id {
 				owner, has = r.Node, true
@@ -289,36 +309,37 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 
 // JoinAll puts the members that t selects into rooms.
 func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Touched, error) {
-	return ns.onAll(ctx, t, &Request{Op: OpJoin, Targets: rooms}, func() int {
-		return ns.rooms.joinSelected(t.Rooms, t.Except, rooms)
+	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpJoin, Targets: rooms}, func() int {
+		return ns.rooms.JoinSelected(t.sel.Rooms, t.sel.Except, rooms)
 	})
 }
 
 // LeaveAll takes the members that t selects out of rooms.
 func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Touched, error) {
-	return ns.onAll(ctx, t, &Request{Op: OpLeave, Targets: rooms}, func() int {
-		return ns.rooms.leaveSelected(t.Rooms, t.Except, rooms)
+	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpLeave, Targets: rooms}, func() int {
+		return ns.rooms.LeaveSelected(t.sel.Rooms, t.sel.Except, rooms)
 	})
 }
 
 // DisconnectAll disconnects the members that t selects. Those of this node have
 // their Disconnect methods called by the calling goroutine.
 func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Touched, error) {
-	return ns.onAll(ctx, t, &Request{Op: OpDisconnect, Close: close}, func() int {
+	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() int {
 		var f fanout
 		f.call, f.hard = callDisconnect, close
-		f.sel.find(ns.rooms, t.Rooms, t.Except)
+		f.sel.Find(ns.rooms, t.sel.Rooms, t.sel.Except)
 		ns.runOwn(&f)
 		ns.node.tally(&f)
 		return f.delivered()
 	})
 }
 
-func (ns *Namespace) onAll(ctx context.Context, t Target, req *Request, here func() int) (*Touched, error) {
-	if err := ns.target(ctx, &t); err != nil {
+func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request, here func() int) (*Touched, error) {
+	t := &target.sel
+	if err := ns.target(ctx, t); err != nil {
 		return nil, err
 	}
-	if err := CheckNames("room", req.Targets); err != nil {
+	if err := checkNames("room", req.Targets); err != nil {
 		return nil, err
 	}
 	req.Origin, req.Native = ns.node.id, true
@@ -337,7 +358,7 @@ func (ns *Namespace) onAll(ctx context.Context, t Target, req *Request, here fun
 		return &out, nil
 	}
 	var err error
-	out.Fleet, err = ns.inquire(ctx, req, func(r *Response) bool {
+	out.Fleet, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
 		out.Count += max(r.Count, 0)
 		return false
 	})
@@ -349,7 +370,7 @@ func (ns *Namespace) onAll(ctx context.Context, t Target, req *Request, here fun
 
 // Request hands payload to the OnRequest of every other node.
 func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Replies, error) {
-	return ns.replies(ctx, &Request{Op: OpCustom, Payload: payload})
+	return ns.replies(ctx, &wire.Request{Op: wire.OpCustom, Payload: payload})
 }
 
 // Event hands payload to the OnEvent of every other node and wants no answer. nil
@@ -358,24 +379,24 @@ func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	req := &Request{Op: OpEvent, Origin: ns.node.id, Native: true, NoReply: true, Payload: payload}
+	req := &wire.Request{Op: wire.OpEvent, Origin: ns.node.id, Native: true, NoReply: true, Payload: payload}
 	return ns.tell(ctx, req)
 }
 
 // EventAck hands payload to the OnEvent of every other node and collects what they
 // answer.
 func (ns *Namespace) EventAck(ctx context.Context, payload []byte) (*Replies, error) {
-	return ns.replies(ctx, &Request{Op: OpEvent, Payload: payload})
+	return ns.replies(ctx, &wire.Request{Op: wire.OpEvent, Payload: payload})
 }
 
-func (ns *Namespace) replies(ctx context.Context, req *Request) (*Replies, error) {
+func (ns *Namespace) replies(ctx context.Context, req *wire.Request) (*Replies, error) {
 	if err := ns.ready(ctx); err != nil {
 		return nil, err
 	}
 	req.Origin, req.Native = ns.node.id, true
 	var out Replies
 	var err error
-	out.Fleet, err = ns.inquire(ctx, req, func(r *Response) bool {
+	out.Fleet, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
 		out.List = append(out.List, Reply{Node: r.Node, Payload: r.Payload, Err: r.Err})
 		return false
 	})
@@ -383,9 +404,9 @@ func (ns *Namespace) replies(ctx context.Context, req *Request) (*Replies, error
 }
 
 // target checks a selection before anything is done with it.
-func (ns *Namespace) target(ctx context.Context, t *Target) error {
+func (ns *Namespace) target(ctx context.Context, t *wire.Selection) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	return errors.Join(CheckNames("room", t.Rooms), CheckNames("room", t.Except))
+	return errors.Join(checkNames("room", t.Rooms), checkNames("room", t.Except))
 }

@@ -59,31 +59,10 @@ type Options struct {
 
 // NamespaceOptions of one namespace on one node. Node.Namespace copies it.
 type NamespaceOptions struct {
-	// Codec of the wire; nil is the native one, for fleets of Crossroom nodes.
-	Codec Codec
-	// Rooms to use; nil makes new ones. Namespaces of nodes on different brokers
-	// that share Rooms have one set of members.
-	Rooms *Rooms
 	// Prepare is called once for each message that is about to be delivered to at
 	// least one local member, own broadcasts included, and may set m.Value. It is
 	// called like a member's method and must not block.
 	Prepare func(m *Message)
-	// NewMessage makes the Message for a broadcast, which the core fills in; only Value
-	// stays as it is. It may be part of something larger, which spares an allocation.
-	// It must not panic. nil: new(Message).
-	NewMessage func() *Message
-	// OnBroadcast, if set, is called for every readable broadcast from another
-	// node, whether or not it is for a member here, in order; false ends it here.
-	// b and all in it is valid only during the call. It must not block.
-	OnBroadcast func(b *Broadcast) bool
-	// OnBroadcastEnd, if set, is called for every broadcast that OnBroadcast did not
-	// end, when the members here that it is for have been called: after their methods
-	// have returned, but for one that has stalled, and before the next OnBroadcast. It
-	// must not block.
-	OnBroadcastEnd func()
-	// OnLink, if set, is called in the same order: when broadcasts may be missed from
-	// here on, with the reason, and with nil when that has ended. It must not block.
-	OnLink func(err error)
 	// OnRequest answers Namespace.Request of other nodes. Its calls run in
 	// goroutines of their own, at most 256 at a time for all callbacks of a
 	// namespace; more wait. ctx ends after RequestTimeout.

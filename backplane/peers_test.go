@@ -16,7 +16,7 @@ import (
 )
 
 // frames checks the control frames that a wire saw, apart from those of its own.
-func frames(t *testing.T, what string, w *wire, want ...[]byte) {
+func frames(t *testing.T, what string, w *rawPeer, want ...[]byte) {
 	t.Helper()
 	settle()
 	got := w.saw(kindControl)

@@ -1,6 +1,10 @@
 package backplane
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/crossroom/crossroom/internal/wire"
+)
 
 // quiet remembers how many of the servers that do not announce themselves missed the
 // deadline of a question, for each kind of question: as long as as many are there as
@@ -9,23 +13,23 @@ import "sync"
 // an answer that comes when it is not waited for any more says that they are back.
 type quiet struct {
 	mu   sync.Mutex
-	byOp map[Op]silence
+	byOp map[wire.Op]silence
 }
 
 // silence: of total servers missing ones did not answer.
 type silence struct{ total, missing int }
 
-func (q *quiet) note(op Op, total, missing int) {
+func (q *quiet) note(op wire.Op, total, missing int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.byOp == nil {
-		q.byOp = make(map[Op]silence)
+		q.byOp = make(map[wire.Op]silence)
 	}
 	q.byOp[op] = silence{total, missing}
 }
 
 // among returns how many of total servers not to wait for.
-func (q *quiet) among(op Op, total int) int {
+func (q *quiet) among(op wire.Op, total int) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if s := q.byOp[op]; s.total == total {

@@ -7,19 +7,20 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // timid is a codec that refuses everything while peers are there that do not announce
 // themselves.
-type timid struct{ backplane.Codec }
+type timid struct{ wire.Codec }
 
 var errTimid = errors.New("timid")
 
-func (timid) Expect(_ string, _ *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
+func (timid) Expect(_ string, _ *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	if p.Total > 0 {
-		return backplane.Expected{}, errTimid
+		return wire.Expected{}, errTimid
 	}
-	return backplane.Expected{}, nil
+	return wire.Expected{}, nil
 }
 
 // What the codec refuses when it knows who is there reaches no other node. Members here
@@ -27,8 +28,8 @@ func (timid) Expect(_ string, _ *backplane.Request, p backplane.Unannounced) (ba
 // they were the only ones.
 func TestRefusalByWhoIsThere(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
-			return &backplane.NamespaceOptions{Codec: timid{backplane.NativeCodec()}}
+		f := newFleet(t, 2, backplane.Options{}, func(int) *nsOptions {
+			return &nsOptions{Codec: timid{backplane.NativeCodec()}}
 		})
 		here, there := f.socket(0, "here"), f.socket(1, "there")
 		f.wire("unannounced")
@@ -59,7 +60,7 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 			if touched.Count != 1 {
 				t.Errorf("%s: %+v", name, touched)
 			}
-			if _, err := do(backplane.Target{RemoteOnly: true}); err != errTimid {
+			if _, err := do(backplane.All().Remote()); err != errTimid {
 				t.Errorf("%s of others only: %v", name, err)
 			}
 		}
@@ -70,8 +71,8 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 		settle()
 		equal(t, "here", here.all(), []string{"x", "end"})
 		equal(t, "there", there.all(), []string{"end"})
-		if len(here.gone) != 1 || len(there.gone) != 0 || len(f.ns[1].Rooms().Names()) != 1 {
-			t.Errorf("disconnected %d and %d, rooms there %v", len(here.gone), len(there.gone), f.ns[1].Rooms().Names())
+		if len(here.gone) != 1 || len(there.gone) != 0 || len(f.ns[1].LocalRooms()) != 1 {
+			t.Errorf("disconnected %d and %d, rooms there %v", len(here.gone), len(there.gone), f.ns[1].LocalRooms())
 		}
 	})
 }

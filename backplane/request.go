@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // A question to the fleet goes like this: census counts who listens, the codec says
@@ -24,7 +25,7 @@ func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Con
 // question asks the whole fleet and returns who answered. The error is a
 // *PartialError if somebody is missing, or if the broker could not be asked; any
 // other error means that nobody was asked.
-func (ns *Namespace) question(ctx context.Context, req *Request, take func(*Response) bool) (Fleet, error) {
+func (ns *Namespace) question(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Fleet, error) {
 	c, err := ns.census(ctx, req.Op)
 	if err != nil {
 		return c.unreachable(ns, req.Op, err)
@@ -50,7 +51,7 @@ func isOutage(err error) bool {
 // ask publishes req to those that c counted and collects their answers until ctx
 // ends. An error means that the request did not go out, or that this namespace was
 // closed; missing answers are for the caller to judge.
-func (ns *Namespace) ask(ctx context.Context, req *Request, c *census, exp Expected, take func(*Response) bool) (Fleet, error) {
+func (ns *Namespace) ask(ctx context.Context, req *wire.Request, c *census, exp wire.Expected, take func(*wire.Response) bool) (Fleet, error) {
 	call := newCall(ns, req, take)
 	return call.run(call.start(ctx, c, exp), c, exp, ns.heardBy(c))
 }
@@ -63,11 +64,11 @@ func (ns *Namespace) heardBy(c *census) bool {
 
 // uncounted returns why a response may be missing that was not counted on. On the native
 // wire there is none: all peers are Crossroom nodes, which announce themselves.
-func (ns *Namespace) uncounted(req *Request, who *census) error {
+func (ns *Namespace) uncounted(req *wire.Request, who *census) error {
 	if who.inexact == nil || ns.wire == broker.Native {
 		return nil
 	}
-	one, err := ns.codec.Expect(ns.name, req, Unannounced{Total: 1, Responding: -1})
+	one, err := ns.codec.Expect(ns.name, req, wire.Unannounced{Total: 1, Responding: -1})
 	if err == nil && one.Answers == 0 {
 		return nil // foreign peers do not respond to this
 	}
@@ -76,7 +77,7 @@ func (ns *Namespace) uncounted(req *Request, who *census) error {
 
 // sendable says in advance why a request cannot be sent: nothing is done here that
 // others cannot be told of.
-func (ns *Namespace) sendable(req *Request) error {
+func (ns *Namespace) sendable(req *wire.Request) error {
 	if req.ID == "" {
 		req.ID = ns.calls.newID() // counts in the size
 	}
@@ -88,15 +89,15 @@ func (ns *Namespace) sendable(req *Request) error {
 }
 
 // requestData describes a request to the observer.
-func (ns *Namespace) requestData(req *Request) *RequestData {
+func (ns *Namespace) requestData(req *wire.Request) *RequestData {
 	return &RequestData{
-		Source: ns.node.source, Namespace: ns.name, Op: req.Op, ID: req.ID, NoReply: req.NoReply,
+		Source: ns.node.source, Namespace: ns.name, Op: req.Op.String(), ID: req.ID, NoReply: req.NoReply,
 		Rooms: req.Rooms, Except: req.Except, PayloadBytes: len(req.Payload), Header: cloneHeader(req.Header),
 	}
 }
 
 // tell publishes a request that nobody answers.
-func (ns *Namespace) tell(ctx context.Context, req *Request) error {
+func (ns *Namespace) tell(ctx context.Context, req *wire.Request) error {
 	ro := ns.node.observe.request
 	if ro == nil {
 		return ns.publishRequest(ctx, req)
@@ -109,7 +110,7 @@ func (ns *Namespace) tell(ctx context.Context, req *Request) error {
 	return d.Err
 }
 
-func (ns *Namespace) publishRequest(ctx context.Context, req *Request) error {
+func (ns *Namespace) publishRequest(ctx context.Context, req *wire.Request) error {
 	buf, err := ns.codec.AppendRequest(nil, ns.name, req)
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func (ns *Namespace) publishRequest(ctx context.Context, req *Request) error {
 // response takes in another node's answer.
 func (l *lane) response(ch broker.Channel, payload []byte) {
 	ns := l.ns
-	var r Response
+	var r wire.Response
 	if err := ns.codec.DecodeResponse(payload, ns.name, &r); err != nil {
 		l.drop(ch, reasonOf(err), err)
 		return
@@ -136,7 +137,7 @@ func (l *lane) response(ch broker.Channel, payload []byte) {
 		return
 	}
 	c := ns.calls.find(r.RequestID)
-	if c != nil && r.lacks(c.req.Op) {
+	if c != nil && r.Lacks(c.req.Op) {
 		l.drop(ch, DropUndecodable, errLacking)
 		return
 	}
@@ -150,28 +151,9 @@ func (l *lane) response(ch broker.Channel, payload []byte) {
 
 var errLacking = errors.New("response without what was asked for")
 
-// lacks reports whether a foreign peer's response has not got what a request is for. It
-// does not count as that peer's answer: what was asked for is missing.
-func (r *Response) lacks(op Op) bool {
-	if r.Node != "" || r.Ack {
-		return false
-	}
-	switch op {
-	case OpMembers:
-		return r.Members == nil
-	case OpRooms:
-		return r.Rooms == nil
-	case OpRoomsOf: // asked as OpMembers where the wire has nothing better
-		return r.Rooms == nil && r.Members == nil
-	case OpBroadcast:
-		return r.Count < 0
-	}
-	return false
-}
-
 // partial makes the error of an incomplete answer, nil if nobody is missing. Pass
 // why asking ended early, if it did.
-func (ns *Namespace) partial(ctx context.Context, op Op, f Fleet, err error) error {
+func (ns *Namespace) partial(ctx context.Context, op wire.Op, f Fleet, err error) error {
 	if err == nil && len(f.Missing) == 0 && f.Uncounted == nil {
 		return nil
 	}
@@ -188,5 +170,5 @@ func (ns *Namespace) partial(ctx context.Context, op Op, f Fleet, err error) err
 			}
 		}
 	}
-	return &PartialError{Op: op, Fleet: f, Err: err}
+	return &PartialError{Op: op.String(), Fleet: f, Err: err}
 }

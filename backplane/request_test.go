@@ -14,6 +14,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // questions are the operations that everybody answers. got says how many members or
@@ -23,11 +24,11 @@ var questions = []struct {
 	ask  func(ctx context.Context, ns *backplane.Namespace) (got int, f backplane.Fleet, err error)
 }{
 	{"Members", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
-		m, err := ns.Members(ctx, backplane.Target{RemoteOnly: true})
+		m, err := ns.Members(ctx, backplane.All().Remote())
 		return len(m.List), m.Fleet, err
 	}},
 	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
-		m, err := ns.MembersDetail(ctx, backplane.Target{RemoteOnly: true})
+		m, err := ns.MembersDetail(ctx, backplane.All().Remote())
 		return len(m.List), m.Fleet, err
 	}},
 	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
@@ -61,8 +62,8 @@ var questions = []struct {
 }
 
 // answering is a node's options with which it answers everything.
-func answering(int) *backplane.NamespaceOptions {
-	return &backplane.NamespaceOptions{
+func answering(int) *nsOptions {
+	return &nsOptions{
 		OnRequest: func(context.Context, string, []byte) ([]byte, error) { return []byte("request"), nil },
 		OnEvent: func(_ context.Context, _ string, _ []byte, reply func([]byte)) {
 			if reply != nil {
@@ -284,16 +285,16 @@ func TestSuspects(t *testing.T) {
 
 // Members unknown to all are reported so at once, as long as everybody answers.
 func TestUnknownMember(t *testing.T) {
-	for op, call := range map[backplane.Op]func(ctx context.Context, ns *backplane.Namespace, id string) error{
-		backplane.OpRoomsOf: func(ctx context.Context, ns *backplane.Namespace, id string) error {
+	for op, call := range map[wire.Op]func(ctx context.Context, ns *backplane.Namespace, id string) error{
+		wire.OpRoomsOf: func(ctx context.Context, ns *backplane.Namespace, id string) error {
 			_, err := ns.RoomsOf(ctx, id)
 			return err
 		},
-		backplane.OpJoin: func(ctx context.Context, ns *backplane.Namespace, id string) error { return ns.Join(ctx, id, "x", "y") },
-		backplane.OpLeave: func(ctx context.Context, ns *backplane.Namespace, id string) error {
+		wire.OpJoin: func(ctx context.Context, ns *backplane.Namespace, id string) error { return ns.Join(ctx, id, "x", "y") },
+		wire.OpLeave: func(ctx context.Context, ns *backplane.Namespace, id string) error {
 			return ns.Leave(ctx, id, "x", "y")
 		},
-		backplane.OpDisconnect: func(ctx context.Context, ns *backplane.Namespace, id string) error {
+		wire.OpDisconnect: func(ctx context.Context, ns *backplane.Namespace, id string) error {
 			return ns.Disconnect(ctx, id, true)
 		},
 	} {
@@ -312,7 +313,7 @@ func TestUnknownMember(t *testing.T) {
 						if err != nil {
 							t.Error(err)
 						}
-					} else if !ok || me.Op != op || me.ID != id || !errors.Is(err, want) {
+					} else if !ok || me.Op != op.String() || me.ID != id || !errors.Is(err, want) {
 						t.Errorf("%v, want %v", err, want)
 					}
 				}
@@ -350,9 +351,9 @@ func TestUnannouncedNode(t *testing.T) {
 		f := trio(t, backplane.Options{})
 		w := f.wire("ghost")
 		for _, delay := range []time.Duration{0, 500 * time.Millisecond} {
-			w.onRequest(func(r *backplane.Request) {
+			w.onRequest(func(r *wire.Request) {
 				time.AfterFunc(delay, func() {
-					w.answer(r, "ghost", backplane.Response{Members: []backplane.MemberInfo{{ID: "g"}}})
+					w.answer(r, "ghost", wire.Response{Members: []wire.MemberInfo{{ID: "g"}}})
 				})
 			})
 			began := time.Now()
@@ -375,7 +376,7 @@ func TestUnannouncedNode(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		// Answers without a name count as well.
-		w.onRequest(func(r *backplane.Request) { w.answer(r, "", backplane.Response{}) })
+		w.onRequest(func(r *wire.Request) { w.answer(r, "", wire.Response{}) })
 		if m, err = f.ns[0].Members(t.Context(), backplane.All()); err != nil || m.Unnamed != 1 || len(m.Answered) != 2 {
 			t.Errorf("%+v, %v", m, err)
 		}
@@ -525,9 +526,9 @@ func TestLeaverThatStillListens(t *testing.T) {
 				}
 			}
 			ghost := f.wire("ghost") // the leaver does not count for one that stays
-			ghost.onRequest(func(r *backplane.Request) {
-				w.answer(r, "leaver", backplane.Response{}) // it may answer all the same
-				time.AfterFunc(100*time.Millisecond, func() { w.answer(r, "ghost", backplane.Response{}) })
+			ghost.onRequest(func(r *wire.Request) {
+				w.answer(r, "leaver", wire.Response{}) // it may answer all the same
+				time.AfterFunc(100*time.Millisecond, func() { w.answer(r, "ghost", wire.Response{}) })
 			})
 			began := time.Now()
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
@@ -623,18 +624,18 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 		}
 
 		// One node answers three times, and as somebody else; the other in the end.
-		var last *backplane.Request
-		info := func(id string) backplane.Response {
-			return backplane.Response{Members: []backplane.MemberInfo{{ID: id}}}
+		var last *wire.Request
+		info := func(id string) wire.Response {
+			return wire.Response{Members: []wire.MemberInfo{{ID: id}}}
 		}
-		w.onRequest(func(r *backplane.Request) {
+		w.onRequest(func(r *wire.Request) {
 			last = r
 			w.answer(r, "w", info("1"))
 			w.answer(r, "w", info("2"))
 			w.answer(r, f.nodes[0].ID(), info("3"))
 			w.send(broker.Native.NodeResponses(chat, f.nodes[0].ID()), []byte("\xc1"))
-			w.answer(&backplane.Request{ID: r.ID + "0", Origin: r.Origin}, "w", info("4")) // a question never asked
-			w.answer(&backplane.Request{ID: "other.1", Origin: r.Origin}, "w", info("5"))  // somebody else's
+			w.answer(&wire.Request{ID: r.ID + "0", Origin: r.Origin}, "w", info("4")) // a question never asked
+			w.answer(&wire.Request{ID: "other.1", Origin: r.Origin}, "w", info("5"))  // somebody else's
 			w.answer(r, "w", info("6"))
 			time.AfterFunc(100*time.Millisecond, func() { x.answer(r, "x", info("x")) })
 		})
@@ -655,10 +656,10 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 		}
 
 		// Acknowledgements nobody asked for, and of a question without them.
-		w.onRequest(func(r *backplane.Request) {
-			w.answer(r, "w", backplane.Response{Ack: true, Payload: []byte("?")})
-			w.answer(r, "w", backplane.Response{Count: 7})
-			x.answer(r, "x", backplane.Response{})
+		w.onRequest(func(r *wire.Request) {
+			w.answer(r, "w", wire.Response{Ack: true, Payload: []byte("?")})
+			w.answer(r, "w", wire.Response{Count: 7})
+			x.answer(r, "x", wire.Response{})
 		})
 		touched, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "r")
 		if err != nil || touched.Count != 7 {
@@ -693,8 +694,8 @@ func TestIDsWithACommonBeginning(t *testing.T) {
 func TestOnRequestUntilItsContextEnds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var lasted time.Duration
-		f := newFleet(t, 2, backplane.Options{}, func(int) *backplane.NamespaceOptions {
-			return &backplane.NamespaceOptions{OnRequest: func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		f := newFleet(t, 2, backplane.Options{}, func(int) *nsOptions {
+			return &nsOptions{OnRequest: func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 				began := time.Now()
 				<-ctx.Done()
 				lasted = time.Since(began)
@@ -724,11 +725,11 @@ func TestOnRequestUntilItsContextEnds(t *testing.T) {
 func TestCallbacksOfRequests(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		events := make(chan string, 10)
-		f := newFleet(t, 3, backplane.Options{}, func(i int) *backplane.NamespaceOptions {
+		f := newFleet(t, 3, backplane.Options{}, func(i int) *nsOptions {
 			if i == 2 {
 				return nil // no handlers
 			}
-			return &backplane.NamespaceOptions{
+			return &nsOptions{
 				OnRequest: func(_ context.Context, from string, p []byte) ([]byte, error) {
 					if string(p) == "panic" {
 						panic("request")

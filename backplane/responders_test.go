@@ -6,17 +6,18 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // countingCodec keeps what it is told of the unannounced.
 type countingCodec struct {
-	backplane.Codec
+	wire.Codec
 	told atomic.Value // of Unannounced
 }
 
-func (c *countingCodec) Expect(ns string, r *backplane.Request, p backplane.Unannounced) (backplane.Expected, error) {
+func (c *countingCodec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	c.told.Store(p)
-	return backplane.Expected{Silent: p.Total}, nil
+	return wire.Expected{Silent: p.Total}, nil
 }
 
 // Who listens for answers of its own is remembered for a while, but not as a number:
@@ -25,8 +26,8 @@ func TestRespondersWhoIntroduceThemselves(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
 		codec := &countingCodec{Codec: backplane.NativeCodec()}
-		f.add(&backplane.Options{}, &backplane.NamespaceOptions{Codec: codec})
-		ask := func(what string, want backplane.Unannounced) {
+		f.add(&backplane.Options{}, &nsOptions{Codec: codec})
+		ask := func(what string, want wire.Unannounced) {
 			t.Helper()
 			if _, err := f.ns[0].Members(t.Context(), backplane.All()); err != nil {
 				t.Errorf("%s: %v", what, err)
@@ -36,16 +37,16 @@ func TestRespondersWhoIntroduceThemselves(t *testing.T) {
 			}
 		}
 		w := f.wire("node")
-		w.onRequest(func(r *backplane.Request) { w.answer(r, "node", backplane.Response{}) })
-		ask("a stranger with a channel of its own", backplane.Unannounced{Total: 1, Responding: 1})
+		w.onRequest(func(r *wire.Request) { w.answer(r, "node", wire.Response{}) })
+		ask("a stranger with a channel of its own", wire.Unannounced{Total: 1, Responding: 1})
 		w.control(full, "node", 1, 1, chat)
 		settle()
-		ask("it has introduced itself", backplane.Unannounced{Total: 0, Responding: -1})
+		ask("it has introduced itself", wire.Unannounced{Total: 0, Responding: -1})
 		mute := f.bus.Broker()
 		if _, err := mute.Subscribe(t.Context(), w, broker.Exactly(requestsChannel)); err != nil {
 			t.Fatal(err)
 		}
-		ask("a stranger without one", backplane.Unannounced{Total: 1, Responding: 0})
+		ask("a stranger without one", wire.Unannounced{Total: 1, Responding: 0})
 		if err := mute.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}

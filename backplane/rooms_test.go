@@ -13,21 +13,23 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // one is a node alone with one namespace.
-func one(t testing.TB, opts *backplane.Options, no *backplane.NamespaceOptions) *backplane.Namespace {
+func one(t testing.TB, opts *backplane.Options, no *nsOptions) *backplane.Namespace {
 	t.Helper()
 	return oneOn(t, memorybroker.New(nil), opts, no)
 }
 
-func oneOn(t testing.TB, b broker.Broker, opts *backplane.Options, no *backplane.NamespaceOptions) *backplane.Namespace {
+func oneOn(t testing.TB, b broker.Broker, opts *backplane.Options, no *nsOptions) *backplane.Namespace {
 	t.Helper()
 	node, err := backplane.New(b, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns, err := node.Namespace(t.Context(), chat, no)
+	ns, err := openNamespace(t.Context(), node, chat, no)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +48,8 @@ type roomModel map[string]map[string]bool
 
 func (m roomModel) add(id string) { m[id] = map[string]bool{id: true} }
 
-func (m roomModel) selects(id string, t backplane.Target) bool {
+func (m roomModel) selects(id string, target backplane.Target) bool {
+	t := backplane.SelectionOf(target)
 	in := len(t.Rooms) == 0
 	for _, r := range t.Rooms {
 		in = in || m[id][r]
@@ -101,7 +104,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 		return list
 	}
 	target := func() backplane.Target {
-		return backplane.To(pick(names, rnd.IntN(4))...).Not(pick(names, rnd.IntN(3))...).Local()
+		return backplane.To(pick(names, rnd.IntN(4))...).Except(pick(names, rnd.IntN(3))...).Local()
 	}
 
 	for step := range 6000 {
@@ -164,7 +167,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 			}
 		case op == 16: // all selected leave, also the very rooms they are selected by
 			to := target()
-			rooms := append(pick(names, 1+rnd.IntN(3)), to.Rooms...)
+			rooms := append(pick(names, 1+rnd.IntN(3)), backplane.SelectionOf(to).Rooms...)
 			want := model.selected(to)
 			got, err := ns.LeaveAll(ctx, to, rooms...)
 			if err != nil || got.Count != len(want) {
@@ -201,10 +204,10 @@ func TestRoomsAgainstModel(t *testing.T) {
 				equal(t, "rooms of "+m.ID, sorted(m.Rooms), slices.Sorted(maps.Keys(model[m.ID])))
 			}
 			equal(t, fmt.Sprintf("step %d: members of %v", step, to), sorted(got), model.selected(to))
-			equal(t, fmt.Sprintf("step %d: names", step), sorted(ns.Rooms().Names()), model.names())
-			rooms, ok := ns.Rooms().RoomsOf(id)
-			if ok != exists || ns.Rooms().Len() != len(model) {
-				t.Fatalf("step %d: RoomsOf(%s): %t, Len %d, want %d", step, id, ok, ns.Rooms().Len(), len(model))
+			equal(t, fmt.Sprintf("step %d: names", step), sorted(ns.LocalRooms()), model.names())
+			rooms, ok := ns.LocalRoomsOf(id)
+			if ok != exists || ns.Len() != len(model) {
+				t.Fatalf("step %d: RoomsOf(%s): %t, Len %d, want %d", step, id, ok, ns.Len(), len(model))
 			}
 			if ok {
 				equal(t, "RoomsOf", sorted(rooms), slices.Sorted(maps.Keys(model[id])))
@@ -262,8 +265,8 @@ func TestRoomsKeepNoMessage(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
 		f.socket(0, "a")
 		w := f.wire("stranger")
-		buf, err := backplane.NativeCodec().AppendRequest(nil, chat, &backplane.Request{
-			ID: "stranger.1", Op: backplane.OpJoin, Origin: "stranger", ByID: true, Member: "a", Targets: []string{"room"},
+		buf, err := backplane.NativeCodec().AppendRequest(nil, chat, &wire.Request{
+			ID: "stranger.1", Op: wire.OpJoin, Origin: "stranger", ByID: true, Member: "a", Targets: []string{"room"},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -274,7 +277,7 @@ func TestRoomsKeepNoMessage(t *testing.T) {
 		for i := range buf {
 			buf[i] = 'X'
 		}
-		equal(t, "names", sorted(f.ns[0].Rooms().Names()), []string{"a", "room"})
+		equal(t, "names", sorted(f.ns[0].LocalRooms()), []string{"a", "room"})
 		if len(w.saw(kindNodeResponses)) != 1 {
 			t.Error("no answer")
 		}
@@ -295,10 +298,10 @@ func TestSelectionOfRepeatedNames(t *testing.T) {
 	}
 	// Each repetition must not cost a look at every member.
 	rooms := slices.Repeat([]string{"lobby", "nowhere"}, 100_000)
-	if places := backplane.PlacesOf(ns.Rooms(), rooms, append(rooms, "1")); places != 3 {
+	if places := backplane.PlacesOf(ns, rooms, append(rooms, "1")); places != 3 {
 		t.Errorf("looked at %d rooms", places)
 	}
-	m, err := ns.Members(t.Context(), backplane.Target{Rooms: rooms, Except: rooms[1:2], LocalOnly: true})
+	m, err := ns.Members(t.Context(), backplane.To(rooms...).Except(rooms[1:2]...).Local())
 	if err != nil || len(m.List) != n {
 		t.Errorf("%d members, want %d (%v)", len(m.List), n, err)
 	}
@@ -306,7 +309,7 @@ func TestSelectionOfRepeatedNames(t *testing.T) {
 
 // embedded is a member with its entry inside.
 type embedded struct {
-	backplane.Entry
+	rooms.Embed[backplane.Member]
 	id  string
 	got int
 }
@@ -321,10 +324,10 @@ func TestNilEntry(t *testing.T) {
 	for _, m := range []backplane.Member{
 		struct {
 			backplane.Member
-			*backplane.Entry
+			*rooms.Embed[backplane.Member]
 		}{newNull("a"), nil},
 		struct {
-			*backplane.Entry
+			*rooms.Embed[backplane.Member]
 			null
 		}{nil, newNull("b")},
 		struct {
@@ -337,14 +340,14 @@ func TestNilEntry(t *testing.T) {
 			t.Errorf("Add: %v", err)
 		}
 	}
-	if n := ns.Rooms().Len(); n != 0 {
+	if n := ns.Len(); n != 0 {
 		t.Errorf("%d members", n)
 	}
 }
 
 type base struct {
 	_ int
-	backplane.Entry
+	rooms.Embed[backplane.Member]
 }
 
 // TestEmbeddedEntry has one member in two registries, and again in one that it left:

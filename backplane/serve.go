@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // request takes in another node's request. What changes memberships or calls members
@@ -14,7 +15,7 @@ import (
 // what is sent to the room next. The rest, and every answer, is the desk's.
 func (l *lane) request(ch broker.Channel, payload []byte) bool {
 	ns := l.ns
-	r := new(Request)
+	r := new(wire.Request)
 	if err := ns.codec.DecodeRequest(payload, ns.name, r); err != nil {
 		l.drop(ch, reasonOf(err), err)
 		return true
@@ -27,20 +28,20 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 	ns.node.heard(r.Origin)
 	s := &served{ns: ns, req: r, size: len(payload)}
 	switch r.Op {
-	case OpJoin, OpLeave:
+	case wire.OpJoin, wire.OpLeave:
 		s.begin()
 		s.move()
 		ns.desk.answer(s)
-	case OpDisconnect:
+	case wire.OpDisconnect:
 		s.begin()
 		return l.disconnect(s)
-	case OpBroadcast:
+	case wire.OpBroadcast:
 		s.begin()
 		return l.ackBroadcast(s)
-	case OpMembers, OpRoomsOf, OpRooms:
+	case wire.OpMembers, wire.OpRoomsOf, wire.OpRooms:
 		s.begin()
 		ns.desk.query(s)
-	case OpCustom, OpEvent:
+	case wire.OpCustom, wire.OpEvent:
 		s.begin()
 		ns.desk.call(s)
 	default:
@@ -52,11 +53,11 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 // served is a request of another node being carried out.
 type served struct {
 	ns   *Namespace
-	req  *Request
+	req  *wire.Request
 	size int // of the request, in bytes
-	resp Response
+	resp wire.Response
 	// short was sent instead of resp, and why says so; nil if resp fitted.
-	short *Response
+	short *wire.Response
 	why   error
 	ctx   context.Context // the observer's
 	data  ServeData
@@ -67,7 +68,7 @@ func (s *served) begin() {
 	s.ctx = s.ns.ctx
 	if so := s.ns.node.observe.serve; so != nil {
 		s.data = ServeData{
-			Source: s.ns.node.source, Namespace: s.ns.name, Op: s.req.Op, ID: s.req.ID, Origin: s.req.Origin,
+			Source: s.ns.node.source, Namespace: s.ns.name, Op: s.req.Op.String(), ID: s.req.ID, Origin: s.req.Origin,
 			NoReply: s.req.ID == "" || s.req.NoReply, Header: s.req.Header, HeaderDropped: s.req.HeaderDropped,
 			PayloadBytes: len(s.req.Payload),
 		}
@@ -89,9 +90,9 @@ func (s *served) done(err error) {
 // move carries out OpJoin and OpLeave.
 func (s *served) move() {
 	r, rooms := s.req, s.ns.rooms
-	byID, selected := rooms.join, rooms.joinSelected
-	if r.Op == OpLeave {
-		byID, selected = rooms.leave, rooms.leaveSelected
+	byID, selected := rooms.Join, rooms.JoinSelected
+	if r.Op == wire.OpLeave {
+		byID, selected = rooms.Leave, rooms.LeaveSelected
 	}
 	if r.ByID {
 		s.resp.NotFound = !byID(r.Member, r.Targets)
@@ -104,9 +105,9 @@ func (s *served) move() {
 func (l *lane) disconnect(s *served) bool {
 	ns, r, f := l.ns, s.req, &l.fan
 	if r.ByID {
-		s.resp.NotFound = !f.sel.findID(ns.rooms, r.Member)
+		s.resp.NotFound = !f.sel.FindID(ns.rooms, r.Member)
 	} else {
-		f.sel.find(ns.rooms, r.Rooms, r.Except)
+		f.sel.Find(ns.rooms, r.Rooms, r.Except)
 	}
 	f.call, f.hard, f.all, f.ctx = callDisconnect, r.Close, r.ByID, s.ctx
 	l.after = func() {
@@ -121,16 +122,16 @@ func (l *lane) disconnect(s *served) bool {
 // ackBroadcast carries out OpBroadcast. It returns false if the lane was taken over.
 func (l *lane) ackBroadcast(s *served) bool {
 	ns, r, f := l.ns, s.req, &l.fan
-	f.sel.find(ns.rooms, r.Rooms, r.Except)
+	f.sel.Find(ns.rooms, r.Rooms, r.Except)
 	f.call, f.ctx = callAck, s.ctx
-	f.msg = ns.message(Message{Namespace: ns.name, Origin: r.Origin, Flags: r.Flags, Header: r.Header, Payload: r.Payload})
-	if len(f.sel.list) > 0 && !ns.prepare(f.msg) {
-		f.sel.reset()
+	f.msg = ns.message(Message{Namespace: ns.name, Origin: r.Origin, Header: r.Header, Payload: r.Payload}, r.Flags)
+	if len(f.sel.List) > 0 && !ns.prepare(f.msg) {
+		f.sel.Reset()
 	}
-	s.resp.Count = f.sel.acking()
+	s.resp.Count = acking(f.sel.List)
 	f.acks = &ackCollector{each: func(value []byte) {
 		if ns.ctx.Err() == nil {
-			_ = s.reply(&Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})
+			_ = s.reply(&wire.Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})
 		}
 	}}
 	// Acknowledgements may overtake the number; askers wait for both.
@@ -166,11 +167,11 @@ func (s *served) event() {
 			s.done(err)
 		})
 	}
-	send := func(resp Response) error {
+	send := func(resp wire.Response) error {
 		resp.Request, resp.RequestID, resp.Node = s.req, s.req.ID, s.ns.node.id
 		return s.reply(&resp)
 	}
-	answer := &ackOnce{do: func(value []byte) { done(nil, send(Response{Payload: slices.Clone(value)})) }}
+	answer := &ackOnce{do: func(value []byte) { done(nil, send(wire.Response{Payload: slices.Clone(value)})) }}
 	var reply func([]byte)
 	if s.req.ID != "" && !s.req.NoReply {
 		reply = answer.call
@@ -179,7 +180,7 @@ func (s *served) event() {
 	switch {
 	case reply == nil:
 	case failed != nil && answer.used.CompareAndSwap(false, true):
-		done(failed, send(Response{Err: "OnEvent panicked"}))
+		done(failed, send(wire.Response{Err: "OnEvent panicked"}))
 	case hook == nil:
 		reply(nil)
 	}

@@ -81,7 +81,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				}
 				id := fmt.Sprintf("w%d-%d", w, rnd.IntN(8))
 				room := fmt.Sprintf("w%d-room%d", w, rnd.IntN(30))
-				some := backplane.To("steady").Not(id)
+				some := backplane.To("steady").Except(id)
 				switch op := rnd.IntN(14); op {
 				case 0, 1: // another node's goroutine does it as often as its own
 					if model[id] == nil {
@@ -135,7 +135,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					_, err := ns.LeaveAll(ctx, some, "crowd")
 					check("LeaveAll", err)
 				case 10:
-					check("Broadcast", ns.Broadcast(ctx, []byte("noise"), backplane.To("crowd", room).Not("steady")))
+					check("Broadcast", ns.Broadcast(ctx, []byte("noise"), backplane.To("crowd", room).Except("steady")))
 				case 11:
 					check("Event", ns.Event(ctx, nil))
 					if model[id] != nil {
@@ -200,9 +200,9 @@ func TestEverythingAtOnce(t *testing.T) {
 		o.mu.Unlock()
 	}
 	for w, model := range models {
-		rooms := f.ns[w%nodes].Rooms()
+		rooms := f.ns[w%nodes]
 		for id, want := range model {
-			got, ok := rooms.RoomsOf(id)
+			got, ok := rooms.LocalRoomsOf(id)
 			got = slices.DeleteFunc(got, func(r string) bool { return r == "crowd" })
 			if !ok || len(got) != len(want) || slices.ContainsFunc(got, func(r string) bool { return !want[r] }) {
 				t.Errorf("worker %d: %s is in %v, want %v", w, id, got, want)

@@ -30,7 +30,7 @@ type stress struct {
 	t     *testing.T
 	what  string // the run, for reports
 	fleet *fleet
-	opts  func(i int) *backplane.NamespaceOptions
+	opts  func(i int) *nsOptions
 
 	mu      sync.Mutex
 	now     int                         // counts the events
@@ -74,9 +74,9 @@ func TestFleetChangesAtRandom(t *testing.T) {
 	none.Store(seesNone)
 	kinds := append(slices.Clone(brokerKinds), brokerKinds[1])
 	kinds[2].name, kinds[2].wrap = "refused", func(b broker.Broker) broker.Broker { return shortsighted{b, &none} }
-	for wire, opts := range map[string]func(int) *backplane.NamespaceOptions{
+	for wire, opts := range map[string]func(int) *nsOptions{
 		"native": answering,
-		"Socket.IO": func(i int) *backplane.NamespaceOptions {
+		"Socket.IO": func(i int) *nsOptions {
 			o := answering(i)
 			o.Codec = foreign{backplane.NativeCodec()}
 			return o
@@ -125,7 +125,7 @@ func (s *stress) node(i int, r *rand.Rand, wrap func(broker.Broker) broker.Broke
 		name := fmt.Sprint("/", r.IntN(stressNamespaces))
 		switch ns := open[name]; {
 		case ns == nil:
-			ns, err := node.Namespace(s.t.Context(), name, s.opts(i))
+			ns, err := openNamespace(s.t.Context(), node, name, s.opts(i))
 			if err != nil {
 				s.t.Errorf("%s: Namespace(%s) of %s: %v", s.what, name, id, err)
 				continue

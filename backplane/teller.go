@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // teller has members say of themselves what MembersDetail is to show. A Describe method
@@ -24,11 +26,11 @@ type telling struct {
 }
 
 // tell fills in what the members of list say.
-func (t teller) tell(list []*entry, infos []MemberInfo) {
+func (t teller) tell(list []*entry, infos []wire.MemberInfo) {
 	n := t.ns.node
 	watched := n.opts.StallTimeout > 0
 	for at := 0; at < len(list); {
-		if _, ok := list[at].member.(Describer); !ok {
+		if _, ok := list[at].Member.(Describer); !ok {
 			at++
 			continue
 		}
@@ -43,12 +45,12 @@ func (t teller) tell(list []*entry, infos []MemberInfo) {
 }
 
 // run asks the members from g.at on.
-func (g *telling) run(n *Node, list []*entry, infos []MemberInfo) {
+func (g *telling) run(n *Node, list []*entry, infos []wire.MemberInfo) {
 	defer close(g.done)
 	for i := g.at; i < len(list); i++ {
 		e := list[i]
-		d, ok := e.member.(Describer)
-		if !ok || e.flags.Load()&entryMute != 0 {
+		d, ok := e.Member.(Describer)
+		if !ok || e.Muted() {
 			continue
 		}
 		g.mu.Lock()
@@ -62,7 +64,7 @@ func (g *telling) run(n *Node, list []*entry, infos []MemberInfo) {
 		}
 		g.mu.Unlock()
 		if left {
-			e.flags.And(^uint32(entryMute))
+			e.Unmute()
 			return
 		}
 	}
@@ -132,5 +134,15 @@ func (g *telling) leave(list []*entry, at int) (left, first bool) {
 	default:
 	}
 	g.left = true
-	return true, list[at].flags.Or(entryMute)&entryMute == 0
+	return true, list[at].Mute()
+}
+
+// dataOf is what a member says of itself, nil if it panics.
+func dataOf(n *Node, e *entry, d Describer) []byte {
+	defer func() {
+		if v := recover(); v != nil {
+			n.panicked("Describe", e.ID(), v)
+		}
+	}()
+	return d.Describe()
 }

@@ -51,28 +51,55 @@ func (c *crew) populate(ctx context.Context) (witnesses []*person, err error) {
 	return witnesses, nil
 }
 
+// selecting is a backplane.Target that a case knows the inside of.
+type selecting struct {
+	rooms, not            []string
+	localOnly, remoteOnly bool
+}
+
+func everybody() selecting { return selecting{} }
+
+func to(rooms ...string) selecting { return selecting{rooms: rooms} }
+
+func (s selecting) except(rooms ...string) selecting { s.not = rooms; return s }
+
+func (s selecting) local() selecting { s.localOnly = true; return s }
+
+func (s selecting) remote() selecting { s.remoteOnly = true; return s }
+
+func (s selecting) target() backplane.Target {
+	t := backplane.To(s.rooms...).Except(s.not...)
+	if s.localOnly {
+		t = t.Local()
+	}
+	if s.remoteOnly {
+		t = t.Remote()
+	}
+	return t
+}
+
 // selected says what a broadcast from a node should come to at a member.
-func (p *person) selected(from *mate, t backplane.Target) bool {
+func (p *person) selected(from *mate, t selecting) bool {
 	in := func(rooms []string) bool {
 		return slices.ContainsFunc(rooms, func(r string) bool { return r == p.id || slices.Contains(p.rooms, r) })
 	}
 	switch {
-	case t.LocalOnly && p.at != from, t.RemoteOnly && p.at == from:
+	case t.localOnly && p.at != from, t.remoteOnly && p.at == from:
 		return false
-	case len(t.Rooms) > 0 && !in(t.Rooms):
+	case len(t.rooms) > 0 && !in(t.rooms):
 		return false
 	}
-	return !in(t.Except)
+	return !in(t.not)
 }
 
 // shape sends one broadcast and looks whom it reaches. A marker to the same rooms goes
 // the same way, so once every witness has seen it the broadcast has come to all whom it
 // will ever reach.
-func (c *crew) shape(ctx context.Context, clause Clause, from int, t backplane.Target, witnesses []*person) error {
+func (c *crew) shape(ctx context.Context, clause Clause, from int, t selecting, witnesses []*person) error {
 	c.step++
 	text, marker := fmt.Sprintf("text %d", c.step), fmt.Sprintf("marker %d", c.step)
-	send := func(s string, t backplane.Target) error { return c.ns(from).Broadcast(ctx, []byte(s), t) }
-	mark := func() error { return send(marker, backplane.To(t.Rooms...)) }
+	send := func(s string, t selecting) error { return c.ns(from).Broadcast(ctx, []byte(s), t.target()) }
+	mark := func() error { return send(marker, to(t.rooms...)) }
 	if err := send(text, t); err != nil {
 		return fail(clause, "Broadcast to %s failed with nothing wrong: %v", describe(t), err)
 	}
@@ -97,15 +124,15 @@ func (c *crew) shape(ctx context.Context, clause Clause, from int, t backplane.T
 	return nil
 }
 
-func describe(t backplane.Target) string {
-	s := fmt.Sprintf("rooms %q except %q", t.Rooms, t.Except)
-	if len(t.Rooms) == 0 {
-		s = fmt.Sprintf("everybody except %q", t.Except)
+func describe(t selecting) string {
+	s := fmt.Sprintf("rooms %q except %q", t.rooms, t.not)
+	if len(t.rooms) == 0 {
+		s = fmt.Sprintf("everybody except %q", t.not)
 	}
-	if t.LocalOnly {
+	if t.localOnly {
 		s += ", on its own node only"
 	}
-	if t.RemoteOnly {
+	if t.remoteOnly {
 		s += ", on the other nodes only"
 	}
 	return s
@@ -117,23 +144,23 @@ func caseShapes(ctx context.Context, c *crew) error {
 		return err
 	}
 	far := fmt.Sprintf("n%d-1", c.last())
-	shapes := []backplane.Target{
-		backplane.All(),
-		backplane.To("red"),
-		backplane.To("red", "blue"),
-		backplane.To("blue", "nobody's"),
-		backplane.To(far),
-		backplane.To("n0-0", far),
-		backplane.All().Not("red"),
-		backplane.All().Not(far),
-		backplane.To("red").Not("blue"),
-		backplane.To("red").Not(far, "n0-2"),
-		backplane.To("red", "blue").Not("witness-0", "n1-1"),
-		backplane.All().Local(),
-		backplane.To("red").Local(),
-		backplane.To("red").Not("blue").Local(),
-		{RemoteOnly: true},
-		{RemoteOnly: true, Rooms: []string{"blue"}},
+	shapes := []selecting{
+		everybody(),
+		to("red"),
+		to("red", "blue"),
+		to("blue", "nobody's"),
+		to(far),
+		to("n0-0", far),
+		everybody().except("red"),
+		everybody().except(far),
+		to("red").except("blue"),
+		to("red").except(far, "n0-2"),
+		to("red", "blue").except("witness-0", "n1-1"),
+		everybody().local(),
+		to("red").local(),
+		to("red").except("blue").local(),
+		everybody().remote(),
+		to("blue").remote(),
 	}
 	for _, from := range []int{0, 1, c.last()} {
 		for _, t := range shapes {
@@ -158,11 +185,11 @@ func caseFleetOrder(ctx context.Context, c *crew) error {
 	}
 	if err := inParallel(len(c.nodes), func(i int) error {
 		for k := range each {
-			to := backplane.To("room")
+			to := to("room")
 			if k%2 == 1 {
-				to = backplane.All()
+				to = everybody()
 			}
-			if err := c.ns(i).Broadcast(ctx, fmt.Appendf(nil, "%d %d %d", i, k%2, k/2), to); err != nil {
+			if err := c.ns(i).Broadcast(ctx, fmt.Appendf(nil, "%d %d %d", i, k%2, k/2), to.target()); err != nil {
 				return fail(f3, "Broadcast failed with nothing wrong: %v", err)
 			}
 		}

@@ -36,12 +36,12 @@ func caseLate(ctx context.Context, e *env) error {
 			return err
 		}
 		for from := range i {
-			for k, to := range []backplane.Target{backplane.All(), backplane.To("room"), backplane.To(p.id)} {
-				if err := c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d", from, k), to); err != nil {
+			for k, t := range []selecting{everybody(), to("room"), to(p.id)} {
+				if err := c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d", from, k), t.target()); err != nil {
 					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
 				}
 				// What comes after it on the same way shows that it is lost.
-				mark := func() error { return c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d after", from, k), to) }
+				mark := func() error { return c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d after", from, k), t.target()) }
 				if err := mark(); err != nil {
 					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
 				}
@@ -49,7 +49,7 @@ func caseLate(ctx context.Context, e *env) error {
 					return err
 				}
 				if n := p.count(fmt.Sprintf("%d %d", from, k)); n != 1 {
-					return fail(f1, "what node %d sent to %s after node %d had come arrived %d times", from, describe(to), i, n)
+					return fail(f1, "what node %d sent to %s after node %d had come arrived %d times", from, describe(t), i, n)
 				}
 			}
 		}
@@ -287,5 +287,5 @@ func caseTwice(ctx context.Context, c *crew) error {
 	if err := c.whole(f14, "Members", c.nodes[2], m.Fleet, err); err != nil {
 		return err
 	}
-	return c.sameMembers("Members of one id on two nodes", m.List, c.nodes[2], backplane.To("one"), false)
+	return c.sameMembers("Members of one id on two nodes", m.List, c.nodes[2], to("one"), false)
 }

@@ -32,13 +32,13 @@ func caseQuestions(ctx context.Context, c *crew) error {
 	}
 	for _, asker := range []*mate{c.nodes[0], c.nodes[c.last()]} {
 		ns := asker.spaces[c.spaces[0]]
-		for _, t := range []backplane.Target{backplane.All(), backplane.To("red"), backplane.To("blue").Not("n0-2"), backplane.To("nobody's")} {
+		for _, t := range []selecting{everybody(), to("red"), to("blue").except("n0-2"), to("nobody's")} {
 			for _, detail := range []bool{false, true} {
 				ask, what := ns.Members, "Members of "+describe(t)
 				if detail {
 					ask, what = ns.MembersDetail, "MembersDetail of "+describe(t)
 				}
-				m, err := ask(ctx, t)
+				m, err := ask(ctx, t.target())
 				if m == nil {
 					return fail(f4, "%s returned no answer: %v", what, err)
 				}
@@ -75,7 +75,7 @@ func caseQuestions(ctx context.Context, c *crew) error {
 }
 
 // sameMembers compares a list with what the case knows.
-func (c *crew) sameMembers(what string, list []backplane.MemberInfo, asker *mate, t backplane.Target, detail bool) error {
+func (c *crew) sameMembers(what string, list []backplane.MemberInfo, asker *mate, t selecting, detail bool) error {
 	var got, want []string
 	for _, m := range list {
 		s := m.ID + " on " + m.Node
@@ -122,19 +122,19 @@ func caseOperations(ctx context.Context, c *crew) error {
 		return fail(f5, "Join(%q) with nothing wrong returned %v", far.id, err)
 	}
 	far.rooms = append(far.rooms, "new", "other")
-	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
 	}
 	if err := ns.Leave(ctx, far.id, "new"); err != nil {
 		return fail(f5, "Leave(%q) with nothing wrong returned %v", far.id, err)
 	}
 	far.leave("new")
-	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
 	}
 
 	// By selection.
-	touch := func(what string, t backplane.Target, do func() (*backplane.Touched, error), then func(*person)) error {
+	touch := func(what string, t selecting, do func() (*backplane.Touched, error), then func(*person)) error {
 		touched, err := do()
 		if touched == nil {
 			return fail(f5, "%s returned no answer: %v", what, err)
@@ -154,20 +154,20 @@ func caseOperations(ctx context.Context, c *crew) error {
 		}
 		return nil
 	}
-	t := backplane.To("red").Not("blue")
-	if err := touch("JoinAll", t, func() (*backplane.Touched, error) { return ns.JoinAll(ctx, t, "new", "third") },
+	t := to("red").except("blue")
+	if err := touch("JoinAll", t, func() (*backplane.Touched, error) { return ns.JoinAll(ctx, t.target(), "new", "third") },
 		func(p *person) { p.rooms = append(p.rooms, "new", "third") }); err != nil {
 		return err
 	}
-	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
 	}
-	t = backplane.To("third").Not(fmt.Sprintf("n%d-1", c.last()))
-	if err := touch("LeaveAll", t, func() (*backplane.Touched, error) { return ns.LeaveAll(ctx, t, "new") },
+	t = to("third").except(fmt.Sprintf("n%d-1", c.last()))
+	if err := touch("LeaveAll", t, func() (*backplane.Touched, error) { return ns.LeaveAll(ctx, t.target(), "new") },
 		func(p *person) { p.leave("new") }); err != nil {
 		return err
 	}
-	if err := c.shape(ctx, f5, 0, backplane.To("new"), witnesses); err != nil {
+	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
 	}
 
@@ -176,8 +176,8 @@ func caseOperations(ctx context.Context, c *crew) error {
 		return fail(f5, "Disconnect(%q) with nothing wrong returned %v", far.id, err)
 	}
 	want := map[*person][]bool{far: {true}}
-	t = backplane.To("blue").Not("witness-1", "n1-2")
-	if err := touch("DisconnectAll", t, func() (*backplane.Touched, error) { return ns.DisconnectAll(ctx, t, false) },
+	t = to("blue").except("witness-1", "n1-2")
+	if err := touch("DisconnectAll", t, func() (*backplane.Touched, error) { return ns.DisconnectAll(ctx, t.target(), false) },
 		func(p *person) { want[p] = []bool{false} }); err != nil {
 		return err
 	}
@@ -187,11 +187,11 @@ func caseOperations(ctx context.Context, c *crew) error {
 		}
 	}
 	c.people = slices.DeleteFunc(c.people, func(p *person) bool { return want[p] != nil })
-	m, err := orEmpty(ns.Members(ctx, backplane.All()))
+	m, err := orEmpty(ns.Members(ctx, everybody().target()))
 	if err := c.whole(f5, "Members", asker, m.Fleet, err); err != nil {
 		return err
 	}
-	return c.sameMembers("Members after disconnecting some", m.List, asker, backplane.All(), false)
+	return c.sameMembers("Members after disconnecting some", m.List, asker, everybody(), false)
 }
 
 func (c *crew) person(id string) *person {
@@ -344,15 +344,15 @@ func (c *crew) replies(ctx context.Context, asked *heard) error {
 
 func (c *crew) acks(ctx context.Context) error {
 	asker := c.nodes[0]
-	for _, t := range []backplane.Target{
-		backplane.All(), backplane.To("red").Not("blue"), backplane.To("nobody's"), backplane.All().Local(), {RemoteOnly: true, Rooms: []string{"blue"}},
+	for _, t := range []selecting{
+		everybody(), to("red").except("blue"), to("nobody's"), everybody().local(), to("blue").remote(),
 	} {
 		what := "BroadcastAck to " + describe(t)
-		acks, err := c.ns(0).BroadcastAck(ctx, []byte(what), t, ample)
+		acks, err := c.ns(0).BroadcastAck(ctx, []byte(what), t.target(), ample)
 		if acks == nil {
 			return fail(f7, "%s returned no answer: %v", what, err)
 		}
-		if t.LocalOnly {
+		if t.localOnly {
 			if err != nil {
 				return fail(f7, "%s with nothing wrong returned %v", what, err)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -41,7 +42,7 @@ func BenchmarkObserver(b *testing.B) {
 		}
 		b.Run(c.name+"/deliver", func(b *testing.B) {
 			b.ReportAllocs()
-			header := backplane.Header{"traceparent": "00-01000000000000000000000000000000-0200000000000000-00"}
+			header := wire.Header{"traceparent": "00-01000000000000000000000000000000-0200000000000000-00"}
 			var d backplane.DeliverData
 			rooms := []string{"room"}
 			for b.Loop() {

@@ -6,11 +6,10 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/crossroom/crossroom/internal/wire"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/crossroom/crossroom/backplane"
 )
 
 // carrier puts contexts into headers and takes them out again. Whatever is wrong with
@@ -28,7 +27,7 @@ const (
 	malformed = "malformed" // not readable; what the rest of the message says stands
 	oversized = "oversized" // over Options.MaxHeader
 	panicked  = "panic"     // of the propagator
-	unusable  = "unusable"  // left out before: over backplane.MaxHeader, not text, twice
+	unusable  = "unusable"  // left out before: over wire.MaxHeader, not text, twice
 )
 
 func (c *carrier) init(opts *Options, m *metrics) {
@@ -66,14 +65,14 @@ func (c *carrier) guard(ctx context.Context, call func()) {
 
 // inject adds what ctx says to a header. own is what the caller sends along: it is
 // returned, with more in it, if there is any; otherwise spare is, emptied before.
-func (c *carrier) inject(ctx context.Context, own, spare backplane.Header, w *parentWriter) backplane.Header {
+func (c *carrier) inject(ctx context.Context, own, spare wire.Header, w *parentWriter) wire.Header {
 	if c.limit <= 0 {
 		return own
 	}
 	h := own
 	if h == nil {
 		if h = spare; h == nil {
-			h = make(backplane.Header, 1)
+			h = make(wire.Header, 1)
 		}
 		clear(h)
 	}
@@ -91,10 +90,10 @@ func (c *carrier) inject(ctx context.Context, own, spare backplane.Header, w *pa
 }
 
 // injectAll has the propagator write into a map of its own and takes over what fits.
-func (c *carrier) injectAll(ctx context.Context, h backplane.Header) {
+func (c *carrier) injectAll(ctx context.Context, h wire.Header) {
 	wrote := propagation.MapCarrier{}
 	c.guard(ctx, func() { c.propagator.Inject(ctx, wrote) })
-	room := backplane.MaxHeader
+	room := wire.MaxHeader
 	for name, value := range h {
 		if _, replaced := wrote[name]; !replaced {
 			room -= len(name) + len(value)
@@ -125,7 +124,7 @@ func (c *carrier) injectAll(ctx context.Context, h backplane.Header) {
 
 // extract returns ctx with the fields of a header that fit into the limit, those that
 // identify the trace first. ignored counts the fields that extract left out.
-func (c *carrier) extract(ctx context.Context, h backplane.Header) (out context.Context, ignored int) {
+func (c *carrier) extract(ctx context.Context, h wire.Header) (out context.Context, ignored int) {
 	if c.limit <= 0 {
 		return ctx, 0
 	}
@@ -174,7 +173,7 @@ func (c *carrier) extract(ctx context.Context, h backplane.Header) (out context.
 
 // parent is what extract would make of a header that has nothing but a traceparent of
 // the usual kind, for the propagator that is on by default.
-func (c *carrier) parent(h backplane.Header) (sc trace.SpanContext, ok bool) {
+func (c *carrier) parent(h wire.Header) (sc trace.SpanContext, ok bool) {
 	if !c.w3c || len(h) == 0 || len(traceparent)+parentLen > c.limit || h[tracestate] != "" || h[baggageName] != "" {
 		return sc, false
 	}

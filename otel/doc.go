@@ -23,7 +23,7 @@
 //	send OPERATION NAMESPACE     producer  what wants no answer, such as a server-side emit
 //	process OPERATION NAMESPACE  consumer  each node that gets that: as deliver
 //
-// OPERATION is a backplane.Op: members, rooms-of, rooms, join, leave, disconnect, custom,
+// OPERATION is one of members, rooms-of, rooms, join, leave, disconnect, custom,
 // event, and broadcast for one with acknowledgements. The publisher's own sockets have no
 // span of their own: publish lasts until they have the message, and says how many they
 // are. A deliver span with the outcome unwanted is of a node on which nobody is selected.
@@ -50,7 +50,7 @@
 //	crossroom.members.delivered    … that have it
 //	crossroom.members.skipped      … passed over, because they were stalled or just removed
 //	crossroom.members.panicked     … that panicked
-//	crossroom.operation            a backplane.Op
+//	crossroom.operation            as in the names of spans
 //	crossroom.nodes.expected       answers that were waited for
 //	crossroom.nodes.answered       … that came
 //	crossroom.nodes.missing        … that did not

@@ -38,7 +38,7 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 					}
 				}
 				ctx, span := v.request(t)
-				if err := nodes[0].ns.Broadcast(ctx, []byte("hello"), backplane.To("red").Not("x", "y")); err != nil {
+				if err := nodes[0].ns.Broadcast(ctx, []byte("hello"), backplane.To("red").Except("x", "y")); err != nil {
 					t.Fatal(err)
 				}
 				span.End()

@@ -16,6 +16,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -209,14 +210,14 @@ func TestRudePropagator(t *testing.T) {
 	for name, c := range map[string]struct {
 		propagator rude
 		reason     string
-		also       backplane.Header
+		also       wire.Header
 	}{
 		"panics in Inject":  {rude{panics: "inject"}, "panic", nil},
 		"panics in Extract": {rude{panics: "extract", write: map[string]string{"traceparent": goodParent}}, "panic", nil},
 		"panics in Fields":  {rude{panics: "fields inject"}, "panic", nil},
 		"writes too much":   {rude{write: map[string]string{"x-big": strings.Repeat("x", 64<<10)}}, "oversized", nil},
 		"writes no text":    {rude{write: map[string]string{"x-bad": "\xff"}}, "malformed", nil},
-		"over what is left": {rude{write: map[string]string{"x-big": strings.Repeat("x", 4000)}}, "oversized", backplane.Header{"own": strings.Repeat("o", 5000)}},
+		"over what is left": {rude{write: map[string]string{"x-big": strings.Repeat("x", 4000)}}, "oversized", wire.Header{"own": strings.Repeat("o", 5000)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newTelemetry(t)
@@ -240,7 +241,7 @@ func TestRudePropagator(t *testing.T) {
 			// And on the core, with a header of the caller's.
 			nodes := start(t, inMemory(), 2, backplane.Options{Observer: observer()}, nil)
 			m := nodes[1].join(t, "m")
-			if err := nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.Target{Header: c.also}); err != nil {
+			if err := nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.All().Header(c.also)); err != nil {
 				t.Fatal(err)
 			}
 			if got := m.next(t); got.Header["own"] != c.also["own"] || len(got.Header["x-big"]) > 0 {

@@ -22,6 +22,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/internal/wire"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -256,7 +257,7 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("publish %s: %v allocations", name, n)
 		}
 	}
-	header := backplane.Header{"traceparent": goodParent[:53] + "00"}
+	header := wire.Header{"traceparent": goodParent[:53] + "00"}
 	if n := testing.AllocsPerRun(1000, func() {
 		*d = backplane.DeliverData{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms, Matched: 1, Header: header}
 		o.DeliverEnd(o.DeliverStart(context.Background(), d), d)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // final is what a closed node had counted. A counter that vanished with its node would
@@ -65,7 +66,7 @@ func (o *Observer) collect(_ context.Context, to metric.Observer) error {
 	for _, f := range ended {
 		o.metrics.counters(to, f)
 	}
-	seen := map[*backplane.Rooms]bool{} // may be shared by several nodes
+	seen := map[any]bool{} // may be shared by several nodes
 	for _, n := range nodes {
 		st := n.Broker().Stats()
 		o.metrics.counters(to, final{n.Source(), n.Stats(), st})
@@ -113,7 +114,7 @@ func (m *metrics) counters(to metric.Observer, f final) {
 	total(m.failures, st.Stalls, of(f.source, keyReason.String("stall")))
 }
 
-func (m *metrics) gauges(to metric.Observer, n *backplane.Node, st broker.Stats, seen map[*backplane.Rooms]bool) {
+func (m *metrics) gauges(to metric.Observer, n *backplane.Node, st broker.Stats, seen map[any]bool) {
 	all := of(n.Source())
 	to.ObserveInt64(m.peers, int64(len(n.Peers())), all)
 	to.ObserveInt64(m.subscriptions, int64(st.Subscriptions), all)
@@ -127,9 +128,10 @@ func (m *metrics) gauges(to metric.Observer, n *backplane.Node, st broker.Stats,
 		if last := ns.LastMessage(); !last.IsZero() {
 			to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), opt)
 		}
-		if !seen[ns.Rooms()] {
-			seen[ns.Rooms()] = true
-			members, rooms := ns.Rooms().Counts()
+		registry := wire.RegistryOf(ns)
+		if !seen[registry] {
+			seen[registry] = true
+			members, rooms := registry.(interface{ Counts() (int, int) }).Counts()
 			to.ObserveInt64(m.members, int64(members), opt)
 			to.ObserveInt64(m.rooms, int64(rooms), opt)
 		}

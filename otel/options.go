@@ -1,11 +1,10 @@
 package otelbackplane
 
 import (
+	"github.com/crossroom/crossroom/internal/wire"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/crossroom/crossroom/backplane"
 )
 
 // Options of an Observer. The zero value, and nil, are good defaults. New copies it.
@@ -24,7 +23,7 @@ type Options struct {
 	// MaxHeader is how much of what the propagator writes travels with a message, and
 	// is taken in from one: bytes of all names and values together. What is over it is
 	// left out and counted, the trace's own fields last. Zero: DefaultMaxHeader. At
-	// most backplane.MaxHeader. Negative: nothing is carried or taken in, and every
+	// most wire.MaxHeader. Negative: nothing is carried or taken in, and every
 	// node's spans begin traces of their own.
 	MaxHeader int
 	// Links makes the span of a received message the root of a trace of its own, with
@@ -54,8 +53,8 @@ func (o *Options) withDefaults() Options {
 	switch {
 	case out.MaxHeader == 0:
 		out.MaxHeader = DefaultMaxHeader
-	case out.MaxHeader > backplane.MaxHeader:
-		out.MaxHeader = backplane.MaxHeader
+	case out.MaxHeader > wire.MaxHeader:
+		out.MaxHeader = wire.MaxHeader
 	case out.MaxHeader < 0:
 		out.MaxHeader = 0
 	}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // publishing is a broadcast on its way out. It is used again.
 type publishing struct {
 	site   *site
 	span   trace.Span
-	header backplane.Header
+	header wire.Header
 	writer parentWriter
 }
 
@@ -60,7 +61,7 @@ func (o *Observer) PublishEnd(_ context.Context, d *backplane.PublishData) {
 
 // parent is the context that a span begins in: the caller's, or if there is no span in
 // it what the message carries already, as one does that is passed on from elsewhere.
-func (o *Observer) parent(ctx context.Context, h backplane.Header) context.Context {
+func (o *Observer) parent(ctx context.Context, h wire.Header) context.Context {
 	if len(h) > 0 && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx, _ = o.carrier.extract(ctx, h)
 	}

@@ -97,8 +97,8 @@ type siteKey struct {
 	source *backplane.Source
 	ns     string
 	action action
-	op     backplane.Op // of query, answer, send and process
-	room   bool         // of publish and deliver: on the channel of one room
+	op     string // of query, answer, send and process
+	room   bool   // of publish and deliver: on the channel of one room
 }
 
 // maxSites bounds the memory for sites, and the number of time series: names of
@@ -153,13 +153,13 @@ func newSite(k siteKey) *site {
 	case deliver:
 		name, kind, typ = "deliver", trace.SpanKindConsumer, semconv.MessagingOperationTypeProcess
 	case query:
-		name, kind, typ = "query "+k.op.String(), trace.SpanKindClient, semconv.MessagingOperationTypeSend
+		name, kind, typ = "query "+k.op, trace.SpanKindClient, semconv.MessagingOperationTypeSend
 	case answer:
-		name, kind, typ = "answer "+k.op.String(), trace.SpanKindServer, semconv.MessagingOperationTypeProcess
+		name, kind, typ = "answer "+k.op, trace.SpanKindServer, semconv.MessagingOperationTypeProcess
 	case send:
-		name, kind, typ = "send "+k.op.String(), trace.SpanKindProducer, semconv.MessagingOperationTypeSend
+		name, kind, typ = "send "+k.op, trace.SpanKindProducer, semconv.MessagingOperationTypeSend
 	case process:
-		name, kind, typ = "process "+k.op.String(), trace.SpanKindConsumer, semconv.MessagingOperationTypeProcess
+		name, kind, typ = "process "+k.op, trace.SpanKindConsumer, semconv.MessagingOperationTypeProcess
 	}
 	template := k.ns
 	if k.room {
@@ -174,8 +174,8 @@ func newSite(k siteKey) *site {
 	if k.source.Prefix != "" {
 		common = append(common, keyPrefix.String(k.source.Prefix))
 	}
-	if k.op != 0 {
-		common = append(common, keyOperation.String(k.op.String()))
+	if k.op != "" {
+		common = append(common, keyOperation.String(k.op))
 	}
 	// Each attribute of a measurement costs time again for each message.
 	s := &site{name: name + " " + template, set: attribute.NewSet(common...)}

@@ -111,7 +111,7 @@ func (s *stream) ID() string      { return s.id }
 func (s *stream) Disconnect(bool) { s.end(nil) }
 
 func (s *stream) Deliver(m *backplane.Message) {
-	s.queue.Push(m.Payload, len(m.Payload), m.Flags&backplane.Volatile != 0)
+	s.queue.Push(m.Payload, len(m.Payload), m.Volatile)
 }
 
 // events serves one stream until the client leaves, is disconnected or is too slow.

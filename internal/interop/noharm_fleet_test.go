@@ -16,6 +16,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // harmFleet is two Go nodes among Node.js servers that nothing may harm.
@@ -38,7 +39,7 @@ type harmFleet struct {
 	strangers         *interop.Watcher
 	listening         map[string]bool // servers, to server-side events of these names
 
-	header   atomic.Pointer[backplane.Header] // that broadcasts and requests get
+	header   atomic.Pointer[wire.Header] // that broadcasts and requests get
 	mu       sync.Mutex
 	reported []error // to OnError
 }
@@ -164,7 +165,7 @@ func (f *harmFleet) reports(want int) []error {
 // headers is the fleet as the observer of its Go nodes.
 type headers harmFleet
 
-func (h *headers) set(dst *backplane.Header) {
+func (h *headers) set(dst *map[string]string) {
 	if header := h.header.Load(); header != nil {
 		*dst = *header
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/crossroom/crossroom/adapter"
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // harmOp is a row of the table: something that a Go node does with contents.
@@ -135,7 +135,7 @@ func playHeaders(f *harmFleet, list []content) (int, error) {
 	}
 	return f.emitAll(named, everyClient, false, func(c content) error {
 		name := entries[c.args[0].(int)]
-		f.header.Store(&backplane.Header{name: name, "traceparent": name})
+		f.header.Store(&wire.Header{name: name, "traceparent": name})
 		if f.ns.Server().Links()[0].Dialect == adapter.V8 {
 			if err := f.ns.ServerSideEmit(f.ctx, "header"); err != nil {
 				return err

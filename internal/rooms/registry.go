@@ -1,111 +1,46 @@
-package backplane
+package rooms
 
 import (
 	"sync"
 	"sync/atomic"
 )
 
-// Rooms is the registry of a node's own members and the rooms they are in. It may
-// be shared by namespaces of several nodes, which then have one set of members.
-// All methods are safe for concurrent use.
+// Registry holds the members of one server and the rooms they are in. Namespaces of
+// several nodes may share one. All methods are safe for concurrent use.
 //
-// Every member is in a room named by its id without that room being stored.
-type Rooms struct {
+// Every member is in the room of its own id, without that room being stored.
+type Registry[M any] struct {
 	mu      sync.RWMutex
-	members map[string]*entry
-	rooms   map[string]*room
-	all     []*entry // every member; entry.pos is its place
+	members map[string]*Entry[M]
+	rooms   map[string]*room[M]
+	all     []*Entry[M] // every member; Entry.pos is its place
 
 	// size is len(all). A node without members, which only sends, finds out without
-	// the lock that a message is for nobody here.
+	// the lock that a message selects no local member.
 	size atomic.Int64
 }
 
-// Entry is where the registry keeps what it knows of one member. A Member may embed
-// one, and has it then beside its own fields, which spares memory, and a cache miss for
-// each message. Its zero value is ready; it has no other use.
-type Entry struct{ entry }
-
-// embedder is a Member that embeds an Entry.
-type embedder interface{ embedded() *entry }
-
-func (e *Entry) embedded() *entry { return &e.entry }
-
-// lacksEntry reports whether a pointer is nil on the way to the Entry that a member
-// embeds.
-func lacksEntry(m Member) (lacks bool) {
-	own, ok := m.(embedder)
-	if !ok {
-		return false
-	}
-	defer func() { lacks = recover() != nil }()
-	own.embedded()
-	return false
-}
-
-// entry is one member. Fields are guarded by Rooms.mu unless said otherwise.
-type entry struct {
-	// member never changes, and state is read without the lock, by fan-outs: zero for
-	// a member that takes messages. entryGone is a bit; entryStalled is added once for
-	// each of its calls that does not return. They stand first, in one cache line.
-	member Member
-	state  atomic.Uint32
-	flags  atomic.Uint32
-
-	out   bool            // left the room of its own id
-	pos   int32           // in Rooms.all
-	id    string          // never changes
-	ack   AckMember       // nil if it is none; never changes
-	in    []slot          // memberships
-	index map[*room]int32 // place in `in`, once there are more than indexAbove
-}
-
-// newEntry returns the member's own entry, unless that is in use: a member may be in
-// several registries, or be added again while something still holds its old entry.
-func newEntry(m Member, id string) *entry {
-	var e *entry
-	if own, ok := m.(embedder); ok && own.embedded().flags.Or(entryTaken)&entryTaken == 0 {
-		e = own.embedded()
-	} else {
-		e = new(entry)
-	}
-	e.member, e.id = m, id
-	e.ack, _ = m.(AckMember)
-	return e
-}
-
-const (
-	entryGone    = 1
-	entryStalled = 2
-)
-
-// Bits of flags.
-const (
-	entryTaken = 1 << iota // an embedded one: it is, or was, in a registry
-	entryMute              // a call of Describe was left behind
-)
-
 // slot is one membership: the room, and where in the room's list the entry stands.
-type slot struct {
-	room *room
+type slot[M any] struct {
+	room *room[M]
 	pos  int32
 }
 
-type room struct {
+type room[M any] struct {
 	name string
-	list []*entry // order means nothing
+	list []*Entry[M] // order means nothing
 }
 
 // Up to this many rooms a member's memberships are searched one by one.
 const indexAbove = 24
 
-// NewRooms returns an empty registry.
-func NewRooms() *Rooms {
-	return &Rooms{members: make(map[string]*entry), rooms: make(map[string]*room)}
+// New returns an empty registry.
+func New[M any]() *Registry[M] {
+	return &Registry[M]{members: make(map[string]*Entry[M]), rooms: make(map[string]*room[M])}
 }
 
 // Len returns how many members there are.
-func (r *Rooms) Len() int {
+func (r *Registry[M]) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.all)
@@ -113,26 +48,26 @@ func (r *Rooms) Len() int {
 
 // Counts returns how many members there are, and how many rooms they have joined
 // together, without those of their own ids.
-func (r *Rooms) Counts() (members, rooms int) {
+func (r *Registry[M]) Counts() (members, rooms int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.all), len(r.rooms)
 }
 
 // Member returns the local member with that id.
-func (r *Rooms) Member(id string) (Member, bool) {
+func (r *Registry[M]) Member(id string) (m M, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	e, ok := r.members[id]
 	if !ok {
-		return nil, false
+		return m, false
 	}
-	return e.member, true
+	return e.Member, true
 }
 
 // RoomsOf returns the rooms of a local member, its own id's first, and false if
 // there is no such member.
-func (r *Rooms) RoomsOf(id string) ([]string, bool) {
+func (r *Registry[M]) RoomsOf(id string) ([]string, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	e, ok := r.members[id]
@@ -144,7 +79,7 @@ func (r *Rooms) RoomsOf(id string) ([]string, bool) {
 
 // Names returns all rooms that have local members, those of the members' own ids
 // among them, in no order.
-func (r *Rooms) Names() []string {
+func (r *Registry[M]) Names() []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	names := make([]string, 0, len(r.rooms)+len(r.all))
@@ -162,8 +97,8 @@ func (r *Rooms) Names() []string {
 	return names
 }
 
-// add registers a member; false if its id is taken.
-func (r *Rooms) add(m Member, id string) bool {
+// Add registers a member; false if its id is taken.
+func (r *Registry[M]) Add(m M, id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, taken := r.members[id]; taken {
@@ -177,15 +112,15 @@ func (r *Rooms) add(m Member, id string) bool {
 	return true
 }
 
-// remove forgets a member; false if there is none.
-func (r *Rooms) remove(id string) bool {
+// Remove forgets a member; false if there is none.
+func (r *Registry[M]) Remove(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, ok := r.members[id]
 	if !ok {
 		return false
 	}
-	e.state.Or(entryGone)
+	e.state.Or(gone)
 	for _, s := range e.in {
 		r.drop(s)
 	}
@@ -198,8 +133,8 @@ func (r *Rooms) remove(id string) bool {
 	return true
 }
 
-// join puts a member into rooms; false if there is no such member.
-func (r *Rooms) join(id string, names []string) bool {
+// Join puts a member into rooms; false if there is no such member.
+func (r *Registry[M]) Join(id string, names []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, ok := r.members[id]
@@ -209,7 +144,7 @@ func (r *Rooms) join(id string, names []string) bool {
 	return ok
 }
 
-func (r *Rooms) joinEntry(e *entry, names []string) {
+func (r *Registry[M]) joinEntry(e *Entry[M], names []string) {
 	for _, name := range names {
 		if name == e.id {
 			e.out = false
@@ -219,17 +154,17 @@ func (r *Rooms) joinEntry(e *entry, names []string) {
 		if rm == nil {
 			// Names may share memory with a whole received message; the room
 			// outlives it.
-			rm = &room{name: string([]byte(name))}
+			rm = &room[M]{name: string([]byte(name))}
 			r.rooms[rm.name] = rm
 		} else if e.has(rm) {
 			continue
 		}
-		e.in = append(e.in, slot{rm, int32(len(rm.list))})
+		e.in = append(e.in, slot[M]{rm, int32(len(rm.list))})
 		rm.list = append(rm.list, e)
 		if e.index != nil {
 			e.index[rm] = int32(len(e.in) - 1)
 		} else if len(e.in) > indexAbove {
-			e.index = make(map[*room]int32, 2*indexAbove)
+			e.index = make(map[*room[M]]int32, 2*indexAbove)
 			for i, s := range e.in {
 				e.index[s.room] = int32(i)
 			}
@@ -237,8 +172,8 @@ func (r *Rooms) joinEntry(e *entry, names []string) {
 	}
 }
 
-// leave takes a member out of rooms; false if there is no such member.
-func (r *Rooms) leave(id string, names []string) bool {
+// Leave takes a member out of rooms; false if there is no such member.
+func (r *Registry[M]) Leave(id string, names []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, ok := r.members[id]
@@ -248,7 +183,7 @@ func (r *Rooms) leave(id string, names []string) bool {
 	return ok
 }
 
-func (r *Rooms) leaveEntry(e *entry, names []string) {
+func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 	for _, name := range names {
 		if name == e.id {
 			e.out = true
@@ -271,14 +206,14 @@ func (r *Rooms) leaveEntry(e *entry, names []string) {
 			}
 		}
 		e.in[i] = e.in[last]
-		e.in[last] = slot{}
+		e.in[last] = slot[M]{}
 		e.in = e.in[:last]
 	}
 }
 
 // drop takes the entry at a slot out of the room's list, and the room away if it
 // was the last.
-func (r *Rooms) drop(s slot) {
+func (r *Registry[M]) drop(s slot[M]) {
 	rm := s.room
 	last := rm.list[len(rm.list)-1]
 	rm.list[s.pos] = last
@@ -292,17 +227,17 @@ func (r *Rooms) drop(s slot) {
 
 // shrink cuts the last element off and gives memory back once three quarters of it
 // lie idle.
-func shrink(list []*entry) []*entry {
+func shrink[M any](list []*Entry[M]) []*Entry[M] {
 	n := len(list) - 1
 	list[n] = nil
 	list = list[:n]
 	if c := cap(list); c > 64 && n < c/4 {
-		list = append(make([]*entry, 0, c/2), list...)
+		list = append(make([]*Entry[M], 0, c/2), list...)
 	}
 	return list
 }
 
-func (e *entry) find(rm *room) int32 {
+func (e *Entry[M]) find(rm *room[M]) int32 {
 	if e.index != nil {
 		if i, ok := e.index[rm]; ok {
 			return i
@@ -317,9 +252,9 @@ func (e *entry) find(rm *room) int32 {
 	return -1
 }
 
-func (e *entry) has(rm *room) bool { return e.find(rm) >= 0 }
+func (e *Entry[M]) has(rm *room[M]) bool { return e.find(rm) >= 0 }
 
-func (e *entry) names() []string {
+func (e *Entry[M]) names() []string {
 	names := make([]string, 0, len(e.in)+1)
 	if !e.out {
 		names = append(names, e.id)
@@ -330,9 +265,9 @@ func (e *entry) names() []string {
 	return names
 }
 
-// holds reports whether a local member is in the room. It is the whole cost of a
+// Holds reports whether a local member is in the room. It is the whole cost of a
 // message for a room that nobody here is in.
-func (r *Rooms) holds(name string) bool {
+func (r *Registry[M]) Holds(name string) bool {
 	if r.size.Load() == 0 {
 		return false
 	}

@@ -1,4 +1,4 @@
-package backplane
+package wire
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package backplane
+package wire
 
 import (
 	"time"
@@ -237,7 +237,7 @@ type Response struct {
 // MaxBrief is the largest Response.Brief.
 const MaxBrief = 3
 
-// MemberInfo describes a member of some node.
+// MemberInfo describes a member of some node, as backplane.MemberInfo does.
 type MemberInfo struct {
 	ID string
 	// Node that has the member; empty if the node did not say its id.
@@ -247,4 +247,23 @@ type MemberInfo struct {
 	// Data is what the member says of itself, in the codec's encoding. Nil unless
 	// asked for, or if the member says nothing.
 	Data []byte
+}
+
+// Lacks reports whether a foreign peer's response has not got what a request is for. It
+// does not count as that peer's answer: what was asked for is missing.
+func (r *Response) Lacks(op Op) bool {
+	if r.Node != "" || r.Ack {
+		return false
+	}
+	switch op {
+	case OpMembers:
+		return r.Members == nil
+	case OpRooms:
+		return r.Rooms == nil
+	case OpRoomsOf: // asked as OpMembers where the wire has nothing better
+		return r.Rooms == nil && r.Members == nil
+	case OpBroadcast:
+		return r.Count < 0
+	}
+	return false
 }

@@ -1,0 +1,58 @@
+package backplane
+
+import (
+	"context"
+	"time"
+
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// What package adapter reaches of this one beyond its documentation: package wire says
+// what each method does.
+
+func init() {
+	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }
+	wire.RegistryOf = func(ns any) any { return ns.(*Namespace).rooms }
+}
+
+type nodeDoor struct{ n *Node }
+
+func (d nodeDoor) Since() time.Time { return d.n.since }
+
+func (d nodeDoor) Lease() (since, until time.Time) {
+	l := &d.n.lease
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.since, l.until
+}
+
+func (d nodeDoor) Holds(since time.Time) bool {
+	now, l := time.Now(), &d.n.lease
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !since.IsZero() && l.since.Equal(since) && !passed(l.until, now)
+}
+
+func (d nodeDoor) Open(ctx context.Context, name string, public any, o *wire.Options) (wire.Namespace, error) {
+	ns, err := d.n.namespace(ctx, name, public.(*NamespaceOptions), o)
+	if err != nil {
+		return nil, err
+	}
+	return namespaceDoor{ns}, nil
+}
+
+type namespaceDoor struct{ ns *Namespace }
+
+func (d namespaceDoor) Public() any { return d.ns }
+
+func (d namespaceDoor) Broadcast(ctx context.Context, payload []byte, s wire.Selection) error {
+	return d.ns.broadcast(ctx, payload, &s)
+}
+
+func (d namespaceDoor) BroadcastAck(ctx context.Context, payload []byte, s wire.Selection, timeout time.Duration) (any, error) {
+	return d.ns.broadcastAck(ctx, payload, &s, timeout)
+}
+
+func (d namespaceDoor) Foreign(ctx context.Context) (wire.Unannounced, error) {
+	return d.ns.foreign(ctx)
+}
