@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/outgoing"
 )
 
 // Engine.IO packet types.
@@ -26,16 +27,16 @@ const (
 	engineNoop    = '6'
 )
 
-// conn is one client's connection. It has two goroutines: the one that called
-// ServeHTTP reads, and a writer. Those of Disconnect and Socket.Go come on top; serve
-// waits for all of them.
+// conn is one client's connection. It has one goroutine: the one that called ServeHTTP
+// reads. The queue's, while there is something to write, and those of Disconnect and
+// Socket.Go come on top; serve waits for all of them.
 //
-// Lock order: mu, then the outbox's and the adapter's. No function of the Handler is
+// Lock order: mu, then the queue's and the adapter's. No function of the Handler is
 // called under mu.
 type conn struct {
 	server    *Server
 	handshake *adapter.Handshake
-	out       outbox
+	out       *outgoing.Queue[adapter.Frames]
 	tasks     chan struct{} // one entry for each function given to Socket.Go
 	wg        sync.WaitGroup
 
@@ -47,6 +48,8 @@ type conn struct {
 	cancel context.CancelFunc
 
 	mu        sync.Mutex
+	ws        *websocket.Conn     // nil before the client's request has been accepted
+	farewell  sync.WaitGroup      // the goroutine that ends the connection
 	sockets   map[string]*Socket  // by namespace
 	removed   map[string]struct{} // namespaces that the server took the client out of
 	reason    Reason              // why it ends; empty while it does not
@@ -64,7 +67,10 @@ func newConn(s *Server, r *http.Request) *conn {
 	c := &conn{server: s, handshake: describe(r), tasks: make(chan struct{}, s.opts.MaxTasks)}
 	c.ctx, c.giveUp = context.WithCancel(context.Background())
 	c.life, c.cancel = context.WithCancel(context.Background())
-	c.out.init(s.opts.MaxQueue, s.opts.MaxQueueBytes)
+	c.out = outgoing.New(c.write, c.broken, &outgoing.Options{
+		MaxMessages: s.opts.MaxQueue, MaxBytes: s.opts.MaxQueueBytes,
+		WriteTimeout: -1, // a client that stops reading does not answer the next ping
+	})
 	return c
 }
 
@@ -74,25 +80,25 @@ func (c *conn) serve(ws *websocket.Conn) {
 	o := &c.server.opts
 	c.server.opened.Add(1)
 	ws.SetReadLimit(int64(o.MaxPayload) + 1) // the Engine.IO type
-	c.out.put(openPacket(newID(), o), false)
-
-	var writer sync.WaitGroup
-	writer.Go(func() { c.write(ws) })
 	c.mu.Lock()
+	c.ws = ws
 	c.beat = time.AfterFunc(o.PingInterval, c.onBeat)
 	c.homeless = time.AfterFunc(o.ConnectTimeout, c.onHomeless)
 	c.attaching = time.AfterFunc(time.Hour, c.onAttachmentsMissing)
 	c.attaching.Stop()
-	if c.reason != "" {
+	if c.reason == "" {
+		c.send(openPacket(newID(), o), false)
+	} else { // ended meanwhile
 		c.stopTimers()
+		c.farewell.Go(c.sayFarewell)
 	}
 	c.mu.Unlock()
 
 	defer func() {
 		c.end(TransportClose, 0, "") // if it has not ended, there was a panic
-		writer.Wait()
-		c.giveUp()
+		c.farewell.Wait()
 		ws.CloseNow()
+		<-c.out.Done()
 		c.wg.Wait()
 		c.mu.Lock()
 		c.linger.Stop()
@@ -213,8 +219,7 @@ func (c *conn) connect(p *packet) {
 		return
 	}
 	// The answer goes first, so that nothing can overtake it.
-	c.sendLocked(frames(kindConnect, p.namespace, map[string]string{"sid": s.id}))
-	if c.reason != "" {
+	if !c.send(frames(kindConnect, p.namespace, map[string]string{"sid": s.id}), false) {
 		c.mu.Unlock()
 		s.cancel()
 		return

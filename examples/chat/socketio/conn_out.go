@@ -2,58 +2,42 @@ package socketio
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/outgoing"
 )
 
-// send puts a packet into the connection's queue. A client whose queue is full ends.
-// It never blocks, and may be called from anywhere.
-func (c *conn) send(f adapter.Frames, volatile bool) {
-	if c.put(f, volatile) == full {
+// send puts a packet into the connection's queue, and returns false if it did not get in.
+// A client whose queue is full is disconnected. It never blocks, and may be called from
+// anywhere.
+func (c *conn) send(f adapter.Frames, volatile bool) bool {
+	size := len(f.Engine)
+	for _, a := range f.Attachments {
+		size += len(a)
+	}
+	return c.out.Push(f, size, volatile)
+}
+
+// write is called by the queue.
+func (c *conn) write(batch []adapter.Frames) error {
+	for _, f := range batch {
+		if err := writeFrames(c.ctx, c.ws, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// broken is called by the queue, if it could not write everything.
+func (c *conn) broken(err error) {
+	if errors.Is(err, outgoing.ErrFull) {
 		c.end(SlowClient, 0, "")
+	} else {
+		c.end(TransportClose, 0, "")
 	}
-}
-
-// sendLocked is send for callers that hold c.mu.
-func (c *conn) sendLocked(f adapter.Frames) {
-	if c.put(f, false) == full {
-		c.endLocked(SlowClient, 0, "")
-	}
-}
-
-func (c *conn) put(f adapter.Frames, volatile bool) verdict {
-	v := c.out.put(f, volatile)
-	if v == leftOut {
-		c.server.volatile.Add(1)
-	}
-	return v
-}
-
-// write sends what is in the queue, and at the end says goodbye.
-func (c *conn) write(ws *websocket.Conn) {
-	var batch []adapter.Frames
-	for {
-		clear(batch)
-		if batch = c.out.take(c.ctx, batch); batch == nil {
-			break
-		}
-		for _, f := range batch {
-			if err := writeFrames(c.ctx, ws, f); err != nil {
-				c.end(TransportClose, 0, "")
-				return
-			}
-			c.out.written(f)
-		}
-	}
-	c.mu.Lock()
-	status, message := c.status, c.message
-	c.mu.Unlock()
-	if status != 0 && c.ctx.Err() == nil {
-		ws.Close(status, message)
-	}
-	c.giveUp()
 }
 
 func writeFrames(ctx context.Context, ws *websocket.Conn, f adapter.Frames) error {
@@ -87,9 +71,20 @@ func (c *conn) endLocked(reason Reason, status websocket.StatusCode, message str
 		c.detach(s, reason)
 	}
 	c.linger = time.AfterFunc(c.server.opts.CloseTimeout, c.giveUp)
-	c.out.close(status == 0)
 	if status == 0 {
 		c.giveUp()
+	}
+	if c.ws != nil { // otherwise serve does it
+		c.farewell.Go(c.sayFarewell)
+	}
+}
+
+// sayFarewell sends what still waits, and closes the WebSocket, unless the connection is
+// given up before.
+func (c *conn) sayFarewell() {
+	defer c.giveUp()
+	if c.out.Close(c.ctx) == nil && c.ctx.Err() == nil {
+		c.ws.Close(c.status, c.message)
 	}
 }
 

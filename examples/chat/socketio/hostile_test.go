@@ -201,8 +201,8 @@ func TestFarewellThatIsNotRead(t *testing.T) {
 // Clients that come and go, a thousand a second and some of them badly, leave nothing
 // behind: no goroutine, no memory, no socket.
 func TestChurn(t *testing.T) {
-	s := newServer(t, nil)
-	tcp := httptest.NewServer(s.Server) // real connections
+	s := newServer(t, &socketio.Options{PingInterval: time.Hour}) // no ping, however long it takes
+	tcp := httptest.NewServer(s.Server)                           // real connections
 	defer tcp.Close()
 	url := "ws" + strings.TrimPrefix(tcp.URL, "http") + "/socket.io/?EIO=4&transport=websocket"
 	bystander, _ := s.enter(t)

@@ -22,8 +22,9 @@ type Server struct {
 	closed     bool
 	idle       chan struct{} // closed when the server is and no connection is left
 
-	opened, volatile, late, unhandled atomic.Uint64
-	ended                             map[Reason]uint64 // guarded by mu
+	opened, late, unhandled atomic.Uint64
+	ended                   map[Reason]uint64 // guarded by mu
+	volatile                uint64            // of connections that have ended; guarded by mu
 }
 
 // Handler is what an application does in a namespace. Every field may be nil. The
@@ -128,6 +129,7 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.volatile += c.out.Stats().DroppedVolatile
 	if reason != "" {
 		s.ended[reason]++
 	}
@@ -187,8 +189,12 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	volatile := s.volatile
+	for c := range s.conns {
+		volatile += c.out.Stats().DroppedVolatile
+	}
 	return Stats{
 		Connections: len(s.conns), Opened: s.opened.Load(), Ended: maps.Clone(s.ended),
-		Volatile: s.volatile.Load(), Late: s.late.Load(), Unhandled: s.unhandled.Load(),
+		Volatile: volatile, Late: s.late.Load(), Unhandled: s.unhandled.Load(),
 	}
 }

@@ -104,11 +104,12 @@ func (s *Socket) DeliverWithAck(p *adapter.Packet, ack func(args ...any)) {
 	s.send(p.AckFrames(id), p.Volatile())
 }
 
-func (s *Socket) send(f adapter.Frames, volatile bool) {
-	// Packets of other servers that no client could read have no frames.
-	if f.Engine != nil && s.ctx.Err() == nil {
-		s.conn.send(f, volatile)
+// send returns false if the packet did not get into the connection's queue.
+func (s *Socket) send(f adapter.Frames, volatile bool) bool {
+	if f.Engine == nil { // a packet of another server that no client could read
+		return true
 	}
+	return s.ctx.Err() == nil && s.conn.send(f, volatile)
 }
 
 // Emit sends an event to this client only; it returns when the event is queued. To
@@ -119,8 +120,7 @@ func (s *Socket) Emit(event string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	s.Deliver(p)
-	if s.ctx.Err() != nil {
+	if !s.send(p.Frames(), false) {
 		return ErrDisconnected
 	}
 	return nil
@@ -136,7 +136,9 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) ([]
 	answer := make(chan []any, 1)
 	id := s.acks.expect(func(args ...any) { answer <- args })
 	defer func() { s.acks.forget(id) }()
-	s.send(p.AckFrames(id), false)
+	if !s.send(p.AckFrames(id), false) {
+		return nil, ErrDisconnected
+	}
 	select {
 	case args := <-answer:
 		return args, nil
@@ -210,7 +212,7 @@ func (c *conn) leave(s *Socket, reason Reason) {
 	}
 	c.detach(s, reason)
 	if reason != ClientDisconnect {
-		c.sendLocked(frames(kindDisconnect, name, nil))
+		c.send(frames(kindDisconnect, name, nil), false)
 	}
 	if len(c.sockets) == 0 && c.reason == "" {
 		c.homeless.Reset(c.server.opts.ConnectTimeout)
