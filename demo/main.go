@@ -26,6 +26,7 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/outgoing"
 )
 
 func main() {
@@ -49,24 +50,37 @@ type node struct {
 	chat   *adapter.Namespace
 }
 
-// client is a socket that prints what it gets. A real server would write
-// p.Frames() to a WebSocket instead.
+// client is a socket whose connection is the terminal. A real server would push
+// p.Frames() and write them to a WebSocket instead.
 type client struct {
-	id   string
-	on   *node
-	seen chan<- string
+	id    string
+	on    *node
+	queue *outgoing.Queue[string] // so that Deliver never blocks
+}
+
+func newClient(id string, on *node, seen chan<- string) *client {
+	write := func(lines []string) error {
+		for _, line := range lines {
+			seen <- fmt.Sprintf("  %-7s on %-5s %s", id, on.name, line)
+		}
+		return nil
+	}
+	tooSlow := func(error) { on.chat.Remove(id) }
+	return &client{id, on, outgoing.New(write, tooSlow, nil)}
 }
 
 func (c *client) ID() string { return c.id }
 
 func (c *client) Deliver(p *adapter.Packet) {
-	c.seen <- fmt.Sprintf("  %-7s on %-5s got %s %v", c.id, c.on.name, p.Event(), p.Args())
+	c.push(fmt.Sprintf("got %s %v", p.Event(), p.Args()), p.Volatile())
 }
 
 func (c *client) Disconnect(bool) {
 	c.on.chat.Remove(c.id)
-	c.seen <- fmt.Sprintf("  %-7s on %-5s was disconnected", c.id, c.on.name)
+	c.push("was disconnected", false)
 }
+
+func (c *client) push(line string, volatile bool) { c.queue.Push(line, len(line), volatile) }
 
 func run(ctx context.Context, url string) error {
 	brokers, err := opener(url)
@@ -87,7 +101,9 @@ func run(ctx context.Context, url string) error {
 	if err := meet(ctx, nodes); err != nil {
 		return err
 	}
-	for _, c := range []*client{{"alice", north, seen}, {"bob", south, seen}, {"carol", east, seen}, {"dave", east, seen}} {
+	clients := []*client{newClient("alice", north, seen), newClient("bob", south, seen), newClient("carol", east, seen), newClient("dave", east, seen)}
+	for _, c := range clients {
+		defer c.queue.Close(ctx)
 		if err := c.on.chat.Add(c); err != nil {
 			return err
 		}
