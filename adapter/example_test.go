@@ -18,7 +18,7 @@ type printer string
 func (p printer) ID() string { return string(p) }
 
 func (p printer) Deliver(packet *adapter.Packet) {
-	// A WebSocket server would put packet.Frames() into the connection's queue.
+	// A WebSocket server would push packet.Frames() into an outgoing.Queue.
 	fmt.Printf("%s gets %s\n", p, packet.Frames().Text)
 }
 

@@ -12,14 +12,13 @@ import (
 
 // Socket is one client's connection to a namespace on this server, as your
 // realtime server knows it. Its methods are called from the server's goroutines and
-// from those that emit, also at the same time, and must not block: put the packet
-// into the connection's queue, and drop the connection if that is full. Questions to
-// the fleet (FetchSockets, Join of another node's socket and their like) wait for
-// answers, so ask them in a goroutine of their own; so is it with Close. A method
-// that panics is reported to Options.OnError, and the next socket is called. One that
-// does not return within Options.StallTimeout is reported, too, and the server goes
-// on without the socket until it does. If it was called for an Emit, EmitWithAck or
-// disconnect of this very node, it holds up that one call, and no later one.
+// from those that emit, also at the same time, and must not block: see Deliver.
+// Questions to the fleet (FetchSockets, Join of another node's socket and their like)
+// wait for answers, so ask them in a goroutine of their own; so is it with Close. A
+// method that panics is reported to Options.OnError, and the next socket is called. One
+// that does not return within Options.StallTimeout is reported, too, and the server
+// goes on without the socket until it does. If it was called for an Emit, EmitWithAck
+// or disconnect of this very node, it holds up that one call, and no later one.
 //
 // A socket may also be an AckSocket and a Describer; Namespace.Add finds out.
 type Socket interface {
@@ -28,7 +27,10 @@ type Socket interface {
 	// 20 random characters; any valid UTF-8 of up to 4096 bytes works.
 	ID() string
 	// Deliver takes one packet. It is shared with other sockets: read-only, but it
-	// may be kept.
+	// may be kept. To write it to a network connection, push it into an outgoing.Queue,
+	// which never blocks and disconnects a client that is too slow:
+	//
+	//	queue.Push(p.Frames(), size, p.Volatile()) // size of Engine and Attachments, in bytes
 	Deliver(p *Packet)
 	// Disconnect asks the socket to leave its namespace, with the whole connection
 	// if close. Call Namespace.Remove when it has. It may come more than once.

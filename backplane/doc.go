@@ -69,7 +69,16 @@
 // # Callbacks
 //
 // Members' methods and the other callbacks run on the node's goroutines and must not
-// block. If one does:
+// block. A member that writes to a network connection does it through a queue of package
+// outgoing, which never blocks and ends if the client is too slow:
+//
+//	c.queue = outgoing.New(c.write, c.disconnected, nil) // write gets batches of payloads
+//
+//	func (c *client) Deliver(m *backplane.Message) {
+//		c.queue.Push(m.Payload, len(m.Payload), m.Flags&backplane.Volatile != 0)
+//	}
+//
+// If a callback blocks or panics:
 //
 //   - A panic is reported as *[PanicError]; the next member is called.
 //   - A member's method that does not return for Options.StallTimeout is reported as

@@ -15,8 +15,9 @@ type Member interface {
 	// ID is unique in the fleet's namespace and never changes: valid UTF-8, one
 	// to broker.MaxNameLen bytes. The member is always in a room of that name.
 	ID() string
-	// Deliver takes one message. m and everything in it is shared with other
-	// members: read-only, but it may be kept.
+	// Deliver takes one message, and pushes it into the connection's outgoing.Queue if
+	// it goes to a client. m and everything in it is shared with other members:
+	// read-only, but it may be kept.
 	Deliver(m *Message)
 	// Disconnect asks the member to end, with its underlying connection if close.
 	// Call Namespace.Remove when it has, from inside this call if you like: the core
