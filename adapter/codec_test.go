@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -367,5 +368,36 @@ func BenchmarkDecodeBroadcastOf(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What fetchSockets brings from a server with so many sockets.
+func BenchmarkDecodeSockets(b *testing.B) {
+	socket := `{"id":"abcdefghijklmnopqrst","handshake":{"headers":{"host":"localhost","user-agent":"Mozilla/5.0 \"x\""},"time":"Tue Nov 14 2023","address":"::1","issued":1700000000000,"query":{"EIO":"4"},"auth":{}},"rooms":["abcdefghijklmnopqrst","lobby"],"data":{"user":42}}`
+	for _, sockets := range []int{1, 100} {
+		b.Run(fmt.Sprint(sockets), func(b *testing.B) {
+			c := newCodec(V8)
+			wire := []byte(`{"requestId":"abcdef","sockets":[` + strings.Repeat(socket+",", sockets-1) + socket + `]}`)
+			b.SetBytes(int64(len(wire)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var out backplane.Response
+				if err := c.DecodeResponse(wire, "/", &out); err != nil || len(out.Members) != sockets {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// A request that other servers send most.
+func BenchmarkDecodeRequest(b *testing.B) {
+	c, wire := newCodec(V8), []byte(`{"uid":"abcdef","requestId":"ghijkl","type":2,"opts":{"rooms":["lobby"],"except":[]}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		var out backplane.Request
+		if err := c.DecodeRequest(wire, "/", &out); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-func encode(t *testing.T, v any) []byte {
+func encode(t testing.TB, v any) []byte {
 	t.Helper()
 	b, _, err := msgpack.AppendValue(nil, v)
 	if err != nil {
@@ -249,23 +249,6 @@ func normal(v any) any {
 		return int64(r.Uint())
 	}
 	return v
-}
-
-func BenchmarkAppendValue(b *testing.B) {
-	type event struct {
-		Room string `json:"room"`
-		User struct {
-			Name string `json:"name"`
-			Age  int    `json:"age"`
-		} `json:"user"`
-		Tags []string `json:"tags"`
-	}
-	args := []any{"message", &event{Room: "lobby", Tags: []string{"a", "b"}}, 42}
-	var dst []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		dst, _, _ = msgpack.AppendValue(dst[:0], args)
-	}
 }
 
 // The rules by which fields appear or not must be those of encoding/json.
