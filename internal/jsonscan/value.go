@@ -1,11 +1,12 @@
 package jsonscan
 
 import (
+	"bytes"
 	"iter"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 	"unsafe"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Kind is what a value is.
@@ -91,13 +92,10 @@ func (v Value) Text() string {
 	if v.Kind() != String {
 		return ""
 	}
-	inner := v.b[1 : len(v.b)-1]
-	for _, c := range inner {
-		if c == '\\' {
-			return alias(unescape(make([]byte, 0, len(inner)), inner))
-		}
+	if bytes.IndexByte(v.b, '\\') >= 0 {
+		return alias(v.AppendText(nil))
 	}
-	return alias(inner)
+	return alias(v.b[1 : len(v.b)-1])
 }
 
 // AppendText appends the string that v is.
@@ -105,7 +103,8 @@ func (v Value) AppendText(dst []byte) []byte {
 	if v.Kind() != String {
 		return dst
 	}
-	return unescape(dst, v.b[1:len(v.b)-1])
+	dst, _ = jsontext.AppendUnquote(dst, v.b) // the error is about half a surrogate pair
+	return dst
 }
 
 // Elements yields what the array v holds.
@@ -115,7 +114,7 @@ func (v Value) Elements() iter.Seq[Value] {
 			return
 		}
 		for i := space(v.b, 1); v.b[i] != ']'; {
-			end := skip(v.b, i)
+			end := skip(v.b, i, MaxDepth)
 			if !yield(Value{v.b[i:end:end]}) {
 				return
 			}
@@ -134,10 +133,10 @@ func (v Value) Members() iter.Seq2[string, Value] {
 			return
 		}
 		for i := space(v.b, 1); v.b[i] != '}'; {
-			end := skip(v.b, i)
+			end := skip(v.b, i, MaxDepth)
 			key := Value{v.b[i:end]}.Text()
 			i = space(v.b, space(v.b, end)+1) // over the colon
-			end = skip(v.b, i)
+			end = skip(v.b, i, MaxDepth)
 			if !yield(key, Value{v.b[i:end:end]}) {
 				return
 			}
@@ -176,7 +175,7 @@ func (v Value) Tokens() iter.Seq2[Kind, Value] {
 			case ']', '}':
 				k = End
 			default:
-				end = skip(v.b, i)
+				end = skip(v.b, i, MaxDepth)
 				t = Value{v.b[i:end:end]}
 				k = t.Kind()
 			}
@@ -188,13 +187,16 @@ func (v Value) Tokens() iter.Seq2[Kind, Value] {
 	}
 }
 
-// skip returns where the value at i of a checked document ends.
-func skip(b []byte, i int) int {
+// skip returns where the value at i of a checked document ends; it is
+// negative if the value has more levels.
+func skip(b []byte, i, levels int) (end int) {
 	depth := 0
 	for ; ; i++ {
 		switch b[i] {
 		case '{', '[':
-			depth++
+			if depth++; depth > levels {
+				return -1
+			}
 		case '}', ']':
 			depth--
 		case '"':
@@ -217,57 +219,12 @@ func skip(b []byte, i int) int {
 	}
 }
 
-// unescape appends the text of a checked string without its quotes.
-func unescape(dst, s []byte) []byte {
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c != '\\' {
-			dst = append(dst, c)
-			i++
-			continue
-		}
-		i += 2
-		switch c = s[i-1]; c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r := hex4(s[i:])
-			i += 4
-			if utf16.IsSurrogate(r) {
-				pair := rune(utf8.RuneError)
-				if i+6 <= len(s) && s[i] == '\\' && s[i+1] == 'u' {
-					pair = utf16.DecodeRune(r, hex4(s[i+2:]))
-				}
-				if r = pair; r != utf8.RuneError {
-					i += 6
-				}
-			}
-			dst = utf8.AppendRune(dst, r)
-			continue
-		}
-		dst = append(dst, c)
+// space returns where the white space at i ends.
+func space(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+		i++
 	}
-	return dst
-}
-
-func hex4(s []byte) (r rune) {
-	for _, c := range s[:4] {
-		r <<= 4
-		if c <= '9' {
-			r |= rune(c - '0')
-		} else {
-			r |= rune(c|0x20-'a') + 10
-		}
-	}
-	return r
+	return i
 }
 
 // alias returns b as a string without copying it.
