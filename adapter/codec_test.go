@@ -377,12 +377,12 @@ func BenchmarkDecodeSockets(b *testing.B) {
 	for _, sockets := range []int{1, 100} {
 		b.Run(fmt.Sprint(sockets), func(b *testing.B) {
 			c := newCodec(V8)
-			wire := []byte(`{"requestId":"abcdef","sockets":[` + strings.Repeat(socket+",", sockets-1) + socket + `]}`)
-			b.SetBytes(int64(len(wire)))
+			in := []byte(`{"requestId":"abcdef","sockets":[` + strings.Repeat(socket+",", sockets-1) + socket + `]}`)
+			b.SetBytes(int64(len(in)))
 			b.ReportAllocs()
 			for b.Loop() {
-				var out backplane.Response
-				if err := c.DecodeResponse(wire, "/", &out); err != nil || len(out.Members) != sockets {
+				var out wire.Response
+				if err := c.DecodeResponse(in, "/", &out); err != nil || len(out.Members) != sockets {
 					b.Fatal(err)
 				}
 			}
@@ -392,11 +392,11 @@ func BenchmarkDecodeSockets(b *testing.B) {
 
 // A request that other servers send most.
 func BenchmarkDecodeRequest(b *testing.B) {
-	c, wire := newCodec(V8), []byte(`{"uid":"abcdef","requestId":"ghijkl","type":2,"opts":{"rooms":["lobby"],"except":[]}}`)
+	c, in := newCodec(V8), []byte(`{"uid":"abcdef","requestId":"ghijkl","type":2,"opts":{"rooms":["lobby"],"except":[]}}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		var out backplane.Request
-		if err := c.DecodeRequest(wire, "/", &out); err != nil {
+		var out wire.Request
+		if err := c.DecodeRequest(in, "/", &out); err != nil {
 			b.Fatal(err)
 		}
 	}
