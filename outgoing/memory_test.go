@@ -105,17 +105,7 @@ func TestLetsGo(t *testing.T) {
 	for range 2 * waiting {
 		push(stuck, false) // half of them push out the others
 	}
-	expect := func(n int) {
-		t.Helper()
-		for range n {
-			runtime.GC()
-			select {
-			case <-gone:
-			case <-time.After(10 * time.Second):
-				t.Fatal("a message is still held")
-			}
-		}
-	}
+	expect := func(n int) { t.Helper(); collected(t, gone, n) }
 	expect(1 + 1 + waiting)
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -127,6 +117,41 @@ func TestLetsGo(t *testing.T) {
 	<-stuck.Done()
 	runtime.KeepAlive(idle)
 	runtime.KeepAlive(stuck)
+}
+
+// TestLetsGoOfBatch: a batch that is smaller than the one before holds nothing of that.
+func TestLetsGoOfBatch(t *testing.T) {
+	gone, started, step := make(chan struct{}, 10), make(chan struct{}), make(chan struct{})
+	q := outgoing.New(func([]*[64]byte) error { started <- struct{}{}; <-step; return nil }, func(error) {}, nil)
+	q.Push(nil, 0, false)
+	<-started
+	for range 3 {
+		v := new([64]byte)
+		runtime.AddCleanup(v, func(int) { gone <- struct{}{} }, 0)
+		q.Push(v, 64, false)
+	}
+	step <- struct{}{}
+	<-started // the three
+	q.Push(nil, 0, false)
+	step <- struct{}{}
+	<-started
+	collected(t, gone, 3)
+	step <- struct{}{}
+	if err := q.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func collected(t *testing.T, gone <-chan struct{}, n int) {
+	t.Helper()
+	for range n {
+		runtime.GC()
+		select {
+		case <-gone:
+		case <-time.After(10 * time.Second):
+			t.Fatal("a message is still held")
+		}
+	}
 }
 
 // BenchmarkPush has a writer that is always there.

@@ -141,8 +141,8 @@ func (q *Queue[T]) run() {
 			timer.Reset(q.opts.WriteTimeout)
 		}
 		err := q.call(batch)
-		if timer != nil && !timer.Stop() && err == nil {
-			err = ErrTimeout
+		if timer != nil {
+			timer.Stop()
 		}
 		batch = q.next(batch, err)
 	}

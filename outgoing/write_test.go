@@ -75,6 +75,31 @@ func TestRoomWhileWriting(t *testing.T) {
 	})
 }
 
+// Sizes that nobody has are taken for the nearest possible one.
+func TestStrangeSizes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := newConn(&outgoing.Options{MaxBytes: 10, WriteTimeout: -1})
+		release := conn.hold()
+		conn.queue.Push("a", -5, false)
+		synctest.Wait()
+		if !conn.queue.Push("b", 1<<40, false) || conn.queue.Stats() != (outgoing.Stats{Messages: 2, Bytes: 1<<32 - 1}) {
+			t.Errorf("%+v", conn.queue.Stats())
+		}
+		release()
+		synctest.Wait()
+		again := conn.hold()
+		conn.queue.Push("c", 0, false)
+		synctest.Wait()
+		for _, want := range []bool{true, true, false} {
+			if got := conn.queue.Push("d", 5, false); got != want {
+				t.Errorf("push: %v, want %v", got, want)
+			}
+		}
+		again()
+		conn.queue.Close(t.Context())
+	})
+}
+
 // What write does instead of returning nil ends the queue.
 func TestWriteFails(t *testing.T) {
 	reset := errors.New("connection reset")
