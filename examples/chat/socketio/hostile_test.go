@@ -2,6 +2,7 @@ package socketio_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"runtime"
@@ -145,6 +146,25 @@ func TestClientThatStopsReading(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Emit says that the queue is full.
+func TestEmitToFullQueue(t *testing.T) {
+	s := newServer(t, &socketio.Options{MaxQueue: 10})
+	_, deaf := s.enter(t)
+	var err error
+	for n := 0; err == nil; n++ {
+		if err = deaf.Emit("news"); n > 1000 {
+			t.Fatal("the queue has no end")
+		}
+	}
+	if !errors.Is(err, socketio.ErrDisconnected) {
+		t.Error(err)
+	}
+	if _, err := deaf.EmitWithAck(t.Context(), "news"); !errors.Is(err, socketio.ErrDisconnected) {
+		t.Error(err)
+	}
+	s.gone(t, socketio.SlowClient)
 }
 
 // Volatile events are left out for a slow client, which stays connected.
