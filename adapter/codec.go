@@ -130,8 +130,8 @@ func (e *MessageError) Error() string {
 
 func (e *MessageError) Unwrap() error { return e.Err }
 
-// Wire implements wire.Codec.
-func (c *codec) Wire() broker.Wire { return broker.SocketIO }
+// Protocol implements wire.Codec.
+func (c *codec) Protocol() broker.Protocol { return broker.SocketIO }
 
 // Hello implements wire.Codec: "socket.io/v8" or "socket.io/v5".
 func (c *codec) Hello() string { return "socket.io/" + c.dialect.String() }

@@ -24,7 +24,7 @@ func pack(t testing.TB, v any) []byte {
 }
 
 func TestCodecNames(t *testing.T) {
-	if c := newCodec(V5); c.Wire() != broker.SocketIO || c.Hello() != "socket.io/v5" || newCodec(V8).Hello() != "socket.io/v8" {
+	if c := newCodec(V5); c.Protocol() != broker.SocketIO || c.Hello() != "socket.io/v5" || newCodec(V8).Hello() != "socket.io/v8" {
 		t.Error(c.Hello())
 	}
 	if Dialect(7).String() != "dialect(7)" {

@@ -150,7 +150,7 @@ func (e *Emitter) send(ctx context.Context, r *wire.Request) error {
 		return err
 	}
 	buf.buf = out
-	return e.broker.Publish(ctx, e.codec.Wire().Requests(e.namespace), out)
+	return e.broker.Publish(ctx, e.codec.Protocol().Requests(e.namespace), out)
 }
 
 // To selects sockets in any of the rooms; see Operator.To.

@@ -149,7 +149,7 @@ func (b *counting) Subscribers(ctx context.Context, channels ...broker.Channel) 
 	return b.Broker.Subscribers(ctx, channels...)
 }
 
-func (b *counting) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+func (b *counting) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	b.asked.Add(1)
 	return b.Broker.Responders(ctx, w, ns)
 }

@@ -123,7 +123,7 @@ func (n *Node) confirm(id string, known revisionOf) {
 // changed notes a change of the list of namespaces. n.mu is held.
 func (n *Node) changed(ns *Namespace, removed bool) {
 	n.revision++
-	c := change{spoken{nsKey{ns.wire, ns.name}, ns.codec.Hello()}, removed}
+	c := change{spoken{nsKey{ns.protocol, ns.name}, ns.codec.Hello()}, removed}
 	n.due.changes = append(n.due.changes, c)
 }
 
@@ -135,7 +135,7 @@ func (n *Node) list() []spoken {
 		list = append(list, spoken{key, ns.codec.Hello()})
 	}
 	slices.SortFunc(list, func(a, b spoken) int {
-		if c := int(a.key.wire) - int(b.key.wire); c != 0 {
+		if c := strings.Compare(a.key.protocol.String(), b.key.protocol.String()); c != 0 {
 			return c
 		}
 		return strings.Compare(a.key.name, b.key.name)
@@ -169,7 +169,7 @@ func (n *Node) announceable(ns *Namespace) error {
 	n.mu.Lock()
 	f := n.frame(controlChange)
 	n.mu.Unlock()
-	f.namespaces = []spoken{{nsKey{ns.wire, ns.name}, ns.codec.Hello()}}
+	f.namespaces = []spoken{{nsKey{ns.protocol, ns.name}, ns.codec.Hello()}}
 	if size := len(f.append(nil)) + 32; size > n.limit { // numbers may grow
 		return &broker.PayloadError{Size: size, Max: n.limit}
 	}

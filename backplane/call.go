@@ -299,7 +299,7 @@ func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish 
 	defer ns.calls.remove(c)
 	// From here on goodbyes are noticed; these were said since the census.
 	for _, id := range c.unheard() {
-		if ns.node.peers.departed(id, nsKey{ns.wire, ns.name}) {
+		if ns.node.peers.departed(id, nsKey{ns.protocol, ns.name}) {
 			c.lost(id)
 		}
 	}

@@ -108,7 +108,7 @@ func (ns *Namespace) acquaintances(ctx context.Context, c *census) {
 		}
 		return end // an outage may be about to be over
 	})
-	w := t.where(nsKey{ns.wire, ns.name})
+	w := t.where(nsKey{ns.protocol, ns.name})
 	c.alive, c.bad, c.unknown = w.alive, w.bad, w.unknown
 	c.unsettled = w.greeting
 }
@@ -121,15 +121,15 @@ func union(a, b []string) []string {
 // counted is the census where the broker can count. again: it is worth to look again,
 // if this is not the last time anyway.
 func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bool, err error) {
-	t, key := &ns.node.peers, nsKey{ns.wire, ns.name}
+	t, key := &ns.node.peers, nsKey{ns.protocol, ns.name}
 	c.others.Responding = -1
 	w := t.where(key)
 	c.bad, c.leaving = w.bad, w.leaving
-	channels := []broker.Channel{ns.wire.Requests(ns.name), ns.wire.NodeResponses(ns.name, ns.node.id)}
+	channels := []broker.Channel{ns.protocol.Requests(ns.name), ns.protocol.NodeResponses(ns.name, ns.node.id)}
 	lists := [][]string{w.alive, w.leaving, w.ghosts, w.elsewhere}
 	for _, list := range lists {
 		for _, id := range list {
-			channels = append(channels, ns.wire.NodeResponses(ns.name, id))
+			channels = append(channels, ns.protocol.NodeResponses(ns.name, id))
 		}
 	}
 	counts, nodes, err := ns.count(ctx, channels, len(channels)-len(w.elsewhere))
@@ -187,7 +187,7 @@ func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bo
 	}
 	t.vanished(key, forgotten)
 	ns.unannounced.Store(int64(c.others.Total))
-	if c.others.Total > 0 && ns.wire != broker.Native && !again && nodes-1 != named {
+	if c.others.Total > 0 && ns.protocol != broker.Native && !again && nodes-1 != named {
 		again = ns.strangers(ctx, &c, w.known, last)
 	}
 	return c, again, nil

@@ -25,7 +25,7 @@ import (
 //	change A  body: namespaces that were added; then base, [namespace, …] removed
 //	seen   O  then since and revision of the node that is told
 //
-// A namespace is [wire, name, speaks]. id is the sender's. since is when the sender
+// A namespace is [protocol, name, speaks]. id is the sender's. since is when the sender
 // was made, in nanoseconds of Unix time, and tells two lives of one id apart. revision
 // counts the changes of the sender's list of namespaces. The rest of a body is nil. number
 // counts the sender's frames to all nodes, for its own lease; in others it is zero.
@@ -132,7 +132,7 @@ func appendSpoken(dst []byte, list []spoken) []byte {
 	dst = msgpack.AppendArrayLen(dst, len(list))
 	for _, s := range list {
 		dst = msgpack.AppendArrayLen(dst, 3)
-		dst = msgpack.AppendInt(dst, int64(s.key.wire))
+		dst = msgpack.AppendString(dst, s.key.protocol.String())
 		dst = msgpack.AppendString(dst, s.key.name)
 		dst = msgpack.AppendString(dst, s.speaks)
 	}
@@ -140,7 +140,9 @@ func appendSpoken(dst []byte, list []spoken) []byte {
 }
 
 // size is at least what a namespace takes in a frame.
-func (s spoken) size() int { return len(s.key.name) + len(s.speaks) + 12 }
+func (s spoken) size() int {
+	return len(s.key.protocol.String()) + len(s.key.name) + len(s.speaks) + 12
+}
 
 var errControl = errors.New("not a control frame")
 
@@ -292,14 +294,13 @@ func decodeSpoken(r *msgpack.Reader) (s spoken, err error) {
 	if n < 3 {
 		return s, errControl
 	}
-	wire, err := r.Uint()
+	protocol, err := r.String()
 	if err != nil {
 		return s, err
 	}
-	if wire > 255 {
+	if s.key.protocol = broker.NewProtocol(protocol); s.key.protocol == (broker.Protocol{}) {
 		return s, errControl
 	}
-	s.key.wire = broker.Wire(wire)
 	if s.key.name, err = r.String(); err != nil {
 		return s, err
 	}

@@ -99,7 +99,7 @@ func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
 
 func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context) (census, error)) (c census, err error) {
 	if err := ns.ready(ctx); err != nil {
-		c.gone = ns.node.peers.where(nsKey{ns.wire, ns.name}).alive
+		c.gone = ns.node.peers.where(nsKey{ns.protocol, ns.name}).alive
 		c.unseen, c.err = int(ns.unannounced.Load()), err
 		return c, err
 	}
@@ -109,7 +109,7 @@ func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context)
 	switch {
 	case err == nil && (c.unsettled || len(c.unknown) > 0):
 		return c, &CountError{Namespace: ns.name, Err: ErrNotIntroduced}
-	case err == nil && (c.inexact == nil || ns.wire == broker.Native):
+	case err == nil && (c.inexact == nil || ns.protocol == broker.Native):
 		return c, nil
 	case err == nil:
 		return c, &CountError{Namespace: ns.name, Err: c.inexact}

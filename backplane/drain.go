@@ -44,14 +44,14 @@ func (ns *Namespace) retire(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.opts.RequestTimeout)
 	defer cancel()
-	if err := ns.sub.Add(ctx, ns.wire.Uncounted(ns.name)); err != nil {
+	if err := ns.sub.Add(ctx, ns.protocol.Uncounted(ns.name)); err != nil {
 		return false
 	}
 	ns.desk.held.begin()
 	err := ns.sub.Remove(ctx,
-		broker.Exactly(ns.wire.Requests(ns.name)),
-		broker.Exactly(ns.wire.Responses(ns.name)),
-		broker.Exactly(ns.wire.NodeResponses(ns.name, n.id)))
+		broker.Exactly(ns.protocol.Requests(ns.name)),
+		broker.Exactly(ns.protocol.Responses(ns.name)),
+		broker.Exactly(ns.protocol.NodeResponses(ns.name, n.id)))
 	if err != nil {
 		return false
 	}

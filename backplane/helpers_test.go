@@ -420,7 +420,7 @@ func (w *rawPeer) change(id string, since int64, base, revision int, added, remo
 func spaces(names ...string) []any {
 	l := []any{}
 	for _, s := range names {
-		l = append(l, []any{0, s, "native/1"})
+		l = append(l, []any{"native", s, "native/1"})
 	}
 	return l
 }

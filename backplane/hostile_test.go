@@ -46,7 +46,7 @@ var sound = map[broker.Channel][]byte{
 	broker.Native.Room(chat, "red"): pack([]any{1, "x", 1, 0, []any{"red"}, nil, nil, "", []byte("hi")}),
 	requestsChannel:                 pack([]any{1, "x.1", 4, "x", 1, []any{"a"}, []any{"b"}, "a", []any{"new"}, 1500, 2, map[string]string{"k": "v"}, []byte("p")}),
 	responsesChannel:                pack([]any{1, "y.1", "x", 1, 3, []any{"a"}, []any{[]any{"m", []any{"m"}, []byte("d")}}, []byte{}, "e", map[string]string{"k": "v"}}),
-	broker.Control():                pack([]any{1, full, "x", 1, 1, []any{[]any{0, chat, "native/1"}}}),
+	broker.Control():                pack([]any{1, full, "x", 1, 1, []any{[]any{"native", chat, "native/1"}}}),
 }
 
 // Malformed bytes on every channel: counted, reported once each with their channel,
@@ -158,7 +158,9 @@ func TestHostileMemory(t *testing.T) {
 			return native.DecodeResponse(long(append(head(10, 1, "x", "x", 0, 0, nil), 0x91, 0x93, 0xa0), "\xa0"), chat, &r)
 		},
 		"not members": func() error { return native.DecodeResponse(long(head(10, 1, "x", "x", 0, 0, nil), "\xa0"), chat, &r) },
-		"namespaces":  func() error { return backplane.DecodeControl(long(head(6, 1, full, "x", 1, 1), "\x93\x00\xa0\xa0")) },
+		"namespaces": func() error {
+			return backplane.DecodeControl(long(head(6, 1, full, "x", 1, 1), "\x93\xa6native\xa0\xa0"))
+		},
 	} {
 		b, q, r = wire.Broadcast{}, wire.Request{}, wire.Response{}
 		var before, after runtime.MemStats

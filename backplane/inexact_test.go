@@ -44,7 +44,7 @@ func (s shortsighted) Subscribers(ctx context.Context, channels ...broker.Channe
 // foreign is a codec on the wire that foreign peers speak too.
 type foreign struct{ wire.Codec }
 
-func (foreign) Wire() broker.Wire { return broker.SocketIO }
+func (foreign) Protocol() broker.Protocol { return broker.SocketIO }
 
 func (foreign) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	return broker.SocketIO.NodeResponses(ns, r.Request.Origin)
@@ -172,7 +172,7 @@ func TestIntroducedWhileCounted(t *testing.T) {
 			w.send(broker.SocketIO.NodeResponses(chat, r.Origin), buf)
 		})
 		asker.after = func() {
-			w.send(broker.Control(), pack([]any{1, hello, "late", 5, 1, []any{[]any{int(broker.SocketIO), chat, "native/1"}}}))
+			w.send(broker.Control(), pack([]any{1, hello, "late", 5, 1, []any{[]any{broker.SocketIO.String(), chat, "native/1"}}}))
 			settle()
 		}
 		m, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "x")

@@ -215,7 +215,7 @@ func (t *peerTable) take(it item) {
 		return
 	}
 	for _, ns := range n.live() {
-		if slices.Contains(news.left, nsKey{ns.wire, ns.name}) {
+		if slices.Contains(news.left, nsKey{ns.protocol, ns.name}) {
 			ns.calls.lost(f.id)
 		}
 	}

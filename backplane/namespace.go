@@ -14,13 +14,13 @@ import (
 // Namespace is a node's part of one namespace: its own members, and the way to
 // everybody else's. All methods are safe for concurrent use.
 type Namespace struct {
-	node  *Node
-	name  string
-	codec wire.Codec
-	wire  broker.Wire
-	rooms *rooms.Registry[Member]
-	opts  NamespaceOptions
-	extra wire.Options // what package adapter set
+	node     *Node
+	name     string
+	codec    wire.Codec
+	protocol broker.Protocol
+	rooms    *rooms.Registry[Member]
+	opts     NamespaceOptions
+	extra    wire.Options // what package adapter set
 
 	seq      atomic.Uint64
 	_        [64]byte // senders and receivers do not share a cache line
@@ -57,7 +57,7 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 	} else {
 		ns.rooms = rooms.New[Member]()
 	}
-	ns.wire = ns.codec.Wire()
+	ns.protocol = ns.codec.Protocol()
 	ns.ctx, ns.cancel = context.WithCancel(context.Background())
 	ns.calls.init(n.id)
 	ns.lane.init(ns)
@@ -68,10 +68,10 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 func (ns *Namespace) start(ctx context.Context) error {
 	ns.workers.Go(ns.lane.work)
 	sub, err := ns.node.broker.Subscribe(ctx, &ns.lane,
-		ns.wire.EveryRoom(ns.name),
-		broker.Exactly(ns.wire.Requests(ns.name)),
-		broker.Exactly(ns.wire.Responses(ns.name)),
-		broker.Exactly(ns.wire.NodeResponses(ns.name, ns.node.id)))
+		ns.protocol.EveryRoom(ns.name),
+		broker.Exactly(ns.protocol.Requests(ns.name)),
+		broker.Exactly(ns.protocol.Responses(ns.name)),
+		broker.Exactly(ns.protocol.NodeResponses(ns.name, ns.node.id)))
 	if err != nil {
 		ns.stop()
 		return err
@@ -99,8 +99,8 @@ func (ns *Namespace) abandon() {
 // Name returns the namespace's name.
 func (ns *Namespace) Name() string { return ns.name }
 
-// Wire returns on which channels the namespace's messages travel.
-func (ns *Namespace) Wire() broker.Wire { return ns.wire }
+// Protocol returns the protocol of the namespace's channels.
+func (ns *Namespace) Protocol() broker.Protocol { return ns.protocol }
 
 // LastMessage returns when the namespace's subscription last brought a message,
 // whomever it was for. It is zero if none came yet, and on a node without a

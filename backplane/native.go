@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// nativeCodec is Crossroom's own wire: MessagePack arrays with a fixed order.
+// nativeCodec is Crossroom's own protocol: MessagePack arrays with a fixed order.
 //
 //	broadcast  [1, origin, seq, flags, rooms, except, header, relay, payload]
 //	request    [1, id, op, origin, bits, rooms, except, member, targets, timeout, flags, header, payload]
@@ -43,8 +43,8 @@ const (
 	bitMore
 )
 
-func (nativeCodec) Wire() broker.Wire { return broker.Native }
-func (nativeCodec) Hello() string     { return "native/1" }
+func (nativeCodec) Protocol() broker.Protocol { return broker.Native }
+func (nativeCodec) Hello() string             { return "native/1" }
 
 func (nativeCodec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
 	if len(b.Rooms) == 1 {
@@ -57,7 +57,7 @@ func (nativeCodec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	return broker.Native.NodeResponses(ns, r.Request.Origin)
 }
 
-// Expect: whoever is on the native wire answers everything; those that are not
+// Expect: whoever speaks the native protocol answers everything; those that are not
 // announced yet are about to be.
 func (nativeCodec) Expect(_ string, _ *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	return wire.Expected{Answers: p.Total}, nil

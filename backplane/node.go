@@ -58,10 +58,10 @@ type Node struct {
 	large chan struct{} // held while a large answer is made
 }
 
-// nsKey names a namespace of a node: the same name may exist on both wires.
+// nsKey names a namespace of a node: the same name may exist in several protocols.
 type nsKey struct {
-	wire broker.Wire
-	name string
+	protocol broker.Protocol
+	name     string
 }
 
 // New makes a node on a broker that no other node uses. It does no I/O. The broker
@@ -154,7 +154,7 @@ func (n *Node) LastMessage() time.Time {
 	return time.Time{}
 }
 
-// EachNamespace calls f for every namespace the node has now, on all wires, in no order.
+// EachNamespace calls f for every namespace the node has now, in all protocols, in no order.
 func (n *Node) EachNamespace(f func(*Namespace)) {
 	for _, ns := range n.live() {
 		f(ns)
@@ -166,8 +166,8 @@ func (n *Node) Stats() Stats { return n.counters.snapshot() }
 
 // Namespace joins the fleet in a namespace. On return it is live: whatever another
 // node sends from now on reaches it. ctx limits only the call. An error leaves
-// nothing behind: ErrNamespaceExists if this node has the namespace on the codec's
-// wire already, ErrClosed, *broker.NameError, *broker.PayloadError if its announcement
+// nothing behind: ErrNamespaceExists if this node has the namespace in the codec's
+// protocol already, ErrClosed, *broker.NameError, *broker.PayloadError if its announcement
 // is too large for the broker, the context's or the broker's.
 //
 // On a broker that cannot count, or must not, the call also waits until this node and the others
@@ -197,7 +197,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	defer cancel()
 	defer context.AfterFunc(n.life, cancel)()
 	ns := newNamespace(n, name, opts, extra)
-	key := nsKey{ns.wire, name}
+	key := nsKey{ns.protocol, name}
 	n.mu.Lock()
 	closed, exists := n.closed, n.namespaces[key] != nil
 	n.mu.Unlock()
@@ -337,7 +337,7 @@ func (n *Node) goodbye(ctx context.Context) {
 	}
 }
 
-// Namespaces returns the names of the node's namespaces on all wires, sorted.
+// Namespaces returns the names of the node's namespaces in all protocols, sorted.
 func (n *Node) Namespaces() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -353,7 +353,7 @@ func (n *Node) Namespaces() []string {
 func (n *Node) forget(ns *Namespace) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	key := nsKey{ns.wire, ns.name}
+	key := nsKey{ns.protocol, ns.name}
 	if n.namespaces[key] != ns {
 		return false
 	}

@@ -56,7 +56,7 @@ func (c *call) settle(ctx context.Context) (ended bool) {
 	}
 	channels := make([]broker.Channel, len(claims))
 	for i, id := range claims {
-		channels[i] = c.ns.wire.NodeResponses(c.ns.name, id)
+		channels[i] = c.ns.protocol.NodeResponses(c.ns.name, id)
 	}
 	counts, err := c.ns.node.broker.Subscribers(ctx, channels...)
 	c.mu.Lock()

@@ -71,7 +71,7 @@ func (t *peerTable) discard(p *peer) {
 
 // clone copies a namespace out of the memory of its frame.
 func (s *spoken) clone() spoken {
-	return spoken{nsKey{s.key.wire, strings.Clone(s.key.name)}, strings.Clone(s.speaks)}
+	return spoken{nsKey{s.key.protocol, strings.Clone(s.key.name)}, strings.Clone(s.speaks)}
 }
 
 // takeAll appends copies of namespaces to dst, if the limits allow it.

@@ -425,24 +425,25 @@ func TestDeafNodeHearsAgain(t *testing.T) {
 }
 
 func TestMalformedControlFrames(t *testing.T) {
-	good := pack([]any{1, full, "wire", 1, 1, []any{[]any{0, chat, "native/1"}}})
+	good := pack([]any{1, full, "wire", 1, 1, []any{[]any{"native", chat, "native/1"}}})
 	if err := backplane.DecodeControl(good); err != nil {
 		t.Fatal(err)
 	}
 	bad := map[string][]byte{
-		"empty":             {},
-		"not MessagePack":   []byte("\xc1hello"),
-		"JSON":              []byte(`{"type":1}`),
-		"short array":       pack([]any{1, full, "wire", 1, 1}),
-		"version 0":         pack([]any{0, full, "wire", 1, 1, nil}),
-		"no id":             pack([]any{1, full, "", 1, 1, nil}),
-		"long id":           pack([]any{1, full, strings.Repeat("x", 129), 1, 1, nil}),
-		"id of bytes":       pack([]any{1, full, []byte("wire"), 1, 1, nil}),
-		"invalid UTF-8":     pack([]any{1, full, "wi\xffre", 1, 1, nil}),
-		"negative revision": pack([]any{1, full, "wire", 1, -1, nil}),
-		"namespace alone":   pack([]any{1, full, "wire", 1, 1, []any{chat}}),
-		"short namespace":   pack([]any{1, full, "wire", 1, 1, []any{[]any{0, chat}}}),
-		"wire 300":          pack([]any{1, full, "wire", 1, 1, []any{[]any{300, chat, "x"}}}),
+		"empty":                 {},
+		"not MessagePack":       []byte("\xc1hello"),
+		"JSON":                  []byte(`{"type":1}`),
+		"short array":           pack([]any{1, full, "wire", 1, 1}),
+		"version 0":             pack([]any{0, full, "wire", 1, 1, nil}),
+		"no id":                 pack([]any{1, full, "", 1, 1, nil}),
+		"long id":               pack([]any{1, full, strings.Repeat("x", 129), 1, 1, nil}),
+		"id of bytes":           pack([]any{1, full, []byte("wire"), 1, 1, nil}),
+		"invalid UTF-8":         pack([]any{1, full, "wi\xffre", 1, 1, nil}),
+		"negative revision":     pack([]any{1, full, "wire", 1, -1, nil}),
+		"namespace alone":       pack([]any{1, full, "wire", 1, 1, []any{chat}}),
+		"short namespace":       pack([]any{1, full, "wire", 1, 1, []any{[]any{"native", chat}}}),
+		"a protocol of no name": pack([]any{1, full, "wire", 1, 1, []any{[]any{"Wire", chat, "x"}}}),
+		"a number as protocol":  pack([]any{1, full, "wire", 1, 1, []any{[]any{0, chat, "x"}}}),
 	}
 	for i := range good {
 		bad[fmt.Sprintf("first %d bytes", i)] = good[:i]
@@ -466,7 +467,7 @@ func TestMalformedControlFrames(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
 		w := f.wire("")
-		w.send(broker.Control(), pack([]any{2, full, "wire", 1, 1, []any{[]any{0, chat, "native/2", []any{"more"}, 7}}, "more", []any{1}}))
+		w.send(broker.Control(), pack([]any{2, full, "wire", 1, 1, []any{[]any{"native", chat, "native/2", []any{"more"}, 7}}, "more", []any{1}}))
 		w.send(broker.Control(), pack([]any{2, 99, "wire", 1, 1, nil}))
 		settle()
 		if p := f.nodes[0].Peers(); len(p) != 1 || !slices.Equal(p[0].Speaks, []string{"native/2"}) {

@@ -63,9 +63,9 @@ func (ns *Namespace) heardBy(c *census) bool {
 }
 
 // uncounted returns why a response may be missing that was not counted on. On the native
-// wire there is none: all peers are Crossroom nodes, which announce themselves.
+// protocol there is none: all peers are Crossroom nodes, which announce themselves.
 func (ns *Namespace) uncounted(req *wire.Request, who *census) error {
-	if who.inexact == nil || ns.wire == broker.Native {
+	if who.inexact == nil || ns.protocol == broker.Native {
 		return nil
 	}
 	one, err := ns.codec.Expect(ns.name, req, wire.Unannounced{Total: 1, Responding: -1})
@@ -115,7 +115,7 @@ func (ns *Namespace) publishRequest(ctx context.Context, req *wire.Request) erro
 	if err != nil {
 		return err
 	}
-	return ns.node.broker.Publish(ctx, ns.wire.Requests(ns.name), buf)
+	return ns.node.broker.Publish(ctx, ns.protocol.Requests(ns.name), buf)
 }
 
 // response takes in another node's answer.

@@ -886,6 +886,6 @@ func (*blindBroker) Subscribers(context.Context, ...broker.Channel) ([]int, erro
 	return nil, errors.ErrUnsupported
 }
 
-func (*blindBroker) Responders(context.Context, broker.Wire, string) ([]string, error) {
+func (*blindBroker) Responders(context.Context, broker.Protocol, string) ([]string, error) {
 	return nil, errors.ErrUnsupported
 }

@@ -28,7 +28,7 @@ func (ns *Namespace) responders(ctx context.Context, c *census, now bool) (int, 
 		// Without the lock, which no context could end: a few questions at the same time
 		// may each ask.
 		var err error
-		if ids, err = ns.node.broker.Responders(ctx, ns.wire, ns.name); ids == nil {
+		if ids, err = ns.node.broker.Responders(ctx, ns.protocol, ns.name); ids == nil {
 			return -1, err
 		}
 		m.mu.Lock()

@@ -56,7 +56,7 @@ func (s *stress) event(ns, id, what string) int {
 // random. A query without an error has a response of each node whose call of Namespace
 // returned before the query began and whose Close began after the query ended.
 //
-// Of each kind of broker and each wire it runs four fixed seeds. CROSSROOM_STRESS=1000 runs
+// Of each kind of broker and each protocol it runs four fixed seeds. CROSSROOM_STRESS=1000 runs
 // as many random seeds instead. A seed fixes what the nodes do, not the order in which
 // goroutines run.
 func TestFleetChangesAtRandom(t *testing.T) {

@@ -38,7 +38,7 @@ func (l *loop) Subscribers(context.Context, ...broker.Channel) ([]int, error) {
 	return nil, errors.ErrUnsupported
 }
 
-func (l *loop) Responders(context.Context, broker.Wire, string) ([]string, error) {
+func (l *loop) Responders(context.Context, broker.Protocol, string) ([]string, error) {
 	return nil, errors.ErrUnsupported
 }
 

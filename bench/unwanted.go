@@ -264,7 +264,7 @@ func (h *handing) Close(context.Context) error       { return nil }
 func (h *handing) Subscribers(_ context.Context, chs ...broker.Channel) ([]int, error) {
 	return nil, errors.ErrUnsupported
 }
-func (h *handing) Responders(context.Context, broker.Wire, string) ([]string, error) {
+func (h *handing) Responders(context.Context, broker.Protocol, string) ([]string, error) {
 	return nil, errors.ErrUnsupported
 }
 

@@ -14,8 +14,8 @@ import (
 type Broker interface {
 	// Publish takes payload for ch into the broker's queue and returns; nil does
 	// not mean sent [B16]. The slice is the caller's again when it returns [B7].
-	// Errors: *NameError [B5], *PayloadError [B6], ErrClosed [B21], the context's
-	// error as it is while the queue stayed full [B19].
+	// Errors: *NameError [B5], *ProtocolError [B31], *PayloadError [B6], ErrClosed [B21],
+	// the context's error as it is while the queue stayed full [B19].
 	Publish(ctx context.Context, ch Channel, payload []byte) error
 
 	// Flush waits until everything accepted before the call has been handed to
@@ -36,7 +36,7 @@ type Broker interface {
 	// own in a namespace [B23], in no order, or errors.ErrUnsupported. It may be
 	// slow on a large system: callers remember the answer for a while. Beside an
 	// *InexactError the list may lack some, or is nil [B30].
-	Responders(ctx context.Context, w Wire, ns string) ([]string, error)
+	Responders(ctx context.Context, p Protocol, ns string) ([]string, error)
 
 	// OnLoss calls f for every loss of accepted messages [B18] from now on, one
 	// call at a time, from the broker's goroutines; f must not block. The
@@ -118,16 +118,13 @@ type Capabilities struct {
 	CountsSubscribers bool
 	// ListsResponders: Responders works.
 	ListsResponders bool
-	// CheapRooms: Exactly filters of single rooms cost the system less than
-	// EveryRoom does.
-	CheapRooms bool
 	// OrderAcrossChannels: one publisher's messages keep their order also
 	// across channels, beyond B2.
 	OrderAcrossChannels bool
 	// Reconnects: the broker can lose its connection and come back [B14, B15].
 	Reconnects bool
-	// OnlyCrossroom: no server of another kind can be on this system's SocketIO wire, so
-	// that content needs no check for what it would do to one.
+	// OnlyCrossroom: no server of another kind can use this system, so that content needs no
+	// check for what it would do to one.
 	OnlyCrossroom bool
 }
 
@@ -140,7 +137,7 @@ type Stats struct {
 	Sent uint64
 	// Lost for certain: too old, or still queued at Close.
 	Lost uint64
-	// Uncertain: on the wire when a connection broke. Not sent again.
+	// Uncertain: being sent when a connection broke. Not sent again.
 	Uncertain uint64
 	// Queued now, in messages and bytes.
 	QueuedMessages, QueuedBytes int

@@ -9,30 +9,6 @@ import (
 // MaxNameLen is the longest namespace, room or node name, in bytes.
 const MaxNameLen = 4096
 
-// Wire says whose bytes a channel carries. Channels of different wires are
-// different channels, on every broker: a frame in Crossroom's own encoding can
-// never reach a peer that expects Socket.IO's, and the other way round.
-type Wire uint8
-
-const (
-	// Native is Crossroom's own encoding; only Crossroom nodes listen.
-	Native Wire = iota
-	// SocketIO is the wire of socket.io-redis and @socket.io/redis-adapter. On
-	// Redis its channels have exactly the names those packages use.
-	SocketIO
-)
-
-// String returns "native" or "socket.io".
-func (w Wire) String() string {
-	switch w {
-	case Native:
-		return "native"
-	case SocketIO:
-		return "socket.io"
-	}
-	return "wire(" + strconv.Itoa(int(w)) + ")"
-}
-
 // Kind is what a channel is for.
 type Kind uint8
 
@@ -41,11 +17,11 @@ const (
 	KindBroadcast Kind = iota + 1
 	// KindRoom carries messages to exactly one room.
 	KindRoom
-	// KindRequests carries questions to every node of a namespace.
+	// KindRequests carries requests to every node of a namespace.
 	KindRequests
-	// KindResponses carries answers that every node of a namespace sees.
+	// KindResponses carries responses that every node of a namespace sees.
 	KindResponses
-	// KindNodeResponses carries answers to one node.
+	// KindNodeResponses carries responses to one node.
 	KindNodeResponses
 	// KindControl carries membership between Crossroom nodes: to all of them, or to
 	// one. It has no namespace.
@@ -64,42 +40,23 @@ func (k Kind) String() string {
 
 // Channel names where a message goes. It is a small comparable value: use == and
 // map keys freely. The zero Channel is invalid. Only brokers turn a Channel into a
-// name on the wire.
+// name on the system.
 type Channel struct {
-	wire Wire
-	kind Kind
-	ns   string
-	name string
-}
-
-// Broadcast is the channel to everybody in a namespace.
-func (w Wire) Broadcast(ns string) Channel { return Channel{wire: w, kind: KindBroadcast, ns: ns} }
-
-// Room is the channel to exactly one room. The empty room name is a name like any other.
-func (w Wire) Room(ns, room string) Channel {
-	return Channel{wire: w, kind: KindRoom, ns: ns, name: room}
-}
-
-// Requests is the channel of questions to every node of a namespace.
-func (w Wire) Requests(ns string) Channel { return Channel{wire: w, kind: KindRequests, ns: ns} }
-
-// Responses is the channel of answers that every node of a namespace sees.
-func (w Wire) Responses(ns string) Channel { return Channel{wire: w, kind: KindResponses, ns: ns} }
-
-// NodeResponses is the channel of answers to one node.
-func (w Wire) NodeResponses(ns, node string) Channel {
-	return Channel{wire: w, kind: KindNodeResponses, ns: ns, name: node}
+	protocol Protocol
+	kind     Kind
+	ns       string
+	name     string
 }
 
 // Control is the channel on which Crossroom nodes announce themselves.
-func Control() Channel { return Channel{wire: Native, kind: KindControl} }
+func Control() Channel { return Channel{protocol: Native, kind: KindControl} }
 
 // NodeControl is the channel on which one Crossroom node is told what concerns no
 // other. id is not empty.
-func NodeControl(id string) Channel { return Channel{wire: Native, kind: KindControl, name: id} }
+func NodeControl(id string) Channel { return Channel{protocol: Native, kind: KindControl, name: id} }
 
-// Wire returns whose bytes the channel carries.
-func (c Channel) Wire() Wire { return c.wire }
+// Protocol returns whose messages the channel carries.
+func (c Channel) Protocol() Protocol { return c.protocol }
 
 // Kind returns what the channel is for; zero for the zero Channel.
 func (c Channel) Kind() Kind { return c.kind }
@@ -118,12 +75,14 @@ func (c Channel) Clone() Channel {
 	return c
 }
 
-// String is for logs and errors. It is not the name on any wire.
+// String is for logs and errors. It is not the name on any system.
 func (c Channel) String() string {
-	s := c.wire.String() + " " + c.kind.String()
-	switch {
-	case c.kind == 0:
+	s := c.kind.String()
+	if c.kind == 0 {
 		return s
+	}
+	s = c.protocol.String() + " " + s
+	switch {
 	case c.kind == KindControl && c.name == "":
 		return s
 	case c.kind == KindControl:
@@ -136,13 +95,13 @@ func (c Channel) String() string {
 	return s
 }
 
-// Validate returns a *NameError if no broker could carry the channel: it is the
-// zero Channel, or a name in it is not valid UTF-8 or is longer than MaxNameLen.
-// Brokers call it first and may refuse more.
+// Validate returns a *NameError if no broker could carry the channel: it is the zero
+// Channel or of a kind that its protocol does not have, or a name in it is not valid UTF-8 or is longer than
+// MaxNameLen. Brokers call it first and may refuse more.
 func (c Channel) Validate() error {
 	switch {
-	case c.kind == 0 || c.kind > KindControl || c.wire > SocketIO:
-		return &NameError{Channel: c, Reason: "not a channel made by this package's constructors"}
+	case c.kind == 0 || c.kind > KindControl || c.protocol == Protocol{} || c.kind == KindControl && c.protocol != Native:
+		return &NameError{Channel: c, Reason: "no such channel"}
 	case len(c.ns) > MaxNameLen:
 		return &NameError{Channel: c, Reason: "namespace longer than " + strconv.Itoa(MaxNameLen) + " bytes"}
 	case len(c.name) > MaxNameLen:
@@ -171,14 +130,6 @@ const (
 // Exactly selects one channel.
 func Exactly(ch Channel) Filter { return Filter{ch: ch} }
 
-// EveryRoom selects everything broadcast in a namespace: Broadcast(ns) and
-// Room(ns, r) for every r.
-func (w Wire) EveryRoom(ns string) Filter { return Filter{ch: w.Broadcast(ns), form: everyRoom} }
-
-// Uncounted selects the channel Requests(ns), like Exactly, but Subscribers does not count
-// it. With it a node that leaves goes on hearing the requests of those that have counted it.
-func (w Wire) Uncounted(ns string) Filter { return Filter{ch: w.Requests(ns), form: uncounted} }
-
 // Channel returns the channel of Exactly and Uncounted, and the namespace's broadcast
 // channel for EveryRoom.
 func (f Filter) Channel() Channel { return f.ch }
@@ -200,14 +151,14 @@ func (f Filter) Matches(ch Channel) bool {
 	if f.form != everyRoom {
 		return ch == f.ch
 	}
-	return ch.wire == f.ch.wire && ch.ns == f.ch.ns && (ch.kind == KindBroadcast || ch.kind == KindRoom)
+	return ch.protocol == f.ch.protocol && ch.ns == f.ch.ns && (ch.kind == KindBroadcast || ch.kind == KindRoom)
 }
 
 // String is for logs and errors.
 func (f Filter) String() string {
 	switch f.form {
 	case everyRoom:
-		return f.ch.wire.String() + " every room of " + strconv.Quote(f.ch.ns)
+		return f.ch.protocol.String() + " every room of " + strconv.Quote(f.ch.ns)
 	case uncounted:
 		return f.ch.String() + ", uncounted"
 	}

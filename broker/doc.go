@@ -2,7 +2,7 @@
 // system: bytes in, bytes out, on channels.
 //
 // A [Broker] is one node's place on that system. The core never sees a channel's
-// name on the wire and a broker never looks into a payload. Crossroom brings three:
+// name on the system and a broker never looks into a payload. Crossroom brings three:
 // broker/memory, broker/redis and broker/nats. To write another, implement [Broker] and
 // pass the suite in package conformance.
 //
@@ -20,7 +20,7 @@
 //	B4   Nothing is delivered that was not published: payloads arrive byte for byte,
 //	     on an equal Channel, and never on a channel that no filter matches.
 //	     Namespaces, rooms and node ids are compared as whole names: "/a" and "/ab",
-//	     or "/a" room "b" and "/a/b", never meet. Neither do the two wires.
+//	     or "/a" room "b" and "/a/b", never meet. Neither do two protocols.
 //	B5   Any valid UTF-8 name up to MaxNameLen bytes works, whatever characters it
 //	     has, or is refused by Publish and Subscribe alike with a *NameError.
 //	     Invalid UTF-8 and longer names are always refused.
@@ -95,6 +95,10 @@
 //	     is connected. If they did not look everywhere, or may not look at all, they
 //	     return an *InexactError with the reason: the numbers beside it are lower
 //	     bounds and the list may lack some, or both are nil.
+//	B31  Protocols are open. Every broker carries Native and SocketIO. It either carries
+//	     another protocol in the sense of all other clauses, or Publish, Subscribe, Add,
+//	     Subscribers and Responders refuse it with a *ProtocolError, without effect. It may
+//	     refuse single kinds of channels and filters of a protocol like that.
 //
 // # What is not promised
 //

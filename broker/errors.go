@@ -19,6 +19,19 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf("broker: %.300s: %s", e.Channel.String(), e.Reason)
 }
 
+// ProtocolError says that a broker does not carry a protocol, or that the protocol has no
+// such channel or filter on the broker's system [B31]. It is an errors.ErrUnsupported.
+type ProtocolError struct {
+	Protocol Protocol
+	Reason   string
+}
+
+func (e *ProtocolError) Error() string {
+	return fmt.Sprintf("broker: protocol %s: %s", e.Protocol, e.Reason)
+}
+
+func (e *ProtocolError) Unwrap() error { return errors.ErrUnsupported }
+
 // PayloadError says that a payload is larger than the broker can carry.
 type PayloadError struct {
 	Size, Max int // bytes
@@ -49,7 +62,7 @@ func (e *InexactError) MarshalText() ([]byte, error) { return []byte(e.Error()),
 // reached the system.
 type Loss struct {
 	Messages, Bytes int
-	// Uncertain: they were on the wire when the connection broke, and may have
+	// Uncertain: they were being sent when the connection broke, and may have
 	// arrived. They are not sent again.
 	Uncertain bool
 	// Err says why; errors.Is and errors.As see through it.

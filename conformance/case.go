@@ -28,7 +28,7 @@ type Case struct {
 func Cases() []Case {
 	return sorted(
 		deliveryCases, nameCases, payloadCases, receiverCases, removeCases,
-		outageCases, outboxCases, callCases, closeCases, countCases, concurrentCases, rightsCases,
+		outageCases, outboxCases, callCases, closeCases, countCases, concurrentCases, rightsCases, protocolCases,
 	)
 }
 

@@ -232,7 +232,7 @@ func caseResponders(ctx context.Context, e *env) error {
 		}
 		return skip("the broker does not claim ListsResponders (and says errors.ErrUnsupported, as it should)")
 	}
-	list := func(w broker.Wire, ns string, want ...string) error {
+	list := func(w broker.Protocol, ns string, want ...string) error {
 		got, err := a.Broker.Responders(ctx, w, ns)
 		if err != nil {
 			return fail(23, "Responders returned %s", errText(err))

@@ -20,7 +20,7 @@ var deliveryCases = []Case{
 	{Name: "B10_Own", Clauses: []Clause{10}, run: caseOwn},
 }
 
-const native, socketIO = broker.Native, broker.SocketIO
+var native, socketIO = broker.Native, broker.SocketIO
 
 // caseLive publishes once, right after Subscribe or Add returned, many times: a
 // filter that becomes live a little late misses some of them.

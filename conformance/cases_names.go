@@ -22,7 +22,7 @@ func asType[T error](err error, target *T) bool { return errors.As(err, target) 
 // kinds makes one channel of each kind from a name, as namespace and as room or node.
 func kinds(name string) []broker.Channel {
 	var list []broker.Channel
-	for _, w := range []broker.Wire{native, socketIO} {
+	for _, w := range []broker.Protocol{native, socketIO} {
 		list = append(list,
 			w.Broadcast(name), w.Room(name, name), w.Room(name, "r"), w.Room("/ns", name),
 			w.Requests(name), w.Responses(name), w.NodeResponses(name, name), w.NodeResponses("/ns", name))
@@ -40,7 +40,7 @@ func caseCrossTalk(ctx context.Context, e *env) error {
 	}
 	channels := []broker.Channel{broker.Control(), broker.NodeControl("b"), broker.NodeControl("/a"), broker.NodeControl("*")}
 	for _, ns := range neighbours {
-		for _, w := range []broker.Wire{native, socketIO} {
+		for _, w := range []broker.Protocol{native, socketIO} {
 			channels = append(channels, w.Broadcast(ns), w.Requests(ns), w.Responses(ns), w.NodeResponses(ns, "b"),
 				w.Room(ns, ""), w.Room(ns, "b"), w.Room(ns, "/a"), w.Room(ns, "b#"), w.Room(ns, "*"))
 		}
@@ -60,7 +60,7 @@ func (e *env) crossTalk(ctx context.Context, a, b *Node, channels []broker.Chann
 	const hands = 4
 	filters := make([][]broker.Filter, hands)
 	for _, ch := range channels {
-		every := ch.Wire().EveryRoom(ch.Namespace())
+		every := ch.Protocol().EveryRoom(ch.Namespace())
 		if hand := deal(ch.String(), round) % (hands + 1); hand < hands {
 			filters[hand] = append(filters[hand], broker.Exactly(ch))
 		}
@@ -134,7 +134,7 @@ func carried(ctx context.Context, n *Node, channels []broker.Channel) ([]broker.
 		publishErr := n.Broker.Publish(ctx, ch, encode(nil, probe, 1, 0))
 		filters := []broker.Filter{broker.Exactly(ch)}
 		if ch.Kind() == broker.KindBroadcast {
-			filters = append(filters, ch.Wire().EveryRoom(ch.Namespace()))
+			filters = append(filters, ch.Protocol().EveryRoom(ch.Namespace()))
 		}
 		for _, f := range filters {
 			sub, err := n.Broker.Subscribe(ctx, ignore{}, f)
@@ -199,7 +199,7 @@ func caseHostile(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		for _, w := range []broker.Wire{native, socketIO} {
+		for _, w := range []broker.Protocol{native, socketIO} {
 			for _, ns := range []string{name, "/ns"} {
 				if len(mustCarry(ctx, b, w.Broadcast(ns))) == 0 {
 					continue
@@ -259,7 +259,7 @@ func caseRefused(ctx context.Context, e *env) error {
 		for _, ch := range channels {
 			filters := []broker.Filter{broker.Exactly(ch)}
 			if ch.Kind() == broker.KindBroadcast {
-				filters = append(filters, ch.Wire().EveryRoom(ch.Namespace()))
+				filters = append(filters, ch.Protocol().EveryRoom(ch.Namespace()))
 			}
 			if err := n.Broker.Publish(ctx, ch, nil); !isRefusal(err) {
 				return fail(5, "Publish on %s, with %s, returned %s", clip(ch), what, errText(err))

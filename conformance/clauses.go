@@ -75,7 +75,7 @@ var clauses = [...]string{
 	4: "Nothing is delivered that was not published: payloads arrive byte for byte, on an equal " +
 		"Channel, and never on a channel that no filter matches. Namespaces, rooms and node ids are " +
 		"compared as whole names: \"/a\" and \"/ab\", or \"/a\" room \"b\" and \"/a/b\", never meet. " +
-		"Neither do the two wires.",
+		"Neither do two protocols.",
 	5: "Any valid UTF-8 name up to MaxNameLen bytes works, whatever characters it has, or is refused by " +
 		"Publish and Subscribe alike with a *NameError. Invalid UTF-8 and longer names are always " +
 		"refused.",
@@ -134,4 +134,8 @@ var clauses = [...]string{
 	30: "Subscribers and Responders see every subscriber, wherever in the system it is connected. If " +
 		"they did not look everywhere, or may not look at all, they return an *InexactError with the reason: " +
 		"the numbers beside it are lower bounds and the list may lack some, or both are nil.",
+	31: "Protocols are open. Every broker carries Native and SocketIO. It either carries another protocol " +
+		"in the sense of all other clauses, or Publish, Subscribe, Add, Subscribers and Responders refuse it " +
+		"with a *ProtocolError, without effect. It may refuse single kinds of channels and filters of a " +
+		"protocol like that.",
 }

@@ -81,7 +81,7 @@
 //
 // What a broker claims in its Capabilities is tested; what it does not claim is
 // skipped and listed, except that a call without support has to return
-// errors.ErrUnsupported. CheapRooms cannot be tested from outside.
+// errors.ErrUnsupported.
 //
 // # Clauses of a fleet
 //

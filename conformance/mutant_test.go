@@ -35,7 +35,7 @@ func TestMutants(t *testing.T) {
 	for _, c := range slices.Concat(conformance.Cases(), conformance.FleetCases()) {
 		cases[c.Name] = c
 	}
-	breakages := slices.Concat(breakages, fleetBreakages)
+	breakages := slices.Concat(breakages, protocolBreakages, fleetBreakages)
 	// Most mutants are caught by waiting for what never comes: let them wait together.
 	results := make([]chan error, len(breakages))
 	slots := make(chan struct{}, 16)
@@ -173,7 +173,7 @@ func (d *deniable) Subscribers(ctx context.Context, channels ...broker.Channel) 
 	return nil, &broker.InexactError{Err: errDenied}
 }
 
-func (d *deniable) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+func (d *deniable) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	if d.denied.Load() {
 		return nil, &broker.InexactError{Err: errDenied}
 	}
@@ -200,7 +200,7 @@ type mutant struct {
 	onFlush        func(context.Context) error
 	onSubscribe    func(context.Context, broker.Receiver, ...broker.Filter) (broker.Subscription, error)
 	onSubscribers  func(context.Context, ...broker.Channel) ([]int, error)
-	onResponders   func(context.Context, broker.Wire, string) ([]string, error)
+	onResponders   func(context.Context, broker.Protocol, string) ([]string, error)
 	onOnLoss       func(func(broker.Loss)) func()
 	onCapabilities func() broker.Capabilities
 	onClose        func(context.Context) error
@@ -234,7 +234,7 @@ func (m *mutant) Subscribers(ctx context.Context, channels ...broker.Channel) ([
 	return m.Broker.Subscribers(ctx, channels...)
 }
 
-func (m *mutant) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+func (m *mutant) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	if m.onResponders != nil {
 		return m.onResponders(ctx, w, ns)
 	}

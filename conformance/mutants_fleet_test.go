@@ -161,7 +161,7 @@ var fleetBreakages = []breakage{
 	{name: "names are cut off at 64 bytes", waits: true, caught: "F15_Names", clauses: f(15), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if name := ch.Name(); ch.Kind() == broker.KindRoom && len(name) > 64 && name[0] == 'n' {
-				ch = ch.Wire().Room(ch.Namespace(), name[:64])
+				ch = ch.Protocol().Room(ch.Namespace(), name[:64])
 			}
 			return b.Publish(ctx, ch, p)
 		}}

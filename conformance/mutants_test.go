@@ -146,15 +146,15 @@ var breakages = []breakage{
 	{name: "namespaces that share a prefix hear each other", caught: "B04_CrossTalk", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
 		return withFilters(b, func(f broker.Filter) []broker.Filter {
 			if f.IsEveryRoom() && f.Channel().Namespace() == "/a" {
-				return []broker.Filter{f.Channel().Wire().EveryRoom("/ab")}
+				return []broker.Filter{f.Channel().Protocol().EveryRoom("/ab")}
 			}
 			return nil
 		})
 	}},
-	{name: "the wires hear each other", caught: "B04_CrossTalk", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
+	{name: "the protocols receive from each other", caught: "B04_CrossTalk", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
 		return withFilters(b, func(f broker.Filter) []broker.Filter {
 			ch := f.Channel()
-			if ch.Kind() == broker.KindRequests && ch.Wire() == broker.Native {
+			if ch.Kind() == broker.KindRequests && ch.Protocol() == broker.Native {
 				return []broker.Filter{broker.Exactly(broker.SocketIO.Requests(ch.Namespace()))}
 			}
 			return nil
@@ -164,7 +164,7 @@ var breakages = []breakage{
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
 				if ch.Kind() == broker.KindRoom && strings.HasPrefix(ch.Namespace(), "/live") {
-					ch = ch.Wire().Broadcast(ch.Namespace())
+					ch = ch.Protocol().Broadcast(ch.Namespace())
 				}
 				r.Deliver(ch, p)
 			}}
@@ -173,7 +173,7 @@ var breakages = []breakage{
 	{name: "one hostile name is mangled", waits: true, caught: "B05_HostileNames", clauses: []conformance.Clause{4, 5}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if name := ch.Name(); ch.Kind() == broker.KindRoom && len(name) > 1 && name[0] == ' ' {
-				ch = ch.Wire().Room(ch.Namespace(), strings.TrimSpace(name))
+				ch = ch.Protocol().Room(ch.Namespace(), strings.TrimSpace(name))
 			}
 			return b.Publish(ctx, ch, p)
 		}}
@@ -369,7 +369,7 @@ var breakages = []breakage{
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
 				for _, f := range slices.Clone(filters) {
-					filters = append(filters, f.Channel().Wire().EveryRoom(f.Channel().Namespace()))
+					filters = append(filters, f.Channel().Protocol().EveryRoom(f.Channel().Namespace()))
 				}
 				return s.Subscription.Remove(ctx, filters...)
 			}
@@ -557,7 +557,7 @@ var breakages = []breakage{
 		})
 	}},
 	{name: "responders of namespaces that begin alike", caught: "B23_Responders", clauses: []conformance.Clause{23}, wrap: func(b mem) broker.Broker {
-		return &mutant{Broker: b, onResponders: func(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+		return &mutant{Broker: b, onResponders: func(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 			ids, err := b.Responders(ctx, w, ns)
 			if err != nil || ns != "/r" {
 				return ids, err
@@ -588,7 +588,7 @@ var breakages = []breakage{
 		}}
 	}},
 	{name: "Responders is claimed and does not work", caught: "B25_Capabilities", clauses: []conformance.Clause{25}, wrap: func(b mem) broker.Broker {
-		return &mutant{Broker: b, onResponders: func(context.Context, broker.Wire, string) ([]string, error) {
+		return &mutant{Broker: b, onResponders: func(context.Context, broker.Protocol, string) ([]string, error) {
 			return nil, errors.ErrUnsupported
 		}}
 	}},

@@ -169,7 +169,7 @@ func selects(filters map[broker.Filter]struct{}, ch broker.Channel) bool {
 	if _, ok := filters[broker.Exactly(ch)]; ok {
 		return true
 	}
-	for _, f := range [...]broker.Filter{ch.Wire().EveryRoom(ch.Namespace()), ch.Wire().Uncounted(ch.Namespace())} {
+	for _, f := range [...]broker.Filter{ch.Protocol().EveryRoom(ch.Namespace()), ch.Protocol().Uncounted(ch.Namespace())} {
 		if _, ok := filters[f]; ok && f.Matches(ch) {
 			return true
 		}

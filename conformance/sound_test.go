@@ -28,7 +28,7 @@ func TestSound(t *testing.T) {
 			return &mutant{Broker: b,
 				onCapabilities: func() broker.Capabilities { return broker.Capabilities{Name: "modest"} },
 				onSubscribers:  func(context.Context, ...broker.Channel) ([]int, error) { return nil, errors.ErrUnsupported },
-				onResponders:   func(context.Context, broker.Wire, string) ([]string, error) { return nil, errors.ErrUnsupported },
+				onResponders:   func(context.Context, broker.Protocol, string) ([]string, error) { return nil, errors.ErrUnsupported },
 			}
 		}},
 		{name: "does not reconnect", wrap: func(b mem) broker.Broker {
@@ -39,6 +39,11 @@ func TestSound(t *testing.T) {
 			}}
 		}},
 		{name: "refuses names", powerless: true, wrap: fussy},
+		{name: "refuses other protocols", powerless: true, wrap: func(b mem) broker.Broker { return closedTo(b, isOther, isOther) }},
+		{name: "refuses a kind of another protocol", powerless: true, wrap: func(b mem) broker.Broker {
+			other := func(ch broker.Channel) bool { return isOther(ch) && ch.Kind() == broker.KindResponses }
+			return closedTo(b, other, other)
+		}},
 		{name: "no order across channels", powerless: true, wrap: shuffled},
 	} {
 		t.Run(m.name, func(t *testing.T) {
@@ -96,6 +101,64 @@ func fussy(b mem) broker.Broker {
 				}
 				return s.Add(ctx, filters...)
 			}}, nil
+		}}
+}
+
+func isOther(ch broker.Channel) bool {
+	return ch.Validate() == nil && ch.Protocol() != broker.Native && ch.Protocol() != broker.SocketIO
+}
+
+// closedTo refuses to publish on some channels, and to do anything else with some.
+func closedTo(b mem, toPublish, toAllElse func(broker.Channel) bool) broker.Broker {
+	check := func(refuse func(broker.Channel) bool, ch broker.Channel) error {
+		if refuse(ch) {
+			return &broker.ProtocolError{Protocol: ch.Protocol(), Reason: "not here"}
+		}
+		return nil
+	}
+	all := func(filters []broker.Filter) error {
+		for _, f := range filters {
+			if err := check(toAllElse, f.Channel()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return &mutant{Broker: b,
+		onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if err := check(toPublish, ch); err != nil {
+				return err
+			}
+			return b.Publish(ctx, ch, p)
+		},
+		onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+			if err := all(filters); err != nil {
+				return nil, err
+			}
+			s, err := b.Subscribe(ctx, r, filters...)
+			if err != nil {
+				return nil, err
+			}
+			return &mutantSub{Subscription: s, onAdd: func(ctx context.Context, filters ...broker.Filter) error {
+				if err := all(filters); err != nil {
+					return err
+				}
+				return s.Add(ctx, filters...)
+			}}, nil
+		},
+		onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+			for _, ch := range channels {
+				if err := check(toAllElse, ch); err != nil {
+					return nil, err
+				}
+			}
+			return b.Subscribers(ctx, channels...)
+		},
+		onResponders: func(ctx context.Context, p broker.Protocol, ns string) ([]string, error) {
+			if err := check(toAllElse, p.NodeResponses(ns, "id")); err != nil {
+				return nil, err
+			}
+			return b.Responders(ctx, p, ns)
 		}}
 }
 

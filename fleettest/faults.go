@@ -49,6 +49,6 @@ func (uncounted) Subscribers(context.Context, ...broker.Channel) ([]int, error) 
 	return nil, errors.ErrUnsupported
 }
 
-func (uncounted) Responders(context.Context, broker.Wire, string) ([]string, error) {
+func (uncounted) Responders(context.Context, broker.Protocol, string) ([]string, error) {
 	return nil, errors.ErrUnsupported
 }

@@ -30,7 +30,7 @@ const (
 	keyNode          = attribute.Key("crossroom.node")
 	keyReason        = attribute.Key("crossroom.reason")
 	keyHeaderIgnored = attribute.Key("crossroom.header.ignored")
-	keyWire          = attribute.Key("crossroom.wire")
+	keyProtocol      = attribute.Key("crossroom.protocol")
 )
 
 // maxRooms is how many room names a span has at most.

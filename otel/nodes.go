@@ -121,10 +121,10 @@ func (m *metrics) gauges(to metric.Observer, n *backplane.Node, st broker.Stats,
 	to.ObserveInt64(m.queued, int64(st.QueuedMessages), all)
 	to.ObserveInt64(m.queuedBytes, int64(st.QueuedBytes), all)
 	if last := n.LastMessage(); !last.IsZero() {
-		to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), of(n.Source(), keyNamespace.String(""), keyWire.String("control")))
+		to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), of(n.Source(), keyNamespace.String(""), keyProtocol.String("control")))
 	}
 	n.EachNamespace(func(ns *backplane.Namespace) {
-		opt := of(n.Source(), keyNamespace.String(ns.Name()), keyWire.String(ns.Wire().String()))
+		opt := of(n.Source(), keyNamespace.String(ns.Name()), keyProtocol.String(ns.Protocol().String()))
 		if last := ns.LastMessage(); !last.IsZero() {
 			to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), opt)
 		}

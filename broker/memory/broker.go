@@ -62,7 +62,6 @@ func (b *Broker) Capabilities() broker.Capabilities {
 		MaxPayload:          b.bus.opts.MaxPayload,
 		CountsSubscribers:   true,
 		ListsResponders:     true,
-		CheapRooms:          true,
 		OrderAcrossChannels: true,
 		Reconnects:          true,
 		OnlyCrossroom:       true,
@@ -161,7 +160,7 @@ func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([
 }
 
 // Responders implements broker.Broker, on the same terms as Subscribers.
-func (b *Broker) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

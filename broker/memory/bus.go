@@ -24,8 +24,8 @@ type Bus struct {
 
 // space is what an EveryRoom filter selects.
 type space struct {
-	wire broker.Wire
-	ns   string
+	protocol broker.Protocol
+	ns       string
 }
 
 // route is one filter of one subscription.
@@ -62,7 +62,7 @@ func (bus *Bus) publish(ch broker.Channel, payload []byte, owned bool, done, sto
 	exact := bus.exact[ch.Kind()][ch]
 	var every []*route
 	if k := ch.Kind(); k == broker.KindBroadcast || k == broker.KindRoom {
-		every = bus.every[space{ch.Wire(), ch.Namespace()}]
+		every = bus.every[space{ch.Protocol(), ch.Namespace()}]
 	} else if k == broker.KindRequests && len(bus.uncounted) > 0 {
 		every = bus.uncounted[ch]
 	}
@@ -135,7 +135,7 @@ func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 		switch {
 		case f.IsEveryRoom():
 			s.everies++
-			key := space{ch.Wire(), ch.Namespace()}
+			key := space{ch.Protocol(), ch.Namespace()}
 			rt.pos = len(bus.every[key])
 			bus.every[key] = append(bus.every[key], rt)
 			continue
@@ -186,7 +186,7 @@ func (bus *Bus) drop(rt *route) {
 	switch {
 	case f.IsEveryRoom():
 		s.everies--
-		dropFrom(bus.every, space{f.Channel().Wire(), f.Channel().Namespace()}, rt)
+		dropFrom(bus.every, space{f.Channel().Protocol(), f.Channel().Namespace()}, rt)
 		return
 	case f.IsUncounted():
 		s.everies--
@@ -227,12 +227,12 @@ func (bus *Bus) subscribers(ch broker.Channel) int {
 }
 
 // responders lists the names of node response channels that reachable brokers hold.
-func (bus *Bus) responders(w broker.Wire, ns string) []string {
+func (bus *Bus) responders(w broker.Protocol, ns string) []string {
 	bus.mu.RLock()
 	defer bus.mu.RUnlock()
 	ids := []string{}
 	for ch, routes := range bus.exact[broker.KindNodeResponses] {
-		if ch.Wire() != w || ch.Namespace() != ns {
+		if ch.Protocol() != w || ch.Namespace() != ns {
 			continue
 		}
 		for _, rt := range routes {

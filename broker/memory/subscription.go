@@ -63,9 +63,9 @@ func (s *subscription) cover(ch broker.Channel) *route {
 	}
 	switch ch.Kind() {
 	case broker.KindBroadcast, broker.KindRoom:
-		return s.filters[ch.Wire().EveryRoom(ch.Namespace())]
+		return s.filters[ch.Protocol().EveryRoom(ch.Namespace())]
 	case broker.KindRequests:
-		return s.filters[ch.Wire().Uncounted(ch.Namespace())]
+		return s.filters[ch.Protocol().Uncounted(ch.Namespace())]
 	}
 	return nil
 }

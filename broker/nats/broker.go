@@ -141,7 +141,7 @@ func (b *Broker) Subscribers(ctx context.Context, _ ...broker.Channel) ([]int, e
 }
 
 // Responders implements broker.Broker, on the same terms.
-func (b *Broker) Responders(ctx context.Context, _ broker.Wire, _ string) ([]string, error) {
+func (b *Broker) Responders(ctx context.Context, _ broker.Protocol, _ string) ([]string, error) {
 	return nil, b.unsupported(ctx)
 }
 
@@ -174,7 +174,6 @@ func (b *Broker) Capabilities() broker.Capabilities {
 		Name:                "nats",
 		Prefix:              b.opts.Prefix,
 		MaxPayload:          b.out.max,
-		CheapRooms:          true,
 		OrderAcrossChannels: true,
 		Reconnects:          true,
 		OnlyCrossroom:       true,

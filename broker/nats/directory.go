@@ -32,7 +32,7 @@ func newDirectory(names *naming) *directory {
 	return &directory{names: names, by: map[broker.Channel]*address{}}
 }
 
-// address returns where a channel's messages go, or a *broker.NameError.
+// address returns where a channel's messages go, or the error of naming.check.
 func (d *directory) address(ch broker.Channel) (*address, error) {
 	d.mu.RLock()
 	a := d.by[ch]
@@ -40,7 +40,7 @@ func (d *directory) address(ch broker.Channel) (*address, error) {
 	if a != nil {
 		return a, nil
 	}
-	if err := ch.Validate(); err != nil {
+	if err := d.names.check(ch); err != nil {
 		return nil, err
 	}
 	// The caller's names may be parts of something large.

@@ -10,8 +10,8 @@
 //
 // # Subjects
 //
-// With prefix P (Options.Prefix, "crossroom" unless said otherwise), W the wire
-// (native or socketio), namespace N, room R and node id I:
+// With prefix P (Options.Prefix, "crossroom" unless said otherwise), W the protocol
+// (native, socketio or another's name), namespace N, room R and node id I:
 //
 //	Broadcast(N)         P.W.cast.N.all
 //	Room(N, R)           P.W.cast.N.room.R
@@ -29,9 +29,10 @@
 // bytes like that becomes %h and its SHA-256 in hexadecimal digits (the name itself is
 // then in the message, and compared). So a subject has at most 2,560 bytes, and a
 // server's max_control_line of 4,096, which is its default, is enough. A prefix is one
-// or more tokens that need no escaping, of at most 255 bytes in all; "native" and
-// "socketio" are no such token, and the first does not begin with $: those subjects are the
-// servers' own. Another prefix is refused with a *PrefixError.
+// or more tokens that need no escaping, of at most 255 bytes in all. The first does not
+// begin with $, because those subjects are the servers' own, and none after it is "cast",
+// "request", "response", "control" or "mark". Another prefix is refused with a *PrefixError,
+// and a protocol named like one of these five words with a *broker.ProtocolError.
 //
 // A room's subscription is for exactly that room's subject (Exactly), and a whole
 // namespace is one subscription (EveryRoom). A message carries a frame of 16 bytes

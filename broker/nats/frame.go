@@ -90,20 +90,5 @@ func readName(data []byte) (name string, rest []byte, ok bool) {
 
 // channel gives the channel that has the frame's names and is like ch in all else.
 func (f *frame) channel(ch broker.Channel) broker.Channel {
-	w := ch.Wire()
-	switch ch.Kind() {
-	case broker.KindBroadcast:
-		return w.Broadcast(f.ns)
-	case broker.KindRoom:
-		return w.Room(f.ns, f.name)
-	case broker.KindRequests:
-		return w.Requests(f.ns)
-	case broker.KindResponses:
-		return w.Responses(f.ns)
-	case broker.KindNodeResponses:
-		return w.NodeResponses(f.ns, f.name)
-	case broker.KindControl:
-		return broker.NodeControl(f.name)
-	}
-	return ch
+	return ch.Protocol().Channel(ch.Kind(), f.ns, f.name)
 }

@@ -31,7 +31,7 @@ func TestFrames(t *testing.T) {
 	f, _, _ := readFrame(appendFrame(nil, 1, 1, appendNames(nil, long)))
 	for _, ch := range []broker.Channel{long, broker.SocketIO.Room("x", "y"), broker.Native.Broadcast("x"), broker.Native.Requests("x"), broker.Native.Responses("x")} {
 		got := f.channel(ch)
-		if got.Kind() != ch.Kind() || got.Wire() != ch.Wire() || got.Namespace() != long.Namespace() {
+		if got.Kind() != ch.Kind() || got.Protocol() != ch.Protocol() || got.Namespace() != long.Namespace() {
 			t.Errorf("%.60v became %.60v", ch, got)
 		}
 	}

@@ -19,7 +19,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		return err
 	}
 	for _, f := range filters {
-		if err := f.Channel().Validate(); err != nil {
+		if err := s.names.check(f.Channel()); err != nil {
 			return err
 		}
 	}

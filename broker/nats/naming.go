@@ -25,12 +25,10 @@ const (
 	hashMark   = "%h"
 )
 
-// The tokens after the prefix. A prefix that contained one of the first two could
-// put its subjects among another's.
+// The tokens after the prefix and the protocol, except wordMark, which follows the prefix.
+// They are no protocols, and no parts of a prefix but its first: the subjects could be those
+// of a shorter prefix.
 const (
-	wordNative   = "native"
-	wordSocketIO = "socketio"
-
 	wordCast     = "cast"
 	wordAll      = "all"
 	wordRoom     = "room"
@@ -40,11 +38,16 @@ const (
 	wordMark     = "mark"
 )
 
-// naming turns channels into subjects and back, for one prefix. It is immutable.
-type naming struct {
-	prefix string
-	heads  [2]string // by wire, with the dot after it
+func reserved(token string) bool {
+	switch token {
+	case wordCast, wordRequest, wordResponse, wordControl, wordMark:
+		return true
+	}
+	return false
 }
+
+// naming turns channels into subjects and back, for one prefix. It is immutable.
+type naming struct{ prefix string }
 
 func newNaming(prefix string) (*naming, error) {
 	refuse := func(reason string) (*naming, error) { return nil, &PrefixError{Prefix: prefix, Reason: reason} }
@@ -58,8 +61,8 @@ func newNaming(prefix string) (*naming, error) {
 		switch {
 		case token == "":
 			return refuse("a part between dots is empty")
-		case token == wordNative || token == wordSocketIO:
-			return refuse(strconv.Quote(token) + " is what follows a prefix")
+		case i > 0 && reserved(token):
+			return refuse(strconv.Quote(token) + " is a word of the subjects")
 		case i == 0 && token[0] == '$':
 			return refuse("subjects that begin with '$' belong to the server")
 		}
@@ -69,10 +72,18 @@ func newNaming(prefix string) (*naming, error) {
 			}
 		}
 	}
-	return &naming{prefix: prefix, heads: [2]string{
-		broker.Native:   prefix + "." + wordNative + ".",
-		broker.SocketIO: prefix + "." + wordSocketIO + ".",
-	}}, nil
+	return &naming{prefix: prefix}, nil
+}
+
+// check refuses what has no subject.
+func (n *naming) check(ch broker.Channel) error {
+	if err := ch.Validate(); err != nil {
+		return err
+	}
+	if p := ch.Protocol(); reserved(p.String()) {
+		return &broker.ProtocolError{Protocol: p, Reason: "its name is a word of the subjects on NATS"}
+	}
+	return nil
 }
 
 // mustEscape reports whether a byte means something in a subject or in a line of
@@ -131,9 +142,11 @@ func hashed(ch broker.Channel) bool {
 	return tokenSize(ch.Namespace()) > maxToken || tokenSize(ch.Name()) > maxToken
 }
 
-// appendSubject appends a channel's subject. The channel is valid.
+// appendSubject appends a channel's subject. The channel has passed check. The name of a
+// protocol is a token as it is.
 func (n *naming) appendSubject(dst []byte, ch broker.Channel) []byte {
-	dst = append(dst, n.heads[ch.Wire()]...)
+	dst = append(append(dst, n.prefix...), '.')
+	dst = append(append(dst, ch.Protocol().String()...), '.')
 	join := func(word, name string) {
 		dst = append(append(dst, word...), '.')
 		dst = appendToken(dst, name)
@@ -183,17 +196,18 @@ func (n *naming) mark(id string) string { return n.prefix + "." + wordMark + "."
 // parse turns a subject back into its channel, if names are written out in it. If
 // one is a hash it reports long instead: the names are in the message.
 func (n *naming) parse(subject string) (ch broker.Channel, long, ok bool) {
-	w := broker.Native
-	rest, found := strings.CutPrefix(subject, n.heads[w])
-	if !found {
-		w = broker.SocketIO
-		if rest, found = strings.CutPrefix(subject, n.heads[w]); !found {
-			return ch, false, false
-		}
+	rest, found := strings.CutPrefix(subject, n.prefix)
+	if !found || rest == "" || rest[0] != '.' {
+		return ch, false, false
+	}
+	protocol, rest, _ := strings.Cut(rest[1:], ".")
+	p := broker.NewProtocol(protocol)
+	if p == (broker.Protocol{}) || reserved(protocol) {
+		return ch, false, false
 	}
 	kind, rest, more := strings.Cut(rest, ".")
 	if !more {
-		return broker.Control(), false, kind == wordControl && w == broker.Native
+		return broker.Control(), false, kind == wordControl && p == broker.Native
 	}
 	token, rest, more := strings.Cut(rest, ".")
 	ns, long, ok := readToken(token)
@@ -202,22 +216,22 @@ func (n *naming) parse(subject string) (ch broker.Channel, long, ok bool) {
 	}
 	switch kind {
 	case wordControl:
-		return broker.NodeControl(ns), long, !more && w == broker.Native && (ns != "" || long)
+		return broker.NodeControl(ns), long, !more && p == broker.Native && (ns != "" || long)
 	case wordCast:
 		if rest == wordAll {
-			return w.Broadcast(ns), long, true
+			return p.Broadcast(ns), long, true
 		}
 		word, token, _ := strings.Cut(rest, ".")
 		room, longRoom, ok := readToken(token)
-		return w.Room(ns, room), long || longRoom, ok && word == wordRoom
+		return p.Room(ns, room), long || longRoom, ok && word == wordRoom
 	case wordRequest:
-		return w.Requests(ns), long, !more
+		return p.Requests(ns), long, !more
 	case wordResponse:
 		if !more {
-			return w.Responses(ns), long, true
+			return p.Responses(ns), long, true
 		}
 		id, longID, ok := readToken(rest)
-		return w.NodeResponses(ns, id), long || longID, ok
+		return p.NodeResponses(ns, id), long || longID, ok
 	}
 	return ch, false, false
 }

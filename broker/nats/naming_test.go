@@ -93,15 +93,65 @@ func TestParseRefusesOtherSubjects(t *testing.T) {
 }
 
 func TestPrefixes(t *testing.T) {
-	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "a.>", "$SYS", "a\n", "native", "a.socketio.b", "50%", "\xff", strings.Repeat("x", 256)} {
+	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "a.>", "$SYS", "a\n", "a.cast", "a.request.b", "a.b.mark", "50%", "\xff", strings.Repeat("x", 256)} {
 		var refused *PrefixError
 		if _, err := newNaming(prefix); !errors.As(err, &refused) || refused.Reason == "" {
 			t.Errorf("prefix %q: %v, want a *PrefixError", prefix, err)
 		}
 	}
-	for _, prefix := range []string{"a", "shop.eu", "größe", "_x", "a.$b", "control"} {
+	for _, prefix := range []string{"a", "shop.eu", "größe", "_x", "a.$b", "control", "native", "a.socketio.b"} {
 		mustNaming(t, prefix)
 	}
+}
+
+// No subject of one prefix is one of another, or is selected by its wildcards.
+func TestPrefixesApart(t *testing.T) {
+	third := broker.NewProtocol("third")
+	var all []*naming
+	for _, prefix := range []string{"a", "a.native", "a.third", "a.third.native", "a.x.y", "native", "third.native", "cast", "mark"} {
+		all = append(all, mustNaming(t, prefix))
+	}
+	channels := []broker.Channel{broker.Control(), broker.NodeControl("cast"), broker.NodeControl("native")}
+	for _, p := range []broker.Protocol{broker.Native, broker.SocketIO, third} {
+		for _, name := range []string{"cast", "native", "all", "room", "control", "third"} {
+			channels = append(channels, p.Broadcast(name), p.Room(name, name), p.Requests(name), p.Responses(name), p.NodeResponses(name, name))
+		}
+	}
+	of := map[string]string{}
+	for _, n := range all {
+		for _, subject := range append([]string{n.mark("cast"), n.mark("native")}, subjects(n, channels)...) {
+			if other, twice := of[subject]; twice {
+				t.Errorf("%q is a subject of the prefixes %q and %q", subject, other, n.prefix)
+			}
+			of[subject] = n.prefix
+		}
+	}
+	for _, n := range all {
+		for _, ch := range channels {
+			if ch.Kind() != broker.KindBroadcast {
+				continue
+			}
+			wild := strings.TrimSuffix(n.subscription(ch.Protocol().EveryRoom(ch.Namespace())), ">")
+			for subject, prefix := range of {
+				if prefix != n.prefix && strings.HasPrefix(subject, wild) {
+					t.Errorf("%q> selects %q of prefix %q", wild, subject, prefix)
+				}
+			}
+		}
+	}
+	for _, word := range []string{wordCast, wordRequest, wordResponse, wordControl, wordMark} {
+		var refused *broker.ProtocolError
+		if err := all[0].check(broker.NewProtocol(word).Room("/", "r")); !errors.As(err, &refused) {
+			t.Errorf("protocol %s: %v, want a *broker.ProtocolError", word, err)
+		}
+	}
+}
+
+func subjects(n *naming, channels []broker.Channel) (list []string) {
+	for _, ch := range channels {
+		list = append(list, n.subject(ch))
+	}
+	return list
 }
 
 // FuzzNames holds that different channels have different subjects, which are valid,
@@ -118,7 +168,7 @@ func FuzzNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ns1, name1, ns2, name2 string) {
 		var all []broker.Channel
 		for _, x := range [][2]string{{ns1, name1}, {ns2, name2}} {
-			for _, w := range []broker.Wire{broker.Native, broker.SocketIO} {
+			for _, w := range []broker.Protocol{broker.Native, broker.SocketIO, broker.NewProtocol("third")} {
 				all = append(all, w.Broadcast(x[0]), w.Room(x[0], x[1]), w.Requests(x[0]), w.Responses(x[0]), w.NodeResponses(x[0], x[1]))
 			}
 		}
@@ -136,7 +186,7 @@ func FuzzNames(f *testing.F) {
 			if !ok || long != hashed(a) || !long && back != a {
 				t.Fatalf("%v is called %q, which is taken for %v (%v, %v)", a, subject, back, long, ok)
 			}
-			wild := strings.TrimSuffix(n.subscription(a.Wire().EveryRoom(a.Namespace())), ">")
+			wild := strings.TrimSuffix(n.subscription(a.Protocol().EveryRoom(a.Namespace())), ">")
 			for _, b := range all[i+1:] {
 				if b.Validate() != nil {
 					continue
@@ -145,7 +195,7 @@ func FuzzNames(f *testing.F) {
 				if (a == b) != (subject == other) {
 					t.Fatalf("%v and %v are called %q and %q", a, b, subject, other)
 				}
-				if strings.HasPrefix(other, wild) != a.Wire().EveryRoom(a.Namespace()).Matches(b) {
+				if strings.HasPrefix(other, wild) != a.Protocol().EveryRoom(a.Namespace()).Matches(b) {
 					t.Fatalf("the wildcard of %v and %q", a, other)
 				}
 			}

@@ -24,10 +24,10 @@ func TestOutages(t *testing.T) {
 	t.Parallel()
 	opts := quick()
 	brokertest.Outages(t, &brokertest.Kind{
-		Wire:    broker.Native,
-		Start:   func(t testing.TB) brokertest.Server { return servers.StartNATS(t, nil) },
-		Open:    func(t testing.TB, addr string) broker.Broker { return open(t, addr, opts) },
-		Notices: opts.ProbeInterval + opts.ProbeTimeout,
+		Protocol: broker.Native,
+		Start:    func(t testing.TB) brokertest.Server { return servers.StartNATS(t, nil) },
+		Open:     func(t testing.TB, addr string) broker.Broker { return open(t, addr, opts) },
+		Notices:  opts.ProbeInterval + opts.ProbeTimeout,
 		Silent: func(err error) bool {
 			var silence *natsbroker.SilenceError
 			return errors.As(err, &silence) && silence.Timeout()

@@ -136,9 +136,9 @@ func (s *subscriber) here(to *address) *[]*subscription {
 	var others []*subscription
 	switch to.ch.Kind() {
 	case broker.KindRoom, broker.KindBroadcast:
-		others = s.holders[to.ch.Wire().EveryRoom(to.ch.Namespace())]
+		others = s.holders[to.ch.Protocol().EveryRoom(to.ch.Namespace())]
 	case broker.KindRequests:
-		others = s.holders[to.ch.Wire().Uncounted(to.ch.Namespace())]
+		others = s.holders[to.ch.Protocol().Uncounted(to.ch.Namespace())]
 	}
 	for _, u := range others {
 		if !slices.Contains(subs, u) {

@@ -52,13 +52,13 @@ type subscriber struct {
 	told   []*address
 }
 
-// space is a namespace on one wire.
+// space is a namespace in one protocol.
 type space struct {
-	wire broker.Wire
-	ns   string
+	protocol broker.Protocol
+	ns       string
 }
 
-func spaceOf(f broker.Filter) space { return space{f.Channel().Wire(), f.Channel().Namespace()} }
+func spaceOf(f broker.Filter) space { return space{f.Channel().Protocol(), f.Channel().Namespace()} }
 
 func newSubscriber(names *naming, opts *Options, proof *witnesses, self uint64, need, forget func()) *subscriber {
 	s := &subscriber{

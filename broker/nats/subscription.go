@@ -49,10 +49,10 @@ func (u *subscription) matches(ch broker.Channel) bool {
 	}
 	switch ch.Kind() {
 	case broker.KindRoom, broker.KindBroadcast:
-		e := u.entries[ch.Wire().EveryRoom(ch.Namespace())]
+		e := u.entries[ch.Protocol().EveryRoom(ch.Namespace())]
 		return e != nil && e.live
 	case broker.KindRequests:
-		e := u.entries[ch.Wire().Uncounted(ch.Namespace())]
+		e := u.entries[ch.Protocol().Uncounted(ch.Namespace())]
 		return e != nil && e.live
 	}
 	return false

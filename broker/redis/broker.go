@@ -161,7 +161,7 @@ func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([
 
 // Responders implements broker.Broker with PUBSUB CHANNELS, on the same terms. The
 // server looks through all channels for it.
-func (b *Broker) Responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	return b.querier.responders(ctx, w, ns)
 }
 
@@ -184,7 +184,6 @@ func (b *Broker) Capabilities() broker.Capabilities {
 		MaxPayload:        b.opts.MaxPayload,
 		CountsSubscribers: true,
 		ListsResponders:   true,
-		CheapRooms:        true,
 		// In a cluster a message reaches the other nodes on links of the servers' own,
 		// and after a lost connection they may leave from another server.
 		OrderAcrossChannels: b.publisher.nodes.cluster == nil,

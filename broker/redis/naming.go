@@ -19,9 +19,9 @@ var reservedSuffixes = [...]string{"-request", "-response", "-control", "-crossr
 // it stands for. Kind is KindBroadcast also for rooms, KindResponses and KindControl
 // also for one node's: the two differ in what follows.
 type head struct {
-	text string
-	wire broker.Wire
-	kind broker.Kind
+	text     string
+	protocol broker.Protocol
+	kind     broker.Kind
 }
 
 // naming turns channels into names on the wire and back, for one prefix. It is
@@ -29,7 +29,13 @@ type head struct {
 type naming struct {
 	prefix string
 	heads  [7]head
-	texts  [broker.SocketIO + 1][broker.KindControl + 1]string // of heads, for every kind
+	texts  [2]texts
+}
+
+// texts are the heads of one protocol's channels by kind, empty where it has none.
+type texts struct {
+	protocol broker.Protocol
+	heads    [broker.KindControl + 1]string
 }
 
 func newNaming(prefix string) (*naming, error) {
@@ -56,19 +62,30 @@ func newNaming(prefix string) (*naming, error) {
 		{prefix + "-crossroom-response#", broker.Native, broker.KindResponses},
 		{prefix + "-crossroom-control#", broker.Native, broker.KindControl},
 	}}
-	for _, h := range n.heads {
-		n.texts[h.wire][h.kind] = h.text
-	}
-	for w := range n.texts {
-		n.texts[w][broker.KindRoom] = n.texts[w][broker.KindBroadcast]
-		n.texts[w][broker.KindNodeResponses] = n.texts[w][broker.KindResponses]
+	for i, p := range [...]broker.Protocol{broker.SocketIO, broker.Native} {
+		t := &n.texts[i]
+		t.protocol = p
+		for _, h := range n.heads {
+			if h.protocol == p {
+				t.heads[h.kind] = h.text
+			}
+		}
+		t.heads[broker.KindRoom] = t.heads[broker.KindBroadcast]
+		t.heads[broker.KindNodeResponses] = t.heads[broker.KindResponses]
 	}
 	return n, nil
 }
 
-// headOf returns the first part of the names of w's channels of kind k, which
-// Channel.Validate knows; empty if w has none.
-func (n *naming) headOf(w broker.Wire, k broker.Kind) string { return n.texts[w][k] }
+// headOf returns the first part of the names of p's channels of kind k; empty if p has none
+// on Redis.
+func (n *naming) headOf(p broker.Protocol, k broker.Kind) string {
+	for i := range n.texts {
+		if n.texts[i].protocol == p {
+			return n.texts[i].heads[k]
+		}
+	}
+	return ""
+}
 
 // check refuses what cannot be named: what no broker takes, and '#' in a namespace
 // (P#/a#b# would be both room b of /a and everybody in /a#b).
@@ -79,15 +96,15 @@ func (n *naming) check(ch broker.Channel) error {
 	if strings.IndexByte(ch.Namespace(), '#') >= 0 {
 		return &broker.NameError{Channel: ch, Reason: "namespace contains '#', which separates the parts of a channel name on Redis"}
 	}
-	if n.headOf(ch.Wire(), ch.Kind()) == "" {
-		return &broker.NameError{Channel: ch, Reason: "this wire has no such channel"}
+	if n.headOf(ch.Protocol(), ch.Kind()) == "" {
+		return &broker.ProtocolError{Protocol: ch.Protocol(), Reason: "it has no channels of kind " + ch.Kind().String() + " on Redis"}
 	}
 	return nil
 }
 
 // size is the length of a channel's name.
 func (n *naming) size(ch broker.Channel) int {
-	size := len(n.headOf(ch.Wire(), ch.Kind()))
+	size := len(n.headOf(ch.Protocol(), ch.Kind()))
 	switch ch.Kind() {
 	case broker.KindControl:
 		if ch.Name() != "" {
@@ -103,7 +120,7 @@ func (n *naming) size(ch broker.Channel) int {
 
 // appendName appends a channel's name. The channel has passed check.
 func (n *naming) appendName(dst []byte, ch broker.Channel) []byte {
-	dst = append(dst, n.headOf(ch.Wire(), ch.Kind())...)
+	dst = append(dst, n.headOf(ch.Protocol(), ch.Kind())...)
 	if ch.Kind() == broker.KindControl {
 		if ch.Name() != "" {
 			dst = append(dst, ch.Name()...)
@@ -140,8 +157,8 @@ func (n *naming) subscription(f broker.Filter) (name string, pattern bool) {
 
 // responders is the pattern for PUBSUB CHANNELS that lists the response channels of
 // single nodes, but not the one they share.
-func (n *naming) responders(w broker.Wire, ns string) string {
-	return escapeGlob(n.name(w.Responses(ns))) + "*#"
+func (n *naming) responders(p broker.Protocol, ns string) string {
+	return escapeGlob(n.name(p.Responses(ns))) + "*#"
 }
 
 // escapeGlob makes a Redis pattern that matches exactly s. Outside of brackets
@@ -191,18 +208,18 @@ func (n *naming) parse(name string) (broker.Channel, bool) {
 			if rest != "" {
 				return broker.Channel{}, false
 			}
-			ch = h.wire.Requests(ns)
+			ch = h.protocol.Requests(ns)
 		case broker.KindBroadcast:
 			if rest == "" {
-				ch = h.wire.Broadcast(ns)
+				ch = h.protocol.Broadcast(ns)
 			} else if rest, ok = strings.CutSuffix(rest, "#"); ok {
-				ch = h.wire.Room(ns, rest)
+				ch = h.protocol.Room(ns, rest)
 			}
 		case broker.KindResponses:
 			if rest == "" {
-				ch = h.wire.Responses(ns)
+				ch = h.protocol.Responses(ns)
 			} else if rest, ok = strings.CutSuffix(rest, "#"); ok {
-				ch = h.wire.NodeResponses(ns, rest)
+				ch = h.protocol.NodeResponses(ns, rest)
 			}
 		}
 		return ch, ok && ch.Validate() == nil

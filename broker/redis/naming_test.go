@@ -86,7 +86,7 @@ func TestNamesOfRealPackages(t *testing.T) {
 		prefix = strings.TrimSuffix(strings.TrimSuffix(prefix, "-request"), "-response")
 		n := mustNaming(t, prefix)
 		ch, ok := n.parse(v.Channel)
-		if !ok || ch.Wire() != broker.SocketIO || n.name(ch) != v.Channel {
+		if !ok || ch.Protocol() != broker.SocketIO || n.name(ch) != v.Channel {
 			t.Errorf("%s: %q is taken for %v (%v)", v.Name, v.Channel, ch, ok)
 			continue
 		}
@@ -132,6 +132,10 @@ func TestNamespacesThatAreRefused(t *testing.T) {
 			t.Errorf("%.40q: %v, want a *broker.NameError", ch, err)
 		}
 	}
+	var unknown *broker.ProtocolError
+	if err := n.check(broker.NewProtocol("sharded").Room("/", "r")); !errors.As(err, &unknown) || !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("%v, want a *broker.ProtocolError", err)
+	}
 }
 
 // TestChannelsOfPrefixesDiffer makes all kinds of names from confusable parts and
@@ -144,7 +148,7 @@ func TestChannelsOfPrefixesDiffer(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		for _, w := range []broker.Wire{broker.Native, broker.SocketIO} {
+		for _, w := range []broker.Protocol{broker.Native, broker.SocketIO} {
 			var channels []broker.Channel
 			for _, ns := range parts {
 				channels = append(channels, w.Broadcast(ns), w.Requests(ns), w.Responses(ns))
@@ -184,7 +188,7 @@ func FuzzNames(f *testing.F) {
 		if err != nil {
 			return
 		}
-		w := broker.Wire(kind & 1)
+		w := [...]broker.Protocol{broker.Native, broker.SocketIO}[kind&1]
 		ch := [...]broker.Channel{
 			w.Broadcast(ns), w.Room(ns, name), w.Requests(ns), w.Responses(ns), w.NodeResponses(ns, name), broker.Control(), broker.NodeControl(name),
 		}[int(kind>>1)%7]

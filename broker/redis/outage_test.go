@@ -23,10 +23,10 @@ func TestOutages(t *testing.T) {
 	t.Parallel()
 	opts := quick()
 	brokertest.Outages(t, &brokertest.Kind{
-		Wire:    broker.SocketIO,
-		Start:   func(t testing.TB) brokertest.Server { return servers.StartRedis(t, nil) },
-		Open:    func(t testing.TB, addr string) broker.Broker { return open(t, addr, opts) },
-		Notices: opts.ProbeInterval + opts.ProbeTimeout,
+		Protocol: broker.SocketIO,
+		Start:    func(t testing.TB) brokertest.Server { return servers.StartRedis(t, nil) },
+		Open:     func(t testing.TB, addr string) broker.Broker { return open(t, addr, opts) },
+		Notices:  opts.ProbeInterval + opts.ProbeTimeout,
 		Silent: func(err error) bool {
 			var silence *redisbroker.SilenceError
 			return errors.As(err, &silence) && silence.Timeout()

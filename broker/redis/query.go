@@ -96,7 +96,7 @@ func (q *querier) subscribers(ctx context.Context, channels []broker.Channel) ([
 }
 
 // responders lists the ids in the names of response channels of single nodes.
-func (q *querier) responders(ctx context.Context, w broker.Wire, ns string) ([]string, error) {
+func (q *querier) responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (q *querier) responders(ctx context.Context, w broker.Wire, ns string) ([]s
 	err := q.each(ctx, []string{"PUBSUB", "CHANNELS", q.names.responders(w, ns)}, func(answer []string) error {
 		for _, name := range answer {
 			ch, ok := q.names.parse(name)
-			if !ok || ch.Kind() != broker.KindNodeResponses || ch.Namespace() != ns || ch.Wire() != w || seen[ch.Name()] {
+			if !ok || ch.Kind() != broker.KindNodeResponses || ch.Namespace() != ns || ch.Protocol() != w || seen[ch.Name()] {
 				continue
 			}
 			seen[ch.Name()] = true

@@ -133,7 +133,7 @@ func (s *subscriber) covered(ch broker.Channel) bool {
 		return false
 	}
 	if ch.Kind() == broker.KindRoom {
-		ch = ch.Wire().Broadcast(ch.Namespace())
+		ch = ch.Protocol().Broadcast(ch.Namespace())
 	}
 	e := s.reg.patterns[ch]
 	return e != nil && e.sends()

@@ -46,9 +46,9 @@ func (u *subscription) matches(ch broker.Channel) bool {
 	}
 	switch ch.Kind() {
 	case broker.KindRoom, broker.KindBroadcast:
-		return u.filters[ch.Wire().EveryRoom(ch.Namespace())] != nil
+		return u.filters[ch.Protocol().EveryRoom(ch.Namespace())] != nil
 	case broker.KindRequests:
-		return u.filters[ch.Wire().Uncounted(ch.Namespace())] != nil
+		return u.filters[ch.Protocol().Uncounted(ch.Namespace())] != nil
 	}
 	return false
 }

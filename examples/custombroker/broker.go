@@ -27,8 +27,8 @@ import (
 
 const (
 	maxPayload = 64 << 10
-	maxFrame   = maxPayload + 2*broker.MaxNameLen + header
-	header     = 8 + 1 + 1 + 2 + 2 // number, kind, wire, lengths of namespace and name
+	maxFrame   = maxPayload + 2*broker.MaxNameLen + 255 + header
+	header     = 8 + 1 + 1 + 2 + 2 // number, kind, lengths of protocol, namespace and name
 	// A node whose queue is full is waited for so long, looking again in pauses; then it
 	// misses messages until it has room.
 	patience, pause = 2 * time.Second, time.Millisecond
@@ -155,7 +155,7 @@ func (b *Broker) Subscribers(context.Context, ...broker.Channel) ([]int, error) 
 	return nil, errors.ErrUnsupported
 }
 
-func (b *Broker) Responders(context.Context, broker.Wire, string) ([]string, error) {
+func (b *Broker) Responders(context.Context, broker.Protocol, string) ([]string, error) {
 	return nil, errors.ErrUnsupported
 }
 
@@ -168,11 +168,11 @@ func (b *Broker) Stats() broker.Stats {
 }
 
 func encode(number uint64, ch broker.Channel, payload []byte) []byte {
-	ns, name := ch.Namespace(), ch.Name()
-	f := append(binary.BigEndian.AppendUint64(nil, number), byte(ch.Kind()), byte(ch.Wire()))
+	protocol, ns, name := ch.Protocol().String(), ch.Namespace(), ch.Name()
+	f := append(binary.BigEndian.AppendUint64(nil, number), byte(ch.Kind()), byte(len(protocol)))
 	f = binary.BigEndian.AppendUint16(f, uint16(len(ns)))
 	f = binary.BigEndian.AppendUint16(f, uint16(len(name)))
-	return slices.Concat(f, []byte(ns), []byte(name), payload)
+	return slices.Concat(f, []byte(protocol), []byte(ns), []byte(name), payload)
 }
 
 // decode gives the zero Channel for what nobody here has sent.
@@ -180,21 +180,13 @@ func decode(f []byte) (number uint64, ch broker.Channel, payload []byte) {
 	if len(f) < header {
 		return
 	}
-	w, ns := broker.Wire(f[9]), header+int(binary.BigEndian.Uint16(f[10:]))
+	protocol := header + int(f[9])
+	ns := protocol + int(binary.BigEndian.Uint16(f[10:]))
 	name := ns + int(binary.BigEndian.Uint16(f[12:]))
 	if name > len(f) {
 		return
 	}
-	kinds := [...]func(ns, name string) broker.Channel{
-		broker.KindBroadcast:     func(ns, _ string) broker.Channel { return w.Broadcast(ns) },
-		broker.KindRoom:          w.Room,
-		broker.KindRequests:      func(ns, _ string) broker.Channel { return w.Requests(ns) },
-		broker.KindResponses:     func(ns, _ string) broker.Channel { return w.Responses(ns) },
-		broker.KindNodeResponses: w.NodeResponses,
-		broker.KindControl:       func(_, id string) broker.Channel { return broker.NodeControl(id) },
-	}
-	if k := int(f[8]); k > 0 && k < len(kinds) {
-		ch = kinds[k](string(f[header:ns]), string(f[ns:name]))
-	}
+	p := broker.NewProtocol(string(f[header:protocol]))
+	ch = p.Channel(broker.Kind(f[8]), string(f[protocol:ns]), string(f[ns:name]))
 	return binary.BigEndian.Uint64(f), ch, f[name:]
 }

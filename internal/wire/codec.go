@@ -6,22 +6,22 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Codec turns the core's messages into the bytes of one wire and back. The core
+// Codec turns the core's messages into the bytes of one protocol and back. The core
 // has one of its own, for fleets of Crossroom nodes only; package adapter brings
 // the one of Socket.IO. Implementations keep no state between calls that a caller
 // could notice and are safe for concurrent use.
 //
 // Append methods append one encoded message to dst and return the extended slice;
 // they keep nothing of dst or the message. They return an error that wraps
-// errors.ErrUnsupported if the wire has no such message.
+// errors.ErrUnsupported if the protocol has no such message.
 //
 // Decode methods fill in a struct whose slices they reuse. Strings and byte slices
 // in it may share memory with payload, which nobody ever writes to. Input is
 // untrusted: malformed bytes are an error, never a panic, and what is allocated
 // stays in proportion to len(payload).
 type Codec interface {
-	// Wire says on which channels these bytes travel.
-	Wire() broker.Wire
+	// Protocol returns the protocol of the channels that carry these bytes.
+	Protocol() broker.Protocol
 
 	// Hello describes this codec to peers (such as "native/1" or
 	// "socket.io/v8"), for Peer.Speaks.

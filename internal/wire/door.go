@@ -37,7 +37,7 @@ func (s Selection) Not(rooms ...string) Selection {
 // Options are what package adapter sets when it opens a namespace, beside its public
 // options.
 type Options struct {
-	// Codec of the wire.
+	// Codec of the protocol.
 	Codec Codec
 	// Rooms is the *rooms.Registry[backplane.Member] to use. Namespaces of nodes on different brokers that
 	// share one have one set of members.

@@ -31,8 +31,8 @@ func Restart[S Server](servers ...S) {
 
 // Kind is a kind of broker.
 type Kind struct {
-	// Wire of the channels to test with.
-	Wire broker.Wire
+	// Protocol of the channels to test with.
+	Protocol broker.Protocol
 	// Start starts a server for the time of a test.
 	Start func(t testing.TB) Server
 	// Open makes a broker for a server by its host and port, which is closed with the
@@ -47,5 +47,5 @@ type Kind struct {
 	InDoubt uint64
 }
 
-func (k *Kind) room() broker.Channel   { return k.Wire.Room("/", "room") }
-func (k *Kind) marker() broker.Channel { return k.Wire.Room("/", "marker") }
+func (k *Kind) room() broker.Channel   { return k.Protocol.Room("/", "room") }
+func (k *Kind) marker() broker.Channel { return k.Protocol.Room("/", "marker") }

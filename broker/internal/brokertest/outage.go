@@ -77,7 +77,7 @@ func crashInTheMiddle(t *testing.T, k *Kind) {
 	b := k.Open(t, srv.Addr())
 	losses := WatchLosses(t, b)
 	r, second := Record(t), Record(t)
-	Subscribe(t, b, r, k.Wire.EveryRoom("/"), broker.Exactly(broker.Control()))
+	Subscribe(t, b, r, k.Protocol.EveryRoom("/"), broker.Exactly(broker.Control()))
 	Subscribe(t, b, second, broker.Exactly(k.room()))
 	empty := Record(t)
 	Subscribe(t, b, empty)

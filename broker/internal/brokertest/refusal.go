@@ -43,7 +43,7 @@ func WrongPassword(t *testing.T, b broker.Broker, refused func(error) bool, tooO
 // Permissions tests a broker that may publish and subscribe to what is cast in the
 // namespace "/chat" of a wire, and to nothing else. refused reports whether an error
 // says that the server did not allow something: "EveryRoom", "Exactly" or "Publish".
-func Permissions(t *testing.T, b broker.Broker, w broker.Wire, refused func(err error, what string) bool) {
+func Permissions(t *testing.T, b broker.Broker, w broker.Protocol, refused func(err error, what string) bool) {
 	losses := WatchLosses(t, b)
 	r := Record(t)
 	sub := Subscribe(t, b, r, w.EveryRoom("/chat"))
