@@ -1,6 +1,6 @@
 # make demo    the main job, on the embedded memory broker; BROKER=redis://… or nats://… uses that
 # make test    fetches what is missing and runs every test, under the race detector
-# make bench   side-by-side benchmarks; exit status 1 if a bar is missed
+# make bench   side-by-side benchmarks; exit status 1 if a bar is missed; UPDATE=1 writes the figures to README.md
 # make chat    the chat example: three nodes, on BROKER; MIXED=1: Go and Node.js nodes behind a redis-server;
 #              PORT is the first of their ports (default 8081)
 # make chat-picture    makes the pictures of the chat example anew, from a real run
@@ -41,7 +41,7 @@ trace:
 
 bench:
 	@scripts/setup redis nats node
-	@go run ./bench
+	@go run ./bench $(if $(UPDATE),-readme README.md)
 
 ifeq ($(MIXED),)
 chat:

@@ -6,24 +6,24 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// centrifugeBroker is centrifuge's Redis broker with its defaults and without
-// the rest of centrifuge: a handler of our own counts what it brings.
-func centrifugeBroker(ctx context.Context, e *env, arrived func(), run withPublish) (figures, error) {
+// centrifugeBroker is centrifuge's Redis broker with its defaults and without the rest
+// of centrifuge: a handler of our own counts what it brings.
+func centrifugeBroker(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		return nil, err
 	}
-	defer node.Shutdown(context.WithoutCancel(ctx))
-	shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: e.redis.Addr})
+	s.later(func() error { return node.Shutdown(context.WithoutCancel(ctx)) })
+	shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: s.redis.Addr})
 	if err != nil {
 		return nil, err
 	}
-	defer shard.Close()
+	s.later(func() error { shard.Close(); return nil })
 	broker, err := centrifuge.NewRedisBroker(node, centrifuge.RedisBrokerConfig{Shards: []*centrifuge.RedisShard{shard}})
 	if err != nil {
 		return nil, err
 	}
-	defer broker.Close(context.WithoutCancel(ctx))
+	s.later(func() error { return broker.Close(context.WithoutCancel(ctx)) })
 	if err := broker.RegisterBrokerEventHandler(centrifugeSink(arrived)); err != nil {
 		return nil, err
 	}
@@ -31,10 +31,10 @@ func centrifugeBroker(ctx context.Context, e *env, arrived func(), run withPubli
 		return nil, err
 	}
 	payload := []byte(event)
-	return run(func(context.Context) error {
+	return func(context.Context) error {
 		_, err := broker.Publish(room, payload, centrifuge.PublishOptions{})
 		return err
-	})
+	}, nil
 }
 
 type centrifugeSink func()

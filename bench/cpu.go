@@ -2,27 +2,33 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
-
-	"github.com/crossroom/crossroom/internal/child"
 )
 
 // cpuTime is the processor time that this process, the servers and Node.js have used
-// so far. Unlike a rate it hardly changes with what else the machine has
-// to do. It is zero where there is no /proc.
+// so far. Unlike a rate it hardly changes with what else the machine has to do.
 func (e *env) cpuTime() time.Duration {
-	total := processCPU("self")
-	for _, server := range []*child.Server{e.redis, e.nats} {
-		if server != nil {
-			total += processCPU(strconv.Itoa(server.Pid()))
-		}
-	}
-	for _, pair := range e.nodes {
-		total += processCPU(strconv.Itoa(pair.publisher.Pid())) + processCPU(strconv.Itoa(pair.receiver.Pid()))
+	var own syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own) // cannot fail
+	total := e.ended + time.Duration(own.Utime.Nano()+own.Stime.Nano())
+	for _, pid := range e.processes {
+		total += processCPU(pid)
 	}
 	return total
+}
+
+// count counts the processor time of another process until the stage closes.
+func (s *stage) count(pid int) {
+	s.processes = append(s.processes, pid)
+	s.later(func() error {
+		s.ended += processCPU(pid)
+		s.processes = slices.DeleteFunc(s.processes, func(p int) bool { return p == pid })
+		return nil
+	})
 }
 
 // machine is the processor time of all processors so far: used, and altogether. It
@@ -68,43 +74,3 @@ func (b bystanders) share() float64 {
 
 // tick is the unit in which the kernel counts for users.
 const tick = time.Second / 100
-
-// processCPU reads user and system time of a process and of its children that have
-// ended.
-func processCPU(pid string) time.Duration {
-	stat, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		return 0
-	}
-	// The second field is the program's name in brackets and may hold anything.
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 15 {
-		return 0
-	}
-	total := time.Duration(0)
-	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
-		n, _ := strconv.ParseInt(f, 10, 64)
-		total += time.Duration(n) * tick
-	}
-	return total
-}
-
-// clock measures a stretch of work.
-type clock struct {
-	env   *env
-	start time.Time
-	cpu   time.Duration
-}
-
-func (e *env) startClock() clock { return clock{e, time.Now(), e.cpuTime()} }
-
-// per returns the messages a second and the processor time of one, all processes
-// together.
-func (c clock) per(messages int64) figures {
-	out := figures{{"msg/s", float64(messages) / time.Since(c.start).Seconds()}}
-	if used := c.env.cpuTime() - c.cpu; used > 0 {
-		out = append(out, figure{"CPU ns/msg", float64(used) / float64(messages)})
-	}
-	return out
-}

@@ -2,45 +2,40 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 )
 
-// crossroomNode is a server with one namespace, set up as a user would do it.
-type crossroomNode struct {
-	broker broker.Broker
+// node is a server with one namespace, set up as a user would do it.
+type node struct {
 	server *adapter.Server
 	ns     *adapter.Namespace
 }
 
-func newCrossroom(ctx context.Context, e *env, open opener) (*crossroomNode, error) {
-	b, err := open(ctx, e)
+func newNode(ctx context.Context, s *stage, open opener) (*node, error) {
+	b, err := with(ctx, s, open)
 	if err != nil {
 		return nil, err
 	}
-	n := &crossroomNode{broker: b}
-	if n.server, err = adapter.New(b, nil); err == nil {
-		n.ns, err = n.server.Of(ctx, "/")
-	}
+	return nodeOn(ctx, s, b, nil)
+}
+
+func nodeOn(ctx context.Context, s *stage, b broker.Broker, opts *adapter.Options) (*node, error) {
+	server, err := adapter.New(b, opts)
 	if err != nil {
-		return nil, errors.Join(err, n.close(ctx))
+		return nil, err
 	}
-	return n, nil
+	s.later(func() error { return server.Close(context.WithoutCancel(ctx)) })
+	ns, err := server.Of(ctx, "/")
+	return &node{server, ns}, err
 }
 
-func (n *crossroomNode) close(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	var err error
-	if n.server != nil {
-		err = n.server.Close(ctx)
-	}
-	return errors.Join(err, n.broker.Close(ctx))
-}
+// emits publishes the event to the room.
+func (n *node) emits(ctx context.Context) error { return n.ns.To(room).Emit(ctx, "event", event) }
 
-// sink is a socket that does nothing but tell.
+// sink is a socket that only reports that something came.
 type sink struct {
 	id      string
 	arrived func()
@@ -49,23 +44,6 @@ type sink struct {
 func (s *sink) ID() string              { return s.id }
 func (s *sink) Deliver(*adapter.Packet) { s.arrived() }
 func (s *sink) Disconnect(bool)         {}
-
-// crossroomPair is a node that publishes and another that has a sink in the room.
-func crossroomPair(ctx context.Context, e *env, open opener, arrived func(), run func(publisher, receiver *crossroomNode) (figures, error)) (f figures, err error) {
-	var both [2]*crossroomNode
-	for i := range both {
-		n, err := newCrossroom(ctx, e, open)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, n.close(ctx)) }()
-		both[i] = n
-	}
-	if err := join(ctx, both[1].ns, &sink{"sink", arrived}, room); err != nil {
-		return nil, err
-	}
-	return run(both[0], both[1])
-}
 
 func join(ctx context.Context, ns *adapter.Namespace, s adapter.Socket, rooms ...string) error {
 	if err := ns.Add(s); err != nil {
@@ -78,46 +56,47 @@ func join(ctx context.Context, ns *adapter.Namespace, s adapter.Socket, rooms ..
 // deliver. The publisher is a full node, which hears its own messages too, as the
 // publisher of the contender called node does.
 func crossroomOn(open opener) way {
-	return func(ctx context.Context, e *env, arrived func(), run withPublish) (figures, error) {
-		return crossroomPair(ctx, e, open, arrived, func(publisher, _ *crossroomNode) (figures, error) {
-			return run(func(ctx context.Context) error { return publisher.ns.To(room).Emit(ctx, "event", event) })
-		})
+	return func(ctx context.Context, s *stage, arrived func()) (publish, error) {
+		publisher, err := newNode(ctx, s, open)
+		if err != nil {
+			return nil, err
+		}
+		receiver, err := newNode(ctx, s, open)
+		if err != nil {
+			return nil, err
+		}
+		return publisher.emits, join(ctx, receiver.ns, &sink{"sink", arrived}, room)
 	}
 }
 
 // emitter has an Emitter for a publisher, which does not listen, as a process has that
 // only sends.
-func emitter(ctx context.Context, e *env, arrived func(), run withPublish) (f figures, err error) {
-	b, err := openRedis(ctx, e)
+func emitter(ctx context.Context, s *stage, arrived func()) (publish, error) {
+	b, err := with(ctx, s, onRedis)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, b.Close(context.WithoutCancel(ctx))) }()
 	emitter, err := adapter.NewEmitter(b, nil)
 	if err != nil {
 		return nil, err
 	}
-	receiver, err := newCrossroom(ctx, e, openRedis)
+	receiver, err := newNode(ctx, s, onRedis)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, receiver.close(ctx)) }()
-	if err := join(ctx, receiver.ns, &sink{"sink", arrived}, room); err != nil {
-		return nil, err
-	}
-	return run(func(ctx context.Context) error { return emitter.To(room).Emit(ctx, "event", event) })
+	return func(ctx context.Context) error { return emitter.To(room).Emit(ctx, "event", event) },
+		join(ctx, receiver.ns, &sink{"sink", arrived}, room)
 }
 
-// crossroomQuestion asks four nodes for all rooms.
-func crossroomQuestion(ctx context.Context, e *env) (f figures, err error) {
+// crossroomRequest queries four nodes for all rooms.
+func crossroomRequest(ctx context.Context, s *stage) (round, error) {
 	const nodes, rooms = 4, 10
-	var asker *crossroomNode
+	var requester *node
 	for i := range nodes {
-		n, err := newCrossroom(ctx, e, openRedis)
+		n, err := newNode(ctx, s, onRedis)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, n.close(ctx)) }()
 		names := make([]string, rooms)
 		for j := range names {
 			names[j] = fmt.Sprintf("room %d of node %d", j, i)
@@ -125,16 +104,18 @@ func crossroomQuestion(ctx context.Context, e *env) (f figures, err error) {
 		if err := join(ctx, n.ns, &sink{fmt.Sprint("sink ", i), func() {}}, names...); err != nil {
 			return nil, err
 		}
-		asker = n
+		requester = n
 	}
-	return repeated(ctx, e.length/2, func(ctx context.Context) error {
-		all, err := asker.ns.AllRooms(ctx)
-		if err != nil {
-			return err
-		}
-		if got, want := len(all.Rooms), nodes*(rooms+1); got != want { // each sink's own room too
-			return fmt.Errorf("%d rooms, want %d", got, want)
-		}
-		return nil
-	})
+	return func(ctx context.Context) (int64, figures, error) {
+		return s.oneByOne(func() error {
+			all, err := requester.ns.AllRooms(ctx)
+			if err != nil {
+				return err
+			}
+			if got, want := len(all.Rooms), nodes*(rooms+1); got != want { // each sink's own room too
+				return fmt.Errorf("%d rooms, want %d", got, want)
+			}
+			return nil
+		})
+	}, nil
 }

@@ -5,102 +5,152 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/rooms"
 )
 
 const audience = 100_000 // sockets in the room
 
-// idle is a socket that does nothing at all.
-type idle struct{ id string }
-
-func (s *idle) ID() string              { return s.id }
-func (s *idle) Deliver(*adapter.Packet) {}
-func (s *idle) Disconnect(bool)         {}
-
-// fanoutOwn is a node's broadcast to its own sockets. Emit returns when they all
-// have it.
-func fanoutOwn(ctx context.Context, e *env) (f figures, err error) {
-	n, err := newCrossroom(ctx, e, openRedis)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, n.close(ctx)) }()
-	if err := seat(ctx, n.ns, audience, room, func(id string) adapter.Socket { return &idle{id} }); err != nil {
-		return nil, err
-	}
-	return broadcasts(ctx, e, func(ctx context.Context) error {
-		return n.ns.To(room).Emit(ctx, "event", event)
-	})
+// listener is a socket that does the least that one can: it remembers what came.
+type listener struct {
+	id   string
+	last *adapter.Packet
 }
 
-// fanoutRemote is another node's broadcast. A marker behind it, to a room with one
-// socket, tells when all have it.
-func fanoutRemote(ctx context.Context, e *env) (figures, error) {
-	marked := make(chan struct{}, 1)
-	return crossroomPair(ctx, e, openRedis, func() { marked <- struct{}{} }, func(publisher, receiver *crossroomNode) (figures, error) {
-		if err := seat(ctx, receiver.ns, audience, "audience", func(id string) adapter.Socket { return &idle{id} }); err != nil {
-			return nil, err
-		}
-		return broadcasts(ctx, e, func(ctx context.Context) error {
-			if err := publisher.ns.To("audience").Emit(ctx, "event", event); err != nil {
-				return err
-			}
-			if err := publisher.ns.To(room).Emit(ctx, "event", event); err != nil {
-				return err
-			}
-			select {
-			case <-marked:
-				return nil
-			case <-time.After(10 * time.Second):
-				return errors.New("not all sockets got it")
-			}
-		})
-	})
+func (l *listener) ID() string                { return l.id }
+func (l *listener) Deliver(p *adapter.Packet) { l.last = p }
+func (l *listener) Disconnect(bool)           {}
+
+// hall has the sockets that all contenders of the fan-out call, in the same order. That
+// has nothing to do with the order in which they came: neighbours in the room are not
+// neighbours in memory.
+type hall struct{ sockets []adapter.Socket }
+
+func newHall() *hall {
+	h := &hall{make([]adapter.Socket, audience)}
+	for _, i := range rand.Perm(audience) {
+		h.sockets[i] = &listener{id: socketID(i)}
+	}
+	return h
 }
 
-// seat puts n sockets into a room, in an order that has nothing to do with the one
-// in which they came: neighbours in the room are not neighbours in memory.
-func seat(ctx context.Context, ns *adapter.Namespace, n int, room string, make func(id string) adapter.Socket) error {
-	for i := range n {
-		if err := ns.Add(make(socketID(i))); err != nil {
+// socketID has as many characters as Socket.IO's ids.
+func socketID(i int) string { return fmt.Sprintf("%020d", i) }
+
+// seat puts the sockets into a room.
+func (h *hall) seat(ctx context.Context, ns *adapter.Namespace, room string) error {
+	for _, i := range rand.Perm(audience) {
+		if err := ns.Add(h.sockets[i]); err != nil {
 			return err
 		}
 	}
-	for _, i := range rand.Perm(n) {
-		if err := ns.Join(ctx, socketID(i), room); err != nil {
+	for _, s := range h.sockets {
+		if err := ns.Join(ctx, s.ID(), room); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// socketID has as many characters as Socket.IO's ids.
-func socketID(i int) string { return fmt.Sprintf("%020d", i) }
+// record is what a registry keeps of a socket at least: a node's is as large.
+type record struct {
+	socket adapter.Socket
+	_      rooms.Embed[backplane.Member]
+}
 
-// broadcasts returns what one broadcast costs for each of the audience.
-func broadcasts(ctx context.Context, e *env, do func(context.Context) error) (figures, error) {
-	for range 3 { // buffers grow to their size
-		if err := do(ctx); err != nil {
-			return nil, err
-		}
+// loop calls the sockets of a list of records and does nothing else. It reads the memory
+// that a node reads.
+func (h *hall) loop(_ context.Context, s *stage) (round, error) {
+	records := make([]*record, audience)
+	for _, i := range rand.Perm(audience) {
+		records[i] = &record{socket: h.sockets[i]}
 	}
-	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	start, n := time.Now(), 0
-	for ; n < 10 || time.Since(start) < e.length/4; n++ {
-		if err := do(ctx); err != nil {
-			return nil, err
-		}
-	}
-	took := time.Since(start)
-	runtime.ReadMemStats(&after)
-	total := float64(n) * audience
-	return figures{
-		{"ns/socket", float64(took) / total},
-		{"allocs/socket", float64(after.Mallocs-before.Mallocs) / total},
+	packet := new(adapter.Packet)
+	return func(context.Context) (int64, figures, error) {
+		return s.repeat(audience, func(int) error {
+			for _, r := range records {
+				r.socket.Deliver(packet)
+			}
+			return nil
+		})
 	}, nil
+}
+
+// direct calls the sockets of a list of sockets.
+func (h *hall) direct(_ context.Context, s *stage) (round, error) {
+	packet := new(adapter.Packet)
+	return func(context.Context) (int64, figures, error) {
+		return s.repeat(audience, func(int) error {
+			for _, s := range h.sockets {
+				s.Deliver(packet)
+			}
+			return nil
+		})
+	}, nil
+}
+
+// own is a node's broadcast to its own sockets. Emit returns when they all have it.
+func (h *hall) own(ctx context.Context, s *stage) (round, error) {
+	n, err := newLoopNode(ctx, s, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.seat(ctx, n.ns, room); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (int64, figures, error) {
+		return s.repeat(audience, func(int) error { return n.emits(ctx) })
+	}, nil
+}
+
+// remote is another node's broadcast. A marker behind it, to a room with one socket,
+// tells when all have it.
+func (h *hall) remote(ctx context.Context, s *stage) (round, error) {
+	m, err := newMarked(ctx, s, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.seat(ctx, m.ns, room); err != nil {
+		return nil, err
+	}
+	broadcast, err := capture(ctx, s, nil, room)
+	if err != nil {
+		return nil, err
+	}
+	return func(context.Context) (int64, figures, error) {
+		return s.repeat(audience, func(int) error { m.deliver(broadcast); return m.done() })
+	}, nil
+}
+
+// marked is a node with a socket that marks when messages are done with.
+type marked struct {
+	loopNode
+	marker message
+	came   chan struct{}
+}
+
+func newMarked(ctx context.Context, s *stage, observer any) (*marked, error) {
+	n, err := newLoopNode(ctx, s, observer)
+	if err != nil {
+		return nil, err
+	}
+	m := &marked{loopNode: n, came: make(chan struct{}, 1)}
+	if m.marker, err = capture(ctx, s, nil, "marker"); err != nil {
+		return nil, err
+	}
+	return m, n.ns.Add(&sink{"marker", func() { m.came <- struct{}{} }})
+}
+
+// done waits until the node is done with what was delivered to it.
+func (m *marked) done() error {
+	m.deliver(m.marker)
+	select {
+	case <-m.came:
+		return nil
+	case <-time.After(10 * time.Second):
+		return errors.New("messages are not done with after 10 s")
+	}
 }

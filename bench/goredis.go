@@ -2,79 +2,95 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// goredisSubscribe calls arrived for every message of a channel until close is
-// called, in one goroutine that reads with Receive.
-func goredisSubscribe(ctx context.Context, client *redis.Client, channel string, arrived func(payload string)) (close func(), err error) {
+// goredisClient returns a new go-redis client as a user would make it.
+func goredisClient(s *stage) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: s.redis.Addr})
+	s.later(client.Close)
+	return client
+}
+
+// goredisSubscribe calls arrived for every message of a channel, in one goroutine that
+// reads with Receive.
+func goredisSubscribe(ctx context.Context, s *stage, client *redis.Client, channel string, arrived func()) error {
 	sub := client.Subscribe(ctx, channel)
+	return goredisReceive(ctx, s, sub, func(string) { arrived() })
+}
+
+func goredisReceive(ctx context.Context, s *stage, sub *redis.PubSub, arrived func(channel string)) error {
 	if _, err := sub.Receive(ctx); err != nil { // the confirmation
-		sub.Close()
-		return nil, err
+		return errors.Join(err, sub.Close())
 	}
 	done := make(chan struct{})
-	go func() {
-		defer func() { done <- struct{}{} }()
+	s.later(func() error { defer func() { <-done }(); return sub.Close() })
+	go func() { // ends when sub is closed
+		defer close(done)
 		for {
 			got, err := sub.Receive(ctx)
 			if err != nil {
 				return
 			}
 			if m, ok := got.(*redis.Message); ok {
-				arrived(m.Payload)
+				arrived(m.Channel)
 			}
 		}
 	}()
-	return func() {
-		sub.Close()
-		<-done
-	}, nil
+	return nil
 }
 
-// bareRedis awaits the reply of each PUBLISH, as anybody does who calls Publish.
-func bareRedis(ctx context.Context, e *env, arrived func(), run withPublish) (figures, error) {
-	client := e.client()
-	defer client.Close()
-	stop, err := goredisSubscribe(ctx, client, "go-redis", func(string) { arrived() })
-	if err != nil {
+// goredis awaits the reply of each PUBLISH, as anybody does who calls Publish.
+func goredis(ctx context.Context, s *stage, arrived func()) (publish, error) {
+	client := goredisClient(s)
+	if err := goredisSubscribe(ctx, s, client, "go-redis", arrived); err != nil {
 		return nil, err
 	}
-	defer stop()
-	return run(func(ctx context.Context) error { return client.Publish(ctx, "go-redis", event).Err() })
+	return func(ctx context.Context) error { return client.Publish(ctx, "go-redis", event).Err() }, nil
 }
 
-// goredisExchange is a question and an answer in its barest form: one side
-// publishes, the other receives and publishes back.
-func goredisExchange(ctx context.Context, e *env) (figures, error) {
-	client := e.client()
-	defer client.Close()
-	answers := make(chan error, 1)
-	stopB, err := goredisSubscribe(ctx, client, "question", func(string) {
-		if err := client.Publish(ctx, "answer", event).Err(); err != nil {
-			answers <- err
+// goredisExchange is a request and its responses in their barest form: one client
+// publishes, the others receive and publish back.
+func goredisExchange(responders int) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		responses := make(chan error, responders)
+		for range responders {
+			client := goredisClient(s)
+			if err := goredisSubscribe(ctx, s, client, "request", func() {
+				if err := client.Publish(ctx, "response", event).Err(); err != nil {
+					responses <- err
+				}
+			}); err != nil {
+				return nil, err
+			}
 		}
-	})
-	if err != nil {
-		return nil, err
+		client := goredisClient(s)
+		if err := goredisSubscribe(ctx, s, client, "response", func() { responses <- nil }); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) (int64, figures, error) {
+			ctx, cancel := context.WithTimeout(ctx, s.length+10*time.Second)
+			defer cancel()
+			return s.oneByOne(func() error {
+				if err := client.Publish(ctx, "request", event).Err(); err != nil {
+					return err
+				}
+				for i := range responders {
+					select {
+					case err := <-responses:
+						if err != nil {
+							return err
+						}
+					case <-ctx.Done():
+						return fmt.Errorf("%d responses of %d: %w", i, responders, ctx.Err())
+					}
+				}
+				return nil
+			})
+		}, nil
 	}
-	defer stopB()
-	stopA, err := goredisSubscribe(ctx, client, "answer", func(string) { answers <- nil })
-	if err != nil {
-		return nil, err
-	}
-	defer stopA()
-	return repeated(ctx, e.length/2, func(ctx context.Context) error {
-		if err := client.Publish(ctx, "question", event).Err(); err != nil {
-			return err
-		}
-		select {
-		case err := <-answers:
-			return err
-		case <-time.After(5 * time.Second):
-			return context.DeadlineExceeded
-		}
-	})
 }

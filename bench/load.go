@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,17 +91,17 @@ func (f *flow) drained(ctx context.Context) error {
 }
 
 // flood publishes from many goroutines for a while and returns how many messages
-// a second arrived. Its time ends when the last one has arrived.
-func flood(ctx context.Context, e *env, f *flow, publish func(ctx context.Context) error) (figures, error) {
-	runtime.GC() // what the contender before left behind is not this one's
-	clock := e.startClock()
-	timer := time.AfterFunc(e.length, f.stop)
+// arrived. It ends when the last one has arrived.
+func (f *flow) flood(ctx context.Context, length time.Duration, out publish) (int64, figures, error) {
+	before := f.got.Load()
+	f.stopped.Store(false)
+	timer := time.AfterFunc(length, f.stop)
 	defer timer.Stop()
 	errs := make(chan error, publishers)
 	for range publishers {
 		go func() {
 			for f.enter(1) {
-				if err := publish(ctx); err != nil {
+				if err := out(ctx); err != nil {
 					f.stop()
 					errs <- err
 					return
@@ -111,19 +110,34 @@ func flood(ctx context.Context, e *env, f *flow, publish func(ctx context.Contex
 			errs <- nil
 		}()
 	}
-	var failed error
+	var failed []error
 	for range publishers {
-		if err := <-errs; err != nil && failed == nil {
-			failed = err
-		}
+		failed = append(failed, <-errs)
 	}
-	if failed != nil {
-		return nil, failed
+	if err := errors.Join(failed...); err != nil {
+		return 0, nil, err
 	}
 	if err := f.drained(ctx); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	return clock.per(f.got.Load()), nil
+	return f.got.Load() - before, nil, nil
+}
+
+// write does the same from one goroutine that writes n messages at a time.
+func (f *flow) write(ctx context.Context, length time.Duration, n int64, out func() error) (int64, figures, error) {
+	before := f.got.Load()
+	f.stopped.Store(false)
+	timer := time.AfterFunc(length, f.stop)
+	defer timer.Stop()
+	for ctx.Err() == nil && f.enter(n) {
+		if err := out(); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := f.drained(ctx); err != nil {
+		return 0, nil, err
+	}
+	return f.got.Load() - before, nil, nil
 }
 
 // pace is a steady stream of numbered messages and their times.
@@ -132,53 +146,45 @@ type pace struct {
 	took     []time.Duration
 	start    time.Time
 	arrivals atomic.Int64
-	done     chan struct{}
 }
 
 func newPace(length time.Duration) *pace {
 	n := max(1, int(length.Seconds()*rate))
-	return &pace{sent: make([]atomic.Int64, n), took: make([]time.Duration, n), start: time.Now(), done: make(chan struct{})}
+	return &pace{sent: make([]atomic.Int64, n), took: make([]time.Duration, n), start: time.Now()}
 }
 
 // arrived takes the time of the next message; messages arrive in order.
 func (p *pace) arrived() {
 	now := time.Since(p.start)
-	i := p.arrivals.Add(1) - 1
-	if int(i) >= len(p.sent) {
-		return // run tells
+	if i := int(p.arrivals.Load()); i < len(p.sent) {
+		p.took[i] = now - time.Duration(p.sent[i].Load())
 	}
-	p.took[i] = now - time.Duration(p.sent[i].Load())
-	if int(i) == len(p.sent)-1 {
-		close(p.done)
-	}
+	p.arrivals.Add(1) // run reports one too many
 }
 
-// run publishes at the rate and returns how long messages took from just before
-// publish to arrived.
-func (p *pace) run(ctx context.Context, publish func(ctx context.Context) error) (figures, error) {
-	runtime.GC()
-	next := time.Now()
-	for i := range p.sent {
+// run publishes at the rate, or slower on a busy machine, and returns how long messages
+// took from just before out to arrived.
+func (p *pace) run(ctx context.Context, length time.Duration, out publish) (int64, figures, error) {
+	next, n := time.Now(), 0
+	for end := next.Add(length); n < len(p.sent) && (n == 0 || next.Before(end)); n++ {
 		time.Sleep(time.Until(next))
-		// Who wakes up late does not catch up with a burst: that would measure queues.
+		// A goroutine that wakes up late does not catch up with a burst: that would
+		// measure queues.
 		next = later(next, time.Now()).Add(time.Second / rate)
-		p.sent[i].Store(int64(time.Since(p.start)))
-		if err := publish(ctx); err != nil {
-			return nil, err
+		p.sent[n].Store(int64(time.Since(p.start)))
+		if err := out(ctx); err != nil {
+			return 0, nil, err
 		}
 	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(10 * time.Second):
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for p.arrivals.Load() < int64(n) && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
 	}
-	if n := p.arrivals.Load(); n != int64(len(p.sent)) {
-		return nil, fmt.Errorf("%d messages sent, %d arrived", len(p.sent), n)
+	if got := p.arrivals.Load(); got != int64(n) {
+		return 0, nil, fmt.Errorf("%d messages sent, %d arrived", n, got)
 	}
-	slices.Sort(p.took)
-	micros := func(q int) float64 { return float64(p.took[len(p.took)*q/100]) / 1e3 }
-	return figures{{"p50 µs", micros(50)}, {"p99 µs", micros(99)}}, nil
+	return int64(n), percentiles(p.took[:n]), nil
 }
 
 func later(a, b time.Time) time.Time {

@@ -1,15 +1,21 @@
-// Command bench measures Crossroom beside its peers: in one run, on one
-// redis-server that it starts, in rounds that take turns. It ends with one line
-// for each bar and exits with status 1 if one is short.
+// Command bench measures Crossroom beside its peers: in one run, on one redis-server
+// and one nats-server that it starts, in short rounds that take turns. It ends with one
+// line for each bar and exits with status 1 if one is short.
+//
+// A bar relates contenders of the same round, by the processor time of one operation, by
+// allocations or by bytes; its figure is the median over the rounds, and the quartiles
+// stand beside it. Processor time is that of this process, the servers and Node.js
+// together (outside of Linux that of this process). A profiler, -cpuprofile, changes it.
 //
 //	go run ./bench                                from the root of the repository
+//	go run ./bench -readme README.md              writes the figures there, too
 //	go run ./bench -only 'throughput/(raw|crossroom)' -cpuprofile cpu.prof
 //
 // A profile's samples carry the contender they belong to:
 //
 //	go tool pprof -tagfocus contender=crossroom cpu.prof
 //
-// It needs redis-server and nats-server, and Node.js with npm for the contenders
+// It needs redis-server and nats-server, and Node.js with npm for the measurement
 // called node.
 package main
 
@@ -23,7 +29,6 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/pprof"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -43,15 +48,16 @@ func main() {
 
 // run reports whether every bar is kept.
 func run(ctx context.Context) (good bool, err error) {
-	rounds := flag.Int("rounds", 5, "how often the contenders take turns")
-	seconds := flag.Float64("seconds", 2, "length of one contender's turn where time is measured")
+	rounds := flag.Int("rounds", 15, "how often the contenders take turns")
+	seconds := flag.Float64("seconds", 0.25, "length of one contender's turn")
+	readme := flag.String("readme", "", "file to write the figures to, between the marks that are there")
 	only := flag.String("only", "", "regular expression of measurement/contender; what does not match is left out")
 	heap := flag.Int("heap", 32, "MiB of memory in use that this process has, as a server with sockets does: with none, Go collects garbage dozens of times a second")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process to the file")
 	allocs := flag.String("allocprofile", "", "write a profile of all allocations of this process to the file")
 	flag.Parse()
-	if flag.NArg() > 0 || *rounds < 1 || *seconds <= 0 {
-		return false, errors.New("no arguments, at least one round, more than 0 seconds; see -help")
+	if flag.NArg() > 0 || *rounds < 1 || *seconds <= 0 || *readme != "" && *only != "" {
+		return false, errors.New("no arguments, at least one round, more than 0 seconds, -readme without -only; see -help")
 	}
 	match, err := regexp.Compile(*only)
 	if err != nil {
@@ -83,26 +89,31 @@ func run(ctx context.Context) (good bool, err error) {
 		defer func() { err = errors.Join(err, writeAllocs(*allocs)) }()
 	}
 
-	fmt.Printf("%s %s/%s, %d cores, %d MiB in use, Redis %s, %d rounds of %v\n",
+	about := fmt.Sprintf("%s %s/%s, %d cores, %d MiB in use, Redis %s, %d rounds of %v",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *heap, e.redisVersion, e.rounds, e.length)
+	fmt.Println(about)
 	others := e.watchBystanders()
-	var all []verdict
-	ran := false
-	for _, m := range slices.Concat(table, bridgeTable, natsTable, otelTable) {
+	all := report{about: about}
+	for _, m := range table {
 		r, err := m.run(ctx, e, match, os.Stdout)
 		if err != nil {
 			return false, err
 		}
-		ran = ran || r != nil
-		all = append(all, judge(m.bars, r)...)
+		all.add(m, r)
 	}
-	if !ran {
+	if len(all.measured) == 0 {
 		return false, fmt.Errorf("-only %q matches no measurement/contender", *only)
 	}
-	if share := others.share(); share > 0.1 {
-		fmt.Printf("\nOther programs used %.0f %% of the processors meanwhile: the figures say little, the ratios less than usual.\n", 100*share)
+	share := 100 * others.share()
+	if share > 10 {
+		fmt.Printf("\nOther programs used %.0f %% of the processors meanwhile: the times say little, the ratios less than usual.\n", share)
 	}
-	return printVerdicts(os.Stdout, all), nil
+	all.about += fmt.Sprintf("; other programs used %.0f %% of the processors", share)
+	good = printVerdicts(os.Stdout, all.verdicts)
+	if *readme != "" {
+		err = all.writeTo(*readme)
+	}
+	return good, err
 }
 
 func writeAllocs(name string) error {

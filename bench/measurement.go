@@ -2,23 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"runtime"
 	"runtime/pprof"
 	"slices"
-	"strconv"
-	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // measurement is one row of the table: contenders that do the same work, and the
-// bars that hold what they reach against a limit.
+// bars that relate them.
 type measurement struct {
 	name string
-	// what is measured, in one sentence, printed above the figures.
+	// what says in one sentence what one operation is.
 	what string
-	// once: more rounds would tell nothing new (a count of bytes, say).
+	// kept contenders are opened once. The others are opened for each round, so that none
+	// of them costs the server anything while another one runs.
+	kept bool
+	// once measures one round: further ones would count the same.
 	once       bool
 	contenders []contender
 	bars       []bar
@@ -27,8 +31,32 @@ type measurement struct {
 // contender is one way to do a measurement's work.
 type contender struct {
 	name string
-	// round does the work once, for about env.seconds if it is a matter of time.
-	round func(ctx context.Context, e *env) (figures, error)
+	// open prepares what the rounds need.
+	open func(ctx context.Context, s *stage) (round, error)
+}
+
+// round does the work for about stage.length and returns how many operations that
+// was, and figures of its own. Processor time and allocations are measured around it,
+// unless it returns 0.
+type round func(ctx context.Context) (operations int64, more figures, err error)
+
+// stage is what one contender has open.
+type stage struct {
+	*env
+	length time.Duration
+	undo   []func() error
+}
+
+// later has close call f, before what was given to later up to now.
+func (s *stage) later(f func() error) { s.undo = append(s.undo, f) }
+
+func (s *stage) close() error {
+	var errs []error
+	for _, f := range slices.Backward(s.undo) {
+		errs = append(errs, f())
+	}
+	s.undo = nil
+	return errors.Join(errs...)
 }
 
 // figures are what one contender reached in one round.
@@ -38,6 +66,13 @@ type figure struct {
 	unit  string
 	value float64
 }
+
+// Units of the figures that are measured around a round.
+const (
+	cpu    = "CPU ns"      // of one operation
+	allocs = "allocations" // of one operation, in this process
+	speed  = "a second"    // operations
+)
 
 // of returns the figure with that unit.
 func (f figures) of(unit string) (float64, bool) {
@@ -63,13 +98,13 @@ func (r results) column(contender, unit string) []float64 {
 	return out
 }
 
-// run lets the contenders that are wanted take turns, so that whatever else this
+// run lets the contenders that are wanted take turns, so that whatever else the
 // machine does meets all of them, and prints what they reached.
-func (m measurement) run(ctx context.Context, e *env, only *regexp.Regexp, out io.Writer) (results, error) {
-	var wanted []contender
+func (m measurement) run(ctx context.Context, e *env, only *regexp.Regexp, out io.Writer) (r results, err error) {
+	var wanted []*turns
 	for _, c := range m.contenders {
 		if only.MatchString(m.name + "/" + c.name) {
-			wanted = append(wanted, c)
+			wanted = append(wanted, &turns{contender: c, stage: &stage{env: e, length: e.length}})
 		}
 	}
 	if len(wanted) == 0 {
@@ -80,164 +115,124 @@ func (m measurement) run(ctx context.Context, e *env, only *regexp.Regexp, out i
 	if m.once {
 		rounds = 1
 	}
-	r := results{}
+	defer func() {
+		for _, t := range wanted {
+			err = errors.Join(err, t.stage.close())
+		}
+	}()
+	r = results{}
 	for i := range rounds {
 		for j := range wanted {
-			c := wanted[(i+j)%len(wanted)]
-			var f figures
-			var err error
-			// With -cpuprofile, tells one contender's samples from another's.
-			pprof.Do(ctx, pprof.Labels("contender", c.name), func(ctx context.Context) { f, err = c.round(ctx, e) })
-			if err != nil {
-				return nil, fmt.Errorf("%s/%s: %w", m.name, c.name, err)
+			// Each contender goes first as often as the others, and each other one goes
+			// before it as often as after it.
+			k := (i/2 + j) % len(wanted)
+			if i%2 == 1 {
+				k = len(wanted) - 1 - k
 			}
-			r[c.name] = append(r[c.name], f)
+			t := wanted[k]
+			f, err := t.next(ctx, m)
+			if err != nil {
+				return nil, fmt.Errorf("%s/%s: %w", m.name, t.name, err)
+			}
+			r[t.name] = append(r[t.name], f)
 		}
 	}
 	r.print(out, wanted)
 	return r, nil
 }
 
-func (r results) print(out io.Writer, order []contender) {
+// turns is a contender at work.
+type turns struct {
+	contender
+	stage *stage
+	round round
+}
+
+// next does one round.
+func (t *turns) next(ctx context.Context, m measurement) (f figures, err error) {
+	// With -cpuprofile, the label tells one contender's samples from another's.
+	pprof.Do(ctx, pprof.Labels("contender", t.name), func(ctx context.Context) {
+		if t.round == nil {
+			if t.round, err = t.open(ctx, t.stage); err != nil {
+				return
+			}
+			if !m.once { // buffers grow to their size
+				t.stage.length = t.stage.env.length / 8
+				if _, _, err = t.round(ctx); err != nil {
+					return
+				}
+				t.stage.length = t.stage.env.length
+			}
+		}
+		f, err = t.stage.measure(ctx, t.round)
+		if !m.kept {
+			t.round = nil
+			err = errors.Join(err, t.stage.close())
+		}
+	})
+	return f, err
+}
+
+// measure runs a round.
+func (s *stage) measure(ctx context.Context, do round) (figures, error) {
+	var before, after runtime.MemStats
+	runtime.GC() // what the contender before left behind is not this one's
+	runtime.ReadMemStats(&before)
+	start, used := time.Now(), s.cpuTime()
+	n, more, err := do(ctx)
+	used, took := s.cpuTime()-used, time.Since(start)
+	runtime.ReadMemStats(&after)
+	if err != nil || n == 0 {
+		return more, err
+	}
+	each := float64(n)
+	return append(figures{
+		{cpu, float64(used) / each},
+		{allocs, float64(after.Mallocs-before.Mallocs) / each},
+		{speed, each / took.Seconds()},
+	}, more...), nil
+}
+
+// repeat does n operations again and again for about the stage's length.
+func (s *stage) repeat(n int, do func(n int) error) (operations int64, more figures, err error) {
+	for end := time.Now().Add(s.length); operations == 0 || time.Now().Before(end); operations += int64(n) {
+		if err := do(n); err != nil {
+			return 0, nil, err
+		}
+	}
+	return operations, nil, nil
+}
+
+// oneByOne does one operation after another and says how long they took.
+func (s *stage) oneByOne(do func() error) (operations int64, more figures, err error) {
+	var took []time.Duration
+	for end := time.Now().Add(s.length); ; {
+		start := time.Now()
+		if start.After(end) && len(took) > 0 {
+			break
+		}
+		if err := do(); err != nil {
+			return 0, nil, err
+		}
+		took = append(took, time.Since(start))
+	}
+	return int64(len(took)), percentiles(took), nil
+}
+
+func percentiles(took []time.Duration) figures {
+	slices.Sort(took)
+	micros := func(q int) float64 { return float64(took[len(took)*q/100]) / 1e3 }
+	return figures{{"p50 µs", micros(50)}, {"p99 µs", micros(99)}}
+}
+
+func (r results) print(out io.Writer, order []*turns) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "contender\tmedian\t\teach round\t\n")
-	for _, c := range order {
-		for _, f := range r[c.name][0] {
-			col := r.column(c.name, f.unit)
-			fmt.Fprintf(w, "%s\t%s\t%s", c.name, number(median(col)), f.unit)
-			for _, v := range col {
-				fmt.Fprintf(w, "\t%s", number(v))
-			}
-			fmt.Fprintln(w, "\t")
+	fmt.Fprint(w, "contender\tmedian\t\tquartiles\t\n")
+	for _, t := range order {
+		for _, f := range r[t.name][0] {
+			s := spreadOf(r.column(t.name, f.unit))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\n", t.name, number(s.median), f.unit, s.quartiles())
 		}
 	}
 	w.Flush()
-}
-
-// bar is a limit that a figure has to keep.
-type bar struct {
-	name string
-	// figure is called once for the bar, with all rounds; no values mean that a
-	// contender was left out.
-	figure func(r results) []float64
-	limit  float64
-	// least: the figure has to be at least the limit, otherwise at most.
-	least bool
-}
-
-func atLeast(limit float64, name string, figure func(results) []float64) bar {
-	return bar{name: name, figure: figure, limit: limit, least: true}
-}
-
-func atMost(limit float64, name string, figure func(results) []float64) bar {
-	return bar{name: name, figure: figure, limit: limit}
-}
-
-// value is a contender's own figure.
-func value(contender, unit string) func(results) []float64 {
-	return func(r results) []float64 { return r.column(contender, unit) }
-}
-
-// ratio is one contender's figure over another's, taken round by round: what
-// disturbs a round mostly disturbs both.
-func ratio(unit, over, under string) func(results) []float64 {
-	return pairs(unit, over, under, func(a, b float64) float64 { return a / b })
-}
-
-// excess is how much one contender's figure is above another's, round by round.
-func excess(unit, of, above string) func(results) []float64 {
-	return pairs(unit, of, above, func(a, b float64) float64 { return max(0, a-b) })
-}
-
-func pairs(unit, first, second string, f func(a, b float64) float64) func(results) []float64 {
-	return func(r results) []float64 {
-		a, b := r.column(first, unit), r.column(second, unit)
-		var out []float64
-		for i := range min(len(a), len(b)) {
-			out = append(out, f(a[i], b[i]))
-		}
-		return out
-	}
-}
-
-// verdict is a bar with its figure: the median over the rounds.
-type verdict struct {
-	bar
-	median float64
-	rounds []float64
-}
-
-// judge returns a verdict for every bar whose contenders took part.
-func judge(bars []bar, r results) []verdict {
-	var out []verdict
-	for _, b := range bars {
-		if all := b.figure(r); len(all) > 0 {
-			out = append(out, verdict{bar: b, median: median(all), rounds: all})
-		}
-	}
-	return out
-}
-
-func (v verdict) ok() bool {
-	if v.least {
-		return v.median >= v.limit
-	}
-	return v.median <= v.limit
-}
-
-// printVerdicts prints the rounds behind every figure and then one line a bar. It
-// reports whether all are ok.
-func printVerdicts(out io.Writer, all []verdict) bool {
-	fmt.Fprintln(out)
-	for _, v := range all {
-		if len(v.rounds) > 1 {
-			each := make([]string, len(v.rounds))
-			for i, f := range v.rounds {
-				each[i] = number(f)
-			}
-			fmt.Fprintf(out, "rounds of %s: %s\n", v.name, strings.Join(each, " "))
-		}
-	}
-	fmt.Fprintln(out)
-	good := true
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, v := range all {
-		sign, word := "≤", "ok"
-		if v.least {
-			sign = "≥"
-		}
-		if !v.ok() {
-			word, good = "short", false
-		}
-		fmt.Fprintf(w, "bar\t%s\t%s\t%s %s\t%s\n", v.name, number(v.median), sign, number(v.limit), word)
-	}
-	w.Flush()
-	return good
-}
-
-// median returns the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(values))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
-}
-
-// number writes three significant digits, or all before the point.
-func number(v float64) string {
-	digits := 0
-	switch {
-	case v == 0 || v >= 100:
-	case v >= 10:
-		digits = 1
-	case v >= 1:
-		digits = 2
-	default:
-		digits = 3
-	}
-	return strconv.FormatFloat(v, 'f', digits, 64)
 }

@@ -2,54 +2,100 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 )
 
-// membershipBytes puts 100,000 sockets into ten rooms each, of 10,000 rooms with 100
-// sockets. What the sockets themselves and the names need is the application's and
-// not counted.
-func membershipBytes(ctx context.Context, e *env) (f figures, err error) {
-	const sockets, rooms, each = 100_000, 10_000, 10
-	n, err := newCrossroom(ctx, e, openRedis)
-	if err != nil {
-		return nil, err
+// In the measurement of memberships each socket is in ten rooms, and each room has 100
+// sockets. What the sockets themselves and the names need is the application's and not
+// counted.
+const crowd, roomCount, roomsEach = 100_000, 10_000, 10
+
+const membershipSize = "bytes a membership"
+
+// registry keeps which sockets there are and which rooms they are in.
+type registry struct {
+	add  func(s *listener) error
+	join func(s *listener, rooms ...string) error
+	kept any
+}
+
+// crossroomRegistry is a node's.
+func crossroomRegistry(ctx context.Context, s *stage) (registry, error) {
+	n, err := newLoopNode(ctx, s, nil)
+	return registry{
+		add:  func(s *listener) error { return n.ns.Add(s) },
+		join: func(s *listener, rooms ...string) error { return n.ns.Join(ctx, s.id, rooms...) },
+		kept: n,
+	}, err
+}
+
+// twoMaps is what Socket.IO's adapter in memory has: the sockets of each room and the
+// rooms of each socket, as sets.
+func twoMaps(context.Context, *stage) (registry, error) {
+	type set map[string]struct{}
+	rooms, sockets := map[string]set{}, map[string]set{}
+	into := func(all map[string]set, name, member string) {
+		if all[name] == nil {
+			all[name] = set{}
+		}
+		all[name][member] = struct{}{}
 	}
-	defer func() { err = errors.Join(err, n.close(ctx)) }()
-	members := make([]*idle, sockets)
+	join := func(s *listener, names ...string) error {
+		for _, name := range names {
+			into(rooms, name, s.id)
+			into(sockets, s.id, name)
+		}
+		return nil
+	}
+	return registry{
+		add:  func(s *listener) error { return join(s, s.id) },
+		join: join,
+		kept: []map[string]set{rooms, sockets},
+	}, nil
+}
+
+// membershipBytes fills a registry.
+func membershipBytes(open func(context.Context, *stage) (registry, error)) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		r, err := open(ctx, s)
+		return func(context.Context) (int64, figures, error) {
+			bytes, err := r.fill()
+			return 0, figures{{membershipSize, float64(bytes) / (crowd * roomsEach)}}, err
+		}, err
+	}
+}
+
+// fill returns how many bytes more are in use afterwards.
+func (r registry) fill() (int64, error) {
+	members := make([]*listener, crowd)
 	for i := range members {
-		members[i] = &idle{socketID(i)}
+		members[i] = &listener{id: socketID(i)}
 	}
-	names := make([]string, rooms)
+	names := make([]string, roomCount)
 	for i := range names {
 		names[i] = fmt.Sprintf("room-%05d", i)
 	}
-	start := heap()
+	before := heap()
 	for _, s := range members {
-		if err := n.ns.Add(s); err != nil {
-			return nil, err
+		if err := r.add(s); err != nil {
+			return 0, err
 		}
 	}
-	added := heap()
-	joins := make([]string, each)
+	joins := make([]string, roomsEach)
 	for i, s := range members {
 		for j := range joins {
-			joins[j] = names[(i*each+j)%rooms]
+			joins[j] = names[(i*roomsEach+j)%roomCount]
 		}
-		if err := n.ns.Join(ctx, s.id, joins...); err != nil {
-			return nil, err
+		if err := r.join(s, joins...); err != nil {
+			return 0, err
 		}
 	}
-	joined := heap()
+	after := heap()
 	runtime.KeepAlive(members)
 	runtime.KeepAlive(names)
-	const memberships = sockets * each
-	return figures{
-		{"B/socket", float64(added-start) / sockets},
-		{"B/membership", float64(joined-added) / memberships},
-		{"B/membership, sockets included", float64(joined-start) / memberships},
-	}, nil
+	runtime.KeepAlive(r.kept)
+	return after - before, nil
 }
 
 // heap returns how many bytes live objects have.

@@ -69,66 +69,55 @@ func nodeDir() (string, error) {
 
 func (p *nodePair) close() error { return errors.Join(p.publisher.close(), p.receiver.close()) }
 
-// nodeThroughput is the package as it comes.
-func nodeThroughput(ctx context.Context, e *env) (figures, error) {
-	return e.nodeRound(ctx, withClientPackets)
-}
-
-// nodeAdapterThroughput is its adapter alone: encode, publish, receive, decode, find
-// the sockets of the room, call them. This is what Crossroom's contenders do.
-func nodeAdapterThroughput(ctx context.Context, e *env) (figures, error) {
-	return e.nodeRound(ctx, withoutClientPackets)
-}
-
-func (e *env) nodeRound(ctx context.Context, packets clientPackets) (figures, error) {
-	pair := e.nodes[packets]
-	if pair == nil {
-		var err error
-		if pair, err = startNode(ctx, e.redis.URL, packets); err != nil {
+// nodeServers has the package publish and receive.
+func nodeServers(packets clientPackets) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		pair, err := startNode(ctx, s.redis.URL, packets)
+		if err != nil {
 			return nil, err
 		}
-		e.nodes[packets] = pair
+		s.later(pair.close)
+		s.count(pair.publisher.Pid())
+		s.count(pair.receiver.Pid())
 		// Untimed, so that the first round runs compiled code too.
-		if _, err := pair.round(ctx, e, time.Second); err != nil {
-			return nil, err
-		}
+		_, _, err = pair.round(ctx, time.Second)
+		return func(ctx context.Context) (int64, figures, error) { return pair.round(ctx, s.length) }, err
 	}
-	return pair.round(ctx, e, e.length)
 }
 
 // round tells the publisher to go and hands the receiver's counts to it, which
 // closes the loop.
-func (p *nodePair) round(ctx context.Context, e *env, length time.Duration) (figures, error) {
-	clock, before := e.startClock(), p.got
+func (p *nodePair) round(ctx context.Context, length time.Duration) (int64, figures, error) {
+	before := p.got
 	timeout := time.After(length + 10*time.Second)
 	if err := p.publisher.tell("go", length.Milliseconds()); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	for finished := false; !finished || p.got < p.sent; {
 		select {
 		case l, ok := <-p.publisher.said:
 			if !ok {
-				return nil, p.publisher.ended()
+				return 0, nil, p.publisher.ended()
 			}
 			p.sent, finished = l.n, true
 		case l, ok := <-p.receiver.said:
 			if !ok {
-				return nil, p.receiver.ended()
+				return 0, nil, p.receiver.ended()
 			}
 			p.got = l.n
 			if err := p.publisher.tell("got", p.got); err != nil {
-				return nil, err
+				return 0, nil, err
 			}
 		case <-timeout:
-			return nil, fmt.Errorf("%d messages sent, %d arrived", p.sent, p.got)
+			return 0, nil, fmt.Errorf("%d messages sent, %d arrived", p.sent, p.got)
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return 0, nil, ctx.Err()
 		}
 	}
 	if p.got != p.sent {
-		return nil, fmt.Errorf("%d messages sent, %d arrived", p.sent, p.got)
+		return 0, nil, fmt.Errorf("%d messages sent, %d arrived", p.sent, p.got)
 	}
-	return clock.per(p.got - before), nil
+	return p.got - before, nil, nil
 }
 
 // nodeProcess speaks in lines of a word and a number, both ways.

@@ -2,52 +2,25 @@ package main
 
 import (
 	"context"
-	"errors"
-	"runtime"
-	"syscall"
-	"time"
 
+	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/crossroom/crossroom/adapter"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
-// otelTable is what observing costs.
-var otelTable = []measurement{
-	{
-		name: "tracing",
-		what: "processor time that tracing and metrics with OpenTelemetry's SDK add to one broadcast, and whole allocations as go test counts them",
-		contenders: []contender{
-			{"emit, unsampled request", added(emits, unsampled, inRequest)},
-			{"emit, unsampled by itself", added(emits, unsampled, alone)},
-			{"receive, unsampled", added(receives, unsampled, inRequest)},
-			{"emit, recorded in memory", added(emits, recorded, inRequest)},
-			{"receive, recorded in memory", added(receives, recorded, inRequest)},
-		},
-		bars: []bar{
-			atMost(1000, "tracing, unsampled: ns more to emit in a request", value("emit, unsampled request", "ns more")),
-			atMost(1000, "tracing, unsampled: ns more to emit by itself", value("emit, unsampled by itself", "ns more")),
-			atMost(1000, "tracing, unsampled: ns more to receive", value("receive, unsampled", "ns more")),
-			atMost(3, "tracing, unsampled: allocations more to emit in a request", value("emit, unsampled request", "allocations more")),
-			atMost(3, "tracing, unsampled: allocations more to emit by itself", value("emit, unsampled by itself", "allocations more")),
-			atMost(3, "tracing, unsampled: allocations more to receive", value("receive, unsampled", "allocations more")),
-		},
-	},
-}
-
 // sampling is an SDK with a sampler.
-type sampling func() (*sdktrace.TracerProvider, error)
+type sampling func() *sdktrace.TracerProvider
 
-func unsampled() (*sdktrace.TracerProvider, error) {
-	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0)))), nil
+func unsampled() *sdktrace.TracerProvider {
+	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0))))
 }
 
-func recorded() (*sdktrace.TracerProvider, error) {
-	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSyncer(forgetting{tracetest.NewInMemoryExporter()})), nil
+func recorded() *sdktrace.TracerProvider {
+	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSyncer(forgetting{tracetest.NewInMemoryExporter()}))
 }
 
 // forgetting is an in-memory exporter that does not grow for ever.
@@ -66,130 +39,124 @@ func inRequest(ctx context.Context) context.Context {
 
 func alone(ctx context.Context) context.Context { return ctx }
 
-// work is what is measured: n operations.
-type work func(ctx context.Context, n int) error
+// tracers opens an SDK.
+func (s *stage) tracers(ctx context.Context, sampled sampling) *sdktrace.TracerProvider {
+	t := sampled()
+	s.later(func() error { return t.Shutdown(context.WithoutCancel(ctx)) })
+	return t
+}
 
-// added measures what an observer adds: the same work with and without, in turns.
-func added(setup func(ctx context.Context, observer any) (work, func() error, error), s sampling, in func(context.Context) context.Context) func(context.Context, *env) (figures, error) {
-	return func(ctx context.Context, e *env) (f figures, err error) {
-		tracers, err := s()
+// observer is what a node is given to be traced, with metrics.
+func (s *stage) observer(ctx context.Context, sampled sampling) (any, error) {
+	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
+	s.later(func() error { return meters.Shutdown(context.WithoutCancel(ctx)) })
+	o, err := otelbackplane.New(&otelbackplane.Options{TracerProvider: s.tracers(ctx, sampled), MeterProvider: meters})
+	if err != nil {
+		return nil, err
+	}
+	s.later(o.Close)
+	return o, nil
+}
+
+// untraced is no observer.
+func untraced(context.Context, *stage) (any, error) { return nil, nil }
+
+// traced is an observer.
+func traced(sampled sampling) func(context.Context, *stage) (any, error) {
+	return func(ctx context.Context, s *stage) (any, error) { return s.observer(ctx, sampled) }
+}
+
+// spans is how many spans are made between two looks at the clock.
+const spans = 1024
+
+// emitting publishes to a broker that forgets what it gets.
+func emitting(observer func(context.Context, *stage) (any, error), in func(context.Context) context.Context) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		o, err := observer(ctx, s)
 		if err != nil {
 			return nil, err
 		}
-		meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
-		defer func() { err = errors.Join(err, tracers.Shutdown(ctx), meters.Shutdown(ctx)) }()
-		observer, err := otelbackplane.New(&otelbackplane.Options{TracerProvider: tracers, MeterProvider: meters})
+		n, err := newLoopNode(ctx, s, o)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, observer.Close()) }()
-		var works [2]work
-		for i, o := range []any{nil, observer} {
-			w, stop, err := setup(ctx, o)
-			if err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, stop()) }()
-			works[i] = w
-		}
-		ctx = in(ctx)
-		const operations = 20_000
-		var ns, allocs [2][]float64
-		var more []float64
-		for deadline := time.Now().Add(e.length); time.Now().Before(deadline) || len(more) < 5; {
-			for i, w := range works {
-				var before, after runtime.MemStats
-				runtime.ReadMemStats(&before)
-				began := ownCPU()
-				if err := w(ctx, operations); err != nil {
-					return nil, err
+		to := n.ns.To(room)
+		return func(ctx context.Context) (int64, figures, error) {
+			ctx = in(ctx)
+			return s.repeat(spans, func(n int) error {
+				for range n {
+					if err := to.Emit(ctx, "event", event); err != nil {
+						return err
+					}
 				}
-				ns[i] = append(ns[i], float64((ownCPU()-began).Nanoseconds())/operations)
-				runtime.ReadMemStats(&after)
-				allocs[i] = append(allocs[i], float64(after.Mallocs-before.Mallocs)/operations)
-			}
-			last := len(ns[0]) - 1
-			more = append(more, ns[1][last]-ns[0][last])
-		}
-		return figures{
-			{"ns more", median(more)}, {"ns without", median(ns[0])},
-			{"allocations more", float64(int(max(0, median(allocs[1])-median(allocs[0])) + 0.005))},
+				return nil
+			})
 		}, nil
 	}
 }
 
-// ownCPU is the processor time that this process has used: unlike time, it goes on for
-// nobody else's work.
-func ownCPU() time.Duration {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // cannot fail
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+// receiving takes in, for one socket, what a node that traces has published.
+func receiving(observer func(context.Context, *stage) (any, error)) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		tracing, err := s.observer(ctx, unsampled)
+		if err != nil {
+			return nil, err
+		}
+		sent, err := capture(inRequest(ctx), s, tracing, room)
+		if err != nil {
+			return nil, err
+		}
+		o, err := observer(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		m, err := newMarked(ctx, s, o)
+		if err != nil {
+			return nil, err
+		}
+		if err := join(ctx, m.ns, &sink{"sink", func() {}}, room); err != nil {
+			return nil, err
+		}
+		return m.receives(s, sent), nil
+	}
 }
 
-// emits publishes to a broker that forgets what it gets.
-func emits(ctx context.Context, observer any) (work, func() error, error) {
-	b := &loop{}
-	server, ns, err := looped(ctx, b, observer)
-	if err != nil {
-		return nil, nil, err
+// propagator is the one that Crossroom has if it is given none.
+var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+
+// spanSent is the least that tracing a message is on its way out: a span, and a header
+// that says so.
+func spanSent(sampled sampling, in func(context.Context) context.Context) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		tracer := s.tracers(ctx, sampled).Tracer("bench")
+		return func(ctx context.Context) (int64, figures, error) {
+			ctx = in(ctx)
+			return s.repeat(spans, func(n int) error {
+				for range n {
+					ctx, span := tracer.Start(ctx, "send", trace.WithSpanKind(trace.SpanKindProducer))
+					propagator.Inject(ctx, propagation.MapCarrier{})
+					span.End()
+				}
+				return nil
+			})
+		}, nil
 	}
-	to := ns.To(room)
-	return func(ctx context.Context, n int) error {
-		for range n {
-			if err := to.Emit(ctx, "event", event); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, func() error { return server.Close(context.WithoutCancel(ctx)) }, nil
 }
 
-// receives takes in what a node that traces has published, for one socket.
-func receives(ctx context.Context, observer any) (work, func() error, error) {
-	tracers, err := unsampled()
-	if err != nil {
-		return nil, nil, err
+// spanReceived is the same on its way in.
+func spanReceived(sampled sampling) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		tracer := s.tracers(ctx, sampled).Tracer("bench")
+		header := propagation.MapCarrier{}
+		propagator.Inject(inRequest(ctx), header)
+		return func(ctx context.Context) (int64, figures, error) {
+			return s.repeat(spans, func(n int) error {
+				for range n {
+					_, span := tracer.Start(propagator.Extract(ctx, header), "process", trace.WithSpanKind(trace.SpanKindConsumer))
+					span.End()
+				}
+				return nil
+			})
+		}, nil
 	}
-	tracing, err := otelbackplane.New(&otelbackplane.Options{TracerProvider: tracers, MeterProvider: sdkmetric.NewMeterProvider()})
-	if err != nil {
-		return nil, nil, err
-	}
-	sent := &loop{keep: true}
-	sender, ns, err := looped(ctx, sent, tracing)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := errors.Join(ns.To(room).Emit(inRequest(ctx), "event", event), sender.Close(ctx), tracing.Close()); err != nil {
-		return nil, nil, err
-	}
-	b := &loop{}
-	server, ns, err := looped(ctx, b, observer)
-	if err != nil {
-		return nil, nil, err
-	}
-	left, done := 0, make(chan struct{})
-	if err := join(ctx, ns, &sink{"sink", func() {
-		if left--; left == 0 {
-			done <- struct{}{}
-		}
-	}}, room); err != nil {
-		return nil, nil, err
-	}
-	return func(ctx context.Context, n int) error {
-		left = n // nothing is under way
-		for range n {
-			b.receiver.Deliver(sent.channel, sent.payload)
-		}
-		<-done
-		return nil
-	}, func() error { return server.Close(context.WithoutCancel(ctx)) }, nil
-}
-
-func looped(ctx context.Context, b *loop, observer any) (*adapter.Server, *adapter.Namespace, error) {
-	server, err := adapter.New(b, &adapter.Options{Observer: observer})
-	if err != nil {
-		return nil, nil, err
-	}
-	ns, err := server.Of(ctx, "/")
-	return server, ns, err
 }

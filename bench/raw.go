@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
 )
 
-// rawThroughput is the limit that Redis sets: PUBLISH commands written many at a
-// time to a plain connection, and a reader that only counts bytes.
-func rawThroughput(ctx context.Context, e *env) (figures, error) {
+// raw is the limit that Redis sets: PUBLISH commands written many at a time to a plain
+// connection, and a reader that only counts bytes.
+func raw(_ context.Context, s *stage) (round, error) {
 	const channel, batch = "raw#" + room + "#", 256
 	publish := fmt.Sprintf("*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(channel), channel, len(event), event)
 	message := fmt.Sprintf("*3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(channel), channel, len(event), event)
@@ -19,16 +18,16 @@ func rawThroughput(ctx context.Context, e *env) (figures, error) {
 	subscribed := fmt.Sprintf("*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(channel), channel)
 	commands := bytes.Repeat([]byte(publish), batch)
 
-	sub, err := net.Dial("tcp", e.redis.Addr)
+	sub, err := net.Dial("tcp", s.redis.Addr)
 	if err != nil {
 		return nil, err
 	}
-	defer sub.Close()
-	pub, err := net.Dial("tcp", e.redis.Addr)
+	s.later(sub.Close)
+	pub, err := net.Dial("tcp", s.redis.Addr)
 	if err != nil {
 		return nil, err
 	}
-	defer pub.Close()
+	s.later(pub.Close)
 	if _, err := io.WriteString(sub, subscribe); err != nil {
 		return nil, err
 	}
@@ -52,16 +51,7 @@ func rawThroughput(ctx context.Context, e *env) (figures, error) {
 	}()
 	go func() { _, _ = io.Copy(io.Discard, pub) }() // the replies; ends when pub is closed
 
-	clock := e.startClock()
-	timer := time.AfterFunc(e.length, f.stop)
-	defer timer.Stop()
-	for ctx.Err() == nil && f.enter(batch) {
-		if _, err := pub.Write(commands); err != nil {
-			return nil, err
-		}
-	}
-	if err := f.drained(ctx); err != nil {
-		return nil, err
-	}
-	return clock.per(f.got.Load()), nil
+	return func(ctx context.Context) (int64, figures, error) {
+		return f.write(ctx, s.length, batch, func() error { _, err := pub.Write(commands); return err })
+	}, nil
 }

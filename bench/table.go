@@ -1,91 +1,219 @@
 package main
 
-// table is everything that is measured. To measure something new, add a row; a
-// new peer is a contender in a row. The name of a contender says what it measures
-// only together with its row: crossroom is always the thing with all its layers.
+import "context"
+
+// table is everything that is measured. To measure something new, add a row; a new peer
+// is a contender in a row. The name of a contender says what it measures only together
+// with its row: crossroom is always the thing with all its layers.
 var table = []measurement{
 	{
 		name: "throughput",
-		what: "128-byte events to one room from 64 goroutines, received by another node; messages delivered a second",
+		what: "a 128-byte event to one room, published by 64 goroutines at full speed and received by another node",
 		contenders: []contender{
-			{"raw", rawThroughput},
-			{"go-redis", throughput(bareRedis)},
-			{"centrifuge", throughput(centrifugeBroker)},
-			{"node", nodeThroughput},
-			{"node, adapter alone", nodeAdapterThroughput},
-			{"broker", throughput(brokerOnRedis)},
-			{"emitter", throughput(emitter)},
-			{"crossroom", throughput(crossroomOn(openRedis))},
+			{"raw", raw},
+			{"go-redis", flooded(goredis)},
+			{"rueidis", flooded(rueidisClients)},
+			{"centrifuge", flooded(centrifugeBroker)},
+			{"broker", flooded(brokerOnRedis)},
+			{"emitter", flooded(emitter)},
+			{"crossroom", flooded(crossroomOn(onRedis))},
 		},
 		bars: []bar{
-			atLeast(2, "throughput, times centrifuge", ratio("msg/s", "crossroom", "centrifuge")),
-			atLeast(5, "throughput, times @socket.io/redis-adapter", ratio("msg/s", "crossroom", "node")),
-			atLeast(0.35, "throughput, of the raw limit", ratio("msg/s", "crossroom", "raw")),
+			atMost(2.2, "a message over Redis: CPU, times the raw way", times(cpu, "crossroom", "raw")),
+			atMost(1./3, "a message over Redis: CPU, times centrifuge", times(cpu, "crossroom", "centrifuge")),
 		},
 	},
 	{
-		name: "latency",
-		what: "128-byte events at 2,000 a second, from just before publishing to the receiver's call",
+		name: "node",
+		what: "the same beside Node.js servers",
+		kept: true,
 		contenders: []contender{
-			{"go-redis", latency(bareRedis)},
-			{"broker", latency(brokerOnRedis)},
-			{"emitter", latency(emitter)},
-			{"crossroom", latency(crossroomOn(openRedis))},
+			{"node", nodeServers(withClientPackets)},
+			{"node, adapter alone", nodeServers(withoutClientPackets)},
+			{"crossroom", flooded(crossroomOn(onRedis))},
 		},
 		bars: []bar{
-			atMost(1.2, "median latency, times bare go-redis", ratio("p50 µs", "crossroom", "go-redis")),
+			atMost(0.2, "a message over Redis: CPU, times @socket.io/redis-adapter", times(cpu, "crossroom", "node")),
 		},
 	},
 	{
-		name: "fan-out",
-		what: "one broadcast to 100,000 local sockets of a room, of the node itself and of another one",
+		name: "pace",
+		what: "a 128-byte event at 2,000 a second, and how long it takes from just before publishing to the receiver's call",
 		contenders: []contender{
-			{"own", fanoutOwn},
-			{"remote", fanoutRemote},
+			{"pacing alone", paced(nothing)},
+			{"go-redis", paced(goredis)},
+			{"rueidis", paced(rueidisClients)},
+			{"broker", paced(brokerOnRedis)},
+			{"emitter", paced(emitter)},
+			{"crossroom", paced(crossroomOn(onRedis))},
 		},
 		bars: []bar{
-			atMost(60, "own broadcast, ns a socket", value("own", "ns/socket")),
-			atMost(60, "remote broadcast, ns a socket", value("remote", "ns/socket")),
-			// A broadcast has a few allocations of its own, whatever the number of sockets.
-			atMost(0.001, "own broadcast, allocations a socket", value("own", "allocs/socket")),
-			atMost(0.001, "remote broadcast, allocations a socket", value("remote", "allocs/socket")),
+			atMost(1.5, "a message over Redis at 2,000 a second: CPU, times go-redis", timesBeyond("pacing alone", cpu, "crossroom", "go-redis")),
 		},
 	},
+	fanOut(),
 	{
 		name: "memberships",
-		what: "100,000 sockets in ten rooms each, of 10,000 rooms: a million memberships",
+		what: "100,000 sockets in ten rooms each, of 10,000 rooms: the bytes for one of a million memberships, the sockets' own entries included",
 		once: true,
 		contenders: []contender{
-			{"crossroom", membershipBytes},
+			{"two maps of sets", membershipBytes(twoMaps)},
+			{"crossroom", membershipBytes(crossroomRegistry)},
 		},
 		bars: []bar{
-			atMost(250, "membership, bytes", value("crossroom", "B/membership, sockets included")),
+			atMost(0.5, "a membership: bytes, times two maps of sets", times(membershipSize, "crossroom", "two maps of sets")),
 		},
 	},
 	{
 		name: "unwanted",
-		what: "messages for a room that nobody here holds; core is what comes after the broker, wanted the same with a socket in the room",
+		what: "a message for a room that has no socket here",
 		contenders: []contender{
-			{"go-redis", goredisUnwanted},
-			{"crossroom", crossroomUnwanted},
-			{"core", coreUnwanted},
-			{"core, wanted", coreWanted},
+			{"go-redis", unwantedThrough(goredisUnwanted)},
+			{"crossroom", unwantedThrough(crossroomUnwanted)},
 		},
 		bars: []bar{
+			atMost(1, "an unwanted message: CPU, times go-redis", times(cpu, "crossroom", "go-redis")),
 			// One in 1,024 messages is a marker, which is delivered.
-			atMost(0.05, "unwanted message, allocations beyond go-redis'", excess("allocs/msg", "crossroom", "go-redis")),
-			atMost(0.05, "unwanted message, allocations after the broker", value("core", "allocs/msg")),
+			atMost(0.05, "an unwanted message: allocations beyond go-redis'", more(allocs, "crossroom", "go-redis")),
 		},
 	},
 	{
-		name: "question",
-		what: "all rooms of four nodes, beside a message there and one back; one after another",
+		name: "unwanted, after the broker",
+		what: "the same in the core and the adapter alone, and a message for a room that has one socket here",
+		kept: true,
 		contenders: []contender{
-			{"go-redis", goredisExchange},
-			{"crossroom", crossroomQuestion},
+			{"wanted", received(room)},
+			{"unwanted", received("elsewhere")},
 		},
 		bars: []bar{
-			atMost(3, "all rooms of 4 nodes, times a bare exchange", ratio("p50 µs", "crossroom", "go-redis")),
+			atMost(1./3, "an unwanted message, after the broker: CPU, times a wanted one", times(cpu, "unwanted", "wanted")),
+			atMost(0.05, "an unwanted message, after the broker: allocations, times a wanted one", times(allocs, "unwanted", "wanted")),
 		},
 	},
+	{
+		name: "request",
+		what: "all rooms of four nodes, beside a message to three clients and one back from each; one after another",
+		contenders: []contender{
+			{"go-redis", goredisExchange(3)},
+			{"go-redis, one client", goredisExchange(1)},
+			{"crossroom", crossroomRequest},
+		},
+		bars: []bar{
+			atMost(2.5, "all rooms of four nodes: CPU, times a bare exchange", times(cpu, "crossroom", "go-redis")),
+		},
+	},
+	{
+		name: "bridge",
+		what: "a 128-byte event at full speed to a node on the same prefix (direct), or on another one over a bridge of one or two Go nodes",
+		contenders: []contender{
+			{"direct", flooded(crossroomOn(onRedis))},
+			{"bridged", flooded(bridgedBy(1))},
+			{"bridged, and followed", flooded(bridgedBy(2))},
+		},
+		bars: []bar{
+			atMost(4, "a message over a bridge: CPU, times direct", times(cpu, "bridged", "direct")),
+			atMost(6, "a message over a bridge with a follower: CPU, times direct", times(cpu, "bridged, and followed", "direct")),
+		},
+	},
+	{
+		name: "nats",
+		what: "a 128-byte event to one room over NATS, published by 64 goroutines at full speed and received by another node",
+		contenders: []contender{
+			{"nats.go", flooded(bareNATS)},
+			{"broker", flooded(brokerOnNATS)},
+			{"crossroom", flooded(crossroomOn(onNATS))},
+		},
+		bars: []bar{
+			atLeast(0.75, "a message over NATS: bare nats.go's CPU, times Crossroom's", times(cpu, "nats.go", "crossroom")),
+		},
+	},
+	{
+		name: "nats pace",
+		what: "the same at 2,000 a second, and how long it takes",
+		contenders: []contender{
+			{"pacing alone", paced(nothing)},
+			{"nats.go", paced(bareNATS)},
+			{"broker", paced(brokerOnNATS)},
+			{"crossroom", paced(crossroomOn(onNATS))},
+		},
+		bars: []bar{
+			atMost(1.5, "a message over NATS at 2,000 a second: CPU, times bare nats.go", timesBeyond("pacing alone", cpu, "crossroom", "nats.go")),
+		},
+	},
+	{
+		name: "nats request",
+		what: "which members 8 other nodes have, beside a message that 8 connections respond to; one after another",
+		contenders: []contender{
+			{"nats.go", bareScatterGather},
+			{"crossroom", natsMembers(responding)},
+		},
+		bars: []bar{
+			atMost(2.5, "members of 8 nodes on NATS: CPU, times a bare scatter-gather", times(cpu, "crossroom", "nats.go")),
+		},
+	},
+	{
+		name: "nats growth",
+		what: "the same request to 2 to 32 other nodes; the slope of the straight line through the figures, and how straight it is (R²)",
+		once: true,
+		contenders: []contender{
+			{"crossroom", natsGrowth},
+		},
+	},
+	tracing("tracing, emit in a request", "one broadcast out, in a request whose trace is not sampled",
+		emitting(untraced, inRequest), emitting(traced(unsampled), inRequest), spanSent(unsampled, inRequest)),
+	tracing("tracing, emit", "one broadcast out that begins a trace, not sampled",
+		emitting(untraced, alone), emitting(traced(unsampled), alone), spanSent(unsampled, alone)),
+	tracing("tracing, receive", "one broadcast in, of a trace that is not sampled",
+		receiving(untraced), receiving(traced(unsampled)), spanReceived(unsampled)),
+	// Without bars: the observer's spans say much of a message, and the bare ones nothing.
+	tracing("tracing, emit, recorded", "one broadcast out whose span is recorded in memory",
+		emitting(untraced, inRequest), emitting(traced(recorded), inRequest), spanSent(recorded, inRequest)).withoutBars(),
+	tracing("tracing, receive, recorded", "one broadcast in whose span is recorded in memory",
+		receiving(untraced), receiving(traced(recorded)), spanReceived(recorded)).withoutBars(),
+}
+
+// fanOut has contenders that call the same sockets.
+func fanOut() measurement {
+	h := newHall()
+	return measurement{
+		name: "fan-out",
+		what: "one of 100,000 local sockets of a room that gets a broadcast, of the node itself and of another one, beside a loop over one record for each of the same sockets in the same order",
+		kept: true,
+		contenders: []contender{
+			{"loop", h.loop},
+			{"loop without records", h.direct},
+			{"own", h.own},
+			{"remote", h.remote},
+		},
+		bars: []bar{
+			atMost(1.5, "own broadcast to 100,000 sockets: CPU, times a bare loop", times(cpu, "own", "loop")),
+			atMost(1.5, "remote broadcast to 100,000 sockets: CPU, times a bare loop", times(cpu, "remote", "loop")),
+			// A broadcast has a few allocations of its own, whatever the number of sockets.
+			atMost(0.001, "own broadcast: allocations a socket beyond a bare loop's", more(allocs, "own", "loop")),
+			atMost(0.001, "remote broadcast: allocations a socket beyond a bare loop's", more(allocs, "remote", "loop")),
+		},
+	}
+}
+
+// tracing relates what an observer adds to the bare span and header.
+func tracing(name, what string, without, with, bare func(context.Context, *stage) (round, error)) measurement {
+	return measurement{
+		name: name,
+		what: what + ": without an observer, with one of otel, and a bare span with its header",
+		kept: true,
+		contenders: []contender{
+			{"without", without},
+			{"with", with},
+			{"bare OpenTelemetry", bare},
+		},
+		bars: []bar{
+			atMost(1.5, name+": CPU added, times bare OpenTelemetry", added(cpu, "with", "without", "bare OpenTelemetry")),
+			atMost(1, name+": allocations added, times bare OpenTelemetry", added(allocs, "with", "without", "bare OpenTelemetry")),
+		},
+	}
+}
+
+func (m measurement) withoutBars() measurement {
+	m.bars = nil
+	return m
 }

@@ -1,30 +1,38 @@
 package main
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
-// way is how messages go from a publisher to a receiver. It makes both and calls run
-// with what publishes one message; arrived is called for each that the receiver gets.
-type way func(ctx context.Context, e *env, arrived func(), run withPublish) (figures, error)
+// way is how messages go from a publisher to a receiver. It opens both and returns what
+// publishes one message; arrived is called for each one that the receiver gets.
+type way func(ctx context.Context, s *stage, arrived func()) (publish, error)
 
-// withPublish measures something with what publishes one message.
-type withPublish func(publish func(context.Context) error) (figures, error)
+type publish func(context.Context) error
 
-// throughput is how many messages a second go that way at most.
-func throughput(w way) func(context.Context, *env) (figures, error) {
-	return func(ctx context.Context, e *env) (figures, error) {
+// flooded publishes as fast as the way takes messages.
+func flooded(w way) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
 		f := newFlow()
-		return w(ctx, e, func() { f.arrived(1) }, func(publish func(context.Context) error) (figures, error) {
-			return flood(ctx, e, f, publish)
-		})
+		out, err := w(ctx, s, func() { f.arrived(1) })
+		return func(ctx context.Context) (int64, figures, error) { return f.flood(ctx, s.length, out) }, err
 	}
 }
 
-// latency is how long messages take that way at a steady pace.
-func latency(w way) func(context.Context, *env) (figures, error) {
-	return func(ctx context.Context, e *env) (figures, error) {
-		p := newPace(e.length)
-		return w(ctx, e, p.arrived, func(publish func(context.Context) error) (figures, error) {
-			return p.run(ctx, publish)
-		})
+// paced publishes at a steady pace.
+func paced(w way) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		var p atomic.Pointer[pace]
+		out, err := w(ctx, s, func() { p.Load().arrived() })
+		return func(ctx context.Context) (int64, figures, error) {
+			p.Store(newPace(s.length))
+			return p.Load().run(ctx, s.length, out)
+		}, err
 	}
+}
+
+// nothing is no way: a message has arrived when it is published.
+func nothing(_ context.Context, _ *stage, arrived func()) (publish, error) {
+	return func(context.Context) error { arrived(); return nil }, nil
 }

@@ -5,28 +5,60 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 )
 
-// loop is a broker to measure with what stands around it: what is published is gone, or
-// the last broadcast kept, and what is received is handed to receiver directly.
+// loop is a broker to measure with what stands around it. What is published is gone, or
+// the last broadcast kept; receiver gets directly what a test has it deliver.
 type loop struct {
-	keep    bool
-	channel broker.Channel
-	payload []byte
+	keep bool
+	sent message
 
 	receiver broker.Receiver // of the namespace
 }
 
+// message is a broadcast as a broker carries it.
+type message struct {
+	channel broker.Channel
+	payload []byte
+}
+
+// loopNode is a node on a loop.
+type loopNode struct {
+	*node
+	*loop
+}
+
+func newLoopNode(ctx context.Context, s *stage, observer any) (loopNode, error) {
+	l := &loop{}
+	n, err := nodeOn(ctx, s, l, &adapter.Options{Observer: observer})
+	return loopNode{n, l}, err
+}
+
+// capture returns what a node publishes when it emits the event to a room.
+func capture(ctx context.Context, s *stage, observer any, room string) (message, error) {
+	n, err := newLoopNode(ctx, s, observer)
+	if err != nil {
+		return message{}, err
+	}
+	n.keep = true
+	err = n.ns.To(room).Emit(ctx, "event", event)
+	return n.sent, err
+}
+
+func (l *loop) deliver(m message) { l.receiver.Deliver(m.channel, m.payload) }
+
 func (l *loop) Publish(_ context.Context, ch broker.Channel, payload []byte) error {
 	if l.keep && ch.Kind() == broker.KindRoom {
-		l.channel, l.payload = ch, slices.Clone(payload)
+		l.sent = message{ch, slices.Clone(payload)}
 	}
 	return nil
 }
 
 func (l *loop) Subscribe(_ context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
-	if len(filters) > 1 { // not the control channel
+	channel := broker.SocketIO.Room("/", room)
+	if slices.ContainsFunc(filters, func(f broker.Filter) bool { return f.Matches(channel) }) {
 		l.receiver = r
 	}
 	return loopSubscription{}, nil
