@@ -18,7 +18,7 @@ type Acks struct {
 	// Expected is how many clients were asked on the nodes that answered. Sockets
 	// that are no AckSockets are not among them.
 	Expected int
-	Fleet
+	Coverage
 }
 
 // Bind stores answer i in what dst points to, as Packet.Bind does.
@@ -46,7 +46,7 @@ func (a *Acks) Bind(i int, dst any) error {
 //
 // Dialect v5 has no such thing: an *UnsupportedError, unless the operator is Local.
 // With several links, servers on the v5 ones are left out and counted in
-// Fleet.Silent.
+// Coverage.Unconfirmed.
 func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 		}
 	}
 	for _, l := range <-unasked {
-		fleet.Silent += l.Silent
+		fleet.Unconfirmed += l.Unconfirmed
 		fleet.Links = append(fleet.Links, l)
 	}
 	return ns.acks(sum, fleet), err
@@ -98,18 +98,18 @@ func (o Operator) ackParts(ctx context.Context, legs []leg, payload []byte, t wi
 		t.RemoteOnly = l.link != legs[0].link // local sockets are asked once
 		acks, err := l.core.BroadcastAck(ctx, payload, t, o.timeout)
 		if p.value, p.err = acks.(*backplane.Acks), err; p.value != nil {
-			p.fleet = p.value.Fleet
+			p.fleet = p.value.Coverage
 		}
 		return p
 	})
 }
 
 // acks decodes the answers.
-func (ns *Namespace) acks(in *backplane.Acks, fleet Fleet) *Acks {
+func (ns *Namespace) acks(in *backplane.Acks, fleet Coverage) *Acks {
 	if in == nil {
 		return nil
 	}
-	out := &Acks{Values: make([]any, 0, len(in.Values)), Expected: in.Expected, Fleet: fleet}
+	out := &Acks{Values: make([]any, 0, len(in.Values)), Expected: in.Expected, Coverage: fleet}
 	for _, payload := range in.Values {
 		var v any
 		switch {
@@ -140,8 +140,8 @@ func (ns *Namespace) speaking(d Dialect) []leg {
 
 // unasked counts the servers on the links that are not in asked, as well as that can
 // be done in the time that asking the others may take.
-func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Duration) <-chan []LinkFleet {
-	sum := make(chan []LinkFleet, 1)
+func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Duration) <-chan []LinkCoverage {
+	sum := make(chan []LinkCoverage, 1)
 	if len(asked) == len(ns.legs) {
 		close(sum)
 		return sum
@@ -157,10 +157,10 @@ func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Dura
 	return sum
 }
 
-func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []LinkFleet) {
+func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []LinkCoverage) {
 	known := map[string]bool{}
 	for _, l := range asked {
-		for _, p := range l.node.Peers() {
+		for _, p := range l.node.KnownPeers() {
 			known[p.ID] = known[p.ID] || holds(p, ns.name)
 		}
 	}
@@ -169,12 +169,12 @@ func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []Lin
 			continue
 		}
 		p, err := l.ns.Peers(ctx)
-		part := LinkFleet{Prefix: l.key, Err: ns.onLink(l.link, err)}
+		part := LinkCoverage{Prefix: l.key, Err: ns.onLink(l.link, err)}
 		if err == nil {
-			part.Silent = p.Unannounced
+			part.Unconfirmed = p.Foreign
 			for _, peer := range p.List {
 				if !known[peer.ID] {
-					part.Silent++
+					part.Unconfirmed++
 				}
 			}
 		}

@@ -91,7 +91,7 @@ func TestEmitWithAckInTime(t *testing.T) {
 		nodes[1].addSocket(t, &talker{socket: newSocket("asleep")})
 		acks, err := nodes[0].ns.Timeout(50*time.Millisecond).EmitWithAck(t.Context(), "x")
 		var partial *adapter.PartialError
-		if !errors.As(err, &partial) || !errors.Is(err, context.DeadlineExceeded) || len(partial.Fleet.Missing) != 0 {
+		if !errors.As(err, &partial) || !errors.Is(err, context.DeadlineExceeded) || len(partial.Coverage.Missing) != 0 {
 			t.Fatalf("got %v", err)
 		}
 		if acks.Expected != 2 || len(acks.Values) != 1 {

@@ -268,8 +268,8 @@ func (b *bridge) rivals(one, other *link) (self candidate, all []candidate) {
 	if other.key < one.key {
 		one, other = other, one
 	}
-	there := other.node.Peers()
-	for _, p := range one.node.Peers() {
+	there := other.node.KnownPeers()
+	for _, p := range one.node.KnownPeers() {
 		if holds(p, b.ns.name) && slices.ContainsFunc(there, func(q backplane.Peer) bool {
 			return q.ID == p.ID && holds(q, b.ns.name)
 		}) {

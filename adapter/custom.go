@@ -16,7 +16,7 @@ type Replies struct {
 	// List has one reply for each server that answered, in the order in which they
 	// came.
 	List []Reply
-	Fleet
+	Coverage
 }
 
 // Reply is one server's answer.
@@ -93,12 +93,12 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	if reply, ok := receive(ctx, own); ok {
 		out.List = append([]Reply{reply}, out.List...)
 	} else {
-		out.Missing = append(out.Missing, Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoAnswer})
+		out.Missing = append(out.Missing, Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoResponse})
 		var partial *PartialError
 		if errors.As(err, &partial) {
-			partial.Fleet = out.Fleet
+			partial.Coverage = out.Coverage
 		} else {
-			err = firstOf([]error{err, &PartialError{Op: wire.OpCustom.String(), Fleet: out.Fleet, Err: ctx.Err()}})
+			err = firstOf([]error{err, &PartialError{Op: wire.OpCustom.String(), Coverage: out.Coverage, Err: ctx.Err()}})
 		}
 	}
 	return out, err
@@ -146,7 +146,7 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 func (ns *Namespace) replies(op wire.Op, legs []leg, ask func(leg) (*backplane.Replies, error)) (*Replies, error) {
 	parts := eachPart(ns, legs, func(l leg) (p part[*backplane.Replies]) {
 		if p.value, p.err = ask(l); p.value != nil {
-			p.fleet = p.value.Fleet
+			p.fleet = p.value.Coverage
 		}
 		return p
 	})
@@ -154,7 +154,7 @@ func (ns *Namespace) replies(op wire.Op, legs []leg, ask func(leg) (*backplane.R
 	if failed {
 		return nil, err
 	}
-	out := &Replies{Fleet: fleet}
+	out := &Replies{Coverage: fleet}
 	for _, p := range parts {
 		if p.value == nil {
 			continue

@@ -51,12 +51,12 @@
 // # Answers
 //
 // Every question returns by Options.RequestsTimeout, or when its context ends. Its
-// result embeds a [Fleet], which says who answered, who is missing and why, and how
-// many servers never answer such a question. With several links, Fleet.Links says the same
+// result embeds a [Coverage], which says who answered, who is missing and why, and how
+// many servers never answer such a question. With several links, Coverage.Links says the same
 // for each of them. If somebody is missing, the value comes
 // beside a *[PartialError]: use what is there, or do not. So it does if a broker could not
 // count the Node.js servers, because a server of its system does not respond or the user
-// lacks the permission (PUBSUB on Redis): then Fleet.Uncounted is a *broker.InexactError,
+// lacks the permission (PUBSUB on Redis): then Coverage.Uncounted is a *broker.InexactError,
 // all known Go nodes were waited for, and Node.js servers may be missing.
 //
 // # Dialects
@@ -69,7 +69,7 @@
 // EmitWithAck).
 //
 // Sockets of Node.js servers can be listed, joined, disconnected and emitted to.
-// Only Go nodes have names in a Fleet; the others are counted. To selections of
+// Only Go nodes have names in a Coverage; the others are counted. To selections of
 // sockets (SocketsJoin and its like) Node.js servers of the newer dialect do as they
 // are told without confirming it.
 //

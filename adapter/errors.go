@@ -16,13 +16,13 @@ var (
 	ErrSocketExists = backplane.ErrMemberExists
 	// ErrNoSuchSocket: every known node said that it does not have the socket.
 	ErrNoSuchSocket = backplane.ErrNoSuchMember
-	// ErrPeerGone, ErrPeerSilent and ErrNoAnswer are why a node is Missing: it does
+	// ErrPeerLost, ErrPeerUnresponsive and ErrNoResponse are why a node is Missing: it does
 	// not listen any more, or was not heard of for Options.PeerTimeout; it missed an
 	// earlier deadline and was not heard of since, so that nobody waits for it, or not
 	// for long; it did not answer in time.
-	ErrPeerGone   = backplane.ErrPeerGone
-	ErrPeerSilent = backplane.ErrPeerSilent
-	ErrNoAnswer   = backplane.ErrNoAnswer
+	ErrPeerLost         = backplane.ErrPeerLost
+	ErrPeerUnresponsive = backplane.ErrPeerUnresponsive
+	ErrNoResponse       = backplane.ErrNoResponse
 	// ErrNotIntroduced is why a node is Missing that has not said yet which namespaces
 	// it serves, or why there may be nodes that this one does not know.
 	ErrNotIntroduced = backplane.ErrNotIntroduced
@@ -35,19 +35,17 @@ var (
 
 // Types of the core that callers of this package meet.
 type (
-	// Fleet says who stands behind an answer.
-	Fleet = backplane.Fleet
-	// LinkFleet is the part of a Fleet that one of several links has.
-	LinkFleet = backplane.LinkFleet
+	// Coverage says which nodes responded.
+	Coverage = backplane.Coverage
 	// Missing is a node, or several unannounced ones, that did not answer.
 	Missing = backplane.Missing
 	// PartialError says that some nodes did not answer. The value returned beside it
 	// holds what the others said.
 	PartialError = backplane.PartialError
+	// LinkCoverage is the part of a Coverage that one of several links has.
+	LinkCoverage = backplane.LinkCoverage
 	// Peer is another Go node, as it announced itself.
 	Peer = backplane.Peer
-	// CountError says that the broker did not say how many servers there are.
-	CountError = backplane.CountError
 	// OptionError says which option cannot be used.
 	OptionError = backplane.OptionError
 )

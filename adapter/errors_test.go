@@ -36,8 +36,8 @@ func TestErrorsSpeakOfSockets(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		var me *backplane.MemberError
-		if !errors.As(err, &me) || me.ID != "nobody" || !errors.Is(err, adapter.ErrNoSuchSocket) {
+		var me *backplane.OpError
+		if !errors.As(err, &me) || me.Name != "nobody" || !errors.Is(err, adapter.ErrNoSuchSocket) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -76,7 +76,7 @@ func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 	if list == nil {
 		return nil, err
 	}
-	if err = aboutForeign(whole(wire.OpMembers, &list.Fleet, err)); err != nil {
+	if err = aboutForeign(whole(wire.OpMembers, &list.Coverage, err)); err != nil {
 		return nil, err
 	}
 	var ids []string

@@ -175,10 +175,10 @@ func responded(m *backplane.Members, err error) (n, all int, ok bool) {
 	if m == nil {
 		return 0, 0, false
 	}
-	n = m.Unnamed
+	n = m.Foreign
 	all = n
 	for _, x := range m.Missing {
-		if x.Node == "" && !errors.Is(x.Reason, backplane.ErrPeerGone) {
+		if x.Node == "" && !errors.Is(x.Reason, backplane.ErrPeerLost) {
 			all += x.Count
 		}
 	}
@@ -195,17 +195,17 @@ var errDeaf = errors.New("adapter: servers of v5 do not respond to dialect v8")
 
 // whole names the deaf peers as Missing in what came of a request that all other servers
 // respond to.
-func whole(op wire.Op, f *Fleet, err error) error {
-	if f.Silent == 0 {
+func whole(op wire.Op, f *Coverage, err error) error {
+	if f.Unconfirmed == 0 {
 		return err
 	}
-	f.Missing = append(f.Missing, Missing{Count: f.Silent, Reason: errDeaf})
-	f.Silent = 0
+	f.Missing = append(f.Missing, Missing{Count: f.Unconfirmed, Reason: errDeaf})
+	f.Unconfirmed = 0
 	reason := errDeaf
 	if e, ok := errors.AsType[*PartialError](err); ok {
 		reason = e.Err
 	} else if err != nil {
 		return err
 	}
-	return &PartialError{Op: op.String(), Fleet: *f, Err: reason}
+	return &PartialError{Op: op.String(), Coverage: *f, Err: reason}
 }

@@ -327,8 +327,8 @@ func TestQueriesAmongOlderServers(t *testing.T) {
 				if newer != nil {
 					foreign = 2
 				}
-				if sockets.Unnamed != foreign || sockets.Silent != 0 || len(sockets.Answered) != 1 {
-					t.Errorf("fleet %+v", sockets.Fleet)
+				if sockets.Foreign != foreign || sockets.Unconfirmed != 0 || len(sockets.Answered) != 1 {
+					t.Errorf("fleet %+v", sockets.Coverage)
 				}
 				sockets, err = ns.To("x", "y").Except("x").FetchSockets(ctx)
 				quick("FetchSockets except", err)
@@ -389,7 +389,7 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 		missing := func(what string, err error) {
 			t.Helper()
 			e, partial := errors.AsType[*adapter.PartialError](err)
-			if took := time.Since(began); !partial || len(e.Fleet.Missing) != 1 || e.Fleet.Missing[0].Count != 1 || took > 0 {
+			if took := time.Since(began); !partial || len(e.Coverage.Missing) != 1 || e.Coverage.Missing[0].Count != 1 || took > 0 {
 				t.Errorf("%s: %v, after %v", what, err, took)
 			}
 		}
@@ -399,7 +399,7 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 		sockets, err := n.ns.FetchSockets(ctx)
 		missing("FetchSockets", err)
 		equal(t, "sockets", ids(sockets.List), []string{"newer"})
-		if sockets.List[0].Rooms == nil || sockets.Unnamed != 1 {
+		if sockets.List[0].Rooms == nil || sockets.Foreign != 1 {
 			t.Errorf("got %+v", sockets)
 		}
 		_, err = n.ns.AllRooms(ctx)

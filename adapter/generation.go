@@ -115,7 +115,7 @@ func (l leg) others(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return p.Unannounced, nil
+	return p.Foreign, nil
 }
 
 // allV5 makes sure that every server on the link is of generation v5, by a question
@@ -129,15 +129,15 @@ func (l leg) allV5(ctx context.Context) error {
 	}
 	err = aboutForeign(err)
 	if e, ok := errors.AsType[*PartialError](err); ok {
-		if n := unnamed(e.Fleet.Missing); n > 0 {
+		if n := unnamed(e.Coverage.Missing); n > 0 {
 			return &MixedFleetError{
-				Op: wire.OpCustom, Total: e.Fleet.Unnamed + n, Responding: -1,
+				Op: wire.OpCustom, Total: e.Coverage.Foreign + n, Responding: -1,
 				Reason: "not all of them answered a question in v5",
 			}
 		}
 	}
 	if err == nil {
-		l.codec.only5.Store(int64(found.Unnamed))
+		l.codec.only5.Store(int64(found.Foreign))
 	}
 	return err
 }
@@ -145,14 +145,14 @@ func (l leg) allV5(ctx context.Context) error {
 // aboutForeign returns the error of a request, or nil if only Go nodes are missing.
 func aboutForeign(err error) error {
 	partial, ok := errors.AsType[*PartialError](err)
-	if !ok || unnamed(partial.Fleet.Missing) > 0 || partial.Fleet.Uncounted != nil {
+	if !ok || unnamed(partial.Coverage.Missing) > 0 || partial.Coverage.Uncounted != nil {
 		return err
 	}
 	if errors.Is(partial.Err, ErrNotIntroduced) {
 		return nil
 	}
-	for _, fine := range []error{ErrPeerGone, ErrPeerSilent, ErrNoAnswer, ErrBusy, context.DeadlineExceeded} {
-		if errors.Is(partial.Err, fine) && len(partial.Fleet.Missing) > 0 {
+	for _, fine := range []error{ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrBusy, context.DeadlineExceeded} {
+		if errors.Is(partial.Err, fine) && len(partial.Coverage.Missing) > 0 {
 			return nil
 		}
 	}

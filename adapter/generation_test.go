@@ -82,7 +82,7 @@ func TestCustomRequestAmongV5Servers(t *testing.T) {
 	n := newNode(t, bus, adapter.Options{Dialect: adapter.V5})
 	replies, err := n.ns.CustomRequest(t.Context(), 1)
 	ok(t, err)
-	if len(replies.List) != 2 || string(replies.List[1].Data) != `"hook of v5"` || replies.Unnamed != 1 {
+	if len(replies.List) != 2 || string(replies.List[1].Data) != `"hook of v5"` || replies.Foreign != 1 {
 		t.Errorf("got %+v", replies)
 	}
 }

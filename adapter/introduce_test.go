@@ -32,9 +32,9 @@ func (m mute) Publish(ctx context.Context, ch broker.Channel, payload []byte) er
 func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	t.Helper()
 	ctx := t.Context()
-	check := func(what string, got int, f adapter.Fleet, err error) {
+	check := func(what string, got int, f adapter.Coverage, err error) {
 		t.Helper()
-		if err != nil || got != len(others) || len(f.Answered) != len(others) || f.Silent != 0 || len(f.Missing) != 0 {
+		if err != nil || got != len(others) || len(f.Answered) != len(others) || f.Unconfirmed != 0 || len(f.Missing) != 0 {
 			t.Errorf("%s: %d of %d, %+v, %v", what, got, len(others), f, err)
 		}
 	}
@@ -55,16 +55,16 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	}
 	own := ns.Len()
 	c, err := ns.Clients(ctx)
-	check("Clients", len(c.IDs)-own, c.Fleet, err)
+	check("Clients", len(c.IDs)-own, c.Coverage, err)
 	s, err := ns.FetchSockets(ctx)
-	check("FetchSockets", len(s.List)-own, s.Fleet, err)
+	check("FetchSockets", len(s.List)-own, s.Coverage, err)
 	r, err := ns.AllRooms(ctx)
-	check("AllRooms", len(r.Rooms)-own, r.Fleet, err)
+	check("AllRooms", len(r.Rooms)-own, r.Coverage, err)
 	q, err := ns.CustomRequest(ctx, "x")
 	if q == nil { // it was refused
 		q = new(adapter.Replies)
 	}
-	check("CustomRequest", len(q.List)-1, q.Fleet, err)
+	check("CustomRequest", len(q.List)-1, q.Coverage, err)
 	if err := ns.SocketsJoin(ctx, "new"); err != nil {
 		t.Errorf("SocketsJoin: %v", err)
 	}
@@ -166,7 +166,7 @@ func TestUnknownIsNotGone(t *testing.T) {
 				if d := time.Since(began); d > 250*time.Millisecond {
 					t.Errorf("RemoteJoin took %v", d)
 				}
-				if errors.Is(err, adapter.ErrPeerGone) {
+				if errors.Is(err, adapter.ErrPeerLost) {
 					t.Errorf("RemoteJoin: %v", err)
 				}
 				// Refused, incomplete, or whole.

@@ -256,7 +256,7 @@ func TestAnAnswerOnOneLinkIsEnough(t *testing.T) {
 		defer memorytest.Thaw(second)
 		var partial *adapter.PartialError
 		got, err = both[0].ns.Clients(t.Context())
-		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != both[1].UID() {
+		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != both[1].UID() {
 			t.Errorf("got %v", err)
 		}
 		if !slices.Contains(got.Answered, old.UID()) {
@@ -312,7 +312,7 @@ func TestAcksOverLinks(t *testing.T) {
 	}
 	acks, err := both[0].ns.EmitWithAck(t.Context(), "x")
 	ok(t, err)
-	if acks.Expected != 3 || len(acks.Values) != 3 || acks.Silent != 1 {
+	if acks.Expected != 3 || len(acks.Values) != 3 || acks.Unconfirmed != 1 {
 		t.Errorf("got %+v", acks)
 	}
 }

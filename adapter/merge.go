@@ -11,20 +11,20 @@ import (
 type part[T any] struct {
 	link  *link
 	value T // nil if err is no *PartialError
-	fleet Fleet
+	fleet Coverage
 	err   error
 }
 
 // mergeFleets says who stands behind the answers of several links taken together. A
 // node that is on several links has answered if it did so on one of them, as they
 // share its sockets. failed is true if no link has a value.
-func mergeFleets[T any](ns *Namespace, op wire.Op, parts []part[T]) (f Fleet, err error, failed bool) {
+func mergeFleets[T any](ns *Namespace, op wire.Op, parts []part[T]) (f Coverage, err error, failed bool) {
 	var hard []error
 	var missing []Missing
 	var partial *PartialError
 	for _, p := range parts {
 		if len(ns.legs) > 1 {
-			f.Links = append(f.Links, LinkFleet{Prefix: p.link.key, Fleet: p.fleet, Err: p.err})
+			f.Links = append(f.Links, LinkCoverage{Prefix: p.link.key, Coverage: p.fleet, Err: p.err})
 		}
 		var pe *PartialError
 		if p.err != nil && !errors.As(p.err, &pe) {
@@ -36,13 +36,13 @@ func mergeFleets[T any](ns *Namespace, op wire.Op, parts []part[T]) (f Fleet, er
 				f.Answered = append(f.Answered, id)
 			}
 		}
-		f.Unnamed += p.fleet.Unnamed
-		f.Silent += p.fleet.Silent
+		f.Foreign += p.fleet.Foreign
+		f.Unconfirmed += p.fleet.Unconfirmed
 		if f.Uncounted == nil {
 			f.Uncounted = p.fleet.Uncounted
 		}
 		missing = append(missing, p.fleet.Missing...)
-		if pe != nil && (partial == nil || len(pe.Fleet.Missing) == 0) {
+		if pe != nil && (partial == nil || len(pe.Coverage.Missing) == 0) {
 			partial = pe
 		}
 	}
@@ -56,8 +56,8 @@ func mergeFleets[T any](ns *Namespace, op wire.Op, parts []part[T]) (f Fleet, er
 	if len(hard) == len(parts) {
 		return f, firstOf(hard), true
 	}
-	if partial != nil && (len(f.Missing) > 0 || f.Uncounted != nil || len(partial.Fleet.Missing) == 0) {
-		hard = append(hard, &PartialError{Op: op.String(), Fleet: f, Err: partial.Err})
+	if partial != nil && (len(f.Missing) > 0 || f.Uncounted != nil || len(partial.Coverage.Missing) == 0) {
+		hard = append(hard, &PartialError{Op: op.String(), Coverage: f, Err: partial.Err})
 	}
 	return f, firstOf(hard), false
 }

@@ -15,27 +15,27 @@ import (
 // Answers to requests over several links say which link each node and each missing part
 // belongs to, whatever was asked.
 func TestAnswersNameTheirLinks(t *testing.T) {
-	for name, ask := range map[string]func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error){
-		"Clients": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+	for name, ask := range map[string]func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error){
+		"Clients": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
 			c, err := ns.Clients(ctx)
-			return c.Fleet, err
+			return c.Coverage, err
 		},
-		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
 			r, err := ns.AllRooms(ctx)
-			return r.Fleet, err
+			return r.Coverage, err
 		},
-		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
 			s, err := ns.To("x").FetchSockets(ctx)
-			return s.Fleet, err
+			return s.Coverage, err
 		},
-		"CustomRequest": func(ctx context.Context, ns *adapter.Namespace) (adapter.Fleet, error) {
+		"CustomRequest": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
 			r, err := ns.CustomRequest(ctx, 1)
-			return r.Fleet, err
+			return r.Coverage, err
 		},
-		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) (f adapter.Fleet, err error) {
+		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) (f adapter.Coverage, err error) {
 			err = ns.To("x").SocketsJoin(ctx, "y")
 			if partial, ok := errors.AsType[*adapter.PartialError](err); ok {
-				f = partial.Fleet
+				f = partial.Coverage
 			}
 			return f, err
 		},
@@ -47,15 +47,15 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 					n.add(t, string(rune('a'+i)), "x")
 				}
 				asker, peer := both[0].ns, both[1].UID()
-				part := func(f adapter.Fleet, prefix string) adapter.LinkFleet {
+				part := func(f adapter.Coverage, prefix string) adapter.LinkCoverage {
 					t.Helper()
-					i := slices.IndexFunc(f.Links, func(l adapter.LinkFleet) bool { return l.Prefix == prefix })
+					i := slices.IndexFunc(f.Links, func(l adapter.LinkCoverage) bool { return l.Prefix == prefix })
 					if i < 0 || len(f.Links) != 2 {
 						t.Fatalf("no link %s in %+v", prefix, f.Links)
 					}
 					return f.Links[i]
 				}
-				answered := func(f adapter.Fleet, prefix string, want ...string) {
+				answered := func(f adapter.Coverage, prefix string, want ...string) {
 					t.Helper()
 					got := part(f, prefix)
 					slices.Sort(got.Answered)

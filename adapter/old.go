@@ -44,12 +44,12 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 		}
 	}
 	// Of the foreign peers those are missing that did not respond to both.
-	f := &out.Fleet
-	f.Silent = all.Silent
+	f := &out.Coverage
+	f.Unconfirmed = all.Unconfirmed
 	if missing := unnamed(f.Missing); missing >= unnamed(all.Missing) {
-		f.Unnamed = max(all.Unnamed-missing, 0)
+		f.Foreign = max(all.Foreign-missing, 0)
 	} else {
-		f.Unnamed = all.Unnamed
+		f.Foreign = all.Foreign
 		f.Missing = slices.DeleteFunc(f.Missing, func(m Missing) bool { return m.Node == "" })
 		for _, m := range all.Missing {
 			if m.Node == "" {
@@ -60,7 +60,7 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 	var err error
 	for _, a := range got {
 		if e, ok := errors.AsType[*PartialError](a.err); ok {
-			err = &PartialError{Op: wire.OpMembers.String(), Fleet: *f, Err: e.Err}
+			err = &PartialError{Op: wire.OpMembers.String(), Coverage: *f, Err: e.Err}
 		} else if a.err != nil {
 			return out, a.err
 		}
@@ -73,7 +73,7 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	rooms, err := l.ns.RoomsOf(ctx, id)
 	k := l.codec.foreign.Load()
-	if partial, ok := errors.AsType[*PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Fleet.Missing) > 0 {
+	if partial, ok := errors.AsType[*PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Coverage.Missing) > 0 {
 		return rooms, err
 	}
 	m, err := l.ns.Members(ctx, backplane.To(id).Remote())
@@ -82,10 +82,10 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	}
 	if slices.ContainsFunc(m.List, func(m backplane.MemberInfo) bool { return m.ID == id }) {
 		err = &UnsupportedError{Operation: "ClientRooms", Dialect: V8, Reason: "the socket is on a server of 6.0, which does not say it"}
-	} else if err = whole(wire.OpRoomsOf, &m.Fleet, err); err == nil {
+	} else if err = whole(wire.OpRoomsOf, &m.Coverage, err); err == nil {
 		err = ErrNoSuchSocket
 	}
-	return nil, &backplane.MemberError{Op: wire.OpRoomsOf.String(), ID: id, Err: err}
+	return nil, &backplane.OpError{Op: wire.OpRoomsOf.String(), Name: id, Err: err}
 }
 
 // informed does something when it is known, for the codec, which peers are old.
@@ -101,7 +101,7 @@ func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) e
 
 // onAll does something to a selection, in dialect V8: by a filter, and by their ids to the
 // sockets on peers of 6.0. Of those it spares all if it is not certain whom to spare.
-func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (Fleet, error) {
+func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (Coverage, error) {
 	limited, cancel := l.within(ctx)
 	defer cancel()
 	k := l.lately(limited)
@@ -113,15 +113,15 @@ func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSele
 	}
 	done, err := all(first, l, t)
 	if done == nil {
-		return Fleet{}, err
+		return Coverage{}, err
 	}
-	f := done.Fleet
+	f := done.Coverage
 	failed := k.err
 	if k.old > k.deaf && failed == nil {
 		failed = l.onOld(limited, op, t, one)
 	}
 	if k.deaf > 0 {
-		f.Silent = max(f.Silent-k.deaf, 0)
+		f.Unconfirmed = max(f.Unconfirmed-k.deaf, 0)
 		f.Missing = append(f.Missing, Missing{Count: k.deaf, Reason: errDeaf})
 		if failed == nil {
 			failed = errDeaf
@@ -132,9 +132,9 @@ func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSele
 	}
 	if e, ok := errors.AsType[*PartialError](failed); ok {
 		failed = e.Err
-		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Fleet.Missing), func(m Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
+		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Coverage.Missing), func(m Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
 	}
-	return f, &PartialError{Op: op.String(), Fleet: f, Err: failed}
+	return f, &PartialError{Op: op.String(), Coverage: f, Err: failed}
 }
 
 // onOld does something to those sockets of a selection that only request 0 lists.

@@ -18,7 +18,7 @@ type Peers = backplane.Peers
 func (s *Server) Peers() []Peer {
 	lists := make([][]Peer, len(s.links))
 	for i, l := range s.links {
-		lists[i] = l.node.Peers()
+		lists[i] = l.node.KnownPeers()
 	}
 	return mergePeers(lists)
 }
@@ -55,7 +55,7 @@ func union(a, b []string) []string {
 // on every link that it was on.
 //
 // If a broker does not answer, what is known from before is returned beside the
-// error: the context's as it is, or a *CountError, in a *LinkError if there are
+// error: the context's as it is, or a *backplane.OpError, in a *LinkError if there are
 // several links. ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 	parts := eachPart(ns, ns.legs, func(l leg) (p part[*Peers]) {
@@ -72,18 +72,18 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 			return nil, p.err
 		}
 		lists[i] = p.value.List
-		out.Gone = append(out.Gone, p.value.Gone...)
-		out.Ghosts = append(out.Ghosts, p.value.Ghosts...)
-		out.Unannounced += p.value.Unannounced
+		out.Lost = append(out.Lost, p.value.Lost...)
+		out.Unresponsive = append(out.Unresponsive, p.value.Unresponsive...)
+		out.Foreign += p.value.Foreign
 		out.Counted = out.Counted && p.value.Counted
 	}
 	out.List = mergePeers(lists)
 	listed := func(id string) bool {
 		return slices.ContainsFunc(out.List, func(p Peer) bool { return p.ID == id })
 	}
-	out.Ghosts = slices.DeleteFunc(union(out.Ghosts, nil), listed)
-	out.Gone = slices.DeleteFunc(union(out.Gone, nil), func(id string) bool {
-		return listed(id) || slices.Contains(out.Ghosts, id)
+	out.Unresponsive = slices.DeleteFunc(union(out.Unresponsive, nil), listed)
+	out.Lost = slices.DeleteFunc(union(out.Lost, nil), func(id string) bool {
+		return listed(id) || slices.Contains(out.Unresponsive, id)
 	})
 	return out, firstOf(errs)
 }

@@ -46,7 +46,7 @@ func TestPeers(t *testing.T) {
 		for want := range 3 {
 			p, err := a.ns.Peers(t.Context())
 			ok(t, err)
-			if len(p.List) != 1 || p.Unannounced != want || !p.Counted || p.Total() != 2+want || len(p.Gone)+len(p.Ghosts) != 0 {
+			if len(p.List) != 1 || p.Foreign != want || !p.Counted || p.Total() != 2+want || len(p.Lost)+len(p.Unresponsive) != 0 {
 				t.Fatalf("%+v, want %d others", p, want)
 			}
 			peer := p.List[0]
@@ -79,10 +79,10 @@ func TestPeersOverLinks(t *testing.T) {
 			ok(t, err)
 			slices.Sort(list)
 			equal(t, what+", list", idsOf(p.List), list)
-			equal(t, what+", gone", p.Gone, gone)
+			equal(t, what+", gone", p.Lost, gone)
 			n, err := both[0].ns.ServerCount(t.Context())
 			ok(t, err)
-			if want := 1 + len(list) + 2; p.Unannounced != 2 || n != want || !p.Counted {
+			if want := 1 + len(list) + 2; p.Foreign != 2 || n != want || !p.Counted {
 				t.Errorf("%s: %d servers, want %d: %+v", what, n, want, p)
 			}
 		}
@@ -120,17 +120,17 @@ func TestPeersWithoutTheBroker(t *testing.T) {
 		a, b := newNode(t, bus, opts), newNode(t, bus, opts)
 		acquainted(t, a, b)
 		newBystander(t, bus)
-		if p := must(a.ns.Peers(t.Context()))(t); p.Unannounced != 1 {
+		if p := must(a.ns.Peers(t.Context()))(t); p.Foreign != 1 {
 			t.Fatalf("%+v", p)
 		}
 		memorytest.Cut(a.broker, nil)
 		defer memorytest.Heal(a.broker)
 		p, err := a.ns.Peers(t.Context())
-		var failed *adapter.CountError
+		var failed *backplane.OpError
 		if !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) || failed.Namespace != chat {
 			t.Errorf("got %v", err)
 		}
-		if p == nil || p.Counted || p.Unannounced != 1 || len(p.List) != 1 {
+		if p == nil || p.Counted || p.Foreign != 1 || len(p.List) != 1 {
 			t.Errorf("got %+v", p)
 		}
 		n, err := a.ns.ServerCount(t.Context())

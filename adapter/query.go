@@ -17,7 +17,7 @@ type RoomList = backplane.RoomList
 type Clients struct {
 	// IDs, sorted, each once.
 	IDs []string
-	Fleet
+	Coverage
 }
 
 // Clients lists the ids of the sockets in any of the rooms, of all sockets if there
@@ -28,7 +28,7 @@ func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, er
 	if m == nil {
 		return nil, err
 	}
-	c := &Clients{IDs: make([]string, len(m.List)), Fleet: m.Fleet}
+	c := &Clients{IDs: make([]string, len(m.List)), Coverage: m.Coverage}
 	for i, info := range m.List {
 		c.IDs[i] = info.ID
 	}
@@ -61,7 +61,7 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	parts := eachPart(ns, ns.legs, func(l leg) (p part[*RoomList]) {
 		if p.value, p.err = l.rooms(ctx); p.value != nil {
-			p.fleet = p.value.Fleet
+			p.fleet = p.value.Coverage
 		}
 		return p
 	})
@@ -72,7 +72,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	if failed {
 		return nil, err
 	}
-	out := &RoomList{Fleet: fleet}
+	out := &RoomList{Coverage: fleet}
 	for _, p := range parts {
 		if p.value != nil {
 			out.Rooms = append(out.Rooms, p.value.Rooms...)
@@ -106,18 +106,18 @@ func (ns *Namespace) onLink(l *link, err error) error {
 func (ns *Namespace) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
 	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.Members]) {
 		if p.value, p.err = l.members(ctx, t, detail); p.value != nil {
-			p.fleet = p.value.Fleet
+			p.fleet = p.value.Coverage
 		}
 		return p
 	})
 	out, err := parts[0].value, parts[0].err
 	if len(parts) > 1 {
-		var fleet Fleet
+		var fleet Coverage
 		var failed bool
 		if fleet, err, failed = mergeFleets(ns, wire.OpMembers, parts); failed {
 			return nil, err
 		}
-		out = &backplane.Members{Fleet: fleet}
+		out = &backplane.Members{Coverage: fleet}
 		for _, p := range parts {
 			if p.value != nil {
 				out.List = append(out.List, p.value.List...)
@@ -168,7 +168,7 @@ func (l leg) members(ctx context.Context, t wire.Selection, detail bool) (*backp
 	}
 	m, err := plain(ctx, target(t))
 	if m != nil {
-		err = whole(wire.OpMembers, &m.Fleet, err)
+		err = whole(wire.OpMembers, &m.Coverage, err)
 	}
 	return m, err
 }
@@ -183,7 +183,7 @@ func (l leg) rooms(ctx context.Context) (*RoomList, error) {
 	_ = l.lately(ctx) // for the codec
 	m, err := l.ns.AllRooms(ctx)
 	if m != nil {
-		err = whole(wire.OpRooms, &m.Fleet, err)
+		err = whole(wire.OpRooms, &m.Coverage, err)
 	}
 	return m, err
 }

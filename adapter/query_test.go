@@ -339,7 +339,7 @@ func TestPartialAnswers(t *testing.T) {
 		defer memorytest.Thaw(nodes[2].broker)
 		var partial *adapter.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
-		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != nodes[2].UID() {
+		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != nodes[2].UID() {
 			t.Fatalf("got %v", err)
 		}
 		equal(t, "sockets", ids(got.List), []string{"a", "b"})

@@ -188,7 +188,7 @@ func (ns *Namespace) elsewhere(l *link, node string, op wire.Op) bool {
 
 // has reports whether a Go node serves a namespace on the link.
 func (l *link) has(node, namespace string) bool {
-	for _, p := range l.node.Peers() {
+	for _, p := range l.node.KnownPeers() {
 		if p.ID == node {
 			return holds(p, namespace)
 		}

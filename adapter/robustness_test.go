@@ -107,7 +107,7 @@ func TestQuestionsDuringAnOutage(t *testing.T) {
 		memorytest.Cut(nodes[0].broker, errors.New("cable"))
 		var partial *adapter.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
-		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != nodes[1].UID() {
+		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != nodes[1].UID() {
 			t.Fatalf("got %v", err)
 		}
 		equal(t, "sockets", ids(got.List), []string{"here"})

@@ -25,7 +25,7 @@ func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 		}
 	}
 	return o.change(ctx, wire.OpJoin,
-		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Touched, error) {
+		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Changed, error) {
 			return l.ns.JoinAll(ctx, target(t), rooms...)
 		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Join(ctx, id, rooms...) })
@@ -34,7 +34,7 @@ func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 // SocketsLeave takes the selected sockets out of rooms, like SocketsJoin.
 func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return o.change(ctx, wire.OpLeave,
-		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Touched, error) {
+		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Changed, error) {
 			return l.ns.LeaveAll(ctx, target(t), rooms...)
 		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Leave(ctx, id, rooms...) })
@@ -44,7 +44,7 @@ func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 // whole connections if close, like SocketsJoin.
 func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
 	return o.change(ctx, wire.OpDisconnect,
-		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Touched, error) {
+		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Changed, error) {
 			return l.ns.DisconnectAll(ctx, target(t), close)
 		},
 		func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) })
@@ -53,7 +53,7 @@ func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
 // onSelection does something to the sockets that a filter selects on a link, onSocket to one
 // socket there.
 type (
-	onSelection func(context.Context, leg, wire.Selection) (*backplane.Touched, error)
+	onSelection func(context.Context, leg, wire.Selection) (*backplane.Changed, error)
 	onSocket    func(ctx context.Context, l leg, id string) error
 )
 
@@ -91,7 +91,7 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 	}
 	var mu sync.Mutex
 	done := map[string]bool{} // Go nodes that have done it in a newer dialect
-	parts := make([]part[*backplane.Touched], len(ns.legs))
+	parts := make([]part[*backplane.Changed], len(ns.legs))
 	_ = ns.eachLeg(func(i int, l leg) error {
 		if l.dialect == V5 {
 			return nil

@@ -74,7 +74,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 	for i, l := range links {
 		lk := &link{key: keys[i], broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout, beat: o.heartbeat()}
 		core := &backplane.Options{
-			ID: s.uid, Name: o.Name, Observer: o.Observer, RequestTimeout: o.RequestsTimeout,
+			ID: s.uid, Name: o.Name, Observer: o.Observer, RequestsTimeout: o.RequestsTimeout,
 			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,
 			OnErrorContext: s.reportFrom(lk),
 		}
@@ -107,7 +107,7 @@ func (s *Server) report(err error) { s.reports.report(context.Background(), err)
 // reportIn is report for what went wrong in a context.
 func (s *Server) reportIn(ctx context.Context, err error) { s.reports.report(ctx, err) }
 
-// UID returns this server's id on the wire and in Fleet and Peers. It is unique and
+// UID returns this server's id on the wire and in Coverage and Peers. It is unique and
 // the same on all links.
 func (s *Server) UID() string { return s.uid }
 
@@ -123,7 +123,7 @@ func (s *Server) Links() []Link {
 	return all
 }
 
-// NodeName returns the readable part of a server's uid, as it stands in Fleet, Peers
+// NodeName returns the readable part of a server's uid, as it stands in Coverage, Peers
 // and RemoteSocket: the Options.Name of that server, empty if it has none.
 func NodeName(uid string) string {
 	name, _, found := strings.Cut(uid, "~")

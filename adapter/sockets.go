@@ -13,7 +13,7 @@ import (
 type Sockets struct {
 	// List is sorted by id and has each socket once.
 	List []RemoteSocket
-	Fleet
+	Coverage
 }
 
 // RemoteSocket is what a node said of one of its sockets, and a handle to it,
@@ -47,7 +47,7 @@ func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	if m == nil {
 		return nil, err
 	}
-	out := &Sockets{List: make([]RemoteSocket, len(m.List)), Fleet: m.Fleet}
+	out := &Sockets{List: make([]RemoteSocket, len(m.List)), Coverage: m.Coverage}
 	for i, info := range m.List {
 		out.List[i] = RemoteSocket{ID: info.ID, Node: info.Node, Rooms: info.Rooms, ns: o.ns}
 		var about struct{ Handshake, Data json.RawMessage }
@@ -100,7 +100,7 @@ func (s RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any
 	case acks != nil && len(acks.Values) > 0:
 		return acks.Values[0], nil
 	case err == nil:
-		return nil, &backplane.MemberError{Op: wire.OpBroadcast.String(), ID: s.ID, Err: ErrNoSuchSocket}
+		return nil, &backplane.OpError{Op: wire.OpBroadcast.String(), Name: s.ID, Err: ErrNoSuchSocket}
 	}
 	return nil, err
 }

@@ -127,22 +127,22 @@ func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	if err == nil {
 		return nil
 	}
-	return &PartialError{Op: wire.OpMembers.String(), Fleet: list.Fleet, Err: err}
+	return &PartialError{Op: wire.OpMembers.String(), Coverage: list.Coverage, Err: err}
 }
 
 // onListed does something to each remote socket of a selection, but not to those to skip. If
 // it is not certain whom to spare, it does nothing.
-func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (Fleet, error) {
+func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (Coverage, error) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
 	listing, stop := half(ctx)
 	defer stop()
 	list, err, excess := l.list(listing, t)
 	if list == nil {
-		return Fleet{}, err
+		return Coverage{}, err
 	}
 	if excess {
-		return list.Fleet, err
+		return list.Coverage, err
 	}
 	failed := atOnce(ctx, len(list.List), func(ctx context.Context, i int) error {
 		m := list.List[i]
@@ -155,9 +155,9 @@ func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip fu
 		return nil // it left meanwhile
 	})
 	if failed != nil && err == nil {
-		err = &PartialError{Op: op.String(), Fleet: list.Fleet, Err: failed}
+		err = &PartialError{Op: op.String(), Coverage: list.Coverage, Err: failed}
 	}
-	return list.Fleet, err
+	return list.Coverage, err
 }
 
 // atOnce calls f for 0 to n-1, several at a time, and returns the first error.

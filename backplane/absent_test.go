@@ -91,7 +91,7 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 		for _, how := range []string{"dies", "leaves"} {
 			t.Run(q.name+"/"+how, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					f := trioOn(t, brokerKinds[1].wrap, backplane.Options{RequestTimeout: time.Minute, StallTimeout: -1})
+					f := trioOn(t, brokerKinds[1].wrap, backplane.Options{RequestsTimeout: time.Minute, StallTimeout: -1})
 					memorytest.Freeze(f.brokers[2])
 					want := 4 * time.Second // PeerTimeout, and half a heartbeat at most
 					least := 3 * time.Second
@@ -108,7 +108,7 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 					if d := time.Since(began); d > want || d < least {
 						t.Errorf("took %v, want %v to %v", d, least, want)
 					}
-					f.missing(got, fleet, err, backplane.ErrPeerGone, backplane.ErrPeerGone)
+					f.missing(got, fleet, err, backplane.ErrPeerLost, backplane.ErrPeerLost)
 				})
 			})
 		}
@@ -141,15 +141,15 @@ func TestGhosts(t *testing.T) {
 					// A frozen process, or a machine without power: the broker still has
 					// its subscriptions.
 					memorytest.Freeze(f.brokers[2])
-					ask("frozen", backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
+					ask("frozen", backplane.ErrNoResponse, context.DeadlineExceeded, time.Second)
 					for range 3 {
-						ask("again", backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
+						ask("again", backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 					}
 					time.Sleep(5 * time.Second) // PeerTimeout and more
 					equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1))
 					for range 3 {
 						if counts {
-							ask("forgotten, but counted", backplane.ErrPeerGone, backplane.ErrPeerGone, 0)
+							ask("forgotten, but counted", backplane.ErrPeerLost, backplane.ErrPeerLost, 0)
 						} else {
 							ask("forgotten", nil, nil, 0)
 						}
@@ -190,7 +190,7 @@ func TestGhostsAreCountedByName(t *testing.T) {
 		here := func(what string, list, gone, ghosts []string, total int) {
 			t.Helper()
 			p, err := f.ns[0].Peers(t.Context())
-			if err != nil || !p.Counted || p.Unannounced != 0 || p.Total() != total {
+			if err != nil || !p.Counted || p.Foreign != 0 || p.Total() != total {
 				t.Errorf("%s: %+v, %v", what, p, err)
 			}
 			var ids []string
@@ -198,8 +198,8 @@ func TestGhostsAreCountedByName(t *testing.T) {
 				ids = append(ids, p.ID)
 			}
 			equal(t, what+", list", ids, list)
-			equal(t, what+", gone", p.Gone, gone)
-			equal(t, what+", ghosts", p.Ghosts, ghosts)
+			equal(t, what+", gone", p.Lost, gone)
+			equal(t, what+", ghosts", p.Unresponsive, ghosts)
 			if n, err := f.ns[0].Count(t.Context()); n != total || err != nil {
 				t.Errorf("%s: count %d, %v", what, n, err)
 			}
@@ -249,14 +249,14 @@ func TestShortDeadlines(t *testing.T) {
 				f.missing(got, fleet, err, reason, end)
 			}
 			memorytest.Freeze(f.brokers[2])
-			ask(backplane.ErrNoAnswer, context.DeadlineExceeded, 400*time.Millisecond)
+			ask(backplane.ErrNoResponse, context.DeadlineExceeded, 400*time.Millisecond)
 			for range 3 {
-				ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 200*time.Millisecond)
+				ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 200*time.Millisecond)
 			}
-			if p := f.nodes[0].Peers(); !p[1].Suspect {
+			if p := f.nodes[0].KnownPeers(); !p[1].Suspect {
 				t.Errorf("%s: not suspect after a second of silence", q.name)
 			}
-			ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
+			ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 			// Whoever gives a sign of life is waited for like anybody else.
 			memorytest.Thaw(f.brokers[2])
 			settle()
@@ -301,7 +301,7 @@ func TestGhostOwesAcks(t *testing.T) {
 		for _, want := range []time.Duration{500 * time.Millisecond, 500 * time.Millisecond, 0} {
 			began := time.Now()
 			_, err := f.ns[0].Members(t.Context(), backplane.All())
-			if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerSilent) {
+			if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerUnresponsive) {
 				t.Errorf("%v after %v, want %v", err, d, want)
 			}
 		}
@@ -372,7 +372,7 @@ func TestManyGhosts(t *testing.T) {
 			}
 		}
 		settle()
-		if got := len(f.nodes[0].Peers()); got != 4096 {
+		if got := len(f.nodes[0].KnownPeers()); got != 4096 {
 			t.Fatalf("%d peers", got)
 		}
 		time.Sleep(time.Second)
@@ -391,7 +391,7 @@ func TestManyGhosts(t *testing.T) {
 		if got := f.nodes[0].Ghosts(); got != 4096 {
 			t.Errorf("%d ghosts are remembered", got)
 		}
-		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Total() != 1 || len(p.Ghosts) != 0 {
+		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Total() != 1 || len(p.Unresponsive) != 0 {
 			t.Errorf("%+v, %v", p, err)
 		}
 		if got := f.nodes[0].Ghosts(); got != 0 {
@@ -422,32 +422,32 @@ func TestSilentUnannounced(t *testing.T) {
 			}
 		}
 		const members, rooms = 0, 2
-		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		ask(members, 1, backplane.ErrNoResponse, time.Second)
 		const short = time.Second / 8
-		ask(members, 1, backplane.ErrPeerSilent, short)
-		ask(rooms, 1, backplane.ErrNoAnswer, time.Second)
-		ask(rooms, 1, backplane.ErrPeerSilent, short)
+		ask(members, 1, backplane.ErrPeerUnresponsive, short)
+		ask(rooms, 1, backplane.ErrNoResponse, time.Second)
+		ask(rooms, 1, backplane.ErrPeerUnresponsive, short)
 		// One more: it is another fleet.
 		x := f.wire("another")
-		ask(members, 2, backplane.ErrNoAnswer, time.Second)
-		ask(members, 2, backplane.ErrPeerSilent, short)
+		ask(members, 2, backplane.ErrNoResponse, time.Second)
+		ask(members, 2, backplane.ErrPeerUnresponsive, short)
 		if err := x.b.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		ask(members, 1, backplane.ErrNoResponse, time.Second)
 		// It answers again: at first too late for those who do not expect it.
 		lag := short * 2
 		w.onRequest(func(r *wire.Request) {
 			time.AfterFunc(lag, func() { w.answer(r, "", wire.Response{}) })
 		})
-		ask(members, 1, backplane.ErrPeerSilent, short)
+		ask(members, 1, backplane.ErrPeerUnresponsive, short)
 		time.Sleep(lag)
 		settle()
 		ask(members, 0, nil, lag)
 		ask(rooms, 0, nil, lag)
 		// In time, it is not even missed once.
 		w.onRequest(nil)
-		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		ask(members, 1, backplane.ErrNoResponse, time.Second)
 		lag = short / 2
 		w.onRequest(func(r *wire.Request) {
 			time.AfterFunc(lag, func() { w.answer(r, "", wire.Response{}) })
@@ -461,7 +461,7 @@ func TestSilentUnannounced(t *testing.T) {
 		if _, err := f.ns[0].Members(ctx, backplane.All()); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		ask(members, 1, backplane.ErrNoAnswer, time.Second)
+		ask(members, 1, backplane.ErrNoResponse, time.Second)
 		if err := w.b.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -483,7 +483,7 @@ func TestUnannouncedWhileCutOff(t *testing.T) {
 			memorytest.Cut(f.brokers[0], nil)
 			_, fleet, err := q.ask(t.Context(), f.ns[0])
 			p, ok := errors.AsType[*backplane.PartialError](err)
-			if !ok || len(fleet.Missing) != 3 || len(p.Fleet.Missing) != 3 {
+			if !ok || len(fleet.Missing) != 3 || len(p.Coverage.Missing) != 3 {
 				t.Errorf("%s: %+v, %v", q.name, fleet, err)
 				return
 			}
@@ -541,9 +541,9 @@ func TestForgedGoodbyeOfFrozenNode(t *testing.T) {
 		settle()
 		for _, q := range questions {
 			got, fleet, err := q.ask(t.Context(), f.ns[0])
-			f.missing(got, fleet, err, backplane.ErrPeerGone, backplane.ErrPeerGone)
+			f.missing(got, fleet, err, backplane.ErrPeerLost, backplane.ErrPeerLost)
 		}
-		if err := f.ns[0].Join(t.Context(), "c", "room"); errors.Is(err, backplane.ErrNoSuchMember) || !errors.Is(err, backplane.ErrPeerGone) {
+		if err := f.ns[0].Join(t.Context(), "c", "room"); errors.Is(err, backplane.ErrNoSuchMember) || !errors.Is(err, backplane.ErrPeerLost) {
 			t.Errorf("Join: %v", err)
 		}
 	})

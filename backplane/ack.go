@@ -15,11 +15,11 @@ type Acks struct {
 	Values [][]byte
 	// Expected is how many members were asked on the nodes that answered.
 	Expected int
-	Fleet
+	Coverage
 }
 
 // BroadcastAck sends payload like Broadcast and collects acknowledgements of members
-// that can give them, until all are there or timeout (zero: RequestTimeout) is over.
+// that can give them, until all are there or timeout (zero: RequestsTimeout) is over.
 // Then the *PartialError wraps context.DeadlineExceeded, also if every node answered
 // but not every member; it never takes longer than the context.
 //
@@ -38,7 +38,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 	ctx, cancel := ns.deadline(ctx, timeout)
 	defer cancel()
 	if timeout <= 0 {
-		timeout = ns.node.opts.RequestTimeout
+		timeout = ns.node.opts.RequestsTimeout
 	}
 	req := &wire.Request{
 		Op: wire.OpBroadcast, Origin: ns.node.id, Native: true, Timeout: timeout,
@@ -75,14 +75,14 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 			c.refuse(err)
 		}
 	}
-	out.Fleet, err = call.run(ctx, &c, exp, !t.LocalOnly && ns.heardBy(&c))
+	out.Coverage, err = call.run(ctx, &c, exp, !t.LocalOnly && ns.heardBy(&c))
 	switch {
 	case err == nil && failed != nil:
 		err = failed
 	case err == nil && len(out.Values) < out.Expected && len(out.Missing) == 0:
 		err = ctx.Err()
 	}
-	return &out, ns.partial(ctx, wire.OpBroadcast, out.Fleet, err)
+	return &out, ns.partial(ctx, wire.OpBroadcast, out.Coverage, err)
 }
 
 // ackOwn delivers a broadcast with acknowledgement to this node's members.

@@ -146,7 +146,7 @@ func TestAcksInTheirOwnTime(t *testing.T) {
 					(<-x.acks)(nil)
 					r = <-c
 					p, ok := errors.AsType[*backplane.PartialError](r.err)
-					if !ok || !errors.Is(p, context.DeadlineExceeded) || len(p.Fleet.Missing) != 0 || time.Since(began) != want {
+					if !ok || !errors.Is(p, context.DeadlineExceeded) || len(p.Coverage.Missing) != 0 || time.Since(began) != want {
 						t.Errorf("timeout %v: %v after %v", timeout, r.err, time.Since(began))
 					}
 					if r.a.Expected != 2 || len(r.a.Values) != 1 || r.a.Values[0] != nil {
@@ -162,7 +162,7 @@ func TestAcksInTheirOwnTime(t *testing.T) {
 						t.Errorf("the result changed afterwards: %+v", r.a)
 					}
 				}
-				for _, p := range f.nodes[0].Peers() {
+				for _, p := range f.nodes[0].KnownPeers() {
 					if p.Suspect {
 						t.Error("a node is suspect because of its members")
 					}
@@ -201,10 +201,10 @@ func TestAcksOfAPeer(t *testing.T) {
 		{"counts twice", []wire.Response{count(1), count(5), ack("1")}, nil, 1, 1, nil, 0},
 		{"nobody", []wire.Response{count(0)}, nil, 0, 0, nil, 0},
 		{"never counts", []wire.Response{ack("1")}, nil, 1, 0, context.DeadlineExceeded, time.Second},
-		{"goodbye between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(bye, "peer", 5, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
-		{"restarts between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(hello, "peer", 6, 1) }, 1, 2, backplane.ErrPeerGone, 100 * time.Millisecond},
-		{"goodbye before it counts", nil, func(w *rawPeer) { w.control(bye, "peer", 5, 1) }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
-		{"leaves the namespace", nil, func(w *rawPeer) { w.control(full, "peer", 5, 2, "/other") }, 0, 0, backplane.ErrPeerGone, 100 * time.Millisecond},
+		{"goodbye between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(bye, "peer", 5, 1) }, 1, 2, backplane.ErrPeerLost, 100 * time.Millisecond},
+		{"restarts between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(hello, "peer", 6, 1) }, 1, 2, backplane.ErrPeerLost, 100 * time.Millisecond},
+		{"goodbye before it counts", nil, func(w *rawPeer) { w.control(bye, "peer", 5, 1) }, 0, 0, backplane.ErrPeerLost, 100 * time.Millisecond},
+		{"leaves the namespace", nil, func(w *rawPeer) { w.control(full, "peer", 5, 2, "/other") }, 0, 0, backplane.ErrPeerLost, 100 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestAcksWhileInterrupted(t *testing.T) {
 		f.join(0, a)
 		memorytest.Cut(f.brokers[0], nil)
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
-		if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Fleet.Missing) != 1 || !errors.Is(err, context.DeadlineExceeded) {
+		if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Coverage.Missing) != 1 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
 		equal(t, "values", values(acks), []string{"a"})

@@ -35,7 +35,7 @@ func (s *served) reply(resp *wire.Response) error {
 // report reports that the asker gets less than it asked for, or nothing.
 func (s *served) report(err error) {
 	if ns := s.ns; err != nil && ns.ctx.Err() == nil {
-		ns.node.reports.reportIn(s.ctx, &AnswerError{Namespace: ns.name, Op: s.req.Op.String(), Origin: s.req.Origin, Err: err})
+		ns.node.reports.reportIn(s.ctx, &OpError{Op: "respond to " + s.req.Op.String(), Namespace: ns.name, Name: s.req.Origin, Err: err})
 	}
 }
 
@@ -144,7 +144,7 @@ func (s *served) publish(resp *wire.Response) (unfit, err error) {
 		return err, err
 	}
 	// A node that leaves gives its last answers too.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), ns.node.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), ns.node.opts.RequestsTimeout)
 	defer cancel()
 	err = ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
 	if size, ok := errors.AsType[*broker.PayloadError](err); ok {

@@ -87,7 +87,7 @@ func (c *call) giveUp(id string) bool {
 	}
 	delete(c.waiting, id)
 	delete(c.owed, id)
-	c.gone[id] = ErrPeerGone
+	c.gone[id] = ErrPeerLost
 	return true
 }
 
@@ -232,13 +232,13 @@ func (c *call) expect(who *census, exp wire.Expected, stop context.CancelFunc) {
 	c.inexact = c.ns.uncounted(c.req, who)
 	reason := who.err
 	if reason == nil {
-		reason = ErrPeerGone
+		reason = ErrPeerLost
 	}
 	for _, id := range who.gone {
 		c.gone[id] = reason
 	}
 	for _, id := range who.ghosts {
-		c.gone[id] = ErrPeerGone
+		c.gone[id] = ErrPeerLost
 	}
 	for _, id := range who.unknown {
 		c.gone[id] = ErrNotIntroduced
@@ -276,7 +276,7 @@ func (c *call) tell(ctx context.Context) {
 
 // run publishes the request, unless nobody is there to hear it, and waits for those
 // that who counted.
-func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish bool) (fleet Fleet, err error) {
+func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish bool) (fleet Coverage, err error) {
 	ns := c.ns
 	ns.node.counters.asked.Add(1)
 	waiting, stop := context.WithCancel(ctx)
@@ -285,7 +285,7 @@ func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish 
 		d.Expected, d.ExpectedUnnamed = len(who.alive), exp.Answers
 		defer func() {
 			c.tell(ctx)
-			d.Fleet, d.Err = fleet, err
+			d.Coverage, d.Err = fleet, err
 			ns.node.observed("RequestEnd", func() { ns.node.observe.request.RequestEnd(ctx, d) })
 		}()
 	}
@@ -294,7 +294,7 @@ func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish 
 		c.mu.Lock()
 		c.end() // this node's members may have been asked already, and answer later
 		c.mu.Unlock()
-		return Fleet{}, err
+		return Coverage{}, err
 	}
 	defer ns.calls.remove(c)
 	// From here on goodbyes are noticed; these were said since the census.
@@ -314,7 +314,7 @@ func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish 
 	c.check()
 	c.mu.Unlock()
 	c.wait(ctx, waiting, publish)
-	late := errors.Is(ctx.Err(), context.DeadlineExceeded) || time.Since(began) >= ns.node.opts.RequestTimeout*9/10
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded) || time.Since(began) >= ns.node.opts.RequestsTimeout*9/10
 	if !late {
 		began = time.Time{}
 	}
@@ -326,12 +326,12 @@ func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish 
 
 // finish closes the books. late is when the question was asked, if it was waited for
 // until its deadline: who did not answer is remembered for that. Otherwise it is zero.
-func (c *call) finish(exp wire.Expected, late time.Time) (f Fleet, _ error) {
+func (c *call) finish(exp wire.Expected, late time.Time) (f Coverage, _ error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	enough := c.ended
 	c.end()
-	f.Answered, f.Unnamed, f.Silent = c.answered, c.unnamed, exp.Silent
+	f.Answered, f.Foreign, f.Unconfirmed = c.answered, c.unnamed, exp.Silent
 	slices.Sort(f.Answered)
 	for id, err := range c.gone {
 		f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: err})
@@ -339,12 +339,12 @@ func (c *call) finish(exp wire.Expected, late time.Time) (f Fleet, _ error) {
 	for id, waited := range c.waiting {
 		switch {
 		case !waited:
-			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrPeerSilent})
+			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrPeerUnresponsive})
 			if slices.Contains(c.doubted, id) {
 				c.ns.node.peers.missed(id, time.Now())
 			}
 		case !enough:
-			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrNoAnswer})
+			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrNoResponse})
 			if !late.IsZero() {
 				c.ns.node.peers.missed(id, late)
 			}
@@ -365,15 +365,15 @@ func (c *call) finish(exp wire.Expected, late time.Time) (f Fleet, _ error) {
 			c.ns.quiet.forget()
 		}
 	case !enough:
-		f.Missing = append(f.Missing, Missing{Count: n, Reason: ErrNoAnswer})
+		f.Missing = append(f.Missing, Missing{Count: n, Reason: ErrNoResponse})
 		if c.all && !late.IsZero() {
 			c.ns.quiet.note(c.req.Op, c.want, n)
 		}
 	case c.excused > 0:
-		f.Missing = append(f.Missing, Missing{Count: min(n, c.excused), Reason: ErrPeerSilent})
+		f.Missing = append(f.Missing, Missing{Count: min(n, c.excused), Reason: ErrPeerUnresponsive})
 	}
 	if c.vanished > 0 {
-		f.Missing = append(f.Missing, Missing{Count: c.vanished, Reason: ErrPeerGone})
+		f.Missing = append(f.Missing, Missing{Count: c.vanished, Reason: ErrPeerLost})
 	}
 	if c.unseen > 0 {
 		f.Missing = append(f.Missing, Missing{Count: c.unseen, Reason: c.out})

@@ -249,7 +249,7 @@ func (ns *Namespace) count(ctx context.Context, channels []broker.Channel, membe
 }
 
 // unreachable is the outcome if the broker cannot be asked who is there.
-func (c *census) unreachable(ns *Namespace, op wire.Op, err error) (f Fleet, _ error) {
+func (c *census) unreachable(ns *Namespace, op wire.Op, err error) (f Coverage, _ error) {
 	err = fmt.Errorf("the broker did not say who is there: %w", err)
 	for _, id := range c.gone {
 		f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: err})

@@ -130,7 +130,7 @@ func TestCostOfMassStart(t *testing.T) {
 				time.Sleep(time.Second)
 				settle()
 				for _, n := range nodes {
-					if got := len(n.Peers()); got != size-1 {
+					if got := len(n.KnownPeers()); got != size-1 {
 						t.Errorf("%s: %s knows %d others of %d", kind.name, n.ID(), got, size-1)
 					}
 				}
@@ -159,7 +159,7 @@ func TestCostOfOneMore(t *testing.T) {
 		open(t, nodes[size-1], chat)
 		time.Sleep(time.Second)
 		settle()
-		if got := len(nodes[size-1].Peers()); got != size-1 {
+		if got := len(nodes[size-1].KnownPeers()); got != size-1 {
 			t.Errorf("it knows %d others", got)
 		}
 		delivered := m.delivered.Load() - before

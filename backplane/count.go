@@ -19,23 +19,23 @@ type Peers struct {
 	// Ghosts of those that it does, although nothing was heard of them for PeerTimeout:
 	// frozen processes, and dead ones whose connections the broker has not given up.
 	// Both are sorted, and empty where the broker cannot count.
-	Gone, Ghosts []string
+	Lost, Unresponsive []string
 	// Unannounced is how many more servers the broker counts: Node.js servers, and
 	// Crossroom nodes that have not introduced themselves yet. If it could not be asked
 	// it is how many there were the last time.
-	Unannounced int
+	Foreign int
 	// Counted: the broker was asked, and counted everybody.
 	Counted bool
 }
 
 // Total is how many servers hold the namespace: all of these but those gone, and this
 // node.
-func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Ghosts) + p.Unannounced }
+func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Unresponsive) + p.Foreign }
 
 // Peers says which other servers hold the namespace. The broker is asked, but none of
 // them. If it does not answer, what is known from before is returned beside the error:
-// the context's as it is, or a *CountError. If it could not count everywhere and Node.js
-// servers may be missing, the error is a *CountError that wraps a *broker.InexactError,
+// the context's as it is, or an *OpError. If it could not count everywhere and Node.js
+// servers may be missing, the error is an *OpError that wraps a *broker.InexactError,
 // and if Crossroom nodes may be missing one that wraps ErrNotIntroduced.
 // ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
@@ -44,12 +44,12 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 		return nil, err
 	}
 	p := &Peers{
-		List: []Peer{}, Gone: c.gone, Ghosts: c.ghosts,
-		Unannounced: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && c.inexact == nil,
+		List: []Peer{}, Lost: c.gone, Unresponsive: c.ghosts,
+		Foreign: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && c.inexact == nil,
 	}
 	there := c.alive
 	if c.err != nil {
-		there, p.Gone, p.Unannounced = c.gone, nil, c.unseen
+		there, p.Lost, p.Foreign = c.gone, nil, c.unseen
 	}
 	t := &ns.node.peers
 	t.mu.Lock()
@@ -65,7 +65,7 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 
 // Count returns how many servers hold the namespace, this one included: announced
 // Crossroom nodes, and where the broker can count all others too. The error is the
-// context's as it is, ErrClosed, or a *CountError. The number is zero beside it, but a
+// context's as it is, ErrClosed, or an *OpError. The number is zero beside it, but a
 // lower bound if it wraps a *broker.InexactError or ErrNotIntroduced.
 func (ns *Namespace) Count(ctx context.Context) (int, error) {
 	c, err := ns.headcount(ctx)
@@ -84,7 +84,7 @@ func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 	case !ns.node.caps.CountsSubscribers:
 		return wire.Unannounced{Responding: -1}, nil
 	case ns.node.isDown():
-		return wire.Unannounced{Responding: -1}, &CountError{Namespace: ns.name, Err: errInterrupted}
+		return wire.Unannounced{Responding: -1}, &OpError{Op: "count", Namespace: ns.name, Err: errInterrupted}
 	}
 	c, err := ns.headcountBy(ctx, func(ctx context.Context) (census, error) { return ns.census(ctx, wire.OpMembers) })
 	return c.others, err
@@ -108,15 +108,15 @@ func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context)
 	c, err = take(limited)
 	switch {
 	case err == nil && (c.unsettled || len(c.unknown) > 0):
-		return c, &CountError{Namespace: ns.name, Err: ErrNotIntroduced}
+		return c, &OpError{Op: "count", Namespace: ns.name, Err: ErrNotIntroduced}
 	case err == nil && (c.inexact == nil || ns.protocol == broker.Native):
 		return c, nil
 	case err == nil:
-		return c, &CountError{Namespace: ns.name, Err: c.inexact}
+		return c, &OpError{Op: "count", Namespace: ns.name, Err: c.inexact}
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return c, err
 	case ns.closing.Load():
 		return c, ErrClosed
 	}
-	return c, &CountError{Namespace: ns.name, Err: err}
+	return c, &OpError{Op: "count", Namespace: ns.name, Err: err}
 }

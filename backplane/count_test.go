@@ -23,7 +23,7 @@ func TestNamespacePeers(t *testing.T) {
 		settle()
 		f.wire("stranger")
 		p, err := f.ns[0].Peers(t.Context())
-		if err != nil || !p.Counted || p.Unannounced != 1 || p.Total() != 4 || len(p.List) != 2 || len(p.Gone)+len(p.Ghosts) != 0 {
+		if err != nil || !p.Counted || p.Foreign != 1 || p.Total() != 4 || len(p.List) != 2 || len(p.Lost)+len(p.Unresponsive) != 0 {
 			t.Fatalf("%+v, %v", p, err)
 		}
 		for i, peer := range p.List {
@@ -33,7 +33,7 @@ func TestNamespacePeers(t *testing.T) {
 			}
 			equal(t, "namespaces", peer.Namespaces, want)
 			equal(t, "speaks", peer.Speaks, []string{"native/1"})
-			if peer.ID != f.nodes[i+1].ID() || peer.Protocol != 1 || peer.Suspect || !peer.Since.Equal(f.ns[0].Node().Peers()[i].Since) || time.Since(peer.Since) > time.Minute {
+			if peer.ID != f.nodes[i+1].ID() || peer.Protocol != 1 || peer.Suspect || !peer.Since.Equal(f.ns[0].Node().KnownPeers()[i].Since) || time.Since(peer.Since) > time.Minute {
 				t.Errorf("%+v", peer)
 			}
 		}
@@ -48,7 +48,7 @@ func TestPeersOfABlindBroker(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
 		f.wire("stranger")
 		p, err := f.ns[0].Peers(t.Context())
-		if err != nil || p.Counted || p.Unannounced != 0 || p.Total() != 3 || len(p.List) != 2 {
+		if err != nil || p.Counted || p.Foreign != 0 || p.Total() != 3 || len(p.List) != 2 {
 			t.Errorf("%+v, %v", p, err)
 		}
 	})
@@ -62,18 +62,18 @@ func TestPeersWhileCutOff(t *testing.T) {
 		check := func(ctx context.Context, want error, typed bool) {
 			t.Helper()
 			p, err := f.ns[0].Peers(ctx)
-			if !errors.Is(err, want) || p == nil || p.Counted || p.Unannounced != 1 || len(p.List) != 1 || p.Total() != 3 || len(p.Gone) != 0 {
+			if !errors.Is(err, want) || p == nil || p.Counted || p.Foreign != 1 || len(p.List) != 1 || p.Total() != 3 || len(p.Lost) != 0 {
 				t.Errorf("%+v, %v", p, err)
 			}
-			if ce, ok := errors.AsType[*backplane.CountError](err); ok != typed || ok && ce.Namespace != chat {
+			if ce, ok := errors.AsType[*backplane.OpError](err); ok != typed || ok && ce.Namespace != chat {
 				t.Errorf("%T", err)
 			}
 			n, err := f.ns[0].Count(ctx)
-			if _, ok := errors.AsType[*backplane.CountError](err); n != 0 || ok != typed || !errors.Is(err, want) {
+			if _, ok := errors.AsType[*backplane.OpError](err); n != 0 || ok != typed || !errors.Is(err, want) {
 				t.Errorf("count %d, %v", n, err)
 			}
 		}
-		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Unannounced != 1 {
+		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Foreign != 1 {
 			t.Fatalf("%+v, %v", p, err)
 		}
 		memorytest.Cut(f.brokers[0], nil)
@@ -117,7 +117,7 @@ func TestUnannounced(t *testing.T) {
 		settle()
 		began := time.Now()
 		_, err := foreignOf(ns, t.Context())
-		if _, ok := errors.AsType[*backplane.CountError](err); !ok || time.Since(began) != 0 {
+		if _, ok := errors.AsType[*backplane.OpError](err); !ok || time.Since(began) != 0 {
 			t.Errorf("%v, after %v", err, time.Since(began))
 		}
 		memorytest.Heal(f.brokers[0])

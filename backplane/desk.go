@@ -40,7 +40,7 @@ func (d *desk) init(ns *Namespace) {
 	d.queries = line{ns: ns, limit: maxQueries}
 	// A callback that does not return keeps its place. What waits behind it is refused in
 	// time for its asker to hear so, if that has the same timeout.
-	d.calls = line{ns: ns, limit: maxCalls, patience: ns.node.opts.RequestTimeout * 3 / 4}
+	d.calls = line{ns: ns, limit: maxCalls, patience: ns.node.opts.RequestsTimeout * 3 / 4}
 	d.answers = line{ns: ns, limit: maxAnswers}
 }
 
@@ -107,7 +107,7 @@ func (d *desk) refuse(s *served) {
 func (s *served) refused() {
 	n := s.ns.node
 	n.counters.refused.Add(1)
-	n.reports.reportIn(s.ctx, &AnswerError{Namespace: s.ns.name, Op: s.req.Op.String(), Origin: s.req.Origin, Err: ErrBusy})
+	n.reports.reportIn(s.ctx, &OpError{Op: "respond to " + s.req.Op.String(), Namespace: s.ns.name, Name: s.req.Origin, Err: ErrBusy})
 	s.resp.Busy, s.resp.Err, s.data.Err = true, ErrBusy.Error(), ErrBusy
 }
 

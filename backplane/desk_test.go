@@ -79,7 +79,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 func TestRequestsBehindStuckCallbacks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
-		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *nsOptions {
+		f := newFleet(t, 2, backplane.Options{RequestsTimeout: time.Minute}, func(int) *nsOptions {
 			return &nsOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) {
 				<-release
 				return []byte("done"), nil
@@ -126,7 +126,7 @@ func TestRequestsBehindStuckCallbacks(t *testing.T) {
 			t.Errorf("stats %+v", st)
 		}
 		for _, err := range f.errs[1].take() {
-			if ae, ok := errors.AsType[*backplane.AnswerError](err); !ok || ae.Err != backplane.ErrBusy || ae.Origin != f.nodes[0].ID() {
+			if ae, ok := errors.AsType[*backplane.OpError](err); !ok || ae.Err != backplane.ErrBusy || ae.Name != f.nodes[0].ID() {
 				t.Errorf("reported %v", err)
 			}
 		}
@@ -153,7 +153,7 @@ func TestTooManyRequests(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T) {
 			release := make(chan struct{})
-			f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *nsOptions {
+			f := newFleet(t, 2, backplane.Options{RequestsTimeout: time.Minute}, func(int) *nsOptions {
 				return &nsOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) {
 					<-release
 					return nil, nil
@@ -193,7 +193,7 @@ func TestTooManyRequests(t *testing.T) {
 // Queries that are the same and wait share one look at the members; others do not.
 func TestSameQueriesShareAnAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute, StallTimeout: -1}, nil)
+		f := newFleet(t, 2, backplane.Options{RequestsTimeout: time.Minute, StallTimeout: -1}, nil)
 		s := &countingDescriber{socket: newSocket("a"), release: make(chan struct{})}
 		f.join(1, s, "x", "y")
 		var wg sync.WaitGroup
@@ -265,7 +265,7 @@ func TestLargeAnswersAreMadeFewAtATime(t *testing.T) {
 	const members, each = 5000, 1000
 	for _, foreign := range []bool{false, true} {
 		var largest, now, atOnce atomic.Int64
-		f := newFleet(t, 2, backplane.Options{RequestTimeout: time.Minute}, func(int) *nsOptions {
+		f := newFleet(t, 2, backplane.Options{RequestsTimeout: time.Minute}, func(int) *nsOptions {
 			return &nsOptions{Codec: sizes{backplane.NativeCodec(), foreign, &largest, &now, &atOnce}}
 		})
 		about := []byte(strings.Repeat("x", each))
@@ -330,7 +330,7 @@ func TestAnswersThatHaveToFit(t *testing.T) {
 				f.errs[1].none(t)
 				return
 			}
-			ae := reported[*backplane.AnswerError](t, f.errs[1])
+			ae := reported[*backplane.OpError](t, f.errs[1])
 			if size, ok := errors.AsType[*broker.PayloadError](ae); !ok || size.Max != limit {
 				t.Errorf("%s: reported %v", c.what, ae)
 			}
@@ -367,13 +367,13 @@ func TestAckTooLarge(t *testing.T) {
 		began := time.Now()
 		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
 		p, ok := errors.AsType[*backplane.PartialError](err)
-		if !ok || len(a.Values) != 1 || a.Expected != 2 || len(p.Fleet.Missing) != 1 || time.Since(began) > 0 {
+		if !ok || len(a.Values) != 1 || a.Expected != 2 || len(p.Coverage.Missing) != 1 || time.Since(began) > 0 {
 			t.Fatalf("%+v, %v after %v", a, err, time.Since(began))
 		}
-		if r, ok := errors.AsType[*backplane.RefusedError](p.Fleet.Missing[0].Reason); !ok {
+		if r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason); !ok {
 			t.Errorf("missing because of %v", r)
 		}
 		settle()
-		reported[*backplane.AnswerError](t, f.errs[1])
+		reported[*backplane.OpError](t, f.errs[1])
 	})
 }

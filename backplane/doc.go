@@ -23,7 +23,7 @@
 // RoomsOf, AllRooms, Join, Leave, Disconnect, their forms for selections, Request,
 // EventAck, BroadcastAck, Peers and Count.
 //
-//   - They wait for other nodes, and return by the deadline: Options.RequestTimeout or
+//   - They wait for other nodes, and return by the deadline: Options.RequestsTimeout or
 //     the context's, whichever is first.
 //   - If nodes are missing, the value holds what the other nodes answered, and the
 //     error is a *[PartialError] that names the missing nodes.
@@ -37,14 +37,14 @@
 //
 // A question goes to every node that listens at that moment. Nodes announce
 // themselves to each other, so an answer can say who answered and who is missing:
-// see [Fleet]. A partial answer is returned together with a *[PartialError] and never
-// later than Options.RequestTimeout. A node that said goodbye, that is known to be
+// see [Coverage]. A partial answer is returned together with a *[PartialError] and never
+// later than Options.RequestsTimeout. A node that said goodbye, that is known to be
 // gone, or that has been silent since it missed an earlier deadline is not waited
 // for.
 //
 // A node that has just started, or whose link has just returned, waits until the others
 // have introduced themselves, where the broker cannot say who they are: at most 250 ms,
-// or a quarter of RequestTimeout if that is shorter. It does so in Node.Namespace, which
+// or a quarter of RequestsTimeout if that is shorter. It does so in Node.Namespace, which
 // the others wait for too in this way, and in questions. A node that is known by name and
 // has not introduced itself after that time is missing with [ErrNotIntroduced], which is
 // also the error of an answer that may lack nodes nobody can name. A node that heard of
@@ -54,12 +54,12 @@
 // one that has waited for a quarter of its time already; otherwise, on any broker, at
 // most Options.PeerTimeout and half a Heartbeat after the node's last sign of life.
 // Questions that wait for it end at that moment. A node that died without goodbye is
-// named as missing, with [ErrPeerGone], until PeerTimeout is over, and then forgotten;
+// named as missing, with [ErrPeerLost], until PeerTimeout is over, and then forgotten;
 // if the broker still counts it, as it does a frozen process, then as long as it does.
 //
 // So a node that is gone without a word costs one question its deadline, at most, and
 // no second one: who missed a deadline is not waited for by the next question, if the
-// deadline was the RequestTimeout, and for half of its time, if it was shorter. Servers
+// deadline was the RequestsTimeout, and for half of its time, if it was shorter. Servers
 // that do not announce themselves are treated in the same way by their number: the
 // next question of the same kind waits for that many answers for an eighth of its time.
 //
@@ -114,14 +114,14 @@
 // 65,536 queries about members and rooms, as many calls of OnRequest and OnEvent, and as
 // many answers, but no more than 64 MiB of each, a request counting with 512 bytes besides
 // its own. More are refused with [ErrBusy], which is reported and their askers are told.
-// So are calls that have waited for three quarters of RequestTimeout behind callbacks that
+// So are calls that have waited for three quarters of RequestsTimeout behind callbacks that
 // do not return. Queries that are the same and wait get one answer.
 //
 // Four queries are answered at a time. A list for a Crossroom node is made and sent in
 // messages of about 256 KiB. Other servers take a list in one message only: of such
 // answers with details of more than 256 members a node makes one at a time. If the list is
 // larger than a message may be, they get it with less of what members say of themselves,
-// or with fewer members; that is reported as an *[AnswerError].
+// or with fewer members; that is reported as an *[OpError].
 //
 // # Bad input
 //

@@ -42,7 +42,7 @@ func (ns *Namespace) retire(ctx context.Context) bool {
 	if down || !n.caps.CountsSubscribers {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.opts.RequestsTimeout)
 	defer cancel()
 	if err := ns.sub.Add(ctx, ns.protocol.Uncounted(ns.name)); err != nil {
 		return false

@@ -130,7 +130,7 @@ func TestLeavingTakesNoTime(t *testing.T) {
 // That is not the answer of a server which was counted and has not introduced itself.
 func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 1, backplane.Options{RequestTimeout: 4 * time.Second}, nil)
+		f := newFleet(t, 1, backplane.Options{RequestsTimeout: 4 * time.Second}, nil)
 		stranger, leaver := f.wire("stranger"), f.wire("")
 		answers := []wire.MemberInfo{}
 		stranger.onRequest(func(r *wire.Request) {

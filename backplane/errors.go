@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -21,19 +20,23 @@ var (
 	ErrMemberExists = errors.New("the id is taken on this node")
 	// ErrNoSuchMember: every known node said that it does not have the member.
 	ErrNoSuchMember = errors.New("no node has it")
-	// ErrPeerGone is why a node is missing that does not listen any more, or
+	// ErrPeerLost is why a node is missing that does not listen any more, or
 	// was not heard of for Options.PeerTimeout.
-	ErrPeerGone = errors.New("node is gone")
-	// ErrPeerSilent is why a node is missing that missed an earlier deadline and
+	ErrPeerLost = errors.New("node is lost")
+	// ErrPeerUnresponsive is why a node is missing that missed an earlier deadline and
 	// was not heard of since: it is asked, but not waited for, or not for long.
-	ErrPeerSilent = errors.New("node is silent")
-	// ErrNoAnswer is why a node is missing that did not answer in time.
-	ErrNoAnswer = errors.New("node did not answer in time")
+	ErrPeerUnresponsive = errors.New("node is unresponsive")
+	// ErrNoResponse is why a node is missing that did not answer in time.
+	ErrNoResponse = errors.New("node did not respond in time")
 	// ErrNotIntroduced is why a node is missing that has not said yet which namespaces
 	// it serves. As PartialError.Err without such a node it says that there may be
 	// nodes that this one does not know: it has started, or its link is down or has
 	// returned, and the broker cannot count.
 	ErrNotIntroduced = errors.New("node has not introduced itself")
+	// ErrDuplicateID is reported, in an *OpError, when another node with this node's id
+	// announces itself, once for each such node. Broadcasts of the two do not reach each
+	// other, and responses of one count as the other's.
+	ErrDuplicateID = errors.New("another node has the same id")
 	// ErrBusy: a node has too many requests under way.
 	ErrBusy = errors.New("too many requests under way")
 )
@@ -49,23 +52,38 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf("backplane: %s %.100q: %s", e.What, e.Name, e.Reason)
 }
 
-// MemberError says what went wrong with an operation on one member. (Its text, as that of
-// all errors here, does not call it so: for whoever builds on this package it is a socket
-// or whatever else.)
-type MemberError struct {
-	Op  string // as of PartialError; "add" for Add
-	ID  string
-	Err error
+// OpError says which operation on what failed, and why. Err is what errors.Is and errors.As
+// are for: a sentinel of this package, a *PartialError, or an error of the broker or the
+// context.
+type OpError struct {
+	// Op is an operation, as in PartialError.Op, or add, open, count, announce, or "respond
+	// to" an operation.
+	Op string
+	// Namespace in which it failed; empty for announce.
+	Namespace string
+	// Name is the id of a member, of the node that made the request, or of this node; empty
+	// for open and count.
+	Name string
+	Err  error
 }
 
-func (e *MemberError) Error() string {
-	return fmt.Sprintf("backplane: %s %.100q: %s", e.Op, e.ID, strings.TrimPrefix(cause(e.Err), e.Op+": "))
+func (e *OpError) Error() string {
+	on := ""
+	switch {
+	case e.Name == "":
+		on = fmt.Sprintf(" %.100q", e.Namespace)
+	case e.Namespace == "":
+		on = fmt.Sprintf(" %.100q", e.Name)
+	default:
+		on = fmt.Sprintf(" %.100q in %.100q", e.Name, e.Namespace)
+	}
+	return fmt.Sprintf("backplane: %s%s: %s", e.Op, on, strings.TrimPrefix(cause(e.Err), e.Op+": "))
 }
+
+func (e *OpError) Unwrap() error { return e.Err }
 
 // cause is the text of a wrapped error, without what the text around it says already.
 func cause(err error) string { return strings.TrimPrefix(fmt.Sprint(err), "backplane: ") }
-
-func (e *MemberError) Unwrap() error { return e.Err }
 
 // Missing is a node, or several unannounced ones, from which an answer was
 // expected and did not come.
@@ -74,7 +92,7 @@ type Missing struct {
 	Node string
 	// Count is 1 for a named node.
 	Count int
-	// Reason is ErrPeerGone, ErrPeerSilent, ErrNoAnswer, ErrNotIntroduced, ErrBusy or
+	// Reason is ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrNotIntroduced, ErrBusy or
 	// a *RefusedError, or wraps the context's or the broker's error.
 	Reason error
 }
@@ -92,17 +110,17 @@ func (m Missing) MarshalJSON() ([]byte, error) {
 	}{m.Node, m.Count, reason})
 }
 
-// Fleet says who stands behind an answer.
-type Fleet struct {
+// Coverage says which nodes responded to a request, and which did not.
+type Coverage struct {
 	// Answered are the ids of the Crossroom nodes that answered, without this one.
 	Answered []string
 	// Unnamed is how many answers came from peers that do not announce themselves.
-	Unnamed int
+	Foreign int
 	// Missing did not answer.
 	Missing []Missing
 	// Silent is how many peers were asked that never answer this kind of request
 	// (Node.js servers do not confirm operations on selections of sockets).
-	Silent int
+	Unconfirmed int
 	// Uncounted is why further foreign peers may exist that were not waited for: a
 	// *broker.InexactError. nil: every peer was counted, or none of those that may be
 	// missing responds to this kind of request.
@@ -110,33 +128,33 @@ type Fleet struct {
 	// Links says the same for each link of a server of package adapter that has several;
 	// nil otherwise. A node that responded on one link and not on another is in Answered,
 	// not in Missing.
-	Links []LinkFleet `json:",omitempty"`
+	Links []LinkCoverage `json:",omitempty"`
 }
 
-// LinkFleet is the part of a Fleet that one of several links has.
-type LinkFleet struct {
+// LinkCoverage is the part of a Coverage that one of several links has.
+type LinkCoverage struct {
 	// Prefix of the link, as in adapter.LinkError.
 	Prefix string
-	Fleet
+	Coverage
 	// Err is why the link's part is missing or incomplete; nil if it is complete.
 	Err error
 }
 
 // MarshalJSON writes the fields, with the error's text.
-func (l LinkFleet) MarshalJSON() ([]byte, error) {
+func (l LinkCoverage) MarshalJSON() ([]byte, error) {
 	reason := ""
 	if l.Err != nil {
 		reason = l.Err.Error()
 	}
 	return json.Marshal(struct {
 		Prefix string
-		Fleet
+		Coverage
 		Err string
-	}{l.Prefix, l.Fleet, reason})
+	}{l.Prefix, l.Coverage, reason})
 }
 
 // who lists what is missing, in words.
-func (f *Fleet) who() (who []string) {
+func (f *Coverage) who() (who []string) {
 	on := func(m Missing) (links []string) {
 		for _, l := range f.Links {
 			if m.Node != "" && slices.ContainsFunc(l.Missing, func(o Missing) bool { return o.Node == m.Node }) {
@@ -170,22 +188,22 @@ func (f *Fleet) who() (who []string) {
 type PartialError struct {
 	// Op is the operation: members, rooms-of, rooms, join, leave, disconnect, custom,
 	// event or broadcast.
-	Op    string
-	Fleet Fleet
+	Op       string
+	Coverage Coverage
 	// Err is why waiting ended: context.DeadlineExceeded, context.Canceled, the
-	// first Missing's reason, Fleet.Uncounted, or the broker's error. If the broker could not even say
-	// who is there it wraps one of these, and Fleet.Missing has the Crossroom nodes
+	// first Missing's reason, Coverage.Uncounted, or the broker's error. If the broker could not even say
+	// who is there it wraps one of these, and Coverage.Missing has the Crossroom nodes
 	// that were known, and as many others as when it was last counted.
 	Err error
 }
 
 func (e *PartialError) Error() string {
 	const most = 20
-	who := e.Fleet.who()
+	who := e.Coverage.who()
 	if n := len(who) - most; n > 0 {
 		who = append(who[:most], fmt.Sprintf("%d more", n))
 	}
-	answered := len(e.Fleet.Answered) + e.Fleet.Unnamed
+	answered := len(e.Coverage.Answered) + e.Coverage.Foreign
 	if len(who) == 0 {
 		return fmt.Sprintf("backplane: %s: %d nodes answered: %s", e.Op, answered, cause(e.Err))
 	}
@@ -275,31 +293,6 @@ func (e *OptionError) Error() string { return "backplane: option " + e.Option + 
 
 var errUnknownOutage = errors.New("backplane: the broker gave no reason")
 
-// NamespaceError says why a namespace could not be joined.
-type NamespaceError struct {
-	Name string
-	Err  error
-}
-
-func (e *NamespaceError) Error() string {
-	return fmt.Sprintf("backplane: namespace %.100q: %s", e.Name, cause(e.Err))
-}
-
-func (e *NamespaceError) Unwrap() error { return e.Err }
-
-// DuplicateIDError reports another living node with this node's id, once for each
-// such node. Their broadcasts do not reach each other, and one's answers count as the
-// other's.
-type DuplicateIDError struct {
-	ID string
-	// Since the other one lives, by its own clock.
-	Since time.Time
-}
-
-func (e *DuplicateIDError) Error() string {
-	return fmt.Sprintf("backplane: another node has the id %.100q too", e.ID)
-}
-
 // MembershipError reports that announcements of other nodes were lost or refused here.
 // After a loss this node asks all others for theirs again; a node that left without
 // being heard is found out as if it had died. A node whose announcements are refused is
@@ -319,33 +312,3 @@ func (e *MembershipError) Error() string {
 	}
 	return fmt.Sprintf("backplane: announcements of other nodes: %d lost, %d refused: too many nodes or namespaces", e.Lost, e.Refused)
 }
-
-// CountError says that the broker did not say how many servers hold a namespace.
-type CountError struct {
-	Namespace string
-	// Err is the broker's error, or context.DeadlineExceeded if it did not answer
-	// within Options.RequestTimeout.
-	Err error
-}
-
-func (e *CountError) Error() string {
-	return fmt.Sprintf("backplane: counting the servers of %.100q: %s", e.Namespace, cause(e.Err))
-}
-
-func (e *CountError) Unwrap() error { return e.Err }
-
-// AnswerError reports that a request of another node was carried out here, but that its
-// asker gets less of the answer than it asked for, or none; with ErrBusy, that it was
-// refused.
-type AnswerError struct {
-	Namespace string
-	Op        string
-	Origin    string
-	Err       error
-}
-
-func (e *AnswerError) Error() string {
-	return fmt.Sprintf("backplane: answering %s in %.100q: %s", e.Op, e.Namespace, cause(e.Err))
-}
-
-func (e *AnswerError) Unwrap() error { return e.Err }

@@ -161,7 +161,7 @@ func TestStallsEverywhere(t *testing.T) {
 		for mask := 1; mask < 1<<n; mask++ {
 			t.Run(fmt.Sprintf("%s/%03b", c.name, mask), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					f := newFleet(t, 2, backplane.Options{RequestTimeout: 20 * time.Second}, nil)
+					f := newFleet(t, 2, backplane.Options{RequestsTimeout: 20 * time.Second}, nil)
 					release := make(chan struct{})
 					var sockets []*socket
 					stalls := uint64(0)

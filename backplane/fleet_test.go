@@ -141,22 +141,22 @@ func TestFleet(t *testing.T) {
 func TestNodeDies(t *testing.T) {
 	for _, how := range []string{"killed", "frozen"} {
 		t.Run(how, func(t *testing.T) {
-			f := newFleet(t, 3, backplane.Options{RequestTimeout: 300 * time.Millisecond, Heartbeat: 100 * time.Millisecond, PeerTimeout: 2 * time.Second}, nil)
+			f := newFleet(t, 3, backplane.Options{RequestsTimeout: 300 * time.Millisecond, Heartbeat: 100 * time.Millisecond, PeerTimeout: 2 * time.Second}, nil)
 			f.socket(1, "b")
 			f.socket(2, "c")
 			var reason error
 			if how == "killed" {
 				memorytest.Kill(f.brokers[2])
-				reason = backplane.ErrPeerGone
+				reason = backplane.ErrPeerLost
 			} else {
 				memorytest.Freeze(f.brokers[2])
 				defer memorytest.Thaw(f.brokers[2])
-				reason = backplane.ErrNoAnswer
+				reason = backplane.ErrNoResponse
 			}
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
 			var partial *backplane.PartialError
-			if !errors.As(err, &partial) || len(m.List) != 1 || len(partial.Fleet.Missing) != 1 ||
-				partial.Fleet.Missing[0].Node != f.nodes[2].ID() || !errors.Is(partial.Fleet.Missing[0].Reason, reason) {
+			if !errors.As(err, &partial) || len(m.List) != 1 || len(partial.Coverage.Missing) != 1 ||
+				partial.Coverage.Missing[0].Node != f.nodes[2].ID() || !errors.Is(partial.Coverage.Missing[0].Reason, reason) {
 				t.Fatalf("Members: %+v, %v", m, err)
 			}
 			t.Log(err)

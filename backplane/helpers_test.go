@@ -255,7 +255,7 @@ func (f *fleet) meet() {
 	for _, n := range f.nodes {
 		for {
 			known := 0
-			for _, p := range n.Peers() {
+			for _, p := range n.KnownPeers() {
 				if len(p.Namespaces) > 0 {
 					known++
 				}
@@ -264,7 +264,7 @@ func (f *fleet) meet() {
 				break
 			}
 			if time.Now().After(deadline) {
-				f.t.Fatalf("%s knows only %v", n.ID(), n.Peers())
+				f.t.Fatalf("%s knows only %v", n.ID(), n.KnownPeers())
 			}
 			time.Sleep(time.Millisecond) // polls a condition; nothing follows from the time
 		}
@@ -498,7 +498,7 @@ const memoryQueue = 16384
 
 // since is when a node that another one knows was made.
 func since(n *backplane.Node, id string) int64 {
-	for _, p := range n.Peers() {
+	for _, p := range n.KnownPeers() {
 		if p.ID == id {
 			return p.Since.UnixNano()
 		}

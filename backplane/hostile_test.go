@@ -268,7 +268,7 @@ func TestHostileRequests(t *testing.T) {
 		}
 		settle()
 		for _, err := range f.errs[0].take() {
-			if ae, ok := err.(*backplane.AnswerError); !ok || ae.Origin != long {
+			if ae, ok := err.(*backplane.OpError); !ok || ae.Name != long {
 				t.Errorf("reported %.300v", err)
 			}
 		}

@@ -89,7 +89,7 @@ func TestInexactCount(t *testing.T) {
 						switch {
 						case !said && (err != nil || uncounted != nil):
 							t.Errorf("sight %d: %s: %v, uncounted %v", sees, what, err, uncounted)
-						case said && (!errors.As(err, &p) || !errors.As(err, &i) || len(p.Fleet.Missing) != 0 || p.Fleet.Uncounted == nil):
+						case said && (!errors.As(err, &p) || !errors.As(err, &i) || len(p.Coverage.Missing) != 0 || p.Coverage.Uncounted == nil):
 							t.Errorf("sight %d: %s: %v does not say that others may be missing", sees, what, err)
 						}
 					}
@@ -120,7 +120,7 @@ func TestInexactCount(t *testing.T) {
 					if errors.Is(err, backplane.ErrNoSuchMember) == said {
 						t.Errorf("sight %d: RoomsOf of nobody: %v", sees, err)
 					}
-					var count *backplane.CountError
+					var count *backplane.OpError
 					if n, err := f.ns[0].Count(t.Context()); n != 3 || errors.As(err, &count) != said {
 						t.Errorf("sight %d: Count: %d, %v", sees, n, err)
 					}
@@ -176,8 +176,8 @@ func TestIntroducedWhileCounted(t *testing.T) {
 			settle()
 		}
 		m, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "x")
-		if equal(t, "answered", m.Answered, []string{"late"}); err != nil || m.Silent != 0 {
-			t.Errorf("%+v, %v", m.Fleet, err)
+		if equal(t, "answered", m.Answered, []string{"late"}); err != nil || m.Unconfirmed != 0 {
+			t.Errorf("%+v, %v", m.Coverage, err)
 		}
 	})
 }

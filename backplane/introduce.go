@@ -20,12 +20,12 @@ import (
 // else the time for introductions elapses.
 
 // maxIntroduction is how long introductions are waited for, unless a quarter of
-// RequestTimeout is shorter. A node that heard of nobody for so long is alone.
+// RequestsTimeout is shorter. A node that heard of nobody for so long is alone.
 const maxIntroduction = 250 * time.Millisecond
 
 // introTime is how long introductions are waited for.
 func (n *Node) introTime() time.Duration {
-	return min(maxIntroduction, n.opts.RequestTimeout/4)
+	return min(maxIntroduction, n.opts.RequestsTimeout/4)
 }
 
 // introduction is how far a node knows the others. peerTable.mu guards it.

@@ -187,8 +187,8 @@ func TestIntroducedByNewcomers(t *testing.T) {
 		if len(opened) != 1 {
 			t.Error("all have introduced themselves, and b is between a and c")
 		}
-		if err := <-opened; err != nil || len(node.Peers()) != 4 {
-			t.Errorf("%v, %v", node.Peers(), err)
+		if err := <-opened; err != nil || len(node.KnownPeers()) != 4 {
+			t.Errorf("%v, %v", node.KnownPeers(), err)
 		}
 	})
 }
@@ -264,7 +264,7 @@ func TestNotIntroduced(t *testing.T) {
 		if err := f.ns[3].Join(t.Context(), "b", "room"); err != nil {
 			t.Errorf("Join of another's member: %v", err)
 		}
-		var count *backplane.CountError
+		var count *backplane.OpError
 		if _, err := f.ns[3].Count(t.Context()); !errors.As(err, &count) || !errors.Is(err, backplane.ErrNotIntroduced) {
 			t.Errorf("Count: %v", err)
 		}

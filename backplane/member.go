@@ -33,7 +33,7 @@ type AckMember interface {
 	// DeliverAck takes one message and calls ack at most once, from any goroutine
 	// and whenever it likes, with the answer in the codec's encoding, nil for an
 	// answer without a value. Further calls do nothing. ack does not keep payload. It
-	// waits while the broker's queue is full, RequestTimeout at most; if it is called
+	// waits while the broker's queue is full, RequestsTimeout at most; if it is called
 	// before DeliverAck has returned, that is a part of that call.
 	DeliverAck(m *Message, ack func(payload []byte))
 }

@@ -90,7 +90,7 @@ func (ns *Namespace) stop() {
 
 // abandon undoes start.
 func (ns *Namespace) abandon() {
-	ctx, cancel := context.WithTimeout(context.Background(), ns.node.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), ns.node.opts.RequestsTimeout)
 	defer cancel()
 	_ = ns.sub.Close(ctx) // the caller has an error already
 	ns.stop()
@@ -178,7 +178,7 @@ func (ns *Namespace) ready(ctx context.Context) error {
 
 // Add registers a member of this node, in no room but that of its id. Errors: a
 // *NameError for a nil member, one whose embedded *Entry is nil, and an empty or unusable
-// id, a *MemberError with ErrMemberExists if the id is taken here, ErrClosed. Whether
+// id, an *OpError with ErrMemberExists if the id is taken here, ErrClosed. Whether
 // another node has the same id is not checked.
 func (ns *Namespace) Add(m Member) error {
 	if ns.closing.Load() {
@@ -189,7 +189,7 @@ func (ns *Namespace) Add(m Member) error {
 		return err
 	}
 	if !ns.rooms.Add(m, id) {
-		return &MemberError{Op: "add", ID: id, Err: ErrMemberExists}
+		return &OpError{Op: "add", Namespace: ns.name, Name: id, Err: ErrMemberExists}
 	}
 	return nil
 }

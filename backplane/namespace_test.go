@@ -163,8 +163,8 @@ func TestClosedBroker(t *testing.T) {
 					equal(t, "a", a.all(), []string{"x"})
 				}
 				if p, ok := errors.AsType[*backplane.PartialError](err); ok {
-					if len(p.Fleet.Missing) != 1 || p.Fleet.Missing[0].Node != f.nodes[1].ID() || !errors.Is(p.Fleet.Missing[0].Reason, broker.ErrClosed) {
-						t.Errorf("missing %+v", p.Fleet.Missing)
+					if len(p.Coverage.Missing) != 1 || p.Coverage.Missing[0].Node != f.nodes[1].ID() || !errors.Is(p.Coverage.Missing[0].Reason, broker.ErrClosed) {
+						t.Errorf("missing %+v", p.Coverage.Missing)
 					}
 				}
 			})
@@ -215,7 +215,7 @@ func TestMembers(t *testing.T) {
 		}
 	}
 	err := ns.Add(newNull("a"))
-	if me, ok := errors.AsType[*backplane.MemberError](err); !ok || me.ID != "a" || !errors.Is(err, backplane.ErrMemberExists) {
+	if me, ok := errors.AsType[*backplane.OpError](err); !ok || me.Name != "a" || !errors.Is(err, backplane.ErrMemberExists) {
 		t.Errorf("Add twice: %v", err)
 	}
 	if !ns.Remove("a") || ns.Remove("a") || ns.Remove("nobody") || ns.Remove("") {
@@ -410,8 +410,8 @@ func TestAnswerTooLarge(t *testing.T) {
 		tooLarge := func() {
 			t.Helper()
 			settle()
-			ae := reported[*backplane.AnswerError](t, f.errs[1])
-			if _, ok := errors.AsType[*broker.PayloadError](ae); !ok || ae.Origin != f.nodes[0].ID() || ae.Op != "members" {
+			ae := reported[*backplane.OpError](t, f.errs[1])
+			if _, ok := errors.AsType[*broker.PayloadError](ae); !ok || ae.Name != f.nodes[0].ID() || ae.Op != "respond to members" {
 				t.Errorf("reported %v", ae)
 			}
 		}
@@ -421,10 +421,10 @@ func TestAnswerTooLarge(t *testing.T) {
 		began := time.Now()
 		_, err = f.ns[0].Members(t.Context(), backplane.All())
 		p, ok := errors.AsType[*backplane.PartialError](err)
-		if !ok || len(p.Fleet.Missing) != 1 || time.Since(began) > 0 {
+		if !ok || len(p.Coverage.Missing) != 1 || time.Since(began) > 0 {
 			t.Fatalf("Members: %v after %v", err, time.Since(began))
 		}
-		if r, ok := errors.AsType[*backplane.RefusedError](p.Fleet.Missing[0].Reason); !ok || p.Fleet.Missing[0].Node != f.nodes[1].ID() {
+		if r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason); !ok || p.Coverage.Missing[0].Node != f.nodes[1].ID() {
 			t.Errorf("missing because of %v", r)
 		}
 		tooLarge()
@@ -454,12 +454,12 @@ func TestAnswerThatCannotBeWritten(t *testing.T) {
 		began := time.Now()
 		_, err := f.ns[0].Members(t.Context(), backplane.All())
 		p, ok := errors.AsType[*backplane.PartialError](err)
-		if !ok || len(p.Fleet.Missing) != 1 {
+		if !ok || len(p.Coverage.Missing) != 1 {
 			t.Fatalf("Members: %v", err)
 		}
-		r, ok := errors.AsType[*backplane.RefusedError](p.Fleet.Missing[0].Reason)
-		if !ok || !strings.Contains(r.Error(), errTongueTied.Error()) || p.Fleet.Missing[0].Node != f.nodes[1].ID() {
-			t.Errorf("missing because of %v", p.Fleet.Missing[0].Reason)
+		r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason)
+		if !ok || !strings.Contains(r.Error(), errTongueTied.Error()) || p.Coverage.Missing[0].Node != f.nodes[1].ID() {
+			t.Errorf("missing because of %v", p.Coverage.Missing[0].Reason)
 		}
 		if _, err := f.ns[0].AllRooms(t.Context()); err != nil {
 			t.Error(err)
@@ -468,7 +468,7 @@ func TestAnswerThatCannotBeWritten(t *testing.T) {
 			t.Errorf("that took %v", took)
 		}
 		settle()
-		if ae := reported[*backplane.AnswerError](t, f.errs[1]); !errors.Is(ae, errTongueTied) {
+		if ae := reported[*backplane.OpError](t, f.errs[1]); !errors.Is(ae, errTongueTied) {
 			t.Errorf("reported %v", ae)
 		}
 	})

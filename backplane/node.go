@@ -171,7 +171,7 @@ func (n *Node) Stats() Stats { return n.counters.snapshot() }
 // is too large for the broker, the context's or the broker's.
 //
 // On a broker that cannot count, or must not, the call also waits until this node and the others
-// know each other: at most 250 ms or a quarter of Options.RequestTimeout, which the
+// know each other: at most 250 ms or a quarter of Options.RequestsTimeout, which the
 // first node of a fleet waits in full.
 func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, error) {
 	return n.namespace(ctx, name, opts, nil)
@@ -205,7 +205,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	case closed:
 		return nil, 0, ErrClosed
 	case exists:
-		return nil, 0, &NamespaceError{Name: name, Err: ErrNamespaceExists}
+		return nil, 0, &OpError{Op: "open", Namespace: name, Err: ErrNamespaceExists}
 	}
 	err := n.announceable(ns)
 	if err == nil {
@@ -223,7 +223,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	case errors.Is(err, ctx.Err()):
 		return nil, 0, err
 	default:
-		return nil, 0, &NamespaceError{Name: name, Err: err}
+		return nil, 0, &OpError{Op: "open", Namespace: name, Err: err}
 	}
 	n.mu.Lock()
 	n.namespaces[key] = ns

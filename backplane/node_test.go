@@ -27,9 +27,9 @@ func TestOptions(t *testing.T) {
 		{"", backplane.Options{}},
 		{"", backplane.Options{ID: "a b/ü", Name: "web-1.example_org"}},
 		{"", backplane.Options{ID: long[:128], Name: long[:64]}},
-		{"", backplane.Options{RequestTimeout: 1, Heartbeat: 1, PeerTimeout: 2, StallTimeout: 1}},
+		{"", backplane.Options{RequestsTimeout: 1, Heartbeat: 1, PeerTimeout: 2, StallTimeout: 1}},
 		{"", backplane.Options{StallTimeout: -1}},
-		{"", backplane.Options{StallTimeout: math.MinInt64, RequestTimeout: math.MaxInt64}},
+		{"", backplane.Options{StallTimeout: math.MinInt64, RequestsTimeout: math.MaxInt64}},
 		{"ID", backplane.Options{ID: long[:129]}},
 		{"ID", backplane.Options{ID: "a#b"}},
 		{"ID", backplane.Options{ID: "a\xffb"}},
@@ -37,7 +37,7 @@ func TestOptions(t *testing.T) {
 		{"Name", backplane.Options{Name: "a b"}},
 		{"Name", backplane.Options{Name: "ü"}},
 		{"Name", backplane.Options{Name: "a~b"}},
-		{"RequestTimeout", backplane.Options{RequestTimeout: -1}},
+		{"RequestsTimeout", backplane.Options{RequestsTimeout: -1}},
 		{"Heartbeat", backplane.Options{Heartbeat: -1}},
 		{"PeerTimeout", backplane.Options{PeerTimeout: -1}},
 		{"PeerTimeout", backplane.Options{Heartbeat: time.Second, PeerTimeout: time.Second}},
@@ -99,8 +99,8 @@ func TestNamespaceResults(t *testing.T) {
 		for _, name := range []string{"\xff", strings.Repeat("x", broker.MaxNameLen+1)} {
 			_, err := n.Namespace(ctx, name, nil)
 			var ne *broker.NameError
-			var nse *backplane.NamespaceError
-			if !errors.As(err, &ne) || !errors.As(err, &nse) || nse.Name != name {
+			var nse *backplane.OpError
+			if !errors.As(err, &ne) || !errors.As(err, &nse) || nse.Namespace != name {
 				t.Errorf("a bad name: %v", err)
 			}
 		}

@@ -117,9 +117,9 @@ type RequestData struct {
 	Expected, ExpectedUnnamed int
 	// At the end: who answered and who is missing, and why the question was not
 	// asked, or was cut short.
-	Fleet Fleet
-	Err   error
-	State any
+	Coverage Coverage
+	Err      error
+	State    any
 }
 
 // ServeObserver sees other nodes' requests being carried out here. An event ends

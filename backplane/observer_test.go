@@ -105,7 +105,7 @@ func (w *watcher) RequestAnswer(ctx context.Context, d *backplane.RequestData, _
 }
 
 func (w *watcher) RequestEnd(ctx context.Context, d *backplane.RequestData) {
-	w.end(ctx, "request "+d.Op, fmt.Sprintf("%d of %d, %v", len(d.Fleet.Answered), d.Expected, d.Err))
+	w.end(ctx, "request "+d.Op, fmt.Sprintf("%d of %d, %v", len(d.Coverage.Answered), d.Expected, d.Err))
 }
 
 func (w *watcher) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {

@@ -27,20 +27,20 @@ type MemberInfo struct {
 // Members is a list of members of the whole fleet.
 type Members struct {
 	List []MemberInfo
-	Fleet
+	Coverage
 }
 
 // RoomList is a list of rooms of the whole fleet, sorted, each once.
 type RoomList struct {
 	Rooms []string
-	Fleet
+	Coverage
 }
 
-// Touched says how many members an operation was carried out on, as far as nodes
-// say so: Fleet.Silent peers do not.
-type Touched struct {
+// Changed says how many members an operation was carried out on, as far as nodes
+// say so: Coverage.Unconfirmed peers do not.
+type Changed struct {
 	Count int
-	Fleet
+	Coverage
 }
 
 // Reply is one node's answer to a request of the application.
@@ -57,11 +57,11 @@ type Reply struct {
 // Replies are the answers to a request, in the order in which they came.
 type Replies struct {
 	List []Reply
-	Fleet
+	Coverage
 }
 
 // inquire asks everybody, with the usual deadline.
-func (ns *Namespace) inquire(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Fleet, error) {
+func (ns *Namespace) inquire(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
 	return ns.question(ctx, req, take)
@@ -96,7 +96,7 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 	}
 	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
 	var err error
-	m.Fleet, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
+	m.Coverage, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
 		for i := range r.Members {
 			r.Members[i].Node = r.Node
 		}
@@ -124,7 +124,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	}
 	var l RoomList
 	var err error
-	l.Fleet, err = ns.inquire(ctx, &wire.Request{Op: wire.OpRooms, Origin: ns.node.id, Native: true}, func(r *wire.Response) bool {
+	l.Coverage, err = ns.inquire(ctx, &wire.Request{Op: wire.OpRooms, Origin: ns.node.id, Native: true}, func(r *wire.Response) bool {
 		for _, name := range r.Rooms {
 			set[name] = struct{}{}
 		}
@@ -138,8 +138,8 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	return &l, err
 }
 
-// RoomsOf returns the rooms of one member, wherever it is. A *MemberError with
-// ErrNoSuchMember comes as soon as every known node has said no; a *MemberError with
+// RoomsOf returns the rooms of one member, wherever it is. An *OpError with
+// ErrNoSuchMember comes as soon as every known node has said no; an *OpError with
 // a *PartialError if one did not answer that might have the member.
 func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	if err := ns.ready(ctx); err != nil {
@@ -237,7 +237,9 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
 	req.ByID, req.Origin, req.Native = true, ns.node.id, true
-	fail := func(err error) error { return &MemberError{Op: req.Op.String(), ID: req.Member, Err: err} }
+	fail := func(err error) error {
+		return &OpError{Op: req.Op.String(), Namespace: ns.name, Name: req.Member, Err: err}
+	}
 	c, err := ns.census(ctx, req.Op)
 	if err != nil {
 		_, err = c.unreachable(ns, req.Op, err)
@@ -283,9 +285,9 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 
 // nobodyHas is the error if no node that answered has a member. Those that never answer
 // such a request may have it.
-func nobodyHas(op wire.Op, f Fleet) error {
-	if f.Silent > 0 {
-		return &PartialError{Op: op.String(), Fleet: f, Err: errNeverAnswers}
+func nobodyHas(op wire.Op, f Coverage) error {
+	if f.Unconfirmed > 0 {
+		return &PartialError{Op: op.String(), Coverage: f, Err: errNeverAnswers}
 	}
 	return ErrNoSuchMember
 }
@@ -294,7 +296,7 @@ var errNeverAnswers = fmt.Errorf("some nodes never answer this: %w", errors.ErrU
 
 // locate asks everybody for a member. owner is empty if it is a peer that does not
 // announce itself.
-func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has bool, f Fleet, err error) {
+func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has bool, f Coverage, err error) {
 	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: []string{id}, Native: true}
 	f, err = ns.question(ctx, req, func(r *wire.Response) bool {
 		for _, m := range r.Members {
@@ -308,14 +310,14 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 }
 
 // JoinAll puts the members that t selects into rooms.
-func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Touched, error) {
+func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpJoin, Targets: rooms}, func() int {
 		return ns.rooms.JoinSelected(t.sel.Rooms, t.sel.Except, rooms)
 	})
 }
 
 // LeaveAll takes the members that t selects out of rooms.
-func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Touched, error) {
+func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpLeave, Targets: rooms}, func() int {
 		return ns.rooms.LeaveSelected(t.sel.Rooms, t.sel.Except, rooms)
 	})
@@ -323,7 +325,7 @@ func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*
 
 // DisconnectAll disconnects the members that t selects. Those of this node have
 // their Disconnect methods called by the calling goroutine.
-func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Touched, error) {
+func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() int {
 		var f fanout
 		f.call, f.hard = callDisconnect, close
@@ -334,7 +336,7 @@ func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*
 	})
 }
 
-func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request, here func() int) (*Touched, error) {
+func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request, here func() int) (*Changed, error) {
 	t := &target.sel
 	if err := ns.target(ctx, t); err != nil {
 		return nil, err
@@ -344,7 +346,7 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	}
 	req.Origin, req.Native = ns.node.id, true
 	req.Rooms, req.Except, req.Header = t.Rooms, t.Except, t.Header
-	var out Touched
+	var out Changed
 	if !t.LocalOnly {
 		// Refused before anything is done.
 		if err := ns.sendable(req); err != nil {
@@ -358,12 +360,12 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 		return &out, nil
 	}
 	var err error
-	out.Fleet, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
+	out.Coverage, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
 		out.Count += max(r.Count, 0)
 		return false
 	})
 	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial && !t.RemoteOnly {
-		err = ns.partial(ctx, req.Op, out.Fleet, err) // it was done here
+		err = ns.partial(ctx, req.Op, out.Coverage, err) // it was done here
 	}
 	return &out, err
 }
@@ -396,7 +398,7 @@ func (ns *Namespace) replies(ctx context.Context, req *wire.Request) (*Replies, 
 	req.Origin, req.Native = ns.node.id, true
 	var out Replies
 	var err error
-	out.Fleet, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
+	out.Coverage, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
 		out.List = append(out.List, Reply{Node: r.Node, Payload: r.Payload, Err: r.Err})
 		return false
 	})

@@ -21,9 +21,9 @@ type Options struct {
 	// OnError is told of everything that has no caller to return to: unreadable
 	// messages (*DecodeError), outages (*InterruptedError), lost messages
 	// (*broker.LossError), callbacks that panic (*PanicError) or do not return
-	// (*StalledError), other nodes with this node's id (*DuplicateIDError), lost
+	// (*StalledError), other nodes with this node's id (ErrDuplicateID), lost
 	// announcements of other nodes (*MembershipError), answers that cannot be given
-	// (*AnswerError). Calls come one at a time from one goroutine that does nothing
+	// (*OpError). Calls come one at a time from one goroutine that does nothing
 	// else. Behind a slow call unreadable messages of one channel, and losses of one
 	// cause, become one error with their number; what piles up beyond 256 even so is
 	// counted in Stats.Unreported. Node.Close waits for what has gathered, until its
@@ -36,9 +36,9 @@ type Options struct {
 	// Observer implements any of the Observer interfaces of this package, at least one.
 	// nil: none.
 	Observer any
-	// RequestTimeout is how long a question to the fleet may take, unless its
+	// RequestsTimeout is how long a question to the fleet may take, unless its
 	// context ends earlier. Zero: 1 s. Negative is an error.
-	RequestTimeout time.Duration
+	RequestsTimeout time.Duration
 	// Heartbeat is how often the node says that it lives. Zero: 1 s. Negative is
 	// an error.
 	Heartbeat time.Duration
@@ -51,8 +51,8 @@ type Options struct {
 	// StallTimeout is how long a member's method may take before the node goes on
 	// without it, up to a quarter more; longer in a process that is stopped or has too
 	// few processors, which is no member's fault. Everything that comes in waits so long,
-	// so keep it well below RequestTimeout, or this node misses answers and is missed.
-	// Zero: a quarter of RequestTimeout, but at least 50 ms and at most 1 s. Negative: for
+	// so keep it well below RequestsTimeout, or this node misses answers and is missed.
+	// Zero: a quarter of RequestsTimeout, but at least 50 ms and at most 1 s. Negative: for
 	// ever.
 	StallTimeout time.Duration
 }
@@ -65,7 +65,7 @@ type NamespaceOptions struct {
 	Prepare func(m *Message)
 	// OnRequest answers Namespace.Request of other nodes. Its calls run in
 	// goroutines of their own, at most 256 at a time for all callbacks of a
-	// namespace; more wait. ctx ends after RequestTimeout.
+	// namespace; more wait. ctx ends after RequestsTimeout.
 	// payload is read-only and may be kept; the result is not changed afterwards.
 	// nil: answered with an error.
 	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
@@ -99,7 +99,7 @@ func (o *Options) withDefaults() (Options, error) {
 		value *time.Duration
 		zero  time.Duration
 	}{
-		{"RequestTimeout", &out.RequestTimeout, time.Second},
+		{"RequestsTimeout", &out.RequestsTimeout, time.Second},
 		{"Heartbeat", &out.Heartbeat, time.Second},
 		{"PeerTimeout", &out.PeerTimeout, 0},
 	} {
@@ -117,7 +117,7 @@ func (o *Options) withDefaults() (Options, error) {
 		return out, &OptionError{Option: "PeerTimeout", Reason: "not longer than Heartbeat"}
 	}
 	if out.StallTimeout == 0 {
-		out.StallTimeout = min(max(out.RequestTimeout/4, 50*time.Millisecond), time.Second)
+		out.StallTimeout = min(max(out.RequestsTimeout/4, 50*time.Millisecond), time.Second)
 	}
 	return out, nil
 }

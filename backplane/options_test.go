@@ -13,25 +13,25 @@ import (
 // The defaults are those of the documentation of Options, here and in adapter.
 func TestDefaults(t *testing.T) {
 	for _, c := range []struct{ given, want Options }{
-		{Options{}, Options{RequestTimeout: time.Second, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: 250 * time.Millisecond}},
+		{Options{}, Options{RequestsTimeout: time.Second, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: 250 * time.Millisecond}},
 		{
-			Options{RequestTimeout: 100 * time.Millisecond, Heartbeat: 2 * time.Second},
-			Options{RequestTimeout: 100 * time.Millisecond, Heartbeat: 2 * time.Second, PeerTimeout: 7 * time.Second, StallTimeout: 50 * time.Millisecond},
+			Options{RequestsTimeout: 100 * time.Millisecond, Heartbeat: 2 * time.Second},
+			Options{RequestsTimeout: 100 * time.Millisecond, Heartbeat: 2 * time.Second, PeerTimeout: 7 * time.Second, StallTimeout: 50 * time.Millisecond},
 		},
 		{
-			Options{RequestTimeout: time.Minute, StallTimeout: -1},
-			Options{RequestTimeout: time.Minute, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: -1},
+			Options{RequestsTimeout: time.Minute, StallTimeout: -1},
+			Options{RequestsTimeout: time.Minute, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: -1},
 		},
 		{
-			Options{RequestTimeout: time.Minute},
-			Options{RequestTimeout: time.Minute, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: time.Second},
+			Options{RequestsTimeout: time.Minute},
+			Options{RequestsTimeout: time.Minute, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: time.Second},
 		},
 	} {
 		got, err := c.given.withDefaults()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.RequestTimeout != c.want.RequestTimeout || got.Heartbeat != c.want.Heartbeat || got.PeerTimeout != c.want.PeerTimeout || got.StallTimeout != c.want.StallTimeout {
+		if got.RequestsTimeout != c.want.RequestsTimeout || got.Heartbeat != c.want.Heartbeat || got.PeerTimeout != c.want.PeerTimeout || got.StallTimeout != c.want.StallTimeout {
 			t.Errorf("%+v became %+v, want %+v", c.given, got, c.want)
 		}
 	}

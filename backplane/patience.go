@@ -15,7 +15,7 @@ import (
 // them are still there.
 func (c *call) wait(ctx, waiting context.Context, published bool) {
 	defer c.impatient(ctx)()
-	pause := c.ns.node.opts.RequestTimeout / 4
+	pause := c.ns.node.opts.RequestsTimeout / 4
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	look, late := c.look, timer.C

@@ -17,7 +17,7 @@ import (
 // served is what a node knows of another's namespaces; nil if it does not know it.
 func served(n *backplane.Node, id string) []string {
 	settle()
-	for _, p := range n.Peers() {
+	for _, p := range n.KnownPeers() {
 		if p.ID == id {
 			return append([]string{}, p.Namespaces...)
 		}

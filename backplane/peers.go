@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ type Peer struct {
 	// Namespaces it serves, sorted, and what it Speaks in them, such as
 	// "native/1"; each once.
 	Namespaces, Speaks []string
-	// Suspect: it has owed an answer for a whole RequestTimeout, past the deadline of
+	// Suspect: it has owed an answer for a whole RequestsTimeout, past the deadline of
 	// a question, and was not heard of since. It is asked, but not waited for.
 	Suspect bool
 }
@@ -26,7 +27,7 @@ type Peer struct {
 // Peers returns the other nodes that are known and not known to be dead, sorted by
 // id. It asks nobody. Servers that are not Crossroom nodes do not announce themselves:
 // Namespace.Peers counts them too, where the broker can count.
-func (n *Node) Peers() []Peer {
+func (n *Node) KnownPeers() []Peer {
 	t := &n.peers
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +116,7 @@ type peer struct {
 	// missed is when the first question was asked whose deadline the peer missed
 	// without being heard of since; zero for none.
 	missed  time.Time
-	suspect bool // that was a whole RequestTimeout ago
+	suspect bool // that was a whole RequestsTimeout ago
 }
 
 // known reports whether the peer's list has come.
@@ -167,7 +168,7 @@ func (t *peerTable) twin(f *controlFrame) {
 			t.twins = slices.Delete(t.twins, 0, 1)
 		}
 		t.twins = append(t.twins, f.since)
-		t.node.reports.report(&DuplicateIDError{ID: t.node.id, Since: time.Unix(0, f.since)})
+		t.node.reports.report(&OpError{Op: "announce", Name: t.node.id, Err: fmt.Errorf("%w, and runs since %s", ErrDuplicateID, time.Unix(0, f.since).Format(time.RFC3339Nano))})
 	}
 }
 
@@ -314,7 +315,7 @@ func (n *Node) heard(id string) {
 
 // missed says that a node let the deadline pass of a question that was asked at that
 // moment. Deadlines may be short: only who has been silent for (nearly) a
-// RequestTimeout is suspect.
+// RequestsTimeout is suspect.
 func (t *peerTable) missed(id string, asked time.Time) {
 	t.mu.Lock()
 	p := t.byID[id]
@@ -327,7 +328,7 @@ func (t *peerTable) missed(id string, asked time.Time) {
 		t.owe.Add(1)
 	}
 	known := revisionOf{p.since, p.revision}
-	p.suspect = p.suspect || time.Since(p.missed) >= t.node.opts.RequestTimeout*9/10
+	p.suspect = p.suspect || time.Since(p.missed) >= t.node.opts.RequestsTimeout*9/10
 	t.mu.Unlock()
 	// If it is only slow it says so, and is trusted again.
 	t.node.note(func(a *announcements) { a.asks[id] = known })

@@ -29,7 +29,7 @@ func frames(t *testing.T, what string, w *rawPeer, want ...[]byte) {
 }
 
 func peerIDs(n *backplane.Node) (ids []string) {
-	for _, p := range n.Peers() {
+	for _, p := range n.KnownPeers() {
 		ids = append(ids, p.ID)
 	}
 	return ids
@@ -98,7 +98,7 @@ func TestPeers(t *testing.T) {
 			if got := asked(); got != wantAsk {
 				t.Errorf("%s: asked for more: %t", what, got)
 			}
-			peers := n.Peers()
+			peers := n.KnownPeers()
 			if want == nil {
 				if len(peers) != 0 {
 					t.Errorf("%s: %+v", what, peers)
@@ -120,12 +120,12 @@ func TestPeers(t *testing.T) {
 		check("nobody", false)
 		w.control(beat, "wire", 10, 3)
 		check("beat of a stranger", true, []string{}...)
-		if len(n.Peers()) != 1 {
+		if len(n.KnownPeers()) != 1 {
 			t.Error("a stranger's beat is no sign of life")
 		}
 		w.control(full, "wire", 10, 3, "/b", "/a")
 		check("full", false, "/a", "/b")
-		if got := n.Peers()[0].Since; got.UnixNano() != 10 {
+		if got := n.KnownPeers()[0].Since; got.UnixNano() != 10 {
 			t.Errorf("since %v", got)
 		}
 		w.control(beat, "wire", 10, 3)
@@ -149,8 +149,8 @@ func TestPeers(t *testing.T) {
 		w.control(bye, "wire", 12, 1)
 		check("goodbye", false)
 		w.control(full, "wire", 12, 2)
-		if settle(); len(n.Peers()) != 1 || len(n.Peers()[0].Namespaces) != 0 {
-			t.Errorf("without namespaces: %+v", n.Peers())
+		if settle(); len(n.KnownPeers()) != 1 || len(n.KnownPeers()[0].Namespaces) != 0 {
+			t.Errorf("without namespaces: %+v", n.KnownPeers())
 		}
 		f.errs[0].none(t)
 	})
@@ -178,7 +178,7 @@ func TestPeerTimeout(t *testing.T) {
 
 		memorytest.Kill(f.brokers[1])
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if !errors.Is(err, backplane.ErrPeerGone) || len(m.Missing) != 1 {
+		if !errors.Is(err, backplane.ErrPeerLost) || len(m.Missing) != 1 {
 			t.Errorf("killed: %+v, %v", m, err)
 		}
 		time.Sleep(5 * time.Second)
@@ -291,7 +291,7 @@ func TestRestart(t *testing.T) {
 				f.socket(3, "y")
 				err := <-result
 				if clock == "later" {
-					if !errors.Is(err, backplane.ErrPeerGone) || time.Since(began) > 0 || !slices.Equal(m.Answered, f.ids(1)) {
+					if !errors.Is(err, backplane.ErrPeerLost) || time.Since(began) > 0 || !slices.Equal(m.Answered, f.ids(1)) {
 						t.Errorf("the question of the first life: %+v, %v after %v", m, err, time.Since(began))
 					}
 				}
@@ -319,8 +319,10 @@ func TestDuplicateID(t *testing.T) {
 		time.Sleep(time.Second) // the elder hears a hello, the younger a heartbeat
 		settle()
 		for i, log := range f.errs {
-			if e := reported[*backplane.DuplicateIDError](t, log); e.ID != "twin" || !e.Since.Equal(began.Add(time.Duration(1-i)*time.Millisecond)) {
-				t.Errorf("node %d: %+v", i, e)
+			since := began.Add(time.Duration(1-i) * time.Millisecond).Round(0).Format(time.RFC3339Nano)
+			e := reported[*backplane.OpError](t, log)
+			if e.Name != "twin" || !errors.Is(e, backplane.ErrDuplicateID) || !strings.HasSuffix(e.Error(), since) {
+				t.Errorf("node %d: %v, want one since %s", i, e, since)
 			}
 		}
 		time.Sleep(time.Minute)
@@ -332,7 +334,9 @@ func TestDuplicateID(t *testing.T) {
 		time.Sleep(time.Second)
 		settle()
 		for _, log := range f.errs[:2] {
-			reported[*backplane.DuplicateIDError](t, log)
+			if e := reported[*backplane.OpError](t, log); !errors.Is(e, backplane.ErrDuplicateID) {
+				t.Error(e)
+			}
 		}
 		f.errs[2].take()
 		if err := f.nodes[2].Close(t.Context()); err != nil {
@@ -458,8 +462,8 @@ func TestMalformedControlFrames(t *testing.T) {
 			if de := reported[*backplane.DecodeError](t, f.errs[0]); de.Channel != broker.Control() || de.Err == nil {
 				t.Errorf("%s: reported %+v", name, de)
 			}
-			if n := f.nodes[0].Stats().Undecodable - before; n != 1 || len(f.nodes[0].Peers()) != 0 {
-				t.Errorf("%s: counted %d, peers %v", name, n, f.nodes[0].Peers())
+			if n := f.nodes[0].Stats().Undecodable - before; n != 1 || len(f.nodes[0].KnownPeers()) != 0 {
+				t.Errorf("%s: counted %d, peers %v", name, n, f.nodes[0].KnownPeers())
 			}
 		})
 	}
@@ -470,7 +474,7 @@ func TestMalformedControlFrames(t *testing.T) {
 		w.send(broker.Control(), pack([]any{2, full, "wire", 1, 1, []any{[]any{"native", chat, "native/2", []any{"more"}, 7}}, "more", []any{1}}))
 		w.send(broker.Control(), pack([]any{2, 99, "wire", 1, 1, nil}))
 		settle()
-		if p := f.nodes[0].Peers(); len(p) != 1 || !slices.Equal(p[0].Speaks, []string{"native/2"}) {
+		if p := f.nodes[0].KnownPeers(); len(p) != 1 || !slices.Equal(p[0].Speaks, []string{"native/2"}) {
 			t.Errorf("peers %+v", p)
 		}
 		if st := f.nodes[0].Stats(); st.Foreign != 1 || st.Undecodable != 0 {

@@ -32,7 +32,7 @@ func TestThirdProtocol(t *testing.T) {
 		})
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		if err != nil || len(m.Answered) != 2 || f.ns[0].Protocol() != thirdProtocol {
-			t.Errorf("%+v, %v", m.Fleet, err)
+			t.Errorf("%+v, %v", m.Coverage, err)
 		}
 		if _, err := f.nodes[0].Namespace(t.Context(), chat, nil); err != nil {
 			t.Errorf("the same name in another protocol: %v", err)

@@ -36,22 +36,22 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 		partial := func(what string, err error) {
 			t.Helper()
 			p, ok := errors.AsType[*backplane.PartialError](err)
-			if !ok || !errors.Is(err, errTimid) || len(p.Fleet.Answered) != 0 {
+			if !ok || !errors.Is(err, errTimid) || len(p.Coverage.Answered) != 0 {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
 		partial("BroadcastAck", err)
-		if p, _ := errors.AsType[*backplane.PartialError](err); len(p.Fleet.Missing) != 2 {
-			t.Errorf("missing %+v", p.Fleet.Missing)
+		if p, _ := errors.AsType[*backplane.PartialError](err); len(p.Coverage.Missing) != 2 {
+			t.Errorf("missing %+v", p.Coverage.Missing)
 		}
 		equal(t, "values", values(acks), []string{"here"})
-		for name, do := range map[string]func(backplane.Target) (*backplane.Touched, error){
-			"JoinAll": func(to backplane.Target) (*backplane.Touched, error) { return f.ns[0].JoinAll(t.Context(), to, "red") },
-			"LeaveAll": func(to backplane.Target) (*backplane.Touched, error) {
+		for name, do := range map[string]func(backplane.Target) (*backplane.Changed, error){
+			"JoinAll": func(to backplane.Target) (*backplane.Changed, error) { return f.ns[0].JoinAll(t.Context(), to, "red") },
+			"LeaveAll": func(to backplane.Target) (*backplane.Changed, error) {
 				return f.ns[0].LeaveAll(t.Context(), to, "blue")
 			},
-			"DisconnectAll": func(to backplane.Target) (*backplane.Touched, error) {
+			"DisconnectAll": func(to backplane.Target) (*backplane.Changed, error) {
 				return f.ns[0].DisconnectAll(t.Context(), to, true)
 			},
 		} {

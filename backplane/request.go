@@ -17,7 +17,7 @@ import (
 // deadline limits a question to the request timeout, or to d if that is positive.
 func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
-		d = ns.node.opts.RequestTimeout
+		d = ns.node.opts.RequestsTimeout
 	}
 	return context.WithTimeout(ctx, d)
 }
@@ -25,14 +25,14 @@ func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Con
 // question asks the whole fleet and returns who answered. The error is a
 // *PartialError if somebody is missing, or if the broker could not be asked; any
 // other error means that nobody was asked.
-func (ns *Namespace) question(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Fleet, error) {
+func (ns *Namespace) question(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
 	c, err := ns.census(ctx, req.Op)
 	if err != nil {
 		return c.unreachable(ns, req.Op, err)
 	}
 	exp, err := ns.codec.Expect(ns.name, req, c.others)
 	if err != nil {
-		return Fleet{}, err
+		return Coverage{}, err
 	}
 	fleet, err := ns.ask(ctx, req, &c, exp, take)
 	if err != nil && !isOutage(err) {
@@ -51,7 +51,7 @@ func isOutage(err error) bool {
 // ask publishes req to those that c counted and collects their answers until ctx
 // ends. An error means that the request did not go out, or that this namespace was
 // closed; missing answers are for the caller to judge.
-func (ns *Namespace) ask(ctx context.Context, req *wire.Request, c *census, exp wire.Expected, take func(*wire.Response) bool) (Fleet, error) {
+func (ns *Namespace) ask(ctx context.Context, req *wire.Request, c *census, exp wire.Expected, take func(*wire.Response) bool) (Coverage, error) {
 	call := newCall(ns, req, take)
 	return call.run(call.start(ctx, c, exp), c, exp, ns.heardBy(c))
 }
@@ -153,7 +153,7 @@ var errLacking = errors.New("response without what was asked for")
 
 // partial makes the error of an incomplete answer, nil if nobody is missing. Pass
 // why asking ended early, if it did.
-func (ns *Namespace) partial(ctx context.Context, op wire.Op, f Fleet, err error) error {
+func (ns *Namespace) partial(ctx context.Context, op wire.Op, f Coverage, err error) error {
 	if err == nil && len(f.Missing) == 0 && f.Uncounted == nil {
 		return nil
 	}
@@ -164,11 +164,11 @@ func (ns *Namespace) partial(ctx context.Context, op wire.Op, f Fleet, err error
 	if err == nil {
 		err = f.Missing[0].Reason
 		for _, m := range f.Missing {
-			if errors.Is(m.Reason, ErrNoAnswer) {
+			if errors.Is(m.Reason, ErrNoResponse) {
 				err = ctx.Err()
 				break
 			}
 		}
 	}
-	return &PartialError{Op: op.String(), Fleet: f, Err: err}
+	return &PartialError{Op: op.String(), Coverage: f, Err: err}
 }

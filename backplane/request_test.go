@@ -21,43 +21,43 @@ import (
 // nodes other than the asker's had their say in the result, of one each.
 var questions = []struct {
 	name string
-	ask  func(ctx context.Context, ns *backplane.Namespace) (got int, f backplane.Fleet, err error)
+	ask  func(ctx context.Context, ns *backplane.Namespace) (got int, f backplane.Coverage, err error)
 }{
-	{"Members", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"Members", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.Members(ctx, backplane.All().Remote())
-		return len(m.List), m.Fleet, err
+		return len(m.List), m.Coverage, err
 	}},
-	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.MembersDetail(ctx, backplane.All().Remote())
-		return len(m.List), m.Fleet, err
+		return len(m.List), m.Coverage, err
 	}},
-	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		l, err := ns.AllRooms(ctx)
-		return len(l.Rooms), l.Fleet, err
+		return len(l.Rooms), l.Coverage, err
 	}},
-	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.JoinAll(ctx, backplane.All(), "x")
-		return m.Count, m.Fleet, err
+		return m.Count, m.Coverage, err
 	}},
-	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.LeaveAll(ctx, backplane.All(), "x")
-		return m.Count, m.Fleet, err
+		return m.Count, m.Coverage, err
 	}},
-	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.DisconnectAll(ctx, backplane.All(), false)
-		return m.Count, m.Fleet, err
+		return m.Count, m.Coverage, err
 	}},
-	{"Request", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"Request", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		r, err := ns.Request(ctx, nil)
-		return len(r.List), r.Fleet, err
+		return len(r.List), r.Coverage, err
 	}},
-	{"EventAck", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"EventAck", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		r, err := ns.EventAck(ctx, nil)
-		return len(r.List), r.Fleet, err
+		return len(r.List), r.Coverage, err
 	}},
-	{"BroadcastAck", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Fleet, error) {
+	{"BroadcastAck", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		a, err := ns.BroadcastAck(ctx, nil, backplane.All(), 0)
-		return len(a.Values), a.Fleet, err
+		return len(a.Values), a.Coverage, err
 	}},
 }
 
@@ -82,7 +82,7 @@ func trio(t *testing.T, opts backplane.Options) *fleet {
 }
 
 // missing checks an answer in which node 2 is missing and node 1 is not.
-func (f *fleet) missing(got int, fleet backplane.Fleet, err, reason, end error) {
+func (f *fleet) missing(got int, fleet backplane.Coverage, err, reason, end error) {
 	f.t.Helper()
 	p, ok := errors.AsType[*backplane.PartialError](err)
 	if !ok {
@@ -92,7 +92,7 @@ func (f *fleet) missing(got int, fleet backplane.Fleet, err, reason, end error) 
 	if got != 1 {
 		f.t.Errorf("%d results, want that of the other node", got)
 	}
-	for _, fl := range []backplane.Fleet{fleet, p.Fleet} {
+	for _, fl := range []backplane.Coverage{fleet, p.Coverage} {
 		equal(f.t, "answered", fl.Answered, f.ids(1))
 		if len(fl.Missing) != 1 || fl.Missing[0].Node != f.nodes[2].ID() || fl.Missing[0].Count != 1 || !errors.Is(fl.Missing[0].Reason, reason) {
 			f.t.Errorf("missing %+v, want node 2 because of %v", fl.Missing, reason)
@@ -115,11 +115,11 @@ func TestQuestionsWithAFault(t *testing.T) {
 			reason, end error          // nil: node 2 answers after all
 			lasts       time.Duration
 		}{
-			{"killed before", func(f *fleet) { memorytest.Kill(f.brokers[2]) }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
-			{"interrupted before", func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, nil, backplane.ErrPeerGone, backplane.ErrPeerGone, 0},
-			{"frozen before", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, nil, backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second},
-			{"killed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Kill(f.brokers[2]) }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
-			{"interrupted in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, backplane.ErrPeerGone, backplane.ErrPeerGone, 750 * time.Millisecond},
+			{"killed before", func(f *fleet) { memorytest.Kill(f.brokers[2]) }, nil, backplane.ErrPeerLost, backplane.ErrPeerLost, 0},
+			{"interrupted before", func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, nil, backplane.ErrPeerLost, backplane.ErrPeerLost, 0},
+			{"frozen before", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, nil, backplane.ErrNoResponse, context.DeadlineExceeded, time.Second},
+			{"killed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Kill(f.brokers[2]) }, backplane.ErrPeerLost, backplane.ErrPeerLost, 750 * time.Millisecond},
+			{"interrupted in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, backplane.ErrPeerLost, backplane.ErrPeerLost, 750 * time.Millisecond},
 			{"healed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Thaw(f.brokers[2]) }, nil, nil, 500 * time.Millisecond},
 			{"healed before", func(f *fleet) {
 				memorytest.Cut(f.brokers[2], nil)
@@ -168,7 +168,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				if d := time.Since(began); d != time.Second || got != 0 || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%d results after %v, %v", got, d, err)
 				}
-				if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Fleet.Missing) != 2 || len(fleet.Missing) != 2 {
+				if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Coverage.Missing) != 2 || len(fleet.Missing) != 2 {
 					t.Errorf("%+v, %v", fleet, err)
 				}
 
@@ -191,7 +191,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				memorytest.Freeze(f.brokers[2])
 				memorytest.Heal(f.brokers[0])
 				settle()
-				for _, p := range f.nodes[0].Peers() {
+				for _, p := range f.nodes[0].KnownPeers() {
 					if p.Suspect {
 						t.Errorf("%s is suspect", p.ID)
 					}
@@ -217,8 +217,8 @@ func TestQuestionContext(t *testing.T) {
 			timer := time.AfterFunc(300*time.Millisecond, cancel)
 			defer timer.Stop()
 			got, fleet, err := q.ask(ctx, f.ns[0])
-			f.missing(got, fleet, err, backplane.ErrNoAnswer, context.Canceled)
-			if f.nodes[0].Peers()[1].Suspect {
+			f.missing(got, fleet, err, backplane.ErrNoResponse, context.Canceled)
+			if f.nodes[0].KnownPeers()[1].Suspect {
 				t.Errorf("%s: suspect after less than the request timeout", q.name)
 			}
 		})
@@ -242,10 +242,10 @@ func TestSuspects(t *testing.T) {
 				}
 				return
 			}
-			f.missing(len(m.List), m.Fleet, err, wantReason, wantEnd)
+			f.missing(len(m.List), m.Coverage, err, wantReason, wantEnd)
 		}
 		suspects := func() (ids []string) {
-			for _, p := range f.nodes[0].Peers() {
+			for _, p := range f.nodes[0].KnownPeers() {
 				if p.Suspect {
 					ids = append(ids, p.ID)
 				}
@@ -254,10 +254,10 @@ func TestSuspects(t *testing.T) {
 		}
 		ask(nil, nil, 0)
 		memorytest.Freeze(f.brokers[2])
-		ask(backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
+		ask(backplane.ErrNoResponse, context.DeadlineExceeded, time.Second)
 		equal(t, "suspects", suspects(), f.ids(2))
-		ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
-		ask(backplane.ErrPeerSilent, backplane.ErrPeerSilent, 0)
+		ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
+		ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 
 		// Its answers to the questions so far come late, and are signs of life.
 		stray := f.nodes[0].Stats().StrayResponses
@@ -271,7 +271,7 @@ func TestSuspects(t *testing.T) {
 
 		// A broadcast of it is a sign as well.
 		memorytest.Freeze(f.brokers[2])
-		ask(backplane.ErrNoAnswer, context.DeadlineExceeded, time.Second)
+		ask(backplane.ErrNoResponse, context.DeadlineExceeded, time.Second)
 		if err := f.ns[2].Broadcast(t.Context(), nil, backplane.All()); err != nil {
 			t.Fatal(err)
 		}
@@ -308,12 +308,12 @@ func TestUnknownMember(t *testing.T) {
 					if d := time.Since(began); d != lasts {
 						t.Errorf("took %v, want %v", d, lasts)
 					}
-					me, ok := errors.AsType[*backplane.MemberError](err)
+					me, ok := errors.AsType[*backplane.OpError](err)
 					if want == nil {
 						if err != nil {
 							t.Error(err)
 						}
-					} else if !ok || me.Op != op.String() || me.ID != id || !errors.Is(err, want) {
+					} else if !ok || me.Op != op.String() || me.Name != id || !errors.Is(err, want) {
 						t.Errorf("%v, want %v", err, want)
 					}
 				}
@@ -324,9 +324,9 @@ func TestUnknownMember(t *testing.T) {
 				memorytest.Freeze(f.brokers[2])
 				check("b", nil, 0)
 				check("nobody", context.DeadlineExceeded, time.Second)
-				check("nobody", backplane.ErrPeerSilent, 0)
+				check("nobody", backplane.ErrPeerUnresponsive, 0)
 				memorytest.Kill(f.brokers[2])
-				check("nobody", backplane.ErrPeerGone, 0)
+				check("nobody", backplane.ErrPeerLost, 0)
 				check("b", nil, 0)
 			})
 		})
@@ -369,7 +369,7 @@ func TestUnannouncedNode(t *testing.T) {
 		// If it does not answer it is missed, without a name.
 		w.onRequest(nil)
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if len(m.Missing) != 1 || m.Missing[0].Node != "" || m.Missing[0].Count != 1 || !errors.Is(m.Missing[0].Reason, backplane.ErrNoAnswer) {
+		if len(m.Missing) != 1 || m.Missing[0].Node != "" || m.Missing[0].Count != 1 || !errors.Is(m.Missing[0].Reason, backplane.ErrNoResponse) {
 			t.Errorf("missing %+v", m.Missing)
 		}
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 unnamed") {
@@ -377,7 +377,7 @@ func TestUnannouncedNode(t *testing.T) {
 		}
 		// Answers without a name count as well.
 		w.onRequest(func(r *wire.Request) { w.answer(r, "", wire.Response{}) })
-		if m, err = f.ns[0].Members(t.Context(), backplane.All()); err != nil || m.Unnamed != 1 || len(m.Answered) != 2 {
+		if m, err = f.ns[0].Members(t.Context(), backplane.All()); err != nil || m.Foreign != 1 || len(m.Answered) != 2 {
 			t.Errorf("%+v, %v", m, err)
 		}
 	})
@@ -403,7 +403,7 @@ func TestUnannouncedNodeLeaves(t *testing.T) {
 					want = 250 * time.Millisecond // it is looked after now and then
 				}
 				m, err := f.ns[0].Members(t.Context(), backplane.All())
-				if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerGone) || len(m.List) != 2 {
+				if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerLost) || len(m.List) != 2 {
 					t.Errorf("%+v, %v after %v", m, err, d)
 				}
 				if len(m.Missing) != 1 || m.Missing[0].Node != "" || m.Missing[0].Count != 1 {
@@ -424,7 +424,7 @@ func TestNodeDiesOwingAcks(t *testing.T) {
 		defer timer.Stop()
 		began := time.Now()
 		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), time.Minute)
-		if d := time.Since(began); d != 750*time.Millisecond || !errors.Is(err, backplane.ErrPeerGone) {
+		if d := time.Since(began); d != 750*time.Millisecond || !errors.Is(err, backplane.ErrPeerLost) {
 			t.Errorf("%v after %v", err, d)
 		}
 		if a.Expected != 2 || len(a.Values) != 1 || len(a.Missing) != 1 || a.Missing[0].Node != f.nodes[1].ID() || len(a.Answered) != 1 {
@@ -483,7 +483,7 @@ func TestNodesLeave(t *testing.T) {
 				for _, q := range questions[:3] {
 					_, fleet, err := q.ask(t.Context(), f.ns[0])
 					for _, m := range fleet.Missing {
-						if !slices.Contains(f.ids(1, 2), m.Node) || !errors.Is(m.Reason, backplane.ErrPeerGone) {
+						if !slices.Contains(f.ids(1, 2), m.Node) || !errors.Is(m.Reason, backplane.ErrPeerLost) {
 							t.Errorf("missing %+v, %v", m, err)
 						}
 					}
@@ -521,7 +521,7 @@ func TestLeaverThatStillListens(t *testing.T) {
 			for _, lasts := range []time.Duration{250 * time.Millisecond, 0} {
 				began := time.Now()
 				m, err := f.ns[0].Members(t.Context(), backplane.All())
-				if !errors.Is(err, backplane.ErrPeerGone) || len(m.List) != 2 || len(m.Missing) != 1 || m.Missing[0].Node != "leaver" || time.Since(began) != lasts {
+				if !errors.Is(err, backplane.ErrPeerLost) || len(m.List) != 2 || len(m.Missing) != 1 || m.Missing[0].Node != "leaver" || time.Since(began) != lasts {
 					t.Errorf("%s: %+v, %v after %v", how, m, err, time.Since(began))
 				}
 			}
@@ -553,7 +553,7 @@ func TestNodeLeavesWhileCounted(t *testing.T) {
 		slow.between = func() { memorytest.Kill(f.brokers[2]) }
 		began := time.Now()
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if !errors.Is(err, backplane.ErrPeerGone) || time.Since(began) > 0 || len(m.Missing) != 1 || m.Missing[0].Node != f.nodes[2].ID() {
+		if !errors.Is(err, backplane.ErrPeerLost) || time.Since(began) > 0 || len(m.Missing) != 1 || m.Missing[0].Node != f.nodes[2].ID() {
 			t.Errorf("%+v, %v after %v", m, err, time.Since(began))
 		}
 	})
@@ -573,7 +573,7 @@ func TestGoodbyeAfterTheCount(t *testing.T) {
 		}
 		began := time.Now()
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if !errors.Is(err, backplane.ErrPeerGone) || time.Since(began) > 0 || len(m.Missing) != 1 || m.Missing[0].Node != "leaver" {
+		if !errors.Is(err, backplane.ErrPeerLost) || time.Since(began) > 0 || len(m.Missing) != 1 || m.Missing[0].Node != "leaver" {
 			t.Errorf("%+v, %v after %v", m, err, time.Since(began))
 		}
 	})

@@ -147,7 +147,7 @@ func (s *served) custom() {
 	defer s.guard()
 	hook, err := s.ns.opts.OnRequest, errNoHandler
 	if hook != nil {
-		ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
+		ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestsTimeout)
 		defer cancel()
 		s.resp.Payload, err = hook(ctx, s.req.Origin, s.req.Payload)
 	}
@@ -196,7 +196,7 @@ func (s *served) callEvent(hook func(context.Context, string, []byte, func([]byt
 			failed = s.ns.node.panickedIn(s.ctx, "OnEvent", "", v)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.ns.node.opts.RequestsTimeout)
 	defer cancel()
 	hook(ctx, s.req.Origin, s.req.Payload, reply)
 	return nil

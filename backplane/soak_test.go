@@ -43,7 +43,7 @@ func (o *orderly) DeliverAck(m *backplane.Message, ack func([]byte)) { ack(m.Pay
 func TestEverythingAtOnce(t *testing.T) {
 	const nodes, workers, rounds = 4, 3, 80
 	var obs counter
-	f := newFleet(t, nodes, backplane.Options{RequestTimeout: 20 * time.Second, Observer: &obs}, answering)
+	f := newFleet(t, nodes, backplane.Options{RequestsTimeout: 20 * time.Second, Observer: &obs}, answering)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var steady []*orderly
@@ -65,8 +65,8 @@ func TestEverythingAtOnce(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, uint64(w)))
 			check := func(what string, err error) {
 				// The node that comes and goes may be missed, by name or without.
-				if p, ok := errors.AsType[*backplane.PartialError](err); ok && !slices.ContainsFunc(p.Fleet.Missing, func(m backplane.Missing) bool {
-					return !errors.Is(m.Reason, backplane.ErrPeerGone) || slices.Contains(f.ids(0, 1, 2, 3), m.Node)
+				if p, ok := errors.AsType[*backplane.PartialError](err); ok && !slices.ContainsFunc(p.Coverage.Missing, func(m backplane.Missing) bool {
+					return !errors.Is(m.Reason, backplane.ErrPeerLost) || slices.Contains(f.ids(0, 1, 2, 3), m.Node)
 				}) {
 					return
 				}
@@ -167,7 +167,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 			for _, n := range f.nodes {
-				n.Peers()
+				n.KnownPeers()
 				n.Stats()
 				n.Namespaces()
 			}

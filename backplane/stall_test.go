@@ -17,7 +17,7 @@ func TestQuestionsDuringAStall(t *testing.T) {
 	for _, timeout := range []time.Duration{0, 200 * time.Millisecond, time.Minute} {
 		for asker := range 2 {
 			bubble(t, func(t *testing.T) {
-				f := newFleet(t, 2, backplane.Options{RequestTimeout: timeout}, nil)
+				f := newFleet(t, 2, backplane.Options{RequestsTimeout: timeout}, nil)
 				release := make(chan struct{})
 				defer close(release)
 				stuck := newSocket("stuck")

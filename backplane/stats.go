@@ -34,7 +34,7 @@ type Stats struct {
 	// were under way.
 	Served, Refused uint64
 	// Asked: requests made by this node; Partial: those not everybody answered.
-	Asked, Partial uint64
+	Requests, Partial uint64
 	// StrayResponses: to requests that are finished or were never made, or second
 	// answers of one node.
 	StrayResponses uint64
@@ -62,7 +62,7 @@ func (c *counters) snapshot() Stats {
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), HeadersDropped: c.headersDropped.Load(), Deliveries: c.deliveries.Load(), Skipped: c.skipped.Load(),
 		Echoes: c.echoes.Load(), Unwanted: c.unwanted.Load(), Foreign: c.foreign.Load(),
 		Undecodable: c.undecodable.Load(), Served: c.served.Load(), Refused: c.refused.Load(),
-		Asked: c.asked.Load(), Partial: c.partial.Load(), StrayResponses: c.stray.Load(),
+		Requests: c.asked.Load(), Partial: c.partial.Load(), StrayResponses: c.stray.Load(),
 		Panics: c.panics.Load(), Stalls: c.stalls.Load(), Interruptions: c.interruptions.Load(),
 		Unreported: c.unreported.Load(), MembershipLost: c.membershipLost.Load(),
 	}

@@ -115,7 +115,7 @@ func (s *stress) node(i int, r *rand.Rand, wrap func(broker.Broker) broker.Broke
 		seen = wrap(b)
 	}
 	id := fmt.Sprint("n", i)
-	node, err := backplane.New(seen, &backplane.Options{ID: id, RequestTimeout: time.Second, OnError: func(error) {}})
+	node, err := backplane.New(seen, &backplane.Options{ID: id, RequestsTimeout: time.Second, OnError: func(error) {}})
 	if err != nil {
 		s.t.Errorf("%s: %v", s.what, err)
 		return
@@ -192,6 +192,6 @@ func (s *stress) query(node *backplane.Node, ns *backplane.Namespace, name, id s
 	maps.DeleteFunc(want, func(other string, h *held) bool { return h.closing || slices.Contains(fleet.Answered, other) })
 	if err == nil && len(want) > 0 {
 		s.t.Errorf("%s: %s of %s in %s, begun at event %d, lacks %v and has no error: %+v\npeers: %+v\nevents: %q",
-			s.what, q.name, id, name, began, slices.Sorted(maps.Keys(want)), fleet, node.Peers(), s.history[name])
+			s.what, q.name, id, name, began, slices.Sorted(maps.Keys(want)), fleet, node.KnownPeers(), s.history[name])
 	}
 }

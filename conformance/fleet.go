@@ -95,10 +95,10 @@ func (c *crew) add(ctx context.Context) (*mate, error) {
 	m := &mate{Node: n, number: len(c.nodes), spaces: map[string]*backplane.Namespace{}}
 	opts := backplane.Options{
 		Name: fmt.Sprintf("n%d", m.number), OnError: m.report, StallTimeout: -1,
-		RequestTimeout: c.opts.timeout, Heartbeat: c.opts.heartbeat, PeerTimeout: c.opts.peerTimeout,
+		RequestsTimeout: c.opts.timeout, Heartbeat: c.opts.heartbeat, PeerTimeout: c.opts.peerTimeout,
 	}
-	if opts.RequestTimeout == 0 {
-		opts.RequestTimeout = ample
+	if opts.RequestsTimeout == 0 {
+		opts.RequestsTimeout = ample
 	}
 	if opts.PeerTimeout == 0 {
 		opts.PeerTimeout = max(ample, 4*opts.Heartbeat)
@@ -156,7 +156,7 @@ func (c *crew) meet(ctx context.Context) error {
 func (c *crew) knows(m *mate, ids []string) error {
 	want := slices.Sorted(slices.Values(c.spaces))
 	var listed []string
-	for _, p := range m.node.Peers() {
+	for _, p := range m.node.KnownPeers() {
 		if slices.Equal(p.Namespaces, want) {
 			listed = append(listed, p.ID)
 		}
@@ -347,7 +347,7 @@ func partial(err error) (*backplane.PartialError, bool) {
 }
 
 // missing describes who is missing, for people.
-func missing(f backplane.Fleet) string {
+func missing(f backplane.Coverage) string {
 	var list []string
 	for _, m := range f.Missing {
 		name := m.Node
@@ -363,13 +363,13 @@ func missing(f backplane.Fleet) string {
 }
 
 // whole says whether an answer has all of the others in it and no error.
-func (c *crew) whole(clause Clause, what string, asker *mate, f backplane.Fleet, err error) error {
+func (c *crew) whole(clause Clause, what string, asker *mate, f backplane.Coverage, err error) error {
 	if err != nil {
 		return fail(clause, "%s, asked by node %d with nothing wrong, returned %v", what, asker.number, err)
 	}
-	if want := c.ids(asker); !slices.Equal(f.Answered, want) || len(f.Missing) > 0 || f.Unnamed > 0 {
+	if want := c.ids(asker); !slices.Equal(f.Answered, want) || len(f.Missing) > 0 || f.Foreign > 0 {
 		return fail(clause, "%s, asked by node %d: answered %v and %d unnamed, missing %s; want %v",
-			what, asker.number, f.Answered, f.Unnamed, missing(f), want)
+			what, asker.number, f.Answered, f.Foreign, missing(f), want)
 	}
 	return nil
 }

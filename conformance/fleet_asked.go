@@ -35,7 +35,7 @@ func caseHundreds(ctx context.Context, c *crew) error {
 					return nil
 				}
 				// That the broker could not count in so much of a hurry is not the node's fault.
-				if tries == 5 || errors.Is(err, backplane.ErrBusy) || errors.Is(err, backplane.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) {
+				if tries == 5 || errors.Is(err, backplane.ErrBusy) || errors.Is(err, backplane.ErrNoResponse) || errors.Is(err, context.DeadlineExceeded) {
 					return fail(f20, "%s, one of 500 at once, returned %v after %v", what, err, time.Since(began))
 				}
 			}

@@ -65,7 +65,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 			return second(c.ns(node).BroadcastAck(ctx, []byte("who"), backplane.To("fixed"), ample))
 		},
 		"Peers": func(node, _ int) error {
-			c.nodes[node].node.Peers()
+			c.nodes[node].node.KnownPeers()
 			c.nodes[node].node.Stats()
 			return second(c.ns(node).Count(ctx))
 		},
@@ -86,7 +86,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 				for i := range rounds {
 					// Those who come and go may be missing in an answer.
 					err := do(node, i)
-					if p, ok := partial(err); ok && absent(p.Fleet, c) {
+					if p, ok := partial(err); ok && absent(p.Coverage, c) {
 						err = nil
 					}
 					if err != nil {
@@ -143,9 +143,9 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 
 // absent reports whether only nodes that are not of the crew are missing, and are known
 // to be gone.
-func absent(f backplane.Fleet, c *crew) bool {
+func absent(f backplane.Coverage, c *crew) bool {
 	for _, m := range f.Missing {
-		if !errors.Is(m.Reason, backplane.ErrPeerGone) {
+		if !errors.Is(m.Reason, backplane.ErrPeerLost) {
 			return false
 		}
 		for _, mate := range c.nodes {

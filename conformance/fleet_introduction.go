@@ -46,7 +46,7 @@ func (c *crew) honest(ctx context.Context, asker *mate, ns *backplane.Namespace)
 		return err
 	}
 	n, err := ns.Count(ctx)
-	if count := (*backplane.CountError)(nil); !errors.As(err, &count) && n != want+1 {
+	if count := (*backplane.OpError)(nil); !errors.As(err, &count) && n != want+1 {
 		return fail(f17, "Count of node %d, as soon as all nodes have %q, returned %d, %s instead of %d", asker.number, ns.Name(), n, errText(err), want+1)
 	}
 	return nil
@@ -108,7 +108,7 @@ func caseTogether(ctx context.Context, e *env) error {
 			return err
 		}
 		m := &mate{Node: n, number: i, spaces: map[string]*backplane.Namespace{}}
-		if m.node, err = backplane.New(n.Broker, &backplane.Options{Name: fmt.Sprint("n", i), OnError: m.report, RequestTimeout: ample, PeerTimeout: ample}); err != nil {
+		if m.node, err = backplane.New(n.Broker, &backplane.Options{Name: fmt.Sprint("n", i), OnError: m.report, RequestsTimeout: ample, PeerTimeout: ample}); err != nil {
 			return setup("making a node of a fleet", err)
 		}
 		c.nodes = append(c.nodes, m)
@@ -170,7 +170,7 @@ func (e *env) meteredCrew(ctx context.Context, size int, heartbeat time.Duration
 			return nil, nil, err
 		}
 		one := &mate{Node: n, number: i, spaces: map[string]*backplane.Namespace{}}
-		opts := &backplane.Options{Name: fmt.Sprint("n", i), OnError: one.report, RequestTimeout: ample, Heartbeat: heartbeat, PeerTimeout: 4 * max(heartbeat, ample)}
+		opts := &backplane.Options{Name: fmt.Sprint("n", i), OnError: one.report, RequestsTimeout: ample, Heartbeat: heartbeat, PeerTimeout: 4 * max(heartbeat, ample)}
 		if one.node, err = backplane.New(&metered{n.Broker, m}, opts); err != nil {
 			return nil, nil, setup("making a node of a fleet", err)
 		}

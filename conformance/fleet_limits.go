@@ -81,8 +81,8 @@ func (c *crew) unanswered(ctx context.Context) error {
 	took := time.Since(began)
 	p, ok := partial(err)
 	if !ok || took > c.opts.timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
-		!slices.Equal(r.Answered, c.ids(c.nodes[0], c.nodes[slow])) || len(p.Fleet.Missing) != 1 ||
-		p.Fleet.Missing[0].Node != c.nodes[slow].node.ID() || !errors.Is(p.Fleet.Missing[0].Reason, backplane.ErrNoAnswer) {
+		!slices.Equal(r.Answered, c.ids(c.nodes[0], c.nodes[slow])) || len(p.Coverage.Missing) != 1 ||
+		p.Coverage.Missing[0].Node != c.nodes[slow].node.ID() || !errors.Is(p.Coverage.Missing[0].Reason, backplane.ErrNoResponse) {
 		return fail(f13, "with one node that does not answer, a request with a deadline of %v took %v and returned %s",
 			c.opts.timeout, took, errText(err))
 	}
@@ -199,7 +199,7 @@ func caseFleetNames(ctx context.Context, c *crew) error {
 		}
 		if err := eventually(ctx, func() error {
 			r, err := orEmpty(both[0].Request(ctx, []byte(name)))
-			return c.whole(f15, fmt.Sprintf("Request in namespace %q", name), c.nodes[0], r.Fleet, err)
+			return c.whole(f15, fmt.Sprintf("Request in namespace %q", name), c.nodes[0], r.Coverage, err)
 		}); err != nil {
 			return err
 		}
@@ -259,7 +259,7 @@ func caseFleetTooLarge(ctx context.Context, e *env) error {
 	}
 	// Of too large an answer the asker is told, instead of waiting for it.
 	r, err := orEmpty(c.ns(0).Request(ctx, []byte("big")))
-	if err := c.whole(f15, "Request", c.nodes[0], r.Fleet, err); err != nil {
+	if err := c.whole(f15, "Request", c.nodes[0], r.Coverage, err); err != nil {
 		return err
 	}
 	for _, reply := range r.List {
@@ -270,7 +270,7 @@ func caseFleetTooLarge(ctx context.Context, e *env) error {
 	}
 	for _, m := range c.nodes {
 		for _, err := range m.reports() {
-			if answer := (*backplane.AnswerError)(nil); m.number != 1 || !errors.As(err, &answer) || !isTooLarge(err) {
+			if answer := (*backplane.OpError)(nil); m.number != 1 || !errors.As(err, &answer) || !isTooLarge(err) {
 				return fail(f3, "OnError of node %d was told: %v", m.number, err)
 			}
 		}

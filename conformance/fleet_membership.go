@@ -56,7 +56,7 @@ func caseLate(ctx context.Context, e *env) error {
 		ask := func() error {
 			for _, asker := range []*mate{c.nodes[0], m} {
 				r, err := orEmpty(asker.spaces[onlySpace].Request(ctx, []byte("who")))
-				if err := c.whole(f1, "Request", asker, r.Fleet, err); err != nil {
+				if err := c.whole(f1, "Request", asker, r.Coverage, err); err != nil {
 					return err
 				}
 			}
@@ -82,7 +82,7 @@ func caseLate(ctx context.Context, e *env) error {
 
 func casePeers(ctx context.Context, c *crew) error {
 	for _, m := range c.nodes {
-		for _, p := range m.node.Peers() {
+		for _, p := range m.node.KnownPeers() {
 			if p.Since.IsZero() || p.Suspect || len(p.Speaks) == 0 {
 				return fail(f8, "node %d lists a peer as %+v with nothing wrong", m.number, p)
 			}
@@ -100,13 +100,13 @@ func casePeers(ctx context.Context, c *crew) error {
 	asker := c.nodes[c.last()]
 	if err := eventually(ctx, func() error {
 		n := 0
-		for _, p := range asker.node.Peers() {
+		for _, p := range asker.node.KnownPeers() {
 			if slices.Equal(p.Namespaces, []string{onlySpace, "/second"}) {
 				n++
 			}
 		}
 		if n != 2 {
-			return fail(f8, "node %d lists %d peers that serve /second instead of 2: %+v", asker.number, n, asker.node.Peers())
+			return fail(f8, "node %d lists %d peers that serve /second instead of 2: %+v", asker.number, n, asker.node.KnownPeers())
 		}
 		return nil
 	}); err != nil {
@@ -149,9 +149,9 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 		if !isPartial {
 			return nil
 		}
-		for _, m := range p.Fleet.Missing {
-			if m.Node != leaving[0].node.ID() && m.Node != leaving[1].node.ID() || !errors.Is(m.Reason, backplane.ErrPeerGone) {
-				return fail(f9, "while two nodes left the answer misses %s", missing(p.Fleet))
+		for _, m := range p.Coverage.Missing {
+			if m.Node != leaving[0].node.ID() && m.Node != leaving[1].node.ID() || !errors.Is(m.Reason, backplane.ErrPeerLost) {
+				return fail(f9, "while two nodes left the answer misses %s", missing(p.Coverage))
 			}
 		}
 		return nil
@@ -186,7 +186,7 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 	return eventually(ctx, func() error {
 		for _, m := range c.nodes {
 			r, err := orEmpty(m.spaces[onlySpace].Request(ctx, []byte("who")))
-			if err := c.whole(f9, "after two nodes had left, Request", m, r.Fleet, err); err != nil {
+			if err := c.whole(f9, "after two nodes had left, Request", m, r.Coverage, err); err != nil {
 				return err
 			}
 			if err := c.knows(m, c.ids(m)); err != nil {
@@ -224,7 +224,7 @@ func caseSameID(ctx context.Context, e *env) error {
 		for _, m := range c.nodes[1:] {
 			if err := eventually(ctx, func() error {
 				for _, err := range m.reports() {
-					if twin := (*backplane.DuplicateIDError)(nil); errors.As(err, &twin) && twin.ID == m.node.ID() {
+					if twin := (*backplane.OpError)(nil); errors.As(err, &twin) && errors.Is(err, backplane.ErrDuplicateID) && twin.Name == m.node.ID() {
 						return nil
 					}
 				}
@@ -259,7 +259,7 @@ func caseSameID(ctx context.Context, e *env) error {
 		return eventually(ctx, func() error {
 			for _, m := range c.nodes {
 				r, err := orEmpty(m.spaces[c.spaces[0]].Members(ctx, backplane.All()))
-				if err := c.whole(f14, "after one of two nodes of one id had left, Members", m, r.Fleet, err); err != nil {
+				if err := c.whole(f14, "after one of two nodes of one id had left, Members", m, r.Coverage, err); err != nil {
 					return err
 				}
 			}
@@ -284,7 +284,7 @@ func caseTwice(ctx context.Context, c *crew) error {
 		return err
 	}
 	m, err := orEmpty(c.ns(2).Members(ctx, backplane.To("one")))
-	if err := c.whole(f14, "Members", c.nodes[2], m.Fleet, err); err != nil {
+	if err := c.whole(f14, "Members", c.nodes[2], m.Coverage, err); err != nil {
 		return err
 	}
 	return c.sameMembers("Members of one id on two nodes", m.List, c.nodes[2], to("one"), false)

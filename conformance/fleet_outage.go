@@ -23,7 +23,7 @@ type question struct {
 	name string
 	// ask returns how many parts the answer has; member is one of the node to which
 	// something happens.
-	ask func(ctx context.Context, ns *backplane.Namespace, member string) (parts int, f backplane.Fleet, err error)
+	ask func(ctx context.Context, ns *backplane.Namespace, member string) (parts int, f backplane.Coverage, err error)
 	// parts is how many the answer should have if so many nodes answer, the asking
 	// one not included; nil if only the member's own node has an answer.
 	parts func(answers int) int
@@ -33,54 +33,54 @@ func withOwn(n int) int    { return n + 1 }
 func withoutOwn(n int) int { return n }
 
 var questions = []question{
-	{"Members", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"Members", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		m, err := orEmpty(ns.Members(ctx, backplane.All()))
-		return len(m.List), m.Fleet, err
+		return len(m.List), m.Coverage, err
 	}, withOwn},
-	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"MembersDetail", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		m, err := orEmpty(ns.MembersDetail(ctx, backplane.To("room")))
-		return len(m.List), m.Fleet, err
+		return len(m.List), m.Coverage, err
 	}, withOwn},
-	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		r, err := orEmpty(ns.AllRooms(ctx))
-		return len(r.Rooms) - 1, r.Fleet, err // one for each member, and the common one
+		return len(r.Rooms) - 1, r.Coverage, err // one for each member, and the common one
 	}, withOwn},
-	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		t, err := orEmpty(ns.JoinAll(ctx, backplane.All(), "other"))
-		return t.Count, t.Fleet, err
+		return t.Count, t.Coverage, err
 	}, withOwn},
-	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		t, err := orEmpty(ns.LeaveAll(ctx, backplane.To("room"), "other"))
-		return t.Count, t.Fleet, err
+		return t.Count, t.Coverage, err
 	}, withOwn},
-	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		t, err := orEmpty(ns.DisconnectAll(ctx, backplane.All(), false))
-		return t.Count, t.Fleet, err
+		return t.Count, t.Coverage, err
 	}, withOwn},
-	{"Request", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"Request", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		r, err := orEmpty(ns.Request(ctx, []byte("who")))
-		return len(r.List), r.Fleet, err
+		return len(r.List), r.Coverage, err
 	}, withoutOwn},
-	{"EventAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"EventAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		r, err := orEmpty(ns.EventAck(ctx, []byte("who")))
-		return len(r.List), r.Fleet, err
+		return len(r.List), r.Coverage, err
 	}, withoutOwn},
-	{"BroadcastAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Fleet, error) {
+	{"BroadcastAck", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		a, err := orEmpty(ns.BroadcastAck(ctx, []byte("who"), backplane.All(), 0))
-		return len(a.Values), a.Fleet, err
+		return len(a.Values), a.Coverage, err
 	}, withOwn},
-	{"RoomsOf", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
+	{"RoomsOf", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Coverage, error) {
 		_, err := ns.RoomsOf(ctx, member)
-		return 0, backplane.Fleet{}, err
+		return 0, backplane.Coverage{}, err
 	}, nil},
-	{"Join", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
-		return 0, backplane.Fleet{}, ns.Join(ctx, member, "other")
+	{"Join", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Coverage, error) {
+		return 0, backplane.Coverage{}, ns.Join(ctx, member, "other")
 	}, nil},
-	{"Leave", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
-		return 0, backplane.Fleet{}, ns.Leave(ctx, member, "other")
+	{"Leave", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Coverage, error) {
+		return 0, backplane.Coverage{}, ns.Leave(ctx, member, "other")
 	}, nil},
-	{"Disconnect", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Fleet, error) {
-		return 0, backplane.Fleet{}, ns.Disconnect(ctx, member, false)
+	{"Disconnect", func(ctx context.Context, ns *backplane.Namespace, member string) (int, backplane.Coverage, error) {
+		return 0, backplane.Coverage{}, ns.Disconnect(ctx, member, false)
 	}, nil},
 }
 
@@ -205,7 +205,7 @@ func (b *blow) end(ctx context.Context) {
 type asked struct {
 	question
 	count int
-	fleet backplane.Fleet
+	fleet backplane.Coverage
 	err   error
 	took  time.Duration
 }
@@ -224,7 +224,7 @@ func (b *blow) askAll(ctx context.Context, during func() error) ([]asked, error)
 			r := asked{question: q}
 			r.count, r.fleet, r.err = q.ask(ctx, b.asker.spaces[b.spaces[i+1]], "member-2")
 			if p, ok := partial(r.err); ok {
-				r.fleet = p.Fleet
+				r.fleet = p.Coverage
 			}
 			r.took = time.Since(began)
 			results[i] = r

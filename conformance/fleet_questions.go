@@ -42,7 +42,7 @@ func caseQuestions(ctx context.Context, c *crew) error {
 				if m == nil {
 					return fail(f4, "%s returned no answer: %v", what, err)
 				}
-				if err := c.whole(f4, what, asker, m.Fleet, err); err != nil {
+				if err := c.whole(f4, what, asker, m.Coverage, err); err != nil {
 					return err
 				}
 				if err := c.sameMembers(what, m.List, asker, t, detail); err != nil {
@@ -63,7 +63,7 @@ func caseQuestions(ctx context.Context, c *crew) error {
 			}
 		}
 		all, err := orEmpty(ns.AllRooms(ctx))
-		if err := c.whole(f4, "AllRooms", asker, all.Fleet, err); err != nil {
+		if err := c.whole(f4, "AllRooms", asker, all.Coverage, err); err != nil {
 			return err
 		}
 		slices.Sort(rooms)
@@ -134,12 +134,12 @@ func caseOperations(ctx context.Context, c *crew) error {
 	}
 
 	// By selection.
-	touch := func(what string, t selecting, do func() (*backplane.Touched, error), then func(*person)) error {
+	touch := func(what string, t selecting, do func() (*backplane.Changed, error), then func(*person)) error {
 		touched, err := do()
 		if touched == nil {
 			return fail(f5, "%s returned no answer: %v", what, err)
 		}
-		if err := c.whole(f5, what, asker, touched.Fleet, err); err != nil {
+		if err := c.whole(f5, what, asker, touched.Coverage, err); err != nil {
 			return err
 		}
 		n := 0
@@ -155,7 +155,7 @@ func caseOperations(ctx context.Context, c *crew) error {
 		return nil
 	}
 	t := to("red").except("blue")
-	if err := touch("JoinAll", t, func() (*backplane.Touched, error) { return ns.JoinAll(ctx, t.target(), "new", "third") },
+	if err := touch("JoinAll", t, func() (*backplane.Changed, error) { return ns.JoinAll(ctx, t.target(), "new", "third") },
 		func(p *person) { p.rooms = append(p.rooms, "new", "third") }); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func caseOperations(ctx context.Context, c *crew) error {
 		return err
 	}
 	t = to("third").except(fmt.Sprintf("n%d-1", c.last()))
-	if err := touch("LeaveAll", t, func() (*backplane.Touched, error) { return ns.LeaveAll(ctx, t.target(), "new") },
+	if err := touch("LeaveAll", t, func() (*backplane.Changed, error) { return ns.LeaveAll(ctx, t.target(), "new") },
 		func(p *person) { p.leave("new") }); err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func caseOperations(ctx context.Context, c *crew) error {
 	}
 	want := map[*person][]bool{far: {true}}
 	t = to("blue").except("witness-1", "n1-2")
-	if err := touch("DisconnectAll", t, func() (*backplane.Touched, error) { return ns.DisconnectAll(ctx, t.target(), false) },
+	if err := touch("DisconnectAll", t, func() (*backplane.Changed, error) { return ns.DisconnectAll(ctx, t.target(), false) },
 		func(p *person) { want[p] = []bool{false} }); err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func caseOperations(ctx context.Context, c *crew) error {
 	}
 	c.people = slices.DeleteFunc(c.people, func(p *person) bool { return want[p] != nil })
 	m, err := orEmpty(ns.Members(ctx, everybody().target()))
-	if err := c.whole(f5, "Members", asker, m.Fleet, err); err != nil {
+	if err := c.whole(f5, "Members", asker, m.Coverage, err); err != nil {
 		return err
 	}
 	return c.sameMembers("Members after disconnecting some", m.List, asker, everybody(), false)
@@ -293,7 +293,7 @@ func (c *crew) replies(ctx context.Context, asked *heard) error {
 		if r == nil {
 			return fail(f7, "%s returned no answer: %v", q.what, err)
 		}
-		if err := c.whole(f7, q.what, asker, r.Fleet, err); err != nil {
+		if err := c.whole(f7, q.what, asker, r.Coverage, err); err != nil {
 			return err
 		}
 		var got, want, calls []string
@@ -356,7 +356,7 @@ func (c *crew) acks(ctx context.Context) error {
 			if err != nil {
 				return fail(f7, "%s with nothing wrong returned %v", what, err)
 			}
-		} else if err := c.whole(f7, what, asker, acks.Fleet, err); err != nil {
+		} else if err := c.whole(f7, what, asker, acks.Coverage, err); err != nil {
 			return err
 		}
 		var got, want []string

@@ -82,7 +82,7 @@ func TestReadme(t *testing.T) {
 // TestDemo compares the demo's transcript with the one it is meant to print.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	transcript(t, goTool(t, "run", "./demo"), "node is gone")
+	transcript(t, goTool(t, "run", "./demo"), "node is lost")
 }
 
 // TestDemoOnNATS is the same on a real server. NATS does not say who listens, so the
@@ -90,8 +90,8 @@ func TestDemo(t *testing.T) {
 func TestDemoOnNATS(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
-	transcript(t, goTool(t, "run", "./demo", "-broker", srv.URL()), "node did not answer in time",
-		"It asks again, and does not wait any more:\n  missing:  east (node is silent), known after ")
+	transcript(t, goTool(t, "run", "./demo", "-broker", srv.URL()), "node did not respond in time",
+		"It asks again, and does not wait any more:\n  missing:  east (node is unresponsive), known after ")
 }
 
 func transcript(t *testing.T, got, dead string, more ...string) {

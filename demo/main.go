@@ -177,11 +177,11 @@ func run(ctx context.Context, url string) error {
 	for _, s := range sockets.List {
 		fmt.Printf("  %-7s on %s\n", s.ID, short(s.Node))
 	}
-	for _, id := range partial.Fleet.Answered {
+	for _, id := range partial.Coverage.Answered {
 		fmt.Printf("  answered: %s\n", short(id))
 	}
 	reason := missing(partial, began)
-	if !errors.Is(reason, adapter.ErrNoAnswer) {
+	if !errors.Is(reason, adapter.ErrNoResponse) {
 		return nil
 	}
 	// The broker does not say who listens, so only the deadline told. That happens once.
@@ -197,7 +197,7 @@ func run(ctx context.Context, url string) error {
 // missing prints who did not answer a question, and returns why the last one did not.
 func missing(e *adapter.PartialError, began time.Time) (reason error) {
 	took := quick(time.Since(began))
-	for _, m := range e.Fleet.Missing {
+	for _, m := range e.Coverage.Missing {
 		fmt.Printf("  missing:  %s (%v), known after %s\n", short(m.Node), m.Reason, took)
 		reason = m.Reason
 	}

@@ -48,7 +48,7 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 			}
 			var partial *adapter.PartialError
 			if errors.As(err, &partial) {
-				for _, m := range partial.Fleet.Missing {
+				for _, m := range partial.Coverage.Missing {
 					fmt.Fprintf(&log, " missing %s: %v", adapter.NodeName(m.Node), m.Reason)
 				}
 			} else if err == nil {
@@ -67,8 +67,8 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 	})
 	t.Log("\n" + log.String())
 	const want = `after 0s: ada on north, bob on south, eve on east, complete
-after 750ms: ada on north, bob on south, missing east: node is gone
-after 0s: ada on north, bob on south, missing east: node is gone
+after 750ms: ada on north, bob on south, missing east: node is lost
+after 0s: ada on north, bob on south, missing east: node is lost
 after 0s: ada on north, bob on south, complete
 `
 	if log.String() != want {

@@ -42,9 +42,9 @@ func TestFaults(t *testing.T) {
 		heal             func(n *fleettest.Node) // nil: it stays missing
 	}{
 		{"none", func(*fleettest.Node) {}, want{}, want{}, func(*fleettest.Node) {}},
-		{"Kill", func(n *fleettest.Node) { n.Kill() }, want{backplane.ErrPeerGone, 0}, want{backplane.ErrNoAnswer, time.Second}, nil},
-		{"Cut", func(n *fleettest.Node) { n.Cut() }, want{backplane.ErrPeerGone, 0}, want{backplane.ErrNoAnswer, time.Second}, func(n *fleettest.Node) { n.Heal() }},
-		{"Freeze", func(n *fleettest.Node) { n.Freeze() }, want{backplane.ErrNoAnswer, time.Second}, want{backplane.ErrNoAnswer, time.Second}, func(n *fleettest.Node) { n.Thaw() }},
+		{"Kill", func(n *fleettest.Node) { n.Kill() }, want{backplane.ErrPeerLost, 0}, want{backplane.ErrNoResponse, time.Second}, nil},
+		{"Cut", func(n *fleettest.Node) { n.Cut() }, want{backplane.ErrPeerLost, 0}, want{backplane.ErrNoResponse, time.Second}, func(n *fleettest.Node) { n.Heal() }},
+		{"Freeze", func(n *fleettest.Node) { n.Freeze() }, want{backplane.ErrNoResponse, time.Second}, want{backplane.ErrNoResponse, time.Second}, func(n *fleettest.Node) { n.Thaw() }},
 		{"Close", func(n *fleettest.Node) { n.Close(context.Background()) }, want{}, want{}, nil},
 	} {
 		for _, uncounted := range []bool{false, true} {

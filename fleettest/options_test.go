@@ -54,7 +54,7 @@ const badOptions = "CROSSROOM_TEST_BAD_OPTIONS"
 func TestBadOptions(t *testing.T) {
 	bad := map[string]func(f *fleettest.Fleet){
 		"server": func(f *fleettest.Fleet) { f.Server("north", &adapter.Options{Dialect: 9}) },
-		"node":   func(f *fleettest.Fleet) { f.Node("n", &backplane.Options{RequestTimeout: -1}) },
+		"node":   func(f *fleettest.Fleet) { f.Node("n", &backplane.Options{RequestsTimeout: -1}) },
 	}
 	how := os.Getenv(badOptions)
 	if how == "" {

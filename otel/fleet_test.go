@@ -142,7 +142,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 			o := v.observer(t, otelbackplane.Options{})
 			frozen, release := make(chan struct{}, 1), make(chan struct{})
 			frozen <- struct{}{}
-			nodes := start(t, system.open(t), 4, backplane.Options{Observer: o, RequestTimeout: 2 * time.Second}, &backplane.NamespaceOptions{
+			nodes := start(t, system.open(t), 4, backplane.Options{Observer: o, RequestsTimeout: 2 * time.Second}, &backplane.NamespaceOptions{
 				OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
 					if !trace.SpanContextFromContext(ctx).IsValid() {
 						t.Error("no span in OnRequest's context")
@@ -160,10 +160,10 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 			replies, err := nodes[0].ns.Request(ctx, []byte("who"))
 			span.End()
 			var partial *backplane.PartialError
-			if !errors.As(err, &partial) || len(replies.List) != 2 || len(partial.Fleet.Missing) != 1 {
+			if !errors.As(err, &partial) || len(replies.List) != 2 || len(partial.Coverage.Missing) != 1 {
 				t.Fatalf("%+v, %v", replies, err)
 			}
-			missing := partial.Fleet.Missing[0].Node
+			missing := partial.Coverage.Missing[0].Node
 			all := v.ended(t, span.SpanContext().TraceID(), 4) // the frozen one's has not ended
 			var ask sdktrace.ReadOnlySpan
 			var served []string

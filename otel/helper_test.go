@@ -218,7 +218,7 @@ func start(t *testing.T, open func() (broker.Broker, error), n int, opts backpla
 		nodes[i] = v
 	}
 	for _, v := range nodes {
-		until(t, "peers", func() bool { return acquainted(v.Peers()) == n-1 }, func() string { return fmt.Sprint(v.Peers()) })
+		until(t, "peers", func() bool { return acquainted(v.KnownPeers()) == n-1 }, func() string { return fmt.Sprint(v.KnownPeers()) })
 	}
 	return nodes
 }

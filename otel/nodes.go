@@ -116,7 +116,7 @@ func (m *metrics) counters(to metric.Observer, f final) {
 
 func (m *metrics) gauges(to metric.Observer, n *backplane.Node, st broker.Stats, seen map[any]bool) {
 	all := of(n.Source())
-	to.ObserveInt64(m.peers, int64(len(n.Peers())), all)
+	to.ObserveInt64(m.peers, int64(len(n.KnownPeers())), all)
 	to.ObserveInt64(m.subscriptions, int64(st.Subscriptions), all)
 	to.ObserveInt64(m.queued, int64(st.QueuedMessages), all)
 	to.ObserveInt64(m.queuedBytes, int64(st.QueuedBytes), all)

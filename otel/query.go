@@ -67,8 +67,8 @@ func (o *Observer) RequestEnd(ctx context.Context, d *backplane.RequestData) {
 	if !ok {
 		return // RequestStart has panicked
 	}
-	answered, missing := len(d.Fleet.Answered)+d.Fleet.Unnamed, 0
-	for _, m := range d.Fleet.Missing {
+	answered, missing := len(d.Coverage.Answered)+d.Coverage.Foreign, 0
+	for _, m := range d.Coverage.Missing {
 		missing += m.Count
 	}
 	if a.span.IsRecording() {
@@ -96,7 +96,7 @@ func (o *Observer) judge(span trace.Span, d *backplane.RequestData, answered, mi
 		span.SetAttributes(keyAnswered.Int(answered), keyMissing.Int(missing))
 	}
 	var names, texts []string
-	for _, m := range d.Fleet.Missing {
+	for _, m := range d.Coverage.Missing {
 		name := named(m.Node)
 		if m.Count > 1 {
 			name = fmt.Sprintf("%s ×%d", name, m.Count)
@@ -120,11 +120,11 @@ func (o *Observer) judge(span trace.Span, d *backplane.RequestData, answered, mi
 // reason is why a node is missing, in one word.
 func reason(err error) string {
 	switch {
-	case errors.Is(err, backplane.ErrPeerGone):
+	case errors.Is(err, backplane.ErrPeerLost):
 		return "gone"
-	case errors.Is(err, backplane.ErrPeerSilent):
+	case errors.Is(err, backplane.ErrPeerUnresponsive):
 		return "silent"
-	case errors.Is(err, backplane.ErrNoAnswer):
+	case errors.Is(err, backplane.ErrNoResponse):
 		return "timeout"
 	case errors.Is(err, backplane.ErrBusy):
 		return "busy"

@@ -198,11 +198,11 @@ func TestFleet(t *testing.T) {
 		start := time.Now()
 		err := q.ask()
 		var partial *adapter.PartialError
-		if !errors.As(err, &partial) || len(partial.Fleet.Missing) != 1 || partial.Fleet.Missing[0].Node != ids[2] ||
-			!slices.Equal(partial.Fleet.Answered, ids[1:2]) {
+		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != ids[2] ||
+			!slices.Equal(partial.Coverage.Answered, ids[1:2]) {
 			t.Errorf("%s with east frozen: %v, want that east is missing", q.name, err)
 		} else {
-			t.Logf("%s: missing east (%v) after %v", q.name, partial.Fleet.Missing[0].Reason, time.Since(start).Round(time.Millisecond))
+			t.Logf("%s: missing east (%v) after %v", q.name, partial.Coverage.Missing[0].Reason, time.Since(start).Round(time.Millisecond))
 		}
 		if took := time.Since(start); took > 4*timeout {
 			t.Errorf("%s took %v", q.name, took)

@@ -266,7 +266,7 @@
 // missing. Queries then wait for the known peers, which are all Crossroom nodes that have
 // announced themselves. Node.js servers still get every request, but no query waits for
 // their responses, so each answer that they could be part of is a
-// *backplane.PartialError with Fleet.Uncounted set. A node that crashed is known to be
+// *backplane.PartialError with Coverage.Uncounted set. A node that crashed is known to be
 // gone only after backplane.Options.PeerTimeout.
 //
 // # Cluster and Sentinel

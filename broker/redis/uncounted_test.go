@@ -88,7 +88,7 @@ func TestNoRightToCount(t *testing.T) {
 	// On the native wire all peers are known, so nothing is missing.
 	var native []*backplane.Namespace
 	for i := range 2 {
-		n, err := backplane.New(open(), &backplane.Options{RequestTimeout: patience})
+		n, err := backplane.New(open(), &backplane.Options{RequestsTimeout: patience})
 		if err != nil {
 			t.Fatal(err)
 		}

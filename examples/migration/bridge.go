@@ -55,7 +55,7 @@ func bridge(ctx context.Context, redis string, in io.Reader, out io.Writer) (err
 		}
 		fmt.Fprintf(out, "sockets in the lobby: %d", len(sockets.List))
 		for _, link := range sockets.Links {
-			fmt.Fprintf(out, "; Node.js servers on %s: %d", link.Prefix, link.Unnamed)
+			fmt.Fprintf(out, "; Node.js servers on %s: %d", link.Prefix, link.Foreign)
 		}
 		fmt.Fprintln(out)
 	}

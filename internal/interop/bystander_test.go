@@ -69,7 +69,7 @@ func TestGoAmongThemselves(t *testing.T) {
 				t.Fatal(err)
 			}
 			peers, err := ns.Peers(s.ctx)
-			if err != nil || len(peers.List) != 1 || peers.List[0].ID != go2.server.UID() || peers.Unannounced != 1 || peers.Total() != 3 {
+			if err != nil || len(peers.List) != 1 || peers.List[0].ID != go2.server.UID() || peers.Foreign != 1 || peers.Total() != 3 {
 				t.Errorf("Peers: %+v, %v; want go2 and one other", peers, err)
 			}
 			s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
@@ -112,8 +112,8 @@ func TestFrozenServer(t *testing.T) {
 			}
 			// It costs no second question its deadline.
 			start = time.Now()
-			if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerSilent) {
-				t.Errorf("Clients once more: %v; want ErrPeerSilent", err)
+			if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerUnresponsive) {
+				t.Errorf("Clients once more: %v; want ErrPeerUnresponsive", err)
 			}
 			if took := time.Since(start); took > timeout*3/4 {
 				t.Errorf("took %v once more", took)
@@ -128,7 +128,7 @@ func TestFrozenServer(t *testing.T) {
 			// It is waited for again when it has answered something, and that may be late:
 			// until then it gets an eighth of the time.
 			for s.ctx.Err() == nil {
-				if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerSilent) {
+				if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerUnresponsive) {
 					break
 				}
 			}

@@ -156,7 +156,7 @@ func TestOlderServersInV8(t *testing.T) {
 				t.Helper()
 				began := time.Now()
 				err := f()
-				if e, ok := errors.AsType[*adapter.PartialError](err); ok && slices.Contains(with, interop.V5) && len(e.Fleet.Missing) == 1 && e.Fleet.Missing[0].Count == 1 {
+				if e, ok := errors.AsType[*adapter.PartialError](err); ok && slices.Contains(with, interop.V5) && len(e.Coverage.Missing) == 1 && e.Coverage.Missing[0].Count == 1 {
 					err = nil
 				}
 				if err != nil {

@@ -49,7 +49,7 @@ var questions = []question{
 	}, true},
 	{"peers", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		p, err := ns.Peers(ctx)
-		return fmt.Sprint(len(p.List), " nodes and ", p.Unannounced, " others"), err
+		return fmt.Sprint(len(p.List), " nodes and ", p.Foreign, " others"), err
 	}, true},
 	{"custom request", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		r, err := ns.Request(ctx, []byte("who?"))
@@ -105,7 +105,7 @@ func (f *fleet) ask(t *testing.T, q question) (o outcome) {
 	o.text, o.err = q.ask(ctx, f.Namespace)
 	o.took = time.Since(began)
 	if p, ok := errors.AsType[*backplane.PartialError](o.err); ok {
-		o.answered, o.missing = p.Fleet.Answered, p.Fleet.Missing
+		o.answered, o.missing = p.Coverage.Answered, p.Coverage.Missing
 	}
 	return o
 }
@@ -196,11 +196,11 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 				o.atOnce(t, q.name)
 				again.complete(t, q.name)
 			} else {
-				o.missesEast(t, q.name, backplane.ErrNoAnswer)
+				o.missesEast(t, q.name, backplane.ErrNoResponse)
 				if late := o.took - requestTimeout; late < 0 || late > requestTimeout {
 					t.Errorf("%s took %v", q.name, o.took)
 				}
-				again.missesEast(t, q.name+", again", backplane.ErrPeerSilent)
+				again.missesEast(t, q.name+", again", backplane.ErrPeerUnresponsive)
 			}
 			again.atOnce(t, q.name+", again")
 			f.east.Signal(syscall.SIGCONT)
@@ -212,7 +212,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		// Stopped for longer than PeerTimeout. Who counts still counts it.
 		f.east.Freeze()
 		began := time.Now()
-		f.east.eventually("forgotten", func() bool { return len(f.Node().Peers()) == 1 })
+		f.east.eventually("forgotten", func() bool { return len(f.Node().KnownPeers()) == 1 })
 		noticed := time.Since(began)
 		if noticed > peerTimeout+heartbeat+2*time.Second {
 			t.Errorf("noticed after %v", noticed)
@@ -221,7 +221,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		row(t, s, fmt.Sprintf("SIGSTOP of east, noticed after %v, then: %s", ms(noticed), all.name), o)
 		o.atOnce(t, "a question to those who are left")
 		if s.counts {
-			o.missesEast(t, "stopped for long", backplane.ErrPeerGone)
+			o.missesEast(t, "stopped for long", backplane.ErrPeerLost)
 		} else {
 			o.complete(t, "stopped for long")
 		}
@@ -237,12 +237,12 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		again := f.ask(t, all)
 		row(t, s, "SIGKILL of east during: "+all.name, o, again)
 		if s.counts {
-			o.missesEast(t, "killed", backplane.ErrPeerGone)
+			o.missesEast(t, "killed", backplane.ErrPeerLost)
 			o.atOnce(t, "killed")
-			again.missesEast(t, "killed, again", backplane.ErrPeerGone)
+			again.missesEast(t, "killed, again", backplane.ErrPeerLost)
 		} else {
-			o.missesEast(t, "killed", backplane.ErrNoAnswer)
-			again.missesEast(t, "killed, again", backplane.ErrPeerSilent)
+			o.missesEast(t, "killed", backplane.ErrNoResponse)
+			again.missesEast(t, "killed, again", backplane.ErrPeerUnresponsive)
 		}
 		again.atOnce(t, "killed, again")
 	})

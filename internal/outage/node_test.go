@@ -73,7 +73,7 @@ func (c config) join(ctx context.Context, opts *backplane.Options, sink *sink) (
 	if err != nil {
 		return nil, err
 	}
-	opts.ID, opts.RequestTimeout, opts.Heartbeat, opts.PeerTimeout = c.ID, requestTimeout, heartbeat, peerTimeout
+	opts.ID, opts.RequestsTimeout, opts.Heartbeat, opts.PeerTimeout = c.ID, requestTimeout, heartbeat, peerTimeout
 	n, err := backplane.New(b, opts)
 	if err != nil {
 		return nil, err

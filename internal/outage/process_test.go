@@ -179,7 +179,7 @@ func (f *fleet) meet() {
 	f.east.t.Helper()
 	f.east.eventually("known to north", func() bool {
 		known := 0
-		for _, p := range f.Node().Peers() {
+		for _, p := range f.Node().KnownPeers() {
 			if len(p.Namespaces) > 0 && !p.Suspect {
 				known++
 			}
