@@ -189,5 +189,10 @@ func TestDone(t *testing.T) {
 		release()
 		<-before
 		<-conn.queue.Done()
+
+		idle := newConn(nil)
+		before = idle.queue.Done()
+		idle.queue.Close(t.Context())
+		<-before
 	})
 }

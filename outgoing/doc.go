@@ -1,11 +1,11 @@
-// Package outgoing holds back what one connection cannot take yet: a bounded queue
-// between those who send to a client and the one function that writes to its network
-// connection.
+// Package outgoing provides a bounded queue in front of one network connection. Pushing
+// a message never blocks, however slowly the client reads. One function, called by one
+// goroutine at a time, writes what waits.
 //
-// Use one [Queue] for each WebSocket, SSE stream or other connection whose writes
-// block. It makes the Deliver of a backplane.Member or an adapter.Socket return at
-// once, however slowly the client reads. It knows no protocol and does no I/O itself.
-// It is not for messages between servers: brokers have their own queues.
+// Use one [Queue] for each WebSocket, SSE stream or other connection. With it, Deliver
+// of a backplane.Member or an adapter.Socket returns at once. The queue knows no
+// protocol and does no I/O itself. It is not meant for messages between servers, which
+// wait in the broker's own queues.
 //
 //	queue := outgoing.New(conn.write, conn.disconnect, nil) // when a client connects
 //	queue.Push(payload, len(payload), false)                // in Deliver
@@ -13,57 +13,57 @@
 //
 // # Writing
 //
-// write gets a batch of messages in the order in which they were pushed, so that one
-// system call can carry them all. A batch has at most 64 messages and 64 KiB, or one
-// larger message. A message is never split: let T be a struct or a slice if it is made
-// of several frames that must stay together.
+// The function write gets a batch of messages in the order of the calls of Push, so that
+// one system call can carry them all. A batch has at most 64 messages and 64 KiB, or one
+// larger message. The queue never splits a message: if it consists of several frames
+// that must stay together, let T be a struct or a slice of them.
 //
-// A goroutine that calls write starts with a Push and ends when nothing waits. An idle
-// queue has no goroutine and no timer, and memory for at most four messages. Calls of
-// write never overlap. write may block, and may call Push and Stats.
+// Push starts a goroutine that calls write until nothing waits. An idle queue has no
+// goroutine and no timer, and keeps memory for four messages. Calls of write never
+// overlap. write may block, and may call Push and Stats.
 //
 // # Ownership
 //
-// The queue keeps the values that it is given and never copies or changes what they
-// point to. The same bytes can wait in many queues: nobody may change them after Push.
-// The batch itself belongs to the queue again when write returns. The values in it may
-// be kept.
+// The queue keeps the values that it is given, and never copies or changes what they
+// point to. The same bytes can wait in many queues, so nothing may change them after
+// Push. The batch belongs to the queue again when write returns; the values in it may be
+// kept.
 //
 // # Full queues
 //
-// Two limits, [Options.MaxMessages] and [Options.MaxBytes], count what waits; a batch that is
-// being written does not count. A message larger than MaxBytes is accepted if nothing
-// else waits. A message that finds no room is handled in this order:
+// Two limits, [Options.MaxMessages] and [Options.MaxBytes], apply to what waits. The batch
+// that is being written does not count. A message larger than MaxBytes is accepted if
+// nothing else waits.
 //
-//   - A volatile message is dropped. It is also dropped if MaxVolatile messages or half of
-//     MaxBytes wait already, so volatile messages never use up the room of the others.
-//   - For any other message the volatile ones that wait are dropped.
-//   - If that is not enough, [Options.WhenFull] decides: the queue ends with [ErrFull], or
-//     the oldest or the newest message is dropped.
+// Volatile messages are dropped first. One is dropped if it finds MaxVolatile messages or
+// half of MaxBytes waiting, and those that wait are dropped when another message needs
+// their room. If that is not enough, [Options.WhenFull] decides: the queue ends with
+// [ErrFull], or it drops the oldest or the newest message. Stats counts what is dropped.
 //
-// Socket.IO drops a volatile packet if the connection is writing anything at that moment.
-// Here such a packet waits, because a write in progress says little about how fast
-// the client is. MaxVolatile: 1 comes close to Socket.IO's rule.
+// Socket.IO drops a volatile packet if the connection is writing at that moment. Here it
+// waits, because a write in progress does not mean that the client is slow. MaxVolatile: 1
+// comes close to Socket.IO's rule.
 //
-// Messages have no priorities. Keep the limits so low that a client can read what waits
-// within the timeout of your pings.
+// Messages have no priorities. Choose limits that let a client read what waits within
+// the timeout of your pings.
 //
 // # The end
 //
-// A queue ends when Close has flushed it, or with an *[Error] that counts the messages
-// that were not written and wraps the cause:
+// A queue ends when Close has flushed it, or early, with an *[Error] that counts the
+// unsent messages and wraps the cause:
 //
-//	cause                       when
-//	ErrFull                     a Push found no room, with WhenFull: Disconnect
-//	ErrTimeout                  a call of write took longer than WriteTimeout
-//	the error of write          write returned one, panicked or called runtime.Goexit
-//	context.Cause of the ctx    the context of Close ended before the last write did
+//	cause                  the queue ends when
+//	ErrFull                Push finds no room, and WhenFull is Disconnect
+//	ErrTimeout             a call of write has taken WriteTimeout
+//	the error of write     write returns one, panics or calls runtime.Goexit
+//	context.Cause(ctx)     the context of Close ends before everything is written
 //
-// The messages that wait are then dropped and Push returns false. The queue calls
-// disconnect with the *Error, once, on a goroutine of its own. A queue cannot interrupt
-// a write: disconnect must close the connection, which makes the write return. Until it
-// returns its goroutine and its batch stay, and [Queue.Done] is open. disconnect may block, and may call
-// any method of the queue. A panic in it ends the process.
+// After an early end Push returns false, the messages that waited are dropped, and the
+// queue calls disconnect with the *Error, once, on a goroutine of its own. The queue
+// cannot interrupt a write. disconnect must close the connection, which makes the write
+// return; until then its goroutine and its batch stay in memory and [Queue.Done] stays
+// open. disconnect may block, and may call any method of the queue. A panic in it
+// crashes the process.
 //
-// Call Close before you close the connection yourself.
+// At the end of a connection call Close first, then close the connection.
 package outgoing

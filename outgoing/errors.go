@@ -7,11 +7,10 @@ import (
 
 // Error says why a queue ended before all of its messages were written.
 type Error struct {
-	// Messages and Bytes were accepted and may not have been written: those that
-	// waited, and the whole batch that was being written.
+	// Messages and Bytes are unsent: those that waited, and the whole batch that was
+	// being written, of which the client may have received a part.
 	Messages, Bytes int
-	// Err is the cause: ErrFull, ErrTimeout, what write returned or panicked with, or
-	// the cause of the end of Close's context.
+	// Err is the cause; the package documentation lists them.
 	Err error
 }
 
@@ -23,10 +22,10 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 var (
-	// ErrFull is the cause if the client did not read fast enough for what was pushed.
+	// ErrFull means that the client reads more slowly than messages are pushed.
 	ErrFull = errors.New("the queue is full (Options.MaxMessages, MaxBytes)")
-	// ErrTimeout is the cause if one call of write took longer than Options.WriteTimeout.
-	ErrTimeout = errors.New("the connection took too long to accept a write (Options.WriteTimeout)")
+	// ErrTimeout means that the connection did not accept a batch in time.
+	ErrTimeout = errors.New("write did not return in time (Options.WriteTimeout)")
 )
 
 var errGoexit = errors.New("write called runtime.Goexit")

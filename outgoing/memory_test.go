@@ -3,6 +3,7 @@ package outgoing_test
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,22 @@ func TestPushAllocates(t *testing.T) {
 	if err := q.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestWakeAllocates what starts a goroutine and a timer, and the batch, but no ring.
+func TestWakeAllocates(t *testing.T) {
+	wrote := make(chan int, 1)
+	p := &peer{wrote: wrote}
+	p.queue = outgoing.New(p.write, p.disconnect, nil)
+	payload := make([]byte, 100)
+	n := testing.AllocsPerRun(1000, func() {
+		p.queue.Push(payload, len(payload), false)
+		<-wrote
+	})
+	if t.Logf("%v allocations", n); n > 4 {
+		t.Error("want at most 4")
+	}
+	p.queue.Close(context.Background())
 }
 
 // TestLetsGo: messages that were written or dropped, or that a queue ended with, can be
@@ -177,4 +194,32 @@ func BenchmarkWake(b *testing.B) {
 		<-wrote
 	}
 	p.queue.Close(context.Background())
+}
+
+// BenchmarkFanOut pushes one message into each of 20,000 idle queues, as a broadcast does,
+// and waits until all have been written.
+func BenchmarkFanOut(b *testing.B) {
+	const conns = 20_000
+	var left atomic.Int64
+	all := make(chan struct{})
+	write := func(batch [][]byte) error {
+		if left.Add(-int64(len(batch))) == 0 {
+			all <- struct{}{}
+		}
+		return nil
+	}
+	queues := make([]*outgoing.Queue[[]byte], conns)
+	for i := range queues {
+		queues[i] = outgoing.New(write, func(error) {}, nil)
+	}
+	payload := make([]byte, 100)
+	b.ReportAllocs()
+	for b.Loop() {
+		left.Store(conns)
+		for _, q := range queues {
+			q.Push(payload, len(payload), false)
+		}
+		<-all
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/conns, "ns/conn")
 }

@@ -2,46 +2,47 @@ package outgoing
 
 import "time"
 
-// Options of a Queue. Nil means all defaults. New copies them.
+// Options of a Queue. Nil means all defaults, and so does zero in a field. New copies them.
 type Options struct {
-	// MaxMessages limits the messages that wait. It prevents that a client that does not
-	// read fills the memory with many small messages. At least 1. Default: 1,024.
+	// MaxMessages limits how many messages wait. Without it a client that does not read
+	// fills the memory with small messages. Default: 1,024.
 	MaxMessages int
 
-	// MaxBytes limits the sum of their sizes. It prevents the same with few large
-	// messages. At least 1. Default: 4 MiB.
+	// MaxBytes limits the sum of their sizes. Without it a client that does not read
+	// fills the memory with large messages. Default: 4 MiB.
 	MaxBytes int
 
-	// MaxVolatile is how many messages may wait for a volatile message to be accepted. It
-	// prevents that a client that is behind reads outdated positions or ticks before
-	// the present ones. 1 to MaxMessages. Default: half of MaxMessages.
+	// MaxVolatile is the number of waiting messages at which volatile ones are dropped.
+	// Without it a client that is behind reads outdated positions before the present
+	// one, and is disconnected because of them. Default: half of MaxMessages.
 	MaxVolatile int
 
-	// WhenFull says what becomes of a message that finds no room. Default: Disconnect.
+	// WhenFull says what happens to a message that finds no room. Default: Disconnect.
 	WhenFull Policy
 
-	// WriteTimeout is how long one call of write may take. It prevents that a client
-	// that has stopped reading, or a link that is half open, keeps a goroutine and the
-	// messages until TCP gives up, many minutes later. Negative: no limit, for a write that has
-	// a deadline of its own. Default: 30 s.
+	// WriteTimeout limits one call of write. Without it a client that stops reading, or
+	// a half-open link, keeps a goroutine and all that waits until TCP gives up, which
+	// takes many minutes. Negative: no limit, for connections that have another way to
+	// notice. Default: 30 s.
 	WriteTimeout time.Duration
 }
 
-// Policy says what becomes of a message that finds its queue full.
+// Policy says what happens to a message that finds its queue full.
 type Policy int
 
 const (
-	// Disconnect ends the queue with ErrFull. It is for clients that must not miss a
-	// message without knowing: they connect again and fetch what they missed.
+	// Disconnect ends the queue with ErrFull. It suits clients that must not miss a
+	// message without noticing: they connect again and fetch what they missed.
 	Disconnect Policy = iota
-	// DropOldest drops the messages that have waited longest, as many as necessary. It is for
-	// messages that the next one replaces, like prices.
+	// DropOldest drops the messages that have waited longest, as many as necessary. It
+	// suits messages that are outdated by the next one, like prices.
 	DropOldest
-	// DropNewest drops the message itself, and Push returns false. It is for a sender
-	// that can wait or choose, because it learns at once that the client is behind.
+	// DropNewest drops the message itself, and Push returns false. It suits a sender
+	// that can react to that.
 	DropNewest
 )
 
+// withDefaults returns a copy in which no value is missing.
 func (o *Options) withDefaults() Options {
 	var c Options
 	if o != nil {
@@ -62,15 +63,15 @@ func (o *Options) withDefaults() Options {
 	return c
 }
 
-// Stats are what a queue has counted. Every call of Push before the end of the queue is in
-// exactly one of Messages, Written, Dropped, DroppedVolatile and Error.Messages.
+// Stats is what a queue has counted. Each message that was pushed before Close or the
+// end is counted once: in Messages, Written, Dropped, DroppedVolatile or Error.Messages.
 type Stats struct {
 	// Messages and Bytes wait or are being written.
 	Messages, Bytes int
-	// Written messages: write returned nil for them.
+	// Written counts messages for which write returned nil.
 	Written uint64
-	// Dropped messages, because the queue was full.
+	// Dropped counts messages that the policy dropped, or that ended the queue.
 	Dropped uint64
-	// DroppedVolatile messages, because other messages waited.
+	// DroppedVolatile counts volatile messages that were dropped.
 	DroppedVolatile uint64
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Queue is what waits to be written to one connection, in the order of the calls of
-// Push. T is a message: a []byte, an adapter.Frames, a *backplane.Message. All methods are
-// safe for concurrent use.
+// Queue holds what waits to be written to one connection. T is a message: a []byte, an
+// adapter.Frames, a *backplane.Message. All methods are safe for concurrent use, and only
+// Close waits.
 type Queue[T any] struct {
 	write      func(batch []T) error
 	disconnect func(error)
@@ -31,8 +31,8 @@ type Queue[T any] struct {
 	written, dropped, droppedVolatile uint64
 }
 
-// New makes a queue in front of a connection. The package documentation says how write
-// and disconnect are called; neither may be nil. A context.CancelCauseFunc can serve as
+// New returns an empty queue for one connection. The package documentation says how write
+// and disconnect are called. Neither may be nil. A context.CancelCauseFunc can serve as
 // disconnect.
 func New[T any](write func(batch []T) error, disconnect func(error), opts *Options) *Queue[T] {
 	if write == nil || disconnect == nil {
@@ -41,10 +41,10 @@ func New[T any](write func(batch []T) error, disconnect func(error), opts *Optio
 	return &Queue[T]{write: write, disconnect: disconnect, opts: opts.withDefaults()}
 }
 
-// Push puts a message of size bytes behind those that wait, and returns false if it is
-// dropped or the queue is closed. A volatile message is one that may be dropped if
-// others wait. Push never blocks and never calls write or disconnect itself. It
-// allocates only when the queue grows or its goroutine starts.
+// Push puts a message of size bytes behind those that wait. It returns false if it drops
+// the message, because the queue is full, closed or has ended. A volatile message may be
+// dropped although the queue is not full. Push never blocks, and calls neither write nor
+// disconnect itself. It allocates only when the queue grows or its goroutine starts.
 func (q *Queue[T]) Push(v T, size int, volatile bool) bool {
 	size = min(max(size, 0), maxSize)
 	q.mu.Lock()
@@ -64,8 +64,8 @@ func (q *Queue[T]) Push(v T, size int, volatile bool) bool {
 	return true
 }
 
-// makeRoom reports whether the message can be queued. It applies the policy if there is
-// no room.
+// makeRoom reports whether a message can be queued. If the queue is full it applies the
+// policy.
 func (q *Queue[T]) makeRoom(size int, volatile bool) bool {
 	if volatile {
 		behind := q.waiting.n > 0 && (q.waiting.n >= q.opts.MaxVolatile || q.bytes >= q.opts.MaxBytes/2)
@@ -122,8 +122,8 @@ func (q *Queue[T]) dropVolatile() {
 	q.waiting.removeVolatile()
 }
 
-// A batch has at most batchMessages, and batchBytes unless it is one message. It takes its
-// place in the limits with it, so a client that reads slowly gets room step by step.
+// Limits of a batch. They are far below those of the queue, so that a client that reads
+// slowly makes room step by step, and WriteTimeout applies to each step.
 const (
 	batchMessages = 64
 	batchBytes    = 64 << 10
@@ -148,8 +148,8 @@ func (q *Queue[T]) run() {
 	}
 }
 
-// next accounts for a batch that write was called with, and takes the next one. Nil ends the
-// goroutine.
+// next accounts for the batch that write was called with, and returns the next one. After
+// nil the goroutine must end: Push may start another.
 func (q *Queue[T]) next(batch []T, err error) []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -158,7 +158,7 @@ func (q *Queue[T]) next(batch []T, err error) []T {
 	}
 	q.written += uint64(q.writing) // 0 after the end
 	q.writing, q.writingBytes = 0, 0
-	if q.waiting.n == 0 { // as after the end
+	if q.waiting.n == 0 { // also after an early end
 		q.running = false
 		q.waiting.trim()
 		if q.closed {
@@ -183,7 +183,7 @@ func (q *Queue[T]) next(batch []T, err error) []T {
 	return batch
 }
 
-// call calls write. What write does instead of returning is an error, too.
+// call calls write, and turns a panic into an error.
 func (q *Queue[T]) call(batch []T) (err error) {
 	returned := false
 	defer func() {
@@ -191,7 +191,7 @@ func (q *Queue[T]) call(batch []T) (err error) {
 			return
 		}
 		switch v := recover().(type) {
-		case nil: // the goroutine is about to end
+		case nil: // runtime.Goexit: run does not go on
 			q.next(nil, errGoexit)
 		case error:
 			err = fmt.Errorf("write panicked: %w\n%s", v, debug.Stack())
@@ -210,7 +210,7 @@ func (q *Queue[T]) fail(cause error) {
 	q.end(cause)
 }
 
-// end ends the queue, once: what waits is dropped. A nil cause means that nothing waits.
+// end ends the queue, once. A nil cause means that nothing waits.
 func (q *Queue[T]) end(cause error) {
 	if q.ended {
 		return
@@ -226,7 +226,7 @@ func (q *Queue[T]) end(cause error) {
 	q.finish()
 }
 
-// finish closes done if everything is over.
+// finish closes done if the queue has ended and write has returned.
 func (q *Queue[T]) finish() {
 	if q.ended && !q.running && q.done != nil {
 		select {
@@ -237,14 +237,14 @@ func (q *Queue[T]) finish() {
 	}
 }
 
-// Close accepts nothing more and waits until everything that waits has been written. It
-// returns nil, or the *Error with which the queue ended. If ctx ends first, the queue
-// ends with its cause, disconnect is called, and Close returns without waiting for the
-// write in progress: see Done. A ctx that has ended already ends the queue at once.
+// Close makes Push return false, and waits until everything that waits has been written.
+// It returns nil, or the *Error with which the queue ended. If ctx ends first, the queue
+// ends early, and Close returns without waiting for the write in progress: see Done. With
+// a ctx that has ended already, it ends a busy queue at once.
 //
-// Further calls, also concurrent ones, wait and return in the same way; the first
-// context to end ends the queue for all. In write, return an error in place of calling
-// Close: Close would wait for that very write until ctx ends.
+// Close may be called again, also concurrently: each call waits and returns the same. The
+// first context to end ends the queue for all of them. Do not call Close in write: it
+// would wait for that write until ctx ends. Return an error there instead.
 func (q *Queue[T]) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true
@@ -268,8 +268,7 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 }
 
 // Done returns a channel that is closed when the queue has ended and write has returned
-// for the last time. An HTTP handler must not return earlier if write uses its
-// ResponseWriter.
+// for the last time. An HTTP handler whose ResponseWriter write uses must wait for it.
 func (q *Queue[T]) Done() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -1,7 +1,7 @@
 package outgoing
 
-// ring is a first-in first-out queue that reuses its memory. The zero value is empty. It does not
-// know its bound.
+// ring is a first-in first-out queue that grows and reuses its memory. The zero value is
+// empty. Its owner knows the limits.
 type ring[T any] struct {
 	slots []entry[T] // a power of two
 	head  int        // index of the first
@@ -16,7 +16,7 @@ type entry[T any] struct {
 }
 
 const (
-	minSlots = 4 // an idle queue keeps as many
+	minSlots = 4 // that an idle queue keeps
 	maxSize  = 1<<32 - 1
 )
 
