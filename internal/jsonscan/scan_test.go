@@ -143,3 +143,23 @@ func TestAppend(t *testing.T) {
 		t.Errorf("string: %s", got)
 	}
 }
+
+// Parse beside encoding/json, which checks the same text.
+func BenchmarkParse(b *testing.B) {
+	socket := `{"id":"abcdefghijklmnopqrst","handshake":{"headers":{"user-agent":"Mozilla/5.0 \"x\""},"issued":1700000000000,"query":{"EIO":"4"},"auth":{}},"rooms":["lobby"],"data":{"user":42}}`
+	doc := []byte(`{"requestId":"abcdef","sockets":[` + strings.Repeat(socket+",", 99) + socket + `]}`)
+	for name, parse := range map[string]func() bool{
+		"ours": func() bool { _, err := jsonscan.Parse(doc); return err == nil },
+		"json": func() bool { return json.Valid(doc) && utf8.Valid(doc) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(doc)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if !parse() {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}

@@ -60,7 +60,7 @@ func (v Value) Bool() bool { return len(v.b) == 4 && v.b[0] == 't' }
 // Int returns the number that v is if an int64 holds it and it is written without
 // fraction or exponent.
 func (v Value) Int() (n int64, ok bool) {
-	if v.Kind() != Number {
+	if !v.whole() {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(alias(v.b), 10, 64)
@@ -69,12 +69,16 @@ func (v Value) Int() (n int64, ok bool) {
 
 // Uint is Int for a uint64.
 func (v Value) Uint() (n uint64, ok bool) {
-	if v.Kind() != Number {
+	if !v.whole() {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(alias(v.b), 10, 64)
 	return n, err == nil
 }
+
+// whole reports whether v is a number without fraction or exponent: strconv's errors
+// cost more than looking.
+func (v Value) whole() bool { return v.Kind() == Number && !bytes.ContainsAny(v.b, ".eE") }
 
 // Float returns the number that v is, as JavaScript reads it: infinite if it is too
 // large.

@@ -220,6 +220,7 @@ var (
 	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 	timeType      = reflect.TypeFor[time.Time]()
+	timePointer   = reflect.TypeFor[*time.Time]()
 )
 
 // value encodes by reflection what the types of any do not cover.
@@ -278,10 +279,13 @@ func widen(f float32) float64 {
 // special encodes values of types that say themselves, or that we know, how.
 func (e *encoder) special(v reflect.Value, depth int) (done bool, err error) {
 	t := v.Type()
+	if k := t.Kind(); t.PkgPath() == "" && k != reflect.Pointer && k != reflect.Struct {
+		return false, nil // a type without methods
+	}
 	switch t {
 	case timeType, reflect.TypeFor[Raw](), reflect.TypeFor[Ext](), reflect.TypeFor[json.Number](), reflect.TypeFor[json.RawMessage]():
 		return true, e.any(v.Interface(), depth)
-	case reflect.PointerTo(timeType):
+	case timePointer:
 		return false, nil // a date, not the text that its methods make
 	}
 	if m, ok := methods(v, jsonMarshaler); ok {
