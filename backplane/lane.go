@@ -88,7 +88,7 @@ func (l *lane) Interrupted(err error) {
 // Resumed implements broker.Receiver.
 func (l *lane) Resumed() { l.put(item{}) }
 
-// Wants implements broker.Selective. A message for a room that nobody here is in need
+// Wants implements broker.Prefilter. A message for a room that nobody here is in need
 // not even be read, unless a request is on its way that may put somebody into it.
 func (l *lane) Wants(ch broker.Channel) bool {
 	if !l.asked.Load() {
@@ -118,8 +118,8 @@ func (l *lane) note() {
 	}
 }
 
-// Take implements broker.Taker.
-func (l *lane) Take(ch broker.Channel, payload []byte) bool {
+// TryDeliver implements broker.TryReceiver.
+func (l *lane) TryDeliver(ch broker.Channel, payload []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full() {

@@ -84,25 +84,25 @@ type Receiver interface {
 	Resumed()
 }
 
-// Selective is a Receiver that can say before a message is read from the system
-// whether it has any use for it [B26].
-type Selective interface {
+// Prefilter is a Receiver that says which messages it needs before the broker reads them
+// from the system [B26].
+type Prefilter interface {
 	Receiver
-	// Wants is asked about a message on the channel of one room. false: it need not
-	// be delivered. Unlike the other methods it may be called at any time and by
-	// several goroutines; it must not block.
+	// Wants reports whether a message on the channel of one room is to be delivered. Unlike
+	// the other methods it may be called at any time and by several goroutines; it must not
+	// block.
 	Wants(ch Channel) bool
 }
 
-// Taker is a Receiver with a bounded queue of its own. A broker may hand it messages
+// TryReceiver is a Receiver with a bounded queue of its own. A broker may hand it messages
 // from the goroutine that reads its connection, which spares a queue and a hand-over
 // [B27].
-type Taker interface {
+type TryReceiver interface {
 	Receiver
-	// Take is Deliver, except that it never waits: where it would have to, it does
+	// TryDeliver is Deliver, except that it never waits: where it would have to, it does
 	// nothing and returns false, and Deliver is called with the same message next. The
-	// broker may hold a lock, so Take must not call it.
-	Take(ch Channel, payload []byte) bool
+	// broker may hold a lock, so TryDeliver must not call it.
+	TryDeliver(ch Channel, payload []byte) bool
 }
 
 // Capabilities says what a broker can do. It is a struct of values, so that a

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrClosed is returned by a broker after Close. It may arrive wrapped.
@@ -57,6 +58,28 @@ func (e *InexactError) Unwrap() error { return e.Err }
 
 // MarshalText returns the text of the error, for a result as JSON.
 func (e *InexactError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// TimeoutError says that a broker gave up a connection because the server did not respond in
+// time: it is frozen, or the link is dead. It arrives wrapped.
+type TimeoutError struct {
+	// System is the Name of the broker's Capabilities, and Addr the server.
+	System, Addr string
+	// After is how long nothing came.
+	After time.Duration
+	// Hint is a likely cause to look into, or empty.
+	Hint string
+}
+
+func (e *TimeoutError) Error() string {
+	text := fmt.Sprintf("%s %s: no response for %v", e.System, e.Addr, e.After.Round(time.Millisecond))
+	if e.Hint != "" {
+		text += " (" + e.Hint + ")"
+	}
+	return text
+}
+
+// Timeout returns true, as of a net.Error.
+func (e *TimeoutError) Timeout() bool { return true }
 
 // Loss tells of messages that Publish accepted and that did not, or may not have,
 // reached the system.

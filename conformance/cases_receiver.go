@@ -15,8 +15,8 @@ var receiverCases = []Case{
 	{Name: "B09_OwnGoroutine", Clauses: []Clause{9}, run: caseOwnGoroutine},
 	{Name: "B09_Independent", Clauses: []Clause{9}, Timing: true, run: caseIndependent},
 	{Name: "B09_Frozen", Clauses: []Clause{9, 1}, Needs: CanFreeze, Timing: true, run: caseFrozen},
-	{Name: "B26_Selective", Clauses: []Clause{26}, run: caseSelective},
-	{Name: "B27_Taker", Clauses: []Clause{27}, run: caseTaker},
+	{Name: "B26_Prefilter", Clauses: []Clause{26}, run: casePrefilter},
+	{Name: "B27_TryReceiver", Clauses: []Clause{27}, run: caseTryReceiver},
 	{Name: "B14_SlowReceiver", Clauses: []Clause{14, 9}, Timing: true, run: caseSlowReceiver},
 }
 
@@ -230,9 +230,9 @@ func caseSlowReceiver(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseSelective has a receiver that wants no room until a message on another kind of
+// casePrefilter has a receiver that wants no room until a message on another kind of
 // channel has been dealt with, which it takes its time for.
-func caseSelective(ctx context.Context, e *env) error {
+func casePrefilter(ctx context.Context, e *env) error {
 	n, err := e.node(ctx)
 	if err != nil {
 		return err
@@ -334,9 +334,9 @@ func (c *choosy) Wants(ch broker.Channel) bool {
 func (*choosy) Interrupted(error) {}
 func (*choosy) Resumed()          {}
 
-// caseTaker has a receiver that often refuses to take, and that is in no hurry when it
+// caseTryReceiver has a receiver that often refuses to take, and that is in no hurry when it
 // is made to.
-func caseTaker(ctx context.Context, e *env) error {
+func caseTryReceiver(ctx context.Context, e *env) error {
 	const messages = 2000
 	n, err := e.node(ctx)
 	if err != nil {
@@ -359,7 +359,7 @@ func caseTaker(ctx context.Context, e *env) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.err == nil {
-			r.err = fail(27, "only %d of %d messages have come, by Take or Deliver", r.seen, messages)
+			r.err = fail(27, "only %d of %d messages have come, by TryDeliver or Deliver", r.seen, messages)
 		}
 		return r.err
 	}
@@ -382,7 +382,7 @@ type picky struct {
 	err     error
 }
 
-func (p *picky) Take(ch broker.Channel, payload []byte) bool {
+func (p *picky) TryDeliver(ch broker.Channel, payload []byte) bool {
 	defer p.enter()()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -404,7 +404,7 @@ func (p *picky) Deliver(ch broker.Channel, payload []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused != "" && p.refused != string(payload) {
-		p.wrong("Deliver was called with %q before %q, which Take had refused", payload, p.refused)
+		p.wrong("Deliver was called with %q before %q, which TryDeliver had refused", payload, p.refused)
 	}
 	p.refused = ""
 	p.next(payload)

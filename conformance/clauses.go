@@ -119,12 +119,12 @@ var clauses = [...]string{
 		"the same terms.",
 	24: "All methods may be called at the same time from any goroutine.",
 	25: "Capabilities never changes during a broker's life and claims nothing that is not so.",
-	26: "If a receiver is Selective, a message on a room's channel may stay undelivered for which Wants " +
+	26: "If a receiver is a Prefilter, a message on a room's channel may stay undelivered for which Wants " +
 		"said no. Wants is asked only when Deliver has returned for everything that came before on channels " +
 		"of other kinds: a request to join a room takes effect on what follows it. Any message for which " +
 		"Wants was not asked, or said yes, is delivered.",
-	27: "If a receiver is a Taker, Take may be called in place of Deliver, under the same rules (B9, B11). A " +
-		"message for which Take said no comes by Deliver, before anything else.",
+	27: "If a receiver is a TryReceiver, TryDeliver may be called in place of Deliver, under the same rules " +
+		"(B9, B11). A message for which TryDeliver said no comes by Deliver, before anything else.",
 	28: "A subscription that the system withdraws after it had granted it is interrupted: Interrupted " +
 		"has the system's reason. The broker asks again by itself, and calls Resumed when all filters " +
 		"are granted. Messages that the system refuses are lost (B18), for its reason.",

@@ -612,12 +612,12 @@ var breakages = []breakage{
 			return err
 		}}
 	}},
-	{name: "asks what is wanted too early", caught: "B26_Selective", clauses: []conformance.Clause{26}, waits: true, wrap: func(b mem) broker.Broker {
+	{name: "asks what is wanted too early", caught: "B26_Prefilter", clauses: []conformance.Clause{26}, waits: true, wrap: func(b mem) broker.Broker {
 		m := &mutant{Broker: b}
 		var mu sync.Mutex
-		var choosy []broker.Selective
+		var choosy []broker.Prefilter
 		m.onSubscribe = func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
-			if s, ok := r.(broker.Selective); ok {
+			if s, ok := r.(broker.Prefilter); ok {
 				mu.Lock()
 				choosy = append(choosy, s)
 				mu.Unlock()
@@ -627,7 +627,7 @@ var breakages = []breakage{
 		m.onPublish = func(ctx context.Context, ch broker.Channel, p []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if ch.Kind() == broker.KindRoom && slices.ContainsFunc(choosy, func(s broker.Selective) bool { return !s.Wants(ch) }) {
+			if ch.Kind() == broker.KindRoom && slices.ContainsFunc(choosy, func(s broker.Prefilter) bool { return !s.Wants(ch) }) {
 				return nil
 			}
 			return b.Publish(ctx, ch, p)
@@ -733,18 +733,18 @@ var breakages = []breakage{
 			return counts, nil
 		}}
 	}},
-	{name: "what is not taken is lost", caught: "B27_Taker", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
+	{name: "what is not taken is lost", caught: "B27_TryReceiver", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
-			if t, ok := r.(broker.Taker); ok {
+			if t, ok := r.(broker.TryReceiver); ok {
 				return forgetful{t}
 			}
 			return r
 		})}
 	}},
-	{name: "what is not taken waits for the next", caught: "B27_Taker", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
+	{name: "what is not taken waits for the next", caught: "B27_TryReceiver", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
-			if t, ok := r.(broker.Taker); ok {
-				return &tardy{Taker: t}
+			if t, ok := r.(broker.TryReceiver); ok {
+				return &tardy{TryReceiver: t}
 			}
 			return r
 		})}
@@ -773,23 +773,23 @@ func withFilters(b mem, more func(broker.Filter) []broker.Filter) broker.Broker 
 }
 
 // forgetful never delivers what it could not hand over at once.
-type forgetful struct{ broker.Taker }
+type forgetful struct{ broker.TryReceiver }
 
-func (f forgetful) Deliver(ch broker.Channel, payload []byte) { f.Take(ch, payload) }
+func (f forgetful) Deliver(ch broker.Channel, payload []byte) { f.TryDeliver(ch, payload) }
 
 // tardy delivers that after the next message.
 type tardy struct {
-	broker.Taker
+	broker.TryReceiver
 	refused func()
 }
 
 func (t *tardy) Deliver(ch broker.Channel, payload []byte) {
-	took := t.Take(ch, payload)
+	took := t.TryDeliver(ch, payload)
 	if refused := t.refused; refused != nil {
 		t.refused = nil
 		refused()
 	}
 	if !took {
-		t.refused = func() { t.Taker.Deliver(ch, payload) }
+		t.refused = func() { t.TryReceiver.Deliver(ch, payload) }
 	}
 }

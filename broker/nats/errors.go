@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -20,21 +19,6 @@ var ErrTooOld = errors.New("waited too long in the queue")
 // was full (Options.ReceiveBuffer). It arrives in a *broker.LossError with the number
 // of messages that it missed.
 var ErrSlowReceiver = errors.New("the receiver does not keep up")
-
-// SilenceError says that a connection was given up because the server did not
-// answer, although the connection stood: it is frozen, or the link is dead.
-type SilenceError struct {
-	Addr string
-	// For how long nothing came.
-	For time.Duration
-}
-
-func (e *SilenceError) Error() string {
-	return fmt.Sprintf("nats %s: no answer for %v", e.Addr, e.For.Round(time.Millisecond))
-}
-
-// Timeout reports true: a SilenceError is a net.Error in this respect.
-func (e *SilenceError) Timeout() bool { return true }
 
 // PrefixError says that a prefix cannot be used.
 type PrefixError struct {

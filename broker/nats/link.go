@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker"
 )
 
 // inboxSize is more messages than one read can bring: nats.go reads up to 32 KiB,
@@ -199,7 +201,7 @@ func (l *link) ping(ctx context.Context, patience time.Duration) error {
 			return l.reason()
 		}
 		if silent := l.wire.silent(); silent >= patience {
-			l.kill(&SilenceError{Addr: l.to.url.Host, For: silent})
+			l.kill(&broker.TimeoutError{System: "nats", Addr: l.to.url.Host, After: silent})
 			return l.reason()
 		}
 	}

@@ -29,8 +29,8 @@ func TestOutages(t *testing.T) {
 		Open:     func(t testing.TB, addr string) broker.Broker { return open(t, addr, opts) },
 		Notices:  opts.ProbeInterval + opts.ProbeTimeout,
 		Silent: func(err error) bool {
-			var silence *natsbroker.SilenceError
-			return errors.As(err, &silence) && silence.Timeout()
+			var late *broker.TimeoutError
+			return errors.As(err, &late) && late.Timeout()
 		},
 	})
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/auth"
+
+	"github.com/crossroom/crossroom/broker"
 )
 
 // readBuffer is the size of a connection's read buffer. Names and error texts must
@@ -69,7 +71,11 @@ func (n *nodes) dial(ctx context.Context, opt *redis.Options, timeout time.Durat
 	case errors.As(err, &stray):
 		return nil, err // it says itself where
 	case parent.Err() == nil && ctx.Err() != nil:
-		return nil, &SilenceError{Addr: opt.Addr, For: timeout, TLS: !dialed && opt.TLSConfig != nil}
+		late := timedOut(opt.Addr, timeout)
+		if !dialed && opt.TLSConfig != nil {
+			late.Hint = "no TLS handshake: does the server speak TLS there?"
+		}
+		return nil, late
 	}
 	if opt.Addr == sentinelAddr && repeatsURL(err) {
 		err = errors.New(urlAsAddr)
@@ -317,9 +323,9 @@ func (c *conn) close(cause error) {
 
 // lost wraps why the connection ended. It is to be called after done.
 func (c *conn) lost() error {
-	var silence *SilenceError
+	var late *broker.TimeoutError
 	var stray *MembershipError
-	if errors.As(c.cause, &silence) || errors.As(c.cause, &stray) {
+	if errors.As(c.cause, &late) || errors.As(c.cause, &stray) {
 		return c.cause // it says itself where
 	}
 	if c.cause == io.EOF {

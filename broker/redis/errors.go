@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/crossroom/crossroom/broker"
 )
 
 // ErrTooOld is why a message was lost that waited in the queue for longer than
@@ -49,28 +51,6 @@ func (e *ServerError) hide(secrets ...string) {
 // RedisError marks the type as an error reply for go-redis.
 func (e *ServerError) RedisError() {}
 
-// SilenceError says that a connection was given up because the server did not
-// answer, although the connection stood: it is frozen, or the link is dead.
-type SilenceError struct {
-	Addr string
-	// For how long nothing came.
-	For time.Duration
-	// TLS: it was a new connection by TLS, which did not come about. So it looks, too,
-	// if the server does not speak TLS on this port.
-	TLS bool
-}
-
-func (e *SilenceError) Error() string {
-	hint := ""
-	if e.TLS {
-		hint = ", and no TLS handshake (does the server speak TLS there?)"
-	}
-	return fmt.Sprintf("redis %s: no answer for %v%s", e.Addr, e.For.Round(time.Millisecond), hint)
-}
-
-// Timeout reports true: a SilenceError is a net.Error in this respect.
-func (e *SilenceError) Timeout() bool { return true }
-
 // MembershipError says that a connection was not made, or given up, although its server
 // answers: the server does not carry the fleet's messages, or not all of them. The broker
 // looks for another server, for as long as it takes.
@@ -82,6 +62,11 @@ type MembershipError struct {
 
 func (e *MembershipError) Error() string {
 	return fmt.Sprintf("redis %s: not a server of this fleet: %s", e.Addr, e.Reason)
+}
+
+// timedOut says that a server did not respond.
+func timedOut(addr string, after time.Duration) *broker.TimeoutError {
+	return &broker.TimeoutError{System: "redis", Addr: addr, After: after}
 }
 
 // PrefixError says that a prefix cannot be used.

@@ -28,8 +28,8 @@ func TestOutages(t *testing.T) {
 		Open:     func(t testing.TB, addr string) broker.Broker { return open(t, addr, opts) },
 		Notices:  opts.ProbeInterval + opts.ProbeTimeout,
 		Silent: func(err error) bool {
-			var silence *redisbroker.SilenceError
-			return errors.As(err, &silence) && silence.Timeout()
+			var late *broker.TimeoutError
+			return errors.As(err, &late) && late.Timeout()
 		},
 		// One may be written before the publish connection is seen to be closed.
 		InDoubt: 1,

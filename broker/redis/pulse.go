@@ -45,7 +45,7 @@ func (p *pulse) tend(c *conn, work <-chan struct{}, timer *time.Timer, ask func(
 	var err error
 	switch {
 	case dead:
-		err = &SilenceError{Addr: c.addr, For: silent}
+		err = timedOut(c.addr, silent)
 	case now:
 		c.pending.Store(true)
 		err = ask()

@@ -158,10 +158,10 @@ func TestTLSWithoutAnswer(t *testing.T) {
 	for scheme, wantTLS := range map[string]bool{"redis": false, "rediss": true} {
 		b := open(t, scheme+"://"+silent.Addr().String(), &redisbroker.Options{ProbeTimeout: 50 * time.Millisecond})
 		_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
-		var silence *redisbroker.SilenceError
-		if !errors.As(err, &silence) || silence.TLS != wantTLS || strings.Contains(err.Error(), "TLS") != wantTLS {
+		var late *broker.TimeoutError
+		if !errors.As(err, &late) || (late.Hint != "") != wantTLS || strings.Contains(err.Error(), "TLS") != wantTLS {
 			t.Errorf("%s: %v", scheme, err)
-		} else if strings.Count(err.Error(), silence.Addr) != 1 {
+		} else if strings.Count(err.Error(), late.Addr) != 1 {
 			t.Errorf("%s says its address twice: %v", scheme, err)
 		}
 	}

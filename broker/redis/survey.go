@@ -181,7 +181,7 @@ func (s *survey) ask(ctx context.Context, places []place) {
 		}
 		if late && s.responded() {
 			for addr, p := range waiting {
-				err := &SilenceError{Addr: addr, For: time.Since(s.began)}
+				err := timedOut(addr, time.Since(s.began))
 				s.q.fail(p, err)
 				s.findings[addr] = &finding{place: p, err: err}
 			}

@@ -35,8 +35,8 @@ type Options struct {
 type Inbox struct {
 	opts      Options
 	r         broker.Receiver
-	selective broker.Selective // r, or nil if it is none
-	taker     broker.Taker     // r, or nil if it is none
+	prefilter broker.Prefilter   // r, or nil if it is none
+	try       broker.TryReceiver // r, or nil if it is none
 
 	epoch atomic.Uint64
 	other atomic.Int32 // messages queued or being delivered on channels that are no room's
@@ -68,10 +68,10 @@ func (ev *event) isResumed() bool { return ev.ch == nil && ev.gap == nil }
 
 // New makes an inbox. Its maker starts Run, and ends it with Shut.
 func New(r broker.Receiver, opts Options) *Inbox {
-	selective, _ := r.(broker.Selective)
-	taker, _ := r.(broker.Taker)
+	prefilter, _ := r.(broker.Prefilter)
+	try, _ := r.(broker.TryReceiver)
 	return &Inbox{
-		opts: opts, r: r, selective: selective, taker: taker,
+		opts: opts, r: r, prefilter: prefilter, try: try,
 		work: make(chan struct{}, 1), room: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -144,7 +144,7 @@ func (in *Inbox) count(ev *event, n int32) {
 
 // Wants reports whether the receiver has a use for a message on ch (B26).
 func (in *Inbox) Wants(ch *broker.Channel) bool {
-	return in.selective == nil || ch.Kind() != broker.KindRoom || in.other.Load() > 0 || in.selective.Wants(*ch)
+	return in.prefilter == nil || ch.Kind() != broker.KindRoom || in.other.Load() > 0 || in.prefilter.Wants(*ch)
 }
 
 // Epoch returns a number that changes with every Retract.
@@ -168,7 +168,7 @@ func (in *Inbox) Deliver(epoch uint64, ch *broker.Channel, payload []byte) bool 
 		in.begin()
 		in.missed.Messages++
 		in.missed.Bytes += len(payload)
-	case in.taker != nil && !in.running && in.queue.Len() == 0 && in.taker.Take(*ch, payload):
+	case in.try != nil && !in.running && in.queue.Len() == 0 && in.try.TryDeliver(*ch, payload):
 		in.opts.Counts.received.Add(1)
 	default:
 		in.push(event{ch: ch, payload: payload})

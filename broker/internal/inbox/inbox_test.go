@@ -379,7 +379,7 @@ func TestShut(t *testing.T) {
 	})
 }
 
-// choosy is Selective: it wants nothing of rooms.
+// choosy is a Prefilter: it wants nothing of rooms.
 type choosy struct {
 	receiver
 	asked int
@@ -414,14 +414,14 @@ func TestWants(t *testing.T) {
 	})
 }
 
-// taker takes at once what it has a place for.
-type taker struct {
+// tryReceiver takes at once what it has a place for.
+type tryReceiver struct {
 	receiver
 	places int
 	took   []string
 }
 
-func (r *taker) Take(_ broker.Channel, payload []byte) bool {
+func (r *tryReceiver) TryDeliver(_ broker.Channel, payload []byte) bool {
 	if r.places == 0 {
 		return false
 	}
@@ -434,7 +434,7 @@ func (r *taker) Take(_ broker.Channel, payload []byte) bool {
 // overtake another.
 func TestTake(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		r := &taker{receiver: receiver{held: make(chan struct{})}, places: 1}
+		r := &tryReceiver{receiver: receiver{held: make(chan struct{})}, places: 1}
 		b := open(t, r, 10, 0)
 		b.r = &r.receiver
 		b.put("taken", "1")
