@@ -256,8 +256,8 @@ func TestServerOfClusterFrozen(t *testing.T) {
 	b := open(t, cluster.Nodes[0].URL(), opts)
 	r := record(t)
 	sub := subscribe(t, b, r, broker.Exactly(room))
-	cluster.Nodes[1].Pause()
-	defer cluster.Nodes[1].Continue()
+	cluster.Nodes[1].Freeze()
+	defer cluster.Nodes[1].Thaw()
 	held := 0 // Adds that waited for it: the first after the broker has heard of the server
 	for i := range 3 {
 		start := time.Now()

@@ -139,14 +139,14 @@ func TestCountsEveryNode(t *testing.T) {
 	counted(t, b, "one on a new node without slots", 5, "empty", "master", "own", "replica")
 
 	// One that does not respond costs a part of the time, once.
-	replica.Pause()
+	replica.Freeze()
 	inexact(t, b, 4, 2*time.Second)
 	began := time.Now()
 	inexact(t, b, 4, 2*time.Second)
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("four queries without the paused node took %v", took)
 	}
-	replica.Continue()
+	replica.Thaw()
 	eventually(t, func() error { return countedNow(t, b, 5, "empty", "master", "own", "replica") })
 
 	// One that is dead has no clients, as soon as the cluster agrees that it is.
@@ -278,11 +278,11 @@ func TestCountsReplicasOfASingleServer(t *testing.T) {
 	if err := countOf(t, b, 5); err != nil {
 		t.Fatal(err)
 	}
-	second.Pause()
+	second.Freeze()
 	if counts, err := b.Subscribers(within(t, time.Second), broker.SocketIO.Requests("/")); !isInexact(err) || counts[0] != 4 {
 		t.Errorf("with a replica that does not respond: %v, %v", counts, err)
 	}
-	second.Continue()
+	second.Thaw()
 	eventually(t, func() error { return countOf(t, b, 5) })
 	second.Kill() // the replica before it notices at once
 	eventually(t, func() error { return countOf(t, b, 4) })

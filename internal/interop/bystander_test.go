@@ -96,7 +96,7 @@ func TestFrozenServer(t *testing.T) {
 			s.populate()
 			want := s.where(func(c *client) bool { return c.node != js2 })
 
-			js2.Pause(t)
+			js2.Freeze(t)
 			ns, err := go1.server.Of(s.ctx, s.nsp)
 			if err != nil {
 				t.Fatal(err)
@@ -123,7 +123,7 @@ func TestFrozenServer(t *testing.T) {
 				got = append(got, id)
 			}
 			s.same("clients of the others", got, ids(want))
-			js2.Continue(t)
+			js2.Thaw(t)
 
 			// It is waited for again when it has answered something, and that may be late:
 			// until then it gets an eighth of the time.

@@ -191,12 +191,12 @@ func (p *Peer) Name() string { return p.config.Name }
 // Generation returns what the peer is made of.
 func (p *Peer) Generation() Generation { return p.config.Generation }
 
-// Pause stops the process as a debugger would: it holds its connections and does
+// Freeze stops the process as a debugger would: it holds its connections and does
 // nothing.
-func (p *Peer) Pause(tb testing.TB) { p.signal(tb, syscall.SIGSTOP) }
+func (p *Peer) Freeze(tb testing.TB) { p.signal(tb, syscall.SIGSTOP) }
 
-// Continue ends a Pause.
-func (p *Peer) Continue(tb testing.TB) { p.signal(tb, syscall.SIGCONT) }
+// Thaw ends Freeze.
+func (p *Peer) Thaw(tb testing.TB) { p.signal(tb, syscall.SIGCONT) }
 
 func (p *Peer) signal(tb testing.TB, s syscall.Signal) {
 	tb.Helper()

@@ -91,19 +91,19 @@ func (s *Server) end(sig syscall.Signal) {
 	}
 	c := s.child
 	s.child = nil
-	c.Signal(syscall.SIGCONT) // a paused process hears only SIGKILL
+	c.Signal(syscall.SIGCONT) // a frozen process hears only SIGKILL
 	c.Signal(sig)
 	_ = c.Finish() // says only that we ended it
 }
 
-// Pause freezes the server: its connections stay, and nothing answers.
-func (s *Server) Pause() {
+// Freeze stops the server: its connections stay, and nothing answers.
+func (s *Server) Freeze() {
 	s.tb.Helper()
 	s.running().Freeze()
 }
 
-// Continue ends a Pause.
-func (s *Server) Continue() {
+// Thaw ends Freeze.
+func (s *Server) Thaw() {
 	s.tb.Helper()
 	s.running().Signal(syscall.SIGCONT)
 }

@@ -46,11 +46,11 @@ func life(t *testing.T, srv *servers.Server, ask func(within time.Duration) erro
 	if err := ask(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	srv.Pause()
+	srv.Freeze()
 	if err := ask(100 * time.Millisecond); !os.IsTimeout(err) {
 		t.Fatalf("a paused server gave %v, want a timeout", err)
 	}
-	srv.Continue()
+	srv.Thaw()
 	srv.Kill()
 	if srv.Running() {
 		t.Fatal("runs after Kill")

@@ -14,9 +14,9 @@ type Server interface {
 	// Kill ends it with SIGKILL, and Restart starts it again.
 	Kill()
 	Restart()
-	// Pause freezes it until Continue.
-	Pause()
-	Continue()
+	// Freeze stops it until Thaw.
+	Freeze()
+	Thaw()
 }
 
 // Restart kills servers, and starts them again when all are gone.

@@ -159,7 +159,7 @@ func silence(t *testing.T, k *Kind) {
 		name       string
 		stop, heal func()
 	}{
-		{"frozen server", srv.Pause, srv.Continue},
+		{"frozen server", srv.Freeze, srv.Thaw},
 		{"half-open link", proxy.HalfOpen, proxy.Heal},
 	} {
 		t.Run(how.name, func(t *testing.T) { silent(t, k, proxy.Addr(), how.stop, how.heal, false) })

@@ -69,13 +69,13 @@ func TestNodeFreezes(t *testing.T) {
 			ada.UntilMembers("ada@"+a.Name, "bob@"+b.Name)
 			ada.UntilNode(b, "up")
 
-			b.Pause()
+			b.Freeze()
 			ada.UntilNode(b, "missing")
 			ada.Until("the members of "+b.Name+" are missing", `(name) => document.querySelector("#partial").textContent.includes(name)`, b.Name)
 			ada.Say("anybody?")
 			ada.UntilSaid("ada", a.Name, "anybody?")
 
-			b.Continue()
+			b.Thaw()
 			ada.UntilNode(b, "up")
 			bob.UntilConnected(nil)
 			ada.Until("nobody is missing", `() => document.querySelector("#partial").textContent === ""`)
