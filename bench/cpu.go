@@ -14,7 +14,12 @@ import (
 func (e *env) cpuTime() time.Duration {
 	var own syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own) // cannot fail
-	total := e.ended + time.Duration(own.Utime.Nano()+own.Stime.Nano())
+	return time.Duration(own.Utime.Nano()+own.Stime.Nano()) + e.othersTime()
+}
+
+// othersTime is the part of cpuTime that is not this process's.
+func (e *env) othersTime() time.Duration {
+	total := e.ended
 	for _, pid := range e.processes {
 		total += processCPU(pid)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
@@ -30,6 +31,18 @@ func nodeOn(ctx context.Context, s *stage, b broker.Broker, opts *adapter.Option
 	s.later(func() error { return server.Close(context.WithoutCancel(ctx)) })
 	ns, err := server.Of(ctx, "/")
 	return &node{server, ns}, err
+}
+
+// knows waits until the node knows so many others.
+func (n *node) knows(ctx context.Context, others int) error {
+	for len(n.server.Peers()) < others {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // emits publishes the event to the room.
@@ -105,6 +118,9 @@ func crossroomRequest(ctx context.Context, s *stage) (round, error) {
 			return nil, err
 		}
 		requester = n
+	}
+	if err := requester.knows(ctx, nodes-1); err != nil {
+		return nil, err
 	}
 	return func(ctx context.Context) (int64, figures, error) {
 		return s.oneByOne(func() error {

@@ -92,7 +92,7 @@ func run(ctx context.Context) (good bool, err error) {
 	about := fmt.Sprintf("%s %s/%s, %d cores, %d MiB in use, Redis %s, %d rounds of %v",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *heap, e.redisVersion, e.rounds, e.length)
 	fmt.Println(about)
-	others := e.watchBystanders()
+	bystanders := e.watchBystanders()
 	all := report{about: about}
 	for _, m := range table {
 		r, err := m.run(ctx, e, match, os.Stdout)
@@ -104,7 +104,7 @@ func run(ctx context.Context) (good bool, err error) {
 	if len(all.measured) == 0 {
 		return false, fmt.Errorf("-only %q matches no measurement/contender", *only)
 	}
-	share := 100 * others.share()
+	share := 100 * bystanders.share()
 	if share > 10 {
 		fmt.Printf("\nOther programs used %.0f %% of the processors meanwhile: the times say little, the ratios less than usual.\n", share)
 	}

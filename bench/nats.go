@@ -125,12 +125,8 @@ func natsMembers(others int) func(context.Context, *stage) (round, error) {
 			}
 			requester = n
 		}
-		for len(requester.server.Peers()) < others {
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-time.After(time.Millisecond):
-			}
+		if err := requester.knows(ctx, others); err != nil {
+			return nil, err
 		}
 		return func(ctx context.Context) (int64, figures, error) {
 			return s.oneByOne(func() error {

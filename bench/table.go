@@ -93,6 +93,7 @@ var table = []measurement{
 	{
 		name: "request",
 		what: "all rooms of four nodes, beside a message to three clients and one back from each; one after another",
+		kept: true,
 		contenders: []contender{
 			{"go-redis", goredisExchange(3)},
 			{"go-redis, one client", goredisExchange(1)},
@@ -143,6 +144,7 @@ var table = []measurement{
 	{
 		name: "nats request",
 		what: "which members 8 other nodes have, beside a message that 8 connections respond to; one after another",
+		kept: true,
 		contenders: []contender{
 			{"nats.go", bareScatterGather},
 			{"crossroom", natsMembers(responding)},
