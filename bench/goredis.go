@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,10 +28,8 @@ func goredisReceive(ctx context.Context, s *stage, sub *redis.PubSub, arrived fu
 	if _, err := sub.Receive(ctx); err != nil { // the confirmation
 		return errors.Join(err, sub.Close())
 	}
-	done := make(chan struct{})
-	s.later(func() error { defer func() { <-done }(); return sub.Close() })
+	s.later(sub.Close)
 	go func() { // ends when sub is closed
-		defer close(done)
 		for {
 			got, err := sub.Receive(ctx)
 			if err != nil {
@@ -58,9 +57,12 @@ func goredis(ctx context.Context, s *stage, arrived func()) (publish, error) {
 func goredisExchange(responders int) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		responses := make(chan error, responders)
+		var busy sync.WaitGroup // responders that await the reply of their PUBLISH
 		for range responders {
 			client := goredisClient(s)
 			if err := goredisSubscribe(ctx, s, client, "request", func() {
+				busy.Add(1)
+				defer busy.Done()
 				if err := client.Publish(ctx, "response", event).Err(); err != nil {
 					responses <- err
 				}
@@ -72,6 +74,7 @@ func goredisExchange(responders int) func(context.Context, *stage) (round, error
 		if err := goredisSubscribe(ctx, s, client, "response", func() { responses <- nil }); err != nil {
 			return nil, err
 		}
+		s.later(func() error { busy.Wait(); return nil })
 		return func(ctx context.Context) (int64, figures, error) {
 			ctx, cancel := context.WithTimeout(ctx, s.length+10*time.Second)
 			defer cancel()
