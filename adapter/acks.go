@@ -61,12 +61,12 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 		p := o.ackParts(ctx, ns.legs[:1], payload, t)[0]
 		return ns.acks(p.value, p.fleet), p.err
 	}
-	asked := ns.speaking(V8)
+	asked := ns.speaking(V6)
 	switch {
 	case len(asked) == 0:
 		return nil, &UnsupportedError{Operation: "EmitWithAck", Dialect: V5}
 	case len(asked) > 1:
-		if err := ns.checkAll("request", payload, t.Flags); err != nil {
+		if err := ns.checkAll(wire.OpBroadcast, payload, t.Flags); err != nil {
 			return nil, err
 		}
 		// This request has no place for a mark of its own.

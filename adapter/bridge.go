@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -296,13 +295,4 @@ func (c *crossing) report() {
 	for _, l := range lost {
 		c.b.ns.server.report(&LinkError{Prefix: c.to.key, Err: &broker.LossError{Loss: l}})
 	}
-}
-
-// cutNote splits what stands behind the "@" of a mark: a link's key, and the note.
-func cutNote(s string) (link, note string) {
-	i := strings.LastIndexByte(s, '#')
-	if i < 0 {
-		return s, ""
-	}
-	return s[:i], s[i+1:]
 }

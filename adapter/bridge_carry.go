@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -140,7 +141,7 @@ func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
 	if len(t.Except) > 0 {
 		// Asking for each name would cost a request for each message from a socket.
-		if t.Except, err = c.to.except(ctx, t.Except, namesSocket); err != nil {
+		if t.Except, err = c.to.except(ctx, t.Except, socketio.NamesSocket); err != nil {
 			return err
 		}
 		if !c.check() {
@@ -174,7 +175,7 @@ func (c *crossing) handOver() (forGood bool) {
 		defer cancel()
 		err := c.to.core.Broadcast(ctx, noteEvent, wire.Selection{
 			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
-			Relay: mark(c.b.ns.server.uid, 0) + "@" + c.from.key + "#" + note,
+			Relay: socketio.BridgedMark(c.b.ns.server.uid, 0, c.from.key, note),
 		})
 		if err == nil {
 			_ = c.to.broker.Flush(ctx)

@@ -21,7 +21,7 @@ func TestBridgeExcept(t *testing.T) {
 		g := newGenerations()
 		newBystander(t, g.v5) // it is counted, and does not answer
 		heard := g.onV5(t).add(t, "heard")
-		both, new := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second}), g.onV8(t)
+		both, new := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second}), g.onV6(t)
 		time.Sleep(time.Second)
 		for i, except := range [][]string{nil, {"room"}, {"abcdefghij0123456789"}, {"room", "abcdefghij0123456789"}, nil} {
 			ok(t, new.ns.Except(except...).Emit(t.Context(), fmt.Sprint(i)))
@@ -54,7 +54,7 @@ func TestBridgeForgedEnd(t *testing.T) {
 		b.plain = true
 		b.send(t, time.Second)
 		uid := b.both[0].UID()
-		for bus, relay := range map[*memorybroker.Bus]string{b.v8: uid + ":0@v5#end", b.v5: uid + ":0@v8#end"} {
+		for bus, relay := range map[*memorybroker.Bus]string{b.v6: uid + ":0@v5#end", b.v5: uid + ":0@v6#end"} {
 			forged := bus.Broker()
 			frame, _, err := msgpack.AppendValue(nil, []any{
 				uid, map[string]any{"type": 2, "data": []any{"forged"}, "nsp": chat},
@@ -88,8 +88,8 @@ func (m mixed) Capabilities() broker.Capabilities {
 func TestBridgeContent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGenerations()
-		from, to := g.v8.Broker(), memorybroker.NewBus(nil)
-		both := newNode(t, g.v8, adapter.Options{
+		from, to := g.v6.Broker(), memorybroker.NewBus(nil)
+		both := newNode(t, g.v6, adapter.Options{
 			Bridge: &adapter.Bridge{}, Also: []adapter.Link{{Broker: mixed{to.Broker()}, Dialect: adapter.V5}},
 		})
 		near, far := both.add(t, "near"), newNode(t, to, adapter.Options{Dialect: adapter.V5}).add(t, "far")

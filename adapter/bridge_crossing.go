@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -163,7 +164,7 @@ func (c *crossing) passedBefore(sender string, seq uint64) {
 	case c.held() == 0:
 		clear(c.upTo)
 		return
-	case len(sender) > maxUID:
+	case len(sender) > socketio.MaxUID:
 		return
 	case len(c.upTo) >= maxSenders:
 		clear(c.upTo)
@@ -253,7 +254,7 @@ func (c *crossing) retire(uid string, forGood bool) {
 	if !forGood {
 		until = time.Now().Add(c.b.rests())
 	}
-	if len(c.retired) < maxSenders && len(uid) <= maxUID {
+	if len(c.retired) < maxSenders && len(uid) <= socketio.MaxUID {
 		c.retired[strings.Clone(uid)] = until
 	}
 	c.handed = true

@@ -34,7 +34,7 @@ func bridge(t *testing.T, opts adapter.Options) *bridged {
 	b := &bridged{generations: newGenerations(), opts: opts}
 	b.join(t)
 	b.join(t)
-	b.new, b.old = b.onV8(t), b.onV5(t)
+	b.new, b.old = b.onV6(t), b.onV5(t)
 	for i, n := range []*node{b.new, b.old} {
 		b.heard[i] = &socket{id: fmt.Sprint("s", i), packets: make(chan *adapter.Packet, 1<<20), ended: make(chan bool, 1)}
 		n.addSocket(t, b.heard[i], "room")
@@ -138,7 +138,7 @@ func (b *bridged) exact(t *testing.T) {
 	if got := b.settle(t); got != [2]result{} {
 		t.Errorf("of %d messages each way: %+v", b.sent, got)
 	}
-	for _, prefix := range []string{"v5", "v8"} {
+	for _, prefix := range []string{"v5", "v6"} {
 		if lost, doubtful := b.reported(prefix); lost+doubtful > 0 {
 			t.Errorf("%s: %d and %d reported as lost", prefix, lost, doubtful)
 		}
@@ -312,7 +312,7 @@ func TestBridgeAllMiss(t *testing.T) {
 		}
 		b.send(t, 15*time.Second)
 		for i, got := range b.settle(t) {
-			lost, doubtful := b.reported([]string{"v8", "v5"}[i])
+			lost, doubtful := b.reported([]string{"v6", "v5"}[i])
 			if got.lost > lost+doubtful || doubtful > 1 || got.repeated+got.disordered > 0 {
 				t.Errorf("%+v, reported %d and %d", got, lost, doubtful)
 			}
@@ -333,7 +333,7 @@ func TestBridgeWindow(t *testing.T) {
 				memorytest.Kill(second(b.both[0]))
 				b.send(t, 12*time.Second)
 				got := b.settle(t)
-				for i, prefix := range []string{"v8", "v5"} {
+				for i, prefix := range []string{"v6", "v5"} {
 					lost, doubtful := b.reported(prefix)
 					if lost == 0 || got[i] != (result{lost: lost}) || doubtful > 0 {
 						t.Errorf("%s: %+v, reported %d and %d", prefix, got[i], lost, doubtful)
@@ -409,7 +409,7 @@ func TestBridgeBurst(t *testing.T) {
 						}
 					}
 					got := b.settle(t)
-					for i, prefix := range []string{"v8", "v5"} {
+					for i, prefix := range []string{"v6", "v5"} {
 						lost, doubtful := b.reported(prefix)
 						if kill && got[i].lost < lost {
 							// What the leader had dropped before it was killed is
@@ -431,7 +431,7 @@ func TestBridgeAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		opts := adapter.Options{Bridge: &adapter.Bridge{}, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond}
 		b := &bridged{generations: newGenerations(), opts: opts}
-		b.new, b.old = b.onV8(t), b.onV5(t)
+		b.new, b.old = b.onV6(t), b.onV5(t)
 		b.join(t)
 		for i, n := range []*node{b.new, b.old} {
 			b.heard[i] = &socket{id: fmt.Sprint("s", i), packets: make(chan *adapter.Packet, 1<<20), ended: make(chan bool, 1)}

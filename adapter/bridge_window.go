@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -82,7 +83,7 @@ func (m *bridged) mark(r *relays, uid, link string) string {
 		m.number.CompareAndSwap(0, r.seq.Add(1))
 		number = m.number.Load()
 	}
-	return mark(uid, number) + "@" + link + "#" + m.id.String()
+	return socketio.BridgedMark(uid, number, link, m.id.String())
 }
 
 // waiting is a message in a window, or what is remembered of one that was dropped.

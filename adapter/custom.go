@@ -59,7 +59,7 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 // of them (it comes first), and is missing in the *PartialError if it takes longer
 // than Options.RequestsTimeout. Partial answers are as with Clients.
 //
-// In dialect v8 only Go nodes have such hooks; Node.js servers do not hear of it, and a
+// In dialect v6 only Go nodes have such hooks; Node.js servers do not hear of it, and a
 // Go node that opened the namespace this very moment may not be known yet. In
 // dialect v5 Node.js servers answer too; but a newer one on the same prefix would
 // die of the request. So the others are first asked a harmless question in v5, and

@@ -74,7 +74,7 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 		"Peers":       func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.Peers(ctx); return err },
 		"ServerCount": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.ServerCount(ctx); return err },
 	}
-	for _, links := range [][]adapter.Dialect{{adapter.V8}, {adapter.V5}, {adapter.V8, adapter.V5}, {adapter.V5, adapter.V8}} {
+	for _, links := range [][]adapter.Dialect{{adapter.V6}, {adapter.V5}, {adapter.V6, adapter.V5}, {adapter.V5, adapter.V6}} {
 		for name, operation := range operations {
 			t.Run(fmt.Sprint(name, links), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {

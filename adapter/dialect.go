@@ -8,18 +8,18 @@ import "strconv"
 type Dialect uint8
 
 const (
-	// V8, the default, is that of socket.io-redis 6 and @socket.io/redis-adapter 7
+	// V6, the default, is that of socket.io-redis 6 and @socket.io/redis-adapter 7
 	// and 8, used with Socket.IO 3 and 4.
-	V8 Dialect = iota
+	V6 Dialect = iota
 	// V5 is that of socket.io-redis 5, used with Socket.IO 2.
 	V5
 )
 
-// String returns "v8" or "v5".
+// String returns "v6" or "v5".
 func (d Dialect) String() string {
 	switch d {
-	case V8:
-		return "v8"
+	case V6:
+		return "v6"
 	case V5:
 		return "v5"
 	}

@@ -62,7 +62,7 @@
 // # Dialects
 //
 // Everything that any version says is understood at all times and answered in the
-// asker's form. Options.Dialect is the form in which this node asks: [V8] for
+// asker's form. Options.Dialect is the form in which this node asks: [V6] for
 // socket.io-redis 6 and @socket.io/redis-adapter, [V5] for socket.io-redis 5. What
 // v5 has no word for is put together from what it has (FetchSockets, exceptions,
 // SocketsJoin and its like), or is an *[UnsupportedError] (ServerSideEmit,
@@ -78,7 +78,7 @@
 // Servers of 5.4 and 6.0 lack what came with 6.1. With the right dialect a node makes up
 // for it with requests that they have:
 //
-//	                             dialect V5                dialect V8
+//	                             dialect V5                dialect V6
 //	                             beside 5.4                beside 6.0
 //	Emit with Except(room)       asks first which of their sockets are in the room
 //	FetchSockets                 ids and rooms             ids only
@@ -92,17 +92,17 @@
 // be treated either way. If a server does not say which of its sockets are meant, Emit
 // returns an *[ExceptError] and sends nothing; the others return a *[PartialError].
 //
-// In dialect V8 the versions are found out by a probe: two requests that each server
+// In dialect V6 the versions are found out by a probe: two requests that each server
 // responds to as its version does. Servers of 7.1 and later need none. Server.Of probes, and
 // then each operation that depends on it, if the number of servers has changed or the last
 // probe is 20 Heartbeats old; the servers are counted every two Heartbeats at most. A probe
 // takes an eighth of RequestsTimeout longer than the responses if older servers are there,
-// and half of RequestsTimeout if a server does not respond. So in dialect V8 these servers
+// and half of RequestsTimeout if a server does not respond. So in dialect V6 these servers
 // are not known yet, and Except(room) does not spare their sockets: a server of 6.0 that came
 // less than two Heartbeats ago, and one that took the place of a newer server less than 20
 // Heartbeats ago. During an outage what was known before it stands.
 //
-// Servers of 5.4 that nodes of dialect V8 find on their prefix are named as Missing and not
+// Servers of 5.4 that nodes of dialect V6 find on their prefix are named as Missing and not
 // waited for, and Except(room) is refused.
 //
 // # Two generations
@@ -148,10 +148,9 @@
 //	socket id named so                          Leave and Disconnect of another node's socket;
 //	                                            in dialect v5 also Join and ClientRooms
 //
-// The error is a *[HarmError] with the path of the key or value, a *[ReservedEventError] or a
-// *backplane.NameError. An acknowledgement that is refused is reported to OnError, and the
-// asker gets one without a value. What a bridge would pass on and may not is counted and
-// reported as lost.
+// The error is a *[HarmError] with the path of the key or value, or a *backplane.NameError.
+// An acknowledgement that is refused is reported to OnError, and the asker gets one without
+// a value. What a bridge would pass on and may not is counted and reported as lost.
 //
 // An [Emitter] only publishes, and asks nobody who is there. With dialect V5 it sends binary
 // data in v5's own form: if newer Node.js servers share the prefix, this disconnects their

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
-
-// emitterUID is the uid that emitters of Socket.IO have; no server has it.
-const emitterUID = "emitter"
 
 // Emitter speaks to a Socket.IO fleet from a process that has no sockets: a cron job,
 // a worker, a command. It only publishes: it listens to nothing, is not counted as a
@@ -32,7 +30,7 @@ type Emitter struct {
 type EmitterOptions struct {
 	// Namespace to emit to. Empty: "/".
 	Namespace string
-	// Dialect of the fleet. Zero: V8. With V5 binary data goes out as servers of v5 send
+	// Dialect of the fleet. Zero: V6. With V5 binary data goes out as servers of v5 send
 	// it, which their clients need. An emitter cannot find out who is there: if newer
 	// Node.js servers share the prefix, such a message disconnects their clients.
 	Dialect Dialect
@@ -55,13 +53,11 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	case b == nil:
 		return nil, &OptionError{Option: "Broker", Reason: "nil"}
 	case o.Dialect > V5:
-		return nil, &OptionError{Option: "Dialect", Reason: "not one of V8 and V5"}
+		return nil, &OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
 	}
-	c := newCodec(o.Dialect)
-	c.onlyCrossroom = b.Capabilities().OnlyCrossroom
-	c.maxAttachments = maxAttachments(o.MaxAttachments)
-	c.binary5.Store(true)
-	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: backplane.NewSource(emitterUID, b)}
+	c := newCodec(o.Dialect, b, o.MaxAttachments)
+	c.UseBinary5(true)
+	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: backplane.NewSource(socketio.EmitterUID, b)}
 	e.onPublish, _ = o.Observer.(backplane.PublishObserver)
 	e.onRequest, _ = o.Observer.(backplane.RequestObserver)
 	if o.Observer != nil && e.onPublish == nil && e.onRequest == nil {
@@ -135,7 +131,7 @@ func (e *Emitter) request(ctx context.Context, r *wire.Request) error {
 	if err := e.check(r.Rooms, r.Except, r.Targets); err != nil {
 		return err
 	}
-	r.Origin, r.NoReply = emitterUID, true
+	r.Origin, r.NoReply = socketio.EmitterUID, true
 	if e.onRequest != nil {
 		return e.observeRequest(ctx, r)
 	}
@@ -210,7 +206,7 @@ func (o EmitterOperator) In(rooms ...string) EmitterOperator { return o.To(rooms
 // out single sockets only, and an emitter cannot ask which of theirs are in a room. So with
 // dialect V5 all names must look like the ids of sockets there: 20 letters, digits, - and _,
 // in namespaces other than "/" behind the namespace and #. Otherwise Emit returns an
-// *UnsupportedError. With dialect V8 servers of 6.0 ignore rooms: their sockets get the
+// *UnsupportedError. With dialect V6 servers of 6.0 ignore rooms: their sockets get the
 // event.
 func (o EmitterOperator) Except(rooms ...string) EmitterOperator {
 	o.target = o.target.Not(rooms...)
@@ -245,7 +241,7 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 	}
 	if o.e.dialect == V5 {
 		for _, room := range o.target.Except {
-			if !namesSocket(room) {
+			if !socketio.NamesSocket(room) {
 				return &UnsupportedError{
 					Operation: fmt.Sprintf("Emit with Except(%.100q)", room), Dialect: V5,
 					Reason: "servers can leave out single sockets only, and an emitter cannot ask which are in a room",
@@ -261,7 +257,7 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 	}
 	payload.buf = data
 	b := &wire.Broadcast{
-		Origin: emitterUID, Rooms: o.target.Rooms, Except: o.target.Except,
+		Origin: socketio.EmitterUID, Rooms: o.target.Rooms, Except: o.target.Except,
 		Flags: o.target.Flags | flags, Payload: data,
 	}
 	if o.e.onPublish != nil {

@@ -122,7 +122,7 @@ func TestEmitterErrors(t *testing.T) {
 	}
 	e, err := adapter.NewEmitter(b, nil)
 	ok(t, err)
-	var reserved *adapter.ReservedEventError
+	var reserved *backplane.NameError
 	if err := e.Emit(ctx, "connect"); !errors.As(err, &reserved) {
 		t.Error(err)
 	}

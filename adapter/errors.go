@@ -50,13 +50,37 @@ type (
 	OptionError = backplane.OptionError
 )
 
-// ReservedEventError says that an event has a name that Socket.IO keeps for itself.
-type ReservedEventError struct {
-	Event string
+// HarmError says that a value was not sent because a Node.js server, or a client of one,
+// would crash, lose it or be disconnected. Rename the key, or send the value in another
+// form, or raise MaxAttachments if all clients take more. Nothing was sent, and no local socket got anything.
+type HarmError struct {
+	// Path of the value, such as args[0].user.__proto__.
+	Path   string
+	Reason string
 }
 
-func (e *ReservedEventError) Error() string {
-	return fmt.Sprintf("adapter: event name %.100q is reserved", e.Event)
+func (e *HarmError) Error() string {
+	return fmt.Sprintf("adapter: %.500s would harm a Node.js server or client: %s", e.Path, e.Reason)
+}
+
+// MixedFleetError says that a request was not sent because servers of another
+// generation share the prefix and namespace and would be harmed by it. Give each
+// generation a prefix of its own.
+type MixedFleetError struct {
+	// Op is the request, as in PartialError.
+	Op string
+	// Total is how many servers are there besides Crossroom nodes, and Responding
+	// how many of them listen for answers of their own, as servers from 7.1 on do;
+	// -1 if that was not looked at.
+	Total, Responding int
+	Reason            string
+}
+
+func (e *MixedFleetError) Error() string {
+	if e.Responding < 0 {
+		return fmt.Sprintf("adapter: %s refused among %d servers: %s", e.Op, e.Total, e.Reason)
+	}
+	return fmt.Sprintf("adapter: %s refused among %d servers, %d of them of 7.1 or later: %s", e.Op, e.Total, e.Responding, e.Reason)
 }
 
 // ArgumentError says which argument of an event could not be encoded, or which one

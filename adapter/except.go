@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -60,7 +59,7 @@ func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 	if l.dialect == V5 {
 		age = 0 // a request follows in any case, unless nobody is there
 	}
-	if k := l.codec.foreign.Load(); k.younger(age) && k.err == nil && k.old == 0 {
+	if k := l.seen.foreign.Load(); k.younger(age) && k.err == nil && k.old == 0 {
 		return nil, nil // nothing but this for each Emit
 	}
 	ctx, cancel := l.within(ctx)
@@ -69,7 +68,7 @@ func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case l.dialect == V5 && k.Total == 0, l.dialect == V8 && k.old == 0:
+	case l.dialect == V5 && k.Total == 0, l.dialect == V6 && k.old == 0:
 		return nil, nil
 	}
 	list, err := l.ns.Members(ctx, backplane.To(rooms...).Remote())
@@ -101,7 +100,7 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t wire.Selec
 		}
 		return l.broadcast(ctx, payload, t)
 	}
-	if err := ns.checkAll("broadcast", payload, t.Flags); err != nil {
+	if err := ns.checkAll(0, payload, t.Flags); err != nil {
 		return err
 	}
 	except := make([][]string, len(ns.legs))
@@ -127,19 +126,4 @@ func (l leg) broadcast(ctx context.Context, payload []byte, t wire.Selection) er
 		l.sure(ctx)
 	}
 	return l.core.Broadcast(ctx, payload, t)
-}
-
-// namesSocket reports whether a room has a name like a socket's own room: 20 letters,
-// digits, - and _, in v5 behind a namespace and #.
-func namesSocket(room string) bool {
-	id := room[strings.LastIndexByte(room, '#')+1:]
-	if len(id) != 20 || len(id) < len(room) && room[0] != '/' {
-		return false
-	}
-	for _, c := range []byte(id) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return true
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -18,7 +19,7 @@ import (
 //	6.0.x       no                            yes         yes   no
 //	6.1 on      yes                           yes         no    no
 //
-// [PROTOCOL 6, 12]. The wire does not say which is which, so dialect V8 probes: with
+// [PROTOCOL 6, 12]. The wire does not say which is which, so dialect V6 probes: with
 // requests 0 and 5 for a room that cannot exist. Peers that all have a response channel of
 // their own, as those from 7.1 on, need no probe.
 type foreign struct {
@@ -44,7 +45,7 @@ const (
 func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error) {
 	began := time.Now()
 	fresh := func(k *foreign) bool { return k.younger(age) || k != nil && k.counted.After(began) }
-	if k := l.codec.foreign.Load(); fresh(k) {
+	if k := l.seen.foreign.Load(); fresh(k) {
 		return k, k.err
 	}
 	select {
@@ -53,7 +54,7 @@ func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error
 		return nil, ctx.Err()
 	}
 	defer func() { <-l.seen.turn }()
-	before := l.codec.foreign.Load()
+	before := l.seen.foreign.Load()
 	if fresh(before) {
 		return before, before.err
 	}
@@ -69,7 +70,7 @@ func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error
 		was := *before
 		was.counted = k.counted
 		k = &was
-		l.codec.foreign.Store(k)
+		l.know(k)
 		return k, k.err
 	}
 	switch {
@@ -77,15 +78,25 @@ func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error
 	case before != nil && before.err == nil && before.Unannounced == k.Unannounced && time.Since(before.probed) < beatsProbed*l.beat:
 		k.old, k.deaf, k.probed = before.old, before.deaf, before.probed
 	default:
-		l.codec.foreign.Store(nil) // the probe expects responses of all
+		l.know(nil) // the probe expects responses of all
 		l.probe(ctx, k)
 		if k.err != nil && ctx.Err() != nil {
-			l.codec.foreign.Store(before)
+			l.know(before)
 			return nil, k.err // that proves nothing
 		}
 	}
-	l.codec.foreign.Store(k)
+	l.know(k)
 	return k, k.err
+}
+
+// know sets what is known of the foreign peers, for the codec too; nil if nothing is.
+func (l leg) know(k *foreign) {
+	l.seen.foreign.Store(k)
+	if k == nil || k.err != nil {
+		l.codec.SetUnlike(nil)
+		return
+	}
+	l.codec.SetUnlike(&socketio.Unlike{Unannounced: k.Unannounced, Old: k.old, Deaf: k.deaf})
 }
 
 // lately is foreigners at the age that is good enough for most. Without knowledge it
@@ -108,10 +119,10 @@ func (l leg) probe(ctx context.Context, k *foreign) {
 	end := time.NewTimer(l.timeout / 2) // no deadline: missing it proves nothing against a peer
 	defer end.Stop()
 	select {
-	case <-l.codec.seen.misread:
+	case <-l.codec.Misread():
 	default:
 	}
-	misreads := l.codec.seen.misreads.Load()
+	misreads := l.codec.Misreads()
 	type answer struct {
 		list *backplane.Members
 		err  error
@@ -135,7 +146,7 @@ func (l leg) probe(ctx context.Context, k *foreign) {
 			has5 = true
 		case a0 = <-zero:
 			has0 = true
-		case <-l.codec.seen.misread:
+		case <-l.codec.Misread():
 			misread = true
 		case <-end.C:
 			cancel()
@@ -159,7 +170,7 @@ func (l leg) probe(ctx context.Context, k *foreign) {
 		if k.err == nil {
 			k.err = errChanging
 		}
-	case int64(k.Total-n0) > l.codec.seen.misreads.Load()-misreads:
+	case int64(k.Total-n0) > l.codec.Misreads()-misreads:
 		k.err = a0.err
 	default:
 		k.old, k.deaf = k.Total-n5, k.Total-n0
@@ -190,8 +201,8 @@ func nobody() backplane.Target {
 	return backplane.To("nobody-" + rand.Text()).Remote()
 }
 
-// errDeaf is why the foreign peers are Missing that do not respond to dialect V8.
-var errDeaf = errors.New("adapter: servers of v5 do not respond to dialect v8")
+// errDeaf is why the foreign peers are Missing that do not respond to dialect V6.
+var errDeaf = errors.New("adapter: servers of v5 do not respond to dialect v6")
 
 // whole names the deaf peers as Missing in what came of a request that all other servers
 // respond to.

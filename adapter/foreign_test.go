@@ -29,10 +29,10 @@ func TestExceptRoomsAmongOlderServers(t *testing.T) {
 		besides []string
 	}{
 		{"5.4", adapter.V5, "5.4", nil},
-		{"6.0", adapter.V8, "6.0", nil},
-		{"6.0 beside 6.1", adapter.V8, "6.0", []string{"6.1"}},
-		{"6.0 beside 8.3", adapter.V8, "6.0", []string{"8.3", "6.1"}},
-		{"6.0 twice", adapter.V8, "6.0", []string{"6.0"}},
+		{"6.0", adapter.V6, "6.0", nil},
+		{"6.0 beside 6.1", adapter.V6, "6.0", []string{"6.1"}},
+		{"6.0 beside 8.3", adapter.V6, "6.0", []string{"8.3", "6.1"}},
+		{"6.0 twice", adapter.V6, "6.0", []string{"6.0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -87,9 +87,9 @@ func TestExceptRoomsRefused(t *testing.T) {
 		version []string
 	}{
 		{"5.4 mute", adapter.V5, []string{"5.4 mute"}},
-		{"6.0 mute", adapter.V8, []string{"6.0 mute"}},
-		{"6.0, another mute", adapter.V8, []string{"6.0", "6.1 mute"}},
-		{"5.4 in dialect v8", adapter.V8, []string{"5.4", "6.1"}},
+		{"6.0 mute", adapter.V6, []string{"6.0 mute"}},
+		{"6.0, another mute", adapter.V6, []string{"6.0", "6.1 mute"}},
+		{"5.4 in dialect v6", adapter.V6, []string{"5.4", "6.1"}},
 		{"6.0 in dialect v5", adapter.V5, []string{"5.4", "6.0"}},
 	} {
 		for _, links := range []string{"one link", "two links"} {
@@ -106,8 +106,8 @@ func TestExceptRoomsRefused(t *testing.T) {
 					opts := adapter.Options{Dialect: c.d, RequestsTimeout: time.Second}
 					if links != "one link" {
 						other := memorybroker.NewBus(nil)
-						link := map[adapter.Dialect]adapter.Dialect{adapter.V5: adapter.V8, adapter.V8: adapter.V5}[c.d]
-						version := map[adapter.Dialect]string{adapter.V5: "5.4", adapter.V8: "8.3"}[link]
+						link := map[adapter.Dialect]adapter.Dialect{adapter.V5: adapter.V6, adapter.V6: adapter.V5}[c.d]
+						version := map[adapter.Dialect]string{adapter.V5: "5.4", adapter.V6: "8.3"}[link]
 						all = append(all, newForeign(t, other, version, map[string][]string{"far": nil}))
 						opts.Also = []adapter.Link{{Broker: other.Broker(), Dialect: link}}
 					}
@@ -263,7 +263,7 @@ func TestExceptRoomsDuringAnOutage(t *testing.T) {
 	for _, c := range []struct {
 		d        adapter.Dialect
 		versions []string
-	}{{adapter.V8, nil}, {adapter.V5, nil}, {adapter.V8, []string{"6.1", "8.3"}}} {
+	}{{adapter.V6, nil}, {adapter.V5, nil}, {adapter.V6, []string{"6.1", "8.3"}}} {
 		bubble(t, func(t *testing.T) {
 			bus := memorybroker.NewBus(nil)
 			for _, v := range c.versions {
@@ -422,10 +422,10 @@ func TestBridgeSparesSocketsOfOlderServers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGenerations()
 		sockets := map[string][]string{oldID: {"x", "42"}, freeID: nil}
-		on5, on8 := newForeign(t, g.v5, "5.4", sockets), newForeign(t, g.v8, "6.0", sockets)
-		newForeign(t, g.v8, "6.1", nil)
+		on5, on6 := newForeign(t, g.v5, "5.4", sockets), newForeign(t, g.v6, "6.0", sockets)
+		newForeign(t, g.v6, "6.1", nil)
 		n := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second})
-		from5, from8 := g.onV5(t), g.onV8(t)
+		from5, from8 := g.onV5(t), g.onV6(t)
 		time.Sleep(10 * time.Second)
 		for _, from := range []*node{from5, from8, n} {
 			ok(t, from.ns.Except("x").Emit(t.Context(), "x"))
@@ -434,7 +434,7 @@ func TestBridgeSparesSocketsOfOlderServers(t *testing.T) {
 			ok(t, from.ns.Except("y").Emit(t.Context(), "y"))
 			time.Sleep(time.Second)
 		}
-		for _, s := range []*foreignServer{on5, on8} {
+		for _, s := range []*foreignServer{on5, on6} {
 			if got := s.events(oldID); got != "y y y" {
 				t.Errorf("%s: the excluded socket got %s", s.version, got)
 			}

@@ -18,7 +18,8 @@ type sights struct {
 	others   atomic.Int64
 	counted  atomic.Int64
 	reported bool
-	turn     chan struct{} // holds a token while foreigners looks
+	foreign  atomic.Pointer[foreign] // nil until it is known; set by know
+	turn     chan struct{}           // holds a token while foreigners looks
 }
 
 func newSights() *sights {
@@ -32,13 +33,13 @@ func newSights() *sights {
 // sureFor, and gives it sureWithin for the answer. If it is not sure, the data is sent as
 // to newer servers.
 func (l leg) sure(ctx context.Context) {
-	if l.dialect != V5 || !l.codec.binary5.Load() || time.Now().UnixNano()-l.seen.counted.Load() < int64(sureFor) {
+	if l.dialect != V5 || !l.codec.UsesBinary5() || time.Now().UnixNano()-l.seen.counted.Load() < int64(sureFor) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sureWithin)
 	defer cancel()
 	if n, err := l.others(ctx); err != nil || int64(n) != l.seen.others.Load() {
-		l.codec.binary5.Store(false)
+		l.codec.UseBinary5(false)
 		l.seen.others.Store(-1)
 		return
 	}
@@ -80,7 +81,7 @@ func (s *Server) watch() {
 
 // look finds out which generations are on a link.
 func (ns *Namespace) look(ctx context.Context, l leg) {
-	v5, v6 := l.codec.generations()
+	v5, v6 := l.codec.Generations()
 	if !v5.IsZero() && !v6.IsZero() && !l.seen.reported {
 		l.seen.reported = true
 		ns.server.report(&GenerationsError{Prefix: l.key, Namespace: ns.name})
@@ -93,20 +94,20 @@ func (ns *Namespace) look(ctx context.Context, l leg) {
 	// while everybody who is there is known to be v5. Without other servers it does
 	// not matter, and the next to come may be of any generation.
 	if !v6.IsZero() {
-		l.codec.binary5.Store(false)
+		l.codec.UseBinary5(false)
 		return
 	}
 	others, err := l.others(ctx)
 	if err == nil && int64(others) == l.seen.others.Load() {
 		return
 	}
-	l.codec.binary5.Store(false)
+	l.codec.UseBinary5(false)
 	l.seen.others.Store(-1)
 	if err != nil || others > 0 && l.allV5(ctx) != nil {
 		return
 	}
 	l.seen.others.Store(int64(others))
-	l.codec.binary5.Store(others > 0)
+	l.codec.UseBinary5(others > 0)
 }
 
 // others counts the servers that have not announced themselves to Go nodes.
@@ -131,13 +132,13 @@ func (l leg) allV5(ctx context.Context) error {
 	if e, ok := errors.AsType[*PartialError](err); ok {
 		if n := unnamed(e.Coverage.Missing); n > 0 {
 			return &MixedFleetError{
-				Op: wire.OpCustom, Total: e.Coverage.Foreign + n, Responding: -1,
+				Op: wire.OpCustom.String(), Total: e.Coverage.Foreign + n, Responding: -1,
 				Reason: "not all of them answered a question in v5",
 			}
 		}
 	}
 	if err == nil {
-		l.codec.only5.Store(int64(found.Foreign))
+		l.codec.AllV5(found.Foreign)
 	}
 	return err
 }

@@ -185,7 +185,7 @@ func TestBinaryPacketTypes(t *testing.T) {
 			}
 		})
 	})
-	t.Run("dialect v8", func(t *testing.T) {
+	t.Run("dialect v6", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			bus := memorybroker.NewBus(nil)
 			s := newStranger(t, bus, likeV6)

@@ -133,7 +133,7 @@ func TestHarmOfEvents(t *testing.T) {
 		ok(t, err)
 		_, ackErr := ns.ServerSideEmitWithAck(t.Context(), "error", 1)
 		for _, err := range []error{ns.ServerSideEmit(t.Context(), "error", 1), e.ServerSideEmit(t.Context(), "error", 1), ackErr} {
-			var reserved *adapter.ReservedEventError
+			var reserved *backplane.NameError
 			if errors.As(err, &reserved) != others {
 				t.Errorf("ServerSideEmit of error, with others %v: %v", others, err)
 			}
@@ -152,7 +152,7 @@ var inheritedNames = []string{
 // socket.io-redis 5 as properties of every object, and that nothing is done when that is
 // refused.
 func TestHarmOfNames(t *testing.T) {
-	for _, d := range []adapter.Dialect{adapter.V5, adapter.V8} {
+	for _, d := range []adapter.Dialect{adapter.V5, adapter.V6} {
 		t.Run(d.String(), func(t *testing.T) {
 			bus := memorybroker.NewBus(nil)
 			open := func() *adapter.Namespace {

@@ -232,7 +232,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 
 // inBothDialects runs a test for a fleet that asks in each dialect, in a bubble.
 func inBothDialects(t *testing.T, f func(t *testing.T, d adapter.Dialect)) {
-	for _, d := range []adapter.Dialect{adapter.V8, adapter.V5} {
+	for _, d := range []adapter.Dialect{adapter.V6, adapter.V5} {
 		t.Run(d.String(), func(t *testing.T) { bubble(t, func(t *testing.T) { f(t, d) }) })
 	}
 }

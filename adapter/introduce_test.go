@@ -80,7 +80,7 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 // in any namespace and dialect, whether or not the broker counts.
 func TestQueryRightAfterOf(t *testing.T) {
 	for _, uncounted := range []bool{false, true} {
-		for _, d := range []adapter.Dialect{adapter.V5, adapter.V8} {
+		for _, d := range []adapter.Dialect{adapter.V5, adapter.V6} {
 			for _, lost := range []int32{0, 1, 2} {
 				t.Run(fmt.Sprintf("uncounted %t, %v, %d lost", uncounted, d, lost), func(t *testing.T) {
 					fleettest.Run(t, &fleettest.Options{Uncounted: uncounted}, func(t *testing.T, f *fleettest.Fleet) {
@@ -134,7 +134,7 @@ func TestQueryRightAfterOf(t *testing.T) {
 // its socket.
 func TestUnknownIsNotGone(t *testing.T) {
 	for _, uncounted := range []bool{false, true} {
-		for _, d := range []adapter.Dialect{adapter.V5, adapter.V8} {
+		for _, d := range []adapter.Dialect{adapter.V5, adapter.V6} {
 			fleettest.Run(t, &fleettest.Options{Uncounted: uncounted}, func(t *testing.T, f *fleettest.Fleet) {
 				first := f.Server("first", &adapter.Options{Dialect: d})
 				ns, err := first.Of(t.Context(), "/")

@@ -21,7 +21,7 @@ import (
 
 // two generations: a bus for each, and servers on one or both.
 type generations struct {
-	v8, v5 *memorybroker.Bus
+	v6, v5 *memorybroker.Bus
 }
 
 func newGenerations() generations {
@@ -30,10 +30,10 @@ func newGenerations() generations {
 
 func (g generations) onBoth(t testing.TB, opts adapter.Options) *node {
 	opts.Also = []adapter.Link{{Broker: g.v5.Broker(), Dialect: adapter.V5}}
-	return newNode(t, g.v8, opts)
+	return newNode(t, g.v6, opts)
 }
 
-func (g generations) onV8(t testing.TB) *node { return newNode(t, g.v8, adapter.Options{}) }
+func (g generations) onV6(t testing.TB) *node { return newNode(t, g.v6, adapter.Options{}) }
 
 func (g generations) onV5(t testing.TB) *node {
 	return newNode(t, g.v5, adapter.Options{Dialect: adapter.V5})
@@ -42,7 +42,7 @@ func (g generations) onV5(t testing.TB) *node {
 // mixed is two servers on both links and one on each only, all acquainted.
 func (g generations) mixed(t testing.TB, opts adapter.Options) (both [2]*node, new, old *node) {
 	both = [2]*node{g.onBoth(t, opts), g.onBoth(t, opts)}
-	new, old = g.onV8(t), g.onV5(t)
+	new, old = g.onV6(t), g.onV5(t)
 	knows := func(n *node, uids ...string) {
 		eventually(t, "acquainted", func() bool {
 			var known []string

@@ -68,7 +68,7 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 				if name != "SocketsJoin" {
 					f, err := ask(t.Context(), asker)
 					ok(t, err)
-					answered(f, "v8", peer, new.UID())
+					answered(f, "v6", peer, new.UID())
 					answered(f, "v5", peer, old.UID())
 				}
 				broker := old.broker
@@ -83,7 +83,7 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 					t.Errorf("v5: %+v", got)
 				}
 				if name != "SocketsJoin" {
-					answered(f, "v8", peer, new.UID())
+					answered(f, "v6", peer, new.UID())
 				}
 				if want := "missing " + old.UID() + " on v5"; !strings.Contains(partial.Error(), want) {
 					t.Errorf("%q does not say %q", partial, want)

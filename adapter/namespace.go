@@ -36,7 +36,7 @@ type leg struct {
 	*link
 	ns    *backplane.Namespace
 	core  wire.Namespace // what ns can do beside its public methods
-	codec *codec
+	codec codec
 	seen  *sights
 }
 
@@ -47,10 +47,7 @@ func newNamespace(s *Server, name string) *Namespace {
 		handlers: map[string][]*listener{},
 	}
 	for i, l := range s.links {
-		c := newCodec(l.dialect)
-		c.onlyCrossroom = l.broker.Capabilities().OnlyCrossroom
-		c.maxAttachments = maxAttachments(s.opts.MaxAttachments)
-		ns.legs[i] = leg{link: l, codec: c, seen: newSights()}
+		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect, l.broker, s.opts.MaxAttachments), seen: newSights()}
 	}
 	if s.opts.Bridge != nil {
 		ns.bridge = newBridge(ns)
@@ -208,7 +205,7 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	}
 	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
 		if _, local := ns.rooms.Member(id); !local {
-			if err := l.codec.checkJoin(rooms); err != nil {
+			if err := l.codec.CheckJoin(rooms); err != nil {
 				return err
 			}
 		}
@@ -261,4 +258,28 @@ func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Con
 		}
 	}
 	return errs[0]
+}
+
+// checkAll checks an event that goes out on several links, before any of them has it. op is
+// zero for a broadcast.
+func (ns *Namespace) checkAll(op wire.Op, payload []byte, flags wire.Flags) error {
+	for _, l := range ns.legs {
+		if op != 0 && l.dialect == V5 {
+			continue // not asked
+		}
+		if err := l.codec.CheckEvent(op, payload, flags); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinable checks rooms that sockets of other servers are to join, before any joins one.
+func (ns *Namespace) joinable(rooms []string) error {
+	for _, l := range ns.legs {
+		if err := l.codec.CheckJoin(rooms); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// This file is about what dialect V8 does where foreign peers are old (see foreign): what
+// This file is about what dialect V6 does where foreign peers are old (see foreign): what
 // only newer servers do goes out as usual, and beside it what 6.0 understands.
 
 // membersOld lists sockets among old peers: the sockets that only request 0 lists are
@@ -72,7 +72,7 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 // more.
 func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	rooms, err := l.ns.RoomsOf(ctx, id)
-	k := l.codec.foreign.Load()
+	k := l.seen.foreign.Load()
 	if partial, ok := errors.AsType[*PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Coverage.Missing) > 0 {
 		return rooms, err
 	}
@@ -81,7 +81,7 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 		return nil, err
 	}
 	if slices.ContainsFunc(m.List, func(m backplane.MemberInfo) bool { return m.ID == id }) {
-		err = &UnsupportedError{Operation: "ClientRooms", Dialect: V8, Reason: "the socket is on a server of 6.0, which does not say it"}
+		err = &UnsupportedError{Operation: "ClientRooms", Dialect: V6, Reason: "the socket is on a server of 6.0, which does not say it"}
 	} else if err = whole(wire.OpRoomsOf, &m.Coverage, err); err == nil {
 		err = ErrNoSuchSocket
 	}
@@ -90,7 +90,7 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 
 // informed does something when it is known, for the codec, which peers are old.
 func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) error {
-	if l.dialect == V8 {
+	if l.dialect == V6 {
 		var cancel context.CancelFunc
 		ctx, cancel = l.within(ctx)
 		defer cancel()
@@ -99,7 +99,7 @@ func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) e
 	return f(ctx, l)
 }
 
-// onAll does something to a selection, in dialect V8: by a filter, and by their ids to the
+// onAll does something to a selection, in dialect V6: by a filter, and by their ids to the
 // sockets on peers of 6.0. Of those it spares all if it is not certain whom to spare.
 func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (Coverage, error) {
 	limited, cancel := l.within(ctx)

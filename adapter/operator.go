@@ -5,6 +5,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -91,8 +92,8 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // values, are refused with a *HarmError: see "What never
 // happens to Node.js servers" in the package documentation.
 //
-// Errors before anything is sent: *ReservedEventError, *ArgumentError, *HarmError, *ExceptError,
-// *backplane.NameError, *broker.PayloadError, ErrClosed, an ended context's error.
+// Errors before anything is sent: *ArgumentError, *HarmError, *ExceptError,
+// *backplane.NameError (which includes the events that Socket.IO keeps for itself), *broker.PayloadError, ErrClosed, an ended context's error.
 // After local sockets have got it: the broker's error (broker.ErrClosed if that has
 // been closed, before the server) or, while its queue was full, the context's. With several links each of them may fail on its own (*LinkError),
 // and Emit waits for all.
@@ -111,16 +112,16 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	return o.ns.broadcast(ctx, payload, o.target)
 }
 
-// appendEvent encodes an event as the core's payload. The flags are Binary, sound,
+// appendEvent encodes an event as the core's payload. The flags are Binary, socketio.Sound,
 // both or none.
 func appendEvent(dst []byte, event string, args []any) ([]byte, wire.Flags, error) {
-	if err := checkEventName(event); err != nil {
+	if err := public(socketio.CheckEventName(event)); err != nil {
 		return dst, 0, err
 	}
 	if !utf8.ValidString(event) {
 		return dst, 0, &backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"}
 	}
-	flags := sound
+	flags := socketio.Sound
 	dst = msgpack.AppendArrayLen(dst, 1+len(args))
 	dst = msgpack.AppendString(dst, event)
 	for i, arg := range args {
@@ -133,7 +134,7 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, wire.Flags, erro
 			flags |= wire.Binary
 		}
 		if traits&^msgpack.HasBinary != 0 {
-			flags &^= sound
+			flags &^= socketio.Sound
 		}
 	}
 	return dst, flags, nil

@@ -140,8 +140,8 @@ func TestBadEmits(t *testing.T) {
 	s := n.add(t, "s")
 	ctx := t.Context()
 	for _, event := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"} {
-		var reserved *adapter.ReservedEventError
-		if err := n.ns.Emit(ctx, event); !errors.As(err, &reserved) || reserved.Event != event {
+		var reserved *backplane.NameError
+		if err := n.ns.Emit(ctx, event); !errors.As(err, &reserved) || reserved.What != "event" || reserved.Name != event {
 			t.Errorf("%s: %v", event, err)
 		}
 	}

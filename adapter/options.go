@@ -14,16 +14,10 @@ import (
 // DefaultRequestsTimeout is Options.RequestsTimeout unless set.
 const DefaultRequestsTimeout = time.Second
 
-// DefaultMaxAttachments is what clients take by default (socket.io-parser 3.3.6 and 4.2.7).
-const DefaultMaxAttachments = 10
-
-// maxAttachments returns the option with its default.
-func maxAttachments(n int) int { return cmp.Or(n, DefaultMaxAttachments) }
-
 // Options of a Server. Nil means all defaults. New copies them.
 type Options struct {
 	// Dialect to ask questions in: the generation of the Node.js servers on this
-	// prefix. Everything is understood on receipt, whatever this says. Zero: V8.
+	// prefix. Everything is understood on receipt, whatever this says. Zero: V6.
 	Dialect Dialect
 
 	// RequestsTimeout is how long a question to the fleet waits for answers, and an
@@ -66,8 +60,8 @@ type Options struct {
 
 	// MaxAttachments is how many binary values an event may have where Node.js servers can
 	// be; more are a *HarmError. Clients disconnect at more than their own option of that
-	// name, and a Node.js process with a client of socket.io 2 terminates. Zero:
-	// DefaultMaxAttachments. Negative: no limit, for clients older than that limit.
+	// name, and a Node.js process with a client of socket.io 2 terminates. Zero: 10, which
+	// is what clients take by default. Negative: no limit, for clients older than that limit.
 	MaxAttachments int
 
 	// Also are more prefixes that this server is on, with the same namespaces,
@@ -127,14 +121,14 @@ func (o *Options) validate(b broker.Broker) error {
 		return &OptionError{Option: "Broker", Reason: "nil"}
 	}
 	if o.Dialect > V5 {
-		return &OptionError{Option: "Dialect", Reason: "not one of V8 and V5"}
+		return &OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
 	}
 	for _, l := range o.Also {
 		switch {
 		case l.Broker == nil:
 			return &OptionError{Option: "Also", Reason: "a nil broker"}
 		case l.Dialect > V5:
-			return &OptionError{Option: "Also", Reason: "a dialect that is not one of V8 and V5"}
+			return &OptionError{Option: "Also", Reason: "a dialect that is not one of V6 and V5"}
 		}
 	}
 	keys := linkKeys(o.links(b))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
@@ -53,7 +54,7 @@ func TestNewPacket(t *testing.T) {
 	if name != "ada" || p.Event() != "hello" || p.Origin() != n.UID() || p.Namespace() != chat || p.Volatile() {
 		t.Errorf("name %q, event %q, origin %q, namespace %q, volatile %v", name, p.Event(), p.Origin(), p.Namespace(), p.Volatile())
 	}
-	var reserved *adapter.ReservedEventError
+	var reserved *backplane.NameError
 	if _, err := n.ns.NewPacket("disconnect"); !errors.As(err, &reserved) {
 		t.Errorf("a reserved name: %v", err)
 	}

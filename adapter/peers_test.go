@@ -71,7 +71,7 @@ func TestPeersOverLinks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGenerations()
 		both, new, old := g.mixed(t, adapter.Options{Heartbeat: time.Minute, PeerTimeout: time.Hour})
-		newBystander(t, g.v8)
+		newBystander(t, g.v6)
 		newBystander(t, g.v5)
 		check := func(what string, list, gone []string) {
 			t.Helper()
@@ -90,7 +90,7 @@ func TestPeersOverLinks(t *testing.T) {
 		check("all there", []string{other, new.UID(), old.UID()}, nil)
 		for _, p := range must(both[0].ns.Peers(t.Context()))(t).List {
 			if p.ID == other {
-				equal(t, "speaks", p.Speaks, []string{"socket.io/v5", "socket.io/v8"})
+				equal(t, "speaks", p.Speaks, []string{"socket.io/v5", "socket.io/v6"})
 			}
 		}
 		memorytest.Cut(both[1].broker, nil)
@@ -145,7 +145,7 @@ func TestPeersWithoutTheBroker(t *testing.T) {
 		defer memorytest.Heal(both.broker)
 		n, err = both.ns.ServerCount(t.Context())
 		var link *adapter.LinkError
-		if n != 1 || !errors.As(err, &link) || link.Prefix != "v8" || !errors.As(err, &failed) {
+		if n != 1 || !errors.As(err, &link) || link.Prefix != "v6" || !errors.As(err, &failed) {
 			t.Errorf("%d, %v", n, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

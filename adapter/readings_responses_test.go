@@ -47,7 +47,7 @@ var asks = map[string]struct {
 		got, err := ns.CustomRequest(ctx, "q")
 		return replyTexts(got), err
 	}, func(v any) any { return dataTexts(v.([]any)) }},
-	"fetchSockets": {adapter.V8, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+	"fetchSockets": {adapter.V6, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
 		got, err := ns.FetchSockets(ctx)
 		var list []string
 		for _, s := range got.List {
@@ -72,12 +72,12 @@ var asks = map[string]struct {
 		slices.Sort(list)
 		return list
 	}},
-	"allRooms": {adapter.V8, allRooms, func(v any) any { return roomTexts(v.([]any)) }},
-	"serverSideEmit": {adapter.V8, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+	"allRooms": {adapter.V6, allRooms, func(v any) any { return roomTexts(v.([]any)) }},
+	"serverSideEmit": {adapter.V6, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
 		got, err := ns.ServerSideEmitWithAck(ctx, "hello")
 		return replyTexts(got), err
 	}, func(v any) any { return dataTexts(v.([]any)) }},
-	"emitWithAck": {adapter.V8, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
+	"emitWithAck": {adapter.V6, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
 		_, err := ns.To("nobody").EmitWithAck(ctx, "hello")
 		return nil, err
 	}, nothing},
@@ -194,7 +194,7 @@ func TestReadResponses(t *testing.T) {
 				ok(t, err)
 				p := &peer{out: bus.Broker()}
 				filters := []broker.Filter{broker.Exactly(broker.SocketIO.Requests("/"))}
-				if ask.dialect == adapter.V8 {
+				if ask.dialect == adapter.V6 {
 					filters = append(filters, broker.Exactly(broker.SocketIO.NodeResponses("/", "peer")))
 				}
 				_, err = p.out.Subscribe(t.Context(), p, filters...)

@@ -20,13 +20,13 @@ import (
 )
 
 // A reading is bytes on a channel, and what the real servers of three generations made
-// of them: testdata/readings.json, written by internal/interop's TestReadings.
+// of them: internal/socketio/testdata/readings.json, written by internal/interop's TestReadings.
 type reading struct {
 	Name, Channel, Nsp, Ask string
 	Payload                 []byte
 	// Sender is the generation that alone writes such bytes, if there is one.
 	Sender string
-	// Took are the outcomes of v5, v6 and v8.
+	// Took are the outcomes of v5, v6 and v8 of the package.
 	Took [3]int
 }
 
@@ -54,7 +54,7 @@ type arrival struct {
 
 func readReadings(t *testing.T, kind string) (list []reading, outcomes []outcome) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/readings.json")
+	text, err := os.ReadFile("internal/socketio/testdata/readings.json")
 	ok(t, err)
 	var file map[string]json.RawMessage
 	ok(t, json.Unmarshal(text, &file))

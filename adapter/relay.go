@@ -1,24 +1,14 @@
 package adapter
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
-
-// A server on several links gives what it sends a relay mark, which all copies
-// carry, so that nodes which get several of them deliver one. Its forms:
-//
-//	uid:seq            sent by uid on all its links
-//	uid:seq@link#sum   heard on link (without a mark) and passed on by uid; sum is of the original
-//	uid:0@link#end     uid passes on nothing more from link; #rest: nothing for a while
-//
-// Servers other than Crossroom's neither see nor repeat it.
 
 // relays makes marks and remembers those that were seen. What it remembers is
 // bounded: a window of numbers for each origin, and a number of origins.
@@ -50,34 +40,7 @@ const relayOrigins = 1024
 
 // mark returns a new mark of this server's.
 func (r *relays) mark(uid string) string {
-	return mark(uid, r.seq.Add(1))
-}
-
-func mark(uid string, number uint64) string { return uid + ":" + strconv.FormatUint(number, 10) }
-
-// Longer uids, and longer marks, are not read.
-const (
-	maxUID  = 128
-	maxMark = 1024
-)
-
-// checkMark refuses a mark that no Crossroom node writes.
-func checkMark(text string) error {
-	number, _, passedOn := strings.Cut(text, "@")
-	if _, seq, ok := splitMark(number); len(text) > maxMark || !ok || seq == 0 && !passedOn {
-		return fmt.Errorf("unreadable relay mark of %d bytes", len(text))
-	}
-	return nil
-}
-
-// splitMark returns the uid and the number of a mark without its link.
-func splitMark(mark string) (uid string, number uint64, ok bool) {
-	i := strings.LastIndexByte(mark, ':')
-	if i < 0 || i > maxUID {
-		return "", 0, false
-	}
-	number, err := strconv.ParseUint(mark[i+1:], 10, 64)
-	return mark[:i], number, err == nil
+	return socketio.Mark(uid, r.seq.Add(1))
 }
 
 // fresh reports whether a mark (without its link) is seen for the first time. An
@@ -110,7 +73,7 @@ func (r *relays) see(o *origin, seq uint64) (fresh bool) {
 
 // origin returns the origin of a mark and its number; nil if it is unreadable.
 func (r *relays) origin(mark string) (*origin, uint64) {
-	name, seq, ok := splitMark(mark)
+	name, seq, ok := socketio.SplitMark(mark)
 	if !ok || seq == 0 {
 		return nil, 0
 	}
@@ -154,9 +117,8 @@ func (ns *Namespace) hear(l *link, b *wire.Broadcast) (*origin, bool) {
 		}
 		return nil, true
 	}
-	mark, source, bridged := strings.Cut(b.Relay, "@")
+	mark, source, note, bridged := socketio.CutMark(b.Relay)
 	if bridged {
-		source, note := cutNote(source)
 		for _, own := range ns.server.links {
 			if own.key != source {
 				continue

@@ -79,7 +79,7 @@ func TestBridgeReportsLosses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := generations{memorybroker.NewBus(&memorybroker.Options{OutboxMessages: 1}), memorybroker.NewBus(nil)}
 		both, old := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}}), g.onV5(t)
-		new := g.onV8(t).add(t, "new")
+		new := g.onV6(t).add(t, "new")
 		here := both.add(t, "here")
 		eventually(t, "it passes on", func() bool {
 			ok(t, old.ns.Emit(t.Context(), "probe"))
@@ -101,7 +101,7 @@ func TestBridgeReportsLosses(t *testing.T) {
 			for _, err := range both.errors.all() {
 				var link *adapter.LinkError
 				var loss *broker.LossError
-				if errors.As(err, &link) && link.Prefix == "v8" && errors.As(err, &loss) {
+				if errors.As(err, &link) && link.Prefix == "v6" && errors.As(err, &loss) {
 					lost += loss.Messages
 				}
 			}

@@ -84,7 +84,7 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 	ctx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
 	defer cancel()
 	newer := ctx
-	if len(ns.speaking(V5)) > 0 && len(ns.speaking(V8)) > 0 {
+	if len(ns.speaking(V5)) > 0 && len(ns.speaking(V6)) > 0 {
 		var stop context.CancelFunc
 		newer, stop = half(ctx)
 		defer stop()

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
-	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -68,8 +68,8 @@ type listener struct {
 // and the sender's call would time out.) A handler that never acknowledges lets the
 // sender wait.
 //
-// stop ends it; a running call goes on. Reserved names are a *ReservedEventError, a nil
-// handler is a *backplane.NameError.
+// stop ends it; a running call goes on. Errors are *backplane.NameError, for a reserved name and
+// for a nil handler.
 func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Context, e *ServerEvent)) (stop func(), err error) {
 	if err := checkServerEvent(event); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 }
 
 func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, []leg, error) {
-	legs := ns.speaking(V8)
+	legs := ns.speaking(V6)
 	if len(legs) == 0 {
 		return nil, nil, &UnsupportedError{Operation: operation, Dialect: V5}
 	}
@@ -130,7 +130,7 @@ func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, [
 		return nil, nil, err
 	}
 	for _, l := range legs { // before any of them sends it
-		if _, err := l.codec.checkServerEvent(payload); err != nil {
+		if err := l.codec.CheckServerEvent(payload); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -158,7 +158,7 @@ func serverPayload(event string, args []any) ([]byte, error) {
 func checkServerEvent(event string) error {
 	switch event {
 	case "connect", "connection", "new_namespace":
-		return &ReservedEventError{Event: event}
+		return &backplane.NameError{What: "event", Name: event, Reason: "reserved by Socket.IO"}
 	}
 	return nil
 }
@@ -194,11 +194,8 @@ func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, paylo
 	e := &ServerEvent{From: from, Args: list[1:len(list):len(list)], reply: reply}
 	if name, ok := list[0].(string); ok {
 		e.Event = name
-	} else if v, err := jsonscan.Parse(payload); err == nil { // JavaScript takes the text of anything
-		for first := range v.Elements() {
-			e.Event = textOf(first)
-			break
-		}
+	} else {
+		e.Event = socketio.EventName(payload)
 	}
 	ns.mu.RLock()
 	handlers := ns.handlers[e.Event] // never changed, only replaced

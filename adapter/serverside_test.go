@@ -90,11 +90,11 @@ func TestServerSideHandlers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
 		for _, event := range []string{"connect", "connection", "new_namespace"} {
-			var reserved *adapter.ReservedEventError
+			var reserved *backplane.NameError
 			if err := nodes[0].ns.ServerSideEmit(t.Context(), event); !errors.As(err, &reserved) {
 				t.Errorf("%s: %v", event, err)
 			}
-			if _, err := nodes[0].ns.OnServerSideEmit(event, nil); !errors.As(err, &reserved) {
+			if _, err := nodes[0].ns.OnServerSideEmit(event, nil); !errors.As(err, &reserved) || reserved.What != "event" {
 				t.Errorf("%s: %v", event, err)
 			}
 		}

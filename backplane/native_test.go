@@ -316,7 +316,7 @@ func FuzzNativeResponse(f *testing.F) {
 }
 
 func FuzzControl(f *testing.F) {
-	seeds(f, pack([]any{1, full, "n1", int64(946684800000000000), 3, []any{[]any{"native", chat, "native/1"}, []any{"socketio", "/", "socket.io/v8"}}}))
+	seeds(f, pack([]any{1, full, "n1", int64(946684800000000000), 3, []any{[]any{"native", chat, "native/1"}, []any{"socketio", "/", "socket.io/v6"}}}))
 	seeds(f, pack([]any{1, full, "n1", 946684800, 3, spaces(chat), 7, 1, 2, []any{"n2", "n3"}}))
 	seeds(f, pack([]any{1, change, "n1", 946684800, 3, spaces(chat), 7, 1, spaces("/", "")}))
 	seeds(f, pack([]any{1, seen, "n1", 946684800, 3, nil, 0, 946684800, 9}))

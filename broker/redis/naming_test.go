@@ -69,7 +69,7 @@ func TestParseRefusesOtherNames(t *testing.T) {
 // TestNamesOfRealPackages holds the names against those that the real packages
 // published to.
 func TestNamesOfRealPackages(t *testing.T) {
-	text, err := os.ReadFile("../../adapter/testdata/vectors.json")
+	text, err := os.ReadFile("../../adapter/internal/socketio/testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // dialects of a Go node among the servers of a generation.
 var dialects = map[interop.Generation]adapter.Dialect{
-	v5: adapter.V5, v60: adapter.V8, v6: adapter.V8, v70: adapter.V8, v71: adapter.V8, v7: adapter.V8, v8: adapter.V8,
+	v5: adapter.V5, v60: adapter.V6, v6: adapter.V6, v70: adapter.V6, v71: adapter.V6, v7: adapter.V6, v8: adapter.V6,
 }
 
 // TestVersions checks that a server of every pinned version and a Go node exchange

@@ -31,7 +31,7 @@ func TestServersThatJoin(t *testing.T) {
 			_, err := ns.CustomRequest(ctx, 1)
 			return err
 		}},
-		{"EmitWithAck", interop.V8, interop.V6, adapter.V8, func(ctx context.Context, ns *adapter.Namespace) error {
+		{"EmitWithAck", interop.V8, interop.V6, adapter.V6, func(ctx context.Context, ns *adapter.Namespace) error {
 			_, err := ns.In().Timeout(300*time.Millisecond).EmitWithAck(ctx, "question")
 			return err
 		}},

@@ -22,7 +22,7 @@ func TestMixedPrefix(t *testing.T) {
 	for _, g := range all {
 		peers = append(peers, startPeer(t, g, string(g), redis.URL(), prefix))
 	}
-	for _, d := range []adapter.Dialect{adapter.V5, adapter.V8} {
+	for _, d := range []adapter.Dialect{adapter.V5, adapter.V6} {
 		t.Run(d.String(), func(t *testing.T) {
 			told := make(chan error, 100)
 			goes := startGo(t, "go-"+d.String(), redis.URL(), prefix, d, func(o *adapter.Options) {
@@ -129,7 +129,7 @@ func TestTwoPrefixes(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	old, recent := startPeer(t, v5, "old", redis.URL(), "old"), startPeer(t, v8, "recent", redis.URL(), "recent")
 	onBoth := func(o *adapter.Options) {
-		o.Also = []adapter.Link{{Broker: openBroker(t, redis.URL(), "recent"), Dialect: adapter.V8}}
+		o.Also = []adapter.Link{{Broker: openBroker(t, redis.URL(), "recent"), Dialect: adapter.V6}}
 		o.Bridge = &adapter.Bridge{}
 	}
 	go1 := startGo(t, "go1", redis.URL(), "old", adapter.V5, onBoth)

@@ -53,7 +53,7 @@ func startBridged(t *testing.T, redis string, versions ...interop.Generation) *h
 	f := startHarmFleet(t, redis, versions, prefix, func(o *adapter.Options) {
 		d := adapter.V5
 		if o.Dialect == adapter.V5 {
-			d = adapter.V8
+			d = adapter.V6
 		}
 		o.Also = []adapter.Link{{Broker: openBroker(t, redis, "strangers-"+prefix), Dialect: d}}
 		o.Bridge = &adapter.Bridge{}

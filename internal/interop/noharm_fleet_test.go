@@ -62,7 +62,7 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 	if prefix == "" {
 		prefix = fmt.Sprint("harm-", harmFleets.Add(1))
 	}
-	d := adapter.V8
+	d := adapter.V6
 	if !f.mixed {
 		d = dialects[versions[0]]
 	}
@@ -186,11 +186,10 @@ func (h *headers) RequestEnd(context.Context, *backplane.RequestData)           
 // refusal reports whether an error is one of those that say why nothing was done.
 func refusal(err error) bool {
 	var harm *adapter.HarmError
-	var reserved *adapter.ReservedEventError
 	var name *backplane.NameError
 	var argument *adapter.ArgumentError
 	var mixed *adapter.MixedFleetError
-	return errors.As(err, &harm) || errors.As(err, &reserved) || errors.As(err, &name) || errors.As(err, &argument) ||
+	return errors.As(err, &harm) || errors.As(err, &name) || errors.As(err, &argument) ||
 		errors.As(err, &mixed) || errors.Is(err, errors.ErrUnsupported)
 }
 

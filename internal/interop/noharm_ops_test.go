@@ -136,7 +136,7 @@ func playHeaders(f *harmFleet, list []content) (int, error) {
 	return f.emitAll(named, everyClient, false, func(c content) error {
 		name := entries[c.args[0].(int)]
 		f.header.Store(&wire.Header{name: name, "traceparent": name})
-		if f.ns.Server().Links()[0].Dialect == adapter.V8 {
+		if f.ns.Server().Links()[0].Dialect == adapter.V6 {
 			if err := f.ns.ServerSideEmit(f.ctx, "header"); err != nil {
 				return err
 			}

@@ -57,7 +57,7 @@ func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	const timeout = 20 * time.Second // so that a load is no wait
 	js, newer := startPeer(t, v60, "js", redis.URL(), "p"), startPeer(t, v6, "newer", redis.URL(), "p")
-	goes := startGo(t, "go", redis.URL(), "p", adapter.V8, func(o *adapter.Options) {
+	goes := startGo(t, "go", redis.URL(), "p", adapter.V6, func(o *adapter.Options) {
 		o.RequestsTimeout, o.Heartbeat = timeout, time.Second
 	})
 	s := stage(t, v60, "", goes, js, newer, goes)
@@ -113,10 +113,10 @@ func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
 	}
 }
 
-// TestOlderServersInV8 has a Go node in dialect v8 ask beside servers of 5.4.0 and 6.0.1,
+// TestOlderServersInV6 has a Go node in dialect v6 ask beside servers of 5.4.0 and 6.0.1,
 // which do not answer all that newer ones do: nothing waits for the answers that they cannot
 // give, what 6.0.1 can do is used, and 5.4.0 is named as missing.
-func TestOlderServersInV8(t *testing.T) {
+func TestOlderServersInV6(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
 	for _, with := range [][]interop.Generation{{interop.V5}, {interop.V60}, {interop.V60, interop.V6}, {interop.V5, interop.V60, interop.V8}} {
@@ -145,7 +145,7 @@ func TestOlderServersInV8(t *testing.T) {
 			}
 			slices.Sort(want)
 			const timeout = 5 * time.Second
-			goes := startGo(t, "go", redis.URL(), prefix, adapter.V8, func(o *adapter.Options) {
+			goes := startGo(t, "go", redis.URL(), prefix, adapter.V6, func(o *adapter.Options) {
 				o.RequestsTimeout, o.OnError = timeout, func(error) {}
 			})
 			ns, err := goes.server.Of(ctx, guests)

@@ -47,7 +47,7 @@ func TestOwnResponseChannel(t *testing.T) {
 		})
 	}
 	js1, js2 := start("js1"), start("js2")
-	goes := startGo(t, "go", redis.URL(), "own", adapter.V8)
+	goes := startGo(t, "go", redis.URL(), "own", adapter.V6)
 	for _, c := range slices.Concat(queryCases, remoteCases, serverCases) {
 		if asNode(v8)(c) {
 			t.Run("Node asks/"+c.slug(), func(t *testing.T) { c.run(stage(t, v8, "", js1, js1, js2, goes)) })

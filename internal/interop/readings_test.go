@@ -14,7 +14,7 @@ import (
 )
 
 // What the real receivers made of each reading; package adapter holds Go nodes to it.
-const readingsFile = "../../adapter/testdata/readings.json"
+const readingsFile = "../../adapter/internal/socketio/testdata/readings.json"
 
 // recorded is a reading and what each generation made of it: indexes of outcomes, for v5,
 // v6 and v8. What most readings have in common is left out.

@@ -156,8 +156,8 @@ func TestTraceThroughMixedFleet(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	v := newTracing(t)
 	js, emitter := startPeer(t, v8, "js", redis.URL(), "mixed"), startPeer(t, emitterV5, "emitter", redis.URL(), "mixed")
-	go1 := startGo(t, "go1", redis.URL(), "mixed", adapter.V8, v.on)
-	go2 := startGo(t, "go2", redis.URL(), "mixed", adapter.V8, v.on)
+	go1 := startGo(t, "go1", redis.URL(), "mixed", adapter.V6, v.on)
+	go2 := startGo(t, "go2", redis.URL(), "mixed", adapter.V6, v.on)
 	s := stage(t, v8, "/mixed", go1, go1, js, go2)
 	s.populate()
 	from := func(n *goNode, origin string) func(sdktrace.ReadOnlySpan) bool {

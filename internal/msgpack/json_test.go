@@ -82,7 +82,7 @@ func TestFromJSON(t *testing.T) {
 
 // vectors returns the payloads captured from real packages, MessagePack and JSON.
 func vectors(tb testing.TB) (packed, text [][]byte) {
-	b, err := os.ReadFile("../../adapter/testdata/vectors.json")
+	b, err := os.ReadFile("../../adapter/internal/socketio/testdata/vectors.json")
 	if err != nil {
 		tb.Fatal(err)
 	}

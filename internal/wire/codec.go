@@ -24,7 +24,7 @@ type Codec interface {
 	Protocol() broker.Protocol
 
 	// Hello describes this codec to peers (such as "native/1" or
-	// "socket.io/v8"), for Peer.Speaks.
+	// "socket.io/v6"), for Peer.Speaks.
 	Hello() string
 
 	AppendBroadcast(dst []byte, ns string, b *Broadcast) ([]byte, error)

@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 
 // DecodeRequest implements wire.Codec. It understands every dialect, whatever
 // the codec asks in, and notes in r.Form how to answer.
-func (c *codec) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
+func (c *Codec) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
 	*r = wire.Request{Rooms: r.Rooms[:0], Except: r.Except[:0], Targets: r.Targets[:0]}
 	if err := c.readRequest(payload, ns, r); err != nil {
 		return badMessage("request", err)
@@ -33,7 +33,7 @@ var (
 // The decoder takes what Node.js servers take, by the rules of JavaScript [PROTOCOL 15]:
 // 5.4.0 for messages with v5's key of the request id, and 8.3.0 for all others.
 
-func (c *codec) readRequest(payload []byte, ns string, r *wire.Request) error {
+func (c *Codec) readRequest(payload []byte, ns string, r *wire.Request) error {
 	v, packed, err := openMessage(payload, v6Broadcast)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (c *codec) readRequest(payload []byte, ns string, r *wire.Request) error {
 		if m.uid == "" {
 			r.Form |= formShared
 		}
-		err = m.request8(r)
+		err = m.request6(r)
 	}
 	if err == nil && !m.extra.native && r.ID != "" {
 		c.seen.note(m.generation())
@@ -143,7 +143,7 @@ type message struct {
 	// Everything else that any type has.
 	sid, room, rooms, opts, closing, data jsonscan.Value
 	sockets, clients, clientCount, packet jsonscan.Value
-	extra                                 extras
+	extra                                 extension
 }
 
 // readMessage takes a message apart. v5 sends nothing but JSON.
@@ -233,9 +233,9 @@ func (m *message) request5(r *wire.Request) error {
 
 func (m *message) byID5(r *wire.Request) { r.ByID, r.Member = true, textOf(m.sid) }
 
-// request8 reads what v6 to v8, emitters and Crossroom nodes ask [PROTOCOL 6], but not
+// request6 reads what v6 to v8, emitters and Crossroom nodes ask [PROTOCOL 6], but not
 // broadcasts with acknowledgements.
-func (m *message) request8(r *wire.Request) (err error) {
+func (m *message) request6(r *wire.Request) (err error) {
 	if m.typ.Kind() == jsonscan.String && m.typ.Text() == typeCustom {
 		r.Op, r.Payload = wire.OpCustom, m.data.Raw()
 		return nil
@@ -342,7 +342,7 @@ func (m *message) byID(r *wire.Request) error {
 
 // readAsk reads a broadcast with acknowledgements. Its packet need not name the
 // namespace: it goes to that of the channel.
-func (c *codec) readAsk(payload []byte, ns string, r *wire.Request) error {
+func (c *Codec) readAsk(payload []byte, ns string, r *wire.Request) error {
 	m := msgpack.NewReader(payload)
 	n, err := m.MapLen()
 	if err != nil {
@@ -350,7 +350,7 @@ func (c *codec) readAsk(payload []byte, ns string, r *wire.Request) error {
 	}
 	r.Op = wire.OpBroadcast
 	b := wire.Broadcast{Rooms: r.Rooms, Except: r.Except}
-	var x extras
+	var x extension
 	var id, pack, opts []byte
 	for range n {
 		key, err := m.Script()

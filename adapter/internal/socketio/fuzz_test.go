@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"encoding/json"
@@ -39,7 +39,7 @@ func FuzzDecodeBroadcast(f *testing.F) {
 	f.Add(pack(f, []any{"x", map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}, map[string]any{
 		"rooms": []any{42, "42"}, "traceparent": "00", "crossroom": map[string]any{"relay": "r", "h": map[string]any{"a": "b"}}}}), "/")
 	f.Fuzz(func(t *testing.T, in []byte, ns string) {
-		c := newCodec(V8)
+		c := newCodec(V6)
 		var b wire.Broadcast
 		if err := c.DecodeBroadcast(in, ns, &b); err != nil {
 			var bad *MessageError
@@ -51,7 +51,7 @@ func FuzzDecodeBroadcast(f *testing.F) {
 		encoded, err := c.AppendBroadcast(nil, ns, &b)
 		var bad *MessageError
 		var harm *HarmError
-		var reserved *ReservedEventError
+		var reserved *NameError
 		if errors.As(err, &bad) || errors.As(err, &harm) || errors.As(err, &reserved) {
 			return // the payload is passed on unread, and need not be fit to be sent
 		}
@@ -88,7 +88,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		c := newCodec(V8)
+		c := newCodec(V6)
 		var r wire.Request
 		if err := c.DecodeRequest(in, "/", &r); err != nil {
 			var bad *MessageError
@@ -127,7 +127,7 @@ func FuzzDecodeResponse(f *testing.F) {
 	f.Add([]byte(`{"requestId":"1","sockets":[{"id":"s","rooms":[1,"1"],"data":1}],"crossroom":{"n":1,"node":"x","nf":1,"c":3,"e":"x","h":{"a":"b"}}}`))
 	f.Add([]byte("\x84\xa4type\x09\xa9requestId\xa11\xa6packet\xc4\x01x\xa9crossroom\x82\xa1n\x01\xa4node\xa1y"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		c := newCodec(V8)
+		c := newCodec(V6)
 		var r wire.Response
 		if err := c.DecodeResponse(in, "/", &r); err != nil {
 			var bad *MessageError

@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 // AppendRequest implements wire.Codec. What comes out can be read by every
 // version without harm, alone or where Expect allows it.
 //
-// Operations by id carry one of Targets: the wire has no room for more. In V8,
+// Operations by id carry one of Targets: the wire has no room for more. In V6,
 // selector operations carry no request id that Node.js servers see, as those answer
-// none; Crossroom nodes find it among the extras.
-func (c *codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
+// none; Crossroom nodes find it among the extension.
+func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
 	own := [...]string{ns, r.ID, r.Origin, r.Member}
 	if err := checkText("request", own[:], r.Rooms, r.Except, r.Targets); err != nil {
 		return dst, err
@@ -27,18 +27,18 @@ func (c *codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, e
 		return dst, err
 	}
 	if r.Op == wire.OpJoin {
-		if err := c.checkJoin(r.Targets); err != nil {
+		if err := c.CheckJoin(r.Targets); err != nil {
 			return dst, err
 		}
 	}
 	out, err := dst, error(nil)
 	switch {
-	case r.Op == wire.OpBroadcast && c.dialect == V8:
+	case r.Op == wire.OpBroadcast && c.opts.Dialect == V6:
 		out, err = c.appendAsk(dst, ns, r)
-	case c.dialect == V5:
+	case c.opts.Dialect == V5:
 		out, err = c.appendRequest5(dst, r)
 	default:
-		out, err = c.appendRequest8(dst, r)
+		out, err = c.appendRequest6(dst, r)
 	}
 	if err != nil {
 		return dst, err
@@ -47,9 +47,9 @@ func (c *codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, e
 }
 
 // appendRequest5 writes the requests of v5 [PROTOCOL 5].
-func (c *codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
+func (c *Codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extras{native: r.Native, header: r.Header}
+	x := extension{native: r.Native, header: r.Header}
 	if r.Native {
 		x.node = r.Origin
 	}
@@ -85,17 +85,17 @@ func (c *codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 		begin(v5Custom)
 		o.raw("data", data)
 	default:
-		return nil, unsupported(c.dialect, r)
+		return nil, unsupported(c.opts.Dialect, r)
 	}
 	x.writeJSON(o)
 	return o.end(), nil
 }
 
-// appendRequest8 writes the JSON requests of v6 to v8, in the order of v8's keys
+// appendRequest6 writes the JSON requests of v6 to v8, in the order of v8's keys
 // [PROTOCOL 6].
-func (c *codec) appendRequest8(dst []byte, r *wire.Request) ([]byte, error) {
+func (c *Codec) appendRequest6(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extras{native: r.Native, header: r.Header}
+	x := extension{native: r.Native, header: r.Header}
 	begin := func(typ int, id bool) {
 		if r.Origin != "" {
 			o.text("uid", r.Origin)
@@ -137,12 +137,11 @@ func (c *codec) appendRequest8(dst []byte, r *wire.Request) ([]byte, error) {
 			return nil, err
 		}
 	case wire.OpEvent:
-		data, err := c.checkServerEvent(r.Payload)
-		if err != nil {
+		if err := c.CheckServerEvent(r.Payload); err != nil {
 			return nil, err
 		}
 		begin(v6ServerSideEmit, !r.NoReply && r.ID != "")
-		o.raw("data", data)
+		o.raw("data", r.Payload)
 	case wire.OpCustom:
 		data, err := checkJSON("request", r.Payload)
 		if err != nil {
@@ -155,14 +154,14 @@ func (c *codec) appendRequest8(dst []byte, r *wire.Request) ([]byte, error) {
 		o.text("type", typeCustom)
 		o.raw("data", data)
 	default:
-		return nil, unsupported(c.dialect, r)
+		return nil, unsupported(c.opts.Dialect, r)
 	}
 	x.writeJSON(o)
 	return o.end(), nil
 }
 
 // selector writes opts of requests.
-func (c *codec) selector(o *object, rooms, except []string) {
+func (c *Codec) selector(o *object, rooms, except []string) {
 	o.open("opts")
 	o.rooms(c, "rooms", rooms)
 	o.rooms(c, "except", except)
@@ -171,7 +170,7 @@ func (c *codec) selector(o *object, rooms, except []string) {
 
 // writeTargets writes what OpJoin, OpLeave and OpDisconnect do. A room to leave may
 // have been joined as a number, a room to join should not be joined twice.
-func (c *codec) writeTargets(o *object, r *wire.Request) error {
+func (c *Codec) writeTargets(o *object, r *wire.Request) error {
 	switch {
 	case r.Op == wire.OpDisconnect:
 		o.bool("close", r.Close)
@@ -215,29 +214,29 @@ func parseAt(depth int, message string, payload []byte) (jsonscan.Value, error) 
 	return v, nil
 }
 
-// checkServerEvent checks a payload of OpEvent: servers from 7.0 on crash at one without
+// CheckServerEvent checks a payload of OpEvent: servers from 7.0 on crash at one without
 // data, and at one named "error" unless the application listens to it.
-func (c *codec) checkServerEvent(payload []byte) ([]byte, error) {
+func (c *Codec) CheckServerEvent(payload []byte) error {
 	v, err := parseAt(1, "request", payload)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for first := range v.Elements() {
 		if first.Kind() == jsonscan.String {
-			if event := first.Text(); event == "error" && !c.onlyCrossroom {
-				return nil, &ReservedEventError{Event: event}
+			if event := first.Text(); event == "error" && !c.opts.OnlyCrossroom {
+				return errReservedName(event)
 			}
-			return payload, nil
+			return nil
 		}
 		break
 	}
-	return nil, &MessageError{Message: "request", Reason: "payload is not an array of event name and arguments"}
+	return &MessageError{Message: "request", Reason: "payload is not an array of event name and arguments"}
 }
 
 // appendAsk writes a broadcast with acknowledgements, request 7 [PROTOCOL 7]. As JSON
 // it is ignored by the versions that do not know it, which would die of msgpack
 // [PROTOCOL 12, rule 5]; with binary data it has to be msgpack.
-func (c *codec) appendAsk(dst []byte, ns string, r *wire.Request) ([]byte, error) {
+func (c *Codec) appendAsk(dst []byte, ns string, r *wire.Request) ([]byte, error) {
 	b := wire.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
 	data, traits, err := c.checkBroadcast("request", ns, &b)
 	if err != nil {
@@ -276,13 +275,13 @@ func (c *codec) appendAsk(dst []byte, ns string, r *wire.Request) ([]byte, error
 	}
 	o.close()
 	o.close()
-	x := extras{native: r.Native, header: r.Header}
+	x := extension{native: r.Native, header: r.Header}
 	x.writeJSON(o)
 	return o.end(), nil
 }
 
-func (c *codec) appendAskMsgpack(dst []byte, ns string, r *wire.Request, b *wire.Broadcast) []byte {
-	x := extras{native: r.Native, header: r.Header}
+func (c *Codec) appendAskMsgpack(dst []byte, ns string, r *wire.Request, b *wire.Broadcast) []byte {
+	x := extension{native: r.Native, header: r.Header}
 	keys := 4 + x.keys()
 	if r.Origin != "" {
 		keys++

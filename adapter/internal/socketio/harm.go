@@ -1,11 +1,10 @@
-package adapter
+package socketio
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 
-	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -18,23 +17,10 @@ import (
 // JSON needs no check of its keys: JSON.parse makes each one a property of the object
 // itself, and what travels as JSON holds no binary data.
 
-// HarmError says that a value was not sent because a Node.js server, or a client of one,
-// would crash, lose it or be disconnected. Rename the key, or send the value in another
-// form, or raise MaxAttachments if all clients take more. Nothing was sent, and no local socket got anything.
-type HarmError struct {
-	// Path of the value, such as args[0].user.__proto__.
-	Path   string
-	Reason string
-}
-
-func (e *HarmError) Error() string {
-	return fmt.Sprintf("adapter: %.500s would harm a Node.js server or client: %s", e.Path, e.Reason)
-}
-
 // harmful returns which of the traits of a msgpack value do harm: any version that
 // decodes it, and in an event to clients what their packets are made and read by.
-func (c *codec) harmful(traits msgpack.Traits, event bool) msgpack.Traits {
-	if c.onlyCrossroom {
+func (c *Codec) harmful(traits msgpack.Traits, event bool) msgpack.Traits {
+	if c.opts.OnlyCrossroom {
 		return 0
 	}
 	harm := msgpack.HasProto | msgpack.HasOddKey | msgpack.HasOddExt
@@ -54,13 +40,13 @@ var harmReasons = map[msgpack.Traits]string{
 }
 
 // checkAttachments refuses an event with more binary data than clients take.
-func (c *codec) checkAttachments(data []byte) error {
-	if c.onlyCrossroom || c.maxAttachments < 0 || msgpack.Binaries(data) <= c.maxAttachments {
+func (c *Codec) checkAttachments(data []byte) error {
+	if c.opts.OnlyCrossroom || c.opts.MaxAttachments < 0 || msgpack.Binaries(data) <= c.opts.MaxAttachments {
 		return nil
 	}
 	return &HarmError{
-		Path:   harmPath(msgpack.FindBinary(data, c.maxAttachments), true),
-		Reason: fmt.Sprintf("more than %d binary values disconnect clients, and terminate the processes of clients of socket.io 2 (MaxAttachments)", c.maxAttachments),
+		Path:   harmPath(msgpack.FindBinary(data, c.opts.MaxAttachments), true),
+		Reason: fmt.Sprintf("more than %d binary values disconnect clients, and terminate the processes of clients of socket.io 2 (MaxAttachments)", c.opts.MaxAttachments),
 	}
 }
 
@@ -121,7 +107,7 @@ func checkFirst(message string, data []byte) error {
 		switch r.Kind() {
 		case msgpack.String:
 			event, _ := r.String()
-			return checkEventName(event)
+			return CheckEventName(event)
 		case msgpack.Int, msgpack.Float:
 			return nil
 		}
@@ -129,12 +115,16 @@ func checkFirst(message string, data []byte) error {
 	return &MessageError{Message: message, Reason: "payload does not begin with an event name"}
 }
 
-// checkEventName refuses the names that Socket.IO keeps for itself, on servers or clients.
-func checkEventName(event string) error {
+// CheckEventName refuses the names that Socket.IO keeps for itself, on servers or clients.
+func CheckEventName(event string) error {
 	if reservedEvent(event) {
-		return &ReservedEventError{Event: event}
+		return errReservedName(event)
 	}
 	return nil
+}
+
+func errReservedName(event string) error {
+	return &NameError{What: "event", Name: event, Reason: "reserved by Socket.IO"}
 }
 
 func reservedEvent(name string) bool {
@@ -158,48 +148,25 @@ func inherited(name string) bool {
 }
 
 // checkMember refuses a request by id that servers of socket-io.redis 5 crash at, or
-// answer although they do not have the socket, because of the socket's id. What V8 says
+// answer although they do not have the socket, because of the socket's id. What V6 says
 // by the numbers of leave and disconnect is a join and a leave to them [PROTOCOL 12].
-func (c *codec) checkMember(r *wire.Request) error {
-	byID := r.Op == wire.OpRoomsOf && c.dialect == V5 ||
-		r.ByID && (r.Op == wire.OpLeave || r.Op == wire.OpDisconnect || r.Op == wire.OpJoin && c.dialect == V5)
-	if !byID || c.onlyCrossroom || !inherited(r.Member) {
+func (c *Codec) checkMember(r *wire.Request) error {
+	byID := r.Op == wire.OpRoomsOf && c.opts.Dialect == V5 ||
+		r.ByID && (r.Op == wire.OpLeave || r.Op == wire.OpDisconnect || r.Op == wire.OpJoin && c.opts.Dialect == V5)
+	if !byID || c.opts.OnlyCrossroom || !inherited(r.Member) {
 		return nil
 	}
-	return &backplane.NameError{What: "id", Name: r.Member, Reason: "a property of every object, which servers of socket.io-redis 5 take for a socket"}
+	return &NameError{What: "id", Name: r.Member, Reason: "a property of every object, which servers of socket.io-redis 5 take for a socket"}
 }
 
-// checkJoin refuses rooms that servers of socket.io-redis 5 crash at when a socket joins.
-func (c *codec) checkJoin(rooms []string) error {
-	if c.onlyCrossroom || c.dialect != V5 {
+// CheckJoin refuses rooms that servers of socket.io-redis 5 crash at when a socket joins.
+func (c *Codec) CheckJoin(rooms []string) error {
+	if c.opts.OnlyCrossroom || c.opts.Dialect != V5 {
 		return nil
 	}
 	for _, room := range rooms {
 		if inherited(room) {
-			return &backplane.NameError{What: "room", Name: room, Reason: "a property of every object, which servers of socket.io-redis 5 cannot join"}
-		}
-	}
-	return nil
-}
-
-// checkAll checks an event that goes out on several links, before any of them has it.
-func (ns *Namespace) checkAll(message string, payload []byte, flags wire.Flags) error {
-	for _, l := range ns.legs {
-		if message == "request" && l.dialect == V5 {
-			continue // not asked
-		}
-		if _, _, err := l.codec.checkData(message, payload, flags); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// joinable checks rooms that sockets of other servers are to join, before any joins one.
-func (ns *Namespace) joinable(rooms []string) error {
-	for _, l := range ns.legs {
-		if err := l.codec.checkJoin(rooms); err != nil {
-			return err
+			return &NameError{What: "room", Name: room, Reason: "a property of every object, which servers of socket.io-redis 5 cannot join"}
 		}
 	}
 	return nil

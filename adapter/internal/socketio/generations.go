@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"errors"
@@ -18,9 +18,9 @@ const (
 	gen6               // socket.io-redis 6, @socket.io/redis-adapter
 )
 
-// sightings remember when requests and responses of Node.js servers were last seen, by
+// generationClock remembers when requests and responses of Node.js servers were last seen, by
 // generation. Broadcasts do not tell, and an emitter is no server.
-type sightings struct {
+type generationClock struct {
 	v5, v6 atomic.Int64 // Unix nanoseconds; zero: never
 	// misreads counts the responses of v5 to request 0 of the others, and misread holds a
 	// token after one.
@@ -28,7 +28,7 @@ type sightings struct {
 	misread  chan struct{}
 }
 
-func (s *sightings) note(g generation) {
+func (s *generationClock) note(g generation) {
 	switch g {
 	case gen5:
 		s.v5.Store(time.Now().UnixNano())
@@ -37,10 +37,10 @@ func (s *sightings) note(g generation) {
 	}
 }
 
-// generations returns when servers of each generation were last heard asking or
+// Generations returns when servers of each generation were last heard asking or
 // answering on the channels of this codec; the zero time if never. Two generations on
 // one prefix endanger each other [PROTOCOL 12].
-func (c *codec) generations() (v5, v6 time.Time) {
+func (c *Codec) Generations() (v5, v6 time.Time) {
 	at := func(n int64) time.Time {
 		if n == 0 {
 			return time.Time{}
@@ -73,3 +73,9 @@ func misunderstood(v jsonscan.Value) (by generation, ok bool) {
 }
 
 func isIgnored(err error) bool { return errors.Is(err, wire.ErrIgnored) }
+
+// Misreads returns how many responses of v5 to request 0 of V6 were read.
+func (c *Codec) Misreads() int64 { return c.seen.misreads.Load() }
+
+// Misread returns a channel that holds a token after such a response.
+func (c *Codec) Misread() <-chan struct{} { return c.seen.misread }

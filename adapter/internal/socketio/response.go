@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
@@ -13,7 +13,7 @@ import (
 // socket, or nobody waits. If this node failed and the asker has no place for an error, a
 // request that wants a value gets one without it, as from a callback that gave none; one
 // that wants a list gets nothing, since no list would pass for an empty one.
-func (c *codec) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
+func (c *Codec) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
 	out, err := dst, error(nil)
 	if q := r.Request; q.Native || !r.NotFound && (r.Err == "" || valued(r)) {
 		out, err = c.appendResponse(dst, r)
@@ -29,7 +29,7 @@ func valued(r *wire.Response) bool {
 	return r.Ack || r.Request.Op == wire.OpCustom || r.Request.Op == wire.OpEvent
 }
 
-func (c *codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
+func (c *Codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
 	q := r.Request
 	if q.ID == "" {
 		return dst, nil
@@ -41,7 +41,7 @@ func (c *codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
 	if err := checkHeader("response", r.Header); err != nil {
 		return nil, err
 	}
-	x := extras{header: r.Header}
+	x := extension{header: r.Header}
 	if q.Native {
 		x.native, x.node, x.notFound, x.err, x.busy, x.more = true, r.Node, r.NotFound, r.Err, r.Busy, r.More
 		if q.Op != wire.OpBroadcast {
@@ -57,7 +57,7 @@ func (c *codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
 		writeID(o, "requestid", q)
 		err = writeAnswer5(o, r)
 	} else {
-		err = writeAnswer8(o, r)
+		err = writeAnswer6(o, r)
 	}
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func writeAnswer5(o *object, r *wire.Response) error {
 	return nil
 }
 
-func writeAnswer8(o *object, r *wire.Response) error {
+func writeAnswer6(o *object, r *wire.Response) error {
 	q := r.Request
 	switch q.Op {
 	case wire.OpEvent:
@@ -214,7 +214,7 @@ func writeBriefly(s *object, handshake jsonscan.Value) {
 
 // appendAck appends one acknowledgement, response 9, which is always msgpack. Without
 // a value it has no packet. A Go node is harmed by no value.
-func (c *codec) appendAck(dst []byte, r *wire.Response, x *extras) ([]byte, error) {
+func (c *Codec) appendAck(dst []byte, r *wire.Response, x *extension) ([]byte, error) {
 	keys, packet := 2+x.keys(), r.Payload
 	if r.Err == "" && packet != nil {
 		keys++

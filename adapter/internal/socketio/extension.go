@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"slices"
@@ -13,8 +13,8 @@ import (
 // keyExtra is the key of what only Crossroom nodes understand.
 const keyExtra = "crossroom"
 
-// extras is what stands under keyExtra, and beside it in headers of their own.
-type extras struct {
+// extension is what stands under keyExtra, and beside it in headers of their own.
+type extension struct {
 	native   bool   // n: 1 if a Crossroom node wrote the request or response
 	node     string // node: who wrote it, where the message does not say
 	id       string // id: request id of forms that have none
@@ -42,7 +42,7 @@ func traceHeader(name string) bool { return slices.Contains(traceHeaders[:], nam
 
 // add takes in one header entry within the limit. Of two with one name, the first
 // stands.
-func (x *extras) add(name, value string) {
+func (x *extension) add(name, value string) {
 	x.headerBytes += len(name) + len(value)
 	if _, twice := x.header[name]; twice || x.headerBytes > wire.MaxHeader {
 		x.dropped++
@@ -98,7 +98,7 @@ func otherHeaders(h wire.Header) (names []string) {
 }
 
 // readJSON takes in a member of a request or response if it is one of ours.
-func (x *extras) readJSON(key string, v jsonscan.Value) {
+func (x *extension) readJSON(key string, v jsonscan.Value) {
 	if traceHeader(key) {
 		x.addJSON(key, v)
 	}
@@ -136,7 +136,7 @@ func (x *extras) readJSON(key string, v jsonscan.Value) {
 }
 
 // addJSON takes in one header entry if it is text.
-func (x *extras) addJSON(name string, v jsonscan.Value) {
+func (x *extension) addJSON(name string, v jsonscan.Value) {
 	if v.Kind() != jsonscan.String {
 		x.dropped++
 		return
@@ -161,7 +161,7 @@ func intOf(v jsonscan.Value) (n int, ok bool) {
 // readMsgpack reads the value of any key of opts, or at the top level of a msgpack
 // request or response, and takes it in if it is one of ours. Node.js servers look into
 // none of it, so that nothing in it makes a message malformed.
-func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
+func (x *extension) readMsgpack(key string, r *msgpack.Reader) error {
 	switch {
 	case traceHeader(key) && r.Kind() != msgpack.String:
 		x.dropped++
@@ -189,12 +189,12 @@ func (x *extras) readMsgpack(key string, r *msgpack.Reader) error {
 
 // hasObject reports whether there is anything to put under keyExtra, given how many
 // headers go there.
-func (x *extras) hasObject(other int) bool {
+func (x *extension) hasObject(other int) bool {
 	return x.native || x.relay != "" || other > 0
 }
 
 // writeJSON appends the members that carry x to a request or response.
-func (x *extras) writeJSON(o *object) {
+func (x *extension) writeJSON(o *object) {
 	other := otherHeaders(x.header)
 	for _, name := range traceHeaders {
 		if value, ok := x.header[name]; ok {
@@ -243,7 +243,7 @@ func (x *extras) writeJSON(o *object) {
 }
 
 // keys is how many keys appendMsgpack appends.
-func (x *extras) keys() int {
+func (x *extension) keys() int {
 	if x.header == nil && x.relay == "" && !x.native {
 		return 0 // nearly always
 	}
@@ -255,7 +255,7 @@ func (x *extras) keys() int {
 }
 
 // appendMsgpack appends the keys that carry x to opts, or to a request or response.
-func (x *extras) appendMsgpack(dst []byte) []byte {
+func (x *extension) appendMsgpack(dst []byte) []byte {
 	if x.keys() == 0 {
 		return dst
 	}

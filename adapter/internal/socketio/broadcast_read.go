@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ import (
 
 // DecodeBroadcast implements wire.Codec. Of the packet's data only the event's name is
 // looked at.
-func (c *codec) DecodeBroadcast(payload []byte, ns string, b *wire.Broadcast) error {
+func (c *Codec) DecodeBroadcast(payload []byte, ns string, b *wire.Broadcast) error {
 	r := msgpack.NewReader(payload)
 	*b = wire.Broadcast{Rooms: b.Rooms[:0], Except: b.Except[:0]}
 	if err := readBroadcast(&r, ns, b); err != nil {
@@ -76,7 +76,7 @@ func readUID(r *msgpack.Reader) (uid string, err error) {
 		err = r.Skip()
 	}
 	if uid == "" {
-		uid = emitterUID
+		uid = EmitterUID
 	}
 	return uid, err
 }
@@ -310,7 +310,7 @@ func readOpts(r *msgpack.Reader, b *wire.Broadcast) (timeout time.Duration, err 
 	if err != nil {
 		return 0, err
 	}
-	var x extras
+	var x extension
 	var badRooms, badExcept error // the last one counts if a key comes twice
 	for range n {
 		key, err := r.Script()

@@ -1,9 +1,10 @@
-package adapter
+package socketio
 
 import (
 	"cmp"
 	"errors"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/crossroom/crossroom/internal/jsonscan"
@@ -26,7 +27,7 @@ func checkText(message string, lists ...[]string) error {
 
 // appendRooms appends a list of rooms, those that are numbers in writing in both
 // forms, text first.
-func (c *codec) appendRooms(dst []byte, list []string) []byte {
+func (c *Codec) appendRooms(dst []byte, list []string) []byte {
 	n := len(list)
 	for _, room := range list {
 		if _, both := c.asNumber(room); both {
@@ -244,4 +245,30 @@ func (s *nameSet) addNumber(r *msgpack.Reader) error {
 	}
 	s.add(string(text))
 	return nil
+}
+
+// NamesSocket reports whether a room has a name like a socket's own room: 20 letters,
+// digits, - and _, in v5 behind a namespace and #.
+func NamesSocket(room string) bool {
+	id := room[strings.LastIndexByte(room, '#')+1:]
+	if len(id) != 20 || len(id) < len(room) && room[0] != '/' {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// EventName returns the name of a server-side event, which is a list in JSON: as in
+// JavaScript, the text of its first element.
+func EventName(payload []byte) (name string) {
+	if v, err := jsonscan.Parse(payload); err == nil {
+		for first := range v.Elements() {
+			return textOf(first)
+		}
+	}
+	return ""
 }

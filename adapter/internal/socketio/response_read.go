@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"math"
@@ -9,7 +9,7 @@ import (
 )
 
 // DecodeResponse implements wire.Codec. It understands every dialect.
-func (c *codec) DecodeResponse(payload []byte, ns string, r *wire.Response) error {
+func (c *Codec) DecodeResponse(payload []byte, ns string, r *wire.Response) error {
 	*r = wire.Response{Members: r.Members[:0], Rooms: r.Rooms[:0]}
 	if err := c.readResponse(payload, r); err != nil {
 		return badMessage("response", err)
@@ -17,7 +17,7 @@ func (c *codec) DecodeResponse(payload []byte, ns string, r *wire.Response) erro
 	return nil
 }
 
-func (c *codec) readResponse(payload []byte, r *wire.Response) error {
+func (c *Codec) readResponse(payload []byte, r *wire.Response) error {
 	v, packed, err := openMessage(payload, v6Ack)
 	if err != nil {
 		return err
@@ -170,13 +170,13 @@ func (m *message) member(v jsonscan.Value, info *wire.MemberInfo) error {
 }
 
 // readAck reads one acknowledgement.
-func (c *codec) readAck(payload []byte, r *wire.Response) error {
+func (c *Codec) readAck(payload []byte, r *wire.Response) error {
 	m := msgpack.NewReader(payload)
 	n, err := m.MapLen()
 	if err != nil {
 		return err
 	}
-	var x extras
+	var x extension
 	r.Ack = true
 	for range n {
 		key, err := m.Script()

@@ -1,29 +1,8 @@
-package adapter
+package socketio
 
 import (
-	"fmt"
-
 	"github.com/crossroom/crossroom/internal/wire"
 )
-
-// MixedFleetError says that a request was not sent because servers of another
-// generation share the prefix and namespace and would be harmed by it. Give each
-// generation a prefix of its own.
-type MixedFleetError struct {
-	Op wire.Op
-	// Total is how many servers are there besides Crossroom nodes, and Responding
-	// how many of them listen for answers of their own, as servers from 7.1 on do;
-	// -1 if that was not looked at.
-	Total, Responding int
-	Reason            string
-}
-
-func (e *MixedFleetError) Error() string {
-	if e.Responding < 0 {
-		return fmt.Sprintf("adapter: %s refused among %d servers: %s", e.Op, e.Total, e.Reason)
-	}
-	return fmt.Sprintf("adapter: %s refused among %d servers, %d of them of 7.1 or later: %s", e.Op, e.Total, e.Responding, e.Reason)
-}
 
 // Expect implements wire.Codec: what Node.js servers do with a request [PROTOCOL
 // 5, 6, 7], and what those of another generation suffer [PROTOCOL 12].
@@ -31,11 +10,11 @@ func (e *MixedFleetError) Error() string {
 // Operations by id do no harm because the core locates the socket before it sends
 // one: they are sent only for a socket that is in an answer to OpMembers, which only
 // servers of the asked generation give [PROTOCOL 12, rules 3 and 4].
-func (c *codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
+func (c *Codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	if r.NoReply || p.Total <= 0 {
 		return wire.Expected{}, nil
 	}
-	old, deaf := c.unlike(p)
+	old, deaf := c.counted(p)
 	all := wire.Expected{Answers: p.Total - deaf, Silent: deaf}
 	newer := wire.Expected{Answers: p.Total - old, Silent: old}
 	silent := wire.Expected{Silent: p.Total}
@@ -49,7 +28,7 @@ func (c *codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Exp
 		}
 		return all, nil
 	case wire.OpRoomsOf:
-		if c.dialect == V5 {
+		if c.opts.Dialect == V5 {
 			return owner, nil
 		}
 		return newer, nil // asked as fetchSockets
@@ -64,7 +43,7 @@ func (c *codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Exp
 		return expectEvent(p), nil
 	case wire.OpBroadcast:
 		if p.Responding >= 0 && p.Responding < p.Total {
-			return wire.Expected{}, &MixedFleetError{
+			return wire.Expected{}, &MixedError{
 				Op: r.Op, Total: p.Total, Responding: p.Responding,
 				Reason: "the answers of newer servers to a broadcast with acknowledgements end those before 7.1",
 			}
@@ -74,29 +53,29 @@ func (c *codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Exp
 	return silent, nil
 }
 
-// unlike returns how many of the foreign peers are old and how many are deaf: none unless
+// counted returns how many of the foreign peers are old and how many are deaf: none unless
 // that is known of exactly these.
-func (c *codec) unlike(p wire.Unannounced) (old, deaf int) {
-	if k := c.foreign.Load(); k != nil && k.err == nil && k.Unannounced == p {
-		return k.old, k.deaf
+func (c *Codec) counted(p wire.Unannounced) (old, deaf int) {
+	if u := c.unlike.Load(); u != nil && u.Unannounced == p {
+		return u.Old, u.Deaf
 	}
 	return 0, 0
 }
 
 // expectCustom: v5 servers all answer; from 6.1 on processes end when they read what
-// v5 asks. V8's own form is for Crossroom nodes only.
-func (c *codec) expectCustom(r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
-	if c.dialect == V8 {
+// v5 asks. V6's own form is for Crossroom nodes only.
+func (c *Codec) expectCustom(r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
+	if c.opts.Dialect == V6 {
 		return wire.Expected{Silent: p.Total}, nil
 	}
 	if p.Responding > 0 {
-		return wire.Expected{}, &MixedFleetError{
+		return wire.Expected{}, &MixedError{
 			Op: r.Op, Total: p.Total, Responding: p.Responding,
 			Reason: "a custom request of v5 ends newer servers",
 		}
 	}
 	if int64(p.Total) != c.only5.Load() {
-		return wire.Expected{}, &MixedFleetError{
+		return wire.Expected{}, &MixedError{
 			Op: r.Op, Total: p.Total, Responding: p.Responding,
 			Reason: "not the servers that were found to be v5",
 		}

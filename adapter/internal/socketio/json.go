@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"strconv"
@@ -51,7 +51,7 @@ func (o *object) texts(k string, list []string) {
 }
 
 // rooms writes a list of rooms, those that are numbers in writing in both forms.
-func (o *object) rooms(c *codec, k string, list []string) { o.list(k, list, c.asNumber) }
+func (o *object) rooms(c *Codec, k string, list []string) { o.list(k, list, c.asNumber) }
 
 func (o *object) list(k string, list []string, number func(string) (n int64, too bool)) {
 	o.key(k)

@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ func TestCodecRefusesHarm(t *testing.T) {
 	proto := pack(t, map[string]any{"a": map[string]any{"__proto__": 1}})
 	for _, native := range []bool{false, true} {
 		ask := &wire.Request{Op: wire.OpBroadcast, ID: "1", Origin: "asker", Native: native}
-		_, err := newCodec(V8).AppendResponse(nil, "/", &wire.Response{Request: ask, RequestID: "1", Ack: true, Payload: proto})
+		_, err := newCodec(V6).AppendResponse(nil, "/", &wire.Response{Request: ask, RequestID: "1", Ack: true, Payload: proto})
 		var harm *HarmError
 		if refused := errors.As(err, &harm); refused == native || refused && harm.Path != "args[0].a.__proto__" {
 			t.Errorf("acknowledgement, asked by a Go node: %v: %v", native, err)
@@ -27,11 +27,11 @@ func TestCodecRefusesHarm(t *testing.T) {
 		"\x91\x01": "", "\x91\xa5error": "", "\x92\xa1e\x82\xc0\x01\x01\x02": "", "\x92\xa1e\xd6\xff\x00\x00\x00\x01": "",
 	} {
 		for _, only := range []bool{false, true} {
-			c := newCodec(V8)
-			c.onlyCrossroom = only
+			c := newCodec(V6)
+			c.opts.OnlyCrossroom = only
 			_, err := c.AppendBroadcast(nil, "/", &wire.Broadcast{Origin: "o", Payload: msgpack.Raw(data)})
 			var harm *HarmError
-			var reserved *ReservedEventError
+			var reserved *NameError
 			var message *MessageError
 			got := ""
 			switch {

@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"time"
@@ -11,13 +11,13 @@ import (
 // expects, in the order of v6 to v8.
 
 // AppendBroadcast implements wire.Codec.
-func (c *codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byte, error) {
+func (c *Codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byte, error) {
 	data, traits, err := c.checkBroadcast("broadcast", ns, b)
 	if err != nil {
 		return dst, err
 	}
 	typ := int64(packetEvent)
-	if traits&msgpack.HasBinary != 0 && c.dialect == V5 && c.binary5.Load() {
+	if traits&msgpack.HasBinary != 0 && c.opts.Dialect == V5 && c.binary5.Load() {
 		typ = packetBinaryEvent
 	}
 	dst = msgpack.AppendArrayLen(dst, 3)
@@ -28,7 +28,7 @@ func (c *codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byt
 
 // checkBroadcast refuses what would harm a Node.js process that reads it [PROTOCOL
 // 11] and returns the payload as it should be sent.
-func (c *codec) checkBroadcast(message, ns string, b *wire.Broadcast) (data []byte, traits msgpack.Traits, err error) {
+func (c *Codec) checkBroadcast(message, ns string, b *wire.Broadcast) (data []byte, traits msgpack.Traits, err error) {
 	own := [...]string{ns, b.Origin, b.Relay}
 	if err := checkText(message, own[:], b.Rooms, b.Except); err != nil {
 		return nil, 0, err
@@ -40,12 +40,12 @@ func (c *codec) checkBroadcast(message, ns string, b *wire.Broadcast) (data []by
 }
 
 // checkData is checkBroadcast for the payload alone.
-func (c *codec) checkData(message string, payload []byte, flags wire.Flags) (data []byte, traits msgpack.Traits, err error) {
+func (c *Codec) checkData(message string, payload []byte, flags wire.Flags) (data []byte, traits msgpack.Traits, err error) {
 	r := msgpack.NewReader(payload)
 	if r.Kind() != msgpack.Array {
 		return nil, 0, &MessageError{Message: message, Reason: "payload is not an array of event name and arguments"}
 	}
-	if flags&sound != 0 {
+	if flags&Sound != 0 {
 		if flags&wire.Binary != 0 {
 			traits = msgpack.HasBinary
 			err = c.checkAttachments(payload)
@@ -73,9 +73,20 @@ func (c *codec) checkData(message string, payload []byte, flags wire.Flags) (dat
 	return data, traits, err
 }
 
-// sound marks a payload that this package has just encoded and that has no traits but
+// Sound marks a payload that this process has just encoded and that has no traits but
 // binary data, so that it needs no check: checking costs as much as encoding.
-const sound wire.Flags = 1 << 7
+const Sound wire.Flags = 1 << 7
+
+// CheckEvent checks the payload of a broadcast, or of a request with acknowledgements, for
+// what would harm a Node.js server.
+func (c *Codec) CheckEvent(op wire.Op, payload []byte, flags wire.Flags) error {
+	message := "broadcast"
+	if op != 0 {
+		message = "request"
+	}
+	_, _, err := c.checkData(message, payload, flags)
+	return err
+}
 
 // checkPayload checks msgpack that stands depth levels down in a message, and puts what
 // others wrote and this node passes on, dates of v8 and text that is not UTF-8, into the
@@ -102,8 +113,8 @@ func appendPacket(dst []byte, ns string, typ int64, data []byte) []byte {
 }
 
 // appendOpts appends opts, with the timeout of a broadcast with acknowledgements.
-func (c *codec) appendOpts(dst []byte, b *wire.Broadcast, timeout time.Duration) []byte {
-	x := extras{header: b.Header, relay: b.Relay}
+func (c *Codec) appendOpts(dst []byte, b *wire.Broadcast, timeout time.Duration) []byte {
+	x := extension{header: b.Header, relay: b.Relay}
 	dst = msgpack.AppendMapLen(dst, 3+x.keys())
 	dst = c.appendRooms(msgpack.AppendString(dst, "rooms"), b.Rooms)
 	dst = c.appendRooms(msgpack.AppendString(dst, "except"), b.Except)

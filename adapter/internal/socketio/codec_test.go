@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"errors"
@@ -23,8 +23,10 @@ func pack(t testing.TB, v any) []byte {
 	return b
 }
 
+func newCodec(d Dialect) *Codec { return New(Options{Dialect: d}) }
+
 func TestCodecNames(t *testing.T) {
-	if c := newCodec(V5); c.Protocol() != broker.SocketIO || c.Hello() != "socket.io/v5" || newCodec(V8).Hello() != "socket.io/v8" {
+	if c := newCodec(V5); c.Protocol() != broker.SocketIO || c.Hello() != "socket.io/v5" || newCodec(V6).Hello() != "socket.io/v6" {
 		t.Error(c.Hello())
 	}
 	if Dialect(7).String() != "dialect(7)" {
@@ -32,7 +34,7 @@ func TestCodecNames(t *testing.T) {
 	}
 }
 
-// Rooms that are integers in writing go out in both forms and to everybody, under V8
+// Rooms that are integers in writing go out in both forms and to everybody, under V6
 // only; on receipt numbers are text, each once.
 func TestNumberRooms(t *testing.T) {
 	for room, both := range map[string]bool{
@@ -41,7 +43,7 @@ func TestNumberRooms(t *testing.T) {
 		"": false, "-": false, "4 2": false, "#1": false, "１": false, "lobby": false, "-07": false,
 	} {
 		b := wire.Broadcast{Origin: "me", Rooms: []string{room}, Except: []string{room}, Payload: pack(t, []any{"e"})}
-		for _, d := range []Dialect{V8, V5} {
+		for _, d := range []Dialect{V6, V5} {
 			c := newCodec(d)
 			encoded, err := c.AppendBroadcast(nil, "/", &b)
 			if err != nil {
@@ -50,7 +52,7 @@ func TestNumberRooms(t *testing.T) {
 			opts := byOracle(t, encoded).([]any)[2].(map[string]any)
 			want := 1
 			channel := broker.SocketIO.Room("/", room)
-			if both && d == V8 {
+			if both && d == V6 {
 				want = 2
 				channel = broker.SocketIO.Broadcast("/")
 			}
@@ -66,7 +68,7 @@ func TestNumberRooms(t *testing.T) {
 			}
 		}
 	}
-	c := newCodec(V8)
+	c := newCodec(V6)
 	for _, rooms := range [][]string{nil, {"a", "b"}, {"1", "2"}} {
 		if got := c.BroadcastChannel("/n", &wire.Broadcast{Rooms: rooms}); got != broker.SocketIO.Broadcast("/n") {
 			t.Errorf("%q on %v", rooms, got)
@@ -105,7 +107,7 @@ func TestBroadcastTolerance(t *testing.T) {
 		"packet id":        {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "id": 7, "nsp": "/"}, map[string]any{}},
 	} {
 		b := wire.Broadcast{Rooms: []string{"old"}, Except: []string{"old"}, Flags: 7, Header: wire.Header{"old": "x"}, Relay: "old", Seq: 1}
-		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); err != nil {
+		if err := newCodec(V6).DecodeBroadcast(pack(t, in), "/", &b); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if b.Origin != "x" || len(b.Rooms)+len(b.Except) != 0 || b.Flags != 0 || b.Header != nil || b.Relay != "" || b.Seq != 0 || string(b.Payload) != "\x92\xa1e\x01" {
@@ -113,7 +115,7 @@ func TestBroadcastTolerance(t *testing.T) {
 		}
 	}
 	var b wire.Broadcast
-	if err := newCodec(V8).DecodeBroadcast(pack(t, []any{nil, packet, map[string]any{}}), "/", &b); err != nil || b.Origin != "emitter" {
+	if err := newCodec(V6).DecodeBroadcast(pack(t, []any{nil, packet, map[string]any{}}), "/", &b); err != nil || b.Origin != "emitter" {
 		t.Errorf("uid nil: %q, %v", b.Origin, err)
 	}
 }
@@ -150,7 +152,7 @@ func TestBroadcastMalformed(t *testing.T) {
 	}
 	for name, in := range cases {
 		var b wire.Broadcast
-		err := newCodec(V8).DecodeBroadcast(in, "/", &b)
+		err := newCodec(V6).DecodeBroadcast(in, "/", &b)
 		var bad *MessageError
 		if !errors.As(err, &bad) || bad.Message != "broadcast" || errors.Is(err, wire.ErrIgnored) {
 			t.Errorf("%s: %v", name, err)
@@ -159,7 +161,7 @@ func TestBroadcastMalformed(t *testing.T) {
 	// Node.js servers pass over these in silence.
 	for name, in := range map[string]any{"nothing": []any{}, "uid alone": []any{"x"}, "packet nil": []any{"x", nil, map[string]any{}}, "a room that cannot be": []any{"x", packet, map[string]any{"rooms": []any{nil}}}} {
 		var b wire.Broadcast
-		if err := newCodec(V8).DecodeBroadcast(pack(t, in), "/", &b); !errors.Is(err, wire.ErrIgnored) || errors.Is(err, wire.ErrForeignNamespace) {
+		if err := newCodec(V6).DecodeBroadcast(pack(t, in), "/", &b); !errors.Is(err, wire.ErrIgnored) || errors.Is(err, wire.ErrForeignNamespace) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -180,7 +182,7 @@ func TestBroadcastRefused(t *testing.T) {
 		"header UTF-8":    {Payload: ok, Header: wire.Header{"a": "\xff"}},
 		"header too long": {Payload: ok, Header: wire.Header{"a": strings.Repeat("x", 8<<10)}},
 	} {
-		out, err := newCodec(V8).AppendBroadcast([]byte("kept"), "/", &b)
+		out, err := newCodec(V6).AppendBroadcast([]byte("kept"), "/", &b)
 		var bad *MessageError
 		if !errors.As(err, &bad) || string(out) != "kept" {
 			t.Errorf("%s: %v, %q", name, err, out)
@@ -192,7 +194,7 @@ func TestBroadcastRefused(t *testing.T) {
 func TestBadTextPassedOn(t *testing.T) {
 	in := pack(t, []any{"x", map[string]any{"type": 2, "data": msgpack.Raw("\x91\xa1e"), "nsp": "/"}, map[string]any{}})
 	in = []byte(strings.Replace(string(in), "\x91\xa1e", "\x92\xa1e\xa2\xffa", 1))
-	c := newCodec(V8)
+	c := newCodec(V6)
 	var b wire.Broadcast
 	if err := c.DecodeBroadcast(in, "/", &b); err != nil {
 		t.Fatal(err)
@@ -212,9 +214,9 @@ func TestBinaryType5(t *testing.T) {
 		d    Dialect
 		on   bool
 		want float64
-	}{{V5, true, 5}, {V5, false, 2}, {V8, true, 2}} {
+	}{{V5, true, 5}, {V5, false, 2}, {V6, true, 2}} {
 		codec := newCodec(c.d)
-		codec.binary5.Store(c.on)
+		codec.UseBinary5(c.on)
 		encoded, err := codec.AppendBroadcast(nil, "/", &b)
 		if err != nil {
 			t.Fatal(err)
@@ -232,7 +234,7 @@ func TestBinaryType5(t *testing.T) {
 
 func TestHeadersTravel(t *testing.T) {
 	header := wire.Header{"traceparent": "00-a-b-01", "tracestate": "v=1", "baggage": "k=v", "x-mine": "é", "other": ""}
-	c := newCodec(V8)
+	c := newCodec(V6)
 	b := wire.Broadcast{Origin: "x", Header: header, Relay: "fleet:7", Payload: pack(t, []any{"e"}), Flags: wire.Volatile | wire.NoCompress}
 	encoded, err := c.AppendBroadcast(nil, "/", &b)
 	if err != nil {
@@ -285,7 +287,7 @@ func TestHeadersTravel(t *testing.T) {
 }
 
 func TestHeadersAreBounded(t *testing.T) {
-	c := newCodec(V8)
+	c := newCodec(V6)
 	packet := map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}
 	for _, size := range []int{100, wire.MaxHeader, 1 << 20} {
 		in := pack(t, []any{"x", packet, map[string]any{"traceparent": strings.Repeat("x", size), "tracestate": 5, "crossroom": map[string]any{
@@ -305,7 +307,7 @@ func TestHeadersAreBounded(t *testing.T) {
 }
 
 func TestBroadcastAllocatesNothing(t *testing.T) {
-	c := newCodec(V8)
+	c := newCodec(V6)
 	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby", "7"}, Except: []string{"someone"}, Flags: wire.Volatile, Payload: pack(t, []any{"message", strings.Repeat("x", 100)})}
 	var encoded []byte
 	var err error
@@ -322,7 +324,7 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkAppendBroadcast(b *testing.B) {
-	c := newCodec(V8)
+	c := newCodec(V6)
 	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
 	var encoded []byte
 	b.ReportAllocs()
@@ -333,7 +335,7 @@ func BenchmarkAppendBroadcast(b *testing.B) {
 }
 
 func BenchmarkDecodeBroadcast(b *testing.B) {
-	c := newCodec(V8)
+	c := newCodec(V6)
 	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
 	encoded, err := c.AppendBroadcast(nil, "/", &in)
 	if err != nil {
@@ -359,7 +361,7 @@ func BenchmarkDecodeBroadcastOf(b *testing.B) {
 		"python":  "\x93\xa7emitter\x83\xa4data\x92\xa5hello\xa3one\xa4type\x02\xa3nsp\xa1/\x83\xa5rooms\xc0\xa5flags\x82\xa8volatile\xc2\xa8compress\xc2\xa6except\xc0",
 	} {
 		b.Run(name, func(b *testing.B) {
-			c, encoded := newCodec(V8), []byte(in)
+			c, encoded := newCodec(V6), []byte(in)
 			var out wire.Broadcast
 			b.ReportAllocs()
 			for b.Loop() {
@@ -376,7 +378,7 @@ func BenchmarkDecodeSockets(b *testing.B) {
 	socket := `{"id":"abcdefghijklmnopqrst","handshake":{"headers":{"host":"localhost","user-agent":"Mozilla/5.0 \"x\""},"time":"Tue Nov 14 2023","address":"::1","issued":1700000000000,"query":{"EIO":"4"},"auth":{}},"rooms":["abcdefghijklmnopqrst","lobby"],"data":{"user":42}}`
 	for _, sockets := range []int{1, 100} {
 		b.Run(fmt.Sprint(sockets), func(b *testing.B) {
-			c := newCodec(V8)
+			c := newCodec(V6)
 			in := []byte(`{"requestId":"abcdef","sockets":[` + strings.Repeat(socket+",", sockets-1) + socket + `]}`)
 			b.SetBytes(int64(len(in)))
 			b.ReportAllocs()
@@ -392,7 +394,7 @@ func BenchmarkDecodeSockets(b *testing.B) {
 
 // A request that other servers send most.
 func BenchmarkDecodeRequest(b *testing.B) {
-	c, in := newCodec(V8), []byte(`{"uid":"abcdef","requestId":"ghijkl","type":2,"opts":{"rooms":["lobby"],"except":[]}}`)
+	c, in := newCodec(V6), []byte(`{"uid":"abcdef","requestId":"ghijkl","type":2,"opts":{"rooms":["lobby"],"except":[]}}`)
 	b.ReportAllocs()
 	for b.Loop() {
 		var out wire.Request

@@ -1,4 +1,4 @@
-package adapter
+package socketio
 
 import (
 	"bytes"
@@ -307,7 +307,7 @@ func TestVectorBroadcasts(t *testing.T) {
 		want := v.want(t).([]any)
 		packet, opts := want[1].(map[string]any), want[2].(map[string]any)
 		var b wire.Broadcast
-		if err := newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
+		if err := newCodec(V6).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
 			t.Errorf("%s: %v", v.Name, err)
 			continue
 		}
@@ -323,7 +323,7 @@ func TestVectorBroadcasts(t *testing.T) {
 		if err := newCodec(V5).DecodeBroadcast(v.Payload, "/elsewhere", &b); !errors.Is(err, wire.ErrForeignNamespace) {
 			t.Errorf("%s in another namespace: %v", v.Name, err)
 		}
-		_ = newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b)
+		_ = newCodec(V6).DecodeBroadcast(v.Payload, v.ns(), &b)
 		if sendBroadcast(t, &v, &b, packet, opts) {
 			exact++
 		}
@@ -337,9 +337,9 @@ func TestVectorBroadcasts(t *testing.T) {
 // sendBroadcast encodes what was decoded, in both dialects, and has another reader
 // look at it. It returns whether the bytes had to be the captured ones.
 func sendBroadcast(t *testing.T, v *vector, b *wire.Broadcast, packet, opts map[string]any) (exact bool) {
-	for _, d := range []Dialect{V8, V5} {
+	for _, d := range []Dialect{V6, V5} {
 		c := newCodec(d)
-		c.binary5.Store(true)
+		c.UseBinary5(true)
 		got, err := c.AppendBroadcast(nil, v.ns(), b)
 		if err != nil {
 			t.Errorf("%s, sent by %s: %v", v.Name, d, err)
@@ -364,7 +364,7 @@ func sendBroadcast(t *testing.T, v *vector, b *wire.Broadcast, packet, opts map[
 		if !reflect.DeepEqual(byOracle(t, got), any(want)) {
 			t.Errorf("%s, sent by %s:\n got %v\nwant %v", v.Name, d, byOracle(t, got), want)
 		}
-		if d == V8 && sendsAlike(v, opts) {
+		if d == V6 && sendsAlike(v, opts) {
 			exact = true
 			if !bytes.Equal(got, v.Payload) {
 				t.Errorf("%s:\n got %x\nwant %x", v.Name, got, v.Payload)
@@ -378,7 +378,7 @@ func sentRooms(d Dialect, rooms []string) []any {
 	list := []any{}
 	for _, room := range rooms {
 		list = append(list, room)
-		if f, err := strconv.ParseFloat(room, 64); d == V8 && err == nil {
+		if f, err := strconv.ParseFloat(room, 64); d == V6 && err == nil {
 			list = append(list, f)
 		}
 	}
@@ -389,7 +389,7 @@ func sentRooms(d Dialect, rooms []string) []any {
 func TestVectorChannels(t *testing.T) {
 	for _, v := range classic(t, "broadcast") {
 		var b wire.Broadcast
-		if err := newCodec(V8).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
+		if err := newCodec(V6).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
 			t.Fatal(err)
 		}
 		_, rest, _ := strings.Cut(v.Channel, "#"+v.ns()+"#")
@@ -397,7 +397,7 @@ func TestVectorChannels(t *testing.T) {
 		if rest != "" && rest != "42#" { // the number room goes to everybody, in both forms
 			want = broker.SocketIO.Room(v.ns(), strings.TrimSuffix(rest, "#"))
 		}
-		if got := newCodec(V8).BroadcastChannel(v.ns(), &b); got != want {
+		if got := newCodec(V6).BroadcastChannel(v.ns(), &b); got != want {
 			t.Errorf("%s: %v, want %v", v.Name, got, want)
 		}
 	}

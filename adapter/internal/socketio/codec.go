@@ -1,0 +1,241 @@
+// Package socketio is the Redis wire of socket.io-redis and @socket.io/redis-adapter:
+// what broadcasts, requests and responses look like, which rooms and namespaces they name,
+// what JavaScript makes of their content, and what each generation of servers is harmed
+// by. It knows no node and no socket.
+//
+// In short:
+//
+//	broadcast   msgpack  [uid, {type, data, nsp}, {rooms, except, flags}]
+//	request     JSON     {requestid, type, …}              v5
+//	                     {uid, requestId, type, …}         v6 and later; uid from 7.1 on
+//	            msgpack  {uid, requestId, type: 7, …}      broadcast with acknowledgements
+//	response    JSON     {requestid, …} or {requestId, …}
+//	            msgpack  {type: 9, requestId, packet}      an acknowledgement
+//
+// The numbers of request types differ between v5 and the rest, but the key of the
+// request id tells them apart: every v5 message has "requestid" and no other has.
+//
+// # What the core's fields hold on this wire
+//
+//	Payload of broadcasts, OpBroadcast   msgpack: the array of event name and arguments
+//	Payload of acknowledgements          msgpack: one value; nil if there is none
+//	Payload of OpEvent, OpCustom         JSON: [name, args…], or any value
+//	Payload of their answers             JSON; nil if there is none
+//	MemberInfo.Data                      JSON: an object with handshake and data, or one of them
+//
+// # What we add
+//
+// Node.js servers ignore keys that they do not know in opts and at the top level of
+// requests and responses, and do not pass them on. There Crossroom puts:
+//
+//	traceparent, tracestate, baggage   strings: the Header entries of these names
+//	crossroom                          an object, see extension.go
+//
+// Broadcasts carry neither unless there is something to say, and never Seq: it would
+// cost bytes in every message for a use that this wire does not have yet.
+package socketio
+
+import (
+	"cmp"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// Codec implements wire.Codec. It is safe for concurrent use.
+type Codec struct {
+	opts Options
+	// binary5: see UseBinary5.
+	binary5 atomic.Bool
+	// only5 is how many foreign peers were there when all of them were found to be v5; -1
+	// if that is not known.
+	only5  atomic.Int64
+	seen   generationClock
+	unlike atomic.Pointer[Unlike] // nil until it is known
+}
+
+// Options of a Codec.
+type Options struct {
+	// Dialect to ask in.
+	Dialect Dialect
+	// OnlyCrossroom is that capability of the broker: no content can harm anybody.
+	OnlyCrossroom bool
+	// MaxAttachments is how many binary values an event may have where Node.js servers can
+	// be. Zero: DefaultMaxAttachments. Negative: no limit.
+	MaxAttachments int
+}
+
+// DefaultMaxAttachments is what clients take by default (socket.io-parser 3.3.6 and 4.2.7).
+const DefaultMaxAttachments = 10
+
+// Dialect is the generation of servers that a Codec addresses. It understands all.
+type Dialect uint8
+
+const (
+	// V6 is that of socket.io-redis 6 and @socket.io/redis-adapter 7 and 8.
+	V6 Dialect = iota
+	// V5 is that of socket.io-redis 5.
+	V5
+)
+
+// String returns "v6" or "v5".
+func (d Dialect) String() string {
+	switch d {
+	case V6:
+		return "v6"
+	case V5:
+		return "v5"
+	}
+	return "dialect(" + strconv.Itoa(int(d)) + ")"
+}
+
+// EmitterUID is the uid that emitters have; no server has it.
+const EmitterUID = "emitter"
+
+var _ wire.Codec = (*Codec)(nil)
+
+// New returns a codec. It makes no broadcasts with binary packets of v5 (UseBinary5).
+func New(o Options) *Codec {
+	o.MaxAttachments = cmp.Or(o.MaxAttachments, DefaultMaxAttachments)
+	c := &Codec{opts: o}
+	c.seen.misread = make(chan struct{}, 1)
+	c.only5.Store(-1)
+	return c
+}
+
+// Dialect returns Options.Dialect.
+func (c *Codec) Dialect() Dialect { return c.opts.Dialect }
+
+// UseBinary5 makes V5 broadcasts with binary data packets of type 5, as servers of that
+// generation do, or ends that. Clients of later servers on the same prefix disconnect at
+// such packets; without them the clients of v5 get such data in the form that it has in JSON.
+func (c *Codec) UseBinary5(on bool) { c.binary5.Store(on) }
+
+// UsesBinary5 returns what UseBinary5 last set.
+func (c *Codec) UsesBinary5() bool { return c.binary5.Load() }
+
+// AllV5 notes that all foreign peers were found to be v5 when there were so many.
+func (c *Codec) AllV5(total int) { c.only5.Store(int64(total)) }
+
+// Unlike is how many of the foreign peers do not respond to all requests of V6.
+type Unlike struct {
+	// The foreign peers of whom this is known.
+	wire.Unannounced
+	// Old peers, 6.0 and before, lack what came with 6.1. Deaf ones among them, 5.4 and
+	// before, do not respond to V6 at all.
+	Old, Deaf int
+}
+
+// SetUnlike sets what is known of the foreign peers; nil if nothing is. *u may not change
+// any more.
+func (c *Codec) SetUnlike(u *Unlike) { c.unlike.Store(u) }
+
+// Packet types of Socket.IO's own protocol that broadcasts carry.
+const (
+	packetEvent       = 2
+	packetBinaryEvent = 5
+)
+
+// Request types of v5 [PROTOCOL 5].
+const (
+	v5Clients = iota
+	v5ClientRooms
+	v5AllRooms
+	v5RemoteJoin
+	v5RemoteLeave
+	v5Custom
+	v5RemoteDisconnect
+)
+
+// Request types from v6 on, and the types of answers that have one [PROTOCOL 6, 7].
+const (
+	v6Sockets = iota
+	v6AllRooms
+	v6Join
+	v6Leave
+	v6Disconnect
+	v6FetchSockets
+	v6ServerSideEmit
+	v6Broadcast
+	v6ClientCount
+	v6Ack
+)
+
+// typeCustom is the type of OpCustom in V6, which has no such request. Every version
+// ignores types it does not know.
+const typeCustom = "crossroom:custom"
+
+// Bits of Request.Form: who asked how, and so how to answer.
+const (
+	formV5     = 1 << iota // requestid
+	formShared             // v6 and later without uid: answer on the shared channel
+	formIDs                // answer with bare ids where there are two ways
+	formRawID              // the request's id is not text: Request.ID is its JSON
+)
+
+// Protocol implements wire.Codec.
+func (c *Codec) Protocol() broker.Protocol { return broker.SocketIO }
+
+// Hello implements wire.Codec: "socket.io/v6" or "socket.io/v5".
+func (c *Codec) Hello() string { return "socket.io/" + c.opts.Dialect.String() }
+
+// BroadcastChannel implements wire.Codec. A broadcast to exactly one room goes
+// on the room's channel. Rooms that are numbers in writing are the exception in V6:
+// they are sent in both forms, and v6 drops what comes on the channel of a room that
+// only exists as a number [PROTOCOL 4].
+func (c *Codec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
+	if len(b.Rooms) == 1 {
+		if _, both := c.asNumber(b.Rooms[0]); !both {
+			return broker.SocketIO.Room(ns, b.Rooms[0])
+		}
+	}
+	return broker.SocketIO.Broadcast(ns)
+}
+
+// ResponseChannel implements wire.Codec. Askers that say their uid listen on a
+// channel of their own, and msgpack on the shared one would end v5, v6 and 7.0
+// processes. Answers to server-side emits always go to the shared one [PROTOCOL 6, 7].
+func (c *Codec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
+	q := r.Request
+	if q.Form&(formV5|formShared) != 0 || q.Origin == "" || q.Op == wire.OpEvent {
+		return broker.SocketIO.Responses(ns)
+	}
+	return broker.SocketIO.NodeResponses(ns, q.Origin)
+}
+
+// maxSafe is the largest integer that is a room name of its own in JavaScript.
+const maxSafe = 1<<53 - 1
+
+// asNumber tells whether a room is to be sent as a number too: servers from v6 on
+// tell the room 42 from the room "42", and we cannot know which of them is meant.
+func (c *Codec) asNumber(room string) (n int64, both bool) {
+	if c.opts.Dialect == V5 {
+		return 0, false
+	}
+	return safeInteger(room)
+}
+
+// safeInteger returns the integer that s is the JavaScript text of, if it is one that
+// JavaScript holds exactly: "42" and "-7", but not "042", "+1" or "-0".
+func safeInteger(s string) (n int64, ok bool) {
+	digits := s
+	if s != "" && s[0] == '-' {
+		digits = s[1:]
+	}
+	if digits == "" || len(digits) > 16 || digits[0] == '0' && len(s) > 1 {
+		return 0, false
+	}
+	for i := range len(digits) {
+		d := digits[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		n = n*10 + int64(d)
+	}
+	if len(digits) < len(s) {
+		n = -n
+	}
+	return n, n <= maxSafe && n >= -maxSafe
+}
