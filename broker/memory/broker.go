@@ -5,11 +5,11 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/internal/closing"
-	"github.com/crossroom/crossroom/broker/internal/lossfeed"
+	"github.com/crossroom/crossroom/broker/brokerkit"
+	"github.com/crossroom/crossroom/broker/internal/inbox"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // Broker is one node's place on a Bus. It implements broker.Broker. Package
@@ -22,35 +22,37 @@ type Broker struct {
 	direct      atomic.Bool
 	unreachable atomic.Bool // not counted by others: link cut
 
-	accepted, sent, received, interruptions atomic.Uint64
-	interruptedFor                          atomic.Int64 // nanoseconds of finished ones
+	accepted, sent atomic.Uint64 // past the outbox
+	counts         *inbox.Counts
+	out            *brokerkit.Outbox[broker.Channel]
+	queueing       sync.RWMutex // held while a message is put into the outbox
 
-	stop chan struct{} // closed when Close stops at once, and by Kill
+	// stopped ends when Close stops at once, and with Kill.
+	stopped context.Context
+	stop    context.CancelFunc
 
 	mu      sync.Mutex
 	subs    map[*subscription]struct{}
 	cut     bool
 	frozen  bool
 	closing bool
-	stopped bool // stop is closed
 	killed  bool
 	changed chan struct{} // closed at the next change of state; nil if nobody waits
-	outbox  outbox
-	losses  lossfeed.Listeners
 
-	once *closing.Once // of Close
+	once *lifecycle.Once // of Close
 }
 
 var _ broker.Broker = (*Broker)(nil)
 
 func newBroker(bus *Bus) *Broker {
 	b := &Broker{
-		bus:  bus,
-		stop: make(chan struct{}),
-		subs: map[*subscription]struct{}{},
-		once: closing.NewOnce(),
+		bus:    bus,
+		counts: inbox.NewCounts(),
+		subs:   map[*subscription]struct{}{},
+		once:   lifecycle.NewOnce(),
 	}
-	b.outbox.wake = make(chan struct{}, 1)
+	b.stopped, b.stop = context.WithCancel(context.Background())
+	b.out = newOutbox(b)
 	b.direct.Store(true)
 	return b
 }
@@ -81,14 +83,16 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	if limit := b.bus.opts.MaxPayload; limit > 0 && len(payload) > limit {
 		return &broker.PayloadError{Size: len(payload), Max: limit}
 	}
-	if !b.direct.Load() {
-		queued, err := b.enqueue(ctx, ch, payload)
-		if queued || err != nil {
-			return err
-		}
+	if b.direct.Load() {
+		return b.publish(ctx, ch, payload)
 	}
+	return b.enqueue(ctx, ch, payload)
+}
+
+// publish hands a message to the bus, past the outbox.
+func (b *Broker) publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	b.accepted.Add(1)
-	b.bus.publish(ch, payload, false, ctx.Done(), b.stop)
+	b.bus.publish(ctx, ch, payload)
 	b.sent.Add(1)
 	return nil
 }
@@ -119,7 +123,7 @@ func (b *Broker) subscribe(ctx context.Context, s *subscription, filters []broke
 		return err
 	}
 	defer b.mu.Unlock()
-	if s.isStopped() {
+	if s.in.IsShut() {
 		return broker.ErrClosed
 	}
 	b.bus.add(s, filters)
@@ -194,10 +198,7 @@ func (b *Broker) lockReachable(ctx context.Context) error {
 // waitChange waits for the next change of state or the end of ctx. mu is held when
 // it is called and when it returns, not in between.
 func (b *Broker) waitChange(ctx context.Context) error {
-	if b.changed == nil {
-		b.changed = make(chan struct{})
-	}
-	changed := b.changed
+	changed := b.nextChange()
 	b.mu.Unlock()
 	defer b.mu.Lock()
 	select {
@@ -208,42 +209,47 @@ func (b *Broker) waitChange(ctx context.Context) error {
 	}
 }
 
-// change wakes all who wait for a change of state, and the outbox's goroutine. mu
-// is held.
+// nextChange returns a channel that is closed with the next change of state. mu is held.
+func (b *Broker) nextChange() <-chan struct{} {
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return b.changed
+}
+
+// change wakes all who wait for a change of state. mu is held.
 func (b *Broker) change() {
 	if b.changed != nil {
 		close(b.changed)
 		b.changed = nil
 	}
-	select {
-	case b.outbox.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Stats implements broker.Broker. Interrupted adds up over subscriptions.
 func (b *Broker) Stats() broker.Stats {
-	st := broker.Stats{
-		Sent:          b.sent.Load(),
-		Received:      b.received.Load(),
-		Interruptions: b.interruptions.Load(),
-		Interrupted:   time.Duration(b.interruptedFor.Load()),
-	}
+	var st broker.Stats
+	b.out.Fill(&st)
+	b.counts.Fill(&st)
+	st.Sent += b.sent.Load()
+	st.Accepted += b.accepted.Load()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st.Accepted = b.accepted.Load()
-	st.Lost = b.outbox.lost.messages
-	st.QueuedMessages, st.QueuedBytes = b.outbox.queued()
+	b.bus.mu.RLock()
+	defer b.bus.mu.RUnlock()
 	for s := range b.subs {
-		s.mu.Lock()
 		st.Subscriptions += len(s.filters)
-		if !s.interrupted.IsZero() {
-			st.Interrupted += time.Since(s.interrupted)
-		}
-		s.mu.Unlock()
 	}
 	return st
 }
 
 // OnLoss implements broker.Broker.
-func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.losses.Add(f) }
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) {
+	return b.out.OnLoss(func(loss broker.Loss) {
+		b.mu.Lock()
+		killed := b.killed
+		b.mu.Unlock()
+		if !killed {
+			f(loss)
+		}
+	})
+}

@@ -1,8 +1,8 @@
 package memorybroker
 
 import (
+	"context"
 	"sync"
-	"time"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -10,7 +10,7 @@ import (
 // Bus carries messages between the brokers made from it. It has no goroutines and
 // needs no closing. Safe for concurrent use.
 //
-// Lock order: Broker.mu, Bus.mu, subscription.mu. None is held while a receiver or
+// Lock order: Broker.queueing, Broker.mu, Bus.mu, and the inboxes' own. None is held while a receiver or
 // another function of the user runs.
 type Bus struct {
 	opts Options
@@ -30,10 +30,9 @@ type space struct {
 
 // route is one filter of one subscription.
 type route struct {
-	sub     *subscription
-	filter  broker.Filter
-	pos     int  // in the bus's list; guarded by Bus.mu
-	removed bool // guarded by subscription.mu
+	sub    *subscription
+	filter broker.Filter
+	pos    int // in the bus's list; guarded by Bus.mu
 }
 
 // NewBus makes a bus; nil options mean defaults.
@@ -52,11 +51,10 @@ func (bus *Bus) Broker() *Broker { return newBroker(bus) }
 // New makes a broker on a bus of its own.
 func New(opts *Options) *Broker { return NewBus(opts).Broker() }
 
-// publish hands a message to every matching subscription, waiting for slow ones as
-// the options say. It ends its wait when done or stop does. It copies the payload
-// unless owned says that it need not.
-func (bus *Bus) publish(ch broker.Channel, payload []byte, owned bool, done, stop <-chan struct{}) {
-	var slow []*route
+// publish hands a copy of a message to every matching subscription, waiting for slow ones
+// as the options say, and until ctx ends.
+func (bus *Bus) publish(ctx context.Context, ch broker.Channel, payload []byte) {
+	var slow []*subscription
 
 	bus.mu.RLock()
 	exact := bus.exact[ch.Kind()][ch]
@@ -66,15 +64,14 @@ func (bus *Bus) publish(ch broker.Channel, payload []byte, owned bool, done, sto
 	} else if k == broker.KindRequests && len(bus.uncounted) > 0 {
 		every = bus.uncounted[ch]
 	}
-	if !owned && len(exact)+len(every) > 0 {
+	if len(exact)+len(every) > 0 {
 		p := make([]byte, len(payload))
 		copy(p, payload)
 		payload = p
 	}
-	patient := bus.opts.SlowReceiver > 0
 	for _, rt := range exact {
-		if !rt.sub.offer(rt, ch, payload, patient) {
-			slow = append(slow, rt)
+		if !rt.sub.offer(&ch, payload) {
+			slow = append(slow, rt.sub)
 		}
 	}
 	for _, rt := range every {
@@ -82,48 +79,55 @@ func (bus *Bus) publish(ch broker.Channel, payload []byte, owned bool, done, sto
 		if len(exact) > 0 && rt.sub.mixed() && rt.sub.filters[broker.Exactly(ch)] != nil {
 			continue
 		}
-		if !rt.sub.offer(rt, ch, payload, patient) {
-			slow = append(slow, rt)
+		if !rt.sub.offer(&ch, payload) {
+			slow = append(slow, rt.sub)
 		}
 	}
 	bus.mu.RUnlock()
 
-	if slow == nil {
-		return
+	if slow != nil {
+		bus.await(ctx, slow, ch, payload)
 	}
-	timer := time.NewTimer(bus.opts.SlowReceiver)
-	defer timer.Stop()
-	for _, rt := range slow {
-		for patient {
-			room, ok := rt.sub.offerOrRoom(rt, ch, payload)
-			if ok {
+}
+
+// offer puts a message into the inbox unless it would have to wait for room. Bus.mu is held.
+func (s *subscription) offer(ch *broker.Channel, payload []byte) bool {
+	return s.cut || s.in.Offer(s.in.Epoch(), ch, payload)
+}
+
+// await puts a message into inboxes that were full. What finds no room is missed.
+func (bus *Bus) await(ctx context.Context, slow []*subscription, ch broker.Channel, payload []byte) {
+	ctx, cancel := context.WithTimeout(ctx, bus.opts.SlowReceiver)
+	defer cancel()
+	for _, s := range slow {
+		for {
+			bus.mu.RLock()
+			epoch, wanted := s.in.Epoch(), !s.cut && s.matches(ch)
+			bus.mu.RUnlock()
+			if !wanted || s.in.DeliverUntil(epoch, &ch, payload, ctx.Done()) {
 				break
 			}
-			select {
-			case <-room:
-			case <-timer.C:
-				patient = false
-			case <-done:
-				patient = false
-			case <-stop:
-				patient = false
-			}
-		}
-		if !patient {
-			rt.sub.offer(rt, ch, payload, false)
 		}
 	}
+}
+
+// setCut interrupts a subscription because of err, or resumes it if err is nil.
+func (bus *Bus) setCut(s *subscription, err error) {
+	bus.mu.Lock()
+	defer bus.mu.Unlock()
+	s.cut = err != nil
+	if err == nil {
+		s.in.Resume()
+		return
+	}
+	s.in.Retract(func(broker.Channel) bool { return true }) // publishers that wait look again
+	s.in.Interrupt(err)
 }
 
 // add makes filters live. Bus.mu is taken; the caller holds Broker.mu.
 func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 	bus.mu.Lock()
 	defer bus.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.filters == nil {
-		s.filters = make(map[broker.Filter]*route, len(filters))
-	}
 	for _, f := range filters {
 		if s.filters[f] != nil {
 			continue
@@ -152,36 +156,32 @@ func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 }
 
 // remove ends filters. Messages that came in through them and that no other filter
-// selects will not be delivered any more.
-func (bus *Bus) remove(s *subscription, filters []broker.Filter) {
+// selects will not be delivered any more. It returns a channel that is closed when no call
+// for one is running, nil if none is.
+func (bus *Bus) remove(s *subscription, filters []broker.Filter) <-chan struct{} {
 	bus.mu.Lock()
 	defer bus.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, f := range filters {
 		if rt := s.filters[f]; rt != nil {
 			bus.drop(rt)
 		}
 	}
-	s.purge()
+	return s.in.Retract(s.matches)
 }
 
 // removeAll ends every filter of s and s itself.
 func (bus *Bus) removeAll(s *subscription) {
 	bus.mu.Lock()
 	defer bus.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, rt := range s.filters {
 		bus.drop(rt)
 	}
-	s.stop()
+	s.in.Shut()
 }
 
-// drop forgets a route. Both locks are held.
+// drop forgets a route. mu is held.
 func (bus *Bus) drop(rt *route) {
 	s, f := rt.sub, rt.filter
-	rt.removed = true
 	delete(s.filters, f)
 	switch {
 	case f.IsEveryRoom():

@@ -1,6 +1,9 @@
 package memorybroker
 
-import "github.com/crossroom/crossroom/broker/memory/internal/control"
+import (
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/memory/internal/control"
+)
 
 func init() {
 	control.Of = func(b any) control.Faults { return (*faults)(b.(*Broker)) }
@@ -18,9 +21,10 @@ func (f *faults) Cut(err error) {
 	}
 	b.cut = true
 	b.unreachable.Store(true)
-	b.hold()
+	b.direct.Store(false)
+	b.change()
 	for s := range b.subs {
-		s.interrupt(err)
+		b.bus.setCut(s, err)
 	}
 }
 
@@ -32,7 +36,7 @@ func (f *faults) Heal() {
 		return
 	}
 	for s := range b.subs {
-		s.resume()
+		b.bus.setCut(s, nil)
 	}
 	b.cut = false
 	b.unreachable.Store(false)
@@ -51,10 +55,10 @@ func (b *Broker) setFrozen(on bool) {
 	}
 	b.frozen = on
 	if on {
-		b.hold()
+		b.direct.Store(false)
 	}
 	for s := range b.subs {
-		s.freeze(on)
+		s.in.Pause(on)
 	}
 	b.change()
 }
@@ -65,9 +69,11 @@ func (f *faults) Kill() {
 	b.killed = true
 	b.closing = true
 	b.direct.Store(false)
-	b.stopNow()
+	b.stop()
+	b.change()
 	subs := b.allSubs()
 	b.mu.Unlock()
+	b.out.Stop(broker.ErrClosed)
 	for _, s := range subs {
 		b.bus.removeAll(s)
 	}

@@ -192,10 +192,10 @@ func TestGapAfterAnOutage(t *testing.T) {
 	memorytest.Cut(b, errors.New("cut"))
 	r.expect(t, "interrupted: cut") // and is held there
 	memorytest.Heal(b)
-	publish(t, a, lobby, "missed") // the queue of one has the Resumed
+	publish(t, a, lobby, "fits", "missed")
 	memorytest.Cut(b, errors.New("cut again"))
 	release()
-	r.expect(t, "resumed", "interrupted, 1 messages of 6 bytes missed")
+	r.expect(t, "resumed", "fits", "interrupted, 1 messages of 6 bytes missed")
 	memorytest.Heal(b)
 	r.expect(t, "resumed")
 	publish(t, a, lobby, "after")

@@ -3,14 +3,11 @@ package natsbroker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/internal/closing"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // Broker implements broker.Broker on NATS. Make one with New or Open for each node.
@@ -18,17 +15,13 @@ type Broker struct {
 	opts  Options
 	names *naming
 
-	to    *directory
-	out   *outbox
-	in    *subscriber
-	keep  *keeper
-	proof *witnesses
+	subjects    *subjectCache
+	out         *outbox
+	in          *subscriber
+	propagation *propagation
 
-	// stop ends everything at once, for a reason.
-	stop  context.CancelCauseFunc
-	works sync.WaitGroup
-
-	closing *closing.Once
+	stop    context.CancelFunc // ends the probes of propagation
+	closing *lifecycle.Once
 }
 
 var _ broker.Broker = (*Broker)(nil)
@@ -61,7 +54,7 @@ func New(nc *nats.Conn, opts *Options) (*Broker, error) {
 }
 
 func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
-	b := &Broker{opts: opts.withDefaults(), closing: closing.NewOnce()}
+	b := &Broker{opts: opts.withDefaults(), closing: lifecycle.NewOnce()}
 	var err error
 	if b.names, err = newNaming(b.opts.Prefix); err != nil {
 		return nil, err
@@ -80,14 +73,15 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 			maxPayload = allows - frameReserve
 		}
 	}
-	ctx, stop := context.WithCancelCause(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
-	b.proof = newWitnesses(ctx, to, b.names, &b.opts)
-	b.to = newDirectory(b.names)
-	b.out = newOutbox(&b.opts, maxPayload)
-	b.in = newSubscriber(b.names, &b.opts, b.proof, b.out.from, b.out.wake, b.to.forget)
-	b.keep = &keeper{out: b.out, in: b.in, to: to, opts: &b.opts, log: b.opts.Logger}
-	b.works.Go(func() { b.keep.run(ctx) })
+	b.propagation = newPropagation(ctx, to, b.names, &b.opts)
+	b.subjects = newSubjectCache(b.names)
+	manager := &connManager{to: to, opts: &b.opts, log: b.opts.Logger}
+	b.out = newOutbox(&b.opts, maxPayload, manager, func() bool { return b.in.needed() })
+	b.in = newSubscriber(b.names, &b.opts, b.propagation, b.out.from, b.out.Wake, b.subjects.forget)
+	manager.out, manager.in = b.out, b.in
+	b.out.Wake() // starts the sender
 	return b, nil
 }
 
@@ -101,11 +95,11 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	to, err := b.to.address(ch)
+	to, err := b.subjects.target(ch)
 	if err != nil {
 		return err
 	}
-	return b.out.put(ctx, to, payload, b.in.audience(to, b.out.expects()))
+	return b.out.put(ctx, to, payload, b.in.localSubscribers(to, b.out.expects()))
 }
 
 // Flush implements broker.Broker: nil means that the server has dealt with each
@@ -114,7 +108,7 @@ func (b *Broker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return b.out.flush(ctx)
+	return b.out.Flush(ctx)
 }
 
 // Subscribe implements broker.Broker. If the first connection cannot be made the
@@ -158,12 +152,12 @@ func (b *Broker) unsupported(ctx context.Context) error {
 }
 
 // OnLoss implements broker.Broker.
-func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.keep.losses.Add(f) }
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.out.OnLoss(f) }
 
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {
 	var s broker.Stats
-	b.out.books.Fill(&s)
+	b.out.Fill(&s)
 	b.in.fill(&s)
 	return s
 }
@@ -187,23 +181,12 @@ func (b *Broker) Capabilities() broker.Capabilities {
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {
-	drained := b.out.close()
 	receivers := b.in.close()
-	var late error
-	select {
-	case <-drained.Done():
-	case <-ctx.Done():
-		late = ctx.Err()
-		b.stop(fmt.Errorf("broker closed before it was sent: %w", late))
-		<-drained.Done() // nothing waits for the server any more
-	}
-	b.stop(broker.ErrClosed)
-	b.works.Wait()
-	if err := b.proof.close(ctx); err != nil {
+	err := b.out.Close(ctx)
+	b.stop()
+	late := b.propagation.close(ctx)
+	if err := lifecycle.Wait(ctx, receivers...); err != nil {
 		late = err
 	}
-	if err := signals.Wait(ctx, receivers...); err != nil {
-		late = err
-	}
-	return closing.Join(drained.Err(), late)
+	return lifecycle.Join(err, late)
 }

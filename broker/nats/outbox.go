@@ -6,69 +6,47 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/internal/ledger"
-	"github.com/crossroom/crossroom/broker/internal/queue"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/brokerkit"
 )
 
-// message is what the outbox remembers of one that it holds.
+// message is what the outbox remembers of a message beside its bytes.
 type message struct {
-	to          *address
-	ledger.Size        // on the wire with the frame
-	own         *local // for receivers here, nil if there are none
+	to  *target
+	own *local // for receivers here, nil if there are none
 }
 
-// waiting is a message that is not handed over yet.
-type waiting struct {
-	message
-	at   time.Duration // when it was accepted, after outbox.born
-	data []byte        // frame and payload
-}
-
-// local is a message that somebody here wants to have too. The server does not send
-// it back: it is delivered when the server has answered that it has it.
+// local is a message that subscriptions of this broker select too. The server does not send
+// it back: it is delivered when the server has confirmed it.
 type local struct {
 	payload []byte
 	subs    []*subscription
 }
 
-// outbox holds accepted messages in order: first those that wait, then those that
-// were handed to nats.go and for which the server has not spoken yet (the flight). A
-// message leaves it by being settled, in the order of acceptance: it was sent, or
-// lost, or nobody knows.
+// outbox is the outbox of NATS: what is in flight was handed over to nats.go.
 //
-// The server says nothing about a message that is well. It answers pings, in its
-// place among the messages, so whatever was handed over before a ping is settled by
-// its answer. The keeper pings when a quarter of the window is on its way, when
-// somebody waits for the answer, and otherwise a little later (confirmDelay).
+// The server says nothing about a message that it takes. It answers pings, in their place
+// among the messages, so the answer settles everything handed over before the ping. The
+// sender pings when a quarter of the window is in flight, when somebody waits for the answer,
+// and otherwise after confirmDelay.
 type outbox struct {
-	opts *Options
-	max  int // bytes of a payload
-	from uint64
-	born time.Time
-	// work tells the keeper that there is something to do.
-	work chan struct{}
+	*brokerkit.Outbox[message]
+	max    int // bytes of a payload
+	from   uint64
+	window int
+	limit  atomic.Int64 // of the server, in bytes of a message; zero if it is not known
+	seq    uint64       // of the last message; the outbox's lock guards it
 
-	mu      sync.Mutex
-	books   ledger.Ledger
-	link    *link // where to publish; nil while there is none
-	most    int   // of the server, in bytes of a message; zero if it is not known
-	seq     uint64
-	queue   queue.FIFO[waiting]
-	flight  queue.FIFO[message]
-	flying  int // bytes of the flight
-	asked   int // bytes of the flight that a ping is behind of
-	urgent  bool
-	scratch []byte
-	// denied are subjects of which the server has refused the last message.
+	// unconfirmed counts the bytes written since the last ping. urgent: the next ping does not
+	// wait.
+	unconfirmed atomic.Int64
+	urgent      atomic.Bool
+	// denied are subjects of which the server has refused the last message. The sender's own.
 	denied map[string]bool
 
 	// others is the number of the last message for receivers here that is on no room's
@@ -77,173 +55,136 @@ type outbox struct {
 }
 
 const (
-	// confirmDelay is how long a message may be on its way before the server is asked
-	// whether it has it, if nobody waits for that.
+	// confirmDelay is how long a message may be in flight before the server is asked to
+	// confirm it, if nobody waits for that.
 	confirmDelay = 50 * time.Millisecond
-	// scratchKept is the largest buffer that is used again.
-	scratchKept = 64 << 10
+	// batchBytes is how much of what waits is handed over at a time.
+	batchBytes = 32 << 10
 	// deniedKept is how many subjects are remembered as denied.
 	deniedKept = 1 << 13
 )
 
-func newOutbox(opts *Options, maxPayload int) *outbox {
-	o := &outbox{opts: opts, max: maxPayload, born: time.Now(), work: make(chan struct{}, 1)}
-	o.books = ledger.New(&o.mu, opts.QueueMessages, opts.QueueBytes)
+func newOutbox(opts *Options, maxPayload int, connector brokerkit.Connector, needed func() bool) *outbox {
 	var id [8]byte
 	rand.Read(id[:])
-	o.from = binary.BigEndian.Uint64(id[:])
-	return o
+	return &outbox{max: maxPayload, from: binary.BigEndian.Uint64(id[:]), window: opts.WindowBytes,
+		Outbox: brokerkit.NewOutbox[message](brokerkit.OutboxOptions{
+			Name: "nats broker", Logger: opts.Logger,
+			Messages: opts.QueueMessages, Bytes: opts.QueueBytes, Age: opts.QueueAge, TooOld: ErrTooOld,
+			BatchBytes: min(batchBytes, max(1, opts.WindowBytes/4)), WindowBytes: opts.WindowBytes, NonBlocking: true,
+			BackoffMin: opts.BackoffMin, BackoffMax: opts.BackoffMax, Needed: needed,
+		}, connector),
+	}
 }
 
-// wake tells the keeper to look.
-func (o *outbox) wake() { signals.Raise(o.work) }
-
-// put takes a message in, and hands it to nats.go here and now if nothing waits. subs
-// are those here who want it too.
-func (o *outbox) put(ctx context.Context, to *address, payload []byte, subs []*subscription) error {
-	if len(payload) > o.max {
-		return &broker.PayloadError{Size: len(payload), Max: o.max}
-	}
+// put accepts a message. subs are the subscriptions of this broker that select it.
+func (o *outbox) put(ctx context.Context, to *target, payload []byte, subs []*subscription) error {
 	head := frameHead + len(to.names)
-	m := message{to: to, Size: ledger.Size{Payload: len(payload), Wire: head + len(payload)}}
+	size := brokerkit.Size{Payload: len(payload), Wire: head + len(payload)}
+	most := o.max
+	if limit := int(o.limit.Load()); limit > 0 {
+		most = min(most, max(0, limit-head))
+	}
+	if len(payload) > most {
+		return &broker.PayloadError{Size: len(payload), Max: most}
+	}
+	m := message{to: to}
 	if len(subs) > 0 {
 		m.own = &local{payload: bytes.Clone(payload), subs: subs}
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if err := o.books.Admit(ctx, m.Size); err != nil {
-		return err
-	}
-	if o.most > 0 && m.Wire > o.most {
-		return &broker.PayloadError{Size: len(payload), Max: max(0, o.most-head)}
-	}
-	o.seq++
-	o.books.Accept(m.Size)
-	if m.own != nil && to.ch.Kind() != broker.KindRoom {
-		o.others.Store(o.seq)
-	}
-	if o.link != nil && o.queue.Len() == 0 && o.fits(m.Wire) {
-		o.scratch = append(appendFrame(o.scratch[:0], o.from, o.seq, to.names), payload...)
-		err := o.link.nc.Publish(to.subject, o.scratch)
-		if cap(o.scratch) > scratchKept {
-			o.scratch = nil
+	return o.Put(ctx, size, m, func(buf []byte) []byte {
+		o.seq++
+		if m.own != nil && to.ch.Kind() != broker.KindRoom {
+			o.others.Store(o.seq)
 		}
-		if err == nil {
-			o.fly(m)
-			return nil
+		return append(appendFrame(buf, o.from, o.seq, to.names), payload...)
+	})
+}
+
+// writer publishes over one connection.
+type writer struct {
+	out *outbox
+	nc  *nats.Conn
+}
+
+// Write implements brokerkit.Writer. nats.go copies the messages into its buffer.
+func (w writer) Write(b *brokerkit.Batch[message]) (n int, _ error) {
+	for m, data := range b.All() {
+		err := w.nc.Publish(m.to.subject, data)
+		tooLarge := errors.Is(err, nats.ErrMaxPayload)
+		if err != nil && !tooLarge {
+			return n, err // the connection is ending: nothing of the message has left
 		}
-		// The link is ending. Nothing of the message has left, so it waits.
-	}
-	data := append(appendFrame(make([]byte, 0, m.Wire), o.from, o.seq, to.names), payload...)
-	o.queue.Push(waiting{m, time.Since(o.born), data})
-	if o.queue.Len() == 1 {
-		o.wake()
-	}
-	return nil
-}
-
-// fits reports whether the window has room.
-func (o *outbox) fits(size int) bool {
-	return o.flight.Len() == 0 || o.flying+size <= o.opts.WindowBytes
-}
-
-// fly notes a message that nats.go has taken.
-func (o *outbox) fly(m message) {
-	o.flight.Push(m)
-	o.flying += m.Wire
-	if o.flight.Len() == 1 {
-		o.wake() // so that it is asked about before long
-	}
-	if !o.urgent && (m.own != nil || o.flying-o.asked >= o.opts.WindowBytes/4) {
-		o.urgent = true
-		o.wake()
-	}
-}
-
-// pump hands over what waits, as far as the window allows.
-func (o *outbox) pump() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for o.link != nil && o.queue.Len() > 0 && o.fits(o.queue.Front().Wire) {
-		m := *o.queue.Front()
-		err := o.link.nc.Publish(m.to.subject, m.data)
-		switch {
-		case err == nil:
-			o.queue.Pop()
-			o.fly(m.message)
-		case errors.Is(err, nats.ErrMaxPayload):
-			// Accepted while there was no server to say how much it takes.
-			if o.flight.Len() > 0 {
-				return // settled in its turn: the keeper asks at once, and comes back
-			}
-			o.queue.Pop()
-			o.books.Lose(m.Size, false, &broker.PayloadError{Size: m.Payload, Max: max(0, o.most-(m.Wire-m.Payload))})
-			o.settled()
-		default:
-			return // the link is ending
+		if tooLarge { // accepted while there was no server to say how much it takes
+			head := frameHead + len(m.to.names)
+			b.Refuse(n, &broker.PayloadError{Size: len(data) - head, Max: max(0, int(w.nc.MaxPayload())-head)})
 		}
+		w.out.wrote(len(data), m.own != nil || tooLarge)
+		n++
+	}
+	return n, nil
+}
+
+// wrote notes that so many bytes are to be confirmed, and wakes the sender if it is time.
+func (o *outbox) wrote(bytes int, soon bool) {
+	total := o.unconfirmed.Add(int64(bytes))
+	if soon || total >= int64(o.window/4) {
+		if !o.urgent.Swap(true) {
+			o.Wake()
+		}
+	} else if total == int64(bytes) {
+		o.Wake() // so that it is confirmed before long
 	}
 }
 
-// due says whether something is on its way that the server has not been asked about,
-// and whether somebody waits for its answer.
+// due reports whether messages are to be confirmed, and whether somebody waits for that.
 func (o *outbox) due() (some, urgent bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.flight.Len() > 0, o.flight.Len() > 0 && (o.urgent || o.books.Awaited() || o.queue.Len() > 0)
+	some = o.InFlight(nil) > 0
+	return some, some && (o.urgent.Load() || o.Awaited())
 }
 
-// asking returns how many messages are settled once the server has answered a ping
-// that is sent now. If it is to be the last of them, messages wait until connected is called.
-func (o *outbox) asking(last bool) (through uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if last {
-		o.link = nil
-	}
-	o.asked, o.urgent = o.flying, false
-	return o.books.Settled() + uint64(o.flight.Len())
+// asking returns how many messages are settled once the server has answered a ping that
+// is sent now.
+func (o *outbox) asking() int {
+	o.unconfirmed.Store(0)
+	o.urgent.Store(false)
+	return o.InFlight(nil)
 }
 
-// answered settles what was asked about as sent, except what is denied: then nothing else
-// is on its way. It appends what is for receivers here to own.
-func (o *outbox) answered(through uint64, denied map[string]*refused, own []message) []message {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// answered settles n messages as sent, except what is denied: then nothing else is in
+// flight. It appends what is for receivers here to own.
+func (o *outbox) answered(n int, denied map[string]*refusedMessages, own []message) []message {
 	allowed := o.allowed(denied)
-	for o.books.Settled() < through && o.flight.Len() > 0 {
-		m := o.land()
+	o.Settle(n, func(m message) error {
 		if r := denied[m.to.subject]; r != nil {
 			if allowed[m.to.subject]--; allowed[m.to.subject] < 0 && r.n > 0 {
 				r.n--
-				o.books.Lose(m.Size, false, r.err)
-				continue
+				return r.err
 			}
 		} else if len(o.denied) > 0 {
 			delete(o.denied, m.to.subject)
 		}
-		o.books.Sent(m.Size)
 		if m.own != nil {
 			own = append(own, m)
 		}
-	}
-	o.settled()
+		return nil
+	})
 	return own
 }
 
 // allowed returns how many messages for each of the denied subjects the server has taken
 // before it refused the first. It says how many it has refused, but not which: it began or
-// ceased to refuse them, once. mu is held.
-func (o *outbox) allowed(denied map[string]*refused) map[string]int {
+// ceased to refuse them, once.
+func (o *outbox) allowed(denied map[string]*refusedMessages) map[string]int {
 	if len(denied) == 0 {
 		return nil
 	}
 	allowed := map[string]int{}
-	for i := range o.flight.Len() {
-		if m := o.flight.At(i); denied[m.to.subject] != nil {
+	o.InFlight(func(m message) {
+		if denied[m.to.subject] != nil {
 			allowed[m.to.subject]++
 		}
-	}
+	})
 	for subject, r := range denied {
 		n := allowed[subject]
 		switch {
@@ -265,109 +206,19 @@ func (o *outbox) allowed(denied map[string]*refused) map[string]int {
 // they want (B26).
 func (o *outbox) expects() bool { return o.others.Load() > o.returned.Load() }
 
-// delivered notes that receivers here have what answered brought.
+// delivered notes that receivers here have what answered returned.
 func (o *outbox) delivered() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.returned.Store(o.books.Settled())
+	var s broker.Stats
+	o.Fill(&s)
+	o.returned.Store(s.Accepted - uint64(s.QueuedMessages))
 }
 
-// land takes the first message off the flight, to be settled.
-func (o *outbox) land() message {
-	m := o.flight.Pop()
-	o.flying -= m.Wire
-	o.asked = max(0, o.asked-m.Wire)
-	return m
-}
+// setLimit notes how much the server of a connection takes.
+func (o *outbox) setLimit(c *conn) { o.limit.Store(c.nc.MaxPayload()) }
 
-// connected lets messages go out over a link.
-func (o *outbox) connected(l *link) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.link, o.most = l, int(l.nc.MaxPayload())
-}
-
-// limit notes how much the server of a link takes.
-func (o *outbox) limit(l *link) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.most = int(l.nc.MaxPayload())
-}
-
-// disconnected settles the whole flight as uncertain.
+// disconnected settles what is in flight as uncertain.
 func (o *outbox) disconnected(err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.link, o.asked, o.urgent, o.denied = nil, 0, false, nil
-	for o.flight.Len() > 0 {
-		o.books.Lose(o.land().Size, true, err)
-	}
-	o.settled()
-}
-
-// expire settles as lost what has waited for too long, because of err, or
-// everything if all is set. It returns when the next message gets too old; zero if
-// none will.
-func (o *outbox) expire(all bool, err error) time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer o.settled()
-	now := time.Since(o.born)
-	for o.queue.Len() > 0 {
-		if !all {
-			if o.opts.QueueAge < 0 {
-				break
-			}
-			if left := o.queue.Front().at + o.opts.QueueAge - now; left > 0 {
-				return left
-			}
-		}
-		o.books.Lose(o.queue.Pop().Size, false, err)
-	}
-	return 0
-}
-
-// settled looks who waited for what just happened.
-func (o *outbox) settled() {
-	o.books.Balance()
-	if o.books.Over() {
-		o.wake()
-	}
-}
-
-// flush waits until everything accepted so far is settled. What it returns no
-// later flush returns again.
-func (o *outbox) flush(ctx context.Context) error {
-	o.mu.Lock()
-	b, err := o.books.Barrier()
-	o.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	o.wake() // to ask the server
-	return o.books.Wait(ctx, b)
-}
-
-// close takes nothing more in. The barrier returned is passed when all is settled.
-func (o *outbox) close() *ledger.Barrier {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.wake()
-	return o.books.Close()
-}
-
-// state reports whether messages wait for a link, and whether there is nothing left
-// to do, ever.
-func (o *outbox) state() (waits, over bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.queue.Len() > 0, o.books.Over()
-}
-
-// tooOld is the error of a message that was kept waiting by cause.
-func tooOld(cause error) error {
-	if cause == nil {
-		return ErrTooOld
-	}
-	return fmt.Errorf("%w: %w", ErrTooOld, cause)
+	o.denied = nil
+	o.asking()
+	o.Abandon(err)
 }

@@ -27,9 +27,9 @@ type route struct {
 	epoch uint64
 }
 
-// take passes on one message that has arrived over l. It is for the goroutine that
+// receive passes on one message that has arrived over l. It is for the goroutine that
 // drains the link.
-func (s *subscriber) take(l *link, m *nats.Msg) {
+func (s *subscriber) receive(l *conn, m *nats.Msg) {
 	f, payload, ok := readFrame(m.Data)
 	if !ok || f.from == s.self {
 		// Somebody else's idea of a message, or one of our own that was left behind at a
@@ -39,16 +39,16 @@ func (s *subscriber) take(l *link, m *nats.Msg) {
 	r := s.route(l, m, &f)
 	for r.u != nil && r.u.in.Wants(&r.ch) {
 		u := r.u
-		switch u.arrivals.look(f.from, f.seq) {
-		case again:
+		switch u.sequence.check(f.from, f.seq) {
+		case duplicate:
 			return
-		case late:
-			u.arrivals.note(f.from, f.seq)
+		case overtaken:
+			u.sequence.record(f.from, f.seq)
 			u.in.Miss(len(payload), errOvertaken)
 			return
 		}
 		if u.in.Deliver(r.epoch, &r.ch, payload) {
-			u.arrivals.note(f.from, f.seq)
+			u.sequence.record(f.from, f.seq)
 			return
 		}
 		// A filter has gone in this moment, perhaps the one in question.
@@ -58,7 +58,7 @@ func (s *subscriber) take(l *link, m *nats.Msg) {
 
 // route returns where a message goes. It remembers that until something changes, so
 // that most messages need no lock.
-func (s *subscriber) route(l *link, m *nats.Msg, f *frame) *route {
+func (s *subscriber) route(l *conn, m *nats.Msg, f *frame) *route {
 	if f.named {
 		return s.find(l, m, f)
 	}
@@ -76,11 +76,11 @@ func (s *subscriber) route(l *link, m *nats.Msg, f *frame) *route {
 }
 
 // find finds out where a message goes.
-func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
+func (s *subscriber) find(l *conn, m *nats.Msg, f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.of[m.Sub]
-	if e == nil || s.link != l || e.u.down {
+	e := s.states[m.Sub]
+	if e == nil || s.link != l || e.u.interrupted {
 		return &route{}
 	}
 	ch, long, ok := e.filter.Channel(), false, true
@@ -95,18 +95,18 @@ func (s *subscriber) find(l *link, m *nats.Msg, f *frame) *route {
 	}
 	// While a filter is being added another one may be live that selects the message
 	// too, so its copies count as soon as either is.
-	if !ok || long || ch.Validate() != nil || !e.filter.Matches(ch) || !e.live && !e.u.matches(ch) {
+	if !ok || long || ch.Validate() != nil || !e.filter.Matches(ch) || !e.active && !e.u.matches(ch) {
 		return &route{}
 	}
 	return &route{ch: ch, u: e.u, epoch: e.u.in.Epoch()}
 }
 
-// audience returns those here who want a message that is about to be published. They are
+// localSubscribers returns those here who want a message that is about to be published. They are
 // not asked if they expect something that may change it.
-func (s *subscriber) audience(to *address, expects bool) []*subscription {
-	known := to.here.Load()
+func (s *subscriber) localSubscribers(to *target, expects bool) []*subscription {
+	known := to.local.Load()
 	if known == nil {
-		known = s.here(to)
+		known = s.findLocal(to)
 	}
 	here := *known
 	for i, u := range here {
@@ -124,12 +124,12 @@ func (s *subscriber) audience(to *address, expects bool) []*subscription {
 	return here
 }
 
-// here finds out which subscriptions here an address is for, and has the address remember
+// findLocal finds out which subscriptions findLocal an address is for, and has the address remember
 // it until that changes.
-func (s *subscriber) here(to *address) *[]*subscription {
+func (s *subscriber) findLocal(to *target) *[]*subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known := to.here.Load(); known != nil {
+	if known := to.local.Load(); known != nil {
 		return known
 	}
 	subs := slices.Clone(s.holders[broker.Exactly(to.ch)])
@@ -145,20 +145,20 @@ func (s *subscriber) here(to *address) *[]*subscription {
 			subs = append(subs, u)
 		}
 	}
-	if len(s.told) >= addressesKept {
+	if len(s.cached) >= targetsKept {
 		s.changed()
 	}
-	to.here.Store(&subs)
-	s.told = append(s.told, to)
+	to.local.Store(&subs)
+	s.cached = append(s.cached, to)
 	return &subs
 }
 
-// returned delivers a message of our own that the server has.
-func (s *subscriber) returned(ch *broker.Channel, own *local) {
+// deliverOwn delivers a message of our own that the server has.
+func (s *subscriber) deliverOwn(ch *broker.Channel, own *local) {
 	for _, u := range own.subs {
 		for {
 			s.mu.Lock()
-			epoch, wanted := u.in.Epoch(), !u.down && u.matches(*ch)
+			epoch, wanted := u.in.Epoch(), !u.interrupted && u.matches(*ch)
 			s.mu.Unlock()
 			if !wanted || u.in.Deliver(epoch, ch, own.payload) {
 				break

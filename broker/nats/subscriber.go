@@ -20,24 +20,24 @@ import (
 type subscriber struct {
 	names *naming
 	opts  *Options
-	// need wakes the keeper.
-	need   func()
-	proof  *witnesses
-	log    *slog.Logger
-	self   uint64 // frame.from of the messages of this broker
-	counts *inbox.Counts
+	// needConn wakes the keeper.
+	needConn    func()
+	propagation *propagation
+	log         *slog.Logger
+	self        uint64 // frame.from of the messages of this broker
+	counts      *inbox.Counts
 
 	mu      sync.Mutex
 	closed  bool
 	closing chan struct{} // closed with closed
 	subs    map[*subscription]struct{}
-	asking  int         // calls of Subscribe and Add underway
+	adding  int         // calls of Subscribe and Add underway
 	next    *attempt    // to have a link
 	late    *time.Timer // runs while a receiver may wait for the reason of an interruption
-	link    *link       // with everything live; nil while there is none
-	// of are the entries by their subscription on the server; those of a link that is
+	link    *conn       // with everything live; nil while there is none
+	// states are the entries by their subscription on the server; those states a link that is
 	// being prepared too.
-	of map[*nats.Subscription]*entry
+	states map[*nats.Subscription]*filterState
 
 	// holders are the subscriptions that have a filter, live.
 	holders map[broker.Filter][]*subscription
@@ -49,7 +49,7 @@ type subscriber struct {
 	// routes are where messages go, and told the addresses that know it. Both are good until
 	// changed is called. Only the reading goroutine looks into routes.
 	routes atomic.Pointer[routes]
-	told   []*address
+	cached []*target
 }
 
 // space is a namespace in one protocol.
@@ -60,10 +60,10 @@ type space struct {
 
 func spaceOf(f broker.Filter) space { return space{f.Channel().Protocol(), f.Channel().Namespace()} }
 
-func newSubscriber(names *naming, opts *Options, proof *witnesses, self uint64, need, forget func()) *subscriber {
+func newSubscriber(names *naming, opts *Options, proof *propagation, self uint64, need, forget func()) *subscriber {
 	s := &subscriber{
-		names: names, opts: opts, proof: proof, log: opts.Logger, self: self & (1<<56 - 1), need: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
-		subs: map[*subscription]struct{}{}, of: map[*nats.Subscription]*entry{},
+		names: names, opts: opts, propagation: proof, log: opts.Logger, self: self & (1<<56 - 1), needConn: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
+		subs: map[*subscription]struct{}{}, states: map[*nats.Subscription]*filterState{},
 		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{},
 		spaces: map[space]int{}, forget: forget,
 	}
@@ -75,11 +75,11 @@ func newSubscriber(names *naming, opts *Options, proof *witnesses, self uint64, 
 // subscriptions that may have gone. mu is held.
 func (s *subscriber) changed() {
 	s.routes.Store(&routes{})
-	for _, a := range s.told {
-		a.here.Store(nil)
+	for _, a := range s.cached {
+		a.local.Store(nil)
 	}
-	clear(s.told)
-	s.told = s.told[:0]
+	clear(s.cached)
+	s.cached = s.cached[:0]
 }
 
 // subscribe makes a subscription and waits until it is live.
@@ -109,14 +109,14 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range filters {
-		e := u.entries[f]
-		if e == nil || !e.live {
+		e := u.filters[f]
+		if e == nil || !e.active {
 			continue
 		}
-		s.deaden(e)
-		s.part(e)
+		s.deactivate(e)
+		s.scheduleEnd(e)
 	}
-	s.revive(u)
+	s.resume(u)
 	s.changed()
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
@@ -126,11 +126,11 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 // drop ends a subscription for good. Its goroutine may still be in a call.
 func (s *subscriber) drop(u *subscription) {
 	s.mu.Lock()
-	for _, e := range u.entries {
-		s.deaden(e)
-		s.leave(e)
+	for _, e := range u.filters {
+		s.deactivate(e)
+		s.end(e)
 	}
-	u.down = false // no Resumed will come
+	u.interrupted = false // no Resumed will come
 	delete(s.subs, u)
 	s.mu.Unlock()
 	u.in.Shut()
@@ -140,11 +140,11 @@ func (s *subscriber) drop(u *subscription) {
 func (s *subscriber) needed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asking > 0 {
+	if s.adding > 0 {
 		return true
 	}
 	for u := range s.subs {
-		if len(u.entries) > 0 {
+		if len(u.filters) > 0 {
 			return true
 		}
 	}
@@ -152,11 +152,11 @@ func (s *subscriber) needed() bool {
 }
 
 // prepare subscribes over a new link to everything.
-func (s *subscriber) prepare(ctx context.Context, l *link) error {
+func (s *subscriber) prepare(ctx context.Context, l *conn) error {
 	s.mu.Lock()
 	for u := range s.subs {
-		for _, e := range u.entries {
-			if !e.live {
+		for _, e := range u.filters {
+			if !e.active {
 				continue // its Add will see to it
 			}
 			if err := s.subscribeOn(l, e); err != nil {
@@ -165,7 +165,7 @@ func (s *subscriber) prepare(ctx context.Context, l *link) error {
 			}
 		}
 	}
-	n := len(s.of)
+	n := len(s.states)
 	s.mu.Unlock()
 	if n == 0 {
 		// What the account may do comes behind the answer to the first ping.
@@ -176,28 +176,28 @@ func (s *subscriber) prepare(ctx context.Context, l *link) error {
 
 // connected begins to use a link that is prepared, and ends the interruptions of those
 // subscriptions of which all is live.
-func (s *subscriber) connected(l *link) error {
+func (s *subscriber) connected(l *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse(l)
-	for _, e := range s.of {
+	s.applyViolations(l)
+	for _, e := range s.states {
 		if !e.grant() && errors.Is(e.refused, nats.ErrMaxSubscriptionsExceeded) {
-			return e.refusal() // which of them are too many is unknown
+			return e.violation() // which of them are too many is unknown
 		}
 	}
 	select {
-	case <-l.wire.broken:
+	case <-l.net.broken:
 		return l.reason()
 	default:
 	}
 	s.link = l
 	s.changed()
 	for u := range s.subs {
-		if e := u.lacks(); e != nil {
+		if e := u.missing(); e != nil {
 			s.log.Warn("nats broker: subscription refused", "subject", e.subject, "err", e.refused)
-			u.tell(e.refusal())
+			u.report(e.violation())
 		}
-		s.revive(u)
+		s.resume(u)
 	}
 	s.attempted(nil)
 	return nil
@@ -225,9 +225,9 @@ func (s *subscriber) disconnected(err error) {
 	defer s.mu.Unlock()
 	s.link = nil
 	s.changed()
-	clear(s.of)
+	clear(s.states)
 	for u := range s.subs {
-		for _, e := range u.entries {
+		for _, e := range u.filters {
 			e.sub, e.denied, e.granted, e.refused = nil, false, false, nil
 		}
 		if err != nil && u.active() > 0 {
@@ -244,24 +244,24 @@ func (s *subscriber) disconnected(err error) {
 func (s *subscriber) explain(err error) {
 	switch {
 	case isReason(err):
-		s.tell(err)
+		s.report(err)
 	case !closedWithoutReason(err):
-		s.tell(nil)
+		s.report(nil)
 	case s.late == nil && !s.closed:
 		s.late = time.AfterFunc(s.opts.BackoffMin+reasonWait, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.late = nil
-			s.tell(nil)
+			s.report(nil)
 		})
 	}
 }
 
-// tell reports the interruptions that are not reported yet, with err, or with the causes
+// report reports the interruptions that are not reported yet, with err, or with the causes
 // known before if err is nil. mu is held.
-func (s *subscriber) tell(err error) {
+func (s *subscriber) report(err error) {
 	for u := range s.subs {
-		u.tell(err)
+		u.report(err)
 	}
 }
 
@@ -273,7 +273,7 @@ func (s *subscriber) failed(err error) {
 	defer s.mu.Unlock()
 	s.explain(err)
 	for u := range s.subs {
-		if u.down {
+		if u.interrupted {
 			return
 		}
 	}

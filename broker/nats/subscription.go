@@ -5,7 +5,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/inbox"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // subscription implements broker.Subscription: filters, and an inbox for what they
@@ -13,47 +13,47 @@ import (
 type subscription struct {
 	s        *subscriber
 	in       *inbox.Inbox
-	arrivals arrivals // of the reading goroutine
+	sequence sequences // of the reading goroutine
 
 	// The subscriber's mutex guards these.
-	entries map[broker.Filter]*entry
-	down    bool  // interrupted
-	untold  error // why, while the receiver does not know yet; nil if it does
+	filters     map[broker.Filter]*filterState
+	interrupted bool  // interrupted
+	unreported  error // why, while the receiver does not know yet; nil if it does
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	in := inbox.New(r, inbox.Options{
-		Limit: s.opts.ReceiveBuffer, Patience: s.opts.SlowReceiver, Slow: ErrSlowReceiver, Counts: s.counts,
+		Bytes: s.opts.ReceiveBuffer, PerMessage: inbox.MessageCost, Patience: s.opts.SlowReceiver, Slow: ErrSlowReceiver, Counts: s.counts,
 	})
-	return &subscription{s: s, in: in, entries: map[broker.Filter]*entry{}}
+	return &subscription{s: s, in: in, filters: map[broker.Filter]*filterState{}}
 }
 
-// tell reports an interruption to the receiver, unless that is done: with err, or with the
+// report reports an interruption to the receiver, unless that is done: with err, or with the
 // cause known before if err is nil. The subscriber's mutex is held.
-func (u *subscription) tell(err error) {
-	if u.untold == nil {
+func (u *subscription) report(err error) {
+	if u.unreported == nil {
 		return
 	}
 	if err == nil {
-		err = u.untold
+		err = u.unreported
 	}
-	u.untold = nil
+	u.unreported = nil
 	u.in.Interrupt(err)
 }
 
 // matches reports whether one of the filters that are live selects ch. The
 // subscriber's mutex is held.
 func (u *subscription) matches(ch broker.Channel) bool {
-	if e := u.entries[broker.Exactly(ch)]; e != nil && e.live {
+	if e := u.filters[broker.Exactly(ch)]; e != nil && e.active {
 		return true
 	}
 	switch ch.Kind() {
 	case broker.KindRoom, broker.KindBroadcast:
-		e := u.entries[ch.Protocol().EveryRoom(ch.Namespace())]
-		return e != nil && e.live
+		e := u.filters[ch.Protocol().EveryRoom(ch.Namespace())]
+		return e != nil && e.active
 	case broker.KindRequests:
-		e := u.entries[ch.Protocol().Uncounted(ch.Namespace())]
-		return e != nil && e.live
+		e := u.filters[ch.Protocol().Uncounted(ch.Namespace())]
+		return e != nil && e.active
 	}
 	return false
 }
@@ -61,8 +61,8 @@ func (u *subscription) matches(ch broker.Channel) bool {
 // active counts the filters that are live. The subscriber's mutex is held.
 func (u *subscription) active() int {
 	n := 0
-	for _, e := range u.entries {
-		if e.live {
+	for _, e := range u.filters {
+		if e.active {
 			n++
 		}
 	}
@@ -80,7 +80,7 @@ func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return signals.Wait(ctx, u.s.remove(u, filters))
+	return lifecycle.Wait(ctx, u.s.remove(u, filters))
 }
 
 // Close implements broker.Subscription. If its context ends first it returns its
@@ -88,5 +88,5 @@ func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 // that was running may still be.
 func (u *subscription) Close(ctx context.Context) error {
 	u.s.drop(u)
-	return signals.Wait(ctx, u.in.Done())
+	return lifecycle.Wait(ctx, u.in.Done())
 }

@@ -9,18 +9,18 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/crossroom/crossroom/broker/internal/backoff"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// refuse marks the entries that the server has refused over l since the last call, and
+// applyViolations marks the entries that the server has refused over l since the last call, and
 // interrupts the subscriptions that had them live. mu is held.
-func (s *subscriber) refuse(l *link) {
-	subs, over := l.refused.take()
+func (s *subscriber) applyViolations(l *conn) {
+	subs, over := l.violations.take()
 	if len(subs) == 0 && over == 0 {
 		return
 	}
 	claimed := false
-	for _, e := range s.of {
+	for _, e := range s.states {
 		err := subs[e.subject]
 		if err == nil && !e.granted && !e.denied && over > e.over {
 			// One of those that the server has not answered for yet, so perhaps this one.
@@ -30,27 +30,27 @@ func (s *subscriber) refuse(l *link) {
 			continue
 		}
 		e.denied, e.granted, e.refused = true, false, err
-		if e.live && !e.u.down {
+		if e.active && !e.u.interrupted {
 			s.log.Warn("nats broker: subscription refused", "subject", e.subject, "err", err)
-			s.interrupt(e.u, e.refusal())
-			signals.Raise(l.refused.alarm)
+			s.interrupt(e.u, e.violation())
+			lifecycle.Raise(l.violations.alarm)
 		}
 	}
 	if claimed {
-		l.refused.claim(over)
+		l.violations.claim(over)
 	}
 }
 
-// refusal is the error of an entry that was refused.
-func (e *entry) refusal() error {
+// violation is the error of an entry that was refused.
+func (e *filterState) violation() error {
 	return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), e.refused)
 }
 
-// lacks returns an entry that is live as far as its user knows, and that the server has not
+// missing returns an entry that is live as far as its user knows, and that the server has not
 // granted over the present link; nil if there is none. The subscriber's mutex is held.
-func (u *subscription) lacks() *entry {
-	for _, e := range u.entries {
-		if e.live && !e.granted {
+func (u *subscription) missing() *filterState {
+	for _, e := range u.filters {
+		if e.active && !e.granted {
 			return e
 		}
 	}
@@ -61,37 +61,37 @@ func (u *subscription) lacks() *entry {
 // that is done. mu is held.
 func (s *subscriber) interrupt(u *subscription, err error) {
 	s.begin(u, err)
-	u.tell(err)
+	u.report(err)
 }
 
 // begin notes that a subscription misses messages because of err. tell reports it. mu is
 // held.
 func (s *subscriber) begin(u *subscription, err error) {
-	if !u.down {
-		u.down, u.untold = true, err
+	if !u.interrupted {
+		u.interrupted, u.unreported = true, err
 		s.changed()
 	}
 }
 
-// revive ends the interruption of a subscription if all that it holds is live. mu is held.
-func (s *subscriber) revive(u *subscription) {
-	if u.down && s.link != nil && u.lacks() == nil {
-		u.down = false
+// resume ends the interruption of a subscription if all that it holds is live. mu is held.
+func (s *subscriber) resume(u *subscription) {
+	if u.interrupted && s.link != nil && u.missing() == nil {
+		u.interrupted = false
 		s.changed()
-		u.tell(nil)
+		u.report(nil)
 		u.in.Resume()
 	}
 }
 
-// tend deals with what the server refuses over l although it had granted it before: the
+// watchViolations deals with what the server refuses over l although it had granted it before: the
 // subscriptions concerned are interrupted, and what was refused is tried again after
 // random pauses, as with connections. It returns when the link has ended.
-func (s *subscriber) tend(ctx context.Context, l *link) {
+func (s *subscriber) watchViolations(ctx context.Context, l *conn) {
 	pause := &backoff.Backoff{Min: s.opts.BackoffMin, Max: s.opts.BackoffMax}
 	var again <-chan time.Time
 	for {
-		lacking, pending := s.look(l)
-		if err := l.refused.unclaimed(); err != nil && !pending {
+		lacking, pending := s.inspect(l)
+		if err := l.violations.unclaimed(); err != nil && !pending {
 			l.kill(err)
 			return
 		}
@@ -103,28 +103,28 @@ func (s *subscriber) tend(ctx context.Context, l *link) {
 			again = time.After(pause.Next())
 		}
 		select {
-		case <-l.refused.alarm:
+		case <-l.violations.alarm:
 		case <-again:
 			again = nil
 			if s.retry(ctx, l) != nil {
 				return // the link has ended
 			}
-		case <-l.wire.broken:
+		case <-l.net.broken:
 			return
 		}
 	}
 }
 
-// look reports whether some subscription lacks something, and whether the server has not
+// inspect reports whether some subscription lacks something, and whether the server has not
 // answered for some subscription yet.
-func (s *subscriber) look(l *link) (lacking, pending bool) {
+func (s *subscriber) inspect(l *conn) (lacking, pending bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse(l)
+	s.applyViolations(l)
 	for u := range s.subs {
-		lacking = lacking || u.lacks() != nil
+		lacking = lacking || u.missing() != nil
 	}
-	for _, e := range s.of {
+	for _, e := range s.states {
 		pending = pending || !e.granted && !e.denied
 	}
 	return lacking, pending
@@ -133,9 +133,9 @@ func (s *subscriber) look(l *link) (lacking, pending bool) {
 // retry asks the server again for what it has refused: first for one filter of each
 // subscription, so that a server that goes on refusing is not asked for thousands, and for
 // the others where that one was granted.
-func (s *subscriber) retry(ctx context.Context, l *link) error {
-	var asked []*entry
-	again := func(e *entry) error {
+func (s *subscriber) retry(ctx context.Context, l *conn) error {
+	var asked []*filterState
+	again := func(e *filterState) error {
 		asked = append(asked, e)
 		s.unsubscribe(e)
 		return s.subscribeOn(l, e)
@@ -143,7 +143,7 @@ func (s *subscriber) retry(ctx context.Context, l *link) error {
 	s.mu.Lock()
 	var err error
 	for u := range s.subs {
-		if e := u.lacks(); e != nil {
+		if e := u.missing(); e != nil {
 			err = errors.Join(err, again(e))
 		}
 	}
@@ -156,14 +156,14 @@ func (s *subscriber) retry(ctx context.Context, l *link) error {
 	}
 	first := asked
 	s.mu.Lock()
-	s.refuse(l)
+	s.applyViolations(l)
 	asked = nil
 	for _, e := range first {
 		if !e.grant() {
 			continue
 		}
-		for _, other := range e.u.entries {
-			if other.live && !other.granted {
+		for _, other := range e.u.filters {
+			if other.active && !other.granted {
 				err = errors.Join(err, again(other))
 			}
 		}
@@ -177,19 +177,19 @@ func (s *subscriber) retry(ctx context.Context, l *link) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse(l)
+	s.applyViolations(l)
 	for _, e := range asked {
 		e.grant()
 	}
 	for _, e := range first {
-		s.revive(e.u)
+		s.resume(e.u)
 	}
 	return nil
 }
 
 // grant notes that the server has answered for an entry, unless it has refused it. The
 // subscriber's mutex is held.
-func (e *entry) grant() bool {
+func (e *filterState) grant() bool {
 	if !e.denied {
 		e.granted, e.refused = true, nil
 	}

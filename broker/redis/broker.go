@@ -2,14 +2,12 @@ package redisbroker
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/internal/closing"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // Broker implements broker.Broker on Redis. Make one with New or Open for each node.
@@ -25,11 +23,10 @@ type Broker struct {
 	subscriber *subscriber
 	querier    *querier
 
-	// stop ends both goroutines at once, for a reason.
-	stop  context.CancelCauseFunc
+	stop  context.CancelCauseFunc // ends the subscriber
 	works sync.WaitGroup
 
-	closing *closing.Once
+	closing *lifecycle.Once
 }
 
 var _ broker.Broker = (*Broker)(nil)
@@ -64,7 +61,7 @@ func Open(address string, opts *Options) (*Broker, error) {
 //
 // Errors: *PrefixError, *ClientError.
 func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
-	b := &Broker{publishClient: client, subscribeClient: client, opts: opts.withDefaults(), closing: closing.NewOnce()}
+	b := &Broker{publishClient: client, subscribeClient: client, opts: opts.withDefaults(), closing: lifecycle.NewOnce()}
 	if b.opts.SubscribeClient != nil {
 		b.subscribeClient = b.opts.SubscribeClient
 	}
@@ -84,16 +81,17 @@ func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 		}
 		from.replicas = true
 	}
-	b.publisher = &publisher{out: newOutbox(b.names, &b.opts), nodes: to, opts: &b.opts, log: b.opts.Logger}
+	b.publisher = &publisher{nodes: to, server: &picker{nodes: to, use: forPublishing}, opts: &b.opts, log: b.opts.Logger}
+	b.publisher.out = newOutbox(b.names, &b.opts, b.publisher)
 	b.subscriber = newSubscriber(from, b.names, &b.opts)
 	if from == to {
-		b.publisher.ears = b.subscriber
+		b.publisher.subscriber = b.subscriber
 	}
 	b.querier = newQuerier(from, b.names, &b.opts)
 
 	ctx, stop := context.WithCancelCause(context.Background())
 	b.stop = stop
-	b.works.Go(func() { b.publisher.run(ctx) })
+	b.publisher.out.Wake() // starts the sender
 	b.works.Go(func() { b.subscriber.run(ctx) })
 	return b, nil
 }
@@ -131,7 +129,7 @@ func (b *Broker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return b.publisher.out.flush(ctx)
+	return b.publisher.out.Flush(ctx)
 }
 
 // Subscribe implements broker.Broker. If the first connection cannot be made, or
@@ -166,12 +164,12 @@ func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) (
 }
 
 // OnLoss implements broker.Broker.
-func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.publisher.losses.Add(f) }
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.publisher.out.OnLoss(f) }
 
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {
 	var s broker.Stats
-	b.publisher.out.books.Fill(&s)
+	b.publisher.out.Fill(&s)
 	b.subscriber.fill(&s)
 	return s
 }
@@ -198,24 +196,14 @@ func (b *Broker) Capabilities() broker.Capabilities {
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {
-	drained := b.publisher.out.close()
 	receivers := b.subscriber.close()
 	b.querier.close()
-	var late error
-	select {
-	case <-drained.Done():
-	case <-ctx.Done():
-		late = ctx.Err()
-		b.stop(fmt.Errorf("broker closed before it was sent: %w", late))
-		<-drained.Done() // nothing waits for the server any more
-	}
+	err := b.publisher.out.Close(ctx)
 	b.stop(broker.ErrClosed)
 	b.works.Wait()
-	if err := signals.Wait(ctx, receivers...); err != nil {
-		late = err
-	}
+	late := lifecycle.Wait(ctx, receivers...)
 	if b.own != nil {
 		b.own.Close()
 	}
-	return closing.Join(drained.Err(), late)
+	return lifecycle.Join(err, late)
 }

@@ -380,7 +380,7 @@ func (g *registry) tryResume(s *subscription) {
 		return
 	}
 	s.down = false
-	s.tell(nil)
+	s.report(nil)
 	s.in.Resume()
 	for r := range g.asking {
 		if r.sub == s {
@@ -423,7 +423,7 @@ func (g *registry) refused(reply string) error {
 		g.denied[e] = true
 		g.denial = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal)
 		for _, s := range e.subs {
-			s.tell(g.denial)
+			s.report(g.denial)
 		}
 	}
 	g.release(e)
@@ -463,10 +463,10 @@ func (g *registry) askAgain(all bool) bool {
 	return len(g.denied) > 0
 }
 
-// tell tells those who are interrupted and do not know of it.
-func (g *registry) tell(err error) {
+// report reports those who are interrupted and do not know of it.
+func (g *registry) report(err error) {
 	for s := range g.subs {
-		s.tell(err)
+		s.report(err)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/backoff"
 	"github.com/crossroom/crossroom/broker/internal/inbox"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // subscriber keeps one connection for all subscriptions, for as long as there are
@@ -29,7 +29,7 @@ type subscriber struct {
 	reg    *registry
 	closed bool
 	outage chan struct{} // closed at the end of the present one; nil if there is none
-	late   *time.Timer   // runs while receivers may be untold why they are interrupted
+	late   *time.Timer   // runs while receivers may be unreported why they are interrupted
 	denied bool          // the server refuses what it allowed before, as the log knows
 	again  *time.Timer   // runs until the server is asked for that once more
 	pause  backoff.Backoff
@@ -83,7 +83,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 	r := s.reg.ask(u, filters)
 	s.changed()
 	s.mu.Unlock()
-	signals.Raise(s.work)
+	lifecycle.Raise(s.work)
 	select {
 	case err := <-r.done:
 		return err
@@ -92,7 +92,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 	s.mu.Lock()
 	s.reg.fail(r, ctx.Err())
 	s.mu.Unlock()
-	signals.Raise(s.work)
+	lifecycle.Raise(s.work)
 	return <-r.done // the other outcome may have been a moment faster
 }
 
@@ -108,7 +108,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan s
 		}
 	}
 	s.changed()
-	signals.Raise(s.work)
+	lifecycle.Raise(s.work)
 	// Also if nothing was removed now: the call may belong to what an earlier Remove
 	// took out that did not wait for its end.
 	return append(waits, u.in.Retract(u.matches))
@@ -134,7 +134,7 @@ func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 	s.changed()
 	delete(s.reg.subs, u)
 	s.recovered()
-	signals.Raise(s.work)
+	lifecycle.Raise(s.work)
 	return waits
 }
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/inbox"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // subscription implements broker.Subscription: filters, and an inbox for what they
@@ -15,27 +15,27 @@ type subscription struct {
 	in *inbox.Inbox
 
 	// The subscriber's mutex guards these.
-	filters map[broker.Filter]*entry
-	down    bool  // interrupted
-	untold  error // why, while the receiver does not know yet; nil if it does
-	missing int   // while down: filters that are not live
+	filters    map[broker.Filter]*entry
+	down       bool  // interrupted
+	unreported error // why, while the receiver does not know yet; nil if it does
+	missing    int   // while down: filters that are not live
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
-	in := inbox.New(r, inbox.Options{Limit: s.opts.ReceiveBuffer, Counts: s.counts})
+	in := inbox.New(r, inbox.Options{Bytes: s.opts.ReceiveBuffer, PerMessage: inbox.MessageCost, Counts: s.counts})
 	return &subscription{s: s, in: in, filters: map[broker.Filter]*entry{}}
 }
 
-// tell tells the receiver of an interruption that it does not know of: because of err, or
+// report reports the receiver of an interruption that it does not know of: because of err, or
 // of what was known before if that is nil. The subscriber's mutex is held.
-func (u *subscription) tell(err error) {
-	if u.untold == nil {
+func (u *subscription) report(err error) {
+	if u.unreported == nil {
 		return
 	}
 	if err == nil {
-		err = u.untold
+		err = u.unreported
 	}
-	u.untold = nil
+	u.unreported = nil
 	u.in.Interrupt(err)
 }
 
@@ -65,7 +65,7 @@ func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return signals.Wait(ctx, u.s.remove(u, filters)...)
+	return lifecycle.Wait(ctx, u.s.remove(u, filters)...)
 }
 
 // Close implements broker.Subscription. If its context ends first it returns its
@@ -73,5 +73,5 @@ func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 // that was running may still be.
 func (u *subscription) Close(ctx context.Context) error {
 	waits := u.s.drop(u)
-	return signals.Wait(ctx, append(waits, u.in.Done())...)
+	return lifecycle.Wait(ctx, append(waits, u.in.Done())...)
 }

@@ -49,7 +49,7 @@ func (in *Inbox) Interrupt(err error) {
 	if in.shut {
 		return
 	}
-	in.tellMissed()
+	in.reportMissed()
 	in.begin()
 	if g := (&gap{cause: err}); !in.join(g) {
 		in.push(event{gap: g})
@@ -67,7 +67,7 @@ func (in *Inbox) Resume() {
 	in.push(event{})
 }
 
-// Miss tells the receiver of a message, of so many bytes, that it will not get, because
+// Miss reports a message to the receiver, of so many bytes, that it will not get, because
 // of err, in its place among the others. err is one of few: gaps that become one keep
 // each.
 func (in *Inbox) Miss(payload int, err error) {
@@ -76,23 +76,23 @@ func (in *Inbox) Miss(payload int, err error) {
 	one := broker.Loss{Messages: 1, Bytes: payload, Err: err}
 	switch {
 	case in.shut:
-	case in.missed.Messages > 0: // told together with those
+	case in.missed.Messages > 0: // reported together with those
 		in.missed.Messages++
 		in.missed.Bytes += payload
 	default:
-		in.tell(one)
+		in.report(one)
 	}
 }
 
-// halfEmpty tells of what was missed while the inbox was full, if half of it is free. It
+// halfEmpty reports what was missed while the inbox was full, if half of it is free. It
 // all came after what is queued and before what will be. mu is held.
 func (in *Inbox) halfEmpty() {
-	if in.cost <= in.opts.Limit/2 {
-		in.tellMissed()
+	if in.atMost(2) {
+		in.reportMissed()
 	}
 }
 
-func (in *Inbox) tellMissed() {
+func (in *Inbox) reportMissed() {
 	if in.missed.Messages == 0 {
 		return
 	}
@@ -100,11 +100,11 @@ func (in *Inbox) tellMissed() {
 	lost.Err = in.opts.Slow
 	in.missed = broker.Loss{}
 	in.end()
-	in.tell(lost)
+	in.report(lost)
 }
 
-// tell queues a gap, with its end. mu is held.
-func (in *Inbox) tell(lost broker.Loss) {
+// report queues a gap, with its end. mu is held.
+func (in *Inbox) report(lost broker.Loss) {
 	if g := (&gap{lost: lost}); !in.join(g) {
 		in.push(event{gap: g})
 	}

@@ -3,23 +3,22 @@
 package inbox
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 	"github.com/crossroom/crossroom/broker/internal/queue"
-	"github.com/crossroom/crossroom/broker/internal/signals"
 )
-
-// messageCost is what a message counts for besides its payload, in bytes.
-const messageCost = 128
 
 // Options are what the inboxes of one broker have in common.
 type Options struct {
-	// Limit is how many bytes may wait in an inbox. Each message counts with 128 bytes
-	// besides its payload.
-	Limit int
+	// Messages and Bytes bound what waits in an inbox. Each message counts with PerMessage
+	// bytes besides its payload; a larger one is let in alone. Zero Messages: any number.
+	Messages, Bytes int
+	PerMessage      int
 	// Patience is how long Deliver waits while an inbox is full. What comes after that
 	// is missed, until half of the inbox is free. Zero: for as long as it takes.
 	Patience time.Duration
@@ -28,6 +27,9 @@ type Options struct {
 	// Counts of all of these inboxes.
 	Counts *Counts
 }
+
+// MessageCost is the usual PerMessage.
+const MessageCost = 128
 
 // Inbox calls one receiver, in the order of the events that are put into it. Run makes
 // the calls; all other methods may be called at the same time by others. Interrupt and
@@ -43,13 +45,16 @@ type Inbox struct {
 
 	mu      sync.Mutex
 	queue   queue.FIFO[event]
-	cost    int             // of the messages in queue
+	held    int             // messages in queue
+	cost    int             // of these
 	missed  broker.Loss     // since the inbox was full, and not yet half empty
 	down    bool            // the receiver misses something now
 	running bool            // a call of the receiver
 	current event           // that call
 	idle    []chan struct{} // closed when it returns
 	shut    bool
+	paused  bool          // no calls are made
+	waiting int           // calls of Deliver that wait for room
 	work    chan struct{} // capacity 1: there is something to do
 	room    chan struct{} // capacity 1: there is room again, or may be
 	quit    chan struct{} // closed with shut
@@ -59,12 +64,13 @@ type Inbox struct {
 // event is a call that is still to be made: Deliver if it has a channel, Interrupted if
 // it has a gap, Resumed if it has neither.
 type event struct {
-	ch      *broker.Channel
+	ch      broker.Channel
 	payload []byte
 	gap     *gap
 }
 
-func (ev *event) isResumed() bool { return ev.ch == nil && ev.gap == nil }
+func (ev *event) isMessage() bool { return ev.ch.Kind() != 0 }
+func (ev *event) isResumed() bool { return !ev.isMessage() && ev.gap == nil }
 
 // New makes an inbox. Its maker starts Run, and ends it with Shut.
 func New(r broker.Receiver, opts Options) *Inbox {
@@ -84,9 +90,9 @@ func (in *Inbox) Run() {
 		switch {
 		case !ok:
 			return
-		case ev.ch != nil:
+		case ev.isMessage():
 			in.opts.Counts.received.Add(1)
-			in.r.Deliver(*ev.ch, ev.payload)
+			in.r.Deliver(ev.ch, ev.payload)
 		case ev.gap != nil:
 			in.opts.Counts.interruptions.Add(1)
 			in.r.Interrupted(ev.gap.reason())
@@ -112,7 +118,7 @@ func (in *Inbox) next() (event, bool) {
 		if in.shut {
 			return event{}, false
 		}
-		if in.queue.Len() > 0 {
+		if in.queue.Len() > 0 && !in.paused {
 			break
 		}
 		in.mu.Unlock()
@@ -123,13 +129,9 @@ func (in *Inbox) next() (event, bool) {
 		in.mu.Lock()
 	}
 	ev := in.queue.Pop()
-	if ev.ch != nil {
-		full := in.cost >= in.opts.Limit
-		in.cost -= messageCost + len(ev.payload)
-		if full && in.cost < in.opts.Limit {
-			signals.Raise(in.room)
-		}
-		in.halfEmpty()
+	if ev.isMessage() {
+		in.uncount(&ev)
+		in.makeRoom()
 	}
 	in.running, in.current = true, ev
 	return ev, true
@@ -137,7 +139,7 @@ func (in *Inbox) next() (event, bool) {
 
 // count notes that a call has come, or is done with.
 func (in *Inbox) count(ev *event, n int32) {
-	if ev.ch != nil && ev.ch.Kind() != broker.KindRoom {
+	if ev.isMessage() && ev.ch.Kind() != broker.KindRoom {
 		in.other.Add(n)
 	}
 }
@@ -151,55 +153,114 @@ func (in *Inbox) Wants(ch *broker.Channel) bool {
 func (in *Inbox) Epoch() uint64 { return in.epoch.Load() }
 
 // Deliver hands a message to a receiver that takes it at once, or else queues it. It
-// keeps ch and payload, which must not change any more. While the inbox is full it
+// keeps the payload, which must not change any more. While the inbox is full it
 // waits, as Options.Patience says. It reports false, without effect, if the epoch is no
 // longer the given one: then the caller looks again whether the message is wanted.
 func (in *Inbox) Deliver(epoch uint64, ch *broker.Channel, payload []byte) bool {
+	return in.DeliverUntil(epoch, ch, payload, nil)
+}
+
+// DeliverUntil is Deliver, but waits until a channel is closed. A nil channel means
+// Options.Patience.
+func (in *Inbox) DeliverUntil(epoch uint64, ch *broker.Channel, payload []byte, until <-chan struct{}) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.cost >= in.opts.Limit && in.missed.Messages == 0 {
-		in.waitForRoom(epoch)
+	if in.full(payload) && in.missed.Messages == 0 {
+		in.waitForRoom(epoch, payload, until)
 	}
+	return in.put(epoch, ch, payload)
+}
+
+// Offer is Deliver, but never waits: it reports false, without effect, if it would have to.
+// A paused inbox is not waited for.
+func (in *Inbox) Offer(epoch uint64, ch *broker.Channel, payload []byte) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.full(payload) && in.missed.Messages == 0 && !in.paused {
+		return false
+	}
+	return in.put(epoch, ch, payload)
+}
+
+func (in *Inbox) put(epoch uint64, ch *broker.Channel, payload []byte) bool {
 	switch {
 	case in.shut:
 	case in.epoch.Load() != epoch:
 		return false
-	case in.cost >= in.opts.Limit || in.missed.Messages > 0:
+	case in.full(payload) || in.missed.Messages > 0:
 		in.begin()
 		in.missed.Messages++
 		in.missed.Bytes += len(payload)
-	case in.try != nil && !in.running && in.queue.Len() == 0 && in.try.TryDeliver(*ch, payload):
+	case in.try != nil && !in.running && !in.paused && in.queue.Len() == 0 && in.try.TryDeliver(*ch, payload):
 		in.opts.Counts.received.Add(1)
 	default:
-		in.push(event{ch: ch, payload: payload})
-		in.cost += messageCost + len(payload)
+		in.held++
+		in.cost += in.opts.PerMessage + len(payload)
+		in.push(event{ch: *ch, payload: payload})
 	}
 	return true
 }
 
-// waitForRoom waits while the inbox is full. mu is held, except while it waits.
-func (in *Inbox) waitForRoom(epoch uint64) {
-	var expired <-chan time.Time
-	if in.opts.Patience > 0 {
-		patience := time.NewTimer(in.opts.Patience)
-		defer patience.Stop()
-		expired = patience.C
+// full reports whether there is no room for a message.
+func (in *Inbox) full(payload []byte) bool {
+	return in.held > 0 && (in.opts.Messages > 0 && in.held >= in.opts.Messages || in.cost+in.opts.PerMessage+len(payload) > in.opts.Bytes)
+}
+
+// atMost reports whether no more than n quarters of the inbox are in use.
+func (in *Inbox) atMost(n int) bool {
+	return (in.opts.Messages <= 0 || 4*in.held <= n*in.opts.Messages) && 4*in.cost <= n*in.opts.Bytes
+}
+
+// uncount notes that a message has left the queue.
+func (in *Inbox) uncount(ev *event) {
+	in.held--
+	in.cost -= in.opts.PerMessage + len(ev.payload)
+}
+
+// waitForRoom waits while there is no room for a message. mu is held, except while it
+// waits.
+func (in *Inbox) waitForRoom(epoch uint64, payload []byte, until <-chan struct{}) {
+	if until == nil && in.opts.Patience > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), in.opts.Patience)
+		defer cancel()
+		until = ctx.Done()
 	}
-	for in.cost >= in.opts.Limit && !in.shut && in.epoch.Load() == epoch {
+	in.waiting++
+	defer func() { in.waiting-- }()
+	for in.full(payload) && !in.shut && !in.paused && in.epoch.Load() == epoch {
 		in.mu.Unlock()
-		over := false
+		expired := false
 		select {
 		case <-in.room:
 		case <-in.quit:
-		case <-expired:
-			over = true
+		case <-until:
+			expired = true
 		}
 		in.mu.Lock()
-		if over {
+		if expired {
 			return
 		}
 	}
-	signals.Raise(in.room) // for another one that waits
+	lifecycle.Raise(in.room) // for another one that waits
+}
+
+// makeRoom wakes those who wait for room, when a quarter is free: each time would cost a
+// switch of goroutines for one message. And it reports what was missed. mu is held.
+func (in *Inbox) makeRoom() {
+	if in.waiting > 0 && in.atMost(3) {
+		lifecycle.Raise(in.room)
+	}
+	in.halfEmpty()
+}
+
+// Pause keeps calls back from the receiver, or ends that. A call that is running goes on,
+// and what comes while the inbox is full is missed at once.
+func (in *Inbox) Pause(on bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.paused = on
+	lifecycle.Raise(in.work)
+	lifecycle.Raise(in.room)
 }
 
 // push queues a call. mu is held.
@@ -207,7 +268,7 @@ func (in *Inbox) push(ev event) {
 	in.count(&ev, 1)
 	in.queue.Push(ev)
 	if in.queue.Len() == 1 {
-		signals.Raise(in.work)
+		lifecycle.Raise(in.work)
 	}
 }
 
@@ -223,17 +284,17 @@ func (in *Inbox) Retract(keep func(broker.Channel) bool) <-chan struct{} {
 	for all.Len() > 0 {
 		ev := all.Pop()
 		switch {
-		case ev.ch != nil && !keep(*ev.ch):
+		case ev.isMessage() && !keep(ev.ch):
 			in.count(&ev, -1)
-			in.cost -= messageCost + len(ev.payload)
+			in.uncount(&ev)
 		case ev.gap != nil && in.join(ev.gap): // what stood between the two is gone
 		default:
 			in.queue.Push(ev)
 		}
 	}
-	signals.Raise(in.room)
+	lifecycle.Raise(in.room)
 	in.halfEmpty()
-	if !in.running || in.current.ch == nil || keep(*in.current.ch) {
+	if !in.running || !in.current.isMessage() || keep(in.current.ch) {
 		return nil
 	}
 	ch := make(chan struct{})

@@ -59,7 +59,7 @@ const cost = 128 + 1
 // of the test.
 func open(t *testing.T, r broker.Receiver, messages int, patience time.Duration) *box {
 	counts := inbox.NewCounts()
-	in := inbox.New(r, inbox.Options{Limit: messages * cost, Patience: patience, Slow: errSlow, Counts: counts})
+	in := inbox.New(r, inbox.Options{Bytes: messages * cost, PerMessage: inbox.MessageCost, Patience: patience, Slow: errSlow, Counts: counts})
 	go in.Run()
 	t.Cleanup(func() { in.Shut(); <-in.Done() })
 	rec, _ := r.(*receiver)

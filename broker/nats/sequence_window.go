@@ -1,12 +1,12 @@
 package natsbroker
 
-// arrivals remembers, for one subscription, what has come from which broker, so that
+// sequences remembers, for one subscription, what has come from which broker, so that
 // nothing is delivered twice or out of order. Several filters may select a message,
 // of each of which the server sends a copy; and a broker that moves to another server
 // may leave messages behind that overtake nobody only by chance.
 //
 // It is for one goroutine at a time.
-type arrivals struct {
+type sequences struct {
 	now, before map[uint64]*windows // by frame.from; before is an older generation
 }
 
@@ -30,33 +30,33 @@ const (
 	jump = 1 << 20
 )
 
-// verdict is what to do with a message.
-type verdict uint8
+// order is what to do with a message.
+type order uint8
 
 const (
-	fresh verdict = iota // to be delivered
-	again                // a copy of what has come
-	late                 // overtaken by a later one
+	inOrder   order = iota // to be delivered
+	duplicate              // a copy of what has come
+	overtaken              // overtaken by a later one
 )
 
-// look judges a message without taking note of it.
-func (a *arrivals) look(from, seq uint64) verdict {
+// check judges a message without taking note of it.
+func (a *sequences) check(from, seq uint64) order {
 	ws := a.windows(from)
 	if ws == nil {
-		return fresh
+		return inOrder
 	}
 	w := ws.of(seq)
 	if w == nil || seq > w.last {
-		return fresh
+		return inOrder
 	}
 	if back := w.last - seq; back < 64 && w.seen&(1<<back) != 0 {
-		return again
+		return duplicate
 	}
-	return late
+	return overtaken
 }
 
-// note takes note of a message that was fresh, or late and is counted as missed.
-func (a *arrivals) note(from, seq uint64) {
+// record takes record of a message that was fresh, or late and is counted as missed.
+func (a *sequences) record(from, seq uint64) {
 	ws := a.windows(from)
 	if ws == nil {
 		if a.now == nil || len(a.now) >= publishersKept {
@@ -100,7 +100,7 @@ func (ws *windows) of(seq uint64) *window {
 	return nearest
 }
 
-func (a *arrivals) windows(from uint64) *windows {
+func (a *sequences) windows(from uint64) *windows {
 	if ws := a.now[from]; ws != nil {
 		return ws
 	}

@@ -22,7 +22,7 @@ func wantSubjects[T any](t *testing.T, what string, got map[string]T, want ...st
 
 // TestRefusalsAreForgotten: a refusal is kept until it is taken.
 func TestRefusalsAreForgotten(t *testing.T) {
-	r := newRefusals()
+	r := newViolations()
 	r.note(refusal("Subscription", `a "b"`))
 	r.note(refusal("Publish", "early"))
 	r.note(refusal("Publish", "early"))

@@ -9,13 +9,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// refusals are what the server of one link has refused and the broker has not dealt with
+// violations are what the server of one link has refused and the broker has not dealt with
 // yet. A server says so when it is asked for something, and also later, about what it had
 // granted: its configuration or an account has changed.
-type refusals struct {
+type violations struct {
 	// alarm has a value when refused subscriptions wait for take.
 	alarm chan struct{}
 
@@ -26,17 +26,17 @@ type refusals struct {
 	// over counts the subscriptions that were one too many for the server, which does not
 	// say which. Those up to claimed are dealt with.
 	over, claimed int
-	messages      map[string]*refused // by subject
+	messages      map[string]*refusedMessages // by subject
 }
 
-// refused counts messages for one subject.
-type refused struct {
+// refusedMessages counts messages for one subject.
+type refusedMessages struct {
 	n   int
 	err error
 }
 
-func newRefusals() *refusals {
-	return &refusals{alarm: make(chan struct{}, 1), news: make(chan struct{}), subs: map[string]error{}}
+func newViolations() *violations {
+	return &violations{alarm: make(chan struct{}, 1), news: make(chan struct{}), subs: map[string]error{}}
 }
 
 // transient reports whether a connection goes on after an error of nats.go's: the server has
@@ -47,20 +47,20 @@ func transient(err error) bool {
 
 // note takes a transient error. nats.go calls it for one after the other, from a goroutine
 // of its own.
-func (r *refusals) note(err error) {
+func (r *violations) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Permissions Violation for Publish to "subject", quoted as in Go.
 	text := err.Error()
 	if errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
 		r.over++
-		signals.Raise(r.alarm)
+		lifecycle.Raise(r.alarm)
 	} else if i := strings.IndexByte(text, '"'); i >= 0 {
 		if quoted, bad := strconv.QuotedPrefix(text[i:]); bad == nil {
 			subject, _ := strconv.Unquote(quoted)
 			if strings.Contains(text[:i], "Subscription") {
 				r.subs[subject] = err
-				signals.Raise(r.alarm)
+				lifecycle.Raise(r.alarm)
 			} else {
 				r.count(subject, err)
 			}
@@ -72,20 +72,20 @@ func (r *refusals) note(err error) {
 }
 
 // count notes a refused message. mu is held.
-func (r *refusals) count(subject string, err error) {
+func (r *violations) count(subject string, err error) {
 	if r.messages == nil {
-		r.messages = map[string]*refused{}
+		r.messages = map[string]*refusedMessages{}
 	}
 	if m := r.messages[subject]; m != nil {
 		m.n++
 		return
 	}
-	r.messages[subject] = &refused{1, err}
+	r.messages[subject] = &refusedMessages{1, err}
 }
 
 // complete waits, after a ping over l, until everything has been noted that the server
 // had refused before it answered.
-func (r *refusals) complete(ctx context.Context, l *link) error {
+func (r *violations) complete(ctx context.Context, l *conn) error {
 	for {
 		// nats.go has a refusal for its last error at once, and tells note in its own time,
 		// but not while this is compared.
@@ -102,7 +102,7 @@ func (r *refusals) complete(ctx context.Context, l *link) error {
 		}
 		select {
 		case <-news:
-		case <-l.wire.broken:
+		case <-l.net.broken:
 			return l.reason()
 		case <-ctx.Done():
 			return ctx.Err()
@@ -112,7 +112,7 @@ func (r *refusals) complete(ctx context.Context, l *link) error {
 
 // take returns the subscriptions that were refused since the last call, and how many were
 // too many so far.
-func (r *refusals) take() (subs map[string]error, over int) {
+func (r *violations) take() (subs map[string]error, over int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.subs) > 0 {
@@ -123,14 +123,14 @@ func (r *refusals) take() (subs map[string]error, over int) {
 }
 
 // overs returns how many subscriptions were too many so far.
-func (r *refusals) overs() int {
+func (r *violations) overs() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.over
 }
 
 // claim notes that so many of the subscriptions that were too many are dealt with.
-func (r *refusals) claim(over int) {
+func (r *violations) claim(over int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claimed = over
@@ -138,7 +138,7 @@ func (r *refusals) claim(over int) {
 
 // unclaimed returns an error if the server has said of subscriptions that it had granted
 // that they are too many. It is about to close the connection.
-func (r *refusals) unclaimed() error {
+func (r *violations) unclaimed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over > r.claimed {
@@ -149,7 +149,7 @@ func (r *refusals) unclaimed() error {
 
 // message returns why the server has refused messages for a subject; nil if it has not, or
 // they were taken.
-func (r *refusals) message(subject string) error {
+func (r *violations) message(subject string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m := r.messages[subject]; m != nil {
@@ -159,7 +159,7 @@ func (r *refusals) message(subject string) error {
 }
 
 // hasMessages reports whether takeMessages would return any.
-func (r *refusals) hasMessages() bool {
+func (r *violations) hasMessages() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.messages) > 0
@@ -167,7 +167,7 @@ func (r *refusals) hasMessages() bool {
 
 // takeMessages returns how many messages the server has refused since the last call, by
 // subject.
-func (r *refusals) takeMessages() map[string]*refused {
+func (r *violations) takeMessages() map[string]*refusedMessages {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := r.messages

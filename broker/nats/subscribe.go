@@ -24,11 +24,11 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		}
 	}
 	s.mu.Lock()
-	s.asking++
+	s.adding++
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
-		s.asking--
+		s.adding--
 		s.mu.Unlock()
 	}()
 	for {
@@ -36,18 +36,18 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		if err != nil {
 			return err
 		}
-		entries, err := s.join(l, u, filters)
+		entries, err := s.request(l, u, filters)
 		if err == nil && len(entries) > 0 {
 			err = s.settle(ctx, l)
 		}
-		if again, err := s.joined(ctx, l, u, entries, err); !again {
+		if again, err := s.finish(ctx, l, u, entries, err); !again {
 			return err
 		}
 	}
 }
 
 // await returns the link, once there is one.
-func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) {
+func (s *subscriber) await(ctx context.Context, u *subscription) (*conn, error) {
 	for {
 		s.mu.Lock()
 		l, next, closed := s.link, s.next, s.closed
@@ -58,7 +58,7 @@ func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) 
 		case l != nil:
 			return l, nil
 		}
-		s.need()
+		s.needConn()
 		select {
 		case <-next.done:
 			if next.err != nil {
@@ -72,26 +72,26 @@ func (s *subscriber) await(ctx context.Context, u *subscription) (*link, error) 
 	}
 }
 
-// join subscribes on the server to the filters that u does not have.
-func (s *subscriber) join(l *link, u *subscription, filters []broker.Filter) ([]*entry, error) {
+// request subscribes on the server to the filters that u does not have.
+func (s *subscriber) request(l *conn, u *subscription, filters []broker.Filter) ([]*filterState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link != l {
 		return nil, net.ErrClosed // what it subscribes to there would pass for live
 	}
-	var entries []*entry
+	var entries []*filterState
 	for _, f := range filters {
-		e := u.entries[f]
+		e := u.filters[f]
 		if e == nil {
 			f = f.Clone() // the caller's names may be parts of something large
-			e = &entry{u: u, filter: f, subject: s.names.subscription(f)}
-			u.entries[f] = e
+			e = &filterState{u: u, filter: f, subject: s.names.subscription(f)}
+			u.filters[f] = e
 		}
-		if e.live {
+		if e.active {
 			continue
 		}
-		e.stay()
-		e.joining++
+		e.cancelEnd()
+		e.adding++
 		entries = append(entries, e)
 		if err := s.subscribeOn(l, e); err != nil {
 			return entries, err
@@ -101,31 +101,31 @@ func (s *subscriber) join(l *link, u *subscription, filters []broker.Filter) ([]
 }
 
 // subscribeOn sends an entry's subscription over a link. mu is held.
-func (s *subscriber) subscribeOn(l *link, e *entry) error {
+func (s *subscriber) subscribeOn(l *conn, e *filterState) error {
 	if e.sub != nil {
 		return nil
 	}
-	e.over = l.refused.overs()
+	e.over = l.violations.overs()
 	sub, err := l.nc.ChanSubscribe(e.subject, l.inbox)
 	if err != nil {
 		return err
 	}
 	e.sub, e.denied, e.granted = sub, false, false
-	s.of[sub] = e
+	s.states[sub] = e
 	s.changed()
 	return nil
 }
 
 // settle waits until what was subscribed to before is live, for publishers anywhere, or
 // refused.
-func (s *subscriber) settle(ctx context.Context, l *link) error {
+func (s *subscriber) settle(ctx context.Context, l *conn) error {
 	if err := l.ping(ctx, s.opts.ProbeTimeout); err != nil {
 		return err
 	}
-	if err := s.proof.confirm(ctx, l); err != nil {
+	if err := s.propagation.confirm(ctx, l); err != nil {
 		return err
 	}
-	if l.refused.overs() > 0 {
+	if l.violations.overs() > 0 {
 		// One subscription too many is the same error as the one before it, so complete could
 		// miss it. This one is refused with an error of its own: no client may have the queue.
 		if last, err := l.nc.ChanQueueSubscribe(s.names.mark("last"), "_sys_", l.inbox); err == nil {
@@ -135,38 +135,38 @@ func (s *subscriber) settle(ctx context.Context, l *link) error {
 			return err
 		}
 	}
-	return l.refused.complete(ctx, l)
+	return l.violations.complete(ctx, l)
 }
 
-// joined ends what join began. again says that the link has ended meanwhile.
-func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entries []*entry, err error) (again bool, _ error) {
+// finish ends what join began. again says that the link has ended meanwhile.
+func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entries []*filterState, err error) (again bool, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link == l {
-		s.refuse(l)
+		s.applyViolations(l)
 	}
 	var refusal error
 	for _, e := range entries {
-		e.joining--
+		e.adding--
 		if e.refused != nil && refusal == nil {
-			refusal = e.refusal()
+			refusal = e.violation()
 		} else if err == nil && s.link == l {
 			e.grant()
 		}
 	}
-	if e := u.lacks(); e != nil && refusal == nil && s.link == l {
-		refusal = e.refusal() // nothing is live in an interrupted subscription
+	if e := u.missing(); e != nil && refusal == nil && s.link == l {
+		refusal = e.violation() // nothing is live in an interrupted subscription
 	}
 	closed := s.closed || u.in.IsShut()
 	if err == nil && refusal == nil && s.link == l && !closed {
 		for _, e := range entries {
-			s.enliven(e)
+			s.activate(e)
 		}
 		return false, nil
 	}
 	for _, e := range entries {
-		if !e.live {
-			s.part(e)
+		if !e.active {
+			s.scheduleEnd(e)
 		}
 	}
 	switch {
@@ -178,7 +178,7 @@ func (s *subscriber) joined(ctx context.Context, l *link, u *subscription, entri
 		return false, refusal
 	case s.link == l && err != nil:
 		select {
-		case <-l.wire.broken: // it is about to be taken away
+		case <-l.net.broken: // it is about to be taken away
 		default:
 			return false, err
 		}

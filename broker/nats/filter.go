@@ -9,8 +9,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// entry is a filter of one subscription, and its subscription on the server.
-type entry struct {
+// filterState is a filter of one subscription, and its subscription on the server.
+type filterState struct {
 	u       *subscription
 	filter  broker.Filter
 	subject string
@@ -19,32 +19,32 @@ type entry struct {
 	granted bool               // the server has answered for sub, and not refused it
 	refused error              // why the server refused it last, until granted
 	over    int                // refusals.over before sub was sent
-	live    bool               // Subscribe or Add has succeeded
-	joining int                // calls of these underway
-	parting *time.Timer        // ends it; nil if it is not about to end
+	active  bool               // Subscribe or Add has succeeded
+	adding  int                // calls of these underway
+	ending  *time.Timer        // ends it; nil if it is not about to end
 }
 
-// parting is how long a filter that is removed stays subscribed to on the server while
+// overlap is how long a filter that is removed stays subscribed to on the server while
 // another one of the same subscription selects the same. The server may be about to
 // send a message for which it looked up subscribers before it heard of the other one:
 // without this nobody would get it. Longer than any server holds one message.
-const parting = time.Second
+const overlap = time.Second
 
-// enliven makes an entry live, and deaden ends that. mu is held.
-func (s *subscriber) enliven(e *entry) {
-	if !e.live {
-		e.live = true
+// activate makes an entry live, and deaden ends that. mu is held.
+func (s *subscriber) activate(e *filterState) {
+	if !e.active {
+		e.active = true
 		s.holders[e.filter] = append(slices.Clip(s.holders[e.filter]), e.u)
 		s.spaces[spaceOf(e.filter)]++
 		s.changed()
 	}
 }
 
-func (s *subscriber) deaden(e *entry) {
-	if !e.live {
+func (s *subscriber) deactivate(e *filterState) {
+	if !e.active {
 		return
 	}
-	e.live = false
+	e.active = false
 	s.changed()
 	rest := slices.DeleteFunc(slices.Clone(s.holders[e.filter]), func(u *subscription) bool { return u == e.u })
 	if len(rest) > 0 {
@@ -59,60 +59,60 @@ func (s *subscriber) deaden(e *entry) {
 	}
 }
 
-// part ends an entry that is not live, soon if that must not be at once. mu is held.
-func (s *subscriber) part(e *entry) {
-	if e.joining > 0 {
+// scheduleEnd ends an entry that is not live, soon if that must not be at once. mu is held.
+func (s *subscriber) scheduleEnd(e *filterState) {
+	if e.adding > 0 {
 		return
 	}
 	if !e.overlapped() {
-		s.leave(e)
+		s.end(e)
 		return
 	}
-	e.stay()
+	e.cancelEnd()
 	var t *time.Timer
-	t = time.AfterFunc(parting, func() {
+	t = time.AfterFunc(overlap, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if e.parting == t {
-			s.leave(e)
+		if e.ending == t {
+			s.end(e)
 		}
 	})
-	e.parting = t
+	e.ending = t
 }
 
 // overlapped reports whether a live filter of the same subscription selects something that
 // e, which is not live, selects too. The subscriber's mutex is held.
-func (e *entry) overlapped() bool {
+func (e *filterState) overlapped() bool {
 	if !e.filter.IsEveryRoom() {
 		return e.u.matches(e.filter.Channel()) // of many rooms none needs a look at all others
 	}
-	for _, other := range e.u.entries {
-		if other.live && e.filter.Matches(other.filter.Channel()) {
+	for _, other := range e.u.filters {
+		if other.active && e.filter.Matches(other.filter.Channel()) {
 			return true
 		}
 	}
 	return false
 }
 
-// stay undoes part. mu is held.
-func (e *entry) stay() {
-	if e.parting != nil {
-		e.parting.Stop()
-		e.parting = nil
+// cancelEnd undoes part. mu is held.
+func (e *filterState) cancelEnd() {
+	if e.ending != nil {
+		e.ending.Stop()
+		e.ending = nil
 	}
 }
 
-// leave ends an entry, and its subscription on the server. mu is held.
-func (s *subscriber) leave(e *entry) {
-	e.stay()
-	delete(e.u.entries, e.filter)
+// end ends an entry, and its subscription on the server. mu is held.
+func (s *subscriber) end(e *filterState) {
+	e.cancelEnd()
+	delete(e.u.filters, e.filter)
 	s.unsubscribe(e)
 }
 
 // unsubscribe ends an entry's subscription on the server, if it has one. mu is held.
-func (s *subscriber) unsubscribe(e *entry) {
+func (s *subscriber) unsubscribe(e *filterState) {
 	if e.sub != nil {
-		delete(s.of, e.sub)
+		delete(s.states, e.sub)
 		_ = e.sub.Unsubscribe() // fails if the link has ended, and then it is no more
 		e.sub = nil
 	}

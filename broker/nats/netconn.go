@@ -9,10 +9,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// wire is the network connection below a *nats.Conn. It never lets a write wait for
+// netConn is the network connection below a *nats.Conn. It never lets a write wait for
 // the network: nats.go writes with its lock held, for which everybody who publishes
 // or subscribes would wait. What the system does not take at once is kept and
 // written by a goroutine of its own; how much that can be is bounded by who writes
@@ -20,7 +20,7 @@ import (
 //
 // And it is where the goroutine that reads for nats.go comes by before each read,
 // with everything delivered that the last one brought.
-type wire struct {
+type netConn struct {
 	net.Conn
 	raw    syscall.RawConn // nil if the connection has none
 	onRead func()          // before each read
@@ -41,8 +41,8 @@ type wire struct {
 // maxKept is the largest buffer that is used again.
 const maxKept = 256 << 10
 
-func newWire(c net.Conn, onRead func()) *wire {
-	w := &wire{Conn: c, onRead: onRead, clock: time.Now(), more: make(chan struct{}, 1), broken: make(chan struct{})}
+func newNetConn(c net.Conn, onRead func()) *netConn {
+	w := &netConn{Conn: c, onRead: onRead, clock: time.Now(), more: make(chan struct{}, 1), broken: make(chan struct{})}
 	if sc, ok := c.(syscall.Conn); ok {
 		w.raw, _ = sc.SyscallConn()
 	}
@@ -51,7 +51,7 @@ func newWire(c net.Conn, onRead func()) *wire {
 }
 
 // Read is called by nats.go, from one goroutine at a time.
-func (w *wire) Read(p []byte) (int, error) {
+func (w *netConn) Read(p []byte) (int, error) {
 	w.away.Store(true)
 	w.onRead()
 	w.heard.Store(int64(time.Since(w.clock)))
@@ -68,7 +68,7 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // silent is for how long nothing has arrived. It is zero while the reader does not listen,
 // since it waits for receivers: for each of them as long as SlowReceiver says.
-func (w *wire) silent() time.Duration {
+func (w *netConn) silent() time.Duration {
 	if w.away.Load() {
 		return 0
 	}
@@ -76,7 +76,7 @@ func (w *wire) silent() time.Duration {
 }
 
 // Write takes all of p, or returns the error that ended the connection.
-func (w *wire) Write(p []byte) (int, error) {
+func (w *netConn) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
@@ -88,13 +88,13 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	if n < len(p) {
 		w.kept = append(w.kept, p[n:]...)
-		signals.Raise(w.more)
+		lifecycle.Raise(w.more)
 	}
 	return len(p), nil
 }
 
 // write writes what is kept until the connection is closed.
-func (w *wire) write() {
+func (w *netConn) write() {
 	var buf []byte
 	for {
 		select {
@@ -127,7 +127,7 @@ const lastWords = 250 * time.Millisecond
 // unwritten ends the connection because it cannot be written to, when the reader has read
 // what is there: a server that closes a connection says why, and what it is sent then
 // fails.
-func (w *wire) unwritten(err error) {
+func (w *netConn) unwritten(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failing = err
@@ -135,7 +135,7 @@ func (w *wire) unwritten(err error) {
 }
 
 // fail ends the connection, for the reason err if it is the first.
-func (w *wire) fail(err error) {
+func (w *netConn) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil {
@@ -150,16 +150,16 @@ func (w *wire) fail(err error) {
 
 // Close ends the connection. What is kept is not written: whoever wants that
 // written asks the server first whether it has it.
-func (w *wire) Close() error {
+func (w *netConn) Close() error {
 	w.fail(net.ErrClosed)
 	return nil
 }
 
 // SetWriteDeadline has no meaning: writes do not wait.
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+func (w *netConn) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline is for reading.
-func (w *wire) SetDeadline(t time.Time) error {
+func (w *netConn) SetDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failing != nil {

@@ -1,16 +1,16 @@
-package signals_test
+package lifecycle_test
 
 import (
 	"context"
 	"testing"
 
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 func TestRaise(t *testing.T) {
 	ch := make(chan struct{}, 1)
-	signals.Raise(ch)
-	signals.Raise(ch) // does not wait
+	lifecycle.Raise(ch)
+	lifecycle.Raise(ch) // does not wait
 	<-ch
 	if len(ch) > 0 {
 		t.Fatal("two wake-ups are there")
@@ -22,14 +22,14 @@ func TestWait(t *testing.T) {
 	close(closed)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := signals.Wait(over, closed, nil, closed); err != nil {
+	if err := lifecycle.Wait(over, closed, nil, closed); err != nil {
 		t.Fatalf("all closed: %v", err)
 	}
-	if err := signals.Wait(over, nil, closed, open); err != context.Canceled {
+	if err := lifecycle.Wait(over, nil, closed, open); err != context.Canceled {
 		t.Fatalf("one open: %v, want the context's error", err)
 	}
 	done := make(chan error)
-	go func() { done <- signals.Wait(t.Context(), closed, open) }()
+	go func() { done <- lifecycle.Wait(t.Context(), closed, open) }()
 	close(open)
 	if err := <-done; err != nil {
 		t.Fatalf("closed meanwhile: %v", err)

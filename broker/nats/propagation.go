@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// witnesses say when a subscription is live for publishers on the other servers of a
+// propagation say when a subscription is live for publishers on the other servers of a
 // cluster. The server that we are connected to tells the others of it, but does not
 // wait for them. It does tell them in order: what it sends another server after our
 // subscription, that one gets after it. So we publish a mark, and when a connection
@@ -21,7 +21,7 @@ import (
 //
 // These connections are opened when first needed and closed when they have not been
 // for a while. Safe for concurrent use.
-type witnesses struct {
+type propagation struct {
 	to   *endpoints
 	opts *Options
 	log  *slog.Logger
@@ -32,12 +32,12 @@ type witnesses struct {
 
 	mu     sync.Mutex
 	closed bool
-	by     map[string]*witness // by host
-	said   time.Time           // when unproved said something last
+	probes map[string]*propagationProbe // by host
+	warned time.Time                    // when unproved said something last
 }
 
-// witness is a connection to one server that listens for marks.
-type witness struct {
+// propagationProbe is a connection to one server that listens for marks.
+type propagationProbe struct {
 	ready  chan struct{} // closed when the attempt to connect is over
 	failed time.Time     // when that failed, or a mark did not arrive; under witnesses.mu
 	nc     *nats.Conn    // nil if it failed; after ready
@@ -46,34 +46,34 @@ type witness struct {
 	denied chan struct{} // closed when the server does not let it listen for marks
 	idle   *time.Timer
 
-	mu   sync.Mutex
-	seen uint64
-	news chan struct{} // closed and replaced with seen
+	mu       sync.Mutex
+	received uint64
+	news     chan struct{} // closed and replaced with seen
 }
 
 const (
-	// witnessIdle is how long a witness's connection is kept without need.
-	witnessIdle = 15 * time.Second
-	// witnessPause is how long a server that could not be reached, or did not pass a
+	// probeIdle is how long a witness's connection is kept without need.
+	probeIdle = 15 * time.Second
+	// probePause is how long a server that could not be reached, or did not pass a
 	// mark on, is left out.
-	witnessPause = 5 * time.Second
+	probePause = 5 * time.Second
 	// markEvery is how soon a mark that has not arrived is published again, since the
 	// first may have been sent before the server knew of the witness.
 	markEvery = 5 * time.Millisecond
 )
 
-func newWitnesses(ctx context.Context, to *endpoints, names *naming, opts *Options) *witnesses {
-	return &witnesses{to: to, opts: opts, log: opts.Logger, mark: names.mark(rand.Text()), ctx: ctx, by: map[string]*witness{}}
+func newPropagation(ctx context.Context, to *endpoints, names *naming, opts *Options) *propagation {
+	return &propagation{to: to, opts: opts, log: opts.Logger, mark: names.mark(rand.Text()), ctx: ctx, probes: map[string]*propagationProbe{}}
 }
 
 // confirm waits until every server that can be reached knows what was subscribed to
 // over l before the call.
-func (w *witnesses) confirm(ctx context.Context, l *link) error {
+func (w *propagation) confirm(ctx context.Context, l *conn) error {
 	if l.nc.ConnectedClusterName() == "" {
 		return nil // a server by itself
 	}
 	w.to.learn(l.to, l.nc.DiscoveredServers())
-	var list []*witness
+	var list []*propagationProbe
 	for _, p := range w.to.all() {
 		if p.url.Host != l.to.url.Host {
 			if x := w.get(p); x != nil {
@@ -92,7 +92,7 @@ func (w *witnesses) confirm(ctx context.Context, l *link) error {
 	for _, x := range list {
 		select {
 		case <-x.ready:
-		case <-l.wire.broken:
+		case <-l.net.broken:
 			return l.reason()
 		case <-ctx.Done():
 			return ctx.Err()
@@ -115,8 +115,8 @@ func (w *witnesses) confirm(ctx context.Context, l *link) error {
 			select {
 			case <-news:
 			case <-again.C:
-				if err := l.refused.message(w.mark); err != nil {
-					w.unproved("addr", l.to.url.Host, "err", err)
+				if err := l.violations.message(w.mark); err != nil {
+					w.warn("addr", l.to.url.Host, "err", err)
 					return nil
 				}
 				published = false
@@ -125,17 +125,17 @@ func (w *witnesses) confirm(ctx context.Context, l *link) error {
 			case <-x.denied:
 				// That can change with the rights that the call is about, so the next one tries
 				// again at once.
-				w.unproved("addr", x.nc.ConnectedAddr(), "err", x.nc.LastError())
+				w.warn("addr", x.nc.ConnectedAddr(), "err", x.nc.LastError())
 				x.nc.Close()
 				late = true
 			case <-patience.C:
-				w.unproved("addr", x.nc.ConnectedAddr())
+				w.warn("addr", x.nc.ConnectedAddr())
 				w.mu.Lock()
 				x.failed = time.Now()
 				w.mu.Unlock()
 				x.nc.Close()
 				late = true
-			case <-l.wire.broken:
+			case <-l.net.broken:
 				return l.reason()
 			case <-ctx.Done():
 				return ctx.Err()
@@ -147,18 +147,18 @@ func (w *witnesses) confirm(ctx context.Context, l *link) error {
 
 // get returns the witness at p, which may still be connecting; nil if it could not be
 // reached a moment ago.
-func (w *witnesses) get(p endpoint) *witness {
+func (w *propagation) get(p endpoint) *propagationProbe {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x := w.by[p.url.Host]
+	x := w.probes[p.url.Host]
 	if x != nil {
 		select {
 		case <-x.ready:
-			if time.Since(x.failed) < witnessPause {
+			if time.Since(x.failed) < probePause {
 				return nil
 			}
 			if x.nc != nil && !x.nc.IsClosed() {
-				x.idle.Reset(witnessIdle + w.opts.ProbeTimeout)
+				x.idle.Reset(probeIdle + w.opts.ProbeTimeout)
 				return x
 			}
 		default:
@@ -168,18 +168,18 @@ func (w *witnesses) get(p endpoint) *witness {
 	if w.closed {
 		return nil
 	}
-	x = &witness{ready: make(chan struct{}), lost: make(chan struct{}), denied: make(chan struct{}), news: make(chan struct{})}
-	w.by[p.url.Host] = x
+	x = &propagationProbe{ready: make(chan struct{}), lost: make(chan struct{}), denied: make(chan struct{}), news: make(chan struct{})}
+	w.probes[p.url.Host] = x
 	go w.dial(p, x) // waited for by close
 	return x
 }
 
 // dial connects a witness.
-func (w *witnesses) dial(p endpoint, x *witness) {
+func (w *propagation) dial(p endpoint, x *propagationProbe) {
 	defer close(x.ready)
 	nc, err := w.to.connect(w.ctx, p, nil, handlers{failed: x.refused, closed: func() { close(x.lost) }})
 	if err == nil {
-		_, err = nc.Subscribe(w.mark, x.took)
+		_, err = nc.Subscribe(w.mark, x.receive)
 		if err != nil {
 			nc.Close()
 		}
@@ -201,23 +201,23 @@ func (w *witnesses) dial(p endpoint, x *witness) {
 		nc.Close()
 		return
 	}
-	x.idle = time.AfterFunc(witnessIdle+w.opts.ProbeTimeout, func() {
+	x.idle = time.AfterFunc(probeIdle+w.opts.ProbeTimeout, func() {
 		nc.Close()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.by[p.url.Host] == x {
-			delete(w.by, p.url.Host)
+		if w.probes[p.url.Host] == x {
+			delete(w.probes, p.url.Host)
 		}
 	})
 }
 
-// unproved says that subscriptions are taken for live that may not be yet. It does so now
+// warn says that subscriptions are taken for live that may not be yet. It does so now
 // and then.
-func (w *witnesses) unproved(why ...any) {
+func (w *propagation) warn(why ...any) {
 	w.mu.Lock()
-	again := time.Since(w.said) < witnessPause
+	again := time.Since(w.warned) < probePause
 	if !again {
-		w.said = time.Now()
+		w.warned = time.Now()
 	}
 	w.mu.Unlock()
 	if !again {
@@ -226,7 +226,7 @@ func (w *witnesses) unproved(why ...any) {
 }
 
 // refused takes an error that the server has sent.
-func (x *witness) refused(err error) {
+func (x *propagationProbe) refused(err error) {
 	select {
 	case <-x.denied:
 	default:
@@ -236,34 +236,34 @@ func (x *witness) refused(err error) {
 	}
 }
 
-// took takes a mark.
-func (x *witness) took(m *nats.Msg) {
+// receive takes a mark.
+func (x *propagationProbe) receive(m *nats.Msg) {
 	n, err := strconv.ParseUint(string(m.Data), 10, 64)
 	if err != nil {
 		return
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if n > x.seen {
-		x.seen = n
+	if n > x.received {
+		x.received = n
 		close(x.news)
 		x.news = make(chan struct{})
 	}
 }
 
-func (x *witness) state() (news <-chan struct{}, seen uint64) {
+func (x *propagationProbe) state() (news <-chan struct{}, seen uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.news, x.seen
+	return x.news, x.received
 }
 
 // close ends all connections and waits for those that are being made, until ctx ends;
 // then they end themselves. The context given to newWitnesses has ended.
-func (w *witnesses) close(ctx context.Context) error {
+func (w *propagation) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
-	all := w.by
-	w.by = nil
+	all := w.probes
+	w.probes = nil
 	w.mu.Unlock()
 	for _, x := range all {
 		select {

@@ -1,4 +1,4 @@
-package ledger_test
+package brokerkit
 
 import (
 	"context"
@@ -10,32 +10,31 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/internal/ledger"
 )
 
 // books are a ledger with its mutex, and locked calls.
 type books struct {
 	mu sync.Mutex
-	l  ledger.Ledger
+	l  accounting
 }
 
 func keep(messages, bytes int) *books {
 	b := &books{}
-	b.l = ledger.New(&b.mu, messages, bytes)
+	b.l = newAccounting(&b.mu, messages, bytes, func() {})
 	return b
 }
 
 // one is a message of so many bytes; there are 10 more on the wire.
-func one(payload int) ledger.Size { return ledger.Size{Payload: payload, Wire: payload + 10} }
+func one(payload int) Size { return Size{Payload: payload, Wire: payload + 10} }
 
 func (b *books) put(ctx context.Context, sizes ...int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, n := range sizes {
-		if err := b.l.Admit(ctx, one(n)); err != nil {
+		if err := b.l.admit(ctx, one(n)); err != nil {
 			return err
 		}
-		b.l.Accept(one(n))
+		b.l.accept(one(n))
 	}
 	return nil
 }
@@ -44,33 +43,29 @@ func (b *books) sent(sizes ...int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, n := range sizes {
-		b.l.Sent(one(n))
+		b.l.sent(one(n))
 	}
-	b.l.Balance()
+	b.l.notify()
 }
 
 func (b *books) lose(uncertain bool, err error, sizes ...int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, n := range sizes {
-		b.l.Lose(one(n), uncertain, err)
+		b.l.lose(one(n), uncertain, err)
 	}
-	b.l.Balance()
+	b.l.notify()
 }
 
-func (b *books) barrier(t *testing.T) *ledger.Barrier {
+func (b *books) barrier(t *testing.T) *barrier {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	barrier, err := b.l.Barrier()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return barrier
+	return b.l.addBarrier()
 }
 
 func (b *books) stats() (s broker.Stats) {
-	b.l.Fill(&s)
+	b.l.fill(&s)
 	return s
 }
 
@@ -104,7 +99,7 @@ func TestStats(t *testing.T) {
 	if s := b.stats(); s != want {
 		t.Fatalf("Stats %+v, want %+v", s, want)
 	}
-	if n := b.l.Settled(); n != 4 {
+	if n := b.l.settled; n != 4 {
 		t.Fatalf("%d are settled, want 4", n)
 	}
 }
@@ -119,15 +114,15 @@ func TestNews(t *testing.T) {
 	b.lose(true, errA, 3)
 	b.lose(true, errB, 4, 5)
 	want := []broker.Loss{{Messages: 2, Bytes: 3, Err: errA}, {Messages: 1, Bytes: 3, Uncertain: true, Err: errA}, {Messages: 2, Bytes: 9, Uncertain: true, Err: errB}}
-	got := b.l.News()
+	got := b.l.takeReports()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("news %+v, want %+v", got, want)
 	}
-	if more := b.l.News(); len(more) > 0 {
+	if more := b.l.takeReports(); len(more) > 0 {
 		t.Fatalf("told twice: %+v", more)
 	}
 	b.lose(true, errB, 6)
-	if got := b.l.News(); len(got) != 1 || got[0].Messages != 1 {
+	if got := b.l.takeReports(); len(got) != 1 || got[0].Messages != 1 {
 		t.Fatalf("news %+v, want one message", got)
 	}
 }
@@ -171,7 +166,7 @@ func TestRoom(t *testing.T) {
 func (b *books) awaited() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.l.Awaited()
+	return b.l.awaited()
 }
 
 // TestTooLarge: a message larger than the limit goes alone.
@@ -189,7 +184,7 @@ func TestTooLarge(t *testing.T) {
 // put up after another was passed does not repeat what that one told.
 func TestBarriers(t *testing.T) {
 	b := keep(100, 10000)
-	if err := b.l.Wait(t.Context(), b.barrier(t)); err != nil {
+	if err := b.l.wait(t.Context(), b.barrier(t)); err != nil {
 		t.Fatalf("with nothing in front: %v", err)
 	}
 	b.must(t, 1, 2, 3)
@@ -199,17 +194,17 @@ func TestBarriers(t *testing.T) {
 	b.lose(false, errA, 1)
 	b.sent(2)
 	select {
-	case <-first.Done():
+	case <-first.done:
 		t.Fatal("passed too early")
 	default:
 	}
 	b.lose(true, errB, 3, 4)
-	wantLoss(t, b.l.Wait(t.Context(), first), broker.Loss{Messages: 2, Bytes: 4, Uncertain: true, Err: errB})
+	wantLoss(t, b.l.wait(t.Context(), first), broker.Loss{Messages: 2, Bytes: 4, Uncertain: true, Err: errB})
 	third := b.barrier(t)
 	b.sent(5)
-	wantLoss(t, b.l.Wait(t.Context(), second), broker.Loss{Messages: 3, Bytes: 8, Uncertain: true, Err: errB})
-	wantLoss(t, b.l.Wait(t.Context(), third), broker.Loss{Messages: 1, Bytes: 4, Uncertain: true, Err: errB})
-	if err := b.l.Wait(t.Context(), b.barrier(t)); err != nil {
+	wantLoss(t, b.l.wait(t.Context(), second), broker.Loss{Messages: 3, Bytes: 8, Uncertain: true, Err: errB})
+	wantLoss(t, b.l.wait(t.Context(), third), broker.Loss{Messages: 1, Bytes: 4, Uncertain: true, Err: errB})
+	if err := b.l.wait(t.Context(), b.barrier(t)); err != nil {
 		t.Fatalf("told again: %v", err)
 	}
 }
@@ -222,14 +217,14 @@ func TestBarrierBesideLoss(t *testing.T) {
 	first := b.barrier(t)
 	b.must(t, 2)
 	b.mu.Lock()
-	b.l.Sent(one(1))
-	b.l.Lose(one(2), false, errA)
-	b.l.Balance()
+	b.l.sent(one(1))
+	b.l.lose(one(2), false, errA)
+	b.l.notify()
 	b.mu.Unlock()
-	if err := b.l.Wait(t.Context(), first); err != nil {
+	if err := b.l.wait(t.Context(), first); err != nil {
 		t.Fatalf("told of what came behind it: %v", err)
 	}
-	wantLoss(t, b.l.Wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 2, Err: errA})
+	wantLoss(t, b.l.wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 2, Err: errA})
 }
 
 // TestGivenUp: what a Flush that was given up would have told, the next one tells.
@@ -238,14 +233,14 @@ func TestGivenUp(t *testing.T) {
 	b.must(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.l.Wait(ctx, b.barrier(t)); err != context.Canceled {
+	if err := b.l.wait(ctx, b.barrier(t)); err != context.Canceled {
 		t.Fatalf("%v, want the context's error", err)
 	}
 	if b.awaited() {
 		t.Fatal("who gave up is still waited for")
 	}
 	b.lose(false, errA, 1)
-	wantLoss(t, b.l.Wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 1, Err: errA})
+	wantLoss(t, b.l.wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 1, Err: errA})
 }
 
 func TestClose(t *testing.T) {
@@ -256,10 +251,10 @@ func TestClose(t *testing.T) {
 		go func() { done <- b.put(t.Context(), 1) }()
 		synctest.Wait()
 		b.mu.Lock()
-		last := b.l.Close()
-		over := b.l.Over()
+		last := b.l.close()
+		over := b.l.done()
 		b.mu.Unlock()
-		<-b.l.Closing()
+		<-b.l.closing
 		if err := <-done; err != broker.ErrClosed || over {
 			t.Fatalf("who waited for room gets %v, over %v", err, over)
 		}
@@ -267,12 +262,12 @@ func TestClose(t *testing.T) {
 			t.Fatalf("Admit after Close: %v", err)
 		}
 		b.lose(true, errA, 1)
-		<-last.Done()
-		wantLoss(t, last.Err(), broker.Loss{Messages: 1, Bytes: 1, Uncertain: true, Err: errA})
+		<-last.done
+		wantLoss(t, last.err, broker.Loss{Messages: 1, Bytes: 1, Uncertain: true, Err: errA})
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if _, err := b.l.Barrier(); err != broker.ErrClosed || !b.l.Over() {
-			t.Fatalf("Barrier after Close: %v, over %v", err, b.l.Over())
+		if !b.l.done() {
+			t.Fatal("not done although closed and empty")
 		}
 	})
 }

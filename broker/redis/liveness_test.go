@@ -7,7 +7,7 @@ import (
 
 func TestPulse(t *testing.T) {
 	now := time.Now()
-	p := pulse{interval: time.Second, timeout: 3 * time.Second, asked: now}
+	p := liveness{interval: time.Second, timeout: 3 * time.Second, asked: now}
 	for _, row := range []struct {
 		after, silent, again time.Duration
 		pending, ask, dead   bool
@@ -35,7 +35,7 @@ func TestPulse(t *testing.T) {
 // TestPulseInterval: a server that answers at once is asked once in every interval.
 func TestPulseInterval(t *testing.T) {
 	start := time.Now()
-	p := pulse{interval: time.Second, timeout: 3 * time.Second, asked: start}
+	p := liveness{interval: time.Second, timeout: 3 * time.Second, asked: start}
 	asked := 0
 	for now := start; now.Before(start.Add(10*time.Second + time.Millisecond)); {
 		again, ask, _ := p.check(now, 0, false)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/broker/internal/backoff"
-	"github.com/crossroom/crossroom/broker/internal/signals"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // run keeps the connection until ctx ends.
@@ -85,15 +85,15 @@ const reasonWait = 250 * time.Millisecond
 func (s *subscriber) interrupt(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reg.disconnected(func(u *subscription) { u.untold = err })
+	s.reg.disconnected(func(u *subscription) { u.unreported = err })
 	s.changed()
 	switch {
 	case isReason(err):
-		s.reg.tell(err)
+		s.reg.report(err)
 	case !closedWithoutReason(err): // such as a link that is down, which is not why
-		s.reg.tell(nil)
+		s.reg.report(nil)
 	case s.late == nil:
-		s.late = time.AfterFunc(s.opts.BackoffMin+reasonWait, s.tellLate)
+		s.late = time.AfterFunc(s.opts.BackoffMin+reasonWait, s.reportLate)
 	}
 	if s.reg.down() {
 		if s.outage == nil {
@@ -107,12 +107,12 @@ func (s *subscriber) interrupt(err error) bool {
 	return false
 }
 
-// tellLate tells receivers of an interruption whose reason did not become known.
-func (s *subscriber) tellLate() {
+// reportLate tells receivers of an interruption whose reason did not become known.
+func (s *subscriber) reportLate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.late = nil
-	s.reg.tell(nil)
+	s.reg.report(nil)
 }
 
 // serve uses a connection until it breaks, and returns why.
@@ -135,7 +135,7 @@ func (s *subscriber) serve(ctx context.Context, c *conn, told *outageLog) error 
 // write sends what the registry asks for until the connection is closed, which it
 // does itself if the server does not answer, or is none of the fleet's.
 func (s *subscriber) write(c *conn) {
-	beat := pulse{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout, asked: time.Now()}
+	beat := liveness{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout, asked: time.Now()}
 	timer := time.NewTimer(beat.interval)
 	defer timer.Stop()
 	ask := func() error {
@@ -160,7 +160,7 @@ func (s *subscriber) write(c *conn) {
 			}
 			continue
 		}
-		if !beat.tend(c, s.work, timer, ask) {
+		if !beat.await(c, s.work, timer, ask) {
 			return
 		}
 	}
@@ -226,7 +226,7 @@ func (s *subscriber) answer(c *conn, f *frame) error {
 	s.recovered()
 	s.retry()
 	if s.reg.todo.Len() > 0 {
-		signals.Raise(s.work)
+		lifecycle.Raise(s.work)
 	}
 	return err
 }
@@ -252,7 +252,7 @@ func (s *subscriber) retry() {
 			defer s.mu.Unlock()
 			s.again = nil
 			s.reg.askAgain(false)
-			signals.Raise(s.work)
+			lifecycle.Raise(s.work)
 		})
 	}
 }

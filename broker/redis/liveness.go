@@ -2,9 +2,9 @@ package redisbroker
 
 import "time"
 
-// pulse decides when a connection's server is examined and when the connection is given
+// liveness decides when a connection's server is examined and when the connection is given
 // up, because no answer comes.
-type pulse struct {
+type liveness struct {
 	interval, timeout time.Duration
 	asked             time.Time // the last examination, or when the connection was opened
 }
@@ -12,7 +12,7 @@ type pulse struct {
 // check looks at how long a connection has been silent by now, and at whether an
 // examination is underway. It returns when to look again, and whether to ask now; or
 // that the connection is dead.
-func (p *pulse) check(now time.Time, silent time.Duration, pending bool) (again time.Duration, ask, dead bool) {
+func (p *liveness) check(now time.Time, silent time.Duration, pending bool) (again time.Duration, ask, dead bool) {
 	since := now.Sub(p.asked)
 	switch {
 	case pending:
@@ -29,10 +29,10 @@ func (p *pulse) check(now time.Time, silent time.Duration, pending bool) (again 
 	return min(p.interval, p.timeout), true, false
 }
 
-// tend waits until there is work for the writer of a connection, and keeps an eye on
+// await waits until there is work for the writer of a connection, and keeps an eye on
 // it meanwhile: once in every interval ask examines the server, and if no answer comes,
 // or ask fails, the connection is closed. It returns false when it is closed.
-func (p *pulse) tend(c *conn, work <-chan struct{}, timer *time.Timer, ask func() error) bool {
+func (p *liveness) await(c *conn, work <-chan struct{}, timer *time.Timer, ask func() error) bool {
 	select {
 	case <-work:
 		return true

@@ -1,4 +1,4 @@
-package closing_test
+package lifecycle_test
 
 import (
 	"context"
@@ -7,12 +7,12 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/crossroom/crossroom/broker/internal/closing"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 func TestOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := closing.NewOnce()
+		o := lifecycle.NewOnce()
 		lost := errors.New("lost")
 		finish := make(chan struct{})
 		results := make(chan error, 2)
@@ -46,14 +46,14 @@ func TestOnce(t *testing.T) {
 func TestJoin(t *testing.T) {
 	lost, late := errors.New("lost"), context.DeadlineExceeded
 	because := fmt.Errorf("lost: %w", late)
-	both := closing.Join(lost, late)
+	both := lifecycle.Join(lost, late)
 	if !errors.Is(both, lost) || !errors.Is(both, late) {
 		t.Errorf("both: %v", both)
 	}
 	for _, row := range []struct{ lost, late, want error }{
 		{nil, nil, nil}, {lost, nil, lost}, {nil, late, late}, {because, late, because},
 	} {
-		if got := closing.Join(row.lost, row.late); got != row.want {
+		if got := lifecycle.Join(row.lost, row.late); got != row.want {
 			t.Errorf("%v and %v: %v, want %v", row.lost, row.late, got, row.want)
 		}
 	}

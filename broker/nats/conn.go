@@ -19,19 +19,19 @@ import (
 // never finds the inbox full, in which case it would drop messages.
 const inboxSize = 8192
 
-// link is one connection to one server, from its making to its end: the *nats.Conn
+// conn is one connection to one server, from its making to its end: the *nats.Conn
 // never reconnects. All its subscriptions put what arrives into the inbox, in the
 // order of arrival, and the reading goroutine takes it out again before it reads on.
-type link struct {
-	nc      *nats.Conn
-	wire    *wire
-	to      endpoint
-	born    time.Time
-	inbox   chan *nats.Msg
-	target  func(*link, *nats.Msg)
-	refused *refusals
-	closed  chan struct{} // closed when nats.go has told all that it had to tell
-	leaving atomic.Bool   // the server has said that it is shutting down
+type conn struct {
+	nc         *nats.Conn
+	net        *netConn
+	to         endpoint
+	born       time.Time
+	inbox      chan *nats.Msg
+	target     func(*conn, *nats.Msg)
+	violations *violations
+	closed     chan struct{} // closed when nats.go has told all that it had to tell
+	leaving    atomic.Bool   // the server has said that it is shutting down
 
 	draining sync.Mutex // held by who passes on
 	over     bool       // nothing is passed on any more
@@ -42,22 +42,22 @@ type link struct {
 	cause   error         // why we ended it
 }
 
-// dialLink connects to the first server that can be reached.
-func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) (*link, error) {
+// dial connects to the first server that can be reached.
+func dial(ctx context.Context, e *endpoints, target func(*conn, *nats.Msg)) (*conn, error) {
 	var failures []error
 	for _, p := range e.all() {
-		l := &link{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, refused: newRefusals(), drained: make(chan struct{}), closed: make(chan struct{})}
+		l := &conn{to: p, inbox: make(chan *nats.Msg, inboxSize), target: target, violations: newViolations(), drained: make(chan struct{}), closed: make(chan struct{})}
 		nc, err := e.connect(ctx, p, func(c net.Conn) net.Conn {
-			l.wire = newWire(c, l.drain)
-			return l.wire
+			l.net = newNetConn(c, l.drain)
+			return l.net
 		}, handlers{failed: l.failed, leaving: func() { l.leaving.Store(true) }, closed: func() { close(l.closed) }})
 		if err == nil {
 			l.nc, l.born = nc, time.Now()
 			e.learn(p, nc.DiscoveredServers())
 			return l, nil
 		}
-		if l.wire != nil {
-			l.wire.writing.Wait()
+		if l.net != nil {
+			l.net.writing.Wait()
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -69,7 +69,7 @@ func dialLink(ctx context.Context, e *endpoints, target func(*link, *nats.Msg)) 
 }
 
 // drain passes on what has arrived. The reading goroutine calls it before each read.
-func (l *link) drain() {
+func (l *conn) drain() {
 	if len(l.inbox) == 0 {
 		return // also while connecting, when locks are held by whom nobody knows
 	}
@@ -87,7 +87,7 @@ func (l *link) drain() {
 	}
 }
 
-func (l *link) passing(busy bool) {
+func (l *conn) passing(busy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.busy = busy; !busy {
@@ -97,7 +97,7 @@ func (l *link) passing(busy bool) {
 }
 
 // caughtUp waits until everything has been passed on that had arrived before the call.
-func (l *link) caughtUp(ctx context.Context) error {
+func (l *conn) caughtUp(ctx context.Context) error {
 	for {
 		l.mu.Lock()
 		drained := l.drained
@@ -108,7 +108,7 @@ func (l *link) caughtUp(ctx context.Context) error {
 		}
 		select {
 		case <-drained:
-		case <-l.wire.broken:
+		case <-l.net.broken:
 			return l.reason()
 		case <-ctx.Done():
 			return ctx.Err()
@@ -117,7 +117,7 @@ func (l *link) caughtUp(ctx context.Context) error {
 }
 
 // end passes on what has arrived for the last time.
-func (l *link) end() {
+func (l *conn) end() {
 	l.drain()
 	l.draining.Lock()
 	defer l.draining.Unlock()
@@ -126,37 +126,37 @@ func (l *link) end() {
 
 // failed takes an error that nats.go tells of. All but the transient ones are the end: the
 // server closes the connection after them, or nats.go has dropped messages.
-func (l *link) failed(err error) {
+func (l *conn) failed(err error) {
 	if transient(err) {
-		l.refused.note(err)
+		l.violations.note(err)
 		return
 	}
 	l.kill(l.named(err))
 }
 
 // named adds the server's name to an error.
-func (l *link) named(err error) error { return fmt.Errorf("nats %s: %w", l.to.url.Host, err) }
+func (l *conn) named(err error) error { return fmt.Errorf("nats %s: %w", l.to.url.Host, err) }
 
 // kill ends the connection for a reason of ours.
-func (l *link) kill(cause error) {
+func (l *conn) kill(cause error) {
 	l.mu.Lock()
 	if l.cause == nil {
 		l.cause = cause
 	}
 	l.mu.Unlock()
-	l.wire.Close()
+	l.net.Close()
 }
 
 // close ends the connection and waits for what it has running here.
-func (l *link) close() {
-	l.wire.Close()
+func (l *conn) close() {
+	l.net.Close()
 	l.nc.Close()
-	l.wire.writing.Wait()
+	l.net.writing.Wait()
 }
 
 // reason is why the connection has ended. It ends it if it has not.
-func (l *link) reason() error {
-	l.wire.Close()
+func (l *conn) reason() error {
+	l.net.Close()
 	l.nc.Close()
 	<-l.closed // so that failed was called for what the server said before it closed
 	l.mu.Lock()
@@ -165,14 +165,14 @@ func (l *link) reason() error {
 	if err != nil {
 		return err
 	}
-	l.wire.mu.Lock()
-	err = l.wire.err
-	l.wire.mu.Unlock()
+	l.net.mu.Lock()
+	err = l.net.err
+	l.net.mu.Unlock()
 	// nats.go closes the connection when the server has said that it will.
 	if last := l.nc.LastError(); last != nil && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = last
 	}
-	switch said := l.refused.unclaimed(); {
+	switch said := l.violations.unclaimed(); {
 	case said != nil:
 		err = said
 	case err == nil:
@@ -186,7 +186,7 @@ func (l *link) reason() error {
 // ping waits until the server has dealt with everything sent before, and until what
 // it had sent before its answer has been passed on. It gives the connection up if the
 // server is silent for longer than patience.
-func (l *link) ping(ctx context.Context, patience time.Duration) error {
+func (l *conn) ping(ctx context.Context, patience time.Duration) error {
 	for {
 		short, cancel := context.WithTimeout(ctx, patience)
 		err := l.nc.FlushWithContext(short)
@@ -197,10 +197,10 @@ func (l *link) ping(ctx context.Context, patience time.Duration) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !errors.Is(err, context.DeadlineExceeded):
-			l.wire.Close() // as nats.go is about to
+			l.net.Close() // as nats.go is about to
 			return l.reason()
 		}
-		if silent := l.wire.silent(); silent >= patience {
+		if silent := l.net.silent(); silent >= patience {
 			l.kill(&broker.TimeoutError{System: "nats", Addr: l.to.url.Host, After: silent})
 			return l.reason()
 		}

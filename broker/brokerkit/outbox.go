@@ -1,0 +1,493 @@
+package brokerkit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
+	"github.com/crossroom/crossroom/broker/internal/queue"
+)
+
+// OutboxOptions are the limits of an Outbox.
+type OutboxOptions struct {
+	// Name of the broker, with which errors and log lines begin. Empty: "broker".
+	Name string
+	// Logger gets a line for every loss. Nil: none.
+	Logger *slog.Logger
+
+	// Messages and Bytes (encoded) bound what waits to be sent or acknowledged. Put waits
+	// while either is reached. A larger message is accepted alone. Zero or less: 65,536
+	// messages, 32 MiB.
+	Messages, Bytes int
+	// Age is how long a message waits to be sent before it is lost, because of TooOld. Zero:
+	// 30 seconds. Negative: no limit.
+	Age time.Duration
+	// TooOld is the error of a message that waited too long. The reason why there was no
+	// connection is wrapped with it. Nil: an error that says just that.
+	TooOld error
+
+	// BatchBytes is how many bytes are gathered for one Write. A larger message has a
+	// batch of its own. Zero or less: 32 KiB.
+	BatchBytes int
+	// WindowBytes and WindowBatches bound what was written and not yet settled. One batch may
+	// always be under way. Zero or less: 256 KiB, any number of batches.
+	WindowBytes, WindowBatches int
+	// Rate limits how many bytes are written in a second. Zero or less: no limit.
+	Rate int
+
+	// Inline is the size in bytes of the largest message that Put writes itself, which spares
+	// a switch of goroutines. It does so if nothing else waits or is under way. Zero: none.
+	Inline int
+	// NonBlocking says that Write never waits, and calls no method of the outbox but Wake. Then
+	// Put writes messages of every size itself, also while others are under way.
+	NonBlocking bool
+
+	// BackoffMin and BackoffMax bound the pauses between two connections. Each pause is
+	// random, below a limit that doubles from the first to the second. Zero or less: 50
+	// milliseconds and 2 seconds.
+	BackoffMin, BackoffMax time.Duration
+	// Needed reports whether a connection is needed although no message waits. Nil: it is
+	// not.
+	Needed func() bool
+}
+
+func (o OutboxOptions) withDefaults() OutboxOptions {
+	o.Name = cmp.Or(o.Name, "broker")
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	positive(&o.Messages, 1<<16)
+	positive(&o.Bytes, 32<<20)
+	o.Age = cmp.Or(o.Age, 30*time.Second)
+	if o.TooOld == nil {
+		o.TooOld = errors.New(o.Name + ": waited too long to be sent")
+	}
+	positive(&o.BatchBytes, 32<<10)
+	positive(&o.WindowBytes, 256<<10)
+	positive(&o.BackoffMin, 50*time.Millisecond)
+	positive(&o.BackoffMax, max(2*time.Second, o.BackoffMin))
+	if o.Needed == nil {
+		o.Needed = func() bool { return false }
+	}
+	return o
+}
+
+func positive[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Outbox holds the messages that a broker has accepted, encoded and in order: first those
+// that wait, then those that were written and that the system has not acknowledged (the
+// flight). A message leaves it by being settled, in the order of acceptance: it was sent,
+// or lost, or its fate is uncertain. M is what a broker remembers of a message beside its
+// bytes, until it is settled.
+type Outbox[M any] struct {
+	opts      OutboxOptions
+	connector Connector
+	born      time.Time
+	work      chan struct{} // capacity 1: the sender has something to do
+	closing   *lifecycle.Once
+	onLoss    listeners
+
+	cancel  context.CancelCauseFunc // ends ctx
+	ctx     context.Context         // of the sender
+	started atomic.Bool             // the sender; set with mu held
+	ended   chan struct{}           // closed when the sender has ended
+	cause   error                   // why there is no connection; the sender's own
+
+	mu      sync.Mutex
+	books   accounting
+	queue   queue.FIFO[*Batch[M]]
+	flight  queue.FIFO[record[M]]
+	flying  int // bytes of the flight
+	batches int // of the flight
+	spare   sync.Pool
+	writer  Writer[M] // nil while there is none
+	held    bool
+	writing *Batch[M]
+	written sync.Cond // on mu: writing is nil
+	pace    pace
+}
+
+// NewOutbox returns an empty outbox. It starts a goroutine, the sender, when it first has
+// something to do.
+func NewOutbox[M any](opts OutboxOptions, connector Connector) *Outbox[M] {
+	o := &Outbox[M]{
+		opts: opts.withDefaults(), connector: connector, born: time.Now(),
+		work: make(chan struct{}, 1), closing: lifecycle.NewOnce(), ended: make(chan struct{}),
+	}
+	o.ctx, o.cancel = context.WithCancelCause(context.Background())
+	o.books = newAccounting(&o.mu, o.opts.Messages, o.opts.Bytes, o.wake)
+	o.written.L = &o.mu
+	o.pace.rate = o.opts.Rate
+	return o
+}
+
+// Put accepts a message. encode appends exactly size.Wire bytes to a buffer; it is called
+// before Put returns and in the order of acceptance, with a lock held. Put waits while the
+// outbox is full. Its error is that of ctx, or broker.ErrClosed.
+func (o *Outbox[M]) Put(ctx context.Context, size Size, m M, encode func([]byte) []byte) error {
+	o.mu.Lock()
+	if err := o.books.admit(ctx, size); err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	first := o.queue.Len() == 0
+	b := o.tail(size.Wire)
+	before := len(b.buf)
+	b.buf = encode(b.buf)
+	if n := len(b.buf) - before; n != size.Wire {
+		panic(fmt.Sprintf("%s: encoded %d bytes of a message of %d", o.opts.Name, n, size.Wire))
+	}
+	b.records = append(b.records, record[M]{Size: size, at: -1, meta: m})
+	o.books.accept(size)
+	if first && o.writer != nil && (o.opts.NonBlocking || o.opts.Inline >= max(size.Wire, 1) && o.flight.Len() == 0) {
+		if b := o.take(); b != nil {
+			o.write(o.writer, b)
+			o.mu.Unlock()
+			return nil
+		}
+	}
+	b.records[len(b.records)-1].at = o.now()
+	if first {
+		o.start()
+		o.wake()
+	}
+	o.mu.Unlock()
+	return nil
+}
+
+func (o *Outbox[M]) now() time.Duration { return time.Since(o.born) }
+
+// tail returns the batch at the end of the queue, with room for size bytes.
+func (o *Outbox[M]) tail(size int) *Batch[M] {
+	if o.queue.Len() > 0 {
+		if b := *o.queue.Back(); len(b.buf)+size <= o.opts.BatchBytes {
+			return b
+		}
+	}
+	var b *Batch[M]
+	if size <= o.opts.BatchBytes {
+		b, _ = o.spare.Get().(*Batch[M])
+	}
+	if b == nil {
+		b = &Batch[M]{buf: make([]byte, 0, max(size, min(4<<10, o.opts.BatchBytes)))}
+	}
+	o.queue.Push(b)
+	return b
+}
+
+func (o *Outbox[M]) recycle(b *Batch[M]) {
+	if cap(b.buf) <= 2*o.opts.BatchBytes {
+		b.reset()
+		o.spare.Put(b)
+	}
+}
+
+// take moves the next batch from the queue to the flight, to be written; nil if there is
+// none, or the window is full, or another goroutine writes, or messages are held, or the
+// rate does not allow it yet. mu is held.
+func (o *Outbox[M]) take() *Batch[M] {
+	if o.queue.Len() == 0 || o.writing != nil || o.held || o.opts.WindowBatches > 0 && o.batches >= o.opts.WindowBatches {
+		return nil
+	}
+	b := *o.queue.Front()
+	if o.flight.Len() > 0 && o.flying+b.size() > o.opts.WindowBytes {
+		return nil
+	}
+	if o.pace.rate > 0 {
+		now := o.now()
+		if wait := o.pace.wait(now); wait > 0 {
+			if !o.pace.armed {
+				o.pace.armed = true
+				time.AfterFunc(wait, o.paced)
+			}
+			return nil
+		}
+		o.pace.spend(b.size(), now)
+	}
+	o.queue.Pop()
+	for _, r := range b.records[b.head:] {
+		o.flight.Push(r)
+	}
+	o.flight.Back().last = true
+	o.flying += b.size()
+	o.batches++
+	o.writing = b
+	return b
+}
+
+// paced wakes the sender when the rate allows the next batch.
+func (o *Outbox[M]) paced() {
+	o.mu.Lock()
+	o.pace.armed = false
+	o.mu.Unlock()
+	o.wake()
+}
+
+// write writes what take returned and reports whether that went well. mu is held, except
+// in Write if that may wait.
+func (o *Outbox[M]) write(w Writer[M], b *Batch[M]) bool {
+	if !o.opts.NonBlocking {
+		o.mu.Unlock()
+	}
+	n, err := w.Write(b)
+	if !o.opts.NonBlocking {
+		o.mu.Lock()
+	}
+	o.wrote(b, n, err)
+	o.written.Broadcast()
+	if err == nil && (o.queue.Len() > 0 || o.held) {
+		o.wake()
+	}
+	return err == nil
+}
+
+// wrote ends a write of which n messages were handed over. The others go back into the
+// queue: the system cannot act on a message that it has in part.
+func (o *Outbox[M]) wrote(b *Batch[M], n int, err error) {
+	o.writing = nil
+	here := min(b.Len(), o.flight.Len()) // the others were settled during the write
+	settled := b.Len() - here
+	back := 0
+	if err != nil {
+		back = min(b.Len()-n, here)
+	}
+	for range back {
+		r := o.flight.PopBack()
+		o.flying -= r.Wire
+	}
+	here -= back
+	for _, r := range b.refused {
+		if i := r.message - settled; i >= 0 && i < here {
+			o.flight.At(o.flight.Len() - here + i).err = r.err
+		}
+	}
+	if back == 0 {
+		o.recycle(b)
+		return
+	}
+	if here > 0 {
+		o.flight.Back().last = true
+	} else {
+		o.batches--
+	}
+	for range settled + here {
+		b.drop()
+	}
+	for i := range b.records[b.head:] {
+		if r := &b.records[b.head+i]; r.at < 0 {
+			r.at = o.now()
+		}
+	}
+	b.refused = nil
+	o.queue.PushFront(b)
+}
+
+// Settle settles the first n messages of the flight, in the order of Put. verdict says of
+// each why the system refused it, nil if it has it; a nil verdict means that it has all.
+// Settle reports false if there are fewer messages.
+func (o *Outbox[M]) Settle(n int, verdict func(M) error) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for ; n > 0 && o.flight.Len() > 0; n-- {
+		r := o.land()
+		if r.err == nil && verdict != nil {
+			r.err = verdict(r.meta)
+		}
+		if r.err != nil {
+			o.books.lose(r.Size, false, r.err)
+			o.wake() // to report it
+		} else {
+			o.books.sent(r.Size)
+		}
+	}
+	o.settled()
+	return n == 0
+}
+
+// land takes the first message off the flight, to be settled.
+func (o *Outbox[M]) land() record[M] {
+	r := o.flight.Pop()
+	o.flying -= r.Wire
+	if r.last {
+		o.batches--
+		if o.queue.Len() > 0 || o.held && o.flight.Len() == 0 {
+			o.wake() // the window may have been full
+		}
+	}
+	return r
+}
+
+// settled notifies those who waited for what was settled.
+func (o *Outbox[M]) settled() {
+	o.books.notify()
+	if o.books.done() {
+		o.wake()
+	}
+}
+
+// Abandon settles the whole flight as uncertain, because of err: the connection is lost. It
+// waits until a Write that is running has returned, and ends Hold.
+func (o *Outbox[M]) Abandon(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = false
+	for o.writing != nil {
+		o.written.Wait()
+	}
+	for o.flight.Len() > 0 {
+		if r := o.land(); r.err != nil {
+			o.books.lose(r.Size, false, r.err)
+		} else {
+			o.books.lose(r.Size, true, err)
+		}
+	}
+	o.settled()
+}
+
+// expire settles as lost what has waited for too long, because of err, or everything if
+// all is set. It returns when the next message gets too old; zero if none will.
+func (o *Outbox[M]) expire(all bool, err error) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.settled()
+	now := o.now()
+	for o.queue.Len() > 0 {
+		b := *o.queue.Front()
+		if !all {
+			if o.opts.Age < 0 {
+				break
+			}
+			if left := b.records[b.head].at + o.opts.Age - now; left > 0 {
+				return left
+			}
+		}
+		size := b.drop()
+		if b.Len() == 0 {
+			o.queue.Pop()
+			o.recycle(b)
+		}
+		o.books.lose(size, false, err)
+	}
+	return 0
+}
+
+// InFlight returns how many messages were written and are not settled. If f is not nil it is
+// called for each, with a lock held.
+func (o *Outbox[M]) InFlight(f func(M)) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if f != nil {
+		for i := range o.flight.Len() {
+			f(o.flight.At(i).meta)
+		}
+	}
+	return o.flight.Len()
+}
+
+// Awaited reports whether somebody waits for the flight to be settled: a Put for room, a
+// message for its place in the window, a Flush or Close.
+func (o *Outbox[M]) Awaited() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.flight.Len() > 0 && (o.queue.Len() > 0 || o.books.awaited())
+}
+
+// Idle reports whether no message waits to be written.
+func (o *Outbox[M]) Idle() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queue.Len() == 0
+}
+
+// Done reports whether Close was called and all messages are settled.
+func (o *Outbox[M]) Done() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.books.done()
+}
+
+// Hold keeps messages back until Release or Abandon. It reports whether nothing is being
+// written or in flight; if not, Work has a value when that may be so.
+func (o *Outbox[M]) Hold() (quiet bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = true
+	return o.writing == nil && o.flight.Len() == 0
+}
+
+// Release ends Hold.
+func (o *Outbox[M]) Release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.held = false
+}
+
+// Flush waits until everything accepted so far is settled. What was or may have been lost it
+// returns as a *broker.LossError, which no later Flush returns again. Other errors: that of
+// ctx, broker.ErrClosed.
+func (o *Outbox[M]) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	if o.books.closed {
+		o.mu.Unlock()
+		return broker.ErrClosed
+	}
+	b := o.books.addBarrier()
+	o.wake() // it may have to ask the system
+	o.mu.Unlock()
+	return o.books.wait(ctx, b)
+}
+
+// Close accepts no more messages, and waits until all are settled and the sender has ended.
+// When ctx ends, the messages that wait are lost and Close returns the error of ctx; losses
+// are a *broker.LossError. Later calls wait for the first one and return the same.
+func (o *Outbox[M]) Close(ctx context.Context) error { return o.closing.Do(ctx, o.shutDown) }
+
+func (o *Outbox[M]) shutDown(ctx context.Context) error {
+	o.mu.Lock()
+	last := o.books.close()
+	started := o.started.Load()
+	o.wake()
+	o.mu.Unlock()
+	late := lifecycle.Wait(ctx, last.done)
+	if late != nil {
+		o.cancel(fmt.Errorf("broker closed before it was sent: %w", late))
+		<-last.done // nothing waits for the system any more
+	}
+	o.cancel(broker.ErrClosed)
+	if started {
+		<-o.ended
+	}
+	return lifecycle.Join(last.err, late)
+}
+
+// Stop accepts no more messages and gives up those that wait, because of err. It does not
+// wait: Close does.
+func (o *Outbox[M]) Stop(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.books.close()
+	o.cancel(err)
+}
+
+// Closing returns a channel that Close closes first.
+func (o *Outbox[M]) Closing() <-chan struct{} { return o.books.closing }
+
+// OnLoss implements broker.Broker.
+func (o *Outbox[M]) OnLoss(f func(broker.Loss)) (stop func()) { return o.onLoss.add(f) }
+
+// Fill writes the counters of publishing into s.
+func (o *Outbox[M]) Fill(s *broker.Stats) { o.books.fill(s) }

@@ -1,0 +1,285 @@
+package brokerkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/internal/backoff"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
+)
+
+// Connector makes the connections of an Outbox.
+type Connector interface {
+	// Connect opens a connection. The sender calls it when something waits to be sent and
+	// there is no connection, one call at a time, and again after a pause if it fails. It
+	// returns soon after ctx ends.
+	Connect(ctx context.Context) (Connection, error)
+}
+
+// Connection is one connection of an Outbox.
+type Connection interface {
+	// Serve uses the connection until it is lost, ctx ends or Outbox.Done reports true: by
+	// calling Outbox.Send, and Abandon before it returns. The sender calls it once for each
+	// connection, also if ctx has ended meanwhile. The result is why the connection was lost,
+	// nil if it is not needed any more. After an outage other nodes may pause as long as
+	// outage before they are back; it is zero if there was none.
+	Serve(ctx context.Context, outage time.Duration) error
+}
+
+// Writer hands messages over to the system.
+type Writer[M any] interface {
+	// Write hands over a batch. It returns how many messages of it the system may act on. An
+	// error means that the connection is of no use any more: Write ends it, and the other
+	// messages wait for the next one. One goroutine at a time calls it.
+	Write(b *Batch[M]) (n int, err error)
+}
+
+// Work returns a channel of capacity 1 that has a value when the sender has something to do.
+// It is for the function given to Send.
+func (o *Outbox[M]) Work() <-chan struct{} { return o.work }
+
+// Wake has the sender look whether there is something to do, and starts it if necessary.
+func (o *Outbox[M]) Wake() {
+	if !o.started.Load() {
+		o.mu.Lock()
+		o.start()
+		o.mu.Unlock()
+	}
+	o.wake()
+}
+
+func (o *Outbox[M]) wake() { lifecycle.Raise(o.work) }
+
+// start starts the sender. mu is held.
+func (o *Outbox[M]) start() {
+	if !o.started.Load() && !o.books.closed {
+		o.started.Store(true)
+		go o.run(o.ctx) // waited for by Close
+	}
+}
+
+// run is the sender. It works until the outbox is closed and empty, or ctx ends: then what
+// waits is lost.
+func (o *Outbox[M]) run(ctx context.Context) {
+	defer close(o.ended)
+	pause := &backoff.Backoff{Min: o.opts.BackoffMin, Max: o.opts.BackoffMax}
+	for o.waitForWork(ctx) {
+		c, err := o.connect(ctx)
+		if err != nil {
+			if ctx.Err() == nil { // else it says only that it was ended
+				o.cause = err
+				o.rest(ctx, pause)
+			}
+			continue
+		}
+		began := time.Now()
+		o.cause = c.Serve(ctx, pause.Spread())
+		if lived := time.Since(began); lived > o.opts.BackoffMax {
+			pause.Reset()
+		} else if o.cause != nil && !o.Done() {
+			o.rest(ctx, pause)
+		}
+	}
+	if ctx.Err() != nil {
+		why := context.Cause(ctx)
+		if o.cause != nil {
+			why = fmt.Errorf("%w (%w)", why, o.cause)
+		}
+		o.expire(true, why)
+	}
+	o.report()
+}
+
+// waitForWork returns true when a connection is needed, and false when the sender ends.
+func (o *Outbox[M]) waitForWork(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		o.report()
+		if o.Done() {
+			return false
+		}
+		if !o.Idle() || o.opts.Needed() {
+			return true
+		}
+		select {
+		case <-o.work:
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+func (o *Outbox[M]) connect(ctx context.Context) (c Connection, err error) {
+	ready := make(chan struct{})
+	go func() { // waited for below
+		defer close(ready)
+		c, err = o.connector.Connect(ctx)
+	}()
+	o.await(ready, o.cause)
+	return c, err
+}
+
+// rest pauses between two connections.
+func (o *Outbox[M]) rest(ctx context.Context, pause *backoff.Backoff) {
+	ctx, cancel := context.WithTimeout(ctx, pause.Next())
+	defer cancel()
+	o.await(ctx.Done(), o.cause)
+}
+
+// Await waits until ready is closed, and drops meanwhile the messages that get too old. It
+// is for Serve, before Send.
+func (o *Outbox[M]) Await(ready <-chan struct{}) { o.await(ready, o.cause) }
+
+// await is Await. Messages are too old because of cause.
+func (o *Outbox[M]) await(ready <-chan struct{}, cause error) {
+	for {
+		left := o.expire(false, o.tooOld(cause))
+		o.report()
+		var alarm <-chan time.Time
+		switch {
+		case left > 0:
+			alarm = time.After(left)
+		case o.opts.Age > 0: // nothing waits, and a message that comes is not too old before
+			alarm = time.After(o.opts.Age)
+		}
+		select {
+		case <-ready:
+			return
+		case <-alarm:
+		}
+	}
+}
+
+// tooOld is the error of a message that was kept waiting by cause.
+func (o *Outbox[M]) tooOld(cause error) error {
+	if cause == nil {
+		return o.opts.TooOld
+	}
+	return fmt.Errorf("%w: %w", o.opts.TooOld, cause)
+}
+
+// leastHold bounds AwaitReturn from below, however short the pauses are.
+const leastHold = time.Second
+
+// AwaitReturn waits after an outage until other nodes are back, most likely: what has
+// gathered would otherwise reach no one. They are when this node's own subscriptions are,
+// and as much time has passed as others may pause (outage). interrupted returns a channel
+// that is closed when the own subscriptions are back, or nil; the function may be nil too.
+// It reports whether it waited, takes no more than twice the longest pause, or one second, and ends with the
+// connection, whose lost is closed then. It is for Serve, before Send.
+func (o *Outbox[M]) AwaitReturn(ctx context.Context, outage time.Duration, interrupted func() <-chan struct{}, lost <-chan struct{}) bool {
+	var own <-chan struct{}
+	if interrupted != nil {
+		own = interrupted()
+	}
+	if own == nil && outage == 0 {
+		return false
+	}
+	back := make(chan struct{})
+	go func() { // waited for below
+		defer close(back)
+		others := time.After(outage)
+		for limit := time.After(max(2*o.opts.BackoffMax, leastHold)); own != nil || others != nil; {
+			select {
+			case <-own:
+				own = nil
+			case <-others:
+				others = nil
+				if interrupted != nil {
+					own = interrupted() // it may have been noticed meanwhile
+				}
+			case <-limit:
+				return
+			case <-o.Closing():
+				return
+			case <-lost:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	cause := o.cause
+	if cause == nil {
+		cause = errors.New(o.opts.Name + ": the server has been away, and subscribers may not be back yet")
+	}
+	o.await(back, cause)
+	return true
+}
+
+// Send writes to w what waits, as far as the window allows, and then calls wait, again and
+// again. It returns when wait returns false or Done reports true. wait waits for Work, and
+// for what ends the connection. In the meantime Put may write too. It is for Serve.
+func (o *Outbox[M]) Send(w Writer[M], wait func() bool) {
+	o.cause = nil
+	o.attach(w)
+	defer o.attach(nil)
+	for {
+		if o.opts.Rate > 0 { // messages may get too old while they wait for their turn
+			o.expire(false, o.opts.TooOld)
+		}
+		o.pump(w)
+		o.report()
+		if o.Done() || !wait() {
+			return
+		}
+	}
+}
+
+func (o *Outbox[M]) attach(w Writer[M]) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writer = w
+}
+
+func (o *Outbox[M]) pump(w Writer[M]) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		b := o.take()
+		if b == nil || !o.write(w, b) {
+			return
+		}
+	}
+}
+
+// report reports the losses that are not reported yet.
+func (o *Outbox[M]) report() {
+	for _, loss := range o.books.takeReports() {
+		o.opts.Logger.Warn(o.opts.Name+": messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
+		o.onLoss.report(loss)
+	}
+}
+
+// listeners are the functions given to OnLoss, in the order they came.
+type listeners struct {
+	mu   sync.Mutex
+	list []*func(broker.Loss)
+}
+
+// add registers f until the function it returns is called.
+func (l *listeners) add(f func(broker.Loss)) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A new slice each time: report reads the old one without the lock.
+	l.list = append(slices.Clip(l.list), &f)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.list = slices.DeleteFunc(slices.Clone(l.list), func(g *func(broker.Loss)) bool { return g == &f })
+	}
+}
+
+// report calls the functions. Only the sender calls it, so that calls never overlap.
+func (l *listeners) report(loss broker.Loss) {
+	l.mu.Lock()
+	list := l.list
+	l.mu.Unlock()
+	for _, f := range list {
+		(*f)(loss)
+	}
+}
