@@ -43,6 +43,17 @@ type Writer[M any] interface {
 // It is for the function given to Send.
 func (o *Outbox[M]) Work() <-chan struct{} { return o.work }
 
+// AwaitWork waits for Work, and returns false when ctx ends. It is enough for the function
+// given to Send if nothing else can end the connection.
+func (o *Outbox[M]) AwaitWork(ctx context.Context) bool {
+	select {
+	case <-o.work:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // Wake has the sender look whether there is something to do, and starts it if necessary.
 func (o *Outbox[M]) Wake() {
 	if !o.started.Load() {
@@ -105,10 +116,7 @@ func (o *Outbox[M]) waitForWork(ctx context.Context) bool {
 		if !o.Idle() || o.opts.Needed() {
 			return true
 		}
-		select {
-		case <-o.work:
-		case <-ctx.Done():
-		}
+		o.AwaitWork(ctx)
 	}
 	return false
 }

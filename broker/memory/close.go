@@ -2,7 +2,9 @@ package memorybroker
 
 import (
 	"context"
+	"errors"
 
+	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
@@ -26,6 +28,9 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	stopped()
 	b.stop()
 	b.mu.Lock()
+	if loss := (*broker.LossError)(nil); b.killed && errors.As(err, &loss) {
+		err = nil // Kill says that nothing reports it
+	}
 	b.change()
 	subs := b.allSubs()
 	b.mu.Unlock()

@@ -1,13 +1,11 @@
 // Package custombroker is a whole broker in 200 lines, to be read: nodes on one machine
-// that send each other datagrams through Unix sockets in a directory. What is in the
-// directory is who is there, and the kernel's queue of each socket is the queue between
-// nodes; there is no server and no connection that could break.
-//
-// What goes on inside a node is left to a memory broker: it has the subscriptions, their
-// filters and queues, tells them of gaps, and ends in good order.
+// that send each other datagrams through Unix sockets in a directory. There is no server and
+// no connection that could break. Package brokerkit has the rest: an outbox for what is
+// published, and subscriptions with their filters and queues.
 package custombroker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -17,20 +15,18 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
-	memorybroker "github.com/crossroom/crossroom/broker/memory"
-	"github.com/crossroom/crossroom/broker/memory/memorytest"
+	"github.com/crossroom/crossroom/broker/brokerkit"
 )
 
 const (
 	maxPayload = 64 << 10
 	maxFrame   = maxPayload + 2*broker.MaxNameLen + 255 + header
 	header     = 8 + 1 + 1 + 2 + 2 // number, kind, lengths of protocol, namespace and name
-	// A node whose queue is full is waited for so long, looking again in pauses; then it
-	// misses messages until it has room.
+	// The sender waits so long for a node whose queue is full, looking again in pauses; then
+	// that node misses messages until it has room.
 	patience, pause = 2 * time.Second, time.Millisecond
 )
 
@@ -38,15 +34,14 @@ var errMissed = errors.New("custom broker: this node was too slow for another on
 
 // Broker is one node's socket in the directory that all share.
 type Broker struct {
-	*memorybroker.Broker                      // has the subscriptions
-	in                   *memorybroker.Broker // publishes to them what the socket brings
-	dir, path            string
-	conn                 *net.UnixConn
-	reader               sync.WaitGroup
-
-	turn   chan struct{}   // full while somebody publishes: one at a time, and in order
-	number atomic.Uint64   // of the last message
-	slow   map[string]bool // who has missed the last message and is not waited for
+	*brokerkit.Outbox[struct{}] // for what is published: Flush, OnLoss
+	*brokerkit.Subscriptions    // for what arrives: Subscribe
+	dir, path                   string
+	conn                        *net.UnixConn
+	reader                      sync.WaitGroup
+	number                      uint64          // of the last message; the outbox's lock guards it
+	slow                        map[string]bool // nodes that missed the last message and are not waited for
+	sending                     context.Context // of Serve
 }
 
 // New makes a broker with a socket in dir. Paths of sockets may have 100 bytes or so.
@@ -57,61 +52,73 @@ func New(dir string) (*Broker, error) {
 		return nil, err
 	}
 	conn.SetWriteBuffer(4 << 20)
-	bus := memorybroker.NewBus(&memorybroker.Options{SlowReceiver: pause, MaxPayload: maxPayload})
-	b := &Broker{Broker: bus.Broker(), in: bus.Broker(), dir: dir, path: path, conn: conn,
-		turn: make(chan struct{}, 1), slow: map[string]bool{}}
+	b := &Broker{dir: dir, path: path, conn: conn, slow: map[string]bool{}}
+	b.Outbox = brokerkit.NewOutbox[struct{}](brokerkit.OutboxOptions{Name: "custom broker"}, b)
+	b.Subscriptions = brokerkit.NewSubscriptions(brokerkit.SubscriptionsOptions{})
+	b.Wake() // starts the sender
 	b.reader.Go(b.read)
 	return b, nil
 }
 
-// Publish gives the message to every socket that is there now. The caller's slice is
-// not kept [B7], and who is subscribed by now has a socket [B1].
+// Publish puts the message into the outbox, encoded. The caller's slice is not kept [B7].
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
-	if err := ch.Validate(); err != nil {
+	if err := cmp.Or(ctx.Err(), ch.Validate()); err != nil { // [B19, B5]
 		return err
 	}
 	if len(payload) > maxPayload {
 		return &broker.PayloadError{Size: len(payload), Max: maxPayload}
 	}
-	select {
-	case b.turn <- struct{}{}:
-		defer func() { <-b.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := b.Flush(ctx); err != nil { // nothing waits there: an ended context [B19], or closed [B21]
-		return err
-	}
-	sockets, err := os.ReadDir(b.dir)
-	if err != nil {
-		return err
-	}
-	frame := encode(b.number.Add(1), ch, payload)
-	for _, to := range sockets {
-		b.give(ctx, filepath.Join(b.dir, to.Name()), frame)
-	}
+	size := brokerkit.Size{Payload: len(payload), Wire: header + len(ch.Protocol().String()) + len(ch.Namespace()) + len(ch.Name()) + len(payload)}
+	return b.Put(ctx, size, struct{}{}, func(buf []byte) []byte {
+		b.number++
+		return encode(buf, b.number, ch, payload)
+	})
+}
+
+// Connect implements brokerkit.Connector: the socket is always there.
+func (b *Broker) Connect(context.Context) (brokerkit.Connection, error) { return b, nil }
+
+// Serve implements brokerkit.Connection.
+func (b *Broker) Serve(ctx context.Context, _ time.Duration) error {
+	b.sending = ctx
+	b.Send(b, func() bool { return b.AwaitWork(ctx) })
 	return nil
 }
 
-// give sends a datagram to one socket. If it cannot take it the node there will see that
-// a number is missing.
-func (b *Broker) give(ctx context.Context, to string, frame []byte) {
+// Write implements brokerkit.Writer. Every node that is subscribed by then has a socket [B1].
+func (b *Broker) Write(batch *brokerkit.Batch[struct{}]) (n int, _ error) {
+	for _, frame := range batch.All() {
+		sockets, err := os.ReadDir(b.dir)
+		if err = cmp.Or(err, b.sending.Err()); err != nil { // closed at once: the others are lost
+			return n, err
+		}
+		for _, to := range sockets {
+			b.give(filepath.Join(b.dir, to.Name()), frame)
+		}
+		b.Settle(1, nil)
+		n++
+	}
+	return n, nil
+}
+
+// give sends a datagram to one socket. A node that cannot take it sees a number missing.
+func (b *Broker) give(to string, frame []byte) {
 	addr := &net.UnixAddr{Name: to, Net: "unixgram"}
 	for began := time.Now(); ; {
 		b.conn.SetWriteDeadline(time.Now().Add(pause))
 		_, err := b.conn.WriteToUnix(frame, addr)
-		if !errors.Is(err, os.ErrDeadlineExceeded) { // sent, or nobody is there any more
+		if !errors.Is(err, os.ErrDeadlineExceeded) { // sent, or the node has left
 			delete(b.slow, to)
 			return
 		}
-		if b.slow[to] || ctx.Err() != nil || time.Since(began) > patience {
+		if b.slow[to] || b.sending.Err() != nil || time.Since(began) > patience {
 			b.slow[to] = true
 			return
 		}
 	}
 }
 
-// read passes on what comes. A gap in a node's numbers is told in its place [B14].
+// read passes on what comes. A gap in a node's numbers is reported in its place [B14].
 func (b *Broker) read() {
 	buf, last := make([]byte, maxFrame), map[string]uint64{}
 	for {
@@ -124,29 +131,24 @@ func (b *Broker) read() {
 			continue // not from one of us
 		}
 		if before, known := last[from.Name]; known && number != before+1 {
-			memorytest.Cut(b.Broker, errMissed)
-			memorytest.Heal(b.Broker)
+			b.Interrupt(errMissed)
+			b.Resume()
 		}
 		last[from.Name] = number
-		_ = b.in.Publish(context.Background(), ch, payload) // fails only when closed
+		b.Deliver(ch, slices.Clone(payload))
 	}
 }
 
-// Close removes the socket and ends the subscriptions. Every message was sent by its Publish.
+// Close sends what was published, ends the subscriptions and takes the socket away.
 func (b *Broker) Close(ctx context.Context) error {
-	err := errors.Join(b.Broker.Close(ctx), b.in.Close(ctx))
-	select { // let a Publish come to its end
-	case b.turn <- struct{}{}:
-		defer func() { <-b.turn }()
-	case <-ctx.Done():
-	}
+	err := errors.Join(b.Outbox.Close(ctx), b.Subscriptions.Close(ctx))
 	os.Remove(b.path)
 	b.conn.Close()
 	b.reader.Wait()
 	return err
 }
 
-// Capabilities: nobody knows what others subscribe to, and there is nothing to reconnect to.
+// Capabilities: no node knows what others subscribe to, and there is nothing to reconnect to.
 func (b *Broker) Capabilities() broker.Capabilities {
 	return broker.Capabilities{Name: "custom", MaxPayload: maxPayload, OrderAcrossChannels: true}
 }
@@ -159,20 +161,18 @@ func (b *Broker) Responders(context.Context, broker.Protocol, string) ([]string,
 	return nil, errors.ErrUnsupported
 }
 
-// Stats are the memory broker's, except that it does not see what is sent.
-func (b *Broker) Stats() broker.Stats {
-	s := b.Broker.Stats()
-	s.Accepted = b.number.Load()
-	s.Sent = s.Accepted
+func (b *Broker) Stats() (s broker.Stats) {
+	b.Outbox.Fill(&s)
+	b.Subscriptions.Fill(&s)
 	return s
 }
 
-func encode(number uint64, ch broker.Channel, payload []byte) []byte {
+func encode(f []byte, number uint64, ch broker.Channel, payload []byte) []byte {
 	protocol, ns, name := ch.Protocol().String(), ch.Namespace(), ch.Name()
-	f := append(binary.BigEndian.AppendUint64(nil, number), byte(ch.Kind()), byte(len(protocol)))
+	f = append(binary.BigEndian.AppendUint64(f, number), byte(ch.Kind()), byte(len(protocol)))
 	f = binary.BigEndian.AppendUint16(f, uint16(len(ns)))
 	f = binary.BigEndian.AppendUint16(f, uint16(len(name)))
-	return slices.Concat(f, []byte(protocol), []byte(ns), []byte(name), payload)
+	return append(append(append(append(f, protocol...), ns...), name...), payload...)
 }
 
 // decode gives the zero Channel for what nobody here has sent.

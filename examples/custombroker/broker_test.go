@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/conformance"
 )
 
@@ -30,8 +29,8 @@ func harness() conformance.Harness {
 			return &conformance.Node{
 				Broker: s,
 				Kill:   func(context.Context) error { return b.conn.Close() }, // and leaves its socket behind
-				Freeze: func(context.Context) error { s.running.Lock(); memorytest.Freeze(b.Broker); return nil },
-				Thaw:   func(context.Context) error { memorytest.Thaw(b.Broker); s.running.Unlock(); return nil },
+				Freeze: func(context.Context) error { s.running.Lock(); b.Pause(true); return nil },
+				Thaw:   func(context.Context) error { b.Pause(false); s.running.Unlock(); return nil },
 			}, nil
 		}}
 	}}
