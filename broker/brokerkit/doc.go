@@ -1,6 +1,7 @@
 // Package brokerkit has the parts that brokers are made of: an [Outbox] for what Publish
-// accepts, with the goroutine that sends it. The brokers for Redis and NATS and the memory
-// broker use it. It is for authors of brokers; an application does not need it.
+// accepts, with the goroutine that sends it, and [Subscriptions] for what arrives. The brokers
+// for Redis and NATS and the memory broker use the outbox; examples/custombroker uses both. It
+// is for authors of brokers; an application does not need it.
 //
 // It knows no system and no names of channels: a broker encodes its messages, opens its
 // connections and reads from them.
@@ -54,4 +55,16 @@
 //
 // Close ends the sender, and waits for it. It takes as long as the system needs for what
 // waits, or until its context ends.
+//
+// # Subscriptions
+//
+// The simplest broker makes [NewSubscriptions], calls [Subscriptions.Deliver] for every message
+// that arrives, and [Subscriptions.Close] in Close, after that of the outbox. When messages may
+// have been missed it calls Interrupt and Resume, in their place between the calls of Deliver.
+//
+// Each subscription has a queue of SubscriptionsOptions.Bytes and a goroutine that calls its
+// receiver, in the order of Deliver. A receiver that is Selective is asked first, and a Taker
+// gets messages from the goroutine that calls Deliver while its queue is empty. Deliver waits
+// for a full queue as long as Patience says; then the receiver misses messages until half of
+// the queue is free, and Interrupted and Resumed are called in their place.
 package brokerkit
