@@ -279,12 +279,20 @@ func (in *Inbox) Retract(keep func(broker.Channel) bool) <-chan struct{} {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.epoch.Add(1)
+	var last broker.Channel // most messages are on the channel of the one before
+	var kept bool
+	wanted := func(ch broker.Channel) bool {
+		if ch != last {
+			last, kept = ch, keep(ch)
+		}
+		return kept
+	}
 	all := in.queue
 	in.queue = queue.FIFO[event]{}
 	for all.Len() > 0 {
 		ev := all.Pop()
 		switch {
-		case ev.isMessage() && !keep(ev.ch):
+		case ev.isMessage() && !wanted(ev.ch):
 			in.count(&ev, -1)
 			in.uncount(&ev)
 		case ev.gap != nil && in.join(ev.gap): // what stood between the two is gone
@@ -294,7 +302,7 @@ func (in *Inbox) Retract(keep func(broker.Channel) bool) <-chan struct{} {
 	}
 	lifecycle.Raise(in.room)
 	in.halfEmpty()
-	if !in.running || !in.current.isMessage() || keep(in.current.ch) {
+	if !in.running || !in.current.isMessage() || wanted(in.current.ch) {
 		return nil
 	}
 	ch := make(chan struct{})
