@@ -14,11 +14,11 @@ type filterState struct {
 	u       *subscription
 	filter  broker.Filter
 	subject string
-	sub     *nats.Subscription // over the present link, nil if there is none
+	sub     *nats.Subscription // over the present connection, nil if there is none
 	denied  bool               // the server has refused sub
 	granted bool               // the server has answered for sub, and not refused it
 	refused error              // why the server refused it last, until granted
-	over    int                // refusals.over before sub was sent
+	over    int                // violations.over before sub was sent
 	active  bool               // Subscribe or Add has succeeded
 	adding  int                // calls of these underway
 	ending  *time.Timer        // ends it; nil if it is not about to end
@@ -30,7 +30,7 @@ type filterState struct {
 // without this nobody would get it. Longer than any server holds one message.
 const overlap = time.Second
 
-// activate makes an entry live, and deaden ends that. mu is held.
+// activate makes a filter live, and deactivate ends that. mu is held.
 func (s *subscriber) activate(e *filterState) {
 	if !e.active {
 		e.active = true
@@ -59,7 +59,7 @@ func (s *subscriber) deactivate(e *filterState) {
 	}
 }
 
-// scheduleEnd ends an entry that is not live, soon if that must not be at once. mu is held.
+// scheduleEnd ends a filter that is not live, soon if that must not be at once. mu is held.
 func (s *subscriber) scheduleEnd(e *filterState) {
 	if e.adding > 0 {
 		return
@@ -94,7 +94,7 @@ func (e *filterState) overlapped() bool {
 	return false
 }
 
-// cancelEnd undoes part. mu is held.
+// cancelEnd undoes scheduleEnd. mu is held.
 func (e *filterState) cancelEnd() {
 	if e.ending != nil {
 		e.ending.Stop()
@@ -102,18 +102,18 @@ func (e *filterState) cancelEnd() {
 	}
 }
 
-// end ends an entry, and its subscription on the server. mu is held.
+// end ends a filter, and its subscription on the server. mu is held.
 func (s *subscriber) end(e *filterState) {
 	e.cancelEnd()
 	delete(e.u.filters, e.filter)
 	s.unsubscribe(e)
 }
 
-// unsubscribe ends an entry's subscription on the server, if it has one. mu is held.
+// unsubscribe ends a filter's subscription on the server, if it has one. mu is held.
 func (s *subscriber) unsubscribe(e *filterState) {
 	if e.sub != nil {
 		delete(s.states, e.sub)
-		_ = e.sub.Unsubscribe() // fails if the link has ended, and then it is no more
+		_ = e.sub.Unsubscribe() // fails if the connection has ended, and then it is no more
 		e.sub = nil
 	}
 }

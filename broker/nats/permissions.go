@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// violations are what the server of one link has refused and the broker has not dealt with
+// violations are what the server of one connection has refused and the broker has not dealt with
 // yet. A server says so when it is asked for something, and also later, about what it had
 // granted: its configuration or an account has changed.
 type violations struct {

@@ -39,7 +39,7 @@ type propagation struct {
 // propagationProbe is a connection to one server that listens for marks.
 type propagationProbe struct {
 	ready  chan struct{} // closed when the attempt to connect is over
-	failed time.Time     // when that failed, or a mark did not arrive; under witnesses.mu
+	failed time.Time     // when that failed, or a mark did not arrive; under propagation.mu
 	nc     *nats.Conn    // nil if it failed; after ready
 	server string        // its id
 	lost   chan struct{} // closed when the connection has ended
@@ -52,13 +52,13 @@ type propagationProbe struct {
 }
 
 const (
-	// probeIdle is how long a witness's connection is kept without need.
+	// probeIdle is how long a probe's connection is kept without need.
 	probeIdle = 15 * time.Second
 	// probePause is how long a server that could not be reached, or did not pass a
 	// mark on, is left out.
 	probePause = 5 * time.Second
 	// markEvery is how soon a mark that has not arrived is published again, since the
-	// first may have been sent before the server knew of the witness.
+	// first may have been sent before the server knew of the probe.
 	markEvery = 5 * time.Millisecond
 )
 
@@ -145,7 +145,7 @@ func (w *propagation) confirm(ctx context.Context, l *conn) error {
 	return nil
 }
 
-// get returns the witness at p, which may still be connecting; nil if it could not be
+// get returns the probe at p, which may still be connecting; nil if it could not be
 // reached a moment ago.
 func (w *propagation) get(p endpoint) *propagationProbe {
 	w.mu.Lock()
@@ -174,7 +174,7 @@ func (w *propagation) get(p endpoint) *propagationProbe {
 	return x
 }
 
-// dial connects a witness.
+// dial connects a probe.
 func (w *propagation) dial(p endpoint, x *propagationProbe) {
 	defer close(x.ready)
 	nc, err := w.to.connect(w.ctx, p, nil, handlers{failed: x.refused, closed: func() { close(x.lost) }})
@@ -258,7 +258,7 @@ func (x *propagationProbe) state() (news <-chan struct{}, seen uint64) {
 }
 
 // close ends all connections and waits for those that are being made, until ctx ends;
-// then they end themselves. The context given to newWitnesses has ended.
+// then they end themselves. The context given to newPropagation has ended.
 func (w *propagation) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true

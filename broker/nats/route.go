@@ -28,7 +28,7 @@ type route struct {
 }
 
 // receive passes on one message that has arrived over l. It is for the goroutine that
-// drains the link.
+// drains the connection.
 func (s *subscriber) receive(l *conn, m *nats.Msg) {
 	f, payload, ok := readFrame(m.Data)
 	if !ok || f.from == s.self {
@@ -80,7 +80,7 @@ func (s *subscriber) find(l *conn, m *nats.Msg, f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.states[m.Sub]
-	if e == nil || s.link != l || e.u.interrupted {
+	if e == nil || s.conn != l || e.u.interrupted {
 		return &route{}
 	}
 	ch, long, ok := e.filter.Channel(), false, true

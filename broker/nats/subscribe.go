@@ -7,7 +7,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// attempt is what those who subscribe wait for while there is no link.
+// attempt is what those who subscribe wait for while there is no connection.
 type attempt struct {
 	done chan struct{}
 	err  error // after done is closed; nil: look again
@@ -46,11 +46,11 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 	}
 }
 
-// await returns the link, once there is one.
+// await returns the connection, once there is one.
 func (s *subscriber) await(ctx context.Context, u *subscription) (*conn, error) {
 	for {
 		s.mu.Lock()
-		l, next, closed := s.link, s.next, s.closed
+		l, next, closed := s.conn, s.next, s.closed
 		s.mu.Unlock()
 		switch {
 		case closed || u.in.IsShut():
@@ -76,7 +76,7 @@ func (s *subscriber) await(ctx context.Context, u *subscription) (*conn, error) 
 func (s *subscriber) request(l *conn, u *subscription, filters []broker.Filter) ([]*filterState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.link != l {
+	if s.conn != l {
 		return nil, net.ErrClosed // what it subscribes to there would pass for live
 	}
 	var entries []*filterState
@@ -100,7 +100,7 @@ func (s *subscriber) request(l *conn, u *subscription, filters []broker.Filter) 
 	return entries, nil
 }
 
-// subscribeOn sends an entry's subscription over a link. mu is held.
+// subscribeOn sends a filter's subscription over a connection. mu is held.
 func (s *subscriber) subscribeOn(l *conn, e *filterState) error {
 	if e.sub != nil {
 		return nil
@@ -129,7 +129,7 @@ func (s *subscriber) settle(ctx context.Context, l *conn) error {
 		// One subscription too many is the same error as the one before it, so complete could
 		// miss it. This one is refused with an error of its own: no client may have the queue.
 		if last, err := l.nc.ChanQueueSubscribe(s.names.mark("last"), "_sys_", l.inbox); err == nil {
-			_ = last.Unsubscribe() // fails only if the link has ended
+			_ = last.Unsubscribe() // fails only if the connection has ended
 		}
 		if err := l.ping(ctx, s.opts.ProbeTimeout); err != nil {
 			return err
@@ -138,11 +138,11 @@ func (s *subscriber) settle(ctx context.Context, l *conn) error {
 	return l.violations.complete(ctx, l)
 }
 
-// finish ends what join began. again says that the link has ended meanwhile.
+// finish ends what request began. again says that the connection has ended meanwhile.
 func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entries []*filterState, err error) (again bool, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.link == l {
+	if s.conn == l {
 		s.applyViolations(l)
 	}
 	var refusal error
@@ -150,15 +150,15 @@ func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entri
 		e.adding--
 		if e.refused != nil && refusal == nil {
 			refusal = e.violation()
-		} else if err == nil && s.link == l {
+		} else if err == nil && s.conn == l {
 			e.grant()
 		}
 	}
-	if e := u.missing(); e != nil && refusal == nil && s.link == l {
+	if e := u.missing(); e != nil && refusal == nil && s.conn == l {
 		refusal = e.violation() // nothing is live in an interrupted subscription
 	}
 	closed := s.closed || u.in.IsShut()
-	if err == nil && refusal == nil && s.link == l && !closed {
+	if err == nil && refusal == nil && s.conn == l && !closed {
 		for _, e := range entries {
 			s.activate(e)
 		}
@@ -176,7 +176,7 @@ func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entri
 		return false, ctx.Err()
 	case refusal != nil:
 		return false, refusal
-	case s.link == l && err != nil:
+	case s.conn == l && err != nil:
 		select {
 		case <-l.net.broken: // it is about to be taken away
 		default:

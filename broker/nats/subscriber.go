@@ -15,12 +15,12 @@ import (
 )
 
 // subscriber is who wants to hear what, and passes on what arrives. It has no
-// goroutine of its own: the reading one of the link delivers, and the keeper makes
-// links.
+// goroutine of its own: the reading one of the connection delivers, and the sender makes
+// connections.
 type subscriber struct {
 	names *naming
 	opts  *Options
-	// needConn wakes the keeper.
+	// needConn wakes the sender.
 	needConn    func()
 	propagation *propagation
 	log         *slog.Logger
@@ -32,10 +32,10 @@ type subscriber struct {
 	closing chan struct{} // closed with closed
 	subs    map[*subscription]struct{}
 	adding  int         // calls of Subscribe and Add underway
-	next    *attempt    // to have a link
+	next    *attempt    // to have a connection
 	late    *time.Timer // runs while a receiver may wait for the reason of an interruption
-	link    *conn       // with everything live; nil while there is none
-	// states are the entries by their subscription on the server; those states a link that is
+	conn    *conn       // with everything live; nil while there is none
+	// states are the filters by their subscription on the server; those of a connection that is
 	// being prepared too.
 	states map[*nats.Subscription]*filterState
 
@@ -136,7 +136,7 @@ func (s *subscriber) drop(u *subscription) {
 	u.in.Shut()
 }
 
-// needed reports whether somebody wants a link.
+// needed reports whether somebody wants a connection.
 func (s *subscriber) needed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +151,7 @@ func (s *subscriber) needed() bool {
 	return false
 }
 
-// prepare subscribes over a new link to everything.
+// prepare subscribes over a new connection to everything.
 func (s *subscriber) prepare(ctx context.Context, l *conn) error {
 	s.mu.Lock()
 	for u := range s.subs {
@@ -174,7 +174,7 @@ func (s *subscriber) prepare(ctx context.Context, l *conn) error {
 	return s.settle(ctx, l)
 }
 
-// connected begins to use a link that is prepared, and ends the interruptions of those
+// connected begins to use a connection that is prepared, and ends the interruptions of those
 // subscriptions of which all is live.
 func (s *subscriber) connected(l *conn) error {
 	s.mu.Lock()
@@ -190,7 +190,7 @@ func (s *subscriber) connected(l *conn) error {
 		return l.reason()
 	default:
 	}
-	s.link = l
+	s.conn = l
 	s.changed()
 	for u := range s.subs {
 		if e := u.missing(); e != nil {
@@ -203,7 +203,7 @@ func (s *subscriber) connected(l *conn) error {
 	return nil
 }
 
-// attempted tells those who wait for a link. mu is held.
+// attempted tells those who wait for a connection. mu is held.
 func (s *subscriber) attempted(err error) {
 	s.next.err = err
 	close(s.next.done)
@@ -214,7 +214,7 @@ func (s *subscriber) attempted(err error) {
 // connection, in addition to the first pause.
 const reasonWait = 250 * time.Millisecond
 
-// disconnected notes that a link has ended. If that is a gap, with err for its reason,
+// disconnected notes that a connection has ended. If that is a gap, with err for its reason,
 // and not the end of the broker, each subscription that has something to miss is
 // interrupted.
 //
@@ -223,7 +223,7 @@ const reasonWait = 250 * time.Millisecond
 func (s *subscriber) disconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.link = nil
+	s.conn = nil
 	s.changed()
 	clear(s.states)
 	for u := range s.subs {
@@ -265,7 +265,7 @@ func (s *subscriber) report(err error) {
 	}
 }
 
-// failed notes that no link could be made. If there is nobody to come back for,
+// failed notes that no connection could be made. If there is nobody to come back for,
 // those who are just subscribing get the error: at the start it says more than a
 // wait.
 func (s *subscriber) failed(err error) {

@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// applyViolations marks the entries that the server has refused over l since the last call, and
+// applyViolations marks the filters that the server has refused over l since the last call, and
 // interrupts the subscriptions that had them live. mu is held.
 func (s *subscriber) applyViolations(l *conn) {
 	subs, over := l.violations.take()
@@ -41,13 +41,13 @@ func (s *subscriber) applyViolations(l *conn) {
 	}
 }
 
-// violation is the error of an entry that was refused.
+// violation is the error of a filter that was refused.
 func (e *filterState) violation() error {
 	return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), e.refused)
 }
 
-// missing returns an entry that is live as far as its user knows, and that the server has not
-// granted over the present link; nil if there is none. The subscriber's mutex is held.
+// missing returns a filter that is live as far as its user knows, and that the server has not
+// granted over the present connection; nil if there is none. The subscriber's mutex is held.
 func (u *subscription) missing() *filterState {
 	for _, e := range u.filters {
 		if e.active && !e.granted {
@@ -75,7 +75,7 @@ func (s *subscriber) begin(u *subscription, err error) {
 
 // resume ends the interruption of a subscription if all that it holds is live. mu is held.
 func (s *subscriber) resume(u *subscription) {
-	if u.interrupted && s.link != nil && u.missing() == nil {
+	if u.interrupted && s.conn != nil && u.missing() == nil {
 		u.interrupted = false
 		s.changed()
 		u.report(nil)
@@ -85,7 +85,7 @@ func (s *subscriber) resume(u *subscription) {
 
 // watchViolations deals with what the server refuses over l although it had granted it before: the
 // subscriptions concerned are interrupted, and what was refused is tried again after
-// random pauses, as with connections. It returns when the link has ended.
+// random pauses, as with connections. It returns when the connection has ended.
 func (s *subscriber) watchViolations(ctx context.Context, l *conn) {
 	pause := &backoff.Backoff{Min: s.opts.BackoffMin, Max: s.opts.BackoffMax}
 	var again <-chan time.Time
@@ -107,7 +107,7 @@ func (s *subscriber) watchViolations(ctx context.Context, l *conn) {
 		case <-again:
 			again = nil
 			if s.retry(ctx, l) != nil {
-				return // the link has ended
+				return // the connection has ended
 			}
 		case <-l.net.broken:
 			return
@@ -187,7 +187,7 @@ func (s *subscriber) retry(ctx context.Context, l *conn) error {
 	return nil
 }
 
-// grant notes that the server has answered for an entry, unless it has refused it. The
+// grant notes that the server has answered for a filter, unless it has refused it. The
 // subscriber's mutex is held.
 func (e *filterState) grant() bool {
 	if !e.denied {

@@ -463,7 +463,7 @@ func (g *registry) askAgain(all bool) bool {
 	return len(g.denied) > 0
 }
 
-// report reports those who are interrupted and do not know of it.
+// report reports the interruptions that are not reported yet.
 func (g *registry) report(err error) {
 	for s := range g.subs {
 		s.report(err)

@@ -29,7 +29,7 @@ type subscriber struct {
 	reg    *registry
 	closed bool
 	outage chan struct{} // closed at the end of the present one; nil if there is none
-	late   *time.Timer   // runs while receivers may be unreported why they are interrupted
+	late   *time.Timer   // runs while interruptions wait for their reason
 	denied bool          // the server refuses what it allowed before, as the log knows
 	again  *time.Timer   // runs until the server is asked for that once more
 	pause  backoff.Backoff

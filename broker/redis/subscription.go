@@ -26,8 +26,8 @@ func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	return &subscription{s: s, in: in, filters: map[broker.Filter]*entry{}}
 }
 
-// report reports the receiver of an interruption that it does not know of: because of err, or
-// of what was known before if that is nil. The subscriber's mutex is held.
+// report reports an interruption to the receiver, unless that is done: with err, or with the
+// cause known before if err is nil. The subscriber's mutex is held.
 func (u *subscription) report(err error) {
 	if u.unreported == nil {
 		return
