@@ -63,7 +63,7 @@
 // have been missed it calls Interrupt and Resume, in their place between the calls of Deliver.
 //
 // Each subscription has a queue of SubscriptionsOptions.Bytes and a goroutine that calls its
-// receiver, in the order of Deliver. A receiver that is Selective is asked first, and a Taker
+// receiver, in the order of Deliver. A Prefilter is asked first, and a TryReceiver
 // gets messages from the goroutine that calls Deliver while its queue is empty. Deliver waits
 // for a full queue as long as Patience says; then the receiver misses messages until half of
 // the queue is free, and Interrupted and Resumed are called in their place.

@@ -25,7 +25,7 @@ type subscription struct {
 
 func newSubscription(b *Broker, r broker.Receiver) *subscription {
 	opts := &b.bus.opts
-	// Only the methods of a Receiver: a publisher must not call those of a Taker, which may
+	// Only the methods of a Receiver: a publisher must not call those of a TryReceiver, which may
 	// be its own.
 	in := inbox.New(struct{ broker.Receiver }{r}, inbox.Options{
 		Messages: opts.QueueMessages, Bytes: opts.QueueBytes, Slow: errSlow, Counts: b.counts,
