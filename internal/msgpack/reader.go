@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
-	"time"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -396,21 +395,6 @@ func (r *Reader) Ext() (Ext, error) {
 	e := Ext{Type: int8(r.b[start-1]), Data: r.b[start : start+n : start+n], header: c}
 	r.off = start + n
 	return e, nil
-}
-
-// Time reads a date in any of its forms.
-func (r *Reader) Time() (time.Time, error) {
-	start := r.off
-	e, err := r.Ext()
-	if err != nil {
-		return time.Time{}, err
-	}
-	t, ok := e.Time()
-	if !ok {
-		r.off = start
-		return time.Time{}, r.fail("extension is not a date")
-	}
-	return t, nil
 }
 
 // Skip reads one value of any kind and forgets it. It looks at structure only:
