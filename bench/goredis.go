@@ -56,14 +56,16 @@ func goredis(ctx context.Context, s *stage, arrived func()) (publish, error) {
 // publishes, the others receive and publish back.
 func goredisExchange(responders int) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
+		// Other exchanges may be open at the same time.
+		there, back := fmt.Sprint("request to ", responders), fmt.Sprint("response of ", responders)
 		responses := make(chan error, responders)
 		var busy sync.WaitGroup // responders that await the reply of their PUBLISH
 		for range responders {
 			client := goredisClient(s)
-			if err := goredisSubscribe(ctx, s, client, "request", func() {
+			if err := goredisSubscribe(ctx, s, client, there, func() {
 				busy.Add(1)
 				defer busy.Done()
-				if err := client.Publish(ctx, "response", event).Err(); err != nil {
+				if err := client.Publish(ctx, back, event).Err(); err != nil {
 					responses <- err
 				}
 			}); err != nil {
@@ -71,7 +73,7 @@ func goredisExchange(responders int) func(context.Context, *stage) (round, error
 			}
 		}
 		client := goredisClient(s)
-		if err := goredisSubscribe(ctx, s, client, "response", func() { responses <- nil }); err != nil {
+		if err := goredisSubscribe(ctx, s, client, back, func() { responses <- nil }); err != nil {
 			return nil, err
 		}
 		s.later(func() error { busy.Wait(); return nil })
@@ -79,7 +81,7 @@ func goredisExchange(responders int) func(context.Context, *stage) (round, error
 			ctx, cancel := context.WithTimeout(ctx, s.length+10*time.Second)
 			defer cancel()
 			return s.oneByOne(func() error {
-				if err := client.Publish(ctx, "request", event).Err(); err != nil {
+				if err := client.Publish(ctx, there, event).Err(); err != nil {
 					return err
 				}
 				for i := range responders {
