@@ -44,7 +44,7 @@ func TestDeathIsNoticed(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, c := range []struct{ heartbeat, timeout, stall, period time.Duration }{
 			{0, 0, -1, 500 * time.Millisecond},
-			{0, 0, 0, 62500 * time.Microsecond}, // a member's stall is looked for more often
+			{0, 0, 0, 62500 * time.Microsecond}, // a quarter of the time for introductions
 			{200 * time.Millisecond, 0, -1, 100 * time.Millisecond},
 			{time.Second, 1100 * time.Millisecond, -1, 500 * time.Millisecond},
 			{10 * time.Second, time.Minute, -1, 5 * time.Second},

@@ -152,7 +152,7 @@ func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
 		l.drop(ch, DropEcho, nil)
 		return true
 	}
-	ns.node.heard(b.Origin)
+	ns.node.members.Heard(b.Origin)
 	if ns.extra.OnBroadcast != nil && !ns.extra.OnBroadcast(b) {
 		l.drop(ch, DropUnwanted, nil)
 		return true

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -224,8 +225,8 @@ func (c *call) expect(who *census, exp wire.Expected, stop context.CancelFunc) {
 	c.want, c.leaving, c.unseen, c.out = exp.Answers, who.leaving, who.unseen, who.err
 	c.waiting, c.gone = make(map[string]bool, len(who.alive)), make(map[string]error, len(who.gone))
 	for _, id := range who.alive {
-		c.waiting[id] = who.bad[id] != suspect
-		if who.bad[id] == doubted {
+		c.waiting[id] = who.bad[id] != membership.Suspect
+		if who.bad[id] == membership.Doubted {
 			c.doubted = append(c.doubted, id)
 		}
 	}
@@ -299,7 +300,7 @@ func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish 
 	defer ns.calls.remove(c)
 	// From here on goodbyes are noticed; these were said since the census.
 	for _, id := range c.unheard() {
-		if ns.node.peers.departed(id, nsKey{ns.protocol, ns.name}) {
+		if ns.node.members.Departed(id, ns.key()) {
 			c.lost(id)
 		}
 	}
@@ -341,12 +342,12 @@ func (c *call) finish(exp wire.Expected, late time.Time) (f Coverage, _ error) {
 		case !waited:
 			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrPeerUnresponsive})
 			if slices.Contains(c.doubted, id) {
-				c.ns.node.peers.missed(id, time.Now())
+				c.ns.node.members.Missed(id, time.Now())
 			}
 		case !enough:
 			f.Missing = append(f.Missing, Missing{Node: id, Count: 1, Reason: ErrNoResponse})
 			if !late.IsZero() {
-				c.ns.node.peers.missed(id, late)
+				c.ns.node.members.Missed(id, late)
 			}
 		}
 	}
@@ -354,7 +355,7 @@ func (c *call) finish(exp wire.Expected, late time.Time) (f Coverage, _ error) {
 		// Their members may be slow, or they are dead: reason to doubt, no more.
 		for id, n := range c.owed {
 			if n > 0 && id != c.ns.node.id {
-				c.ns.node.peers.missed(id, time.Now())
+				c.ns.node.members.Missed(id, time.Now())
 			}
 		}
 	}

@@ -7,17 +7,18 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // census is who listens to a namespace's requests at one moment, without this node.
 type census struct {
-	alive   []string         // announced nodes
-	bad     map[string]trust // of them: those that missed a deadline
-	gone    []string         // announced nodes that do not listen any more
-	ghosts  []string         // nodes that listen and expired, or said that they leave
-	leaving []string         // nodes that said goodbye: not waited for
+	alive   []string                    // announced nodes
+	bad     map[string]membership.Trust // of them: those that missed a deadline
+	gone    []string                    // announced nodes that do not listen any more
+	ghosts  []string                    // nodes that listen and expired, or said that they leave
+	leaving []string                    // nodes that said goodbye: not waited for
 	others  wire.Unannounced
 	err     error // why nobody could be counted; then all are in gone
 	unseen  int   // then: others, when they were last counted
@@ -86,31 +87,24 @@ func (ns *Namespace) listeners(ctx context.Context) (census, error) {
 	}
 	// A node that leaves is counted for a moment after its goodbye, and one that starts
 	// before its introduction has come: look again.
-	end := time.Now().Add(ns.node.introTime())
+	end := time.Now().Add(ns.node.members.IntroTime())
 	for pause := time.Millisecond; ; pause *= 2 {
 		last := !time.Now().Before(end)
 		c, again, err := ns.counted(ctx, last)
 		if err != nil || !again || last || ctx.Err() != nil || ns.node.life.Err() != nil {
 			return c, err
 		}
-		ns.node.peers.pause(ctx, min(pause, time.Until(end)))
+		ns.node.members.Pause(ctx, min(pause, time.Until(end)))
 	}
 }
 
 // acquaintances has a census list the nodes that are known, where the broker cannot
 // count. It waits for introductions that are under way.
 func (ns *Namespace) acquaintances(ctx context.Context, c *census) {
-	t := &ns.node.peers
-	end := time.Now().Add(ns.node.introTime())
-	t.await(ctx, func() time.Time {
-		if until := t.pending(time.Now()); !t.down && until.Before(end) {
-			return until
-		}
-		return end // an outage may be about to be over
-	})
-	w := t.where(nsKey{ns.protocol, ns.name})
-	c.alive, c.bad, c.unknown = w.alive, w.bad, w.unknown
-	c.unsettled = w.greeting
+	ns.node.members.Await(ctx)
+	w := ns.node.members.Serving(ns.key())
+	c.alive, c.bad, c.unknown = w.Alive, w.Bad, w.Unknown
+	c.unsettled = w.Greeting
 }
 
 // union lists what is in either of two lists, sorted.
@@ -121,26 +115,25 @@ func union(a, b []string) []string {
 // counted is the census where the broker can count. again: it is worth to look again,
 // if this is not the last time anyway.
 func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bool, err error) {
-	t, key := &ns.node.peers, nsKey{ns.protocol, ns.name}
 	c.others.Responding = -1
-	w := t.where(key)
-	c.bad, c.leaving = w.bad, w.leaving
+	w := ns.node.members.Serving(ns.key())
+	c.bad, c.leaving = w.Bad, w.Leaving
 	channels := []broker.Channel{ns.protocol.Requests(ns.name), ns.protocol.NodeResponses(ns.name, ns.node.id)}
-	lists := [][]string{w.alive, w.leaving, w.ghosts, w.elsewhere}
+	lists := [][]string{w.Alive, w.Leaving, w.Ghosts, w.Elsewhere}
 	for _, list := range lists {
 		for _, id := range list {
 			channels = append(channels, ns.protocol.NodeResponses(ns.name, id))
 		}
 	}
-	counts, nodes, err := ns.count(ctx, channels, len(channels)-len(w.elsewhere))
-	ns.node.counts(err)
+	counts, nodes, err := ns.count(ctx, channels, len(channels)-len(w.Elsewhere))
+	ns.node.members.Counted(err)
 	if inexact, ok := errors.AsType[*broker.InexactError](err); ok {
 		c.inexact, err = inexact, nil
 	}
 	unseen := int(ns.unannounced.Load())
 	switch {
 	case err != nil:
-		c.gone, c.err, c.unseen = w.alive, err, unseen
+		c.gone, c.err, c.unseen = w.Alive, err, unseen
 		return c, false, err
 	case counts == nil: // known peers, and as many others as before
 		ns.acquaintances(ctx, &c)
@@ -161,15 +154,15 @@ func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bo
 		}
 		return yes, no
 	}
-	c.alive, c.gone = there(w.alive)
-	leaving, _ := there(w.leaving)
+	c.alive, c.gone = there(w.Alive)
+	leaving, _ := there(w.Leaving)
 	var forgotten []string
-	c.ghosts, forgotten = there(w.ghosts)
-	fresh, _ := there(w.elsewhere) // it is not known yet that they serve it
+	c.ghosts, forgotten = there(w.Ghosts)
+	fresh, _ := there(w.Elsewhere) // it is not known yet that they serve it
 	c.alive = slices.Sorted(slices.Values(append(c.alive, fresh...)))
 	named := len(c.alive) + len(c.ghosts) + len(leaving)
 	for _, id := range leaving {
-		if last || slices.Contains(w.overdue, id) {
+		if last || slices.Contains(w.Overdue, id) {
 			c.ghosts = append(c.ghosts, id)
 		} else {
 			again = true
@@ -185,10 +178,10 @@ func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bo
 		c.gone = nil
 		return c, false, nil
 	}
-	t.vanished(key, forgotten)
+	ns.node.members.Uncounted(ns.key(), forgotten)
 	ns.unannounced.Store(int64(c.others.Total))
 	if c.others.Total > 0 && ns.protocol != broker.Native && !again && nodes-1 != named {
-		again = ns.strangers(ctx, &c, w.known, last)
+		again = ns.strangers(ctx, &c, w.Known, last)
 	}
 	return c, again, nil
 }
@@ -197,7 +190,6 @@ func (ns *Namespace) counted(ctx context.Context, last bool) (c census, again bo
 // those known had, and would be taken for servers of another kind. wait: their introductions
 // are worth waiting for, which they are once.
 func (ns *Namespace) strangers(ctx context.Context, census *census, known []string, last bool) (wait bool) {
-	t := &ns.node.peers
 	channels := []broker.Channel{broker.Control()}
 	for _, id := range known {
 		channels = append(channels, broker.NodeControl(id))
@@ -211,10 +203,7 @@ func (ns *Namespace) strangers(ctx context.Context, census *census, known []stri
 		n -= min(c, 1)
 	}
 	census.unsettled = n > 0
-	if last || n <= 0 {
-		t.strangers.Store(int32(max(n, 0)))
-	}
-	return n > int(t.strangers.Load())
+	return ns.node.members.Strangers(n, last)
 }
 
 // count asks the broker how many listen to the namespace's requests (the first of

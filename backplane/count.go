@@ -3,8 +3,6 @@ package backplane
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -44,22 +42,14 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 		return nil, err
 	}
 	p := &Peers{
-		List: []Peer{}, Lost: c.gone, Unresponsive: c.ghosts,
+		Lost: c.gone, Unresponsive: c.ghosts,
 		Foreign: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && c.inexact == nil,
 	}
 	there := c.alive
 	if c.err != nil {
 		there, p.Lost, p.Foreign = c.gone, nil, c.unseen
 	}
-	t := &ns.node.peers
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, id := range there {
-		if peer := t.byID[id]; peer != nil {
-			p.List = append(p.List, peer.describe())
-		}
-	}
-	slices.SortFunc(p.List, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	p.List = peersOf(ns.node.members.PeersOf(there))
 	return p, err
 }
 
@@ -83,7 +73,7 @@ func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 	switch {
 	case !ns.node.caps.CountsSubscribers:
 		return wire.Unannounced{Responding: -1}, nil
-	case ns.node.isDown():
+	case ns.node.members.Down():
 		return wire.Unannounced{Responding: -1}, &OpError{Op: "count", Namespace: ns.name, Err: errInterrupted}
 	}
 	c, err := ns.headcountBy(ctx, func(ctx context.Context) (census, error) { return ns.census(ctx, wire.OpMembers) })
@@ -99,7 +89,7 @@ func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
 
 func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context) (census, error)) (c census, err error) {
 	if err := ns.ready(ctx); err != nil {
-		c.gone = ns.node.peers.where(nsKey{ns.protocol, ns.name}).alive
+		c.gone = ns.node.members.Serving(ns.key()).Alive
 		c.unseen, c.err = int(ns.unannounced.Load()), err
 		return c, err
 	}

@@ -19,19 +19,9 @@ type nodeDoor struct{ n *Node }
 
 func (d nodeDoor) Since() time.Time { return d.n.since }
 
-func (d nodeDoor) Lease() (since, until time.Time) {
-	l := &d.n.lease
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.since, l.until
-}
+func (d nodeDoor) Lease() (since, until time.Time) { return d.n.members.Lease() }
 
-func (d nodeDoor) Holds(since time.Time) bool {
-	now, l := time.Now(), &d.n.lease
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !since.IsZero() && l.since.Equal(since) && !passed(l.until, now)
-}
+func (d nodeDoor) Holds(since time.Time) bool { return d.n.members.Holds(since) }
 
 func (d nodeDoor) Open(ctx context.Context, name string, public any, o *wire.Options) (wire.Namespace, error) {
 	ns, err := d.n.namespace(ctx, name, public.(*NamespaceOptions), o)

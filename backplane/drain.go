@@ -36,10 +36,7 @@ func (ns *Namespace) drain(ctx context.Context) error {
 // counted this one.
 func (ns *Namespace) retire(ctx context.Context) bool {
 	n := ns.node
-	n.mu.Lock()
-	down := n.linkDown
-	n.mu.Unlock()
-	if down || !n.caps.CountsSubscribers {
+	if n.members.Down() || !n.caps.CountsSubscribers {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.opts.RequestsTimeout)

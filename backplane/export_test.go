@@ -3,8 +3,8 @@ package backplane
 import (
 	"context"
 	"testing"
-	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -23,19 +23,10 @@ const (
 func NativeCodec() wire.Codec { return nativeCodec{} }
 
 // DecodeControl reads a control frame as a node does.
-func DecodeControl(payload []byte) error {
-	var f controlFrame
-	return f.decode(payload)
-}
+var DecodeControl = membership.DecodeFrame
 
 // RewriteControl reads a control frame and writes what it read.
-func RewriteControl(payload []byte) ([]byte, error) {
-	var f controlFrame
-	if err := f.decode(payload); err != nil {
-		return nil, err
-	}
-	return f.append(nil), nil
-}
+var RewriteControl = membership.RewriteFrame
 
 // HandleForTest has a namespace take in one message as if its lane's goroutine had
 // taken it from the queue. Nothing else may be under way.
@@ -59,43 +50,24 @@ func (ns *Namespace) LaneKeeps() int { return cap(ns.lane.in.Rooms) }
 // WantsForTest asks a namespace's receiver what a broker may ask it.
 func (ns *Namespace) WantsForTest(ch broker.Channel) bool { return ns.lane.Wants(ch) }
 
+// StopLooking holds up the goroutine that looks for members that do not return, until the
+// returned function is called. Nothing else that the node does by itself waits for that.
+func (n *Node) StopLooking() (look func()) {
+	n.looking <- struct{}{}
+	return func() { <-n.looking }
+}
+
 // Ghosts is how many are remembered.
 func (n *Node) Ghosts() int {
-	return n.peers.ghosts()
+	_, _, dead := n.members.Audit()
+	return dead
 }
 
 // Kept is how much memory the lists of other nodes are charged for, and how much that
 // is, peer by peer.
 func (n *Node) Kept() (kept, sum int) {
-	t := &n.peers
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.byID {
-		own := 0
-		for key, speaks := range p.namespaces {
-			own += cost(&spoken{key, speaks})
-		}
-		for key := range p.closed {
-			own += cost(&spoken{key: key})
-		}
-		if p.partial != nil {
-			for i := range p.partial.list {
-				own += cost(&p.partial.list[i])
-			}
-		}
-		for _, e := range p.early {
-			for _, list := range [][]spoken{e.added, e.removed} {
-				for i := range list {
-					own += cost(&list[i])
-				}
-			}
-		}
-		if own != p.kept {
-			return t.kept, -1
-		}
-		sum += own
-	}
-	return t.kept, sum
+	kept, sum, _ = n.members.Audit()
+	return kept, sum
 }
 
 // Table is a node whose peer table a test feeds.
@@ -116,15 +88,11 @@ func (t Table) Take(frame []byte, direct bool) {
 	if direct {
 		ch = broker.NodeControl(t.id)
 	}
-	t.peers.take(item{ch: ch, payload: frame})
+	t.members.Take(ch, frame)
 }
 
 // Expire lets all peers expire.
-func (t Table) Expire() {
-	for range 3 {
-		t.peers.expire(time.Now().Add(time.Hour))
-	}
-}
+func (t Table) Expire() { t.members.ExpireAll() }
 
 // SelectionOf is what a target selects.
 func SelectionOf(t Target) wire.Selection { return t.sel }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/rooms"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -96,6 +97,11 @@ func (ns *Namespace) abandon() {
 	ns.stop()
 }
 
+// key is what membership knows the namespace by.
+func (ns *Namespace) key() membership.Namespace {
+	return membership.Namespace{Protocol: ns.protocol, Name: ns.name}
+}
+
 // Name returns the namespace's name.
 func (ns *Namespace) Name() string { return ns.name }
 
@@ -133,14 +139,12 @@ func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.
 // questions end with ErrClosed. It waits for callbacks under way until ctx ends and
 // then returns its error. Idempotent.
 func (ns *Namespace) Close(ctx context.Context) error {
-	if ns.node.forget(ns) {
-		signal(ns.node.due.wake)
-	}
+	ns.node.forget(ns, true)
 	return ns.shut(ctx)
 }
 
 func (ns *Namespace) shut(ctx context.Context) error {
-	ns.node.forget(ns)
+	ns.node.forget(ns, false)
 	first := !ns.closing.Swap(true)
 	var err error
 	if first {

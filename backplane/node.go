@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -21,8 +21,7 @@ type Node struct {
 	id      string
 	since   time.Time
 	broker  broker.Broker
-	limit   int         // largest payload, 0 none
-	blind   atomic.Bool // the broker cannot count, or may not
+	limit   int // largest payload, 0 none
 	caps    broker.Capabilities
 	opts    Options
 	observe observers
@@ -30,38 +29,27 @@ type Node struct {
 
 	counters counters
 	reports  reporter
-	peers    peerTable
-	lease    lease
+	members  *membership.Membership
 	stopLoss func()
 
 	// startMu guards starting and closing, and is held while they talk to the
 	// broker; mu guards the fields below it and is not.
 	startMu chan struct{}
 	started bool
-	control broker.Subscription
 	workers sync.WaitGroup
 	stop    chan struct{}
+	looking chan struct{} // held while watch looks after members
 
-	// life ends when Close begins. Then beat falls silent, so that the goodbye is
-	// the last that others hear, and starting a namespace is given up.
-	life   context.Context
-	die    context.CancelFunc
-	silent chan struct{} // closed when beat has ended
+	// life ends when Close begins. Then nothing is announced any more but the goodbye, and
+	// starting a namespace is given up.
+	life context.Context
+	die  context.CancelFunc
 
 	mu         sync.Mutex
 	closed     bool
-	namespaces map[nsKey]*Namespace
-	revision   uint64 // of the list of namespaces
-	linkDown   bool   // of the control channel
-	due        announcements
+	namespaces map[membership.Namespace]*Namespace
 
 	large chan struct{} // held while a large answer is made
-}
-
-// nsKey names a namespace of a node: the same name may exist in several protocols.
-type nsKey struct {
-	protocol broker.Protocol
-	name     string
 }
 
 // New makes a node on a broker that no other node uses. It does no I/O. The broker
@@ -87,22 +75,23 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		observe:    observe,
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
-		silent:     make(chan struct{}),
-		namespaces: make(map[nsKey]*Namespace),
+		looking:    make(chan struct{}, 1),
+		namespaces: make(map[membership.Namespace]*Namespace),
 		large:      make(chan struct{}, 1),
 	}
 	n.life, n.die = context.WithCancel(context.Background())
 	n.limit = n.caps.MaxPayload
-	n.blind.Store(!n.caps.CountsSubscribers)
 	if n.id == "" {
 		n.id = randomID()
 		if o.Name != "" {
 			n.id = o.Name + "~" + n.id
 		}
 	}
-	n.due.init()
-	n.peers.init(n)
-	n.lease.init(&o)
+	n.members = membership.New(membership.Options{
+		Broker: b, ID: n.id, Since: n.since, Life: n.life,
+		Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, RequestsTimeout: o.RequestsTimeout,
+		NoteArrivals: observe.node != nil, Events: nodeEvents{n},
+	})
 	n.source = NewSource(n.id, b)
 	n.reports.init(o.onError(), o.Logger, &n.counters)
 	return n, nil
@@ -147,12 +136,7 @@ func (n *Node) Source() *Source { return n.source }
 
 // LastMessage returns when the control channel last brought something, be it this node's
 // own sign of life. It is zero if nothing came yet, and without a NodeObserver.
-func (n *Node) LastMessage() time.Time {
-	if t := n.peers.lastMessage.Load(); t != 0 {
-		return time.Unix(0, t)
-	}
-	return time.Time{}
-}
+func (n *Node) LastMessage() time.Time { return n.members.LastMessage() }
 
 // EachNamespace calls f for every namespace the node has now, in all protocols, in no order.
 func (n *Node) EachNamespace(f func(*Namespace)) {
@@ -182,7 +166,7 @@ func (n *Node) namespace(ctx context.Context, name string, opts *NamespaceOption
 	if err != nil {
 		return nil, err
 	}
-	n.meet(ctx, revision)
+	n.members.Meet(ctx, revision)
 	return ns, nil
 }
 
@@ -197,7 +181,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	defer cancel()
 	defer context.AfterFunc(n.life, cancel)()
 	ns := newNamespace(n, name, opts, extra)
-	key := nsKey{ns.protocol, name}
+	key := ns.key()
 	n.mu.Lock()
 	closed, exists := n.closed, n.namespaces[key] != nil
 	n.mu.Unlock()
@@ -207,7 +191,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	case exists:
 		return nil, 0, &OpError{Op: "open", Namespace: name, Err: ErrNamespaceExists}
 	}
-	err := n.announceable(ns)
+	err := n.members.Announceable(key, ns.codec.Hello())
 	if err == nil {
 		err = ns.start(ctx)
 	}
@@ -227,15 +211,8 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	}
 	n.mu.Lock()
 	n.namespaces[key] = ns
-	n.changed(ns, false)
-	revision := n.revision
+	revision := n.members.Open(key, ns.codec.Hello())
 	n.mu.Unlock()
-	// Nodes that do not hear this learn it from the next heartbeat's revision.
-	if revision == 1 {
-		n.peers.introduce()
-	} else {
-		signal(n.due.wake)
-	}
 	return ns, revision, nil
 }
 
@@ -244,33 +221,44 @@ func (n *Node) start(ctx context.Context) error {
 	if n.started {
 		return nil
 	}
-	sub, err := n.broker.Subscribe(ctx, &n.peers, broker.Exactly(broker.Control()), broker.Exactly(broker.NodeControl(n.id)))
-	if err != nil {
+	if err := n.members.Start(ctx, &n.workers); err != nil {
 		return err
 	}
-	n.control, n.started = sub, true
-	if n.caps.CountsSubscribers {
-		short, cancel := context.WithTimeout(ctx, n.introTime())
-		_, err := n.broker.Subscribers(short, broker.Control()) // other errors come with queries
-		cancel()
-		n.counts(err)
-	}
+	n.started = true
 	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.reports.report(&broker.LossError{Loss: l}) })
-	n.workers.Go(n.keep)
-	n.workers.Go(n.beat)
 	n.workers.Go(n.reports.run)
+	if n.opts.StallTimeout > 0 {
+		n.workers.Go(n.watch)
+	}
 	if o := n.observe.node; o != nil {
 		n.observed("NodeStart", func() { o.NodeStart(n) })
 	}
 	return nil
 }
 
-// counts notes whether the broker counts subscribers, by what it returned when it was
-// asked to: a server may forbid it.
-func (n *Node) counts(err error) {
-	_, inexact := errors.AsType[*broker.InexactError](err)
-	if err == nil || inexact {
-		n.blind.Store(inexact)
+// watch is the goroutine that looks after members that do not return.
+func (n *Node) watch() {
+	period := max(n.opts.StallTimeout/4, time.Millisecond)
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	// A clock that all but stands still while this process is stopped: that is held
+	// against no member.
+	looked := time.Now()
+	awake := looked
+	for {
+		select {
+		case <-n.stop:
+			return
+		case now := <-tick.C:
+			awake = awake.Add(min(now.Sub(looked), 2*period))
+			looked = now
+			n.looking <- struct{}{}
+			for _, ns := range n.live() {
+				ns.lane.watch(awake)
+				ns.own.watch(ns, awake)
+			}
+			<-n.looking
+		}
 	}
 }
 
@@ -298,12 +286,11 @@ func (n *Node) Close(ctx context.Context) error {
 	if !n.started {
 		return nil
 	}
-	<-n.silent
 	all := n.live()
 	var errs []error
-	n.goodbye(ctx)
+	n.members.Goodbye(ctx)
 	errs = append(errs, shutAll(ctx, all)...)
-	errs = append(errs, n.control.Close(ctx))
+	errs = append(errs, n.members.Close(ctx))
 	close(n.stop)
 	n.stopLoss()
 	if o := n.observe.node; o != nil {
@@ -319,47 +306,27 @@ func (n *Node) Close(ctx context.Context) error {
 	return nil
 }
 
-// goodbye says goodbye and waits until that is out, but no longer than it is of use:
-// after PeerTimeout the others have forgotten this node anyway. During an outage it
-// only leaves the goodbye with the broker, which has its own way to end.
-func (n *Node) goodbye(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, n.opts.PeerTimeout)
-	defer cancel()
-	n.mu.Lock()
-	down := n.linkDown
-	n.mu.Unlock()
-	n.mu.Lock()
-	f := n.frame(controlBye)
-	n.mu.Unlock()
-	f.number = n.lease.next()
-	if err := n.broker.Publish(ctx, broker.Control(), f.append(nil)); err == nil && !down {
-		_ = n.broker.Flush(ctx) // what the broker loses it reports itself
-	}
-}
-
 // Namespaces returns the names of the node's namespaces in all protocols, sorted.
 func (n *Node) Namespaces() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	names := make([]string, 0, len(n.namespaces))
 	for k := range n.namespaces {
-		names = append(names, k.name)
+		names = append(names, k.Name)
 	}
 	slices.Sort(names)
 	return names
 }
 
-// forget takes a closed namespace off the list; false if it was not there.
-func (n *Node) forget(ns *Namespace) bool {
+// forget takes a closed namespace off the list, if it is there. now: other nodes are told at
+// once, not by the goodbye.
+func (n *Node) forget(ns *Namespace, now bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	key := nsKey{ns.protocol, ns.name}
-	if n.namespaces[key] != ns {
-		return false
+	if key := ns.key(); n.namespaces[key] == ns {
+		delete(n.namespaces, key)
+		n.members.Withdraw(key, now)
 	}
-	delete(n.namespaces, key)
-	n.changed(ns, true)
-	return true
 }
 
 func (n *Node) live() []*Namespace {

@@ -126,7 +126,7 @@ func (c *call) leaveDoubted() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range c.doubted {
-		if c.waiting[id] && !c.ns.node.peers.trusts(id) {
+		if c.waiting[id] && !c.ns.node.members.Trusts(id) {
 			c.waiting[id] = false
 		}
 	}

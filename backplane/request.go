@@ -130,7 +130,7 @@ func (l *lane) response(ch broker.Channel, payload []byte) {
 		l.drop(ch, DropEcho, nil)
 		return
 	}
-	ns.node.heard(r.Node)
+	ns.node.members.Heard(r.Node)
 	// On the shared channel most answers are to other nodes' questions.
 	if !ns.calls.own(r.RequestID) {
 		l.drop(ch, DropForeign, nil)

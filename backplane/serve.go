@@ -25,7 +25,7 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 		return true
 	}
 	ns.node.headerDropped(r.HeaderDropped)
-	ns.node.heard(r.Origin)
+	ns.node.members.Heard(r.Origin)
 	s := &served{ns: ns, req: r, size: len(payload)}
 	switch r.Op {
 	case wire.OpJoin, wire.OpLeave:

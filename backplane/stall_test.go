@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
-	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // A member that blocks delays its node's questions, and others' questions to the
@@ -40,31 +39,20 @@ func TestQuestionsDuringAStall(t *testing.T) {
 	}
 }
 
-// hangingLink is a LinkObserver that holds up its caller, the keeper.
-type hangingLink struct{ hold time.Duration }
-
-func (l hangingLink) Interrupted(namespace string, _ error) {
-	if namespace == "" {
-		time.Sleep(l.hold)
-	}
-}
-
-func (hangingLink) Resumed(string, time.Duration) {}
-
 // Time in which the node did not look is held against no member: if the process was
 // stopped, so was the member.
 func TestNoStallWhileNobodyLooks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 2, backplane.Options{Observer: hangingLink{10 * time.Second}}, nil)
+		f := newFleet(t, 2, backplane.Options{}, nil)
 		slow := newSocket("slow")
 		slow.onDeliver = func() { time.Sleep(10*time.Second + 100*time.Millisecond) }
 		f.join(0, slow)
 		f.broadcast(1, "x", backplane.All())
 		time.Sleep(80 * time.Millisecond) // the node has seen that the call runs
-		memorytest.Cut(f.brokers[0], nil)
-		settle()
-		memorytest.Heal(f.brokers[0])
-		time.Sleep(20 * time.Second)
+		look := f.nodes[0].StopLooking()
+		time.Sleep(10 * time.Second)
+		look()
+		time.Sleep(10 * time.Second)
 		settle()
 		equal(t, "slow", slow.all(), []string{"x"})
 		if st := f.nodes[0].Stats(); st.Stalls != 0 {

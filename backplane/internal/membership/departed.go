@@ -1,4 +1,4 @@
-package backplane
+package membership
 
 import (
 	"time"
@@ -12,39 +12,30 @@ import (
 
 // goodbye takes in that a node leaves. It must be of exactly the life that is known:
 // a goodbye of a later life is not believed, and neither is one of a life that was
-// heard of after an earlier goodbye.
-func (t *peerTable) goodbye(id string, since int64) {
+// heard of after an earlier goodbye. It reports whether it is believed.
+func (t *table) goodbye(id string, since int64) (ok bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	p := t.byID[id]
-	ok := p != nil && p.since == since && p.state != left && !p.contested
+	ok = p != nil && p.since == since && p.state != left && !p.contested
 	if ok {
 		t.clear(p)
 		t.discard(p)
 		p.state, p.leftAt = left, time.Now()
 		t.moved()
 	}
-	t.mu.Unlock()
-	if ok {
-		t.lost(id)
-	}
-}
-
-// lost lets open requests stop waiting for a node.
-func (t *peerTable) lost(id string) {
-	for _, ns := range t.node.live() {
-		ns.calls.lost(id)
-	}
+	return ok
 }
 
 // expire notes who was not heard of for PeerTimeout, unless this node's link is down,
-// and forgets who left so long ago.
-func (t *peerTable) expire(now time.Time) {
-	if t.node.isDown() {
-		return
+// and forgets who left so long ago. It returns the ids of the first.
+func (t *table) expire(now time.Time) (dead []string) {
+	if t.down.Load() {
+		return nil
 	}
-	var dead []string
 	t.mu.Lock()
-	timeout := t.node.opts.PeerTimeout
+	defer t.mu.Unlock()
+	timeout := t.peerTimeout
 	for _, p := range t.byID {
 		for key, at := range p.closed {
 			if now.Sub(at) > timeout {
@@ -57,7 +48,7 @@ func (t *peerTable) expire(now time.Time) {
 			t.clear(p)
 			t.discard(p)
 			p.state, p.stale = expired, time.Time{}
-			if !t.node.caps.CountsSubscribers || len(p.namespaces) == 0 {
+			if !t.counts || len(p.namespaces) == 0 {
 				t.drop(p)
 			}
 		case p.state == left && now.Sub(p.leftAt) > timeout:
@@ -67,15 +58,12 @@ func (t *peerTable) expire(now time.Time) {
 	if dead != nil {
 		t.moved()
 	}
-	t.mu.Unlock()
-	for _, id := range dead {
-		t.lost(id)
-	}
+	return dead
 }
 
 // refresh gives everybody a new PeerTimeout after this node's own outage, in which
 // nobody's silence meant anything.
-func (t *peerTable) refresh(now time.Time) {
+func (t *table) refresh(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.byID {
@@ -87,7 +75,7 @@ func (t *peerTable) refresh(now time.Time) {
 }
 
 // vanished says that the broker counts some expired peers no more in a namespace.
-func (t *peerTable) vanished(key nsKey, ids []string) {
+func (t *table) vanished(key Namespace, ids []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range ids {
@@ -96,23 +84,11 @@ func (t *peerTable) vanished(key nsKey, ids []string) {
 			continue
 		}
 		if speaks, had := p.namespaces[key]; had {
-			t.release(p, &spoken{key, speaks})
+			t.release(p, &served{key, speaks})
 			delete(p.namespaces, key)
 		}
 		if len(p.namespaces) == 0 {
 			t.drop(p)
 		}
 	}
-}
-
-// ghosts is how many expired peers are remembered.
-func (t *peerTable) ghosts() (n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, p := range t.byID {
-		if p.state == expired {
-			n++
-		}
-	}
-	return n
 }

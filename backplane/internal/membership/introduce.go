@@ -1,9 +1,10 @@
-package backplane
+package membership
 
 import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,40 +20,37 @@ import (
 // know all others yet names none: what follows it is known from the node before it, or
 // else the time for introductions elapses.
 
-// maxIntroduction is how long introductions are waited for, unless a quarter of
-// RequestsTimeout is shorter. A node that heard of nobody for so long is alone.
-const maxIntroduction = 250 * time.Millisecond
-
-// introTime is how long introductions are waited for.
-func (n *Node) introTime() time.Duration {
-	return min(maxIntroduction, n.opts.RequestsTimeout/4)
-}
-
-// introduction is how far a node knows the others. peerTable.mu guards it.
+// introduction is how far a node knows the others. table.mu guards it.
 type introduction struct {
-	down     bool          // the control channel is
+	down     atomic.Bool   // the control channel is
 	until    time.Time     // introductions are awaited; zero: they have come
 	echoed   bool          // the greeting has come back to this node: it is not lost
 	answered bool          // a node has introduced itself
-	heard    bool          // one that knows all others has
+	known    bool          // one that knows all others has
 	event    chan struct{} // closed when something changes, nil if nobody waits for that
 }
 
 // introduce begins introductions: this node may not know all others.
-func (t *peerTable) introduce() {
+func (t *table) introduce() {
 	t.mu.Lock()
-	t.until = time.Now().Add(t.node.introTime())
-	t.echoed, t.answered, t.heard = false, false, false
+	defer t.mu.Unlock()
+	t.until = time.Now().Add(t.introTime)
+	t.echoed, t.answered, t.known = false, false, false
 	for _, p := range t.byID {
 		p.settled, p.covers = false, ""
 	}
+}
+
+// setDown notes whether the control channel is down.
+func (t *table) setDown(down bool) {
+	t.down.Store(down)
+	t.mu.Lock()
+	t.moved()
 	t.mu.Unlock()
-	t.node.greet()
-	signal(t.retry)
 }
 
 // moved wakes those who wait for introductions. t.mu is held.
-func (t *peerTable) moved() {
+func (t *table) moved() {
 	if t.event != nil {
 		close(t.event)
 		t.event = nil
@@ -60,7 +58,7 @@ func (t *peerTable) moved() {
 }
 
 // watch returns a channel that is closed when something has changed. t.mu is held.
-func (t *peerTable) watch() <-chan struct{} {
+func (t *table) watch() <-chan struct{} {
 	if t.event == nil {
 		t.event = make(chan struct{})
 	}
@@ -69,18 +67,18 @@ func (t *peerTable) watch() <-chan struct{} {
 
 // pending returns until when introductions are awaited; zero if they are not. t.mu is
 // held.
-func (t *peerTable) pending(now time.Time) (until time.Time) {
+func (t *table) pending(now time.Time) (until time.Time) {
 	open := false // the ring
 	for _, p := range t.byID {
 		if p.state != live || p.stale.IsZero() {
 			continue
 		}
 		open = true
-		if end := p.stale.Add(t.node.introTime()); end.After(now) && end.After(until) {
+		if end := p.stale.Add(t.introTime); end.After(now) && end.After(until) {
 			until = end
 		}
 	}
-	if t.heard && !open && t.until.After(now) && t.closed() {
+	if t.known && !open && t.until.After(now) && t.closed() {
 		t.until = time.Time{}
 	}
 	if t.until.After(now) && t.until.After(until) {
@@ -91,7 +89,7 @@ func (t *peerTable) pending(now time.Time) (until time.Time) {
 
 // closed reports whether the next node after each known one is known as well. One that may
 // not know all nodes itself does not name it, but the node before it may. t.mu is held.
-func (t *peerTable) closed() bool {
+func (t *table) closed() bool {
 	open := make(map[string]bool)
 	for id, p := range t.byID {
 		if p.state == live && !p.settled {
@@ -108,13 +106,13 @@ func (t *peerTable) closed() bool {
 
 // neighbours lists the next nodes after this one in the order of ids, without the one
 // who is to be told. settled is false if there may be some that this node does not know.
-func (t *peerTable) neighbours(to string) (ids []string, settled bool) {
+func (t *table) neighbours(to string) (ids []string, settled bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.until.After(time.Now()) && !t.pending(time.Now()).IsZero() {
 		return nil, false
 	}
-	me := t.node.id
+	me := t.id
 	after := func(a, b string) int { // cyclic, beginning with this node
 		if (a > me) != (b > me) {
 			if a > me {
@@ -145,7 +143,7 @@ func (t *peerTable) neighbours(to string) (ids []string, settled bool) {
 
 // introduced takes in what a node said of its neighbours in answer to a greeting. It
 // returns those that are not known here and are to be asked.
-func (t *peerTable) introduced(f *controlFrame) (ask []string) {
+func (t *table) introduced(f *frame) (ask []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.answered = true
@@ -153,7 +151,7 @@ func (t *peerTable) introduced(f *controlFrame) (ask []string) {
 		return nil
 	}
 	now := time.Now()
-	others := slices.DeleteFunc(slices.Clone(f.neighbours), func(id string) bool { return id == t.node.id })
+	others := slices.DeleteFunc(slices.Clone(f.neighbours), func(id string) bool { return id == t.id })
 	if p := t.byID[f.id]; p != nil {
 		p.settled = true
 		if len(others) == maxNeighbours || len(others) == 1 && len(f.neighbours) == 1 {
@@ -170,44 +168,38 @@ func (t *peerTable) introduced(f *controlFrame) (ask []string) {
 			ask = append(ask, id)
 		}
 	}
-	t.heard = true
+	t.known = true
 	t.moved()
 	return ask
 }
 
 // echo notes that this node's greeting has come back.
-func (t *peerTable) echo() {
+func (t *table) echo() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.echoed = true
 }
 
-// insist repeats what was not answered: a greeting, or an ask. It reports whether there
-// is something to wait for.
-func (t *peerTable) insist() (again bool) {
+// insist returns what was not answered and is to be repeated: asks, and a greeting. It
+// reports whether there is something to wait for.
+func (t *table) insist() (ask []string, greet, again bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	now := time.Now()
-	var ask []string
 	for _, p := range t.byID {
-		if p.state == live && !p.stale.IsZero() && now.Sub(p.stale) < t.node.introTime() {
+		if p.state == live && !p.stale.IsZero() && now.Sub(p.stale) < t.introTime {
 			again = true
 			if t.mayAsk(p, now) {
 				ask = append(ask, p.id)
 			}
 		}
 	}
-	greet := !t.heard && !(t.answered && t.echoed) && t.until.After(now)
-	t.mu.Unlock()
-	t.node.ask(ask...)
-	if greet {
-		t.node.greet()
-	}
-	return again || greet
+	return ask, !t.known && !(t.answered && t.echoed) && t.until.After(now), again
 }
 
 // await waits for as long as f says, zero for no longer. f is called again, with t.mu
 // held, whenever something has changed. The end of the node or the context ends it too.
-func (t *peerTable) await(ctx context.Context, f func() (until time.Time)) {
+func (t *table) await(ctx context.Context, f func() (until time.Time)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -225,7 +217,7 @@ func (t *peerTable) await(ctx context.Context, f func() (until time.Time)) {
 		select {
 		case <-event:
 		case <-timer.C:
-		case <-t.node.life.Done():
+		case <-t.life.Done():
 			return
 		case <-ctx.Done():
 			return
@@ -233,29 +225,13 @@ func (t *peerTable) await(ctx context.Context, f func() (until time.Time)) {
 	}
 }
 
-// pause waits for the next change, or for d.
-func (t *peerTable) pause(ctx context.Context, d time.Duration) {
-	until, first := time.Now().Add(d), true
-	t.await(ctx, func() time.Time {
-		if !first {
-			return time.Time{}
-		}
-		first = false
-		return until
-	})
-}
-
 // meet waits until this node knows the others, and they know its list of namespaces at
-// a revision, where no broker can say who they are.
-func (n *Node) meet(ctx context.Context, revision uint64) {
-	if !n.blind.Load() {
-		return
-	}
-	t := &n.peers
+// a revision.
+func (t *table) meet(ctx context.Context, revision uint64) {
 	confirmed := func(p *peer) bool {
 		return p.state != live || p.knows >= revision || p.slow || p.suspect || p.since == 0
 	}
-	end := time.Now().Add(n.introTime())
+	end := time.Now().Add(t.introTime)
 	t.await(ctx, func() time.Time {
 		if !t.pending(time.Now()).IsZero() {
 			return end

@@ -1,4 +1,4 @@
-package backplane
+package membership
 
 import (
 	"strings"
@@ -6,26 +6,26 @@ import (
 )
 
 // This file keeps the lists of namespaces that peers announce. All of it is called
-// with peerTable.mu held.
+// with table.mu held.
 
 // partialList is a list of which some parts have not come yet.
 type partialList struct {
 	revision    uint64
 	parts, next int
-	list        []spoken
+	list        []served
 }
 
 // early is a change that came before the list that it changes.
 type early struct {
 	base, revision uint64
-	added, removed []spoken
+	added, removed []served
 }
 
 // cost is what it takes to remember a namespace of a peer, in bytes.
-func cost(s *spoken) int { return len(s.key.name) + len(s.speaks) + 128 }
+func cost(s *served) int { return len(s.Name) + len(s.Speaks) + 128 }
 
 // keep charges a peer for a namespace, if the limits allow it.
-func (t *peerTable) keep(p *peer, s *spoken) bool {
+func (t *table) keep(p *peer, s *served) bool {
 	c := cost(s)
 	if t.kept+c > maxKept {
 		return false
@@ -36,7 +36,7 @@ func (t *peerTable) keep(p *peer, s *spoken) bool {
 }
 
 // release takes back what a peer was charged for a namespace.
-func (t *peerTable) release(p *peer, s *spoken) {
+func (t *table) release(p *peer, s *served) {
 	c := cost(s)
 	p.kept -= c
 	t.kept -= c
@@ -44,15 +44,15 @@ func (t *peerTable) release(p *peer, s *spoken) {
 
 // refuse notes that a peer's announcement exceeds a limit. Its list stays out of date,
 // and is not asked for again too soon.
-func (t *peerTable) refuse(p *peer, now time.Time) {
+func (t *table) refuse(p *peer, now time.Time) {
 	t.refused++
 	t.discard(p)
 	p.outdated(now)
-	p.asked = now.Add(t.node.opts.Heartbeat)
+	p.asked = now.Add(t.heartbeat)
 }
 
 // discard forgets what has come of a list that is not complete.
-func (t *peerTable) discard(p *peer) {
+func (t *table) discard(p *peer) {
 	if p.partial != nil {
 		for i := range p.partial.list {
 			t.release(p, &p.partial.list[i])
@@ -60,7 +60,7 @@ func (t *peerTable) discard(p *peer) {
 		p.partial = nil
 	}
 	for _, e := range p.early {
-		for _, list := range [][]spoken{e.added, e.removed} {
+		for _, list := range [][]served{e.added, e.removed} {
 			for i := range list {
 				t.release(p, &list[i])
 			}
@@ -70,12 +70,12 @@ func (t *peerTable) discard(p *peer) {
 }
 
 // clone copies a namespace out of the memory of its frame.
-func (s *spoken) clone() spoken {
-	return spoken{nsKey{s.key.protocol, strings.Clone(s.key.name)}, strings.Clone(s.speaks)}
+func (s *served) clone() served {
+	return served{Namespace{s.Protocol, strings.Clone(s.Name)}, strings.Clone(s.Speaks)}
 }
 
 // takeAll appends copies of namespaces to dst, if the limits allow it.
-func (t *peerTable) takeAll(p *peer, dst, list []spoken) ([]spoken, bool) {
+func (t *table) takeAll(p *peer, dst, list []served) ([]served, bool) {
 	for i := range list {
 		if len(dst) >= maxNames || !t.keep(p, &list[i]) {
 			for j := range dst {
@@ -91,7 +91,7 @@ func (t *peerTable) takeAll(p *peer, dst, list []spoken) ([]spoken, bool) {
 // collect takes in a part of a peer's list. It returns the list when it is complete.
 // The parts of one revision are the same for whomever they are sent to, so it does not
 // matter by which channel they come.
-func (t *peerTable) collect(p *peer, f *controlFrame) (list []spoken, complete bool) {
+func (t *table) collect(p *peer, f *frame) (list []served, complete bool) {
 	if p.known() && p.stale.IsZero() && f.revision <= p.revision {
 		return nil, false // nothing new
 	}
@@ -126,28 +126,28 @@ func (t *peerTable) collect(p *peer, f *controlFrame) (list []spoken, complete b
 }
 
 // listed replaces a peer's list, and returns which namespaces it has left.
-func (t *peerTable) listed(p *peer, revision uint64, list []spoken) (gone []nsKey) {
+func (t *table) listed(p *peer, revision uint64, list []served) (gone []Namespace) {
 	now := time.Now()
 	if len(list) > maxNames {
 		t.refuse(p, now)
 		return nil
 	}
-	had, fresh, refused := p.namespaces, make(map[nsKey]string, len(list)), false
+	had, fresh, refused := p.namespaces, make(map[Namespace]string, len(list)), false
 	p.namespaces = fresh
 	for key, speaks := range had {
-		t.release(p, &spoken{key, speaks})
+		t.release(p, &served{key, speaks})
 	}
 	for i := range list {
 		s := &list[i]
-		if _, twice := fresh[s.key]; twice {
+		if _, twice := fresh[s.Namespace]; twice {
 			continue
 		}
 		if refused = !t.keep(p, s); refused {
 			break
 		}
 		c := s.clone()
-		fresh[c.key] = c.speaks
-		t.reopen(p, c.key)
+		fresh[c.Namespace] = c.Speaks
+		t.reopen(p, c.Namespace)
 	}
 	for key := range had {
 		if _, still := fresh[key]; !still {
@@ -172,7 +172,7 @@ func (t *peerTable) listed(p *peer, revision uint64, list []spoken) (gone []nsKe
 }
 
 // change takes in a change of a peer's list, and returns which namespaces it has left.
-func (t *peerTable) change(p *peer, f *controlFrame) (gone []nsKey) {
+func (t *table) change(p *peer, f *frame) (gone []Namespace) {
 	if p.known() && f.revision <= p.revision {
 		return nil
 	}
@@ -204,7 +204,7 @@ func (t *peerTable) change(p *peer, f *controlFrame) (gone []nsKey) {
 
 // apply carries out a change. One that begins before the list's revision and ends after
 // it does no harm: it says which namespaces are there in the end.
-func (t *peerTable) apply(p *peer, e *early) (gone []nsKey) {
+func (t *table) apply(p *peer, e *early) (gone []Namespace) {
 	now := time.Now()
 	switch {
 	case e.revision <= p.revision:
@@ -214,9 +214,9 @@ func (t *peerTable) apply(p *peer, e *early) (gone []nsKey) {
 		return nil
 	}
 	for i := range e.removed {
-		key := e.removed[i].key
+		key := e.removed[i].Namespace
 		if speaks, had := p.namespaces[key]; had {
-			t.release(p, &spoken{key, speaks})
+			t.release(p, &served{key, speaks})
 			delete(p.namespaces, key)
 			t.close(p, key, now)
 			gone = append(gone, key)
@@ -224,17 +224,17 @@ func (t *peerTable) apply(p *peer, e *early) (gone []nsKey) {
 	}
 	for i := range e.added {
 		s := &e.added[i]
-		if speaks, had := p.namespaces[s.key]; had {
-			t.release(p, &spoken{s.key, speaks})
-			delete(p.namespaces, s.key)
+		if speaks, had := p.namespaces[s.Namespace]; had {
+			t.release(p, &served{s.Namespace, speaks})
+			delete(p.namespaces, s.Namespace)
 		}
 		if len(p.namespaces) >= maxNames || !t.keep(p, s) {
 			t.refuse(p, now)
 			return gone
 		}
 		c := s.clone()
-		p.namespaces[c.key] = c.speaks
-		t.reopen(p, c.key)
+		p.namespaces[c.Namespace] = c.Speaks
+		t.reopen(p, c.Namespace)
 	}
 	p.revision = e.revision
 	return gone
@@ -242,20 +242,20 @@ func (t *peerTable) apply(p *peer, e *early) (gone []nsKey) {
 
 // close remembers for a while that a peer left a namespace, if the limits allow it: the
 // broker may still count it there.
-func (t *peerTable) close(p *peer, key nsKey, now time.Time) {
+func (t *table) close(p *peer, key Namespace, now time.Time) {
 	if p.closed == nil {
-		p.closed = make(map[nsKey]time.Time)
+		p.closed = make(map[Namespace]time.Time)
 	}
 	_, had := p.closed[key]
-	if had || len(p.closed) < maxNames && t.keep(p, &spoken{key: key}) {
+	if had || len(p.closed) < maxNames && t.keep(p, &served{Namespace: key}) {
 		p.closed[key] = now
 	}
 }
 
 // reopen forgets that a peer left a namespace.
-func (t *peerTable) reopen(p *peer, key nsKey) {
+func (t *table) reopen(p *peer, key Namespace) {
 	if _, had := p.closed[key]; had {
 		delete(p.closed, key)
-		t.release(p, &spoken{key: key})
+		t.release(p, &served{Namespace: key})
 	}
 }

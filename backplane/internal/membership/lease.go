@@ -1,4 +1,4 @@
-package backplane
+package membership
 
 import (
 	"sync"
@@ -23,10 +23,10 @@ type lease struct {
 // many frames renews nothing.
 const leaseFrames = 16
 
-func (l *lease) init(o *Options) {
-	// Others forget a node PeerTimeout after its last frame. The rest is the time for
-	// what a holder of the lease has begun.
-	l.length = o.PeerTimeout - (o.PeerTimeout-o.Heartbeat)/4
+// init sets how long the lease lasts. Others forget a node peerTimeout after its last frame. The
+// rest is the time for what a holder of the lease has begun.
+func (l *lease) init(heartbeat, peerTimeout time.Duration) {
+	l.length = peerTimeout - (peerTimeout-heartbeat)/4
 }
 
 // next numbers a frame that is about to be sent.
@@ -52,6 +52,21 @@ func (l *lease) echo(number uint64) {
 	if until := sent.Add(l.length); until.After(l.until) {
 		l.until = until
 	}
+}
+
+// term returns since when the lease has held without a gap, and until when it holds.
+func (l *lease) term() (since, until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.since, l.until
+}
+
+// holds reports whether the lease that began at since holds now.
+func (l *lease) holds(since time.Time) bool {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !since.IsZero() && l.since.Equal(since) && !passed(l.until, now)
 }
 
 // passed reports whether the moment at is over at the time now. It asks both clocks: the

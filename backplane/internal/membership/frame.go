@@ -1,4 +1,4 @@
-package backplane
+package membership
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
-	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Crossroom nodes announce themselves to each other in small frames, on the control
@@ -29,38 +28,38 @@ import (
 // was made, in nanoseconds of Unix time, and tells two lives of one id apart. revision
 // counts the changes of the sender's list of namespaces. The rest of a body is nil. number
 // counts the sender's frames to all nodes, for its own lease; in others it is zero.
-type controlKind uint8
+type frameKind uint8
 
 const (
-	// controlHello: here I am (again). Every node answers it with full.
-	controlHello controlKind = iota + 1
-	// controlFull: a part of the list of namespaces at that revision. The answer to
+	// kindHello: here I am (again). Every node answers it with full.
+	kindHello frameKind = iota + 1
+	// kindFull: a part of the list of namespaces at that revision. The answer to
 	// hello and ask.
-	controlFull
-	// controlBeat: I live, and my list has that revision.
-	controlBeat
-	// controlAsk: let the node on whose channel this comes send full to the sender, or
+	kindFull
+	// kindBeat: I live, and my list has that revision.
+	kindBeat
+	// kindAsk: let the node on whose channel this comes send full to the sender, or
 	// seen, if its list is the one that the sender has.
-	controlAsk
-	// controlBye: I leave.
-	controlBye
-	// controlChange: what makes the list of revision base one of revision revision.
-	controlChange
-	// controlSeen: I know you, and your list at that revision. Nodes say so where the
+	kindAsk
+	// kindBye: I leave.
+	kindBye
+	// kindChange: what makes the list of revision base one of revision revision.
+	kindChange
+	// kindSeen: I know you, and your list at that revision. Nodes say so where the
 	// broker cannot count.
-	controlSeen
+	kindSeen
 )
 
-const controlVersion = 1
+const frameVersion = 1
 
-type controlFrame struct {
+type frame struct {
 	version    int // when decoded
-	kind       controlKind
+	kind       frameKind
 	id         string
 	since      int64
 	revision   uint64
 	number     uint64
-	namespaces []spoken
+	namespaces []served
 	listed     bool // hello: namespaces is the whole list
 
 	part, parts int      // full
@@ -68,16 +67,22 @@ type controlFrame struct {
 	settled     bool     // full: there are no others that the sender does not know
 
 	base    uint64   // change
-	removed []spoken // change
+	removed []served // change
 
 	yourSince    int64  // seen, ask
 	yourRevision uint64 // seen, ask
 }
 
-// spoken is a namespace that a node serves, and what its codec said in Hello.
-type spoken struct {
-	key    nsKey
-	speaks string
+// Namespace names a namespace. The same name may exist in several protocols.
+type Namespace struct {
+	Protocol broker.Protocol
+	Name     string
+}
+
+// served is a namespace that a node serves, and what its codec said in Hello.
+type served struct {
+	Namespace
+	Speaks string
 }
 
 const (
@@ -86,29 +91,29 @@ const (
 	maxNodeID     = 128
 )
 
-func (f *controlFrame) append(dst []byte) []byte {
+func (f *frame) append(dst []byte) []byte {
 	size := 7
 	switch f.kind {
-	case controlFull:
+	case kindFull:
 		size = 10
-	case controlChange, controlSeen, controlAsk:
+	case kindChange, kindSeen, kindAsk:
 		size = 9
 	}
 	dst = msgpack.AppendArrayLen(dst, size)
-	dst = msgpack.AppendInt(dst, controlVersion)
+	dst = msgpack.AppendInt(dst, frameVersion)
 	dst = msgpack.AppendInt(dst, int64(f.kind))
 	dst = msgpack.AppendString(dst, f.id)
 	dst = msgpack.AppendInt(dst, f.since)
 	dst = msgpack.AppendUint(dst, f.revision)
 	switch {
-	case f.kind == controlFull || f.kind == controlChange || f.kind == controlHello && f.listed:
-		dst = appendSpoken(dst, f.namespaces)
+	case f.kind == kindFull || f.kind == kindChange || f.kind == kindHello && f.listed:
+		dst = appendServed(dst, f.namespaces)
 	default:
 		dst = msgpack.AppendNil(dst)
 	}
 	dst = msgpack.AppendUint(dst, f.number)
 	switch f.kind {
-	case controlFull:
+	case kindFull:
 		dst = msgpack.AppendInt(dst, int64(f.part))
 		dst = msgpack.AppendInt(dst, int64(f.parts))
 		if !f.settled {
@@ -118,33 +123,37 @@ func (f *controlFrame) append(dst []byte) []byte {
 		for _, id := range f.neighbours {
 			dst = msgpack.AppendString(dst, id)
 		}
-	case controlChange:
+	case kindChange:
 		dst = msgpack.AppendUint(dst, f.base)
-		dst = appendSpoken(dst, f.removed)
-	case controlSeen, controlAsk:
+		dst = appendServed(dst, f.removed)
+	case kindSeen, kindAsk:
 		dst = msgpack.AppendInt(dst, f.yourSince)
 		dst = msgpack.AppendUint(dst, f.yourRevision)
 	}
 	return dst
 }
 
-func appendSpoken(dst []byte, list []spoken) []byte {
+func appendServed(dst []byte, list []served) []byte {
 	dst = msgpack.AppendArrayLen(dst, len(list))
 	for _, s := range list {
 		dst = msgpack.AppendArrayLen(dst, 3)
-		dst = msgpack.AppendString(dst, s.key.protocol.String())
-		dst = msgpack.AppendString(dst, s.key.name)
-		dst = msgpack.AppendString(dst, s.speaks)
+		dst = msgpack.AppendString(dst, s.Protocol.String())
+		dst = msgpack.AppendString(dst, s.Name)
+		dst = msgpack.AppendString(dst, s.Speaks)
 	}
 	return dst
 }
 
 // size is at least what a namespace takes in a frame.
-func (s spoken) size() int {
-	return len(s.key.protocol.String()) + len(s.key.name) + len(s.speaks) + 12
+func (s served) size() int {
+	return len(s.Protocol.String()) + len(s.Name) + len(s.Speaks) + 12
 }
 
-var errControl = errors.New("not a control frame")
+var (
+	errFrame = errors.New("not a control frame")
+	// errLater: a kind of frame of a later version.
+	errLater = errors.New("a later version")
+)
 
 // maxAhead is how far a node's clock may be ahead of this one's. A frame of a later
 // life is not believed, or a forged one would make all of a node's own frames late.
@@ -152,31 +161,31 @@ const maxAhead = 24 * time.Hour
 
 // decode reads a frame. Later versions may add elements at the end, of the frame
 // and of a namespace's entry.
-func (f *controlFrame) decode(payload []byte) error {
+func (f *frame) decode(payload []byte) error {
 	r := msgpack.NewReader(payload)
 	n, err := r.ArrayLen()
 	if err != nil {
 		return err
 	}
 	if n < 6 {
-		return errControl
+		return errFrame
 	}
 	version, err := r.Int()
 	if err != nil {
 		return err
 	}
-	if version < controlVersion || version > math.MaxInt32 {
-		return fmt.Errorf("%w: version %d", errControl, version)
+	if version < frameVersion || version > math.MaxInt32 {
+		return fmt.Errorf("%w: version %d", errFrame, version)
 	}
 	f.version = int(version)
 	kind, err := r.Uint()
 	if err != nil {
 		return err
 	}
-	if kind == 0 || kind > uint64(controlSeen) {
-		return fmt.Errorf("%w: kind %d", wire.ErrIgnored, kind)
+	if kind == 0 || kind > uint64(kindSeen) {
+		return fmt.Errorf("%w: kind %d", errLater, kind)
 	}
-	f.kind = controlKind(kind)
+	f.kind = frameKind(kind)
 	if f.id, err = readNodeID(&r); err != nil {
 		return err
 	}
@@ -184,14 +193,14 @@ func (f *controlFrame) decode(payload []byte) error {
 		return err
 	}
 	if f.since <= 0 || f.since > time.Now().Add(maxAhead).UnixNano() {
-		return fmt.Errorf("%w: a life that begins at %d ns of Unix time", errControl, f.since)
+		return fmt.Errorf("%w: a life that begins at %d ns of Unix time", errFrame, f.since)
 	}
 	if f.revision, err = r.Uint(); err != nil {
 		return err
 	}
 	f.listed = !r.TryNil()
 	if f.listed {
-		if f.namespaces, err = readSpoken(&r); err != nil {
+		if f.namespaces, err = readServed(&r); err != nil {
 			return err
 		}
 	}
@@ -206,9 +215,9 @@ func (f *controlFrame) decode(payload []byte) error {
 }
 
 // decodeRest reads what follows the number: n elements.
-func (f *controlFrame) decodeRest(r *msgpack.Reader, n int) (err error) {
+func (f *frame) decodeRest(r *msgpack.Reader, n int) (err error) {
 	switch f.kind {
-	case controlFull:
+	case kindFull:
 		f.parts = 1
 		if n < 3 {
 			return nil
@@ -222,7 +231,7 @@ func (f *controlFrame) decodeRest(r *msgpack.Reader, n int) (err error) {
 			return err
 		}
 		if part >= parts || parts > maxParts {
-			return fmt.Errorf("%w: part %d of %d", errControl, part, parts)
+			return fmt.Errorf("%w: part %d of %d", errFrame, part, parts)
 		}
 		f.part, f.parts = int(part), int(parts)
 		if f.settled = !r.TryNil(); !f.settled {
@@ -239,20 +248,20 @@ func (f *controlFrame) decodeRest(r *msgpack.Reader, n int) (err error) {
 			}
 			f.neighbours = append(f.neighbours, strings.Clone(id))
 		}
-	case controlChange:
+	case kindChange:
 		if n < 2 {
-			return errControl
+			return errFrame
 		}
 		if f.base, err = r.Uint(); err != nil {
 			return err
 		}
 		if f.base >= f.revision {
-			return fmt.Errorf("%w: a change from revision %d to %d", errControl, f.base, f.revision)
+			return fmt.Errorf("%w: a change from revision %d to %d", errFrame, f.base, f.revision)
 		}
-		f.removed, err = readSpoken(r)
-	case controlAsk, controlSeen:
+		f.removed, err = readServed(r)
+	case kindAsk, kindSeen:
 		if n < 2 {
-			return errControl
+			return errFrame
 		}
 		if f.yourSince, err = r.Int(); err != nil {
 			return err
@@ -265,19 +274,19 @@ func (f *controlFrame) decodeRest(r *msgpack.Reader, n int) (err error) {
 func readNodeID(r *msgpack.Reader) (string, error) {
 	id, err := r.String()
 	if err == nil && (id == "" || len(id) > maxNodeID) {
-		err = fmt.Errorf("%w: id of %d bytes", errControl, len(id))
+		err = fmt.Errorf("%w: id of %d bytes", errFrame, len(id))
 	}
 	return id, err
 }
 
-func readSpoken(r *msgpack.Reader) ([]spoken, error) {
+func readServed(r *msgpack.Reader) ([]served, error) {
 	count, err := r.ArrayLen()
 	if err != nil {
 		return nil, err
 	}
-	list := make([]spoken, 0, min(count, r.Len()/4))
+	list := make([]served, 0, min(count, r.Len()/4))
 	for range count {
-		s, err := decodeSpoken(r)
+		s, err := decodeServed(r)
 		if err != nil {
 			return nil, err
 		}
@@ -286,25 +295,25 @@ func readSpoken(r *msgpack.Reader) ([]spoken, error) {
 	return list, nil
 }
 
-func decodeSpoken(r *msgpack.Reader) (s spoken, err error) {
+func decodeServed(r *msgpack.Reader) (s served, err error) {
 	n, err := r.ArrayLen()
 	if err != nil {
 		return s, err
 	}
 	if n < 3 {
-		return s, errControl
+		return s, errFrame
 	}
 	protocol, err := r.String()
 	if err != nil {
 		return s, err
 	}
-	if s.key.protocol = broker.NewProtocol(protocol); s.key.protocol == (broker.Protocol{}) {
-		return s, errControl
+	if s.Protocol = broker.NewProtocol(protocol); s.Protocol == (broker.Protocol{}) {
+		return s, errFrame
 	}
-	if s.key.name, err = r.String(); err != nil {
+	if s.Name, err = r.String(); err != nil {
 		return s, err
 	}
-	if s.speaks, err = r.String(); err != nil {
+	if s.Speaks, err = r.String(); err != nil {
 		return s, err
 	}
 	for range n - 3 {

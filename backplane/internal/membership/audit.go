@@ -1,0 +1,73 @@
+package membership
+
+import (
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// What tests look at from outside of the package.
+
+// Audit returns how much memory the lists of other nodes are charged for, and how much that
+// is, peer by peer: below zero if a peer's sum is wrong. dead is how many expired peers
+// are remembered.
+func (m *Membership) Audit() (kept, sum, dead int) {
+	t := &m.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		if p.state == expired {
+			dead++
+		}
+		own := 0
+		for ns, speaks := range p.namespaces {
+			own += cost(&served{ns, speaks})
+		}
+		for ns := range p.closed {
+			own += cost(&served{Namespace: ns})
+		}
+		if p.partial != nil {
+			own += costs(p.partial.list)
+		}
+		for _, e := range p.early {
+			own += costs(e.added) + costs(e.removed)
+		}
+		if own != p.kept {
+			return t.kept, -1, 0
+		}
+		sum += own
+	}
+	return t.kept, sum, dead
+}
+
+func costs(list []served) (sum int) {
+	for i := range list {
+		sum += cost(&list[i])
+	}
+	return sum
+}
+
+// Take takes in a frame as the keeper does. Nothing else may be under way.
+func (m *Membership) Take(ch broker.Channel, payload []byte) { m.take(ch, payload) }
+
+// ExpireAll has all peers expire, and forgets those that are not counted by name.
+func (m *Membership) ExpireAll() {
+	for range 3 {
+		m.peers.expire(time.Now().Add(time.Hour))
+	}
+}
+
+// DecodeFrame reads a control frame as a node does.
+func DecodeFrame(payload []byte) error {
+	var f frame
+	return f.decode(payload)
+}
+
+// RewriteFrame reads a control frame and writes what it read.
+func RewriteFrame(payload []byte) ([]byte, error) {
+	var f frame
+	if err := f.decode(payload); err != nil {
+		return nil, err
+	}
+	return f.append(nil), nil
+}

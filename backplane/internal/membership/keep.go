@@ -1,0 +1,208 @@
+package membership
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// More control frames than this cannot wait. What did not fit is made up for: this node
+// greets all others again.
+const maxFrames = 1024
+
+// maxTwins is how many other nodes with this node's id are told apart.
+const maxTwins = 16
+
+// item is a frame, or (with a zero channel) the beginning or, if err is nil, the end of an
+// interruption.
+type item struct {
+	ch      broker.Channel
+	payload []byte
+	err     error
+}
+
+var errUnknownOutage = errors.New("the broker gave no reason")
+
+// Deliver implements broker.Receiver.
+func (m *Membership) Deliver(ch broker.Channel, payload []byte) {
+	if m.o.NoteArrivals {
+		m.lastMessage.Store(time.Now().UnixNano())
+	}
+	select {
+	case m.frames <- item{ch: ch, payload: payload}:
+	default:
+		m.overflow.Add(1)
+		m.o.Events.Overflowed()
+	}
+}
+
+// Interrupted implements broker.Receiver.
+func (m *Membership) Interrupted(err error) {
+	if err == nil {
+		err = errUnknownOutage
+	}
+	m.peers.setDown(true) // what is asked from now on may miss nodes
+	m.link(item{err: err})
+}
+
+// Resumed implements broker.Receiver.
+func (m *Membership) Resumed() { m.link(item{}) }
+
+func (m *Membership) link(it item) {
+	select {
+	case m.frames <- it:
+	case <-m.stop:
+	}
+}
+
+// keep is the keeper goroutine: it takes in control frames, and forgets dead peers.
+func (m *Membership) keep() {
+	tick := time.NewTicker(max(min(m.o.Heartbeat/2, m.introTime/4), time.Millisecond))
+	defer tick.Stop()
+	insist := time.NewTimer(m.introTime / 4)
+	defer insist.Stop()
+	var downSince time.Time
+	// A node hears its own beats as well. If there is not even that, it is the link
+	// that is dead, which the broker may notice only later, or this process was
+	// stopped for a while, and not the others.
+	heard, silence := time.Now(), max(m.o.PeerTimeout-m.o.Heartbeat, 2*m.o.Heartbeat)
+	for {
+		select {
+		case <-m.stop:
+			return
+		case it := <-m.frames:
+			switch {
+			case it.ch.Kind() != 0:
+				now := time.Now()
+				if now.Sub(heard) > silence {
+					m.peers.refresh(now)
+				}
+				heard = now
+				m.take(it.ch, it.payload)
+			case it.err != nil:
+				downSince = time.Now()
+				m.peers.setDown(true)
+				m.o.Events.Interrupted(it.err)
+			default:
+				m.peers.refresh(time.Now())
+				m.introduce()
+				m.peers.setDown(false)
+				m.announcer.greet()
+				m.o.Events.Resumed(time.Since(downSince))
+			}
+		case <-m.retry:
+			insist.Reset(m.introTime / 4)
+		case <-insist.C:
+			if m.insist() {
+				insist.Reset(m.introTime / 4)
+			}
+		case now := <-tick.C:
+			m.report()
+			if now.Sub(heard) <= silence {
+				for _, id := range m.peers.expire(now) {
+					m.left(id, nil)
+				}
+			}
+		}
+	}
+}
+
+// insist repeats what was not answered. It reports whether there is something to wait for.
+func (m *Membership) insist() (again bool) {
+	ask, greet, again := m.peers.insist()
+	m.announcer.ask(ask...)
+	if greet {
+		m.announcer.greet()
+	}
+	return again || greet
+}
+
+// report reports the announcements that were lost or refused.
+func (m *Membership) report() {
+	lost, refused := int(m.overflow.Swap(0)), m.peers.takeRefused()
+	if lost > 0 && time.Since(m.greeted) >= m.o.Heartbeat {
+		m.greeted = time.Now()
+		m.introduce() // those who were not heard are to say it again
+	}
+	if lost > 0 || refused > 0 {
+		m.o.Events.Incomplete(lost, refused)
+	}
+}
+
+// take acts on one control frame.
+func (m *Membership) take(ch broker.Channel, payload []byte) {
+	var f frame
+	switch err := f.decode(payload); {
+	case errors.Is(err, errLater):
+		m.o.Events.Foreign()
+		return
+	case err != nil:
+		m.o.Events.Unreadable(ch, err)
+		return
+	}
+	if f.id == m.o.ID {
+		m.takeOwn(&f)
+		return
+	}
+	if f.kind == kindBye {
+		if m.peers.goodbye(f.id, f.since) {
+			m.left(f.id, nil)
+		}
+		return
+	}
+	direct := ch.Name() != ""
+	news := m.peers.note(&f, direct)
+	switch {
+	case f.kind == kindHello:
+		m.announcer.reply(f.id)
+	case f.kind == kindAsk && direct:
+		m.announcer.answer(&f)
+	}
+	if f.kind == kindFull {
+		m.announcer.ask(m.peers.introduced(&f)...)
+	}
+	if news.ask {
+		m.announcer.ask(f.id)
+		signal(m.retry)
+	}
+	if news.current && m.Blind() {
+		m.announcer.confirm(f.id, revisionOf{f.since, news.revision})
+	}
+	if len(news.left) > 0 {
+		m.left(f.id, news.left)
+	}
+}
+
+// takeOwn acts on a frame with this node's id: its own, or that of another node.
+func (m *Membership) takeOwn(f *frame) {
+	if f.since != m.o.Since.UnixNano() {
+		m.twin(f)
+		return
+	}
+	m.announcer.lease.echo(f.number)
+	switch {
+	case f.kind == kindHello:
+		m.peers.echo()
+	case f.kind == kindBye && m.o.Life.Err() == nil:
+		m.announcer.reply(everybody) // it is not true
+	}
+}
+
+// twin reports another living node with this node's id, once for each life of it.
+func (m *Membership) twin(f *frame) {
+	i := slices.Index(m.twins, f.since)
+	switch {
+	case f.kind == kindBye: // perhaps of a life before this one
+		if i >= 0 {
+			m.twins = slices.Delete(m.twins, i, i+1)
+		}
+	case i < 0:
+		if len(m.twins) >= maxTwins {
+			m.twins = slices.Delete(m.twins, 0, 1)
+		}
+		m.twins = append(m.twins, f.since)
+		m.o.Events.Duplicate(time.Unix(0, f.since))
+	}
+}

@@ -1,0 +1,231 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/broker"
+)
+
+// Membership is one node's part in the fleet: what it announces, and what it knows of its
+// peers. All methods are safe for concurrent use.
+type Membership struct {
+	o         Options
+	introTime time.Duration
+	announcer announcer
+	peers     table
+	blind     atomic.Bool // the broker cannot count, or may not
+	control   broker.Subscription
+	stop      chan struct{}
+
+	frames      chan item
+	overflow    atomic.Int64  // frames that did not fit and are not reported yet
+	lastMessage atomic.Int64  // when a frame last came, in Unix nanoseconds, if noted
+	retry       chan struct{} // introductions are to be insisted on
+
+	// strangers is how many nodes' introductions were waited for in vain.
+	strangers atomic.Int32
+
+	// The keeper's.
+	greeted time.Time // when a loss last made this node greet again
+	twins   []int64   // since when other nodes with this id live
+}
+
+// maxIntroduction is how long introductions are waited for, unless a quarter of
+// RequestsTimeout is shorter. A node that heard of nobody for so long is alone.
+const maxIntroduction = 250 * time.Millisecond
+
+// New makes a Membership that announces nothing yet.
+func New(o Options) *Membership {
+	m := &Membership{
+		o: o, introTime: min(maxIntroduction, o.RequestsTimeout/4),
+		stop: make(chan struct{}), frames: make(chan item, maxFrames), retry: make(chan struct{}, 1),
+	}
+	caps := o.Broker.Capabilities()
+	m.blind.Store(!caps.CountsSubscribers)
+	m.peers.init(m.introTime, &o, caps.CountsSubscribers)
+	m.announcer.init(&o, caps.MaxPayload, &m.peers)
+	return m
+}
+
+// Start subscribes to the control channels and starts the goroutines, which workers
+// counts. An error leaves nothing behind.
+func (m *Membership) Start(ctx context.Context, workers *sync.WaitGroup) error {
+	sub, err := m.o.Broker.Subscribe(ctx, m, broker.Exactly(broker.Control()), broker.Exactly(broker.NodeControl(m.o.ID)))
+	if err != nil {
+		return err
+	}
+	m.control = sub
+	if m.o.Broker.Capabilities().CountsSubscribers {
+		short, cancel := context.WithTimeout(ctx, m.introTime)
+		_, err := m.o.Broker.Subscribers(short, broker.Control()) // other errors come with queries
+		cancel()
+		m.Counted(err)
+	}
+	workers.Go(m.keep)
+	workers.Go(m.announcer.beat)
+	return nil
+}
+
+// Goodbye waits until nothing else is announced, tells all nodes that this one leaves and
+// waits until that is out, but no longer than it is of use: after PeerTimeout the others
+// have forgotten this node anyway. During an outage it only leaves the goodbye with the
+// broker, which has its own way to end. Options.Life must have ended.
+func (m *Membership) Goodbye(ctx context.Context) { m.announcer.goodbye(ctx) }
+
+// Close ends the subscription and the goroutines.
+func (m *Membership) Close(ctx context.Context) error {
+	err := m.control.Close(ctx)
+	close(m.stop)
+	return err
+}
+
+// IntroTime is how long introductions are waited for.
+func (m *Membership) IntroTime() time.Duration { return m.introTime }
+
+// Blind reports whether the broker cannot count subscribers, or may not.
+func (m *Membership) Blind() bool { return m.blind.Load() }
+
+// Counted takes in what the broker returned when it was to count subscribers: a server may
+// forbid it.
+func (m *Membership) Counted(err error) {
+	_, inexact := errors.AsType[*broker.InexactError](err)
+	if err == nil || inexact {
+		m.blind.Store(inexact)
+	}
+}
+
+// Down reports whether the control channel is interrupted.
+func (m *Membership) Down() bool { return m.peers.down.Load() }
+
+// LastMessage returns when a control frame last came, be it this node's own. It is zero if
+// none came yet, and without Options.NoteArrivals.
+func (m *Membership) LastMessage() time.Time {
+	if t := m.lastMessage.Load(); t != 0 {
+		return time.Unix(0, t)
+	}
+	return time.Time{}
+}
+
+// Lease returns since when this node has received its own frames without a gap, and until
+// when its peers are sure to regard it as alive. Both are zero before the first came back.
+func (m *Membership) Lease() (since, until time.Time) { return m.announcer.lease.term() }
+
+// Holds reports whether the lease that began at since holds now.
+func (m *Membership) Holds(since time.Time) bool { return m.announcer.lease.holds(since) }
+
+// Announceable returns the *broker.PayloadError of a namespace whose announcement is too
+// large for the broker.
+func (m *Membership) Announceable(ns Namespace, speaks string) error {
+	return m.announcer.announceable(served{ns, speaks})
+}
+
+// Open announces that this node serves a namespace. It returns the revision of the list of
+// namespaces that is the first to have it.
+func (m *Membership) Open(ns Namespace, speaks string) (revision uint64) {
+	revision = m.announcer.changed(change{served{ns, speaks}, false})
+	if revision == 1 {
+		m.introduce()
+	} else { // nodes that do not hear this learn it from the next heartbeat's revision
+		signal(m.announcer.wake)
+	}
+	return revision
+}
+
+// Withdraw takes a namespace off the list, and has that announced if now is set.
+// Otherwise it waits for the next frame, such as the goodbye.
+func (m *Membership) Withdraw(ns Namespace, now bool) {
+	m.announcer.changed(change{served{Namespace: ns}, true})
+	if now {
+		signal(m.announcer.wake)
+	}
+}
+
+// Peers returns the live peers, sorted by id.
+func (m *Membership) Peers() []Peer { return m.peers.list() }
+
+// PeersOf returns those of the nodes that are known, sorted by id.
+func (m *Membership) PeersOf(ids []string) []Peer { return m.peers.of(ids) }
+
+// Heard says that something came from that node. It is on the path of every
+// broadcast and costs a load as long as nobody has missed anything.
+func (m *Membership) Heard(id string) { m.peers.heard(id) }
+
+// Missed says that a node let the deadline pass of a request that was sent at that
+// moment. It is asked for a sign of life: if it was only slow, it is trusted again.
+func (m *Membership) Missed(id string, asked time.Time) {
+	if known, ok := m.peers.missed(id, asked); ok {
+		m.announcer.note(func(d *due) { d.asks[id] = known })
+	}
+}
+
+// Trusts reports whether a node lives and has been heard of since it missed something.
+func (m *Membership) Trusts(id string) bool { return m.peers.trusts(id) }
+
+// Serving returns what is known of a namespace at this moment.
+func (m *Membership) Serving(ns Namespace) View { return m.peers.where(ns) }
+
+// Departed reports whether a node is known not to serve a namespace any more.
+func (m *Membership) Departed(id string, ns Namespace) bool { return m.peers.departed(id, ns) }
+
+// Uncounted says that the broker counts some expired peers no more in a namespace.
+func (m *Membership) Uncounted(ns Namespace, ids []string) { m.peers.vanished(ns, ids) }
+
+// Await waits while introductions are under way that do not take longer than IntroTime.
+func (m *Membership) Await(ctx context.Context) {
+	t := &m.peers
+	end := time.Now().Add(m.introTime)
+	t.await(ctx, func() time.Time {
+		if until := t.pending(time.Now()); !t.down.Load() && until.Before(end) {
+			return until
+		}
+		return end // an outage may be about to be over
+	})
+}
+
+// Pause waits until something changes that is known of the peers, or for d.
+func (m *Membership) Pause(ctx context.Context, d time.Duration) {
+	until, first := time.Now().Add(d), true
+	m.peers.await(ctx, func() time.Time {
+		if !first {
+			return time.Time{}
+		}
+		first = false
+		return until
+	})
+}
+
+// Strangers reports whether it is worth waiting for the introductions of n nodes, as it is
+// once. last: no more.
+func (m *Membership) Strangers(n int, last bool) (wait bool) {
+	if last || n <= 0 {
+		m.strangers.Store(int32(max(n, 0)))
+	}
+	return n > int(m.strangers.Load())
+}
+
+// Meet waits until this node knows the others, and they know its list of namespaces at
+// a revision, where no broker can say who they are.
+func (m *Membership) Meet(ctx context.Context, revision uint64) {
+	if m.Blind() {
+		m.peers.meet(ctx, revision)
+	}
+}
+
+// introduce begins introductions: this node may not know all others.
+func (m *Membership) introduce() {
+	m.peers.introduce()
+	m.announcer.greet()
+	signal(m.retry)
+}
+
+// left tells the node of namespaces that a peer does not serve any more.
+func (m *Membership) left(id string, from []Namespace) {
+	if from == nil || len(from) > 0 {
+		m.o.Events.Left(id, slices.Clip(from))
+	}
+}

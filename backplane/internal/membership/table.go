@@ -1,0 +1,412 @@
+package membership
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits of what other nodes can make this one remember. What exceeds them is refused
+// and told to Events.Incomplete; what is known already keeps its place.
+const (
+	// maxPeers limits the nodes, those among them that left or expired.
+	maxPeers = 4096
+	// maxNames limits the namespaces of one node.
+	maxNames = 1 << 16
+	// maxKept limits the memory for the names of all of them, in bytes.
+	maxKept = 64 << 20
+	// maxEarly limits the changes of one node's list that came before the list.
+	maxEarly = 256
+)
+
+// table is what a node knows of its peers.
+type table struct {
+	id                                string
+	since                             int64
+	introTime, heartbeat, peerTimeout time.Duration
+	requestTimeout                    time.Duration
+	counts                            bool // the broker counts subscribers
+	life                              context.Context
+
+	mu      sync.Mutex
+	byID    map[string]*peer
+	owe     atomic.Int32 // how many in byID have missed something
+	kept    int          // memory of all lists, in bytes
+	refused int          // announcements beyond the limits that are not reported yet
+	full    time.Time    // when a node was refused last
+	introduction
+}
+
+func (t *table) init(introTime time.Duration, o *Options, counts bool) {
+	t.id, t.since, t.life, t.counts = o.ID, o.Since.UnixNano(), o.Life, counts
+	t.introTime, t.heartbeat, t.peerTimeout, t.requestTimeout = introTime, o.Heartbeat, o.PeerTimeout, o.RequestsTimeout
+	t.byID = make(map[string]*peer)
+}
+
+// Peer is a live node, as it announced itself.
+type Peer struct {
+	ID string
+	// Since it lives, by its own clock.
+	Since time.Time
+	// Protocol is the version of the frames that it sends.
+	Protocol int
+	// Namespaces that it serves, and what it Speaks in them: sorted, each once.
+	Namespaces, Speaks []string
+	// Suspect: it was not heard of for RequestsTimeout since it was asked something.
+	Suspect bool
+}
+
+// peerState is what is known of a peer's life.
+type peerState uint8
+
+const (
+	live    peerState = iota
+	left              // it said goodbye
+	expired           // it was not heard of for PeerTimeout, and is perhaps counted still
+)
+
+type peer struct {
+	id         string
+	since      int64 // zero: only others have mentioned it
+	protocol   int
+	state      peerState
+	leftAt     time.Time // of state left
+	contested  bool      // it was heard of after a goodbye, which was not its own then
+	seen       time.Time
+	namespaces map[Namespace]string
+	closed     map[Namespace]time.Time // namespaces that it left a short while ago
+	kept       int                     // memory of its list, in bytes
+
+	// The list of namespaces.
+	revision uint64    // of namespaces; zero: no list has come
+	stale    time.Time // since when the list is known to be out of date; zero: it is not
+	asked    time.Time // when the peer was last asked for it
+	early    []early   // later changes, which wait for the list
+	partial  *partialList
+
+	// settled: it has named the next nodes after it in this introduction. covers is one of
+	// them of which it has named the next one too.
+	settled bool
+	covers  string
+
+	// knows is which revision of this node's list the peer has confirmed, and slow that
+	// one confirmation took longer than introductions may.
+	knows uint64
+	slow  bool
+
+	// missed is when the first question was asked whose deadline the peer missed
+	// without being heard of since; zero for none.
+	missed  time.Time
+	suspect bool // that was a whole RequestsTimeout ago
+}
+
+// known reports whether the peer's list has come.
+func (p *peer) known() bool { return p.revision != 0 }
+
+func (p *peer) describe() Peer {
+	out := Peer{ID: p.id, Since: time.Unix(0, p.since), Protocol: p.protocol, Suspect: p.suspect}
+	for key, speaks := range p.namespaces {
+		out.Namespaces = append(out.Namespaces, key.Name)
+		out.Speaks = append(out.Speaks, speaks)
+	}
+	slices.Sort(out.Namespaces)
+	slices.Sort(out.Speaks)
+	out.Namespaces, out.Speaks = slices.Compact(out.Namespaces), slices.Compact(out.Speaks)
+	return out
+}
+
+// size is how many live peers are known.
+func (t *table) size() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.byID {
+		if p.state == live {
+			n++
+		}
+	}
+	return n
+}
+
+// list returns the live peers that have announced themselves, sorted by id.
+func (t *table) list() []Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peers := make([]Peer, 0, len(t.byID))
+	for _, p := range t.byID {
+		if p.state == live && p.since != 0 {
+			peers = append(peers, p.describe())
+		}
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return peers
+}
+
+// of returns those of the nodes that are known, live or not, sorted by id.
+func (t *table) of(ids []string) []Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peers := make([]Peer, 0, len(ids))
+	for _, id := range ids {
+		if p := t.byID[id]; p != nil {
+			peers = append(peers, p.describe())
+		}
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return peers
+}
+
+// takeRefused returns how many announcements were refused since it was last called.
+func (t *table) takeRefused() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n, t.refused = t.refused, 0
+	return n
+}
+
+// news is what follows from a frame.
+type news struct {
+	ask      bool        // the peer is to be asked for its list
+	current  bool        // the frame made its list current, or greets with it
+	revision uint64      // of its list
+	left     []Namespace // namespaces that it has left
+}
+
+// note takes in a frame of another node. direct: it came on this node's own channel,
+// so earlier frames on the other may come later.
+func (t *table) note(f *frame, direct bool) (out news) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	p := t.byID[f.id]
+	switch {
+	case p == nil:
+	case f.since < p.since && (direct || p.state == live):
+		return out // a late frame of an earlier life
+	case f.since != p.since:
+		// What the earlier life was asked, this one will not answer.
+		for key := range p.namespaces {
+			out.left = append(out.left, key)
+		}
+		t.drop(p)
+		p = nil
+	case p.state == left && direct:
+		return out // sent before its goodbye
+	case p.state == left:
+		p.state, p.contested = live, true // a goodbye would be its last frame
+	case p.state == expired:
+		p.state = live
+	}
+	if p == nil {
+		if p = t.add(f.id, f.since); p == nil {
+			return out
+		}
+	}
+	p.seen, p.protocol = now, f.version
+	t.clear(p)
+	had := p.known() && p.stale.IsZero()
+	was := p.revision
+	switch f.kind {
+	case kindBeat, kindAsk:
+		if f.revision > p.revision || f.revision < p.revision && !direct {
+			p.outdated(now)
+		}
+	case kindHello:
+		if !f.listed || p.known() && f.revision < p.revision {
+			if f.revision != p.revision {
+				p.outdated(now)
+			}
+			break
+		}
+		out.left = append(out.left, t.listed(p, f.revision, f.namespaces)...)
+	case kindFull:
+		if list, ok := t.collect(p, f); ok {
+			out.left = append(out.left, t.listed(p, f.revision, list)...)
+		}
+	case kindChange:
+		out.left = append(out.left, t.change(p, f)...)
+	case kindSeen:
+		if f.yourSince == t.since {
+			p.knows, p.slow = max(p.knows, f.yourRevision), false
+		}
+	}
+	if !p.known() && p.stale.IsZero() {
+		p.outdated(now)
+	}
+	out.ask = !p.stale.IsZero() && t.mayAsk(p, now)
+	out.current = p.known() && p.stale.IsZero() && (!had || was != p.revision || f.kind == kindHello)
+	out.revision = p.revision
+	t.moved()
+	return out
+}
+
+// add makes room for a peer, nil if there is none. t.mu is held.
+func (t *table) add(id string, since int64) *peer {
+	if len(t.byID) >= maxPeers {
+		for _, p := range t.byID {
+			if p.state != live {
+				t.drop(p)
+				break
+			}
+		}
+	}
+	if len(t.byID) >= maxPeers {
+		t.refused++
+		t.full = time.Now()
+		return nil
+	}
+	p := &peer{id: strings.Clone(id), since: since, seen: time.Now()} // the frame's memory is not kept
+	t.byID[p.id] = p
+	return p
+}
+
+// drop forgets a peer. t.mu is held.
+func (t *table) drop(p *peer) {
+	t.clear(p)
+	t.kept -= p.kept
+	delete(t.byID, p.id)
+}
+
+// outdated notes that the peer's list has changed.
+func (p *peer) outdated(now time.Time) {
+	if p.stale.IsZero() {
+		p.stale = now
+	}
+}
+
+// mayAsk reports whether it is time to ask a peer for its list, and notes that it is
+// asked. t.mu is held.
+func (t *table) mayAsk(p *peer, now time.Time) bool {
+	if now.Sub(p.asked) < t.introTime/4 {
+		return false
+	}
+	p.asked = now
+	return true
+}
+
+func (t *table) clear(p *peer) {
+	if !p.missed.IsZero() {
+		p.missed, p.suspect = time.Time{}, false
+		t.owe.Add(-1)
+	}
+}
+
+// heard is Membership.Heard.
+func (t *table) heard(id string) {
+	if t.owe.Load() == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.byID[id]; p != nil {
+		t.clear(p)
+	}
+}
+
+// missed says that a node let the deadline pass of a question that was asked at that
+// moment. Deadlines may be short: only who has been silent for (nearly) a
+// RequestsTimeout is suspect. It returns the list of the node that is known, if it lives.
+func (t *table) missed(id string, asked time.Time) (known revisionOf, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.byID[id]
+	if p == nil || p.state != live {
+		return known, false
+	}
+	if p.missed.IsZero() {
+		p.missed = asked
+		t.owe.Add(1)
+	}
+	p.suspect = p.suspect || time.Since(p.missed) >= t.requestTimeout*9/10
+	return revisionOf{p.since, p.revision}, true
+}
+
+// trusts reports whether a node has been heard of since it missed something.
+func (t *table) trusts(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.byID[id]
+	return p != nil && p.state == live && p.missed.IsZero()
+}
+
+// Trust is how long to wait for a peer.
+type Trust uint8
+
+const (
+	Trusted Trust = iota // until the deadline
+	Doubted              // it missed one: until half of the time is over
+	Suspect              // not at all
+)
+
+// View is what is known of a namespace at one moment. All lists are sorted.
+type View struct {
+	Alive     []string         // live peers that serve it
+	Bad       map[string]Trust // of them: those that are not trusted
+	Unknown   []string         // live peers that may serve it: their lists are out of date
+	Leaving   []string         // peers that left it, or the fleet, a short while ago
+	Overdue   []string         // of them: those that have had the time to do it
+	Ghosts    []string         // expired peers that served it
+	Elsewhere []string         // other live peers
+	Known     []string         // all peers, live or not
+	Greeting  bool             // there may be others: this node is cut off, not all have answered its greeting, or some were refused
+}
+
+// where looks up who serves a namespace.
+func (t *table) where(key Namespace) (w View) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	w.Greeting = t.down.Load() || !t.pending(now).IsZero() && t.until.After(now) || now.Sub(t.full) < t.peerTimeout
+	for id, p := range t.byID {
+		w.Known = append(w.Known, id)
+		_, serves := p.namespaces[key]
+		gone, closed := p.closed[key]
+		if p.state == left {
+			gone, closed = p.leftAt, serves
+		}
+		switch {
+		case closed && p.state != expired:
+			w.Leaving = append(w.Leaving, id)
+			if now.Sub(gone) >= t.introTime {
+				w.Overdue = append(w.Overdue, id)
+			}
+		case serves && p.state == expired:
+			w.Ghosts = append(w.Ghosts, id)
+		case serves && p.state == live:
+			w.Alive = append(w.Alive, id)
+			if p.missed.IsZero() {
+				break
+			}
+			if w.Bad == nil {
+				w.Bad = make(map[string]Trust)
+			}
+			if w.Bad[id] = Doubted; p.suspect {
+				w.Bad[id] = Suspect
+			}
+		case p.state == live:
+			w.Elsewhere = append(w.Elsewhere, id)
+			if !p.known() || !p.stale.IsZero() {
+				w.Unknown = append(w.Unknown, id)
+			}
+		}
+	}
+	for _, list := range [][]string{w.Alive, w.Unknown, w.Leaving, w.Overdue, w.Ghosts, w.Elsewhere, w.Known} {
+		slices.Sort(list)
+	}
+	return w
+}
+
+// departed reports whether a node is known not to serve a namespace any more.
+func (t *table) departed(id string, key Namespace) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.byID[id]
+	if p == nil {
+		return false
+	}
+	_, serves := p.namespaces[key]
+	_, closed := p.closed[key]
+	return closed || serves && p.state != live
+}
