@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/crossroom/crossroom/broker"
 )
 
 // The defaults are those of the documentation of Options, here and in adapter.
@@ -51,8 +49,5 @@ func TestLimitsAreDocumented(t *testing.T) {
 		if !strings.Contains(doc, sentence) {
 			t.Errorf("doc.go does not say %q", sentence)
 		}
-	}
-	if broker.MaxNameLen != broker.MaxNameLen {
-		t.Errorf("a name has at most %d bytes", broker.MaxNameLen)
 	}
 }
