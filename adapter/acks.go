@@ -18,7 +18,7 @@ type Acks struct {
 	// Expected is how many clients were asked on the nodes that answered. Sockets
 	// that are no AckSockets are not among them.
 	Expected int
-	Coverage
+	backplane.Coverage
 }
 
 // Bind stores answer i in what dst points to, as Packet.Bind does.
@@ -33,18 +33,18 @@ func (a *Acks) Bind(i int, dst any) error {
 }
 
 // EmitWithAck sends an event like Emit and collects the answers of the clients,
-// until all are there or Timeout is over. Then the error is a *PartialError beside
+// until all are there or Timeout is over. Then the error is a *backplane.PartialError beside
 // the answers so far, also if it is clients and not nodes that did not answer.
 //
 // Local sockets get the event first, whatever state the broker is in. So if servers
-// are there that it would harm, the error is a *PartialError that wraps the
+// are there that it would harm, the error is a *backplane.PartialError that wraps the
 // *MixedFleetError, and no other server got the event.
 //
 // As from a Node.js server, arguments without binary data travel as JSON: a time.Time
 // is a string in Packet.Args on other nodes, Go nodes too. Packet.Bind stores it in a
 // time.Time nevertheless, and to clients a date is such a string in any case.
 //
-// Dialect v5 has no such thing: an *UnsupportedError, unless the operator is Local.
+// Dialect v5 has no such thing: the error wraps errors.ErrUnsupported, unless the operator is Local.
 // With several links, servers on the v5 ones are left out and counted in
 // Coverage.Unconfirmed.
 func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
@@ -64,7 +64,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	asked := ns.speaking(V6)
 	switch {
 	case len(asked) == 0:
-		return nil, &UnsupportedError{Operation: "EmitWithAck", Dialect: V5}
+		return nil, unsupported("EmitWithAck", V5, "")
 	case len(asked) > 1:
 		if err := ns.checkAll(wire.OpBroadcast, payload, t.Flags); err != nil {
 			return nil, err
@@ -105,7 +105,7 @@ func (o Operator) ackParts(ctx context.Context, legs []leg, payload []byte, t wi
 }
 
 // acks decodes the answers.
-func (ns *Namespace) acks(in *backplane.Acks, fleet Coverage) *Acks {
+func (ns *Namespace) acks(in *backplane.Acks, fleet backplane.Coverage) *Acks {
 	if in == nil {
 		return nil
 	}
@@ -140,8 +140,8 @@ func (ns *Namespace) speaking(d Dialect) []leg {
 
 // unasked counts the servers on the links that are not in asked, as well as that can
 // be done in the time that asking the others may take.
-func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Duration) <-chan []LinkCoverage {
-	sum := make(chan []LinkCoverage, 1)
+func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Duration) <-chan []backplane.LinkCoverage {
+	sum := make(chan []backplane.LinkCoverage, 1)
 	if len(asked) == len(ns.legs) {
 		close(sum)
 		return sum
@@ -157,7 +157,7 @@ func (ns *Namespace) unasked(ctx context.Context, asked []leg, timeout time.Dura
 	return sum
 }
 
-func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []LinkCoverage) {
+func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []backplane.LinkCoverage) {
 	known := map[string]bool{}
 	for _, l := range asked {
 		for _, p := range l.node.KnownPeers() {
@@ -169,7 +169,7 @@ func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []Lin
 			continue
 		}
 		p, err := l.ns.Peers(ctx)
-		part := LinkCoverage{Prefix: l.key, Err: ns.onLink(l.link, err)}
+		part := backplane.LinkCoverage{Prefix: l.key, Err: ns.onLink(l.link, err)}
 		if err == nil {
 			part.Unconfirmed = p.Foreign
 			for _, peer := range p.List {

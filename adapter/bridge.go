@@ -80,7 +80,7 @@ func (b *Bridge) withDefaults(peerTimeout time.Duration) *Bridge {
 }
 
 func (b *Bridge) validate(heartbeat, peerTimeout time.Duration) error {
-	bad := func(reason string) error { return &OptionError{Option: "Bridge", Reason: reason} }
+	bad := func(reason string) error { return &backplane.OptionError{Option: "Bridge", Reason: reason} }
 	switch {
 	case b.Messages < 0 || b.Bytes < 0 || b.Age < 0:
 		return bad("a negative limit")

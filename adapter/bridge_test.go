@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -451,13 +452,13 @@ func TestBridgeAlone(t *testing.T) {
 }
 
 func TestBridgeOptions(t *testing.T) {
-	var bad *adapter.OptionError
+	var bad *backplane.OptionError
 	for what, opt := range map[string]adapter.Bridge{
 		"negative messages": {Messages: -1}, "negative bytes": {Bytes: -1}, "negative age": {Age: -1},
 		"age that no change of the leader keeps": {Age: 5 * time.Second},
 	} {
 		s, err := adapter.New(memorybroker.New(nil), &adapter.Options{
-			Bridge: &opt, Also: []adapter.Link{{Broker: memorybroker.New(nil), Dialect: adapter.V5}},
+			Bridge: &opt, Links: []adapter.Link{{Broker: memorybroker.New(nil), Dialect: adapter.V5}},
 		})
 		if !errors.As(err, &bad) || bad.Option != "Bridge" || s != nil {
 			t.Errorf("%s: %v", what, err)

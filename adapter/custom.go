@@ -16,7 +16,7 @@ type Replies struct {
 	// List has one reply for each server that answered, in the order in which they
 	// came.
 	List []Reply
-	Coverage
+	backplane.Coverage
 }
 
 // Reply is one server's answer.
@@ -56,7 +56,7 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 
 // CustomRequest hands data, encoded as JSON, to the custom hook of every server and
 // returns one reply of each. As with socket.io-redis 5 this server's own hook is one
-// of them (it comes first), and is missing in the *PartialError if it takes longer
+// of them (it comes first), and is missing in the *backplane.PartialError if it takes longer
 // than Options.RequestsTimeout. Partial answers are as with Clients.
 //
 // In dialect v6 only Go nodes have such hooks; Node.js servers do not hear of it, and a
@@ -93,12 +93,12 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	if reply, ok := receive(ctx, own); ok {
 		out.List = append([]Reply{reply}, out.List...)
 	} else {
-		out.Missing = append(out.Missing, Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoResponse})
-		var partial *PartialError
+		out.Missing = append(out.Missing, backplane.Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoResponse})
+		var partial *backplane.PartialError
 		if errors.As(err, &partial) {
 			partial.Coverage = out.Coverage
 		} else {
-			err = firstOf([]error{err, &PartialError{Op: wire.OpCustom.String(), Coverage: out.Coverage, Err: ctx.Err()}})
+			err = firstOf([]error{err, &backplane.PartialError{Op: wire.OpCustom.String(), Coverage: out.Coverage, Err: ctx.Err()}})
 		}
 	}
 	return out, err
@@ -220,7 +220,7 @@ func (ns *Namespace) callCustom(ctx context.Context, payload []byte) ([]byte, er
 	}
 	out, err := encodeJSON(v)
 	if err != nil {
-		return nil, &EncodeError{What: "answer of a custom hook", Err: err}
+		return nil, &backplane.OpError{Op: "encode the response of a custom hook", Namespace: ns.name, Err: err}
 	}
 	return out, nil
 }

@@ -86,11 +86,11 @@ func TestCustomHookThatBlocks(t *testing.T) {
 		})
 		for i, asker := range nodes {
 			replies, err := asker.ns.CustomRequest(t.Context(), nil)
-			var partial *adapter.PartialError
+			var partial *backplane.PartialError
 			if !errors.As(err, &partial) || len(replies.List) != 1 || replies.List[0].Node != nodes[1].UID() {
 				t.Fatalf("node %d asks: %+v, %v", i, replies, err)
 			}
-			for _, fleet := range []adapter.Coverage{partial.Coverage, replies.Coverage} {
+			for _, fleet := range []backplane.Coverage{partial.Coverage, replies.Coverage} {
 				if len(fleet.Missing) != 1 || fleet.Missing[0].Node != nodes[0].UID() || !errors.Is(fleet.Missing[0].Reason, backplane.ErrNoResponse) {
 					t.Errorf("node %d asks: missing %+v", i, fleet.Missing)
 				}

@@ -40,7 +40,7 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 		},
 		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.AllRooms(ctx); return err },
 		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) error {
-			_, err := ns.In().FetchSockets(ctx)
+			_, err := ns.To().FetchSockets(ctx)
 			return err
 		},
 		"FetchSockets, except": func(ctx context.Context, ns *adapter.Namespace) error {
@@ -58,19 +58,19 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 		"SocketsLeave": func(ctx context.Context, ns *adapter.Namespace) error {
 			return ns.Except("x").SocketsLeave(ctx, rooms...)
 		},
-		"DisconnectSockets": func(ctx context.Context, ns *adapter.Namespace) error { return ns.In().DisconnectSockets(ctx, false) },
+		"DisconnectSockets": func(ctx context.Context, ns *adapter.Namespace) error { return ns.To().DisconnectSockets(ctx, false) },
 		"Disconnect":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.Disconnect(ctx, "far1", false) },
 		"RemoteDisconnect":  func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteDisconnect(ctx, "far2", false) },
 		"CustomRequest":     func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.CustomRequest(ctx, 1); return err },
 		"EmitWithAck": func(ctx context.Context, ns *adapter.Namespace) error {
-			_, err := ns.In().EmitWithAck(ctx, "x")
+			_, err := ns.To().EmitWithAck(ctx, "x")
 			return err
 		},
 		"ServerSideEmitWithAck": func(ctx context.Context, ns *adapter.Namespace) error {
 			_, err := ns.ServerSideEmitWithAck(ctx, "x")
 			return err
 		},
-		"Emit":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.In().Emit(ctx, "x") },
+		"Emit":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.To().Emit(ctx, "x") },
 		"Peers":       func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.Peers(ctx); return err },
 		"ServerCount": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.ServerCount(ctx); return err },
 	}
@@ -94,7 +94,7 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 							list = append(list, adapter.Link{Broker: b, Dialect: d})
 						}
 						s, err := adapter.New(list[0].Broker, &adapter.Options{
-							Dialect: list[0].Dialect, Also: list[1:], RequestsTimeout: timeout, PeerTimeout: time.Hour,
+							Dialect: list[0].Dialect, Links: list[1:], RequestsTimeout: timeout, PeerTimeout: time.Hour,
 						})
 						ok(t, err)
 						t.Cleanup(func() { ok(t, s.Close(context.Background())) })

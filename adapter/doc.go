@@ -11,7 +11,7 @@
 //	err = chat.Add(socket)                     // ID, Deliver, Disconnect
 //	err = chat.Join(ctx, socket.ID(), "lobby")
 //	err = chat.To("lobby").Except(socket.ID()).Emit(ctx, "hello", name)
-//	who, err := chat.In("lobby").FetchSockets(ctx)
+//	who, err := chat.To("lobby").FetchSockets(ctx)
 //	err = errors.Join(server.Close(ctx), b.Close(ctx)) // in this order
 //
 // A process without sockets uses an [Emitter].
@@ -24,7 +24,7 @@
 // another room), though most brokers keep it. A socket that another node's request
 // joins to a room gets what is sent to the room afterwards.
 //
-// With several links (Options.Also) a server takes of each message the copy that comes
+// With several links (Options.Links) a server takes of each message the copy that comes
 // first. If one of its links was out, what it missed there comes when another link brings
 // it, which may be after later messages that came over the first: late, and once. Only
 // what is 2048 messages of its sender late, without an outage between, is taken for a
@@ -42,7 +42,7 @@
 //
 // While the broker is away local sockets are served as before, and what is emitted
 // waits in the broker's queue within its limits. Questions to the fleet return by
-// their deadline with what is known here and a *[PartialError]. Subscriptions come
+// their deadline with what is known here and a *backplane.PartialError. Subscriptions come
 // back by themselves; OnError hears of the interruption, as messages may have been
 // missed. Nodes come back one by one: what waited in one node's queue reaches those
 // that are back when it is sent (on Redis it waits a moment for them), and is no loss
@@ -51,10 +51,10 @@
 // # Answers
 //
 // Every question returns by Options.RequestsTimeout, or when its context ends. Its
-// result embeds a [Coverage], which says who answered, who is missing and why, and how
+// result embeds a backplane.Coverage, which says who answered, who is missing and why, and how
 // many servers never answer such a question. With several links, Coverage.Links says the same
 // for each of them. If somebody is missing, the value comes
-// beside a *[PartialError]: use what is there, or do not. So it does if a broker could not
+// beside a *backplane.PartialError: use what is there, or do not. So it does if a broker could not
 // count the Node.js servers, because a server of its system does not respond or the user
 // lacks the permission (PUBSUB on Redis): then Coverage.Uncounted is a *broker.InexactError,
 // all known Go nodes were waited for, and Node.js servers may be missing.
@@ -65,8 +65,8 @@
 // asker's form. Options.Dialect is the form in which this node asks: [V6] for
 // socket.io-redis 6 and @socket.io/redis-adapter, [V5] for socket.io-redis 5. What
 // v5 has no word for is put together from what it has (FetchSockets, exceptions,
-// SocketsJoin and its like), or is an *[UnsupportedError] (ServerSideEmit,
-// EmitWithAck).
+// SocketsJoin and its like), or fails with errors.ErrUnsupported
+// (ServerSideEmit, EmitWithAck).
 //
 // Sockets of Node.js servers can be listed, joined, disconnected and emitted to.
 // Only Go nodes have names in a Coverage; the others are counted. To selections of
@@ -85,12 +85,12 @@
 //	FetchSockets with Except     two lists                 two lists
 //	SocketsJoin, SocketsLeave,   a list, then each socket  a filter for newer servers;
 //	DisconnectSockets            by its id                 a list, then each socket by its id
-//	ClientRooms                  yes                       an *[UnsupportedError]
-//	ServerSideEmit, EmitWithAck  an *[UnsupportedError]    ignored, or a *[MixedFleetError]
+//	ClientRooms                  yes                       errors.ErrUnsupported
+//	ServerSideEmit, EmitWithAck  errors.ErrUnsupported     ignored, or a *[MixedFleetError]
 //
 // Nothing of this happens at one moment: a socket that enters or leaves a room meanwhile may
 // be treated either way. If a server does not say which of its sockets are meant, Emit
-// returns an *[ExceptError] and sends nothing; the others return a *[PartialError].
+// returns [ErrExcept] and sends nothing; the others return a *backplane.PartialError.
 //
 // In dialect V6 the versions are found out by a probe: two requests that each server
 // responds to as its version does. Servers of 7.1 and later need none. Server.Of probes, and
@@ -110,7 +110,7 @@
 // Servers of v5 and newer ones on one prefix endanger each other, without any Go node
 // there: a custom request of v5 ends newer processes, a remote leave of v5 disconnects
 // their sockets. Give each generation a prefix of its own, and put the Go nodes on
-// both with Options.Also. They then have one set of sockets and rooms; what they emit
+// both with Options.Links. They then have one set of sockets and rooms; what they emit
 // goes to both prefixes, and what they ask is asked on both and merged, each socket
 // and each Go node once. Options.Bridge passes on what the Node.js servers of one
 // prefix emit, too: see [Bridge] for what it promises when the node that does it leaves.

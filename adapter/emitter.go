@@ -42,7 +42,7 @@ type EmitterOptions struct {
 }
 
 // NewEmitter makes an emitter on a broker, which may serve other purposes too. It
-// does no I/O. Errors are *OptionError, and *backplane.NameError for a namespace that
+// does no I/O. Errors are *backplane.OptionError, and *backplane.NameError for a namespace that
 // cannot be.
 func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	var o EmitterOptions
@@ -51,9 +51,9 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	}
 	switch {
 	case b == nil:
-		return nil, &OptionError{Option: "Broker", Reason: "nil"}
+		return nil, &backplane.OptionError{Option: "Broker", Reason: "nil"}
 	case o.Dialect > V5:
-		return nil, &OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
+		return nil, &backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
 	}
 	c := newCodec(o.Dialect, b, o.MaxAttachments)
 	c.UseBinary5(true)
@@ -61,7 +61,7 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	e.onPublish, _ = o.Observer.(backplane.PublishObserver)
 	e.onRequest, _ = o.Observer.(backplane.RequestObserver)
 	if o.Observer != nil && e.onPublish == nil && e.onRequest == nil {
-		return nil, &OptionError{Option: "Observer", Reason: fmt.Sprintf("%T is neither a PublishObserver nor a RequestObserver", o.Observer)}
+		return nil, &backplane.OptionError{Option: "Observer", Reason: fmt.Sprintf("%T is neither a PublishObserver nor a RequestObserver", o.Observer)}
 	}
 	e = e.Of(o.Namespace)
 	if e.unusable != nil {
@@ -118,7 +118,7 @@ func (e *Emitter) Flush(ctx context.Context) error { return e.broker.Flush(ctx) 
 // Namespace.ServerSideEmit.
 func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	if e.dialect == V5 {
-		return &UnsupportedError{Operation: "ServerSideEmit", Dialect: V5}
+		return unsupported("ServerSideEmit", V5, "")
 	}
 	payload, err := serverPayload(event, args)
 	if err != nil {
@@ -149,103 +149,36 @@ func (e *Emitter) send(ctx context.Context, r *wire.Request) error {
 	return e.broker.Publish(ctx, e.codec.Protocol().Requests(e.namespace), out)
 }
 
-// To selects sockets in any of the rooms; see Operator.To.
-func (e *Emitter) To(rooms ...string) EmitterOperator { return EmitterOperator{e: e}.To(rooms...) }
+// To selects sockets in any of the rooms, everybody if there are none. Of the Operator's
+// methods those work that need no answer: Local, EmitWithAck and FetchSockets lead to errors
+// that wrap errors.ErrUnsupported. SocketsJoin, SocketsLeave and DisconnectSockets do so
+// too in dialect V5; nobody confirms them. Timeout has no effect.
+func (e *Emitter) To(rooms ...string) Operator { return Operator{emitter: e}.To(rooms...) }
 
-// In is To.
-func (e *Emitter) In(rooms ...string) EmitterOperator { return e.To(rooms...) }
-
-// Except selects everybody but the sockets in any of the rooms.
-func (e *Emitter) Except(rooms ...string) EmitterOperator {
-	return EmitterOperator{e: e}.Except(rooms...)
+// Except selects everybody but the sockets in any of the rooms; see Operator.Except.
+func (e *Emitter) Except(rooms ...string) Operator {
+	return Operator{emitter: e}.Except(rooms...)
 }
 
-// Volatile selects everybody; see Operator.Volatile.
-func (e *Emitter) Volatile() EmitterOperator { return EmitterOperator{e: e}.Volatile() }
-
-// Compress selects everybody; see Operator.Compress.
-func (e *Emitter) Compress(on bool) EmitterOperator { return EmitterOperator{e: e}.Compress(on) }
-
-// Emit sends an event to everybody; see EmitterOperator.Emit.
+// Emit sends an event to everybody; see Operator.Emit. nil means accepted by the broker:
+// see Flush. Errors are those of Operator.Emit, but that an Emitter has no end of its own:
+// instead of backplane.ErrClosed it is broker.ErrClosed, once the broker has been closed.
 func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
-	return EmitterOperator{e: e}.Emit(ctx, event, args...)
+	return e.emit(ctx, &wire.Selection{}, event, args)
 }
 
-// SocketsJoin puts everybody into rooms; see EmitterOperator.SocketsJoin.
-func (e *Emitter) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return EmitterOperator{e: e}.SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes everybody out of rooms; see EmitterOperator.SocketsJoin.
-func (e *Emitter) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return EmitterOperator{e: e}.SocketsLeave(ctx, rooms...)
-}
-
-// DisconnectSockets disconnects everybody; see EmitterOperator.SocketsJoin.
-func (e *Emitter) DisconnectSockets(ctx context.Context, close bool) error {
-	return EmitterOperator{e: e}.DisconnectSockets(ctx, close)
-}
-
-// EmitterOperator is to an Emitter what Operator is to a Namespace: a small value
-// that may be kept, shared and built upon.
-type EmitterOperator struct {
-	e      *Emitter
-	target wire.Selection
-}
-
-// To adds rooms; see Operator.To.
-func (o EmitterOperator) To(rooms ...string) EmitterOperator {
-	o.target = o.target.To(rooms...)
-	return o
-}
-
-// In is To.
-func (o EmitterOperator) In(rooms ...string) EmitterOperator { return o.To(rooms...) }
-
-// Except leaves out sockets that are in any of the rooms. Servers older than 6.1 can leave
-// out single sockets only, and an emitter cannot ask which of theirs are in a room. So with
-// dialect V5 all names must look like the ids of sockets there: 20 letters, digits, - and _,
-// in namespaces other than "/" behind the namespace and #. Otherwise Emit returns an
-// *UnsupportedError. With dialect V6 servers of 6.0 ignore rooms: their sockets get the
-// event.
-func (o EmitterOperator) Except(rooms ...string) EmitterOperator {
-	o.target = o.target.Not(rooms...)
-	return o
-}
-
-// Volatile lets clients that are not ready to receive miss the event.
-func (o EmitterOperator) Volatile() EmitterOperator {
-	o.target.Flags |= wire.Volatile
-	return o
-}
-
-// Compress says whether compressing the event is worth while; it is by default.
-func (o EmitterOperator) Compress(on bool) EmitterOperator {
-	o.target.Flags &^= wire.NoCompress
-	if !on {
-		o.target.Flags |= wire.NoCompress
+func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, args []any) error {
+	if t.LocalOnly {
+		return errEmitterAsks
 	}
-	return o
-}
-
-// Emit sends an event to the selected sockets. nil means accepted by the broker: see
-// Flush. Arguments are those of Operator.Emit, and so are the errors, but that an
-// Emitter has no end of its own: instead of ErrClosed it is broker.ErrClosed, once the
-// broker has been closed.
-func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) error {
-	if o.e == nil {
-		return errNoEmitter
-	}
-	if err := o.e.check(o.target.Rooms, o.target.Except); err != nil {
+	if err := e.check(t.Rooms, t.Except); err != nil {
 		return err
 	}
-	if o.e.dialect == V5 {
-		for _, room := range o.target.Except {
+	if e.dialect == V5 {
+		for _, room := range t.Except {
 			if !socketio.NamesSocket(room) {
-				return &UnsupportedError{
-					Operation: fmt.Sprintf("Emit with Except(%.100q)", room), Dialect: V5,
-					Reason: "servers can leave out single sockets only, and an emitter cannot ask which are in a room",
-				}
+				return unsupported(fmt.Sprintf("Emit with Except(%.100q)", room), V5,
+					"servers can leave out single sockets only, and an emitter cannot ask which are in a room")
 			}
 		}
 	}
@@ -257,13 +190,13 @@ func (o EmitterOperator) Emit(ctx context.Context, event string, args ...any) er
 	}
 	payload.buf = data
 	b := &wire.Broadcast{
-		Origin: socketio.EmitterUID, Rooms: o.target.Rooms, Except: o.target.Except,
-		Flags: o.target.Flags | flags, Payload: data,
+		Origin: socketio.EmitterUID, Rooms: t.Rooms, Except: t.Except,
+		Flags: t.Flags | flags, Payload: data,
 	}
-	if o.e.onPublish != nil {
-		return o.e.observeBroadcast(ctx, b)
+	if e.onPublish != nil {
+		return e.observeBroadcast(ctx, b)
 	}
-	_, err = o.e.broadcast(ctx, b)
+	_, err = e.broadcast(ctx, b)
 	return err
 }
 
@@ -279,33 +212,16 @@ func (e *Emitter) broadcast(ctx context.Context, b *wire.Broadcast) (size int, e
 	return len(out), e.broker.Publish(ctx, e.codec.BroadcastChannel(e.namespace, b), out)
 }
 
-// SocketsJoin puts the selected sockets into rooms, SocketsLeave takes them out and
-// DisconnectSockets disconnects them. Nobody confirms it. Dialect v5 has no such
-// thing: an *UnsupportedError.
-func (o EmitterOperator) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return o.change(ctx, "SocketsJoin", &wire.Request{Op: wire.OpJoin, Targets: rooms})
-}
-
-// SocketsLeave takes the selected sockets out of rooms; see SocketsJoin.
-func (o EmitterOperator) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return o.change(ctx, "SocketsLeave", &wire.Request{Op: wire.OpLeave, Targets: rooms})
-}
-
-// DisconnectSockets disconnects the selected sockets, with their whole connections
-// if close; see SocketsJoin.
-func (o EmitterOperator) DisconnectSockets(ctx context.Context, close bool) error {
-	return o.change(ctx, "DisconnectSockets", &wire.Request{Op: wire.OpDisconnect, Close: close})
-}
-
-func (o EmitterOperator) change(ctx context.Context, operation string, r *wire.Request) error {
+// change has other servers do something to the selected sockets.
+func (e *Emitter) change(ctx context.Context, operation string, t *wire.Selection, r *wire.Request) error {
 	switch {
-	case o.e == nil:
-		return errNoEmitter
-	case o.e.dialect == V5:
-		return &UnsupportedError{Operation: operation, Dialect: V5}
+	case t.LocalOnly:
+		return errEmitterAsks
+	case e.dialect == V5:
+		return unsupported(operation, V5, "")
 	}
-	r.Rooms, r.Except = o.target.Rooms, o.target.Except
-	return o.e.request(ctx, r)
+	r.Rooms, r.Except = t.Rooms, t.Except
+	return e.request(ctx, r)
 }
 
 func checkNames(what string, names []string) error {

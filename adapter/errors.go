@@ -3,52 +3,17 @@ package adapter
 import (
 	"errors"
 	"fmt"
-
-	"github.com/crossroom/crossroom/backplane"
 )
 
-// Errors of the core that callers of this package meet, under their own names
-// there. They arrive wrapped; use errors.Is.
-var (
-	// ErrClosed: the server has been closed.
-	ErrClosed = backplane.ErrClosed
-	// ErrSocketExists: the namespace already has a socket with that id here.
-	ErrSocketExists = backplane.ErrMemberExists
-	// ErrNoSuchSocket: every known node said that it does not have the socket.
-	ErrNoSuchSocket = backplane.ErrNoSuchMember
-	// ErrPeerLost, ErrPeerUnresponsive and ErrNoResponse are why a node is Missing: it does
-	// not listen any more, or was not heard of for Options.PeerTimeout; it missed an
-	// earlier deadline and was not heard of since, so that nobody waits for it, or not
-	// for long; it did not answer in time.
-	ErrPeerLost         = backplane.ErrPeerLost
-	ErrPeerUnresponsive = backplane.ErrPeerUnresponsive
-	ErrNoResponse       = backplane.ErrNoResponse
-	// ErrNotIntroduced is why a node is Missing that has not said yet which namespaces
-	// it serves, or why there may be nodes that this one does not know.
-	ErrNotIntroduced = backplane.ErrNotIntroduced
-	// ErrBusy: a node has too many requests under way.
-	ErrBusy = backplane.ErrBusy
-	// ErrAcknowledged: an event can be acknowledged only once, and only if its
-	// sender asked for it.
-	ErrAcknowledged = errors.New("adapter: acknowledged before, or no acknowledgement wanted")
-)
+// ErrAcknowledged: an event can be acknowledged only once, and only if its sender asked
+// for it.
+var ErrAcknowledged = errors.New("adapter: acknowledged before, or no acknowledgement wanted")
 
-// Types of the core that callers of this package meet.
-type (
-	// Coverage says which nodes responded.
-	Coverage = backplane.Coverage
-	// Missing is a node, or several unannounced ones, that did not answer.
-	Missing = backplane.Missing
-	// PartialError says that some nodes did not answer. The value returned beside it
-	// holds what the others said.
-	PartialError = backplane.PartialError
-	// LinkCoverage is the part of a Coverage that one of several links has.
-	LinkCoverage = backplane.LinkCoverage
-	// Peer is another Go node, as it announced itself.
-	Peer = backplane.Peer
-	// OptionError says which option cannot be used.
-	OptionError = backplane.OptionError
-)
+// ErrExcept is wrapped by the error of a broadcast that was not sent, because servers older
+// than 6.1 are or may be there. These can leave out single sockets only. So they are asked
+// which of their sockets are in the rooms to leave out, and not all of them have said it.
+// The error also wraps a *backplane.PartialError, or why they could not be asked.
+var ErrExcept = errors.New("adapter: not known which sockets to leave out")
 
 // HarmError says that a value was not sent because a Node.js server, or a client of one,
 // would crash, lose it or be disconnected. Rename the key, or send the value in another
@@ -97,23 +62,13 @@ func (e *ArgumentError) Error() string {
 
 func (e *ArgumentError) Unwrap() error { return e.Err }
 
-// UnsupportedError says that a dialect has no form for an operation. It wraps
-// errors.ErrUnsupported.
-type UnsupportedError struct {
-	Operation string
-	Dialect   Dialect
-	Reason    string // empty if there is no more to say
-}
-
-func (e *UnsupportedError) Error() string {
-	text := fmt.Sprintf("adapter: %s is not possible in dialect %s", e.Operation, e.Dialect)
-	if e.Reason != "" {
-		text += ": " + e.Reason
+// unsupported is the error of an operation that a dialect has no form for.
+func unsupported(operation string, d Dialect, reason string) error {
+	if reason != "" {
+		reason += ": "
 	}
-	return text
+	return fmt.Errorf("adapter: %s is not possible in dialect %s: %s%w", operation, d, reason, errors.ErrUnsupported)
 }
-
-func (e *UnsupportedError) Unwrap() error { return errors.ErrUnsupported }
 
 // GenerationsError reports, once for each namespace and prefix, that servers of
 // generation v5 and newer ones were heard on it. They endanger each other without
@@ -127,22 +82,3 @@ type GenerationsError struct {
 func (e *GenerationsError) Error() string {
 	return fmt.Sprintf("adapter: servers of two generations share prefix %q, namespace %.100q", e.Prefix, e.Namespace)
 }
-
-// EncodeError says that what a callback gave as an answer could not be encoded; the
-// asker got an answer without it, or the error's text where there is a place for it.
-type EncodeError struct {
-	// What it was: "acknowledgement", "handshake", …
-	What string
-	// Socket whose it was; empty if it was no socket's.
-	Socket string
-	Err    error
-}
-
-func (e *EncodeError) Error() string {
-	if e.Socket == "" {
-		return fmt.Sprintf("adapter: %s cannot be encoded: %v", e.What, e.Err)
-	}
-	return fmt.Sprintf("adapter: %s of socket %.100q cannot be encoded: %v", e.What, e.Socket, e.Err)
-}
-
-func (e *EncodeError) Unwrap() error { return e.Err }

@@ -37,7 +37,7 @@ func TestErrorsSpeakOfSockets(t *testing.T) {
 			}
 		}
 		var me *backplane.OpError
-		if !errors.As(err, &me) || me.Name != "nobody" || !errors.Is(err, adapter.ErrNoSuchSocket) {
+		if !errors.As(err, &me) || me.Name != "nobody" || !errors.Is(err, backplane.ErrNoSuchMember) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -52,7 +52,7 @@ func twoServers() (first, second *adapter.Namespace, stop func()) {
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for _, s := range servers {
-		for len(s.Peers()) == 0 { // Go nodes know each other a moment after Of
+		for len(s.KnownPeers()) == 0 { // Go nodes know each other a moment after Of
 			if time.Now().After(deadline) {
 				log.Fatal("the servers do not know each other")
 			}
@@ -77,7 +77,7 @@ func Example() {
 	first.Join(ctx, "bob", "lobby")
 	first.Join(ctx, "ada", "lobby") // ada is on the other server
 
-	who, err := second.In("lobby").FetchSockets(ctx)
+	who, err := second.To("lobby").FetchSockets(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -9,25 +9,10 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// ExceptError says that a broadcast was not sent, because servers older than 6.1 are or may
-// be there. These can leave out single sockets only, so they are asked which of their
-// sockets are in the rooms, and not all of them have said it.
-type ExceptError struct {
-	Rooms []string
-	// Err is a *PartialError, or why they could not be asked.
-	Err error
-}
-
-func (e *ExceptError) Error() string {
-	return fmt.Sprintf("adapter: sockets in %.300q, to be left out: %v", e.Rooms, e.Err)
-}
-
-func (e *ExceptError) Unwrap() error { return e.Err }
-
 // except returns what is to be left out in a form that all servers of the link understand:
 // with the ids of those sockets in the rooms that are on servers older than 6.1 [PROTOCOL
-// 4]. isID tells names that are known to be ids of sockets. Errors are ctx's as it is, and
-// *ExceptError.
+// 4]. isID tells names that are known to be ids of sockets. Errors are ctx's as it is, and one
+// that wraps ErrExcept.
 func (l leg) except(ctx context.Context, names []string, isID func(string) bool) ([]string, error) {
 	var rooms []string
 	for _, name := range names {
@@ -42,10 +27,10 @@ func (l leg) except(ctx context.Context, names []string, isID func(string) bool)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, backplane.ErrClosed):
 		return nil, err
 	case err != nil:
-		return nil, &ExceptError{Rooms: rooms, Err: err}
+		return nil, fmt.Errorf("%w, in %.300q: %w", ErrExcept, rooms, err)
 	case len(ids) == 0:
 		return names, nil
 	}

@@ -41,7 +41,8 @@ const (
 )
 
 // foreigners returns what is known of the foreign peers, at most so old. It asks the
-// broker, and where it must the peers, each for at most half of RequestsTimeout. During an outage what was known before stands.
+// broker, and where it must the peers, each for at most half of RequestsTimeout. During an
+// outage what was known before stands.
 func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error) {
 	began := time.Now()
 	fresh := func(k *foreign) bool { return k.younger(age) || k != nil && k.counted.After(began) }
@@ -64,7 +65,7 @@ func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error
 	var err error
 	switch k.Unannounced, err = l.core.Foreign(counting); {
 	case err == nil || errors.Is(err, backplane.ErrNotIntroduced): // Go nodes respond like newer servers
-	case before == nil || ctx.Err() != nil || errors.Is(err, ErrClosed):
+	case before == nil || ctx.Err() != nil || errors.Is(err, backplane.ErrClosed):
 		return nil, err
 	default:
 		was := *before
@@ -206,17 +207,17 @@ var errDeaf = errors.New("adapter: servers of v5 do not respond to dialect v6")
 
 // whole names the deaf peers as Missing in what came of a request that all other servers
 // respond to.
-func whole(op wire.Op, f *Coverage, err error) error {
+func whole(op wire.Op, f *backplane.Coverage, err error) error {
 	if f.Unconfirmed == 0 {
 		return err
 	}
-	f.Missing = append(f.Missing, Missing{Count: f.Unconfirmed, Reason: errDeaf})
+	f.Missing = append(f.Missing, backplane.Missing{Count: f.Unconfirmed, Reason: errDeaf})
 	f.Unconfirmed = 0
 	reason := errDeaf
-	if e, ok := errors.AsType[*PartialError](err); ok {
+	if e, ok := errors.AsType[*backplane.PartialError](err); ok {
 		reason = e.Err
 	} else if err != nil {
 		return err
 	}
-	return &PartialError{Op: op.String(), Coverage: *f, Err: reason}
+	return &backplane.PartialError{Op: op.String(), Coverage: *f, Err: reason}
 }

@@ -6,12 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// sights is what a namespace knows of the generations of Node.js servers on a link,
+// generationState is what a namespace knows of the generations of Node.js servers on a link,
 // beside what its codec has seen.
-type sights struct {
+type generationState struct {
 	// others is how many servers that are no Go nodes were there when they were last
 	// asked; -1: not yet. counted is when they were last counted, in Unix nanoseconds, and
 	// there were so many.
@@ -22,8 +23,8 @@ type sights struct {
 	turn     chan struct{}           // holds a token while foreigners looks
 }
 
-func newSights() *sights {
-	s := &sights{turn: make(chan struct{}, 1)}
+func newGenerationState() *generationState {
+	s := &generationState{turn: make(chan struct{}, 1)}
 	s.others.Store(-1)
 	return s
 }
@@ -129,7 +130,7 @@ func (l leg) allV5(ctx context.Context) error {
 		return err
 	}
 	err = aboutForeign(err)
-	if e, ok := errors.AsType[*PartialError](err); ok {
+	if e, ok := errors.AsType[*backplane.PartialError](err); ok {
 		if n := unnamed(e.Coverage.Missing); n > 0 {
 			return &MixedFleetError{
 				Op: wire.OpCustom.String(), Total: e.Coverage.Foreign + n, Responding: -1,
@@ -145,14 +146,14 @@ func (l leg) allV5(ctx context.Context) error {
 
 // aboutForeign returns the error of a request, or nil if only Go nodes are missing.
 func aboutForeign(err error) error {
-	partial, ok := errors.AsType[*PartialError](err)
+	partial, ok := errors.AsType[*backplane.PartialError](err)
 	if !ok || unnamed(partial.Coverage.Missing) > 0 || partial.Coverage.Uncounted != nil {
 		return err
 	}
-	if errors.Is(partial.Err, ErrNotIntroduced) {
+	if errors.Is(partial.Err, backplane.ErrNotIntroduced) {
 		return nil
 	}
-	for _, fine := range []error{ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrBusy, context.DeadlineExceeded} {
+	for _, fine := range []error{backplane.ErrPeerLost, backplane.ErrPeerUnresponsive, backplane.ErrNoResponse, backplane.ErrBusy, context.DeadlineExceeded} {
 		if errors.Is(partial.Err, fine) && len(partial.Coverage.Missing) > 0 {
 			return nil
 		}
@@ -161,7 +162,7 @@ func aboutForeign(err error) error {
 }
 
 // unnamed counts the foreign peers in a list.
-func unnamed(list []Missing) (n int) {
+func unnamed(list []backplane.Missing) (n int) {
 	for _, m := range list {
 		if m.Node == "" {
 			n += m.Count

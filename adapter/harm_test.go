@@ -79,7 +79,7 @@ func TestHarmRefused(t *testing.T) {
 				brokers = append(brokers, b)
 			}
 			for _, b := range brokers[1:] {
-				o.Also = append(o.Also, adapter.Link{Broker: b, Dialect: adapter.V5})
+				o.Links = append(o.Links, adapter.Link{Broker: b, Dialect: adapter.V5})
 			}
 			s, err := adapter.New(brokers[0], &o)
 			ok(t, err)
@@ -178,11 +178,11 @@ func TestHarmOfNames(t *testing.T) {
 			}
 			for _, name := range inheritedNames {
 				refused("Join "+name, here.Join(t.Context(), "there", "fine", name), d == adapter.V5)
-				if rooms := there.Rooms("there"); d == adapter.V5 && len(rooms) != 1 {
+				if rooms := roomsOf(there, "there"); d == adapter.V5 && len(rooms) != 1 {
 					t.Errorf("a refused Join put the socket into %v", rooms)
 				}
 				refused("SocketsJoin "+name, here.SocketsJoin(t.Context(), "fine", name), d == adapter.V5)
-				if rooms := here.Rooms("here"); d == adapter.V5 && len(rooms) != 1 {
+				if rooms := roomsOf(here, "here"); d == adapter.V5 && len(rooms) != 1 {
 					t.Errorf("a refused SocketsJoin put the socket into %v", rooms)
 				}
 				refused("local SocketsJoin", here.Local().SocketsJoin(t.Context(), name), false)
@@ -194,7 +194,7 @@ func TestHarmOfNames(t *testing.T) {
 				refused(name+" joins", here.Join(t.Context(), name, "fine"), d == adapter.V5)
 				refused(name+" leaves", here.Leave(t.Context(), name, "fine"), true)
 				refused("Disconnect "+name, here.Disconnect(t.Context(), name, false), true)
-				refused("SocketsLeave", here.In(name).SocketsLeave(t.Context(), "fine"), d == adapter.V5)
+				refused("SocketsLeave", here.To(name).SocketsLeave(t.Context(), "fine"), d == adapter.V5)
 				refused("Emit", here.To(name).Except(name).Emit(t.Context(), name), false)
 			}
 		})

@@ -2,8 +2,10 @@ package adapter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -176,7 +178,7 @@ func acquainted(t testing.TB, nodes ...*node) {
 	for _, n := range nodes {
 		eventually(t, fmt.Sprintf("node %s knows the others", n.UID()), func() bool {
 			known := 0
-			for _, p := range n.Peers() {
+			for _, p := range n.KnownPeers() {
 				if slices.Contains(p.Namespaces, chat) {
 					known++
 				}
@@ -235,4 +237,15 @@ func inBothDialects(t *testing.T, f func(t *testing.T, d adapter.Dialect)) {
 	for _, d := range []adapter.Dialect{adapter.V6, adapter.V5} {
 		t.Run(d.String(), func(t *testing.T) { bubble(t, func(t *testing.T) { f(t, d) }) })
 	}
+}
+
+// roomsOf returns the rooms of a local socket.
+func roomsOf(ns *adapter.Namespace, id string) []string {
+	rooms, _ := ns.LocalRoomsOf(id)
+	return rooms
+}
+
+// unsupported reports whether err says that a dialect has no form for an operation.
+func unsupported(err error, operation string) bool {
+	return errors.Is(err, errors.ErrUnsupported) && strings.Contains(err.Error(), operation+" is not possible in dialect ")
 }

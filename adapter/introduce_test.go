@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/fleettest"
 )
@@ -32,7 +33,7 @@ func (m mute) Publish(ctx context.Context, ch broker.Channel, payload []byte) er
 func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	t.Helper()
 	ctx := t.Context()
-	check := func(what string, got int, f adapter.Coverage, err error) {
+	check := func(what string, got int, f backplane.Coverage, err error) {
 		t.Helper()
 		if err != nil || got != len(others) || len(f.Answered) != len(others) || f.Unconfirmed != 0 || len(f.Missing) != 0 {
 			t.Errorf("%s: %d of %d, %+v, %v", what, got, len(others), f, err)
@@ -166,7 +167,7 @@ func TestUnknownIsNotGone(t *testing.T) {
 				if d := time.Since(began); d > 250*time.Millisecond {
 					t.Errorf("RemoteJoin took %v", d)
 				}
-				if errors.Is(err, adapter.ErrPeerLost) {
+				if errors.Is(err, backplane.ErrPeerLost) {
 					t.Errorf("RemoteJoin: %v", err)
 				}
 				// Refused, incomplete, or whole.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -29,7 +30,7 @@ func newGenerations() generations {
 }
 
 func (g generations) onBoth(t testing.TB, opts adapter.Options) *node {
-	opts.Also = []adapter.Link{{Broker: g.v5.Broker(), Dialect: adapter.V5}}
+	opts.Links = []adapter.Link{{Broker: g.v5.Broker(), Dialect: adapter.V5}}
 	return newNode(t, g.v6, opts)
 }
 
@@ -46,7 +47,7 @@ func (g generations) mixed(t testing.TB, opts adapter.Options) (both [2]*node, n
 	knows := func(n *node, uids ...string) {
 		eventually(t, "acquainted", func() bool {
 			var known []string
-			for _, p := range n.Peers() {
+			for _, p := range n.KnownPeers() {
 				if slices.Contains(p.Namespaces, chat) {
 					known = append(known, p.ID)
 				}
@@ -212,7 +213,7 @@ func TestQueriesOverLinks(t *testing.T) {
 			t.Errorf("%s: %q", id, got)
 		}
 	}
-	if err := ns.Join(ctx, "nobody", "y"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+	if err := ns.Join(ctx, "nobody", "y"); !errors.Is(err, backplane.ErrNoSuchMember) {
 		t.Error(err)
 	}
 
@@ -254,7 +255,7 @@ func TestAnAnswerOnOneLinkIsEnough(t *testing.T) {
 		memorytest.Freeze(both[1].broker)
 		defer memorytest.Thaw(both[1].broker)
 		defer memorytest.Thaw(second)
-		var partial *adapter.PartialError
+		var partial *backplane.PartialError
 		got, err = both[0].ns.Clients(t.Context())
 		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != both[1].UID() {
 			t.Errorf("got %v", err)
@@ -335,14 +336,14 @@ func TestTwoLinksOfOneGeneration(t *testing.T) {
 	one, two := memorybroker.NewBus(nil), memorybroker.NewBus(nil)
 	var nodes []*node
 	for range 3 {
-		nodes = append(nodes, newNode(t, one, adapter.Options{Also: []adapter.Link{{Broker: prefixed{two.Broker(), "two"}}}}))
+		nodes = append(nodes, newNode(t, one, adapter.Options{Links: []adapter.Link{{Broker: prefixed{two.Broker(), "two"}}}}))
 	}
 	single := newNode(t, two, adapter.Options{})
 	for _, n := range nodes {
 		eventually(t, "all counted", func() bool {
 			count, err := n.ns.ServerCount(t.Context())
 			ok(t, err)
-			return count == 4 && len(n.Peers()) == 3
+			return count == 4 && len(n.KnownPeers()) == 3
 		})
 	}
 	var talkers []*talker
@@ -469,15 +470,15 @@ func TestBridgeElection(t *testing.T) {
 }
 
 func TestLinkOptions(t *testing.T) {
-	var bad *adapter.OptionError
+	var bad *backplane.OptionError
 	b := memorybroker.New(nil)
 	for what, try := range map[string]func() (*adapter.Server, error){
 		"no broker":        func() (*adapter.Server, error) { return adapter.New(nil, nil) },
 		"unknown dialect":  func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Dialect: 7}) },
 		"bridge to nobody": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Bridge: &adapter.Bridge{}}) },
-		"nil link":         func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Also: []adapter.Link{{}}}) },
+		"nil link":         func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Links: []adapter.Link{{}}}) },
 		"same prefix twice": func() (*adapter.Server, error) {
-			return adapter.New(b, &adapter.Options{Also: []adapter.Link{{Broker: memorybroker.New(nil)}}})
+			return adapter.New(b, &adapter.Options{Links: []adapter.Link{{Broker: memorybroker.New(nil)}}})
 		},
 		"bad name":    func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Name: "a#b"}) },
 		"no observer": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Observer: 42}) },

@@ -9,32 +9,33 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // Answers to requests over several links say which link each node and each missing part
 // belongs to, whatever was asked.
 func TestAnswersNameTheirLinks(t *testing.T) {
-	for name, ask := range map[string]func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error){
-		"Clients": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
+	for name, ask := range map[string]func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error){
+		"Clients": func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error) {
 			c, err := ns.Clients(ctx)
 			return c.Coverage, err
 		},
-		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
+		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error) {
 			r, err := ns.AllRooms(ctx)
 			return r.Coverage, err
 		},
-		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
+		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error) {
 			s, err := ns.To("x").FetchSockets(ctx)
 			return s.Coverage, err
 		},
-		"CustomRequest": func(ctx context.Context, ns *adapter.Namespace) (adapter.Coverage, error) {
+		"CustomRequest": func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error) {
 			r, err := ns.CustomRequest(ctx, 1)
 			return r.Coverage, err
 		},
-		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) (f adapter.Coverage, err error) {
+		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) (f backplane.Coverage, err error) {
 			err = ns.To("x").SocketsJoin(ctx, "y")
-			if partial, ok := errors.AsType[*adapter.PartialError](err); ok {
+			if partial, ok := errors.AsType[*backplane.PartialError](err); ok {
 				f = partial.Coverage
 			}
 			return f, err
@@ -47,15 +48,15 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 					n.add(t, string(rune('a'+i)), "x")
 				}
 				asker, peer := both[0].ns, both[1].UID()
-				part := func(f adapter.Coverage, prefix string) adapter.LinkCoverage {
+				part := func(f backplane.Coverage, prefix string) backplane.LinkCoverage {
 					t.Helper()
-					i := slices.IndexFunc(f.Links, func(l adapter.LinkCoverage) bool { return l.Prefix == prefix })
+					i := slices.IndexFunc(f.Links, func(l backplane.LinkCoverage) bool { return l.Prefix == prefix })
 					if i < 0 || len(f.Links) != 2 {
 						t.Fatalf("no link %s in %+v", prefix, f.Links)
 					}
 					return f.Links[i]
 				}
-				answered := func(f adapter.Coverage, prefix string, want ...string) {
+				answered := func(f backplane.Coverage, prefix string, want ...string) {
 					t.Helper()
 					got := part(f, prefix)
 					slices.Sort(got.Answered)
@@ -75,7 +76,7 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 				memorytest.Freeze(broker)
 				defer memorytest.Thaw(broker)
 				f, err := ask(t.Context(), asker)
-				partial, is := errors.AsType[*adapter.PartialError](err)
+				partial, is := errors.AsType[*backplane.PartialError](err)
 				if !is || len(f.Missing) != 1 || f.Missing[0].Node != old.UID() {
 					t.Fatalf("got %+v, %v", f, err)
 				}

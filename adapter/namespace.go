@@ -37,7 +37,7 @@ type leg struct {
 	ns    *backplane.Namespace
 	core  wire.Namespace // what ns can do beside its public methods
 	codec codec
-	seen  *sights
+	seen  *generationState
 }
 
 func newNamespace(s *Server, name string) *Namespace {
@@ -47,7 +47,7 @@ func newNamespace(s *Server, name string) *Namespace {
 		handlers: map[string][]*listener{},
 	}
 	for i, l := range s.links {
-		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect, l.broker, s.opts.MaxAttachments), seen: newSights()}
+		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect, l.broker, s.opts.MaxAttachments), seen: newGenerationState()}
 	}
 	if s.opts.Bridge != nil {
 		ns.bridge = newBridge(ns)
@@ -136,7 +136,7 @@ func firstOf(errs []error) error {
 //
 // Server.Close does this for all namespaces. Close one by itself that is not for the
 // server's life, such as one whose name came from a client. Afterwards its methods
-// that need the fleet return ErrClosed, and Server.Of with its name opens another one,
+// that need the fleet return backplane.ErrClosed, and Server.Of with its name opens another one,
 // without sockets.
 func (ns *Namespace) Close(ctx context.Context) error {
 	if !ns.live.Load() { // a hook may have got it before Of returned
@@ -156,7 +156,7 @@ func (ns *Namespace) Name() string { return ns.name }
 func (ns *Namespace) Server() *Server { return ns.server }
 
 // Add makes a socket known to the fleet. Errors: *backplane.NameError for a nil
-// socket or an id that cannot be used, ErrSocketExists, ErrClosed.
+// socket or an id that cannot be used, backplane.ErrMemberExists, backplane.ErrClosed.
 func (ns *Namespace) Add(s Socket) error {
 	if v := reflect.ValueOf(s); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return &backplane.NameError{What: "socket", Reason: "nil"}
@@ -179,12 +179,9 @@ func (ns *Namespace) Socket(id string) (Socket, bool) {
 	return nil, false
 }
 
-// Rooms returns the rooms of a local socket, its own id's among them, in no order;
-// nil if there is no such socket. ClientRooms asks the fleet.
-func (ns *Namespace) Rooms(id string) []string {
-	rooms, _ := ns.rooms.RoomsOf(id)
-	return rooms
-}
+// LocalRoomsOf returns the rooms of a local socket, its own id's among them, in no order;
+// false if there is no such socket. ClientRooms asks the fleet.
+func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.RoomsOf(id) }
 
 // LocalRooms returns the rooms that have sockets on this server, those named by the
 // sockets' ids among them, in no order. AllRooms asks the fleet.
@@ -195,7 +192,7 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 
 // Join puts a socket into rooms: a local one at once, one of another node by asking
 // the fleet, which confirms. Joining twice is no error. If nobody has the socket,
-// the error wraps ErrNoSuchSocket and comes as soon as every known node has said so.
+// the error wraps backplane.ErrNoSuchMember and comes as soon as every known node has said so.
 // Without rooms there is nothing to do: nil, and nobody is asked for the socket. In
 // dialect v5 a room with the name of a property that every JavaScript object has, such
 // as toString, is a *backplane.NameError unless the socket is a local one.
@@ -222,10 +219,10 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Leave(ctx, id, rooms...) })
 }
 
-// Disconnect disconnects a socket, wherever it is, with its whole connection if
-// close. Errors are as with Join.
-func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Disconnect(ctx, id, close) })
+// Disconnect disconnects a socket, wherever it is, with its connection if
+// connection is set. Errors are as with Join.
+func (ns *Namespace) Disconnect(ctx context.Context, id string, connection bool) error {
+	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Disconnect(ctx, id, connection) })
 }
 
 // onSocket does something to one socket: on all links at the same time, until one
@@ -253,7 +250,7 @@ func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Con
 	}
 	for i, err := range errs {
 		// "Nobody here" is the answer only if all links say so.
-		if !errors.Is(err, ErrNoSuchSocket) {
+		if !errors.Is(err, backplane.ErrNoSuchMember) {
 			return &LinkError{Prefix: ns.legs[i].key, Err: err}
 		}
 	}

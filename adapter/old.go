@@ -50,7 +50,7 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 		f.Foreign = max(all.Foreign-missing, 0)
 	} else {
 		f.Foreign = all.Foreign
-		f.Missing = slices.DeleteFunc(f.Missing, func(m Missing) bool { return m.Node == "" })
+		f.Missing = slices.DeleteFunc(f.Missing, func(m backplane.Missing) bool { return m.Node == "" })
 		for _, m := range all.Missing {
 			if m.Node == "" {
 				f.Missing = append(f.Missing, m)
@@ -59,8 +59,8 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 	}
 	var err error
 	for _, a := range got {
-		if e, ok := errors.AsType[*PartialError](a.err); ok {
-			err = &PartialError{Op: wire.OpMembers.String(), Coverage: *f, Err: e.Err}
+		if e, ok := errors.AsType[*backplane.PartialError](a.err); ok {
+			err = &backplane.PartialError{Op: wire.OpMembers.String(), Coverage: *f, Err: e.Err}
 		} else if a.err != nil {
 			return out, a.err
 		}
@@ -73,7 +73,7 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	rooms, err := l.ns.RoomsOf(ctx, id)
 	k := l.seen.foreign.Load()
-	if partial, ok := errors.AsType[*PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Coverage.Missing) > 0 {
+	if partial, ok := errors.AsType[*backplane.PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Coverage.Missing) > 0 {
 		return rooms, err
 	}
 	m, err := l.ns.Members(ctx, backplane.To(id).Remote())
@@ -81,9 +81,9 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 		return nil, err
 	}
 	if slices.ContainsFunc(m.List, func(m backplane.MemberInfo) bool { return m.ID == id }) {
-		err = &UnsupportedError{Operation: "ClientRooms", Dialect: V6, Reason: "the socket is on a server of 6.0, which does not say it"}
+		err = unsupported("ClientRooms", V6, "the socket is on a server of 6.0, which does not say it")
 	} else if err = whole(wire.OpRoomsOf, &m.Coverage, err); err == nil {
-		err = ErrNoSuchSocket
+		err = backplane.ErrNoSuchMember
 	}
 	return nil, &backplane.OpError{Op: wire.OpRoomsOf.String(), Name: id, Err: err}
 }
@@ -101,7 +101,7 @@ func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) e
 
 // onAll does something to a selection, in dialect V6: by a filter, and by their ids to the
 // sockets on peers of 6.0. Of those it spares all if it is not certain whom to spare.
-func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (Coverage, error) {
+func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (backplane.Coverage, error) {
 	limited, cancel := l.within(ctx)
 	defer cancel()
 	k := l.lately(limited)
@@ -113,7 +113,7 @@ func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSele
 	}
 	done, err := all(first, l, t)
 	if done == nil {
-		return Coverage{}, err
+		return backplane.Coverage{}, err
 	}
 	f := done.Coverage
 	failed := k.err
@@ -122,7 +122,7 @@ func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSele
 	}
 	if k.deaf > 0 {
 		f.Unconfirmed = max(f.Unconfirmed-k.deaf, 0)
-		f.Missing = append(f.Missing, Missing{Count: k.deaf, Reason: errDeaf})
+		f.Missing = append(f.Missing, backplane.Missing{Count: k.deaf, Reason: errDeaf})
 		if failed == nil {
 			failed = errDeaf
 		}
@@ -130,11 +130,11 @@ func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSele
 	if failed == nil || err != nil {
 		return f, err
 	}
-	if e, ok := errors.AsType[*PartialError](failed); ok {
+	if e, ok := errors.AsType[*backplane.PartialError](failed); ok {
 		failed = e.Err
-		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Coverage.Missing), func(m Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
+		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Coverage.Missing), func(m backplane.Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
 	}
-	return f, &PartialError{Op: op.String(), Coverage: f, Err: failed}
+	return f, &backplane.PartialError{Op: op.String(), Coverage: f, Err: failed}
 }
 
 // onOld does something to those sockets of a selection that only request 0 lists.

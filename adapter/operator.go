@@ -15,12 +15,14 @@ import (
 // does, and says what to do with them. It is a small value: each method returns a
 // changed copy, so that one may be kept, shared between goroutines and built upon.
 //
-// Make one with Namespace.To, Except, Local, Volatile, Compress or Timeout.
+// Make one with Namespace.To, Except, Local, Volatile, Compress or Timeout, or with
+// Emitter.To or Except.
 //
 // To broadcast from a socket, which is to reach everybody but itself, except its
 // id: ns.To("room").Except(id).
 type Operator struct {
-	ns      *Namespace
+	ns      *Namespace // nil for an emitter's
+	emitter *Emitter
 	target  wire.Selection
 	timeout time.Duration
 }
@@ -33,11 +35,12 @@ func (o Operator) To(rooms ...string) Operator {
 	return o
 }
 
-// In is To.
-func (o Operator) In(rooms ...string) Operator { return o.To(rooms...) }
-
 // Except leaves out sockets that are in any of the rooms, which may be ids. Servers older
-// than 6.1 understand only ids; see Emit.
+// than 6.1 understand only ids; see Emit. An Emitter cannot ask which sockets of such servers
+// are in a room. So with dialect V5 all its names must look like the ids of sockets there: 20
+// letters, digits, - and _, in namespaces other than "/" behind the namespace and #.
+// Otherwise its Emit returns an error that wraps errors.ErrUnsupported. With dialect V6
+// servers of 6.0 ignore its rooms: their sockets get the event.
 func (o Operator) Except(rooms ...string) Operator {
 	o.target = o.target.Not(rooms...)
 	return o
@@ -85,19 +88,24 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // out rooms. If some are there, and Except has names that are not ids of this server's
 // sockets, Emit first asks which of their sockets are in these rooms. So it waits, for
 // RequestsTimeout at most: do not call it from a Deliver method then. A socket that enters
-// such a room meanwhile may get the event. If a server does not say, the error is an
-// *ExceptError, and no socket gets the event, here or elsewhere.
+// such a room meanwhile may get the event. If a server does not say, the error
+// wraps ErrExcept, and no socket gets the event, here or elsewhere.
 //
 // Where Node.js servers can be, a few keys, and more than Options.MaxAttachments binary
 // values, are refused with a *HarmError: see "What never
 // happens to Node.js servers" in the package documentation.
 //
-// Errors before anything is sent: *ArgumentError, *HarmError, *ExceptError,
-// *backplane.NameError (which includes the events that Socket.IO keeps for itself), *broker.PayloadError, ErrClosed, an ended context's error.
-// After local sockets have got it: the broker's error (broker.ErrClosed if that has
-// been closed, before the server) or, while its queue was full, the context's. With several links each of them may fail on its own (*LinkError),
-// and Emit waits for all.
+// Errors before anything is sent: *ArgumentError, *HarmError, ErrExcept, *backplane.NameError
+// (also for events that Socket.IO keeps for itself), *broker.PayloadError,
+// backplane.ErrClosed, an ended context's error. After local sockets have got it: the
+// broker's error (broker.ErrClosed if that has been closed, before the server) or, while its
+// queue was full, the context's. With several links each of them may fail on its own
+// (*LinkError), and Emit waits for all. An Emitter's Emit reaches no sockets by itself: nil
+// means accepted by the broker (Emitter.Flush).
 func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
+	if o.emitter != nil {
+		return o.emitter.emit(ctx, &o.target, event, args)
+	}
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -143,9 +151,6 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, wire.Flags, erro
 // To selects sockets in any of the rooms; see Operator.To.
 func (ns *Namespace) To(rooms ...string) Operator { return Operator{ns: ns}.To(rooms...) }
 
-// In is To.
-func (ns *Namespace) In(rooms ...string) Operator { return ns.To(rooms...) }
-
 // Except selects everybody but the sockets in any of the rooms.
 func (ns *Namespace) Except(rooms ...string) Operator { return Operator{ns: ns}.Except(rooms...) }
 
@@ -187,6 +192,6 @@ func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
 }
 
 // DisconnectSockets disconnects everybody; see Operator.DisconnectSockets.
-func (ns *Namespace) DisconnectSockets(ctx context.Context, close bool) error {
-	return Operator{ns: ns}.DisconnectSockets(ctx, close)
+func (ns *Namespace) DisconnectSockets(ctx context.Context, connection bool) error {
+	return Operator{ns: ns}.DisconnectSockets(ctx, connection)
 }

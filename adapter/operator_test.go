@@ -24,7 +24,7 @@ func TestEmitReachesTheSelected(t *testing.T) {
 		}{
 			{"all", nodes[0].ns.To()},
 			{"red", red},
-			{"in blue", nodes[0].ns.In("blue")},
+			{"in blue", nodes[0].ns.To("blue")},
 			{"red and blue", red.To("blue")},
 			{"red but b", red.Except("b")},
 			{"all but blue", nodes[0].ns.Except("blue")},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -64,9 +65,9 @@ type Options struct {
 	// is what clients take by default. Negative: no limit, for clients older than that limit.
 	MaxAttachments int
 
-	// Also are more prefixes that this server is on, with the same namespaces,
+	// Links are more prefixes that this server is on, with the same namespaces,
 	// sockets and rooms: see "Two generations" in the package documentation.
-	Also []Link
+	Links []Link
 
 	// Bridge, if not nil, passes broadcasts of nodes that are on one link only on to
 	// the other links. All Go nodes with several links must have the same setting.
@@ -95,7 +96,7 @@ func (o *Options) withDefaults() Options {
 	if c.RequestsTimeout <= 0 {
 		c.RequestsTimeout = DefaultRequestsTimeout
 	}
-	c.Also = append([]Link(nil), c.Also...)
+	c.Links = append([]Link(nil), c.Links...)
 	c.Bridge = c.Bridge.withDefaults(c.peerTimeout())
 	return c
 }
@@ -118,37 +119,37 @@ func (o *Options) peerTimeout() time.Duration {
 // validate refuses what could not work.
 func (o *Options) validate(b broker.Broker) error {
 	if b == nil {
-		return &OptionError{Option: "Broker", Reason: "nil"}
+		return &backplane.OptionError{Option: "Broker", Reason: "nil"}
 	}
 	if o.Dialect > V5 {
-		return &OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
+		return &backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
 	}
-	for _, l := range o.Also {
+	for _, l := range o.Links {
 		switch {
 		case l.Broker == nil:
-			return &OptionError{Option: "Also", Reason: "a nil broker"}
+			return &backplane.OptionError{Option: "Links", Reason: "a nil broker"}
 		case l.Dialect > V5:
-			return &OptionError{Option: "Also", Reason: "a dialect that is not one of V6 and V5"}
+			return &backplane.OptionError{Option: "Links", Reason: "a dialect that is not one of V6 and V5"}
 		}
 	}
 	keys := linkKeys(o.links(b))
 	for i, key := range keys {
 		if slices.Contains(keys[:i], key) {
-			return &OptionError{Option: "Also", Reason: "two links with the prefix " + key + ": every link needs its own"}
+			return &backplane.OptionError{Option: "Links", Reason: "two links with the prefix " + key + ": every link needs its own"}
 		}
 	}
 	if o.Bridge == nil {
 		return nil
 	}
-	if len(o.Also) == 0 {
-		return &OptionError{Option: "Bridge", Reason: "there is only one link"}
+	if len(o.Links) == 0 {
+		return &backplane.OptionError{Option: "Bridge", Reason: "there is only one link"}
 	}
 	return o.Bridge.validate(o.heartbeat(), o.peerTimeout())
 }
 
 // links lists all links of a server on b.
 func (o *Options) links(b broker.Broker) []Link {
-	return append([]Link{{Broker: b, Dialect: o.Dialect}}, o.Also...)
+	return append([]Link{{Broker: b, Dialect: o.Dialect}}, o.Links...)
 }
 
 // linkKeys names links, in the same way on every node that has the same ones: by their

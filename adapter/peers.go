@@ -8,15 +8,11 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// Peers are the other servers that hold a namespace: Go nodes by name, Node.js servers
-// as a number.
-type Peers = backplane.Peers
-
-// Peers returns the other Go nodes that have announced themselves, each once, sorted
+// KnownPeers returns the other Go nodes that have announced themselves, each once, sorted
 // by id. It asks nobody. Node.js servers do not announce themselves: Namespace.Peers
 // counts them too.
-func (s *Server) Peers() []Peer {
-	lists := make([][]Peer, len(s.links))
+func (s *Server) KnownPeers() []backplane.Peer {
+	lists := make([][]backplane.Peer, len(s.links))
 	for i, l := range s.links {
 		lists[i] = l.node.KnownPeers()
 	}
@@ -24,11 +20,11 @@ func (s *Server) Peers() []Peer {
 }
 
 // mergePeers makes one sorted list of those of several links.
-func mergePeers(lists [][]Peer) []Peer {
+func mergePeers(lists [][]backplane.Peer) []backplane.Peer {
 	all := lists[0]
 	for _, list := range lists[1:] {
 		for _, p := range list {
-			i := slices.IndexFunc(all, func(o Peer) bool { return o.ID == p.ID })
+			i := slices.IndexFunc(all, func(o backplane.Peer) bool { return o.ID == p.ID })
 			if i < 0 {
 				all = append(all, p)
 				continue
@@ -39,7 +35,7 @@ func mergePeers(lists [][]Peer) []Peer {
 			all[i].Suspect = all[i].Suspect && p.Suspect
 		}
 	}
-	slices.SortFunc(all, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all, func(a, b backplane.Peer) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }
 
@@ -56,17 +52,17 @@ func union(a, b []string) []string {
 //
 // If a broker does not answer, what is known from before is returned beside the
 // error: the context's as it is, or a *backplane.OpError, in a *LinkError if there are
-// several links. ErrClosed comes without a value.
-func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
-	parts := eachPart(ns, ns.legs, func(l leg) (p part[*Peers]) {
+// several links. backplane.ErrClosed comes without a value.
+func (ns *Namespace) Peers(ctx context.Context) (*backplane.Peers, error) {
+	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.Peers]) {
 		p.value, p.err = l.ns.Peers(ctx)
 		return p
 	})
 	if len(parts) == 1 {
 		return parts[0].value, parts[0].err
 	}
-	out := &Peers{Counted: true}
-	lists, errs := make([][]Peer, len(parts)), make([]error, len(parts))
+	out := &backplane.Peers{Counted: true}
+	lists, errs := make([][]backplane.Peer, len(parts)), make([]error, len(parts))
 	for i, p := range parts {
 		if errs[i] = p.err; p.value == nil {
 			return nil, p.err
@@ -79,7 +75,7 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 	}
 	out.List = mergePeers(lists)
 	listed := func(id string) bool {
-		return slices.ContainsFunc(out.List, func(p Peer) bool { return p.ID == id })
+		return slices.ContainsFunc(out.List, func(p backplane.Peer) bool { return p.ID == id })
 	}
 	out.Unresponsive = slices.DeleteFunc(union(out.Unresponsive, nil), listed)
 	out.Lost = slices.DeleteFunc(union(out.Lost, nil), func(id string) bool {
@@ -92,7 +88,7 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 // one included. It is what the brokers count, so a server that died without goodbye
 // is among them until its connection ends; brokers that cannot count leave it at the
 // Go nodes. Errors are those of Peers; beside them the number is what is known from
-// before, a lower bound if the error wraps a *broker.InexactError, and zero with ErrClosed.
+// before, a lower bound if the error wraps a *broker.InexactError, and zero with backplane.ErrClosed.
 func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
 	p, err := ns.Peers(ctx)
 	if p == nil {

@@ -30,7 +30,7 @@ func newBystander(t testing.TB, bus *memorybroker.Bus) *memorybroker.Broker {
 	return b
 }
 
-func idsOf(list []adapter.Peer) (out []string) {
+func idsOf(list []backplane.Peer) (out []string) {
 	for _, p := range list {
 		out = append(out, p.ID)
 	}
@@ -164,8 +164,8 @@ func TestServerCount(t *testing.T) {
 	nodes := fleet(t, 3, adapter.Options{})
 	n, err := nodes[0].ns.ServerCount(t.Context())
 	ok(t, err)
-	if n != 3 || len(nodes[0].Peers()) != 2 {
-		t.Errorf("count %d, peers %v", n, nodes[0].Peers())
+	if n != 3 || len(nodes[0].KnownPeers()) != 2 {
+		t.Errorf("count %d, peers %v", n, nodes[0].KnownPeers())
 	}
 	other, err := nodes[0].Of(t.Context(), "alone")
 	ok(t, err)

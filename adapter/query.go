@@ -10,19 +10,16 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// RoomList is a list of rooms of the whole fleet, sorted, each once.
-type RoomList = backplane.RoomList
-
 // Clients is a list of sockets of the whole fleet.
 type Clients struct {
 	// IDs, sorted, each once.
 	IDs []string
-	Coverage
+	backplane.Coverage
 }
 
 // Clients lists the ids of the sockets in any of the rooms, of all sockets if there
 // are none, on all nodes. If nodes are missing it returns what the others said and a
-// *PartialError.
+// *backplane.PartialError.
 func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, error) {
 	m, err := ns.members(ctx, wire.Selection{Rooms: rooms}, false)
 	if m == nil {
@@ -36,9 +33,9 @@ func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, er
 }
 
 // ClientRooms lists the rooms of one socket, wherever it is, its own id's among
-// them. If nobody has the socket, the error wraps ErrNoSuchSocket and comes as soon
-// as every known node has said so. Servers of 6.0.x cannot say it of theirs: an
-// *UnsupportedError.
+// them. If nobody has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon
+// as every known node has said so. Servers of 6.0.x cannot say it of theirs: the error wraps
+// errors.ErrUnsupported.
 func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, error) {
 	parts := make(chan []string, len(ns.legs))
 	err := ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
@@ -58,8 +55,8 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 
 // AllRooms lists all rooms that have sockets on any node, those named by the
 // sockets' ids among them. Partial answers are as with Clients.
-func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
-	parts := eachPart(ns, ns.legs, func(l leg) (p part[*RoomList]) {
+func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.RoomList, error) {
+	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.RoomList]) {
 		if p.value, p.err = l.rooms(ctx); p.value != nil {
 			p.fleet = p.value.Coverage
 		}
@@ -72,7 +69,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	if failed {
 		return nil, err
 	}
-	out := &RoomList{Coverage: fleet}
+	out := &backplane.RoomList{Coverage: fleet}
 	for _, p := range parts {
 		if p.value != nil {
 			out.Rooms = append(out.Rooms, p.value.Rooms...)
@@ -95,7 +92,7 @@ func eachPart[T any](ns *Namespace, legs []leg, f func(l leg) part[T]) []part[T]
 // onLink says which of several links an error is of; contexts' errors and partial
 // answers, which are merged later, stay as they are.
 func (ns *Namespace) onLink(l *link, err error) error {
-	var pe *PartialError
+	var pe *backplane.PartialError
 	if err == nil || len(ns.legs) == 1 || err == context.Canceled || err == context.DeadlineExceeded || errors.As(err, &pe) {
 		return err
 	}
@@ -112,7 +109,7 @@ func (ns *Namespace) members(ctx context.Context, t wire.Selection, detail bool)
 	})
 	out, err := parts[0].value, parts[0].err
 	if len(parts) > 1 {
-		var fleet Coverage
+		var fleet backplane.Coverage
 		var failed bool
 		if fleet, err, failed = mergeFleets(ns, wire.OpMembers, parts); failed {
 			return nil, err
@@ -174,7 +171,7 @@ func (l leg) members(ctx context.Context, t wire.Selection, detail bool) (*backp
 }
 
 // rooms lists the rooms on one link.
-func (l leg) rooms(ctx context.Context) (*RoomList, error) {
+func (l leg) rooms(ctx context.Context) (*backplane.RoomList, error) {
 	if l.dialect == V5 {
 		return l.ns.AllRooms(ctx)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
@@ -55,7 +56,7 @@ func TestClientRooms(t *testing.T) {
 		}
 		start := time.Now()
 		_, err := nodes[0].ns.ClientRooms(t.Context(), "nobody")
-		if !errors.Is(err, adapter.ErrNoSuchSocket) {
+		if !errors.Is(err, backplane.ErrNoSuchMember) {
 			t.Error(err)
 		}
 		if took := time.Since(start); took >= adapter.DefaultRequestsTimeout {
@@ -82,7 +83,7 @@ func TestFetchSockets(t *testing.T) {
 			want []string
 		}{
 			{"all", nodes[0].ns.To(), []string{"a0", "a1", "a2", "b0", "b1", "b2"}},
-			{"a", nodes[0].ns.In("a"), []string{"a0", "a1", "a2"}},
+			{"a", nodes[0].ns.To("a"), []string{"a0", "a1", "a2"}},
 			{"a but n1", nodes[0].ns.To("a").Except("n1"), []string{"a0", "a2"}},
 			{"all but b and a0", nodes[0].ns.Except("b", "a0"), []string{"a1", "a2"}},
 			{"here", nodes[0].ns.Local(), []string{"a0", "b0"}},
@@ -144,8 +145,8 @@ func TestDescriptions(t *testing.T) {
 	}
 	eventually(t, "the broken description is reported", func() bool {
 		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
-			var e *adapter.EncodeError
-			return errors.As(err, &e) && e.Socket == "broken"
+			var e *backplane.OpError
+			return errors.As(err, &e) && strings.HasPrefix(e.Op, "encode ") && e.Name == "broken"
 		})
 	})
 }
@@ -202,11 +203,11 @@ func TestHostileDescriptions(t *testing.T) {
 	eventually(t, "everything is reported", func() bool {
 		reported = nil
 		for _, err := range nodes[1].errors.all() {
-			var e *adapter.EncodeError
+			var e *backplane.OpError
 			if !errors.As(err, &e) {
 				t.Fatalf("reported %v", err)
 			}
-			reported = append(reported, e.What+" of "+e.Socket)
+			reported = append(reported, strings.TrimPrefix(e.Op, "encode ")+" "+e.Name)
 		}
 		return len(reported) >= len(want)
 	})
@@ -234,7 +235,7 @@ func TestRemoteSocket(t *testing.T) {
 	}
 	ok(t, s.Join(ctx, "x", "y"))
 	ok(t, s.Leave(ctx, "y"))
-	rooms := nodes[1].ns.Rooms("there")
+	rooms := roomsOf(nodes[1].ns, "there")
 	slices.Sort(rooms)
 	equal(t, "rooms", rooms, []string{"there", "x"})
 	ok(t, s.Disconnect(ctx, true))
@@ -244,7 +245,7 @@ func TestRemoteSocket(t *testing.T) {
 	ok(t, nodes[1].ns.Emit(ctx, "end"))
 	equal(t, "other", other.until(t, "end"), nil)
 	nodes[1].ns.Remove("there")
-	if _, err := s.EmitWithAck(ctx, "ping"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+	if _, err := s.EmitWithAck(ctx, "ping"); !errors.Is(err, backplane.ErrNoSuchMember) {
 		t.Errorf("gone: %v", err)
 	}
 	if err := (adapter.RemoteSocket{ID: "x"}).Join(ctx, "y"); err == nil {
@@ -259,9 +260,9 @@ func TestRemoteOperations(t *testing.T) {
 		ctx := t.Context()
 		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x"))
 		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x")) // twice is no error
-		equal(t, "joined", nodes[2].ns.Rooms("s"), []string{"s", "x"})
+		equal(t, "joined", roomsOf(nodes[2].ns, "s"), []string{"s", "x"})
 		ok(t, nodes[1].ns.RemoteLeave(ctx, "s", "x"))
-		equal(t, "left", nodes[2].ns.Rooms("s"), []string{"s"})
+		equal(t, "left", roomsOf(nodes[2].ns, "s"), []string{"s"})
 		for _, close := range []bool{false, true} {
 			ok(t, nodes[0].ns.RemoteDisconnect(ctx, "s", close))
 			if got := <-s.ended; got != close {
@@ -273,7 +274,7 @@ func TestRemoteOperations(t *testing.T) {
 			"leave":      nodes[0].ns.RemoteLeave(ctx, "nobody", "x"),
 			"disconnect": nodes[0].ns.RemoteDisconnect(ctx, "nobody", true),
 		} {
-			if !errors.Is(err, adapter.ErrNoSuchSocket) {
+			if !errors.Is(err, backplane.ErrNoSuchMember) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -337,14 +338,14 @@ func TestPartialAnswers(t *testing.T) {
 		}
 		memorytest.Freeze(nodes[2].broker)
 		defer memorytest.Thaw(nodes[2].broker)
-		var partial *adapter.PartialError
+		var partial *backplane.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
 		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != nodes[2].UID() {
 			t.Fatalf("got %v", err)
 		}
 		equal(t, "sockets", ids(got.List), []string{"a", "b"})
 		equal(t, "answered", got.Answered, []string{nodes[1].UID()})
-		if _, err := nodes[0].ns.ClientRooms(t.Context(), "c"); errors.Is(err, adapter.ErrNoSuchSocket) || !errors.As(err, &partial) {
+		if _, err := nodes[0].ns.ClientRooms(t.Context(), "c"); errors.Is(err, backplane.ErrNoSuchMember) || !errors.As(err, &partial) {
 			t.Errorf("a socket of a silent node: %v", err)
 		}
 	})
@@ -358,7 +359,7 @@ func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
 		there := nodes[1].add(t, "there", "x")
 		spared := nodes[2].add(t, "spared", "x", "safe")
 		memorytest.Freeze(nodes[2].broker)
-		var partial *adapter.PartialError
+		var partial *backplane.PartialError
 		if err := nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true); !errors.As(err, &partial) {
 			t.Errorf("got %v", err)
 		}
@@ -367,7 +368,7 @@ func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
 		if err := nodes[0].ns.To("x").SocketsJoin(t.Context(), "y"); err != nil && !errors.As(err, &partial) {
 			t.Errorf("got %v", err)
 		}
-		if !slices.Contains(nodes[1].ns.Rooms("there"), "y") {
+		if !slices.Contains(roomsOf(nodes[1].ns, "there"), "y") {
 			t.Error("not joined")
 		}
 		if len(there.ended) != 0 || len(spared.ended) != 0 {
@@ -399,7 +400,7 @@ func TestCancelledContext(t *testing.T) {
 	}
 	ok(t, n.ns.Emit(t.Context(), "end"))
 	equal(t, "delivered", s.until(t, "end"), nil)
-	equal(t, "rooms", n.ns.Rooms("s"), []string{"s"})
+	equal(t, "rooms", roomsOf(n.ns, "s"), []string{"s"})
 }
 
 // Another socket in the room that is named by a socket's id does not stand in for it.
@@ -412,7 +413,7 @@ func TestClientRoomsOfTheRightSocket(t *testing.T) {
 		ok(t, err)
 		slices.Sort(rooms)
 		equal(t, "rooms of host", rooms, []string{"blue", "host"})
-		if _, err := nodes[0].ns.ClientRooms(t.Context(), "red"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+		if _, err := nodes[0].ns.ClientRooms(t.Context(), "red"); !errors.Is(err, backplane.ErrNoSuchMember) {
 			t.Errorf("a room is no socket: %v", err)
 		}
 	})

@@ -63,7 +63,7 @@ func (s *scene) effects(t *testing.T) (e effects) {
 	e.Got = s.arrivals(t)
 	e.Joined, e.Left, e.Gone = map[string][]string{}, map[string][]string{}, map[string]bool{}
 	for name, usual := range readingRooms {
-		rooms := s.ns.Rooms("id-" + name)
+		rooms := roomsOf(s.ns, "id-"+name)
 		usual = append(usual[:len(usual):len(usual)], "id-"+name)
 		if list := without(rooms, usual); len(list) > 0 {
 			e.Joined[name] = list

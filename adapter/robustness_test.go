@@ -105,7 +105,7 @@ func TestQuestionsDuringAnOutage(t *testing.T) {
 		nodes[0].add(t, "here")
 		nodes[1].add(t, "there")
 		memorytest.Cut(nodes[0].broker, errors.New("cable"))
-		var partial *adapter.PartialError
+		var partial *backplane.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
 		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != nodes[1].UID() {
 			t.Fatalf("got %v", err)

@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -11,11 +12,14 @@ import (
 
 // SocketsJoin puts the selected sockets into rooms, on all nodes. Go nodes confirm;
 // Node.js servers do as they are told without a word, so that nil does not mean
-// they have done it. A *PartialError names the nodes that did not confirm. In
+// they have done it. A *backplane.PartialError names the nodes that did not confirm. In
 // dialect v5 it takes several steps, all confirmed, and does nothing at all if a
 // node does not say which of its sockets are excepted, or if a room has a name that
 // Namespace.Join refuses for sockets of other nodes.
 func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
+	if o.emitter != nil {
+		return o.emitter.change(ctx, "SocketsJoin", &o.target, &wire.Request{Op: wire.OpJoin, Targets: rooms})
+	}
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -33,6 +37,9 @@ func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 
 // SocketsLeave takes the selected sockets out of rooms, like SocketsJoin.
 func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
+	if o.emitter != nil {
+		return o.emitter.change(ctx, "SocketsLeave", &o.target, &wire.Request{Op: wire.OpLeave, Targets: rooms})
+	}
 	return o.change(ctx, wire.OpLeave,
 		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Changed, error) {
 			return l.ns.LeaveAll(ctx, target(t), rooms...)
@@ -41,13 +48,16 @@ func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 }
 
 // DisconnectSockets disconnects the selected sockets from the namespace, with their
-// whole connections if close, like SocketsJoin.
-func (o Operator) DisconnectSockets(ctx context.Context, close bool) error {
+// connections if connection is set, like SocketsJoin.
+func (o Operator) DisconnectSockets(ctx context.Context, connection bool) error {
+	if o.emitter != nil {
+		return o.emitter.change(ctx, "DisconnectSockets", &o.target, &wire.Request{Op: wire.OpDisconnect, Close: connection})
+	}
 	return o.change(ctx, wire.OpDisconnect,
 		func(ctx context.Context, l leg, t wire.Selection) (*backplane.Changed, error) {
-			return l.ns.DisconnectAll(ctx, target(t), close)
+			return l.ns.DisconnectAll(ctx, target(t), connection)
 		},
-		func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, close) })
+		func(ctx context.Context, l leg, id string) error { return l.ns.Disconnect(ctx, id, connection) })
 }
 
 // onSelection does something to the sockets that a filter selects on a link, onSocket to one
@@ -124,13 +134,17 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 }
 
 var (
-	errNoNamespace = errors.New("adapter: an Operator or RemoteSocket that no namespace made")
+	errNoNamespace = errors.New("adapter: an Operator or RemoteSocket that no Namespace or Emitter made")
 	errNoServer    = errors.New("adapter: a Server that New did not make")
-	errNoEmitter   = errors.New("adapter: an EmitterOperator that no emitter made")
+	errEmitterAsks = fmt.Errorf("adapter: an Emitter has no sockets and gets no responses: %w", errors.ErrUnsupported)
 )
 
+// check refuses what only a namespace's operator can do.
 func (o Operator) check() error {
-	if o.ns == nil {
+	switch {
+	case o.emitter != nil:
+		return errEmitterAsks
+	case o.ns == nil:
 		return errNoNamespace
 	}
 	return nil

@@ -60,7 +60,7 @@ func (o *opening) isDone() bool {
 }
 
 // New makes a server on a broker of its own (two servers must not share one). It
-// does no I/O. Errors are *OptionError, or the core's about names.
+// does no I/O. Errors are *backplane.OptionError, or the core's about names.
 func New(b broker.Broker, opts *Options) (*Server, error) {
 	o := opts.withDefaults()
 	if err := o.validate(b); err != nil {
@@ -96,7 +96,7 @@ func (s *Server) reportFrom(l *link) func(context.Context, error) {
 	if s.opts.OnError == nil && s.opts.Logger == nil {
 		return nil
 	}
-	if len(s.opts.Also) == 0 {
+	if len(s.opts.Links) == 0 {
 		return s.reports.pass
 	}
 	return func(ctx context.Context, err error) { s.reports.pass(ctx, &LinkError{Prefix: l.key, Err: err}) }
@@ -149,7 +149,7 @@ func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout
 // (backplane.Node.Namespace).
 //
 // Errors are *broker.NameError or *backplane.NameError for a name that cannot be
-// used, such as one with a comma, ErrClosed, and the broker's or the context's error;
+// used, such as one with a comma, backplane.ErrClosed, and the broker's or the context's error;
 // after those the next call tries again.
 func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 	if s.namespaces == nil {
@@ -166,7 +166,7 @@ func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return nil, ErrClosed
+			return nil, backplane.ErrClosed
 		}
 		o, found := s.namespaces[name]
 		if !found {
@@ -210,7 +210,7 @@ func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace,
 	s.mu.Lock()
 	late := s.closed // Close did not wait for this
 	if late && o.err == nil {
-		o.err = ErrClosed
+		o.err = backplane.ErrClosed
 	}
 	o.ns.live.Store(o.err == nil)
 	close(o.done)
@@ -236,7 +236,7 @@ func (s *Server) leave(ns *Namespace) (left func()) {
 	if o == nil || !o.isDone() || o.ns != ns {
 		return func() {} // it was closed before
 	}
-	o = &opening{done: make(chan struct{}), err: ErrClosed}
+	o = &opening{done: make(chan struct{}), err: backplane.ErrClosed}
 	s.namespaces[ns.name] = o
 	return func() {
 		s.mu.Lock()
@@ -272,7 +272,7 @@ func (s *Server) Stats() Stats {
 // for what is under way, until ctx ends; then it returns the context's error, and a
 // callback that never returns stays behind. Sockets are not disconnected and brokers
 // not closed: both are yours. It is idempotent. Afterwards whatever needs the fleet
-// returns ErrClosed; what the server knows by itself it still tells.
+// returns backplane.ErrClosed; what the server knows by itself it still tells.
 //
 // It waits for callbacks of all kinds, OnError among them. So a callback that calls it
 // waits for itself, until ctx ends: call it in a goroutine there.

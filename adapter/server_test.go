@@ -102,7 +102,7 @@ func TestSockets(t *testing.T) {
 	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
 	s := newSocket("s")
 	ok(t, n.ns.Add(s))
-	if err := n.ns.Add(newSocket("s")); !errors.Is(err, adapter.ErrSocketExists) {
+	if err := n.ns.Add(newSocket("s")); !errors.Is(err, backplane.ErrMemberExists) {
 		t.Errorf("same id: %v", err)
 	}
 	var name *backplane.NameError
@@ -121,11 +121,11 @@ func TestSockets(t *testing.T) {
 	if !n.ns.Remove("s") || n.ns.Remove("s") || n.ns.Remove("nobody") {
 		t.Error("Remove")
 	}
-	if _, found := n.ns.Socket("s"); found || n.ns.Rooms("s") != nil {
+	if _, found := n.ns.Socket("s"); found || roomsOf(n.ns, "s") != nil {
 		t.Error("still there")
 	}
 	ok(t, n.ns.Add(s))
-	equal(t, "a new start", n.ns.Rooms("s"), []string{"s"})
+	equal(t, "a new start", roomsOf(n.ns, "s"), []string{"s"})
 }
 
 func TestClose(t *testing.T) {
@@ -147,15 +147,15 @@ func TestClose(t *testing.T) {
 		"Add": n.ns.Add(newSocket("new")), "Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"),
 		"ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
 	} {
-		if !errors.Is(err, adapter.ErrClosed) {
+		if !errors.Is(err, backplane.ErrClosed) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	// What it knows by itself it still tells.
-	if _, err := n.ns.NewPacket("x"); err != nil || n.ns.Len() != 1 || len(n.ns.Rooms("s")) != 1 {
-		t.Errorf("%d sockets, rooms %v, %v", n.ns.Len(), n.ns.Rooms("s"), err)
+	if _, err := n.ns.NewPacket("x"); err != nil || n.ns.Len() != 1 || len(roomsOf(n.ns, "s")) != 1 {
+		t.Errorf("%d sockets, rooms %v, %v", n.ns.Len(), roomsOf(n.ns, "s"), err)
 	}
-	eventually(t, "the other knows", func() bool { return len(nodes[1].Peers()) == 0 })
+	eventually(t, "the other knows", func() bool { return len(nodes[1].KnownPeers()) == 0 })
 }
 
 // Close waits for callbacks, OnError among them, and so for itself if one of them calls
@@ -246,7 +246,7 @@ func TestNodeName(t *testing.T) {
 	bus := memorybroker.NewBus(nil)
 	named, plain := newNode(t, bus, adapter.Options{Name: "north-1"}), newNode(t, bus, adapter.Options{})
 	acquainted(t, named, plain)
-	if got := adapter.NodeName(plain.Peers()[0].ID); got != "north-1" {
+	if got := adapter.NodeName(plain.KnownPeers()[0].ID); got != "north-1" {
 		t.Errorf("the named node's peer calls it %q", got)
 	}
 	if got := adapter.NodeName(plain.UID()); got != "" {
@@ -279,13 +279,13 @@ func TestNamespaceClose(t *testing.T) {
 		t.Errorf("%d servers, %v", n, err)
 	}
 	ok(t, b.ns.Emit(t.Context(), "nobody hears"))
-	if err := a.ns.Emit(t.Context(), "x"); !errors.Is(err, adapter.ErrClosed) {
+	if err := a.ns.Emit(t.Context(), "x"); !errors.Is(err, backplane.ErrClosed) {
 		t.Errorf("Emit: %v", err)
 	}
-	if err := a.ns.Add(newSocket("x")); !errors.Is(err, adapter.ErrClosed) {
+	if err := a.ns.Add(newSocket("x")); !errors.Is(err, backplane.ErrClosed) {
 		t.Errorf("Add: %v", err)
 	}
-	if _, err := a.ns.FetchSockets(t.Context()); !errors.Is(err, adapter.ErrClosed) {
+	if _, err := a.ns.FetchSockets(t.Context()); !errors.Is(err, backplane.ErrClosed) {
 		t.Errorf("FetchSockets: %v", err)
 	}
 	if len(before.packets)+len(before.ended) > 0 {

@@ -94,7 +94,7 @@ func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Con
 // ServerSideEmit sends an event to all other servers of the namespace. nil means
 // accepted by the broker. Arguments are encoded as by Emit, but travel as JSON:
 // binary as {"type":"Buffer","data":[…]}, which Bind understands. Errors are those of
-// Emit. Dialect v5 has no such thing: an *UnsupportedError; with several links it
+// Emit. Dialect v5 has no such thing: the error wraps errors.ErrUnsupported; with several links it
 // goes to those that have.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, legs, err := ns.serverEvent("ServerSideEmit", event, args)
@@ -109,7 +109,7 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 // ServerSideEmitWithAck sends an event to all other servers of the namespace and
 // returns their answers: a Reply without Data for one without a value, or of a Go node
 // without a handler. Node.js servers without a handler do not answer: they are waited
-// for until RequestsTimeout, and are then missing in the *PartialError.
+// for until RequestsTimeout, and are then missing in the *backplane.PartialError.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
 	payload, legs, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
 	if err != nil {
@@ -123,7 +123,7 @@ func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, ar
 func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, []leg, error) {
 	legs := ns.speaking(V6)
 	if len(legs) == 0 {
-		return nil, nil, &UnsupportedError{Operation: operation, Dialect: V5}
+		return nil, nil, unsupported(operation, V5, "")
 	}
 	payload, err := serverPayload(event, args)
 	if err != nil {

@@ -36,7 +36,7 @@ func TestServerSideEmit(t *testing.T) {
 		}
 		// Not to itself: a question brings two answers, and no third event came before.
 		_, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "hello")
-		var partial *adapter.PartialError
+		var partial *backplane.PartialError
 		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 2 {
 			t.Errorf("nobody answered: %v", err)
 		}

@@ -32,9 +32,9 @@ type Socket interface {
 	//
 	//	queue.Push(p.Frames(), size, p.Volatile()) // size of Engine and Attachments, in bytes
 	Deliver(p *Packet)
-	// Disconnect asks the socket to leave its namespace, with the whole connection
-	// if close. Call Namespace.Remove when it has. It may come more than once.
-	Disconnect(close bool)
+	// Disconnect asks the socket to leave its namespace, with the whole
+	// connection if connection is set. Call Namespace.Remove when it has. It may come more than once.
+	Disconnect(connection bool)
 }
 
 // AckSocket is a Socket whose client can acknowledge packets. Other sockets get
@@ -57,11 +57,11 @@ type Describer interface {
 // Description is what FetchSockets tells of a socket beside its id and rooms.
 type Description struct {
 	// Handshake as JSON; Node.js servers expect the fields of Handshake. Nil: an
-	// empty one. If it cannot be encoded it is reported as an *EncodeError and sent
+	// empty one. If it cannot be encoded it is reported as a *backplane.OpError and sent
 	// without Headers, Query and Auth.
 	Handshake *Handshake
 	// Data is the application's, encoded as JSON. Nil: an empty object, as Node.js
-	// servers have. If it cannot be encoded: the same, reported as an *EncodeError.
+	// servers have. If it cannot be encoded: the same, reported as a *backplane.OpError.
 	Data any
 }
 
@@ -140,7 +140,7 @@ func (m *member) Deliver(msg *backplane.Message) {
 	}
 }
 
-func (m *member) Disconnect(close bool) { m.socket.Disconnect(close) }
+func (m *member) Disconnect(connection bool) { m.socket.Disconnect(connection) }
 
 func (m *ackMember) DeliverAck(msg *backplane.Message, ack func(payload []byte)) {
 	p := msg.Value.(*Packet)
@@ -161,7 +161,7 @@ func (ns *Namespace) encodeAck(id string, args []any) []byte {
 	}
 	payload, _, err := msgpack.AppendValue(nil, args[0])
 	if err != nil {
-		ns.server.report(&EncodeError{What: "acknowledgement", Socket: id, Err: err})
+		ns.server.report(&backplane.OpError{Op: "encode acknowledgement of", Namespace: ns.name, Name: id, Err: err})
 		return nil
 	}
 	return payload
@@ -190,7 +190,7 @@ func (m *member) Describe() []byte {
 func (m *member) describe(dst []byte, what string, v, plain any) []byte {
 	text, err := encodeJSON(v)
 	if err != nil {
-		m.ns.server.report(&EncodeError{What: what, Socket: m.id, Err: err})
+		m.ns.server.report(&backplane.OpError{Op: "encode " + what + " of", Namespace: m.ns.name, Name: m.id, Err: err})
 		text, _ = json.Marshal(plain)
 	}
 	return append(dst, text...)

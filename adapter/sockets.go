@@ -13,7 +13,7 @@ import (
 type Sockets struct {
 	// List is sorted by id and has each socket once.
 	List []RemoteSocket
-	Coverage
+	backplane.Coverage
 }
 
 // RemoteSocket is what a node said of one of its sockets, and a handle to it,
@@ -35,7 +35,7 @@ type RemoteSocket struct {
 
 // FetchSockets returns the selected sockets of all nodes, with their rooms and what
 // they say of themselves. If nodes are missing it returns what the others said and a
-// *PartialError.
+// *backplane.PartialError.
 //
 // A Go node whose list is larger than the broker's largest message answers in several. A
 // socket whose Description alone is too large is listed without it.
@@ -92,7 +92,7 @@ func (s RemoteSocket) Emit(ctx context.Context, event string, args ...any) error
 
 // EmitWithAck sends an event to the socket and returns the value that its client
 // answers, nil for an answer without one. Without an answer in time the error wraps
-// context.DeadlineExceeded; ErrNoSuchSocket if nobody has a socket of that id that
+// context.DeadlineExceeded; backplane.ErrNoSuchMember if nobody has a socket of that id that
 // could answer.
 func (s RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (any, error) {
 	acks, err := s.operator().EmitWithAck(ctx, event, args...)
@@ -100,7 +100,7 @@ func (s RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any
 	case acks != nil && len(acks.Values) > 0:
 		return acks.Values[0], nil
 	case err == nil:
-		return nil, &backplane.OpError{Op: wire.OpBroadcast.String(), Name: s.ID, Err: ErrNoSuchSocket}
+		return nil, &backplane.OpError{Op: wire.OpBroadcast.String(), Name: s.ID, Err: backplane.ErrNoSuchMember}
 	}
 	return nil, err
 }
@@ -122,9 +122,9 @@ func (s RemoteSocket) Leave(ctx context.Context, rooms ...string) error {
 }
 
 // Disconnect disconnects the socket; see Namespace.Disconnect.
-func (s RemoteSocket) Disconnect(ctx context.Context, close bool) error {
+func (s RemoteSocket) Disconnect(ctx context.Context, connection bool) error {
 	if s.ns == nil {
 		return errNoNamespace
 	}
-	return s.ns.Disconnect(ctx, s.ID, close)
+	return s.ns.Disconnect(ctx, s.ID, connection)
 }

@@ -70,8 +70,9 @@ func half(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Until(end)/2)
 }
 
-// list lists remote sockets by rooms only, as all versions of both dialects can. Beside a *PartialError some may be missing, or, if
-// excess, too many be there, because not all nodes said who is excepted.
+// list lists remote sockets by rooms only, as all versions of both dialects can. Beside a
+// *backplane.PartialError some may be missing. If excess, too many may be there, because not
+// all nodes said who is excepted.
 func (l leg) list(ctx context.Context, t wire.Selection) (list *backplane.Members, err error, excess bool) {
 	sought := []wire.Selection{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
 	if len(t.Except) == 0 {
@@ -111,7 +112,7 @@ func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	err := atOnce(ctx, len(list.List), func(ctx context.Context, i int) error {
 		m := &list.List[i]
 		rooms, err := l.ns.RoomsOf(ctx, m.ID)
-		if gone[i] = errors.Is(err, ErrNoSuchSocket); gone[i] {
+		if gone[i] = errors.Is(err, backplane.ErrNoSuchMember); gone[i] {
 			return nil
 		}
 		m.Rooms = rooms
@@ -127,19 +128,19 @@ func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	if err == nil {
 		return nil
 	}
-	return &PartialError{Op: wire.OpMembers.String(), Coverage: list.Coverage, Err: err}
+	return &backplane.PartialError{Op: wire.OpMembers.String(), Coverage: list.Coverage, Err: err}
 }
 
 // onListed does something to each remote socket of a selection, but not to those to skip. If
 // it is not certain whom to spare, it does nothing.
-func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (Coverage, error) {
+func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (backplane.Coverage, error) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
 	listing, stop := half(ctx)
 	defer stop()
 	list, err, excess := l.list(listing, t)
 	if list == nil {
-		return Coverage{}, err
+		return backplane.Coverage{}, err
 	}
 	if excess {
 		return list.Coverage, err
@@ -149,13 +150,13 @@ func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip fu
 		if skip(m) {
 			return nil
 		}
-		if err := f(ctx, l, m.ID); !errors.Is(err, ErrNoSuchSocket) {
+		if err := f(ctx, l, m.ID); !errors.Is(err, backplane.ErrNoSuchMember) {
 			return err
 		}
 		return nil // it left meanwhile
 	})
 	if failed != nil && err == nil {
-		err = &PartialError{Op: op.String(), Coverage: list.Coverage, Err: failed}
+		err = &backplane.PartialError{Op: op.String(), Coverage: list.Coverage, Err: failed}
 	}
 	return list.Coverage, err
 }

@@ -62,7 +62,7 @@ func newBridge(ctx context.Context, s *stage, one, other opener) error {
 		}
 	}
 	_, err := nodeOn(ctx, s, both[0], &adapter.Options{
-		Also:   []adapter.Link{{Broker: both[1]}},
+		Links:  []adapter.Link{{Broker: both[1]}},
 		Bridge: &adapter.Bridge{},
 		// It begins soon, and a busy machine is no reason to take it for dead.
 		Heartbeat: 100 * time.Millisecond, PeerTimeout: 5 * time.Second,

@@ -35,7 +35,7 @@ func nodeOn(ctx context.Context, s *stage, b broker.Broker, opts *adapter.Option
 
 // knows waits until the node knows so many others.
 func (n *node) knows(ctx context.Context, others int) error {
-	for len(n.server.Peers()) < others {
+	for len(n.server.KnownPeers()) < others {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -151,10 +152,10 @@ func run(ctx context.Context, url string) error {
 	}
 	began := time.Now()
 	err = north.chat.RemoteDisconnect(ctx, "mallory", true)
-	if !errors.Is(err, adapter.ErrNoSuchSocket) {
+	if !errors.Is(err, backplane.ErrNoSuchMember) {
 		return fmt.Errorf("kicking nobody: %w", err)
 	}
-	fmt.Printf("  mallory: %v (known after %s, without waiting for a timeout)\n", adapter.ErrNoSuchSocket, quick(time.Since(began)))
+	fmt.Printf("  mallory: %v (known after %s, without waiting for a timeout)\n", backplane.ErrNoSuchMember, quick(time.Since(began)))
 
 	title("north asks every server a question of its own: how many sockets have you?")
 	replies, err := north.chat.CustomRequest(ctx, "how many?")
@@ -170,7 +171,7 @@ func run(ctx context.Context, url string) error {
 	kill(east.broker)
 	began = time.Now()
 	sockets, err = north.chat.To("lobby").FetchSockets(ctx)
-	var partial *adapter.PartialError
+	var partial *backplane.PartialError
 	if !errors.As(err, &partial) {
 		return fmt.Errorf("a node is dead, and the answer is %v", err)
 	}
@@ -181,7 +182,7 @@ func run(ctx context.Context, url string) error {
 		fmt.Printf("  answered: %s\n", short(id))
 	}
 	reason := missing(partial, began)
-	if !errors.Is(reason, adapter.ErrNoResponse) {
+	if !errors.Is(reason, backplane.ErrNoResponse) {
 		return nil
 	}
 	// The broker does not say who listens, so only the deadline told. That happens once.
@@ -195,7 +196,7 @@ func run(ctx context.Context, url string) error {
 }
 
 // missing prints who did not answer a question, and returns why the last one did not.
-func missing(e *adapter.PartialError, began time.Time) (reason error) {
+func missing(e *backplane.PartialError, began time.Time) (reason error) {
 	took := quick(time.Since(began))
 	for _, m := range e.Coverage.Missing {
 		fmt.Printf("  missing:  %s (%v), known after %s\n", short(m.Node), m.Reason, took)
@@ -228,7 +229,7 @@ func start(ctx context.Context, name string, brokers *brokers) (*node, error) {
 // could not name a node that has not introduced itself.
 func meet(ctx context.Context, nodes []*node) error {
 	for _, n := range nodes {
-		for len(n.server.Peers()) < len(nodes)-1 {
+		for len(n.server.KnownPeers()) < len(nodes)-1 {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

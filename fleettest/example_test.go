@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/fleettest"
 )
 
@@ -46,7 +47,7 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 			for _, s := range sockets.List {
 				fmt.Fprintf(&log, " %s on %s,", s.ID, adapter.NodeName(s.Node))
 			}
-			var partial *adapter.PartialError
+			var partial *backplane.PartialError
 			if errors.As(err, &partial) {
 				for _, m := range partial.Coverage.Missing {
 					fmt.Fprintf(&log, " missing %s: %v", adapter.NodeName(m.Node), m.Reason)

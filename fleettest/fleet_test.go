@@ -136,12 +136,12 @@ func TestBroker(t *testing.T) {
 				}
 			}
 			f.Settle()
-			if peers := mine.Peers(); len(peers) != 1 || adapter.NodeName(peers[0].ID) != "theirs" || theirs.Name() != "theirs" {
+			if peers := mine.KnownPeers(); len(peers) != 1 || adapter.NodeName(peers[0].ID) != "theirs" || theirs.Name() != "theirs" {
 				t.Errorf("%v", peers)
 			}
 			p.Kill()
 			time.Sleep(4 * time.Second)
-			if peers := theirs.Peers(); len(peers) != 0 {
+			if peers := theirs.KnownPeers(); len(peers) != 0 {
 				t.Errorf("%v", peers)
 			}
 			f.After(time.Second, func() { called.Store(true) })

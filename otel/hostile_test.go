@@ -228,7 +228,7 @@ func TestRudePropagator(t *testing.T) {
 			k := newSocket("there")
 			a, ns := startServer(t, bus.Broker(), adapter.Options{Observer: observer()}, newSocket("here"))
 			startServer(t, bus.Broker(), adapter.Options{Observer: observer()}, k)
-			until(t, "peer", func() bool { return len(a.Peers()) == 1 }, func() string { return "" })
+			until(t, "peer", func() bool { return len(a.KnownPeers()) == 1 }, func() string { return "" })
 			if err := ns.Emit(t.Context(), "hello"); err != nil {
 				t.Fatal(err)
 			}

@@ -293,7 +293,7 @@ func TestEmitter(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, span := v.request(t)
-			if err := e.SocketsJoin(ctx, "red"); err != nil {
+			if err := e.To().SocketsJoin(ctx, "red"); err != nil {
 				t.Fatal(err)
 			}
 			if err := e.To("red").Emit(ctx, "hello"); err != nil {

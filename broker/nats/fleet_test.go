@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -81,7 +82,7 @@ func TestFleet(t *testing.T) {
 		nodes, chats, ids = append(nodes, server), append(chats, chat), append(ids, server.UID())
 	}
 	for _, n := range nodes {
-		for len(n.Peers()) < 2 {
+		for len(n.KnownPeers()) < 2 {
 			select {
 			case <-ctx.Done():
 				t.Fatal("the nodes do not meet")
@@ -124,7 +125,7 @@ func TestFleet(t *testing.T) {
 	}
 
 	must(north.RemoteJoin(ctx, "carol", "lobby"))
-	must(north.In("bob").SocketsJoin(ctx, "lobby", "a.b > *"))
+	must(north.To("bob").SocketsJoin(ctx, "lobby", "a.b > *"))
 	rooms, err := north.ClientRooms(ctx, "bob")
 	must(err)
 	same("ClientRooms", rooms, []string{"a.b > *", "bob", "lobby"})
@@ -165,11 +166,11 @@ func TestFleet(t *testing.T) {
 		t.Fatalf("ServerCount: %d, %v", n, err)
 	}
 	must(north.RemoteLeave(ctx, "bob", "a.b > *"))
-	must(north.In("lobby").SocketsLeave(ctx, "lobby"))
+	must(north.To("lobby").SocketsLeave(ctx, "lobby"))
 	if clients, err = north.Clients(ctx, "lobby", "a.b > *"); err != nil || len(clients.IDs) != 0 {
 		t.Fatalf("after leaving: %+v, %v", clients, err)
 	}
-	if err := north.RemoteJoin(ctx, "nobody", "x"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+	if err := north.RemoteJoin(ctx, "nobody", "x"); !errors.Is(err, backplane.ErrNoSuchMember) {
 		t.Fatalf("RemoteJoin of nobody: %v", err)
 	}
 	must(north.RemoteDisconnect(ctx, "bob", true))
@@ -197,7 +198,7 @@ func TestFleet(t *testing.T) {
 	} {
 		start := time.Now()
 		err := q.ask()
-		var partial *adapter.PartialError
+		var partial *backplane.PartialError
 		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != ids[2] ||
 			!slices.Equal(partial.Coverage.Answered, ids[1:2]) {
 			t.Errorf("%s with east frozen: %v, want that east is missing", q.name, err)

@@ -60,7 +60,7 @@ func crowd(t *testing.T, n int, open func() *redisbroker.Broker) []*adapter.Name
 	}
 	for _, s := range nodes {
 		eventually(t, func() error {
-			if got := len(s.Peers()); got != n-1 {
+			if got := len(s.KnownPeers()); got != n-1 {
 				return fmt.Errorf("knows %d peers", got)
 			}
 			return nil
@@ -140,7 +140,7 @@ func TestNoRightToCount(t *testing.T) {
 			t.Errorf("%s: RemoteJoin: %v", rights, err)
 		}
 		err = socketIO[0].RemoteJoin(within(t, patience), "nobody", "room")
-		if errors.Is(err, adapter.ErrNoSuchSocket) == denied {
+		if errors.Is(err, backplane.ErrNoSuchMember) == denied {
 			t.Errorf("%s: RemoteJoin of nobody: %v", rights, err)
 		}
 		count, err := socketIO[0].ServerCount(within(t, patience))

@@ -104,7 +104,7 @@ func (c *chat) members(ctx context.Context, _ *socketio.Socket, room string) (ob
 	if room == "" {
 		return nil, errors.New("room required")
 	}
-	found, err := c.ns.In(room).FetchSockets(ctx)
+	found, err := c.ns.To(room).FetchSockets(ctx)
 	if found == nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func bridge(ctx context.Context, redis string, in io.Reader, out io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, recent.Close(ctx)) }()
 	server, err := adapter.New(recent, &adapter.Options{
-		Also:      []adapter.Link{{Broker: old, Dialect: adapter.V5}},
+		Links:     []adapter.Link{{Broker: old, Dialect: adapter.V5}},
 		Bridge:    &adapter.Bridge{},
 		Heartbeat: 400 * time.Millisecond, // so that nobody waits long when a node is killed; the default is 1 s
 		OnError:   func(err error) { log.Println("bridge:", err) },
@@ -48,7 +48,7 @@ func bridge(ctx context.Context, redis string, in io.Reader, out io.Writer) (err
 		if _, err := fmt.Fscan(in, &word); err != nil {
 			return nil
 		}
-		sockets, err := lobby.In("lobby").FetchSockets(ctx)
+		sockets, err := lobby.To("lobby").FetchSockets(ctx)
 		if err != nil {
 			fmt.Fprintln(out, "error:", err)
 			continue

@@ -114,7 +114,7 @@ func orders(s *service) http.Handler {
 			err = s.shop.To("billing").Emit(ctx, "invoice", 4711) // nobody is in that room
 		}
 		if err == nil {
-			_, err = s.shop.In("orders").FetchSockets(ctx) // of the whole fleet
+			_, err = s.shop.To("orders").FetchSockets(ctx) // of the whole fleet
 		}
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -103,7 +104,7 @@ func TestFrozenServer(t *testing.T) {
 			}
 			start := time.Now()
 			clients, err := ns.Clients(s.ctx)
-			var partial *adapter.PartialError
+			var partial *backplane.PartialError
 			if !errors.As(err, &partial) {
 				t.Fatalf("Clients with a frozen server: %v, %v; want a *PartialError", clients, err)
 			}
@@ -112,7 +113,7 @@ func TestFrozenServer(t *testing.T) {
 			}
 			// It costs no second question its deadline.
 			start = time.Now()
-			if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerUnresponsive) {
+			if _, err = ns.Clients(s.ctx); !errors.Is(err, backplane.ErrPeerUnresponsive) {
 				t.Errorf("Clients once more: %v; want ErrPeerUnresponsive", err)
 			}
 			if took := time.Since(start); took > timeout*3/4 {
@@ -128,7 +129,7 @@ func TestFrozenServer(t *testing.T) {
 			// It is waited for again when it has answered something, and that may be late:
 			// until then it gets an eighth of the time.
 			for s.ctx.Err() == nil {
-				if _, err = ns.Clients(s.ctx); !errors.Is(err, adapter.ErrPeerUnresponsive) {
+				if _, err = ns.Clients(s.ctx); !errors.Is(err, backplane.ErrPeerUnresponsive) {
 					break
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/interop"
@@ -91,7 +92,7 @@ func (n *goNode) Call(ctx context.Context, op string, a args) (any, error) {
 	}
 	v, err := perform(ctx, n, ns, a)
 	if err != nil {
-		var partial *adapter.PartialError
+		var partial *backplane.PartialError
 		if errors.As(err, &partial) {
 			err = errors.Join(&interop.CallError{Op: op, Message: err.Error(), Value: v}, err)
 		}
@@ -146,7 +147,8 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		return nil, nil
 	},
 	"rooms": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
-		return ns.Rooms(n.sessions[a["client"].(string)].id), nil
+		rooms, _ := ns.LocalRoomsOf(n.sessions[a["client"].(string)].id)
+		return rooms, nil
 	},
 	"hints": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
 		p := n.sessions[a["client"].(string)].last.Load()

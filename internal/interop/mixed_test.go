@@ -129,7 +129,7 @@ func TestTwoPrefixes(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	old, recent := startPeer(t, v5, "old", redis.URL(), "old"), startPeer(t, v8, "recent", redis.URL(), "recent")
 	onBoth := func(o *adapter.Options) {
-		o.Also = []adapter.Link{{Broker: openBroker(t, redis.URL(), "recent"), Dialect: adapter.V6}}
+		o.Links = []adapter.Link{{Broker: openBroker(t, redis.URL(), "recent"), Dialect: adapter.V6}}
 		o.Bridge = &adapter.Bridge{}
 	}
 	go1 := startGo(t, "go1", redis.URL(), "old", adapter.V5, onBoth)

@@ -55,7 +55,7 @@ func startBridged(t *testing.T, redis string, versions ...interop.Generation) *h
 		if o.Dialect == adapter.V5 {
 			d = adapter.V6
 		}
-		o.Also = []adapter.Link{{Broker: openBroker(t, redis, "strangers-"+prefix), Dialect: d}}
+		o.Links = []adapter.Link{{Broker: openBroker(t, redis, "strangers-"+prefix), Dialect: d}}
 		o.Bridge = &adapter.Bridge{}
 		o.Heartbeat, o.PeerTimeout = 100*time.Millisecond, deadline
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
@@ -67,7 +68,7 @@ func playRooms(f *harmFleet, list []content) (refused int, err error) {
 // unconfirmed reports whether an error only says that servers of other generations do
 // not take part.
 func (f *harmFleet) unconfirmed(err error) bool {
-	var partial *adapter.PartialError
+	var partial *backplane.PartialError
 	return f.mixed && errors.As(err, &partial)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -68,7 +69,7 @@ func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
 	}
 	began := time.Now()
 	s.same("clients", s.ask("clients", nil), ids(s.clients))
-	sockets, err := ns.In("red").Except("blue").FetchSockets(s.ctx)
+	sockets, err := ns.To("red").Except("blue").FetchSockets(s.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestOlderServersInV6(t *testing.T) {
 				t.Helper()
 				began := time.Now()
 				err := f()
-				if e, ok := errors.AsType[*adapter.PartialError](err); ok && slices.Contains(with, interop.V5) && len(e.Coverage.Missing) == 1 && e.Coverage.Missing[0].Count == 1 {
+				if e, ok := errors.AsType[*backplane.PartialError](err); ok && slices.Contains(with, interop.V5) && len(e.Coverage.Missing) == 1 && e.Coverage.Missing[0].Count == 1 {
 					err = nil
 				}
 				if err != nil {

@@ -57,7 +57,7 @@ func (c bridgeConfig) run() error {
 		return err
 	}
 	server, err := adapter.New(recent, &adapter.Options{
-		Also:   []adapter.Link{{Broker: old, Dialect: adapter.V5}},
+		Links:  []adapter.Link{{Broker: old, Dialect: adapter.V5}},
 		Bridge: &adapter.Bridge{}, Heartbeat: c.Heartbeat, PeerTimeout: c.PeerTimeout,
 		OnError: func(err error) { // calls come one at a time
 			link, ok := errors.AsType[*adapter.LinkError](err)

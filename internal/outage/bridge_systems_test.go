@@ -61,7 +61,7 @@ func TestBridgeBetweenRedisAndNATS(t *testing.T) {
 		return ns
 	}
 	bridge := func(one, other int) *adapter.Namespace {
-		return serve(on(one), &adapter.Options{Also: []adapter.Link{{Broker: on(other)}}, Bridge: &adapter.Bridge{}})
+		return serve(on(one), &adapter.Options{Links: []adapter.Link{{Broker: on(other)}}, Bridge: &adapter.Bridge{}})
 	}
 	leader := bridge(0, 1)
 	bridge(1, 0) // the order of links does not matter

@@ -46,7 +46,10 @@ func (s *Socket) Namespace() *adapter.Namespace { return s.ns.Namespace }
 
 // Rooms returns the rooms the client is in, its own id's among them; nil after it has
 // left.
-func (s *Socket) Rooms() []string { return s.ns.Rooms(s.id) }
+func (s *Socket) Rooms() []string {
+	rooms, _ := s.ns.LocalRoomsOf(s.id)
+	return rooms
+}
 
 // Join puts the client into rooms, at once. After it has left, errors are those of
 // adapter.Namespace.Join for a socket that is not there.
@@ -226,7 +229,7 @@ func (c *conn) detach(s *Socket, reason Reason) {
 	}
 	s.gone = true
 	delete(c.sockets, s.ns.Name())
-	rooms := s.ns.Rooms(s.id)
+	rooms := s.Rooms()
 	s.ns.Remove(s.id)
 	s.cancel()
 	if s.ns.handler.Disconnect == nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
@@ -51,7 +52,7 @@ func TestRoomsOfASocket(t *testing.T) {
 	ok(t, other.To("attic").Emit(t.Context(), "to the attic"))
 	other.Disconnect(false)
 	s.gone(t, socketio.ServerDisconnect)
-	if err := other.Join(t.Context(), "lobby"); !errors.Is(err, adapter.ErrNoSuchSocket) {
+	if err := other.Join(t.Context(), "lobby"); !errors.Is(err, backplane.ErrNoSuchMember) {
 		t.Errorf("joining after it has left: %v", err)
 	}
 	ok(t, other.To("attic").Emit(t.Context(), "after it has left"))

@@ -15,8 +15,8 @@ func (ns *Namespace) RemoteLeave(ctx context.Context, id, room string) error {
 	return ns.Leave(ctx, id, room)
 }
 
-// RemoteDisconnect disconnects a socket, on whatever node, with its whole connection
-// if close. It is Disconnect.
-func (ns *Namespace) RemoteDisconnect(ctx context.Context, id string, close bool) error {
-	return ns.Disconnect(ctx, id, close)
+// RemoteDisconnect disconnects a socket, on whatever node, together with its
+// connection if connection is set. It is Disconnect.
+func (ns *Namespace) RemoteDisconnect(ctx context.Context, id string, connection bool) error {
+	return ns.Disconnect(ctx, id, connection)
 }
