@@ -23,7 +23,7 @@ type vector struct {
 
 func readVectors(t *testing.T) []vector {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "adapter", "testdata", "vectors.json"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "adapter", "internal", "socketio", "testdata", "vectors.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func TestLibraryWritesOtherValues(t *testing.T) {
 }
 
 func TestLibraryReadsNotAllVectors(t *testing.T) {
-	b, err := os.ReadFile("../../adapter/testdata/vectors.json")
+	b, err := os.ReadFile("../../adapter/internal/socketio/testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)
 	}
