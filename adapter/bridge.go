@@ -113,7 +113,7 @@ type bridge struct {
 	stop      chan struct{}
 	carriers  sync.WaitGroup
 	elector   sync.WaitGroup
-	hashes    []*hasher // by link; each its lane's
+	hashes    []*hasher // by link; each its worker's
 
 	mu     sync.Mutex
 	closed bool

@@ -10,8 +10,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// crossing is one direction between two links. Its window is filled by the lane of the
-// link that it comes from and emptied by the lane of the other one, which brings other
+// crossing is one direction between two links. Its window is filled by the worker of the
+// link that it comes from and emptied by the worker of the other one, which brings other
 // nodes' copies, or by carry while this node leads.
 type crossing struct {
 	b        *bridge

@@ -54,8 +54,8 @@ type Options struct {
 	// Heartbeat is the interval at which Go nodes announce themselves to each
 	// other. Zero: 1 s. PeerTimeout is the time after the last message of a Go node
 	// at which it counts as dead. Zero: 3.5 × Heartbeat. Both: a negative value is an
-	// error. StallTimeout is the time that a socket's method may take before the
-	// server goes on without the socket. Zero: a quarter of RequestsTimeout, but at
+	// error. StallTimeout is the time that a socket's method may take, when another
+	// server's message is delivered, before the server goes on without the socket. Zero: two fifths of RequestsTimeout, but at
 	// least 50 ms and at most 1 s. Negative: for ever.
 	Heartbeat, PeerTimeout, StallTimeout time.Duration
 

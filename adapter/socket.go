@@ -16,9 +16,10 @@ import (
 // Questions to the fleet (FetchSockets, Join of another node's socket and their like)
 // wait for answers, so ask them in a goroutine of their own; so is it with Close. A
 // method that panics is reported to Options.OnError, and the next socket is called. One
-// that does not return within Options.StallTimeout is reported, too, and the server
-// goes on without the socket until it does. If it was called for an Emit, EmitWithAck
-// or disconnect of this very node, it holds up that one call, and no later one.
+// that another server's message called, and that does not return within
+// Options.StallTimeout, is reported, too, and the server goes on without the socket until
+// it does. An Emit, EmitWithAck or disconnect of this server calls its own sockets itself:
+// a method that blocks, blocks that call.
 //
 // A socket may also be an AckSocket and a Describer; Namespace.Add finds out.
 type Socket interface {

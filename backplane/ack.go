@@ -66,7 +66,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 	)
 	ctx = call.start(ctx, &c, exp)
 	if !t.RemoteOnly {
-		ns.ackOwn(ctx, call, &out)
+		ns.ackLocal(ctx, call, &out)
 	}
 	if !t.LocalOnly {
 		c, failed = ns.census(ctx, req.Op)
@@ -85,42 +85,27 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 	return &out, ns.partial(ctx, wire.OpBroadcast, out.Coverage, err)
 }
 
-// ackOwn delivers a broadcast with acknowledgement to this node's members.
-func (ns *Namespace) ackOwn(ctx context.Context, c *call, out *Acks) {
-	var f fanout
-	f.sel.Find(ns.rooms, c.req.Rooms, c.req.Except)
-	if len(f.sel.List) == 0 {
+// ackLocal delivers a broadcast with acknowledgement to this node's members.
+func (ns *Namespace) ackLocal(ctx context.Context, c *call, out *Acks) {
+	var d delivery
+	d.Find(ns.rooms, c.req.Rooms, c.req.Except)
+	if len(d.List) == 0 {
 		return
 	}
-	f.call, f.ctx = callAck, ctx
-	f.msg = ns.message(Message{Namespace: ns.name, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}, c.req.Flags)
-	if !ns.prepare(f.msg) {
+	m := ns.message(Message{Namespace: ns.name, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}, c.req.Flags)
+	if !ns.prepare(m) {
 		return
 	}
-	n := acking(f.sel.List)
+	n := acking(d.List)
 	c.mu.Lock()
 	c.owe(ns.node.id, n)
 	out.Expected += n
 	c.mu.Unlock()
-	f.acks = &ackCollector{each: func(value []byte) {
+	d.Context = ctx
+	d.Call = &ackCall{m, func(value []byte) {
 		c.answer(&wire.Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}
-	ns.runOwn(&f)
-	ns.node.tally(&f)
-}
-
-// ackCollector hands a message to members and has each called back at most once.
-type ackCollector struct {
-	each func(payload []byte)
-}
-
-func (a *ackCollector) deliver(e *entry, m *Message) {
-	acking, ok := e.Member.(AckMember)
-	if !ok {
-		e.Member.Deliver(m)
-		return
-	}
-	acking.DeliverAck(m, (&ackOnce{do: a.each}).call)
+	ns.deliver(&d)
 }
 
 // ackOnce lets the application answer at most once.

@@ -2,7 +2,6 @@ package backplane
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/crossroom/crossroom/broker"
@@ -11,10 +10,10 @@ import (
 
 // outgoing is the reusable memory of one broadcast on its way out.
 type outgoing struct {
-	b    wire.Broadcast
-	buf  []byte
-	fan  fanout
-	data PublishData
+	b        wire.Broadcast
+	buf      []byte
+	delivery delivery
+	data     PublishData
 }
 
 var outgoingPool = sync.Pool{New: func() any { return new(outgoing) }}
@@ -27,8 +26,7 @@ func (o *outgoing) release() {
 		o.buf = nil
 	}
 	o.b = wire.Broadcast{}
-	o.fan.job = job{}
-	o.fan.sel.Reset()
+	o.delivery.Reset()
 	outgoingPool.Put(o)
 }
 
@@ -98,7 +96,7 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 		}
 	}
 	if !t.RemoteOnly {
-		delivered = ns.deliverOwn(ctx, o)
+		delivered = ns.deliverLocal(ctx, o)
 	}
 	if t.LocalOnly {
 		return delivered, nil
@@ -110,146 +108,20 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 	return delivered, err
 }
 
-// deliverOwn delivers this node's own broadcast to its own members.
-func (ns *Namespace) deliverOwn(ctx context.Context, o *outgoing) int {
-	f := &o.fan
-	f.sel.Find(ns.rooms, o.b.Rooms, o.b.Except)
-	if len(f.sel.List) == 0 {
+// deliverLocal delivers this node's own broadcast to its own members.
+func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing) int {
+	d := &o.delivery
+	d.Find(ns.rooms, o.b.Rooms, o.b.Except)
+	if len(d.List) == 0 {
 		return 0
 	}
-	f.call, f.ctx = callDeliver, ctx
-	f.msg = ns.message(Message{Namespace: ns.name, Seq: o.b.Seq, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}, o.b.Flags)
-	if !ns.prepare(f.msg) {
+	m := ns.message(Message{Namespace: ns.name, Seq: o.b.Seq, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}, o.b.Flags)
+	if !ns.prepare(m) {
 		return 0
 	}
-	ns.runOwn(f)
-	ns.node.tally(f)
-	return f.delivered()
-}
-
-// Memory for more room names than this is given back after use.
-const keepRooms = 1 << 10
-
-// broadcast takes in another node's broadcast.
-func (l *lane) broadcast(ch broker.Channel, payload []byte) bool {
-	ns := l.ns
-	// A broker that asks has asked, with few exceptions, and those end below.
-	if !l.asked.Load() && l.unwanted(ch) {
-		l.drop(ch, DropUnwanted, nil)
-		return true
-	}
-	b := &l.in
-	b.Header, b.HeaderDropped = nil, 0
-	if cap(b.Rooms) > keepRooms || cap(b.Except) > keepRooms {
-		b.Rooms, b.Except = nil, nil
-	}
-	if err := ns.codec.DecodeBroadcast(payload, ns.name, b); err != nil {
-		l.drop(ch, reasonOf(err), err)
-		return true
-	}
-	ns.node.headerDropped(b.HeaderDropped)
-	if b.Origin == ns.node.id {
-		l.drop(ch, DropEcho, nil)
-		return true
-	}
-	ns.node.members.Heard(b.Origin)
-	if ns.extra.OnBroadcast != nil && !ns.extra.OnBroadcast(b) {
-		l.drop(ch, DropUnwanted, nil)
-		return true
-	}
-	f := &l.fan
-	f.sel.Find(ns.rooms, b.Rooms, b.Except)
-	do := ns.node.observe.deliver
-	if len(f.sel.List) == 0 && do == nil {
-		ns.broadcastEnd()
-		l.drop(ch, DropUnwanted, nil)
-		return true
-	}
-	if do != nil {
-		l.deliverStart(do, ch, len(payload))
-	}
-	f.call = callDeliver
-	if len(f.sel.List) > 0 {
-		f.msg = ns.message(Message{Namespace: ns.name, Origin: b.Origin, Seq: b.Seq, Header: b.Header, Payload: b.Payload}, b.Flags)
-		if !ns.prepare(f.msg) {
-			f.sel.Reset()
-		}
-	}
-	return l.run()
-}
-
-// deliverStart tells the observer of the broadcast in l.in, whose members are selected,
-// and has it told of the end.
-func (l *lane) deliverStart(do DeliverObserver, ch broker.Channel, size int) {
-	n, b := l.ns.node, &l.in
-	l.data = DeliverData{
-		Source: n.source, Namespace: l.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
-		Header: b.Header, HeaderDropped: b.HeaderDropped, PayloadBytes: len(b.Payload), MessageBytes: size,
-		Matched: len(l.fan.sel.List),
-	}
-	l.ctx = observedStart(l.ns.ctx, n, "DeliverStart", DeliverObserver.DeliverStart, do, &l.data)
-	l.fan.ctx, l.after = l.ctx, l.deliverEnd
-}
-
-// deliverEnded closes the books of deliverStart. It is l.deliverEnd: bound once, so
-// that it takes no allocation for each message.
-func (l *lane) deliverEnded() {
-	n, d := l.ns.node, &l.data
-	d.Delivered, d.Skipped, d.Panicked = l.fan.delivered(), int(l.fan.skipped.Load()), int(l.fan.panicked.Load())
-	do := n.observe.deliver
-	n.observed("DeliverEnd", func() { do.DeliverEnd(l.ctx, d) })
-	if d.Matched == 0 {
-		l.drop(d.Channel, DropUnwanted, nil)
-	}
-	*d = DeliverData{}
-}
-
-// message returns what m says in memory of its own.
-func (ns *Namespace) message(m Message, flags wire.Flags) *Message {
-	m.Volatile, m.NoCompress = flags&wire.Volatile != 0, flags&wire.NoCompress != 0
-	if ns.extra.NewMessage == nil {
-		own := m // m itself stays where it is
-		return &own
-	}
-	made := ns.extra.NewMessage().(*Message)
-	m.Value = made.Value
-	*made = m
-	return made
-}
-
-// broadcastEnd tells the application that another node's broadcast has been delivered.
-func (ns *Namespace) broadcastEnd() {
-	if ns.extra.OnBroadcastEnd == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			ns.node.panicked("OnBroadcastEnd", "", v)
-		}
-	}()
-	ns.extra.OnBroadcastEnd()
-}
-
-// prepare has the application look at a message before members here get it. They do
-// not if it panics: what they would expect in Value is not there.
-func (ns *Namespace) prepare(m *Message) (ok bool) {
-	if ns.opts.Prepare == nil {
-		return true
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			ns.node.panicked("Prepare", "", v)
-		}
-	}()
-	ns.opts.Prepare(m)
-	return true
-}
-
-func reasonOf(err error) DropReason {
-	if errors.Is(err, wire.ErrForeignNamespace) || errors.Is(err, wire.ErrIgnored) {
-		return DropForeign
-	}
-	return DropUndecodable
+	d.Call, d.Context = (*deliverCall)(m), ctx
+	ns.deliver(d)
+	return d.Delivered()
 }
 
 func cloneHeader(h wire.Header) wire.Header {

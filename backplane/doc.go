@@ -81,18 +81,19 @@
 // If a callback blocks or panics:
 //
 //   - A panic is reported as *[PanicError]; the next member is called.
-//   - A member's method that does not return for Options.StallTimeout is reported as
-//     *[StalledError]. The node goes on with the next member from another goroutine.
-//     The stalled one gets nothing until its call returns; what it misses is counted.
-//   - On the goroutine that calls Broadcast, BroadcastAck, Disconnect or
-//     DisconnectAll the same holds, except that nothing can free that goroutine: it
-//     goes on when the member's method returns. Other callers pass the member by.
-//   - Several members that do not return, one soon after the other, are given less time
-//     each: half as much as the one before, down to 1/256 of StallTimeout (at least
-//     1 ms), until none has stalled for a StallTimeout. So 40 of them hold up a node for
-//     little more than two StallTimeouts, and each further one for that least time.
-//   - A Describe that does not return in such a time is left behind in the same way. Its
-//     member is listed without it, and not asked again before it has returned.
+//   - Messages of other nodes come from one worker goroutine. If a member's method does
+//     not return to it for Options.StallTimeout, the member is reported as *[StalledError],
+//     and a new worker goes on with the next member. The stalled member gets nothing, from
+//     any node, until its call returns. What it misses is counted.
+//   - Each member that stalls leaves a quarter of the time to the next, down to 1/256 of
+//     StallTimeout (at least 1 ms), until none has stalled for a StallTimeout. So 40
+//     blocked members hold up a node for about one and a half StallTimeouts.
+//   - Broadcast, BroadcastAck, Disconnect and DisconnectAll call members of this node on
+//     the goroutine of their caller. A member that blocks, blocks that caller until it
+//     returns, and the other callers that reach it. It holds up no message of another node.
+//   - MembersDetail calls Describe on goroutines of its own. A call that does not return
+//     in such a time is reported as *[StalledError], too. Its member is listed without what
+//     it says, and Describe is not called again before it has returned.
 //   - Each OnRequest and OnEvent call has a goroutine of its own. There are at most
 //     256 in a namespace; see "Limits" for the others.
 //   - OnError and the logger have a goroutine to themselves.

@@ -27,7 +27,7 @@ func (ns *Namespace) drain(ctx context.Context) error {
 		pause(ctx, lingerTime)
 	}
 	err := ns.sub.Close(ctx)
-	ns.lane.close()
+	ns.inbound.queue.Close()
 	ns.desk.held.release(func() { pause(ctx, answerDelay) })
 	return err
 }

@@ -291,8 +291,6 @@ type OptionError struct {
 
 func (e *OptionError) Error() string { return "backplane: option " + e.Option + ": " + e.Reason }
 
-var errUnknownOutage = errors.New("backplane: the broker gave no reason")
-
 // MembershipError reports that announcements of other nodes were lost or refused here.
 // After a loss this node asks all others for theirs again; a node that left without
 // being heard is found out as if it had died. A node whose announcements are refused is

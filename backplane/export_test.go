@@ -4,14 +4,15 @@ import (
 	"context"
 	"testing"
 
+	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// LaneMessages is how many messages a lane's queue holds.
-const LaneMessages = laneMessages
+// InboundMessages is how many messages an inbound queue holds.
+const InboundMessages = inbound.MaxMessages
 
 // MaxWaiting and MaxWaitingBytes are how many requests wait in one line.
 const (
@@ -28,13 +29,10 @@ var DecodeControl = membership.DecodeFrame
 // RewriteControl reads a control frame and writes what it read.
 var RewriteControl = membership.RewriteFrame
 
-// HandleForTest has a namespace take in one message as if its lane's goroutine had
+// HandleForTest has a namespace take in one message as if its worker had
 // taken it from the queue. Nothing else may be under way.
 func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {
-	if ch.Kind() == broker.KindRequests {
-		ns.lane.requests.Add(1)
-	}
-	ns.lane.handle(&item{ch: ch, payload: payload})
+	ns.inbound.queue.Handle(ch, payload)
 }
 
 // PlacesOf is how many names it takes to select members.
@@ -44,18 +42,11 @@ func PlacesOf(ns *Namespace, in, except []string) int {
 	return s.Places()
 }
 
-// LaneKeeps is how many room names the lane keeps memory for between messages.
-func (ns *Namespace) LaneKeeps() int { return cap(ns.lane.in.Rooms) }
+// RoomsKept is how many room names memory is kept for between messages.
+func (ns *Namespace) RoomsKept() int { return cap(ns.inbound.in.Rooms) }
 
 // WantsForTest asks a namespace's receiver what a broker may ask it.
-func (ns *Namespace) WantsForTest(ch broker.Channel) bool { return ns.lane.Wants(ch) }
-
-// StopLooking holds up the goroutine that looks for members that do not return, until the
-// returned function is called. Nothing else that the node does by itself waits for that.
-func (n *Node) StopLooking() (look func()) {
-	n.looking <- struct{}{}
-	return func() { <-n.looking }
-}
+func (ns *Namespace) WantsForTest(ch broker.Channel) bool { return ns.inbound.queue.Wants(ch) }
 
 // Ghosts is how many are remembered.
 func (n *Node) Ghosts() int {

@@ -191,7 +191,7 @@ func TestHostileListIsLetGo(t *testing.T) {
 		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, nil, nil, nil, "", []byte("3")}))
 		settle()
 		equal(t, "a", a.all(), []string{"2", "3"})
-		if n := f.ns[0].LaneKeeps(); n > 2000 {
+		if n := f.ns[0].RoomsKept(); n > 2000 {
 			t.Errorf("memory for %d names is kept", n)
 		}
 	})

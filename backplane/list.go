@@ -61,8 +61,8 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 	said := 0
 	size := func(i int) int {
 		if r.Detail && i >= said {
-			to := min(i+tellAtOnce, len(infos))
-			teller{ns}.tell(sel.List[i:to], infos[i:to])
+			to := min(i+describeAtOnce, len(infos))
+			ns.describe(sel.List[i:to], infos[i:to])
 			said = to
 		}
 		m := &infos[i]
@@ -72,7 +72,7 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 		}
 		return sum
 	}
-	if r.Detail && len(infos) > tellAtOnce {
+	if r.Detail && len(infos) > describeAtOnce {
 		few := min(shareLarge, len(list))
 		list, rest = list[:few], list[few:]
 		if limit == 0 {

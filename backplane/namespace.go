@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/rooms"
@@ -25,12 +26,11 @@ type Namespace struct {
 
 	seq      atomic.Uint64
 	_        [64]byte // senders and receivers do not share a cache line
-	lane     lane
-	own      owns
+	inbound  arrivals
 	sub      broker.Subscription
-	workers  sync.WaitGroup // lane workers and requests being served
+	workers  sync.WaitGroup // inbound workers and requests being served
 	desk     desk
-	telling  patience // with Describe
+	patience *inbound.Patience // with Describe
 	ctx      context.Context
 	cancel   context.CancelFunc // when closed
 	closing  atomic.Bool
@@ -61,14 +61,15 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 	ns.protocol = ns.codec.Protocol()
 	ns.ctx, ns.cancel = context.WithCancel(context.Background())
 	ns.calls.init(n.id)
-	ns.lane.init(ns)
+	ns.inbound.init(ns)
 	ns.desk.init(ns)
+	ns.patience = inbound.NewPatience(n.opts.StallTimeout)
 	return ns
 }
 
 func (ns *Namespace) start(ctx context.Context) error {
-	ns.workers.Go(ns.lane.work)
-	sub, err := ns.node.broker.Subscribe(ctx, &ns.lane,
+	ns.inbound.queue.Start()
+	sub, err := ns.node.broker.Subscribe(ctx, &ns.inbound.queue,
 		ns.protocol.EveryRoom(ns.name),
 		broker.Exactly(ns.protocol.Requests(ns.name)),
 		broker.Exactly(ns.protocol.Responses(ns.name)),
@@ -85,7 +86,7 @@ func (ns *Namespace) start(ctx context.Context) error {
 func (ns *Namespace) stop() {
 	ns.closing.Store(true)
 	ns.cancel()
-	ns.lane.close()
+	ns.inbound.queue.Close()
 	ns.workers.Wait()
 }
 
@@ -112,10 +113,7 @@ func (ns *Namespace) Protocol() broker.Protocol { return ns.protocol }
 // whomever it was for. It is zero if none came yet, and on a node without a
 // NodeObserver, which does not look at the clock.
 func (ns *Namespace) LastMessage() time.Time {
-	if t := ns.lane.lastMessage.Load(); t != 0 {
-		return time.Unix(0, t)
-	}
-	return time.Time{}
+	return ns.inbound.queue.Last()
 }
 
 // Node returns the node.

@@ -38,7 +38,6 @@ type Node struct {
 	started bool
 	workers sync.WaitGroup
 	stop    chan struct{}
-	looking chan struct{} // held while watch looks after members
 
 	// life ends when Close begins. Then nothing is announced any more but the goodbye, and
 	// starting a namespace is given up.
@@ -75,7 +74,6 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		observe:    observe,
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
-		looking:    make(chan struct{}, 1),
 		namespaces: make(map[membership.Namespace]*Namespace),
 		large:      make(chan struct{}, 1),
 	}
@@ -227,39 +225,10 @@ func (n *Node) start(ctx context.Context) error {
 	n.started = true
 	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.reports.report(&broker.LossError{Loss: l}) })
 	n.workers.Go(n.reports.run)
-	if n.opts.StallTimeout > 0 {
-		n.workers.Go(n.watch)
-	}
 	if o := n.observe.node; o != nil {
 		n.observed("NodeStart", func() { o.NodeStart(n) })
 	}
 	return nil
-}
-
-// watch is the goroutine that looks after members that do not return.
-func (n *Node) watch() {
-	period := max(n.opts.StallTimeout/4, time.Millisecond)
-	tick := time.NewTicker(period)
-	defer tick.Stop()
-	// A clock that all but stands still while this process is stopped: that is held
-	// against no member.
-	looked := time.Now()
-	awake := looked
-	for {
-		select {
-		case <-n.stop:
-			return
-		case now := <-tick.C:
-			awake = awake.Add(min(now.Sub(looked), 2*period))
-			looked = now
-			n.looking <- struct{}{}
-			for _, ns := range n.live() {
-				ns.lane.watch(awake)
-				ns.own.watch(ns, awake)
-			}
-			<-n.looking
-		}
-	}
 }
 
 // Close says goodbye to the fleet, ends the namespaces and waits for everything the

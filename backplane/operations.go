@@ -87,7 +87,7 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 		var sel selection
 		infos := ns.find(&sel, t.Rooms, t.Except, detail)
 		if detail {
-			teller{ns}.tell(sel.List, infos)
+			ns.describe(sel.List, infos)
 		}
 		m.add(infos)
 	}
@@ -199,10 +199,10 @@ func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) erro
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	var f fanout
-	if f.sel.FindID(ns.rooms, id) {
-		f.call, f.hard, f.all = callDisconnect, close, true
-		ns.runOwn(&f)
+	var d delivery
+	if d.FindID(ns.rooms, id) {
+		d.Call, d.All = disconnectCall(close), true
+		d.Run(&ns.inbound)
 		return nil
 	}
 	return ns.onMember(ctx, &wire.Request{Op: wire.OpDisconnect, Member: id, Close: close}, found)
@@ -327,12 +327,11 @@ func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*
 // their Disconnect methods called by the calling goroutine.
 func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() int {
-		var f fanout
-		f.call, f.hard = callDisconnect, close
-		f.sel.Find(ns.rooms, t.sel.Rooms, t.sel.Except)
-		ns.runOwn(&f)
-		ns.node.tally(&f)
-		return f.delivered()
+		var d delivery
+		d.Find(ns.rooms, t.sel.Rooms, t.sel.Except)
+		d.Call = disconnectCall(close)
+		ns.deliver(&d)
+		return d.Delivered()
 	})
 }
 

@@ -48,11 +48,11 @@ type Options struct {
 	// waits for it any more, after at most PeerTimeout + Heartbeat/2: 4 s by default.
 	// Zero: 3.5 × Heartbeat. It must be longer than Heartbeat; negative is an error.
 	PeerTimeout time.Duration
-	// StallTimeout is how long a member's method may take before the node goes on
-	// without it, up to a quarter more; longer in a process that is stopped or has too
-	// few processors, which is no member's fault. Everything that comes in waits so long,
-	// so keep it well below RequestsTimeout, or this node misses answers and is missed.
-	// Zero: a quarter of RequestsTimeout, but at least 50 ms and at most 1 s. Negative: for
+	// StallTimeout is how long a member's method may take, when a message of another node
+	// is delivered, before the node goes on without the member. It takes up to an eighth
+	// more; time in which the process is stopped does not count. Inbound messages wait this
+	// long behind a blocked member. Keep it well below RequestsTimeout.
+	// Zero: two fifths of RequestsTimeout, but at least 50 ms and at most 1 s. Negative: for
 	// ever.
 	StallTimeout time.Duration
 }
@@ -117,7 +117,7 @@ func (o *Options) withDefaults() (Options, error) {
 		return out, &OptionError{Option: "PeerTimeout", Reason: "not longer than Heartbeat"}
 	}
 	if out.StallTimeout == 0 {
-		out.StallTimeout = min(max(out.RequestsTimeout/4, 50*time.Millisecond), time.Second)
+		out.StallTimeout = min(max(out.RequestsTimeout*2/5, 50*time.Millisecond), time.Second)
 	}
 	return out, nil
 }

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/crossroom/crossroom/backplane/internal/inbound"
 )
 
 // The defaults are those of the documentation of Options, here and in adapter.
 func TestDefaults(t *testing.T) {
 	for _, c := range []struct{ given, want Options }{
-		{Options{}, Options{RequestsTimeout: time.Second, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: 250 * time.Millisecond}},
+		{Options{}, Options{RequestsTimeout: time.Second, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: 400 * time.Millisecond}},
 		{
 			Options{RequestsTimeout: 100 * time.Millisecond, Heartbeat: 2 * time.Second},
 			Options{RequestsTimeout: 100 * time.Millisecond, Heartbeat: 2 * time.Second, PeerTimeout: 7 * time.Second, StallTimeout: 50 * time.Millisecond},
@@ -43,7 +45,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	}
 	doc := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "//", "")), " ")
 	for _, sentence := range []string{
-		fmt.Sprintf("holds %d,%03d messages and %d MiB of payloads", laneMessages/1000, laneMessages%1000, laneBytes>>20),
+		fmt.Sprintf("holds %d,%03d messages and %d MiB of payloads", inbound.MaxMessages/1000, inbound.MaxMessages%1000, inbound.MaxBytes>>20),
 		"a name at most broker.MaxNameLen",
 	} {
 		if !strings.Contains(doc, sentence) {

@@ -119,33 +119,33 @@ func (ns *Namespace) publishRequest(ctx context.Context, req *wire.Request) erro
 }
 
 // response takes in another node's answer.
-func (l *lane) response(ch broker.Channel, payload []byte) {
-	ns := l.ns
+func (a *arrivals) response(ch broker.Channel, payload []byte) {
+	ns := a.ns
 	var r wire.Response
 	if err := ns.codec.DecodeResponse(payload, ns.name, &r); err != nil {
-		l.drop(ch, reasonOf(err), err)
+		a.drop(ch, reasonOf(err), err)
 		return
 	}
 	if r.Node == ns.node.id {
-		l.drop(ch, DropEcho, nil)
+		a.drop(ch, DropEcho, nil)
 		return
 	}
 	ns.node.members.Heard(r.Node)
 	// On the shared channel most answers are to other nodes' questions.
 	if !ns.calls.own(r.RequestID) {
-		l.drop(ch, DropForeign, nil)
+		a.drop(ch, DropForeign, nil)
 		return
 	}
 	c := ns.calls.find(r.RequestID)
 	if c != nil && r.Lacks(c.req.Op) {
-		l.drop(ch, DropUndecodable, errLacking)
+		a.drop(ch, DropUndecodable, errLacking)
 		return
 	}
 	if c == nil || !c.answer(&r) {
 		if r.Node == "" {
 			ns.quiet.forget() // one of them lives
 		}
-		l.drop(ch, DropStray, nil)
+		a.drop(ch, DropStray, nil)
 	}
 }
 

@@ -13,16 +13,16 @@ import (
 // request takes in another node's request. What changes memberships or calls members
 // is done here, in its place among the broadcasts: a member that is put into a room gets
 // what is sent to the room next. The rest, and every answer, is the desk's.
-func (l *lane) request(ch broker.Channel, payload []byte) bool {
-	ns := l.ns
+func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deliver bool) {
+	ns := a.ns
 	r := new(wire.Request)
 	if err := ns.codec.DecodeRequest(payload, ns.name, r); err != nil {
-		l.drop(ch, reasonOf(err), err)
-		return true
+		a.drop(ch, reasonOf(err), err)
+		return false
 	}
 	if r.Origin == ns.node.id || ns.calls.own(r.ID) {
-		l.drop(ch, DropEcho, nil)
-		return true
+		a.drop(ch, DropEcho, nil)
+		return false
 	}
 	ns.node.headerDropped(r.HeaderDropped)
 	ns.node.members.Heard(r.Origin)
@@ -34,10 +34,12 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 		ns.desk.answer(s)
 	case wire.OpDisconnect:
 		s.begin()
-		return l.disconnect(s)
+		a.disconnect(s, d)
+		return true
 	case wire.OpBroadcast:
 		s.begin()
-		return l.ackBroadcast(s)
+		a.ackBroadcast(s, d)
+		return true
 	case wire.OpMembers, wire.OpRoomsOf, wire.OpRooms:
 		s.begin()
 		ns.desk.query(s)
@@ -45,9 +47,9 @@ func (l *lane) request(ch broker.Channel, payload []byte) bool {
 		s.begin()
 		ns.desk.call(s)
 	default:
-		l.drop(ch, DropForeign, nil)
+		a.drop(ch, DropForeign, nil)
 	}
-	return true
+	return false
 }
 
 // served is a request of another node being carried out.
@@ -101,42 +103,40 @@ func (s *served) move() {
 	}
 }
 
-// disconnect carries out OpDisconnect. It returns false if the lane was taken over.
-func (l *lane) disconnect(s *served) bool {
-	ns, r, f := l.ns, s.req, &l.fan
+// disconnect carries out OpDisconnect.
+func (a *arrivals) disconnect(s *served, d *delivery) {
+	r := s.req
 	if r.ByID {
-		s.resp.NotFound = !f.sel.FindID(ns.rooms, r.Member)
+		s.resp.NotFound = !d.FindID(a.ns.rooms, r.Member)
 	} else {
-		f.sel.Find(ns.rooms, r.Rooms, r.Except)
+		d.Find(a.ns.rooms, r.Rooms, r.Except)
 	}
-	f.call, f.hard, f.all, f.ctx = callDisconnect, r.Close, r.ByID, s.ctx
-	l.after = func() {
-		s.resp.Count = f.delivered()
+	d.Call, d.All, d.Context = disconnectCall(r.Close), r.ByID, s.ctx
+	a.after = func(d *delivery) {
+		s.resp.Count = d.Delivered()
 		// It may have been removed since it was found.
-		s.resp.NotFound = s.resp.NotFound || r.ByID && f.skipped.Load() > 0
-		ns.desk.answer(s)
+		s.resp.NotFound = s.resp.NotFound || r.ByID && d.Skipped() > 0
+		a.ns.desk.answer(s)
 	}
-	return l.run()
 }
 
-// ackBroadcast carries out OpBroadcast. It returns false if the lane was taken over.
-func (l *lane) ackBroadcast(s *served) bool {
-	ns, r, f := l.ns, s.req, &l.fan
-	f.sel.Find(ns.rooms, r.Rooms, r.Except)
-	f.call, f.ctx = callAck, s.ctx
-	f.msg = ns.message(Message{Namespace: ns.name, Origin: r.Origin, Header: r.Header, Payload: r.Payload}, r.Flags)
-	if len(f.sel.List) > 0 && !ns.prepare(f.msg) {
-		f.sel.Reset()
+// ackBroadcast carries out OpBroadcast.
+func (a *arrivals) ackBroadcast(s *served, d *delivery) {
+	ns, r := a.ns, s.req
+	d.Find(ns.rooms, r.Rooms, r.Except)
+	m := ns.message(Message{Namespace: ns.name, Origin: r.Origin, Header: r.Header, Payload: r.Payload}, r.Flags)
+	if len(d.List) > 0 && !ns.prepare(m) {
+		d.Selection.Reset()
 	}
-	s.resp.Count = acking(f.sel.List)
-	f.acks = &ackCollector{each: func(value []byte) {
+	s.resp.Count = acking(d.List)
+	d.Context = s.ctx
+	d.Call = &ackCall{m, func(value []byte) {
 		if ns.ctx.Err() == nil {
 			_ = s.reply(&wire.Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})
 		}
 	}}
 	// Acknowledgements may overtake the number; askers wait for both.
 	ns.desk.answer(s)
-	return l.run()
 }
 
 var errNoHandler = errors.New("no handler")

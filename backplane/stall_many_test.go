@@ -133,7 +133,7 @@ func TestPatienceComesBack(t *testing.T) {
 			f.join(0, s)
 		}
 		f.broadcast(1, "x", backplane.All())
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		slow := newSocket("slow")
 		slow.onDeliver = func() { time.Sleep(200 * time.Millisecond) }
 		f.join(0, slow)

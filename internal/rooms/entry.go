@@ -59,10 +59,10 @@ const (
 	stalled = 2
 )
 
-// Bits of calls.
+// Bits of calls. muted is added once for each call of Describe that does not return.
 const (
-	taken = 1 << iota // an embedded entry: it is, or was, in a registry
-	muted             // a call of Describe was left behind
+	taken = 1 // an embedded entry: it is, or was, in a registry
+	muted = 2
 )
 
 // ID returns the member's id.
@@ -81,12 +81,12 @@ func (e *Entry[M]) Stall() { e.state.Add(stalled) }
 // Unstall records that such a call has returned.
 func (e *Entry[M]) Unstall() { e.state.Add(^uint32(stalled - 1)) }
 
-// Mute records that a call of Describe does not return. It reports whether none was
-// recorded before.
-func (e *Entry[M]) Mute() (first bool) { return e.calls.Or(muted)&muted == 0 }
+// Mute records that a call of Describe does not return. It reports whether that is the
+// first.
+func (e *Entry[M]) Mute() (first bool) { return e.calls.Add(muted)&^taken == muted }
 
-// Unmute records that the call has returned.
-func (e *Entry[M]) Unmute() { e.calls.And(^uint32(muted)) }
+// Unmute records that such a call has returned. It may come before its Mute.
+func (e *Entry[M]) Unmute() { e.calls.Add(^uint32(muted - 1)) }
 
 // Muted reports whether a call of Describe does not return.
-func (e *Entry[M]) Muted() bool { return e.calls.Load()&muted != 0 }
+func (e *Entry[M]) Muted() bool { return e.calls.Load()&^taken != 0 }

@@ -32,7 +32,7 @@ func TestWants(t *testing.T) {
 			t.Errorf("one was refused: %+v", st)
 		}
 
-		// A member holds the lane up, and behind it waits a request to join.
+		// A member holds the worker up, and behind it waits a request to join.
 		w := f.wire("stranger")
 		w.send(broadcastChannel, pack([]any{1, "stranger", 1, 0, nil, nil, nil, "", []byte("1")}))
 		settle()

@@ -1,0 +1,96 @@
+package backplane
+
+import (
+	"github.com/crossroom/crossroom/backplane/internal/inbound"
+	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// What the registry keeps of a member, what it finds for a message, and the calling of
+// those members.
+type (
+	entry     = rooms.Entry[Member]
+	selection = rooms.Selection[Member]
+	delivery  = inbound.Delivery[Member]
+)
+
+// The calls of members' methods.
+type (
+	deliverCall Message
+	ackCall     struct {
+		msg *Message
+		// each takes an acknowledgement; every member is to give one at most.
+		each func(payload []byte)
+	}
+	disconnectCall bool // with the connection
+)
+
+func (c *deliverCall) Do(e *entry)  { e.Member.Deliver((*Message)(c)) }
+func (*deliverCall) Method() string { return "Deliver" }
+
+func (c *ackCall) Do(e *entry) {
+	acking, ok := e.Member.(AckMember)
+	if !ok {
+		e.Member.Deliver(c.msg)
+		return
+	}
+	acking.DeliverAck(c.msg, (&ackOnce{do: c.each}).call)
+}
+func (*ackCall) Method() string { return "DeliverAck" }
+
+func (c disconnectCall) Do(e *entry)  { e.Member.Disconnect(bool(c)) }
+func (disconnectCall) Method() string { return "Disconnect" }
+
+// acking is how many of the members found can acknowledge a message, and take messages.
+func acking(list []*entry) (n int) {
+	for _, e := range list {
+		if _, ok := e.Member.(AckMember); ok && e.Ready() {
+			n++
+		}
+	}
+	return n
+}
+
+// deliver calls the members of d on this goroutine: local delivery.
+func (ns *Namespace) deliver(d *delivery) {
+	d.Run(&ns.inbound)
+	ns.node.tally(d)
+}
+
+// tally counts what a delivery did.
+func (n *Node) tally(d *delivery) {
+	if _, ok := d.Call.(disconnectCall); !ok {
+		n.counters.deliveries.Add(uint64(d.Delivered()))
+	}
+	if skipped := d.Skipped(); skipped > 0 {
+		n.counters.skipped.Add(uint64(skipped))
+	}
+}
+
+// message returns what m says in memory of its own.
+func (ns *Namespace) message(m Message, flags wire.Flags) *Message {
+	m.Volatile, m.NoCompress = flags&wire.Volatile != 0, flags&wire.NoCompress != 0
+	if ns.extra.NewMessage == nil {
+		own := m // m itself stays where it is
+		return &own
+	}
+	made := ns.extra.NewMessage().(*Message)
+	m.Value = made.Value
+	*made = m
+	return made
+}
+
+// prepare has the application look at a message before members here get it. They do
+// not if it panics: what they would expect in Value is not there.
+func (ns *Namespace) prepare(m *Message) (ok bool) {
+	if ns.opts.Prepare == nil {
+		return true
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			ns.node.panicked("Prepare", "", v)
+		}
+	}()
+	ns.opts.Prepare(m)
+	return true
+}
