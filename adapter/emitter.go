@@ -7,7 +7,9 @@ import (
 
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/observers"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -21,9 +23,8 @@ type Emitter struct {
 	namespace string
 	unusable  error // what is wrong with the namespace's name; nil if nothing
 
-	source    *backplane.Source
-	onPublish backplane.PublishObserver // nil if there is none
-	onRequest backplane.RequestObserver // nil if there is none
+	source  *observe.Source
+	observe observers.Set
 }
 
 // EmitterOptions of an Emitter. Nil means all defaults.
@@ -36,9 +37,9 @@ type EmitterOptions struct {
 	Dialect Dialect
 	// MaxAttachments is that of Options.
 	MaxAttachments int
-	// Observer implements backplane.PublishObserver, backplane.RequestObserver or both.
-	// Nil costs nothing.
-	Observer any
+	// Observers are called for broadcasts (PublishStart, PublishEnd) and for everything
+	// else that is sent, as requests without a response.
+	Observers []observe.Observer
 }
 
 // NewEmitter makes an emitter on a broker, which may serve other purposes too. It
@@ -57,11 +58,11 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	}
 	c := newCodec(o.Dialect, b, o.MaxAttachments)
 	c.UseBinary5(true)
-	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: backplane.NewSource(socketio.EmitterUID, b)}
-	e.onPublish, _ = o.Observer.(backplane.PublishObserver)
-	e.onRequest, _ = o.Observer.(backplane.RequestObserver)
-	if o.Observer != nil && e.onPublish == nil && e.onRequest == nil {
-		return nil, &backplane.OptionError{Option: "Observer", Reason: fmt.Sprintf("%T is neither a PublishObserver nor a RequestObserver", o.Observer)}
+	caps := b.Capabilities()
+	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: &observe.Source{Node: socketio.EmitterUID, System: caps.Name, Prefix: caps.Prefix}}
+	ok := false
+	if e.observe, ok = observers.Of(o.Observers, func(string, any) {}); !ok {
+		return nil, &backplane.OptionError{Option: "Observers", Reason: "one is nil"}
 	}
 	e = e.Of(o.Namespace)
 	if e.unusable != nil {
@@ -132,7 +133,7 @@ func (e *Emitter) request(ctx context.Context, r *wire.Request) error {
 		return err
 	}
 	r.Origin, r.NoReply = socketio.EmitterUID, true
-	if e.onRequest != nil {
+	if e.observe.Request != nil {
 		return e.observeRequest(ctx, r)
 	}
 	return e.send(ctx, r)
@@ -193,7 +194,7 @@ func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, arg
 		Origin: socketio.EmitterUID, Rooms: t.Rooms, Except: t.Except,
 		Flags: t.Flags | flags, Payload: data,
 	}
-	if e.onPublish != nil {
+	if e.observe.Publish != nil {
 		return e.observeBroadcast(ctx, b)
 	}
 	_, err = e.broadcast(ctx, b)

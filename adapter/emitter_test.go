@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
@@ -102,7 +103,7 @@ func TestEmitterErrors(t *testing.T) {
 	if _, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Dialect: 9}); !errors.As(err, &option) {
 		t.Errorf("dialect: %v", err)
 	}
-	if _, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Observer: 42}); !errors.As(err, &option) || option.Option != "Observer" {
+	if _, err := adapter.NewEmitter(b, &adapter.EmitterOptions{Observers: []observe.Observer{nil}}); !errors.As(err, &option) || option.Option != "Observers" {
 		t.Errorf("observer: %v", err)
 	}
 	var name *backplane.NameError

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -480,8 +481,10 @@ func TestLinkOptions(t *testing.T) {
 		"same prefix twice": func() (*adapter.Server, error) {
 			return adapter.New(b, &adapter.Options{Links: []adapter.Link{{Broker: memorybroker.New(nil)}}})
 		},
-		"bad name":    func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Name: "a#b"}) },
-		"no observer": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Observer: 42}) },
+		"bad name": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Name: "a#b"}) },
+		"no observer": func() (*adapter.Server, error) {
+			return adapter.New(b, &adapter.Options{Observers: []observe.Observer{nil}})
+		},
 	} {
 		if s, err := try(); !errors.As(err, &bad) || s != nil {
 			t.Errorf("%s: %v", what, err)

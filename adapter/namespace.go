@@ -70,7 +70,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 				ns.serveEvent(ctx, l.link, from, payload, reply)
 			},
 		}
-		core := &wire.Options{Codec: l.codec, Rooms: ns.rooms, NewMessage: ns.newMessage}
+		core := &wire.Options{Codec: l.codec, Rooms: ns.rooms, Shared: i > 0, NewMessage: ns.newMessage}
 		if len(ns.legs) > 1 {
 			var from *origin // of what is being delivered
 			core.OnBroadcast = func(b *wire.Broadcast) (wanted bool) {

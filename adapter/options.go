@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -38,9 +39,9 @@ type Options struct {
 	// Logger gets the same and a few words more. Nil: silence.
 	Logger *slog.Logger
 
-	// Observer sees what the core does: it has to implement at least one of the observer
-	// interfaces of package backplane. Nil costs nothing.
-	Observer any
+	// Observers are called for what the server does, in this order: tracing, metrics,
+	// tests. See package observe.
+	Observers []observe.Observer
 
 	// Name is the readable part of the server's uid, such as a host name. Empty:
 	// none.

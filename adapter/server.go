@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -74,7 +75,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 	for i, l := range links {
 		lk := &link{key: keys[i], broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout, beat: o.heartbeat()}
 		core := &backplane.Options{
-			ID: s.uid, Name: o.Name, Observer: o.Observer, RequestsTimeout: o.RequestsTimeout,
+			ID: s.uid, Name: o.Name, Observers: o.Observers, RequestsTimeout: o.RequestsTimeout,
 			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,
 			OnErrorContext: s.reportFrom(lk),
 		}
@@ -249,7 +250,7 @@ func (s *Server) leave(ns *Namespace) (left func()) {
 // Stats are what a server has counted since New.
 type Stats struct {
 	// Links has the counters of each link, in the order of Server.Links.
-	Links []backplane.Stats
+	Links []observe.Stats
 	// Unreported errors: OnError was too slow for them, or panicked. Those of Links are
 	// among them.
 	Unreported uint64

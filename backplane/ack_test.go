@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -285,7 +286,7 @@ func TestAckOfAMemberThatComesBack(t *testing.T) {
 func TestAcksAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var seen counter
-		f := newFleet(t, 3, backplane.Options{Observer: &seen}, nil)
+		f := newFleet(t, 3, backplane.Options{Observers: []observe.Observer{&seen}}, nil)
 		const n = 50
 		for i := range n {
 			for node := range f.ns {
@@ -310,21 +311,16 @@ func (a *asyncAcker) DeliverAck(_ *backplane.Message, ack func([]byte)) { go ack
 
 // counter observes questions.
 type counter struct {
+	observe.Nop
 	mu sync.Mutex
 	n  int
 }
 
-func (c *counter) RequestStart(ctx context.Context, _ *backplane.RequestData) context.Context {
-	return ctx
-}
-
-func (c *counter) RequestAnswer(context.Context, *backplane.RequestData, string) {
+func (c *counter) RequestResponse(context.Context, *observe.Request, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n++
 }
-
-func (c *counter) RequestEnd(context.Context, *backplane.RequestData) {}
 
 func (c *counter) answers() int {
 	c.mu.Lock()

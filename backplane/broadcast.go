@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -13,7 +14,7 @@ type outgoing struct {
 	b        wire.Broadcast
 	buf      []byte
 	delivery delivery
-	data     PublishData
+	data     observe.Publish
 }
 
 var outgoingPool = sync.Pool{New: func() any { return new(outgoing) }}
@@ -59,7 +60,7 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Sele
 		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
 		Header: t.Header, Payload: payload, Relay: t.Relay,
 	}
-	if po := ns.node.observe.publish; po != nil {
+	if po := ns.node.observe.Publish; po != nil {
 		return ns.sendObserved(ctx, po, o, t)
 	}
 	_, err := ns.send(ctx, o, t)
@@ -67,14 +68,14 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Sele
 }
 
 // sendObserved is apart from Broadcast, which then needs no room for what is observed.
-func (ns *Namespace) sendObserved(ctx context.Context, po PublishObserver, o *outgoing, t *wire.Selection) error {
+func (ns *Namespace) sendObserved(ctx context.Context, po observe.Observer, o *outgoing, t *wire.Selection) error {
 	payload := o.b.Payload
-	defer func() { o.data = PublishData{} }()
-	o.data = PublishData{
+	defer func() { o.data = observe.Publish{} }()
+	o.data = observe.Publish{
 		Source: ns.node.source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
 		Rooms: t.Rooms, Except: t.Except, LocalOnly: t.LocalOnly, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
 	}
-	ctx = observedStart(ctx, ns.node, "PublishStart", PublishObserver.PublishStart, po, &o.data)
+	ctx = observedStart(ctx, ns.node, "PublishStart", observe.Observer.PublishStart, po, &o.data)
 	o.b.Header = o.data.Header
 	delivered, err := ns.send(ctx, o, t)
 	o.data.MessageBytes, o.data.Delivered, o.data.Err = len(o.buf), delivered, err

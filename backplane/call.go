@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -52,9 +53,9 @@ type call struct {
 	all     bool  // every unannounced peer is to answer
 	inexact error // why unannounced peers may be missing that were not counted
 
-	// With a RequestObserver: who has answered, as far as it does not know yet. Its
+	// With an observer: who has answered, as far as it does not know yet. Its
 	// methods are called by the asker's goroutine only.
-	data   *RequestData // nil without one
+	data   *observe.Request // nil without one
 	untold []string
 	news   chan struct{} // untold has become longer
 }
@@ -252,13 +253,13 @@ func (c *call) expect(who *census, exp wire.Expected, stop context.CancelFunc) {
 // start tells the observer that the question begins, and returns its context.
 func (c *call) start(ctx context.Context, who *census, exp wire.Expected) context.Context {
 	n := c.ns.node
-	ro := n.observe.request
+	ro := n.observe.Request
 	if ro == nil {
 		return ctx
 	}
 	d := c.ns.requestData(c.req)
-	d.Expected, d.ExpectedUnnamed = len(who.alive), exp.Answers
-	ctx = observedStart(ctx, n, "RequestStart", RequestObserver.RequestStart, ro, d)
+	d.Expected, d.ExpectedForeign = len(who.alive), exp.Answers
+	ctx = observedStart(ctx, n, "RequestStart", observe.Observer.RequestStart, ro, d)
 	c.data, c.req.Header = d, d.Header
 	return ctx
 }
@@ -271,7 +272,7 @@ func (c *call) tell(ctx context.Context) {
 	c.mu.Unlock()
 	n := c.ns.node
 	for _, node := range list {
-		n.observed("RequestAnswer", func() { n.observe.request.RequestAnswer(ctx, c.data, node) })
+		n.observed("RequestResponse", func() { n.observe.Request.RequestResponse(ctx, c.data, node) })
 	}
 }
 
@@ -283,11 +284,14 @@ func (c *call) run(ctx context.Context, who *census, exp wire.Expected, publish 
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	if d := c.data; d != nil {
-		d.Expected, d.ExpectedUnnamed = len(who.alive), exp.Answers
+		d.Expected, d.ExpectedForeign = len(who.alive), exp.Answers
 		defer func() {
 			c.tell(ctx)
-			d.Coverage, d.Err = fleet, err
-			ns.node.observed("RequestEnd", func() { ns.node.observe.request.RequestEnd(ctx, d) })
+			d.Responded, d.Err = len(fleet.Answered)+fleet.Foreign, err
+			for _, m := range fleet.Missing {
+				d.Missing = append(d.Missing, observe.Missing(m))
+			}
+			ns.node.observed("RequestEnd", func() { ns.node.observe.Request.RequestEnd(ctx, d) })
 		}()
 	}
 	c.expect(who, exp, stop)

@@ -15,7 +15,7 @@
 // happens when the broker is away is the broker's to say: package redisbroker, for
 // one, holds messages back for a while; whatever it loses in the end it reports, and
 // the node passes that on to Options.OnError. Receivers learn of gaps as
-// *InterruptedError and from LinkObserver, in their place in the order.
+// *InterruptedError and from observe.Observer, in their place in the order.
 //
 // # Requests
 //
@@ -131,7 +131,7 @@
 //
 // Bytes that cannot be read are counted, reported as *[DecodeError] with their channel,
 // and change nothing. What comes on the channel of a room that no member here is in is
-// not read, unless an [UnwantedObserver] or OnBroadcast wants it: it counts as unwanted,
+// not read, unless an observer (observe.Unwanted) or OnBroadcast wants it: it counts as unwanted,
 // whatever it is. Answers to unknown or finished questions, second
 // answers of one node and unknown operations are counted.
 package backplane

@@ -12,7 +12,6 @@ import (
 
 func init() {
 	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }
-	wire.RegistryOf = func(ns any) any { return ns.(*Namespace).rooms }
 }
 
 type nodeDoor struct{ n *Node }

@@ -241,7 +241,7 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // InterruptedError reports that a namespace, or the control channel if Namespace
 // is empty, may have missed messages. It comes when the interruption begins; a
-// LinkObserver hears of both ends, in their places among the messages.
+// observe.Observer hears of both ends, in their places among the messages.
 type InterruptedError struct {
 	Namespace string
 	Err       error

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -55,7 +56,7 @@ func TestHostileBytes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		drops := new(dropLog)
 		f := newFleet(t, 0, backplane.Options{}, nil)
-		f.add(&backplane.Options{Name: "n0", Observer: drops}, nil)
+		f.add(&backplane.Options{Name: "n0", Observers: []observe.Observer{drops}}, nil)
 		f.add(&backplane.Options{Name: "n1"}, nil)
 		f.meet()
 		a, b := f.socket(0, "a", "red"), f.socket(1, "b", "blue")
@@ -99,7 +100,7 @@ func TestHostileBytes(t *testing.T) {
 					t.Errorf("%s on %v: stats were %+v, are %+v", name, ch, before, after)
 				}
 				if ch != broker.Control() {
-					if got := drops.take(); len(got) != 1 || got[0] != backplane.DropUndecodable {
+					if got := drops.take(); len(got) != 1 || got[0] != observe.DropUndecodable {
 						t.Errorf("%s on %v: observed %v", name, ch, got)
 					}
 				}
@@ -115,9 +116,12 @@ func TestHostileBytes(t *testing.T) {
 	})
 }
 
-type dropLog struct{ noted[backplane.DropReason] }
+type dropLog struct {
+	observe.Nop
+	noted[observe.DropReason]
+}
 
-func (d *dropLog) Dropped(_ string, _ broker.Channel, r backplane.DropReason) { d.add(r) }
+func (d *dropLog) Dropped(_ string, _ broker.Channel, r observe.DropReason) { d.add(r) }
 
 // What bytes cost to read stays in proportion to how many there are.
 func TestHostileMemory(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -21,7 +22,7 @@ type arrivals struct {
 	after     func(*delivery) // what to do after the delivery
 
 	// What the observer sees of a broadcast, its context, and deliverEnded.
-	data       DeliverData
+	data       observe.Delivery
 	ctx        context.Context
 	deliverEnd func(*delivery)
 }
@@ -30,7 +31,7 @@ func (a *arrivals) init(ns *Namespace) {
 	a.ns = ns
 	a.deliverEnd = a.deliverEnded
 	a.queue.Init(a, inbound.Options{
-		StallTimeout: ns.node.opts.StallTimeout, Clock: ns.node.observe.node != nil, Workers: &ns.workers,
+		StallTimeout: ns.node.opts.StallTimeout, Clock: ns.node.observe.Node != nil, Workers: &ns.workers,
 	})
 }
 
@@ -39,13 +40,13 @@ func (a *arrivals) init(ns *Namespace) {
 func (a *arrivals) Wants(ch broker.Channel) bool {
 	ns := a.ns
 	return ch.Kind() != broker.KindRoom || ch.Name() == "" || ns.extra.OnBroadcast != nil ||
-		ns.node.observe.unwanted || ns.rooms.Holds(ch.Name())
+		ns.node.observe.Unwanted || ns.rooms.Holds(ch.Name())
 }
 
 // Unread implements inbound.Handler.
 func (a *arrivals) Unread(ch broker.Channel, size int) {
 	a.count(size)
-	a.drop(ch, DropUnwanted, nil)
+	a.drop(ch, observe.DropUnwanted, nil)
 }
 
 func (a *arrivals) count(size int) {
@@ -85,8 +86,8 @@ func (a *arrivals) Interrupted(err error) {
 	a.downSince = time.Now()
 	n.counters.interruptions.Add(1)
 	n.reports.report(&InterruptedError{Namespace: name, Err: err})
-	if n.observe.link != nil {
-		n.observed("Interrupted", func() { n.observe.link.Interrupted(name, err) })
+	if n.observe.Link != nil {
+		n.observed("Interrupted", func() { n.observe.Link.Interrupted(name, err) })
 	}
 	a.onLink(err)
 }
@@ -94,8 +95,8 @@ func (a *arrivals) Interrupted(err error) {
 // Resumed implements inbound.Handler.
 func (a *arrivals) Resumed() {
 	n, lasted := a.ns.node, time.Since(a.downSince)
-	if n.observe.link != nil {
-		n.observed("Resumed", func() { n.observe.link.Resumed(a.ns.name, lasted) })
+	if n.observe.Link != nil {
+		n.observed("Resumed", func() { n.observe.Link.Resumed(a.ns.name, lasted) })
 	}
 	a.onLink(nil)
 }
@@ -108,37 +109,37 @@ func (a *arrivals) onLink(err error) {
 }
 
 // drop counts a message that ends here.
-func (a *arrivals) drop(ch broker.Channel, reason DropReason, err error) {
+func (a *arrivals) drop(ch broker.Channel, reason observe.DropReason, err error) {
 	n := a.ns.node
 	switch reason {
-	case DropUnwanted:
+	case observe.DropUnwanted:
 		n.counters.unwanted.Add(1)
-	case DropEcho:
+	case observe.DropEcho:
 		n.counters.echoes.Add(1)
-	case DropForeign:
+	case observe.DropForeign:
 		n.counters.foreign.Add(1)
-	case DropStray:
+	case observe.DropStray:
 		n.counters.stray.Add(1)
-	case DropUndecodable:
+	case observe.DropUndecodable:
 		n.counters.undecodable.Add(1)
 		n.reports.report(&DecodeError{Channel: ch, Err: err})
 	}
-	if do := n.observe.drop; do != nil {
+	if do := n.observe.Drop; do != nil {
 		a.dropped(do, ch, reason)
 	}
 }
 
 // dropped is apart from drop, which is on the way of every message for other nodes'
 // rooms and should stay small.
-func (a *arrivals) dropped(do DropObserver, ch broker.Channel, reason DropReason) {
+func (a *arrivals) dropped(do observe.Observer, ch broker.Channel, reason observe.DropReason) {
 	a.ns.node.observed("Dropped", func() { do.Dropped(a.ns.name, ch, reason) })
 }
 
-func reasonOf(err error) DropReason {
+func reasonOf(err error) observe.DropReason {
 	if errors.Is(err, wire.ErrForeignNamespace) || errors.Is(err, wire.ErrIgnored) {
-		return DropForeign
+		return observe.DropForeign
 	}
-	return DropUndecodable
+	return observe.DropUndecodable
 }
 
 // Memory for more room names than this is given back after use.
@@ -157,19 +158,19 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 	}
 	ns.node.headerDropped(b.HeaderDropped)
 	if b.Origin == ns.node.id {
-		a.drop(ch, DropEcho, nil)
+		a.drop(ch, observe.DropEcho, nil)
 		return false
 	}
 	ns.node.members.Heard(b.Origin)
 	if ns.extra.OnBroadcast != nil && !ns.extra.OnBroadcast(b) {
-		a.drop(ch, DropUnwanted, nil)
+		a.drop(ch, observe.DropUnwanted, nil)
 		return false
 	}
 	d.Find(ns.rooms, b.Rooms, b.Except)
-	do := ns.node.observe.deliver
+	do := ns.node.observe.Deliver
 	if len(d.List) == 0 && do == nil {
 		ns.broadcastEnd()
-		a.drop(ch, DropUnwanted, nil)
+		a.drop(ch, observe.DropUnwanted, nil)
 		return false
 	}
 	if do != nil {
@@ -214,14 +215,14 @@ func (ns *Namespace) stalled(member string) {
 
 // deliverStart tells the observer of the broadcast in a.in, whose members are selected,
 // and has it told of the end.
-func (a *arrivals) deliverStart(do DeliverObserver, ch broker.Channel, size int, d *delivery) {
+func (a *arrivals) deliverStart(do observe.Observer, ch broker.Channel, size int, d *delivery) {
 	n, b := a.ns.node, &a.in
-	a.data = DeliverData{
+	a.data = observe.Delivery{
 		Source: n.source, Namespace: a.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
 		Header: b.Header, HeaderDropped: b.HeaderDropped, PayloadBytes: len(b.Payload), MessageBytes: size,
 		Matched: len(d.List),
 	}
-	a.ctx = observedStart(a.ns.ctx, n, "DeliverStart", DeliverObserver.DeliverStart, do, &a.data)
+	a.ctx = observedStart(a.ns.ctx, n, "DeliverStart", observe.Observer.DeliverStart, do, &a.data)
 	d.Context, a.after = a.ctx, a.deliverEnd
 }
 
@@ -230,12 +231,12 @@ func (a *arrivals) deliverStart(do DeliverObserver, ch broker.Channel, size int,
 func (a *arrivals) deliverEnded(d *delivery) {
 	n, data := a.ns.node, &a.data
 	data.Delivered, data.Skipped, data.Panicked = d.Delivered(), d.Skipped(), d.Panicked()
-	do := n.observe.deliver
+	do := n.observe.Deliver
 	n.observed("DeliverEnd", func() { do.DeliverEnd(a.ctx, data) })
 	if data.Matched == 0 {
-		a.drop(data.Channel, DropUnwanted, nil)
+		a.drop(data.Channel, observe.DropUnwanted, nil)
 	}
-	*data = DeliverData{}
+	*data = observe.Delivery{}
 }
 
 // broadcastEnd tells the application that another node's broadcast has been delivered.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
@@ -280,7 +281,7 @@ func TestQueryAfterOutage(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			resumed := make(chan struct{}, 1)
 			f := newFleet(t, 0, backplane.Options{}, nil)
-			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{Observer: outageLog(resumed)}, answering(0))
+			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{Observers: []observe.Observer{outageLog{resumed: resumed}}}, answering(0))
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(1))
 			f.meet()
 			memorytest.Cut(f.brokers[0], nil)
@@ -315,12 +316,14 @@ func TestQueryAfterOutage(t *testing.T) {
 }
 
 // outageLog says when a namespace's subscription has resumed.
-type outageLog chan struct{}
+type outageLog struct {
+	observe.Nop
+	resumed chan struct{}
+}
 
-func (outageLog) Interrupted(string, error) {}
 func (o outageLog) Resumed(namespace string, _ time.Duration) {
 	if namespace != "" {
-		o <- struct{}{}
+		o.resumed <- struct{}{}
 	}
 }
 

@@ -7,12 +7,16 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
 // linkLog notes the order of messages and outages.
-type linkLog struct{ noted[string] }
+type linkLog struct {
+	observe.Nop
+	noted[string]
+}
 
 func (l *linkLog) Interrupted(ns string, err error) { l.add(fmt.Sprintf("%s down: %v", ns, err)) }
 func (l *linkLog) Resumed(ns string, d time.Duration) {
@@ -24,7 +28,7 @@ func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log linkLog
 		f := newFleet(t, 0, backplane.Options{}, nil)
-		f.add(&backplane.Options{Observer: &onlyNamespace{&log}}, nil)
+		f.add(&backplane.Options{Observers: []observe.Observer{&onlyNamespace{&log}}}, nil)
 		f.add(&backplane.Options{}, nil)
 		f.meet()
 		a, b := f.socket(0, "a"), f.socket(1, "b")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
@@ -108,13 +107,6 @@ func (ns *Namespace) Name() string { return ns.name }
 
 // Protocol returns the protocol of the namespace's channels.
 func (ns *Namespace) Protocol() broker.Protocol { return ns.protocol }
-
-// LastMessage returns when the namespace's subscription last brought a message,
-// whomever it was for. It is zero if none came yet, and on a node without a
-// NodeObserver, which does not look at the clock.
-func (ns *Namespace) LastMessage() time.Time {
-	return ns.inbound.queue.Last()
-}
 
 // Node returns the node.
 func (ns *Namespace) Node() *Node { return ns.node }

@@ -4,14 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/observers"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -24,8 +25,8 @@ type Node struct {
 	limit   int // largest payload, 0 none
 	caps    broker.Capabilities
 	opts    Options
-	observe observers
-	source  *Source
+	observe observers.Set
+	source  *observe.Source
 
 	counters counters
 	reports  reporter
@@ -61,17 +62,12 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	observe := observersOf(o.Observer)
-	if o.Observer != nil && observe == (observers{}) {
-		return nil, &OptionError{Option: "Observer", Reason: fmt.Sprintf("%T implements none of the observer interfaces", o.Observer)}
-	}
 	n := &Node{
 		id:         o.ID,
 		since:      time.Now(),
 		broker:     b,
 		caps:       b.Capabilities(),
 		opts:       o,
-		observe:    observe,
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 		namespaces: make(map[membership.Namespace]*Namespace),
@@ -85,12 +81,16 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 			n.id = o.Name + "~" + n.id
 		}
 	}
+	n.source = newSource(n.id, b)
+	ok := false
+	if n.observe, ok = observers.Of(o.Observers, func(what string, v any) { n.panicked(what, "", v) }); !ok {
+		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
+	}
 	n.members = membership.New(membership.Options{
 		Broker: b, ID: n.id, Since: n.since, Life: n.life,
 		Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, RequestsTimeout: o.RequestsTimeout,
-		NoteArrivals: observe.node != nil, Events: nodeEvents{n},
+		NoteArrivals: n.observe.Node != nil, Events: nodeEvents{n},
 	})
-	n.source = NewSource(n.id, b)
 	n.reports.init(o.onError(), o.Logger, &n.counters)
 	return n, nil
 }
@@ -129,22 +129,8 @@ func (n *Node) ID() string { return n.id }
 // Broker returns the broker given to New.
 func (n *Node) Broker() broker.Broker { return n.broker }
 
-// Source returns what observers know this node by.
-func (n *Node) Source() *Source { return n.source }
-
-// LastMessage returns when the control channel last brought something, be it this node's
-// own sign of life. It is zero if nothing came yet, and without a NodeObserver.
-func (n *Node) LastMessage() time.Time { return n.members.LastMessage() }
-
-// EachNamespace calls f for every namespace the node has now, in all protocols, in no order.
-func (n *Node) EachNamespace(f func(*Namespace)) {
-	for _, ns := range n.live() {
-		f(ns)
-	}
-}
-
 // Stats returns what the node has counted since New.
-func (n *Node) Stats() Stats { return n.counters.snapshot() }
+func (n *Node) Stats() observe.Stats { return n.counters.snapshot() }
 
 // Namespace joins the fleet in a namespace. On return it is live: whatever another
 // node sends from now on reaches it. ctx limits only the call. An error leaves
@@ -225,8 +211,8 @@ func (n *Node) start(ctx context.Context) error {
 	n.started = true
 	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.reports.report(&broker.LossError{Loss: l}) })
 	n.workers.Go(n.reports.run)
-	if o := n.observe.node; o != nil {
-		n.observed("NodeStart", func() { o.NodeStart(n) })
+	if o := n.observe.Node; o != nil {
+		n.observed("NodeStart", func() { o.NodeStart(observedNode{n}) })
 	}
 	return nil
 }
@@ -262,8 +248,8 @@ func (n *Node) Close(ctx context.Context) error {
 	errs = append(errs, n.members.Close(ctx))
 	close(n.stop)
 	n.stopLoss()
-	if o := n.observe.node; o != nil {
-		n.observed("NodeEnd", func() { o.NodeEnd(n) })
+	if o := n.observe.Node; o != nil {
+		n.observed("NodeEnd", func() { o.NodeEnd(observedNode{n}) })
 	}
 	n.reports.close()
 	errs = append(errs, wait(ctx, &n.workers))

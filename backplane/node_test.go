@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -43,7 +44,7 @@ func TestOptions(t *testing.T) {
 		{"PeerTimeout", backplane.Options{Heartbeat: time.Second, PeerTimeout: time.Second}},
 		{"PeerTimeout", backplane.Options{PeerTimeout: time.Second / 2}}, // with Heartbeat's default
 		{"PeerTimeout", backplane.Options{Heartbeat: math.MaxInt64 / 2}}, // whose default would overflow
-		{"Observer", backplane.Options{Observer: 42}},
+		{"Observers", backplane.Options{Observers: []observe.Observer{nil}}},
 	} {
 		n, err := backplane.New(memorybroker.New(nil), &c.o)
 		var oe *backplane.OptionError

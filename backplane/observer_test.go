@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -20,6 +21,7 @@ import (
 // watcher implements every Observer interface and keeps what it sees. In each Start
 // it stores a number in the context and expects it in the End.
 type watcher struct {
+	observe.Nop
 	mu    sync.Mutex
 	last  int
 	open  map[int]string
@@ -67,33 +69,33 @@ func (w *watcher) end(ctx context.Context, what, text string) {
 	w.ended = append(w.ended, what+" "+text)
 }
 
-func (w *watcher) PublishStart(ctx context.Context, d *backplane.PublishData) context.Context {
+func (w *watcher) PublishStart(ctx context.Context, d *observe.Publish) context.Context {
 	if w.header != nil {
 		d.Header = w.header(d.Header)
 	}
 	return w.start(ctx, "publish")
 }
 
-func (w *watcher) PublishEnd(ctx context.Context, d *backplane.PublishData) {
+func (w *watcher) PublishEnd(ctx context.Context, d *observe.Publish) {
 	w.end(ctx, "publish", fmt.Sprintf("%v %v delivered %d, %d bytes of %t, %v", d.Rooms, d.Except, d.Delivered, d.PayloadBytes, d.MessageBytes > d.PayloadBytes, d.Err))
 }
 
-func (w *watcher) DeliverStart(ctx context.Context, _ *backplane.DeliverData) context.Context {
+func (w *watcher) DeliverStart(ctx context.Context, _ *observe.Delivery) context.Context {
 	return w.start(ctx, "deliver")
 }
 
-func (w *watcher) DeliverEnd(ctx context.Context, d *backplane.DeliverData) {
+func (w *watcher) DeliverEnd(ctx context.Context, d *observe.Delivery) {
 	w.end(ctx, "deliver", fmt.Sprintf("%v %v matched %d, delivered %d, skipped %d, panicked %d, %v", d.Rooms, d.Except, d.Matched, d.Delivered, d.Skipped, d.Panicked, d.Header))
 }
 
-func (w *watcher) RequestStart(ctx context.Context, d *backplane.RequestData) context.Context {
+func (w *watcher) RequestStart(ctx context.Context, d *observe.Request) context.Context {
 	if w.header != nil {
 		d.Header = w.header(d.Header)
 	}
 	return w.start(ctx, "request "+d.Op)
 }
 
-func (w *watcher) RequestAnswer(ctx context.Context, d *backplane.RequestData, _ string) {
+func (w *watcher) RequestResponse(ctx context.Context, d *observe.Request, _ string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.panics {
@@ -104,19 +106,19 @@ func (w *watcher) RequestAnswer(ctx context.Context, d *backplane.RequestData, _
 	}
 }
 
-func (w *watcher) RequestEnd(ctx context.Context, d *backplane.RequestData) {
-	w.end(ctx, "request "+d.Op, fmt.Sprintf("%d of %d, %v", len(d.Coverage.Answered), d.Expected, d.Err))
+func (w *watcher) RequestEnd(ctx context.Context, d *observe.Request) {
+	w.end(ctx, "request "+d.Op, fmt.Sprintf("%d of %d, %v", d.Responded, d.Expected, d.Err))
 }
 
-func (w *watcher) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
+func (w *watcher) ServeStart(ctx context.Context, d *observe.Serve) context.Context {
 	return w.start(ctx, "serve "+d.Op)
 }
 
-func (w *watcher) ServeEnd(ctx context.Context, d *backplane.ServeData) {
+func (w *watcher) ServeEnd(ctx context.Context, d *observe.Serve) {
 	w.end(ctx, "serve "+d.Op, fmt.Sprintf("%v %v", d.Header, d.Err))
 }
 
-func (w *watcher) Dropped(string, broker.Channel, backplane.DropReason) {
+func (w *watcher) Dropped(string, broker.Channel, observe.DropReason) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.panics {
@@ -148,7 +150,7 @@ func watched(t *testing.T, watchers ...*watcher) *fleet {
 	for i, w := range watchers {
 		o := &backplane.Options{Name: fmt.Sprint("n", i)}
 		if w != nil {
-			o.Observer = w
+			o.Observers = []observe.Observer{w}
 		}
 		f.add(o, answering(i))
 	}
@@ -246,7 +248,7 @@ func TestObserverOfEvents(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var server watcher
 		f := newFleet(t, 1, backplane.Options{}, nil)
-		f.add(&backplane.Options{Observer: &server}, &nsOptions{
+		f.add(&backplane.Options{Observers: []observe.Observer{&server}}, &nsOptions{
 			OnEvent: func(_ context.Context, _ string, p []byte, reply func([]byte)) {
 				switch string(p) {
 				case "later":
@@ -364,7 +366,7 @@ func TestRudeObserver(t *testing.T) {
 			if w.panics {
 				want = []string{
 					"DeliverEnd", "DeliverStart", "Dropped", "Interrupted", "PublishEnd", "PublishStart",
-					"RequestAnswer", "RequestEnd", "RequestStart", "Resumed", "ServeEnd", "ServeStart",
+					"RequestEnd", "RequestResponse", "RequestStart", "Resumed", "ServeEnd", "ServeStart",
 				}
 			}
 			equal(t, "panics", slices.Sorted(maps.Keys(panics)), want)
@@ -382,7 +384,7 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 		var seen, ended []string
 		var server watcher
 		f := newFleet(t, 1, backplane.Options{}, nil)
-		f.add(&backplane.Options{Observer: &server}, &nsOptions{
+		f.add(&backplane.Options{Observers: []observe.Observer{&server}}, &nsOptions{
 			Prepare: func(m *backplane.Message) {
 				if prepared++; string(m.Payload) == "bad" {
 					panic("prepare")

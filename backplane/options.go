@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // Options of a node. The zero value, and nil, are good defaults. New copies it.
@@ -33,9 +35,9 @@ type Options struct {
 	// what went wrong: it has the observer's values, such as a span, but may have
 	// ended.
 	OnErrorContext func(context.Context, error)
-	// Observer implements any of the Observer interfaces of this package, at least one.
-	// nil: none.
-	Observer any
+	// Observers are called for what the node does, in this order: tracing, metrics, tests.
+	// See package observe.
+	Observers []observe.Observer
 	// RequestsTimeout is how long a question to the fleet may take, unless its
 	// context ends earlier. Zero: 1 s. Negative is an error.
 	RequestsTimeout time.Duration

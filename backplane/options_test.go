@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
+	"github.com/crossroom/crossroom/broker"
 )
 
 // The defaults are those of the documentation of Options, here and in adapter.
@@ -51,5 +52,8 @@ func TestLimitsAreDocumented(t *testing.T) {
 		if !strings.Contains(doc, sentence) {
 			t.Errorf("doc.go does not say %q", sentence)
 		}
+	}
+	if broker.MaxNameLen != 4096 { // as wire.CheckName says
+		t.Errorf("a name has at most %d bytes", broker.MaxNameLen)
 	}
 }

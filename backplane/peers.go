@@ -50,13 +50,13 @@ func (e nodeEvents) Left(id string, from []membership.Namespace) {
 
 func (e nodeEvents) Interrupted(err error) {
 	e.n.reports.report(&InterruptedError{Err: err})
-	if o := e.n.observe.link; o != nil {
+	if o := e.n.observe.Link; o != nil {
 		e.n.observed("Interrupted", func() { o.Interrupted("", err) })
 	}
 }
 
 func (e nodeEvents) Resumed(lasted time.Duration) {
-	if o := e.n.observe.link; o != nil {
+	if o := e.n.observe.Link; o != nil {
 		e.n.observed("Resumed", func() { o.Resumed("", lasted) })
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
@@ -193,7 +194,7 @@ func TestPeerTimeout(t *testing.T) {
 func TestPeersDuringOwnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log linkLog
-		f := newFleet(t, 3, backplane.Options{Observer: &log}, nil)
+		f := newFleet(t, 3, backplane.Options{Observers: []observe.Observer{&log}}, nil)
 		memorytest.Cut(f.brokers[0], nil)
 		settle()
 		gone := errors.New("cable")
@@ -232,7 +233,7 @@ func TestPeersAfterSleep(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sleeper := &sleepyObserver{}
 		f := newFleet(t, 0, backplane.Options{}, nil)
-		f.add(&backplane.Options{Name: "n0", Observer: sleeper}, nil)
+		f.add(&backplane.Options{Name: "n0", Observers: []observe.Observer{sleeper}}, nil)
 		f.add(&backplane.Options{Name: "n1"}, nil)
 		f.meet()
 		memorytest.Cut(f.brokers[0], nil)
@@ -252,7 +253,7 @@ func TestPeersAfterSleep(t *testing.T) {
 }
 
 // sleepyObserver stops the goroutine that looks after the others.
-type sleepyObserver struct{}
+type sleepyObserver struct{ observe.Nop }
 
 func (*sleepyObserver) Interrupted(string, error) {}
 func (*sleepyObserver) Resumed(namespace string, _ time.Duration) {
@@ -510,7 +511,7 @@ func TestControlFlood(t *testing.T) {
 func TestAnnouncementsLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
-		f.add(&backplane.Options{Name: "n0", Observer: &sleepyObserver{}}, nil)
+		f.add(&backplane.Options{Name: "n0", Observers: []observe.Observer{&sleepyObserver{}}}, nil)
 		w := f.wire("")
 		memorytest.Cut(f.brokers[0], nil)
 		settle()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -79,28 +80,23 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 
 // closer is a RequestObserver that closes the namespace at the first answer.
 type closer struct {
+	observe.Nop
 	ns  *backplane.Namespace
 	err error
 }
 
-func (c *closer) RequestStart(ctx context.Context, _ *backplane.RequestData) context.Context {
-	return ctx
-}
-
-func (c *closer) RequestAnswer(ctx context.Context, _ *backplane.RequestData, _ string) {
+func (c *closer) RequestResponse(ctx context.Context, _ *observe.Request, _ string) {
 	if c.ns != nil {
 		c.err = c.ns.Close(ctx)
 		c.ns = nil
 	}
 }
 
-func (c *closer) RequestEnd(context.Context, *backplane.RequestData) {}
-
 // No lock is held while an observer hears of an answer.
 func TestObserverMayClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var c closer
-		f := newFleet(t, 3, backplane.Options{Observer: &c}, nil)
+		f := newFleet(t, 3, backplane.Options{Observers: []observe.Observer{&c}}, nil)
 		memorytest.Freeze(f.brokers[2])
 		c.ns = f.ns[0]
 		m, err := f.ns[0].Members(t.Context(), backplane.All())

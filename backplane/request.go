@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -89,8 +90,8 @@ func (ns *Namespace) sendable(req *wire.Request) error {
 }
 
 // requestData describes a request to the observer.
-func (ns *Namespace) requestData(req *wire.Request) *RequestData {
-	return &RequestData{
+func (ns *Namespace) requestData(req *wire.Request) *observe.Request {
+	return &observe.Request{
 		Source: ns.node.source, Namespace: ns.name, Op: req.Op.String(), ID: req.ID, NoReply: req.NoReply,
 		Rooms: req.Rooms, Except: req.Except, PayloadBytes: len(req.Payload), Header: cloneHeader(req.Header),
 	}
@@ -98,12 +99,12 @@ func (ns *Namespace) requestData(req *wire.Request) *RequestData {
 
 // tell publishes a request that nobody answers.
 func (ns *Namespace) tell(ctx context.Context, req *wire.Request) error {
-	ro := ns.node.observe.request
+	ro := ns.node.observe.Request
 	if ro == nil {
 		return ns.publishRequest(ctx, req)
 	}
 	d := ns.requestData(req)
-	ctx = observedStart(ctx, ns.node, "RequestStart", RequestObserver.RequestStart, ro, d)
+	ctx = observedStart(ctx, ns.node, "RequestStart", observe.Observer.RequestStart, ro, d)
 	req.Header = d.Header
 	d.Err = ns.publishRequest(ctx, req)
 	ns.node.observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })
@@ -127,25 +128,25 @@ func (a *arrivals) response(ch broker.Channel, payload []byte) {
 		return
 	}
 	if r.Node == ns.node.id {
-		a.drop(ch, DropEcho, nil)
+		a.drop(ch, observe.DropEcho, nil)
 		return
 	}
 	ns.node.members.Heard(r.Node)
 	// On the shared channel most answers are to other nodes' questions.
 	if !ns.calls.own(r.RequestID) {
-		a.drop(ch, DropForeign, nil)
+		a.drop(ch, observe.DropForeign, nil)
 		return
 	}
 	c := ns.calls.find(r.RequestID)
 	if c != nil && r.Lacks(c.req.Op) {
-		a.drop(ch, DropUndecodable, errLacking)
+		a.drop(ch, observe.DropUndecodable, errLacking)
 		return
 	}
 	if c == nil || !c.answer(&r) {
 		if r.Node == "" {
 			ns.quiet.forget() // one of them lives
 		}
-		a.drop(ch, DropStray, nil)
+		a.drop(ch, observe.DropStray, nil)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -21,7 +22,7 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 		return false
 	}
 	if r.Origin == ns.node.id || ns.calls.own(r.ID) {
-		a.drop(ch, DropEcho, nil)
+		a.drop(ch, observe.DropEcho, nil)
 		return false
 	}
 	ns.node.headerDropped(r.HeaderDropped)
@@ -47,7 +48,7 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 		s.begin()
 		ns.desk.call(s)
 	default:
-		a.drop(ch, DropForeign, nil)
+		a.drop(ch, observe.DropForeign, nil)
 	}
 	return false
 }
@@ -62,26 +63,26 @@ type served struct {
 	short *wire.Response
 	why   error
 	ctx   context.Context // the observer's
-	data  ServeData
+	data  observe.Serve
 }
 
 func (s *served) begin() {
 	s.resp.Request, s.resp.RequestID, s.resp.Node = s.req, s.req.ID, s.ns.node.id
 	s.ctx = s.ns.ctx
-	if so := s.ns.node.observe.serve; so != nil {
-		s.data = ServeData{
+	if so := s.ns.node.observe.Serve; so != nil {
+		s.data = observe.Serve{
 			Source: s.ns.node.source, Namespace: s.ns.name, Op: s.req.Op.String(), ID: s.req.ID, Origin: s.req.Origin,
 			NoReply: s.req.ID == "" || s.req.NoReply, Header: s.req.Header, HeaderDropped: s.req.HeaderDropped,
 			PayloadBytes: len(s.req.Payload),
 		}
-		s.ctx = observedStart(s.ctx, s.ns.node, "ServeStart", ServeObserver.ServeStart, so, &s.data)
+		s.ctx = observedStart(s.ctx, s.ns.node, "ServeStart", observe.Observer.ServeStart, so, &s.data)
 	}
 }
 
 // done closes the books. err is why the answer could not be published.
 func (s *served) done(err error) {
 	s.ns.node.counters.served.Add(1)
-	if so := s.ns.node.observe.serve; so != nil {
+	if so := s.ns.node.observe.Serve; so != nil {
 		if s.data.Err == nil {
 			s.data.Err = err
 		}

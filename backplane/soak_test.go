@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // orderly is a member that counts what every sender sends to everybody, in order.
@@ -43,7 +44,7 @@ func (o *orderly) DeliverAck(m *backplane.Message, ack func([]byte)) { ack(m.Pay
 func TestEverythingAtOnce(t *testing.T) {
 	const nodes, workers, rounds = 4, 3, 80
 	var obs counter
-	f := newFleet(t, nodes, backplane.Options{RequestsTimeout: 20 * time.Second, Observer: &obs}, answering)
+	f := newFleet(t, nodes, backplane.Options{RequestsTimeout: 20 * time.Second, Observers: []observe.Observer{&obs}}, answering)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var steady []*orderly

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/rooms"
 )
 
@@ -132,7 +133,7 @@ type marked struct {
 	came   chan struct{}
 }
 
-func newMarked(ctx context.Context, s *stage, observer any) (*marked, error) {
+func newMarked(ctx context.Context, s *stage, observer observe.Observer) (*marked, error) {
 	n, err := newLoopNode(ctx, s, observer)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -30,14 +31,17 @@ type loopNode struct {
 	*loop
 }
 
-func newLoopNode(ctx context.Context, s *stage, observer any) (loopNode, error) {
-	l := &loop{}
-	n, err := nodeOn(ctx, s, l, &adapter.Options{Observer: observer})
+func newLoopNode(ctx context.Context, s *stage, observer observe.Observer) (loopNode, error) {
+	l, opts := &loop{}, &adapter.Options{}
+	if observer != nil {
+		opts.Observers = []observe.Observer{observer}
+	}
+	n, err := nodeOn(ctx, s, l, opts)
 	return loopNode{n, l}, err
 }
 
 // capture returns what a node publishes when it emits the event to a room.
-func capture(ctx context.Context, s *stage, observer any, room string) (message, error) {
+func capture(ctx context.Context, s *stage, observer observe.Observer, room string) (message, error) {
 	n, err := newLoopNode(ctx, s, observer)
 	if err != nil {
 		return message{}, err

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -47,7 +48,7 @@ func (s *stage) tracers(ctx context.Context, sampled sampling) *sdktrace.TracerP
 }
 
 // observer is what a node is given to be traced, with metrics.
-func (s *stage) observer(ctx context.Context, sampled sampling) (any, error) {
+func (s *stage) observer(ctx context.Context, sampled sampling) (observe.Observer, error) {
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	s.later(func() error { return meters.Shutdown(context.WithoutCancel(ctx)) })
 	o, err := otelbackplane.New(&otelbackplane.Options{TracerProvider: s.tracers(ctx, sampled), MeterProvider: meters})
@@ -59,18 +60,18 @@ func (s *stage) observer(ctx context.Context, sampled sampling) (any, error) {
 }
 
 // untraced is no observer.
-func untraced(context.Context, *stage) (any, error) { return nil, nil }
+func untraced(context.Context, *stage) (observe.Observer, error) { return nil, nil }
 
 // traced is an observer.
-func traced(sampled sampling) func(context.Context, *stage) (any, error) {
-	return func(ctx context.Context, s *stage) (any, error) { return s.observer(ctx, sampled) }
+func traced(sampled sampling) func(context.Context, *stage) (observe.Observer, error) {
+	return func(ctx context.Context, s *stage) (observe.Observer, error) { return s.observer(ctx, sampled) }
 }
 
 // spans is how many spans are made between two looks at the clock.
 const spans = 1024
 
 // emitting publishes to a broker that forgets what it gets.
-func emitting(observer func(context.Context, *stage) (any, error), in func(context.Context) context.Context) func(context.Context, *stage) (round, error) {
+func emitting(observer func(context.Context, *stage) (observe.Observer, error), in func(context.Context) context.Context) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		o, err := observer(ctx, s)
 		if err != nil {
@@ -96,7 +97,7 @@ func emitting(observer func(context.Context, *stage) (any, error), in func(conte
 }
 
 // receiving takes in, for one socket, what a node that traces has published.
-func receiving(observer func(context.Context, *stage) (any, error)) func(context.Context, *stage) (round, error) {
+func receiving(observer func(context.Context, *stage) (observe.Observer, error)) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		tracing, err := s.observer(ctx, unsampled)
 		if err != nil {

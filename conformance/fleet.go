@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -34,7 +35,7 @@ type crewOptions struct {
 	// id of each node; nil: made up.
 	id func(node int) string
 	// observer of each node; nil: none.
-	observer func(node int) any
+	observer func(node int) observe.Observer
 	// request answers requests and events; nil: with the node's number, a colon and
 	// the payload.
 	request func(ctx context.Context, node int, from string, payload []byte) ([]byte, error)
@@ -107,7 +108,9 @@ func (c *crew) add(ctx context.Context) (*mate, error) {
 		opts.ID = c.opts.id(m.number)
 	}
 	if c.opts.observer != nil {
-		opts.Observer = c.opts.observer(m.number)
+		if o := c.opts.observer(m.number); o != nil {
+			opts.Observers = []observe.Observer{o}
+		}
 	}
 	if m.node, err = backplane.New(n.Broker, &opts); err != nil {
 		return nil, setup("making a node of a fleet", err)

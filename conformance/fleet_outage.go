@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 var fleetOutageCases = []Case{
@@ -87,6 +88,7 @@ var questions = []question{
 // gate is the observer of the node to which something happens: it stops requests in the
 // middle of being carried out, each namespace's by itself.
 type gate struct {
+	observe.Nop
 	mu      sync.Mutex
 	shut    bool
 	open    chan struct{}
@@ -98,8 +100,8 @@ func newGate() *gate {
 	return &gate{open: make(chan struct{}), changed: make(chan struct{}), stopped: map[string]bool{}}
 }
 
-// ServeStart implements backplane.ServeObserver.
-func (g *gate) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
+// ServeStart implements observe.Observer.
+func (g *gate) ServeStart(ctx context.Context, d *observe.Serve) context.Context {
 	g.mu.Lock()
 	if !g.shut {
 		g.mu.Unlock()
@@ -113,8 +115,8 @@ func (g *gate) ServeStart(ctx context.Context, d *backplane.ServeData) context.C
 	return ctx
 }
 
-// ServeEnd implements backplane.ServeObserver.
-func (g *gate) ServeEnd(context.Context, *backplane.ServeData) {}
+// ServeEnd implements observe.Observer.
+func (g *gate) ServeEnd(context.Context, *observe.Serve) {}
 
 func (g *gate) close() {
 	g.mu.Lock()
@@ -171,7 +173,7 @@ func (e *env) blow(ctx context.Context, clause Clause, what string, timeout, pee
 	}
 	b.crew = &crew{env: e, spaces: spaces, opts: crewOptions{
 		timeout: timeout, heartbeat: timeout / 4, peerTimeout: peerTimeout,
-		observer: func(i int) any {
+		observer: func(i int) observe.Observer {
 			if i == 2 {
 				return b.gate
 			}

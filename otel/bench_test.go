@@ -9,9 +9,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/internal/wire"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -27,26 +26,26 @@ func BenchmarkObserver(b *testing.B) {
 		}},
 	} {
 		o := c.observer(b)
-		source := &backplane.Source{Node: "node", System: "redis", Prefix: "socket.io"}
+		source := &observe.Source{Node: "node", System: "redis", Prefix: "socket.io"}
 		parent := trace.ContextWithSpanContext(context.Background(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}}))
 		for name, ctx := range map[string]context.Context{"child": parent, "root": context.Background()} {
 			b.Run(c.name+"/publish/"+name, func(b *testing.B) {
 				b.ReportAllocs()
-				var d backplane.PublishData
+				var d observe.Publish
 				rooms := []string{"room"}
 				for b.Loop() {
-					d = backplane.PublishData{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms}
+					d = observe.Publish{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms}
 					o.PublishEnd(o.PublishStart(ctx, &d), &d)
 				}
 			})
 		}
 		b.Run(c.name+"/deliver", func(b *testing.B) {
 			b.ReportAllocs()
-			header := wire.Header{"traceparent": "00-01000000000000000000000000000000-0200000000000000-00"}
-			var d backplane.DeliverData
+			header := map[string]string{"traceparent": "00-01000000000000000000000000000000-0200000000000000-00"}
+			var d observe.Delivery
 			rooms := []string{"room"}
 			for b.Loop() {
-				d = backplane.DeliverData{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms, Matched: 1, Header: header}
+				d = observe.Delivery{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms, Matched: 1, Header: header}
 				o.DeliverEnd(o.DeliverStart(context.Background(), &d), &d)
 			}
 		})

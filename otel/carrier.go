@@ -65,14 +65,14 @@ func (c *carrier) guard(ctx context.Context, call func()) {
 
 // inject adds what ctx says to a header. own is what the caller sends along: it is
 // returned, with more in it, if there is any; otherwise spare is, emptied before.
-func (c *carrier) inject(ctx context.Context, own, spare wire.Header, w *parentWriter) wire.Header {
+func (c *carrier) inject(ctx context.Context, own, spare map[string]string, w *parentWriter) map[string]string {
 	if c.limit <= 0 {
 		return own
 	}
 	h := own
 	if h == nil {
 		if h = spare; h == nil {
-			h = make(wire.Header, 1)
+			h = make(map[string]string, 1)
 		}
 		clear(h)
 	}
@@ -90,7 +90,7 @@ func (c *carrier) inject(ctx context.Context, own, spare wire.Header, w *parentW
 }
 
 // injectAll has the propagator write into a map of its own and takes over what fits.
-func (c *carrier) injectAll(ctx context.Context, h wire.Header) {
+func (c *carrier) injectAll(ctx context.Context, h map[string]string) {
 	wrote := propagation.MapCarrier{}
 	c.guard(ctx, func() { c.propagator.Inject(ctx, wrote) })
 	room := wire.MaxHeader
@@ -124,7 +124,7 @@ func (c *carrier) injectAll(ctx context.Context, h wire.Header) {
 
 // extract returns ctx with the fields of a header that fit into the limit, those that
 // identify the trace first. ignored counts the fields that extract left out.
-func (c *carrier) extract(ctx context.Context, h wire.Header) (out context.Context, ignored int) {
+func (c *carrier) extract(ctx context.Context, h map[string]string) (out context.Context, ignored int) {
 	if c.limit <= 0 {
 		return ctx, 0
 	}
@@ -173,7 +173,7 @@ func (c *carrier) extract(ctx context.Context, h wire.Header) (out context.Conte
 
 // parent is what extract would make of a header that has nothing but a traceparent of
 // the usual kind, for the propagator that is on by default.
-func (c *carrier) parent(h wire.Header) (sc trace.SpanContext, ok bool) {
+func (c *carrier) parent(h map[string]string) (sc trace.SpanContext, ok bool) {
 	if !c.w3c || len(h) == 0 || len(traceparent)+parentLen > c.limit || h[tracestate] != "" || h[baggageName] != "" {
 		return sc, false
 	}

@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -39,8 +39,8 @@ type remoteSpan struct {
 
 func (s *remoteSpan) SpanContext() trace.SpanContext { return s.sc }
 
-// DeliverStart implements backplane.DeliverObserver.
-func (o *Observer) DeliverStart(ctx context.Context, d *backplane.DeliverData) context.Context {
+// DeliverStart implements observe.Observer.
+func (o *Observer) DeliverStart(ctx context.Context, d *observe.Delivery) context.Context {
 	v := o.deliveries.Get().(*delivery)
 	v.site = o.site(siteKey{source: d.Source, ns: d.Namespace, action: deliver, room: d.Channel.Kind() == broker.KindRoom})
 	ignored := o.unusable(ctx, d.HeaderDropped)
@@ -79,8 +79,8 @@ func (o *Observer) consume(ctx context.Context, s *site) (context.Context, trace
 	return o.tracer.Start(ctx, s.name, options...)
 }
 
-// DeliverEnd implements backplane.DeliverObserver.
-func (o *Observer) DeliverEnd(ctx context.Context, d *backplane.DeliverData) {
+// DeliverEnd implements observe.Observer.
+func (o *Observer) DeliverEnd(ctx context.Context, d *observe.Delivery) {
 	v, ok := d.State.(*delivery)
 	if !ok {
 		return // DeliverStart has panicked

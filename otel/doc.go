@@ -3,7 +3,7 @@
 // delivered it, and a question to the fleet with who answered when and who did not.
 //
 //	observer, err := otelbackplane.New(nil) // the global providers
-//	server, err := adapter.New(b, &adapter.Options{Observer: observer})
+//	server, err := adapter.New(b, &adapter.Options{Observers: []observe.Observer{observer}})
 //
 // It needs the OpenTelemetry API only; bring an SDK and exporters of your own. Shut the
 // SDK's providers down after the server, so that the last spans are exported.

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane/observe"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
@@ -36,7 +37,7 @@ func Example() {
 	var servers []*adapter.Server
 	var spaces []*adapter.Namespace
 	for range 2 {
-		server, err := adapter.New(bus.Broker(), &adapter.Options{Observer: observer})
+		server, err := adapter.New(bus.Broker(), &adapter.Options{Observers: []observe.Observer{observer}})
 		if err != nil {
 			log.Fatal(err)
 		}

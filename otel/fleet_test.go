@@ -17,6 +17,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	otelbackplane "github.com/crossroom/crossroom/otel"
@@ -30,7 +31,7 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/links=%v", system.name, links), func(t *testing.T) {
 				v := newTelemetry(t)
 				o := v.observer(t, otelbackplane.Options{Links: links})
-				nodes := start(t, system.open(t), 4, backplane.Options{Observer: o}, nil)
+				nodes := start(t, system.open(t), 4, backplane.Options{Observers: []observe.Observer{o}}, nil)
 				var members []*member
 				for i, n := range nodes[:3] { // not the last
 					for k := range i + 1 {
@@ -142,7 +143,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 			o := v.observer(t, otelbackplane.Options{})
 			frozen, release := make(chan struct{}, 1), make(chan struct{})
 			frozen <- struct{}{}
-			nodes := start(t, system.open(t), 4, backplane.Options{Observer: o, RequestsTimeout: 2 * time.Second}, &backplane.NamespaceOptions{
+			nodes := start(t, system.open(t), 4, backplane.Options{Observers: []observe.Observer{o}, RequestsTimeout: 2 * time.Second}, &backplane.NamespaceOptions{
 				OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
 					if !trace.SpanContextFromContext(ctx).IsValid() {
 						t.Error("no span in OnRequest's context")
@@ -222,7 +223,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 func TestEventIsContinued(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{})
-	nodes := start(t, inMemory(), 3, backplane.Options{Observer: o}, nil)
+	nodes := start(t, inMemory(), 3, backplane.Options{Observers: []observe.Observer{o}}, nil)
 	ctx, span := v.request(t)
 	if err := nodes[0].ns.Event(ctx, []byte("x")); err != nil {
 		t.Fatal(err)
@@ -241,7 +242,7 @@ func TestEventIsContinued(t *testing.T) {
 func TestFailuresAreErrors(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{HideRooms: true})
-	nodes := start(t, inMemory(), 2, backplane.Options{Observer: o}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{o}}, nil)
 	m := nodes[1].join(t, "m", "secret")
 	m.do = func() { m.got <- nil; panic("m") }
 	ctx, span := v.request(t)
@@ -278,7 +279,7 @@ func TestFailuresAreErrors(t *testing.T) {
 func TestSkipUnwanted(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{SkipUnwanted: true})
-	nodes := start(t, inMemory(), 3, backplane.Options{Observer: o}, nil)
+	nodes := start(t, inMemory(), 3, backplane.Options{Observers: []observe.Observer{o}}, nil)
 	m := nodes[1].join(t, "m", "red")
 	end := nodes[2].join(t, "end")
 	ctx, span := v.request(t)
@@ -310,7 +311,7 @@ func TestLogLinesAreOfTheTrace(t *testing.T) {
 	v := newTelemetry(t)
 	log := logged{lines: make(chan trace.TraceID, 9)}
 	nodes := start(t, inMemory(), 2,
-		backplane.Options{Observer: v.observer(t, otelbackplane.Options{}), Logger: slog.New(log)},
+		backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}, Logger: slog.New(log)},
 		&backplane.NamespaceOptions{OnRequest: func(context.Context, string, []byte) ([]byte, error) { panic("request") }})
 	m := nodes[1].join(t, "m")
 	m.do = func() { panic("deliver") }
@@ -340,7 +341,7 @@ func TestLogLinesAreOfTheTrace(t *testing.T) {
 
 // adapterWith is a namespace of a server whose only socket panics.
 func adapterWith(t *testing.T, v *telemetry, log *slog.Logger) *adapter.Namespace {
-	opts := adapter.Options{Observer: v.observer(t, otelbackplane.Options{}), Logger: log}
+	opts := adapter.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}, Logger: log}
 	_, ns := startServer(t, memorybroker.New(nil), opts, panicking{})
 	return ns
 }

@@ -13,10 +13,10 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/internal/msgpack"
-	"github.com/crossroom/crossroom/internal/wire"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -122,7 +122,7 @@ func TestHostileHeaders(t *testing.T) {
 		t.Run("native/"+h.name, func(t *testing.T) {
 			v := newTelemetry(t)
 			bus := memorybroker.NewBus(nil)
-			n := start(t, on(bus), 1, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)[0]
+			n := start(t, on(bus), 1, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)[0]
 			m := n.join(t, "m")
 			stranger := bus.Broker()
 			defer stranger.Close(context.Background())
@@ -147,7 +147,7 @@ func TestHostileHeaders(t *testing.T) {
 			v := newTelemetry(t)
 			bus := memorybroker.NewBus(nil)
 			s := newSocket("s")
-			startServer(t, bus.Broker(), adapter.Options{Observer: v.observer(t, otelbackplane.Options{})}, s)
+			startServer(t, bus.Broker(), adapter.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, s)
 			stranger := bus.Broker()
 			defer stranger.Close(context.Background())
 			check(t, v, h.reason, h.trace, func() {
@@ -210,14 +210,14 @@ func TestRudePropagator(t *testing.T) {
 	for name, c := range map[string]struct {
 		propagator rude
 		reason     string
-		also       wire.Header
+		also       map[string]string
 	}{
 		"panics in Inject":  {rude{panics: "inject"}, "panic", nil},
 		"panics in Extract": {rude{panics: "extract", write: map[string]string{"traceparent": goodParent}}, "panic", nil},
 		"panics in Fields":  {rude{panics: "fields inject"}, "panic", nil},
 		"writes too much":   {rude{write: map[string]string{"x-big": strings.Repeat("x", 64<<10)}}, "oversized", nil},
 		"writes no text":    {rude{write: map[string]string{"x-bad": "\xff"}}, "malformed", nil},
-		"over what is left": {rude{write: map[string]string{"x-big": strings.Repeat("x", 4000)}}, "oversized", wire.Header{"own": strings.Repeat("o", 5000)}},
+		"over what is left": {rude{write: map[string]string{"x-big": strings.Repeat("x", 4000)}}, "oversized", map[string]string{"own": strings.Repeat("o", 5000)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newTelemetry(t)
@@ -226,8 +226,8 @@ func TestRudePropagator(t *testing.T) {
 				return v.observer(t, otelbackplane.Options{Propagator: c.propagator})
 			}
 			k := newSocket("there")
-			a, ns := startServer(t, bus.Broker(), adapter.Options{Observer: observer()}, newSocket("here"))
-			startServer(t, bus.Broker(), adapter.Options{Observer: observer()}, k)
+			a, ns := startServer(t, bus.Broker(), adapter.Options{Observers: []observe.Observer{observer()}}, newSocket("here"))
+			startServer(t, bus.Broker(), adapter.Options{Observers: []observe.Observer{observer()}}, k)
 			until(t, "peer", func() bool { return len(a.KnownPeers()) == 1 }, func() string { return "" })
 			if err := ns.Emit(t.Context(), "hello"); err != nil {
 				t.Fatal(err)
@@ -239,7 +239,7 @@ func TestRudePropagator(t *testing.T) {
 				t.Errorf("%+v, %v", all, err)
 			}
 			// And on the core, with a header of the caller's.
-			nodes := start(t, inMemory(), 2, backplane.Options{Observer: observer()}, nil)
+			nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{observer()}}, nil)
 			m := nodes[1].join(t, "m")
 			if err := nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.All().Header(c.also)); err != nil {
 				t.Fatal(err)
@@ -263,7 +263,7 @@ func TestRudePropagator(t *testing.T) {
 // no message; the core goes on counting.
 func TestShutdownInTheMiddle(t *testing.T) {
 	v := newTelemetry(t)
-	nodes := start(t, inMemory(), 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
 	m := nodes[1].join(t, "m")
 	const messages = 50
 	delivered := 0
@@ -297,7 +297,7 @@ func TestShutdownInTheMiddle(t *testing.T) {
 // Too much baggage is left out; the trace goes on.
 func TestBaggageTravels(t *testing.T) {
 	v := newTelemetry(t)
-	nodes := start(t, inMemory(), 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{MaxHeader: 300})}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{MaxHeader: 300})}}, nil)
 	m := nodes[1].join(t, "m")
 	for size, want := range map[int]bool{10: true, 1000: false} {
 		ctx, span := v.request(t)

@@ -109,12 +109,12 @@ func (m *metrics) ignore(ctx context.Context, why string, entries int) {
 	m.ignored.Add(ctx, int64(entries), metric.WithAttributeSet(attribute.NewSet(keyReason.String(why))))
 }
 
-// Interrupted implements backplane.LinkObserver.
+// Interrupted implements observe.Observer.
 func (o *Observer) Interrupted(namespace string, _ error) {
 	o.metrics.gaps.Add(context.Background(), 1, metric.WithAttributeSet(attribute.NewSet(keyNamespace.String(namespace))))
 }
 
-// Resumed implements backplane.LinkObserver.
+// Resumed implements observe.Observer.
 func (o *Observer) Resumed(namespace string, lasted time.Duration) {
 	o.metrics.gapLength.Record(context.Background(), lasted.Seconds(), metric.WithAttributeSet(attribute.NewSet(keyNamespace.String(namespace))))
 }

@@ -19,10 +19,10 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
-	"github.com/crossroom/crossroom/internal/wire"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -31,7 +31,7 @@ func attrReason(r string) attribute.KeyValue { return attribute.String("crossroo
 // busy uses everything that is measured.
 func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	bus := memorybroker.NewBus(nil)
-	nodes = start(t, on(bus), 3, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	nodes = start(t, on(bus), 3, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
 	m := nodes[1].join(t, "m", "red", "blue")
 	for range 3 {
 		if err := nodes[0].ns.Broadcast(t.Context(), make([]byte, 100), backplane.To("red")); err != nil {
@@ -224,7 +224,7 @@ func TestExponentialHistograms(t *testing.T) {
 	v.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(v.reader), sdkmetric.WithView(sdkmetric.NewView(
 		sdkmetric.Instrument{Kind: sdkmetric.InstrumentKindHistogram},
 		sdkmetric.Stream{Aggregation: sdkmetric.AggregationBase2ExponentialHistogram{MaxSize: 160, MaxScale: 20}})))
-	nodes := start(t, inMemory(), 2, backplane.Options{Observer: v.observer(t, otelbackplane.Options{})}, nil)
+	nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
 	if _, err := nodes[0].ns.AllRooms(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -245,21 +245,21 @@ func TestAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	o := benchObserver(t, sdktrace.NeverSample(), nil)
-	source := &backplane.Source{Node: "node", System: "redis", Prefix: "socket.io"}
+	source := &observe.Source{Node: "node", System: "redis", Prefix: "socket.io"}
 	child := trace.ContextWithSpanContext(context.Background(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}}))
 	rooms := []string{"room"}
-	p, d := new(backplane.PublishData), new(backplane.DeliverData)
+	p, d := new(observe.Publish), new(observe.Delivery)
 	for name, ctx := range map[string]context.Context{"in an unsampled trace": child, "of its own": context.Background()} {
 		if n := testing.AllocsPerRun(1000, func() {
-			*p = backplane.PublishData{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms}
+			*p = observe.Publish{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms}
 			o.PublishEnd(o.PublishStart(ctx, p), p)
 		}); n > 3 {
 			t.Errorf("publish %s: %v allocations", name, n)
 		}
 	}
-	header := wire.Header{"traceparent": goodParent[:53] + "00"}
+	header := map[string]string{"traceparent": goodParent[:53] + "00"}
 	if n := testing.AllocsPerRun(1000, func() {
-		*d = backplane.DeliverData{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms, Matched: 1, Header: header}
+		*d = observe.Delivery{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms, Matched: 1, Header: header}
 		o.DeliverEnd(o.DeliverStart(context.Background(), d), d)
 	}); n > 3 {
 		t.Errorf("deliver: %v allocations", n)
@@ -278,7 +278,7 @@ func TestEmitter(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := newSocket("s")
-			server, _ := startServer(t, b, adapter.Options{Observer: o}, s)
+			server, _ := startServer(t, b, adapter.Options{Observers: []observe.Observer{o}}, s)
 			eb, err := open()
 			if err != nil {
 				t.Fatal(err)
@@ -288,7 +288,7 @@ func TestEmitter(t *testing.T) {
 				defer cancel()
 				_ = eb.Close(ctx)
 			})
-			e, err := adapter.NewEmitter(eb, &adapter.EmitterOptions{Namespace: chat, Observer: o})
+			e, err := adapter.NewEmitter(eb, &adapter.EmitterOptions{Namespace: chat, Observers: []observe.Observer{o}})
 			if err != nil {
 				t.Fatal(err)
 			}

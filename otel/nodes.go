@@ -9,16 +9,15 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // final is what a closed node had counted. A counter that vanished with its node would
 // lack what came since the last export.
 type final struct {
-	source *backplane.Source
-	node   backplane.Stats
+	source *observe.Source
+	node   observe.Stats
 	broker broker.Stats
 }
 
@@ -26,16 +25,17 @@ type final struct {
 // them all the time, the oldest are forgotten.
 const maxFinals = 64
 
-// NodeStart implements backplane.NodeObserver.
-func (o *Observer) NodeStart(n *backplane.Node) {
+// NodeStart implements observe.Observer.
+func (o *Observer) NodeStart(n observe.Node) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.nodes[n] = struct{}{}
 }
 
-// NodeEnd implements backplane.NodeObserver.
-func (o *Observer) NodeEnd(n *backplane.Node) {
-	f := final{source: n.Source(), node: n.Stats(), broker: n.Broker().Stats()}
+// NodeEnd implements observe.Observer.
+func (o *Observer) NodeEnd(n observe.Node) {
+	s := n.Snapshot()
+	f := final{source: n.Source(), node: s.Stats, broker: s.Broker}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.nodes, n)
@@ -49,7 +49,7 @@ func (o *Observer) NodeEnd(n *backplane.Node) {
 func (o *Observer) collect(_ context.Context, to metric.Observer) error {
 	o.mu.Lock()
 	ended := slices.Clone(o.ended)
-	nodes := make([]*backplane.Node, 0, len(o.nodes))
+	nodes := make([]observe.Node, 0, len(o.nodes))
 	for n := range o.nodes {
 		nodes = append(nodes, n)
 	}
@@ -66,17 +66,16 @@ func (o *Observer) collect(_ context.Context, to metric.Observer) error {
 	for _, f := range ended {
 		o.metrics.counters(to, f)
 	}
-	seen := map[any]bool{} // may be shared by several nodes
 	for _, n := range nodes {
-		st := n.Broker().Stats()
-		o.metrics.counters(to, final{n.Source(), n.Stats(), st})
-		o.metrics.gauges(to, n, st, seen)
+		s := n.Snapshot()
+		o.metrics.counters(to, final{n.Source(), s.Stats, s.Broker})
+		o.metrics.gauges(to, n.Source(), &s)
 	}
 	return nil
 }
 
 // of are the attributes of everything about a node.
-func of(s *backplane.Source, more ...attribute.KeyValue) metric.MeasurementOption {
+func of(s *observe.Source, more ...attribute.KeyValue) metric.MeasurementOption {
 	list := append(more, semconv.MessagingSystemKey.String(s.System), semconv.MessagingClientID(s.Node))
 	if s.Prefix != "" {
 		list = append(list, keyPrefix.String(s.Prefix))
@@ -94,14 +93,14 @@ func (m *metrics) counters(to metric.Observer, f final) {
 	total(m.deliveries, st.Deliveries, all)
 	total(m.notDelivered, st.Skipped, all)
 	for _, d := range []struct {
-		reason backplane.DropReason
+		reason observe.DropReason
 		count  uint64
 	}{
-		{backplane.DropUnwanted, st.Unwanted},
-		{backplane.DropEcho, st.Echoes},
-		{backplane.DropForeign, st.Foreign},
-		{backplane.DropUndecodable, st.Undecodable},
-		{backplane.DropStray, st.StrayResponses},
+		{observe.DropUnwanted, st.Unwanted},
+		{observe.DropEcho, st.Echoes},
+		{observe.DropForeign, st.Foreign},
+		{observe.DropUndecodable, st.Undecodable},
+		{observe.DropStray, st.StrayResponses},
 	} {
 		total(m.dropped, d.count, of(f.source, keyReason.String(d.reason.String())))
 	}
@@ -114,26 +113,23 @@ func (m *metrics) counters(to metric.Observer, f final) {
 	total(m.failures, st.Stalls, of(f.source, keyReason.String("stall")))
 }
 
-func (m *metrics) gauges(to metric.Observer, n *backplane.Node, st broker.Stats, seen map[any]bool) {
-	all := of(n.Source())
-	to.ObserveInt64(m.peers, int64(len(n.KnownPeers())), all)
-	to.ObserveInt64(m.subscriptions, int64(st.Subscriptions), all)
-	to.ObserveInt64(m.queued, int64(st.QueuedMessages), all)
-	to.ObserveInt64(m.queuedBytes, int64(st.QueuedBytes), all)
-	if last := n.LastMessage(); !last.IsZero() {
-		to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), of(n.Source(), keyNamespace.String(""), keyProtocol.String("control")))
+func (m *metrics) gauges(to metric.Observer, source *observe.Source, s *observe.Snapshot) {
+	all := of(source)
+	to.ObserveInt64(m.peers, int64(s.Peers), all)
+	to.ObserveInt64(m.subscriptions, int64(s.Broker.Subscriptions), all)
+	to.ObserveInt64(m.queued, int64(s.Broker.QueuedMessages), all)
+	to.ObserveInt64(m.queuedBytes, int64(s.Broker.QueuedBytes), all)
+	if !s.LastMessage.IsZero() {
+		to.ObserveFloat64(m.age, max(0, time.Since(s.LastMessage).Seconds()), of(source, keyNamespace.String(""), keyProtocol.String("control")))
 	}
-	n.EachNamespace(func(ns *backplane.Namespace) {
-		opt := of(n.Source(), keyNamespace.String(ns.Name()), keyProtocol.String(ns.Protocol().String()))
-		if last := ns.LastMessage(); !last.IsZero() {
-			to.ObserveFloat64(m.age, max(0, time.Since(last).Seconds()), opt)
+	for _, ns := range s.Namespaces {
+		opt := of(source, keyNamespace.String(ns.Name), keyProtocol.String(ns.Protocol))
+		if !ns.LastMessage.IsZero() {
+			to.ObserveFloat64(m.age, max(0, time.Since(ns.LastMessage).Seconds()), opt)
 		}
-		registry := wire.RegistryOf(ns)
-		if !seen[registry] {
-			seen[registry] = true
-			members, rooms := registry.(interface{ Counts() (int, int) }).Counts()
-			to.ObserveInt64(m.members, int64(members), opt)
-			to.ObserveInt64(m.rooms, int64(rooms), opt)
+		if !ns.Shared {
+			to.ObserveInt64(m.members, int64(ns.Members), opt)
+			to.ObserveInt64(m.rooms, int64(ns.Rooms), opt)
 		}
-	})
+	}
 }

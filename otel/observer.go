@@ -5,21 +5,21 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/crossroom/crossroom/backplane"
 )
 
 // Scope is the name of the instrumentation scope of all spans and metrics.
 const Scope = "github.com/crossroom/crossroom/otel"
 
 // Observer makes spans and metrics of what nodes and emitters do: set it as
-// backplane.Options.Observer, adapter.Options.Observer or
-// adapter.EmitterOptions.Observer. One Observer serves any number of them. It is safe
+// backplane.Options.Observers, adapter.Options.Observers or
+// adapter.EmitterOptions.Observers. One Observer serves any number of them. It is safe
 // for concurrent use.
 type Observer struct {
+	observe.Nop
 	opts    Options
 	tracer  trace.Tracer
 	carrier carrier
@@ -30,25 +30,18 @@ type Observer struct {
 
 	sites  atomic.Pointer[map[siteKey]*site] // replaced as a whole, under mu
 	mu     sync.Mutex
-	nodes  map[*backplane.Node]struct{}
+	nodes  map[observe.Node]struct{}
 	ended  []final // the last counters of nodes that have closed, oldest first
 	closed func() error
 }
 
 // An Observer sees everything but the single dropped message: the core counts those.
-var (
-	_ backplane.PublishObserver  = (*Observer)(nil)
-	_ backplane.UnwantedObserver = (*Observer)(nil)
-	_ backplane.RequestObserver  = (*Observer)(nil)
-	_ backplane.ServeObserver    = (*Observer)(nil)
-	_ backplane.LinkObserver     = (*Observer)(nil)
-	_ backplane.NodeObserver     = (*Observer)(nil)
-)
+var _ observe.Observer = (*Observer)(nil)
 
 // New makes an Observer. The error is the meter's, about an instrument that it cannot
 // make.
 func New(opts *Options) (*Observer, error) {
-	o := &Observer{opts: opts.withDefaults(), nodes: map[*backplane.Node]struct{}{}}
+	o := &Observer{opts: opts.withDefaults(), nodes: map[observe.Node]struct{}{}}
 	tracers, meters := o.opts.TracerProvider, o.opts.MeterProvider
 	if tracers == nil {
 		tracers = otel.GetTracerProvider()
@@ -82,5 +75,11 @@ func (o *Observer) Close() error {
 	return nil
 }
 
-// ObserveUnwanted implements backplane.UnwantedObserver.
-func (o *Observer) ObserveUnwanted() bool { return !o.opts.SkipUnwanted }
+// Events implements observe.Observer.
+func (o *Observer) Events() observe.Events {
+	events := observe.All &^ observe.Drops
+	if o.opts.SkipUnwanted {
+		events &^= observe.Unwanted
+	}
+	return events
+}

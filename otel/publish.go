@@ -7,21 +7,20 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // publishing is a broadcast on its way out. It is used again.
 type publishing struct {
 	site   *site
 	span   trace.Span
-	header wire.Header
+	header map[string]string
 	writer parentWriter
 }
 
-// PublishStart implements backplane.PublishObserver.
-func (o *Observer) PublishStart(ctx context.Context, d *backplane.PublishData) context.Context {
+// PublishStart implements observe.Observer.
+func (o *Observer) PublishStart(ctx context.Context, d *observe.Publish) context.Context {
 	p := o.publishings.Get().(*publishing)
 	p.site = o.site(siteKey{source: d.Source, ns: d.Namespace, action: publish, room: d.Channel.Kind() == broker.KindRoom})
 	ctx = o.parent(ctx, d.Header)
@@ -34,8 +33,8 @@ func (o *Observer) PublishStart(ctx context.Context, d *backplane.PublishData) c
 	return ctx
 }
 
-// PublishEnd implements backplane.PublishObserver.
-func (o *Observer) PublishEnd(_ context.Context, d *backplane.PublishData) {
+// PublishEnd implements observe.Observer.
+func (o *Observer) PublishEnd(_ context.Context, d *observe.Publish) {
 	p, ok := d.State.(*publishing)
 	if !ok {
 		return // PublishStart has panicked
@@ -61,7 +60,7 @@ func (o *Observer) PublishEnd(_ context.Context, d *backplane.PublishData) {
 
 // parent is the context that a span begins in: the caller's, or if there is no span in
 // it what the message carries already, as one does that is passed on from elsewhere.
-func (o *Observer) parent(ctx context.Context, h wire.Header) context.Context {
+func (o *Observer) parent(ctx context.Context, h map[string]string) context.Context {
 	if len(h) > 0 && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx, _ = o.carrier.extract(ctx, h)
 	}

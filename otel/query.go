@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // asking is a request on its way.
@@ -23,8 +24,8 @@ type asking struct {
 	writer parentWriter
 }
 
-// RequestStart implements backplane.RequestObserver.
-func (o *Observer) RequestStart(ctx context.Context, d *backplane.RequestData) context.Context {
+// RequestStart implements observe.Observer.
+func (o *Observer) RequestStart(ctx context.Context, d *observe.Request) context.Context {
 	a := &asking{began: time.Now()}
 	k := siteKey{source: d.Source, ns: d.Namespace, action: query, op: d.Op}
 	if d.NoReply {
@@ -37,7 +38,7 @@ func (o *Observer) RequestStart(ctx context.Context, d *backplane.RequestData) c
 		list := []attribute.KeyValue{semconv.MessagingDestinationName(d.Namespace), semconv.MessagingMessageBodySize(d.PayloadBytes)}
 		list = append(list, a.site.attrs...)
 		if !d.NoReply {
-			list = append(list, semconv.MessagingMessageConversationID(d.ID), keyExpected.Int(d.Expected+d.ExpectedUnnamed))
+			list = append(list, semconv.MessagingMessageConversationID(d.ID), keyExpected.Int(d.Expected+d.ExpectedForeign))
 		}
 		a.span.SetAttributes(o.selection(list, d.Rooms, d.Except)...)
 	}
@@ -46,8 +47,8 @@ func (o *Observer) RequestStart(ctx context.Context, d *backplane.RequestData) c
 	return ctx
 }
 
-// RequestAnswer implements backplane.RequestObserver.
-func (o *Observer) RequestAnswer(_ context.Context, d *backplane.RequestData, node string) {
+// RequestResponse implements observe.Observer.
+func (o *Observer) RequestResponse(_ context.Context, d *observe.Request, node string) {
 	if a, ok := d.State.(*asking); ok && a.span.IsRecording() {
 		a.span.AddEvent("answer", trace.WithAttributes(keyNode.String(named(node))))
 	}
@@ -61,14 +62,14 @@ func named(node string) string {
 	return strings.Clone(node) // it shares memory with a whole message
 }
 
-// RequestEnd implements backplane.RequestObserver.
-func (o *Observer) RequestEnd(ctx context.Context, d *backplane.RequestData) {
+// RequestEnd implements observe.Observer.
+func (o *Observer) RequestEnd(ctx context.Context, d *observe.Request) {
 	a, ok := d.State.(*asking)
 	if !ok {
 		return // RequestStart has panicked
 	}
-	answered, missing := len(d.Coverage.Answered)+d.Coverage.Foreign, 0
-	for _, m := range d.Coverage.Missing {
+	answered, missing := d.Responded, 0
+	for _, m := range d.Missing {
 		missing += m.Count
 	}
 	if a.span.IsRecording() {
@@ -91,12 +92,12 @@ func (o *Observer) RequestEnd(ctx context.Context, d *backplane.RequestData) {
 }
 
 // judge says on a span who answered and who did not.
-func (o *Observer) judge(span trace.Span, d *backplane.RequestData, answered, missing int) {
+func (o *Observer) judge(span trace.Span, d *observe.Request, answered, missing int) {
 	if !d.NoReply {
 		span.SetAttributes(keyAnswered.Int(answered), keyMissing.Int(missing))
 	}
 	var names, texts []string
-	for _, m := range d.Coverage.Missing {
+	for _, m := range d.Missing {
 		name := named(m.Node)
 		if m.Count > 1 {
 			name = fmt.Sprintf("%s ×%d", name, m.Count)

@@ -3,15 +3,14 @@ package otelbackplane
 import (
 	"context"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/crossroom/crossroom/backplane"
 )
 
-// ServeStart implements backplane.ServeObserver.
-func (o *Observer) ServeStart(ctx context.Context, d *backplane.ServeData) context.Context {
+// ServeStart implements observe.Observer.
+func (o *Observer) ServeStart(ctx context.Context, d *observe.Serve) context.Context {
 	k := siteKey{source: d.Source, ns: d.Namespace, action: answer, op: d.Op}
 	if d.NoReply {
 		k.action = process
@@ -44,8 +43,8 @@ func (o *Observer) ServeStart(ctx context.Context, d *backplane.ServeData) conte
 	return ctx
 }
 
-// ServeEnd implements backplane.ServeObserver.
-func (o *Observer) ServeEnd(_ context.Context, d *backplane.ServeData) {
+// ServeEnd implements observe.Observer.
+func (o *Observer) ServeEnd(_ context.Context, d *observe.Serve) {
 	span, ok := d.State.(trace.Span)
 	if !ok {
 		return // ServeStart has panicked

@@ -6,12 +6,11 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/crossroom/crossroom/backplane"
 )
 
 // action is what is done at a site.
@@ -94,7 +93,7 @@ func (s *site) sums(f func(t *tally, attrs attribute.Set)) {
 }
 
 type siteKey struct {
-	source *backplane.Source
+	source *observe.Source
 	ns     string
 	action action
 	op     string // of query, answer, send and process
@@ -135,7 +134,7 @@ func (o *Observer) site(k siteKey) *site {
 }
 
 // forget drops the sites of a node that has closed long ago. o.mu is held.
-func (o *Observer) forget(source *backplane.Source) {
+func (o *Observer) forget(source *observe.Source) {
 	if all := o.sites.Load(); all != nil {
 		next := maps.Clone(*all)
 		maps.DeleteFunc(next, func(k siteKey, _ *site) bool { return k.source == source })

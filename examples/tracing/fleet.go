@@ -12,6 +12,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	otelbackplane "github.com/crossroom/crossroom/otel"
@@ -42,7 +43,7 @@ func startService(ctx context.Context, name, redis, collector string) (*service,
 	if s.broker, err = redisbroker.Open(redis, nil); err != nil {
 		return nil, errors.Join(err, s.close(ctx))
 	}
-	if s.server, err = adapter.New(s.broker, &adapter.Options{Name: name, Observer: observer}); err == nil {
+	if s.server, err = adapter.New(s.broker, &adapter.Options{Name: name, Observers: []observe.Observer{observer}}); err == nil {
 		s.shop, err = s.server.Of(ctx, "/shop")
 	}
 	if err != nil {

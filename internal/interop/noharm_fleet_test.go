@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -77,7 +78,7 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 	}
 	changes = append([]func(*adapter.Options){func(o *adapter.Options) {
 		o.OnError = f.report
-		o.Observer = (*headers)(f)
+		o.Observers = []observe.Observer{headers{harmFleet: f}}
 		o.Heartbeat, o.PeerTimeout = 0, 0 // the defaults: there are many nodes
 	}}, changes...)
 	f.asking, f.answering = startGo(t, "asking", redis, prefix, d, changes...), startGo(t, "answering", redis, prefix, d, changes...)
@@ -162,26 +163,26 @@ func (f *harmFleet) reports(want int) []error {
 	}
 }
 
-// headers is the fleet as the observer of its Go nodes.
-type headers harmFleet
+// headers is the observer of a fleet's Go nodes.
+type headers struct {
+	observe.Nop
+	*harmFleet
+}
 
-func (h *headers) set(dst *map[string]string) {
+func (h headers) set(dst *map[string]string) {
 	if header := h.header.Load(); header != nil {
 		*dst = *header
 	}
 }
 
-func (h *headers) PublishStart(ctx context.Context, d *backplane.PublishData) context.Context {
+func (h headers) PublishStart(ctx context.Context, d *observe.Publish) context.Context {
 	h.set(&d.Header)
 	return ctx
 }
-func (h *headers) PublishEnd(context.Context, *backplane.PublishData) {}
-func (h *headers) RequestStart(ctx context.Context, d *backplane.RequestData) context.Context {
+func (h headers) RequestStart(ctx context.Context, d *observe.Request) context.Context {
 	h.set(&d.Header)
 	return ctx
 }
-func (h *headers) RequestAnswer(context.Context, *backplane.RequestData, string) {}
-func (h *headers) RequestEnd(context.Context, *backplane.RequestData)            {}
 
 // refusal reports whether an error is one of those that say why nothing was done.
 func refusal(err error) bool {

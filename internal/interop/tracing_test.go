@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
 	otelbackplane "github.com/crossroom/crossroom/otel"
@@ -40,7 +41,7 @@ func newTracing(t *testing.T) *tracing {
 	return v
 }
 
-func (v *tracing) on(o *adapter.Options) { o.Observer = v.observer }
+func (v *tracing) on(o *adapter.Options) { o.Observers = []observe.Observer{v.observer} }
 
 // span is a context with a span and baggage in it.
 func (v *tracing) span(t *testing.T) (context.Context, trace.SpanContext) {

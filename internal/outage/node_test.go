@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // This file is what runs in the processes of a fleet, and in the test's own for the
@@ -50,7 +51,7 @@ func (c config) run() error {
 		_ = out.Encode(e)
 	}
 	sink := newSink(func(what string) { say(event{What: what}) })
-	n, err := c.join(context.Background(), &backplane.Options{Observer: sink}, sink)
+	n, err := c.join(context.Background(), &backplane.Options{Observers: []observe.Observer{sink}}, sink)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/child"
 )
 
@@ -122,6 +123,7 @@ type fleet struct {
 // hooks has something done when a question is on its way: those who are asked have
 // been counted, and the request is not out yet.
 type hooks struct {
+	observe.Nop
 	mu sync.Mutex
 	do func()
 }
@@ -132,8 +134,8 @@ func (h *hooks) once(do func()) {
 	h.do = do
 }
 
-// RequestStart implements backplane.RequestObserver.
-func (h *hooks) RequestStart(ctx context.Context, _ *backplane.RequestData) context.Context {
+// RequestStart implements observe.Observer.
+func (h *hooks) RequestStart(ctx context.Context, _ *observe.Request) context.Context {
 	h.mu.Lock()
 	do := h.do
 	h.do = nil
@@ -143,9 +145,6 @@ func (h *hooks) RequestStart(ctx context.Context, _ *backplane.RequestData) cont
 	}
 	return ctx
 }
-
-func (*hooks) RequestAnswer(context.Context, *backplane.RequestData, string) {}
-func (*hooks) RequestEnd(context.Context, *backplane.RequestData)            {}
 
 // startFleet starts a fleet whose nodes know each other. Of several servers of a cluster,
 // each node knows one: north the first, south the second, east the third.
@@ -159,7 +158,7 @@ func startFleet(t *testing.T, s system, urls ...string) *fleet {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var err error
-	opts := &backplane.Options{Observer: f.hooks, OnError: f.lost.add}
+	opts := &backplane.Options{Observers: []observe.Observer{f.hooks}, OnError: f.lost.add}
 	if f.node, err = of(0, "north").join(ctx, opts, nil); err != nil {
 		t.Fatal(err)
 	}

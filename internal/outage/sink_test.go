@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
+
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // Messages of the load say of which stream they are, and which one of it.
@@ -24,6 +26,7 @@ const endOf = 1 << 63
 // sink receives the load, and keeps the books. It is told of outages in their places
 // among the messages.
 type sink struct {
+	observe.Nop
 	say func(what string)
 
 	mu      sync.Mutex
@@ -100,7 +103,7 @@ func (s *sink) report() *report {
 	return &r
 }
 
-// Interrupted implements backplane.LinkObserver.
+// Interrupted implements observe.Observer.
 func (s *sink) Interrupted(namespace string, _ error) {
 	if namespace != space {
 		return
@@ -112,7 +115,7 @@ func (s *sink) Interrupted(namespace string, _ error) {
 	s.say("interrupted")
 }
 
-// Resumed implements backplane.LinkObserver.
+// Resumed implements observe.Observer.
 func (s *sink) Resumed(namespace string, _ time.Duration) {
 	if namespace != space {
 		return

@@ -42,6 +42,8 @@ type Options struct {
 	// Rooms is the *rooms.Registry[backplane.Member] to use. Namespaces of nodes on different brokers that
 	// share one have one set of members.
 	Rooms any
+	// Shared: another namespace of this process counts the members of Rooms.
+	Shared bool
 	// NewMessage makes the *backplane.Message for a broadcast, which the core fills in;
 	// only Value stays as it is. The message may be part of something larger, which saves an
 	// allocation. It must not panic. nil: new(backplane.Message).
@@ -95,6 +97,3 @@ type Node interface {
 // initialised; only package adapter calls it. So none of this is in the documentation of
 // either.
 var NodeOf func(node any) Node
-
-// RegistryOf returns a *backplane.Namespace's registry, which other namespaces may share.
-var RegistryOf func(ns any) any

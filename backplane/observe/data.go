@@ -1,0 +1,126 @@
+package observe
+
+import "github.com/crossroom/crossroom/broker"
+
+// Source is what is observed: a node or an emitter. Each has one Source that never changes:
+// its address tells them apart.
+type Source struct {
+	// Node is the node's id; for an emitter, what it calls itself on the wire.
+	Node string
+	// System and Prefix are those of broker.Capabilities.
+	System, Prefix string
+}
+
+// Publish describes a broadcast on its way out.
+type Publish struct {
+	Source        *Source
+	Namespace     string
+	Channel       broker.Channel
+	Rooms, Except []string
+	LocalOnly     bool // it does not leave the node
+	// PayloadBytes and, at the end, MessageBytes are the sizes of the payload and of the
+	// whole message.
+	PayloadBytes, MessageBytes int
+	Header                     map[string]string
+	// Delivered is how many local members got it, Err why it was not published. Both are
+	// set at the end.
+	Delivered int
+	Err       error
+	State     any
+}
+
+// Delivery describes a broadcast on its way in.
+type Delivery struct {
+	Source        *Source
+	Namespace     string
+	Channel       broker.Channel
+	Origin        string
+	Rooms, Except []string
+	Header        map[string]string
+	// HeaderDropped is how many entries of the header were left out: they were too large,
+	// not text, or duplicates.
+	HeaderDropped int
+	// PayloadBytes and MessageBytes are the sizes of the payload and of the whole message.
+	PayloadBytes, MessageBytes int
+	// Matched is how many members are selected. Delivered, Skipped and Panicked are set at
+	// the end.
+	Matched, Delivered, Skipped, Panicked int
+	State                                 any
+}
+
+// Request describes a request of this node to the fleet.
+type Request struct {
+	Source    *Source
+	Namespace string
+	// Op is as in backplane.PartialError.
+	Op string
+	// ID is empty if NoReply: the request wants no response.
+	ID            string
+	NoReply       bool
+	Rooms, Except []string
+	PayloadBytes  int
+	Header        map[string]string
+	// Expected and ExpectedForeign are how many responses of known nodes and of foreign
+	// peers will come if all are well. They are zero at the start of a broadcast with
+	// acknowledgements, which local members get first.
+	Expected, ExpectedForeign int
+	// Responded and Missing are set at the end: how many nodes and foreign peers responded,
+	// and which did not. Err is why the request was not sent, or ended early.
+	Responded int
+	Missing   []Missing
+	Err       error
+	State     any
+}
+
+// Missing is a node, or several foreign peers, that did not respond, as in
+// backplane.Missing.
+type Missing struct {
+	Node   string
+	Count  int
+	Reason error
+}
+
+// Serve describes a request of another node.
+type Serve struct {
+	Source    *Source
+	Namespace string
+	// Op is as in backplane.PartialError.
+	Op string
+	// ID is empty if no response is wanted.
+	ID, Origin string
+	NoReply    bool
+	Header     map[string]string
+	// HeaderDropped is as in Delivery.
+	HeaderDropped int
+	PayloadBytes  int
+	// Err is set at the end: what the application's callback returned, or why the response
+	// was not published.
+	Err   error
+	State any
+}
+
+// DropReason says why a message went no further.
+type DropReason uint8
+
+const (
+	// DropUnwanted: it selects no member here. Most messages of a large fleet end so.
+	DropUnwanted DropReason = iota + 1
+	// DropEcho: this node published it.
+	DropEcho
+	// DropForeign: it belongs to another namespace.
+	DropForeign
+	// DropUndecodable: it was reported as a *backplane.DecodeError.
+	DropUndecodable
+	// DropStray: it is a response to no pending request.
+	DropStray
+)
+
+var dropNames = [...]string{"", "unwanted", "echo", "foreign", "undecodable", "stray"}
+
+// String returns the reason in one lower-case word.
+func (r DropReason) String() string {
+	if int(r) < len(dropNames) {
+		return dropNames[r]
+	}
+	return ""
+}
