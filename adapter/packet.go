@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -45,10 +44,7 @@ func (ns *Namespace) newMessage() any {
 
 // prepare is backplane.NamespaceOptions.Prepare.
 func (ns *Namespace) prepare(m *backplane.Message) {
-	if m.Origin == "" {
-		// This node's own: the payload is in a buffer that Emit will use again.
-		m.Payload = bytes.Clone(m.Payload)
-	} else if m.Header != nil {
+	if m.Origin != "" && m.Header != nil {
 		if mark := m.Header[relayHeader]; mark != "" {
 			m.Value.(*Packet).again = !ns.relays.fresh(mark)
 		}

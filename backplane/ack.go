@@ -92,7 +92,7 @@ func (ns *Namespace) ackLocal(ctx context.Context, c *call, out *Acks) {
 	if len(d.List) == 0 {
 		return
 	}
-	m := ns.message(Message{Namespace: ns.name, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}, c.req.Flags)
+	m := ns.localMessage(Message{Namespace: ns.name, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}, c.req.Flags)
 	if !ns.prepare(m) {
 		return
 	}

@@ -33,8 +33,8 @@ func (o *outgoing) release() {
 
 // Broadcast sends payload to the members that t selects, on every node. Members of
 // this node get it first, on the calling goroutine, whatever state the broker is
-// in; then it is handed to the broker. payload belongs to the members from then
-// on: do not change it after the call.
+// in; then it is handed to the broker. Members get a copy of payload: it is the caller's
+// again when Broadcast returns.
 //
 // nil means accepted, not delivered. An error means that it did not go out. Before
 // anybody has got it: ErrClosed, a *NameError, a *broker.PayloadError, or the context's
@@ -116,7 +116,7 @@ func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing) int {
 	if len(d.List) == 0 {
 		return 0
 	}
-	m := ns.message(Message{Namespace: ns.name, Seq: o.b.Seq, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}, o.b.Flags)
+	m := ns.localMessage(Message{Namespace: ns.name, Seq: o.b.Seq, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}, o.b.Flags)
 	if !ns.prepare(m) {
 		return 0
 	}

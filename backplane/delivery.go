@@ -1,6 +1,8 @@
 package backplane
 
 import (
+	"bytes"
+
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/internal/rooms"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -67,7 +69,30 @@ func (n *Node) tally(d *delivery) {
 	}
 }
 
-// message returns what m says in memory of its own.
+// inlineBytes of payload stand in one piece of memory with their message.
+const inlineBytes = 160
+
+type inlineMessage struct {
+	Message
+	payload [inlineBytes]byte
+}
+
+// localMessage returns what m says in memory of its own, with a copy of the payload, which
+// is the caller's again after local delivery while members may keep the message.
+func (ns *Namespace) localMessage(m Message, flags wire.Flags) *Message {
+	if n := len(m.Payload); ns.extra.NewMessage == nil && n > 0 && n <= inlineBytes {
+		m.Volatile, m.NoCompress = flags&wire.Volatile != 0, flags&wire.NoCompress != 0
+		own := &inlineMessage{Message: m}
+		copy(own.payload[:], m.Payload)
+		own.Payload = own.payload[:n:n]
+		return &own.Message
+	}
+	m.Payload = bytes.Clone(m.Payload)
+	return ns.message(m, flags)
+}
+
+// message returns what m says in memory of its own; but for the payload, which nobody
+// writes to.
 func (ns *Namespace) message(m Message, flags wire.Flags) *Message {
 	m.Volatile, m.NoCompress = flags&wire.Volatile != 0, flags&wire.NoCompress != 0
 	if ns.extra.NewMessage == nil {

@@ -1,0 +1,39 @@
+package backplane_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane"
+)
+
+// The payload is the caller's again when Broadcast returns: members of this node and of
+// others keep what was sent.
+func TestPayloadIsTheCallers(t *testing.T) {
+	for _, size := range []int{0, 1, 160, 161, 100_000} {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 2, backplane.Options{}, nil)
+			here, there := f.socket(0, "here"), f.socket(1, "there")
+			want := bytes.Repeat([]byte("x"), size)
+			payload := bytes.Clone(want)
+			if err := f.ns[0].Broadcast(t.Context(), payload, backplane.All()); err != nil {
+				t.Fatal(err)
+			}
+			clear(payload)
+			copy(payload, want)
+			if _, err := f.ns[0].BroadcastAck(t.Context(), payload, backplane.All(), time.Second); err != nil {
+				t.Fatal(err)
+			}
+			clear(payload)
+			settle()
+			for _, s := range []*socket{here, there} {
+				for range 2 {
+					if m := <-s.got; !bytes.Equal(m.Payload, want) {
+						t.Errorf("%s got %d bytes, or others", s.id, len(m.Payload))
+					}
+				}
+			}
+		})
+	}
+}
