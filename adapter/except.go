@@ -99,6 +99,7 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t wire.Selec
 		return err
 	}
 	relay := ns.relays.mark(ns.server.uid)
+	t.Lead = nil // every link has a message of its own
 	return ns.eachLeg(func(i int, l leg) error {
 		t := t
 		t.Except, t.Relay, t.RemoteOnly = except[i], relay, i > 0

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -111,14 +112,23 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	}
 	buf := scratchPool.Get().(*scratch)
 	defer buf.release()
-	payload, flags, err := appendEvent(buf.buf[:0], event, args)
+	// The message is written around the payload.
+	all, flags, err := appendEvent(slices.Grow(buf.buf[:0], 4*messageLead)[:messageLead], event, args)
 	if err != nil {
 		return err
 	}
-	buf.buf = payload
+	buf.buf = slices.Grow(all, messageTail)
+	payload := buf.buf[messageLead:len(all)]
+	o.target.Lead = buf.buf[:messageLead]
 	o.target.Flags |= flags
 	return o.ns.broadcast(ctx, payload, o.target)
 }
+
+// What stands before and behind an event in a message seldom needs more.
+const (
+	messageLead = 160
+	messageTail = 512
+)
 
 // appendEvent encodes an event as the core's payload. The flags are Binary, socketio.Sound,
 // both or none.

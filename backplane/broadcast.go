@@ -12,7 +12,8 @@ import (
 // outgoing is the reusable memory of one broadcast on its way out.
 type outgoing struct {
 	b        wire.Broadcast
-	buf      []byte
+	buf      []byte // for messages that are not written around their payloads
+	size     int    // of the message
 	delivery delivery
 	data     observe.Publish
 }
@@ -58,7 +59,7 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Sele
 	defer o.release()
 	o.b = wire.Broadcast{
 		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
-		Header: t.Header, Payload: payload, Relay: t.Relay,
+		Header: t.Header, Payload: payload, Relay: t.Relay, Lead: t.Lead,
 	}
 	if po := ns.node.observe.Publish; po != nil {
 		return ns.sendObserved(ctx, po, o, t)
@@ -78,18 +79,25 @@ func (ns *Namespace) sendObserved(ctx context.Context, po observe.Observer, o *o
 	ctx = observedStart(ctx, ns.node, "PublishStart", observe.Observer.PublishStart, po, &o.data)
 	o.b.Header = o.data.Header
 	delivered, err := ns.send(ctx, o, t)
-	o.data.MessageBytes, o.data.Delivered, o.data.Err = len(o.buf), delivered, err
+	o.data.MessageBytes, o.data.Delivered, o.data.Err = o.size, delivered, err
 	ns.node.observed("PublishEnd", func() { po.PublishEnd(ctx, &o.data) })
 	return err
 }
 
 func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (delivered int, err error) {
-	o.buf = o.buf[:0]
+	var message []byte
+	o.size = 0
 	if !t.LocalOnly {
 		o.b.Seq = ns.seq.Add(1)
-		o.buf, err = ns.codec.AppendBroadcast(o.buf, ns.name, &o.b)
-		if limit := ns.node.limit; err == nil && limit > 0 && len(o.buf) > limit {
-			err = &broker.PayloadError{Size: len(o.buf), Max: limit}
+		if o.buf == nil {
+			o.buf = make([]byte, 0, 512)
+		}
+		message, err = ns.codec.AppendBroadcast(o.buf[:0], ns.name, &o.b)
+		if o.size = len(message); len(o.b.Lead) == 0 {
+			o.buf = message
+		}
+		if limit := ns.node.limit; err == nil && limit > 0 && o.size > limit {
+			err = &broker.PayloadError{Size: o.size, Max: limit}
 		}
 		if err != nil {
 			ns.seq.CompareAndSwap(o.b.Seq, o.b.Seq-1) // nobody has seen it
@@ -102,7 +110,7 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 	if t.LocalOnly {
 		return delivered, nil
 	}
-	if err = ns.node.broker.Publish(ctx, ns.codec.BroadcastChannel(ns.name, &o.b), o.buf); err == nil {
+	if err = ns.node.broker.Publish(ctx, ns.codec.BroadcastChannel(ns.name, &o.b), message); err == nil {
 		ns.node.counters.broadcasts.Add(1)
 		ns.node.counters.broadcastBytes.Add(uint64(len(o.b.Payload)))
 	}

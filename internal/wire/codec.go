@@ -112,6 +112,10 @@ type Broadcast struct {
 	HeaderDropped int
 	// Payload is the application's, opaque to the core.
 	Payload []byte
+	// Lead, if it is not empty, is free memory directly before Payload in the same array.
+	// AppendBroadcast may write the message around the payload there, up to the end of the
+	// array, and return that in place of an extended dst: so the payload is not copied.
+	Lead []byte
 	// Relay is set on what one fleet's node passes on from another fleet, and on
 	// what a node sends into several fleets at once; empty otherwise. Codecs
 	// carry it; only package adapter gives it a meaning.

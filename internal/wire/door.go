@@ -20,6 +20,8 @@ type Selection struct {
 	Header Header
 	// Relay is Broadcast.Relay.
 	Relay string
+	// Lead is Broadcast.Lead. The memory is the caller's again afterwards.
+	Lead []byte
 }
 
 // To adds rooms.

@@ -20,9 +20,19 @@ func (c *Codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byt
 	if traits&msgpack.HasBinary != 0 && c.opts.Dialect == V5 && c.binary5.Load() {
 		typ = packetBinaryEvent
 	}
+	start := len(dst)
 	dst = msgpack.AppendArrayLen(dst, 3)
 	dst = msgpack.AppendString(dst, b.Origin)
-	dst = appendPacket(dst, ns, typ, data)
+	dst = appendPacketHead(dst, typ)
+	if head := dst[start:]; len(head) <= len(b.Lead) && len(data) > 0 && &data[0] == &b.Payload[0] {
+		free := len(b.Lead)
+		dst = b.Lead[:free+len(data)]
+		dst = dst[free-len(head):]
+		copy(dst, head)
+	} else {
+		dst = append(dst, data...)
+	}
+	dst = appendText(dst, "nsp", ns)
 	return c.appendOpts(dst, b, 0), nil
 }
 
@@ -106,10 +116,14 @@ func checkPayload(message string, payload []byte, depth int) (data []byte, trait
 }
 
 func appendPacket(dst []byte, ns string, typ int64, data []byte) []byte {
+	return appendText(append(appendPacketHead(dst, typ), data...), "nsp", ns)
+}
+
+// appendPacketHead appends what stands before a packet's data.
+func appendPacketHead(dst []byte, typ int64) []byte {
 	dst = msgpack.AppendMapLen(dst, 3)
 	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), typ)
-	dst = append(msgpack.AppendString(dst, "data"), data...)
-	return appendText(dst, "nsp", ns)
+	return msgpack.AppendString(dst, "data")
 }
 
 // appendOpts appends opts, with the timeout of a broadcast with acknowledgements.

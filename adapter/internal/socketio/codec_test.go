@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -320,6 +321,36 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 	}
 	if !slices.Equal(out.Rooms, in.Rooms) {
 		t.Errorf("%q", out.Rooms)
+	}
+}
+
+// Where there is room before a payload, the message is written around it: the same bytes,
+// and the payload is not copied.
+func TestBroadcastAroundItsPayload(t *testing.T) {
+	c := newCodec(V6)
+	payload := pack(t, []any{"message", strings.Repeat("x", 100)})
+	b := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby", "7"}, Flags: wire.Volatile, Payload: payload}
+	want, err := c.AppendBroadcast(nil, "/chat", &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := bytes.Index(want, payload)
+	for _, room := range []int{0, before - 1, before, before + 1, 200} {
+		for _, behind := range []int{0, 500} {
+			memory := append(make([]byte, room, room+len(payload)+behind), payload...)
+			b.Lead, b.Payload = memory[:room], memory[room:]
+			dst := make([]byte, 0, 1000)
+			got, err := c.AppendBroadcast(dst, "/chat", &b)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("room %d: %q, %v, want %q", room, got, err, want)
+			}
+			if stays := room >= before && behind > 0; stays != (&got[before] == &b.Payload[0]) {
+				t.Errorf("room %d, %d behind: the payload stays where it is: %t", room, behind, !stays)
+			}
+			if !bytes.Equal(b.Payload, payload) {
+				t.Errorf("room %d: the payload was changed", room)
+			}
+		}
 	}
 }
 
