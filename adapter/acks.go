@@ -3,8 +3,10 @@ package adapter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -59,7 +61,7 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	t.Flags |= flags
 	if t.LocalOnly {
 		p := o.ackParts(ctx, ns.legs[:1], payload, t)[0]
-		return ns.acks(p.value, p.fleet), p.err
+		return ns.acks(p.Value, p.Coverage), p.Err
 	}
 	asked := ns.speaking(V6)
 	switch {
@@ -70,19 +72,19 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 			return nil, err
 		}
 		// This request has no place for a mark of its own.
-		t.Header = wire.Header{relayHeader: ns.relays.mark(ns.server.uid)}
+		t.Header = wire.Header{relayHeader: ns.dedup.Mark(ns.server.uid)}
 	}
 	unasked := ns.unasked(ctx, asked, o.timeout)
 	parts := o.ackParts(ctx, asked, payload, t)
-	fleet, err, failed := mergeFleets(ns, wire.OpBroadcast, parts)
+	fleet, err, failed := multilink.Merge(wire.OpBroadcast, parts)
 	if failed {
 		return nil, err
 	}
 	sum := &backplane.Acks{}
 	for _, p := range parts {
-		if p.value != nil {
-			sum.Values = append(sum.Values, p.value.Values...)
-			sum.Expected += p.value.Expected
+		if p.Value != nil {
+			sum.Values = append(sum.Values, p.Value.Values...)
+			sum.Expected += p.Value.Expected
 		}
 	}
 	for _, l := range <-unasked {
@@ -92,13 +94,13 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	return ns.acks(sum, fleet), err
 }
 
-func (o Operator) ackParts(ctx context.Context, legs []leg, payload []byte, t wire.Selection) []part[*backplane.Acks] {
-	return eachPart(o.ns, legs, func(l leg) (p part[*backplane.Acks]) {
+func (o Operator) ackParts(ctx context.Context, legs []leg, payload []byte, t wire.Selection) []multilink.Part[*backplane.Acks] {
+	return eachPart(o.ns, legs, func(l leg) (p multilink.Part[*backplane.Acks]) {
 		t := t
 		t.RemoteOnly = l.link != legs[0].link // local sockets are asked once
 		acks, err := l.core.BroadcastAck(ctx, payload, t, o.timeout)
-		if p.value, p.err = acks.(*backplane.Acks), err; p.value != nil {
-			p.fleet = p.value.Coverage
+		if p.Value, p.Err = acks.(*backplane.Acks), err; p.Value != nil {
+			p.Coverage = p.Value.Coverage
 		}
 		return p
 	})
@@ -161,7 +163,7 @@ func (ns *Namespace) countUnasked(ctx context.Context, asked []leg) (links []bac
 	known := map[string]bool{}
 	for _, l := range asked {
 		for _, p := range l.node.KnownPeers() {
-			known[p.ID] = known[p.ID] || holds(p, ns.name)
+			known[p.ID] = known[p.ID] || slices.Contains(p.Namespaces, ns.name)
 		}
 	}
 	for _, l := range ns.legs {

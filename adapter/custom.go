@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -98,7 +99,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		if errors.As(err, &partial) {
 			partial.Coverage = out.Coverage
 		} else {
-			err = firstOf([]error{err, &backplane.PartialError{Op: wire.OpCustom.String(), Coverage: out.Coverage, Err: ctx.Err()}})
+			err = multilink.First(err, &backplane.PartialError{Op: wire.OpCustom.String(), Coverage: out.Coverage, Err: ctx.Err()})
 		}
 	}
 	return out, err
@@ -124,7 +125,7 @@ func (l leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, er
 func (ns *Namespace) onlyV5(ctx context.Context) error {
 	asking, stop := half(ctx)
 	defer stop()
-	return firstOf(each(ns.speaking(V5), func(l leg) error { return l.allV5(asking) }))
+	return multilink.First(multilink.Each(ns.speaking(V5), func(l leg) error { return l.allV5(asking) })...)
 }
 
 // receive waits for a value until ctx ends. One that is there is taken in any case.
@@ -144,23 +145,23 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 
 // replies merges the answers of several links: one of each Go node.
 func (ns *Namespace) replies(op wire.Op, legs []leg, ask func(leg) (*backplane.Replies, error)) (*Replies, error) {
-	parts := eachPart(ns, legs, func(l leg) (p part[*backplane.Replies]) {
-		if p.value, p.err = ask(l); p.value != nil {
-			p.fleet = p.value.Coverage
+	parts := eachPart(ns, legs, func(l leg) (p multilink.Part[*backplane.Replies]) {
+		if p.Value, p.Err = ask(l); p.Value != nil {
+			p.Coverage = p.Value.Coverage
 		}
 		return p
 	})
-	fleet, err, failed := mergeFleets(ns, op, parts)
+	fleet, err, failed := multilink.Merge(op, parts)
 	if failed {
 		return nil, err
 	}
 	out := &Replies{Coverage: fleet}
 	for _, p := range parts {
-		if p.value == nil {
+		if p.Value == nil {
 			continue
 		}
-		for _, r := range p.value.List {
-			if r.Node != "" && ns.elsewhere(p.link, r.Node, op) {
+		for _, r := range p.Value.List {
+			if r.Node != "" && ns.shared.Elsewhere(p.Link, r.Node, op) {
 				continue // it answers on another link
 			}
 			reply := Reply{Node: r.Node, Data: r.Payload}
@@ -185,8 +186,8 @@ func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte,
 }
 
 // serveCustom answers another node's custom request.
-func (ns *Namespace) serveCustom(ctx context.Context, l *link, from string, payload []byte) ([]byte, error) {
-	if from != "" && ns.elsewhere(l, from, wire.OpCustom) {
+func (ns *Namespace) serveCustom(ctx context.Context, link int, from string, payload []byte) ([]byte, error) {
+	if from != "" && ns.shared.Elsewhere(link, from, wire.OpCustom) {
 		return []byte("null"), nil // asked on another link too, and answered there
 	}
 	return ns.runCustom(ctx, payload)

@@ -98,7 +98,7 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t wire.Selec
 	if err != nil {
 		return err
 	}
-	relay := ns.relays.mark(ns.server.uid)
+	relay := ns.dedup.Mark(ns.server.uid)
 	t.Lead = nil // every link has a message of its own
 	return ns.eachLeg(func(i int, l leg) error {
 		t := t

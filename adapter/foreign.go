@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -167,7 +168,7 @@ func (l leg) probe(ctx context.Context, k *foreign) {
 	case a5.list == nil:
 		k.err = a5.err
 	case !ok0 || !ok5 || all0 != k.Total || all5 != k.Total:
-		k.err = firstOf([]error{a0.err, a5.err})
+		k.err = multilink.First(a0.err, a5.err)
 		if k.err == nil {
 			k.err = errChanging
 		}

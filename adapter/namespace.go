@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/rooms"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -23,8 +24,8 @@ type Namespace struct {
 	legs   []leg
 	live   atomic.Bool // legs are complete, and Of has returned it
 
-	relays relays
-	bridge *bridge // nil unless Options.Bridge
+	dedup  multilink.Dedup
+	shared *multilink.Set // all links together
 
 	mu       sync.RWMutex
 	hook     CustomHook
@@ -38,6 +39,7 @@ type leg struct {
 	core  wire.Namespace // what ns can do beside its public methods
 	codec codec
 	seen  *generationState
+	end   *multilink.Link // the same for package multilink
 }
 
 func newNamespace(s *Server, name string) *Namespace {
@@ -46,12 +48,13 @@ func newNamespace(s *Server, name string) *Namespace {
 		legs:     make([]leg, len(s.links)),
 		handlers: map[string][]*listener{},
 	}
+	ends := make([]*multilink.Link, len(s.links))
 	for i, l := range s.links {
 		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect, l.broker, s.opts.MaxAttachments), seen: newGenerationState()}
+		ends[i] = &multilink.Link{Key: l.key, V5: l.dialect == V5, Broker: l.broker, Node: l.door, Peers: l.node.KnownPeers}
+		ns.legs[i].end = ends[i]
 	}
-	if s.opts.Bridge != nil {
-		ns.bridge = newBridge(ns)
-	}
+	ns.shared = multilink.NewSet(s.uid, name, ends, &ns.dedup, s.opts.Bridge.options(s))
 	return ns
 }
 
@@ -64,31 +67,28 @@ func (ns *Namespace) open(ctx context.Context) error {
 		opts := &backplane.NamespaceOptions{
 			Prepare: ns.prepare,
 			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
-				return ns.serveCustom(ctx, l.link, from, payload)
+				return ns.serveCustom(ctx, i, from, payload)
 			},
 			OnEvent: func(ctx context.Context, from string, payload []byte, reply func([]byte)) {
-				ns.serveEvent(ctx, l.link, from, payload, reply)
+				ns.serveEvent(ctx, i, from, payload, reply)
 			},
 		}
 		core := &wire.Options{Codec: l.codec, Rooms: ns.rooms, Shared: i > 0, NewMessage: ns.newMessage}
 		if len(ns.legs) > 1 {
-			var from *origin // of what is being delivered
+			var from *multilink.Origin // of what is being delivered
 			core.OnBroadcast = func(b *wire.Broadcast) (wanted bool) {
-				from, wanted = ns.hear(l.link, b)
+				from, wanted = ns.shared.Hear(i, b)
 				return wanted
 			}
-			core.OnBroadcastEnd = func() { from.end() }
-			core.OnLink = func(err error) {
-				if ns.bridge != nil && ns.live.Load() {
-					ns.bridge.interrupted(l.link, err)
-				}
-			}
+			core.OnBroadcastEnd = func() { from.End() }
+			core.OnLink = func(err error) { ns.shared.Interrupted(i, err) }
 		}
 		live, err := l.door.Open(ctx, ns.name, opts, core)
 		if err != nil {
 			return err
 		}
 		ns.legs[i].ns, ns.legs[i].core = live.Public().(*backplane.Namespace), live
+		l.end.Core, l.end.Except = live, ns.legs[i].except
 		ns.look(ctx, ns.legs[i])
 		limited, cancel := l.within(ctx)
 		defer cancel()
@@ -98,9 +98,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ns.bridge != nil {
-		ns.bridge.start()
-	}
+	ns.shared.Start()
 	return nil
 }
 
@@ -109,24 +107,6 @@ var errNotOpen = errors.New("adapter: the namespace is still being opened")
 // begun reports whether the namespace is live on any link.
 func (ns *Namespace) begun() bool {
 	return slices.ContainsFunc(ns.legs, func(l leg) bool { return l.ns != nil })
-}
-
-// firstOf returns one of the errors for all: a context's as it is, else joined.
-func firstOf(errs []error) error {
-	var kept []error
-	for _, err := range errs {
-		switch {
-		case err == nil:
-		case err == context.Canceled || err == context.DeadlineExceeded:
-			return err
-		default:
-			kept = append(kept, err)
-		}
-	}
-	if len(kept) == 1 {
-		return kept[0]
-	}
-	return errors.Join(kept...)
 }
 
 // Close leaves the namespace: other nodes count this one no more, and its sockets hear
@@ -143,10 +123,8 @@ func (ns *Namespace) Close(ctx context.Context) error {
 		return errNotOpen
 	}
 	defer ns.server.leave(ns)()
-	if ns.bridge != nil {
-		ns.bridge.close(ctx)
-	}
-	return firstOf(each(ns.legs, func(l leg) error { return l.ns.Close(ctx) }))
+	ns.shared.Close(ctx)
+	return multilink.First(multilink.Each(ns.legs, func(l leg) error { return l.ns.Close(ctx) })...)
 }
 
 // Name returns the namespace's name, with its slash.
@@ -237,7 +215,7 @@ func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Con
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var found atomic.Bool
-	errs := each(ns.legs, func(l leg) error {
+	errs := multilink.Each(ns.legs, func(l leg) error {
 		err := l.informed(ctx, f)
 		if err == nil {
 			found.Store(true)

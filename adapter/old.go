@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -19,7 +20,7 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 		m   *backplane.Members
 		err error
 	}
-	got := each([]bool{true, false}, func(newer bool) (a answer) {
+	got := multilink.Each([]bool{true, false}, func(newer bool) (a answer) {
 		if newer {
 			a.m, a.err = plain(ctx, target(t))
 		} else {

@@ -46,7 +46,7 @@ func (ns *Namespace) newMessage() any {
 func (ns *Namespace) prepare(m *backplane.Message) {
 	if m.Origin != "" && m.Header != nil {
 		if mark := m.Header[relayHeader]; mark != "" {
-			m.Value.(*Packet).again = !ns.relays.fresh(mark)
+			m.Value.(*Packet).again = !ns.dedup.Fresh(mark)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 )
 
@@ -54,24 +55,24 @@ func union(a, b []string) []string {
 // error: the context's as it is, or a *backplane.OpError, in a *LinkError if there are
 // several links. backplane.ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*backplane.Peers, error) {
-	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.Peers]) {
-		p.value, p.err = l.ns.Peers(ctx)
+	parts := eachPart(ns, ns.legs, func(l leg) (p multilink.Part[*backplane.Peers]) {
+		p.Value, p.Err = l.ns.Peers(ctx)
 		return p
 	})
 	if len(parts) == 1 {
-		return parts[0].value, parts[0].err
+		return parts[0].Value, parts[0].Err
 	}
 	out := &backplane.Peers{Counted: true}
 	lists, errs := make([][]backplane.Peer, len(parts)), make([]error, len(parts))
 	for i, p := range parts {
-		if errs[i] = p.err; p.value == nil {
-			return nil, p.err
+		if errs[i] = p.Err; p.Value == nil {
+			return nil, p.Err
 		}
-		lists[i] = p.value.List
-		out.Lost = append(out.Lost, p.value.Lost...)
-		out.Unresponsive = append(out.Unresponsive, p.value.Unresponsive...)
-		out.Foreign += p.value.Foreign
-		out.Counted = out.Counted && p.value.Counted
+		lists[i] = p.Value.List
+		out.Lost = append(out.Lost, p.Value.Lost...)
+		out.Unresponsive = append(out.Unresponsive, p.Value.Unresponsive...)
+		out.Foreign += p.Value.Foreign
+		out.Counted = out.Counted && p.Value.Counted
 	}
 	out.List = mergePeers(lists)
 	listed := func(id string) bool {
@@ -81,7 +82,7 @@ func (ns *Namespace) Peers(ctx context.Context) (*backplane.Peers, error) {
 	out.Lost = slices.DeleteFunc(union(out.Lost, nil), func(id string) bool {
 		return listed(id) || slices.Contains(out.Unresponsive, id)
 	})
-	return out, firstOf(errs)
+	return out, multilink.First(errs...)
 }
 
 // ServerCount returns how many servers hold the namespace, Node.js servers and this

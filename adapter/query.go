@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -56,23 +57,23 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 // AllRooms lists all rooms that have sockets on any node, those named by the
 // sockets' ids among them. Partial answers are as with Clients.
 func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.RoomList, error) {
-	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.RoomList]) {
-		if p.value, p.err = l.rooms(ctx); p.value != nil {
-			p.fleet = p.value.Coverage
+	parts := eachPart(ns, ns.legs, func(l leg) (p multilink.Part[*backplane.RoomList]) {
+		if p.Value, p.Err = l.rooms(ctx); p.Value != nil {
+			p.Coverage = p.Value.Coverage
 		}
 		return p
 	})
 	if len(parts) == 1 {
-		return parts[0].value, parts[0].err
+		return parts[0].Value, parts[0].Err
 	}
-	fleet, err, failed := mergeFleets(ns, wire.OpRooms, parts)
+	fleet, err, failed := multilink.Merge(wire.OpRooms, parts)
 	if failed {
 		return nil, err
 	}
 	out := &backplane.RoomList{Coverage: fleet}
 	for _, p := range parts {
-		if p.value != nil {
-			out.Rooms = append(out.Rooms, p.value.Rooms...)
+		if p.Value != nil {
+			out.Rooms = append(out.Rooms, p.Value.Rooms...)
 		}
 	}
 	slices.Sort(out.Rooms)
@@ -81,12 +82,17 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.RoomList, error) 
 }
 
 // eachPart asks on several links at the same time.
-func eachPart[T any](ns *Namespace, legs []leg, f func(l leg) part[T]) []part[T] {
-	return each(legs, func(l leg) part[T] {
+func eachPart[T any](ns *Namespace, legs []leg, f func(l leg) multilink.Part[T]) []multilink.Part[T] {
+	return multilink.Each(legs, func(l leg) multilink.Part[T] {
 		p := f(l)
-		p.link, p.err = l.link, ns.onLink(l.link, p.err)
+		p.Link, p.Key, p.Err = l.index, l.key, ns.onLink(l.link, p.Err)
 		return p
 	})
+}
+
+// eachLeg does something on all links at the same time.
+func (ns *Namespace) eachLeg(f func(i int, l leg) error) error {
+	return multilink.First(multilink.Each(ns.legs, func(l leg) error { return ns.onLink(l.link, f(l.index, l)) })...)
 }
 
 // onLink says which of several links an error is of; contexts' errors and partial
@@ -101,23 +107,23 @@ func (ns *Namespace) onLink(l *link, err error) error {
 
 // members lists sockets on all links, sorted by id, each once.
 func (ns *Namespace) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
-	parts := eachPart(ns, ns.legs, func(l leg) (p part[*backplane.Members]) {
-		if p.value, p.err = l.members(ctx, t, detail); p.value != nil {
-			p.fleet = p.value.Coverage
+	parts := eachPart(ns, ns.legs, func(l leg) (p multilink.Part[*backplane.Members]) {
+		if p.Value, p.Err = l.members(ctx, t, detail); p.Value != nil {
+			p.Coverage = p.Value.Coverage
 		}
 		return p
 	})
-	out, err := parts[0].value, parts[0].err
+	out, err := parts[0].Value, parts[0].Err
 	if len(parts) > 1 {
 		var fleet backplane.Coverage
 		var failed bool
-		if fleet, err, failed = mergeFleets(ns, wire.OpMembers, parts); failed {
+		if fleet, err, failed = multilink.Merge(wire.OpMembers, parts); failed {
 			return nil, err
 		}
 		out = &backplane.Members{Coverage: fleet}
 		for _, p := range parts {
-			if p.value != nil {
-				out.List = append(out.List, p.value.List...)
+			if p.Value != nil {
+				out.List = append(out.List, p.Value.List...)
 			}
 		}
 	}

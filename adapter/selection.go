@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -101,7 +102,7 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 	}
 	var mu sync.Mutex
 	done := map[string]bool{} // Go nodes that have done it in a newer dialect
-	parts := make([]part[*backplane.Changed], len(ns.legs))
+	parts := make([]multilink.Part[*backplane.Changed], len(ns.legs))
 	_ = ns.eachLeg(func(i int, l leg) error {
 		if l.dialect == V5 {
 			return nil
@@ -109,10 +110,10 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 		t := t
 		t.RemoteOnly = true
 		p := &parts[i]
-		p.fleet, p.err = l.onAll(newer, op, t, all, one)
+		p.Coverage, p.Err = l.onAll(newer, op, t, all, one)
 		mu.Lock()
 		defer mu.Unlock()
-		for _, id := range p.fleet.Answered {
+		for _, id := range p.Coverage.Answered {
 			done[id] = true
 		}
 		return nil
@@ -121,15 +122,15 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 		if l.dialect == V5 {
 			p := &parts[i]
 			skip := func(m backplane.MemberInfo) bool { return m.Node != "" && done[m.Node] }
-			p.fleet, p.err = l.onListed(ctx, op, t, skip, one)
+			p.Coverage, p.Err = l.onListed(ctx, op, t, skip, one)
 		}
 		return nil
 	})
 	for i := range parts {
-		parts[i].link = ns.legs[i].link
-		parts[i].err = ns.onLink(parts[i].link, parts[i].err)
+		parts[i].Link, parts[i].Key = i, ns.legs[i].key
+		parts[i].Err = ns.onLink(ns.legs[i].link, parts[i].Err)
 	}
-	_, err, _ := mergeFleets(ns, op, parts)
+	_, err, _ := multilink.Merge(op, parts)
 	return err
 }
 

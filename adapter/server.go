@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -33,6 +34,7 @@ type Server struct {
 
 // link is a broker and this server's node on it.
 type link struct {
+	index   int    // in Server.links
 	key     string // the same on all nodes
 	broker  broker.Broker
 	dialect Dialect
@@ -73,7 +75,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 	links := o.links(b)
 	keys := linkKeys(links)
 	for i, l := range links {
-		lk := &link{key: keys[i], broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout, beat: o.heartbeat()}
+		lk := &link{index: i, key: keys[i], broker: l.Broker, dialect: l.Dialect, timeout: o.RequestsTimeout, beat: o.heartbeat()}
 		core := &backplane.Options{
 			ID: s.uid, Name: o.Name, Observers: o.Observers, RequestsTimeout: o.RequestsTimeout,
 			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,
@@ -84,7 +86,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		}
 		node, err := backplane.New(l.Broker, core)
 		if err != nil {
-			return nil, firstOf([]error{err, s.Close(context.Background())})
+			return nil, multilink.First(err, s.Close(context.Background()))
 		}
 		lk.node, lk.door, s.uid = node, wire.NodeOf(node), node.ID()
 		s.links = append(s.links, lk)
@@ -214,13 +216,14 @@ func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace,
 		o.err = backplane.ErrClosed
 	}
 	o.ns.live.Store(o.err == nil)
+	o.ns.shared.SetLive(o.err == nil)
 	close(o.done)
 	if o.err != nil && s.namespaces[name] == o && !o.ns.begun() {
 		delete(s.namespaces, name) // names may come from clients
 	}
 	s.mu.Unlock()
-	if late && o.ns.bridge != nil {
-		o.ns.bridge.close(s.ctx)
+	if late {
+		o.ns.shared.Close(s.ctx)
 	}
 	if o.err != nil {
 		return nil, o.err
@@ -284,13 +287,11 @@ func (s *Server) Close(ctx context.Context) error {
 	all := s.opened()
 	s.mu.Unlock()
 	for _, ns := range all {
-		if ns.bridge != nil {
-			ns.bridge.close(ctx)
-		}
+		ns.shared.Close(ctx)
 	}
 	s.watcher.Wait() // at once: what it waits for obeys s.ctx
-	errs := each(s.links, func(l *link) error { return l.node.Close(ctx) })
-	return firstOf(append(errs, s.reports.close(ctx)))
+	errs := multilink.Each(s.links, func(l *link) error { return l.node.Close(ctx) })
+	return multilink.First(append(errs, s.reports.close(ctx))...)
 }
 
 // opened lists the namespaces that are open, or were opened in part. s.mu is held.
@@ -301,19 +302,4 @@ func (s *Server) opened() (all []*Namespace) {
 		}
 	}
 	return all
-}
-
-// each calls f for all elements at the same time (in the caller's goroutine if
-// there is only one, as there usually is) and returns the results in order.
-func each[E, T any](list []E, f func(E) T) []T {
-	out := make([]T, len(list))
-	var wg sync.WaitGroup
-	for i := 1; i < len(list); i++ {
-		wg.Go(func() { out[i] = f(list[i]) })
-	}
-	if len(list) > 0 {
-		out[0] = f(list[0])
-	}
-	wg.Wait()
-	return out
 }

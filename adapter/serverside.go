@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -101,9 +102,9 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 	if err != nil {
 		return err
 	}
-	return firstOf(each(legs, func(l leg) error {
+	return multilink.First(multilink.Each(legs, func(l leg) error {
 		return ns.onLink(l.link, l.ns.Event(ctx, payload))
-	}))
+	})...)
 }
 
 // ServerSideEmitWithAck sends an event to all other servers of the namespace and
@@ -176,8 +177,8 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 }
 
 // serveEvent takes another server's event.
-func (ns *Namespace) serveEvent(ctx context.Context, l *link, from string, payload []byte, reply func([]byte)) {
-	if from != "" && ns.elsewhere(l, from, wire.OpEvent) {
+func (ns *Namespace) serveEvent(ctx context.Context, link int, from string, payload []byte, reply func([]byte)) {
+	if from != "" && ns.shared.Elsewhere(link, from, wire.OpEvent) {
 		if reply != nil {
 			reply(nil) // sent on another link too, and answered there
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -82,7 +83,7 @@ func (l leg) list(ctx context.Context, t wire.Selection) (list *backplane.Member
 		list *backplane.Members
 		err  error
 	}
-	got := each(sought, func(t wire.Selection) (a answer) {
+	got := multilink.Each(sought, func(t wire.Selection) (a answer) {
 		a.list, a.err = l.ns.Members(ctx, target(t))
 		return a
 	})

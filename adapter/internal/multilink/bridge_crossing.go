@@ -1,4 +1,4 @@
-package adapter
+package multilink
 
 import (
 	"slices"
@@ -15,7 +15,7 @@ import (
 // nodes' copies, or by carry while this node leads.
 type crossing struct {
 	b        *bridge
-	from, to leg
+	from, to *Link
 
 	mu   sync.Mutex
 	work sync.Cond
@@ -59,10 +59,10 @@ type earlyCopies struct {
 // maxSenders is how many senders upTo distinguishes.
 const maxSenders = 4096
 
-func newCrossing(b *bridge, from, to leg) *crossing {
+func newCrossing(b *bridge, from, to *Link) *crossing {
 	c := &crossing{
 		b: b, from: from, to: to, early: map[bridgeSum]earlyCopies{}, upTo: map[string]uint64{},
-		retired: map[string]time.Time{}, certain: b.opened.Add(b.beat),
+		retired: map[string]time.Time{}, certain: b.opened.Add(b.opts.Heartbeat),
 	}
 	c.work.L = &c.mu
 	return c
@@ -226,7 +226,7 @@ func (c *crossing) deaf(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unheard = on
-	c.certain = time.Now().Add(c.b.beat)
+	c.certain = time.Now().Add(c.b.opts.Heartbeat)
 	for e := c.window.head; e != nil; e = c.window.head {
 		e.remove()
 		c.doubtful.push(e)
@@ -268,14 +268,14 @@ func (c *crossing) retire(uid string, forGood bool) {
 //	1 heartbeat    a leader goes on for so long when an older node comes back, which then
 //	               hears the copies of all messages
 func (c *crossing) elect(now time.Time) {
-	self, rivals := c.b.rivals(c.from.link, c.to.link)
-	since1, _ := c.from.door.Lease()
-	since2, _ := c.to.door.Lease()
+	self, rivals := c.b.rivals(c.from, c.to)
+	since1, _ := c.from.Node.Lease()
+	since2, _ := c.to.Node.Lease()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expire(now)
 	for sum, e := range c.early {
-		if now.Sub(e.at) > c.b.timeout {
+		if now.Sub(e.at) > c.b.opts.PeerTimeout {
 			delete(c.early, sum)
 		}
 	}
@@ -299,7 +299,7 @@ func (c *crossing) elect(now time.Time) {
 		}
 	}
 	if first && !c.first {
-		if c.became = now.Add(c.b.beat); c.handed {
+		if c.became = now.Add(c.b.opts.Heartbeat); c.handed {
 			c.became = now
 		}
 	}
@@ -312,12 +312,12 @@ func (c *crossing) elect(now time.Time) {
 	case !first && !c.leading:
 	case !first && c.older.IsZero():
 		c.older = now
-	case !first && now.Sub(c.older) >= c.b.beat:
+	case !first && now.Sub(c.older) >= c.b.opts.Heartbeat:
 		c.leading = false
 	case !first:
 	case c.leading && (c.terms != terms || !c.holds(terms)):
 		c.yield()
-	case !c.leading && !now.Before(c.became) && !now.Before(later(since1, since2, c.b.opened).Add(3*c.b.beat)):
+	case !c.leading && !now.Before(c.became) && !now.Before(later(since1, since2, c.b.opened).Add(3*c.b.opts.Heartbeat)):
 		if c.terms = terms; c.holds(terms) {
 			c.lead()
 		}
@@ -328,7 +328,7 @@ func later(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Tim
 
 // holds reports whether both leases hold.
 func (c *crossing) holds(terms [2]time.Time) bool {
-	return c.from.door.Holds(terms[0]) && c.to.door.Holds(terms[1])
+	return c.from.Node.Holds(terms[0]) && c.to.Node.Holds(terms[1])
 }
 
 // drop takes out a message that this node does not pass on, because a leader before did or

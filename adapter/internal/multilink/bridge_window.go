@@ -1,4 +1,4 @@
-package adapter
+package multilink
 
 import (
 	"crypto/sha256"
@@ -77,10 +77,10 @@ func (m *bridged) size() int {
 }
 
 // mark returns the mark of this node's copies, the same on all links.
-func (m *bridged) mark(r *relays, uid, link string) string {
+func (m *bridged) mark(d *Dedup, uid, link string) string {
 	number := m.number.Load()
 	for number == 0 {
-		m.number.CompareAndSwap(0, r.seq.Add(1))
+		m.number.CompareAndSwap(0, d.seq.Add(1))
 		number = m.number.Load()
 	}
 	return socketio.BridgedMark(uid, number, link, m.id.String())
@@ -95,7 +95,7 @@ type waiting struct {
 	at         time.Time
 	size       int
 	prev, next *waiting
-	twin       *waiting // the next one with the same sum
+	sameNext   *waiting // the next one with the same sum
 	in         *bridgeWindow
 }
 
@@ -123,7 +123,7 @@ func (w *bridgeWindow) push(e *waiting) {
 	if s := w.bySum[e.sum]; s == nil {
 		w.bySum[e.sum] = &sameSum{e, e}
 	} else {
-		s.last.twin = e
+		s.last.sameNext = e
 		s.last = e
 	}
 	w.len++
@@ -157,7 +157,7 @@ func (e *waiting) remove() {
 		e.next.prev = e.prev
 	}
 	s := w.bySum[e.sum]
-	if s.first = e.twin; s.first == nil {
+	if s.first = e.sameNext; s.first == nil {
 		delete(w.bySum, e.sum)
 	}
 	w.len--
@@ -168,7 +168,7 @@ func (e *waiting) remove() {
 		}
 		w.most = 0
 	}
-	e.prev, e.next, e.twin = nil, nil, nil
+	e.prev, e.next, e.sameNext = nil, nil, nil
 }
 
 // empty removes all messages, and adds them up.

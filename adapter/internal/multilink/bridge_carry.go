@@ -1,4 +1,4 @@
-package adapter
+package multilink
 
 import (
 	"context"
@@ -65,7 +65,7 @@ func (c *crossing) passAll() {
 		}
 		switch {
 		case sent >= c.allowed():
-			if err := c.to.broker.Flush(ctx); err != nil && ctx.Err() != nil {
+			if err := c.to.Broker.Flush(ctx); err != nil && ctx.Err() != nil {
 				c.check()
 				continue
 			}
@@ -76,14 +76,14 @@ func (c *crossing) passAll() {
 		}
 	}
 	if sent > 0 {
-		_ = c.to.broker.Flush(ctx) // what is lost, the broker reports
+		_ = c.to.Broker.Flush(ctx) // what is lost, the broker reports
 	}
 }
 
 // lease returns a context that ends with the lease, or with close.
 func (c *crossing) lease() (context.Context, context.CancelFunc) {
-	_, one := c.from.door.Lease()
-	_, other := c.to.door.Lease()
+	_, one := c.from.Node.Lease()
+	_, other := c.to.Node.Lease()
 	if other.Before(one) {
 		one = other
 	}
@@ -131,17 +131,17 @@ func (c *crossing) pass(ctx context.Context, e *waiting) error {
 	if err != nil {
 		c.lost(broker.Loss{Messages: 1, Bytes: len(e.payload), Err: err})
 	} else {
-		c.b.ns.server.bridged.Add(1)
+		c.b.opts.Passed.Add(1)
 	}
 	return err
 }
 
 func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 	t := e.target
-	t.Relay = e.mark(&c.b.ns.relays, c.b.ns.server.uid, c.from.key)
+	t.Relay = e.mark(c.b.set.dedup, c.b.set.uid, c.from.Key)
 	if len(t.Except) > 0 {
 		// Asking for each name would cost a request for each message from a socket.
-		if t.Except, err = c.to.except(ctx, t.Except, socketio.NamesSocket); err != nil {
+		if t.Except, err = c.to.Except(ctx, t.Except, socketio.NamesSocket); err != nil {
 			return err
 		}
 		if !c.check() {
@@ -149,7 +149,7 @@ func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 		}
 	}
 	// Dates as the newest servers write them are not what older ones read.
-	return c.to.core.Broadcast(ctx, msgpack.Portable(e.payload), t)
+	return c.to.Core.Broadcast(ctx, msgpack.Portable(e.payload), t)
 }
 
 // handOver tells the next leader that this one has ended, for good if it reports true, or
@@ -163,22 +163,22 @@ func (c *crossing) handOver() (forGood bool) {
 	}
 	c.leading, c.rest = false, false
 	// A heartbeat longer than the others count on.
-	c.resting = time.Now().Add(c.b.rests() + c.b.beat)
+	c.resting = time.Now().Add(c.b.rests() + c.b.opts.Heartbeat)
 	c.rivaled = c.rivaled || c.others > 0
 	c.mu.Unlock()
 	if told {
-		ctx, cancel := context.WithTimeout(c.b.ctx, c.b.beat)
+		ctx, cancel := context.WithTimeout(c.b.ctx, c.b.opts.Heartbeat)
 		if led {
 			cancel()
 			ctx, cancel = c.lease()
 		}
 		defer cancel()
-		err := c.to.core.Broadcast(ctx, noteEvent, wire.Selection{
+		err := c.to.Core.Broadcast(ctx, noteEvent, wire.Selection{
 			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
-			Relay: socketio.BridgedMark(c.b.ns.server.uid, 0, c.from.key, note),
+			Relay: socketio.BridgedMark(c.b.set.uid, 0, c.from.Key, note),
 		})
 		if err == nil {
-			_ = c.to.broker.Flush(ctx)
+			_ = c.to.Broker.Flush(ctx)
 		}
 	}
 	if forGood {
@@ -189,7 +189,7 @@ func (c *crossing) handOver() (forGood bool) {
 
 // clear empties the window. What is left is the next leader's; without one it is lost.
 func (c *crossing) clear() {
-	_, rivals := c.b.rivals(c.from.link, c.to.link)
+	_, rivals := c.b.rivals(c.from, c.to)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true

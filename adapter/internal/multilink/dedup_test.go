@@ -1,4 +1,4 @@
-package adapter
+package multilink
 
 import (
 	"fmt"
@@ -114,15 +114,15 @@ func TestWindowLikeASet(t *testing.T) {
 }
 
 func TestMarks(t *testing.T) {
-	var sender, r relays
+	var sender, r Dedup
 	for range 3 {
-		mark := sender.mark("name~with:colon")
-		if !r.fresh(mark) || r.fresh(mark) {
+		mark := sender.Mark("name~with:colon")
+		if !r.Fresh(mark) || r.Fresh(mark) {
 			t.Fatalf("%s", mark)
 		}
 	}
 	for _, bad := range []string{"", ":", "x", "x:", "x:0", "x:-1", "x:1e3", "x:18446744073709551616"} {
-		if r.fresh(bad) {
+		if r.Fresh(bad) {
 			t.Errorf("%q is fresh", bad)
 		}
 	}
@@ -130,12 +130,12 @@ func TestMarks(t *testing.T) {
 
 // However many origins turn up, only so many are remembered, and the latest surely.
 func TestMarksAreBounded(t *testing.T) {
-	var r relays
+	var r Dedup
 	for i := range 5 * relayOrigins {
-		if !r.fresh(fmt.Sprintf("o%d:1", i)) {
+		if !r.Fresh(fmt.Sprintf("o%d:1", i)) {
 			t.Fatalf("origin %d", i)
 		}
-		if !r.fresh(fmt.Sprintf("busy:%d", i+1)) || r.fresh(fmt.Sprintf("busy:%d", i+1)) {
+		if !r.Fresh(fmt.Sprintf("busy:%d", i+1)) || r.Fresh(fmt.Sprintf("busy:%d", i+1)) {
 			t.Fatalf("busy origin at %d", i)
 		}
 		if n := len(r.now) + len(r.old); n > 2*relayOrigins {

@@ -1,0 +1,101 @@
+package multilink
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// Part is what came of a request on one link.
+type Part[T any] struct {
+	// Link is the index of the link, and Key its key.
+	Link  int
+	Key   string
+	Value T // nil if Err is no *backplane.PartialError
+	backplane.Coverage
+	Err error
+}
+
+// Merge says who stands behind the answers of several links taken together. A
+// node that is on several links has answered if it did so on one of them, as they
+// share its sockets. failed is true if no link has a value.
+func Merge[T any](op wire.Op, parts []Part[T]) (f backplane.Coverage, err error, failed bool) {
+	var hard []error
+	var missing []backplane.Missing
+	var partial *backplane.PartialError
+	for _, p := range parts {
+		if len(parts) > 1 {
+			f.Links = append(f.Links, backplane.LinkCoverage{Prefix: p.Key, Coverage: p.Coverage, Err: p.Err})
+		}
+		var pe *backplane.PartialError
+		if p.Err != nil && !errors.As(p.Err, &pe) {
+			hard = append(hard, p.Err)
+			continue
+		}
+		for _, id := range p.Coverage.Answered {
+			if !slices.Contains(f.Answered, id) {
+				f.Answered = append(f.Answered, id)
+			}
+		}
+		f.Foreign += p.Coverage.Foreign
+		f.Unconfirmed += p.Coverage.Unconfirmed
+		if f.Uncounted == nil {
+			f.Uncounted = p.Coverage.Uncounted
+		}
+		missing = append(missing, p.Coverage.Missing...)
+		if pe != nil && (partial == nil || len(pe.Coverage.Missing) == 0) {
+			partial = pe
+		}
+	}
+	for _, m := range missing {
+		same := func(o backplane.Missing) bool { return m.Node != "" && o.Node == m.Node }
+		if m.Node != "" && slices.Contains(f.Answered, m.Node) || slices.ContainsFunc(f.Missing, same) {
+			continue
+		}
+		f.Missing = append(f.Missing, m)
+	}
+	if len(hard) == len(parts) {
+		return f, First(hard...), true
+	}
+	if partial != nil && (len(f.Missing) > 0 || f.Uncounted != nil || len(partial.Coverage.Missing) == 0) {
+		hard = append(hard, &backplane.PartialError{Op: op.String(), Coverage: f, Err: partial.Err})
+	}
+	return f, First(hard...), false
+}
+
+// First returns one of the errors for all: a context's as it is, else joined.
+func First(errs ...error) error {
+	var kept []error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case err == context.Canceled || err == context.DeadlineExceeded:
+			return err
+		default:
+			kept = append(kept, err)
+		}
+	}
+	if len(kept) == 1 {
+		return kept[0]
+	}
+	return errors.Join(kept...)
+}
+
+// Each calls f for all elements at the same time (in the caller's goroutine if
+// there is only one, as there usually is) and returns the results in order.
+func Each[E, T any](list []E, f func(E) T) []T {
+	out := make([]T, len(list))
+	var wg sync.WaitGroup
+	for i := 1; i < len(list); i++ {
+		wg.Go(func() { out[i] = f(list[i]) })
+	}
+	if len(list) > 0 {
+		out[0] = f(list[0])
+	}
+	wg.Wait()
+	return out
+}
