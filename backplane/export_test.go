@@ -42,6 +42,14 @@ func PlacesOf(ns *Namespace, in, except []string) int {
 	return s.Places()
 }
 
+var benchSelection selection
+
+// EntriesOf selects members as a broadcast does.
+func EntriesOf(ns *Namespace, in []string) []*entry {
+	benchSelection.Find(ns.rooms, in, nil)
+	return benchSelection.List
+}
+
 // RoomsKept is how many room names memory is kept for between messages.
 func (ns *Namespace) RoomsKept() int { return cap(ns.inbound.in.Rooms) }
 
