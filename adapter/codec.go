@@ -10,7 +10,10 @@ import (
 // codec is a *socketio.Codec whose errors are those that users know.
 type codec struct{ *socketio.Codec }
 
-var _ wire.Codec = codec{}
+var (
+	_ wire.Codec        = codec{}
+	_ wire.ForeignPeers = codec{}
+)
 
 func newCodec(d Dialect, b broker.Broker, maxAttachments int) codec {
 	return codec{socketio.New(socketio.Options{
@@ -49,7 +52,7 @@ func (c codec) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, 
 	return out, public(err)
 }
 
-// Expect implements wire.Codec.
+// Expect implements wire.ForeignPeers.
 func (c codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	e, err := c.Codec.Expect(ns, r, p)
 	return e, public(err)

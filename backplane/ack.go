@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/request"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -24,7 +25,7 @@ type Acks struct {
 // but not every member; it never takes longer than the context.
 //
 // Members of this node get it first, whatever state the broker is in. So what the
-// codec refuses only when it knows who else is there (Codec.Expect) is a
+// codec refuses only when it knows who else is there (such as a request that would harm a foreign peer) is a
 // *PartialError too: it wraps the refusal, and no other node got the message. Any
 // other error means that nobody did.
 func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target, timeout time.Duration) (*Acks, error) {
@@ -45,12 +46,12 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 		Rooms: t.Rooms, Except: t.Except, Flags: t.Flags, Header: t.Header, Payload: payload,
 	}
 	if !t.LocalOnly {
-		if err := ns.sendable(req); err != nil {
+		if err := ns.requests.Sendable(req); err != nil {
 			return nil, err
 		}
 	}
 	var out Acks
-	call := newCall(ns, req, func(r *wire.Response) bool {
+	p := ns.requests.New(req, func(r *wire.Response) bool {
 		if r.Ack {
 			out.Values = append(out.Values, r.Payload)
 		} else {
@@ -59,23 +60,23 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 		return false
 	})
 	var (
-		c      census
+		snap   = new(request.Snapshot)
 		exp    wire.Expected
 		failed error // why the others are not asked, or not all of them
 		err    error
 	)
-	ctx = call.start(ctx, &c, exp)
+	ctx, seen := ns.begin(ctx, p, req, snap, exp)
 	if !t.RemoteOnly {
-		ns.ackLocal(ctx, call, &out)
+		ns.ackLocal(ctx, p, req, &out)
 	}
 	if !t.LocalOnly {
-		c, failed = ns.census(ctx, req.Op)
-		if exp, err = ns.codec.Expect(ns.name, req, c.others); err != nil {
+		snap, failed = ns.requests.Snapshot(ctx, req.Op)
+		if exp, err = ns.requests.Expect(req, snap); err != nil {
 			failed = err
-			c.refuse(err)
+			snap.Refuse(err)
 		}
 	}
-	out.Coverage, err = call.run(ctx, &c, exp, !t.LocalOnly && ns.heardBy(&c))
+	out.Coverage, err = ns.run(ctx, p, seen, snap, exp, !t.LocalOnly && ns.heardBy(snap))
 	switch {
 	case err == nil && failed != nil:
 		err = failed
@@ -86,24 +87,22 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 }
 
 // ackLocal delivers a broadcast with acknowledgement to this node's members.
-func (ns *Namespace) ackLocal(ctx context.Context, c *call, out *Acks) {
+func (ns *Namespace) ackLocal(ctx context.Context, p *request.Pending, req *wire.Request, out *Acks) {
 	var d delivery
-	d.Find(ns.rooms, c.req.Rooms, c.req.Except)
+	d.Find(ns.rooms, req.Rooms, req.Except)
 	if len(d.List) == 0 {
 		return
 	}
-	m := ns.localMessage(Message{Namespace: ns.name, Header: cloneHeader(c.req.Header), Payload: c.req.Payload}, c.req.Flags)
+	m := ns.localMessage(Message{Namespace: ns.name, Header: cloneHeader(req.Header), Payload: req.Payload}, req.Flags)
 	if !ns.prepare(m) {
 		return
 	}
 	n := acking(d.List)
-	c.mu.Lock()
-	c.owe(ns.node.id, n)
+	p.Owe(n)
 	out.Expected += n
-	c.mu.Unlock()
 	d.Context = ctx
 	d.Call = &ackCall{m, func(value []byte) {
-		c.answer(&wire.Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
+		p.Take(&wire.Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}
 	ns.deliver(&d)
 }

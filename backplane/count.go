@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/crossroom/crossroom/backplane/internal/request"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -37,19 +38,18 @@ func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Unresponsive) + p.F
 // and if Crossroom nodes may be missing one that wraps ErrNotIntroduced.
 // ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
-	c, err := ns.headcount(ctx)
+	s, err := ns.headcount(ctx)
 	if errors.Is(err, ErrClosed) {
 		return nil, err
 	}
-	p := &Peers{
-		Lost: c.gone, Unresponsive: c.ghosts,
-		Foreign: c.others.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && c.inexact == nil,
+	p := &Peers{Foreign: s.Foreign.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && s.Inexact == nil}
+	if s.Err != nil {
+		p.Foreign = s.Before
+		p.List = peersOf(ns.node.members.PeersOf(s.In(request.Unreachable)))
+	} else {
+		p.Lost, p.Unresponsive = s.In(request.Lost), s.In(request.Departed)
+		p.List = peersOf(ns.node.members.PeersOf(s.In(request.Waiting, request.Unresponsive)))
 	}
-	there := c.alive
-	if c.err != nil {
-		there, p.Lost, p.Foreign = c.gone, nil, c.unseen
-	}
-	p.List = peersOf(ns.node.members.PeersOf(there))
 	return p, err
 }
 
@@ -58,11 +58,11 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 // context's as it is, ErrClosed, or an *OpError. The number is zero beside it, but a
 // lower bound if it wraps a *broker.InexactError or ErrNotIntroduced.
 func (ns *Namespace) Count(ctx context.Context) (int, error) {
-	c, err := ns.headcount(ctx)
-	if c.err != nil {
+	s, err := ns.headcount(ctx)
+	if s.Err != nil {
 		return 0, err
 	}
-	return 1 + c.peers(), err
+	return 1 + s.Peers(), err
 }
 
 // foreign is wire.Namespace's Foreign.
@@ -76,37 +76,38 @@ func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 	case ns.node.members.Down():
 		return wire.Unannounced{Responding: -1}, &OpError{Op: "count", Namespace: ns.name, Err: errInterrupted}
 	}
-	c, err := ns.headcountBy(ctx, func(ctx context.Context) (census, error) { return ns.census(ctx, wire.OpMembers) })
-	return c.others, err
+	s, err := ns.headcountBy(ctx, func(ctx context.Context) (*request.Snapshot, error) { return ns.requests.Snapshot(ctx, wire.OpMembers) })
+	return s.Foreign, err
 }
 
 var errInterrupted = errors.New("the link is interrupted")
 
-// headcount is the census for its own sake.
-func (ns *Namespace) headcount(ctx context.Context) (c census, err error) {
-	return ns.headcountBy(ctx, ns.listeners)
+// headcount is a snapshot for its own sake.
+func (ns *Namespace) headcount(ctx context.Context) (*request.Snapshot, error) {
+	return ns.headcountBy(ctx, ns.requests.Listeners)
 }
 
-func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context) (census, error)) (c census, err error) {
+func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context) (*request.Snapshot, error)) (*request.Snapshot, error) {
 	if err := ns.ready(ctx); err != nil {
-		c.gone = ns.node.members.Serving(ns.key()).Alive
-		c.unseen, c.err = int(ns.unannounced.Load()), err
-		return c, err
+		return ns.requests.Known(err), err
 	}
 	limited, cancel := ns.deadline(ctx, 0)
 	defer cancel()
-	c, err = take(limited)
-	switch {
-	case err == nil && (c.unsettled || len(c.unknown) > 0):
-		return c, &OpError{Op: "count", Namespace: ns.name, Err: ErrNotIntroduced}
-	case err == nil && (c.inexact == nil || ns.protocol == broker.Native):
-		return c, nil
-	case err == nil:
-		return c, &OpError{Op: "count", Namespace: ns.name, Err: c.inexact}
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return c, err
-	case ns.closing.Load():
-		return c, ErrClosed
+	s, err := take(limited)
+	fail := func(err error) (*request.Snapshot, error) {
+		return s, &OpError{Op: "count", Namespace: ns.name, Err: err}
 	}
-	return c, &OpError{Op: "count", Namespace: ns.name, Err: err}
+	switch {
+	case err == nil && (s.Unsettled || len(s.In(request.NotIntroduced)) > 0):
+		return fail(ErrNotIntroduced)
+	case err == nil && (s.Inexact == nil || ns.protocol == broker.Native):
+		return s, nil
+	case err == nil:
+		return fail(s.Inexact)
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return s, err
+	case ns.closing.Load():
+		return s, ErrClosed
+	}
+	return fail(err)
 }

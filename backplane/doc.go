@@ -57,11 +57,13 @@
 // named as missing, with [ErrPeerLost], until PeerTimeout is over, and then forgotten;
 // if the broker still counts it, as it does a frozen process, then as long as it does.
 //
-// So a node that is gone without a word costs one question its deadline, at most, and
-// no second one: who missed a deadline is not waited for by the next question, if the
-// deadline was the RequestsTimeout, and for half of its time, if it was shorter. Servers
-// that do not announce themselves are treated in the same way by their number: the
-// next question of the same kind waits for that many answers for an eighth of its time.
+// A node that is gone without a word costs all requests together at most one
+// RequestsTimeout. A node that missed a deadline is asked for a sign of life. It is waited
+// for until it has been silent for nine tenths of RequestsTimeout since it was asked. After
+// that it is asked, and not waited for ([ErrPeerUnresponsive]) until something is heard of it.
+// Foreign peers are known by their number only: if some missed a deadline, later requests of
+// the same kind wait for that many responses for 250 ms (or a quarter of RequestsTimeout if
+// that is shorter), until the number changes or the missing responses come.
 //
 // Operations on one member are acknowledged: nil means that the node that has it did
 // it, and [ErrNoSuchMember] comes as soon as every node has said no.

@@ -52,8 +52,8 @@ func (ns *Namespace) retire(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	c, _, err := ns.counted(ctx, false)
-	return err != nil || c.others.Total > 0
+	foreign, err := ns.requests.ForeignNow(ctx)
+	return err != nil || foreign > 0
 }
 
 // pause waits, until ctx ends.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
+	"github.com/crossroom/crossroom/backplane/internal/request"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/rooms"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -33,12 +34,7 @@ type Namespace struct {
 	ctx      context.Context
 	cancel   context.CancelFunc // when closed
 	closing  atomic.Bool
-	calls    callTable
-	response responderCache
-	quiet    quiet
-	// unannounced is how many servers were there that do not announce themselves, when
-	// they were last counted.
-	unannounced atomic.Int64
+	requests *request.Table
 }
 
 func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Options) *Namespace {
@@ -59,7 +55,9 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 	}
 	ns.protocol = ns.codec.Protocol()
 	ns.ctx, ns.cancel = context.WithCancel(context.Background())
-	ns.calls.init(n.id)
+	ns.requests = request.NewTable(request.Options{
+		Name: name, Node: n.id, Codec: ns.codec, Broker: n.broker, Members: n.members, Timeout: n.opts.RequestsTimeout,
+	})
 	ns.inbound.init(ns)
 	ns.desk.init(ns)
 	ns.patience = inbound.NewPatience(n.opts.StallTimeout)
@@ -138,7 +136,7 @@ func (ns *Namespace) shut(ctx context.Context) error {
 	first := !ns.closing.Swap(true)
 	var err error
 	if first {
-		ns.calls.fail(ErrClosed)
+		ns.requests.Fail(ErrClosed)
 		err = ns.drain(ctx)
 		ns.cancel()
 	}

@@ -59,10 +59,6 @@ func (nativeCodec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 
 // Expect: whoever speaks the native protocol answers everything; those that are not
 // announced yet are about to be.
-func (nativeCodec) Expect(_ string, _ *wire.Request, p wire.Unannounced) (wire.Expected, error) {
-	return wire.Expected{Answers: p.Total}, nil
-}
-
 func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *wire.Broadcast) ([]byte, error) {
 	dst = msgpack.AppendArrayLen(dst, 9)
 	dst = msgpack.AppendInt(dst, nativeVersion)

@@ -240,12 +240,12 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 	fail := func(err error) error {
 		return &OpError{Op: req.Op.String(), Namespace: ns.name, Name: req.Member, Err: err}
 	}
-	c, err := ns.census(ctx, req.Op)
+	snap, err := ns.requests.Snapshot(ctx, req.Op)
 	if err != nil {
-		_, err = c.unreachable(ns, req.Op, err)
+		_, err = ns.unreachable(snap, req.Op, err)
 		return fail(err)
 	}
-	exp, err := ns.codec.Expect(ns.name, req, c.others)
+	exp, err := ns.requests.Expect(req, snap)
 	if err != nil {
 		return fail(err)
 	}
@@ -260,14 +260,14 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 		exp.Answers = 0
 		if owner == "" {
 			exp.Answers = 1
-		} else if !slices.Contains(c.alive, owner) {
-			// A node that announced itself only while it was asked: its answer is
-			// the one to wait for.
-			c.alive = append(c.alive, owner)
+		} else {
+			// It may have announced itself only while it was asked: its response is the one
+			// to wait for.
+			snap.Add(owner)
 		}
 	}
 	done := false
-	fleet, err := ns.ask(ctx, req, &c, exp, func(r *wire.Response) bool {
+	fleet, err := ns.ask(ctx, req, snap, exp, func(r *wire.Response) bool {
 		done = take(r)
 		return done
 	})
@@ -348,7 +348,7 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	var out Changed
 	if !t.LocalOnly {
 		// Refused before anything is done.
-		if err := ns.sendable(req); err != nil {
+		if err := ns.requests.Sendable(req); err != nil {
 			return nil, err
 		}
 	}

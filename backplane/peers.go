@@ -19,8 +19,8 @@ type Peer struct {
 	// Namespaces it serves, sorted, and what it Speaks in them, such as
 	// "native/1"; each once.
 	Namespaces, Speaks []string
-	// Suspect: it has owed an answer for a whole RequestsTimeout, past the deadline of
-	// a question, and was not heard of since. It is asked, but not waited for.
+	// Suspect: it missed the deadline of a request, and has been silent for nine tenths of
+	// RequestsTimeout since that was sent. It is asked, but not waited for.
 	Suspect bool
 }
 
@@ -43,7 +43,7 @@ type nodeEvents struct{ n *Node }
 func (e nodeEvents) Left(id string, from []membership.Namespace) {
 	for _, ns := range e.n.live() {
 		if from == nil || slices.Contains(from, ns.key()) {
-			ns.calls.lost(id)
+			ns.requests.Lost(id)
 		}
 	}
 }

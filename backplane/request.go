@@ -3,17 +3,19 @@ package backplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/request"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// A question to the fleet goes like this: census counts who listens, the codec says
-// how many of those answer this operation, ask publishes the request and waits until
-// each has answered, is known to be gone, or the deadline is there. The deadline is
-// set in one place, Namespace.deadline.
+// A request to the fleet goes like this: a snapshot has who listens, the codec says how
+// many foreign peers respond to this operation, ask publishes the request and waits until
+// each has responded, is known to be lost, or the deadline has come. Package request has all
+// of it but the deadline, which is set in one place, Namespace.deadline.
 
 // deadline limits a question to the request timeout, or to d if that is positive.
 func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
@@ -27,19 +29,19 @@ func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Con
 // *PartialError if somebody is missing, or if the broker could not be asked; any
 // other error means that nobody was asked.
 func (ns *Namespace) question(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
-	c, err := ns.census(ctx, req.Op)
+	snap, err := ns.requests.Snapshot(ctx, req.Op)
 	if err != nil {
-		return c.unreachable(ns, req.Op, err)
+		return ns.unreachable(snap, req.Op, err)
 	}
-	exp, err := ns.codec.Expect(ns.name, req, c.others)
+	exp, err := ns.requests.Expect(req, snap)
 	if err != nil {
 		return Coverage{}, err
 	}
-	fleet, err := ns.ask(ctx, req, &c, exp, take)
+	coverage, err := ns.ask(ctx, req, snap, exp, take)
 	if err != nil && !isOutage(err) {
-		return fleet, err
+		return coverage, err
 	}
-	return fleet, ns.partial(ctx, req.Op, fleet, err)
+	return coverage, ns.partial(ctx, req.Op, coverage, err)
 }
 
 // isOutage tells errors that come with what is known so far from refusals.
@@ -49,44 +51,95 @@ func isOutage(err error) bool {
 	return !errors.Is(err, errors.ErrUnsupported) && !errors.As(err, &name) && !errors.As(err, &size)
 }
 
-// ask publishes req to those that c counted and collects their answers until ctx
-// ends. An error means that the request did not go out, or that this namespace was
-// closed; missing answers are for the caller to judge.
-func (ns *Namespace) ask(ctx context.Context, req *wire.Request, c *census, exp wire.Expected, take func(*wire.Response) bool) (Coverage, error) {
-	call := newCall(ns, req, take)
-	return call.run(call.start(ctx, c, exp), c, exp, ns.heardBy(c))
+// ask publishes req to those that the snapshot has and collects their responses until ctx
+// ends. An error means that the request did not go out, that this namespace was closed, or
+// that there may be nodes that are not known; missing responses are for the caller to judge.
+func (ns *Namespace) ask(ctx context.Context, req *wire.Request, snap *request.Snapshot, exp wire.Expected, take func(*wire.Response) bool) (Coverage, error) {
+	p := ns.requests.New(req, take)
+	ctx, seen := ns.begin(ctx, p, req, snap, exp)
+	return ns.run(ctx, p, seen, snap, exp, ns.heardBy(snap))
+}
+
+// run runs a request, of which the observer sees seen.
+func (ns *Namespace) run(ctx context.Context, p *request.Pending, seen *observe.Request, snap *request.Snapshot, exp wire.Expected, publish bool) (Coverage, error) {
+	ns.node.counters.asked.Add(1)
+	if seen != nil {
+		seen.Expected, seen.ExpectedForeign = snap.Expected(), exp.Answers
+	}
+	r, err := p.Run(ctx, snap, exp, publish)
+	coverage := coverageOf(&r, exp)
+	if err == nil && r.Unsettled {
+		err = ErrNotIntroduced
+	}
+	if seen != nil {
+		seen.Responded, seen.Err = len(coverage.Answered)+coverage.Foreign, err
+		for _, m := range coverage.Missing {
+			seen.Missing = append(seen.Missing, observe.Missing(m))
+		}
+		ns.node.observed("RequestEnd", func() { ns.node.observe.Request.RequestEnd(ctx, seen) })
+	}
+	return coverage, err
+}
+
+// begin tells the observer that a request begins, and has it told of each response. seen is
+// what it sees of the request, nil without an observer.
+func (ns *Namespace) begin(ctx context.Context, p *request.Pending, req *wire.Request, snap *request.Snapshot, exp wire.Expected) (_ context.Context, seen *observe.Request) {
+	n := ns.node
+	ro := n.observe.Request
+	if ro == nil {
+		return ctx, nil
+	}
+	seen = ns.requestData(req)
+	seen.Expected, seen.ExpectedForeign = snap.Expected(), exp.Answers
+	ctx = observedStart(ctx, n, "RequestStart", observe.Observer.RequestStart, ro, seen)
+	req.Header = seen.Header
+	p.Each(func(node string) {
+		n.observed("RequestResponse", func() { ro.RequestResponse(ctx, seen, node) })
+	})
+	return ctx, seen
 }
 
 // heardBy reports whether anybody is there to hear a request. A broker that cannot
 // count may have nodes on it that have not announced themselves yet.
-func (ns *Namespace) heardBy(c *census) bool {
-	return c.peers() > 0 || c.inexact != nil || c.err == nil && !ns.node.caps.CountsSubscribers
+func (ns *Namespace) heardBy(snap *request.Snapshot) bool {
+	return snap.Peers() > 0 || snap.Inexact != nil || snap.Err == nil && !ns.node.caps.CountsSubscribers
 }
 
-// uncounted returns why a response may be missing that was not counted on. On the native
-// protocol there is none: all peers are Crossroom nodes, which announce themselves.
-func (ns *Namespace) uncounted(req *wire.Request, who *census) error {
-	if who.inexact == nil || ns.protocol == broker.Native {
-		return nil
+// coverageOf makes the public form of a result.
+func coverageOf(r *request.Result, exp wire.Expected) Coverage {
+	c := Coverage{Answered: r.Answered, Foreign: r.Foreign, Unconfirmed: exp.Silent, Uncounted: r.Inexact}
+	for _, m := range r.Missing {
+		c.Missing = append(c.Missing, Missing{Node: m.Node, Count: m.Count, Reason: reasonFor(&m)})
 	}
-	one, err := ns.codec.Expect(ns.name, req, wire.Unannounced{Total: 1, Responding: -1})
-	if err == nil && one.Answers == 0 {
-		return nil // foreign peers do not respond to this
-	}
-	return who.inexact
+	return c
 }
 
-// sendable says in advance why a request cannot be sent: nothing is done here that
-// others cannot be told of.
-func (ns *Namespace) sendable(req *wire.Request) error {
-	if req.ID == "" {
-		req.ID = ns.calls.newID() // counts in the size
+// reasonFor returns why a response is missing.
+func reasonFor(m *request.Missing) error {
+	switch m.State {
+	case request.Unresponsive:
+		return ErrPeerUnresponsive
+	case request.NotIntroduced:
+		return ErrNotIntroduced
+	case request.Unreachable:
+		return m.Err
+	case request.Busy:
+		return ErrBusy
+	case request.Refused:
+		return &RefusedError{Text: m.Text}
+	case request.TimedOut:
+		return ErrNoResponse
 	}
-	buf, err := ns.codec.AppendRequest(nil, ns.name, req)
-	if limit := ns.node.limit; err == nil && limit > 0 && len(buf) > limit {
-		err = &broker.PayloadError{Size: len(buf), Max: limit}
-	}
-	return err
+	return ErrPeerLost
+}
+
+// unreachable is the outcome if the broker did not say who listens.
+func (ns *Namespace) unreachable(snap *request.Snapshot, op wire.Op, err error) (Coverage, error) {
+	err = fmt.Errorf("the broker did not say who is there: %w", err)
+	snap.Err = err
+	r := snap.Result()
+	coverage := coverageOf(&r, wire.Expected{})
+	return coverage, ns.partial(context.Background(), op, coverage, err)
 }
 
 // requestData describes a request to the observer.
@@ -101,22 +154,14 @@ func (ns *Namespace) requestData(req *wire.Request) *observe.Request {
 func (ns *Namespace) tell(ctx context.Context, req *wire.Request) error {
 	ro := ns.node.observe.Request
 	if ro == nil {
-		return ns.publishRequest(ctx, req)
+		return ns.requests.Publish(ctx, req)
 	}
 	d := ns.requestData(req)
 	ctx = observedStart(ctx, ns.node, "RequestStart", observe.Observer.RequestStart, ro, d)
 	req.Header = d.Header
-	d.Err = ns.publishRequest(ctx, req)
+	d.Err = ns.requests.Publish(ctx, req)
 	ns.node.observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })
 	return d.Err
-}
-
-func (ns *Namespace) publishRequest(ctx context.Context, req *wire.Request) error {
-	buf, err := ns.codec.AppendRequest(nil, ns.name, req)
-	if err != nil {
-		return err
-	}
-	return ns.node.broker.Publish(ctx, ns.protocol.Requests(ns.name), buf)
 }
 
 // response takes in another node's answer.
@@ -133,19 +178,14 @@ func (a *arrivals) response(ch broker.Channel, payload []byte) {
 	}
 	ns.node.members.Heard(r.Node)
 	// On the shared channel most answers are to other nodes' questions.
-	if !ns.calls.own(r.RequestID) {
+	if !ns.requests.Own(r.RequestID) {
 		a.drop(ch, observe.DropForeign, nil)
 		return
 	}
-	c := ns.calls.find(r.RequestID)
-	if c != nil && r.Lacks(c.req.Op) {
+	switch ns.requests.Take(&r) {
+	case request.Lacking:
 		a.drop(ch, observe.DropUndecodable, errLacking)
-		return
-	}
-	if c == nil || !c.answer(&r) {
-		if r.Node == "" {
-			ns.quiet.forget() // one of them lives
-		}
+	case request.Stray:
 		a.drop(ch, observe.DropStray, nil)
 	}
 }

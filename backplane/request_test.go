@@ -118,9 +118,9 @@ func TestQuestionsWithAFault(t *testing.T) {
 			{"killed before", func(f *fleet) { memorytest.Kill(f.brokers[2]) }, nil, backplane.ErrPeerLost, backplane.ErrPeerLost, 0},
 			{"interrupted before", func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, nil, backplane.ErrPeerLost, backplane.ErrPeerLost, 0},
 			{"frozen before", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, nil, backplane.ErrNoResponse, context.DeadlineExceeded, time.Second},
-			{"killed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Kill(f.brokers[2]) }, backplane.ErrPeerLost, backplane.ErrPeerLost, 750 * time.Millisecond},
-			{"interrupted in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, backplane.ErrPeerLost, backplane.ErrPeerLost, 750 * time.Millisecond},
-			{"healed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Thaw(f.brokers[2]) }, nil, nil, 500 * time.Millisecond},
+			{"killed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Kill(f.brokers[2]) }, backplane.ErrPeerLost, backplane.ErrPeerLost, 500 * time.Millisecond},
+			{"interrupted in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Cut(f.brokers[2], nil) }, backplane.ErrPeerLost, backplane.ErrPeerLost, 500 * time.Millisecond},
+			{"healed in the middle", func(f *fleet) { memorytest.Freeze(f.brokers[2]) }, func(f *fleet) { memorytest.Thaw(f.brokers[2]) }, nil, nil, 400 * time.Millisecond},
 			{"healed before", func(f *fleet) {
 				memorytest.Cut(f.brokers[2], nil)
 				settle()
@@ -134,7 +134,7 @@ func TestQuestionsWithAFault(t *testing.T) {
 					c.before(f)
 					settle()
 					if c.middle != nil {
-						timer := time.AfterFunc(500*time.Millisecond, func() { c.middle(f) })
+						timer := time.AfterFunc(400*time.Millisecond, func() { c.middle(f) })
 						defer timer.Stop()
 					}
 					began := time.Now()
@@ -424,7 +424,7 @@ func TestNodeDiesOwingAcks(t *testing.T) {
 		defer timer.Stop()
 		began := time.Now()
 		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), time.Minute)
-		if d := time.Since(began); d != 750*time.Millisecond || !errors.Is(err, backplane.ErrPeerLost) {
+		if d := time.Since(began); d != 500*time.Millisecond || !errors.Is(err, backplane.ErrPeerLost) {
 			t.Errorf("%v after %v", err, d)
 		}
 		if a.Expected != 2 || len(a.Values) != 1 || len(a.Missing) != 1 || a.Missing[0].Node != f.nodes[1].ID() || len(a.Answered) != 1 {

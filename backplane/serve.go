@@ -21,7 +21,7 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 		a.drop(ch, reasonOf(err), err)
 		return false
 	}
-	if r.Origin == ns.node.id || ns.calls.own(r.ID) {
+	if r.Origin == ns.node.id || ns.requests.Own(r.ID) {
 		a.drop(ch, observe.DropEcho, nil)
 		return false
 	}

@@ -13,7 +13,7 @@
 //			east.Freeze()                         // gets the question and says nothing
 //			f.After(300*time.Millisecond, east.Kill)
 //			sockets, err := chat.FetchSockets(t.Context())
-//			// after 750 ms: what the others said, and a *PartialError that names east
+//			// after 500 ms: what the others said, and a *PartialError that names east
 //		})
 //	}
 //

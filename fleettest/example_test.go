@@ -68,7 +68,7 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 	})
 	t.Log("\n" + log.String())
 	const want = `after 0s: ada on north, bob on south, eve on east, complete
-after 750ms: ada on north, bob on south, missing east: node is lost
+after 500ms: ada on north, bob on south, missing east: node is lost
 after 0s: ada on north, bob on south, missing east: node is lost
 after 0s: ada on north, bob on south, complete
 `

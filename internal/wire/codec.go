@@ -44,10 +44,14 @@ type Codec interface {
 	// ResponseChannel says where the answer to r.Request goes.
 	ResponseChannel(ns string, r *Response) broker.Channel
 	DecodeResponse(payload []byte, ns string, r *Response) error
+}
 
-	// Expect says how many answers to r will come from peers that do not announce
-	// themselves to Crossroom nodes (Node.js servers), given who listens. An error
-	// refuses the request: sending it would harm one of them.
+// ForeignPeers is a Codec of a protocol that servers speak which do not announce themselves
+// to Crossroom nodes (Node.js servers). Without it, every listener of the protocol is a
+// Crossroom node.
+type ForeignPeers interface {
+	// Expect returns how many responses to r will come from foreign peers, given who listens.
+	// An error refuses the request: sending it would harm one of them.
 	Expect(ns string, r *Request, p Unannounced) (Expected, error)
 }
 

@@ -4,7 +4,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Expect implements wire.Codec: what Node.js servers do with a request [PROTOCOL
+// Expect implements wire.ForeignPeers: what Node.js servers do with a request [PROTOCOL
 // 5, 6, 7], and what those of another generation suffer [PROTOCOL 12].
 //
 // Operations by id do no harm because the core locates the socket before it sends

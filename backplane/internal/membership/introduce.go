@@ -229,7 +229,7 @@ func (t *table) await(ctx context.Context, f func() (until time.Time)) {
 // a revision.
 func (t *table) meet(ctx context.Context, revision uint64) {
 	confirmed := func(p *peer) bool {
-		return p.state != live || p.knows >= revision || p.slow || p.suspect || p.since == 0
+		return p.state != live || p.knows >= revision || p.slow || t.suspect(p, time.Now()) || p.since == 0
 	}
 	end := time.Now().Add(t.introTime)
 	t.await(ctx, func() time.Time {

@@ -99,6 +99,13 @@ func (m *Membership) Counted(err error) {
 	}
 }
 
+// SilenceLimit is how long a peer that missed a deadline has, since it was asked, to give a
+// sign of life.
+func (m *Membership) SilenceLimit() time.Duration { return m.peers.silenceLimit() }
+
+// Closing reports whether this node has begun to close.
+func (m *Membership) Closing() bool { return m.o.Life.Err() != nil }
+
 // Down reports whether the control channel is interrupted.
 func (m *Membership) Down() bool { return m.peers.down.Load() }
 

@@ -99,15 +99,14 @@ type peer struct {
 
 	// missed is when the first question was asked whose deadline the peer missed
 	// without being heard of since; zero for none.
-	missed  time.Time
-	suspect bool // that was a whole RequestsTimeout ago
+	missed time.Time
 }
 
 // known reports whether the peer's list has come.
 func (p *peer) known() bool { return p.revision != 0 }
 
-func (p *peer) describe() Peer {
-	out := Peer{ID: p.id, Since: time.Unix(0, p.since), Protocol: p.protocol, Suspect: p.suspect}
+func (t *table) describe(p *peer) Peer {
+	out := Peer{ID: p.id, Since: time.Unix(0, p.since), Protocol: p.protocol, Suspect: t.suspect(p, time.Now())}
 	for key, speaks := range p.namespaces {
 		out.Namespaces = append(out.Namespaces, key.Name)
 		out.Speaks = append(out.Speaks, speaks)
@@ -137,7 +136,7 @@ func (t *table) list() []Peer {
 	peers := make([]Peer, 0, len(t.byID))
 	for _, p := range t.byID {
 		if p.state == live && p.since != 0 {
-			peers = append(peers, p.describe())
+			peers = append(peers, t.describe(p))
 		}
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
@@ -151,7 +150,7 @@ func (t *table) of(ids []string) []Peer {
 	peers := make([]Peer, 0, len(ids))
 	for _, id := range ids {
 		if p := t.byID[id]; p != nil {
-			peers = append(peers, p.describe())
+			peers = append(peers, t.describe(p))
 		}
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
@@ -288,7 +287,7 @@ func (t *table) mayAsk(p *peer, now time.Time) bool {
 
 func (t *table) clear(p *peer) {
 	if !p.missed.IsZero() {
-		p.missed, p.suspect = time.Time{}, false
+		p.missed = time.Time{}
 		t.owe.Add(-1)
 	}
 }
@@ -305,9 +304,18 @@ func (t *table) heard(id string) {
 	}
 }
 
-// missed says that a node let the deadline pass of a question that was asked at that
-// moment. Deadlines may be short: only who has been silent for (nearly) a
-// RequestsTimeout is suspect. It returns the list of the node that is known, if it lives.
+// silenceLimit is how long a peer that missed a deadline has to give a sign of life. It is
+// less than RequestsTimeout by what a request takes until it is sent.
+func (t *table) silenceLimit() time.Duration { return t.requestTimeout * 9 / 10 }
+
+// suspect reports whether a peer that missed a deadline has not been heard of in time. t.mu
+// is held.
+func (t *table) suspect(p *peer, now time.Time) bool {
+	return !p.missed.IsZero() && now.Sub(p.missed) >= t.silenceLimit()
+}
+
+// missed says that a node let the deadline pass of a request that was sent at that
+// moment. It returns the list of the node that is known, if it lives.
 func (t *table) missed(id string, asked time.Time) (known revisionOf, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -319,7 +327,6 @@ func (t *table) missed(id string, asked time.Time) (known revisionOf, ok bool) {
 		p.missed = asked
 		t.owe.Add(1)
 	}
-	p.suspect = p.suspect || time.Since(p.missed) >= t.requestTimeout*9/10
 	return revisionOf{p.since, p.revision}, true
 }
 
@@ -331,71 +338,85 @@ func (t *table) trusts(id string) bool {
 	return p != nil && p.state == live && p.missed.IsZero()
 }
 
-// Trust is how long to wait for a peer.
-type Trust uint8
+// Standing is what a peer is to a namespace.
+type Standing uint8
 
 const (
-	Trusted Trust = iota // until the deadline
-	Doubted              // it missed one: until half of the time is over
-	Suspect              // not at all
+	// Elsewhere: it lives and does not serve it, or did not when it left.
+	Elsewhere Standing = iota
+	// Uncertain: it lives and may serve it. Its list is out of date.
+	Uncertain
+	// Serves: it lives and serves it.
+	Serves
+	// Suspect: it serves it, and was not heard of for SilenceLimit since it was asked
+	// something.
+	Suspect
+	// Leaving: it has left the namespace or the fleet less than IntroTime ago.
+	Leaving
+	// Left: it has left longer ago.
+	Left
+	// Expired: it served it, and was not heard of for PeerTimeout.
+	Expired
 )
 
-// View is what is known of a namespace at one moment. All lists are sorted.
+// Serving reports whether the peer is known to serve the namespace.
+func (s Standing) Serving() bool { return s == Serves || s == Suspect }
+
+// PeerView is a peer as a namespace sees it.
+type PeerView struct {
+	ID       string
+	Standing Standing
+	// Until is when a peer that missed a deadline becomes Suspect, unless it is heard of;
+	// zero for others.
+	Until time.Time
+}
+
+// View is what is known of a namespace at one moment.
 type View struct {
-	Alive     []string         // live peers that serve it
-	Bad       map[string]Trust // of them: those that are not trusted
-	Unknown   []string         // live peers that may serve it: their lists are out of date
-	Leaving   []string         // peers that left it, or the fleet, a short while ago
-	Overdue   []string         // of them: those that have had the time to do it
-	Ghosts    []string         // expired peers that served it
-	Elsewhere []string         // other live peers
-	Known     []string         // all peers, live or not
-	Greeting  bool             // there may be others: this node is cut off, not all have answered its greeting, or some were refused
+	Peers []PeerView // all that are known
+	// Greeting: there may be others. This node is cut off, not all have answered its
+	// greeting, or some were refused.
+	Greeting bool
 }
 
 // where looks up who serves a namespace.
-func (t *table) where(key Namespace) (w View) {
+func (t *table) where(ns Namespace) (v View) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	w.Greeting = t.down.Load() || !t.pending(now).IsZero() && t.until.After(now) || now.Sub(t.full) < t.peerTimeout
+	v.Greeting = t.down.Load() || !t.pending(now).IsZero() && t.until.After(now) || now.Sub(t.full) < t.peerTimeout
+	v.Peers = make([]PeerView, 0, len(t.byID))
 	for id, p := range t.byID {
-		w.Known = append(w.Known, id)
-		_, serves := p.namespaces[key]
-		gone, closed := p.closed[key]
-		if p.state == left {
-			gone, closed = p.leftAt, serves
+		peer := PeerView{ID: id, Standing: t.standing(p, ns, now)}
+		if peer.Standing == Serves && !p.missed.IsZero() {
+			peer.Until = p.missed.Add(t.silenceLimit())
 		}
-		switch {
-		case closed && p.state != expired:
-			w.Leaving = append(w.Leaving, id)
-			if now.Sub(gone) >= t.introTime {
-				w.Overdue = append(w.Overdue, id)
-			}
-		case serves && p.state == expired:
-			w.Ghosts = append(w.Ghosts, id)
-		case serves && p.state == live:
-			w.Alive = append(w.Alive, id)
-			if p.missed.IsZero() {
-				break
-			}
-			if w.Bad == nil {
-				w.Bad = make(map[string]Trust)
-			}
-			if w.Bad[id] = Doubted; p.suspect {
-				w.Bad[id] = Suspect
-			}
-		case p.state == live:
-			w.Elsewhere = append(w.Elsewhere, id)
-			if !p.known() || !p.stale.IsZero() {
-				w.Unknown = append(w.Unknown, id)
-			}
-		}
+		v.Peers = append(v.Peers, peer)
 	}
-	for _, list := range [][]string{w.Alive, w.Unknown, w.Leaving, w.Overdue, w.Ghosts, w.Elsewhere, w.Known} {
-		slices.Sort(list)
+	return v
+}
+
+func (t *table) standing(p *peer, ns Namespace, now time.Time) Standing {
+	_, serves := p.namespaces[ns]
+	since, closed := p.closed[ns]
+	if p.state == left {
+		since, closed = p.leftAt, serves
 	}
-	return w
+	switch {
+	case closed && p.state != expired && now.Sub(since) < t.introTime:
+		return Leaving
+	case closed && p.state != expired:
+		return Left
+	case serves && p.state == expired:
+		return Expired
+	case serves && t.suspect(p, now):
+		return Suspect
+	case serves:
+		return Serves
+	case p.state == live && (!p.known() || !p.stale.IsZero()):
+		return Uncertain
+	}
+	return Elsewhere
 }
 
 // departed reports whether a node is known not to serve a namespace any more.

@@ -1,0 +1,150 @@
+package request
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane/internal/membership"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// Options of a Table. None has a default.
+type Options struct {
+	Name    string // of the namespace
+	Node    string // this node's id
+	Codec   wire.Codec
+	Broker  broker.Broker
+	Members *membership.Membership
+	// Timeout is RequestsTimeout of backplane.Options.
+	Timeout time.Duration
+}
+
+// Table holds the requests of one namespace. All methods are safe for concurrent use.
+type Table struct {
+	o        Options
+	protocol broker.Protocol
+	key      membership.Namespace
+	caps     broker.Capabilities
+	foreign  foreignPeers
+
+	prefix string
+	last   atomic.Uint64
+	mu     sync.Mutex
+	byID   map[string]*Pending
+	err    error // set by Fail
+}
+
+// NewTable makes the Table of a namespace.
+func NewTable(o Options) *Table {
+	t := &Table{o: o, protocol: o.Codec.Protocol(), caps: o.Broker.Capabilities(), prefix: o.Node + ".", byID: make(map[string]*Pending)}
+	t.key = membership.Namespace{Protocol: t.protocol, Name: o.Name}
+	return t
+}
+
+// NewID returns an id by which the node knows its own requests when they come back
+// to it, also late.
+func (t *Table) NewID() string { return t.prefix + strconv.FormatUint(t.last.Add(1), 36) }
+
+// Own tells this node's ids from others', also if one node's id is the beginning of
+// another's.
+func (t *Table) Own(id string) bool {
+	n := len(t.prefix)
+	return strings.HasPrefix(id, t.prefix) && !strings.Contains(id[n:], ".")
+}
+
+// Publish publishes a request.
+func (t *Table) Publish(ctx context.Context, req *wire.Request) error {
+	buf, err := t.o.Codec.AppendRequest(nil, t.o.Name, req)
+	if err != nil {
+		return err
+	}
+	return t.o.Broker.Publish(ctx, t.protocol.Requests(t.o.Name), buf)
+}
+
+// Sendable returns why a request cannot be sent, before anything is done.
+func (t *Table) Sendable(req *wire.Request) error {
+	if req.ID == "" {
+		req.ID = t.NewID() // counts in the size
+	}
+	buf, err := t.o.Codec.AppendRequest(nil, t.o.Name, req)
+	if limit := t.caps.MaxPayload; err == nil && limit > 0 && len(buf) > limit {
+		err = &broker.PayloadError{Size: len(buf), Max: limit}
+	}
+	return err
+}
+
+// Outcome says what became of a response.
+type Outcome uint8
+
+const (
+	// Taken: a pending request has it.
+	Taken Outcome = iota
+	// Stray: no pending request waits for it.
+	Stray
+	// Lacking: what was asked for is missing in it.
+	Lacking
+)
+
+// Take gives a response to the request that waits for it.
+func (t *Table) Take(r *wire.Response) Outcome {
+	t.mu.Lock()
+	p := t.byID[r.RequestID]
+	t.mu.Unlock()
+	switch {
+	case p != nil && r.Lacks(p.req.Op):
+		return Lacking
+	case p != nil && p.Take(r):
+		return Taken
+	case r.Node == "":
+		t.foreign.forget() // one of them lives
+	}
+	return Stray
+}
+
+// Lost has the pending requests wait no more for a node that has left.
+func (t *Table) Lost(id string) {
+	for _, p := range t.all() {
+		p.lost(id)
+	}
+}
+
+// Fail ends all pending requests with err, and those to come.
+func (t *Table) Fail(err error) {
+	t.mu.Lock()
+	t.err = err
+	t.mu.Unlock()
+	for _, p := range t.all() {
+		p.fail(err)
+	}
+}
+
+func (t *Table) add(p *Pending) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != nil {
+		return t.err
+	}
+	t.byID[p.req.ID] = p
+	return nil
+}
+
+func (t *Table) remove(p *Pending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, p.req.ID)
+}
+
+func (t *Table) all() []*Pending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*Pending, 0, len(t.byID))
+	for _, p := range t.byID {
+		list = append(list, p)
+	}
+	return list
+}
