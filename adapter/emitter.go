@@ -9,7 +9,6 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/internal/observers"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -18,13 +17,10 @@ import (
 // server and gets no answers. An Emitter is immutable, and safe for concurrent use.
 type Emitter struct {
 	broker    broker.Broker
-	codec     wire.Codec
+	out       wire.Sender
 	dialect   Dialect
 	namespace string
 	unusable  error // what is wrong with the namespace's name; nil if nothing
-
-	source  *observe.Source
-	observe observers.Set
 }
 
 // EmitterOptions of an Emitter. Nil means all defaults.
@@ -58,13 +54,11 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	}
 	c := newCodec(o.Dialect, b, o.MaxAttachments)
 	c.UseBinary5(true)
-	caps := b.Capabilities()
-	e := &Emitter{broker: b, codec: c, dialect: o.Dialect, source: &observe.Source{Node: socketio.EmitterUID, System: caps.Name, Prefix: caps.Prefix}}
-	ok := false
-	if e.observe, ok = observers.Of(o.Observers, func(string, any) {}); !ok {
-		return nil, &backplane.OptionError{Option: "Observers", Reason: "one is nil"}
+	out, err := wire.NewSender(b, socketio.EmitterUID, c, o.Observers)
+	if err != nil {
+		return nil, err
 	}
-	e = e.Of(o.Namespace)
+	e := (&Emitter{broker: b, out: out, dialect: o.Dialect}).Of(o.Namespace)
 	if e.unusable != nil {
 		return nil, e.unusable
 	}
@@ -132,22 +126,7 @@ func (e *Emitter) request(ctx context.Context, r *wire.Request) error {
 	if err := e.check(r.Rooms, r.Except, r.Targets); err != nil {
 		return err
 	}
-	r.Origin, r.NoReply = socketio.EmitterUID, true
-	if e.observe.Request != nil {
-		return e.observeRequest(ctx, r)
-	}
-	return e.send(ctx, r)
-}
-
-func (e *Emitter) send(ctx context.Context, r *wire.Request) error {
-	buf := scratchPool.Get().(*scratch)
-	defer buf.release()
-	out, err := e.codec.AppendRequest(buf.buf[:0], e.namespace, r)
-	if err != nil {
-		return err
-	}
-	buf.buf = out
-	return e.broker.Publish(ctx, e.codec.Protocol().Requests(e.namespace), out)
+	return e.out.Request(ctx, e.namespace, r)
 }
 
 // To selects sockets in any of the rooms, everybody if there are none. Of the Operator's
@@ -190,27 +169,9 @@ func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, arg
 		return err
 	}
 	payload.buf = data
-	b := &wire.Broadcast{
-		Origin: socketio.EmitterUID, Rooms: t.Rooms, Except: t.Except,
-		Flags: t.Flags | flags, Payload: data,
-	}
-	if e.observe.Publish != nil {
-		return e.observeBroadcast(ctx, b)
-	}
-	_, err = e.broadcast(ctx, b)
-	return err
-}
-
-// broadcast encodes and publishes b. It returns the size of the message.
-func (e *Emitter) broadcast(ctx context.Context, b *wire.Broadcast) (size int, err error) {
-	buf := scratchPool.Get().(*scratch)
-	defer buf.release()
-	out, err := e.codec.AppendBroadcast(buf.buf[:0], e.namespace, b)
-	if err != nil {
-		return 0, err
-	}
-	buf.buf = out
-	return len(out), e.broker.Publish(ctx, e.codec.BroadcastChannel(e.namespace, b), out)
+	return e.out.Broadcast(ctx, e.namespace, &wire.Broadcast{
+		Rooms: t.Rooms, Except: t.Except, Flags: t.Flags | flags, Payload: data,
+	})
 }
 
 // change has other servers do something to the selected sockets.

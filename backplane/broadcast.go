@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/crossroom/crossroom/backplane/observe"
-	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -96,8 +95,8 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 		if o.size = len(message); len(o.b.Lead) == 0 {
 			o.buf = message
 		}
-		if limit := ns.node.limit; err == nil && limit > 0 && o.size > limit {
-			err = &broker.PayloadError{Size: o.size, Max: limit}
+		if err == nil {
+			err = within(ns.node.limit, o.size)
 		}
 		if err != nil {
 			ns.seq.CompareAndSwap(o.b.Seq, o.b.Seq-1) // nobody has seen it

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -12,6 +14,13 @@ import (
 
 func init() {
 	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }
+	wire.NewSender = func(b broker.Broker, id string, c wire.Codec, list []observe.Observer) (wire.Sender, error) {
+		s, err := newSender(b, id, c, list)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 }
 
 type nodeDoor struct{ n *Node }

@@ -3,6 +3,9 @@ package wire
 import (
 	"context"
 	"time"
+
+	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
 )
 
 // Selection selects members of the whole fleet and says how a broadcast travels. The zero
@@ -99,3 +102,13 @@ type Node interface {
 // initialised; only package adapter calls it. So none of this is in the documentation of
 // either.
 var NodeOf func(node any) Node
+
+// Sender publishes into namespaces from outside of them: the sending half of the core. It
+// sets Origin, and NoReply of a request. Errors are those of backplane.Emitter.
+type Sender interface {
+	Broadcast(ctx context.Context, ns string, b *Broadcast) error
+	Request(ctx context.Context, ns string, r *Request) error
+}
+
+// NewSender makes a Sender that calls itself id. Package backplane sets it, as NodeOf.
+var NewSender func(b broker.Broker, id string, c Codec, list []observe.Observer) (Sender, error)

@@ -1,0 +1,219 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/observers"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// Emitter sends to the members of a fleet from a process that has none: a cron job, a
+// worker, a command. It only publishes: it subscribes to nothing, is no node of the fleet
+// and gets no responses. All methods are safe for concurrent use.
+//
+// nil from a method means that the broker has accepted the message; see Flush. Errors
+// before that are a *NameError, a *broker.PayloadError, the context's error, and the
+// broker's: broker.ErrClosed once it has been closed.
+type Emitter struct{ out *sender }
+
+// NewEmitter makes an emitter for namespaces of Crossroom nodes that adapter.Server did not
+// open; adapter.NewEmitter is for those. The broker may serve other purposes too. It does no
+// I/O. observers are called for PublishStart and PublishEnd of broadcasts, and for
+// RequestStart and RequestEnd of the rest; their panics are ignored, as an emitter has no
+// OnError. An *OptionError says that the broker or an observer is nil.
+func NewEmitter(b broker.Broker, observers ...observe.Observer) (*Emitter, error) {
+	s, err := newSender(b, "emitter~"+randomID(), nativeCodec{}, observers)
+	if err != nil {
+		return nil, err
+	}
+	return &Emitter{s}, nil
+}
+
+// Broadcast sends payload to the members that t selects, on every node. The caller may use
+// payload again after the call. A Target that is Local is an error that wraps
+// errors.ErrUnsupported, here and in the other methods: an emitter has no members.
+func (e *Emitter) Broadcast(ctx context.Context, namespace string, payload []byte, t Target) error {
+	if err := e.check(namespace, &t.sel); err != nil {
+		return err
+	}
+	return e.out.Broadcast(ctx, namespace, &wire.Broadcast{
+		Rooms: t.sel.Rooms, Except: t.sel.Except, Flags: t.sel.Flags, Header: t.sel.Header, Payload: payload,
+	})
+}
+
+// JoinAll has the nodes put the members that t selects into rooms.
+func (e *Emitter) JoinAll(ctx context.Context, namespace string, t Target, rooms ...string) error {
+	return e.onAll(ctx, namespace, &t.sel, &wire.Request{Op: wire.OpJoin, Targets: rooms})
+}
+
+// LeaveAll has the nodes take the members that t selects out of rooms.
+func (e *Emitter) LeaveAll(ctx context.Context, namespace string, t Target, rooms ...string) error {
+	return e.onAll(ctx, namespace, &t.sel, &wire.Request{Op: wire.OpLeave, Targets: rooms})
+}
+
+// DisconnectAll has the nodes disconnect the members that t selects, with their underlying
+// connections if closeConn.
+func (e *Emitter) DisconnectAll(ctx context.Context, namespace string, t Target, closeConn bool) error {
+	return e.onAll(ctx, namespace, &t.sel, &wire.Request{Op: wire.OpDisconnect, Close: closeConn})
+}
+
+// Event hands payload to the OnEvent of every node.
+func (e *Emitter) Event(ctx context.Context, namespace string, payload []byte) error {
+	return e.onAll(ctx, namespace, &wire.Selection{}, &wire.Request{Op: wire.OpEvent, Payload: payload})
+}
+
+// Flush waits until the broker's system has everything that was accepted before. Call it
+// before the process ends, or close the broker, which does the same.
+func (e *Emitter) Flush(ctx context.Context) error {
+	if e.out == nil {
+		return errUnmade
+	}
+	return e.out.broker.Flush(ctx)
+}
+
+func (e *Emitter) onAll(ctx context.Context, namespace string, t *wire.Selection, r *wire.Request) error {
+	if err := e.check(namespace, t); err != nil {
+		return err
+	}
+	if err := checkNames("room", r.Targets); err != nil {
+		return err
+	}
+	r.Rooms, r.Except, r.Header, r.Native = t.Rooms, t.Except, t.Header, true
+	return e.out.Request(ctx, namespace, r)
+}
+
+var errUnmade = errors.New("backplane: an Emitter that NewEmitter did not make")
+
+var errNoMembers = fmt.Errorf("backplane: emitter: the target is Local: %w", errors.ErrUnsupported)
+
+func (e *Emitter) check(namespace string, t *wire.Selection) error {
+	switch {
+	case e.out == nil:
+		return errUnmade
+	case t.LocalOnly:
+		return errNoMembers
+	}
+	return errors.Join(checkName("namespace", namespace), checkNames("room", t.Rooms), checkNames("room", t.Except))
+}
+
+// sender is the sending half of a namespace: it encodes and publishes. Emitters of this
+// package and of package adapter are that and little else.
+type sender struct {
+	broker  broker.Broker
+	codec   wire.Codec
+	id      string
+	limit   int // largest message, 0 none
+	source  *observe.Source
+	observe observers.Set
+}
+
+func newSender(b broker.Broker, id string, c wire.Codec, list []observe.Observer) (*sender, error) {
+	if b == nil {
+		return nil, &OptionError{Option: "Broker", Reason: "nil"}
+	}
+	set, ok := observers.Of(list, func(string, any) {})
+	if !ok {
+		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
+	}
+	return &sender{broker: b, codec: c, id: id, limit: b.Capabilities().MaxPayload, source: newSource(id, b), observe: set}, nil
+}
+
+// scratch is the memory of a message that is being sent.
+type scratch struct{ buf []byte }
+
+var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
+
+func (s *scratch) release() {
+	if cap(s.buf) > keepBytes {
+		s.buf = nil
+	}
+	scratchPool.Put(s)
+}
+
+// Broadcast implements wire.Sender.
+func (s *sender) Broadcast(ctx context.Context, ns string, b *wire.Broadcast) error {
+	b.Origin = s.id
+	o := s.observe.Publish
+	if o == nil {
+		_, err := s.publish(ctx, ns, b)
+		return err
+	}
+	d := &observe.Publish{
+		Source: s.source, Namespace: ns, Channel: s.codec.BroadcastChannel(ns, b),
+		Rooms: b.Rooms, Except: b.Except, PayloadBytes: len(b.Payload), Header: cloneHeader(b.Header),
+	}
+	ctx = guarded(ctx, func() context.Context { return o.PublishStart(ctx, d) })
+	b.Header = d.Header
+	d.MessageBytes, d.Err = s.publish(ctx, ns, b)
+	guarded(ctx, func() context.Context { o.PublishEnd(ctx, d); return nil })
+	return d.Err
+}
+
+func (s *sender) publish(ctx context.Context, ns string, b *wire.Broadcast) (size int, err error) {
+	m := scratchPool.Get().(*scratch)
+	defer m.release()
+	out, err := s.codec.AppendBroadcast(m.buf[:0], ns, b)
+	if err != nil {
+		return 0, err
+	}
+	m.buf = out
+	if err := within(s.limit, len(out)); err != nil {
+		return 0, err
+	}
+	return len(out), s.broker.Publish(ctx, s.codec.BroadcastChannel(ns, b), out)
+}
+
+// Request implements wire.Sender.
+func (s *sender) Request(ctx context.Context, ns string, r *wire.Request) error {
+	r.Origin, r.NoReply = s.id, true
+	o := s.observe.Request
+	if o == nil {
+		return s.send(ctx, ns, r)
+	}
+	d := &observe.Request{
+		Source: s.source, Namespace: ns, Op: r.Op.String(), NoReply: true,
+		Rooms: r.Rooms, Except: r.Except, PayloadBytes: len(r.Payload), Header: cloneHeader(r.Header),
+	}
+	ctx = guarded(ctx, func() context.Context { return o.RequestStart(ctx, d) })
+	r.Header = d.Header
+	d.Err = s.send(ctx, ns, r)
+	guarded(ctx, func() context.Context { o.RequestEnd(ctx, d); return nil })
+	return d.Err
+}
+
+func (s *sender) send(ctx context.Context, ns string, r *wire.Request) error {
+	m := scratchPool.Get().(*scratch)
+	defer m.release()
+	out, err := s.codec.AppendRequest(m.buf[:0], ns, r)
+	if err != nil {
+		return err
+	}
+	m.buf = out
+	if err := within(s.limit, len(out)); err != nil {
+		return err
+	}
+	return s.broker.Publish(ctx, s.codec.Protocol().Requests(ns), out)
+}
+
+// within refuses a message that is larger than limit, unless that is zero.
+func within(limit, size int) error {
+	if limit > 0 && size > limit {
+		return &broker.PayloadError{Size: size, Max: limit}
+	}
+	return nil
+}
+
+// guarded calls a method of an observer and returns its context, or ctx.
+func guarded(ctx context.Context, call func() context.Context) (out context.Context) {
+	out = ctx
+	defer func() { _ = recover() }()
+	if c := call(); c != nil {
+		out = c
+	}
+	return out
+}
