@@ -85,6 +85,12 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t wire.Selec
 		}
 		return l.broadcast(ctx, payload, t)
 	}
+	return ns.broadcastAll(ctx, payload, t)
+}
+
+// broadcastAll is apart from broadcast, which allocates less for that.
+func (ns *Namespace) broadcastAll(ctx context.Context, payload []byte, t wire.Selection) error {
+	isID := func(name string) bool { _, local := ns.rooms.Member(name); return local }
 	if err := ns.checkAll(0, payload, t.Flags); err != nil {
 		return err
 	}
