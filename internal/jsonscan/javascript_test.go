@@ -5,6 +5,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
 
@@ -17,12 +20,8 @@ func TestValid(t *testing.T) {
 		"\xf0\x80\x80\x80": bad + bad + bad + bad, "\xf0\x90": bad, "\xf0\x90\x80": bad, "\xf0\x90\x80a": bad + "a", "\xf1\x80\x80\xf1": bad + bad, "\xf4\x90\x80\x80": bad + bad + bad + bad,
 		"\xf4\x8f\xbf": bad, "\xf5\x80": bad + bad, "a\x80b": "a" + bad + "b", "\xe2\x82\xe2\x82\xac": bad + "€",
 	} {
-		if got := string(jsonscan.Valid([]byte(in))); got != want {
-			t.Errorf("%x: %q, want %q", in, got, want)
-		}
-		if got := string(jsonscan.AppendValid([]byte("x"), []byte(in))); got != "x"+want {
-			t.Errorf("%x: appended %q", in, got)
-		}
+		assert.Equal(t, want, string(jsonscan.Valid([]byte(in))), "%x", in)
+		assert.Equal(t, "x"+want, string(jsonscan.AppendValid([]byte("x"), []byte(in))), "%x: appended", in)
 	}
 }
 
@@ -45,23 +44,18 @@ func TestScript(t *testing.T) {
 		`18446744073709551615`: {"18446744073709552000", true}, `""`: {"", false}, `"a\n"`: {"a\n", true}, `[]`: {"", true}, `[1,[null,"a"],{}]`: {"1,,a,[object Object]", true}, `{}`: {"[object Object]", true},
 	} {
 		v, err := jsonscan.Parse([]byte(in))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := string(v.AppendScript(nil)); got != want.text || v.Truthy() != want.truthy {
-			t.Errorf("%s: %q, %v", in, got, v.Truthy())
-		}
+		require.NoError(t, err)
+		got := string(v.AppendScript(nil))
+		assert.Equal(t, want.text, got, in)
+		assert.Equal(t, want.truthy, v.Truthy(), in)
 	}
 	var none jsonscan.Value
 	if string(none.AppendScript(nil)) != "undefined" || none.Truthy() || none.Is(0) {
 		t.Error("nothing is undefined")
 	}
 	for in, is := range map[string]bool{`5`: true, `5.0`: true, `50e-1`: true, `"5"`: false, `[5]`: false, `5.5`: false, `null`: false} {
-		if v, _ := jsonscan.Parse([]byte(in)); v.Is(5) != is {
-			t.Errorf("%s is 5: %v", in, !is)
-		}
+		v, _ := jsonscan.Parse([]byte(in))
+		assert.Equal(t, is, v.Is(5), "%s is 5: %v", in, !is)
 	}
-	if string(jsonscan.AppendNumber(nil, math.NaN())) != "NaN" {
-		t.Error("NaN")
-	}
+	assert.Equal(t, "NaN", string(jsonscan.AppendNumber(nil, math.NaN())))
 }

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
@@ -25,19 +27,18 @@ func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", 
 
 func TestParseWithin(t *testing.T) {
 	for _, limit := range []int{0, 1, 63, 64, 65, 500, jsonscan.MaxDepth} {
-		if _, err := jsonscan.ParseWithin([]byte(nested(limit+1)), limit); err == nil {
-			t.Errorf("%d levels pass a limit of %d", limit+1, limit)
-		}
+		_, err := jsonscan.ParseWithin([]byte(nested(limit+1)), limit)
+		assert.Error(t, err, "%d levels pass a limit of %d", limit+1, limit)
 		if limit == 0 {
 			continue
 		}
-		if v, err := jsonscan.ParseWithin([]byte(nested(limit)), limit); err != nil || len(v.Raw()) != 2*limit {
-			t.Errorf("%d levels: %v", limit, err)
+		v, err := jsonscan.ParseWithin([]byte(nested(limit)), limit)
+		if assert.NoError(t, err, "%d levels", limit) {
+			assert.Len(t, v.Raw(), 2*limit, "%d levels", limit)
 		}
 	}
-	if _, err := jsonscan.ParseWithin([]byte(nested(jsonscan.MaxDepth+1)), 2*jsonscan.MaxDepth); err == nil {
-		t.Error("a limit over MaxDepth is taken")
-	}
+	_, err := jsonscan.ParseWithin([]byte(nested(jsonscan.MaxDepth+1)), 2*jsonscan.MaxDepth)
+	assert.Error(t, err, "a limit over MaxDepth is taken")
 }
 
 func check(t *testing.T, in string) {
@@ -54,9 +55,7 @@ func check(t *testing.T, in string) {
 	case err == nil:
 		var want any
 		if json.Unmarshal([]byte(in), &want) == nil { // it refuses numbers out of range
-			if got := toGo(v); !reflect.DeepEqual(got, want) {
-				t.Fatalf("%.60q: got %v, want %v", in, got, want)
-			}
+			require.Equal(t, want, toGo(v), "%.60q", in)
 		}
 	}
 }
@@ -104,27 +103,23 @@ func FuzzParse(f *testing.F) {
 
 func TestGet(t *testing.T) {
 	v, err := jsonscan.Parse([]byte(` { "requestid":1, "requestId":2, "request\u0049d":3, "n":null, "big":9007199254740993, "e":1e3 } `))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, ok := v.Get("requestid").Int(); n != 1 || !ok {
-		t.Errorf("requestid %d %v", n, ok)
-	}
-	if n, ok := v.Get("requestId").Int(); n != 3 || !ok {
-		t.Errorf("requestId %d %v: the last one counts", n, ok)
-	}
-	if n, ok := v.Get("big").Int(); n != 9007199254740993 || !ok {
-		t.Errorf("big %d %v", n, ok)
-	}
-	if _, ok := v.Get("e").Int(); ok {
-		t.Error("1e3 as Int")
-	}
+	require.NoError(t, err)
+	n, ok := v.Get("requestid").Int()
+	assert.EqualValues(t, 1, n)
+	assert.True(t, ok)
+	n, ok = v.Get("requestId").Int()
+	assert.EqualValues(t, 3, n, "requestId %d %v: the last one counts", n, ok)
+	assert.True(t, ok, "requestId %d %v: the last one counts", n, ok)
+	n, ok = v.Get("big").Int()
+	assert.EqualValues(t, 9007199254740993, n)
+	assert.True(t, ok)
+	_, ok = v.Get("e").Int()
+	assert.False(t, ok, "1e3 as Int")
 	if v.Get("REQUESTID").Kind() != jsonscan.None || !v.Get("n").Missing() || !v.Get("x").Missing() || v.Get("e").Missing() {
 		t.Error("missing values")
 	}
-	if v.Get("n").Get("x").Kind() != jsonscan.None || v.Get("big").Text() != "" {
-		t.Error("a value of another kind is not zero")
-	}
+	assert.Equal(t, jsonscan.None, v.Get("n").Get("x").Kind(), "a value of another kind is not zero")
+	assert.Empty(t, v.Get("big").Text(), "a value of another kind is not zero")
 }
 
 func TestAppend(t *testing.T) {
@@ -132,16 +127,10 @@ func TestAppend(t *testing.T) {
 		0: "0", math.Copysign(0, -1): "0", 1: "1", -1.5: "-1.5", 1e21: "1e+21", 1e-7: "1e-7", 1e-6: "0.000001", 123456789012345680000: "123456789012345680000",
 		5e-324: "5e-324", math.MaxFloat64: "1.7976931348623157e+308", math.Inf(1): "null", 1.5e-10: "1.5e-10",
 	} {
-		if got := string(jsonscan.AppendFloat(nil, f)); got != want {
-			t.Errorf("%v: %s, want %s", f, got, want)
-		}
+		assert.Equal(t, want, string(jsonscan.AppendFloat(nil, f)), "%v", f)
 	}
-	if got := string(jsonscan.AppendFloat(nil, math.NaN())); got != "null" {
-		t.Errorf("NaN: %s", got)
-	}
-	if got := string(jsonscan.AppendString([]byte("x"), "a\"\\\b\f\n\r\t\x00\x1f\u2028<é🚀\x7f")); got != `x"a\"\\\b\f\n\r\t\u0000\u001f`+"\u2028<é🚀\x7f\"" {
-		t.Errorf("string: %s", got)
-	}
+	assert.Equal(t, "null", string(jsonscan.AppendFloat(nil, math.NaN())))
+	assert.Equal(t, `x"a\"\\\b\f\n\r\t\u0000\u001f`+"\u2028<é🚀\x7f\"", string(jsonscan.AppendString([]byte("x"), "a\"\\\b\f\n\r\t\x00\x1f\u2028<é🚀\x7f")))
 }
 
 // Parse beside encoding/json, which checks the same text.

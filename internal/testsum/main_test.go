@@ -3,6 +3,9 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 const stream = `{"Action":"start","Package":"x/a"}
@@ -21,9 +24,7 @@ func run(t *testing.T, in string, strict bool) (string, bool) {
 	t.Helper()
 	var out strings.Builder
 	s := newSummary(&out)
-	if err := s.read(strings.NewReader(in)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, s.read(strings.NewReader(in)))
 	ok := s.print(strict)
 	return out.String(), ok
 }
@@ -50,9 +51,8 @@ func TestSummary(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, ok := run(t, c.in, c.strict)
-			if ok != c.ok || !strings.Contains(out, c.want) {
-				t.Errorf("ok %v, printed:\n%s", ok, out)
-			}
+			assert.Equal(t, c.ok, ok)
+			assert.Contains(t, out, c.want)
 		})
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // attr is the line of a test attribute.
@@ -12,15 +15,11 @@ func attr(t *testing.T, test, key string, value any) string {
 	text, ok := value.(string)
 	if !ok {
 		data, err := json.Marshal(value)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		text = string(data)
 	}
 	line, err := json.Marshal(event{Action: "attr", Package: "x/a", Test: test, Key: key, Value: text})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return string(line) + "\n"
 }
 
@@ -46,12 +45,8 @@ func TestTable(t *testing.T) {
 	var out strings.Builder
 	s := newSummary(&out)
 	s.table.expect("memory,redis,nats")
-	if err := s.read(strings.NewReader(in)); err != nil {
-		t.Fatal(err)
-	}
-	if ok := s.print(true); ok {
-		t.Error("a broker that did not run is no failure though -strict is given")
-	}
+	require.NoError(t, s.read(strings.NewReader(in)))
+	assert.False(t, s.print(true), "a broker that did not run is no failure though -strict is given")
 	for _, want := range []string{
 		"       memory  redis  nats  redis of x/a TestOther\n",
 		"  B2   part    FAIL   –     pass                    Two.\n",
@@ -64,19 +59,15 @@ func TestTable(t *testing.T) {
 		"killed  drops one in a thousand  by B02_Order\n",
 		"the conformance suite was not run on: nats\n",
 	} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, &out)
-		}
+		assert.Contains(t, out.String(), want, "no in\n%s", &out)
 	}
-	if strings.Index(out.String(), "\n  B2 ") > strings.Index(out.String(), "\n  B10") {
-		t.Error("B10 stands before B2")
-	}
+	assert.LessOrEqual(t, strings.Index(out.String(), "\n  B2 "), strings.Index(out.String(), "\n  B10"), "B10 stands before B2")
 }
 
 func TestBadAttribute(t *testing.T) {
 	for _, value := range []string{"no JSON", `{}`, `{"broker":"x","clause":"","outcome":"pass"}`, `{"broker":"x","clause":"B","outcome":"pass"}`} {
-		if out, ok := run(t, stream+attr(t, "TestConformance", "conformance", value), false); ok || !strings.Contains(out, "attribute conformance") {
-			t.Errorf("%s: ok %v, printed:\n%s", value, ok, out)
-		}
+		out, ok := run(t, stream+attr(t, "TestConformance", "conformance", value), false)
+		assert.False(t, ok, value)
+		assert.Contains(t, out, "attribute conformance", value)
 	}
 }
