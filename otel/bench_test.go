@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	otelbackplane "github.com/crossroom/crossroom/otel"
@@ -60,9 +62,7 @@ func benchObserver(tb testing.TB, s sdktrace.Sampler, e sdktrace.SpanExporter) *
 	tp := sdktrace.NewTracerProvider(opts...)
 	mp := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	o, err := otelbackplane.New(&otelbackplane.Options{TracerProvider: tp, MeterProvider: mp})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	tb.Cleanup(func() {
 		_ = o.Close()
 		_ = tp.Shutdown(context.Background())

@@ -2,11 +2,9 @@ package otelbackplane_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +12,9 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -39,18 +40,16 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 					}
 				}
 				ctx, span := v.request(t)
-				if err := nodes[0].ns.Broadcast(ctx, []byte("hello"), backplane.To("red").Except("x", "y")); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, nodes[0].ns.Broadcast(ctx, []byte("hello"), backplane.To("red").Except("x", "y")))
 				span.End()
 				for _, m := range members {
 					m.next(t)
 				}
 				check := func(s sdktrace.ReadOnlySpan, n *node, name string, kind trace.SpanKind, want map[attribute.Key]string) {
 					t.Helper()
-					if s.Name() != name || s.SpanKind() != kind || s.Status().Code != codes.Unset {
-						t.Errorf("%v %q %+v, want %v %q", s.SpanKind(), s.Name(), s.Status(), kind, name)
-					}
+					assert.Equal(t, name, s.Name(), "%v %q %+v", s.SpanKind(), s.Name(), s.Status())
+					assert.Equal(t, kind, s.SpanKind(), "%v %q %+v", s.SpanKind(), s.Name(), s.Status())
+					assert.Equal(t, codes.Unset, s.Status().Code, "%v %q %+v", s.SpanKind(), s.Name(), s.Status())
 					for key, value := range map[attribute.Key]string{
 						"messaging.system": system.name, "messaging.client.id": n.ID(), "messaging.operation.name": name[:7],
 						"messaging.destination.template": "/chat#{room}", "messaging.destination.name": "/chat#red",
@@ -62,9 +61,7 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 						}
 					}
 					for key, value := range want {
-						if got := attr(s, key); got != value {
-							t.Errorf("%s of %s: %s = %s, want %s", name, n.ID(), key, got, value)
-						}
+						assert.Equal(t, value, attr(s, key), "%s of %s: %s", name, n.ID(), key)
 					}
 				}
 				id := span.SpanContext().TraceID()
@@ -97,14 +94,10 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 						return len(in) == 3
 					}, func() string { return names(in) })
 				}
-				if len(in) != 3 {
-					t.Fatalf("spans:%s", names(all))
-				}
+				require.Len(t, in, 3, "spans:%s", names(all))
 				for _, s := range in {
 					i := slices.IndexFunc(nodes, func(n *node) bool { return n.ID() == attr(s, "messaging.client.id") })
-					if i < 1 {
-						t.Fatalf("%v", s.Attributes())
-					}
+					require.GreaterOrEqual(t, i, 1, "%v", s.Attributes())
 					outcome, count := "delivered", fmt.Sprint(i+1)
 					if i == 3 {
 						outcome, count = "unwanted", "0"
@@ -116,17 +109,14 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 					})
 					parent := s.Parent()
 					if links {
-						if parent.IsValid() || len(s.Links()) != 1 {
-							t.Fatalf("parent %v, links %v", parent, s.Links())
-						}
+						require.False(t, parent.IsValid(), "parent %v", parent)
+						require.Len(t, s.Links(), 1, "parent %v", parent)
 						parent = s.Links()[0].SpanContext
-						if s.SpanContext().TraceID() == id {
-							t.Error("of the same trace")
-						}
+						assert.NotEqual(t, id, s.SpanContext().TraceID(), "of the same trace")
 					}
-					if parent.SpanID() != out.SpanContext().SpanID() || parent.TraceID() != id || !parent.IsRemote() {
-						t.Errorf("parent %+v, want %+v", parent, out.SpanContext())
-					}
+					assert.Equal(t, out.SpanContext().SpanID(), parent.SpanID(), "parent %+v", parent)
+					assert.Equal(t, id, parent.TraceID(), "parent %+v", parent)
+					assert.True(t, parent.IsRemote(), "parent %+v", parent)
 				}
 			})
 		}
@@ -145,9 +135,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 			frozen <- struct{}{}
 			nodes := start(t, system.open(t), 4, backplane.Options{Observers: []observe.Observer{o}, RequestsTimeout: 2 * time.Second}, &backplane.NamespaceOptions{
 				OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
-					if !trace.SpanContextFromContext(ctx).IsValid() {
-						t.Error("no span in OnRequest's context")
-					}
+					assert.True(t, trace.SpanContextFromContext(ctx).IsValid(), "no span in OnRequest's context")
 					select {
 					case <-frozen: // the first that comes, and only that one
 						<-release
@@ -161,9 +149,9 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 			replies, err := nodes[0].ns.Request(ctx, []byte("who"))
 			span.End()
 			var partial *backplane.PartialError
-			if !errors.As(err, &partial) || len(replies.List) != 2 || len(partial.Coverage.Missing) != 1 {
-				t.Fatalf("%+v, %v", replies, err)
-			}
+			require.ErrorAs(t, err, &partial, "%+v", replies)
+			require.Len(t, replies.List, 2, "%+v", replies)
+			require.Len(t, partial.Coverage.Missing, 1, "%+v", replies)
 			missing := partial.Coverage.Missing[0].Node
 			all := v.ended(t, span.SpanContext().TraceID(), 4) // the frozen one's has not ended
 			var ask sdktrace.ReadOnlySpan
@@ -176,19 +164,17 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 					served = append(served, attr(s, "messaging.client.id"))
 				}
 			}
-			if ask == nil || ask.SpanKind() != trace.SpanKindClient || len(served) != 2 {
-				t.Fatalf("spans:%s", names(all))
-			}
-			if st := ask.Status(); st.Code != codes.Error || !strings.Contains(st.Description, missing) {
-				t.Errorf("status %+v, want %s in it", st, missing)
-			}
+			require.NotNil(t, ask, "spans:%s", names(all))
+			require.Equal(t, trace.SpanKindClient, ask.SpanKind(), "spans:%s", names(all))
+			require.Len(t, served, 2, "spans:%s", names(all))
+			st := ask.Status()
+			assert.Equal(t, codes.Error, st.Code)
+			assert.Contains(t, st.Description, missing)
 			for key, want := range map[attribute.Key]string{
 				"crossroom.nodes.expected": "3", "crossroom.nodes.answered": "2", "crossroom.nodes.missing": "1", "error.type": "partial",
 				"crossroom.nodes.missing.names": fmt.Sprintf("[%q]", missing), "crossroom.operation": "custom",
 			} {
-				if got := attr(ask, key); got != want {
-					t.Errorf("%s = %s, want %s", key, got, want)
-				}
+				assert.Equal(t, want, attr(ask, key), key)
 			}
 			var answers []string
 			for _, e := range ask.Events() {
@@ -196,25 +182,22 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 				case "answer":
 					answers = append(answers, e.Attributes[0].Value.AsString())
 				case "missing":
-					if text := fmt.Sprint(e.Attributes); !strings.Contains(text, missing) || !strings.Contains(text, "timeout") {
-						t.Errorf("missing: %s", text)
-					}
+					text := fmt.Sprint(e.Attributes)
+					assert.Contains(t, text, missing)
+					assert.Contains(t, text, "timeout")
 				}
 			}
-			slices.Sort(answers)
-			slices.Sort(served)
-			if !slices.Equal(answers, served) || slices.Contains(answers, missing) {
-				t.Errorf("answers of %v, served by %v, missing %s", answers, served, missing)
-			}
+			assert.ElementsMatch(t, served, answers)
+			assert.NotContains(t, answers, missing)
 			for _, s := range all {
 				if s.Name() == "answer custom /chat" && (s.SpanKind() != trace.SpanKindServer || s.Parent().SpanID() != ask.SpanContext().SpanID() ||
 					attr(s, "messaging.message.conversation_id") != attr(ask, "messaging.message.conversation_id")) {
 					t.Errorf("%+v", s)
 				}
 			}
-			if a, m := v.sum(t, "crossroom.query.answered"), v.sum(t, "crossroom.query.missing"); a != 2 || m != 1 {
-				t.Errorf("answered %d, missing %d", a, m)
-			}
+			a, m := v.sum(t, "crossroom.query.answered"), v.sum(t, "crossroom.query.missing")
+			assert.EqualValues(t, 2, a)
+			assert.EqualValues(t, 1, m)
 		})
 	}
 }
@@ -225,17 +208,14 @@ func TestEventIsContinued(t *testing.T) {
 	o := v.observer(t, otelbackplane.Options{})
 	nodes := start(t, inMemory(), 3, backplane.Options{Observers: []observe.Observer{o}}, nil)
 	ctx, span := v.request(t)
-	if err := nodes[0].ns.Event(ctx, []byte("x")); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, nodes[0].ns.Event(ctx, []byte("x")))
 	span.End()
 	kinds := map[string]int{}
 	for _, s := range v.ended(t, span.SpanContext().TraceID(), 4) {
 		kinds[s.SpanKind().String()+" "+s.Name()]++
 	}
-	if kinds["producer send event /chat"] != 1 || kinds["consumer process event /chat"] != 2 {
-		t.Errorf("%v", kinds)
-	}
+	assert.Equal(t, 1, kinds["producer send event /chat"])
+	assert.Equal(t, 2, kinds["consumer process event /chat"])
 }
 
 // Errors are errors of spans, and not of deliveries that went well.
@@ -246,33 +226,20 @@ func TestFailuresAreErrors(t *testing.T) {
 	m := nodes[1].join(t, "m", "secret")
 	m.do = func() { m.got <- nil; panic("m") }
 	ctx, span := v.request(t)
-	if err := nodes[0].ns.Broadcast(ctx, nil, backplane.To("secret")); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, nodes[0].ns.Broadcast(ctx, nil, backplane.To("secret")))
 	m.next(t)
 	for _, s := range v.ended(t, span.SpanContext().TraceID(), 2) {
-		if failed := s.SpanKind() == trace.SpanKindConsumer; failed != (s.Status().Code == codes.Error) {
-			t.Errorf("%s: %+v", s.Name(), s.Status())
-		}
-		if text := fmt.Sprint(s.Name(), s.Attributes(), s.Status(), s.Events()); strings.Contains(text, "secret") {
-			t.Errorf("a hidden room: %s", text)
-		}
+		assert.Equal(t, s.Status().Code == codes.Error, s.SpanKind() == trace.SpanKindConsumer, "%s: %+v", s.Name(), s.Status())
+		assert.NotContains(t, fmt.Sprint(s.Name(), s.Attributes(), s.Status(), s.Events()), "secret", "a hidden room")
 	}
-	if err := nodes[0].broker.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, nodes[0].broker.Close(t.Context()))
 	ctx, span = v.request(t)
-	if err := nodes[0].ns.Broadcast(ctx, nil, backplane.To("secret")); !errors.Is(err, broker.ErrClosed) {
-		t.Fatal(err)
-	}
+	require.ErrorIs(t, nodes[0].ns.Broadcast(ctx, nil, backplane.To("secret")), broker.ErrClosed)
 	for _, s := range v.ended(t, span.SpanContext().TraceID(), 1) {
-		if s.Status().Code != codes.Error || attr(s, "error.type") == "-" {
-			t.Errorf("%s: %+v %v", s.Name(), s.Status(), s.Attributes())
-		}
+		assert.Equal(t, codes.Error, s.Status().Code, "%s: %+v %v", s.Name(), s.Status(), s.Attributes())
+		assert.NotEqual(t, "-", attr(s, "error.type"), "%s: %+v %v", s.Name(), s.Status(), s.Attributes())
 	}
-	if n := v.sum(t, "messaging.client.sent.messages"); n != 2 {
-		t.Errorf("%d published, or tried to", n)
-	}
+	assert.EqualValues(t, 2, v.sum(t, "messaging.client.sent.messages"), "published, or tried to")
 }
 
 // With SkipUnwanted a node without members does not read what is not for it.
@@ -284,9 +251,7 @@ func TestSkipUnwanted(t *testing.T) {
 	end := nodes[2].join(t, "end")
 	ctx, span := v.request(t)
 	for _, to := range []string{"red", "end"} {
-		if err := nodes[0].ns.Broadcast(ctx, nil, backplane.To(to)); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, nodes[0].ns.Broadcast(ctx, nil, backplane.To(to)))
 	}
 	m.next(t)
 	end.next(t)
@@ -325,14 +290,10 @@ func TestLogLinesAreOfTheTrace(t *testing.T) {
 		"adapter": func(ctx context.Context) error { return server.Emit(ctx, "x") },
 	} {
 		ctx, span := v.request(t)
-		if err := cause(ctx); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, cause(ctx))
 		select {
 		case id := <-log.lines:
-			if id != span.SpanContext().TraceID() {
-				t.Errorf("%s: the log line is of trace %s", name, id)
-			}
+			assert.Equal(t, span.SpanContext().TraceID(), id, "%s: the log line is of trace", name)
 		case <-time.After(deadline):
 			t.Fatalf("%s: no log line", name)
 		}

@@ -14,6 +14,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -76,13 +79,9 @@ func (v *telemetry) observer(t testing.TB, opts otelbackplane.Options) *otelback
 	t.Helper()
 	opts.TracerProvider, opts.MeterProvider = v.tracer, v.meter
 	o, err := otelbackplane.New(&opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() {
-		if err := o.Close(); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, o.Close())
 	})
 	return o
 }
@@ -101,9 +100,7 @@ func (v *telemetry) ended(t testing.TB, id trace.TraceID, n int) []sdktrace.Read
 		}
 		return len(list) >= n
 	}, func() string { return names(list) })
-	if len(list) != n {
-		t.Fatalf("%d spans, want %d: %s", len(list), n, names(list))
-	}
+	require.Len(t, list, n, names(list))
 	return list
 }
 
@@ -137,9 +134,7 @@ func (v *telemetry) sum(t testing.TB, name string, with ...attribute.KeyValue) (
 			continue
 		}
 		points, ok := m.Data.(metricdata.Sum[int64])
-		if !ok {
-			t.Fatalf("%s is a %T", name, m.Data)
-		}
+		require.True(t, ok, "%s is a %T", name, m.Data)
 		for _, p := range points.DataPoints {
 			if has(p.Attributes, with) {
 				total += p.Value
@@ -161,9 +156,7 @@ func has(set attribute.Set, with []attribute.KeyValue) bool {
 func (v *telemetry) collect(t testing.TB) []metricdata.Metrics {
 	t.Helper()
 	var all metricdata.ResourceMetrics
-	if err := v.reader.Collect(context.Background(), &all); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, v.reader.Collect(context.Background(), &all))
 	for _, s := range all.ScopeMetrics {
 		if s.Scope.Name == otelbackplane.Scope {
 			return s.Metrics
@@ -198,17 +191,13 @@ func start(t *testing.T, open func() (broker.Broker, error), n int, opts backpla
 	nodes := make([]*node, n)
 	for i := range nodes {
 		b, err := open()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		opts.Name = fmt.Sprint("n", i)
 		v := &node{broker: b}
-		if v.Node, err = backplane.New(b, &opts); err != nil {
-			t.Fatal(err)
-		}
-		if v.ns, err = v.Namespace(t.Context(), chat, nsOpts); err != nil {
-			t.Fatal(err)
-		}
+		v.Node, err = backplane.New(b, &opts)
+		require.NoError(t, err)
+		v.ns, err = v.Namespace(t.Context(), chat, nsOpts)
+		require.NoError(t, err)
 		t.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), deadline)
 			defer cancel()
@@ -228,9 +217,7 @@ func start(t *testing.T, open func() (broker.Broker, error), n int, opts backpla
 func startServer(t *testing.T, b broker.Broker, opts adapter.Options, s adapter.Socket) (*adapter.Server, *adapter.Namespace) {
 	t.Helper()
 	server, err := adapter.New(b, &opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		defer cancel()
@@ -238,12 +225,8 @@ func startServer(t *testing.T, b broker.Broker, opts adapter.Options, s adapter.
 		_ = b.Close(ctx)
 	})
 	ns, err := server.Of(t.Context(), chat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ns.Add(s); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, ns.Add(s))
 	return server, ns
 }
 
@@ -288,12 +271,8 @@ func (m *member) next(t testing.TB) *backplane.Message {
 func (v *node) join(t *testing.T, id string, rooms ...string) *member {
 	t.Helper()
 	m := &member{id: id, got: make(chan *backplane.Message, 100)}
-	if err := v.ns.Add(m); err != nil {
-		t.Fatal(err)
-	}
-	if err := v.ns.Join(t.Context(), id, rooms...); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, v.ns.Add(m))
+	require.NoError(t, v.ns.Join(t.Context(), id, rooms...))
 	return m
 }
 

@@ -11,6 +11,9 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
@@ -99,23 +102,15 @@ func TestHostileHeaders(t *testing.T) {
 			}
 			return s != nil
 		}, func() string { return "" })
-		if got := s.SpanContext().TraceID() == ok; got != continued {
-			t.Errorf("continued: %v", got)
-		}
+		assert.Equal(t, continued, s.SpanContext().TraceID() == ok)
 		if !continued && s.Parent().IsValid() {
 			t.Errorf("parent %v", s.Parent())
 		}
 		counted := v.sum(t, "crossroom.header.ignored") - before
-		if want := int64(len(reason)); (want > 0) != (counted > 0) {
-			t.Errorf("counted %d, want %q", counted, reason)
-		}
+		assert.Equal(t, reason != "", counted > 0, "counted %d for %q", counted, reason)
 		if reason != "" {
-			if v.sum(t, "crossroom.header.ignored", attrReason(reason)) == 0 {
-				t.Errorf("not counted as %s", reason)
-			}
-			if attr(s, "crossroom.header.ignored") == "-" {
-				t.Error("the span does not say so")
-			}
+			assert.NotZero(t, v.sum(t, "crossroom.header.ignored", attrReason(reason)), "not counted as %s", reason)
+			assert.NotEqual(t, "-", attr(s, "crossroom.header.ignored"), "the span does not say so")
 		}
 	}
 	for _, h := range hostile {
@@ -128,16 +123,12 @@ func TestHostileHeaders(t *testing.T) {
 			defer stranger.Close(context.Background())
 			check(t, v, h.reason, h.trace, func() {
 				frame := appendAny(nil, []any{1, "stranger", 1, 0, nil, nil, h.header, "", []byte("hello")})
-				if err := stranger.Publish(t.Context(), broker.Native.Broadcast(chat), frame); err != nil {
-					t.Fatal(err)
-				}
-				if msg := m.next(t); string(msg.Payload) != "hello" {
-					t.Errorf("%q", msg.Payload)
-				}
+				require.NoError(t, stranger.Publish(t.Context(), broker.Native.Broadcast(chat), frame))
+				assert.Equal(t, "hello", string(m.next(t).Payload))
 			})
-			if st := n.Stats(); st.Undecodable != 0 || st.Panics != 0 {
-				t.Errorf("stats %+v", st)
-			}
+			st := n.Stats()
+			assert.Zero(t, st.Undecodable)
+			assert.Zero(t, st.Panics)
 		})
 		pairs, both := h.header.([]pair)
 		if !both {
@@ -153,12 +144,8 @@ func TestHostileHeaders(t *testing.T) {
 			check(t, v, h.reason, h.trace, func() {
 				opts := append([]pair{{"rooms", []any{}}, {"except", []any{}}, {"flags", []pair{}}}, pairs...)
 				frame := appendAny(nil, []any{"stranger", []pair{{"type", 2}, {"data", []any{"hello"}}, {"nsp", chat}}, opts})
-				if err := stranger.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame); err != nil {
-					t.Fatal(err)
-				}
-				if p := <-s.got; p.Event() != "hello" {
-					t.Errorf("%q", p.Event())
-				}
+				require.NoError(t, stranger.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame))
+				assert.Equal(t, "hello", (<-s.got).Event())
 			})
 		})
 	}
@@ -229,31 +216,23 @@ func TestRudePropagator(t *testing.T) {
 			a, ns := startServer(t, bus.Broker(), adapter.Options{Observers: []observe.Observer{observer()}}, newSocket("here"))
 			startServer(t, bus.Broker(), adapter.Options{Observers: []observe.Observer{observer()}}, k)
 			until(t, "peer", func() bool { return len(a.KnownPeers()) == 1 }, func() string { return "" })
-			if err := ns.Emit(t.Context(), "hello"); err != nil {
-				t.Fatal(err)
-			}
-			if p := <-k.got; p.Event() != "hello" {
-				t.Error(p.Event())
-			}
-			if all, err := ns.AllRooms(t.Context()); err != nil || len(all.Rooms) != 2 {
-				t.Errorf("%+v, %v", all, err)
+			require.NoError(t, ns.Emit(t.Context(), "hello"))
+			assert.Equal(t, "hello", (<-k.got).Event())
+			all, err := ns.AllRooms(t.Context())
+			if assert.NoError(t, err, "%+v", all) {
+				assert.Len(t, all.Rooms, 2, "%+v", all)
 			}
 			// And on the core, with a header of the caller's.
 			nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{observer()}}, nil)
 			m := nodes[1].join(t, "m")
-			if err := nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.All().Header(c.also)); err != nil {
-				t.Fatal(err)
-			}
-			if got := m.next(t); got.Header["own"] != c.also["own"] || len(got.Header["x-big"]) > 0 {
-				t.Errorf("header %.100v", got.Header)
-			}
-			if v.sum(t, "crossroom.header.ignored", attrReason(c.reason)) == 0 {
-				t.Error("not counted")
-			}
+			require.NoError(t, nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.All().Header(c.also)))
+			got := m.next(t)
+			assert.Equal(t, c.also["own"], got.Header["own"], "header %.100v", got.Header)
+			assert.Empty(t, got.Header["x-big"], "header %.100v", got.Header)
+			assert.NotZero(t, v.sum(t, "crossroom.header.ignored", attrReason(c.reason)), "not counted")
 			for _, n := range nodes {
-				if st := n.Stats(); st.Panics != 0 {
-					t.Errorf("stats %+v", st)
-				}
+				st := n.Stats()
+				assert.Zero(t, st.Panics, "stats %+v", st)
 			}
 		})
 	}
@@ -274,24 +253,21 @@ func TestShutdownInTheMiddle(t *testing.T) {
 		}
 	}
 	for i := range messages {
-		if err := nodes[0].ns.Broadcast(t.Context(), []byte{byte(i)}, backplane.All()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, nodes[0].ns.Broadcast(t.Context(), []byte{byte(i)}, backplane.All()))
 	}
 	for i := range messages {
-		if got := m.next(t); got.Payload[0] != byte(i) {
-			t.Fatalf("%v, want %d", got.Payload, i)
-		}
+		got := m.next(t)
+		require.Equal(t, byte(i), got.Payload[0], "%v", got.Payload)
 	}
-	if all, err := nodes[0].ns.AllRooms(t.Context()); err != nil || len(all.Answered) != 1 {
-		t.Errorf("%+v, %v", all, err)
-	}
-	if st := nodes[1].Stats(); st.Deliveries != messages || st.Panics != 0 {
-		t.Errorf("stats %+v", st)
-	}
-	if n := len(v.spans.Ended()); n == 0 || n >= 2*messages {
-		t.Errorf("%d spans", n)
-	}
+	all, err := nodes[0].ns.AllRooms(t.Context())
+	require.NoError(t, err, "%+v", all)
+	assert.Len(t, all.Answered, 1, "%+v", all)
+	st := nodes[1].Stats()
+	assert.EqualValues(t, messages, st.Deliveries)
+	assert.Zero(t, st.Panics)
+	n := len(v.spans.Ended())
+	assert.NotZero(t, n)
+	assert.Less(t, n, 2*messages)
 }
 
 // Too much baggage is left out; the trace goes on.
@@ -302,22 +278,12 @@ func TestBaggageTravels(t *testing.T) {
 	for size, want := range map[int]bool{10: true, 1000: false} {
 		ctx, span := v.request(t)
 		member, err := baggage.NewMember("k", strings.Repeat("v", size))
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		bag, err := baggage.New(member)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := nodes[0].ns.Broadcast(baggage.ContextWithBaggage(ctx, bag), nil, backplane.All()); err != nil {
-			t.Fatal(err)
-		}
-		if got := m.next(t).Header["baggage"] != ""; got != want {
-			t.Errorf("baggage of %d arrived: %v", size, got)
-		}
+		require.NoError(t, err)
+		require.NoError(t, nodes[0].ns.Broadcast(baggage.ContextWithBaggage(ctx, bag), nil, backplane.All()))
+		assert.Equal(t, want, m.next(t).Header["baggage"] != "", "baggage of %d arrived", size)
 		v.ended(t, span.SpanContext().TraceID(), 2)
 	}
-	if v.sum(t, "crossroom.header.ignored", attrReason("oversized")) != 1 {
-		t.Error("not counted")
-	}
+	assert.EqualValues(t, 1, v.sum(t, "crossroom.header.ignored", attrReason("oversized")), "not counted")
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -34,9 +36,7 @@ func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	nodes = start(t, on(bus), 3, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
 	m := nodes[1].join(t, "m", "red", "blue")
 	for range 3 {
-		if err := nodes[0].ns.Broadcast(t.Context(), make([]byte, 100), backplane.To("red")); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, nodes[0].ns.Broadcast(t.Context(), make([]byte, 100), backplane.To("red")))
 		m.next(t)
 	}
 	if err := nodes[0].ns.Broadcast(t.Context(), nil, backplane.All().Local()); err != nil { // does not count
@@ -46,14 +46,11 @@ func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	defer stranger.Close(context.Background())
 	good := appendAny(nil, []any{1, "stranger", 1, 0, nil, nil, []pair{{"traceparent", 1}}, "", []byte("x")})
 	for _, p := range [][]byte{[]byte("unreadable"), good} {
-		if err := stranger.Publish(t.Context(), broker.Native.Broadcast(chat), p); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, stranger.Publish(t.Context(), broker.Native.Broadcast(chat), p))
 	}
 	m.next(t)
-	if _, err := nodes[0].ns.Members(t.Context(), backplane.All()); err != nil {
-		t.Fatal(err)
-	}
+	_, err := nodes[0].ns.Members(t.Context(), backplane.All())
+	require.NoError(t, err)
 	memorytest.Cut(nodes[0].broker.(*memorybroker.Broker), errors.New("test"))
 	memorytest.Heal(nodes[0].broker.(*memorybroker.Broker))
 	// Whoever answers has the answer out before it counts that.
@@ -98,59 +95,45 @@ func TestMetrics(t *testing.T) {
 		{"crossroom.lost.messages", nil, 0},
 		{"crossroom.callback.failures", nil, 0},
 	} {
-		if got := v.sum(t, c.name, c.with...); got != c.want {
-			t.Errorf("%s %v: %d, want %d", c.name, c.with, got, c.want)
-		}
+		assert.Equal(t, c.want, v.sum(t, c.name, c.with...), "%s %v", c.name, c.with)
 	}
-	if sent, got := v.sum(t, "crossroom.sent.bytes", of(0)), v.sum(t, "crossroom.received.bytes", of(2)); sent < 300 || got < sent {
-		t.Errorf("%d bytes sent, %d received", sent, got)
-	}
+	sent, got := v.sum(t, "crossroom.sent.bytes", of(0)), v.sum(t, "crossroom.received.bytes", of(2))
+	assert.GreaterOrEqual(t, sent, int64(300))
+	assert.GreaterOrEqual(t, got, sent)
 	for _, m := range v.collect(t) {
 		switch d := m.Data.(type) {
 		case metricdata.Histogram[float64]:
 			count := uint64(0)
 			for _, p := range d.DataPoints {
 				count += p.Count
-				if p.Sum < 0 || p.Sum > deadline.Seconds() {
-					t.Errorf("%s: sum %v s", m.Name, p.Sum)
-				}
+				assert.GreaterOrEqual(t, p.Sum, 0.0, "%s: sum", m.Name)
+				assert.LessOrEqual(t, p.Sum, deadline.Seconds(), "%s: sum", m.Name)
 			}
 			want := map[string]uint64{"messaging.process.duration": 4, "crossroom.query.duration": 1, "crossroom.interruption.duration": 2}[m.Name]
-			if count != want {
-				t.Errorf("%s: %d, want %d", m.Name, count, want)
-			}
+			assert.Equal(t, want, count, m.Name)
 		case metricdata.Gauge[float64]:
 			if len(d.DataPoints) != 6 { // the namespace and the control channel of three nodes
 				t.Errorf("%s: %d points", m.Name, len(d.DataPoints))
 			}
 			for _, p := range d.DataPoints {
-				if p.Value < 0 || p.Value > deadline.Seconds() {
-					t.Errorf("%s: %v s", m.Name, p.Value)
-				}
+				assert.GreaterOrEqual(t, p.Value, 0.0, m.Name)
+				assert.LessOrEqual(t, p.Value, deadline.Seconds(), m.Name)
 			}
 		}
 	}
 
 	// What a closed node has counted stays; its gauges do not.
 	before := v.sum(t, "crossroom.deliveries", of(1))
-	if err := nodes[1].Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := v.sum(t, "crossroom.deliveries", of(1)); got != before {
-		t.Errorf("after Close %d deliveries, before %d", got, before)
-	}
-	if got := v.sum(t, "crossroom.members"); got != 0 {
-		t.Errorf("after Close %d members", got)
-	}
+	require.NoError(t, nodes[1].Close(t.Context()))
+	assert.Equal(t, before, v.sum(t, "crossroom.deliveries", of(1)), "after Close")
+	assert.Zero(t, v.sum(t, "crossroom.members"), "members after Close")
 }
 
 // TestMetricsTable holds the table of the package documentation equal to the
 // instruments.
 func TestMetricsTable(t *testing.T) {
 	f, err := os.Open("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer f.Close()
 	row := regexp.MustCompile(`^//\t((?:messaging|crossroom)\.[a-z._]+) +(counter|updowncounter|histogram|gauge) +(\S+) +\S`)
 	var table []string
@@ -174,29 +157,19 @@ func TestMetricsTable(t *testing.T) {
 				kind = "updowncounter"
 			}
 		}
-		if m.Description == "" {
-			t.Errorf("%s has no description", m.Name)
-		}
+		assert.NotEmpty(t, m.Description, "%s has no description", m.Name)
 		real = append(real, m.Name+" "+kind+" "+m.Unit)
 	}
-	slices.Sort(table)
-	slices.Sort(real)
-	if !slices.Equal(table, real) {
-		t.Errorf("the table has\n%s\nthere is\n%s", strings.Join(table, "\n"), strings.Join(real, "\n"))
-	}
+	assert.ElementsMatch(t, real, table)
 }
 
 // TestRecordedAtOnce holds the sentence of the package documentation that lists the
 // counters that are not read at collection equal to the instruments.
 func TestRecordedAtOnce(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	sentence := regexp.MustCompile(`(?s)The histograms,(.*?)are recorded when they happen`).FindSubmatch(text)
-	if sentence == nil {
-		t.Fatal("doc.go has no such sentence")
-	}
+	require.NotNil(t, sentence, "doc.go has no such sentence")
 	var documented, real []string
 	for _, name := range regexp.MustCompile(`crossroom[a-z._]+`).FindAll(sentence[1], -1) {
 		documented = append(documented, string(name))
@@ -210,11 +183,7 @@ func TestRecordedAtOnce(t *testing.T) {
 			return sdkmetric.Stream{}, false
 		}))
 	v.observer(t, otelbackplane.Options{})
-	slices.Sort(documented)
-	slices.Sort(real)
-	if !slices.Equal(documented, real) {
-		t.Errorf("documented %v, real %v", documented, real)
-	}
+	assert.ElementsMatch(t, real, documented)
 }
 
 // Exponential histograms take the place of the others with a view.
@@ -225,9 +194,8 @@ func TestExponentialHistograms(t *testing.T) {
 		sdkmetric.Instrument{Kind: sdkmetric.InstrumentKindHistogram},
 		sdkmetric.Stream{Aggregation: sdkmetric.AggregationBase2ExponentialHistogram{MaxSize: 160, MaxScale: 20}})))
 	nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
-	if _, err := nodes[0].ns.AllRooms(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	_, err := nodes[0].ns.AllRooms(t.Context())
+	require.NoError(t, err)
 	for _, m := range v.collect(t) {
 		if m.Name == "crossroom.query.duration" {
 			if h, ok := m.Data.(metricdata.ExponentialHistogram[float64]); !ok || len(h.DataPoints) != 1 || h.DataPoints[0].Count != 1 {
@@ -250,20 +218,18 @@ func TestAllocations(t *testing.T) {
 	rooms := []string{"room"}
 	p, d := new(observe.Publish), new(observe.Delivery)
 	for name, ctx := range map[string]context.Context{"in an unsampled trace": child, "of its own": context.Background()} {
-		if n := testing.AllocsPerRun(1000, func() {
+		n := testing.AllocsPerRun(1000, func() {
 			*p = observe.Publish{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms}
 			o.PublishEnd(o.PublishStart(ctx, p), p)
-		}); n > 3 {
-			t.Errorf("publish %s: %v allocations", name, n)
-		}
+		})
+		assert.LessOrEqual(t, n, 3.0, "publish %s: allocations", name)
 	}
 	header := map[string]string{"traceparent": goodParent[:53] + "00"}
-	if n := testing.AllocsPerRun(1000, func() {
+	n := testing.AllocsPerRun(1000, func() {
 		*d = observe.Delivery{Source: source, Namespace: "/", Channel: broker.SocketIO.Room("/", "room"), Rooms: rooms, Matched: 1, Header: header}
 		o.DeliverEnd(o.DeliverStart(context.Background(), d), d)
-	}); n > 3 {
-		t.Errorf("deliver: %v allocations", n)
-	}
+	})
+	assert.LessOrEqual(t, n, 3.0, "deliver: allocations")
 }
 
 // An Emitter is a producer, of broadcasts and of what it asks of the servers.
@@ -274,36 +240,24 @@ func TestEmitter(t *testing.T) {
 			o := v.observer(t, otelbackplane.Options{})
 			open := system.open(t)
 			b, err := open()
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			s := newSocket("s")
 			server, _ := startServer(t, b, adapter.Options{Observers: []observe.Observer{o}}, s)
 			eb, err := open()
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			t.Cleanup(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), deadline)
 				defer cancel()
 				_ = eb.Close(ctx)
 			})
 			e, err := adapter.NewEmitter(eb, &adapter.EmitterOptions{Namespace: chat, Observers: []observe.Observer{o}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			ctx, span := v.request(t)
-			if err := e.To().SocketsJoin(ctx, "red"); err != nil {
-				t.Fatal(err)
-			}
-			if err := e.To("red").Emit(ctx, "hello"); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, e.To().SocketsJoin(ctx, "red"))
+			require.NoError(t, e.To("red").Emit(ctx, "hello"))
 			select {
 			case p := <-s.got:
-				if p.Header()["traceparent"] == "" {
-					t.Error("no header")
-				}
+				assert.NotEmpty(t, p.Header()["traceparent"], "no header")
 			case <-time.After(deadline):
 				t.Fatal("nothing came")
 			}
@@ -313,13 +267,11 @@ func TestEmitter(t *testing.T) {
 				kinds[s.SpanKind().String()+" "+s.Name()] = attr(s, "messaging.client.id")
 				parents[s.Name()] = s.Parent().SpanID()
 			}
-			if kinds["producer publish /chat#{room}"] != "emitter" || kinds["consumer deliver /chat#{room}"] != server.UID() ||
-				kinds["producer send join /chat"] != "emitter" || kinds["consumer process join /chat"] != server.UID() {
-				t.Errorf("%v", kinds)
-			}
-			if v.sum(t, "messaging.client.sent.messages", attribute.String("messaging.client.id", "emitter")) != 1 {
-				t.Error("not counted")
-			}
+			assert.Equal(t, "emitter", kinds["producer publish /chat#{room}"])
+			assert.Equal(t, server.UID(), kinds["consumer deliver /chat#{room}"])
+			assert.Equal(t, "emitter", kinds["producer send join /chat"])
+			assert.Equal(t, server.UID(), kinds["consumer process join /chat"])
+			assert.EqualValues(t, 1, v.sum(t, "messaging.client.sent.messages", attribute.String("messaging.client.id", "emitter")), "not counted")
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -21,9 +22,7 @@ func TestTraceparentAsThePropagator(t *testing.T) {
 			carrier := propagation.MapCarrier{}
 			propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(context.Background(), sc), carrier)
 			got := w.write(sc)
-			if got != carrier[traceparent] {
-				t.Fatalf("wrote %q, the propagator %q", got, carrier[traceparent])
-			}
+			require.Equal(t, carrier[traceparent], got, "wrote")
 			kept[strings.Clone(got)] = got
 			if read, ok := readParent(got); !ok || read.TraceID() != sc.TraceID() || read.SpanID() != sc.SpanID() || read.TraceFlags() != sc.TraceFlags() || !read.IsRemote() {
 				t.Fatalf("read %+v of %q", read, got)
@@ -31,9 +30,7 @@ func TestTraceparentAsThePropagator(t *testing.T) {
 		}
 	}
 	for want, got := range kept {
-		if got != want {
-			t.Fatalf("%q has become %q", want, got)
-		}
+		require.Equal(t, want, got)
 	}
 }
 
