@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -24,9 +27,7 @@ func goTool(t *testing.T, args ...string) string {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
+	require.NoError(t, err, "go %s: %v\n%s", strings.Join(args, " "), err, out)
 	return string(out)
 }
 
@@ -34,47 +35,30 @@ func goTool(t *testing.T, args ...string) string {
 // that it is turned into one on Redis, as far as the compiler.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(readme, -1)
-	if len(blocks) < 2 {
-		t.Fatal("the README has no programs")
-	}
+	require.GreaterOrEqual(t, len(blocks), 2, "the README has no programs")
 	program, change := string(blocks[0][1]), string(blocks[1][1])
-	if n := strings.Count(program, "\n"); n > 30 {
-		t.Errorf("the first program has %d lines", n)
-	}
-	if end := strings.Index(string(readme), "```\n"); strings.Count(string(readme[:end]), "\n") > 35 {
-		t.Error("the first program does not end within 35 lines")
-	}
+	assert.LessOrEqual(t, strings.Count(program, "\n"), 30, "the first program has lines")
+	assert.LessOrEqual(t, strings.Count(string(readme[:strings.Index(string(readme), "```\n")]), "\n"), 35, "the first program does not end within 35 lines")
 
 	// Inside the module, so that it is built against this tree.
 	dir, err := os.MkdirTemp(".", "readme-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	file := filepath.Join(dir, "main.go")
 	write := func(s string) {
-		if err := os.WriteFile(file, []byte(s), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(file, []byte(s), 0o644))
 	}
 	write(program)
 	want := regexp.MustCompile("(?s)It prints `(.*?)`").FindSubmatch(readme)
-	if want == nil {
-		t.Fatal("the README does not say what its program prints")
-	}
-	if got := strings.TrimSpace(goTool(t, "run", "./demo/"+dir)); got != string(want[1]) {
-		t.Errorf("the program prints %q, the README says %q", got, want[1])
-	}
+	require.NotNil(t, want, "the README does not say what its program prints")
+	assert.Equal(t, string(want[1]), strings.TrimSpace(goTool(t, "run", "./demo/"+dir)), "the program prints")
 
 	redis := strings.Replace(program, "\t\tb := bus.Broker()\n", change, 1)
 	redis = strings.Replace(redis, "broker/memory\"\n", "broker/memory\"\n\t\"github.com/crossroom/crossroom/broker/redis\"\n", 1)
-	if redis == program || !strings.Contains(redis, change) {
-		t.Fatal("the line to change is not in the program")
-	}
+	require.NotEqual(t, program, redis, "the line to change is not in the program")
+	require.Contains(t, redis, change, "the line to change is not in the program")
 	write(redis)
 	goTool(t, "vet", "./demo/"+dir)
 }
@@ -104,8 +88,6 @@ func transcript(t *testing.T, got, dead string, more ...string) {
 		"  east  \"2 sockets\"\n  north \"1 sockets\"\n  south \"0 sockets\"\n",
 		"  alice   on north\n  answered: south\n  missing:  east ("+dead+")",
 	) {
-		if !strings.Contains(got, want) {
-			t.Errorf("missing:\n%s\nin:\n%s", want, got)
-		}
+		assert.Contains(t, got, want, "missing")
 	}
 }
