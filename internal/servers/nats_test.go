@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -38,9 +40,7 @@ func TestNATSPasswordAndTLS(t *testing.T) {
 	if err != nil || !strings.Contains(line, `"auth_required":true`) || !strings.Contains(line, `"tls_required":true`) {
 		t.Fatalf("greeting %q, %v", line, err)
 	}
-	if want := "tls://me:s3cret@" + srv.Addr(); srv.URL() != want {
-		t.Fatalf("URL %q, want %q", srv.URL(), want)
-	}
+	require.Equal(t, "tls://me:s3cret@"+srv.Addr(), srv.URL())
 }
 
 func TestNATSCluster(t *testing.T) {
@@ -52,7 +52,6 @@ func TestNATSCluster(t *testing.T) {
 	var about struct {
 		Cluster struct{ Name string } `json:"cluster"`
 	}
-	if err := c.Nodes[0].Monitor(context.Background(), "/varz", &about); err != nil || about.Cluster.Name != "fleet" {
-		t.Fatalf("/varz: %+v, %v", about, err)
-	}
+	require.NoError(t, c.Nodes[0].Monitor(context.Background(), "/varz", &about), "/varz: %+v", about)
+	require.Equal(t, "fleet", about.Cluster.Name, "/varz: %+v", about)
 }

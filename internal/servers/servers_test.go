@@ -11,15 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() { nc.Close() })
 	return nc
 }
@@ -43,57 +43,42 @@ func ping(nc net.Conn, within time.Duration) error {
 // life takes a server through pause, death and restart. ask asks it something.
 func life(t *testing.T, srv *servers.Server, ask func(within time.Duration) error) {
 	t.Helper()
-	if err := ask(5 * time.Second); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, ask(5*time.Second))
 	srv.Freeze()
-	if err := ask(100 * time.Millisecond); !os.IsTimeout(err) {
-		t.Fatalf("a paused server gave %v, want a timeout", err)
-	}
+	err := ask(100 * time.Millisecond)
+	require.True(t, os.IsTimeout(err), "a paused server gave %v, want a timeout", err)
 	srv.Thaw()
 	srv.Kill()
-	if srv.Running() {
-		t.Fatal("runs after Kill")
-	}
-	if _, err := net.Dial("tcp", srv.Addr()); err == nil {
-		t.Fatal("connected to a killed server")
-	}
+	require.False(t, srv.Running(), "runs after Kill")
+	_, err = net.Dial("tcp", srv.Addr())
+	require.Error(t, err, "connected to a killed server")
 	srv.Restart()
-	if err := ask(5 * time.Second); err != nil {
-		t.Fatalf("after Restart: %v", err)
-	}
+	require.NoError(t, ask(5*time.Second), "after Restart")
 }
 
 func TestRedisLife(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
-	if got := srv.Do("PING"); got != "PONG" {
-		t.Fatalf("PING: %v", got)
-	}
+	require.Equal(t, "PONG", srv.Do("PING"))
 	life(t, srv.Server, func(within time.Duration) error { return ping(dial(t, srv.Addr()), within) })
 }
 
 func TestRedisPasswordUsersAndTLS(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Password: "s3cret", Users: []string{"reader on >r resetchannels &news +subscribe"}, TLS: true})
-	if got := srv.Do("PING"); got != "PONG" {
-		t.Fatalf("PING: %v", got)
-	}
-	if got, ok := srv.Do("ACL", "LIST").([]any); !ok || len(got) != 2 {
-		t.Fatalf("ACL LIST: %v", got)
-	}
-	if want := "rediss://default:s3cret@" + srv.Addr(); srv.URL() != want {
-		t.Fatalf("URL %q, want %q", srv.URL(), want)
-	}
+	require.Equal(t, "PONG", srv.Do("PING"))
+	got, ok := srv.Do("ACL", "LIST").([]any)
+	require.True(t, ok, "ACL LIST")
+	require.Len(t, got, 2, "ACL LIST")
+	require.Equal(t, "rediss://default:s3cret@"+srv.Addr(), srv.URL())
 }
 
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	c := servers.StartRedisCluster(t)
 	slots, ok := c.Nodes[1].Do("CLUSTER", "SLOTS").([]any)
-	if !ok || len(slots) != 3 {
-		t.Fatalf("CLUSTER SLOTS: %v", slots)
-	}
+	require.True(t, ok, "CLUSTER SLOTS")
+	require.Len(t, slots, 3, "CLUSTER SLOTS")
 	c.Nodes[2].Kill()
 	c.Nodes[2].Restart()
 	c.WaitWhole(t)
@@ -109,14 +94,10 @@ func TestSentinelKnowsTheMaster(t *testing.T) {
 	var got []string
 	for range 5 {
 		line, err := r.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		got = append(got, strings.TrimSpace(line))
 	}
-	if addr := net.JoinHostPort(got[2], got[4]); addr != s.Master.Addr() {
-		t.Fatalf("master %s, want %s", addr, s.Master.Addr())
-	}
+	require.Equal(t, s.Master.Addr(), net.JoinHostPort(got[2], got[4]))
 }
 
 // TestChildrenDieWithTheProcess runs this test binary again as a process that
@@ -132,12 +113,8 @@ func TestChildrenDieWithTheProcess(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestChildrenDieWithTheProcess$", "-test.v")
 	cmd.Env = append(os.Environ(), env+"=1")
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
 	var addr string
 	for lines := bufio.NewScanner(out); addr == "" && lines.Scan(); {
 		addr, _ = strings.CutPrefix(lines.Text(), "addr ")
@@ -150,14 +127,12 @@ func TestChildrenDieWithTheProcess(t *testing.T) {
 		t.Fatal("the process said no address")
 	}
 	nc := dial(t, addr)
-	if err := ping(nc, 5*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, ping(nc, 5*time.Second))
 	cmd.Process.Signal(syscall.SIGKILL)
 	cmd.Wait()
 	// The server's end of the connection closes when, and only when, it is gone.
 	nc.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := nc.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-		t.Fatalf("the server outlived the process: %v", err)
-	}
+	_, err = nc.Read(make([]byte, 1))
+	require.Error(t, err)
+	require.False(t, os.IsTimeout(err), "the server outlived the process")
 }
