@@ -17,6 +17,9 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/child"
 	"github.com/crossroom/crossroom/internal/leakcheck"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -43,9 +46,7 @@ const role = "CROSSROOM_TEST_CHILD"
 func command(t *testing.T, as string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), role+"="+as)
 	return cmd
@@ -55,42 +56,33 @@ func command(t *testing.T, as string) *exec.Cmd {
 func TestListen(t *testing.T) {
 	var said []byte
 	p, err := child.Start(command(t, "echo"), func(output io.Reader) { said, _ = io.ReadAll(output) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(p.Input, "hello\n"); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	_, err = io.WriteString(p.Input, "hello\n")
+	require.NoError(t, err)
 	exit, ok := errors.AsType[*exec.ExitError](p.Finish())
-	if !ok || exit.ExitCode() != 3 || string(said) != "heard hello\n" {
-		t.Errorf("said %q, ended with %v", said, exit)
-	}
+	require.True(t, ok, "said %q, ended with %v", said, exit)
+	assert.Equal(t, 3, exit.ExitCode(), "said %q, ended with %v", said, exit)
+	assert.Equal(t, "heard hello\n", string(said), "said %q, ended with %v", said, exit)
 	p.Signal(syscall.SIGKILL) // does not mind
 }
 
 func TestStartFails(t *testing.T) {
-	if _, err := child.Start(exec.Command(filepath.Join(t.TempDir(), "nothing")), nil); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v, want that there is no such file", err)
-	}
+	_, err := child.Start(exec.Command(filepath.Join(t.TempDir(), "nothing")), nil)
+	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
 func TestAwait(t *testing.T) {
 	never := func(context.Context) error { return errors.New("never") }
 	p, err := child.Start(command(t, "fail"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Await(t.Context(), never); err == nil || !strings.Contains(err.Error(), "exit status 1") {
-		t.Errorf("a child that ends at once: %v", err)
-	}
-	if p, err = child.Start(command(t, "stay"), nil); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	assert.ErrorContains(t, p.Await(t.Context(), never), "exit status 1", "a child that ends at once")
+	p, err = child.Start(command(t, "stay"), nil)
+	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := p.Await(ctx, never); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "never") {
-		t.Errorf("a child that is never ready: %v", err)
-	}
+	err = p.Await(ctx, never)
+	assert.ErrorIs(t, err, context.DeadlineExceeded, "a child that is never ready")
+	assert.ErrorContains(t, err, "never", "a child that is never ready")
 	<-p.Exited() // killed
 }
 
@@ -101,25 +93,17 @@ func TestServers(t *testing.T) {
 		t.Run(program, func(t *testing.T) {
 			servers.Binary(t, program)
 			s, err := start(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			nc, err := net.Dial("tcp", s.Addr)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			nc.Close()
-			if err := s.Stop(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := net.Dial("tcp", s.Addr); err == nil {
-				t.Error("there is a server after Stop")
-			}
+			require.NoError(t, s.Stop())
+			_, err = net.Dial("tcp", s.Addr)
+			assert.Error(t, err, "there is a server after Stop")
 
 			t.Setenv("CROSSROOM_"+strings.ToUpper(strings.ReplaceAll(program, "-", "_")), "/bin/false")
-			if _, err := start(t.Context()); err == nil || !strings.Contains(err.Error(), program+": ended at once") {
-				t.Errorf("a program that ends at once: %v", err)
-			}
+			_, err = start(t.Context())
+			assert.ErrorContains(t, err, program+": ended at once", "a program that ends at once")
 		})
 	}
 }
@@ -127,15 +111,12 @@ func TestServers(t *testing.T) {
 func TestServes(t *testing.T) {
 	file := httptest.NewServer(http.FileServerFS(fstest.MapFS{"a": {Data: []byte("text")}}))
 	defer file.Close()
-	if err := child.Serves(file.URL + "/a")(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := child.Serves(file.URL + "/b")(t.Context()); err == nil || err.Error() != "404 Not Found" {
-		t.Errorf("%v, want that there is nothing", err)
-	}
-	if text, err := child.Get(t.Context(), file.URL+"/a"); err != nil || string(text) != "text" {
-		t.Errorf("%q, %v", text, err)
-	}
+	assert.NoError(t, child.Serves(file.URL+"/a")(t.Context()))
+	err := child.Serves(file.URL + "/b")(t.Context())
+	assert.EqualError(t, err, "404 Not Found")
+	text, err := child.Get(t.Context(), file.URL+"/a")
+	require.NoError(t, err)
+	assert.Equal(t, "text", string(text))
 }
 
 func TestProgram(t *testing.T) {
@@ -144,15 +125,13 @@ func TestProgram(t *testing.T) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Setenv("CROSSROOM_NO_SUCH_PROGRAM", self)
-	if path, err := child.Program("no-such-program"); err != nil || path != self {
-		t.Errorf("%q, %v", path, err)
-	}
+	path, err := child.Program("no-such-program")
+	require.NoError(t, err)
+	assert.Equal(t, self, path)
 	t.Setenv("PATH", filepath.Dir(self))
-	if path, err := child.Program(filepath.Base(self)); err != nil || path != self {
-		t.Errorf("from PATH: %q, %v", path, err)
-	}
+	path, err = child.Program(filepath.Base(self))
+	require.NoError(t, err)
+	assert.Equal(t, self, path, "from PATH")
 }
