@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/fleettest"
@@ -30,12 +33,8 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 		for name, id := range map[string]client{"north": "ada", "south": "bob", "east": "eve"} {
 			servers[name] = f.Server(name, nil)
 			chat, err := servers[name].Of(ctx, "/chat")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := chat.Add(id); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
+			require.NoError(t, chat.Add(id))
 			rooms[name] = chat
 		}
 		f.Settle()
@@ -72,7 +71,5 @@ after 500ms: ada on north, bob on south, missing east: node is lost
 after 0s: ada on north, bob on south, missing east: node is lost
 after 0s: ada on north, bob on south, complete
 `
-	if log.String() != want {
-		t.Errorf("want\n%s", want)
-	}
+	assert.Equal(t, want, log.String())
 }

@@ -3,10 +3,12 @@ package fleettest_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -21,9 +23,8 @@ func three(t *testing.T, f *fleettest.Fleet) (nodes [3]*fleettest.Node, spaces [
 	for i, id := range []string{"a", "b", "c"} {
 		nodes[i] = f.Node(id, nil)
 		var err error
-		if spaces[i], err = nodes[i].Namespace(t.Context(), "/", nil); err != nil {
-			t.Fatal(err)
-		}
+		spaces[i], err = nodes[i].Namespace(t.Context(), "/", nil)
+		require.NoError(t, err)
 	}
 	f.Settle()
 	return nodes, spaces
@@ -59,37 +60,32 @@ func TestFaults(t *testing.T) {
 					ask := func() (answered []string, missing []backplane.Missing, lasted time.Duration) {
 						began := time.Now()
 						m, err := spaces[0].Members(t.Context(), backplane.All())
-						if (err == nil) != (len(m.Missing) == 0) {
-							t.Errorf("%v, missing %v", err, m.Missing)
-						}
+						assert.Equal(t, len(m.Missing) == 0, err == nil, "%v, missing %v", err, m.Missing)
 						return m.Answered, m.Missing, time.Since(began)
 					}
 					c.fault(nodes[2])
 					f.Settle()
 					answered, missing, lasted := ask()
-					switch {
-					case lasted != want.lasts:
-						t.Errorf("took %v", lasted)
-					case want.reason == nil && len(missing) != 0:
-						t.Errorf("missing %v", missing)
-					case want.reason != nil && (len(missing) != 1 || missing[0].Node != "c" || !errors.Is(missing[0].Reason, want.reason)):
-						t.Errorf("missing %v", missing)
-					case want.reason != nil && !slices.Equal(answered, []string{"b"}):
-						t.Errorf("answered %v", answered)
+					assert.Equal(t, want.lasts, lasted)
+					if want.reason == nil {
+						assert.Empty(t, missing)
+					} else if assert.Len(t, missing, 1) {
+						assert.Equal(t, "c", missing[0].Node)
+						assert.ErrorIs(t, missing[0].Reason, want.reason)
+						assert.Equal(t, []string{"b"}, answered)
 					}
 					if c.heal == nil {
 						return
 					}
 					c.heal(nodes[2])
 					f.Settle()
-					if answered, missing, lasted = ask(); len(answered) != 2 || len(missing) != 0 || lasted != 0 {
-						t.Errorf("healed: %v, missing %v after %v", answered, missing, lasted)
-					}
+					answered, missing, lasted = ask()
+					assert.Len(t, answered, 2, "healed")
+					assert.Empty(t, missing, "healed")
+					assert.Zero(t, lasted, "healed")
 					time.Sleep(10 * time.Minute)
 				})
-				if d := time.Since(real); d > 20*time.Second {
-					t.Errorf("ten minutes of the fleet took %v", d)
-				}
+				assert.LessOrEqual(t, time.Since(real), 20*time.Second, "ten minutes of the fleet")
 			})
 		}
 	}
@@ -117,41 +113,34 @@ func TestBroker(t *testing.T) {
 				t.Errorf("%s: %+v", p.Name(), c)
 			}
 			_, err := p.Subscribers(t.Context(), broker.Control())
-			if _, also := p.Responders(t.Context(), broker.Native, "/"); errors.Is(err, errors.ErrUnsupported) != uncounted || errors.Is(also, errors.ErrUnsupported) != uncounted {
-				t.Errorf("%v, %v", err, also)
-			}
+			_, also := p.Responders(t.Context(), broker.Native, "/")
+			assert.Equal(t, uncounted, errors.Is(err, errors.ErrUnsupported), "%v, %v", err, also)
+			assert.Equal(t, uncounted, errors.Is(also, errors.ErrUnsupported), "%v, %v", err, also)
 			mine, err := adapter.New(p, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			t.Cleanup(func() {
-				if err := mine.Close(context.Background()); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, mine.Close(context.Background()))
 			})
 			theirs := f.Server("theirs", &adapter.Options{Name: "overridden"})
 			for _, s := range []*adapter.Server{mine, theirs.Server} {
-				if _, err := s.Of(t.Context(), "/"); err != nil {
-					t.Fatal(err)
-				}
+				_, err := s.Of(t.Context(), "/")
+				require.NoError(t, err)
 			}
 			f.Settle()
-			if peers := mine.KnownPeers(); len(peers) != 1 || adapter.NodeName(peers[0].ID) != "theirs" || theirs.Name() != "theirs" {
-				t.Errorf("%v", peers)
+			peers := mine.KnownPeers()
+			if assert.Len(t, peers, 1) {
+				assert.Equal(t, "theirs", adapter.NodeName(peers[0].ID))
+				assert.Equal(t, "theirs", theirs.Name())
 			}
 			p.Kill()
 			time.Sleep(4 * time.Second)
-			if peers := theirs.KnownPeers(); len(peers) != 0 {
-				t.Errorf("%v", peers)
-			}
+			assert.Empty(t, theirs.KnownPeers())
 			f.After(time.Second, func() { called.Store(true) })
 			f.After(time.Hour, func() { t.Error("called after the end") })
 			time.Sleep(time.Second)
 			f.Settle()
 		})
-		if !called.Load() {
-			t.Error("After did not call")
-		}
+		assert.True(t, called.Load(), "After did not call")
 	}
 }
 
@@ -159,18 +148,14 @@ func TestBroker(t *testing.T) {
 func TestOptionsArePassedOn(t *testing.T) {
 	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
 		s := f.Server("s", &adapter.Options{RequestsTimeout: 7 * time.Second})
-		if s.RequestsTimeout() != 7*time.Second {
-			t.Error(s.RequestsTimeout())
-		}
+		assert.Equal(t, 7*time.Second, s.RequestsTimeout())
 		var heard atomic.Int32
 		n := f.Node("n", &backplane.Options{ID: "overridden", OnError: func(error) { heard.Add(1) }})
-		if _, err := n.Namespace(t.Context(), "/", nil); err != nil || n.ID() != "n" {
-			t.Errorf("%s, %v", n.ID(), err)
-		}
+		_, err := n.Namespace(t.Context(), "/", nil)
+		require.NoError(t, err)
+		assert.Equal(t, "n", n.ID())
 		n.Cut()
 		f.Settle()
-		if heard.Load() == 0 {
-			t.Error("OnError was not called")
-		}
+		assert.NotZero(t, heard.Load(), "OnError was not called")
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -24,12 +26,8 @@ func TestBrokerStaysCut(t *testing.T) {
 		} {
 			p := f.Broker("mine")
 			fault(p)
-			if err := p.Publish(t.Context(), broker.Native.Broadcast("/"), []byte("queued")); err != nil {
-				t.Error(err)
-			}
-			if st := p.Stats(); st.QueuedMessages != 1 {
-				t.Errorf("%d messages are queued", st.QueuedMessages)
-			}
+			assert.NoError(t, p.Publish(t.Context(), broker.Native.Broadcast("/"), []byte("queued")))
+			assert.Equal(t, 1, p.Stats().QueuedMessages, "messages are queued")
 		}
 	})
 }
@@ -41,9 +39,7 @@ func TestAfterTheTest(t *testing.T) {
 		f.After(time.Second, func() { ran = true })
 		t.Cleanup(func() { time.Sleep(2 * time.Second) })
 	})
-	if ran {
-		t.Error("the function ran")
-	}
+	assert.False(t, ran, "the function ran")
 }
 
 // badOptions is the environment variable that has TestBadOptions fail in each way.
@@ -67,9 +63,8 @@ func TestBadOptions(t *testing.T) {
 				if err == nil || !strings.Contains(text, "--- FAIL: TestBadOptions") || !strings.Contains(text, "option ") || strings.Contains(text, "panic") {
 					t.Errorf("%s %s: %v\n%s", name, when, err, text)
 				}
-				if rest := strings.Contains(text, "the test went on"); rest != (when == "after") {
-					t.Errorf("%s %s: the test went on: %v\n%s", name, when, rest, text)
-				}
+				rest := strings.Contains(text, "the test went on")
+				assert.Equal(t, when == "after", rest, "%s %s: the test went on: %v\n%s", name, when, rest, text)
 			}
 		}
 		return
