@@ -74,8 +74,8 @@ func (t *table) refresh(now time.Time) {
 	}
 }
 
-// vanished says that the broker counts some expired peers no more in a namespace.
-func (t *table) vanished(key Namespace, ids []string) {
+// uncounted says that the broker counts some expired peers no more in a namespace.
+func (t *table) uncounted(key Namespace, ids []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range ids {

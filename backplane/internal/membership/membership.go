@@ -180,7 +180,7 @@ func (m *Membership) Serving(ns Namespace) View { return m.peers.where(ns) }
 func (m *Membership) Departed(id string, ns Namespace) bool { return m.peers.departed(id, ns) }
 
 // Uncounted says that the broker counts some expired peers no more in a namespace.
-func (m *Membership) Uncounted(ns Namespace, ids []string) { m.peers.vanished(ns, ids) }
+func (m *Membership) Uncounted(ns Namespace, ids []string) { m.peers.uncounted(ns, ids) }
 
 // Await waits while introductions are under way that do not take longer than IntroTime.
 func (m *Membership) Await(ctx context.Context) {

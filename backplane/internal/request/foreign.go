@@ -124,19 +124,19 @@ type foreignCount struct {
 	answered int
 	named    int  // nodes that have become known by name
 	slow     int  // of expected: those that are waited for only during ForeignWait
-	excused  int  // slow, when that is over
+	givenUp  int  // slow, when that is over
 	all      bool // every foreign peer is expected to respond
 	acks     int  // acknowledgements that are still to come
 }
 
 // open reports whether responses are still waited for.
-func (f *foreignCount) open() bool { return f.answered < f.expected-f.excused }
+func (f *foreignCount) open() bool { return f.answered < f.expected-f.givenUp }
 
 // limit takes in that not more than n foreign peers can still respond.
 func (f *foreignCount) limit(n int) {
 	if over := f.expected - f.answered - n; over > 0 {
 		f.expected -= over
-		f.slow, f.excused = max(f.slow-over, 0), max(f.excused-over, 0)
+		f.slow, f.givenUp = max(f.slow-over, 0), max(f.givenUp-over, 0)
 	}
 }
 
@@ -147,8 +147,8 @@ func (f *foreignCount) missing(enough bool) (list []Missing) {
 	case n <= 0:
 	case !enough:
 		list = append(list, Missing{Count: n, State: TimedOut})
-	case f.excused > 0:
-		list = append(list, Missing{Count: min(n, f.excused), State: Unresponsive})
+	case f.givenUp > 0:
+		list = append(list, Missing{Count: min(n, f.givenUp), State: Unresponsive})
 	}
 	if left := f.counted - f.expected - f.named; left > 0 {
 		list = append(list, Missing{Count: left, State: Lost})

@@ -58,7 +58,7 @@ func (p *Pending) giveUp(foreign time.Time) (next time.Time) {
 		return at.After(now)
 	}
 	if !foreign.IsZero() && !later(foreign) {
-		p.foreign.excused = p.foreign.slow
+		p.foreign.givenUp = p.foreign.slow
 	}
 	for id, n := range p.nodes {
 		if n.state == Waiting && !n.until.IsZero() && !later(n.until) && !p.t.o.Members.Trusts(id) {
