@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
@@ -19,9 +21,8 @@ func TestCheck(t *testing.T) {
 		{"\x91\xa1\xff", 0, false}, {"\x81\xa1\xff\x01", 0, false}, {"\x01\x01", 0, false}, {"", 0, false}, {"\x92\x01", 0, false},
 		{string(bytes.Repeat([]byte{0x91}, 100_000)), 0, false},
 	} {
-		if _, err := msgpack.Check([]byte(c.in), c.depth); (err == nil) != c.ok {
-			t.Errorf("%.20x at depth %d: %v", c.in, c.depth, err)
-		}
+		_, err := msgpack.Check([]byte(c.in), c.depth)
+		assert.Equal(t, c.ok, err == nil, "%.20x at depth %d: %v", c.in, c.depth, err)
 	}
 }
 
@@ -31,8 +32,9 @@ func TestTraits(t *testing.T) {
 		"\x92\xd6\xff\x00\x00\x00\x01\xc4\x00": msgpack.HasBinary | msgpack.HasTimestamp, "\xd4\x05\x00": msgpack.HasBinary, "\xd4\xff\x00": msgpack.HasBinary | msgpack.HasOddExt,
 		"\x81\xc4\x00\x01": msgpack.HasBinary | msgpack.HasOddKey,
 	} {
-		if got, err := msgpack.Check([]byte(in), 0); err != nil || got != want {
-			t.Errorf("%x: %v, %v", in, got, err)
+		got, err := msgpack.Check([]byte(in), 0)
+		if assert.NoError(t, err, "%x", in) {
+			assert.Equal(t, want, got, "%x", in)
 		}
 	}
 }

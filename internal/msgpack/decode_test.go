@@ -2,12 +2,13 @@ package msgpack_test
 
 import (
 	"bytes"
-	"errors"
 	"math"
-	"reflect"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
@@ -27,27 +28,26 @@ func TestDecode(t *testing.T) {
 			map[string]any{"1": int64(1), "false": int64(2), "null": int64(3), "1.5": int64(4), "k": int64(5)}},
 		{"\x82\xa1a\x01\xa1a\x02", map[string]any{"a": int64(2)}},
 	} {
-		if got, err := msgpack.Decode([]byte(c.in)); err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%x: %#v, %v; want %#v", c.in, got, err, c.want)
+		got, err := msgpack.Decode([]byte(c.in))
+		if assert.NoError(t, err, "%x", c.in) {
+			assert.Equal(t, c.want, got, "%x", c.in)
 		}
 	}
 	got, err := msgpack.Decode([]byte("\xd5\x07ab"))
-	if e, ok := got.(msgpack.Ext); err != nil || !ok || e.Type != 7 || string(e.Data) != "ab" {
-		t.Errorf("foreign extension: %#v, %v", got, err)
-	}
+	require.NoError(t, err)
+	e, ok := got.(msgpack.Ext)
+	require.True(t, ok, "foreign extension: %#v", got)
+	assert.EqualValues(t, 7, e.Type)
+	assert.Equal(t, "ab", string(e.Data))
 }
 
 func TestDecodeCopies(t *testing.T) {
 	in := []byte("\x94\xa3abc\xc4\x03abc\x81\xa3abc\x01\xc7\x03\x00abc")
 	got, err := msgpack.Decode(in)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	clear(in)
 	want := []any{"abc", []byte("abc"), map[string]any{"abc": int64(1)}, []byte("abc")}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%v", got)
-	}
+	assert.Equal(t, want, got)
 }
 
 func TestDecodeRefuses(t *testing.T) {
@@ -59,16 +59,16 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		got, err := msgpack.Decode([]byte(in))
 		var syntax *msgpack.SyntaxError
-		if !errors.As(err, &syntax) || got != nil {
-			t.Errorf("%.20x: %v, %v", in, got, err)
+		if assert.ErrorAs(t, err, &syntax, "%.20x", in) {
+			assert.Nil(t, got, "%.20x", in)
 		}
-		if out, err := msgpack.AppendJSON([]byte("kept"), []byte(in), nil); !errors.As(err, &syntax) || string(out) != "kept" {
-			t.Errorf("%.20x as JSON: %q, %v", in, out, err)
+		out, err := msgpack.AppendJSON([]byte("kept"), []byte(in), nil)
+		if assert.ErrorAs(t, err, &syntax, "%.20x as JSON", in) {
+			assert.Equal(t, "kept", string(out), "%.20x as JSON", in)
 		}
 	}
-	if _, err := msgpack.Decode(append(bytes.Repeat([]byte{0x91}, 512), 0xc0)); err != nil {
-		t.Errorf("512 levels: %v", err)
-	}
+	_, err := msgpack.Decode(append(bytes.Repeat([]byte{0x91}, 512), 0xc0))
+	assert.NoError(t, err, "512 levels")
 }
 
 // Nested arrays that each declare as much as there is must not add up.
@@ -80,11 +80,8 @@ func TestDecodeAllocatesInProportion(t *testing.T) {
 	in = append(in, make([]byte, 1<<16)...)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := msgpack.Decode(in); err == nil {
-		t.Error("accepted")
-	}
+	_, err := msgpack.Decode(in)
+	assert.Error(t, err, "accepted")
 	runtime.ReadMemStats(&after)
-	if grown := after.TotalAlloc - before.TotalAlloc; grown > 8<<20 {
-		t.Errorf("%d bytes allocated for %d of input", grown, len(in))
-	}
+	assert.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20), "bytes allocated for %d of input", len(in))
 }

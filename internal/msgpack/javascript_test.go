@@ -1,9 +1,10 @@
 package msgpack_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
@@ -23,20 +24,23 @@ func TestScript(t *testing.T) {
 	} {
 		r := msgpack.NewReader([]byte(in))
 		text, err := r.Script()
-		if err != nil || text != want.text || r.Len() != 0 {
-			t.Errorf("%x: %q, %v", in, text, err)
+		if assert.NoError(t, err, "%x", in) {
+			assert.Equal(t, want.text, text, "%x", in)
+			assert.Zero(t, r.Len(), "%x", in)
 		}
 		r = msgpack.NewReader([]byte(in))
-		if truthy, err := r.Truthy(); err != nil || truthy != want.truthy || r.Len() != 0 {
-			t.Errorf("%x: %v, %v", in, truthy, err)
+		truthy, err := r.Truthy()
+		if assert.NoError(t, err, "%x", in) {
+			assert.Equal(t, want.truthy, truthy, "%x", in)
+			assert.Zero(t, r.Len(), "%x", in)
 		}
 	}
 	for _, in := range []string{"", "\xc1", "\xa2a", "\x92\x01", "\xcd\x01", "\xc7", strings.Repeat("\x91", 600) + "\xc0"} {
 		r := msgpack.NewReader([]byte(in))
 		_, err := r.Script()
 		var syntax *msgpack.SyntaxError
-		if !errors.As(err, &syntax) || r.Offset() != 0 {
-			t.Errorf("%.10x: %v at %d", in, err, r.Offset())
+		if assert.ErrorAs(t, err, &syntax, "%.10x", in) {
+			assert.Zero(t, r.Offset(), "%.10x", in)
 		}
 	}
 }

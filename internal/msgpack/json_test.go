@@ -1,7 +1,6 @@
 package msgpack_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -31,8 +33,9 @@ func TestAppendJSON(t *testing.T) {
 		{"\xc4\x02\x00\xff", `{"type":"Buffer","data":[0,255]}`}, {"\xc7\x01\x00\x07", `{"type":"Buffer","data":[7]}`},
 		{"\xd4\x05\x09", `[5,{"type":"Buffer","data":[9]}]`}, {"\xd4\xff\x09", `[-1,{"type":"Buffer","data":[9]}]`},
 	} {
-		if got, err := msgpack.AppendJSON([]byte("x"), []byte(c.in), nil); err != nil || string(got) != "x"+c.want {
-			t.Errorf("%x: %s, %v; want %s", c.in, got, err, c.want)
+		got, err := msgpack.AppendJSON([]byte("x"), []byte(c.in), nil)
+		if assert.NoError(t, err, "%x", c.in) {
+			assert.Equal(t, "x"+c.want, string(got), "%x", c.in)
 		}
 	}
 	var attached []string
@@ -41,9 +44,9 @@ func TestAppendJSON(t *testing.T) {
 		return len(attached) - 1
 	})
 	want := `[{"_placeholder":true,"num":0},{"k":{"_placeholder":true,"num":1}},[5,{"_placeholder":true,"num":2}],1]`
-	if err != nil || string(got) != want || strings.Join(attached, "") != "abc" {
-		t.Errorf("%s %v %v", got, attached, err)
-	}
+	require.NoError(t, err, "%s %v %v", got, attached, err)
+	assert.Equal(t, want, string(got), "%s %v %v", got, attached, err)
+	assert.Equal(t, "abc", strings.Join(attached, ""), "%s %v %v", got, attached, err)
 }
 
 func TestFromJSON(t *testing.T) {
@@ -54,8 +57,9 @@ func TestFromJSON(t *testing.T) {
 		{`"a\u00e9\ud800"`, "\xa6a\xc3\xa9\xef\xbf\xbd"}, {`{"b":1,"a":[],"b":{}}`, "\x83\xa1b\x01\xa1a\x90\xa1b\x80"},
 		{`[` + strings.Repeat(`0,`, 15) + `[1]]`, "\xdc\x00\x10" + strings.Repeat("\x00", 15) + "\x91\x01"},
 	} {
-		if got, err := msgpack.FromJSON([]byte("x"), []byte(c.in)); err != nil || string(got) != "x"+c.want {
-			t.Errorf("%s: %x, %v; want %x", c.in, got, err, c.want)
+		got, err := msgpack.FromJSON([]byte("x"), []byte(c.in))
+		if assert.NoError(t, err, c.in) {
+			assert.Equal(t, "x"+c.want, string(got), c.in)
 		}
 	}
 	for _, n := range []int{15, 16, 65535, 65536} {
@@ -63,19 +67,18 @@ func TestFromJSON(t *testing.T) {
 		object := "{" + strings.Repeat(`"":1,`, n-1) + `"":1}`
 		for _, in := range []string{array, object, "[" + array + "," + object + "]"} {
 			b, err := msgpack.FromJSON(nil, []byte(in))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err := msgpack.AppendJSON(nil, b, nil); err != nil || string(got) != in {
-				t.Errorf("%d in %.10s: not the same again, %v", n, in, err)
+			require.NoError(t, err)
+			got, err := msgpack.AppendJSON(nil, b, nil)
+			if assert.NoError(t, err, "%d in %.10s: not the same again", n, in) {
+				assert.Equal(t, in, string(got), "%d in %.10s: not the same again", n, in)
 			}
 		}
 	}
 	for _, in := range []string{``, `{`, `[1,]`, `1 2`, `"` + "\xff" + `"`, strings.Repeat("[", 100_000), strings.Repeat("[", 513) + strings.Repeat("]", 513)} {
 		out, err := msgpack.FromJSON([]byte("kept"), []byte(in))
 		var syntax *jsonscan.SyntaxError
-		if !errors.As(err, &syntax) || string(out) != "kept" {
-			t.Errorf("%.20q: %q, %v", in, out, err)
+		if assert.ErrorAs(t, err, &syntax, "%.20q", in) {
+			assert.Equal(t, "kept", string(out), "%.20q", in)
 		}
 	}
 }
@@ -83,21 +86,15 @@ func TestFromJSON(t *testing.T) {
 // vectors returns the payloads captured from real packages, MessagePack and JSON.
 func vectors(tb testing.TB) (packed, text [][]byte) {
 	b, err := os.ReadFile("../../adapter/internal/socketio/testdata/vectors.json")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	var all []struct {
 		Kind    string `json:"payload_kind"`
 		Payload string `json:"payload_base64"`
 	}
-	if err := json.Unmarshal(b, &all); err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, json.Unmarshal(b, &all))
 	for _, v := range all {
 		p, err := base64.StdEncoding.DecodeString(v.Payload)
-		if err != nil {
-			tb.Fatal(err)
-		}
+		require.NoError(tb, err)
 		if v.Kind == "json" {
 			text = append(text, p)
 		} else {
@@ -112,16 +109,13 @@ func TestCapturedJSONRoundTrip(t *testing.T) {
 	_, text := vectors(t)
 	for _, in := range text {
 		b, err := msgpack.FromJSON(nil, in)
-		if err != nil {
-			t.Fatalf("%s: %v", in, err)
-		}
-		if got, err := msgpack.AppendJSON(nil, b, nil); err != nil || !bytes.Equal(got, in) {
-			t.Errorf("%s\nbecame %s, %v", in, got, err)
+		require.NoError(t, err, "%s", in)
+		got, err := msgpack.AppendJSON(nil, b, nil)
+		if assert.NoError(t, err) {
+			assert.Equal(t, in, got)
 		}
 	}
-	if len(text) < 100 {
-		t.Errorf("only %d vectors", len(text))
-	}
+	assert.GreaterOrEqual(t, len(text), 100, "vectors")
 }
 
 func FuzzDecode(f *testing.F) {
@@ -140,17 +134,14 @@ func FuzzDecode(f *testing.F) {
 		}
 		if checkErr == nil {
 			again, err := msgpack.Check(msgpack.Portable(in), 0)
-			if err != nil || again&msgpack.HasBinary != traits&msgpack.HasBinary {
-				t.Fatalf("portable form %x: %v", msgpack.Portable(in), err)
-			}
+			require.NoError(t, err, "portable form %x", msgpack.Portable(in))
+			require.Equal(t, traits&msgpack.HasBinary, again&msgpack.HasBinary, "portable form %x", msgpack.Portable(in))
 		}
 		text, jsonErr := msgpack.AppendJSON(nil, in, nil)
 		if jsonErr == nil && !json.Valid(text) {
 			t.Fatalf("%x became invalid JSON %s", in, text)
 		}
-		if (err == nil) != (jsonErr == nil) {
-			t.Fatalf("Decode: %v, AppendJSON: %v", err, jsonErr)
-		}
+		require.Equal(t, jsonErr == nil, err == nil, "Decode: %v, AppendJSON: %v", err, jsonErr)
 		if err != nil {
 			return
 		}
@@ -159,12 +150,9 @@ func FuzzDecode(f *testing.F) {
 		if errors.As(err, &refused) && strings.HasPrefix(refused.Type, "time.") {
 			return // a date that JavaScript does not have
 		}
-		if err != nil {
-			t.Fatalf("what was decoded does not encode: %v", err)
-		}
-		if _, err := msgpack.Decode(again); err != nil {
-			t.Fatalf("what was encoded does not decode: %v", err)
-		}
+		require.NoError(t, err, "what was decoded does not encode")
+		_, err = msgpack.Decode(again)
+		require.NoError(t, err, "what was encoded does not decode")
 	})
 }
 
@@ -179,16 +167,11 @@ func FuzzFromJSON(f *testing.F) {
 			return
 		}
 		once, err := msgpack.AppendJSON(nil, b, nil)
-		if err != nil {
-			t.Fatalf("%s became %x: %v", in, b, err)
-		}
+		require.NoError(t, err, "%s became %x", in, b)
 		b2, err := msgpack.FromJSON(nil, once)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		twice, err := msgpack.AppendJSON(nil, b2, nil)
-		if err != nil || !bytes.Equal(once, twice) {
-			t.Fatalf("%s, then %s, %v", once, twice, err)
-		}
+		require.NoError(t, err)
+		require.Equal(t, twice, once)
 	})
 }

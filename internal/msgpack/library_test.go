@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,8 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	library "github.com/vmihailenco/msgpack/v5"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -76,30 +77,23 @@ func TestLibraryWritesOtherValues(t *testing.T) {
 		}
 	}
 	// No depth is too much for it: a value that holds itself ends the process.
-	if _, err := library.Marshal(wrap(nil, 100_000)); err != nil {
-		t.Errorf("a limit of depth: %v", err)
-	}
+	_, err := library.Marshal(wrap(nil, 100_000))
+	assert.NoError(t, err, "a limit of depth")
 }
 
 func TestLibraryReadsNotAllVectors(t *testing.T) {
 	b, err := os.ReadFile("../../adapter/internal/socketio/testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var all []struct {
 		Name    string
 		Kind    string `json:"payload_kind"`
 		Payload string `json:"payload_base64"`
 	}
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(b, &all))
 	var refused []string
 	for _, v := range all {
 		p, err := base64.StdEncoding.DecodeString(v.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		if v.Kind != "msgpack" {
 			continue
 		}
@@ -110,20 +104,15 @@ func TestLibraryReadsNotAllVectors(t *testing.T) {
 	const ext0 = ": msgpack: unknown ext id=0"
 	want := []string{"v5/data-dates" + ext0, "v5/data-undefined" + ext0, "v6/data-dates" + ext0, "v6/data-undefined" + ext0, "v7/data-dates" + ext0,
 		"v7/broadcast-with-ack-empty/3-response" + ext0, "emitter-v3/emit-date-undefined" + ext0}
-	if !reflect.DeepEqual(refused, want) {
-		t.Errorf("refused are\n%s", strings.Join(refused, "\n"))
-	}
+	assert.Equal(t, want, refused, "refused are\n%s", strings.Join(refused, "\n"))
 }
 
 // Keys that are not text are an error, and where they are allowed, some are a panic.
 func TestLibraryReadsNotAllKeys(t *testing.T) {
-	if v, err := library.NewDecoder(strings.NewReader("\x81\x01\x02")).DecodeInterfaceLoose(); err == nil {
-		t.Errorf("a number as a key: %v", v)
-	}
+	v, err := library.NewDecoder(strings.NewReader("\x81\x01\x02")).DecodeInterfaceLoose()
+	assert.Error(t, err, "a number as a key: %v", v)
 	defer func() {
-		if recover() == nil {
-			t.Error("a list as a key is no panic")
-		}
+		assert.NotNil(t, recover(), "a list as a key is no panic")
 	}()
 	_, _ = library.NewDecoder(strings.NewReader("\x81\x91\x01\x02")).DecodeUntypedMap()
 }

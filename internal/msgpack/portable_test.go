@@ -1,8 +1,9 @@
 package msgpack_test
 
 import (
-	"bytes"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
@@ -28,12 +29,8 @@ func TestPortable(t *testing.T) {
 	for _, test := range tests {
 		in := []byte(test.in)
 		got := msgpack.Portable(in)
-		if string(got) != test.want {
-			t.Errorf("%s: got %x, want %x", test.name, got, test.want)
-		}
-		if !bytes.Equal(in, []byte(test.in)) {
-			t.Errorf("%s: the input was changed", test.name)
-		}
+		assert.Equal(t, test.want, string(got), test.name)
+		assert.Equal(t, []byte(test.in), in, "%s: the input was changed", test.name)
 		if test.in != "" && test.in == test.want && &got[0] != &in[0] {
 			t.Errorf("%s: copied without need", test.name)
 		}
@@ -45,13 +42,9 @@ func FuzzPortable(f *testing.F) {
 	f.Add([]byte("\x81\xa1a\xc7\x0c\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got := msgpack.Portable(in)
-		if again := msgpack.Portable(got); !bytes.Equal(again, got) {
-			t.Errorf("%x became %x, and that %x", in, got, again)
-		}
+		assert.Equal(t, got, msgpack.Portable(got), "%x", in)
 		_, before := msgpack.Decode(in)
 		_, after := msgpack.Decode(got)
-		if (before == nil) != (after == nil) {
-			t.Errorf("%x (%v) became %x (%v)", in, before, got, after)
-		}
+		assert.Equal(t, after == nil, before == nil, "%x (%v) became %x (%v)", in, before, got, after)
 	})
 }

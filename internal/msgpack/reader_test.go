@@ -2,11 +2,13 @@ package msgpack_test
 
 import (
 	"bytes"
-	"errors"
 	"math"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
@@ -16,47 +18,58 @@ func TestAppendThenRead(t *testing.T) {
 		-1, -32, -33, -128, -129, -32768, -32769, math.MinInt32, math.MinInt32 - 1, math.MinInt64}
 	for _, v := range ints {
 		r := msgpack.NewReader(msgpack.AppendInt(nil, v))
-		if got, err := r.Int(); err != nil || got != v || r.Len() != 0 {
-			t.Errorf("int %d: got %d, %v, %d bytes left", v, got, err, r.Len())
+		got, err := r.Int()
+		if assert.NoError(t, err, "int %d", v) {
+			assert.Equal(t, v, got, "int %d", v)
+			assert.Zero(t, r.Len(), "int %d", v)
 		}
 		r = msgpack.NewReader(msgpack.AppendInt(nil, v))
-		if got, err := r.Float(); err != nil || got != float64(v) {
-			t.Errorf("int %d as float: got %v, %v", v, got, err)
+		float, err := r.Float()
+		if assert.NoError(t, err, "int %d as float", v) {
+			assert.Equal(t, float64(v), float, "int %d as float", v)
 		}
 	}
 	for _, n := range []int{0, 1, 31, 32, 255, 256, 65535, 65536} {
 		s := strings.Repeat("é", n/2) + strings.Repeat("x", n%2)
 		r := msgpack.NewReader(msgpack.AppendString(nil, s))
-		if got, err := r.String(); err != nil || got != s || r.Len() != 0 {
-			t.Errorf("string of %d: %v", n, err)
+		got, err := r.String()
+		if assert.NoError(t, err, "string of %d", n) {
+			assert.Equal(t, s, got, "string of %d", n)
+			assert.Zero(t, r.Len(), "string of %d", n)
 		}
 		r = msgpack.NewReader(msgpack.AppendBytes(nil, []byte(s)))
-		if got, err := r.Bytes(); err != nil || string(got) != s || r.Len() != 0 {
-			t.Errorf("%d bytes: %v", n, err)
+		raw, err := r.Bytes()
+		if assert.NoError(t, err, "%d bytes", n) {
+			assert.Equal(t, s, string(raw), "%d bytes", n)
+			assert.Zero(t, r.Len(), "%d bytes", n)
 		}
 		b := msgpack.AppendArrayLen(nil, n)
 		r = msgpack.NewReader(append(b, make([]byte, n)...))
-		if got, err := r.ArrayLen(); err != nil || got != n {
-			t.Errorf("array of %d: got %d, %v", n, got, err)
+		length, err := r.ArrayLen()
+		if assert.NoError(t, err, "array of %d", n) {
+			assert.Equal(t, n, length, "array")
 		}
 		b = msgpack.AppendMapLen(nil, n)
 		r = msgpack.NewReader(append(b, make([]byte, 2*n)...))
-		if got, err := r.MapLen(); err != nil || got != n {
-			t.Errorf("map of %d: got %d, %v", n, got, err)
+		length, err = r.MapLen()
+		if assert.NoError(t, err, "map of %d", n) {
+			assert.Equal(t, n, length, "map")
 		}
 		data := bytes.Repeat([]byte{7}, n)
 		r = msgpack.NewReader(msgpack.AppendExt(nil, msgpack.Ext{Type: 5, Data: data}))
-		if e, err := r.Ext(); err != nil || e.Type != 5 || !bytes.Equal(e.Data, data) || r.Len() != 0 {
-			t.Errorf("extension of %d: %v", n, err)
+		e, err := r.Ext()
+		if assert.NoError(t, err, "extension of %d", n) {
+			assert.EqualValues(t, 5, e.Type, "extension of %d", n)
+			assert.True(t, bytes.Equal(data, e.Data), "extension of %d", n)
+			assert.Zero(t, r.Len(), "extension of %d", n)
 		}
 	}
 	r := msgpack.NewReader(msgpack.AppendUint(nil, math.MaxUint64))
-	if _, err := r.Int(); err == nil {
-		t.Error("2^64-1 read as int64")
-	}
-	if v, err := r.Uint(); err != nil || v != math.MaxUint64 {
-		t.Errorf("2^64-1: %d, %v", v, err)
-	}
+	_, err := r.Int()
+	assert.Error(t, err, "2^64-1 read as int64")
+	v, err := r.Uint()
+	require.NoError(t, err)
+	assert.Equal(t, uint64(math.MaxUint64), v, "2^64-1")
 }
 
 func TestAppendNumber(t *testing.T) {
@@ -72,9 +85,7 @@ func TestAppendNumber(t *testing.T) {
 		{1.5, "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"},
 		{math.Inf(-1), "\xcb\xff\xf0\x00\x00\x00\x00\x00\x00"},
 	} {
-		if got := string(msgpack.AppendNumber(nil, c.v)); got != c.want {
-			t.Errorf("%v: %x, want %x", c.v, got, c.want)
-		}
+		assert.Equal(t, c.want, string(msgpack.AppendNumber(nil, c.v)), "%v", c.v)
 	}
 }
 
@@ -102,15 +113,13 @@ func TestExtensions(t *testing.T) {
 	} {
 		r := msgpack.NewReader([]byte(c.in))
 		e, err := r.Ext()
-		if err != nil || r.Len() != 0 {
-			t.Errorf("%s: %v, %d left", c.name, err, r.Len())
+		if assert.NoError(t, err, c.name) {
+			assert.Zero(t, r.Len(), c.name)
 		}
-		if got, ok := e.Time(); ok == c.time.IsZero() || !got.Equal(c.time) {
-			t.Errorf("%s: time %v %v", c.name, got, ok)
-		}
-		if e.Undefined() != c.undefined {
-			t.Errorf("%s: undefined %v", c.name, e.Undefined())
-		}
+		got, ok := e.Time()
+		assert.NotEqual(t, c.time.IsZero(), ok, "%s: time %v", c.name, got)
+		assert.True(t, got.Equal(c.time), "%s: time %v", c.name, got)
+		assert.Equal(t, c.undefined, e.Undefined(), "%s: undefined", c.name)
 		if got, ok := e.ArrayBuffer(); ok != (c.arrayBuffer != "") || string(got) != c.arrayBuffer {
 			t.Errorf("%s: array buffer %x %v", c.name, got, ok)
 		}
@@ -148,8 +157,8 @@ func TestReaderRefuses(t *testing.T) {
 			r := msgpack.NewReader([]byte(in))
 			err := read(&r)
 			var syntax *msgpack.SyntaxError
-			if !errors.As(err, &syntax) || r.Offset() != 0 {
-				t.Errorf("%s of %x: error %v, offset %d", name, in, err, r.Offset())
+			if assert.ErrorAs(t, err, &syntax, "%s of %x: error", name, in) {
+				assert.Zero(t, r.Offset(), "%s of %x: error", name, in)
 			}
 		}
 	}
@@ -183,19 +192,17 @@ func TestSkipDeepAndLying(t *testing.T) {
 	const depth = 100_000
 	deep := append(bytes.Repeat([]byte{0x91}, depth), 0xc0)
 	r := msgpack.NewReader(deep)
-	if raw, err := r.Raw(); err != nil || len(raw) != depth+1 {
-		t.Errorf("nesting: %v, %d bytes", err, len(raw))
-	}
+	raw, err := r.Raw()
+	require.NoError(t, err)
+	assert.Len(t, raw, depth+1, "nesting")
 	r = msgpack.NewReader(deep[:depth])
-	if err := r.Skip(); err == nil {
-		t.Error("unfinished nesting skipped")
-	}
+	assert.Error(t, r.Skip(), "unfinished nesting skipped")
 	// Each array alone fits, all together do not.
 	lies := bytes.Repeat([]byte{0xdc, 0x00, 0xff}, 200)
 	r = msgpack.NewReader(lies)
-	if err := r.Skip(); err == nil || r.Offset() != 0 {
-		t.Errorf("lies: %v, offset %d", err, r.Offset())
-	}
+	err = r.Skip()
+	assert.Error(t, err)
+	assert.Zero(t, r.Offset(), "lies")
 }
 
 func TestReaderAllocatesNothing(t *testing.T) {
@@ -216,9 +223,7 @@ func TestReaderAllocatesNothing(t *testing.T) {
 			t.Error("misread")
 		}
 	})
-	if allocs != 0 {
-		t.Errorf("%v allocations", allocs)
-	}
+	assert.Zero(t, allocs, "allocations")
 }
 
 func FuzzReader(f *testing.F) {
@@ -229,18 +234,14 @@ func FuzzReader(f *testing.F) {
 			before := r
 			raw, err := r.Raw()
 			if err != nil {
-				if r.Offset() != before.Offset() {
-					t.Fatal("moved on error")
-				}
+				require.Equal(t, before.Offset(), r.Offset(), "moved on error")
 				break
 			}
-			if len(raw) == 0 || len(raw) != r.Offset()-before.Offset() {
-				t.Fatalf("%d bytes of value, moved by %d", len(raw), r.Offset()-before.Offset())
-			}
+			require.NotEmpty(t, raw)
+			require.Len(t, raw, r.Offset()-before.Offset())
 			again := msgpack.NewReader(raw)
-			if again.Skip() != nil || again.End() != nil {
-				t.Fatal("a value alone does not read")
-			}
+			require.NoError(t, again.Skip())
+			require.NoError(t, again.End())
 		}
 	})
 }
@@ -256,28 +257,19 @@ func TestTryNil(t *testing.T) {
 
 func TestFormatNumber(t *testing.T) {
 	for v, want := range map[float64]string{math.Inf(1): "Infinity", math.Inf(-1): "-Infinity", 1e21: "1e+21", 0.5: "0.5", 42: "42"} {
-		if got := msgpack.FormatNumber(v); got != want {
-			t.Errorf("%v: %s", v, got)
-		}
+		assert.Equal(t, want, msgpack.FormatNumber(v), "%v", v)
 	}
-	if msgpack.FormatNumber(math.NaN()) != "NaN" {
-		t.Error("NaN")
-	}
+	assert.Equal(t, "NaN", msgpack.FormatNumber(math.NaN()))
 }
 
 func TestKindAndErrorText(t *testing.T) {
 	r := msgpack.NewReader([]byte("\x01\xa1a"))
-	if err := r.Skip(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, r.Skip())
 	if _, err := r.MapLen(); err == nil || err.Error() != "msgpack: string where map was expected at offset 1" {
 		t.Error(err)
 	}
-	if msgpack.Extension.String() != "extension" || msgpack.Kind(99).String() != "kind(99)" {
-		t.Error("names of kinds")
-	}
+	assert.Equal(t, "extension", msgpack.Extension.String(), "names of kinds")
+	assert.Equal(t, "kind(99)", msgpack.Kind(99).String(), "names of kinds")
 	_, _, err := msgpack.AppendValue(nil, func() {})
-	if err == nil || err.Error() != "msgpack: cannot encode func(): no such thing on the wire" {
-		t.Error(err)
-	}
+	assert.EqualError(t, err, "msgpack: cannot encode func(): no such thing on the wire")
 }

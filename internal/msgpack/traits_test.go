@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
@@ -51,13 +53,15 @@ func TestKeyTraits(t *testing.T) {
 			continue
 		}
 		out = out[len("before"):]
-		if checked, err := msgpack.Check(out, 0); err != nil || checked != traits {
-			t.Errorf("%#v: Check says %b, %v; want %b", c.v, checked, err, traits)
+		checked, err := msgpack.Check(out, 0)
+		if assert.NoError(t, err, "%#v: Check", c.v) {
+			assert.Equal(t, traits, checked, "%#v: Check", c.v)
 		}
 		harmful := traits &^ (msgpack.HasBinary | msgpack.HasTimestamp)
 		path, found := msgpack.Find(out, harmful)
-		if got := fmt.Sprint(path); got != c.path || found&harmful != found || (found != 0) != (harmful != 0) {
-			t.Errorf("%#v: Find says %s, %b; want %s", c.v, got, found, c.path)
-		}
+		got := fmt.Sprint(path)
+		assert.Equal(t, c.path, got, "%#v: Find", c.v)
+		assert.Equal(t, found, found&harmful, "%#v: Find", c.v)
+		assert.Equal(t, harmful != 0, found != 0, "%#v: Find", c.v)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	oracle "github.com/vmihailenco/msgpack/v5"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -19,9 +21,7 @@ import (
 func encode(t testing.TB, v any) []byte {
 	t.Helper()
 	b, _, err := msgpack.AppendValue(nil, v)
-	if err != nil {
-		t.Fatalf("%#v: %v", v, err)
-	}
+	require.NoError(t, err, "%#v", v)
 	return b
 }
 
@@ -84,9 +84,7 @@ func TestAppendValueLikeEncodingJSON(t *testing.T) {
 		make([]int, 15), make([]int, 16), make([]int, 70_000),
 	} {
 		want, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		b, traits, err := msgpack.AppendValue([]byte("before"), v)
 		if err != nil || traits != 0 || !bytes.HasPrefix(b, []byte("before")) {
 			t.Errorf("%#v: %v, traits %v", v, err, traits)
@@ -129,11 +127,13 @@ func TestAppendValueBinaryAndDates(t *testing.T) {
 		{msgpack.Ext{Type: 7, Data: []byte("abcd")}, "\xd6\x07abcd", true},
 	} {
 		b, traits, err := msgpack.AppendValue(nil, c.v)
-		if err != nil || string(b) != c.want || (traits == msgpack.HasBinary) != c.binary {
-			t.Errorf("%#v: %x, traits %v, %v; want %x, binary %v", c.v, b, traits, err, c.want, c.binary)
+		if assert.NoError(t, err, "%#v", c.v) {
+			assert.Equal(t, c.want, string(b), "%#v", c.v)
+			assert.Equal(t, c.binary, traits == msgpack.HasBinary, "%#v", c.v)
 		}
-		if traits, err := msgpack.Check(b, 0); err != nil || (traits == msgpack.HasBinary) != c.binary {
-			t.Errorf("Check(%x): %v, %v", b, traits, err)
+		traits, err = msgpack.Check(b, 0)
+		if assert.NoError(t, err, "Check(%x): %v", b, traits) {
+			assert.Equal(t, c.binary, traits == msgpack.HasBinary, "Check(%x): %v", b, traits)
 		}
 	}
 }
@@ -182,16 +182,14 @@ func TestAppendValueRefuses(t *testing.T) {
 		dst := []byte("kept")
 		out, _, err := msgpack.AppendValue(dst, v)
 		var ve *msgpack.ValueError
-		if !errors.As(err, &ve) || string(out) != "kept" {
-			t.Errorf("%s: %v, %q", name, err, out)
+		if assert.ErrorAs(t, err, &ve, name) {
+			assert.Equal(t, "kept", string(out), name)
 		}
 	}
-	if _, _, err := msgpack.AppendValue(nil, nested(msgpack.ValueDepth)); err != nil {
-		t.Errorf("as deep as it may be: %v", err)
-	}
-	if _, _, err := msgpack.AppendValue(nil, badJSON{}); !errors.Is(err, errBad) {
-		t.Errorf("the method's error is lost: %v", err)
-	}
+	_, _, err := msgpack.AppendValue(nil, nested(msgpack.ValueDepth))
+	assert.NoError(t, err, "as deep as it may be")
+	_, _, err = msgpack.AppendValue(nil, badJSON{})
+	assert.ErrorIs(t, err, errBad, "the method's error is lost")
 }
 
 func wrap(v any, n int) any {
@@ -218,13 +216,10 @@ func TestAppendValueAgainstOracle(t *testing.T) {
 		"list": []any{int64(1), "two", map[string]any{"three": 3.25}}, "long": make([]any, 20),
 	}
 	var got any
-	if err := oracle.Unmarshal(encode(t, v), &got); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, oracle.Unmarshal(encode(t, v), &got))
 	want, _ := msgpack.Decode(encode(t, v))
-	if !reflect.DeepEqual(normal(got), normal(want)) || !reflect.DeepEqual(normal(want), normal(any(v))) {
-		t.Errorf("oracle reads %v\nDecode reads %v", got, want)
-	}
+	assert.Equal(t, normal(want), normal(got), "oracle reads %v\nDecode reads", got)
+	assert.Equal(t, normal(any(v)), normal(want), "oracle reads %v\nDecode reads", got)
 }
 
 // normal makes integers of all widths int64.
@@ -310,11 +305,10 @@ func TestFieldsLikeEncodingJSON(t *testing.T) {
 		}{1.5, 2, []int{3}},
 	} {
 		want, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := msgpack.AppendJSON(nil, encode(t, v), nil); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("got %s, want %s, %v", got, want, err)
+		require.NoError(t, err)
+		got, err := msgpack.AppendJSON(nil, encode(t, v), nil)
+		if assert.NoError(t, err) {
+			assert.Equal(t, want, got)
 		}
 	}
 }
