@@ -1,8 +1,10 @@
 package memorybroker_test
 
 import (
-	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -40,20 +42,14 @@ func TestPayloadIsCopiedOnceAndShared(t *testing.T) {
 	got := make(chan []byte, 2)
 	for _, n := range []*memorybroker.Broker{a, b} {
 		_, err := n.Subscribe(t.Context(), keeper(got), broker.Exactly(lobby))
-		must(t, err)
+		require.NoError(t, err)
 	}
 	sent := []byte("hello")
-	must(t, a.Publish(t.Context(), lobby, sent))
+	require.NoError(t, a.Publish(t.Context(), lobby, sent))
 	one, two := <-got, <-got
-	if &one[0] != &two[0] {
-		t.Error("each receiver has a copy of its own")
-	}
-	if &one[0] == &sent[0] {
-		t.Error("the receivers share the publisher's slice")
-	}
-	if cap(one) != len(one) {
-		t.Error("appending to a payload would write into shared memory")
-	}
+	assert.Same(t, &two[0], &one[0], "each receiver has a copy of its own")
+	assert.NotSame(t, &sent[0], &one[0], "the receivers share the publisher's slice")
+	assert.Equal(t, len(one), cap(one), "appending to a payload would write into shared memory")
 }
 
 type keeper chan []byte
@@ -68,17 +64,17 @@ func TestAllocations(t *testing.T) {
 	defer closing(t, a, b)
 	payload := make([]byte, 128)
 	ctx := t.Context()
-	send := func() { must(t, a.Publish(ctx, lobby, payload)) }
-	if n := testing.AllocsPerRun(100, send); n > 0 {
-		t.Errorf("%v allocations for a message that nobody wants", n)
+	send := func() {
+		if err := a.Publish(ctx, lobby, payload); err != nil {
+			t.Fatal(err)
+		}
 	}
+	assert.Zero(t, testing.AllocsPerRun(100, send), "allocations for a message that nobody wants")
 	for _, n := range []*memorybroker.Broker{a, b} {
 		_, err := n.Subscribe(ctx, nop{}, broker.Native.EveryRoom("/chat"))
-		must(t, err)
+		require.NoError(t, err)
 	}
-	if n := testing.AllocsPerRun(1000, send); n > 1 {
-		t.Errorf("%v allocations for a message to two nodes", n)
-	}
+	assert.LessOrEqual(t, testing.AllocsPerRun(1000, send), 1.0, "allocations for a message to two nodes")
 }
 
 func TestCounts(t *testing.T) {
@@ -94,15 +90,11 @@ func TestCounts(t *testing.T) {
 	check := func(when string, want []int, ids ...string) {
 		t.Helper()
 		got, err := a.Subscribers(ctx, requests, answers, broker.SocketIO.Broadcast("/"))
-		must(t, err)
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: %v subscribers, want %v", when, got, want)
-		}
+		require.NoError(t, err)
+		assert.Equal(t, want, got, "%s: subscribers", when)
 		list, err := a.Responders(ctx, broker.SocketIO, "/")
-		must(t, err)
-		if !slices.Equal(list, ids) {
-			t.Errorf("%s: responders %q, want %q", when, list, ids)
-		}
+		require.NoError(t, err)
+		assert.Equal(t, append([]string{}, ids...), list, "%s: responders", when)
 	}
 	check("at first", []int{2, 1, 0}, "b")
 	memorytest.Freeze(b)

@@ -2,10 +2,12 @@ package memorybroker_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -23,11 +25,9 @@ func TestCloseWaitsForTheLink(t *testing.T) {
 		closed := make(chan error)
 		go func() { closed <- a.Close(t.Context()) }()
 		synctest.Wait()
-		if err := a.Publish(t.Context(), lobby, nil); !errors.Is(err, broker.ErrClosed) {
-			t.Errorf("Publish beside Close: %v", err)
-		}
+		assert.ErrorIs(t, a.Publish(t.Context(), lobby, nil), broker.ErrClosed, "Publish beside Close")
 		memorytest.Heal(a)
-		must(t, <-closed)
+		require.NoError(t, <-closed)
 		r.expect(t, numbers(0, 1000)...)
 	})
 }
@@ -58,26 +58,23 @@ func TestCloseGivesUp(t *testing.T) {
 				}
 				err := a.Close(ctx)
 				var loss *broker.LossError
-				if !errors.As(err, &loss) || loss.Messages != 2 || loss.Bytes != 10 {
-					t.Errorf("Close: %v", err)
-				}
-				if c.why != nil && !errors.Is(err, c.why) {
-					t.Errorf("Close: %v, want %v in it", err, c.why)
+				require.ErrorAs(t, err, &loss)
+				assert.Equal(t, 2, loss.Messages)
+				assert.Equal(t, 10, loss.Bytes)
+				if c.why != nil {
+					assert.ErrorIs(t, err, c.why)
 				}
 				want := time.Minute
 				if c.patience < 0 {
 					want = 0
 				}
-				if waited := time.Since(start); waited != want {
-					t.Errorf("Close waited %v, want %v", waited, want)
-				}
+				assert.Equal(t, want, time.Since(start), "Close waited")
 				told.check(t, 2, 10)
-				if st := a.Stats(); st.Lost != 2 || st.QueuedMessages != 0 || st.QueuedBytes != 0 {
-					t.Errorf("%+v", st)
-				}
-				if again := a.Close(t.Context()); again != err {
-					t.Errorf("the second Close: %v", again)
-				}
+				st := a.Stats()
+				assert.EqualValues(t, 2, st.Lost)
+				assert.Zero(t, st.QueuedMessages)
+				assert.Zero(t, st.QueuedBytes)
+				assert.Same(t, err, a.Close(t.Context()), "the second Close")
 			})
 		})
 	}
@@ -111,17 +108,14 @@ func TestCloseEndsCallsThatWait(t *testing.T) {
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		var loss *broker.LossError
-		if err := a.Close(ended); !errors.As(err, &loss) || !errors.Is(err, context.Canceled) {
-			t.Errorf("Close: %v", err)
-		}
+		err := a.Close(ended)
+		require.ErrorAs(t, err, &loss)
+		assert.ErrorIs(t, err, context.Canceled)
 		for range calls {
-			if r := <-results; !errors.Is(r.err, broker.ErrClosed) {
-				t.Errorf("%s: %v", r.name, r.err)
-			}
+			r := <-results
+			assert.ErrorIs(t, r.err, broker.ErrClosed, r.name)
 		}
-		if err := <-flushed; !errors.As(err, &loss) {
-			t.Errorf("Flush: %v", err)
-		}
+		assert.ErrorAs(t, <-flushed, &loss)
 	})
 }
 
@@ -132,11 +126,9 @@ func TestCloseDoesNotWaitForAStuckReceiverForEver(t *testing.T) {
 		publish(t, a, lobby, "never delivered")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := b.Close(ctx); err != context.DeadlineExceeded {
-			t.Errorf("Close: %v", err)
-		}
+		assert.Equal(t, context.DeadlineExceeded, b.Close(ctx))
 		release()
-		must(t, s.Close(t.Context()))
+		require.NoError(t, s.Close(t.Context()))
 		synctest.Wait()
 		r.nothing(t)
 	})

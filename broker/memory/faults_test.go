@@ -5,6 +5,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -23,7 +26,7 @@ func TestCutAndHeal(t *testing.T) {
 	publish(t, b, lobby, "own")
 	memorytest.Heal(b)
 	memorytest.Heal(b)
-	must(t, b.Flush(t.Context()))
+	require.NoError(t, b.Flush(t.Context()))
 	publish(t, a, lobby, "after")
 	r.expect(t, "before", "interrupted: cable pulled", "resumed", "own", "after")
 	r.nothing(t)
@@ -90,25 +93,22 @@ func TestKill(t *testing.T) {
 		memorytest.Cut(b, nil)
 		memorytest.Heal(b)
 		memorytest.Thaw(b)
-		if err := <-waiting; !errors.Is(err, broker.ErrClosed) {
-			t.Errorf("a Publish that waited: %v", err)
-		}
+		assert.ErrorIs(t, <-waiting, broker.ErrClosed, "a Publish that waited")
 		for name, err := range map[string]error{
 			"Publish": b.Publish(ctx, lobby, nil),
 			"Flush":   b.Flush(ctx),
 			"Add":     s.Add(ctx, broker.Exactly(lobby)),
 		} {
-			if !errors.Is(err, broker.ErrClosed) {
-				t.Errorf("%s after Kill: %v", name, err)
-			}
+			assert.ErrorIs(t, err, broker.ErrClosed, "%s after Kill", name)
 		}
-		must(t, s.Remove(ctx, broker.Exactly(lobby)))
-		must(t, s.Close(ctx))
-		must(t, b.Close(ctx))
-		must(t, b.Close(ctx))
-		if st := b.Stats(); st.Lost != 1 || st.QueuedMessages != 0 || st.Subscriptions != 0 {
-			t.Errorf("%+v", st)
-		}
+		require.NoError(t, s.Remove(ctx, broker.Exactly(lobby)))
+		require.NoError(t, s.Close(ctx))
+		require.NoError(t, b.Close(ctx))
+		require.NoError(t, b.Close(ctx))
+		st := b.Stats()
+		assert.EqualValues(t, 1, st.Lost)
+		assert.Zero(t, st.QueuedMessages)
+		assert.Zero(t, st.Subscriptions)
 		told.check(t, 0, 0)
 		publish(t, a, lobby, "marker")
 		seen.expect(t, "not delivered", "marker")
@@ -126,7 +126,7 @@ func TestKillFromAReceiver(t *testing.T) {
 		memorytest.Kill(b)
 		close(killed) // panics if there is a second message
 	}}, broker.Exactly(lobby))
-	must(t, err)
+	require.NoError(t, err)
 	publish(t, a, lobby, "1", "2", "3")
 	<-killed
 }
@@ -149,8 +149,8 @@ func TestFlushWhileCut(t *testing.T) {
 		b := memorybroker.NewBus(nil).Broker()
 		defer b.Close(t.Context())
 		memorytest.Cut(b, nil)
-		must(t, b.Flush(t.Context()))
-		must(t, b.Publish(t.Context(), lobby, nil))
+		require.NoError(t, b.Flush(t.Context()))
+		require.NoError(t, b.Publish(t.Context(), lobby, nil))
 		flushed := make(chan error, 1)
 		go func() { flushed <- b.Flush(t.Context()) }()
 		synctest.Wait()
@@ -160,6 +160,6 @@ func TestFlushWhileCut(t *testing.T) {
 		default:
 		}
 		memorytest.Heal(b)
-		must(t, <-flushed)
+		require.NoError(t, <-flushed)
 	})
 }

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
@@ -61,9 +64,7 @@ func (r *recorder) expect(t *testing.T, want ...string) {
 	for i, w := range want {
 		select {
 		case got := <-r.events:
-			if got != w {
-				t.Fatalf("event %d: got %q, want %q", i, got, w)
-			}
+			require.Equal(t, w, got, "event %d", i)
 		case <-t.Context().Done():
 			t.Fatalf("event %d: nothing, want %q", i, w)
 		}
@@ -86,9 +87,7 @@ var lobby = broker.Native.Room("/chat", "lobby")
 func publish(t *testing.T, b broker.Broker, ch broker.Channel, payloads ...string) {
 	t.Helper()
 	for _, p := range payloads {
-		if err := b.Publish(t.Context(), ch, []byte(p)); err != nil {
-			t.Fatalf("publishing %q: %v", p, err)
-		}
+		require.NoError(t, b.Publish(t.Context(), ch, []byte(p)), "publishing %q", p)
 	}
 }
 
@@ -96,9 +95,7 @@ func subscribe(t *testing.T, b broker.Broker, filters ...broker.Filter) (*record
 	t.Helper()
 	r := newRecorder()
 	s, err := b.Subscribe(t.Context(), r, filters...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return r, s
 }
 
@@ -106,15 +103,6 @@ func subscribe(t *testing.T, b broker.Broker, filters ...broker.Filter) (*record
 func closing(t *testing.T, brokers ...*memorybroker.Broker) {
 	t.Helper()
 	for _, b := range brokers {
-		if err := b.Close(context.Background()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+		assert.NoError(t, b.Close(context.Background()))
 	}
 }

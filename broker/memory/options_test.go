@@ -1,8 +1,10 @@
 package memorybroker_test
 
 import (
-	"errors"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -14,17 +16,16 @@ func TestMaxPayload(t *testing.T) {
 		opts := &memorybroker.Options{MaxPayload: given}
 		b := memorybroker.New(opts)
 		opts.MaxPayload = 1 // copied
-		if got := b.Capabilities().MaxPayload; got != want {
-			t.Errorf("MaxPayload %d became %d, want %d", given, got, want)
-		}
+		assert.Equal(t, want, b.Capabilities().MaxPayload, "MaxPayload %d", given)
 		if want == 0 {
-			must(t, b.Publish(t.Context(), lobby, make([]byte, 17<<20)))
+			require.NoError(t, b.Publish(t.Context(), lobby, make([]byte, 17<<20)))
 		} else {
 			var size *broker.PayloadError
-			if err := b.Publish(t.Context(), lobby, make([]byte, want+1)); !errors.As(err, &size) || size.Max != want {
-				t.Errorf("one byte too many: %v", err)
+			err := b.Publish(t.Context(), lobby, make([]byte, want+1))
+			if assert.ErrorAs(t, err, &size) {
+				assert.Equal(t, want, size.Max, "one byte too many")
 			}
-			must(t, b.Publish(t.Context(), lobby, make([]byte, want)))
+			require.NoError(t, b.Publish(t.Context(), lobby, make([]byte, want)))
 		}
 		closing(t, b)
 	}

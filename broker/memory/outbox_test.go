@@ -2,11 +2,13 @@ package memorybroker_test
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -33,13 +35,11 @@ func (l *lossLog) check(t *testing.T, messages, bytes int) {
 	for _, loss := range l.list {
 		m += loss.Messages
 		b += loss.Bytes
-		if loss.Err == nil || loss.Uncertain {
-			t.Errorf("OnLoss was told %+v", loss)
-		}
+		assert.Error(t, loss.Err)
+		assert.False(t, loss.Uncertain, "OnLoss was told")
 	}
-	if m != messages || b != bytes {
-		t.Errorf("OnLoss was told of %d messages of %d bytes, want %d of %d", m, b, messages, bytes)
-	}
+	assert.Equal(t, messages, m, "OnLoss was told")
+	assert.Equal(t, bytes, b, "OnLoss was told")
 }
 
 func TestOutboxKeepsOrder(t *testing.T) {
@@ -55,10 +55,12 @@ func TestOutboxKeepsOrder(t *testing.T) {
 		publish(t, a, lobby, numbers(1000*round+700, 300)...)
 		r.expect(t, numbers(1000*round, 1000)...)
 	}
-	must(t, a.Flush(t.Context()))
-	if st := a.Stats(); st.Accepted != 20000 || st.Sent != 20000 || st.QueuedMessages != 0 || st.QueuedBytes != 0 {
-		t.Errorf("%+v", st)
-	}
+	require.NoError(t, a.Flush(t.Context()))
+	st := a.Stats()
+	assert.EqualValues(t, 20000, st.Accepted)
+	assert.EqualValues(t, 20000, st.Sent)
+	assert.Zero(t, st.QueuedMessages)
+	assert.Zero(t, st.QueuedBytes)
 }
 
 func TestOutboxIsBounded(t *testing.T) {
@@ -77,18 +79,14 @@ func TestOutboxIsBounded(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			start := time.Now()
-			if err := a.Publish(ctx, lobby, []byte("full")); err != context.DeadlineExceeded {
-				t.Errorf("%s: Publish with a full outbox: %v", name, err)
-			}
-			if time.Since(start) != time.Hour {
-				t.Errorf("%s: Publish waited %v", name, time.Since(start))
-			}
+			assert.Equal(t, context.DeadlineExceeded, a.Publish(ctx, lobby, []byte("full")), "%s: Publish with a full outbox", name)
+			assert.Equal(t, time.Hour, time.Since(start), "%s: Publish waited", name)
 			cancel()
 			waiting := make(chan error)
 			go func() { waiting <- a.Publish(t.Context(), lobby, []byte("last")) }()
 			synctest.Wait()
 			memorytest.Heal(a)
-			must(t, <-waiting)
+			require.NoError(t, <-waiting)
 			r.expect(t, "1", "2", "3")
 			if name == "bytes" {
 				r.expect(t, "45")
@@ -118,16 +116,15 @@ func TestOutboxGivesUpWhatIsTooOld(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		told.check(t, 2, 10)
-		if st := a.Stats(); st.Lost != 2 || st.QueuedMessages != 1 || st.QueuedBytes != 5 || st.Accepted != 3 || st.Sent != 0 {
-			t.Errorf("%+v", st)
-		}
+		assert.Equal(t, broker.Stats{Accepted: 3, Lost: 2, QueuedMessages: 1, QueuedBytes: 5}, a.Stats())
 		memorytest.Heal(a)
 		r.expect(t, "young")
 		var loss *broker.LossError
-		if err := <-flushed; !errors.As(err, &loss) || loss.Messages != 2 || loss.Bytes != 10 {
-			t.Errorf("Flush: %v", err)
-		}
-		must(t, a.Flush(t.Context()))
+		err := <-flushed
+		require.ErrorAs(t, err, &loss)
+		assert.Equal(t, 2, loss.Messages)
+		assert.Equal(t, 10, loss.Bytes)
+		require.NoError(t, a.Flush(t.Context()))
 
 		stop()
 		stop()
@@ -136,9 +133,9 @@ func TestOutboxGivesUpWhatIsTooOld(t *testing.T) {
 		time.Sleep(time.Hour)
 		told.check(t, 2, 10)
 		memorytest.Heal(a)
-		if err := a.Flush(t.Context()); !errors.As(err, &loss) || loss.Messages != 1 {
-			t.Errorf("Flush: %v", err)
-		}
+		err = a.Flush(t.Context())
+		require.ErrorAs(t, err, &loss)
+		assert.Equal(t, 1, loss.Messages)
 	})
 }
 
@@ -150,10 +147,8 @@ func TestFlushEndsWithItsContext(t *testing.T) {
 		publish(t, a, lobby, "waits")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := a.Flush(ctx); err != context.DeadlineExceeded {
-			t.Errorf("Flush: %v", err)
-		}
+		assert.Equal(t, context.DeadlineExceeded, a.Flush(ctx))
 		memorytest.Thaw(a)
-		must(t, a.Flush(t.Context()))
+		require.NoError(t, a.Flush(t.Context()))
 	})
 }

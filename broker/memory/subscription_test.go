@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -42,17 +45,11 @@ func TestSlowReceiverMissesAndIsTold(t *testing.T) {
 
 		start := time.Now()
 		publish(t, a, lobby, numbers(0, 8)...)
-		if waited := time.Since(start); waited != 0 {
-			t.Errorf("Publish waited %v with room in the queue", waited)
-		}
+		assert.Zero(t, time.Since(start), "Publish waited with room in the queue")
 		publish(t, a, lobby, "missed 1")
-		if waited := time.Since(start); waited != time.Minute {
-			t.Errorf("Publish waited %v for the slow receiver", waited)
-		}
+		assert.Equal(t, time.Minute, time.Since(start), "Publish waited for the slow receiver")
 		publish(t, a, lobby, "missed 2", "missed 3")
-		if waited := time.Since(start); waited != time.Minute {
-			t.Errorf("Publish waited again for a subscription that is missing messages already: %v", waited)
-		}
+		assert.Equal(t, time.Minute, time.Since(start), "Publish waited again for a subscription that is missing messages already")
 		quick.expect(t, append(numbers(0, 8), "missed 1", "missed 2", "missed 3")...)
 
 		release()
@@ -96,10 +93,8 @@ func TestSlowReceiverIsNotWaitedFor(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 				defer cancel()
 				start := time.Now()
-				must(t, a.Publish(ctx, lobby, []byte("missed")))
-				if waited := time.Since(start); waited != c.want {
-					t.Errorf("Publish waited %v", waited)
-				}
+				require.NoError(t, a.Publish(ctx, lobby, []byte("missed")))
+				assert.Equal(t, c.want, time.Since(start), "Publish waited")
 				release()
 				memorytest.Thaw(b)
 				r.expect(t, numbers(0, 4)...)
@@ -132,12 +127,10 @@ func TestPublisherToItselfDoesNotHang(t *testing.T) {
 			},
 		}
 		_, err := b.Subscribe(t.Context(), r, broker.Exactly(lobby))
-		must(t, err)
+		require.NoError(t, err)
 		publish(t, b, lobby, "go")
 		<-done
-		if missed != 6 {
-			t.Errorf("%d messages missed, want 6", missed)
-		}
+		assert.Equal(t, 6, missed, "messages missed")
 	})
 }
 
@@ -218,10 +211,10 @@ func TestRemovedMessagesDoNotComeBack(t *testing.T) {
 	a, b, r, s, release := stuck(t, nil)
 	defer closing(t, a, b)
 	other := broker.Native.Room("/chat", "other")
-	must(t, s.Add(t.Context(), broker.Exactly(other)))
+	require.NoError(t, s.Add(t.Context(), broker.Exactly(other)))
 	publish(t, a, other, "queued, then removed")
-	must(t, s.Remove(t.Context(), broker.Exactly(other)))
-	must(t, s.Add(t.Context(), broker.Exactly(other)))
+	require.NoError(t, s.Remove(t.Context(), broker.Exactly(other)))
+	require.NoError(t, s.Add(t.Context(), broker.Exactly(other)))
 	publish(t, a, other, "after")
 	release()
 	r.expect(t, "after")
@@ -238,9 +231,9 @@ func TestChangingFiltersLeavesNoGap(t *testing.T) {
 			old, next = every, exact
 		}
 		publish(t, a, lobby, fmt.Sprint(2*i))
-		must(t, s.Add(t.Context(), next))
+		require.NoError(t, s.Add(t.Context(), next))
 		publish(t, a, lobby, fmt.Sprint(2*i+1))
-		must(t, s.Remove(t.Context(), old))
+		require.NoError(t, s.Remove(t.Context(), old))
 	}
 	release()
 	r.expect(t, numbers(0, 20)...)
@@ -252,9 +245,7 @@ func TestRemoveWaitsForTheRunningCall(t *testing.T) {
 		defer closing(t, a, b)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := s.Remove(ctx, broker.Exactly(lobby)); err != context.DeadlineExceeded {
-			t.Errorf("Remove beside a running call: %v", err)
-		}
+		assert.Equal(t, context.DeadlineExceeded, s.Remove(ctx, broker.Exactly(lobby)), "Remove beside a running call")
 		publish(t, a, lobby, "removed all the same")
 		removed := make(chan error)
 		go func() { removed <- s.Remove(t.Context(), broker.Exactly(lobby)) }()
@@ -265,7 +256,7 @@ func TestRemoveWaitsForTheRunningCall(t *testing.T) {
 		default:
 		}
 		release()
-		must(t, <-removed)
+		require.NoError(t, <-removed)
 		synctest.Wait()
 		r.nothing(t)
 	})
@@ -278,20 +269,14 @@ func TestCloseOfASubscription(t *testing.T) {
 	publish(t, a, lobby, "never delivered")
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := s.Close(ended); err != context.Canceled {
-		t.Errorf("Close beside a running call: %v", err)
-	}
+	assert.Equal(t, context.Canceled, s.Close(ended), "Close beside a running call")
 	release()
-	must(t, s.Close(ctx))
-	must(t, s.Close(ctx))
+	require.NoError(t, s.Close(ctx))
+	require.NoError(t, s.Close(ctx))
 	r.nothing(t)
-	must(t, s.Remove(ctx, broker.Exactly(lobby)))
-	if err := s.Add(ctx, broker.Exactly(lobby)); !errors.Is(err, broker.ErrClosed) {
-		t.Errorf("Add to a closed subscription: %v", err)
-	}
-	if n := b.Stats().Subscriptions; n != 0 {
-		t.Errorf("%d filters left", n)
-	}
+	require.NoError(t, s.Remove(ctx, broker.Exactly(lobby)))
+	assert.ErrorIs(t, s.Add(ctx, broker.Exactly(lobby)), broker.ErrClosed, "Add to a closed subscription")
+	assert.Zero(t, b.Stats().Subscriptions, "filters left")
 }
 
 func TestInterruptedTimeIsCounted(t *testing.T) {
@@ -303,9 +288,9 @@ func TestInterruptedTimeIsCounted(t *testing.T) {
 		check := func(n uint64, d time.Duration) {
 			t.Helper()
 			synctest.Wait()
-			if st := b.Stats(); st.Interruptions != n || st.Interrupted != d {
-				t.Errorf("%d interruptions of %v, want %d of %v", st.Interruptions, st.Interrupted, n, d)
-			}
+			st := b.Stats()
+			assert.Equal(t, n, st.Interruptions)
+			assert.Equal(t, d, st.Interrupted)
 		}
 		memorytest.Cut(b, nil)
 		synctest.Wait()
@@ -317,7 +302,7 @@ func TestInterruptedTimeIsCounted(t *testing.T) {
 		memorytest.Cut(b, nil)
 		synctest.Wait()
 		time.Sleep(time.Second)
-		must(t, s.Close(t.Context()))
+		require.NoError(t, s.Close(t.Context()))
 		time.Sleep(time.Second)
 		check(4, 2*time.Second+time.Second+2*time.Second)
 		memorytest.Heal(b)
@@ -328,7 +313,6 @@ func TestInterruptedTimeIsCounted(t *testing.T) {
 func TestNilReceiver(t *testing.T) {
 	b := memorybroker.New(nil)
 	defer closing(t, b)
-	if _, err := b.Subscribe(t.Context(), nil, broker.Exactly(lobby)); err == nil {
-		t.Error("a nil receiver was taken")
-	}
+	_, err := b.Subscribe(t.Context(), nil, broker.Exactly(lobby))
+	assert.Error(t, err, "a nil receiver was taken")
 }
