@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -74,17 +76,14 @@ func (b *books) must(t *testing.T, sizes ...int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.put(ctx, sizes...); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, b.put(ctx, sizes...))
 }
 
 func wantLoss(t *testing.T, got error, want broker.Loss) {
 	t.Helper()
 	var loss *broker.LossError
-	if !errors.As(got, &loss) || loss.Loss != want {
-		t.Fatalf("%v, want %+v", got, want)
-	}
+	require.ErrorAs(t, got, &loss)
+	require.Equal(t, want, loss.Loss)
 }
 
 var errA, errB = errors.New("a"), errors.New("b")
@@ -96,12 +95,8 @@ func TestStats(t *testing.T) {
 	b.lose(false, errA, 2)
 	b.lose(true, errA, 3, 4)
 	want := broker.Stats{Accepted: 6, Sent: 1, Lost: 1, Uncertain: 2, QueuedMessages: 2, QueuedBytes: 11}
-	if s := b.stats(); s != want {
-		t.Fatalf("Stats %+v, want %+v", s, want)
-	}
-	if n := b.l.settled; n != 4 {
-		t.Fatalf("%d are settled, want 4", n)
-	}
+	require.Equal(t, want, b.stats())
+	require.EqualValues(t, 4, b.l.settled)
 }
 
 // TestNews: what one after the other was lost for the same cause is told together.
@@ -115,16 +110,12 @@ func TestNews(t *testing.T) {
 	b.lose(true, errB, 4, 5)
 	want := []broker.Loss{{Messages: 2, Bytes: 3, Err: errA}, {Messages: 1, Bytes: 3, Uncertain: true, Err: errA}, {Messages: 2, Bytes: 9, Uncertain: true, Err: errB}}
 	got := b.l.takeReports()
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Fatalf("news %+v, want %+v", got, want)
-	}
-	if more := b.l.takeReports(); len(more) > 0 {
-		t.Fatalf("told twice: %+v", more)
-	}
+	require.Equal(t, fmt.Sprint(want), fmt.Sprint(got), "news")
+	require.Empty(t, b.l.takeReports(), "told twice")
 	b.lose(true, errB, 6)
-	if got := b.l.takeReports(); len(got) != 1 || got[0].Messages != 1 {
-		t.Fatalf("news %+v, want one message", got)
-	}
+	got = b.l.takeReports()
+	require.Len(t, got, 1, "news")
+	require.Equal(t, 1, got[0].Messages, "news")
 }
 
 func TestRoom(t *testing.T) {
@@ -133,15 +124,13 @@ func TestRoom(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := keep(limit[0], limit[1])
 				b.must(t, 1, 1, 1, 1)
-				if b.awaited() {
-					t.Fatal("nobody waits yet")
-				}
+				require.False(t, b.awaited(), "nobody waits yet")
 				start := time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				if err := b.put(ctx, 1); err != context.DeadlineExceeded || time.Since(start) != time.Minute {
-					t.Fatalf("%v after %v, want the context's error after a minute", err, time.Since(start))
-				}
+				err := b.put(ctx, 1)
+				require.Equal(t, context.DeadlineExceeded, err)
+				require.Equal(t, time.Minute, time.Since(start))
 				done := make(chan error, 2)
 				for range cap(done) {
 					go func() { done <- b.put(t.Context(), 1) }()
@@ -149,14 +138,11 @@ func TestRoom(t *testing.T) {
 				synctest.Wait()
 				b.sent(1)
 				synctest.Wait()
-				if len(done) > 0 || !b.awaited() {
-					t.Fatalf("%d did not wait for half of the room", len(done))
-				}
+				require.Empty(t, done, "did not wait for half of the room")
+				require.True(t, b.awaited(), "did not wait for half of the room")
 				b.sent(1)
 				for range cap(done) {
-					if err := <-done; err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, <-done)
 				}
 			})
 		})
@@ -175,18 +161,14 @@ func TestTooLarge(t *testing.T) {
 	b.must(t, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.put(ctx, 0); err != context.Canceled {
-		t.Fatalf("a second one: %v", err)
-	}
+	require.Equal(t, context.Canceled, b.put(ctx, 0), "a second one")
 }
 
 // TestBarriers: each barrier tells of what was lost before it, and a barrier that is
 // put up after another was passed does not repeat what that one told.
 func TestBarriers(t *testing.T) {
 	b := keep(100, 10000)
-	if err := b.l.wait(t.Context(), b.barrier(t)); err != nil {
-		t.Fatalf("with nothing in front: %v", err)
-	}
+	require.NoError(t, b.l.wait(t.Context(), b.barrier(t)), "with nothing in front")
 	b.must(t, 1, 2, 3)
 	first := b.barrier(t)
 	b.must(t, 4, 5)
@@ -204,9 +186,7 @@ func TestBarriers(t *testing.T) {
 	b.sent(5)
 	wantLoss(t, b.l.wait(t.Context(), second), broker.Loss{Messages: 3, Bytes: 8, Uncertain: true, Err: errB})
 	wantLoss(t, b.l.wait(t.Context(), third), broker.Loss{Messages: 1, Bytes: 4, Uncertain: true, Err: errB})
-	if err := b.l.wait(t.Context(), b.barrier(t)); err != nil {
-		t.Fatalf("told again: %v", err)
-	}
+	require.NoError(t, b.l.wait(t.Context(), b.barrier(t)), "told again")
 }
 
 // TestBarrierBesideLoss: a barrier does not tell of what is lost behind it, although
@@ -221,9 +201,7 @@ func TestBarrierBesideLoss(t *testing.T) {
 	b.l.lose(one(2), false, errA)
 	b.l.notify()
 	b.mu.Unlock()
-	if err := b.l.wait(t.Context(), first); err != nil {
-		t.Fatalf("told of what came behind it: %v", err)
-	}
+	require.NoError(t, b.l.wait(t.Context(), first), "told of what came behind it")
 	wantLoss(t, b.l.wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 2, Err: errA})
 }
 
@@ -233,12 +211,8 @@ func TestGivenUp(t *testing.T) {
 	b.must(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.l.wait(ctx, b.barrier(t)); err != context.Canceled {
-		t.Fatalf("%v, want the context's error", err)
-	}
-	if b.awaited() {
-		t.Fatal("who gave up is still waited for")
-	}
+	require.Equal(t, context.Canceled, b.l.wait(ctx, b.barrier(t)))
+	require.False(t, b.awaited(), "who gave up is still waited for")
 	b.lose(false, errA, 1)
 	wantLoss(t, b.l.wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 1, Err: errA})
 }
@@ -255,19 +229,15 @@ func TestClose(t *testing.T) {
 		over := b.l.done()
 		b.mu.Unlock()
 		<-b.l.closing
-		if err := <-done; err != broker.ErrClosed || over {
-			t.Fatalf("who waited for room gets %v, over %v", err, over)
-		}
-		if err := b.put(t.Context(), 1); err != broker.ErrClosed {
-			t.Fatalf("Admit after Close: %v", err)
-		}
+		err := <-done
+		require.Equal(t, broker.ErrClosed, err, "who waited for room")
+		require.False(t, over, "who waited for room")
+		require.Equal(t, broker.ErrClosed, b.put(t.Context(), 1), "Admit after Close")
 		b.lose(true, errA, 1)
 		<-last.done
 		wantLoss(t, last.err, broker.Loss{Messages: 1, Bytes: 1, Uncertain: true, Err: errA})
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if !b.l.done() {
-			t.Fatal("not done although closed and empty")
-		}
+		require.True(t, b.l.done(), "not done although closed and empty")
 	})
 }

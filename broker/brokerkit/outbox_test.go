@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -42,9 +45,7 @@ func wire(payloads ...string) string {
 func mustPut(t testing.TB, o *Outbox[struct{}], payloads ...string) {
 	t.Helper()
 	for _, p := range payloads {
-		if err := put(t.Context(), o, p); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, put(t.Context(), o, p))
 	}
 }
 
@@ -87,18 +88,13 @@ func TestOutboxBatches(t *testing.T) {
 	long := strings.Repeat("x", batchBytes)
 	mustPut(t, o, "one", "", "\r\n", long, "last")
 	for _, want := range []string{wire("one", "", "\r\n"), wire(long), wire("last")} {
-		if got := takeOut(o, all); got != want {
-			t.Fatalf("took %.80q, want %.80q", got, want)
-		}
+		require.Equal(t, want, takeOut(o, all))
 	}
-	if !o.Settle(5, nil) || o.Settle(1, nil) {
-		t.Fatal("answers do not match the flight")
-	}
+	require.True(t, o.Settle(5, nil), "answers do not match the flight")
+	require.False(t, o.Settle(1, nil), "answers do not match the flight")
 	var s broker.Stats
 	o.Fill(&s)
-	if s != (broker.Stats{Accepted: 5, Sent: 5}) {
-		t.Fatalf("Stats %+v", s)
-	}
+	require.Equal(t, broker.Stats{Accepted: 5, Sent: 5}, s)
 }
 
 func TestOutboxWritesInPart(t *testing.T) {
@@ -106,24 +102,20 @@ func TestOutboxWritesInPart(t *testing.T) {
 	for n := range 3*one + 1 {
 		o := testOutbox(OutboxOptions{})
 		mustPut(t, o, "a", "b", "c")
-		if got := takeOut(o, min(n, 3*one)); got != wire("a", "b", "c") {
-			t.Fatalf("took %q", got)
-		}
+		require.Equal(t, wire("a", "b", "c"), takeOut(o, min(n, 3*one)))
 		mustPut(t, o, "d")
 		o.Abandon(errEnd)
 		var s broker.Stats
 		o.Fill(&s)
 		// Only what was written whole can have been acted upon.
-		if int(s.Uncertain) != n/one || s.QueuedMessages != 4-n/one || s.QueuedBytes != 4-n/one {
-			t.Fatalf("%d bytes written: %+v", n, s)
-		}
+		require.Equal(t, n/one, int(s.Uncertain), "%d bytes written", n)
+		require.Equal(t, 4-n/one, s.QueuedMessages, "%d bytes written", n)
+		require.Equal(t, 4-n/one, s.QueuedBytes, "%d bytes written", n)
 		var rest string
 		for got := takeOut(o, all); got != ""; got = takeOut(o, all) {
 			rest += got
 		}
-		if want := wire("a", "b", "c", "d")[n/one*one:]; rest != want {
-			t.Fatalf("%d bytes written, then %q, want %q", n, rest, want)
-		}
+		require.Equal(t, wire("a", "b", "c", "d")[n/one*one:], rest, "%d bytes written, then", n)
 	}
 }
 
@@ -135,19 +127,16 @@ func TestOutboxWritesInPartAndHasAnswers(t *testing.T) {
 			o := testOutbox(OutboxOptions{})
 			mustPut(t, o, "a", "b", "c")
 			b, _ := take(o)
-			if !o.Settle(answers, nil) {
-				t.Fatal("no answer was due")
-			}
+			require.True(t, o.Settle(answers, nil), "no answer was due")
 			wrote(o, b, n, errEnd)
 			o.Abandon(errEnd)
 			var s broker.Stats
 			o.Fill(&s)
-			if int(s.Sent) != answers || int(s.Uncertain) != n/one-answers || s.QueuedMessages != 3-n/one {
-				t.Errorf("%d bytes written, %d answers: %+v", n, answers, s)
-			}
-			if rest, want := takeOut(o, all), wire("a", "b", "c")[n/one*one:]; rest != want {
-				t.Errorf("%d bytes written, %d answers, then %q, want %q", n, answers, rest, want)
-			}
+			assert.Equal(t, answers, int(s.Sent), "%d bytes written, %d answers", n, answers)
+			assert.Equal(t, n/one-answers, int(s.Uncertain), "%d bytes written, %d answers", n, answers)
+			assert.Equal(t, 3-n/one, s.QueuedMessages, "%d bytes written, %d answers", n, answers)
+			rest, want := takeOut(o, all), wire("a", "b", "c")[n/one*one:]
+			assert.Equal(t, want, rest, "%d bytes written, %d answers, then", n, answers)
 		}
 	}
 }
@@ -164,18 +153,14 @@ func TestOutboxWindow(t *testing.T) {
 	for got := takeOut(o, all); got != ""; got = takeOut(o, all) {
 		flying += len(got)
 	}
-	if flying > windowBytes || flying < windowBytes-batchBytes {
-		t.Fatalf("%d bytes on the wire, the window is %d", flying, windowBytes)
-	}
-	if !o.Settle(batchBytes/1000, nil) || takeOut(o, all) == "" {
-		t.Fatal("no room in the window after answers")
-	}
+	require.LessOrEqual(t, flying, windowBytes)
+	require.GreaterOrEqual(t, flying, windowBytes-batchBytes)
+	require.True(t, o.Settle(batchBytes/1000, nil), "no room in the window after answers")
+	require.NotEmpty(t, takeOut(o, all), "no room in the window after answers")
 	// Whatever its size, one may always go.
 	o = testOutbox(OutboxOptions{})
 	mustPut(t, o, strings.Repeat("x", 2*windowBytes))
-	if takeOut(o, all) == "" {
-		t.Fatal("a message larger than the window never goes")
-	}
+	require.NotEmpty(t, takeOut(o, all), "a message larger than the window never goes")
 }
 
 func TestOutboxWaitsWhileFull(t *testing.T) {
@@ -190,9 +175,9 @@ func TestOutboxWaitsWhileFull(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				start := time.Now()
-				if err := put(ctx, o, "5"); err != context.DeadlineExceeded || time.Since(start) != time.Minute {
-					t.Fatalf("put into a full outbox: %v after %v", err, time.Since(start))
-				}
+				err := put(ctx, o, "5")
+				require.Equal(t, context.DeadlineExceeded, err, "put into a full outbox")
+				require.Equal(t, time.Minute, time.Since(start), "put into a full outbox")
 				done := make(chan error, 1)
 				go func() { done <- put(t.Context(), o, "5") }()
 				synctest.Wait()
@@ -203,19 +188,13 @@ func TestOutboxWaitsWhileFull(t *testing.T) {
 				}
 				takeOut(o, all)
 				o.Settle(4, nil)
-				if err := <-done; err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, <-done)
 				mustPut(t, o, "6", "7", "8") // with which it is full again
 				go func() { done <- put(t.Context(), o, "9") }()
 				synctest.Wait()
 				o.Stop(nil)
-				if err := <-done; err != broker.ErrClosed {
-					t.Fatalf("put beside close: %v", err)
-				}
-				if err := put(t.Context(), o, ""); err != broker.ErrClosed {
-					t.Fatalf("put after close: %v", err)
-				}
+				require.Equal(t, broker.ErrClosed, <-done, "put beside close")
+				require.Equal(t, broker.ErrClosed, put(t.Context(), o, ""), "put after close")
 			})
 		})
 	}
@@ -226,9 +205,7 @@ func TestOutboxTooLargeForItsLimit(t *testing.T) {
 	mustPut(t, o, "larger than the limit, but alone")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := put(ctx, o, "x"); err != context.Canceled {
-		t.Fatalf("a second one: %v", err)
-	}
+	require.Equal(t, context.Canceled, put(ctx, o, "x"), "a second one")
 }
 
 func TestOutboxAge(t *testing.T) {
@@ -238,20 +215,13 @@ func TestOutboxAge(t *testing.T) {
 			mustPut(t, o, fmt.Sprint(i))
 			time.Sleep(3 * time.Second)
 		}
-		if left := o.expire(false, o.opts.TooOld); left != time.Second {
-			t.Fatalf("the next one is too old in %v, want 1s", left)
-		}
+		require.Equal(t, time.Second, o.expire(false, o.opts.TooOld), "the next one is too old")
 		time.Sleep(time.Second)
-		if left := o.expire(false, o.opts.TooOld); left != 3*time.Second {
-			t.Fatalf("the next one is too old in %v, want 3s", left)
-		}
-		if got, want := takeOut(o, all), wire("2", "3"); got != want {
-			t.Fatalf("left is %q, want %q", got, want)
-		}
+		require.Equal(t, 3*time.Second, o.expire(false, o.opts.TooOld), "the next one is too old")
+		require.Equal(t, wire("2", "3"), takeOut(o, all), "left")
 		news := o.books.takeReports()
-		if len(news) != 1 || news[0].Messages != 2 || news[0].Bytes != 2 || news[0].Uncertain || !errors.Is(news[0].Err, o.opts.TooOld) {
-			t.Fatalf("told %+v", news)
-		}
+		require.Len(t, news, 1)
+		require.Equal(t, broker.Loss{Messages: 2, Bytes: 2, Err: o.opts.TooOld}, news[0])
 	})
 }
 
@@ -260,9 +230,9 @@ func TestOutboxNeverTooOld(t *testing.T) {
 		o := testOutbox(OutboxOptions{Age: -1})
 		mustPut(t, o, "x")
 		time.Sleep(1000 * time.Hour)
-		if left := o.expire(false, o.opts.TooOld); left != 0 || len(o.books.takeReports()) != 0 {
-			t.Fatalf("left %v", left)
-		}
+		left := o.expire(false, o.opts.TooOld)
+		require.Zero(t, left)
+		require.Empty(t, o.books.takeReports())
 	})
 }
 
@@ -281,32 +251,29 @@ func TestOutboxFlushTellsEachLossOnce(t *testing.T) {
 		mustPut(t, o, "1", "2", "3")
 		gaveUp, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := o.Flush(gaveUp); err != context.Canceled {
-			t.Fatal(err)
-		}
+		require.Equal(t, context.Canceled, o.Flush(gaveUp))
 		first := flush()
 		mustPut(t, o, "4", "5")
 		second := flush()
 		takeOut(o, all)
 		o.Settle(1, nil)
 		o.Settle(1, func(struct{}) error { return boom }) // 2
-		if len(first) != 0 {
-			t.Fatal("the flush did not wait for all")
-		}
+		require.Empty(t, first, "the flush did not wait for all")
 		o.Abandon(errEnd) // 3, 4, 5
 		var loss *broker.LossError
-		if err := <-first; !errors.As(err, &loss) || loss.Messages != 2 || !loss.Uncertain || loss.Err != errEnd {
-			t.Fatalf("first: %v", err)
-		}
-		if err := <-second; !errors.As(err, &loss) || loss.Messages < 2 {
-			t.Fatalf("second: %v", err)
-		}
-		if err := <-flush(); err != nil {
-			t.Fatalf("third: %v, want nil", err)
-		}
+		require.ErrorAs(t, <-first, &loss)
+		require.Equal(t, 2, loss.Messages)
+		require.True(t, loss.Uncertain, "first: %v", loss)
+		require.Equal(t, errEnd, loss.Err)
+		err := <-second
+		require.ErrorAs(t, err, &loss)
+		require.GreaterOrEqual(t, loss.Messages, 2)
+		require.NoError(t, <-flush(), "third")
 		news := o.books.takeReports()
-		if len(news) != 2 || news[0].Err != boom || news[0].Messages != 1 || news[1].Messages != 3 || !news[1].Uncertain {
-			t.Fatalf("told %+v", news)
-		}
+		require.Len(t, news, 2)
+		require.Equal(t, boom, news[0].Err)
+		require.Equal(t, 1, news[0].Messages)
+		require.Equal(t, 3, news[1].Messages)
+		require.True(t, news[1].Uncertain, "told %+v", news)
 	})
 }
