@@ -5,24 +5,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker/internal/backoff"
 )
 
 func TestBackoff(t *testing.T) {
 	b := &backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
 	for range 3 {
-		if d := b.Spread(); d != 0 {
-			t.Fatalf("spread %v before the first pause", d)
-		}
+		require.Zero(t, b.Spread(), "spread before the first pause")
 		limit := b.Min
 		for range 100 {
-			if d := b.Next(); d <= 0 || d > limit {
-				t.Fatalf("pause %v, limit %v", d, limit)
-			}
+			d := b.Next()
+			require.Positive(t, d, "pause")
+			require.LessOrEqual(t, d, limit, "pause")
 			limit = min(2*limit, b.Max)
-			if d := b.Spread(); d != limit {
-				t.Fatalf("spread %v, want %v", d, limit)
-			}
+			require.Equal(t, limit, b.Spread())
 		}
 		b.Reset()
 	}
@@ -35,16 +33,14 @@ func TestRandom(t *testing.T) {
 		b := &backoff.Backoff{Min: time.Second, Max: time.Minute}
 		seen[b.Next()] = true
 	}
-	if len(seen) < 9 {
-		t.Fatalf("%d different pauses of 10", len(seen))
-	}
+	require.GreaterOrEqual(t, len(seen), 9, "different pauses of 10")
 }
 
 func TestLargest(t *testing.T) {
 	b := &backoff.Backoff{Min: 1, Max: math.MaxInt64}
 	for i := range 200 {
-		if d := b.Next(); d <= 0 || b.Spread() < d {
-			t.Fatalf("pause %d is %v, spread %v", i, d, b.Spread())
-		}
+		d := b.Next()
+		require.Positive(t, d, "pause %d", i)
+		require.GreaterOrEqual(t, b.Spread(), d, "pause %d", i)
 	}
 }

@@ -3,10 +3,11 @@ package inbox_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/inbox"
@@ -86,9 +87,7 @@ func stuck(t *testing.T, messages int, patience time.Duration) (b *box, release 
 func (b *box) put(texts ...string) {
 	b.t.Helper()
 	for _, text := range texts {
-		if !b.Deliver(b.Epoch(), &room, []byte(text)) {
-			b.t.Fatal("Deliver saw another epoch")
-		}
+		require.True(b.t, b.Deliver(b.Epoch(), &room, []byte(text)), "Deliver saw another epoch")
 	}
 }
 
@@ -96,9 +95,7 @@ func (b *box) put(texts ...string) {
 func (b *box) want(calls ...string) {
 	b.t.Helper()
 	synctest.Wait()
-	if !slices.Equal(b.r.calls, calls) {
-		b.t.Fatalf("calls %q, want %q", b.r.calls, calls)
-	}
+	require.Equal(b.t, calls, b.r.calls)
 }
 
 func (b *box) stats() (s broker.Stats) {
@@ -117,12 +114,10 @@ func TestOrder(t *testing.T) {
 		b.put("3")
 		release()
 		b.want("0", "1", "2", "-", "+", "3")
-		if b.r.errs[0] != errDown {
-			t.Fatalf("Interrupted(%v), want the reason as it is", b.r.errs[0])
-		}
-		if s := b.stats(); s.Received != 4 || s.Interruptions != 1 {
-			t.Fatalf("Stats %+v", s)
-		}
+		require.Equal(t, errDown, b.r.errs[0], "Interrupted gets the reason as it is")
+		s := b.stats()
+		require.EqualValues(t, 4, s.Received)
+		require.EqualValues(t, 1, s.Interruptions)
 	})
 }
 
@@ -134,13 +129,9 @@ func TestWaits(t *testing.T) {
 		done := make(chan bool, 1)
 		go func() { done <- b.Deliver(b.Epoch(), &room, []byte("3")) }()
 		time.Sleep(1000 * time.Hour)
-		if len(done) > 0 {
-			t.Fatal("did not wait")
-		}
+		require.Empty(t, done, "did not wait")
 		release()
-		if !<-done {
-			t.Fatal("another epoch")
-		}
+		require.True(t, <-done, "another epoch")
 		b.want("0", "1", "2", "3")
 	})
 }
@@ -153,13 +144,9 @@ func TestSlow(t *testing.T) {
 		b.put("1", "2", "3", "4")
 		start := time.Now()
 		b.put("5", "6", "7")
-		if took := time.Since(start); took != time.Second {
-			t.Fatalf("waited %v altogether, want once a second", took)
-		}
+		require.Equal(t, time.Second, time.Since(start), "waited altogether")
 		time.Sleep(time.Minute)
-		if s := b.stats(); s.Interrupted != time.Minute {
-			t.Fatalf("interrupted for %v so far, want a minute", s.Interrupted)
-		}
+		require.Equal(t, time.Minute, b.stats().Interrupted, "interrupted for so far")
 		b.r.held <- struct{}{} // "1" is taken out
 		b.r.held <- struct{}{} // "2": half is free
 		synctest.Wait()
@@ -168,9 +155,9 @@ func TestSlow(t *testing.T) {
 		b.want("0", "1", "2", "3", "4", "-", "+", "8")
 		wantLoss(t, b.r.errs[0], 3, errSlow)
 		time.Sleep(time.Minute)
-		if s := b.stats(); s.Interruptions != 1 || s.Interrupted != time.Minute {
-			t.Fatalf("Stats %+v", s)
-		}
+		s := b.stats()
+		require.EqualValues(t, 1, s.Interruptions)
+		require.Equal(t, time.Minute, s.Interrupted)
 	})
 }
 
@@ -189,13 +176,11 @@ func TestReceiverCatchesUp(t *testing.T) {
 func wantLoss(t *testing.T, err error, messages int, reasons ...error) {
 	t.Helper()
 	var loss *broker.LossError
-	if !errors.As(err, &loss) || loss.Messages != messages || loss.Bytes != messages {
-		t.Fatalf("Interrupted(%v), want that %d messages were missed", err, messages)
-	}
+	require.ErrorAs(t, err, &loss)
+	require.Equal(t, messages, loss.Messages, "missed messages")
+	require.Equal(t, messages, loss.Bytes, "missed messages")
 	for _, reason := range reasons {
-		if !errors.Is(err, reason) {
-			t.Fatalf("Interrupted(%v), want %v among the reasons", err, reason)
-		}
+		require.ErrorIs(t, err, reason)
 	}
 }
 
@@ -243,12 +228,11 @@ func TestGapsJoin(t *testing.T) {
 				b.want(append([]string{"0"}, c.want...)...)
 				if c.lost > 0 {
 					wantLoss(t, b.r.errs[0], c.lost, c.why...)
-				} else if b.r.errs[0] != c.why[0] {
-					t.Fatalf("Interrupted(%v), want the first reason", b.r.errs[0])
+				} else {
+					require.Equal(t, c.why[0], b.r.errs[0], "the first reason")
 				}
-				if s := b.stats(); s.Interruptions != 1 {
-					t.Fatalf("Stats %+v", s)
-				}
+				s := b.stats()
+				require.EqualValues(t, 1, s.Interruptions, "Stats %+v", s)
 			})
 		})
 	}
@@ -284,9 +268,7 @@ func TestGapJoinsOneThatIsBeingTold(t *testing.T) {
 		}
 		close(r.hears)
 		b.want("-", "+", "-", "+")
-		if r.errs[0] != errDown {
-			t.Fatalf("Interrupted(%v)", r.errs[0])
-		}
+		require.Equal(t, errDown, r.errs[0], "Interrupted(%v)", r.errs[0])
 		wantLoss(t, r.errs[1], 100, errLate, errDown)
 	})
 }
@@ -304,12 +286,8 @@ func TestRetract(t *testing.T) {
 		b.Resume()
 		b.Deliver(before, &other, []byte("stays"))
 		running := b.Retract(func(ch broker.Channel) bool { return ch != room })
-		if b.Deliver(before, &room, []byte("x")) {
-			t.Fatal("delivered what was wanted before Retract")
-		}
-		if again := b.Retract(func(broker.Channel) bool { return true }); again != nil {
-			t.Fatal("waits for a call that is wanted")
-		}
+		require.False(t, b.Deliver(before, &room, []byte("x")), "delivered what was wanted before Retract")
+		require.Nil(t, b.Retract(func(broker.Channel) bool { return true }), "waits for a call that is wanted")
 		select {
 		case <-running:
 			t.Fatal("the call is still running")
@@ -318,9 +296,9 @@ func TestRetract(t *testing.T) {
 		release()
 		<-running
 		b.want("0", "other", "-", "+", "stays")
-		if s := b.stats(); s.Interruptions != 1 || b.r.errs[0] != errDown {
-			t.Fatalf("Stats %+v, %v", s, b.r.errs)
-		}
+		s := b.stats()
+		require.EqualValues(t, 1, s.Interruptions, "Stats %+v, %v", s, b.r.errs)
+		require.Equal(t, errDown, b.r.errs[0], "Stats %+v, %v", s, b.r.errs)
 	})
 }
 
@@ -333,9 +311,7 @@ func TestRetractMakesRoom(t *testing.T) {
 		go func() { done <- b.Deliver(b.Epoch(), &room, []byte("2")) }()
 		synctest.Wait()
 		b.Retract(func(broker.Channel) bool { return false })
-		if <-done {
-			t.Fatal("Deliver did not see the new epoch")
-		}
+		require.False(t, <-done, "Deliver did not see the new epoch")
 		b.put("3") // does not wait
 		release()
 		b.want("0", "3")
@@ -351,15 +327,12 @@ func TestShut(t *testing.T) {
 		go func() { done <- b.Deliver(b.Epoch(), &room, []byte("2")) }()
 		synctest.Wait()
 		time.Sleep(time.Minute)
-		if b.IsShut() {
-			t.Fatal("shut too early")
-		}
+		require.False(t, b.IsShut(), "shut too early")
 		b.Shut()
 		b.Shut()
 		<-b.Quit()
-		if !<-done || !b.IsShut() {
-			t.Fatal("who waits for room does not see that it is over")
-		}
+		require.True(t, <-done, "who waits for room does not see that it is over")
+		require.True(t, b.IsShut(), "who waits for room does not see that it is over")
 		b.Resume()
 		b.Interrupt(errDown)
 		b.Miss(1, errLate)
@@ -373,9 +346,8 @@ func TestShut(t *testing.T) {
 		<-b.Done()
 		b.want("0")
 		time.Sleep(time.Minute)
-		if s := b.stats(); s.Interrupted != time.Minute {
-			t.Fatalf("Stats %+v, want an interruption of a minute, which ended with Shut", s)
-		}
+		s := b.stats()
+		require.Equal(t, time.Minute, s.Interrupted, "Stats %+v", s)
 	})
 }
 
@@ -391,26 +363,21 @@ func (c *choosy) Wants(broker.Channel) bool { c.asked++; return false }
 // is done with.
 func TestWants(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		if b := open(t, &receiver{}, 1, 0); !b.Wants(&room) {
-			t.Fatal("a receiver that does not choose is to get everything")
-		}
+		require.True(t, open(t, &receiver{}, 1, 0).Wants(&room), "a receiver that does not choose is to get everything")
 		c := &choosy{receiver: receiver{held: make(chan struct{})}}
 		b := open(t, c, 10, 0)
-		if b.Wants(&room) || !b.Wants(&requests) || c.asked != 1 {
-			t.Fatalf("asked %d times, want once", c.asked)
-		}
+		require.False(t, b.Wants(&room))
+		require.True(t, b.Wants(&requests))
+		require.Equal(t, 1, c.asked)
 		b.Deliver(b.Epoch(), &requests, []byte("join"))
 		for range 2 { // queued, and being delivered
-			if !b.Wants(&room) || c.asked != 1 {
-				t.Fatal("asked before the request was done with")
-			}
+			require.True(t, b.Wants(&room), "asked before the request was done with")
+			require.Equal(t, 1, c.asked, "asked before the request was done with")
 			synctest.Wait()
 		}
 		close(c.held)
 		synctest.Wait()
-		if b.Wants(&room) {
-			t.Fatal("not asked after the request was done with")
-		}
+		require.False(t, b.Wants(&room), "not asked after the request was done with")
 	})
 }
 
@@ -448,11 +415,8 @@ func TestTake(t *testing.T) {
 		b.put("3") // behind the gap
 		b.want("1", "2", "-", "+", "3")
 		b.put("taken again")
-		if got := fmt.Sprint(r.took); got != "[taken taken again]" {
-			t.Fatalf("took %s", got)
-		}
-		if s := b.stats(); s.Received != 5 {
-			t.Fatalf("Stats %+v", s)
-		}
+		require.Equal(t, "[taken taken again]", fmt.Sprint(r.took))
+		s := b.stats()
+		require.EqualValues(t, 5, s.Received, "Stats %+v", s)
 	})
 }

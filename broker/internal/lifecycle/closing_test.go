@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
@@ -24,22 +26,14 @@ func TestOnce(t *testing.T) {
 		go func() { results <- o.Do(t.Context(), again) }()
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := o.Do(over, again); err != context.Canceled {
-			t.Errorf("a later call with an ended context: %v", err)
-		}
+		assert.Equal(t, context.Canceled, o.Do(over, again), "a later call with an ended context")
 		synctest.Wait()
-		if len(results) > 0 {
-			t.Error("a later call did not wait for the first")
-		}
+		assert.Empty(t, results, "a later call did not wait for the first")
 		close(finish)
 		for range cap(results) {
-			if err := <-results; err != lost {
-				t.Errorf("%v, want what the first call found", err)
-			}
+			assert.Same(t, lost, <-results)
 		}
-		if err := o.Do(over, again); err != lost {
-			t.Errorf("with an ended context, when all is done: %v", err)
-		}
+		assert.Same(t, lost, o.Do(over, again), "with an ended context, when all is done")
 	})
 }
 
@@ -47,14 +41,11 @@ func TestJoin(t *testing.T) {
 	lost, late := errors.New("lost"), context.DeadlineExceeded
 	because := fmt.Errorf("lost: %w", late)
 	both := lifecycle.Join(lost, late)
-	if !errors.Is(both, lost) || !errors.Is(both, late) {
-		t.Errorf("both: %v", both)
-	}
+	assert.ErrorIs(t, both, lost)
+	assert.ErrorIs(t, both, late)
 	for _, row := range []struct{ lost, late, want error }{
 		{nil, nil, nil}, {lost, nil, lost}, {nil, late, late}, {because, late, because},
 	} {
-		if got := lifecycle.Join(row.lost, row.late); got != row.want {
-			t.Errorf("%v and %v: %v, want %v", row.lost, row.late, got, row.want)
-		}
+		assert.Equal(t, row.want, lifecycle.Join(row.lost, row.late), "%v and %v", row.lost, row.late)
 	}
 }

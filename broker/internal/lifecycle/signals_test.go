@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
@@ -12,9 +14,7 @@ func TestRaise(t *testing.T) {
 	lifecycle.Raise(ch)
 	lifecycle.Raise(ch) // does not wait
 	<-ch
-	if len(ch) > 0 {
-		t.Fatal("two wake-ups are there")
-	}
+	require.Empty(t, ch, "two wake-ups are there")
 }
 
 func TestWait(t *testing.T) {
@@ -22,16 +22,10 @@ func TestWait(t *testing.T) {
 	close(closed)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := lifecycle.Wait(over, closed, nil, closed); err != nil {
-		t.Fatalf("all closed: %v", err)
-	}
-	if err := lifecycle.Wait(over, nil, closed, open); err != context.Canceled {
-		t.Fatalf("one open: %v, want the context's error", err)
-	}
+	require.NoError(t, lifecycle.Wait(over, closed, nil, closed), "all closed")
+	require.Equal(t, context.Canceled, lifecycle.Wait(over, nil, closed, open), "one open")
 	done := make(chan error)
 	go func() { done <- lifecycle.Wait(t.Context(), closed, open) }()
 	close(open)
-	if err := <-done; err != nil {
-		t.Fatalf("closed meanwhile: %v", err)
-	}
+	require.NoError(t, <-done, "closed meanwhile")
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker/internal/queue"
 )
 
@@ -25,23 +27,17 @@ func TestAgainstSlice(t *testing.T) {
 			want = slices.Insert(want, 0, i)
 		case n < 999 && len(want) == 0:
 		case n < 950:
-			if got := q.Pop(); got != want[0] {
-				t.Fatalf("popped %d, want %d", got, want[0])
-			}
+			require.Equal(t, want[0], q.Pop(), "popped")
 			want = want[1:]
 		case n < 999:
-			if got := q.PopBack(); got != want[len(want)-1] {
-				t.Fatalf("popped %d from the back, want %d", got, want[len(want)-1])
-			}
+			require.Equal(t, want[len(want)-1], q.PopBack(), "popped from the back")
 			want = want[:len(want)-1]
 		default:
 			odd := func(v *int) bool { return *v%2 == 1 }
 			q.Keep(odd)
 			want = slices.DeleteFunc(want, func(v int) bool { return !odd(&v) })
 		}
-		if q.Len() != len(want) {
-			t.Fatalf("length %d, want %d", q.Len(), len(want))
-		}
+		require.Equal(t, len(want), q.Len(), "length")
 		if len(want) > 0 && (*q.Front() != want[0] || *q.Back() != want[len(want)-1]) {
 			t.Fatalf("from %d to %d, want %d to %d", *q.Front(), *q.Back(), want[0], want[len(want)-1])
 		}
@@ -72,7 +68,5 @@ func TestLetsGo(t *testing.T) {
 	for range 3 * each {
 		<-gone
 	}
-	if q.Len() != 1 {
-		t.Fatalf("%d items are left, want 1", q.Len())
-	}
+	require.Equal(t, 1, q.Len(), "items are left")
 }
