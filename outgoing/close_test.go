@@ -7,6 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/outgoing"
 )
 
@@ -19,22 +22,14 @@ func TestCloseFlushes(t *testing.T) {
 		}
 		time.AfterFunc(time.Second, release)
 		began := time.Now()
-		if err := conn.queue.Close(t.Context()); err != nil || time.Since(began) != time.Second {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
+		require.NoError(t, conn.queue.Close(t.Context()))
+		assert.Equal(t, time.Second, time.Since(began))
 		<-conn.queue.Done()
-		if got, want := conn.queue.Stats(), (outgoing.Stats{Written: 100}); got != want {
-			t.Errorf("%+v, want %+v", got, want)
-		}
-		if conn.queue.Push("y", 1, false) || conn.queue.Stats().Dropped != 0 {
-			t.Error("a push after Close")
-		}
-		if err := conn.queue.Close(t.Context()); err != nil {
-			t.Errorf("the second time: %v", err)
-		}
-		if r := conn.reason(t); r != nil {
-			t.Errorf("disconnected with %v", r)
-		}
+		assert.Equal(t, outgoing.Stats{Written: 100}, conn.queue.Stats())
+		require.False(t, conn.queue.Push("y", 1, false), "a push after Close")
+		assert.Zero(t, conn.queue.Stats().Dropped, "a push after Close")
+		assert.NoError(t, conn.queue.Close(t.Context()), "the second time")
+		assert.Nil(t, conn.reason(t), "disconnected")
 	})
 }
 
@@ -47,13 +42,10 @@ func TestPushWhileClosing(t *testing.T) {
 		closed := make(chan error)
 		go func() { closed <- conn.queue.Close(context.Background()) }()
 		synctest.Wait()
-		if conn.queue.Push("b", 1, false) {
-			t.Error("the queue takes more")
-		}
+		assert.False(t, conn.queue.Push("b", 1, false), "the queue takes more")
 		release()
-		if err := <-closed; err != nil || conn.got() != "a" {
-			t.Errorf("%v, written %q", err, conn.got())
-		}
+		require.NoError(t, <-closed)
+		assert.Equal(t, "a", conn.got())
 	})
 }
 
@@ -72,27 +64,21 @@ func TestCloseUntilContextEnds(t *testing.T) {
 			began := time.Now()
 			err := conn.queue.Close(ctx)
 			var e *outgoing.Error
-			if !errors.As(err, &e) || *e != (outgoing.Error{Messages: 2, Bytes: 11, Err: cause}) || time.Since(began) != time.Second {
-				t.Errorf("%#v after %v", err, time.Since(began))
-			}
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, outgoing.Error{Messages: 2, Bytes: 11, Err: cause}, *e)
+			assert.Equal(t, time.Second, time.Since(began))
 			synctest.Wait()
-			if r := conn.reason(t); r != e {
-				t.Errorf("disconnected with %v", r)
-			}
+			assert.Same(t, e, conn.reason(t), "disconnected")
 			over := false
 			select {
 			case <-conn.queue.Done():
 				over = true
 			default:
 			}
-			if over == deaf {
-				t.Errorf("done: %v, but write returned: %v", over, !deaf)
-			}
+			assert.NotEqual(t, deaf, over, "Done before write returned")
 			release()
 			<-conn.queue.Done()
-			if got := conn.queue.Stats(); got != (outgoing.Stats{}) {
-				t.Errorf("%+v", got)
-			}
+			assert.Equal(t, outgoing.Stats{}, conn.queue.Stats())
 		})
 	}
 }
@@ -108,21 +94,18 @@ func TestCloseNow(t *testing.T) {
 		synctest.Wait()
 		fresh := newConn(nil)
 		for _, c := range []*conn{idle, fresh} {
-			if err := c.queue.Close(ctx); err != nil || c.queue.Push("b", 1, false) {
-				t.Errorf("%v, or it takes more", err)
+			err := c.queue.Close(ctx)
+			if assert.NoError(t, err) {
+				assert.False(t, c.queue.Push("b", 1, false), "or it takes more")
 			}
 			<-c.queue.Done()
 		}
 		busy := newConn(nil)
 		busy.hold()
 		busy.queue.Push("a", 1, false)
-		if err := busy.queue.Close(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("busy: %v", err)
-		}
+		assert.ErrorIs(t, busy.queue.Close(ctx), context.Canceled)
 		<-busy.queue.Done()
-		if busy.got() != "" {
-			t.Errorf("written %s", busy.got())
-		}
+		assert.Empty(t, busy.got(), "written")
 	})
 }
 
@@ -140,13 +123,9 @@ func TestConcurrentClose(t *testing.T) {
 			go func() { results <- conn.queue.Close(ctx) }()
 		}
 		for range 10 {
-			if err := <-results; !errors.Is(err, context.DeadlineExceeded) {
-				t.Error(err)
-			}
+			assert.ErrorIs(t, <-results, context.DeadlineExceeded)
 		}
-		if d := time.Since(began); d != time.Second {
-			t.Errorf("after %v", d)
-		}
+		assert.Equal(t, time.Second, time.Since(began))
 		conn.reason(t)
 	})
 }
@@ -164,9 +143,9 @@ func TestCloseInWrite(t *testing.T) {
 		}, func(error) {}, nil)
 		queue.Push(1, 1, false)
 		<-queue.Done()
-		if err := queue.Close(t.Context()); err != inside || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v inside, %v outside", inside, err)
-		}
+		err := queue.Close(t.Context())
+		assert.Same(t, inside, err)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
 

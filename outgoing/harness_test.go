@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/leakcheck"
 	"github.com/crossroom/crossroom/outgoing"
 )
@@ -109,8 +111,7 @@ func (c *conn) reason(t *testing.T) *outgoing.Error {
 		return nil
 	}
 	var e *outgoing.Error
-	if len(c.ended) > 1 || !errors.As(c.ended[0], &e) {
-		t.Fatalf("disconnected with %v, want one *Error", c.ended)
-	}
+	require.LessOrEqual(t, len(c.ended), 1, "disconnected with %v", c.ended)
+	require.ErrorAs(t, c.ended[0], &e, "disconnected with %v", c.ended)
 	return e
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/outgoing"
 )
 
@@ -47,9 +49,8 @@ func TestIdleConnection(t *testing.T) {
 		g, after := footprint()
 		each := int(after-before) / conns
 		t.Logf("after %d messages: %d bytes a connection, %d goroutines for all", burst, each, g-goroutines)
-		if g > goroutines || each > limit {
-			t.Errorf("want at most %d bytes, and no goroutine", limit)
-		}
+		assert.LessOrEqual(t, g, goroutines)
+		assert.LessOrEqual(t, each, limit)
 	}
 	runtime.KeepAlive(peers)
 }
@@ -74,13 +75,9 @@ func TestPushAllocates(t *testing.T) {
 	for range 200 {
 		q.Push(payload, len(payload), false)
 	}
-	if n := testing.AllocsPerRun(1000, func() { q.Push(payload, len(payload), false) }); n != 0 {
-		t.Errorf("%v allocations a push", n)
-	}
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { q.Push(payload, len(payload), false) }), "allocations a push")
 	close(release)
-	if err := q.Close(context.Background()); err != nil {
-		t.Error(err)
-	}
+	assert.NoError(t, q.Close(context.Background()))
 }
 
 // TestWakeAllocates what starts a goroutine and a timer, and the batch, but no ring.
@@ -93,9 +90,8 @@ func TestWakeAllocates(t *testing.T) {
 		p.queue.Push(payload, len(payload), false)
 		<-wrote
 	})
-	if t.Logf("%v allocations", n); n > 4 {
-		t.Error("want at most 4")
-	}
+	t.Logf("%v allocations", n)
+	assert.LessOrEqual(t, n, 4.0, "want at most 4")
 	p.queue.Close(context.Background())
 }
 
@@ -126,9 +122,7 @@ func TestLetsGo(t *testing.T) {
 	expect(1 + 1 + waiting)
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
-	if stuck.Close(now) == nil {
-		t.Error("closed without an error")
-	}
+	assert.Error(t, stuck.Close(now), "closed without an error")
 	expect(waiting)
 	close(release)
 	<-stuck.Done()
@@ -154,9 +148,7 @@ func TestLetsGoOfBatch(t *testing.T) {
 	<-started
 	collected(t, gone, 3)
 	step <- struct{}{}
-	if err := q.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
+	assert.NoError(t, q.Close(t.Context()))
 }
 
 func collected(t *testing.T, gone <-chan struct{}, n int) {

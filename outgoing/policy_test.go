@@ -10,6 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/outgoing"
 )
 
@@ -85,9 +88,7 @@ func TestPolicies(t *testing.T) {
 						refused = append(refused, m)
 					}
 				}
-				if got := strings.Join(refused, " "); got != c.refused {
-					t.Errorf("refused %q, want %q", got, c.refused)
-				}
+				assert.Equal(t, c.refused, strings.Join(refused, " "))
 				synctest.Wait()
 				if r := conn.reason(t); (r == nil) != (c.unsent == nil) || r != nil && *r != *c.unsent {
 					t.Errorf("disconnected with %+v, want %+v", r, c.unsent)
@@ -97,12 +98,8 @@ func TestPolicies(t *testing.T) {
 				if (err == nil) != (c.unsent == nil) || err != nil && !errors.Is(err, c.unsent.Err) {
 					t.Errorf("Close: %v, want %v", err, c.unsent)
 				}
-				if got := conn.got(); got != c.written {
-					t.Errorf("written %q, want %q", got, c.written)
-				}
-				if got := conn.queue.Stats(); got != c.stats {
-					t.Errorf("%+v, want %+v", got, c.stats)
-				}
+				assert.Equal(t, c.written, conn.got())
+				assert.Equal(t, c.stats, conn.queue.Stats())
 			})
 		})
 	}
@@ -128,9 +125,7 @@ func TestDefaults(t *testing.T) {
 			for conn.queue.Push("", c.size, c.volatile) {
 				n++
 			}
-			if n != c.want {
-				t.Errorf("%d %s, want %d", n, c.what, c.want)
-			}
+			assert.Equal(t, c.want, n, c.what)
 			synctest.Wait()
 			if r := conn.reason(t); (r == nil) != c.volatile || r != nil && r.Err != outgoing.ErrFull {
 				t.Errorf("%s: disconnected with %v", c.what, r)
@@ -201,9 +196,7 @@ func TestAgainstModel(t *testing.T) {
 						t.Fatalf("seed %d: push of %+v: %v, want %v", seed, m, got, want)
 					}
 					want.Messages, want.Bytes = len(model)+1, bytes()
-					if got := conn.queue.Stats(); got != want {
-						t.Fatalf("seed %d: %+v, want %+v", seed, got, want)
-					}
+					require.Equal(t, want, conn.queue.Stats(), "seed %d", seed)
 				}
 				release()
 				synctest.Wait()
@@ -214,15 +207,9 @@ func TestAgainstModel(t *testing.T) {
 				want.Messages, want.Bytes, want.Written = 0, 0, uint64(len(expected))
 				model = nil
 			}
-			if err := conn.queue.Close(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-			if got := conn.got(); got != strings.Join(expected, " ") {
-				t.Fatalf("seed %d: written %s, want %s", seed, got, expected)
-			}
-			if got := conn.queue.Stats(); got != want {
-				t.Fatalf("seed %d: %+v, want %+v", seed, got, want)
-			}
+			require.NoError(t, conn.queue.Close(context.Background()))
+			require.Equal(t, strings.Join(expected, " "), conn.got(), "seed %d: written", seed)
+			require.Equal(t, want, conn.queue.Stats(), "seed %d", seed)
 		})
 	}
 }

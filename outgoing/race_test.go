@@ -2,13 +2,15 @@ package outgoing_test
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/outgoing"
 )
@@ -26,9 +28,7 @@ func TestManyPushers(t *testing.T) {
 		var overlap, calls atomic.Int32
 		var got [][2]int
 		write := func(batch [][2]int) error {
-			if overlap.Add(1) != 1 {
-				t.Error("two writes at once")
-			}
+			assert.EqualValues(t, 1, overlap.Add(1), "two writes at once")
 			defer overlap.Add(-1)
 			if calls.Add(1) == int32(breaks) {
 				return errBroken
@@ -63,15 +63,15 @@ func TestManyPushers(t *testing.T) {
 		unsent := 0
 		if err != nil {
 			var e *outgoing.Error
-			if reason := <-ended; reason != err || !errors.As(err, &e) {
-				t.Fatalf("disconnected with %v, closed with %v", reason, err)
-			}
+			reason := <-ended
+			require.Same(t, err, reason, "disconnected")
+			require.ErrorAs(t, err, &e)
 			unsent = e.Messages
 		}
 		s := q.Stats()
-		if int(s.Written) != len(got) || s.Messages != 0 || s.Bytes != 0 {
-			t.Fatalf("%+v, %d written", s, len(got))
-		}
+		require.Equal(t, len(got), int(s.Written))
+		require.Zero(t, s.Messages)
+		require.Zero(t, s.Bytes)
 		accounted := int(s.Written+s.Dropped+s.DroppedVolatile) + unsent
 		if accounted > pushers*each || err == nil && !closeEarly && accounted != pushers*each {
 			t.Fatalf("%+v and %d unsent, of %d", s, unsent, pushers*each)
@@ -81,9 +81,7 @@ func TestManyPushers(t *testing.T) {
 		}
 		var last [pushers]int
 		for _, m := range got {
-			if m[1] < last[m[0]] {
-				t.Fatalf("message %d of pusher %d after %d", m[1], m[0], last[m[0]])
-			}
+			require.GreaterOrEqual(t, m[1], last[m[0]], "message %d of pusher %d after %d", m[1], m[0], last[m[0]])
 			last[m[0]] = m[1] + 1
 		}
 	}
@@ -102,14 +100,10 @@ func TestNothingIsForgotten(t *testing.T) {
 		q.Push(i, 1, false)
 		select {
 		case n := <-written:
-			if n != i {
-				t.Fatalf("%d, want %d", n, i)
-			}
+			require.Equal(t, i, n)
 		case <-time.After(10 * time.Second):
 			t.Fatalf("message %d is forgotten", i)
 		}
 	}
-	if err := q.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, q.Close(t.Context()))
 }

@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/outgoing"
 )
 
@@ -38,19 +41,13 @@ func TestBatches(t *testing.T) {
 				conn.queue.Push(fmt.Sprint(i), size, false)
 			}
 			release()
-			if err := conn.queue.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if got := conn.got(); got != strings.Join(want, " ") {
-				t.Errorf("%s: written %s", c.name, got)
-			}
+			assert.NoError(t, conn.queue.Close(t.Context()))
+			assert.Equal(t, strings.Join(want, " "), conn.got(), "%s: written", c.name)
 			var numbers []string
 			for _, b := range conn.batches[1:] {
 				numbers = append(numbers, fmt.Sprint(len(b)))
 			}
-			if got := strings.Join(numbers, " "); got != c.want {
-				t.Errorf("%s: batches of %s messages, want %s", c.name, got, c.want)
-			}
+			assert.Equal(t, c.want, strings.Join(numbers, " "), "%s: batches of messages", c.name)
 		})
 	}
 }
@@ -63,13 +60,9 @@ func TestRoomWhileWriting(t *testing.T) {
 		conn.queue.Push("a", 9, false)
 		synctest.Wait()
 		for _, want := range []bool{true, true, false} {
-			if got := conn.queue.Push("b", 1, false); got != want {
-				t.Errorf("push: %v, want %v", got, want)
-			}
+			assert.Equal(t, want, conn.queue.Push("b", 1, false))
 		}
-		if got, want := conn.queue.Stats(), (outgoing.Stats{Messages: 3, Bytes: 11, Dropped: 1}); got != want {
-			t.Errorf("%+v, want %+v", got, want)
-		}
+		assert.Equal(t, outgoing.Stats{Messages: 3, Bytes: 11, Dropped: 1}, conn.queue.Stats())
 		release()
 		conn.queue.Close(t.Context())
 	})
@@ -82,18 +75,15 @@ func TestStrangeSizes(t *testing.T) {
 		release := conn.hold()
 		conn.queue.Push("a", -5, false)
 		synctest.Wait()
-		if !conn.queue.Push("b", 1<<40, false) || conn.queue.Stats() != (outgoing.Stats{Messages: 2, Bytes: 1<<32 - 1}) {
-			t.Errorf("%+v", conn.queue.Stats())
-		}
+		require.True(t, conn.queue.Push("b", 1<<40, false))
+		assert.Equal(t, outgoing.Stats{Messages: 2, Bytes: 1<<32 - 1}, conn.queue.Stats())
 		release()
 		synctest.Wait()
 		again := conn.hold()
 		conn.queue.Push("c", 0, false)
 		synctest.Wait()
 		for _, want := range []bool{true, true, false} {
-			if got := conn.queue.Push("d", 5, false); got != want {
-				t.Errorf("push: %v, want %v", got, want)
-			}
+			assert.Equal(t, want, conn.queue.Push("d", 5, false))
 		}
 		again()
 		conn.queue.Close(t.Context())
@@ -130,19 +120,12 @@ func TestWriteFails(t *testing.T) {
 				if strings.Contains(c.name, "panic") && !strings.Contains(r.Error(), "write_test.go:") {
 					t.Errorf("no stack in %v", r)
 				}
-				if conn.queue.Push("c", 1, false) {
-					t.Error("the queue takes more")
-				}
+				assert.False(t, conn.queue.Push("c", 1, false), "the queue takes more")
 				<-conn.queue.Done()
-				if err := conn.queue.Close(t.Context()); err != error(r) {
-					t.Errorf("Close: %v", err)
-				}
-				if got, want := conn.queue.Stats(), (outgoing.Stats{Written: 1}); got != want {
-					t.Errorf("%+v, want %+v", got, want)
-				}
-				if got := conn.got(); got != "fine" {
-					t.Errorf("written %q", got)
-				}
+				assert.Same(t, error(r), conn.queue.Close(t.Context()))
+				got, want := conn.queue.Stats(), (outgoing.Stats{Written: 1})
+				assert.Equal(t, want, got)
+				assert.Equal(t, "fine", conn.got(), "written")
 			})
 		})
 	}
@@ -183,21 +166,15 @@ func TestWriteTimeout(t *testing.T) {
 			if c.want == 0 {
 				time.Sleep(24 * time.Hour)
 				synctest.Wait()
-				if r := conn.reason(t); r != nil {
-					t.Errorf("disconnected with %v", r)
-				}
+				assert.Nil(t, conn.reason(t), "disconnected")
 				release()
 				conn.queue.Close(t.Context())
 				return
 			}
 			time.Sleep(c.want)
 			synctest.Wait()
-			if r := conn.reason(t); r == nil || *r != (outgoing.Error{Messages: 2, Bytes: 11, Err: outgoing.ErrTimeout}) {
-				t.Errorf("disconnected with %+v", r)
-			}
-			if conn.queue.Push("e", 1, false) {
-				t.Error("the queue takes more")
-			}
+			assert.Equal(t, &outgoing.Error{Messages: 2, Bytes: 11, Err: outgoing.ErrTimeout}, conn.reason(t), "disconnected")
+			assert.False(t, conn.queue.Push("e", 1, false), "the queue takes more")
 			select {
 			case <-conn.queue.Done():
 				t.Error("done while write has not returned")
@@ -205,14 +182,12 @@ func TestWriteTimeout(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err := conn.queue.Close(ctx); !errors.Is(err, outgoing.ErrTimeout) || time.Since(began) != c.want+time.Second {
-				t.Errorf("Close: %v after %v", err, time.Since(began))
-			}
+			err := conn.queue.Close(ctx)
+			assert.ErrorIs(t, err, outgoing.ErrTimeout)
+			assert.Equal(t, c.want+time.Second, time.Since(began))
 			release()
 			<-conn.queue.Done()
-			if got, want := conn.queue.Stats(), (outgoing.Stats{Written: 6}); got != want {
-				t.Errorf("%+v, want %+v", got, want)
-			}
+			assert.Equal(t, outgoing.Stats{Written: 6}, conn.queue.Stats())
 		})
 	}
 }
@@ -241,9 +216,9 @@ func TestReentrance(t *testing.T) {
 			ended <- queue.Close(context.Background())
 		}, nil)
 		queue.Push(4, 1, false)
-		if err := <-ended; !errors.Is(err, io.ErrClosedPipe) || fmt.Sprint(written) != "[4 3 2 1 0]" {
-			t.Errorf("%v, written %v", err, written)
-		}
+		err := <-ended
+		assert.ErrorIs(t, err, io.ErrClosedPipe)
+		assert.Equal(t, "[4 3 2 1 0]", fmt.Sprint(written))
 	})
 }
 
@@ -254,9 +229,7 @@ func TestNewChecks(t *testing.T) {
 	} {
 		func() {
 			defer func() {
-				if recover() == nil {
-					t.Error("New takes nil")
-				}
+				assert.NotNil(t, recover(), "New takes nil")
 			}()
 			f()
 		}()
