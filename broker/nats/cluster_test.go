@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -32,9 +34,7 @@ func on(t testing.TB, cluster *servers.NATSCluster, name string) *servers.NATS {
 				List []string `json:"subscriptions_list"`
 			} `json:"connections"`
 		}
-		if err := n.Monitor(t.Context(), "/connz?subs=1", &about); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, n.Monitor(t.Context(), "/connz?subs=1", &about))
 		for _, c := range about.Connections {
 			if c.Name == name && slices.ContainsFunc(c.List, func(s string) bool { return !strings.Contains(s, ".mark.") }) {
 				return n
@@ -71,15 +71,11 @@ func TestLiveOnEveryServer(t *testing.T) {
 	sub := subscribe(t, listener, r)
 	for i := range 500 {
 		ch := broker.Native.Room("/", fmt.Sprint("room ", i))
-		if err := sub.Add(within(t, patience), broker.Exactly(ch)); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, sub.Add(within(t, patience), broker.Exactly(ch)))
 		publish(t, publishers[i%len(publishers)], ch, "at once")
 		r.Want(ch, "at once")
 		if i%10 == 9 {
-			if err := sub.Remove(within(t, patience), broker.Exactly(ch)); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, sub.Remove(within(t, patience), broker.Exactly(ch)))
 		}
 	}
 }
@@ -126,17 +122,15 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 			if err == nil {
 				break
 			}
-			if !errors.As(err, &loss) {
-				t.Fatal(err)
-			}
+			require.ErrorAs(t, err, &loss)
 		}
 		r.Want(room, text)
 		srv.Restart()
 		cluster.WaitWhole(t)
 	}
-	if s := balanced(t, b, losses); s.Interruptions != 3 || s.Lost+s.Uncertain != 0 {
-		t.Fatalf("Stats %+v", s)
-	}
+	s := balanced(t, b, losses)
+	require.EqualValues(t, 3, s.Interruptions, "Stats")
+	require.Zero(t, s.Lost+s.Uncertain, "Stats")
 }
 
 // TestPublisherMoves: a publisher whose server is killed goes on with another, and
@@ -192,9 +186,8 @@ func TestPublisherMoves(t *testing.T) {
 		switch c.What {
 		case "interrupted":
 			// The listener's server is well: nothing but what was overtaken is missed.
-			if !errors.As(c.Err, &loss) || loss.Messages == 0 {
-				t.Fatalf("%v, want the number of missed messages", c)
-			}
+			require.ErrorAs(t, c.Err, &loss, "%v", c)
+			require.NotZero(t, loss.Messages, "%v", c)
 			missed += loss.Messages
 		case "deliver":
 			if _, err := fmt.Sscan(c.Payload, &n); err != nil || n < next || c.Ch != broker.Native.Room("/", fmt.Sprint(n%7)) { // also across rooms
@@ -233,18 +226,16 @@ func TestPublisherMoves(t *testing.T) {
 	}
 	flush(t, sender)
 	s := balanced(t, sender, losses)
-	if s.Lost != 0 || s.Accepted != uint64(sent)+1 || s.QueuedMessages != 0 {
-		t.Fatalf("Stats %+v after %d messages", s, sent+1)
-	}
+	require.Zero(t, s.Lost, "Stats after %d messages", sent+1)
+	require.Equal(t, uint64(sent)+1, s.Accepted, "Stats after %d messages", sent+1)
+	require.Zero(t, s.QueuedMessages, "Stats after %d messages", sent+1)
 	// What a server had answered to and not yet passed on when it was killed would be missing
 	// too (see the package documentation): that is a matter of microseconds.
 	t.Logf("%d accepted, %d in doubt: %v; %d missing, %d told to be missed", s.Accepted, s.Uncertain, doubtful, len(missing), missed)
 	unknown := slices.DeleteFunc(missing, func(n int) bool {
 		return slices.ContainsFunc(doubtful, func(d span) bool { return d.from <= n && n < d.to })
 	})
-	if len(unknown) > missed {
-		t.Errorf("%d messages are missing that count as sent, first number %d, and %d were told to be missed", len(unknown), unknown[0], missed)
-	}
+	assert.LessOrEqual(t, len(unknown), missed, "missing although they count as sent: %d", unknown)
 }
 
 // TestServerOfClusterFrozen: a server that is not ours and does not move holds up a
@@ -262,22 +253,16 @@ func TestServerOfClusterFrozen(t *testing.T) {
 	for i := range 3 {
 		start := time.Now()
 		ch := broker.Native.Room("/", fmt.Sprint(i))
-		if err := sub.Add(within(t, patience), broker.Exactly(ch)); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, sub.Add(within(t, patience), broker.Exactly(ch)))
 		took := time.Since(start)
-		if took > opts.ProbeTimeout+3*time.Second {
-			t.Errorf("Add number %d took %v", i, took)
-		}
+		assert.LessOrEqual(t, took, opts.ProbeTimeout+3*time.Second, "Add number %d", i)
 		if took > opts.ProbeTimeout/2 {
 			held++
 		}
 		publish(t, b, ch, "own")
 		r.Want(ch, "own")
 	}
-	if held > 1 {
-		t.Errorf("%d Adds were held up", held)
-	}
+	assert.LessOrEqual(t, held, 1, "Adds were held up")
 }
 
 // TestSilentServerInCluster: waiting for a server that takes connections and says nothing
@@ -286,9 +271,7 @@ func TestSilentServerInCluster(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartNATSCluster(t, nil)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer silent.Close()
 	opts := quick()
 	opts.NATS = []nats.Option{nats.DontRandomize()}
@@ -297,7 +280,7 @@ func TestSilentServerInCluster(t *testing.T) {
 	addresses := []string{cluster.Nodes[0].URL(), silent.Addr().String(), cluster.Nodes[1].URL(), cluster.Nodes[2].URL()}
 	b := open(t, strings.Join(addresses, ","), opts)
 	subscribe(t, b, record(t), broker.Exactly(room))
-	if text := log.String(); strings.Contains(text, "does not hear") || !strings.Contains(text, "cannot be asked") {
-		t.Errorf("log: %s", text)
-	}
+	text := log.String()
+	assert.NotContains(t, text, "does not hear")
+	assert.Contains(t, text, "cannot be asked")
 }

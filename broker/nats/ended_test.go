@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -51,9 +53,8 @@ func (e *ended) test(t *testing.T) {
 	publish(t, e.b, room, "before")
 	r.Want(room, "before")
 	e.end()
-	if c := r.WantCall("interrupted"); !errors.Is(c.Err, e.ends) {
-		t.Errorf("Interrupted(%v), want %v", c.Err, e.ends)
-	}
+	c := r.WantCall("interrupted")
+	assert.ErrorIs(t, c.Err, e.ends)
 	// Later attempts to connect are no less clear than the first.
 	for i := range 3 {
 		publish(t, e.b, room, "too early")
@@ -62,9 +63,8 @@ func (e *ended) test(t *testing.T) {
 			t.Errorf("Flush %d: %v, want a loss because of %v", i, err, e.stays)
 		}
 	}
-	if text := e.log.String(); !strings.Contains(strings.ToLower(text), strings.TrimPrefix(e.ends.Error(), "nats: ")) {
-		t.Errorf("the log does not have the reason %v:\n%s", e.ends, text)
-	}
+	text := e.log.String()
+	assert.Contains(t, strings.ToLower(text), strings.TrimPrefix(e.ends.Error(), "nats: "), "the log does not have the reason %v:\n%s", e.ends, text)
 	e.heal()
 	r.WantCall("resumed")
 	publish(t, e.b, room, "after")
@@ -157,34 +157,29 @@ func TestPayloadLimitLowered(t *testing.T) {
 			large := strings.Repeat("x", 2*limit)
 			publish(t, c.b, room, large)
 			r.Want(room, large)
-			if err := c.srv.Reload(within(t, patience), c.lower); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, c.srv.Reload(within(t, patience), c.lower))
 			publish(t, c.b, room, "small")
 			publish(t, c.b, room, large)
 			var loss *broker.LossError
-			if err := c.b.Flush(within(t, patience)); !errors.As(err, &loss) || !errors.Is(err, nats.ErrMaxPayload) {
-				t.Fatalf("Flush: %v, want losses because of the server's limit", err)
-			}
+			err := c.b.Flush(within(t, patience))
+			require.ErrorAs(t, err, &loss)
+			require.ErrorIs(t, err, nats.ErrMaxPayload)
 			var call brokertest.Call
 			for call = r.Next(); call.What == "deliver"; call = r.Next() {
 			}
-			if call.What != "interrupted" || !errors.Is(call.Err, nats.ErrMaxPayload) {
-				t.Fatalf("got %v, want an interruption because of the server's limit", call)
-			}
+			require.Equal(t, "interrupted", call.What)
+			require.ErrorIs(t, call.Err, nats.ErrMaxPayload)
 			r.WantCall("resumed")
 			var refused *broker.PayloadError
-			err := c.b.Publish(within(t, patience), room, []byte(large))
-			if !errors.As(err, &refused) || refused.Max >= limit {
-				t.Fatalf("Publish: %v, want a *PayloadError", err)
-			}
+			err = c.b.Publish(within(t, patience), room, []byte(large))
+			require.ErrorAs(t, err, &refused)
+			require.Less(t, refused.Max, limit, "Publish")
 			whole := strings.Repeat("y", refused.Max)
 			publish(t, c.b, room, whole)
 			r.Want(room, whole)
 			flush(t, c.b)
-			if s := balanced(t, c.b, losses); s.Interruptions != 1 {
-				t.Fatalf("Stats %+v", s)
-			}
+			s := balanced(t, c.b, losses)
+			require.EqualValues(t, 1, s.Interruptions, "Stats %+v", s)
 		})
 	}
 }
@@ -199,24 +194,17 @@ func TestTooManySubscriptions(t *testing.T) {
 	sub := subscribe(t, b, r, broker.Exactly(room))
 	more := rooms(3)
 	for range 20 {
-		if err := sub.Add(within(t, patience), more...); !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
-			t.Fatalf("Add of three more: %v, want a refusal", err)
-		}
-		if _, err := b.Subscribe(within(t, patience), record(t), more...); !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
-			t.Fatalf("Subscribe to three more: %v, want a refusal", err)
-		}
-		if err := sub.Add(within(t, patience), more[:2]...); err != nil {
-			t.Fatal(err)
-		}
+		require.ErrorIs(t, sub.Add(within(t, patience), more...), nats.ErrMaxSubscriptionsExceeded, "Add of three more")
+		_, err := b.Subscribe(within(t, patience), record(t), more...)
+		require.ErrorIs(t, err, nats.ErrMaxSubscriptionsExceeded, "Subscribe to three more")
+		require.NoError(t, sub.Add(within(t, patience), more[:2]...))
 		publish(t, from, more[1].Channel(), "live")
 		r.Want(more[1].Channel(), "live")
-		if err := sub.Remove(within(t, patience), more[:2]...); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, sub.Remove(within(t, patience), more[:2]...))
 	}
-	if s := b.Stats(); s.Interruptions != 0 || s.Subscriptions != 1 {
-		t.Errorf("Stats %+v", s)
-	}
+	s := b.Stats()
+	assert.Zero(t, s.Interruptions)
+	assert.Equal(t, 1, s.Subscriptions)
 }
 
 // TestLameDuck: a server that shuts down in good order is named as the reason.
@@ -227,9 +215,8 @@ func TestLameDuck(t *testing.T) {
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	srv.Signal(syscall.SIGUSR2)
-	if c := r.WantCall("interrupted"); !strings.Contains(c.Err.Error(), "lame duck") {
-		t.Errorf("Interrupted(%v), want the server's mode", c.Err)
-	}
+	c := r.WantCall("interrupted")
+	assert.Contains(t, c.Err.Error(), "lame duck", "Interrupted")
 	srv.Restart()
 	r.WantCall("resumed")
 }
@@ -253,9 +240,7 @@ func newIssuer(t *testing.T) *issuer {
 		nkeys.PrefixByteOperator: &i.operator, nkeys.PrefixByteAccount: &i.account, nkeys.PrefixByteUser: &i.user,
 	} {
 		pair, err := nkeys.CreatePair(kind)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		*key = pair
 	}
 	i.allow()
@@ -287,15 +272,11 @@ func (i *issuer) token(issuer, subject nkeys.KeyPair, expires int64, claims map[
 		all["exp"] = expires
 	}
 	body, err := json.Marshal(all)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	require.NoError(i.t, err)
 	encode := base64.RawURLEncoding.EncodeToString
 	text := encode([]byte(`{"typ":"JWT","alg":"ed25519-nkey"}`)) + "." + encode(body)
 	signature, err := issuer.Sign([]byte(text))
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	require.NoError(i.t, err)
 	return text + "." + encode(signature)
 }
 
@@ -360,13 +341,10 @@ func TestReasonsToBeKeptOut(t *testing.T) {
 			r.WantCall("interrupted")
 			for i := range 4 {
 				publish(t, b, room, "too early")
-				if err := b.Flush(within(t, patience)); err == nil || !strings.Contains(err.Error(), c.says) {
-					t.Errorf("Flush %d: %v, want a loss because of %q", i, err, c.says)
-				}
+				err := b.Flush(within(t, patience))
+				assert.ErrorContains(t, err, c.says, "Flush %d", i)
 			}
-			if !strings.Contains(log.String(), c.says) {
-				t.Errorf("the log does not have %q:\n%s", c.says, log.String())
-			}
+			assert.Contains(t, log.String(), c.says, "the log")
 			proxy.Retarget(c.from.Addr())
 			r.WantCall("resumed")
 		})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
 )
 
 // TestServersThatLeave: a server that was learned of is forgotten when it cannot be
@@ -14,16 +15,12 @@ func TestServersThatLeave(t *testing.T) {
 	o := nats.GetDefaultOptions()
 	o.Servers, o.NoRandomize = []string{"given:1", "gone:2"}, true
 	e, err := newEndpoints(o, nil, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	at := func(host string) endpoint {
 		t.Helper()
 		all := e.all()
 		i := slices.IndexFunc(all, func(p endpoint) bool { return p.url.Host == host })
-		if i < 0 {
-			t.Fatalf("%s is not known", host)
-		}
+		require.GreaterOrEqual(t, i, 0, "%s is not known", host)
 		return all[i]
 	}
 	want := func(hosts ...string) {
@@ -32,9 +29,7 @@ func TestServersThatLeave(t *testing.T) {
 		for _, p := range e.all() {
 			got = append(got, p.url.Host)
 		}
-		if !slices.Equal(got, hosts) {
-			t.Fatalf("known are %q, want %q", got, hosts)
-		}
+		require.Equal(t, hosts, got, "known")
 	}
 	e.learn(at("given:1"), []string{"nats://a:3", "nats://b:4"})
 	want("given:1", "gone:2", "a:3", "b:4")

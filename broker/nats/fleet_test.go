@@ -3,11 +3,12 @@ package natsbroker_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -64,42 +65,23 @@ func TestFleet(t *testing.T) {
 				return fmt.Sprintf("%s has %d for %s", name, ns.Len(), data), nil
 			},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()
 			server.Close(ctx)
 		}()
 		chat, err := server.Of(ctx, "/chat")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := chat.OnServerSideEmit("hi", func(_ context.Context, e *adapter.ServerEvent) { _ = e.Ack(name) }); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
+		_, err = chat.OnServerSideEmit("hi", func(_ context.Context, e *adapter.ServerEvent) { _ = e.Ack(name) })
+		require.NoError(t, err)
 		nodes, chats, ids = append(nodes, server), append(chats, chat), append(ids, server.UID())
 	}
 	for _, n := range nodes {
-		for len(n.KnownPeers()) < 2 {
-			select {
-			case <-ctx.Done():
-				t.Fatal("the nodes do not meet")
-			case <-time.After(time.Millisecond):
-			}
-		}
+		require.Eventually(t, func() bool { return len(n.KnownPeers()) >= 2 }, patience, time.Millisecond, "the nodes do not meet")
 	}
 	for i, id := range []string{"alice", "bob", "carol"} {
-		if err := chats[i].Add(&client{id, chats[i], seen}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, chats[i].Add(&client{id, chats[i], seen}))
 	}
 	heard := func(want ...string) {
 		t.Helper()
@@ -112,68 +94,54 @@ func TestFleet(t *testing.T) {
 				t.Fatalf("got only %q, want %q", got, want)
 			}
 		}
-		if slices.Sort(got); !slices.Equal(got, want) {
-			t.Fatalf("got %q, want %q", got, want)
-		}
+		require.ElementsMatch(t, want, got)
 	}
 	north := chats[0]
-	same := func(what string, got, want []string) {
-		t.Helper()
-		if slices.Sort(got); !slices.Equal(got, want) {
-			t.Fatalf("%s: %q, want %q", what, got, want)
-		}
-	}
 
-	must(north.RemoteJoin(ctx, "carol", "lobby"))
-	must(north.To("bob").SocketsJoin(ctx, "lobby", "a.b > *"))
+	require.NoError(t, north.RemoteJoin(ctx, "carol", "lobby"))
+	require.NoError(t, north.To("bob").SocketsJoin(ctx, "lobby", "a.b > *"))
 	rooms, err := north.ClientRooms(ctx, "bob")
-	must(err)
-	same("ClientRooms", rooms, []string{"a.b > *", "bob", "lobby"})
-	must(north.Emit(ctx, "all", 1))
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"a.b > *", "bob", "lobby"}, rooms, "ClientRooms")
+	require.NoError(t, north.Emit(ctx, "all", 1))
 	heard("alice all[1]", "bob all[1]", "carol all[1]")
-	must(north.To("lobby").Except("a.b > *").Emit(ctx, "lobby"))
+	require.NoError(t, north.To("lobby").Except("a.b > *").Emit(ctx, "lobby"))
 	heard("carol lobby[]")
-	must(north.To("a.b > *").Emit(ctx, "odd"))
+	require.NoError(t, north.To("a.b > *").Emit(ctx, "odd"))
 	heard("bob odd[]")
 	acks, err := north.EmitWithAck(ctx, "ask")
-	must(err)
+	require.NoError(t, err)
 	heard("alice ask[]", "bob ask[]", "carol ask[]")
-	if len(acks.Values) != 3 || acks.Expected != 3 {
-		t.Fatalf("EmitWithAck: %+v", acks)
-	}
+	require.Len(t, acks.Values, 3, "EmitWithAck")
+	require.Equal(t, 3, acks.Expected, "EmitWithAck")
 	clients, err := north.Clients(ctx, "lobby")
-	must(err)
-	same("Clients", clients.IDs, []string{"bob", "carol"})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"bob", "carol"}, clients.IDs, "Clients")
 	sockets, err := north.FetchSockets(ctx)
-	must(err)
+	require.NoError(t, err)
 	for i, s := range sockets.List {
-		if s.ID != []string{"alice", "bob", "carol"}[i] || s.Node != ids[i] {
-			t.Fatalf("FetchSockets: %+v", sockets.List)
-		}
+		require.Equal(t, []string{"alice", "bob", "carol"}[i], s.ID, "FetchSockets: %+v", sockets.List)
+		require.Equal(t, ids[i], s.Node, "FetchSockets: %+v", sockets.List)
 	}
 	all, err := north.AllRooms(ctx)
-	must(err)
-	same("AllRooms", all.Rooms, []string{"a.b > *", "alice", "bob", "carol", "lobby"})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"a.b > *", "alice", "bob", "carol", "lobby"}, all.Rooms, "AllRooms")
 	replies, err := north.CustomRequest(ctx, "x")
-	must(err)
-	if len(replies.List) != 3 {
-		t.Fatalf("CustomRequest: %+v", replies)
-	}
-	if replies, err = north.ServerSideEmitWithAck(ctx, "hi"); err != nil || len(replies.List) != 2 {
-		t.Fatalf("ServerSideEmitWithAck: %+v, %v", replies, err)
-	}
-	if n, err := north.ServerCount(ctx); err != nil || n != 3 {
-		t.Fatalf("ServerCount: %d, %v", n, err)
-	}
-	must(north.RemoteLeave(ctx, "bob", "a.b > *"))
-	must(north.To("lobby").SocketsLeave(ctx, "lobby"))
-	if clients, err = north.Clients(ctx, "lobby", "a.b > *"); err != nil || len(clients.IDs) != 0 {
-		t.Fatalf("after leaving: %+v, %v", clients, err)
-	}
-	if err := north.RemoteJoin(ctx, "nobody", "x"); !errors.Is(err, backplane.ErrNoSuchMember) {
-		t.Fatalf("RemoteJoin of nobody: %v", err)
-	}
-	must(north.RemoteDisconnect(ctx, "bob", true))
+	require.NoError(t, err)
+	require.Len(t, replies.List, 3, "CustomRequest: %+v", replies)
+	replies, err = north.ServerSideEmitWithAck(ctx, "hi")
+	require.NoError(t, err, "ServerSideEmitWithAck: %+v", replies)
+	require.Len(t, replies.List, 2, "ServerSideEmitWithAck: %+v", replies)
+	n, err := north.ServerCount(ctx)
+	require.NoError(t, err)
+	require.Equal(t, 3, n, "ServerCount")
+	require.NoError(t, north.RemoteLeave(ctx, "bob", "a.b > *"))
+	require.NoError(t, north.To("lobby").SocketsLeave(ctx, "lobby"))
+	clients, err = north.Clients(ctx, "lobby", "a.b > *")
+	require.NoError(t, err, "after leaving: %+v", clients)
+	require.Empty(t, clients.IDs, "after leaving: %+v", clients)
+	require.ErrorIs(t, north.RemoteJoin(ctx, "nobody", "x"), backplane.ErrNoSuchMember, "RemoteJoin of nobody")
+	require.NoError(t, north.RemoteDisconnect(ctx, "bob", true))
 	heard("bob disconnected")
 
 	// East gets nothing and says nothing, and nobody is told so.
@@ -199,15 +167,12 @@ func TestFleet(t *testing.T) {
 		start := time.Now()
 		err := q.ask()
 		var partial *backplane.PartialError
-		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != ids[2] ||
-			!slices.Equal(partial.Coverage.Answered, ids[1:2]) {
-			t.Errorf("%s with east frozen: %v, want that east is missing", q.name, err)
-		} else {
+		if assert.ErrorAs(t, err, &partial, "%s with east frozen", q.name) && assert.Len(t, partial.Coverage.Missing, 1, q.name) {
+			assert.Equal(t, ids[2], partial.Coverage.Missing[0].Node, q.name)
+			assert.Equal(t, ids[1:2], partial.Coverage.Answered, q.name)
 			t.Logf("%s: missing east (%v) after %v", q.name, partial.Coverage.Missing[0].Reason, time.Since(start).Round(time.Millisecond))
 		}
-		if took := time.Since(start); took > 4*timeout {
-			t.Errorf("%s took %v", q.name, took)
-		}
+		assert.LessOrEqual(t, time.Since(start), 4*timeout, q.name)
 	}
 	for _, p := range proxies {
 		p.Heal()
@@ -216,11 +181,7 @@ func TestFleet(t *testing.T) {
 		if sockets, err = north.FetchSockets(ctx); err == nil {
 			break
 		}
-		if ctx.Err() != nil {
-			t.Fatalf("east is not back: %v", err)
-		}
+		require.NoError(t, ctx.Err(), "east is not back: %v", err)
 	}
-	if len(sockets.List) > 2 {
-		t.Fatalf("FetchSockets: %+v", sockets.List)
-	}
+	require.LessOrEqual(t, len(sockets.List), 2, "FetchSockets: %+v", sockets.List)
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -13,31 +16,26 @@ func TestFrames(t *testing.T) {
 	for _, names := range [][]byte{nil, appendNames(nil, long), appendNames(nil, broker.Native.Broadcast(long.Namespace()))} {
 		data := append(appendFrame(nil, 1<<63|7, 42, names), "payload"...)
 		f, payload, ok := readFrame(data)
-		if !ok || f.from != 7 || f.seq != 42 || string(payload) != "payload" || f.named != (names != nil) {
-			t.Fatalf("got %+v %q %v", f, payload, ok)
-		}
-		if cap(payload) != len(payload) {
-			t.Error("whoever appends to the payload writes over what is behind it")
-		}
-		if n := len(data) - len(payload); n > frameReserve {
-			t.Errorf("a frame of %d bytes", n)
-		}
+		require.True(t, ok)
+		require.EqualValues(t, 7, f.from)
+		require.EqualValues(t, 42, f.seq)
+		require.Equal(t, "payload", string(payload))
+		require.Equal(t, names != nil, f.named, "named")
+		assert.Equal(t, len(payload), cap(payload), "whoever appends to the payload writes over what is behind it")
+		assert.LessOrEqual(t, len(data)-len(payload), frameReserve, "a frame of bytes")
 		for i := range len(data) - len("payload") {
-			if _, _, ok := readFrame(data[:i]); ok {
-				t.Fatalf("%d bytes are taken for a frame", i)
-			}
+			_, _, ok := readFrame(data[:i])
+			require.False(t, ok, "%d bytes are taken for a frame", i)
 		}
 	}
 	f, _, _ := readFrame(appendFrame(nil, 1, 1, appendNames(nil, long)))
 	for _, ch := range []broker.Channel{long, broker.SocketIO.Room("x", "y"), broker.Native.Broadcast("x"), broker.Native.Requests("x"), broker.Native.Responses("x")} {
 		got := f.channel(ch)
-		if got.Kind() != ch.Kind() || got.Protocol() != ch.Protocol() || got.Namespace() != long.Namespace() {
-			t.Errorf("%.60v became %.60v", ch, got)
-		}
+		assert.Equal(t, ch.Kind(), got.Kind(), "%.60v", ch)
+		assert.Equal(t, ch.Protocol(), got.Protocol(), "%.60v", ch)
+		assert.Equal(t, long.Namespace(), got.Namespace(), "%.60v", ch)
 	}
-	if got := f.channel(broker.Control()); got != broker.NodeControl(long.Name()) {
-		t.Errorf("a node's control channel became %.60v", got)
-	}
+	assert.Equal(t, broker.NodeControl(long.Name()), f.channel(broker.Control()), "a node's control channel")
 }
 
 func FuzzReadFrame(f *testing.F) {

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 )
@@ -34,9 +36,7 @@ func quick() *natsbroker.Options {
 func open(t testing.TB, url string, opts *natsbroker.Options) *natsbroker.Broker {
 	t.Helper()
 	b, err := natsbroker.Open(url, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	return b
 }

@@ -1,10 +1,12 @@
 package natsbroker
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -12,9 +14,7 @@ import (
 func mustNaming(t testing.TB, prefix string) *naming {
 	t.Helper()
 	n, err := newNaming(prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return n
 }
 
@@ -39,16 +39,13 @@ func TestSubjects(t *testing.T) {
 		{broker.Control(), "crossroom.native.control"},
 		{broker.NodeControl("a.b"), "crossroom.native.control.a%2Eb"},
 	} {
-		if got := n.subject(row.ch); got != row.subject {
-			t.Errorf("%v is called %q, want %q", row.ch, got, row.subject)
-		}
-		if got, long, ok := n.parse(row.subject); !ok || long || got != row.ch {
-			t.Errorf("%q is taken for %v (%v, %v), want %v", row.subject, got, long, ok, row.ch)
-		}
+		assert.Equal(t, row.subject, n.subject(row.ch), "%v is called", row.ch)
+		got, long, ok := n.parse(row.subject)
+		assert.True(t, ok, "%q is not parsed", row.subject)
+		assert.False(t, long, "%q is taken for a long name", row.subject)
+		assert.Equal(t, row.ch, got, row.subject)
 	}
-	if got, want := n.subscription(c.EveryRoom("/a b")), "crossroom.native.cast./a%20b.>"; got != want {
-		t.Errorf("every room is called %q, want %q", got, want)
-	}
+	assert.Equal(t, "crossroom.native.cast./a%20b.>", n.subscription(c.EveryRoom("/a b")), "every room is called")
 }
 
 func TestLongNames(t *testing.T) {
@@ -60,17 +57,13 @@ func TestLongNames(t *testing.T) {
 			ch := broker.Native.Room(ns, room)
 			subject := n.subject(ch)
 			// "PUB ", the subject, the size, and as much again for good measure.
-			if len(subject) > 2560 {
-				t.Errorf("a subject of %d bytes", len(subject))
-			}
-			if other, ok := seen[subject]; ok {
-				t.Errorf("two channels of one subject: %.80v and %.80v", other, ch)
-			}
+			assert.LessOrEqual(t, len(subject), 2560, "the length of a subject")
+			other, twice := seen[subject]
+			assert.False(t, twice, "two channels of one subject: %.80v and %.80v", other, ch)
 			seen[subject] = ch
 			_, long, ok := n.parse(subject)
-			if !ok || long != hashed(ch) {
-				t.Errorf("%.80v: parsed as hashed %v (%v), want %v", ch, long, ok, hashed(ch))
-			}
+			assert.True(t, ok, "%.80v: parsed as hashed", ch)
+			assert.Equal(t, hashed(ch), long, "%.80v: parsed as hashed", ch)
 		}
 	}
 }
@@ -86,17 +79,17 @@ func TestParseRefusesOtherSubjects(t *testing.T) {
 		"a.b.native.request.%2e", "a.b.native.request.%41", "a.b.native.request.%2", "a.b.native.request.%%", "a.b.native.request.x%",
 		"a.b.native.request.*", "a.b.native.request.%hXYZ", "a.b.native.request." + strings.Repeat("x", maxToken+1),
 	} {
-		if ch, _, ok := n.parse(subject); ok {
-			t.Errorf("%q is taken for %v", subject, ch)
-		}
+		ch, _, ok := n.parse(subject)
+		assert.False(t, ok, "%q is taken for %v", subject, ch)
 	}
 }
 
 func TestPrefixes(t *testing.T) {
 	for _, prefix := range []string{"", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "a.>", "$SYS", "a\n", "a.cast", "a.request.b", "a.b.mark", "50%", "\xff", strings.Repeat("x", 256)} {
 		var refused *PrefixError
-		if _, err := newNaming(prefix); !errors.As(err, &refused) || refused.Reason == "" {
-			t.Errorf("prefix %q: %v, want a *PrefixError", prefix, err)
+		_, err := newNaming(prefix)
+		if assert.ErrorAs(t, err, &refused, "prefix %q", prefix) {
+			assert.NotEmpty(t, refused.Reason, "prefix %q", prefix)
 		}
 	}
 	for _, prefix := range []string{"a", "shop.eu", "größe", "_x", "a.$b", "control", "native", "a.socketio.b"} {
@@ -120,9 +113,8 @@ func TestPrefixesApart(t *testing.T) {
 	of := map[string]string{}
 	for _, n := range all {
 		for _, subject := range append([]string{n.mark("cast"), n.mark("native")}, subjects(n, channels)...) {
-			if other, twice := of[subject]; twice {
-				t.Errorf("%q is a subject of the prefixes %q and %q", subject, other, n.prefix)
-			}
+			other, twice := of[subject]
+			assert.False(t, twice, "%q is a subject of the prefixes %q and %q", subject, other, n.prefix)
 			of[subject] = n.prefix
 		}
 	}
@@ -141,9 +133,7 @@ func TestPrefixesApart(t *testing.T) {
 	}
 	for _, word := range []string{wordCast, wordRequest, wordResponse, wordControl, wordMark} {
 		var refused *broker.ProtocolError
-		if err := all[0].check(broker.NewProtocol(word).Room("/", "r")); !errors.As(err, &refused) {
-			t.Errorf("protocol %s: %v, want a *broker.ProtocolError", word, err)
-		}
+		assert.ErrorAs(t, all[0].check(broker.NewProtocol(word).Room("/", "r")), &refused, "protocol %s", word)
 	}
 }
 
@@ -162,9 +152,7 @@ func FuzzNames(f *testing.F) {
 		f.Add("/", s, "/", s+".")
 	}
 	n, err := newNaming("p")
-	if err != nil {
-		f.Fatal(err)
-	}
+	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, ns1, name1, ns2, name2 string) {
 		var all []broker.Channel
 		for _, x := range [][2]string{{ns1, name1}, {ns2, name2}} {
@@ -178,9 +166,9 @@ func FuzzNames(f *testing.F) {
 			}
 			subject := n.subject(a)
 			for token := range strings.SplitSeq(subject, ".") {
-				if token == "" || strings.ContainsAny(token, " \t\r\n\x00*>") || !utf8.ValidString(token) {
-					t.Fatalf("%v is called %q", a, subject)
-				}
+				require.NotEmpty(t, token, "%v is called %q", a, subject)
+				require.False(t, strings.ContainsAny(token, " \t\r\n\x00*>"), "%v is called %q", a, subject)
+				require.True(t, utf8.ValidString(token), "%v is called %q", a, subject)
 			}
 			back, long, ok := n.parse(subject)
 			if !ok || long != hashed(a) || !long && back != a {
@@ -192,12 +180,8 @@ func FuzzNames(f *testing.F) {
 					continue
 				}
 				other := n.subject(b)
-				if (a == b) != (subject == other) {
-					t.Fatalf("%v and %v are called %q and %q", a, b, subject, other)
-				}
-				if strings.HasPrefix(other, wild) != a.Protocol().EveryRoom(a.Namespace()).Matches(b) {
-					t.Fatalf("the wildcard of %v and %q", a, other)
-				}
+				require.Equal(t, subject == other, a == b, "%v and %v are called %q and %q", a, b, subject, other)
+				require.Equal(t, a.Protocol().EveryRoom(a.Namespace()).Matches(b), strings.HasPrefix(other, wild), "the wildcard of %v and %q", a, other)
 			}
 		}
 	})

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
@@ -54,9 +57,7 @@ func TestRestartUnderLoad(t *testing.T) {
 		case c.What == "resumed":
 			clear(n.heard)
 		case c.What == "deliver" && c.Ch != marker:
-			if c.Payload <= n.last[c.Ch] {
-				t.Fatalf("%v after %s", c, n.last[c.Ch])
-			}
+			require.Greater(t, c.Payload, n.last[c.Ch], "%v", c)
 			n.last[c.Ch], n.heard[c.Ch] = c.Payload, true
 		}
 	}
@@ -121,9 +122,9 @@ func TestRestartUnderLoad(t *testing.T) {
 			take(n, c)
 		}
 		s := balanced(t, n.b, n.losses)
-		if s.Interruptions != 3 || s.Lost != 0 || s.QueuedMessages != 0 {
-			t.Errorf("node %d: Stats %+v", i, s)
-		}
+		assert.EqualValues(t, 3, s.Interruptions, "node %d: Stats", i)
+		assert.Zero(t, s.Lost, "node %d: Stats", i)
+		assert.Zero(t, s.QueuedMessages, "node %d: Stats", i)
 		t.Logf("node %d: %d accepted, %d uncertain", i, s.Accepted, s.Uncertain)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -49,31 +50,19 @@ func TestOwnCopy(t *testing.T) {
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	nc, err := nats.Connect(srv.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer nc.Close()
 	copies, err := nc.SubscribeSync("crossroom.native.cast.>")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
 	for _, text := range []string{"one", "two"} {
 		publish(t, b, room, text)
 		r.Want(room, text)
 	}
 	m, err := copies.NextMsg(patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Publish(m.Subject, m.Data); err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, nc.Publish(m.Subject, m.Data))
+	require.NoError(t, nc.Flush())
 	other := open(t, srv.URL(), quick())
 	publish(t, other, room, "after it")
 	r.Want(room, "after it")

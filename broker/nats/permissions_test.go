@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 )
 
 func refusal(of, subject string) error {
@@ -15,9 +16,7 @@ func refusal(of, subject string) error {
 
 func wantSubjects[T any](t *testing.T, what string, got map[string]T, want ...string) {
 	t.Helper()
-	if subjects := slices.Sorted(maps.Keys(got)); !slices.Equal(subjects, want) {
-		t.Errorf("%s: %q, want %q", what, subjects, want)
-	}
+	assert.Equal(t, want, slices.Sorted(maps.Keys(got)), what)
 }
 
 // TestRefusalsAreForgotten: a refusal is kept until it is taken.
@@ -30,22 +29,17 @@ func TestRefusalsAreForgotten(t *testing.T) {
 	r.note(nats.ErrMaxSubscriptionsExceeded)
 	subs, over := r.take()
 	wantSubjects(t, "subscriptions", subs, `a "b"`)
-	if over != 1 || r.unclaimed() == nil {
-		t.Errorf("%d subscriptions too many, %v", over, r.unclaimed())
-	}
+	assert.Equal(t, 1, over)
+	assert.Error(t, r.unclaimed())
 	r.claim(over)
-	if subs, over = r.take(); over != 1 || r.unclaimed() != nil {
-		t.Errorf("%d subscriptions too many, %v", over, r.unclaimed())
-	}
+	subs, over = r.take()
+	assert.Equal(t, 1, over)
+	assert.NoError(t, r.unclaimed())
 	wantSubjects(t, "subscriptions", subs)
 	messages := r.takeMessages()
 	wantSubjects(t, "messages", messages, "early")
-	if n := messages["early"].n; n != 2 {
-		t.Errorf("%d messages were refused, want 2", n)
-	}
+	assert.Equal(t, 2, messages["early"].n, "messages were refused")
 	r.note(refusal("Publish", "late"))
 	wantSubjects(t, "messages", r.takeMessages(), "late")
-	if r.hasMessages() {
-		t.Error("some are left")
-	}
+	assert.False(t, r.hasMessages(), "some are left")
 }

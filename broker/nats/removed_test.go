@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
@@ -27,9 +28,8 @@ func TestUserRemoved(t *testing.T) {
 	for range 2 {
 		g.configure(`authorization { users: [ { user: all, password: pw } ] }`)
 		for _, r := range []*recorder{r, other} {
-			if call := r.WantCall("interrupted"); !errors.Is(call.Err, nats.ErrAuthorization) {
-				t.Errorf("Interrupted(%v), want the authorization violation", call.Err)
-			}
+			call := r.WantCall("interrupted")
+			assert.ErrorIs(t, call.Err, nats.ErrAuthorization)
 		}
 		g.configure(rights(everything))
 		r.WantCall("resumed")

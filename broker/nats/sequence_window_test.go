@@ -1,6 +1,10 @@
 package natsbroker
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
 
 func TestArrivals(t *testing.T) {
 	var a sequences
@@ -18,9 +22,7 @@ func TestArrivals(t *testing.T) {
 		{1, 264, inOrder}, {1, 201, overtaken}, {1, 200, overtaken},
 	} {
 		got := a.check(s.from, s.seq)
-		if got != s.want {
-			t.Fatalf("step %d, message %d of %d: verdict %d, want %d", i, s.seq, s.from, got, s.want)
-		}
+		require.Equal(t, s.want, got, "step %d, message %d of %d: verdict", i, s.seq, s.from)
 		if got != duplicate {
 			a.record(s.from, s.seq)
 		}
@@ -33,16 +35,11 @@ func TestArrivalsForget(t *testing.T) {
 	for from := range uint64(10 * publishersKept) {
 		a.record(from, 1)
 		a.record(1<<40, from+1) // one that stays
-		if n := len(a.now) + len(a.before); n > 2*publishersKept {
-			t.Fatalf("%d publishers are remembered", n)
-		}
+		require.LessOrEqual(t, len(a.now)+len(a.before), 2*publishersKept, "publishers are remembered")
 	}
-	if a.check(1<<40, 10*publishersKept) != duplicate || a.check(10*publishersKept-1, 1) != duplicate {
-		t.Fatal("who published a moment ago is forgotten")
-	}
-	if a.check(0, 1) != inOrder {
-		t.Fatal("who published long ago is remembered")
-	}
+	require.Equal(t, duplicate, a.check(1<<40, 10*publishersKept), "who published a moment ago is forgotten")
+	require.Equal(t, duplicate, a.check(10*publishersKept-1, 1), "who published a moment ago is forgotten")
+	require.Equal(t, inOrder, a.check(0, 1), "who published long ago is remembered")
 }
 
 // TestJumps: numbers that jump begin a row of their own, and the other one goes on, however
@@ -56,9 +53,7 @@ func TestJumps(t *testing.T) {
 		take := func(seq uint64, want order) {
 			t.Helper()
 			got := a.check(1, seq)
-			if got != want {
-				t.Fatalf("after %d: message %d: verdict %d, want %d", forged, seq, got, want)
-			}
+			require.Equal(t, want, got, "after %d: message %d: verdict", forged, seq)
 			if got != duplicate {
 				a.record(1, seq)
 			}
@@ -77,12 +72,8 @@ func TestJumps(t *testing.T) {
 	// A row may also jump for good, as when little of what is published is for here.
 	var a sequences
 	for seq := uint64(1); seq < 1<<40; seq *= 3 {
-		if got := a.check(1, seq); got != inOrder {
-			t.Fatalf("message %d: verdict %d", seq, got)
-		}
+		require.Equal(t, inOrder, a.check(1, seq), "message %d: verdict", seq)
 		a.record(1, seq)
-		if got := a.check(1, seq); got != duplicate {
-			t.Fatalf("message %d once more: verdict %d", seq, got)
-		}
+		require.Equal(t, duplicate, a.check(1, seq), "message %d once more: verdict", seq)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -36,24 +38,18 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 	var refused *natsbroker.PrefixError
-	if _, err := natsbroker.Open("localhost", &natsbroker.Options{Prefix: "a.*"}); !errors.As(err, &refused) {
-		t.Errorf("prefix a.*: %v, want a *PrefixError", err)
-	}
-	if _, err := natsbroker.New(nil, nil); err == nil {
-		t.Error("a nil connection is taken")
-	}
+	_, err := natsbroker.Open("localhost", &natsbroker.Options{Prefix: "a.*"})
+	assert.ErrorAs(t, err, &refused, "prefix a.*")
+	_, err = natsbroker.New(nil, nil)
+	assert.Error(t, err, "a nil connection is taken")
 	wrong := errors.New("wrong option")
-	if _, err := natsbroker.Open("localhost", &natsbroker.Options{NATS: []nats.Option{nil, func(*nats.Options) error { return wrong }}}); !errors.Is(err, wrong) {
-		t.Errorf("a failing option: %v", err)
-	}
+	_, err = natsbroker.Open("localhost", &natsbroker.Options{NATS: []nats.Option{nil, func(*nats.Options) error { return wrong }}})
+	assert.ErrorIs(t, err, wrong, "a failing option")
 	b := open(t, "nats://localhost:1,localhost:2", nil) // no I/O
-	if _, err := b.Subscribe(t.Context(), nil, broker.Exactly(room)); err == nil {
-		t.Error("a nil receiver is taken")
-	}
+	_, err = b.Subscribe(t.Context(), nil, broker.Exactly(room))
+	assert.Error(t, err, "a nil receiver is taken")
 	for _, err := range []error{second(b.Subscribers(t.Context(), room)), second(b.Responders(t.Context(), broker.Native, "/"))} {
-		if err != errors.ErrUnsupported {
-			t.Errorf("%v, want errors.ErrUnsupported", err)
-		}
+		assert.Equal(t, errors.ErrUnsupported, err)
 	}
 }
 
@@ -70,22 +66,16 @@ func TestConnectionStaysItsOwners(t *testing.T) {
 		nats.ReconnectHandler(count), nats.ConnectHandler(count), nats.DisconnectErrHandler(func(nc *nats.Conn, _ error) { count(nc) }),
 		nats.DiscoveredServersHandler(count), nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, _ error) { count(nc) }),
 		nats.ClosedHandler(func(*nats.Conn) { closed.Add(1) }))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer own.Close()
-	if err := own.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, own.Flush())
 	before := own.Stats()
 	b, err := natsbroker.New(own, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer b.Close(t.Context())
-	if got := b.Capabilities().MaxPayload; got <= 0 || got >= 200_000 {
-		t.Errorf("MaxPayload %d of a server that takes 200,000 bytes", got)
-	}
+	got := b.Capabilities().MaxPayload
+	assert.Positive(t, got, "MaxPayload of a server that takes 200,000 bytes")
+	assert.Less(t, got, 200_000, "MaxPayload of a server that takes 200,000 bytes")
 	r := record(t)
 	sub := subscribe(t, b, r, broker.Exactly(room), broker.Native.EveryRoom("/"))
 	publish(t, b, room, "by the way of TLS")
@@ -98,30 +88,23 @@ func TestConnectionStaysItsOwners(t *testing.T) {
 			User string `json:"authorized_user"`
 		} `json:"connections"`
 	}
-	if err := srv.Monitor(t.Context(), "/connz?auth=1", &about); err != nil || len(about.Connections) != 2 {
-		t.Fatalf("/connz: %+v, %v, want two connections", about, err)
-	}
+	err = srv.Monitor(t.Context(), "/connz?auth=1", &about)
+	require.NoError(t, err, "/connz: %+v", about)
+	require.Len(t, about.Connections, 2, "/connz: %+v", about)
 	for _, c := range about.Connections {
-		if c.Name != "our app" || c.User != "me" {
-			t.Errorf("a connection of %q called %q", c.User, c.Name)
-		}
+		assert.Equal(t, "our app", c.Name, "a connection")
+		assert.Equal(t, "me", c.User, "a connection")
 	}
-	if err := sub.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if after := own.Stats(); own.NumSubscriptions() != 0 || after.OutMsgs != before.OutMsgs || after.InMsgs != before.InMsgs {
-		t.Errorf("the connection was used: %+v, before %+v", after, before)
-	}
-	if !own.IsConnected() || closed.Load() != 0 {
-		t.Error("the connection was closed")
-	}
+	require.NoError(t, sub.Close(t.Context()))
+	require.NoError(t, b.Close(t.Context()))
+	after := own.Stats()
+	assert.Zero(t, own.NumSubscriptions(), "the connection was used")
+	assert.Equal(t, before.OutMsgs, after.OutMsgs, "the connection was used")
+	assert.Equal(t, before.InMsgs, after.InMsgs, "the connection was used")
+	assert.True(t, own.IsConnected(), "the connection was closed")
+	assert.Zero(t, closed.Load(), "the connection was closed")
 	// The connect handler was its own.
-	if n := events.Load(); n != 1 {
-		t.Errorf("%d of its handlers were called, want 1", n)
-	}
+	assert.EqualValues(t, 1, events.Load(), "its handlers were called")
 }
 
 // TestConnectionMayGo closes the connection that the broker was made from.
@@ -129,13 +112,9 @@ func TestConnectionMayGo(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
 	own, err := nats.Connect(srv.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	b, err := natsbroker.New(own, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	own.Close()
 	r := record(t)
@@ -159,9 +138,7 @@ func TestUntrustedCertificate(t *testing.T) {
 	srv := servers.StartNATS(t, &servers.NATSOptions{TLS: true})
 	b := open(t, srv.URL(), quick())
 	_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
-	if err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Fatalf("Subscribe: %v, want a certificate that is not trusted", err)
-	}
+	require.ErrorContains(t, err, "certificate", "Subscribe")
 }
 
 // TestPermissions: what the server refuses fails by itself.
@@ -196,13 +173,10 @@ func TestRefusedNames(t *testing.T) {
 	b := open(t, "nats://node:pw@"+srv.Addr(), quick())
 	for _, name := range []string{"plain", `"quoted"`, `back\slash`, "it's", "\u2028", "\u00a0", "\u200b", "é", "tab\t", "🚀", strings.Repeat(`"`, 1000), strings.Repeat("\u2028", 300)} {
 		ch := broker.Native.Room("/", name)
-		if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(ch)); !errors.Is(err, nats.ErrPermissionViolation) {
-			t.Errorf("Subscribe to room %.20q: %v, want a refusal", name, err)
-		}
+		_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(ch))
+		assert.ErrorIs(t, err, nats.ErrPermissionViolation, "Subscribe to room %.20q", name)
 		publish(t, b, ch, "forbidden")
-		if err := b.Flush(within(t, patience)); !errors.Is(err, nats.ErrPermissionViolation) {
-			t.Errorf("Flush after a message for room %.20q: %v, want a refusal", name, err)
-		}
+		assert.ErrorIs(t, b.Flush(within(t, patience)), nats.ErrPermissionViolation, "Flush after a message for room %.20q", name)
 	}
 }
 
@@ -227,14 +201,12 @@ func TestRefusedTogether(t *testing.T) {
 			}()
 		}
 		for range n {
-			if err := <-results; !errors.Is(err, nats.ErrPermissionViolation) {
-				t.Errorf("%v, want a refusal", err)
-			}
+			assert.ErrorIs(t, <-results, nats.ErrPermissionViolation)
 		}
 	}
-	if s := b.Stats(); s.Subscriptions != 1 || s.Interruptions != 0 {
-		t.Errorf("Stats %+v", s)
-	}
+	s := b.Stats()
+	assert.Equal(t, 1, s.Subscriptions)
+	assert.Zero(t, s.Interruptions)
 }
 
 // TestMaxPayload: a server that takes less than the options say refuses by Publish's
@@ -246,9 +218,7 @@ func TestMaxPayload(t *testing.T) {
 	b := open(t, srv.URL(), quick())
 	losses := watchLosses(t, b)
 	caps := b.Capabilities()
-	if caps.MaxPayload <= limit {
-		t.Fatalf("MaxPayload %d by default", caps.MaxPayload)
-	}
+	require.Greater(t, caps.MaxPayload, limit, "MaxPayload by default")
 	srv.Stop()
 	publish(t, b, room, strings.Repeat("x", limit)) // nobody knows yet
 	publish(t, b, room, "small")
@@ -260,9 +230,9 @@ func TestMaxPayload(t *testing.T) {
 		t.Fatalf("Flush: %v, want one message lost for its size", err)
 	}
 	err = b.Publish(within(t, patience), room, make([]byte, limit))
-	if large = nil; !errors.As(err, &large) || large.Size != limit {
-		t.Fatalf("Publish: %v, want a *PayloadError", err)
-	}
+	large = nil
+	require.ErrorAs(t, err, &large)
+	require.Equal(t, limit, large.Size, "Publish")
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	whole := strings.Repeat("y", large.Max)
@@ -270,12 +240,11 @@ func TestMaxPayload(t *testing.T) {
 	r.Want(room, whole)
 	flush(t, b)
 	<-losses.Came
-	if s := balanced(t, b, losses); s.Sent != 2 || s.Lost != 1 || s.Accepted != 3 {
-		t.Fatalf("Stats %+v", s)
-	}
-	if b.Capabilities() != caps {
-		t.Errorf("Capabilities changed to %+v", b.Capabilities())
-	}
+	s := balanced(t, b, losses)
+	require.EqualValues(t, 2, s.Sent)
+	require.EqualValues(t, 1, s.Lost)
+	require.EqualValues(t, 3, s.Accepted)
+	assert.Equal(t, caps, b.Capabilities(), "Capabilities changed")
 }
 
 func TestDialerThatHangs(t *testing.T) {
@@ -283,9 +252,7 @@ func TestDialerThatHangs(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	b, err := natsbroker.Open("localhost:4222", &natsbroker.Options{NATS: []nats.Option{nats.SetCustomDialer(hanging{release})}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	brokertest.DialerThatHangs(t, b)
 }
 
@@ -302,9 +269,7 @@ func TestForeignMessages(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
 	nc, err := nats.Connect(srv.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer nc.Close()
 	b := open(t, srv.URL(), nil)
 	r := record(t)
@@ -325,13 +290,9 @@ func TestForeignMessages(t *testing.T) {
 		{"crossroom.native.cast./.room.%h" + strings.Repeat("0", 64), "\x02" + frame[1:] + "\x01/\x01y" + "a hash of nothing"},
 		{"crossroom.native.cast./.room.\xff", frame + "not UTF-8"},
 	} {
-		if err := nc.Publish(m[0], []byte(m[1])); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, nc.Publish(m[0], []byte(m[1])))
 	}
-	if err := nc.Publish("crossroom.native.cast./.room.x", []byte(frame+"a good one")); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, nc.Publish("crossroom.native.cast./.room.x", []byte(frame+"a good one")))
 	r.Want(broker.Native.Room("/", "x"), "a good one")
 	publish(t, open(t, srv.URL(), nil), long, "after all")
 	r.Want(long, "after all")
@@ -343,17 +304,11 @@ func TestForgedNumbers(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
 	nc, err := nats.Connect(srv.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer nc.Close()
 	tap, err := nc.SubscribeSync("crossroom.native.cast./.room.room")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
 	victim, b := open(t, srv.URL(), quick()), open(t, srv.URL(), quick())
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room), broker.Native.EveryRoom("/"))
@@ -362,16 +317,10 @@ func TestForgedNumbers(t *testing.T) {
 		flush(t, victim)
 		r.Want(room, "before")
 		m, err := tap.NextMsg(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		frame := binary.BigEndian.AppendUint64(slices.Clone(m.Data[:8]), forged)
-		if err := nc.Publish(m.Subject, append(frame, "forged"...)); err != nil {
-			t.Fatal(err)
-		}
-		if err := nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, nc.Publish(m.Subject, append(frame, "forged"...)))
+		require.NoError(t, nc.Flush())
 		for range 100 {
 			publish(t, victim, room, fmt.Sprint("after ", i))
 		}
@@ -386,9 +335,8 @@ func TestForgedNumbers(t *testing.T) {
 			}
 		}
 		for range 101 { // the forged one too
-			if _, err := tap.NextMsg(patience); err != nil {
-				t.Fatal(err)
-			}
+			_, err := tap.NextMsg(patience)
+			require.NoError(t, err)
 		}
 	}
 	r.WantNothing()
@@ -408,9 +356,8 @@ func TestRightsAreApart(t *testing.T) {
 	subscribe(t, as("all"), r, broker.Exactly(room))
 
 	talks := as("talks")
-	if _, err := talks.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !errors.Is(err, nats.ErrPermissionViolation) {
-		t.Fatalf("Subscribe: %v, want a refusal", err)
-	}
+	_, err := talks.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+	require.ErrorIs(t, err, nats.ErrPermissionViolation)
 	publish(t, talks, room, "allowed")
 	flush(t, talks)
 	r.Want(room, "allowed")
@@ -418,9 +365,7 @@ func TestRightsAreApart(t *testing.T) {
 	hears := as("hears")
 	subscribe(t, hears, record(t), broker.Exactly(broker.Control()))
 	publish(t, hears, room, "not allowed")
-	if err := hears.Flush(within(t, patience)); !errors.Is(err, nats.ErrPermissionViolation) {
-		t.Fatalf("Flush: %v, want a refusal", err)
-	}
+	require.ErrorIs(t, hears.Flush(within(t, patience)), nats.ErrPermissionViolation)
 	subscribe(t, hears, record(t), broker.Exactly(room))
 }
 
@@ -439,13 +384,9 @@ func TestTooLargeInItsTurn(t *testing.T) {
 	<-ctx.begun
 	publish(t, b, room, strings.Repeat("x", limit))
 	srv.Restart()
-	if err := <-first; err != nil {
-		t.Errorf("Flush of what came before: %v", err)
-	}
+	assert.NoError(t, <-first, "Flush of what came before")
 	var large *broker.PayloadError
-	if err := b.Flush(within(t, patience)); !errors.As(err, &large) {
-		t.Errorf("Flush: %v, want a *PayloadError", err)
-	}
+	assert.ErrorAs(t, b.Flush(within(t, patience)), &large)
 }
 
 // waitedFor is a context that says when somebody begins to wait for its end.

@@ -1,11 +1,13 @@
 package natsbroker_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -45,15 +47,16 @@ func TestSlowReceiver(t *testing.T) {
 	}
 	c := g.WantCall("interrupted")
 	var loss *broker.LossError
-	if !errors.As(c.Err, &loss) || loss.Messages != missed || loss.Bytes != missed*len(text(0)) || !errors.Is(c.Err, natsbroker.ErrSlowReceiver) {
-		t.Fatalf("Interrupted(%v), want %d messages missed", c.Err, missed)
-	}
+	require.ErrorAs(t, c.Err, &loss)
+	require.Equal(t, missed, loss.Messages)
+	require.Equal(t, missed*len(text(0)), loss.Bytes)
+	require.ErrorIs(t, c.Err, natsbroker.ErrSlowReceiver)
 	g.WantCall("resumed")
 	g.Want(room, "after")
 	free.Want(room, "after")
-	if s := b.Stats(); s.Interruptions != 1 || s.Interrupted <= 0 {
-		t.Fatalf("Stats %+v", s)
-	}
+	s := b.Stats()
+	require.EqualValues(t, 1, s.Interruptions)
+	require.Positive(t, s.Interrupted)
 }
 
 // TestReceiverThatCatchesUp: the buffer is full again and again, and nothing is
@@ -108,15 +111,14 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 	g.Want(room, "fills the buffer")
 	c := g.WantCall("interrupted")
 	var loss *broker.LossError
-	if !errors.As(c.Err, &loss) || loss.Messages != outages || loss.Bytes != outages*len("missed") || !errors.Is(c.Err, natsbroker.ErrSlowReceiver) {
-		t.Fatalf("Interrupted(%v), want %d messages missed", c.Err, outages)
-	}
+	require.ErrorAs(t, c.Err, &loss)
+	require.Equal(t, outages, loss.Messages)
+	require.Equal(t, outages*len("missed"), loss.Bytes)
+	require.ErrorIs(t, c.Err, natsbroker.ErrSlowReceiver)
 	g.WantCall("resumed")
 	publish(t, sender, room, "last")
 	g.Want(room, "last")
-	if s := b.Stats(); s.Interruptions != outages+1 {
-		t.Errorf("%d interruptions, want %d of one subscription and one of the other", s.Interruptions, outages)
-	}
+	assert.EqualValues(t, outages+1, b.Stats().Interruptions, "interruptions: %d of one subscription and one of the other", outages)
 }
 
 // stuck is a receiver that does not return.

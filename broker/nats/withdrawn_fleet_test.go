@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -42,17 +44,11 @@ func TestFleetWithoutARight(t *testing.T) {
 						}
 					},
 				})
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				t.Cleanup(func() { server.Close(within(t, 2*time.Second)) })
 				chat, err := server.Of(ctx, "/chat")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := chat.Add(&client{fmt.Sprint("socket", i), chat, seen}); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
+				require.NoError(t, chat.Add(&client{fmt.Sprint("socket", i), chat, seen}))
 				chats = append(chats, chat)
 			}
 			whole := func() error {
@@ -87,9 +83,7 @@ func TestFleetWithoutARight(t *testing.T) {
 					failed++
 				}
 			}
-			if failed == 0 {
-				t.Error("no query was partial: the test shows nothing")
-			}
+			assert.NotZero(t, failed, "no query was partial: the test shows nothing")
 			g.reload(everything)
 			eventually(t, whole)
 		})

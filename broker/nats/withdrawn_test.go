@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
@@ -45,9 +47,7 @@ func (g *guarded) reload(permissions string) {
 
 func (g *guarded) configure(config string) {
 	g.t.Helper()
-	if err := g.Reload(within(g.t, patience), func(o *servers.NATSOptions) { o.Config = config }); err != nil {
-		g.t.Fatal(err)
-	}
+	require.NoError(g.t, g.Reload(within(g.t, patience), func(o *servers.NATSOptions) { o.Config = config }))
 }
 
 func (g *guarded) open(user string, opts *natsbroker.Options) *natsbroker.Broker {
@@ -87,22 +87,19 @@ func TestSubscribeRightWithdrawn(t *testing.T) {
 			r.Want(c.on, "before")
 
 			g.reload(`publish: ">", subscribe: { allow: ">", deny: ` + fmt.Sprintf("%q", c.denied) + ` }`)
-			if call := r.WantCall("interrupted"); !errors.Is(call.Err, nats.ErrPermissionViolation) {
-				t.Fatalf("Interrupted(%v), want the violation", call.Err)
-			}
+			call := r.WantCall("interrupted")
+			require.ErrorIs(t, call.Err, nats.ErrPermissionViolation)
 			if c.denied == "crossroom.>" {
-				if call := bystander.WantCall("interrupted"); !errors.Is(call.Err, nats.ErrPermissionViolation) {
-					t.Fatalf("Interrupted(%v), want the violation", call.Err)
-				}
+				call := bystander.WantCall("interrupted")
+				require.ErrorIs(t, call.Err, nats.ErrPermissionViolation)
 			} else {
 				publish(t, from, other, "undisturbed")
 				bystander.Want(other, "undisturbed")
 			}
 			publish(t, from, c.on, "missed")
 			flush(t, from)
-			if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(c.on)); !errors.Is(err, nats.ErrPermissionViolation) {
-				t.Errorf("Subscribe meanwhile: %v, want the violation", err)
-			}
+			_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(c.on))
+			assert.ErrorIs(t, err, nats.ErrPermissionViolation, "Subscribe meanwhile")
 
 			g.reload(everything)
 			r.WantCall("resumed")
@@ -134,17 +131,11 @@ func TestRefusedFilterRemoved(t *testing.T) {
 	g.reload(`publish: ">", subscribe: { allow: ">", deny: "crossroom.native.cast./.room.denied" }`)
 	r.WantCall("interrupted")
 	for _, f := range []broker.Filter{broker.Exactly(denied), broker.Exactly(room)} {
-		if err := sub.Add(within(t, patience), f); !errors.Is(err, nats.ErrPermissionViolation) {
-			t.Errorf("Add of %v to an interrupted subscription: %v, want the violation", f, err)
-		}
+		assert.ErrorIs(t, sub.Add(within(t, patience), f), nats.ErrPermissionViolation, "Add of %v to an interrupted subscription", f)
 	}
-	if err := sub.Remove(within(t, patience), broker.Exactly(denied)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, sub.Remove(within(t, patience), broker.Exactly(denied)))
 	r.WantCall("resumed")
-	if err := sub.Add(within(t, patience), broker.Exactly(room)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, sub.Add(within(t, patience), broker.Exactly(room)))
 	publish(t, from, allowed, "live")
 	publish(t, from, room, "too")
 	r.Want(allowed, "live")
@@ -184,9 +175,7 @@ func TestPublishRightWithdrawn(t *testing.T) {
 	b, far := g.open("node", quick()), g.open("all", quick())
 	losses := watchLosses(t, b)
 	defer b.OnLoss(func(loss broker.Loss) {
-		if !errors.Is(loss.Err, nats.ErrPermissionViolation) {
-			t.Errorf("a loss %+v, want the violation", loss)
-		}
+		assert.ErrorIs(t, loss.Err, nats.ErrPermissionViolation, "a loss %+v", loss)
 	})()
 	open, shut := broker.Native.Room("/", "open"), broker.Native.Room("/", "shut")
 	var came tally
@@ -208,9 +197,7 @@ func TestPublishRightWithdrawn(t *testing.T) {
 			if n%2 == 0 {
 				ch = shut
 			}
-			if err := b.Publish(context.Background(), ch, []byte(ch.Name())); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, b.Publish(context.Background(), ch, []byte(ch.Name())))
 		}
 	}()
 	for range 3 {
@@ -238,9 +225,10 @@ func TestPublishRightWithdrawn(t *testing.T) {
 		t.Fatalf("Flush: %v", err)
 	}
 	s := balanced(t, b, losses)
-	if s.Accepted != n || s.Uncertain != 0 || s.Interruptions != 0 || s.Lost < 30 {
-		t.Fatalf("Stats %+v of %d messages", s, n)
-	}
+	require.Equal(t, n, s.Accepted)
+	require.Zero(t, s.Uncertain)
+	require.Zero(t, s.Interruptions)
+	require.GreaterOrEqual(t, s.Lost, uint64(30))
 	eventually(t, func() error {
 		if got := came.open.Load() + came.shut.Load(); got != s.Sent || came.open.Load() != n/2 {
 			return fmt.Errorf("%d messages came, %d of those for %v; Stats %+v", got, came.open.Load(), open, s)
