@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -23,9 +25,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	// Nothing listens here, so that what can be parsed fails as well.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closed := l.Addr().String()
 	l.Close()
 	const part = "Hush" // every piece of a secret is this and a number
@@ -51,15 +51,11 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			addresses = append(addresses, fmt.Sprintf(form, s))
 		}
 	}
-	if len(addresses) < 1000 {
-		t.Fatalf("only %d addresses", len(addresses))
-	}
+	require.GreaterOrEqual(t, len(addresses), 1000, "addresses")
 	look := func(address, text string) {
 		t.Helper()
 		for _, piece := range pieces {
-			if strings.Contains(text, piece) {
-				t.Errorf("%q: printed %s", address, text)
-			}
+			assert.NotContains(t, text, piece, "%q: printed", address)
 		}
 	}
 	parsed, r := 0, record(t)
@@ -92,9 +88,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		cancel()
 		look(address, log.String())
 	}
-	if parsed < 50 {
-		t.Errorf("only %d of %d addresses could be used: nothing is known of what is printed later", parsed, len(addresses))
-	}
+	assert.GreaterOrEqual(t, parsed, 50, "of %d addresses could be used: nothing is known of what is printed later", len(addresses))
 	t.Logf("%d addresses, %d of which could be used", len(addresses), parsed)
 }
 
@@ -102,9 +96,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 func TestAuthIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer l.Close()
 	go func() { // until l is closed
 		for {
@@ -140,8 +132,9 @@ func TestClientsWithURLs(t *testing.T) {
 				opts.SubscribeClient = single
 			}
 			var refused *redisbroker.ClientError
-			if _, err := redisbroker.New(c, opts); !errors.As(err, &refused) || strings.Contains(err.Error(), "Hush") {
-				t.Errorf("%T to %q: %v, want a *ClientError without the address", c, addr, err)
+			_, err := redisbroker.New(c, opts)
+			if assert.ErrorAs(t, err, &refused, "%T to %q", c, addr) {
+				assert.NotContains(t, err.Error(), "Hush", "%T to %q", c, addr)
 			}
 			c.Close()
 		}
@@ -149,12 +142,11 @@ func TestClientsWithURLs(t *testing.T) {
 		sentinel := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{addr}, MaxRetries: -1, DialerRetries: 1})
 		var log brokertest.Log
 		b, err := redisbroker.New(sentinel, &redisbroker.Options{Logger: log.Logger()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		_, err = b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
-		if err == nil || strings.Contains(err.Error(), "Hush") || strings.Contains(log.String(), "Hush") {
-			t.Errorf("Sentinel at %q: %v\n%s", addr, err, log.String())
+		if assert.Error(t, err, "Sentinel at %q", addr) {
+			assert.NotContains(t, err.Error(), "Hush", "Sentinel at %q", addr)
+			assert.NotContains(t, log.String(), "Hush", "Sentinel at %q", addr)
 		}
 		b.Close(within(t, patience))
 		sentinel.Close()

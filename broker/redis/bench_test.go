@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -46,9 +47,8 @@ func BenchmarkThroughput(b *testing.B) {
 		room := broker.SocketIO.Room("/", "room1")
 		c := &counter{done: make(chan struct{})}
 		c.left.Store(int64(b.N))
-		if _, err := node.Subscribe(ctx, c, broker.SocketIO.EveryRoom("/")); err != nil {
-			b.Fatal(err)
-		}
+		_, err := node.Subscribe(ctx, c, broker.SocketIO.EveryRoom("/"))
+		require.NoError(b, err)
 		b.ReportAllocs()
 		b.ResetTimer()
 		share(b, publishers, func(n int) {
@@ -72,9 +72,8 @@ func BenchmarkThroughput(b *testing.B) {
 		in, out := rawConn(b, srv.Addr()), rawConn(b, srv.Addr())
 		fmt.Fprint(in, "PSUBSCRIBE socket.io#/#*\r\n")
 		confirmation := make([]byte, len("*3\r\n$10\r\npsubscribe\r\n$13\r\nsocket.io#/#*\r\n:1\r\n"))
-		if _, err := bufio.NewReaderSize(in, len(confirmation)).Read(confirmation); err != nil {
-			b.Fatal(err)
-		}
+		_, err := bufio.NewReaderSize(in, len(confirmation)).Read(confirmation)
+		require.NoError(b, err)
 		pieces := bytes.Repeat(command, 256)
 		b.ResetTimer()
 		var wg sync.WaitGroup
@@ -97,9 +96,8 @@ func BenchmarkThroughput(b *testing.B) {
 		ctx := context.Background()
 		sub := client.PSubscribe(ctx, "socket.io#/#*")
 		defer sub.Close()
-		if _, err := sub.Receive(ctx); err != nil {
-			b.Fatal(err)
-		}
+		_, err := sub.Receive(ctx)
+		require.NoError(b, err)
 		b.ReportAllocs()
 		b.ResetTimer()
 		var wg sync.WaitGroup
@@ -136,9 +134,7 @@ func share(b *testing.B, n int, f func(int)) {
 
 func rawConn(b *testing.B, addr string) net.Conn {
 	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		b.Fatal(err)
-	}
+	require.NoError(b, err)
 	b.Cleanup(func() { nc.Close() })
 	return nc
 }
@@ -177,18 +173,16 @@ func BenchmarkLatency(b *testing.B) {
 	b.Run("broker", func(b *testing.B) {
 		node := open(b, srv.URL(), nil)
 		r := arrivals{make(chan time.Time, 1)}
-		if _, err := node.Subscribe(ctx, r, broker.SocketIO.EveryRoom("/")); err != nil {
-			b.Fatal(err)
-		}
+		_, err := node.Subscribe(ctx, r, broker.SocketIO.EveryRoom("/"))
+		require.NoError(b, err)
 		measure(b, func() { node.Publish(ctx, broker.SocketIO.Room("/", "room1"), payload) }, r.at)
 	})
 	b.Run("go-redis", func(b *testing.B) {
 		client := redis.NewClient(&redis.Options{Addr: srv.Addr()})
 		defer client.Close()
 		sub := client.PSubscribe(ctx, "socket.io#/#*")
-		if _, err := sub.Receive(ctx); err != nil {
-			b.Fatal(err)
-		}
+		_, err := sub.Receive(ctx)
+		require.NoError(b, err)
 		at := make(chan time.Time, 1)
 		var wg sync.WaitGroup
 		wg.Go(func() {

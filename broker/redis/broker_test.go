@@ -2,8 +2,9 @@ package redisbroker_test
 
 import (
 	"fmt"
-	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -31,12 +32,13 @@ func TestPublishAndSubscribe(t *testing.T) {
 	atB.Want(w.Requests("/chat"), "question")
 
 	counts, err := a.Subscribers(within(t, patience), w.Room("/chat", "one"), w.Requests("/chat"), w.Broadcast("/chat"))
-	if err != nil || !slices.Equal(counts, []int{1, 1, 0}) {
-		t.Fatalf("Subscribers: %v, %v", counts, err)
-	}
-	if s := a.Stats(); s.Accepted != 4 || s.Sent != 4 || s.QueuedMessages != 0 || s.QueuedBytes != 0 {
-		t.Fatalf("Stats: %+v", s)
-	}
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 1, 0}, counts, "Subscribers")
+	s := a.Stats()
+	require.EqualValues(t, 4, s.Accepted)
+	require.EqualValues(t, 4, s.Sent)
+	require.Zero(t, s.QueuedMessages)
+	require.Zero(t, s.QueuedBytes)
 }
 
 func TestOverlappingFiltersDeliverOnce(t *testing.T) {
@@ -60,19 +62,13 @@ func TestOverlappingFiltersDeliverOnce(t *testing.T) {
 		both.Want(room, text)
 		exact.Want(room, text)
 	}
-	if err := s.Remove(within(t, patience), w.EveryRoom("/")); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, s.Remove(within(t, patience), w.EveryRoom("/")))
 	publish(t, b, w.Room("/", "other"), "not wanted")
 	text := say()
 	both.Want(room, text)
 	exact.Want(room, text)
-	if err := s.Add(within(t, patience), w.EveryRoom("/")); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Remove(within(t, patience), broker.Exactly(room)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, s.Add(within(t, patience), w.EveryRoom("/")))
+	require.NoError(t, s.Remove(within(t, patience), broker.Exactly(room)))
 	text = say()
 	both.Want(room, text)
 	exact.Want(room, text)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -43,27 +45,20 @@ func TestNobodyListens(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), ClientName: "ears"})
 	defer client.Close()
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	r := record(t)
 	for range 3 {
 		sub := subscribe(t, b, r, broker.Exactly(room))
-		if n := clients(srv, "ears"); n == 0 {
-			t.Fatal("no connection")
-		}
-		if err := sub.Close(within(t, patience)); err != nil {
-			t.Fatal(err)
-		}
+		require.NotZero(t, clients(srv, "ears"), "no connection")
+		require.NoError(t, sub.Close(within(t, patience)))
 		wantClients(t, srv, "ears", 0)
 	}
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "again")
 	r.Want(room, "again")
-	if s := b.Stats(); s.Interruptions != 0 {
-		t.Fatalf("Stats %+v", s)
-	}
+	s := b.Stats()
+	require.Zero(t, s.Interruptions, "Stats %+v", s)
 }
 
 // TestMasterLeaves: questions open a connection to each master of a cluster, and keep
@@ -86,19 +81,15 @@ func TestMasterLeaves(t *testing.T) {
 	})
 	defer client.Close()
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	ask := func() {
-		if _, err := b.Subscribers(within(t, patience), room); err != nil {
-			t.Fatal(err)
-		}
+		_, err := b.Subscribers(within(t, patience), room)
+		require.NoError(t, err)
 	}
 	ask()
-	if clients(stays, "asker") != 1 || clients(leaves, "asker") != 1 {
-		t.Fatalf("connections: %d and %d, want one each", clients(stays, "asker"), clients(leaves, "asker"))
-	}
+	require.Equal(t, 1, clients(stays, "asker"), "connections")
+	require.Equal(t, 1, clients(leaves, "asker"), "connections")
 	left.Store(true)
 	client.ReloadState(t.Context())
 	eventually(t, func() error {
@@ -138,18 +129,14 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 	publish(t, sender, marker, "between")
 	free.Want(marker, "between")
 	outage()
-	if err := stuck.Remove(within(t, patience), broker.Exactly(marker)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, stuck.Remove(within(t, patience), broker.Exactly(marker)))
 	publish(t, sender, room, "last")
 	close(g.Open)
 	g.Want(room, "first")
 	g.WantCall("interrupted")
 	g.WantCall("resumed")
 	g.Want(room, "last")
-	if s := b.Stats(); s.Interruptions != outages+1+1 {
-		t.Errorf("%d interruptions, want %d of one subscription and one of the other", s.Interruptions, outages+1)
-	}
+	assert.EqualValues(t, outages+1+1, b.Stats().Interruptions, "interruptions: %d of one subscription and one of the other", outages+1)
 }
 
 // TestLogOfAnOutage: the log has a line for the beginning and the end of an outage,
@@ -167,9 +154,7 @@ func TestLogOfAnOutage(t *testing.T) {
 	opts := quick()
 	opts.Logger = log.Logger()
 	b, err := redisbroker.New(client, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
@@ -187,9 +172,9 @@ func TestLogOfAnOutage(t *testing.T) {
 		r.WantCall("resumed")
 	}
 	text := log.String()
-	if lost, back := strings.Count(text, "not subscribed"), strings.Count(text, "connected for subscribing"); lost != 2 || back != 3 {
-		t.Errorf("%d lines for 2 outages, %d for 3 connections:\n%s", lost, back, text)
-	}
+	lost, back := strings.Count(text, "not subscribed"), strings.Count(text, "connected for subscribing")
+	assert.Equal(t, 2, lost, "%d lines for 2 outages, %d for 3 connections:\n%s", lost, back, text)
+	assert.Equal(t, 3, back, "%d lines for 2 outages, %d for 3 connections:\n%s", lost, back, text)
 }
 
 // TestQuietConnections: connections on which nothing happens are asked for a sign of
@@ -204,9 +189,7 @@ func TestQuietConnections(t *testing.T) {
 		ProbeInterval: 20 * time.Millisecond, ProbeTimeout: 500 * time.Millisecond,
 		Logger: log.Logger(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
@@ -229,7 +212,6 @@ func TestQuietConnections(t *testing.T) {
 	})
 	publish(t, b, room, "two")
 	r.Want(room, "two")
-	if strings.Contains(log.String(), "WARN") || b.Stats().Interruptions != 0 {
-		t.Errorf("Stats %+v, log:\n%s", b.Stats(), log.String())
-	}
+	assert.NotContains(t, log.String(), "WARN", "Stats %+v", b.Stats())
+	assert.Zero(t, b.Stats().Interruptions, "Stats %+v", b.Stats())
 }

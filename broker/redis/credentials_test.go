@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/auth"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -90,22 +92,20 @@ func TestChangingCredentials(t *testing.T) {
 			client := redis.NewClient(o)
 			defer client.Close()
 			b, err := redisbroker.New(client, quick())
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			closeLater(t, b)
 			var refused *redisbroker.ServerError
-			if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !errors.As(err, &refused) || refused.Code() != "WRONGPASS" {
-				t.Fatalf("Subscribe with a wrong password: %v", err)
-			}
+			_, err = b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, "WRONGPASS", refused.Code(), "Subscribe with a wrong password")
 			v.set("first", nil)
 			r := record(t)
 			subscribe(t, b, r, broker.Exactly(room))
 			publish(t, b, room, "first")
 			r.Want(room, "first")
-			if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
-				t.Fatalf("Subscribers: %v, %v", counts, err)
-			}
+			counts, err := b.Subscribers(within(t, patience), room)
+			require.NoError(t, err, "Subscribers: %v", counts)
+			require.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 
 			srv.Do("ACL", "SETUSER", "node", "resetpass", ">second")
 			v.set("second", nil)
@@ -118,25 +118,22 @@ func TestChangingCredentials(t *testing.T) {
 				return b.Flush(within(t, patience))
 			})
 			r.Want(room, "second")
-			if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
-				t.Fatalf("Subscribers: %v, %v", counts, err)
-			}
+			counts, err = b.Subscribers(within(t, patience), room)
+			require.NoError(t, err, "Subscribers: %v", counts)
+			require.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 
 			if way.name != "plain" { // which cannot fail
 				empty := errors.New("the vault is shut")
 				v.set("", empty)
 				other, err := redisbroker.New(client, quick())
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				closeLater(t, other)
-				if _, err := other.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !errors.Is(err, empty) {
-					t.Fatalf("Subscribe without credentials: %v", err)
-				}
+				_, err = other.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+				require.ErrorIs(t, err, empty, "Subscribe without credentials")
 			}
-			if asked, open := v.counts(); asked < 7 || open != 0 {
-				t.Errorf("asked %d times, %d subscriptions were left open", asked, open)
-			}
+			asked, open := v.counts()
+			assert.GreaterOrEqual(t, asked, 7)
+			assert.Zero(t, open)
 		})
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -32,9 +34,7 @@ func oneByProxy(t *testing.T, srv *servers.Redis, number int32, log *brokertest.
 	}})
 	t.Cleanup(func() { client.Close() })
 	b, err := redisbroker.New(client, &redisbroker.Options{Logger: log.Logger()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	return b, proxy
 }
@@ -51,18 +51,17 @@ func TestDeadLinkOfQueries(t *testing.T) {
 			b, proxy := oneByProxy(t, srv, 2, &log)
 			r := record(t)
 			subscribe(t, b, r, broker.Exactly(room))
-			if _, err := b.Subscribers(within(t, patience), room); err != nil {
-				t.Fatal(err)
-			}
-			if proxy.Accepted() != 1 {
-				t.Fatal("the connection for queries does not go through the proxy")
-			}
+			_, err := b.Subscribers(within(t, patience), room)
+			require.NoError(t, err)
+			require.Equal(t, 1, proxy.Accepted(), "the connection for queries does not go through the proxy")
 			proxy.HalfOpen()
 			for _, most := range []time.Duration{deadline * 3 / 4, deadline / 2} {
 				began := time.Now()
 				counts, err := b.Subscribers(within(t, deadline), room)
-				if took := time.Since(began); err != nil || counts[0] != 1 || took > most {
-					t.Errorf("Subscribers: %v, %v after %v of %v", counts, err, took, deadline)
+				took := time.Since(began)
+				if assert.NoError(t, err, "Subscribers: %v after %v of %v", counts, took, deadline) {
+					assert.Equal(t, 1, counts[0], "Subscribers: %v after %v of %v", counts, took, deadline)
+					assert.LessOrEqual(t, took, most, "Subscribers: %v after %v of %v", counts, took, deadline)
 				}
 			}
 			r.WantNothing()
@@ -82,9 +81,7 @@ func TestDeadLinkOfPublishing(t *testing.T) {
 	publish(t, b, room, "before")
 	r.Want(room, "before")
 	flush(t, b)
-	if proxy.Accepted() != 1 {
-		t.Fatal("the connection for publishing does not go through the proxy")
-	}
+	require.Equal(t, 1, proxy.Accepted(), "the connection for publishing does not go through the proxy")
 	proxy.HalfOpen()
 	began := time.Now()
 	eventually(t, func() error {
@@ -93,17 +90,12 @@ func TestDeadLinkOfPublishing(t *testing.T) {
 		}
 		return nil
 	})
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("noticed after %v", took)
-	}
+	assert.LessOrEqual(t, time.Since(began), 5*time.Second, "noticed")
 	began = time.Now()
 	publish(t, b, room, "after")
 	flush(t, b)
 	r.Want(room, "after")
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("sent after %v", took)
-	}
-	if s := b.Stats(); s.Uncertain+s.Lost != 0 {
-		t.Errorf("Stats %+v", s)
-	}
+	assert.LessOrEqual(t, time.Since(began), time.Second, "sent")
+	s := b.Stats()
+	assert.Zero(t, s.Uncertain+s.Lost, "Stats %+v", s)
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
@@ -34,9 +36,7 @@ func quick() *redisbroker.Options {
 func open(t testing.TB, url string, opts *redisbroker.Options) *redisbroker.Broker {
 	t.Helper()
 	b, err := redisbroker.Open(url, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	return b
 }

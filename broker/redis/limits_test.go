@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -135,18 +137,17 @@ func TestServerLimits(t *testing.T) {
 			defer client.Close()
 			var log warnings
 			b, err := redisbroker.New(client, &redisbroker.Options{MaxPayload: c.max, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			closeLater(t, b)
 			subscribe(t, b, record(t), broker.Exactly(marker))
 			refused, ok := errors.AsType[*broker.PayloadError](b.Publish(within(t, patience), room, make([]byte, c.most+1)))
-			if !ok || refused.Size != c.most+1 || refused.Max < c.least || refused.Max > c.most {
-				t.Errorf("%d bytes: %+v, want a limit from %d to %d", c.most+1, refused, c.least, c.most)
-			}
-			if text := log.String(); strings.Count(text, "\n") != min(len(c.told), 1) || !strings.Contains(text, c.told) {
-				t.Errorf("the log: %q", text)
-			}
+			require.True(t, ok, "%d bytes are not refused", c.most+1)
+			assert.Equal(t, c.most+1, refused.Size)
+			assert.GreaterOrEqual(t, refused.Max, c.least)
+			assert.LessOrEqual(t, refused.Max, c.most)
+			text := log.String()
+			assert.Equal(t, min(len(c.told), 1), strings.Count(text, "\n"), "the log")
+			assert.Contains(t, text, c.told, "the log")
 		})
 	}
 }
@@ -155,11 +156,9 @@ func TestServerLimits(t *testing.T) {
 func limitsOfEveryNode(t *testing.T, c *servers.RedisCluster) {
 	c.Added[0].Do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 0 0")
 	b := clusterBroker(t, c, *quick())
-	if _, err := b.Subscribers(within(t, patience), room); err != nil {
-		t.Fatal(err)
-	}
+	_, err := b.Subscribers(within(t, patience), room)
+	require.NoError(t, err)
 	refused, ok := errors.AsType[*broker.PayloadError](b.Publish(within(t, patience), room, make([]byte, 1<<20)))
-	if !ok || refused.Max >= 1<<20 {
-		t.Errorf("a payload that one of the nodes does not allow: %v", refused)
-	}
+	require.True(t, ok, "a payload that one of the nodes does not allow: %v", refused)
+	assert.Less(t, refused.Max, 1<<20, "a payload that one of the nodes does not allow: %v", refused)
 }

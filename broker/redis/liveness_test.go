@@ -3,6 +3,8 @@ package redisbroker
 import (
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
 )
 
 func TestPulse(t *testing.T) {
@@ -26,9 +28,9 @@ func TestPulse(t *testing.T) {
 	} {
 		now = now.Add(row.after * time.Millisecond)
 		again, ask, dead := p.check(now, row.silent*time.Millisecond, row.pending)
-		if again != row.again*time.Millisecond || ask != row.ask || dead != row.dead {
-			t.Errorf("%+v: again in %v, ask %v, dead %v", row, again, ask, dead)
-		}
+		assert.Equal(t, row.again*time.Millisecond, again, "%+v", row)
+		assert.Equal(t, row.ask, ask, "%+v", row)
+		assert.Equal(t, row.dead, dead, "%+v", row)
 	}
 }
 
@@ -44,7 +46,5 @@ func TestPulseInterval(t *testing.T) {
 		}
 		now = now.Add(again)
 	}
-	if asked != 10 {
-		t.Errorf("asked %d times in 10 s, want 10", asked)
-	}
+	assert.Equal(t, 10, asked, "asked in 10 s")
 }

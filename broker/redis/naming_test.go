@@ -8,15 +8,16 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 )
 
 func mustNaming(t testing.TB, prefix string) *naming {
 	t.Helper()
 	n, err := newNaming(prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return n
 }
 
@@ -44,12 +45,12 @@ func TestNames(t *testing.T) {
 		{broker.NodeControl("n~1"), "socket.io-crossroom-control#n~1#"},
 		{c.Broadcast(""), "socket.io-crossroom##"},
 	} {
-		if got := n.name(row.ch); got != row.name || n.size(row.ch) != len(got) {
-			t.Errorf("%v is called %q (size %d), want %q", row.ch, got, n.size(row.ch), row.name)
-		}
-		if got, ok := n.parse(row.name); !ok || got != row.ch {
-			t.Errorf("%q is taken for %v (%v), want %v", row.name, got, ok, row.ch)
-		}
+		got := n.name(row.ch)
+		assert.Equal(t, row.name, got, "%v is called", row.ch)
+		assert.Equal(t, len(got), n.size(row.ch), "%v is called", row.ch)
+		ch, ok := n.parse(row.name)
+		assert.True(t, ok, "%q is not parsed", row.name)
+		assert.Equal(t, row.ch, ch, row.name)
 	}
 }
 
@@ -60,9 +61,8 @@ func TestParseRefusesOtherNames(t *testing.T) {
 		"socket.io-request#/#x#", "socket.io-crossroom-control##", "socket.io-crossroom-control#x", "socket.io-other#/#", "socket.io#/#\xff#",
 		"socket.io-request#", "socket.io-response#/#id",
 	} {
-		if ch, ok := n.parse(name); ok {
-			t.Errorf("%q is taken for %v", name, ch)
-		}
+		ch, ok := n.parse(name)
+		assert.False(t, ok, "%q is taken for %v", name, ch)
 	}
 }
 
@@ -70,13 +70,9 @@ func TestParseRefusesOtherNames(t *testing.T) {
 // published to.
 func TestNamesOfRealPackages(t *testing.T) {
 	text, err := os.ReadFile("../../adapter/internal/socketio/testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var vectors []struct{ Name, Dialect, Role, Channel string }
-	if err := json.Unmarshal(text, &vectors); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(text, &vectors))
 	checked := 0
 	for _, v := range vectors {
 		if v.Dialect == "sharded" { // other names, and another command
@@ -99,21 +95,18 @@ func TestNamesOfRealPackages(t *testing.T) {
 		for _, k := range kinds {
 			right = right || k == ch.Kind()
 		}
-		if !right {
-			t.Errorf("%s: %q, a %s, is taken for %v", v.Name, v.Channel, v.Role, ch)
-		}
+		assert.True(t, right, "%s: %q, a %s, is taken for %v", v.Name, v.Channel, v.Role, ch)
 		checked++
 	}
-	if checked < 150 {
-		t.Fatalf("only %d vectors checked", checked)
-	}
+	require.GreaterOrEqual(t, checked, 150, "vectors checked")
 }
 
 func TestPrefixes(t *testing.T) {
 	for _, prefix := range []string{"a#b", "#", "a-request", "a-response", "a-control", "a-crossroom", "-request", "a\xff", strings.Repeat("x", 5000)} {
 		var refused *PrefixError
-		if _, err := newNaming(prefix); !errors.As(err, &refused) || refused.Prefix != prefix {
-			t.Errorf("prefix %.20q: %v, want a *PrefixError", prefix, err)
+		_, err := newNaming(prefix)
+		if assert.ErrorAs(t, err, &refused, "prefix %.20q", prefix) {
+			assert.Equal(t, prefix, refused.Prefix, "prefix %.20q", prefix)
 		}
 	}
 	for _, prefix := range []string{"socket.io", "a-requests", "request", "*", "a b", "ünï", "crossroom"} {
@@ -128,14 +121,12 @@ func TestNamespacesThatAreRefused(t *testing.T) {
 		broker.Native.Room("/", strings.Repeat("x", broker.MaxNameLen+1)),
 	} {
 		var refused *broker.NameError
-		if err := n.check(ch); !errors.As(err, &refused) {
-			t.Errorf("%.40q: %v, want a *broker.NameError", ch, err)
-		}
+		assert.ErrorAs(t, n.check(ch), &refused, "%.40q", ch)
 	}
 	var unknown *broker.ProtocolError
-	if err := n.check(broker.NewProtocol("sharded").Room("/", "r")); !errors.As(err, &unknown) || !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("%v, want a *broker.ProtocolError", err)
-	}
+	err := n.check(broker.NewProtocol("sharded").Room("/", "r"))
+	require.ErrorAs(t, err, &unknown)
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
 // TestChannelsOfPrefixesDiffer makes all kinds of names from confusable parts and
@@ -158,9 +149,8 @@ func TestChannelsOfPrefixesDiffer(t *testing.T) {
 			}
 			for _, ch := range channels {
 				name, who := n.name(ch), prefix+": "+ch.String()
-				if other, ok := names[name]; ok {
-					t.Fatalf("%q is both %s and %s", name, other, who)
-				}
+				other, ok := names[name]
+				require.False(t, ok, "%q is both %s and %s", name, other, who)
 				names[name] = who
 			}
 		}
@@ -171,12 +161,10 @@ func TestEscapedPatterns(t *testing.T) {
 	n := mustNaming(t, "p[1]")
 	f := broker.SocketIO.EveryRoom(`/a*b?c\d]e^f`)
 	pattern, isPattern := n.subscription(f)
-	if want := `p\[1]#/a\*b\?c\\d]e^f#*`; pattern != want || !isPattern {
-		t.Fatalf("pattern %q (%v), want %q", pattern, isPattern, want)
-	}
-	if got, want := n.responders(broker.SocketIO, "/*"), `p\[1]-response#/\*#*#`; got != want {
-		t.Fatalf("pattern %q, want %q", got, want)
-	}
+	want := `p\[1]#/a\*b\?c\\d]e^f#*`
+	require.Equal(t, want, pattern)
+	require.True(t, isPattern)
+	require.Equal(t, `p\[1]-response#/\*#*#`, n.responders(broker.SocketIO, "/*"), "pattern")
 }
 
 func FuzzNames(f *testing.F) {
@@ -196,21 +184,18 @@ func FuzzNames(f *testing.F) {
 			return
 		}
 		wire := n.name(ch)
-		if n.size(ch) != len(wire) || !utf8.ValidString(wire) {
-			t.Fatalf("%v: name %q, size %d", ch, wire, n.size(ch))
-		}
-		if got, ok := n.parse(wire); !ok || got != ch {
-			t.Fatalf("%v: %q is taken for %v (%v)", ch, wire, got, ok)
-		}
+		require.Equal(t, len(wire), n.size(ch), "%v: name", ch)
+		require.True(t, utf8.ValidString(wire), "%v: name", ch)
+		got, ok := n.parse(wire)
+		require.True(t, ok, "%v: %q is not parsed", ch, wire)
+		require.Equal(t, ch, got, wire)
 		if ch.Kind() == broker.KindControl {
 			return
 		}
 		// The pattern of a namespace matches the names of its rooms, and no others.
 		every, _ := n.subscription(w.EveryRoom(ns))
 		in := ch.Kind() == broker.KindRoom || ch.Kind() == broker.KindBroadcast
-		if got := globMatch(every, wire); got != in {
-			t.Fatalf("pattern %q and %q: %v", every, wire, got)
-		}
+		require.Equal(t, in, globMatch(every, wire), "pattern %q and %q", every, wire)
 	})
 }
 

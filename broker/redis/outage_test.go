@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -57,9 +59,7 @@ func TestCloseSaysWhyItCouldNotSend(t *testing.T) {
 	opts := quick()
 	opts.Logger = log.Logger()
 	b, err := redisbroker.Open("redis://"+srv.Addr(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	losses := watchLosses(t, b)
 	publish(t, b, room, "never sent")
 	eventually(t, func() error {
@@ -71,9 +71,10 @@ func TestCloseSaysWhyItCouldNotSend(t *testing.T) {
 	err = b.Close(within(t, 20*time.Millisecond))
 	var loss *broker.LossError
 	var refused *redisbroker.ServerError
-	if !errors.As(err, &loss) || loss.Messages != 1 || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &refused) {
-		t.Fatalf("Close: %v, want one message lost, by the deadline, because of the refusal", err)
-	}
+	require.ErrorAs(t, err, &loss)
+	require.Equal(t, 1, loss.Messages)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorAs(t, err, &refused)
 	<-losses.Came
 }
 
@@ -88,9 +89,8 @@ func TestAccessControl(t *testing.T) {
 		var refused *redisbroker.ServerError
 		return errors.As(err, &refused) && refused.Code() == "NOPERM" && refused.Command == commands[what]
 	})
-	if got := srv.Do("PUBSUB", "CHANNELS", "*"); len(got.([]any)) != 1 {
-		t.Fatalf("the server has channels %v, want the one that is held", got)
-	}
+	got := srv.Do("PUBSUB", "CHANNELS", "*")
+	require.Len(t, got.([]any), 1, "the server has channels %v", got)
 }
 
 // TestOutputBufferLimit: a receiver that does not keep up makes the server cut the
@@ -106,9 +106,7 @@ func TestOutputBufferLimit(t *testing.T) {
 	text := strings.Repeat("x", 256<<10)
 	n := 0
 	for ; srv.Do("CLIENT", "LIST", "TYPE", "pubsub") != ""; n++ {
-		if n > 1000 {
-			t.Fatal("the server does not cut the connection")
-		}
+		require.LessOrEqual(t, n, 1000, "the server does not cut the connection")
 		publish(t, sender, room, text)
 		flush(t, sender)
 	}
@@ -119,14 +117,11 @@ func TestOutputBufferLimit(t *testing.T) {
 		if c.What == "interrupted" {
 			break
 		}
-		if c.Payload != text {
-			t.Fatalf("got %v", c)
-		}
+		require.Equal(t, text, c.Payload)
 		delivered++
 	}
-	if delivered == 0 || delivered >= n {
-		t.Fatalf("%d of %d messages before the interruption", delivered, n)
-	}
+	require.NotZero(t, delivered)
+	require.Less(t, delivered, n)
 	g.WantCall("resumed")
 	publish(t, sender, room, "after")
 	g.Want(room, "after")

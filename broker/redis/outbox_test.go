@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/brokerkit"
 )
@@ -36,19 +38,12 @@ func TestOutboxEncodes(t *testing.T) {
 	payloads := []string{"one", "", "\r\n", strings.Repeat("x", batchBytes), "last"}
 	var want []byte
 	for _, p := range payloads {
-		if err := c.out.put(t.Context(), broker.SocketIO.Room("/", "r"), []byte(p)); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, c.out.put(t.Context(), broker.SocketIO.Room("/", "r"), []byte(p)))
 		want = appendCommand(want, "PUBLISH", "socket.io#/#r#", p)
 	}
-	if err := c.out.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.Join(c.batches, ""); got != string(want) {
-		t.Fatalf("wrote %.80q, want %.80q", got, want)
-	}
+	require.NoError(t, c.out.Close(t.Context()))
+	require.Equal(t, string(want), strings.Join(c.batches, ""), "wrote")
 	var s broker.Stats
-	if c.out.Fill(&s); s != (broker.Stats{Accepted: 5, Sent: 5}) {
-		t.Fatalf("Stats %+v", s)
-	}
+	c.out.Fill(&s)
+	require.Equal(t, broker.Stats{Accepted: 5, Sent: 5}, s)
 }

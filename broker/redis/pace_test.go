@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
@@ -22,22 +25,18 @@ func TestMaxRate(t *testing.T) {
 	for _, rate := range []int{0, 8 << 20} {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			b, err := redisbroker.Open(srv.URL(), &redisbroker.Options{Prefix: fmt.Sprint("rate", rate), MaxRate: rate, MaxPayload: size})
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			defer b.Close(t.Context())
 			proxy := tcpproxy.Start(t, srv.Addr())
 			proxy.Throttle(link)
 			conn, err := net.Dial("tcp", proxy.Addr())
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			defer conn.Close()
 			fmt.Fprintf(conn, "SUBSCRIBE rate%d-crossroom#/#\r\n", rate)
 			r := bufio.NewReader(conn)
-			if line, err := r.ReadString('\n'); err != nil || line != "*3\r\n" {
-				t.Fatalf("%q, %v", line, err)
-			}
+			line, err := r.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, "*3\r\n", line)
 			read := make(chan int64, 1)
 			go func() {
 				n, _ := io.CopyN(io.Discard, r, size*count) // names and lengths come beside the payloads
@@ -45,18 +44,12 @@ func TestMaxRate(t *testing.T) {
 			}()
 			began := time.Now()
 			for range count {
-				if err := b.Publish(t.Context(), broker.Native.Broadcast("/"), make([]byte, size)); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, b.Publish(t.Context(), broker.Native.Broadcast("/"), make([]byte, size)))
 			}
-			if err := b.Flush(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, b.Flush(t.Context()))
 			took := time.Since(began)
 			whole := <-read == size*count
-			if whole != (rate > 0) {
-				t.Errorf("the subscriber has all messages: %v", whole)
-			}
+			assert.Equal(t, rate > 0, whole, "the subscriber has all messages")
 			if rate > 0 && took < time.Duration(size*count/rate)*time.Second-time.Second/4 {
 				t.Errorf("%d bytes took %v", size*count, took)
 			}

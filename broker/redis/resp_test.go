@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 func TestReadFrames(t *testing.T) {
@@ -42,9 +44,7 @@ func TestReadFrames(t *testing.T) {
 		{frame: frame{kind: framePMessage, pattern: []byte("nam*"), name: []byte("name")}, payload: ""},
 		{frame: frame{kind: frameError, err: "NOPERM this user"}},
 	} {
-		if err := readFrame(r, &f); err != nil {
-			t.Fatalf("frame %d: %v", i, err)
-		}
+		require.NoError(t, readFrame(r, &f), "frame %d", i)
 		if f.kind != want.kind || !bytes.Equal(f.name, want.name) || f.err != want.err ||
 			f.kind == framePMessage && !bytes.Equal(f.pattern, want.pattern) {
 			t.Fatalf("frame %d: %.200v, want %.200v", i, f, want)
@@ -53,16 +53,12 @@ func TestReadFrames(t *testing.T) {
 			continue
 		}
 		if want.skip {
-			if err := skipPayload(r); err != nil {
-				t.Fatalf("frame %d: %v", i, err)
-			}
+			require.NoError(t, skipPayload(r), "frame %d", i)
 		} else if payload, err := readPayload(r); err != nil || string(payload) != want.payload {
 			t.Fatalf("frame %d: %.200q, %v", i, payload, err)
 		}
 	}
-	if err := readFrame(r, &f); err != io.EOF {
-		t.Fatalf("at the end: %v", err)
-	}
+	require.Equal(t, io.EOF, readFrame(r, &f), "at the end")
 }
 
 func TestTakeIntegers(t *testing.T) {

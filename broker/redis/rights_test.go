@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -21,8 +23,10 @@ import (
 func wantReason(t *testing.T, what string, err error, code string) {
 	t.Helper()
 	var refused *redisbroker.ServerError
-	if !errors.As(err, &refused) || refused.Code() != code || !strings.Contains(err.Error(), code) || strings.Contains(err.Error(), "EOF") {
-		t.Errorf("%s: %v, want %s", what, err, code)
+	if assert.ErrorAs(t, err, &refused, what) {
+		assert.Equal(t, code, refused.Code(), what)
+		assert.ErrorContains(t, err, code, what)
+		assert.NotContains(t, err.Error(), "EOF", what)
 	}
 }
 
@@ -87,9 +91,7 @@ func TestRightsTakenAway(t *testing.T) {
 				}
 				// However long it lasts: some attempts are made, which change nothing.
 				if c.onlyA {
-					if err := n.Flush(within(t, patience)); err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, n.Flush(within(t, patience)))
 				}
 				atA.WantNothing()
 				for _, command := range c.give {
@@ -102,9 +104,9 @@ func TestRightsTakenAway(t *testing.T) {
 					atB.WantCall("resumed")
 				}
 			}
-			if text := log.String(); !strings.Contains(text, c.code) || strings.Count(text, "\n") > 20 {
-				t.Errorf("log:\n%s", text)
-			}
+			text := log.String()
+			assert.Contains(t, text, c.code)
+			assert.LessOrEqual(t, strings.Count(text, "\n"), 20)
 		})
 	}
 }
@@ -141,15 +143,11 @@ func TestWhileARightIsMissing(t *testing.T) {
 	srv.Do("PUBLISH", "socket.io#/#extra#", "extra")
 	extra.Want(broker.SocketIO.Room("/", "extra"), "extra")
 
-	if err := one.Remove(within(t, patience), broker.Exactly(bad)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, one.Remove(within(t, patience), broker.Exactly(bad)))
 	changed.WantCall("resumed") // what it has left is allowed
 	srv.Do("PUBLISH", "socket.io#/#good#", "good")
 	changed.Want(good, "good")
-	if err := two.Close(within(t, patience)); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, two.Close(within(t, patience)))
 	rights(goodName, extraName, badName, "&socket.io#/#bad[0-9]*")
 	many.WantNothing()
 	rights("allchannels")
@@ -159,9 +157,8 @@ func TestWhileARightIsMissing(t *testing.T) {
 		many.Want(filters[i].Channel(), fmt.Sprint(i))
 	}
 	closed.WantNothing()
-	if s := b.Stats(); s.Subscriptions != n+2 {
-		t.Errorf("Stats %+v", s)
-	}
+	s := b.Stats()
+	assert.Equal(t, n+2, s.Subscriptions, "Stats %+v", s)
 }
 
 // TestRightToPublishTakenAway: what the server refuses is counted and reported with the
@@ -188,15 +185,16 @@ func TestRightToPublishTakenAway(t *testing.T) {
 				err := b.Flush(within(t, patience))
 				wantReason(t, "Flush", err, "NOPERM")
 				var loss *broker.LossError
-				if !errors.As(err, &loss) || loss.Messages != n || loss.Uncertain {
-					t.Errorf("Flush: %v, want %d messages lost", err, n)
+				if assert.ErrorAs(t, err, &loss) {
+					assert.EqualValues(t, n, loss.Messages)
+					assert.False(t, loss.Uncertain, "Flush: %v", err)
 				}
 				srv.Do("ACL", "SETUSER", "node", c.give)
 				publish(t, b, room, "allowed again")
 				flush(t, b)
-				if s := brokertest.Balanced(t, b, losses); s.Lost != (round+1)*n || s.Uncertain != 0 {
-					t.Errorf("Stats %+v", s)
-				}
+				s := brokertest.Balanced(t, b, losses)
+				assert.Equal(t, (round+1)*n, s.Lost, "Stats")
+				assert.Zero(t, s.Uncertain, "Stats")
 			}
 		})
 	}
@@ -223,9 +221,9 @@ func TestUserDeletedWhilePublishing(t *testing.T) {
 	proxy.Heal()
 	err := b.Flush(within(t, patience))
 	wantReason(t, "Flush", err, "WRONGPASS")
-	if s := brokertest.Balanced(t, b, losses); s.Uncertain == 0 || s.Uncertain+s.Lost != 20 {
-		t.Errorf("Stats %+v", s)
-	}
+	s := brokertest.Balanced(t, b, losses)
+	assert.NotZero(t, s.Uncertain, "Stats")
+	assert.EqualValues(t, 20, s.Uncertain+s.Lost, "Stats")
 }
 
 // keepOpen returns what runs commands over one connection that is open.
@@ -241,9 +239,7 @@ func keepOpen(t *testing.T, addr string) func(command ...string) {
 		for i, arg := range command {
 			args[i] = arg
 		}
-		if err := conn.Do(t.Context(), args...).Err(); err != nil {
-			t.Fatalf("%v: %v", command, err)
-		}
+		require.NoError(t, conn.Do(t.Context(), args...).Err(), "%v", command)
 	}
 }
 
@@ -281,23 +277,20 @@ func TestReasons(t *testing.T) {
 				do(command...)
 			}
 			proxy.Disconnect()
-			if got := r.WantCall("interrupted"); !strings.Contains(got.Err.Error(), c.reply) {
-				t.Errorf("Interrupted(%v), want %s", got.Err, c.reply)
-			}
+			got := r.WantCall("interrupted")
+			assert.Contains(t, got.Err.Error(), c.reply, "Interrupted")
 			publish(t, b, room, "too old")
 			err := b.Flush(within(t, patience))
 			var loss *broker.LossError
-			if !errors.As(err, &loss) || loss.Uncertain || !strings.Contains(err.Error(), c.reply) {
-				t.Errorf("Flush: %v, want the loss and %s", err, c.reply)
-			}
+			require.ErrorAs(t, err, &loss)
+			assert.False(t, loss.Uncertain, "Flush: %v", err)
+			assert.ErrorContains(t, err, c.reply)
 			wantReason(t, "Flush", err, c.code)
-			if _, err := b.Subscribers(within(t, patience), room); err == nil || !strings.Contains(err.Error(), c.reply) {
-				t.Errorf("Subscribers: %v, want %s", err, c.reply)
-			}
+			_, err = b.Subscribers(within(t, patience), room)
+			assert.ErrorContains(t, err, c.reply)
 			other := open(t, srv.Addr(), quick())
-			if _, err := other.Subscribe(within(t, patience), record(t), broker.Exactly(room)); err == nil || !strings.Contains(err.Error(), c.reply) {
-				t.Errorf("Subscribe: %v, want %s", err, c.reply)
-			}
+			_, err = other.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+			assert.ErrorContains(t, err, c.reply)
 			for _, command := range c.give {
 				do(command...)
 			}
@@ -314,9 +307,7 @@ func TestDiskError(t *testing.T) {
 	dir := t.TempDir()
 	srv.Do("CONFIG", "SET", "dir", dir)
 	srv.Do("CONFIG", "SET", "save", "3600 1")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.RemoveAll(dir))
 	srv.Do("SET", "key", "value")
 	srv.Do("BGSAVE")
 	eventually(t, func() error {
@@ -331,9 +322,9 @@ func TestDiskError(t *testing.T) {
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "served")
 	r.Want(room, "served")
-	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
-		t.Errorf("Subscribers: %v, %v", counts, err)
-	}
+	counts, err := b.Subscribers(within(t, patience), room)
+	require.NoError(t, err, "Subscribers: %v", counts)
+	assert.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 }
 
 // TestLoading: a server that is still reading its data says so, for as long as it takes.
@@ -384,9 +375,7 @@ func TestLoading(t *testing.T) {
 			named++
 		}
 	}
-	if named == 0 {
-		t.Error("no loss names LOADING")
-	}
+	assert.NotZero(t, named, "no loss names LOADING")
 	for r.Next().What != "resumed" {
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -11,27 +14,22 @@ import (
 // number and a length.
 func TestRoutesAreBounded(t *testing.T) {
 	n, err := newNaming("prefix")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var opts *Options
 	o := opts.withDefaults()
 	s := newSubscriber(nil, n, &o)
 	_, pattern := n.subscription(broker.Native.EveryRoom("/"))
-	if !pattern {
-		t.Fatal("EveryRoom is no pattern")
-	}
+	require.True(t, pattern, "EveryRoom is no pattern")
 	f := &frame{kind: framePMessage}
 	for i := range 2 * routesKept {
 		f.name = fmt.Appendf(f.name[:0], "%d", i)
 		s.route(f)
 	}
-	if got := len(s.routes.Load().patterned); got == 0 || got > routesKept {
-		t.Errorf("%d names are remembered", got)
-	}
+	got := len(s.routes.Load().patterned)
+	assert.NotZero(t, got, "names are remembered")
+	assert.LessOrEqual(t, got, routesKept, "names are remembered")
 	clear(s.routes.Load().patterned)
 	f.name = make([]byte, readBuffer-2)
-	if s.route(f); len(s.routes.Load().patterned) > 0 {
-		t.Errorf("a name of %d bytes is remembered", len(f.name))
-	}
+	s.route(f)
+	assert.Empty(t, s.routes.Load().patterned, "a name of %d bytes is remembered", len(f.name))
 }

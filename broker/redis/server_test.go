@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -33,9 +35,7 @@ func TestOpenAddresses(t *testing.T) {
 		if b.Prefix() != redisbroker.DefaultPrefix || b.PublishClient() == nil || b.SubscribeClient() != b.PublishClient() {
 			t.Errorf("%s: prefix %q, clients %v and %v", address, b.Prefix(), b.PublishClient(), b.SubscribeClient())
 		}
-		if err := b.Close(context.Background()); err != nil {
-			t.Errorf("%s: Close of an unused broker: %v", address, err)
-		}
+		assert.NoError(t, b.Close(context.Background()), "%s: Close of an unused broker", address)
 	}
 	for _, address := range []string{"http://h", "redis://u:secret@h:port", "redis://h/x", "://", "redis://u:sec%ret@h"} {
 		b, err := redisbroker.Open(address, nil)
@@ -59,17 +59,14 @@ func TestRefusedClientsAndPrefixes(t *testing.T) {
 		{ring, nil}, {nil, nil}, {nobody, nil}, {fine, ring}, {fine, nobody}, {(*redis.ClusterClient)(nil), nil},
 	} {
 		var refused *redisbroker.ClientError
-		if _, err := redisbroker.New(c.publish, &redisbroker.Options{SubscribeClient: c.subscribe}); !errors.As(err, &refused) {
-			t.Errorf("%T and %T: %v, want a *ClientError", c.publish, c.subscribe, err)
-		}
+		_, err := redisbroker.New(c.publish, &redisbroker.Options{SubscribeClient: c.subscribe})
+		assert.ErrorAs(t, err, &refused, "%T and %T", c.publish, c.subscribe)
 	}
 	var refused *redisbroker.PrefixError
-	if _, err := redisbroker.New(fine, &redisbroker.Options{Prefix: "a#b"}); !errors.As(err, &refused) {
-		t.Errorf("prefix a#b: %v, want a *PrefixError", err)
-	}
-	if _, err := redisbroker.Open("localhost:1", &redisbroker.Options{Prefix: "x-request"}); !errors.As(err, &refused) {
-		t.Errorf("prefix x-request: %v, want a *PrefixError", err)
-	}
+	_, err := redisbroker.New(fine, &redisbroker.Options{Prefix: "a#b"})
+	assert.ErrorAs(t, err, &refused, "prefix a#b")
+	_, err = redisbroker.Open("localhost:1", &redisbroker.Options{Prefix: "x-request"})
+	assert.ErrorAs(t, err, &refused, "prefix x-request")
 }
 
 // TestClientsStayOpen uses the caller's clients, of different users, and leaves
@@ -86,31 +83,22 @@ func TestClientsStayOpen(t *testing.T) {
 		CredentialsProviderContext: func(context.Context) (string, string, error) { asked++; return "reader", "r", nil }})
 	defer subscriber.Close()
 	b, err := redisbroker.New(publisher, &redisbroker.Options{SubscribeClient: subscriber, Prefix: "app"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "over two")
 	r.Want(room, "over two")
-	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
-		t.Fatalf("Subscribers: %v, %v", counts, err)
-	}
-	if list, _ := srv.Do("CLIENT", "LIST", "TYPE", "pubsub").(string); !strings.Contains(list, "name=ears") {
-		t.Errorf("the subscribe connection has no name: %s", list)
-	}
+	counts, err := b.Subscribers(within(t, patience), room)
+	require.NoError(t, err, "Subscribers: %v", counts)
+	require.Equal(t, 1, counts[0], "Subscribers: %v", counts)
+	list, _ := srv.Do("CLIENT", "LIST", "TYPE", "pubsub").(string)
+	assert.Contains(t, list, "name=ears", "the subscribe connection has no name")
 	if b.Prefix() != "app" || b.Capabilities().Prefix != "app" || b.SubscribeClient() != subscriber || b.PublishClient() != publisher {
 		t.Error("accessors")
 	}
-	if err := b.Close(within(t, patience)); err != nil {
-		t.Fatal(err)
-	}
-	if err := publisher.Publish(context.Background(), "x", "y").Err(); err != nil {
-		t.Errorf("the caller's client was closed: %v", err)
-	}
-	if asked == 0 {
-		t.Error("the credentials provider was not asked")
-	}
+	require.NoError(t, b.Close(within(t, patience)))
+	assert.NoError(t, publisher.Publish(context.Background(), "x", "y").Err(), "the caller's client was closed")
+	assert.NotZero(t, asked, "the credentials provider was not asked")
 }
 
 func TestTLSAndPassword(t *testing.T) {
@@ -119,9 +107,7 @@ func TestTLSAndPassword(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), Password: "p@ss#word", TLSConfig: srv.TLS()})
 	defer client.Close()
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	r := record(t)
 	subscribe(t, b, r, broker.SocketIO.EveryRoom("/"))
@@ -151,9 +137,7 @@ func TestTLSAndPassword(t *testing.T) {
 func TestTLSWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer silent.Close()
 	for scheme, wantTLS := range map[string]bool{"redis": false, "rediss": true} {
 		b := open(t, scheme+"://"+silent.Addr().String(), &redisbroker.Options{ProbeTimeout: 50 * time.Millisecond})
@@ -178,18 +162,14 @@ func TestDialerThatHangs(t *testing.T) {
 	}})
 	defer client.Close()
 	b, err := redisbroker.New(client, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	brokertest.DialerThatHangs(t, b)
 }
 
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "redis") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "s")
 	servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--unixsocket", path}})
@@ -212,9 +192,7 @@ func TestCluster(t *testing.T) {
 	// Enough that, by chance, all three servers have somebody.
 	for i := range 9 {
 		b, err := redisbroker.New(client, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		closeLater(t, b)
 		id := fmt.Sprint("node", i)
 		r := record(t)
@@ -228,17 +206,12 @@ func TestCluster(t *testing.T) {
 			r.Want(w.Room("/", "r"), fmt.Sprint("from ", i))
 		}
 		counts, err := b.Subscribers(within(t, patience), w.Requests("/"), w.NodeResponses("/", "node0"), w.Requests("/x"))
-		if err != nil || !slices.Equal(counts, []int{9, 1, 0}) {
-			t.Fatalf("Subscribers: %v, %v", counts, err)
-		}
+		require.NoError(t, err)
+		require.Equal(t, []int{9, 1, 0}, counts, "Subscribers")
 		got, err := b.Responders(within(t, patience), w, "/")
-		slices.Sort(got)
-		if err != nil || !slices.Equal(got, ids) {
-			t.Fatalf("Responders: %v, %v", got, err)
-		}
-		if b.Capabilities().OrderAcrossChannels {
-			t.Fatal("a cluster claims order across channels")
-		}
+		require.NoError(t, err)
+		require.ElementsMatch(t, ids, got, "Responders")
+		require.False(t, b.Capabilities().OrderAcrossChannels, "a cluster claims order across channels")
 	}
 
 	// A server dies: those who were on it move to another one.
@@ -278,9 +251,8 @@ func TestCluster(t *testing.T) {
 	}
 	t.Logf("%d of %d brokers were on the server that died", moved, len(nodes))
 	// A sum without one of the masters would be wrong, so there is none.
-	if _, err := nodes[0].Subscribers(within(t, patience), w.Requests("/")); err == nil {
-		t.Error("Subscribers gave a sum without one of the servers")
-	}
+	_, err := nodes[0].Subscribers(within(t, patience), w.Requests("/"))
+	assert.Error(t, err, "Subscribers gave a sum without one of the servers")
 	c.Nodes[1].Restart()
 	c.WaitWhole(t)
 	eventually(t, func() error {
@@ -298,9 +270,7 @@ func TestSentinelFailover(t *testing.T) {
 	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: s.Name, SentinelAddrs: []string{s.Addr()}})
 	defer client.Close()
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
@@ -311,12 +281,11 @@ func TestSentinelFailover(t *testing.T) {
 	r.WantCall("resumed")
 	publish(t, b, room, "at the second")
 	r.Until("at the second")
-	if role, _ := s.Replica.Do("ROLE").([]any); role[0] != "master" {
-		t.Fatalf("the former replica is a %v", role[0])
-	}
-	if n, ok := s.Replica.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any); !ok || n[1] != int64(1) {
-		t.Fatalf("subscribed to the new master: %v", n)
-	}
+	role, _ := s.Replica.Do("ROLE").([]any)
+	require.Equal(t, "master", role[0], "the role of the former replica")
+	n, ok := s.Replica.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any)
+	require.True(t, ok, "subscribed to the new master: %v", n)
+	require.Equal(t, int64(1), n[1], "subscribed to the new master: %v", n)
 }
 
 func TestManyChannels(t *testing.T) {
@@ -350,15 +319,12 @@ func TestManyChannels(t *testing.T) {
 	t.Logf("resumed after %v", time.Since(start))
 	publish(t, b, channels[n-1], "last")
 	r.Want(channels[n-1], "last")
-	if err := sub.Remove(within(t, patience), filters[1:]...); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, sub.Remove(within(t, patience), filters[1:]...))
 	publish(t, b, channels[n-1], "not wanted")
 	publish(t, b, channels[0], "first")
 	r.Want(channels[0], "first")
-	if s := b.Stats(); s.Subscriptions != 1 {
-		t.Fatalf("Stats %+v", s)
-	}
+	s := b.Stats()
+	require.Equal(t, 1, s.Subscriptions, "Stats %+v", s)
 }
 
 // TestHostileNames publishes on names that mean something to Redis, each heard by
@@ -406,12 +372,9 @@ func TestHostileNames(t *testing.T) {
 
 	for _, ch := range []broker.Channel{broker.SocketIO.Room("/a#b", "r"), broker.Native.Requests("\xff"), {}} {
 		var refused *broker.NameError
-		if err := b.Publish(within(t, patience), ch, nil); !errors.As(err, &refused) {
-			t.Errorf("Publish on %v: %v, want a *broker.NameError", ch, err)
-		}
-		if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(ch)); !errors.As(err, &refused) {
-			t.Errorf("Subscribe to %v: %v, want a *broker.NameError", ch, err)
-		}
+		assert.ErrorAs(t, b.Publish(within(t, patience), ch, nil), &refused, "Publish on %v", ch)
+		_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(ch))
+		assert.ErrorAs(t, err, &refused, "Subscribe to %v", ch)
 	}
 }
 
@@ -424,13 +387,11 @@ func TestForeignMessages(t *testing.T) {
 	r := record(t)
 	subscribe(t, b, r, broker.SocketIO.EveryRoom("/"))
 	for _, name := range []string{"socket.io#/#room", "socket.io#/#\xff#", "socket.io#/#" + strings.Repeat("x", 5000) + "#", "socket.io#/#" + strings.Repeat("x", 1<<20) + "#"} {
-		if n := srv.Do("PUBLISH", name, "foreign"); n != int64(1) {
-			t.Fatalf("%.30q reached %v", name, n)
-		}
+		require.Equal(t, int64(1), srv.Do("PUBLISH", name, "foreign"), "%.30q reached", name)
 	}
 	srv.Do("PUBLISH", "socket.io#/#room#", "ours")
 	r.Want(room, "ours")
-	if s := b.Stats(); s.Received != 1 || s.Interruptions != 0 {
-		t.Fatalf("Stats %+v", s)
-	}
+	s := b.Stats()
+	require.EqualValues(t, 1, s.Received)
+	require.Zero(t, s.Interruptions)
 }

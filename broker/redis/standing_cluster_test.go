@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
@@ -176,9 +178,7 @@ type fleet struct {
 func (f *fleet) join(client redis.UniversalClient) {
 	f.t.Helper()
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	require.NoError(f.t, err)
 	closeLater(f.t, b)
 	r := record(f.t)
 	subscribe(f.t, b, r, broker.SocketIO.EveryRoom("/"), broker.Exactly(broker.SocketIO.Requests("/")))
@@ -240,9 +240,7 @@ func TestClusterFailover(t *testing.T) {
 		opts := quick()
 		opts.Prefix = "app"
 		b, err := redisbroker.New(c.client("before"), opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		closeLater(t, b)
 		return b
 	}
@@ -280,22 +278,18 @@ func TestClusterFailover(t *testing.T) {
 		}
 		if round == 0 {
 			s, err := adapter.New(app(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			endLater(t, s)
 			ns, err := s.Of(within(t, patience), "/")
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			nodes = append(nodes, ns)
 		}
 	}
 	for i, b := range f.nodes[:4] {
 		// One that moves to a master whose turn has not come moves again.
-		if s := b.Stats(); s.Interruptions < 1 || s.Interruptions > 3 {
-			t.Errorf("broker %d: %d interruptions, want one to three", i, s.Interruptions)
-		}
+		s := b.Stats()
+		assert.GreaterOrEqual(t, s.Interruptions, uint64(1), "broker %d: interruptions", i)
+		assert.LessOrEqual(t, s.Interruptions, uint64(3), "broker %d: interruptions", i)
 	}
 }
 
@@ -382,9 +376,7 @@ func TestNodeLeavesCluster(t *testing.T) {
 			for _, b := range f.nodes {
 				moved += int(b.Stats().Interruptions)
 			}
-			if moved < 2 {
-				t.Errorf("%d interruptions of those who were connected to it, want 2 or more", moved)
-			}
+			assert.GreaterOrEqual(t, moved, 2, "interruptions of those who were connected to it")
 		})
 	}
 }
@@ -412,9 +404,8 @@ func TestNoRightToAsk(t *testing.T) {
 	host, port, _ := net.SplitHostPort(next.Addr())
 	primary.Do("REPLICAOF", host, port)
 	var stray *redisbroker.MembershipError
-	if c := r.WantCall("interrupted"); !errors.As(c.Err, &stray) {
-		t.Errorf("Interrupted(%v), want a *MembershipError", c.Err)
-	}
+	c := r.WantCall("interrupted")
+	assert.ErrorAs(t, c.Err, &stray)
 	primary.Do("REPLICAOF", "NO", "ONE")
 	r.WantCall("resumed")
 }

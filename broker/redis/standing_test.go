@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -66,27 +68,23 @@ func TestDemotedPrimary(t *testing.T) {
 			for c.What == "deliver" {
 				c = r.Next()
 			}
-			if c.What != "interrupted" || !isStray(c.Err) {
-				t.Fatalf("broker %d: %v, want interrupted with a *MembershipError", i, c)
-			}
+			require.Equal(t, "interrupted", c.What, "broker %d", i)
+			require.True(t, isStray(c.Err), "broker %d: %v, want interrupted with a *MembershipError", i, c)
 			r.WantCall("resumed")
 		}
-		if took, most := time.Since(began), quick().ProbeInterval+quick().ProbeTimeout; took > most {
-			t.Errorf("noticed after %v, want %v at most", took, most)
-		}
+		took, most := time.Since(began), quick().ProbeInterval+quick().ProbeTimeout
+		assert.LessOrEqual(t, took, most, "noticed")
 		f.whole()
-		if list := old.Do("CLIENT", "LIST", "TYPE", "pubsub"); list != "" {
-			t.Errorf("subscribed to the former primary: %s", list)
-		}
+		assert.Equal(t, "", old.Do("CLIENT", "LIST", "TYPE", "pubsub"), "subscribed to the former primary")
 	}
 	switchOver(old, next)
 	f.join(client)
 	f.whole()
 	switchOver(next, old)
 	for i, b := range f.nodes {
-		if s := b.Stats(); s.Accepted != s.Sent+s.Uncertain+s.Lost || s.Lost != 0 {
-			t.Errorf("broker %d: %+v", i, s)
-		}
+		s := b.Stats()
+		assert.Equal(t, s.Sent+s.Uncertain+s.Lost, s.Accepted, "broker %d", i)
+		assert.Zero(t, s.Lost, "broker %d", i)
 	}
 }
 
@@ -99,17 +97,17 @@ func TestReplica(t *testing.T) {
 	opts := quick()
 	opts.QueueAge = 200 * time.Millisecond
 	b := open(t, replica.Addr(), opts)
-	if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !isStray(err) {
-		t.Errorf("Subscribe: %v", err)
-	}
-	if _, err := b.Subscribers(within(t, patience), room); !isStray(err) {
-		t.Errorf("Subscribers: %v", err)
-	}
+	_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+	assert.True(t, isStray(err), "Subscribe: %v", err)
+	_, err = b.Subscribers(within(t, patience), room)
+	assert.True(t, isStray(err), "Subscribers: %v", err)
 	publish(t, b, room, "never sent")
 	var loss *broker.LossError
-	if err := b.Flush(within(t, patience)); !errors.As(err, &loss) || loss.Uncertain || !isStray(err) || !errors.Is(err, redisbroker.ErrTooOld) {
-		t.Errorf("Flush: %v", err)
-	}
+	err = b.Flush(within(t, patience))
+	require.ErrorAs(t, err, &loss)
+	assert.False(t, loss.Uncertain, "Flush: %v", err)
+	assert.True(t, isStray(err), "Flush: %v", err)
+	assert.ErrorIs(t, err, redisbroker.ErrTooOld)
 	replica.Do("REPLICAOF", "NO", "ONE")
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
@@ -133,22 +131,20 @@ func TestListeningOnReplica(t *testing.T) {
 	opts := quick()
 	opts.SubscribeClient = from
 	b, err := redisbroker.New(to, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "by replication")
 	r.Want(room, "by replication")
-	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
-		t.Fatalf("Subscribers: %v, %v", counts, err)
-	}
+	counts, err := b.Subscribers(within(t, patience), room)
+	require.NoError(t, err, "Subscribers: %v", counts)
+	require.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 
 	link.Cut()
-	if c := r.WantCall("interrupted"); !isStray(c.Err) || !strings.Contains(c.Err.Error(), "link") {
-		t.Errorf("Interrupted(%v), want that the replica has no link", c.Err)
-	}
+	c := r.WantCall("interrupted")
+	require.True(t, isStray(c.Err), "Interrupted(%v), want a *MembershipError", c.Err)
+	assert.ErrorContains(t, c.Err, "link")
 	link.Heal()
 	r.WantCall("resumed")
 	publish(t, b, room, "again")
@@ -156,9 +152,8 @@ func TestListeningOnReplica(t *testing.T) {
 
 	// One that is promoted hears nothing of the former primary.
 	replica.Do("REPLICAOF", "NO", "ONE")
-	if c := r.WantCall("interrupted"); !isStray(c.Err) {
-		t.Errorf("Interrupted(%v) of a promoted replica", c.Err)
-	}
+	c = r.WantCall("interrupted")
+	assert.True(t, isStray(c.Err), "Interrupted(%v) of a promoted replica", c.Err)
 	r.WantCall("resumed")
 }
 
@@ -168,9 +163,9 @@ func TestSentinelIsNoServer(t *testing.T) {
 	t.Parallel()
 	s := servers.StartSentinel(t)
 	b := open(t, s.Addr(), quick())
-	if _, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room)); !isStray(err) || !strings.Contains(err.Error(), "Sentinel") {
-		t.Errorf("Subscribe: %v", err)
-	}
+	_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(room))
+	require.True(t, isStray(err), "Subscribe: %v", err)
+	assert.ErrorContains(t, err, "Sentinel", "Subscribe: %v", err)
 }
 
 // TestSentinelLosesSight: Sentinel cannot reach the master and has made its replica the
@@ -187,9 +182,7 @@ func TestSentinelLosesSight(t *testing.T) {
 	do := func(args ...any) any {
 		t.Helper()
 		answer, err := sentinel.Do(t.Context(), args...).Result()
-		if err != nil {
-			t.Fatalf("%v: %v", args, err)
-		}
+		require.NoError(t, err, "%v", args)
 		return answer
 	}
 	do("SENTINEL", "REMOVE", s.Name)
@@ -212,17 +205,15 @@ func TestSentinelLosesSight(t *testing.T) {
 		}})
 	t.Cleanup(func() { client.Close() })
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "at the first master")
 	r.Want(room, "at the first master")
-	if counts, err := b.Subscribers(within(t, patience), room); err != nil || counts[0] != 1 {
-		t.Fatalf("Subscribers: %v, %v", counts, err)
-	}
+	counts, err := b.Subscribers(within(t, patience), room)
+	require.NoError(t, err, "Subscribers: %v", counts)
+	require.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 	sight.Cut()
 	eventually(t, func() error {
 		// It says that a failover is in progress, or that it knows no good replica yet.
@@ -233,13 +224,11 @@ func TestSentinelLosesSight(t *testing.T) {
 		}
 		return nil
 	})
-	if c := r.WantCall("interrupted"); !isStray(c.Err) {
-		t.Errorf("Interrupted(%v), want a *MembershipError", c.Err)
-	}
+	c := r.WantCall("interrupted")
+	assert.True(t, isStray(c.Err), "Interrupted(%v), want a *MembershipError", c.Err)
 	r.WantCall("resumed")
-	if role, _ := s.Master.Do("ROLE").([]any); role[0] != "master" {
-		t.Fatalf("the former master is a %v: Sentinel reached it", role[0])
-	}
+	role, _ := s.Master.Do("ROLE").([]any)
+	require.Equal(t, "master", role[0], "the role of the former master: Sentinel reached it")
 	eventually(t, func() error {
 		publish(t, b, room, "at the second")
 		return b.Flush(within(t, patience))
@@ -252,9 +241,7 @@ func TestSentinelLosesSight(t *testing.T) {
 		}
 		return err
 	})
-	if n := s.Replica.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any)[1]; n != int64(1) {
-		t.Errorf("%v subscribed to the next master", n)
-	}
+	assert.Equal(t, int64(1), s.Replica.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any)[1], "subscribed to the next master")
 }
 
 // TestBusyConnectionsAreExamined: messages all the time do not keep a connection from
@@ -334,9 +321,7 @@ func TestBusyConnectionsAreExamined(t *testing.T) {
 		return b.Flush(within(t, patience))
 	})
 	r.Until("end")
-	if b.Stats().Interruptions != 1 {
-		t.Errorf("Stats %+v", b.Stats())
-	}
+	assert.EqualValues(t, 1, b.Stats().Interruptions, "Stats %+v", b.Stats())
 }
 
 // TestWithoutHello: a server that does not know HELLO, as before Redis 6, is spoken to in
@@ -360,9 +345,9 @@ func TestWithoutHello(t *testing.T) {
 		flush(t, b)
 		r.Want(room, "one")
 	}
-	if counts, err := b.Subscribers(within(t, patience), broker.SocketIO.Requests("/")); err != nil || counts[0] != 1 {
-		t.Errorf("Subscribers: %v, %v", counts, err)
-	}
+	counts, err := b.Subscribers(within(t, patience), broker.SocketIO.Requests("/"))
+	require.NoError(t, err, "Subscribers: %v", counts)
+	assert.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 	srv.Kill()
 	r.WantCall("interrupted")
 	srv.Restart()

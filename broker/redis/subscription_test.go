@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -40,9 +42,8 @@ func TestSlowReceiver(t *testing.T) {
 	for i := range 50 {
 		free.Want(room, text(buffered+1+i))
 	}
-	if s := b.Stats(); s.Interruptions != 0 {
-		t.Fatalf("Stats %+v", s)
-	}
+	s := b.Stats()
+	require.Zero(t, s.Interruptions, "Stats %+v", s)
 }
 
 func TestStuckReceiver(t *testing.T) {
@@ -53,7 +54,6 @@ func TestStuckReceiver(t *testing.T) {
 func TestNoReceiver(t *testing.T) {
 	t.Parallel()
 	b := open(t, "localhost:1", nil)
-	if _, err := b.Subscribe(t.Context(), nil, broker.Exactly(room)); err == nil {
-		t.Fatal("no error")
-	}
+	_, err := b.Subscribe(t.Context(), nil, broker.Exactly(room))
+	require.Error(t, err, "no error")
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
@@ -25,16 +27,13 @@ import (
 func hold(t *testing.T, srv *servers.Redis, heard func(payload string), names ...string) (stop func()) {
 	t.Helper()
 	nc, err := net.Dial("tcp", srv.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	r := bufio.NewReader(nc)
 	for _, name := range names {
 		fmt.Fprintf(nc, "*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n", len(name), name)
 		for range 6 { // *3, and the kind and the name with their lengths, and a number
-			if _, err := r.ReadString('\n'); err != nil {
-				t.Fatal(err)
-			}
+			_, err := r.ReadString('\n')
+			require.NoError(t, err)
 		}
 	}
 	done := make(chan struct{})
@@ -64,9 +63,7 @@ func clusterBroker(t *testing.T, c *servers.RedisCluster, opts redisbroker.Optio
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()[:2]})
 	t.Cleanup(func() { client.Close() })
 	b, err := redisbroker.New(client, &opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	return b
 }
@@ -79,9 +76,7 @@ const (
 // counted expects exact answers of both kinds of query.
 func counted(t *testing.T, b *redisbroker.Broker, what string, want int, ids ...string) {
 	t.Helper()
-	if err := countedNow(t, b, want, ids...); err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
+	require.NoError(t, countedNow(t, b, want, ids...), what)
 }
 
 func countedNow(t *testing.T, b *redisbroker.Broker, want int, ids ...string) error {
@@ -104,13 +99,14 @@ func inexact(t *testing.T, b *redisbroker.Broker, least int, limit time.Duration
 	for range 2 {
 		began := time.Now()
 		counts, err := b.Subscribers(within(t, limit), broker.SocketIO.Requests("/"))
-		if i, ok := errors.AsType[*broker.InexactError](err); !ok || len(counts) != 1 || counts[0] != least {
-			t.Fatalf("Subscribers: %v, %v, want at least %d; %v", counts, err, least, i)
-		}
+		_, ok := errors.AsType[*broker.InexactError](err)
+		require.True(t, ok, "Subscribers: %v, %v", counts, err)
+		require.Len(t, counts, 1, "Subscribers: %v, %v", counts, err)
+		require.Equal(t, least, counts[0], "Subscribers: %v, %v", counts, err)
 		ids, err := b.Responders(within(t, limit), broker.SocketIO, "/")
-		if _, ok := errors.AsType[*broker.InexactError](err); !ok || ids == nil {
-			t.Fatalf("Responders: %v, %v", ids, err)
-		}
+		_, ok = errors.AsType[*broker.InexactError](err)
+		require.True(t, ok, "Responders: %v, %v", ids, err)
+		require.NotNil(t, ids, "Responders: %v, %v", ids, err)
 		t.Logf("inexact after %v: %v", time.Since(began), err)
 	}
 }
@@ -143,9 +139,7 @@ func TestCountsEveryNode(t *testing.T) {
 	inexact(t, b, 4, 2*time.Second)
 	began := time.Now()
 	inexact(t, b, 4, 2*time.Second)
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("four queries without the paused node took %v", took)
-	}
+	assert.LessOrEqual(t, time.Since(began), 2*time.Second, "four queries without the paused node")
 	replica.Thaw()
 	eventually(t, func() error { return countedNow(t, b, 5, "empty", "master", "own", "replica") })
 
@@ -154,9 +148,7 @@ func TestCountsEveryNode(t *testing.T) {
 		n.Do("CONFIG", "SET", "cluster-node-timeout", "1000")
 	}
 	replica.Kill()
-	if err := countedNow(t, b, 4, "empty", "master", "own"); err == nil {
-		t.Error("a dead node is not missed before the cluster knows that it is dead")
-	}
+	assert.Error(t, countedNow(t, b, 4, "empty", "master", "own"), "a dead node is not missed before the cluster knows that it is dead")
 	eventually(t, func() error { return countedNow(t, b, 4, "empty", "master", "own") })
 	replica.Restart()
 	hold(t, replica, nil, requests)
@@ -180,9 +172,7 @@ func viewRefused(t *testing.T, c *servers.RedisCluster) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Username: "node", Password: "n"})
 	defer client.Close()
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	defer hold(t, c.Nodes[0], nil, requests)()
 	inexact(t, b, 1, patience)
@@ -221,10 +211,8 @@ func fetch(t *testing.T, ns *adapter.Namespace, want ...string) {
 			ids = append(ids, s.ID)
 		}
 	}
-	slices.Sort(ids)
-	if err != nil || !slices.Equal(ids, want) {
-		t.Errorf("FetchSockets: %q, %v, want %q", ids, err, want)
-	}
+	require.NoError(t, err)
+	assert.ElementsMatch(t, want, ids, "FetchSockets")
 }
 
 // serversOnReplicas: servers whose connections lead to replicas are waited for.
@@ -275,9 +263,7 @@ func TestCountsReplicasOfASingleServer(t *testing.T) {
 	fetch(t, all[1], "node0", "node1", "node2", "socket0", "socket1")
 
 	b := open(t, primary.URL(), quick())
-	if err := countOf(t, b, 5); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, countOf(t, b, 5))
 	second.Freeze()
 	if counts, err := b.Subscribers(within(t, time.Second), broker.SocketIO.Requests("/")); !isInexact(err) || counts[0] != 4 {
 		t.Errorf("with a replica that does not respond: %v, %v", counts, err)
@@ -292,13 +278,9 @@ func TestCountsReplicasOfASingleServer(t *testing.T) {
 	user := redis.NewClient(&redis.Options{Addr: primary.Addr(), Username: "node", Password: "n"})
 	defer user.Close()
 	blind, err := redisbroker.New(user, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, blind)
-	if err := countOf(t, blind, 3); err != nil {
-		t.Error(err)
-	}
+	assert.NoError(t, countOf(t, blind, 3))
 
 	// A dialer that leads to the primary whatever the address is: each client counts once.
 	fixed := redis.NewClient(&redis.Options{Addr: "elsewhere:1", Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -306,14 +288,10 @@ func TestCountsReplicasOfASingleServer(t *testing.T) {
 	}})
 	defer fixed.Close()
 	tunnel, err := redisbroker.New(fixed, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, tunnel)
 	for range 2 {
-		if err := countOf(t, tunnel, 3); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, countOf(t, tunnel, 3))
 	}
 }
 
@@ -338,15 +316,11 @@ func TestCountsReplicasBySentinel(t *testing.T) {
 	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: s.Name, SentinelAddrs: []string{s.Addr()}})
 	defer client.Close()
 	b, err := redisbroker.New(client, quick())
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	closeLater(t, b)
 	subscribe(t, b, record(t), broker.Exactly(broker.SocketIO.Requests("/")))
 	hold(t, s.Replica, nil, requests)
-	if err := countOf(t, b, 2); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, countOf(t, b, 2))
 	s.Master.Kill() // Sentinel disconnects the clients of the one that it promotes
 	eventually(t, func() error { return countOf(t, b, 1) })
 }

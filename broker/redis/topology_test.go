@@ -1,8 +1,10 @@
 package redisbroker
 
 import (
-	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Lines of CLUSTER NODES as several versions write them.
@@ -25,23 +27,22 @@ func TestParseNodes(t *testing.T) {
 		{id: "f", joining: true},
 		{id: "g", addr: "10.0.0.7:6379", joining: true},
 	}
-	if len(got) != len(want) {
-		t.Fatalf("%d nodes: %+v", len(got), got)
-	}
+	require.Len(t, got, len(want))
 	for i, n := range got {
 		w := want[i]
-		if n.id != w.id || n.addr != w.addr || n.host != w.host || n.myself != w.myself || n.failed != w.failed || n.joining != w.joining {
-			t.Errorf("%+v, want %+v", n, w)
-		}
+		assert.Equal(t, w.id, n.id)
+		assert.Equal(t, w.addr, n.addr, w.id)
+		assert.Equal(t, w.host, n.host, w.id)
+		assert.Equal(t, w.myself, n.myself, w.id)
+		assert.Equal(t, w.failed, n.failed, w.id)
+		assert.Equal(t, w.joining, n.joining, w.id)
 	}
 	for _, c := range []struct {
 		n      int
 		byName bool
 		want   string
 	}{{1, true, "b.example:6379"}, {1, false, "10.0.0.2:6379"}, {0, true, "10.0.0.1:6379"}, {5, true, ""}} {
-		if addr := got[c.n].preferred(c.byName); addr != c.want {
-			t.Errorf("%s by name %v: %q, want %q", got[c.n].id, c.byName, addr, c.want)
-		}
+		assert.Equal(t, c.want, got[c.n].preferred(c.byName), "%s by name %v", got[c.n].id, c.byName)
 	}
 }
 
@@ -56,13 +57,12 @@ func TestParseReplication(t *testing.T) {
 		"# Replication\r\nrole:master\r\nmaster_host:former\r\nmaster_port:1\r\nslave0:ip=,port=0,state=online\r\n": {},
 	} {
 		got := parseReplication(text)
-		if got == nil || !slices.Equal(got.replicas, want.replicas) || got.primary != want.primary {
-			t.Errorf("%q: %+v, want %+v", text, got, want)
+		if assert.NotNil(t, got, "%q", text) {
+			assert.Equal(t, want.replicas, got.replicas, "%q", text)
+			assert.Equal(t, want.primary, got.primary, "%q", text)
 		}
 	}
-	if got := parseReplication("a 10.0.0.1:6379@16379 myself,master - 0 0 1 connected\n"); got != nil {
-		t.Errorf("a list of nodes as replication: %+v", got)
-	}
+	assert.Nil(t, parseReplication("a 10.0.0.1:6379@16379 myself,master - 0 0 1 connected\n"), "a list of nodes as replication")
 }
 
 func TestPubsubLimit(t *testing.T) {
@@ -79,8 +79,6 @@ func TestPubsubLimit(t *testing.T) {
 		"pubsub x y z":                                                         0,
 		"":                                                                     0,
 	} {
-		if got := pubsubLimit(value); got != want {
-			t.Errorf("%q: %d, want %d", value, got, want)
-		}
+		assert.Equal(t, want, pubsubLimit(value), "%q", value)
 	}
 }

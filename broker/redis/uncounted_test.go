@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -32,9 +34,7 @@ func (plain) Deliver(*backplane.Message) {}
 func endLater(t *testing.T, s interface{ Close(context.Context) error }) {
 	t.Helper()
 	t.Cleanup(func() {
-		if err := s.Close(within(t, patience)); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		assert.NoError(t, s.Close(within(t, patience)))
 	})
 }
 
@@ -45,17 +45,11 @@ func crowd(t *testing.T, n int, open func() *redisbroker.Broker) []*adapter.Name
 	var nodes []*adapter.Server
 	for i := range n {
 		s, err := adapter.New(open(), &adapter.Options{RequestsTimeout: patience})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		endLater(t, s)
 		ns, err := s.Of(within(t, patience), "/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ns.Add(member(fmt.Sprint("socket", i))); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
+		require.NoError(t, ns.Add(member(fmt.Sprint("socket", i))))
 		nodes, all = append(nodes, s), append(all, ns)
 	}
 	for _, s := range nodes {
@@ -77,9 +71,7 @@ func TestNoRightToCount(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: srv.Addr(), Username: "node", Password: "n"})
 		t.Cleanup(func() { client.Close() })
 		b, err := redisbroker.New(client, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		closeLater(t, b)
 		return b
 	}
@@ -89,17 +81,11 @@ func TestNoRightToCount(t *testing.T) {
 	var native []*backplane.Namespace
 	for i := range 2 {
 		n, err := backplane.New(open(), &backplane.Options{RequestsTimeout: patience})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		endLater(t, n)
 		ns, err := n.Namespace(within(t, patience), "/native", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ns.Add(plain{member(fmt.Sprint("native", i))}); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
+		require.NoError(t, ns.Add(plain{member(fmt.Sprint("native", i))}))
 		native = append(native, ns)
 	}
 	b := open()
@@ -133,21 +119,15 @@ func TestNoRightToCount(t *testing.T) {
 		}
 		rooms, err := socketIO[1].AllRooms(within(t, patience))
 		inexact("AllRooms", err)
-		if rooms == nil || len(rooms.Rooms) < 3 {
-			t.Errorf("%s: AllRooms: %+v", rights, rooms)
+		if assert.NotNil(t, rooms, "%s: AllRooms", rights) {
+			assert.GreaterOrEqual(t, len(rooms.Rooms), 3, "%s: AllRooms", rights)
 		}
-		if err := socketIO[0].RemoteJoin(within(t, patience), "socket2", "room"); err != nil {
-			t.Errorf("%s: RemoteJoin: %v", rights, err)
-		}
+		assert.NoError(t, socketIO[0].RemoteJoin(within(t, patience), "socket2", "room"), "%s: RemoteJoin", rights)
 		err = socketIO[0].RemoteJoin(within(t, patience), "nobody", "room")
-		if errors.Is(err, backplane.ErrNoSuchMember) == denied {
-			t.Errorf("%s: RemoteJoin of nobody: %v", rights, err)
-		}
+		assert.NotEqual(t, denied, errors.Is(err, backplane.ErrNoSuchMember), "%s: RemoteJoin of nobody: %v", rights, err)
 		count, err := socketIO[0].ServerCount(within(t, patience))
 		inexact("ServerCount", err)
-		if count != 3 {
-			t.Errorf("%s: ServerCount: %d", rights, count)
-		}
+		assert.Equal(t, 3, count, "%s: ServerCount", rights)
 		eventually(t, func() error {
 			m, err := native[0].Members(within(t, patience), backplane.All())
 			if err == nil && len(m.List) != 2 {
@@ -155,8 +135,6 @@ func TestNoRightToCount(t *testing.T) {
 			}
 			return err
 		})
-		if took := time.Since(began); took > patience/2 {
-			t.Errorf("%s: queries took %v although every known peer responds", rights, took)
-		}
+		assert.LessOrEqual(t, time.Since(began), patience/2, "%s: queries although every known peer responds", rights)
 	}
 }

@@ -2,11 +2,13 @@ package redisbroker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
@@ -33,12 +35,8 @@ func TestUnsubscribeRightWithdrawn(t *testing.T) {
 
 	for range 2 {
 		srv.Do("ACL", "SETUSER", "node", "-unsubscribe", "-punsubscribe")
-		if err := sub.Remove(within(t, patience), broker.Exactly(room), every); err != nil {
-			t.Error(err)
-		}
-		if err := shut.Close(within(t, patience)); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, sub.Remove(within(t, patience), broker.Exactly(room), every))
+		assert.NoError(t, shut.Close(within(t, patience)))
 		publish(t, from, room, "removed")
 		publish(t, from, z, "for the other")
 		publish(t, from, marker, "end")
@@ -55,25 +53,19 @@ func TestUnsubscribeRightWithdrawn(t *testing.T) {
 				publish(t, from, z, fmt.Sprint(i))
 			}
 		}()
-		if err := sub.Add(within(t, patience), broker.Exactly(room), every); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, sub.Add(within(t, patience), broker.Exactly(room), every))
 		<-sent
 		for i := range n {
 			other.Want(z, fmt.Sprint(i))
 		}
 		publish(t, from, room, "again")
 		for c := r.Next(); c.Payload != "again"; c = r.Next() {
-			if c.What != "deliver" {
-				t.Fatalf("%v, want only messages", c)
-			}
+			require.Equal(t, "deliver", c.What, "%v", c)
 		}
 		srv.Do("ACL", "SETUSER", "node", "+unsubscribe", "+punsubscribe")
 	}
 	closed.WantNothing()
-	if n := strings.Count(log.String(), "UNSUBSCRIBE"); n != 1 {
-		t.Errorf("%d lines about the refusal, want 1:\n%s", n, log.String())
-	}
+	assert.Equal(t, 1, strings.Count(log.String(), "UNSUBSCRIBE"), "lines about the refusal:\n%s", log.String())
 }
 
 // TestUnsubscribeRefusedForFilterAddedAgain: the refusal comes while the filters are being
@@ -89,16 +81,12 @@ func TestUnsubscribeRefusedForFilterAddedAgain(t *testing.T) {
 	for range 3 {
 		link.HalfOpen()
 		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		if err := sub.Remove(short, filters...); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Remove over a held link: %v, want the deadline", err)
-		}
+		assert.ErrorIs(t, sub.Remove(short, filters...), context.DeadlineExceeded, "Remove over a held link")
 		cancel()
 		added := make(chan error)
 		go func() { added <- sub.Add(within(t, patience), filters...) }()
 		link.Heal()
-		if err := <-added; err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, <-added)
 		publish(t, b, room, "a")
 		publish(t, b, z, "b")
 		r.Want(room, "a")
