@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
@@ -30,15 +33,11 @@ func startNodes(t *testing.T, names ...string) (at map[string]string, stop map[s
 	at, stop = map[string]string{}, map[string]func(){}
 	for _, name := range names {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		at[name] = l.Addr().String()
 		l.Close()
 		end, err := start(t.Context(), bus.Broker(), name, at[name], offered)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		ended := false
 		stop[name] = func() {
 			if !ended {
@@ -65,9 +64,7 @@ func connect(t *testing.T, at, auth string) (p *person, refused string) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, "ws://"+at+"/socket.io/?EIO=4&transport=websocket", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() { ws.CloseNow() })
 	ws.SetReadLimit(4 << 20)
 	p = &person{Conn: ws, t: t}
@@ -79,9 +76,7 @@ func connect(t *testing.T, at, auth string) (p *person, refused string) {
 	}
 	var welcome struct{ SID string }
 	text, _ := strings.CutPrefix(got, "40/chat,")
-	if err := json.Unmarshal([]byte(text), &welcome); err != nil {
-		t.Fatalf("%s: %v", got, err)
-	}
+	require.NoError(t, json.Unmarshal([]byte(text), &welcome), got)
 	p.id = welcome.SID
 	return p, ""
 }
@@ -90,9 +85,7 @@ func connect(t *testing.T, at, auth string) (p *person, refused string) {
 func enter(t *testing.T, at, name, node string) *person {
 	t.Helper()
 	p, refused := connect(t, at, fmt.Sprintf(`{"name":%q}`, name))
-	if refused != "" {
-		t.Fatal(refused)
-	}
+	require.Empty(t, refused)
 	p.expect(fmt.Sprintf(`42/chat,["node",{"name":%q}]`, node))
 	return p
 }
@@ -102,17 +95,13 @@ func (p *person) read() string {
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
 	_, b, err := p.Read(ctx)
-	if err != nil {
-		p.t.Fatalf("reading: %v", err)
-	}
+	require.NoError(p.t, err, "reading")
 	return string(b)
 }
 
 func (p *person) write(text string) {
 	p.t.Helper()
-	if err := p.Write(p.t.Context(), websocket.MessageText, []byte(text)); err != nil {
-		p.t.Fatal(err)
-	}
+	require.NoError(p.t, p.Write(p.t.Context(), websocket.MessageText, []byte(text)))
 }
 
 // ask sends an event and returns the answer.
@@ -125,9 +114,7 @@ func (p *person) ask(event, args string, attachments ...string) string {
 	}
 	p.write(fmt.Sprintf(`%s/chat,%d[%q%s]`, head, p.next, event, args))
 	for _, a := range attachments {
-		if err := p.Write(p.t.Context(), websocket.MessageBinary, []byte(a)); err != nil {
-			p.t.Fatal(err)
-		}
+		require.NoError(p.t, p.Write(p.t.Context(), websocket.MessageBinary, []byte(a)))
 	}
 	for {
 		got := p.read()
@@ -149,16 +136,12 @@ func (p *person) expect(want string) {
 	if first, last, wild := strings.Cut(want, "*"); wild && strings.HasPrefix(got, first) && strings.HasSuffix(got, last) {
 		return
 	}
-	if got != want {
-		p.t.Fatalf("got  %s\nwant %s", got, want)
-	}
+	require.Equal(p.t, want, got)
 }
 
 func (p *person) want(answer, want string) {
 	p.t.Helper()
-	if answer != want {
-		p.t.Fatalf("got  %s\nwant %s", answer, want)
-	}
+	require.Equal(p.t, want, answer)
 }
 
 func TestChat(t *testing.T) {
@@ -195,9 +178,7 @@ func TestChat(t *testing.T) {
 	ada.ask("say", `,{"room":"lobby","text":"without bob"}`)
 	eve.expect(`42/chat,["said",*]`) // so bob's node has it behind it
 	bob.ask("join", `,"lobby"`)
-	if len(bob.events) != 0 {
-		t.Errorf("bob heard %q", bob.events)
-	}
+	assert.Empty(t, bob.events, "bob heard")
 	ada.expect(`42/chat,["joined",*]`)
 	ada.expect(`42/chat,["said",*]`)
 	ada.expect(`42/chat,["joined",*]`)
@@ -215,25 +196,20 @@ func TestChat(t *testing.T) {
 func TestBadEvents(t *testing.T) {
 	at, _ := startNodes(t, "go-1")
 	for _, auth := range []string{"", "{}", `{"name":""}`, `{"name":"  "}`, `{"name":7}`, `{"name":["x"]}`} {
-		if _, refused := connect(t, at["go-1"], auth); refused != `{"message":"name required"}` {
-			t.Errorf("%s: %q", auth, refused)
-		}
+		_, refused := connect(t, at["go-1"], auth)
+		assert.Equal(t, `{"message":"name required"}`, refused, auth)
 	}
 	ada := enter(t, at["go-1"], "ada", "go-1")
 	for _, event := range []string{"join", "members", "say", "kick"} {
 		for _, args := range []string{"", `,""`, ",null", ",7", ",[]", ",{}", `,{"room":7,"id":7}`, `,{"room":{},"id":{}}`} {
-			if answer := ada.ask(event, args); !strings.HasSuffix(answer, `,"ok":false}`) {
-				t.Errorf("%s%s: %s", event, args, answer)
-			}
+			answer := ada.ask(event, args)
+			assert.True(t, strings.HasSuffix(answer, `,"ok":false}`), "%s%s: %s", event, args, answer)
 		}
 	}
-	if answer := ada.ask("join", fmt.Sprintf(",%q", strings.Repeat("x", 5000))); !strings.HasSuffix(answer, `,"ok":false}`) {
-		t.Errorf("a name that is too long: %s", answer)
-	}
+	answer := ada.ask("join", fmt.Sprintf(",%q", strings.Repeat("x", 5000)))
+	assert.True(t, strings.HasSuffix(answer, `,"ok":false}`), "a name that is too long: %s", answer)
 	ada.write(`42/chat,["join","lobby"]`) // without asking for an answer
-	if got := ada.ask("members", `,"lobby"`); !strings.Contains(got, ada.id) {
-		t.Errorf("members: %s", got)
-	}
+	assert.Contains(t, ada.ask("members", `,"lobby"`), ada.id)
 }
 
 // A node that ends is missing, and its users are gone; after a while it is gone, too.
@@ -249,40 +225,40 @@ func TestFleet(t *testing.T) {
 			Nodes   []stats
 			Missing []string
 		}
-		if err := json.Unmarshal([]byte(ada.ask("fleet", "")), &r); err != nil || !r.OK || r.Missing == nil {
-			t.Fatalf("%+v, %v", r, err)
-		}
+		require.NoError(t, json.Unmarshal([]byte(ada.ask("fleet", "")), &r), "%+v", r)
+		require.True(t, r.OK, "%+v", r)
+		require.NotNil(t, r.Missing, "%+v", r)
 		for _, n := range r.Nodes {
 			names = append(names, n.Name)
 		}
 		return names, r.Nodes, r.Missing
 	}
 	names, nodes, missing := look()
-	if !slices.Equal(names, []string{"go-1", "go-2"}) || len(missing) != 0 {
-		t.Fatalf("%v, missing %v", names, missing)
-	}
+	require.Equal(t, []string{"go-1", "go-2"}, names)
+	require.Empty(t, missing)
 	for i, room := range []string{"lobby", "garden"} {
-		if n := nodes[i]; n.Kind != "go" || n.Sockets != 1 || !slices.Equal(n.Rooms, []string{room}) || n.Since == 0 {
-			t.Errorf("%+v", n)
-		}
+		n := nodes[i]
+		assert.Equal(t, "go", n.Kind)
+		assert.Equal(t, 1, n.Sockets)
+		assert.Equal(t, []string{room}, n.Rooms)
+		assert.NotZero(t, n.Since)
 	}
 	stop["go-2"]()
-	if names, _, missing := look(); !slices.Equal(names, []string{"go-1"}) || !slices.Equal(missing, []string{"go-2"}) {
-		t.Errorf("%v, missing %v", names, missing)
-	}
+	names, _, missing = look()
+	assert.Equal(t, []string{"go-1"}, names)
+	assert.Equal(t, []string{"go-2"}, missing)
 }
 
 func TestFiles(t *testing.T) {
 	at, _ := startNodes(t, "go-1")
 	for path, want := range map[string]string{"/": "<!doctype html>", "/vendor/socket.io.min.js": "Socket.IO", "/nodes.json": offered} {
 		res, err := http.Get("http://" + at["go-1"] + path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		body, err := io.ReadAll(res.Body)
 		res.Body.Close()
-		if err != nil || res.StatusCode != 200 || !strings.Contains(strings.ToLower(string(body)), strings.ToLower(want)) {
-			t.Errorf("%s: %s, %.100q, %v", path, res.Status, body, err)
+		if assert.NoError(t, err, path) {
+			assert.Equal(t, 200, res.StatusCode, path)
+			assert.Contains(t, strings.ToLower(string(body)), strings.ToLower(want), path)
 		}
 	}
 }
@@ -290,19 +266,15 @@ func TestFiles(t *testing.T) {
 // The server is meant to be read: 300 lines, with comments, blank lines and all.
 func TestLength(t *testing.T) {
 	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	files = slices.DeleteFunc(files, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
 	total := 0
 	for _, name := range files {
 		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		total += strings.Count(string(text), "\n")
 	}
-	if t.Logf("%d lines in %s", total, files); len(files) < 3 || total > 300 {
-		t.Errorf("%d lines in %s, want at most 300 in at least three files", total, files)
-	}
+	t.Logf("%d lines in %s", total, files)
+	assert.GreaterOrEqual(t, len(files), 3, "lines in %s", files)
+	assert.LessOrEqual(t, total, 300, "lines in %s", files)
 }

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/conformance"
 )
@@ -16,9 +19,7 @@ import (
 func harness() conformance.Harness {
 	return conformance.Harness{Open: func(tb testing.TB) conformance.System {
 		dir, err := os.MkdirTemp("", "cb") // not tb.TempDir: its names are long
-		if err != nil {
-			tb.Fatal(err)
-		}
+		require.NoError(tb, err)
 		tb.Cleanup(func() { os.RemoveAll(dir) })
 		return conformance.System{Node: func(context.Context) (*conformance.Node, error) {
 			b, err := New(dir)
@@ -56,10 +57,6 @@ func TestConformance(t *testing.T) {
 func TestLength(t *testing.T) {
 	const most = 200
 	text, err := os.ReadFile("broker.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(text), "\n"); n > most {
-		t.Errorf("broker.go has %d lines, more than %d", n, most)
-	}
+	require.NoError(t, err)
+	assert.LessOrEqual(t, strings.Count(string(text), "\n"), most, "broker.go")
 }

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -30,19 +33,11 @@ func TestTranscript(t *testing.T) {
 		servers.Missing(t, "npm packages of examples/migration/node", fmt.Errorf("%w; run scripts/setup", err))
 	}
 	guide, err := os.ReadFile("../../docs/MIGRATION.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	_, rest, _ := strings.Cut(string(guide), "```text\n")
 	want, _, found := strings.Cut(rest, "```\n")
-	if !found {
-		t.Fatal("the guide has no transcript")
-	}
+	require.True(t, found, "the guide has no transcript")
 	var got strings.Builder
-	if err := run(t.Context(), "node", &got); err != nil {
-		t.Error(err)
-	}
-	if strings.TrimSpace(got.String()) != strings.TrimSpace(want) {
-		t.Errorf("printed:\n%s\nin the guide:\n%s", &got, want)
-	}
+	assert.NoError(t, run(t.Context(), "node", &got))
+	assert.Equal(t, strings.TrimSpace(want), strings.TrimSpace(got.String()), "what is printed is not what is in the guide")
 }

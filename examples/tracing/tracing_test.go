@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
@@ -26,13 +29,9 @@ func TestExample(t *testing.T) {
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "trace.jsonl")
 	id, err := run(ctx, file, "", "node")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	type keyValue struct {
 		Key   string
 		Value struct{ StringValue string }
@@ -47,9 +46,7 @@ func TestExample(t *testing.T) {
 				}
 			}
 		}
-		if err := json.Unmarshal([]byte(line), &export); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, json.Unmarshal([]byte(line), &export))
 		for _, r := range export.ResourceSpans {
 			i := slices.IndexFunc(r.Resource.Attributes, func(kv keyValue) bool { return kv.Key == "service.name" })
 			for _, s := range r.ScopeSpans {
@@ -67,7 +64,5 @@ func TestExample(t *testing.T) {
 		"web-1 POST /orders", "web-1 deliver /shop#{room}", "web-1 publish /shop#{room}", "web-1 publish /shop#{room}", "web-1 query members /shop",
 		"web-2 answer members /shop", "web-2 deliver /shop#{room}", "web-2 deliver /shop#{room}", "web-2 deliver /shop#{room}",
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
+	assert.Equal(t, want, got)
 }

@@ -1,10 +1,12 @@
 package browsertest_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
@@ -14,14 +16,8 @@ import (
 func TestBundle(t *testing.T) {
 	packages := filepath.Join(filepath.Dir(browsertest.Script(t, "server.js")), "node_modules")
 	want, err := os.ReadFile(filepath.Join(packages, "socket.io-client", "dist", "socket.io.min.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	got, err := os.ReadFile("../page/vendor/socket.io.min.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("page/vendor/socket.io.min.js is not that of the npm package")
-	}
+	require.NoError(t, err)
+	assert.Equal(t, want, got, "page/vendor/socket.io.min.js is not that of the npm package")
 }

@@ -2,8 +2,9 @@ package browsertest_test
 
 import (
 	"fmt"
-	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
 
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
@@ -33,9 +34,7 @@ func TestNodeDies(t *testing.T) {
 			bob.Until("bob is on another node", `(name) => document.body.dataset.state === "connected"
 				&& document.querySelector("#status .badge").textContent !== name`, b.Name)
 			other := bob.Node()
-			if got := bob.Rooms(); !slices.Equal(got, []string{"lobby", "ops"}) {
-				t.Errorf("back in %q, want lobby and ops", got)
-			}
+			assert.Equal(t, []string{"lobby", "ops"}, bob.Rooms(), "back")
 			bob.UntilNotice("Connection to " + b.Name + " lost (transport close)")
 			ada.UntilMembers("ada@"+a.Name, "bob@"+other)
 			ada.Click(room(2))

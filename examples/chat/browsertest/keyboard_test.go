@@ -1,8 +1,9 @@
 package browsertest_test
 
 import (
-	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
 
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
@@ -40,9 +41,7 @@ func TestKeyboard(t *testing.T) {
 		ada.Keys("\t")
 	}
 	want := []string{"Skip to the message box", "name", "node", "connect", "lobby", "Leave lobby", "room", "Join the room", "log", "text", "pick", "Send", "Kick bob"}
-	if !slices.Equal(order, want) {
-		t.Errorf("Tab goes through %q, want %q", order, want)
-	}
+	assert.Equal(t, want, order, "Tab goes through")
 
 	// Lists are drawn again each second, which takes the focus from nobody.
 	browsertest.Read[bool](ada, `() => document.activeElement.old = true`)
@@ -53,12 +52,8 @@ func TestKeyboard(t *testing.T) {
 
 	unnamed := browsertest.Read[[]string](ada, `() => [...document.querySelectorAll("input:not([hidden]), select, textarea, button, a")]
 		.filter((e) => !(e.labels?.length || e.getAttribute("aria-label") || e.textContent.trim())).map((e) => e.outerHTML)`)
-	if len(unnamed) > 0 {
-		t.Errorf("a screen reader has no name for %q", unnamed)
-	}
+	assert.Empty(t, unnamed, "a screen reader has no name")
 	for _, region := range []string{"#log", "#status", "#partial"} {
-		if live := browsertest.Read[bool](ada, `(css) => ["status", "log"].includes(document.querySelector(css).getAttribute("role"))`, region); !live {
-			t.Errorf("%s is not read out when it changes", region)
-		}
+		assert.True(t, browsertest.Read[bool](ada, `(css) => ["status", "log"].includes(document.querySelector(css).getAttribute("role"))`, region), "%s is not read out when it changes", region)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
 
@@ -42,9 +44,7 @@ func TestPicture(t *testing.T) {
 		ada.UntilSaid(line.name, line.node.Name, line.text)
 	}
 	drawing := filepath.Join(t.TempDir(), "fleet.svg")
-	if err := os.WriteFile(drawing, []byte(sketch), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(drawing, []byte(sketch), 0o600))
 	grace.Send(drawing, "The plan, as a picture. Binary goes through as it is.")
 	ada.Until("the picture is there", `() => document.querySelector("#log img")?.complete`)
 	linus.Click(room(2))
@@ -61,15 +61,12 @@ func TestPicture(t *testing.T) {
 
 	for name, dark := range map[string]bool{"chat-light.png": false, "chat-dark.png": true} {
 		picture := ada.Screenshot(dark)
-		if _, err := png.Decode(bytes.NewReader(picture)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := png.Decode(bytes.NewReader(picture))
+		require.NoError(t, err)
 		if *pictures == "" {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(*pictures, name), picture, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(filepath.Join(*pictures, name), picture, 0o644))
 	}
 }
 

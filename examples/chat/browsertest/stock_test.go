@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
 
@@ -58,9 +61,7 @@ func TestStockClient(t *testing.T) {
 	tried := make(map[string][]outcome)
 	for range stock {
 		found := <-trials
-		if found.err != nil {
-			t.Error(found.err)
-		}
+		assert.NoError(t, found.err)
 		tried[found.kind] = found.list
 	}
 	for kind, list := range tried {
@@ -92,9 +93,7 @@ func table(goNode, nodeJS []outcome) string {
 func check(t *testing.T, table string) {
 	t.Helper()
 	text, err := os.ReadFile(tableFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(text), tableBegin)
 	old, after, ended := strings.Cut(rest, tableEnd)
 	switch {
@@ -102,9 +101,7 @@ func check(t *testing.T, table string) {
 		t.Fatalf("%s has no line %q, or nothing ends the table", tableFile, tableBegin)
 	case old == table:
 	case *update:
-		if err := os.WriteFile(tableFile, []byte(before+tableBegin+table+tableEnd+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(tableFile, []byte(before+tableBegin+table+tableEnd+after), 0o644))
 	default:
 		t.Errorf("%s is not what the stock client shows; if that is right, run with -update. Now:\n%s", tableFile, table)
 	}

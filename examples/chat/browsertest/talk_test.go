@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
 
@@ -55,9 +58,7 @@ func TestTalk(t *testing.T) {
 			ada.UntilMembers("ada@"+a.Name, "bob@"+b.Name)
 			ada.Say("welcome back")
 			bob.UntilSaid("ada", a.Name, "welcome back")
-			if got := browsertest.Read[int](bob, `() => [...document.querySelectorAll(".text")].filter((t) => t.textContent === "unheard").length`); got != 0 {
-				t.Errorf("bob heard what was said while he was out")
-			}
+			assert.Zero(t, browsertest.Read[int](bob, `() => [...document.querySelectorAll(".text")].filter((t) => t.textContent === "unheard").length`), "bob heard what was said while he was out")
 		})
 	}
 }
@@ -72,9 +73,7 @@ func binary(t *testing.T, from, to *browsertest.Page) {
 		data[i] = byte(i)
 	}
 	path := filepath.Join(t.TempDir(), "päckchen.bin")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(path, data, 0o600))
 	sum := sha256.Sum256(data)
 	want := hex.EncodeToString(sum[:])
 	from.Send(path, "a file")
@@ -84,9 +83,7 @@ func binary(t *testing.T, from, to *browsertest.Page) {
 			const file = await (await fetch(document.querySelector("[data-file='päckchen.bin']").href)).arrayBuffer();
 			return [...new Uint8Array(await crypto.subtle.digest("SHA-256", file))].map((b) => b.toString(16).padStart(2, "0")).join("");
 		}`)
-		if got != want {
-			t.Errorf("the file that arrived is another one: SHA-256 %s, want %s", got, want)
-		}
+		assert.Equal(t, want, got, "the file that arrived is another one: SHA-256")
 	}
 }
 
@@ -105,8 +102,6 @@ func TestRefused(t *testing.T) {
 			const socket = io(url + "/chat", { transports: ["websocket"], forceNew: true, auth: { name: "" } });
 			socket.on("connect_error", (err) => { socket.close(); done(err.message); });
 		})`, n.URL())
-		if reason != "name required" {
-			t.Errorf("%s: refused with %q, want \"name required\"", n.Name, reason)
-		}
+		assert.Equal(t, "name required", reason, "%s: refused", n.Name)
 	}
 }

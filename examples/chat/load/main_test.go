@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -17,8 +19,8 @@ func TestShortRun(t *testing.T) {
 			conns: 60, rooms: 6, workers: 2, rate: 100, length: 3 * time.Second,
 			broker: redis.URL(), kind: kind, dir: "..",
 		})
-		if err != nil || !ok {
-			t.Errorf("%s: ok %v, error %v", kind, ok, err)
+		if assert.NoError(t, err, kind) {
+			assert.True(t, ok, kind)
 		}
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
@@ -13,9 +16,8 @@ import (
 func (c *client) expectError(head string) {
 	c.t.Helper()
 	got := c.read()
-	if !strings.HasPrefix(got, head+`[{"error":"`) || !strings.HasSuffix(got, `","ok":false}]`) {
-		c.t.Fatalf("got %.300s, want an error as answer %s", got, head)
-	}
+	require.True(c.t, strings.HasPrefix(got, head+`[{"error":"`), "got %.300s, want an error as answer %s", got, head)
+	require.True(c.t, strings.HasSuffix(got, `","ok":false}]`), "got %.300s, want an error as answer %s", got, head)
 }
 
 // What the function returns is the answer; errors, its own and those of the argument,
@@ -46,9 +48,7 @@ func TestAnswer(t *testing.T) {
 	c.expectError("434")
 	c.send(`425["bad"]`)
 	c.expectError("435")
-	if calls != 4 {
-		t.Errorf("called %d times, want 4", calls)
-	}
+	assert.Equal(t, 4, calls, "calls")
 }
 
 // A Later holds up nothing; what came before it has been done before the next event.

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // A server that closes while a client's handshake is under way says only goodbye.
@@ -25,12 +27,9 @@ func TestEndBeforeServe(t *testing.T) {
 	}))
 	defer web.Close()
 	ws, _, err := websocket.Dial(t.Context(), web.URL, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer ws.CloseNow()
-	if _, b, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
-		t.Errorf("got %q, %v", b, err)
-	}
+	_, b, err := ws.Read(t.Context())
+	assert.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(err), "got %q, %v", b, err)
 	<-served
 }

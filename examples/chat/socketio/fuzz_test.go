@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
@@ -22,13 +24,9 @@ func FuzzDecoder(f *testing.F) {
 	}
 	b := memorybroker.NewBus(nil).Broker()
 	server, err := adapter.New(b, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
+	require.NoError(f, err)
 	root, err := server.Of(context.Background(), "/")
-	if err != nil {
-		f.Fatal(err)
-	}
+	require.NoError(f, err)
 	f.Cleanup(func() { server.Close(context.Background()); b.Close(context.Background()) })
 
 	f.Fuzz(func(t *testing.T, text, tail []byte, parts uint8) {
@@ -37,9 +35,7 @@ func FuzzDecoder(f *testing.F) {
 		size := len(text)
 		p, err := d.text(text)
 		for i := 0; err == nil && p == nil; i++ {
-			if i == 4 {
-				t.Fatal("more than four attachments wanted")
-			}
+			require.NotEqual(t, 4, i, "more than four attachments wanted")
 			part := tail
 			if parts > 1 {
 				part = tail[:len(tail)/int(parts)]
@@ -50,9 +46,9 @@ func FuzzDecoder(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if size > limit || d.waiting() || d.attachments != nil {
-			t.Fatalf("%d bytes accepted, %+v", size, d)
-		}
+		require.LessOrEqual(t, size, limit, "bytes accepted, %+v", d)
+		require.False(t, d.waiting(), "bytes accepted, %+v", d)
+		require.Nil(t, d.attachments, "bytes accepted, %+v", d)
 		if p.kind != kindEvent && p.kind != kindAck {
 			return
 		}

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/examples/chat/socketio"
@@ -48,9 +51,7 @@ func newServerOn(t testing.TB, opts *socketio.Options, more map[string]socketio.
 	t.Helper()
 	b := memorybroker.NewBus(nil).Broker()
 	fleet, err := adapter.New(b, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	s := &server{
 		Server: socketio.New(opts), fleet: fleet,
 		connected: make(chan *socketio.Socket, 4096), left: make(chan departure, 4096),
@@ -81,9 +82,7 @@ func newServerOn(t testing.TB, opts *socketio.Options, more map[string]socketio.
 	}
 	for _, name := range []string{"/", "/custom"} {
 		ns, err := fleet.Of(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		s.Handle(ns, h)
 		if name == "/" {
 			s.root = ns
@@ -100,9 +99,7 @@ func newServerOn(t testing.TB, opts *socketio.Options, more map[string]socketio.
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		for _, err := range []error{s.Close(ctx), fleet.Close(ctx), b.Close(ctx)} {
-			if err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, err)
 		}
 		s.http.Close()
 	})
@@ -159,9 +156,7 @@ func (s *server) dial(t testing.TB) *client {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), "ws://127.0.0.1/socket.io/?EIO=4&transport=websocket",
 		&websocket.DialOptions{HTTPClient: s.http.Client()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ws.SetReadLimit(16 << 20)
 	t.Cleanup(func() { ws.CloseNow() })
 	return &client{Conn: ws, t: t}
@@ -171,9 +166,8 @@ func (s *server) dial(t testing.TB) *client {
 func (s *server) open(t testing.TB) *client {
 	t.Helper()
 	c := s.dial(t)
-	if got := c.read(); !strings.HasPrefix(got, "0{") {
-		t.Fatalf("handshake: %s", got)
-	}
+	got := c.read()
+	require.True(t, strings.HasPrefix(got, "0{"), "handshake: %s", got)
 	return c
 }
 
@@ -182,9 +176,8 @@ func (s *server) enter(t testing.TB) (*client, *socketio.Socket) {
 	t.Helper()
 	c := s.open(t)
 	c.send("40")
-	if got := c.read(); !strings.HasPrefix(got, `40{"sid":"`) {
-		t.Fatalf("connect: %s", got)
-	}
+	got := c.read()
+	require.True(t, strings.HasPrefix(got, `40{"sid":"`), "connect: %s", got)
 	c.expect(`42["auth",{}]`)
 	return c, <-s.connected
 }
@@ -193,16 +186,12 @@ func (c *client) send(text string) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
-	if err := c.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
-		c.t.Errorf("sending %.100q: %v", text, err)
-	}
+	assert.NoError(c.t, c.Write(ctx, websocket.MessageText, []byte(text)), "sending %.100q", text)
 }
 
 func (c *client) attach(b []byte) {
 	c.t.Helper()
-	if err := c.Write(c.t.Context(), websocket.MessageBinary, b); err != nil {
-		c.t.Fatal(err)
-	}
+	require.NoError(c.t, c.Write(c.t.Context(), websocket.MessageBinary, b))
 }
 
 // read returns the next message; binary ones with "b:" before them.
@@ -211,9 +200,7 @@ func (c *client) read() string {
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	typ, b, err := c.Read(ctx)
-	if err != nil {
-		c.t.Fatalf("reading: %v", err)
-	}
+	require.NoError(c.t, err, "reading")
 	if typ == websocket.MessageBinary {
 		return "b:" + string(b)
 	}
@@ -223,9 +210,7 @@ func (c *client) read() string {
 func (c *client) expect(want ...string) {
 	c.t.Helper()
 	for _, w := range want {
-		if got := c.read(); got != w {
-			c.t.Fatalf("got %.300s, want %s", got, w)
-		}
+		require.Equal(c.t, w, c.read())
 	}
 }
 
@@ -237,9 +222,7 @@ func (c *client) expectEnd() (last string, err error) {
 	for {
 		_, b, err := c.Read(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
-				c.t.Fatal("the connection did not end")
-			}
+			require.NoError(c.t, ctx.Err(), "the connection did not end")
 			return last, err
 		}
 		last = string(b)
@@ -251,9 +234,7 @@ func (s *server) gone(t testing.TB, reason socketio.Reason) departure {
 	t.Helper()
 	select {
 	case d := <-s.left:
-		if d.reason != reason {
-			t.Fatalf("disconnected with %q, want %q", d.reason, reason)
-		}
+		require.Equal(t, reason, d.reason, "disconnected")
 		return d
 	case <-time.After(time.Minute):
 		t.Fatalf("nobody left; want %q", reason)
@@ -265,24 +246,16 @@ func (s *server) gone(t testing.TB, reason socketio.Reason) departure {
 func (s *server) get(t testing.TB, method, query string) (status, code int, message string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1/socket.io/"+query, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	res, err := s.http.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var answer struct {
 		Code    int
 		Message string
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		t.Fatalf("%s %s: %d %q: %v", method, query, res.StatusCode, body, err)
-	}
+	require.NoError(t, json.Unmarshal(body, &answer), "%s %s: %d %q", method, query, res.StatusCode, body)
 	return res.StatusCode, answer.Code, answer.Message
 }

@@ -2,7 +2,6 @@ package socketio_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http/httptest"
 	"runtime"
@@ -14,6 +13,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
@@ -70,19 +72,14 @@ func TestBadInput(t *testing.T) {
 				}
 			}()
 			last, err := client.expectEnd()
-			if websocket.CloseStatus(err) != c.status || last != "" {
-				t.Errorf("ended with %v after %q", err, last)
-			}
-			if d := s.gone(t, c.reason); d.socket != socket {
-				t.Errorf("another socket left")
-			}
+			assert.Equal(t, c.status, websocket.CloseStatus(err), "ended with %v", err)
+			assert.Empty(t, last, "ended with %v", err)
+			assert.Same(t, socket, s.gone(t, c.reason).socket, "another socket left")
 			bystander.send(`421["message-with-ack","fine"]`)
 			bystander.expect(`431["fine"]`)
 		})
 	}
-	if n := s.root.Len(); n != 1 {
-		t.Errorf("%d sockets left", n)
-	}
+	assert.Equal(t, 1, s.root.Len(), "sockets left")
 }
 
 // An event before any CONNECT.
@@ -91,9 +88,8 @@ func TestNoConnect(t *testing.T) {
 	for _, m := range []string{`42["message"]`, "41", "430[]"} {
 		c := s.open(t)
 		c.send(m)
-		if _, err := c.expectEnd(); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
-			t.Errorf("%s: ended with %v", m, err)
-		}
+		_, err := c.expectEnd()
+		assert.Equal(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err), "%s: ended with %v", m, err)
 	}
 }
 
@@ -111,9 +107,9 @@ func TestAttachmentsThatNeverCome(t *testing.T) {
 		c.attach([]byte("one of two"))
 		began := time.Now()
 		_, err := c.expectEnd()
-		if took := time.Since(began); took != time.Second || websocket.CloseStatus(err) != websocket.StatusProtocolError {
-			t.Errorf("ended after %v: %v", took, err)
-		}
+		took := time.Since(began)
+		assert.Equal(t, time.Second, took, "ended after %v: %v", took, err)
+		assert.Equal(t, websocket.StatusProtocolError, websocket.CloseStatus(err), "ended after %v: %v", took, err)
 		s.gone(t, socketio.ParseError)
 	})
 }
@@ -135,15 +131,11 @@ func TestClientThatStopsReading(t *testing.T) {
 			reader, _ := s.enter(t)
 			text := strings.Repeat("x", c.size)
 			for i := range 20 {
-				ok(t, s.root.Emit(t.Context(), "news", i, text))
+				require.NoError(t, s.root.Emit(t.Context(), "news", i, text))
 				reader.expect(fmt.Sprintf(`42["news",%d,%q]`, i, text))
 			}
-			if d := s.gone(t, socketio.SlowClient); d.socket != deaf {
-				t.Error("the wrong one was disconnected")
-			}
-			if s.root.Len() != 1 {
-				t.Errorf("%d sockets left", s.root.Len())
-			}
+			assert.Same(t, deaf, s.gone(t, socketio.SlowClient).socket, "the wrong one was disconnected")
+			assert.Equal(t, 1, s.root.Len(), "sockets left")
 		})
 	}
 }
@@ -154,16 +146,12 @@ func TestEmitToFullQueue(t *testing.T) {
 	_, deaf := s.enter(t)
 	var err error
 	for n := 0; err == nil; n++ {
-		if err = deaf.Emit("news"); n > 1000 {
-			t.Fatal("the queue has no end")
-		}
+		err = deaf.Emit("news")
+		require.LessOrEqual(t, n, 1000, "the queue has no end")
 	}
-	if !errors.Is(err, socketio.ErrDisconnected) {
-		t.Error(err)
-	}
-	if _, err := deaf.EmitWithAck(t.Context(), "news"); !errors.Is(err, socketio.ErrDisconnected) {
-		t.Error(err)
-	}
+	assert.ErrorIs(t, err, socketio.ErrDisconnected)
+	_, err = deaf.EmitWithAck(t.Context(), "news")
+	assert.ErrorIs(t, err, socketio.ErrDisconnected)
 	s.gone(t, socketio.SlowClient)
 }
 
@@ -172,17 +160,17 @@ func TestVolatile(t *testing.T) {
 	s := newServer(t, &socketio.Options{MaxQueue: 10})
 	c, socket := s.enter(t)
 	for i := range 50 {
-		ok(t, s.root.Volatile().Emit(t.Context(), "tick", i))
+		require.NoError(t, s.root.Volatile().Emit(t.Context(), "tick", i))
 	}
-	ok(t, socket.Emit("last"))
+	require.NoError(t, socket.Emit("last"))
 	got := 0
 	for c.read() != `42["last"]` {
 		got++
 	}
 	// Half of ten, unless the packet before them is still being counted.
-	if left := s.Stats().Volatile; got < 4 || got+int(left) != 50 {
-		t.Errorf("%d came, %d were left out", got, left)
-	}
+	left := s.Stats().Volatile
+	assert.GreaterOrEqual(t, got, 4, "%d were left out", left)
+	assert.Equal(t, 50, got+int(left), "%d came, %d were left out", got, left)
 }
 
 // A client that neither reads nor is sent much is noticed by its silence.
@@ -192,9 +180,7 @@ func TestClientThatHangs(t *testing.T) {
 		s.enter(t)
 		began := time.Now()
 		s.gone(t, socketio.PingTimeout)
-		if took := time.Since(began); took != 45*time.Second {
-			t.Errorf("noticed after %v", took)
-		}
+		assert.Equal(t, 45*time.Second, time.Since(began), "noticed")
 	})
 }
 
@@ -206,15 +192,11 @@ func TestFarewellThatIsNotRead(t *testing.T) {
 		c.send("4abc")
 		began := time.Now()
 		s.gone(t, socketio.ParseError) // gone from the fleet at once
-		if took := time.Since(began); took != 0 {
-			t.Errorf("left after %v", took)
-		}
+		assert.Zero(t, time.Since(began), "left")
 		for s.Stats().Connections > 0 {
 			time.Sleep(10 * time.Millisecond)
 		}
-		if took := time.Since(began); took > 1100*time.Millisecond {
-			t.Errorf("given up after %v", took)
-		}
+		assert.LessOrEqual(t, time.Since(began), 1100*time.Millisecond, "given up")
 	})
 }
 
@@ -267,12 +249,10 @@ func TestChurn(t *testing.T) {
 		}
 	}
 	t.Logf("%.0f connects and disconnects a second; goroutines %d before, %d after; heap %d KiB before, %d KiB after", rate, goroutines, g, memory>>10, m>>10)
-	if g > goroutines || m > memory+1<<20 {
-		t.Error("something is left behind")
-	}
-	if s.root.Len() != 1 || s.Stats().Opened != 3501 {
-		t.Errorf("%d sockets, %d connections opened", s.root.Len(), s.Stats().Opened)
-	}
+	assert.LessOrEqual(t, g, goroutines, "something is left behind")
+	assert.LessOrEqual(t, m, memory+1<<20, "something is left behind")
+	assert.Equal(t, 1, s.root.Len())
+	assert.EqualValues(t, 3501, s.Stats().Opened)
 }
 
 func footprint() (goroutines int, heap uint64) {

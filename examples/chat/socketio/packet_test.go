@@ -1,10 +1,12 @@
 package socketio
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // The examples of https://socket.io/docs/v4/socket-io-protocol/#packet-encoding, and
@@ -38,8 +40,8 @@ func TestParse(t *testing.T) {
 		if err == nil && n > 0 {
 			err = got.attach(bin[:n])
 		}
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: got %+v, %v", text, got, err)
+		if assert.NoError(t, err, text) {
+			assert.Equal(t, want, got, text)
 		}
 	}
 }
@@ -57,9 +59,8 @@ func TestParseErrors(t *testing.T) {
 		`5`, `5["a"]`, `51`, `5-["a"]`, `50-["a"]`, `5-1-["a"]`, `5+1-["a"]`, `51.5-["a"]`, `5a-["a"]`, `511-["a"]`, `59999999999999999999-["a"]`,
 		`61-["bar"]`,
 	} {
-		if p, n, err := parseText([]byte(text), 10); err == nil {
-			t.Errorf("%q: accepted as %+v with %d attachments", text, p, n)
-		}
+		p, n, err := parseText([]byte(text), 10)
+		assert.Error(t, err, "%q: accepted as %+v with %d attachments", text, p, n)
 	}
 	for _, text := range []string{
 		`51-["a",{"_placeholder":true,"num":1}]`,
@@ -69,12 +70,8 @@ func TestParseErrors(t *testing.T) {
 		`51-["a",{"_placeholder":true}]`,
 	} {
 		p, _, err := parseText([]byte(text), 10)
-		if err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-		if err := p.attach([][]byte{{1}}); err == nil {
-			t.Errorf("%s: accepted", text)
-		}
+		require.NoError(t, err, text)
+		assert.Error(t, p.attach([][]byte{{1}}), "%s: accepted", text)
 	}
 }
 
@@ -82,9 +79,8 @@ func TestParseErrors(t *testing.T) {
 func TestParseDeep(t *testing.T) {
 	for _, depth := range []int{100, 1_000_000} {
 		text := `2["a",` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + `]`
-		if _, _, err := parseText([]byte(text), 10); (err != nil) != (depth > 10_000) {
-			t.Errorf("%d levels: %v", depth, err)
-		}
+		_, _, err := parseText([]byte(text), 10)
+		assert.Equal(t, depth > 10_000, err != nil, "%d levels: %v", depth, err)
 	}
 }
 
@@ -95,7 +91,8 @@ func TestOptionDefaults(t *testing.T) {
 	}
 	in := Options{MaxQueue: 7, PingInterval: -1, Origins: []string{"a"}}
 	o = in.withDefaults()
-	if in.Origins[0] = "b"; o.MaxQueue != 7 || o.PingInterval != 25*time.Second || o.Origins[0] != "a" {
-		t.Errorf("got %+v", o)
-	}
+	in.Origins[0] = "b"
+	assert.Equal(t, 7, o.MaxQueue)
+	assert.Equal(t, 25*time.Second, o.PingInterval)
+	assert.Equal(t, "a", o.Origins[0])
 }

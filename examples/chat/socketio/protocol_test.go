@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
@@ -21,9 +24,9 @@ func TestEngineHandshake(t *testing.T) {
 	s := newServer(t, &socketio.Options{PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
 	text, found := strings.CutPrefix(s.dial(t).read(), "0")
 	var got map[string]any
-	if err := json.Unmarshal([]byte(text), &got); !found || err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
+	err := json.Unmarshal([]byte(text), &got)
+	require.True(t, found, text)
+	require.NoError(t, err, text)
 	sid, _ := got["sid"].(string)
 	upgrades, isList := got["upgrades"].([]any)
 	if len(got) != 5 || len(sid) != 20 || !isList || len(upgrades) != 0 || got["pingInterval"] != 300.0 || got["pingTimeout"] != 200.0 || got["maxPayload"] != 1e6 {
@@ -52,13 +55,11 @@ func TestEngineHandshakeErrors(t *testing.T) {
 		{"GET", "?transport=websocket", 5, "Unsupported protocol version"},
 	} {
 		status, code, message := s.get(t, c.method, c.query)
-		if status != http.StatusBadRequest || code != c.code || !strings.Contains(message, c.message) {
-			t.Errorf("%s %s: %d, %d %q; want 400, %d %q", c.method, c.query, status, code, message, c.code, c.message)
-		}
+		assert.Equal(t, http.StatusBadRequest, status, "%s %s", c.method, c.query)
+		assert.Equal(t, c.code, code, "%s %s", c.method, c.query)
+		assert.Contains(t, message, c.message, "%s %s", c.method, c.query)
 	}
-	if n := s.Stats().Opened; n != 0 {
-		t.Errorf("%d connections opened", n)
-	}
+	assert.Zero(t, s.Stats().Opened, "connections opened")
 }
 
 // Pages of other hosts may connect only if they are told of.
@@ -85,15 +86,13 @@ func TestHeartbeat(t *testing.T) {
 			c.expect("2")
 			c.send("3")
 		}
-		if took := time.Since(began); took != 900*time.Millisecond {
-			t.Errorf("three pings after %v", took)
-		}
+		assert.Equal(t, 900*time.Millisecond, time.Since(began), "three pings")
 		c.expect("2")
 		began = time.Now()
 		_, err := c.expectEnd() // this one is not answered
-		if took := time.Since(began); took != 200*time.Millisecond || websocket.CloseStatus(err) != -1 {
-			t.Errorf("ended after %v: %v", took, err)
-		}
+		took := time.Since(began)
+		assert.Equal(t, 200*time.Millisecond, took, "ended after %v: %v", took, err)
+		assert.EqualValues(t, -1, websocket.CloseStatus(err), "ended after %v: %v", took, err)
 		s.gone(t, socketio.PingTimeout)
 	})
 }
@@ -107,9 +106,7 @@ func TestUnaskedPongs(t *testing.T) {
 		time.Sleep(299 * time.Millisecond)
 		c.send("3")
 		c.expect("2")
-		if took := time.Since(began); took != 300*time.Millisecond {
-			t.Errorf("pinged after %v", took)
-		}
+		assert.Equal(t, 300*time.Millisecond, time.Since(began), "pinged")
 		c.expectEnd()
 		s.gone(t, socketio.PingTimeout)
 	})
@@ -119,9 +116,8 @@ func TestEngineClose(t *testing.T) {
 	s := newServer(t, nil)
 	c, _ := s.enter(t)
 	c.send("1")
-	if _, err := c.expectEnd(); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-		t.Errorf("ended with %v", err)
-	}
+	_, err := c.expectEnd()
+	assert.Equal(t, websocket.StatusNormalClosure, websocket.CloseStatus(err), "ended with %v", err)
 	s.gone(t, socketio.TransportClose)
 }
 
@@ -144,9 +140,7 @@ func TestConnect(t *testing.T) {
 			t.Fatalf("%s: got %s", c.send, got)
 		}
 		client.expect(c.auth)
-		if socket := <-s.connected; payload["sid"] != socket.ID() {
-			t.Errorf("%s: got %s, the socket is %s", c.send, got, socket.ID())
-		}
+		assert.Equal(t, (<-s.connected).ID(), payload["sid"], "%s: got %s", c.send, got)
 	}
 }
 
@@ -162,9 +156,8 @@ func TestConnectErrors(t *testing.T) {
 	c.send(`40/custom,{"token":"wrong"}`)
 	c.expect(`44/custom,{"message":"Not authorized"}`)
 	c.send("40") // and in again with the same connection
-	if got := c.read(); !strings.HasPrefix(got, `40{"sid"`) {
-		t.Errorf("got %s", got)
-	}
+	got := c.read()
+	assert.True(t, strings.HasPrefix(got, `40{"sid"`), "got %s", got)
 }
 
 func TestConnectTimeout(t *testing.T) {
@@ -172,43 +165,40 @@ func TestConnectTimeout(t *testing.T) {
 		s := newServer(t, &socketio.Options{ConnectTimeout: time.Second})
 		began := time.Now()
 		_, err := s.open(t).expectEnd()
-		if took := time.Since(began); took != time.Second || websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
-			t.Errorf("ended after %v: %v", took, err)
-		}
+		took := time.Since(began)
+		assert.Equal(t, time.Second, took, "ended after %v: %v", took, err)
+		assert.Equal(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err), "ended after %v: %v", took, err)
 		// And for one that has left its only namespace.
 		c, _ := s.enter(t)
 		time.Sleep(5 * time.Second)
 		began = time.Now()
 		c.send("41")
 		c.expectEnd()
-		if took := time.Since(began); took != time.Second {
-			t.Errorf("ended after %v", took)
-		}
+		assert.Equal(t, time.Second, time.Since(began), "ended")
 	})
 }
 
 func TestDisconnect(t *testing.T) {
 	s := newServer(t, nil)
 	c, socket := s.enter(t)
-	ok(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
+	require.NoError(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
 	c.send("40/custom")
 	c.read()
 	c.expect(`42/custom,["auth",{}]`)
 	c.send("41/custom")
 	c.send(`42["message","message to main namespace"]`)
 	c.expect(`42["message-back","message to main namespace"]`)
-	if d := s.gone(t, socketio.ClientDisconnect); d.socket.Namespace().Name() != "/custom" || len(d.rooms) != 1 {
-		t.Errorf("left %s and %q", d.socket.Namespace().Name(), d.rooms)
-	}
+	d := s.gone(t, socketio.ClientDisconnect)
+	assert.Equal(t, "/custom", d.socket.Namespace().Name(), "left")
+	assert.Len(t, d.rooms, 1, "left")
 	c.send("41")
-	if d := s.gone(t, socketio.ClientDisconnect); d.socket != socket || len(d.rooms) != 2 {
-		t.Errorf("left rooms %q", d.rooms)
-	}
+	d = s.gone(t, socketio.ClientDisconnect)
+	assert.Same(t, socket, d.socket)
+	assert.Len(t, d.rooms, 2)
 	// The connection stays, for whoever wants to enter again.
 	c.send("40")
-	if got := c.read(); !strings.HasPrefix(got, `40{"sid"`) {
-		t.Errorf("got %s", got)
-	}
+	got := c.read()
+	assert.True(t, strings.HasPrefix(got, `40{"sid"`), "got %s", got)
 }
 
 func TestMessages(t *testing.T) {
@@ -246,7 +236,5 @@ func TestMessages(t *testing.T) {
 	c.send(`42["message-with-ack"]`) // and no id: no answer
 	c.send(`42["message"]`)
 	c.expect(`42["message-back"]`)
-	if n := s.Stats().Unhandled; n != 1 {
-		t.Errorf("%d events unhandled", n)
-	}
+	assert.EqualValues(t, 1, s.Stats().Unhandled, "events unhandled")
 }

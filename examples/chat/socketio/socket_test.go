@@ -2,8 +2,6 @@ package socketio_test
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,26 +9,22 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-func ok(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // What the fleet emits arrives, in order, with its attachments.
 func TestDeliver(t *testing.T) {
 	s := newServer(t, nil)
 	c, socket := s.enter(t)
-	ok(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
-	ok(t, s.root.To("lobby").Emit(t.Context(), "hello", "everybody", []byte{1, 2}))
-	ok(t, s.root.To("elsewhere").Emit(t.Context(), "lost"))
-	ok(t, s.root.Emit(t.Context(), "last"))
+	require.NoError(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
+	require.NoError(t, s.root.To("lobby").Emit(t.Context(), "hello", "everybody", []byte{1, 2}))
+	require.NoError(t, s.root.To("elsewhere").Emit(t.Context(), "lost"))
+	require.NoError(t, s.root.Emit(t.Context(), "last"))
 	c.expect(`451-["hello","everybody",{"_placeholder":true,"num":0}]`, "b:\x01\x02", `42["last"]`)
 }
 
@@ -40,23 +34,20 @@ func TestRoomsOfASocket(t *testing.T) {
 	ada, socket := s.enter(t)
 	bob, other := s.enter(t)
 	eve, _ := s.enter(t)
-	ok(t, socket.Join(t.Context(), "lobby", "attic"))
-	ok(t, other.Join(t.Context(), "lobby"))
-	if !slices.Contains(socket.Rooms(), "lobby") || !slices.Contains(socket.Rooms(), "attic") {
-		t.Errorf("in %q", socket.Rooms())
-	}
-	ok(t, socket.To("lobby", "attic").Emit(t.Context(), "to rooms"))
-	ok(t, socket.To().Emit(t.Context(), "to all"))
-	ok(t, socket.Leave(t.Context(), "lobby", "never entered"))
-	ok(t, other.To("lobby").Emit(t.Context(), "to nobody"))
-	ok(t, other.To("attic").Emit(t.Context(), "to the attic"))
+	require.NoError(t, socket.Join(t.Context(), "lobby", "attic"))
+	require.NoError(t, other.Join(t.Context(), "lobby"))
+	assert.Contains(t, socket.Rooms(), "lobby")
+	assert.Contains(t, socket.Rooms(), "attic")
+	require.NoError(t, socket.To("lobby", "attic").Emit(t.Context(), "to rooms"))
+	require.NoError(t, socket.To().Emit(t.Context(), "to all"))
+	require.NoError(t, socket.Leave(t.Context(), "lobby", "never entered"))
+	require.NoError(t, other.To("lobby").Emit(t.Context(), "to nobody"))
+	require.NoError(t, other.To("attic").Emit(t.Context(), "to the attic"))
 	other.Disconnect(false)
 	s.gone(t, socketio.ServerDisconnect)
-	if err := other.Join(t.Context(), "lobby"); !errors.Is(err, backplane.ErrNoSuchMember) {
-		t.Errorf("joining after it has left: %v", err)
-	}
-	ok(t, other.To("attic").Emit(t.Context(), "after it has left"))
-	ok(t, s.root.Emit(t.Context(), "last"))
+	assert.ErrorIs(t, other.Join(t.Context(), "lobby"), backplane.ErrNoSuchMember, "joining after it has left")
+	require.NoError(t, other.To("attic").Emit(t.Context(), "after it has left"))
+	require.NoError(t, s.root.Emit(t.Context(), "last"))
 	ada.expect(`42["to the attic"]`, `42["after it has left"]`, `42["last"]`)
 	bob.expect(`42["to rooms"]`, `42["to all"]`, "41")
 	eve.expect(`42["to all"]`, `42["last"]`)
@@ -68,16 +59,15 @@ func TestFleetAsksForAcks(t *testing.T) {
 	done := make(chan *adapter.Acks, 1)
 	go func() {
 		acks, err := s.root.EmitWithAck(t.Context(), "sum", 1, 2)
-		if err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, err)
 		done <- acks
 	}()
 	c.expect(`420["sum",1,2]`)
 	c.send(`430[3]`)
-	if acks := <-done; acks.Expected != 1 || len(acks.Values) != 1 || acks.Values[0] != int64(3) {
-		t.Errorf("got %+v", acks)
-	}
+	acks := <-done
+	assert.Equal(t, 1, acks.Expected)
+	require.Len(t, acks.Values, 1)
+	assert.Equal(t, int64(3), acks.Values[0])
 }
 
 func TestEmitWithAck(t *testing.T) {
@@ -100,29 +90,23 @@ func TestEmitWithAck(t *testing.T) {
 		answered := ask(t.Context())
 		c.send(`461-0["yes",{"_placeholder":true,"num":0}]`)
 		c.attach([]byte("!"))
-		if r := <-answered; r.err != nil || len(r.args) != 2 || r.args[0] != "yes" || string(r.args[1].([]byte)) != "!" {
-			t.Errorf("got %+v", r)
-		}
+		r := <-answered
+		require.NoError(t, r.err)
+		assert.Equal(t, []any{"yes", []byte("!")}, r.args)
 		c.send(`430["again"]`) // nobody waits for it any more
 		c.send(`4399["never asked"]`)
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if r := <-ask(ctx); !errors.Is(r.err, context.DeadlineExceeded) || time.Since(began) != time.Second {
-			t.Errorf("after %v: %v", time.Since(began), r.err)
-		}
+		assert.ErrorIs(t, (<-ask(ctx)).err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(began))
 		gone := ask(t.Context())
 		c.send("41")
-		if r := <-gone; !errors.Is(r.err, socketio.ErrDisconnected) {
-			t.Errorf("client has left: %v", r.err)
-		}
-		if _, err := socket.EmitWithAck(t.Context(), "question"); !errors.Is(err, socketio.ErrDisconnected) {
-			t.Errorf("client had left: %v", err)
-		}
-		if err := socket.Emit("late"); !errors.Is(err, socketio.ErrDisconnected) {
-			t.Errorf("client had left: %v", err)
-		}
+		assert.ErrorIs(t, (<-gone).err, socketio.ErrDisconnected, "client has left")
+		_, err := socket.EmitWithAck(t.Context(), "question")
+		assert.ErrorIs(t, err, socketio.ErrDisconnected, "client had left")
+		assert.ErrorIs(t, socket.Emit("late"), socketio.ErrDisconnected, "client had left")
 	})
 }
 
@@ -139,7 +123,7 @@ func TestAnswersNeverGiven(t *testing.T) {
 	var mu sync.Mutex
 	var answered []any
 	p, err := s.root.NewPacket("question")
-	ok(t, err)
+	require.NoError(t, err)
 	for i := range 300 {
 		socket.DeliverWithAck(p, func(...any) {
 			mu.Lock()
@@ -156,9 +140,7 @@ func TestAnswersNeverGiven(t *testing.T) {
 	c.expect(`42["message-back"]`)
 	mu.Lock()
 	defer mu.Unlock()
-	if !slices.Equal(answered, []any{44, 299}) {
-		t.Errorf("answered: %v", answered)
-	}
+	assert.Equal(t, []any{44, 299}, answered)
 }
 
 // Disconnected by the server, from the namespace only or with everything.
@@ -166,32 +148,26 @@ func TestServerDisconnects(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		s := newServer(t, nil)
 		c, socket := s.enter(t)
-		ok(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
-		ok(t, s.root.To("lobby").Emit(t.Context(), "kicked"))
-		ok(t, s.root.Disconnect(t.Context(), socket.ID(), all))
+		require.NoError(t, s.root.Join(t.Context(), socket.ID(), "lobby"))
+		require.NoError(t, s.root.To("lobby").Emit(t.Context(), "kicked"))
+		require.NoError(t, s.root.Disconnect(t.Context(), socket.ID(), all))
 		c.expect(`42["kicked"]`, "41")
 		d := s.gone(t, socketio.ServerDisconnect)
-		if slices.Sort(d.rooms); len(d.rooms) != 2 || !slices.Contains(d.rooms, "lobby") {
-			t.Errorf("it was in %q", d.rooms)
-		}
-		if s.root.Len() != 0 || socket.Rooms() != nil {
-			t.Errorf("still there: %d sockets", s.root.Len())
-		}
+		assert.Len(t, d.rooms, 2)
+		assert.Contains(t, d.rooms, "lobby")
+		assert.Zero(t, s.root.Len(), "still there")
+		assert.Nil(t, socket.Rooms(), "still there")
 		if all {
-			if _, err := c.expectEnd(); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-				t.Errorf("ended with %v", err)
-			}
+			_, err := c.expectEnd()
+			assert.Equal(t, websocket.StatusNormalClosure, websocket.CloseStatus(err), "ended with %v", err)
 			continue
 		}
 		// What it sent before it knew is no offence.
 		c.send(`42["message","late"]`)
 		c.send("40")
-		if got := c.read(); !strings.HasPrefix(got, `40{"sid"`) {
-			t.Errorf("got %s", got)
-		}
-		if n := s.Stats().Late; n != 1 {
-			t.Errorf("%d late events", n)
-		}
+		got := c.read()
+		assert.True(t, strings.HasPrefix(got, `40{"sid"`), "got %s", got)
+		assert.EqualValues(t, 1, s.Stats().Late, "late events")
 	}
 }
 
@@ -247,11 +223,11 @@ func TestDescribe(t *testing.T) {
 	c.read()
 	c.expect(`42["auth",{"token":"123"}]`)
 	got, err := s.root.FetchSockets(t.Context())
-	ok(t, err)
+	require.NoError(t, err)
 	var data map[string]string
-	ok(t, got.List[0].BindData(&data))
+	require.NoError(t, got.List[0].BindData(&data))
 	h, err := got.List[0].ReadHandshake()
-	ok(t, err)
+	require.NoError(t, err)
 	if auth, _ := h.Auth.(map[string]any); data["token"] != "123" || auth["token"] != "123" || h.Query["EIO"] != "4" || h.Issued == 0 {
 		t.Errorf("data %v, handshake %+v", data, h)
 	}
@@ -261,23 +237,21 @@ func TestDescribe(t *testing.T) {
 func TestClose(t *testing.T) {
 	s := newServer(t, nil)
 	c, socket := s.enter(t)
-	ok(t, socket.Emit("last words"))
+	require.NoError(t, socket.Emit("last words"))
 	done := make(chan error, 1)
 	go func() { done <- s.Close(t.Context()) }()
 	c.expect(`42["last words"]`)
 	if _, err := c.expectEnd(); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("ended with %v", err)
 	}
-	ok(t, <-done)
+	require.NoError(t, <-done)
 	s.gone(t, socketio.ServerShutdown)
-	if status, _, message := s.get(t, "GET", "?EIO=4&transport=websocket"); status == 0 {
-		t.Error(message)
-	}
-	ok(t, s.Close(t.Context())) // again
+	status, _, message := s.get(t, "GET", "?EIO=4&transport=websocket")
+	assert.NotZero(t, status, message)
+	require.NoError(t, s.Close(t.Context())) // again
 	_, res, err := websocket.Dial(t.Context(), "ws://127.0.0.1/socket.io/?EIO=4&transport=websocket", &websocket.DialOptions{HTTPClient: s.http.Client()})
-	if err == nil || res.StatusCode != 503 {
-		t.Errorf("a client after Close: %v", err)
-	}
+	require.Error(t, err)
+	assert.Equal(t, 503, res.StatusCode, "a client after Close")
 }
 
 // A function that does not return does not hold up Close for longer than its context,
@@ -295,9 +269,7 @@ func TestCloseForces(t *testing.T) {
 	<-stuck
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
+	assert.ErrorIs(t, s.Close(ctx), context.Canceled)
 	s.gone(t, socketio.ServerShutdown)
 }
 
@@ -310,9 +282,9 @@ func TestPanic(t *testing.T) {
 	c, socket := s.enter(t)
 	c.send(`42["panic"]`)
 	c.expectEnd()
-	if d := s.gone(t, socketio.TransportClose); d.socket != socket || s.root.Len() != 1 {
-		t.Errorf("%d sockets left", s.root.Len())
-	}
+	d := s.gone(t, socketio.TransportClose)
+	assert.Same(t, socket, d.socket, "sockets left")
+	assert.Equal(t, 1, s.root.Len(), "sockets left")
 	bystander.send(`421["message-with-ack","fine"]`)
 	bystander.expect(`431["fine"]`)
 }
@@ -337,10 +309,8 @@ func TestCloseWaitsAfterPanic(t *testing.T) {
 		closed := make(chan error, 1)
 		go func() { closed <- s.Close(t.Context()) }()
 		synctest.Wait()
-		if len(closed) != 0 {
-			t.Error("Close returned while a function ran")
-		}
+		assert.Empty(t, closed, "Close returned while a function ran")
 		close(release)
-		ok(t, <-closed)
+		require.NoError(t, <-closed)
 	})
 }

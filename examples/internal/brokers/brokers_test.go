@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -20,9 +23,7 @@ func TestMain(m *testing.M) { leakcheck.Main(m) }
 func closed(t *testing.T, all []broker.Broker) {
 	t.Helper()
 	for _, b := range all {
-		if err := b.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, b.Close(t.Context()))
 	}
 }
 
@@ -48,26 +49,20 @@ func TestOpen(t *testing.T) {
 // Brokers in memory are on one bus: nodes hear each other.
 func TestMemory(t *testing.T) {
 	all, err := brokers.Open("memory", "", 2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var spaces []*adapter.Namespace
 	for _, b := range all {
 		server, err := adapter.New(b, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		defer closed(t, []broker.Broker{b})
 		defer server.Close(t.Context())
 		ns, err := server.Of(t.Context(), "/")
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		spaces = append(spaces, ns)
 	}
-	if n, err := spaces[0].ServerCount(t.Context()); n != 2 || err != nil {
-		t.Errorf("%d servers, %v", n, err)
-	}
+	n, err := spaces[0].ServerCount(t.Context())
+	assert.Equal(t, 2, n)
+	assert.NoError(t, err)
 }
 
 // What is no address of a broker is ErrScheme, which has no passwords.
@@ -83,18 +78,18 @@ func TestUnknownScheme(t *testing.T) {
 // A broker's own errors come as they are.
 func TestRefused(t *testing.T) {
 	var prefix *redisbroker.PrefixError
-	if all, err := brokers.Open("redis://127.0.0.1:1", "a#b", 2); !errors.As(err, &prefix) || all != nil {
-		t.Errorf("%v, %v", all, err)
-	}
+	all, err := brokers.Open("redis://127.0.0.1:1", "a#b", 2)
+	require.ErrorAs(t, err, &prefix)
+	assert.Nil(t, all)
 	var subject *natsbroker.PrefixError
-	if all, err := brokers.Open("nats://127.0.0.1:1", "a b", 2); !errors.As(err, &subject) || all != nil {
-		t.Errorf("%v, %v", all, err)
-	}
+	all, err = brokers.Open("nats://127.0.0.1:1", "a b", 2)
+	require.ErrorAs(t, err, &subject)
+	assert.Nil(t, all)
 	var address *natsbroker.AddressError
-	if all, err := brokers.Open("nats://", "", 2); !errors.As(err, &address) || all != nil {
-		t.Errorf("%v, %v", all, err)
-	}
-	if all, err := brokers.Open("redis://host/not-a-number", "", 2); err == nil || all != nil {
-		t.Errorf("%v, %v", all, err)
-	}
+	all, err = brokers.Open("nats://", "", 2)
+	require.ErrorAs(t, err, &address)
+	assert.Nil(t, all)
+	all, err = brokers.Open("redis://host/not-a-number", "", 2)
+	assert.Error(t, err)
+	assert.Nil(t, all)
 }

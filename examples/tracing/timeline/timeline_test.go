@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Two exports of one trace, as the SDKs of Go and JavaScript write them, and another one.
@@ -26,13 +29,9 @@ const sample = `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.nam
 
 func TestTimeline(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trace.jsonl")
-	if err := os.WriteFile(file, []byte(sample), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(file, []byte(sample), 0o600))
 	var out bytes.Buffer
-	if err := run(file, "", &out); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, run(file, "", &out))
 	svg := out.String()
 	for dec := xml.NewDecoder(strings.NewReader(svg)); ; {
 		if _, err := dec.Token(); errors.Is(err, io.EOF) {
@@ -44,25 +43,14 @@ func TestTimeline(t *testing.T) {
 	last := 0
 	for _, want := range []string{"POST /, through 2 services", "trace aa · 3 spans · 2 ms", "web &lt;1&gt;", ">POST /<", ">deliver /#{room}<", "200 µs · red: 312 sockets", ">query members /<", "answer web-2", "no answer from web-3"} {
 		i := strings.Index(svg[last:], want)
-		if i < 0 {
-			t.Fatalf("no %q after %q", want, svg[:last])
-		}
+		require.GreaterOrEqual(t, i, 0, "no %q after %q", want, svg[:last])
 		last += i
 	}
-	if strings.Contains(svg, "older") {
-		t.Error("a span of another trace")
-	}
+	assert.NotContains(t, svg, "older", "a span of another trace")
 	out.Reset()
-	if err := run(file, "bb", &out); err != nil || !strings.Contains(out.String(), "older") {
-		t.Errorf("trace bb: %v", err)
-	}
-	if err := run(file, "cc", &out); err == nil {
-		t.Error("a trace that is not there")
-	}
-	if err := os.WriteFile(file, []byte("{\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := run(file, "", &out); err == nil {
-		t.Error("no JSON")
-	}
+	require.NoError(t, run(file, "bb", &out))
+	assert.Contains(t, out.String(), "older", "trace bb")
+	assert.Error(t, run(file, "cc", &out), "a trace that is not there")
+	require.NoError(t, os.WriteFile(file, []byte("{\n"), 0o600))
+	assert.Error(t, run(file, "", &out), "no JSON")
 }
