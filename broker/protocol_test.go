@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -16,9 +18,7 @@ func TestProtocols(t *testing.T) {
 	if one.String() != "sharded-2" || broker.NewProtocol(broker.SocketIO.String()) != broker.SocketIO {
 		t.Errorf("%v, %v", one, broker.SocketIO)
 	}
-	if err := one.Broadcast("/").Validate(); err != nil {
-		t.Error(err)
-	}
+	assert.NoError(t, one.Broadcast("/").Validate())
 	for _, name := range []string{"", "Native", "socket.io", "a b", "a#", "é", "a_b", strings.Repeat("x", 65)} {
 		p := broker.NewProtocol(name)
 		var refused *broker.NameError
@@ -28,9 +28,7 @@ func TestProtocols(t *testing.T) {
 	}
 	for _, ch := range []broker.Channel{one.Channel(broker.KindControl, "", ""), one.Channel(broker.KindControl+1, "/", ""), one.Channel(0, "/", "")} {
 		var refused *broker.NameError
-		if err := ch.Validate(); !errors.As(err, &refused) {
-			t.Errorf("%v: %v", ch, err)
-		}
+		assert.ErrorAs(t, ch.Validate(), &refused, "%v", ch)
 	}
 	for _, ch := range []broker.Channel{
 		one.Broadcast("/"), one.Room("/", "r"), one.Requests("/"), one.Responses("/"), one.NodeResponses("/", "n"), broker.Control(), broker.NodeControl("n"),
@@ -48,9 +46,7 @@ func TestProtocols(t *testing.T) {
 		one.Room("/", "r"):              `sharded-2 room "/" "r"`,
 		broker.NodeControl("x"):         `native control "x"`,
 	} {
-		if got := ch.String(); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
+		assert.Equal(t, want, ch.String())
 	}
 }
 
@@ -58,12 +54,12 @@ func TestProtocols(t *testing.T) {
 func TestChannelsDoNotAllocate(t *testing.T) {
 	by := map[broker.Channel]int{broker.Native.Room("/", "r"): 1}
 	ns, room, found := "/", "r", 0
-	if n := testing.AllocsPerRun(100, func() {
+	n := testing.AllocsPerRun(100, func() {
 		found += by[broker.Native.Room(ns, room)] + by[broker.SocketIO.Room(ns, room)]
 		if !broker.Native.EveryRoom(ns).Matches(broker.Native.Room(ns, room)) || broker.SocketIO.Room(ns, room).Validate() != nil {
 			t.Error("no match")
 		}
-	}); n != 0 || found != 101 {
-		t.Errorf("%v allocations, found %d", n, found)
-	}
+	})
+	assert.Zero(t, n)
+	assert.Equal(t, 101, found)
 }
