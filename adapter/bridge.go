@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
@@ -74,14 +75,14 @@ func (b *Bridge) withDefaults(peerTimeout time.Duration) *Bridge {
 }
 
 // options returns what package multilink is told; nil for nil.
-func (b *Bridge) options(s *Server) *multilink.BridgeOptions {
+func (b *Bridge) options(heartbeat, peerTimeout time.Duration, passed *atomic.Uint64, report func(error)) *multilink.BridgeOptions {
 	if b == nil {
 		return nil
 	}
 	return &multilink.BridgeOptions{
 		Messages: b.Messages, Bytes: b.Bytes, Age: b.Age, Repeat: b.Repeat,
-		Heartbeat: s.opts.heartbeat(), PeerTimeout: s.opts.peerTimeout(), Passed: &s.bridged,
-		Report: func(link string, err error) { s.report(&LinkError{Prefix: link, Err: err}) },
+		Heartbeat: heartbeat, PeerTimeout: peerTimeout, Passed: passed,
+		Report: func(link string, err error) { report(&LinkError{Prefix: link, Err: err}) },
 	}
 }
 

@@ -73,7 +73,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, ns.server.opts.RequestsTimeout)
 	defer cancel()
-	if err := ns.onlyV5(ctx); err != nil {
+	if err := ns.fleet.customAllowed(ctx); err != nil {
 		return nil, err
 	}
 	own := make(chan Reply, 1)
@@ -85,9 +85,8 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		}
 		own <- r
 	}()
-	out, err := ns.replies(wire.OpCustom, ns.legs, func(l leg) (*backplane.Replies, error) {
-		return l.custom(ctx, payload)
-	})
+	in, err := ns.fleet.custom(ctx, payload)
+	out := replies(in)
 	if out == nil {
 		return nil, err
 	}
@@ -105,29 +104,6 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	return out, err
 }
 
-// custom sends a custom request. In dialect v5 it is refused if the servers that are counted
-// right before it is published are not as many as were found to be v5; then they are looked
-// at again.
-func (l leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, error) {
-	for tries := 1; ; tries++ {
-		out, err := l.ns.Request(ctx, payload)
-		var mixed *MixedFleetError
-		if l.dialect != V5 || tries == 3 || !errors.As(err, &mixed) || mixed.Responding > 0 {
-			return out, err
-		}
-		if err := l.allV5(ctx); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// onlyV5 makes sure that there are no newer servers on the links in dialect v5.
-func (ns *Namespace) onlyV5(ctx context.Context) error {
-	asking, stop := half(ctx)
-	defer stop()
-	return multilink.First(multilink.Each(ns.speaking(V5), func(l leg) error { return l.allV5(asking) })...)
-}
-
 // receive waits for a value until ctx ends. One that is there is taken in any case.
 func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 	select {
@@ -143,35 +119,20 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 	}
 }
 
-// replies merges the answers of several links: one of each Go node.
-func (ns *Namespace) replies(op wire.Op, legs []leg, ask func(leg) (*backplane.Replies, error)) (*Replies, error) {
-	parts := eachPart(ns, legs, func(l leg) (p multilink.Part[*backplane.Replies]) {
-		if p.Value, p.Err = ask(l); p.Value != nil {
-			p.Coverage = p.Value.Coverage
-		}
-		return p
-	})
-	fleet, err, failed := multilink.Merge(op, parts)
-	if failed {
-		return nil, err
+// replies are the answers that the core collected.
+func replies(in *backplane.Replies) *Replies {
+	if in == nil {
+		return nil
 	}
-	out := &Replies{Coverage: fleet}
-	for _, p := range parts {
-		if p.Value == nil {
-			continue
+	out := &Replies{Coverage: in.Coverage}
+	for _, r := range in.List {
+		reply := Reply{Node: r.Node, Data: r.Payload}
+		if r.Err != "" {
+			reply.Err = &RemoteError{Node: r.Node, Message: r.Err}
 		}
-		for _, r := range p.Value.List {
-			if r.Node != "" && ns.shared.Elsewhere(p.Link, r.Node, op) {
-				continue // it answers on another link
-			}
-			reply := Reply{Node: r.Node, Data: r.Payload}
-			if r.Err != "" {
-				reply.Err = &RemoteError{Node: r.Node, Message: r.Err}
-			}
-			out.List = append(out.List, reply)
-		}
+		out.List = append(out.List, reply)
 	}
-	return out, err
+	return out
 }
 
 // ownCustom asks this node's own hook.

@@ -3,7 +3,6 @@ package adapter
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
@@ -72,24 +71,6 @@ func (e *Emitter) Of(namespace string) *Emitter {
 	c.namespace = rooted(namespace)
 	c.unusable = checkNamespace(c.namespace)
 	return &c
-}
-
-// rooted returns a namespace's name with its slash.
-func rooted(name string) string {
-	if strings.HasPrefix(name, "/") {
-		return name
-	}
-	return "/" + name
-}
-
-// checkNamespace refuses the names that packets cannot carry. For a client that gets
-// 2/a,b,["event"] the namespace is /a, and the rest is not JSON, which ends its
-// connection.
-func checkNamespace(name string) error {
-	if strings.Contains(name, ",") {
-		return &backplane.NameError{What: "namespace", Name: name, Reason: "has a comma, which ends the name in packets"}
-	}
-	return checkNames("namespace", []string{name})
 }
 
 // check refuses names that cannot be sent.
@@ -184,13 +165,4 @@ func (e *Emitter) change(ctx context.Context, operation string, t *wire.Selectio
 	}
 	r.Rooms, r.Except = t.Rooms, t.Except
 	return e.request(ctx, r)
-}
-
-func checkNames(what string, names []string) error {
-	for _, name := range names {
-		if reason := wire.CheckName(name); reason != "" {
-			return &backplane.NameError{What: what, Name: name, Reason: reason}
-		}
-	}
-	return nil
 }

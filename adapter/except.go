@@ -13,7 +13,7 @@ import (
 // with the ids of those sockets in the rooms that are on servers older than 6.1 [PROTOCOL
 // 4]. isID tells names that are known to be ids of sockets. Errors are ctx's as it is, and one
 // that wraps ErrExcept.
-func (l leg) except(ctx context.Context, names []string, isID func(string) bool) ([]string, error) {
+func (l *leg) except(ctx context.Context, names []string, isID func(string) bool) ([]string, error) {
 	var rooms []string
 	for _, name := range names {
 		if !isID(name) {
@@ -39,7 +39,7 @@ func (l leg) except(ctx context.Context, names []string, isID func(string) bool)
 
 // foreignIn lists the sockets in the rooms that are on foreign servers, if there are any
 // that cannot except rooms.
-func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
+func (l *leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 	age := beatsCounted * l.beat
 	if l.dialect == V5 {
 		age = 0 // a request follows in any case, unless nobody is there
@@ -72,48 +72,7 @@ func (l leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 	return ids, nil
 }
 
-// broadcast sends an event on all links; local sockets get it once. What is to be left out
-// is known on all links before anything is sent.
-func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t wire.Selection) error {
-	isID := func(name string) bool { _, local := ns.rooms.Member(name); return local }
-	if l := ns.legs[0]; t.LocalOnly || len(ns.legs) == 1 {
-		if len(t.Except) > 0 && !t.LocalOnly {
-			var err error
-			if t.Except, err = l.except(ctx, t.Except, isID); err != nil {
-				return err
-			}
-		}
-		return l.broadcast(ctx, payload, t)
-	}
-	return ns.broadcastAll(ctx, payload, t)
-}
-
-// broadcastAll is apart from broadcast, which allocates less for that.
-func (ns *Namespace) broadcastAll(ctx context.Context, payload []byte, t wire.Selection) error {
-	isID := func(name string) bool { _, local := ns.rooms.Member(name); return local }
-	if err := ns.checkAll(0, payload, t.Flags); err != nil {
-		return err
-	}
-	except := make([][]string, len(ns.legs))
-	err := ns.eachLeg(func(i int, l leg) (err error) {
-		if len(t.Except) > 0 {
-			except[i], err = l.except(ctx, t.Except, isID)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	relay := ns.dedup.Mark(ns.server.uid)
-	t.Lead = nil // every link has a message of its own
-	return ns.eachLeg(func(i int, l leg) error {
-		t := t
-		t.Except, t.Relay, t.RemoteOnly = except[i], relay, i > 0
-		return l.broadcast(ctx, payload, t)
-	})
-}
-
-func (l leg) broadcast(ctx context.Context, payload []byte, t wire.Selection) error {
+func (l *leg) broadcast(ctx context.Context, payload []byte, t wire.Selection) error {
 	if t.Flags&wire.Binary != 0 && !t.LocalOnly {
 		l.sure(ctx)
 	}

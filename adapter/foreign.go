@@ -44,7 +44,7 @@ const (
 // foreigners returns what is known of the foreign peers, at most so old. It asks the
 // broker, and where it must the peers, each for at most half of RequestsTimeout. During an
 // outage what was known before stands.
-func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error) {
+func (l *leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error) {
 	began := time.Now()
 	fresh := func(k *foreign) bool { return k.younger(age) || k != nil && k.counted.After(began) }
 	if k := l.seen.foreign.Load(); fresh(k) {
@@ -92,7 +92,7 @@ func (l leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error
 }
 
 // know sets what is known of the foreign peers, for the codec too; nil if nothing is.
-func (l leg) know(k *foreign) {
+func (l *leg) know(k *foreign) {
 	l.seen.foreign.Store(k)
 	if k == nil || k.err != nil {
 		l.codec.SetUnlike(nil)
@@ -103,7 +103,7 @@ func (l leg) know(k *foreign) {
 
 // lately is foreigners at the age that is good enough for most. Without knowledge it
 // returns one that says so.
-func (l leg) lately(ctx context.Context) *foreign {
+func (l *leg) lately(ctx context.Context) *foreign {
 	k, err := l.foreigners(ctx, beatsCounted*l.beat)
 	if k == nil {
 		k = &foreign{err: err}
@@ -115,7 +115,7 @@ func (l leg) lately(ctx context.Context) *foreign {
 // in order, so one that has not responded to request 5 an eighth of RequestsTimeout after
 // all have responded to request 0 is old. Peers that are deaf show it by a response that
 // has no id; one that has not responded properly an eighth after that is deaf.
-func (l leg) probe(ctx context.Context, k *foreign) {
+func (l *leg) probe(ctx context.Context, k *foreign) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	end := time.NewTimer(l.timeout / 2) // no deadline: missing it proves nothing against a peer

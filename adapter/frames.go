@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"strconv"
-	"sync"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
@@ -87,18 +86,4 @@ func encodePacket(namespace string, payload []byte) *encoded {
 	ackAt := len(engine)
 	engine = append(engine, text...)
 	return &encoded{frames: Frames{Engine: engine, Text: engine[1:], Attachments: attachments}, ackAt: ackAt}
-}
-
-// scratch is a buffer that is used again.
-type scratch struct{ buf []byte }
-
-var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
-
-// Larger buffers are left to the garbage collector.
-const keepBytes = 64 << 10
-
-func (s *scratch) release() {
-	if cap(s.buf) <= keepBytes {
-		scratchPool.Put(s)
-	}
 }

@@ -33,7 +33,7 @@ func newGenerationState() *generationState {
 // all of them were found to be v5. It asks the broker, unless it has done so within
 // sureFor, and gives it sureWithin for the answer. If it is not sure, the data is sent as
 // to newer servers.
-func (l leg) sure(ctx context.Context) {
+func (l *leg) sure(ctx context.Context) {
 	if l.dialect != V5 || !l.codec.UsesBinary5() || time.Now().UnixNano()-l.seen.counted.Load() < int64(sureFor) {
 		return
 	}
@@ -52,40 +52,12 @@ const (
 	sureWithin = 100 * time.Millisecond
 )
 
-// watch looks around now and then, until Close.
-func (s *Server) watch() {
-	beat := s.opts.Heartbeat
-	if beat <= 0 {
-		beat = time.Second
-	}
-	tick := time.NewTicker(2 * beat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		s.mu.Lock()
-		all := s.opened()
-		s.mu.Unlock()
-		for _, ns := range all {
-			if !ns.live.Load() {
-				continue // still being opened
-			}
-			for _, l := range ns.legs {
-				ns.look(s.ctx, l)
-			}
-		}
-	}
-}
-
 // look finds out which generations are on a link.
-func (ns *Namespace) look(ctx context.Context, l leg) {
+func (l *leg) look(ctx context.Context, namespace string, report func(error)) {
 	v5, v6 := l.codec.Generations()
 	if !v5.IsZero() && !v6.IsZero() && !l.seen.reported {
 		l.seen.reported = true
-		ns.server.report(&GenerationsError{Prefix: l.key, Namespace: ns.name})
+		report(&GenerationsError{Prefix: l.key, Namespace: namespace})
 	}
 	if l.dialect != V5 {
 		return
@@ -112,7 +84,7 @@ func (ns *Namespace) look(ctx context.Context, l leg) {
 }
 
 // others counts the servers that have not announced themselves to Go nodes.
-func (l leg) others(ctx context.Context) (int, error) {
+func (l *leg) others(ctx context.Context) (int, error) {
 	p, err := l.ns.Peers(ctx)
 	if err != nil {
 		return 0, err
@@ -124,7 +96,7 @@ func (l leg) others(ctx context.Context) (int, error) {
 // that does no harm and that newer ones do not answer: who is in a room that cannot
 // exist. The error is a *MixedFleetError unless all answered. Go nodes may be missing:
 // nothing harms them.
-func (l leg) allV5(ctx context.Context) error {
+func (l *leg) allV5(ctx context.Context) error {
 	found, err := l.ns.Members(ctx, nobody())
 	if found == nil {
 		return err

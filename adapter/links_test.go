@@ -317,6 +317,9 @@ func TestAcksOverLinks(t *testing.T) {
 	if acks.Expected != 3 || len(acks.Values) != 3 || acks.Unconfirmed != 1 {
 		t.Errorf("got %+v", acks)
 	}
+	if l := acks.Links; len(l) != 2 || l[0].Prefix != "v6" || len(l[0].Answered) != 2 || l[1].Prefix != "v5" || l[1].Unconfirmed != 1 {
+		t.Errorf("links: %+v", l)
+	}
 }
 
 // prefixed is a broker with a prefix: two of them may be of one dialect.

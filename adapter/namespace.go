@@ -18,11 +18,14 @@ import (
 // rooms, and the way to those of other nodes. Get it from Server.Of. All methods
 // are safe for concurrent use.
 type Namespace struct {
-	server *Server
-	name   string
-	rooms  *rooms.Registry[backplane.Member]
-	legs   []leg
-	live   atomic.Bool // legs are complete, and Of has returned it
+	server  *Server
+	name    string
+	rooms   *rooms.Registry[backplane.Member]
+	legs    []*leg
+	home    *leg                 // the first: it has the local sockets
+	fleet   fleet                // over all legs
+	isLocal func(id string) bool // made once, as each Emit passes it on
+	live    atomic.Bool          // legs are complete, and Of has returned it
 
 	dedup  multilink.Dedup
 	shared *multilink.Set // all links together
@@ -32,35 +35,30 @@ type Namespace struct {
 	handlers map[string][]*listener
 }
 
-// leg is a namespace on one of the server's links.
-type leg struct {
-	*link
-	ns    *backplane.Namespace
-	core  wire.Namespace // what ns can do beside its public methods
-	codec codec
-	seen  *generationState
-	end   *multilink.Link // the same for package multilink
-}
-
 func newNamespace(s *Server, name string) *Namespace {
 	ns := &Namespace{
 		server: s, name: name, rooms: rooms.New[backplane.Member](),
-		legs:     make([]leg, len(s.links)),
+		legs:     make([]*leg, len(s.links)),
 		handlers: map[string][]*listener{},
 	}
 	ends := make([]*multilink.Link, len(s.links))
 	for i, l := range s.links {
-		ns.legs[i] = leg{link: l, codec: newCodec(l.dialect, l.broker, s.opts.MaxAttachments), seen: newGenerationState()}
+		ns.legs[i] = &leg{link: l, codec: newCodec(l.dialect, l.broker, s.opts.MaxAttachments), seen: newGenerationState()}
 		ends[i] = &multilink.Link{Key: l.key, V5: l.dialect == V5, Broker: l.broker, Node: l.door, Peers: l.node.KnownPeers}
 		ns.legs[i].end = ends[i]
 	}
-	ns.shared = multilink.NewSet(s.uid, name, ends, &ns.dedup, s.opts.Bridge.options(s))
+	ns.shared = multilink.NewSet(s.uid, name, ends, &ns.dedup, s.opts.Bridge.options(s.opts.heartbeat(), s.opts.peerTimeout(), &s.bridged, s.report))
+	ns.home, ns.fleet = ns.legs[0], ns.legs[0]
+	ns.isLocal = func(id string) bool { _, local := ns.rooms.Member(id); return local }
+	if len(ns.legs) > 1 {
+		ns.fleet = &several{uid: s.uid, namespace: name, legs: ns.legs, dedup: &ns.dedup, shared: ns.shared}
+	}
 	return ns
 }
 
 // open makes the namespace live on those links where it is not yet.
 func (ns *Namespace) open(ctx context.Context) error {
-	err := ns.eachLeg(func(i int, l leg) error {
+	err := eachLeg(ns.legs, func(i int, l *leg) error {
 		if l.ns != nil {
 			return nil
 		}
@@ -89,7 +87,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 		}
 		ns.legs[i].ns, ns.legs[i].core = live.Public().(*backplane.Namespace), live
 		l.end.Core, l.end.Except = live, ns.legs[i].except
-		ns.look(ctx, ns.legs[i])
+		l.look(ctx, ns.name, ns.server.report)
 		limited, cancel := l.within(ctx)
 		defer cancel()
 		_ = ns.legs[i].lately(limited) // so that an outage does not come first
@@ -106,7 +104,7 @@ var errNotOpen = errors.New("adapter: the namespace is still being opened")
 
 // begun reports whether the namespace is live on any link.
 func (ns *Namespace) begun() bool {
-	return slices.ContainsFunc(ns.legs, func(l leg) bool { return l.ns != nil })
+	return slices.ContainsFunc(ns.legs, func(l *leg) bool { return l.ns != nil })
 }
 
 // Close leaves the namespace: other nodes count this one no more, and its sockets hear
@@ -124,7 +122,7 @@ func (ns *Namespace) Close(ctx context.Context) error {
 	}
 	defer ns.server.leave(ns)()
 	ns.shared.Close(ctx)
-	return multilink.First(multilink.Each(ns.legs, func(l leg) error { return l.ns.Close(ctx) })...)
+	return multilink.First(multilink.Each(ns.legs, func(l *leg) error { return l.ns.Close(ctx) })...)
 }
 
 // Name returns the namespace's name, with its slash.
@@ -139,12 +137,12 @@ func (ns *Namespace) Add(s Socket) error {
 	if v := reflect.ValueOf(s); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return &backplane.NameError{What: "socket", Reason: "nil"}
 	}
-	return ns.legs[0].ns.Add(newMember(ns, s))
+	return ns.home.ns.Add(newMember(ns, s))
 }
 
 // Remove forgets a local socket and its rooms. It returns false if there is none
 // with that id.
-func (ns *Namespace) Remove(id string) bool { return ns.legs[0].ns.Remove(id) }
+func (ns *Namespace) Remove(id string) bool { return ns.home.ns.Remove(id) }
 
 // Socket returns the local socket with that id.
 func (ns *Namespace) Socket(id string) (Socket, bool) {
@@ -176,9 +174,9 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // as toString, is a *backplane.NameError unless the socket is a local one.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if len(rooms) == 0 {
-		return ns.legs[0].ns.Join(ctx, id)
+		return ns.home.ns.Join(ctx, id)
 	}
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
+	return ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error {
 		if _, local := ns.rooms.Member(id); !local {
 			if err := l.codec.CheckJoin(rooms); err != nil {
 				return err
@@ -192,69 +190,21 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 // no error.
 func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
 	if len(rooms) == 0 {
-		return ns.legs[0].ns.Leave(ctx, id)
+		return ns.home.ns.Leave(ctx, id)
 	}
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Leave(ctx, id, rooms...) })
+	return ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error { return l.ns.Leave(ctx, id, rooms...) })
 }
 
 // Disconnect disconnects a socket, wherever it is, with its connection if
 // connection is set. Errors are as with Join.
 func (ns *Namespace) Disconnect(ctx context.Context, id string, connection bool) error {
-	return ns.onSocket(ctx, id, func(ctx context.Context, l leg) error { return l.ns.Disconnect(ctx, id, connection) })
+	return ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error { return l.ns.Disconnect(ctx, id, connection) })
 }
 
-// onSocket does something to one socket: on all links at the same time, until one
-// has the socket.
-func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Context, leg) error) error {
+// onSocket does something to one socket, wherever it is.
+func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Context, *leg) error) error {
 	if _, local := ns.rooms.Member(id); local {
-		return f(ctx, ns.legs[0])
+		return f(ctx, ns.home)
 	}
-	if len(ns.legs) == 1 {
-		return ns.legs[0].informed(ctx, f)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var found atomic.Bool
-	errs := multilink.Each(ns.legs, func(l leg) error {
-		err := l.informed(ctx, f)
-		if err == nil {
-			found.Store(true)
-			cancel()
-		}
-		return err
-	})
-	if found.Load() {
-		return nil
-	}
-	for i, err := range errs {
-		// "Nobody here" is the answer only if all links say so.
-		if !errors.Is(err, backplane.ErrNoSuchMember) {
-			return &LinkError{Prefix: ns.legs[i].key, Err: err}
-		}
-	}
-	return errs[0]
-}
-
-// checkAll checks an event that goes out on several links, before any of them has it. op is
-// zero for a broadcast.
-func (ns *Namespace) checkAll(op wire.Op, payload []byte, flags wire.Flags) error {
-	for _, l := range ns.legs {
-		if op != 0 && l.dialect == V5 {
-			continue // not asked
-		}
-		if err := l.codec.CheckEvent(op, payload, flags); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// joinable checks rooms that sockets of other servers are to join, before any joins one.
-func (ns *Namespace) joinable(rooms []string) error {
-	for _, l := range ns.legs {
-		if err := l.codec.CheckJoin(rooms); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ns.fleet.onSocket(ctx, id, f)
 }

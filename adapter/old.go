@@ -15,7 +15,7 @@ import (
 
 // membersOld lists sockets among old peers: the sockets that only request 0 lists are
 // added, without rooms.
-func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(context.Context, backplane.Target) (*backplane.Members, error)) (*backplane.Members, error) {
+func (l *leg) membersOld(ctx context.Context, t wire.Selection, plain func(context.Context, backplane.Target) (*backplane.Members, error)) (*backplane.Members, error) {
 	type answer struct {
 		m   *backplane.Members
 		err error
@@ -71,7 +71,7 @@ func (l leg) membersOld(ctx context.Context, t wire.Selection, plain func(contex
 
 // roomsOf lists the rooms of one socket. Peers of 6.0 can be asked who has it, and nothing
 // more.
-func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
+func (l *leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	rooms, err := l.ns.RoomsOf(ctx, id)
 	k := l.seen.foreign.Load()
 	if partial, ok := errors.AsType[*backplane.PartialError](err); k == nil || k.old == 0 || !ok || len(partial.Coverage.Missing) > 0 {
@@ -90,7 +90,7 @@ func (l leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 }
 
 // informed does something when it is known, for the codec, which peers are old.
-func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) error {
+func (l *leg) informed(ctx context.Context, f func(context.Context, *leg) error) error {
 	if l.dialect == V6 {
 		var cancel context.CancelFunc
 		ctx, cancel = l.within(ctx)
@@ -102,7 +102,7 @@ func (l leg) informed(ctx context.Context, f func(context.Context, leg) error) e
 
 // onAll does something to a selection, in dialect V6: by a filter, and by their ids to the
 // sockets on peers of 6.0. Of those it spares all if it is not certain whom to spare.
-func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (backplane.Coverage, error) {
+func (l *leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (backplane.Coverage, error) {
 	limited, cancel := l.within(ctx)
 	defer cancel()
 	k := l.lately(limited)
@@ -139,7 +139,7 @@ func (l leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSele
 }
 
 // onOld does something to those sockets of a selection that only request 0 lists.
-func (l leg) onOld(ctx context.Context, op wire.Op, t wire.Selection, one onSocket) error {
+func (l *leg) onOld(ctx context.Context, op wire.Op, t wire.Selection, one onSocket) error {
 	t.RemoteOnly = true
 	listing, stop := half(ctx)
 	defer stop()

@@ -121,7 +121,10 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	payload := buf.buf[messageLead:len(all)]
 	o.target.Lead = buf.buf[:messageLead]
 	o.target.Flags |= flags
-	return o.ns.broadcast(ctx, payload, o.target)
+	if o.target.LocalOnly {
+		return o.ns.home.broadcast(ctx, payload, o.target)
+	}
+	return o.ns.fleet.emit(ctx, payload, o.target, o.ns.isLocal)
 }
 
 // What stands before and behind an event in a message seldom needs more.

@@ -2,11 +2,9 @@ package adapter
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
-	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -39,7 +37,7 @@ func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, er
 // errors.ErrUnsupported.
 func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, error) {
 	parts := make(chan []string, len(ns.legs))
-	err := ns.onSocket(ctx, id, func(ctx context.Context, l leg) error {
+	err := ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error {
 		rooms, err := l.roomsOf(ctx, id)
 		if err == nil {
 			parts <- rooms
@@ -57,76 +55,12 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 // AllRooms lists all rooms that have sockets on any node, those named by the
 // sockets' ids among them. Partial answers are as with Clients.
 func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.RoomList, error) {
-	parts := eachPart(ns, ns.legs, func(l leg) (p multilink.Part[*backplane.RoomList]) {
-		if p.Value, p.Err = l.rooms(ctx); p.Value != nil {
-			p.Coverage = p.Value.Coverage
-		}
-		return p
-	})
-	if len(parts) == 1 {
-		return parts[0].Value, parts[0].Err
-	}
-	fleet, err, failed := multilink.Merge(wire.OpRooms, parts)
-	if failed {
-		return nil, err
-	}
-	out := &backplane.RoomList{Coverage: fleet}
-	for _, p := range parts {
-		if p.Value != nil {
-			out.Rooms = append(out.Rooms, p.Value.Rooms...)
-		}
-	}
-	slices.Sort(out.Rooms)
-	out.Rooms = slices.Compact(out.Rooms)
-	return out, err
+	return ns.fleet.rooms(ctx)
 }
 
-// eachPart asks on several links at the same time.
-func eachPart[T any](ns *Namespace, legs []leg, f func(l leg) multilink.Part[T]) []multilink.Part[T] {
-	return multilink.Each(legs, func(l leg) multilink.Part[T] {
-		p := f(l)
-		p.Link, p.Key, p.Err = l.index, l.key, ns.onLink(l.link, p.Err)
-		return p
-	})
-}
-
-// eachLeg does something on all links at the same time.
-func (ns *Namespace) eachLeg(f func(i int, l leg) error) error {
-	return multilink.First(multilink.Each(ns.legs, func(l leg) error { return ns.onLink(l.link, f(l.index, l)) })...)
-}
-
-// onLink says which of several links an error is of; contexts' errors and partial
-// answers, which are merged later, stay as they are.
-func (ns *Namespace) onLink(l *link, err error) error {
-	var pe *backplane.PartialError
-	if err == nil || len(ns.legs) == 1 || err == context.Canceled || err == context.DeadlineExceeded || errors.As(err, &pe) {
-		return err
-	}
-	return &LinkError{Prefix: l.key, Err: err}
-}
-
-// members lists sockets on all links, sorted by id, each once.
+// members lists sockets, sorted by id, each once.
 func (ns *Namespace) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
-	parts := eachPart(ns, ns.legs, func(l leg) (p multilink.Part[*backplane.Members]) {
-		if p.Value, p.Err = l.members(ctx, t, detail); p.Value != nil {
-			p.Coverage = p.Value.Coverage
-		}
-		return p
-	})
-	out, err := parts[0].Value, parts[0].Err
-	if len(parts) > 1 {
-		var fleet backplane.Coverage
-		var failed bool
-		if fleet, err, failed = multilink.Merge(wire.OpMembers, parts); failed {
-			return nil, err
-		}
-		out = &backplane.Members{Coverage: fleet}
-		for _, p := range parts {
-			if p.Value != nil {
-				out.List = append(out.List, p.Value.List...)
-			}
-		}
-	}
+	out, err := ns.fleet.members(ctx, t, detail)
 	if out == nil {
 		return nil, err
 	}
@@ -149,44 +83,4 @@ func worth(m backplane.MemberInfo) int {
 		}
 	}
 	return n
-}
-
-// members lists sockets on one link, in the form that its dialect has.
-func (l leg) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
-	plain := l.ns.Members
-	if detail {
-		plain = l.ns.MembersDetail
-	}
-	beyond := detail || len(t.Except) > 0 // what only newer servers have
-	switch {
-	case t.LocalOnly || l.dialect == V5 && !beyond:
-		return plain(ctx, target(t))
-	case l.dialect == V5:
-		return l.membersV5(ctx, t, detail)
-	}
-	ctx, cancel := l.within(ctx)
-	defer cancel()
-	if l.lately(ctx).old > 0 && beyond {
-		return l.membersOld(ctx, t, plain)
-	}
-	m, err := plain(ctx, target(t))
-	if m != nil {
-		err = whole(wire.OpMembers, &m.Coverage, err)
-	}
-	return m, err
-}
-
-// rooms lists the rooms on one link.
-func (l leg) rooms(ctx context.Context) (*backplane.RoomList, error) {
-	if l.dialect == V5 {
-		return l.ns.AllRooms(ctx)
-	}
-	ctx, cancel := l.within(ctx)
-	defer cancel()
-	_ = l.lately(ctx) // for the codec
-	m, err := l.ns.AllRooms(ctx)
-	if m != nil {
-		err = whole(wire.OpRooms, &m.Coverage, err)
-	}
-	return m, err
 }

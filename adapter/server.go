@@ -32,18 +32,6 @@ type Server struct {
 	closed     bool
 }
 
-// link is a broker and this server's node on it.
-type link struct {
-	index   int    // in Server.links
-	key     string // the same on all nodes
-	broker  broker.Broker
-	dialect Dialect
-	node    *backplane.Node
-	door    wire.Node     // what node can do beside its public methods
-	timeout time.Duration // Options.RequestsTimeout
-	beat    time.Duration // Options.Heartbeat
-}
-
 // opening is a namespace that is being opened or, once done is closed, is open or
 // has failed to, or has been left.
 type opening struct {
@@ -302,4 +290,32 @@ func (s *Server) opened() (all []*Namespace) {
 		}
 	}
 	return all
+}
+
+// watch looks around now and then, until Close.
+func (s *Server) watch() {
+	beat := s.opts.Heartbeat
+	if beat <= 0 {
+		beat = time.Second
+	}
+	tick := time.NewTicker(2 * beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		all := s.opened()
+		s.mu.Unlock()
+		for _, ns := range all {
+			if !ns.live.Load() {
+				continue // still being opened
+			}
+			for _, l := range ns.legs {
+				l.look(s.ctx, ns.name, s.report)
+			}
+		}
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -98,13 +97,11 @@ func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Con
 // Emit. Dialect v5 has no such thing: the error wraps errors.ErrUnsupported; with several links it
 // goes to those that have.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	payload, legs, err := ns.serverEvent("ServerSideEmit", event, args)
+	payload, err := ns.serverEvent("ServerSideEmit", event, args)
 	if err != nil {
 		return err
 	}
-	return multilink.First(multilink.Each(legs, func(l leg) error {
-		return ns.onLink(l.link, l.ns.Event(ctx, payload))
-	})...)
+	return ns.fleet.event(ctx, payload)
 }
 
 // ServerSideEmitWithAck sends an event to all other servers of the namespace and
@@ -112,30 +109,23 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 // without a handler. Node.js servers without a handler do not answer: they are waited
 // for until RequestsTimeout, and are then missing in the *backplane.PartialError.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
-	payload, legs, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
+	payload, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
 	if err != nil {
 		return nil, err
 	}
-	return ns.replies(wire.OpEvent, legs, func(l leg) (*backplane.Replies, error) {
-		return l.ns.EventAck(ctx, payload)
-	})
+	in, err := ns.fleet.eventAck(ctx, payload)
+	return replies(in), err
 }
 
-func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, []leg, error) {
-	legs := ns.speaking(V6)
-	if len(legs) == 0 {
-		return nil, nil, unsupported(operation, V5, "")
+func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, error) {
+	if err := ns.fleet.hasEvents(operation); err != nil {
+		return nil, err
 	}
 	payload, err := serverPayload(event, args)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	for _, l := range legs { // before any of them sends it
-		if err := l.codec.CheckServerEvent(payload); err != nil {
-			return nil, nil, err
-		}
-	}
-	return payload, legs, nil
+	return payload, ns.fleet.checkServerEvent(payload)
 }
 
 // serverPayload is the JSON of an event and its arguments.

@@ -27,7 +27,7 @@ const maxAtOnce = 16
 
 // membersV5 lists sockets; with rooms, and what local ones say of themselves, if
 // detail.
-func (l leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
+func (l *leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
 	asking, cancel := l.within(ctx)
 	defer cancel()
 	listing := asking
@@ -58,7 +58,7 @@ func (l leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*bac
 }
 
 // within limits what is put together from several questions.
-func (l leg) within(ctx context.Context) (context.Context, context.CancelFunc) {
+func (l *leg) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, l.timeout)
 }
 
@@ -74,7 +74,7 @@ func half(ctx context.Context) (context.Context, context.CancelFunc) {
 // list lists remote sockets by rooms only, as all versions of both dialects can. Beside a
 // *backplane.PartialError some may be missing. If excess, too many may be there, because not
 // all nodes said who is excepted.
-func (l leg) list(ctx context.Context, t wire.Selection) (list *backplane.Members, err error, excess bool) {
+func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Members, err error, excess bool) {
 	sought := []wire.Selection{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
 	if len(t.Except) == 0 {
 		sought = sought[:1]
@@ -108,7 +108,7 @@ func (l leg) list(ctx context.Context, t wire.Selection) (list *backplane.Member
 
 // roomsV5 asks for the rooms of each socket. Those that are gone meanwhile fall out
 // of the list; those whose node does not say stay, without rooms.
-func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
+func (l *leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	gone := make([]bool, len(list.List))
 	err := atOnce(ctx, len(list.List), func(ctx context.Context, i int) error {
 		m := &list.List[i]
@@ -134,7 +134,7 @@ func (l leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 
 // onListed does something to each remote socket of a selection, but not to those to skip. If
 // it is not certain whom to spare, it does nothing.
-func (l leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (backplane.Coverage, error) {
+func (l *leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (backplane.Coverage, error) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
 	listing, stop := half(ctx)

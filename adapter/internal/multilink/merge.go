@@ -28,9 +28,7 @@ func Merge[T any](op wire.Op, parts []Part[T]) (f backplane.Coverage, err error,
 	var missing []backplane.Missing
 	var partial *backplane.PartialError
 	for _, p := range parts {
-		if len(parts) > 1 {
-			f.Links = append(f.Links, backplane.LinkCoverage{Prefix: p.Key, Coverage: p.Coverage, Err: p.Err})
-		}
+		f.Links = append(f.Links, backplane.LinkCoverage{Prefix: p.Key, Coverage: p.Coverage, Err: p.Err})
 		var pe *backplane.PartialError
 		if p.Err != nil && !errors.As(p.Err, &pe) {
 			hard = append(hard, p.Err)

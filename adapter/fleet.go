@@ -1,0 +1,71 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// fleet is how a namespace reaches the other servers: a *leg over one link, several over
+// more. Whatever is for local sockets only goes to the namespace's first leg instead.
+type fleet interface {
+	// emit sends an event. isID tells names that are known to be ids of sockets.
+	emit(ctx context.Context, payload []byte, t wire.Selection, isID func(string) bool) error
+	broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration) (*backplane.Acks, error)
+	// members lists sockets in no order; with their rooms and descriptions if detail.
+	members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error)
+	rooms(ctx context.Context) (*backplane.RoomList, error)
+	peers(ctx context.Context) (*backplane.Peers, error)
+	// onSocket does something to one socket that is not a local one.
+	onSocket(ctx context.Context, id string, f func(context.Context, *leg) error) error
+	// change does something to the selected sockets, local ones first.
+	change(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) error
+	// joinable checks rooms that sockets of other servers are to join, before any joins one.
+	joinable(rooms []string) error
+	// customAllowed makes sure that a custom request ends no server.
+	customAllowed(ctx context.Context) error
+	custom(ctx context.Context, payload []byte) (*backplane.Replies, error)
+	// hasEvents refuses an operation if no dialect in use has events for servers.
+	hasEvents(operation string) error
+	checkServerEvent(payload []byte) error
+	event(ctx context.Context, payload []byte) error
+	eventAck(ctx context.Context, payload []byte) (*backplane.Replies, error)
+}
+
+// onSelection does something to the sockets that a filter selects on a link, onSocket to one
+// socket there.
+type (
+	onSelection func(context.Context, *leg, wire.Selection) (*backplane.Changed, error)
+	onSocket    func(ctx context.Context, l *leg, id string) error
+)
+
+// relayHeader is the header entry that carries the relay mark of events with
+// acknowledgement.
+const relayHeader = "relay"
+
+// answeredElsewhere is the acknowledgement of a socket that has got the event over
+// another link already: an extension value that no application sends.
+var answeredElsewhere = msgpack.AppendExt(nil, msgpack.Ext{Type: 99, Data: []byte("again")})
+
+// eachLeg does something on all links at the same time.
+func eachLeg(legs []*leg, f func(i int, l *leg) error) error {
+	if len(legs) == 1 {
+		return f(0, legs[0])
+	}
+	return multilink.First(multilink.Each(legs, func(l *leg) error { return l.named(f(l.index, l)) })...)
+}
+
+// named says which of several links an error is of; contexts' errors and partial
+// answers, which are merged later, stay as they are.
+func (l *leg) named(err error) error {
+	var pe *backplane.PartialError
+	if err == nil || err == context.Canceled || err == context.DeadlineExceeded || errors.As(err, &pe) {
+		return err
+	}
+	return &LinkError{Prefix: l.key, Err: err}
+}

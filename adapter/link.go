@@ -1,0 +1,178 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/crossroom/crossroom/adapter/internal/multilink"
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// link is a broker and this server's node on it.
+type link struct {
+	index   int    // in Server.links
+	key     string // the same on all nodes
+	broker  broker.Broker
+	dialect Dialect
+	node    *backplane.Node
+	door    wire.Node     // what node can do beside its public methods
+	timeout time.Duration // Options.RequestsTimeout
+	beat    time.Duration // Options.Heartbeat
+}
+
+// leg is a namespace on one of the server's links.
+type leg struct {
+	*link
+	ns    *backplane.Namespace
+	core  wire.Namespace // what ns can do beside its public methods
+	codec codec
+	seen  *generationState
+	end   *multilink.Link // the same for package multilink
+}
+
+var _ fleet = (*leg)(nil)
+
+func (l *leg) emit(ctx context.Context, payload []byte, t wire.Selection, isID func(string) bool) (err error) {
+	if len(t.Except) > 0 {
+		if t.Except, err = l.except(ctx, t.Except, isID); err != nil {
+			return err
+		}
+	}
+	return l.broadcast(ctx, payload, t)
+}
+
+func (l *leg) broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration) (*backplane.Acks, error) {
+	if err := l.hasEvents("EmitWithAck"); err != nil {
+		return nil, err
+	}
+	return l.acks(ctx, payload, t, timeout)
+}
+
+// acks is broadcastAck in any dialect, for local sockets.
+func (l *leg) acks(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration) (*backplane.Acks, error) {
+	acks, err := l.core.BroadcastAck(ctx, payload, t, timeout)
+	return acks.(*backplane.Acks), err
+}
+
+func (l *leg) peers(ctx context.Context) (*backplane.Peers, error) { return l.ns.Peers(ctx) }
+
+func (l *leg) onSocket(ctx context.Context, _ string, f func(context.Context, *leg) error) error {
+	return l.informed(ctx, f)
+}
+
+func (l *leg) change(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) error {
+	if l.dialect != V5 {
+		_, err := l.onAll(ctx, op, t, all, one)
+		return err
+	}
+	local := t
+	local.LocalOnly = true
+	if _, err := all(ctx, l, local); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	f, err := l.onListed(ctx, op, t, func(backplane.MemberInfo) bool { return false }, one)
+	if e, ok := errors.AsType[*backplane.PartialError](err); ok { // perhaps of the list
+		return &backplane.PartialError{Op: op.String(), Coverage: f, Err: e.Err}
+	}
+	return err
+}
+
+func (l *leg) joinable(rooms []string) error { return l.codec.CheckJoin(rooms) }
+
+func (l *leg) customAllowed(ctx context.Context) error {
+	if l.dialect != V5 {
+		return nil
+	}
+	asking, stop := half(ctx)
+	defer stop()
+	return l.allV5(asking)
+}
+
+func (l *leg) hasEvents(operation string) error {
+	if l.dialect == V5 {
+		return unsupported(operation, V5, "")
+	}
+	return nil
+}
+
+func (l *leg) checkServerEvent(payload []byte) error { return l.codec.CheckServerEvent(payload) }
+
+func (l *leg) event(ctx context.Context, payload []byte) error { return l.ns.Event(ctx, payload) }
+
+func (l *leg) eventAck(ctx context.Context, payload []byte) (*backplane.Replies, error) {
+	return l.ns.EventAck(ctx, payload)
+}
+
+// custom sends a custom request. In dialect v5 it is refused if the servers that are counted
+// right before it is published are not as many as were found to be v5; then they are looked
+// at again.
+func (l *leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, error) {
+	for tries := 1; ; tries++ {
+		out, err := l.ns.Request(ctx, payload)
+		var mixed *MixedFleetError
+		if l.dialect != V5 || tries == 3 || !errors.As(err, &mixed) || mixed.Responding > 0 {
+			return out, err
+		}
+		if err := l.allV5(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// members lists sockets on one link, in the form that its dialect has.
+func (l *leg) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
+	plain := l.ns.Members
+	if detail {
+		plain = l.ns.MembersDetail
+	}
+	beyond := detail || len(t.Except) > 0 // what only newer servers have
+	switch {
+	case t.LocalOnly || l.dialect == V5 && !beyond:
+		return plain(ctx, target(t))
+	case l.dialect == V5:
+		return l.membersV5(ctx, t, detail)
+	}
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	if l.lately(ctx).old > 0 && beyond {
+		return l.membersOld(ctx, t, plain)
+	}
+	m, err := plain(ctx, target(t))
+	if m != nil {
+		err = whole(wire.OpMembers, &m.Coverage, err)
+	}
+	return m, err
+}
+
+// rooms lists the rooms on one link.
+func (l *leg) rooms(ctx context.Context) (*backplane.RoomList, error) {
+	if l.dialect == V5 {
+		return l.ns.AllRooms(ctx)
+	}
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	_ = l.lately(ctx) // for the codec
+	m, err := l.ns.AllRooms(ctx)
+	if m != nil {
+		err = whole(wire.OpRooms, &m.Coverage, err)
+	}
+	return m, err
+}
+
+// target is a selection as the core's public methods take it.
+func target(s wire.Selection) backplane.Target {
+	t := backplane.To(s.Rooms...).Except(s.Except...).Header(s.Header)
+	if s.LocalOnly {
+		t = t.Local()
+	}
+	if s.RemoteOnly {
+		t = t.Remote()
+	}
+	return t
+}
