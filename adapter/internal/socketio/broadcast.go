@@ -32,7 +32,7 @@ func (c *Codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byt
 	} else {
 		dst = append(dst, data...)
 	}
-	dst = appendText(dst, "nsp", ns)
+	dst = msgpack.AppendString(append(dst, usualNsp...), ns)
 	return c.appendOpts(dst, b, 0), nil
 }
 
@@ -121,6 +121,9 @@ func appendPacket(dst []byte, ns string, typ int64, data []byte) []byte {
 
 // appendPacketHead appends what stands before a packet's data.
 func appendPacketHead(dst []byte, typ int64) []byte {
+	if typ == packetEvent {
+		return append(dst, usualPacket...)
+	}
 	dst = msgpack.AppendMapLen(dst, 3)
 	dst = msgpack.AppendInt(msgpack.AppendString(dst, "type"), typ)
 	return msgpack.AppendString(dst, "data")
@@ -128,6 +131,9 @@ func appendPacketHead(dst []byte, typ int64) []byte {
 
 // appendOpts appends opts, with the timeout of a broadcast with acknowledgements.
 func (c *Codec) appendOpts(dst []byte, b *wire.Broadcast, timeout time.Duration) []byte {
+	if len(b.Except) == 0 && b.Flags&(wire.Volatile|wire.NoCompress) == 0 && timeout <= 0 && b.Header == nil && b.Relay == "" {
+		return append(c.appendRooms(append(dst, usualOpts...), b.Rooms), usualRest...)
+	}
 	x := extension{header: b.Header, relay: b.Relay}
 	dst = msgpack.AppendMapLen(dst, 3+x.keys())
 	dst = c.appendRooms(msgpack.AppendString(dst, "rooms"), b.Rooms)

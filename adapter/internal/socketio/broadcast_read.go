@@ -81,7 +81,8 @@ func readUID(r *msgpack.Reader) (uid string, err error) {
 	return uid, err
 }
 
-// Packets and opts as servers write them nearly always, we among them.
+// Packets and opts as servers write them nearly always, we among them: read and written in
+// one piece.
 const (
 	usualPacket = "\x83\xa4type\x02\xa4data" // an array
 	usualNsp    = "\xa3nsp"
