@@ -15,7 +15,8 @@
 // happens when the broker is away is the broker's to say: package redisbroker, for
 // one, holds messages back for a while; whatever it loses in the end it reports, and
 // the node passes that on to Options.OnError. Receivers learn of gaps as
-// *InterruptedError and from observe.Observer, in their place in the order.
+// *InterruptedError, and observers (package observe) in their place in the order. A
+// process without members sends with an [Emitter].
 //
 // # Requests
 //
@@ -29,11 +30,12 @@
 //     error is a *[PartialError] that names the missing nodes.
 //   - Any other error means that the request was not sent and that nothing was done:
 //     the context's error, [ErrClosed], a *[NameError], a *broker.PayloadError, an error
-//     that wraps errors.ErrUnsupported if the wire cannot express the operation, or the
-//     codec's error if the request would harm a peer.
+//     that wraps errors.ErrUnsupported if the protocol cannot express the operation, or,
+//     in a namespace of package adapter, the refusal of a request that would harm a
+//     Node.js server.
 //   - An operation on a selection is carried out on this node first, whatever the state
-//     of the broker. If the codec then refuses to send it, the error is a *PartialError
-//     that wraps the refusal, and no other node was asked.
+//     of the broker. If the request is then refused, the error is a *PartialError that
+//     wraps the refusal, and no other node was asked.
 //
 // A question goes to every node that listens at that moment. Nodes announce
 // themselves to each other, so an answer can say who answered and who is missing:
@@ -77,7 +79,7 @@
 //	c.queue = outgoing.New(c.write, c.disconnected, nil) // write gets batches of payloads
 //
 //	func (c *client) Deliver(m *backplane.Message) {
-//		c.queue.Push(m.Payload, len(m.Payload), m.Flags&backplane.Volatile != 0)
+//		c.queue.Push(m.Payload, len(m.Payload), m.Volatile)
 //	}
 //
 // If a callback blocks or panics:
@@ -99,9 +101,8 @@
 //   - Each OnRequest and OnEvent call has a goroutine of its own. There are at most
 //     256 in a namespace; see "Limits" for the others.
 //   - OnError and the logger have a goroutine to themselves.
-//   - Prepare, OnBroadcast, OnBroadcastEnd and observers are trusted not to block.
-//     Their panics are reported. Those of Prepare and OnBroadcast end the message for
-//     the members here, those of the others change nothing.
+//   - Prepare and observers are trusted not to block. Their panics are reported. One of
+//     Prepare ends the message for the members here, one of an observer changes nothing.
 //
 // Close waits for callbacks until its context ends.
 //
@@ -133,7 +134,7 @@
 //
 // Bytes that cannot be read are counted, reported as *[DecodeError] with their channel,
 // and change nothing. What comes on the channel of a room that no member here is in is
-// not read, unless an observer (observe.Unwanted) or OnBroadcast wants it: it counts as unwanted,
+// not read, unless an observer wants it (observe.Unwanted): it counts as unwanted,
 // whatever it is. Answers to unknown or finished questions, second
 // answers of one node and unknown operations are counted.
 package backplane

@@ -62,8 +62,9 @@ type Options struct {
 // NamespaceOptions of one namespace on one node. Node.Namespace copies it.
 type NamespaceOptions struct {
 	// Prepare is called once for each message that is about to be delivered to at
-	// least one local member, own broadcasts included, and may set m.Value. It is
-	// called like a member's method and must not block.
+	// least one local member, own broadcasts included. It may set m.Value to what all
+	// of these members need of the message, such as a compressed WebSocket frame, so that
+	// it is made once. It is called like a member's method and must not block.
 	Prepare func(m *Message)
 	// OnRequest answers Namespace.Request of other nodes. Its calls run in
 	// goroutines of their own, at most 256 at a time for all callbacks of a
