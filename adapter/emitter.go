@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
@@ -75,7 +76,10 @@ func (e *Emitter) Of(namespace string) *Emitter {
 
 // check refuses names that cannot be sent.
 func (e *Emitter) check(lists ...[]string) error {
-	if e.unusable != nil {
+	switch {
+	case e.out == nil:
+		return errNoEmitter
+	case e.unusable != nil:
 		return e.unusable
 	}
 	for _, rooms := range lists {
@@ -88,7 +92,14 @@ func (e *Emitter) check(lists ...[]string) error {
 
 // Flush waits until the system has everything that was accepted before. Call it
 // before the process ends, or close the broker, which does the same.
-func (e *Emitter) Flush(ctx context.Context) error { return e.broker.Flush(ctx) }
+func (e *Emitter) Flush(ctx context.Context) error {
+	if e.out == nil {
+		return errNoEmitter
+	}
+	return e.broker.Flush(ctx)
+}
+
+var errNoEmitter = errors.New("adapter: an Emitter that NewEmitter did not make")
 
 // ServerSideEmit sends an event to all servers of the namespace, like
 // Namespace.ServerSideEmit.

@@ -156,3 +156,16 @@ func TestEmitterErrors(t *testing.T) {
 		t.Errorf("closed broker: %v", err)
 	}
 }
+
+func TestEmitterThatIsNone(t *testing.T) {
+	var e adapter.Emitter
+	ctx := t.Context()
+	for what, err := range map[string]error{
+		"Emit": e.Emit(ctx, "x"), "To": e.To("a").Emit(ctx, "x"), "ServerSideEmit": e.ServerSideEmit(ctx, "x"),
+		"SocketsJoin": e.To("a").SocketsJoin(ctx, "b"), "Flush": e.Flush(ctx), "Of": e.Of("/a").Emit(ctx, "x"),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "NewEmitter did not make") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

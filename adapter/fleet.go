@@ -22,7 +22,7 @@ type fleet interface {
 	rooms(ctx context.Context) (*backplane.RoomList, error)
 	peers(ctx context.Context) (*backplane.Peers, error)
 	// onSocket does something to one socket that is not a local one.
-	onSocket(ctx context.Context, id string, f func(context.Context, *leg) error) error
+	onSocket(ctx context.Context, f func(context.Context, *leg) error) error
 	// change does something to the selected sockets, local ones first.
 	change(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) error
 	// joinable checks rooms that sockets of other servers are to join, before any joins one.

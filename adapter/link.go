@@ -59,7 +59,7 @@ func (l *leg) acks(ctx context.Context, payload []byte, t wire.Selection, timeou
 
 func (l *leg) peers(ctx context.Context) (*backplane.Peers, error) { return l.ns.Peers(ctx) }
 
-func (l *leg) onSocket(ctx context.Context, _ string, f func(context.Context, *leg) error) error {
+func (l *leg) onSocket(ctx context.Context, f func(context.Context, *leg) error) error {
 	return l.informed(ctx, f)
 }
 

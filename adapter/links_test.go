@@ -494,3 +494,92 @@ func TestLinkOptions(t *testing.T) {
 		}
 	}
 }
+
+// forgetful does not publish the request with the number that is in lose.
+type forgetful struct {
+	broker.Broker
+	lose *atomic.Int64
+}
+
+func (f forgetful) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
+	if ch.Kind() == broker.KindRequests && f.lose.Add(-1) == 0 {
+		return nil
+	}
+	return f.Broker.Publish(ctx, ch, payload)
+}
+
+// In dialect v5 a selection with exceptions takes two lists. If a server is missing from
+// one of them, whichever it is, the result says so, also over several links.
+func TestExceptWithAListMissing(t *testing.T) {
+	for lost := range int64(2) {
+		for what, do := range map[string]func(context.Context, adapter.Operator) error{
+			"SocketsJoin":  func(ctx context.Context, o adapter.Operator) error { return o.SocketsJoin(ctx, "z") },
+			"FetchSockets": func(ctx context.Context, o adapter.Operator) error { _, err := o.FetchSockets(ctx); return err },
+		} {
+			for _, several := range []bool{true, false} {
+				bubble(t, func(t *testing.T) {
+					g, lose := newGenerations(), new(atomic.Int64)
+					old := g.onV5(t)
+					old.add(t, "far", "x", "y")
+					b := forgetful{g.v5.Broker(), lose}
+					opts := adapter.Options{RequestsTimeout: time.Second, Links: []adapter.Link{{Broker: b, Dialect: adapter.V5}}}
+					at := g.v6.Broker()
+					var on broker.Broker = at
+					if !several {
+						opts, on = adapter.Options{RequestsTimeout: time.Second, Dialect: adapter.V5}, b
+						defer at.Close(context.Background())
+					}
+					s, err := adapter.New(on, &opts)
+					ok(t, err)
+					ns, err := s.Of(t.Context(), chat)
+					ok(t, err)
+					time.Sleep(time.Minute)
+					lose.Store(lost + 1)
+					err = do(t.Context(), ns.To("x").Except("y"))
+					p, partial := errors.AsType[*backplane.PartialError](err)
+					if !partial || len(p.Coverage.Missing) != 1 || p.Coverage.Missing[0].Node != old.UID() {
+						t.Errorf("%s, list %d missing, several links %t: %v", what, lost, several, err)
+					}
+					if rooms := roomsOf(old.ns, "far"); slices.Contains(rooms, "z") {
+						t.Errorf("%s: joined, although it is excepted", what)
+					}
+					ok(t, s.Close(t.Context()))
+					for _, l := range s.Links() {
+						ok(t, l.Broker.Close(t.Context()))
+					}
+				})
+			}
+		}
+	}
+}
+
+// What is refused before anything is sent has no answers, over one link or several.
+func TestRefusedRequestsHaveNoAnswers(t *testing.T) {
+	for _, links := range []int{1, 2} {
+		bubble(t, func(t *testing.T) {
+			buses := []*memorybroker.Bus{memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000}), memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000})}
+			var nodes []*node
+			for range 2 {
+				opts := adapter.Options{}
+				if links == 2 {
+					opts.Links = []adapter.Link{{Broker: buses[1].Broker()}}
+				}
+				nodes = append(nodes, newNode(t, buses[0], opts))
+			}
+			acquainted(t, nodes...)
+			large := strings.Repeat("x", 1000)
+			custom, err1 := nodes[0].ns.CustomRequest(t.Context(), large)
+			event, err2 := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "event", large)
+			for what, err := range map[string]error{"CustomRequest": err1, "ServerSideEmitWithAck": err2} {
+				var size *broker.PayloadError
+				var partial *backplane.PartialError
+				if !errors.As(err, &size) || errors.As(err, &partial) {
+					t.Errorf("%s over %d links: %v", what, links, err)
+				}
+			}
+			if custom != nil || event != nil {
+				t.Errorf("over %d links: %+v, %+v", links, custom, event)
+			}
+		})
+	}
+}

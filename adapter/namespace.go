@@ -206,5 +206,5 @@ func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Con
 	if _, local := ns.rooms.Member(id); local {
 		return f(ctx, ns.home)
 	}
-	return ns.fleet.onSocket(ctx, id, f)
+	return ns.fleet.onSocket(ctx, f)
 }

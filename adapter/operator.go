@@ -117,7 +117,13 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	buf.buf = slices.Grow(all, messageTail)
+	tail := messageTail
+	for _, rooms := range [...][]string{o.target.Rooms, o.target.Except} {
+		for _, room := range rooms {
+			tail += len(room) + 14 // with its length, and as a number if it looks like one
+		}
+	}
+	buf.buf = slices.Grow(all, tail)
 	payload := buf.buf[messageLead:len(all)]
 	o.target.Lead = buf.buf[:messageLead]
 	o.target.Flags |= flags
@@ -127,7 +133,8 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	return o.ns.fleet.emit(ctx, payload, o.target, o.ns.isLocal)
 }
 
-// What stands before and behind an event in a message seldom needs more.
+// What stands before and behind an event in a message, but for the names of rooms, seldom
+// needs more.
 const (
 	messageLead = 160
 	messageTail = 512

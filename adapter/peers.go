@@ -18,8 +18,8 @@ func (s *Server) KnownPeers() []backplane.Peer {
 }
 
 // Peers says which other servers hold the namespace, by asking the broker and none of
-// them. A Go node on several links is there once; it is Gone, or a ghost, if it is so
-// on every link that it was on.
+// them. A Go node on several links is there once; it is in Lost, or in
+// Unresponsive, if it is so on every link that it was on.
 //
 // If a broker does not answer, what is known from before is returned beside the
 // error: the context's as it is, or a *backplane.OpError, in a *LinkError if there are

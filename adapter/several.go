@@ -236,7 +236,7 @@ func (s *several) peers(ctx context.Context) (*backplane.Peers, error) {
 }
 
 // onSocket asks on all links at the same time, until one has the socket.
-func (s *several) onSocket(ctx context.Context, _ string, f func(context.Context, *leg) error) error {
+func (s *several) onSocket(ctx context.Context, f func(context.Context, *leg) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var found atomic.Bool

@@ -14,12 +14,12 @@ type Peers struct {
 	// List has the Crossroom nodes that announced themselves in the namespace, sorted
 	// by id. On a broker that counts, only those whose subscriptions it counts.
 	List []Peer
-	// Gone are the ids of announced nodes that the broker does not count any more, and
-	// Ghosts of those that it does, although nothing was heard of them for PeerTimeout:
-	// frozen processes, and dead ones whose connections the broker has not given up.
-	// Both are sorted, and empty where the broker cannot count.
+	// Lost are the ids of announced nodes that the broker does not count any more, and
+	// Unresponsive of those that it does, although nothing was heard of them for
+	// PeerTimeout: frozen processes, and dead ones whose connections the broker has not
+	// given up. Both are sorted, and empty where the broker cannot count.
 	Lost, Unresponsive []string
-	// Unannounced is how many more servers the broker counts: Node.js servers, and
+	// Foreign is how many more servers the broker counts: Node.js servers, and
 	// Crossroom nodes that have not introduced themselves yet. If it could not be asked
 	// it is how many there were the last time.
 	Foreign int
@@ -27,8 +27,8 @@ type Peers struct {
 	Counted bool
 }
 
-// Total is how many servers hold the namespace: all of these but those gone, and this
-// node.
+// Total is how many servers hold the namespace: all of these but the lost ones, and
+// this node.
 func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Unresponsive) + p.Foreign }
 
 // Peers says which other servers hold the namespace. The broker is asked, but none of

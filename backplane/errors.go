@@ -57,7 +57,8 @@ func (e *NameError) Error() string {
 // context.
 type OpError struct {
 	// Op is an operation, as in PartialError.Op, or add, open, count, announce, or "respond
-	// to" an operation.
+	// to" an operation. Package adapter reports with "encode …" what the application gave
+	// it and cannot be sent; Err is then an encoding error.
 	Op string
 	// Namespace in which it failed; empty for announce.
 	Namespace string
@@ -114,12 +115,13 @@ func (m Missing) MarshalJSON() ([]byte, error) {
 type Coverage struct {
 	// Answered are the ids of the Crossroom nodes that answered, without this one.
 	Answered []string
-	// Unnamed is how many answers came from peers that do not announce themselves.
+	// Foreign is how many responses came from peers that do not announce themselves, such
+	// as Node.js servers.
 	Foreign int
 	// Missing did not answer.
 	Missing []Missing
-	// Silent is how many peers were asked that never answer this kind of request
-	// (Node.js servers do not confirm operations on selections of sockets).
+	// Unconfirmed is how many foreign peers were sent a request of a kind that they never
+	// respond to (Node.js servers do not confirm operations on selections of sockets).
 	Unconfirmed int
 	// Uncounted is why further foreign peers may exist that were not waited for: a
 	// *broker.InexactError. nil: every peer was counted, or none of those that may be

@@ -57,8 +57,6 @@ func (nativeCodec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	return broker.Native.NodeResponses(ns, r.Request.Origin)
 }
 
-// Expect: whoever speaks the native protocol answers everything; those that are not
-// announced yet are about to be.
 func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *wire.Broadcast) ([]byte, error) {
 	dst = msgpack.AppendArrayLen(dst, 9)
 	dst = msgpack.AppendInt(dst, nativeVersion)

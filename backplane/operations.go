@@ -401,6 +401,9 @@ func (ns *Namespace) replies(ctx context.Context, req *wire.Request) (*Replies, 
 		out.List = append(out.List, Reply{Node: r.Node, Payload: r.Payload, Err: r.Err})
 		return false
 	})
+	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial {
+		return nil, err // no other node was asked
+	}
 	return &out, err
 }
 

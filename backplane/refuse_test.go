@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -107,5 +108,37 @@ func TestObserverMayClose(t *testing.T) {
 			t.Errorf("%v, %+v", err, m)
 		}
 		memorytest.Thaw(f.brokers[2])
+	})
+}
+
+// inexactly counts everybody and says that there may be more.
+type inexactly struct{ broker.Broker }
+
+func (b inexactly) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
+	counts, err := b.Broker.Subscribers(ctx, channels...)
+	return counts, errors.Join(err, errSight)
+}
+
+// So it is if the broker could not count all of them.
+func TestRefusalAfterAnInexactCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 0, backplane.Options{}, nil)
+		for range 2 {
+			wrap := func(b broker.Broker) broker.Broker { return inexactly{b} }
+			f.addOn(f.bus.Broker(), wrap, &backplane.Options{}, &nsOptions{Codec: timid{backplane.NativeCodec()}})
+		}
+		f.meet()
+		here, there := f.socket(0, "here"), f.socket(1, "there")
+		f.wire("unannounced")
+		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
+		p, ok := errors.AsType[*backplane.PartialError](err)
+		if !ok || !errors.Is(err, errTimid) || len(p.Coverage.Answered) != 0 {
+			t.Errorf("%v", err)
+		}
+		equal(t, "values", values(acks), []string{"here"})
+		f.broadcast(0, "end", backplane.All())
+		settle()
+		equal(t, "here", here.all(), []string{"x", "end"})
+		equal(t, "there", there.all(), []string{"end"})
 	})
 }

@@ -99,10 +99,11 @@ func (ns *Namespace) begin(ctx context.Context, p *request.Pending, req *wire.Re
 	return ctx, seen
 }
 
-// heardBy reports whether anybody is there to hear a request. A broker that cannot
-// count may have nodes on it that have not announced themselves yet.
+// heardBy reports whether a request is to be published: it was not refused, and peers may
+// be subscribed. A broker that cannot count may have nodes on it that have not announced
+// themselves yet.
 func (ns *Namespace) heardBy(snap *request.Snapshot) bool {
-	return snap.Peers() > 0 || snap.Inexact != nil || snap.Err == nil && !ns.node.caps.CountsSubscribers
+	return snap.Err == nil && (snap.Peers() > 0 || snap.Inexact != nil || !ns.node.caps.CountsSubscribers)
 }
 
 // coverageOf makes the public form of a result.

@@ -17,7 +17,7 @@ type entry[T any] struct {
 
 const (
 	minSlots = 4 // that an idle queue keeps
-	maxSize  = 1<<32 - 1
+	maxSize  = 1<<31 - 1
 )
 
 func (r *ring[T]) at(i int) *entry[T] { return &r.slots[(r.head+i)&(len(r.slots)-1)] }

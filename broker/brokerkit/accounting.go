@@ -136,16 +136,15 @@ func (a *accounting) notify() {
 // awaited reports whether a publisher, a Flush or Close waits for messages to be settled.
 func (a *accounting) awaited() bool { return a.closed || a.waiting || a.barriers.Len() > 0 }
 
-// close lets nothing more in. The barrier that it returns is passed when all is settled.
-func (a *accounting) close() *barrier {
+// shut lets nothing more in.
+func (a *accounting) shut() {
 	if !a.closed {
 		a.closed = true
 		close(a.closing)
 	}
-	return a.addBarrier()
 }
 
-// done reports whether close was called and all is settled.
+// done reports whether shut was called and all is settled.
 func (a *accounting) done() bool { return a.closed && a.held.messages == 0 }
 
 // takeReports returns the losses since the last call. Consecutive losses of one cause are

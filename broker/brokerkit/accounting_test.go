@@ -225,7 +225,8 @@ func TestClose(t *testing.T) {
 		go func() { done <- b.put(t.Context(), 1) }()
 		synctest.Wait()
 		b.mu.Lock()
-		last := b.l.close()
+		b.l.shut()
+		last := b.l.addBarrier()
 		over := b.l.done()
 		b.mu.Unlock()
 		<-b.l.closing

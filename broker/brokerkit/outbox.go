@@ -103,6 +103,7 @@ type Outbox[M any] struct {
 	started atomic.Bool             // the sender; set with mu held
 	ended   chan struct{}           // closed when the sender has ended
 	cause   error                   // why there is no connection; the sender's own
+	sending time.Time               // when Send began with the present connection; the sender's own
 
 	mu      sync.Mutex
 	books   accounting
@@ -246,8 +247,8 @@ func (o *Outbox[M]) write(w Writer[M], b *Batch[M]) bool {
 	}
 	o.wrote(b, n, err)
 	o.written.Broadcast()
-	if err == nil && (o.queue.Len() > 0 || o.held) {
-		o.wake()
+	if err != nil || o.queue.Len() > 0 || o.held {
+		o.wake() // after an error the sender finds out what is wrong
 	}
 	return err == nil
 }
@@ -395,6 +396,15 @@ func (o *Outbox[M]) InFlight(f func(M)) int {
 	return o.flight.Len()
 }
 
+// Sync calls f while no Put and, if OutboxOptions.NonBlocking is set, no Write is under way.
+// It returns how many messages are in flight then.
+func (o *Outbox[M]) Sync(f func()) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f()
+	return o.flight.Len()
+}
+
 // Awaited reports whether somebody waits for the flight to be settled: a Put for room, a
 // message for its place in the window, a Flush or Close.
 func (o *Outbox[M]) Awaited() bool {
@@ -458,7 +468,8 @@ func (o *Outbox[M]) Close(ctx context.Context) error { return o.closing.Do(ctx, 
 
 func (o *Outbox[M]) shutDown(ctx context.Context) error {
 	o.mu.Lock()
-	last := o.books.close()
+	o.books.shut()
+	last := o.books.addBarrier()
 	started := o.started.Load()
 	o.wake()
 	o.mu.Unlock()
@@ -479,7 +490,7 @@ func (o *Outbox[M]) shutDown(ctx context.Context) error {
 func (o *Outbox[M]) Stop(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.books.close()
+	o.books.shut()
 	o.cancel(err)
 }
 

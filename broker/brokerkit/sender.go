@@ -88,9 +88,10 @@ func (o *Outbox[M]) run(ctx context.Context) {
 			}
 			continue
 		}
-		began := time.Now()
+		o.sending = time.Time{}
 		o.cause = c.Serve(ctx, pause.Spread())
-		if lived := time.Since(began); lived > o.opts.BackoffMax {
+		// What Serve does before Send is a part of the outage.
+		if !o.sending.IsZero() && time.Since(o.sending) > o.opts.BackoffMax {
 			pause.Reset()
 		} else if o.cause != nil && !o.Done() {
 			o.rest(ctx, pause)
@@ -220,19 +221,19 @@ func (o *Outbox[M]) AwaitReturn(ctx context.Context, outage time.Duration, inter
 }
 
 // Send writes to w what waits, as far as the window allows, and then calls wait, again and
-// again. It returns when wait returns false or Done reports true. wait waits for Work, and
+// again. It returns when a write fails, wait returns false, or Done reports true. wait waits for Work, and
 // for what ends the connection. In the meantime Put may write too. It is for Serve.
 func (o *Outbox[M]) Send(w Writer[M], wait func() bool) {
-	o.cause = nil
+	o.cause, o.sending = nil, time.Now()
 	o.attach(w)
 	defer o.attach(nil)
 	for {
 		if o.opts.Rate > 0 { // messages may get too old while they wait for their turn
 			o.expire(false, o.opts.TooOld)
 		}
-		o.pump(w)
+		written := o.pump(w)
 		o.report()
-		if o.Done() || !wait() {
+		if !written || o.Done() || !wait() {
 			return
 		}
 	}
@@ -244,13 +245,17 @@ func (o *Outbox[M]) attach(w Writer[M]) {
 	o.writer = w
 }
 
-func (o *Outbox[M]) pump(w Writer[M]) {
+// pump writes what waits. It returns false if a write failed.
+func (o *Outbox[M]) pump(w Writer[M]) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
 		b := o.take()
-		if b == nil || !o.write(w, b) {
-			return
+		if b == nil {
+			return true
+		}
+		if !o.write(w, b) {
+			return false
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 // publish hands a message to the bus, past the outbox.
 func (b *Broker) publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	b.accepted.Add(1)
-	b.bus.publish(ctx, ch, payload)
+	b.bus.publish(ctx, b.stopped, ch, payload)
 	b.sent.Add(1)
 	return nil
 }

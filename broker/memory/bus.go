@@ -53,7 +53,7 @@ func New(opts *Options) *Broker { return NewBus(opts).Broker() }
 
 // publish hands a copy of a message to every matching subscription, waiting for slow ones
 // as the options say, and until ctx ends.
-func (bus *Bus) publish(ctx context.Context, ch broker.Channel, payload []byte) {
+func (bus *Bus) publish(ctx, stopped context.Context, ch broker.Channel, payload []byte) {
 	var slow []*subscription
 
 	bus.mu.RLock()
@@ -86,7 +86,7 @@ func (bus *Bus) publish(ctx context.Context, ch broker.Channel, payload []byte) 
 	bus.mu.RUnlock()
 
 	if slow != nil {
-		bus.await(ctx, slow, ch, payload)
+		bus.await(ctx, stopped, slow, ch, payload)
 	}
 }
 
@@ -96,9 +96,10 @@ func (s *subscription) offer(ch *broker.Channel, payload []byte) bool {
 }
 
 // await puts a message into inboxes that were full. What finds no room is missed.
-func (bus *Bus) await(ctx context.Context, slow []*subscription, ch broker.Channel, payload []byte) {
+func (bus *Bus) await(ctx, stopped context.Context, slow []*subscription, ch broker.Channel, payload []byte) {
 	ctx, cancel := context.WithTimeout(ctx, bus.opts.SlowReceiver)
 	defer cancel()
+	defer context.AfterFunc(stopped, cancel)()
 	for _, s := range slow {
 		for {
 			bus.mu.RLock()

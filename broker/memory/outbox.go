@@ -94,7 +94,7 @@ func (l link) Write(batch *brokerkit.Batch[broker.Channel]) (n int, err error) {
 			err = errCut
 			break
 		}
-		l.b.bus.publish(l.b.stopped, ch, payload)
+		l.b.bus.publish(l.b.stopped, l.b.stopped, ch, payload)
 		n++
 	}
 	l.b.out.Settle(n, nil)

@@ -44,8 +44,8 @@ type outbox struct {
 
 	// unconfirmed counts the bytes written since the last ping. urgent: the next ping does not
 	// wait.
-	unconfirmed atomic.Int64
-	urgent      atomic.Bool
+	unconfirmed int
+	urgent      bool
 	// denied are subjects of which the server has refused the last message. The sender's own.
 	denied map[string]bool
 
@@ -127,28 +127,28 @@ func (w writer) Write(b *brokerkit.Batch[message]) (n int, _ error) {
 
 // wrote notes that so many bytes are to be confirmed, and wakes the sender if it is time.
 func (o *outbox) wrote(bytes int, soon bool) {
-	total := o.unconfirmed.Add(int64(bytes))
-	if soon || total >= int64(o.window/4) {
-		if !o.urgent.Swap(true) {
+	o.unconfirmed += bytes
+	switch {
+	case soon || o.unconfirmed >= o.window/4:
+		if !o.urgent {
+			o.urgent = true
 			o.Wake()
 		}
-	} else if total == int64(bytes) {
+	case o.unconfirmed == bytes:
 		o.Wake() // so that it is confirmed before long
 	}
 }
 
 // due reports whether messages are to be confirmed, and whether somebody waits for that.
 func (o *outbox) due() (some, urgent bool) {
-	some = o.InFlight(nil) > 0
-	return some, some && (o.urgent.Load() || o.Awaited())
+	some = o.Sync(func() { urgent = o.urgent }) > 0
+	return some, some && (urgent || o.Awaited())
 }
 
 // asking returns how many messages are settled once the server has answered a ping that
 // is sent now.
 func (o *outbox) asking() int {
-	o.unconfirmed.Store(0)
-	o.urgent.Store(false)
-	return o.InFlight(nil)
+	return o.Sync(func() { o.unconfirmed, o.urgent = 0, false })
 }
 
 // answered settles n messages as sent, except what is denied: then nothing else is in

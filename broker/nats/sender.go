@@ -155,6 +155,7 @@ func (k *connManager) confirmer(ctx context.Context, c *conn) func() bool {
 			clear(own)
 			k.out.delivered()
 			k.to.learn(c.to, c.nc.DiscoveredServers())
+			k.out.setLimit(c) // it may have been changed
 			return true
 		}
 		timer.Reset(wait)

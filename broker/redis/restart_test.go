@@ -18,7 +18,6 @@ import (
 // TestRestartUnderLoad: what two brokers publish while their server is away waits for
 // both to listen again. Nobody can promise that, but nearly all of it arrives.
 func TestRestartUnderLoad(t *testing.T) {
-	t.Parallel()
 	srv := servers.StartRedis(t, nil)
 	const nodes, interval = 2, 2 * time.Millisecond
 	opts := &redisbroker.Options{BackoffMin: 20 * time.Millisecond, BackoffMax: 400 * time.Millisecond}

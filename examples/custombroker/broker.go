@@ -82,8 +82,13 @@ func (b *Broker) Connect(context.Context) (brokerkit.Connection, error) { return
 func (b *Broker) Serve(ctx context.Context, _ time.Duration) error {
 	b.sending = ctx
 	b.Send(b, func() bool { return b.AwaitWork(ctx) })
+	if ctx.Err() == nil && !b.Done() {
+		return errWrite // the sender tries again after a pause
+	}
 	return nil
 }
+
+var errWrite = errors.New("custom broker: the directory of the sockets cannot be read")
 
 // Write implements brokerkit.Writer. Every node that is subscribed by then has a socket [B1].
 func (b *Broker) Write(batch *brokerkit.Batch[struct{}]) (n int, _ error) {

@@ -170,15 +170,14 @@ type Watch struct {
 	pause, waited time.Duration
 }
 
-// looks is how many looks it takes, unless there would be less than a millisecond between.
+// looks is how many looks it takes; fewer, but two, if less than a millisecond would be
+// between.
 const looks = 8
 
 // Pause returns how long to wait until the next look.
 func (w *Watch) Pause() time.Duration {
 	left := w.patience.Left()
-	if w.pause = left / looks; w.pause < time.Millisecond {
-		w.pause = left
-	}
+	w.pause = max(left/looks, min(left/2, time.Millisecond))
 	return w.pause
 }
 

@@ -407,8 +407,8 @@ func (t *table) standing(p *peer, ns Namespace, now time.Time) Standing {
 		return Leaving
 	case closed && p.state != expired:
 		return Left
-	case serves && p.state == expired:
-		return Expired
+	case p.state == expired:
+		return Expired // if it is counted all the same, it is no foreign peer, and hangs
 	case serves && t.suspect(p, now):
 		return Suspect
 	case serves:

@@ -34,6 +34,7 @@ type Pending struct {
 	strangers bool
 	err       error // why it ended early
 	done      chan struct{}
+	stop      func()        // ends a count that is under way; nil if none may be
 	look      chan struct{} // it is time to count again
 	untold    []string      // responses that each has not been called with
 	news      chan struct{} // untold has become longer
@@ -142,6 +143,9 @@ func (p *Pending) end() {
 	if !p.ended {
 		p.ended = true
 		close(p.done)
+		if p.stop != nil {
+			p.stop()
+		}
 	}
 }
 

@@ -9,8 +9,19 @@ import (
 // time to time whether those that owe them still listen.
 func (p *Pending) wait(ctx context.Context, published bool) {
 	t := p.t
-	recount := time.NewTicker(max(t.o.Timeout/4, time.Millisecond))
+	// At each quarter of the request timeout. After that, when only acknowledgements may
+	// be missing, the pauses grow.
+	began, pause := time.Now(), max(t.o.Timeout/4, time.Millisecond)
+	recount := time.NewTimer(pause)
 	defer recount.Stop()
+	// A count ends with the request, too.
+	counting, stop := context.WithCancel(ctx)
+	defer stop()
+	p.mu.Lock()
+	if p.stop = stop; p.ended {
+		stop()
+	}
+	p.mu.Unlock()
 	limit := time.NewTimer(time.Hour)
 	defer limit.Stop()
 	foreign := time.Time{}
@@ -38,9 +49,13 @@ func (p *Pending) wait(ctx context.Context, published bool) {
 		case <-limit.C:
 			next()
 		case <-look:
-			p.recount(ctx)
+			p.recount(counting)
 		case <-late:
-			p.recount(ctx)
+			p.recount(counting)
+			if time.Since(began) >= t.o.Timeout {
+				pause *= 2
+			}
+			recount.Reset(pause)
 		}
 	}
 }
