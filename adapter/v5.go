@@ -101,6 +101,10 @@ func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Membe
 	}
 	list.List = slices.DeleteFunc(list.List, func(m backplane.MemberInfo) bool { return excepted[m.ID] })
 	if failed != nil {
+		// One that did not give both lists is missing.
+		for _, m := range out.Missing {
+			list.Answered = slices.DeleteFunc(list.Answered, func(id string) bool { return id == m.Node })
+		}
 		list.Missing = append(list.Missing, out.Missing...)
 		if list.Uncounted == nil {
 			list.Uncounted = out.Uncounted
