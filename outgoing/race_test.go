@@ -69,7 +69,12 @@ func TestManyPushers(t *testing.T) {
 			unsent = e.Messages
 		}
 		s := q.Stats()
-		require.Equal(t, len(got), int(s.Written))
+		if err == nil {
+			require.Equal(t, len(got), int(s.Written))
+		} else { // what was being written at the end counts as unsent
+			require.LessOrEqual(t, int(s.Written), len(got))
+			require.LessOrEqual(t, len(got), int(s.Written)+unsent)
+		}
 		require.Zero(t, s.Messages)
 		require.Zero(t, s.Bytes)
 		accounted := int(s.Written+s.Dropped+s.DroppedVolatile) + unsent
