@@ -1,6 +1,6 @@
 package adapter
 
-import "strconv"
+import "github.com/crossroom/crossroom/adapter/internal/socketio"
 
 // Dialect is the generation of Socket.IO servers that a node addresses: in which form
 // it asks. It says nothing about understanding: every node understands all dialects
@@ -16,12 +16,4 @@ const (
 )
 
 // String returns "v6" or "v5".
-func (d Dialect) String() string {
-	switch d {
-	case V6:
-		return "v6"
-	case V5:
-		return "v5"
-	}
-	return "dialect(" + strconv.Itoa(int(d)) + ")"
-}
+func (d Dialect) String() string { return socketio.Dialect(d).String() }

@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
@@ -98,8 +97,6 @@ func (e *Emitter) Flush(ctx context.Context) error {
 	}
 	return e.broker.Flush(ctx)
 }
-
-var errNoEmitter = errors.New("adapter: an Emitter that NewEmitter did not make")
 
 // ServerSideEmit sends an event to all servers of the namespace, like
 // Namespace.ServerSideEmit.

@@ -39,5 +39,6 @@ func checkNames(what string, names []string) error {
 var (
 	errNoNamespace = errors.New("adapter: an Operator or RemoteSocket that no Namespace or Emitter made")
 	errNoServer    = errors.New("adapter: a Server that New did not make")
+	errNoEmitter   = errors.New("adapter: an Emitter that NewEmitter did not make")
 	errEmitterAsks = fmt.Errorf("adapter: an Emitter has no sockets and gets no responses: %w", errors.ErrUnsupported)
 )

@@ -101,7 +101,7 @@ func (e *Emitter) check(namespace string, t *wire.Selection) error {
 	return errors.Join(checkName("namespace", namespace), checkNames("room", t.Rooms), checkNames("room", t.Except))
 }
 
-// sender is the sending half of a namespace: it encodes and publishes. Emitters of this
+// sender encodes and publishes for those outside of a namespace. Emitters of this
 // package and of package adapter are that and little else.
 type sender struct {
 	broker  broker.Broker
