@@ -1,49 +1,48 @@
-// Package fleettest runs a whole fleet inside one test of yours: as many nodes as you
-// like on a bus in memory, with a clock of their own (testing/synctest), on which you
-// kill, cut off and freeze nodes at a chosen moment. Time passes only when everybody
-// waits, so a test of deadlines and heartbeats takes no real time, and takes exactly
-// as long on its own clock every time.
+// Package fleettest runs a whole fleet inside one test of yours. The nodes share a bus in memory and a virtual clock
+// (testing/synctest). The test kills, cuts off and freezes nodes at a chosen moment. The clock advances only while all
+// goroutines wait, so a test of deadlines and heartbeats takes no real time, and each run takes exactly the same
+// virtual time.
 //
-//	func TestEastDies(t *testing.T) {
+//	func TestEastCrashes(t *testing.T) {
 //		fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
 //			north, east := f.Server("north", nil), f.Server("east", nil)
 //			chat, err := north.Of(t.Context(), "/chat")
 //			...
-//			f.Settle()                            // they know each other
-//			east.Freeze()                         // gets the question and says nothing
+//			f.Settle()                            // the servers know each other
+//			east.Freeze()                         // receives the request and does not respond
 //			f.After(300*time.Millisecond, east.Kill)
 //			sockets, err := chat.FetchSockets(t.Context())
-//			// after 500 ms: what the others said, and a *PartialError that names east
+//			// after 500 ms: the responses of the others, and a *PartialError that names east
 //		})
 //	}
 //
-// The whole of it is in this package's example_test.go.
+// This package's example_test.go has the whole program. The package is for tests only, and runs no real broker: it
+// says nothing about Redis or NATS themselves.
 //
 // # Nodes
 //
-// [Fleet.Server] makes a server of package adapter and [Fleet.Node] a node of package
-// backplane. To test code that makes its own, give it a [Fleet.Broker], which is a
-// broker like any other:
+// [Fleet.Server] makes a server of package adapter and [Fleet.Node] a node of package backplane. To test code that
+// makes its own nodes, give it a [Fleet.Broker], which is an ordinary broker.Broker:
 //
 //	east := f.Broker("east")
 //	app, err := myapp.New(east, config)
 //
-// # What can happen to a node
+// # Faults
 //
-//   - Kill: it vanishes without goodbye, as with SIGKILL. The bus does not count it any more.
-//   - Cut and Heal: its connection is lost, and comes back. It knows that. What it sends
-//     meanwhile waits; what others send it misses.
-//   - Freeze and Thaw: it stands still, as with SIGSTOP. The bus still counts it; what is sent
-//     to it waits. (The node's own code runs on, but hears nothing and is not heard.)
-//   - Close, of the server or node itself: it leaves in good order.
+//   - Kill: the node crashes without goodbye, as with SIGKILL. The bus does not count it any more.
+//   - Cut and Heal: the node loses its connection, and regains it. It notices both. Messages that it
+//     sends meanwhile wait; it misses messages that others send.
+//   - Freeze and Thaw: the node's connection stalls, as if the process had received SIGSTOP. The bus still
+//     counts the node, and messages to it wait. The node's own code keeps running, but receives nothing,
+//     and nothing that it sends arrives.
+//   - Close, of the server or node itself: the node leaves with a goodbye.
 //
-// Brokers that cannot count who listens, as NATS cannot, make a difference to what is
-// known of the dead: Options.Uncounted has the bus behave like one.
+// Some brokers, such as NATS, cannot count the subscribers of a channel. That changes what a node knows about crashed
+// peers. With Options.Uncounted the bus behaves like such a broker.
 //
 // # Rules of the bubble
 //
-// Inside Run every time.Now, Sleep, Timer and context deadline is of the fleet's clock,
-// which starts at midnight UTC on 2000-01-01. Goroutines that wait for something outside,
-// such as a network connection, stop that clock; all must have ended when the test does.
-// T.Run, T.Parallel and T.Deadline cannot be called inside.
+// Inside Run every time.Now, Sleep, Timer and context deadline uses the fleet's clock, which starts at midnight UTC on
+// 2000-01-01. A goroutine that waits for something outside the bubble, such as a network connection, stops that clock.
+// All goroutines must have ended when the test returns. Do not call T.Run, T.Parallel and T.Deadline inside.
 package fleettest

@@ -15,15 +15,15 @@ import (
 	"github.com/crossroom/crossroom/fleettest"
 )
 
-// client stands for a client's connection.
+// client represents a client's connection.
 type client string
 
 func (c client) ID() string            { return string(c) }
 func (client) Deliver(*adapter.Packet) {}
 func (client) Disconnect(bool)         {}
 
-// This is the example to start from: a node dies in the middle of my query. What do
-// I get, when, and am I told who is missing?
+// Start from this example: a node crashes during a query. What does the query return, when, and does its error name
+// the missing node?
 func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 	var log strings.Builder
 	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
@@ -58,11 +58,11 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 		}
 
 		ask()
-		servers["east"].Freeze() // it gets the question, and does not come to answering it
+		servers["east"].Freeze() // it receives the request and does not respond
 		f.After(300*time.Millisecond, servers["east"].Kill)
 		ask()
-		ask()                       // nobody waits for the dead
-		time.Sleep(4 * time.Second) // after PeerTimeout they are forgotten
+		ask()                       // requests do not wait for a lost peer
+		time.Sleep(4 * time.Second) // after PeerTimeout the peer is forgotten
 		ask()
 	})
 	t.Log("\n" + log.String())

@@ -9,34 +9,34 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// Faults are what may happen to a node. Each takes effect before it returns, may be
-// called from any goroutine and, if the node is already in that state or dead, does
-// nothing.
+// Faults are the methods that disturb a node. Each takes effect before it returns, and may be called from any
+// goroutine. A call does nothing if the node is already in that state or was killed.
 type Faults struct {
 	name   string
 	broker *memorybroker.Broker
 }
 
-// Name returns the node's name, as it was given to the fleet.
+// Name returns the node's name, as it was passed to the fleet.
 func (f *Faults) Name() string { return f.name }
 
-// Kill ends the node without goodbye. There is no way back: make a new one, with the
-// same name if you like.
+// Kill crashes the node, without goodbye. A killed node cannot be revived: make a new one, with the same name if you
+// like.
 func (f *Faults) Kill() { memorytest.Kill(f.broker) }
 
-// Cut cuts the node's connection, which it notices at once.
+// Cut breaks the node's connection. The node notices at once.
 func (f *Faults) Cut() { memorytest.Cut(f.broker, nil) }
 
-// Heal ends Cut.
+// Heal undoes Cut.
 func (f *Faults) Heal() { memorytest.Heal(f.broker) }
 
-// Freeze stops the node: it hears nothing and is not heard, and nobody is told.
+// Freeze stalls the node's connection: the node receives nothing, nothing that it sends arrives, and no component
+// reports that.
 func (f *Faults) Freeze() { memorytest.Freeze(f.broker) }
 
-// Thaw ends Freeze: the node takes in all that has been sent to it meanwhile.
+// Thaw undoes Freeze. The node receives all messages that were sent to it meanwhile.
 func (f *Faults) Thaw() { memorytest.Thaw(f.broker) }
 
-// uncounted is a broker that cannot say who listens.
+// uncounted hides the broker's ability to count subscribers.
 type uncounted struct{ broker.Broker }
 
 func (u uncounted) Capabilities() broker.Capabilities {

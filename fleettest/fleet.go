@@ -15,36 +15,33 @@ import (
 
 // Options of a fleet. Nil means all defaults. Run copies them.
 type Options struct {
-	// Uncounted: the bus cannot say who listens, as NATS cannot. Otherwise it can, as
-	// Redis does.
+	// Uncounted makes the bus unable to count subscribers, like NATS. By default it counts them, like Redis.
 	Uncounted bool
-	// Bus has the limits of queues and messages; nil means its defaults.
+	// Bus has the limits of queues and messages. Nil means its defaults.
 	Bus *memorybroker.Options
 }
 
-// Fleet is some nodes on one bus. Use it in the test's goroutine, and from functions
-// given to After.
+// Fleet is a set of nodes on one bus. Use it on the test's goroutine, and in functions passed to After.
 type Fleet struct {
 	t    *testing.T
 	opts Options
 	bus  *memorybroker.Bus
 
 	mu     sync.Mutex
-	over   bool // the test has returned: no fault and no node comes any more
+	over   bool // the test has returned: the fleet allows no further fault or node
 	faults []*Faults
 }
 
-// failure is what Server and Node panic with. Run and After recover it, because a
-// goroutine of After must not end the test.
+// failure is the panic value of Server and Node. Run and After recover it, because a goroutine of After must not call
+// FailNow.
 type failure struct{ error }
 
-// closing limits how long a node may take to close at the end of a test, on the
-// fleet's clock.
+// closing limits the time for closing one node at the end of a test, on the fleet's clock.
 const closing = time.Minute
 
-// Run calls test with an empty fleet, in a bubble of package testing/synctest. When
-// test returns, Run thaws and heals all nodes and brokers. The test's Cleanup functions
-// follow: they close all nodes that the fleet made, the last one first.
+// Run calls test with an empty fleet, in a bubble of package testing/synctest. When test returns, Run heals and thaws
+// all nodes and brokers. Then the test's Cleanup functions run. They close all nodes that the fleet made, in reverse
+// order; each has one minute of the fleet's clock, and an error of Close fails the test.
 func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -65,7 +62,7 @@ func (f *Fleet) end() {
 	f.over = true
 	faults := f.faults
 	f.mu.Unlock()
-	synctest.Wait() // for functions given to After that have begun
+	synctest.Wait() // for running functions of After
 	for _, p := range faults {
 		p.Thaw()
 		p.Heal()
@@ -77,12 +74,12 @@ func (f *Fleet) end() {
 	}
 }
 
-// Settle waits until everything that is under way has come to rest, without any time
-// passing: messages have been delivered, nodes that were just made know each other.
+// Settle waits until every goroutine of the bubble waits. The clock does not advance: pending messages are delivered,
+// and new nodes know each other.
 func (f *Fleet) Settle() { synctest.Wait() }
 
-// After calls do when d has passed, in a goroutine of its own, unless the test has
-// returned by then: for what happens to a node in the middle of something.
+// After calls do on a goroutine of its own when d has elapsed, unless the test has returned by then. Use it to inject
+// a fault in the middle of an operation.
 func (f *Fleet) After(d time.Duration, do func()) {
 	time.AfterFunc(d, func() {
 		f.mu.Lock()
@@ -103,14 +100,14 @@ func (f *Fleet) After(d time.Duration, do func()) {
 	})
 }
 
-// Broker is the broker of one node, and its faults.
+// Broker is the broker of one node, with its faults.
 type Broker struct {
 	broker.Broker
 	*Faults
 }
 
-// Broker makes a broker for a node that the fleet does not make. It is healed when the
-// test returns, and closed after whatever the test has registered with Cleanup since.
+// Broker makes a broker for a node that the fleet does not make. The fleet heals it when the test returns, and closes
+// it after all Cleanup functions that the test registered since.
 func (f *Fleet) Broker(name string) *Broker {
 	b := f.bus.Broker()
 	p := &Broker{Broker: b, Faults: &Faults{name: name, broker: b}}
@@ -124,7 +121,7 @@ func (f *Fleet) Broker(name string) *Broker {
 	return p
 }
 
-// closeLater has something closed at the end of the test.
+// closeLater registers a Cleanup that closes something with a time limit.
 func (f *Fleet) closeLater(what string, close func(context.Context) error) {
 	f.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closing)
@@ -135,15 +132,15 @@ func (f *Fleet) closeLater(what string, close func(context.Context) error) {
 	})
 }
 
-// Server is a server of package adapter, and what may happen to it.
+// Server is a server of package adapter, with its faults.
 type Server struct {
 	*adapter.Server
 	*Faults
 }
 
-// Server makes a server. Options.Name is name, so that adapter.NodeName of its uid
-// is. It is part of the fleet when it has opened a namespace. Options that
-// adapter.New refuses fail the test, and end it or the function given to After.
+// Server makes a server. It sets Options.Name to name, so adapter.NodeName of the server's uid returns name. The
+// server joins the fleet when it opens a namespace. If adapter.New rejects the options, the test fails, and the test
+// or the function passed to After ends.
 func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
 	f.t.Helper()
 	var o adapter.Options
@@ -160,14 +157,14 @@ func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
 	return &Server{Server: s, Faults: p.Faults}
 }
 
-// Node is a node of package backplane, and what may happen to it.
+// Node is a node of package backplane, with its faults.
 type Node struct {
 	*backplane.Node
 	*Faults
 }
 
-// Node makes a node with that id. It is part of the fleet when it has a namespace.
-// Options that backplane.New refuses fail the test as with Server.
+// Node makes a node with the given id. The node joins the fleet when it opens a namespace. If backplane.New rejects
+// the options, the test fails as with Server.
 func (f *Fleet) Node(id string, opts *backplane.Options) *Node {
 	f.t.Helper()
 	var o backplane.Options

@@ -17,7 +17,7 @@ import (
 	"github.com/crossroom/crossroom/fleettest"
 )
 
-// three nodes of package backplane in one namespace.
+// three makes three nodes of package backplane with one namespace.
 func three(t *testing.T, f *fleettest.Fleet) (nodes [3]*fleettest.Node, spaces [3]*backplane.Namespace) {
 	t.Helper()
 	for i, id := range []string{"a", "b", "c"} {
@@ -30,7 +30,7 @@ func three(t *testing.T, f *fleettest.Fleet) (nodes [3]*fleettest.Node, spaces [
 	return nodes, spaces
 }
 
-// What each fault does to a question, and how long that takes on the fleet's clock.
+// TestFaults shows the effect of each fault on a query, and how long the query takes on the fleet's clock.
 func TestFaults(t *testing.T) {
 	type want struct {
 		reason error
@@ -40,7 +40,7 @@ func TestFaults(t *testing.T) {
 		name             string
 		fault            func(n *fleettest.Node)
 		counted, without want
-		heal             func(n *fleettest.Node) // nil: it stays missing
+		heal             func(n *fleettest.Node) // nil: the node stays missing
 	}{
 		{"none", func(*fleettest.Node) {}, want{}, want{}, func(*fleettest.Node) {}},
 		{"Kill", func(n *fleettest.Node) { n.Kill() }, want{backplane.ErrPeerLost, 0}, want{backplane.ErrNoResponse, time.Second}, nil},
@@ -91,7 +91,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A broken fleet is closed all the same.
+// A fleet with faults still closes without errors.
 func TestBrokenFleetIsClosed(t *testing.T) {
 	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
 		nodes, _ := three(t, f)
@@ -102,7 +102,7 @@ func TestBrokenFleetIsClosed(t *testing.T) {
 	})
 }
 
-// Code that makes its own nodes gets a broker.
+// Code that makes its own nodes uses a broker of the fleet.
 func TestBroker(t *testing.T) {
 	for _, uncounted := range []bool{false, true} {
 		var called atomic.Bool
@@ -144,7 +144,7 @@ func TestBroker(t *testing.T) {
 	}
 }
 
-// A node gets the options that it was given, but the fleet says its name.
+// A node uses the given options, except that the fleet sets its name.
 func TestOptionsArePassedOn(t *testing.T) {
 	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
 		s := f.Server("s", &adapter.Options{RequestsTimeout: 7 * time.Second})

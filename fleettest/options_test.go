@@ -32,7 +32,7 @@ func TestBrokerStaysCut(t *testing.T) {
 	})
 }
 
-// A function given to After does not run once the test has returned.
+// A function passed to After does not run after the test has returned.
 func TestAfterTheTest(t *testing.T) {
 	ran := false
 	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
@@ -42,11 +42,11 @@ func TestAfterTheTest(t *testing.T) {
 	assert.False(t, ran, "the function ran")
 }
 
-// badOptions is the environment variable that has TestBadOptions fail in each way.
+// badOptions is the environment variable that makes TestBadOptions fail in each way.
 const badOptions = "CROSSROOM_TEST_BAD_OPTIONS"
 
-// Options that New refuses fail the test with New's error, also in a function given to
-// After, which runs on a goroutine that must not end the test.
+// Options that New rejects fail the test with New's error, also in a function passed to After, which runs on a
+// goroutine that must not call FailNow.
 func TestBadOptions(t *testing.T) {
 	bad := map[string]func(f *fleettest.Fleet){
 		"server": func(f *fleettest.Fleet) { f.Server("north", &adapter.Options{Dialect: 9}) },

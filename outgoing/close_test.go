@@ -33,7 +33,7 @@ func TestCloseFlushes(t *testing.T) {
 	})
 }
 
-// Nothing is accepted from the beginning of Close on.
+// Push accepts nothing from the start of Close.
 func TestPushWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := newConn(nil)
@@ -50,7 +50,7 @@ func TestPushWhileClosing(t *testing.T) {
 }
 
 func TestCloseUntilContextEnds(t *testing.T) {
-	cause := errors.New("out of patience")
+	cause := errors.New("deadline of the caller")
 	for _, deaf := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newConn(nil)
@@ -83,8 +83,7 @@ func TestCloseUntilContextEnds(t *testing.T) {
 	}
 }
 
-// A context that has ended already ends the queue at once, but not with an error if
-// there is nothing to do.
+// Close with an expired context ends the queue at once. It returns an error only if messages were waiting.
 func TestCloseNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -109,7 +108,7 @@ func TestCloseNow(t *testing.T) {
 	})
 }
 
-// The context that ends first ends the queue for all who wait.
+// The context that ends first ends the queue for all callers of Close.
 func TestConcurrentClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := newConn(nil)
@@ -130,7 +129,7 @@ func TestConcurrentClose(t *testing.T) {
 	})
 }
 
-// Close in write waits for that write, and no longer than its context.
+// Close inside write waits for that write until its context ends.
 func TestCloseInWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var queue *outgoing.Queue[int]
@@ -149,7 +148,7 @@ func TestCloseInWrite(t *testing.T) {
 	})
 }
 
-// Done is closed for those who ask before, during and after.
+// Done is closed for callers that call it before, during and after the end.
 func TestDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := newConn(nil)

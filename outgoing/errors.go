@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// Error says why a queue ended before all of its messages were written.
+// Error reports that a queue ended before all of its messages were written.
 type Error struct {
-	// Messages and Bytes are unsent: those that waited, and the whole batch that was
-	// being written, of which the client may have received a part.
+	// Messages and Bytes count the unsent messages: those that waited, and the whole batch that was being written. The
+	// client may have received a part of that batch.
 	Messages, Bytes int
 	// Err is the cause; the package documentation lists them.
 	Err error

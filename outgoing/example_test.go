@@ -39,7 +39,7 @@ func newClient(id string, ns *adapter.Namespace, ws *webSocket) *client {
 
 func (c *client) ID() string { return c.id }
 
-// Deliver returns at once. A client that does not keep up is disconnected by the queue.
+// Deliver returns at once. The queue disconnects a client that does not keep up.
 func (c *client) Deliver(p *adapter.Packet) {
 	f := p.Frames()
 	size := len(f.Engine)
@@ -49,7 +49,7 @@ func (c *client) Deliver(p *adapter.Packet) {
 	c.queue.Push(f, size, p.Volatile())
 }
 
-// write sends packets. The frames of one packet follow each other without others between.
+// write sends packets. It keeps the frames of one packet together.
 func (c *client) write(batch []adapter.Frames) error {
 	for _, f := range batch {
 		err := c.ws.WriteText(f.Engine)
@@ -63,13 +63,13 @@ func (c *client) write(batch []adapter.Frames) error {
 	return nil
 }
 
-// broken is called if the client is too slow, or writing fails.
+// broken is called if the client is too slow or a write fails.
 func (c *client) broken(error) {
 	c.ns.Remove(c.id)
 	c.ws.CloseNow() // makes a write in progress return
 }
 
-// Disconnect lets the client have what was sent to it before.
+// Disconnect flushes the messages that were sent to the client before it.
 func (c *client) Disconnect(bool) {
 	c.ns.Remove(c.id)
 	go func() {
@@ -134,7 +134,7 @@ func events(ns *backplane.Namespace) http.HandlerFunc {
 		s.queue.Push([]byte("welcome"), 7, false)
 		<-ctx.Done()
 		ns.Remove(s.id)
-		out.SetWriteDeadline(time.Now().Add(5 * time.Second)) // for what still waits
+		out.SetWriteDeadline(time.Now().Add(5 * time.Second)) // for the waiting messages
 		s.queue.Close(context.Background())
 		<-s.queue.Done() // w must not be used after the handler
 	}
@@ -156,7 +156,7 @@ func Example_serverSentEvents() {
 	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
 		switch line := lines.Text(); line {
 		case "":
-		case "data: welcome": // alice is there
+		case "data: welcome": // ⇒
 			news.Broadcast(ctx, []byte("first"), backplane.All())
 			news.Broadcast(ctx, []byte("second"), backplane.To("alice"))
 			news.DisconnectAll(ctx, backplane.All(), true)

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-// conn is a network connection that can be held up. It fails when it is disconnected.
+// conn is a network connection whose writes can be blocked. Writes fail after disconnect.
 type conn struct {
 	queue *outgoing.Queue[string]
 
@@ -22,9 +22,9 @@ type conn struct {
 	held     chan struct{} // closed when writes go on
 	broken   chan struct{}
 	batches  [][]string
-	ended    []error // what disconnect was called with
+	ended    []error // arguments of disconnect
 	deaf     bool    // a write does not return when the connection is closed
-	fail     error   // what the next write returns
+	fail     error   // result of the next write
 	perform  func()  // called by the next write
 	overlaps int
 	writing  bool
@@ -74,10 +74,10 @@ func (c *conn) disconnect(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = append(c.ended, err)
-	c.broken <- struct{}{} // blocks if it comes twice
+	c.broken <- struct{}{} // blocks on a second call
 }
 
-// hold lets all writes wait, until the function that it returns is called.
+// hold blocks all writes until the returned function is called.
 func (c *conn) hold() (release func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +102,7 @@ func (c *conn) got() string {
 	return strings.Join(all, " ")
 }
 
-// reason returns what disconnect was called with; nil if it was not.
+// reason returns the argument of disconnect, or nil if disconnect was not called.
 func (c *conn) reason(t *testing.T) *outgoing.Error {
 	t.Helper()
 	c.mu.Lock()

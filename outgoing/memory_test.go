@@ -21,8 +21,8 @@ type peer struct {
 func (p *peer) write(batch [][]byte) error { p.wrote <- len(batch); return nil }
 func (p *peer) disconnect(error)           {}
 
-// TestIdleConnection measures what an idle queue costs: before its first message, after
-// one message, and after a burst.
+// TestIdleConnection measures the memory of an idle queue: before its first message, after one message, and after a
+// burst.
 func TestIdleConnection(t *testing.T) {
 	const conns, limit = 20_000, 384
 	wrote := make(chan int, 100)
@@ -63,7 +63,7 @@ func footprint() (goroutines int, heap uint64) {
 	return runtime.NumGoroutine(), m.HeapAlloc
 }
 
-// TestPushAllocates nothing, once the queue has grown.
+// TestPushAllocates requires that a push allocates nothing once the queue has grown.
 func TestPushAllocates(t *testing.T) {
 	release := make(chan struct{})
 	started := make(chan struct{}, 100)
@@ -80,7 +80,8 @@ func TestPushAllocates(t *testing.T) {
 	assert.NoError(t, q.Close(context.Background()))
 }
 
-// TestWakeAllocates what starts a goroutine and a timer, and the batch, but no ring.
+// TestWakeAllocates limits a push to an idle queue to its goroutine, its timer and the batch. The ring is not
+// allocated again.
 func TestWakeAllocates(t *testing.T) {
 	wrote := make(chan int, 1)
 	p := &peer{wrote: wrote}
@@ -95,8 +96,8 @@ func TestWakeAllocates(t *testing.T) {
 	p.queue.Close(context.Background())
 }
 
-// TestLetsGo: messages that were written or dropped, or that a queue ended with, can be
-// collected while the queue and a write that hangs are still there.
+// TestLetsGo requires that written, dropped and unsent messages can be collected while the queue and a blocked write
+// still exist.
 func TestLetsGo(t *testing.T) {
 	type message = *[64]byte
 	const waiting = 40
@@ -116,7 +117,7 @@ func TestLetsGo(t *testing.T) {
 	<-started
 	push(stuck, true)
 	for range 2 * waiting {
-		push(stuck, false) // half of them push out the others
+		push(stuck, false) // half of them replace the others
 	}
 	expect := func(n int) { t.Helper(); collected(t, gone, n) }
 	expect(1 + 1 + waiting)
@@ -130,7 +131,7 @@ func TestLetsGo(t *testing.T) {
 	runtime.KeepAlive(stuck)
 }
 
-// TestLetsGoOfBatch: a batch that is smaller than the one before holds nothing of that.
+// TestLetsGoOfBatch requires that a batch keeps no message of the larger batch before it.
 func TestLetsGoOfBatch(t *testing.T) {
 	gone, started, step := make(chan struct{}, 10), make(chan struct{}), make(chan struct{})
 	q := outgoing.New(func([]*[64]byte) error { started <- struct{}{}; <-step; return nil }, func(error) {}, nil)
@@ -163,7 +164,7 @@ func collected(t *testing.T, gone <-chan struct{}, n int) {
 	}
 }
 
-// BenchmarkPush has a writer that is always there.
+// BenchmarkPush pushes to a queue whose writer is always running.
 func BenchmarkPush(b *testing.B) {
 	q := outgoing.New(func([][]byte) error { return nil }, func(error) {}, &outgoing.Options{WhenFull: outgoing.DropOldest})
 	payload := make([]byte, 100)
@@ -174,7 +175,7 @@ func BenchmarkPush(b *testing.B) {
 	q.Close(context.Background())
 }
 
-// BenchmarkWake has a writer that starts for each message.
+// BenchmarkWake pushes to a queue whose writer starts for each message.
 func BenchmarkWake(b *testing.B) {
 	wrote := make(chan int, 1)
 	p := &peer{wrote: wrote}

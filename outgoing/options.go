@@ -2,47 +2,45 @@ package outgoing
 
 import "time"
 
-// Options of a Queue. Nil means all defaults, and so does zero in a field. New copies them.
+// Options of a Queue. A nil *Options and zero fields mean the defaults. New copies them.
 type Options struct {
-	// MaxMessages limits how many messages wait. Without it a client that does not read
-	// fills the memory with small messages. Default: 1,024.
+	// MaxMessages limits the number of waiting messages. Without it a client that does not read fills the memory with
+	// small messages. Default: 1,024.
 	MaxMessages int
 
-	// MaxBytes limits the sum of their sizes. Without it a client that does not read
-	// fills the memory with large messages. Default: 4 MiB.
+	// MaxBytes limits the sum of the sizes of the waiting messages. Without it a client that does not read fills the
+	// memory with large messages. Default: 4 MiB.
 	MaxBytes int
 
-	// MaxVolatile is the number of waiting messages at which volatile ones are dropped.
-	// Without it a client that is behind reads outdated positions before the present
-	// one, and is disconnected because of them. Default: half of MaxMessages.
+	// MaxVolatile is the number of waiting messages from which on volatile messages are dropped. Without it a slow
+	// client reads outdated positions before the current one, and is disconnected because of them. Default: half of
+	// MaxMessages.
 	MaxVolatile int
 
-	// WhenFull says what happens to a message that finds no room. Default: Disconnect.
+	// WhenFull decides about a message that finds no room. Default: Disconnect.
 	WhenFull Policy
 
-	// WriteTimeout limits one call of write. Without it a client that stops reading, or
-	// a half-open link, keeps a goroutine and all that waits until TCP gives up, which
-	// takes many minutes. Negative: no limit, for connections that have another way to
-	// notice. Default: 30 s.
+	// WriteTimeout limits one call of write. Without it a client that stops reading, or a half-open link, keeps a
+	// goroutine and all waiting messages until TCP gives up, which takes many minutes. A negative value means no
+	// limit, for connections that detect this themselves. Default: 30 s.
 	WriteTimeout time.Duration
 }
 
-// Policy says what happens to a message that finds its queue full.
+// Policy decides about a message that finds its queue full.
 type Policy int
 
 const (
-	// Disconnect ends the queue with ErrFull. It suits clients that must not miss a
-	// message without noticing: they connect again and fetch what they missed.
+	// Disconnect ends the queue with ErrFull. It suits clients that must notice every lost message: they reconnect and
+	// fetch what they missed.
 	Disconnect Policy = iota
-	// DropOldest drops the messages that have waited longest, as many as necessary. It
-	// suits messages that are outdated by the next one, like prices.
+	// DropOldest drops the messages that have waited longest, as many as necessary. It suits messages that the next
+	// one replaces, such as prices.
 	DropOldest
-	// DropNewest drops the message itself, and Push returns false. It suits a sender
-	// that can react to that.
+	// DropNewest drops the message itself, and Push returns false. It suits a sender that can react to that.
 	DropNewest
 )
 
-// withDefaults returns a copy in which no value is missing.
+// withDefaults returns a copy with every default filled in.
 func (o *Options) withDefaults() Options {
 	var c Options
 	if o != nil {
@@ -63,14 +61,14 @@ func (o *Options) withDefaults() Options {
 	return c
 }
 
-// Stats is what a queue has counted. Each message that was pushed before Close or the
-// end is counted once: in Messages, Written, Dropped, DroppedVolatile or Error.Messages.
+// Stats are the counters of a queue. Each message that was pushed before Close or the end is counted once: in
+// Messages, Written, Dropped, DroppedVolatile or Error.Messages.
 type Stats struct {
-	// Messages and Bytes wait or are being written.
+	// Messages and Bytes count what waits or is being written.
 	Messages, Bytes int
 	// Written counts messages for which write returned nil.
 	Written uint64
-	// Dropped counts messages that the policy dropped, or that ended the queue.
+	// Dropped counts messages that the policy dropped, and messages that ended the queue.
 	Dropped uint64
 	// DroppedVolatile counts volatile messages that were dropped.
 	DroppedVolatile uint64

@@ -16,14 +16,13 @@ import (
 	"github.com/crossroom/crossroom/outgoing"
 )
 
-// TestPolicies pushes messages while the first one, 0, is being written. The size of a
-// message is its length.
+// TestPolicies pushes messages while message 0 is being written. The size of a message is its length.
 func TestPolicies(t *testing.T) {
 	const all = "" // every push is accepted
 	for _, c := range []struct {
 		name    string
 		opts    outgoing.Options
-		push    string // a ? stands before a volatile one
+		push    string // a ? marks a volatile message
 		refused string
 		written string
 		stats   outgoing.Stats // at the end
@@ -73,7 +72,7 @@ func TestPolicies(t *testing.T) {
 			outgoing.Stats{Written: 5, Dropped: 1, DroppedVolatile: 1}, nil},
 		{"volatile: before the newest", outgoing.Options{MaxBytes: 8, WhenFull: outgoing.DropNewest}, "?aa ?bb ccc dddd", all, "0 ccc dddd",
 			outgoing.Stats{Written: 3, DroppedVolatile: 2}, nil},
-		{"volatile: and then the end", outgoing.Options{MaxMessages: 4}, "?a b c d e f", "f", "",
+		{"volatile: then the queue ends", outgoing.Options{MaxMessages: 4}, "?a b c d e f", "f", "",
 			outgoing.Stats{Dropped: 1, DroppedVolatile: 1}, &outgoing.Error{Messages: 5, Bytes: 5, Err: outgoing.ErrFull}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// Queue holds what waits to be written to one connection. T is a message: a []byte, an
-// adapter.Frames, a *backplane.Message. All methods are safe for concurrent use, and only
-// Close waits.
+// Queue holds the messages that wait to be written to one connection. T is the type of a message, such as []byte,
+// adapter.Frames or *backplane.Message. All methods are safe for concurrent use. Only Close waits.
 type Queue[T any] struct {
 	write      func(batch []T) error
 	disconnect func(error)
@@ -18,22 +17,21 @@ type Queue[T any] struct {
 
 	mu           sync.Mutex // a leaf: no other lock is taken and no callback runs under it
 	waiting      ring[T]
-	bytes        int // of those that wait
-	volatile     int // of those that wait
-	writing      int // messages in the batch that write was called with
+	bytes        int // of the waiting messages
+	volatile     int // number of waiting volatile messages
+	writing      int // size of the batch that write was called with
 	writingBytes int
-	running      bool  // run is
-	closed       bool  // Push accepts nothing more
-	ended        bool  // write is not called any more
-	err          error // why it ended
+	running      bool  // the goroutine of run exists
+	closed       bool  // Push accepts nothing
+	ended        bool  // write is not called again
+	err          error // cause of the end
 	done         chan struct{}
 
 	written, dropped, droppedVolatile uint64
 }
 
-// New returns an empty queue for one connection. The package documentation says how write
-// and disconnect are called. Neither may be nil. A context.CancelCauseFunc can serve as
-// disconnect.
+// New returns an empty queue for one connection. The package documentation describes the calls of write and
+// disconnect. New panics if either is nil. A context.CancelCauseFunc can serve as disconnect.
 func New[T any](write func(batch []T) error, disconnect func(error), opts *Options) *Queue[T] {
 	if write == nil || disconnect == nil {
 		panic("outgoing: New: write or disconnect is nil")
@@ -41,10 +39,9 @@ func New[T any](write func(batch []T) error, disconnect func(error), opts *Optio
 	return &Queue[T]{write: write, disconnect: disconnect, opts: opts.withDefaults()}
 }
 
-// Push puts a message of size bytes behind those that wait. It returns false if it drops
-// the message, because the queue is full, closed or has ended. A volatile message may be
-// dropped although the queue is not full. Push never blocks, and calls neither write nor
-// disconnect itself. It allocates only when the queue grows or its goroutine starts.
+// Push appends a message of size bytes to the queue. It returns false if it drops the message because the queue is
+// full, closed or ended. A volatile message may be dropped although the queue is not full. Push never blocks, and
+// calls neither write nor disconnect itself. It allocates only when the queue grows or its goroutine starts.
 func (q *Queue[T]) Push(v T, size int, volatile bool) bool {
 	size = min(max(size, 0), maxSize)
 	q.mu.Lock()
@@ -64,8 +61,7 @@ func (q *Queue[T]) Push(v T, size int, volatile bool) bool {
 	return true
 }
 
-// makeRoom reports whether a message can be queued. If the queue is full it applies the
-// policy.
+// makeRoom reports whether a message can be queued. It applies the policy if the queue is full.
 func (q *Queue[T]) makeRoom(size int, volatile bool) bool {
 	if volatile {
 		behind := q.waiting.n > 0 && (q.waiting.n >= q.opts.MaxVolatile || q.bytes >= q.opts.MaxBytes/2)
@@ -129,7 +125,7 @@ const (
 	batchBytes    = 64 << 10
 )
 
-// run calls write until nothing waits or the queue has ended.
+// run calls write until no message waits or the queue has ended.
 func (q *Queue[T]) run() {
 	var timer *time.Timer
 	for batch := q.next(nil, nil); batch != nil; {
@@ -148,15 +144,15 @@ func (q *Queue[T]) run() {
 	}
 }
 
-// next accounts for the batch that write was called with, and returns the next one. After
-// nil the goroutine must end: Push may start another.
+// next accounts for the batch that write was called with, and returns the next batch. After nil the goroutine must
+// end: Push may have started another.
 func (q *Queue[T]) next(batch []T, err error) []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err != nil {
 		q.end(err)
 	}
-	q.written += uint64(q.writing) // 0 after the end
+	q.written += uint64(q.writing) // writing is 0 after the end
 	q.writing, q.writingBytes = 0, 0
 	if q.waiting.n == 0 { // also after an early end
 		q.running = false
@@ -183,7 +179,7 @@ func (q *Queue[T]) next(batch []T, err error) []T {
 	return batch
 }
 
-// call calls write, and turns a panic into an error.
+// call calls write and converts a panic into an error.
 func (q *Queue[T]) call(batch []T) (err error) {
 	returned := false
 	defer func() {
@@ -191,7 +187,7 @@ func (q *Queue[T]) call(batch []T) (err error) {
 			return
 		}
 		switch v := recover().(type) {
-		case nil: // runtime.Goexit: run does not go on
+		case nil: // runtime.Goexit: run does not continue
 			q.next(nil, errGoexit)
 		case error:
 			err = fmt.Errorf("write panicked: %w\n%s", v, debug.Stack())
@@ -210,7 +206,7 @@ func (q *Queue[T]) fail(cause error) {
 	q.end(cause)
 }
 
-// end ends the queue, once. A nil cause means that nothing waits.
+// end ends the queue, once. A nil cause means that no message waits.
 func (q *Queue[T]) end(cause error) {
 	if q.ended {
 		return
@@ -237,14 +233,13 @@ func (q *Queue[T]) finish() {
 	}
 }
 
-// Close makes Push return false, and waits until everything that waits has been written.
-// It returns nil, or the *Error with which the queue ended. If ctx ends first, the queue
-// ends early, and Close returns without waiting for the write in progress: see Done. With
-// a ctx that has ended already, it ends a busy queue at once.
+// Close makes Push return false, and waits until all waiting messages have been written. It returns nil, or the *Error
+// with which the queue ended. If ctx ends first, the queue ends early, and Close returns without waiting for the write
+// in progress: see Done. An expired ctx ends a queue with waiting messages at once.
 //
-// Close may be called again, also concurrently: each call waits and returns the same. The
-// first context to end ends the queue for all of them. Do not call Close in write: it
-// would wait for that write until ctx ends. Return an error there instead.
+// Close may be called again, also concurrently: each call waits and returns the same. The first context to end ends
+// the queue for all of them. Do not call Close in write: it would wait for that write until ctx ends. Return an error
+// from write instead.
 func (q *Queue[T]) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true
@@ -267,8 +262,8 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 	return q.err
 }
 
-// Done returns a channel that is closed when the queue has ended and write has returned
-// for the last time. An HTTP handler whose ResponseWriter write uses must wait for it.
+// Done returns a channel that is closed when the queue has ended and the last write has returned. An HTTP handler must
+// wait for it if write uses the handler's ResponseWriter.
 func (q *Queue[T]) Done() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -283,7 +278,7 @@ func (q *Queue[T]) doneLocked() <-chan struct{} {
 	return q.done
 }
 
-// Stats returns what the queue has counted.
+// Stats returns the counters of the queue.
 func (q *Queue[T]) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()

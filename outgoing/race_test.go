@@ -15,8 +15,7 @@ import (
 	"github.com/crossroom/crossroom/outgoing"
 )
 
-// TestManyPushers checks order and accounting under all policies, with closings in the
-// middle and connections that break.
+// TestManyPushers checks order and accounting under all policies, with early Close calls and broken connections.
 func TestManyPushers(t *testing.T) {
 	const pushers, each = 8, 400
 	for round := range 60 {
@@ -71,7 +70,7 @@ func TestManyPushers(t *testing.T) {
 		s := q.Stats()
 		if err == nil {
 			require.Equal(t, len(got), int(s.Written))
-		} else { // what was being written at the end counts as unsent
+		} else { // the batch being written at the end counts as unsent
 			require.LessOrEqual(t, int(s.Written), len(got))
 			require.LessOrEqual(t, len(got), int(s.Written)+unsent)
 		}
@@ -92,7 +91,7 @@ func TestManyPushers(t *testing.T) {
 	}
 }
 
-// TestNothingIsForgotten: a push that meets a writer about to end starts another one.
+// TestNothingIsForgotten requires that a push to a writer about to end starts another one.
 func TestNothingIsForgotten(t *testing.T) {
 	written := make(chan int)
 	q := outgoing.New(func(batch []int) error {
@@ -107,7 +106,7 @@ func TestNothingIsForgotten(t *testing.T) {
 		case n := <-written:
 			require.Equal(t, i, n)
 		case <-time.After(10 * time.Second):
-			t.Fatalf("message %d is forgotten", i)
+			t.Fatalf("message %d was never written", i)
 		}
 	}
 	require.NoError(t, q.Close(t.Context()))

@@ -1,14 +1,14 @@
 package outgoing
 
-// ring is a first-in first-out queue that grows and reuses its memory. The zero value is
-// empty. Its owner knows the limits.
+// ring is a first-in first-out queue that grows and reuses its memory. The zero value is empty. Its owner enforces the
+// limits.
 type ring[T any] struct {
-	slots []entry[T] // a power of two
-	head  int        // index of the first
+	slots []entry[T] // the length is a power of two
+	head  int        // index of the first entry
 	n     int
 }
 
-// entry is a message that waits.
+// entry is a waiting message.
 type entry[T any] struct {
 	value    T
 	size     uint32
@@ -33,11 +33,11 @@ func (r *ring[T]) push(e entry[T]) {
 	*r.at(r.n - 1) = e
 }
 
-// pop takes off the first. The ring must not be empty.
+// pop removes the first entry. The ring must not be empty.
 func (r *ring[T]) pop() entry[T] {
 	first := r.at(0)
 	e := *first
-	*first = entry[T]{} // let go of what it points to
+	*first = entry[T]{} // drop the reference
 	r.head = (r.head + 1) & (len(r.slots) - 1)
 	r.n--
 	return e
@@ -58,7 +58,7 @@ func (r *ring[T]) removeVolatile() {
 	r.n = kept
 }
 
-// trim gives back memory that an idle queue should not keep. The ring must be empty.
+// trim releases memory that an idle queue should not keep. The ring must be empty.
 func (r *ring[T]) trim() {
 	if len(r.slots) > minSlots {
 		*r = ring[T]{}

@@ -52,7 +52,7 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// A batch that is being written has its room again.
+// A batch that is being written does not count against the limits.
 func TestRoomWhileWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := newConn(&outgoing.Options{MaxMessages: 2, MaxBytes: 2, WhenFull: outgoing.DropNewest})
@@ -68,7 +68,7 @@ func TestRoomWhileWriting(t *testing.T) {
 	})
 }
 
-// Sizes that nobody has are taken for the nearest possible one.
+// Impossible sizes are replaced by the nearest possible ones.
 func TestStrangeSizes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := newConn(&outgoing.Options{MaxBytes: 10, WriteTimeout: -1})
@@ -90,7 +90,7 @@ func TestStrangeSizes(t *testing.T) {
 	})
 }
 
-// What write does instead of returning nil ends the queue.
+// Every other outcome of write than nil ends the queue.
 func TestWriteFails(t *testing.T) {
 	reset := errors.New("connection reset")
 	for _, c := range []struct {
