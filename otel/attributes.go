@@ -9,7 +9,7 @@ import (
 
 const schema = semconv.SchemaURL
 
-// Our own attributes; the package documentation says what each means.
+// The attributes that the conventions do not define. The package documentation defines each.
 const (
 	keyNamespace     = attribute.Key("crossroom.namespace")
 	keyPrefix        = attribute.Key("crossroom.prefix")
@@ -33,21 +33,21 @@ const (
 	keyProtocol      = attribute.Key("crossroom.protocol")
 )
 
-// maxRooms is how many room names a span has at most.
+// maxRooms is the maximum number of room names on a span.
 const maxRooms = 16
 
-// selection appends what a message selects.
+// selection appends the attributes of a message's rooms and exceptions.
 func (o *Observer) selection(list []attribute.KeyValue, rooms, except []string) []attribute.KeyValue {
 	list = append(list, keyRoomCount.Int(len(rooms)), keyExceptCount.Int(len(except)))
 	if len(rooms) > 0 && !o.opts.HideRooms {
-		// StringSlice copies the list, and the names live as long as the message does,
-		// which nobody writes to.
+		// StringSlice copies the list, but not the names. They share memory with the message, which is never written
+		// to.
 		list = append(list, keyRooms.StringSlice(rooms[:min(len(rooms), maxRooms)]))
 	}
 	return list
 }
 
-// failed gives a span the status of an error. Its text may have room names in it.
+// failed gives a span the status of an error. The text of the error may contain room names.
 func (o *Observer) failed(span trace.Span, err error) {
 	kind := semconv.ErrorType(err)
 	text := err.Error()

@@ -16,7 +16,7 @@ import (
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
-// BenchmarkObserver measures what an Observer adds to a broadcast, on its way out and in.
+// BenchmarkObserver measures the cost of an Observer for a broadcast, for the publisher and the receiver.
 func BenchmarkObserver(b *testing.B) {
 	for _, c := range []struct {
 		name     string

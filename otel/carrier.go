@@ -12,22 +12,22 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// carrier puts contexts into headers and takes them out again. Whatever is wrong with
-// what comes in, or with the propagator, is counted and never anybody's error.
+// carrier injects contexts into headers and extracts them. It counts defects of a header or of the propagator, and
+// never returns them as errors.
 type carrier struct {
 	propagator propagation.TextMapPropagator
 	w3c        bool     // the default one
-	fields     []string // the propagator's, those of the trace first
+	fields     []string // fields of the propagator, those of the trace first
 	limit      int      // bytes
 	metrics    *metrics
 }
 
-// Reasons why something that a message carries is ignored.
+// Reasons for ignoring an entry of a header.
 const (
-	malformed = "malformed" // not readable; what the rest of the message says stands
+	malformed = "malformed" // unreadable; the other entries are used
 	oversized = "oversized" // over Options.MaxHeader
 	panicked  = "panic"     // of the propagator
-	unusable  = "unusable"  // left out before: over wire.MaxHeader, not text, twice
+	unusable  = "unusable"  // dropped by the core: over wire.MaxHeader, not text, or a duplicate
 )
 
 func (c *carrier) init(opts *Options, m *metrics) {
@@ -37,7 +37,7 @@ func (c *carrier) init(opts *Options, m *metrics) {
 		c.propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 	}
 	c.guard(context.Background(), func() { c.fields = slices.Clone(c.propagator.Fields()) })
-	// What identifies the trace is left out last.
+	// The fields that identify the trace are dropped last.
 	slices.SortStableFunc(c.fields, func(a, b string) int { return rank(a) - rank(b) })
 }
 
@@ -63,8 +63,8 @@ func (c *carrier) guard(ctx context.Context, call func()) {
 	call()
 }
 
-// inject adds what ctx says to a header. own is what the caller sends along: it is
-// returned, with more in it, if there is any; otherwise spare is, emptied before.
+// inject adds the fields of ctx to a header. own is the caller's header. If own is not empty, inject returns it with
+// the new fields; otherwise it clears spare and returns that.
 func (c *carrier) inject(ctx context.Context, own, spare map[string]string, w *parentWriter) map[string]string {
 	if c.limit <= 0 {
 		return own
@@ -89,7 +89,7 @@ func (c *carrier) inject(ctx context.Context, own, spare map[string]string, w *p
 	return h
 }
 
-// injectAll has the propagator write into a map of its own and takes over what fits.
+// injectAll lets the propagator write into a map of its own, and copies the fields that fit.
 func (c *carrier) injectAll(ctx context.Context, h map[string]string) {
 	wrote := propagation.MapCarrier{}
 	c.guard(ctx, func() { c.propagator.Inject(ctx, wrote) })
@@ -122,8 +122,8 @@ func (c *carrier) injectAll(ctx context.Context, h map[string]string) {
 	}
 }
 
-// extract returns ctx with the fields of a header that fit into the limit, those that
-// identify the trace first. ignored counts the fields that extract left out.
+// extract returns ctx with the fields of a header that fit into the limit. Fields that identify the trace come first.
+// ignored counts the fields that extract dropped.
 func (c *carrier) extract(ctx context.Context, h map[string]string) (out context.Context, ignored int) {
 	if c.limit <= 0 {
 		return ctx, 0
@@ -171,8 +171,7 @@ func (c *carrier) extract(ctx context.Context, h map[string]string) (out context
 	return out, ignored
 }
 
-// parent is what extract would make of a header that has nothing but a traceparent of
-// the usual kind, for the propagator that is on by default.
+// parent is a fast form of extract for the default propagator and a header that has only a traceparent of version 00.
 func (c *carrier) parent(h map[string]string) (sc trace.SpanContext, ok bool) {
 	if !c.w3c || len(h) == 0 || len(traceparent)+parentLen > c.limit || h[tracestate] != "" || h[baggageName] != "" {
 		return sc, false

@@ -15,14 +15,14 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// delivery is a broadcast on its way in. It is used again, with the context in which
-// its span begins: unless that is recorded nobody keeps it.
+// delivery is a broadcast being received. It is reused together with the context in which its span starts, unless the
+// span is recorded.
 type delivery struct {
 	site   *site
 	span   trace.Span
 	began  time.Time
 	remote remoteSpan
-	parent context.Context // with remote in it
+	parent context.Context // has remote as its span
 }
 
 func newDelivery() *delivery {
@@ -31,7 +31,7 @@ func newDelivery() *delivery {
 	return d
 }
 
-// remoteSpan is the publisher's span as its consumer sees it.
+// remoteSpan is the publisher's span as the consumer sees it.
 type remoteSpan struct {
 	noop.Span
 	sc trace.SpanContext
@@ -69,7 +69,7 @@ func (o *Observer) DeliverStart(ctx context.Context, d *observe.Delivery) contex
 	return ctx
 }
 
-// consume starts the span of a message that came with ctx.
+// consume starts the span of a received message whose header was extracted into ctx.
 func (o *Observer) consume(ctx context.Context, s *site) (context.Context, trace.Span) {
 	from := trace.SpanContextFromContext(ctx)
 	options := s.options(from)
@@ -105,8 +105,8 @@ func (o *Observer) DeliverEnd(ctx context.Context, d *observe.Delivery) {
 		}
 		o.metrics.duration.Record(ctx, time.Since(v.began).Seconds(), v.site.measured(nil, failed...)...)
 	}
-	// A span that is recorded may be kept with its parent, and a tracer that makes
-	// none may have handed out the parent itself.
+	// A recorded span may be kept together with its parent. A tracer that makes no span may have returned the parent
+	// itself.
 	if recorded || v.span == trace.Span(&v.remote) {
 		return
 	}
@@ -114,7 +114,7 @@ func (o *Observer) DeliverEnd(ctx context.Context, d *observe.Delivery) {
 	o.deliveries.Put(v)
 }
 
-// unusable counts what the core left out of a header.
+// unusable counts the entries of a header that the core dropped.
 func (o *Observer) unusable(ctx context.Context, entries int) int {
 	if entries > 0 {
 		o.metrics.ignore(ctx, unusable, entries)

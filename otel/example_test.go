@@ -17,7 +17,7 @@ import (
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
-// client stands for a client's connection.
+// client represents a client's connection.
 type client chan *adapter.Packet
 
 func (client) ID() string                  { return "ada" }
@@ -58,7 +58,7 @@ func Example() {
 	}
 	span.End()
 	<-ada
-	for _, s := range servers { // so that all spans have ended
+	for _, s := range servers { // Close ends all spans
 		s.Close(ctx)
 		s.Broker().Close(ctx)
 	}

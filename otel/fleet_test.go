@@ -24,8 +24,8 @@ import (
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
-// One broadcast over four nodes is one trace: the request, the publisher and three
-// receivers, of which one has nobody in the room.
+// One broadcast over four nodes is one trace: the request, the publisher and three receivers. One receiver has no
+// member in the room.
 func TestBroadcastIsOneTrace(t *testing.T) {
 	for _, system := range systems {
 		for _, links := range []bool{false, true} {
@@ -123,12 +123,12 @@ func TestBroadcastIsOneTrace(t *testing.T) {
 	}
 }
 
-// One question with a frozen node: a client span with an event for each answer, a
-// server span on each node that answers, and the name of the one that does not.
+// One query with a frozen node: a client span with an event for each response, a server span on each node that
+// responds, and the name of the node that does not.
 func TestQuestionNamesTheMissing(t *testing.T) {
 	for _, system := range systems {
 		t.Run(system.name, func(t *testing.T) {
-			t.Parallel() // it takes the time of a question's deadline
+			t.Parallel() // it waits for the deadline of a query
 			v := newTelemetry(t)
 			o := v.observer(t, otelbackplane.Options{})
 			frozen, release := make(chan struct{}, 1), make(chan struct{})
@@ -137,7 +137,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 				OnRequest: func(ctx context.Context, _ string, p []byte) ([]byte, error) {
 					assert.True(t, trace.SpanContextFromContext(ctx).IsValid(), "no span in OnRequest's context")
 					select {
-					case <-frozen: // the first that comes, and only that one
+					case <-frozen: // the first request only
 						<-release
 					default:
 					}
@@ -153,7 +153,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 			require.Len(t, replies.List, 2, "%+v", replies)
 			require.Len(t, partial.Coverage.Missing, 1, "%+v", replies)
 			missing := partial.Coverage.Missing[0].Node
-			all := v.ended(t, span.SpanContext().TraceID(), 4) // the frozen one's has not ended
+			all := v.ended(t, span.SpanContext().TraceID(), 4) // the span of the frozen node has not ended
 			var ask sdktrace.ReadOnlySpan
 			var served []string
 			for _, s := range all {
@@ -202,7 +202,7 @@ func TestQuestionNamesTheMissing(t *testing.T) {
 	}
 }
 
-// What wants no answer has a producer and consumers.
+// A request without a response has a producer and consumers.
 func TestEventIsContinued(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{})
@@ -218,7 +218,7 @@ func TestEventIsContinued(t *testing.T) {
 	assert.Equal(t, 2, kinds["consumer process event /chat"])
 }
 
-// Errors are errors of spans, and not of deliveries that went well.
+// A failed operation is an error of its span. A successful delivery is not.
 func TestFailuresAreErrors(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{HideRooms: true})
@@ -242,7 +242,7 @@ func TestFailuresAreErrors(t *testing.T) {
 	assert.EqualValues(t, 2, v.sum(t, "messaging.client.sent.messages"), "published, or tried to")
 }
 
-// With SkipUnwanted a node without members does not read what is not for it.
+// With SkipUnwanted a node without members does not read messages for other nodes' rooms.
 func TestSkipUnwanted(t *testing.T) {
 	v := newTelemetry(t)
 	o := v.observer(t, otelbackplane.Options{SkipUnwanted: true})
@@ -255,7 +255,7 @@ func TestSkipUnwanted(t *testing.T) {
 	}
 	m.next(t)
 	end.next(t)
-	v.ended(t, span.SpanContext().TraceID(), 4) // two times publish and deliver
+	v.ended(t, span.SpanContext().TraceID(), 4) // twice publish and deliver
 }
 
 // logged keeps the trace of each log line.
@@ -270,8 +270,7 @@ func (l logged) Handle(ctx context.Context, _ slog.Record) error {
 	return nil
 }
 
-// Log lines about what went wrong while a message was delivered, or a request served, are
-// of its trace.
+// Log lines about failures while a message was delivered, or a request served, belong to its trace.
 func TestLogLinesAreOfTheTrace(t *testing.T) {
 	v := newTelemetry(t)
 	log := logged{lines: make(chan trace.TraceID, 9)}

@@ -29,8 +29,7 @@ import (
 
 const deadline = 20 * time.Second
 
-// systems are the brokers that everything is tried on. open returns what makes a
-// node's broker.
+// systems are the brokers that the tests run on. open returns a function that makes a node's broker.
 var systems = []struct {
 	name string
 	open func(t *testing.T) func() (broker.Broker, error)
@@ -55,7 +54,7 @@ func on(bus *memorybroker.Bus) func() (broker.Broker, error) {
 
 func inMemory() func() (broker.Broker, error) { return on(memorybroker.NewBus(nil)) }
 
-// telemetry is an SDK that keeps everything in memory.
+// telemetry is an SDK that keeps all spans and metrics in memory.
 type telemetry struct {
 	spans  *tracetest.SpanRecorder
 	tracer *sdktrace.TracerProvider
@@ -86,8 +85,7 @@ func (v *telemetry) observer(t testing.TB, opts otelbackplane.Options) *otelback
 	return o
 }
 
-// ended waits until as many spans of a trace have ended as it should have, and returns
-// them.
+// ended waits until n spans of a trace have ended, and returns them.
 func (v *telemetry) ended(t testing.TB, id trace.TraceID, n int) []sdktrace.ReadOnlySpan {
 	t.Helper()
 	var list []sdktrace.ReadOnlySpan
@@ -111,7 +109,7 @@ func names(list []sdktrace.ReadOnlySpan) (text string) {
 	return text
 }
 
-// until polls for what has no channel to wait on.
+// until polls a condition that has no channel to wait on.
 func until(t testing.TB, what string, ok func() bool, last func() string) {
 	t.Helper()
 	end := time.After(deadline)
@@ -165,7 +163,7 @@ func (v *telemetry) collect(t testing.TB) []metricdata.Metrics {
 	return nil
 }
 
-// attr returns an attribute's value as text; "-" if it is not there.
+// attr returns an attribute's value as text, or "-" if the span does not have it.
 func attr(s sdktrace.ReadOnlySpan, key attribute.Key) string {
 	for _, kv := range s.Attributes() {
 		if kv.Key == key {
@@ -230,8 +228,7 @@ func startServer(t *testing.T, b broker.Broker, opts adapter.Options, s adapter.
 	return server, ns
 }
 
-// acquainted counts those of whom it is known what they serve; of others there was a
-// sign of life and no more.
+// acquainted counts the peers whose lists of namespaces are known. Of the others only a sign of life was received.
 func acquainted(peers []backplane.Peer) (n int) {
 	for _, p := range peers {
 		if len(p.Namespaces) > 0 {
@@ -241,7 +238,7 @@ func acquainted(peers []backplane.Peer) (n int) {
 	return n
 }
 
-// member takes messages.
+// member records received messages.
 type member struct {
 	id  string
 	got chan *backplane.Message
@@ -263,7 +260,7 @@ func (m *member) next(t testing.TB) *backplane.Message {
 	case msg := <-m.got:
 		return msg
 	case <-time.After(deadline):
-		t.Fatalf("%s got nothing", m.id)
+		t.Fatalf("%s received no message", m.id)
 		return nil
 	}
 }
@@ -276,7 +273,7 @@ func (v *node) join(t *testing.T, id string, rooms ...string) *member {
 	return m
 }
 
-// request is the span of what causes a broadcast, an HTTP request say.
+// request starts the span that causes a broadcast, such as an HTTP request.
 func (v *telemetry) request(t testing.TB) (context.Context, trace.Span) {
 	ctx, span := v.tracer.Tracer("test").Start(context.Background(), "GET /")
 	return ctx, span

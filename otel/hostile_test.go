@@ -28,7 +28,7 @@ const goodParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 // pair is one entry of a map.
 type pair struct{ key, value any }
 
-// appendAny encodes what no encoder of ours would write.
+// appendAny encodes values that no encoder of Crossroom writes.
 func appendAny(dst []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
@@ -55,12 +55,12 @@ func appendAny(dst []byte, v any) []byte {
 	panic(fmt.Sprintf("%T", v))
 }
 
-// hostile are headers that somebody may send. The message arrives whatever they are.
+// hostile lists headers from a faulty or malicious sender. The message arrives with each of them.
 var hostile = []struct {
 	name   string
 	header any // for the native wire; pairs for both
 	reason string
-	trace  bool // it is continued all the same
+	trace  bool // the trace is continued all the same
 }{
 	{"64 KiB", []pair{{"traceparent", strings.Repeat("0", 64<<10)}}, "unusable", false},
 	{"64 KiB of baggage", []pair{{"traceparent", goodParent}, {"baggage", "k=" + strings.Repeat("v", 64<<10)}}, "unusable", true},
@@ -110,7 +110,7 @@ func TestHostileHeaders(t *testing.T) {
 		assert.Equal(t, reason != "", counted > 0, "counted %d for %q", counted, reason)
 		if reason != "" {
 			assert.NotZero(t, v.sum(t, "crossroom.header.ignored", attrReason(reason)), "not counted as %s", reason)
-			assert.NotEqual(t, "-", attr(s, "crossroom.header.ignored"), "the span does not say so")
+			assert.NotEqual(t, "-", attr(s, "crossroom.header.ignored"), "the span lacks crossroom.header.ignored")
 		}
 	}
 	for _, h := range hostile {
@@ -132,7 +132,7 @@ func TestHostileHeaders(t *testing.T) {
 		})
 		pairs, both := h.header.([]pair)
 		if !both {
-			continue // only the native wire has a header that may itself be something else
+			continue // only on the native wire may the header itself have another type
 		}
 		t.Run("socket.io/"+h.name, func(t *testing.T) {
 			v := newTelemetry(t)
@@ -162,7 +162,7 @@ func (s *socket) ID() string                { return s.id }
 func (s *socket) Deliver(p *adapter.Packet) { s.got <- p }
 func (s *socket) Disconnect(bool)           {}
 
-// rude is a propagator that panics in some methods and writes what nobody can carry.
+// rude is a propagator that panics in some methods and writes fields that no message can carry.
 type rude struct {
 	panics string
 	write  map[string]string
@@ -191,8 +191,7 @@ func (r rude) Fields() []string {
 	return []string{"traceparent", "x-big", "x-bad"}
 }
 
-// Whatever the propagator does, messages and questions arrive, with what the caller sends
-// along, and it is counted.
+// Messages and queries arrive whatever the propagator does, with the caller's own header, and each failure is counted.
 func TestRudePropagator(t *testing.T) {
 	for name, c := range map[string]struct {
 		propagator rude
@@ -222,7 +221,7 @@ func TestRudePropagator(t *testing.T) {
 			if assert.NoError(t, err, "%+v", all) {
 				assert.Len(t, all.Rooms, 2, "%+v", all)
 			}
-			// And on the core, with a header of the caller's.
+			// The same on the core, with a header of the caller.
 			nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{observer()}}, nil)
 			m := nodes[1].join(t, "m")
 			require.NoError(t, nodes[0].ns.Broadcast(t.Context(), []byte("x"), backplane.All().Header(c.also)))
@@ -238,8 +237,8 @@ func TestRudePropagator(t *testing.T) {
 	}
 }
 
-// Providers that are shut down while messages are under way lose spans and metrics, but
-// no message; the core goes on counting.
+// Providers that are shut down while messages are in flight lose spans and metrics, but no message. The core continues
+// to count.
 func TestShutdownInTheMiddle(t *testing.T) {
 	v := newTelemetry(t)
 	nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
@@ -270,7 +269,7 @@ func TestShutdownInTheMiddle(t *testing.T) {
 	assert.Less(t, n, 2*messages)
 }
 
-// Too much baggage is left out; the trace goes on.
+// Excess baggage is dropped. The trace continues.
 func TestBaggageTravels(t *testing.T) {
 	v := newTelemetry(t)
 	nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{MaxHeader: 300})}}, nil)

@@ -30,7 +30,7 @@ import (
 
 func attrReason(r string) attribute.KeyValue { return attribute.String("crossroom.reason", r) }
 
-// busy uses everything that is measured.
+// busy exercises every metric.
 func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	bus := memorybroker.NewBus(nil)
 	nodes = start(t, on(bus), 3, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
@@ -39,7 +39,7 @@ func busy(t *testing.T, v *telemetry) (nodes []*node) {
 		require.NoError(t, nodes[0].ns.Broadcast(t.Context(), make([]byte, 100), backplane.To("red")))
 		m.next(t)
 	}
-	if err := nodes[0].ns.Broadcast(t.Context(), nil, backplane.All().Local()); err != nil { // does not count
+	if err := nodes[0].ns.Broadcast(t.Context(), nil, backplane.All().Local()); err != nil { // not counted
 		t.Fatal(err)
 	}
 	stranger := bus.Broker()
@@ -53,7 +53,7 @@ func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	require.NoError(t, err)
 	memorytest.Cut(nodes[0].broker.(*memorybroker.Broker), errors.New("test"))
 	memorytest.Heal(nodes[0].broker.(*memorybroker.Broker))
-	// Whoever answers has the answer out before it counts that.
+	// A node counts a request after it has published the response.
 	until(t, "served requests", func() bool { return v.sum(t, "crossroom.served.requests") == 2 }, func() string { return "" })
 	until(t, "end of the interruptions", func() bool {
 		for _, m := range v.collect(t) {
@@ -66,7 +66,7 @@ func busy(t *testing.T, v *telemetry) (nodes []*node) {
 	return nodes
 }
 
-// TestMetrics holds every figure of what has happened.
+// TestMetrics checks the value of every metric.
 func TestMetrics(t *testing.T) {
 	v := newTelemetry(t)
 	nodes := busy(t, v)
@@ -80,7 +80,7 @@ func TestMetrics(t *testing.T) {
 		{"crossroom.deliveries", []attribute.KeyValue{of(1)}, 4},
 		{"crossroom.decode.failures", nil, 3},
 		{"crossroom.dropped.messages", []attribute.KeyValue{attrReason("undecodable")}, 3},
-		{"crossroom.dropped.messages", []attribute.KeyValue{of(0), attrReason("echo")}, 4}, // and the question
+		{"crossroom.dropped.messages", []attribute.KeyValue{of(0), attrReason("echo")}, 4}, // and the query
 		{"crossroom.dropped.messages", []attribute.KeyValue{of(2), attrReason("unwanted")}, 4},
 		{"crossroom.served.requests", []attribute.KeyValue{attribute.String("crossroom.outcome", "served")}, 2},
 		{"crossroom.query.answered", nil, 2},
@@ -122,15 +122,14 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 
-	// What a closed node has counted stays; its gauges do not.
+	// The counters of a closed node remain; its gauges do not.
 	before := v.sum(t, "crossroom.deliveries", of(1))
 	require.NoError(t, nodes[1].Close(t.Context()))
 	assert.Equal(t, before, v.sum(t, "crossroom.deliveries", of(1)), "after Close")
 	assert.Zero(t, v.sum(t, "crossroom.members"), "members after Close")
 }
 
-// TestMetricsTable holds the table of the package documentation equal to the
-// instruments.
+// TestMetricsTable requires that the table of the package documentation equals the instruments.
 func TestMetricsTable(t *testing.T) {
 	f, err := os.Open("doc.go")
 	require.NoError(t, err)
@@ -163,8 +162,8 @@ func TestMetricsTable(t *testing.T) {
 	assert.ElementsMatch(t, real, table)
 }
 
-// TestRecordedAtOnce holds the sentence of the package documentation that lists the
-// counters that are not read at collection equal to the instruments.
+// TestRecordedAtOnce requires that the package documentation lists exactly the counters that are not read at
+// collection.
 func TestRecordedAtOnce(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
@@ -186,7 +185,7 @@ func TestRecordedAtOnce(t *testing.T) {
 	assert.ElementsMatch(t, real, documented)
 }
 
-// Exponential histograms take the place of the others with a view.
+// With a view, exponential histograms replace the others.
 func TestExponentialHistograms(t *testing.T) {
 	v := newTelemetry(t)
 	v.reader = sdkmetric.NewManualReader()
@@ -207,7 +206,7 @@ func TestExponentialHistograms(t *testing.T) {
 	t.Error("no query.duration")
 }
 
-// TestAllocations is the bar of spans that are not sampled.
+// TestAllocations limits the allocations for spans that are not sampled.
 func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -232,7 +231,7 @@ func TestAllocations(t *testing.T) {
 	assert.LessOrEqual(t, n, 3.0, "deliver: allocations")
 }
 
-// An Emitter is a producer, of broadcasts and of what it asks of the servers.
+// An Emitter is the producer of its broadcasts and of its requests to the servers.
 func TestEmitter(t *testing.T) {
 	for _, system := range systems {
 		t.Run(system.name, func(t *testing.T) {
@@ -259,7 +258,7 @@ func TestEmitter(t *testing.T) {
 			case p := <-s.got:
 				assert.NotEmpty(t, p.Header()["traceparent"], "no header")
 			case <-time.After(deadline):
-				t.Fatal("nothing came")
+				t.Fatal("no message")
 			}
 			kinds := map[string]string{}
 			parents := map[string]trace.SpanID{}

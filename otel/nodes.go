@@ -13,16 +13,16 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// final is what a closed node had counted. A counter that vanished with its node would
-// lack what came since the last export.
+// final is the last value of a closed node's counters. Without it the counts since the last export would be lost with
+// the node.
 type final struct {
 	source *observe.Source
 	node   observe.Stats
 	broker broker.Stats
 }
 
-// maxFinals is how many closed nodes are remembered: in a process that makes and closes
-// them all the time, the oldest are forgotten.
+// maxFinals limits the closed nodes whose counters are kept. In a process that makes and closes nodes all the time,
+// the oldest are dropped.
 const maxFinals = 64
 
 // NodeStart implements observe.Observer.
@@ -74,7 +74,7 @@ func (o *Observer) collect(_ context.Context, to metric.Observer) error {
 	return nil
 }
 
-// of are the attributes of everything about a node.
+// of returns the attributes of all measurements about a node.
 func of(s *observe.Source, more ...attribute.KeyValue) metric.MeasurementOption {
 	list := append(more, semconv.MessagingSystemKey.String(s.System), semconv.MessagingClientID(s.Node))
 	if s.Prefix != "" {

@@ -1,7 +1,7 @@
 package otelbackplane
 
 import (
-	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -14,10 +14,11 @@ import (
 // Scope is the name of the instrumentation scope of all spans and metrics.
 const Scope = "github.com/crossroom/crossroom/otel"
 
-// Observer makes spans and metrics of what nodes and emitters do: set it as
-// backplane.Options.Observers, adapter.Options.Observers or
-// adapter.EmitterOptions.Observers. One Observer serves any number of them. It is safe
+// Observer makes spans and metrics of the operations of nodes and emitters. Put it into backplane.Options.Observers,
+// adapter.Options.Observers or adapter.EmitterOptions.Observers. One Observer serves any number of them. It is safe
 // for concurrent use.
+//
+// The methods beside Close are called by nodes and emitters. Applications do not call them.
 type Observer struct {
 	observe.Nop
 	opts    Options
@@ -31,15 +32,15 @@ type Observer struct {
 	sites  atomic.Pointer[map[siteKey]*site] // replaced as a whole, under mu
 	mu     sync.Mutex
 	nodes  map[observe.Node]struct{}
-	ended  []final // the last counters of nodes that have closed, oldest first
+	ended  []final // the last counters of closed nodes, oldest first
 	closed func() error
 }
 
-// An Observer sees everything but the single dropped message: the core counts those.
+// An Observer does not ask for an event of each dropped message: the core counts those.
 var _ observe.Observer = (*Observer)(nil)
 
-// New makes an Observer. The error is the meter's, about an instrument that it cannot
-// make.
+// New makes an Observer. It copies opts; nil means all defaults. It returns an error if the meter cannot make an
+// instrument or register the callback that reads the counters: check the MeterProvider.
 func New(opts *Options) (*Observer, error) {
 	o := &Observer{opts: opts.withDefaults(), nodes: map[observe.Node]struct{}{}}
 	tracers, meters := o.opts.TracerProvider, o.opts.MeterProvider
@@ -54,23 +55,23 @@ func New(opts *Options) (*Observer, error) {
 	o.deliveries.New = func() any { return newDelivery() }
 	meter := meters.Meter(Scope, metric.WithSchemaURL(schema))
 	if err := o.metrics.make(meter); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("otelbackplane: New: making an instrument: %w", err)
 	}
 	reg, err := meter.RegisterCallback(o.collect, o.metrics.observables()...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("otelbackplane: New: registering the callback: %w", err)
 	}
 	o.closed = sync.OnceValue(reg.Unregister)
 	o.carrier.init(&o.opts, &o.metrics)
 	return o, nil
 }
 
-// Close ends the reading of counters and gauges for metrics; what is observed still has
-// spans. Close it after the last export. It is idempotent. An Observer that lives as
-// long as its process need not be closed.
+// Close stops the reading of counters and gauges at collection. Spans and histograms continue. Close the Observer
+// after the last export. Close does not wait and is idempotent. It returns the error of the meter's Unregister. An
+// Observer that lives as long as its process need not be closed.
 func (o *Observer) Close() error {
 	if err := o.closed(); err != nil {
-		return errors.Join(errors.New("otelbackplane: close"), err)
+		return fmt.Errorf("otelbackplane: Close: %w", err)
 	}
 	return nil
 }

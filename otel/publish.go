@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// publishing is a broadcast on its way out. It is used again.
+// publishing is a broadcast being sent. It is reused.
 type publishing struct {
 	site   *site
 	span   trace.Span
@@ -50,7 +50,7 @@ func (o *Observer) PublishEnd(_ context.Context, d *observe.Publish) {
 	if !d.LocalOnly {
 		s.add(d.MessageBytes, d.Err)
 	}
-	// The core has copied of the header what it keeps.
+	// The core has copied the parts of the header that it keeps.
 	if d.Header != nil {
 		p.header = d.Header
 	}
@@ -58,8 +58,8 @@ func (o *Observer) PublishEnd(_ context.Context, d *observe.Publish) {
 	o.publishings.Put(p)
 }
 
-// parent is the context that a span begins in: the caller's, or if there is no span in
-// it what the message carries already, as one does that is passed on from elsewhere.
+// parent returns the context in which a span starts. This is the caller's context. If that has no span, parent
+// extracts the header, which a message passed on from elsewhere may already have.
 func (o *Observer) parent(ctx context.Context, h map[string]string) context.Context {
 	if len(h) > 0 && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx, _ = o.carrier.extract(ctx, h)
@@ -67,7 +67,7 @@ func (o *Observer) parent(ctx context.Context, h map[string]string) context.Cont
 	return ctx
 }
 
-// describe says on a span what a broadcast is.
+// describe sets the attributes of a broadcast on a span.
 func (o *Observer) describe(span trace.Span, s *site, ch broker.Channel, rooms, except []string, size int) {
 	list := append(make([]attribute.KeyValue, 0, 16), s.attrs...)
 	if ch.Kind() != broker.KindRoom {

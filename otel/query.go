@@ -16,8 +16,8 @@ import (
 	"github.com/crossroom/crossroom/backplane/observe"
 )
 
-// asking is a request on its way.
-type asking struct {
+// request is a request in flight.
+type request struct {
 	site   *site
 	span   trace.Span
 	began  time.Time
@@ -26,7 +26,7 @@ type asking struct {
 
 // RequestStart implements observe.Observer.
 func (o *Observer) RequestStart(ctx context.Context, d *observe.Request) context.Context {
-	a := &asking{began: time.Now()}
+	a := &request{began: time.Now()}
 	k := siteKey{source: d.Source, ns: d.Namespace, action: query, op: d.Op}
 	if d.NoReply {
 		k.action = send
@@ -49,22 +49,22 @@ func (o *Observer) RequestStart(ctx context.Context, d *observe.Request) context
 
 // RequestResponse implements observe.Observer.
 func (o *Observer) RequestResponse(_ context.Context, d *observe.Request, node string) {
-	if a, ok := d.State.(*asking); ok && a.span.IsRecording() {
+	if a, ok := d.State.(*request); ok && a.span.IsRecording() {
 		a.span.AddEvent("answer", trace.WithAttributes(keyNode.String(named(node))))
 	}
 }
 
-// named is what a node is called that does not say its id.
+// named returns the node's id, or a constant for a peer that does not send its id.
 func named(node string) string {
 	if node == "" {
 		return "unannounced"
 	}
-	return strings.Clone(node) // it shares memory with a whole message
+	return strings.Clone(node) // node shares memory with a whole message
 }
 
 // RequestEnd implements observe.Observer.
 func (o *Observer) RequestEnd(ctx context.Context, d *observe.Request) {
-	a, ok := d.State.(*asking)
+	a, ok := d.State.(*request)
 	if !ok {
 		return // RequestStart has panicked
 	}
@@ -73,7 +73,7 @@ func (o *Observer) RequestEnd(ctx context.Context, d *observe.Request) {
 		missing += m.Count
 	}
 	if a.span.IsRecording() {
-		o.judge(a.span, d, answered, missing)
+		o.recordCoverage(a.span, d, answered, missing)
 	}
 	a.span.End()
 	if d.NoReply {
@@ -91,8 +91,8 @@ func (o *Observer) RequestEnd(ctx context.Context, d *observe.Request) {
 	o.metrics.missing.Add(ctx, int64(missing), a.site.count...)
 }
 
-// judge says on a span who answered and who did not.
-func (o *Observer) judge(span trace.Span, d *observe.Request, answered, missing int) {
+// recordCoverage records on a span which nodes responded and which did not.
+func (o *Observer) recordCoverage(span trace.Span, d *observe.Request, answered, missing int) {
 	if !d.NoReply {
 		span.SetAttributes(keyAnswered.Int(answered), keyMissing.Int(missing))
 	}
@@ -111,14 +111,14 @@ func (o *Observer) judge(span trace.Span, d *observe.Request, answered, missing 
 		o.failed(span, d.Err)
 	case missing > 0:
 		span.SetAttributes(semconv.ErrorTypeKey.String("partial"))
-		span.SetStatus(codes.Error, "no answer from "+strings.Join(texts, ", "))
+		span.SetStatus(codes.Error, "no response from "+strings.Join(texts, ", "))
 	}
 	if len(names) > 0 {
 		span.SetAttributes(keyMissingNames.StringSlice(names))
 	}
 }
 
-// reason is why a node is missing, in one word.
+// reason returns why a node is missing, in one word.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, backplane.ErrPeerLost):

@@ -23,7 +23,8 @@ func (o *Observer) ServeStart(ctx context.Context, d *observe.Serve) context.Con
 	if d.NoReply {
 		ctx, span = o.consume(ctx, s)
 	} else {
-		// Somebody waits for this: it is part of what they do, whatever Options.Links says.
+		// The requester waits for the response, so this span is a child of the request's span whatever Options.Links
+		// is.
 		ctx, span = o.tracer.Start(ctx, s.name, s.options(trace.SpanContextFromContext(ctx))...)
 	}
 	if span.IsRecording() {

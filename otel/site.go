@@ -13,32 +13,31 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// action is what is done at a site.
+// action is the kind of a span.
 type action uint8
 
 const (
 	publish action = iota
 	deliver
-	query   // ask, and wait for answers
-	answer  // serve somebody's query
-	send    // ask for something that nobody answers
-	process // serve that
+	query   // request with responses
+	answer  // serves another node's query
+	send    // request without a response
+	process // serves such a request
 )
 
-// site is one kind of operation of one node in one namespace. What all its spans and
-// measurements have in common is made once: making it again for each message would
-// cost more than everything else.
+// site is one kind of operation of one node in one namespace. It holds what all spans and measurements of that
+// operation have in common: computing it for each message would cost more than everything else.
 type site struct {
 	name    string
-	attrs   []attribute.KeyValue    // of every span that is recorded
-	start   []trace.SpanStartOption // kind, and the attributes for samplers
+	attrs   []attribute.KeyValue    // of every recorded span
+	start   []trace.SpanStartOption // kind, and the attributes that samplers read
 	bare    []trace.SpanStartOption // kind
-	set     attribute.Set           // of measurements that went well
+	set     attribute.Set           // of measurements without an error
 	measure []metric.RecordOption   // set
 	count   []metric.AddOption      // set
 
-	// What was published. Adding it up here and handing it over when it is collected
-	// costs a tenth of what an instrument takes for each message.
+	// The published messages. Adding them up here, and reporting the sum at collection, costs a tenth of an
+	// instrument's call for each message.
 	sent   tally
 	mu     sync.Mutex
 	failed map[attribute.KeyValue]*tally // by error type
@@ -52,7 +51,7 @@ func (t *tally) add(bytes int) {
 	t.bytes.Add(int64(bytes))
 }
 
-// add counts a message that was published, or was not because of err.
+// add counts a broadcast, under the type of err if publishing failed.
 func (s *site) add(bytes int, err error) {
 	if err == nil {
 		s.sent.add(bytes)
@@ -77,10 +76,10 @@ func (s *site) add(bytes int, err error) {
 	t.add(bytes)
 }
 
-// maxErrorTypes bounds what a broker can make of them; the rest is other.
+// maxErrorTypes limits the error types that a broker can add. Further types count as other.
 const maxErrorTypes = 16
 
-// sums calls f with all that was added up, and its attributes.
+// sums calls f with each sum and its attributes.
 func (s *site) sums(f func(t *tally, attrs attribute.Set)) {
 	if s.sent.messages.Load() > 0 {
 		f(&s.sent, s.set)
@@ -100,14 +99,14 @@ type siteKey struct {
 	room   bool   // of publish and deliver: on the channel of one room
 }
 
-// maxSites bounds the memory for sites, and the number of time series: names of
-// namespaces may come and go. What is beyond it counts as otherNamespace.
+// maxSites limits the memory for sites and the number of time series, because names of namespaces may come and go.
+// Further namespaces count as otherNamespace.
 const (
 	maxSites       = 4096
 	otherNamespace = "_OTHER"
 )
 
-// site finds a site, or makes it.
+// site returns the site of k, and makes it if necessary.
 func (o *Observer) site(k siteKey) *site {
 	if all := o.sites.Load(); all != nil {
 		if s := (*all)[k]; s != nil {
@@ -126,14 +125,14 @@ func (o *Observer) site(k siteKey) *site {
 		}
 		next = maps.Clone(*all)
 	}
-	k.ns = strings.Clone(k.ns) // it may be a part of something large
+	k.ns = strings.Clone(k.ns) // it may share memory with a large message
 	s := newSite(k)
 	next[k] = s
 	o.sites.Store(&next)
 	return s
 }
 
-// forget drops the sites of a node that has closed long ago. o.mu is held.
+// forget removes the sites of a node that closed long ago. The caller holds o.mu.
 func (o *Observer) forget(source *observe.Source) {
 	if all := o.sites.Load(); all != nil {
 		next := maps.Clone(*all)
@@ -176,10 +175,10 @@ func newSite(k siteKey) *site {
 	if k.op != "" {
 		common = append(common, keyOperation.String(k.op))
 	}
-	// Each attribute of a measurement costs time again for each message.
+	// Each attribute of a measurement costs time for each message.
 	s := &site{name: name + " " + template, set: attribute.NewSet(common...)}
 	s.attrs = append(common, typ, keyNamespace.String(k.ns))
-	// Those that the conventions want a sampler to see; the rest is for who is sampled.
+	// The attributes that samplers must see by the conventions. The others are set on recorded spans only.
 	seen := []attribute.KeyValue{common[0], common[1], common[2], typ}
 	s.bare = []trace.SpanStartOption{trace.WithSpanKind(kind)}
 	s.start = []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(seen...)}
@@ -188,9 +187,9 @@ func newSite(k siteKey) *site {
 	return s
 }
 
-// options are those to start a span with whose parent is sc. A parent that is not
-// sampled decides for nearly every sampler: then the attributes are left out, which
-// would cost an allocation, and set later should the span be recorded after all.
+// options returns the options for a span with the parent sc. Nearly every sampler rejects the child of an unsampled
+// parent. For such a parent the attributes are omitted, which saves an allocation; they are set later if the span is
+// recorded after all.
 func (s *site) options(sc trace.SpanContext) []trace.SpanStartOption {
 	if sc.IsValid() && !sc.IsSampled() {
 		return s.bare
@@ -198,7 +197,7 @@ func (s *site) options(sc trace.SpanContext) []trace.SpanStartOption {
 	return s.start
 }
 
-// measured returns the options of a measurement of what ended with err.
+// measured returns the options of a measurement of an operation that returned err.
 func (s *site) measured(err error, more ...attribute.KeyValue) []metric.RecordOption {
 	if err == nil && len(more) == 0 {
 		return s.measure

@@ -7,9 +7,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Nearly every message carries a traceparent and nothing else. For the propagator that
-// is on by default it is written and read here, without an allocation for each message;
-// everything else is left to the propagator. Tests hold the two to the same result.
+// Nearly every message carries a traceparent and nothing else. For the default propagator this file writes and reads
+// it without an allocation for each message, and leaves everything else to the propagator. Tests require the same
+// result from both.
 
 const (
 	traceparent = "traceparent"
@@ -19,8 +19,8 @@ const (
 	parentLen = 2 + 1 + 32 + 1 + 16 + 1 + 2
 )
 
-// parentWriter writes traceparents into memory that many of them share, and that is
-// never written to twice. One that is kept keeps a kilobyte.
+// parentWriter writes traceparents into shared blocks of memory. No part of a block is written twice. A kept
+// traceparent keeps its block of one kilobyte.
 type parentWriter struct{ block strings.Builder }
 
 func (w *parentWriter) write(sc trace.SpanContext) string {
@@ -41,8 +41,8 @@ func (w *parentWriter) write(sc trace.SpanContext) string {
 	return w.block.String()[start:]
 }
 
-// readParent reads a traceparent of version 00 with flags that version knows. false: it
-// is not one; another version may still be one for the propagator.
+// readParent reads a traceparent of version 00 with the flags of that version. It returns false for anything else,
+// which the propagator may still accept.
 func readParent(s string) (sc trace.SpanContext, ok bool) {
 	if len(s) != parentLen || s[:3] != "00-" || s[35] != '-' || s[52:54] != "-0" || s[54] < '0' || s[54] > '3' {
 		return sc, false

@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// What is written and read here is what the propagator writes and reads.
+// The fast path writes and reads the same as the propagator.
 func TestTraceparentAsThePropagator(t *testing.T) {
 	var w parentWriter
 	kept := map[string]string{}
@@ -34,8 +34,8 @@ func TestTraceparentAsThePropagator(t *testing.T) {
 	}
 }
 
-// FuzzReadParent holds that what is read here the propagator reads alike. It is asked
-// for everything else.
+// FuzzReadParent requires that the propagator reads every traceparent that readParent accepts in the same way. The
+// propagator handles all others.
 func FuzzReadParent(f *testing.F) {
 	good := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for _, s := range []string{good, good[:54], strings.ToUpper(good), "01" + good[2:], good + "-", "00-" + strings.Repeat("0", 32) + good[35:], good[:53] + "04", ""} {
