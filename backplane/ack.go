@@ -3,7 +3,6 @@ package backplane
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/request"
@@ -93,7 +92,7 @@ func (ns *Namespace) ackLocal(ctx context.Context, p *request.Pending, req *wire
 	if len(d.List) == 0 {
 		return
 	}
-	m := ns.localMessage(Message{Namespace: ns.name, Header: cloneHeader(req.Header), Payload: req.Payload}, req.Flags)
+	m := ns.localMessage(Message{Namespace: ns.name, Header: req.Header.Clone(), Payload: req.Payload}, req.Flags)
 	if !ns.prepare(m) {
 		return
 	}
@@ -105,16 +104,4 @@ func (ns *Namespace) ackLocal(ctx context.Context, p *request.Pending, req *wire
 		p.Take(&wire.Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})
 	}}
 	ns.deliver(&d)
-}
-
-// ackOnce lets the application answer at most once.
-type ackOnce struct {
-	used atomic.Bool
-	do   func(payload []byte)
-}
-
-func (o *ackOnce) call(payload []byte) {
-	if o.used.CompareAndSwap(false, true) {
-		o.do(payload)
-	}
 }

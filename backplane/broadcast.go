@@ -4,7 +4,9 @@ import (
 	"context"
 	"sync"
 
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
 	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -60,7 +62,7 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Sele
 		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
 		Header: t.Header, Payload: payload, Relay: t.Relay, Lead: t.Lead,
 	}
-	if po := ns.node.observe.Publish; po != nil {
+	if po := ns.node.monitor.Observers.Publish; po != nil {
 		return ns.sendObserved(ctx, po, o, t)
 	}
 	_, err := ns.send(ctx, o, t)
@@ -72,14 +74,14 @@ func (ns *Namespace) sendObserved(ctx context.Context, po observe.Observer, o *o
 	payload := o.b.Payload
 	defer func() { o.data = observe.Publish{} }()
 	o.data = observe.Publish{
-		Source: ns.node.source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
-		Rooms: t.Rooms, Except: t.Except, LocalOnly: t.LocalOnly, PayloadBytes: len(payload), Header: cloneHeader(t.Header),
+		Source: ns.node.monitor.Source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
+		Rooms: t.Rooms, Except: t.Except, LocalOnly: t.LocalOnly, PayloadBytes: len(payload), Header: t.Header.Clone(),
 	}
-	ctx = observedStart(ctx, ns.node, "PublishStart", observe.Observer.PublishStart, po, &o.data)
+	ctx = monitor.Start(ctx, &ns.node.monitor, "PublishStart", observe.Observer.PublishStart, po, &o.data)
 	o.b.Header = o.data.Header
 	delivered, err := ns.send(ctx, o, t)
 	o.data.MessageBytes, o.data.Delivered, o.data.Err = o.size, delivered, err
-	ns.node.observed("PublishEnd", func() { po.PublishEnd(ctx, &o.data) })
+	ns.node.monitor.Observed("PublishEnd", func() { po.PublishEnd(ctx, &o.data) })
 	return err
 }
 
@@ -110,8 +112,8 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 		return delivered, nil
 	}
 	if err = ns.node.broker.Publish(ctx, ns.codec.BroadcastChannel(ns.name, &o.b), message); err == nil {
-		ns.node.counters.broadcasts.Add(1)
-		ns.node.counters.broadcastBytes.Add(uint64(len(o.b.Payload)))
+		ns.node.monitor.Broadcasts.Add(1)
+		ns.node.monitor.BroadcastBytes.Add(uint64(len(o.b.Payload)))
 	}
 	return delivered, err
 }
@@ -123,7 +125,7 @@ func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing) int {
 	if len(d.List) == 0 {
 		return 0
 	}
-	m := ns.localMessage(Message{Namespace: ns.name, Seq: o.b.Seq, Header: cloneHeader(o.b.Header), Payload: o.b.Payload}, o.b.Flags)
+	m := ns.localMessage(Message{Namespace: ns.name, Seq: o.b.Seq, Header: o.b.Header.Clone(), Payload: o.b.Payload}, o.b.Flags)
 	if !ns.prepare(m) {
 		return 0
 	}
@@ -132,13 +134,10 @@ func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing) int {
 	return d.Delivered()
 }
 
-func cloneHeader(h wire.Header) wire.Header {
-	if h == nil {
-		return nil
+// within refuses a message that is larger than limit, unless that is zero.
+func within(limit, size int) error {
+	if limit > 0 && size > limit {
+		return &broker.PayloadError{Size: size, Max: limit}
 	}
-	c := make(wire.Header, len(h))
-	for k, v := range h {
-		c[k] = v
-	}
-	return c
+	return nil
 }

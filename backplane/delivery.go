@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"bytes"
+	"sync/atomic"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/internal/rooms"
@@ -43,6 +44,18 @@ func (*ackCall) Method() string { return "DeliverAck" }
 func (c disconnectCall) Do(e *entry)  { e.Member.Disconnect(bool(c)) }
 func (disconnectCall) Method() string { return "Disconnect" }
 
+// ackOnce lets the application answer at most once.
+type ackOnce struct {
+	used atomic.Bool
+	do   func(payload []byte)
+}
+
+func (o *ackOnce) call(payload []byte) {
+	if o.used.CompareAndSwap(false, true) {
+		o.do(payload)
+	}
+}
+
 // acking is how many of the members found can acknowledge a message, and take messages.
 func acking(list []*entry) (n int) {
 	for _, e := range list {
@@ -62,10 +75,10 @@ func (ns *Namespace) deliver(d *delivery) {
 // tally counts what a delivery did.
 func (n *Node) tally(d *delivery) {
 	if _, ok := d.Call.(disconnectCall); !ok {
-		n.counters.deliveries.Add(uint64(d.Delivered()))
+		n.monitor.Deliveries.Add(uint64(d.Delivered()))
 	}
 	if skipped := d.Skipped(); skipped > 0 {
-		n.counters.skipped.Add(uint64(skipped))
+		n.monitor.Skipped.Add(uint64(skipped))
 	}
 }
 
@@ -113,7 +126,7 @@ func (ns *Namespace) prepare(m *Message) (ok bool) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			ns.node.panicked("Prepare", "", v)
+			ns.node.monitor.Panicked("Prepare", "", v)
 		}
 	}()
 	ns.opts.Prepare(m)

@@ -2,7 +2,6 @@ package backplane
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -28,7 +27,7 @@ func (ns *Namespace) drain(ctx context.Context) error {
 	}
 	err := ns.sub.Close(ctx)
 	ns.inbound.queue.Close()
-	ns.desk.held.release(func() { pause(ctx, answerDelay) })
+	ns.desk.Release(func() { pause(ctx, answerDelay) })
 	return err
 }
 
@@ -44,7 +43,7 @@ func (ns *Namespace) retire(ctx context.Context) bool {
 	if err := ns.sub.Add(ctx, ns.protocol.Uncounted(ns.name)); err != nil {
 		return false
 	}
-	ns.desk.held.begin()
+	ns.desk.Hold()
 	err := ns.sub.Remove(ctx,
 		broker.Exactly(ns.protocol.Requests(ns.name)),
 		broker.Exactly(ns.protocol.Responses(ns.name)),
@@ -63,52 +62,5 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
-	}
-}
-
-// held are the requests that a namespace that closes answers later, at most maxWaiting and
-// maxWaitingBytes of them. Further ones are answered at once.
-type held struct {
-	mu    sync.Mutex
-	open  bool
-	list  []func()
-	bytes int // what they count, as in a line
-}
-
-// begin lets requests be held from now on.
-func (h *held) begin() {
-	h.mu.Lock()
-	h.open = true
-	h.mu.Unlock()
-}
-
-// hold keeps the answering of a request of so many bytes for later. It returns false if the
-// namespace does not close, or if there is no room.
-func (h *held) hold(size int, answer func()) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	cost := size + waitingSize
-	if !h.open || len(h.list) >= maxWaiting || h.bytes+cost > maxWaitingBytes {
-		return false
-	}
-	h.list = append(h.list, answer)
-	h.bytes += cost
-	return true
-}
-
-// release answers what was held, after a wait if there is something.
-func (h *held) release(wait func()) {
-	h.mu.Lock()
-	any := len(h.list) > 0
-	h.mu.Unlock()
-	if any {
-		wait()
-	}
-	h.mu.Lock()
-	list := h.list
-	h.open, h.list, h.bytes = false, nil, 0
-	h.mu.Unlock()
-	for _, answer := range list {
-		answer()
 	}
 }

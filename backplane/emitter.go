@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/observers"
@@ -120,7 +121,7 @@ func newSender(b broker.Broker, id string, c wire.Codec, list []observe.Observer
 	if !ok {
 		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
 	}
-	return &sender{broker: b, codec: c, id: id, limit: b.Capabilities().MaxPayload, source: newSource(id, b), observe: set}, nil
+	return &sender{broker: b, codec: c, id: id, limit: b.Capabilities().MaxPayload, source: monitor.SourceOf(id, b), observe: set}, nil
 }
 
 // scratch is the memory of a message that is being sent.
@@ -145,7 +146,7 @@ func (s *sender) Broadcast(ctx context.Context, ns string, b *wire.Broadcast) er
 	}
 	d := &observe.Publish{
 		Source: s.source, Namespace: ns, Channel: s.codec.BroadcastChannel(ns, b),
-		Rooms: b.Rooms, Except: b.Except, PayloadBytes: len(b.Payload), Header: cloneHeader(b.Header),
+		Rooms: b.Rooms, Except: b.Except, PayloadBytes: len(b.Payload), Header: b.Header.Clone(),
 	}
 	ctx = guarded(ctx, func() context.Context { return o.PublishStart(ctx, d) })
 	b.Header = d.Header
@@ -177,7 +178,7 @@ func (s *sender) Request(ctx context.Context, ns string, r *wire.Request) error 
 	}
 	d := &observe.Request{
 		Source: s.source, Namespace: ns, Op: r.Op.String(), NoReply: true,
-		Rooms: r.Rooms, Except: r.Except, PayloadBytes: len(r.Payload), Header: cloneHeader(r.Header),
+		Rooms: r.Rooms, Except: r.Except, PayloadBytes: len(r.Payload), Header: r.Header.Clone(),
 	}
 	ctx = guarded(ctx, func() context.Context { return o.RequestStart(ctx, d) })
 	r.Header = d.Header
@@ -198,14 +199,6 @@ func (s *sender) send(ctx context.Context, ns string, r *wire.Request) error {
 		return err
 	}
 	return s.broker.Publish(ctx, s.codec.Protocol().Requests(ns), out)
-}
-
-// within refuses a message that is larger than limit, unless that is zero.
-func within(limit, size int) error {
-	if limit > 0 && size > limit {
-		return &broker.PayloadError{Size: size, Max: limit}
-	}
-	return nil
 }
 
 // guarded calls a method of an observer and returns its context, or ctx.

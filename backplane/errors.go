@@ -312,3 +312,29 @@ func (e *MembershipError) Error() string {
 	}
 	return fmt.Sprintf("backplane: announcements of other nodes: %d lost, %d refused: too many nodes or namespaces", e.Lost, e.Refused)
 }
+
+func newPanicError(what, member string, value any, stack []byte) error {
+	return &PanicError{What: what, Member: member, Value: value, Stack: stack}
+}
+
+// merged makes one error of two: of two unreadable messages on a channel, and of two losses
+// with the same cause. nil: they are not of one kind.
+func merged(queued, err error) error {
+	switch q := queued.(type) {
+	case *DecodeError:
+		if d, ok := err.(*DecodeError); ok && q.Channel == d.Channel {
+			sum := *q
+			sum.More++
+			return &sum
+		}
+	case *broker.LossError:
+		l, ok := err.(*broker.LossError)
+		if ok && q.Uncertain == l.Uncertain && fmt.Sprint(q.Err) == fmt.Sprint(l.Err) {
+			sum := *q
+			sum.Messages += l.Messages
+			sum.Bytes += l.Bytes
+			return &sum
+		}
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
+	"github.com/crossroom/crossroom/backplane/internal/serve"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -16,8 +17,8 @@ const InboundMessages = inbound.MaxMessages
 
 // MaxWaiting and MaxWaitingBytes are how many requests wait in one line.
 const (
-	MaxWaiting      = maxWaiting
-	MaxWaitingBytes = maxWaitingBytes
+	MaxWaiting      = serve.MaxWaiting
+	MaxWaitingBytes = serve.MaxWaitingBytes
 )
 
 // NativeCodec is the codec of a namespace without one.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
+	"github.com/crossroom/crossroom/backplane/internal/request"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -31,7 +33,7 @@ func (a *arrivals) init(ns *Namespace) {
 	a.ns = ns
 	a.deliverEnd = a.deliverEnded
 	a.queue.Init(a, inbound.Options{
-		StallTimeout: ns.node.opts.StallTimeout, Clock: ns.node.observe.Node != nil, Workers: &ns.workers,
+		StallTimeout: ns.node.opts.StallTimeout, Clock: ns.node.monitor.Observers.Node != nil, Workers: &ns.workers,
 	})
 }
 
@@ -40,7 +42,7 @@ func (a *arrivals) init(ns *Namespace) {
 func (a *arrivals) Wants(ch broker.Channel) bool {
 	ns := a.ns
 	return ch.Kind() != broker.KindRoom || ch.Name() == "" || ns.extra.OnBroadcast != nil ||
-		ns.node.observe.Unwanted || ns.rooms.Holds(ch.Name())
+		ns.node.monitor.Observers.Unwanted || ns.rooms.Holds(ch.Name())
 }
 
 // Unread implements inbound.Handler.
@@ -50,10 +52,10 @@ func (a *arrivals) Unread(ch broker.Channel, size int) {
 }
 
 func (a *arrivals) count(size int) {
-	c := &a.ns.node.counters
-	c.received.Add(1)
+	c := &a.ns.node.monitor.Counters
+	c.Received.Add(1)
 	if size > 0 {
-		c.receivedBytes.Add(uint64(size))
+		c.ReceivedBytes.Add(uint64(size))
 	}
 }
 
@@ -76,7 +78,7 @@ func (a *arrivals) Message(ch broker.Channel, payload []byte, d *delivery) (deli
 // recovered is deferred around a callback; it reports its panic.
 func (ns *Namespace) recovered(what string) {
 	if v := recover(); v != nil {
-		ns.node.panicked(what, "", v)
+		ns.node.monitor.Panicked(what, "", v)
 	}
 }
 
@@ -84,10 +86,10 @@ func (ns *Namespace) recovered(what string) {
 func (a *arrivals) Interrupted(err error) {
 	n, name := a.ns.node, a.ns.name
 	a.downSince = time.Now()
-	n.counters.interruptions.Add(1)
-	n.reports.report(&InterruptedError{Namespace: name, Err: err})
-	if n.observe.Link != nil {
-		n.observed("Interrupted", func() { n.observe.Link.Interrupted(name, err) })
+	n.monitor.Interruptions.Add(1)
+	n.monitor.Report(&InterruptedError{Namespace: name, Err: err})
+	if n.monitor.Observers.Link != nil {
+		n.monitor.Observed("Interrupted", func() { n.monitor.Observers.Link.Interrupted(name, err) })
 	}
 	a.onLink(err)
 }
@@ -95,8 +97,8 @@ func (a *arrivals) Interrupted(err error) {
 // Resumed implements inbound.Handler.
 func (a *arrivals) Resumed() {
 	n, lasted := a.ns.node, time.Since(a.downSince)
-	if n.observe.Link != nil {
-		n.observed("Resumed", func() { n.observe.Link.Resumed(a.ns.name, lasted) })
+	if n.monitor.Observers.Link != nil {
+		n.monitor.Observed("Resumed", func() { n.monitor.Observers.Link.Resumed(a.ns.name, lasted) })
 	}
 	a.onLink(nil)
 }
@@ -113,18 +115,18 @@ func (a *arrivals) drop(ch broker.Channel, reason observe.DropReason, err error)
 	n := a.ns.node
 	switch reason {
 	case observe.DropUnwanted:
-		n.counters.unwanted.Add(1)
+		n.monitor.Unwanted.Add(1)
 	case observe.DropEcho:
-		n.counters.echoes.Add(1)
+		n.monitor.Echoes.Add(1)
 	case observe.DropForeign:
-		n.counters.foreign.Add(1)
+		n.monitor.Foreign.Add(1)
 	case observe.DropStray:
-		n.counters.stray.Add(1)
+		n.monitor.Stray.Add(1)
 	case observe.DropUndecodable:
-		n.counters.undecodable.Add(1)
-		n.reports.report(&DecodeError{Channel: ch, Err: err})
+		n.monitor.Undecodable.Add(1)
+		n.monitor.Report(&DecodeError{Channel: ch, Err: err})
 	}
-	if do := n.observe.Drop; do != nil {
+	if do := n.monitor.Observers.Drop; do != nil {
 		a.dropped(do, ch, reason)
 	}
 }
@@ -132,7 +134,7 @@ func (a *arrivals) drop(ch broker.Channel, reason observe.DropReason, err error)
 // dropped is apart from drop, which is on the way of every message for other nodes'
 // rooms and should stay small.
 func (a *arrivals) dropped(do observe.Observer, ch broker.Channel, reason observe.DropReason) {
-	a.ns.node.observed("Dropped", func() { do.Dropped(a.ns.name, ch, reason) })
+	a.ns.node.monitor.Observed("Dropped", func() { do.Dropped(a.ns.name, ch, reason) })
 }
 
 func reasonOf(err error) observe.DropReason {
@@ -156,7 +158,7 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 		a.drop(ch, reasonOf(err), err)
 		return false
 	}
-	ns.node.headerDropped(b.HeaderDropped)
+	ns.node.monitor.HeaderDropped(b.HeaderDropped)
 	if b.Origin == ns.node.id {
 		a.drop(ch, observe.DropEcho, nil)
 		return false
@@ -167,7 +169,7 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 		return false
 	}
 	d.Find(ns.rooms, b.Rooms, b.Except)
-	do := ns.node.observe.Deliver
+	do := ns.node.monitor.Observers.Deliver
 	if len(d.List) == 0 && do == nil {
 		ns.broadcastEnd()
 		a.drop(ch, observe.DropUnwanted, nil)
@@ -187,6 +189,34 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 	return true
 }
 
+// response takes in another node's answer.
+func (a *arrivals) response(ch broker.Channel, payload []byte) {
+	ns := a.ns
+	var r wire.Response
+	if err := ns.codec.DecodeResponse(payload, ns.name, &r); err != nil {
+		a.drop(ch, reasonOf(err), err)
+		return
+	}
+	if r.Node == ns.node.id {
+		a.drop(ch, observe.DropEcho, nil)
+		return
+	}
+	ns.node.members.Heard(r.Node)
+	// On the shared channel most answers are to other nodes' questions.
+	if !ns.requests.Own(r.RequestID) {
+		a.drop(ch, observe.DropForeign, nil)
+		return
+	}
+	switch ns.requests.Take(&r) {
+	case request.Lacking:
+		a.drop(ch, observe.DropUndecodable, errLacking)
+	case request.Stray:
+		a.drop(ch, observe.DropStray, nil)
+	}
+}
+
+var errLacking = errors.New("response without what was asked for")
+
 // Delivered implements inbound.Handler.
 func (a *arrivals) Delivered(d *delivery) {
 	a.ns.node.tally(d)
@@ -204,13 +234,13 @@ func (a *arrivals) Stalled(member string) { a.ns.stalled(member) }
 
 // Panicked implements inbound.Handler.
 func (a *arrivals) Panicked(ctx context.Context, method, member string, value any) {
-	a.ns.node.panickedIn(ctx, method, member, value)
+	a.ns.node.monitor.PanickedIn(ctx, method, member, value)
 }
 
 // stalled counts and reports a member that was left behind.
 func (ns *Namespace) stalled(member string) {
-	ns.node.counters.stalls.Add(1)
-	ns.node.reports.report(&StalledError{Namespace: ns.name, Member: member})
+	ns.node.monitor.Stalls.Add(1)
+	ns.node.monitor.Report(&StalledError{Namespace: ns.name, Member: member})
 }
 
 // deliverStart tells the observer of the broadcast in a.in, whose members are selected,
@@ -218,11 +248,11 @@ func (ns *Namespace) stalled(member string) {
 func (a *arrivals) deliverStart(do observe.Observer, ch broker.Channel, size int, d *delivery) {
 	n, b := a.ns.node, &a.in
 	a.data = observe.Delivery{
-		Source: n.source, Namespace: a.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
+		Source: n.monitor.Source, Namespace: a.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
 		Header: b.Header, HeaderDropped: b.HeaderDropped, PayloadBytes: len(b.Payload), MessageBytes: size,
 		Matched: len(d.List),
 	}
-	a.ctx = observedStart(a.ns.ctx, n, "DeliverStart", observe.Observer.DeliverStart, do, &a.data)
+	a.ctx = monitor.Start(a.ns.ctx, &n.monitor, "DeliverStart", observe.Observer.DeliverStart, do, &a.data)
 	d.Context, a.after = a.ctx, a.deliverEnd
 }
 
@@ -231,8 +261,8 @@ func (a *arrivals) deliverStart(do observe.Observer, ch broker.Channel, size int
 func (a *arrivals) deliverEnded(d *delivery) {
 	n, data := a.ns.node, &a.data
 	data.Delivered, data.Skipped, data.Panicked = d.Delivered(), d.Skipped(), d.Panicked()
-	do := n.observe.Deliver
-	n.observed("DeliverEnd", func() { do.DeliverEnd(a.ctx, data) })
+	do := n.monitor.Observers.Deliver
+	n.monitor.Observed("DeliverEnd", func() { do.DeliverEnd(a.ctx, data) })
 	if data.Matched == 0 {
 		a.drop(data.Channel, observe.DropUnwanted, nil)
 	}

@@ -5,9 +5,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/internal/request"
+	"github.com/crossroom/crossroom/backplane/internal/serve"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/rooms"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -29,8 +29,7 @@ type Namespace struct {
 	inbound  arrivals
 	sub      broker.Subscription
 	workers  sync.WaitGroup // inbound workers and requests being served
-	desk     desk
-	patience *inbound.Patience // with Describe
+	desk     *serve.Desk[Member]
 	ctx      context.Context
 	cancel   context.CancelFunc // when closed
 	closing  atomic.Bool
@@ -59,8 +58,11 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 		Name: name, Node: n.id, Codec: ns.codec, Broker: n.broker, Members: n.members, Timeout: n.opts.RequestsTimeout,
 	})
 	ns.inbound.init(ns)
-	ns.desk.init(ns)
-	ns.patience = inbound.NewPatience(n.opts.StallTimeout)
+	ns.desk = serve.New(serve.Options[Member]{
+		Namespace: name, Node: n.id, Codec: ns.codec, Broker: n.broker, Rooms: ns.rooms, Monitor: &n.monitor,
+		Timeout: n.opts.RequestsTimeout, StallTimeout: n.opts.StallTimeout, Context: ns.ctx, Workers: &ns.workers, Large: n.large,
+		OnRequest: ns.opts.OnRequest, OnEvent: ns.opts.OnEvent, Busy: ErrBusy, Failed: ns.notServed, Stalled: ns.stalled,
+	})
 	return ns
 }
 
@@ -93,6 +95,12 @@ func (ns *Namespace) abandon() {
 	defer cancel()
 	_ = ns.sub.Close(ctx) // the caller has an error already
 	ns.stop()
+}
+
+// notServed is the error that reports why a request is not carried out, or not answered in
+// full.
+func (ns *Namespace) notServed(r *wire.Request, err error) error {
+	return &OpError{Op: "respond to " + r.Op.String(), Namespace: ns.name, Name: r.Origin, Err: err}
 }
 
 // key is what membership knows the namespace by.

@@ -5,31 +5,26 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/internal/observers"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Node is one server's membership of a fleet: its namespaces, and what it knows of
 // the other nodes. All methods are safe for concurrent use.
 type Node struct {
-	id      string
-	since   time.Time
-	broker  broker.Broker
-	limit   int // largest payload, 0 none
-	caps    broker.Capabilities
-	opts    Options
-	observe observers.Set
-	source  *observe.Source
-
-	counters counters
-	reports  reporter
+	id       string
+	since    time.Time
+	broker   broker.Broker
+	limit    int // largest payload, 0 none
+	caps     broker.Capabilities
+	opts     Options
+	monitor  monitor.Monitor
 	members  *membership.Membership
 	stopLoss func()
 
@@ -81,47 +76,21 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 			n.id = o.Name + "~" + n.id
 		}
 	}
-	n.source = newSource(n.id, b)
-	ok := false
-	if n.observe, ok = observers.Of(o.Observers, func(what string, v any) { n.panicked(what, "", v) }); !ok {
+	if !n.monitor.Init(monitor.Options{
+		Node: n.id, Broker: b, Observers: o.Observers, OnError: o.onError(), Logger: o.Logger, Panic: newPanicError, Merge: merged,
+	}) {
 		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
 	}
 	n.members = membership.New(membership.Options{
 		Broker: b, ID: n.id, Since: n.since, Life: n.life,
 		Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, RequestsTimeout: o.RequestsTimeout,
-		NoteArrivals: n.observe.Node != nil, Events: nodeEvents{n},
+		NoteArrivals: n.monitor.Observers.Node != nil, Events: nodeEvents{n},
 	})
-	n.reports.init(o.onError(), o.Logger, &n.counters)
 	return n, nil
 }
 
 // randomID returns 19 letters and digits: 95 bits.
 func randomID() string { return rand.Text()[:19] }
-
-func checkNodeName(name string) error {
-	if len(name) > 64 {
-		return &OptionError{Option: "Name", Reason: "longer than 64 bytes"}
-	}
-	for _, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_", c)) {
-			return &OptionError{Option: "Name", Reason: "has characters other than letters, digits, '.', '-' and '_'"}
-		}
-	}
-	return nil
-}
-
-func checkNodeID(id string) error {
-	if len(id) > 128 {
-		return &OptionError{Option: "ID", Reason: "longer than 128 bytes"}
-	}
-	if strings.Contains(id, "#") {
-		return &OptionError{Option: "ID", Reason: "has a '#'"}
-	}
-	if err := checkName("node id", id); err != nil {
-		return &OptionError{Option: "ID", Reason: err.Error()}
-	}
-	return nil
-}
 
 // ID returns the node's id, unique in the fleet.
 func (n *Node) ID() string { return n.id }
@@ -130,7 +99,7 @@ func (n *Node) ID() string { return n.id }
 func (n *Node) Broker() broker.Broker { return n.broker }
 
 // Stats returns what the node has counted since New.
-func (n *Node) Stats() observe.Stats { return n.counters.snapshot() }
+func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 
 // Namespace joins the fleet in a namespace. On return it is live: whatever another
 // node sends from now on reaches it. ctx limits only the call. An error leaves
@@ -209,10 +178,10 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	n.started = true
-	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.reports.report(&broker.LossError{Loss: l}) })
-	n.workers.Go(n.reports.run)
-	if o := n.observe.Node; o != nil {
-		n.observed("NodeStart", func() { o.NodeStart(observedNode{n}) })
+	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.monitor.Report(&broker.LossError{Loss: l}) })
+	n.workers.Go(n.monitor.Run)
+	if o := n.monitor.Observers.Node; o != nil {
+		n.monitor.Observed("NodeStart", func() { o.NodeStart(observedNode{n}) })
 	}
 	return nil
 }
@@ -248,10 +217,10 @@ func (n *Node) Close(ctx context.Context) error {
 	errs = append(errs, n.members.Close(ctx))
 	close(n.stop)
 	n.stopLoss()
-	if o := n.observe.Node; o != nil {
-		n.observed("NodeEnd", func() { o.NodeEnd(observedNode{n}) })
+	if o := n.monitor.Observers.Node; o != nil {
+		n.monitor.Observed("NodeEnd", func() { o.NodeEnd(observedNode{n}) })
 	}
-	n.reports.close()
+	n.monitor.Close()
 	errs = append(errs, wait(ctx, &n.workers))
 	// What the broker lost, or that it is closed already, is not this node's failure.
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) })

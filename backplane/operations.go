@@ -84,12 +84,7 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 	}
 	var m Members
 	if !t.RemoteOnly {
-		var sel selection
-		infos := ns.find(&sel, t.Rooms, t.Except, detail)
-		if detail {
-			ns.describe(sel.List, infos)
-		}
-		m.add(infos)
+		m.add(ns.desk.Members(t.Rooms, t.Except, detail))
 	}
 	if t.LocalOnly {
 		return &m, nil

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/observe"
@@ -123,4 +124,29 @@ func (o *Options) withDefaults() (Options, error) {
 		out.StallTimeout = min(max(out.RequestsTimeout*2/5, 50*time.Millisecond), time.Second)
 	}
 	return out, nil
+}
+
+func checkNodeName(name string) error {
+	if len(name) > 64 {
+		return &OptionError{Option: "Name", Reason: "longer than 64 bytes"}
+	}
+	for _, c := range name {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_", c)) {
+			return &OptionError{Option: "Name", Reason: "has characters other than letters, digits, '.', '-' and '_'"}
+		}
+	}
+	return nil
+}
+
+func checkNodeID(id string) error {
+	if len(id) > 128 {
+		return &OptionError{Option: "ID", Reason: "longer than 128 bytes"}
+	}
+	if strings.Contains(id, "#") {
+		return &OptionError{Option: "ID", Reason: "has a '#'"}
+	}
+	if err := checkName("node id", id); err != nil {
+		return &OptionError{Option: "ID", Reason: err.Error()}
+	}
+	return nil
 }

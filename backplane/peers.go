@@ -1,12 +1,9 @@
 package backplane
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
-	"github.com/crossroom/crossroom/broker"
 )
 
 // Peer is another Crossroom node, as it announced itself.
@@ -36,47 +33,3 @@ func peersOf(list []membership.Peer) []Peer {
 	}
 	return peers
 }
-
-// nodeEvents is what membership tells a node.
-type nodeEvents struct{ n *Node }
-
-func (e nodeEvents) Left(id string, from []membership.Namespace) {
-	for _, ns := range e.n.live() {
-		if from == nil || slices.Contains(from, ns.key()) {
-			ns.requests.Lost(id)
-		}
-	}
-}
-
-func (e nodeEvents) Interrupted(err error) {
-	e.n.reports.report(&InterruptedError{Err: err})
-	if o := e.n.observe.Link; o != nil {
-		e.n.observed("Interrupted", func() { o.Interrupted("", err) })
-	}
-}
-
-func (e nodeEvents) Resumed(lasted time.Duration) {
-	if o := e.n.observe.Link; o != nil {
-		e.n.observed("Resumed", func() { o.Resumed("", lasted) })
-	}
-}
-
-func (e nodeEvents) Unreadable(ch broker.Channel, err error) {
-	e.n.counters.undecodable.Add(1)
-	e.n.reports.report(&DecodeError{Channel: ch, Err: err})
-}
-
-func (e nodeEvents) Foreign() { e.n.counters.foreign.Add(1) }
-
-func (e nodeEvents) Duplicate(since time.Time) {
-	e.n.reports.report(&OpError{Op: "announce", Name: e.n.id, Err: fmt.Errorf("%w, and runs since %s", ErrDuplicateID, since.Format(time.RFC3339Nano))})
-}
-
-func (e nodeEvents) Overflowed() { e.n.counters.membershipLost.Add(1) }
-
-func (e nodeEvents) Incomplete(lost, refused int) {
-	e.n.counters.membershipLost.Add(uint64(refused))
-	e.n.reports.report(&MembershipError{Lost: lost, Refused: refused})
-}
-
-func (e nodeEvents) Unsent(err error) { e.n.reports.report(err) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
 	"github.com/crossroom/crossroom/backplane/internal/request"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -62,7 +63,7 @@ func (ns *Namespace) ask(ctx context.Context, req *wire.Request, snap *request.S
 
 // run runs a request, of which the observer sees seen.
 func (ns *Namespace) run(ctx context.Context, p *request.Pending, seen *observe.Request, snap *request.Snapshot, exp wire.Expected, publish bool) (Coverage, error) {
-	ns.node.counters.asked.Add(1)
+	ns.node.monitor.Asked.Add(1)
 	if seen != nil {
 		seen.Expected, seen.ExpectedForeign = snap.Expected(), exp.Answers
 	}
@@ -76,7 +77,7 @@ func (ns *Namespace) run(ctx context.Context, p *request.Pending, seen *observe.
 		for _, m := range coverage.Missing {
 			seen.Missing = append(seen.Missing, observe.Missing(m))
 		}
-		ns.node.observed("RequestEnd", func() { ns.node.observe.Request.RequestEnd(ctx, seen) })
+		ns.node.monitor.Observed("RequestEnd", func() { ns.node.monitor.Observers.Request.RequestEnd(ctx, seen) })
 	}
 	return coverage, err
 }
@@ -85,16 +86,16 @@ func (ns *Namespace) run(ctx context.Context, p *request.Pending, seen *observe.
 // what it sees of the request, nil without an observer.
 func (ns *Namespace) begin(ctx context.Context, p *request.Pending, req *wire.Request, snap *request.Snapshot, exp wire.Expected) (_ context.Context, seen *observe.Request) {
 	n := ns.node
-	ro := n.observe.Request
+	ro := n.monitor.Observers.Request
 	if ro == nil {
 		return ctx, nil
 	}
 	seen = ns.requestData(req)
 	seen.Expected, seen.ExpectedForeign = snap.Expected(), exp.Answers
-	ctx = observedStart(ctx, n, "RequestStart", observe.Observer.RequestStart, ro, seen)
+	ctx = monitor.Start(ctx, &n.monitor, "RequestStart", observe.Observer.RequestStart, ro, seen)
 	req.Header = seen.Header
 	p.Each(func(node string) {
-		n.observed("RequestResponse", func() { ro.RequestResponse(ctx, seen, node) })
+		n.monitor.Observed("RequestResponse", func() { ro.RequestResponse(ctx, seen, node) })
 	})
 	return ctx, seen
 }
@@ -146,52 +147,24 @@ func (ns *Namespace) unreachable(snap *request.Snapshot, op wire.Op, err error) 
 // requestData describes a request to the observer.
 func (ns *Namespace) requestData(req *wire.Request) *observe.Request {
 	return &observe.Request{
-		Source: ns.node.source, Namespace: ns.name, Op: req.Op.String(), ID: req.ID, NoReply: req.NoReply,
-		Rooms: req.Rooms, Except: req.Except, PayloadBytes: len(req.Payload), Header: cloneHeader(req.Header),
+		Source: ns.node.monitor.Source, Namespace: ns.name, Op: req.Op.String(), ID: req.ID, NoReply: req.NoReply,
+		Rooms: req.Rooms, Except: req.Except, PayloadBytes: len(req.Payload), Header: req.Header.Clone(),
 	}
 }
 
 // tell publishes a request that nobody answers.
 func (ns *Namespace) tell(ctx context.Context, req *wire.Request) error {
-	ro := ns.node.observe.Request
+	ro := ns.node.monitor.Observers.Request
 	if ro == nil {
 		return ns.requests.Publish(ctx, req)
 	}
 	d := ns.requestData(req)
-	ctx = observedStart(ctx, ns.node, "RequestStart", observe.Observer.RequestStart, ro, d)
+	ctx = monitor.Start(ctx, &ns.node.monitor, "RequestStart", observe.Observer.RequestStart, ro, d)
 	req.Header = d.Header
 	d.Err = ns.requests.Publish(ctx, req)
-	ns.node.observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })
+	ns.node.monitor.Observed("RequestEnd", func() { ro.RequestEnd(ctx, d) })
 	return d.Err
 }
-
-// response takes in another node's answer.
-func (a *arrivals) response(ch broker.Channel, payload []byte) {
-	ns := a.ns
-	var r wire.Response
-	if err := ns.codec.DecodeResponse(payload, ns.name, &r); err != nil {
-		a.drop(ch, reasonOf(err), err)
-		return
-	}
-	if r.Node == ns.node.id {
-		a.drop(ch, observe.DropEcho, nil)
-		return
-	}
-	ns.node.members.Heard(r.Node)
-	// On the shared channel most answers are to other nodes' questions.
-	if !ns.requests.Own(r.RequestID) {
-		a.drop(ch, observe.DropForeign, nil)
-		return
-	}
-	switch ns.requests.Take(&r) {
-	case request.Lacking:
-		a.drop(ch, observe.DropUndecodable, errLacking)
-	case request.Stray:
-		a.drop(ch, observe.DropStray, nil)
-	}
-}
-
-var errLacking = errors.New("response without what was asked for")
 
 // partial makes the error of an incomplete answer, nil if nobody is missing. Pass
 // why asking ended early, if it did.
@@ -199,7 +172,7 @@ func (ns *Namespace) partial(ctx context.Context, op wire.Op, f Coverage, err er
 	if err == nil && len(f.Missing) == 0 && f.Uncounted == nil {
 		return nil
 	}
-	ns.node.counters.partial.Add(1)
+	ns.node.monitor.Partial.Add(1)
 	if err == nil && len(f.Missing) == 0 {
 		err = f.Uncounted
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"maps"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -78,6 +79,9 @@ type Expected struct {
 // Header carries what travels beside a message, such as trace context. A nil
 // Header is empty.
 type Header map[string]string
+
+// Clone returns a copy.
+func (h Header) Clone() Header { return maps.Clone(h) }
 
 // MaxHeader is how much of a Header a receiver takes in: bytes of all names and values
 // together. Codecs may refuse to send more.

@@ -1,34 +1,29 @@
-package backplane
+package serve
 
-import "github.com/crossroom/crossroom/internal/wire"
+import (
+	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
+)
 
 // partBytes is about how large the messages are in which a long list is sent, and how
 // much of it is made at a time.
 const partBytes = 256 << 10
 
-// part returns the size that a node's lists are cut into.
-func (n *Node) part() int {
-	if n.limit > 0 {
-		return min(partBytes, max(n.limit/2, 1))
-	}
-	return partBytes
-}
-
 // queryAll answers queries that have the same answer.
-func queryAll(list []*served) {
-	switch ns, r := list[0].ns, list[0].req; r.Op {
+func (d *Desk[M]) queryAll(list []*Request[M]) {
+	switch r := list[0].req; r.Op {
 	case wire.OpMembers:
 		for len(list) > 0 {
-			list = ns.listMembers(list)
+			list = d.listMembers(list)
 		}
 	case wire.OpRoomsOf:
-		rooms, ok := ns.rooms.RoomsOf(r.Member)
+		names, ok := d.o.Rooms.RoomsOf(r.Member)
 		for _, s := range list {
-			s.resp.Rooms, s.resp.NotFound = rooms, !ok
+			s.Response.Rooms, s.Response.NotFound = names, !ok
 			s.end()
 		}
 	case wire.OpRooms:
-		ns.listRooms(list)
+		d.listRooms(list)
 	}
 }
 
@@ -37,24 +32,24 @@ func queryAll(list []*served) {
 const shareLarge = 8
 
 // listRooms answers OpRooms.
-func (ns *Namespace) listRooms(list []*served) {
-	rooms, limit := ns.rooms.Names(), ns.node.part()
+func (d *Desk[M]) listRooms(list []*Request[M]) {
+	names, limit := d.o.Rooms.Names(), d.part
 	if !list[0].req.Native {
 		limit = 0
 	}
-	sendParts(list, len(rooms), limit, func(i int) int { return len(rooms[i]) + 4 }, func(r *wire.Response, from, to int) {
-		r.Rooms = rooms[from:to]
+	sendParts(list, len(names), limit, func(i int) int { return len(names[i]) + 4 }, func(r *wire.Response, from, to int) {
+		r.Rooms = names[from:to]
 	})
 }
 
 // listMembers answers OpMembers. What members say of themselves is asked for as it is
 // sent, so that a long list is nowhere as a whole, unless the asker takes but one message:
 // then one such answer is made at a time. It returns those that are not answered yet.
-func (ns *Namespace) listMembers(list []*served) (rest []*served) {
-	r, n := list[0].req, ns.node
-	var sel selection
-	infos := ns.find(&sel, r.Rooms, r.Except, r.Detail)
-	limit := n.part()
+func (d *Desk[M]) listMembers(list []*Request[M]) (rest []*Request[M]) {
+	r := list[0].req
+	var sel rooms.Selection[M]
+	infos := d.find(&sel, r.Rooms, r.Except, r.Detail)
+	limit := d.part
 	if !r.Native {
 		limit = 0
 	}
@@ -62,7 +57,7 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 	size := func(i int) int {
 		if r.Detail && i >= said {
 			to := min(i+describeAtOnce, len(infos))
-			ns.describe(sel.List[i:to], infos[i:to])
+			d.describe(sel.List[i:to], infos[i:to])
 			said = to
 		}
 		m := &infos[i]
@@ -76,8 +71,8 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 		few := min(shareLarge, len(list))
 		list, rest = list[:few], list[few:]
 		if limit == 0 {
-			n.large <- struct{}{}
-			defer func() { <-n.large }()
+			d.o.Large <- struct{}{}
+			defer func() { <-d.o.Large }()
 		}
 	}
 	sendParts(list, len(infos), limit, size, func(r *wire.Response, from, to int) {
@@ -90,20 +85,20 @@ func (ns *Namespace) listMembers(list []*served) (rest []*served) {
 }
 
 // sendParts sends n elements to each asker, in parts of about limit bytes; zero: in one.
-func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *wire.Response, from, to int)) {
+func sendParts[M any](list []*Request[M], n, limit int, size func(i int) int, put func(r *wire.Response, from, to int)) {
 	failed := make([]error, len(list))
 	for from, to := 0, 0; ; from = to {
 		for sum := 0; to < n && (limit == 0 || sum < limit || to == from); to++ {
 			sum += size(to)
 		}
 		for i, s := range list {
-			switch put(&s.resp, from, to); {
+			switch put(&s.Response, from, to); {
 			case failed[i] != nil:
 			case i > 0 && list[0].short != nil:
 				failed[i] = s.like(list[0])
 			default:
-				s.resp.More = to < n
-				failed[i] = s.reply(&s.resp)
+				s.Response.More = to < n
+				failed[i] = s.Reply(&s.Response)
 			}
 		}
 		if to == n {
@@ -111,23 +106,33 @@ func sendParts(list []*served, n, limit int, size func(i int) int, put func(r *w
 		}
 	}
 	for i, s := range list {
-		s.resp, s.short = wire.Response{}, nil
+		s.Response, s.short = wire.Response{}, nil
 		s.done(failed[i])
 	}
 }
 
+// Members lists the selected members; with rooms and what they say of themselves if detail.
+func (d *Desk[M]) Members(in, except []string, detail bool) []wire.MemberInfo {
+	var sel rooms.Selection[M]
+	infos := d.find(&sel, in, except, detail)
+	if detail {
+		d.describe(sel.List, infos)
+	}
+	return infos
+}
+
 // find finds the selected members and lists them; with rooms if detail. What they say of
-// themselves is the teller's.
-func (ns *Namespace) find(sel *selection, rooms, except []string, detail bool) []wire.MemberInfo {
+// themselves is describe's.
+func (d *Desk[M]) find(sel *rooms.Selection[M], in, except []string, detail bool) []wire.MemberInfo {
 	var names [][]string
 	if detail {
-		names = sel.FindDetail(ns.rooms, rooms, except)
+		names = sel.FindDetail(d.o.Rooms, in, except)
 	} else {
-		sel.Find(ns.rooms, rooms, except)
+		sel.Find(d.o.Rooms, in, except)
 	}
 	infos := make([]wire.MemberInfo, len(sel.List))
 	for i, e := range sel.List {
-		infos[i] = wire.MemberInfo{ID: e.ID(), Node: ns.node.id}
+		infos[i] = wire.MemberInfo{ID: e.ID(), Node: d.o.Node}
 		if detail {
 			infos[i].Rooms = names[i]
 		}

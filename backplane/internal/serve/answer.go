@@ -1,4 +1,4 @@
-package backplane
+package serve
 
 import (
 	"context"
@@ -10,17 +10,17 @@ import (
 )
 
 // end publishes the answer, if one is wanted.
-func (s *served) end() {
-	s.done(s.reply(&s.resp))
+func (s *Request[M]) end() {
+	s.done(s.Reply(&s.Response))
 }
 
 // wanted reports whether the asker waits for an answer.
-func (s *served) wanted() bool { return s.req.ID != "" && !s.req.NoReply }
+func (s *Request[M]) wanted() bool { return s.req.ID != "" && !s.req.NoReply }
 
-// reply publishes an answer. If that cannot be done for what the answer is, the asker
+// Reply publishes an answer. If that cannot be done for what the answer is, the asker
 // gets less of it, or one that says why, or, if its form has no place for that, one
 // without a value.
-func (s *served) reply(resp *wire.Response) error {
+func (s *Request[M]) Reply(resp *wire.Response) error {
 	if !s.wanted() {
 		return nil
 	}
@@ -33,16 +33,16 @@ func (s *served) reply(resp *wire.Response) error {
 }
 
 // report reports that the asker gets less than it asked for, or nothing.
-func (s *served) report(err error) {
-	if ns := s.ns; err != nil && ns.ctx.Err() == nil {
-		ns.node.reports.reportIn(s.ctx, &OpError{Op: "respond to " + s.req.Op.String(), Namespace: ns.name, Name: s.req.Origin, Err: err})
+func (s *Request[M]) report(err error) {
+	if o := &s.desk.o; err != nil && o.Context.Err() == nil {
+		o.Monitor.ReportIn(s.Context, o.Failed(s.req, err))
 	}
 }
 
 // send publishes an answer. A list that is too large for one message goes to a Crossroom
 // node in several; a member that is too large by itself goes without what it says of
 // itself. Other askers count the messages, so they get a shorter one.
-func (s *served) send(resp *wire.Response) (unfit, err error) {
+func (s *Request[M]) send(resp *wire.Response) (unfit, err error) {
 	unfit, err = s.publish(resp)
 	if unfit == nil || resp.Ack {
 		return unfit, err
@@ -83,7 +83,7 @@ func isTooLarge(err error) bool {
 // shorten publishes a list that does not fit into a message, or that cannot be written,
 // with less of each member, and then with fewer of them, so that an asker that waits for
 // one message gets one. why says what is wrong with the whole list.
-func (s *served) shorten(resp *wire.Response, why error) (unfit, err error) {
+func (s *Request[M]) shorten(resp *wire.Response, why error) (unfit, err error) {
 	short := *resp
 	if s.req.Op == wire.OpMembers && s.req.Detail {
 		for short.Brief = 1; short.Brief <= wire.MaxBrief; short.Brief++ {
@@ -110,7 +110,7 @@ func (s *served) shorten(resp *wire.Response, why error) (unfit, err error) {
 }
 
 // shortened keeps and reports the answer that has been sent instead of the whole one.
-func (s *served) shortened(short *wire.Response, err, why error) {
+func (s *Request[M]) shortened(short *wire.Response, err, why error) {
 	if err == nil {
 		s.short, s.why = short, why
 		s.report(why)
@@ -118,9 +118,9 @@ func (s *served) shortened(short *wire.Response, err, why error) {
 }
 
 // like gives s the answer that fitted for another asker of the same.
-func (s *served) like(first *served) error {
-	s.resp.Brief, s.resp.Members, s.resp.Rooms = first.short.Brief, first.short.Members, first.short.Rooms
-	err := s.reply(&s.resp)
+func (s *Request[M]) like(first *Request[M]) error {
+	s.Response.Brief, s.Response.Members, s.Response.Rooms = first.short.Brief, first.short.Members, first.short.Rooms
+	err := s.Reply(&s.Response)
 	if err == nil {
 		s.report(first.why)
 	}
@@ -137,16 +137,16 @@ func fewer(n int, err error) int {
 }
 
 // publish publishes one message. unfit is set if it failed for what the message is.
-func (s *served) publish(resp *wire.Response) (unfit, err error) {
-	ns := s.ns
-	buf, err := ns.codec.AppendResponse(nil, ns.name, resp)
+func (s *Request[M]) publish(resp *wire.Response) (unfit, err error) {
+	o := &s.desk.o
+	buf, err := o.Codec.AppendResponse(nil, o.Namespace, resp)
 	if err != nil || len(buf) == 0 {
 		return err, err
 	}
 	// A node that leaves gives its last answers too.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), ns.node.opts.RequestsTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Context), o.Timeout)
 	defer cancel()
-	err = ns.node.broker.Publish(ctx, ns.codec.ResponseChannel(ns.name, resp), buf)
+	err = o.Broker.Publish(ctx, o.Codec.ResponseChannel(o.Namespace, resp), buf)
 	if size, ok := errors.AsType[*broker.PayloadError](err); ok {
 		unfit = fmt.Errorf("answer of %d bytes is over the broker's limit", size.Size)
 	}

@@ -1,53 +1,58 @@
-package backplane
+package serve
 
 import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
+	"github.com/crossroom/crossroom/internal/rooms"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // describeAtOnce is how many members describe themselves at a time.
 const describeAtOnce = 256
 
+// describer is backplane.Describer.
+type describer interface{ Describe() []byte }
+
 // describe has the members of list say what MembersDetail is to show, each on a goroutine of
 // its own, some at a time. If none returns for as long as members' methods may take, those
 // that are left are reported as stalled. They are listed without it, and not called again
 // before they have returned.
-func (ns *Namespace) describe(list []*entry, infos []wire.MemberInfo) {
+func (d *Desk[M]) describe(list []*rooms.Entry[M], infos []wire.MemberInfo) {
 	for len(list) > 0 {
 		some := min(describeAtOnce, len(list))
-		ns.describeSome(list[:some], infos[:some])
+		d.describeSome(list[:some], infos[:some])
 		list, infos = list[some:], infos[some:]
 	}
 }
 
 // description is a call of one Describe.
-type description struct {
-	entry *entry
+type description[M any] struct {
+	entry *rooms.Entry[M]
 	info  *wire.MemberInfo
 	data  []byte
 	over  atomic.Bool // set by the first of: the call returns, it is left behind
 }
 
-func (ns *Namespace) describeSome(list []*entry, infos []wire.MemberInfo) {
-	calls := make([]description, len(list))
-	returned := make(chan *description, len(list))
+func (d *Desk[M]) describeSome(list []*rooms.Entry[M], infos []wire.MemberInfo) {
+	calls := make([]description[M], len(list))
+	returned := make(chan *description[M], len(list))
 	waiting := 0
 	for i, e := range list {
-		m, ok := e.Member.(Describer)
+		m, ok := any(e.Member).(describer)
 		if !ok || e.Muted() {
 			continue
 		}
 		c := &calls[i]
 		c.entry, c.info = e, &infos[i]
 		waiting++
-		go c.run(ns.node, m, returned) // ends with the method
+		go c.run(d.o.Monitor, m, returned) // ends with the method
 	}
-	watch := ns.patience.Watch()
+	watch := d.patience.Watch()
 	var look *time.Timer
 	var looks <-chan time.Time
-	if waiting > 0 && ns.node.opts.StallTimeout > 0 {
+	if waiting > 0 && d.o.StallTimeout > 0 {
 		look = time.NewTimer(watch.Pause())
 		defer look.Stop()
 		looks = look.C
@@ -60,19 +65,19 @@ func (ns *Namespace) describeSome(list []*entry, infos []wire.MemberInfo) {
 			news = true
 		case <-looks:
 			if news {
-				news, watch = false, ns.patience.Watch()
+				news, watch = false, d.patience.Watch()
 			}
 			late := watch.Late()
 			look.Reset(watch.Pause())
 			if !late {
 				continue
 			}
-			ns.patience.Lose()
+			d.patience.Lose()
 			for i := range calls {
 				if c := &calls[i]; c.entry != nil && c.over.CompareAndSwap(false, true) {
 					waiting--
 					if c.entry.Mute() {
-						ns.stalled(c.entry.ID())
+						d.o.Stalled(c.entry.ID())
 					}
 				}
 			}
@@ -81,10 +86,10 @@ func (ns *Namespace) describeSome(list []*entry, infos []wire.MemberInfo) {
 }
 
 // run calls the method.
-func (c *description) run(n *Node, m Describer, returned chan<- *description) {
+func (c *description[M]) run(mon *monitor.Monitor, m describer, returned chan<- *description[M]) {
 	defer func() { // also if the method ends its goroutine
 		if v := recover(); v != nil {
-			n.panicked("Describe", c.entry.ID(), v)
+			mon.Panicked("Describe", c.entry.ID(), v)
 		}
 		if c.over.CompareAndSwap(false, true) {
 			returned <- c

@@ -1,0 +1,75 @@
+package backplane
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane/internal/membership"
+	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
+)
+
+// nodeEvents is what membership tells a node.
+type nodeEvents struct{ n *Node }
+
+func (e nodeEvents) Left(id string, from []membership.Namespace) {
+	for _, ns := range e.n.live() {
+		if from == nil || slices.Contains(from, ns.key()) {
+			ns.requests.Lost(id)
+		}
+	}
+}
+
+func (e nodeEvents) Interrupted(err error) {
+	e.n.monitor.Report(&InterruptedError{Err: err})
+	if o := e.n.monitor.Observers.Link; o != nil {
+		e.n.monitor.Observed("Interrupted", func() { o.Interrupted("", err) })
+	}
+}
+
+func (e nodeEvents) Resumed(lasted time.Duration) {
+	if o := e.n.monitor.Observers.Link; o != nil {
+		e.n.monitor.Observed("Resumed", func() { o.Resumed("", lasted) })
+	}
+}
+
+func (e nodeEvents) Unreadable(ch broker.Channel, err error) {
+	e.n.monitor.Undecodable.Add(1)
+	e.n.monitor.Report(&DecodeError{Channel: ch, Err: err})
+}
+
+func (e nodeEvents) Foreign() { e.n.monitor.Foreign.Add(1) }
+
+func (e nodeEvents) Duplicate(since time.Time) {
+	e.n.monitor.Report(&OpError{Op: "announce", Name: e.n.id, Err: fmt.Errorf("%w, and runs since %s", ErrDuplicateID, since.Format(time.RFC3339Nano))})
+}
+
+func (e nodeEvents) Overflowed() { e.n.monitor.MembershipLost.Add(1) }
+
+func (e nodeEvents) Incomplete(lost, refused int) {
+	e.n.monitor.MembershipLost.Add(uint64(refused))
+	e.n.monitor.Report(&MembershipError{Lost: lost, Refused: refused})
+}
+
+func (e nodeEvents) Unsent(err error) { e.n.monitor.Report(err) }
+
+// observedNode is a node as observers see it.
+type observedNode struct{ n *Node }
+
+func (o observedNode) Source() *observe.Source { return o.n.monitor.Source }
+
+func (o observedNode) Snapshot() observe.Snapshot {
+	s := observe.Snapshot{
+		Stats: o.n.Stats(), Broker: o.n.broker.Stats(), Peers: len(o.n.members.Peers()),
+		LastMessage: o.n.members.LastMessage(),
+	}
+	for _, ns := range o.n.live() {
+		members, rooms := ns.rooms.Counts()
+		s.Namespaces = append(s.Namespaces, observe.Namespace{
+			Name: ns.name, Protocol: ns.protocol.String(), Members: members, Rooms: rooms, Shared: ns.extra.Shared,
+			LastMessage: ns.inbound.queue.Last(),
+		})
+	}
+	return s
+}

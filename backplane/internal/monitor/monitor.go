@@ -1,0 +1,96 @@
+// Package monitor is what a node shows of itself: counters, errors that have no caller, and
+// calls of its observers.
+package monitor
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/observers"
+)
+
+// Monitor of one node. All methods are safe for concurrent use.
+type Monitor struct {
+	Counters
+	reporter
+	// Observers has the observer of each kind of event, nil where none wants it. Observed and
+	// Start call them.
+	Observers observers.Set
+	Source    *observe.Source
+
+	panicError func(what, member string, value any, stack []byte) error
+}
+
+// Options of a Monitor.
+type Options struct {
+	Node      string // its id
+	Broker    broker.Broker
+	Observers []observe.Observer
+	// OnError is called for each error; if it is nil the Logger gets it.
+	OnError func(context.Context, error)
+	Logger  *slog.Logger
+	// Panic makes the error that reports the panic of a callback.
+	Panic func(what, member string, value any, stack []byte) error
+	// Merge returns an error that stands for two, of which queued waits to be reported, or
+	// nil if they are not of one kind.
+	Merge func(queued, err error) error
+}
+
+// Init prepares a monitor, which must not be copied afterwards. It returns false if an
+// observer is nil.
+func (m *Monitor) Init(o Options) (ok bool) {
+	m.Source, m.panicError = SourceOf(o.Node, o.Broker), o.Panic
+	m.Observers, ok = observers.Of(o.Observers, func(what string, v any) { m.Panicked(what, "", v) })
+	m.reporter.init(o, &m.Counters)
+	return ok
+}
+
+// SourceOf returns the Source of a node on a broker.
+func SourceOf(node string, b broker.Broker) *observe.Source {
+	caps := b.Capabilities()
+	return &observe.Source{Node: node, System: caps.Name, Prefix: caps.Prefix}
+}
+
+// Panicked counts and reports the panic of a callback.
+func (m *Monitor) Panicked(what, member string, v any) error {
+	return m.PanickedIn(context.Background(), what, member, v)
+}
+
+// PanickedIn is Panicked for a callback that was called in a context; nil is none.
+func (m *Monitor) PanickedIn(ctx context.Context, what, member string, v any) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	err := m.panicError(what, member, v, debug.Stack())
+	m.Panics.Add(1)
+	m.ReportIn(ctx, err)
+	return err
+}
+
+// Observed calls a method of an observer that is no Start.
+func (m *Monitor) Observed(what string, call func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			m.Panicked(what, "", v)
+		}
+	}()
+	call()
+}
+
+// Start calls a Start method of the observer o, given as a method expression: that of every
+// message costs no closure.
+func Start[O, D any](ctx context.Context, m *Monitor, what string, start func(O, context.Context, *D) context.Context, o O, d *D) (started context.Context) {
+	started = ctx
+	defer func() {
+		if v := recover(); v != nil {
+			m.Panicked(what, "", v)
+		}
+	}()
+	if c := start(o, ctx, d); c != nil {
+		started = c
+	}
+	return started
+}

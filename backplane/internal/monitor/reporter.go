@@ -1,0 +1,108 @@
+package monitor
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// reporter hands errors that have no caller to the application, one at a time and
+// from a goroutine of its own, so that a slow handler holds up nothing. What does
+// not fit into its queue is counted and not handed over.
+type reporter struct {
+	onError func(context.Context, error)
+	logger  *slog.Logger
+	merge   func(queued, err error) error
+	stats   *Counters
+
+	mu     sync.Mutex
+	wake   sync.Cond
+	queue  []reported
+	closed bool
+}
+
+const reportQueue = 256
+
+// reported is an error with the context of what went wrong, for trace-aware loggers.
+type reported struct {
+	ctx context.Context
+	err error
+}
+
+func (r *reporter) init(o Options, stats *Counters) {
+	r.onError, r.logger, r.merge, r.stats = o.OnError, o.Logger, o.Merge, stats
+	r.wake.L = &r.mu
+}
+
+// Report reports an error that has no caller.
+func (r *reporter) Report(err error) { r.ReportIn(context.Background(), err) }
+
+// ReportIn is Report for what went wrong in a context.
+func (r *reporter) ReportIn(ctx context.Context, err error) {
+	if r.onError == nil && r.logger == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) >= reportQueue/2 && r.coalesce(err) {
+		return
+	}
+	if r.closed || len(r.queue) >= reportQueue {
+		r.stats.Unreported.Add(1)
+		return
+	}
+	r.queue = append(r.queue, reported{ctx, err})
+	r.wake.Signal()
+}
+
+// coalesce merges an error into one that still waits, so that a flood of one kind does not
+// crowd out the rest. r.mu is held.
+func (r *reporter) coalesce(err error) bool {
+	for i := range r.queue {
+		if sum := r.merge(r.queue[i].err, err); sum != nil {
+			r.queue[i].err = sum
+			return true
+		}
+	}
+	return false
+}
+
+// Run is the reporter's goroutine. It ends after Close, when the queue is empty.
+func (r *reporter) Run() {
+	for {
+		r.mu.Lock()
+		for len(r.queue) == 0 && !r.closed {
+			r.wake.Wait()
+		}
+		batch := r.queue
+		r.queue = nil
+		r.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for _, e := range batch {
+			r.one(e.ctx, e.err)
+		}
+	}
+}
+
+func (r *reporter) one(ctx context.Context, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.stats.Panics.Add(1)
+		}
+	}()
+	if r.onError != nil {
+		r.onError(ctx, err)
+	} else {
+		r.logger.LogAttrs(ctx, slog.LevelWarn, "backplane", slog.Any("error", err))
+	}
+}
+
+// Close ends Run when what waits has been reported.
+func (r *reporter) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.wake.Signal()
+	r.mu.Unlock()
+}

@@ -1,0 +1,178 @@
+// Package serve carries out what other nodes ask a namespace for: a Desk works on a few
+// requests at a time and lets the others wait in bounded queues, lists members and rooms,
+// and publishes answers, long ones in parts. Package backplane carries out itself what calls
+// members' methods, on the inbound worker, and has the Desk answer.
+package serve
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/crossroom/crossroom/backplane/internal/inbound"
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// Options of a Desk. None has a default. M is the type of the members, an interface.
+type Options[M any] struct {
+	Namespace string
+	Node      string // its id
+	Codec     wire.Codec
+	Broker    broker.Broker // publishes answers
+	Rooms     *rooms.Registry[M]
+	Monitor   *monitor.Monitor
+	// Timeout and StallTimeout are RequestsTimeout and StallTimeout of backplane.Options.
+	Timeout, StallTimeout time.Duration
+	// Context ends when the namespace has closed. Workers counts the goroutines.
+	Context context.Context
+	Workers *sync.WaitGroup
+	// Large, which the namespaces of a node share, has room for one: it is held while an
+	// answer is made that is large and has to be one message.
+	Large chan struct{}
+	// OnRequest and OnEvent are those of backplane.NamespaceOptions.
+	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
+	OnEvent   func(ctx context.Context, from string, payload []byte, reply func([]byte))
+	// Busy is why a request is refused. Failed makes the error that reports why a request is
+	// not carried out, or not answered in full.
+	Busy   error
+	Failed func(r *wire.Request, err error) error
+	// Stalled reports a member whose Describe does not return.
+	Stalled func(member string)
+}
+
+// Desk carries out what other nodes ask for and the inbound worker does not do itself. It
+// has three lines: queries about members and rooms, calls of the application's callbacks,
+// and answers that only need to be published. Each line works on a few requests at a time;
+// the others wait in its bounded queue. A request for which the queue has no room is
+// refused.
+type Desk[M any] struct {
+	o                       Options[M]
+	part                    int // the size that lists are cut into
+	patience                *inbound.Patience
+	queries, calls, answers line[M]
+	held                    held // while the namespace closes
+}
+
+// New makes the Desk of a namespace.
+func New[M any](o Options[M]) *Desk[M] {
+	d := &Desk[M]{o: o, part: partBytes, patience: inbound.NewPatience(o.StallTimeout)}
+	if limit := o.Broker.Capabilities().MaxPayload; limit > 0 {
+		d.part = min(partBytes, max(limit/2, 1))
+	}
+	d.queries = line[M]{desk: d, limit: maxQueries}
+	// A callback that does not return keeps its place. What waits behind it is refused in
+	// time for its asker to hear so, if that has the same timeout.
+	d.calls = line[M]{desk: d, limit: maxCalls, patience: o.Timeout * 3 / 4}
+	d.answers = line[M]{desk: d, limit: maxAnswers}
+	return d
+}
+
+const (
+	// maxCalls limits the calls of OnRequest and OnEvent that are running at a time.
+	maxCalls = 256
+	// maxQueries limits the queries that are being answered at a time. Few are faster than
+	// many, and need less memory.
+	maxQueries = 4
+	maxAnswers = 16
+	// MaxWaiting and MaxWaitingBytes limit the requests that wait in one line. Each counts
+	// with waitingSize bytes besides its own.
+	MaxWaiting      = 1 << 16
+	MaxWaitingBytes = 64 << 20
+	waitingSize     = 512
+)
+
+// Begin begins with a request of so many bytes.
+func (d *Desk[M]) Begin(r *wire.Request, size int) *Request[M] {
+	q := &Request[M]{desk: d, req: r, size: size, Context: d.o.Context}
+	q.Response = wire.Response{Request: r, RequestID: r.ID, Node: d.o.Node}
+	q.observeStart()
+	return q
+}
+
+// Take carries out and answers a request that calls no member's method. It returns false for
+// others.
+func (d *Desk[M]) Take(r *wire.Request, size int) bool {
+	switch r.Op {
+	case wire.OpJoin, wire.OpLeave:
+		q := d.Begin(r, size)
+		q.move()
+		d.Answer(q)
+	case wire.OpMembers, wire.OpRoomsOf, wire.OpRooms:
+		d.query(d.Begin(r, size))
+	case wire.OpCustom, wire.OpEvent:
+		d.call(d.Begin(r, size))
+	default:
+		return false
+	}
+	return true
+}
+
+// Hold has answers held back from now on for askers that count answers, until Release. The
+// namespace closes.
+func (d *Desk[M]) Hold() { d.held.begin() }
+
+// Release gives the answers that were held back, after a wait if there are any.
+func (d *Desk[M]) Release(wait func()) { d.held.release(wait) }
+
+// query has a query answered. Identical ones that wait get the answer of one.
+func (d *Desk[M]) query(s *Request[M]) {
+	if d.later(s, func() { d.enquire(s) }) {
+		return
+	}
+	d.enquire(s)
+}
+
+// later keeps a request for later if its asker counts answers and the namespace closes.
+func (d *Desk[M]) later(s *Request[M], work func()) bool {
+	return !s.req.Native && s.wanted() && d.held.hold(s.size, work)
+}
+
+func (d *Desk[M]) enquire(s *Request[M]) {
+	if !d.queries.put(s, s.key(), d.queryAll) {
+		d.refuse(s)
+	}
+}
+
+// call has OnRequest or OnEvent called.
+func (d *Desk[M]) call(s *Request[M]) {
+	held := func() {
+		s.Context = context.WithoutCancel(s.Context) // which ends soon
+		d.callBack(s)
+	}
+	if d.later(s, held) {
+		return
+	}
+	d.callBack(s)
+}
+
+func (d *Desk[M]) callBack(s *Request[M]) {
+	work := (*Request[M]).custom
+	if s.req.Op == wire.OpEvent {
+		work = (*Request[M]).event
+	}
+	if !d.calls.put(s, "", func(list []*Request[M]) { work(list[0]) }) {
+		d.refuse(s)
+	}
+}
+
+// Answer publishes the answer to a request that has been carried out, so that a full
+// queue of the broker does not hold up the inbound worker; only if too many answers wait
+// for that does it.
+func (d *Desk[M]) Answer(s *Request[M]) {
+	if s.req.Op == wire.OpBroadcast && d.later(s, s.end) {
+		return
+	}
+	if !s.wanted() || !d.answers.put(s, "", func(list []*Request[M]) { list[0].end() }) {
+		s.end()
+	}
+}
+
+// refuse reports a request that is not carried out, and answers it as far as its form has
+// an answer for that.
+func (d *Desk[M]) refuse(s *Request[M]) {
+	s.refused()
+	d.Answer(s)
+}

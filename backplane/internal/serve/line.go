@@ -1,0 +1,153 @@
+package serve
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// errand is one piece of work: a request, or several that get the same answer.
+type errand[M any] struct {
+	list []*Request[M]
+	key  string // of requests that can share it; empty: none
+	work func([]*Request[M])
+	due  time.Time // when its wait ends, if the line has a patience
+}
+
+// line is a bounded queue of errands, and a number of goroutines that end when it is
+// empty.
+type line[M any] struct {
+	desk     *Desk[M]
+	limit    int           // goroutines
+	patience time.Duration // how long a request waits before it is refused; zero: for ever
+
+	mu             sync.Mutex
+	running        int // goroutines; all of them, if anything waits
+	queue          []*errand[M]
+	byKey          map[string]*errand[M]
+	waiting, bytes int // requests in queue, and what they count
+	timer          *time.Timer
+}
+
+// put takes in a request. It returns false if there is no room.
+func (l *line[M]) put(s *Request[M], key string, work func([]*Request[M])) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running < l.limit {
+		l.running++
+		first := &errand[M]{list: []*Request[M]{s}, work: work}
+		l.desk.o.Workers.Go(func() { l.run(first) })
+		return true
+	}
+	cost := s.size + waitingSize
+	if l.waiting >= MaxWaiting || l.bytes+cost > MaxWaitingBytes {
+		return false
+	}
+	l.waiting++
+	l.bytes += cost
+	if key != "" {
+		if e := l.byKey[key]; e != nil {
+			e.list = append(e.list, s)
+			return true
+		}
+	}
+	e := &errand[M]{list: []*Request[M]{s}, key: strings.Clone(key), work: work}
+	l.queue = append(l.queue, e)
+	if key != "" {
+		if l.byKey == nil {
+			l.byKey = make(map[string]*errand[M])
+		}
+		l.byKey[key] = e
+	}
+	if l.patience > 0 {
+		e.due = time.Now().Add(l.patience)
+		if len(l.queue) == 1 {
+			l.alarm(l.patience)
+		}
+	}
+	return true
+}
+
+// run is a goroutine of the line.
+func (l *line[M]) run(e *errand[M]) {
+	for e != nil {
+		e.work(e.list)
+		l.mu.Lock()
+		if e = l.pop(); e == nil {
+			l.running--
+		}
+		l.mu.Unlock()
+	}
+}
+
+// pop takes the first errand out of the queue; nil if there is none. mu is held.
+func (l *line[M]) pop() *errand[M] {
+	if len(l.queue) == 0 {
+		l.queue = nil // let go of its memory
+		return nil
+	}
+	e := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	if e.key != "" {
+		delete(l.byKey, e.key)
+	}
+	l.waiting -= len(e.list)
+	for _, s := range e.list {
+		l.bytes -= s.size + waitingSize
+	}
+	return e
+}
+
+// alarm has expire called. mu is held.
+func (l *line[M]) alarm(d time.Duration) {
+	if l.timer == nil {
+		l.timer = time.AfterFunc(d, l.expire)
+	} else {
+		l.timer.Reset(d)
+	}
+}
+
+// expire refuses what has waited too long.
+func (l *line[M]) expire() {
+	now := time.Now()
+	l.mu.Lock()
+	var late []*errand[M]
+	for len(l.queue) > 0 && !l.queue[0].due.After(now) {
+		late = append(late, l.pop())
+	}
+	if len(l.queue) > 0 {
+		l.alarm(l.queue[0].due.Sub(now))
+	}
+	if len(late) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.desk.o.Workers.Add(1) // while something waits, others are running
+	l.mu.Unlock()
+	defer l.desk.o.Workers.Done()
+	for _, e := range late {
+		for _, s := range e.list {
+			l.desk.refuse(s)
+		}
+	}
+}
+
+// key is the same for queries that have the same answer.
+func (s *Request[M]) key() string {
+	r := s.req
+	b := make([]byte, 0, 64)
+	b = append(b, byte(r.Op), r.Form)
+	for _, bit := range [...]bool{r.Native, r.Detail} {
+		b = strconv.AppendBool(b, bit)
+	}
+	for _, list := range [...][]string{{r.Member}, r.Rooms, r.Except} {
+		b = strconv.AppendInt(append(b, '/'), int64(len(list)), 10)
+		for _, name := range list {
+			b = strconv.AppendInt(append(b, ' '), int64(len(name)), 10)
+			b = append(append(b, ' '), name...)
+		}
+	}
+	return string(b)
+}

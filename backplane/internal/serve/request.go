@@ -1,0 +1,149 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/crossroom/crossroom/backplane/internal/monitor"
+	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// Request is a request of another node being carried out.
+type Request[M any] struct {
+	// Response is published by Desk.Answer.
+	Response wire.Response
+	// Context is the observer's.
+	Context context.Context
+
+	desk *Desk[M]
+	req  *wire.Request
+	size int // of the request, in bytes
+	// short was sent instead of Response, and why says so; nil if that fitted.
+	short *wire.Response
+	why   error
+	data  observe.Serve
+}
+
+func (s *Request[M]) observeStart() {
+	m, r := s.desk.o.Monitor, s.req
+	if so := m.Observers.Serve; so != nil {
+		s.data = observe.Serve{
+			Source: m.Source, Namespace: s.desk.o.Namespace, Op: r.Op.String(), ID: r.ID, Origin: r.Origin,
+			NoReply: !s.wanted(), Header: r.Header, HeaderDropped: r.HeaderDropped, PayloadBytes: len(r.Payload),
+		}
+		s.Context = monitor.Start(s.Context, m, "ServeStart", observe.Observer.ServeStart, so, &s.data)
+	}
+}
+
+// done counts the request and ends its observation. err is why the answer could not be
+// published.
+func (s *Request[M]) done(err error) {
+	m := s.desk.o.Monitor
+	m.Served.Add(1)
+	if so := m.Observers.Serve; so != nil {
+		if s.data.Err == nil {
+			s.data.Err = err
+		}
+		m.Observed("ServeEnd", func() { so.ServeEnd(s.Context, &s.data) })
+	}
+}
+
+func (s *Request[M]) refused() {
+	o := &s.desk.o
+	o.Monitor.Refused.Add(1)
+	o.Monitor.ReportIn(s.Context, o.Failed(s.req, o.Busy))
+	s.Response.Busy, s.Response.Err, s.data.Err = true, o.Busy.Error(), o.Busy
+}
+
+// move carries out OpJoin and OpLeave.
+func (s *Request[M]) move() {
+	r, rooms := s.req, s.desk.o.Rooms
+	byID, selected := rooms.Join, rooms.JoinSelected
+	if r.Op == wire.OpLeave {
+		byID, selected = rooms.Leave, rooms.LeaveSelected
+	}
+	if r.ByID {
+		s.Response.NotFound = !byID(r.Member, r.Targets)
+	} else {
+		s.Response.Count = selected(r.Rooms, r.Except, r.Targets)
+	}
+}
+
+var errNoHandler = errors.New("no handler")
+
+// custom carries out OpCustom.
+func (s *Request[M]) custom() {
+	defer s.end()
+	defer s.guard()
+	hook, err := s.desk.o.OnRequest, errNoHandler
+	if hook != nil {
+		ctx, cancel := context.WithTimeout(s.Context, s.desk.o.Timeout)
+		defer cancel()
+		s.Response.Payload, err = hook(ctx, s.req.Origin, s.req.Payload)
+	}
+	if err != nil {
+		s.Response.Payload, s.Response.Err, s.data.Err = nil, err.Error(), err
+	}
+}
+
+// guard turns OnRequest's panic into a report and an error answer.
+func (s *Request[M]) guard() {
+	if v := recover(); v != nil {
+		s.data.Err = s.desk.o.Monitor.PanickedIn(s.Context, "OnRequest", "", v)
+		s.Response.Payload, s.Response.Err = nil, "OnRequest panicked"
+	}
+}
+
+// event carries out OpEvent. If an answer is wanted it is sent when the application
+// calls reply, which may be after OnEvent has returned.
+func (s *Request[M]) event() {
+	var once sync.Once
+	done := func(failed, err error) {
+		once.Do(func() {
+			s.data.Err = failed
+			s.done(err)
+		})
+	}
+	send := func(resp wire.Response) error {
+		resp.Request, resp.RequestID, resp.Node = s.req, s.req.ID, s.desk.o.Node
+		return s.Reply(&resp)
+	}
+	var answered atomic.Bool
+	var reply func([]byte)
+	if s.wanted() {
+		reply = func(value []byte) {
+			if answered.CompareAndSwap(false, true) {
+				done(nil, send(wire.Response{Payload: slices.Clone(value)}))
+			}
+		}
+	}
+	failed := s.callEvent(reply)
+	switch {
+	case reply == nil:
+	case failed != nil && answered.CompareAndSwap(false, true):
+		done(failed, send(wire.Response{Err: "OnEvent panicked"}))
+	case s.desk.o.OnEvent == nil:
+		reply(nil)
+	}
+	done(failed, nil)
+}
+
+func (s *Request[M]) callEvent(reply func([]byte)) (failed error) {
+	hook := s.desk.o.OnEvent
+	if hook == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			failed = s.desk.o.Monitor.PanickedIn(s.Context, "OnEvent", "", v)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(s.Context, s.desk.o.Timeout)
+	defer cancel()
+	hook(ctx, s.req.Origin, s.req.Payload, reply)
+	return nil
+}
