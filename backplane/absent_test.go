@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -71,13 +73,11 @@ func TestDeathIsNoticed(t *testing.T) {
 						memorytest.Kill(f.brokers[2])
 						time.Sleep(time.Until(last.Add(timeout)))
 						settle()
-						equal(t, "before the timeout is over", peerIDs(f.nodes[0]), f.ids(1, 2))
+						assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "before the timeout is over")
 						time.Sleep(c.period)
 						settle()
-						equal(t, "after it", peerIDs(f.nodes[0]), f.ids(1))
-						if c.period > beat/2 {
-							t.Errorf("it took %v longer", c.period)
-						}
+						assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "after it")
+						assert.LessOrEqual(t, c.period, beat/2, "it took longer")
 					})
 				})
 			}
@@ -105,9 +105,9 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 					}
 					began := time.Now()
 					got, fleet, err := q.ask(t.Context(), f.ns[0])
-					if d := time.Since(began); d > want || d < least {
-						t.Errorf("took %v, want %v to %v", d, least, want)
-					}
+					d := time.Since(began)
+					assert.LessOrEqual(t, d, want)
+					assert.GreaterOrEqual(t, d, least)
 					f.missing(got, fleet, err, backplane.ErrPeerLost, backplane.ErrPeerLost)
 				})
 			})
@@ -128,9 +128,7 @@ func TestGhosts(t *testing.T) {
 						t.Helper()
 						began := time.Now()
 						got, fleet, err := q.ask(t.Context(), f.ns[0])
-						if d := time.Since(began); d != lasts {
-							t.Errorf("%s: took %v, want %v", what, d, lasts)
-						}
+						assert.Equal(t, lasts, time.Since(began), what)
 						if reason != nil {
 							f.missing(got, fleet, err, reason, end)
 						} else if err != nil {
@@ -146,7 +144,7 @@ func TestGhosts(t *testing.T) {
 						ask("again", backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 					}
 					time.Sleep(5 * time.Second) // PeerTimeout and more
-					equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1))
+					assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "peers")
 					for range 3 {
 						if counts {
 							ask("forgotten, but counted", backplane.ErrPeerLost, backplane.ErrPeerLost, 0)
@@ -158,7 +156,7 @@ func TestGhosts(t *testing.T) {
 					time.Sleep(time.Second)
 					settle()
 					ask("back", nil, nil, 0)
-					equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1, 2))
+					assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "peers")
 
 					memorytest.Freeze(f.brokers[2])
 					time.Sleep(5 * time.Second)
@@ -197,12 +195,12 @@ func TestGhostsAreCountedByName(t *testing.T) {
 			for _, p := range p.List {
 				ids = append(ids, p.ID)
 			}
-			equal(t, what+", list", ids, list)
-			equal(t, what+", gone", p.Lost, gone)
-			equal(t, what+", ghosts", p.Unresponsive, ghosts)
-			if n, err := f.ns[0].Count(t.Context()); n != total || err != nil {
-				t.Errorf("%s: count %d, %v", what, n, err)
-			}
+			assert.Equal(t, list, ids, what+", list")
+			assert.Equal(t, gone, p.Lost, what+", gone")
+			assert.Equal(t, ghosts, p.Unresponsive, what+", ghosts")
+			n, err := f.ns[0].Count(t.Context())
+			assert.Equal(t, total, n, "%s: count", what)
+			assert.NoError(t, err, "%s: count", what)
 		}
 		here("all there", f.ids(1, 2), nil, nil, 3)
 		memorytest.Freeze(f.brokers[2])
@@ -243,24 +241,21 @@ func TestShortDeadlines(t *testing.T) {
 				defer cancel()
 				began := time.Now()
 				got, fleet, err := q.ask(ctx, f.ns[0])
-				if d := time.Since(began); d != lasts {
-					t.Errorf("%s: took %v, want %v", q.name, d, lasts)
-				}
+				assert.Equal(t, lasts, time.Since(began), q.name)
 				f.missing(got, fleet, err, reason, end)
 			}
 			memorytest.Freeze(f.brokers[2])
 			ask(backplane.ErrNoResponse, context.DeadlineExceeded, 400*time.Millisecond)
 			ask(backplane.ErrNoResponse, context.DeadlineExceeded, 400*time.Millisecond)
 			ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 100*time.Millisecond)
-			if p := f.nodes[0].KnownPeers(); !p[1].Suspect {
-				t.Errorf("%s: not suspect after a second of silence", q.name)
-			}
+			assert.True(t, f.nodes[0].KnownPeers()[1].Suspect, "%s: not suspect after a second of silence", q.name)
 			ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 			// Whoever gives a sign of life is waited for like anybody else.
 			memorytest.Thaw(f.brokers[2])
 			settle()
-			if got, _, err := q.ask(t.Context(), f.ns[0]); err != nil || got != 2 {
-				t.Errorf("%s: %d, %v", q.name, got, err)
+			got, _, err := q.ask(t.Context(), f.ns[0])
+			if assert.NoError(t, err, q.name) {
+				assert.Equal(t, 2, got, q.name)
 			}
 		})
 	}
@@ -280,9 +275,9 @@ func TestProbedNodeAnswers(t *testing.T) {
 		defer timer.Stop()
 		began := time.Now()
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if err != nil || len(m.List) != 2 || time.Since(began) != 400*time.Millisecond {
-			t.Errorf("%+v, %v after %v", m, err, time.Since(began))
-		}
+		require.NoError(t, err, "%+v", m)
+		assert.Len(t, m.List, 2, "%+v", m)
+		assert.Equal(t, 400*time.Millisecond, time.Since(began), "%+v", m)
 	})
 }
 
@@ -294,15 +289,14 @@ func TestGhostOwesAcks(t *testing.T) {
 		f.join(2, newAcker("slow"))
 		timer := time.AfterFunc(300*time.Millisecond, func() { memorytest.Kill(f.brokers[2]) })
 		defer timer.Stop()
-		if _, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
-		}
+		_, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		for _, want := range []time.Duration{900 * time.Millisecond, 0, 0} {
 			began := time.Now()
 			_, err := f.ns[0].Members(t.Context(), backplane.All())
-			if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerUnresponsive) {
-				t.Errorf("%v after %v, want %v", err, d, want)
-			}
+			d := time.Since(began)
+			assert.Equal(t, want, d)
+			assert.ErrorIs(t, err, backplane.ErrPeerUnresponsive)
 		}
 	})
 }
@@ -327,15 +321,17 @@ func TestSlowNodesAreNoGhosts(t *testing.T) {
 			for range 3 {
 				began := time.Now()
 				r, err := f.ns[0].Request(t.Context(), []byte("1500ms"))
-				if d := time.Since(began); d != time.Second || !errors.Is(err, context.DeadlineExceeded) || len(r.List) != 1 {
-					t.Errorf("%s: %+v, %v after %v", kind.name, r, err, d)
-				}
+				d := time.Since(began)
+				assert.Equal(t, time.Second, d, "%s: %+v", kind.name, r)
+				assert.ErrorIs(t, err, context.DeadlineExceeded, "%s: %+v", kind.name, r)
+				assert.Len(t, r.List, 1, "%s: %+v", kind.name, r)
 				settle() // it says that it lives
 				began = time.Now()
 				r, err = f.ns[0].Request(t.Context(), []byte("900ms"))
-				if d := time.Since(began); d != 900*time.Millisecond || err != nil || len(r.List) != 2 {
-					t.Errorf("%s: %+v, %v after %v", kind.name, r, err, d)
-				}
+				d = time.Since(began)
+				require.NoError(t, err, kind.name)
+				assert.Equal(t, 900*time.Millisecond, d, kind.name)
+				assert.Len(t, r.List, 2, kind.name)
 			}
 		})
 	}
@@ -347,9 +343,8 @@ func TestSlowMembersAreNoGhosts(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
 		f.join(2, newAcker("slow"))
 		for range 3 {
-			if _, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0); !errors.Is(err, context.DeadlineExceeded) {
-				t.Error(err)
-			}
+			_, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
 			began := time.Now()
 			if m, err := f.ns[0].Members(t.Context(), backplane.All()); err != nil || len(m.Answered) != 2 || time.Since(began) > 0 {
 				t.Errorf("%+v, %v after %v", m, err, time.Since(began))
@@ -371,9 +366,7 @@ func TestManyGhosts(t *testing.T) {
 			}
 		}
 		settle()
-		if got := len(f.nodes[0].KnownPeers()); got != 4096 {
-			t.Fatalf("%d peers", got)
-		}
+		require.Equal(t, 4096, len(f.nodes[0].KnownPeers()))
 		time.Sleep(time.Second)
 		settle()
 		refused := 0
@@ -382,20 +375,15 @@ func TestManyGhosts(t *testing.T) {
 				refused += e.Refused
 			}
 		}
-		if refused != n-4096 {
-			t.Errorf("%d announcements refused", refused)
-		}
+		assert.Equal(t, n-4096, refused, "announcements refused")
 		time.Sleep(5 * time.Second)
 		settle()
-		if got := f.nodes[0].Ghosts(); got != 4096 {
-			t.Errorf("%d ghosts are remembered", got)
-		}
-		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Total() != 1 || len(p.Unresponsive) != 0 {
-			t.Errorf("%+v, %v", p, err)
-		}
-		if got := f.nodes[0].Ghosts(); got != 0 {
-			t.Errorf("%d ghosts are remembered that nobody counts", got)
-		}
+		assert.Equal(t, 4096, f.nodes[0].Ghosts(), "ghosts are remembered")
+		p, err := f.ns[0].Peers(t.Context())
+		require.NoError(t, err, "%+v", p)
+		assert.Equal(t, 1, p.Total(), "%+v", p)
+		assert.Empty(t, p.Unresponsive, "%+v", p)
+		assert.Zero(t, f.nodes[0].Ghosts(), "ghosts are remembered that nobody counts")
 	})
 }
 
@@ -409,16 +397,13 @@ func TestSilentUnannounced(t *testing.T) {
 			t.Helper()
 			began := time.Now()
 			_, fleet, err := questions[op].ask(t.Context(), f.ns[0])
-			if d := time.Since(began); d != lasts {
-				t.Errorf("%s took %v, want %v", questions[op].name, d, lasts)
-			}
+			assert.Equal(t, lasts, time.Since(began), questions[op].name)
 			var want []backplane.Missing
 			if missing > 0 {
 				want = []backplane.Missing{{Count: missing, Reason: reason}}
 			}
-			if !slices.Equal(fleet.Missing, want) || (err == nil) != (want == nil) {
-				t.Errorf("missing %+v, want %+v; %v", fleet.Missing, want, err)
-			}
+			assert.Equal(t, want, fleet.Missing, "%v", err)
+			assert.Equal(t, want == nil, err == nil, "%v", err)
 		}
 		const members, rooms = 0, 2
 		ask(members, 1, backplane.ErrNoResponse, time.Second)
@@ -430,9 +415,7 @@ func TestSilentUnannounced(t *testing.T) {
 		x := f.wire("another")
 		ask(members, 2, backplane.ErrNoResponse, time.Second)
 		ask(members, 2, backplane.ErrPeerUnresponsive, short)
-		if err := x.b.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, x.b.Close(t.Context()))
 		ask(members, 1, backplane.ErrNoResponse, time.Second)
 		// It answers again: at first too late for those who do not expect it.
 		lag := short * 2
@@ -457,13 +440,10 @@ func TestSilentUnannounced(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		timer := time.AfterFunc(500*time.Millisecond, cancel)
 		defer timer.Stop()
-		if _, err := f.ns[0].Members(ctx, backplane.All()); !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
+		_, err := f.ns[0].Members(ctx, backplane.All())
+		assert.ErrorIs(t, err, context.Canceled)
 		ask(members, 1, backplane.ErrNoResponse, time.Second)
-		if err := w.b.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, w.b.Close(t.Context()))
 		ask(members, 0, nil, 0)
 	})
 }
@@ -486,9 +466,10 @@ func TestUnannouncedWhileCutOff(t *testing.T) {
 				t.Errorf("%s: %+v, %v", q.name, fleet, err)
 				return
 			}
-			if m := fleet.Missing[2]; m.Node != "" || m.Count != 1 || !errors.Is(m.Reason, context.DeadlineExceeded) {
-				t.Errorf("%s: %+v", q.name, m)
-			}
+			m := fleet.Missing[2]
+			assert.Empty(t, m.Node, q.name)
+			assert.Equal(t, 1, m.Count, q.name)
+			assert.ErrorIs(t, m.Reason, context.DeadlineExceeded, q.name)
 		})
 	}
 }
@@ -507,7 +488,7 @@ func TestForgedGoodbye(t *testing.T) {
 			settle()
 			f.errs[0].take() // one is from too far in the future
 			f.errs[2].take()
-			equal(t, kind.name+": of another life", peerIDs(f.nodes[0]), f.ids(1, 2))
+			assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name+": of another life")
 			for range 20 {
 				w.control(bye, victim, born, 1)
 				m, err := f.ns[0].Members(t.Context(), backplane.All())
@@ -515,18 +496,14 @@ func TestForgedGoodbye(t *testing.T) {
 					t.Errorf("%s: %+v without an error", kind.name, m)
 				}
 				settle()
-				equal(t, kind.name+": of this life", peerIDs(f.nodes[0]), f.ids(1, 2))
+				assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name+": of this life")
 			}
-			if err := f.ns[0].Disconnect(t.Context(), "c", false); err != nil {
-				t.Errorf("%s: Disconnect: %v", kind.name, err)
-			}
+			assert.NoError(t, f.ns[0].Disconnect(t.Context(), "c", false), "%s: Disconnect", kind.name)
 			// Its true goodbye is then as good as a death.
-			if err := f.nodes[2].Close(t.Context()); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, f.nodes[2].Close(t.Context()))
 			time.Sleep(5 * time.Second)
 			settle()
-			equal(t, kind.name+": closed", peerIDs(f.nodes[0]), f.ids(1))
+			assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), kind.name+": closed")
 		})
 	}
 }
@@ -542,8 +519,8 @@ func TestForgedGoodbyeOfFrozenNode(t *testing.T) {
 			got, fleet, err := q.ask(t.Context(), f.ns[0])
 			f.missing(got, fleet, err, backplane.ErrPeerLost, backplane.ErrPeerLost)
 		}
-		if err := f.ns[0].Join(t.Context(), "c", "room"); errors.Is(err, backplane.ErrNoSuchMember) || !errors.Is(err, backplane.ErrPeerLost) {
-			t.Errorf("Join: %v", err)
-		}
+		err := f.ns[0].Join(t.Context(), "c", "room")
+		assert.NotErrorIs(t, err, backplane.ErrNoSuchMember)
+		assert.ErrorIs(t, err, backplane.ErrPeerLost)
 	})
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -49,21 +52,19 @@ func TestAcks(t *testing.T) {
 		nothing.reply = func([]byte) []byte { return nil }
 
 		a, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.To("red"), 0)
-		if err != nil || a.Expected != 3 {
-			t.Fatalf("%+v, %v", a, err)
-		}
-		equal(t, "values", values(a), []string{"", "a", "b"})
-		equal(t, "answered", a.Answered, f.ids(1, 2))
-		if i := slices.IndexFunc(a.Values, func(v []byte) bool { return len(v) == 0 }); a.Values[i] != nil {
-			t.Error("an answer without a value has one")
-		}
+		require.NoError(t, err, "%+v", a)
+		require.Equal(t, 3, a.Expected, "%+v", a)
+		assert.Equal(t, []string{"", "a", "b"}, values(a), "values")
+		assert.Equal(t, f.ids(1, 2), a.Answered, "answered")
+		assert.Nil(t, a.Values[slices.IndexFunc(a.Values, func(v []byte) bool { return len(v) == 0 })], "an answer without a value has one")
 		settle() // the answers may be here before the last member is called
-		equal(t, "plain", plain.all(), []string{"x"})
+		assert.Equal(t, []string{"x"}, plain.all(), "plain")
 
 		a, err = f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.To("nowhere"), 0)
-		if err != nil || a.Expected != 0 || len(a.Values) != 0 || len(a.Answered) != 2 {
-			t.Errorf("%+v, %v", a, err)
-		}
+		require.NoError(t, err)
+		assert.Zero(t, a.Expected)
+		require.Empty(t, a.Values)
+		assert.Len(t, a.Answered, 2)
 	})
 }
 
@@ -81,21 +82,19 @@ func TestAcksHereOrElsewhere(t *testing.T) {
 		here, there := f.socket(0, "a"), f.socket(1, "b")
 		w := f.wire("")
 		a, err := f.ns[0].BroadcastAck(t.Context(), []byte("1"), backplane.All().Local(), 0)
-		if err != nil || a.Expected != 1 || len(a.Answered) != 0 {
-			t.Errorf("local: %+v, %v", a, err)
-		}
-		equal(t, "values", values(a), []string{"a"})
+		require.NoError(t, err, "local: %+v", a)
+		assert.Equal(t, 1, a.Expected, "local: %+v", a)
+		assert.Empty(t, a.Answered, "local: %+v", a)
+		assert.Equal(t, []string{"a"}, values(a), "values")
 		a, err = f.ns[0].BroadcastAck(t.Context(), []byte("2"), backplane.All().Remote(), 0)
-		if err != nil || a.Expected != 1 || len(a.Answered) != 1 {
-			t.Errorf("remote: %+v, %v", a, err)
-		}
-		equal(t, "values", values(a), []string{"b"})
+		require.NoError(t, err, "remote: %+v", a)
+		assert.Equal(t, 1, a.Expected, "remote: %+v", a)
+		assert.Len(t, a.Answered, 1, "remote: %+v", a)
+		assert.Equal(t, []string{"b"}, values(a), "values")
 		settle()
-		equal(t, "here", here.all(), []string{"1"})
-		equal(t, "there", there.all(), []string{"2"})
-		if n := len(w.saw(kindRequests)); n != 0 {
-			t.Errorf("%d requests", n)
-		}
+		assert.Equal(t, []string{"1"}, here.all(), "here")
+		assert.Equal(t, []string{"2"}, there.all(), "there")
+		assert.Zero(t, len(w.saw(kindRequests)))
 	})
 }
 
@@ -132,10 +131,11 @@ func TestAcksInTheirOwnTime(t *testing.T) {
 				time.Sleep(time.Second)
 				(<-y.acks)([]byte("2"))
 				r := <-c
-				if r.err != nil || r.a.Expected != 2 || time.Since(began) != 6*time.Second {
-					t.Errorf("%+v, %v after %v", r.a, r.err, time.Since(began))
+				if assert.NoError(t, r.err, "%+v", r.a) {
+					assert.Equal(t, 2, r.a.Expected, "%+v", r.a)
+					assert.Equal(t, 6*time.Second, time.Since(began), "%+v", r.a)
 				}
-				equal(t, "values", values(r.a), []string{"1", "2"})
+				assert.Equal(t, []string{"1", "2"}, values(r.a), "values")
 
 				for _, timeout := range []time.Duration{0, 3 * time.Second, 100 * time.Millisecond, -1} {
 					want := timeout
@@ -147,35 +147,29 @@ func TestAcksInTheirOwnTime(t *testing.T) {
 					(<-x.acks)(nil)
 					r = <-c
 					p, ok := errors.AsType[*backplane.PartialError](r.err)
-					if !ok || !errors.Is(p, context.DeadlineExceeded) || len(p.Coverage.Missing) != 0 || time.Since(began) != want {
-						t.Errorf("timeout %v: %v after %v", timeout, r.err, time.Since(began))
-					}
-					if r.a.Expected != 2 || len(r.a.Values) != 1 || r.a.Values[0] != nil {
-						t.Errorf("timeout %v: %+v", timeout, r.a)
-					}
+					require.True(t, ok, "timeout %v: %v", timeout, r.err)
+					assert.ErrorIs(t, p, context.DeadlineExceeded, "timeout %v: %v", timeout, r.err)
+					assert.Empty(t, p.Coverage.Missing, "timeout %v: %v", timeout, r.err)
+					assert.Equal(t, want, time.Since(began), "timeout %v: %v", timeout, r.err)
+					assert.Equal(t, 2, r.a.Expected, "timeout %v: %+v", timeout, r.a)
+					require.Len(t, r.a.Values, 1, "timeout %v: %+v", timeout, r.a)
+					assert.Nil(t, r.a.Values[0], "timeout %v: %+v", timeout, r.a)
 					before := f.nodes[0].Stats().StrayResponses
 					(<-y.acks)([]byte("too late"))
 					settle()
-					if n := f.nodes[0].Stats().StrayResponses - before; n != uint64(where) {
-						t.Errorf("%d answers too late were counted", n)
-					}
-					if len(r.a.Values) != 1 {
-						t.Errorf("the result changed afterwards: %+v", r.a)
-					}
+					assert.Equal(t, uint64(where), f.nodes[0].Stats().StrayResponses-before, "answers too late were counted")
+					assert.Len(t, r.a.Values, 1, "the result changed afterwards: %+v", r.a)
 				}
 				for _, p := range f.nodes[0].KnownPeers() {
-					if p.Suspect {
-						t.Error("a node is suspect because of its members")
-					}
+					assert.False(t, p.Suspect, "a node is suspect because of its members")
 				}
 
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 				began = time.Now()
 				_, err := f.ns[0].BroadcastAck(ctx, nil, backplane.All(), time.Hour)
-				if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 50*time.Millisecond {
-					t.Errorf("%v after %v", err, time.Since(began))
-				}
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, 50*time.Millisecond, time.Since(began))
 			})
 		})
 	}
@@ -224,13 +218,13 @@ func TestAcksOfAPeer(t *testing.T) {
 				})
 				began := time.Now()
 				a, err := f.ns[0].BroadcastAck(t.Context(), []byte("?"), backplane.All(), 0)
-				if d := time.Since(began); d != c.lasts || !errors.Is(err, c.end) {
-					t.Errorf("%v after %v, want %v after %v", err, d, c.end, c.lasts)
+				d := time.Since(began)
+				assert.Equal(t, c.lasts, d)
+				assert.ErrorIs(t, err, c.end)
+				if assert.Len(t, a.Values, c.values+1) {
+					assert.Equal(t, c.expected+1, a.Expected)
 				}
-				if len(a.Values) != c.values+1 || a.Expected != c.expected+1 {
-					t.Errorf("%d values of %d, want %d of %d (one of them this node's own)", len(a.Values), a.Expected, c.values+1, c.expected+1)
-				}
-				equal(t, "own", own.all(), []string{"?"})
+				assert.Equal(t, []string{"?"}, own.all(), "own")
 			})
 		})
 	}
@@ -247,11 +241,12 @@ func TestAcksWhileInterrupted(t *testing.T) {
 		f.join(0, a)
 		memorytest.Cut(f.brokers[0], nil)
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
-		if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Coverage.Missing) != 1 || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v", err)
-		}
-		equal(t, "values", values(acks), []string{"a"})
-		equal(t, "a", a.all(), []string{"x"})
+		p, ok := errors.AsType[*backplane.PartialError](err)
+		require.True(t, ok)
+		assert.Len(t, p.Coverage.Missing, 1)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, []string{"a"}, values(acks), "values")
+		assert.Equal(t, []string{"x"}, a.all(), "a")
 		if waited > 0 {
 			t.Errorf("the member here waited %v", waited)
 		}
@@ -276,9 +271,10 @@ func TestAckOfAMemberThatComesBack(t *testing.T) {
 		}
 		close(release)
 		settle()
-		if a, err = f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0); err != nil || a.Expected != 2 || len(a.Values) != 2 {
-			t.Errorf("%+v, %v", a, err)
-		}
+		a, err = f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
+		require.NoError(t, err, "%+v", a)
+		assert.Equal(t, 2, a.Expected, "%+v", a)
+		assert.Len(t, a.Values, 2, "%+v", a)
 	})
 }
 
@@ -294,14 +290,12 @@ func TestAcksAtOnce(t *testing.T) {
 			}
 		}
 		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
-		if err != nil || a.Expected != 3*n || len(a.Values) != 3*n {
-			t.Errorf("%d of %d, %v", len(a.Values), a.Expected, err)
-		}
+		require.NoError(t, err)
+		assert.Equal(t, 3*n, a.Expected)
+		assert.Len(t, a.Values, 3*n)
 		settle()
 		// Each acknowledgement, and each other node's count.
-		if got := seen.answers(); got != 3*n+2 {
-			t.Errorf("the observer saw %d answers", got)
-		}
+		assert.Equal(t, 3*n+2, seen.answers(), "the observer saw answers")
 	})
 }
 
@@ -349,12 +343,8 @@ func TestAckAfterClose(t *testing.T) {
 		a := newAcker("a")
 		f.join(0, leaver{a, f.ns[0]}, "red")
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.To("red"), 0)
-		if !errors.Is(err, backplane.ErrClosed) {
-			t.Fatalf("%+v, %v, want ErrClosed", acks, err)
-		}
+		require.ErrorIs(t, err, backplane.ErrClosed, "%+v", acks)
 		(<-a.acks)([]byte("late"))
-		if len(acks.Values) > 0 {
-			t.Errorf("%q came afterwards", acks.Values)
-		}
+		assert.Empty(t, acks.Values, "came afterwards")
 	})
 }

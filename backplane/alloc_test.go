@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -17,9 +20,7 @@ func allocs(t *testing.T, what string, limit float64, f func()) {
 		t.Skip("the race detector allocates")
 	}
 	f() // reused memory grows once
-	if n := testing.AllocsPerRun(200, f); n > limit {
-		t.Errorf("%s: %.1f allocations, want at most %.0f", what, n, limit)
-	}
+	assert.LessOrEqual(t, testing.AllocsPerRun(200, f), limit, "%s: allocations", what)
 }
 
 // crowd is a namespace with n members in the room "red".
@@ -27,12 +28,8 @@ func crowd(t testing.TB, n int) *backplane.Namespace {
 	ns := one(t, nil, nil)
 	for i := range n {
 		id := fmt.Sprint("m", i)
-		if err := ns.Add(newNull(id)); err != nil {
-			t.Fatal(err)
-		}
-		if err := ns.Join(t.Context(), id, "red"); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, ns.Add(newNull(id)))
+		require.NoError(t, ns.Join(t.Context(), id, "red"))
 	}
 	return ns
 }
@@ -45,9 +42,9 @@ func TestAllocsOfUnwanted(t *testing.T) {
 	before := ns.Node().Stats()
 	allocs(t, "by its channel", 0, func() { ns.HandleForTest(room, p) })
 	allocs(t, "by its rooms", 0, func() { ns.HandleForTest(everybody, p) })
-	if st := ns.Node().Stats(); st.Unwanted == before.Unwanted || st.Undecodable > 0 {
-		t.Errorf("stats %+v", st)
-	}
+	st := ns.Node().Stats()
+	assert.NotEqual(t, before.Unwanted, st.Unwanted)
+	assert.LessOrEqual(t, st.Undecodable, uint64(0))
 }
 
 // Fan-out allocates for a message, not for a member.
@@ -59,9 +56,7 @@ func TestAllocsOfFanOut(t *testing.T) {
 		allocs(t, fmt.Sprint("from another node to ", n), 1, func() { ns.HandleForTest(broadcastChannel, p) })
 		local := backplane.To(redRoom...).Local()
 		allocs(t, fmt.Sprint("from here to ", n), 1, func() {
-			if err := ns.Broadcast(t.Context(), p, local); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, ns.Broadcast(t.Context(), p, local))
 		})
 	}
 }
@@ -74,9 +69,7 @@ func TestAllocsOfBroadcast(t *testing.T) {
 	p := make([]byte, 128)
 	target := backplane.To(redRoom...)
 	allocs(t, "Broadcast", 0, func() {
-		if err := ns.Broadcast(t.Context(), p, target); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, ns.Broadcast(t.Context(), p, target))
 	})
 	if ns.Node().Stats().Broadcasts == 0 && !raceEnabled {
 		t.Error("nothing was sent")

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 )
 
@@ -17,21 +20,17 @@ func TestPayloadIsTheCallers(t *testing.T) {
 			here, there := f.socket(0, "here"), f.socket(1, "there")
 			want := bytes.Repeat([]byte("x"), size)
 			payload := bytes.Clone(want)
-			if err := f.ns[0].Broadcast(t.Context(), payload, backplane.All()); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, f.ns[0].Broadcast(t.Context(), payload, backplane.All()))
 			clear(payload)
 			copy(payload, want)
-			if _, err := f.ns[0].BroadcastAck(t.Context(), payload, backplane.All(), time.Second); err != nil {
-				t.Fatal(err)
-			}
+			_, err := f.ns[0].BroadcastAck(t.Context(), payload, backplane.All(), time.Second)
+			require.NoError(t, err)
 			clear(payload)
 			settle()
 			for _, s := range []*socket{here, there} {
 				for range 2 {
-					if m := <-s.got; !bytes.Equal(m.Payload, want) {
-						t.Errorf("%s got %d bytes, or others", s.id, len(m.Payload))
-					}
+					m := <-s.got
+					assert.Equal(t, want, m.Payload, "%s got %d bytes, or others", s.id, len(m.Payload))
 				}
 			}
 		})

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -63,16 +66,11 @@ func meteredFleet(t *testing.T, size int, wrap func(broker.Broker) broker.Broker
 			as = wrap(as)
 		}
 		var err error
-		if nodes[i], err = backplane.New(&metered{as, m}, &backplane.Options{Name: fmt.Sprint("n", i), Heartbeat: time.Hour, StallTimeout: -1}); err != nil {
-			t.Fatal(err)
-		}
+		nodes[i], err = backplane.New(&metered{as, m}, &backplane.Options{Name: fmt.Sprint("n", i), Heartbeat: time.Hour, StallTimeout: -1})
+		require.NoError(t, err)
 		t.Cleanup(func() {
-			if err := nodes[i].Close(context.Background()); err != nil {
-				t.Error(err)
-			}
-			if err := b.Close(context.Background()); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, nodes[i].Close(context.Background()))
+			assert.NoError(t, b.Close(context.Background()))
 		})
 	}
 	return m, nodes
@@ -81,9 +79,8 @@ func meteredFleet(t *testing.T, size int, wrap func(broker.Broker) broker.Broker
 func open(t *testing.T, n *backplane.Node, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		if _, err := n.Namespace(context.Background(), name, nil); err != nil {
-			t.Error(err)
-		}
+		_, err := n.Namespace(context.Background(), name, nil)
+		assert.NoError(t, err)
 	}
 }
 
@@ -102,9 +99,7 @@ func TestCostOfNamespaces(t *testing.T) {
 				}
 				settle()
 				for i, n := range nodes {
-					if got := len(served(n, nodes[1-i].ID())); got != spaces {
-						t.Errorf("%s: node %d knows %d of %d namespaces", kind.name, i, got, spaces)
-					}
+					assert.Equal(t, spaces, len(served(n, nodes[1-i].ID())), "%s: what node %d knows", kind.name, i)
 				}
 				bytes := m.bytes.Load()
 				t.Logf("%s: %d namespaces on 2 nodes: %d bytes in %d frames announced", kind.name, spaces, bytes, m.published.Load())
@@ -130,15 +125,11 @@ func TestCostOfMassStart(t *testing.T) {
 				time.Sleep(time.Second)
 				settle()
 				for _, n := range nodes {
-					if got := len(n.KnownPeers()); got != size-1 {
-						t.Errorf("%s: %s knows %d others of %d", kind.name, n.ID(), got, size-1)
-					}
+					assert.Equal(t, size-1, len(n.KnownPeers()), "%s: what %s knows", kind.name, n.ID())
 				}
 				delivered := m.delivered.Load()
 				t.Logf("%s: %d nodes at once: %d deliveries, %.2f N²", kind.name, size, delivered, float64(delivered)/float64(size*size))
-				if delivered > int64(8*size*size) {
-					t.Errorf("%s: %d deliveries for %d nodes", kind.name, delivered, size)
-				}
+				assert.LessOrEqual(t, delivered, int64(8*size*size), "%s: deliveries for %d nodes", kind.name, size)
 			})
 		}
 	}
@@ -159,13 +150,9 @@ func TestCostOfOneMore(t *testing.T) {
 		open(t, nodes[size-1], chat)
 		time.Sleep(time.Second)
 		settle()
-		if got := len(nodes[size-1].KnownPeers()); got != size-1 {
-			t.Errorf("it knows %d others", got)
-		}
+		assert.Equal(t, size-1, len(nodes[size-1].KnownPeers()), "other nodes that it knows")
 		delivered := m.delivered.Load() - before
 		t.Logf("a node that joins %d others: %d deliveries", size-1, delivered)
-		if delivered > 4000 {
-			t.Errorf("%d deliveries", delivered)
-		}
+		assert.LessOrEqual(t, delivered, int64(4000), "deliveries")
 	})
 }

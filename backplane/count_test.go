@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -17,29 +20,33 @@ func TestNamespacePeers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 3, backplane.Options{}, nil)
 		elsewhere, err := f.nodes[1].Namespace(t.Context(), "/elsewhere", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		settle()
 		f.wire("stranger")
 		p, err := f.ns[0].Peers(t.Context())
-		if err != nil || !p.Counted || p.Foreign != 1 || p.Total() != 4 || len(p.List) != 2 || len(p.Lost)+len(p.Unresponsive) != 0 {
-			t.Fatalf("%+v, %v", p, err)
-		}
+		require.NoError(t, err)
+		require.True(t, p.Counted)
+		require.Equal(t, 1, p.Foreign)
+		require.Equal(t, 4, p.Total())
+		require.Len(t, p.List, 2)
+		require.Zero(t, len(p.Lost)+len(p.Unresponsive))
 		for i, peer := range p.List {
 			want := []string{chat}
 			if i == 0 {
 				want = append(want, "/elsewhere")
 			}
-			equal(t, "namespaces", peer.Namespaces, want)
-			equal(t, "speaks", peer.Speaks, []string{"native/1"})
-			if peer.ID != f.nodes[i+1].ID() || peer.Protocol != 1 || peer.Suspect || !peer.Since.Equal(f.ns[0].Node().KnownPeers()[i].Since) || time.Since(peer.Since) > time.Minute {
-				t.Errorf("%+v", peer)
-			}
+			assert.Equal(t, want, peer.Namespaces, "namespaces")
+			assert.Equal(t, []string{"native/1"}, peer.Speaks, "speaks")
+			assert.Equal(t, f.nodes[i+1].ID(), peer.ID)
+			assert.Equal(t, 1, peer.Protocol)
+			require.False(t, peer.Suspect)
+			assert.True(t, peer.Since.Equal(f.ns[0].Node().KnownPeers()[i].Since))
+			assert.LessOrEqual(t, time.Since(peer.Since), time.Minute)
 		}
-		if p, err = elsewhere.Peers(t.Context()); err != nil || p.Total() != 1 || len(p.List) != 0 {
-			t.Errorf("%+v, %v", p, err)
-		}
+		p, err = elsewhere.Peers(t.Context())
+		require.NoError(t, err, "%+v", p)
+		assert.Equal(t, 1, p.Total(), "%+v", p)
+		assert.Empty(t, p.List, "%+v", p)
 	})
 }
 
@@ -48,9 +55,11 @@ func TestPeersOfABlindBroker(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
 		f.wire("stranger")
 		p, err := f.ns[0].Peers(t.Context())
-		if err != nil || p.Counted || p.Foreign != 0 || p.Total() != 3 || len(p.List) != 2 {
-			t.Errorf("%+v, %v", p, err)
-		}
+		require.NoError(t, err)
+		require.False(t, p.Counted)
+		assert.Zero(t, p.Foreign)
+		assert.Equal(t, 3, p.Total())
+		assert.Len(t, p.List, 2)
 	})
 }
 
@@ -69,19 +78,18 @@ func TestPeersWhileCutOff(t *testing.T) {
 				t.Errorf("%T", err)
 			}
 			n, err := f.ns[0].Count(ctx)
-			if _, ok := errors.AsType[*backplane.OpError](err); n != 0 || ok != typed || !errors.Is(err, want) {
-				t.Errorf("count %d, %v", n, err)
-			}
+			_, ok := errors.AsType[*backplane.OpError](err)
+			assert.ErrorIs(t, err, want)
+			assert.Zero(t, n)
+			assert.Equal(t, typed, ok)
 		}
-		if p, err := f.ns[0].Peers(t.Context()); err != nil || p.Foreign != 1 {
-			t.Fatalf("%+v, %v", p, err)
-		}
+		p, err := f.ns[0].Peers(t.Context())
+		require.NoError(t, err, "%+v", p)
+		require.Equal(t, 1, p.Foreign, "%+v", p)
 		memorytest.Cut(f.brokers[0], nil)
 		began := time.Now()
 		check(t.Context(), context.DeadlineExceeded, true)
-		if d := time.Since(began); d != 2*time.Second {
-			t.Errorf("two deadlines took %v", d)
-		}
+		assert.Equal(t, 2*time.Second, time.Since(began), "two deadlines")
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		check(short, context.DeadlineExceeded, false)
@@ -91,12 +99,10 @@ func TestPeersWhileCutOff(t *testing.T) {
 
 		memorytest.Kill(f.brokers[0])
 		check(t.Context(), broker.ErrClosed, true)
-		if err := f.ns[0].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if p, err := f.ns[0].Peers(t.Context()); p != nil || err != backplane.ErrClosed {
-			t.Errorf("%+v, %v", p, err)
-		}
+		require.NoError(t, f.ns[0].Close(t.Context()))
+		p, err = f.ns[0].Peers(t.Context())
+		assert.Nil(t, p)
+		assert.Equal(t, backplane.ErrClosed, err)
 	})
 }
 
@@ -117,20 +123,17 @@ func TestUnannounced(t *testing.T) {
 		settle()
 		began := time.Now()
 		_, err := foreignOf(ns, t.Context())
-		if _, ok := errors.AsType[*backplane.OpError](err); !ok || time.Since(began) != 0 {
-			t.Errorf("%v, after %v", err, time.Since(began))
-		}
+		_, ok := errors.AsType[*backplane.OpError](err)
+		assert.True(t, ok, "%v", err)
+		assert.Zero(t, time.Since(began), "%v", err)
 		memorytest.Heal(f.brokers[0])
-		if err := ns.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := foreignOf(ns, t.Context()); err != backplane.ErrClosed {
-			t.Error(err)
-		}
+		require.NoError(t, ns.Close(t.Context()))
+		_, err = foreignOf(ns, t.Context())
+		assert.Equal(t, backplane.ErrClosed, err)
 		blind := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
 		blind.wire("stranger")
-		if u, err := foreignOf(blind.ns[0], t.Context()); err != nil || u.Total != 0 {
-			t.Errorf("%+v, %v", u, err)
-		}
+		u, err := foreignOf(blind.ns[0], t.Context())
+		require.NoError(t, err, "%+v", u)
+		assert.Zero(t, u.Total, "%+v", u)
 	})
 }

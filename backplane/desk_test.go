@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -55,9 +58,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if n := failed.Load(); n > 0 {
-				t.Errorf("%s: %d of 3000 failed", name, n)
-			}
+			assert.LessOrEqual(t, failed.Load(), int32(0), "%s: of 3000 failed", name)
 			for i := range 10 {
 				m, _ := f.ns[1].Member(fmt.Sprint(i))
 				s := m.(*socket)
@@ -68,9 +69,8 @@ func TestManyRequestsAtOnce(t *testing.T) {
 			}
 		}
 		f.errs[1].none(t)
-		if st := f.nodes[1].Stats(); st.Refused != 0 {
-			t.Errorf("stats %+v", st)
-		}
+		st := f.nodes[1].Stats()
+		assert.Zero(t, st.Refused, "stats %+v", st)
 	})
 }
 
@@ -102,38 +102,36 @@ func TestRequestsBehindStuckCallbacks(t *testing.T) {
 				if !errors.Is(err, backplane.ErrBusy) || len(r.List) != 0 || len(r.Missing) != 1 || r.Missing[0].Node != f.nodes[1].ID() {
 					t.Errorf("Request: %+v, %v", r, err)
 				}
-				if d := time.Since(began); d != 45*time.Second {
-					t.Errorf("the refusal took %v", d)
-				}
+				assert.Equal(t, 45*time.Second, time.Since(began), "the refusal")
 			})
 			time.Sleep(5 * time.Second)
 		}
 		began := time.Now()
 		a := f.socket(1, "a")
 		f.broadcast(0, "x", backplane.To("a"))
-		if err := f.ns[0].Join(t.Context(), "a", "r"); err != nil {
-			t.Error(err)
-		}
-		if m, err := f.ns[0].Members(t.Context(), backplane.All()); err != nil || len(m.List) != 1 {
-			t.Errorf("Members: %+v, %v", m, err)
-		}
+		assert.NoError(t, f.ns[0].Join(t.Context(), "a", "r"))
+		m, err := f.ns[0].Members(t.Context(), backplane.All())
+		require.NoError(t, err, "Members: %+v", m)
+		assert.Len(t, m.List, 1, "Members: %+v", m)
 		if d := time.Since(began); d > 0 {
 			t.Errorf("that took %v", d)
 		}
-		equal(t, "a", a.all(), []string{"x"})
+		assert.Equal(t, []string{"x"}, a.all(), "a")
 		time.Sleep(42 * time.Second)
-		if st := f.nodes[1].Stats(); st.Refused != 3 {
-			t.Errorf("stats %+v", st)
-		}
+		st := f.nodes[1].Stats()
+		assert.EqualValues(t, 3, st.Refused, "stats %+v", st)
 		for _, err := range f.errs[1].take() {
-			if ae, ok := errors.AsType[*backplane.OpError](err); !ok || ae.Err != backplane.ErrBusy || ae.Name != f.nodes[0].ID() {
-				t.Errorf("reported %v", err)
+			ae, ok := errors.AsType[*backplane.OpError](err)
+			if assert.True(t, ok, "reported %v", err) {
+				assert.Equal(t, backplane.ErrBusy, ae.Err, "reported %v", err)
+				assert.Equal(t, f.nodes[0].ID(), ae.Name, "reported %v", err)
 			}
 		}
 		// One that waits is carried out when there is a place.
 		wg.Go(func() {
-			if r, err := f.ns[0].Request(t.Context(), nil); err != nil || len(r.List) != 1 {
-				t.Errorf("%+v, %v", r, err)
+			r, err := f.ns[0].Request(t.Context(), nil)
+			if assert.NoError(t, err, "%+v", r) {
+				assert.Len(t, r.List, 1, "%+v", r)
 			}
 		})
 		settle()
@@ -164,9 +162,7 @@ func TestTooManyRequests(t *testing.T) {
 			for i := range 256 + c.count {
 				req.ID = fmt.Sprint("asker.", i)
 				buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				w.send(requestsChannel, buf)
 				if i%1000 == 0 {
 					settle()
@@ -178,9 +174,8 @@ func TestTooManyRequests(t *testing.T) {
 				t.Errorf("%s: %d were refused", c.what, refused)
 			}
 			r, err := f.ns[0].Request(t.Context(), make([]byte, c.size))
-			if !errors.Is(err, backplane.ErrBusy) || len(r.List) != 0 {
-				t.Errorf("%s: %+v, %v", c.what, r, err)
-			}
+			assert.ErrorIs(t, err, backplane.ErrBusy, "%s: %+v", c.what, r)
+			assert.Empty(t, r.List, "%s: %+v", c.what, r)
 			close(release)
 			settle()
 			if st := f.nodes[1].Stats(); st.Refused != refused+1 || st.Served != uint64(256+c.count)+1 || c.size > 0 && refused > 10 {
@@ -212,9 +207,7 @@ func TestSameQueriesShareAnAnswer(t *testing.T) {
 		settle()
 		close(s.release)
 		wg.Wait()
-		if n := s.calls.Load(); n > 6 {
-			t.Errorf("the member was asked %d times, want 4 and 2", n)
-		}
+		assert.LessOrEqual(t, s.calls.Load(), int32(6), "calls of the member")
 	})
 }
 
@@ -276,8 +269,8 @@ func TestLargeAnswersAreMadeFewAtATime(t *testing.T) {
 		for i := range 16 {
 			wg.Go(func() {
 				m, err := f.ns[0].MembersDetail(t.Context(), backplane.All().Except(fmt.Sprint("none", i)))
-				if err != nil || len(m.List) != members {
-					t.Errorf("%d, %v", len(m.List), err)
+				if assert.NoError(t, err) {
+					assert.Len(t, m.List, members)
 				}
 			})
 		}
@@ -285,9 +278,7 @@ func TestLargeAnswersAreMadeFewAtATime(t *testing.T) {
 		if n := largest.Load(); !foreign && n > 400<<10 || foreign && n < members*each {
 			t.Errorf("foreign %t: the largest answer had %d bytes", foreign, n)
 		}
-		if n := atOnce.Load(); n > 1 {
-			t.Errorf("foreign %t: %d large answers were made at a time", foreign, n)
-		}
+		assert.LessOrEqual(t, atOnce.Load(), int64(1), "foreign %t: large answers were made at a time", foreign)
 	}
 }
 
@@ -319,9 +310,10 @@ func TestAnswersThatHaveToFit(t *testing.T) {
 			}
 			began := time.Now()
 			list, said, err := c.ask(t.Context(), f.ns[0])
-			if err != nil || list < c.least || list > c.most || (said > 0) != c.said {
-				t.Errorf("%s: %d came, %d of them said something, %v", c.what, list, said, err)
-			}
+			require.NoError(t, err, c.what)
+			assert.GreaterOrEqual(t, list, c.least, c.what)
+			assert.LessOrEqual(t, list, c.most, c.what)
+			assert.Equal(t, c.said, said > 0, c.what)
 			if d := time.Since(began); d > 0 {
 				t.Errorf("%s: took %v", c.what, d)
 			}
@@ -331,8 +323,9 @@ func TestAnswersThatHaveToFit(t *testing.T) {
 				return
 			}
 			ae := reported[*backplane.OpError](t, f.errs[1])
-			if size, ok := errors.AsType[*broker.PayloadError](ae); !ok || size.Max != limit {
-				t.Errorf("%s: reported %v", c.what, ae)
+			size, ok := errors.AsType[*broker.PayloadError](ae)
+			if assert.True(t, ok, "%s: reported %v", c.what, ae) {
+				assert.Equal(t, limit, size.Max, "%s: reported %v", c.what, ae)
 			}
 		})
 	}
@@ -370,9 +363,8 @@ func TestAckTooLarge(t *testing.T) {
 		if !ok || len(a.Values) != 1 || a.Expected != 2 || len(p.Coverage.Missing) != 1 || time.Since(began) > 0 {
 			t.Fatalf("%+v, %v after %v", a, err, time.Since(began))
 		}
-		if r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason); !ok {
-			t.Errorf("missing because of %v", r)
-		}
+		r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason)
+		assert.True(t, ok, "missing because of %v", r)
 		settle()
 		reported[*backplane.OpError](t, f.errs[1])
 	})

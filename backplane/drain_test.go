@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -27,17 +30,13 @@ func TestLeavingNodeAnswers(t *testing.T) {
 			ask := func(id string) {
 				req := &wire.Request{ID: "server." + id, Origin: "server", Op: wire.OpMembers}
 				buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				server.send(requestsChannel, buf)
 				settle()
 			}
 			answered := func(want int) {
 				t.Helper()
-				if n := len(server.saw(broker.KindNodeResponses)); n != want {
-					t.Errorf("%d answers came, want %d", n, want)
-				}
+				assert.Equal(t, want, len(server.saw(broker.KindNodeResponses)), "answers")
 			}
 			ask("before")
 			answered(1)
@@ -51,16 +50,15 @@ func TestLeavingNodeAnswers(t *testing.T) {
 			}()
 			settle()
 			counts, err := server.b.Subscribers(t.Context(), requestsChannel, broker.Native.NodeResponses(chat, f.nodes[0].ID()))
-			if err != nil || counts[0] != 1 || counts[1] != 0 {
-				t.Errorf("counted %v, %v", counts, err)
+			if assert.NoError(t, err, "counted %v", counts) {
+				assert.Equal(t, 1, counts[0], "counted %v", counts)
+				assert.Zero(t, counts[1], "counted %v", counts)
 			}
 			ask("while it leaves")
 			answered(0) // it would be one too many for a server that has just counted
 			time.Sleep(time.Second)
 			answered(1)
-			if err := <-closed; err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, <-closed)
 			ask("afterwards")
 			time.Sleep(time.Second)
 			answered(0)
@@ -88,22 +86,15 @@ func TestLeavingNodeHoldsLittle(t *testing.T) {
 		for i := range backplane.MaxWaitingBytes/size + over - 1 {
 			req.ID = fmt.Sprint("server.", i)
 			buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			server.send(requestsChannel, buf)
 			settle()
 		}
-		if n := len(server.saw(broker.KindNodeResponses)); n != over {
-			t.Errorf("%d requests answered at once, want %d", n, over)
-		}
-		if err := <-closed; err != nil {
-			t.Error(err)
-		}
+		assert.Equal(t, over, len(server.saw(broker.KindNodeResponses)), "requests answered at once")
+		assert.NoError(t, <-closed)
 		settle()
-		if n, want := len(server.saw(broker.KindNodeResponses)), backplane.MaxWaitingBytes/size-1; n != want {
-			t.Errorf("%d requests answered later, want %d", n, want)
-		}
+		n, want := len(server.saw(broker.KindNodeResponses)), backplane.MaxWaitingBytes/size-1
+		assert.Equal(t, want, n, "requests answered later")
 	})
 }
 
@@ -138,10 +129,8 @@ func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 			time.AfterFunc(100*time.Millisecond, func() { stranger.answer(r, "stranger", wire.Response{Members: answers}) })
 		})
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		equal(t, "answered", m.Answered, []string{"leaver", "stranger"})
-		if err != nil {
-			t.Error(err)
-		}
+		assert.Equal(t, []string{"leaver", "stranger"}, m.Answered, "answered")
+		assert.NoError(t, err)
 		// One that was counted, and leaves when it has answered, is no reason to wait.
 		closed := make(chan error, 1)
 		stranger.onRequest(func(r *wire.Request) {
@@ -150,11 +139,9 @@ func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 		})
 		began := time.Now()
 		m, err = f.ns[0].Members(t.Context(), backplane.All())
-		if equal(t, "answered", m.Answered, []string{"stranger"}); err != nil || time.Since(began) > 0 {
+		if assert.Equal(t, []string{"stranger"}, m.Answered, "answered"); err != nil || time.Since(began) > 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		if err := <-closed; err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, <-closed)
 	})
 }

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -28,20 +31,17 @@ func TestEmitter(t *testing.T) {
 		defer bus.Close(context.Background())
 		var seen watcher
 		e, err := backplane.NewEmitter(bus, &seen)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		ctx := t.Context()
 		payload := []byte("to red")
-		if err := e.Broadcast(ctx, chat, payload, backplane.To("red").Header(map[string]string{"k": "v"})); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, e.Broadcast(ctx, chat, payload, backplane.To("red").Header(map[string]string{"k": "v"})))
 		copy(payload, "XXXXXX")
 		settle()
 		m := <-a.got
-		if string(m.Payload) != "to red" || m.Header["k"] != "v" || !strings.HasPrefix(m.Origin, "emitter~") || len(b.got) != 0 {
-			t.Errorf("a got %+v, and b %d messages", m, len(b.got))
-		}
+		assert.Equal(t, "to red", string(m.Payload))
+		assert.Equal(t, "v", m.Header["k"])
+		require.True(t, strings.HasPrefix(m.Origin, "emitter~"))
+		assert.Empty(t, b.got)
 		steps := []error{
 			e.JoinAll(ctx, chat, backplane.All(), "all", "more"),
 			e.LeaveAll(ctx, chat, backplane.To("blue"), "more", "blue"),
@@ -49,28 +49,27 @@ func TestEmitter(t *testing.T) {
 			e.DisconnectAll(ctx, chat, backplane.All().Except("a"), true),
 			e.Flush(ctx),
 		}
-		if err := errors.Join(steps...); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, errors.Join(steps...))
 		settle()
 		for i, want := range [][]string{{"a", "all", "more", "red"}, {"all", "b"}} {
 			rooms, _ := f.ns[i].LocalRoomsOf([]string{"a", "b"}[i])
-			equal(t, "rooms", sorted(rooms), want)
+			assert.ElementsMatch(t, want, rooms, "rooms")
 		}
-		equal(t, "events", sorted([]string{<-events, <-events}), []string{"0: news, false", "1: news, false"})
-		if len(a.gone) != 0 || len(b.gone) != 1 || !<-b.gone {
-			t.Errorf("disconnected %d and %d, with their connections", len(a.gone), len(b.gone))
-		}
+		assert.ElementsMatch(t, []string{"0: news, false", "1: news, false"}, []string{<-events, <-events}, "events")
+		require.Empty(t, a.gone, "disconnected")
+		require.Len(t, b.gone, 1, "disconnected")
+		assert.True(t, <-b.gone, "disconnected")
 		for i := range f.nodes {
-			if n, err := f.ns[i].Count(ctx); err != nil || n != 2 || len(f.nodes[i].KnownPeers()) != 1 {
-				t.Errorf("node %d counts %d, knows %d, %v", i, n, len(f.nodes[i].KnownPeers()), err)
+			n, err := f.ns[i].Count(ctx)
+			if assert.NoError(t, err, "node %d counts", i) {
+				assert.Equal(t, 2, n, "node %d counts", i)
+				assert.Len(t, f.nodes[i].KnownPeers(), 1, "node %d counts", i)
 			}
 		}
 		want := []string{"publish", "request join", "request leave", "request event", "request disconnect"}
 		for i, s := range seen.closed(t) {
-			if i >= len(want) || !strings.HasPrefix(s, want[i]) {
-				t.Errorf("the observer saw %q", s)
-			}
+			assert.Less(t, i, len(want), "the observer saw %q", s)
+			assert.True(t, strings.HasPrefix(s, want[i]), "the observer saw %q", s)
 		}
 	})
 }
@@ -86,9 +85,7 @@ func TestEmitterErrors(t *testing.T) {
 		t.Errorf("with a nil observer: %v", err)
 	}
 	e, err := backplane.NewEmitter(b, rudeEmitterObserver{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var name *backplane.NameError
 	var size *broker.PayloadError
 	long := strings.Repeat("x", broker.MaxNameLen+1)
@@ -98,44 +95,28 @@ func TestEmitterErrors(t *testing.T) {
 		"except":    e.Broadcast(ctx, chat, nil, backplane.All().Except(long)),
 		"target":    e.JoinAll(ctx, chat, backplane.All(), long),
 	} {
-		if !errors.As(err, &name) {
-			t.Errorf("%s: %v", what, err)
-		}
+		assert.ErrorAs(t, err, &name, what)
 	}
 	for what, err := range map[string]error{
 		"broadcast": e.Broadcast(ctx, chat, make([]byte, 1000), backplane.All()),
 		"event":     e.Event(ctx, chat, make([]byte, 1000)),
 	} {
-		if !errors.As(err, &size) || size.Max != 1000 {
-			t.Errorf("%s: %v", what, err)
+		if assert.ErrorAs(t, err, &size, what) {
+			assert.Equal(t, 1000, size.Max, what)
 		}
 	}
-	if err := e.DisconnectAll(ctx, chat, backplane.All().Local(), true); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("a local target: %v", err)
-	}
-	if err := e.Broadcast(ctx, chat, []byte("x"), backplane.All()); err != nil {
-		t.Errorf("with an observer that panics: %v", err)
-	}
+	assert.ErrorIs(t, e.DisconnectAll(ctx, chat, backplane.All().Local(), true), errors.ErrUnsupported, "a local target")
+	assert.NoError(t, e.Broadcast(ctx, chat, []byte("x"), backplane.All()), "with an observer that panics")
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := e.Broadcast(ended, chat, nil, backplane.All()); !errors.Is(err, context.Canceled) {
-		t.Errorf("with an ended context: %v", err)
-	}
+	assert.ErrorIs(t, e.Broadcast(ended, chat, nil, backplane.All()), context.Canceled, "with an ended context")
 	closing, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := b.Close(closing); err != nil {
-		t.Error(err)
-	}
-	if err := e.Event(ctx, chat, nil); !errors.Is(err, broker.ErrClosed) {
-		t.Errorf("after the broker's Close: %v", err)
-	}
+	assert.NoError(t, b.Close(closing))
+	assert.ErrorIs(t, e.Event(ctx, chat, nil), broker.ErrClosed, "after the broker's Close")
 	var zero backplane.Emitter
-	if err := errors.Join(zero.Flush(ctx)); err == nil {
-		t.Error("an emitter that is none flushes")
-	}
-	if err := zero.Broadcast(ctx, chat, nil, backplane.All()); err == nil {
-		t.Error("an emitter that is none publishes")
-	}
+	assert.Error(t, errors.Join(zero.Flush(ctx)), "an emitter that is none flushes")
+	assert.Error(t, zero.Broadcast(ctx, chat, nil, backplane.All()), "an emitter that is none publishes")
 }
 
 type rudeEmitterObserver struct{ observe.Nop }

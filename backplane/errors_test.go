@@ -5,6 +5,9 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 )
@@ -26,9 +29,7 @@ func TestErrorTexts(t *testing.T) {
 		{&backplane.PartialError{Op: "rooms", Err: &backplane.OpError{Op: "count", Namespace: "/", Err: errors.New("NOPERM")}}, `backplane: rooms: 0 nodes answered: count "/": NOPERM`},
 		{&backplane.OpError{Op: "open", Namespace: "/", Err: backplane.ErrNamespaceExists}, `backplane: open "/": namespace exists on this node`},
 	} {
-		if got := c.err.Error(); got != c.want {
-			t.Errorf("got %s, want %s", got, c.want)
-		}
+		assert.Equal(t, c.want, c.err.Error())
 	}
 }
 
@@ -39,12 +40,10 @@ func TestCoverageAsJSON(t *testing.T) {
 		Uncounted: &broker.InexactError{Err: errors.New("NOPERM")},
 	})
 	const want = `{"Answered":null,"Foreign":1,"Missing":[{"Node":"b","Count":1,"Reason":"node is lost"},{"Node":"","Count":2,"Reason":""}],"Unconfirmed":0,"Uncounted":"broker: not every subscriber could be counted: NOPERM"}`
-	if err != nil || string(got) != want {
-		t.Errorf("got %s, %v", got, err)
-	}
+	require.NoError(t, err)
+	assert.Equal(t, want, string(got))
 	got, err = json.Marshal(backplane.LinkCoverage{Prefix: "old", Coverage: backplane.Coverage{Foreign: 1}, Err: backplane.ErrClosed})
 	const part = `{"Prefix":"old","Answered":null,"Foreign":1,"Missing":null,"Unconfirmed":0,"Uncounted":null,"Err":"backplane: closed"}`
-	if err != nil || string(got) != part {
-		t.Errorf("got %s, %v", got, err)
-	}
+	require.NoError(t, err)
+	assert.Equal(t, part, string(got))
 }

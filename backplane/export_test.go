@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/internal/serve"
@@ -76,9 +78,7 @@ type Table struct{ *Node }
 // NewTable makes one that runs nothing.
 func NewTable(t testing.TB) Table {
 	n, err := New(memorybroker.New(nil), &Options{ID: "me"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return Table{n}
 }
 

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/rooms"
 )
@@ -67,15 +70,11 @@ func TestPanicsOfMembers(t *testing.T) {
 							f.join(0, s, "red")
 							sockets = append(sockets, s)
 						}
-						if err := do(f); err != nil {
-							t.Fatal(err)
-						}
+						require.NoError(t, do(f))
 						settle()
 						for i, s := range sockets {
 							want := 1 - mask>>i&1
-							if got := len(s.got) + len(s.gone); got != want {
-								t.Errorf("member %d was called %d times with success, want %d", i, got, want)
-							}
+							assert.Equal(t, want, len(s.got)+len(s.gone), "calls of member %d with success", i)
 						}
 						seen := map[string]bool{}
 						for _, err := range f.errs[0].take() {
@@ -87,9 +86,9 @@ func TestPanicsOfMembers(t *testing.T) {
 							seen[p.Member] = true
 						}
 						st := f.nodes[0].Stats()
-						if len(seen) != panics || st.Panics != uint64(panics) || st.Skipped != 0 {
-							t.Errorf("%d panics reported, stats %+v, want %d", len(seen), st, panics)
-						}
+						assert.Len(t, seen, panics, "panics reported, stats %+v", st)
+						assert.Equal(t, uint64(panics), st.Panics, "panics reported, stats %+v", st)
+						assert.Zero(t, st.Skipped, "panics reported, stats %+v", st)
 						if c.name != "Disconnect" && st.Deliveries != uint64(n-panics) {
 							t.Errorf("%d deliveries, want %d", st.Deliveries, n-panics)
 						}
@@ -118,39 +117,36 @@ func TestStalledMember(t *testing.T) {
 		want := []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
 		for _, s := range []*socket{before, after} {
 			for _, w := range want {
-				if got := s.next(t); got != w {
-					t.Fatalf("%s got %s, want %s", s.id, got, w)
-				}
+				require.Equal(t, w, s.next(t), s.id)
 			}
 		}
-		if d := time.Since(began); d < 400*time.Millisecond || d > 450*time.Millisecond {
-			t.Errorf("the others waited %v, want 400 ms and up to an eighth more", d)
-		}
+		d := time.Since(began)
+		assert.GreaterOrEqual(t, d, 400*time.Millisecond, "the others waited")
+		assert.LessOrEqual(t, d, 450*time.Millisecond, "the others waited")
 		settle()
 		stall := reported[*backplane.StalledError](t, f.errs[0])
-		if stall.Member != "stuck" || stall.Namespace != chat {
-			t.Errorf("reported %+v", stall)
-		}
-		if st := f.nodes[0].Stats(); st.Stalls != 1 || st.Skipped != 9 || st.Deliveries != 20 {
-			t.Errorf("stats %+v", st)
-		}
+		assert.Equal(t, "stuck", stall.Member, "reported")
+		assert.Equal(t, chat, stall.Namespace, "reported")
+		st := f.nodes[0].Stats()
+		assert.EqualValues(t, 1, st.Stalls)
+		assert.EqualValues(t, 9, st.Skipped)
+		assert.EqualValues(t, 20, st.Deliveries)
 
 		// It also misses what this node sends, on the caller's goroutine.
 		f.broadcast(0, "local", backplane.To("red"))
-		if len(stuck.got) != 0 || f.nodes[0].Stats().Skipped != 10 {
-			t.Errorf("stats %+v", f.nodes[0].Stats())
-		}
+		require.Empty(t, stuck.got, "stats %+v", f.nodes[0].Stats())
+		assert.EqualValues(t, 10, f.nodes[0].Stats().Skipped, "stats %+v", f.nodes[0].Stats())
 
 		close(release)
 		settle()
 		f.broadcast(1, "again", backplane.To("red"))
 		settle()
-		equal(t, "stuck", stuck.all(), []string{"0", "again"})
-		equal(t, "after", after.all(), []string{"local", "again"})
+		assert.Equal(t, []string{"0", "again"}, stuck.all(), "stuck")
+		assert.Equal(t, []string{"local", "again"}, after.all(), "after")
 		f.errs[0].none(t)
-		if st := f.nodes[0].Stats(); st.Stalls != 1 || st.Skipped != 10 {
-			t.Errorf("stats %+v", st)
-		}
+		st = f.nodes[0].Stats()
+		assert.EqualValues(t, 1, st.Stalls)
+		assert.EqualValues(t, 10, st.Skipped)
 	})
 }
 
@@ -175,22 +171,16 @@ func TestStallsEverywhere(t *testing.T) {
 						f.join(0, s, "red")
 						sockets = append(sockets, s)
 					}
-					if err := c.remote(f); err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, c.remote(f))
 					f.broadcast(1, "next", backplane.To("red"))
 					time.Sleep(10 * time.Second) // of the bubble's clock: more than all stalls take
 					settle()
 					for i, s := range sockets {
-						got, want := len(s.got)+len(s.gone), 2*(1-mask>>i&1)
-						if got != want {
-							t.Errorf("member %d got %d calls, want %d", i, got, want)
-						}
+						assert.Equal(t, 2*(1-mask>>i&1), len(s.got)+len(s.gone), "member %d calls", i)
 					}
 					st := f.nodes[0].Stats()
-					if st.Stalls != stalls || st.Skipped != stalls {
-						t.Errorf("stats %+v, want %d stalls, each of which missed one message", st, stalls)
-					}
+					assert.Equal(t, stalls, st.Stalls, "stats")
+					assert.Equal(t, stalls, st.Skipped, "stats")
 					names := map[string]int{}
 					for _, err := range f.errs[0].take() {
 						if s, ok := errors.AsType[*backplane.StalledError](err); ok {
@@ -199,16 +189,15 @@ func TestStallsEverywhere(t *testing.T) {
 							t.Errorf("reported %v", err)
 						}
 					}
-					if len(names) != int(stalls) {
-						t.Errorf("stalled: %v, want %d members", names, stalls)
-					}
+					assert.Len(t, names, int(stalls), "stalled")
 					close(release)
 					settle()
 					f.broadcast(1, "last", backplane.To("red"))
 					settle()
 					for i, s := range sockets {
-						if all := s.all(); len(all) == 0 || all[len(all)-1] != "last" {
-							t.Errorf("member %d got %v", i, all)
+						all := s.all()
+						if assert.NotEmpty(t, all, "member %d", i) {
+							assert.Equal(t, "last", all[len(all)-1], "member %d", i)
 						}
 					}
 				})
@@ -237,15 +226,15 @@ func TestStalledMemberOfTwoNodes(t *testing.T) {
 		f.broadcast(2, "2", backplane.All())
 		settle()
 		for i := range 2 {
-			if st := f.nodes[i].Stats(); st.Stalls != 1 || st.Skipped != 1 {
-				t.Errorf("node %d: %+v", i, st)
-			}
+			st := f.nodes[i].Stats()
+			assert.EqualValues(t, 1, st.Stalls, "node %d", i)
+			assert.EqualValues(t, 1, st.Skipped, "node %d", i)
 		}
 		close(release)
 		settle()
 		f.broadcast(2, "3", backplane.All())
 		settle()
-		equal(t, "stuck", stuck.all(), []string{"1", "1", "3", "3"})
+		assert.Equal(t, []string{"1", "1", "3", "3"}, stuck.all(), "stuck")
 	})
 }
 
@@ -261,7 +250,7 @@ func TestMemberEndsGoroutine(t *testing.T) {
 		f.broadcast(1, "2", backplane.All())
 		time.Sleep(2 * time.Second)
 		settle()
-		equal(t, "polite", polite.all(), []string{"1", "2"})
+		assert.Equal(t, []string{"1", "2"}, polite.all(), "polite")
 		reported[*backplane.StalledError](t, f.errs[0])
 	})
 }
@@ -279,13 +268,13 @@ func TestStalledMemberIsRemoved(t *testing.T) {
 		fresh := f.socket(0, "a")
 		f.broadcast(1, "2", backplane.All())
 		settle()
-		equal(t, "fresh", fresh.all(), []string{"2"})
+		assert.Equal(t, []string{"2"}, fresh.all(), "fresh")
 		close(release)
 		settle()
 		f.broadcast(1, "3", backplane.All())
 		settle()
-		equal(t, "stuck", stuck.all(), []string{"1"})
-		equal(t, "fresh", fresh.all(), []string{"3"})
+		assert.Equal(t, []string{"1"}, stuck.all(), "stuck")
+		assert.Equal(t, []string{"3"}, fresh.all(), "fresh")
 	})
 }
 
@@ -300,11 +289,13 @@ func TestStalledMemberIsDisconnected(t *testing.T) {
 			f.join(0, stuck)
 			f.broadcast(1, "1", backplane.All())
 			time.Sleep(2 * time.Second)
-			if touched, err := f.ns[from].DisconnectAll(t.Context(), backplane.All(), true); err != nil || touched.Count != 0 {
-				t.Errorf("DisconnectAll: %+v, %v", touched, err)
+			touched, err := f.ns[from].DisconnectAll(t.Context(), backplane.All(), true)
+			if assert.NoError(t, err, "DisconnectAll: %+v", touched) {
+				assert.Zero(t, touched.Count, "DisconnectAll: %+v", touched)
 			}
-			if err := f.ns[from].Disconnect(t.Context(), "a", true); err != nil || len(stuck.gone) != 1 {
-				t.Errorf("Disconnect: %v, %d calls", err, len(stuck.gone))
+			err = f.ns[from].Disconnect(t.Context(), "a", true)
+			if assert.NoError(t, err) {
+				assert.Len(t, stuck.gone, 1)
 			}
 			close(release)
 		})
@@ -324,13 +315,12 @@ func TestNoStallTimeout(t *testing.T) {
 		f.broadcast(1, "2", backplane.All())
 		time.Sleep(time.Hour)
 		settle()
-		if len(other.got) != 0 || f.nodes[0].Stats().Stalls != 0 {
-			t.Errorf("went on without the member: %+v", f.nodes[0].Stats())
-		}
+		require.Empty(t, other.got, "went on without the member: %+v", f.nodes[0].Stats())
+		assert.Zero(t, f.nodes[0].Stats().Stalls, "went on without the member: %+v", f.nodes[0].Stats())
 		close(release)
 		settle()
-		equal(t, "stuck", stuck.all(), []string{"1", "2"})
-		equal(t, "other", other.all(), []string{"2"})
+		assert.Equal(t, []string{"1", "2"}, stuck.all(), "stuck")
+		assert.Equal(t, []string{"2"}, other.all(), "other")
 	})
 }
 
@@ -359,28 +349,26 @@ func TestLocalBroadcastBlocksItsCaller(t *testing.T) {
 		log.none(t)
 		f.broadcast(1, "y", backplane.To("blue"))
 		settle()
-		equal(t, "b", b.all(), []string{"y"})
+		assert.Equal(t, []string{"y"}, b.all(), "b")
 
 		// The worker leaves it behind; then other callers pass it by, too.
 		f.broadcast(1, "z", backplane.To("red"))
 		time.Sleep(time.Second)
 		settle()
-		if e := reported[*backplane.StalledError](t, &log); e.Member != "a" || e.Namespace != chat {
-			t.Errorf("reported %v", e)
-		}
+		e := reported[*backplane.StalledError](t, &log)
+		assert.Equal(t, "a", e.Member)
+		assert.Equal(t, chat, e.Namespace)
 		f.broadcast(0, "w", backplane.To("red")) // does not block
-		if st := f.nodes[0].Stats(); st.Skipped != 1 || st.Stalls != 1 {
-			t.Errorf("stats %+v", st)
-		}
+		st := f.nodes[0].Stats()
+		assert.EqualValues(t, 1, st.Skipped)
+		assert.EqualValues(t, 1, st.Stalls)
 		close(release)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, <-done)
 		settle()
 		f.broadcast(0, "last", backplane.To("red"))
 		settle()
-		equal(t, "stuck", sorted(stuck.all()), []string{"last", "x", "z"})
-		equal(t, "c", sorted(c.all()), []string{"last", "w", "x", "z"})
+		assert.ElementsMatch(t, []string{"last", "x", "z"}, stuck.all(), "stuck")
+		assert.ElementsMatch(t, []string{"last", "w", "x", "z"}, c.all(), "c")
 	})
 }
 
@@ -402,14 +390,12 @@ func TestCloseWithStuckMember(t *testing.T) {
 					shut = f.ns[0].Close
 				}
 				began := time.Now()
-				if err := shut(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
-					t.Errorf("Close returned %v after %v", err, time.Since(began))
-				}
+				err := shut(ctx)
+				assert.ErrorIs(t, err, context.DeadlineExceeded, "Close returned")
+				assert.Equal(t, 3*time.Second, time.Since(began), "Close returned")
 				close(release) // the goroutine that was left behind ends
 				settle()
-				if err := shut(t.Context()); err != nil {
-					t.Errorf("Close again: %v", err)
-				}
+				assert.NoError(t, shut(t.Context()), "Close again")
 			})
 		})
 	}
@@ -443,16 +429,15 @@ func TestQueueInFrontOfStuckMember(t *testing.T) {
 			send(holds + more - backplane.InboundMessages)
 			close(release)
 			settle()
-			if got := len(stuck.got); got != 1+holds {
-				t.Errorf("%d messages came, want %d", got, 1+holds)
-			}
+			assert.Equal(t, 1+holds, len(stuck.got), "messages")
 			if more == 0 {
 				f.errs[0].none(t)
 				return
 			}
 			gap := reported[*backplane.InterruptedError](t, f.errs[0])
-			if loss, ok := errors.AsType[*lossError](gap); !ok || loss.Messages != more {
-				t.Errorf("reported %v, want %d messages lost", gap, more)
+			loss, ok := errors.AsType[*lossError](gap)
+			if assert.True(t, ok, "reported %v", gap) {
+				assert.Equal(t, more, loss.Messages, "reported %v", gap)
 			}
 		})
 	}
@@ -484,13 +469,11 @@ func TestOrderAcrossStalls(t *testing.T) {
 		all := good.all()
 		for _, from := range []string{"a", "b"} {
 			mine := slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !strings.HasPrefix(s, from) })
-			if len(mine) != n || !slices.IsSorted(mine) {
-				t.Errorf("from %s came %d messages, in order: %t", from, len(mine), slices.IsSorted(mine))
-			}
+			assert.Len(t, mine, n, "from %s came %d messages, in order", from, len(mine))
+			assert.True(t, slices.IsSorted(mine), "from %s came %d messages, in order", from, len(mine))
 		}
 		st := f.nodes[0].Stats()
-		if st.Stalls == 0 || st.Deliveries+st.Skipped+st.Stalls != 6*2*n {
-			t.Errorf("stats %+v do not add up to %d", st, 6*2*n)
-		}
+		assert.NotZero(t, st.Stalls, "stats")
+		assert.EqualValues(t, 6*2*n, st.Deliveries+st.Skipped+st.Stalls, "stats")
 	})
 }

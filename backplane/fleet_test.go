@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
@@ -47,40 +50,32 @@ func TestFleet(t *testing.T) {
 	}
 	for i, s := range steps {
 		text := fmt.Sprint("step ", i)
-		if err := f.ns[s.from].Broadcast(ctx, []byte(text), s.target); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, f.ns[s.from].Broadcast(ctx, []byte(text), s.target))
 		for _, m := range s.want {
-			if got := m.next(t); got != text {
-				t.Fatalf("step %d: %s got %q", i, m.id, got)
-			}
+			require.Equal(t, text, m.next(t), "step %d: %s", i, m.id)
 		}
 	}
 	// Everything went by one path in order, so a marker to all comes last.
 	for n := range f.ns {
-		if err := f.ns[n].Broadcast(ctx, []byte("marker"), backplane.All()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, f.ns[n].Broadcast(ctx, []byte("marker"), backplane.All()))
 		for _, m := range []*socket{a, b, c} {
-			if got := m.next(t); got != "marker" {
-				t.Fatalf("%s got %q instead of the marker", m.id, got)
-			}
+			require.Equal(t, "marker", m.next(t), "%s instead of the marker", m.id)
 		}
 	}
 
 	members, err := f.ns[0].Members(ctx, backplane.To("blue"))
-	if err != nil || len(members.List) != 2 || len(members.Answered) != 2 {
-		t.Fatalf("Members: %+v, %v", members, err)
-	}
+	require.NoError(t, err, "Members: %+v", members)
+	require.Len(t, members.List, 2, "Members: %+v", members)
+	require.Len(t, members.Answered, 2, "Members: %+v", members)
 	detail, err := f.ns[0].MembersDetail(ctx, backplane.To("b"))
-	if err != nil || len(detail.List) != 1 || detail.List[0].Node != f.nodes[1].ID() ||
-		string(detail.List[0].Data) != "I am b" || len(detail.List[0].Rooms) != 3 {
-		t.Fatalf("MembersDetail: %+v, %v", detail, err)
-	}
+	require.NoError(t, err, "MembersDetail: %+v", detail)
+	require.Len(t, detail.List, 1, "MembersDetail: %+v", detail)
+	require.Equal(t, f.nodes[1].ID(), detail.List[0].Node, "MembersDetail: %+v", detail)
+	require.Equal(t, "I am b", string(detail.List[0].Data), "MembersDetail: %+v", detail)
+	require.Len(t, detail.List[0].Rooms, 3, "MembersDetail: %+v", detail)
 	rooms, err := f.ns[1].AllRooms(ctx)
-	if err != nil || !slices.Equal(rooms.Rooms, []string{"a", "b", "blue", "c", "red"}) {
-		t.Fatalf("AllRooms: %+v, %v", rooms, err)
-	}
+	require.NoError(t, err, "AllRooms: %+v", rooms)
+	require.Equal(t, []string{"a", "b", "blue", "c", "red"}, rooms.Rooms, "AllRooms: %+v", rooms)
 	if of, err := f.ns[0].RoomsOf(ctx, "c"); err != nil || !slices.Equal(of, []string{"c", "blue"}) {
 		t.Fatalf("RoomsOf: %v, %v", of, err)
 	}
@@ -88,54 +83,43 @@ func TestFleet(t *testing.T) {
 	if _, err := f.ns[0].RoomsOf(ctx, "nobody"); !errors.Is(err, backplane.ErrNoSuchMember) {
 		t.Fatalf("RoomsOf nobody: %v", err)
 	}
-	if err := f.ns[0].Join(ctx, "nobody", "x"); !errors.Is(err, backplane.ErrNoSuchMember) {
-		t.Fatalf("Join nobody: %v", err)
-	}
-	if d := time.Since(began); d > 900*time.Millisecond {
-		t.Errorf("two answers “no such member” took %v", d)
-	}
-	if err := f.ns[0].Join(ctx, "c", "green", "white"); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.ns[0].Leave(ctx, "c", "green"); err != nil {
-		t.Fatal(err)
-	}
-	if of, _ := f.ns[2].LocalRoomsOf("c"); !slices.Equal(of, []string{"c", "blue", "white"}) {
-		t.Fatalf("c is in %v", of)
-	}
+	require.ErrorIs(t, f.ns[0].Join(ctx, "nobody", "x"), backplane.ErrNoSuchMember, "Join nobody")
+	assert.LessOrEqual(t, time.Since(began), 900*time.Millisecond, "two answers “no such member”")
+	require.NoError(t, f.ns[0].Join(ctx, "c", "green", "white"))
+	require.NoError(t, f.ns[0].Leave(ctx, "c", "green"))
+	of, _ := f.ns[2].LocalRoomsOf("c")
+	require.Equal(t, []string{"c", "blue", "white"}, of)
 	if err := f.ns[0].Disconnect(ctx, "b", true); err != nil || !<-b.gone {
 		t.Fatal(err)
 	}
 	touched, err := f.ns[0].JoinAll(ctx, backplane.All().Except("blue"), "new")
-	if err != nil || touched.Count != 1 {
-		t.Fatalf("JoinAll: %+v, %v", touched, err)
-	}
+	require.NoError(t, err, "JoinAll: %+v", touched)
+	require.Equal(t, 1, touched.Count, "JoinAll: %+v", touched)
 	touched, err = f.ns[0].LeaveAll(ctx, backplane.All(), "red")
-	if err != nil || touched.Count != 3 {
-		t.Fatalf("LeaveAll: %+v, %v", touched, err)
-	}
+	require.NoError(t, err, "LeaveAll: %+v", touched)
+	require.Equal(t, 3, touched.Count, "LeaveAll: %+v", touched)
 	touched, err = f.ns[0].DisconnectAll(ctx, backplane.To("blue"), false)
-	if err != nil || touched.Count != 2 || <-b.gone || <-c.gone {
-		t.Fatalf("DisconnectAll: %+v, %v", touched, err)
-	}
+	require.NoError(t, err, "DisconnectAll: %+v", touched)
+	require.Equal(t, 2, touched.Count, "DisconnectAll: %+v", touched)
+	require.False(t, <-b.gone, "DisconnectAll: %+v", touched)
+	require.False(t, <-c.gone, "DisconnectAll: %+v", touched)
 	replies, err := f.ns[0].Request(ctx, []byte("hi"))
-	if err != nil || len(replies.List) != 2 {
-		t.Fatalf("Request: %+v, %v", replies, err)
-	}
+	require.NoError(t, err, "Request: %+v", replies)
+	require.Len(t, replies.List, 2, "Request: %+v", replies)
 	replies, err = f.ns[0].Request(ctx, []byte("fail"))
-	if err != nil || len(replies.List) != 2 || replies.List[0].Err != "no" {
-		t.Fatalf("Request fail: %+v, %v", replies, err)
-	}
-	if replies, err = f.ns[0].EventAck(ctx, nil); err != nil || len(replies.List) != 2 {
-		t.Fatalf("EventAck: %+v, %v", replies, err)
-	}
+	require.NoError(t, err, "Request fail: %+v", replies)
+	require.Len(t, replies.List, 2, "Request fail: %+v", replies)
+	require.Equal(t, "no", replies.List[0].Err, "Request fail: %+v", replies)
+	replies, err = f.ns[0].EventAck(ctx, nil)
+	require.NoError(t, err, "EventAck: %+v", replies)
+	require.Len(t, replies.List, 2, "EventAck: %+v", replies)
 	acks, err := f.ns[0].BroadcastAck(ctx, []byte("?"), backplane.All(), 0)
-	if err != nil || len(acks.Values) != 3 || acks.Expected != 3 {
-		t.Fatalf("BroadcastAck: %+v, %v", acks, err)
-	}
-	if n, err := f.ns[0].Count(ctx); err != nil || n != 3 {
-		t.Fatalf("Count: %d, %v", n, err)
-	}
+	require.NoError(t, err, "BroadcastAck: %+v", acks)
+	require.Len(t, acks.Values, 3, "BroadcastAck: %+v", acks)
+	require.Equal(t, 3, acks.Expected, "BroadcastAck: %+v", acks)
+	n, err := f.ns[0].Count(ctx)
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
 }
 
 func TestNodeDies(t *testing.T) {
@@ -155,17 +139,17 @@ func TestNodeDies(t *testing.T) {
 			}
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
 			var partial *backplane.PartialError
-			if !errors.As(err, &partial) || len(m.List) != 1 || len(partial.Coverage.Missing) != 1 ||
-				partial.Coverage.Missing[0].Node != f.nodes[2].ID() || !errors.Is(partial.Coverage.Missing[0].Reason, reason) {
-				t.Fatalf("Members: %+v, %v", m, err)
-			}
+			require.ErrorAs(t, err, &partial, "Members: %+v", m)
+			require.Len(t, m.List, 1, "Members: %+v", m)
+			require.Len(t, partial.Coverage.Missing, 1, "Members: %+v", m)
+			require.ErrorIs(t, partial.Coverage.Missing[0].Reason, reason, "Members: %+v", m)
+			require.Equal(t, f.nodes[2].ID(), partial.Coverage.Missing[0].Node, "Members: %+v", m)
 			t.Log(err)
 			began := time.Now()
 			_, err = f.ns[0].Members(t.Context(), backplane.All())
 			t.Log(time.Since(began), err)
-			if d := time.Since(began); d > 250*time.Millisecond {
-				t.Errorf("the second question waited for the missing node, %v: %v", d, err)
-			}
+			d := time.Since(began)
+			assert.LessOrEqual(t, d, 250*time.Millisecond, "the second question waited for the missing node, %v: %v", d, err)
 		})
 	}
 }

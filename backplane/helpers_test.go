@@ -2,13 +2,15 @@ package backplane_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -130,17 +132,14 @@ type errorLog struct{ noted[error] }
 func reported[E error](t *testing.T, l *errorLog) (e E) {
 	t.Helper()
 	list := l.take()
-	if len(list) != 1 || !errors.As(list[0], &e) {
-		t.Fatalf("reported %v, want one %T", list, e)
-	}
+	require.Len(t, list, 1, "reported")
+	require.ErrorAs(t, list[0], &e, "reported")
 	return e
 }
 
 func (l *errorLog) none(t *testing.T) {
 	t.Helper()
-	if list := l.take(); len(list) > 0 {
-		t.Errorf("reported %v", list)
-	}
+	assert.Empty(t, l.take(), "reported")
 }
 
 // fleet is some nodes with one namespace on a memory bus.
@@ -226,25 +225,17 @@ func (f *fleet) addOn(b *memorybroker.Broker, wrap func(broker.Broker) broker.Br
 		as = wrap(b)
 	}
 	node, err := backplane.New(as, o)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	require.NoError(f.t, err)
 	ns, err := openNamespace(f.t.Context(), node, chat, no)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	require.NoError(f.t, err)
 	f.brokers, f.nodes, f.ns, f.errs = append(f.brokers, b), append(f.nodes, node), append(f.ns, ns), append(f.errs, log)
 	f.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		memorytest.Thaw(b)
 		memorytest.Heal(b)
-		if err := node.Close(ctx); err != nil {
-			f.t.Errorf("Close: %v", err)
-		}
-		if err := b.Close(ctx); err != nil {
-			f.t.Errorf("broker Close: %v", err)
-		}
+		assert.NoError(f.t, node.Close(ctx))
+		assert.NoError(f.t, b.Close(ctx), "broker Close")
 	})
 }
 
@@ -263,9 +254,7 @@ func (f *fleet) meet() {
 			if known == len(f.nodes)-1 {
 				break
 			}
-			if time.Now().After(deadline) {
-				f.t.Fatalf("%s knows only %v", n.ID(), n.KnownPeers())
-			}
+			require.False(f.t, time.Now().After(deadline), "%s knows only %v", n.ID(), n.KnownPeers())
 			time.Sleep(time.Millisecond) // polls a condition; nothing follows from the time
 		}
 	}
@@ -280,19 +269,13 @@ func (f *fleet) socket(node int, id string, rooms ...string) *socket {
 
 func (f *fleet) join(node int, m backplane.Member, rooms ...string) {
 	f.t.Helper()
-	if err := f.ns[node].Add(m); err != nil {
-		f.t.Fatal(err)
-	}
-	if err := f.ns[node].Join(f.t.Context(), m.ID(), rooms...); err != nil {
-		f.t.Fatal(err)
-	}
+	require.NoError(f.t, f.ns[node].Add(m))
+	require.NoError(f.t, f.ns[node].Join(f.t.Context(), m.ID(), rooms...))
 }
 
 func (f *fleet) broadcast(node int, text string, to backplane.Target) {
 	f.t.Helper()
-	if err := f.ns[node].Broadcast(f.t.Context(), []byte(text), to); err != nil {
-		f.t.Fatal(err)
-	}
+	require.NoError(f.t, f.ns[node].Broadcast(f.t.Context(), []byte(text), to))
 }
 
 // ids lists the ids of some nodes, sorted.
@@ -325,15 +308,12 @@ func (f *fleet) wire(id string) *rawPeer {
 	if id != "" {
 		filters = append(filters, broker.Exactly(broker.NodeControl(id)), broker.Exactly(broker.Native.Requests(chat)), broker.Exactly(broker.Native.NodeResponses(chat, id)))
 	}
-	if _, err := w.b.Subscribe(f.t.Context(), w, filters...); err != nil {
-		f.t.Fatal(err)
-	}
+	_, err := w.b.Subscribe(f.t.Context(), w, filters...)
+	require.NoError(f.t, err)
 	f.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := w.b.Close(ctx); err != nil {
-			f.t.Errorf("broker Close: %v", err)
-		}
+		assert.NoError(f.t, w.b.Close(ctx), "broker Close")
 	})
 	return w
 }
@@ -374,18 +354,14 @@ func (w *rawPeer) saw(k broker.Kind) [][]byte {
 
 func (w *rawPeer) send(ch broker.Channel, payload []byte) {
 	w.t.Helper()
-	if err := w.b.Publish(context.Background(), ch, payload); err != nil {
-		w.t.Error(err)
-	}
+	assert.NoError(w.t, w.b.Publish(context.Background(), ch, payload))
 }
 
 // answer sends a response to a request, from a node of that id.
 func (w *rawPeer) answer(r *wire.Request, node string, resp wire.Response) {
 	resp.Request, resp.RequestID, resp.Node = r, r.ID, node
 	buf, err := backplane.NativeCodec().AppendResponse(nil, chat, &resp)
-	if err != nil {
-		w.t.Error(err)
-	}
+	assert.NoError(w.t, err)
 	w.send(broker.Native.NodeResponses(chat, r.Origin), buf)
 }
 
@@ -460,13 +436,6 @@ func appendValue(dst []byte, v any) []byte {
 		return dst
 	}
 	panic(fmt.Sprintf("pack: %T", v))
-}
-
-func equal[E comparable](t *testing.T, what string, got, want []E) {
-	t.Helper()
-	if !slices.Equal(got, want) {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
 }
 
 // sorted is for lists whose order means nothing.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
@@ -92,27 +94,24 @@ func TestHostileBytes(t *testing.T) {
 				if de.Channel != ch || de.Err == nil || len(de.Error()) > 1000 {
 					t.Errorf("%s on %v: reported %v", name, ch, de)
 				}
-				if after.Undecodable != before.Undecodable+1 {
-					t.Errorf("%s on %v: counted %d times", name, ch, after.Undecodable-before.Undecodable)
-				}
+				assert.Equal(t, before.Undecodable+1, after.Undecodable, "%s on %v: counted", name, ch)
 				after.Undecodable, after.Received, after.ReceivedBytes = before.Undecodable, before.Received, before.ReceivedBytes
-				if after != before {
-					t.Errorf("%s on %v: stats were %+v, are %+v", name, ch, before, after)
-				}
+				assert.Equal(t, before, after, "%s on %v: stats were", name, ch)
 				if ch != broker.Control() {
-					if got := drops.take(); len(got) != 1 || got[0] != observe.DropUndecodable {
-						t.Errorf("%s on %v: observed %v", name, ch, got)
+					got := drops.take()
+					if assert.Len(t, got, 1, "%s on %v: observed", name, ch) {
+						assert.Equal(t, observe.DropUndecodable, got[0], "%s on %v: observed", name, ch)
 					}
 				}
 			}
 		}
 		f.errs[1].take() // it heard most of that too
 		untouched(t, f, f.wire("late"), a, b)
-		equal(t, "rooms", sorted(f.ns[0].LocalRooms()), []string{"a", "red"})
-		equal(t, "peers", peerIDs(f.nodes[0]), peers)
+		assert.ElementsMatch(t, []string{"a", "red"}, f.ns[0].LocalRooms(), "rooms")
+		assert.Equal(t, peers, peerIDs(f.nodes[0]), "peers")
 		f.broadcast(1, "marker", backplane.All())
 		settle()
-		equal(t, "a", a.all(), []string{"marker"})
+		assert.Equal(t, []string{"marker"}, a.all(), "a")
 	})
 }
 
@@ -171,13 +170,11 @@ func TestHostileMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		err := f()
 		runtime.ReadMemStats(&after)
-		if got := after.TotalAlloc - before.TotalAlloc; got > 64*size {
-			t.Errorf("%s: %d bytes cost %d (%v)", name, size, got, err)
-		}
+		assert.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(64*size), "%s: %d bytes cost (%v)", name, size, err)
 	}
-	if err := native.DecodeBroadcast(append(header(head(9, 1, "x", 1, 0, nil, nil)), 0xa0, 0xc4, 0), chat, &b); err != nil || len(b.Header) == 0 || len(b.Header) > 8<<10/4 {
-		t.Errorf("a header of %d, %v", len(b.Header), err)
-	}
+	require.NoError(t, native.DecodeBroadcast(append(header(head(9, 1, "x", 1, 0, nil, nil)), 0xa0, 0xc4, 0), chat, &b))
+	assert.NotEmpty(t, b.Header, "a header")
+	assert.LessOrEqual(t, len(b.Header), 8<<10/4, "a header")
 }
 
 // One large message does not make the node large for ever.
@@ -194,10 +191,8 @@ func TestHostileListIsLetGo(t *testing.T) {
 		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, rooms, nil, nil, "", []byte("2")}))
 		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, nil, nil, nil, "", []byte("3")}))
 		settle()
-		equal(t, "a", a.all(), []string{"2", "3"})
-		if n := f.ns[0].RoomsKept(); n > 2000 {
-			t.Errorf("memory for %d names is kept", n)
-		}
+		assert.Equal(t, []string{"2", "3"}, a.all(), "a")
+		assert.LessOrEqual(t, f.ns[0].RoomsKept(), 2000, "memory for names is kept")
 	})
 }
 
@@ -238,19 +233,19 @@ func TestSlowErrorHandler(t *testing.T) {
 				others += 1 + d.More
 			}
 		}
-		if first != n || others < 100 || others+int(st.Unreported) != n || st.Undecodable != 2*n || st.Panics != 1 {
-			t.Errorf("%d and %d were reported, stats %+v", first, others, st)
-		}
+		assert.Equal(t, n, first, "%+v", st)
+		assert.GreaterOrEqual(t, others, 100, "%+v", st)
+		assert.Equal(t, n, others+int(st.Unreported), "%+v", st)
+		assert.EqualValues(t, 2*n, st.Undecodable, "%+v", st)
+		assert.EqualValues(t, 1, st.Panics, "%+v", st)
 		w.send(broadcastChannel, []byte("x"))
 		settle()
-		if got := len(log.take()); got != 1 {
-			t.Errorf("then %d were reported", got)
-		}
+		assert.Equal(t, 1, len(log.take()), "then were reported")
 		// Messages were not held up.
 		a := f.socket(0, "a")
 		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, nil, nil, nil, "", []byte("1")}))
 		settle()
-		equal(t, "a", a.all(), []string{"1"})
+		assert.Equal(t, []string{"1"}, a.all(), "a")
 	})
 }
 
@@ -272,25 +267,23 @@ func TestHostileRequests(t *testing.T) {
 		}
 		settle()
 		for _, err := range f.errs[0].take() {
-			if ae, ok := err.(*backplane.OpError); !ok || ae.Name != long {
-				t.Errorf("reported %.300v", err)
+			ae, ok := err.(*backplane.OpError)
+			if assert.True(t, ok, "reported %.300v", err) {
+				assert.Equal(t, long, ae.Name, "reported %.300v", err)
 			}
 		}
-		equal(t, "rooms", sorted(f.ns[0].LocalRooms()), []string{"a", "red"})
-		if len(a.got)+len(a.gone) != 0 {
-			t.Error("the member was called")
-		}
+		assert.ElementsMatch(t, []string{"a", "red"}, f.ns[0].LocalRooms(), "rooms")
+		assert.Zero(t, len(a.got)+len(a.gone), "the member was called")
 		answers := 0
 		for _, p := range w.saw(kindNodeResponses) {
 			var r wire.Response
-			if err := native.DecodeResponse(p, chat, &r); err != nil || r.RequestID != "x.3" {
-				t.Errorf("%+v, %v", r, err)
+			err := native.DecodeResponse(p, chat, &r)
+			if assert.NoError(t, err, "%+v", r) {
+				assert.Equal(t, "x.3", r.RequestID, "%+v", r)
 			}
 			answers++
 		}
-		if answers != 9 {
-			t.Errorf("%d answers, want one to each question", answers)
-		}
+		assert.Equal(t, 9, answers)
 	})
 }
 
@@ -311,12 +304,9 @@ func TestManyLosses(t *testing.T) {
 		b, release := &losing{Broker: memorybroker.New(nil)}, make(chan struct{})
 		var log errorLog
 		n, err := backplane.New(b, &backplane.Options{OnError: func(err error) { <-release; log.add(err) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := n.Namespace(t.Context(), "/chat", nil); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
+		_, err = n.Namespace(t.Context(), "/chat", nil)
+		require.NoError(t, err)
 		refused, old := errors.New("refused"), errors.New("old")
 		const count = 1000
 		for range count {
@@ -325,19 +315,13 @@ func TestManyLosses(t *testing.T) {
 			b.lose(broker.Loss{Messages: 3, Bytes: 30, Err: old})
 		}
 		close(release)
-		if err := n.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := b.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, n.Close(t.Context()))
+		require.NoError(t, b.Close(t.Context()))
 		sums := map[string]broker.Loss{}
 		list := log.take()
 		for _, err := range list {
 			l, ok := errors.AsType[*broker.LossError](err)
-			if !ok {
-				t.Fatal(err)
-			}
+			require.True(t, ok, err)
 			key := fmt.Sprint(l.Err, l.Uncertain)
 			sum := sums[key]
 			sums[key] = broker.Loss{Messages: sum.Messages + l.Messages, Bytes: sum.Bytes + l.Bytes}
@@ -347,8 +331,7 @@ func TestManyLosses(t *testing.T) {
 			"refused true":  {Messages: 2 * count, Bytes: 20 * count},
 			"old false":     {Messages: 3 * count, Bytes: 30 * count},
 		}
-		if !maps.Equal(sums, want) || len(list) > 400 {
-			t.Errorf("%d reports: %v, want %v", len(list), sums, want)
-		}
+		assert.Equal(t, want, sums, "%d reports", len(list))
+		assert.LessOrEqual(t, len(list), 400, "%d reports", len(list))
 	})
 }

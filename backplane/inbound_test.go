@@ -3,6 +3,9 @@ package backplane_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -21,16 +24,13 @@ func TestWants(t *testing.T) {
 		unwanted := func() uint64 { return f.nodes[0].Stats().Unwanted }
 
 		for room, want := range map[string]bool{"red": true, "a": true, "": true, "blue": false} {
-			if ns.WantsForTest(broker.Native.Room(chat, room)) != want {
-				t.Errorf("room %q: not %v", room, want)
-			}
+			assert.Equal(t, want, ns.WantsForTest(broker.Native.Room(chat, room)), "room %q", room)
 		}
-		if !ns.WantsForTest(broadcastChannel) || !ns.WantsForTest(requestsChannel) {
-			t.Error("only rooms may be unwanted")
-		}
-		if st := f.nodes[0].Stats(); st.Unwanted != 1 || st.Received != 1 {
-			t.Errorf("one was refused: %+v", st)
-		}
+		require.True(t, ns.WantsForTest(broadcastChannel), "only rooms may be unwanted")
+		assert.True(t, ns.WantsForTest(requestsChannel), "only rooms may be unwanted")
+		st := f.nodes[0].Stats()
+		assert.EqualValues(t, 1, st.Unwanted, "one was refused")
+		assert.EqualValues(t, 1, st.Received, "one was refused")
 
 		// A member holds the worker up, and behind it waits a request to join.
 		w := f.wire("stranger")
@@ -39,21 +39,15 @@ func TestWants(t *testing.T) {
 		join, err := backplane.NativeCodec().AppendRequest(nil, chat, &wire.Request{
 			ID: "stranger.1", Op: wire.OpJoin, Origin: "stranger", ByID: true, Member: "a", Targets: []string{"blue"},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		w.send(requestsChannel, join)
 		settle()
-		if !ns.WantsForTest(broker.Native.Room(chat, "blue")) || !ns.WantsForTest(broker.Native.Room(chat, "green")) {
-			t.Error("a request waits: any room may be about to get members")
-		}
+		require.True(t, ns.WantsForTest(broker.Native.Room(chat, "blue")), "a request waits: any room may be about to get members")
+		assert.True(t, ns.WantsForTest(broker.Native.Room(chat, "green")), "a request waits: any room may be about to get members")
 		close(release)
 		settle()
-		if !ns.WantsForTest(broker.Native.Room(chat, "blue")) || ns.WantsForTest(broker.Native.Room(chat, "green")) {
-			t.Error("the request is done with: blue has a member, green has none")
-		}
-		if n := unwanted(); n != 2 {
-			t.Errorf("%d were refused", n)
-		}
+		require.True(t, ns.WantsForTest(broker.Native.Room(chat, "blue")), "the request is done with: blue has a member, green has none")
+		assert.False(t, ns.WantsForTest(broker.Native.Room(chat, "green")), "the request is done with: blue has a member, green has none")
+		assert.EqualValues(t, 2, unwanted(), "refused")
 	})
 }

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -96,41 +99,32 @@ func TestInexactCount(t *testing.T) {
 					time.Sleep(time.Second) // introductions are over
 					began := time.Now()
 					m, err := f.ns[0].Members(t.Context(), backplane.All())
-					if len(m.List) != 2 || len(m.Answered) != 2 {
-						t.Errorf("sight %d: Members: %+v", sees, m)
+					if assert.Len(t, m.List, 2, "sight %d: Members", sees) {
+						assert.Len(t, m.Answered, 2, "sight %d: Members", sees)
 					}
 					inexact("Members", err, m.Uncounted)
 					r, err := f.ns[0].Request(t.Context(), nil)
-					if len(r.List) != 2 {
-						t.Errorf("sight %d: Request: %+v", sees, r)
-					}
+					assert.Len(t, r.List, 2, "sight %d: Request: %+v", sees, r)
 					inexact("Request", err, r.Uncounted)
 					acks, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), 0)
-					if len(acks.Values) != 2 {
-						t.Errorf("sight %d: BroadcastAck: %+v", sees, acks)
-					}
+					assert.Len(t, acks.Values, 2, "sight %d: BroadcastAck: %+v", sees, acks)
 					inexact("BroadcastAck", err, acks.Uncounted)
-					if err := f.ns[0].Join(t.Context(), "c", "room"); err != nil {
-						t.Errorf("sight %d: Join: %v", sees, err)
-					}
+					assert.NoError(t, f.ns[0].Join(t.Context(), "c", "room"), "sight %d: Join", sees)
 					if _, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "room"); err != nil {
 						t.Errorf("sight %d: JoinAll: %v", sees, err)
 					}
 					_, err = f.ns[0].RoomsOf(t.Context(), "nobody")
-					if errors.Is(err, backplane.ErrNoSuchMember) == said {
-						t.Errorf("sight %d: RoomsOf of nobody: %v", sees, err)
-					}
+					assert.NotEqual(t, said, errors.Is(err, backplane.ErrNoSuchMember), "sight %d: RoomsOf of nobody: %v", sees, err)
 					var count *backplane.OpError
 					if n, err := f.ns[0].Count(t.Context()); n != 3 || errors.As(err, &count) != said {
 						t.Errorf("sight %d: Count: %d, %v", sees, n, err)
 					}
 					p, err := f.ns[0].Peers(t.Context())
-					if len(p.List) != 2 || p.Counted != (sees == seesAll) || errors.As(err, &count) != said {
-						t.Errorf("sight %d: Peers: %+v, %v", sees, p, err)
+					if assert.Len(t, p.List, 2, "sight %d: Peers: %+v, %v", sees, p, err) {
+						assert.Equal(t, sees == seesAll, p.Counted, "sight %d: Peers: %+v, %v", sees, p, err)
+						assert.Equal(t, said, errors.As(err, &count), "sight %d: Peers: %+v, %v", sees, p, err)
 					}
-					if d := time.Since(began); d > 100*time.Millisecond {
-						t.Errorf("sight %d: took %v: nobody is missing who is known", sees, d)
-					}
+					assert.LessOrEqual(t, time.Since(began), 100*time.Millisecond, "sight %d: waited although no known node is missing", sees)
 				}
 			})
 		})
@@ -166,9 +160,7 @@ func TestIntroducedWhileCounted(t *testing.T) {
 		}
 		w.onRequest(func(r *wire.Request) {
 			buf, err := backplane.NativeCodec().AppendResponse(nil, chat, &wire.Response{Request: r, RequestID: r.ID, Node: "late", Count: 1})
-			if err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, err)
 			w.send(broker.SocketIO.NodeResponses(chat, r.Origin), buf)
 		})
 		asker.after = func() {
@@ -176,8 +168,8 @@ func TestIntroducedWhileCounted(t *testing.T) {
 			settle()
 		}
 		m, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "x")
-		if equal(t, "answered", m.Answered, []string{"late"}); err != nil || m.Unconfirmed != 0 {
-			t.Errorf("%+v, %v", m.Coverage, err)
-		}
+		assert.Equal(t, []string{"late"}, m.Answered, "answered")
+		require.NoError(t, err, "%+v", m.Coverage)
+		assert.Zero(t, m.Unconfirmed, "%+v", m.Coverage)
 	})
 }

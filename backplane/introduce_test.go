@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -60,13 +63,13 @@ func (f *fleet) complete(what string, asker int, ns *backplane.Namespace) time.D
 		if i == 0 {
 			first = time.Since(began)
 		}
-		if err != nil || !slices.Equal(fleet.Answered, others) {
-			f.t.Errorf("%s: %s of node %d: answered %v, want %v: %v", what, q.name, asker, fleet.Answered, others, err)
+		if assert.NoError(f.t, err, "%s: %s of node %d: answered", what, q.name, asker) {
+			assert.Equal(f.t, others, fleet.Answered, "%s: %s of node %d: answered", what, q.name, asker)
 		}
 	}
-	if n, err := ns.Count(f.t.Context()); n != len(f.nodes) || err != nil {
-		f.t.Errorf("%s: count of node %d: %d, %v", what, asker, n, err)
-	}
+	n, err := ns.Count(f.t.Context())
+	assert.Equal(f.t, len(f.nodes), n, "%s: count of node %d", what, asker)
+	assert.NoError(f.t, err, "%s: count of node %d", what, asker)
 	return first
 }
 
@@ -86,12 +89,8 @@ func TestQueryRightAfterNamespace(t *testing.T) {
 				if i == 0 && kind.wrap != nil {
 					want = 250 * time.Millisecond // nobody answers
 				}
-				if d := time.Since(began); d != want {
-					t.Errorf("%s: Namespace of node %d took %v, want %v", kind.name, i, d, want)
-				}
-				if d := f.complete(kind.name, i, f.ns[i]); d != 0 {
-					t.Errorf("%s: the first query of node %d took %v", kind.name, i, d)
-				}
+				assert.Equal(t, want, time.Since(began), "%s: Namespace of node %d", kind.name, i)
+				assert.Zero(t, f.complete(kind.name, i, f.ns[i]), "%s: the first query of node %d", kind.name, i)
 				f.complete(kind.name, 0, f.ns[0])
 			}
 			// Namespaces that running nodes open.
@@ -100,9 +99,8 @@ func TestQueryRightAfterNamespace(t *testing.T) {
 				spaces := make([]*backplane.Namespace, len(f.nodes))
 				for i, n := range f.nodes {
 					var err error
-					if spaces[i], err = openNamespace(t.Context(), n, name, answering(i)); err != nil {
-						t.Fatal(err)
-					}
+					spaces[i], err = openNamespace(t.Context(), n, name, answering(i))
+					require.NoError(t, err)
 				}
 				f.complete(kind.name+", later", round%5, spaces[round%5])
 			}
@@ -127,17 +125,14 @@ func TestStartTogether(t *testing.T) {
 						as = kind.wrap(b)
 					}
 					node, err := backplane.New(as, &backplane.Options{ID: fmt.Sprint("n", i)})
-					if err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, err)
 					f.nodes, f.ns, f.brokers = append(f.nodes, node), append(f.ns, nil), append(f.brokers, b)
 				}
 				for i := range size {
 					all.Go(func() {
 						var err error
-						if f.ns[i], err = openNamespace(t.Context(), f.nodes[i], chat, answering(i)); err != nil {
-							t.Error(err)
-						}
+						f.ns[i], err = openNamespace(t.Context(), f.nodes[i], chat, answering(i))
+						assert.NoError(t, err)
 					})
 				}
 				all.Wait()
@@ -157,9 +152,7 @@ func TestIntroducedByNewcomers(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
 		b := f.bus.Broker()
 		node, err := backplane.New(brokerKinds[1].wrap(b), &backplane.Options{ID: "me"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		f.nodes, f.brokers = append(f.nodes, node), append(f.brokers, b)
 		defer f.close()
 		opened := make(chan error, 1)
@@ -177,29 +170,21 @@ func TestIntroducedByNewcomers(t *testing.T) {
 		introduces("a", []any{"b", "c"})
 		introduces("b", nil)
 		introduces("c", nil)
-		if len(opened) > 0 {
-			t.Error("what comes after c is not known")
-		}
+		assert.Empty(t, opened, "what comes after c is not known")
 		introduces("c", []any{"z", "a"})
-		if len(opened) > 0 {
-			t.Error("z has not introduced itself")
-		}
+		assert.Empty(t, opened, "z has not introduced itself")
 		introduces("z", []any{"a", "b"})
-		if len(opened) != 1 {
-			t.Error("all have introduced themselves, and b is between a and c")
-		}
-		if err := <-opened; err != nil || len(node.KnownPeers()) != 4 {
-			t.Errorf("%v, %v", node.KnownPeers(), err)
-		}
+		assert.Len(t, opened, 1, "all have introduced themselves, and b is between a and c")
+		err = <-opened
+		require.NoError(t, err)
+		assert.Len(t, node.KnownPeers(), 4)
 	})
 }
 
 // close ends nodes that add did not make.
 func (f *fleet) close() {
 	for i := range f.nodes {
-		if err := errors.Join(f.nodes[i].Close(f.t.Context()), f.brokers[i].Close(f.t.Context())); err != nil {
-			f.t.Error(err)
-		}
+		assert.NoError(f.t, errors.Join(f.nodes[i].Close(f.t.Context()), f.brokers[i].Close(f.t.Context())))
 	}
 }
 
@@ -228,9 +213,7 @@ func TestIntroductionLost(t *testing.T) {
 					f.addOn(f.bus.Broker(), wrap, &backplane.Options{}, answering(i))
 				}
 				what := kind.name + ", lost: " + c.name
-				if d := f.complete(what, 3, f.ns[3]); d > 250*time.Millisecond {
-					t.Errorf("%s: the first query took %v", what, d)
-				}
+				assert.LessOrEqual(t, f.complete(what, 3, f.ns[3]), 250*time.Millisecond, "%s: the first query", what)
 				f.complete(what, 0, f.ns[0])
 			})
 		}
@@ -245,30 +228,27 @@ func TestNotIntroduced(t *testing.T) {
 		memorytest.Freeze(f.brokers[2])
 		began := time.Now()
 		f.addOn(f.bus.Broker(), brokerKinds[1].wrap, &backplane.Options{}, answering(3))
-		if d := time.Since(began); d != 250*time.Millisecond {
-			t.Errorf("Namespace took %v", d)
-		}
+		assert.Equal(t, 250*time.Millisecond, time.Since(began), "Namespace")
 		for _, q := range questions {
 			began := time.Now()
 			_, fleet, err := q.ask(t.Context(), f.ns[3])
 			if d := time.Since(began); d > 0 {
 				t.Errorf("%s took %v", q.name, d)
 			}
-			if !errors.Is(err, backplane.ErrNotIntroduced) || len(fleet.Missing) != 1 || fleet.Missing[0].Node != f.nodes[2].ID() ||
-				!errors.Is(fleet.Missing[0].Reason, backplane.ErrNotIntroduced) || !slices.Equal(fleet.Answered, f.ids(0, 1)) {
-				t.Errorf("%s: %+v, %v", q.name, fleet, err)
-			}
+			assert.ErrorIs(t, err, backplane.ErrNotIntroduced, q.name)
+			require.Len(t, fleet.Missing, 1, q.name)
+			assert.ErrorIs(t, fleet.Missing[0].Reason, backplane.ErrNotIntroduced, q.name)
+			assert.Equal(t, f.nodes[2].ID(), fleet.Missing[0].Node, q.name)
+			assert.Equal(t, f.ids(0, 1), fleet.Answered, q.name)
 		}
-		if err := f.ns[3].Join(t.Context(), "c", "room"); !errors.Is(err, backplane.ErrNotIntroduced) || errors.Is(err, backplane.ErrNoSuchMember) {
-			t.Errorf("Join of its member: %v", err)
-		}
-		if err := f.ns[3].Join(t.Context(), "b", "room"); err != nil {
-			t.Errorf("Join of another's member: %v", err)
-		}
+		err := f.ns[3].Join(t.Context(), "c", "room")
+		assert.ErrorIs(t, err, backplane.ErrNotIntroduced, "Join of its member")
+		assert.NotErrorIs(t, err, backplane.ErrNoSuchMember, "Join of its member")
+		assert.NoError(t, f.ns[3].Join(t.Context(), "b", "room"), "Join of another's member")
 		var count *backplane.OpError
-		if _, err := f.ns[3].Count(t.Context()); !errors.As(err, &count) || !errors.Is(err, backplane.ErrNotIntroduced) {
-			t.Errorf("Count: %v", err)
-		}
+		_, err = f.ns[3].Count(t.Context())
+		require.ErrorAs(t, err, &count)
+		assert.ErrorIs(t, err, backplane.ErrNotIntroduced)
 		memorytest.Thaw(f.brokers[2])
 		settle()
 		f.complete("thawed", 3, f.ns[3])
@@ -292,25 +272,20 @@ func TestQueryAfterOutage(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 				m, err := f.ns[0].Members(ctx, backplane.All())
 				cancel()
-				if err == nil || len(m.Missing) != 1 {
-					t.Errorf("during the outage: %+v, %v", m, err)
+				if assert.Error(t, err, "during the outage: %+v", m) {
+					assert.Len(t, m.Missing, 1, "during the outage: %+v", m)
 				}
-				if err := f.nodes[1].Close(t.Context()); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, f.nodes[1].Close(t.Context()))
 				time.Sleep(10 * time.Second)
-				if n, err := f.ns[0].Count(t.Context()); !errors.Is(err, backplane.ErrNotIntroduced) {
-					t.Errorf("during the outage: %d, %v", n, err)
-				}
+				n, err := f.ns[0].Count(t.Context())
+				assert.ErrorIs(t, err, backplane.ErrNotIntroduced, "during the outage: %d", n)
 			} else if err := f.nodes[1].Close(t.Context()); err != nil {
 				t.Error(err)
 			}
 			memorytest.Heal(f.brokers[0])
 			<-resumed
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
-			if !slices.Contains(m.Answered, f.nodes[2].ID()) {
-				t.Errorf("%s: after the outage: %+v, %v", kind.name, m, err)
-			}
+			assert.Contains(t, m.Answered, f.nodes[2].ID(), "%s: after the outage: %+v, %v", kind.name, m, err)
 		})
 	}
 }
@@ -334,23 +309,17 @@ func TestImpatientQuery(t *testing.T) {
 		f.addOn(f.bus.Broker(), brokerKinds[1].wrap, &backplane.Options{}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		n, err := backplane.New(brokerKinds[1].wrap(f.bus.Broker()), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		defer n.Close(t.Context())
 		memorytest.Freeze(f.brokers[0])
 		time.AfterFunc(10*time.Millisecond, cancel)
 		ns, err := n.Namespace(ctx, chat, nil)
-		if err != nil {
-			t.Fatalf("the namespace is open all the same: %v", err)
-		}
+		require.NoError(t, err, "the namespace is open all the same")
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		if _, err := ns.Members(short, backplane.All()); !errors.Is(err, backplane.ErrNotIntroduced) && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
-		if err := ns.Join(t.Context(), "a", "b"); !errors.Is(err, backplane.ErrNoSuchMember) {
-			t.Errorf("a node that heard of nobody is alone: %v", err)
-		}
+		assert.ErrorIs(t, ns.Join(t.Context(), "a", "b"), backplane.ErrNoSuchMember, "a node that heard of nobody is alone")
 	})
 }

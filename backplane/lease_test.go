@@ -4,6 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
@@ -16,9 +19,8 @@ func TestLease(t *testing.T) {
 		n, other := nodeDoor(f.nodes[0]), f.nodes[1]
 		settle()
 		first, _ := n.Lease()
-		if !n.Holds(first) || n.Holds(time.Time{}) {
-			t.Fatal("no lease after the first sign of life")
-		}
+		require.True(t, n.Holds(first), "no lease after the first sign of life")
+		require.False(t, n.Holds(time.Time{}), "no lease after the first sign of life")
 		overlap := func(d time.Duration) {
 			t.Helper()
 			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -29,9 +31,7 @@ func TestLease(t *testing.T) {
 			}
 		}
 		overlap(20 * time.Second)
-		if !n.Holds(first) {
-			t.Error("the lease has ended without a reason")
-		}
+		assert.True(t, n.Holds(first), "the lease has ended without a reason")
 		b := f.brokers[0]
 		for _, fault := range []struct {
 			name       string
@@ -45,19 +45,15 @@ func TestLease(t *testing.T) {
 			overlap(time.Second) // nobody minds
 			fault.end()
 			overlap(2 * time.Second)
-			if !n.Holds(before) {
-				t.Errorf("%s for 1 s: the lease has ended", fault.name)
-			}
+			assert.True(t, n.Holds(before), "%s for 1 s: the lease has ended", fault.name)
 			fault.begin()
 			overlap(10 * time.Second)
-			if n.Holds(before) {
-				t.Errorf("%s for 10 s: the lease holds", fault.name)
-			}
+			assert.False(t, n.Holds(before), "%s for 10 s: the lease holds", fault.name)
 			fault.end()
 			overlap(10 * time.Second)
 			since, _ := n.Lease()
-			if n.Holds(before) || !n.Holds(since) {
-				t.Errorf("%s, and back: no new lease", fault.name)
+			if assert.False(t, n.Holds(before), "%s, and back: no new lease", fault.name) {
+				assert.True(t, n.Holds(since), "%s, and back: no new lease", fault.name)
 			}
 		}
 	})

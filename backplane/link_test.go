@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -42,21 +45,18 @@ func TestOutage(t *testing.T) {
 		f.broadcast(1, "missed", backplane.All())
 		time.Sleep(3 * time.Second)
 		f.broadcast(0, "own", backplane.All())
-		equal(t, "a", a.all(), []string{"1", "own"}) // at once, on this goroutine
+		assert.Equal(t, []string{"1", "own"}, a.all(), "a") // at once, on this goroutine
 		settle()
-		equal(t, "b does not hear", b.all(), []string{"1", "missed"})
-		if ie := ofNamespace(t, f.errs[0]); !errors.Is(ie, why) {
-			t.Errorf("reported %v", ie)
-		}
+		assert.Equal(t, []string{"1", "missed"}, b.all(), "b does not hear")
+		assert.ErrorIs(t, ofNamespace(t, f.errs[0]), why, "reported")
 		memorytest.Heal(f.brokers[0])
 		f.broadcast(1, "2", backplane.All())
 		settle()
-		equal(t, "a", a.all(), []string{"2"})
-		equal(t, "b hears later", b.all(), []string{"2", "own"})
-		equal(t, "order", log.take(), []string{"message", "/chat down: cable", "message", "/chat up after 3s", "message"})
-		if st := f.nodes[0].Stats(); st.Interruptions != 1 {
-			t.Errorf("stats %+v", st)
-		}
+		assert.Equal(t, []string{"2"}, a.all(), "a")
+		assert.Equal(t, []string{"2", "own"}, b.all(), "b hears later")
+		assert.Equal(t, []string{"message", "/chat down: cable", "message", "/chat up after 3s", "message"}, log.take(), "order")
+		st := f.nodes[0].Stats()
+		assert.EqualValues(t, 1, st.Interruptions, "stats %+v", st)
 		f.errs[1].none(t)
 	})
 }
@@ -90,9 +90,7 @@ func ofNamespace(t *testing.T, log *errorLog) (found *backplane.InterruptedError
 			t.Errorf("reported %v", err)
 		}
 	}
-	if found == nil {
-		t.Fatal("the outage was not reported")
-	}
+	require.NotNil(t, found, "the outage was not reported")
 	return found
 }
 
@@ -120,7 +118,7 @@ func TestLossIsReported(t *testing.T) {
 		memorytest.Heal(f.brokers[0])
 		f.broadcast(0, "marker", backplane.All())
 		settle()
-		equal(t, "b", b.all(), []string{"marker"})
+		assert.Equal(t, []string{"marker"}, b.all(), "b")
 		if lost < 5 || lost > 6 { // and perhaps a sign of life
 			t.Errorf("%d messages were reported as lost", lost)
 		}

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -73,20 +76,14 @@ func untouched(t *testing.T, f *fleet, w *rawPeer, sockets ...*socket) {
 	t.Helper()
 	settle()
 	for _, s := range sockets {
-		if len(s.got)+len(s.gone) > 0 {
-			t.Errorf("%s was called", s.id)
-		}
+		assert.LessOrEqual(t, len(s.got)+len(s.gone), 0, "%s was called", s.id)
 	}
 	for _, k := range []broker.Kind{kindBroadcast, kindRoom, kindRequests} {
-		if n := len(w.saw(k)); n > 0 {
-			t.Errorf("%d messages went out on %v channels", n, k)
-		}
+		assert.LessOrEqual(t, len(w.saw(k)), 0, "messages went out on %v channels", k)
 	}
 	for i, ns := range f.ns {
 		for _, name := range ns.LocalRooms() {
-			if name == "new" {
-				t.Errorf("node %d has the new room", i)
-			}
+			assert.NotEqual(t, "new", name, "node %d has the new room", i)
 		}
 	}
 }
@@ -104,9 +101,7 @@ func TestEndedContext(t *testing.T) {
 						ctx, cancel = context.WithTimeout(t.Context(), 0)
 					}
 					cancel()
-					if err := m.call(ctx, f.ns[0]); err != want {
-						t.Errorf("returned %v, want %v", err, want)
-					}
+					assert.Equal(t, want, m.call(ctx, f.ns[0]))
 				}
 				untouched(t, f, w, a, b)
 			})
@@ -126,15 +121,9 @@ func TestClosedNamespace(t *testing.T) {
 					if what == "node" {
 						shut = f.nodes[0].Close
 					}
-					if err := shut(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-					if err := m.call(t.Context(), f.ns[0]); err != backplane.ErrClosed {
-						t.Errorf("after %s.Close: %v", what, err)
-					}
-					if err := f.ns[0].Add(newNull("c")); err != backplane.ErrClosed {
-						t.Errorf("Add: %v", err)
-					}
+					require.NoError(t, shut(t.Context()))
+					assert.Equal(t, backplane.ErrClosed, m.call(t.Context(), f.ns[0]), "after %s.Close", what)
+					assert.Equal(t, backplane.ErrClosed, f.ns[0].Add(newNull("c")))
 					untouched(t, f, w, a, b)
 				})
 			}
@@ -151,20 +140,19 @@ func TestClosedBroker(t *testing.T) {
 				f := newFleet(t, 2, backplane.Options{}, nil)
 				a := f.socket(0, "a", "red")
 				f.socket(1, "b", "red")
-				if err := f.brokers[0].Close(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, f.brokers[0].Close(t.Context()))
 				began := time.Now()
 				err := m.call(t.Context(), f.ns[0])
 				if !errors.Is(err, broker.ErrClosed) || time.Since(began) > 0 {
 					t.Errorf("returned %v after %v", err, time.Since(began))
 				}
 				if m.name == "Broadcast" || m.name == "BroadcastAck" {
-					equal(t, "a", a.all(), []string{"x"})
+					assert.Equal(t, []string{"x"}, a.all(), "a")
 				}
 				if p, ok := errors.AsType[*backplane.PartialError](err); ok {
-					if len(p.Coverage.Missing) != 1 || p.Coverage.Missing[0].Node != f.nodes[1].ID() || !errors.Is(p.Coverage.Missing[0].Reason, broker.ErrClosed) {
-						t.Errorf("missing %+v", p.Coverage.Missing)
+					if assert.Len(t, p.Coverage.Missing, 1) {
+						assert.Equal(t, f.nodes[1].ID(), p.Coverage.Missing[0].Node)
+						assert.ErrorIs(t, p.Coverage.Missing[0].Reason, broker.ErrClosed)
 					}
 				}
 			})
@@ -186,9 +174,7 @@ func TestCloseEndsQuestions(t *testing.T) {
 				go func() { result <- m.call(t.Context(), f.ns[0]) }()
 				settle()
 				began := time.Now()
-				if err := f.ns[0].Close(t.Context()); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, f.ns[0].Close(t.Context()))
 				if err := <-result; !errors.Is(err, backplane.ErrClosed) || time.Since(began) > 0 {
 					t.Errorf("returned %v after %v", err, time.Since(began))
 				}
@@ -202,50 +188,40 @@ func TestMembers(t *testing.T) {
 	ctx := t.Context()
 	long := strings.Repeat("x", broker.MaxNameLen)
 	for _, m := range []backplane.Member{nil, newNull(""), newNull("a\xff"), newNull(long + "x")} {
-		if ne, ok := errors.AsType[*backplane.NameError](ns.Add(m)); !ok {
-			t.Errorf("Add of a bad member: %v", ne)
-		}
+		ne, ok := errors.AsType[*backplane.NameError](ns.Add(m))
+		assert.True(t, ok, "Add of a bad member: %v", ne)
 	}
 	for _, id := range []string{"a", " ", "#", "ü*?[\x00]", long} {
-		if err := ns.Add(newNull(id)); err != nil {
-			t.Errorf("Add(%.20q): %v", id, err)
-		}
-		if got, err := ns.RoomsOf(ctx, id); err != nil || len(got) != 1 || got[0] != id {
-			t.Errorf("RoomsOf(%.20q): %.40q, %v", id, got, err)
-		}
+		assert.NoError(t, ns.Add(newNull(id)), "Add(%.20q)", id)
+		got, err := ns.RoomsOf(ctx, id)
+		require.NoError(t, err, "RoomsOf(%.20q)", id)
+		require.Len(t, got, 1, "RoomsOf(%.20q)", id)
+		assert.Equal(t, id, got[0], "RoomsOf(%.20q)", id)
 	}
 	err := ns.Add(newNull("a"))
 	if me, ok := errors.AsType[*backplane.OpError](err); !ok || me.Name != "a" || !errors.Is(err, backplane.ErrMemberExists) {
 		t.Errorf("Add twice: %v", err)
 	}
-	if !ns.Remove("a") || ns.Remove("a") || ns.Remove("nobody") || ns.Remove("") {
-		t.Error("Remove")
-	}
-	if err := ns.Add(newNull("a")); err != nil {
-		t.Errorf("Add again: %v", err)
-	}
+	require.True(t, ns.Remove("a"))
+	require.False(t, ns.Remove("a"))
+	require.False(t, ns.Remove("nobody"))
+	assert.False(t, ns.Remove(""))
+	assert.NoError(t, ns.Add(newNull("a")), "Add again")
 	for range 2 {
-		if err := ns.Join(ctx, "a", "red", "red"); err != nil {
-			t.Errorf("Join: %v", err)
-		}
+		assert.NoError(t, ns.Join(ctx, "a", "red", "red"))
 	}
-	if got, _ := ns.RoomsOf(ctx, "a"); len(got) != 2 {
-		t.Errorf("joined twice: %q", got)
-	}
+	got, _ := ns.RoomsOf(ctx, "a")
+	assert.Len(t, got, 2, "joined twice")
 	for range 2 {
-		if err := ns.Leave(ctx, "a", "red", "nowhere"); err != nil {
-			t.Errorf("Leave: %v", err)
-		}
+		assert.NoError(t, ns.Leave(ctx, "a", "red", "nowhere"))
 	}
-	if got, _ := ns.RoomsOf(ctx, "a"); len(got) != 1 {
-		t.Errorf("left: %q", got)
-	}
-	if m, ok := ns.Member("a"); !ok || m.ID() != "a" {
-		t.Error("Rooms.Member")
-	}
-	if _, ok := ns.Member("nobody"); ok {
-		t.Error("Rooms.Member of nobody")
-	}
+	got, _ = ns.RoomsOf(ctx, "a")
+	assert.Len(t, got, 1, "left")
+	m, ok := ns.Member("a")
+	require.True(t, ok, "Rooms.Member")
+	assert.Equal(t, "a", m.ID(), "Rooms.Member")
+	_, ok = ns.Member("nobody")
+	assert.False(t, ok, "Rooms.Member of nobody")
 }
 
 // Bad names are refused before anything is done, whichever argument they are in.
@@ -264,9 +240,11 @@ func TestBadNames(t *testing.T) {
 				_, e5 := ns.LeaveAll(ctx, to, "red")
 				_, e6 := ns.DisconnectAll(ctx, to, true)
 				for i, err := range []error{ns.Broadcast(ctx, nil, to), e1, e2, e3, e4, e5, e6} {
-					if ne, ok := errors.AsType[*backplane.NameError](err); !ok || ne.What != "room" || ne.Name != bad || len(err.Error()) > 600 {
-						t.Errorf("call %d: %v", i, err)
-					}
+					ne, ok := errors.AsType[*backplane.NameError](err)
+					require.True(t, ok, "call %d: %v", i, err)
+					assert.Equal(t, "room", ne.What, "call %d: %v", i, err)
+					assert.Equal(t, bad, ne.Name, "call %d: %v", i, err)
+					assert.LessOrEqual(t, len(err.Error()), 600, "call %d: %v", i, err)
 				}
 			}
 			_, e1 := ns.RoomsOf(ctx, bad)
@@ -276,19 +254,18 @@ func TestBadNames(t *testing.T) {
 				e1, e2, e3, ns.Join(ctx, bad, "new"), ns.Join(ctx, "a", "new", bad), ns.Leave(ctx, bad, "red"),
 				ns.Leave(ctx, "a", "red", bad), ns.Disconnect(ctx, bad, true),
 			} {
-				if _, ok := errors.AsType[*backplane.NameError](err); !ok {
-					t.Errorf("call %d: %v", i, err)
-				}
+				_, ok := errors.AsType[*backplane.NameError](err)
+				assert.True(t, ok, "call %d: %v", i, err)
 			}
 		}
 		untouched(t, f, w, a, b)
-		equal(t, "red", func() (ids []string) {
+		assert.Equal(t, []string{"a", "b"}, func() (ids []string) {
 			m, _ := ns.Members(ctx, backplane.To("red"))
 			for _, i := range m.List {
 				ids = append(ids, i.ID)
 			}
 			return sorted(ids)
-		}(), []string{"a", "b"})
+		}(), "red")
 	})
 }
 
@@ -313,8 +290,10 @@ func TestPayloadTooLarge(t *testing.T) {
 			ns.Broadcast(ctx, big, backplane.All()), e1, e2, e3, e4, e5, e6, e7, ns.Event(ctx, big),
 			ns.Broadcast(ctx, nil, backplane.All().Header(header)),
 		} {
-			if pe, ok := errors.AsType[*broker.PayloadError](err); !ok || pe.Max != limit || pe.Size <= limit {
-				t.Errorf("call %d: %v", i, err)
+			pe, ok := errors.AsType[*broker.PayloadError](err)
+			if assert.True(t, ok, "call %d: %v", i, err) {
+				assert.Equal(t, limit, pe.Max, "call %d: %v", i, err)
+				assert.Greater(t, pe.Size, limit, "call %d: %v", i, err)
 			}
 		}
 		untouched(t, f, w, a, b)
@@ -332,19 +311,16 @@ func TestPayloadTooLarge(t *testing.T) {
 			}
 		}
 		settle()
-		if sent := w.saw(kindBroadcast); len(sent) != 1 || len(sent[0]) != limit {
-			t.Errorf("the largest payload of %d bytes is not of the largest size", size)
-		}
-		if len(a.got) != 1 || len(b.got) != 1 {
-			t.Fatalf("it came to %d and %d", len(a.got), len(b.got))
-		}
-		if m := <-b.got; m.Seq != 1 {
-			t.Errorf("what was refused has used up %d numbers", m.Seq-1)
-		}
+		sent := w.saw(kindBroadcast)
+		require.Len(t, sent, 1, "the largest payload of %d bytes is not of the largest size", size)
+		assert.Len(t, sent[0], limit, "the largest payload of %d bytes is not of the largest size", size)
+		require.Len(t, a.got, 1, "came")
+		require.Len(t, b.got, 1, "came")
+		m := <-b.got
+		assert.EqualValues(t, 1, m.Seq, "what was refused has used up %d numbers", m.Seq-1)
 		// What stays here has no limit.
-		if err := ns.Broadcast(ctx, make([]byte, 2*limit), backplane.All().Local()); err != nil || len(a.got) != 2 {
-			t.Errorf("local: %v", err)
-		}
+		require.NoError(t, ns.Broadcast(ctx, make([]byte, 2*limit), backplane.All().Local()))
+		assert.Len(t, a.got, 2)
 	})
 }
 
@@ -362,9 +338,8 @@ func TestLongAnswers(t *testing.T) {
 		began := time.Now()
 		for _, list := range []func(context.Context, backplane.Target) (*backplane.Members, error){f.ns[0].Members, f.ns[0].MembersDetail} {
 			m, err := list(t.Context(), backplane.All())
-			if err != nil || len(m.Answered) != 2 {
-				t.Fatalf("%v, answered by %v", err, m.Answered)
-			}
+			require.NoError(t, err)
+			require.Len(t, m.Answered, 2)
 			slices.SortFunc(m.List, func(a, b backplane.MemberInfo) int { return strings.Compare(a.ID, b.ID) })
 			var got []string
 			for i, info := range m.List {
@@ -373,13 +348,11 @@ func TestLongAnswers(t *testing.T) {
 					t.Errorf("%s on %s with %d bytes", info.ID, info.Node, len(info.Data))
 				}
 			}
-			equal(t, "members", got, want)
+			assert.Equal(t, want, got, "members")
 		}
 		l, err := f.ns[0].AllRooms(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "rooms", l.Rooms, want)
+		require.NoError(t, err)
+		assert.Equal(t, want, l.Rooms, "rooms")
 		if took := time.Since(began); took > 0 {
 			t.Errorf("that took %v", took)
 		}
@@ -399,9 +372,8 @@ func TestAnswerTooLarge(t *testing.T) {
 		}
 		f.socket(1, "talkative").about = make([]byte, 1000)
 		m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
-		if err != nil || len(m.List) != 11 {
-			t.Fatalf("%v with %d members", err, len(m.List))
-		}
+		require.NoError(t, err)
+		require.Len(t, m.List, 11)
 		for _, info := range m.List {
 			if want := "about"; info.ID == "talkative" && info.Data != nil || info.ID != "talkative" && string(info.Data) != want {
 				t.Errorf("%s says %.20q", info.ID, info.Data)
@@ -411,8 +383,10 @@ func TestAnswerTooLarge(t *testing.T) {
 			t.Helper()
 			settle()
 			ae := reported[*backplane.OpError](t, f.errs[1])
-			if _, ok := errors.AsType[*broker.PayloadError](ae); !ok || ae.Name != f.nodes[0].ID() || ae.Op != "respond to members" {
-				t.Errorf("reported %v", ae)
+			_, ok := errors.AsType[*broker.PayloadError](ae)
+			if assert.True(t, ok, "reported %v", ae) {
+				assert.Equal(t, f.nodes[0].ID(), ae.Name, "reported %v", ae)
+				assert.Equal(t, "respond to members", ae.Op, "reported %v", ae)
 			}
 		}
 		tooLarge()
@@ -424,9 +398,9 @@ func TestAnswerTooLarge(t *testing.T) {
 		if !ok || len(p.Coverage.Missing) != 1 || time.Since(began) > 0 {
 			t.Fatalf("Members: %v after %v", err, time.Since(began))
 		}
-		if r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason); !ok || p.Coverage.Missing[0].Node != f.nodes[1].ID() {
-			t.Errorf("missing because of %v", r)
-		}
+		r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason)
+		require.True(t, ok, "missing because of %v", r)
+		assert.Equal(t, f.nodes[1].ID(), p.Coverage.Missing[0].Node, "missing because of %v", r)
 		tooLarge()
 	})
 }
@@ -454,23 +428,19 @@ func TestAnswerThatCannotBeWritten(t *testing.T) {
 		began := time.Now()
 		_, err := f.ns[0].Members(t.Context(), backplane.All())
 		p, ok := errors.AsType[*backplane.PartialError](err)
-		if !ok || len(p.Coverage.Missing) != 1 {
-			t.Fatalf("Members: %v", err)
-		}
+		require.True(t, ok, "Members: %v", err)
+		require.Len(t, p.Coverage.Missing, 1, "Members: %v", err)
 		r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason)
-		if !ok || !strings.Contains(r.Error(), errTongueTied.Error()) || p.Coverage.Missing[0].Node != f.nodes[1].ID() {
-			t.Errorf("missing because of %v", p.Coverage.Missing[0].Reason)
-		}
-		if _, err := f.ns[0].AllRooms(t.Context()); err != nil {
-			t.Error(err)
-		}
+		require.True(t, ok, "missing because of %v", p.Coverage.Missing[0].Reason)
+		assert.Contains(t, r.Error(), errTongueTied.Error(), "missing because of %v", p.Coverage.Missing[0].Reason)
+		assert.Equal(t, f.nodes[1].ID(), p.Coverage.Missing[0].Node, "missing because of %v", p.Coverage.Missing[0].Reason)
+		_, err = f.ns[0].AllRooms(t.Context())
+		assert.NoError(t, err)
 		if took := time.Since(began); took > 0 {
 			t.Errorf("that took %v", took)
 		}
 		settle()
-		if ae := reported[*backplane.OpError](t, f.errs[1]); !errors.Is(ae, errTongueTied) {
-			t.Errorf("reported %v", ae)
-		}
+		assert.ErrorIs(t, reported[*backplane.OpError](t, f.errs[1]), errTongueTied)
 	})
 }
 
@@ -490,15 +460,16 @@ func TestTargetIsAValue(t *testing.T) {
 		{z, []string{"r"}, nil},
 	} {
 		s := backplane.SelectionOf(c.of)
-		equal(t, "rooms", s.Rooms, c.rooms)
-		equal(t, "except", s.Except, c.except)
+		assert.Equal(t, c.rooms, s.Rooms, "rooms")
+		assert.Equal(t, c.except, s.Except, "except")
 	}
 	s := backplane.SelectionOf(base.Local().Volatile().Compress(false))
-	if !s.LocalOnly || s.RemoteOnly || s.Flags != wire.Volatile|wire.NoCompress || backplane.SelectionOf(base).LocalOnly {
-		t.Errorf("%+v", s)
-	}
+	assert.True(t, s.LocalOnly)
+	assert.False(t, s.RemoteOnly)
+	assert.Equal(t, wire.Volatile|wire.NoCompress, s.Flags)
+	assert.False(t, backplane.SelectionOf(base).LocalOnly)
 	s = backplane.SelectionOf(base.Remote().Compress(false).Compress(true))
-	if !s.RemoteOnly || s.LocalOnly || s.Flags != 0 {
-		t.Errorf("%+v", s)
-	}
+	assert.True(t, s.RemoteOnly)
+	assert.False(t, s.LocalOnly)
+	assert.Zero(t, s.Flags)
 }

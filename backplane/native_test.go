@@ -2,13 +2,14 @@ package backplane_test
 
 import (
 	"bytes"
-	"errors"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -83,12 +84,9 @@ func TestNativeRoundTrip(t *testing.T) {
 			b1.Payload = large
 		}
 		buf, err := native.AppendBroadcast([]byte("before"), chat, &b1)
-		if err != nil || !bytes.HasPrefix(buf, []byte("before")) {
-			t.Fatal(err)
-		}
-		if err := native.DecodeBroadcast(buf[6:], chat, &b); err != nil {
-			t.Fatalf("%+v: %v", b1, err)
-		}
+		require.NoError(t, err)
+		require.True(t, bytes.HasPrefix(buf, []byte("before")))
+		require.NoError(t, native.DecodeBroadcast(buf[6:], chat, &b), "%+v", b1)
 		same(t, b, b1)
 
 		q1 := wire.Request{
@@ -97,12 +95,9 @@ func TestNativeRoundTrip(t *testing.T) {
 			Timeout: time.Duration(r.millis()) * time.Millisecond, Flags: wire.Flags(r.flags()),
 			Header: r.header(), Payload: r.bytes(), Native: true,
 		}
-		if buf, err = native.AppendRequest(buf[:0], chat, &q1); err != nil {
-			t.Fatal(err)
-		}
-		if err := native.DecodeRequest(bytes.Clone(buf), chat, &q); err != nil {
-			t.Fatalf("%+v: %v", q1, err)
-		}
+		buf, err = native.AppendRequest(buf[:0], chat, &q1)
+		require.NoError(t, err)
+		require.NoError(t, native.DecodeRequest(bytes.Clone(buf), chat, &q), "%+v", q1)
 		same(t, q, q1)
 
 		p1 := wire.Response{
@@ -112,12 +107,9 @@ func TestNativeRoundTrip(t *testing.T) {
 		for range r.IntN(4) {
 			p1.Members = append(p1.Members, wire.MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.optional()})
 		}
-		if buf, err = native.AppendResponse(buf[:0], chat, &p1); err != nil {
-			t.Fatal(err)
-		}
-		if err := native.DecodeResponse(bytes.Clone(buf), chat, &p); err != nil {
-			t.Fatalf("%+v: %v", p1, err)
-		}
+		buf, err = native.AppendResponse(buf[:0], chat, &p1)
+		require.NoError(t, err)
+		require.NoError(t, native.DecodeResponse(bytes.Clone(buf), chat, &p), "%+v", p1)
 		same(t, p, p1)
 	}
 }
@@ -127,9 +119,7 @@ func same[M wire.Broadcast | wire.Request | wire.Response](t *testing.T, got, wa
 	t.Helper()
 	tidy(&got)
 	tidy(&want)
-	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("got\n%.2000v\nwant\n%.2000v", got, want)
-	}
+	require.Equal(t, want, got)
 }
 
 func tidy(message any) {
@@ -161,8 +151,8 @@ func TestNativeGolden(t *testing.T) {
 	h := map[string]string{"k": "v"}
 	check := func(what string, got []byte, err error, want []byte) {
 		t.Helper()
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %v\n%x, want\n%x", what, err, got, want)
+		if assert.NoError(t, err, what) {
+			assert.Equal(t, want, got, what)
 		}
 	}
 	got, err := native.AppendBroadcast(nil, chat, &wire.Broadcast{
@@ -199,28 +189,26 @@ func TestNativeGolden(t *testing.T) {
 func TestNativeLaterVersion(t *testing.T) {
 	more := []any{"more", []any{1, []any{2}}}
 	var b wire.Broadcast
-	if err := native.DecodeBroadcast(pack(append([]any{2, "n", 1, 0xf1, nil, nil, nil, "", []byte("p")}, more...)), chat, &b); err != nil || string(b.Payload) != "p" {
-		t.Errorf("broadcast: %+v, %v", b, err)
-	}
+	err := native.DecodeBroadcast(pack(append([]any{2, "n", 1, 0xf1, nil, nil, nil, "", []byte("p")}, more...)), chat, &b)
+	require.NoError(t, err, "broadcast: %+v", b)
+	assert.Equal(t, "p", string(b.Payload), "broadcast: %+v", b)
 	var q wire.Request
-	if err := native.DecodeRequest(pack(append([]any{2, "n.1", 1, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}, more...)), chat, &q); err != nil || q.Op != wire.OpMembers {
-		t.Errorf("request: %+v, %v", q, err)
-	}
+	err = native.DecodeRequest(pack(append([]any{2, "n.1", 1, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}, more...)), chat, &q)
+	require.NoError(t, err, "request: %+v", q)
+	assert.Equal(t, wire.OpMembers, q.Op, "request: %+v", q)
 	for _, op := range []int{0, 10, 255, 256 + 1} {
 		err := native.DecodeRequest(pack([]any{1, "n.1", op, "n", 0, nil, nil, "", nil, 0, 0, nil, []byte("p")}), chat, &q)
-		if !errors.Is(err, wire.ErrIgnored) {
-			t.Errorf("operation %d: %v", op, err)
-		}
+		assert.ErrorIs(t, err, wire.ErrIgnored, "operation %d", op)
 	}
 	var p wire.Response
 	member := append([]any{"m", nil, nil}, more...)
-	if err := native.DecodeResponse(pack(append([]any{2, "n.1", "m", 0, 0, nil, []any{member}, nil, "", nil}, more...)), chat, &p); err != nil || len(p.Members) != 1 {
-		t.Errorf("response: %+v, %v", p, err)
-	}
+	err = native.DecodeResponse(pack(append([]any{2, "n.1", "m", 0, 0, nil, []any{member}, nil, "", nil}, more...)), chat, &p)
+	require.NoError(t, err, "response: %+v", p)
+	assert.Len(t, p.Members, 1, "response: %+v", p)
 	// A timeout that no duration holds is a long one.
-	if err := native.DecodeRequest(pack([]any{1, "n.1", 9, "n", 0, nil, nil, "", nil, int64(1) << 62, 0, nil, []byte{}}), chat, &q); err != nil || q.Timeout != time.Hour {
-		t.Errorf("timeout %v, %v", q.Timeout, err)
-	}
+	err = native.DecodeRequest(pack([]any{1, "n.1", 9, "n", 0, nil, nil, "", nil, int64(1) << 62, 0, nil, []byte{}}), chat, &q)
+	require.NoError(t, err)
+	assert.Equal(t, time.Hour, q.Timeout)
 }
 
 func TestNativeChannels(t *testing.T) {
@@ -264,17 +252,11 @@ func FuzzNativeBroadcast(f *testing.F) {
 			return
 		}
 		buf, err := native.AppendBroadcast(nil, chat, &b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := native.DecodeBroadcast(buf, chat, &again); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
+		require.NoError(t, native.DecodeBroadcast(buf, chat, &again))
 		b.HeaderDropped = 0 // is not sent on
 		same(t, again, b)
-		if native.BroadcastChannel(chat, &b).Kind() == 0 {
-			t.Fatal("no channel")
-		}
+		require.NotZero(t, native.BroadcastChannel(chat, &b).Kind(), "no channel")
 	})
 }
 
@@ -286,12 +268,8 @@ func FuzzNativeRequest(f *testing.F) {
 			return
 		}
 		buf, err := native.AppendRequest(nil, chat, &q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := native.DecodeRequest(buf, chat, &again); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
+		require.NoError(t, native.DecodeRequest(buf, chat, &again))
 		q.HeaderDropped = 0 // is not sent on
 		same(t, again, q)
 	})
@@ -305,12 +283,8 @@ func FuzzNativeResponse(f *testing.F) {
 			return
 		}
 		buf, err := native.AppendResponse(nil, chat, &r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := native.DecodeResponse(buf, chat, &again); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
+		require.NoError(t, native.DecodeResponse(buf, chat, &again))
 		same(t, again, r)
 	})
 }
@@ -327,8 +301,7 @@ func FuzzControl(f *testing.F) {
 			return
 		}
 		twice, err := backplane.RewriteControl(once)
-		if err != nil || !bytes.Equal(once, twice) {
-			t.Fatalf("%x became %x (%v)", once, twice, err)
-		}
+		require.NoError(t, err)
+		require.Equal(t, twice, once)
 	})
 }

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -56,9 +59,9 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	var oe *backplane.OptionError
-	if _, err := backplane.New(nil, nil); !errors.As(err, &oe) || oe.Option != "broker" {
-		t.Errorf("New(nil): %v", err)
-	}
+	_, err := backplane.New(nil, nil)
+	require.ErrorAs(t, err, &oe)
+	assert.Equal(t, "broker", oe.Option, "New(nil)")
 }
 
 func TestNodeID(t *testing.T) {
@@ -66,18 +69,14 @@ func TestNodeID(t *testing.T) {
 	ids := map[string]bool{}
 	for range 1000 {
 		n, err := backplane.New(b, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ids[n.ID()] || !regexp.MustCompile(`^[A-Z2-7]{19}$`).MatchString(n.ID()) {
-			t.Fatalf("id %q", n.ID())
-		}
+		require.NoError(t, err)
+		require.False(t, ids[n.ID()], "id %q", n.ID())
+		require.True(t, regexp.MustCompile(`^[A-Z2-7]{19}$`).MatchString(n.ID()), "id %q", n.ID())
 		ids[n.ID()] = true
 	}
 	named, _ := backplane.New(b, &backplane.Options{Name: "web"})
-	if !strings.HasPrefix(named.ID(), "web~") || len(named.ID()) != 4+19 {
-		t.Errorf("id %q", named.ID())
-	}
+	require.True(t, strings.HasPrefix(named.ID(), "web~"))
+	assert.Len(t, named.ID(), 4+19)
 	fixed, _ := backplane.New(b, &backplane.Options{Name: "web", ID: "me"})
 	if fixed.ID() != "me" || fixed.Broker() != broker.Broker(b) {
 		t.Errorf("id %q", fixed.ID())
@@ -89,9 +88,7 @@ func TestNamespaceResults(t *testing.T) {
 		ctx := t.Context()
 		b := memorybroker.New(nil)
 		n, err := backplane.New(b, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		if _, err := n.Namespace(ended, "/a", nil); err != context.Canceled {
@@ -101,67 +98,45 @@ func TestNamespaceResults(t *testing.T) {
 			_, err := n.Namespace(ctx, name, nil)
 			var ne *broker.NameError
 			var nse *backplane.OpError
-			if !errors.As(err, &ne) || !errors.As(err, &nse) || nse.Namespace != name {
-				t.Errorf("a bad name: %v", err)
-			}
+			require.ErrorAs(t, err, &ne)
+			require.ErrorAs(t, err, &nse)
+			assert.Equal(t, name, nse.Namespace, "a bad name")
 		}
 		a, err := n.Namespace(ctx, "/a", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a.Name() != "/a" || a.Node() != n {
-			t.Errorf("%q of %v", a.Name(), a.Node())
-		}
-		if _, err := n.Namespace(ctx, "/a", nil); !errors.Is(err, backplane.ErrNamespaceExists) {
-			t.Errorf("twice: %v", err)
-		}
+		require.NoError(t, err)
+		assert.Equal(t, "/a", a.Name())
+		assert.Same(t, n, a.Node())
+		_, err = n.Namespace(ctx, "/a", nil)
+		assert.ErrorIs(t, err, backplane.ErrNamespaceExists, "twice")
 		for _, name := range []string{"", "/", "#", "a b", strings.Repeat("ü", broker.MaxNameLen/2)} {
-			if _, err := n.Namespace(ctx, name, nil); err != nil {
-				t.Errorf("name %.20q: %v", name, err)
-			}
+			_, err := n.Namespace(ctx, name, nil)
+			assert.NoError(t, err, "name %.20q", name)
 		}
-		if err := a.Close(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := n.Namespace(ctx, "/a", nil); err != nil {
-			t.Errorf("again after Close: %v", err)
-		}
-		if got := n.Namespaces(); len(got) != 6 {
-			t.Errorf("namespaces %.30q", got)
-		}
+		require.NoError(t, a.Close(ctx))
+		_, err = n.Namespace(ctx, "/a", nil)
+		assert.NoError(t, err, "again after Close")
+		assert.Len(t, n.Namespaces(), 6)
 
 		// Interrupted before it is live: nothing is left behind.
 		memorytest.Cut(b, nil)
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if _, err := n.Namespace(short, "/b", nil); err != context.DeadlineExceeded {
-			t.Errorf("while interrupted: %v", err)
-		}
-		if got := n.Namespaces(); len(got) != 6 {
-			t.Errorf("namespaces %.30q", got)
-		}
+		_, err = n.Namespace(short, "/b", nil)
+		assert.Equal(t, context.DeadlineExceeded, err, "while interrupted")
+		assert.Len(t, n.Namespaces(), 6)
 		memorytest.Heal(b)
-		if _, err := n.Namespace(ctx, "/b", nil); err != nil {
-			t.Errorf("after the outage: %v", err)
-		}
+		_, err = n.Namespace(ctx, "/b", nil)
+		assert.NoError(t, err, "after the outage")
 
-		if err := n.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if _, err := n.Namespace(ctx, "/c", nil); err != backplane.ErrClosed {
-			t.Errorf("after Close: %v", err)
-		}
-		if got := n.Namespaces(); len(got) != 0 {
-			t.Errorf("namespaces %.30q", got)
-		}
+		assert.NoError(t, n.Close(ctx))
+		_, err = n.Namespace(ctx, "/c", nil)
+		assert.Equal(t, backplane.ErrClosed, err, "after Close")
+		assert.Empty(t, n.Namespaces())
 		b.Close(ctx)
 		n, _ = backplane.New(b, nil)
-		if _, err := n.Namespace(ctx, "/c", nil); !errors.Is(err, broker.ErrClosed) {
-			t.Errorf("on a closed broker: %v", err)
-		}
-		if err := n.Close(ctx); err != nil {
-			t.Error(err)
-		}
+		_, err = n.Namespace(ctx, "/c", nil)
+		assert.ErrorIs(t, err, broker.ErrClosed, "on a closed broker")
+		assert.NoError(t, n.Close(ctx))
 	})
 }
 
@@ -208,9 +183,7 @@ func TestFirstNamespaceFails(t *testing.T) {
 			bus := memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000})
 			b := &refusing{Broker: bus.Broker(), kind: c.kind, refused: denied}
 			n, err := backplane.New(b, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			if c.ended {
 				cancel()
@@ -221,35 +194,28 @@ func TestFirstNamespaceFails(t *testing.T) {
 			cancel()
 			time.Sleep(10 * time.Second)
 			settle()
-			if st := b.Stats(); st.Subscriptions != 0 || st.Accepted != 0 || b.losses != 0 {
-				t.Errorf("%s: %+v, %d hear of losses", name, st, b.losses)
-			}
+			st := b.Stats()
+			assert.Zero(t, st.Subscriptions, "%s: %+v, %d hear of losses", name, st, b.losses)
+			assert.Zero(t, st.Accepted, "%s: %+v, %d hear of losses", name, st, b.losses)
+			assert.Zero(t, b.losses, "%s: %+v, %d hear of losses", name, st, b.losses)
 			// Nothing is running: otherwise the bubble would not end. Nothing is in the way.
 			b.kind = 0
-			if _, err := n.Namespace(t.Context(), chat, nil); err != nil {
-				t.Errorf("%s: afterwards: %v", name, err)
-			}
-			if err := n.Close(t.Context()); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			if err := b.Close(t.Context()); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
+			_, err = n.Namespace(t.Context(), chat, nil)
+			assert.NoError(t, err, "%s: afterwards", name)
+			assert.NoError(t, n.Close(t.Context()), name)
+			assert.NoError(t, b.Close(t.Context()), name)
 		})
 		bubble(t, func(t *testing.T) { // without the second attempt
 			b := &refusing{Broker: memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000}).Broker(), kind: c.kind, refused: denied}
 			n, err := backplane.New(b, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			if c.ended {
 				cancel()
 			}
 			defer cancel()
-			if _, err := n.Namespace(ctx, c.space, nil); err == nil {
-				t.Errorf("%s: no error", name)
-			}
+			_, err = n.Namespace(ctx, c.space, nil)
+			assert.Error(t, err, "%s: no error", name)
 		})
 	}
 }
@@ -268,14 +234,10 @@ func TestBroadcastWhileTheQueueIsFull(t *testing.T) {
 		s.all()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := f.ns[0].Broadcast(ctx, []byte("full"), backplane.All()); err != context.DeadlineExceeded {
-			t.Errorf("returned %v", err)
-		}
-		equal(t, "local members", s.all(), []string{"full"})
-		if err := f.ns[0].Broadcast(ctx, []byte("ended"), backplane.All()); err != context.DeadlineExceeded {
-			t.Errorf("returned %v", err)
-		}
-		equal(t, "local members", s.all(), []string{})
+		assert.Equal(t, context.DeadlineExceeded, f.ns[0].Broadcast(ctx, []byte("full"), backplane.All()), "returned")
+		assert.Equal(t, []string{"full"}, s.all(), "local members")
+		assert.Equal(t, context.DeadlineExceeded, f.ns[0].Broadcast(ctx, []byte("ended"), backplane.All()), "returned")
+		assert.Empty(t, s.all(), "local members")
 		memorytest.Heal(f.brokers[0])
 		settle()
 		for _, log := range f.errs {
@@ -294,35 +256,26 @@ func TestNamespacesAreApart(t *testing.T) {
 		for i, n := range f.nodes {
 			for _, name := range names {
 				ns, err := n.Namespace(t.Context(), name, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				s := newSocket("s" + fmt.Sprint(i))
-				if err := ns.Add(s); err != nil {
-					t.Fatal(err)
-				}
-				if err := ns.Join(t.Context(), s.id, "b"); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, ns.Add(s))
+				require.NoError(t, ns.Join(t.Context(), s.id, "b"))
 				sockets[i], spaces[i] = append(sockets[i], s), append(spaces[i], ns)
 			}
 		}
 		settle()
 		for i, ns := range spaces[0] {
 			for _, to := range []backplane.Target{backplane.All(), backplane.To("b"), backplane.To("b", "c"), backplane.To("s1")} {
-				if err := ns.Broadcast(t.Context(), []byte(names[i]), to); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, ns.Broadcast(t.Context(), []byte(names[i]), to))
 			}
 		}
 		settle()
 		for i, s := range sockets[1] {
-			equal(t, "in "+names[i], s.all(), []string{names[i], names[i], names[i], names[i]})
+			assert.Equal(t, []string{names[i], names[i], names[i], names[i]}, s.all(), "in "+names[i])
 		}
 		m, err := spaces[0][2].Members(t.Context(), backplane.All())
-		if err != nil || len(m.List) != 2 {
-			t.Errorf("Members: %+v, %v", m, err)
-		}
+		require.NoError(t, err, "Members: %+v", m)
+		assert.Len(t, m.List, 2, "Members: %+v", m)
 	})
 }
 
@@ -331,31 +284,21 @@ func TestCloseOrders(t *testing.T) {
 	for name, shut := range map[string]func(t *testing.T, f *fleet){
 		"node twice": func(t *testing.T, f *fleet) {
 			for range 2 {
-				if err := f.nodes[0].Close(ctx); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, f.nodes[0].Close(ctx))
 			}
 		},
 		"namespace, namespace, node, namespace": func(t *testing.T, f *fleet) {
 			for _, c := range []func(context.Context) error{f.ns[0].Close, f.ns[0].Close, f.nodes[0].Close, f.ns[0].Close} {
-				if err := c(ctx); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, c(ctx))
 			}
 		},
 		"broker first": func(t *testing.T, f *fleet) {
-			if err := f.brokers[0].Close(ctx); err != nil {
-				t.Error(err)
-			}
-			if err := f.nodes[0].Close(ctx); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, f.brokers[0].Close(ctx))
+			assert.NoError(t, f.nodes[0].Close(ctx))
 		},
 		"broker killed": func(t *testing.T, f *fleet) {
 			memorytest.Kill(f.brokers[0])
-			if err := f.nodes[0].Close(ctx); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, f.nodes[0].Close(ctx))
 		},
 		"ended context": func(t *testing.T, f *fleet) {
 			ended, cancel := context.WithCancel(ctx)
@@ -422,12 +365,9 @@ func TestCloseEndsPendingNamespace(t *testing.T) {
 		if err := f.nodes[0].Close(ended); err != nil && err != context.Canceled {
 			t.Error(err)
 		}
-		if err := <-result; err != backplane.ErrClosed {
-			t.Errorf("Namespace: %v", err)
-		}
-		if _, err := f.nodes[0].Namespace(t.Context(), "/other", nil); err != backplane.ErrClosed {
-			t.Errorf("Namespace after Close: %v", err)
-		}
+		assert.Equal(t, backplane.ErrClosed, <-result, "Namespace")
+		_, err := f.nodes[0].Namespace(t.Context(), "/other", nil)
+		assert.Equal(t, backplane.ErrClosed, err, "Namespace after Close")
 	})
 }
 
@@ -440,16 +380,10 @@ func TestSecondCloseWaitsForTheFirst(t *testing.T) {
 		settle()
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := f.nodes[0].Close(short); err != context.DeadlineExceeded {
-			t.Errorf("the second returned %v", err)
-		}
+		assert.Equal(t, context.DeadlineExceeded, f.nodes[0].Close(short), "the second returned")
 		memorytest.Thaw(f.brokers[0])
-		if err := <-first; err != nil {
-			t.Error(err)
-		}
-		if err := f.nodes[0].Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, <-first)
+		assert.NoError(t, f.nodes[0].Close(t.Context()))
 	})
 }
 
@@ -465,8 +399,7 @@ func TestCloseDuringAnOutage(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		began := time.Now()
-		if err := f.nodes[0].Close(ctx); err != nil || time.Since(began) > 2*time.Second {
-			t.Errorf("Close: %v after %v", err, time.Since(began))
-		}
+		require.NoError(t, f.nodes[0].Close(ctx))
+		assert.LessOrEqual(t, time.Since(began), 2*time.Second)
 	})
 }

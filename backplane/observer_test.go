@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -168,43 +171,39 @@ func TestObserver(t *testing.T) {
 		server.closed(t)
 
 		f.broadcast(0, "hello", backplane.To("red").Except("x"))
-		equal(t, "publish", asker.closed(t), []string{"publish [red] [x] delivered 1, 5 bytes of true, <nil>"})
-		equal(t, "deliver", server.closed(t), []string{"deliver [red] [x] matched 1, delivered 1, skipped 0, panicked 0, map[]"})
+		assert.Equal(t, []string{"publish [red] [x] delivered 1, 5 bytes of true, <nil>"}, asker.closed(t), "publish")
+		assert.Equal(t, []string{"deliver [red] [x] matched 1, delivered 1, skipped 0, panicked 0, map[]"}, server.closed(t), "deliver")
 		f.broadcast(0, "hello", backplane.To("nowhere", "else"))
-		equal(t, "deliver to nobody", server.closed(t), []string{"deliver [nowhere else] [] matched 0, delivered 0, skipped 0, panicked 0, map[]"})
-		if st := f.nodes[1].Stats(); st.Unwanted != 1 {
-			t.Errorf("stats %+v", st)
-		}
+		assert.Equal(t, []string{"deliver [nowhere else] [] matched 0, delivered 0, skipped 0, panicked 0, map[]"}, server.closed(t), "deliver to nobody")
+		st := f.nodes[1].Stats()
+		assert.EqualValues(t, 1, st.Unwanted, "stats %+v", st)
 		f.broadcast(0, "hello", backplane.To("nowhere")) // not even decoded
-		equal(t, "not wanted", server.closed(t), nil)
+		assert.Empty(t, server.closed(t), "not wanted")
 		asker.closed(t)
 
 		b.onDeliver = func() { panic("b") }
 		f.broadcast(0, "hello", backplane.All())
-		equal(t, "deliver with a panic", server.closed(t), []string{"deliver [] [] matched 1, delivered 0, skipped 0, panicked 1, map[]"})
+		assert.Equal(t, []string{"deliver [] [] matched 1, delivered 0, skipped 0, panicked 1, map[]"}, server.closed(t), "deliver with a panic")
 		release := make(chan struct{})
 		b.onDeliver = func() { <-release }
 		f.broadcast(0, "hello", backplane.All())
 		time.Sleep(2 * time.Second)
 		f.broadcast(0, "hello", backplane.All())
-		equal(t, "deliver with a stall", server.closed(t), []string{
+		assert.Equal(t, []string{
 			"deliver [] [] matched 1, delivered 0, skipped 0, panicked 0, map[]",
 			"deliver [] [] matched 1, delivered 0, skipped 1, panicked 0, map[]",
-		})
+		}, server.closed(t), "deliver with a stall")
 		close(release)
 		settle()
 		asker.closed(t)
 
 		for _, q := range questions {
-			if _, _, err := q.ask(t.Context(), f.ns[0]); err != nil {
-				t.Fatal(err)
-			}
+			_, _, err := q.ask(t.Context(), f.ns[0])
+			require.NoError(t, err)
 		}
 		for _, m := range methods {
 			if slices.Contains([]string{"RoomsOf", "Join", "Leave", "Disconnect", "Event"}, m.name) {
-				if err := m.call(t.Context(), f.ns[0]); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, m.call(t.Context(), f.ns[0]))
 			}
 		}
 		asked, served := asker.closed(t), server.closed(t)
@@ -215,9 +214,7 @@ func TestObserver(t *testing.T) {
 				continue
 			}
 			op, ok := strings.CutSuffix(strings.TrimPrefix(s, "request "), " 1 of 1, <nil>")
-			if !ok {
-				t.Errorf("asked: %s", s)
-			}
+			assert.True(t, ok, "asked: %s", s)
 			ops = append(ops, op)
 		}
 		var other []string
@@ -226,19 +223,17 @@ func TestObserver(t *testing.T) {
 				other = append(other, strings.TrimSuffix(op, " map[] <nil>"))
 			}
 		}
-		equal(t, "served", sorted(other), sorted(ops))
+		assert.ElementsMatch(t, ops, other, "served")
 
 		// Questions that fail, and events that are never answered.
 		b.onDeliver = nil
 		memorytest.Freeze(f.brokers[1])
 		f.ns[0].Members(t.Context(), backplane.All())
-		equal(t, "asked", asker.closed(t), []string{"request members 0 of 1, <nil>"})
+		assert.Equal(t, []string{"request members 0 of 1, <nil>"}, asker.closed(t), "asked")
 		memorytest.Thaw(f.brokers[1])
 		f.brokers[0].Close(t.Context())
-		if err := f.ns[0].Broadcast(t.Context(), nil, backplane.All()); !errors.Is(err, broker.ErrClosed) {
-			t.Error(err)
-		}
-		equal(t, "publish", asker.closed(t), []string{"publish [] [] delivered 1, 0 bytes of true, broker closed"})
+		assert.ErrorIs(t, f.ns[0].Broadcast(t.Context(), nil, backplane.All()), broker.ErrClosed)
+		assert.Equal(t, []string{"publish [] [] delivered 1, 0 bytes of true, broker closed"}, asker.closed(t), "publish")
 		server.closed(t)
 	})
 }
@@ -264,13 +259,11 @@ func TestObserverOfEvents(t *testing.T) {
 		for _, p := range []string{"later", "now", "never", "panic"} {
 			f.ns[0].EventAck(t.Context(), []byte(p))
 		}
-		if err := f.ns[0].Event(t.Context(), []byte("no answer")); err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "served", sorted(server.closed(t)), []string{
+		require.NoError(t, f.ns[0].Event(t.Context(), []byte("no answer")))
+		assert.ElementsMatch(t, []string{
 			"serve event map[] <nil>", "serve event map[] <nil>", "serve event map[] <nil>", "serve event map[] <nil>",
 			"serve event map[] backplane: OnEvent panicked: x",
-		})
+		}, server.closed(t), "served")
 	})
 }
 
@@ -296,33 +289,24 @@ func TestObserverHeaders(t *testing.T) {
 			f.broadcast(0, "x", to)
 			settle()
 			for _, s := range []*socket{a, b} {
-				if got := fmt.Sprint((<-s.got).Header); got != want {
-					t.Errorf("%s got %s, want %s", s.id, got, want)
-				}
+				assert.Equal(t, want, fmt.Sprint((<-s.got).Header), s.id)
 			}
-			if list := server.closed(t); len(list) != 1 || !strings.HasSuffix(list[0], want) {
-				t.Errorf("delivered: %q", list)
+			list := server.closed(t)
+			if assert.Len(t, list, 1, "delivered") {
+				assert.True(t, strings.HasSuffix(list[0], want), "delivered")
 			}
-			if _, err := f.ns[0].BroadcastAck(t.Context(), nil, to, 0); err != nil {
-				t.Error(err)
-			}
+			_, err := f.ns[0].BroadcastAck(t.Context(), nil, to, 0)
+			assert.NoError(t, err)
 			for _, s := range []*socket{a, b} {
-				if got := fmt.Sprint((<-s.got).Header); got != want {
-					t.Errorf("%s got %s with acknowledgement, want %s", s.id, got, want)
-				}
+				assert.Equal(t, want, fmt.Sprint((<-s.got).Header), "%s with acknowledgement", s.id)
 			}
-			if _, err := f.ns[0].Members(t.Context(), to); err != nil {
-				t.Error(err)
-			}
+			_, err = f.ns[0].Members(t.Context(), to)
+			assert.NoError(t, err)
 			for _, s := range server.closed(t) {
-				if !strings.Contains(s, want) {
-					t.Errorf("served: %s, want %s", s, want)
-				}
+				assert.Contains(t, s, want, "served")
 			}
 		}
-		if len(mine) != 1 {
-			t.Errorf("the caller's header was changed: %v", mine)
-		}
+		assert.Len(t, mine, 1, "the caller's header was changed")
 	})
 }
 
@@ -336,16 +320,17 @@ func TestRudeObserver(t *testing.T) {
 				f.broadcast(i, "x", backplane.All())
 			}
 			settle()
-			equal(t, "a", a.all(), []string{"x", "x"})
-			equal(t, "b", b.all(), []string{"x", "x"})
+			assert.Equal(t, []string{"x", "x"}, a.all(), "a")
+			assert.Equal(t, []string{"x", "x"}, b.all(), "b")
 			for _, q := range questions {
 				_, fleet, err := q.ask(t.Context(), f.ns[0])
-				if err != nil || len(fleet.Answered) != 2 {
-					t.Errorf("%s: %+v, %v", q.name, fleet, err)
+				if assert.NoError(t, err, "%s: %+v", q.name, fleet) {
+					assert.Len(t, fleet.Answered, 2, "%s: %+v", q.name, fleet)
 				}
 			}
-			if _, fleet, err := questions[0].ask(t.Context(), f.ns[2]); err != nil || len(fleet.Answered) != 2 {
-				t.Errorf("%+v, %v", fleet, err)
+			_, fleet, err := questions[0].ask(t.Context(), f.ns[2])
+			if assert.NoError(t, err, "%+v", fleet) {
+				assert.Len(t, fleet.Answered, 2, "%+v", fleet)
 			}
 			a.all()
 			memorytest.Cut(f.brokers[0], nil)
@@ -355,7 +340,7 @@ func TestRudeObserver(t *testing.T) {
 			f.broadcast(2, "y", backplane.All())
 			f.wire("").send(broadcastChannel, []byte("unreadable"))
 			settle()
-			equal(t, "a", a.all(), []string{"y"})
+			assert.Equal(t, []string{"y"}, a.all(), "a")
 			panics := map[string]bool{}
 			for _, err := range f.errs[0].take() {
 				if p, ok := errors.AsType[*backplane.PanicError](err); ok {
@@ -369,10 +354,9 @@ func TestRudeObserver(t *testing.T) {
 					"RequestEnd", "RequestResponse", "RequestStart", "Resumed", "ServeEnd", "ServeStart",
 				}
 			}
-			equal(t, "panics", slices.Sorted(maps.Keys(panics)), want)
-			if st := f.nodes[0].Stats(); w.panics != (st.Panics > 0) {
-				t.Errorf("stats %+v", st)
-			}
+			assert.Equal(t, want, slices.Sorted(maps.Keys(panics)), "panics")
+			st := f.nodes[0].Stats()
+			assert.Equal(t, st.Panics > 0, w.panics, "stats %+v", st)
 		})
 	}
 }
@@ -414,39 +398,36 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 		settle()
 		for _, s := range []*socket{b, c} {
 			for _, want := range []string{"1", "2"} {
-				if m := <-s.got; string(m.Payload) != want || m.Value != "value of "+want {
-					t.Errorf("%s got %q with %v", s.id, m.Payload, m.Value)
-				}
+				m := <-s.got
+				assert.Equal(t, want, string(m.Payload), s.id)
+				assert.Equal(t, "value of "+want, m.Value, s.id)
 			}
-			equal(t, s.id, s.all(), []string{})
+			assert.Empty(t, s.all(), s.id)
 		}
-		equal(t, "seen", seen, []string{"1", "no", "bad", "worse", "2", "3"})
-		equal(t, "ended", ended, []string{"1", "bad", "2", "3"})
-		if prepared != 3 {
-			t.Errorf("prepared %d messages", prepared)
-		}
+		assert.Equal(t, []string{"1", "no", "bad", "worse", "2", "3"}, seen, "seen")
+		assert.Equal(t, []string{"1", "bad", "2", "3"}, ended, "ended")
+		assert.Equal(t, 3, prepared, "prepared messages")
 		var panics []string
 		for _, err := range f.errs[1].take() {
 			if p, ok := errors.AsType[*backplane.PanicError](err); ok {
 				panics = append(panics, p.What)
 			}
 		}
-		equal(t, "panics", panics, []string{"Prepare", "OnBroadcast", "OnBroadcastEnd"})
-		if st := f.nodes[1].Stats(); st.Panics != 3 || st.Deliveries != 4 || st.Unwanted != 2 {
-			t.Errorf("stats %+v", st)
-		}
+		assert.Equal(t, []string{"Prepare", "OnBroadcast", "OnBroadcastEnd"}, panics, "panics")
+		st := f.nodes[1].Stats()
+		assert.EqualValues(t, 3, st.Panics)
+		assert.EqualValues(t, 4, st.Deliveries)
+		assert.EqualValues(t, 2, st.Unwanted)
 		a.all()
 
 		// Own broadcasts are prepared too; if that panics, the others get them.
 		f.broadcast(1, "own", backplane.All())
-		if m := <-b.got; m.Value != "value of own" {
-			t.Errorf("%v", m.Value)
-		}
+		assert.Equal(t, "value of own", (<-b.got).Value)
 		c.all()
 		f.broadcast(1, "bad", backplane.All())
 		settle()
-		equal(t, "a", a.all(), []string{"own", "bad"})
-		equal(t, "b", b.all(), []string{})
+		assert.Equal(t, []string{"own", "bad"}, a.all(), "a")
+		assert.Empty(t, b.all(), "b")
 
 		// With acknowledgement nobody is waited for who did not get it.
 		for i := range 2 {
@@ -456,7 +437,7 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 				t.Errorf("%+v, %v after %v", acks, err, time.Since(began))
 			}
 		}
-		equal(t, "b", b.all(), []string{})
+		assert.Empty(t, b.all(), "b")
 		server.closed(t)
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 )
@@ -90,12 +92,9 @@ func TestSeveralObservers(t *testing.T) {
 			s := f.socket(1, "s")
 			f.broadcast(0, "x", backplane.All())
 			settle()
-			if h := (<-s.got).Header; fmt.Sprint(h) != "map[a:1 b:1 c:1]" {
-				t.Errorf("header %v", h)
-			}
-			if _, err := f.ns[0].AllRooms(t.Context()); err != nil {
-				t.Error(err)
-			}
+			assert.Equal(t, "map[a:1 b:1 c:1]", fmt.Sprint((<-s.got).Header))
+			_, err := f.ns[0].AllRooms(t.Context())
+			assert.NoError(t, err)
 			time.Sleep(time.Second)
 			settle()
 			var want []string
@@ -104,7 +103,7 @@ func TestSeveralObservers(t *testing.T) {
 					want = append(want, fmt.Sprintf("%s: %s in %s with %s", name, what, all, name))
 				}
 			}
-			equal(t, "calls", sorted(log.take()), sorted(want))
+			assert.ElementsMatch(t, want, log.take(), "calls")
 		})
 	}
 }

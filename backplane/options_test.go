@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/broker"
 )
@@ -29,29 +32,24 @@ func TestDefaults(t *testing.T) {
 		},
 	} {
 		got, err := c.given.withDefaults()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.RequestsTimeout != c.want.RequestsTimeout || got.Heartbeat != c.want.Heartbeat || got.PeerTimeout != c.want.PeerTimeout || got.StallTimeout != c.want.StallTimeout {
-			t.Errorf("%+v became %+v, want %+v", c.given, got, c.want)
-		}
+		require.NoError(t, err)
+		assert.Equal(t, c.want.RequestsTimeout, got.RequestsTimeout, "%+v", c.given)
+		assert.Equal(t, c.want.Heartbeat, got.Heartbeat, "%+v", c.given)
+		assert.Equal(t, c.want.PeerTimeout, got.PeerTimeout, "%+v", c.given)
+		assert.Equal(t, c.want.StallTimeout, got.StallTimeout, "%+v", c.given)
 	}
 }
 
 // The package documentation states the limits that the code has.
 func TestLimitsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	doc := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "//", "")), " ")
 	for _, sentence := range []string{
 		fmt.Sprintf("holds %d,%03d messages and %d MiB of payloads", inbound.MaxMessages/1000, inbound.MaxMessages%1000, inbound.MaxBytes>>20),
 		"a name at most broker.MaxNameLen",
 	} {
-		if !strings.Contains(doc, sentence) {
-			t.Errorf("doc.go does not say %q", sentence)
-		}
+		assert.Contains(t, doc, sentence, "doc.go does not say")
 	}
 	if broker.MaxNameLen != 4096 { // as wire.CheckName says
 		t.Errorf("a name has at most %d bytes", broker.MaxNameLen)

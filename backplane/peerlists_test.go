@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -39,11 +42,9 @@ func TestChanges(t *testing.T) {
 		n := f.nodes[0]
 		check := func(what string, asked bool, want ...string) {
 			t.Helper()
-			equal(t, what, served(n, "wire"), append([]string{}, want...))
+			assert.Equal(t, append([]string{}, want...), served(n, "wire"), what)
 			found := slices.ContainsFunc(w.saw(kindControl), func(p []byte) bool { return p[2] == ask })
-			if found != asked {
-				t.Errorf("%s: asked for the list: %t", what, found)
-			}
+			assert.Equal(t, asked, found, "%s: asked for the list", what)
 			time.Sleep(100 * time.Millisecond) // until it may ask again
 			settle()
 			w.saw(kindControl)
@@ -125,9 +126,7 @@ func TestManyNamespacesAtOnce(t *testing.T) {
 							return
 						}
 						if k%4 != 0 {
-							if err := ns.Close(t.Context()); err != nil {
-								t.Error(err)
-							}
+							assert.NoError(t, ns.Close(t.Context()))
 						}
 					}
 				})
@@ -135,14 +134,12 @@ func TestManyNamespacesAtOnce(t *testing.T) {
 			all.Wait()
 			settle()
 			want := f.nodes[0].Namespaces()
-			if len(want) != spaces/4+1 {
-				t.Errorf("%d namespaces", len(want))
-			}
+			assert.Len(t, want, spaces/4+1, "namespaces")
 			for _, n := range f.nodes[1:] {
-				equal(t, kind.name, served(n, f.nodes[0].ID()), want)
+				assert.Equal(t, want, served(n, f.nodes[0].ID()), kind.name)
 			}
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, nil)
-			equal(t, kind.name+", at a newcomer", served(f.nodes[3], f.nodes[0].ID()), want)
+			assert.Equal(t, want, served(f.nodes[3], f.nodes[0].ID()), kind.name+", at a newcomer")
 		})
 	}
 }
@@ -158,9 +155,8 @@ func TestListsInParts(t *testing.T) {
 			f := newFleetOn(t, &memorybroker.Options{MaxPayload: limit}, 0, backplane.Options{}, nil)
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(0))
 			for i := range 500 {
-				if _, err := f.nodes[0].Namespace(t.Context(), fmt.Sprintf("/%04d", i), nil); err != nil {
-					t.Fatal(err)
-				}
+				_, err := f.nodes[0].Namespace(t.Context(), fmt.Sprintf("/%04d", i), nil)
+				require.NoError(t, err)
 			}
 			long := "/" + strings.Repeat("x", 2*limit)
 			var size *broker.PayloadError
@@ -168,13 +164,12 @@ func TestListsInParts(t *testing.T) {
 				t.Errorf("a long name: %v", err)
 			}
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(1))
-			equal(t, kind.name, served(f.nodes[1], f.nodes[0].ID()), f.nodes[0].Namespaces())
+			assert.Equal(t, f.nodes[0].Namespaces(), served(f.nodes[1], f.nodes[0].ID()), kind.name)
 			ns, err := openNamespace(t.Context(), f.nodes[1], "/0321", answering(1))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m, err := ns.Members(t.Context(), backplane.All()); err != nil || len(m.Answered) != 1 {
-				t.Errorf("%s: %+v, %v", kind.name, m, err)
+			require.NoError(t, err)
+			m, err := ns.Members(t.Context(), backplane.All())
+			if assert.NoError(t, err, "%s: %+v", kind.name, m) {
+				assert.Len(t, m.Answered, 1, "%s: %+v", kind.name, m)
 			}
 			for _, log := range f.errs {
 				log.none(t)
@@ -196,14 +191,15 @@ func TestLimitOfNamesThatWereLeft(t *testing.T) {
 			w.change("wire", 1, 2+2*i, 3+2*i, nil, []string{name})
 			settle()
 		}
-		if kept, sum := f.nodes[0].Kept(); kept < 32<<20 || kept > 64<<20 || kept != sum {
-			t.Errorf("%d bytes kept, %d counted one by one", kept, sum)
-		}
+		kept, sum := f.nodes[0].Kept()
+		assert.GreaterOrEqual(t, kept, 32<<20)
+		assert.LessOrEqual(t, kept, 64<<20)
+		assert.Equal(t, sum, kept)
 		time.Sleep(10 * time.Second)
 		settle()
-		if kept, sum := f.nodes[0].Kept(); kept != 0 || sum != 0 {
-			t.Errorf("%d bytes kept, %d counted one by one, when they are forgotten", kept, sum)
-		}
+		kept, sum = f.nodes[0].Kept()
+		assert.Zero(t, kept)
+		assert.Zero(t, sum)
 		f.errs[0].take()
 	})
 }
@@ -231,20 +227,20 @@ func TestLimitOfNames(t *testing.T) {
 			return n
 		}
 		w.control(hello, "wire", 1, 1, names...)
-		if n, got := refused(), served(f.nodes[0], "wire"); n != 1 || len(got) != 0 {
-			t.Errorf("a list too long: %d refused, %d kept", n, len(got))
-		}
+		n, got := refused(), served(f.nodes[0], "wire")
+		assert.Equal(t, 1, n, "a list too long")
+		assert.Empty(t, got, "a list too long")
 		w.control(hello, "wire", 1, 2, names[:65_000]...)
-		if n, got := refused(), served(f.nodes[0], "wire"); n != 0 || len(got) != 65_000 {
-			t.Errorf("a long list: %d refused, %d kept", n, len(got))
-		}
+		n, got = refused(), served(f.nodes[0], "wire")
+		assert.Zero(t, n, "a long list")
+		assert.Len(t, got, 65_000, "a long list")
 		for i := 65_000; i < len(names); i += 100 {
 			w.change("wire", 1, 2+i, 2+i+100, names[i:i+100], nil) // none follows the list
 		}
 		w.change("wire", 1, 2, 3, names[65_000:], nil)
-		if n, got := refused(), served(f.nodes[0], "wire"); n != 1 || len(got) != 1<<16 {
-			t.Errorf("too many more: %d refused, %d kept", n, len(got))
-		}
+		n, got = refused(), served(f.nodes[0], "wire")
+		assert.Equal(t, 1, n, "too many more")
+		assert.Len(t, got, 1<<16, "too many more")
 		// The limit of bytes is one for all.
 		long := make([]string, 1000)
 		for i := range long {
@@ -254,21 +250,16 @@ func TestLimitOfNames(t *testing.T) {
 			w.control(hello, fmt.Sprint("wire", i), 1, 1, long...)
 		}
 		settle()
-		if n := refused(); n < 3 {
-			t.Errorf("%d refused", n)
-		}
-		if kept, sum := f.nodes[0].Kept(); kept > 64<<20 || kept != sum {
-			t.Errorf("%d bytes kept, %d counted one by one", kept, sum)
-		}
-		if got := served(f.nodes[0], f.nodes[1].ID()); !slices.Equal(got, []string{chat}) {
-			t.Errorf("the other node: %v", got)
-		}
+		assert.GreaterOrEqual(t, refused(), 3)
+		kept, sum := f.nodes[0].Kept()
+		assert.LessOrEqual(t, kept, 64<<20)
+		assert.Equal(t, sum, kept)
+		assert.Equal(t, []string{chat}, served(f.nodes[0], f.nodes[1].ID()), "the other node")
 		time.Sleep(5 * time.Second)
 		settle()
 		f.wire("late").control(hello, "late", 1, 1, "/a")
-		equal(t, "when they are gone", served(f.nodes[0], "late"), []string{"/a"})
-		if kept, sum := f.nodes[0].Kept(); kept != sum {
-			t.Errorf("%d bytes kept, %d counted one by one", kept, sum)
-		}
+		assert.Equal(t, []string{"/a"}, served(f.nodes[0], "late"), "when they are gone")
+		kept, sum = f.nodes[0].Kept()
+		assert.Equal(t, sum, kept)
 	})
 }

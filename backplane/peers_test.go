@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -24,9 +27,7 @@ func frames(t *testing.T, what string, w *rawPeer, want ...[]byte) {
 	got = slices.DeleteFunc(got, func(p []byte) bool { return !bytes.HasPrefix(p[3:], []byte("\xa2me")) })
 	slices.SortFunc(got, bytes.Compare) // to several nodes they have no order
 	slices.SortFunc(want, bytes.Compare)
-	if !slices.EqualFunc(got, want, bytes.Equal) {
-		t.Errorf("%s: frames\n%q, want\n%q", what, got, want)
-	}
+	assert.True(t, slices.EqualFunc(got, want, bytes.Equal), "%s: frames\n%q, want\n%q", what, got, want)
 }
 
 func peerIDs(n *backplane.Node) (ids []string) {
@@ -51,13 +52,9 @@ func TestControlFrames(t *testing.T) {
 		time.Sleep(750 * time.Millisecond)
 		frames(t, "heartbeat", w, pack([]any{1, beat, "me", since, 1, nil, 5}))
 		other, err := n.Namespace(t.Context(), "", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		frames(t, "second namespace", w, pack([]any{1, change, "me", since, 2, spaces(""), 6, 1, []any{}}))
-		if err := other.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, other.Close(t.Context()))
 		frames(t, "a namespace is closed", w, pack([]any{1, change, "me", since, 3, []any{}, 7, 2, spaces("")}))
 		now := pack([]any{1, full, "me", since, 3, spaces(chat), 0, 0, 1, []any{}})
 		w.asks("me", "wire")
@@ -73,9 +70,7 @@ func TestControlFrames(t *testing.T) {
 		frames(t, "beat of that revision", w)
 		w.control(bye, "wire", 1, 1)
 		frames(t, "goodbye", w)
-		if err := n.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, n.Close(t.Context()))
 		time.Sleep(time.Minute)
 		frames(t, "closed", w, pack([]any{1, bye, "me", since, 3, nil, 8}))
 	})
@@ -96,23 +91,19 @@ func TestPeers(t *testing.T) {
 		}
 		check := func(what string, wantAsk bool, want ...string) { // its namespaces; nil: not there
 			t.Helper()
-			if got := asked(); got != wantAsk {
-				t.Errorf("%s: asked for more: %t", what, got)
-			}
+			assert.Equal(t, wantAsk, asked(), "%s: asked for more", what)
 			peers := n.KnownPeers()
 			if want == nil {
-				if len(peers) != 0 {
-					t.Errorf("%s: %+v", what, peers)
-				}
+				assert.Empty(t, peers, what)
 				return
 			}
 			if len(peers) != 1 || peers[0].ID != "wire" {
 				t.Errorf("%s: %+v", what, peers)
 				return
 			}
-			equal(t, what, peers[0].Namespaces, want)
+			assert.ElementsMatch(t, want, peers[0].Namespaces, what)
 			if len(want) > 0 {
-				equal(t, what, peers[0].Speaks, []string{"native/1"})
+				assert.Equal(t, []string{"native/1"}, peers[0].Speaks, what)
 			}
 		}
 		settle()
@@ -121,14 +112,11 @@ func TestPeers(t *testing.T) {
 		check("nobody", false)
 		w.control(beat, "wire", 10, 3)
 		check("beat of a stranger", true, []string{}...)
-		if len(n.KnownPeers()) != 1 {
-			t.Error("a stranger's beat is no sign of life")
-		}
+		assert.Len(t, n.KnownPeers(), 1, "a stranger's beat is no sign of life")
 		w.control(full, "wire", 10, 3, "/b", "/a")
 		check("full", false, "/a", "/b")
-		if got := n.KnownPeers()[0].Since; got.UnixNano() != 10 {
-			t.Errorf("since %v", got)
-		}
+		got := n.KnownPeers()[0].Since
+		assert.EqualValues(t, 10, got.UnixNano(), "since %v", got)
 		w.control(beat, "wire", 10, 3)
 		check("beat", false, "/a", "/b")
 		w.control(beat, "wire", 10, 4)
@@ -150,9 +138,9 @@ func TestPeers(t *testing.T) {
 		w.control(bye, "wire", 12, 1)
 		check("goodbye", false)
 		w.control(full, "wire", 12, 2)
-		if settle(); len(n.KnownPeers()) != 1 || len(n.KnownPeers()[0].Namespaces) != 0 {
-			t.Errorf("without namespaces: %+v", n.KnownPeers())
-		}
+		settle()
+		require.Len(t, n.KnownPeers(), 1, "without namespaces")
+		assert.Empty(t, n.KnownPeers()[0].Namespaces, "without namespaces")
 		f.errs[0].none(t)
 	})
 }
@@ -163,10 +151,10 @@ func TestPeerTimeout(t *testing.T) {
 		memorytest.Freeze(f.brokers[2])
 		time.Sleep(3400 * time.Millisecond)
 		settle()
-		equal(t, "before the timeout", peerIDs(f.nodes[0]), f.ids(1, 2))
+		assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "before the timeout")
 		time.Sleep(time.Second)
 		settle()
-		equal(t, "after it", peerIDs(f.nodes[0]), f.ids(1))
+		assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "after it")
 		// Forgotten, and counted no longer as anybody who would be waited for? The
 		// broker still counts it: as one that has not announced itself.
 		if n, err := f.ns[0].Count(t.Context()); n != 3 || err != nil {
@@ -175,18 +163,16 @@ func TestPeerTimeout(t *testing.T) {
 		memorytest.Thaw(f.brokers[2])
 		time.Sleep(time.Second)
 		settle()
-		equal(t, "back again", peerIDs(f.nodes[0]), f.ids(1, 2))
+		assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "back again")
 
 		memorytest.Kill(f.brokers[1])
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if !errors.Is(err, backplane.ErrPeerLost) || len(m.Missing) != 1 {
-			t.Errorf("killed: %+v, %v", m, err)
-		}
+		assert.ErrorIs(t, err, backplane.ErrPeerLost, "killed: %+v", m)
+		assert.Len(t, m.Missing, 1, "killed: %+v", m)
 		time.Sleep(5 * time.Second)
 		m, err = f.ns[0].Members(t.Context(), backplane.All())
-		if err != nil || !slices.Equal(m.Answered, f.ids(2)) {
-			t.Errorf("killed and forgotten: %+v, %v", m, err)
-		}
+		require.NoError(t, err, "killed and forgotten: %+v", m)
+		assert.Equal(t, f.ids(2), m.Answered, "killed and forgotten: %+v", m)
 	})
 }
 
@@ -200,19 +186,19 @@ func TestPeersDuringOwnOutage(t *testing.T) {
 		gone := errors.New("cable")
 		time.Sleep(time.Minute)
 		settle()
-		equal(t, "after a minute", peerIDs(f.nodes[0]), f.ids(1, 2))
-		equal(t, "at the others", peerIDs(f.nodes[1]), f.ids(2))
+		assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "after a minute")
+		assert.Equal(t, f.ids(2), peerIDs(f.nodes[1]), "at the others")
 		memorytest.Kill(f.brokers[2]) // meanwhile
 		memorytest.Heal(f.brokers[0])
 		settle()
-		equal(t, "resumed", peerIDs(f.nodes[0]), f.ids(1, 2))
-		equal(t, "at the others", peerIDs(f.nodes[1]), f.ids(0, 2))
+		assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "resumed")
+		assert.Equal(t, f.ids(0, 2), peerIDs(f.nodes[1]), "at the others")
 		time.Sleep(3 * time.Second)
 		settle()
-		equal(t, "still time", peerIDs(f.nodes[0]), f.ids(1, 2))
+		assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "still time")
 		time.Sleep(2 * time.Second)
 		settle()
-		equal(t, "over", peerIDs(f.nodes[0]), f.ids(1))
+		assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "over")
 
 		memorytest.Cut(f.brokers[0], gone)
 		settle()
@@ -222,9 +208,7 @@ func TestPeersDuringOwnOutage(t *testing.T) {
 				found++
 			}
 		}
-		if found != 1 {
-			t.Errorf("the outage of the control channel was reported %d times", found)
-		}
+		assert.Equal(t, 1, found, "reports of the outage of the control channel")
 	})
 }
 
@@ -245,9 +229,7 @@ func TestPeersAfterSleep(t *testing.T) {
 		for time.Since(began) < 5*time.Second {
 			time.Sleep(50 * time.Millisecond)
 			settle()
-			if got := peerIDs(f.nodes[0]); len(got) != 1 {
-				t.Fatalf("%v after it woke it knows %v", time.Since(began), got)
-			}
+			require.Len(t, peerIDs(f.nodes[0]), 1, "known %v after it woke", time.Since(began))
 		}
 	})
 }
@@ -299,9 +281,10 @@ func TestRestart(t *testing.T) {
 				time.Sleep(time.Second)
 				settle()
 				list, err := f.ns[0].Members(t.Context(), backplane.All())
-				if err != nil || len(list.List) != 1 || list.List[0].ID != "y" || list.List[0].Node != "fixed" {
-					t.Errorf("afterwards: %+v, %v", list, err)
-				}
+				require.NoError(t, err, "afterwards: %+v", list)
+				require.Len(t, list.List, 1, "afterwards: %+v", list)
+				assert.Equal(t, "y", list.List[0].ID, "afterwards: %+v", list)
+				assert.Equal(t, "fixed", list.List[0].Node, "afterwards: %+v", list)
 				for _, log := range f.errs[:2] {
 					log.none(t)
 				}
@@ -322,9 +305,9 @@ func TestDuplicateID(t *testing.T) {
 		for i, log := range f.errs {
 			since := began.Add(time.Duration(1-i) * time.Millisecond).Round(0).Format(time.RFC3339Nano)
 			e := reported[*backplane.OpError](t, log)
-			if e.Name != "twin" || !errors.Is(e, backplane.ErrDuplicateID) || !strings.HasSuffix(e.Error(), since) {
-				t.Errorf("node %d: %v, want one since %s", i, e, since)
-			}
+			assert.Equal(t, "twin", e.Name, "node %d", i)
+			assert.ErrorIs(t, e, backplane.ErrDuplicateID, "node %d", i)
+			assert.True(t, strings.HasSuffix(e.Error(), since), "node %d", i)
 		}
 		time.Sleep(time.Minute)
 		settle()
@@ -335,14 +318,10 @@ func TestDuplicateID(t *testing.T) {
 		time.Sleep(time.Second)
 		settle()
 		for _, log := range f.errs[:2] {
-			if e := reported[*backplane.OpError](t, log); !errors.Is(e, backplane.ErrDuplicateID) {
-				t.Error(e)
-			}
+			assert.ErrorIs(t, reported[*backplane.OpError](t, log), backplane.ErrDuplicateID)
 		}
 		f.errs[2].take()
-		if err := f.nodes[2].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, f.nodes[2].Close(t.Context()))
 		// As many others as nobody has: remembered are only the last ones.
 		w := f.wire("")
 		for range 2 {
@@ -351,9 +330,7 @@ func TestDuplicateID(t *testing.T) {
 			}
 		}
 		settle()
-		if n := len(f.errs[1].take()); n != 40 {
-			t.Errorf("%d reports of 20 others in turn", n)
-		}
+		assert.Equal(t, 40, len(f.errs[1].take()), "reports of 20 others in turn")
 		f.errs[0].take()
 		time.Sleep(time.Second)
 		settle()
@@ -361,9 +338,7 @@ func TestDuplicateID(t *testing.T) {
 			log.take() // the true twin was forgotten over them
 		}
 		// A goodbye from an earlier life is no other living node.
-		if err := f.nodes[0].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, f.nodes[0].Close(t.Context()))
 		settle()
 		f.errs[1].none(t)
 	})
@@ -374,9 +349,7 @@ func TestGoodbyeIsTheLastWord(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 3, backplane.Options{}, nil)
 		second, err := f.nodes[0].Namespace(t.Context(), "/second", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		release := make(chan struct{})
 		stuck := newSocket("stuck")
 		stuck.onDeliver = func() { <-release }
@@ -400,14 +373,10 @@ func TestGoodbyeIsTheLastWord(t *testing.T) {
 				t.Errorf("after goodbye it said %q", p)
 			}
 		}
-		if goodbyes == 0 {
-			t.Error("it said nothing")
-		}
-		equal(t, "peers", peerIDs(f.nodes[1]), f.ids(2))
+		assert.NotZero(t, goodbyes, "it said nothing")
+		assert.Equal(t, f.ids(2), peerIDs(f.nodes[1]), "peers")
 		close(release)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, <-done)
 	})
 }
 
@@ -422,18 +391,16 @@ func TestDeafNodeHearsAgain(t *testing.T) {
 		memorytest.Thaw(f.brokers[0])
 		time.Sleep(3 * time.Second)
 		settle()
-		equal(t, "still time", peerIDs(f.nodes[0]), []string{other})
+		assert.Equal(t, []string{other}, peerIDs(f.nodes[0]), "still time")
 		time.Sleep(2 * time.Second)
 		settle()
-		equal(t, "over", peerIDs(f.nodes[0]), nil)
+		assert.Empty(t, peerIDs(f.nodes[0]), "over")
 	})
 }
 
 func TestMalformedControlFrames(t *testing.T) {
 	good := pack([]any{1, full, "wire", 1, 1, []any{[]any{"native", chat, "native/1"}}})
-	if err := backplane.DecodeControl(good); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, backplane.DecodeControl(good))
 	bad := map[string][]byte{
 		"empty":                 {},
 		"not MessagePack":       []byte("\xc1hello"),
@@ -463,9 +430,9 @@ func TestMalformedControlFrames(t *testing.T) {
 			if de := reported[*backplane.DecodeError](t, f.errs[0]); de.Channel != broker.Control() || de.Err == nil {
 				t.Errorf("%s: reported %+v", name, de)
 			}
-			if n := f.nodes[0].Stats().Undecodable - before; n != 1 || len(f.nodes[0].KnownPeers()) != 0 {
-				t.Errorf("%s: counted %d, peers %v", name, n, f.nodes[0].KnownPeers())
-			}
+			n := f.nodes[0].Stats().Undecodable - before
+			assert.EqualValues(t, 1, n, "%s: counted", name)
+			assert.Empty(t, f.nodes[0].KnownPeers(), "%s: counted", name)
 		})
 	}
 	// What later versions may add is understood, or left alone.
@@ -475,12 +442,12 @@ func TestMalformedControlFrames(t *testing.T) {
 		w.send(broker.Control(), pack([]any{2, full, "wire", 1, 1, []any{[]any{"native", chat, "native/2", []any{"more"}, 7}}, "more", []any{1}}))
 		w.send(broker.Control(), pack([]any{2, 99, "wire", 1, 1, nil}))
 		settle()
-		if p := f.nodes[0].KnownPeers(); len(p) != 1 || !slices.Equal(p[0].Speaks, []string{"native/2"}) {
-			t.Errorf("peers %+v", p)
-		}
-		if st := f.nodes[0].Stats(); st.Foreign != 1 || st.Undecodable != 0 {
-			t.Errorf("stats %+v", st)
-		}
+		p := f.nodes[0].KnownPeers()
+		require.Len(t, p, 1)
+		assert.Equal(t, []string{"native/2"}, p[0].Speaks)
+		st := f.nodes[0].Stats()
+		assert.EqualValues(t, 1, st.Foreign)
+		assert.Zero(t, st.Undecodable)
 		f.errs[0].none(t)
 	})
 }
@@ -498,11 +465,10 @@ func TestControlFlood(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		settle()
-		equal(t, "peers", peerIDs(f.nodes[0]), f.ids(1))
+		assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "peers")
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if err != nil || len(m.Answered) != 1 {
-			t.Errorf("%+v, %v", m, err)
-		}
+		require.NoError(t, err, "%+v", m)
+		assert.Len(t, m.Answered, 1, "%+v", m)
 	})
 }
 
@@ -527,18 +493,15 @@ func TestAnnouncementsLost(t *testing.T) {
 		time.Sleep(time.Hour)
 		settle()
 		lost := f.nodes[0].Stats().MembershipLost - before
-		if lost < n-1024 || lost > n {
-			t.Errorf("%d lost of %d", lost, n)
-		}
+		assert.GreaterOrEqual(t, lost, uint64(n-1024))
+		assert.LessOrEqual(t, lost, uint64(n))
 		told := uint64(0) // in one report or several
 		for _, err := range f.errs[0].take() {
 			if e, ok := err.(*backplane.MembershipError); ok {
 				told += uint64(e.Lost)
 			}
 		}
-		if told != lost+before {
-			t.Errorf("%d reported, %d lost", told, lost+before)
-		}
+		assert.Equal(t, lost+before, told)
 	})
 }
 
@@ -550,9 +513,7 @@ func TestNoHeartbeatsWhileInterrupted(t *testing.T) {
 		memorytest.Cut(f.brokers[0], nil)
 		time.Sleep(20 * time.Second)
 		settle()
-		if st := f.brokers[0].Stats(); st.QueuedMessages > 1 {
-			t.Errorf("%d messages wait", st.QueuedMessages)
-		}
+		assert.LessOrEqual(t, f.brokers[0].Stats().QueuedMessages, 1, "messages wait")
 		w.saw(kindControl)
 		memorytest.Heal(f.brokers[0])
 		settle()
@@ -562,10 +523,9 @@ func TestNoHeartbeatsWhileInterrupted(t *testing.T) {
 				kinds = append(kinds, int(p[2]))
 			}
 		}
-		if !slices.Contains(kinds, hello) || len(kinds) > 3 {
-			t.Errorf("kinds of frames %v", kinds)
-		}
-		equal(t, "peers", peerIDs(f.nodes[1]), f.ids(0))
+		assert.Contains(t, kinds, hello, "kinds of frames")
+		assert.LessOrEqual(t, len(kinds), 3, "kinds of frames")
+		assert.Equal(t, f.ids(0), peerIDs(f.nodes[1]), "peers")
 	})
 }
 
@@ -577,12 +537,12 @@ func TestDeafNodeForgetsNobody(t *testing.T) {
 		other := f.nodes[1].ID()
 		memorytest.Freeze(f.brokers[0])
 		time.Sleep(time.Minute)
-		equal(t, "while deaf", peerIDs(f.nodes[0]), []string{other})
+		assert.Equal(t, []string{other}, peerIDs(f.nodes[0]), "while deaf")
 		memorytest.Thaw(f.brokers[0])
 		settle()
-		equal(t, "when it hears again", peerIDs(f.nodes[0]), []string{other})
+		assert.Equal(t, []string{other}, peerIDs(f.nodes[0]), "when it hears again")
 		memorytest.Kill(f.brokers[1])
 		time.Sleep(time.Minute)
-		equal(t, "the other is dead", peerIDs(f.nodes[0]), nil)
+		assert.Empty(t, peerIDs(f.nodes[0]), "the other is dead")
 	})
 }

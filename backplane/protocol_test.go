@@ -3,6 +3,8 @@ package backplane_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -34,8 +36,7 @@ func TestThirdProtocol(t *testing.T) {
 		if err != nil || len(m.Answered) != 2 || f.ns[0].Protocol() != thirdProtocol {
 			t.Errorf("%+v, %v", m.Coverage, err)
 		}
-		if _, err := f.nodes[0].Namespace(t.Context(), chat, nil); err != nil {
-			t.Errorf("the same name in another protocol: %v", err)
-		}
+		_, err = f.nodes[0].Namespace(t.Context(), chat, nil)
+		assert.NoError(t, err, "the same name in another protocol")
 	})
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -38,16 +41,16 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 		partial := func(what string, err error) {
 			t.Helper()
 			p, ok := errors.AsType[*backplane.PartialError](err)
-			if !ok || !errors.Is(err, errTimid) || len(p.Coverage.Answered) != 0 {
-				t.Errorf("%s: %v", what, err)
+			if assert.True(t, ok, what) {
+				assert.ErrorIs(t, err, errTimid, what)
+				assert.Empty(t, p.Coverage.Answered, what)
 			}
 		}
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
 		partial("BroadcastAck", err)
-		if p, _ := errors.AsType[*backplane.PartialError](err); len(p.Coverage.Missing) != 2 {
-			t.Errorf("missing %+v", p.Coverage.Missing)
-		}
-		equal(t, "values", values(acks), []string{"here"})
+		p, _ := errors.AsType[*backplane.PartialError](err)
+		assert.Len(t, p.Coverage.Missing, 2)
+		assert.Equal(t, []string{"here"}, values(acks), "values")
 		for name, do := range map[string]func(backplane.Target) (*backplane.Changed, error){
 			"JoinAll": func(to backplane.Target) (*backplane.Changed, error) { return f.ns[0].JoinAll(t.Context(), to, "red") },
 			"LeaveAll": func(to backplane.Target) (*backplane.Changed, error) {
@@ -59,23 +62,19 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 		} {
 			touched, err := do(backplane.All())
 			partial(name, err)
-			if touched.Count != 1 {
-				t.Errorf("%s: %+v", name, touched)
-			}
-			if _, err := do(backplane.All().Remote()); err != errTimid {
-				t.Errorf("%s of others only: %v", name, err)
-			}
+			assert.Equal(t, 1, touched.Count, "%s: %+v", name, touched)
+			_, err = do(backplane.All().Remote())
+			assert.Equal(t, errTimid, err, "%s of others only", name)
 		}
-		if _, err := f.ns[0].Members(t.Context(), backplane.All()); err != errTimid {
-			t.Errorf("Members: %v", err)
-		}
+		_, err = f.ns[0].Members(t.Context(), backplane.All())
+		assert.Equal(t, errTimid, err)
 		f.broadcast(0, "end", backplane.All())
 		settle()
-		equal(t, "here", here.all(), []string{"x", "end"})
-		equal(t, "there", there.all(), []string{"end"})
-		if len(here.gone) != 1 || len(there.gone) != 0 || len(f.ns[1].LocalRooms()) != 1 {
-			t.Errorf("disconnected %d and %d, rooms there %v", len(here.gone), len(there.gone), f.ns[1].LocalRooms())
-		}
+		assert.Equal(t, []string{"x", "end"}, here.all(), "here")
+		assert.Equal(t, []string{"end"}, there.all(), "there")
+		require.Len(t, here.gone, 1, "disconnected")
+		require.Empty(t, there.gone, "disconnected")
+		assert.Len(t, f.ns[1].LocalRooms(), 1, "disconnected")
 	})
 }
 
@@ -101,12 +100,10 @@ func TestObserverMayClose(t *testing.T) {
 		memorytest.Freeze(f.brokers[2])
 		c.ns = f.ns[0]
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if c.ns != nil || c.err != nil {
-			t.Errorf("Close: %v", c.err)
-		}
-		if !errors.Is(err, backplane.ErrClosed) || len(m.Answered) != 1 {
-			t.Errorf("%v, %+v", err, m)
-		}
+		assert.Nil(t, c.ns, "Close")
+		assert.NoError(t, c.err)
+		assert.ErrorIs(t, err, backplane.ErrClosed, "%+v", m)
+		assert.Len(t, m.Answered, 1, "%+v", m)
 		memorytest.Thaw(f.brokers[2])
 	})
 }
@@ -132,13 +129,13 @@ func TestRefusalAfterAnInexactCount(t *testing.T) {
 		f.wire("unannounced")
 		acks, err := f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.All(), 0)
 		p, ok := errors.AsType[*backplane.PartialError](err)
-		if !ok || !errors.Is(err, errTimid) || len(p.Coverage.Answered) != 0 {
-			t.Errorf("%v", err)
-		}
-		equal(t, "values", values(acks), []string{"here"})
+		require.True(t, ok)
+		assert.ErrorIs(t, err, errTimid)
+		assert.Empty(t, p.Coverage.Answered)
+		assert.Equal(t, []string{"here"}, values(acks), "values")
 		f.broadcast(0, "end", backplane.All())
 		settle()
-		equal(t, "here", here.all(), []string{"x", "end"})
-		equal(t, "there", there.all(), []string{"end"})
+		assert.Equal(t, []string{"x", "end"}, here.all(), "here")
+		assert.Equal(t, []string{"end"}, there.all(), "there")
 	})
 }

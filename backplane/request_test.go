@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -89,21 +92,17 @@ func (f *fleet) missing(got int, fleet backplane.Coverage, err, reason, end erro
 		f.t.Errorf("error %v", err)
 		return
 	}
-	if got != 1 {
-		f.t.Errorf("%d results, want that of the other node", got)
-	}
+	assert.Equal(f.t, 1, got, "results")
 	for _, fl := range []backplane.Coverage{fleet, p.Coverage} {
-		equal(f.t, "answered", fl.Answered, f.ids(1))
-		if len(fl.Missing) != 1 || fl.Missing[0].Node != f.nodes[2].ID() || fl.Missing[0].Count != 1 || !errors.Is(fl.Missing[0].Reason, reason) {
-			f.t.Errorf("missing %+v, want node 2 because of %v", fl.Missing, reason)
+		assert.Equal(f.t, f.ids(1), fl.Answered, "answered")
+		if assert.Len(f.t, fl.Missing, 1) {
+			assert.Equal(f.t, f.nodes[2].ID(), fl.Missing[0].Node)
+			assert.Equal(f.t, 1, fl.Missing[0].Count)
+			assert.ErrorIs(f.t, fl.Missing[0].Reason, reason)
 		}
 	}
-	if !errors.Is(err, end) {
-		f.t.Errorf("%v does not wrap %v", err, end)
-	}
-	if !strings.Contains(err.Error(), f.nodes[2].ID()) {
-		f.t.Errorf("%q does not name the node", err)
-	}
+	assert.ErrorIs(f.t, err, end)
+	assert.Contains(f.t, err.Error(), f.nodes[2].ID(), "%q does not name the node", err)
 }
 
 func TestQuestionsWithAFault(t *testing.T) {
@@ -139,17 +138,16 @@ func TestQuestionsWithAFault(t *testing.T) {
 					}
 					began := time.Now()
 					got, fleet, err := q.ask(t.Context(), f.ns[0])
-					if d := time.Since(began); d != c.lasts {
-						t.Errorf("took %v, want %v", d, c.lasts)
-					}
+					assert.Equal(t, c.lasts, time.Since(began))
 					if c.reason != nil {
 						f.missing(got, fleet, err, c.reason, c.end)
 						return
 					}
-					if err != nil || got != 2 || len(fleet.Missing) != 0 {
-						t.Errorf("%d results, missing %v, %v", got, fleet.Missing, err)
+					if assert.NoError(t, err) {
+						assert.Equal(t, 2, got)
+						assert.Empty(t, fleet.Missing)
 					}
-					equal(t, "answered", fleet.Answered, f.ids(1, 2))
+					assert.Equal(t, f.ids(1, 2), fleet.Answered, "answered")
 				})
 			})
 		}
@@ -165,11 +163,14 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				memorytest.Cut(f.brokers[0], nil)
 				began := time.Now()
 				got, fleet, err := q.ask(t.Context(), f.ns[0])
-				if d := time.Since(began); d != time.Second || got != 0 || !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("%d results after %v, %v", got, d, err)
-				}
-				if p, ok := errors.AsType[*backplane.PartialError](err); !ok || len(p.Coverage.Missing) != 2 || len(fleet.Missing) != 2 {
-					t.Errorf("%+v, %v", fleet, err)
+				d := time.Since(began)
+				assert.Equal(t, time.Second, d)
+				assert.Zero(t, got)
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				p, ok := errors.AsType[*backplane.PartialError](err)
+				if assert.True(t, ok, "%+v, %v", fleet, err) {
+					assert.Len(t, p.Coverage.Missing, 2, "%+v, %v", fleet, err)
+					assert.Len(t, fleet.Missing, 2, "%+v, %v", fleet, err)
 				}
 
 				// In the middle: the answers miss their way.
@@ -183,18 +184,16 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 					memorytest.Thaw(f.brokers[2])
 				})
 				defer timer.Stop()
-				if got, _, err = q.ask(t.Context(), f.ns[0]); got != 0 || !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("%d results, %v", got, err)
-				}
+				got, _, err = q.ask(t.Context(), f.ns[0])
+				assert.Zero(t, got)
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
 
 				// That was nobody's fault but the asker's: nobody is suspect now.
 				memorytest.Freeze(f.brokers[2])
 				memorytest.Heal(f.brokers[0])
 				settle()
 				for _, p := range f.nodes[0].KnownPeers() {
-					if p.Suspect {
-						t.Errorf("%s is suspect", p.ID)
-					}
+					assert.False(t, p.Suspect, "%s is suspect", p.ID)
 				}
 				memorytest.Thaw(f.brokers[2])
 				settle()
@@ -218,9 +217,7 @@ func TestQuestionContext(t *testing.T) {
 			defer timer.Stop()
 			got, fleet, err := q.ask(ctx, f.ns[0])
 			f.missing(got, fleet, err, backplane.ErrNoResponse, context.Canceled)
-			if f.nodes[0].KnownPeers()[1].Suspect {
-				t.Errorf("%s: suspect after less than the request timeout", q.name)
-			}
+			assert.False(t, f.nodes[0].KnownPeers()[1].Suspect, "%s: suspect after less than the request timeout", q.name)
 		})
 	}
 }
@@ -233,12 +230,10 @@ func TestSuspects(t *testing.T) {
 			t.Helper()
 			began := time.Now()
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
-			if d := time.Since(began); d != lasts {
-				t.Errorf("took %v, want %v", d, lasts)
-			}
+			assert.Equal(t, lasts, time.Since(began))
 			if wantReason == nil {
-				if err != nil || len(m.List) != 2 {
-					t.Errorf("%+v, %v", m, err)
+				if assert.NoError(t, err, "%+v", m) {
+					assert.Len(t, m.List, 2, "%+v", m)
 				}
 				return
 			}
@@ -255,7 +250,7 @@ func TestSuspects(t *testing.T) {
 		ask(nil, nil, 0)
 		memorytest.Freeze(f.brokers[2])
 		ask(backplane.ErrNoResponse, context.DeadlineExceeded, time.Second)
-		equal(t, "suspects", suspects(), f.ids(2))
+		assert.Equal(t, f.ids(2), suspects(), "suspects")
 		ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 		ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 
@@ -263,22 +258,18 @@ func TestSuspects(t *testing.T) {
 		stray := f.nodes[0].Stats().StrayResponses
 		memorytest.Thaw(f.brokers[2])
 		settle()
-		if n := f.nodes[0].Stats().StrayResponses - stray; n != 3 {
-			t.Errorf("%d late answers were counted, want 3", n)
-		}
-		equal(t, "suspects", suspects(), nil)
+		assert.EqualValues(t, 3, f.nodes[0].Stats().StrayResponses-stray, "late answers were counted")
+		assert.Empty(t, suspects(), "suspects")
 		ask(nil, nil, 0)
 
 		// A broadcast of it is a sign as well.
 		memorytest.Freeze(f.brokers[2])
 		ask(backplane.ErrNoResponse, context.DeadlineExceeded, time.Second)
-		if err := f.ns[2].Broadcast(t.Context(), nil, backplane.All()); err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "suspects", suspects(), f.ids(2))
+		require.NoError(t, f.ns[2].Broadcast(t.Context(), nil, backplane.All()))
+		assert.Equal(t, f.ids(2), suspects(), "suspects")
 		memorytest.Thaw(f.brokers[2])
 		settle()
-		equal(t, "suspects", suspects(), nil)
+		assert.Empty(t, suspects(), "suspects")
 		f.errs[0].none(t)
 	})
 }
@@ -305,14 +296,10 @@ func TestUnknownMember(t *testing.T) {
 					t.Helper()
 					began := time.Now()
 					err := call(t.Context(), f.ns[0], id)
-					if d := time.Since(began); d != lasts {
-						t.Errorf("took %v, want %v", d, lasts)
-					}
+					assert.Equal(t, lasts, time.Since(began))
 					me, ok := errors.AsType[*backplane.OpError](err)
 					if want == nil {
-						if err != nil {
-							t.Error(err)
-						}
+						assert.NoError(t, err)
 					} else if !ok || me.Op != op.String() || me.Name != id || !errors.Is(err, want) {
 						t.Errorf("%v, want %v", err, want)
 					}
@@ -358,10 +345,11 @@ func TestUnannouncedNode(t *testing.T) {
 			})
 			began := time.Now()
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
-			if err != nil || len(m.List) != 3 || time.Since(began) != delay {
-				t.Errorf("%+v after %v, %v", m, time.Since(began), err)
+			if assert.NoError(t, err, "%+v", m) {
+				assert.Len(t, m.List, 3, "%+v", m)
+				assert.Equal(t, delay, time.Since(began), "%+v", m)
 			}
-			equal(t, "answered", m.Answered, slices.Sorted(slices.Values(append(f.ids(1, 2), "ghost"))))
+			assert.Equal(t, slices.Sorted(slices.Values(append(f.ids(1, 2), "ghost"))), m.Answered, "answered")
 		}
 		if n, err := f.ns[0].Count(t.Context()); n != 4 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
@@ -369,17 +357,18 @@ func TestUnannouncedNode(t *testing.T) {
 		// If it does not answer it is missed, without a name.
 		w.onRequest(nil)
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if len(m.Missing) != 1 || m.Missing[0].Node != "" || m.Missing[0].Count != 1 || !errors.Is(m.Missing[0].Reason, backplane.ErrNoResponse) {
-			t.Errorf("missing %+v", m.Missing)
-		}
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 unnamed") {
-			t.Errorf("%v", err)
-		}
+		require.Len(t, m.Missing, 1)
+		assert.Empty(t, m.Missing[0].Node)
+		assert.Equal(t, 1, m.Missing[0].Count)
+		assert.ErrorIs(t, m.Missing[0].Reason, backplane.ErrNoResponse)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorContains(t, err, "1 unnamed")
 		// Answers without a name count as well.
 		w.onRequest(func(r *wire.Request) { w.answer(r, "", wire.Response{}) })
-		if m, err = f.ns[0].Members(t.Context(), backplane.All()); err != nil || m.Foreign != 1 || len(m.Answered) != 2 {
-			t.Errorf("%+v, %v", m, err)
-		}
+		m, err = f.ns[0].Members(t.Context(), backplane.All())
+		require.NoError(t, err, "%+v", m)
+		assert.Equal(t, 1, m.Foreign, "%+v", m)
+		assert.Len(t, m.Answered, 2, "%+v", m)
 	})
 }
 
@@ -403,11 +392,13 @@ func TestUnannouncedNodeLeaves(t *testing.T) {
 					want = 250 * time.Millisecond // it is looked after now and then
 				}
 				m, err := f.ns[0].Members(t.Context(), backplane.All())
-				if d := time.Since(began); d != want || !errors.Is(err, backplane.ErrPeerLost) || len(m.List) != 2 {
-					t.Errorf("%+v, %v after %v", m, err, d)
-				}
-				if len(m.Missing) != 1 || m.Missing[0].Node != "" || m.Missing[0].Count != 1 {
-					t.Errorf("missing %+v", m.Missing)
+				d := time.Since(began)
+				assert.Equal(t, want, d, "%+v", m)
+				assert.ErrorIs(t, err, backplane.ErrPeerLost, "%+v", m)
+				assert.Len(t, m.List, 2, "%+v", m)
+				if assert.Len(t, m.Missing, 1) {
+					assert.Empty(t, m.Missing[0].Node)
+					assert.Equal(t, 1, m.Missing[0].Count)
 				}
 			})
 		})
@@ -424,12 +415,14 @@ func TestNodeDiesOwingAcks(t *testing.T) {
 		defer timer.Stop()
 		began := time.Now()
 		a, err := f.ns[0].BroadcastAck(t.Context(), nil, backplane.All(), time.Minute)
-		if d := time.Since(began); d != 500*time.Millisecond || !errors.Is(err, backplane.ErrPeerLost) {
-			t.Errorf("%v after %v", err, d)
-		}
-		if a.Expected != 2 || len(a.Values) != 1 || len(a.Missing) != 1 || a.Missing[0].Node != f.nodes[1].ID() || len(a.Answered) != 1 {
-			t.Errorf("%+v", a)
-		}
+		d := time.Since(began)
+		assert.Equal(t, 500*time.Millisecond, d)
+		assert.ErrorIs(t, err, backplane.ErrPeerLost)
+		assert.Equal(t, 2, a.Expected)
+		require.Len(t, a.Values, 1)
+		require.Len(t, a.Missing, 1)
+		assert.Equal(t, f.nodes[1].ID(), a.Missing[0].Node)
+		assert.Len(t, a.Answered, 1)
 	})
 }
 
@@ -446,14 +439,13 @@ func TestLateJoiner(t *testing.T) {
 			})
 			defer timer.Stop()
 			got, fleet, err := q.ask(t.Context(), f.ns[0])
-			if got != 2 || err != nil {
-				t.Errorf("%s: %d results, %v", q.name, got, err)
-			}
-			equal(t, "answered", fleet.Answered, f.ids(1, 2))
+			assert.Equal(t, 2, got, q.name)
+			assert.NoError(t, err, q.name)
+			assert.Equal(t, f.ids(1, 2), fleet.Answered, "answered")
 			settle()
-			if got, _, err = q.ask(t.Context(), f.ns[0]); got < 3 || err != nil {
-				t.Errorf("%s: then %d results, %v", q.name, got, err)
-			}
+			got, _, err = q.ask(t.Context(), f.ns[0])
+			assert.GreaterOrEqual(t, got, 3, "%s: then", q.name)
+			assert.NoError(t, err, "%s: then", q.name)
 		})
 	}
 }
@@ -474,31 +466,26 @@ func TestNodesLeave(t *testing.T) {
 					if round%2 == 0 {
 						shut = f.ns[i].Close
 					}
-					if err := shut(t.Context()); err != nil {
-						t.Error(err)
-					}
+					assert.NoError(t, shut(t.Context()))
 				})
 			}
 			for range 20 {
 				for _, q := range questions[:3] {
 					_, fleet, err := q.ask(t.Context(), f.ns[0])
 					for _, m := range fleet.Missing {
-						if !slices.Contains(f.ids(1, 2), m.Node) || !errors.Is(m.Reason, backplane.ErrPeerLost) {
-							t.Errorf("missing %+v, %v", m, err)
-						}
+						assert.Contains(t, f.ids(1, 2), m.Node, "missing, %v", err)
+						assert.ErrorIs(t, m.Reason, backplane.ErrPeerLost, "missing, %v", err)
 					}
 				}
 			}
 			wg.Wait()
 			settle()
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
-			if err != nil || !slices.Equal(m.Answered, f.ids(3)) {
-				t.Errorf("at the end: %+v, %v", m, err)
+			if assert.NoError(t, err, "at the end: %+v", m) {
+				assert.Equal(t, f.ids(3), m.Answered, "at the end: %+v", m)
 			}
 			// A node that has said goodbye is waited for until it is counted no more.
-			if d := time.Since(began); d > 100*time.Millisecond {
-				t.Errorf("somebody waited %v", d)
-			}
+			assert.LessOrEqual(t, time.Since(began), 100*time.Millisecond, "somebody waited")
 		})
 	}
 }
@@ -521,9 +508,11 @@ func TestLeaverThatStillListens(t *testing.T) {
 			for _, lasts := range []time.Duration{250 * time.Millisecond, 0} {
 				began := time.Now()
 				m, err := f.ns[0].Members(t.Context(), backplane.All())
-				if !errors.Is(err, backplane.ErrPeerLost) || len(m.List) != 2 || len(m.Missing) != 1 || m.Missing[0].Node != "leaver" || time.Since(began) != lasts {
-					t.Errorf("%s: %+v, %v after %v", how, m, err, time.Since(began))
-				}
+				assert.ErrorIs(t, err, backplane.ErrPeerLost, how)
+				require.Len(t, m.List, 2, how)
+				require.Len(t, m.Missing, 1, how)
+				assert.Equal(t, "leaver", m.Missing[0].Node, how)
+				assert.Equal(t, lasts, time.Since(began), how)
 			}
 			ghost := f.wire("ghost") // the leaver does not count for one that stays
 			ghost.onRequest(func(r *wire.Request) {
@@ -532,12 +521,13 @@ func TestLeaverThatStillListens(t *testing.T) {
 			})
 			began := time.Now()
 			m, err := f.ns[0].Members(t.Context(), backplane.All())
-			if err != nil || len(m.List) != 2 || !slices.Contains(m.Answered, "ghost") || time.Since(began) != 100*time.Millisecond {
-				t.Errorf("%s: %+v, %v after %v", how, m, err, time.Since(began))
-			}
-			if n, err := f.ns[0].Count(t.Context()); n != 5 || err != nil {
-				t.Errorf("Count: %d, %v", n, err)
-			}
+			require.NoError(t, err, how)
+			require.Len(t, m.List, 2, how)
+			assert.Contains(t, m.Answered, "ghost", how)
+			assert.Equal(t, 100*time.Millisecond, time.Since(began), how)
+			n, err := f.ns[0].Count(t.Context())
+			assert.Equal(t, 5, n)
+			assert.NoError(t, err)
 		})
 	}
 }
@@ -640,10 +630,12 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 			time.AfterFunc(100*time.Millisecond, func() { x.answer(r, "x", info("x")) })
 		})
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if err != nil || len(m.List) != 2 || m.List[0].ID != "1" || m.List[0].Node != "w" || m.List[1].ID != "x" {
-			t.Errorf("%+v, %v", m, err)
-		}
-		equal(t, "answered", m.Answered, []string{"w", "x"})
+		require.NoError(t, err)
+		require.Len(t, m.List, 2)
+		assert.Equal(t, "1", m.List[0].ID)
+		assert.Equal(t, "w", m.List[0].Node)
+		assert.Equal(t, "x", m.List[1].ID)
+		assert.Equal(t, []string{"w", "x"}, m.Answered, "answered")
 		if s, u, fo, e := stats(); s != 3 || u != 1 || fo != 1 || e != 2 { // the question itself comes back too
 			t.Errorf("stray %d, undecodable %d, foreign %d, echoes %d", s, u, fo, e)
 		}
@@ -651,9 +643,8 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 
 		w.answer(last, "w", info("late"))
 		settle()
-		if s, _, _, _ := stats(); s != 4 {
-			t.Errorf("stray %d after a late answer", s)
-		}
+		s, _, _, _ := stats()
+		assert.EqualValues(t, 4, s, "stray after a late answer")
 
 		// Acknowledgements nobody asked for, and of a question without them.
 		w.onRequest(func(r *wire.Request) {
@@ -662,9 +653,8 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 			x.answer(r, "x", wire.Response{})
 		})
 		touched, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "r")
-		if err != nil || touched.Count != 7 {
-			t.Errorf("JoinAll: %+v, %v", touched, err)
-		}
+		require.NoError(t, err, "JoinAll: %+v", touched)
+		assert.Equal(t, 7, touched.Count, "JoinAll: %+v", touched)
 		f.errs[0].none(t)
 	})
 }
@@ -679,14 +669,13 @@ func TestIDsWithACommonBeginning(t *testing.T) {
 		f.meet()
 		for i := range f.ns {
 			m, err := f.ns[i].Members(t.Context(), backplane.All())
-			if err != nil || len(m.Answered) != 2 {
-				t.Errorf("%s: %+v, %v", f.nodes[i].ID(), m, err)
+			if assert.NoError(t, err, "%s: %+v", f.nodes[i].ID(), m) {
+				assert.Len(t, m.Answered, 2, "%s: %+v", f.nodes[i].ID(), m)
 			}
 		}
 		for i, n := range f.nodes {
-			if st := n.Stats(); st.StrayResponses+st.Foreign != 0 {
-				t.Errorf("node %d: %+v", i, st)
-			}
+			st := n.Stats()
+			assert.Zero(t, st.StrayResponses+st.Foreign, "node %d: %+v", i, st)
 		}
 	})
 }
@@ -704,9 +693,7 @@ func TestOnRequestUntilItsContextEnds(t *testing.T) {
 		})
 		r, err := f.ns[0].Request(t.Context(), nil)
 		settle()
-		if lasted != time.Second {
-			t.Errorf("its context ended after %v", lasted)
-		}
+		assert.Equal(t, time.Second, lasted, "its context ended")
 		// The answer and the deadline come at the same moment.
 		if err == nil && (len(r.List) != 1 || r.List[0].Err != context.DeadlineExceeded.Error()) || err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%+v, %v", r, err)
@@ -764,47 +751,50 @@ func TestCallbacksOfRequests(t *testing.T) {
 			return new(backplane.Reply)
 		}
 		r, err := f.ns[0].Request(t.Context(), []byte("hi"))
-		if err != nil || string(by(r, 1).Payload) != f.nodes[0].ID()+": hi" || by(r, 2).Err == "" || by(r, 2).Payload != nil {
-			t.Errorf("%+v, %v", r, err)
-		}
-		if r, err = f.ns[0].Request(t.Context(), []byte("panic")); err != nil || !strings.Contains(by(r, 1).Err, "panic") {
-			t.Errorf("%+v, %v", r, err)
-		}
+		require.NoError(t, err)
+		assert.Equal(t, f.nodes[0].ID()+": hi", string(by(r, 1).Payload))
+		assert.NotEmpty(t, by(r, 2).Err)
+		assert.Nil(t, by(r, 2).Payload)
+		r, err = f.ns[0].Request(t.Context(), []byte("panic"))
+		require.NoError(t, err, "%+v", r)
+		assert.Contains(t, by(r, 1).Err, "panic", "%+v", r)
 		settle()
-		if p := reported[*backplane.PanicError](t, f.errs[1]); p.What != "OnRequest" || p.Value != "request" {
-			t.Errorf("reported %v", p)
-		}
-		if r, err = f.ns[0].EventAck(t.Context(), []byte("panic")); err != nil || !strings.Contains(by(r, 1).Err, "panic") || by(r, 2).Err != "" {
-			t.Errorf("%+v, %v", r, err)
-		}
+		p := reported[*backplane.PanicError](t, f.errs[1])
+		assert.Equal(t, "OnRequest", p.What)
+		assert.Equal(t, "request", p.Value)
+		r, err = f.ns[0].EventAck(t.Context(), []byte("panic"))
+		require.NoError(t, err, "%+v", r)
+		assert.Contains(t, by(r, 1).Err, "panic", "%+v", r)
+		assert.Empty(t, by(r, 2).Err, "%+v", r)
 		settle()
-		if p := reported[*backplane.PanicError](t, f.errs[1]); p.What != "OnEvent" || p.Value != "event" {
-			t.Errorf("reported %v", p)
-		}
-		if r, err = f.ns[0].EventAck(t.Context(), []byte("twice")); err != nil || string(by(r, 1).Payload) != "1" || len(r.List) != 2 {
-			t.Errorf("%+v, %v", r, err)
-		}
+		p = reported[*backplane.PanicError](t, f.errs[1])
+		assert.Equal(t, "OnEvent", p.What)
+		assert.Equal(t, "event", p.Value)
+		r, err = f.ns[0].EventAck(t.Context(), []byte("twice"))
+		require.NoError(t, err, "%+v", r)
+		assert.Equal(t, "1", string(by(r, 1).Payload), "%+v", r)
+		assert.Len(t, r.List, 2, "%+v", r)
 		began := time.Now()
-		if r, err = f.ns[0].EventAck(t.Context(), []byte("later")); err != nil || by(r, 1).Payload != nil || time.Since(began) != 500*time.Millisecond {
-			t.Errorf("%+v, %v", r, err)
-		}
+		r, err = f.ns[0].EventAck(t.Context(), []byte("later"))
+		require.NoError(t, err, "%+v", r)
+		assert.Nil(t, by(r, 1).Payload, "%+v", r)
+		assert.Equal(t, 500*time.Millisecond, time.Since(began), "%+v", r)
 		began = time.Now()
 		r, err = f.ns[0].EventAck(t.Context(), []byte("never"))
-		if !errors.Is(err, context.DeadlineExceeded) || len(r.Missing) != 1 || r.Missing[0].Node != f.nodes[1].ID() || time.Since(began) != time.Second {
-			t.Errorf("%+v, %v", r, err)
-		}
-		if err := f.ns[0].Event(t.Context(), []byte("plain")); err != nil {
-			t.Error(err)
-		}
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Len(t, r.Missing, 1)
+		assert.Equal(t, f.nodes[1].ID(), r.Missing[0].Node)
+		assert.Equal(t, time.Second, time.Since(began))
+		assert.NoError(t, f.ns[0].Event(t.Context(), []byte("plain")))
 		settle()
 		var got []string
 		for len(events) > 0 {
 			got = append(got, <-events)
 		}
-		equal(t, "events", got, []string{"panic", "twice", "later", "never", "plain"})
-		if st := f.nodes[1].Stats(); st.Served != 7 || st.Panics != 2 {
-			t.Errorf("stats %+v", st)
-		}
+		assert.Equal(t, []string{"panic", "twice", "later", "never", "plain"}, got, "events")
+		st := f.nodes[1].Stats()
+		assert.EqualValues(t, 7, st.Served)
+		assert.EqualValues(t, 2, st.Panics)
 	})
 }
 
@@ -817,19 +807,18 @@ func TestDescribePanics(t *testing.T) {
 			f.socket(i, fmt.Sprint("polite", i))
 		}
 		m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
-		if err != nil || len(m.List) != 4 {
-			t.Fatalf("%+v, %v", m, err)
-		}
+		require.NoError(t, err, "%+v", m)
+		require.Len(t, m.List, 4, "%+v", m)
 		for _, i := range m.List {
-			if want := strings.HasPrefix(i.ID, "polite"); (i.Data != nil) != want || len(i.Rooms) != 1 {
-				t.Errorf("%+v", i)
-			}
+			want := strings.HasPrefix(i.ID, "polite")
+			assert.Equal(t, want, i.Data != nil)
+			assert.Len(t, i.Rooms, 1)
 		}
 		settle()
 		for i, log := range f.errs {
-			if p := reported[*backplane.PanicError](t, log); p.What != "Describe" || p.Member != fmt.Sprint("rude", i) {
-				t.Errorf("reported %v", p)
-			}
+			p := reported[*backplane.PanicError](t, log)
+			assert.Equal(t, "Describe", p.What)
+			assert.Equal(t, fmt.Sprint("rude", i), p.Member)
 		}
 	})
 }
@@ -851,25 +840,21 @@ func TestBrokerThatCannotCount(t *testing.T) {
 		f.socket(1, "b")
 		w := f.wire("ghost")
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		if err != nil || len(m.List) != 1 || len(m.Answered) != 1 {
-			t.Errorf("%+v, %v", m, err)
-		}
-		if n, err := f.ns[0].Count(t.Context()); n != 2 || err != nil {
-			t.Errorf("Count: %d, %v", n, err)
-		}
-		if err := f.nodes[1].Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err, "%+v", m)
+		require.Len(t, m.List, 1, "%+v", m)
+		assert.Len(t, m.Answered, 1, "%+v", m)
+		n, err := f.ns[0].Count(t.Context())
+		assert.Equal(t, 2, n)
+		assert.NoError(t, err)
+		require.NoError(t, f.nodes[1].Close(t.Context()))
 		settle()
 		w.saw(kindRequests)
 		for _, q := range questions {
-			if got, _, err := q.ask(t.Context(), f.ns[0]); got != 0 || err != nil {
-				t.Errorf("%s: %d results, %v", q.name, got, err)
-			}
+			got, _, err := q.ask(t.Context(), f.ns[0])
+			assert.Zero(t, got, q.name)
+			assert.NoError(t, err, q.name)
 			settle()
-			if n := len(w.saw(kindRequests)); n != 1 {
-				t.Errorf("%s was heard %d times by a node that nobody knows", q.name, n)
-			}
+			assert.Equal(t, 1, len(w.saw(kindRequests)), "%s: heard by a node that nobody knows", q.name)
 		}
 	})
 }

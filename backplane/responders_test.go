@@ -4,6 +4,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -29,12 +32,9 @@ func TestRespondersWhoIntroduceThemselves(t *testing.T) {
 		f.add(&backplane.Options{}, &nsOptions{Codec: codec})
 		ask := func(what string, want wire.Unannounced) {
 			t.Helper()
-			if _, err := f.ns[0].Members(t.Context(), backplane.All()); err != nil {
-				t.Errorf("%s: %v", what, err)
-			}
-			if got := codec.told.Load(); got != want {
-				t.Errorf("%s: %+v, want %+v", what, got, want)
-			}
+			_, err := f.ns[0].Members(t.Context(), backplane.All())
+			assert.NoError(t, err, what)
+			assert.Equal(t, want, codec.told.Load(), what)
 		}
 		w := f.wire("node")
 		w.onRequest(func(r *wire.Request) { w.answer(r, "node", wire.Response{}) })
@@ -43,12 +43,9 @@ func TestRespondersWhoIntroduceThemselves(t *testing.T) {
 		settle()
 		ask("it has introduced itself", wire.Unannounced{Total: 0, Responding: -1})
 		mute := f.bus.Broker()
-		if _, err := mute.Subscribe(t.Context(), w, broker.Exactly(requestsChannel)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := mute.Subscribe(t.Context(), w, broker.Exactly(requestsChannel))
+		require.NoError(t, err)
 		ask("a stranger without one", wire.Unannounced{Total: 1, Responding: 0})
-		if err := mute.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, mute.Close(t.Context()))
 	})
 }

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -26,19 +29,13 @@ func one(t testing.TB, opts *backplane.Options, no *nsOptions) *backplane.Namesp
 func oneOn(t testing.TB, b broker.Broker, opts *backplane.Options, no *nsOptions) *backplane.Namespace {
 	t.Helper()
 	node, err := backplane.New(b, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ns, err := openNamespace(t.Context(), node, chat, no)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := errors.Join(node.Close(ctx), b.Close(ctx)); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, errors.Join(node.Close(ctx), b.Close(ctx)))
 	})
 	return ns
 }
@@ -113,17 +110,14 @@ func TestRoomsAgainstModel(t *testing.T) {
 		switch op := rnd.IntN(20); {
 		case op < 3: // add
 			s := newSocket(id)
-			if err := ns.Add(s); (err == nil) == exists {
-				t.Fatalf("step %d: Add(%s): %v, there is one: %t", step, id, err, exists)
-			}
+			err := ns.Add(s)
+			require.NotEqual(t, exists, err == nil, "step %d: Add(%s): %v, there is one", step, id, err)
 			if !exists {
 				model.add(id)
 				sockets[id] = s
 			}
 		case op == 3: // remove
-			if ns.Remove(id) != exists {
-				t.Fatalf("step %d: Remove(%s), there is one: %t", step, id, exists)
-			}
+			require.Equal(t, exists, ns.Remove(id), "step %d: Remove(%s), there is one", step, id)
 			delete(model, id)
 		case op < 10: // join: many at a time, now and then
 			if !exists {
@@ -133,9 +127,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 			if rnd.IntN(10) == 0 {
 				rooms = append(rooms, id)
 			}
-			if err := ns.Join(ctx, id, rooms...); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, ns.Join(ctx, id, rooms...))
 			for _, r := range rooms {
 				model[id][r] = true
 			}
@@ -147,9 +139,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 			if rnd.IntN(5) == 0 {
 				rooms = append(rooms, id)
 			}
-			if err := ns.Leave(ctx, id, rooms...); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, ns.Leave(ctx, id, rooms...))
 			for _, r := range rooms {
 				delete(model[id], r)
 			}
@@ -157,9 +147,8 @@ func TestRoomsAgainstModel(t *testing.T) {
 			to, rooms := target(), pick(names, 1+rnd.IntN(3))
 			want := model.selected(to)
 			got, err := ns.JoinAll(ctx, to, rooms...)
-			if err != nil || got.Count != len(want) {
-				t.Fatalf("step %d: JoinAll(%v): %+v, %v, want %v", step, to, got, err, want)
-			}
+			require.NoError(t, err, "step %d: JoinAll(%v): %+v", step, to, got)
+			require.Equal(t, len(want), got.Count, "step %d: JoinAll(%v): %+v", step, to, got)
 			for _, id := range want {
 				for _, r := range rooms {
 					model[id][r] = true
@@ -170,9 +159,8 @@ func TestRoomsAgainstModel(t *testing.T) {
 			rooms := append(pick(names, 1+rnd.IntN(3)), backplane.SelectionOf(to).Rooms...)
 			want := model.selected(to)
 			got, err := ns.LeaveAll(ctx, to, rooms...)
-			if err != nil || got.Count != len(want) {
-				t.Fatalf("step %d: LeaveAll(%v): %+v, %v, want %v", step, to, got, err, want)
-			}
+			require.NoError(t, err, "step %d: LeaveAll(%v): %+v", step, to, got)
+			require.Equal(t, len(want), got.Count, "step %d: LeaveAll(%v): %+v", step, to, got)
 			for _, id := range want {
 				for _, r := range rooms {
 					delete(model[id], r)
@@ -180,37 +168,30 @@ func TestRoomsAgainstModel(t *testing.T) {
 			}
 		case op == 17: // a message
 			to := target()
-			if err := ns.Broadcast(ctx, []byte("x"), to); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, ns.Broadcast(ctx, []byte("x"), to))
 			for id := range model {
 				want := 0
 				if model.selects(id, to) {
 					want = 1
 				}
-				if got := len(sockets[id].all()); got != want {
-					t.Fatalf("step %d: %s got %d messages for %v, want %d", step, id, got, to, want)
-				}
+				require.Equal(t, want, len(sockets[id].all()), "step %d: %s messages for %v", step, id, to)
 			}
 		default: // look
 			to := target()
 			members, err := ns.MembersDetail(ctx, to)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			var got []string
 			for _, m := range members.List {
 				got = append(got, m.ID)
-				equal(t, "rooms of "+m.ID, sorted(m.Rooms), slices.Sorted(maps.Keys(model[m.ID])))
+				assert.ElementsMatch(t, slices.Sorted(maps.Keys(model[m.ID])), m.Rooms, "rooms of "+m.ID)
 			}
-			equal(t, fmt.Sprintf("step %d: members of %v", step, to), sorted(got), model.selected(to))
-			equal(t, fmt.Sprintf("step %d: names", step), sorted(ns.LocalRooms()), model.names())
+			assert.ElementsMatch(t, model.selected(to), got, "step %d: members of %v", step, to)
+			assert.ElementsMatch(t, model.names(), ns.LocalRooms(), "step %d: names", step)
 			rooms, ok := ns.LocalRoomsOf(id)
-			if ok != exists || ns.Len() != len(model) {
-				t.Fatalf("step %d: RoomsOf(%s): %t, Len %d, want %d", step, id, ok, ns.Len(), len(model))
-			}
+			require.Equal(t, exists, ok, "step %d: RoomsOf(%s)", step, id)
+			require.Equal(t, len(model), ns.Len(), "step %d: RoomsOf(%s)", step, id)
 			if ok {
-				equal(t, "RoomsOf", sorted(rooms), slices.Sorted(maps.Keys(model[id])))
+				assert.ElementsMatch(t, slices.Sorted(maps.Keys(model[id])), rooms, "RoomsOf")
 			}
 		}
 		if t.Failed() {
@@ -226,12 +207,8 @@ func TestRoomShrinks(t *testing.T) {
 	const n = 3000
 	for i := range n {
 		id := fmt.Sprint(i)
-		if err := ns.Add(newNull(id)); err != nil {
-			t.Fatal(err)
-		}
-		if err := ns.Join(ctx, id, "big", "other"); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, ns.Add(newNull(id)))
+		require.NoError(t, ns.Join(ctx, id, "big", "other"))
 	}
 	for i := range n - 2 {
 		id := fmt.Sprint(i)
@@ -242,12 +219,10 @@ func TestRoomShrinks(t *testing.T) {
 		}
 	}
 	m, err := ns.Members(ctx, backplane.To("big").Local())
-	if err != nil || len(m.List) != 2 {
-		t.Fatalf("%d members are left, want 2 (%v)", len(m.List), err)
-	}
-	if m, _ = ns.Members(ctx, backplane.To("other").Local()); len(m.List) != n/2+1 {
-		t.Errorf("%d members in the other room, want %d", len(m.List), n/2+1)
-	}
+	require.NoError(t, err)
+	require.Len(t, m.List, 2, "members are left")
+	m, _ = ns.Members(ctx, backplane.To("other").Local())
+	assert.Len(t, m.List, n/2+1, "members in the other room")
 }
 
 // null is a member that drops everything.
@@ -268,19 +243,15 @@ func TestRoomsKeepNoMessage(t *testing.T) {
 		buf, err := backplane.NativeCodec().AppendRequest(nil, chat, &wire.Request{
 			ID: "stranger.1", Op: wire.OpJoin, Origin: "stranger", ByID: true, Member: "a", Targets: []string{"room"},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		// The bus hands out a copy of its own, so the message is handed over here.
 		f.ns[0].HandleForTest(requestsChannel, buf)
 		settle()
 		for i := range buf {
 			buf[i] = 'X'
 		}
-		equal(t, "names", sorted(f.ns[0].LocalRooms()), []string{"a", "room"})
-		if len(w.saw(kindNodeResponses)) != 1 {
-			t.Error("no answer")
-		}
+		assert.ElementsMatch(t, []string{"a", "room"}, f.ns[0].LocalRooms(), "names")
+		assert.Len(t, w.saw(kindNodeResponses), 1, "no answer")
 	})
 }
 
@@ -289,22 +260,15 @@ func TestSelectionOfRepeatedNames(t *testing.T) {
 	const n = 2000
 	for i := range n {
 		id := fmt.Sprint(i)
-		if err := ns.Add(newNull(id)); err != nil {
-			t.Fatal(err)
-		}
-		if err := ns.Join(t.Context(), id, "lobby"); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, ns.Add(newNull(id)))
+		require.NoError(t, ns.Join(t.Context(), id, "lobby"))
 	}
 	// Each repetition must not cost a look at every member.
 	rooms := slices.Repeat([]string{"lobby", "nowhere"}, 100_000)
-	if places := backplane.PlacesOf(ns, rooms, append(rooms, "1")); places != 3 {
-		t.Errorf("looked at %d rooms", places)
-	}
+	assert.Equal(t, 3, backplane.PlacesOf(ns, rooms, append(rooms, "1")), "looked at rooms")
 	m, err := ns.Members(t.Context(), backplane.To(rooms...).Except(rooms[1:2]...).Local())
-	if err != nil || len(m.List) != n {
-		t.Errorf("%d members, want %d (%v)", len(m.List), n, err)
-	}
+	require.NoError(t, err)
+	assert.Len(t, m.List, n, "members")
 }
 
 // embedded is a member with its entry inside.
@@ -336,13 +300,12 @@ func TestNilEntry(t *testing.T) {
 		}{newNull("c"), nil},
 	} {
 		err := ns.Add(m)
-		if ne, ok := errors.AsType[*backplane.NameError](err); !ok || ne.Name != m.ID() {
-			t.Errorf("Add: %v", err)
+		ne, ok := errors.AsType[*backplane.NameError](err)
+		if assert.True(t, ok, "Add: %v", err) {
+			assert.Equal(t, m.ID(), ne.Name, "Add: %v", err)
 		}
 	}
-	if n := ns.Len(); n != 0 {
-		t.Errorf("%d members", n)
-	}
+	assert.Zero(t, ns.Len(), "members")
 }
 
 type base struct {
@@ -359,17 +322,11 @@ func TestEmbeddedEntry(t *testing.T) {
 	expect := func(ns *backplane.Namespace, room string, want int) {
 		t.Helper()
 		m.got = 0
-		if err := ns.Broadcast(ctx, pack([]any{"x"}), backplane.To(room).Local()); err != nil {
-			t.Fatal(err)
-		}
-		if m.got != want {
-			t.Errorf("room %q delivered %d times, want %d", room, m.got, want)
-		}
+		require.NoError(t, ns.Broadcast(ctx, pack([]any{"x"}), backplane.To(room).Local()))
+		assert.Equal(t, want, m.got, "deliveries in room %q", room)
 	}
 	for _, err := range []error{a.Add(m), b.Add(m), a.Join(ctx, "m", "red"), b.Join(ctx, "m", "blue")} {
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 	}
 	expect(a, "red", 1)
 	expect(a, "blue", 0)
@@ -378,9 +335,7 @@ func TestEmbeddedEntry(t *testing.T) {
 	a.Remove("m")
 	expect(a, "red", 0)
 	expect(b, "blue", 1)
-	if err := a.Add(m); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, a.Add(m))
 	expect(a, "red", 0)
 	expect(a, "m", 1)
 	expect(b, "blue", 1)

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 )
@@ -71,9 +74,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				}) {
 					return
 				}
-				if err != nil {
-					t.Errorf("worker %d, %s: %v", w, what, err)
-				}
+				assert.NoError(t, err, "worker %d, %s", w, what)
 			}
 			for round := range rounds {
 				if ctx.Err() != nil {
@@ -100,24 +101,18 @@ func TestEverythingAtOnce(t *testing.T) {
 						check("Leave of nobody", err)
 					}
 				case 3:
-					if ns.Remove(id) != (model[id] != nil) {
-						t.Errorf("worker %d: Remove", w)
-					}
+					assert.Equal(t, model[id] != nil, ns.Remove(id), "worker %d: Remove", w)
 					delete(model, id)
 				case 4:
 					m, err := ns.MembersDetail(ctx, backplane.To(room))
 					check("MembersDetail", err)
 					for _, i := range m.List {
-						if !model[i.ID][room] {
-							t.Errorf("worker %d: %s is in %s", w, i.ID, room)
-						}
+						assert.True(t, model[i.ID][room], "worker %d: %s is in %s", w, i.ID, room)
 					}
 				case 5:
 					acks, err := ns.BroadcastAck(ctx, []byte("ack"), backplane.To("steady"), 0)
 					check("BroadcastAck", err)
-					if len(acks.Values) != nodes {
-						t.Errorf("worker %d: %d acknowledgements", w, len(acks.Values))
-					}
+					assert.Len(t, acks.Values, nodes, "worker %d: acknowledgements", w)
 				case 6:
 					_, err := ns.AllRooms(ctx)
 					check("AllRooms", err)
@@ -126,9 +121,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					check("Request", err)
 					// And perhaps of the node that comes and goes.
 					r.List = slices.DeleteFunc(r.List, func(r backplane.Reply) bool { return !slices.Contains(f.ids(0, 1, 2, 3), r.Node) })
-					if len(r.List) != nodes-1 {
-						t.Errorf("worker %d: %d replies", w, len(r.List))
-					}
+					assert.Len(t, r.List, nodes-1, "worker %d: replies", w)
 				case 8:
 					_, err := ns.JoinAll(ctx, some, "crowd")
 					check("JoinAll", err)
@@ -164,17 +157,14 @@ func TestEverythingAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if _, err := n.Namespace(ctx, chat, nil); err != nil {
-				t.Error(err)
-			}
+			_, err = n.Namespace(ctx, chat, nil)
+			assert.NoError(t, err)
 			for _, n := range f.nodes {
 				n.KnownPeers()
 				n.Stats()
 				n.Namespaces()
 			}
-			if err := n.Close(ctx); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, n.Close(ctx))
 			b.Close(ctx)
 			time.Sleep(time.Millisecond) // so that it is not there all the time
 		}
@@ -185,9 +175,8 @@ func TestEverythingAtOnce(t *testing.T) {
 
 	// A question comes behind every broadcast sent before it.
 	for i, ns := range f.ns {
-		if _, err := ns.LeaveAll(ctx, backplane.To("nobody"), "nowhere"); err != nil {
-			t.Errorf("node %d: %v", i, err)
-		}
+		_, err := ns.LeaveAll(ctx, backplane.To("nobody"), "nowhere")
+		assert.NoError(t, err, "node %d", i)
 	}
 	for i, o := range steady {
 		o.mu.Lock()
@@ -195,9 +184,8 @@ func TestEverythingAtOnce(t *testing.T) {
 		for _, n := range o.last {
 			total += n
 		}
-		if int64(total) != sent.Load() || o.bad > 0 {
-			t.Errorf("node %d: %d messages of %d came, %d out of order", i, total, sent.Load(), o.bad)
-		}
+		assert.Equal(t, sent.Load(), int64(total), "node %d", i)
+		assert.LessOrEqual(t, o.bad, 0, "node %d", i)
 		o.mu.Unlock()
 	}
 	for w, model := range models {
@@ -205,9 +193,9 @@ func TestEverythingAtOnce(t *testing.T) {
 		for id, want := range model {
 			got, ok := rooms.LocalRoomsOf(id)
 			got = slices.DeleteFunc(got, func(r string) bool { return r == "crowd" })
-			if !ok || len(got) != len(want) || slices.ContainsFunc(got, func(r string) bool { return !want[r] }) {
-				t.Errorf("worker %d: %s is in %v, want %v", w, id, got, want)
-			}
+			require.True(t, ok, "worker %d: rooms of %s", w, id)
+			require.Len(t, got, len(want), "worker %d: rooms of %s", w, id)
+			assert.False(t, slices.ContainsFunc(got, func(r string) bool { return !want[r] }), "worker %d: rooms of %s", w, id)
 		}
 	}
 	members := 0
@@ -215,12 +203,10 @@ func TestEverythingAtOnce(t *testing.T) {
 		members += len(m)
 	}
 	m, err := f.ns[0].Members(ctx, backplane.All())
-	if err != nil || len(m.List) != members+nodes {
-		t.Errorf("%d members in the fleet, want %d (%v)", len(m.List), members+nodes, err)
-	}
+	require.NoError(t, err)
+	assert.Len(t, m.List, members+nodes, "members in the fleet")
 	for i, n := range f.nodes {
-		if st := n.Stats(); st.Panics+st.Stalls+st.Undecodable+st.Refused > 0 {
-			t.Errorf("node %d: %+v", i, st)
-		}
+		st := n.Stats()
+		assert.LessOrEqual(t, st.Panics+st.Stalls+st.Undecodable+st.Refused, uint64(0), "node %d: %+v", i, st)
 	}
 }

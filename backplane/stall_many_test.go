@@ -3,9 +3,11 @@ package backplane_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
 )
@@ -35,29 +37,21 @@ func TestManyStalledMembers(t *testing.T) {
 				settle()
 				began := time.Now()
 				m, err := f.ns[1].Members(t.Context(), backplane.All())
-				if err != nil || len(m.List) != n+1 {
-					t.Errorf("%d, %s: %v", n, what, err)
+				if assert.NoError(t, err, "%d, %s", n, what) {
+					assert.Len(t, m.List, n+1, "%d, %s", n, what)
 				}
-				if err := f.ns[1].Join(t.Context(), "fine", "room"); err != nil {
-					t.Errorf("%d, %s: %v", n, what, err)
-				}
-				if d := time.Since(began); d > 950*time.Millisecond {
-					t.Errorf("%d, %s: took %v", n, what, d)
-				}
+				assert.NoError(t, f.ns[1].Join(t.Context(), "fine", "room"), "%d, %s", n, what)
+				assert.LessOrEqual(t, time.Since(began), 950*time.Millisecond, "%d, %s", n, what)
 				settle()
-				if list := fine.all(); !slices.Contains(list, "fine") {
-					t.Errorf("%d, %s: the member that does not block got %v", n, what, list)
-				}
-				if st := f.nodes[0].Stats(); st.Stalls != uint64(n) {
-					t.Errorf("%d, %s: %d stalls", n, what, st.Stalls)
-				}
+				assert.Contains(t, fine.all(), "fine", "%d, %s: the member that does not block", n, what)
+				st := f.nodes[0].Stats()
+				assert.Equal(t, uint64(n), st.Stalls, "%d, %s: %d stalls", n, what, st.Stalls)
 				close(release)
 				settle()
 				f.broadcast(1, "again", backplane.All())
 				settle()
-				if st := f.nodes[0].Stats(); st.Stalls != uint64(n) {
-					t.Errorf("%d, %s: %d stalls afterwards", n, what, st.Stalls)
-				}
+				st = f.nodes[0].Stats()
+				assert.Equal(t, uint64(n), st.Stalls, "%d, %s: %d stalls afterwards", n, what, st.Stalls)
 				f.errs[0].take()
 			})
 		}
@@ -91,14 +85,13 @@ func TestBlockingDescribe(t *testing.T) {
 					said++
 				}
 			}
-			if err != nil || len(m.List) != 2*n || said != want {
-				t.Errorf("%d members, of which %d said something, %v", len(m.List), said, err)
+			if assert.NoError(t, err) {
+				assert.Len(t, m.List, 2*n)
+				assert.Equal(t, want, said)
 			}
 			return time.Since(began)
 		}
-		if d := look(1, n); d > 950*time.Millisecond {
-			t.Errorf("took %v", d)
-		}
+		assert.LessOrEqual(t, look(1, n), 950*time.Millisecond)
 		settle()
 		stalled := map[string]bool{}
 		for _, err := range f.errs[0].take() {
@@ -106,9 +99,8 @@ func TestBlockingDescribe(t *testing.T) {
 				stalled[s.Member] = true
 			}
 		}
-		if len(stalled) != n || f.nodes[0].Stats().Stalls != n {
-			t.Errorf("reported %v", stalled)
-		}
+		require.Len(t, stalled, n, "reported")
+		assert.EqualValues(t, n, f.nodes[0].Stats().Stalls, "reported")
 		for asker := range 2 {
 			if d := look(asker, n); d > 0 {
 				t.Errorf("node %d: the second list took %v", asker, d)
@@ -140,7 +132,7 @@ func TestPatienceComesBack(t *testing.T) {
 		f.broadcast(1, "1", backplane.All())
 		f.broadcast(1, "2", backplane.All())
 		time.Sleep(time.Second)
-		equal(t, "slow", slow.all(), []string{"1", "2"})
+		assert.Equal(t, []string{"1", "2"}, slow.all(), "slow")
 		f.errs[0].take()
 		close(release)
 		settle()

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 )
 
@@ -26,12 +29,10 @@ func TestQuestionsDuringAStall(t *testing.T) {
 				settle()
 				began := time.Now()
 				m, err := f.ns[asker].Members(t.Context(), backplane.All())
-				if err != nil || len(m.List) != 1 || len(m.Answered) != 1 {
-					t.Errorf("timeout %v, node %d: %v, %+v", timeout, asker, err, m)
-				}
-				if d := time.Since(began); d > 1250*time.Millisecond {
-					t.Errorf("timeout %v, node %d: took %v", timeout, asker, d)
-				}
+				require.NoError(t, err, "timeout %v, node %d", timeout, asker)
+				require.Len(t, m.List, 1, "timeout %v, node %d", timeout, asker)
+				assert.Len(t, m.Answered, 1, "timeout %v, node %d", timeout, asker)
+				assert.LessOrEqual(t, time.Since(began), 1250*time.Millisecond, "timeout %v, node %d", timeout, asker)
 				settle()
 				reported[*backplane.StalledError](t, f.errs[0])
 			})
@@ -58,14 +59,12 @@ func TestStallsInABusyProcess(t *testing.T) {
 			f.broadcast(from, text, backplane.All())
 		}
 		for _, text := range want {
-			if got := queueing.next(t); got != text {
-				t.Fatalf("from node %d came %s, want %s", from, got, text)
-			}
+			require.Equal(t, text, queueing.next(t), "from node %d", from)
 		}
 	}
-	if st := f.nodes[0].Stats(); st.Stalls != 0 || st.Skipped != 0 {
-		t.Errorf("stats %+v", st)
-	}
+	st := f.nodes[0].Stats()
+	assert.Zero(t, st.Stalls)
+	assert.Zero(t, st.Skipped)
 	f.errs[0].none(t)
 
 	release := make(chan struct{})
@@ -75,9 +74,7 @@ func TestStallsInABusyProcess(t *testing.T) {
 	f.join(0, stuck)
 	f.broadcast(1, "x", backplane.All())
 	for deadline := time.Now().Add(20 * time.Second); f.nodes[0].Stats().Stalls == 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("a stuck member was not found")
-		}
+		require.False(t, time.Now().After(deadline), "a stuck member was not found")
 		time.Sleep(time.Millisecond) // polls a condition; nothing follows from the time
 	}
 }

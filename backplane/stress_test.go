@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 )
@@ -96,9 +98,7 @@ func TestFleetChangesAtRandom(t *testing.T) {
 						nodes.Go(func() { s.node(i, r, kind.wrap) })
 					}
 					nodes.Wait()
-					if s.queries < stressNodes*stressSteps/2 {
-						t.Errorf("%s: %d queries, too few to show anything", s.what, s.queries)
-					}
+					assert.GreaterOrEqual(t, s.queries, stressNodes*stressSteps/2, "%s: queries, too few to show anything", s.what)
 				})
 			}
 		}
@@ -134,9 +134,7 @@ func (s *stress) node(i int, r *rand.Rand, wrap func(broker.Broker) broker.Broke
 			s.opened(name, id)
 		case r.IntN(4) == 0:
 			s.closing(name, id)
-			if err := ns.Close(s.t.Context()); err != nil {
-				s.t.Errorf("%s: Close of %s on %s: %v", s.what, name, id, err)
-			}
+			assert.NoError(s.t, ns.Close(s.t.Context()), "%s: Close of %s on %s", s.what, name, id)
 			delete(open, name)
 		}
 		if ns := open[name]; ns != nil {
@@ -149,9 +147,7 @@ func (s *stress) node(i int, r *rand.Rand, wrap func(broker.Broker) broker.Broke
 	for name := range open {
 		s.closing(name, id)
 	}
-	if err := node.Close(context.Background()); err != nil {
-		s.t.Errorf("%s: Close of %s: %v", s.what, id, err)
-	}
+	assert.NoError(s.t, node.Close(context.Background()), "%s: Close of %s", s.what, id)
 }
 
 func (s *stress) opened(ns, id string) {

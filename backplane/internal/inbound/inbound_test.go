@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/leakcheck"
@@ -107,13 +109,6 @@ func (f *fixture) Panicked(_ context.Context, method, id string, v any) {
 	f.panicked = append(f.panicked, fmt.Sprint(method, " of ", id, ": ", v))
 }
 
-func equal(t *testing.T, what string, got []string, want ...string) {
-	t.Helper()
-	if !slices.Equal(got, want) {
-		t.Errorf("%s: got %q, want %q", what, got, want)
-	}
-}
-
 // Everything comes in one order, from an outage to what is delivered.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -129,10 +124,10 @@ func TestOrder(t *testing.T) {
 		f.send("2")
 		f.close()
 		events, stalled, panicked := f.told()
-		equal(t, "events", events, "1", "1 of 2", "interrupted: the broker gave no reason", "request", "unread unwanted 3", "resumed", "2", "1 of 2")
-		equal(t, "a", got, "1", "2")
-		equal(t, "stalled", stalled)
-		equal(t, "panicked", panicked, "take of b: not 1", "take of b: not 2")
+		assert.Equal(t, []string{"1", "1 of 2", "interrupted: the broker gave no reason", "request", "unread unwanted 3", "resumed", "2", "1 of 2"}, events, "events")
+		assert.Equal(t, []string{"1", "2"}, got, "a")
+		assert.Empty(t, stalled, "stalled")
+		assert.Equal(t, []string{"take of b: not 1", "take of b: not 2"}, panicked, "panicked")
 	})
 }
 
@@ -165,8 +160,8 @@ func TestTakeover(t *testing.T) {
 			time.Sleep(90 * time.Millisecond) // the timeout and an eighth of it
 			synctest.Wait()
 			events, stalled, _ := f.told()
-			equal(t, "stalled", stalled, id)
-			equal(t, "events", events, "1", "2 of 3", "2", "2 of 3")
+			assert.Equal(t, []string{id}, stalled, "stalled")
+			assert.Equal(t, []string{"1", "2 of 3", "2", "2 of 3"}, events, "events")
 			close(release)
 			synctest.Wait()
 			f.send("3")
@@ -176,11 +171,9 @@ func TestTakeover(t *testing.T) {
 				if m == id {
 					want = []string{"1", "3"}
 				}
-				equal(t, m, got[m], want...)
+				assert.Equal(t, want, got[m], m)
 			}
-			if d := time.Since(began); d != 90*time.Millisecond {
-				t.Errorf("took %v", d)
-			}
+			assert.Equal(t, 90*time.Millisecond, time.Since(began))
 		})
 	}
 }
@@ -191,13 +184,9 @@ func TestWatchCountsLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inbound.NewPatience(80 * time.Millisecond).Watch()
 		for i := range 8 {
-			if d := w.Pause(); d != 10*time.Millisecond {
-				t.Errorf("look %d after %v", i, d)
-			}
+			assert.Equal(t, 10*time.Millisecond, w.Pause(), "look %d", i)
 			time.Sleep(time.Hour)
-			if late := w.Late(); late != (i == 7) {
-				t.Errorf("late at look %d: %t", i, late)
-			}
+			assert.Equal(t, i == 7, w.Late(), "late at look %d", i)
 		}
 	})
 }
@@ -209,20 +198,14 @@ func TestPatience(t *testing.T) {
 		p := inbound.NewPatience(1024 * time.Millisecond)
 		for range 2 {
 			for _, want := range []int{1024, 256, 64, 16, 4, 4} {
-				if got := p.Left(); got != time.Duration(want)*time.Millisecond {
-					t.Errorf("%v left, want %d ms", got, want)
-				}
+				assert.Equal(t, time.Duration(want)*time.Millisecond, p.Left(), "left")
 				p.Lose()
 			}
 			time.Sleep(1024 * time.Millisecond)
-			if p.Left() != 4*time.Millisecond {
-				t.Error("it came back too early")
-			}
+			assert.Equal(t, 4*time.Millisecond, p.Left(), "it came back too early")
 			time.Sleep(time.Nanosecond)
 		}
-		if got := inbound.NewPatience(1).Left(); got != 1 {
-			t.Errorf("%v left of 1 ns", got)
-		}
+		assert.EqualValues(t, 1, inbound.NewPatience(1).Left(), "left of 1 ns")
 	})
 }
 
@@ -257,9 +240,9 @@ func TestTakeoverAtAnyMoment(t *testing.T) {
 		}
 	}
 	// A worker that is left behind just before its call makes none.
-	if want != members*messages || got < delivered || got > delivered+len(stalled) {
-		t.Errorf("%d deliveries for %d; %d calls, %d of them stalled", delivered, want, got, len(stalled))
-	}
+	assert.Equal(t, members*messages, want, "%d deliveries, %d calls, %d of them stalled", delivered, got, len(stalled))
+	assert.GreaterOrEqual(t, got, delivered, "%d deliveries, %d calls, %d of them stalled", delivered, got, len(stalled))
+	assert.LessOrEqual(t, got, delivered+len(stalled), "%d deliveries, %d calls, %d of them stalled", delivered, got, len(stalled))
 	t.Logf("%d stalled", len(stalled))
 }
 
@@ -274,14 +257,12 @@ func TestClose(t *testing.T) {
 		f.send("2")
 		f.q.Close()
 		f.send("3")
-		if !f.q.TryDeliver(broker.Native.Broadcast("/"), nil) {
-			t.Error("a closed queue is never full")
-		}
+		assert.True(t, f.q.TryDeliver(broker.Native.Broadcast("/"), nil), "a closed queue is never full")
 		time.Sleep(time.Hour) // without StallTimeout nothing is left behind
 		close(release)
 		f.workers.Wait()
 		events, stalled, _ := f.told()
-		equal(t, "events", events, "1", "1 of 1", "2", "1 of 1")
-		equal(t, "stalled", stalled)
+		assert.Equal(t, []string{"1", "1 of 1", "2", "1 of 1"}, events, "events")
+		assert.Empty(t, stalled, "stalled")
 	})
 }

@@ -3,11 +3,13 @@ package request_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/internal/request"
@@ -72,9 +74,7 @@ func newPeer(t *testing.T, bus *memorybroker.Bus, p broker.Protocol, id string) 
 		Broker: b, ID: id, Since: time.Now(), Life: life, Heartbeat: time.Hour, PeerTimeout: 3 * time.Hour, RequestsTimeout: time.Second, Events: events{},
 	})
 	var workers sync.WaitGroup
-	if err := m.Start(t.Context(), &workers); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, m.Start(t.Context(), &workers))
 	t.Cleanup(func() {
 		die()
 		_ = m.Close(context.Background())
@@ -92,9 +92,7 @@ func (p *peer) key() membership.Namespace {
 func (p *peer) subscribe() {
 	p.t.Helper()
 	sub, err := p.b.Subscribe(p.t.Context(), deaf{}, broker.Exactly(p.protocol.Requests(space)), broker.Exactly(p.protocol.NodeResponses(space, p.id)))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	require.NoError(p.t, err)
 	p.sub = sub
 }
 
@@ -106,9 +104,7 @@ func (p *peer) open() {
 }
 
 func (p *peer) close() {
-	if err := p.sub.Close(p.t.Context()); err != nil {
-		p.t.Error(err)
-	}
+	assert.NoError(p.t, p.sub.Close(p.t.Context()))
 	p.members.Withdraw(p.key(), true)
 	synctest.Wait()
 }
@@ -135,12 +131,10 @@ func inquire(t *testing.T, p *peer) *inquiry {
 	q := &inquiry{t: t, tab: p.table(), req: &wire.Request{Op: wire.OpMembers}, done: make(chan struct{})}
 	q.p = q.tab.New(q.req, func(*wire.Response) bool { return false })
 	var err error
-	if q.snap, err = q.tab.Snapshot(t.Context(), q.req.Op); err != nil {
-		t.Fatal(err)
-	}
-	if q.exp, err = q.tab.Expect(q.req, q.snap); err != nil {
-		t.Fatal(err)
-	}
+	q.snap, err = q.tab.Snapshot(t.Context(), q.req.Op)
+	require.NoError(t, err)
+	q.exp, err = q.tab.Expect(q.req, q.snap)
+	require.NoError(t, err)
 	return q
 }
 
@@ -157,9 +151,7 @@ func (q *inquiry) run() {
 func (q *inquiry) respond(ids ...string) {
 	q.t.Helper()
 	for _, id := range ids {
-		if got := q.tab.Take(&wire.Response{RequestID: q.req.ID, Node: id, Members: []wire.MemberInfo{}}); got != request.Taken {
-			q.t.Errorf("the response of %q: outcome %d", id, got)
-		}
+		assert.Zero(q.t, q.tab.Take(&wire.Response{RequestID: q.req.ID, Node: id, Members: []wire.MemberInfo{}}), "the response of %q: outcome", id)
 	}
 	synctest.Wait()
 }
@@ -193,18 +185,17 @@ func TestReopenedNamespace(t *testing.T) {
 			back.open()
 			q.run()
 			q.respond("back")
-			if !q.running() {
-				t.Fatalf("%v: the request is over without a response of late: %+v", protocol, q.r)
-			}
+			require.True(t, q.running(), "%v: the request is over without a response of late: %+v", protocol, q.r)
 			late.members.Open(late.key(), "test")
 			synctest.Wait()
 			q.respond("late")
 			if protocol == broker.SocketIO {
 				return // the result is marked as incomplete already
 			}
-			if q.running() || q.err != nil || len(q.r.Missing) != 0 || !slices.Equal(q.r.Answered, []string{"back", "late"}) {
-				t.Errorf("%v: %+v, %v", protocol, q.r, q.err)
-			}
+			require.NoError(t, q.err, "%v", protocol)
+			require.False(t, q.running(), "%v", protocol)
+			require.Empty(t, q.r.Missing, "%v", protocol)
+			assert.Equal(t, []string{"back", "late"}, q.r.Answered, "%v", protocol)
 		})
 	}
 }
@@ -223,15 +214,13 @@ func TestUnknownNodeIsNoOther(t *testing.T) {
 		fresh.open()
 		q.run()
 		q.respond("fresh")
-		if !q.running() {
-			t.Fatalf("the request is over without a response of late: %+v", q.r)
-		}
+		require.True(t, q.running(), "the request is over without a response of late: %+v", q.r)
 		late.members.Open(late.key(), "test")
 		synctest.Wait()
 		q.respond("late")
-		if q.running() || q.err != nil || len(q.r.Missing) != 0 {
-			t.Errorf("%+v, %v", q.r, q.err)
-		}
+		require.False(t, q.running(), "%+v", q.r)
+		require.NoError(t, q.err, "%+v", q.r)
+		assert.Empty(t, q.r.Missing, "%+v", q.r)
 	})
 }
 
@@ -243,23 +232,20 @@ func TestNamedResponseIsNotForeign(t *testing.T) {
 		me.open()
 		foreign := bus.Broker()
 		defer foreign.Close(context.Background())
-		if _, err := foreign.Subscribe(t.Context(), deaf{}, broker.Exactly(broker.SocketIO.Requests(space))); err != nil {
-			t.Fatal(err)
-		}
+		_, err := foreign.Subscribe(t.Context(), deaf{}, broker.Exactly(broker.SocketIO.Requests(space)))
+		require.NoError(t, err)
 		q := inquire(t, me)
-		if q.snap.Unsettled || q.exp.Answers != 1 {
-			t.Fatalf("%+v, %+v", q.snap, q.exp)
-		}
+		require.False(t, q.snap.Unsettled, "%+v, %+v", q.snap, q.exp)
+		require.Equal(t, 1, q.exp.Answers, "%+v, %+v", q.snap, q.exp)
 		newPeer(t, bus, broker.SocketIO, "fresh").open()
 		q.run()
 		q.respond("fresh")
-		if !q.running() {
-			t.Fatalf("the request is over without the response of the foreign peer: %+v", q.r)
-		}
+		require.True(t, q.running(), "the request is over without the response of the foreign peer: %+v", q.r)
 		q.respond("")
-		if q.running() || q.err != nil || q.r.Foreign != 1 || len(q.r.Missing) != 0 {
-			t.Errorf("%+v, %v", q.r, q.err)
-		}
+		require.NoError(t, q.err)
+		require.False(t, q.running())
+		assert.Equal(t, 1, q.r.Foreign)
+		assert.Empty(t, q.r.Missing)
 	})
 }
 
@@ -278,15 +264,11 @@ func TestResponsesBeforeARecount(t *testing.T) {
 		}
 		q := inquire(t, me)
 		for _, p := range list {
-			if err := p.sub.Close(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, p.sub.Close(t.Context()))
 		}
 		q.run()
 		q.respond("a")
-		if q.running() {
-			t.Fatal("the new count has not shown that b and c left")
-		}
+		require.False(t, q.running(), "the new count has not shown that b and c left")
 		if q.err != nil || len(q.r.Missing) != 1 || q.r.Missing[0] != (request.Missing{Count: 2, State: request.Lost}) {
 			t.Errorf("%+v, %v", q.r, q.err)
 		}
@@ -305,12 +287,9 @@ func TestFail(t *testing.T) {
 		closed := errors.New("closed")
 		q.tab.Fail(closed)
 		<-q.done
-		if q.err != closed {
-			t.Error(q.err)
-		}
+		assert.Same(t, closed, q.err)
 		again := q.tab.New(&wire.Request{Op: wire.OpRooms}, func(*wire.Response) bool { return false })
-		if _, err := again.Run(t.Context(), q.snap, q.exp, true); err != closed {
-			t.Error(err)
-		}
+		_, err := again.Run(t.Context(), q.snap, q.exp, true)
+		assert.Same(t, closed, err)
 	})
 }
