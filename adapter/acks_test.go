@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -37,9 +39,7 @@ func TestDateWithAck(t *testing.T) {
 		for i, s := range sockets {
 			var got time.Time
 			ok(t, s.next(t).Bind(&got))
-			if !got.Equal(when) {
-				t.Errorf("node %d got %v", i, got)
-			}
+			assert.True(t, got.Equal(when), "node %d got %v", i, got)
 		}
 	}
 }
@@ -54,9 +54,9 @@ func TestEmitWithAck(t *testing.T) {
 	nodes[2].addSocket(t, answering("elsewhere"))
 	acks, err := nodes[0].ns.To("x").EmitWithAck(t.Context(), "question", 7)
 	ok(t, err)
-	if acks.Expected != 4 || len(acks.Values) != 4 || len(acks.Answered) != 2 {
-		t.Fatalf("got %+v", acks)
-	}
+	require.Equal(t, 4, acks.Expected)
+	require.Len(t, acks.Values, 4)
+	require.Len(t, acks.Answered, 2)
 	var from []string
 	for i, v := range acks.Values {
 		if v == nil {
@@ -68,20 +68,17 @@ func TestEmitWithAck(t *testing.T) {
 			Got []int  `json:"got"`
 		}
 		ok(t, acks.Bind(i, &answer))
-		if !slices.Equal(answer.Got, []int{7}) {
-			t.Errorf("got %+v", answer)
-		}
+		assert.Equal(t, []int{7}, answer.Got, "got %+v", answer)
 		from = append(from, answer.ID)
 	}
 	slices.Sort(from)
-	equal(t, "answers", from, []string{"empty", "s0", "s1", "s2"})
-	if e := mute.next(t).Event(); e != "question" {
-		t.Errorf("got %s", e)
-	}
+	require.Equal(t, []string{"empty", "s0", "s1", "s2"}, from, "answers")
+	assert.Equal(t, "question", mute.next(t).Event())
 	var arg *adapter.ArgumentError
 	for _, i := range []int{-1, 4} {
-		if err := acks.Bind(i, new(any)); !errors.As(err, &arg) || arg.Index != i {
-			t.Errorf("Bind %d: %v", i, err)
+		err := acks.Bind(i, new(any))
+		if assert.ErrorAs(t, err, &arg, "Bind %d", i) {
+			assert.Equal(t, i, arg.Index, "Bind %d", i)
 		}
 	}
 }
@@ -93,12 +90,11 @@ func TestEmitWithAckInTime(t *testing.T) {
 		nodes[1].addSocket(t, &talker{socket: newSocket("asleep")})
 		acks, err := nodes[0].ns.Timeout(50*time.Millisecond).EmitWithAck(t.Context(), "x")
 		var partial *backplane.PartialError
-		if !errors.As(err, &partial) || !errors.Is(err, context.DeadlineExceeded) || len(partial.Coverage.Missing) != 0 {
-			t.Fatalf("got %v", err)
-		}
-		if acks.Expected != 2 || len(acks.Values) != 1 {
-			t.Errorf("got %+v", acks)
-		}
+		require.ErrorAs(t, err, &partial)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Empty(t, partial.Coverage.Missing)
+		assert.Equal(t, 2, acks.Expected)
+		assert.Len(t, acks.Values, 1)
 	})
 }
 
@@ -109,9 +105,8 @@ func TestEmitWithAckLocally(t *testing.T) {
 		nodes[1].addSocket(t, answering("b"))
 		acks, err := nodes[0].ns.Local().EmitWithAck(t.Context(), "x")
 		ok(t, err)
-		if acks.Expected != 1 || len(acks.Values) != 1 {
-			t.Errorf("got %+v", acks)
-		}
+		assert.Equal(t, 1, acks.Expected)
+		assert.Len(t, acks.Values, 1)
 	})
 }
 
@@ -120,9 +115,8 @@ func TestUnencodableAck(t *testing.T) {
 	nodes[1].addSocket(t, &talker{socket: newSocket("s"), answer: func(_ *adapter.Packet, ack func(args ...any)) { ack(func() {}) }})
 	acks, err := nodes[0].ns.EmitWithAck(t.Context(), "x")
 	ok(t, err)
-	if len(acks.Values) != 1 || acks.Values[0] != nil {
-		t.Errorf("got %+v", acks)
-	}
+	require.Len(t, acks.Values, 1)
+	assert.Nil(t, acks.Values[0])
 	eventually(t, "the bad answer is reported", func() bool {
 		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
 			var e *backplane.OpError
@@ -137,10 +131,10 @@ func TestV5HasNoAcksAndServerEvents(t *testing.T) {
 	_, ackErr := n.ns.EmitWithAck(t.Context(), "x")
 	_, askErr := n.ns.ServerSideEmitWithAck(t.Context(), "x")
 	for what, err := range map[string]error{"EmitWithAck": ackErr, "ServerSideEmitWithAck": askErr, "ServerSideEmit": n.ns.ServerSideEmit(t.Context(), "x")} {
-		if !unsupported(err, what) || !strings.Contains(err.Error(), "dialect v5") {
-			t.Errorf("%s: %v", what, err)
+		if assert.True(t, unsupported(err, what), "%s: %v", what, err) {
+			assert.ErrorContains(t, err, "dialect v5", "%s: %v", what, err)
 		}
 	}
 	ok(t, n.ns.Emit(t.Context(), "end"))
-	equal(t, "delivered", s.until(t, "end"), nil)
+	require.Empty(t, s.until(t, "end"), "delivered")
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
@@ -32,20 +34,16 @@ func TestBridgeExcept(t *testing.T) {
 		for len(heard.packets) > 0 {
 			got = append(got, (<-heard.packets).Event())
 		}
-		equal(t, "v5 got", got, []string{"0", "2", "4"})
+		require.Equal(t, []string{"0", "2", "4"}, got, "v5 got")
 		refused := 0
 		for _, err := range both.errors.all() {
 			if errors.Is(err, adapter.ErrExcept) {
-				if !strings.Contains(err.Error(), `["room"]`) {
-					t.Errorf("refused because of %v", err)
-				}
+				assert.ErrorContains(t, err, `["room"]`, "refused because of %v", err)
 				loss, _ := errors.AsType[*broker.LossError](err)
 				refused += loss.Messages
 			}
 		}
-		if refused != 2 {
-			t.Errorf("%d reported as refused", refused)
-		}
+		assert.Equal(t, 2, refused, "reported as refused")
 	})
 }
 
@@ -71,9 +69,10 @@ func TestBridgeForgedEnd(t *testing.T) {
 		b.send(t, 10*time.Second)
 		for i, got := range b.settle(t) {
 			// 50 a second, for a heartbeat and a quarter.
-			if got.lost > 0 || got.disordered > 0 || got.repeated == 0 || got.repeated > 70 {
-				t.Errorf("%d: %+v", i, got)
-			}
+			assert.LessOrEqual(t, got.lost, 0, "node %d", i)
+			assert.LessOrEqual(t, got.disordered, 0, "node %d", i)
+			assert.NotZero(t, got.repeated, "node %d", i)
+			assert.LessOrEqual(t, got.repeated, 70, "node %d", i)
 		}
 	})
 }
@@ -109,8 +108,8 @@ func TestBridgeContent(t *testing.T) {
 			ok(t, err)
 			ok(t, from.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame))
 		}
-		equal(t, "near", near.until(t, "end"), []string{"first", "x", "x"})
-		equal(t, "far", far.until(t, "end"), []string{"first"})
+		require.Equal(t, []string{"first", "x", "x"}, near.until(t, "end"), "near")
+		require.Equal(t, []string{"first"}, far.until(t, "end"), "far")
 		time.Sleep(time.Second)
 		var paths []string
 		for _, err := range both.errors.all() {
@@ -120,7 +119,7 @@ func TestBridgeContent(t *testing.T) {
 			}
 		}
 		slices.Sort(paths)
-		equal(t, "reported", paths, []string{"1 args[0].__proto__", "1 args[0][0].hasOwnProperty"})
+		require.Equal(t, []string{"1 args[0].__proto__", "1 args[0][0].hasOwnProperty"}, paths, "reported")
 		ok(t, from.Close(t.Context()))
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -105,9 +107,7 @@ func (b *bridged) settle(t *testing.T) (out [2]result) {
 		} else {
 			out[i].repeated += alike - want
 		}
-		if len(other) > 0 {
-			t.Errorf("%s got %q", s.id, other)
-		}
+		assert.Empty(t, other, s.id)
 	}
 	return out
 }
@@ -136,13 +136,10 @@ func (b *bridged) reported(prefix string) (certain, uncertain int) {
 
 func (b *bridged) exact(t *testing.T) {
 	t.Helper()
-	if got := b.settle(t); got != [2]result{} {
-		t.Errorf("of %d messages each way: %+v", b.sent, got)
-	}
+	assert.Equal(t, [2]result{}, b.settle(t), "%d messages each way", b.sent)
 	for _, prefix := range []string{"v5", "v6"} {
-		if lost, doubtful := b.reported(prefix); lost+doubtful > 0 {
-			t.Errorf("%s: %d and %d reported as lost", prefix, lost, doubtful)
-		}
+		lost, doubtful := b.reported(prefix)
+		assert.LessOrEqual(t, lost+doubtful, 0, "%s: %d and %d reported as lost", prefix, lost, doubtful)
 	}
 }
 
@@ -192,12 +189,10 @@ func TestBridgeHandsOverAtOnce(t *testing.T) {
 		ok(t, b.both[0].Close(t.Context()))
 		ok(t, b.old.ns.To("room").Emit(t.Context(), "at once"))
 		began := time.Now()
-		if p := b.heard[0].next(t); p.Event() != "at once" || p.Origin() != b.both[1].UID() {
-			t.Errorf("%s of %s", p.Event(), p.Origin())
-		}
-		if took := time.Since(began); took > 10*time.Millisecond {
-			t.Errorf("it took %v", took)
-		}
+		p := b.heard[0].next(t)
+		assert.Equal(t, "at once", p.Event())
+		assert.Equal(t, b.both[1].UID(), p.Origin())
+		assert.LessOrEqual(t, time.Since(began), 10*time.Millisecond, "it")
 	})
 }
 
@@ -233,9 +228,10 @@ func TestBridgeLeaderCutOff(t *testing.T) {
 		memorytest.Heal(b.both[0].broker)
 		b.send(t, 10*time.Second)
 		got := b.settle(t)
-		if got[1] != (result{}) || got[0].lost > 0 || got[0].repeated > 10 || got[0].disordered > 0 {
-			t.Errorf("%+v", got)
-		}
+		assert.Equal(t, result{}, got[1])
+		assert.LessOrEqual(t, got[0].lost, 0)
+		assert.LessOrEqual(t, got[0].repeated, 10)
+		assert.LessOrEqual(t, got[0].disordered, 0)
 	})
 }
 
@@ -254,16 +250,12 @@ func TestBridgeLeaderMisses(t *testing.T) {
 		before := b.both[0].Stats().Bridged
 		b.send(t, time.Second)
 		synctest.Wait()
-		if now := b.both[0].Stats().Bridged; now == before {
-			t.Error("it does not lead again")
-		}
-		if got := b.settle(t); got != [2]result{} {
-			t.Errorf("of %d messages each way: %+v", b.sent, got)
-		}
+		assert.NotEqual(t, before, b.both[0].Stats().Bridged, "it does not lead again")
+		assert.Equal(t, [2]result{}, b.settle(t), "%d messages each way", b.sent)
 		// A message whose copy came first just when the link was back is in doubt.
-		if lost, doubtful := b.reported("v5"); lost > 0 || doubtful > 3 {
-			t.Errorf("%d and %d reported", lost, doubtful)
-		}
+		lost, doubtful := b.reported("v5")
+		assert.LessOrEqual(t, lost, 0)
+		assert.LessOrEqual(t, doubtful, 3)
 	})
 }
 
@@ -286,9 +278,7 @@ func TestBridgeNextLeaderMisses(t *testing.T) {
 					b.send(t, kill)
 					memorytest.Heal(b.both[1].broker)
 					b.send(t, 15*time.Second)
-					if got := b.settle(t); got[1] != (result{}) {
-						t.Errorf("%+v", got[1])
-					}
+					assert.Equal(t, result{}, b.settle(t)[1])
 				})
 			})
 		}
@@ -314,9 +304,9 @@ func TestBridgeAllMiss(t *testing.T) {
 		b.send(t, 15*time.Second)
 		for i, got := range b.settle(t) {
 			lost, doubtful := b.reported([]string{"v6", "v5"}[i])
-			if got.lost > lost+doubtful || doubtful > 1 || got.repeated+got.disordered > 0 {
-				t.Errorf("%+v, reported %d and %d", got, lost, doubtful)
-			}
+			assert.LessOrEqual(t, got.lost, lost+doubtful, "%+v, reported %d", got, lost)
+			assert.LessOrEqual(t, doubtful, 1, "%+v, reported %d", got, lost)
+			assert.LessOrEqual(t, got.repeated+got.disordered, 0, "%+v, reported %d", got, lost)
 		}
 	})
 }
@@ -336,9 +326,9 @@ func TestBridgeWindow(t *testing.T) {
 				got := b.settle(t)
 				for i, prefix := range []string{"v6", "v5"} {
 					lost, doubtful := b.reported(prefix)
-					if lost == 0 || got[i] != (result{lost: lost}) || doubtful > 0 {
-						t.Errorf("%s: %+v, reported %d and %d", prefix, got[i], lost, doubtful)
-					}
+					assert.NotZero(t, lost, prefix)
+					assert.Equal(t, result{lost: lost}, got[i], prefix)
+					assert.LessOrEqual(t, doubtful, 0, prefix)
 				}
 			})
 		})
@@ -357,9 +347,10 @@ func TestBridgeAge(t *testing.T) {
 		b.send(t, 10*time.Second)
 		got := b.settle(t)
 		lost, doubtful := b.reported("v5")
-		if lost < 250 || got[1] != (result{lost: lost}) || got[0] != (result{}) || doubtful > 0 {
-			t.Errorf("%+v, reported %d and %d", got, lost, doubtful)
-		}
+		assert.GreaterOrEqual(t, lost, 250)
+		assert.Equal(t, result{lost: lost}, got[1])
+		assert.Equal(t, result{}, got[0])
+		assert.LessOrEqual(t, doubtful, 0)
 	})
 }
 
@@ -385,9 +376,10 @@ func TestBridgeInDoubt(t *testing.T) {
 				if repeat {
 					want, reported = result{repeated: 25}, 0
 				}
-				if got[0] != (result{}) || got[1] != want || lost != 0 || doubtful != reported {
-					t.Errorf("got %+v, reported %d and %d", got, lost, doubtful)
-				}
+				assert.Equal(t, result{}, got[0])
+				assert.Equal(t, want, got[1])
+				assert.Zero(t, lost)
+				assert.Equal(t, reported, doubtful)
 			})
 		})
 	}
@@ -460,8 +452,9 @@ func TestBridgeOptions(t *testing.T) {
 		s, err := adapter.New(memorybroker.New(nil), &adapter.Options{
 			Bridge: &opt, Links: []adapter.Link{{Broker: memorybroker.New(nil), Dialect: adapter.V5}},
 		})
-		if !errors.As(err, &bad) || bad.Option != "Bridge" || s != nil {
-			t.Errorf("%s: %v", what, err)
+		if assert.ErrorAs(t, err, &bad, what) {
+			assert.Equal(t, "Bridge", bad.Option, what)
+			assert.Nil(t, s, what)
 		}
 	}
 }

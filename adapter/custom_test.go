@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -20,9 +22,9 @@ func TestCustomRequest(t *testing.T) {
 		}})
 		replies, err := nodes[0].ns.CustomRequest(t.Context(), map[string]any{"question": "q"})
 		ok(t, err)
-		if len(replies.List) != 3 || replies.List[0].Node != nodes[0].UID() || len(replies.Answered) != 2 {
-			t.Fatalf("got %+v", replies)
-		}
+		require.Len(t, replies.List, 3)
+		require.Equal(t, nodes[0].UID(), replies.List[0].Node)
+		require.Len(t, replies.Answered, 2)
 		seen := map[string]bool{}
 		for _, r := range replies.List {
 			var answer struct {
@@ -30,9 +32,9 @@ func TestCustomRequest(t *testing.T) {
 				Got struct{ Question string }
 			}
 			ok(t, r.Bind(&answer))
-			if answer.UID != r.Node || answer.Got.Question != "q" || seen[r.Node] {
-				t.Errorf("got %+v of %s", answer, r.Node)
-			}
+			assert.Equal(t, r.Node, answer.UID, "got %+v", answer)
+			assert.Equal(t, "q", answer.Got.Question, "got %+v", answer)
+			assert.False(t, seen[r.Node], "got %+v", answer)
 			seen[r.Node] = true
 		}
 	})
@@ -47,30 +49,29 @@ func TestCustomHooks(t *testing.T) {
 		})
 		replies, err := nodes[0].ns.CustomRequest(t.Context(), nil)
 		ok(t, err)
-		if len(replies.List) != 3 {
-			t.Fatalf("got %+v", replies)
-		}
+		require.Len(t, replies.List, 3, "got %+v", replies)
 		for _, r := range replies.List {
 			var remote *adapter.RemoteError
 			switch failed := errors.As(r.Err, &remote); r.Node {
 			case nodes[0].UID():
-				if !failed || !strings.Contains(remote.Message, "panicked") {
-					t.Errorf("panic: %+v", r)
+				if assert.True(t, failed, "panic: %+v", r) {
+					assert.Contains(t, remote.Message, "panicked", "panic: %+v", r)
 				}
 			case nodes[1].UID():
-				if !failed || remote.Message != "no answer to null" || remote.Node != r.Node || r.Bind(new(int)) == nil {
-					t.Errorf("error: %+v", r)
+				if assert.True(t, failed, "error: %+v", r) {
+					assert.Equal(t, "no answer to null", remote.Message, "error: %+v", r)
+					assert.Equal(t, r.Node, remote.Node, "error: %+v", r)
+					assert.Error(t, r.Bind(new(int)), "error: %+v", r)
 				}
 			case nodes[2].UID(): // no hook at all
-				if r.Err != nil || string(r.Data) != "null" {
-					t.Errorf("no hook: %+v", r)
+				if assert.NoError(t, r.Err) {
+					assert.Equal(t, "null", string(r.Data), "no hook")
 				}
 			}
 		}
 		var arg *adapter.ArgumentError
-		if _, err := nodes[0].ns.CustomRequest(t.Context(), func() {}); !errors.As(err, &arg) {
-			t.Errorf("unencodable: %v", err)
-		}
+		_, err = nodes[0].ns.CustomRequest(t.Context(), func() {})
+		assert.ErrorAs(t, err, &arg, "unencodable")
 	})
 }
 
@@ -87,12 +88,13 @@ func TestCustomHookThatBlocks(t *testing.T) {
 		for i, asker := range nodes {
 			replies, err := asker.ns.CustomRequest(t.Context(), nil)
 			var partial *backplane.PartialError
-			if !errors.As(err, &partial) || len(replies.List) != 1 || replies.List[0].Node != nodes[1].UID() {
-				t.Fatalf("node %d asks: %+v, %v", i, replies, err)
-			}
+			require.ErrorAs(t, err, &partial, "node %d asks: %+v", i, replies)
+			require.Len(t, replies.List, 1, "node %d asks: %+v", i, replies)
+			require.Equal(t, nodes[1].UID(), replies.List[0].Node, "node %d asks: %+v", i, replies)
 			for _, fleet := range []backplane.Coverage{partial.Coverage, replies.Coverage} {
-				if len(fleet.Missing) != 1 || fleet.Missing[0].Node != nodes[0].UID() || !errors.Is(fleet.Missing[0].Reason, backplane.ErrNoResponse) {
-					t.Errorf("node %d asks: missing %+v", i, fleet.Missing)
+				if assert.Len(t, fleet.Missing, 1, "node %d asks: missing", i) {
+					assert.Equal(t, nodes[0].UID(), fleet.Missing[0].Node, "node %d asks: missing", i)
+					assert.ErrorIs(t, fleet.Missing[0].Reason, backplane.ErrNoResponse, "node %d asks: missing", i)
 				}
 			}
 		}

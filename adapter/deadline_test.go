@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -112,9 +114,7 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 					delay.Store(int64(timeout * 9 / 10))
 					began := time.Now()
 					err := operation(t.Context(), near)
-					if d := time.Since(began); d > timeout {
-						t.Errorf("took %v", d)
-					}
+					assert.LessOrEqual(t, time.Since(began), timeout)
 					if errors.Is(err, context.DeadlineExceeded) && err == context.DeadlineExceeded {
 						t.Error("the context's error came without the context's end")
 					}
@@ -136,8 +136,9 @@ func TestOwnCustomHookFails(t *testing.T) {
 			_, err := nodes[asker].ns.CustomRequest(t.Context(), nil)
 			ok(t, err)
 			eventually(t, "reported", func() bool { return len(nodes[0].errors.all()) > 0 })
-			if list := nodes[0].errors.all(); len(list) != 1 || !errors.Is(list[0], broken) {
-				t.Errorf("node %d asks: reported %v", asker, list)
+			list := nodes[0].errors.all()
+			if assert.Len(t, list, 1, "node %d asks: reported", asker) {
+				assert.ErrorIs(t, list[0], broken, "node %d asks: reported", asker)
 			}
 		}
 	})

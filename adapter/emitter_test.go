@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
@@ -36,19 +39,17 @@ func TestEmitter(t *testing.T) {
 		ok(t, e.To().Volatile().Compress(false).Emit(ctx, "end"))
 		ok(t, e.Flush(ctx))
 		p := sa.next(t)
-		if p.Origin() != "emitter" || p.Event() != "all" || p.Args()[0] != int64(1) {
-			t.Errorf("got %s %v of %s", p.Event(), p.Args(), p.Origin())
-		}
-		equal(t, "b", sb.until(t, "end"), []string{"all", "blue"})
-		if p := sa.next(t); p.Event() != "red but b" {
-			t.Errorf("got %s", p.Event())
-		}
+		assert.Equal(t, "emitter", p.Origin(), "got %s %v of %s", p.Event(), p.Args(), p.Origin())
+		assert.Equal(t, "all", p.Event(), "got %s %v of %s", p.Event(), p.Args(), p.Origin())
+		assert.Equal(t, int64(1), p.Args()[0], "got %s %v of %s", p.Event(), p.Args(), p.Origin())
+		require.Equal(t, []string{"all", "blue"}, sb.until(t, "end"), "b")
+		assert.Equal(t, "red but b", sa.next(t).Event())
 		if p := sa.next(t); p.Event() != "end" || !p.Volatile() || p.Compress() {
 			t.Errorf("got %s, volatile %v, compress %v", p.Event(), p.Volatile(), p.Compress())
 		}
-		if n, err := a.ns.ServerCount(ctx); n != 2 || err != nil {
-			t.Errorf("an emitter is no server: %d, %v", n, err)
-		}
+		n, err := a.ns.ServerCount(ctx)
+		assert.Equal(t, 2, n, "an emitter is no server")
+		assert.NoError(t, err)
 	})
 }
 
@@ -76,22 +77,17 @@ func TestEmitterSelections(t *testing.T) {
 	eventually(t, "joined", joined("a", "x"))
 	ok(t, e.To().SocketsJoin(ctx, "y"))
 	eventually(t, "joined", joined("b", "y"))
-	if joined("b", "x")() {
-		t.Error("b joined as well")
-	}
+	assert.False(t, joined("b", "x")(), "b joined as well")
 	ok(t, e.Except("a").SocketsLeave(ctx, "y"))
 	eventually(t, "left", func() bool { return !joined("b", "y")() })
 	ok(t, e.To("red").DisconnectSockets(ctx, true))
-	if close := <-a.ended; !close {
-		t.Error("not closed")
-	}
+	assert.True(t, <-a.ended, "not closed")
 	ok(t, e.ServerSideEmit(ctx, "hello", "arg"))
-	if got := <-events; got.From != "emitter" || got.WantsAck() || got.Args[0] != "arg" {
-		t.Errorf("got %+v", got)
-	}
-	if len(b.ended) != 0 {
-		t.Error("b was disconnected")
-	}
+	got := <-events
+	assert.Equal(t, "emitter", got.From, "got %+v", got)
+	require.False(t, got.WantsAck(), "got %+v", got)
+	assert.Equal(t, "arg", got.Args[0], "got %+v", got)
+	assert.Empty(t, b.ended, "b was disconnected")
 }
 
 func TestEmitterErrors(t *testing.T) {
@@ -117,44 +113,29 @@ func TestEmitterErrors(t *testing.T) {
 		"SocketsJoin": old.To().SocketsJoin(ctx, "x"), "SocketsLeave": old.To().SocketsLeave(ctx, "x"),
 		"DisconnectSockets": old.To().DisconnectSockets(ctx, true), "ServerSideEmit": old.ServerSideEmit(ctx, "x"),
 	} {
-		if !unsupported(err, what) {
-			t.Errorf("%s: %v", what, err)
-		}
+		assert.True(t, unsupported(err, what), "%s: %v", what, err)
 	}
 	e, err := adapter.NewEmitter(b, nil)
 	ok(t, err)
 	var reserved *backplane.NameError
-	if err := e.Emit(ctx, "connect"); !errors.As(err, &reserved) {
-		t.Error(err)
-	}
-	if err := e.ServerSideEmit(ctx, "connection"); !errors.As(err, &reserved) {
-		t.Error(err)
-	}
+	assert.ErrorAs(t, e.Emit(ctx, "connect"), &reserved)
+	assert.ErrorAs(t, e.ServerSideEmit(ctx, "connection"), &reserved)
 	var arg *adapter.ArgumentError
-	if err := e.Emit(ctx, "x", func() {}); !errors.As(err, &arg) {
-		t.Error(err)
-	}
-	if (adapter.Operator{}).Emit(ctx, "x") == nil || (adapter.Operator{}).SocketsJoin(ctx, "x") == nil {
-		t.Error("zero operator: no error")
-	}
+	assert.ErrorAs(t, e.Emit(ctx, "x", func() {}), &arg)
+	assert.Error(t, (adapter.Operator{}).Emit(ctx, "x"))
+	assert.Error(t, (adapter.Operator{}).SocketsJoin(ctx, "x"))
 	_, ackErr := e.To("x").EmitWithAck(ctx, "x")
 	_, listErr := e.To("x").FetchSockets(ctx)
 	for what, err := range map[string]error{
 		"EmitWithAck": ackErr, "FetchSockets": listErr, "Emit": e.To().Local().Emit(ctx, "x"), "SocketsJoin": e.To().Local().SocketsJoin(ctx, "x"),
 	} {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s of an emitter: %v", what, err)
-		}
+		assert.ErrorIs(t, err, errors.ErrUnsupported, "%s of an emitter", what)
 	}
 	for what, err := range map[string]error{"room": e.To("\xff").Emit(ctx, "x"), "except": e.Except("\xff").Emit(ctx, "x"), "namespace": e.Of("\xff").Emit(ctx, "x"), "joined room": e.To().SocketsJoin(ctx, "\xff"), "comma": e.Of("/a,b").ServerSideEmit(ctx, "x")} {
-		if !errors.As(err, &name) {
-			t.Errorf("%s: %v", what, err)
-		}
+		assert.ErrorAs(t, err, &name, what)
 	}
 	ok(t, b.Close(ctx))
-	if err := e.Emit(ctx, "x"); !errors.Is(err, broker.ErrClosed) {
-		t.Errorf("closed broker: %v", err)
-	}
+	assert.ErrorIs(t, e.Emit(ctx, "x"), broker.ErrClosed, "closed broker")
 }
 
 func TestEmitterThatIsNone(t *testing.T) {
@@ -164,8 +145,6 @@ func TestEmitterThatIsNone(t *testing.T) {
 		"Emit": e.Emit(ctx, "x"), "To": e.To("a").Emit(ctx, "x"), "ServerSideEmit": e.ServerSideEmit(ctx, "x"),
 		"SocketsJoin": e.To("a").SocketsJoin(ctx, "b"), "Flush": e.Flush(ctx), "Of": e.Of("/a").Emit(ctx, "x"),
 	} {
-		if err == nil || !strings.Contains(err.Error(), "NewEmitter did not make") {
-			t.Errorf("%s: %v", what, err)
-		}
+		assert.ErrorContains(t, err, "NewEmitter did not make", what)
 	}
 }

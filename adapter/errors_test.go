@@ -1,10 +1,11 @@
 package adapter_test
 
 import (
-	"errors"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -24,22 +25,20 @@ func TestErrorsSpeakOfSockets(t *testing.T) {
 		close(release)
 
 		list := n.errors.all()
-		if len(list) != 2 {
-			t.Fatalf("reported %v", list)
-		}
+		require.Len(t, list, 2, "reported")
 		_, err := n.ns.ClientRooms(ctx, "nobody")
 		for _, err := range append(list, err,
 			n.ns.Add(newSocket("ada")), n.ns.Add(newSocket("")), n.ns.Add(newSocket("\xff")), n.ns.Add(nil),
 			n.ns.Join(ctx, "nobody", "red"), n.ns.Disconnect(ctx, "nobody", true), n.ns.Leave(ctx, "\xff", "red"),
 		) {
-			if err == nil || strings.Contains(err.Error(), "member") {
-				t.Errorf("got %v", err)
+			if assert.Error(t, err) {
+				assert.NotContains(t, err.Error(), "member")
 			}
 		}
 		var me *backplane.OpError
-		if !errors.As(err, &me) || me.Name != "nobody" || !errors.Is(err, backplane.ErrNoSuchMember) {
-			t.Errorf("got %v", err)
-		}
+		require.ErrorAs(t, err, &me)
+		assert.Equal(t, "nobody", me.Name)
+		assert.ErrorIs(t, err, backplane.ErrNoSuchMember)
 	})
 }
 
@@ -53,7 +52,5 @@ func (b *blocked) Deliver(*adapter.Packet) { <-b.release }
 
 // An error that somebody made himself has a text, too.
 func TestLinkErrorOfNothing(t *testing.T) {
-	if got := (&adapter.LinkError{Prefix: "p"}).Error(); !strings.Contains(got, "link p") {
-		t.Error(got)
-	}
+	assert.Contains(t, (&adapter.LinkError{Prefix: "p"}).Error(), "link p")
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -58,22 +60,17 @@ func TestExceptRoomsAmongOlderServers(t *testing.T) {
 				}
 				ok(t, a.ns.Except(oldID).Emit(t.Context(), "id"))
 				ok(t, a.ns.Emit(t.Context(), "end"))
-				equal(t, "here", here.until(t, "end"), []string{"all1", "all2", "all3", "all4", "all5", "id"})
-				equal(t, "there", there.until(t, "end"), []string{"all1", "all2", "all3", "all4", "all5", "id"})
+				require.Equal(t, []string{"all1", "all2", "all3", "all4", "all5", "id"}, here.until(t, "end"), "here")
+				require.Equal(t, []string{"all1", "all2", "all3", "all4", "all5", "id"}, there.until(t, "end"), "there")
 				time.Sleep(time.Second)
-				if got := s.events(oldID); got != "end" {
-					t.Errorf("the excluded socket got %s", got)
-				}
-				if got := s.events(freeID); got != "all0 all1 all2 all3 all4 all5 id end" {
-					t.Errorf("the other got %s", got)
-				}
+				assert.Equal(t, "end", s.events(oldID), "the excluded socket")
+				assert.Equal(t, "all0 all1 all2 all3 all4 all5 id end", s.events(freeID), "the other")
 				for i, o := range others {
-					if got := o.events(fmt.Sprint("in", i)); strings.Contains(got, "all0") || !strings.Contains(got, "all1") {
-						t.Errorf("%s: the excluded socket got %s", o.version, got)
-					}
-					if got := o.events(fmt.Sprint("out", i)); !strings.HasPrefix(got, "all0 y0 all1 y1") {
-						t.Errorf("%s: the other got %s", o.version, got)
-					}
+					got := o.events(fmt.Sprint("in", i))
+					assert.NotContains(t, got, "all0", "%s: the excluded socket", o.version)
+					assert.Contains(t, got, "all1", "%s: the excluded socket", o.version)
+					got = o.events(fmt.Sprint("out", i))
+					assert.True(t, strings.HasPrefix(got, "all0 y0 all1 y1"), "%s: the other got %s", o.version, got)
 				}
 			})
 		})
@@ -116,21 +113,16 @@ func TestExceptRoomsRefused(t *testing.T) {
 					here := n.add(t, "here")
 					began := time.Now()
 					err := n.ns.Except("x").Emit(t.Context(), "no")
-					if !errors.Is(err, adapter.ErrExcept) || !strings.Contains(err.Error(), `["x"]`) {
-						t.Errorf("got %v", err)
-					}
-					if took := time.Since(began); took > time.Second {
-						t.Errorf("took %v", took)
-					}
+					assert.ErrorIs(t, err, adapter.ErrExcept)
+					assert.ErrorContains(t, err, `["x"]`)
+					assert.LessOrEqual(t, time.Since(began), time.Second)
 					ok(t, n.ns.Except("here").Emit(t.Context(), "a local id"))
 					ok(t, n.ns.Emit(t.Context(), "end"))
-					equal(t, "here", here.until(t, "end"), nil)
+					require.Empty(t, here.until(t, "end"), "here")
 					time.Sleep(time.Second)
 					for _, s := range all {
 						for id := range s.sockets {
-							if got := s.events(id); got != "a local id end" {
-								t.Errorf("%s of %s got %s", id, s.version, got)
-							}
+							assert.Equal(t, "a local id end", s.events(id), "%s of %s", id, s.version)
 						}
 					}
 				})
@@ -180,9 +172,7 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				ok(t, ns.Join(t.Context(), "remote"))
 				ok(t, ns.Except("local").Emit(t.Context(), "id"))
 				ok(t, ns.Local().Except("x").Emit(t.Context(), "local"))
-				if n := b.asked.Load() - before; n != 0 {
-					t.Errorf("what is local asked the broker %d times", n)
-				}
+				assert.Zero(t, b.asked.Load()-before, "queries to the broker for what is local")
 				ns.Remove("local")                             // it keeps only so many packets
 				ok(t, ns.Except("x").Emit(t.Context(), "all")) // counts
 				before = b.asked.Load()
@@ -196,25 +186,19 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				for range 1000 {
 					ok(t, ns.Except("x").Emit(t.Context(), "all"))
 				}
-				if n := b.asked.Load() - before; n != 0 {
-					t.Errorf("the broker was asked %d times", n)
-				}
+				assert.Zero(t, b.asked.Load()-before, "queries to the broker")
 				// 10 s: counted every 2 s, not probed.
 				for range 100 {
 					time.Sleep(100 * time.Millisecond)
 					ok(t, ns.Except("x").Emit(t.Context(), "all"))
 				}
-				if n := b.asked.Load() - before; n > 5*4 {
-					t.Errorf("the broker was asked %d times in 10 s", n)
-				}
-				if n := requests() - asked; n != 0 {
-					t.Errorf("the servers were asked %d times", n)
-				}
+				assert.LessOrEqual(t, b.asked.Load()-before, int64(5*4), "queries to the broker in 10 s")
+				assert.Zero(t, requests()-asked, "requests to the servers")
 				time.Sleep(time.Second)
 				for _, s := range all {
-					if in, out := s.events("in"), strings.Count(s.events("out"), "all"); in != "id" || out != 1101 {
-						t.Errorf("%s: the excluded socket got %q, the other %d", s.version, in, out)
-					}
+					in, out := s.events("in"), strings.Count(s.events("out"), "all")
+					assert.Equal(t, "id", in, "%s: the excluded socket", s.version)
+					assert.Equal(t, 1101, out, "%s: the excluded socket", s.version)
 				}
 				ok(t, server.Close(t.Context()))
 				ok(t, b.Close(t.Context()))
@@ -236,9 +220,7 @@ func TestOlderServersAreNoticed(t *testing.T) {
 		ok(t, n.ns.Except("x").Emit(t.Context(), "joined"))
 		ok(t, n.ns.Except("y").Emit(t.Context(), "other"))
 		time.Sleep(time.Second)
-		if got := s.events(oldID); got != "other" {
-			t.Errorf("got %s", got)
-		}
+		assert.Equal(t, "other", s.events(oldID))
 		ok(t, s.broker.Close(t.Context()))
 		newForeign(t, bus, "6.1", nil)
 		time.Sleep(20 * time.Second)
@@ -253,9 +235,7 @@ func TestOlderServersAreNoticed(t *testing.T) {
 		ok(t, n.ns.Except("x").Emit(t.Context(), "replaced"))
 		ok(t, n.ns.Emit(t.Context(), "end"))
 		time.Sleep(time.Second)
-		if got := s.events(oldID); got != "end" {
-			t.Errorf("got %s", got)
-		}
+		assert.Equal(t, "end", s.events(oldID))
 	})
 }
 
@@ -315,63 +295,47 @@ func TestQueriesAmongOlderServers(t *testing.T) {
 				}
 				clients, err := ns.Clients(ctx)
 				quick("Clients", err)
-				equal(t, "clients", clients.IDs, want)
+				require.Equal(t, want, clients.IDs, "clients")
 				sockets, err := ns.FetchSockets(ctx)
 				quick("FetchSockets", err)
-				equal(t, "sockets", ids(sockets.List), want)
+				require.Equal(t, want, ids(sockets.List), "sockets")
 				for _, remote := range sockets.List {
-					if known := remote.ID != oldID && remote.ID != freeID; known != (remote.Rooms != nil) {
-						t.Errorf("rooms of %s: %v", remote.ID, remote.Rooms)
-					}
+					assert.Equal(t, remote.Rooms != nil, remote.ID != oldID && remote.ID != freeID, "rooms of %s: %v", remote.ID, remote.Rooms)
 				}
 				foreign := 1
 				if newer != nil {
 					foreign = 2
 				}
-				if sockets.Foreign != foreign || sockets.Unconfirmed != 0 || len(sockets.Answered) != 1 {
-					t.Errorf("fleet %+v", sockets.Coverage)
-				}
+				assert.Equal(t, foreign, sockets.Foreign, "fleet %+v", sockets.Coverage)
+				assert.Zero(t, sockets.Unconfirmed, "fleet %+v", sockets.Coverage)
+				assert.Len(t, sockets.Answered, 1, "fleet %+v", sockets.Coverage)
 				sockets, err = ns.To("x", "y").Except("x").FetchSockets(ctx)
 				quick("FetchSockets except", err)
-				equal(t, "sockets", ids(sockets.List), []string{freeID})
+				require.Equal(t, []string{freeID}, ids(sockets.List), "sockets")
 				rooms, err := ns.AllRooms(ctx)
 				quick("AllRooms", err)
-				if !slices.Contains(rooms.Rooms, "y") {
-					t.Errorf("rooms %q", rooms.Rooms)
-				}
+				assert.Contains(t, rooms.Rooms, "y")
 
 				quick("SocketsJoin", ns.To("x").Except("there").SocketsJoin(ctx, "a", "b"))
 				quick("SocketsLeave", ns.To("x").SocketsLeave(ctx, "b"))
-				if got := s.rooms(oldID); got != "a x" {
-					t.Errorf("%s is in %q", oldID, got)
-				}
-				if got := s.rooms(freeID); got != "y" {
-					t.Errorf("%s is in %q", freeID, got)
-				}
+				assert.Equal(t, "a x", s.rooms(oldID), oldID)
+				assert.Equal(t, "y", s.rooms(freeID), freeID)
 				if newer != nil {
-					if got := newer.rooms("newer"); got != "a x" {
-						t.Errorf("newer is in %q", got)
-					}
+					assert.Equal(t, "a x", newer.rooms("newer"))
 				}
 				quick("Join", ns.Join(ctx, oldID, "c"))
 				quick("Leave", ns.Leave(ctx, oldID, "a"))
-				if got := s.rooms(oldID); got != "c x" {
-					t.Errorf("%s is in %q", oldID, got)
-				}
+				assert.Equal(t, "c x", s.rooms(oldID), oldID)
 				_, err = ns.ClientRooms(ctx, oldID)
-				if !unsupported(err, "ClientRooms") || !strings.Contains(err.Error(), "6.0") {
-					t.Errorf("ClientRooms: %v", err)
+				if assert.True(t, unsupported(err, "ClientRooms"), "ClientRooms: %v", err) {
+					assert.ErrorContains(t, err, "6.0", "ClientRooms: %v", err)
 				}
 				_, err = ns.ClientRooms(ctx, "nobody")
-				if !errors.Is(err, backplane.ErrNoSuchMember) {
-					t.Errorf("ClientRooms of nobody: %v", err)
-				}
+				assert.ErrorIs(t, err, backplane.ErrNoSuchMember, "ClientRooms of nobody")
 				quick("ClientRooms", nil)
 				quick("DisconnectSockets", ns.To("y").DisconnectSockets(ctx, false))
 				quick("Disconnect", ns.Disconnect(ctx, oldID, true))
-				if len(s.sockets) != 0 {
-					t.Errorf("left: %v", s.sockets)
-				}
+				assert.Empty(t, s.sockets, "left")
 			})
 		})
 	}
@@ -396,13 +360,12 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 		}
 		clients, err := n.ns.Clients(ctx)
 		missing("Clients", err)
-		equal(t, "clients", clients.IDs, []string{"newer"})
+		require.Equal(t, []string{"newer"}, clients.IDs, "clients")
 		sockets, err := n.ns.FetchSockets(ctx)
 		missing("FetchSockets", err)
-		equal(t, "sockets", ids(sockets.List), []string{"newer"})
-		if sockets.List[0].Rooms == nil || sockets.Foreign != 1 {
-			t.Errorf("got %+v", sockets)
-		}
+		require.Equal(t, []string{"newer"}, ids(sockets.List), "sockets")
+		require.NotNil(t, sockets.List[0].Rooms)
+		assert.Equal(t, 1, sockets.Foreign)
 		_, err = n.ns.AllRooms(ctx)
 		missing("AllRooms", err)
 		missing("SocketsJoin", n.ns.To("x").SocketsJoin(ctx, "a"))
@@ -436,12 +399,8 @@ func TestBridgeSparesSocketsOfOlderServers(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for _, s := range []*foreignServer{on5, on6} {
-			if got := s.events(oldID); got != "y y y" {
-				t.Errorf("%s: the excluded socket got %s", s.version, got)
-			}
-			if got := s.events(freeID); got != "x 42 id y x 42 id y x 42 id y" {
-				t.Errorf("%s: the other got %s", s.version, got)
-			}
+			assert.Equal(t, "y y y", s.events(oldID), "%s: the excluded socket", s.version)
+			assert.Equal(t, "x 42 id y x 42 id y x 42 id y", s.events(freeID), "%s: the other", s.version)
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
 )
 
 // The cases of https://socket.io/docs/v4/socket-io-protocol/#packet-encoding for
@@ -26,12 +28,9 @@ func TestFrames(t *testing.T) {
 		{"/", "", []any{map[string]int{}}, `2["",{}]`, nil},
 	} {
 		f := packetOf(t, c.namespace, c.event, c.args...).Frames()
-		if string(f.Text) != c.text || string(f.Engine) != "4"+c.text {
-			t.Errorf("got %s (%s), want %s", f.Text, f.Engine, c.text)
-		}
-		if fmt.Sprintf("%q", f.Attachments) != fmt.Sprintf("%q", c.attachments) {
-			t.Errorf("%s: attachments %q, want %q", c.text, f.Attachments, c.attachments)
-		}
+		assert.Equal(t, c.text, string(f.Text))
+		assert.Equal(t, "4"+c.text, string(f.Engine))
+		assert.Equal(t, fmt.Sprintf("%q", c.attachments), fmt.Sprintf("%q", f.Attachments), "%s: attachments", c.text)
 	}
 }
 
@@ -49,9 +48,8 @@ func TestAckFrames(t *testing.T) {
 	} {
 		p := packetOf(t, c.namespace, "foo", c.args...)
 		f, plain := p.AckFrames(c.id), p.Frames()
-		if string(f.Text) != c.text || string(f.Engine) != "4"+c.text {
-			t.Errorf("got %s (%s), want %s", f.Text, f.Engine, c.text)
-		}
+		assert.Equal(t, c.text, string(f.Text))
+		assert.Equal(t, "4"+c.text, string(f.Engine))
 		if len(f.Attachments) != len(plain.Attachments) || len(f.Attachments) == 1 && &f.Attachments[0][0] != &plain.Attachments[0][0] {
 			t.Errorf("%s: attachments are not shared", c.text)
 		}

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -82,9 +85,9 @@ func TestCustomRequestAmongV5Servers(t *testing.T) {
 	n := newNode(t, bus, adapter.Options{Dialect: adapter.V5})
 	replies, err := n.ns.CustomRequest(t.Context(), 1)
 	ok(t, err)
-	if len(replies.List) != 2 || string(replies.List[1].Data) != `"hook of v5"` || replies.Foreign != 1 {
-		t.Errorf("got %+v", replies)
-	}
+	require.Len(t, replies.List, 2)
+	assert.Equal(t, `"hook of v5"`, string(replies.List[1].Data))
+	assert.Equal(t, 1, replies.Foreign)
 }
 
 // Newer servers end when they read a custom request of v5.
@@ -94,17 +97,14 @@ func TestCustomRequestIsNotSentToNewerServers(t *testing.T) {
 		old, new := newStranger(t, bus, likeV5), newStranger(t, bus, likeV6)
 		n := newNode(t, bus, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond})
 		var mixed *adapter.MixedFleetError
-		if _, err := n.ns.CustomRequest(t.Context(), 1); !errors.As(err, &mixed) {
-			t.Fatalf("got %v", err)
-		}
+		_, err := n.ns.CustomRequest(t.Context(), 1)
+		require.ErrorAs(t, err, &mixed)
 		// A question comes after whatever was sent before it.
 		n.ns.AllRooms(t.Context())
 		for _, s := range []*stranger{old, new} {
 			for {
 				r := <-s.requests
-				if r["type"] == 5.0 {
-					t.Error("it was sent")
-				}
+				assert.NotEqual(t, 5.0, r["type"], "it was sent")
 				if r["type"] == 2.0 {
 					break
 				}
@@ -128,27 +128,20 @@ func TestNewerServerComesMeanwhile(t *testing.T) {
 		})
 		n := newNode(t, bus, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Hour})
 		ok(t, n.ns.Emit(t.Context(), "x", []byte{1}))
-		if got := <-old.types; got != 5 {
-			t.Errorf("beside v5 only: type %d, want 5", got)
-		}
+		assert.EqualValues(t, 5, <-old.types, "beside v5 only: type")
 		armed = true
 		var mixed *adapter.MixedFleetError
-		if _, err := n.ns.CustomRequest(t.Context(), 1); !errors.As(err, &mixed) {
-			t.Errorf("got %v", err)
-		}
+		_, err := n.ns.CustomRequest(t.Context(), 1)
+		assert.ErrorAs(t, err, &mixed)
 		n.ns.AllRooms(t.Context())
 		for r := range newer.requests {
-			if r["type"] == 5.0 {
-				t.Error("the custom request was sent")
-			}
+			assert.NotEqual(t, 5.0, r["type"], "the custom request was sent")
 			if r["type"] == 2.0 {
 				break
 			}
 		}
 		ok(t, n.ns.Emit(t.Context(), "x", []byte{1}))
-		if got := <-newer.types; got != 2 {
-			t.Errorf("binary data came in a packet of type %d", got)
-		}
+		assert.EqualValues(t, 2, <-newer.types, "binary data came in a packet of type")
 	})
 }
 
@@ -164,13 +157,9 @@ func TestBinaryPacketTypes(t *testing.T) {
 			bus := memorybroker.NewBus(nil)
 			s := newStranger(t, bus, likeV5)
 			n := newNode(t, bus, opts)
-			if got := send(t, n, s); got != 5 {
-				t.Errorf("type %d, want 5", got)
-			}
+			assert.EqualValues(t, 5, send(t, n, s), "type")
 			ok(t, n.ns.Emit(t.Context(), "x", "text"))
-			if got := <-s.types; got != 2 {
-				t.Errorf("text: type %d, want 2", got)
-			}
+			assert.EqualValues(t, 2, <-s.types, "text: type")
 			newStranger(t, bus, likeV6)
 			eventually(t, "type 2 after a newer server has come", func() bool { return send(t, n, s) == 2 })
 		})
@@ -180,18 +169,14 @@ func TestBinaryPacketTypes(t *testing.T) {
 			bus := memorybroker.NewBus(nil)
 			newStranger(t, bus, likeV5)
 			s := newStranger(t, bus, likeV6)
-			if got := send(t, newNode(t, bus, opts), s); got != 2 {
-				t.Errorf("type %d, want 2", got)
-			}
+			assert.EqualValues(t, 2, send(t, newNode(t, bus, opts), s), "type")
 		})
 	})
 	t.Run("dialect v6", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			bus := memorybroker.NewBus(nil)
 			s := newStranger(t, bus, likeV6)
-			if got := send(t, newNode(t, bus, adapter.Options{}), s); got != 2 {
-				t.Errorf("type %d, want 2", got)
-			}
+			assert.EqualValues(t, 2, send(t, newNode(t, bus, adapter.Options{}), s), "type")
 		})
 	})
 }
@@ -229,8 +214,6 @@ func TestTwoGenerationsAreReportedOnce(t *testing.T) {
 				return errors.As(err, &g) && g.Namespace == other.Name()
 			})
 		})
-		if count() != 1 {
-			t.Errorf("reported %d times", count())
-		}
+		assert.Equal(t, 1, count(), "reports")
 	})
 }

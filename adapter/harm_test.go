@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -103,9 +105,7 @@ func TestHarmRefused(t *testing.T) {
 			}
 			for _, c := range refusals {
 				refused("Emit", ns.Emit(t.Context(), "x", c.args...), c.path, others)
-				if want := c.path == "" || !others; (len(here.packets) == 1) != want {
-					t.Errorf("Emit(%v) delivered %d packets here", c.args, len(here.packets))
-				}
+				assert.Equal(t, c.path == "" || !others, len(here.packets) == 1, "Emit(%v) delivered %d packets here", c.args, len(here.packets))
 				for len(here.packets) > 0 {
 					<-here.packets
 				}
@@ -134,9 +134,7 @@ func TestHarmOfEvents(t *testing.T) {
 		_, ackErr := ns.ServerSideEmitWithAck(t.Context(), "error", 1)
 		for _, err := range []error{ns.ServerSideEmit(t.Context(), "error", 1), e.ServerSideEmit(t.Context(), "error", 1), ackErr} {
 			var reserved *backplane.NameError
-			if errors.As(err, &reserved) != others {
-				t.Errorf("ServerSideEmit of error, with others %v: %v", others, err)
-			}
+			assert.Equal(t, others, errors.As(err, &reserved), "ServerSideEmit of error, with others: %v", err)
 		}
 		ok(t, ns.ServerSideEmit(t.Context(), "errors", 1))
 		ok(t, ns.Emit(t.Context(), "error", 1)) // to clients, who have no such rule

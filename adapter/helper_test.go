@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
@@ -121,22 +124,16 @@ func newNode(t testing.TB, bus *memorybroker.Bus, opts adapter.Options) *node {
 		opts.OnError = n.errors.add
 	}
 	var err error
-	if n.Server, err = adapter.New(n.broker, &opts); err != nil {
-		t.Fatal(err)
-	}
-	if n.ns, err = n.Of(t.Context(), chat); err != nil {
-		t.Fatal(err)
-	}
+	n.Server, err = adapter.New(n.broker, &opts)
+	require.NoError(t, err)
+	n.ns, err = n.Of(t.Context(), chat)
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := n.Close(ctx); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, n.Close(ctx))
 		for _, l := range n.Links() {
-			if err := l.Broker.Close(ctx); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, l.Broker.Close(ctx))
 		}
 	})
 	return n
@@ -152,12 +149,8 @@ func (n *node) add(t testing.TB, id string, rooms ...string) *socket {
 
 func (n *node) addSocket(t testing.TB, s adapter.Socket, rooms ...string) {
 	t.Helper()
-	if err := n.ns.Add(s); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.ns.Join(t.Context(), s.ID(), rooms...); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, n.ns.Add(s))
+	require.NoError(t, n.ns.Join(t.Context(), s.ID(), rooms...))
 }
 
 // fleet is several nodes on one bus that know each other.
@@ -204,9 +197,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func ok(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 }
 
 // ids of sockets.
@@ -215,13 +206,6 @@ func ids(list []adapter.RemoteSocket) (out []string) {
 		out = append(out, s.ID)
 	}
 	return out
-}
-
-func equal(t testing.TB, what string, got, want []string) {
-	t.Helper()
-	if !slices.Equal(got, want) {
-		t.Fatalf("%s: got %q, want %q", what, got, want)
-	}
 }
 
 // bubble runs a test with a clock of its own, which stands still while anybody has

@@ -3,11 +3,13 @@ package adapter_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -35,24 +37,22 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	ctx := t.Context()
 	check := func(what string, got int, f backplane.Coverage, err error) {
 		t.Helper()
-		if err != nil || got != len(others) || len(f.Answered) != len(others) || f.Unconfirmed != 0 || len(f.Missing) != 0 {
-			t.Errorf("%s: %d of %d, %+v, %v", what, got, len(others), f, err)
+		if assert.NoError(t, err, what) {
+			assert.Equal(t, len(others), got, what)
+			assert.Len(t, f.Answered, len(others), what)
+			assert.Zero(t, f.Unconfirmed, what)
+			assert.Empty(t, f.Missing, what)
 		}
 	}
 	for _, i := range others {
 		id := fmt.Sprint("socket", i)
-		if err := ns.RemoteJoin(ctx, id, "room"); err != nil {
-			t.Errorf("RemoteJoin: %v", err)
+		assert.NoError(t, ns.RemoteJoin(ctx, id, "room"))
+		rooms, err := ns.ClientRooms(ctx, id)
+		if assert.NoError(t, err, "ClientRooms: %v", rooms) {
+			assert.GreaterOrEqual(t, len(rooms), 2, "ClientRooms: %v", rooms)
 		}
-		if rooms, err := ns.ClientRooms(ctx, id); err != nil || len(rooms) < 2 {
-			t.Errorf("ClientRooms: %v, %v", rooms, err)
-		}
-		if err := ns.RemoteLeave(ctx, id, "room"); err != nil {
-			t.Errorf("RemoteLeave: %v", err)
-		}
-		if err := ns.RemoteDisconnect(ctx, id, false); err != nil {
-			t.Errorf("RemoteDisconnect: %v", err)
-		}
+		assert.NoError(t, ns.RemoteLeave(ctx, id, "room"))
+		assert.NoError(t, ns.RemoteDisconnect(ctx, id, false))
 	}
 	own := ns.Len()
 	c, err := ns.Clients(ctx)
@@ -66,15 +66,11 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 		q = new(adapter.Replies)
 	}
 	check("CustomRequest", len(q.List)-1, q.Coverage, err)
-	if err := ns.SocketsJoin(ctx, "new"); err != nil {
-		t.Errorf("SocketsJoin: %v", err)
-	}
-	if err := ns.SocketsLeave(ctx, "new"); err != nil {
-		t.Errorf("SocketsLeave: %v", err)
-	}
-	if n, err := ns.ServerCount(ctx); err != nil || n != len(others)+1 {
-		t.Errorf("ServerCount: %d, %v", n, err)
-	}
+	assert.NoError(t, ns.SocketsJoin(ctx, "new"))
+	assert.NoError(t, ns.SocketsLeave(ctx, "new"))
+	n, err := ns.ServerCount(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, len(others)+1, n)
 }
 
 // As soon as Of returns, the server's own queries and those of all others are complete,
@@ -92,13 +88,9 @@ func TestQueryRightAfterOf(t *testing.T) {
 							var left atomic.Int32
 							left.Store(lost)
 							s, err := adapter.New(mute{p.Broker, &left}, &adapter.Options{Dialect: d, Heartbeat: time.Minute, CustomHook: hook})
-							if err != nil {
-								t.Fatal(err)
-							}
+							require.NoError(t, err)
 							t.Cleanup(func() {
-								if err := s.Close(context.Background()); err != nil {
-									t.Error(err)
-								}
+								assert.NoError(t, s.Close(context.Background()))
 							})
 							servers = append(servers, s)
 							var others []int
@@ -107,20 +99,14 @@ func TestQueryRightAfterOf(t *testing.T) {
 							}
 							for _, name := range []string{"/", "/chat"} {
 								ns, err := s.Of(t.Context(), name)
-								if err != nil {
-									t.Fatal(err)
-								}
+								require.NoError(t, err)
 								whole(t, ns, others...)
-								if err := ns.Add(newSocket(fmt.Sprint("socket", i))); err != nil {
-									t.Fatal(err)
-								}
+								require.NoError(t, ns.Add(newSocket(fmt.Sprint("socket", i))))
 								if i == 0 {
 									continue
 								}
 								first, err := servers[0].Of(t.Context(), name)
-								if err != nil {
-									t.Fatal(err)
-								}
+								require.NoError(t, err)
 								whole(t, first, append(others[1:], i)...)
 							}
 						}
@@ -139,23 +125,15 @@ func TestUnknownIsNotGone(t *testing.T) {
 			fleettest.Run(t, &fleettest.Options{Uncounted: uncounted}, func(t *testing.T, f *fleettest.Fleet) {
 				first := f.Server("first", &adapter.Options{Dialect: d})
 				ns, err := first.Of(t.Context(), "/")
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				var left atomic.Int32
 				left.Store(1 << 30)
 				p := f.Broker("mute")
 				s, err := adapter.New(mute{p.Broker, &left}, &adapter.Options{Dialect: d})
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				other, err := s.Of(t.Context(), "/")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := other.Add(newSocket("socket")); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
+				require.NoError(t, other.Add(newSocket("socket")))
 				began := time.Now()
 				err = ns.RemoteJoin(t.Context(), "socket", "room")
 				t.Logf("uncounted %t, %v: %v after %v", uncounted, d, err, time.Since(began))
@@ -164,19 +142,13 @@ func TestUnknownIsNotGone(t *testing.T) {
 				case err != nil:
 					t.Errorf("RemoteJoin: %v", err)
 				}
-				if d := time.Since(began); d > 250*time.Millisecond {
-					t.Errorf("RemoteJoin took %v", d)
-				}
-				if errors.Is(err, backplane.ErrPeerLost) {
-					t.Errorf("RemoteJoin: %v", err)
-				}
+				assert.LessOrEqual(t, time.Since(began), 250*time.Millisecond, "RemoteJoin")
+				assert.NotErrorIs(t, err, backplane.ErrPeerLost, "RemoteJoin")
 				// Refused, incomplete, or whole.
 				if r, err := ns.CustomRequest(t.Context(), 1); !uncounted && err == nil && len(r.List) < 2 {
 					t.Errorf("%v: CustomRequest: %+v without an error", d, r)
 				}
-				if err := s.Close(context.Background()); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, s.Close(context.Background()))
 			})
 		}
 	}

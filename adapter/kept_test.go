@@ -11,6 +11,8 @@ import (
 	"unsafe"
 	"weak"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
@@ -59,9 +61,7 @@ func nothingKept(t *testing.T, open func() (broker.Broker, error)) {
 	defer cancel()
 	must := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 	}
 	var pair []*adapter.Server
 	for range 2 {

@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -90,13 +92,10 @@ func TestEmitOnSeveralLinksArrivesOnce(t *testing.T) {
 			if i == rounds {
 				want = "end"
 			}
-			if p.Event() != want || p.Origin() != both[0].UID() {
-				t.Errorf("%s: %d is %q of %s", s.id, i, p.Event(), p.Origin())
-			}
+			assert.Equal(t, want, p.Event(), "%s: %d", s.id, i)
+			assert.Equal(t, both[0].UID(), p.Origin(), "%s: %d", s.id, i)
 		}
-		if len(s.packets) != 0 {
-			t.Errorf("%s got %d too many", s.id, len(s.packets))
-		}
+		assert.Empty(t, s.packets, "%s too many", s.id)
 	}
 }
 
@@ -131,15 +130,11 @@ func TestOrderOverSeveralLinks(t *testing.T) {
 				}
 				<-h.entered
 				synctest.Wait() // everything else is where it can get to
-				if n := len(h.packets); n > 0 {
-					t.Errorf("%d overtook the first", n)
-				}
+				assert.LessOrEqual(t, len(h.packets), 0, "overtook the first")
 				inOrder := func(s *socket) {
 					t.Helper()
 					for n := range messages {
-						if got := s.next(t).Event(); got != fmt.Sprint(n) {
-							t.Fatalf("%s: %s in the place of %d", s.id, got, n)
-						}
+						require.Equal(t, fmt.Sprint(n), s.next(t).Event(), s.id)
 					}
 				}
 				if stalls {
@@ -175,7 +170,7 @@ func TestOrderAfterAGapOfOneLink(t *testing.T) {
 		memorytest.Thaw(slow)
 		synctest.Wait()
 		emit("end")
-		equal(t, "events", s.until(t, "end"), []string{"before", "after", "meanwhile"})
+		require.Equal(t, []string{"before", "after", "meanwhile"}, s.until(t, "end"), "events")
 	})
 }
 
@@ -189,39 +184,33 @@ func TestQueriesOverLinks(t *testing.T) {
 
 	clients, err := ns.Clients(ctx, "x")
 	ok(t, err)
-	equal(t, "clients", clients.IDs, []string{"b0", "b1", "new", "old"})
+	require.Equal(t, []string{"b0", "b1", "new", "old"}, clients.IDs, "clients")
 	want := []string{both[1].UID(), new.UID(), old.UID()}
 	slices.Sort(want)
 	slices.Sort(clients.Answered)
-	equal(t, "answered", clients.Answered, want)
+	require.Equal(t, want, clients.Answered, "answered")
 
 	rooms, err := ns.AllRooms(ctx)
 	ok(t, err)
-	equal(t, "rooms", rooms.Rooms, []string{"b0", "b1", "new", "old", "only new", "only old", "x"})
+	require.Equal(t, []string{"b0", "b1", "new", "old", "only new", "only old", "x"}, rooms.Rooms, "rooms")
 
 	sockets, err := ns.Except("b0").FetchSockets(ctx)
 	ok(t, err)
-	equal(t, "sockets", ids(sockets.List), []string{"b1", "new", "old"})
-	if string(sockets.List[0].Data) != "1" {
-		t.Errorf("b1's data: %s", sockets.List[0].Data)
-	}
+	require.Equal(t, []string{"b1", "new", "old"}, ids(sockets.List), "sockets")
+	assert.Equal(t, "1", string(sockets.List[0].Data), "b1's data")
 
 	for _, id := range []string{"b0", "b1", "new", "old"} {
 		ok(t, ns.Join(ctx, id, "y"))
 		got, err := ns.ClientRooms(ctx, id)
 		ok(t, err)
-		if !slices.Contains(got, "y") {
-			t.Errorf("%s: %q", id, got)
-		}
+		assert.Contains(t, got, "y", id)
 	}
-	if err := ns.Join(ctx, "nobody", "y"); !errors.Is(err, backplane.ErrNoSuchMember) {
-		t.Error(err)
-	}
+	assert.ErrorIs(t, ns.Join(ctx, "nobody", "y"), backplane.ErrNoSuchMember)
 
 	ok(t, ns.To("x").Except("b1").SocketsLeave(ctx, "y"))
 	clients, err = ns.Clients(ctx, "y")
 	ok(t, err)
-	equal(t, "y", clients.IDs, []string{"b1"})
+	require.Equal(t, []string{"b1"}, clients.IDs, "y")
 }
 
 func TestDisconnectOverLinksOnce(t *testing.T) {
@@ -229,16 +218,12 @@ func TestDisconnectOverLinksOnce(t *testing.T) {
 	sockets := []*socket{both[0].add(t, "b0"), both[1].add(t, "b1"), new.add(t, "new"), old.add(t, "old")}
 	ok(t, both[0].ns.DisconnectSockets(t.Context(), true))
 	for _, s := range sockets {
-		if n := len(s.ended); n != 1 {
-			t.Errorf("%s was disconnected %d times", s.id, n)
-		}
+		assert.Equal(t, 1, len(s.ended), "%s: disconnections", s.id)
 		<-s.ended
 	}
 	for _, s := range sockets { // one by one
 		ok(t, both[0].ns.Disconnect(t.Context(), s.id, false))
-		if close := <-s.ended; close {
-			t.Errorf("%s: connection closed", s.id)
-		}
+		assert.False(t, <-s.ended, "%s: connection closed", s.id)
 	}
 }
 
@@ -251,19 +236,17 @@ func TestAnAnswerOnOneLinkIsEnough(t *testing.T) {
 		memorytest.Freeze(second)
 		got, err := both[0].ns.Clients(t.Context())
 		ok(t, err)
-		equal(t, "sockets", got.IDs, []string{"b1"})
+		require.Equal(t, []string{"b1"}, got.IDs, "sockets")
 		ok(t, both[0].ns.Join(t.Context(), "b1", "x"))
 		memorytest.Freeze(both[1].broker)
 		defer memorytest.Thaw(both[1].broker)
 		defer memorytest.Thaw(second)
 		var partial *backplane.PartialError
 		got, err = both[0].ns.Clients(t.Context())
-		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != both[1].UID() {
-			t.Errorf("got %v", err)
-		}
-		if !slices.Contains(got.Answered, old.UID()) {
-			t.Errorf("answered %v", got.Answered)
-		}
+		require.ErrorAs(t, err, &partial)
+		require.Len(t, partial.Coverage.Missing, 1)
+		assert.Equal(t, both[1].UID(), partial.Coverage.Missing[0].Node)
+		assert.Contains(t, got.Answered, old.UID())
 	})
 }
 
@@ -296,10 +279,8 @@ func TestRequestsOverLinksRunOnce(t *testing.T) {
 		}
 		slices.Sort(got)
 		slices.Sort(want)
-		equal(t, "replies", got, want)
-		if n := runs.Swap(0); int(n) != len(want) {
-			t.Errorf("%d callbacks ran, want %d", n, len(want))
-		}
+		require.Equal(t, want, got, "replies")
+		assert.Equal(t, len(want), int(runs.Swap(0)), "callbacks ran")
 	}
 	check(slices.Clone(uids))
 	replies, err = both[0].ns.ServerSideEmitWithAck(t.Context(), "ask")
@@ -314,12 +295,15 @@ func TestAcksOverLinks(t *testing.T) {
 	}
 	acks, err := both[0].ns.EmitWithAck(t.Context(), "x")
 	ok(t, err)
-	if acks.Expected != 3 || len(acks.Values) != 3 || acks.Unconfirmed != 1 {
-		t.Errorf("got %+v", acks)
-	}
-	if l := acks.Links; len(l) != 2 || l[0].Prefix != "v6" || len(l[0].Answered) != 2 || l[1].Prefix != "v5" || l[1].Unconfirmed != 1 {
-		t.Errorf("links: %+v", l)
-	}
+	assert.Equal(t, 3, acks.Expected)
+	require.Len(t, acks.Values, 3)
+	assert.Equal(t, 1, acks.Unconfirmed)
+	l := acks.Links
+	require.Len(t, l, 2)
+	assert.Equal(t, "v6", l[0].Prefix)
+	require.Len(t, l[0].Answered, 2)
+	assert.Equal(t, "v5", l[1].Prefix)
+	assert.Equal(t, 1, l[1].Unconfirmed)
 }
 
 // prefixed is a broker with a prefix: two of them may be of one dialect.
@@ -363,26 +347,20 @@ func TestTwoLinksOfOneGeneration(t *testing.T) {
 	for range rounds {
 		acks, err := nodes[1].ns.EmitWithAck(t.Context(), "question")
 		ok(t, err)
-		if acks.Expected != 4 || len(acks.Values) != 4 {
-			t.Fatalf("got %+v", acks)
-		}
+		require.Equal(t, 4, acks.Expected)
+		require.Len(t, acks.Values, 4)
 		replies, err := nodes[1].ns.ServerSideEmitWithAck(t.Context(), "ask")
 		ok(t, err)
-		if len(replies.List) != 3 {
-			t.Fatalf("got %+v", replies)
-		}
+		require.Len(t, replies.List, 3, "got %+v", replies)
 		for _, r := range replies.List {
 			var uid string
-			if ok(t, r.Bind(&uid)); uid != r.Node {
-				t.Errorf("%s of %s", uid, r.Node)
-			}
+			ok(t, r.Bind(&uid))
+			assert.Equal(t, r.Node, uid)
 		}
 	}
 	ok(t, nodes[1].ns.Emit(t.Context(), "end"))
 	for i, s := range talkers {
-		if got := len(s.until(t, "end")); got != rounds {
-			t.Errorf("%d got %d events, want %d", i, got, rounds)
-		}
+		assert.Equal(t, rounds, len(s.until(t, "end")), "%d events", i)
 	}
 }
 
@@ -444,9 +422,7 @@ func TestBridge(t *testing.T) {
 		if i == 0 {
 			delete(want, "from old")
 		}
-		if !maps.Equal(counts[i], want) {
-			t.Errorf("%s got %v, want %v", s.id, counts[i], want)
-		}
+		assert.Equal(t, want, counts[i], s.id)
 	}
 }
 
@@ -489,8 +465,9 @@ func TestLinkOptions(t *testing.T) {
 			return adapter.New(b, &adapter.Options{Observers: []observe.Observer{nil}})
 		},
 	} {
-		if s, err := try(); !errors.As(err, &bad) || s != nil {
-			t.Errorf("%s: %v", what, err)
+		s, err := try()
+		if assert.ErrorAs(t, err, &bad, what) {
+			assert.Nil(t, s, what)
 		}
 	}
 }
@@ -537,12 +514,10 @@ func TestExceptWithAListMissing(t *testing.T) {
 					text.Store(lost)
 					err = do(t.Context(), ns.To("x").Except("y"))
 					p, partial := errors.AsType[*backplane.PartialError](err)
-					if !partial || len(p.Coverage.Missing) != 1 || p.Coverage.Missing[0].Node != old.UID() {
-						t.Errorf("%s, list %s missing, several links %t: %v", what, lost, several, err)
-					}
-					if rooms := roomsOf(old.ns, "far"); slices.Contains(rooms, "z") {
-						t.Errorf("%s: joined, although it is excepted", what)
-					}
+					require.True(t, partial, "%s, list %s missing, several links %t: %v", what, lost, several, err)
+					require.Len(t, p.Coverage.Missing, 1, "%s, list %s missing, several links %t: %v", what, lost, several, err)
+					assert.Equal(t, old.UID(), p.Coverage.Missing[0].Node, "%s, list %s missing, several links %t: %v", what, lost, several, err)
+					assert.NotContains(t, roomsOf(old.ns, "far"), "z", "%s: joined, although it is excepted", what)
 					ok(t, s.Close(t.Context()))
 					for _, l := range s.Links() {
 						ok(t, l.Broker.Close(t.Context()))
@@ -573,13 +548,12 @@ func TestRefusedRequestsHaveNoAnswers(t *testing.T) {
 			for what, err := range map[string]error{"CustomRequest": err1, "ServerSideEmitWithAck": err2} {
 				var size *broker.PayloadError
 				var partial *backplane.PartialError
-				if !errors.As(err, &size) || errors.As(err, &partial) {
-					t.Errorf("%s over %d links: %v", what, links, err)
+				if assert.ErrorAs(t, err, &size, "%s over %d links", what, links) {
+					assert.NotErrorAs(t, err, &partial, "%s over %d links", what, links)
 				}
 			}
-			if custom != nil || event != nil {
-				t.Errorf("over %d links: %+v, %+v", links, custom, event)
-			}
+			assert.Nil(t, custom, "over %d links", links)
+			assert.Nil(t, event, "over %d links", links)
 		})
 	}
 }

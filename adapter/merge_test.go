@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -51,9 +53,8 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 				part := func(f backplane.Coverage, prefix string) backplane.LinkCoverage {
 					t.Helper()
 					i := slices.IndexFunc(f.Links, func(l backplane.LinkCoverage) bool { return l.Prefix == prefix })
-					if i < 0 || len(f.Links) != 2 {
-						t.Fatalf("no link %s in %+v", prefix, f.Links)
-					}
+					require.GreaterOrEqual(t, i, 0, "no link %s", prefix)
+					require.Len(t, f.Links, 2, "no link %s", prefix)
 					return f.Links[i]
 				}
 				answered := func(f backplane.Coverage, prefix string, want ...string) {
@@ -61,10 +62,9 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 					got := part(f, prefix)
 					slices.Sort(got.Answered)
 					slices.Sort(want)
-					equal(t, prefix, got.Answered, want)
-					if len(got.Missing) > 0 || got.Err != nil {
-						t.Errorf("%s: %+v", prefix, got)
-					}
+					require.Equal(t, want, got.Answered, prefix)
+					assert.Empty(t, got.Missing, prefix)
+					assert.NoError(t, got.Err, prefix)
 				}
 				if name != "SocketsJoin" {
 					f, err := ask(t.Context(), asker)
@@ -77,18 +77,17 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 				defer memorytest.Thaw(broker)
 				f, err := ask(t.Context(), asker)
 				partial, is := errors.AsType[*backplane.PartialError](err)
-				if !is || len(f.Missing) != 1 || f.Missing[0].Node != old.UID() {
-					t.Fatalf("got %+v, %v", f, err)
-				}
-				if got := part(f, "v5"); got.Err == nil || len(got.Missing) != 1 || got.Missing[0].Node != old.UID() {
-					t.Errorf("v5: %+v", got)
-				}
+				require.True(t, is, "got %+v, %v", f, err)
+				require.Len(t, f.Missing, 1, "got %+v, %v", f, err)
+				require.Equal(t, old.UID(), f.Missing[0].Node, "got %+v, %v", f, err)
+				got := part(f, "v5")
+				require.Error(t, got.Err)
+				require.Len(t, got.Missing, 1)
+				assert.Equal(t, old.UID(), got.Missing[0].Node)
 				if name != "SocketsJoin" {
 					answered(f, "v6", peer, new.UID())
 				}
-				if want := "missing " + old.UID() + " on v5"; !strings.Contains(partial.Error(), want) {
-					t.Errorf("%q does not say %q", partial, want)
-				}
+				assert.Contains(t, partial.Error(), "missing "+old.UID()+" on v5", "%q does not say", partial)
 			})
 		})
 	}

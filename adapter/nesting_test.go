@@ -3,10 +3,11 @@ package adapter_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -50,14 +51,12 @@ func TestNesting(t *testing.T) {
 		refused := func(what string, err error) {
 			t.Helper()
 			var arg *adapter.ArgumentError
-			if !errors.As(err, &arg) {
-				t.Errorf("%s, a level more: %v", what, err)
-			}
+			assert.ErrorAs(t, err, &arg, "%s, a level more", what)
 		}
 		ok(t, ns.Emit(ctx, "x", "flat", most))
-		if p := there.next(t); levels(p.Args()[1]) != msgpack.ValueDepth || p.Frames().Text == nil {
-			t.Errorf("arrived: %.100v", p.Args())
-		}
+		p := there.next(t)
+		assert.Equal(t, msgpack.ValueDepth, levels(p.Args()[1]), "arrived: %.100v", p.Args())
+		assert.NotNil(t, p.Frames().Text, "arrived: %.100v", p.Args())
 		refused("Emit", ns.Emit(ctx, "x", more))
 
 		replies, err := ns.CustomRequest(ctx, most)
@@ -65,9 +64,7 @@ func TestNesting(t *testing.T) {
 		for _, r := range replies.List {
 			var n int
 			ok(t, r.Bind(&n))
-			if n != msgpack.ValueDepth {
-				t.Errorf("%s got %d levels", r.Node, n)
-			}
+			assert.Equal(t, msgpack.ValueDepth, n, "%s levels", r.Node)
 		}
 		_, err = ns.CustomRequest(ctx, more)
 		refused("CustomRequest", err)
@@ -77,9 +74,7 @@ func TestNesting(t *testing.T) {
 		for _, r := range replies.List {
 			var v any
 			ok(t, r.Bind(&v))
-			if levels(v) != msgpack.ValueDepth {
-				t.Errorf("%s answered %d levels", r.Node, levels(v))
-			}
+			assert.Equal(t, msgpack.ValueDepth, levels(v), "%s answered levels", r.Node)
 		}
 		give = more
 		began := time.Now()
@@ -87,13 +82,12 @@ func TestNesting(t *testing.T) {
 		ok(t, err)
 		for _, r := range replies.List {
 			var remote *adapter.RemoteError
-			if !errors.As(r.Err, &remote) || !strings.Contains(remote.Message, "nested too deep") {
-				t.Errorf("%s answered %.100s, %v", r.Node, r.Data, r.Err)
+			if assert.ErrorAs(t, r.Err, &remote, "%s answered %.100s", r.Node, r.Data) {
+				assert.Contains(t, remote.Message, "nested too deep", "%s answered %.100s", r.Node, r.Data)
 			}
 		}
-		if len(replies.List) != 2 || time.Since(began) > 900*time.Millisecond {
-			t.Errorf("%d answers after %v", len(replies.List), time.Since(began))
-		}
+		assert.Len(t, replies.List, 2)
+		assert.LessOrEqual(t, time.Since(began), 900*time.Millisecond)
 		if d == adapter.V5 {
 			return
 		}
@@ -104,9 +98,7 @@ func TestNesting(t *testing.T) {
 		nodes[1].addSocket(t, client)
 		acks, err := ns.To("client").EmitWithAck(ctx, "x", most)
 		ok(t, err)
-		if levels(acks.Values[0]) != msgpack.ValueDepth {
-			t.Errorf("acknowledged with %d levels", levels(acks.Values[0]))
-		}
+		assert.Equal(t, msgpack.ValueDepth, levels(acks.Values[0]), "acknowledged with levels")
 		_, err = ns.EmitWithAck(ctx, "x", more)
 		refused("EmitWithAck", err)
 
@@ -119,15 +111,11 @@ func TestNesting(t *testing.T) {
 		ok(t, err)
 		var v any
 		ok(t, replies.List[0].Bind(&v))
-		if levels(v) != msgpack.ValueDepth {
-			t.Errorf("answered %d levels", levels(v))
-		}
+		assert.Equal(t, msgpack.ValueDepth, levels(v), "answered levels")
 		refused("ServerSideEmit", ns.ServerSideEmit(ctx, "ask", more))
 		for _, n := range nodes {
 			for _, err := range n.errors.all() {
-				if !strings.Contains(err.Error(), "custom hook") {
-					t.Errorf("reported %v", err)
-				}
+				assert.ErrorContains(t, err, "custom hook", "reported %v", err)
 			}
 		}
 	})

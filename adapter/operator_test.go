@@ -1,10 +1,11 @@
 package adapter_test
 
 import (
-	"errors"
-	"reflect"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -34,9 +35,9 @@ func TestEmitReachesTheSelected(t *testing.T) {
 			ok(t, step.op.Emit(ctx, step.event))
 		}
 		ok(t, nodes[0].ns.Emit(ctx, "end"))
-		equal(t, "a", a.until(t, "end"), []string{"all", "red", "red and blue", "red but b", "all but blue", "here"})
-		equal(t, "b", b.until(t, "end"), []string{"all", "red", "in blue", "red and blue"})
-		equal(t, "c", c.until(t, "end"), []string{"all", "in blue", "red and blue", "own id"})
+		require.Equal(t, []string{"all", "red", "red and blue", "red but b", "all but blue", "here"}, a.until(t, "end"), "a")
+		require.Equal(t, []string{"all", "red", "in blue", "red and blue"}, b.until(t, "end"), "b")
+		require.Equal(t, []string{"all", "in blue", "red and blue", "own id"}, c.until(t, "end"), "c")
 	})
 }
 
@@ -57,8 +58,8 @@ func TestOperatorsDoNotShareMemory(t *testing.T) {
 	ok(t, exceptB.Emit(t.Context(), "not b"))
 	ok(t, exceptA.Emit(t.Context(), "not a"))
 	ok(t, n.ns.Emit(t.Context(), "end"))
-	equal(t, "a", a.until(t, "end"), []string{"for a", "not b"})
-	equal(t, "b", b.until(t, "end"), []string{"for b", "not a"})
+	require.Equal(t, []string{"for a", "not b"}, a.until(t, "end"), "a")
+	require.Equal(t, []string{"for b", "not a"}, b.until(t, "end"), "b")
 }
 
 func TestFlagsAndOriginTravel(t *testing.T) {
@@ -69,14 +70,14 @@ func TestFlagsAndOriginTravel(t *testing.T) {
 		ok(t, nodes[0].ns.Compress(false).Compress(true).Emit(t.Context(), "y"))
 		for _, s := range sockets {
 			p := s.next(t)
-			if !p.Volatile() || p.Compress() {
-				t.Errorf("%s: volatile %v, compress %v", s.id, p.Volatile(), p.Compress())
+			if assert.True(t, p.Volatile(), "%s: volatile", s.id) {
+				assert.False(t, p.Compress(), "%s: volatile", s.id)
 			}
-			if p.Origin() != nodes[0].UID() || p.Namespace() != chat {
-				t.Errorf("%s: origin %q, namespace %q", s.id, p.Origin(), p.Namespace())
-			}
-			if p := s.next(t); p.Volatile() || !p.Compress() {
-				t.Errorf("%s: volatile %v, compress %v", s.id, p.Volatile(), p.Compress())
+			assert.Equal(t, nodes[0].UID(), p.Origin(), "%s: origin", s.id)
+			assert.Equal(t, chat, p.Namespace(), "%s: origin", s.id)
+			p = s.next(t)
+			if assert.False(t, p.Volatile(), "%s: volatile", s.id) {
+				assert.True(t, p.Compress(), "%s: volatile", s.id)
 			}
 		}
 	})
@@ -95,9 +96,8 @@ func TestArgumentsArriveAsSent(t *testing.T) {
 	ok(t, nodes[0].ns.Emit(t.Context(), "everything", args...))
 	for _, s := range []*socket{here, there} {
 		p := s.next(t)
-		if p.Event() != "everything" || !reflect.DeepEqual(p.Args(), want) {
-			t.Errorf("%s: got %q %#v", s.id, p.Event(), p.Args())
-		}
+		assert.Equal(t, "everything", p.Event(), s.id)
+		assert.Equal(t, want, p.Args(), s.id)
 	}
 }
 
@@ -110,13 +110,10 @@ func TestOnePacketForAllSockets(t *testing.T) {
 	ok(t, nodes[0].ns.Emit(t.Context(), "x", 1))
 	for _, pair := range pairs {
 		pa, pb := pair[0].next(t), pair[1].next(t)
-		if pa != pb {
-			t.Error("two packets")
-		}
+		assert.Same(t, pb, pa, "two packets")
 		fa, fb := pa.Frames(), pb.Frames()
-		if &fa.Text[0] != &fb.Text[0] || &pa.Args()[0] != &pb.Args()[0] {
-			t.Error("encoded or decoded twice")
-		}
+		assert.Same(t, &fb.Text[0], &fa.Text[0], "encoded or decoded twice")
+		assert.Same(t, &pb.Args()[0], &pa.Args()[0], "encoded or decoded twice")
 	}
 }
 
@@ -130,9 +127,7 @@ func TestKeptPacketsDoNotChange(t *testing.T) {
 	copy(data, "XXXXX")
 	ok(t, n.ns.Emit(t.Context(), "b", []byte("other")))
 	p := s.next(t)
-	if got := p.Args()[0].([]byte); string(got) != "first" {
-		t.Fatalf("got %q", got)
-	}
+	require.Equal(t, "first", string(p.Args()[0].([]byte)))
 }
 
 func TestBadEmits(t *testing.T) {
@@ -141,27 +136,23 @@ func TestBadEmits(t *testing.T) {
 	ctx := t.Context()
 	for _, event := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"} {
 		var reserved *backplane.NameError
-		if err := n.ns.Emit(ctx, event); !errors.As(err, &reserved) || reserved.What != "event" || reserved.Name != event {
-			t.Errorf("%s: %v", event, err)
+		err := n.ns.Emit(ctx, event)
+		if assert.ErrorAs(t, err, &reserved, event) {
+			assert.Equal(t, "event", reserved.What, event)
+			assert.Equal(t, event, reserved.Name, event)
 		}
 	}
 	var arg *adapter.ArgumentError
-	if err := n.ns.Emit(ctx, "x", 1, func() {}); !errors.As(err, &arg) || arg.Index != 1 {
-		t.Errorf("function: %v", err)
-	}
-	if _, err := n.ns.EmitWithAck(ctx, "x", make(chan int)); !errors.As(err, &arg) || arg.Index != 0 {
-		t.Errorf("channel: %v", err)
-	}
+	err := n.ns.Emit(ctx, "x", 1, func() {})
+	require.ErrorAs(t, err, &arg)
+	assert.Equal(t, 1, arg.Index, "function")
+	_, err = n.ns.EmitWithAck(ctx, "x", make(chan int))
+	require.ErrorAs(t, err, &arg)
+	assert.Zero(t, arg.Index, "channel")
 	var name *backplane.NameError
-	if err := n.ns.Emit(ctx, "\xff"); !errors.As(err, &name) {
-		t.Errorf("event: %v", err)
-	}
-	if err := n.ns.To("\xff").Emit(ctx, "x"); !errors.As(err, &name) {
-		t.Errorf("room: %v", err)
-	}
-	if err := (adapter.Operator{}).Emit(ctx, "x"); err == nil {
-		t.Error("zero operator: no error")
-	}
+	assert.ErrorAs(t, n.ns.Emit(ctx, "\xff"), &name, "event")
+	assert.ErrorAs(t, n.ns.To("\xff").Emit(ctx, "x"), &name, "room")
+	assert.Error(t, (adapter.Operator{}).Emit(ctx, "x"), "zero operator: no error")
 	ok(t, n.ns.Emit(ctx, "end"))
-	equal(t, "delivered", s.until(t, "end"), nil)
+	require.Empty(t, s.until(t, "end"), "delivered")
 }

@@ -1,10 +1,12 @@
 package adapter_test
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -32,32 +34,31 @@ func TestAnswerFrames(t *testing.T) {
 	} {
 		f, err := c.ns.AnswerFrames(c.id, c.args...)
 		ok(t, err)
-		if string(f.Text) != c.text || string(f.Engine) != "4"+c.text || fmt.Sprintf("%q", f.Attachments) != fmt.Sprintf("%q", c.attachments) {
-			t.Errorf("got %s (%s) and %q, want %s and %q", f.Text, f.Engine, f.Attachments, c.text, c.attachments)
-		}
+		assert.Equal(t, c.text, string(f.Text), c.text)
+		assert.Equal(t, "4"+c.text, string(f.Engine), c.text)
+		assert.Equal(t, fmt.Sprintf("%q", c.attachments), fmt.Sprintf("%q", f.Attachments), c.text)
 	}
 	var bad *adapter.ArgumentError
-	if _, err := root.AnswerFrames(1, "fine", func() {}); !errors.As(err, &bad) || bad.Index != 1 {
-		t.Errorf("a func in an answer: %v", err)
-	}
+	_, err = root.AnswerFrames(1, "fine", func() {})
+	require.ErrorAs(t, err, &bad)
+	assert.Equal(t, 1, bad.Index, "a func in an answer")
 }
 
 func TestNewPacket(t *testing.T) {
 	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
 	p, err := n.ns.NewPacket("hello", "ada", []byte("raw"))
 	ok(t, err)
-	if got := string(p.AckFrames(7).Text); got != `51-/chat,7["hello","ada",{"_placeholder":true,"num":0}]` {
-		t.Errorf("frames: %s", got)
-	}
+	assert.Equal(t, `51-/chat,7["hello","ada",{"_placeholder":true,"num":0}]`, string(p.AckFrames(7).Text))
 	var name string
 	ok(t, p.Bind(&name))
-	if name != "ada" || p.Event() != "hello" || p.Origin() != n.UID() || p.Namespace() != chat || p.Volatile() {
-		t.Errorf("name %q, event %q, origin %q, namespace %q, volatile %v", name, p.Event(), p.Origin(), p.Namespace(), p.Volatile())
-	}
+	assert.Equal(t, "ada", name)
+	assert.Equal(t, "hello", p.Event())
+	assert.Equal(t, n.UID(), p.Origin())
+	assert.Equal(t, chat, p.Namespace())
+	assert.False(t, p.Volatile())
 	var reserved *backplane.NameError
-	if _, err := n.ns.NewPacket("disconnect"); !errors.As(err, &reserved) {
-		t.Errorf("a reserved name: %v", err)
-	}
+	_, err = n.ns.NewPacket("disconnect")
+	assert.ErrorAs(t, err, &reserved, "a reserved name")
 }
 
 func TestBindArgs(t *testing.T) {
@@ -68,14 +69,12 @@ func TestBindArgs(t *testing.T) {
 	var n int
 	args := []any{map[string]any{"room": "lobby", "file": []byte{0, 255}}, float64(3)}
 	ok(t, adapter.BindArgs(args, &message, &n))
-	if message.Room != "lobby" || string(message.File) != "\x00\xff" || n != 3 {
-		t.Errorf("got %+v and %d", message, n)
-	}
+	assert.Equal(t, "lobby", message.Room, "got %+v", message)
+	assert.Equal(t, "\x00\xff", string(message.File), "got %+v", message)
+	assert.Equal(t, 3, n, "got %+v", message)
 	var bad *adapter.ArgumentError
-	if err := adapter.BindArgs(args, &n); !errors.As(err, &bad) || bad.Index != 0 {
-		t.Errorf("an object into an int: %v", err)
-	}
-	if err := adapter.BindArgs(nil, &n); !errors.As(err, &bad) {
-		t.Errorf("no argument at all: %v", err)
-	}
+	err := adapter.BindArgs(args, &n)
+	require.ErrorAs(t, err, &bad)
+	assert.Zero(t, bad.Index, "an object into an int")
+	assert.ErrorAs(t, adapter.BindArgs(nil, &n), &bad, "no argument at all")
 }

@@ -3,10 +3,12 @@ package adapter_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 )
@@ -59,9 +61,7 @@ func TestBind(t *testing.T) {
 		t.Error(small, raw)
 	}
 	bin[0] = 'X'
-	if string(p.Args()[4].([]byte)) != "bin" {
-		t.Error("Bind gave away shared memory")
-	}
+	assert.Equal(t, "bin", string(p.Args()[4].([]byte)), "Bind gave away shared memory")
 	ok(t, p.Bind()) // fewer than there are
 }
 
@@ -79,9 +79,10 @@ func TestEmptyEventName(t *testing.T) {
 	for _, n := range nodes {
 		s, _ := n.ns.Socket(n.UID())
 		p := s.(*socket).next(t)
-		if p.Event() != "" || p.Err() != nil || len(p.Args()) != 1 || string(p.Frames().Engine) != `42/chat,["",1]` {
-			t.Errorf("%q %v %v %s", p.Event(), p.Args(), p.Err(), p.Frames().Engine)
-		}
+		require.NoError(t, p.Err())
+		assert.Empty(t, p.Event())
+		require.Len(t, p.Args(), 1)
+		assert.Equal(t, `42/chat,["",1]`, string(p.Frames().Engine))
 	}
 	select {
 	case <-heard:
@@ -107,8 +108,9 @@ func TestBindErrors(t *testing.T) {
 		"a nil pointer ": {0, []any{(*string)(nil)}},
 	} {
 		var arg *adapter.ArgumentError
-		if err := p.Bind(bad.dst...); !errors.As(err, &arg) || arg.Index != bad.index {
-			t.Errorf("%s: %v", what, err)
+		err := p.Bind(bad.dst...)
+		if assert.ErrorAs(t, err, &arg, what) {
+			assert.Equal(t, bad.index, arg.Index, what)
 		}
 	}
 }

@@ -2,10 +2,11 @@ package adapter_test
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
@@ -46,20 +47,21 @@ func TestPeers(t *testing.T) {
 		for want := range 3 {
 			p, err := a.ns.Peers(t.Context())
 			ok(t, err)
-			if len(p.List) != 1 || p.Foreign != want || !p.Counted || p.Total() != 2+want || len(p.Lost)+len(p.Unresponsive) != 0 {
-				t.Fatalf("%+v, want %d others", p, want)
-			}
+			require.Len(t, p.List, 1)
+			require.Equal(t, want, p.Foreign)
+			require.True(t, p.Counted)
+			require.Equal(t, 2+want, p.Total())
+			require.Zero(t, len(p.Lost)+len(p.Unresponsive))
 			peer := p.List[0]
-			if peer.ID != b.UID() || peer.Protocol != 1 || time.Since(peer.Since) > time.Minute || peer.Suspect {
-				t.Errorf("%+v", peer)
-			}
-			equal(t, "namespaces", peer.Namespaces, []string{chat})
-			equal(t, "speaks", peer.Speaks, []string{"socket.io/" + d.String()})
+			assert.Equal(t, b.UID(), peer.ID)
+			assert.Equal(t, 1, peer.Protocol)
+			assert.LessOrEqual(t, time.Since(peer.Since), time.Minute)
+			assert.False(t, peer.Suspect)
+			require.Equal(t, []string{chat}, peer.Namespaces, "namespaces")
+			require.Equal(t, []string{"socket.io/" + d.String()}, peer.Speaks, "speaks")
 			n, err := a.ns.ServerCount(t.Context())
 			ok(t, err)
-			if n != 2+want {
-				t.Errorf("%d servers, want %d", n, 2+want)
-			}
+			assert.Equal(t, 2+want, n, "servers")
 			newBystander(t, bus)
 		}
 	})
@@ -77,20 +79,20 @@ func TestPeersOverLinks(t *testing.T) {
 			t.Helper()
 			p, err := both[0].ns.Peers(t.Context())
 			ok(t, err)
-			slices.Sort(list)
-			equal(t, what+", list", idsOf(p.List), list)
-			equal(t, what+", gone", p.Lost, gone)
+			require.ElementsMatch(t, list, idsOf(p.List), what+", list")
+			require.ElementsMatch(t, gone, p.Lost, what+", gone")
 			n, err := both[0].ns.ServerCount(t.Context())
 			ok(t, err)
-			if want := 1 + len(list) + 2; p.Foreign != 2 || n != want || !p.Counted {
-				t.Errorf("%s: %d servers, want %d: %+v", what, n, want, p)
-			}
+			want := 1 + len(list) + 2
+			assert.Equal(t, 2, p.Foreign, "%s: %+v", what, p)
+			assert.Equal(t, want, n, "%s: %+v", what, p)
+			assert.True(t, p.Counted, "%s: %+v", what, p)
 		}
 		other := both[1].UID()
 		check("all there", []string{other, new.UID(), old.UID()}, nil)
 		for _, p := range must(both[0].ns.Peers(t.Context()))(t).List {
 			if p.ID == other {
-				equal(t, "speaks", p.Speaks, []string{"socket.io/v5", "socket.io/v6"})
+				require.Equal(t, []string{"socket.io/v5", "socket.io/v6"}, p.Speaks, "speaks")
 			}
 		}
 		memorytest.Cut(both[1].broker, nil)
@@ -127,16 +129,16 @@ func TestPeersWithoutTheBroker(t *testing.T) {
 		defer memorytest.Heal(a.broker)
 		p, err := a.ns.Peers(t.Context())
 		var failed *backplane.OpError
-		if !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) || failed.Namespace != chat {
-			t.Errorf("got %v", err)
-		}
-		if p == nil || p.Counted || p.Foreign != 1 || len(p.List) != 1 {
-			t.Errorf("got %+v", p)
-		}
+		require.ErrorAs(t, err, &failed)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, chat, failed.Namespace)
+		require.NotNil(t, p)
+		require.False(t, p.Counted)
+		assert.Equal(t, 1, p.Foreign)
+		assert.Len(t, p.List, 1)
 		n, err := a.ns.ServerCount(t.Context())
-		if n != 3 || !errors.As(err, &failed) {
-			t.Errorf("%d, %v", n, err)
-		}
+		assert.Equal(t, 3, n)
+		assert.ErrorAs(t, err, &failed)
 
 		// On several links, which one.
 		g := newGenerations()
@@ -145,18 +147,18 @@ func TestPeersWithoutTheBroker(t *testing.T) {
 		defer memorytest.Heal(both.broker)
 		n, err = both.ns.ServerCount(t.Context())
 		var link *adapter.LinkError
-		if n != 1 || !errors.As(err, &link) || link.Prefix != "v6" || !errors.As(err, &failed) {
-			t.Errorf("%d, %v", n, err)
-		}
+		assert.Equal(t, 1, n)
+		require.ErrorAs(t, err, &link)
+		assert.Equal(t, "v6", link.Prefix)
+		assert.ErrorAs(t, err, &failed)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err = both.ns.ServerCount(ctx); err != context.Canceled {
-			t.Errorf("got %v", err)
-		}
+		_, err = both.ns.ServerCount(ctx)
+		assert.Equal(t, context.Canceled, err)
 		ok(t, both.Close(t.Context()))
-		if n, err = both.ns.ServerCount(t.Context()); n != 0 || !errors.Is(err, backplane.ErrClosed) {
-			t.Errorf("%d, %v", n, err)
-		}
+		n, err = both.ns.ServerCount(t.Context())
+		assert.Zero(t, n)
+		assert.ErrorIs(t, err, backplane.ErrClosed)
 	})
 }
 
@@ -164,12 +166,11 @@ func TestServerCount(t *testing.T) {
 	nodes := fleet(t, 3, adapter.Options{})
 	n, err := nodes[0].ns.ServerCount(t.Context())
 	ok(t, err)
-	if n != 3 || len(nodes[0].KnownPeers()) != 2 {
-		t.Errorf("count %d, peers %v", n, nodes[0].KnownPeers())
-	}
+	assert.Equal(t, 3, n, "count")
+	assert.Len(t, nodes[0].KnownPeers(), 2, "count")
 	other, err := nodes[0].Of(t.Context(), "alone")
 	ok(t, err)
-	if n, err = other.ServerCount(t.Context()); n != 1 || err != nil {
-		t.Errorf("count %d, %v", n, err)
-	}
+	n, err = other.ServerCount(t.Context())
+	assert.Equal(t, 1, n)
+	assert.NoError(t, err)
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -33,16 +36,16 @@ func TestClients(t *testing.T) {
 		nodes := populated(t, d)
 		all, err := nodes[0].ns.Clients(t.Context())
 		ok(t, err)
-		equal(t, "all", all.IDs, []string{"a0", "a1", "a2", "b0", "b1", "b2"})
+		require.Equal(t, []string{"a0", "a1", "a2", "b0", "b1", "b2"}, all.IDs, "all")
 		others := []string{nodes[1].UID(), nodes[2].UID()}
 		slices.Sort(others)
-		equal(t, "answered", all.Answered, others)
+		require.Equal(t, others, all.Answered, "answered")
 		some, err := nodes[1].ns.Clients(t.Context(), "a", "n0", "nobody")
 		ok(t, err)
-		equal(t, "some", some.IDs, []string{"a0", "a1", "a2", "b0"})
+		require.Equal(t, []string{"a0", "a1", "a2", "b0"}, some.IDs, "some")
 		none, err := nodes[1].ns.Clients(t.Context(), "nobody")
 		ok(t, err)
-		equal(t, "none", none.IDs, nil)
+		require.Empty(t, none.IDs, "none")
 	})
 }
 
@@ -52,16 +55,12 @@ func TestClientRooms(t *testing.T) {
 		for _, n := range nodes {
 			rooms, err := n.ns.ClientRooms(t.Context(), "a1")
 			ok(t, err)
-			equal(t, "rooms", rooms, []string{"a", "a1", "both", "n1"})
+			require.Equal(t, []string{"a", "a1", "both", "n1"}, rooms, "rooms")
 		}
 		start := time.Now()
 		_, err := nodes[0].ns.ClientRooms(t.Context(), "nobody")
-		if !errors.Is(err, backplane.ErrNoSuchMember) {
-			t.Error(err)
-		}
-		if took := time.Since(start); took >= adapter.DefaultRequestsTimeout {
-			t.Errorf("no such socket took %v, as long as a timeout", took)
-		}
+		assert.ErrorIs(t, err, backplane.ErrNoSuchMember)
+		assert.Less(t, time.Since(start), adapter.DefaultRequestsTimeout, "as long as a timeout for no such socket")
 	})
 }
 
@@ -70,7 +69,7 @@ func TestAllRooms(t *testing.T) {
 		nodes := populated(t, d)
 		rooms, err := nodes[2].ns.AllRooms(t.Context())
 		ok(t, err)
-		equal(t, "rooms", rooms.Rooms, []string{"a", "a0", "a1", "a2", "b", "b0", "b1", "b2", "both", "n0", "n1", "n2"})
+		require.Equal(t, []string{"a", "a0", "a1", "a2", "b", "b0", "b1", "b2", "both", "n0", "n1", "n2"}, rooms.Rooms, "rooms")
 	})
 }
 
@@ -91,12 +90,10 @@ func TestFetchSockets(t *testing.T) {
 		} {
 			got, err := c.op.FetchSockets(t.Context())
 			ok(t, err)
-			equal(t, c.what, ids(got.List), c.want)
+			require.Equal(t, c.want, ids(got.List), c.what)
 			for _, s := range got.List {
 				slices.Sort(s.Rooms)
-				if num := s.ID[1:]; !slices.Equal(s.Rooms, []string{s.ID[:1], s.ID, "both", "n" + num}) {
-					t.Errorf("%s: %s is in %q", c.what, s.ID, s.Rooms)
-				}
+				assert.Equal(t, []string{s.ID[:1], s.ID, "both", "n" + s.ID[1:]}, s.Rooms, "%s: %s", c.what, s.ID)
 			}
 		}
 	})
@@ -113,18 +110,18 @@ func TestDescriptions(t *testing.T) {
 	nodes[1].addSocket(t, &talker{socket: newSocket("broken"), about: adapter.Description{Data: func() {}}})
 	got, err := nodes[0].ns.FetchSockets(t.Context())
 	ok(t, err)
-	equal(t, "ids", ids(got.List), []string{"broken", "told", "untold"})
+	require.Equal(t, []string{"broken", "told", "untold"}, ids(got.List), "ids")
 	told := got.List[1]
-	if told.Node != nodes[1].UID() {
-		t.Errorf("node %q", told.Node)
-	}
+	assert.Equal(t, nodes[1].UID(), told.Node)
 	var d data
 	ok(t, told.BindData(&d))
 	h, err := told.ReadHandshake()
 	ok(t, err)
-	if d.User != "ada" || h.Address != shake.Address || !h.Secure || h.Headers["host"] != "example.org" || h.Issued != shake.Issued {
-		t.Errorf("%+v %+v", d, h)
-	}
+	assert.Equal(t, "ada", d.User)
+	assert.Equal(t, shake.Address, h.Address)
+	require.True(t, h.Secure)
+	assert.Equal(t, "example.org", h.Headers["host"])
+	assert.Equal(t, shake.Issued, h.Issued)
 	// Applications of Node.js servers look into these objects.
 	for i, s := range got.List[1:] {
 		var raw map[string]json.RawMessage
@@ -133,15 +130,11 @@ func TestDescriptions(t *testing.T) {
 			raw["headers"] = []byte("{}") // it has some
 		}
 		for _, key := range []string{"headers", "query", "auth"} {
-			if string(raw[key]) != "{}" {
-				t.Errorf("%s: %s is %s", s.ID, key, raw[key])
-			}
+			assert.Equal(t, "{}", string(raw[key]), "%s: %s", s.ID, key)
 		}
 	}
 	for _, s := range []adapter.RemoteSocket{got.List[0], got.List[2]} {
-		if string(s.Data) != "{}" {
-			t.Errorf("%s: data %s", s.ID, s.Data)
-		}
+		assert.Equal(t, "{}", string(s.Data), "%s: data", s.ID)
 	}
 	eventually(t, "the broken description is reported", func() bool {
 		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
@@ -172,27 +165,21 @@ func TestHostileDescriptions(t *testing.T) {
 	nodes[1].addSocket(t, &talker{socket: newSocket("as deep as may be"), about: about(nested(t, msgpack.ValueDepth-1), "as deep as may be")})
 	got, err := nodes[0].ns.FetchSockets(t.Context())
 	ok(t, err)
-	if len(got.List) != 2*len(hostile)+1 {
-		t.Fatalf("got %d sockets", len(got.List))
-	}
+	require.Len(t, got.List, 2*len(hostile)+1, "sockets")
 	for _, s := range got.List {
 		h, err := s.ReadHandshake()
 		ok(t, err)
-		if h.Address != "192.0.2.1" {
-			t.Errorf("%s: handshake %s", s.ID, s.Handshake)
-		}
+		assert.Equal(t, "192.0.2.1", h.Address, "%s: handshake %s", s.ID, s.Handshake)
 		var data string
 		switch {
 		case strings.HasPrefix(s.ID, "data: "):
-			if string(s.Data) != "{}" || "data: "+h.Auth.(string) != s.ID {
-				t.Errorf("%s: data %s of %s", s.ID, s.Data, s.Handshake)
-			}
+			assert.Equal(t, "{}", string(s.Data), "%s: data of %s", s.ID, s.Handshake)
+			assert.Equal(t, s.ID, "data: "+h.Auth.(string), "%s: data of %s", s.ID, s.Handshake)
 		case s.BindData(&data) != nil || data != s.ID:
 			t.Errorf("%s: data %s", s.ID, s.Data)
 		}
-		if _, is := h.Auth.([]any); is != (s.ID == "as deep as may be") {
-			t.Errorf("%s: auth %v", s.ID, h.Auth)
-		}
+		_, is := h.Auth.([]any)
+		assert.Equal(t, s.ID == "as deep as may be", is, "%s: auth %v", s.ID, h.Auth)
 	}
 	var want []string
 	for name := range hostile {
@@ -204,15 +191,13 @@ func TestHostileDescriptions(t *testing.T) {
 		reported = nil
 		for _, err := range nodes[1].errors.all() {
 			var e *backplane.OpError
-			if !errors.As(err, &e) {
-				t.Fatalf("reported %v", err)
-			}
+			require.ErrorAs(t, err, &e, "reported")
 			reported = append(reported, strings.TrimPrefix(e.Op, "encode ")+" "+e.Name)
 		}
 		return len(reported) >= len(want)
 	})
 	slices.Sort(reported)
-	equal(t, "reported", reported, want)
+	require.Equal(t, want, reported, "reported")
 }
 
 func TestRemoteSocket(t *testing.T) {
@@ -225,32 +210,23 @@ func TestRemoteSocket(t *testing.T) {
 	s := got.List[0]
 	ctx := t.Context()
 	ok(t, s.Emit(ctx, "hello"))
-	if e := there.next(t).Event(); e != "hello" {
-		t.Errorf("got %s", e)
-	}
+	assert.Equal(t, "hello", there.next(t).Event())
 	answer, err := s.EmitWithAck(ctx, "ping")
 	ok(t, err)
-	if answer != "pong" {
-		t.Errorf("answer %v", answer)
-	}
+	assert.Equal(t, "pong", answer)
 	ok(t, s.Join(ctx, "x", "y"))
 	ok(t, s.Leave(ctx, "y"))
 	rooms := roomsOf(nodes[1].ns, "there")
 	slices.Sort(rooms)
-	equal(t, "rooms", rooms, []string{"there", "x"})
+	require.Equal(t, []string{"there", "x"}, rooms, "rooms")
 	ok(t, s.Disconnect(ctx, true))
-	if close := <-there.ended; !close {
-		t.Error("the connection was to be closed")
-	}
+	assert.True(t, <-there.ended, "the connection was to be closed")
 	ok(t, nodes[1].ns.Emit(ctx, "end"))
-	equal(t, "other", other.until(t, "end"), nil)
+	require.Empty(t, other.until(t, "end"), "other")
 	nodes[1].ns.Remove("there")
-	if _, err := s.EmitWithAck(ctx, "ping"); !errors.Is(err, backplane.ErrNoSuchMember) {
-		t.Errorf("gone: %v", err)
-	}
-	if err := (adapter.RemoteSocket{ID: "x"}).Join(ctx, "y"); err == nil {
-		t.Error("zero RemoteSocket: no error")
-	}
+	_, err = s.EmitWithAck(ctx, "ping")
+	assert.ErrorIs(t, err, backplane.ErrNoSuchMember, "gone")
+	assert.Error(t, (adapter.RemoteSocket{ID: "x"}).Join(ctx, "y"), "zero RemoteSocket: no error")
 }
 
 func TestRemoteOperations(t *testing.T) {
@@ -260,23 +236,19 @@ func TestRemoteOperations(t *testing.T) {
 		ctx := t.Context()
 		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x"))
 		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x")) // twice is no error
-		equal(t, "joined", roomsOf(nodes[2].ns, "s"), []string{"s", "x"})
+		require.Equal(t, []string{"s", "x"}, roomsOf(nodes[2].ns, "s"), "joined")
 		ok(t, nodes[1].ns.RemoteLeave(ctx, "s", "x"))
-		equal(t, "left", roomsOf(nodes[2].ns, "s"), []string{"s"})
+		require.Equal(t, []string{"s"}, roomsOf(nodes[2].ns, "s"), "left")
 		for _, close := range []bool{false, true} {
 			ok(t, nodes[0].ns.RemoteDisconnect(ctx, "s", close))
-			if got := <-s.ended; got != close {
-				t.Errorf("close %v, want %v", got, close)
-			}
+			assert.Equal(t, close, <-s.ended)
 		}
 		for what, err := range map[string]error{
 			"join":       nodes[0].ns.RemoteJoin(ctx, "nobody", "x"),
 			"leave":      nodes[0].ns.RemoteLeave(ctx, "nobody", "x"),
 			"disconnect": nodes[0].ns.RemoteDisconnect(ctx, "nobody", true),
 		} {
-			if !errors.Is(err, backplane.ErrNoSuchMember) {
-				t.Errorf("%s: %v", what, err)
-			}
+			assert.ErrorIs(t, err, backplane.ErrNoSuchMember, what)
 		}
 	})
 }
@@ -292,17 +264,17 @@ func TestSelections(t *testing.T) {
 			return c.IDs
 		}
 		ok(t, nodes[0].ns.To("a").Except("n1").SocketsJoin(ctx, "x", "y"))
-		equal(t, "x", in("x"), []string{"a0", "a2"})
-		equal(t, "y", in("y"), []string{"a0", "a2"})
+		require.Equal(t, []string{"a0", "a2"}, in("x"), "x")
+		require.Equal(t, []string{"a0", "a2"}, in("y"), "y")
 		ok(t, nodes[1].ns.To("x").SocketsLeave(ctx, "x", "both"))
-		equal(t, "x", in("x"), nil)
-		equal(t, "both", in("both"), []string{"a1", "b0", "b1", "b2"})
+		require.Empty(t, in("x"), "x")
+		require.Equal(t, []string{"a1", "b0", "b1", "b2"}, in("both"), "both")
 		ok(t, nodes[1].ns.Local().SocketsJoin(ctx, "local"))
-		equal(t, "local", in("local"), []string{"a1", "b1"})
+		require.Equal(t, []string{"a1", "b1"}, in("local"), "local")
 		ok(t, nodes[2].ns.SocketsJoin(ctx, "everybody"))
-		equal(t, "everybody", in("everybody"), []string{"a0", "a1", "a2", "b0", "b1", "b2"})
+		require.Equal(t, []string{"a0", "a1", "a2", "b0", "b1", "b2"}, in("everybody"), "everybody")
 		ok(t, nodes[2].ns.SocketsLeave(ctx, "everybody"))
-		equal(t, "everybody", in("everybody"), nil)
+		require.Empty(t, in("everybody"), "everybody")
 	})
 }
 
@@ -316,15 +288,11 @@ func TestDisconnectSockets(t *testing.T) {
 		spared := nodes[1].add(t, "spared", "x", "safe")
 		ok(t, nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true))
 		for _, s := range sockets {
-			if close := <-s.ended; !close {
-				t.Errorf("%s: connection not closed", s.id)
-			}
+			assert.True(t, <-s.ended, "%s: connection not closed", s.id)
 		}
 		ok(t, nodes[0].ns.DisconnectSockets(t.Context(), false))
 		for _, s := range append(sockets, spared) {
-			if close := <-s.ended; close {
-				t.Errorf("%s: connection closed, or disconnected before", s.id)
-			}
+			assert.False(t, <-s.ended, "%s: connection closed, or disconnected before", s.id)
 		}
 	})
 }
@@ -340,14 +308,14 @@ func TestPartialAnswers(t *testing.T) {
 		defer memorytest.Thaw(nodes[2].broker)
 		var partial *backplane.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
-		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != nodes[2].UID() {
-			t.Fatalf("got %v", err)
-		}
-		equal(t, "sockets", ids(got.List), []string{"a", "b"})
-		equal(t, "answered", got.Answered, []string{nodes[1].UID()})
-		if _, err := nodes[0].ns.ClientRooms(t.Context(), "c"); errors.Is(err, backplane.ErrNoSuchMember) || !errors.As(err, &partial) {
-			t.Errorf("a socket of a silent node: %v", err)
-		}
+		require.ErrorAs(t, err, &partial)
+		require.Len(t, partial.Coverage.Missing, 1)
+		require.Equal(t, nodes[2].UID(), partial.Coverage.Missing[0].Node)
+		require.Equal(t, []string{"a", "b"}, ids(got.List), "sockets")
+		require.Equal(t, []string{nodes[1].UID()}, got.Answered, "answered")
+		_, err = nodes[0].ns.ClientRooms(t.Context(), "c")
+		assert.NotErrorIs(t, err, backplane.ErrNoSuchMember, "a socket of a silent node")
+		assert.ErrorAs(t, err, &partial)
 	})
 }
 
@@ -360,20 +328,15 @@ func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
 		spared := nodes[2].add(t, "spared", "x", "safe")
 		memorytest.Freeze(nodes[2].broker)
 		var partial *backplane.PartialError
-		if err := nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true); !errors.As(err, &partial) {
-			t.Errorf("got %v", err)
-		}
+		assert.ErrorAs(t, nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true), &partial)
 		memorytest.Thaw(nodes[2].broker)
 		// Without exceptions the one that answers is enough.
 		if err := nodes[0].ns.To("x").SocketsJoin(t.Context(), "y"); err != nil && !errors.As(err, &partial) {
 			t.Errorf("got %v", err)
 		}
-		if !slices.Contains(roomsOf(nodes[1].ns, "there"), "y") {
-			t.Error("not joined")
-		}
-		if len(there.ended) != 0 || len(spared.ended) != 0 {
-			t.Error("disconnected")
-		}
+		assert.Contains(t, roomsOf(nodes[1].ns, "there"), "y", "not joined")
+		require.Empty(t, there.ended, "disconnected")
+		assert.Empty(t, spared.ended, "disconnected")
 	})
 }
 
@@ -394,13 +357,11 @@ func TestCancelledContext(t *testing.T) {
 		"FetchSockets": fetchErr, "ServerSideEmitWithAck": askErr, "CustomRequest": customErr, "Of": ofErr,
 		"Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"), "ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
 	} {
-		if err != context.Canceled {
-			t.Errorf("%s: %v", what, err)
-		}
+		assert.Equal(t, context.Canceled, err, what)
 	}
 	ok(t, n.ns.Emit(t.Context(), "end"))
-	equal(t, "delivered", s.until(t, "end"), nil)
-	equal(t, "rooms", roomsOf(n.ns, "s"), []string{"s"})
+	require.Empty(t, s.until(t, "end"), "delivered")
+	require.Equal(t, []string{"s"}, roomsOf(n.ns, "s"), "rooms")
 }
 
 // Another socket in the room that is named by a socket's id does not stand in for it.
@@ -412,9 +373,8 @@ func TestClientRoomsOfTheRightSocket(t *testing.T) {
 		rooms, err := nodes[0].ns.ClientRooms(t.Context(), "host")
 		ok(t, err)
 		slices.Sort(rooms)
-		equal(t, "rooms of host", rooms, []string{"blue", "host"})
-		if _, err := nodes[0].ns.ClientRooms(t.Context(), "red"); !errors.Is(err, backplane.ErrNoSuchMember) {
-			t.Errorf("a room is no socket: %v", err)
-		}
+		require.Equal(t, []string{"blue", "host"}, rooms, "rooms of host")
+		_, err = nodes[0].ns.ClientRooms(t.Context(), "red")
+		assert.ErrorIs(t, err, backplane.ErrNoSuchMember, "a room is no socket")
 	})
 }

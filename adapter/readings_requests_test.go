@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
@@ -27,9 +30,7 @@ type effects struct {
 // they die of or pass over has no effect, and no answer.
 func TestReadRequests(t *testing.T) {
 	list, outcomes := readReadings(t, "request")
-	if len(list) < 500 {
-		t.Fatalf("%d readings", len(list))
-	}
+	require.GreaterOrEqual(t, len(list), 500, "readings")
 	bubble(t, func(t *testing.T) {
 		var s *scene
 		for i := range list {
@@ -43,9 +44,7 @@ func TestReadRequests(t *testing.T) {
 			if strings.Contains(r.Name, "with ack") && len(want.Events)+len(want.Answers) == 0 && len(got.Answers) == 1 && !strings.Contains(got.Answers[0], "data") {
 				got.Answers = nil // a node without a handler says so (OnServerSideEmit)
 			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("%s: %q\n got %+v\nwant %+v", r.Name, r.Payload, got, want)
-			}
+			assert.Equal(t, want, got, "%s: %q", r.Name, r.Payload)
 			if dropped := s.dropped() - before; r.followed(outcomes).Dies != "" && dropped != 1 {
 				t.Errorf("%s: %q: %d counted as dropped", r.Name, r.Payload, dropped)
 			}

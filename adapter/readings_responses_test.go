@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -179,9 +182,7 @@ type peer struct {
 // here: the call returns at its deadline and says who is missing.
 func TestReadResponses(t *testing.T) {
 	list, outcomes := readReadings(t, "response")
-	if len(list) < 300 {
-		t.Fatalf("%d readings", len(list))
-	}
+	require.GreaterOrEqual(t, len(list), 300, "readings")
 	for i := range list {
 		r := &list[i]
 		// Who misses a deadline is not waited for again: each has a fleet of its own.
@@ -211,9 +212,7 @@ func (p *peer) request(t *testing.T) (typ any, id string) {
 	t.Helper()
 	synctest.Wait()
 	requests := p.take()
-	if len(requests) == 0 {
-		t.Fatal("nothing asked")
-	}
+	require.NotEmpty(t, requests, "nothing asked")
 	asked := []byte(requests[len(requests)-1])
 	if asked[0] != '{' {
 		text, err := msgpack.AppendJSON(nil, asked, nil)
@@ -286,12 +285,9 @@ func (p *peer) readResponse(t *testing.T, ns *adapter.Namespace, r *reading, res
 			t.Errorf("%s: %q: returned %v, %v; want %v", r.Name, r.Payload, got.v, got.err, want)
 		}
 	default:
-		if returned {
-			t.Errorf("%s: %q: waits; want %v", r.Name, r.Payload, want)
-		}
+		assert.False(t, returned, "%s: %q: waits", r.Name, r.Payload)
 		got := <-done // at its deadline
-		if got.err == nil || errors.Is(got.err, context.Canceled) {
-			t.Errorf("%s: %v", r.Name, got.err)
-		}
+		assert.Error(t, got.err, r.Name)
+		assert.NotErrorIs(t, got.err, context.Canceled, r.Name)
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
@@ -209,12 +211,11 @@ func (s *scene) arrivals(t *testing.T) map[string][]arrival {
 	for name, socket := range s.sockets {
 		for len(socket.packets) > 0 {
 			p := <-socket.packets
-			if p.Err() != nil {
-				t.Errorf("%s: %v", name, p.Err())
-			}
+			assert.NoError(t, p.Err(), name)
 			a := arrival{Event: clientEvent(t, p.Frames()), Volatile: p.Volatile(), NoCompress: !p.Compress()}
-			if len(a.Event) == 0 || p.Event() != scriptText(a.Event[0]) || len(p.Args()) != len(a.Event)-1 {
-				t.Errorf("%s: event %q, %v: clients get %v", name, p.Event(), p.Args(), a.Event)
+			if assert.NotEmpty(t, a.Event, "%s: event", name) {
+				assert.Equal(t, scriptText(a.Event[0]), p.Event(), "%s: event", name)
+				assert.Len(t, p.Args(), len(a.Event)-1, "%s: event", name)
 			}
 			got[name] = append(got[name], a)
 		}
@@ -295,9 +296,7 @@ func (s *scene) dropped() uint64 {
 // makes clients disconnect is dropped and counted.
 func TestReadBroadcasts(t *testing.T) {
 	list, outcomes := readReadings(t, "broadcast")
-	if len(list) < 700 {
-		t.Fatalf("%d readings", len(list))
-	}
+	require.GreaterOrEqual(t, len(list), 700, "readings")
 	bubble(t, func(t *testing.T) {
 		scenes := map[string]*scene{}
 		for i := range list {
@@ -320,14 +319,10 @@ func TestReadBroadcasts(t *testing.T) {
 			if strings.HasPrefix(r.Name, "packet.type") && r.Sender == "v5" || r.Name == "type 5" {
 				// Without binary data v5 announces no attachments, which its clients once took,
 				// and do no longer. What is delivered here is an event as any other.
-				if len(got) != len(s.sockets) {
-					t.Errorf("%s: delivered to %d", r.Name, len(got))
-				}
+				assert.Len(t, got, len(s.sockets), "%s: delivered", r.Name)
 				continue
 			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("%s: %x\n got %v\nwant %v", r.Name, r.Payload, show(got), show(want))
-			}
+			assert.Equal(t, want, got, "%s: %x\n got %v\nwant %v", r.Name, r.Payload, show(got), show(want))
 			if dropped := s.dropped() - before; len(got) == 0 && dropped != 1 || len(got) > 0 && dropped != 0 {
 				t.Errorf("%s: delivered to %d sockets, and %d counted as dropped", r.Name, len(got), dropped)
 			}

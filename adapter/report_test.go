@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -49,14 +52,13 @@ func TestErrorHandlerAndLogger(t *testing.T) {
 	for range 2 {
 		ok(t, n.ns.Emit(t.Context(), "x"))
 		var p *backplane.PanicError
-		if err := <-calls; !errors.As(err, &p) || p.Member != "bomb" {
-			t.Errorf("got %v", err)
+		err := <-calls
+		if assert.ErrorAs(t, err, &p) {
+			assert.Equal(t, "bomb", p.Member)
 		}
 	}
 	eventually(t, "both panics are counted", func() bool { return n.Stats().Unreported == 2 })
-	if got := strings.Count(log.String(), "boom"); got != 2 {
-		t.Errorf("%d in the log:\n%s", got, &log)
-	}
+	assert.Equal(t, 2, strings.Count(log.String(), "boom"), "the log:\n%s", &log)
 }
 
 // With several links an error says which one it is of.
@@ -134,13 +136,11 @@ func TestSlowErrorHandler(t *testing.T) {
 		reported := 0
 		for err := range calls {
 			var d *backplane.DecodeError
-			if !errors.As(err, &d) {
-				t.Fatal(err)
-			}
+			require.ErrorAs(t, err, &d)
 			reported += 1 + d.More
 		}
-		if st := n.Stats(); reported != messages || st.Unreported != 0 {
-			t.Errorf("%d of %d reported, %d not", reported, messages, st.Unreported)
-		}
+		st := n.Stats()
+		assert.Equal(t, messages, reported)
+		assert.Zero(t, st.Unreported)
 	})
 }

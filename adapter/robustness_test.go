@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -63,16 +66,12 @@ func TestHostileBytes(t *testing.T) {
 		}
 		// Sound enough to be delivered; asking it anything does no harm.
 		_, _, _ = p.Args(), p.Frames(), p.AckFrames(1)
-		if p.Err() == nil {
-			t.Errorf("delivered %q %v", p.Event(), p.Args())
-		}
+		assert.Error(t, p.Err(), "delivered %q %v", p.Event(), p.Args())
 	}
 	got, err := a.ns.FetchSockets(t.Context())
 	ok(t, err)
-	equal(t, "sockets", ids(got.List), []string{"s"})
-	if b.Stats().Links[0].Undecodable == 0 {
-		t.Error("nothing was counted")
-	}
+	require.Equal(t, []string{"s"}, ids(got.List), "sockets")
+	assert.NotZero(t, b.Stats().Links[0].Undecodable, "nothing was counted")
 	eventually(t, "reported with the channel", func() bool {
 		return slices.ContainsFunc(b.errors.all(), func(err error) bool {
 			var d *backplane.DecodeError
@@ -81,9 +80,7 @@ func TestHostileBytes(t *testing.T) {
 	})
 	for _, err := range b.errors.all() {
 		var p *backplane.PanicError
-		if errors.As(err, &p) {
-			t.Errorf("%v\n%s", p, p.Stack)
-		}
+		assert.NotErrorAs(t, err, &p)
 	}
 }
 
@@ -91,11 +88,9 @@ func TestTooLarge(t *testing.T) {
 	n := newNode(t, memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000}), adapter.Options{})
 	s := n.add(t, "s")
 	var size *broker.PayloadError
-	if err := n.ns.Emit(t.Context(), "x", make([]byte, 1000)); !errors.As(err, &size) {
-		t.Errorf("got %v", err)
-	}
+	assert.ErrorAs(t, n.ns.Emit(t.Context(), "x", make([]byte, 1000)), &size)
 	ok(t, n.ns.Emit(t.Context(), "end"))
-	equal(t, "delivered", s.until(t, "end"), nil)
+	require.Empty(t, s.until(t, "end"), "delivered")
 }
 
 // While the broker is away questions bring what is known here, in time.
@@ -107,10 +102,10 @@ func TestQuestionsDuringAnOutage(t *testing.T) {
 		memorytest.Cut(nodes[0].broker, errors.New("cable"))
 		var partial *backplane.PartialError
 		got, err := nodes[0].ns.FetchSockets(t.Context())
-		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 1 || partial.Coverage.Missing[0].Node != nodes[1].UID() {
-			t.Fatalf("got %v", err)
-		}
-		equal(t, "sockets", ids(got.List), []string{"here"})
+		require.ErrorAs(t, err, &partial)
+		require.Len(t, partial.Coverage.Missing, 1)
+		require.Equal(t, nodes[1].UID(), partial.Coverage.Missing[0].Node)
+		require.Equal(t, []string{"here"}, ids(got.List), "sockets")
 		memorytest.Heal(nodes[0].broker)
 		eventually(t, "all is well again", func() bool {
 			got, err = nodes[0].ns.FetchSockets(t.Context())

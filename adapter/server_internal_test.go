@@ -4,6 +4,9 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
@@ -11,24 +14,14 @@ import (
 func TestRefusedNamesAreForgotten(t *testing.T) {
 	b := memorybroker.New(nil)
 	s, err := New(b, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	for i := range 10 {
-		if _, err := s.Of(t.Context(), "/\xff"+strconv.Itoa(i)); err == nil {
-			t.Fatal("a name that is not valid UTF-8 was taken")
-		}
+		_, err := s.Of(t.Context(), "/\xff"+strconv.Itoa(i))
+		require.Error(t, err, "a name that is not valid UTF-8 was taken")
 	}
-	if _, err := s.Of(t.Context(), "/good"); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(s.namespaces); n != 1 {
-		t.Errorf("%d namespaces are kept", n)
-	}
-	if err := s.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	_, err = s.Of(t.Context(), "/good")
+	require.NoError(t, err)
+	assert.Equal(t, 1, len(s.namespaces), "namespaces are kept")
+	require.NoError(t, s.Close(t.Context()))
+	require.NoError(t, b.Close(t.Context()))
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -24,39 +27,35 @@ func TestOfReturnsTheSameNamespace(t *testing.T) {
 	for i := range callers {
 		wg.Go(func() {
 			ns, err := n.Of(t.Context(), []string{"news", "/news"}[i%2])
-			if err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, err)
 			got[i] = ns
 		})
 	}
 	wg.Wait()
 	for _, ns := range got {
-		if ns == nil || ns != got[0] {
-			t.Fatalf("got %v", got)
-		}
+		require.NotNil(t, ns, "got %v", got)
+		require.Same(t, got[0], ns, "got %v", got)
 	}
 	root, err := n.Of(t.Context(), "")
 	ok(t, err)
-	if root.Name() != "/" || got[0].Name() != "/news" || root.Server() != n.Server {
-		t.Errorf("names %q and %q", root.Name(), got[0].Name())
-	}
+	assert.Equal(t, "/", root.Name())
+	assert.Equal(t, "/news", got[0].Name())
+	assert.Same(t, n.Server, root.Server())
 	var name *backplane.NameError
 	for _, bad := range []string{"/\xff", "/a,b", ",", strings.Repeat("x", broker.MaxNameLen)} {
-		if _, err := n.Of(t.Context(), bad); !errors.As(err, &name) || name.What != "namespace" {
-			t.Errorf("%.20q: %v", bad, err)
+		_, err := n.Of(t.Context(), bad)
+		if assert.ErrorAs(t, err, &name, "%.20q", bad) {
+			assert.Equal(t, "namespace", name.What, "%.20q", bad)
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 50 { // it is open, and yet
-		if _, err := n.Of(ended, "news"); err != context.Canceled {
-			t.Fatalf("ended context: %v", err)
-		}
+		_, err := n.Of(ended, "news")
+		require.Equal(t, context.Canceled, err, "ended context")
 	}
-	if _, err := new(adapter.Server).Of(t.Context(), "news"); err == nil {
-		t.Error("a Server that New did not make: no error")
-	}
+	_, err = new(adapter.Server).Of(t.Context(), "news")
+	assert.Error(t, err, "a Server that New did not make: no error")
 }
 
 // A namespace that could not be opened in time is opened by the next call.
@@ -85,9 +84,8 @@ func TestServerProperties(t *testing.T) {
 	ok(t, err)
 	other, err := adapter.New(memorybroker.New(nil), nil)
 	ok(t, err)
-	if s.UID() == other.UID() || s.UID()[:4] != "eu-1" {
-		t.Errorf("uids %q and %q", s.UID(), other.UID())
-	}
+	assert.NotEqual(t, other.UID(), s.UID(), "uids")
+	assert.Equal(t, "eu-1", s.UID()[:4], "uids")
 	if s.RequestsTimeout() != time.Second || s.Broker() != broker.Broker(b) || s.Prefix() != "" {
 		t.Errorf("%v %v %q", s.RequestsTimeout(), s.Broker(), s.Prefix())
 	}
@@ -102,30 +100,26 @@ func TestSockets(t *testing.T) {
 	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
 	s := newSocket("s")
 	ok(t, n.ns.Add(s))
-	if err := n.ns.Add(newSocket("s")); !errors.Is(err, backplane.ErrMemberExists) {
-		t.Errorf("same id: %v", err)
-	}
+	assert.ErrorIs(t, n.ns.Add(newSocket("s")), backplane.ErrMemberExists, "same id")
 	var name *backplane.NameError
 	for what, bad := range map[string]adapter.Socket{"nil": nil, "nil pointer": (*socket)(nil), "no id": newSocket(""), "bad id": newSocket("\xff")} {
-		if err := n.ns.Add(bad); !errors.As(err, &name) {
-			t.Errorf("%s: %v", what, err)
-		}
+		assert.ErrorAs(t, n.ns.Add(bad), &name, what)
 	}
 	if got, found := n.ns.Socket("s"); !found || got != adapter.Socket(s) || n.ns.Len() != 1 {
 		t.Errorf("got %v, %d", got, n.ns.Len())
 	}
 	n.addSocket(t, &talker{socket: newSocket("talker")})
-	if got, found := n.ns.Socket("talker"); !found || got.ID() != "talker" {
-		t.Errorf("got %v", got)
-	}
-	if !n.ns.Remove("s") || n.ns.Remove("s") || n.ns.Remove("nobody") {
-		t.Error("Remove")
-	}
-	if _, found := n.ns.Socket("s"); found || roomsOf(n.ns, "s") != nil {
-		t.Error("still there")
-	}
+	got, found := n.ns.Socket("talker")
+	require.True(t, found, "got %v", got)
+	assert.Equal(t, "talker", got.ID(), "got %v", got)
+	require.True(t, n.ns.Remove("s"))
+	require.False(t, n.ns.Remove("s"))
+	assert.False(t, n.ns.Remove("nobody"))
+	_, found = n.ns.Socket("s")
+	require.False(t, found, "still there")
+	assert.Nil(t, roomsOf(n.ns, "s"), "still there")
 	ok(t, n.ns.Add(s))
-	equal(t, "a new start", roomsOf(n.ns, "s"), []string{"s"})
+	require.Equal(t, []string{"s"}, roomsOf(n.ns, "s"), "a new start")
 }
 
 func TestClose(t *testing.T) {
@@ -147,14 +141,13 @@ func TestClose(t *testing.T) {
 		"Add": n.ns.Add(newSocket("new")), "Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"),
 		"ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
 	} {
-		if !errors.Is(err, backplane.ErrClosed) {
-			t.Errorf("%s: %v", what, err)
-		}
+		assert.ErrorIs(t, err, backplane.ErrClosed, what)
 	}
 	// What it knows by itself it still tells.
-	if _, err := n.ns.NewPacket("x"); err != nil || n.ns.Len() != 1 || len(roomsOf(n.ns, "s")) != 1 {
-		t.Errorf("%d sockets, rooms %v, %v", n.ns.Len(), roomsOf(n.ns, "s"), err)
-	}
+	_, err := n.ns.NewPacket("x")
+	require.NoError(t, err)
+	assert.Equal(t, 1, n.ns.Len())
+	assert.Len(t, roomsOf(n.ns, "s"), 1)
 	eventually(t, "the other knows", func() bool { return len(nodes[1].KnownPeers()) == 0 })
 }
 
@@ -190,9 +183,9 @@ func TestCloseInCallbacks(t *testing.T) {
 			n = newNode(t, memorybroker.NewBus(nil), opts)
 			began := time.Now()
 			provoke()
-			if err := <-closed; err != context.DeadlineExceeded || time.Since(began) != time.Minute {
-				t.Errorf("in %s: %v after %v", what, err, time.Since(began))
-			}
+			err := <-closed
+			assert.Equal(t, context.DeadlineExceeded, err, what)
+			assert.Equal(t, time.Minute, time.Since(began), what)
 			ok(t, n.Close(t.Context()))
 		}
 	})
@@ -227,9 +220,7 @@ func TestLocalDeliveryDuringAnOutage(t *testing.T) {
 	here, there := nodes[0].add(t, "here"), nodes[1].add(t, "there")
 	memorytest.Cut(nodes[0].broker, errors.New("cable"))
 	ok(t, nodes[0].ns.Emit(t.Context(), "x"))
-	if e := here.next(t).Event(); e != "x" {
-		t.Errorf("got %s", e)
-	}
+	assert.Equal(t, "x", here.next(t).Event())
 	eventually(t, "the outage is reported", func() bool {
 		return slices.ContainsFunc(nodes[0].errors.all(), func(err error) bool {
 			var e *backplane.InterruptedError
@@ -237,21 +228,15 @@ func TestLocalDeliveryDuringAnOutage(t *testing.T) {
 		})
 	})
 	memorytest.Heal(nodes[0].broker)
-	if e := there.next(t).Event(); e != "x" {
-		t.Errorf("got %s", e)
-	}
+	assert.Equal(t, "x", there.next(t).Event())
 }
 
 func TestNodeName(t *testing.T) {
 	bus := memorybroker.NewBus(nil)
 	named, plain := newNode(t, bus, adapter.Options{Name: "north-1"}), newNode(t, bus, adapter.Options{})
 	acquainted(t, named, plain)
-	if got := adapter.NodeName(plain.KnownPeers()[0].ID); got != "north-1" {
-		t.Errorf("the named node's peer calls it %q", got)
-	}
-	if got := adapter.NodeName(plain.UID()); got != "" {
-		t.Errorf("a node without a name is called %q", got)
-	}
+	assert.Equal(t, "north-1", adapter.NodeName(plain.KnownPeers()[0].ID), "the named node's peer calls it")
+	assert.Empty(t, adapter.NodeName(plain.UID()), "a node without a name is called")
 }
 
 func TestLocalRooms(t *testing.T) {
@@ -260,9 +245,9 @@ func TestLocalRooms(t *testing.T) {
 	nodes[1].add(t, "bob", "kitchen")
 	got := nodes[0].ns.LocalRooms()
 	slices.Sort(got)
-	equal(t, "local rooms", got, []string{"ada", "garden", "lobby"})
+	require.Equal(t, []string{"ada", "garden", "lobby"}, got, "local rooms")
 	nodes[0].ns.Remove("ada")
-	equal(t, "after the last socket", nodes[0].ns.LocalRooms(), []string{})
+	require.Empty(t, nodes[0].ns.LocalRooms(), "after the last socket")
 }
 
 // A namespace that is closed is gone for everybody, and may be opened anew.
@@ -279,32 +264,25 @@ func TestNamespaceClose(t *testing.T) {
 		t.Errorf("%d servers, %v", n, err)
 	}
 	ok(t, b.ns.Emit(t.Context(), "nobody hears"))
-	if err := a.ns.Emit(t.Context(), "x"); !errors.Is(err, backplane.ErrClosed) {
-		t.Errorf("Emit: %v", err)
-	}
-	if err := a.ns.Add(newSocket("x")); !errors.Is(err, backplane.ErrClosed) {
-		t.Errorf("Add: %v", err)
-	}
+	assert.ErrorIs(t, a.ns.Emit(t.Context(), "x"), backplane.ErrClosed)
+	assert.ErrorIs(t, a.ns.Add(newSocket("x")), backplane.ErrClosed)
 	if _, err := a.ns.FetchSockets(t.Context()); !errors.Is(err, backplane.ErrClosed) {
 		t.Errorf("FetchSockets: %v", err)
 	}
-	if len(before.packets)+len(before.ended) > 0 {
-		t.Error("the socket of a closed namespace was called")
-	}
+	assert.LessOrEqual(t, len(before.packets)+len(before.ended), 0, "the socket of a closed namespace was called")
 
 	old := a.ns
 	var err error
 	a.ns, err = a.Of(t.Context(), chat)
 	ok(t, err)
-	if a.ns == old || a.ns.Len() != 0 {
-		t.Error("the namespace is the old one")
-	}
+	assert.NotSame(t, old, a.ns, "the namespace is the old one")
+	assert.Zero(t, a.ns.Len(), "the namespace is the old one")
 	ok(t, old.Close(t.Context())) // does not touch the new one
 	acquainted(t, a, b)
 	after := a.add(t, "after")
 	ok(t, b.ns.Emit(t.Context(), "end"))
-	equal(t, "after", after.until(t, "end"), nil)
-	equal(t, "there", there.until(t, "end"), []string{"nobody hears"})
+	require.Empty(t, after.until(t, "end"), "after")
+	require.Equal(t, []string{"nobody hears"}, there.until(t, "end"), "there")
 }
 
 // Whoever wants a namespace that is just being closed gets a new one.
@@ -319,9 +297,7 @@ func TestOfWhileClosing(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if err := ns.Close(t.Context()); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, ns.Close(t.Context()))
 			}
 		})
 	}

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 )
@@ -27,22 +30,21 @@ func TestServerSideEmit(t *testing.T) {
 			var two struct{ Two string }
 			var three []byte
 			ok(t, e.Bind(&one, &two, &three))
-			if e.Event != "hello" || e.From != nodes[0].UID() || one != 1 || two.Two != "deux" || !slices.Equal(three, []byte{3}) {
-				t.Errorf("got %+v", e)
-			}
-			if e.WantsAck() || !errors.Is(e.Ack(1), adapter.ErrAcknowledged) {
-				t.Error("an answer was wanted")
+			assert.Equal(t, "hello", e.Event, "got %+v", e)
+			assert.Equal(t, nodes[0].UID(), e.From, "got %+v", e)
+			assert.Equal(t, 1, one, "got %+v", e)
+			assert.Equal(t, "deux", two.Two, "got %+v", e)
+			assert.Equal(t, []byte{3}, three, "got %+v", e)
+			if assert.False(t, e.WantsAck(), "an answer was wanted") {
+				assert.ErrorIs(t, e.Ack(1), adapter.ErrAcknowledged, "an answer was wanted")
 			}
 		}
 		// Not to itself: a question brings two answers, and no third event came before.
 		_, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "hello")
 		var partial *backplane.PartialError
-		if !errors.As(err, &partial) || len(partial.Coverage.Missing) != 2 {
-			t.Errorf("nobody answered: %v", err)
-		}
-		if len(got) != 2 {
-			t.Errorf("%d events, want 2", len(got))
-		}
+		require.ErrorAs(t, err, &partial)
+		assert.Len(t, partial.Coverage.Missing, 2, "nobody answered")
+		assert.Len(t, got, 2, "events")
 	})
 }
 
@@ -51,35 +53,27 @@ func TestServerSideEmitWithAck(t *testing.T) {
 	for i, n := range nodes {
 		_, err := n.ns.OnServerSideEmit("ask", func(_ context.Context, e *adapter.ServerEvent) {
 			var arg *adapter.ArgumentError
-			if err := e.Ack(func() {}); !errors.As(err, &arg) {
-				t.Errorf("unencodable: %v", err)
-			}
+			assert.ErrorAs(t, e.Ack(func() {}), &arg, "unencodable")
 			if i == 1 {
 				ok(t, e.Ack(map[string]any{"echo": e.Args}, "does not travel"))
 			} else {
 				ok(t, e.Ack())
 			}
-			if err := e.Ack(2); !errors.Is(err, adapter.ErrAcknowledged) {
-				t.Errorf("second answer: %v", err)
-			}
+			assert.ErrorIs(t, e.Ack(2), adapter.ErrAcknowledged, "second answer")
 		})
 		ok(t, err)
 	}
 	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "ask", "why")
 	ok(t, err)
-	if len(replies.List) != 2 {
-		t.Fatalf("got %+v", replies)
-	}
+	require.Len(t, replies.List, 2, "got %+v", replies)
 	for _, r := range replies.List {
 		switch r.Node {
 		case nodes[1].UID():
 			var answer struct{ Echo []string }
 			ok(t, r.Bind(&answer))
-			equal(t, "echo", answer.Echo, []string{"why"})
+			require.Equal(t, []string{"why"}, answer.Echo, "echo")
 		case nodes[2].UID():
-			if r.Data != nil {
-				t.Errorf("got %s", r.Data)
-			}
+			assert.Nil(t, r.Data)
 		default:
 			t.Errorf("reply of %q", r.Node)
 		}
@@ -91,11 +85,10 @@ func TestServerSideHandlers(t *testing.T) {
 		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
 		for _, event := range []string{"connect", "connection", "new_namespace"} {
 			var reserved *backplane.NameError
-			if err := nodes[0].ns.ServerSideEmit(t.Context(), event); !errors.As(err, &reserved) {
-				t.Errorf("%s: %v", event, err)
-			}
-			if _, err := nodes[0].ns.OnServerSideEmit(event, nil); !errors.As(err, &reserved) || reserved.What != "event" {
-				t.Errorf("%s: %v", event, err)
+			assert.ErrorAs(t, nodes[0].ns.ServerSideEmit(t.Context(), event), &reserved, event)
+			_, err := nodes[0].ns.OnServerSideEmit(event, nil)
+			if assert.ErrorAs(t, err, &reserved, event) {
+				assert.Equal(t, "event", reserved.What, event)
 			}
 		}
 		var name *backplane.NameError
@@ -113,15 +106,13 @@ func TestServerSideHandlers(t *testing.T) {
 		for _, want := range []string{"2", "3"} {
 			replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
 			ok(t, err)
-			if got := string(replies.List[0].Data); got != want {
-				t.Errorf("got %s, want %s", got, want)
-			}
+			assert.Equal(t, want, string(replies.List[0].Data))
 			stop()
 		}
 		var arg *adapter.ArgumentError
-		if err := nodes[0].ns.ServerSideEmit(t.Context(), "x", 1, make(chan int)); !errors.As(err, &arg) || arg.Index != 1 {
-			t.Errorf("got %v", err)
-		}
+		err = nodes[0].ns.ServerSideEmit(t.Context(), "x", 1, make(chan int))
+		require.ErrorAs(t, err, &arg)
+		assert.Equal(t, 1, arg.Index)
 	})
 }
 
@@ -147,9 +138,10 @@ func TestPanickingHandlerAmongOthers(t *testing.T) {
 			began := time.Now()
 			replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
 			ok(t, err)
-			if called != 3 || len(replies.List) != 1 || (string(replies.List[0].Data) == `"fine"`) != answers || (replies.List[0].Err == nil) != answers {
-				t.Errorf("%d handlers were called, got %+v", called, replies)
-			}
+			assert.Equal(t, 3, called, "%+v", replies)
+			require.Len(t, replies.List, 1, "%+v", replies)
+			assert.Equal(t, answers, string(replies.List[0].Data) == `"fine"`, "%+v", replies)
+			assert.Equal(t, answers, replies.List[0].Err == nil, "%+v", replies)
 			if d := time.Since(began); d > 0 {
 				t.Errorf("took %v", d)
 			}
@@ -178,9 +170,7 @@ func TestPanickingHandler(t *testing.T) {
 		}
 		replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "x")
 		ok(t, err)
-		if string(replies.List[0].Data) != `"fine"` {
-			t.Errorf("got %+v", replies)
-		}
+		assert.Equal(t, `"fine"`, string(replies.List[0].Data), "got %+v", replies)
 		eventually(t, "reported", func() bool {
 			return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
 				var p *backplane.PanicError
@@ -198,7 +188,7 @@ func TestServerSideEmitWithoutHandler(t *testing.T) {
 	replies, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "ask")
 	ok(t, err)
 	slices.SortFunc(replies.List, func(a, b adapter.Reply) int { return len(a.Data) - len(b.Data) })
-	if len(replies.List) != 2 || replies.List[0].Data != nil || string(replies.List[1].Data) != `"I know"` {
-		t.Errorf("replies %+v", replies)
-	}
+	require.Len(t, replies.List, 2)
+	require.Nil(t, replies.List[0].Data)
+	assert.Equal(t, `"I know"`, string(replies.List[1].Data))
 }

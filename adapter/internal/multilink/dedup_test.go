@@ -5,15 +5,16 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestWindow(t *testing.T) {
 	var w runs
 	step := func(n uint64, want bool) {
 		t.Helper()
-		if got := w.fresh(n); got != want {
-			t.Fatalf("%d: fresh is %v, want %v", n, got, want)
-		}
+		require.Equal(t, want, w.fresh(n), "fresh: %d", n)
 	}
 	step(5, true)
 	step(5, false)
@@ -50,20 +51,14 @@ func TestForgedNumbersDoNotMute(t *testing.T) {
 			}
 			for _, n := range forged {
 				w.fresh(n)
-				if w.fresh(n) {
-					t.Errorf("%d is fresh twice", n)
-				}
+				assert.False(t, w.fresh(n), "%d is fresh twice", n)
 			}
 			for n := uint64(1001); n < 10_000; n++ {
 				if slices.Contains(forged, n) {
 					continue
 				}
-				if !w.fresh(n) {
-					t.Fatalf("known %v: %d is not fresh after %d", known, n, forged)
-				}
-				if w.fresh(n) {
-					t.Fatalf("known %v: %d is fresh twice after %d", known, n, forged)
-				}
+				require.True(t, w.fresh(n), "known %v: %d is not fresh after %d", known, n, forged)
+				require.False(t, w.fresh(n), "known %v: %d is fresh twice after %d", known, n, forged)
 			}
 		}
 	}
@@ -74,9 +69,7 @@ func TestRunsAfterOutages(t *testing.T) {
 	var w runs
 	step := func(n uint64, want bool) {
 		t.Helper()
-		if got := w.fresh(n); got != want {
-			t.Fatalf("%d: fresh is %v, want %v", n, got, want)
-		}
+		require.Equal(t, want, w.fresh(n), "fresh: %d", n)
 	}
 	const gap = 10 * windowSize
 	for n := uint64(1); n <= 100; n++ {
@@ -105,9 +98,7 @@ func TestWindowLikeASet(t *testing.T) {
 		if n == 0 || n+windowSize <= top {
 			continue
 		}
-		if got := w.fresh(n); got == seen[n] {
-			t.Fatalf("%d: fresh is %v", n, got)
-		}
+		require.NotEqual(t, seen[n], w.fresh(n), "fresh: %d", n)
 		seen[n] = true
 		top = max(top, n)
 	}
@@ -117,14 +108,11 @@ func TestMarks(t *testing.T) {
 	var sender, r Dedup
 	for range 3 {
 		mark := sender.Mark("name~with:colon")
-		if !r.Fresh(mark) || r.Fresh(mark) {
-			t.Fatalf("%s", mark)
-		}
+		require.True(t, r.Fresh(mark))
+		require.False(t, r.Fresh(mark))
 	}
 	for _, bad := range []string{"", ":", "x", "x:", "x:0", "x:-1", "x:1e3", "x:18446744073709551616"} {
-		if r.Fresh(bad) {
-			t.Errorf("%q is fresh", bad)
-		}
+		assert.False(t, r.Fresh(bad), "%q is fresh", bad)
 	}
 }
 
@@ -132,14 +120,9 @@ func TestMarks(t *testing.T) {
 func TestMarksAreBounded(t *testing.T) {
 	var r Dedup
 	for i := range 5 * relayOrigins {
-		if !r.Fresh(fmt.Sprintf("o%d:1", i)) {
-			t.Fatalf("origin %d", i)
-		}
-		if !r.Fresh(fmt.Sprintf("busy:%d", i+1)) || r.Fresh(fmt.Sprintf("busy:%d", i+1)) {
-			t.Fatalf("busy origin at %d", i)
-		}
-		if n := len(r.now) + len(r.old); n > 2*relayOrigins {
-			t.Fatalf("%d origins remembered", n)
-		}
+		require.True(t, r.Fresh(fmt.Sprintf("o%d:1", i)), "origin %d", i)
+		require.True(t, r.Fresh(fmt.Sprintf("busy:%d", i+1)), "busy origin at %d", i)
+		require.False(t, r.Fresh(fmt.Sprintf("busy:%d", i+1)), "busy origin at %d", i)
+		require.LessOrEqual(t, len(r.now)+len(r.old), 2*relayOrigins, "origins remembered")
 	}
 }

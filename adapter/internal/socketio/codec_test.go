@@ -2,13 +2,14 @@ package socketio
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -18,9 +19,7 @@ import (
 func pack(t testing.TB, v any) []byte {
 	t.Helper()
 	b, _, err := msgpack.AppendValue(nil, v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return b
 }
 
@@ -30,9 +29,7 @@ func TestCodecNames(t *testing.T) {
 	if c := newCodec(V5); c.Protocol() != broker.SocketIO || c.Hello() != "socket.io/v5" || newCodec(V6).Hello() != "socket.io/v6" {
 		t.Error(c.Hello())
 	}
-	if Dialect(7).String() != "dialect(7)" {
-		t.Error(Dialect(7))
-	}
+	assert.Equal(t, "dialect(7)", Dialect(7).String(), Dialect(7))
 }
 
 // Rooms that are integers in writing go out in both forms and to everybody, under V6
@@ -47,9 +44,7 @@ func TestNumberRooms(t *testing.T) {
 		for _, d := range []Dialect{V6, V5} {
 			c := newCodec(d)
 			encoded, err := c.AppendBroadcast(nil, "/", &b)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			opts := byOracle(t, encoded).([]any)[2].(map[string]any)
 			want := 1
 			channel := broker.SocketIO.Room("/", room)
@@ -57,15 +52,17 @@ func TestNumberRooms(t *testing.T) {
 				want = 2
 				channel = broker.SocketIO.Broadcast("/")
 			}
-			if len(opts["rooms"].([]any)) != want || len(opts["except"].([]any)) != want || opts["rooms"].([]any)[0] != room {
-				t.Errorf("%s sends room %q as %v", d, room, opts)
-			}
+			require.Len(t, opts["rooms"].([]any), want, "%s sends %v", d, opts)
+			require.Len(t, opts["except"].([]any), want, "%s sends %v", d, opts)
+			assert.Equal(t, room, opts["rooms"].([]any)[0], "%s sends %v", d, opts)
 			if got := c.BroadcastChannel("/", &b); got != channel {
 				t.Errorf("%s sends room %q on %v", d, room, got)
 			}
 			var back wire.Broadcast
-			if err := c.DecodeBroadcast(encoded, "/", &back); err != nil || !slices.Equal(back.Rooms, b.Rooms) || !slices.Equal(back.Except, b.Except) {
-				t.Errorf("room %q came back as %q, %q, %v", room, back.Rooms, back.Except, err)
+			err = c.DecodeBroadcast(encoded, "/", &back)
+			if assert.NoError(t, err, "room %q came back", room) {
+				assert.Equal(t, b.Rooms, back.Rooms, "room %q came back", room)
+				assert.Equal(t, b.Except, back.Except, "room %q came back", room)
 			}
 		}
 	}
@@ -77,17 +74,17 @@ func TestNumberRooms(t *testing.T) {
 	}
 	in := pack(t, []any{"x", map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}, map[string]any{"rooms": []any{42, "42", 1.5, "a", "a", -0.25, 1e21}}})
 	var b wire.Broadcast
-	if err := c.DecodeBroadcast(in, "/", &b); err != nil || !slices.Equal(b.Rooms, []string{"42", "1.5", "a", "-0.25", "1e+21"}) {
-		t.Errorf("%q, %v", b.Rooms, err)
-	}
+	err := c.DecodeBroadcast(in, "/", &b)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"42", "1.5", "a", "-0.25", "1e+21"}, b.Rooms)
 	many := make([]any, 0, 2000)
 	for i := range 1000 {
 		many = append(many, i, msgpack.FormatNumber(float64(i)))
 	}
 	in = pack(t, []any{"x", map[string]any{"type": 2, "data": []any{"e"}, "nsp": "/"}, map[string]any{"rooms": many}})
-	if err := c.DecodeBroadcast(in, "/", &b); err != nil || len(b.Rooms) != 1000 {
-		t.Errorf("%d rooms, %v", len(b.Rooms), err)
-	}
+	err = c.DecodeBroadcast(in, "/", &b)
+	require.NoError(t, err)
+	assert.Len(t, b.Rooms, 1000)
 }
 
 // What servers leave out or leave empty counts as empty.
@@ -108,17 +105,18 @@ func TestBroadcastTolerance(t *testing.T) {
 		"packet id":        {"x", map[string]any{"type": 2, "data": []any{"e", 1}, "id": 7, "nsp": "/"}, map[string]any{}},
 	} {
 		b := wire.Broadcast{Rooms: []string{"old"}, Except: []string{"old"}, Flags: 7, Header: wire.Header{"old": "x"}, Relay: "old", Seq: 1}
-		if err := newCodec(V6).DecodeBroadcast(pack(t, in), "/", &b); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if b.Origin != "x" || len(b.Rooms)+len(b.Except) != 0 || b.Flags != 0 || b.Header != nil || b.Relay != "" || b.Seq != 0 || string(b.Payload) != "\x92\xa1e\x01" {
-			t.Errorf("%s: %+v", name, b)
-		}
+		assert.NoError(t, newCodec(V6).DecodeBroadcast(pack(t, in), "/", &b), name)
+		assert.Equal(t, "x", b.Origin, name)
+		assert.Zero(t, len(b.Rooms)+len(b.Except), name)
+		assert.Zero(t, b.Flags, name)
+		assert.Nil(t, b.Header, name)
+		assert.Empty(t, b.Relay, name)
+		assert.Zero(t, b.Seq, name)
+		assert.Equal(t, "\x92\xa1e\x01", string(b.Payload), name)
 	}
 	var b wire.Broadcast
-	if err := newCodec(V6).DecodeBroadcast(pack(t, []any{nil, packet, map[string]any{}}), "/", &b); err != nil || b.Origin != "emitter" {
-		t.Errorf("uid nil: %q, %v", b.Origin, err)
-	}
+	require.NoError(t, newCodec(V6).DecodeBroadcast(pack(t, []any{nil, packet, map[string]any{}}), "/", &b))
+	assert.Equal(t, "emitter", b.Origin, "uid nil")
 }
 
 func TestBroadcastMalformed(t *testing.T) {
@@ -155,16 +153,17 @@ func TestBroadcastMalformed(t *testing.T) {
 		var b wire.Broadcast
 		err := newCodec(V6).DecodeBroadcast(in, "/", &b)
 		var bad *MessageError
-		if !errors.As(err, &bad) || bad.Message != "broadcast" || errors.Is(err, wire.ErrIgnored) {
-			t.Errorf("%s: %v", name, err)
+		if assert.ErrorAs(t, err, &bad, name) {
+			assert.Equal(t, "broadcast", bad.Message, name)
+			assert.NotErrorIs(t, err, wire.ErrIgnored, name)
 		}
 	}
 	// Node.js servers pass over these in silence.
 	for name, in := range map[string]any{"nothing": []any{}, "uid alone": []any{"x"}, "packet nil": []any{"x", nil, map[string]any{}}, "a room that cannot be": []any{"x", packet, map[string]any{"rooms": []any{nil}}}} {
 		var b wire.Broadcast
-		if err := newCodec(V6).DecodeBroadcast(pack(t, in), "/", &b); !errors.Is(err, wire.ErrIgnored) || errors.Is(err, wire.ErrForeignNamespace) {
-			t.Errorf("%s: %v", name, err)
-		}
+		err := newCodec(V6).DecodeBroadcast(pack(t, in), "/", &b)
+		assert.ErrorIs(t, err, wire.ErrIgnored, name)
+		assert.NotErrorIs(t, err, wire.ErrForeignNamespace, name)
 	}
 }
 
@@ -185,8 +184,8 @@ func TestBroadcastRefused(t *testing.T) {
 	} {
 		out, err := newCodec(V6).AppendBroadcast([]byte("kept"), "/", &b)
 		var bad *MessageError
-		if !errors.As(err, &bad) || string(out) != "kept" {
-			t.Errorf("%s: %v, %q", name, err, out)
+		if assert.ErrorAs(t, err, &bad, name) {
+			assert.Equal(t, "kept", string(out), name)
 		}
 	}
 }
@@ -197,16 +196,12 @@ func TestBadTextPassedOn(t *testing.T) {
 	in = []byte(strings.Replace(string(in), "\x91\xa1e", "\x92\xa1e\xa2\xffa", 1))
 	c := newCodec(V6)
 	var b wire.Broadcast
-	if err := c.DecodeBroadcast(in, "/", &b); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, c.DecodeBroadcast(in, "/", &b))
 	encoded, err := c.AppendBroadcast(nil, "/", &b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.DecodeBroadcast(encoded, "/", &b); err != nil || string(b.Payload) != "\x92\xa1e\xa4\ufffda" {
-		t.Errorf("%x, %v", b.Payload, err)
-	}
+	require.NoError(t, err)
+	err = c.DecodeBroadcast(encoded, "/", &b)
+	require.NoError(t, err)
+	assert.Equal(t, "\x92\xa1e\xa4\ufffda", string(b.Payload))
 }
 
 func TestBinaryType5(t *testing.T) {
@@ -219,16 +214,12 @@ func TestBinaryType5(t *testing.T) {
 		codec := newCodec(c.d)
 		codec.UseBinary5(c.on)
 		encoded, err := codec.AppendBroadcast(nil, "/", &b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := byOracle(t, encoded).([]any)[1].(map[string]any)["type"]; got != c.want {
-			t.Errorf("%s, %v: type %v", c.d, c.on, got)
-		}
+		require.NoError(t, err)
+		assert.Equal(t, c.want, byOracle(t, encoded).([]any)[1].(map[string]any)["type"], "%s, %v: type", c.d, c.on)
 		text := wire.Broadcast{Origin: "x", Flags: wire.Binary, Payload: pack(t, []any{"e", "a"})}
 		encoded, err = codec.AppendBroadcast(nil, "/", &text)
-		if err != nil || byOracle(t, encoded).([]any)[1].(map[string]any)["type"] != 2.0 {
-			t.Errorf("%s, %v: text as %x, %v", c.d, c.on, encoded, err)
+		if assert.NoError(t, err, "%s, %v: text as %x", c.d, c.on, encoded) {
+			assert.Equal(t, 2.0, byOracle(t, encoded).([]any)[1].(map[string]any)["type"], "%s, %v: text as %x", c.d, c.on, encoded)
 		}
 	}
 }
@@ -238,51 +229,46 @@ func TestHeadersTravel(t *testing.T) {
 	c := newCodec(V6)
 	b := wire.Broadcast{Origin: "x", Header: header, Relay: "fleet:7", Payload: pack(t, []any{"e"}), Flags: wire.Volatile | wire.NoCompress}
 	encoded, err := c.AppendBroadcast(nil, "/", &b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	opts := byOracle(t, encoded).([]any)[2].(map[string]any)
-	if opts["traceparent"] != "00-a-b-01" || opts["tracestate"] != "v=1" || opts["baggage"] != "k=v" || len(opts) != 7 ||
-		!reflect.DeepEqual(opts["flags"], map[string]any{"volatile": true, "compress": false}) {
-		t.Errorf("opts %v", opts)
-	}
+	assert.Equal(t, "00-a-b-01", opts["traceparent"])
+	assert.Equal(t, "v=1", opts["tracestate"])
+	assert.Equal(t, "k=v", opts["baggage"])
+	require.Len(t, opts, 7)
+	assert.Equal(t, map[string]any{"volatile": true, "compress": false}, opts["flags"])
 	var back wire.Broadcast
-	if err := c.DecodeBroadcast(encoded, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || back.Relay != "fleet:7" || back.Flags != b.Flags {
-		t.Errorf("%+v, %v", back, err)
-	}
+	err = c.DecodeBroadcast(encoded, "/", &back)
+	require.NoError(t, err)
+	assert.Equal(t, header, back.Header)
+	assert.Equal(t, "fleet:7", back.Relay)
+	assert.Equal(t, b.Flags, back.Flags)
 
 	// Only what has a place of its own: no object of ours.
 	b.Header, b.Relay = wire.Header{"traceparent": "00"}, ""
 	encoded, _ = c.AppendBroadcast(nil, "/", &b)
-	if opts := byOracle(t, encoded).([]any)[2].(map[string]any); opts["traceparent"] != "00" || opts[keyExtra] != nil {
-		t.Errorf("opts %v", opts)
-	}
+	opts = byOracle(t, encoded).([]any)[2].(map[string]any)
+	assert.Equal(t, "00", opts["traceparent"])
+	assert.Nil(t, opts[keyExtra])
 
 	for _, native := range []bool{true, false} {
 		for _, payload := range [][]byte{pack(t, []any{"e"}), pack(t, []any{"e", []byte{1}})} {
 			q := wire.Request{ID: "1", Op: wire.OpBroadcast, Origin: "x", Native: native, Header: header, Payload: payload, Timeout: 1500 * time.Microsecond, Rooms: []string{"7"}, Except: []string{"b"}, Flags: wire.Volatile | wire.NoCompress}
 			encoded, err := c.AppendRequest(nil, "/", &q)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			var got wire.Request
-			if err := c.DecodeRequest(encoded, "/", &got); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, c.DecodeRequest(encoded, "/", &got))
 			q.Timeout = 2 * time.Millisecond
 			got.Targets = nil
-			if !reflect.DeepEqual(got, q) {
-				t.Errorf("sent %+v\n got %+v", q, got)
-			}
+			assert.Equal(t, q, got, "sent")
 			a := wire.Response{Request: &q, RequestID: "1", Ack: true, Node: "y", Header: header, Payload: pack(t, "yes")}
 			encoded, err = c.AppendResponse(nil, "/", &a)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			var back wire.Response
-			if err := c.DecodeResponse(encoded, "/", &back); err != nil || !reflect.DeepEqual(back.Header, header) || (back.Node == "y") != native || string(back.Payload) != "\xa3yes" {
-				t.Errorf("%+v, %v", back, err)
-			}
+			err = c.DecodeResponse(encoded, "/", &back)
+			require.NoError(t, err)
+			assert.Equal(t, header, back.Header)
+			assert.Equal(t, native, back.Node == "y")
+			assert.Equal(t, "\xa3yes", string(back.Payload))
 		}
 	}
 }
@@ -294,9 +280,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		in := pack(t, []any{"x", packet, map[string]any{"traceparent": strings.Repeat("x", size), "tracestate": 5, "crossroom": map[string]any{
 			"h": map[string]any{"a": strings.Repeat("y", size), "b": 1}, "relay": "r:1"}}})
 		var b wire.Broadcast
-		if err := c.DecodeBroadcast(in, "/", &b); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, c.DecodeBroadcast(in, "/", &b))
 		n := 0
 		for k, v := range b.Header {
 			n += len(k) + len(v)
@@ -312,16 +296,14 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby", "7"}, Except: []string{"someone"}, Flags: wire.Volatile, Payload: pack(t, []any{"message", strings.Repeat("x", 100)})}
 	var encoded []byte
 	var err error
-	if n := testing.AllocsPerRun(100, func() { encoded, err = c.AppendBroadcast(encoded[:0], "/chat", &in) }); n != 0 || err != nil {
-		t.Errorf("AppendBroadcast: %v allocations, %v", n, err)
-	}
+	n := testing.AllocsPerRun(100, func() { encoded, err = c.AppendBroadcast(encoded[:0], "/chat", &in) })
+	assert.Zero(t, n)
+	assert.NoError(t, err)
 	var out wire.Broadcast
-	if n := testing.AllocsPerRun(100, func() { err = c.DecodeBroadcast(encoded, "/chat", &out) }); n != 0 || err != nil {
-		t.Errorf("DecodeBroadcast: %v allocations, %v", n, err)
-	}
-	if !slices.Equal(out.Rooms, in.Rooms) {
-		t.Errorf("%q", out.Rooms)
-	}
+	n = testing.AllocsPerRun(100, func() { err = c.DecodeBroadcast(encoded, "/chat", &out) })
+	assert.Zero(t, n)
+	assert.NoError(t, err)
+	assert.Equal(t, in.Rooms, out.Rooms)
 }
 
 // Where there is room before a payload, the message is written around it: the same bytes,
@@ -331,9 +313,7 @@ func TestBroadcastAroundItsPayload(t *testing.T) {
 	payload := pack(t, []any{"message", strings.Repeat("x", 100)})
 	b := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby", "7"}, Flags: wire.Volatile, Payload: payload}
 	want, err := c.AppendBroadcast(nil, "/chat", &b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	before := bytes.Index(want, payload)
 	for _, room := range []int{0, before - 1, before, before + 1, 200} {
 		for _, behind := range []int{0, 500} {
@@ -341,15 +321,12 @@ func TestBroadcastAroundItsPayload(t *testing.T) {
 			b.Lead, b.Payload = memory[:room], memory[room:]
 			dst := make([]byte, 0, 1000)
 			got, err := c.AppendBroadcast(dst, "/chat", &b)
-			if err != nil || !bytes.Equal(got, want) {
-				t.Errorf("room %d: %q, %v, want %q", room, got, err, want)
+			if assert.NoError(t, err, "room %d", room) {
+				assert.Equal(t, want, got, "room %d", room)
 			}
-			if stays := room >= before && behind > 0; stays != (&got[before] == &b.Payload[0]) {
-				t.Errorf("room %d, %d behind: the payload stays where it is: %t", room, behind, !stays)
-			}
-			if !bytes.Equal(b.Payload, payload) {
-				t.Errorf("room %d: the payload was changed", room)
-			}
+			stays := room >= before && behind > 0
+			assert.Equal(t, &got[before] == &b.Payload[0], stays, "room %d, %d behind: the payload stays where it is: %t", room, behind, !stays)
+			assert.Equal(t, payload, b.Payload, "room %d: the payload was changed", room)
 		}
 	}
 }
@@ -369,9 +346,7 @@ func BenchmarkDecodeBroadcast(b *testing.B) {
 	c := newCodec(V6)
 	in := wire.Broadcast{Origin: "abcdef", Rooms: []string{"lobby"}, Payload: pack(b, []any{"message", strings.Repeat("x", 115)})}
 	encoded, err := c.AppendBroadcast(nil, "/", &in)
-	if err != nil {
-		b.Fatal(err)
-	}
+	require.NoError(b, err)
 	var out wire.Broadcast
 	b.SetBytes(int64(len(encoded)))
 	b.ReportAllocs()

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -15,17 +17,11 @@ import (
 // addReadings adds what is on record of the real receivers to a fuzz target.
 func addReadings(f *testing.F, kind string, args ...any) {
 	text, err := os.ReadFile("testdata/readings.json")
-	if err != nil {
-		f.Fatal(err)
-	}
+	require.NoError(f, err)
 	var file map[string]json.RawMessage
 	var list []struct{ Payload []byte }
-	if err := json.Unmarshal(text, &file); err != nil {
-		f.Fatal(err)
-	}
-	if err := json.Unmarshal(file[kind], &list); err != nil {
-		f.Fatal(err)
-	}
+	require.NoError(f, json.Unmarshal(text, &file))
+	require.NoError(f, json.Unmarshal(file[kind], &list))
 	for _, r := range list {
 		f.Add(append([]any{r.Payload}, args...)...)
 	}
@@ -55,13 +51,9 @@ func FuzzDecodeBroadcast(f *testing.F) {
 		if errors.As(err, &bad) || errors.As(err, &harm) || errors.As(err, &reserved) {
 			return // the payload is passed on unread, and need not be fit to be sent
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		var back wire.Broadcast
-		if err := c.DecodeBroadcast(encoded, ns, &back); err != nil {
-			t.Fatalf("own bytes refused: %v", err)
-		}
+		require.NoError(t, c.DecodeBroadcast(encoded, ns, &back), "own bytes refused")
 		b.Flags &^= wire.Binary // said by the packet type only
 		b.HeaderDropped = 0     // is not sent on
 		b.Payload = msgpack.Portable(b.Payload)
@@ -71,9 +63,7 @@ func FuzzDecodeBroadcast(f *testing.F) {
 		if len(b.Except)+len(back.Except) == 0 {
 			b.Except, back.Except = nil, nil
 		}
-		if !reflect.DeepEqual(b, back) {
-			t.Fatalf("%+v came back as %+v", b, back)
-		}
+		require.Equal(t, back, b)
 	})
 }
 
@@ -108,9 +98,7 @@ func FuzzDecodeRequest(f *testing.F) {
 			return
 		}
 		var back wire.Request
-		if err := c.DecodeRequest(encoded, "/", &back); err != nil {
-			t.Fatalf("own bytes refused: %s: %v", encoded, err)
-		}
+		require.NoError(t, c.DecodeRequest(encoded, "/", &back), "own bytes refused: %s", encoded)
 		if back.Op != r.Op && r.Op != wire.OpRoomsOf || back.ByID != r.ByID && r.Op != wire.OpRoomsOf ||
 			back.Member != r.Member && r.Op != wire.OpRoomsOf || back.Close != r.Close || !slices.Equal(back.Targets, r.Targets) ||
 			!r.ByID && (!slices.Equal(back.Rooms, r.Rooms) || !slices.Equal(back.Except, r.Except)) || back.Origin != r.Origin {
@@ -136,9 +124,10 @@ func FuzzDecodeResponse(f *testing.F) {
 			}
 			return
 		}
-		if r.RequestID == "" || r.Count < -1 || len(r.Members) > len(in) || len(r.Rooms) > len(in) {
-			t.Fatalf("%+v", r)
-		}
+		require.NotEmpty(t, r.RequestID)
+		require.GreaterOrEqual(t, r.Count, -1)
+		require.LessOrEqual(t, len(r.Members), len(in))
+		require.LessOrEqual(t, len(r.Rooms), len(in))
 		op := wire.OpMembers
 		if r.Ack {
 			op = wire.OpBroadcast
@@ -149,9 +138,7 @@ func FuzzDecodeResponse(f *testing.F) {
 			return
 		}
 		var back wire.Response
-		if err := c.DecodeResponse(encoded, "/", &back); err != nil {
-			t.Fatalf("own bytes refused: %s: %v", encoded, err)
-		}
+		require.NoError(t, c.DecodeResponse(encoded, "/", &back), "own bytes refused: %s", encoded)
 		if r.Ack {
 			r.Payload = msgpack.Portable(r.Payload)
 		}

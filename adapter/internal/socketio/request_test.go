@@ -3,11 +3,13 @@ package socketio
 import (
 	"encoding/json"
 	"errors"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -94,9 +96,7 @@ func TestRequestsBetweenNodes(t *testing.T) {
 			c.back(&want)
 		}
 		back.Form = 0
-		if !reflect.DeepEqual(back, want) {
-			t.Errorf("%s:\n got %+v\nwant %+v", got, back, want)
-		}
+		assert.Equal(t, want, back, "%s", got)
 	}
 }
 
@@ -109,8 +109,9 @@ func TestRequestsOfEmitters(t *testing.T) {
 		{wire.Request{Op: wire.OpJoin, Rooms: []string{"a"}, Targets: []string{"b"}, NoReply: true}, `{"type":2,"opts":{"rooms":["a"],"except":[]},"rooms":["b"]}`},
 		{wire.Request{Op: wire.OpEvent, Origin: "emitter", NoReply: true, Payload: []byte(`["e"]`)}, `{"uid":"emitter","type":6,"data":["e"]}`},
 	} {
-		if got, err := newCodec(V6).AppendRequest(nil, "/", &c.r); err != nil || string(got) != c.want {
-			t.Errorf("%s, %v; want %s", got, err, c.want)
+		got, err := newCodec(V6).AppendRequest(nil, "/", &c.r)
+		if assert.NoError(t, err) {
+			assert.Equal(t, c.want, string(got))
 		}
 	}
 }
@@ -119,18 +120,16 @@ func TestRequestsUnsupported(t *testing.T) {
 	all := []wire.Op{wire.OpJoin, wire.OpLeave, wire.OpDisconnect, wire.OpEvent, wire.OpBroadcast}
 	for _, op := range all {
 		r := wire.Request{ID: "1", Op: op, Targets: []string{"r"}, Payload: []byte("[\"e\"]")}
-		if out, err := newCodec(V5).AppendRequest([]byte("kept"), "/", &r); !errors.Is(err, errors.ErrUnsupported) || string(out) != "kept" {
-			t.Errorf("v5 %s: %v", op, err)
-		}
+		out, err := newCodec(V5).AppendRequest([]byte("kept"), "/", &r)
+		assert.ErrorIs(t, err, errors.ErrUnsupported, "v5 %s", op)
+		assert.Equal(t, "kept", string(out), "v5 %s", op)
 	}
 	for _, r := range []wire.Request{{Op: wire.OpMembers, Detail: true}, {Op: wire.OpMembers, Except: []string{"a"}}, {Op: 99}, {}} {
-		if _, err := newCodec(V5).AppendRequest(nil, "/", &r); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("v5 %+v: %v", r, err)
-		}
+		_, err := newCodec(V5).AppendRequest(nil, "/", &r)
+		assert.ErrorIs(t, err, errors.ErrUnsupported, "v5 %+v", r)
 	}
-	if _, err := newCodec(V6).AppendRequest(nil, "/", &wire.Request{Op: 99}); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("v8: %v", err)
-	}
+	_, err := newCodec(V6).AppendRequest(nil, "/", &wire.Request{Op: 99})
+	assert.ErrorIs(t, err, errors.ErrUnsupported, "v8")
 }
 
 func TestRequestsRefused(t *testing.T) {
@@ -152,8 +151,9 @@ func TestRequestsRefused(t *testing.T) {
 	} {
 		out, err := newCodec(V6).AppendRequest([]byte("kept"), "/", &r)
 		var bad *MessageError
-		if !errors.As(err, &bad) || bad.Message != "request" || string(out) != "kept" {
-			t.Errorf("%s: %v, %q", name, err, out)
+		if assert.ErrorAs(t, err, &bad, name) {
+			assert.Equal(t, "request", bad.Message, name)
+			assert.Equal(t, "kept", string(out), name)
 		}
 	}
 	for name, r := range map[string]wire.Request{
@@ -161,9 +161,8 @@ func TestRequestsRefused(t *testing.T) {
 		"no JSON":   {Op: wire.OpCustom, Payload: []byte("{")},
 	} {
 		var bad *MessageError
-		if _, err := newCodec(V5).AppendRequest(nil, "/", &r); !errors.As(err, &bad) {
-			t.Errorf("v5, %s: %v", name, err)
-		}
+		_, err := newCodec(V5).AppendRequest(nil, "/", &r)
+		assert.ErrorAs(t, err, &bad, "v5, %s", name)
 	}
 }
 
@@ -187,8 +186,8 @@ func TestRequestsTolerated(t *testing.T) {
 		var got wire.Request
 		err := newCodec(V6).DecodeRequest([]byte(in), "/", &got)
 		got.Rooms, got.Except, got.Targets = orNil(got.Rooms), orNil(got.Except), orNil(got.Targets)
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s:\n got %+v, %v\nwant %+v", in, got, err, want)
+		if assert.NoError(t, err, in) {
+			assert.Equal(t, want, got, in)
 		}
 	}
 }
@@ -215,8 +214,8 @@ func TestRequestsMalformed(t *testing.T) {
 		var r wire.Request
 		err := newCodec(V6).DecodeRequest([]byte(in), "/", &r)
 		var bad *MessageError
-		if !errors.As(err, &bad) || bad.Message != "request" {
-			t.Errorf("%.80q: %v, %+v", in, err, r)
+		if assert.ErrorAs(t, err, &bad, "%.80q: %+v", in, r) {
+			assert.Equal(t, "request", bad.Message, "%.80q: %+v", in, r)
 		}
 	}
 }
@@ -285,9 +284,7 @@ func TestResponseChannels(t *testing.T) {
 		`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"],"nsp":"/n"},"opts":{}}`: broker.SocketIO.NodeResponses("/n", "u"),
 	} {
 		var q wire.Request
-		if err := newCodec(V6).DecodeRequest([]byte(in), "/n", &q); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, newCodec(V6).DecodeRequest([]byte(in), "/n", &q))
 		if got := newCodec(V6).ResponseChannel("/n", &wire.Response{Request: &q}); got != want {
 			t.Errorf("%s: %v, want %v", in, got, want)
 		}
@@ -350,9 +347,7 @@ func TestAnswersByForm(t *testing.T) {
 		{`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`, wire.Response{Ack: true, Payload: []byte("\xc0")}, "\x83\xa4type\x09\xa9requestId\xa11\xa6packet\xc0"},
 	} {
 		var q wire.Request
-		if err := newCodec(V6).DecodeRequest([]byte(c.ask), "/", &q); err != nil {
-			t.Fatalf("%s: %v", c.ask, err)
-		}
+		require.NoError(t, newCodec(V6).DecodeRequest([]byte(c.ask), "/", &q), c.ask)
 		c.r.Request, c.r.RequestID = &q, q.ID
 		got, err := newCodec(V5).AppendResponse(nil, "/", &c.r)
 		if err != nil || string(got) != c.want {
@@ -363,8 +358,10 @@ func TestAnswersByForm(t *testing.T) {
 			continue
 		}
 		var back wire.Response
-		if err := newCodec(V6).DecodeResponse(got, "/", &back); err != nil || back.RequestID != "1" || back.Ack != c.r.Ack {
-			t.Errorf("%s: %+v, %v", got, back, err)
+		err = newCodec(V6).DecodeResponse(got, "/", &back)
+		if assert.NoError(t, err, "%s: %+v", got, back) {
+			assert.Equal(t, "1", back.RequestID, "%s: %+v", got, back)
+			assert.Equal(t, c.r.Ack, back.Ack, "%s: %+v", got, back)
 		}
 		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.More != c.r.More || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b wire.MemberInfo) bool { return a.ID == b.ID })) {
 			t.Errorf("%s came back as %+v", got, back)
@@ -393,8 +390,9 @@ func TestAnswersRefused(t *testing.T) {
 		c.r.Request = &q
 		out, err := newCodec(V6).AppendResponse([]byte("kept"), "/", &c.r)
 		var bad *MessageError
-		if !errors.As(err, &bad) || bad.Message != "response" || string(out) != "kept" {
-			t.Errorf("%s: %v, %q", name, err, out)
+		if assert.ErrorAs(t, err, &bad, name) {
+			assert.Equal(t, "response", bad.Message, name)
+			assert.Equal(t, "kept", string(out), name)
 		}
 	}
 }
@@ -408,8 +406,9 @@ func TestResponsesMalformed(t *testing.T) {
 		var r wire.Response
 		err := newCodec(V6).DecodeResponse([]byte(in), "/", &r)
 		var bad *MessageError
-		if !errors.As(err, &bad) || bad.Message != "response" || errors.Is(err, wire.ErrIgnored) {
-			t.Errorf("%.80q: %v, %+v", in, err, r)
+		if assert.ErrorAs(t, err, &bad, "%.80q: %+v", in, r) {
+			assert.Equal(t, "response", bad.Message, "%.80q: %+v", in, r)
+			assert.NotErrorIs(t, err, wire.ErrIgnored, "%.80q: %+v", in, r)
 		}
 	}
 }
@@ -423,12 +422,11 @@ func TestMisunderstandings(t *testing.T) {
 		c := newCodec(V6)
 		var r wire.Response
 		err := c.DecodeResponse([]byte(in), "/", &r)
-		if !errors.Is(err, wire.ErrMisunderstood) || !errors.Is(err, wire.ErrIgnored) {
-			t.Errorf("%s: %v", in, err)
-		}
-		if v5, v6 := c.Generations(); v5.IsZero() == (want == gen5) || v6.IsZero() == (want == gen6) {
-			t.Errorf("%s: v5 %v, v6 %v", in, v5, v6)
-		}
+		assert.ErrorIs(t, err, wire.ErrMisunderstood, in)
+		assert.ErrorIs(t, err, wire.ErrIgnored, in)
+		v5, v6 := c.Generations()
+		assert.NotEqual(t, want == gen5, v5.IsZero(), "%s: v5 %v, v6 %v", in, v5, v6)
+		assert.NotEqual(t, want == gen6, v6.IsZero(), "%s: v5 %v, v6 %v", in, v5, v6)
 	}
 }
 
@@ -438,13 +436,11 @@ func TestDeepAnswerOfNode(t *testing.T) {
 	auth := strings.Repeat("[", 6000) + strings.Repeat("]", 6000)
 	in := `{"requestId":"1","sockets":[{"id":"a","handshake":{"auth":` + auth + `},"rooms":["a"],"data":{}},{"id":"b","handshake":{},"rooms":["b"],"data":{}}]}`
 	var r wire.Response
-	if err := newCodec(V6).DecodeResponse([]byte(in), "/", &r); err != nil || len(r.Members) != 2 || r.Members[1].ID != "b" {
-		t.Fatalf("%d members, %v", len(r.Members), err)
-	}
+	require.NoError(t, newCodec(V6).DecodeResponse([]byte(in), "/", &r))
+	require.Len(t, r.Members, 2)
+	require.Equal(t, "b", r.Members[1].ID)
 	var about struct{ Handshake struct{ Auth any } }
-	if err := json.Unmarshal(r.Members[0].Data, &about); err != nil {
-		t.Errorf("not readable: %v", err)
-	}
+	assert.NoError(t, json.Unmarshal(r.Members[0].Data, &about), "not readable")
 }
 
 func TestGenerationsSeen(t *testing.T) {
@@ -471,11 +467,9 @@ func TestGenerationsSeen(t *testing.T) {
 	} {
 		c := newCodec(V6)
 		var r wire.Response
-		if err := c.DecodeResponse([]byte(in), "/", &r); err != nil {
-			t.Fatal(err)
-		}
-		if v5, v6 := c.Generations(); v5.IsZero() == (want == gen5) || v6.IsZero() == (want == gen6) {
-			t.Errorf("%s: v5 %v, v6 %v", in, v5, v6)
-		}
+		require.NoError(t, c.DecodeResponse([]byte(in), "/", &r))
+		v5, v6 := c.Generations()
+		assert.NotEqual(t, want == gen5, v5.IsZero(), "%s: v5 %v, v6 %v", in, v5, v6)
+		assert.NotEqual(t, want == gen6, v6.IsZero(), "%s: v5 %v, v6 %v", in, v5, v6)
 	}
 }

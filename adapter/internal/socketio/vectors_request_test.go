@@ -1,13 +1,15 @@
 package socketio
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -66,9 +68,7 @@ func payloadOf(t *testing.T, r *wire.Request) any {
 	}
 	var x any
 	if r.Payload != nil {
-		if err := json.Unmarshal(r.Payload, &x); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, json.Unmarshal(r.Payload, &x))
 	}
 	return x
 }
@@ -86,29 +86,22 @@ func TestVectorRequests(t *testing.T) {
 		var got wire.Request
 		// Whatever a node asks in, it understands all.
 		for _, d := range []Dialect{V5, V6} {
-			if err := newCodec(d).DecodeRequest(v.Payload, v.ns(), &got); err != nil {
-				t.Fatalf("%s: %v", v.Name, err)
-			}
+			require.NoError(t, newCodec(d).DecodeRequest(v.Payload, v.ns(), &got), v.Name)
 		}
 		want, m := wantRequest(t, &v), v.want(t).(map[string]any)
-		if p := payloadOf(t, &got); !reflect.DeepEqual(p, wantPayload(m)) {
-			t.Errorf("%s: payload %v", v.Name, p)
-		}
+		assert.Equal(t, wantPayload(m), payloadOf(t, &got), "%s: payload", v.Name)
 		payload := got.Payload
 		got.Payload = nil
 		got.Rooms, got.Except, got.Targets = append([]string{}, got.Rooms...), append([]string{}, got.Except...), append([]string{}, got.Targets...)
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s:\n got %+v\nwant %+v", v.Name, got, want)
-		}
+		assert.Equal(t, want, got, v.Name)
 		got.Payload = payload
 		if sendRequest(t, &v, &got) {
 			exact++
 		}
 		checked++
 	}
-	if checked != 52 || exact != 43 {
-		t.Errorf("%d requests checked, %d of them to the byte", checked, exact)
-	}
+	assert.Equal(t, 52, checked)
+	assert.Equal(t, 43, exact)
 }
 
 // sendRequest asks the same question in the dialect it was captured in. It returns
@@ -120,21 +113,17 @@ func sendRequest(t *testing.T, v *vector, r *wire.Request) (exact bool) {
 		c = newCodec(V5)
 	}
 	got, err := c.AppendRequest([]byte("x"), v.ns(), r)
-	if err != nil || got[0] != 'x' {
-		t.Fatalf("%s: %v", v.Name, err)
-	}
+	require.NoError(t, err, v.Name)
+	require.EqualValues(t, 'x', got[0], v.Name)
 	got = got[1:]
 	if r.Op == wire.OpBroadcast {
 		want := v.want(t).(map[string]any)
 		delete(want["opts"].(map[string]any)["flags"].(map[string]any), "expectSingleResponse")
-		if got[0] != '{' || !reflect.DeepEqual(byUs(t, got), any(want)) {
-			t.Errorf("%s:\n got %s\nwant %v", v.Name, got, want)
-		}
+		assert.EqualValues(t, '{', got[0], "%s:\n got %s\nwant", v.Name, got)
+		assert.Equal(t, any(want), byUs(t, got), "%s:\n got %s\nwant", v.Name, got)
 		return false
 	}
-	if !bytes.Equal(got, v.Payload) {
-		t.Errorf("%s:\n got %s\nwant %s", v.Name, got, v.Payload)
-	}
+	assert.Equal(t, v.Payload, got, v.Name)
 	return true
 }
 
@@ -155,37 +144,29 @@ func TestVectorResponses(t *testing.T) {
 		if strings.HasPrefix(v.Name, "v8/remoteSocket-emit-with-ack/2-") {
 			ask = first(t, v.Group)
 		}
-		if err := newCodec(V6).DecodeRequest(ask.Payload, v.ns(), &q); err != nil {
-			t.Fatalf("%s: %v", ask.Name, err)
-		}
+		require.NoError(t, newCodec(V6).DecodeRequest(ask.Payload, v.ns(), &q), ask.Name)
 		var r wire.Response
-		if err := newCodec(V6).DecodeResponse(v.Payload, v.ns(), &r); err != nil {
-			t.Fatalf("%s: %v", v.Name, err)
-		}
-		if r.RequestID != q.ID || r.Node != "" || r.NotFound || r.Err != "" {
-			t.Errorf("%s: %+v", v.Name, r)
-		}
+		require.NoError(t, newCodec(V6).DecodeResponse(v.Payload, v.ns(), &r), v.Name)
+		assert.Equal(t, q.ID, r.RequestID, v.Name)
+		assert.Empty(t, r.Node, v.Name)
+		assert.False(t, r.NotFound, v.Name)
+		assert.Empty(t, r.Err, v.Name)
 		checkAnswer(t, &v, &r, m)
 		r.Request = &q
 		got, err := newCodec(V5).AppendResponse([]byte("x"), v.ns(), &r)
-		if err != nil {
-			t.Fatalf("%s: %v", v.Name, err)
-		}
+		require.NoError(t, err, v.Name)
 		got = got[1:]
 		if sameBytes(m) {
 			exact++
-			if !bytes.Equal(got, v.Payload) {
-				t.Errorf("%s:\n got %s\nwant %s", v.Name, got, v.Payload)
-			}
+			assert.Equal(t, v.Payload, got, v.Name)
 		} else if !reflect.DeepEqual(byUs(t, got), answerAsText(m)) {
 			t.Errorf("%s:\n got %v\nwant %v", v.Name, byUs(t, got), answerAsText(m))
 		}
 		checkChannel(t, &v, &r)
 		checked++
 	}
-	if checked != 52 || exact != 42 {
-		t.Errorf("%d responses checked, %d of them to the byte", checked, exact)
-	}
+	assert.Equal(t, 52, checked)
+	assert.Equal(t, 42, exact)
 }
 
 func first(t *testing.T, group string) vector {
@@ -199,22 +180,16 @@ func first(t *testing.T, group string) vector {
 }
 
 func checkAnswer(t *testing.T, v *vector, r *wire.Response, m map[string]any) {
-	if !slices.Equal(r.Rooms, namesOf(m, "rooms")) {
-		t.Errorf("%s: rooms %q", v.Name, r.Rooms)
-	}
+	assert.Equal(t, namesOf(m, "rooms"), append([]string{}, r.Rooms...), "%s: rooms", v.Name)
 	if n, ok := m["clientCount"]; ok && float64(r.Count) != n {
 		t.Errorf("%s: count %d", v.Name, r.Count)
 	}
-	if r.Ack != (m["type"] == 9.0) {
-		t.Errorf("%s: ack %v", v.Name, r.Ack)
-	}
+	assert.Equal(t, m["type"] == 9.0, r.Ack, "%s: ack", v.Name)
 	var payload any
 	if r.Ack && r.Payload != nil {
 		payload = byUs(t, r.Payload)
 	} else if r.Payload != nil {
-		if err := json.Unmarshal(r.Payload, &payload); err != nil {
-			t.Errorf("%s: %v", v.Name, err)
-		}
+		assert.NoError(t, json.Unmarshal(r.Payload, &payload), v.Name)
 	}
 	if want := m["data"]; r.Ack && !reflect.DeepEqual(payload, m["packet"]) || !r.Ack && !reflect.DeepEqual(payload, want) {
 		t.Errorf("%s: payload %v", v.Name, payload)
@@ -230,15 +205,15 @@ func checkAnswer(t *testing.T, v *vector, r *wire.Response, m map[string]any) {
 	for i, info := range r.Members {
 		object, ok := list[i].(map[string]any)
 		if !ok {
-			if info.ID != list[i] || info.Rooms != nil || info.Data != nil {
-				t.Errorf("%s: %+v", v.Name, info)
-			}
+			assert.Equal(t, list[i], info.ID, v.Name)
+			assert.Nil(t, info.Rooms, v.Name)
+			assert.Nil(t, info.Data, v.Name)
 			continue
 		}
 		want := map[string]any{"handshake": object["handshake"], "data": object["data"]}
-		if info.ID != object["id"] || !slices.Equal(info.Rooms, namesOf(object, "rooms")) || !reflect.DeepEqual(byUs(t, info.Data), any(want)) {
-			t.Errorf("%s: %+v", v.Name, info)
-		}
+		assert.Equal(t, object["id"], info.ID, "%s: %+v", v.Name, info)
+		assert.Equal(t, namesOf(object, "rooms"), append([]string{}, info.Rooms...), "%s: %+v", v.Name, info)
+		assert.Equal(t, any(want), byUs(t, info.Data), "%s: %+v", v.Name, info)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -15,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	oracle "github.com/vmihailenco/msgpack/v5"
 
 	"github.com/crossroom/crossroom/broker"
@@ -39,9 +40,7 @@ func (v *vector) want(t testing.TB) any {
 	d := json.NewDecoder(bytes.NewReader(v.Decoded))
 	d.UseNumber()
 	var x any
-	if err := d.Decode(&x); err != nil {
-		t.Fatalf("%s: %v", v.Name, err)
-	}
+	require.NoError(t, d.Decode(&x), v.Name)
 	return notation(t, x)
 }
 
@@ -50,13 +49,9 @@ func (v *vector) ns() string { return strings.Split(v.Channel, "#")[1] }
 
 func loadVectors(t testing.TB) []vector {
 	b, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var all []vector
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(b, &all))
 	return all
 }
 
@@ -70,9 +65,7 @@ func notation(t testing.TB, x any) any {
 	switch x := x.(type) {
 	case json.Number:
 		f, err := x.Float64()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		return f
 	case []any:
 		for i := range x {
@@ -86,23 +79,17 @@ func notation(t testing.TB, x any) any {
 				switch key {
 				case "$bin":
 					b, err := base64.StdEncoding.DecodeString(s)
-					if err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, err)
 					return b
 				case "$date":
 					when, err := time.Parse(time.RFC3339, s)
-					if err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, err)
 					return when
 				case "$undefined":
 					return nil
 				case "$float", "$int":
 					f, err := strconv.ParseFloat(s, 64)
-					if err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, err)
 					return plain(f)
 				}
 			}
@@ -186,9 +173,8 @@ func byOracle(t testing.TB, b []byte) any {
 	teachOracle()
 	r := bytes.NewReader(b)
 	x, err := oracle.NewDecoder(r).DecodeInterface()
-	if err != nil || r.Len() != 0 {
-		t.Fatalf("another reader refuses %x: %v, %d bytes left", b, err, r.Len())
-	}
+	require.NoError(t, err, "another reader refuses %x", b)
+	require.Zero(t, r.Len(), "another reader refuses %x", b)
 	return plain(x)
 }
 
@@ -197,14 +183,11 @@ func byUs(t testing.TB, b []byte) any {
 	t.Helper()
 	if len(b) > 0 && b[0] == '{' {
 		var err error
-		if b, err = msgpack.FromJSON(nil, b); err != nil {
-			t.Fatal(err)
-		}
+		b, err = msgpack.FromJSON(nil, b)
+		require.NoError(t, err)
 	}
 	x, err := msgpack.Decode(b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return plain(x)
 }
 
@@ -215,21 +198,17 @@ func TestVectorValues(t *testing.T) {
 	sharded := 0
 	for _, v := range loadVectors(t) {
 		want := v.want(t)
-		if got := byUs(t, v.Payload); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s:\n got %v\nwant %v", v.Name, got, want)
-		}
+		assert.Equal(t, want, byUs(t, v.Payload), v.Name)
 		if v.Kind == "msgpack" {
-			if got := byOracle(t, v.Payload); !reflect.DeepEqual(got, want) {
-				t.Errorf("%s, other reader:\n got %v\nwant %v", v.Name, got, want)
-			}
+			assert.Equal(t, want, byOracle(t, v.Payload), "%s, other reader", v.Name)
 		}
 		if v.Dialect == "sharded" {
 			sharded++
 		}
 	}
-	if n := len(loadVectors(t)); n != 245 || sharded != 47 {
-		t.Errorf("%d vectors, %d of them sharded", n, sharded)
-	}
+	n := len(loadVectors(t))
+	assert.Equal(t, 245, n)
+	assert.Equal(t, 47, sharded)
 	t.Logf("%d vectors of the sharded adapter were read as values only: it comes later", sharded)
 }
 
@@ -315,23 +294,22 @@ func TestVectorBroadcasts(t *testing.T) {
 		if packet["type"] == 5.0 {
 			wantFlags |= wire.Binary
 		}
-		if b.Origin != want[0] || b.Flags != wantFlags || b.Header != nil || b.Seq != 0 ||
-			!slices.Equal(b.Rooms, namesOf(opts, "rooms")) || !slices.Equal(b.Except, namesOf(opts, "except")) ||
-			!reflect.DeepEqual(byUs(t, b.Payload), packet["data"]) {
-			t.Errorf("%s: decoded as %+v", v.Name, b)
-		}
-		if err := newCodec(V5).DecodeBroadcast(v.Payload, "/elsewhere", &b); !errors.Is(err, wire.ErrForeignNamespace) {
-			t.Errorf("%s in another namespace: %v", v.Name, err)
-		}
+		assert.Equal(t, want[0], b.Origin, v.Name)
+		assert.Equal(t, wantFlags, b.Flags, v.Name)
+		require.Nil(t, b.Header, v.Name)
+		assert.Zero(t, b.Seq, v.Name)
+		assert.Equal(t, namesOf(opts, "rooms"), append([]string{}, b.Rooms...), v.Name)
+		assert.Equal(t, namesOf(opts, "except"), append([]string{}, b.Except...), v.Name)
+		assert.Equal(t, packet["data"], byUs(t, b.Payload), v.Name)
+		assert.ErrorIs(t, newCodec(V5).DecodeBroadcast(v.Payload, "/elsewhere", &b), wire.ErrForeignNamespace, "%s in another namespace", v.Name)
 		_ = newCodec(V6).DecodeBroadcast(v.Payload, v.ns(), &b)
 		if sendBroadcast(t, &v, &b, packet, opts) {
 			exact++
 		}
 		checked++
 	}
-	if checked != 94 || exact != 47 {
-		t.Errorf("%d broadcasts checked, %d of them to the byte", checked, exact)
-	}
+	assert.Equal(t, 94, checked)
+	assert.Equal(t, 47, exact)
 }
 
 // sendBroadcast encodes what was decoded, in both dialects, and has another reader
@@ -361,14 +339,10 @@ func sendBroadcast(t *testing.T, v *vector, b *wire.Broadcast, packet, opts map[
 			map[string]any{"type": typ, "data": packet["data"], "nsp": v.ns()},
 			map[string]any{"rooms": sentRooms(d, b.Rooms), "except": sentRooms(d, b.Except), "flags": flags},
 		}
-		if !reflect.DeepEqual(byOracle(t, got), any(want)) {
-			t.Errorf("%s, sent by %s:\n got %v\nwant %v", v.Name, d, byOracle(t, got), want)
-		}
+		assert.Equal(t, any(want), byOracle(t, got), "%s, sent by %s", v.Name, d)
 		if d == V6 && sendsAlike(v, opts) {
 			exact = true
-			if !bytes.Equal(got, v.Payload) {
-				t.Errorf("%s:\n got %x\nwant %x", v.Name, got, v.Payload)
-			}
+			assert.Equal(t, v.Payload, got, v.Name)
 		}
 	}
 	return exact
@@ -389,9 +363,7 @@ func sentRooms(d Dialect, rooms []string) []any {
 func TestVectorChannels(t *testing.T) {
 	for _, v := range classic(t, "broadcast") {
 		var b wire.Broadcast
-		if err := newCodec(V6).DecodeBroadcast(v.Payload, v.ns(), &b); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, newCodec(V6).DecodeBroadcast(v.Payload, v.ns(), &b))
 		_, rest, _ := strings.Cut(v.Channel, "#"+v.ns()+"#")
 		want := broker.SocketIO.Broadcast(v.ns())
 		if rest != "" && rest != "42#" { // the number room goes to everybody, in both forms
