@@ -5,6 +5,9 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // A channel stands for the broker: what is published arrives in order, at its own pace.
@@ -26,34 +29,25 @@ func TestFloodCountsWhatArrives(t *testing.T) {
 	})
 	close(wire)
 	<-done
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got <= 0 || got != f.sent.Load() {
-		t.Errorf("%d messages, %d were sent", got, f.sent.Load())
-	}
-	if most > inFlight+publishers {
-		t.Errorf("%d messages in flight at a time, the window is %d", most, inFlight)
-	}
+	require.NoError(t, err)
+	assert.Positive(t, got)
+	assert.Equal(t, f.sent.Load(), got)
+	assert.LessOrEqual(t, most, int64(inFlight+publishers), "messages in flight at a time, the window is %d", inFlight)
 }
 
 func TestFloodEndsWithAnError(t *testing.T) {
 	broken := errors.New("broken")
-	if _, _, err := newFlow().flood(context.Background(), time.Minute, func(context.Context) error { return broken }); !errors.Is(err, broken) {
-		t.Errorf("got %v", err)
-	}
+	_, _, err := newFlow().flood(context.Background(), time.Minute, func(context.Context) error { return broken })
+	assert.ErrorIs(t, err, broken)
 }
 
 func TestPaceMeasuresEveryMessage(t *testing.T) {
 	p := newPace(20 * time.Millisecond)
 	n, got, err := p.run(context.Background(), time.Minute, func(context.Context) error { p.arrived(); return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n != 40 || p.arrivals.Load() != n {
-		t.Errorf("%d messages, want 40", n)
-	}
-	if v, ok := got.of("p50 µs"); !ok || v > 1e6 {
-		t.Errorf("figures %v", got)
-	}
+	require.NoError(t, err)
+	assert.EqualValues(t, 40, n, "messages")
+	assert.Equal(t, n, p.arrivals.Load(), "messages")
+	v, ok := got.of("p50 µs")
+	assert.True(t, ok, "figures %v", got)
+	assert.LessOrEqual(t, v, 1e6, "figures %v", got)
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestBarsAreJudgedByTheMedianOfRoundByRoundRatios(t *testing.T) {
@@ -27,9 +30,7 @@ func TestBarsAreJudgedByTheMedianOfRoundByRoundRatios(t *testing.T) {
 		atMost(1, "left out", times(cpu, "a", "d")),
 	}
 	var out strings.Builder
-	if printVerdicts(&out, judge(bars, r)) {
-		t.Error("two bars are short, and that was not reported")
-	}
+	assert.False(t, printVerdicts(&out, judge(bars, r)), "two bars are short, and that was not reported")
 	var got []string
 	for l := range strings.Lines(out.String()) {
 		if f := strings.Fields(l); len(f) > 0 && f[0] == "bar" {
@@ -43,9 +44,7 @@ func TestBarsAreJudgedByTheMedianOfRoundByRoundRatios(t *testing.T) {
 		"bar passed 60.0 (55.0 to 180) ≤ 20.0 short",
 		"bar added 6.00 (5.50 to 18.0) ≤ 6.00 ok",
 	}
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
+	assert.Equal(t, strings.Join(want, "\n"), strings.Join(got, "\n"))
 }
 
 // stageNames keeps in which order contenders are opened, do a round and are closed.
@@ -77,18 +76,14 @@ func TestContendersTakeTurns(t *testing.T) {
 			m := measurement{name: "m", kept: x.kept, contenders: []contender{n.contender("a"), n.contender("b"), n.contender("c")}}
 			var out strings.Builder
 			r, err := m.run(context.Background(), &env{rounds: 3, length: time.Second}, regexp.MustCompile("^m/[ac]$"), &out)
-			if err != nil {
-				t.Fatal(err)
+			require.NoError(t, err)
+			assert.Equal(t, x.want, strings.Join(n.seen, ", "), "order")
+			got := r.column("c", "at")
+			if assert.Len(t, got, 3) {
+				assert.Less(t, got[0], got[1])
+				assert.Less(t, got[1], got[2])
 			}
-			if got := strings.Join(n.seen, ", "); got != x.want {
-				t.Errorf("order\n%s, want\n%s", got, x.want)
-			}
-			if got := r.column("c", "at"); len(got) != 3 || got[0] >= got[1] || got[1] >= got[2] {
-				t.Errorf("c has %v", got)
-			}
-			if got := r.column("a", cpu); len(got) != 3 {
-				t.Errorf("the processor time of a's rounds: %v", got)
-			}
+			assert.Len(t, r.column("a", cpu), 3, "the processor time of a's rounds")
 		})
 	}
 }
@@ -102,20 +97,15 @@ func TestAnErrorClosesEveryContender(t *testing.T) {
 	}}
 	var out strings.Builder
 	_, err := m.run(context.Background(), &env{rounds: 3, length: time.Second}, regexp.MustCompile(""), &out)
-	if !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "m/b: ") {
-		t.Errorf("got %v", err)
-	}
-	if got, want := strings.Join(n.seen, ", "), "open a, a, close a"; got != want {
-		t.Errorf("order %s, want %s", got, want)
-	}
+	assert.ErrorIs(t, err, broken)
+	assert.True(t, strings.HasPrefix(err.Error(), "m/b: "))
+	assert.Equal(t, "open a, a, close a", strings.Join(n.seen, ", "), "order")
 }
 
 func TestEveryMeasurementHasItsOwnName(t *testing.T) {
 	seen := map[string]bool{}
 	note := func(name string) {
-		if seen[name] {
-			t.Errorf("%s is there twice", name)
-		}
+		assert.False(t, seen[name], "%s is there twice", name)
 		seen[name] = true
 	}
 	for _, m := range table {
@@ -136,17 +126,13 @@ func TestBarsNameContendersOfTheirMeasurement(t *testing.T) {
 		for _, c := range m.contenders {
 			r[c.name] = []figures{{{cpu, 1}, {allocs, 1}, {membershipSize, 1}}}
 		}
-		if got := judge(m.bars, r); len(got) != len(m.bars) {
-			t.Errorf("%s: %d bars of %d have a figure", m.name, len(got), len(m.bars))
-		}
+		assert.Len(t, judge(m.bars, r), len(m.bars), m.name)
 	}
 }
 
 func TestReportReplacesWhatIsBetweenTheMarks(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "README.md")
-	if err := os.WriteFile(name, []byte("before\n"+beginMark+"old\n"+endMark+"after\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(name, []byte("before\n"+beginMark+"old\n"+endMark+"after\n"), 0o600))
 	m := measurement{
 		name: "m", what: "a message",
 		contenders: []contender{{"a", nil}, {"b", nil}},
@@ -170,26 +156,20 @@ No bars, because they are times: a message.
 
 ` + endMark + "after\n"
 	for range 2 {
-		if err := r.writeTo(name); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := os.ReadFile(name); err != nil || string(got) != want {
-			t.Fatalf("%v\n%s", err, got)
-		}
+		require.NoError(t, r.writeTo(name))
+		got, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
 	}
-	if err := os.WriteFile(name, []byte(endMark+beginMark), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.writeTo(name); err == nil {
-		t.Error("a file without marks in this order was written to")
-	}
+	require.NoError(t, os.WriteFile(name, []byte(endMark+beginMark), 0o600))
+	assert.Error(t, r.writeTo(name), "a file without marks in this order was written to")
 }
 
 func TestProcessorTimeOfAnotherProcess(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("known on Linux only")
 	}
-	if got := processCPU(os.Getpid()); got <= 0 || got > time.Hour {
-		t.Errorf("this process has used %v", got)
-	}
+	got := processCPU(os.Getpid())
+	assert.Positive(t, got, "this process has used")
+	assert.LessOrEqual(t, got, time.Hour, "this process has used")
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
@@ -31,9 +34,7 @@ func TestGoAmongThemselves(t *testing.T) {
 			for range 3 {
 				visitor := startGo(t, "visitor", redis.URL(), prefix, dialects[g])
 				s.do(visitor, "namespace", nil)
-				if err := visitor.server.Close(s.ctx); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, visitor.server.Close(s.ctx))
 			}
 			// Custom requests are between Go nodes where Node.js servers have none.
 			if g != v5 {
@@ -52,9 +53,7 @@ func TestGoAmongThemselves(t *testing.T) {
 			s.expect(func(c *client) bool { return c.node == go1 }, "news", 1)
 
 			published, err := watcher.Since(s.ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			for _, m := range published {
 				// What its peers cannot read kills a server: JSON is read, or ignored, by all.
 				request := strings.HasPrefix(m.Channel, prefix+"-request#") || strings.HasPrefix(m.Channel, prefix+"-response#")
@@ -66,13 +65,13 @@ func TestGoAmongThemselves(t *testing.T) {
 			s.asker = js
 			s.equal("serverCount", s.ask("serverCount", nil), 3)
 			ns, err := go1.server.Of(s.ctx, s.nsp)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			peers, err := ns.Peers(s.ctx)
-			if err != nil || len(peers.List) != 1 || peers.List[0].ID != go2.server.UID() || peers.Foreign != 1 || peers.Total() != 3 {
-				t.Errorf("Peers: %+v, %v; want go2 and one other", peers, err)
-			}
+			require.NoError(t, err, "Peers: %+v", peers)
+			require.Len(t, peers.List, 1, "Peers: %+v", peers)
+			assert.Equal(t, go2.server.UID(), peers.List[0].ID, "Peers: %+v", peers)
+			assert.Equal(t, 1, peers.Foreign, "Peers: %+v", peers)
+			assert.Equal(t, 3, peers.Total(), "Peers: %+v", peers)
 			s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
 			s.expectNothing()
 		})
@@ -99,26 +98,19 @@ func TestFrozenServer(t *testing.T) {
 
 			js2.Freeze(t)
 			ns, err := go1.server.Of(s.ctx, s.nsp)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			start := time.Now()
 			clients, err := ns.Clients(s.ctx)
 			var partial *backplane.PartialError
-			if !errors.As(err, &partial) {
-				t.Fatalf("Clients with a frozen server: %v, %v; want a *PartialError", clients, err)
-			}
-			if took := time.Since(start); took < timeout || took > 3*timeout {
-				t.Errorf("took %v, with a timeout of %v", took, timeout)
-			}
+			require.ErrorAs(t, err, &partial, "Clients with a frozen server: %v", clients)
+			took := time.Since(start)
+			assert.GreaterOrEqual(t, took, timeout)
+			assert.LessOrEqual(t, took, 3*timeout)
 			// It costs no second question its deadline.
 			start = time.Now()
-			if _, err = ns.Clients(s.ctx); !errors.Is(err, backplane.ErrPeerUnresponsive) {
-				t.Errorf("Clients once more: %v; want ErrPeerUnresponsive", err)
-			}
-			if took := time.Since(start); took > timeout*3/4 {
-				t.Errorf("took %v once more", took)
-			}
+			_, err = ns.Clients(s.ctx)
+			assert.ErrorIs(t, err, backplane.ErrPeerUnresponsive, "Clients once more")
+			assert.LessOrEqual(t, time.Since(start), timeout*3/4, "the second time")
 			got := []any{}
 			for _, id := range clients.IDs {
 				got = append(got, id)

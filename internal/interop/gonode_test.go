@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
@@ -43,15 +46,11 @@ func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change .
 	}
 	var err error
 	n.server, err = adapter.New(openBroker(t, url, prefix), &options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		defer cancel()
-		if err := n.server.Close(ctx); err != nil {
-			t.Errorf("%s: close: %v", name, err)
-		}
+		assert.NoError(t, n.server.Close(ctx), "%s: close", name)
 		for _, fault := range n.Faults() {
 			t.Errorf("%s: %s", name, fault)
 		}
@@ -63,15 +62,11 @@ func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change .
 func openBroker(t *testing.T, url, prefix string) broker.Broker {
 	t.Helper()
 	b, err := redisbroker.Open(url, &redisbroker.Options{Prefix: prefix})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		defer cancel()
-		if err := b.Close(ctx); err != nil {
-			t.Errorf("close: %v", err)
-		}
+		assert.NoError(t, b.Close(ctx))
 	})
 	return b
 }
@@ -324,9 +319,7 @@ type goEmitter struct {
 func startGoEmitter(t *testing.T, name, url, prefix string, d adapter.Dialect) *goEmitter {
 	t.Helper()
 	e, err := adapter.NewEmitter(openBroker(t, url, prefix), &adapter.EmitterOptions{Dialect: d})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return &goEmitter{name, e}
 }
 

@@ -2,8 +2,10 @@ package interop_test
 
 import (
 	"context"
-	"errors"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/internal/interop"
 )
@@ -19,19 +21,19 @@ func TestInbox(t *testing.T) {
 		}
 	}()
 	before, err := in.Until(t.Context(), named("b"))
-	if err != nil || len(before) != 1 || before[0].Event != "a" {
-		t.Errorf("until b: %v, %v", before, err)
-	}
-	if m, err := in.Next(t.Context()); err != nil || m.Event != "c" {
-		t.Errorf("next: %v, %v", m, err)
-	}
+	require.NoError(t, err)
+	require.Len(t, before, 1, "until b")
+	assert.Equal(t, "a", before[0].Event, "until b")
+	m, err := in.Next(t.Context())
+	require.NoError(t, err, "next: %v", m)
+	assert.Equal(t, "c", m.Event, "next: %v", m)
 	in.Put(interop.Message{Disconnected: "why"})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if left, err := in.Until(ctx, named("d")); !errors.Is(err, context.Canceled) || len(left) != 1 {
-		t.Errorf("cancelled: %v, %v", left, err)
-	}
-	if m, err := in.Next(ctx); err != nil || m.Disconnected != "why" {
-		t.Errorf("what is there was removed: %v, %v", m, err)
-	}
+	left, err := in.Until(ctx, named("d"))
+	assert.ErrorIs(t, err, context.Canceled, "cancelled")
+	assert.Len(t, left, 1, "cancelled")
+	m, err = in.Next(ctx)
+	require.NoError(t, err, "what is there was removed: %v", m)
+	assert.Equal(t, "why", m.Disconnected, "what is there was removed: %v", m)
 }

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -59,20 +62,15 @@ func TestServersThatJoin(t *testing.T) {
 				}
 				if c.among == interop.V8 {
 					client := args{"nsp": nsp, "name": fmt.Sprint("client-", i), "answers": args{"question": "yes"}}
-					if _, err := among.Call(ctx, "connect", client); err != nil {
-						t.Fatal(err)
-					}
+					_, err := among.Call(ctx, "connect", client)
+					require.NoError(t, err)
 				}
 				ns, err := goes.server.Of(ctx, nsp)
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				began := time.Now()
 				const before = 10
 				for range before {
-					if err := c.ask(ctx, ns); err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, c.ask(ctx, ns))
 				}
 				cycle += time.Since(began) / before / joins
 				var loop sync.WaitGroup
@@ -98,15 +96,11 @@ func TestServersThatJoin(t *testing.T) {
 					comes.Stop()
 					comes = nil
 				}
-				if err := ns.Close(ctx); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, ns.Close(ctx))
 			}
 			t.Logf("%d servers came while a request was made every %v: %d of them ended; at one request a second that is a chance of %.6f for each server that comes",
 				joins, cycle.Round(time.Microsecond), died, float64(died)/joins*cycle.Seconds())
-			if died > joins/2 {
-				t.Errorf("%d of %d servers that came were ended", died, joins)
-			}
+			assert.LessOrEqual(t, died, joins/2, "%d servers that came were ended", joins)
 		})
 	}
 }

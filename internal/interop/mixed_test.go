@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -43,8 +46,8 @@ func TestMixedPrefix(t *testing.T) {
 				if c.node == peers[0] { // of v5, to whose clients no form is right that is right for others
 					want.Args = []any{jsonBuffer([]byte{1})}
 				}
-				if len(got) != 1 || got[0].Text() != want.Text() {
-					t.Errorf("%s got %v, want %v", c.name, got, want)
+				if assert.Len(t, got, 1, c.name) {
+					assert.Equal(t, want.Text(), got[0].Text(), c.name)
 				}
 			}
 
@@ -75,9 +78,8 @@ func TestMixedPrefix(t *testing.T) {
 
 			// Questions end, with an answer or an error.
 			for _, op := range []string{"clients", "allRooms", "fetchSockets", "serverCount"} {
-				if _, err := s.try(goes, op, nil); s.ctx.Err() != nil {
-					t.Fatalf("%s: %v", op, err)
-				}
+				_, err := s.try(goes, op, nil)
+				require.NoError(t, s.ctx.Err(), "%s: %v", op, err)
 			}
 			// What would end a process is refused.
 			if d == adapter.V5 {
@@ -175,9 +177,7 @@ func TestTwoPrefixes(t *testing.T) {
 	s.same("clients", s.ask("clients", args{"rooms": []any{}}), ids(s.clients))
 	s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
 	list, _ := s.ask("fetchSockets", args{"to": []any{"blue"}}).([]any)
-	if len(list) != 4 {
-		t.Errorf("fetchSockets of a room with 4 sockets: %s", interop.Text(list))
-	}
+	assert.Len(t, list, 4, "fetchSockets of a room with 4 sockets: %s", interop.Text(list))
 	for _, peer := range []node{old, recent, go2} {
 		c := s.of(peer, "none")
 		s.ask("remoteJoin", args{"id": c.id, "room": "green"})

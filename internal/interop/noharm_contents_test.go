@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
@@ -25,13 +27,9 @@ func readNames(t *testing.T) *harmNames {
 	cmd := exec.Command("node", "names.js")
 	cmd.Dir = interop.Require(t)
 	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("names.js: %v", err)
-	}
+	require.NoError(t, err, "names.js")
 	names := new(harmNames)
-	if err := json.Unmarshal(out, &names.kinds); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(out, &names.kinds))
 	return names
 }
 

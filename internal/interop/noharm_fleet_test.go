@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
@@ -89,23 +91,15 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 	if err == nil {
 		f.emitter, err = adapter.NewEmitter(openBroker(t, redis, prefix), &adapter.EmitterOptions{Namespace: f.nsp, Dialect: d})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(cancel)
 	// Binary data goes in v5's own form once all servers are known to be v5.
 	began := time.Now()
 	for known := f.mixed || versions[0] != v5; !known; {
-		if time.Since(began) > deadline {
-			t.Fatal("servers of v5 are not known to be that")
-		}
-		if err := f.ns.Emit(ctx, "probe", []byte("bytes")); err != nil {
-			t.Fatal(err)
-		}
+		require.LessOrEqual(t, time.Since(began), deadline, "servers of v5 are not known to be that")
+		require.NoError(t, f.ns.Emit(ctx, "probe", []byte("bytes")))
 		got, err := f.settle()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		last := got[f.clients[0]]
 		known = len(last) == 1 && last[0].Text() == (interop.Message{Event: "probe", Args: []any{[]byte("bytes")}}).Text()
 	}
@@ -125,9 +119,7 @@ func (f *harmFleet) join(p *interop.Peer, nsp string) {
 
 func (f *harmFleet) must(p *interop.Peer, op string, a args) any {
 	v, err := f.call(p, op, a)
-	if err != nil {
-		f.t.Fatalf("%s: %s: %v", p.Name(), op, err)
-	}
+	require.NoError(f.t, err, "%s: %s", p.Name(), op)
 	return v
 }
 

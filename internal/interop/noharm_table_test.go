@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
@@ -40,24 +43,17 @@ func (r *harmRun) check(t *testing.T) {
 		fmt.Println("noharm: " + said)
 	}
 	text, err := os.ReadFile(harmFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(text), harmBegin)
 	written, after, ok2 := strings.Cut(rest, harmEnd)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", harmFile)
-	}
+	require.True(t, ok, "%s has no place for the table", harmFile)
+	require.True(t, ok2, "%s has no place for the table", harmFile)
 	if *update && r.full && !t.Failed() && flag.Lookup("test.run").Value.String() == "^TestNoHarm$" {
-		if err := os.WriteFile(harmFile, []byte(before+harmBegin+r.markdown(newTable(t).versions)+harmEnd+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(harmFile, []byte(before+harmBegin+r.markdown(newTable(t).versions)+harmEnd+after), 0o644))
 		return
 	}
 	for _, op := range append(slices.Clone(harmOps), bridged) {
-		if !strings.Contains(written, "\n| "+op.name+" |") {
-			t.Errorf("%s has no row for %q: run make noharm UPDATE=1", harmFile, op.name)
-		}
+		assert.Contains(t, written, "\n| "+op.name+" |", "%s has no row for %q: run make noharm UPDATE=1", harmFile, op.name)
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
@@ -64,21 +67,15 @@ func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
 	s := stage(t, v60, "", goes, js, newer, goes)
 	s.populate()
 	ns, err := goes.server.Of(s.ctx, s.nsp)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	began := time.Now()
 	s.same("clients", s.ask("clients", nil), ids(s.clients))
 	sockets, err := ns.To("red").Except("blue").FetchSockets(s.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	got := []any{}
 	for _, r := range sockets.List {
 		got = append(got, r.ID)
-		if old := r.ID == s.of(js, "red").id; old != (r.Rooms == nil) {
-			t.Errorf("rooms of %s: %v", r.ID, r.Rooms)
-		}
+		assert.Equal(t, r.Rooms == nil, r.ID == s.of(js, "red").id, "rooms of %s: %v", r.ID, r.Rooms)
 	}
 	s.same("sockets", got, ids(s.where(both(in("red"), not(in("blue"))))))
 	s.same("rooms", s.ask("allRooms", nil), append(ids(s.clients), "red", "blue"))
@@ -101,17 +98,14 @@ func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
 	one := s.of(js, "none")
 	change("remoteJoin", args{"id": one.id, "room": "green"}, in(one.id), join)
 	change("remoteLeave", args{"id": one.id, "room": "green"}, in(one.id), leave)
-	if _, err := ns.ClientRooms(s.ctx, one.id); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("ClientRooms: %v", err)
-	}
+	_, err = ns.ClientRooms(s.ctx, one.id)
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
 	s.ask("disconnectSockets", args{"to": []any{"blue"}, "close": false})
 	s.expectDisconnected(in("blue"))
 	s.ask("remoteDisconnect", args{"id": one.id, "close": true})
 	s.expectDisconnected(in(one.id))
 	// Once two and a half seconds for the probe at the most, never a deadline.
-	if took := time.Since(began); took > timeout {
-		t.Errorf("took %v", took)
-	}
+	assert.LessOrEqual(t, time.Since(began), timeout)
 }
 
 // TestOlderServersInV6 has a Go node in dialect v6 ask beside servers of 5.4.0 and 6.0.1,
@@ -126,7 +120,7 @@ func TestOlderServersInV6(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			prefix := fmt.Sprint(with)
-			var want []string
+			want := []string{}
 			six := ""
 			for _, g := range with {
 				p := interop.StartDoomed(t, interop.Config{Generation: g, Name: string(g), Redis: redis.URL(), Prefix: prefix})
@@ -134,9 +128,7 @@ func TestOlderServersInV6(t *testing.T) {
 					t.Fatal(err)
 				}
 				id, err := p.Call(ctx, "connect", args{"nsp": guests, "name": "client of " + string(g), "rooms": []any{"room"}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				if g != interop.V5 {
 					want = append(want, id.(string))
 				}
@@ -150,9 +142,7 @@ func TestOlderServersInV6(t *testing.T) {
 				o.RequestsTimeout, o.OnError = timeout, func(error) {}
 			})
 			ns, err := goes.server.Of(ctx, guests)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			quick := func(what string, f func() error) {
 				t.Helper()
 				began := time.Now()
@@ -160,18 +150,12 @@ func TestOlderServersInV6(t *testing.T) {
 				if e, ok := errors.AsType[*backplane.PartialError](err); ok && slices.Contains(with, interop.V5) && len(e.Coverage.Missing) == 1 && e.Coverage.Missing[0].Count == 1 {
 					err = nil
 				}
-				if err != nil {
-					t.Errorf("%s: %v", what, err)
-				}
-				if took := time.Since(began); took > timeout/2 {
-					t.Errorf("%s took %v", what, took)
-				}
+				assert.NoError(t, err, what)
+				assert.LessOrEqual(t, time.Since(began), timeout/2, what)
 			}
 			quick("Clients", func() error {
 				c, err := ns.Clients(ctx, "room")
-				if !slices.Equal(c.IDs, want) {
-					t.Errorf("Clients returned %v, want %v", c.IDs, want)
-				}
+				assert.Equal(t, want, append([]string{}, c.IDs...), "Clients")
 				return err
 			})
 			quick("AllRooms", func() error { _, err := ns.AllRooms(ctx); return err })
@@ -181,13 +165,11 @@ func TestOlderServersInV6(t *testing.T) {
 			} {
 				quick(what, func() error {
 					s, err := list(ctx)
-					var got []string
+					got := []string{}
 					for _, r := range s.List {
 						got = append(got, r.ID)
 					}
-					if !slices.Equal(got, want) {
-						t.Errorf("%s returned %v, want %v", what, got, want)
-					}
+					assert.Equal(t, want, got, what)
 					return err
 				})
 			}
@@ -197,9 +179,7 @@ func TestOlderServersInV6(t *testing.T) {
 			quick("Join", func() error { return ns.Join(ctx, six, "new") })
 			quick("Clients of the new room", func() error {
 				c, err := ns.Clients(ctx, "new")
-				if !slices.Equal(c.IDs, []string{six}) {
-					t.Errorf("Clients returned %v, want %v", c.IDs, six)
-				}
+				assert.Equal(t, []string{six}, c.IDs, "Clients")
 				return err
 			})
 			quick("Leave", func() error { return ns.Leave(ctx, six, "new") })

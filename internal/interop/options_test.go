@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -30,9 +32,7 @@ func TestDefaultPrefix(t *testing.T) {
 					}
 				}
 			}
-			if goes.server.Prefix() != "socket.io" {
-				t.Errorf("prefix %q", goes.server.Prefix())
-			}
+			assert.Equal(t, "socket.io", goes.server.Prefix())
 		})
 	}
 }

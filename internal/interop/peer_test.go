@@ -2,10 +2,12 @@ package interop_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -40,25 +42,20 @@ func TestPeerWatched(t *testing.T) {
 			p := interop.Start(rec, interop.Config{Generation: g, Name: "victim", Redis: redis.URL(), Prefix: string(g)})
 			ctx, cancel := context.WithTimeout(t.Context(), deadline)
 			defer cancel()
-			if _, err := p.Call(ctx, "namespace", args{"nsp": "/x"}); err != nil {
-				t.Fatal(err)
-			}
-			if err := watcher.Publish(ctx, string(g)+"#/x#", "\xc1"); err != nil {
-				t.Fatal(err)
-			}
+			_, err := p.Call(ctx, "namespace", args{"nsp": "/x"})
+			require.NoError(t, err)
+			require.NoError(t, watcher.Publish(ctx, string(g)+"#/x#", "\xc1"))
 			// An operation that waits for the process's end, should it go on.
 			for {
 				if _, err := p.Call(ctx, "flush", nil); err != nil {
 					break
 				}
 			}
-			if ctx.Err() != nil {
-				t.Fatal("the process is still there")
-			}
+			require.NoError(t, ctx.Err(), "the process is still there")
 			rec.end()
-			if all := strings.Join(rec.failures, "\n"); !strings.Contains(all, "uncaughtException") || !strings.Contains(all, "ended by itself") {
-				t.Errorf("the test heard: %s", all)
-			}
+			all := strings.Join(rec.failures, "\n")
+			assert.Contains(t, all, "uncaughtException", "the test heard")
+			assert.Contains(t, all, "ended by itself", "the test heard")
 		})
 	}
 }
@@ -69,19 +66,16 @@ func TestPeerOperationsFail(t *testing.T) {
 	p := interop.Start(t, interop.Config{Generation: v8, Name: "a", Redis: redis.URL(), Prefix: "p"})
 	_, err := p.Call(t.Context(), "no such thing", nil)
 	var failed *interop.CallError
-	if !errors.As(err, &failed) || failed.Op != "no such thing" {
-		t.Errorf("unknown operation: %v", err)
-	}
+	require.ErrorAs(t, err, &failed)
+	assert.Equal(t, "no such thing", failed.Op, "unknown operation")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.Call(ctx, "flush", nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
+	_, err = p.Call(ctx, "flush", nil)
+	assert.ErrorIs(t, err, context.Canceled, "cancelled")
 	p.Stop()
 	p.Stop()
-	if _, err := p.Call(t.Context(), "flush", nil); err == nil {
-		t.Error("a stopped peer performed an operation")
-	}
+	_, err = p.Call(t.Context(), "flush", nil)
+	assert.Error(t, err, "a stopped peer performed an operation")
 }
 
 // TestWatcher checks that the watcher sees messages in order and is not counted.
@@ -89,18 +83,14 @@ func TestWatcher(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	w := interop.Watch(t, redis.URL())
 	for i := range 3 {
-		if err := w.Publish(t.Context(), "channel", fmt.Sprint(i)); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, w.Publish(t.Context(), "channel", fmt.Sprint(i)))
 	}
 	got, err := w.Since(t.Context())
-	if want := "[{channel 0} {channel 1} {channel 2}]"; err != nil || fmt.Sprint(got) != want {
-		t.Errorf("got %v, %v; want %s", got, err, want)
-	}
-	if got, err := w.Since(t.Context()); err != nil || len(got) != 0 {
-		t.Errorf("got %v, %v; want nothing more", got, err)
-	}
-	if count := redis.Do("PUBSUB", "NUMSUB", "channel"); fmt.Sprint(count) != "[channel 0]" {
-		t.Errorf("NUMSUB says %v", count)
-	}
+	want := "[{channel 0} {channel 1} {channel 2}]"
+	require.NoError(t, err)
+	assert.Equal(t, want, fmt.Sprint(got))
+	got, err = w.Since(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, got)
+	assert.Equal(t, "[channel 0]", fmt.Sprint(redis.Do("PUBSUB", "NUMSUB", "channel")))
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // The tables stand in the description of the wire between two lines.
@@ -141,9 +143,7 @@ func (g *grid) markdown(t *testing.T, codes map[string][3]string) string {
 		b.WriteString("| " + row.title + " |")
 		for _, c := range g.columns {
 			code, ok := codes[row.name(c.name)]
-			if !ok {
-				t.Fatalf("no reading %s", row.name(c.name))
-			}
+			require.True(t, ok, "no reading %s", row.name(c.name))
 			v5, v6, v8 := code[0], code[1], code[2]
 			cell := v8
 			switch {
@@ -173,9 +173,7 @@ func checkReadingsTable(t *testing.T, all []recorded, outcomes []json.RawMessage
 		var c [3]string
 		for i, n := range r.took {
 			var o took
-			if err := json.Unmarshal(outcomes[n], &o); err != nil {
-				t.Fatalf("%s: %v", r.Name, err)
-			}
+			require.NoError(t, json.Unmarshal(outcomes[n], &o), r.Name)
 			c[i] = o.code()
 		}
 		codes[r.Name] = c
@@ -183,19 +181,14 @@ func checkReadingsTable(t *testing.T, all []recorded, outcomes []json.RawMessage
 	broadcasts, requests, responses := readingGrids()
 	text := "\nBroadcasts:\n\n" + broadcasts.markdown(t, codes) + "\nRequests:\n\n" + requests.markdown(t, codes) + "\nResponses:\n\n" + responses.markdown(t, codes) + "\n"
 	wire, err := os.ReadFile(wireFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(wire), readingsBegin)
 	committed, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the tables", wireFile)
-	}
+	require.True(t, ok, "%s has no place for the tables", wireFile)
+	require.True(t, ok2, "%s has no place for the tables", wireFile)
 	switch {
 	case *update:
-		if err := os.WriteFile(wireFile, []byte(before+readingsBegin+text+tableEnd+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(wireFile, []byte(before+readingsBegin+text+tableEnd+after), 0o644))
 	case committed != text:
 		t.Errorf("the tables in %s are not what this run came to; run with -update:\n%s", wireFile, differing(committed, text))
 	}

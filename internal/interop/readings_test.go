@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
@@ -64,9 +67,7 @@ func TestReadings(t *testing.T) {
 		return i
 	}
 	for i, r := range list {
-		if names[r.Name] {
-			t.Errorf("%s twice", r.Name)
-		}
+		assert.False(t, names[r.Name], "%s twice", r.Name)
 		names[r.Name] = true
 		all[i] = recorded{r, [3]int{number(took["v5"][i]), number(took["v6"][i]), number(took["v8"][i])}}
 	}
@@ -75,9 +76,7 @@ func TestReadings(t *testing.T) {
 		text.WriteString(name)
 		for i := range n {
 			b, err := encode(line(i))
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			if i < n-1 {
 				b = append(bytes.TrimSpace(b), ",\n"...)
 			}
@@ -91,17 +90,11 @@ func TestReadings(t *testing.T) {
 	}
 	text.WriteString("]}\n")
 	if *update {
-		if err := os.WriteFile(readingsFile, text.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(readingsFile, text.Bytes(), 0o644))
 	}
 	committed, err := os.ReadFile(readingsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(committed) != text.String() {
-		t.Errorf("%s is not what this run came to; run with -update:\n%.2000s", readingsFile, differing(string(committed), text.String()))
-	}
+	require.NoError(t, err)
+	assert.Equal(t, text.String(), string(committed), "%s is not what this run came to; run with -update:\n%.2000s", readingsFile, differing(string(committed), text.String()))
 	checkReadingsTable(t, all, outcomes)
 }
 
@@ -126,27 +119,19 @@ func read(t *testing.T, dir, generation string, list []reading) []json.RawMessag
 			continue
 		}
 		line, err := encode(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		in.Write(line)
 		asked = append(asked, i)
 	}
 	cmd := exec.CommandContext(t.Context(), "node", "readings.js", generation)
 	cmd.Dir, cmd.Stdin, cmd.Stderr = dir, &in, os.Stderr
 	stdout, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v", generation, err)
-	}
+	require.NoError(t, err, generation)
 	lines := bufio.NewScanner(bytes.NewReader(stdout))
 	lines.Buffer(nil, 1<<24)
 	for _, i := range asked {
-		if !lines.Scan() {
-			t.Fatalf("%s: ended at %s", generation, list[i].Name)
-		}
-		if strings.HasPrefix(lines.Text(), `{"failed"`) {
-			t.Fatalf("%s: %s: %s", generation, list[i].Name, lines.Text())
-		}
+		require.True(t, lines.Scan(), "%s: ended at %s", generation, list[i].Name)
+		require.False(t, strings.HasPrefix(lines.Text(), `{"failed"`), "%s: %s: %s", generation, list[i].Name, lines.Text())
 		out[i] = json.RawMessage(slices.Clone(lines.Bytes()))
 	}
 	return out

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -35,9 +38,7 @@ func asJSON(got string) string {
 func TestWildEmitters(t *testing.T) {
 	interop.Require(t)
 	text, err := os.ReadFile(readingsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var file struct {
 		Outcomes  []took
 		Broadcast []struct {
@@ -46,9 +47,7 @@ func TestWildEmitters(t *testing.T) {
 			Took          [3]int
 		}
 	}
-	if err := json.Unmarshal(text, &file); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(text, &file))
 	redis := servers.StartRedis(t, nil)
 	for i, g := range []interop.Generation{v5, v6, v8} {
 		t.Run(string(g), func(t *testing.T) {
@@ -69,22 +68,14 @@ func TestWildEmitters(t *testing.T) {
 				if r.Channel != "" {
 					ch = broker.SocketIO.Room("/", strings.TrimSuffix(strings.TrimPrefix(r.Channel, toAll), "#"))
 				}
-				if err := out.Publish(s.ctx, ch, r.Payload); err != nil {
-					t.Fatal(err)
-				}
-				if err := out.Flush(s.ctx); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, out.Publish(s.ctx, ch, r.Payload))
+				require.NoError(t, out.Flush(s.ctx))
 				got := s.settle()
 				theirs, ours := fmt.Sprint(got[clients[0]]), asJSON(fmt.Sprint(got[clients[1]]))
-				if theirs != ours {
-					t.Errorf("%s: clients of Node.js got %s, those of Go %s", r.Name, theirs, ours)
-				}
+				assert.Equal(t, ours, theirs, "%s: clients of Node.js", r.Name)
 				delivered += len(got[clients[1]])
 			}
-			if delivered < 10 {
-				t.Errorf("%d messages", delivered)
-			}
+			assert.GreaterOrEqual(t, delivered, 10, "messages")
 		})
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/internal/interop"
@@ -45,24 +48,16 @@ func beside(t *testing.T, generations []interop.Generation, options redisbroker.
 				Generation: generation, Name: string(generation), Redis: redis.URL(), Prefix: options.Prefix,
 			})
 			b, err := redisbroker.Open(redis.URL(), &options)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			g.server, err = adapter.New(b, &adapter.Options{OnError: func(err error) { g.told <- err }})
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			t.Cleanup(func() {
-				if err := errors.Join(g.server.Close(ctx), b.Close(ctx)); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, errors.Join(g.server.Close(ctx), b.Close(ctx)))
 			})
-			if g.ns, err = g.server.Of(ctx, guests); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := g.ask("namespace", nil); err != nil {
-				t.Fatal(err)
-			}
+			g.ns, err = g.server.Of(ctx, guests)
+			require.NoError(t, err)
+			_, err = g.ask("namespace", nil)
+			require.NoError(t, err)
 			f(g)
 		})
 	}

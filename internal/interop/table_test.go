@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
@@ -30,19 +32,13 @@ type table struct {
 
 func newTable(t *testing.T) *table {
 	dir, err := interop.Available()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	text, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var lock struct {
 		Packages map[string]struct{ Version string }
 	}
-	if err := json.Unmarshal(text, &lock); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(text, &lock))
 	tab := &table{versions: map[string]string{}, cells: map[[2]string]bool{}}
 	for name, p := range lock.Packages {
 		tab.versions[strings.TrimPrefix(name, "node_modules/")] = p.Version
@@ -150,19 +146,14 @@ func (tab *table) check(t *testing.T) {
 		t.Errorf("not every case was run:\n%s", text)
 	default:
 		readme, err := os.ReadFile(tableFile)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		before, rest, ok := strings.Cut(string(readme), tableBegin)
 		committed, after, ok2 := strings.Cut(rest, tableEnd)
-		if !ok || !ok2 {
-			t.Fatalf("%s has no place for the table", tableFile)
-		}
+		require.True(t, ok, "%s has no place for the table", tableFile)
+		require.True(t, ok2, "%s has no place for the table", tableFile)
 		switch {
 		case *update:
-			if err := os.WriteFile(tableFile, []byte(before+tableBegin+text+tableEnd+after), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, os.WriteFile(tableFile, []byte(before+tableBegin+text+tableEnd+after), 0o644))
 		case committed != text:
 			t.Errorf("the table in %s is not what this run came to; see the differing lines, and run with -update:\n%s", tableFile, differing(committed, text))
 		}

@@ -15,6 +15,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/interop"
@@ -35,9 +38,8 @@ func newTracing(t *testing.T) *tracing {
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(v.spans))
 	v.tracer = provider.Tracer("test")
 	var err error
-	if v.observer, err = otelbackplane.New(&otelbackplane.Options{TracerProvider: provider, MeterProvider: sdkmetric.NewMeterProvider()}); err != nil {
-		t.Fatal(err)
-	}
+	v.observer, err = otelbackplane.New(&otelbackplane.Options{TracerProvider: provider, MeterProvider: sdkmetric.NewMeterProvider()})
+	require.NoError(t, err)
 	return v
 }
 
@@ -47,13 +49,9 @@ func (v *tracing) on(o *adapter.Options) { o.Observers = []observe.Observer{v.ob
 func (v *tracing) span(t *testing.T) (context.Context, trace.SpanContext) {
 	t.Helper()
 	member, err := baggage.NewMember("tenant", "t1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	bag, err := baggage.New(member)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	ctx, span := v.tracer.Start(baggage.ContextWithBaggage(t.Context(), bag), "request")
 	span.End()
 	return ctx, span.SpanContext()
@@ -117,35 +115,29 @@ func TestTracingIsInvisible(t *testing.T) {
 						t.Fatal(err)
 					}
 					before, err := frames.Until(s.ctx, func(m interop.Message) bool { return strings.Contains(m.Text(), end) })
-					if err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, err)
 					for _, f := range before {
 						if text := f.Text(); text != `["frame","2"]` && text != `["frame","3"]` { // not the heartbeat
 							got[k] = append(got[k], text)
 						}
 					}
 					published, err := watcher.Since(s.ctx)
-					if err != nil {
-						t.Fatal(err)
-					}
+					require.NoError(t, err)
 					for _, p := range published {
 						messages[k] += p.Payload
 					}
 				}
-				if len(got[0]) == 0 || !slices.Equal(got[0], got[1]) {
-					t.Errorf("%v: without tracing %q, with %q", m["args"], got[0], got[1])
+				if assert.NotEmpty(t, got[0], "%v: without tracing", m["args"]) {
+					assert.Equal(t, got[1], got[0], "%v: without tracing", m["args"])
 				}
 				for _, field := range []string{"traceparent", "baggage"} {
-					if strings.Contains(messages[0], field) || !strings.Contains(messages[1], field) {
-						t.Errorf("%v: %s on the wire: %v without, %v with tracing", m["args"], field, strings.Contains(messages[0], field), strings.Contains(messages[1], field))
-					}
+					assert.NotContains(t, messages[0], field, "%v: on the wire: %v without, %v with tracing", m["args"], strings.Contains(messages[0], field), strings.Contains(messages[1], field))
+					assert.Contains(t, messages[1], field, "%v: on the wire: %v without, %v with tracing", m["args"], strings.Contains(messages[0], field), strings.Contains(messages[1], field))
 				}
 			}
 			// Nothing else came, and the client is there still.
-			if _, err := c.inbox.Until(s.ctx, func(m interop.Message) bool { return strings.HasPrefix(m.Event, "end-6-1") }); err != nil {
-				t.Error(err)
-			}
+			_, err := c.inbox.Until(s.ctx, func(m interop.Message) bool { return strings.HasPrefix(m.Event, "end-6-1") })
+			assert.NoError(t, err)
 		})
 	}
 }
@@ -172,20 +164,16 @@ func TestTraceThroughMixedFleet(t *testing.T) {
 
 	// Go to Go, and all questions answered.
 	ctx, request := v.span(t)
-	if _, err := go1.Call(ctx, "emit", args{"nsp": s.nsp, "event": "news", "args": []any{1.0}, "to": []any{"red"}}); err != nil {
-		t.Fatal(err)
-	}
+	_, err := go1.Call(ctx, "emit", args{"nsp": s.nsp, "event": "news", "args": []any{1.0}, "to": []any{"red"}})
+	require.NoError(t, err)
 	s.expect(in("red"), "news", 1.0)
 	for _, sp := range v.ended(t, "go1 to go2", 1, func(s sdktrace.ReadOnlySpan) bool {
 		return from(go2, go1.server.UID())(s) && s.SpanContext().TraceID() == request.TraceID()
 	}) {
-		if !sp.Parent().IsRemote() {
-			t.Errorf("parent %v", sp.Parent())
-		}
+		assert.True(t, sp.Parent().IsRemote(), "parent %v", sp.Parent())
 	}
-	if _, err := go1.Call(ctx, "fetchSockets", args{"nsp": s.nsp}); err != nil {
-		t.Fatal(err)
-	}
+	_, err = go1.Call(ctx, "fetchSockets", args{"nsp": s.nsp})
+	require.NoError(t, err)
 	v.ended(t, "the question", 1, func(s sdktrace.ReadOnlySpan) bool {
 		return s.Name() == "answer members "+"/mixed" && s.SpanContext().TraceID() == request.TraceID()
 	})
@@ -199,9 +187,7 @@ func TestTraceThroughMixedFleet(t *testing.T) {
 		s.do(c.n, "flush", nil)
 		for _, goes := range []*goNode{go1, go2} {
 			for _, sp := range v.ended(t, "from "+c.n.Name(), 1, from(goes, c.origin)) {
-				if sp.Parent().IsValid() {
-					t.Errorf("from %s: parent %v", c.n.Name(), sp.Parent())
-				}
+				assert.False(t, sp.Parent().IsValid(), "from %s: parent %v", c.n.Name(), sp.Parent())
 			}
 		}
 		s.expect(in("blue"), "news", 2.0)
@@ -215,9 +201,8 @@ func TestTraceThroughMixedFleet(t *testing.T) {
 	})
 	s.do(emitter, "flush", nil)
 	for _, sp := range v.ended(t, "continued", 2, func(s sdktrace.ReadOnlySpan) bool { return s.SpanContext().TraceID().String() == id }) {
-		if sp.Parent().SpanID().String() != "b7ad6b7169203331" || sp.SpanContext().TraceState().Get("vendor") != "1" {
-			t.Errorf("parent %v, state %v", sp.Parent(), sp.SpanContext().TraceState())
-		}
+		assert.Equal(t, "b7ad6b7169203331", sp.Parent().SpanID().String(), "parent %v, state %v", sp.Parent(), sp.SpanContext().TraceState())
+		assert.Equal(t, "1", sp.SpanContext().TraceState().Get("vendor"), "parent %v, state %v", sp.Parent(), sp.SpanContext().TraceState())
 	}
 	s.expect(in("red"), "news", 3.0)
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
@@ -25,15 +27,12 @@ func TestText(t *testing.T) {
 		{1 << 52, `4503599627370496`},
 	}
 	for _, test := range tests {
-		if got := interop.Text(test.value); got != test.text {
-			t.Errorf("Text(%#v) = %s, want %s", test.value, got, test.text)
-		}
+		assert.Equal(t, test.text, interop.Text(test.value), "Text(%#v)", test.value)
 		back, err := interop.Parse([]byte(test.text))
-		if err != nil || interop.Text(back) != test.text {
-			t.Errorf("Parse(%s) = %#v, %v", test.text, back, err)
+		if assert.NoError(t, err, "Parse(%s) = %#v, %v", test.text, back, err) {
+			assert.Equal(t, test.text, interop.Text(back), "Parse(%s) = %#v, %v", test.text, back, err)
 		}
 	}
-	if interop.Text(1) != interop.Text(1.0) || interop.Text(1) == interop.Text("1") {
-		t.Error("a number and its text are the same, or 1 and 1.0 are not")
-	}
+	assert.Equal(t, interop.Text(1.0), interop.Text(1), "a number and its text are the same, or 1 and 1.0 are not")
+	assert.NotEqual(t, interop.Text("1"), interop.Text(1), "a number and its text are the same, or 1 and 1.0 are not")
 }

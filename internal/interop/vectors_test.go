@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -24,13 +27,9 @@ type vector struct {
 func readVectors(t *testing.T) []vector {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "adapter", "internal", "socketio", "testdata", "vectors.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var all []vector
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, json.Unmarshal(text, &all))
 	return all
 }
 
@@ -58,14 +57,10 @@ func TestVectorsEmitted(t *testing.T) {
 		count++
 		t.Run(v.Name, func(t *testing.T) {
 			payload, err := base64.StdEncoding.DecodeString(v.Payload)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			unpack := func(b []byte) (packet, opts args) {
 				m, err := peers[g].Call(t.Context(), "unpack", args{"bytes": b})
-				if err != nil {
-					t.Fatalf("%v: %q", err, b)
-				}
+				require.NoError(t, err, "%q", b)
 				parts := mapped(m, definite).([]any)
 				return parts[1].(args), parts[2].(args)
 			}
@@ -86,20 +81,15 @@ func TestVectorsEmitted(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.e.Flush(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, e.e.Flush(t.Context()))
 			published, err := watcher.Since(t.Context())
-			if err != nil || len(published) != 1 {
-				t.Fatalf("published %q, %v; want one message", published, err)
-			}
+			require.NoError(t, err)
+			require.Len(t, published, 1)
 			channel := v.Channel
 			if g != v5 && strings.HasSuffix(channel, "#42#") {
 				channel = strings.TrimSuffix(channel, "42#") // for rooms "42" and 42
 			}
-			if published[0].Channel != channel {
-				t.Errorf("published on %q, want %q", published[0].Channel, channel)
-			}
+			assert.Equal(t, channel, published[0].Channel)
 			goPacket, goOpts := unpack([]byte(published[0].Payload))
 			want := 2
 			if g == v5 && strings.Contains(v.Name, "binary") {
@@ -111,23 +101,18 @@ func TestVectorsEmitted(t *testing.T) {
 			equalText(t, "rooms", roomSet(goOpts["rooms"]), roomSet(opts["rooms"]))
 			equalText(t, "except", roomSet(goOpts["except"]), roomSet(opts["except"]))
 			for _, key := range []string{"rooms", "except"} {
-				if _, ok := goOpts[key].([]any); !ok {
-					t.Errorf("%s is %v, which some servers would not read", key, goOpts[key])
-				}
+				_, ok := goOpts[key].([]any)
+				assert.True(t, ok, "%s is %v, which some servers would not read", key, goOpts[key])
 			}
 			given, _ := opts["flags"].(args)
 			for _, key := range []string{"volatile", "compress"} {
 				goFlags, ok := goOpts["flags"].(args)
-				if !ok {
-					t.Fatalf("no flags in %v", goOpts)
-				}
+				require.True(t, ok, "no flags in %v", goOpts)
 				equalText(t, key, goFlags[key], given[key])
 			}
 		})
 	}
-	if count < 90 {
-		t.Errorf("only %d vectors", count)
-	}
+	assert.GreaterOrEqual(t, count, 90, "only vectors")
 }
 
 // TestVectorsRequested compares the requests of the Go emitter with those captured
@@ -136,9 +121,7 @@ func TestVectorsRequested(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	watcher := interop.Watch(t, redis.URL())
 	e, err := adapter.NewEmitter(openBroker(t, redis.URL(), ""), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	count := 0
 	for _, v := range readVectors(t) {
 		if v.Dialect != "emitter-v5" || v.Role != "request" {
@@ -147,9 +130,7 @@ func TestVectorsRequested(t *testing.T) {
 		count++
 		t.Run(v.Name, func(t *testing.T) {
 			var want map[string]any
-			if err := json.Unmarshal(v.Decoded, &want); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, json.Unmarshal(v.Decoded, &want))
 			opts, _ := want["opts"].(args)
 			op := e.To(texts(opts["rooms"])...).Except(texts(opts["except"])...)
 			switch want["type"] {
@@ -163,35 +144,26 @@ func TestVectorsRequested(t *testing.T) {
 				data := want["data"].([]any)
 				err = e.ServerSideEmit(t.Context(), data[0].(string), data[1:]...)
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := e.Flush(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
+			require.NoError(t, e.Flush(t.Context()))
 			published, err := watcher.Since(t.Context())
-			if err != nil || len(published) != 1 || published[0].Channel != v.Channel {
-				t.Fatalf("published %q, %v; want one message on %s", published, err, v.Channel)
-			}
+			require.NoError(t, err)
+			require.Len(t, published, 1)
+			require.Equal(t, v.Channel, published[0].Channel)
 			var got map[string]any
-			if err := json.Unmarshal([]byte(published[0].Payload), &got); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, json.Unmarshal([]byte(published[0].Payload), &got))
 			for key := range want {
 				equalText(t, key, got[key], want[key])
 			}
 		})
 	}
-	if count != 4 {
-		t.Errorf("%d vectors, want 4", count)
-	}
+	assert.Equal(t, 4, count, "vectors")
 }
 
 func equalText(t *testing.T, what string, got, want any) {
 	t.Helper()
-	if g, w := interop.Text(got), interop.Text(want); g != w {
-		t.Errorf("%s: got %.1000s, want %.1000s", what, g, w)
-	}
+	g, w := interop.Text(got), interop.Text(want)
+	assert.Equal(t, w, g, what)
 }
 
 // definite replaces undefined, which Go nodes write as null.

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -15,15 +18,13 @@ func TestLeft(t *testing.T) {
 		defer close(ended)
 		<-release
 	}()
-	if stacks := left(0); !strings.Contains(stacks, "leakcheck.TestLeft.func1") || strings.Contains(stacks, "leakcheck.left") {
-		t.Errorf("left behind:\n%s", stacks)
-	}
+	stacks := left(0)
+	assert.Contains(t, stacks, "leakcheck.TestLeft.func1", "left behind")
+	assert.NotContains(t, stacks, "leakcheck.left", "left behind")
 	close(release)
 	<-ended
 	// The goroutine that runs TestMain is there for as long as the test.
 	for deadline := time.Now().Add(patience); strings.Contains(left(0), "TestLeft.func1"); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not notice the end")
-		}
+		require.False(t, time.Now().After(deadline), "it does not notice the end")
 	}
 }

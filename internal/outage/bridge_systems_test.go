@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 )
@@ -32,13 +35,9 @@ func TestBridgeBetweenRedisAndNATS(t *testing.T) {
 	}
 	on := func(i int) broker.Broker {
 		b, err := open(systems[i].name, urls[i])
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		t.Cleanup(func() {
-			if err := b.Close(context.Background()); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, b.Close(context.Background()))
 		})
 		return b
 	}
@@ -46,17 +45,11 @@ func TestBridgeBetweenRedisAndNATS(t *testing.T) {
 		opts.Heartbeat, opts.PeerTimeout = 100*time.Millisecond, patience
 		opts.OnError = func(err error) { t.Error(err) }
 		s, err := adapter.New(b, opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		ns, err := s.Of(ctx, space)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		t.Cleanup(func() {
-			if err := s.Close(context.Background()); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, s.Close(context.Background()))
 		})
 		return ns
 	}
@@ -70,44 +63,32 @@ func TestBridgeBetweenRedisAndNATS(t *testing.T) {
 	for i := range ends {
 		ends[i] = serve(on(i), &adapter.Options{})
 		sockets[i] = &numbers{systems[i].name, make(chan int64, 1024)}
-		if err := ends[i].Add(sockets[i]); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, ends[i].Add(sockets[i]))
 	}
 	const count = 200
 	for n := range count {
 		for i := range ends {
 			other := sockets[1-i].name
-			if err := ends[i].To(other).Emit(ctx, "n", n); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, ends[i].To(other).Emit(ctx, "n", n))
 		}
 		switch n {
 		case 0: // it leads when this has arrived
 			for _, s := range sockets {
-				if got := <-s.got; got != 0 {
-					t.Fatalf("%s got %d first", s.name, got)
-				}
+				require.Zero(t, <-s.got, "%s first", s.name)
 			}
 		case count / 2:
-			if err := leader.Server().Close(ctx); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, leader.Server().Close(ctx))
 		}
 	}
 	for _, s := range sockets {
 		for want := int64(1); want < count; want++ {
 			select {
 			case got := <-s.got:
-				if got != want {
-					t.Fatalf("%s got %d in the place of %d", s.name, got, want)
-				}
+				require.Equal(t, want, got, s.name)
 			case <-ctx.Done():
 				t.Fatalf("%s did not get %d", s.name, want)
 			}
 		}
-		if len(s.got) > 0 {
-			t.Errorf("%s got %d too many", s.name, len(s.got))
-		}
+		assert.Empty(t, s.got, "%s too many", s.name)
 	}
 }

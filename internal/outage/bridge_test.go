@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/internal/child"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
@@ -92,9 +95,7 @@ func (c *crossing) subscribed() (ids []string) {
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) != 2 {
-		c.t.Errorf("%d connections of the leader, want one for each prefix", len(ids))
-	}
+	assert.Len(c.t, ids, 2, "connections of the leader")
 	return ids
 }
 
@@ -112,9 +113,8 @@ func TestBridgeChangeOvers(t *testing.T) {
 	text, long := os.LookupEnv(envLong)
 	if long {
 		var err error
-		if count, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
+		count, err = strconv.Atoi(text)
+		require.NoError(t, err)
 		burst, stop, heartbeat, timeout = 200_000, 7*time.Second, time.Second, 3500*time.Millisecond
 	}
 	peers := []*speaker{
@@ -214,7 +214,7 @@ func speak(t *testing.T, name string, cmd *exec.Cmd) *speaker {
 	p := &speaker{t: t, name: name, events: make(chan said, 1<<16)}
 	cmd.Stderr = &p.stderr
 	var err error
-	if p.Process, err = child.Start(cmd, func(output io.Reader) {
+	p.Process, err = child.Start(cmd, func(output io.Reader) {
 		defer close(p.events)
 		in := json.NewDecoder(output)
 		for {
@@ -224,9 +224,8 @@ func speak(t *testing.T, name string, cmd *exec.Cmd) *speaker {
 			}
 			p.events <- s
 		}
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		p.Signal(syscall.SIGCONT)
 		p.Input.Close()
@@ -245,9 +244,7 @@ func speak(t *testing.T, name string, cmd *exec.Cmd) *speaker {
 func (c bridgeConfig) start(t *testing.T, name string) *speaker {
 	t.Helper()
 	text, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envBridge+"="+string(text))
 	return speak(t, name, cmd)
@@ -256,9 +253,7 @@ func (c bridgeConfig) start(t *testing.T, name string) *speaker {
 func startStream(t *testing.T, dir, url string, g interop.Generation, prefix string) *speaker {
 	t.Helper()
 	text, err := json.Marshal(map[string]any{"generation": g, "name": prefix, "prefix": prefix, "redis": url, "requestsTimeout": 5000})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	cmd := exec.Command("node", "stream.js", string(text))
 	cmd.Dir = dir
 	return speak(t, "node "+string(g), cmd)
@@ -275,9 +270,7 @@ func (p *speaker) ports() map[string]bool {
 		}
 	}
 	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	require.NoError(p.t, err)
 	ports := map[string]bool{}
 	for line := range strings.Lines(string(table)) {
 		fields := strings.Fields(line)
@@ -303,9 +296,7 @@ func (p *speaker) do(op, nsp string, args map[string]any) {
 		all[k] = v
 	}
 	line, err := json.Marshal(all)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	require.NoError(p.t, err)
 	p.tell(string(line))
 }
 

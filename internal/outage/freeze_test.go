@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 )
 
@@ -134,24 +137,20 @@ func (o outcome) String() string {
 // missesEast checks that east, and nobody else, is missing, for that reason.
 func (o outcome) missesEast(t *testing.T, what string, reason error) {
 	t.Helper()
-	if len(o.missing) != 1 || o.missing[0].Node != "east" || !errors.Is(o.missing[0].Reason, reason) {
-		t.Errorf("%s: %v, want east missing: %v", what, o, reason)
-	}
+	require.Len(t, o.missing, 1, what)
+	assert.Equal(t, "east", o.missing[0].Node, what)
+	assert.ErrorIs(t, o.missing[0].Reason, reason, what)
 }
 
 func (o outcome) complete(t *testing.T, what string) {
 	t.Helper()
-	if o.err != nil {
-		t.Errorf("%s: %v", what, o)
-	}
+	assert.NoError(t, o.err, "%s: %v", what, o)
 }
 
 // atOnce: nobody was waited for.
 func (o outcome) atOnce(t *testing.T, what string) {
 	t.Helper()
-	if o.took >= requestTimeout*3/4 {
-		t.Errorf("%s took %v", what, o.took)
-	}
+	assert.Less(t, o.took, requestTimeout*3/4, what)
 }
 
 // row prints what came of a question when it was asked, and perhaps asked again.
@@ -214,9 +213,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		began := time.Now()
 		f.east.eventually("forgotten", func() bool { return len(f.Node().KnownPeers()) == 1 })
 		noticed := time.Since(began)
-		if noticed > peerTimeout+heartbeat+2*time.Second {
-			t.Errorf("noticed after %v", noticed)
-		}
+		assert.LessOrEqual(t, noticed, peerTimeout+heartbeat+2*time.Second)
 		o := f.ask(t, all)
 		row(t, s, fmt.Sprintf("SIGSTOP of east, noticed after %v, then: %s", ms(noticed), all.name), o)
 		o.atOnce(t, "a question to those who are left")

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/child"
@@ -36,22 +39,19 @@ type process struct {
 func (c config) start(t *testing.T) *process {
 	t.Helper()
 	text, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envNode+"="+string(text))
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	p := &process{t: t, id: c.ID, events: make(chan event, 1024)}
-	if p.Process, err = child.Start(cmd, func(output io.Reader) {
+	p.Process, err = child.Start(cmd, func(output io.Reader) {
 		var e event
 		for in := json.NewDecoder(output); in.Decode(&e) == nil; e = (event{}) {
 			p.events <- e
 		}
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		p.Signal(syscall.SIGCONT)
 		p.Input.Close()
@@ -84,9 +84,8 @@ func (p *process) wait(what string) event {
 // report asks the process what it has received.
 func (p *process) report() *report {
 	p.t.Helper()
-	if _, err := fmt.Fprintln(p.Input); err != nil {
-		p.t.Fatal(err)
-	}
+	_, err := fmt.Fprintln(p.Input)
+	require.NoError(p.t, err)
 	return p.wait("report").Report
 }
 
@@ -159,13 +158,10 @@ func startFleet(t *testing.T, s system, urls ...string) *fleet {
 	defer cancel()
 	var err error
 	opts := &backplane.Options{Observers: []observe.Observer{f.hooks}, OnError: f.lost.add}
-	if f.node, err = of(0, "north").join(ctx, opts, nil); err != nil {
-		t.Fatal(err)
-	}
+	f.node, err = of(0, "north").join(ctx, opts, nil)
+	require.NoError(t, err)
 	t.Cleanup(func() {
-		if err := f.node.close(); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, f.node.close())
 	})
 	f.meet()
 	return f
