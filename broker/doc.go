@@ -1,108 +1,90 @@
-// Package broker is the contract between Crossroom's core and a publish/subscribe
-// system: bytes in, bytes out, on channels.
+// Package broker is the contract between Crossroom's core and a publish/subscribe system: bytes in, bytes out, on
+// channels. It is for authors of brokers. An application only makes a broker of broker/memory, broker/redis or
+// broker/nats, and passes it to package adapter or backplane.
 //
-// A [Broker] is one node's place on that system. The core never sees a channel's
-// name on the system and a broker never looks into a payload. Crossroom brings three:
-// broker/memory, broker/redis and broker/nats. To write another, implement [Broker] and
-// pass the suite in package conformance.
+// A [Broker] is one node's place on that system. The core never sees a channel's name on the system, and a broker
+// never looks into a payload. To write a broker, implement [Broker] and pass the suite of package conformance; package
+// broker/brokerkit has parts for it. The simplest program calls Subscribe, Publish and Close.
+//
+// Every method with a context may wait for the system, until the context ends [B20]. During an outage Publish queues
+// messages, the other calls wait, and each receiver is notified of the gap [B14, B15]. The errors of this package are
+// for errors.Is and errors.As, because brokers wrap them.
 //
 // # Clauses
 //
-// A broker that passes package conformance keeps each of these. The suite has a
-// case, or a listed reason for having none, for every number.
+// A broker that passes package conformance keeps each of these clauses. The suite has a case for every number, or
+// lists a reason for having none.
 //
-//	B1   A nil error from Subscribe or Add means live: whatever is published
-//	     afterwards, by anybody, on a matching channel is delivered.
-//	B2   Messages of one publisher on one channel arrive in the order of their
-//	     Publish calls.
-//	B3   A message is delivered at most once to a subscription, also when several
-//	     of its filters match and also across an outage.
-//	B4   Nothing is delivered that was not published: payloads arrive byte for byte,
-//	     on an equal Channel, and never on a channel that no filter matches.
-//	     Namespaces, rooms and node ids are compared as whole names: "/a" and "/ab",
-//	     or "/a" room "b" and "/a/b", never meet. Neither do two protocols.
-//	B5   Any valid UTF-8 name up to MaxNameLen bytes works, whatever characters it
-//	     has, or is refused by Publish and Subscribe alike with a *NameError.
-//	     Invalid UTF-8 and longer names are always refused.
-//	B6   A payload larger than Capabilities.MaxPayload is refused with a
-//	     *PayloadError before anything is sent; every size up to it arrives,
-//	     the empty one too.
-//	B7   Publish does not keep the payload after it returns: the caller may
-//	     overwrite it at once.
-//	B8   A delivered payload is the receiver's to read for as long as it likes. It
-//	     is never written to again, by anybody: receivers may share it.
-//	B9   A receiver's methods are called one at a time, in order, from the broker's
-//	     goroutines. Different subscriptions do not wait for each other longer than
-//	     their stated buffers allow.
-//	B10  A publisher receives its own messages if it is subscribed, in place.
-//	B11  After Subscription.Remove, Subscription.Close or Close returns, no call of
-//	     the receiver for what was removed is running or will begin, unless the call
-//	     returned its context's error: a call of the receiver may then still run.
-//	     (Not to be called from inside a receiver's method: that would wait for
-//	     itself.)
-//	B12  Removing one filter, or closing one subscription, leaves the others live
-//	     without a gap.
-//	B13  Adding a filter that is already there and removing one that is not are no
-//	     errors and change nothing.
-//	B14  When messages may have been missed, the receiver is told: Interrupted(err)
-//	     comes after the last message from before the gap and Resumed() before the
-//	     first message from after it. The two alternate, starting with Interrupted.
-//	B15  Subscriptions come back by themselves after an outage, all of them. Resumed
-//	     means live in the sense of B1.
-//	B16  Publish takes a message into a bounded, ordered queue and returns. It waits
-//	     only while that queue is full, and until its context ends.
-//	B17  Flush returns nil once everything accepted before it has been handed to the
-//	     system. If some of that was or may have been lost, it returns a *LossError:
-//	     each loss is in the result of at least one Flush or Close.
-//	B18  Every accepted message that was not or may not have been handed over is
-//	     counted in Stats and told to the functions given to OnLoss. Nothing is lost
-//	     in silence.
-//	B19  A context that has ended makes Publish, Flush, Subscribe, Add, Remove and
-//	     Subscribers return its error, unwrapped, without effect: a Subscribe that
-//	     failed has left nothing behind.
+//	B1   A nil error from Subscribe or Add means live: every message that any node publishes afterwards on a
+//	     matching channel is delivered.
+//	B2   Messages of one publisher on one channel arrive in the order of their Publish calls.
+//	B3   A message is delivered at most once to a subscription, also when several of its filters match and also
+//	     across an outage.
+//	B4   Only published messages are delivered: payloads arrive byte for byte, on an equal Channel, and never on
+//	     a channel that no filter matches. Namespaces, rooms and node ids are compared as whole names: "/a" and
+//	     "/ab", or "/a" room "b" and "/a/b", never meet. Neither do two protocols.
+//	B5   Any valid UTF-8 name up to MaxNameLen bytes works, whatever characters it has, or both Publish and
+//	     Subscribe refuse it with a *NameError. Invalid UTF-8 and longer names are always refused.
+//	B6   Publish refuses a payload larger than Capabilities.MaxPayload with a *PayloadError before anything is
+//	     sent. Every size up to MaxPayload arrives, the empty one too.
+//	B7   Publish does not keep the payload after it returns: the caller may overwrite it at once.
+//	B8   A receiver may read a delivered payload for as long as it likes. No component writes to it again, and
+//	     receivers may share it.
+//	B9   The broker's goroutines call a receiver's methods one at a time, in order. Subscriptions do not wait for
+//	     each other longer than their stated buffers allow.
+//	B10  A subscribed publisher receives its own messages, in their place in the order.
+//	B11  After Subscription.Remove, Subscription.Close or Close returns, no call of the receiver for what was
+//	     removed is running or will begin. The exception is a call that returned its context's error: a call of
+//	     the receiver may then still run. A receiver's method must not make these calls: they would wait for that
+//	     method.
+//	B12  Removing one filter, or closing one subscription, leaves the others live without a gap.
+//	B13  Adding an active filter and removing an unknown one are no errors and change nothing.
+//	B14  When messages may have been missed, the broker notifies the receiver: Interrupted(err) comes after the
+//	     last message from before the gap, and Resumed() before the first message from after it. The two
+//	     alternate, starting with Interrupted.
+//	B15  After an outage the broker restores all subscriptions by itself. Resumed means live in the sense of B1.
+//	B16  Publish puts a message into a bounded, ordered queue and returns. It waits only while that queue is
+//	     full, and until its context ends.
+//	B17  Flush returns nil once everything accepted before it has been handed to the system. If some of that was
+//	     or may have been lost, it returns a *LossError. Each loss is in the result of at least one Flush or
+//	     Close.
+//	B18  Every accepted message that was not or may not have been handed over is counted in Stats and reported to
+//	     the functions given to OnLoss. No loss is silent.
+//	B19  An ended context makes Publish, Flush, Subscribe, Add, Remove and Subscribers return its error,
+//	     unwrapped, without effect. A failed Subscribe leaves nothing behind.
 //	B20  Every call that can wait ends when its context does.
-//	B21  Close hands over what was accepted (until its context ends), stops every
-//	     subscription, waits for its goroutines and is idempotent. Afterwards Publish,
-//	     Flush, Subscribe, Add, Subscribers and Responders return ErrClosed. Remove and
-//	     a subscription's Close return nil.
-//	B22  Subscribers counts, for each channel, the brokers that hold an Exactly
-//	     subscription to it, this one included, each once. EveryRoom and Uncounted do
-//	     not count.
-//	     A broker that cannot count returns errors.ErrUnsupported and says so in
-//	     Capabilities.
-//	B23  Responders lists the node ids for which some broker holds Exactly of
-//	     NodeResponses(ns, id), on the same terms.
+//	B21  Close hands over the accepted messages (until its context ends), stops every subscription, waits for its
+//	     goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add, Subscribers and Responders
+//	     return ErrClosed. Remove and a subscription's Close return nil.
+//	B22  Subscribers counts, for each channel, the brokers that hold an Exactly subscription to it, each once,
+//	     the calling broker included. EveryRoom and Uncounted do not count. A broker that cannot count returns
+//	     errors.ErrUnsupported, and its Capabilities say so.
+//	B23  Responders lists the node ids for which some broker holds Exactly of NodeResponses(ns, id), on the same
+//	     terms.
 //	B24  All methods may be called at the same time from any goroutine.
-//	B25  Capabilities never changes during a broker's life and claims nothing that
-//	     is not so.
-//	B26  If a receiver is a Prefilter, a message on a room's channel may stay undelivered
-//	     for which Wants said no. Wants is asked only when Deliver has returned for
-//	     everything that came before on channels of other kinds: a request to join a
-//	     room takes effect on what follows it. Any message for which Wants was not
-//	     asked, or said yes, is delivered.
-//	B27  If a receiver is a TryReceiver, TryDeliver may be called in place of Deliver,
-//	     under the same rules (B9, B11). A message for which TryDeliver said no comes by
-//	     Deliver, before anything else.
-//	B28  A subscription that the system withdraws after it had granted it is
-//	     interrupted: Interrupted has the system's reason. The broker asks again by
-//	     itself, and calls Resumed when all filters are granted. Messages that the
-//	     system refuses are lost (B18), for its reason.
-//	B29  A server that still responds but does not carry the system's messages any
-//	     more, such as a demoted primary, is an outage (B14, B15, B18), although no
-//	     connection was closed. The broker finds the server that took its place, and
-//	     counts (B22, B23) are right again afterwards.
-//	B30  Subscribers and Responders see every subscriber, wherever in the system it
-//	     is connected. If they did not look everywhere, or may not look at all, they
-//	     return an *InexactError with the reason: the numbers beside it are lower
-//	     bounds and the list may lack some, or both are nil.
-//	B31  Protocols are open. Every broker carries Native and SocketIO. It either carries
-//	     another protocol in the sense of all other clauses, or Publish, Subscribe, Add,
-//	     Subscribers and Responders refuse it with a *ProtocolError, without effect. It may
-//	     refuse single kinds of channels and filters of a protocol like that.
+//	B25  Capabilities never changes during a broker's life and claims nothing that is not so.
+//	B26  If a receiver is a Prefilter, a message on a room's channel for which Wants returned false may stay
+//	     undelivered. Wants is called only when Deliver has returned for every earlier message on channels of
+//	     other kinds, so a request to join a room takes effect on the messages after it. Any message for which
+//	     Wants was not called, or returned true, is delivered.
+//	B27  If a receiver is a TryReceiver, the broker may call TryDeliver in place of Deliver, under the same rules
+//	     (B9, B11). A message for which TryDeliver returned false comes by Deliver, before anything else.
+//	B28  A subscription that the system withdraws after granting it is interrupted: Interrupted has the system's
+//	     reason. The broker requests it again by itself, and calls Resumed when all filters are granted. Messages
+//	     that the system refuses are lost (B18), for its reason.
+//	B29  A server that still responds but does not carry the system's messages any more, such as a demoted
+//	     primary, is an outage (B14, B15, B18), although no connection was closed. The broker finds the server
+//	     that took its place. Afterwards counts (B22, B23) are right again.
+//	B30  Subscribers and Responders see every subscriber, wherever in the system it is connected. If they did not
+//	     look everywhere, or may not look at all, they return an *InexactError with the reason. The returned
+//	     numbers are then lower bounds and the list may be incomplete, or both are nil.
+//	B31  Protocols are open. Every broker carries Native and SocketIO. It either carries another protocol in the
+//	     sense of all other clauses, or Publish, Subscribe, Add, Subscribers and Responders refuse it with a
+//	     *ProtocolError, without effect. It may refuse single kinds of channels and filters of a protocol in the
+//	     same way.
 //
 // # What is not promised
 //
-// No order between two publishers, or between two channels of one publisher. No
-// delivery to those who were not subscribed at the time. No redelivery: what is
-// lost in an outage is reported, not repeated.
+// Two publishers have no common order, and neither have two channels of one publisher. Nodes that were not subscribed
+// at the time do not receive a message later. A message that is lost in an outage is reported, not sent again.
 package broker

@@ -8,17 +8,15 @@ import (
 	"time"
 )
 
-// Case is one check. Cases are values, so that the suite can itself be tested with
-// brokers that are broken on purpose.
+// Case is one check. Cases are values, so that the suite itself can be tested with brokers that are broken on purpose.
 type Case struct {
 	// Name begins with the first clause, as in "B07_Overwritten".
 	Name string
-	// Clauses that it tests, the main one first.
+	// Clauses are the tested clauses, the main one first.
 	Clauses []Clause
-	// Needs are the powers without which it cannot be tried.
+	// Needs are the powers without which the case cannot run.
 	Needs Power
-	// Timing: a mistake in the suite could make what comes out depend on how soon
-	// something happens, so this is one of those that Soak repeats.
+	// Timing marks a case whose outcome a mistake in the suite could make depend on timing. Soak repeats these cases.
 	Timing bool
 
 	run func(context.Context, *env) error
@@ -43,14 +41,14 @@ func sorted(lists ...[]Case) []Case {
 	return cases
 }
 
-// Run tries the case on a fresh system and closes every broker it made there. It
-// returns nil, a *Skip, a *Failure, or another error if the harness failed. It ends
-// soon after ctx, also if the broker hangs: then goroutines are left behind.
+// Run runs the case on a fresh system, and closes every broker that the case made. It returns nil, a *Skip, a
+// *Failure, or another error if the harness failed. It returns soon after ctx ends, also if the broker hangs: then
+// goroutines are left behind.
 func (c Case) Run(ctx context.Context, sys System) error {
 	return c.runWith(ctx, sys, func(string, ...any) {})
 }
 
-// runWith has the case tell logf what else is worth knowing.
+// runWith runs the case and passes notes to logf.
 func (c Case) runWith(ctx context.Context, sys System, logf func(string, ...any)) error {
 	e := &env{sys: sys, logf: logf}
 	result := make(chan error, 1)
@@ -66,7 +64,7 @@ func (c Case) runWith(ctx context.Context, sys System, logf func(string, ...any)
 	case <-ctx.Done():
 		select {
 		case err = <-result:
-		case <-time.After(2 * prompt):
+		case <-time.After(2 * returnLimit):
 			return fail(20, "a call did not return after its context had ended")
 		}
 	}
@@ -81,18 +79,18 @@ func (c Case) try(ctx context.Context, e *env) error {
 	}
 	e.first = first
 	if missing := c.Needs &^ powersOf(e.sys, first); missing != 0 {
-		return skip("the harness has no power to %v", missing)
+		return skip("the harness lacks the power %v", missing)
 	}
 	err = c.run(ctx, e)
 	var failure *Failure
 	if err == nil || !errors.As(err, &failure) {
-		// What a recorder saw is worth more than a case that passed or gave up.
+		// A violation that a recorder saw counts more than a case that passed or gave up.
 		if seen := e.verify(); seen != nil {
 			err = seen
 		}
 	}
 	if errors.As(err, &failure) && ctx.Err() != nil {
-		failure.What += " (and the time for the case was over)"
+		failure.What += " (and the case had timed out)"
 	}
 	return err
 }

@@ -15,14 +15,14 @@ var callCases = []Case{
 	{Name: "B25_Capabilities", Clauses: []Clause{25}, run: caseCapabilities},
 }
 
-// caseEnded makes every call with a context that has ended.
+// caseEnded makes every call with an ended context.
 func caseEnded(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
 		return err
 	}
 	cancelled, cancel := context.WithCancelCause(ctx)
-	cancel(errors.New("a cause of our own, which is not the context's error"))
+	cancel(errors.New("a cause that is not the context's error"))
 	late, cancelLate := context.WithDeadline(ctx, time.Unix(1, 0))
 	defer cancelLate()
 	stay, never := native.Room("/ended", "stay"), native.Room("/ended", "never")
@@ -130,11 +130,11 @@ func (e *env) ends(ctx context.Context, down func(*Node, *sub) error, noticed in
 			if name == "Flush" {
 				clause = 17
 			}
-			return fail(clause, "%s returned nil while the link let nothing through", name)
+			return fail(clause, "%s returned nil while the link was half-open", name)
 		}
 	}
 	if err := b.Heal(ctx); err != nil {
-		return setup("mending a link", err)
+		return setup("healing a link", err)
 	}
 	if noticed > 0 {
 		if err := s.up(ctx, noticed); err != nil {
@@ -144,8 +144,8 @@ func (e *env) ends(ctx context.Context, down func(*Node, *sub) error, noticed in
 	if err := flushed(ctx, b); err != nil {
 		return err
 	}
-	// What failed has left nothing behind, also on the system. What the link held back
-	// may get there only now, and its end after it.
+	// A failed call has left nothing behind, also on the system. Data that the link held back may arrive only now,
+	// followed by the end of the connection.
 	if a.Broker.Capabilities().CountsSubscribers {
 		if err := eventually(ctx, func() error { return e.count(ctx, a, 19, 0, never) }); err != nil {
 			return err

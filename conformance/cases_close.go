@@ -50,7 +50,7 @@ func caseHandsOver(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseStops closes a broker while messages come in.
+// caseStops closes a broker while it receives messages.
 func caseStops(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -160,12 +160,12 @@ func caseAfter(ctx context.Context, e *env) error {
 	}
 	a.Broker.Stats()
 	a.Broker.OnLoss(func(broker.Loss) {})()
-	return e.one(ctx, open, b, ch) // others do not notice
+	return e.one(ctx, open, b, ch) // other nodes do not notice
 }
 
 func second[T any](_ T, err error) error { return err }
 
-// caseRunningReceiver closes a broker while a receiver of its is held up.
+// caseRunningReceiver closes a broker while one of its receivers is blocked.
 func caseRunningReceiver(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -195,8 +195,7 @@ func caseRunningReceiver(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseCloseCut closes a broker without a link. Nothing is queued, so there is
-// nothing to wait for.
+// caseCloseCut closes a broker without a link. No message is queued, so Close need not wait.
 func caseCloseCut(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -221,7 +220,7 @@ func caseCloseCut(ctx context.Context, e *env) error {
 		return err
 	}
 	if err := a.Heal(ctx); err != nil {
-		return setup("mending a link", err)
+		return setup("healing a link", err)
 	}
 	if err := a.Broker.Publish(ctx, ch, nil); !errors.Is(err, broker.ErrClosed) {
 		return fail(21, "Publish after Close returned %s", errText(err))

@@ -13,8 +13,8 @@ var concurrentCases = []Case{
 	{Name: "B24_Everything", Clauses: []Clause{24, 1}, Timing: true, run: caseEverything},
 }
 
-// caseEverything makes all calls at the same time, best under the race detector,
-// beside a stream that must not suffer, and then Close beside them.
+// caseEverything makes all calls at the same time, preferably under the race detector. A stream beside them must stay
+// complete. Then it calls Close beside them.
 func caseEverything(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -64,7 +64,7 @@ func caseEverything(ctx context.Context, e *env) error {
 			all.Go(func() {
 				for i := range rounds {
 					err := calls(i)[name]()
-					if err == nil || closing { // a call that Close overtakes may say anything
+					if err == nil || closing { // a call concurrent with Close may return any error
 						continue
 					}
 					mu.Lock()

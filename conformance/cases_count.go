@@ -17,7 +17,7 @@ var countCases = []Case{
 	{Name: "B23_Responders", Clauses: []Clause{23}, run: caseResponders},
 }
 
-// count expects so many subscribers of each channel, at once.
+// count expects want subscribers of each channel, at once.
 func (e *env) count(ctx context.Context, n *Node, clause Clause, want int, channels ...broker.Channel) error {
 	got, err := n.Broker.Subscribers(ctx, channels...)
 	if err != nil {
@@ -34,7 +34,7 @@ func (e *env) count(ctx context.Context, n *Node, clause Clause, want int, chann
 	return nil
 }
 
-// countSoon is count with time for the system to hear of an end.
+// countSoon is count, with time for the system to notice the end of a subscription.
 func (e *env) countSoon(ctx context.Context, n *Node, want int, channels ...broker.Channel) error {
 	return eventually(ctx, func() error { return e.count(ctx, n, 22, want, channels...) })
 }
@@ -50,7 +50,7 @@ func (e *env) counting(ctx context.Context) (*Node, error) {
 	if _, err := n.Broker.Subscribers(ctx, broker.Control()); !errors.Is(err, errors.ErrUnsupported) {
 		return nil, fail(22, "CountsSubscribers is not claimed, and Subscribers returned %s", errText(err))
 	}
-	return nil, skip("the broker does not claim CountsSubscribers (and says errors.ErrUnsupported, as it should)")
+	return nil, skip("the broker does not claim CountsSubscribers (and returns errors.ErrUnsupported, as it should)")
 }
 
 func caseSubscribers(ctx context.Context, e *env) error {
@@ -77,11 +77,11 @@ func caseSubscribers(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		again, err := e.subscribe(ctx, b, broker.Exactly(ch)) // each broker once
+		again, err := e.subscribe(ctx, b, broker.Exactly(ch)) // each broker counts once
 		if err != nil {
 			return err
 		}
-		// EveryRoom and Uncounted do not count, nor do neighbours.
+		// EveryRoom and Uncounted do not count. Neither do similar names.
 		every, err := e.subscribe(ctx, c, native.EveryRoom("/n"), socketIO.EveryRoom("/n"), native.Uncounted("/n"), socketIO.Uncounted("/n"),
 			broker.Exactly(native.Requests("/nn")), broker.Exactly(native.Room("/n", "r2")), broker.Exactly(native.Responses("/n")))
 		if err != nil {
@@ -113,7 +113,7 @@ func caseSubscribers(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	// A broker that closes takes its own away.
+	// A broker that closes removes its own subscriptions from the count.
 	ch := native.Requests("/close")
 	s, err := e.subscribe(ctx, b, broker.Exactly(ch))
 	if err != nil {
@@ -167,7 +167,7 @@ func caseCountMany(ctx context.Context, e *env) error {
 			return fail(22, "Subscribers counts %d of %v instead of %d, asked for 1000 at once", got[i], channels[i], want)
 		}
 	}
-	if err := e.count(ctx, a, 22, 1, held[0], held[0], held[1], held[0]); err != nil { // asked for twice
+	if err := e.count(ctx, a, 22, 1, held[0], held[0], held[1], held[0]); err != nil { // duplicates in one call
 		return err
 	}
 	return e.count(ctx, a, 22, 0)
@@ -230,7 +230,7 @@ func caseResponders(ctx context.Context, e *env) error {
 		if _, err := a.Broker.Responders(ctx, native, "/r"); !errors.Is(err, errors.ErrUnsupported) {
 			return fail(23, "ListsResponders is not claimed, and Responders returned %s", errText(err))
 		}
-		return skip("the broker does not claim ListsResponders (and says errors.ErrUnsupported, as it should)")
+		return skip("the broker does not claim ListsResponders (and returns errors.ErrUnsupported, as it should)")
 	}
 	list := func(w broker.Protocol, ns string, want ...string) error {
 		got, err := a.Broker.Responders(ctx, w, ns)
@@ -265,7 +265,7 @@ func caseResponders(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	// Neighbours, and channels of other kinds.
+	// Similar names, and channels of other kinds.
 	others := []broker.Filter{broker.Exactly(native.Responses("/r")), broker.Exactly(native.Requests("/r")),
 		native.EveryRoom("/r"), broker.Exactly(native.Room("/r", "room"))}
 	for _, ns := range []string{"/rr", "/r/", "/", "", "/r*", "/R"} {
@@ -282,7 +282,7 @@ func caseResponders(ctx context.Context, e *env) error {
 	if err := list(socketIO, "/r", "foreign"); err != nil {
 		return err
 	}
-	if err := list(native, "/nobody"); err != nil {
+	if err := list(native, "/empty"); err != nil {
 		return err
 	}
 	if err := s.end(ctx); err != nil {

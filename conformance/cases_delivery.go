@@ -22,8 +22,8 @@ var deliveryCases = []Case{
 
 var native, socketIO = broker.Native, broker.SocketIO
 
-// caseLive publishes once, right after Subscribe or Add returned, many times: a
-// filter that becomes live a little late misses some of them.
+// caseLive publishes once, directly after Subscribe or Add returned, many times. A filter that becomes live a little
+// late misses some of these messages.
 func caseLive(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func caseLive(ctx context.Context, e *env) error {
 	return nil
 }
 
-// one publishes one message on a new stream and expects it.
+// one publishes one message on a new stream and expects its arrival.
 func (e *env) one(ctx context.Context, s *sub, from *Node, ch broker.Channel) error {
 	st := e.from(from, ch)
 	if err := st.must(ctx, 1); err != nil {
@@ -91,7 +91,7 @@ func caseManyFilters(ctx context.Context, e *env) error {
 		if err := streams[i].must(ctx, 1); err != nil {
 			return err
 		}
-		if i%200 == 199 { // do not run ahead of the receiver
+		if i%200 == 199 { // do not overtake the receiver
 			if err := s.all(ctx, 1, streams[i]); err != nil {
 				return err
 			}
@@ -140,7 +140,7 @@ func caseSlowLink(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := b.SlowLink(ctx, brief/2); err != nil {
+	if err := b.SlowLink(ctx, shortWait/2); err != nil {
 		return setup("slowing a link", err)
 	}
 	for i := range 10 {
@@ -162,8 +162,8 @@ func caseSlowLink(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseOrder has several nodes publish ten thousand messages at the same time, to a
-// receiver with an exact filter, one with EveryRoom and one with both.
+// caseOrder makes several nodes publish ten thousand messages at the same time. One receiver has an exact filter, one
+// EveryRoom and one both.
 func caseOrder(ctx context.Context, e *env) error {
 	const publishers, each = 4, 2500
 	room := native.Room("/order", "r")
@@ -202,7 +202,7 @@ func caseOrder(ctx context.Context, e *env) error {
 	return nil
 }
 
-// inParallel returns the first error.
+// inParallel calls f concurrently for 0 to n-1, and returns the first error.
 func inParallel(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
@@ -274,7 +274,7 @@ func caseOnce(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	other, err := e.subscribe(ctx, b, all, uncounted) // another subscription gets its own
+	other, err := e.subscribe(ctx, b, all, uncounted) // another subscription gets a copy of its own
 	if err != nil {
 		return err
 	}
@@ -293,7 +293,7 @@ func caseOnce(ctx context.Context, e *env) error {
 			if err := other.all(ctx, 1, st); err != nil {
 				return err
 			}
-			// A second copy may take a longer way: give it one more message's time.
+			// A second copy may take a longer route: allow the time of one more message.
 			if err := st.must(ctx, 1); err != nil {
 				return err
 			}
@@ -305,7 +305,7 @@ func caseOnce(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseExact sends bytes that a text protocol might trip over.
+// caseExact sends bytes that could confuse a text protocol.
 func caseExact(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -339,7 +339,7 @@ func caseExact(ctx context.Context, e *env) error {
 	return s.wantRaw(4, ch, payloads...)
 }
 
-// wantRaw says whether exactly these payloads have arrived, in order.
+// wantRaw reports whether exactly these payloads have arrived, in order.
 func (s *sub) wantRaw(clause Clause, ch broker.Channel, payloads ...[]byte) error {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()

@@ -30,9 +30,9 @@ func kinds(name string) []broker.Channel {
 	return list
 }
 
-// caseCrossTalk deals a crowd of similar channels out to several subscriptions and
-// to nobody, several times, and publishes on all of them. Every message names its
-// channel, and the recorders blame what arrives where no filter matches.
+// caseCrossTalk distributes many similar channels among several subscriptions, leaves some without a subscription, and
+// publishes on all of them, several times. Every message names its channel. The recorders report a message that no
+// filter matches.
 func caseCrossTalk(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -107,7 +107,7 @@ func (e *env) crossTalk(ctx context.Context, a, b *Node, channels []broker.Chann
 	return nil
 }
 
-// deal is a number that looks random and is the same in every run.
+// deal returns a pseudo-random number that is the same in every run.
 func deal(name string, round byte) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte{round})
@@ -126,8 +126,7 @@ func mustCarry(ctx context.Context, n *Node, channels ...broker.Channel) []broke
 	return list
 }
 
-// carried returns those channels that the broker does not refuse, and fails if
-// Publish and Subscribe do not agree.
+// carried returns the channels that the broker does not refuse, and fails if Publish and Subscribe disagree.
 func carried(ctx context.Context, n *Node, channels []broker.Channel) ([]broker.Channel, error) {
 	var list []broker.Channel
 	for _, ch := range channels {
@@ -167,7 +166,7 @@ func errText(err error) string {
 	return fmt.Sprintf("%T (%.200s)", err, err.Error())
 }
 
-// ignore is a receiver for subscriptions that are not looked at.
+// ignore is a receiver that discards everything.
 type ignore struct{}
 
 func (ignore) Deliver(broker.Channel, []byte) {}
@@ -237,7 +236,7 @@ func caseHostile(ctx context.Context, e *env) error {
 	return nil
 }
 
-// badNames no broker may carry.
+// badNames are names that every broker must refuse.
 var badNames = map[string]string{
 	"invalid UTF-8":            "/a\xff",
 	"a cut character":          "\xe6\x97",
@@ -289,7 +288,7 @@ func caseRefused(ctx context.Context, e *env) error {
 	return err
 }
 
-// caseAllOrNothing gives good filters together with one that must be refused.
+// caseAllOrNothing passes good filters together with one that must be refused.
 func caseAllOrNothing(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -311,9 +310,8 @@ func caseAllOrNothing(ctx context.Context, e *env) error {
 	return e.silent(ctx, a, good.Channel(), b, s, live.Channel())
 }
 
-// silent publishes on a channel that nobody of the case may hear, after proof that
-// it reaches the node, and then markers to s. The recorders see what should not
-// have come.
+// silent publishes on a channel without subscribers in this case, after a check that the channel reaches the node.
+// Then it publishes markers to s. The recorders report unexpected messages.
 func (e *env) silent(ctx context.Context, from *Node, quiet broker.Channel, on *Node, s *sub, marker broker.Channel) error {
 	witness, err := e.subscribe(ctx, on, broker.Exactly(quiet))
 	if err != nil {

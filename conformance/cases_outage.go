@@ -16,8 +16,7 @@ var outageCases = []Case{
 	{Name: "B29_Superseded", Clauses: []Clause{29, 14, 15}, Needs: CanSupersede, Timing: true, run: caseSuperseded},
 }
 
-// cut cuts a node's link and waits until its subscription s was told, for
-// the nth time.
+// cut cuts a node's link and waits for call nth of Interrupted on its subscription s.
 func (e *env) cut(ctx context.Context, n *Node, s *sub, nth int) error {
 	if !n.Broker.Capabilities().Reconnects {
 		return skip("the broker does not claim Reconnects")
@@ -30,12 +29,12 @@ func (e *env) cut(ctx context.Context, n *Node, s *sub, nth int) error {
 
 func (e *env) heal(ctx context.Context, n *Node, s *sub, nth int) error {
 	if err := n.Heal(ctx); err != nil {
-		return setup("mending a link", err)
+		return setup("healing a link", err)
 	}
 	return s.up(ctx, nth)
 }
 
-// flushed waits for Flush, which may tell of a loss.
+// flushed waits for Flush, which may report a loss.
 func flushed(ctx context.Context, n *Node) error {
 	if err := n.Broker.Flush(ctx); err != nil {
 		if _, ok := asLoss(err); !ok {
@@ -45,8 +44,7 @@ func flushed(ctx context.Context, n *Node) error {
 	return nil
 }
 
-// crowd is a set of subscriptions of all sorts on one node, with a stream from
-// another node for each.
+// crowd is a set of subscriptions of all kinds on one node, with a stream from another node for each.
 type crowd struct {
 	subs    []*sub
 	streams [][]*stream // of each subscription
@@ -91,7 +89,7 @@ func (c *crowd) talk(ctx context.Context, n int) error {
 	return nil
 }
 
-// hear expects all of it.
+// hear expects the arrival of everything published.
 func (c *crowd) hear(ctx context.Context, clause Clause) error {
 	for i, s := range c.subs {
 		if err := s.all(ctx, clause, c.streams[i]...); err != nil {
@@ -101,8 +99,7 @@ func (c *crowd) hear(ctx context.Context, clause Clause) error {
 	return nil
 }
 
-// outage has one node's link taken away and given back, several times, while
-// another node publishes on.
+// outage takes away one node's link and restores it, several times, while another node keeps publishing.
 func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up func(*Node) error) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -123,14 +120,14 @@ func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up
 			return err
 		}
 		if err := down(b); err != nil {
-			return setup("taking the link away", err)
+			return setup("taking away the link", err)
 		}
 		for _, s := range c.subs {
 			if err := s.down(ctx, round); err != nil {
 				return err
 			}
 		}
-		if err := c.talk(ctx, 2); err != nil { // missed, perhaps
+		if err := c.talk(ctx, 2); err != nil { // possibly missed
 			return err
 		}
 		for _, s := range c.subs {
@@ -142,7 +139,7 @@ func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up
 			}
 		}
 		if err := up(b); err != nil {
-			return setup("giving the link back", err)
+			return setup("restoring the link", err)
 		}
 		for _, s := range c.subs {
 			if err := s.up(ctx, round); err != nil {
@@ -213,8 +210,8 @@ func caseRestart(ctx context.Context, e *env) error {
 				return err
 			}
 		}
-		// The publisher may lose what was on the wire to the old server; once it
-		// could flush it has reached the new one.
+		// The publisher may lose messages that were in flight to the old server. After a Flush it has reached the new
+		// one.
 		if err := eventually(ctx, func() error { return a.Broker.Flush(ctx) }); err != nil {
 			return fail(17, "Flush after a restart of the server returned %s", errText(err))
 		}
@@ -228,8 +225,7 @@ func caseRestart(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseSuperseded has another server take the place of the one that the nodes are connected
-// to.
+// caseSuperseded makes another server take the place of the one that the nodes are connected to.
 func caseSuperseded(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -270,8 +266,8 @@ func caseSuperseded(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	// The publisher may notice later than the subscribers. Until then the old server takes
-	// its messages, which are lost.
+	// The publisher may notice later than the subscribers. Until then the old server accepts its messages, which are
+	// lost.
 	st := e.from(a, elsewhere)
 	st.lossy.Store(true)
 	if err := eventually(ctx, func() error {
@@ -281,7 +277,7 @@ func caseSuperseded(ctx context.Context, e *env) error {
 		far.rec.mu.Lock()
 		defer far.rec.mu.Unlock()
 		if far.rec.track(st.id).n == 0 {
-			return errors.New("nothing arrives")
+			return errors.New("no message arrives")
 		}
 		return nil
 	}); err != nil {
@@ -310,8 +306,7 @@ func caseSuperseded(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseOnceAcross publishes from a node whose link is cut in the middle; the
-// recorders blame what comes twice.
+// caseOnceAcross publishes from a node whose link is cut in the middle. The recorders report duplicates.
 func caseOnceAcross(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -337,7 +332,7 @@ func caseOnceAcross(ctx context.Context, e *env) error {
 		return nil
 	}
 	for round := 1; round <= 3; round++ {
-		if err := publish(200); err != nil { // some of these are on the wire
+		if err := publish(200); err != nil { // some of these are in flight
 			return err
 		}
 		if err := e.cut(ctx, a, near, round); err != nil {
@@ -361,11 +356,11 @@ func caseOnceAcross(ctx context.Context, e *env) error {
 			}
 		}
 	}
-	// Nothing is lost in silence: what did not arrive was counted.
+	// No loss is silent: each message that did not arrive was counted.
 	stats := a.Broker.Stats()
 	missing := far.missing(st)
 	if missing > stats.Lost+stats.Uncertain {
-		return fail(18, "%d of %d messages did not arrive, and Stats knows of %d lost and %d uncertain",
+		return fail(18, "%d of %d messages did not arrive, and Stats counts %d lost and %d uncertain",
 			missing, far.last(st), stats.Lost, stats.Uncertain)
 	}
 	return nil

@@ -19,12 +19,12 @@ var outboxCases = []Case{
 	{Name: "B18_LossOnClose", Clauses: []Clause{18, 21}, Needs: CanCut, Timing: true, run: caseLossOnClose},
 }
 
-// losses collects what OnLoss tells, and blames overlapping calls.
+// losses collects the losses that OnLoss reports, and reports overlapping calls.
 type losses struct {
 	inside atomic.Int32
 	mu     sync.Mutex
 	err    error
-	sure   int // messages
+	sure   int // number of messages
 	unsure int
 	bytes  int
 }
@@ -32,14 +32,14 @@ type losses struct {
 func (l *losses) f(loss broker.Loss) {
 	alone := l.inside.Add(1) == 1
 	defer l.inside.Add(-1)
-	runtime.Gosched() // gives an overlapping call its chance
+	runtime.Gosched() // gives an overlapping call a chance
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !alone {
 		l.err = fail(18, "a function given to OnLoss was called while it was running")
 	}
 	if loss.Messages <= 0 || loss.Err == nil {
-		l.err = fail(18, "OnLoss was told %+v: no number or no reason", loss)
+		l.err = fail(18, "OnLoss reported %+v: no number or no reason", loss)
 	}
 	if loss.Uncertain {
 		l.unsure += loss.Messages
@@ -56,13 +56,13 @@ func (l *losses) matches(stats broker.Stats) error {
 		return l.err
 	}
 	if uint64(l.sure) != stats.Lost || uint64(l.unsure) != stats.Uncertain {
-		return fail(18, "OnLoss was told of %d lost and %d uncertain messages, Stats of %d and %d",
+		return fail(18, "OnLoss reported %d lost and %d uncertain messages, Stats counts %d and %d",
 			l.sure, l.unsure, stats.Lost, stats.Uncertain)
 	}
 	return nil
 }
 
-// balanced says whether every accepted message is accounted for.
+// balanced reports whether every accepted message is accounted for.
 func balanced(stats broker.Stats) error {
 	if stats.Accepted != stats.Sent+stats.Lost+stats.Uncertain+uint64(stats.QueuedMessages) {
 		return fail(18, "%d messages accepted are not %d sent + %d lost + %d uncertain + %d queued",
@@ -71,8 +71,8 @@ func balanced(stats broker.Stats) error {
 	return nil
 }
 
-// caseBounded fills the queue of a node whose link is cut. It must fill up, then
-// hold up Publish, and after the outage be delivered in order.
+// caseBounded fills the queue of a node whose link is cut. The queue must fill up, then block Publish, and after the
+// outage be delivered in order.
 func caseBounded(ctx context.Context, e *env) error {
 	const most = 256 << 20
 	a, b, err := e.pair(ctx)
@@ -100,8 +100,8 @@ func caseBounded(ctx context.Context, e *env) error {
 	if limit := a.Broker.Capabilities().MaxPayload; limit > 0 {
 		size = min(size, limit)
 	}
-	// On a busy machine a context may end before Publish has begun: only several
-	// refusals in a row mean that the queue is full.
+	// On a busy machine a context may end before Publish has begun. Only several failures in a row mean that the queue
+	// is full.
 	const full = 3
 	accepted, refused, inARow := 0, 0, 0
 	for inARow < full && accepted*size < most {
@@ -119,7 +119,7 @@ func caseBounded(ctx context.Context, e *env) error {
 	}
 	switch {
 	case accepted < 1:
-		return fail(16, "Publish waited although nothing was queued")
+		return fail(16, "Publish waited although no message was queued")
 	case inARow < full:
 		return fail(16, "Publish accepted %d MiB while the link was cut: the queue has no bound", most>>20)
 	}
@@ -142,9 +142,9 @@ func caseBounded(ctx context.Context, e *env) error {
 		return err
 	}
 	stats := a.Broker.Stats()
-	missing := far.missing(st) - uint64(refused) // which were never accepted
+	missing := far.missing(st) - uint64(refused) // these were never accepted
 	if missing > stats.Lost+stats.Uncertain {
-		return fail(18, "%d accepted messages did not arrive, and Stats knows of %d lost and %d uncertain",
+		return fail(18, "%d accepted messages did not arrive, and Stats counts %d lost and %d uncertain",
 			missing, stats.Lost, stats.Uncertain)
 	}
 	if err := eventually(ctx, func() error { return told.matches(a.Broker.Stats()) }); err != nil {
@@ -153,7 +153,7 @@ func caseBounded(ctx context.Context, e *env) error {
 	return balanced(a.Broker.Stats())
 }
 
-// caseNoWait publishes over a link with a delay that would add up.
+// caseNoWait publishes over a link whose delay would add up if Publish waited for it.
 func caseNoWait(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -164,14 +164,14 @@ func caseNoWait(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := a.SlowLink(ctx, 2*brief); err != nil {
+	if err := a.SlowLink(ctx, 2*shortWait); err != nil {
 		return setup("slowing a link", err)
 	}
-	// One at a time these would take 400 times 100 ms or more.
+	// With one round trip each these would take 400 times 100 ms or more.
 	st := e.from(a, ch)
 	for range 400 {
 		if err := st.publish(ctx); err != nil {
-			return fail(16, "Publish waits for each message's way there and back: %v", err)
+			return fail(16, "Publish waits for the round trip of each message: %v", err)
 		}
 	}
 	return s.all(ctx, 16, st)
@@ -290,12 +290,12 @@ func caseFlushCut(ctx context.Context, e *env) error {
 		return err
 	}
 	if missing := far.missing(st); missing > 0 && !lost {
-		return fail(17, "Flush told of no loss, and %d messages did not arrive", missing)
+		return fail(17, "Flush reported no loss, and %d messages did not arrive", missing)
 	}
 	return nil
 }
 
-// caseLossOnClose closes a node that has a queue and no link.
+// caseLossOnClose closes a node that has queued messages and no link.
 func caseLossOnClose(ctx context.Context, e *env) error {
 	a, err := e.node(ctx)
 	if err != nil {
@@ -324,7 +324,7 @@ func caseLossOnClose(ctx context.Context, e *env) error {
 	err = ends(ctx, "Close", a.Broker.Close)
 	stats := a.Broker.Stats()
 	if stats.Lost+stats.Uncertain == 0 {
-		return fail(18, "Close without a link, with 10 messages queued, and Stats knows of no loss")
+		return fail(18, "Close without a link, with 10 messages queued, and Stats counts no loss")
 	}
 	loss, isLoss := asLoss(err)
 	switch {
@@ -347,7 +347,7 @@ func caseLossOnClose(ctx context.Context, e *env) error {
 	not.mu.Lock()
 	defer not.mu.Unlock()
 	if not.sure+not.unsure > 0 {
-		return fail(18, "a function was told of a loss after the stop that OnLoss had returned for it")
+		return fail(18, "OnLoss called a function after its stop function had returned")
 	}
 	return nil
 }

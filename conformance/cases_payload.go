@@ -33,7 +33,7 @@ func caseSizes(ctx context.Context, e *env) error {
 	if limit <= 0 {
 		limit = 1 << 20
 	}
-	// One and zero bytes cannot carry a number.
+	// One and zero bytes have no room for a number.
 	s.rec.expectRaw()
 	small := [][]byte{{}, {'x'}, nil, {0}}
 	for _, p := range small {
@@ -70,7 +70,7 @@ func caseTooLarge(ctx context.Context, e *env) error {
 	case limit == 0:
 		return skip("the broker claims no MaxPayload")
 	case limit >= largest:
-		return skip("MaxPayload is %d, too much to try", limit)
+		return skip("MaxPayload is %d, too large to try", limit)
 	}
 	ch := native.Room("/size", "r")
 	s, err := e.subscribe(ctx, b, broker.Exactly(ch))
@@ -91,11 +91,11 @@ func caseTooLarge(ctx context.Context, e *env) error {
 	if after := a.Broker.Stats(); after.Accepted != before.Accepted {
 		return fail(6, "a refused payload was counted as accepted")
 	}
-	return e.one(ctx, s, a, ch) // the recorder sees it if the large ones were sent
+	return e.one(ctx, s, a, ch) // the recorder reports the large ones if they were sent
 }
 
-// caseOverwritten relies on publish, which overwrites every payload: here the
-// receiver is held up, so that queued payloads are overwritten before it sees them.
+// caseOverwritten relies on publish, which overwrites every payload. Here the receiver is blocked, so that queued
+// payloads are overwritten before it reads them.
 func caseOverwritten(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -182,7 +182,7 @@ func caseKept(ctx context.Context, e *env) error {
 		}
 	}
 	st := e.from(a, ch)
-	// Enough to go round whatever buffers are used again: some large, many small.
+	// Enough messages to reuse every buffer: some large, many small.
 	for i := range 1000 {
 		size := 64
 		if i%50 == 0 {

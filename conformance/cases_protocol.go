@@ -12,7 +12,7 @@ var protocolCases = []Case{
 	{Name: "B31_Protocol", Clauses: []Clause{31, 4, 19}, run: caseProtocol},
 }
 
-// third is a protocol that no broker was written for.
+// third is a protocol that no broker has names for.
 var third = broker.NewProtocol("conformance")
 
 func isUnsupported(err error) bool {
@@ -20,8 +20,8 @@ func isUnsupported(err error) bool {
 	return asType(err, &refused) && errors.Is(err, errors.ErrUnsupported)
 }
 
-// caseProtocol uses a third protocol. Each of its channels and filters works and meets no
-// channel of another protocol, or every call refuses it.
+// caseProtocol uses a third protocol. Either each of its channels and filters works and meets no channel of another
+// protocol, or every call refuses it.
 func caseProtocol(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -44,7 +44,7 @@ func caseProtocol(ctx context.Context, e *env) error {
 			if err != nil {
 				return fail(31, "Publish on %v returned %s", ch, errText(err))
 			}
-			// One subscription each, so that what comes by another's channel is seen.
+			// One subscription each, so that a message on another protocol's channel is detected.
 			own, err := e.subscribe(ctx, b, broker.Exactly(ch))
 			if err != nil {
 				return err
@@ -78,8 +78,7 @@ func caseProtocol(ctx context.Context, e *env) error {
 	return nil
 }
 
-// refused checks that no call takes a channel that Publish refuses, and that an Add with it
-// adds nothing.
+// refused checks that no call accepts a channel that Publish refuses, and that an Add with it adds nothing.
 func (e *env) refused(ctx context.Context, n *Node, s *sub, ch broker.Channel) error {
 	f, good := broker.Exactly(ch), broker.Exactly(native.Room("/p", "good"))
 	if _, err := e.trySubscribe(ctx, n, good, f); !isUnsupported(err) {
@@ -99,7 +98,7 @@ func (e *env) refused(ctx context.Context, n *Node, s *sub, ch broker.Channel) e
 	return e.silent(ctx, n, good.Channel(), n, nil, broker.Channel{})
 }
 
-// countedApart checks that subscribers of the third protocol count in no other.
+// countedApart checks that subscribers of the third protocol do not count in another.
 func (e *env) countedApart(ctx context.Context, a, b *Node) error {
 	if !isCarried(ctx, a, third.Requests("/counted")) || !isCarried(ctx, a, third.NodeResponses("/counted", "id")) {
 		return nil

@@ -20,8 +20,7 @@ var receiverCases = []Case{
 	{Name: "B14_SlowReceiver", Clauses: []Clause{14, 9}, Timing: true, run: caseSlowReceiver},
 }
 
-// caseOneAtATime floods one receiver, which looks for overlapping calls, from
-// several nodes and through several filters.
+// caseOneAtATime floods one receiver, which detects overlapping calls, from several nodes and through several filters.
 func caseOneAtATime(ctx context.Context, e *env) error {
 	b, err := e.node(ctx)
 	if err != nil {
@@ -48,7 +47,7 @@ func caseOneAtATime(ctx context.Context, e *env) error {
 	return s.all(ctx, 1, streams...)
 }
 
-// caseOwnGoroutine publishes with a lock held that the receiver takes too.
+// caseOwnGoroutine publishes while holding a lock that the receiver takes too.
 func caseOwnGoroutine(ctx context.Context, e *env) error {
 	n, err := e.node(ctx)
 	if err != nil {
@@ -101,8 +100,8 @@ func (l *locking) Deliver(broker.Channel, []byte) {
 func (*locking) Interrupted(error) {}
 func (*locking) Resumed()          {}
 
-// caseIndependent holds up one receiver. A hundred small messages must fit into
-// whatever buffers there are, so the others get them all.
+// caseIndependent blocks one receiver. Every buffer must have room for a hundred small messages, so the other
+// receivers get them all.
 func caseIndependent(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -135,7 +134,7 @@ func caseIndependent(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	// New subscriptions do not wait for it either.
+	// New subscriptions do not wait for the blocked receiver either.
 	for i := range 10 {
 		s, err := e.subscribe(ctx, b, broker.Exactly(native.Requests(fmt.Sprint("/held", i))))
 		if err != nil {
@@ -179,9 +178,8 @@ func caseFrozen(ctx context.Context, e *env) error {
 	return frozen.all(ctx, 1, st)
 }
 
-// caseSlowReceiver publishes without looking back to a receiver that is held up. A
-// broker with room keeps everything; one without tells of the gap in its place. The
-// recorder blames a gap that was not told.
+// caseSlowReceiver publishes without pause to a blocked receiver. A broker with room keeps everything; a broker
+// without room reports the gap in its place. The recorder reports a gap without Interrupted.
 func caseSlowReceiver(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -197,7 +195,7 @@ func caseSlowReceiver(ctx context.Context, e *env) error {
 	st := e.from(a, ch)
 	for range 20000 {
 		if err := st.publish(ctx); err != nil {
-			return fail(16, "Publish failed because of somebody else's slow receiver: %v", err)
+			return fail(16, "Publish failed because of another node's slow receiver: %v", err)
 		}
 	}
 	if err := s.held(ctx); err != nil {
@@ -219,7 +217,7 @@ func caseSlowReceiver(ctx context.Context, e *env) error {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()
 	t := s.rec.track(st.id)
-	// What was published only to see whether the rest has come may still be on its way.
+	// The messages published only to detect the end of the rest may still be in flight.
 	missing := int(t.last) - t.n
 	if missing > 0 && len(s.rec.interruption) == 0 {
 		return fail(14, "%d messages never arrived and Interrupted was not called", missing)
@@ -230,8 +228,8 @@ func caseSlowReceiver(ctx context.Context, e *env) error {
 	return nil
 }
 
-// casePrefilter has a receiver that wants no room until a message on another kind of
-// channel has been dealt with, which it takes its time for.
+// casePrefilter has a receiver that wants no room until it has handled a message on another kind of channel, which
+// takes a while.
 func casePrefilter(ctx context.Context, e *env) error {
 	n, err := e.node(ctx)
 	if err != nil {
@@ -256,7 +254,7 @@ func casePrefilter(ctx context.Context, e *env) error {
 	case <-ctx.Done():
 		return fail(1, "a message on %v did not arrive", native.Requests("/choosy"))
 	}
-	// The receiver is busy with the request: what follows is not to be asked about.
+	// The receiver is busy with the request: Wants must not be called for the following messages.
 	for i := range 10 {
 		if err := publish(native.Room("/choosy", "joined"), fmt.Sprint(i)); err != nil {
 			return err
@@ -270,13 +268,13 @@ func casePrefilter(ctx context.Context, e *env) error {
 		select {
 		case text := <-r.got:
 			if text != fmt.Sprint(i) {
-				return fail(2, "message %s where %d was to come", text, i)
+				return fail(2, "message %s instead of %d", text, i)
 			}
 		case <-ctx.Done():
 			return fail(26, "message %d for a room that the receiver wants, since it dealt with an earlier request, did not arrive", i)
 		}
 	}
-	// Of an unwanted room's messages any may be missing, but nothing else.
+	// Any message for an unwanted room may be missing, but no other.
 	for i := range 10 {
 		if err := publish(native.Room("/choosy", "other"), "unwanted"); err != nil {
 			return err
@@ -291,14 +289,14 @@ func casePrefilter(ctx context.Context, e *env) error {
 			if text == fmt.Sprint(i) {
 				i++
 			} else if text != "unwanted" {
-				return fail(2, "message %s where %d was to come", text, i)
+				return fail(2, "message %s instead of %d", text, i)
 			}
 		case <-ctx.Done():
 			return fail(26, "message %d for a room that the receiver wants did not arrive", i)
 		}
 	}
 	if r.early.Load() {
-		return fail(26, "Wants was asked while Deliver was busy with an earlier message on a channel of another kind")
+		return fail(26, "Wants was called while Deliver was busy with an earlier message on a channel of another kind")
 	}
 	if err := s.Close(ctx); err != nil {
 		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
@@ -306,7 +304,7 @@ func casePrefilter(ctx context.Context, e *env) error {
 	return nil
 }
 
-// choosy wants the room "joined" once it has dealt with a request.
+// choosy wants the room "joined" once it has handled a request.
 type choosy struct {
 	hold, held chan struct{}
 	got        chan string
@@ -334,8 +332,7 @@ func (c *choosy) Wants(ch broker.Channel) bool {
 func (*choosy) Interrupted(error) {}
 func (*choosy) Resumed()          {}
 
-// caseTryReceiver has a receiver that often refuses to take, and that is in no hurry when it
-// is made to.
+// caseTryReceiver has a receiver whose TryDeliver often returns false, and whose Deliver is slow.
 func caseTryReceiver(ctx context.Context, e *env) error {
 	const messages = 2000
 	n, err := e.node(ctx)
@@ -359,7 +356,7 @@ func caseTryReceiver(ctx context.Context, e *env) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.err == nil {
-			r.err = fail(27, "only %d of %d messages have come, by TryDeliver or Deliver", r.seen, messages)
+			r.err = fail(27, "only %d of %d messages arrived by TryDeliver or Deliver", r.seen, messages)
 		}
 		return r.err
 	}
@@ -369,16 +366,16 @@ func caseTryReceiver(ctx context.Context, e *env) error {
 	return r.err
 }
 
-// picky takes two of three messages and counts all of them.
+// picky accepts two of three messages in TryDeliver, and counts all of them.
 type picky struct {
 	last   int
-	end    chan struct{} // closed with the last message, or the first thing that is wrong
+	end    chan struct{} // closed with the last message, or the first violation
 	inside atomic.Int32
 
 	mu      sync.Mutex
 	seen    int
 	asked   int
-	refused string // what Deliver must bring next; empty: anything
+	refused string // the message that Deliver must bring next; empty: any
 	err     error
 }
 
@@ -387,7 +384,7 @@ func (p *picky) TryDeliver(ch broker.Channel, payload []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused != "" {
-		p.wrong("Take was called with %q before Deliver with %q, which it had refused", payload, p.refused)
+		p.wrong("TryDeliver was called with %q before Deliver with %q, which TryDeliver had refused", payload, p.refused)
 		return true
 	}
 	if p.asked++; p.asked%3 == 0 {
@@ -400,7 +397,7 @@ func (p *picky) TryDeliver(ch broker.Channel, payload []byte) bool {
 
 func (p *picky) Deliver(ch broker.Channel, payload []byte) {
 	defer p.enter()()
-	runtime.Gosched() // meanwhile others may try
+	runtime.Gosched() // gives other calls a chance
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused != "" && p.refused != string(payload) {
@@ -413,7 +410,7 @@ func (p *picky) Deliver(ch broker.Channel, payload []byte) {
 func (p *picky) Interrupted(error) {}
 func (p *picky) Resumed()          {}
 
-// enter notes a call, until what it returns is called.
+// enter marks the start of a call, and returns a function that marks its end.
 func (p *picky) enter() (leave func()) {
 	if p.inside.Add(1) > 1 {
 		p.mu.Lock()
@@ -423,17 +420,17 @@ func (p *picky) enter() (leave func()) {
 	return func() { p.inside.Add(-1) }
 }
 
-// next counts a message. mu is held.
+// next counts a message. The caller holds mu.
 func (p *picky) next(payload []byte) {
 	if p.seen++; string(payload) != fmt.Sprint(p.seen) {
-		p.wrong("message %q where %d was to come", payload, p.seen)
+		p.wrong("message %q instead of %d", payload, p.seen)
 	}
 	if p.seen == p.last && p.err == nil {
 		close(p.end)
 	}
 }
 
-// wrong keeps the first thing that is. mu is held.
+// wrong keeps the first violation. The caller holds mu.
 func (p *picky) wrong(format string, args ...any) {
 	if p.err == nil {
 		p.err = fail(27, format, args...)

@@ -44,7 +44,7 @@ func caseRemove(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	// A closed subscription hears nothing, and may be closed again.
+	// A closed subscription receives nothing, and may be closed again.
 	if err := s.end(ctx); err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func caseRemove(ctx context.Context, e *env) error {
 	return e.silent(ctx, a, marker, b, nil, marker)
 }
 
-// load publishes on streams, in turn, until stopped; then it gives its error. It
-// does not run ahead of paced, which must always have the first stream.
+// load publishes on streams, in turn, until stopped; stop returns its error. It does not overtake paced, which must
+// always select the first stream.
 func load(ctx context.Context, streams []*stream, paced *sub) (stop func() error) {
 	quit, done := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -86,9 +86,8 @@ func load(ctx context.Context, streams []*stream, paced *sub) (stop func() error
 	}
 }
 
-// caseRemoveUnderLoad removes and adds a filter again and again while messages
-// come in; the recorder looks at the beginning and the end of each call whether its
-// filter is still there, and that the filter beside it misses nothing.
+// caseRemoveUnderLoad removes and adds a filter again and again while messages arrive. At the start and the end of
+// each call the recorder checks whether the filter is still active, and that the filter beside it misses nothing.
 func caseRemoveUnderLoad(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -109,10 +108,10 @@ func caseRemoveUnderLoad(ctx context.Context, e *env) error {
 		if err = s.add(ctx, f); err != nil {
 			break
 		}
-		// Messages are on their way: wait for one, so that the removal meets others.
+		// Messages are in flight: wait for one, so that the removal overlaps with others.
 		before := s.count(streams[1+i%2])
 		if err = s.await(ctx, 1, func() bool { return s.rec.track(streams[1+i%2].id).n > before }, nil, func() (string, []any) {
-			return "nothing arrived on %v after Add", []any{f}
+			return "no message arrived on %v after Add", []any{f}
 		}); err != nil {
 			break
 		}
@@ -145,7 +144,7 @@ func caseCloseUnderLoad(ctx context.Context, e *env) error {
 			break
 		}
 		if err = s.await(ctx, 1, func() bool { return s.rec.track(st.id).n > 0 }, nil, func() (string, []any) {
-			return "nothing arrived on %v after Subscribe", []any{f}
+			return "no message arrived on %v after Subscribe", []any{f}
 		}); err != nil {
 			break
 		}
@@ -156,8 +155,8 @@ func caseCloseUnderLoad(ctx context.Context, e *env) error {
 	return errors.Join(err, stop())
 }
 
-// caseRemoveWaits calls Remove and Close while the receiver is held up in a call
-// for what they remove: they must not return nil before that call does.
+// caseRemoveWaits calls Remove and Close while a call of the receiver for the removed filter is blocked. They must not
+// return nil before that call returns.
 func caseRemoveWaits(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -184,12 +183,12 @@ func caseRemoveWaits(ctx context.Context, e *env) error {
 		}
 		switch err := ends(ctx, how, call); {
 		case err == nil:
-			return fail(11, "%s returned nil while the receiver was being called for what it removed", how)
+			return fail(11, "%s returned nil during a call of the receiver for the removed filter", how)
 		case !errors.Is(err, context.DeadlineExceeded):
 			return err
 		}
 		s.rec.letGo()
-		// The second attempt is undisturbed.
+		// The second attempt is not disturbed.
 		if how == "Remove" {
 			if err := s.remove(ctx, broker.Exactly(ch)); err != nil {
 				return err
@@ -202,8 +201,8 @@ func caseRemoveWaits(ctx context.Context, e *env) error {
 	return nil
 }
 
-// caseOthersStay removes filters and closes subscriptions beside others that hold
-// the same channels, on the same node and on another, while messages come in.
+// caseOthersStay removes filters and closes subscriptions beside others that hold the same channels, on the same node
+// and on another, while messages arrive.
 func caseOthersStay(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -253,7 +252,7 @@ func caseOthersStay(ctx context.Context, e *env) error {
 	return remote.all(ctx, 12, streams...)
 }
 
-// caseOverlapping takes away one of two filters that both select a channel.
+// caseOverlapping removes one of two filters that both select a channel.
 func caseOverlapping(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -281,9 +280,9 @@ func (e *env) overlap(ctx context.Context, a, b *Node, room broker.Channel, ever
 		if err = s.remove(ctx, f); err != nil {
 			break
 		}
-		seen := st.started.Load() + 1 // its Publish has not begun
+		seen := st.started.Load() + 1 // the Publish call of this message has not begun
 		if err = s.await(ctx, 12, func() bool { return s.rec.track(st.id).last >= seen }, nil, func() (string, []any) {
-			return "nothing arrived on %v any more after %v was removed, which another filter selects too", []any{room, f}
+			return "no message arrived on %v, which another filter selects too, after %v was removed", []any{room, f}
 		}); err != nil {
 			break
 		}
@@ -317,10 +316,10 @@ func caseAgain(ctx context.Context, e *env) error {
 	if err := e.one(ctx, s, a, twice); err != nil {
 		return err
 	}
-	// Removing what it never had does not take it from another subscription.
+	// Removing a filter that a subscription never had does not take it from another subscription.
 	for range 2 {
 		if err := s.remove(ctx, broker.Exactly(never), native.EveryRoom("/y"), broker.Exactly(native.Broadcast("/y"))); err != nil {
-			return fail(13, "removing a filter that is not there: %v", err)
+			return fail(13, "removing an unknown filter: %v", err)
 		}
 	}
 	for _, ch := range []broker.Channel{never, native.Broadcast("/y"), native.Room("/y", "r")} {
@@ -328,7 +327,7 @@ func caseAgain(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	// Added three times, removed once: gone.
+	// Added three times and removed once, a filter is inactive.
 	for range 2 {
 		if err := s.remove(ctx, broker.Exactly(twice)); err != nil {
 			return err
@@ -337,7 +336,7 @@ func caseAgain(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	// And back again.
+	// It can be added again.
 	if err := s.add(ctx, broker.Exactly(twice)); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ var rightsCases = []Case{
 	{Name: "B30_CutOff", Clauses: []Clause{30, 22, 23}, Needs: CanCut, Timing: true, run: caseCutOff},
 }
 
-// caseWithdrawn takes from a node the right to subscribe, and gives it back, twice.
+// caseWithdrawn withdraws a node's right to subscribe, and restores it, twice.
 func caseWithdrawn(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -50,7 +50,7 @@ func caseWithdrawn(ctx context.Context, e *env) error {
 			return err
 		}
 		if err := a.Broker.Flush(ctx); err != nil {
-			return fail(17, "Flush of a node that may do everything returned %s", errText(err))
+			return fail(17, "Flush of a node with all rights returned %s", errText(err))
 		}
 		for _, s := range c.subs {
 			s.rec.mu.Lock()
@@ -61,11 +61,11 @@ func caseWithdrawn(ctx context.Context, e *env) error {
 			}
 		}
 		if err := b.Allow(ctx); err != nil {
-			return setup("giving a right back", err)
+			return setup("restoring a right", err)
 		}
 		for _, s := range c.subs {
 			if err := s.await(ctx, 28, func() bool { return s.rec.resumed >= round }, nil, func() (string, []any) {
-				return "the right to subscribe is back and Resumed was not called (call %d)", []any{round}
+				return "the right to subscribe was restored and Resumed was not called (call %d)", []any{round}
 			}); err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func (s *sub) interruptedBy(refused func(error) bool) error {
 	return nil
 }
 
-// casePublishingWithdrawn takes from a node the right to publish, and gives it back.
+// casePublishingWithdrawn withdraws a node's right to publish, and restores it.
 func casePublishingWithdrawn(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -136,30 +136,30 @@ func casePublishingWithdrawn(ctx context.Context, e *env) error {
 		return fail(28, "Flush returned %s, want %d messages lost for the system's reason", errText(loss), n)
 	}
 	if err := b.Allow(ctx); err != nil {
-		return setup("giving a right back", err)
+		return setup("restoring a right", err)
 	}
-	// A broker may have lost its connection by this, and be on its way back.
+	// The withdrawal may have broken the broker's connection, and the broker may still be reconnecting.
 	if err := eventually(ctx, func() error {
 		if err := st.publish(ctx); err != nil {
 			return err
 		}
 		return b.Broker.Flush(ctx)
 	}); err != nil {
-		return fail(28, "the right to publish is back and Flush returned %s", errText(err))
+		return fail(28, "the right to publish was restored and Flush returned %s", errText(err))
 	}
 	if err := s.all(ctx, 28, st); err != nil {
 		return err
 	}
 	stats := b.Broker.Stats()
 	if missing := s.missing(st); missing > stats.Lost+stats.Uncertain {
-		return fail(18, "%d messages did not arrive, and Stats knows of %d lost and %d uncertain", missing, stats.Lost, stats.Uncertain)
+		return fail(18, "%d messages did not arrive, and Stats counts %d lost and %d uncertain", missing, stats.Lost, stats.Uncertain)
 	}
-	// The last loss may not have been told yet.
+	// The last loss may not have been reported yet.
 	err = eventually(ctx, func() error { return errors.Join(told.matches(b.Broker.Stats()), balanced(b.Broker.Stats())) })
 	return err
 }
 
-// caseMayNotCount takes from a node the right to count, and gives it back, twice.
+// caseMayNotCount withdraws a node's right to count, and restores it, twice.
 func caseMayNotCount(ctx context.Context, e *env) error {
 	a, err := e.counting(ctx)
 	if err != nil {
@@ -186,7 +186,7 @@ func caseMayNotCount(ctx context.Context, e *env) error {
 		}
 		for i, n := range counts {
 			if len(counts) != len(held) || n > 1 {
-				return fail(30, "Subscribers returned %d of %s, of which there is 1, as a lower bound", counts[i], clip(held[i]))
+				return fail(30, "Subscribers returned %d of %s, where a lower bound of 1 was expected", counts[i], clip(held[i]))
 			}
 		}
 		ids, err := a.Broker.Responders(ctx, native, "/inexact")
@@ -201,11 +201,11 @@ func caseMayNotCount(ctx context.Context, e *env) error {
 		if err := e.count(ctx, b, 30, 1, held...); err != nil { // no other node is affected
 			return err
 		}
-		if err := e.one(ctx, s, a, held[0]); err != nil { // nor anything else
+		if err := e.one(ctx, s, a, held[0]); err != nil { // nor is any other call
 			return err
 		}
 		if err := a.Allow(ctx); err != nil {
-			return setup("giving a right back", err)
+			return setup("restoring a right", err)
 		}
 		if err := e.countSoon(ctx, a, 1, held...); err != nil {
 			return err
@@ -221,22 +221,22 @@ func (e *env) countable(ctx context.Context, a, b *Node) (held []broker.Channel,
 	return held, s, err
 }
 
-// inexact checks the error of a node that may not count. supported: it could otherwise.
+// inexact checks the error of a node that may not count. supported: the broker can count otherwise.
 func (n *Node) inexact(what string, err error, supported bool) error {
 	var inexact *broker.InexactError
 	switch {
 	case !supported && errors.Is(err, errors.ErrUnsupported):
 		return nil
 	case !errors.As(err, &inexact):
-		return fail(30, "%s of a node that may not count returned %s, want an *InexactError", what, errText(err))
+		return fail(30, "%s of a node without the right to count returned %s, want an *InexactError", what, errText(err))
 	case !n.Refused(err):
-		return fail(30, "%s of a node that may not count returned %s, which is not the system's reason", what, errText(err))
+		return fail(30, "%s of a node without the right to count returned %s, which is not the system's reason", what, errText(err))
 	}
 	return nil
 }
 
-// caseCutOff counts while the counting node's link is down: it returns what is so, or an
-// error, but no other number.
+// caseCutOff counts while the counting node's link is down. The call returns the true number or an error, but no other
+// number.
 func caseCutOff(ctx context.Context, e *env) error {
 	a, err := e.counting(ctx)
 	if err != nil {
@@ -267,7 +267,7 @@ func caseCutOff(ctx context.Context, e *env) error {
 		return fail(30, "Responders of a node that is cut off returned %q without an error, instead of [b]", ids)
 	}
 	if err := a.Heal(ctx); err != nil {
-		return setup("resuming a node", err)
+		return setup("healing a node", err)
 	}
 	return e.countSoon(ctx, a, 1, held...)
 }

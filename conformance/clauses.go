@@ -2,13 +2,13 @@ package conformance
 
 import "strconv"
 
-// Clause is one promise: B1 and so on are the clauses of package broker, F1 and so on
-// those of a fleet, which stand in this package's documentation.
+// Clause is one promise. B1 and following are the clauses of package broker, F1 and following those of a fleet, in
+// this package's documentation.
 type Clause int
 
 // The clauses of a fleet.
 const (
-	fleet Clause = 1000 + iota // what their numbers begin after
+	fleetBase Clause = 1000 + iota // the numbers of a fleet's clauses follow this one
 	f1
 	f2
 	f3
@@ -31,11 +31,11 @@ const (
 	f20
 )
 
-// BrokerClauses returns B1 to the last.
+// BrokerClauses returns B1 to the last clause of package broker.
 func BrokerClauses() []Clause { return numbered(0, len(clauses)-1) }
 
-// FleetClauses returns F1 to the last.
-func FleetClauses() []Clause { return numbered(fleet, len(fleetClauses)-1) }
+// FleetClauses returns F1 to the last clause of a fleet.
+func FleetClauses() []Clause { return numbered(fleetBase, len(fleetClauses)-1) }
 
 func numbered(after Clause, n int) []Clause {
 	list := make([]Clause, n)
@@ -45,97 +45,95 @@ func numbered(after Clause, n int) []Clause {
 	return list
 }
 
-// String is the clause's name, such as B7 or F12.
+// String returns the clause's name, such as B7 or F12.
 func (c Clause) String() string {
-	if c > fleet {
-		return "F" + strconv.Itoa(int(c-fleet))
+	if c > fleetBase {
+		return "F" + strconv.Itoa(int(c-fleetBase))
 	}
 	return "B" + strconv.Itoa(int(c))
 }
 
-// Text is what the clause says.
+// Text returns the text of the clause.
 func (c Clause) Text() string {
 	switch {
 	case c > 0 && int(c) < len(clauses):
 		return clauses[c]
-	case c > fleet && int(c-fleet) < len(fleetClauses):
-		return fleetClauses[c-fleet]
+	case c > fleetBase && int(c-fleetBase) < len(fleetClauses):
+		return fleetClauses[c-fleetBase]
 	}
-	return "there is no clause " + c.String()
+	return "unknown clause " + c.String()
 }
 
-// clauses is the text of package broker's documentation, held equal by a test, so
-// that a failure can quote it.
+// clauses is the text of package broker's documentation, so that a failure can quote it. A test requires both to be
+// equal.
 var clauses = [...]string{
-	1: "A nil error from Subscribe or Add means live: whatever is published afterwards, by anybody, on " +
-		"a matching channel is delivered.",
+	1: "A nil error from Subscribe or Add means live: every message that any node publishes afterwards on a " +
+		"matching channel is delivered.",
 	2: "Messages of one publisher on one channel arrive in the order of their Publish calls.",
-	3: "A message is delivered at most once to a subscription, also when several of its filters match " +
-		"and also across an outage.",
-	4: "Nothing is delivered that was not published: payloads arrive byte for byte, on an equal " +
-		"Channel, and never on a channel that no filter matches. Namespaces, rooms and node ids are " +
-		"compared as whole names: \"/a\" and \"/ab\", or \"/a\" room \"b\" and \"/a/b\", never meet. " +
-		"Neither do two protocols.",
-	5: "Any valid UTF-8 name up to MaxNameLen bytes works, whatever characters it has, or is refused by " +
-		"Publish and Subscribe alike with a *NameError. Invalid UTF-8 and longer names are always " +
-		"refused.",
-	6: "A payload larger than Capabilities.MaxPayload is refused with a *PayloadError before anything " +
-		"is sent; every size up to it arrives, the empty one too.",
+	3: "A message is delivered at most once to a subscription, also when several of its filters match and " +
+		"also across an outage.",
+	4: "Only published messages are delivered: payloads arrive byte for byte, on an equal Channel, and never " +
+		"on a channel that no filter matches. Namespaces, rooms and node ids are compared as whole names: " +
+		"\"/a\" and \"/ab\", or \"/a\" room \"b\" and \"/a/b\", never meet. Neither do two protocols.",
+	5: "Any valid UTF-8 name up to MaxNameLen bytes works, whatever characters it has, or both Publish and " +
+		"Subscribe refuse it with a *NameError. Invalid UTF-8 and longer names are always refused.",
+	6: "Publish refuses a payload larger than Capabilities.MaxPayload with a *PayloadError before anything " +
+		"is sent. Every size up to MaxPayload arrives, the empty one too.",
 	7: "Publish does not keep the payload after it returns: the caller may overwrite it at once.",
-	8: "A delivered payload is the receiver's to read for as long as it likes. It is never written to " +
-		"again, by anybody: receivers may share it.",
-	9: "A receiver's methods are called one at a time, in order, from the broker's goroutines. " +
-		"Different subscriptions do not wait for each other longer than their stated buffers allow.",
-	10: "A publisher receives its own messages if it is subscribed, in place.",
-	11: "After Subscription.Remove, Subscription.Close or Close returns, no call of the receiver for what " +
-		"was removed is running or will begin, unless the call returned its context's error: a call of the " +
-		"receiver may then still run. (Not to be called from inside a receiver's method: that would wait " +
-		"for itself.)",
+	8: "A receiver may read a delivered payload for as long as it likes. No component writes to it again, " +
+		"and receivers may share it.",
+	9: "The broker's goroutines call a receiver's methods one at a time, in order. Subscriptions do not wait " +
+		"for each other longer than their stated buffers allow.",
+	10: "A subscribed publisher receives its own messages, in their place in the order.",
+	11: "After Subscription.Remove, Subscription.Close or Close returns, no call of the receiver for what was " +
+		"removed is running or will begin. The exception is a call that returned its context's error: a call " +
+		"of the receiver may then still run. A receiver's method must not make these calls: they would wait " +
+		"for that method.",
 	12: "Removing one filter, or closing one subscription, leaves the others live without a gap.",
-	13: "Adding a filter that is already there and removing one that is not are no errors and change " +
-		"nothing.",
-	14: "When messages may have been missed, the receiver is told: Interrupted(err) comes after the last " +
-		"message from before the gap and Resumed() before the first message from after it. The two " +
+	13: "Adding an active filter and removing an unknown one are no errors and change nothing.",
+	14: "When messages may have been missed, the broker notifies the receiver: Interrupted(err) comes after " +
+		"the last message from before the gap, and Resumed() before the first message from after it. The two " +
 		"alternate, starting with Interrupted.",
-	15: "Subscriptions come back by themselves after an outage, all of them. Resumed means live in the " +
-		"sense of B1.",
-	16: "Publish takes a message into a bounded, ordered queue and returns. It waits only while that " +
-		"queue is full, and until its context ends.",
-	17: "Flush returns nil once everything accepted before it has been handed to the system. If some of " +
-		"that was or may have been lost, it returns a *LossError: each loss is in the result of " +
-		"at least one Flush or Close.",
+	15: "After an outage the broker restores all subscriptions by itself. Resumed means live in the sense of " +
+		"B1.",
+	16: "Publish puts a message into a bounded, ordered queue and returns. It waits only while that queue is " +
+		"full, and until its context ends.",
+	17: "Flush returns nil once everything accepted before it has been handed to the system. If some of that " +
+		"was or may have been lost, it returns a *LossError. Each loss is in the result of at least one Flush " +
+		"or Close.",
 	18: "Every accepted message that was not or may not have been handed over is counted in Stats and " +
-		"told to the functions given to OnLoss. Nothing is lost in silence.",
-	19: "A context that has ended makes Publish, Flush, Subscribe, Add, Remove and Subscribers return " +
-		"its error, unwrapped, without effect: a Subscribe that failed has left nothing behind.",
+		"reported to the functions given to OnLoss. No loss is silent.",
+	19: "An ended context makes Publish, Flush, Subscribe, Add, Remove and Subscribers return its error, " +
+		"unwrapped, without effect. A failed Subscribe leaves nothing behind.",
 	20: "Every call that can wait ends when its context does.",
-	21: "Close hands over what was accepted (until its context ends), stops every subscription, waits " +
-		"for its goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add, Subscribers and Responders " +
-		"return ErrClosed. Remove and a subscription's Close return nil.",
-	22: "Subscribers counts, for each channel, the brokers that hold an Exactly subscription to it, this " +
-		"one included, each once. EveryRoom and Uncounted do not count. A broker that cannot count returns " +
-		"errors.ErrUnsupported and says so in Capabilities.",
-	23: "Responders lists the node ids for which some broker holds Exactly of NodeResponses(ns, id), on " +
-		"the same terms.",
+	21: "Close hands over the accepted messages (until its context ends), stops every subscription, waits for " +
+		"its goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add, Subscribers and " +
+		"Responders return ErrClosed. Remove and a subscription's Close return nil.",
+	22: "Subscribers counts, for each channel, the brokers that hold an Exactly subscription to it, each " +
+		"once, the calling broker included. EveryRoom and Uncounted do not count. A broker that cannot count " +
+		"returns errors.ErrUnsupported, and its Capabilities say so.",
+	23: "Responders lists the node ids for which some broker holds Exactly of NodeResponses(ns, id), on the " +
+		"same terms.",
 	24: "All methods may be called at the same time from any goroutine.",
 	25: "Capabilities never changes during a broker's life and claims nothing that is not so.",
-	26: "If a receiver is a Prefilter, a message on a room's channel may stay undelivered for which Wants " +
-		"said no. Wants is asked only when Deliver has returned for everything that came before on channels " +
-		"of other kinds: a request to join a room takes effect on what follows it. Any message for which " +
-		"Wants was not asked, or said yes, is delivered.",
-	27: "If a receiver is a TryReceiver, TryDeliver may be called in place of Deliver, under the same rules " +
-		"(B9, B11). A message for which TryDeliver said no comes by Deliver, before anything else.",
-	28: "A subscription that the system withdraws after it had granted it is interrupted: Interrupted " +
-		"has the system's reason. The broker asks again by itself, and calls Resumed when all filters " +
-		"are granted. Messages that the system refuses are lost (B18), for its reason.",
-	29: "A server that still responds but does not carry the system's messages any more, such as a " +
-		"demoted primary, is an outage (B14, B15, B18), although no connection was closed. The broker " +
-		"finds the server that took its place, and counts (B22, B23) are right again afterwards.",
-	30: "Subscribers and Responders see every subscriber, wherever in the system it is connected. If " +
-		"they did not look everywhere, or may not look at all, they return an *InexactError with the reason: " +
-		"the numbers beside it are lower bounds and the list may lack some, or both are nil.",
-	31: "Protocols are open. Every broker carries Native and SocketIO. It either carries another protocol " +
-		"in the sense of all other clauses, or Publish, Subscribe, Add, Subscribers and Responders refuse it " +
+	26: "If a receiver is a Prefilter, a message on a room's channel for which Wants returned false may stay " +
+		"undelivered. Wants is called only when Deliver has returned for every earlier message on channels of " +
+		"other kinds, so a request to join a room takes effect on the messages after it. Any message for " +
+		"which Wants was not called, or returned true, is delivered.",
+	27: "If a receiver is a TryReceiver, the broker may call TryDeliver in place of Deliver, under the same " +
+		"rules (B9, B11). A message for which TryDeliver returned false comes by Deliver, before anything " +
+		"else.",
+	28: "A subscription that the system withdraws after granting it is interrupted: Interrupted has the " +
+		"system's reason. The broker requests it again by itself, and calls Resumed when all filters are " +
+		"granted. Messages that the system refuses are lost (B18), for its reason.",
+	29: "A server that still responds but does not carry the system's messages any more, such as a demoted " +
+		"primary, is an outage (B14, B15, B18), although no connection was closed. The broker finds the " +
+		"server that took its place. Afterwards counts (B22, B23) are right again.",
+	30: "Subscribers and Responders see every subscriber, wherever in the system it is connected. If they did " +
+		"not look everywhere, or may not look at all, they return an *InexactError with the reason. The " +
+		"returned numbers are then lower bounds and the list may be incomplete, or both are nil.",
+	31: "Protocols are open. Every broker carries Native and SocketIO. It either carries another protocol in " +
+		"the sense of all other clauses, or Publish, Subscribe, Add, Subscribers and Responders refuse it " +
 		"with a *ProtocolError, without effect. It may refuse single kinds of channels and filters of a " +
-		"protocol like that.",
+		"protocol in the same way.",
 }

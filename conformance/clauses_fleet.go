@@ -1,40 +1,44 @@
 package conformance
 
-// fleetClauses is the text of this package's documentation, held equal by a test.
+// fleetClauses is the text of this package's documentation. A test requires both to be equal.
 var fleetClauses = [...]string{
-	1: "A namespace is live when Node.Namespace returns, also on a node that comes late: from then on it hears " +
-		"every broadcast, and every question of a node that knows it, or that can count, is asked of it too.",
-	2: "A broadcast reaches each member that its target selects (everybody, one room, several rooms, one member; " +
-		"with exceptions; on this node only; on the others only), on every node, exactly once, and nobody else.",
-	3: "What one node sends to one selection of rooms arrives everywhere in that order. With nothing wrong, " +
-		"nothing is reported to OnError.",
-	4: "Every node answers a question about members and rooms: the answer is complete, says on which node each " +
-		"member is, and names the nodes that answered.",
-	5: "An operation on members of any node, by id or by selection, is done when the call returns nil, to these " +
-		"members and no others, and takes effect on what the same node sends next.",
-	6: "\"No such member\" is an answer, which comes as soon as every node has given it.",
-	7: "A request of the application reaches each other node once and brings back what each said, errors too. A " +
-		"broadcast with acknowledgements brings back those of exactly the selected members.",
-	8: "Peers lists all other nodes with what they serve, and Count counts all.",
-	9: "A node that leaves is not waited for, and neither are two that leave at once; afterwards they are no " +
-		"longer asked, listed or counted.",
-	10: "If a node is killed in the middle of a question, the answer has what the others said and names the " +
-		"missing node, by the deadline, and on a broker that counts before it. The next question does not wait for " +
-		"that node, and after PeerTimeout it is forgotten.",
-	11: "The same if a node is frozen, by the deadline; the next question does not wait for it. When it runs on it " +
-		"answers again.",
-	12: "The same if a node's link is cut. That node's own members go on hearing it, its questions end by their " +
-		"deadline, and OnError is told. When the link is back, all hear and answer each other again.",
-	13: "No call takes longer than its deadline or its context, whatever other nodes do. A context's error comes " +
-		"as it is, or in a *PartialError with what is known.",
-	14: "Two nodes with one id are told so, and nothing hangs; when one of them leaves, the fleet is whole again. A " +
-		"second namespace or member of one name on one node is refused.",
-	15: "Every name that the broker carries works for namespaces, rooms and members. What is too large for the " +
-		"broker is a typed error: for a broadcast before anybody has got it, and for an answer the asker is told.",
+	1: "A namespace is live when Node.Namespace returns, also on a late node. From then on it receives every " +
+		"broadcast, and every request of a node that knows it or that can count.",
+	2: "A broadcast reaches each member that its target selects, on every node, exactly once, and no other " +
+		"member. A target selects all members, one room, several rooms or one member, with exceptions, on all " +
+		"nodes, on this node only, or on the others only.",
+	3: "The messages of one node to one selection of rooms arrive everywhere in their order. Without a " +
+		"fault, no error is reported to OnError.",
+	4: "Every node responds to a query about members and rooms. The result is complete, says on which node " +
+		"each member is, and names the nodes that responded.",
+	5: "An operation on members of any node, by id or by selection, is done when the call returns nil, for " +
+		"these members and no others, and affects the next messages of the same node.",
+	6: "\"No such member\" is a result. It comes as soon as every node has responded.",
+	7: "A request of the application reaches each other node once, and its result has the response or the " +
+		"error of each. A broadcast with acknowledgements has those of exactly the selected members.",
+	8: "Peers lists all other nodes with their namespaces, and Count counts all nodes.",
+	9: "Calls do not wait for a node that leaves, nor for two that leave at once. Afterwards these nodes get " +
+		"no requests and are neither listed nor counted.",
+	10: "If a node is killed during a query, the result has the responses of the others and names the missing " +
+		"node. It comes by the deadline, and earlier on a broker that counts. The next query does not wait " +
+		"for that node, and after PeerTimeout the node is forgotten.",
+	11: "The same holds if a node is frozen, with the result by the deadline. The next query does not wait " +
+		"for the node. When it runs again it responds again.",
+	12: "The same holds if a node's link is cut. That node's own members still receive its broadcasts, its " +
+		"queries end by their deadline, and OnError reports the outage. When the link is back, all nodes " +
+		"receive messages from and respond to each other again.",
+	13: "No call takes longer than its deadline or its context, whatever other nodes do. A context's error is " +
+		"returned unwrapped, or in a *PartialError with the known part of the result.",
+	14: "Two nodes with one id both report it, and no call hangs. When one of them leaves, the fleet is whole " +
+		"again. A second namespace or member of one name on one node is refused.",
+	15: "Every name that the broker carries works for namespaces, rooms and members. A message that is too " +
+		"large for the broker is a typed error. A broadcast returns it before any member has received the " +
+		"message. For a response the requester gets it.",
 	16: "All methods may be called at the same time from any goroutine, while nodes come and go.",
-	17: "As soon as Node.Namespace has returned, a query in it by any node is answered by all nodes that have it, or says " +
-		"that it may not be. A node that nobody has heard of is not said to be gone, and neither is its member.",
-	18: "What it takes to announce namespaces grows with their number, and a node that comes late learns of all.",
-	19: "What it takes to start N nodes at once is at most 8 N² announcements that nodes get.",
-	20: "A node that gets 500 requests at once answers all of them.",
+	17: "As soon as Node.Namespace has returned, a query in it by any node has the responses of all nodes " +
+		"with that namespace, or reports that it may be incomplete. A node that is still unknown is not " +
+		"reported as lost, and neither is its member.",
+	18: "The traffic for announcing namespaces grows with their number, and a late node learns of all.",
+	19: "Starting N nodes at once takes at most 8 N² deliveries of announcements.",
+	20: "A node that receives 500 requests at once responds to all of them.",
 }

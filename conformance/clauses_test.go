@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// documented reads the clauses out of a package's documentation.
+// documented reads the clauses from a package's documentation.
 func documented(t *testing.T, path, letter string) map[string]string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.PackageClauseOnly)
@@ -28,7 +28,7 @@ func documented(t *testing.T, path, letter string) map[string]string {
 		case m != nil:
 			current = m[1]
 			if _, twice := clauses[current]; twice {
-				t.Errorf("%s is there twice", current)
+				t.Errorf("%s is defined twice", current)
 			}
 			clauses[current] = m[2]
 		case current != "" && strings.HasPrefix(line, "\t"):
@@ -40,7 +40,7 @@ func documented(t *testing.T, path, letter string) map[string]string {
 	return clauses
 }
 
-// lists are the two lists of clauses, each with where it is documented and its cases.
+// lists are the two lists of clauses, each with its documentation and its cases.
 var lists = []struct {
 	letter, path string
 	clauses      []conformance.Clause
@@ -58,7 +58,7 @@ func TestClausesAreThoseOfTheDocumentation(t *testing.T) {
 		}
 		for i, c := range l.clauses {
 			if name := l.letter + strconv.Itoa(i+1); c.String() != name {
-				t.Errorf("%v where %s is to be", c, name)
+				t.Errorf("%v instead of %s", c, name)
 			}
 			if text := texts[c.String()]; c.Text() != text {
 				t.Errorf("%v\n is   %s\n not  %s", c, text, c.Text())
@@ -78,7 +78,7 @@ func TestEveryClauseHasACase(t *testing.T) {
 			names[c.Name] = true
 			for _, n := range c.Clauses {
 				if !slices.Contains(l.clauses, n) {
-					t.Errorf("%s is for %v, which is no clause of its list", c.Name, n)
+					t.Errorf("%s is for %v, which is not a clause of its list", c.Name, n)
 				}
 			}
 			main[c.Clauses[0]] = true

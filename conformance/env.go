@@ -10,32 +10,31 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// env is what a case works with: a fresh system, and everything it makes there.
+// env is the environment of a case: a fresh system, and everything that the case makes on it.
 type env struct {
 	sys   System
-	first *Node                // made to see the powers, handed out first
-	logf  func(string, ...any) // for people; nothing is decided by it
+	first *Node                // made to detect the powers, handed out first
+	logf  func(string, ...any) // notes for people; no decision depends on them
 
 	// Lock order: mu, a recorder's mu, streamMu.
 	mu    sync.Mutex
 	nodes []*Node
 	subs  []*sub
-	last  []func(context.Context) // what is to be closed before the brokers, the last first
+	last  []func(context.Context) // closed before the brokers, in reverse order
 
-	streamMu sync.Mutex // written under mu too: reading needs only one of them
-	streams  []*stream  // index is the id
+	streamMu sync.Mutex // mu is held too while writing; reading needs one of the two
+	streams  []*stream  // indexed by id
 }
 
-// nudge is how long expect waits before it publishes one more message, whose
-// arrival proves that an earlier one was lost.
-const nudge = 50 * time.Millisecond
+// pokeInterval is how long expect waits before it publishes one more message, whose arrival proves that an earlier one
+// was lost.
+const pokeInterval = 50 * time.Millisecond
 
-// brief is the context time for calls that are expected to run into their context.
-const brief = 50 * time.Millisecond
+// shortWait is the time limit for calls that are expected to exceed it.
+const shortWait = 50 * time.Millisecond
 
-// prompt is how soon a call has to return after its context has ended, on a busy
-// machine.
-const prompt = 5 * time.Second
+// returnLimit is how soon a call must return after its context has ended, on a busy machine.
+const returnLimit = 5 * time.Second
 
 func (e *env) node(ctx context.Context) (*Node, error) {
 	e.mu.Lock()
@@ -63,7 +62,7 @@ func (e *env) pair(ctx context.Context) (a, b *Node, err error) {
 	return
 }
 
-// from makes a stream. Subscriptions that are live already must get all of it.
+// from makes a stream. Subscriptions that are already live must receive all of it.
 func (e *env) from(n *Node, ch broker.Channel) *stream {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -86,8 +85,7 @@ func (e *env) stream(id uint32) *stream {
 	return e.streams[id]
 }
 
-// sub is a subscription with its recorder. Its methods are to be called by one
-// goroutine at a time.
+// sub is a subscription with its recorder. Only one goroutine at a time may call its methods.
 type sub struct {
 	env  *env
 	node *Node
@@ -95,7 +93,7 @@ type sub struct {
 	broker.Subscription
 }
 
-// subscribe must succeed.
+// subscribe makes a subscription, which must succeed.
 func (e *env) subscribe(ctx context.Context, n *Node, filters ...broker.Filter) (*sub, error) {
 	s, err := e.trySubscribe(ctx, n, filters...)
 	if err != nil {
@@ -109,7 +107,7 @@ func (e *env) trySubscribe(ctx context.Context, n *Node, filters ...broker.Filte
 	s.allow(filters)
 	var err error
 	if s.Subscription, err = n.Broker.Subscribe(ctx, s.rec, filters...); err != nil {
-		s.rec.blameLate(19) // what failed must have left nothing behind
+		s.rec.blameLate(19) // a failed Subscribe must have left nothing behind
 		s.forbid(filters)
 	}
 	e.mu.Lock()
@@ -142,8 +140,8 @@ func (s *sub) forbid(filters []broker.Filter) {
 	}
 }
 
-// follow makes a gap in what is published on st from now on a violation, if the
-// subscription selects it. env.mu is held.
+// follow makes a gap in the future messages of st a violation, if the subscription selects it. The caller holds
+// env.mu.
 func (s *sub) follow(st *stream) {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()
@@ -155,7 +153,7 @@ func (s *sub) follow(st *stream) {
 	}
 }
 
-// add must succeed.
+// add adds filters, which must succeed.
 func (s *sub) add(ctx context.Context, filters ...broker.Filter) error {
 	if err := s.tryAdd(ctx, filters...); err != nil {
 		return fail(1, "Add failed with nothing wrong: %v", err)
@@ -163,7 +161,7 @@ func (s *sub) add(ctx context.Context, filters ...broker.Filter) error {
 	return nil
 }
 
-// tryAdd may fail; then a delivery is a violation.
+// tryAdd adds filters, which may fail; after a failure a delivery is a violation.
 func (s *sub) tryAdd(ctx context.Context, filters ...broker.Filter) error {
 	s.allow(filters)
 	if err := s.Add(ctx, filters...); err != nil {
@@ -178,10 +176,9 @@ func (s *sub) tryAdd(ctx context.Context, filters ...broker.Filter) error {
 	return nil
 }
 
-// remove must succeed; from then on a delivery is a violation.
+// remove removes filters, which must succeed. Afterwards a delivery is a violation.
 func (s *sub) remove(ctx context.Context, filters ...broker.Filter) error {
-	// Streams end to be followed before: a correct broker may stop delivering
-	// during the call.
+	// Stop following the streams before the call: a correct broker may stop delivering during it.
 	s.leaving(filters)
 	if err := s.Remove(ctx, filters...); err != nil {
 		return fail(11, "Remove failed with nothing wrong: %v", err)
@@ -209,7 +206,7 @@ func (s *sub) leaving(filters []broker.Filter) {
 	}
 }
 
-// filters lists what is allowed now.
+// filters lists the filters that are allowed to deliver.
 func (s *sub) filters() []broker.Filter {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()
@@ -231,9 +228,8 @@ func (s *sub) end(ctx context.Context) error {
 	return nil
 }
 
-// expect waits until message through of a stream, or a later one, has arrived. If
-// it does not arrive soon, more are published: they come after it (B2), so either
-// it arrives now or the recorder sees that it never will.
+// expect waits until message number through of a stream, or a later one, has arrived. If it does not arrive soon,
+// expect publishes more messages. They come after it (B2), so the recorder sees whether it was lost.
 func (s *sub) expect(ctx context.Context, clause Clause, st *stream, through uint64) error {
 	last := uint64(0)
 	return s.await(ctx, clause, func() bool {
@@ -244,7 +240,7 @@ func (s *sub) expect(ctx context.Context, clause Clause, st *stream, through uin
 	})
 }
 
-// all expects everything published on the streams so far.
+// all expects the arrival of everything published on the streams.
 func (s *sub) all(ctx context.Context, clause Clause, streams ...*stream) error {
 	for _, st := range streams {
 		if err := s.expect(ctx, clause, st, st.started.Load()); err != nil {
@@ -254,10 +250,9 @@ func (s *sub) all(ctx context.Context, clause Clause, streams ...*stream) error 
 	return nil
 }
 
-// await waits until cond, called under the recorder's lock, holds. Now and then it
-// calls poke, which may be nil.
+// await waits until cond, called under the recorder's lock, holds. At intervals it calls poke, which may be nil.
 func (s *sub) await(ctx context.Context, clause Clause, cond func() bool, poke func() error, what func() (string, []any)) error {
-	ticker := time.NewTicker(nudge)
+	ticker := time.NewTicker(pokeInterval)
 	defer ticker.Stop()
 	for {
 		ok, changed, err := s.rec.state(cond)
@@ -279,21 +274,21 @@ func (s *sub) await(ctx context.Context, clause Clause, cond func() bool, poke f
 	}
 }
 
-// count is how many messages of a stream have arrived.
+// count returns how many messages of a stream have arrived.
 func (s *sub) count(st *stream) int {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()
 	return s.rec.track(st.id).n
 }
 
-// last is the number of the latest that has arrived.
+// last returns the number of the latest message that has arrived.
 func (s *sub) last(st *stream) uint64 {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()
 	return s.rec.track(st.id).last
 }
 
-// missing is how many of those up to the last have not arrived, and so never will.
+// missing returns how many messages up to the last one have not arrived. They never will.
 func (s *sub) missing(st *stream) uint64 {
 	s.rec.mu.Lock()
 	defer s.rec.mu.Unlock()
@@ -301,14 +296,14 @@ func (s *sub) missing(st *stream) uint64 {
 	return t.last - uint64(t.n)
 }
 
-// held waits until a Deliver is held up by holdUp.
+// held waits until holdUp blocks a Deliver.
 func (s *sub) held(ctx context.Context) error {
 	return s.await(ctx, 1, func() bool { return s.rec.held > 0 }, nil, func() (string, []any) {
 		return "no message arrived", nil
 	})
 }
 
-// down waits for call number n of Interrupted, up for that of Resumed.
+// down waits for call number n of Interrupted; up waits for call number n of Resumed.
 func (s *sub) down(ctx context.Context, n int) error {
 	return s.await(ctx, 14, func() bool { return len(s.rec.interruption) >= n }, nil, func() (string, []any) {
 		return "the link was cut and Interrupted was not called (call %d)", []any{n}
@@ -321,7 +316,7 @@ func (s *sub) up(ctx context.Context, n int) error {
 	})
 }
 
-// eventually repeats try until it returns nil or ctx ends; then its last error counts.
+// eventually repeats try until it returns nil or ctx ends. After ctx it returns the last error of try.
 func eventually(ctx context.Context, try func() error) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := try()
@@ -336,13 +331,13 @@ func eventually(ctx context.Context, try func() error) error {
 	}
 }
 
-// ends makes a call with a brief context, which must return soon after that ends.
+// ends makes a call with a short context. The call must return soon after that ends.
 func ends(ctx context.Context, name string, call func(context.Context) error) error {
-	short, cancel := context.WithTimeout(ctx, brief)
+	short, cancel := context.WithTimeout(ctx, shortWait)
 	defer cancel()
 	result := make(chan error, 1)
 	go func() { result <- call(short) }()
-	timer := time.NewTimer(brief + prompt)
+	timer := time.NewTimer(shortWait + returnLimit)
 	defer timer.Stop()
 	select {
 	case err := <-result:
@@ -360,7 +355,7 @@ func asLoss(err error) (*broker.LossError, bool) {
 	return loss, ok
 }
 
-// verify gives the first violation that any recorder has seen.
+// verify returns the first violation that any recorder has seen.
 func (e *env) verify() error {
 	e.mu.Lock()
 	subs := e.subs
@@ -373,8 +368,8 @@ func (e *env) verify() error {
 	return nil
 }
 
-// close closes every broker; what they answer is no concern of most cases. It does
-// not wait for ever for one that hangs.
+// close closes every broker and ignores the results, which concern few cases. It limits the wait for a broker that
+// hangs.
 func (e *env) close() {
 	e.mu.Lock()
 	nodes := e.nodes
@@ -399,6 +394,6 @@ func (e *env) close() {
 	go func() { defer close(done); all.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(prompt):
+	case <-time.After(returnLimit):
 	}
 }

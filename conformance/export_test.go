@@ -1,6 +1,6 @@
 package conformance
 
-// Quietly returns a harness whose run leaves no attributes: it is not about a broker.
+// Quietly returns a harness whose run records no attributes, because the run is not about a broker.
 func (h Harness) Quietly() Harness {
 	h.quiet = true
 	return h

@@ -14,38 +14,37 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// crew is a fleet of backplane nodes, each on a broker of its own.
-type crew struct {
+// fleet is a set of backplane nodes, each on a broker of its own.
+type fleet struct {
 	env    *env
 	spaces []string
-	opts   crewOptions
-	nodes  []*mate
-	people []*person
-	step   int // of shape
+	opts   fleetOptions
+	nodes  []*fleetNode
+	people []*fleetMember
+	step   int // number of broadcasts that shape has sent
 }
 
-// crewOptions say what is special about a crew; the zero value is good.
-type crewOptions struct {
-	// spaces are the namespaces that all nodes serve; nil: one.
+// fleetOptions are the options of a fleet. The zero value is good.
+type fleetOptions struct {
+	// spaces are the namespaces of all nodes; nil means one.
 	spaces []string
-	// timeout of questions. Zero: so long that nothing correct runs into it.
+	// timeout of requests. Zero means a time that no correct broker needs.
 	timeout time.Duration
-	// heartbeat and peerTimeout are the nodes' options; zero: as long as that.
+	// heartbeat and peerTimeout are the nodes' options; zero means the same as timeout.
 	heartbeat, peerTimeout time.Duration
-	// id of each node; nil: made up.
+	// id returns the id of each node; nil means generated ids.
 	id func(node int) string
-	// observer of each node; nil: none.
+	// observer returns the observer of each node; nil means none.
 	observer func(node int) observe.Observer
-	// request answers requests and events; nil: with the node's number, a colon and
-	// the payload.
+	// request handles requests and events. Nil means a response with the node's number, a colon and the payload.
 	request func(ctx context.Context, node int, from string, payload []byte) ([]byte, error)
 }
 
-// ample is a timeout that is not meant to be over.
-const ample = 20 * time.Second
+// longTimeout is a timeout that a correct broker never reaches.
+const longTimeout = 20 * time.Second
 
-// mate is one node of a crew.
-type mate struct {
+// fleetNode is one node of a fleet.
+type fleetNode struct {
 	*Node
 	number int
 	node   *backplane.Node
@@ -56,13 +55,13 @@ type mate struct {
 	reported []error
 }
 
-func (m *mate) report(err error) {
+func (m *fleetNode) report(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reported = append(m.reported, err)
 }
 
-func (m *mate) reports() []error {
+func (m *fleetNode) reports() []error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.reported)
@@ -71,8 +70,8 @@ func (m *mate) reports() []error {
 const onlySpace = "/fleet"
 
 // assemble makes a fleet of n nodes and waits until all know each other.
-func (e *env) assemble(ctx context.Context, n int, opts crewOptions) (*crew, error) {
-	c := &crew{env: e, spaces: opts.spaces, opts: opts}
+func (e *env) assemble(ctx context.Context, n int, opts fleetOptions) (*fleet, error) {
+	c := &fleet{env: e, spaces: opts.spaces, opts: opts}
 	if c.spaces == nil {
 		c.spaces = []string{onlySpace}
 	}
@@ -84,25 +83,25 @@ func (e *env) assemble(ctx context.Context, n int, opts crewOptions) (*crew, err
 			return nil, err
 		}
 	}
-	return c, c.meet(ctx)
+	return c, c.awaitPeers(ctx)
 }
 
 // add starts one more node, which the others may not know yet.
-func (c *crew) add(ctx context.Context) (*mate, error) {
+func (c *fleet) add(ctx context.Context) (*fleetNode, error) {
 	n, err := c.env.node(ctx)
 	if err != nil {
 		return nil, err
 	}
-	m := &mate{Node: n, number: len(c.nodes), spaces: map[string]*backplane.Namespace{}}
+	m := &fleetNode{Node: n, number: len(c.nodes), spaces: map[string]*backplane.Namespace{}}
 	opts := backplane.Options{
 		Name: fmt.Sprintf("n%d", m.number), OnError: m.report, StallTimeout: -1,
 		RequestsTimeout: c.opts.timeout, Heartbeat: c.opts.heartbeat, PeerTimeout: c.opts.peerTimeout,
 	}
 	if opts.RequestsTimeout == 0 {
-		opts.RequestsTimeout = ample
+		opts.RequestsTimeout = longTimeout
 	}
 	if opts.PeerTimeout == 0 {
-		opts.PeerTimeout = max(ample, 4*opts.Heartbeat)
+		opts.PeerTimeout = max(longTimeout, 4*opts.Heartbeat)
 	}
 	if c.opts.id != nil {
 		opts.ID = c.opts.id(m.number)
@@ -124,7 +123,7 @@ func (c *crew) add(ctx context.Context) (*mate, error) {
 	return m, nil
 }
 
-func (c *crew) hooks(m *mate) *backplane.NamespaceOptions {
+func (c *fleet) hooks(m *fleetNode) *backplane.NamespaceOptions {
 	request := c.opts.request
 	if request == nil {
 		request = func(_ context.Context, node int, _ string, p []byte) ([]byte, error) {
@@ -143,8 +142,8 @@ func (c *crew) hooks(m *mate) *backplane.NamespaceOptions {
 	}
 }
 
-// meet waits until every node knows what every other one serves.
-func (c *crew) meet(ctx context.Context) error {
+// awaitPeers waits until every node knows the namespaces of every other node.
+func (c *fleet) awaitPeers(ctx context.Context) error {
 	return eventually(ctx, func() error {
 		for _, m := range c.nodes {
 			if err := c.knows(m, c.ids(m)); err != nil {
@@ -155,8 +154,8 @@ func (c *crew) meet(ctx context.Context) error {
 	})
 }
 
-// knows says whether a node lists exactly those others, with all their namespaces.
-func (c *crew) knows(m *mate, ids []string) error {
+// knows reports whether a node lists exactly these peers, with all their namespaces.
+func (c *fleet) knows(m *fleetNode, ids []string) error {
 	want := slices.Sorted(slices.Values(c.spaces))
 	var listed []string
 	for _, p := range m.node.KnownPeers() {
@@ -170,8 +169,8 @@ func (c *crew) knows(m *mate, ids []string) error {
 	return nil
 }
 
-// ids lists all nodes but those, sorted.
-func (c *crew) ids(but ...*mate) []string {
+// ids lists the ids of all nodes except but, sorted.
+func (c *fleet) ids(but ...*fleetNode) []string {
 	list := []string{}
 	for _, m := range c.nodes {
 		if !slices.Contains(but, m) {
@@ -182,31 +181,30 @@ func (c *crew) ids(but ...*mate) []string {
 	return list
 }
 
-// ns is a node's part of the only namespace.
-func (c *crew) ns(node int) *backplane.Namespace { return c.nodes[node].spaces[c.spaces[0]] }
+// ns returns a node's only namespace.
+func (c *fleet) ns(node int) *backplane.Namespace { return c.nodes[node].spaces[c.spaces[0]] }
 
-// last is the number of the last node.
-func (c *crew) last() int { return len(c.nodes) - 1 }
+// last returns the number of the last node.
+func (c *fleet) last() int { return len(c.nodes) - 1 }
 
-// calm says whether no node has reported anything.
-func (c *crew) calm() error {
+// noReports checks that no node has reported an error.
+func (c *fleet) noReports() error {
 	for _, m := range c.nodes {
 		if list := m.reports(); len(list) > 0 {
-			return fail(f3, "with nothing wrong, OnError of node %d was told: %v", m.number, list[0])
+			return fail(f3, "with nothing wrong, OnError of node %d reported: %v", m.number, list[0])
 		}
 	}
 	return nil
 }
 
-// close ends the nodes; their brokers are the env's. What they say is no concern of
-// most cases.
-func (c *crew) close(ctx context.Context) {
+// close closes the nodes and ignores the results, which concern few cases. The env closes their brokers.
+func (c *fleet) close(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, m := range c.nodes {
 		all.Go(func() {
 			patience := time.Second
-			if m.killed { // has nobody to say goodbye to
-				patience = brief
+			if m.killed { // a killed node cannot send a goodbye
+				patience = shortWait
 			}
 			short, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
@@ -216,28 +214,28 @@ func (c *crew) close(ctx context.Context) {
 	all.Wait()
 }
 
-// person is a member of a crew's node, which keeps what it gets.
-type person struct {
+// fleetMember is a member of a fleet's node. It records its messages.
+type fleetMember struct {
 	id     string
-	at     *mate
+	at     *fleetNode
 	ns     *backplane.Namespace
 	rooms  []string // as the case knows them
-	stays  bool     // does not leave when told to
-	silent bool     // gives no acknowledgements
+	stays  bool     // ignores Disconnect
+	silent bool     // does not acknowledge
 
 	mu      sync.Mutex
 	got     []string
-	told    []bool // close of each Disconnect
+	told    []bool // the argument of each Disconnect
 	changed chan struct{}
 }
 
 // join makes a member of a node in its first namespace.
-func (c *crew) join(ctx context.Context, node int, id string, rooms ...string) (*person, error) {
-	p := &person{id: id, rooms: rooms}
+func (c *fleet) join(ctx context.Context, node int, id string, rooms ...string) (*fleetMember, error) {
+	p := &fleetMember{id: id, rooms: rooms}
 	return p, c.enter(ctx, node, c.spaces[0], p)
 }
 
-func (c *crew) enter(ctx context.Context, node int, space string, p *person) error {
+func (c *fleet) enter(ctx context.Context, node int, space string, p *fleetMember) error {
 	p.at, p.ns, p.changed = c.nodes[node], c.nodes[node].spaces[space], make(chan struct{})
 	if err := p.ns.Add(p); err != nil {
 		return fail(f15, "adding a member called %.60q failed: %v", p.id, err)
@@ -250,10 +248,10 @@ func (c *crew) enter(ctx context.Context, node int, space string, p *person) err
 }
 
 // ID implements backplane.Member.
-func (p *person) ID() string { return p.id }
+func (p *fleetMember) ID() string { return p.id }
 
 // Deliver implements backplane.Member.
-func (p *person) Deliver(m *backplane.Message) {
+func (p *fleetMember) Deliver(m *backplane.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.got = append(p.got, string(m.Payload))
@@ -261,7 +259,7 @@ func (p *person) Deliver(m *backplane.Message) {
 }
 
 // Disconnect implements backplane.Member.
-func (p *person) Disconnect(close bool) {
+func (p *fleetMember) Disconnect(close bool) {
 	p.mu.Lock()
 	p.told = append(p.told, close)
 	p.event()
@@ -272,7 +270,7 @@ func (p *person) Disconnect(close bool) {
 }
 
 // DeliverAck implements backplane.AckMember.
-func (p *person) DeliverAck(m *backplane.Message, ack func([]byte)) {
+func (p *fleetMember) DeliverAck(m *backplane.Message, ack func([]byte)) {
 	p.Deliver(m)
 	if !p.silent {
 		ack([]byte("from " + p.id))
@@ -280,16 +278,16 @@ func (p *person) DeliverAck(m *backplane.Message, ack func([]byte)) {
 }
 
 // Describe implements backplane.Describer.
-func (p *person) Describe() []byte { return []byte("this is " + p.id) }
+func (p *fleetMember) Describe() []byte { return []byte("this is " + p.id) }
 
-// event wakes those who wait. mu is held.
-func (p *person) event() {
+// event wakes the waiting goroutines. The caller holds mu.
+func (p *fleetMember) event() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// count is how often a message came.
-func (p *person) count(text string) int {
+// count returns how often a message arrived.
+func (p *fleetMember) count(text string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
@@ -301,16 +299,16 @@ func (p *person) count(text string) int {
 	return n
 }
 
-// orders lists what Disconnect was told.
-func (p *person) orders() []bool {
+// orders returns the arguments of Disconnect.
+func (p *fleetMember) orders() []bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.told)
 }
 
-// hears waits for a message, and calls poke now and then, which may be nil.
-func (p *person) hears(ctx context.Context, clause Clause, text string, poke func() error) error {
-	ticker := time.NewTicker(nudge)
+// receives waits for a message, and at intervals calls poke, which may be nil.
+func (p *fleetMember) receives(ctx context.Context, clause Clause, text string, poke func() error) error {
+	ticker := time.NewTicker(pokeInterval)
 	defer ticker.Stop()
 	for {
 		p.mu.Lock()
@@ -334,7 +332,7 @@ func (p *person) hears(ctx context.Context, clause Clause, text string, poke fun
 	}
 }
 
-// orEmpty gives an empty answer where nothing was asked, which the error says.
+// orEmpty returns an empty result if a call returned nil because of an error.
 func orEmpty[T any](answer *T, err error) (*T, error) {
 	if answer == nil {
 		answer = new(T)
@@ -342,14 +340,14 @@ func orEmpty[T any](answer *T, err error) (*T, error) {
 	return answer, err
 }
 
-// partial gives what is known if an answer is not complete.
+// partial returns the *PartialError of an incomplete result.
 func partial(err error) (*backplane.PartialError, bool) {
 	var p *backplane.PartialError
 	ok := errors.As(err, &p)
 	return p, ok
 }
 
-// missing describes who is missing, for people.
+// missing describes the missing nodes, for people.
 func missing(f backplane.Coverage) string {
 	var list []string
 	for _, m := range f.Missing {
@@ -360,25 +358,25 @@ func missing(f backplane.Coverage) string {
 		list = append(list, fmt.Sprintf("%s (%v)", name, m.Reason))
 	}
 	if list == nil {
-		return "nobody"
+		return "none"
 	}
 	return strings.Join(list, ", ")
 }
 
-// whole says whether an answer has all of the others in it and no error.
-func (c *crew) whole(clause Clause, what string, asker *mate, f backplane.Coverage, err error) error {
+// whole reports whether a result has the responses of all other nodes and no error.
+func (c *fleet) whole(clause Clause, what string, asker *fleetNode, f backplane.Coverage, err error) error {
 	if err != nil {
-		return fail(clause, "%s, asked by node %d with nothing wrong, returned %v", what, asker.number, err)
+		return fail(clause, "%s, requested by node %d with nothing wrong, returned %v", what, asker.number, err)
 	}
 	if want := c.ids(asker); !slices.Equal(f.Answered, want) || len(f.Missing) > 0 || f.Foreign > 0 {
-		return fail(clause, "%s, asked by node %d: answered %v and %d unnamed, missing %s; want %v",
+		return fail(clause, "%s, requested by node %d: responses of %v and %d foreign peers, missing %s; want %v",
 			what, asker.number, f.Answered, f.Foreign, missing(f), want)
 	}
 	return nil
 }
 
-// patiently tries with a short timeout for questions, and if that fails with longer
-// ones: a busy machine may need its time, but what is broken fails with the longest too.
+// patiently tries with a short timeout for requests, and after a failure with longer ones. A busy machine may need the
+// longer time; a violation fails with the longest too.
 func (e *env) patiently(ctx context.Context, try func(timeout time.Duration) error) error {
 	var err error
 	for _, timeout := range []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond, 5 * time.Second} {
@@ -390,7 +388,7 @@ func (e *env) patiently(ctx context.Context, try func(timeout time.Duration) err
 	return err
 }
 
-// isTooLarge reports whether a broker refused for size.
+// isTooLarge reports whether a broker refused a message for its size.
 func isTooLarge(err error) bool {
 	var size *broker.PayloadError
 	return errors.As(err, &size)

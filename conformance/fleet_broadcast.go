@@ -14,23 +14,23 @@ var fleetBroadcastCases = []Case{
 	{Name: "F03_Order", Clauses: []Clause{f3, f2}, run: ofSize(3, caseFleetOrder)},
 }
 
-// ofSize has a case run on a fleet of n nodes.
-func ofSize(n int, run func(context.Context, *crew) error) func(context.Context, *env) error {
+// ofSize makes a case run on a fleet of n nodes.
+func ofSize(n int, run func(context.Context, *fleet) error) func(context.Context, *env) error {
 	return func(ctx context.Context, e *env) error {
-		c, err := e.assemble(ctx, n, crewOptions{})
+		c, err := e.assemble(ctx, n, fleetOptions{})
 		if err != nil {
 			return err
 		}
 		if err := run(ctx, c); err != nil {
 			return err
 		}
-		return c.calm()
+		return c.noReports()
 	}
 }
 
-// populate gives each node four members: one in no room, one in red, one in red and
-// blue, and a witness that is in all of these and those of the ids too.
-func (c *crew) populate(ctx context.Context) (witnesses []*person, err error) {
+// populate gives each node four members: one in no room, one in red, one in red and blue, and a witness in all of
+// these rooms and in the rooms of the ids.
+func (c *fleet) populate(ctx context.Context) (witnesses []*fleetMember, err error) {
 	all := []string{"red", "blue"}
 	for i := range c.nodes {
 		for _, rooms := range [][]string{nil, {"red"}, {"red", "blue"}} {
@@ -51,13 +51,13 @@ func (c *crew) populate(ctx context.Context) (witnesses []*person, err error) {
 	return witnesses, nil
 }
 
-// selecting is a backplane.Target that a case knows the inside of.
+// selecting describes a backplane.Target, so that a case can predict its members.
 type selecting struct {
 	rooms, not            []string
 	localOnly, remoteOnly bool
 }
 
-func everybody() selecting { return selecting{} }
+func allMembers() selecting { return selecting{} }
 
 func to(rooms ...string) selecting { return selecting{rooms: rooms} }
 
@@ -78,8 +78,8 @@ func (s selecting) target() backplane.Target {
 	return t
 }
 
-// selected says what a broadcast from a node should come to at a member.
-func (p *person) selected(from *mate, t selecting) bool {
+// selected returns how often a broadcast from a node should reach a member.
+func (p *fleetMember) selected(from *fleetNode, t selecting) bool {
 	in := func(rooms []string) bool {
 		return slices.ContainsFunc(rooms, func(r string) bool { return r == p.id || slices.Contains(p.rooms, r) })
 	}
@@ -92,10 +92,9 @@ func (p *person) selected(from *mate, t selecting) bool {
 	return !in(t.not)
 }
 
-// shape sends one broadcast and looks whom it reaches. A marker to the same rooms goes
-// the same way, so once every witness has seen it the broadcast has come to all whom it
-// will ever reach.
-func (c *crew) shape(ctx context.Context, clause Clause, from int, t selecting, witnesses []*person) error {
+// shape sends one broadcast and checks which members it reaches. A marker to the same rooms takes the same route, so
+// once every witness has the marker the broadcast has reached all its members.
+func (c *fleet) shape(ctx context.Context, clause Clause, from int, t selecting, witnesses []*fleetMember) error {
 	c.step++
 	text, marker := fmt.Sprintf("text %d", c.step), fmt.Sprintf("marker %d", c.step)
 	send := func(s string, t selecting) error { return c.ns(from).Broadcast(ctx, []byte(s), t.target()) }
@@ -107,7 +106,7 @@ func (c *crew) shape(ctx context.Context, clause Clause, from int, t selecting, 
 		return fail(clause, "Broadcast to %s failed with nothing wrong: %v", describe(t), err)
 	}
 	for _, w := range witnesses {
-		if err := w.hears(ctx, clause, marker, mark); err != nil {
+		if err := w.receives(ctx, clause, marker, mark); err != nil {
 			return err
 		}
 	}
@@ -127,7 +126,7 @@ func (c *crew) shape(ctx context.Context, clause Clause, from int, t selecting, 
 func describe(t selecting) string {
 	s := fmt.Sprintf("rooms %q except %q", t.rooms, t.not)
 	if len(t.rooms) == 0 {
-		s = fmt.Sprintf("everybody except %q", t.not)
+		s = fmt.Sprintf("all members except %q", t.not)
 	}
 	if t.localOnly {
 		s += ", on its own node only"
@@ -138,28 +137,28 @@ func describe(t selecting) string {
 	return s
 }
 
-func caseShapes(ctx context.Context, c *crew) error {
+func caseShapes(ctx context.Context, c *fleet) error {
 	witnesses, err := c.populate(ctx)
 	if err != nil {
 		return err
 	}
 	far := fmt.Sprintf("n%d-1", c.last())
 	shapes := []selecting{
-		everybody(),
+		allMembers(),
 		to("red"),
 		to("red", "blue"),
-		to("blue", "nobody's"),
+		to("blue", "empty"),
 		to(far),
 		to("n0-0", far),
-		everybody().except("red"),
-		everybody().except(far),
+		allMembers().except("red"),
+		allMembers().except(far),
 		to("red").except("blue"),
 		to("red").except(far, "n0-2"),
 		to("red", "blue").except("witness-0", "n1-1"),
-		everybody().local(),
+		allMembers().local(),
 		to("red").local(),
 		to("red").except("blue").local(),
-		everybody().remote(),
+		allMembers().remote(),
 		to("blue").remote(),
 	}
 	for _, from := range []int{0, 1, c.last()} {
@@ -172,10 +171,10 @@ func caseShapes(ctx context.Context, c *crew) error {
 	return nil
 }
 
-// caseFleetOrder has all nodes talk to one room and to everybody at the same time.
-func caseFleetOrder(ctx context.Context, c *crew) error {
-	const each = 120 // together fewer than the suite may have on their way
-	var people []*person
+// caseFleetOrder makes all nodes broadcast to one room and to all members at the same time.
+func caseFleetOrder(ctx context.Context, c *fleet) error {
+	const each = 120 // together fewer than the suite may have in flight
+	var people []*fleetMember
 	for i := range c.nodes {
 		p, err := c.join(ctx, i, fmt.Sprint("member-", i), "room")
 		if err != nil {
@@ -187,7 +186,7 @@ func caseFleetOrder(ctx context.Context, c *crew) error {
 		for k := range each {
 			to := to("room")
 			if k%2 == 1 {
-				to = everybody()
+				to = allMembers()
 			}
 			if err := c.ns(i).Broadcast(ctx, fmt.Appendf(nil, "%d %d %d", i, k%2, k/2), to.target()); err != nil {
 				return fail(f3, "Broadcast failed with nothing wrong: %v", err)
@@ -200,7 +199,7 @@ func caseFleetOrder(ctx context.Context, c *crew) error {
 	for _, p := range people {
 		for i := range c.nodes {
 			for kind := range 2 {
-				if err := p.hears(ctx, f3, fmt.Sprintf("%d %d %d", i, kind, each/2-1), nil); err != nil {
+				if err := p.receives(ctx, f3, fmt.Sprintf("%d %d %d", i, kind, each/2-1), nil); err != nil {
 					return err
 				}
 			}
@@ -212,11 +211,11 @@ func caseFleetOrder(ctx context.Context, c *crew) error {
 		for _, text := range got {
 			var from, kind, k int
 			if _, err := fmt.Sscan(text, &from, &kind, &k); err != nil {
-				return fail(f3, "member %q got %q, which nobody had sent", p.id, text)
+				return fail(f3, "member %q got %q, which no node had sent", p.id, text)
 			}
 			way := fmt.Sprint(from, kind)
 			if k != next[way] {
-				return fail(f3, "member %q of node %d got message %d of node %d where %d was to come", p.id, p.at.number, k, from, next[way])
+				return fail(f3, "member %q of node %d got message %d of node %d instead of %d", p.id, p.at.number, k, from, next[way])
 			}
 			next[way]++
 		}

@@ -13,14 +13,12 @@ var fleetConcurrentCases = []Case{
 	{Name: "F16_Everything", Clauses: []Clause{f16, f3}, Timing: true, run: caseFleetEverything},
 }
 
-// caseFleetEverything makes all calls on three nodes at the same time, best under the
-// race detector, while others come and go, beside a steady stream of broadcasts that
-// must not suffer.
+// caseFleetEverything makes all calls on three nodes at the same time, preferably under the race detector, while other
+// nodes come and go. A steady stream of broadcasts beside them must stay complete.
 func caseFleetEverything(ctx context.Context, e *env) error {
 	const rounds = 30
-	// A node that comes and leaves between two looks at who is there may cost a quarter
-	// of the timeout.
-	c, err := e.assemble(ctx, 3, crewOptions{timeout: ample / 2})
+	// A node that comes and leaves between two snapshots may cost a quarter of the timeout.
+	c, err := e.assemble(ctx, 3, fleetOptions{timeout: longTimeout / 2})
 	if err != nil {
 		return err
 	}
@@ -31,7 +29,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 	if _, err := c.join(ctx, 2, "fixed"); err != nil {
 		return err
 	}
-	guests := &crew{env: e, spaces: c.spaces}
+	guests := &fleet{env: e, spaces: c.spaces}
 	defer func() { guests.close(ctx) }()
 
 	work := map[string]func(node, i int) error{
@@ -40,7 +38,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 		},
 		"Add and Remove": func(node, i int) error {
 			id := fmt.Sprintf("guest-%d-%d", node, i)
-			if err := c.ns(node).Add(&person{id: id, changed: make(chan struct{}), ns: c.ns(node)}); err != nil {
+			if err := c.ns(node).Add(&fleetMember{id: id, changed: make(chan struct{}), ns: c.ns(node)}); err != nil {
 				return err
 			}
 			if err := c.ns(node).Join(ctx, id, fmt.Sprint(i%5)); err != nil {
@@ -62,7 +60,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 		"Request":  func(node, _ int) error { return second(c.ns(node).Request(ctx, []byte("who"))) },
 		"Event":    func(node, _ int) error { return c.ns(node).Event(ctx, []byte("so")) },
 		"BroadcastAck": func(node, _ int) error {
-			return second(c.ns(node).BroadcastAck(ctx, []byte("who"), backplane.To("fixed"), ample))
+			return second(c.ns(node).BroadcastAck(ctx, []byte("who"), backplane.To("fixed"), longTimeout))
 		},
 		"Peers": func(node, _ int) error {
 			c.nodes[node].node.KnownPeers()
@@ -84,7 +82,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 		for name, do := range work {
 			all.Go(func() {
 				for i := range rounds {
-					// Those who come and go may be missing in an answer.
+					// Nodes that come and go may be missing from a result.
 					err := do(node, i)
 					if p, ok := partial(err); ok && absent(p.Coverage, c) {
 						err = nil
@@ -123,7 +121,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 		return first
 	}
 	last := fmt.Sprintf("steady %d", 10*rounds-1)
-	if err := steady.hears(ctx, f16, last, nil); err != nil {
+	if err := steady.receives(ctx, f16, last, nil); err != nil {
 		return err
 	}
 	steady.mu.Lock()
@@ -133,7 +131,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 		var i int
 		if n, _ := fmt.Sscanf(text, "steady %d", &i); n == 1 {
 			if i != next {
-				return fail(f16, "broadcast %d arrived where %d was to come, with all other calls at the same time", i, next)
+				return fail(f16, "broadcast %d arrived instead of %d, with all other calls at the same time", i, next)
 			}
 			next++
 		}
@@ -141,15 +139,14 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 	return nil
 }
 
-// absent reports whether only nodes that are not of the crew are missing, and are known
-// to be gone.
-func absent(f backplane.Coverage, c *crew) bool {
+// absent reports whether only nodes outside of the fleet are missing, and all of them are lost.
+func absent(f backplane.Coverage, c *fleet) bool {
 	for _, m := range f.Missing {
 		if !errors.Is(m.Reason, backplane.ErrPeerLost) {
 			return false
 		}
-		for _, mate := range c.nodes {
-			if mate.node.ID() == m.Node {
+		for _, n := range c.nodes {
+			if n.node.ID() == m.Node {
 				return false
 			}
 		}

@@ -18,15 +18,15 @@ var fleetIntroductionCases = []Case{
 	{Name: "F19_MassStart", Clauses: []Clause{f19}, run: caseMassStart},
 }
 
-// honest checks that queries of a node, made at once, have an answer of each other node,
-// or say that they may not.
-func (c *crew) honest(ctx context.Context, asker *mate, ns *backplane.Namespace) error {
+// honest checks that the immediate queries of a node have a response of each other node, or return an error that says
+// otherwise.
+func (c *fleet) honest(ctx context.Context, asker *fleetNode, ns *backplane.Namespace) error {
 	want := len(c.nodes) - 1
 	check := func(what string, answered int, err error) error {
 		if _, isPartial := partial(err); isPartial || answered == want && err == nil {
 			return nil
 		}
-		return fail(f17, "%s of node %d, as soon as all nodes have %q, was answered by %d of %d others, and %s",
+		return fail(f17, "%s of node %d, as soon as all nodes have %q, got %d of %d responses, and %s",
 			what, asker.number, ns.Name(), answered, want, errText(err))
 	}
 	m, err := orEmpty(ns.Members(ctx, backplane.All()))
@@ -52,9 +52,9 @@ func (c *crew) honest(ctx context.Context, asker *mate, ns *backplane.Namespace)
 	return nil
 }
 
-// caseAtOnce has nodes come, and running nodes open namespaces, and asks at once.
+// caseAtOnce adds nodes, opens namespaces on running nodes, and queries at once.
 func caseAtOnce(ctx context.Context, e *env) error {
-	c, err := e.assemble(ctx, 1, crewOptions{})
+	c, err := e.assemble(ctx, 1, fleetOptions{})
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func caseAtOnce(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		for _, asker := range []*mate{m, c.nodes[0]} {
+		for _, asker := range []*fleetNode{m, c.nodes[0]} {
 			if err := c.honest(ctx, asker, asker.spaces[onlySpace]); err != nil {
 				return err
 			}
@@ -92,12 +92,12 @@ func caseAtOnce(ctx context.Context, e *env) error {
 			}
 		}
 	}
-	return c.meet(ctx)
+	return c.awaitPeers(ctx)
 }
 
-// caseTogether has nodes start at the same time.
+// caseTogether starts nodes at the same time.
 func caseTogether(ctx context.Context, e *env) error {
-	c := &crew{env: e, spaces: []string{onlySpace}}
+	c := &fleet{env: e, spaces: []string{onlySpace}}
 	e.mu.Lock()
 	e.last = append(e.last, c.close)
 	e.mu.Unlock()
@@ -107,8 +107,8 @@ func caseTogether(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		m := &mate{Node: n, number: i, spaces: map[string]*backplane.Namespace{}}
-		if m.node, err = backplane.New(n.Broker, &backplane.Options{Name: fmt.Sprint("n", i), OnError: m.report, RequestsTimeout: ample, PeerTimeout: ample}); err != nil {
+		m := &fleetNode{Node: n, number: i, spaces: map[string]*backplane.Namespace{}}
+		if m.node, err = backplane.New(n.Broker, &backplane.Options{Name: fmt.Sprint("n", i), OnError: m.report, RequestsTimeout: longTimeout, PeerTimeout: longTimeout}); err != nil {
 			return setup("making a node of a fleet", err)
 		}
 		c.nodes = append(c.nodes, m)
@@ -126,7 +126,7 @@ func caseTogether(ctx context.Context, e *env) error {
 	return inParallel(size, func(i int) error { return c.honest(ctx, c.nodes[i], c.ns(i)) })
 }
 
-// meter counts what nodes publish on the control channels, and get there.
+// meter counts what nodes publish and receive on the control channels.
 type meter struct{ bytes, delivered atomic.Int64 }
 
 type metered struct {
@@ -158,9 +158,9 @@ func (r *meteredReceiver) Deliver(ch broker.Channel, payload []byte) {
 	r.Receiver.Deliver(ch, payload)
 }
 
-// meteredCrew makes nodes without namespaces, whose announcements are counted.
-func (e *env) meteredCrew(ctx context.Context, size int, heartbeat time.Duration) (*crew, *meter, error) {
-	c, m := &crew{env: e}, new(meter)
+// meteredFleet makes nodes without namespaces, whose announcements are counted.
+func (e *env) meteredFleet(ctx context.Context, size int, heartbeat time.Duration) (*fleet, *meter, error) {
+	c, m := &fleet{env: e}, new(meter)
 	e.mu.Lock()
 	e.last = append(e.last, c.close)
 	e.mu.Unlock()
@@ -169,8 +169,8 @@ func (e *env) meteredCrew(ctx context.Context, size int, heartbeat time.Duration
 		if err != nil {
 			return nil, nil, err
 		}
-		one := &mate{Node: n, number: i, spaces: map[string]*backplane.Namespace{}}
-		opts := &backplane.Options{Name: fmt.Sprint("n", i), OnError: one.report, RequestsTimeout: ample, Heartbeat: heartbeat, PeerTimeout: 4 * max(heartbeat, ample)}
+		one := &fleetNode{Node: n, number: i, spaces: map[string]*backplane.Namespace{}}
+		opts := &backplane.Options{Name: fmt.Sprint("n", i), OnError: one.report, RequestsTimeout: longTimeout, Heartbeat: heartbeat, PeerTimeout: 4 * max(heartbeat, longTimeout)}
 		if one.node, err = backplane.New(&metered{n.Broker, m}, opts); err != nil {
 			return nil, nil, setup("making a node of a fleet", err)
 		}
@@ -179,9 +179,9 @@ func (e *env) meteredCrew(ctx context.Context, size int, heartbeat time.Duration
 	return c, m, nil
 }
 
-// caseAnnouncements opens namespaces on two nodes and looks what that takes.
+// caseAnnouncements opens namespaces on two nodes and measures the announcements.
 func caseAnnouncements(ctx context.Context, e *env) error {
-	c, m, err := e.meteredCrew(ctx, 2, time.Second)
+	c, m, err := e.meteredFleet(ctx, 2, time.Second)
 	if err != nil {
 		return err
 	}
@@ -198,10 +198,10 @@ func caseAnnouncements(ctx context.Context, e *env) error {
 				}
 			}
 		}
-		if err := c.meet(ctx); err != nil {
-			return fail(f18, "two nodes do not learn of each other's %d namespaces", opened)
+		if err := c.awaitPeers(ctx); err != nil {
+			return fail(f18, "two nodes did not learn each other's %d namespaces", opened)
 		}
-		// A node may have to be asked for its whole list now and then on a busy machine.
+		// On a busy machine a node may have to request a whole list at times.
 		const each, slack = 400, 64 << 10
 		if took := m.bytes.Load() - before; took > int64(each*more+slack) {
 			return fail(f18, "announcing %d more namespaces after %d took %d bytes", more, opened-more, took)
@@ -211,7 +211,7 @@ func caseAnnouncements(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	last := &mate{Node: late, number: 2, spaces: map[string]*backplane.Namespace{}}
+	last := &fleetNode{Node: late, number: 2, spaces: map[string]*backplane.Namespace{}}
 	if last.node, err = backplane.New(late.Broker, &backplane.Options{Name: "late", OnError: last.report}); err != nil {
 		return setup("making a node of a fleet", err)
 	}
@@ -221,15 +221,15 @@ func caseAnnouncements(ctx context.Context, e *env) error {
 		return fail(f1, "Namespace failed with nothing wrong: %v", err)
 	}
 	if err := eventually(ctx, func() error { return c.knows(last, others) }); err != nil {
-		return fail(f18, "a node that comes late does not learn of the others' %d namespaces", opened)
+		return fail(f18, "a late node did not learn the others' %d namespaces", opened)
 	}
 	return nil
 }
 
-// caseMassStart starts many nodes at once and looks what that takes.
+// caseMassStart starts many nodes at once and measures the announcements.
 func caseMassStart(ctx context.Context, e *env) error {
 	const size = 16
-	c, m, err := e.meteredCrew(ctx, size, time.Minute)
+	c, m, err := e.meteredFleet(ctx, size, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -244,11 +244,11 @@ func caseMassStart(ctx context.Context, e *env) error {
 	}); err != nil {
 		return err
 	}
-	if err := c.meet(ctx); err != nil {
+	if err := c.awaitPeers(ctx); err != nil {
 		return err
 	}
 	if got := m.delivered.Load(); got > 8*size*size {
-		return fail(f19, "the start of %d nodes took %d announcements to nodes", size, got)
+		return fail(f19, "the start of %d nodes took %d deliveries of announcements", size, got)
 	}
 	return nil
 }

@@ -17,15 +17,15 @@ var fleetLimitCases = []Case{
 	{Name: "F15_TooLarge", Clauses: []Clause{f15}, run: caseFleetTooLarge},
 }
 
-// slow is the node of caseDeadline that does not answer.
+// slow is the node of caseDeadline that does not respond.
 const slow = 3
 
-// caseDeadline has one node not answer though its link is well. Each question is of
-// another node: whoever missed one deadline is not trusted with the next.
+// caseDeadline has one node that does not respond although its link works. Each request is of another node, because a
+// node does not wait again for a peer that missed a deadline.
 func caseDeadline(ctx context.Context, e *env) error {
 	return e.patiently(ctx, func(timeout time.Duration) error {
 		hold := make(chan struct{})
-		c := &crew{env: e, spaces: []string{"/deadline" + timeout.String()}, opts: crewOptions{
+		c := &fleet{env: e, spaces: []string{"/deadline" + timeout.String()}, opts: fleetOptions{
 			timeout: timeout, heartbeat: timeout / 4,
 			request: func(_ context.Context, node int, _ string, p []byte) ([]byte, error) {
 				if node == slow {
@@ -40,12 +40,12 @@ func caseDeadline(ctx context.Context, e *env) error {
 			if _, err := c.add(ctx); err != nil {
 				return err
 			}
-			p := &person{id: fmt.Sprint("member-", i), silent: i == slow}
+			p := &fleetMember{id: fmt.Sprint("member-", i), silent: i == slow}
 			if err := c.enter(ctx, i, c.spaces[0], p); err != nil {
 				return err
 			}
 		}
-		if err := c.meet(ctx); err != nil {
+		if err := c.awaitPeers(ctx); err != nil {
 			return err
 		}
 
@@ -60,22 +60,22 @@ func caseDeadline(ctx context.Context, e *env) error {
 		for name, err := range map[string]error{
 			"Broadcast": ns.Broadcast(dead, nil, backplane.All()),
 			"Members":   second(ns.Members(dead, backplane.All())),
-			"RoomsOf":   second(ns.RoomsOf(dead, "nobody")),
-			"Join":      ns.Join(dead, "nobody", "room"),
+			"RoomsOf":   second(ns.RoomsOf(dead, "unknown")),
+			"Join":      ns.Join(dead, "unknown", "room"),
 			"Request":   second(ns.Request(dead, nil)),
 			"Count":     second(ns.Count(dead)),
 			"Namespace": second(c.nodes[0].node.Namespace(dead, "/dead", nil)),
 		} {
 			if err != dead.Err() {
-				return fail(f13, "%s with a context that had ended returned %s", name, errText(err))
+				return fail(f13, "%s with an ended context returned %s", name, errText(err))
 			}
 		}
 		return nil
 	})
 }
 
-// unanswered is a question that one node does not answer.
-func (c *crew) unanswered(ctx context.Context) error {
+// unanswered is a request to which one node does not respond.
+func (c *fleet) unanswered(ctx context.Context) error {
 	began := time.Now()
 	r, err := orEmpty(c.ns(0).Request(ctx, []byte("who")))
 	took := time.Since(began)
@@ -83,15 +83,15 @@ func (c *crew) unanswered(ctx context.Context) error {
 	if !ok || took > c.opts.timeout*3/2 || !errors.Is(err, context.DeadlineExceeded) ||
 		!slices.Equal(r.Answered, c.ids(c.nodes[0], c.nodes[slow])) || len(p.Coverage.Missing) != 1 ||
 		p.Coverage.Missing[0].Node != c.nodes[slow].node.ID() || !errors.Is(p.Coverage.Missing[0].Reason, backplane.ErrNoResponse) {
-		return fail(f13, "with one node that does not answer, a request with a deadline of %v took %v and returned %s",
+		return fail(f13, "with one unresponsive node, a request with a deadline of %v took %v and returned %s",
 			c.opts.timeout, took, errText(err))
 	}
 	return nil
 }
 
-// unacknowledged is a broadcast that one member does not acknowledge, on a node that
-// answers. The timeout is the call's own.
-func (c *crew) unacknowledged(ctx context.Context) error {
+// unacknowledged is a broadcast that one member does not acknowledge, on a node that responds. The timeout is the
+// call's own.
+func (c *fleet) unacknowledged(ctx context.Context) error {
 	timeout := c.opts.timeout / 2
 	began := time.Now()
 	a, err := orEmpty(c.ns(1).BroadcastAck(ctx, []byte("who"), backplane.All(), timeout))
@@ -103,8 +103,8 @@ func (c *crew) unacknowledged(ctx context.Context) error {
 	return nil
 }
 
-// cutShort is a question whose context ends before its deadline.
-func (c *crew) cutShort(ctx context.Context) error {
+// cutShort is a request whose context ends before its deadline.
+func (c *fleet) cutShort(ctx context.Context) error {
 	timeout := c.opts.timeout / 4
 	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -116,13 +116,13 @@ func (c *crew) cutShort(ctx context.Context) error {
 	return nil
 }
 
-// caseFleetNames puts a member into a room of each name and sends to it.
-func caseFleetNames(ctx context.Context, c *crew) error {
+// caseFleetNames puts a member into a room of each name and broadcasts to it.
+func caseFleetNames(ctx context.Context, c *fleet) error {
 	names := slices.DeleteFunc(slices.Clone(hostileNames), func(name string) bool {
 		return refuses(ctx, c.ns(0), name)
 	})
-	people := map[string]*person{}
-	witness, err := c.join(ctx, 1, "a witness of all")
+	people := map[string]*fleetMember{}
+	witness, err := c.join(ctx, 1, "a witness of all rooms")
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func caseFleetNames(ctx context.Context, c *crew) error {
 	}
 	for _, name := range names {
 		again := func() error { return c.ns(0).Broadcast(ctx, []byte("after "+name), backplane.To(name)) }
-		if err := witness.hears(ctx, f15, "after "+name, again); err != nil {
+		if err := witness.receives(ctx, f15, "after "+name, again); err != nil {
 			return err
 		}
 	}
@@ -158,7 +158,7 @@ func caseFleetNames(ctx context.Context, c *crew) error {
 				want = 1
 			}
 			if n := p.count("to " + other); n != want {
-				return fail(f15, "what was sent to room %.60q came %d times to the member of room %.60q", other, n, name)
+				return fail(f15, "the message to room %.60q came %d times to the member of room %.60q", other, n, name)
 			}
 		}
 	}
@@ -167,10 +167,10 @@ func caseFleetNames(ctx context.Context, c *crew) error {
 	if want := slices.Sorted(slices.Values(append(names, witness.id))); err != nil || !slices.Equal(rooms, want) {
 		return fail(f15, "RoomsOf returned %.2000q, %s instead of %.2000q", rooms, errText(err), want)
 	}
-	// As ids.
+	// The names as ids.
 	for _, name := range names {
 		if name == "" {
-			continue // is no id
+			continue // not a valid id
 		}
 		if _, err := c.join(ctx, 1, name); err != nil {
 			return err
@@ -179,7 +179,7 @@ func caseFleetNames(ctx context.Context, c *crew) error {
 			return fail(f15, "Disconnect of a member called %.60q on another node returned %v", name, err)
 		}
 	}
-	// As namespaces.
+	// The names as namespaces.
 	for _, name := range neighbours {
 		var both [2]*backplane.Namespace
 		refused := 0
@@ -218,9 +218,9 @@ func caseFleetTooLarge(ctx context.Context, e *env) error {
 	case limit == 0:
 		return skip("the broker claims no MaxPayload")
 	case limit > largest/8:
-		return skip("MaxPayload is %d, too much to try", limit)
+		return skip("MaxPayload is %d, too large to try", limit)
 	}
-	c, err := e.assemble(ctx, 3, crewOptions{request: func(_ context.Context, node int, _ string, p []byte) ([]byte, error) {
+	c, err := e.assemble(ctx, 3, fleetOptions{request: func(_ context.Context, node int, _ string, p []byte) ([]byte, error) {
 		if node == 1 {
 			return make([]byte, limit+1), nil
 		}
@@ -245,33 +245,33 @@ func caseFleetTooLarge(ctx context.Context, e *env) error {
 		return fail(f15, "a request of %d bytes, with a limit of %d, returned %s", len(large), limit, errText(err))
 	}
 	if near.count(string(large)) != 0 {
-		return fail(f15, "a broadcast that was refused for its size had been delivered to an own member")
+		return fail(f15, "a broadcast that was refused for its size had been delivered to a local member")
 	}
-	// With room for what the wire adds, it goes through.
+	// With room for the encoding, the broadcast succeeds.
 	large = large[:limit-min(limit/2, 1000)]
 	if err := c.ns(0).Broadcast(ctx, large, backplane.All()); err != nil {
 		return fail(f15, "a broadcast of %d bytes, with a limit of %d, returned %v", len(large), limit, err)
 	}
-	for _, p := range []*person{near, far} {
-		if err := p.hears(ctx, f15, string(large), nil); err != nil {
+	for _, p := range []*fleetMember{near, far} {
+		if err := p.receives(ctx, f15, string(large), nil); err != nil {
 			return err
 		}
 	}
-	// Of too large an answer the asker is told, instead of waiting for it.
+	// The requester gets an error for a response that is too large, instead of waiting for it.
 	r, err := orEmpty(c.ns(0).Request(ctx, []byte("big")))
 	if err := c.whole(f15, "Request", c.nodes[0], r.Coverage, err); err != nil {
 		return err
 	}
 	for _, reply := range r.List {
 		if tooLarge := reply.Node == c.nodes[1].node.ID(); tooLarge != (reply.Err != "") {
-			return fail(f15, "with one answer too large for the broker, the one of node %s has %d bytes and the error %q",
+			return fail(f15, "with one response too large for the broker, the response of node %s has %d bytes and the error %q",
 				reply.Node, len(reply.Payload), reply.Err)
 		}
 	}
 	for _, m := range c.nodes {
 		for _, err := range m.reports() {
 			if answer := (*backplane.OpError)(nil); m.number != 1 || !errors.As(err, &answer) || !isTooLarge(err) {
-				return fail(f3, "OnError of node %d was told: %v", m.number, err)
+				return fail(f3, "OnError of node %d reported: %v", m.number, err)
 			}
 		}
 	}

@@ -19,10 +19,9 @@ var fleetMembershipCases = []Case{
 	{Name: "F14_Twice", Clauses: []Clause{f14}, run: ofSize(3, caseTwice)},
 }
 
-// caseLate lets node after node come and, as soon as it has, sends it something and
-// asks it.
+// caseLate adds node after node. To each new node it broadcasts and sends requests at once.
 func caseLate(ctx context.Context, e *env) error {
-	c, err := e.assemble(ctx, 2, crewOptions{})
+	c, err := e.assemble(ctx, 2, fleetOptions{})
 	if err != nil {
 		return err
 	}
@@ -36,25 +35,25 @@ func caseLate(ctx context.Context, e *env) error {
 			return err
 		}
 		for from := range i {
-			for k, t := range []selecting{everybody(), to("room"), to(p.id)} {
+			for k, t := range []selecting{allMembers(), to("room"), to(p.id)} {
 				if err := c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d", from, k), t.target()); err != nil {
 					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
 				}
-				// What comes after it on the same way shows that it is lost.
+				// A later message on the same route shows that an earlier one is lost.
 				mark := func() error { return c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d after", from, k), t.target()) }
 				if err := mark(); err != nil {
 					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
 				}
-				if err := p.hears(ctx, f1, fmt.Sprintf("%d %d after", from, k), mark); err != nil {
+				if err := p.receives(ctx, f1, fmt.Sprintf("%d %d after", from, k), mark); err != nil {
 					return err
 				}
 				if n := p.count(fmt.Sprintf("%d %d", from, k)); n != 1 {
-					return fail(f1, "what node %d sent to %s after node %d had come arrived %d times", from, describe(t), i, n)
+					return fail(f1, "the broadcast of node %d to %s after node %d had joined arrived %d times", from, describe(t), i, n)
 				}
 			}
 		}
 		ask := func() error {
-			for _, asker := range []*mate{c.nodes[0], m} {
+			for _, asker := range []*fleetNode{c.nodes[0], m} {
 				r, err := orEmpty(asker.spaces[onlySpace].Request(ctx, []byte("who")))
 				if err := c.whole(f1, "Request", asker, r.Coverage, err); err != nil {
 					return err
@@ -74,13 +73,13 @@ func caseLate(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	if err := c.meet(ctx); err != nil {
+	if err := c.awaitPeers(ctx); err != nil {
 		return err
 	}
-	return c.calm()
+	return c.noReports()
 }
 
-func casePeers(ctx context.Context, c *crew) error {
+func casePeers(ctx context.Context, c *fleet) error {
 	for _, m := range c.nodes {
 		for _, p := range m.node.KnownPeers() {
 			if p.Since.IsZero() || p.Suspect || len(p.Speaks) == 0 {
@@ -91,7 +90,7 @@ func casePeers(ctx context.Context, c *crew) error {
 			return err
 		}
 	}
-	// A second namespace on some of them is in their lists and nobody else's business.
+	// A second namespace on some nodes is in their lists and affects no other node.
 	for i := range 2 {
 		if _, err := c.nodes[i].node.Namespace(ctx, "/second", nil); err != nil {
 			return fail(f1, "Namespace failed with nothing wrong: %v", err)
@@ -115,7 +114,7 @@ func casePeers(ctx context.Context, c *crew) error {
 	return c.counts(ctx, asker, len(c.nodes))
 }
 
-func (c *crew) counts(ctx context.Context, m *mate, want int) error {
+func (c *fleet) counts(ctx context.Context, m *fleetNode, want int) error {
 	n, err := m.spaces[c.spaces[0]].Count(ctx)
 	if err != nil || n != want {
 		return fail(f8, "Count of node %d returned %d, %s instead of %d", m.number, n, errText(err), want)
@@ -123,27 +122,27 @@ func (c *crew) counts(ctx context.Context, m *mate, want int) error {
 	return nil
 }
 
-// caseTwoLeave closes two nodes of five at the same time while another one asks.
+// caseTwoLeave closes two nodes of five at the same time while another node sends requests.
 func caseTwoLeave(ctx context.Context, e *env) error {
-	c, err := e.assemble(ctx, 5, crewOptions{heartbeat: time.Second, peerTimeout: ample})
+	c, err := e.assemble(ctx, 5, fleetOptions{heartbeat: time.Second, peerTimeout: longTimeout})
 	if err != nil {
 		return err
 	}
-	asker, leaving := c.nodes[0], []*mate{c.nodes[2], c.nodes[4]}
+	asker, leaving := c.nodes[0], []*fleetNode{c.nodes[2], c.nodes[4]}
 	stay := c.ids(append(leaving, asker)...)
 	question := func() error {
 		began := time.Now()
 		r, err := orEmpty(asker.spaces[onlySpace].Request(ctx, []byte("who")))
-		if took := time.Since(began); took > ample/2 {
-			return fail(f9, "while two nodes left a question took %v, its deadline being %v: %v", took, ample, err)
+		if took := time.Since(began); took > longTimeout/2 {
+			return fail(f9, "while two nodes left a request took %v, its deadline being %v: %v", took, longTimeout, err)
 		}
 		p, isPartial := partial(err)
 		if err != nil && !isPartial {
-			return fail(f9, "while two nodes left a question returned %v", err)
+			return fail(f9, "while two nodes left a request returned %v", err)
 		}
 		for _, id := range stay {
 			if !slices.Contains(r.Answered, id) {
-				return fail(f9, "while two other nodes left node %s did not answer: %v", id, err)
+				return fail(f9, "while two other nodes left node %s did not respond: %v", id, err)
 			}
 		}
 		if !isPartial {
@@ -151,7 +150,7 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 		}
 		for _, m := range p.Coverage.Missing {
 			if m.Node != leaving[0].node.ID() && m.Node != leaving[1].node.ID() || !errors.Is(m.Reason, backplane.ErrPeerLost) {
-				return fail(f9, "while two nodes left the answer misses %s", missing(p.Coverage))
+				return fail(f9, "while two nodes left the result lacks %s", missing(p.Coverage))
 			}
 		}
 		return nil
@@ -182,7 +181,7 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 	if err := errors.Join(err, <-asked); err != nil {
 		return err
 	}
-	c.nodes = []*mate{c.nodes[0], c.nodes[1], c.nodes[3]}
+	c.nodes = []*fleetNode{c.nodes[0], c.nodes[1], c.nodes[3]}
 	return eventually(ctx, func() error {
 		for _, m := range c.nodes {
 			r, err := orEmpty(m.spaces[onlySpace].Request(ctx, []byte("who")))
@@ -200,10 +199,10 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 	})
 }
 
-// caseSameID has two nodes of one id beside a third.
+// caseSameID has two nodes with one id beside a third.
 func caseSameID(ctx context.Context, e *env) error {
 	return e.patiently(ctx, func(timeout time.Duration) error {
-		c := &crew{env: e, spaces: []string{"/same" + timeout.String()}, opts: crewOptions{
+		c := &fleet{env: e, spaces: []string{"/same" + timeout.String()}, opts: fleetOptions{
 			timeout: timeout, heartbeat: timeout / 4, peerTimeout: 10 * timeout,
 			id: func(i int) string { return []string{"witness", "twin", "twin"}[i] + timeout.String() },
 		}}
@@ -213,7 +212,7 @@ func caseSameID(ctx context.Context, e *env) error {
 				return err
 			}
 		}
-		var people []*person
+		var people []*fleetMember
 		for i := range c.nodes {
 			p, err := c.join(ctx, i, fmt.Sprint("member-", i))
 			if err != nil {
@@ -228,17 +227,17 @@ func caseSameID(ctx context.Context, e *env) error {
 						return nil
 					}
 				}
-				return fail(f14, "node %d has the id of another one and was told only %v", m.number, m.reports())
+				return fail(f14, "node %d has the id of another node and reported only %v", m.number, m.reports())
 			}); err != nil {
 				return err
 			}
 		}
-		// Whatever the answers, nobody waits longer than the deadline.
+		// Whatever the results, no call takes longer than its deadline.
 		if err := inParallel(len(c.nodes), func(i int) error {
 			began := time.Now()
 			_, err := c.ns(i).Members(ctx, backplane.All())
 			if took := time.Since(began); took > timeout*3/2 {
-				return fail(f14, "with two nodes of one id a question of node %d took %v, its deadline being %v: %v", i, took, timeout, err)
+				return fail(f14, "with two nodes of one id a request of node %d took %v, its deadline being %v: %v", i, took, timeout, err)
 			}
 			return nil
 		}); err != nil {
@@ -248,12 +247,12 @@ func caseSameID(ctx context.Context, e *env) error {
 			return fail(f14, "Broadcast beside two nodes of one id failed: %v", err)
 		}
 		for _, p := range people {
-			if err := p.hears(ctx, f14, "to both", nil); err != nil {
+			if err := p.receives(ctx, f14, "to both", nil); err != nil {
 				return err
 			}
 		}
 		if err := c.nodes[2].node.Close(ctx); err != nil {
-			return fail(f14, "Close of a node whose id another one has too returned %v", err)
+			return fail(f14, "Close of a node with a duplicate id returned %v", err)
 		}
 		c.nodes = c.nodes[:2]
 		return eventually(ctx, func() error {
@@ -269,17 +268,17 @@ func caseSameID(ctx context.Context, e *env) error {
 }
 
 // caseTwice uses one name twice.
-func caseTwice(ctx context.Context, c *crew) error {
+func caseTwice(ctx context.Context, c *fleet) error {
 	if _, err := c.nodes[0].node.Namespace(ctx, onlySpace, nil); !errors.Is(err, backplane.ErrNamespaceExists) {
 		return fail(f14, "a second namespace of one name on one node returned %s", errText(err))
 	}
 	if _, err := c.join(ctx, 0, "one"); err != nil {
 		return err
 	}
-	if err := c.ns(0).Add(&person{id: "one"}); !errors.Is(err, backplane.ErrMemberExists) {
+	if err := c.ns(0).Add(&fleetMember{id: "one"}); !errors.Is(err, backplane.ErrMemberExists) {
 		return fail(f14, "a second member of one id on one node returned %s", errText(err))
 	}
-	// On another node it cannot be known; both are listed.
+	// A node cannot know the ids of another node's members; both are listed.
 	if _, err := c.join(ctx, 1, "one"); err != nil {
 		return err
 	}

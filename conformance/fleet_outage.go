@@ -18,22 +18,20 @@ var fleetOutageCases = []Case{
 	{Name: "F12_Cut", Clauses: []Clause{f12}, Needs: CanCut, Timing: true, run: caseNodeCut},
 }
 
-// question is one kind of question to a fleet, asked in a namespace of its own in which
-// each node has one member.
-type question struct {
+// requestKind is one kind of request to a fleet, sent in a namespace of its own in which each node has one member.
+type requestKind struct {
 	name string
-	// ask returns how many parts the answer has; member is one of the node to which
-	// something happens.
-	ask func(ctx context.Context, ns *backplane.Namespace, member string) (parts int, f backplane.Coverage, err error)
-	// parts is how many the answer should have if so many nodes answer, the asking
-	// one not included; nil if only the member's own node has an answer.
+	// send returns the number of parts of the result. member is a member of the faulty node.
+	send func(ctx context.Context, ns *backplane.Namespace, member string) (parts int, f backplane.Coverage, err error)
+	// parts is how many parts the result should have if that many peers respond. Nil: only the member's own node
+	// contributes.
 	parts func(answers int) int
 }
 
 func withOwn(n int) int    { return n + 1 }
 func withoutOwn(n int) int { return n }
 
-var questions = []question{
+var requestKinds = []requestKind{
 	{"Members", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		m, err := orEmpty(ns.Members(ctx, backplane.All()))
 		return len(m.List), m.Coverage, err
@@ -85,8 +83,8 @@ var questions = []question{
 	}, nil},
 }
 
-// gate is the observer of the node to which something happens: it stops requests in the
-// middle of being carried out, each namespace's by itself.
+// gate is the observer of the faulty node. It blocks requests while they are being served, separately for each
+// namespace.
 type gate struct {
 	observe.Nop
 	mu      sync.Mutex
@@ -124,7 +122,7 @@ func (g *gate) close() {
 	g.shut = true
 }
 
-// letGo ends it all; idempotent.
+// letGo opens the gate for good; idempotent.
 func (g *gate) letGo() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -134,7 +132,7 @@ func (g *gate) letGo() {
 	}
 }
 
-// full waits until a request is stopped in each of n namespaces.
+// full waits until a request is blocked in each of n namespaces.
 func (g *gate) full(ctx context.Context, n int) error {
 	for {
 		g.mu.Lock()
@@ -146,32 +144,32 @@ func (g *gate) full(ctx context.Context, n int) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fail(f4, "only %d of %d questions reached a node with nothing wrong", got, n)
+			return fail(f4, "only %d of %d requests reached a node with nothing wrong", got, n)
 		}
 	}
 }
 
-// blow is a fleet of three in which something is about to happen to the last node while
-// all kinds of questions are under way.
-type blow struct {
-	*crew
+// incident is a fleet of three in which a fault is about to happen to the last node, the victim, while requests of all
+// kinds are in flight.
+type incident struct {
+	*fleet
 	clause        Clause
 	what          string
 	timeout       time.Duration
-	asker, victim *mate
+	asker, victim *fleetNode
 	gate          *gate
 }
 
-// calmSpace is a namespace of which nothing is asked in the middle of the blow.
-const calmSpace = "/calm"
+// idleSpace is a namespace without requests during the fault.
+const idleSpace = "/calm"
 
-func (e *env) blow(ctx context.Context, clause Clause, what string, timeout, peerTimeout time.Duration) (*blow, error) {
-	b := &blow{clause: clause, what: what, timeout: timeout, gate: newGate()}
-	spaces := []string{calmSpace + timeout.String()}
-	for _, q := range questions {
+func (e *env) blow(ctx context.Context, clause Clause, what string, timeout, peerTimeout time.Duration) (*incident, error) {
+	b := &incident{clause: clause, what: what, timeout: timeout, gate: newGate()}
+	spaces := []string{idleSpace + timeout.String()}
+	for _, q := range requestKinds {
 		spaces = append(spaces, "/"+q.name+timeout.String())
 	}
-	b.crew = &crew{env: e, spaces: spaces, opts: crewOptions{
+	b.fleet = &fleet{env: e, spaces: spaces, opts: fleetOptions{
 		timeout: timeout, heartbeat: timeout / 4, peerTimeout: peerTimeout,
 		observer: func(i int) observe.Observer {
 			if i == 2 {
@@ -188,43 +186,43 @@ func (e *env) blow(ctx context.Context, clause Clause, what string, timeout, pee
 	b.asker, b.victim = b.nodes[0], b.nodes[2]
 	for i := range b.nodes {
 		for _, space := range b.spaces {
-			p := &person{id: fmt.Sprint("member-", i), rooms: []string{"room"}, stays: true}
+			p := &fleetMember{id: fmt.Sprint("member-", i), rooms: []string{"room"}, stays: true}
 			if err := b.enter(ctx, i, space, p); err != nil {
 				return b, err
 			}
 		}
 	}
-	return b, b.meet(ctx)
+	return b, b.awaitPeers(ctx)
 }
 
 // end opens the gate and closes the nodes.
-func (b *blow) end(ctx context.Context) {
+func (b *incident) end(ctx context.Context) {
 	b.gate.letGo()
 	b.close(ctx)
 }
 
-// asked is what came of a question.
-type asked struct {
-	question
+// outcome is the result of a request.
+type outcome struct {
+	requestKind
 	count int
 	fleet backplane.Coverage
 	err   error
 	took  time.Duration
 }
 
-// askAll asks everything at the same time; during, if not nil, is called when each
-// question has reached the victim, which has not answered yet.
-func (b *blow) askAll(ctx context.Context, during func() error) ([]asked, error) {
-	results := make([]asked, len(questions))
+// requestAll sends all kinds of requests at the same time. during, if not nil, is called when each request has reached
+// the victim, which has not responded yet.
+func (b *incident) requestAll(ctx context.Context, during func() error) ([]outcome, error) {
+	results := make([]outcome, len(requestKinds))
 	var all sync.WaitGroup
 	if during != nil {
 		b.gate.close()
 	}
-	for i, q := range questions {
+	for i, q := range requestKinds {
 		all.Go(func() {
 			began := time.Now()
-			r := asked{question: q}
-			r.count, r.fleet, r.err = q.ask(ctx, b.asker.spaces[b.spaces[i+1]], "member-2")
+			r := outcome{requestKind: q}
+			r.count, r.fleet, r.err = q.send(ctx, b.asker.spaces[b.spaces[i+1]], "member-2")
 			if p, ok := partial(r.err); ok {
 				r.fleet = p.Coverage
 			}
@@ -235,7 +233,7 @@ func (b *blow) askAll(ctx context.Context, during func() error) ([]asked, error)
 	var err error
 	if during != nil {
 		short, cancel := context.WithTimeout(ctx, b.timeout)
-		if err = b.gate.full(short, len(questions)); err == nil {
+		if err = b.gate.full(short, len(requestKinds)); err == nil {
 			err = during()
 		}
 		cancel()
@@ -244,11 +242,11 @@ func (b *blow) askAll(ctx context.Context, during func() error) ([]asked, error)
 	return results, err
 }
 
-// judge looks whether each answer has what the others said and names the victim.
-func (b *blow) judge(results []asked, round string, limit time.Duration) error {
+// check compares the results: each must have the responses of the other nodes and name the victim.
+func (b *incident) check(results []outcome, round string, limit time.Duration) error {
 	healthy := b.ids(b.asker, b.victim)
 	for _, r := range results {
-		b.env.logf("%s, %s: %-13s answered by %d of 2, missing %s, after %v", b.what, round, r.name, len(r.fleet.Answered),
+		b.env.logf("%s, %s: %-13s responses of %d of 2, missing %s, after %v", b.what, round, r.name, len(r.fleet.Answered),
 			missing(r.fleet), r.took.Round(time.Millisecond))
 	}
 	for _, r := range results {
@@ -256,7 +254,7 @@ func (b *blow) judge(results []asked, round string, limit time.Duration) error {
 			return fail(b.clause, "%s, %s: %s returned %s instead of a *PartialError", b.what, round, r.name, errText(r.err))
 		}
 		if !slices.Equal(r.fleet.Answered, healthy) || len(r.fleet.Missing) != 1 || r.fleet.Missing[0].Node != b.victim.node.ID() {
-			return fail(b.clause, "%s, %s: %s was answered by %v, missing %s; want %v, missing %s",
+			return fail(b.clause, "%s, %s: %s got the responses of %v, missing %s; want %v, missing %s",
 				b.what, round, r.name, r.fleet.Answered, missing(r.fleet), healthy, b.victim.node.ID())
 		}
 		if r.parts != nil && r.count != r.parts(len(healthy)) {
@@ -269,10 +267,9 @@ func (b *blow) judge(results []asked, round string, limit time.Duration) error {
 	return nil
 }
 
-// strike has something happen to the victim in the middle of everything, and asks a
-// second time afterwards.
-func (b *blow) strike(ctx context.Context, do func(context.Context) error, limit time.Duration) error {
-	results, err := b.askAll(ctx, func() error {
+// strike causes the fault in the middle of all requests, and sends them a second time afterwards.
+func (b *incident) strike(ctx context.Context, do func(context.Context) error, limit time.Duration) error {
+	results, err := b.requestAll(ctx, func() error {
 		if err := do(ctx); err != nil {
 			return setup(b.what+" a node", err)
 		}
@@ -281,17 +278,17 @@ func (b *blow) strike(ctx context.Context, do func(context.Context) error, limit
 	if err != nil {
 		return err
 	}
-	if err := b.judge(results, "first question", limit); err != nil {
+	if err := b.check(results, "first request", limit); err != nil {
 		return err
 	}
-	if results, err = b.askAll(ctx, nil); err != nil {
+	if results, err = b.requestAll(ctx, nil); err != nil {
 		return err
 	}
-	return b.judge(results, "second question", b.timeout/2)
+	return b.check(results, "second request", b.timeout/2)
 }
 
-// again waits until everything is answered by all, or by all but the victim.
-func (b *blow) again(ctx context.Context, without bool) error {
+// again waits until all nodes respond to everything, or all except the victim.
+func (b *incident) again(ctx context.Context, without bool) error {
 	want := b.ids(b.asker)
 	if without {
 		want = b.ids(b.asker, b.victim)
@@ -299,14 +296,14 @@ func (b *blow) again(ctx context.Context, without bool) error {
 	began := time.Now()
 	defer func() { b.env.logf("%s: whole again after %v", b.what, time.Since(began).Round(time.Millisecond)) }()
 	return eventually(ctx, func() error {
-		results, err := b.askAll(ctx, nil)
+		results, err := b.requestAll(ctx, nil)
 		for _, r := range results {
 			ok := r.err == nil && (r.parts == nil || slices.Equal(r.fleet.Answered, want) && r.count == r.parts(len(want)))
 			if without && r.parts == nil {
 				ok = errors.Is(r.err, backplane.ErrNoSuchMember)
 			}
 			if !ok {
-				return fail(b.clause, "%s: afterwards %s was answered by %v, missing %s, and returned %s; want %v",
+				return fail(b.clause, "%s: afterwards %s got the responses of %v, missing %s, and returned %s; want %v",
 					b.what, r.name, r.fleet.Answered, missing(r.fleet), errText(r.err), want)
 			}
 		}
@@ -314,8 +311,8 @@ func (b *blow) again(ctx context.Context, without bool) error {
 	})
 }
 
-// deadline is how long a question may take that runs into its timeout.
-func (b *blow) deadline() time.Duration { return b.timeout * 3 / 2 }
+// deadline is the limit for a request that times out.
+func (b *incident) deadline() time.Duration { return b.timeout * 3 / 2 }
 
 func caseNodeKilled(ctx context.Context, e *env) error {
 	return e.patiently(ctx, func(timeout time.Duration) error {
@@ -338,7 +335,7 @@ func caseNodeKilled(ctx context.Context, e *env) error {
 
 func caseNodeFrozen(ctx context.Context, e *env) error {
 	return e.patiently(ctx, func(timeout time.Duration) error {
-		b, err := e.blow(ctx, f11, "frozen", timeout, ample)
+		b, err := e.blow(ctx, f11, "frozen", timeout, longTimeout)
 		defer b.end(ctx)
 		if err != nil {
 			return err
@@ -357,7 +354,7 @@ func caseNodeFrozen(ctx context.Context, e *env) error {
 
 func caseNodeCut(ctx context.Context, e *env) error {
 	return e.patiently(ctx, func(timeout time.Duration) error {
-		b, err := e.blow(ctx, f12, "cut", timeout, ample)
+		b, err := e.blow(ctx, f12, "cut", timeout, longTimeout)
 		defer b.end(ctx)
 		if err != nil {
 			return err
@@ -370,7 +367,7 @@ func caseNodeCut(ctx context.Context, e *env) error {
 			err = b.alone(ctx)
 		}
 		if healed := b.victim.Heal(ctx); healed != nil {
-			return setup("mending a link", healed)
+			return setup("healing a link", healed)
 		}
 		b.gate.letGo()
 		if err != nil {
@@ -383,8 +380,8 @@ func caseNodeCut(ctx context.Context, e *env) error {
 	})
 }
 
-// alone looks at the node that is cut off.
-func (b *blow) alone(ctx context.Context) error {
+// alone checks the node that is cut off.
+func (b *incident) alone(ctx context.Context) error {
 	ns := b.victim.spaces[b.spaces[0]]
 	if err := ns.Broadcast(ctx, []byte("to my own"), backplane.All()); err != nil {
 		return fail(f12, "Broadcast on a node whose link is cut returned %v", err)
@@ -397,25 +394,25 @@ func (b *blow) alone(ctx context.Context) error {
 	began := time.Now()
 	_, err := ns.Members(ctx, backplane.All())
 	if _, ok := partial(err); !ok {
-		return fail(f12, "a question of a node whose link is cut returned %s instead of a *PartialError", errText(err))
+		return fail(f12, "a request of a node whose link is cut returned %s instead of a *PartialError", errText(err))
 	}
 	if took := time.Since(began); took > b.deadline() {
-		return fail(f12, "a question of a node whose link is cut took %v, its deadline being %v", took, b.timeout)
+		return fail(f12, "a request of a node whose link is cut took %v, its deadline being %v", took, b.timeout)
 	}
 	return nil
 }
 
-// together looks whether all hear each other, and whether the outage was reported.
-func (b *blow) together(ctx context.Context) error {
+// together checks that all nodes receive each other's messages, and that the outage was reported.
+func (b *incident) together(ctx context.Context) error {
 	for _, from := range b.nodes {
-		text := fmt.Sprint("together again, says ", from.number)
+		text := fmt.Sprint("together again, from ", from.number)
 		say := func() error { return from.spaces[b.spaces[0]].Broadcast(ctx, []byte(text), backplane.To("room")) }
 		if err := say(); err != nil {
 			return fail(f12, "Broadcast after an outage returned %v", err)
 		}
 		for _, p := range b.people {
 			if p.ns == p.at.spaces[b.spaces[0]] {
-				if err := p.hears(ctx, f12, text, say); err != nil {
+				if err := p.receives(ctx, f12, text, say); err != nil {
 					return err
 				}
 			}
@@ -430,7 +427,7 @@ func (b *blow) together(ctx context.Context) error {
 		}
 		for _, space := range append([]string{""}, b.spaces...) {
 			if !told[space] {
-				return fail(f12, "OnError was not told of the outage in namespace %q (empty: the control channel): %v", space, b.victim.reports())
+				return fail(f12, "OnError did not report the outage in namespace %q (empty: the control channel): %v", space, b.victim.reports())
 			}
 		}
 		return nil

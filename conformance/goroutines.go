@@ -12,9 +12,9 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// caseGoroutines uses and closes a broker, all of whose goroutines carry a label that
-// they inherit, so that nobody else's are taken for its own. Those of the harness carry
-// it too; only what runs the code of the broker's package is held against it.
+// caseGoroutines uses and closes a broker. All goroutines of the case carry a label that they inherit, so goroutines
+// of other cases do not count. The harness's goroutines carry the label too: only goroutines that run code of the
+// broker's package count.
 func caseGoroutines(ctx context.Context, e *env) error {
 	a, err := e.node(ctx)
 	if err != nil {
@@ -30,12 +30,12 @@ func caseGoroutines(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	short, cancel := context.WithTimeout(ctx, prompt/2)
+	short, cancel := context.WithTimeout(ctx, returnLimit/2)
 	defer cancel()
 	return eventually(short, func() error {
 		left := running(label, packageOf(b.Broker))
 		if len(left) > 0 {
-			return fail(21, "after Close %d of its goroutines are still there, such as\n%s", len(left), left[0])
+			return fail(21, "after Close %d of its goroutines are still running, such as\n%s", len(left), left[0])
 		}
 		return nil
 	})
@@ -43,7 +43,7 @@ func caseGoroutines(ctx context.Context, e *env) error {
 
 const labelKey = "crossroom-conformance"
 
-// useAll makes b do everything once, and closes it.
+// useAll calls every method of b, and closes it.
 func (e *env) useAll(ctx context.Context, a, b *Node) error {
 	for i := range 4 {
 		ch := native.Room("/goroutines", fmt.Sprint(i))
@@ -81,8 +81,7 @@ func (e *env) useAll(ctx context.Context, a, b *Node) error {
 	return nil
 }
 
-// packageOf is the path of the package in which a broker's type is, as it stands in
-// stack traces.
+// packageOf returns the path of the package of a broker's type, as stack traces print it.
 func packageOf(b broker.Broker) string {
 	t := reflect.TypeOf(b)
 	if t.Kind() == reflect.Pointer {

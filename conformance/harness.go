@@ -10,81 +10,72 @@ import (
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
 )
 
-// Harness is what the suite has to know of one kind of broker.
+// Harness describes one kind of broker to the suite.
 type Harness struct {
-	// Name of the broker, and of how it is run, in figures and in the table of make
-	// test, such as "redis-cluster". Empty: the Name of its Capabilities.
+	// Name of the broker and of its deployment, such as "redis-cluster", for figures and for the table of make test.
+	// Empty means the Name of its Capabilities.
 	Name string
 
-	// Open gives a fresh system for one case: nothing that an earlier one did may
-	// be heard or counted on it. The suite calls it on the goroutine of the test, so
-	// it may use tb to end the test, and for Cleanup, which runs after the suite has
-	// closed all brokers of the case. Required.
+	// Open returns a fresh system for one case: no message or subscriber of an earlier case may be received or counted
+	// on it. The suite calls it on the goroutine of the test, so it may use tb to end the test, and for Cleanup, which
+	// runs after the suite has closed all brokers of the case. Required.
 	Open func(tb testing.TB) System
 
-	// Timeout is how long one case may take, recoveries from outages included.
-	// Zero or negative: 30 seconds.
+	// Timeout limits the time of one case, including recoveries from outages. Zero or negative means 30 seconds.
 	Timeout time.Duration
 
-	quiet bool // no attributes: this run is about the suite, not about a broker
+	quiet bool // no attributes: this run tests the suite, not a broker
 }
 
 // System is a publish/subscribe system on which brokers can be made.
 type System struct {
-	// Node makes one more broker, with a link of its own. Required. The suite
-	// closes the broker. Cases call Node from several goroutines, so it returns its
-	// errors and never ends the test.
+	// Node makes one more broker, with a link of its own. Required. The suite closes the broker. Cases call Node from
+	// several goroutines, so it must return its errors and never end the test.
 	Node func(ctx context.Context) (*Node, error)
 
-	// Restart stops the server and starts it again; it has then forgotten all
-	// subscriptions. Nil if that cannot be done.
+	// Restart stops the server and starts it again, without its subscriptions. Nil if that cannot be done.
 	Restart func(ctx context.Context) error
 
-	// Supersede has another server take the place of the one that the nodes are connected
-	// to. It closes no connection: the old server goes on responding, and says that it is
-	// superseded if it is asked; new connections lead to the other one. Nil if that cannot
-	// be done.
+	// Supersede makes another server take the place of the one that the nodes are connected to. It closes no
+	// connection: the old server still responds, and reports its new role if asked. New connections lead to the other
+	// server. Nil if that cannot be done.
 	Supersede func(ctx context.Context) error
 }
 
-// Node is one broker and what can be done to it. A nil function is a power that
-// the harness does not have; what needs it is skipped and listed.
+// Node is one broker and the faults that can be injected into it. A nil function is a power that the harness lacks;
+// cases that need it are skipped and listed.
 //
-// Each function returns when the thing is done to the link, which may be before
-// the broker has noticed.
+// Each function returns when the link is changed. The broker may notice later.
 type Node struct {
-	// Broker is this node's. Required.
+	// Broker is the node's broker. Required.
 	Broker broker.Broker
 
 	// Cut breaks the connections of the broker and refuses new ones until Heal.
 	Cut, Heal func(ctx context.Context) error
 
-	// HalfOpen lets nothing through any more, in either direction, and closes
-	// nothing, until Heal.
+	// HalfOpen blocks all traffic in both directions and closes nothing, until Heal.
 	HalfOpen func(ctx context.Context) error
 
-	// Freeze stops whatever brings messages to this broker, and its own, without
-	// the system noticing; Thaw lets it run on, with nothing missed.
+	// Freeze blocks the messages to and from this broker without notice to the system. Thaw lets them continue, with
+	// nothing lost.
 	Freeze, Thaw func(ctx context.Context) error
 
-	// SlowLink delays everything on the link by d; zero ends that.
+	// SlowLink delays all traffic on the link by d. Zero ends the delay.
 	SlowLink func(ctx context.Context, d time.Duration) error
 
-	// Kill makes the node vanish without goodbye, for ever.
+	// Kill makes the node crash without goodbye, for ever.
 	Kill func(ctx context.Context) error
 
-	// Deny makes the system refuse what this node subscribes to, and withdraw what it had
-	// granted, until Allow. DenyPublishing makes it refuse what this node publishes, and
-	// DenyCounting to tell it who subscribes. No other node is affected. Refused reports
-	// whether an error has the system's reason.
+	// Deny makes the system refuse this node's subscriptions, and withdraw the granted ones, until Allow.
+	// DenyPublishing makes it refuse the node's messages, and DenyCounting its counts of subscribers. No other node is
+	// affected. Refused reports whether an error has the system's reason.
 	Deny, DenyPublishing, DenyCounting, Allow func(ctx context.Context) error
 	Refused                                   func(error) bool
 }
 
-// OverTCP is the node of a broker whose connections all go through links, one for each
-// server, with every power that links give. Freeze is a link that passes nothing on: the cases
-// that use it end it within a second or so, before a broker that probes its link should
-// have noticed.
+// OverTCP returns the node of a broker whose connections all go through links, one for each server, with every power
+// that links give. Freeze is a link that passes nothing on. The cases that use it end it within a second or so, before
+// a broker's liveness probe should notice.
 func OverTCP(b broker.Broker, links ...*tcpproxy.Proxy) *Node {
 	each := func(f func(*tcpproxy.Proxy)) func(context.Context) error {
 		return func(context.Context) error {
@@ -108,7 +99,7 @@ func OverTCP(b broker.Broker, links ...*tcpproxy.Proxy) *Node {
 	}
 }
 
-// Power is something that a harness can do to a system. Values can be or-ed.
+// Power is a fault that a harness can inject. Values can be combined with |.
 type Power uint
 
 const (

@@ -16,18 +16,17 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// breakage is a broker that is broken on purpose: the memory broker with one thing
-// wrong.
+// breakage is a broken broker: the memory broker with one defect.
 type breakage struct {
 	name      string
 	caught    string               // the case that must catch it
-	clauses   []conformance.Clause // that may be blamed
+	clauses   []conformance.Clause // clauses that may be named in the failure
 	options   *memorybroker.Options
-	wrap      func(b *memorybroker.Broker) broker.Broker        // nil: the options do it
-	waits     bool                                              // it is seen by what does not come in time
-	fleet     func() func(b *memorybroker.Broker) broker.Broker // instead of wrap: for brokers that share something
+	wrap      func(b *memorybroker.Broker) broker.Broker        // nil: the options make the defect
+	waits     bool                                              // detected by a message that does not arrive in time
+	fleet     func() func(b *memorybroker.Broker) broker.Broker // instead of wrap: for brokers that share state
 	powerless bool                                              // the harness can only make nodes
-	uncounted func(channels int) ([]int, error)                 // what a node returns that may not count; nil: what it should
+	uncounted func(channels int) ([]int, error)                 // what a node without the right to count returns; nil: the correct error
 }
 
 func TestMutants(t *testing.T) {
@@ -36,7 +35,7 @@ func TestMutants(t *testing.T) {
 		cases[c.Name] = c
 	}
 	breakages := slices.Concat(breakages, protocolBreakages, fleetBreakages)
-	// Most mutants are caught by waiting for what never comes: let them wait together.
+	// Most mutants are detected by waiting for a message that never arrives: these run concurrently.
 	results := make([]chan error, len(breakages))
 	slots := make(chan struct{}, 16)
 	for i, m := range breakages {
@@ -64,7 +63,7 @@ func TestMutants(t *testing.T) {
 			case !errors.As(err, &failure):
 				t.Fatal(err)
 			case !slices.Contains(m.clauses, failure.Clause):
-				t.Fatalf("%s blames %v, which is not what is wrong:\n%v", c.Name, failure.Clause, err)
+				t.Fatalf("%s blames %v, which are not the violated clauses:\n%v", c.Name, failure.Clause, err)
 			}
 			killed++
 			t.Attr("mutant", fmt.Sprintf("killed by %-24s  %s", c.Name, m.name))
@@ -82,8 +81,7 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// catch tries several times: what goes wrong now and then must be seen sooner or
-// later.
+// catch tries several times, because a defect may show only now and then.
 func catch(ctx context.Context, c conformance.Case, m breakage) (err error) {
 	for range 20 {
 		if err = tryMutant(ctx, c, m); err != nil {
@@ -156,7 +154,7 @@ func tryMutant(ctx context.Context, c conformance.Case, m breakage) error {
 	})
 }
 
-// deniable is a broker that may be forbidden to count.
+// deniable is a broker whose right to count can be withdrawn.
 type deniable struct {
 	broker.Broker
 	denied    atomic.Bool
@@ -180,10 +178,10 @@ func (d *deniable) Responders(ctx context.Context, w broker.Protocol, ns string)
 	return d.Broker.Responders(ctx, w, ns)
 }
 
-// errDenied is why a system that withdraws a right interrupts a broker.
+// errDenied is the reason of a system that withdraws a right.
 var errDenied = errors.New("permission denied")
 
-// errSuperseded is why a system whose server lost its place interrupts a broker.
+// errSuperseded is the reason of a system whose server lost its role.
 var errSuperseded = errors.New("superseded")
 
 func does(f func()) func(context.Context) error {
@@ -325,7 +323,7 @@ func (r *mutantReceiver) Resumed() {
 // subscribeFunc is Broker.Subscribe.
 type subscribeFunc = func(context.Context, broker.Receiver, ...broker.Filter) (broker.Subscription, error)
 
-// wrapReceivers puts a receiver between the broker and each real one.
+// wrapReceivers puts a receiver between the broker and each real receiver.
 func wrapReceivers(b broker.Broker, wrap func(broker.Receiver) broker.Receiver) subscribeFunc {
 	return func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 		return b.Subscribe(ctx, wrap(r), filters...)

@@ -12,13 +12,13 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// The clauses of a fleet, for this file.
+// f returns one clause of a fleet, as a list.
 var f = func(n int) []conformance.Clause { return []conformance.Clause{conformance.FleetClauses()[n-1]} }
 
-// fleetBreakages are brokers whose mistakes a whole fleet must show: each breaks the
-// promise of package backplane that stands on it.
+// fleetBreakages are brokers whose defects a fleet must show. Each violates the promise of package backplane that
+// depends on it.
 var fleetBreakages = []breakage{
-	{name: "who comes later is live a little late", caught: "F01_LateJoiner", clauses: f(1), fleet: func() wrapper {
+	{name: "later nodes are live a little late", caught: "F01_LateJoiner", clauses: f(1), fleet: func() wrapper {
 		return numbered(func(n int, b mem) broker.Broker {
 			return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 				if n < 3 || filters[0].Channel().Kind() == broker.KindControl {
@@ -32,10 +32,10 @@ var fleetBreakages = []breakage{
 			}}
 		})
 	}},
-	{name: "one broadcast to a room in seven goes nowhere", caught: "F02_Shapes3", clauses: f(2), wrap: func(b mem) broker.Broker {
+	{name: "one broadcast to a room in seven is lost", caught: "F02_Shapes3", clauses: f(2), wrap: func(b mem) broker.Broker {
 		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindRoom && n%7 == 6 })
 	}},
-	{name: "one broadcast in seven comes twice", caught: "F02_Shapes8", clauses: f(2), wrap: func(b mem) broker.Broker {
+	{name: "one broadcast in seven is delivered twice", caught: "F02_Shapes8", clauses: f(2), wrap: func(b mem) broker.Broker {
 		var n atomic.Uint64
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			err := b.Publish(ctx, ch, p)
@@ -67,7 +67,7 @@ var fleetBreakages = []breakage{
 			return err
 		}}
 	}},
-	{name: "nobody is counted on the channels of answers", caught: "F04_Questions3", clauses: f(4), wrap: func(b mem) broker.Broker {
+	{name: "the response channels have no subscribers in the count", caught: "F04_Questions3", clauses: f(4), wrap: func(b mem) broker.Broker {
 		return counting(b, func(ch broker.Channel, n int) int {
 			if ch.Kind() == broker.KindNodeResponses {
 				return 0
@@ -75,7 +75,7 @@ var fleetBreakages = []breakage{
 			return n
 		})
 	}},
-	{name: "large answers go nowhere", waits: true, caught: "F04_Questions8", clauses: f(4), wrap: func(b mem) broker.Broker {
+	{name: "large responses are lost", waits: true, caught: "F04_Questions8", clauses: f(4), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if ch.Kind() == broker.KindNodeResponses && len(p) > 200 {
 				return nil
@@ -83,16 +83,16 @@ var fleetBreakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
-	{name: "the third node hears no requests", waits: true, caught: "F05_Operations3", clauses: f(5), fleet: func() wrapper { return deaf(3, broker.KindRequests) }},
-	{name: "answers of one node go nowhere", waits: true, caught: "F06_NoSuchMember", clauses: f(6), fleet: func() wrapper {
+	{name: "the third node receives no requests", waits: true, caught: "F05_Operations3", clauses: f(5), fleet: func() wrapper { return deaf(3, broker.KindRequests) }},
+	{name: "responses of one node are lost", waits: true, caught: "F06_NoSuchMember", clauses: f(6), fleet: func() wrapper {
 		return numbered(func(n int, b mem) broker.Broker {
 			return dropping(b, func(ch broker.Channel, _ uint64) bool { return n == 2 && ch.Kind() == broker.KindNodeResponses })
 		})
 	}},
-	{name: "one answer in five goes nowhere", waits: true, caught: "F07_Replies8", clauses: f(7), wrap: func(b mem) broker.Broker {
+	{name: "one response in five is lost", waits: true, caught: "F07_Replies8", clauses: f(7), wrap: func(b mem) broker.Broker {
 		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindNodeResponses && n%5 == 4 })
 	}},
-	{name: "nobody hears who announces himself", waits: true, caught: "F08_Peers3", clauses: f(8), wrap: func(b mem) broker.Broker {
+	{name: "announcements are lost", waits: true, caught: "F08_Peers3", clauses: f(8), wrap: func(b mem) broker.Broker {
 		return dropping(b, func(ch broker.Channel, _ uint64) bool { return ch.Kind() == broker.KindControl })
 	}},
 	{name: "one node too many is counted", caught: "F08_Peers8", clauses: f(8), wrap: func(b mem) broker.Broker {
@@ -103,7 +103,7 @@ var fleetBreakages = []breakage{
 			return n
 		})
 	}},
-	{name: "who leaves takes the others' requests along", waits: true, caught: "F09_TwoLeave", clauses: f(9), fleet: func() wrapper {
+	{name: "requests are lost once a node leaves", waits: true, caught: "F09_TwoLeave", clauses: f(9), fleet: func() wrapper {
 		var gone atomic.Bool
 		return func(b mem) broker.Broker {
 			return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
@@ -119,8 +119,8 @@ var fleetBreakages = []breakage{
 			}}
 		}
 	}},
-	{name: "who was killed is still counted", caught: "F10_Killed", clauses: f(10), fleet: remembering},
-	{name: "a subscription that hears nothing for a while is forgotten", waits: true, caught: "F11_Frozen", clauses: f(11), wrap: func(b mem) broker.Broker {
+	{name: "killed nodes are still counted", caught: "F10_Killed", clauses: f(10), fleet: remembering},
+	{name: "an idle subscription is forgotten", waits: true, caught: "F11_Frozen", clauses: f(11), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			var last time.Time
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
@@ -132,12 +132,12 @@ var fleetBreakages = []breakage{
 			}}
 		})}
 	}},
-	{name: "outages are not told to a fleet", waits: true, caught: "F12_Cut", clauses: f(12), wrap: func(b mem) broker.Broker {
+	{name: "a fleet is not notified of outages", waits: true, caught: "F12_Cut", clauses: f(12), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
 		})}
 	}},
-	{name: "what comes after an outage is for nobody", waits: true, caught: "F12_Cut", clauses: f(12), wrap: func(b mem) broker.Broker {
+	{name: "messages after an outage are lost", waits: true, caught: "F12_Cut", clauses: f(12), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			var lost atomic.Bool
 			return &mutantReceiver{Receiver: r,
@@ -157,7 +157,7 @@ var fleetBreakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
-	{name: "the third node does not hear announcements", waits: true, caught: "F14_SameID", clauses: f(14), fleet: func() wrapper { return deaf(3, broker.KindControl) }},
+	{name: "the third node receives no announcements", waits: true, caught: "F14_SameID", clauses: f(14), fleet: func() wrapper { return deaf(3, broker.KindControl) }},
 	{name: "names are cut off at 64 bytes", waits: true, caught: "F15_Names", clauses: f(15), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if name := ch.Name(); ch.Kind() == broker.KindRoom && len(name) > 64 && name[0] == 'n' {
@@ -176,7 +176,7 @@ var fleetBreakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
-	{name: "the fourth node is not heard of and not counted", caught: "F17_AtOnce", clauses: f(17), fleet: func() wrapper {
+	{name: "the fourth node is neither announced nor counted", caught: "F17_AtOnce", clauses: f(17), fleet: func() wrapper {
 		return numbered(func(n int, b mem) broker.Broker {
 			return &mutant{Broker: b,
 				onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -196,7 +196,7 @@ var fleetBreakages = []breakage{
 				}}
 		})
 	}},
-	{name: "long announcements go nowhere", waits: true, caught: "F18_Announcements", clauses: f(18), wrap: func(b mem) broker.Broker {
+	{name: "long announcements are lost", waits: true, caught: "F18_Announcements", clauses: f(18), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if ch.Kind() == broker.KindControl && len(p) > 500 {
 				return nil
@@ -204,10 +204,10 @@ var fleetBreakages = []breakage{
 			return b.Publish(ctx, ch, p)
 		}}
 	}},
-	{name: "one request in 400 goes nowhere", waits: true, caught: "F20_AtOnce", clauses: f(20), wrap: func(b mem) broker.Broker {
+	{name: "one request in 400 is lost", waits: true, caught: "F20_AtOnce", clauses: f(20), wrap: func(b mem) broker.Broker {
 		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindRequests && n%400 == 399 })
 	}},
-	{name: "announcements come ten times", caught: "F19_MassStart", clauses: f(19), wrap: func(b mem) broker.Broker {
+	{name: "announcements are delivered ten times", caught: "F19_MassStart", clauses: f(19), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onDeliver: func(ch broker.Channel, p []byte) {
 				for range 10 {
@@ -224,13 +224,13 @@ var fleetBreakages = []breakage{
 // wrapper makes a broken broker of each one of a system.
 type wrapper = func(mem) broker.Broker
 
-// numbered tells a system's brokers apart, from 1.
+// numbered numbers a system's brokers, from 1.
 func numbered(wrap func(n int, b mem) broker.Broker) wrapper {
 	var made atomic.Int32
 	return func(b mem) broker.Broker { return wrap(int(made.Add(1)), b) }
 }
 
-// dropping loses what drop says of the nth message on that kind of channel, from 0.
+// dropping loses the messages for which drop returns true. n numbers the messages on that kind of channel, from 0.
 func dropping(b mem, drop func(ch broker.Channel, n uint64) bool) broker.Broker {
 	var counts [16]atomic.Uint64
 	return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -241,7 +241,7 @@ func dropping(b mem, drop func(ch broker.Channel, n uint64) bool) broker.Broker 
 	}}
 }
 
-// counting changes what Subscribers says.
+// counting changes the result of Subscribers.
 func counting(b mem, change func(ch broker.Channel, n int) int) broker.Broker {
 	return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 		counts, err := b.Subscribers(ctx, channels...)
@@ -252,7 +252,7 @@ func counting(b mem, change func(ch broker.Channel, n int) int) broker.Broker {
 	}}
 }
 
-// remembering counts whoever was there once.
+// remembering counts every broker that ever subscribed.
 func remembering() wrapper {
 	var mu sync.Mutex
 	most := map[broker.Channel]int{}
@@ -266,7 +266,7 @@ func remembering() wrapper {
 	}
 }
 
-// deaf keeps messages on one kind of channel from the nth broker.
+// deaf withholds messages on one kind of channel from broker number which.
 func deaf(which int, kind broker.Kind) wrapper {
 	return numbered(func(n int, b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {

@@ -11,7 +11,7 @@ import (
 var b31 = []conformance.Clause{31}
 
 var protocolBreakages = []breakage{
-	{name: "an unknown protocol is dropped in silence", waits: true, caught: "B31_Protocol", clauses: b31, wrap: func(b mem) broker.Broker {
+	{name: "an unknown protocol is dropped without an error", waits: true, caught: "B31_Protocol", clauses: b31, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
 			if isOther(ch) {
 				return nil
@@ -73,7 +73,7 @@ var protocolBreakages = []breakage{
 	}},
 }
 
-// without calls subscribe for its error only: what it returns is b's own subscription.
+// without calls subscribe only for its error. It returns b's own subscription.
 func without(subscribe func(context.Context, broker.Receiver, ...broker.Filter) (broker.Subscription, error), b mem) func(context.Context, broker.Receiver, ...broker.Filter) (broker.Subscription, error) {
 	return func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 		s, err := subscribe(ctx, r, filters...)

@@ -66,7 +66,7 @@ var breakages = []breakage{
 			return err
 		}}
 	}},
-	{name: "a batch goes out the wrong way round", caught: "B02_Order", clauses: []conformance.Clause{1, 2}, wrap: func(b mem) broker.Broker {
+	{name: "a batch is sent in reverse order", caught: "B02_Order", clauses: []conformance.Clause{1, 2}, wrap: func(b mem) broker.Broker {
 		var mu sync.Mutex
 		var batch []func() error
 		n := 0
@@ -143,7 +143,7 @@ var breakages = []breakage{
 				}}
 			})}
 	}},
-	{name: "namespaces that share a prefix hear each other", caught: "B04_CrossTalk", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
+	{name: "namespaces that share a prefix receive each other's messages", caught: "B04_CrossTalk", clauses: []conformance.Clause{4}, wrap: func(b mem) broker.Broker {
 		return withFilters(b, func(f broker.Filter) []broker.Filter {
 			if f.IsEveryRoom() && f.Channel().Namespace() == "/a" {
 				return []broker.Filter{f.Channel().Protocol().EveryRoom("/ab")}
@@ -248,7 +248,7 @@ var breakages = []breakage{
 			}
 		})
 		return &mutant{Broker: b,
-			// The race detector would see the sharing before the suite does.
+			// The race detector would report the shared memory before the suite does.
 			onPublish: func(_ context.Context, ch broker.Channel, p []byte) error {
 				wrong := bytes.Clone(p)
 				for i := range wrong {
@@ -317,7 +317,7 @@ var breakages = []breakage{
 			}}
 		})}
 	}},
-	{name: "own messages do not come back", waits: true, caught: "B10_Own", clauses: []conformance.Clause{10, 1}, wrap: func(b mem) broker.Broker {
+	{name: "own messages are not delivered", waits: true, caught: "B10_Own", clauses: []conformance.Clause{10, 1}, wrap: func(b mem) broker.Broker {
 		var own sync.Map
 		return &mutant{Broker: b,
 			onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
@@ -396,29 +396,29 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "outages are not told", waits: true, caught: "B14_Outage", clauses: []conformance.Clause{14}, wrap: func(b mem) broker.Broker {
+	{name: "outages are not reported", waits: true, caught: "B14_Outage", clauses: []conformance.Clause{14}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
 		})}
 	}},
-	{name: "overflow is not told", caught: "B14_SlowReceiver", clauses: []conformance.Clause{1, 14}, wrap: func(b mem) broker.Broker {
+	{name: "overflow is not reported", caught: "B14_SlowReceiver", clauses: []conformance.Clause{1, 14}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) {}, onResumed: func() {}}
 		})}
 	}},
-	{name: "Resumed is told too early", caught: "B14_Outage", clauses: []conformance.Clause{1, 14, 15}, wrap: func(b mem) broker.Broker {
+	{name: "Resumed is called too early", caught: "B14_Outage", clauses: []conformance.Clause{1, 14, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r,
 				onInterrupted: func(err error) { r.Interrupted(err); r.Resumed() },
 				onResumed:     func() {}}
 		})}
 	}},
-	{name: "Resumed is never told", waits: true, caught: "B14_Outage", clauses: []conformance.Clause{14, 15}, wrap: func(b mem) broker.Broker {
+	{name: "Resumed is never called", waits: true, caught: "B14_Outage", clauses: []conformance.Clause{14, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onResumed: func() {}}
 		})}
 	}},
-	{name: "one filter does not come back", waits: true, caught: "B15_Restart", clauses: []conformance.Clause{1, 15}, wrap: func(b mem) broker.Broker {
+	{name: "one filter is not restored", waits: true, caught: "B15_Restart", clauses: []conformance.Clause{1, 15}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 			var lost atomic.Bool
 			return b.Subscribe(ctx, &mutantReceiver{Receiver: r,
@@ -469,12 +469,12 @@ var breakages = []breakage{
 	{name: "Flush does not wait", caught: "B17_FlushWhileCut", clauses: []conformance.Clause{17}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onFlush: func(ctx context.Context) error { return ctx.Err() }}
 	}},
-	{name: "a loss is told twice", waits: true, caught: "B18_LossOnClose", clauses: []conformance.Clause{18}, wrap: func(b mem) broker.Broker {
+	{name: "a loss is reported twice", waits: true, caught: "B18_LossOnClose", clauses: []conformance.Clause{18}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onOnLoss: func(f func(broker.Loss)) func() {
 			return b.OnLoss(func(l broker.Loss) { f(l); f(l) })
 		}}
 	}},
-	{name: "a loss is not told", waits: true, caught: "B18_LossOnClose", clauses: []conformance.Clause{18}, wrap: func(b mem) broker.Broker {
+	{name: "a loss is not reported", waits: true, caught: "B18_LossOnClose", clauses: []conformance.Clause{18}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onOnLoss: func(func(broker.Loss)) func() { return func() {} }}
 	}},
 	{name: "Publish ignores the context", caught: "B19_EndedContext", clauses: []conformance.Clause{19}, wrap: func(b mem) broker.Broker {
@@ -513,7 +513,7 @@ var breakages = []breakage{
 			return nil
 		}}
 	}},
-	{name: "Close throws away what is queued", caught: "B21_HandsOver", clauses: []conformance.Clause{21}, wrap: func(b mem) broker.Broker {
+	{name: "Close discards queued messages", caught: "B21_HandsOver", clauses: []conformance.Clause{21}, wrap: func(b mem) broker.Broker {
 		memorytest.Freeze(b)
 		return &mutant{Broker: b,
 			onSubscribe: func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
@@ -527,7 +527,7 @@ var breakages = []breakage{
 	}},
 	{name: "a goroutine stays behind", caught: "B21_Goroutines", clauses: []conformance.Clause{21}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onClose: func(ctx context.Context) error {
-			go func() { // long enough for the case, and not for the end of these tests
+			go func() { // long enough for the case, and ends before these tests do
 				time.Sleep(4 * time.Second)
 			}()
 			return b.Close(ctx)
@@ -556,7 +556,7 @@ var breakages = []breakage{
 			return nil
 		})
 	}},
-	{name: "responders of namespaces that begin alike", caught: "B23_Responders", clauses: []conformance.Clause{23}, wrap: func(b mem) broker.Broker {
+	{name: "responders of namespaces with a common prefix", caught: "B23_Responders", clauses: []conformance.Clause{23}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onResponders: func(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 			ids, err := b.Responders(ctx, w, ns)
 			if err != nil || ns != "/r" {
@@ -612,7 +612,7 @@ var breakages = []breakage{
 			return err
 		}}
 	}},
-	{name: "asks what is wanted too early", caught: "B26_Prefilter", clauses: []conformance.Clause{26}, waits: true, wrap: func(b mem) broker.Broker {
+	{name: "Wants is called too early", caught: "B26_Prefilter", clauses: []conformance.Clause{26}, waits: true, wrap: func(b mem) broker.Broker {
 		m := &mutant{Broker: b}
 		var mu sync.Mutex
 		var choosy []broker.Prefilter
@@ -634,7 +634,7 @@ var breakages = []breakage{
 		}
 		return m
 	}},
-	{name: "a right that is withdrawn goes unnoticed", waits: true, caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
+	{name: "a withdrawn right is not noticed", waits: true, caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			denied := false
 			return &mutantReceiver{Receiver: r,
@@ -651,7 +651,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "what was withdrawn is not asked for again", waits: true, caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
+	{name: "a withdrawn subscription is not requested again", waits: true, caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			denied := false
 			return &mutantReceiver{Receiver: r,
@@ -672,7 +672,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "that the server lost its place goes unnoticed", waits: true, caught: "B29_Superseded", clauses: []conformance.Clause{29}, wrap: func(b mem) broker.Broker {
+	{name: "a superseded server is not noticed", waits: true, caught: "B29_Superseded", clauses: []conformance.Clause{29}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			deaf := false
 			return &mutantReceiver{Receiver: r,
@@ -694,7 +694,7 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "the place of the former server is not taken", waits: true, caught: "B29_Superseded", clauses: []conformance.Clause{29}, wrap: func(b mem) broker.Broker {
+	{name: "the new server is not used", waits: true, caught: "B29_Superseded", clauses: []conformance.Clause{29}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			gone := false
 			return &mutantReceiver{Receiver: r,
@@ -710,21 +710,21 @@ var breakages = []breakage{
 			}
 		})}
 	}},
-	{name: "an interruption does not say that a right was withdrawn", caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
+	{name: "an interruption has no reason", caught: "B28_Withdrawn", clauses: []conformance.Clause{28}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			return &mutantReceiver{Receiver: r, onInterrupted: func(error) { r.Interrupted(errors.New("EOF")) }}
 		})}
 	}},
-	{name: "a node that may not count says that nobody is there", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(channels int) ([]int, error) {
+	{name: "a node without the right to count returns zero", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(channels int) ([]int, error) {
 		return make([]int, channels), nil
 	}},
-	{name: "a node that may not count does not say why", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(int) ([]int, error) {
+	{name: "a node without the right to count returns no reason", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(int) ([]int, error) {
 		return nil, &broker.InexactError{Err: errors.New("EOF")}
 	}},
-	{name: "a node that may not count makes numbers up", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(channels int) ([]int, error) {
+	{name: "a node without the right to count invents numbers", caught: "B30_MayNotCount", clauses: []conformance.Clause{30}, uncounted: func(channels int) ([]int, error) {
 		return slices.Repeat([]int{2}, channels), &broker.InexactError{Err: errDenied}
 	}},
-	{name: "a node that is cut off says that nobody is there", caught: "B30_CutOff", clauses: []conformance.Clause{30}, wrap: func(b mem) broker.Broker {
+	{name: "a node that is cut off returns zero", caught: "B30_CutOff", clauses: []conformance.Clause{30}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribers: func(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 			counts, err := b.Subscribers(ctx, channels...)
 			if err != nil {
@@ -733,7 +733,7 @@ var breakages = []breakage{
 			return counts, nil
 		}}
 	}},
-	{name: "what is not taken is lost", caught: "B27_TryReceiver", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
+	{name: "a refused TryDeliver loses the message", caught: "B27_TryReceiver", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			if t, ok := r.(broker.TryReceiver); ok {
 				return forgetful{t}
@@ -741,7 +741,7 @@ var breakages = []breakage{
 			return r
 		})}
 	}},
-	{name: "what is not taken waits for the next", caught: "B27_TryReceiver", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
+	{name: "a refused TryDeliver delays the message behind the next", caught: "B27_TryReceiver", clauses: []conformance.Clause{27}, wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 			if t, ok := r.(broker.TryReceiver); ok {
 				return &tardy{TryReceiver: t}
@@ -751,7 +751,7 @@ var breakages = []breakage{
 	}},
 }
 
-// withFilters adds filters of its own behind the caller's back.
+// withFilters adds filters to each subscription.
 func withFilters(b mem, more func(broker.Filter) []broker.Filter) broker.Broker {
 	add := func(filters []broker.Filter) []broker.Filter {
 		for _, f := range slices.Clone(filters) {
@@ -772,12 +772,12 @@ func withFilters(b mem, more func(broker.Filter) []broker.Filter) broker.Broker 
 	return m
 }
 
-// forgetful never delivers what it could not hand over at once.
+// forgetful never delivers a message that TryDeliver refused.
 type forgetful struct{ broker.TryReceiver }
 
 func (f forgetful) Deliver(ch broker.Channel, payload []byte) { f.TryDeliver(ch, payload) }
 
-// tardy delivers that after the next message.
+// tardy delivers such a message after the next one.
 type tardy struct {
 	broker.TryReceiver
 	refused func()

@@ -6,7 +6,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// hostileNames are valid names that a broker may trip over.
+// hostileNames are valid names that a broker may mishandle.
 var hostileNames = []string{
 	"", " ", "  leading and trailing  ", "#", "a#", "#a", "a#b", "##", "*", "?", "a*", "[a-z]", "[^a]", "[", "]", "\\", "\\*", "a\\",
 	"{", "}", "{a}", "{user}:1", "^", "$", ">", "a.>", ".", "..", "a.b", ".a", "a.", "a..b", "*.*", "-", "_", "=", "%", "%20", "+",
@@ -18,13 +18,13 @@ var hostileNames = []string{
 	strings.Repeat("n", 255), strings.Repeat("長", 341) + "!", strings.Repeat("#*", 512),
 }
 
-// neighbours are names that a careless broker mixes up.
+// neighbours are names that a careless broker confuses.
 var neighbours = []string{
 	"/", "", "/a", "/A", "/a/", "/a/b", "/ab", "/a#", "/a#b", "/a#b#", "/a*", "/a?", "/a.", "/a.b", "/a b", "/[a]", "/\\a", "a", "/á",
 	"/a\x00", "/a-request", "/a-response",
 }
 
-// refused says whether a channel is refused with a *NameError.
+// isRefusal reports whether a channel was refused with a *NameError.
 func isRefusal(err error) bool {
 	var name *broker.NameError
 	return asType(err, &name)

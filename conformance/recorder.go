@@ -9,37 +9,37 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// recorder is the suite's receiver. It checks by itself, in every case, what holds
-// for every delivery (B2, B3, B4, B8, B9, B11, B14), and keeps the first violation.
+// recorder is the receiver of the suite. In every case it checks by itself the clauses of every delivery (B2, B3, B4,
+// B8, B9, B11, B14), and keeps the first violation.
 type recorder struct {
 	env *env
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next event
 	err     error         // first violation
-	inside  int           // calls running now
-	hold    chan struct{} // Deliver waits until it is closed; nil: it does not wait
-	held    int           // calls waiting there
+	inside  int           // number of running calls
+	hold    chan struct{} // Deliver blocks until it is closed; nil: it does not block
+	held    int           // number of calls blocked there
 
-	may map[broker.Filter]struct{} // deliveries allowed: being added, or live
-	was map[broker.Filter]struct{} // removed
+	may map[broker.Filter]struct{} // filters allowed to deliver: being added, or live
+	was map[broker.Filter]struct{} // removed filters
 
 	streams map[uint32]*track
-	raw     []raw  // payloads that are not of a stream
+	raw     []raw  // payloads that belong to no stream
 	allow   bool   // raw payloads are expected
-	foreign Clause // clause to blame when they are not
-	late    Clause // clause to blame for deliveries after Remove, Close or an error
+	foreign Clause // clause to name when raw payloads are not expected
+	late    Clause // clause to name for deliveries after Remove, Close or an error
 	kept    []kept // for B8
 
 	interrupted  bool
-	interruption []error // of all calls of Interrupted
+	interruption []error // the arguments of Interrupted
 	resumed      int
 	missed       int // sum of Messages in LossErrors
 }
 
-// track is what a recorder knows of one stream.
+// track is the recorder's state of one stream.
 type track struct {
-	from uint64 // everything from this sequence number on must come; 0: nothing must
+	from uint64 // every message from this sequence number on must arrive; 0: none must
 	last uint64
 	n    int
 	seen map[uint64]struct{}
@@ -63,13 +63,13 @@ func newRecorder(e *env) *recorder {
 	}
 }
 
-// event wakes those who wait. mu is held.
+// event wakes the waiting goroutines. The caller holds mu.
 func (r *recorder) event() {
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
-// blame keeps the first violation. mu is held.
+// blame keeps the first violation. The caller holds mu.
 func (r *recorder) blame(clause Clause, format string, args ...any) {
 	if r.err == nil {
 		r.err = fail(clause, format, args...)
@@ -100,7 +100,7 @@ func (r *recorder) Deliver(ch broker.Channel, payload []byte) {
 	if hold != nil {
 		<-hold
 	} else {
-		runtime.Gosched() // room for a second call to overlap
+		runtime.Gosched() // gives a second call the chance to overlap
 	}
 
 	r.mu.Lock()
@@ -144,7 +144,7 @@ func (r *recorder) Resumed() {
 	}
 	r.interrupted = false
 	r.resumed++
-	// Only what is published from now on must come.
+	// Only messages published from now on must arrive.
 	for id, t := range r.streams {
 		if t.from > 0 {
 			t.from = r.env.stream(id).started.Load() + 1
@@ -153,7 +153,7 @@ func (r *recorder) Resumed() {
 	r.event()
 }
 
-// checkWanted looks whether any filter selects ch. mu is held.
+// checkWanted checks that a filter selects ch. The caller holds mu.
 func (r *recorder) checkWanted(ch broker.Channel, did string) {
 	if selects(r.may, ch) {
 		return
@@ -177,7 +177,7 @@ func selects(filters map[broker.Filter]struct{}, ch broker.Channel) bool {
 	return false
 }
 
-// take files a payload under its stream. mu is held.
+// take files a payload under its stream. The caller holds mu.
 func (r *recorder) take(ch broker.Channel, payload []byte) {
 	if len(r.kept) < 20000 {
 		r.kept = append(r.kept, kept{payload, crc32.ChecksumIEEE(payload)})
@@ -185,7 +185,7 @@ func (r *recorder) take(ch broker.Channel, payload []byte) {
 	id, seq, err := decode(payload)
 	if err != nil {
 		if !r.allow {
-			r.blame(r.foreign, "%d bytes arrived on %v that nobody had published: %v", len(payload), ch, err)
+			r.blame(r.foreign, "%d bytes arrived on %v that no stream had published: %v", len(payload), ch, err)
 		}
 		r.raw = append(r.raw, raw{ch, bytes.Clone(payload)})
 		return
@@ -215,7 +215,7 @@ func (r *recorder) take(ch broker.Channel, payload []byte) {
 	}
 	if t.from > 0 && !st.lossy.Load() {
 		if next := max(t.last+1, t.from); seq > next {
-			r.blame(1, "message %d on %v never arrived: message %d came without it, and no interruption was told in between",
+			r.blame(1, "message %d on %v never arrived: message %d came without it, without Interrupted in between",
 				next, ch, seq)
 		}
 	}
@@ -231,8 +231,8 @@ func (r *recorder) track(id uint32) *track {
 	return t
 }
 
-// state says whether cond holds, gives the first violation, and a channel that is
-// closed when it is time to ask again. cond is called with mu held.
+// state reports whether cond holds and the first violation. It returns a channel that is closed at the next event. It
+// calls cond with mu held.
 func (r *recorder) state(cond func() bool) (ok bool, changed <-chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -242,7 +242,7 @@ func (r *recorder) state(cond func() bool) (ok bool, changed <-chan struct{}, er
 	return cond(), r.changed, nil
 }
 
-// verify gives the first violation, looking at the kept payloads too.
+// verify returns the first violation. It checks the kept payloads too.
 func (r *recorder) verify() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -254,7 +254,7 @@ func (r *recorder) verify() error {
 	return r.err
 }
 
-// holdUp makes calls of Deliver from now on block until letGo.
+// holdUp makes future calls of Deliver block until letGo.
 func (r *recorder) holdUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -272,21 +272,21 @@ func (r *recorder) letGo() {
 	}
 }
 
-// blameLate sets the clause that a delivery after Remove, Close or an error breaks.
+// blameLate sets the clause that a delivery after Remove, Close or an error violates.
 func (r *recorder) blameLate(clause Clause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.late = clause
 }
 
-// blameForeign sets the clause that a payload which nobody published breaks.
+// blameForeign sets the clause that a payload of no stream violates.
 func (r *recorder) blameForeign(clause Clause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.foreign = clause
 }
 
-// expectRaw lets payloads come that are not of a stream.
+// expectRaw allows payloads that belong to no stream.
 func (r *recorder) expectRaw() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,15 +16,15 @@ type Outcome string
 
 const (
 	Pass    Outcome = "pass"          // all cases
-	Part    Outcome = "pass, in part" // some cases could not be tried, the others passed
+	Part    Outcome = "pass, in part" // some cases could not run, the others passed
 	Failed  Outcome = "fail"          // at least one case
-	Skipped Outcome = "skip"          // no case could be tried
-	NotRun  Outcome = "not run"       // left out by -run
+	Skipped Outcome = "skip"          // no case could run
+	NotRun  Outcome = "not run"       // excluded by -run
 )
 
-// Report is what a run of the suite came to.
+// Report is the result of a run of the suite.
 type Report struct {
-	// Took is how long it all took.
+	// Took is the duration of the run.
 	Took time.Duration
 
 	broker  string
@@ -42,9 +42,9 @@ type result struct {
 type Row struct {
 	Clause  Clause
 	Outcome Outcome
-	// Cases that ended in each way, by name.
+	// Passed, Failed and Skipped are the names of the cases with each outcome.
 	Passed, Failed, Skipped []string
-	// Reasons of what was skipped, each once.
+	// Reasons of the skipped cases, each once.
 	Reasons []string
 }
 
@@ -89,7 +89,7 @@ func (r *Report) Rows() []Row {
 	return rows
 }
 
-// String is the row in one line, such as "B7 pass" or "B22 skip (reason)".
+// String returns the row in one line, such as "B7 pass" or "B22 skip (reason)".
 func (r Row) String() string {
 	s := fmt.Sprintf("%v %s", r.Clause, r.Outcome)
 	var notes []string
@@ -105,7 +105,7 @@ func (r Row) String() string {
 	return s + " (" + strings.Join(notes, "; ") + ")"
 }
 
-// Markdown is the table of all clauses, for a document.
+// Markdown returns the table of all clauses, for a document.
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	b.WriteString("| clause | outcome | cases | not tried |\n|---|---|---|---|\n")
@@ -117,14 +117,13 @@ func (r *Report) Markdown() string {
 	return b.String()
 }
 
-// attribute is the value of a test attribute named conformance, as JSON: one cell of a
-// table of clauses and brokers.
+// attribute is the value of a test attribute named conformance, as JSON: one cell of a table of clauses and brokers.
 type attribute struct {
 	Broker  string   `json:"broker"`
 	Clause  string   `json:"clause"`
 	Text    string   `json:"text"`
 	Outcome Outcome  `json:"outcome"`
-	Cases   int      `json:"cases"` // that were tried
+	Cases   int      `json:"cases"` // number of cases that ran
 	Skipped []string `json:"skipped,omitempty"`
 	Reasons []string `json:"reasons,omitempty"`
 }

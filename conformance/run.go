@@ -8,20 +8,18 @@ import (
 	"time"
 )
 
-// Run tries every case of a single broker on the harness's system, each as a subtest,
-// logs a line for each clause, and returns what came out.
+// Run runs every case of a single broker on the harness's system, each as a subtest. It logs a line for each clause,
+// and returns the outcomes. A failed case fails the test.
 //
-// A clause that could not be tried is logged as skipped, with the reason; it never
-// counts as kept. Under go test -v or -json each line is also a test attribute named
-// conformance, for whoever makes a table of several brokers.
+// A clause whose cases could not run is logged as skipped, with the reason; it never counts as passed. Under go test
+// -v or -json each line is also a test attribute named conformance, for tables of several brokers.
 func Run(t *testing.T, h Harness) *Report {
 	t.Helper()
 	return h.run(t, Cases(), BrokerClauses())
 }
 
-// RunFleet is Run for fleets of backplane nodes on the harness's system: what users
-// meet. A broker that passes Run makes them whole, so what fails here and not there is
-// a hole in the suite, or in package backplane, worth telling its authors.
+// RunFleet is Run for fleets of backplane nodes on the harness's system, which users depend on. A failure here of a
+// broker that passes Run is a gap in the suite or a defect of package backplane: please report it.
 func RunFleet(t *testing.T, h Harness) *Report {
 	t.Helper()
 	return h.run(t, FleetCases(), FleetClauses())
@@ -67,7 +65,7 @@ func (h *Harness) run(t *testing.T, cases []Case, clauses []Clause) *Report {
 	return report
 }
 
-// named notes the name of the first broker that node makes.
+// named records the name of the first broker that node makes.
 func (r *Report) named(node func(context.Context) (*Node, error)) func(context.Context) (*Node, error) {
 	return func(ctx context.Context) (*Node, error) {
 		n, err := node(ctx)

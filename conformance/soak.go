@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// Soak repeats every case in which time plays a part, of single brokers and of fleets,
-// so many times, several of them at once so that they are in each other's way, and fails
-// the test if the broker is blamed even once: either it is not as good as a single run
-// of the suite says, or the suite is wrong. The figure is a test attribute too.
+// Soak repeats every case that depends on timing, of single brokers and of fleets, times times. Several run at once,
+// to disturb each other. Soak fails the test if a single run reports a violation: either the broker is worse than a
+// single run shows, or the suite has a defect. The count is a test attribute too.
 func Soak(t *testing.T, h Harness, times int) {
 	t.Helper()
 	const atOnce = 8
@@ -32,8 +31,8 @@ func Soak(t *testing.T, h Harness, times int) {
 		slots   = make(chan struct{}, atOnce)
 		began   = time.Now()
 	)
-	defer all.Wait() // an Open that ends the test leaves none behind
-	// Each case's repetitions are spread over the whole time.
+	defer all.Wait() // for an Open that ends the test
+	// The repetitions of each case are spread over the whole time.
 	for i := range times * len(cases) {
 		c := cases[i%len(cases)]
 		mu.Lock()
@@ -74,7 +73,7 @@ func Soak(t *testing.T, h Harness, times int) {
 	for _, n := range ran {
 		runs += n
 	}
-	t.Attr("figure", fmt.Sprintf("%d timing-sensitive cases %d times each on %s, %d runs in %v: a correct broker was blamed %d times",
+	t.Attr("figure", fmt.Sprintf("%d timing-sensitive cases %d times each on %s, %d runs in %v: %d runs reported a violation",
 		len(ran), times, report.broker, runs, time.Since(began).Round(time.Second), blamed))
 }
 

@@ -14,11 +14,10 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// TestSound runs every case on brokers that differ from the memory broker but keep
-// the contract: they must not be blamed.
+// TestSound runs every case on brokers that differ from the memory broker but keep the contract: no case may fail.
 func TestSound(t *testing.T) {
 	for _, m := range []breakage{
-		// What mutants are caught for must not be that they are wrapped.
+		// Wrapping alone must not be detected as a defect of a mutant.
 		{name: "wrapped", wrap: func(b mem) broker.Broker {
 			return &mutant{Broker: b, onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
 				return &mutantReceiver{Receiver: r}
@@ -50,7 +49,7 @@ func TestSound(t *testing.T) {
 			t.Parallel()
 			for _, c := range slices.Concat(conformance.Cases(), conformance.FleetCases()) {
 				if m.name == "does not reconnect" && c.Needs == 0 {
-					continue // like any other
+					continue // treated like any other
 				}
 				err := tryMutant(t.Context(), c, m)
 				var skipped *conformance.Skip
@@ -62,7 +61,7 @@ func TestSound(t *testing.T) {
 	}
 }
 
-// fussy takes plain names only.
+// fussy accepts plain names only.
 func fussy(b mem) broker.Broker {
 	check := func(ch broker.Channel) error {
 		for _, c := range ch.Namespace() + ch.Name() {
@@ -108,7 +107,7 @@ func isOther(ch broker.Channel) bool {
 	return ch.Validate() == nil && ch.Protocol() != broker.Native && ch.Protocol() != broker.SocketIO
 }
 
-// closedTo refuses to publish on some channels, and to do anything else with some.
+// closedTo refuses to publish on some channels, and every other call on some.
 func closedTo(b mem, toPublish, toAllElse func(broker.Channel) bool) broker.Broker {
 	check := func(refuse func(broker.Channel) bool, ch broker.Channel) error {
 		if refuse(ch) {
@@ -162,8 +161,8 @@ func closedTo(b mem, toPublish, toAllElse func(broker.Channel) bool) broker.Brok
 		}}
 }
 
-// shuffled publishes each channel's messages from a goroutine of its own, so that
-// nothing is in order but the messages of one channel.
+// shuffled publishes each channel's messages from a goroutine of its own, so that only messages of one channel keep
+// their order.
 func shuffled(b mem) broker.Broker {
 	var (
 		mu      sync.Mutex
@@ -220,7 +219,7 @@ func shuffled(b mem) broker.Broker {
 			queue, running := queues[ch]
 			queues[ch] = append(queue, bytes.Clone(p))
 			if !running {
-				go drain(ch) // waited for by Close
+				go drain(ch) // Close waits for it
 			}
 			return nil
 		},

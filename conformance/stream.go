@@ -10,15 +10,15 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// stream is a row of numbered messages from one node on one channel. Its publish
-// is to be called by one goroutine at a time.
+// stream is a sequence of numbered messages from one node on one channel. Only one goroutine at a time may call its
+// publish.
 type stream struct {
 	env     *env
 	id      uint32
 	node    *Node
 	ch      broker.Channel
-	started atomic.Uint64 // Publish was called for this many
-	lossy   atomic.Bool   // the publisher itself may lose some
+	started atomic.Uint64 // number of Publish calls
+	lossy   atomic.Bool   // the publisher itself may lose some messages
 	buf     []byte
 }
 
@@ -26,10 +26,10 @@ var magic = [4]byte{0xC5, 0x00, 0x0A, 0x2A}
 
 const header = 4 + 4 + 8 + 4
 
-// probe is the id of messages that nobody looks at.
+// probe is the id of messages that no recorder checks.
 const probe = ^uint32(0)
 
-// encode makes message seq of a stream, of size bytes but at least the header.
+// encode encodes message seq of a stream in size bytes, at least those of the header.
 func encode(buf []byte, id uint32, seq uint64, size int) []byte {
 	size = max(size, header)
 	if cap(buf) < size {
@@ -53,27 +53,27 @@ func decode(p []byte) (id uint32, seq uint64, err error) {
 	}
 	sum := crc32.Update(crc32.ChecksumIEEE(p[:16]), crc32.IEEETable, p[header:])
 	if sum != binary.BigEndian.Uint32(p[16:]) {
-		return 0, 0, errors.New("a message of this suite, but with other bytes than it was published with")
+		return 0, 0, errors.New("a message of this suite, but with altered bytes")
 	}
 	return binary.BigEndian.Uint32(p[4:]), binary.BigEndian.Uint64(p[8:]), nil
 }
 
-// publish sends one more message.
+// publish publishes the next message.
 func (s *stream) publish(ctx context.Context) error { return s.publishSize(ctx, 0) }
 
 func (s *stream) publishSize(ctx context.Context, size int) error {
 	seq := s.started.Add(1)
 	s.buf = encode(s.buf, s.id, seq, size)
 	err := s.node.Broker.Publish(ctx, s.ch, s.buf)
-	// The suite overwrites every payload at once, as B7 lets it.
+	// The suite overwrites every payload at once, as B7 allows.
 	for i := range s.buf {
 		s.buf[i] = 0xEE
 	}
 	return err
 }
 
-// must sends n more messages, never having more than a window of them unseen by
-// the subscriptions: slow machines must not make a correct broker overflow.
+// must sends n more messages, with at most a window of them not yet received by the subscriptions: slow machines must
+// not make a correct broker overflow.
 func (s *stream) must(ctx context.Context, n int, subs ...*sub) error {
 	const window = 500
 	for range n {

@@ -1,15 +1,14 @@
-// Package tcpproxy is a TCP link that can fail in the ways that networks do: cut, half
-// open, slow, throttled. It is for the tests of brokers that speak TCP: put one before
-// each server, have each node connect through links of its own, and give them to
-// conformance.OverTCP.
+// Package tcpproxy is a TCP link that fails like a network: cut, half-open, slow or throttled. It is for the tests of
+// brokers that speak TCP. Put one before each server, let each node connect through links of its own, and pass the
+// links to conformance.OverTCP.
 //
 //	link := tcpproxy.Start(t, server.Addr()) // closed when the test ends
 //	b, err := mybroker.Open(link.Addr())
 //	...
-//	link.HalfOpen() // as a firewall does that has forgotten the connection
+//	link.HalfOpen() // like a firewall that has dropped the connection's state
 //	link.Heal()
 //
-// It needs nothing beyond the standard library.
+// The package needs only the standard library.
 package tcpproxy
 
 import (
@@ -20,8 +19,8 @@ import (
 	"time"
 )
 
-// Proxy is a TCP link to a server. It starts out healthy. Methods may be called at any
-// time from any goroutine and have taken effect when they return.
+// Proxy is a TCP link to a server. It starts out healthy. Methods may be called at any time from any goroutine, and
+// have taken effect when they return.
 type Proxy struct {
 	listener net.Listener
 
@@ -31,7 +30,7 @@ type Proxy struct {
 	cut      bool
 	held     bool
 	delay    time.Duration
-	rate     int // bytes per second and direction; zero: as fast as it goes
+	rate     int // bytes per second and direction; zero: unlimited
 	links    map[*link]struct{}
 	closed   bool
 	accepted int
@@ -39,7 +38,7 @@ type Proxy struct {
 	wg sync.WaitGroup
 }
 
-// link is one client's connection and the proxy's own to the server.
+// link is one client's connection, with the proxy's connection to the server.
 type link struct {
 	client, server net.Conn
 	ended          chan struct{}
@@ -56,8 +55,7 @@ func (l *link) close() {
 	})
 }
 
-// Start is Listen for the goroutine of a test: an error ends the test, and the end of
-// the test closes the proxy.
+// Start is Listen for the goroutine of a test: an error ends the test, and the end of the test closes the proxy.
 func Start(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	p, err := Listen(target)
@@ -68,13 +66,13 @@ func Start(tb testing.TB, target string) *Proxy {
 	return p
 }
 
-// Listen listens on a free loopback port and forwards to target, a host and port, until
-// Close. The target need not listen yet. Any goroutine may call it, so it serves the
-// Node function of a conformance.System.
+// Listen listens on a free loopback port and forwards connections to target, a host and port, until Close. The target
+// need not listen yet. Listen may be called from any goroutine, so it serves the Node function of a
+// conformance.System. It returns the error of net.Listen.
 func Listen(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("tcpproxy: listen before %s: %w", target, err)
+		return nil, fmt.Errorf("tcpproxy: listening for target %s: %w", target, err)
 	}
 	p := &Proxy{listener: l, target: target, changed: make(chan struct{}), links: map[*link]struct{}{}}
 	p.wg.Add(1)
@@ -82,10 +80,10 @@ func Listen(target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr returns where the proxy listens.
+// Addr returns the proxy's own address.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Disconnect closes all connections now. New ones are accepted.
+// Disconnect closes all current connections. New ones are accepted.
 func (p *Proxy) Disconnect() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,33 +96,31 @@ func (p *Proxy) disconnect() {
 	}
 }
 
-// Cut closes all connections and every new one at once, until Heal.
+// Cut closes all connections, and each new one immediately, until Heal.
 func (p *Proxy) Cut() {
 	p.set(func() { p.cut = true; p.disconnect() })
 }
 
-// HalfOpen keeps connections, and accepts new ones, but passes nothing on in either
-// direction until Heal: like a firewall that has forgotten them. Bytes on the way
-// are held back, not lost.
+// HalfOpen keeps connections and accepts new ones, but forwards nothing in either direction until Heal, like a
+// firewall that has dropped their state. Bytes in flight are held back, not lost.
 func (p *Proxy) HalfOpen() { p.set(func() { p.held = true }) }
 
-// Delay holds every piece of data, as the proxy happened to read it, back for d in each
-// direction before it reads the next; zero ends that.
+// Delay delays each chunk of data by d in each direction before the proxy reads the next. Zero ends the delay.
 func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
 
-// Throttle passes at most about rate bytes a second on in each direction; zero ends that.
+// Throttle forwards at most about rate bytes a second in each direction. Zero ends the limit.
 func (p *Proxy) Throttle(rate int) { p.set(func() { p.rate = rate }) }
 
-// Retarget leads new connections to another server and keeps those that stand, as a name
-// does that changes, or a load balancer that lets connections end by themselves.
+// Retarget leads new connections to another server and keeps existing ones, like a changed DNS record, or a load
+// balancer that drains connections.
 func (p *Proxy) Retarget(target string) { p.set(func() { p.target = target }) }
 
-// Heal ends Cut, HalfOpen, Delay and Throttle. What was held back goes on.
+// Heal ends Cut, HalfOpen, Delay and Throttle. Data that was held back is forwarded.
 func (p *Proxy) Heal() {
 	p.set(func() { p.cut, p.held, p.delay, p.rate = false, false, 0, 0 })
 }
 
-// Accepted returns how many connections have been accepted.
+// Accepted returns the number of accepted connections.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,7 +165,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve connects the link to the server and pumps until either side ends.
+// serve connects the link to the server and copies data until either side ends.
 func (p *Proxy) serve(l *link, target string) {
 	defer p.wg.Done()
 	defer func() {
@@ -214,14 +210,14 @@ func (p *Proxy) pump(l *link, to, from net.Conn) {
 			}
 		}
 		if err != nil {
-			// A server's farewell must not pass a half-open link either.
+			// The end of the server's stream must not pass a half-open link either.
 			p.admit(l, 0)
 			return
 		}
 	}
 }
 
-// admit waits until n bytes may pass; false if the link has ended.
+// admit waits until n bytes may pass. It returns false if the link has ended.
 func (p *Proxy) admit(l *link, n int) bool {
 	for {
 		p.mu.Lock()
@@ -246,7 +242,7 @@ func (p *Proxy) admit(l *link, n int) bool {
 		select {
 		case <-timer.C:
 			return true
-		case <-changed: // the new rules apply to what waits
+		case <-changed: // the new rules apply to waiting data
 			timer.Stop()
 			continue
 		case <-l.ended:

@@ -13,7 +13,7 @@ import (
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
 )
 
-// echo is a server that sends back what it gets.
+// echo is a server that sends back its input.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -50,7 +50,7 @@ func dial(t *testing.T, p *tcpproxy.Proxy) net.Conn {
 	return nc
 }
 
-// ask sends n bytes and waits for them to come back.
+// ask sends n bytes and waits for their echo.
 func ask(nc net.Conn, n int, within time.Duration) error {
 	nc.SetDeadline(time.Now().Add(within))
 	sent := bytes.Repeat([]byte("ab"), n/2)
@@ -71,8 +71,8 @@ func ask(nc net.Conn, n int, within time.Duration) error {
 }
 
 const (
-	soon   = 10 * time.Second       // for what must come
-	moment = 100 * time.Millisecond // for what must not
+	soon   = 10 * time.Second       // for data that must arrive
+	moment = 100 * time.Millisecond // for data that must not
 )
 
 func TestHalfOpenLosesNothing(t *testing.T) {
@@ -93,7 +93,7 @@ func TestHalfOpenLosesNothing(t *testing.T) {
 	nc.SetDeadline(time.Now().Add(soon))
 	late := make([]byte, 2)
 	if _, err := io.ReadFull(nc, late); err != nil || string(late) != "ab" {
-		t.Fatalf("after Heal came %q, %v instead of what had been held back", late, err)
+		t.Fatalf("after Heal came %q, %v instead of the data held back", late, err)
 	}
 }
 
@@ -111,8 +111,8 @@ func TestDelayAndThrottle(t *testing.T) {
 	}
 	p.Delay(0)
 
-	// 100 kB at 1 MB a second take 0.1 s, and as the way there and the way back go on
-	// at the same time, not necessarily twice that.
+	// 100 kB at 1 MB a second take 0.1 s. Both directions work at the same time, so the round trip need not take twice
+	// that.
 	p.Throttle(1_000_000)
 	began = time.Now()
 	if err := ask(nc, 100_000, soon); err != nil {
@@ -123,7 +123,7 @@ func TestDelayAndThrottle(t *testing.T) {
 	}
 	p.Throttle(0)
 
-	// What waits under an old rule goes by the new one: this would take an hour.
+	// Waiting data follows the new rule: under the old one this would take an hour.
 	p.Delay(time.Hour)
 	healed := time.AfterFunc(moment, p.Heal)
 	defer healed.Stop()
@@ -166,7 +166,7 @@ func TestDisconnectAndCut(t *testing.T) {
 	}
 }
 
-// A server that is not there is a connection that ends, not one that hangs.
+// A missing server closes the connection. The connection does not hang.
 func TestNoServer(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -180,7 +180,7 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
-// named is a server that sends its name back for each byte.
+// named is a server that sends its name for each byte.
 func named(t *testing.T, name byte) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

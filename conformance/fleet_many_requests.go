@@ -12,9 +12,9 @@ var fleetAskedCases = []Case{
 	{Name: "F20_AtOnce", Clauses: []Clause{f20}, Timing: true, run: ofSize(2, caseHundreds)},
 }
 
-// caseHundreds sends one node 500 requests at once, of each kind: as many messages as the
-// suite keeps between a publisher and a receiver.
-func caseHundreds(ctx context.Context, c *crew) error {
+// caseHundreds sends 500 requests of each kind to one node at once. The suite keeps at most that many messages between
+// a publisher and a receiver.
+func caseHundreds(ctx context.Context, c *fleet) error {
 	if _, err := c.join(ctx, 1, "member", "room"); err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func caseHundreds(ctx context.Context, c *crew) error {
 				if err == nil {
 					return nil
 				}
-				// That the broker could not count in so much of a hurry is not the node's fault.
+				// The node is not responsible if the broker could not count in time.
 				if tries == 5 || errors.Is(err, backplane.ErrBusy) || errors.Is(err, backplane.ErrNoResponse) || errors.Is(err, context.DeadlineExceeded) {
 					return fail(f20, "%s, one of 500 at once, returned %v after %v", what, err, time.Since(began))
 				}

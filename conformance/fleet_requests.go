@@ -21,18 +21,18 @@ var fleetQuestionCases = []Case{
 	{Name: "F07_Replies8", Clauses: []Clause{f7}, run: onNodes(8)},
 }
 
-// roomsOf is what RoomsOf should say, sorted.
-func (p *person) roomsOf() []string {
+// roomsOf is the expected result of RoomsOf, sorted.
+func (p *fleetMember) roomsOf() []string {
 	return slices.Sorted(slices.Values(append(slices.Clone(p.rooms), p.id)))
 }
 
-func caseQuestions(ctx context.Context, c *crew) error {
+func caseQuestions(ctx context.Context, c *fleet) error {
 	if _, err := c.populate(ctx); err != nil {
 		return err
 	}
-	for _, asker := range []*mate{c.nodes[0], c.nodes[c.last()]} {
+	for _, asker := range []*fleetNode{c.nodes[0], c.nodes[c.last()]} {
 		ns := asker.spaces[c.spaces[0]]
-		for _, t := range []selecting{everybody(), to("red"), to("blue").except("n0-2"), to("nobody's")} {
+		for _, t := range []selecting{allMembers(), to("red"), to("blue").except("n0-2"), to("empty")} {
 			for _, detail := range []bool{false, true} {
 				ask, what := ns.Members, "Members of "+describe(t)
 				if detail {
@@ -40,7 +40,7 @@ func caseQuestions(ctx context.Context, c *crew) error {
 				}
 				m, err := ask(ctx, t.target())
 				if m == nil {
-					return fail(f4, "%s returned no answer: %v", what, err)
+					return fail(f4, "%s returned no result: %v", what, err)
 				}
 				if err := c.whole(f4, what, asker, m.Coverage, err); err != nil {
 					return err
@@ -74,8 +74,8 @@ func caseQuestions(ctx context.Context, c *crew) error {
 	return nil
 }
 
-// sameMembers compares a list with what the case knows.
-func (c *crew) sameMembers(what string, list []backplane.MemberInfo, asker *mate, t selecting, detail bool) error {
+// sameMembers compares a list with the members that the case expects.
+func (c *fleet) sameMembers(what string, list []backplane.MemberInfo, asker *fleetNode, t selecting, detail bool) error {
 	var got, want []string
 	for _, m := range list {
 		s := m.ID + " on " + m.Node
@@ -97,13 +97,13 @@ func (c *crew) sameMembers(what string, list []backplane.MemberInfo, asker *mate
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		return fail(f4, "%s, asked by node %d, are\n    %s\n  instead of\n    %s",
+		return fail(f4, "%s, requested by node %d, are\n    %s\n  instead of\n    %s",
 			what, asker.number, strings.Join(got, "\n    "), strings.Join(want, "\n    "))
 	}
 	return nil
 }
 
-func caseOperations(ctx context.Context, c *crew) error {
+func caseOperations(ctx context.Context, c *fleet) error {
 	witnesses, err := c.populate(ctx)
 	if err != nil {
 		return err
@@ -115,9 +115,9 @@ func caseOperations(ctx context.Context, c *crew) error {
 		w.rooms = append(w.rooms, "new")
 	}
 	asker := c.nodes[0]
-	ns, far := c.ns(0), c.person(fmt.Sprintf("n%d-0", c.last()))
+	ns, far := c.ns(0), c.memberByID(fmt.Sprintf("n%d-0", c.last()))
 
-	// By id; and what is sent next finds it done.
+	// By id. The next message of the same node finds the change done.
 	if err := ns.Join(ctx, far.id, "new", "other"); err != nil {
 		return fail(f5, "Join(%q) with nothing wrong returned %v", far.id, err)
 	}
@@ -134,10 +134,10 @@ func caseOperations(ctx context.Context, c *crew) error {
 	}
 
 	// By selection.
-	touch := func(what string, t selecting, do func() (*backplane.Changed, error), then func(*person)) error {
+	touch := func(what string, t selecting, do func() (*backplane.Changed, error), then func(*fleetMember)) error {
 		touched, err := do()
 		if touched == nil {
-			return fail(f5, "%s returned no answer: %v", what, err)
+			return fail(f5, "%s returned no result: %v", what, err)
 		}
 		if err := c.whole(f5, what, asker, touched.Coverage, err); err != nil {
 			return err
@@ -150,13 +150,13 @@ func caseOperations(ctx context.Context, c *crew) error {
 			}
 		}
 		if touched.Count != n {
-			return fail(f5, "%s of %s touched %d members instead of %d", what, describe(t), touched.Count, n)
+			return fail(f5, "%s of %s changed %d members instead of %d", what, describe(t), touched.Count, n)
 		}
 		return nil
 	}
 	t := to("red").except("blue")
 	if err := touch("JoinAll", t, func() (*backplane.Changed, error) { return ns.JoinAll(ctx, t.target(), "new", "third") },
-		func(p *person) { p.rooms = append(p.rooms, "new", "third") }); err != nil {
+		func(p *fleetMember) { p.rooms = append(p.rooms, "new", "third") }); err != nil {
 		return err
 	}
 	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
@@ -164,21 +164,21 @@ func caseOperations(ctx context.Context, c *crew) error {
 	}
 	t = to("third").except(fmt.Sprintf("n%d-1", c.last()))
 	if err := touch("LeaveAll", t, func() (*backplane.Changed, error) { return ns.LeaveAll(ctx, t.target(), "new") },
-		func(p *person) { p.leave("new") }); err != nil {
+		func(p *fleetMember) { p.leave("new") }); err != nil {
 		return err
 	}
 	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
 	}
 
-	// Disconnect, after which a member is gone, as it removes itself.
+	// A member is no longer listed after Disconnect, because it removes itself.
 	if err := ns.Disconnect(ctx, far.id, true); err != nil {
 		return fail(f5, "Disconnect(%q) with nothing wrong returned %v", far.id, err)
 	}
-	want := map[*person][]bool{far: {true}}
+	want := map[*fleetMember][]bool{far: {true}}
 	t = to("blue").except("witness-1", "n1-2")
 	if err := touch("DisconnectAll", t, func() (*backplane.Changed, error) { return ns.DisconnectAll(ctx, t.target(), false) },
-		func(p *person) { want[p] = []bool{false} }); err != nil {
+		func(p *fleetMember) { want[p] = []bool{false} }); err != nil {
 		return err
 	}
 	for _, p := range c.people {
@@ -186,23 +186,23 @@ func caseOperations(ctx context.Context, c *crew) error {
 			return fail(f5, "Disconnect of member %q of node %d was called with %v instead of %v", p.id, p.at.number, got, want[p])
 		}
 	}
-	c.people = slices.DeleteFunc(c.people, func(p *person) bool { return want[p] != nil })
-	m, err := orEmpty(ns.Members(ctx, everybody().target()))
+	c.people = slices.DeleteFunc(c.people, func(p *fleetMember) bool { return want[p] != nil })
+	m, err := orEmpty(ns.Members(ctx, allMembers().target()))
 	if err := c.whole(f5, "Members", asker, m.Coverage, err); err != nil {
 		return err
 	}
-	return c.sameMembers("Members after disconnecting some", m.List, asker, everybody(), false)
+	return c.sameMembers("Members after disconnecting some", m.List, asker, allMembers(), false)
 }
 
-func (c *crew) person(id string) *person {
-	return c.people[slices.IndexFunc(c.people, func(p *person) bool { return p.id == id })]
+func (c *fleet) memberByID(id string) *fleetMember {
+	return c.people[slices.IndexFunc(c.people, func(p *fleetMember) bool { return p.id == id })]
 }
 
-func (p *person) leave(room string) {
+func (p *fleetMember) leave(room string) {
 	p.rooms = slices.DeleteFunc(slices.Clone(p.rooms), func(r string) bool { return r == room })
 }
 
-func caseNobody(ctx context.Context, c *crew) error {
+func caseNobody(ctx context.Context, c *fleet) error {
 	if _, err := c.populate(ctx); err != nil {
 		return err
 	}
@@ -216,8 +216,8 @@ func caseNobody(ctx context.Context, c *crew) error {
 		{"Leave", func(id string) error { return ns.Leave(ctx, id, "red") }},
 		{"Disconnect", func(id string) error { return ns.Disconnect(ctx, id, true) }},
 	} {
-		// The name of a room is not that of a member.
-		for _, id := range []string{"nobody", "red"} {
+		// The name of a room is not the id of a member.
+		for _, id := range []string{"unknown", "red"} {
 			if err := op.call(id); !errors.Is(err, backplane.ErrNoSuchMember) {
 				return fail(f6, "%s(%q), which no node has, returned %s", op.name, id, errText(err))
 			}
@@ -226,19 +226,19 @@ func caseNobody(ctx context.Context, c *crew) error {
 	return nil
 }
 
-// heard notes who was asked what.
-type heard struct {
+// requestLog records which node received which request.
+type requestLog struct {
 	mu   sync.Mutex
 	list []string
 }
 
-func (h *heard) add(s string) {
+func (h *requestLog) add(s string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.list = append(h.list, s)
 }
 
-func (h *heard) take() []string {
+func (h *requestLog) take() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	list := h.list
@@ -247,11 +247,11 @@ func (h *heard) take() []string {
 	return list
 }
 
-// onNodes is about requests of the application and acknowledgements.
+// onNodes tests requests of the application and acknowledgements.
 func onNodes(n int) func(context.Context, *env) error {
 	return func(ctx context.Context, e *env) error {
-		var asked heard
-		c, err := e.assemble(ctx, n, crewOptions{request: func(_ context.Context, node int, from string, p []byte) ([]byte, error) {
+		var asked requestLog
+		c, err := e.assemble(ctx, n, fleetOptions{request: func(_ context.Context, node int, from string, p []byte) ([]byte, error) {
 			asked.add(fmt.Sprintf("%d %s %s", node, from, p))
 			if string(p) == "fail" && node == 1 {
 				return nil, errors.New("node 1 does not want to")
@@ -273,11 +273,11 @@ func onNodes(n int) func(context.Context, *env) error {
 		if err := c.acks(ctx); err != nil {
 			return err
 		}
-		return c.calm()
+		return c.noReports()
 	}
 }
 
-func (c *crew) replies(ctx context.Context, asked *heard) error {
+func (c *fleet) replies(ctx context.Context, asked *requestLog) error {
 	asker := c.nodes[0]
 	for _, q := range []struct {
 		what, text string
@@ -291,7 +291,7 @@ func (c *crew) replies(ctx context.Context, asked *heard) error {
 	} {
 		r, err := q.ask(ctx, []byte(q.text))
 		if r == nil {
-			return fail(f7, "%s returned no answer: %v", q.what, err)
+			return fail(f7, "%s returned no result: %v", q.what, err)
 		}
 		if err := c.whole(f7, q.what, asker, r.Coverage, err); err != nil {
 			return err
@@ -315,13 +315,13 @@ func (c *crew) replies(ctx context.Context, asked *heard) error {
 		slices.Sort(want)
 		slices.Sort(calls)
 		if !slices.Equal(got, want) {
-			return fail(f7, "%s(%q) brought %q instead of %q", q.what, q.text, got, want)
+			return fail(f7, "%s(%q) returned %q instead of %q", q.what, q.text, got, want)
 		}
 		if got := asked.take(); !slices.Equal(got, calls) {
-			return fail(f7, "%s(%q) was put to %q instead of %q", q.what, q.text, got, calls)
+			return fail(f7, "%s(%q) was served by %q instead of %q", q.what, q.text, got, calls)
 		}
 	}
-	// An event without an answer; the request after it goes the same way.
+	// An event has no response; the request after it takes the same route.
 	if err := c.ns(0).Event(ctx, []byte("event")); err != nil {
 		return fail(f7, "Event with nothing wrong returned %v", err)
 	}
@@ -333,7 +333,7 @@ func (c *crew) replies(ctx context.Context, asked *heard) error {
 	if err := eventually(ctx, func() error {
 		got = append(got, asked.take()...)
 		if slices.Sort(got); !slices.Equal(got, calls) {
-			return fail(f7, "Event was put to %q instead of %q", got, calls)
+			return fail(f7, "Event was served by %q instead of %q", got, calls)
 		}
 		return nil
 	}); err != nil {
@@ -342,15 +342,15 @@ func (c *crew) replies(ctx context.Context, asked *heard) error {
 	return nil
 }
 
-func (c *crew) acks(ctx context.Context) error {
+func (c *fleet) acks(ctx context.Context) error {
 	asker := c.nodes[0]
 	for _, t := range []selecting{
-		everybody(), to("red").except("blue"), to("nobody's"), everybody().local(), to("blue").remote(),
+		allMembers(), to("red").except("blue"), to("empty"), allMembers().local(), to("blue").remote(),
 	} {
 		what := "BroadcastAck to " + describe(t)
-		acks, err := c.ns(0).BroadcastAck(ctx, []byte(what), t.target(), ample)
+		acks, err := c.ns(0).BroadcastAck(ctx, []byte(what), t.target(), longTimeout)
 		if acks == nil {
-			return fail(f7, "%s returned no answer: %v", what, err)
+			return fail(f7, "%s returned no result: %v", what, err)
 		}
 		if t.localOnly {
 			if err != nil {
@@ -376,7 +376,7 @@ func (c *crew) acks(ctx context.Context) error {
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) || acks.Expected != len(want) {
-			return fail(f7, "%s brought %q of %d instead of %q", what, got, acks.Expected, want)
+			return fail(f7, "%s returned %q of %d instead of %q", what, got, acks.Expected, want)
 		}
 	}
 	return nil
