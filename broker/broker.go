@@ -5,148 +5,141 @@ import (
 	"time"
 )
 
-// Broker is one node's place on a publish/subscribe system. Numbers in brackets
-// are clauses of the package documentation. All methods are safe for concurrent
-// use [B24].
+// Broker is one node's place on a publish/subscribe system. Numbers in brackets are clauses of the package
+// documentation. All methods are safe for concurrent use [B24].
 //
-// Give every node a Broker of its own: Subscribers counts brokers, not
-// subscriptions [B22].
+// Give every node a Broker of its own: Subscribers counts brokers, not subscriptions [B22].
 type Broker interface {
-	// Publish takes payload for ch into the broker's queue and returns; nil does
-	// not mean sent [B16]. The slice is the caller's again when it returns [B7].
-	// Errors: *NameError [B5], *ProtocolError [B31], *PayloadError [B6], ErrClosed [B21],
-	// the context's error as it is while the queue stayed full [B19].
+	// Publish puts payload into the broker's queue and returns. Nil does not mean sent [B16]. It waits only while the
+	// queue is full. The caller owns the slice again when Publish returns [B7]. It returns a *NameError [B5], a
+	// *ProtocolError [B31], a *PayloadError [B6], ErrClosed [B21], or the context's error unwrapped if the queue
+	// stayed full [B19].
 	Publish(ctx context.Context, ch Channel, payload []byte) error
 
-	// Flush waits until everything accepted before the call has been handed to
-	// the system [B17].
+	// Flush waits until everything accepted before the call has been handed to the system [B17]. It returns a
+	// *LossError, ErrClosed or the context's error.
 	Flush(ctx context.Context) error
 
-	// Subscribe delivers what matches any of the filters to r, live when it
-	// returns nil [B1]. The subscription lasts until it or the broker is closed;
-	// ctx limits only the call. There may be no filters yet.
+	// Subscribe calls r for each message that matches any of the filters. The filters are live when Subscribe returns
+	// nil [B1]. The subscription lasts until it or the broker is closed; ctx limits only the call. filters may be
+	// empty. During an outage Subscribe waits. It returns a *NameError, a *ProtocolError, ErrClosed, the system's
+	// error, such as a missing permission, or the context's error. On error no filter is live [B19].
 	Subscribe(ctx context.Context, r Receiver, filters ...Filter) (Subscription, error)
 
-	// Subscribers returns for each channel how many brokers hold it exactly
-	// [B22], or errors.ErrUnsupported. Beside an *InexactError the numbers are lower
-	// bounds, or nil [B30].
+	// Subscribers returns how many brokers hold Exactly of each channel [B22], or errors.ErrUnsupported. It does I/O
+	// and waits for the system. With an *InexactError the numbers are lower bounds, or nil [B30]. The caller owns the
+	// slice.
 	Subscribers(ctx context.Context, channels ...Channel) ([]int, error)
 
-	// Responders returns the ids of the nodes that listen for answers of their
-	// own in a namespace [B23], in no order, or errors.ErrUnsupported. It may be
-	// slow on a large system: callers remember the answer for a while. Beside an
-	// *InexactError the list may lack some, or is nil [B30].
+	// Responders returns the ids of the nodes that hold a response channel of their own in a namespace [B23], in no
+	// order, or errors.ErrUnsupported. It may be slow on a large system, so callers cache the result. With an
+	// *InexactError the list may be incomplete, or is nil [B30]. The caller owns the slice.
 	Responders(ctx context.Context, p Protocol, ns string) ([]string, error)
 
-	// OnLoss calls f for every loss of accepted messages [B18] from now on, one
-	// call at a time, from the broker's goroutines; f must not block. The
-	// returned function ends that; it does not wait for a running call.
+	// OnLoss calls f for every future loss of accepted messages [B18], one call at a time, from the broker's
+	// goroutines. f must not block. stop ends the calls; it does not wait for a running one.
 	OnLoss(f func(Loss)) (stop func())
 
-	// Stats returns counters since the broker was made, and gauges of now.
+	// Stats returns the counters since the broker was made, and the current gauges.
 	Stats() Stats
 
-	// Capabilities returns what this broker can do; it never changes [B25].
+	// Capabilities returns what this broker can do. It never changes [B25].
 	Capabilities() Capabilities
 
-	// Close ends the broker's work in good order until ctx ends, then at once
-	// [B21]. It returns a *LossError if accepted messages were lost, and the
-	// context's error if it had to stop at once.
+	// Close flushes the queue until ctx ends, and then stops everything [B21]. It returns a *LossError if accepted
+	// messages were lost, and the context's error if ctx ended first.
 	Close(ctx context.Context) error
 }
 
-// Subscription is a live set of filters with one receiver.
+// Subscription is a live set of filters with one receiver. All methods are safe for concurrent use.
 type Subscription interface {
-	// Add makes more filters live [B1, B13]. All of them or, on error, none.
+	// Add makes more filters live [B1, B13]. On error none of them is live. It waits and fails like Subscribe.
 	Add(ctx context.Context, filters ...Filter) error
 
-	// Remove ends filters [B11, B13].
+	// Remove removes filters, and waits for a running call of the receiver for them [B11, B13]. If ctx ends during
+	// that wait, the filters are removed all the same.
 	Remove(ctx context.Context, filters ...Filter) error
 
-	// Close ends the subscription [B11]. It is idempotent.
+	// Close removes all filters, and waits for a running call of the receiver [B11]. It is idempotent.
 	Close(ctx context.Context) error
 }
 
-// Receiver takes what a subscription brings. Its methods are called one at a time
-// and in order [B9], so it needs no lock of its own for what only they touch. A
-// method that blocks holds up this subscription (and, once the broker's buffers
-// are full, its connection); a method that panics ends the process, as a panic in
-// any goroutine does.
+// Receiver gets the messages of a subscription. The broker's goroutines call its methods one at a time and in order
+// [B9], so state that only these methods use needs no lock. A method that blocks delays its subscription and, once the
+// broker's buffers are full, the whole connection. A panic in a method crashes the process, as in any goroutine. A
+// method must not call Remove or Close of its own subscription, or Close of its broker [B11].
 type Receiver interface {
-	// Deliver hands over one message. The payload is read-only and may be kept [B8].
+	// Deliver receives one message. The payload is read-only and may be kept [B8].
 	Deliver(ch Channel, payload []byte)
 
-	// Interrupted says that from here on messages may be missed [B14]. err says
-	// why; a *LossError has the number of missed messages if it is known.
+	// Interrupted reports that messages may be missed from here on [B14]. err is the reason; a *LossError has the
+	// number of missed messages if it is known.
 	Interrupted(err error)
 
-	// Resumed says that every filter is live again [B15].
+	// Resumed reports that every filter is live again [B15].
 	Resumed()
 }
 
-// Prefilter is a Receiver that says which messages it needs before the broker reads them
-// from the system [B26].
+// Prefilter is a Receiver that selects the messages it needs before the broker reads them from the system [B26].
 type Prefilter interface {
 	Receiver
-	// Wants reports whether a message on the channel of one room is to be delivered. Unlike
-	// the other methods it may be called at any time and by several goroutines; it must not
-	// block.
+	// Wants reports whether a message on the channel of one room must be delivered. Unlike the other methods it may be
+	// called at any time and by several goroutines at once. It must not block.
 	Wants(ch Channel) bool
 }
 
-// TryReceiver is a Receiver with a bounded queue of its own. A broker may hand it messages
-// from the goroutine that reads its connection, which spares a queue and a hand-over
-// [B27].
+// TryReceiver is a Receiver with a bounded queue of its own. A broker may call it from the goroutine that reads its
+// connection, which saves a queue and a hand-over between goroutines [B27].
 type TryReceiver interface {
 	Receiver
-	// TryDeliver is Deliver, except that it never waits: where it would have to, it does
-	// nothing and returns false, and Deliver is called with the same message next. The
-	// broker may hold a lock, so TryDeliver must not call it.
+	// TryDeliver is Deliver, except that it never waits. If it would have to wait, it does nothing and returns false,
+	// and the broker calls Deliver with the same message next. The broker may hold a lock, so TryDeliver must not call
+	// the broker.
 	TryDeliver(ch Channel, payload []byte) bool
 }
 
-// Capabilities says what a broker can do. It is a struct of values, so that a
-// broker wrapped around another passes all of it on.
+// Capabilities describes what a broker can do. It is a struct of values, so that a broker that wraps another one
+// passes all of it on.
 type Capabilities struct {
 	// Name of the system for logs and traces, such as "redis".
 	Name string
-	// Prefix that the channel names of this broker begin with; empty if it has none.
+	// Prefix of the broker's channel names; empty if they have none.
 	Prefix string
 	// MaxPayload is the largest payload in bytes; zero means no limit.
 	MaxPayload int
-	// CountsSubscribers: Subscribers works.
+	// CountsSubscribers reports that Subscribers works.
 	CountsSubscribers bool
-	// ListsResponders: Responders works.
+	// ListsResponders reports that Responders works.
 	ListsResponders bool
-	// OrderAcrossChannels: one publisher's messages keep their order also
-	// across channels, beyond B2.
+	// OrderAcrossChannels reports that the messages of one publisher keep their order across channels too, beyond B2.
 	OrderAcrossChannels bool
-	// Reconnects: the broker can lose its connection and come back [B14, B15].
+	// Reconnects reports that the broker restores its subscriptions after a lost connection [B14, B15].
 	Reconnects bool
-	// OnlyCrossroom: no server of another kind can use this system, so that content needs no
-	// check for what it would do to one.
+	// OnlyCrossroom reports that no foreign server can use this system, so that messages need no check for contents
+	// that would crash one.
 	OnlyCrossroom bool
 }
 
-// Stats are counters since the broker was made, except the Queued gauges. Counts
-// of messages and bytes are of payloads.
+// Stats are counters since the broker was made, except the gauges QueuedMessages, QueuedBytes and Subscriptions.
+// Messages and bytes are those of payloads.
 type Stats struct {
-	// Accepted by Publish.
+	// Accepted counts messages that Publish accepted.
 	Accepted uint64
-	// Sent: handed to the system.
+	// Sent counts messages handed to the system.
 	Sent uint64
-	// Lost for certain: too old, or still queued at Close.
+	// Lost counts messages that were certainly not sent: they waited too long, were still queued at Close, or the
+	// system refused them.
 	Lost uint64
-	// Uncertain: being sent when a connection broke. Not sent again.
+	// Uncertain counts messages that were being sent when a connection broke. They are not sent again.
 	Uncertain uint64
-	// Queued now, in messages and bytes.
+	// QueuedMessages and QueuedBytes count what waits in the queue.
 	QueuedMessages, QueuedBytes int
-	// Received: calls of Deliver.
+	// Received counts calls of Deliver.
 	Received uint64
-	// Interruptions: calls of Interrupted, and how long they lasted together,
-	// a running one up to now.
+	// Interruptions counts calls of Interrupted. Interrupted is the sum of their durations, including the current
+	// ones.
 	Interruptions uint64
 	Interrupted   time.Duration
-	// Subscriptions now: filters, each counted in every subscription.
+	// Subscriptions is the number of active filters. A filter in several subscriptions counts several times.
 	Subscriptions int
 }

@@ -9,11 +9,11 @@ import (
 // MaxNameLen is the longest namespace, room or node name, in bytes.
 const MaxNameLen = 4096
 
-// Kind is what a channel is for.
+// Kind is the purpose of a channel.
 type Kind uint8
 
 const (
-	// KindBroadcast carries messages to everybody in a namespace, or to several rooms.
+	// KindBroadcast carries messages to all members of a namespace, or to several rooms.
 	KindBroadcast Kind = iota + 1
 	// KindRoom carries messages to exactly one room.
 	KindRoom
@@ -23,8 +23,7 @@ const (
 	KindResponses
 	// KindNodeResponses carries responses to one node.
 	KindNodeResponses
-	// KindControl carries membership between Crossroom nodes: to all of them, or to
-	// one. It has no namespace.
+	// KindControl carries membership messages between Crossroom nodes: to all of them, or to one. It has no namespace.
 	KindControl
 )
 
@@ -38,9 +37,8 @@ func (k Kind) String() string {
 	return "kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// Channel names where a message goes. It is a small comparable value: use == and
-// map keys freely. The zero Channel is invalid. Only brokers turn a Channel into a
-// name on the system.
+// Channel is the destination of a message. It is a small comparable value: use == and map keys freely. The zero
+// Channel is invalid. Only brokers turn a Channel into a name on the system.
 type Channel struct {
 	protocol Protocol
 	kind     Kind
@@ -48,17 +46,16 @@ type Channel struct {
 	name     string
 }
 
-// Control is the channel on which Crossroom nodes announce themselves.
+// Control returns the channel on which Crossroom nodes announce themselves.
 func Control() Channel { return Channel{protocol: Native, kind: KindControl} }
 
-// NodeControl is the channel on which one Crossroom node is told what concerns no
-// other. id is not empty.
+// NodeControl returns the control channel of one Crossroom node. id must not be empty.
 func NodeControl(id string) Channel { return Channel{protocol: Native, kind: KindControl, name: id} }
 
-// Protocol returns whose messages the channel carries.
+// Protocol returns the protocol whose messages the channel carries.
 func (c Channel) Protocol() Protocol { return c.protocol }
 
-// Kind returns what the channel is for; zero for the zero Channel.
+// Kind returns the purpose of the channel; zero for the zero Channel.
 func (c Channel) Kind() Kind { return c.kind }
 
 // Namespace returns the namespace, empty for Control and NodeControl.
@@ -68,14 +65,14 @@ func (c Channel) Namespace() string { return c.ns }
 // control channel; otherwise the empty string.
 func (c Channel) Name() string { return c.name }
 
-// Clone returns an equal channel whose names share no memory with those of c, which may be
-// parts of a large payload.
+// Clone returns an equal channel whose names share no memory with those of c. The names of c may be parts of a large
+// payload.
 func (c Channel) Clone() Channel {
 	c.ns, c.name = strings.Clone(c.ns), strings.Clone(c.name)
 	return c
 }
 
-// String is for logs and errors. It is not the name on any system.
+// String returns a description for logs and errors. It is not the name on any system.
 func (c Channel) String() string {
 	s := c.kind.String()
 	if c.kind == 0 {
@@ -95,9 +92,9 @@ func (c Channel) String() string {
 	return s
 }
 
-// Validate returns a *NameError if no broker could carry the channel: it is the zero
-// Channel or of a kind that its protocol does not have, or a name in it is not valid UTF-8 or is longer than
-// MaxNameLen. Brokers call it first and may refuse more.
+// Validate returns a *NameError if no broker can carry the channel: it is the zero Channel, its protocol does not have
+// its kind, or a name in it is not valid UTF-8 or is longer than MaxNameLen. Brokers call it first and may refuse
+// more.
 func (c Channel) Validate() error {
 	switch {
 	case c.kind == 0 || c.kind > KindControl || c.protocol == Protocol{} || c.kind == KindControl && c.protocol != Native:
@@ -112,8 +109,8 @@ func (c Channel) Validate() error {
 	return nil
 }
 
-// Filter selects channels to subscribe to. It is another type than Channel so that
-// publishing to a wildcard does not compile. Filters are comparable.
+// Filter selects channels to subscribe to. It is another type than Channel so that publishing to a wildcard does not
+// compile. Filters are comparable.
 type Filter struct {
 	ch   Channel
 	form form
@@ -127,11 +124,10 @@ const (
 	uncounted
 )
 
-// Exactly selects one channel.
+// Exactly returns the filter that selects one channel.
 func Exactly(ch Channel) Filter { return Filter{ch: ch} }
 
-// Channel returns the channel of Exactly and Uncounted, and the namespace's broadcast
-// channel for EveryRoom.
+// Channel returns the channel of Exactly and Uncounted. For EveryRoom it returns the namespace's broadcast channel.
 func (f Filter) Channel() Channel { return f.ch }
 
 // IsEveryRoom reports whether the filter was made by EveryRoom.
@@ -146,7 +142,7 @@ func (f Filter) Clone() Filter {
 	return f
 }
 
-// Matches reports whether a message on ch is selected.
+// Matches reports whether the filter selects ch.
 func (f Filter) Matches(ch Channel) bool {
 	if f.form != everyRoom {
 		return ch == f.ch
@@ -154,7 +150,7 @@ func (f Filter) Matches(ch Channel) bool {
 	return ch.protocol == f.ch.protocol && ch.ns == f.ch.ns && (ch.kind == KindBroadcast || ch.kind == KindRoom)
 }
 
-// String is for logs and errors.
+// String returns a description for logs and errors.
 func (f Filter) String() string {
 	switch f.form {
 	case everyRoom:

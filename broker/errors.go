@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// ErrClosed is returned by a broker after Close. It may arrive wrapped.
+// ErrClosed is returned by calls after Close. It may be wrapped.
 var ErrClosed = errors.New("broker closed")
 
-// NameError says that a channel's names cannot be carried.
+// NameError reports that a broker cannot carry a channel with these names. Choose another name.
 type NameError struct {
 	Channel Channel
 	Reason  string
 }
 
 func (e *NameError) Error() string {
-	// %.300s of a hostile name: an error must not be a way to fill a log.
+	// A hostile name must not fill a log, so it is cut to 300 bytes.
 	return fmt.Sprintf("broker: %.300s: %s", e.Channel.String(), e.Reason)
 }
 
-// ProtocolError says that a broker does not carry a protocol, or that the protocol has no
-// such channel or filter on the broker's system [B31]. It is an errors.ErrUnsupported.
+// ProtocolError reports that a broker does not carry a protocol, or that the protocol has no such channel or filter on
+// the broker's system [B31]. It wraps errors.ErrUnsupported.
 type ProtocolError struct {
 	Protocol Protocol
 	Reason   string
@@ -33,7 +33,8 @@ func (e *ProtocolError) Error() string {
 
 func (e *ProtocolError) Unwrap() error { return errors.ErrUnsupported }
 
-// PayloadError says that a payload is larger than the broker can carry.
+// PayloadError reports that a payload is larger than the broker can carry. Send less, or raise the limit of the broker
+// or its server.
 type PayloadError struct {
 	Size, Max int // bytes
 }
@@ -42,11 +43,11 @@ func (e *PayloadError) Error() string {
 	return fmt.Sprintf("broker: payload of %d bytes is over the limit of %d", e.Size, e.Max)
 }
 
-// InexactError says that Subscribers or Responders did not see the whole system [B30].
-// Each number beside it is a lower bound, and the list of ids may lack some. Without
-// numbers or a list nothing was seen, and only known peers can be addressed by name.
+// InexactError reports that Subscribers or Responders did not see the whole system [B30]. Each returned number is a
+// lower bound, and the list of ids may be incomplete. Without numbers or a list only the known peers can be addressed
+// by name.
 type InexactError struct {
-	// Err says why, such as a server that did not respond, or a missing permission.
+	// Err is the cause, such as an unresponsive server or a missing permission.
 	Err error
 }
 
@@ -59,14 +60,14 @@ func (e *InexactError) Unwrap() error { return e.Err }
 // MarshalText returns the text of the error, for a result as JSON.
 func (e *InexactError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
-// TimeoutError says that a broker gave up a connection because the server did not respond in
-// time: it is frozen, or the link is dead. It arrives wrapped.
+// TimeoutError reports that a broker gave up a connection because the server was unresponsive: it is frozen, or the
+// link is dead. It arrives wrapped. The broker reconnects by itself.
 type TimeoutError struct {
 	// System is the Name of the broker's Capabilities, and Addr the server.
 	System, Addr string
-	// After is how long nothing came.
+	// After is how long the broker received no response.
 	After time.Duration
-	// Hint is a likely cause to look into, or empty.
+	// Hint is a likely cause to check, or empty.
 	Hint string
 }
 
@@ -78,23 +79,21 @@ func (e *TimeoutError) Error() string {
 	return text
 }
 
-// Timeout returns true, as of a net.Error.
+// Timeout returns true, as for a net.Error.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// Loss tells of messages that Publish accepted and that did not, or may not have,
-// reached the system.
+// Loss reports messages that Publish accepted and that did not, or may not have, reached the system.
 type Loss struct {
 	Messages, Bytes int
-	// Uncertain: they were being sent when the connection broke, and may have
-	// arrived. They are not sent again.
+	// Uncertain means that the messages were being sent when the connection broke, and may have arrived. They are not
+	// sent again.
 	Uncertain bool
-	// Err says why; errors.Is and errors.As see through it.
+	// Err is the cause, for errors.Is and errors.As.
 	Err error
 }
 
-// LossError is a Loss as an error. From Flush and Close it counts what their
-// caller's messages suffered; in Receiver.Interrupted it counts messages that were
-// not delivered, and Messages is zero if nobody knows how many.
+// LossError is a Loss as an error. From Flush and Close it counts the lost messages that no earlier Flush returned. In
+// Receiver.Interrupted it counts messages that were not delivered; Messages is zero if the number is unknown.
 type LossError struct {
 	Loss
 }
@@ -102,7 +101,7 @@ type LossError struct {
 func (e *LossError) Error() string {
 	word := "lost"
 	if e.Uncertain {
-		word = "lost or perhaps sent"
+		word = "lost or uncertain"
 	}
 	if e.Messages == 0 {
 		return fmt.Sprintf("broker: messages %s: %v", word, e.Err)

@@ -50,7 +50,7 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
-// Channels are made, compared and looked up on the path of every message.
+// Every message makes, compares and looks up channels.
 func TestChannelsDoNotAllocate(t *testing.T) {
 	by := map[broker.Channel]int{broker.Native.Room("/", "r"): 1}
 	ns, room, found := "/", "r", 0

@@ -9,19 +9,18 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/queue"
 )
 
-// Size is what a message counts for, in bytes.
+// Size is the size of a message, in bytes.
 type Size struct {
-	// Payload is what the publisher gave. Stats and losses count it.
+	// Payload is the length of the publisher's payload. Stats and losses count it.
 	Payload int
-	// Wire is the length of the encoded message. The limits of the outbox are for that.
+	// Wire is the length of the encoded message. The limits of the outbox count it.
 	Wire int
 }
 
-// accounting counts what an outbox holds, sent and lost, and knows who waits for that.
-// Every message is accepted once and settled once, in the same order: by sent or by lose.
+// accounting counts the held, sent and lost messages of an outbox, and the callers that wait for them. Every message
+// is accepted once and settled once, in the same order: by sent or by lose.
 //
-// The outbox's mutex must be held for all methods, except wait, takeReports and fill, which
-// lock it themselves.
+// The caller of each method holds the outbox's mutex, except for wait, takeReports and fill, which lock it themselves.
 type accounting struct {
 	mu                    *sync.Mutex
 	maxMessages, maxBytes int
@@ -32,25 +31,25 @@ type accounting struct {
 	settled  uint64
 	sentN    uint64
 	losses   losses
-	reported losses // by a Flush
+	reported losses // returned by a Flush
 	barriers queue.FIFO[*barrier]
 	reports  []broker.Loss // since the last call of takeReports
 	waiting  bool          // a publisher waits for room
-	room     chan struct{} // closed and replaced when there is room again
+	room     chan struct{} // closed and replaced when there is room
 	closed   bool
 	closing  chan struct{} // closed with closed
 	// wake is called when a publisher begins to wait.
 	wake func()
 }
 
-// newAccounting begins with an empty outbox that mu guards and that holds at most so many
-// messages and bytes on the wire. A message that is larger than that is admitted alone.
+// newAccounting returns the accounting of an empty outbox, guarded by mu, with limits for messages and for bytes on
+// the wire. A message larger than the limit is admitted alone.
 func newAccounting(mu *sync.Mutex, messages, bytes int, wake func()) accounting {
 	return accounting{mu: mu, maxMessages: messages, maxBytes: bytes, room: make(chan struct{}), closing: make(chan struct{}), wake: wake}
 }
 
-// admit waits until there is room for a message, and unlocks the mutex meanwhile. The
-// error is that of ctx, or broker.ErrClosed.
+// admit waits until there is room for a message. It unlocks the mutex while it waits. It returns the error of ctx, or
+// broker.ErrClosed.
 func (a *accounting) admit(ctx context.Context, size Size) error {
 	for a.full(size) && !a.closed {
 		if err := a.waitForRoom(ctx); err != nil {
@@ -67,7 +66,7 @@ func (a *accounting) full(size Size) bool {
 	return a.held.messages > 0 && (a.held.messages >= a.maxMessages || a.wire+size.Wire > a.maxBytes)
 }
 
-// waitForRoom waits until there may be room again.
+// waitForRoom waits until there may be room.
 func (a *accounting) waitForRoom(ctx context.Context) error {
 	a.waiting = true
 	a.wake()
@@ -83,7 +82,7 @@ func (a *accounting) waitForRoom(ctx context.Context) error {
 	return nil
 }
 
-// accept takes in a message that was admitted, in the same hold of the mutex.
+// accept counts a message that was admitted, without unlocking the mutex in between.
 func (a *accounting) accept(size Size) {
 	a.accepted++
 	a.held.add(size.Payload)
@@ -96,7 +95,7 @@ func (a *accounting) sent(size Size) {
 	a.sentN++
 }
 
-// lose settles the next message as lost because of err or, if uncertain, perhaps lost.
+// lose settles the next message as lost because of err. If uncertain, the message may have been sent.
 func (a *accounting) lose(size Size, uncertain bool, err error) {
 	a.pass() // barriers before this loss do not report it
 	a.settle(size)
@@ -120,8 +119,8 @@ func (a *accounting) settle(size Size) {
 	a.settled++
 }
 
-// notify wakes the publishers and Flush calls that waited for what was settled. It is
-// called after sent and lose, once for many of them.
+// notify wakes the publishers and Flush calls whose messages are settled. It is called after sent and lose, once for
+// many messages.
 func (a *accounting) notify() {
 	a.pass()
 	// Waiting publishers are woken when half of the outbox is free, all at once:
@@ -136,7 +135,7 @@ func (a *accounting) notify() {
 // awaited reports whether a publisher, a Flush or Close waits for messages to be settled.
 func (a *accounting) awaited() bool { return a.closed || a.waiting || a.barriers.Len() > 0 }
 
-// shut lets nothing more in.
+// shut makes admit fail.
 func (a *accounting) shut() {
 	if !a.closed {
 		a.closed = true
@@ -144,7 +143,7 @@ func (a *accounting) shut() {
 	}
 }
 
-// done reports whether shut was called and all is settled.
+// done reports whether shut was called and all messages are settled.
 func (a *accounting) done() bool { return a.closed && a.held.messages == 0 }
 
 // takeReports returns the losses since the last call. Consecutive losses of one cause are
@@ -168,17 +167,17 @@ func (a *accounting) fill(s *broker.Stats) {
 	s.QueuedMessages, s.QueuedBytes = a.held.messages, a.held.bytes
 }
 
-// barrier stands behind all messages that were accepted before it, for a Flush or a Close.
+// barrier marks a place behind all messages that were accepted before it, for a Flush or a Close.
 type barrier struct {
-	target uint64 // passed when so many messages are settled
+	target uint64 // passed when this many messages are settled
 	before losses
 	done   chan struct{} // closed when it is passed
-	// err is, after done is closed, what was lost before the barrier and not reported by one
-	// that was passed earlier than this one was added: a *broker.LossError, or nil.
+	// err is valid after done is closed. It has the losses before the barrier that no earlier barrier reported: a
+	// *broker.LossError, or nil. A barrier counts as earlier if it was passed before this one was added.
 	err error
 }
 
-// addBarrier adds a barrier behind everything accepted so far.
+// addBarrier adds a barrier behind all accepted messages.
 func (a *accounting) addBarrier() *barrier {
 	b := &barrier{target: a.accepted, before: a.reported, done: make(chan struct{})}
 	a.barriers.Push(b)
@@ -186,7 +185,7 @@ func (a *accounting) addBarrier() *barrier {
 	return b
 }
 
-// pass lets those barriers pass before which everything is settled.
+// pass marks the barriers as passed that have only settled messages before them.
 func (a *accounting) pass() {
 	for a.barriers.Len() > 0 && (*a.barriers.Front()).target <= a.settled {
 		b := a.barriers.Pop()
@@ -196,8 +195,8 @@ func (a *accounting) pass() {
 	}
 }
 
-// wait waits for a barrier and returns its error. If ctx ends before, it removes the
-// barrier and returns the error of ctx: the next barrier reports what this one would have.
+// wait waits for a barrier and returns its error. If ctx ends first, it removes the barrier and returns the error of
+// ctx; the next barrier then reports its losses.
 func (a *accounting) wait(ctx context.Context, b *barrier) error {
 	if lifecycle.Wait(ctx, b.done) == nil {
 		return b.err
@@ -222,10 +221,10 @@ func (t tally) minus(u tally) tally {
 	return tally{t.messages - u.messages, t.bytes - u.bytes}
 }
 
-// losses are what was lost so far, for certain and perhaps.
+// losses are the losses so far, certain and uncertain.
 type losses struct {
 	lost, uncertain tally
-	err             error // of the last one
+	err             error // of the last loss
 }
 
 func (l *losses) add(payload int, uncertain bool, err error) {
@@ -237,7 +236,7 @@ func (l *losses) add(payload int, uncertain bool, err error) {
 	l.err = err
 }
 
-// since returns what l has more than earlier as an error, nil if nothing.
+// since returns the losses of l that earlier does not have as an error, or nil.
 func (l losses) since(earlier losses) error {
 	lost, uncertain := l.lost.minus(earlier.lost), l.uncertain.minus(earlier.uncertain)
 	if lost.messages+uncertain.messages == 0 {

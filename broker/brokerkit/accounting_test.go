@@ -14,7 +14,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// books are a ledger with its mutex, and locked calls.
+// books is an accounting with its mutex, and calls that lock it.
 type books struct {
 	mu sync.Mutex
 	l  accounting
@@ -26,7 +26,7 @@ func keep(messages, bytes int) *books {
 	return b
 }
 
-// one is a message of so many bytes; there are 10 more on the wire.
+// one is a message with that payload, and 10 more bytes on the wire.
 func one(payload int) Size { return Size{Payload: payload, Wire: payload + 10} }
 
 func (b *books) put(ctx context.Context, sizes ...int) error {
@@ -71,7 +71,7 @@ func (b *books) stats() (s broker.Stats) {
 	return s
 }
 
-// must puts in messages for which there is room.
+// must adds messages for which there is room.
 func (b *books) must(t *testing.T, sizes ...int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -99,8 +99,8 @@ func TestStats(t *testing.T) {
 	require.EqualValues(t, 4, b.l.settled)
 }
 
-// TestNews: what one after the other was lost for the same cause is told together.
-func TestNews(t *testing.T) {
+// TestReports requires one report for consecutive losses of one cause.
+func TestReports(t *testing.T) {
 	b := keep(100, 10000)
 	b.must(t, 1, 2, 3, 4, 5, 6)
 	again := fmt.Errorf("a") // another error with the same text
@@ -111,7 +111,7 @@ func TestNews(t *testing.T) {
 	want := []broker.Loss{{Messages: 2, Bytes: 3, Err: errA}, {Messages: 1, Bytes: 3, Uncertain: true, Err: errA}, {Messages: 2, Bytes: 9, Uncertain: true, Err: errB}}
 	got := b.l.takeReports()
 	require.Equal(t, fmt.Sprint(want), fmt.Sprint(got), "news")
-	require.Empty(t, b.l.takeReports(), "told twice")
+	require.Empty(t, b.l.takeReports(), "reported twice")
 	b.lose(true, errB, 6)
 	got = b.l.takeReports()
 	require.Len(t, got, 1, "news")
@@ -124,7 +124,7 @@ func TestRoom(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := keep(limit[0], limit[1])
 				b.must(t, 1, 1, 1, 1)
-				require.False(t, b.awaited(), "nobody waits yet")
+				require.False(t, b.awaited(), "no caller waits yet")
 				start := time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
@@ -155,7 +155,7 @@ func (b *books) awaited() bool {
 	return b.l.awaited()
 }
 
-// TestTooLarge: a message larger than the limit goes alone.
+// TestTooLarge: a message larger than the limit is admitted alone.
 func TestTooLarge(t *testing.T) {
 	b := keep(100, 5)
 	b.must(t, 1000)
@@ -164,8 +164,8 @@ func TestTooLarge(t *testing.T) {
 	require.Equal(t, context.Canceled, b.put(ctx, 0), "a second one")
 }
 
-// TestBarriers: each barrier tells of what was lost before it, and a barrier that is
-// put up after another was passed does not repeat what that one told.
+// TestBarriers: each barrier reports the losses before it, and a barrier that is added after another was passed does
+// not repeat the losses of that one.
 func TestBarriers(t *testing.T) {
 	b := keep(100, 10000)
 	require.NoError(t, b.l.wait(t.Context(), b.barrier(t)), "with nothing in front")
@@ -186,11 +186,10 @@ func TestBarriers(t *testing.T) {
 	b.sent(5)
 	wantLoss(t, b.l.wait(t.Context(), second), broker.Loss{Messages: 3, Bytes: 8, Uncertain: true, Err: errB})
 	wantLoss(t, b.l.wait(t.Context(), third), broker.Loss{Messages: 1, Bytes: 4, Uncertain: true, Err: errB})
-	require.NoError(t, b.l.wait(t.Context(), b.barrier(t)), "told again")
+	require.NoError(t, b.l.wait(t.Context(), b.barrier(t)), "reported again")
 }
 
-// TestBarrierBesideLoss: a barrier does not tell of what is lost behind it, although
-// both are settled at once.
+// TestBarrierBesideLoss: a barrier does not report a loss behind it, although both are settled at once.
 func TestBarrierBesideLoss(t *testing.T) {
 	b := keep(100, 10000)
 	b.must(t, 1)
@@ -201,18 +200,18 @@ func TestBarrierBesideLoss(t *testing.T) {
 	b.l.lose(one(2), false, errA)
 	b.l.notify()
 	b.mu.Unlock()
-	require.NoError(t, b.l.wait(t.Context(), first), "told of what came behind it")
+	require.NoError(t, b.l.wait(t.Context(), first), "reported a later loss")
 	wantLoss(t, b.l.wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 2, Err: errA})
 }
 
-// TestGivenUp: what a Flush that was given up would have told, the next one tells.
+// TestGivenUp: the next Flush reports the losses of a Flush that was given up.
 func TestGivenUp(t *testing.T) {
 	b := keep(100, 10000)
 	b.must(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Equal(t, context.Canceled, b.l.wait(ctx, b.barrier(t)))
-	require.False(t, b.awaited(), "who gave up is still waited for")
+	require.False(t, b.awaited(), "the abandoned Flush still counts as waiting")
 	b.lose(false, errA, 1)
 	wantLoss(t, b.l.wait(t.Context(), b.barrier(t)), broker.Loss{Messages: 1, Bytes: 1, Err: errA})
 }
@@ -231,8 +230,8 @@ func TestClose(t *testing.T) {
 		b.mu.Unlock()
 		<-b.l.closing
 		err := <-done
-		require.Equal(t, broker.ErrClosed, err, "who waited for room")
-		require.False(t, over, "who waited for room")
+		require.Equal(t, broker.ErrClosed, err, "a publisher that waited for room")
+		require.False(t, over, "a publisher that waited for room")
 		require.Equal(t, broker.ErrClosed, b.put(t.Context(), 1), "Admit after Close")
 		b.lose(true, errA, 1)
 		<-last.done

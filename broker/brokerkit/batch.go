@@ -5,20 +5,19 @@ import (
 	"time"
 )
 
-// record is what an outbox remembers of a message.
+// record is the outbox's state of a message.
 type record[M any] struct {
 	Size
 	at   time.Duration // when it was accepted, after Outbox.born; negative if it never waited
 	meta M
-	last bool  // of the batch with which it was handed over
-	err  error // why the system will refuse it, if that is known
+	last bool  // last message of its batch
+	err  error // known reason for which the system will refuse the message
 }
 
-// Batch is a run of encoded messages that are to be written together. It is valid until
-// Write returns.
+// Batch is a sequence of encoded messages for one write. It is valid until Write returns.
 type Batch[M any] struct {
 	buf     []byte
-	off     int // where the first message begins that is not dropped
+	off     int // offset of the first message that is not dropped
 	records []record[M]
 	head    int // the first record that is not dropped
 	refused []refusal
@@ -29,13 +28,13 @@ type refusal struct {
 	err     error
 }
 
-// Bytes returns the encoded messages, one behind the other.
+// Bytes returns the encoded messages, concatenated. The slice is valid until Write returns.
 func (b *Batch[M]) Bytes() []byte { return b.buf[b.off:] }
 
-// Len returns how many messages there are.
+// Len returns the number of messages.
 func (b *Batch[M]) Len() int { return len(b.records) - b.head }
 
-// All returns each message: what was given to Put beside it, and its encoded bytes.
+// All returns each message: the value that was passed to Put, and the encoded bytes.
 func (b *Batch[M]) All() iter.Seq2[M, []byte] {
 	return func(yield func(M, []byte) bool) {
 		at := b.off
@@ -61,8 +60,8 @@ func (b *Batch[M]) Whole(n int) int {
 	return whole
 }
 
-// Refuse says of message i that the system will not take it, because of err. Write counts it
-// as handed over all the same, and it is lost when its turn comes to be settled.
+// Refuse marks message i as one that the system will refuse, because of err. Write still counts it as handed over; it
+// is lost when it is settled.
 func (b *Batch[M]) Refuse(i int, err error) { b.refused = append(b.refused, refusal{i, err}) }
 
 func (b *Batch[M]) size() int { return len(b.buf) - b.off }

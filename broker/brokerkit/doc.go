@@ -1,25 +1,23 @@
-// Package brokerkit has the parts that brokers are made of: an [Outbox] for what Publish
-// accepts, with the goroutine that sends it, and [Subscriptions] for what arrives. The brokers
-// for Redis and NATS and the memory broker use the outbox; examples/custombroker uses both. It
-// is for authors of brokers; an application does not need it.
+// Package brokerkit has parts for authors of brokers: an [Outbox] for the messages that Publish accepts, with the
+// goroutine that sends them, and [Subscriptions] for received messages. The brokers for Redis and NATS and the memory
+// broker use the outbox; examples/custombroker uses both. An application does not need this package.
 //
-// It knows no system and no names of channels: a broker encodes its messages, opens its
-// connections and reads from them.
+// The package knows no system and no names of channels. The broker encodes its messages, opens its connections and
+// reads from them.
 //
 // # An outbox
 //
-// The simplest broker makes a [NewOutbox] with a [Connector], calls [Outbox.Put] in
-// Publish, and [Outbox.Close] in Close. Flush and OnLoss of the outbox are those of
-// broker.Broker, so that a broker may embed it.
+// The simplest broker makes a [NewOutbox] with a [Connector], calls [Outbox.Put] in Publish, and [Outbox.Close] in
+// Close. Flush and OnLoss of the outbox are those of broker.Broker, so a broker may embed the outbox.
 //
-// The outbox calls the connector from a goroutine of its own, the sender:
+// The outbox calls the connector on a goroutine of its own, the sender:
 //
-//	Connect   when a message waits and there is no connection; again after a pause
-//	Serve     with each connection, until that is lost
+//	Connect   when a message waits and there is no connection; after a failure again, with pauses
+//	Serve     with each connection, until the connection is lost
 //
-// Serve calls [Outbox.Send], which hands batches of messages to a [Writer]. When the system
-// has acknowledged messages, the broker calls [Outbox.Settle], from any goroutine. Before
-// Serve returns it calls [Outbox.Abandon]: what was written and not acknowledged is uncertain.
+// Serve calls [Outbox.Send], which passes batches of messages to a [Writer]. When the system has acknowledged
+// messages, the broker calls [Outbox.Settle], on any goroutine. Before Serve returns it calls [Outbox.Abandon]:
+// messages that were written and not acknowledged are uncertain.
 //
 //	func (c *conn) Serve(ctx context.Context, _ time.Duration) error {
 //		go c.readAnswers() // calls c.out.Settle, closes c.lost
@@ -37,34 +35,29 @@
 //		return c.err
 //	}
 //
-// # What it promises
+// # What the outbox promises
 //
-// Messages are written in the order of Put, each at most once: a message that may have been
-// written is not written again. Each is counted as sent, lost or uncertain, in Stats, in the
-// result of one Flush or Close, and by the functions given to OnLoss. Those are called by the
-// sender, one at a time, and must not block.
+// Messages are written in the order of Put, each at most once: a message that may have been written is not written
+// again. Each message is counted once as sent, lost or uncertain: in Stats, in the result of one Flush or Close, and
+// by the functions given to OnLoss. The sender calls these functions one at a time; they must not block.
 //
-// Put copies a payload once, into a buffer that is written as it is. It waits only while the
-// outbox is full. With OutboxOptions.Inline or NonBlocking it may also write, which ends with
-// the Writer's own timeout. Batches, and the bytes in them, are the outbox's again when Write
-// returns.
+// Put copies a payload once, into the buffer that is written. It waits only while the outbox is full. With
+// OutboxOptions.Inline or NonBlocking Put may also write, for as long as the Writer's own timeout allows. A batch and
+// its bytes belong to the outbox again when Write returns.
 //
-// While there is no connection messages wait, at most OutboxOptions.Age. When the system is
-// back, [Outbox.AwaitReturn] keeps them a little longer, so that other nodes can resubscribe
-// first.
+// Without a connection messages wait, for OutboxOptions.Age at most. When the system is back, [Outbox.AwaitReturn]
+// keeps them a little longer, so that other nodes can resubscribe first.
 //
-// Close ends the sender, and waits for it. It takes as long as the system needs for what
-// waits, or until its context ends.
+// Close waits until the system has all waiting messages, and for the sender, or until its context ends.
 //
 // # Subscriptions
 //
-// The simplest broker makes [NewSubscriptions], calls [Subscriptions.Deliver] for every message
-// that arrives, and [Subscriptions.Close] in Close, after that of the outbox. When messages may
-// have been missed it calls Interrupt and Resume, in their place between the calls of Deliver.
+// The simplest broker makes [NewSubscriptions], calls [Subscriptions.Deliver] for every received message, and
+// [Subscriptions.Close] in Close, after closing the outbox. When messages may have been missed it calls Interrupt and
+// Resume, in their place between the calls of Deliver.
 //
-// Each subscription has a queue of SubscriptionsOptions.Bytes and a goroutine that calls its
-// receiver, in the order of Deliver. A Prefilter is asked first, and a TryReceiver
-// gets messages from the goroutine that calls Deliver while its queue is empty. Deliver waits
-// for a full queue as long as Patience says; then the receiver misses messages until half of
-// the queue is free, and Interrupted and Resumed are called in their place.
+// Each subscription has a queue of SubscriptionsOptions.Bytes, and a goroutine that calls its receiver in the order of
+// Deliver. Deliver calls Wants of a Prefilter first. A TryReceiver with an empty queue gets messages on the goroutine
+// that calls Deliver. Deliver waits for a full queue for SubscriptionsOptions.Patience. After that the receiver misses
+// messages until half of the queue is free, and Interrupted and Resumed are called in their place.
 package brokerkit

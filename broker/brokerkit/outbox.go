@@ -17,44 +17,41 @@ import (
 
 // OutboxOptions are the limits of an Outbox.
 type OutboxOptions struct {
-	// Name of the broker, with which errors and log lines begin. Empty: "broker".
+	// Name of the broker, at the start of errors and log lines. Empty means "broker".
 	Name string
-	// Logger gets a line for every loss. Nil: none.
+	// Logger gets a line for every loss. Nil means none.
 	Logger *slog.Logger
 
-	// Messages and Bytes (encoded) bound what waits to be sent or acknowledged. Put waits
-	// while either is reached. A larger message is accepted alone. Zero or less: 65,536
-	// messages, 32 MiB.
+	// Messages and Bytes (encoded) limit what waits to be sent or acknowledged. Put waits while either limit is
+	// reached. A larger message is accepted alone. Zero or less means 65,536 messages and 32 MiB.
 	Messages, Bytes int
-	// Age is how long a message waits to be sent before it is lost, because of TooOld. Zero:
-	// 30 seconds. Negative: no limit.
+	// Age limits how long a message waits to be sent. After that it is lost, because of TooOld. Zero means 30 seconds.
+	// Negative means no limit.
 	Age time.Duration
-	// TooOld is the error of a message that waited too long. The reason why there was no
-	// connection is wrapped with it. Nil: an error that says just that.
+	// TooOld is the error of a message that waited too long. It is wrapped together with the reason for the missing
+	// connection. Nil means a default error.
 	TooOld error
 
-	// BatchBytes is how many bytes are gathered for one Write. A larger message has a
-	// batch of its own. Zero or less: 32 KiB.
+	// BatchBytes is the number of bytes that are gathered for one Write. A larger message has a batch of its own. Zero
+	// or less means 32 KiB.
 	BatchBytes int
-	// WindowBytes and WindowBatches bound what was written and not yet settled. One batch may
-	// always be under way. Zero or less: 256 KiB, any number of batches.
+	// WindowBytes and WindowBatches limit what was written and is not yet settled. One batch is always allowed. Zero
+	// or less means 256 KiB, and any number of batches.
 	WindowBytes, WindowBatches int
-	// Rate limits how many bytes are written in a second. Zero or less: no limit.
+	// Rate limits the bytes written per second. Zero or less means no limit.
 	Rate int
 
-	// Inline is the size in bytes of the largest message that Put writes itself, which spares
-	// a switch of goroutines. It does so if nothing else waits or is under way. Zero: none.
+	// Inline is the size in bytes of the largest message that Put writes itself, which saves a switch of goroutines.
+	// Put does so if no message waits or is in flight. Zero means none.
 	Inline int
-	// NonBlocking says that Write never waits, and calls no method of the outbox but Wake. Then
-	// Put writes messages of every size itself, also while others are under way.
+	// NonBlocking promises that Write never waits, and calls no method of the outbox except Wake. Put then writes
+	// messages of every size itself, also while others are in flight.
 	NonBlocking bool
 
-	// BackoffMin and BackoffMax bound the pauses between two connections. Each pause is
-	// random, below a limit that doubles from the first to the second. Zero or less: 50
-	// milliseconds and 2 seconds.
+	// BackoffMin and BackoffMax limit the pauses between two connections. Each pause is random, below a limit that
+	// doubles from BackoffMin to BackoffMax. Zero or less means 50 milliseconds and 2 seconds.
 	BackoffMin, BackoffMax time.Duration
-	// Needed reports whether a connection is needed although no message waits. Nil: it is
-	// not.
+	// Needed reports whether a connection is needed although no message waits. Nil means that it is not.
 	Needed func() bool
 }
 
@@ -85,11 +82,10 @@ func positive[T int | time.Duration](v *T, def T) {
 	}
 }
 
-// Outbox holds the messages that a broker has accepted, encoded and in order: first those
-// that wait, then those that were written and that the system has not acknowledged (the
-// flight). A message leaves it by being settled, in the order of acceptance: it was sent,
-// or lost, or its fate is uncertain. M is what a broker remembers of a message beside its
-// bytes, until it is settled.
+// Outbox holds the messages that a broker has accepted, encoded and in order. First come the messages in flight, which
+// were written and not yet acknowledged, then the waiting ones. A message leaves the outbox by being settled, in the
+// order of acceptance: as sent, lost or uncertain. M is the broker's own data for a message, kept until the message is
+// settled. All methods are safe for concurrent use, except where they say otherwise.
 type Outbox[M any] struct {
 	opts      OutboxOptions
 	connector Connector
@@ -100,10 +96,10 @@ type Outbox[M any] struct {
 
 	cancel  context.CancelCauseFunc // ends ctx
 	ctx     context.Context         // of the sender
-	started atomic.Bool             // the sender; set with mu held
+	started atomic.Bool             // the sender was started; set with mu held
 	ended   chan struct{}           // closed when the sender has ended
-	cause   error                   // why there is no connection; the sender's own
-	sending time.Time               // when Send began with the present connection; the sender's own
+	cause   error                   // why there is no connection; used by the sender only
+	sending time.Time               // when Send began with the current connection; used by the sender only
 
 	mu      sync.Mutex
 	books   accounting
@@ -112,15 +108,14 @@ type Outbox[M any] struct {
 	flying  int // bytes of the flight
 	batches int // of the flight
 	spare   sync.Pool
-	writer  Writer[M] // nil while there is none
+	writer  Writer[M] // nil without a connection
 	held    bool
 	writing *Batch[M]
 	written sync.Cond // on mu: writing is nil
 	pace    pace
 }
 
-// NewOutbox returns an empty outbox. It starts a goroutine, the sender, when it first has
-// something to do.
+// NewOutbox returns an empty outbox. The sender goroutine starts with the first work.
 func NewOutbox[M any](opts OutboxOptions, connector Connector) *Outbox[M] {
 	o := &Outbox[M]{
 		opts: opts.withDefaults(), connector: connector, born: time.Now(),
@@ -133,9 +128,9 @@ func NewOutbox[M any](opts OutboxOptions, connector Connector) *Outbox[M] {
 	return o
 }
 
-// Put accepts a message. encode appends exactly size.Wire bytes to a buffer; it is called
-// before Put returns and in the order of acceptance, with a lock held. Put waits while the
-// outbox is full. Its error is that of ctx, or broker.ErrClosed.
+// Put accepts a message. encode appends exactly size.Wire bytes to a buffer. It is called before Put returns and in
+// the order of acceptance, with a lock held. Put waits while the outbox is full. It returns the error of ctx, or
+// broker.ErrClosed.
 func (o *Outbox[M]) Put(ctx context.Context, size Size, m M, encode func([]byte) []byte) error {
 	o.mu.Lock()
 	if err := o.books.admit(ctx, size); err != nil {
@@ -147,7 +142,7 @@ func (o *Outbox[M]) Put(ctx context.Context, size Size, m M, encode func([]byte)
 	before := len(b.buf)
 	b.buf = encode(b.buf)
 	if n := len(b.buf) - before; n != size.Wire {
-		panic(fmt.Sprintf("%s: encoded %d bytes of a message of %d", o.opts.Name, n, size.Wire))
+		panic(fmt.Sprintf("%s: encode appended %d bytes, and Size.Wire is %d", o.opts.Name, n, size.Wire))
 	}
 	b.records = append(b.records, record[M]{Size: size, at: -1, meta: m})
 	o.books.accept(size)
@@ -194,9 +189,8 @@ func (o *Outbox[M]) recycle(b *Batch[M]) {
 	}
 }
 
-// take moves the next batch from the queue to the flight, to be written; nil if there is
-// none, or the window is full, or another goroutine writes, or messages are held, or the
-// rate does not allow it yet. mu is held.
+// take moves the next batch from the queue to the flight, for a write. It returns nil if there is no batch, the window
+// is full, another goroutine writes, messages are held, or the rate does not allow a batch yet. The caller holds mu.
 func (o *Outbox[M]) take() *Batch[M] {
 	if o.queue.Len() == 0 || o.writing != nil || o.held || o.opts.WindowBatches > 0 && o.batches >= o.opts.WindowBatches {
 		return nil
@@ -235,8 +229,8 @@ func (o *Outbox[M]) paced() {
 	o.wake()
 }
 
-// write writes what take returned and reports whether that went well. mu is held, except
-// in Write if that may wait.
+// write writes the batch that take returned, and reports whether that succeeded. The caller holds mu. write unlocks it
+// during a Write that may wait.
 func (o *Outbox[M]) write(w Writer[M], b *Batch[M]) bool {
 	if !o.opts.NonBlocking {
 		o.mu.Unlock()
@@ -248,13 +242,13 @@ func (o *Outbox[M]) write(w Writer[M], b *Batch[M]) bool {
 	o.wrote(b, n, err)
 	o.written.Broadcast()
 	if err != nil || o.queue.Len() > 0 || o.held {
-		o.wake() // after an error the sender finds out what is wrong
+		o.wake() // after an error the sender looks for the cause
 	}
 	return err == nil
 }
 
-// wrote ends a write of which n messages were handed over. The others go back into the
-// queue: the system cannot act on a message that it has in part.
+// wrote ends a write that handed over n messages. The others return to the queue: the system cannot act on a partial
+// message.
 func (o *Outbox[M]) wrote(b *Batch[M], n int, err error) {
 	o.writing = nil
 	here := min(b.Len(), o.flight.Len()) // the others were settled during the write
@@ -294,9 +288,9 @@ func (o *Outbox[M]) wrote(b *Batch[M], n int, err error) {
 	o.queue.PushFront(b)
 }
 
-// Settle settles the first n messages of the flight, in the order of Put. verdict says of
-// each why the system refused it, nil if it has it; a nil verdict means that it has all.
-// Settle reports false if there are fewer messages.
+// Settle settles the first n messages of the flight, in the order of Put. verdict returns the system's reason for
+// refusing a message, or nil if the system has it. A nil verdict means that the system has all. Settle returns false
+// if fewer messages are in flight.
 func (o *Outbox[M]) Settle(n int, verdict func(M) error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -316,7 +310,7 @@ func (o *Outbox[M]) Settle(n int, verdict func(M) error) bool {
 	return n == 0
 }
 
-// land takes the first message off the flight, to be settled.
+// land removes the first message from the flight, to be settled.
 func (o *Outbox[M]) land() record[M] {
 	r := o.flight.Pop()
 	o.flying -= r.Wire
@@ -329,7 +323,7 @@ func (o *Outbox[M]) land() record[M] {
 	return r
 }
 
-// settled notifies those who waited for what was settled.
+// settled notifies the callers that waited for the settled messages.
 func (o *Outbox[M]) settled() {
 	o.books.notify()
 	if o.books.done() {
@@ -337,8 +331,8 @@ func (o *Outbox[M]) settled() {
 	}
 }
 
-// Abandon settles the whole flight as uncertain, because of err: the connection is lost. It
-// waits until a Write that is running has returned, and ends Hold.
+// Abandon settles the whole flight as uncertain, because of err: the connection is lost. It waits for a running Write,
+// and ends Hold.
 func (o *Outbox[M]) Abandon(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -356,8 +350,8 @@ func (o *Outbox[M]) Abandon(err error) {
 	o.settled()
 }
 
-// expire settles as lost what has waited for too long, because of err, or everything if
-// all is set. It returns when the next message gets too old; zero if none will.
+// expire settles messages that waited too long as lost because of err, or all messages if all is set. It returns the
+// time until the next message is too old, or zero.
 func (o *Outbox[M]) expire(all bool, err error) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -383,9 +377,8 @@ func (o *Outbox[M]) expire(all bool, err error) time.Duration {
 	return 0
 }
 
-// Flush waits until everything accepted so far is settled. What was or may have been lost it
-// returns as a *broker.LossError, which no later Flush returns again. Other errors: that of
-// ctx, broker.ErrClosed.
+// Flush waits until all accepted messages are settled. It returns the losses among them as a *broker.LossError; no
+// later Flush returns the same losses again. It may also return the error of ctx, or broker.ErrClosed.
 func (o *Outbox[M]) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -396,14 +389,14 @@ func (o *Outbox[M]) Flush(ctx context.Context) error {
 		return broker.ErrClosed
 	}
 	b := o.books.addBarrier()
-	o.wake() // it may have to ask the system
+	o.wake() // the sender may have to request an acknowledgement
 	o.mu.Unlock()
 	return o.books.wait(ctx, b)
 }
 
-// Close accepts no more messages, and waits until all are settled and the sender has ended.
-// When ctx ends, the messages that wait are lost and Close returns the error of ctx; losses
-// are a *broker.LossError. Later calls wait for the first one and return the same.
+// Close makes Put fail, and waits until all messages are settled and the sender has ended. If ctx ends first, the
+// waiting messages are lost and Close returns the error of ctx. Losses are a *broker.LossError. Later calls wait for
+// the first one and return the same.
 func (o *Outbox[M]) Close(ctx context.Context) error { return o.closing.Do(ctx, o.shutDown) }
 
 func (o *Outbox[M]) shutDown(ctx context.Context) error {
@@ -416,7 +409,7 @@ func (o *Outbox[M]) shutDown(ctx context.Context) error {
 	late := lifecycle.Wait(ctx, last.done)
 	if late != nil {
 		o.cancel(fmt.Errorf("broker closed before it was sent: %w", late))
-		<-last.done // nothing waits for the system any more
+		<-last.done // no caller waits for the system any more
 	}
 	o.cancel(broker.ErrClosed)
 	if started {
@@ -425,8 +418,7 @@ func (o *Outbox[M]) shutDown(ctx context.Context) error {
 	return lifecycle.Join(last.err, late)
 }
 
-// Stop accepts no more messages and gives up those that wait, because of err. It does not
-// wait: Close does.
+// Stop makes Put fail and gives up the waiting messages, because of err. It does not wait; Close does.
 func (o *Outbox[M]) Stop(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -28,7 +28,7 @@ func testOutbox(opts OutboxOptions) *Outbox[struct{}] {
 	return o
 }
 
-// put puts a message that begins with its length.
+// put adds a message that begins with its length.
 func put(ctx context.Context, o *Outbox[struct{}], payload string) error {
 	text := wire(payload)
 	return o.Put(ctx, Size{Payload: len(payload), Wire: len(text)}, struct{}{}, func(buf []byte) []byte { return append(buf, text...) })
@@ -67,7 +67,7 @@ func wrote(o *Outbox[struct{}], b *Batch[struct{}], n int, err error) {
 	o.wrote(b, b.Whole(n), err)
 }
 
-// takeOut takes what can be sent and pretends that n bytes of it were written.
+// takeOut takes what can be sent, and pretends that n bytes of it were written.
 func takeOut(o *Outbox[struct{}], n int) string {
 	b, text := take(o)
 	if b == nil {
@@ -90,8 +90,8 @@ func TestOutboxBatches(t *testing.T) {
 	for _, want := range []string{wire("one", "", "\r\n"), wire(long), wire("last")} {
 		require.Equal(t, want, takeOut(o, all))
 	}
-	require.True(t, o.Settle(5, nil), "answers do not match the flight")
-	require.False(t, o.Settle(1, nil), "answers do not match the flight")
+	require.True(t, o.Settle(5, nil), "the responses do not match the flight")
+	require.False(t, o.Settle(1, nil), "the responses do not match the flight")
 	var s broker.Stats
 	o.Fill(&s)
 	require.Equal(t, broker.Stats{Accepted: 5, Sent: 5}, s)
@@ -107,7 +107,7 @@ func TestOutboxWritesInPart(t *testing.T) {
 		o.Abandon(errEnd)
 		var s broker.Stats
 		o.Fill(&s)
-		// Only what was written whole can have been acted upon.
+		// The system can act only on whole messages.
 		require.Equal(t, n/one, int(s.Uncertain), "%d bytes written", n)
 		require.Equal(t, 4-n/one, s.QueuedMessages, "%d bytes written", n)
 		require.Equal(t, 4-n/one, s.QueuedBytes, "%d bytes written", n)
@@ -119,7 +119,7 @@ func TestOutboxWritesInPart(t *testing.T) {
 	}
 }
 
-// A message may be answered before the write that it belongs to has failed.
+// The system may acknowledge a message before its write has failed.
 func TestOutboxWritesInPartAndHasAnswers(t *testing.T) {
 	one := len(wire("a"))
 	for answers := range 3 {
@@ -127,16 +127,16 @@ func TestOutboxWritesInPartAndHasAnswers(t *testing.T) {
 			o := testOutbox(OutboxOptions{})
 			mustPut(t, o, "a", "b", "c")
 			b, _ := take(o)
-			require.True(t, o.Settle(answers, nil), "no answer was due")
+			require.True(t, o.Settle(answers, nil), "no response was due")
 			wrote(o, b, n, errEnd)
 			o.Abandon(errEnd)
 			var s broker.Stats
 			o.Fill(&s)
-			assert.Equal(t, answers, int(s.Sent), "%d bytes written, %d answers", n, answers)
-			assert.Equal(t, n/one-answers, int(s.Uncertain), "%d bytes written, %d answers", n, answers)
-			assert.Equal(t, 3-n/one, s.QueuedMessages, "%d bytes written, %d answers", n, answers)
+			assert.Equal(t, answers, int(s.Sent), "%d bytes written, %d responses", n, answers)
+			assert.Equal(t, n/one-answers, int(s.Uncertain), "%d bytes written, %d responses", n, answers)
+			assert.Equal(t, 3-n/one, s.QueuedMessages, "%d bytes written, %d responses", n, answers)
 			rest, want := takeOut(o, all), wire("a", "b", "c")[n/one*one:]
-			assert.Equal(t, want, rest, "%d bytes written, %d answers, then", n, answers)
+			assert.Equal(t, want, rest, "%d bytes written, %d responses, then", n, answers)
 		}
 	}
 }
@@ -155,12 +155,12 @@ func TestOutboxWindow(t *testing.T) {
 	}
 	require.LessOrEqual(t, flying, windowBytes)
 	require.GreaterOrEqual(t, flying, windowBytes-batchBytes)
-	require.True(t, o.Settle(batchBytes/1000, nil), "no room in the window after answers")
-	require.NotEmpty(t, takeOut(o, all), "no room in the window after answers")
-	// Whatever its size, one may always go.
+	require.True(t, o.Settle(batchBytes/1000, nil), "no room in the window after responses")
+	require.NotEmpty(t, takeOut(o, all), "no room in the window after responses")
+	// One message of any size is always allowed.
 	o = testOutbox(OutboxOptions{})
 	mustPut(t, o, strings.Repeat("x", 2*windowBytes))
-	require.NotEmpty(t, takeOut(o, all), "a message larger than the window never goes")
+	require.NotEmpty(t, takeOut(o, all), "a message larger than the window is never sent")
 }
 
 func TestOutboxWaitsWhileFull(t *testing.T) {
@@ -189,7 +189,7 @@ func TestOutboxWaitsWhileFull(t *testing.T) {
 				takeOut(o, all)
 				o.Settle(4, nil)
 				require.NoError(t, <-done)
-				mustPut(t, o, "6", "7", "8") // with which it is full again
+				mustPut(t, o, "6", "7", "8") // these fill it again
 				go func() { done <- put(t.Context(), o, "9") }()
 				synctest.Wait()
 				o.Stop(nil)
@@ -236,9 +236,8 @@ func TestOutboxNeverTooOld(t *testing.T) {
 	})
 }
 
-// TestOutboxFlushTellsEachLossOnce also checks that a flush tells exactly what
-// concerns it.
-func TestOutboxFlushTellsEachLossOnce(t *testing.T) {
+// TestOutboxFlushReportsEachLossOnce also checks that a Flush reports exactly the losses of its messages.
+func TestOutboxFlushReportsEachLossOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOutbox(OutboxOptions{})
 		boom := errors.New("boom")
@@ -274,6 +273,6 @@ func TestOutboxFlushTellsEachLossOnce(t *testing.T) {
 		require.Equal(t, boom, news[0].Err)
 		require.Equal(t, 1, news[0].Messages)
 		require.Equal(t, 3, news[1].Messages)
-		require.True(t, news[1].Uncertain, "told %+v", news)
+		require.True(t, news[1].Uncertain, "reported %+v", news)
 	})
 }

@@ -15,36 +15,34 @@ import (
 
 // Connector makes the connections of an Outbox.
 type Connector interface {
-	// Connect opens a connection. The sender calls it when something waits to be sent and
-	// there is no connection, one call at a time, and again after a pause if it fails. It
-	// returns soon after ctx ends.
+	// Connect opens a connection. The sender calls it when a message waits and there is no connection, one call at a
+	// time, and again after a pause if it fails. It must return soon after ctx ends.
 	Connect(ctx context.Context) (Connection, error)
 }
 
 // Connection is one connection of an Outbox.
 type Connection interface {
-	// Serve uses the connection until it is lost, ctx ends or Outbox.Done reports true: by
-	// calling Outbox.Send, and Abandon before it returns. The sender calls it once for each
-	// connection, also if ctx has ended meanwhile. The result is why the connection was lost,
-	// nil if it is not needed any more. After an outage other nodes may pause as long as
-	// outage before they are back; it is zero if there was none.
+	// Serve uses the connection until it is lost, ctx ends or Outbox.Done reports true. It calls Outbox.Send, and
+	// Abandon before it returns. The sender calls Serve once for each connection, also if ctx has ended meanwhile.
+	// Serve returns the cause of the lost connection, or nil if the connection is not needed any more. outage is the
+	// longest time that other nodes may pause before they reconnect after an outage; it is zero without one.
 	Serve(ctx context.Context, outage time.Duration) error
 }
 
-// Writer hands messages over to the system.
+// Writer writes messages to the system.
 type Writer[M any] interface {
-	// Write hands over a batch. It returns how many messages of it the system may act on. An
-	// error means that the connection is of no use any more: Write ends it, and the other
-	// messages wait for the next one. One goroutine at a time calls it.
+	// Write writes a batch. It returns how many of its messages the system may act on. After an error the connection
+	// is useless: Write closes it, and the other messages wait for the next connection. Only one goroutine at a time
+	// calls Write.
 	Write(b *Batch[M]) (n int, err error)
 }
 
-// Work returns a channel of capacity 1 that has a value when the sender has something to do.
-// It is for the function given to Send.
+// Work returns a channel of capacity 1 that has a value when the sender has something to do. It is for the function
+// passed to Send.
 func (o *Outbox[M]) Work() <-chan struct{} { return o.work }
 
-// AwaitWork waits for Work, and returns false when ctx ends. It is enough for the function
-// given to Send if nothing else can end the connection.
+// AwaitWork waits for Work, and returns false when ctx ends. It suffices as the function passed to Send if no other
+// event can end the connection.
 func (o *Outbox[M]) AwaitWork(ctx context.Context) bool {
 	select {
 	case <-o.work:
@@ -54,7 +52,7 @@ func (o *Outbox[M]) AwaitWork(ctx context.Context) bool {
 	}
 }
 
-// Wake has the sender look whether there is something to do, and starts it if necessary.
+// Wake makes the sender look for work, and starts it if necessary.
 func (o *Outbox[M]) Wake() {
 	if !o.started.Load() {
 		o.mu.Lock()
@@ -66,23 +64,23 @@ func (o *Outbox[M]) Wake() {
 
 func (o *Outbox[M]) wake() { lifecycle.Raise(o.work) }
 
-// start starts the sender. mu is held.
+// start starts the sender. The caller holds mu.
 func (o *Outbox[M]) start() {
 	if !o.started.Load() && !o.books.closed {
 		o.started.Store(true)
-		go o.run(o.ctx) // waited for by Close
+		go o.run(o.ctx) // Close waits for it
 	}
 }
 
-// run is the sender. It works until the outbox is closed and empty, or ctx ends: then what
-// waits is lost.
+// run is the sender. It works until the outbox is closed and empty, or until ctx ends: then the waiting messages are
+// lost.
 func (o *Outbox[M]) run(ctx context.Context) {
 	defer close(o.ended)
 	pause := &backoff.Backoff{Min: o.opts.BackoffMin, Max: o.opts.BackoffMax}
 	for o.waitForWork(ctx) {
 		c, err := o.connect(ctx)
 		if err != nil {
-			if ctx.Err() == nil { // else it says only that it was ended
+			if ctx.Err() == nil { // otherwise the error only reports the end of ctx
 				o.cause = err
 				o.rest(ctx, pause)
 			}
@@ -90,7 +88,7 @@ func (o *Outbox[M]) run(ctx context.Context) {
 		}
 		o.sending = time.Time{}
 		o.cause = c.Serve(ctx, pause.Spread())
-		// What Serve does before Send is a part of the outage.
+		// The time that Serve takes before Send is a part of the outage.
 		if !o.sending.IsZero() && time.Since(o.sending) > o.opts.BackoffMax {
 			pause.Reset()
 		} else if o.cause != nil && !o.Done() {
@@ -107,7 +105,7 @@ func (o *Outbox[M]) run(ctx context.Context) {
 	o.report()
 }
 
-// waitForWork returns true when a connection is needed, and false when the sender ends.
+// waitForWork returns true when a connection is needed, and false when the sender must end.
 func (o *Outbox[M]) waitForWork(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		o.report()
@@ -139,11 +137,10 @@ func (o *Outbox[M]) rest(ctx context.Context, pause *backoff.Backoff) {
 	o.await(ctx.Done(), o.cause)
 }
 
-// Await waits until ready is closed, and drops meanwhile the messages that get too old. It
-// is for Serve, before Send.
+// Await waits until ready is closed. Meanwhile it drops messages that get too old. It is for Serve, before Send.
 func (o *Outbox[M]) Await(ready <-chan struct{}) { o.await(ready, o.cause) }
 
-// await is Await. Messages are too old because of cause.
+// await is Await. cause is the reason why messages get too old.
 func (o *Outbox[M]) await(ready <-chan struct{}, cause error) {
 	for {
 		left := o.expire(false, o.tooOld(cause))
@@ -152,7 +149,7 @@ func (o *Outbox[M]) await(ready <-chan struct{}, cause error) {
 		switch {
 		case left > 0:
 			alarm = time.After(left)
-		case o.opts.Age > 0: // nothing waits, and a message that comes is not too old before
+		case o.opts.Age > 0: // no message waits, and a new one is not too old before then
 			alarm = time.After(o.opts.Age)
 		}
 		select {
@@ -163,7 +160,7 @@ func (o *Outbox[M]) await(ready <-chan struct{}, cause error) {
 	}
 }
 
-// tooOld is the error of a message that was kept waiting by cause.
+// tooOld returns the error of a message that waited because of cause.
 func (o *Outbox[M]) tooOld(cause error) error {
 	if cause == nil {
 		return o.opts.TooOld
@@ -171,15 +168,15 @@ func (o *Outbox[M]) tooOld(cause error) error {
 	return fmt.Errorf("%w: %w", o.opts.TooOld, cause)
 }
 
-// leastHold bounds AwaitReturn from below, however short the pauses are.
+// leastHold is the minimum wait of AwaitReturn, however short the pauses are.
 const leastHold = time.Second
 
-// AwaitReturn waits after an outage until other nodes are back, most likely: what has
-// gathered would otherwise reach no one. They are when this node's own subscriptions are,
-// and as much time has passed as others may pause (outage). interrupted returns a channel
-// that is closed when the own subscriptions are back, or nil; the function may be nil too.
-// It reports whether it waited, takes no more than twice the longest pause, or one second, and ends with the
-// connection, whose lost is closed then. It is for Serve, before Send.
+// AwaitReturn waits after an outage until the other nodes have probably resubscribed, because the gathered messages
+// would otherwise reach no subscriber. It waits until this node's own subscriptions are restored, and for outage, the
+// longest pause of the others. interrupted returns a channel that is closed when the own subscriptions are restored,
+// or nil; interrupted itself may be nil. AwaitReturn takes at most twice the longest pause, or one second if that is
+// longer. It returns early when the connection is lost, which closes lost. It reports whether it waited. It is for
+// Serve, before Send.
 func (o *Outbox[M]) AwaitReturn(ctx context.Context, outage time.Duration, interrupted func() <-chan struct{}, lost <-chan struct{}) bool {
 	var own <-chan struct{}
 	if interrupted != nil {
@@ -199,7 +196,7 @@ func (o *Outbox[M]) AwaitReturn(ctx context.Context, outage time.Duration, inter
 			case <-others:
 				others = nil
 				if interrupted != nil {
-					own = interrupted() // it may have been noticed meanwhile
+					own = interrupted() // the interruption may have been noticed meanwhile
 				}
 			case <-limit:
 				return
@@ -214,21 +211,21 @@ func (o *Outbox[M]) AwaitReturn(ctx context.Context, outage time.Duration, inter
 	}()
 	cause := o.cause
 	if cause == nil {
-		cause = errors.New(o.opts.Name + ": the server has been away, and subscribers may not be back yet")
+		cause = errors.New(o.opts.Name + ": the server was unavailable, and other subscribers may not have returned yet")
 	}
 	o.await(back, cause)
 	return true
 }
 
-// Send writes to w what waits, as far as the window allows, and then calls wait, again and
-// again. It returns when a write fails, wait returns false, or Done reports true. wait waits for Work, and
-// for what ends the connection. In the meantime Put may write too. It is for Serve.
+// Send writes the waiting messages to w, as far as the window allows, and then calls wait, repeatedly. It returns when
+// a write fails, wait returns false, or Done reports true. wait must wait for Work, and for the events that end the
+// connection. Meanwhile Put may write too. Send is for Serve.
 func (o *Outbox[M]) Send(w Writer[M], wait func() bool) {
 	o.cause, o.sending = nil, time.Now()
 	o.attach(w)
 	defer o.attach(nil)
 	for {
-		if o.opts.Rate > 0 { // messages may get too old while they wait for their turn
+		if o.opts.Rate > 0 { // messages may get too old while the rate delays them
 			o.expire(false, o.opts.TooOld)
 		}
 		written := o.pump(w)
@@ -245,7 +242,7 @@ func (o *Outbox[M]) attach(w Writer[M]) {
 	o.writer = w
 }
 
-// pump writes what waits. It returns false if a write failed.
+// pump writes the waiting messages. It returns false if a write failed.
 func (o *Outbox[M]) pump(w Writer[M]) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -260,7 +257,7 @@ func (o *Outbox[M]) pump(w Writer[M]) bool {
 	}
 }
 
-// report reports the losses that are not reported yet.
+// report reports the losses that were not reported yet.
 func (o *Outbox[M]) report() {
 	for _, loss := range o.books.takeReports() {
 		o.opts.Logger.Warn(o.opts.Name+": messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
@@ -268,17 +265,17 @@ func (o *Outbox[M]) report() {
 	}
 }
 
-// listeners are the functions given to OnLoss, in the order they came.
+// listeners are the functions passed to OnLoss, in the order of the calls.
 type listeners struct {
 	mu   sync.Mutex
 	list []*func(broker.Loss)
 }
 
-// add registers f until the function it returns is called.
+// add registers f until the returned function is called.
 func (l *listeners) add(f func(broker.Loss)) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// A new slice each time: report reads the old one without the lock.
+	// Make a new slice each time: report reads the old one without the lock.
 	l.list = append(slices.Clip(l.list), &f)
 	return func() {
 		l.mu.Lock()

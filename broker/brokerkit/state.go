@@ -1,9 +1,9 @@
 package brokerkit
 
-// What a Connection may ask of the outbox, and how it keeps messages back.
+// The state that a Connection may query, and how it holds messages back.
 
-// InFlight returns how many messages were written and are not settled. If f is not nil it is
-// called for each, with a lock held.
+// InFlight returns how many messages were written and are not settled. If f is not nil, it is called for each of them
+// with a lock held.
 func (o *Outbox[M]) InFlight(f func(M)) int {
 	return o.Sync(func() {
 		if f == nil {
@@ -15,8 +15,8 @@ func (o *Outbox[M]) InFlight(f func(M)) int {
 	})
 }
 
-// Sync calls f while no Put and, if OutboxOptions.NonBlocking is set, no Write is under way.
-// It returns how many messages are in flight then.
+// Sync calls f while no Put is running and, if OutboxOptions.NonBlocking is set, no Write. It returns the number of
+// messages in flight at that moment.
 func (o *Outbox[M]) Sync(f func()) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -24,8 +24,8 @@ func (o *Outbox[M]) Sync(f func()) int {
 	return o.flight.Len()
 }
 
-// Awaited reports whether somebody waits for the flight to be settled: a Put for room, a
-// message for its place in the window, a Flush or Close.
+// Awaited reports whether a caller waits for the flight to be settled: a Put for room, a message for the window, a
+// Flush or Close.
 func (o *Outbox[M]) Awaited() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -46,8 +46,8 @@ func (o *Outbox[M]) Done() bool {
 	return o.books.done()
 }
 
-// Hold keeps messages back until Release or Abandon. It reports whether nothing is being
-// written or in flight; if not, Work has a value when that may be so.
+// Hold holds messages back until Release or Abandon. It returns true if no message is being written or in flight.
+// Otherwise Work gets a value when that may have changed.
 func (o *Outbox[M]) Hold() (quiet bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -14,23 +14,21 @@ import (
 
 // SubscriptionsOptions are the limits of Subscriptions.
 type SubscriptionsOptions struct {
-	// Bytes bounds what waits for one receiver. Each message counts with 128 bytes besides
-	// its payload; a larger one is let in alone. Zero or less: 16 MiB.
+	// Bytes limits the queue of one receiver. Each message counts with 128 bytes besides its payload; a larger message
+	// is accepted alone. Zero or less means 16 MiB.
 	Bytes int
-	// Patience is how long Deliver waits for a receiver whose queue is full, before it misses
-	// messages. Zero: 1 second. Negative: for as long as it takes.
+	// Patience limits how long Deliver waits for a receiver whose queue is full. After that the receiver misses
+	// messages. Zero means 1 second. Negative means no limit.
 	Patience time.Duration
-	// Slow is why a receiver missed messages. Nil: an error that says just that.
+	// Slow is the error of the missed messages. Nil means a default error.
 	Slow error
 }
 
-// Subscriptions are the subscriptions of one broker, for systems that send every message to
-// every node: a broker calls Deliver for each that comes. Every subscription has a queue, and
-// a goroutine that calls its receiver.
+// Subscriptions are the subscriptions of one broker, for systems that send every message to every node: the broker
+// calls Deliver for each received message. Every subscription has a queue, and a goroutine that calls its receiver.
 //
-// Subscribe is that of broker.Broker, so that a broker may embed Subscriptions. All methods
-// may be called at the same time, except that Deliver, Interrupt and Resume keep their order
-// only if they do not overlap.
+// Subscribe is that of broker.Broker, so a broker may embed Subscriptions. All methods are safe for concurrent use,
+// but Deliver, Interrupt and Resume keep their order only if they do not overlap.
 type Subscriptions struct {
 	opts    inbox.Options
 	closing chan struct{} // closed with closed
@@ -38,7 +36,7 @@ type Subscriptions struct {
 	mu      sync.RWMutex
 	closed  bool
 	paused  bool
-	live    chan struct{} // closed with Resume; nil while there is no interruption
+	live    chan struct{} // closed by Resume; nil without an interruption
 	subs    map[*subscription]struct{}
 	holders map[broker.Filter][]*subscription
 }
@@ -63,7 +61,7 @@ func NewSubscriptions(opts SubscriptionsOptions) *Subscriptions {
 		opts.Patience = 0
 	}
 	if opts.Slow == nil {
-		opts.Slow = errors.New("broker: the receiver is too slow, and its queue is full")
+		opts.Slow = errors.New("broker: receiver is too slow, and its queue is full")
 	}
 	return &Subscriptions{
 		opts:    inbox.Options{Bytes: opts.Bytes, PerMessage: inbox.MessageCost, Patience: opts.Patience, Slow: opts.Slow, Counts: inbox.NewCounts()},
@@ -72,11 +70,11 @@ func NewSubscriptions(opts SubscriptionsOptions) *Subscriptions {
 	}
 }
 
-// Subscribe implements broker.Broker. Between Interrupt and Resume it waits. Its error is that
-// of ctx, a *broker.NameError or broker.ErrClosed.
+// Subscribe implements broker.Broker. Between Interrupt and Resume it waits. It returns the error of ctx, a
+// *broker.NameError or broker.ErrClosed.
 func (s *Subscriptions) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
-		return nil, errors.New("broker: subscribe: nil receiver")
+		return nil, errors.New("broker: Subscribe: receiver is nil")
 	}
 	u := &subscription{s: s, in: inbox.New(r, s.opts), filters: map[broker.Filter]struct{}{}}
 	if err := u.Add(ctx, filters...); err != nil {
@@ -105,7 +103,7 @@ func (u *subscription) Add(ctx context.Context, filters ...broker.Filter) error 
 	}
 	for _, f := range filters {
 		if _, ok := u.filters[f]; !ok {
-			f = f.Clone() // the caller's names may be parts of something large
+			f = f.Clone() // the caller's names may share memory with something large
 			u.filters[f] = struct{}{}
 			s.holders[f] = append(s.holders[f], u)
 		}
@@ -113,7 +111,7 @@ func (u *subscription) Add(ctx context.Context, filters ...broker.Filter) error 
 	if _, ok := s.subs[u]; !ok {
 		s.subs[u] = struct{}{}
 		u.in.Pause(s.paused)
-		go u.run() // waited for by its Close and by that of Subscriptions
+		go u.run() // its Close and the Close of Subscriptions wait for it
 	}
 	return nil
 }
@@ -128,7 +126,7 @@ func (u *subscription) run() {
 	u.in.Run()
 }
 
-// lockLive locks mu when there is no interruption. On error it is not locked.
+// lockLive locks mu when there is no interruption. After an error mu is not locked.
 func (s *Subscriptions) lockLive(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -146,8 +144,8 @@ func (s *Subscriptions) lockLive(ctx context.Context) error {
 	}
 }
 
-// Remove implements broker.Subscription. If ctx ends while it waits for a running call of the
-// receiver, the filters are removed all the same.
+// Remove implements broker.Subscription. If ctx ends while it waits for a running call of the receiver, the filters
+// are removed all the same.
 func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) error {
 	if u.in.IsShut() {
 		return nil
@@ -164,8 +162,8 @@ func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 	return lifecycle.Wait(ctx, running)
 }
 
-// Close implements broker.Subscription. If ctx ends while it waits for a running call of the
-// receiver, that call is the last.
+// Close implements broker.Subscription. If ctx ends while it waits for a running call of the receiver, that call is
+// the last.
 func (u *subscription) Close(ctx context.Context) error {
 	u.end()
 	return lifecycle.Wait(ctx, u.in.Done())
@@ -180,7 +178,7 @@ func (u *subscription) end() {
 	u.in.Shut()
 }
 
-// drop removes a filter. Subscriptions.mu is held.
+// drop removes a filter. The caller holds Subscriptions.mu.
 func (u *subscription) drop(f broker.Filter) {
 	if _, ok := u.filters[f]; !ok {
 		return
@@ -192,7 +190,7 @@ func (u *subscription) drop(f broker.Filter) {
 	}
 }
 
-// wider returns the filter beside Exactly that selects ch; the zero Filter if none does.
+// wider returns the filter beside Exactly that selects ch, or the zero Filter.
 func wider(ch broker.Channel) broker.Filter {
 	switch ch.Kind() {
 	case broker.KindRoom, broker.KindBroadcast:
@@ -203,15 +201,15 @@ func wider(ch broker.Channel) broker.Filter {
 	return broker.Filter{}
 }
 
-// matches reports whether one of the filters selects ch. Subscriptions.mu is held.
+// matches reports whether one of the filters selects ch. The caller holds Subscriptions.mu.
 func (u *subscription) matches(ch broker.Channel) bool {
 	_, exactly := u.filters[broker.Exactly(ch)]
 	_, widely := u.filters[wider(ch)]
 	return exactly || widely
 }
 
-// Deliver hands a message to every subscription that selects it, once. It keeps the payload,
-// which must not change any more. While a receiver's queue is full it waits.
+// Deliver passes a message to every subscription that selects it, once. It keeps the payload, which must not change
+// any more. It waits while a receiver's queue is full.
 func (s *Subscriptions) Deliver(ch broker.Channel, payload []byte) {
 	type target struct {
 		u     *subscription
@@ -232,7 +230,7 @@ func (s *Subscriptions) Deliver(ch broker.Channel, payload []byte) {
 	s.mu.RUnlock()
 	for _, t := range targets {
 		for t.u.in.Wants(&ch) && !t.u.in.Deliver(t.epoch, &ch, payload) {
-			// A filter was removed in this moment, perhaps the one in question.
+			// A filter was removed at this moment, perhaps the one that selected the message.
 			s.mu.RLock()
 			wanted := t.u.matches(ch)
 			t.epoch = t.u.in.Epoch()
@@ -244,8 +242,8 @@ func (s *Subscriptions) Deliver(ch broker.Channel, payload []byte) {
 	}
 }
 
-// Interrupt reports to every receiver that it may miss messages from here on, because of err.
-// Until Resume nothing may be delivered, and Subscribe waits.
+// Interrupt notifies every receiver that it may miss messages from here on, because of err. Until Resume the broker
+// must not call Deliver, and Subscribe waits.
 func (s *Subscriptions) Interrupt(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,7 +258,7 @@ func (s *Subscriptions) Interrupt(err error) {
 	}
 }
 
-// Resume ends Interrupt.
+// Resume ends the interruption.
 func (s *Subscriptions) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -277,8 +275,7 @@ func (s *Subscriptions) Resume() {
 	}
 }
 
-// Pause keeps calls back from all receivers, or ends that: as if the process had stopped. It
-// is for tests.
+// Pause stops the calls of all receivers, or resumes them, like a stopped process. It is for tests.
 func (s *Subscriptions) Pause(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,8 +285,8 @@ func (s *Subscriptions) Pause(on bool) {
 	}
 }
 
-// Close ends all subscriptions, and waits for their goroutines until ctx ends; then a call of
-// a receiver that does not return may still be running. It returns the error of ctx.
+// Close ends all subscriptions, and waits for their goroutines until ctx ends. A call of a receiver may then still be
+// running. It returns the error of ctx.
 func (s *Subscriptions) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {

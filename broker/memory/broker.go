@@ -12,22 +12,21 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// Broker is one node's place on a Bus. It implements broker.Broker. Package
-// memorytest makes it fail for tests. Safe for concurrent use.
+// Broker is one node's place on a Bus. It implements broker.Broker. Package memorytest injects faults into it for
+// tests. It is safe for concurrent use.
 type Broker struct {
 	bus *Bus
 
-	// direct: Publish need not take mu: the link is up, the outbox empty, the
-	// broker open.
+	// direct: Publish does not need mu, because the link is up, the outbox empty and the broker open.
 	direct      atomic.Bool
-	unreachable atomic.Bool // not counted by others: link cut
+	unreachable atomic.Bool // not counted by others: the link is cut
 
-	accepted, sent atomic.Uint64 // past the outbox
+	accepted, sent atomic.Uint64 // without the outbox
 	counts         *inbox.Counts
 	out            *brokerkit.Outbox[broker.Channel]
 	queueing       sync.RWMutex // held while a message is put into the outbox
 
-	// stopped ends when Close stops at once, and with Kill.
+	// stopped ends when the context of Close ends, and with Kill.
 	stopped context.Context
 	stop    context.CancelFunc
 
@@ -37,7 +36,7 @@ type Broker struct {
 	frozen  bool
 	closing bool
 	killed  bool
-	changed chan struct{} // closed at the next change of state; nil if nobody waits
+	changed chan struct{} // closed at the next change of state; nil if no call waits
 
 	once *lifecycle.Once // of Close
 }
@@ -70,9 +69,8 @@ func (b *Broker) Capabilities() broker.Capabilities {
 	}
 }
 
-// Publish implements broker.Broker. It waits for the receivers of others only as
-// Options.SlowReceiver says; if ctx ends in that wait, the slow ones miss the
-// message and are told, and Publish returns nil.
+// Publish implements broker.Broker. It waits for slow receivers only as Options.SlowReceiver allows. If ctx ends
+// during that wait, the slow receivers miss the message and are notified, and Publish returns nil.
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -89,7 +87,7 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	return b.enqueue(ctx, ch, payload)
 }
 
-// publish hands a message to the bus, past the outbox.
+// publish passes a message to the bus, without the outbox.
 func (b *Broker) publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	b.accepted.Add(1)
 	b.bus.publish(ctx, b.stopped, ch, payload)
@@ -97,10 +95,10 @@ func (b *Broker) publish(ctx context.Context, ch broker.Channel, payload []byte)
 	return nil
 }
 
-// Subscribe implements broker.Broker. While the link is cut it waits.
+// Subscribe implements broker.Broker. It waits while the link is cut.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
-		return nil, errors.New("memory broker: nil receiver")
+		return nil, errors.New("memory broker: Subscribe: receiver is nil")
 	}
 	s := newSubscription(b, r)
 	if err := b.subscribe(ctx, s, filters); err != nil {
@@ -109,7 +107,7 @@ func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...br
 	return s, nil
 }
 
-// subscribe adds filters to s, and s to the broker if it is new.
+// subscribe adds filters to s, and adds s to the broker if it is new.
 func (b *Broker) subscribe(ctx context.Context, s *subscription, filters []broker.Filter) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -129,20 +127,20 @@ func (b *Broker) subscribe(ctx context.Context, s *subscription, filters []broke
 	b.bus.add(s, filters)
 	if _, ok := b.subs[s]; !ok {
 		b.subs[s] = struct{}{}
-		go s.run() // waited for by its Close and by the broker's
+		go s.run() // its Close and the broker's Close wait for it
 	}
 	return nil
 }
 
-// forget drops a subscription that is stopped.
+// forget removes a stopped subscription.
 func (b *Broker) forget(s *subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.subs, s)
 }
 
-// Subscribers implements broker.Broker. Nodes whose link is cut do not
-// count; frozen ones do. While this broker's own link is cut it waits.
+// Subscribers implements broker.Broker. It does not count nodes whose link is cut; it counts frozen ones. It waits
+// while this broker's own link is cut.
 func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -178,8 +176,7 @@ func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) (
 	return b.bus.responders(w, ns), nil
 }
 
-// lockReachable takes mu when the node is neither cut off nor frozen. On error it
-// is not taken.
+// lockReachable locks mu when the node is neither cut off nor frozen. After an error mu is not locked.
 func (b *Broker) lockReachable(ctx context.Context) error {
 	b.mu.Lock()
 	for !b.closing && (b.cut || b.frozen) {
@@ -195,8 +192,8 @@ func (b *Broker) lockReachable(ctx context.Context) error {
 	return nil
 }
 
-// waitChange waits for the next change of state or the end of ctx. mu is held when
-// it is called and when it returns, not in between.
+// waitChange waits for the next change of state or the end of ctx. The caller holds mu, which is unlocked during the
+// wait.
 func (b *Broker) waitChange(ctx context.Context) error {
 	changed := b.nextChange()
 	b.mu.Unlock()
@@ -209,7 +206,7 @@ func (b *Broker) waitChange(ctx context.Context) error {
 	}
 }
 
-// nextChange returns a channel that is closed with the next change of state. mu is held.
+// nextChange returns a channel that is closed at the next change of state. The caller holds mu.
 func (b *Broker) nextChange() <-chan struct{} {
 	if b.changed == nil {
 		b.changed = make(chan struct{})
@@ -217,7 +214,7 @@ func (b *Broker) nextChange() <-chan struct{} {
 	return b.changed
 }
 
-// change wakes all who wait for a change of state. mu is held.
+// change wakes all calls that wait for a change of state. The caller holds mu.
 func (b *Broker) change() {
 	if b.changed != nil {
 		close(b.changed)
@@ -225,7 +222,7 @@ func (b *Broker) change() {
 	}
 }
 
-// Stats implements broker.Broker. Interrupted adds up over subscriptions.
+// Stats implements broker.Broker. Interrupted is the sum over all subscriptions.
 func (b *Broker) Stats() broker.Stats {
 	var st broker.Stats
 	b.out.Fill(&st)

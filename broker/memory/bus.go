@@ -7,22 +7,22 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Bus carries messages between the brokers made from it. It has no goroutines and
-// needs no closing. Safe for concurrent use.
+// Bus carries messages between the brokers made from it. It has no goroutines and needs no closing. It is safe for
+// concurrent use.
 //
-// Lock order: Broker.queueing, Broker.mu, Bus.mu, and the inboxes' own. None is held while a receiver or
-// another function of the user runs.
+// Lock order: Broker.queueing, Broker.mu, Bus.mu, and the inboxes' own. None is held while a receiver or another
+// function of the user runs.
 type Bus struct {
 	opts Options
 
 	mu    sync.RWMutex
 	exact [broker.KindControl + 1]map[broker.Channel][]*route // by kind
 	every map[space][]*route
-	// uncounted filters by their request channels; there are few, and only for moments.
+	// filters of Uncounted by their request channels. There are few, and only for moments.
 	uncounted map[broker.Channel][]*route
 }
 
-// space is what an EveryRoom filter selects.
+// space holds the EveryRoom filters of a namespace.
 type space struct {
 	protocol broker.Protocol
 	ns       string
@@ -32,10 +32,10 @@ type space struct {
 type route struct {
 	sub    *subscription
 	filter broker.Filter
-	pos    int // in the bus's list; guarded by Bus.mu
+	pos    int // index in the bus's list; guarded by Bus.mu
 }
 
-// NewBus makes a bus; nil options mean defaults.
+// NewBus makes a bus. Nil options mean the defaults.
 func NewBus(opts *Options) *Bus {
 	bus := &Bus{opts: opts.withDefaults(), every: map[space][]*route{}, uncounted: map[broker.Channel][]*route{}}
 	for k := range bus.exact {
@@ -44,15 +44,15 @@ func NewBus(opts *Options) *Bus {
 	return bus
 }
 
-// Broker makes a place for one more node. Close it when done. (One that never
-// subscribed and was never cut or frozen has nothing to leave behind.)
+// Broker makes the broker of one more node. Close it when done. A broker that never subscribed and was never cut or
+// frozen leaves nothing behind without Close.
 func (bus *Bus) Broker() *Broker { return newBroker(bus) }
 
 // New makes a broker on a bus of its own.
 func New(opts *Options) *Broker { return NewBus(opts).Broker() }
 
-// publish hands a copy of a message to every matching subscription, waiting for slow ones
-// as the options say, and until ctx ends.
+// publish passes a copy of a message to every matching subscription. It waits for slow ones as the options allow, and
+// until ctx ends.
 func (bus *Bus) publish(ctx, stopped context.Context, ch broker.Channel, payload []byte) {
 	var slow []*subscription
 
@@ -75,7 +75,7 @@ func (bus *Bus) publish(ctx, stopped context.Context, ch broker.Channel, payload
 		}
 	}
 	for _, rt := range every {
-		// A subscription with both kinds of filter already has it: once only.
+		// A subscription with both kinds of filter already has the message.
 		if len(exact) > 0 && rt.sub.mixed() && rt.sub.filters[broker.Exactly(ch)] != nil {
 			continue
 		}
@@ -90,12 +90,12 @@ func (bus *Bus) publish(ctx, stopped context.Context, ch broker.Channel, payload
 	}
 }
 
-// offer puts a message into the inbox unless it would have to wait for room. Bus.mu is held.
+// offer puts a message into the inbox, unless it would have to wait for room. The caller holds Bus.mu.
 func (s *subscription) offer(ch *broker.Channel, payload []byte) bool {
 	return s.cut || s.in.Offer(s.in.Epoch(), ch, payload)
 }
 
-// await puts a message into inboxes that were full. What finds no room is missed.
+// await puts a message into inboxes that were full. An inbox that has no room in time misses it.
 func (bus *Bus) await(ctx, stopped context.Context, slow []*subscription, ch broker.Channel, payload []byte) {
 	ctx, cancel := context.WithTimeout(ctx, bus.opts.SlowReceiver)
 	defer cancel()
@@ -121,11 +121,11 @@ func (bus *Bus) setCut(s *subscription, err error) {
 		s.in.Resume()
 		return
 	}
-	s.in.Retract(func(broker.Channel) bool { return true }) // publishers that wait look again
+	s.in.Retract(func(broker.Channel) bool { return true }) // waiting publishers match the filters again
 	s.in.Interrupt(err)
 }
 
-// add makes filters live. Bus.mu is taken; the caller holds Broker.mu.
+// add makes filters live. It locks Bus.mu; the caller holds Broker.mu.
 func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 	bus.mu.Lock()
 	defer bus.mu.Unlock()
@@ -133,7 +133,7 @@ func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 		if s.filters[f] != nil {
 			continue
 		}
-		f = f.Clone() // the caller's names may be parts of something large
+		f = f.Clone() // the caller's names may share memory with something large
 		rt := &route{sub: s, filter: f}
 		s.filters[f] = rt
 		ch := f.Channel()
@@ -156,9 +156,8 @@ func (bus *Bus) add(s *subscription, filters []broker.Filter) {
 	}
 }
 
-// remove ends filters. Messages that came in through them and that no other filter
-// selects will not be delivered any more. It returns a channel that is closed when no call
-// for one is running, nil if none is.
+// remove removes filters, and the queued messages that no other filter selects. It returns a channel that is closed
+// when no call for such a message is running; nil if none is.
 func (bus *Bus) remove(s *subscription, filters []broker.Filter) <-chan struct{} {
 	bus.mu.Lock()
 	defer bus.mu.Unlock()
@@ -170,7 +169,7 @@ func (bus *Bus) remove(s *subscription, filters []broker.Filter) <-chan struct{}
 	return s.in.Retract(s.matches)
 }
 
-// removeAll ends every filter of s and s itself.
+// removeAll removes every filter of s, and s itself.
 func (bus *Bus) removeAll(s *subscription) {
 	bus.mu.Lock()
 	defer bus.mu.Unlock()
@@ -180,7 +179,7 @@ func (bus *Bus) removeAll(s *subscription) {
 	s.in.Shut()
 }
 
-// drop forgets a route. mu is held.
+// drop removes a route. The caller holds mu.
 func (bus *Bus) drop(rt *route) {
 	s, f := rt.sub, rt.filter
 	delete(s.filters, f)
@@ -227,7 +226,7 @@ func (bus *Bus) subscribers(ch broker.Channel) int {
 	return len(seen)
 }
 
-// responders lists the names of node response channels that reachable brokers hold.
+// responders lists the names of the node response channels that reachable brokers hold.
 func (bus *Bus) responders(w broker.Protocol, ns string) []string {
 	bus.mu.RLock()
 	defer bus.mu.RUnlock()

@@ -69,7 +69,7 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	assert.Zero(t, testing.AllocsPerRun(100, send), "allocations for a message that nobody wants")
+	assert.Zero(t, testing.AllocsPerRun(100, send), "allocations for a message without subscribers")
 	for _, n := range []*memorybroker.Broker{a, b} {
 		_, err := n.Subscribe(ctx, nop{}, broker.Native.EveryRoom("/chat"))
 		require.NoError(t, err)

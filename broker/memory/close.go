@@ -8,9 +8,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// Close implements broker.Broker. While the link is cut it waits for it to
-// come back, until ctx ends or the messages in the outbox are too old. Calls after
-// the first wait for it to finish and return the same.
+// Close implements broker.Broker. While the link is cut it waits for Heal, until ctx ends or the messages in the
+// outbox are too old. Later calls wait for the first one and return the same.
 func (b *Broker) Close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closing = true
@@ -20,8 +19,8 @@ func (b *Broker) Close(ctx context.Context) error {
 	return b.once.Do(ctx, b.shutDown)
 }
 
-// shutDown hands over the outbox, ends the subscriptions and waits for goroutines.
-// After ctx it waits only for its own, not for receivers that do not return.
+// shutDown flushes the outbox, ends the subscriptions and waits for goroutines. After ctx it waits only for its own
+// goroutines, not for receivers that do not return.
 func (b *Broker) shutDown(ctx context.Context) error {
 	stopped := context.AfterFunc(ctx, b.stop)
 	err := b.out.Close(ctx)
@@ -29,7 +28,7 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	b.stop()
 	b.mu.Lock()
 	if loss := (*broker.LossError)(nil); b.killed && errors.As(err, &loss) {
-		err = nil // Kill says that nothing reports it
+		err = nil // losses of Kill are not reported
 	}
 	b.change()
 	subs := b.allSubs()
@@ -42,7 +41,7 @@ func (b *Broker) shutDown(ctx context.Context) error {
 	return lifecycle.Join(err, lifecycle.Wait(ctx, ended...))
 }
 
-// allSubs lists the subscriptions whose goroutines may still run. mu is held.
+// allSubs lists the subscriptions whose goroutines may still run. The caller holds mu.
 func (b *Broker) allSubs() []*subscription {
 	subs := make([]*subscription, 0, len(b.subs))
 	for s := range b.subs {
@@ -51,5 +50,5 @@ func (b *Broker) allSubs() []*subscription {
 	return subs
 }
 
-// gone says that it is too late for faults. mu is held.
+// gone reports that it is too late for faults. The caller holds mu.
 func (b *Broker) gone() bool { return b.killed || b.stopped.Err() != nil || b.out.Done() }

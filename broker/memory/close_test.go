@@ -34,7 +34,7 @@ func TestCloseWaitsForTheLink(t *testing.T) {
 
 func TestCloseGivesUp(t *testing.T) {
 	for name, c := range map[string]struct {
-		patience time.Duration // of the context; zero: no limit
+		patience time.Duration // time limit of the context; zero: none
 		age      time.Duration
 		why      error
 	}{

@@ -13,8 +13,7 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// limit is how long everything may take without the race detector, which slows it
-// down several times.
+// limit is the time for the whole suite without the race detector, which is several times slower.
 const limit = 10 * time.Second
 
 func TestConformance(t *testing.T) {
@@ -32,7 +31,7 @@ func TestSoak(t *testing.T) { conformance.Soak(t, harness(), brokertest.Soak(t, 
 func harness() conformance.Harness {
 	return conformance.Harness{
 		Open: func(testing.TB) conformance.System {
-			// Smaller than the defaults, so that the suite meets the limits.
+			// Smaller than the defaults, so that the suite reaches the limits.
 			bus := memorybroker.NewBus(&memorybroker.Options{
 				QueueMessages: 2000,
 				SlowReceiver:  100 * time.Millisecond,
@@ -55,7 +54,7 @@ func harness() conformance.Harness {
 						Kill:   does(func() { memorytest.Kill(b) }),
 					}, nil
 				},
-				// What the nodes see of a restarted server.
+				// The effects of a restarted server on the nodes.
 				Restart: does(func() {
 					mu.Lock()
 					defer mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// printer is a receiver that prints what it is told, and says when it has seen n.
+// printer is a receiver that prints its calls, and closes a channel after n of them.
 type printer struct {
 	n    int
 	done chan struct{}

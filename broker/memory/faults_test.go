@@ -19,7 +19,7 @@ func TestCutAndHeal(t *testing.T) {
 	defer closing(t, a, b)
 	r, _ := subscribe(t, b, broker.Exactly(lobby))
 	publish(t, a, lobby, "before")
-	memorytest.Heal(b) // nothing to resume
+	memorytest.Heal(b) // without a gap to end
 	memorytest.Cut(b, errors.New("cable pulled"))
 	memorytest.Cut(b, errors.New("cable pulled again"))
 	publish(t, a, lobby, "missed")
@@ -82,7 +82,7 @@ func TestKill(t *testing.T) {
 		var told lossLog
 		b.OnLoss(told.add)
 		memorytest.Freeze(b)
-		publish(t, b, lobby, "dies with its node")
+		publish(t, b, lobby, "lost with its node")
 		publish(t, a, lobby, "not delivered")
 		waiting := make(chan error)
 		go func() { waiting <- b.Publish(ctx, lobby, nil) }()
@@ -124,7 +124,7 @@ func TestKillFromAReceiver(t *testing.T) {
 	killed := make(chan struct{})
 	_, err := b.Subscribe(t.Context(), &funcReceiver{deliver: func(broker.Channel, []byte) {
 		memorytest.Kill(b)
-		close(killed) // panics if there is a second message
+		close(killed) // panics on a second message
 	}}, broker.Exactly(lobby))
 	require.NoError(t, err)
 	publish(t, a, lobby, "1", "2", "3")
@@ -142,8 +142,8 @@ func TestFaultsAfterCloseDoNothing(t *testing.T) {
 	closing(t, b)
 }
 
-// Flush returns at once on a node whose link is cut if its outbox is empty: everything
-// accepted before has been handed over. With a message in the outbox it waits.
+// Flush returns at once on a node whose link is cut if its outbox is empty: everything accepted before has been handed
+// over. With a message in the outbox it waits.
 func TestFlushWhileCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := memorybroker.NewBus(nil).Broker()

@@ -14,12 +14,12 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// recorder writes down what a receiver is told, one line each.
+// recorder records the calls of a receiver, one line each.
 type recorder struct {
 	events chan string
 
 	mu   sync.Mutex
-	gate chan struct{} // calls wait until it is closed; nil: they do not
+	gate chan struct{} // calls block until it is closed; nil: they do not
 }
 
 func newRecorder() *recorder { return &recorder{events: make(chan string, 1<<16)} }
@@ -45,7 +45,7 @@ func (r *recorder) Interrupted(err error) {
 }
 func (r *recorder) Resumed() { r.event("resumed") }
 
-// hold makes calls block once they are written down.
+// hold makes calls block after they are recorded.
 func (r *recorder) hold() (release func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,8 +71,8 @@ func (r *recorder) expect(t *testing.T, want ...string) {
 	}
 }
 
-// nothing expects that all events were expected. Only after a marker, or in a
-// bubble where everybody waits.
+// nothing checks that the test expected all recorded events. Use it after a marker, or in a bubble where all
+// goroutines wait.
 func (r *recorder) nothing(t *testing.T) {
 	t.Helper()
 	select {
@@ -99,7 +99,7 @@ func subscribe(t *testing.T, b broker.Broker, filters ...broker.Filter) (*record
 	return r, s
 }
 
-// closing closes brokers, which must go well.
+// closing closes brokers, without errors.
 func closing(t *testing.T, brokers ...*memorybroker.Broker) {
 	t.Helper()
 	for _, b := range brokers {

@@ -7,7 +7,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// TestNothingKept: subscriptions that are closed leave nothing behind.
+// TestNothingKept: closed subscriptions leave nothing behind.
 func TestNothingKept(t *testing.T) {
 	t.Parallel()
 	bus := memorybroker.NewBus(nil)

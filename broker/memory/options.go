@@ -4,27 +4,24 @@ import "time"
 
 // Options of a Bus. Nil means all defaults. NewBus copies them.
 type Options struct {
-	// QueueMessages and QueueBytes (of payload) bound the queue of each
-	// subscription. A payload larger than QueueBytes fits into an empty queue.
-	// Zero or negative: 16384 messages, 16 MiB.
+	// QueueMessages and QueueBytes (of payload) limit the queue of each subscription. A payload larger than QueueBytes
+	// fits into an empty queue. Zero or negative means 16,384 messages and 16 MiB.
 	QueueMessages, QueueBytes int
 
-	// SlowReceiver is how long a Publish waits for room in the full queue of a
-	// subscription before that subscription misses messages. Zero: one second.
-	// Negative: not at all.
+	// SlowReceiver limits how long Publish waits for room in the full queue of a subscription. After that the
+	// subscription misses messages. Zero means one second. Negative means no wait.
 	SlowReceiver time.Duration
 
-	// OutboxMessages and OutboxBytes (of payload) bound what a node publishes
-	// while its link is cut; Publish waits while the outbox is full. A
-	// payload larger than OutboxBytes fits into an empty outbox. Zero or negative:
-	// 16384 messages, 16 MiB.
+	// OutboxMessages and OutboxBytes (of payload) limit what a node publishes while its link is cut. Publish waits
+	// while the outbox is full. A payload larger than OutboxBytes fits into an empty outbox. Zero or negative means
+	// 16,384 messages and 16 MiB.
 	OutboxMessages, OutboxBytes int
 
-	// OutboxAge is how long a message waits in the outbox before it is given up
-	// and reported as lost. Zero: 30 seconds. Negative: no limit.
+	// OutboxAge limits how long a message waits in the outbox, before it is lost and reported. Zero means 30 seconds.
+	// Negative means no limit.
 	OutboxAge time.Duration
 
-	// MaxPayload is the largest payload in bytes. Zero: 16 MiB. Negative: no limit.
+	// MaxPayload is the largest payload in bytes. Zero means 16 MiB. Negative means no limit.
 	MaxPayload int
 }
 
@@ -36,8 +33,8 @@ const (
 	defaultMaxPayload   = 16 << 20
 )
 
-// withDefaults returns a copy in which a negative SlowReceiver, OutboxAge or
-// MaxPayload has become zero.
+// withDefaults returns a copy with all defaults, in which a negative SlowReceiver, OutboxAge or MaxPayload has become
+// zero.
 func (o *Options) withDefaults() Options {
 	var c Options
 	if o != nil {

@@ -15,7 +15,7 @@ func TestMaxPayload(t *testing.T) {
 	for given, want := range map[int]int{0: 16 << 20, -1: 0, 10: 10} {
 		opts := &memorybroker.Options{MaxPayload: given}
 		b := memorybroker.New(opts)
-		opts.MaxPayload = 1 // copied
+		opts.MaxPayload = 1 // New copies the options
 		assert.Equal(t, want, b.Capabilities().MaxPayload, "MaxPayload %d", given)
 		if want == 0 {
 			require.NoError(t, b.Publish(t.Context(), lobby, make([]byte, 17<<20)))

@@ -14,8 +14,8 @@ var (
 	errCut    = errors.New("memory broker: link cut")
 )
 
-// newOutbox makes the outbox of a broker. It holds what is published while the node is cut
-// off or frozen, and until that has been handed over.
+// newOutbox makes the outbox of a broker. It holds the messages that the node publishes while it is cut off or frozen,
+// until they have been handed over.
 func newOutbox(b *Broker) *brokerkit.Outbox[broker.Channel] {
 	opts := &b.bus.opts
 	age := opts.OutboxAge
@@ -27,7 +27,7 @@ func newOutbox(b *Broker) *brokerkit.Outbox[broker.Channel] {
 	}, link{b})
 }
 
-// enqueue puts a message into the outbox, or publishes it if that is possible by now.
+// enqueue puts a message into the outbox, or publishes it if that is possible meanwhile.
 func (b *Broker) enqueue(ctx context.Context, ch broker.Channel, payload []byte) error {
 	b.queueing.RLock()
 	defer b.queueing.RUnlock()
@@ -41,7 +41,7 @@ func (b *Broker) enqueue(ctx context.Context, ch broker.Channel, payload []byte)
 // Flush implements broker.Broker.
 func (b *Broker) Flush(ctx context.Context) error { return b.out.Flush(ctx) }
 
-// link is what connects a broker with its bus, for the outbox.
+// link is the connection of a broker with its bus, for the outbox.
 type link struct{ b *Broker }
 
 // Connect implements brokerkit.Connector: it waits until the node is neither cut off nor
@@ -57,8 +57,8 @@ func (l link) Connect(ctx context.Context) (brokerkit.Connection, error) {
 	return l, nil
 }
 
-// Serve implements brokerkit.Connection. It returns when the node is cut off or frozen, or
-// Publish does not need the outbox any more.
+// Serve implements brokerkit.Connection. It returns when the node is cut off or frozen, or when Publish does not need
+// the outbox any more.
 func (l link) Serve(ctx context.Context, _ time.Duration) error {
 	l.b.out.Send(l, func() bool {
 		changed := l.state()
@@ -76,8 +76,7 @@ func (l link) Serve(ctx context.Context, _ time.Duration) error {
 	return nil
 }
 
-// state returns nil if the node is cut off or frozen, else a channel that is closed when
-// that may have changed.
+// state returns nil if the node is cut off or frozen, else a channel that is closed when that may have changed.
 func (l link) state() <-chan struct{} {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
@@ -101,10 +100,10 @@ func (l link) Write(batch *brokerkit.Batch[broker.Channel]) (n int, err error) {
 	return n, err
 }
 
-// goDirect lets Publish go past the outbox if it is empty, and reports whether it did.
+// goDirect makes Publish bypass the outbox if it is empty, and reports whether it did.
 func (b *Broker) goDirect() bool {
 	if !b.queueing.TryLock() {
-		return false // what is being put wakes the sender
+		return false // the Put in progress wakes the sender
 	}
 	defer b.queueing.Unlock()
 	b.mu.Lock()

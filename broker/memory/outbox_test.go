@@ -15,7 +15,7 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// lossLog is what OnLoss told.
+// lossLog records the losses that OnLoss reports.
 type lossLog struct {
 	mu   sync.Mutex
 	list []broker.Loss
@@ -36,10 +36,10 @@ func (l *lossLog) check(t *testing.T, messages, bytes int) {
 		m += loss.Messages
 		b += loss.Bytes
 		assert.Error(t, loss.Err)
-		assert.False(t, loss.Uncertain, "OnLoss was told")
+		assert.False(t, loss.Uncertain, "OnLoss reported")
 	}
-	assert.Equal(t, messages, m, "OnLoss was told")
-	assert.Equal(t, bytes, b, "OnLoss was told")
+	assert.Equal(t, messages, m, "OnLoss reported")
+	assert.Equal(t, bytes, b, "OnLoss reported")
 }
 
 func TestOutboxKeepsOrder(t *testing.T) {
@@ -110,7 +110,7 @@ func TestOutboxGivesUpWhatIsTooOld(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		publish(t, a, lobby, "young")
 
-		// A Flush that waits hears of the loss, and of nothing older afterwards.
+		// A waiting Flush returns the loss, and no older one afterwards.
 		flushed := make(chan error)
 		go func() { flushed <- a.Flush(t.Context()) }()
 		time.Sleep(20 * time.Second)

@@ -9,24 +9,24 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// errSlow is why a subscription whose queue was full missed messages.
-var errSlow = errors.New("memory broker: receiver too slow, queue full")
+// errSlow is the error of messages missed because the queue was full.
+var errSlow = errors.New("memory broker: receiver is too slow, and its queue is full")
 
-// subscription implements broker.Subscription: filters, and an inbox for what they select.
+// subscription implements broker.Subscription. It has filters, and an inbox for the messages that they select.
 type subscription struct {
 	b  *Broker
 	in *inbox.Inbox
 
 	// Bus.mu guards these.
 	filters map[broker.Filter]*route
-	everies int  // how many of them are not Exactly
-	cut     bool // the link is interrupted: nothing comes in
+	everies int  // number of filters that are not Exactly
+	cut     bool // the link is interrupted: no message arrives
 }
 
 func newSubscription(b *Broker, r broker.Receiver) *subscription {
 	opts := &b.bus.opts
-	// Only the methods of a Receiver: a publisher must not call those of a TryReceiver, which may
-	// be its own.
+	// Pass only the methods of Receiver: a publisher must not call TryDeliver, because the receiver may be the
+	// publisher's own.
 	in := inbox.New(struct{ broker.Receiver }{r}, inbox.Options{
 		Messages: opts.QueueMessages, Bytes: opts.QueueBytes, Slow: errSlow, Counts: b.counts,
 	})
@@ -39,10 +39,10 @@ func (s *subscription) run() {
 	s.in.Run()
 }
 
-// mixed says that a message may match two filters. Bus.mu is held.
+// mixed reports whether a message may match two filters. The caller holds Bus.mu.
 func (s *subscription) mixed() bool { return s.everies > 0 && len(s.filters) > s.everies }
 
-// matches reports whether one of the filters selects ch. Bus.mu is held.
+// matches reports whether one of the filters selects ch. The caller holds Bus.mu.
 func (s *subscription) matches(ch broker.Channel) bool {
 	if s.filters[broker.Exactly(ch)] != nil {
 		return true
@@ -64,8 +64,8 @@ func (s *subscription) Add(ctx context.Context, filters ...broker.Filter) error 
 	return s.b.subscribe(ctx, s, filters)
 }
 
-// Remove implements broker.Subscription. If ctx ends while it waits for a running
-// call of the receiver, the filters are removed all the same.
+// Remove implements broker.Subscription. If ctx ends while it waits for a running call of the receiver, the filters
+// are removed all the same.
 func (s *subscription) Remove(ctx context.Context, filters ...broker.Filter) error {
 	if s.in.IsShut() {
 		return nil
@@ -76,8 +76,8 @@ func (s *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 	return lifecycle.Wait(ctx, s.b.bus.remove(s, filters))
 }
 
-// Close implements broker.Subscription. If ctx ends while it waits for a running
-// call of the receiver, that call will be the last.
+// Close implements broker.Subscription. If ctx ends while it waits for a running call of the receiver, that call is
+// the last.
 func (s *subscription) Close(ctx context.Context) error {
 	s.b.bus.removeAll(s)
 	return lifecycle.Wait(ctx, s.in.Done())

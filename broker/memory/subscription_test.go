@@ -16,7 +16,7 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// numbers are n payloads counting from a number on.
+// numbers returns n payloads that count from a number on.
 func numbers(from, n int) []string {
 	list := make([]string, n)
 	for i := range list {
@@ -25,7 +25,7 @@ func numbers(from, n int) []string {
 	return list
 }
 
-// stuck is a node whose receiver is held up in the message "first".
+// stuck makes a node whose receiver blocks in the message "first".
 func stuck(t *testing.T, opts *memorybroker.Options) (from, node *memorybroker.Broker, r *recorder, s broker.Subscription, release func()) {
 	t.Helper()
 	bus := memorybroker.NewBus(opts)
@@ -49,7 +49,7 @@ func TestSlowReceiverMissesAndIsTold(t *testing.T) {
 		publish(t, a, lobby, "missed 1")
 		assert.Equal(t, time.Minute, time.Since(start), "Publish waited for the slow receiver")
 		publish(t, a, lobby, "missed 2", "missed 3")
-		assert.Equal(t, time.Minute, time.Since(start), "Publish waited again for a subscription that is missing messages already")
+		assert.Equal(t, time.Minute, time.Since(start), "Publish waited again for a subscription that misses messages already")
 		quick.expect(t, append(numbers(0, 8), "missed 1", "missed 2", "missed 3")...)
 
 		release()
@@ -175,7 +175,7 @@ func TestGapsInARow(t *testing.T) {
 	r.expect(t, "after")
 }
 
-// Missing messages again while the end of an outage is still to be told.
+// The receiver misses messages again before the end of the first outage is reported.
 func TestGapAfterAnOutage(t *testing.T) {
 	bus := memorybroker.NewBus(&memorybroker.Options{QueueMessages: 1, SlowReceiver: -1})
 	a, b := bus.Broker(), bus.Broker()
@@ -183,7 +183,7 @@ func TestGapAfterAnOutage(t *testing.T) {
 	r, _ := subscribe(t, b, broker.Exactly(lobby))
 	release := r.hold()
 	memorytest.Cut(b, errors.New("cut"))
-	r.expect(t, "interrupted: cut") // and is held there
+	r.expect(t, "interrupted: cut") // the call blocks there
 	memorytest.Heal(b)
 	publish(t, a, lobby, "fits", "missed")
 	memorytest.Cut(b, errors.New("cut again"))
@@ -220,7 +220,7 @@ func TestRemovedMessagesDoNotComeBack(t *testing.T) {
 	r.expect(t, "after")
 }
 
-// Changing from one filter to another that selects the same leaves no gap.
+// Changing from one filter to another that selects the same channel leaves no gap.
 func TestChangingFiltersLeavesNoGap(t *testing.T) {
 	a, b, r, s, release := stuck(t, nil)
 	defer closing(t, a, b)
@@ -314,5 +314,5 @@ func TestNilReceiver(t *testing.T) {
 	b := memorybroker.New(nil)
 	defer closing(t, b)
 	_, err := b.Subscribe(t.Context(), nil, broker.Exactly(lobby))
-	assert.Error(t, err, "a nil receiver was taken")
+	assert.Error(t, err, "a nil receiver was accepted")
 }

@@ -1,4 +1,4 @@
-// Package backoff makes the pauses between attempts to reach a server.
+// Package backoff computes the pauses between attempts to connect to a server.
 package backoff
 
 import (
@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// Backoff makes pauses at random below a limit that doubles from Min to Max. It is for
-// one goroutine.
+// Backoff returns random pauses below a limit that doubles from Min to Max. It is for one goroutine.
 type Backoff struct {
 	Min, Max time.Duration // Min > 0
 	attempt  int
@@ -17,7 +16,7 @@ type Backoff struct {
 // Next returns the pause before the next attempt.
 func (b *Backoff) Next() time.Duration {
 	b.limit = b.Max
-	// Compared before shifting, so that nothing overflows.
+	// The comparison comes before the shift, so that the shift cannot overflow.
 	if b.attempt < 32 && b.Min <= b.Max>>b.attempt {
 		b.limit = b.Min << b.attempt
 	}
@@ -25,14 +24,14 @@ func (b *Backoff) Next() time.Duration {
 	return 1 + rand.N(b.limit)
 }
 
-// Spread returns how long others may pause who began when this one did: the limit of
-// what Next would return now. It is zero before the first pause.
+// Spread returns the longest pause of other nodes that began at the same time: the limit of the pause that Next would
+// return now. It is zero before the first pause.
 func (b *Backoff) Spread() time.Duration {
-	if b.limit > b.Max/2 { // twice as much might overflow
+	if b.limit > b.Max/2 { // doubling might overflow
 		return b.Max
 	}
 	return 2 * b.limit
 }
 
-// Reset begins again at the smallest pause.
+// Reset restarts at the smallest pause.
 func (b *Backoff) Reset() { b.attempt, b.limit = 0, 0 }

@@ -26,7 +26,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestRandom: brokers that lost the same server do not come back together.
+// TestRandom: brokers that lost the same server do not reconnect at the same moment.
 func TestRandom(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for range 10 {

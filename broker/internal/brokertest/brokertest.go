@@ -1,10 +1,8 @@
-// Package brokertest is what the tests of brokers have in common: receivers that keep
-// what they are told, a watch over losses, and whole tests of brokers whose server is a
-// process that can be killed and frozen.
+// Package brokertest has common parts of the brokers' tests: receivers that record their calls, a record of losses,
+// and whole tests of brokers whose server is a process that can be killed and frozen.
 //
-// What every broker promises is tested by package conformance. The tests here go further
-// for brokers that the project brings: they know how soon an outage is noticed, what an
-// error wraps, and how many messages may be in doubt.
+// Package conformance tests the promises of every broker. The tests here go further for the brokers of this project:
+// they know how soon an outage is noticed, what an error wraps, and how many messages may be uncertain.
 package brokertest
 
 import (
@@ -15,7 +13,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Patience is how long a test waits for what must come.
+// Patience is how long a test waits for an event that must come.
 const Patience = 20 * time.Second
 
 // Within returns a context that ends after d, or with the test.
@@ -25,7 +23,7 @@ func Within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// CloseLater closes a broker with the test.
+// CloseLater closes a broker at the end of the test.
 func CloseLater(t testing.TB, b broker.Broker) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -34,7 +32,7 @@ func CloseLater(t testing.TB, b broker.Broker) {
 	})
 }
 
-// Subscribe subscribes, which must succeed.
+// Subscribe makes a subscription, which must succeed.
 func Subscribe(t testing.TB, b broker.Broker, r broker.Receiver, filters ...broker.Filter) broker.Subscription {
 	t.Helper()
 	sub, err := b.Subscribe(Within(t, Patience), r, filters...)
@@ -52,7 +50,7 @@ func Publish(t testing.TB, b broker.Broker, ch broker.Channel, payload string) {
 	}
 }
 
-// Flush waits until everything is sent, of which nothing may be lost.
+// Flush waits until all messages are sent. None may be lost.
 func Flush(t testing.TB, b broker.Broker) {
 	t.Helper()
 	if err := b.Flush(Within(t, Patience)); err != nil {
@@ -72,6 +70,6 @@ func Eventually(t testing.TB, try func() error) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond) // between two looks
+		time.Sleep(10 * time.Millisecond) // between two attempts
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// ballast is a receiver that is large.
+// ballast is a large receiver.
 type ballast struct {
 	got chan string
 	_   [1 << 20]byte
@@ -23,9 +23,8 @@ func (b *ballast) Deliver(_ broker.Channel, payload []byte) { b.got <- string(pa
 func (b *ballast) Interrupted(error)                        {}
 func (b *ballast) Resumed()                                 {}
 
-// NothingKept tests that a broker lets go of what belongs to subscriptions that are closed,
-// at once: their receivers, and the names of the channels that they were for. Nothing else
-// happens to the broker afterwards. from is another one on the same system.
+// NothingKept tests that a broker releases everything of a closed subscription at once: its receiver, and the names of
+// its channels. The broker does nothing else afterwards. from is another broker on the same system.
 func NothingKept(t *testing.T, b, from broker.Broker) {
 	const n = 20
 	type traces struct {
@@ -36,7 +35,7 @@ func NothingKept(t *testing.T, b, from broker.Broker) {
 	func() {
 		var subs []broker.Subscription
 		for i := range n {
-			// Names as they come from a large payload, of which they would keep all.
+			// The names are parts of a large payload. Keeping them would keep the payload.
 			payload := fmt.Sprintf("/namespace-%03d-%s", i, strings.Repeat("x", 1<<20))
 			other := fmt.Sprintf("room-%03d-%s", i, strings.Repeat("y", 1<<20))
 			ns, room := payload[:100], other[:100]
@@ -49,7 +48,7 @@ func NothingKept(t *testing.T, b, from broker.Broker) {
 					select {
 					case <-r.got:
 					case <-time.After(Patience):
-						t.Fatalf("nothing came on %.40v", ch)
+						t.Fatalf("no message on %.40v", ch)
 					}
 				}
 			}
@@ -72,7 +71,7 @@ func NothingKept(t *testing.T, b, from broker.Broker) {
 				errs = append(errs, fmt.Errorf("the receiver of subscription %d is reachable", i))
 			}
 			if l.ns.Value() != nil || l.room.Value() != nil {
-				errs = append(errs, fmt.Errorf("what the names of subscription %d are part of is reachable", i))
+				errs = append(errs, fmt.Errorf("the payload that holds the names of subscription %d is reachable", i))
 			}
 		}
 		return errors.Join(errs...)

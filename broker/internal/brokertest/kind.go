@@ -11,15 +11,15 @@ import (
 type Server interface {
 	// Addr returns its host and port.
 	Addr() string
-	// Kill ends it with SIGKILL, and Restart starts it again.
+	// Kill stops the server with SIGKILL, and Restart starts it again.
 	Kill()
 	Restart()
-	// Freeze stops it until Thaw.
+	// Freeze stops the server until Thaw.
 	Freeze()
 	Thaw()
 }
 
-// Restart kills servers, and starts them again when all are gone.
+// Restart kills servers, and starts them again when all have terminated.
 func Restart[S Server](servers ...S) {
 	for _, s := range servers {
 		s.Kill()
@@ -31,19 +31,18 @@ func Restart[S Server](servers ...S) {
 
 // Kind is a kind of broker.
 type Kind struct {
-	// Protocol of the channels to test with.
+	// Protocol of the tested channels.
 	Protocol broker.Protocol
-	// Start starts a server for the time of a test.
+	// Start starts a server for the duration of a test.
 	Start func(t testing.TB) Server
-	// Open makes a broker for a server by its host and port, which is closed with the
-	// test.
+	// Open makes a broker for a server with that host and port. The broker is closed at the end of the test.
 	Open func(t testing.TB, addr string) broker.Broker
-	// Notices is how soon such a broker notices that its server is silent.
+	// Notices is how soon such a broker notices an unresponsive server.
 	Notices time.Duration
-	// Silent reports whether an error says so.
+	// Silent reports whether an error is that of an unresponsive server.
 	Silent func(error) bool
-	// InDoubt is how many messages may come to be in doubt each time a server is killed
-	// that has answered to all: those that are written before its end is seen.
+	// InDoubt is how many messages may be uncertain each time that a server is killed which has responded to all:
+	// those written before the broker notices the end of the connection.
 	InDoubt uint64
 }
 

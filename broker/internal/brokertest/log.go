@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// Log keeps what is logged. The zero value is empty; safe for concurrent use.
+// Log records log lines. The zero value is empty. It is safe for concurrent use.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-// Logger returns one that writes into the log.
+// Logger returns a logger that writes to the log.
 func (l *Log) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // Write implements io.Writer.

@@ -16,8 +16,7 @@ import (
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
 )
 
-// Outages tests what happens to a broker of a kind when its server, or the link to it,
-// goes away and comes back.
+// Outages tests a broker while its server, or the link to the server, is lost and restored.
 func Outages(t *testing.T, k *Kind) {
 	for _, c := range []struct {
 		name string
@@ -98,7 +97,7 @@ func crashInTheMiddle(t *testing.T, k *Kind) {
 		for i := range meanwhile {
 			Publish(t, b, k.room(), fmt.Sprint("meanwhile ", i))
 		}
-		// Subscribing waits for the server, and fails only with its context.
+		// Subscribe waits for the server, and fails only with its context.
 		if _, err := b.Subscribe(Within(t, 20*time.Millisecond), Record(t), broker.Exactly(k.marker())); err != context.DeadlineExceeded {
 			t.Fatalf("Subscribe during the outage: %v, want the context's error", err)
 		}
@@ -146,15 +145,14 @@ func crashInTheMiddle(t *testing.T, k *Kind) {
 	if s.Lost != 0 || s.Uncertain > rounds*k.InDoubt || s.QueuedMessages != 0 || s.Interruptions != 2*rounds || s.Interrupted <= 0 {
 		t.Fatalf("Stats %+v", s)
 	}
-	empty.WantNothing() // without filters
+	empty.WantNothing() // it has no filters
 }
 
-// silence freezes the server, and leaves the link half open: both are noticed, and
-// nothing else waits for them.
+// silence freezes the server, and makes the link half-open. The broker notices both, and no other call waits for them.
 func silence(t *testing.T, k *Kind) {
 	srv := k.Start(t)
 	proxy := tcpproxy.Start(t, srv.Addr())
-	// One after the other, since they have one server.
+	// One after the other, because they share one server.
 	for _, how := range []struct {
 		name       string
 		stop, heal func()
@@ -184,17 +182,17 @@ func silent(t *testing.T, k *Kind, addr string, stop, heal func(), large bool) {
 
 	start := time.Now()
 	stop()
-	// The server may answer until the signal has reached it.
+	// The server may respond until the signal has reached it.
 	Eventually(t, func() error {
-		Publish(t, b, k.marker(), "the first without an answer")
+		Publish(t, b, k.marker(), "the first without a response")
 		if err := b.Flush(Within(t, 20*time.Millisecond)); err != context.DeadlineExceeded {
 			return fmt.Errorf("Flush: %v, want the context's error", err)
 		}
 		return nil
 	})
 	const n = 10
-	text := "in doubt "
-	if large { // more than the system takes at once, so that writing would have to wait
+	text := "uncertain "
+	if large { // more than the system accepts at once, so that a write would have to wait
 		text = strings.Repeat("x", 512<<10)
 	}
 	publishing := time.Now()
@@ -213,7 +211,7 @@ func silent(t *testing.T, k *Kind, addr string, stop, heal func(), large bool) {
 		}
 	}
 	if c := r.WantCall("interrupted"); !k.Silent(c.Err) {
-		t.Fatalf("Interrupted(%v), want that the server is silent", c.Err)
+		t.Fatalf("Interrupted(%v), want an unresponsive server", c.Err)
 	}
 	if took := time.Since(start); took > k.Notices+2*time.Second {
 		t.Fatalf("noticed after %v", took)
@@ -225,21 +223,21 @@ func silent(t *testing.T, k *Kind, addr string, stop, heal func(), large bool) {
 		case err == nil:
 			return 0
 		case !errors.As(err, &loss) || !loss.Uncertain || !k.Silent(err):
-			t.Fatalf("Flush: %v, want uncertain messages because the server was silent", err)
+			t.Fatalf("Flush: %v, want uncertain messages because of an unresponsive server", err)
 		}
 		return loss.Messages
 	}
 	uncertain := 0
-	if !large { // all were on their way, so that is known before the server is back
+	if !large { // all were in flight, so the number is known before the server is back
 		if uncertain = inDoubt(); uncertain != 1+n {
-			t.Fatalf("%d messages are in doubt, want %d", uncertain, 1+n)
+			t.Fatalf("%d messages are uncertain, want %d", uncertain, 1+n)
 		}
 	}
-	// A broker may publish over another connection than the one it listens on. Both are to
-	// be given up, or what was held back goes on before anybody listens.
+	// A broker may publish over another connection than the one with its subscriptions. The broker must give up both.
+	// Otherwise held back messages continue before any node is subscribed.
 	Eventually(t, func() error {
 		if b.Stats().Uncertain == 0 {
-			return errors.New("nothing is in doubt")
+			return errors.New("no message is uncertain")
 		}
 		return nil
 	})
@@ -258,16 +256,15 @@ func silent(t *testing.T, k *Kind, addr string, stop, heal func(), large bool) {
 		}
 	}
 	if came := len(seen); seen["queued"] != 1 || came+uncertain < n+1 {
-		t.Fatalf("%d of %d messages came, %d are in doubt", came, n+1, uncertain)
+		t.Fatalf("%d of %d messages arrived, %d are uncertain", came, n+1, uncertain)
 	}
 	if s := Balanced(t, b, losses); s.Uncertain != uint64(uncertain) || s.Lost != 0 || s.Interruptions != 1 {
-		t.Fatalf("Stats %+v, want %d in doubt", s, uncertain)
+		t.Fatalf("Stats %+v, want %d uncertain", s, uncertain)
 	}
 }
 
-// nothingIsSentTwice breaks the connection again and again under a steady load and
-// checks that no message arrives twice or out of order, that those which did not
-// arrive are no more than those in doubt, and that all are accounted for.
+// nothingIsSentTwice breaks the connection repeatedly under a steady load. No message may arrive twice or out of
+// order, the missing messages may not be more than the uncertain ones, and all must be accounted for.
 func nothingIsSentTwice(t *testing.T, k *Kind) {
 	srv := k.Start(t)
 	proxy := tcpproxy.Start(t, srv.Addr())
@@ -287,11 +284,11 @@ func nothingIsSentTwice(t *testing.T, k *Kind) {
 			}
 			s := sender.Stats().Sent
 			if s == sent {
-				continue // it is not back from the last blow
+				continue // not yet recovered from the last cut
 			}
 			sent = s
 			if blows.Add(1)%3 == 1 {
-				proxy.Throttle(1 << 20) // so that the next cut finds messages on the way
+				proxy.Throttle(1 << 20) // so that the next cut finds messages in flight
 			} else {
 				proxy.Disconnect()
 				proxy.Heal()

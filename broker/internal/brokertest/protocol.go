@@ -6,8 +6,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// ThirdProtocol tests that two brokers carry a protocol that they have never heard of, in
-// all its channels and filters, beside the native one.
+// ThirdProtocol tests that two brokers carry a protocol they have no names for, with all its channels and filters,
+// beside the native one.
 func ThirdProtocol(t *testing.T, a, b broker.Broker) {
 	third := broker.NewProtocol("third")
 	channels := []broker.Channel{third.Broadcast("/"), third.Room("/", "room"), third.Requests("/"), third.Responses("/"), third.NodeResponses("/", "id")}

@@ -9,9 +9,9 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// StuckReceiver tests that what has to wait for a receiver that does not return ends
-// with its context, and leaves the rest in order. The broker's buffers for a receiver
-// are to hold one message, and it must not wait for long where it goes on without it.
+// StuckReceiver tests that every call that waits for a blocked receiver ends with its context, and leaves the rest
+// intact. The broker's buffers for a receiver must hold one message, and the broker must not wait long before the
+// receiver misses messages.
 func StuckReceiver(t *testing.T, b broker.Broker) {
 	room, marker, other := broker.Native.Room("/", "room"), broker.Native.Room("/", "marker"), broker.Native.Room("/", "other")
 	g, free := NewGate(t), Record(t)
@@ -48,5 +48,5 @@ func StuckReceiver(t *testing.T, b broker.Broker) {
 		t.Fatalf("Close once more: %v", err)
 	}
 	g.Want(room, "stuck")
-	g.WantNothing() // of what was removed
+	g.WantNothing() // of the removed filter
 }

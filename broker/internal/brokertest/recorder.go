@@ -24,8 +24,7 @@ func (c Call) String() string {
 	return fmt.Sprintf("%s %v", c.What, c.Err)
 }
 
-// Recorder is a receiver that keeps every call, in order, and checks that they do not
-// overlap.
+// Recorder is a receiver that records every call, in order, and checks that calls do not overlap.
 type Recorder struct {
 	t     testing.TB
 	calls chan Call
@@ -60,7 +59,7 @@ func (r *Recorder) Next() Call {
 	r.t.Helper()
 	c, ok := r.NextWithin(Patience)
 	if !ok {
-		r.t.Fatal("nothing came")
+		r.t.Fatal("no call came")
 	}
 	return c
 }
@@ -114,14 +113,14 @@ func (r *Recorder) Until(payload string) []Call {
 	}
 }
 
-// Gate is a recorder that holds up deliveries until Open is closed.
+// Gate is a recorder that blocks deliveries until Open is closed.
 type Gate struct {
 	*Recorder
-	Entered chan struct{} // has a value once a delivery is held up
+	Entered chan struct{} // has a value once a delivery is blocked
 	Open    chan struct{}
 }
 
-// NewGate makes a gate that is shut.
+// NewGate makes a closed gate.
 func NewGate(t testing.TB) *Gate {
 	return &Gate{Recorder: Record(t), Entered: make(chan struct{}, 1), Open: make(chan struct{})}
 }

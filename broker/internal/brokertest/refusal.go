@@ -10,9 +10,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// WrongPassword tests a broker that the server does not let in, whose messages are too
-// old after a fraction of a second. refused reports whether an error says so, as it
-// should, and tooOld is why a message is lost.
+// WrongPassword tests a broker whose password the server rejects, and whose messages are too old after a fraction of a
+// second. refused reports whether an error has the server's reason. tooOld is the error of a lost message.
 func WrongPassword(t *testing.T, b broker.Broker, refused func(error) bool, tooOld error) {
 	room := broker.Native.Room("/", "room")
 	losses := WatchLosses(t, b)
@@ -24,7 +23,7 @@ func WrongPassword(t *testing.T, b broker.Broker, refused func(error) bool, tooO
 			t.Fatalf("Subscribers: %v, want the server's refusal", err)
 		}
 	}
-	// What waits gets too old, and the loss says why it waited.
+	// The waiting message gets too old, and the loss has the reason of the wait.
 	Publish(t, b, room, "never sent")
 	err := b.Flush(Within(t, Patience))
 	var loss *broker.LossError
@@ -32,7 +31,7 @@ func WrongPassword(t *testing.T, b broker.Broker, refused func(error) bool, tooO
 		t.Fatalf("Flush: %v, want one message lost, too old, because of the refusal", err)
 	}
 	if err := b.Flush(Within(t, Patience)); err != nil {
-		t.Fatalf("second Flush: %v, want nil: the loss has been told", err)
+		t.Fatalf("second Flush: %v, want nil: the loss has been reported", err)
 	}
 	<-losses.Came
 	if s := Balanced(t, b, losses); s.Lost != 1 || s.Sent != 0 {
@@ -40,15 +39,15 @@ func WrongPassword(t *testing.T, b broker.Broker, refused func(error) bool, tooO
 	}
 }
 
-// Permissions tests a broker that may publish and subscribe to what is cast in the
-// namespace "/chat" of a wire, and to nothing else. refused reports whether an error
-// says that the server did not allow something: "EveryRoom", "Exactly" or "Publish".
+// Permissions tests a broker with permission for the broadcasts of the namespace "/chat" of a protocol, and for
+// nothing else. refused reports whether an error means that the server did not allow what: "EveryRoom", "Exactly" or
+// "Publish".
 func Permissions(t *testing.T, b broker.Broker, w broker.Protocol, refused func(err error, what string) bool) {
 	losses := WatchLosses(t, b)
 	r := Record(t)
 	sub := Subscribe(t, b, r, w.EveryRoom("/chat"))
 
-	// Refused ones, alone and among many, leave nothing behind and disturb nobody.
+	// A refused filter, alone or among many, leaves nothing behind and does not disturb others.
 	if _, err := b.Subscribe(Within(t, Patience), Record(t), w.EveryRoom("/other")); !refused(err, "EveryRoom") {
 		t.Fatalf("Subscribe: %v, want a refusal", err)
 	}
@@ -84,7 +83,7 @@ func Permissions(t *testing.T, b broker.Broker, w broker.Protocol, refused func(
 	}
 }
 
-// DialerThatHangs tests that nothing waits for a dialer that does not heed anything.
+// DialerThatHangs tests that no call waits for a dialer that ignores its context.
 func DialerThatHangs(t *testing.T, b broker.Broker) {
 	room := broker.Native.Room("/", "room")
 	Publish(t, b, room, "waits")

@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// Soak returns how often a test repeats what time plays a part in: as usual or, if
-// CROSSROOM_SOAK is set, which make soak does, that often divided by share, and once at
-// least.
+// Soak returns how often a test repeats cases that depend on timing: usual, or, if CROSSROOM_SOAK is set, as make soak
+// does, that number divided by share, and at least once.
 func Soak(t *testing.T, usual, share int) int {
 	t.Helper()
 	text := os.Getenv("CROSSROOM_SOAK")

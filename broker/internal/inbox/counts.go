@@ -8,18 +8,18 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Counts are what a broker's inboxes have done together.
+// Counts are the sums over all inboxes of a broker.
 type Counts struct {
 	received      atomic.Uint64
 	interruptions atomic.Uint64
 
 	born  time.Time
 	mu    sync.Mutex
-	down  int           // inboxes whose receiver misses something now
-	total time.Duration // from born to each end, less that to each beginning
+	down  int           // inboxes whose receiver misses messages now
+	total time.Duration // time from born to each end of an interruption, minus that to each beginning
 }
 
-// NewCounts begins at zero.
+// NewCounts returns counts of zero.
 func NewCounts() *Counts { return &Counts{born: time.Now()} }
 
 func (c *Counts) began() {
@@ -36,7 +36,7 @@ func (c *Counts) ended() {
 	c.total += time.Since(c.born)
 }
 
-// Fill writes the counters into s, apart from Subscriptions.
+// Fill writes the counters into s, except Subscriptions.
 func (c *Counts) Fill(s *broker.Stats) {
 	s.Received = c.received.Load()
 	s.Interruptions = c.interruptions.Load()

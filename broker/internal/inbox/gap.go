@@ -6,15 +6,14 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// gap is why Interrupted is to be called. Gaps with no message between them are one to
-// the receiver: so if it is stuck through many outages, no more than one waits behind
-// each message, of which there is a limited number.
+// gap is the cause of a call of Interrupted. Gaps without a message between them are one gap for the receiver. So if
+// the receiver blocks through many outages, at most one gap waits behind each message, and messages are limited.
 type gap struct {
-	cause error       // of an outage, the first; nil if there was none
-	lost  broker.Loss // what is known to be missed; its Err has all reasons
+	cause error       // the first outage; nil if there was none
+	lost  broker.Loss // the messages known to be missed; its Err has all reasons
 }
 
-// reason is what the receiver is told.
+// reason returns the argument of Interrupted.
 func (g *gap) reason() error {
 	if g.lost.Messages == 0 {
 		return g.cause
@@ -41,8 +40,8 @@ func (g *gap) add(h *gap) {
 	}
 }
 
-// Interrupt queues a call of Interrupted, whatever else waits, and Resume one of
-// Resumed. A gap that follows another one directly becomes part of it.
+// Interrupt queues a call of Interrupted, however full the queue is; Resume queues one of Resumed. A gap that directly
+// follows another becomes part of it.
 func (in *Inbox) Interrupt(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -56,7 +55,7 @@ func (in *Inbox) Interrupt(err error) {
 	}
 }
 
-// Resume ends what Interrupt began.
+// Resume ends the interruption.
 func (in *Inbox) Resume() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -67,9 +66,8 @@ func (in *Inbox) Resume() {
 	in.push(event{})
 }
 
-// Miss reports a message to the receiver, of so many bytes, that it will not get, because
-// of err, in its place among the others. err is one of few: gaps that become one keep
-// each.
+// Miss notifies the receiver, in order, of a message of payload bytes that it will not get, because of err. There must
+// be few different errors: joined gaps keep each.
 func (in *Inbox) Miss(payload int, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -84,8 +82,8 @@ func (in *Inbox) Miss(payload int, err error) {
 	}
 }
 
-// halfEmpty reports what was missed while the inbox was full, if half of it is free. It
-// all came after what is queued and before what will be. mu is held.
+// halfEmpty reports the messages that were missed while the inbox was full, if half of it is free. All of them came
+// after the queued messages and before the next. The caller holds mu.
 func (in *Inbox) halfEmpty() {
 	if in.atMost(2) {
 		in.reportMissed()
@@ -103,7 +101,7 @@ func (in *Inbox) reportMissed() {
 	in.report(lost)
 }
 
-// report queues a gap, with its end. mu is held.
+// report queues a gap and its end. The caller holds mu.
 func (in *Inbox) report(lost broker.Loss) {
 	if g := (&gap{lost: lost}); !in.join(g) {
 		in.push(event{gap: g})
@@ -111,8 +109,8 @@ func (in *Inbox) report(lost broker.Loss) {
 	in.push(event{})
 }
 
-// join makes g part of the gap at the end of the queue, whose end it takes out; it
-// reports false if there is none. mu is held.
+// join makes g part of the gap at the end of the queue, whose end it removes. It returns false if there is none. The
+// caller holds mu.
 func (in *Inbox) join(g *gap) bool {
 	if in.queue.Len() == 0 || !in.queue.Back().isResumed() {
 		return false
@@ -123,14 +121,13 @@ func (in *Inbox) join(g *gap) bool {
 		return true
 	}
 	if g.lost.Messages == 0 {
-		return true // of the gap the receiver knows, not yet of its end
+		return true // of the gap whose start was reported to the receiver, but not its end
 	}
 	in.queue.Push(end)
 	return false
 }
 
-// begin and end note that the receiver misses something, and that it does no longer. mu
-// is held.
+// begin and end count the time in which the receiver misses messages. The caller holds mu.
 func (in *Inbox) begin() {
 	if !in.down {
 		in.down = true

@@ -1,5 +1,4 @@
-// Package inbox stands between a broker's reader and one receiver: a bounded queue of
-// the calls that are to be made, and the goroutine that makes them.
+// Package inbox is the queue between a broker's reader and one receiver, with the goroutine that calls the receiver.
 package inbox
 
 import (
@@ -13,56 +12,55 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/queue"
 )
 
-// Options are what the inboxes of one broker have in common.
+// Options are the common options of a broker's inboxes.
 type Options struct {
-	// Messages and Bytes bound what waits in an inbox. Each message counts with PerMessage
-	// bytes besides its payload; a larger one is let in alone. Zero Messages: any number.
+	// Messages and Bytes limit the messages in an inbox. Each message counts with PerMessage bytes besides its
+	// payload; a larger one is accepted alone. Zero Messages means any number.
 	Messages, Bytes int
 	PerMessage      int
-	// Patience is how long Deliver waits while an inbox is full. What comes after that
-	// is missed, until half of the inbox is free. Zero: for as long as it takes.
+	// Patience limits how long Deliver waits for a full inbox. After that the receiver misses messages until half of
+	// the inbox is free. Zero means no limit.
 	Patience time.Duration
-	// Slow is why it is missed.
+	// Slow is the error of the missed messages.
 	Slow error
-	// Counts of all of these inboxes.
+	// Counts of all inboxes with these options.
 	Counts *Counts
 }
 
 // MessageCost is the usual PerMessage.
 const MessageCost = 128
 
-// Inbox calls one receiver, in the order of the events that are put into it. Run makes
-// the calls; all other methods may be called at the same time by others. Interrupt and
-// Resume alternate, and nothing is put in between them; Shut may come at any time.
+// Inbox calls one receiver, in the order of the events that are put into it. Run makes the calls; all other methods
+// are safe for concurrent use. Interrupt and Resume must alternate, without a Deliver in between. Shut may be called
+// at any time.
 type Inbox struct {
 	opts      Options
 	r         broker.Receiver
-	prefilter broker.Prefilter   // r, or nil if it is none
-	try       broker.TryReceiver // r, or nil if it is none
+	prefilter broker.Prefilter   // r, or nil if r is no Prefilter
+	try       broker.TryReceiver // r, or nil if r is no TryReceiver
 
 	epoch atomic.Uint64
-	other atomic.Int32 // messages queued or being delivered on channels that are no room's
+	other atomic.Int32 // messages queued or being delivered on other channels than those of rooms
 
 	mu      sync.Mutex
 	queue   queue.FIFO[event]
 	held    int             // messages in queue
 	cost    int             // of these
-	missed  broker.Loss     // since the inbox was full, and not yet half empty
-	down    bool            // the receiver misses something now
-	running bool            // a call of the receiver
+	missed  broker.Loss     // messages missed since the inbox was full, and until it is half empty
+	down    bool            // the receiver misses messages now
+	running bool            // a call of the receiver is running
 	current event           // that call
 	idle    []chan struct{} // closed when it returns
 	shut    bool
 	paused  bool          // no calls are made
 	waiting int           // calls of Deliver that wait for room
 	work    chan struct{} // capacity 1: there is something to do
-	room    chan struct{} // capacity 1: there is room again, or may be
+	room    chan struct{} // capacity 1: there is room, or may be
 	quit    chan struct{} // closed with shut
 	done    chan struct{} // closed when Run has returned
 }
 
-// event is a call that is still to be made: Deliver if it has a channel, Interrupted if
-// it has a gap, Resumed if it has neither.
+// event is a pending call: Deliver if it has a channel, Interrupted if it has a gap, Resumed if it has neither.
 type event struct {
 	ch      broker.Channel
 	payload []byte
@@ -72,7 +70,7 @@ type event struct {
 func (ev *event) isMessage() bool { return ev.ch.Kind() != 0 }
 func (ev *event) isResumed() bool { return !ev.isMessage() && ev.gap == nil }
 
-// New makes an inbox. Its maker starts Run, and ends it with Shut.
+// New makes an inbox. The caller must start Run, and end it with Shut.
 func New(r broker.Receiver, opts Options) *Inbox {
 	prefilter, _ := r.(broker.Prefilter)
 	try, _ := r.(broker.TryReceiver)
@@ -137,14 +135,14 @@ func (in *Inbox) next() (event, bool) {
 	return ev, true
 }
 
-// count notes that a call has come, or is done with.
+// count adds n to the number of messages that are not for rooms, if ev is one.
 func (in *Inbox) count(ev *event, n int32) {
 	if ev.isMessage() && ev.ch.Kind() != broker.KindRoom {
 		in.other.Add(n)
 	}
 }
 
-// Wants reports whether the receiver has a use for a message on ch (B26).
+// Wants reports whether the receiver wants a message on ch [B26].
 func (in *Inbox) Wants(ch *broker.Channel) bool {
 	return in.prefilter == nil || ch.Kind() != broker.KindRoom || in.other.Load() > 0 || in.prefilter.Wants(*ch)
 }
@@ -152,16 +150,14 @@ func (in *Inbox) Wants(ch *broker.Channel) bool {
 // Epoch returns a number that changes with every Retract.
 func (in *Inbox) Epoch() uint64 { return in.epoch.Load() }
 
-// Deliver hands a message to a receiver that takes it at once, or else queues it. It
-// keeps the payload, which must not change any more. While the inbox is full it
-// waits, as Options.Patience says. It reports false, without effect, if the epoch is no
-// longer the given one: then the caller looks again whether the message is wanted.
+// Deliver passes a message to a receiver that accepts it immediately, or else queues it. It keeps the payload, which
+// must not change any more. While the inbox is full it waits for Options.Patience. It returns false, without effect,
+// if epoch is not the current one: the caller must then match the filters again.
 func (in *Inbox) Deliver(epoch uint64, ch *broker.Channel, payload []byte) bool {
 	return in.DeliverUntil(epoch, ch, payload, nil)
 }
 
-// DeliverUntil is Deliver, but waits until a channel is closed. A nil channel means
-// Options.Patience.
+// DeliverUntil is Deliver, but waits until a channel is closed. A nil channel means Options.Patience.
 func (in *Inbox) DeliverUntil(epoch uint64, ch *broker.Channel, payload []byte, until <-chan struct{}) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -171,8 +167,8 @@ func (in *Inbox) DeliverUntil(epoch uint64, ch *broker.Channel, payload []byte, 
 	return in.put(epoch, ch, payload)
 }
 
-// Offer is Deliver, but never waits: it reports false, without effect, if it would have to.
-// A paused inbox is not waited for.
+// Offer is Deliver, but never waits: it returns false, without effect, if it would have to. It does not wait for a
+// paused inbox.
 func (in *Inbox) Offer(epoch uint64, ch *broker.Channel, payload []byte) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -211,14 +207,13 @@ func (in *Inbox) atMost(n int) bool {
 	return (in.opts.Messages <= 0 || 4*in.held <= n*in.opts.Messages) && 4*in.cost <= n*in.opts.Bytes
 }
 
-// uncount notes that a message has left the queue.
+// uncount removes a message that has left the queue from the counts.
 func (in *Inbox) uncount(ev *event) {
 	in.held--
 	in.cost -= in.opts.PerMessage + len(ev.payload)
 }
 
-// waitForRoom waits while there is no room for a message. mu is held, except while it
-// waits.
+// waitForRoom waits while there is no room for a message. The caller holds mu, which is unlocked during the wait.
 func (in *Inbox) waitForRoom(epoch uint64, payload []byte, until <-chan struct{}) {
 	if until == nil && in.opts.Patience > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), in.opts.Patience)
@@ -241,11 +236,11 @@ func (in *Inbox) waitForRoom(epoch uint64, payload []byte, until <-chan struct{}
 			return
 		}
 	}
-	lifecycle.Raise(in.room) // for another one that waits
+	lifecycle.Raise(in.room) // for another waiting call
 }
 
-// makeRoom wakes those who wait for room, when a quarter is free: each time would cost a
-// switch of goroutines for one message. And it reports what was missed. mu is held.
+// makeRoom wakes the callers that wait for room, when a quarter is free: waking them for every message would cost a
+// switch of goroutines each. It also reports missed messages. The caller holds mu.
 func (in *Inbox) makeRoom() {
 	if in.waiting > 0 && in.atMost(3) {
 		lifecycle.Raise(in.room)
@@ -253,8 +248,8 @@ func (in *Inbox) makeRoom() {
 	in.halfEmpty()
 }
 
-// Pause keeps calls back from the receiver, or ends that. A call that is running goes on,
-// and what comes while the inbox is full is missed at once.
+// Pause stops the calls of the receiver, or resumes them. A running call continues. Messages for a full inbox are
+// missed at once.
 func (in *Inbox) Pause(on bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -263,7 +258,7 @@ func (in *Inbox) Pause(on bool) {
 	lifecycle.Raise(in.room)
 }
 
-// push queues a call. mu is held.
+// push queues a call. The caller holds mu.
 func (in *Inbox) push(ev event) {
 	in.count(&ev, 1)
 	in.queue.Push(ev)
@@ -272,14 +267,13 @@ func (in *Inbox) push(ev event) {
 	}
 }
 
-// Retract begins a new epoch and takes back the messages that wait and that keep does
-// not want. It returns a channel that is closed when no call for such a message is
-// running any more; nil if none is.
+// Retract begins a new epoch and removes the queued messages that keep rejects. It returns a channel that is closed
+// when no call for such a message is running; nil if none is.
 func (in *Inbox) Retract(keep func(broker.Channel) bool) <-chan struct{} {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.epoch.Add(1)
-	var last broker.Channel // most messages are on the channel of the one before
+	var last broker.Channel // most messages have the channel of the one before
 	var kept bool
 	wanted := func(ch broker.Channel) bool {
 		if ch != last {
@@ -295,7 +289,7 @@ func (in *Inbox) Retract(keep func(broker.Channel) bool) <-chan struct{} {
 		case ev.isMessage() && !wanted(ev.ch):
 			in.count(&ev, -1)
 			in.uncount(&ev)
-		case ev.gap != nil && in.join(ev.gap): // what stood between the two is gone
+		case ev.gap != nil && in.join(ev.gap): // the messages between the two gaps were removed
 		default:
 			in.queue.Push(ev)
 		}
@@ -310,8 +304,7 @@ func (in *Inbox) Retract(keep func(broker.Channel) bool) <-chan struct{} {
 	return ch
 }
 
-// Shut ends the inbox: nothing that waits is delivered. A call that is running goes on.
-// It may be called more than once.
+// Shut ends the inbox without delivering the queued messages. A running call continues. Shut is idempotent.
 func (in *Inbox) Shut() {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -23,8 +23,8 @@ var (
 	errSlow = errors.New("slow")
 )
 
-// receiver notes its calls as text, "+" for Resumed and "-" and the error for
-// Interrupted. While it is held it does not return from Deliver.
+// receiver records its calls as text: "+" for Resumed, and "-" and the error for Interrupted. While it is held,
+// Deliver blocks.
 type receiver struct {
 	calls []string
 	held  chan struct{} // nil if it is not held
@@ -53,11 +53,10 @@ type box struct {
 	counts *inbox.Counts
 }
 
-// cost is what a message of one byte counts for.
+// cost is the cost of a message of one byte.
 const cost = 128 + 1
 
-// open makes an inbox with room for so many messages of one byte. It runs until the end
-// of the test.
+// open makes an inbox with room for that many messages of one byte. It runs until the end of the test.
 func open(t *testing.T, r broker.Receiver, messages int, patience time.Duration) *box {
 	counts := inbox.NewCounts()
 	in := inbox.New(r, inbox.Options{Bytes: messages * cost, PerMessage: inbox.MessageCost, Patience: patience, Slow: errSlow, Counts: counts})
@@ -67,7 +66,7 @@ func open(t *testing.T, r broker.Receiver, messages int, patience time.Duration)
 	return &box{Inbox: in, t: t, r: rec, counts: counts}
 }
 
-// stuck is an inbox whose receiver is held in the delivery of "0", until release.
+// stuck makes an inbox whose receiver blocks in the delivery of "0" until release.
 func stuck(t *testing.T, messages int, patience time.Duration) (b *box, release func()) {
 	r := &receiver{held: make(chan struct{})}
 	b = open(t, r, messages, patience)
@@ -114,14 +113,14 @@ func TestOrder(t *testing.T) {
 		b.put("3")
 		release()
 		b.want("0", "1", "2", "-", "+", "3")
-		require.Equal(t, errDown, b.r.errs[0], "Interrupted gets the reason as it is")
+		require.Equal(t, errDown, b.r.errs[0], "Interrupted gets the unwrapped reason")
 		s := b.stats()
 		require.EqualValues(t, 4, s.Received)
 		require.EqualValues(t, 1, s.Interruptions)
 	})
 }
 
-// TestWaits: without a limit of patience Deliver waits for room, however long.
+// TestWaits: without a limit Deliver waits for room, however long.
 func TestWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b, release := stuck(t, 2, 0)
@@ -136,8 +135,7 @@ func TestWaits(t *testing.T) {
 	})
 }
 
-// TestSlow: what comes when the patience is over is counted, and told in its place once
-// half of the inbox is free.
+// TestSlow: messages after the limit are counted, and reported in their place once half of the inbox is free.
 func TestSlow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b, release := stuck(t, 4, time.Second)
@@ -161,7 +159,7 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// TestReceiverCatchesUp: Deliver goes on as soon as there is room, and misses nothing.
+// TestReceiverCatchesUp: Deliver continues as soon as there is room, and no message is missed.
 func TestReceiverCatchesUp(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b, release := stuck(t, 1, time.Second)
@@ -199,13 +197,13 @@ func TestMiss(t *testing.T) {
 	})
 }
 
-// TestGapsJoin: gaps with no message between them are one, whatever made them, and what
-// is known to be missed is not forgotten.
+// TestGapsJoin: gaps without a message between them are one gap, whatever their causes, and keep the count of missed
+// messages.
 func TestGapsJoin(t *testing.T) {
 	outage := func(b *box) { b.Interrupt(errDown); b.Resume() }
 	second := func(b *box) { b.Interrupt(errors.New("a second outage")); b.Resume() }
 	late := func(b *box) { b.Miss(1, errLate) }
-	full := func(b *box) { b.put("x", "y", "m", "m"); outage(b) } // two find no room
+	full := func(b *box) { b.put("x", "y", "m", "m"); outage(b) } // two messages find no room
 	for name, c := range map[string]struct {
 		gaps []func(*box)
 		want []string
@@ -238,7 +236,7 @@ func TestGapsJoin(t *testing.T) {
 	}
 }
 
-// slowToHear is a receiver that is held in Interrupted.
+// slowToHear is a receiver that blocks in Interrupted.
 type slowToHear struct {
 	receiver
 	hears chan struct{}
@@ -249,9 +247,9 @@ func (r *slowToHear) Interrupted(err error) {
 	r.receiver.Interrupted(err)
 }
 
-// TestGapJoinsOneThatIsBeingTold: the receiver is told once of outages, but a number of
-// missed messages comes too late for a call that is running, and has one of its own.
-func TestGapJoinsOneThatIsBeingTold(t *testing.T) {
+// TestGapJoinsOneBeingReported: the receiver gets one call for several outages, but missed messages that come too
+// late for a running call have a call of their own.
+func TestGapJoinsOneBeingReported(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := &slowToHear{hears: make(chan struct{})}
 		b := open(t, r, 10, 0)
@@ -302,7 +300,7 @@ func TestRetract(t *testing.T) {
 	})
 }
 
-// TestRetractMakesRoom: who waits for room goes on, and looks again.
+// TestRetractMakesRoom: a call that waits for room continues, and matches the filters again.
 func TestRetractMakesRoom(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b, release := stuck(t, 1, 0)
@@ -331,8 +329,8 @@ func TestShut(t *testing.T) {
 		b.Shut()
 		b.Shut()
 		<-b.Quit()
-		require.True(t, <-done, "who waits for room does not see that it is over")
-		require.True(t, b.IsShut(), "who waits for room does not see that it is over")
+		require.True(t, <-done, "a call that waits for room did not return after Shut")
+		require.True(t, b.IsShut(), "a call that waits for room did not return after Shut")
 		b.Resume()
 		b.Interrupt(errDown)
 		b.Miss(1, errLate)
@@ -351,7 +349,7 @@ func TestShut(t *testing.T) {
 	})
 }
 
-// choosy is a Prefilter: it wants nothing of rooms.
+// choosy is a Prefilter that wants no messages of rooms.
 type choosy struct {
 	receiver
 	asked int
@@ -359,11 +357,10 @@ type choosy struct {
 
 func (c *choosy) Wants(broker.Channel) bool { c.asked++; return false }
 
-// TestWants: Wants is asked only about rooms, and only when everything on other channels
-// is done with.
+// TestWants: Wants is called only about rooms, and only when all messages on other channels have been handled.
 func TestWants(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		require.True(t, open(t, &receiver{}, 1, 0).Wants(&room), "a receiver that does not choose is to get everything")
+		require.True(t, open(t, &receiver{}, 1, 0).Wants(&room), "a receiver without Wants must get everything")
 		c := &choosy{receiver: receiver{held: make(chan struct{})}}
 		b := open(t, c, 10, 0)
 		require.False(t, b.Wants(&room))
@@ -371,17 +368,17 @@ func TestWants(t *testing.T) {
 		require.Equal(t, 1, c.asked)
 		b.Deliver(b.Epoch(), &requests, []byte("join"))
 		for range 2 { // queued, and being delivered
-			require.True(t, b.Wants(&room), "asked before the request was done with")
-			require.Equal(t, 1, c.asked, "asked before the request was done with")
+			require.True(t, b.Wants(&room), "Wants was called before the request was handled")
+			require.Equal(t, 1, c.asked, "Wants was called before the request was handled")
 			synctest.Wait()
 		}
 		close(c.held)
 		synctest.Wait()
-		require.False(t, b.Wants(&room), "not asked after the request was done with")
+		require.False(t, b.Wants(&room), "Wants was not called after the request was handled")
 	})
 }
 
-// tryReceiver takes at once what it has a place for.
+// tryReceiver accepts a message if it has room.
 type tryReceiver struct {
 	receiver
 	places int
@@ -397,8 +394,7 @@ func (r *tryReceiver) TryDeliver(_ broker.Channel, payload []byte) bool {
 	return true
 }
 
-// TestTake: a receiver that takes gets a message at once, but never one that would
-// overtake another.
+// TestTake: a TryReceiver gets a message at once, but never one that would overtake another.
 func TestTake(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := &tryReceiver{receiver: receiver{held: make(chan struct{})}, places: 1}

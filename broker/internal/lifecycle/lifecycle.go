@@ -1,4 +1,4 @@
-// Package lifecycle has what brokers need to wake, to wait and to close.
+// Package lifecycle has common functions of brokers for waking, waiting and closing.
 package lifecycle
 
 import (
@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Raise puts a wake-up into a channel of capacity 1, unless there is one.
+// Raise puts a value into a channel of capacity 1, unless it has one.
 func Raise(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
@@ -15,8 +15,8 @@ func Raise(ch chan struct{}) {
 	}
 }
 
-// Wait waits until all channels are closed, or ctx ends: then it returns its error,
-// unless they were all closed before. Nil channels count as closed.
+// Wait waits until all channels are closed, or until ctx ends: then it returns the context's error, unless all
+// channels were closed before. Nil channels count as closed.
 func Wait(ctx context.Context, all ...<-chan struct{}) error {
 	for _, ch := range all {
 		if ch == nil {
@@ -36,18 +36,18 @@ func Wait(ctx context.Context, all ...<-chan struct{}) error {
 	return nil
 }
 
-// Once closes something once.
+// Once runs a shutdown once.
 type Once struct {
 	once sync.Once
 	done chan struct{}
 	err  error // before done is closed
 }
 
-// NewOnce returns one for something that is not closed.
+// NewOnce returns a Once that has not run.
 func NewOnce() *Once { return &Once{done: make(chan struct{})} }
 
-// Do calls shutDown, if this is the first call. Later calls wait for the first one and
-// return the same, or the error of their own context if that ends before.
+// Do calls shutDown on the first call. Later calls wait for the first one and return its result, or the error of their
+// own context if that ends first.
 func (o *Once) Do(ctx context.Context, shutDown func(context.Context) error) error {
 	first := false
 	o.once.Do(func() { first = true })
@@ -60,9 +60,8 @@ func (o *Once) Do(ctx context.Context, shutDown func(context.Context) error) err
 	return o.err
 }
 
-// Join returns the result of Close: what was lost, and why Close could not wait for
-// everything to end, of which either may be nil. An error that the loss wraps already is
-// not repeated.
+// Join returns the result of Close from the loss and from the error that ended the wait, either of which may be nil.
+// An error that the loss wraps already is not repeated.
 func Join(lost, late error) error {
 	switch {
 	case late == nil || errors.Is(lost, late):

@@ -1,33 +1,32 @@
-// Package queue is a first-in first-out queue, for what brokers hold.
+// Package queue is a first-in first-out queue for brokers.
 package queue
 
-// FIFO is a queue that keeps its memory. The zero value is empty. It does not know its
-// bound: its owner does, and guards it.
+// FIFO is a queue that reuses its memory. The zero value is empty. Its owner limits its length and guards it.
 type FIFO[T any] struct {
 	items []T
 	head  int
 }
 
-// Len returns how many items there are.
+// Len returns the number of items.
 func (q *FIFO[T]) Len() int { return len(q.items) - q.head }
 
-// Push puts an item behind the last.
+// Push appends an item.
 func (q *FIFO[T]) Push(v T) { q.items = append(q.items, v) }
 
-// Front points to the first item, until the queue changes. It must not be empty.
+// Front returns a pointer to the first item, valid until the queue changes. The queue must not be empty.
 func (q *FIFO[T]) Front() *T { return &q.items[q.head] }
 
-// At points to the item with i others before it, on the same terms.
+// At returns a pointer to the item with index i, on the same terms.
 func (q *FIFO[T]) At(i int) *T { return &q.items[q.head+i] }
 
-// Back points to the last item, on the same terms.
+// Back returns a pointer to the last item, on the same terms.
 func (q *FIFO[T]) Back() *T { return &q.items[len(q.items)-1] }
 
-// Pop takes the first item off. The queue must not be empty.
+// Pop removes the first item and returns it. The queue must not be empty.
 func (q *FIFO[T]) Pop() T {
 	var zero T
 	v := q.items[q.head]
-	q.items[q.head] = zero // let go of what it points to
+	q.items[q.head] = zero // drop the reference
 	q.head++
 	switch {
 	case q.head == len(q.items):
@@ -40,7 +39,7 @@ func (q *FIFO[T]) Pop() T {
 	return v
 }
 
-// PopBack takes the last item off. The queue must not be empty.
+// PopBack removes the last item and returns it. The queue must not be empty.
 func (q *FIFO[T]) PopBack() T {
 	var zero T
 	last := len(q.items) - 1
@@ -53,7 +52,7 @@ func (q *FIFO[T]) PopBack() T {
 	return v
 }
 
-// PushFront puts an item before the first.
+// PushFront inserts an item before the first.
 func (q *FIFO[T]) PushFront(v T) {
 	if q.head == 0 {
 		var zero T
@@ -66,7 +65,7 @@ func (q *FIFO[T]) PushFront(v T) {
 	q.items[q.head] = v
 }
 
-// Keep removes the items for which f reports false, and leaves the others in order.
+// Keep removes the items for which f returns false, and keeps the order of the others.
 func (q *FIFO[T]) Keep(f func(*T) bool) {
 	kept := q.items[:0]
 	for i := q.head; i < len(q.items); i++ {

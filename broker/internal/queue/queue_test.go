@@ -11,13 +11,13 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/queue"
 )
 
-// TestAgainstSlice does the same to a queue and to a slice, at random.
+// TestAgainstSlice compares a queue with a slice under random operations.
 func TestAgainstSlice(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var q queue.FIFO[int]
 	var want []int
 	for i := range 200_000 {
-		grow := i / 10_000 % 2 // the queue gets long, and short again
+		grow := i / 10_000 % 2 // the queue grows and shrinks
 		switch n := rnd.IntN(1000); {
 		case n < 350+250*grow:
 			q.Push(i)
@@ -44,8 +44,7 @@ func TestAgainstSlice(t *testing.T) {
 	}
 }
 
-// TestLetsGo: what has left the queue can be collected, although the queue keeps its
-// memory.
+// TestLetsGo: removed items can be collected, although the queue keeps its memory.
 func TestLetsGo(t *testing.T) {
 	const each = 100
 	var q queue.FIFO[*[64]byte]

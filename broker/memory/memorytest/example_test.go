@@ -29,8 +29,8 @@ func (p *printer) print(s string) {
 	}
 }
 
-// A node loses its connection: its receiver is notified in the place of the gap, and what
-// the node publishes meanwhile is sent afterwards.
+// A node loses its connection. Its receiver is notified in the place of the gap. The messages that the node publishes
+// meanwhile are sent afterwards.
 func ExampleCut() {
 	ctx := context.Background()
 	bus := memorybroker.NewBus(nil)
