@@ -29,7 +29,7 @@ func BenchmarkEmit(b *testing.B) {
 			ok(b, err)
 			for i := range sockets {
 				id := fmt.Sprint("s", i)
-				ok(b, ns.Add(sink(id)))
+				ok(b, ns.Add(b.Context(), sink(id)))
 				ok(b, ns.Join(b.Context(), id, "room"))
 			}
 			room, text := ns.To("room"), make([]byte, 100)

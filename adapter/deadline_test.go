@@ -107,7 +107,7 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 					near, far := start(false), start(true)
 					for _, id := range []string{"far1", "far2", "far3"} {
 						s := newSocket(id)
-						ok(t, far.Add(s))
+						ok(t, far.Add(t.Context(), s))
 						ok(t, far.Join(t.Context(), id, "x"+id))
 					}
 					time.Sleep(5 * time.Second) // all know each other

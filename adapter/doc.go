@@ -8,7 +8,7 @@
 //
 //	server, err := adapter.New(b, nil)         // b is a broker of its own
 //	chat, err := server.Of(ctx, "/chat")       // live on return
-//	err = chat.Add(socket)                     // ID, Deliver, Disconnect
+//	err = chat.Add(ctx, socket)                // ID, Deliver, Disconnect
 //	err = chat.Join(ctx, socket.ID(), "lobby")
 //	err = chat.To("lobby").Except(socket.ID()).Emit(ctx, "hello", name)
 //	who, err := chat.To("lobby").FetchSockets(ctx)

@@ -28,7 +28,7 @@ func TestErrorsSpeakOfSockets(t *testing.T) {
 		require.Len(t, list, 2, "reported")
 		_, err := n.ns.ClientRooms(ctx, "nobody")
 		for _, err := range append(list, err,
-			n.ns.Add(newSocket("ada")), n.ns.Add(newSocket("")), n.ns.Add(newSocket("\xff")), n.ns.Add(nil),
+			n.ns.Add(ctx, newSocket("ada")), n.ns.Add(ctx, newSocket("")), n.ns.Add(ctx, newSocket("\xff")), n.ns.Add(ctx, nil),
 			n.ns.Join(ctx, "nobody", "red"), n.ns.Disconnect(ctx, "nobody", true), n.ns.Leave(ctx, "\xff", "red"),
 		) {
 			if assert.Error(t, err) {

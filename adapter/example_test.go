@@ -72,8 +72,8 @@ func Example() {
 	first, second, stop := twoServers()
 	defer stop()
 
-	second.Add(printer("ada"))
-	first.Add(printer("bob"))
+	second.Add(ctx, printer("ada"))
+	first.Add(ctx, printer("bob"))
 	first.Join(ctx, "bob", "lobby")
 	first.Join(ctx, "ada", "lobby") // ada is on the other server
 
@@ -97,7 +97,7 @@ func ExampleOperator_EmitWithAck() {
 	ctx := context.Background()
 	first, second, stop := twoServers()
 	defer stop()
-	second.Add(printer("ada"))
+	second.Add(ctx, printer("ada"))
 
 	acks, err := first.To("ada").EmitWithAck(ctx, "ready?")
 	if err != nil {
@@ -113,7 +113,7 @@ func ExampleNamespace_CustomRequest() {
 	ctx := context.Background()
 	first, second, stop := twoServers()
 	defer stop()
-	second.Add(printer("ada"))
+	second.Add(ctx, printer("ada"))
 
 	replies, err := first.CustomRequest(ctx, "how many sockets?")
 	if err != nil {
@@ -150,7 +150,7 @@ func ExampleNamespace_OnServerSideEmit() {
 func ExamplePacket_Bind() {
 	first, _, stop := twoServers()
 	defer stop()
-	first.Add(binder{"ada"})
+	first.Add(context.Background(), binder{"ada"})
 	err := first.Emit(context.Background(), "move", map[string]int{"x": 1, "y": 2}, []string{"fast"})
 	if err != nil {
 		log.Fatal(err)
@@ -181,7 +181,7 @@ func ExampleEmitter() {
 		log.Fatal(err)
 	}
 	arrived := make(chanSocket)
-	root.Add(arrived)
+	root.Add(ctx, arrived)
 
 	emitter, err := adapter.NewEmitter(bus.Broker(), nil)
 	if err != nil {
@@ -210,7 +210,7 @@ func ExampleNamespace_To() {
 	first, _, stop := twoServers()
 	defer stop()
 	for _, id := range []string{"ada", "bob"} {
-		first.Add(printer(id))
+		first.Add(ctx, printer(id))
 		first.Join(ctx, id, "lobby")
 	}
 	lobby := first.To("lobby")

@@ -162,7 +162,7 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				ok(t, err)
 				ns, err := server.Of(t.Context(), chat)
 				ok(t, err)
-				ok(t, ns.Add(newSocket("local")))
+				ok(t, ns.Add(t.Context(), newSocket("local")))
 				time.Sleep(3 * time.Second)
 				before := b.asked.Load()
 				ok(t, ns.Join(t.Context(), "local", "y"))

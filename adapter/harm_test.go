@@ -89,7 +89,7 @@ func TestHarmRefused(t *testing.T) {
 			ns, err := s.Of(t.Context(), "/")
 			ok(t, err)
 			here := newSocket("here")
-			ok(t, ns.Add(here))
+			ok(t, ns.Add(t.Context(), here))
 			e, err := adapter.NewEmitter(brokers[0], &adapter.EmitterOptions{Namespace: "/elsewhere"}) // here gets none of it
 			ok(t, err)
 			others := slices.Contains(harmed, true)
@@ -163,10 +163,10 @@ func TestHarmOfNames(t *testing.T) {
 			}
 			here, there := open(), open()
 			for _, name := range inheritedNames {
-				ok(t, there.Add(newSocket(name)))
+				ok(t, there.Add(t.Context(), newSocket(name)))
 			}
-			ok(t, there.Add(newSocket("there")))
-			ok(t, here.Add(newSocket("here")))
+			ok(t, there.Add(t.Context(), newSocket("there")))
+			ok(t, here.Add(t.Context(), newSocket("here")))
 			refused := func(what string, err error, want bool) {
 				t.Helper()
 				var bad *backplane.NameError

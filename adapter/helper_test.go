@@ -149,7 +149,7 @@ func (n *node) add(t testing.TB, id string, rooms ...string) *socket {
 
 func (n *node) addSocket(t testing.TB, s adapter.Socket, rooms ...string) {
 	t.Helper()
-	require.NoError(t, n.ns.Add(s))
+	require.NoError(t, n.ns.Add(t.Context(), s))
 	require.NoError(t, n.ns.Join(t.Context(), s.ID(), rooms...))
 }
 

@@ -101,7 +101,7 @@ func TestQueryRightAfterOf(t *testing.T) {
 								ns, err := s.Of(t.Context(), name)
 								require.NoError(t, err)
 								whole(t, ns, others...)
-								require.NoError(t, ns.Add(newSocket(fmt.Sprint("socket", i))))
+								require.NoError(t, ns.Add(t.Context(), newSocket(fmt.Sprint("socket", i))))
 								if i == 0 {
 									continue
 								}
@@ -133,7 +133,7 @@ func TestUnknownIsNotGone(t *testing.T) {
 				require.NoError(t, err)
 				other, err := s.Of(t.Context(), "/")
 				require.NoError(t, err)
-				require.NoError(t, other.Add(newSocket("socket")))
+				require.NoError(t, other.Add(t.Context(), newSocket("socket")))
 				began := time.Now()
 				err = ns.RemoteJoin(t.Context(), "socket", "room")
 				t.Logf("uncounted %t, %v: %v after %v", uncounted, d, err, time.Since(began))

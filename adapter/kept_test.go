@@ -105,8 +105,8 @@ func nothingKept(t *testing.T, open func() (broker.Broker, error)) {
 			there, err := pair[1].Of(ctx, strings.Clone(name))
 			must(err)
 			s, far := &heavy{id: fmt.Sprint("a", i), got: make(chan struct{}, 10)}, &heavy{id: fmt.Sprint("b", i), got: make(chan struct{}, 10)}
-			must(here.Add(s))
-			must(there.Add(far))
+			must(here.Add(ctx, s))
+			must(there.Add(ctx, far))
 			must(eventuallyNil(ctx, func() error { return here.Join(ctx, far.id, "room") }))
 			_, err = here.FetchSockets(ctx)
 			must(err)

@@ -132,12 +132,13 @@ func (ns *Namespace) Name() string { return ns.name }
 func (ns *Namespace) Server() *Server { return ns.server }
 
 // Add makes a socket known to the fleet. Errors: *backplane.NameError for a nil
-// socket or an id that cannot be used, backplane.ErrMemberExists, backplane.ErrClosed.
-func (ns *Namespace) Add(s Socket) error {
+// socket or an id that cannot be used, backplane.ErrMemberExists, backplane.ErrClosed,
+// the context's error.
+func (ns *Namespace) Add(ctx context.Context, s Socket) error {
 	if v := reflect.ValueOf(s); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return &backplane.NameError{What: "socket", Reason: "nil"}
 	}
-	return ns.home.ns.Add(newMember(ns, s))
+	return ns.home.ns.Add(ctx, newMember(ns, s))
 }
 
 // Remove forgets a local socket and its rooms. It returns false if there is none

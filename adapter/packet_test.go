@@ -20,7 +20,7 @@ func packetOf(t testing.TB, namespace, event string, args ...any) *adapter.Packe
 	ns, err := n.Of(t.Context(), namespace)
 	ok(t, err)
 	s := newSocket("s")
-	ok(t, ns.Add(s))
+	ok(t, ns.Add(t.Context(), s))
 	ok(t, ns.Emit(t.Context(), event, args...))
 	return s.next(t)
 }

@@ -184,7 +184,7 @@ func (s *scene) reset(t *testing.T) {
 	for name, rooms := range readingRooms {
 		talks := &talker{socket: newSocket("id-" + name), answer: func(_ *adapter.Packet, ack func(...any)) { ack(name + " has it") }}
 		s.ns.Remove(talks.id)
-		ok(t, s.ns.Add(talks))
+		ok(t, s.ns.Add(t.Context(), talks))
 		ok(t, s.ns.Join(t.Context(), talks.id, rooms...))
 		s.sockets[name] = talks.socket
 	}

@@ -72,7 +72,7 @@ func TestOfTriesAgain(t *testing.T) {
 		ns, err := n.Of(t.Context(), "late")
 		ok(t, err)
 		s := newSocket("s")
-		ok(t, ns.Add(s))
+		ok(t, ns.Add(t.Context(), s))
 		ok(t, ns.Emit(t.Context(), "x"))
 		s.next(t)
 	})
@@ -99,11 +99,11 @@ func TestServerProperties(t *testing.T) {
 func TestSockets(t *testing.T) {
 	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
 	s := newSocket("s")
-	ok(t, n.ns.Add(s))
-	assert.ErrorIs(t, n.ns.Add(newSocket("s")), backplane.ErrMemberExists, "same id")
+	ok(t, n.ns.Add(t.Context(), s))
+	assert.ErrorIs(t, n.ns.Add(t.Context(), newSocket("s")), backplane.ErrMemberExists, "same id")
 	var name *backplane.NameError
 	for what, bad := range map[string]adapter.Socket{"nil": nil, "nil pointer": (*socket)(nil), "no id": newSocket(""), "bad id": newSocket("\xff")} {
-		assert.ErrorAs(t, n.ns.Add(bad), &name, what)
+		assert.ErrorAs(t, n.ns.Add(t.Context(), bad), &name, what)
 	}
 	if got, found := n.ns.Socket("s"); !found || got != adapter.Socket(s) || n.ns.Len() != 1 {
 		t.Errorf("got %v, %d", got, n.ns.Len())
@@ -118,14 +118,14 @@ func TestSockets(t *testing.T) {
 	_, found = n.ns.Socket("s")
 	require.False(t, found, "still there")
 	assert.Nil(t, roomsOf(n.ns, "s"), "still there")
-	ok(t, n.ns.Add(s))
+	ok(t, n.ns.Add(t.Context(), s))
 	require.Equal(t, []string{"s"}, roomsOf(n.ns, "s"), "a new start")
 }
 
 func TestClose(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
 	n, ctx := nodes[0], t.Context()
-	ok(t, n.ns.Add(newSocket("s")))
+	ok(t, n.ns.Add(ctx, newSocket("s")))
 	ok(t, n.Close(ctx))
 	ok(t, n.Close(ctx))
 	_, ackErr := n.ns.EmitWithAck(ctx, "x")
@@ -138,7 +138,7 @@ func TestClose(t *testing.T) {
 	for what, err := range map[string]error{
 		"Emit": n.ns.Emit(ctx, "x"), "EmitWithAck": ackErr, "Clients": clientsErr, "FetchSockets": fetchErr,
 		"ServerSideEmitWithAck": askErr, "CustomRequest": customErr, "Of": ofErr, "Of a new one": newErr,
-		"Add": n.ns.Add(newSocket("new")), "Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"),
+		"Add": n.ns.Add(ctx, newSocket("new")), "Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"),
 		"ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
 	} {
 		assert.ErrorIs(t, err, backplane.ErrClosed, what)
@@ -265,7 +265,7 @@ func TestNamespaceClose(t *testing.T) {
 	}
 	ok(t, b.ns.Emit(t.Context(), "nobody hears"))
 	assert.ErrorIs(t, a.ns.Emit(t.Context(), "x"), backplane.ErrClosed)
-	assert.ErrorIs(t, a.ns.Add(newSocket("x")), backplane.ErrClosed)
+	assert.ErrorIs(t, a.ns.Add(t.Context(), newSocket("x")), backplane.ErrClosed)
 	if _, err := a.ns.FetchSockets(t.Context()); !errors.Is(err, backplane.ErrClosed) {
 		t.Errorf("FetchSockets: %v", err)
 	}

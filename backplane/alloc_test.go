@@ -28,7 +28,7 @@ func crowd(t testing.TB, n int) *backplane.Namespace {
 	ns := one(t, nil, nil)
 	for i := range n {
 		id := fmt.Sprint("m", i)
-		require.NoError(t, ns.Add(newNull(id)))
+		require.NoError(t, ns.Add(t.Context(), newNull(id)))
 		require.NoError(t, ns.Join(t.Context(), id, "red"))
 	}
 	return ns

@@ -73,7 +73,7 @@ func BenchmarkMemberships(b *testing.B) {
 		start := heap()
 		b.StartTimer()
 		for _, id := range ids {
-			if err := ns.Add(newNull(id)); err != nil {
+			if err := ns.Add(b.Context(), newNull(id)); err != nil {
 				b.Fatal(err)
 			}
 		}

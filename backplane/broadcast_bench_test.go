@@ -28,7 +28,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			}
 			last := markerMember{make(chan struct{})}
 			for _, m := range []backplane.Member{newNull("a"), newNull("b"), newNull("c"), last} {
-				if err := ns[1].Add(m); err != nil {
+				if err := ns[1].Add(b.Context(), m); err != nil {
 					b.Fatal(err)
 				}
 				if m == last {

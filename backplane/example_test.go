@@ -37,7 +37,7 @@ func Example() {
 			log.Fatal(err)
 		}
 		p := &player{name: name, in: make(chan []byte, 1)}
-		if err := game.Add(p); err != nil {
+		if err := game.Add(ctx, p); err != nil {
 			log.Fatal(err)
 		}
 		nodes, players = append(nodes, game), append(players, p)

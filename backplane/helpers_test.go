@@ -269,7 +269,7 @@ func (f *fleet) socket(node int, id string, rooms ...string) *socket {
 
 func (f *fleet) join(node int, m backplane.Member, rooms ...string) {
 	f.t.Helper()
-	require.NoError(f.t, f.ns[node].Add(m))
+	require.NoError(f.t, f.ns[node].Add(context.Background(), m))
 	require.NoError(f.t, f.ns[node].Join(f.t.Context(), m.ID(), rooms...))
 }
 

@@ -178,11 +178,11 @@ func (ns *Namespace) ready(ctx context.Context) error {
 
 // Add registers a member of this node, in no room but that of its id. Errors: a
 // *NameError for a nil member, one whose embedded *Entry is nil, and an empty or unusable
-// id, an *OpError with ErrMemberExists if the id is taken here, ErrClosed. Whether
-// another node has the same id is not checked.
-func (ns *Namespace) Add(m Member) error {
-	if ns.closing.Load() {
-		return ErrClosed
+// id, an *OpError with ErrMemberExists if the id is taken here, ErrClosed, the
+// context's error. Whether another node has the same id is not checked.
+func (ns *Namespace) Add(ctx context.Context, m Member) error {
+	if err := ns.ready(ctx); err != nil {
+		return err
 	}
 	id, err := checkID(m)
 	if err != nil {

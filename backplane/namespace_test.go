@@ -123,7 +123,7 @@ func TestClosedNamespace(t *testing.T) {
 					}
 					require.NoError(t, shut(t.Context()))
 					assert.Equal(t, backplane.ErrClosed, m.call(t.Context(), f.ns[0]), "after %s.Close", what)
-					assert.Equal(t, backplane.ErrClosed, f.ns[0].Add(newNull("c")))
+					assert.Equal(t, backplane.ErrClosed, f.ns[0].Add(t.Context(), newNull("c")))
 					untouched(t, f, w, a, b)
 				})
 			}
@@ -188,17 +188,17 @@ func TestMembers(t *testing.T) {
 	ctx := t.Context()
 	long := strings.Repeat("x", broker.MaxNameLen)
 	for _, m := range []backplane.Member{nil, newNull(""), newNull("a\xff"), newNull(long + "x")} {
-		ne, ok := errors.AsType[*backplane.NameError](ns.Add(m))
+		ne, ok := errors.AsType[*backplane.NameError](ns.Add(ctx, m))
 		assert.True(t, ok, "Add of a bad member: %v", ne)
 	}
 	for _, id := range []string{"a", " ", "#", "ü*?[\x00]", long} {
-		assert.NoError(t, ns.Add(newNull(id)), "Add(%.20q)", id)
+		assert.NoError(t, ns.Add(ctx, newNull(id)), "Add(%.20q)", id)
 		got, err := ns.RoomsOf(ctx, id)
 		require.NoError(t, err, "RoomsOf(%.20q)", id)
 		require.Len(t, got, 1, "RoomsOf(%.20q)", id)
 		assert.Equal(t, id, got[0], "RoomsOf(%.20q)", id)
 	}
-	err := ns.Add(newNull("a"))
+	err := ns.Add(ctx, newNull("a"))
 	if me, ok := errors.AsType[*backplane.OpError](err); !ok || me.Name != "a" || !errors.Is(err, backplane.ErrMemberExists) {
 		t.Errorf("Add twice: %v", err)
 	}
@@ -206,7 +206,7 @@ func TestMembers(t *testing.T) {
 	require.False(t, ns.Remove("a"))
 	require.False(t, ns.Remove("nobody"))
 	assert.False(t, ns.Remove(""))
-	assert.NoError(t, ns.Add(newNull("a")), "Add again")
+	assert.NoError(t, ns.Add(ctx, newNull("a")), "Add again")
 	for range 2 {
 		assert.NoError(t, ns.Join(ctx, "a", "red", "red"))
 	}

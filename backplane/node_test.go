@@ -258,7 +258,7 @@ func TestNamespacesAreApart(t *testing.T) {
 				ns, err := n.Namespace(t.Context(), name, nil)
 				require.NoError(t, err)
 				s := newSocket("s" + fmt.Sprint(i))
-				require.NoError(t, ns.Add(s))
+				require.NoError(t, ns.Add(t.Context(), s))
 				require.NoError(t, ns.Join(t.Context(), s.id, "b"))
 				sockets[i], spaces[i] = append(sockets[i], s), append(spaces[i], ns)
 			}

@@ -110,7 +110,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 		switch op := rnd.IntN(20); {
 		case op < 3: // add
 			s := newSocket(id)
-			err := ns.Add(s)
+			err := ns.Add(ctx, s)
 			require.NotEqual(t, exists, err == nil, "step %d: Add(%s): %v, there is one", step, id, err)
 			if !exists {
 				model.add(id)
@@ -207,7 +207,7 @@ func TestRoomShrinks(t *testing.T) {
 	const n = 3000
 	for i := range n {
 		id := fmt.Sprint(i)
-		require.NoError(t, ns.Add(newNull(id)))
+		require.NoError(t, ns.Add(ctx, newNull(id)))
 		require.NoError(t, ns.Join(ctx, id, "big", "other"))
 	}
 	for i := range n - 2 {
@@ -260,7 +260,7 @@ func TestSelectionOfRepeatedNames(t *testing.T) {
 	const n = 2000
 	for i := range n {
 		id := fmt.Sprint(i)
-		require.NoError(t, ns.Add(newNull(id)))
+		require.NoError(t, ns.Add(t.Context(), newNull(id)))
 		require.NoError(t, ns.Join(t.Context(), id, "lobby"))
 	}
 	// Each repetition must not cost a look at every member.
@@ -299,7 +299,7 @@ func TestNilEntry(t *testing.T) {
 			*base
 		}{newNull("c"), nil},
 	} {
-		err := ns.Add(m)
+		err := ns.Add(t.Context(), m)
 		ne, ok := errors.AsType[*backplane.NameError](err)
 		if assert.True(t, ok, "Add: %v", err) {
 			assert.Equal(t, m.ID(), ne.Name, "Add: %v", err)
@@ -325,7 +325,7 @@ func TestEmbeddedEntry(t *testing.T) {
 		require.NoError(t, ns.Broadcast(ctx, pack([]any{"x"}), backplane.To(room).Local()))
 		assert.Equal(t, want, m.got, "deliveries in room %q", room)
 	}
-	for _, err := range []error{a.Add(m), b.Add(m), a.Join(ctx, "m", "red"), b.Join(ctx, "m", "blue")} {
+	for _, err := range []error{a.Add(ctx, m), b.Add(ctx, m), a.Join(ctx, "m", "red"), b.Join(ctx, "m", "blue")} {
 		require.NoError(t, err)
 	}
 	expect(a, "red", 1)
@@ -335,7 +335,7 @@ func TestEmbeddedEntry(t *testing.T) {
 	a.Remove("m")
 	expect(a, "red", 0)
 	expect(b, "blue", 1)
-	require.NoError(t, a.Add(m))
+	require.NoError(t, a.Add(ctx, m))
 	expect(a, "red", 0)
 	expect(a, "m", 1)
 	expect(b, "blue", 1)

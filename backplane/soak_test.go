@@ -87,7 +87,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				switch op := rnd.IntN(14); op {
 				case 0, 1: // another node's goroutine does it as often as its own
 					if model[id] == nil {
-						check("Add", ns.Add(newNull(id)))
+						check("Add", ns.Add(ctx, newNull(id)))
 						model[id] = map[string]bool{id: true}
 					}
 					far := f.ns[rnd.IntN(nodes)]

@@ -59,7 +59,7 @@ func (s *sink) Deliver(*adapter.Packet) { s.arrived() }
 func (s *sink) Disconnect(bool)         {}
 
 func join(ctx context.Context, ns *adapter.Namespace, s adapter.Socket, rooms ...string) error {
-	if err := ns.Add(s); err != nil {
+	if err := ns.Add(ctx, s); err != nil {
 		return err
 	}
 	return ns.Join(ctx, s.ID(), rooms...)

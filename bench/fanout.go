@@ -44,7 +44,7 @@ func socketID(i int) string { return fmt.Sprintf("%020d", i) }
 // seat puts the sockets into a room.
 func (h *hall) seat(ctx context.Context, ns *adapter.Namespace, room string) error {
 	for _, i := range rand.Perm(audience) {
-		if err := ns.Add(h.sockets[i]); err != nil {
+		if err := ns.Add(ctx, h.sockets[i]); err != nil {
 			return err
 		}
 	}
@@ -142,7 +142,7 @@ func newMarked(ctx context.Context, s *stage, observer observe.Observer) (*marke
 	if m.marker, err = capture(ctx, s, nil, "marker"); err != nil {
 		return nil, err
 	}
-	return m, n.ns.Add(&sink{"marker", func() { m.came <- struct{}{} }})
+	return m, n.ns.Add(ctx, &sink{"marker", func() { m.came <- struct{}{} }})
 }
 
 // done waits until the node is done with what was delivered to it.

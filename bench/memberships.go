@@ -24,7 +24,7 @@ type registry struct {
 func crossroomRegistry(ctx context.Context, s *stage) (registry, error) {
 	n, err := newLoopNode(ctx, s, nil)
 	return registry{
-		add:  func(s *listener) error { return n.ns.Add(s) },
+		add:  func(s *listener) error { return n.ns.Add(ctx, s) },
 		join: func(s *listener, rooms ...string) error { return n.ns.Join(ctx, s.id, rooms...) },
 		kept: n,
 	}, err

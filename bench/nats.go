@@ -120,7 +120,7 @@ func natsMembers(others int) func(context.Context, *stage) (round, error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := n.ns.Add(&sink{fmt.Sprint("sink ", i), func() {}}); err != nil {
+			if err := n.ns.Add(ctx, &sink{fmt.Sprint("sink ", i), func() {}}); err != nil {
 				return nil, err
 			}
 			requester = n

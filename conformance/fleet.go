@@ -237,7 +237,7 @@ func (c *fleet) join(ctx context.Context, node int, id string, rooms ...string) 
 
 func (c *fleet) enter(ctx context.Context, node int, space string, p *fleetMember) error {
 	p.at, p.ns, p.changed = c.nodes[node], c.nodes[node].spaces[space], make(chan struct{})
-	if err := p.ns.Add(p); err != nil {
+	if err := p.ns.Add(ctx, p); err != nil {
 		return fail(f15, "adding a member called %.60q failed: %v", p.id, err)
 	}
 	if err := p.ns.Join(ctx, p.id, p.rooms...); err != nil {

@@ -38,7 +38,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 		},
 		"Add and Remove": func(node, i int) error {
 			id := fmt.Sprintf("guest-%d-%d", node, i)
-			if err := c.ns(node).Add(&fleetMember{id: id, changed: make(chan struct{}), ns: c.ns(node)}); err != nil {
+			if err := c.ns(node).Add(ctx, &fleetMember{id: id, changed: make(chan struct{}), ns: c.ns(node)}); err != nil {
 				return err
 			}
 			if err := c.ns(node).Join(ctx, id, fmt.Sprint(i%5)); err != nil {

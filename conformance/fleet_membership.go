@@ -275,7 +275,7 @@ func caseTwice(ctx context.Context, c *fleet) error {
 	if _, err := c.join(ctx, 0, "one"); err != nil {
 		return err
 	}
-	if err := c.ns(0).Add(&fleetMember{id: "one"}); !errors.Is(err, backplane.ErrMemberExists) {
+	if err := c.ns(0).Add(ctx, &fleetMember{id: "one"}); !errors.Is(err, backplane.ErrMemberExists) {
 		return fail(f14, "a second member of one id on one node returned %s", errText(err))
 	}
 	// A node cannot know the ids of another node's members; both are listed.

@@ -105,7 +105,7 @@ func run(ctx context.Context, url string) error {
 	clients := []*client{newClient("alice", north, seen), newClient("bob", south, seen), newClient("carol", east, seen), newClient("dave", east, seen)}
 	for _, c := range clients {
 		defer c.queue.Close(ctx)
-		if err := c.on.chat.Add(c); err != nil {
+		if err := c.on.chat.Add(ctx, c); err != nil {
 			return err
 		}
 		if c.id != "dave" {

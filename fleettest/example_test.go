@@ -34,7 +34,7 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 			servers[name] = f.Server(name, nil)
 			chat, err := servers[name].Of(ctx, "/chat")
 			require.NoError(t, err)
-			require.NoError(t, chat.Add(id))
+			require.NoError(t, chat.Add(ctx, id))
 			rooms[name] = chat
 		}
 		f.Settle()

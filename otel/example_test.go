@@ -48,7 +48,7 @@ func Example() {
 		servers, spaces = append(servers, server), append(spaces, chat)
 	}
 	ada := make(client, 1)
-	if err := spaces[1].Add(ada); err != nil {
+	if err := spaces[1].Add(ctx, ada); err != nil {
 		log.Fatal(err)
 	}
 

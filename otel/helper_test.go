@@ -224,7 +224,7 @@ func startServer(t *testing.T, b broker.Broker, opts adapter.Options, s adapter.
 	})
 	ns, err := server.Of(t.Context(), chat)
 	require.NoError(t, err)
-	require.NoError(t, ns.Add(s))
+	require.NoError(t, ns.Add(t.Context(), s))
 	return server, ns
 }
 
@@ -268,7 +268,7 @@ func (m *member) next(t testing.TB) *backplane.Message {
 func (v *node) join(t *testing.T, id string, rooms ...string) *member {
 	t.Helper()
 	m := &member{id: id, got: make(chan *backplane.Message, 100)}
-	require.NoError(t, v.ns.Add(m))
+	require.NoError(t, v.ns.Add(t.Context(), m))
 	require.NoError(t, v.ns.Join(t.Context(), id, rooms...))
 	return m
 }

@@ -86,7 +86,7 @@ func Example_webSocket() {
 	server, _ := adapter.New(b, nil) // errors left out
 	chat, _ := server.Of(ctx, "/chat")
 	alice := newClient("alice", chat, &webSocket{})
-	chat.Add(alice)
+	chat.Add(ctx, alice)
 
 	chat.Emit(ctx, "hello", "everybody")
 	chat.Emit(ctx, "picture", []byte("\x89PNG"))
@@ -127,7 +127,7 @@ func events(ns *backplane.Namespace) http.HandlerFunc {
 			}
 			return out.Flush() // one write for all of them
 		}, end, &outgoing.Options{WhenFull: outgoing.DropOldest})
-		if err := ns.Add(s); err != nil {
+		if err := ns.Add(ctx, s); err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
 			return
 		}

@@ -81,7 +81,7 @@ func TestFleet(t *testing.T) {
 		require.Eventually(t, func() bool { return len(n.KnownPeers()) >= 2 }, patience, time.Millisecond, "the nodes do not meet")
 	}
 	for i, id := range []string{"alice", "bob", "carol"} {
-		require.NoError(t, chats[i].Add(&client{id, chats[i], seen}))
+		require.NoError(t, chats[i].Add(ctx, &client{id, chats[i], seen}))
 	}
 	heard := func(want ...string) {
 		t.Helper()

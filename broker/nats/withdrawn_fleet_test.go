@@ -48,7 +48,7 @@ func TestFleetWithoutARight(t *testing.T) {
 				t.Cleanup(func() { server.Close(within(t, 2*time.Second)) })
 				chat, err := server.Of(ctx, "/chat")
 				require.NoError(t, err)
-				require.NoError(t, chat.Add(&client{fmt.Sprint("socket", i), chat, seen}))
+				require.NoError(t, chat.Add(ctx, &client{fmt.Sprint("socket", i), chat, seen}))
 				chats = append(chats, chat)
 			}
 			whole := func() error {

@@ -49,7 +49,7 @@ func crowd(t *testing.T, n int, open func() *redisbroker.Broker) []*adapter.Name
 		endLater(t, s)
 		ns, err := s.Of(within(t, patience), "/")
 		require.NoError(t, err)
-		require.NoError(t, ns.Add(member(fmt.Sprint("socket", i))))
+		require.NoError(t, ns.Add(t.Context(), member(fmt.Sprint("socket", i))))
 		nodes, all = append(nodes, s), append(all, ns)
 	}
 	for _, s := range nodes {
@@ -85,7 +85,7 @@ func TestNoRightToCount(t *testing.T) {
 		endLater(t, n)
 		ns, err := n.Namespace(within(t, patience), "/native", nil)
 		require.NoError(t, err)
-		require.NoError(t, ns.Add(plain{member(fmt.Sprint("native", i))}))
+		require.NoError(t, ns.Add(t.Context(), plain{member(fmt.Sprint("native", i))}))
 		native = append(native, ns)
 	}
 	b := open()

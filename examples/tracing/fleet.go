@@ -56,7 +56,7 @@ func startService(ctx context.Context, name, redis, collector string) (*service,
 func (s *service) populate(ctx context.Context, n int, room string) error {
 	for i := range n {
 		c := &client{id: fmt.Sprintf("%s-%s-%d", s.server.UID(), room, i), service: s}
-		if err := s.shop.Add(c); err != nil {
+		if err := s.shop.Add(ctx, c); err != nil {
 			return err
 		}
 		if err := s.shop.Join(ctx, c.id, room); err != nil {

@@ -129,7 +129,7 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		name := a["name"].(string)
 		s := &goSocket{id: rand.Text()[:20], ns: ns, inbox: n.Inbox(name), data: a["data"]}
 		s.answers, _ = a["answers"].(args)
-		if err := ns.Add(s); err != nil {
+		if err := ns.Add(ctx, s); err != nil {
 			return nil, err
 		}
 		n.sessions[name] = s

@@ -22,7 +22,7 @@ func playAnswers(op string, binary bool) func(*harmFleet, []content) (int, error
 			return list[i].args[len(list[i].args)-1]
 		}
 		answer := &answering{id: fmt.Sprint("answering-", harmFleets.Add(1)), value: value}
-		if err := f.there.Add(answer); err != nil {
+		if err := f.there.Add(f.ctx, answer); err != nil {
 			return 0, err
 		}
 		defer f.there.Remove(answer.id)
@@ -188,7 +188,7 @@ func playDescriptions(f *harmFleet, list []content) (refused int, err error) {
 			s.says.Handshake = &adapter.Handshake{Auth: last, Headers: map[string]any{"x": last}, Query: map[string]any{"y": last}}
 		}
 		sockets[s.id] = s
-		if err := errors.Join(f.there.Add(s), f.there.Join(f.ctx, s.id, "described")); err != nil {
+		if err := errors.Join(f.there.Add(f.ctx, s), f.there.Join(f.ctx, s.id, "described")); err != nil {
 			return 0, err
 		}
 		defer f.there.Remove(s.id)

@@ -20,7 +20,7 @@ func playRooms(f *harmFleet, list []content) (refused int, err error) {
 	for _, c := range list {
 		room := c.event
 		here := &goSocket{id: "here", inbox: interop.NewInbox()}
-		if err := errors.Join(f.there.Add(here), f.there.Join(f.ctx, "here", room)); err != nil {
+		if err := errors.Join(f.there.Add(f.ctx, here), f.there.Join(f.ctx, "here", room)); err != nil {
 			return 0, err
 		}
 		joined := true
@@ -90,7 +90,7 @@ func playIDs(f *harmFleet, list []content) (refused int, err error) {
 	for _, c := range list {
 		id := c.event
 		s := &goSocket{id: id, ns: f.there, inbox: interop.NewInbox()}
-		if err := f.there.Add(s); err != nil {
+		if err := f.there.Add(f.ctx, s); err != nil {
 			return 0, err
 		}
 		_, err1 := f.ns.ClientRooms(f.ctx, id)

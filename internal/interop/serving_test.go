@@ -80,7 +80,7 @@ func (g *guest) must(op string, a args) any {
 
 func (g *guest) add(s adapter.Socket, rooms ...string) {
 	g.Helper()
-	if err := errors.Join(g.ns.Add(s), g.ns.Join(g.ctx, s.ID(), rooms...)); err != nil {
+	if err := errors.Join(g.ns.Add(g.ctx, s), g.ns.Join(g.ctx, s.ID(), rooms...)); err != nil {
 		g.Fatal(err)
 	}
 }

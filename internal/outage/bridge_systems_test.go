@@ -63,7 +63,7 @@ func TestBridgeBetweenRedisAndNATS(t *testing.T) {
 	for i := range ends {
 		ends[i] = serve(on(i), &adapter.Options{})
 		sockets[i] = &numbers{systems[i].name, make(chan int64, 1024)}
-		require.NoError(t, ends[i].Add(sockets[i]))
+		require.NoError(t, ends[i].Add(ctx, sockets[i]))
 	}
 	const count = 200
 	for n := range count {

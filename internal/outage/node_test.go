@@ -91,7 +91,7 @@ func (c config) join(ctx context.Context, opts *backplane.Options, sink *sink) (
 		return nil, err
 	}
 	for _, m := range []backplane.Member{acker{sinkMember{"member of " + c.ID, nil}}, sinkMember{"sink of " + c.ID, sink}} {
-		if err := ns.Add(m); err != nil {
+		if err := ns.Add(ctx, m); err != nil {
 			return nil, err
 		}
 	}

@@ -224,7 +224,7 @@ func (c *conn) connect(p *packet) {
 		s.cancel()
 		return
 	}
-	err := ns.Add(s)
+	err := ns.Add(s.ctx, s)
 	if err == nil {
 		if c.sockets == nil {
 			c.sockets = make(map[string]*Socket, 1)
