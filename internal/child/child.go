@@ -1,19 +1,17 @@
-// Package child runs programs as child processes that do not outlive this one: for
-// tests (most of them by way of package servers), benchmarks and examples.
+// Package child runs programs as child processes that do not outlive this one: for tests (most of them through package
+// servers), benchmarks and examples.
 //
 // # Where programs come from
 //
-// An environment variable names the file, such as CROSSROOM_REDIS_SERVER for
-// redis-server; otherwise .tools/redis-server below the module's root is taken,
-// otherwise PATH is searched.
+// An environment variable names the file, such as CROSSROOM_REDIS_SERVER for redis-server. Otherwise the package uses
+// .tools/redis-server below the module's root, and otherwise searches PATH.
 //
-// # Nothing stays behind
+// # No process stays behind
 //
-// Each child is started from a thread of its own that lives as long as the child,
-// and on Linux is told to die with that thread (Pdeathsig): a process that is killed,
-// panics or times out takes its children with it. As nothing else is needed to end
-// them, they are a process group of their own there: an interrupt from the terminal
-// is for the parent alone, which ends them in its own order.
+// Each child is started on a thread of its own that lives as long as the child. On Linux the child is killed when that
+// thread ends (Pdeathsig), so a parent that is killed, panics or times out takes its children with it. There the
+// children form a process group of their own: an interrupt from the terminal reaches the parent alone, which ends them
+// in its own order.
 package child
 
 import (
@@ -28,12 +26,12 @@ import (
 	"time"
 )
 
-// patience is how long a child may take until it is ready, and to end.
+// patience limits how long a child may take to become ready, and to terminate.
 const patience = 20 * time.Second
 
-// Process is a child. Its methods are safe for concurrent use.
+// Process is a child process. Its methods are safe for concurrent use.
 type Process struct {
-	// Input is the child's standard input, nil if nobody listens to the child.
+	// Input is the child's standard input; nil if Start got no listen.
 	Input io.WriteCloser
 
 	proc   *os.Process
@@ -41,9 +39,8 @@ type Process struct {
 	err    error // after exited is closed
 }
 
-// Start starts a command. If listen is not nil it gets the child's standard output, in
-// the goroutine that waits for the child, and reads it to its end: what the child says
-// after listen has returned breaks its pipe.
+// Start starts a command. If listen is not nil, it reads the child's standard output, on the goroutine that waits for
+// the child, until its end. Output after listen has returned breaks the child's pipe.
 func Start(cmd *exec.Cmd, listen func(output io.Reader)) (*Process, error) {
 	cmd.SysProcAttr = attributes()
 	p := &Process{exited: make(chan struct{})}
@@ -58,8 +55,8 @@ func Start(cmd *exec.Cmd, listen func(output io.Reader)) (*Process, error) {
 	}
 	started := make(chan error, 1)
 	go func() {
-		// The signal on the parent's death is tied to the thread that forked. Go may
-		// end a thread at any time, so this one is kept for as long as the child.
+		// The signal on the parent's death is tied to the thread that forked. Go may end a thread at any time, so this
+		// one is kept for as long as the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(p.exited)
@@ -83,11 +80,11 @@ func Start(cmd *exec.Cmd, listen func(output io.Reader)) (*Process, error) {
 // Pid returns the process id.
 func (p *Process) Pid() int { return p.proc.Pid }
 
-// Signal sends a signal. A process that has ended does not mind.
+// Signal sends a signal. It does nothing if the process has terminated.
 func (p *Process) Signal(sig syscall.Signal) { _ = p.proc.Signal(sig) }
 
-// Freeze stops the process (SIGSTOP) and returns when all of it stands still, for which
-// there is no promise but on Linux. SIGCONT has it go on.
+// Freeze stops the process (SIGSTOP). On Linux it returns when all threads of the process have stopped. SIGCONT
+// resumes the process.
 func (p *Process) Freeze() {
 	p.Signal(syscall.SIGSTOP)
 	for end := time.Now().Add(patience); !frozen(p.Pid()) && time.Now().Before(end); {
@@ -99,14 +96,14 @@ func (p *Process) Freeze() {
 	}
 }
 
-// Exited is closed when the child has ended and all of its output was heard.
+// Exited returns a channel that is closed when the child has terminated and all of its output was read.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Err returns how the child ended, as exec.Cmd.Wait does; call it when Exited is closed.
+// Err returns how the child terminated, like exec.Cmd.Wait. Call it when Exited is closed.
 func (p *Process) Err() error { return p.err }
 
-// Finish waits for the end of a child that was asked for it, by a signal or the end of
-// its input, and kills it after twenty seconds. It returns how it ended.
+// Finish waits for a child that was requested to terminate, by a signal or the end of its input. After twenty seconds
+// it kills the child. It returns how the child terminated.
 func (p *Process) Finish() error {
 	select {
 	case <-p.exited:
@@ -118,9 +115,8 @@ func (p *Process) Finish() error {
 	}
 }
 
-// Await waits until ready returns nil; it is called again and again, with two seconds
-// for each call. A child that is not ready after twenty seconds, or when ctx ends, is
-// killed.
+// Await calls ready, with two seconds for each call, until it returns nil. If that takes twenty seconds, or ctx ends,
+// Await kills the child.
 func (p *Process) Await(ctx context.Context, ready func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -133,7 +129,7 @@ func (p *Process) Await(ctx context.Context, ready func(ctx context.Context) err
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("ended at once: %v", p.err)
+			return fmt.Errorf("terminated at once: %v", p.err)
 		case <-ctx.Done():
 			p.Signal(syscall.SIGKILL)
 			<-p.exited

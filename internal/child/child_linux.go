@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// attributes make a child die with the thread that started it, which lives as long.
+// attributes make a child terminate with the thread that started it, which lives as long.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
@@ -19,9 +19,9 @@ func frozen(pid int) bool {
 	for _, file := range stats {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			continue // a thread that has ended
+			continue // the thread has ended
 		}
-		// After the name, which is in parentheses and may hold anything.
+		// After the name, which is in parentheses and may contain any character.
 		if rest := text[bytes.LastIndexByte(text, ')')+1:]; len(rest) < 2 || rest[1] != 'T' {
 			return false
 		}

@@ -4,8 +4,7 @@ package child
 
 import "syscall"
 
-// attributes are none where the system cannot tie a child to its parent: then an
-// interrupt from the terminal has to end both.
+// attributes are nil where the system cannot tie a child to its parent. An interrupt from the terminal then ends both.
 func attributes() *syscall.SysProcAttr { return nil }
 
-func frozen(int) bool { return true } // as far as one knows
+func frozen(int) bool { return true } // assumed: the system does not report it

@@ -25,7 +25,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// The children are this program itself, which is there where nothing else is.
+// The children are this test binary itself, which always exists.
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
 	case "echo":
@@ -52,7 +52,7 @@ func command(t *testing.T, as string) *exec.Cmd {
 	return cmd
 }
 
-// What a child says is heard to its end, also when it has ended.
+// The parent reads the output of a child to its end, also after the child has terminated.
 func TestListen(t *testing.T) {
 	var said []byte
 	p, err := child.Start(command(t, "echo"), func(output io.Reader) { said, _ = io.ReadAll(output) })
@@ -63,7 +63,7 @@ func TestListen(t *testing.T) {
 	require.True(t, ok, "said %q, ended with %v", said, exit)
 	assert.Equal(t, 3, exit.ExitCode(), "said %q, ended with %v", said, exit)
 	assert.Equal(t, "heard hello\n", string(said), "said %q, ended with %v", said, exit)
-	p.Signal(syscall.SIGKILL) // does not mind
+	p.Signal(syscall.SIGKILL) // no effect on a terminated process
 }
 
 func TestStartFails(t *testing.T) {
@@ -75,7 +75,7 @@ func TestAwait(t *testing.T) {
 	never := func(context.Context) error { return errors.New("never") }
 	p, err := child.Start(command(t, "fail"), nil)
 	require.NoError(t, err)
-	assert.ErrorContains(t, p.Await(t.Context(), never), "exit status 1", "a child that ends at once")
+	assert.ErrorContains(t, p.Await(t.Context(), never), "exit status 1", "a child that terminates at once")
 	p, err = child.Start(command(t, "stay"), nil)
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -99,11 +99,11 @@ func TestServers(t *testing.T) {
 			nc.Close()
 			require.NoError(t, s.Stop())
 			_, err = net.Dial("tcp", s.Addr)
-			assert.Error(t, err, "there is a server after Stop")
+			assert.Error(t, err, "the server listens after Stop")
 
 			t.Setenv("CROSSROOM_"+strings.ToUpper(strings.ReplaceAll(program, "-", "_")), "/bin/false")
 			_, err = start(t.Context())
-			assert.ErrorContains(t, err, program+": ended at once", "a program that ends at once")
+			assert.ErrorContains(t, err, program+": terminated at once", "a program that ends at once")
 		})
 	}
 }
@@ -122,7 +122,7 @@ func TestServes(t *testing.T) {
 func TestProgram(t *testing.T) {
 	t.Setenv("CROSSROOM_NO_SUCH_PROGRAM", "/no/such/file")
 	if _, err := child.Program("no-such-program"); err == nil || !strings.Contains(err.Error(), "CROSSROOM_NO_SUCH_PROGRAM") {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v", err)
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -7,10 +7,8 @@ import (
 	"strconv"
 )
 
-// FreePort returns a loopback port that nobody listens on. It lies below the range
-// from which systems take the ports of outgoing connections: otherwise a client
-// that dials a stopped server could take the server's port for its own end, and
-// even connect to itself.
+// FreePort returns a free loopback port. It lies below the range of the ports of outgoing connections. Otherwise a
+// client that dials a stopped server could get the server's port for its own end, and even connect to itself.
 func FreePort() (int, error) {
 	for range 1000 {
 		port := 11000 + rand.IntN(19000)

@@ -10,9 +10,8 @@ import (
 	"strings"
 )
 
-// Program returns the path of a program: the file that an environment variable names
-// (CROSSROOM_REDIS_SERVER for redis-server), else .tools/name at the module's root,
-// else name in PATH.
+// Program returns the path of a program: the file named by an environment variable (CROSSROOM_REDIS_SERVER for
+// redis-server), else .tools/name at the module's root, else name in PATH.
 func Program(name string) (string, error) {
 	env := "CROSSROOM_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	if path := os.Getenv(env); path != "" {
@@ -29,13 +28,13 @@ func Program(name string) (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", fmt.Errorf("not named by %s, not in .tools and not in PATH; scripts/setup gets it", env)
+		return "", fmt.Errorf("not named by %s, not in .tools and not in PATH; run scripts/setup", env)
 	}
 	return path, nil
 }
 
-// moduleRoot is the directory of this module's go.mod, found upwards from the
-// working directory. Nested modules have a go.mod of their own and are passed by.
+// moduleRoot returns the directory of this module's go.mod, in or above the working directory. It skips nested
+// modules.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 	"strings"
 )
 
-// Answers is a condition for Await: who connects to addr and says something gets a line
-// that begins with want.
+// Answers is a condition for Await: a connection to addr that sends say receives a line that begins with want.
 func Answers(addr, say, want string) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		var d net.Dialer
@@ -35,7 +34,7 @@ func Answers(addr, say, want string) func(ctx context.Context) error {
 	}
 }
 
-// Serves is a condition for Await: there is something at the URL.
+// Serves is a condition for Await: the URL responds.
 func Serves(url string) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := Get(ctx, url)
@@ -43,7 +42,7 @@ func Serves(url string) func(ctx context.Context) error {
 	}
 }
 
-// Get returns what is at a URL, on a connection of its own.
+// Get returns the body at a URL, over a connection of its own.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Server is a server with its defaults on a free loopback port.
+// Server is a server with default options on a free loopback port.
 type Server struct {
 	*Process
 	Addr string // host and port
@@ -19,14 +19,14 @@ type Server struct {
 	dir  string
 }
 
-// StartRedis starts a redis-server that stores nothing, and waits until it answers.
+// StartRedis starts a redis-server without persistence, and waits until it responds.
 func StartRedis(ctx context.Context) (*Server, error) {
 	return startServer(ctx, "redis-server", "redis", "PING\r\n", "+PONG", func(port string) []string {
 		return []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"}
 	})
 }
 
-// StartNATS starts a nats-server and waits until it answers.
+// StartNATS starts a nats-server and waits until it responds.
 func StartNATS(ctx context.Context) (*Server, error) {
 	return startServer(ctx, "nats-server", "nats", "", "INFO ", func(port string) []string {
 		return []string{"--addr", "127.0.0.1", "--port", port}
@@ -60,9 +60,9 @@ func startServer(ctx context.Context, name, scheme, say, want string, args func(
 	return s, nil
 }
 
-// Stop ends the server and waits for it.
+// Stop stops the server and waits for it.
 func (s *Server) Stop() error {
 	s.Signal(syscall.SIGTERM)
-	_ = s.Finish() // says only that we stopped it
+	_ = s.Finish() // the error only reports our signal
 	return os.RemoveAll(s.dir)
 }

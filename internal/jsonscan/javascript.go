@@ -2,8 +2,8 @@ package jsonscan
 
 import "unicode/utf8"
 
-// Valid returns b as JavaScript reads bytes as text: b itself if it is UTF-8, and
-// otherwise a copy in which U+FFFD stands for each ill-formed sequence.
+// Valid returns b as JavaScript decodes bytes to text: b itself if it is UTF-8, and otherwise a copy with U+FFFD in
+// place of each ill-formed sequence.
 func Valid(b []byte) []byte {
 	if utf8.Valid(b) {
 		return b
@@ -26,8 +26,8 @@ func AppendValid(dst, b []byte) []byte {
 	return dst
 }
 
-// illFormed returns how many of the first bytes of b, which are no character, become one
-// U+FFFD: as many as could begin one (https://encoding.spec.whatwg.org/#utf-8-decoder).
+// illFormed returns the length of the ill-formed sequence at the start of b, which becomes one U+FFFD
+// (https://encoding.spec.whatwg.org/#utf-8-decoder).
 func illFormed(b []byte) int {
 	low, high, more := byte(0x80), byte(0xbf), 0
 	switch c := b[0]; {
@@ -52,7 +52,7 @@ func illFormed(b []byte) int {
 	return n
 }
 
-// Truthy reports whether JavaScript takes v for true in a condition.
+// Truthy reports whether JavaScript treats v as true in a condition.
 func (v Value) Truthy() bool {
 	switch v.Kind() {
 	case Bool:
@@ -74,7 +74,7 @@ func (v Value) Is(n int64) bool {
 	return ok && f == float64(n)
 }
 
-// AppendScript appends the text that JavaScript's String makes of v.
+// AppendScript appends the result of JavaScript's String(v).
 func (v Value) AppendScript(dst []byte) []byte {
 	switch v.Kind() {
 	case None:

@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
 
-// As Node.js's Buffer.toString does it; package adapter has the recording.
+// The same results as Node.js's Buffer.toString; package adapter has the recording.
 func TestValid(t *testing.T) {
 	const bad = "\ufffd"
 	for in, want := range map[string]string{
@@ -51,7 +51,7 @@ func TestScript(t *testing.T) {
 	}
 	var none jsonscan.Value
 	if string(none.AppendScript(nil)) != "undefined" || none.Truthy() || none.Is(0) {
-		t.Error("nothing is undefined")
+		t.Error("the zero Value is undefined")
 	}
 	for in, is := range map[string]bool{`5`: true, `5.0`: true, `50e-1`: true, `"5"`: false, `[5]`: false, `5.5`: false, `null`: false} {
 		v, _ := jsonscan.Parse([]byte(in))

@@ -1,8 +1,7 @@
-// Package jsonscan reads JSON from untrusted peers lazily: a document is checked once
-// from end to end, and then only the parts that somebody asks for are looked at. It is
-// what JSON.parse makes of text, on jsontext: keys are compared exactly (encoding/json
-// ignores their case, which would mix up "requestid" and "requestId"), of equal keys the
-// last one counts, and half a surrogate pair is no error.
+// Package jsonscan reads JSON from untrusted peers lazily: it checks a document once from end to end, and then reads
+// only the requested parts. It reads text like JavaScript's JSON.parse, on top of jsontext: keys are compared exactly
+// (encoding/json ignores their case, which would confuse "requestid" and "requestId"), the last of equal keys counts,
+// and half a surrogate pair is no error.
 package jsonscan
 
 import (
@@ -13,11 +12,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxDepth is how many levels of arrays and objects Parse accepts. It is more than a
-// Node.js server can write, and less than jsontext reads.
+// MaxDepth is the number of levels of arrays and objects that Parse accepts. It is more than a Node.js server can
+// write, and less than jsontext reads.
 const MaxDepth = 8192
 
-// SyntaxError says why text is not JSON, or not accepted.
+// SyntaxError reports why text is not JSON, or not accepted.
 type SyntaxError struct{ Err error }
 
 func (e *SyntaxError) Error() string { return "json: " + e.Err.Error() }
@@ -29,16 +28,15 @@ var (
 	errDeep = errors.New("nested too deep")
 )
 
-// JSON.parse reads what these allow. Bytes that are not UTF-8 are looked for apart:
-// jsontext takes half a surrogate pair for the same.
+// JSON.parse accepts what these options allow. Parse checks for invalid UTF-8 itself, because jsontext does not
+// distinguish it from half a surrogate pair.
 var likeJavaScript = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
-// Parse checks that b holds exactly one JSON value in valid UTF-8, nested no deeper
-// than MaxDepth, and returns it. The value shares memory with b. The error is a
-// *SyntaxError.
+// Parse checks that b holds exactly one JSON value in valid UTF-8, nested no deeper than MaxDepth, and returns it. The
+// value shares memory with b. The error is a *SyntaxError.
 func Parse(b []byte) (Value, error) { return ParseWithin(b, MaxDepth) }
 
-// ParseWithin is Parse with a limit of its own, of up to MaxDepth levels.
+// ParseWithin is Parse with a limit of its own, up to MaxDepth levels.
 func ParseWithin(b []byte, levels int) (Value, error) {
 	switch {
 	case !utf8.Valid(b):
@@ -55,8 +53,8 @@ func ParseWithin(b []byte, levels int) (Value, error) {
 	return Value{b[start:end:end]}, nil
 }
 
-// AppendString appends s in quotes, escaped as JSON.stringify does: quotes,
-// backslashes and control characters only. s must be valid UTF-8.
+// AppendString appends s in quotes, escaped like JSON.stringify: only quotes, backslashes and control characters. s
+// must be valid UTF-8.
 func AppendString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
@@ -67,7 +65,7 @@ func AppendString(dst []byte, s string) []byte {
 	return append(append(append(dst, '"'), s...), '"')
 }
 
-// AppendFloat appends a number as JSON.stringify does; NaN and infinities are null.
+// AppendFloat appends a number like JSON.stringify. NaN and infinities become null.
 func AppendFloat(dst []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(dst, "null"...)
@@ -75,7 +73,7 @@ func AppendFloat(dst []byte, f float64) []byte {
 	return AppendNumber(dst, f)
 }
 
-// AppendNumber appends a number as JavaScript's String does.
+// AppendNumber appends a number like JavaScript's String.
 func AppendNumber(dst []byte, f float64) []byte {
 	switch {
 	case f == 0:

@@ -22,7 +22,7 @@ var seeds = []string{
 	`[{},[],{"x":[]},[{}]]`, `{"a":{"b":{}},"c":[{"d":1}]}`, `[}`, `{]`, `[{]}`,
 }
 
-// check holds a document against encoding/json.
+// check compares a document with encoding/json.
 func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 
 func TestParseWithin(t *testing.T) {
@@ -54,7 +54,7 @@ func check(t *testing.T, in string) {
 		t.Fatalf("%.60q accepted", in)
 	case err == nil:
 		var want any
-		if json.Unmarshal([]byte(in), &want) == nil { // it refuses numbers out of range
+		if json.Unmarshal([]byte(in), &want) == nil { // encoding/json rejects numbers out of range
 			require.Equal(t, want, toGo(v), "%.60q", in)
 		}
 	}
@@ -133,7 +133,7 @@ func TestAppend(t *testing.T) {
 	assert.Equal(t, `x"a\"\\\b\f\n\r\t\u0000\u001f`+"\u2028<é🚀\x7f\"", string(jsonscan.AppendString([]byte("x"), "a\"\\\b\f\n\r\t\x00\x1f\u2028<é🚀\x7f")))
 }
 
-// Parse beside encoding/json, which checks the same text.
+// BenchmarkParse compares Parse with encoding/json on the same text.
 func BenchmarkParse(b *testing.B) {
 	socket := `{"id":"abcdefghijklmnopqrst","handshake":{"headers":{"user-agent":"Mozilla/5.0 \"x\""},"issued":1700000000000,"query":{"EIO":"4"},"auth":{}},"rooms":["lobby"],"data":{"user":42}}`
 	doc := []byte(`{"requestId":"abcdef","sockets":[` + strings.Repeat(socket+",", 99) + socket + `]}`)

@@ -9,12 +9,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Kind is what a value is.
+// Kind is the type of a value.
 type Kind uint8
 
 // Kinds of values.
 const (
-	None Kind = iota // the zero Value: nothing there
+	None Kind = iota // the zero Value: no value
 	Null
 	Bool
 	Number
@@ -24,11 +24,11 @@ const (
 	End // of an array or object, in Tokens only
 )
 
-// Value is a value inside a document that Parse has checked. Its methods never fail:
-// asked for what it is not, they return zero. The zero Value is None.
+// Value is a value inside a document that Parse has checked. Its methods never fail: for another kind they return
+// zero. The zero Value is None.
 type Value struct{ b []byte }
 
-// Kind tells what v is.
+// Kind returns the type of v.
 func (v Value) Kind() Kind {
 	if len(v.b) == 0 {
 		return None
@@ -48,7 +48,7 @@ func (v Value) Kind() Kind {
 	return Number
 }
 
-// Missing reports whether v is nothing or null.
+// Missing reports whether v is absent or null.
 func (v Value) Missing() bool { return v.Kind() <= Null }
 
 // Raw returns the text of v, which shares memory with the document.
@@ -57,8 +57,7 @@ func (v Value) Raw() []byte { return v.b }
 // Bool returns whether v is true.
 func (v Value) Bool() bool { return len(v.b) == 4 && v.b[0] == 't' }
 
-// Int returns the number that v is if an int64 holds it and it is written without
-// fraction or exponent.
+// Int returns the number v if an int64 holds it and it is written without fraction or exponent.
 func (v Value) Int() (n int64, ok bool) {
 	if !v.whole() {
 		return 0, false
@@ -76,12 +75,10 @@ func (v Value) Uint() (n uint64, ok bool) {
 	return n, err == nil
 }
 
-// whole reports whether v is a number without fraction or exponent: strconv's errors
-// cost more than looking.
+// whole reports whether v is a number without fraction or exponent. This check costs less than strconv's errors.
 func (v Value) whole() bool { return v.Kind() == Number && !bytes.ContainsAny(v.b, ".eE") }
 
-// Float returns the number that v is, as JavaScript reads it: infinite if it is too
-// large.
+// Float returns the number v as JavaScript reads it: infinite if it is too large.
 func (v Value) Float() (f float64, ok bool) {
 	if v.Kind() != Number {
 		return 0, false
@@ -90,8 +87,8 @@ func (v Value) Float() (f float64, ok bool) {
 	return f, true
 }
 
-// Text returns the string that v is. It shares memory with the document unless it
-// has escapes. Surrogates without a partner become U+FFFD.
+// Text returns the string v. It shares memory with the document unless it has escapes. Surrogates without a partner
+// become U+FFFD.
 func (v Value) Text() string {
 	if v.Kind() != String {
 		return ""
@@ -102,7 +99,7 @@ func (v Value) Text() string {
 	return alias(v.b[1 : len(v.b)-1])
 }
 
-// AppendText appends the string that v is.
+// AppendText appends the string v.
 func (v Value) AppendText(dst []byte) []byte {
 	if v.Kind() != String {
 		return dst
@@ -111,7 +108,7 @@ func (v Value) AppendText(dst []byte) []byte {
 	return dst
 }
 
-// Elements yields what the array v holds.
+// Elements yields the elements of the array v.
 func (v Value) Elements() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
 		if v.Kind() != Array {
@@ -129,8 +126,8 @@ func (v Value) Elements() iter.Seq[Value] {
 	}
 }
 
-// Members yields what the object v holds, in order. A key may come more than once;
-// in JavaScript the last one counts.
+// Members yields the members of the object v, in order. A key may occur several times; in JavaScript the last one
+// counts.
 func (v Value) Members() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
 		if v.Kind() != Object {
@@ -139,7 +136,7 @@ func (v Value) Members() iter.Seq2[string, Value] {
 		for i := space(v.b, 1); v.b[i] != '}'; {
 			end := skip(v.b, i, MaxDepth)
 			key := Value{v.b[i:end]}.Text()
-			i = space(v.b, space(v.b, end)+1) // over the colon
+			i = space(v.b, space(v.b, end)+1) // skip the colon
 			end = skip(v.b, i, MaxDepth)
 			if !yield(key, Value{v.b[i:end:end]}) {
 				return
@@ -151,8 +148,7 @@ func (v Value) Members() iter.Seq2[string, Value] {
 	}
 }
 
-// Get returns the member of the object v with that key, the last one if there are
-// several.
+// Get returns the member of the object v with that key; the last one if there are several.
 func (v Value) Get(key string) (found Value) {
 	for k, m := range v.Members() {
 		if k == key {
@@ -162,8 +158,8 @@ func (v Value) Get(key string) (found Value) {
 	return found
 }
 
-// Tokens yields everything in v in one pass: scalars and keys as they come, and for
-// each array or object its beginning, with the zero Value, and its End.
+// Tokens yields everything in v in one pass: scalars and keys in order, and for each array or object its start, with
+// the zero Value, and its End.
 func (v Value) Tokens() iter.Seq2[Kind, Value] {
 	return func(yield func(Kind, Value) bool) {
 		for i := 0; i < len(v.b); {
@@ -191,8 +187,7 @@ func (v Value) Tokens() iter.Seq2[Kind, Value] {
 	}
 }
 
-// skip returns where the value at i of a checked document ends; it is
-// negative if the value has more levels.
+// skip returns the end of the value at i of a checked document. It is negative if the value has more levels.
 func skip(b []byte, i, levels int) (end int) {
 	depth := 0
 	for ; ; i++ {
@@ -223,7 +218,7 @@ func skip(b []byte, i, levels int) (end int) {
 	}
 }
 
-// space returns where the white space at i ends.
+// space returns the end of the white space at i.
 func space(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++

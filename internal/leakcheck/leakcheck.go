@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// patience is how long goroutines may take to end after the last test.
+// patience limits how long goroutines may run after the last test.
 const patience = 10 * time.Second
 
-// Main is what TestMain does: it runs the tests and ends the process, with a failure
-// and the stacks if goroutines of this module, or that it started, are still there.
-// While fuzzing, which has some of its own, it only runs the tests.
+// Main is for TestMain: it runs the tests and exits the process, with a failure and the stacks if goroutines of this
+// module, or started by it, are still running. While fuzzing, which has goroutines of its own, it only runs the tests.
 func Main(m *testing.M) {
 	code := m.Run()
 	if code == 0 && flag.Lookup("test.fuzz").Value.String() == "" {
@@ -30,7 +29,7 @@ func Main(m *testing.M) {
 
 // left returns the stacks of the goroutines that do not end in time.
 func left(patience time.Duration) string {
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // polls; nothing follows from the time
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // polls; no result depends on the time
 		stacks := module()
 		if len(stacks) == 0 || time.Now().After(deadline) {
 			return strings.Join(stacks, "\n\n")
@@ -38,7 +37,7 @@ func left(patience time.Duration) string {
 	}
 }
 
-// module returns the stacks of all goroutines but this one in which the module stands.
+// module returns the stacks of all other goroutines that contain the module's path.
 func module() (stacks []string) {
 	buf := make([]byte, 64<<10)
 	for {

@@ -23,7 +23,7 @@ func TestLeft(t *testing.T) {
 	assert.NotContains(t, stacks, "leakcheck.left", "left behind")
 	close(release)
 	<-ended
-	// The goroutine that runs TestMain is there for as long as the test.
+	// The goroutine of TestMain runs as long as the test.
 	for deadline := time.Now().Add(patience); strings.Contains(left(0), "TestLeft.func1"); time.Sleep(time.Millisecond) {
 		require.False(t, time.Now().After(deadline), "it does not notice the end")
 	}

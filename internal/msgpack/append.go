@@ -89,9 +89,9 @@ func AppendFloat64(dst []byte, v float64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, codeFloat64), math.Float64bits(v))
 }
 
-// AppendNumber appends a number as JavaScript sees it: one without a fraction is an
-// integer, and -0 is 0. Magnitudes that no 64-bit integer holds stay float64
-// (notepack.io would write them as the integer 0; it reads them right).
+// AppendNumber appends a number as JavaScript sees it: a number without a fraction is an integer, and -0 is 0.
+// Magnitudes that no 64-bit integer holds stay float64. (notepack.io would write them as the integer 0, but reads them
+// correctly.)
 func AppendNumber(dst []byte, v float64) []byte {
 	const two63, two64 = 1 << 63, 1 << 64
 	if v == math.Trunc(v) { // false for NaN
@@ -105,8 +105,7 @@ func AppendNumber(dst []byte, v float64) []byte {
 	return AppendFloat64(dst, v)
 }
 
-// AppendString appends a string. It does not look whether s is valid UTF-8; other
-// readers may refuse what is not.
+// AppendString appends a string. It does not check that s is valid UTF-8; other readers may refuse invalid text.
 func AppendString(dst []byte, s string) []byte {
 	return append(appendStringLen(dst, len(s)), s...)
 }
@@ -159,9 +158,8 @@ func AppendMapLen(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, codeMap32), uint32(n))
 }
 
-// AppendTime appends a date as extension type 0: signed milliseconds since 1970, the
-// only form that every version of notepack.io reads. Fractions of a millisecond are
-// dropped.
+// AppendTime appends a date as extension type 0: signed milliseconds since 1970. This is the only form that every
+// version of notepack.io reads. Fractions of a millisecond are dropped.
 func AppendTime(dst []byte, t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, codeFixext8, 0), uint64(t.UnixMilli()))
 }

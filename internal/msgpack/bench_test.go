@@ -14,7 +14,7 @@ type benchUser struct {
 	Tags []string `json:"tags"`
 }
 
-// benchValues are what applications send.
+// benchValues are typical values of applications.
 func benchValues() (names []string, values []any) {
 	row := map[string]any{"id": 1, "name": "somebody", "text": "a few words of text", "at": 1.5, "ok": true}
 	list := make([]any, 20)
@@ -29,7 +29,7 @@ func benchValues() (names []string, values []any) {
 	add("list", list)
 	add("date", time.UnixMilli(1_700_000_000_000))
 	add("binary", []any{row, make([]byte, 100)})
-	add("json", json.RawMessage(`{"id":1,"name":"somebody","text":"a few words of text","at":1.5,"ok":true}`))
+	add("json", json.RawMessage(`{"id":1,"name":"anna","text":"a few words of text","at":1.5,"ok":true}`))
 	return names, values
 }
 

@@ -2,10 +2,9 @@ package msgpack
 
 import "unicode/utf8"
 
-// Check reports whether b holds exactly one value that every reader accepts: complete,
-// with all text valid UTF-8, and nested no deeper than MaxDepth, the depth levels
-// included that it will stand in. Node.js processes crash when they read anything else.
-// The error is a *SyntaxError.
+// Check reports whether b holds exactly one value that every reader accepts: complete, with valid UTF-8 in all text,
+// and nested no deeper than MaxDepth. depth is the number of levels around the value, which count too. Node.js
+// processes crash on anything else. The error is a *SyntaxError.
 func Check(b []byte, depth int) (Traits, error) {
 	r := NewReader(b)
 	var t Traits
@@ -82,7 +81,7 @@ func (r *Reader) checkText() ([]byte, error) {
 	return s, err
 }
 
-// RawWithin is Raw for a value of no more than so many levels of arrays and maps.
+// RawWithin is Raw for a value with at most that many levels of arrays and maps.
 func (r *Reader) RawWithin(levels int) ([]byte, error) {
 	start := r.off
 	containers, err := r.skip()
@@ -97,8 +96,7 @@ func (r *Reader) RawWithin(levels int) ([]byte, error) {
 	return raw, nil
 }
 
-// within passes over a sound value and reports whether it has no more than so many
-// levels.
+// within skips a sound value and reports whether it has at most that many levels.
 func (r *Reader) within(levels int) bool {
 	if k := r.Kind(); levels == 0 && (k == Array || k == Map) {
 		return false

@@ -22,8 +22,7 @@ import (
 // In text that is not UTF-8, U+FFFD stands for each ill-formed sequence. Nothing in the
 // result shares memory with b. The error is a *SyntaxError.
 func Decode(b []byte) (any, error) {
-	// Once the whole is known to be sound, the lengths in it add up to no more than
-	// len(b), and so does what is allocated for them.
+	// For a sound input, the sum of its lengths is at most len(b), and so is the memory allocated for them.
 	r := NewReader(b)
 	if err := r.Skip(); err != nil {
 		return nil, err

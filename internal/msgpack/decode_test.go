@@ -71,7 +71,7 @@ func TestDecodeRefuses(t *testing.T) {
 	assert.NoError(t, err, "512 levels")
 }
 
-// Nested arrays that each declare as much as there is must not add up.
+// Nested arrays that each declare the whole rest of the input must not add up.
 func TestDecodeAllocatesInProportion(t *testing.T) {
 	var in []byte
 	for range 500 {

@@ -2,9 +2,9 @@ package msgpack
 
 import "fmt"
 
-// SyntaxError says where and why bytes could not be read.
+// SyntaxError reports where and why bytes could not be read.
 type SyntaxError struct {
-	// Offset in the input, in bytes, of the value that is at fault.
+	// Offset is the position of the faulty value in the input, in bytes.
 	Offset int
 	Reason string
 }
@@ -13,9 +13,9 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("msgpack: %s at offset %d", e.Reason, e.Offset)
 }
 
-// ValueError says why a Go value cannot be encoded.
+// ValueError reports why a Go value cannot be encoded.
 type ValueError struct {
-	// Type of the value at fault, as %T prints it.
+	// Type is the type of the faulty value, as %T prints it.
 	Type   string
 	Reason string
 	// Err is the error of the value's own marshaling method, or nil.

@@ -5,18 +5,16 @@ import (
 	"time"
 )
 
-// Ext is a value of an extension type. Decode returns it for types it has no meaning
-// for; AppendValue writes it as it is.
+// Ext is a value of an extension type. Decode returns it for unknown types; AppendValue writes it unchanged.
 type Ext struct {
 	Type int8
 	Data []byte
 
-	// header byte it was read with: some types of notepack.io differ in nothing else.
+	// header byte that the value was read with. Some types of notepack.io differ only in this byte.
 	header byte
 }
 
-// Time returns the date that e is, if it is one: type 0 in its fixed 8-byte form, or
-// the standard timestamp. The time is in UTC.
+// Time returns the date that e represents, in UTC: type 0 in its fixed 8-byte form, or the standard timestamp.
 func (e Ext) Time() (t time.Time, ok bool) {
 	switch {
 	case e.Type == 0 && e.header == codeFixext8:
@@ -46,7 +44,7 @@ func (e Ext) Time() (t time.Time, ok bool) {
 // Undefined reports whether e is notepack.io's form of JavaScript's undefined.
 func (e Ext) Undefined() bool { return e.Type == 0 && e.header == codeFixext1 }
 
-// ArrayBuffer returns the bytes of the JavaScript ArrayBuffer that e is, if it is one.
+// ArrayBuffer returns the bytes of the JavaScript ArrayBuffer that e represents.
 func (e Ext) ArrayBuffer() (data []byte, ok bool) {
 	if e.Type != 0 || e.header == codeFixext1 || e.header == codeFixext8 || e.header == 0 {
 		return nil, false
@@ -54,8 +52,8 @@ func (e Ext) ArrayBuffer() (data []byte, ok bool) {
 	return e.Data, true
 }
 
-// AppendExt appends an extension value; lengths of 1, 2, 4, 8 and 16 bytes take the
-// fixed form unless e was read in another.
+// AppendExt appends an extension value. Lengths of 1, 2, 4, 8 and 16 bytes take the fixed form, unless e was read in
+// another.
 func AppendExt(dst []byte, e Ext) []byte {
 	n := len(e.Data)
 	fixed := e.header == 0 || e.header >= codeFixext1

@@ -2,12 +2,10 @@ package msgpack
 
 import "github.com/crossroom/crossroom/internal/jsonscan"
 
-// FromJSON appends the JSON document in to dst as one value. Keys keep their order,
-// and come twice if they do so in the document. Numbers are written as AppendNumber
-// does, but integers of up to 64 bits keep all their digits.
+// FromJSON appends the JSON document in to dst as one value. Keys keep their order, and duplicates are kept. Numbers
+// are written like AppendNumber, but integers of up to 64 bits keep all their digits.
 //
-// The error is a *jsonscan.SyntaxError, also for more than MaxDepth levels, and dst is
-// then returned as it was.
+// The error is a *jsonscan.SyntaxError, also for more than MaxDepth levels. dst is then returned unchanged.
 func FromJSON(dst, in []byte) ([]byte, error) { return fromJSON(dst, in, MaxDepth) }
 
 func fromJSON(dst, in []byte, levels int) ([]byte, error) {
@@ -37,8 +35,8 @@ func fromJSON(dst, in []byte, levels int) ([]byte, error) {
 	return dst, nil
 }
 
-// childCounts returns how many tokens are directly in each array and object, in the
-// order in which they begin: MessagePack wants to know before they do.
+// childCounts returns the number of direct children of each array and object, in the order of their starts, because
+// MessagePack writes the number first.
 func childCounts(doc jsonscan.Value) (counts []uint32) {
 	var open []int // indexes into counts
 	for kind := range doc.Tokens() {

@@ -8,9 +8,8 @@ import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
 
-// Text reads a string as JavaScript does: one that is not valid UTF-8 comes with U+FFFD
-// for each ill-formed sequence. The string shares memory with the input unless that is
-// so.
+// Text reads a string like JavaScript: each ill-formed sequence becomes U+FFFD. The string shares memory with the
+// input unless it was changed.
 func (r *Reader) Text() (string, error) {
 	b, err := r.text()
 	if err != nil || len(b) == 0 {
@@ -22,7 +21,7 @@ func (r *Reader) Text() (string, error) {
 	return unsafe.String(&b[0], len(b)), nil
 }
 
-// Truthy reads a value and reports whether JavaScript takes it for true in a condition.
+// Truthy reads a value and reports whether JavaScript treats it as true in a condition.
 func (r *Reader) Truthy() (bool, error) {
 	switch r.Kind() {
 	case Nil:
@@ -40,9 +39,8 @@ func (r *Reader) Truthy() (bool, error) {
 	return !undefined, r.Skip()
 }
 
-// Script reads a value as the text that JavaScript's String makes of it, which is also
-// what it makes of the keys of objects. Dates are in UTC. The error is a *SyntaxError,
-// also for more than MaxDepth levels.
+// Script reads a value as the text of JavaScript's String, which is also the text of an object's key. Dates are in
+// UTC. The error is a *SyntaxError, also for more than MaxDepth levels.
 func (r *Reader) Script() (string, error) {
 	if r.Kind() == String {
 		return r.Text()
@@ -93,7 +91,7 @@ func (r *Reader) appendScript(dst []byte, depth int) ([]byte, error) {
 		}
 		return dst, err
 	}
-	return dst, r.Skip() // explains what is wrong
+	return dst, r.Skip() // returns the cause
 }
 
 func (r *Reader) scriptExt(dst []byte) ([]byte, error) {
@@ -117,7 +115,7 @@ func (r *Reader) scriptExt(dst []byte) ([]byte, error) {
 	return jsonscan.AppendValid(dst, e.Data), nil
 }
 
-// AppendNumber reads any number and appends it to dst as JavaScript's String does.
+// AppendNumber reads any number and appends it to dst like JavaScript's String.
 func (r *Reader) AppendNumber(dst []byte) ([]byte, error) {
 	v, err := r.Float()
 	if err != nil {
@@ -126,5 +124,5 @@ func (r *Reader) AppendNumber(dst []byte) ([]byte, error) {
 	return jsonscan.AppendNumber(dst, v), nil
 }
 
-// FormatNumber returns a number as JavaScript's String does.
+// FormatNumber returns a number like JavaScript's String.
 func FormatNumber(v float64) string { return string(jsonscan.AppendNumber(nil, v)) }

@@ -9,7 +9,7 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// Values as JavaScript takes them: as text, and in a condition.
+// Values as JavaScript converts them to text, and to a condition.
 func TestScript(t *testing.T) {
 	for in, want := range map[string]struct {
 		text   string

@@ -104,7 +104,7 @@ func vectors(tb testing.TB) (packed, text [][]byte) {
 	return packed, text
 }
 
-// What Node wrote as JSON comes back byte for byte: same order, numbers and escapes.
+// JSON that Node wrote is restored byte for byte: same order, numbers and escapes.
 func TestCapturedJSONRoundTrip(t *testing.T) {
 	_, text := vectors(t)
 	for _, in := range text {
@@ -150,9 +150,9 @@ func FuzzDecode(f *testing.F) {
 		if errors.As(err, &refused) && strings.HasPrefix(refused.Type, "time.") {
 			return // a date that JavaScript does not have
 		}
-		require.NoError(t, err, "what was decoded does not encode")
+		require.NoError(t, err, "the decoded value does not encode")
 		_, err = msgpack.Decode(again)
-		require.NoError(t, err, "what was encoded does not decode")
+		require.NoError(t, err, "the encoded value does not decode")
 	})
 }
 

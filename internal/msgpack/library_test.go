@@ -20,11 +20,10 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// This file is the evidence of docs/decisions/0002-our-own-messagepack-for-values.md. A test that fails
-// says that a library can do more than it could: then see what of ours is still needed.
+// This file is the evidence of docs/decisions/0002-our-own-messagepack-for-values.md. A failed test means that a
+// library has a new capability: then check which part of this package is still needed.
 
-// libraryAppend is AppendValue by vmihailenco/msgpack, with the options that come closest
-// and the check of traits that AppendValue makes on its way.
+// libraryAppend is AppendValue on vmihailenco/msgpack, with the closest options and the same check of traits.
 func libraryAppend(buf *bytes.Buffer, v any) error {
 	e := library.GetEncoder()
 	defer library.PutEncoder(e)
@@ -40,9 +39,8 @@ func libraryAppend(buf *bytes.Buffer, v any) error {
 	return err
 }
 
-// jsonRules are the rules of encoding/json for encoding/json/v2, with hooks for bytes and
-// dates. A real one would have to collect what the hooks see and put it in place later:
-// that is not even done here.
+// jsonRules are the rules of encoding/json for encoding/json/v2, with hooks for bytes and dates. A real implementation
+// would have to collect the hooked values and insert them later; this one does not even do that.
 var jsonRules = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(),
 	jsontext.AllowInvalidUTF8(false), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false),
 	jsonv2.WithMarshalers(jsonv2.JoinMarshalers(
@@ -50,7 +48,7 @@ var jsonRules = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(),
 		jsonv2.MarshalToFunc(func(e *jsontext.Encoder, _ time.Time) error { return e.WriteToken(jsontext.Null) }),
 	)))
 
-// jsonAppend is AppendValue by encoding/json/v2 and FromJSON.
+// jsonAppend is AppendValue on encoding/json/v2 and FromJSON.
 func jsonAppend(dst []byte, v any) ([]byte, error) {
 	text, err := jsonv2.Marshal(v, jsonRules)
 	if err != nil {
@@ -63,10 +61,10 @@ func TestLibraryWritesOtherValues(t *testing.T) {
 	for _, v := range []any{
 		float32(0.1),                           // 0.10000000149011612
 		map[int]string{2: "b", 1: "a"},         // numbers as keys, in any order
-		time.UnixMilli(1_700_000_000_000),      // a timestamp, which notepack.io 2 takes for a list
+		time.UnixMilli(1_700_000_000_000),      // a timestamp, which notepack.io 2 reads as a list
 		json.Number("12"),                      // text
 		json.RawMessage(`{"a":1}`),             // binary data
-		valueJSON{},                            // its fields, not what MarshalJSON says
+		valueJSON{},                            // its fields, not the result of MarshalJSON
 		text{"t"},                              // binary data, not text
 		Outer{},                                // "-,", omitzero, string and embedded fields
 		[]any{msgpack.Ext{Type: 7, Data: nil}}, // a map
@@ -76,7 +74,7 @@ func TestLibraryWritesOtherValues(t *testing.T) {
 			t.Errorf("%T: the same", v)
 		}
 	}
-	// No depth is too much for it: a value that holds itself ends the process.
+	// The library has no limit of depth: a cyclic value crashes the process.
 	_, err := library.Marshal(wrap(nil, 100_000))
 	assert.NoError(t, err, "a limit of depth")
 }
@@ -104,10 +102,10 @@ func TestLibraryReadsNotAllVectors(t *testing.T) {
 	const ext0 = ": msgpack: unknown ext id=0"
 	want := []string{"v5/data-dates" + ext0, "v5/data-undefined" + ext0, "v6/data-dates" + ext0, "v6/data-undefined" + ext0, "v7/data-dates" + ext0,
 		"v7/broadcast-with-ack-empty/3-response" + ext0, "emitter-v3/emit-date-undefined" + ext0}
-	assert.Equal(t, want, refused, "refused are\n%s", strings.Join(refused, "\n"))
+	assert.Equal(t, want, refused, "the refused values are\n%s", strings.Join(refused, "\n"))
 }
 
-// Keys that are not text are an error, and where they are allowed, some are a panic.
+// A key that is not text is an error, and, where the options allow such keys, sometimes a panic.
 func TestLibraryReadsNotAllKeys(t *testing.T) {
 	v, err := library.NewDecoder(strings.NewReader("\x81\x01\x02")).DecodeInterfaceLoose()
 	assert.Error(t, err, "a number as a key: %v", v)
@@ -141,7 +139,7 @@ func BenchmarkLibraryDecode(b *testing.B) {
 	names, values := benchValues()
 	for i, name := range names {
 		if name == "date" {
-			continue // it cannot
+			continue // the library cannot read it
 		}
 		raw := encode(b, values[i])
 		for way, run := range map[string]func(){

@@ -6,11 +6,10 @@ import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
 
-// Portable returns raw, which must be one value or several, in the form that all readers
-// take alike. Every date is in the form that all versions of notepack.io read (see
-// AppendTime): those before 3 take the standard timestamp for an array. Text that is not
-// UTF-8 is what JavaScript makes of it. Everything else stays as it is, byte for byte.
-// It returns raw itself if there is nothing to change, or if raw is malformed.
+// Portable returns raw, one or several values, in the form that all readers understand alike. Dates are in the form
+// that all versions of notepack.io read (see AppendTime), because versions before 3 read the standard timestamp as an
+// array. Invalid UTF-8 becomes what JavaScript makes of it. Everything else stays the same, byte for byte. Portable
+// returns raw itself if no change is needed, or if raw is malformed.
 func Portable(raw []byte) []byte {
 	var out []byte
 	r, done := NewReader(raw), 0

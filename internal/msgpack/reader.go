@@ -8,10 +8,10 @@ import (
 	"unsafe"
 )
 
-// Kind is what a value is.
+// Kind is the type of a value.
 type Kind uint8
 
-// Kinds of values. Invalid is also what Reader.Kind returns at the end of the input.
+// Kinds of values. Reader.Kind also returns Invalid at the end of the input.
 const (
 	Invalid Kind = iota
 	Nil
@@ -35,12 +35,11 @@ func (k Kind) String() string {
 	return "kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// Reader walks over encoded values, one after the other. It copies nothing: strings
-// and byte slices that it returns share memory with the input, which nobody may
-// write to as long as they are in use.
+// Reader iterates over encoded values. It copies nothing: strings and byte slices that it returns share memory with
+// the input, which must not be written to while they are in use.
 //
-// A method that returns an error has not moved the reader. The errors are
-// *SyntaxError. A Reader is a value: copying it saves a place to come back to.
+// A method that returns an error has not moved the reader. The errors are *SyntaxError. A Reader is a value: copying
+// it saves its position.
 type Reader struct {
 	b   []byte
 	off int
@@ -49,13 +48,13 @@ type Reader struct {
 // NewReader returns a reader at the beginning of b.
 func NewReader(b []byte) Reader { return Reader{b: b} }
 
-// Offset is how many bytes have been read.
+// Offset returns the number of bytes read.
 func (r *Reader) Offset() int { return r.off }
 
-// Len is how many bytes are left.
+// Len returns the number of bytes left.
 func (r *Reader) Len() int { return len(r.b) - r.off }
 
-// End returns an error if there are bytes left.
+// End returns an error if bytes are left.
 func (r *Reader) End() error {
 	if r.off < len(r.b) {
 		return r.fail("unexpected bytes after the value")
@@ -63,7 +62,7 @@ func (r *Reader) End() error {
 	return nil
 }
 
-// Kind tells what comes next without reading it.
+// Kind returns the type of the next value without reading it.
 func (r *Reader) Kind() Kind {
 	if r.off >= len(r.b) {
 		return Invalid
@@ -71,7 +70,7 @@ func (r *Reader) Kind() Kind {
 	return kinds[r.b[r.off]]
 }
 
-// kinds of the header bytes: a table, as everything begins with it.
+// kinds of the header bytes. It is a table for speed, because every value begins with a header byte.
 var kinds = func() (k [256]Kind) {
 	fill := func(from, to int, kind Kind) {
 		for c := from; c <= to; c++ {
@@ -109,8 +108,7 @@ func (r *Reader) want(k Kind) error {
 	return r.fail("invalid header byte")
 }
 
-// uint reads n big-endian bytes that follow skip bytes of header. The caller has
-// looked at nothing yet: ok is false if they are not there.
+// uint reads n big-endian bytes after skip bytes of header. It returns false if the input is too short.
 func (r *Reader) uint(skip, n int) (v uint64, ok bool) {
 	if r.Len() < skip+n {
 		return 0, false
@@ -127,9 +125,8 @@ func (r *Reader) uint(skip, n int) (v uint64, ok bool) {
 	return binary.BigEndian.Uint64(b), true
 }
 
-// sized reads the header of something that declares a length: base is the header
-// byte of its 8-bit (or, for containers, 16-bit) form, width the bytes of length in
-// it. It returns the length and how many bytes the header has.
+// sized reads the header of a value that declares a length. base is the header byte of its 8-bit (or, for containers,
+// 16-bit) form, and width the number of length bytes. It returns the length and the size of the header.
 func (r *Reader) sized(base byte, width int) (n, header int, ok bool) {
 	width <<= r.b[r.off] - base
 	v, ok := r.uint(1, width)
@@ -153,7 +150,7 @@ func (r *Reader) Nil() error {
 	return nil
 }
 
-// TryRaw passes over bytes that are expected, if exactly they come next.
+// TryRaw skips the bytes of want if exactly they come next.
 func (r *Reader) TryRaw(want string) bool {
 	if r.Len() < len(want) || string(r.b[r.off:r.off+len(want)]) != want {
 		return false
@@ -162,7 +159,7 @@ func (r *Reader) TryRaw(want string) bool {
 	return true
 }
 
-// TryText passes over a string that is expected, in any of its forms, if it comes next.
+// TryText skips the string want, in any of its forms, if it comes next.
 func (r *Reader) TryText(want string) bool {
 	q := *r
 	b, err := q.text()
@@ -173,7 +170,7 @@ func (r *Reader) TryText(want string) bool {
 	return true
 }
 
-// TryNil reads nil, or JavaScript's undefined, if that is what comes next.
+// TryNil reads nil, or JavaScript's undefined, if it comes next.
 func (r *Reader) TryNil() bool {
 	switch {
 	case r.Kind() == Nil:
@@ -186,7 +183,7 @@ func (r *Reader) TryNil() bool {
 	return false
 }
 
-// Undefined tells whether notepack.io's form of JavaScript's undefined comes next.
+// Undefined reports whether notepack.io's form of JavaScript's undefined comes next.
 func (r *Reader) Undefined() bool {
 	return r.Len() >= 3 && r.b[r.off] == codeFixext1 && r.b[r.off+1] == 0
 }
@@ -201,8 +198,8 @@ func (r *Reader) Bool() (bool, error) {
 	return v, nil
 }
 
-// integer reads any integer as its 64 bits; neg tells whether they are signed and
-// below zero. It moves the reader only if ok.
+// integer reads any integer as its 64 bits. neg reports whether they are signed and below zero. It moves the reader
+// only if ok.
 func (r *Reader) integer() (bits uint64, neg, ok bool) {
 	c := r.b[r.off]
 	switch {
@@ -290,8 +287,7 @@ func (r *Reader) Float() (float64, error) {
 	return 0, r.want(Float)
 }
 
-// String reads a string and refuses one that is not valid UTF-8. The string shares
-// memory with the input.
+// String reads a string and refuses invalid UTF-8. The string shares memory with the input.
 func (r *Reader) String() (string, error) {
 	start := r.off
 	b, err := r.text()
@@ -328,7 +324,7 @@ func (r *Reader) text() ([]byte, error) {
 	return b, nil
 }
 
-// Bytes reads binary data; a string is refused. The slice shares memory with the input.
+// Bytes reads binary data and refuses a string. The slice shares memory with the input.
 func (r *Reader) Bytes() ([]byte, error) {
 	if r.Kind() != Bytes {
 		return nil, r.want(Bytes)
@@ -342,8 +338,8 @@ func (r *Reader) Bytes() ([]byte, error) {
 	return b, nil
 }
 
-// ArrayLen reads the header of an array: that many values follow. An array that
-// declares more than there are bytes left is refused.
+// ArrayLen reads the header of an array and returns the number of values that follow. It refuses an array that
+// declares more values than bytes are left.
 func (r *Reader) ArrayLen() (int, error) {
 	if r.Kind() != Array {
 		return 0, r.want(Array)
@@ -359,8 +355,8 @@ func (r *Reader) ArrayLen() (int, error) {
 	return n, nil
 }
 
-// MapLen reads the header of a map: that many keys follow, each with its value. A map
-// that declares more than there are bytes left for is refused.
+// MapLen reads the header of a map and returns the number of keys that follow, each with its value. It refuses a map
+// that declares more than the bytes left can hold.
 func (r *Reader) MapLen() (int, error) {
 	if r.Kind() != Map {
 		return 0, r.want(Map)
@@ -397,18 +393,17 @@ func (r *Reader) Ext() (Ext, error) {
 	return e, nil
 }
 
-// Skip reads one value of any kind and forgets it. It looks at structure only:
-// strings may be invalid UTF-8. Nesting costs neither stack nor memory.
+// Skip reads one value of any kind and discards it. It checks only the structure: strings may be invalid UTF-8.
+// Nesting costs neither stack nor memory.
 func (r *Reader) Skip() error {
 	_, err := r.skip()
 	return err
 }
 
-// skip is Skip, and counts the arrays and maps that hold something.
+// skip is Skip, and counts the arrays and maps that are not empty.
 func (r *Reader) skip() (containers int, err error) {
 	start := r.off
-	// Every value still owed takes at least one byte, so a count above Len is a lie
-	// and the sum cannot overflow.
+	// Every pending value takes at least one byte, so a count above Len is false and the sum cannot overflow.
 	for owed := 1; owed > 0; owed-- {
 		n, err := r.skipOne()
 		if n > 0 {
@@ -426,8 +421,7 @@ func (r *Reader) skip() (containers int, err error) {
 	return containers, nil
 }
 
-// skipOne moves over one value, or the header of a container, and returns how many
-// values the container holds.
+// skipOne skips one value, or the header of a container, and returns the number of values in the container.
 func (r *Reader) skipOne() (int, error) {
 	switch r.Kind() {
 	case Nil, Bool:
@@ -459,8 +453,7 @@ func (r *Reader) skipOne() (int, error) {
 	return 0, r.want(Invalid)
 }
 
-// Raw reads one value of any kind and returns its bytes, which share memory with the
-// input. It checks as much as Skip does.
+// Raw reads one value of any kind and returns its bytes, which share memory with the input. It checks as much as Skip.
 func (r *Reader) Raw() ([]byte, error) {
 	start := r.off
 	if err := r.Skip(); err != nil {

@@ -129,7 +129,7 @@ func TestExtensions(t *testing.T) {
 	}
 }
 
-// Every method must refuse what is cut short or of another kind, and stay in place.
+// Every method must refuse input that is truncated or of another kind, without moving the reader.
 func TestReaderRefuses(t *testing.T) {
 	methods := map[string]func(*msgpack.Reader) error{
 		"Nil":      func(r *msgpack.Reader) error { return r.Nil() },
@@ -145,7 +145,7 @@ func TestReaderRefuses(t *testing.T) {
 		"Skip":     func(r *msgpack.Reader) error { return r.Skip() },
 		"Raw":      func(r *msgpack.Reader) error { _, err := r.Raw(); return err },
 	}
-	// Nothing reads these.
+	// No method reads these.
 	bad := []string{
 		"", "\xc1", "\xcc", "\xcd\x00", "\xce\x00\x00\x00", "\xcf\x00", "\xd0", "\xd3\x00", "\xca\x00\x00\x00", "\xcb\x00",
 		"\xa1", "\xd9", "\xd9\x01", "\xda\xff\xff", "\xdb\xff\xff\xff\xff", "\xdb\xff\xff\xff", "\xc4\x01", "\xc5\x00", "\xc6\xff\xff\xff\xff",
@@ -162,7 +162,7 @@ func TestReaderRefuses(t *testing.T) {
 			}
 		}
 	}
-	// One good value of each kind: only the methods listed read it.
+	// One good value of each kind: only the listed methods read it.
 	for in, readable := range map[string]string{
 		"\xc0":                 "Nil Skip Raw",
 		"\xc3":                 "Bool Skip Raw",
@@ -271,5 +271,5 @@ func TestKindAndErrorText(t *testing.T) {
 	assert.Equal(t, "extension", msgpack.Extension.String(), "names of kinds")
 	assert.Equal(t, "kind(99)", msgpack.Kind(99).String(), "names of kinds")
 	_, _, err := msgpack.AppendValue(nil, func() {})
-	assert.EqualError(t, err, "msgpack: cannot encode func(): no such thing on the wire")
+	assert.EqualError(t, err, "msgpack: cannot encode func(): no such type on the wire")
 }

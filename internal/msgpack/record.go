@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// field is a struct's field as it appears in its map.
+// field is a struct's field as it appears in the map.
 type field struct {
 	name      string
 	index     []int
@@ -16,11 +16,10 @@ type field struct {
 	omitEmpty bool
 	omitZero  bool
 	quoted    bool
-	isZero    bool // has a method IsZero of its own
+	isZero    bool // has a method IsZero
 }
 
-// plans remembers the fields of the struct types seen. It only saves time: a plan
-// depends on nothing but its type.
+// plans caches the fields of struct types. A plan depends only on its type.
 var plans sync.Map // reflect.Type → []field
 
 func planOf(t reflect.Type) []field {
@@ -31,9 +30,8 @@ func planOf(t reflect.Type) []field {
 	return p.([]field)
 }
 
-// fieldsOf finds the fields of a struct by the rules of encoding/json: fields of
-// embedded structs belong to it; of several of one name the one that is least
-// embedded counts, among those the tagged one, and none if that is not unique.
+// fieldsOf returns the fields of a struct by the rules of encoding/json. Fields of embedded structs belong to it. Of
+// several fields with one name the least embedded counts, among those the tagged one, and none if that is not unique.
 func fieldsOf(t reflect.Type) []field {
 	var found []field
 	type embedded struct {
@@ -43,7 +41,7 @@ func fieldsOf(t reflect.Type) []field {
 	visited := map[reflect.Type]bool{}
 	for level := []embedded{{t: t}}; len(level) > 0; {
 		var next []embedded
-		count := map[reflect.Type]int{} // types seen on this level, more than once cancels out
+		count := map[reflect.Type]int{} // types on this level; duplicates cancel out
 		for _, s := range level {
 			count[s.t]++
 		}
@@ -71,8 +69,8 @@ func fieldsOf(t reflect.Type) []field {
 	return dominant(found)
 }
 
-// fieldOf describes one field; inner is the struct type to look into if the field
-// only embeds it. Neither is set if the field does not appear.
+// fieldOf describes one field. inner is the struct type to search if the field only embeds it. Neither is set if the
+// field does not appear.
 func fieldOf(sf reflect.StructField, index []int) (f field, inner reflect.Type) {
 	target := sf.Type
 	if target.Kind() == reflect.Pointer {
@@ -112,7 +110,7 @@ func fieldOf(sf reflect.StructField, index []int) (f field, inner reflect.Type) 
 	return f, nil
 }
 
-// dominant keeps of fields with equal names the one that counts, in order of index.
+// dominant returns, of fields with equal names, the one that counts, in order of index.
 func dominant(all []field) []field {
 	byName := map[string][]field{}
 	for _, f := range all {
@@ -182,7 +180,7 @@ func (e *encoder) member(f field, v reflect.Value, depth int) error {
 	return e.string(string(text))
 }
 
-// in returns the field's value in v; the zero Value if it is to be left out.
+// in returns the field's value in v, or the zero Value if the field must be omitted.
 func (f *field) in(v reflect.Value) reflect.Value {
 	for _, i := range f.index {
 		if v.Kind() == reflect.Pointer {

@@ -7,23 +7,19 @@ import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
 
-// AppendJSON appends the one value that raw holds as the JSON that a Node.js server
-// makes of it with JSON.stringify:
+// AppendJSON appends the one value in raw as the JSON that a Node.js server makes of it with JSON.stringify:
 //
-//   - Dates are ISO strings with milliseconds; NaN, infinities and invalid dates null.
-//   - undefined is null in arrays and on its own; in maps it is left out with its key.
-//   - Keys keep their order, and become text as JavaScript makes them.
-//   - In text that is not UTF-8, U+FFFD stands for each ill-formed sequence.
-//   - Integers keep all their digits (JavaScript's reader rounds them to the same
-//     number that its writer would have written).
-//   - Binary data (bin, or an ArrayBuffer) is handed to attach and becomes
-//     {"_placeholder":true,"num":N} with the N that attach returns: Socket.IO's
-//     attachments. The slice shares memory with raw. If attach is nil it becomes
-//     {"type":"Buffer","data":[…]} as without attachments.
-//   - Values of other extension types are arrays of type and binary data, as
-//     notepack.io reads them.
+//   - Dates are ISO strings with milliseconds; NaN, infinities and invalid dates are null.
+//   - undefined is null in arrays and on its own; in maps it is omitted with its key.
+//   - Keys keep their order, and become text like in JavaScript.
+//   - In invalid UTF-8, U+FFFD stands for each ill-formed sequence.
+//   - Integers keep all their digits. JavaScript's reader rounds them to the number that its writer would have written.
+//   - Binary data (bin, or an ArrayBuffer) is passed to attach and becomes {"_placeholder":true,"num":N} with the N that
+//     attach returns: Socket.IO's attachments. The slice shares memory with raw. If attach is nil, binary data becomes
+//     {"type":"Buffer","data":[…]}, as without attachments.
+//   - Values of other extension types are arrays of type and binary data, as notepack.io reads them.
 //
-// The error is a *SyntaxError, and dst is then returned as it was.
+// The error is a *SyntaxError. dst is then returned unchanged.
 func AppendJSON(dst, raw []byte, attach func([]byte) int) ([]byte, error) {
 	t := transcoder{r: NewReader(raw), dst: dst, attach: attach}
 	err := t.value(0)
@@ -77,7 +73,7 @@ func (t *transcoder) value(depth int) error {
 	case Map:
 		return t.object(depth)
 	}
-	return t.r.Skip() // explains what is wrong
+	return t.r.Skip() // returns the cause
 }
 
 func (t *transcoder) integer() error {
@@ -164,10 +160,10 @@ func (t *transcoder) extension() error {
 	return nil
 }
 
-// maxDate is the largest date of JavaScript, in milliseconds from 1970 either way.
+// maxDate is the largest date of JavaScript, in milliseconds before or after 1970.
 const maxDate = 8_640_000_000_000_000
 
-// ValidDate reports whether JavaScript can hold a date.
+// ValidDate reports whether JavaScript can represent a date.
 func ValidDate(t time.Time) bool {
 	// UnixMilli wraps around for times that only the 12-byte form can hold.
 	ms, s := t.UnixMilli(), t.Unix()

@@ -1,32 +1,31 @@
 package msgpack
 
-// Traits is what Check and AppendValue notice in a value, at any depth.
+// Traits are properties of a value, at any depth, that Check and AppendValue detect.
 type Traits uint8
 
 const (
-	// HasBinary: binary data, an ArrayBuffer, or an extension value that JavaScript
-	// reads as type and binary data. It is noticed in keys, too.
+	// HasBinary marks binary data, an ArrayBuffer, or an extension value that JavaScript reads as type and binary
+	// data, in keys too.
 	HasBinary Traits = 1 << iota
-	// HasTimestamp: a date of extension type -1, which notepack.io 2 does not read as
-	// a date. See Portable.
+	// HasTimestamp marks a date of extension type -1, which notepack.io 2 does not read as a date. See Portable.
 	HasTimestamp
-	// HasProto: the key "__proto__". notepack.io assigns its value to the object, which
-	// makes an object the prototype and drops anything else.
+	// HasProto marks the key "__proto__". notepack.io assigns its value to the object: an object becomes the
+	// prototype, and any other value is lost.
 	HasProto
-	// HasOwnProperty: the key "hasOwnProperty", which hides the method of that name.
+	// HasOwnProperty marks the key "hasOwnProperty", which hides the method of that name.
 	HasOwnProperty
-	// HasPlaceholder: the key "_placeholder" with the value true, which stands for an
-	// attachment of a packet with binary data.
+	// HasPlaceholder marks the key "_placeholder" with the value true, which represents an attachment of a packet with
+	// binary data.
 	HasPlaceholder
-	// HasOddKey: a key that is binary data, an extension value, an array or a map, which
-	// JavaScript turns into whatever text its methods make.
+	// HasOddKey marks a key that is binary data, an extension value, an array or a map. JavaScript converts it to text
+	// by its methods.
 	HasOddKey
-	// HasOddExt: an extension value of type -1 that is no date. notepack.io 3 reads 12
-	// bytes of it, whatever its length.
+	// HasOddExt marks an extension value of type -1 that is no date. notepack.io 3 reads 12 bytes of it, whatever its
+	// length.
 	HasOddExt
 )
 
-// keyTraits returns the traits of a key and its value, of which value is the first byte.
+// keyTraits returns the traits of a key and its value. value is the first byte of the value.
 func keyTraits[T string | []byte](key T, value byte) Traits {
 	switch string(key) {
 	case "__proto__":
@@ -53,11 +52,11 @@ func extTraits(e Ext) Traits {
 	return HasBinary
 }
 
-// isKey reports whether a key of the kind becomes the same text everywhere.
+// isKey reports whether a key of this kind becomes the same text everywhere.
 func isKey(k Kind) bool { return k == String || k == Int || k == Float || k == Bool || k == Nil }
 
-// Binaries returns how many values in b, which Check has accepted, have HasBinary: as many
-// attachments a packet of it has.
+// Binaries returns the number of values with HasBinary in b, which Check has accepted. A packet of b has that many
+// attachments.
 func Binaries(b []byte) (n int) {
 	r := NewReader(b)
 	for r.Len() > 0 {
@@ -79,8 +78,8 @@ func Binaries(b []byte) (n int) {
 	return n
 }
 
-// FindBinary returns where in b, which Check has accepted, the first value is that has
-// HasBinary and so many of them before it. Without one the path is nil.
+// FindBinary returns the path to the value with HasBinary that has before others before it, in b, which Check has
+// accepted. Without one the path is nil.
 func FindBinary(b []byte, before int) (path []any) {
 	r := NewReader(b)
 	f := finder{r: &r, traits: HasBinary, spare: before}
@@ -88,9 +87,8 @@ func FindBinary(b []byte, before int) (path []any) {
 	return f.path
 }
 
-// Find returns where in b, which Check has accepted, a value has one of the traits: the
-// indexes of arrays (int) and the keys of maps (string) on the way to it, that of the trait
-// itself last. found is that trait; zero if there is none.
+// Find returns the path to a value with one of the traits in b, which Check has accepted. The path has indexes of
+// arrays (int) and keys of maps (string), that of the value last. found is the trait, or zero.
 func Find(b []byte, traits Traits) (path []any, found Traits) {
 	r := NewReader(b)
 	f := finder{r: &r, traits: traits}
@@ -103,10 +101,10 @@ type finder struct {
 	traits Traits
 	path   []any
 	found  Traits
-	spare  int // so many are passed over
+	spare  int // number of matches to skip
 }
 
-// value passes over one value; false once a trait is found.
+// value visits one value. It returns false once a trait is found.
 func (f *finder) value() bool {
 	start := f.r.off
 	switch f.r.Kind() {
@@ -151,7 +149,7 @@ func (f *finder) entry() bool {
 	return f.within(key)
 }
 
-// within passes over the value at one more step of the path.
+// within visits the value at one more step of the path.
 func (f *finder) within(step any) bool {
 	f.path = append(f.path, step)
 	if !f.value() {
@@ -161,7 +159,7 @@ func (f *finder) within(step any) bool {
 	return true
 }
 
-// pass notes a trait; false if it is one of those searched.
+// pass visits a trait. It returns false if the search wants it.
 func (f *finder) pass(t Traits) bool {
 	switch {
 	case f.found != 0 || t&f.traits == 0:

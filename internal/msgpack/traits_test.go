@@ -20,8 +20,8 @@ type embedding struct {
 	Own int `json:"hasOwnProperty,omitempty"`
 }
 
-// TestKeyTraits checks that the encoder notices what Check finds in its result, and that
-// Find says where it is.
+// TestKeyTraits checks that the encoder detects the same traits as Check in its result, and that Find returns their
+// paths.
 func TestKeyTraits(t *testing.T) {
 	type m = map[string]any
 	for _, c := range []struct {

@@ -14,24 +14,21 @@ import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
 
-// Raw is a value that is encoded already. AppendValue checks its structure and
-// copies it.
+// Raw is an encoded value. AppendValue checks its structure and copies it.
 type Raw []byte
 
-// AppendValue appends a Go value, in the shape that encoding/json would give it:
-// structs by their json tags (a name, "-", omitempty, omitzero, string), embedded
-// structs, maps with sorted keys, json.Marshaler and encoding.TextMarshaler, nil
-// pointers, slices and maps as nil. It differs where MessagePack can do more:
+// AppendValue appends a Go value, in the shape of encoding/json: structs by their json tags (a name, "-", omitempty,
+// omitzero, string), embedded structs, maps with sorted keys, json.Marshaler and encoding.TextMarshaler, nil pointers,
+// slices and maps as nil. It differs where MessagePack can do more:
 //
 //   - []byte and byte arrays are binary data.
-//   - time.Time is a date; it must be one that JavaScript can hold.
-//   - Numbers are written as AppendNumber does, NaN and infinities as they are.
-//   - Raw and Ext are written as they are.
+//   - time.Time is a date; it must be one that JavaScript can represent.
+//   - Numbers are written like AppendNumber, NaN and infinities unchanged.
+//   - Raw and Ext are written unchanged.
 //
-// Strings must be valid UTF-8. The traits are those that Check finds in out, at a depth
-// that leaves room for an envelope. The error is a *ValueError, also for functions,
-// channels, complex numbers and what is nested deeper than ValueDepth, as cyclic values
-// are; dst is then returned as it was.
+// Strings must be valid UTF-8. The traits are those that Check finds in out, at a depth that leaves room for an
+// envelope. The error is a *ValueError, also for functions, channels, complex numbers and values nested deeper than
+// ValueDepth, such as cyclic ones. dst is then returned unchanged.
 func AppendValue(dst []byte, v any) (out []byte, traits Traits, err error) {
 	e := encoder{dst: dst}
 	if err := e.any(v, envelope); err != nil {
@@ -105,25 +102,25 @@ func (e *encoder) bytes(v []byte) {
 	e.dst = AppendBytes(e.dst, v)
 }
 
-// check notes the traits of what was appended from start on.
+// check records the traits of the bytes appended from start on.
 func (e *encoder) check(start, depth int) error {
 	traits, err := Check(e.dst[start:], depth)
 	e.traits |= traits
 	return err
 }
 
-// key encodes the key of a map, and at is where its value will begin.
+// key encodes the key of a map. at is the offset of its value.
 func (e *encoder) key(k string) (at int, err error) {
 	err = e.string(k)
 	return len(e.dst), err
 }
 
-// entry notes the traits of a key whose value was encoded.
+// entry records the traits of a key whose value was encoded.
 func (e *encoder) entry(k string, at int) { e.traits |= keyTraits(k, e.dst[at]) }
 
 func (e *encoder) time(t time.Time) error {
 	if sec := t.Unix(); sec < -maxDate/1000 || sec > maxDate/1000 || t.UnixMilli() > maxDate {
-		return refuse(t, "no date of JavaScript")
+		return refuse(t, "not a date of JavaScript")
 	}
 	e.dst = AppendTime(e.dst, t)
 	return nil
@@ -144,7 +141,7 @@ func (e *encoder) raw(v Raw, depth int) error {
 }
 
 func (e *encoder) number(n json.Number) error {
-	if n == "" { // zero, to encoding/json
+	if n == "" { // encoding/json treats it as zero
 		n = "0"
 	}
 	v, err := jsonscan.Parse([]byte(n))
@@ -155,7 +152,7 @@ func (e *encoder) number(n json.Number) error {
 	return nil
 }
 
-// json encodes JSON text, which v stands for.
+// json encodes JSON text, the encoding of v.
 func (e *encoder) json(v any, text []byte, err error, depth int) error {
 	if err == nil && text == nil {
 		text = []byte("null")
@@ -165,7 +162,7 @@ func (e *encoder) json(v any, text []byte, err error, depth int) error {
 		e.dst, err = fromJSON(e.dst, text, MaxDepth-depth)
 	}
 	if err != nil {
-		return &ValueError{Type: fmt.Sprintf("%T", v), Reason: "no valid JSON", Err: err}
+		return &ValueError{Type: fmt.Sprintf("%T", v), Reason: "not valid JSON", Err: err}
 	}
 	return e.check(start, depth)
 }
@@ -223,7 +220,7 @@ var (
 	timePointer   = reflect.TypeFor[*time.Time]()
 )
 
-// value encodes by reflection what the types of any do not cover.
+// value encodes by reflection the types that any does not cover.
 func (e *encoder) value(v reflect.Value, depth int) error {
 	switch k := v.Kind(); {
 	case (k == reflect.Pointer || k == reflect.Interface) && v.IsNil():
@@ -260,13 +257,12 @@ func (e *encoder) value(v reflect.Value, depth int) error {
 	case reflect.Struct:
 		return e.record(v, depth)
 	default:
-		return refuse(v.Interface(), "no such thing on the wire")
+		return refuse(v.Interface(), "no such type on the wire")
 	}
 	return nil
 }
 
-// widen returns the number that f is in writing, as encoding/json writes it: 0.1 and not
-// 0.10000000149011612.
+// widen returns the number that encoding/json writes for f: 0.1 and not 0.10000000149011612.
 func widen(f float32) float64 {
 	var buf [32]byte
 	wide, err := strconv.ParseFloat(string(strconv.AppendFloat(buf[:0], float64(f), 'g', -1, 32)), 64)
@@ -276,7 +272,7 @@ func widen(f float32) float64 {
 	return wide
 }
 
-// special encodes values of types that say themselves, or that we know, how.
+// special encodes values of types with their own encoding, or that this package knows.
 func (e *encoder) special(v reflect.Value, depth int) (done bool, err error) {
 	t := v.Type()
 	if k := t.Kind(); t.PkgPath() == "" && k != reflect.Pointer && k != reflect.Struct {
@@ -286,7 +282,7 @@ func (e *encoder) special(v reflect.Value, depth int) (done bool, err error) {
 	case timeType, reflect.TypeFor[Raw](), reflect.TypeFor[Ext](), reflect.TypeFor[json.Number](), reflect.TypeFor[json.RawMessage]():
 		return true, e.any(v.Interface(), depth)
 	case timePointer:
-		return false, nil // a date, not the text that its methods make
+		return false, nil // a date, not the text of its methods
 	}
 	if m, ok := methods(v, jsonMarshaler); ok {
 		m := m.(json.Marshaler)
@@ -303,8 +299,7 @@ func (e *encoder) special(v reflect.Value, depth int) (done bool, err error) {
 	return false, nil
 }
 
-// methods returns v, or its address if that has the methods, as an interface's
-// dynamic value.
+// methods returns v, or its address if that has the methods of iface, as an interface's dynamic value.
 func methods(v reflect.Value, iface reflect.Type) (any, bool) {
 	t := v.Type()
 	if t.Implements(iface) {
@@ -402,5 +397,5 @@ func mapKey(k reflect.Value) (string, error) {
 	case k.CanUint():
 		return strconv.FormatUint(k.Uint(), 10), nil
 	}
-	return "", refuse(k.Interface(), "no type for keys")
+	return "", refuse(k.Interface(), "not a type for keys")
 }

@@ -51,7 +51,7 @@ type (
 		Ptr     **int          `json:"ptr"`
 	}
 	Deep struct {
-		A     int // hidden by inner's? Both are one level down: neither counts.
+		A     int // inner's A is on the same level: neither counts
 		C     float32
 		Outer int `json:"outer"`
 	}
@@ -66,7 +66,7 @@ func (v *pointerJSON) MarshalJSON() ([]byte, error) { return []byte(`"by pointer
 func (v text) MarshalText() ([]byte, error)         { return []byte("text " + v.s), nil }
 func (v *pointerText) MarshalText() ([]byte, error) { return []byte("text " + v.s), nil }
 
-// What holds no bytes and dates must have the shape that encoding/json gives it.
+// Values without bytes and dates must have the shape of encoding/json.
 func TestAppendValueLikeEncodingJSON(t *testing.T) {
 	n := 7
 	p := &n
@@ -209,7 +209,7 @@ type (
 func (badJSON) MarshalJSON() ([]byte, error) { return nil, errBad }
 func (badText) MarshalText() ([]byte, error) { return nil, errBad }
 
-// Another implementation must read what we write as the same value.
+// Another implementation must read our output as the same value.
 func TestAppendValueAgainstOracle(t *testing.T) {
 	v := map[string]any{
 		"int": int64(-70000), "float": 1.5, "str": strings.Repeat("x", 300), "bin": []byte{1, 2, 3}, "nil": nil, "t": true,
@@ -222,7 +222,7 @@ func TestAppendValueAgainstOracle(t *testing.T) {
 	assert.Equal(t, normal(any(v)), normal(want), "oracle reads %v\nDecode reads", got)
 }
 
-// normal makes integers of all widths int64.
+// normal converts integers of all widths to int64.
 func normal(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -246,7 +246,7 @@ func normal(v any) any {
 	return v
 }
 
-// The rules by which fields appear or not must be those of encoding/json.
+// The rules for which fields appear must be those of encoding/json.
 func TestFieldsLikeEncodingJSON(t *testing.T) {
 	type Twice struct{ X, Y int }
 	type A struct {
@@ -268,7 +268,7 @@ func TestFieldsLikeEncodingJSON(t *testing.T) {
 		struct {
 			A
 			B
-		}{}, // Twice comes twice: its fields cancel out
+		}{}, // Twice occurs twice: its fields cancel out
 		struct {
 			Twice
 			Tagged

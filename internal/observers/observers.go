@@ -1,4 +1,4 @@
-// Package observers has several observers called as one.
+// Package observers combines several observers into one.
 package observers
 
 import (
@@ -10,15 +10,14 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Set has an observer for each kind of event, nil where none wants it.
+// Set has an observer for each kind of event, or nil.
 type Set struct {
 	Publish, Deliver, Request, Serve, Drop, Link, Node observe.Observer
 	Unwanted                                           bool
 }
 
-// Of sorts observers by the events that they want. If several want the same, panicked is
-// called for those of their methods that panic; a single one is for the caller to guard.
-// ok is false if one is nil.
+// Of sorts observers by the events that they want. If several want the same event, panicked is called for a method
+// that panics; for a single observer the caller must recover. ok is false if an observer is nil.
 func Of(list []observe.Observer, panicked func(what string, v any)) (s Set, ok bool) {
 	if slices.Contains(list, nil) {
 		return s, false
@@ -66,7 +65,7 @@ type several struct {
 	list     []observe.Observer
 }
 
-// begin calls a Start method of each and returns what they left in state.
+// begin calls a Start method of each observer, and returns their states in state.
 func (s *several) begin(ctx context.Context, what string, state *any, start func(observe.Observer, context.Context) context.Context) context.Context {
 	states := make([]any, len(s.list))
 	for i, o := range s.list {
@@ -82,7 +81,7 @@ func (s *several) begin(ctx context.Context, what string, state *any, start func
 	return ctx
 }
 
-// each calls another method of each with the state that its Start method left.
+// each calls another method of each observer, with the state of its Start method.
 func (s *several) each(what string, state *any, call func(observe.Observer)) {
 	states, _ := (*state).([]any)
 	for i, o := range s.list {

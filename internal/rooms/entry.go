@@ -2,26 +2,24 @@ package rooms
 
 import "sync/atomic"
 
-// Entry is what a registry keeps of one member.
+// Entry is the registry's record of one member.
 //
-// The registry's lock guards all fields but Member, state and calls.
+// The registry's lock guards all fields except Member, state and calls.
 type Entry[M any] struct {
-	// Member never changes. It stands beside state, in one cache line: fan-outs read
-	// both without the lock.
+	// Member never changes. It shares a cache line with state, because fan-outs read both without the lock.
 	Member M
 	state  atomic.Uint32
 	calls  atomic.Uint32
 
-	out   bool               // left the room of its own id
+	out   bool               // has left the room of its own id
 	pos   int32              // in Registry.all
 	id    string             // never changes
 	in    []slot[M]          // memberships
-	index map[*room[M]]int32 // place in `in`, once there are more than indexAbove
+	index map[*room[M]]int32 // index in `in`, once it has more than indexAbove rooms
 }
 
-// Embed is an Entry that a member embeds by value: the registry uses it in place of one of
-// its own, which saves memory, and a cache miss for each message. Its zero value is ready
-// for use.
+// Embed is an Entry that a member embeds by value. The registry uses it in place of an entry of its own, which saves
+// memory, and a cache miss for each message. Its zero value is ready for use.
 type Embed[M any] struct{ entry Entry[M] }
 
 // embedder is a member that embeds an Embed.
@@ -40,8 +38,8 @@ func LacksEntry[M any](m M) (lacks bool) {
 	return false
 }
 
-// newEntry returns the entry that the member embeds, unless that is in use: a member may
-// be in several registries, or be added again while something holds its old entry.
+// newEntry returns the entry that the member embeds, unless it is in use: a member may be in several registries, or be
+// added again while its old entry is still referenced.
 func newEntry[M any](m M, id string) *Entry[M] {
 	e := new(Entry[M])
 	if own, ok := any(m).(embedder[M]); ok {
@@ -53,40 +51,38 @@ func newEntry[M any](m M, id string) *Entry[M] {
 	return e
 }
 
-// Bits of state. stalled is added once for each call of the member that does not return.
+// Bits of state. stalled is added once for each call of the member that has not returned in time.
 const (
 	gone    = 1
 	stalled = 2
 )
 
-// Bits of calls. muted is added once for each call of Describe that does not return.
+// Bits of calls. muted is added once for each call of Describe that has not returned in time.
 const (
-	taken = 1 // an embedded entry: it is, or was, in a registry
+	taken = 1 // an embedded entry is, or was, in a registry
 	muted = 2
 )
 
 // ID returns the member's id.
 func (e *Entry[M]) ID() string { return e.id }
 
-// Ready reports whether the member takes messages: it is registered, and all calls of it
-// return in time.
+// Ready reports whether the member receives messages: it is registered, and no call of it is stalled.
 func (e *Entry[M]) Ready() bool { return e.state.Load() == 0 }
 
 // Gone reports whether the member was removed.
 func (e *Entry[M]) Gone() bool { return e.state.Load()&gone != 0 }
 
-// Stall records that a call of the member does not return.
+// Stall records that a call of the member did not return in time.
 func (e *Entry[M]) Stall() { e.state.Add(stalled) }
 
 // Unstall records that such a call has returned.
 func (e *Entry[M]) Unstall() { e.state.Add(^uint32(stalled - 1)) }
 
-// Mute records that a call of Describe does not return. It reports whether that is the
-// first.
+// Mute records that a call of Describe did not return in time. It reports whether that is the first.
 func (e *Entry[M]) Mute() (first bool) { return e.calls.Add(muted)&^taken == muted }
 
-// Unmute records that such a call has returned. It may come before its Mute.
+// Unmute records that such a call has returned. It may be called before its Mute.
 func (e *Entry[M]) Unmute() { e.calls.Add(^uint32(muted - 1)) }
 
-// Muted reports whether a call of Describe does not return.
+// Muted reports whether a call of Describe is late.
 func (e *Entry[M]) Muted() bool { return e.calls.Load()&^taken != 0 }

@@ -5,22 +5,22 @@ import (
 	"sync/atomic"
 )
 
-// Registry holds the members of one server and the rooms they are in. Namespaces of
-// several nodes may share one. All methods are safe for concurrent use.
+// Registry holds the members of one server and their rooms. Namespaces of several nodes may share one. All methods are
+// safe for concurrent use.
 //
-// Every member is in the room of its own id, without that room being stored.
+// Every member is in the room of its own id, which is not stored.
 type Registry[M any] struct {
 	mu      sync.RWMutex
 	members map[string]*Entry[M]
 	rooms   map[string]*room[M]
-	all     []*Entry[M] // every member; Entry.pos is its place
+	all     []*Entry[M] // every member; Entry.pos is its index
 
-	// size is len(all). A node without members, which only sends, finds out without
-	// the lock that a message selects no local member.
+	// size is len(all). A node without members, which only sends, learns from it without the lock that a message
+	// selects no local member.
 	size atomic.Int64
 }
 
-// slot is one membership: the room, and where in the room's list the entry stands.
+// slot is one membership: the room, and the entry's index in the room's list.
 type slot[M any] struct {
 	room *room[M]
 	pos  int32
@@ -28,10 +28,10 @@ type slot[M any] struct {
 
 type room[M any] struct {
 	name string
-	list []*Entry[M] // order means nothing
+	list []*Entry[M] // in no order
 }
 
-// Up to this many rooms a member's memberships are searched one by one.
+// Up to this many rooms a member's memberships are searched linearly.
 const indexAbove = 24
 
 // New returns an empty registry.
@@ -39,15 +39,15 @@ func New[M any]() *Registry[M] {
 	return &Registry[M]{members: make(map[string]*Entry[M]), rooms: make(map[string]*room[M])}
 }
 
-// Len returns how many members there are.
+// Len returns the number of members.
 func (r *Registry[M]) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.all)
 }
 
-// Counts returns how many members there are, and how many rooms they have joined
-// together, without those of their own ids.
+// Counts returns the number of members, and the number of rooms that they have joined, without the rooms of their own
+// ids.
 func (r *Registry[M]) Counts() (members, rooms int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -65,8 +65,7 @@ func (r *Registry[M]) Member(id string) (m M, ok bool) {
 	return e.Member, true
 }
 
-// RoomsOf returns the rooms of a local member, its own id's first, and false if
-// there is no such member.
+// RoomsOf returns the rooms of a local member, its own id's first, and false if the member does not exist.
 func (r *Registry[M]) RoomsOf(id string) ([]string, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -77,8 +76,7 @@ func (r *Registry[M]) RoomsOf(id string) ([]string, bool) {
 	return e.names(), true
 }
 
-// Names returns all rooms that have local members, those of the members' own ids
-// among them, in no order.
+// Names returns all rooms that have local members, including those of the members' own ids, in no order.
 func (r *Registry[M]) Names() []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -90,14 +88,14 @@ func (r *Registry[M]) Names() []string {
 		if e.out {
 			continue
 		}
-		if _, twice := r.rooms[e.id]; !twice { // somebody else joined it as well
+		if _, twice := r.rooms[e.id]; !twice { // another member has joined it too
 			names = append(names, e.id)
 		}
 	}
 	return names
 }
 
-// Add registers a member; false if its id is taken.
+// Add registers a member. It returns false if the id is taken.
 func (r *Registry[M]) Add(m M, id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,7 +110,7 @@ func (r *Registry[M]) Add(m M, id string) bool {
 	return true
 }
 
-// Remove forgets a member; false if there is none.
+// Remove removes a member. It returns false if the member does not exist.
 func (r *Registry[M]) Remove(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,7 +131,7 @@ func (r *Registry[M]) Remove(id string) bool {
 	return true
 }
 
-// Join puts a member into rooms; false if there is no such member.
+// Join puts a member into rooms. It returns false if the member does not exist.
 func (r *Registry[M]) Join(id string, names []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,8 +150,7 @@ func (r *Registry[M]) joinEntry(e *Entry[M], names []string) {
 		}
 		rm := r.rooms[name]
 		if rm == nil {
-			// Names may share memory with a whole received message; the room
-			// outlives it.
+			// Names may share memory with a whole received message, which the room outlives.
 			rm = &room[M]{name: string([]byte(name))}
 			r.rooms[rm.name] = rm
 		} else if e.has(rm) {
@@ -172,7 +169,7 @@ func (r *Registry[M]) joinEntry(e *Entry[M], names []string) {
 	}
 }
 
-// Leave takes a member out of rooms; false if there is no such member.
+// Leave takes a member out of rooms. It returns false if the member does not exist.
 func (r *Registry[M]) Leave(id string, names []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -211,8 +208,7 @@ func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 	}
 }
 
-// drop takes the entry at a slot out of the room's list, and the room away if it
-// was the last.
+// drop removes the entry at a slot from the room's list, and the room if it is empty.
 func (r *Registry[M]) drop(s slot[M]) {
 	rm := s.room
 	last := rm.list[len(rm.list)-1]
@@ -225,8 +221,7 @@ func (r *Registry[M]) drop(s slot[M]) {
 	}
 }
 
-// shrink cuts the last element off and gives memory back once three quarters of it
-// lie idle.
+// shrink removes the last element, and releases memory once three quarters of it are unused.
 func shrink[M any](list []*Entry[M]) []*Entry[M] {
 	n := len(list) - 1
 	list[n] = nil
@@ -265,8 +260,8 @@ func (e *Entry[M]) names() []string {
 	return names
 }
 
-// Holds reports whether a local member is in the room. It is the whole cost of a
-// message for a room that nobody here is in.
+// Holds reports whether a local member is in the room. This is the whole cost of a message for a room without local
+// members.
 func (r *Registry[M]) Holds(name string) bool {
 	if r.size.Load() == 0 {
 		return false

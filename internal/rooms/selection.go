@@ -2,17 +2,16 @@ package rooms
 
 import "slices"
 
-// Selection is a list of entries found for a message, with the scratch space to
-// Find them. It is reused, so that selecting allocates nothing.
+// Selection is a list of entries selected for a message, with scratch space. It is reused, so that selecting allocates
+// nothing.
 type Selection[M any] struct {
-	// List of the entries found, each once.
+	// List has the selected entries, each once.
 	List   []*Entry[M]
 	except []place[M]
 	seen   []place[M]
 }
 
-// place is a room name looked up: the stored room, and the member whose own room it
-// is; either may be nil.
+// place is a resolved room name: the stored room, and the member whose own room it is. Either may be nil.
 type place[M any] struct {
 	room *room[M]
 	own  *Entry[M]
@@ -39,9 +38,8 @@ func anyHas[M any](places []place[M], e *Entry[M]) bool {
 	return false
 }
 
-// Find fills s.List with the members in any of rooms (all members if it is empty)
-// that are in none of except, each once. The list is a snapshot: no lock is held
-// when it returns.
+// Find fills s.List with the members in any of rooms (all members if it is empty) that are in none of except, each
+// once. The list is a snapshot: no lock is held when Find returns.
 func (s *Selection[M]) Find(r *Registry[M], rooms, except []string) {
 	if r.size.Load() == 0 {
 		s.List = s.List[:0]
@@ -54,8 +52,8 @@ func (s *Selection[M]) Find(r *Registry[M], rooms, except []string) {
 
 func (s *Selection[M]) findLocked(r *Registry[M], rooms, except []string) {
 	s.List, s.except, s.seen = s.List[:0], s.except[:0], s.seen[:0]
-	// A name that is given many times costs little, and names without members
-	// nothing: the lists are no longer than there are rooms here.
+	// A repeated name costs little, and a name without members nothing: the lists are no longer than the number of
+	// local rooms.
 	for _, name := range except {
 		if p := r.place(name); p != (place[M]{}) && !slices.Contains(s.except, p) {
 			s.except = append(s.except, p)
@@ -80,7 +78,7 @@ func (s *Selection[M]) findLocked(r *Registry[M], rooms, except []string) {
 	}
 }
 
-// FindID fills s.List with the one member of that id; false if there is none.
+// FindID fills s.List with the member of that id. It returns false if the member does not exist.
 func (s *Selection[M]) FindID(r *Registry[M], id string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -104,9 +102,8 @@ func (s *Selection[M]) take(list []*Entry[M]) {
 	}
 }
 
-// Above this many entries a selection's memory is given back after use rather than
-// kept for the next: one broadcast to a million members should not cost 8 MB for
-// ever. Below, reuse makes fan-out free of allocations. The same for lists of rooms.
+// Above this many entries a selection's memory is released after use: one broadcast to a million members should not
+// cost 8 MB for ever. Below, reuse makes fan-out free of allocations. The same holds for lists of rooms.
 const (
 	keepEntries = 1 << 18
 	keepPlaces  = 1 << 10
@@ -129,19 +126,18 @@ func (s *Selection[M]) Reset() {
 	clear(s.seen)
 }
 
-// JoinSelected puts the members that rooms and except select into targets, and returns how
-// many there were.
+// JoinSelected puts the members that rooms and except select into targets, and returns their number.
 func (r *Registry[M]) JoinSelected(rooms, except, targets []string) int {
 	return r.changeSelected(rooms, except, func(e *Entry[M]) { r.joinEntry(e, targets) })
 }
 
-// LeaveSelected takes them out of targets.
+// LeaveSelected takes these members out of targets.
 func (r *Registry[M]) LeaveSelected(rooms, except, targets []string) int {
 	return r.changeSelected(rooms, except, func(e *Entry[M]) { r.leaveEntry(e, targets) })
 }
 
-// changeSelected changes the members that rooms and except select under one lock, so
-// that no other change comes between, and returns how many there were.
+// changeSelected changes the members that rooms and except select under one lock, so that no other change comes
+// between, and returns their number.
 func (r *Registry[M]) changeSelected(rooms, except []string, change func(*Entry[M])) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +149,7 @@ func (r *Registry[M]) changeSelected(rooms, except []string, change func(*Entry[
 	return len(s.List)
 }
 
-// FindDetail is Find, and returns the rooms of each member found.
+// FindDetail is Find, and returns the rooms of each selected member.
 func (s *Selection[M]) FindDetail(r *Registry[M], rooms, except []string) [][]string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -165,5 +161,5 @@ func (s *Selection[M]) FindDetail(r *Registry[M], rooms, except []string) [][]st
 	return names
 }
 
-// Places returns how many names the last selection looked up.
+// Places returns the number of names that the last selection resolved.
 func (s *Selection[M]) Places() int { return len(s.seen) + len(s.except) }

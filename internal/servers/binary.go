@@ -23,20 +23,19 @@ func Binary(tb testing.TB, name string) string {
 	return path
 }
 
-// Missing ends a test that cannot run because something is not on this machine: it is
-// skipped with a line that begins with "SKIPPED-SERVER:" or, where everything must be
-// run, failed.
+// Missing ends a test that needs something that this machine does not have. The test is skipped with a line that
+// begins with "SKIPPED-SERVER:" or, where everything must run, fails.
 func Missing(tb testing.TB, what string, err error) {
 	tb.Helper()
 	if os.Getenv("CI") != "" || os.Getenv(EnvRequire) != "" {
 		tb.Fatalf("no %s: %v", what, err)
 	}
-	// A line of its own, which no file name precedes, for whoever sums up a run.
+	// A line of its own, without a file name, for summaries of a run.
 	fmt.Printf("SKIPPED-SERVER: %s: %s: %v\n", tb.Name(), what, err)
 	tb.Skipf("SKIPPED-SERVER: %s: %v", what, err)
 }
 
-// FreePort returns a loopback port that nobody listens on; see child.FreePort.
+// FreePort returns a free loopback port; see child.FreePort.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
 	port, err := child.FreePort()

@@ -11,15 +11,14 @@ import (
 // clusterSlots is the number of slots of every Redis Cluster.
 const clusterSlots = 16384
 
-// RedisCluster is a Redis Cluster of three masters and what AddNode added. It goes on
-// working for pub/sub when a node is away: full coverage is not required.
+// RedisCluster is a Redis Cluster of three masters and the nodes of AddNode. Pub/sub works while a node is down: full
+// coverage is not required.
 type RedisCluster struct {
 	Nodes [3]*Redis
 	Added []*Redis
 }
 
-// StartRedisCluster starts three nodes, makes a cluster of them and waits until
-// each of them sees it whole.
+// StartRedisCluster starts three nodes, makes a cluster of them and waits until each of them sees all others.
 func StartRedisCluster(tb testing.TB) *RedisCluster {
 	tb.Helper()
 	c := &RedisCluster{}
@@ -55,7 +54,7 @@ func startNode(tb testing.TB) *Redis {
 func (c *RedisCluster) AddNode(tb testing.TB, master *Redis) *Redis {
 	tb.Helper()
 	n := startNode(tb)
-	for _, other := range c.all() { // all, so as not to wait for gossip
+	for _, other := range c.all() { // all nodes, to avoid waiting for gossip
 		n.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(other.port), other.busPort())
 	}
 	c.Added = append(c.Added, n)
@@ -99,7 +98,7 @@ func (c *RedisCluster) Addrs() []string {
 	return addrs
 }
 
-// WaitWhole waits until every node sees all the others, and all slots served.
+// WaitWhole waits until every node sees all the others, and all slots are served.
 func (c *RedisCluster) WaitWhole(tb testing.TB) {
 	tb.Helper()
 	await(tb, "whole", c.whole)
@@ -118,8 +117,7 @@ func (c *RedisCluster) whole(ctx context.Context) error {
 				return fmt.Errorf("%s: no %s", n.Addr(), want)
 			}
 		}
-		// Messages travel between nodes on links that may come up later than the
-		// state says: wait for one in each direction to both others.
+		// Links between nodes may come up later than the state reports: wait for one in each direction to both others.
 		links, err := n.do(ctx, "CLUSTER", "LINKS")
 		if err != nil {
 			return err

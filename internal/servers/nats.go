@@ -18,16 +18,16 @@ import (
 	"github.com/crossroom/crossroom/internal/child"
 )
 
-// NATSOptions say how a nats-server is started. The zero value is a plain server.
+// NATSOptions configure a nats-server. The zero value is a plain server.
 type NATSOptions struct {
-	// User and Password that clients have to give; empty means none are asked for.
+	// User and Password that clients must send; empty means none.
 	User, Password string
-	// TLS makes it listen with TLS only, with a certificate for 127.0.0.1 and
-	// localhost from a certificate authority made for this test.
+	// TLS makes the server listen with TLS only, with a certificate for 127.0.0.1 and localhost from a certificate
+	// authority made for this test.
 	TLS bool
 	// MaxPayload in bytes; zero means the server's default, 1 MiB.
 	MaxPayload int
-	// Config is further text of the configuration file, such as permissions.
+	// Config is additional text of the configuration file, such as permissions.
 	Config string
 }
 
@@ -35,15 +35,14 @@ type NATSOptions struct {
 type NATS struct {
 	*Server
 	opts    NATSOptions
-	cluster string // further text of the configuration file
+	cluster string // additional text of the configuration file
 	file    string // the configuration file
 	user    *url.Userinfo
 	certs   certificates
 	monitor int // port
 }
 
-// StartNATS starts a nats-server on a free port and waits until it answers. nil
-// options mean the zero NATSOptions.
+// StartNATS starts a nats-server on a free port and waits until it responds. nil options mean the zero NATSOptions.
 func StartNATS(tb testing.TB, opts *NATSOptions) *NATS {
 	tb.Helper()
 	n := newNATS(tb, opts, "")
@@ -51,8 +50,7 @@ func StartNATS(tb testing.TB, opts *NATSOptions) *NATS {
 	return n
 }
 
-// newNATS prepares a nats-server without starting it. cluster is further
-// configuration.
+// newNATS prepares a nats-server without starting it. cluster is additional configuration.
 func newNATS(tb testing.TB, opts *NATSOptions, cluster string) *NATS {
 	tb.Helper()
 	if opts == nil {
@@ -62,7 +60,7 @@ func newNATS(tb testing.TB, opts *NATSOptions, cluster string) *NATS {
 		Server: newServer(tb, "nats-server", Binary(tb, "nats-server"), FreePort(tb)),
 		opts:   *opts, cluster: cluster, monitor: FreePort(tb),
 	}
-	for n.monitor == n.port { // both were free, after all
+	for n.monitor == n.port { // both were free, so they may be equal
 		n.monitor = FreePort(tb)
 	}
 	if opts.User != "" {
@@ -100,9 +98,8 @@ func (n *NATS) configure() error {
 	return os.WriteFile(n.file, []byte(conf.String()), 0o600)
 }
 
-// Reload changes the options of a running server, which keeps its connections, and
-// waits until the server has applied them. It cannot change TLS. It may be called from
-// any goroutine, unlike the other methods.
+// Reload changes the options of a running server, which keeps its connections, and waits until the server has applied
+// them. It cannot change TLS. It may be called from any goroutine, unlike the other methods.
 func (n *NATS) Reload(ctx context.Context, change func(*NATSOptions)) error {
 	loaded := func() (at string, err error) {
 		var about struct {
@@ -156,7 +153,7 @@ func (n *NATS) TLS() *tls.Config {
 	return n.certs.client.Clone()
 }
 
-// Monitor returns what the server says about itself at a path such as "/connz".
+// Monitor queries the server's monitoring endpoint at a path such as "/connz".
 func (n *NATS) Monitor(ctx context.Context, path string, into any) error {
 	text, err := child.Get(ctx, "http://127.0.0.1:"+strconv.Itoa(n.monitor)+path)
 	if err != nil {

@@ -42,15 +42,13 @@ func (c *NATSCluster) URLs() string {
 	return strings.Join(urls, ",")
 }
 
-// WaitWhole waits until every server is connected with all the others, by all of the
-// connections that they use between them.
+// WaitWhole waits until every server has all of its connections to all the others.
 func (c *NATSCluster) WaitWhole(tb testing.TB) {
 	tb.Helper()
 	await(tb, "whole", c.whole)
 }
 
-// routesEach is how many connections two servers have: a pool of three, and one for
-// the system account.
+// routesEach is the number of connections between two servers: a pool of three, and one for the system account.
 const routesEach = 4
 
 func (c *NATSCluster) whole(ctx context.Context) error {

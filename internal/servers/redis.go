@@ -10,16 +10,15 @@ import (
 	"testing"
 )
 
-// RedisOptions say how a redis-server is started. The zero value is a plain server
-// that keeps nothing on disk.
+// RedisOptions configure a redis-server. The zero value is a plain server without persistence.
 type RedisOptions struct {
-	// Password of the default user; empty means none is asked for.
+	// Password of the default user; empty means none.
 	Password string
-	// Users are further users, each in the words of the ACL file after "user", such
-	// as "reader on >secret resetchannels &news +subscribe".
+	// Users are additional users, each in the words of the ACL file after "user", such as "reader on >secret
+	// resetchannels &news +subscribe".
 	Users []string
-	// TLS makes it listen with TLS only, with a certificate for 127.0.0.1 and
-	// localhost from a certificate authority made for this test.
+	// TLS makes the server listen with TLS only, with a certificate for 127.0.0.1 and localhost from a certificate
+	// authority made for this test.
 	TLS bool
 	// Args are appended to the command line, such as "--maxmemory", "10mb".
 	Args []string
@@ -32,8 +31,7 @@ type Redis struct {
 	tls      *tls.Config
 }
 
-// StartRedis starts a redis-server on a free port and waits until it answers. nil
-// options mean the zero RedisOptions.
+// StartRedis starts a redis-server on a free port and waits until it responds. nil options mean the zero RedisOptions.
 func StartRedis(tb testing.TB, opts *RedisOptions) *Redis {
 	tb.Helper()
 	r := newRedis(tb, opts)
@@ -62,8 +60,7 @@ func newRedis(tb testing.TB, opts *RedisOptions) *Redis {
 	}
 	switch {
 	case len(opts.Users) > 0:
-		// requirepass and an ACL file exclude each other, so the default user's
-		// password goes into the file.
+		// requirepass and an ACL file exclude each other, so the default user's password goes into the file.
 		text := "user default on nopass ~* &* +@all\n"
 		if opts.Password != "" {
 			text = "user default on >" + opts.Password + " ~* &* +@all\n"
@@ -87,8 +84,7 @@ func newRedis(tb testing.TB, opts *RedisOptions) *Redis {
 	return r
 }
 
-// URL returns the server's address as a URL that go-redis understands, with the
-// default user's password.
+// URL returns the server's address as a URL for go-redis, with the default user's password.
 func (r *Redis) URL() string {
 	u := url.URL{Scheme: "redis", Host: r.Addr()}
 	if r.tls != nil {
@@ -108,8 +104,8 @@ func (r *Redis) TLS() *tls.Config {
 	return r.tls.Clone()
 }
 
-// Do runs one command as the default user on a connection of its own and returns
-// the answer: a string, an int64, nil or a []any of these.
+// Do runs one command as the default user on a connection of its own and returns the reply: a string, an int64, nil or
+// a []any of these.
 func (r *Redis) Do(args ...string) any {
 	r.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

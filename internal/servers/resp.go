@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// ReplyError is an error that a Redis server answered with, as it stands.
+// ReplyError is an error reply of a Redis server, unchanged.
 type ReplyError string
 
 func (e ReplyError) Error() string { return string(e) }
 
-// exchange opens a connection, runs the commands one after the other and returns
-// the last answer: a string, an int64, nil, a []any, or a ReplyError as the error.
+// exchange opens a connection, runs the commands one after the other and returns the last reply: a string, an int64,
+// nil, a []any, or a ReplyError as the error.
 func exchange(ctx context.Context, addr string, config *tls.Config, commands ...[]string) (any, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "tcp", addr)

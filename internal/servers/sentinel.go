@@ -12,14 +12,14 @@ import (
 // Sentinel is one Redis Sentinel (quorum 1) that watches a master with one replica.
 type Sentinel struct {
 	*Server
-	// Name under which the master is known.
+	// Name of the master in Sentinel.
 	Name string
-	// Master and Replica as they were at the start; a failover swaps their roles.
+	// Master and Replica at the start; a failover swaps their roles.
 	Master, Replica *Redis
 }
 
-// StartSentinel starts a master, its replica and a Sentinel that notices an outage
-// after about half a second, and waits until a failover would work.
+// StartSentinel starts a master, its replica and a Sentinel that notices an outage after about half a second, and
+// waits until a failover would work.
 func StartSentinel(tb testing.TB) *Sentinel {
 	tb.Helper()
 	master := StartRedis(tb, nil)
@@ -40,8 +40,7 @@ func StartSentinel(tb testing.TB) *Sentinel {
 	}
 	s.args = []string{file, "--sentinel"}
 	s.ready = func(ctx context.Context) error {
-		// A replica without a role cannot be promoted, so wait until it is known and
-		// in step with its master.
+		// A replica without a role cannot be promoted, so wait until it is known and in sync with its master.
 		answer, err := exchange(ctx, s.Addr(), nil, []string{"SENTINEL", "REPLICAS", s.Name})
 		if err != nil {
 			return err

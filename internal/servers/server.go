@@ -17,11 +17,11 @@ import (
 	"github.com/crossroom/crossroom/internal/child"
 )
 
-// patience is how long answers and clusters may take.
+// patience limits the wait for responses and clusters.
 const patience = 20 * time.Second
 
-// Server is one child process that listens on one loopback port. Its methods fail
-// the test instead of returning errors, so call them from the test's goroutine.
+// Server is one child process that listens on one loopback port. Its methods fail the test instead of returning
+// errors, so call them on the test's goroutine.
 type Server struct {
 	tb   testing.TB
 	name string
@@ -37,7 +37,7 @@ type Server struct {
 	log   string
 }
 
-// Addr returns the host and port it listens on. They do not change.
+// Addr returns the server's host and port. They do not change.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // Dir returns its working directory.
@@ -76,11 +76,10 @@ func (s *Server) tryStart() error {
 	return nil
 }
 
-// Stop ends the server in good order and waits for it. It does nothing if it does
-// not run.
+// Stop ends the server with SIGTERM and waits for it. It does nothing if the server does not run.
 func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 
-// Kill ends the server at once, as a crash would, and waits for it.
+// Kill ends the server with SIGKILL, like a crash, and waits for it.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
 func (s *Server) end(sig syscall.Signal) {
@@ -91,18 +90,18 @@ func (s *Server) end(sig syscall.Signal) {
 	}
 	c := s.child
 	s.child = nil
-	c.Signal(syscall.SIGCONT) // a frozen process hears only SIGKILL
+	c.Signal(syscall.SIGCONT) // a frozen process handles only SIGKILL
 	c.Signal(sig)
-	_ = c.Finish() // says only that we ended it
+	_ = c.Finish() // the error only reports our signal
 }
 
-// Freeze stops the server: its connections stay, and nothing answers.
+// Freeze stops the server: its connections stay, and it does not respond.
 func (s *Server) Freeze() {
 	s.tb.Helper()
 	s.running().Freeze()
 }
 
-// Thaw ends Freeze.
+// Thaw undoes Freeze.
 func (s *Server) Thaw() {
 	s.tb.Helper()
 	s.running().Signal(syscall.SIGCONT)
@@ -124,15 +123,14 @@ func (s *Server) running() *child.Process {
 	return s.child
 }
 
-// Restart starts the server again on the same port, after Stop or Kill or while it
-// runs, and waits until it is ready.
+// Restart starts the server again on the same port, after Stop or Kill or while it runs, and waits until it is ready.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	s.Stop()
 	s.start()
 }
 
-// Running reports whether the server was started and not ended.
+// Running reports whether the server was started and has not been stopped.
 func (s *Server) Running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +145,7 @@ func (s *Server) Running() bool {
 	}
 }
 
-// Log returns the end of what the server wrote to its standard output and error.
+// Log returns the last lines of the server's standard output and error.
 func (s *Server) Log() string {
 	text, err := os.ReadFile(s.log)
 	if err != nil {
@@ -160,8 +158,7 @@ func (s *Server) Log() string {
 	return string(bytes.TrimSpace(text))
 }
 
-// newServer prepares a server in a temporary directory of its own; the test's
-// Cleanup kills it.
+// newServer prepares a server in a temporary directory of its own. The test's Cleanup kills it.
 func newServer(tb testing.TB, name, bin string, port int) *Server {
 	tb.Helper()
 	dir := tb.TempDir()

@@ -24,7 +24,7 @@ func dial(t *testing.T, addr string) net.Conn {
 	return nc
 }
 
-// ping asks on an open connection and waits for the answer until the deadline.
+// ping sends a request on an open connection and waits for the response until the deadline.
 func ping(nc net.Conn, within time.Duration) error {
 	nc.SetDeadline(time.Now().Add(within))
 	if _, err := fmt.Fprint(nc, "PING\r\n"); err != nil {
@@ -40,7 +40,7 @@ func ping(nc net.Conn, within time.Duration) error {
 	return nil
 }
 
-// life takes a server through pause, death and restart. ask asks it something.
+// life takes a server through freeze, crash and restart. ask sends it a request.
 func life(t *testing.T, srv *servers.Server, ask func(within time.Duration) error) {
 	t.Helper()
 	require.NoError(t, ask(5*time.Second))
@@ -100,8 +100,7 @@ func TestSentinelKnowsTheMaster(t *testing.T) {
 	require.Equal(t, s.Master.Addr(), net.JoinHostPort(got[2], got[4]))
 }
 
-// TestChildrenDieWithTheProcess runs this test binary again as a process that
-// starts a server and is then killed.
+// TestChildrenDieWithTheProcess runs this test binary again as a process that starts a server and is then killed.
 func TestChildrenDieWithTheProcess(t *testing.T) {
 	const env = "CROSSROOM_TEST_ORPHAN"
 	if os.Getenv(env) != "" {
@@ -124,13 +123,13 @@ func TestChildrenDieWithTheProcess(t *testing.T) {
 	}
 	if addr == "" {
 		cmd.Process.Kill()
-		t.Fatal("the process said no address")
+		t.Fatal("the process printed no address")
 	}
 	nc := dial(t, addr)
 	require.NoError(t, ping(nc, 5*time.Second))
 	cmd.Process.Signal(syscall.SIGKILL)
 	cmd.Wait()
-	// The server's end of the connection closes when, and only when, it is gone.
+	// The server's end of the connection closes exactly when the server terminates.
 	nc.SetReadDeadline(time.Now().Add(10 * time.Second))
 	_, err = nc.Read(make([]byte, 1))
 	require.Error(t, err)

@@ -1,10 +1,8 @@
-// Command testsum reads the output of go test -json and prints it for people: one
-// line for each package as it ends, the whole output of what failed, and at the end
-// a summary: every test that was skipped, and why; figures and outcomes that tests gave
-// as attributes; and the table of clauses and brokers from the runs of package
-// conformance. It exits with 1 if anything failed, if nothing ran, or, with -strict, if a
-// test was skipped for want of a server or a broker named in -brokers is not in the
-// table.
+// Command testsum reads the output of go test -json and prints it for people: one line for each package as it ends,
+// the whole output of failures, and a summary. The summary has every skipped test with its reason, figures and
+// outcomes that tests report as attributes, and the table of clauses and brokers from the runs of package conformance.
+// The exit status is 1 if a test failed, if no test ran, or, with -strict, if a test was skipped for lack of a server
+// or a broker named in -brokers is missing from the table.
 package main
 
 import (
@@ -19,8 +17,7 @@ import (
 	"time"
 )
 
-// event is one line of go test -json, as documented by go doc test2json, or of the
-// go command's own build output.
+// event is one line of go test -json, documented by go doc test2json, or of the go command's own build output.
 type event struct {
 	Action     string
 	Package    string
@@ -50,13 +47,12 @@ type summary struct {
 	outcomes       []outcome // output: one line
 }
 
-// serverMark begins the reason of a test that was skipped because a server or a
-// program is not on this machine.
+// serverMark begins the reason of a test that was skipped because this machine lacks a server or a program.
 const serverMark = "SKIPPED-SERVER:"
 
 func main() {
-	strict := flag.Bool("strict", false, "a test skipped for want of a server, and a broker that is not in the table, is a failure")
-	brokers := flag.String("brokers", "", "the `names` of brokers that belong into the table of clauses, with commas")
+	strict := flag.Bool("strict", false, "fail if a test was skipped for lack of a server, or if a broker is missing from the table")
+	brokers := flag.String("brokers", "", "comma-separated `names` of the brokers that the table of clauses must have")
 	flag.Parse()
 	s := newSummary(os.Stdout)
 	s.table.expect(*brokers)
@@ -80,7 +76,7 @@ func (s *summary) read(r io.Reader) error {
 		if len(line) > 0 {
 			var e event
 			if json.Unmarshal(line, &e) != nil || e.Action == "" {
-				s.out.Write(line) // the go command itself has something to say
+				s.out.Write(line) // output of the go command itself
 			} else {
 				s.take(&e)
 			}
@@ -156,7 +152,7 @@ func (s *summary) endPackage(e *event, lines []string) {
 	fmt.Fprintf(s.out, "%s %6.1fs  %s\n", word, e.Elapsed, e.Package)
 }
 
-// attribute takes in what a test says for the summary.
+// attribute records a test attribute for the summary.
 func (s *summary) attribute(e *event) {
 	switch e.Key {
 	case "conformance":
@@ -173,7 +169,7 @@ func (s *summary) attribute(e *event) {
 	}
 }
 
-// print writes the summary and reports whether all is well.
+// print writes the summary and reports whether the run succeeded.
 func (s *summary) print(strict bool) bool {
 	servers := 0
 	if len(s.skipped) > 0 {
@@ -213,7 +209,7 @@ func (s *summary) print(strict bool) bool {
 	for _, list := range []struct {
 		title string
 		lines []string
-	}{{"mutants, and the case that caught each:", s.mutants}, {"outcomes of outages:", outcomes}, {"figures:", s.figures}} {
+	}{{"mutants, and the case that detected each:", s.mutants}, {"outcomes of outages:", outcomes}, {"figures:", s.figures}} {
 		if len(list.lines) > 0 {
 			fmt.Fprintf(s.out, "\n%s\n  %s\n", list.title, strings.Join(list.lines, "\n  "))
 		}
@@ -221,7 +217,7 @@ func (s *summary) print(strict bool) bool {
 	absent := s.table.absent()
 	fmt.Fprintf(s.out, "\n%d packages in %v\n%d passed, %d failed, %d skipped\n",
 		s.packages, time.Since(s.began).Round(100*time.Millisecond), s.passed, s.failed, len(s.skipped))
-	// All that is wrong, so that a failed test does not hide a missing server.
+	// Report all problems, so that a failed test does not hide a missing server.
 	ok := s.failed == 0
 	if s.passed == 0 {
 		ok = false
@@ -233,12 +229,12 @@ func (s *summary) print(strict bool) bool {
 	}
 	if strict && servers > 0 {
 		ok = false
-		fmt.Fprintf(s.out, "%d tests were skipped for want of a server\n", servers)
+		fmt.Fprintf(s.out, "%d tests were skipped for lack of a server\n", servers)
 	}
 	return ok
 }
 
-// reason is what a skipped test said last, without the place where it said so.
+// reason returns the last message of a skipped test, without its file and line.
 func reason(lines []string) string {
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(lines[i])

@@ -44,7 +44,7 @@ func TestSummary(t *testing.T) {
 	}{
 		{"good", good, false, true, "1 passed, 0 failed, 1 skipped"},
 		{"strict", good, true, false, "  SKIPPED-SERVER: no redis-server\n      a: TestGroup/one"},
-		{"strict and bad", good + bad, true, false, "2 tests were skipped for want of a server"},
+		{"strict and bad", good + bad, true, false, "2 tests were skipped for lack of a server"},
 		{"bad", bad, false, false, "broken"},
 		{"nothing", "", false, false, "no test ran"},
 		{"build", `{"ImportPath":"x/a","Action":"build-output","Output":"undefined: y\n"}` + "\n" + `{"ImportPath":"x/a","Action":"build-fail"}`, false, false, "undefined: y"},

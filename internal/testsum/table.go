@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// cell is one attribute of package conformance: what a clause came to on a broker.
+// cell is one attribute of package conformance: the outcome of a clause on a broker.
 type cell struct {
 	Broker, Clause, Text, Outcome string
 	Cases                         int
@@ -19,13 +19,13 @@ type cell struct {
 // table is clauses by brokers.
 type table struct {
 	brokers []string        // in the order of the columns
-	ran     map[string]bool // with at least one clause tried or skipped
+	ran     map[string]bool // with at least one clause tested or skipped
 	clauses []string
 	texts   map[string]string
 	cells   map[[2]string]cell
 }
 
-// expect makes columns that are there whether or not their tests run.
+// expect adds columns for these brokers, also if their tests do not run.
 func (t *table) expect(names string) {
 	for name := range strings.SplitSeq(names, ",") {
 		if name != "" {
@@ -34,7 +34,7 @@ func (t *table) expect(names string) {
 	}
 }
 
-// add takes in one attribute. source is the test that it comes from.
+// add adds one attribute. source is the test that reported it.
 func (t *table) add(source, value string) error {
 	var c cell
 	if err := json.Unmarshal([]byte(value), &c); err != nil {
@@ -46,11 +46,11 @@ func (t *table) add(source, value string) error {
 	if t.cells == nil {
 		t.ran, t.texts, t.cells = make(map[string]bool), make(map[string]string), make(map[[2]string]cell)
 	}
-	// Two tests that call their brokers the same are two columns.
+	// Two tests whose brokers have the same name get two columns.
 	if _, again := t.cells[[2]string{c.Clause, c.Broker}]; again {
 		c.Broker += " of " + source
 	}
-	if c.Outcome != "not run" { // as all are if there was no server
+	if c.Outcome != "not run" { // as all are without a server
 		t.ran[c.Broker] = true
 	}
 	if !slices.Contains(t.brokers, c.Broker) {
@@ -89,10 +89,10 @@ func clauseLess(a, b string) int {
 	return x - y
 }
 
-// words are what the table says for an outcome. What is not there did not run.
+// words are the table's texts for outcomes. A missing outcome did not run.
 var words = map[string]string{"pass": "pass", "pass, in part": "part", "skip": "skip", "fail": "FAIL", "": "–", "not run": "–"}
 
-// print writes the table, and below it why something in it is no pass.
+// print writes the table, followed by the reasons of the cells that did not pass.
 func (t *table) print(out io.Writer) {
 	if len(t.clauses) == 0 {
 		return
@@ -119,9 +119,9 @@ func (t *table) print(out io.Writer) {
 	t.notes(out)
 }
 
-// notes lists what was not tried, by broker and reason.
+// notes lists the skipped cases, by broker and reason.
 func (t *table) notes(out io.Writer) {
-	fmt.Fprintln(out, "\n  part: some cases of the clause could not be tried; skip: none could; –: did not run")
+	fmt.Fprintln(out, "\n  part: some cases of the clause could not run; skip: none could; –: did not run")
 	for _, b := range t.brokers {
 		if slices.Contains(t.absent(), b) {
 			fmt.Fprintf(out, "  %s: the suite did not run\n", b)
@@ -146,7 +146,7 @@ func (t *table) notes(out io.Writer) {
 			}
 		}
 		for _, reason := range reasons {
-			fmt.Fprintf(out, "  %s, %s: %s not tried: %s\n", b, strings.Join(clauses[reason], " "), strings.Join(cases[reason], ", "), reason)
+			fmt.Fprintf(out, "  %s, %s: %s not run: %s\n", b, strings.Join(clauses[reason], " "), strings.Join(cases[reason], ", "), reason)
 		}
 	}
 }

@@ -27,8 +27,8 @@ func TestTable(t *testing.T) {
 	in := stream
 	for _, c := range []cell{
 		{Broker: "memory", Clause: "B10", Text: "Ten.", Outcome: "pass", Cases: 2},
-		{Broker: "memory", Clause: "B2", Text: "Two.", Outcome: "pass, in part", Cases: 1, Skipped: []string{"B02_Slow"}, Reasons: []string{"no power to slow-link"}},
-		{Broker: "memory", Clause: "F1", Text: "A fleet.", Outcome: "skip", Skipped: []string{"F01_Cut"}, Reasons: []string{"no power to interrupt"}},
+		{Broker: "memory", Clause: "B2", Text: "Two.", Outcome: "pass, in part", Cases: 1, Skipped: []string{"B02_Slow"}, Reasons: []string{"lacks the power slow-link"}},
+		{Broker: "memory", Clause: "F1", Text: "A fleet.", Outcome: "skip", Skipped: []string{"F01_Cut"}, Reasons: []string{"lacks the power interrupt"}},
 		{Broker: "redis", Clause: "B2", Text: "Two.", Outcome: "fail", Cases: 1},
 		{Broker: "redis", Clause: "B10", Text: "Ten.", Outcome: "not run"},
 		{Broker: "nats", Clause: "B2", Text: "Two.", Outcome: "not run"},
@@ -36,9 +36,9 @@ func TestTable(t *testing.T) {
 		in += attr(t, "TestConformance", "conformance", c)
 	}
 	in += attr(t, "TestOther", "conformance", cell{Broker: "redis", Clause: "B2", Text: "Two.", Outcome: "pass"})
-	in += attr(t, "TestSoak", "figure", "soak: 1000 runs, nobody blamed")
+	in += attr(t, "TestSoak", "figure", "soak: 1000 runs, no violation")
 	for _, test := range []string{"TestOutage/b", "TestOutage/a", "TestOutage/b"} {
-		in += attr(t, test, "outcome", "what came of "+test)
+		in += attr(t, test, "outcome", "outcome of "+test)
 	}
 	in += attr(t, "TestMutants", "mutant", "killed  drops one in a thousand  by B02_Order")
 
@@ -52,10 +52,10 @@ func TestTable(t *testing.T) {
 		"  B2   part    FAIL   –     pass                    Two.\n",
 		"  B10  pass    –      –     –                       Ten.\n",
 		"  F1   skip    –      –     –                       A fleet.\n",
-		"  memory, B2: B02_Slow not tried: no power to slow-link\n",
+		"  memory, B2: B02_Slow not run: lacks the power slow-link\n",
 		"  nats: the suite did not run\n",
-		"outcomes of outages:\n  what came of TestOutage/a\n  what came of TestOutage/b\n  what came of TestOutage/b\n",
-		"figures:\n  soak: 1000 runs, nobody blamed\n",
+		"outcomes of outages:\n  outcome of TestOutage/a\n  outcome of TestOutage/b\n  outcome of TestOutage/b\n",
+		"figures:\n  soak: 1000 runs, no violation\n",
 		"killed  drops one in a thousand  by B02_Order\n",
 		"the conformance suite was not run on: nats\n",
 	} {

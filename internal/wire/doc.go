@@ -1,4 +1,4 @@
-// Package wire is the seam between packages backplane and adapter: the codec of a protocol
-// and its messages (codec.go), and what adapter reaches of the core beyond its public
-// methods (door.go). Backplane sets the variables when it is initialised.
+// Package wire is the internal interface between packages backplane and adapter: the codec of a protocol and its
+// messages (codec.go), and the parts of the core that adapter uses beyond its public methods (door.go). Package
+// backplane sets the variables when it is initialised.
 package wire

@@ -6,8 +6,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// CheckName says why no codec and no broker could carry a name, such as a room's; empty if
-// they can.
+// CheckName returns why no codec and no broker can carry a name, such as that of a room. It returns the empty string
+// for a good name.
 func CheckName(name string) (reason string) {
 	switch {
 	case len(name) > broker.MaxNameLen:
