@@ -125,7 +125,7 @@ func aboutForeign(err error) error {
 	if errors.Is(partial.Err, backplane.ErrNotIntroduced) {
 		return nil
 	}
-	for _, fine := range []error{backplane.ErrPeerLost, backplane.ErrPeerUnresponsive, backplane.ErrNoResponse, backplane.ErrBusy, context.DeadlineExceeded} {
+	for _, fine := range []error{backplane.ErrPeerLost, backplane.ErrPeerUnresponsive, backplane.ErrNoResponse, backplane.ErrBusy, backplane.ErrTooLarge, context.DeadlineExceeded} {
 		if errors.Is(partial.Err, fine) && len(partial.Coverage.Missing) > 0 {
 			return nil
 		}

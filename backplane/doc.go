@@ -127,7 +127,16 @@
 // larger than a message may be, they get it with less of what members say of themselves,
 // or with fewer members; that is reported as an *[OpError].
 //
+// The responses to one request are taken in up to 64 MiB and 4,096 messages from one node,
+// and up to 256 MiB from all, counted as they lie in memory: a member counts with 96 bytes
+// and a name with 16 besides their own. A node that exceeds this is missing with
+// [ErrTooLarge]; the result has what came before. docs/LIMITS.md lists all limits.
+//
 // # Bad input
+//
+// The ids of requests cannot be guessed. A response is taken from a node that was counted or
+// that this node knows. If nodes were counted without a name, it is also taken from as many
+// unknown nodes and 64 more. Others are counted in Stats.StrayResponses.
 //
 // What other nodes announce is remembered up to 4,096 nodes, 65,536 namespaces of one node
 // and 64 MiB for all names; more is refused and reported as *[MembershipError].

@@ -37,6 +37,10 @@ var (
 	// announces itself, once for each such node. Broadcasts of the two do not reach each
 	// other, and responses of one count as the other's.
 	ErrDuplicateID = errors.New("another node has the same id")
+	// ErrTooLarge is why a node is missing whose response exceeds a limit: 64 MiB and 4,096
+	// messages for one node, 256 MiB for all, as the response takes in memory. What came before
+	// is in the result.
+	ErrTooLarge = errors.New("response is too large")
 	// ErrBusy: a node has too many requests under way.
 	ErrBusy = errors.New("too many requests under way")
 )
@@ -93,7 +97,7 @@ type Missing struct {
 	Node string
 	// Count is 1 for a named node.
 	Count int
-	// Reason is ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrNotIntroduced, ErrBusy or
+	// Reason is ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrNotIntroduced, ErrBusy, ErrTooLarge or
 	// a *RefusedError, or wraps the context's or the broker's error.
 	Reason error
 }

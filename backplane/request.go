@@ -129,6 +129,8 @@ func reasonFor(m *request.Missing) error {
 		return ErrBusy
 	case request.Refused:
 		return &RefusedError{Text: m.Text}
+	case request.TooLarge:
+		return ErrTooLarge
 	case request.TimedOut:
 		return ErrNoResponse
 	}

@@ -173,6 +173,9 @@ func (m *Membership) Missed(id string, asked time.Time) {
 // Trusts reports whether a node lives and has been heard of since it missed something.
 func (m *Membership) Trusts(id string) bool { return m.peers.trusts(id) }
 
+// Known reports whether a node has announced itself and is not forgotten.
+func (m *Membership) Known(id string) bool { return m.peers.has(id) }
+
 // Serving returns what is known of a namespace at this moment.
 func (m *Membership) Serving(ns Namespace) View { return m.peers.where(ns) }
 

@@ -338,6 +338,13 @@ func (t *table) trusts(id string) bool {
 	return p != nil && p.state == live && p.missed.IsZero()
 }
 
+// has reports whether a peer is in the table.
+func (t *table) has(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[id] != nil
+}
+
 // Standing is what a peer is to a namespace.
 type Standing uint8
 

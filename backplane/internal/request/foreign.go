@@ -127,6 +127,7 @@ type foreignCount struct {
 	givenUp  int  // slow, when that is over
 	all      bool // every foreign peer is expected to respond
 	acks     int  // acknowledgements that are still to come
+	tooLarge int  // of answered: those that exceed a limit
 }
 
 // open reports whether responses are still waited for.
@@ -143,6 +144,9 @@ func (f *foreignCount) limit(n int) {
 // missing lists the foreign peers whose responses did not come. enough: waiting has ended
 // by itself, not by the deadline.
 func (f *foreignCount) missing(enough bool) (list []Missing) {
+	if f.tooLarge > 0 {
+		list = append(list, Missing{Count: f.tooLarge, State: TooLarge})
+	}
 	switch n := f.expected - f.answered; {
 	case n <= 0:
 	case !enough:

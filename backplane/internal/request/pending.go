@@ -27,9 +27,15 @@ type Pending struct {
 	waiting int             // how many of nodes are Waiting
 	acks    int             // acknowledgements to come of all nodes
 	foreign foreignCount
-	unnamed []string // nodes that responded and are not in the snapshot
-	begun   bool     // Run has begun: it is known who is waited for
-	ended   bool
+	// unnamed are nodes that responded and are not in the snapshot; admits is how many more of
+	// them may do so that are not known.
+	unnamed []string
+	admits  int
+	// nameless: responses without a name are possible.
+	nameless bool
+	got      int  // bytes of all responses
+	begun    bool // Run has begun: it is known who is waited for
+	ended    bool
 	// strangers: nodes may have been counted without a name.
 	strangers bool
 	err       error // why it ended early
@@ -153,41 +159,43 @@ func (p *Pending) end() {
 func (p *Pending) Take(r *wire.Response) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended {
+	id := strings.Clone(r.Node) // which is a part of the message
+	if p.ended || !p.admit(id, r.Ack) {
 		return false
 	}
-	if r.Ack {
-		p.owe(strings.Clone(r.Node), -1)
-		if r.Err != "" { // it was given and could not be sent
-			p.spoil(strings.Clone(r.Node), Refused, strings.Clone(r.Err))
-			p.check()
+	switch {
+	case !p.within(id, sizeOf(r)):
+		p.refuse(id, TooLarge, "")
+		return true
+	case r.Ack && r.Err != "": // it was given and could not be sent
+		p.owe(id, -1)
+		p.spoil(id, Refused, strings.Clone(r.Err))
+		p.check()
+		return true
+	case r.Ack:
+		p.owe(id, -1)
+	case r.More && id != "" && (p.req.Op == wire.OpMembers || p.req.Op == wire.OpRooms):
+		p.take(r) // the node has answered with the last part
+		return true
+	case id == "":
+		p.foreign.answered++
+	default:
+		p.named(id)
+		// If it could not do it, it is as good as missing, but not to be waited for.
+		if r.Busy {
+			p.refuse(id, Busy, "")
+			return true
+		} else if r.Err != "" && p.req.Op != wire.OpCustom && p.req.Op != wire.OpEvent {
+			p.refuse(id, Refused, strings.Clone(r.Err))
 			return true
 		}
-	} else {
-		if r.Node != "" && p.nodes[r.Node].state == Answered {
-			return false
-		}
-		if r.More && r.Node != "" && (p.req.Op == wire.OpMembers || p.req.Op == wire.OpRooms) {
-			p.take(r) // the node has answered with the last part
-			return true
-		}
-		if r.Node == "" {
-			p.foreign.answered++
-		} else {
-			p.named(r.Node)
-			if r.Busy || r.Err != "" && p.req.Op != wire.OpCustom && p.req.Op != wire.OpEvent {
-				// It could not do it: as good as missing, but not to be waited for.
-				p.refused(r)
-				return true
-			}
-			p.set(strings.Clone(r.Node), Answered)
-		}
-		if p.req.Op == wire.OpBroadcast {
-			p.owe(strings.Clone(r.Node), max(r.Count, 0))
-		}
+		p.set(id, Answered)
+	}
+	if p.req.Op == wire.OpBroadcast && !r.Ack {
+		p.owe(id, max(r.Count, 0))
 	}
 	if p.each != nil {
-		p.untold = append(p.untold, r.Node)
+		p.untold = append(p.untold, id)
 		signal(p.news)
 	}
 	if p.take(r) {
@@ -204,21 +212,26 @@ func (p *Pending) Take(r *wire.Response) bool {
 func (p *Pending) named(id string) {
 	if p.nodes[id].state == Unknown && p.strangers {
 		p.foreign.named++
-		p.unnamed = append(p.unnamed, strings.Clone(id))
+		p.unnamed = append(p.unnamed, id)
 		signal(p.look)
 	}
 }
 
-// refused notes a node that could not do what it was asked for. mu is held.
-func (p *Pending) refused(r *wire.Response) {
-	id, state := strings.Clone(r.Node), Refused
-	if r.Busy {
-		state = Busy
+// refuse notes a node whose response is as good as missing, and that is not waited for any
+// more. mu is held.
+func (p *Pending) refuse(id string, state State, text string) {
+	if id == "" {
+		p.foreign.answered++
+		p.foreign.tooLarge++
+	} else {
+		p.set(id, state)
+		n := p.nodes[id]
+		n.text = text
+		p.nodes[id] = n
 	}
-	p.set(id, state)
-	n := p.nodes[id]
-	n.text = strings.Clone(r.Err)
-	p.nodes[id] = n
+	if state == TooLarge {
+		p.owe(id, -max(p.nodes[id].acks, 0))
+	}
 	p.check()
 }
 
@@ -238,6 +251,11 @@ func (p *Pending) expect(s *Snapshot, exp wire.Expected) {
 		p.nodes[t.o.Node] = own
 	}
 	p.begun, p.strangers = true, t.protocol == broker.Native || s.Unsettled
+	uncertain := s.Unsettled || s.Inexact != nil
+	p.nameless = uncertain || s.Foreign.Total > 0 || t.protocol != broker.Native && !t.caps.CountsSubscribers
+	if uncertain || p.strangers && s.Foreign.Total > 0 {
+		p.admits = s.Foreign.Total + moreNames
+	}
 	f := &p.foreign
 	f.counted, f.expected = exp.Answers, exp.Answers
 	if f.all = exp.Answers > 0 && exp.Answers == s.Foreign.Total && !exp.FirstOnly; f.all {
@@ -303,7 +321,7 @@ func (p *Pending) finish(s *Snapshot, late time.Time) (r Result) {
 	enough := p.ended
 	p.end()
 	t, f := p.t, &p.foreign
-	r.Foreign, r.Unsettled = f.answered, s.Unsettled
+	r.Foreign, r.Unsettled = f.answered-f.tooLarge, s.Unsettled
 	for id, n := range p.nodes {
 		state := n.state
 		if state == Waiting && !enough {
@@ -318,7 +336,7 @@ func (p *Pending) finish(s *Snapshot, late time.Time) (r Result) {
 		switch state {
 		case Answered:
 			r.Answered = append(r.Answered, id)
-		case Unresponsive, Departed, Lost, NotIntroduced, Unreachable, Busy, Refused, TimedOut:
+		case Unresponsive, Departed, Lost, NotIntroduced, Unreachable, Busy, Refused, TooLarge, TimedOut:
 			r.Missing = append(r.Missing, Missing{Node: id, Count: 1, State: state, Text: n.text, Err: s.Err})
 			continue
 		}

@@ -126,9 +126,11 @@ type inquiry struct {
 	err  error
 }
 
-func inquire(t *testing.T, p *peer) *inquiry {
+func inquire(t *testing.T, p *peer) *inquiry { return inquireOp(t, p, wire.OpMembers) }
+
+func inquireOp(t *testing.T, p *peer, op wire.Op) *inquiry {
 	t.Helper()
-	q := &inquiry{t: t, tab: p.table(), req: &wire.Request{Op: wire.OpMembers}, done: make(chan struct{})}
+	q := &inquiry{t: t, tab: p.table(), req: &wire.Request{Op: op}, done: make(chan struct{})}
 	q.p = q.tab.New(q.req, func(*wire.Response) bool { return false })
 	var err error
 	q.snap, err = q.tab.Snapshot(t.Context(), q.req.Op)

@@ -317,8 +317,12 @@ func (t *Table) idsOf(peers []membership.PeerView, also []string) []string {
 	for _, p := range peers {
 		ids = append(ids, p.ID)
 	}
-	for _, id := range also {
-		if !slices.Contains(ids, id) {
+	known := make(map[string]struct{}, len(ids))
+	for _, id := range ids {
+		known[id] = struct{}{}
+	}
+	for _, id := range also { // each once
+		if _, ok := known[id]; !ok {
 			ids = append(ids, id)
 		}
 	}

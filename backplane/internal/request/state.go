@@ -30,6 +30,8 @@ const (
 	Busy
 	// Refused: it responded with an error.
 	Refused
+	// TooLarge: its response exceeds a limit. What came before is in the result.
+	TooLarge
 	// TimedOut: it was waited for in vain.
 	TimedOut
 )
@@ -49,6 +51,8 @@ type node struct {
 	// acks is how many acknowledgements are still to come. It is below zero while
 	// acknowledgements are here before their number is.
 	acks int
+	// bytes and parts are those of its responses.
+	bytes, parts int
 }
 
 // Missing is a node, or several foreign peers, whose response did not come.

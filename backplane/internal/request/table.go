@@ -2,10 +2,9 @@ package request
 
 import (
 	"context"
-	"strconv"
+	"crypto/rand"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
@@ -33,7 +32,6 @@ type Table struct {
 	foreign  foreignPeers
 
 	prefix string
-	last   atomic.Uint64
 	mu     sync.Mutex
 	byID   map[string]*Pending
 	err    error // set by Fail
@@ -46,9 +44,10 @@ func NewTable(o Options) *Table {
 	return t
 }
 
-// NewID returns an id by which the node knows its own requests when they come back
-// to it, also late.
-func (t *Table) NewID() string { return t.prefix + strconv.FormatUint(t.last.Add(1), 36) }
+// NewID returns an id by which the node knows its own requests when they come back to it,
+// also late. The rest of it, 16 letters and digits, cannot be guessed: only a party that
+// reads the request can respond to it.
+func (t *Table) NewID() string { return t.prefix + rand.Text()[:16] }
 
 // Own tells this node's ids from others', also if one node's id is the beginning of
 // another's.

@@ -1,0 +1,69 @@
+package request
+
+import "github.com/crossroom/crossroom/internal/wire"
+
+// What responses to one request may take, in bytes of memory: MaxResponse those of one node,
+// MaxResponses those of all. MaxParts limits the messages of one node.
+const (
+	MaxResponse  = 64 << 20
+	MaxResponses = 256 << 20
+	MaxParts     = 4096
+)
+
+// moreNames is how many nodes may respond that are not known, besides as many as were counted
+// without a name: nodes that leave may respond when they are not counted any more.
+const moreNames = 64
+
+// admit reports whether a response can be that of a node which was asked: one that was
+// counted or is known, by its name, or one of those that may be there without. mu is held.
+func (p *Pending) admit(id string, ack bool) bool {
+	n, here := p.nodes[id]
+	switch {
+	case id == "":
+		return p.nameless
+	case n.state == TooLarge || n.state == Answered && !ack:
+		return false
+	case here || id == p.t.o.Node || p.t.o.Members.Known(id):
+		return true
+	case p.admits == 0:
+		return false
+	}
+	p.admits--
+	return true
+}
+
+// within counts a response of so many bytes, and reports whether it is within the limits. mu
+// is held.
+func (p *Pending) within(id string, bytes int) bool {
+	if id == p.t.o.Node {
+		return true // this node's members
+	}
+	p.got += bytes
+	n := node{}
+	if id != "" {
+		n = p.nodes[id]
+	}
+	n.bytes += bytes
+	n.parts++
+	if id != "" {
+		p.nodes[id] = n
+	}
+	return n.bytes <= MaxResponse && n.parts <= MaxParts && p.got <= MaxResponses
+}
+
+// sizeOf returns about how much memory a response takes while it is kept.
+func sizeOf(r *wire.Response) int {
+	const name, member = 16, 96
+	n := member + len(r.Payload) + len(r.Err)
+	for _, room := range r.Rooms {
+		n += name + len(room)
+	}
+	for i := range r.Members {
+		m := &r.Members[i]
+		n += member + len(m.ID) + len(m.Data)
+		for _, room := range m.Rooms {
+			n += name + len(room)
+		}
+	}
+	return n
+}
