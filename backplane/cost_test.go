@@ -97,6 +97,7 @@ func TestCostOfNamespaces(t *testing.T) {
 				for _, n := range nodes {
 					open(t, n, names...)
 				}
+				time.Sleep(20 * time.Millisecond) // the last ones wait for others
 				settle()
 				for i, n := range nodes {
 					assert.Equal(t, spaces, len(served(n, nodes[1-i].ID())), "%s: what node %d knows", kind.name, i)

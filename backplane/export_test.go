@@ -29,6 +29,9 @@ func NativeCodec() wire.Codec { return nativeCodec{} }
 // DecodeControl reads a control frame as a node does.
 var DecodeControl = membership.DecodeFrame
 
+// CompareInRing compares the places of two nodes.
+var CompareInRing = membership.CompareInRing
+
 // RewriteControl reads a control frame and writes what it read.
 var RewriteControl = membership.RewriteFrame
 

@@ -374,6 +374,7 @@ const (
 	bye
 	change
 	seen
+	accuse
 )
 
 // control sends a control frame to all nodes.

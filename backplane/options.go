@@ -42,13 +42,14 @@ type Options struct {
 	// RequestsTimeout is how long a question to the fleet may take, unless its
 	// context ends earlier. Zero: 1 s. Negative is an error.
 	RequestsTimeout time.Duration
-	// Heartbeat is how often the node says that it lives. Zero: 1 s. Negative is
-	// an error.
+	// Heartbeat is how often the node says that it lives: to the three nodes that watch
+	// it, and in fleets of up to five nodes to all. All nodes of a fleet should have the
+	// same. Zero: 1 s. Negative is an error.
 	Heartbeat time.Duration
 	// PeerTimeout is after how long without a sign of life another node is taken
-	// for dead and forgotten. That is looked for every half Heartbeat, so on any
-	// broker a node that dies without goodbye is known to be dead, and no question
-	// waits for it any more, after at most PeerTimeout + Heartbeat/2: 4 s by default.
+	// for dead and forgotten. On any broker all nodes know that a node has died without
+	// goodbye, and no question waits for it any more, after at most PeerTimeout +
+	// Heartbeat/2: 4 s by default.
 	// Zero: 3.5 × Heartbeat. It must be longer than Heartbeat; negative is an error.
 	PeerTimeout time.Duration
 	// StallTimeout is how long a member's method may take, when a message of another node

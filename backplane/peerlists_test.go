@@ -132,6 +132,7 @@ func TestManyNamespacesAtOnce(t *testing.T) {
 				})
 			}
 			all.Wait()
+			time.Sleep(20 * time.Millisecond) // the last ones wait for others
 			settle()
 			want := f.nodes[0].Namespaces()
 			assert.Len(t, want, spaces/4+1, "namespaces")

@@ -2,7 +2,6 @@ package membership
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +36,7 @@ type announcer struct {
 	heartbeat time.Duration
 	timeout   time.Duration // PeerTimeout
 	unsent    func(error)
+	hurry     func() bool // changes do not wait for others
 	peers     *table
 
 	lease  lease
@@ -61,6 +61,11 @@ type due struct {
 	// is known here.
 	asks, seen map[string]revisionOf
 	lists      map[string]struct{}
+	// alive: a beat to all. accused are nodes to be accused before all, told those that are
+	// to defend themselves.
+	alive   bool
+	accused []accusation
+	told    map[string]accusation
 }
 
 // change is one change of a list of namespaces.
@@ -75,9 +80,10 @@ type revisionOf struct {
 	revision uint64
 }
 
-func (a *announcer) init(o *Options, limit int, peers *table) {
+func (a *announcer) init(o *Options, limit int, peers *table, hurry func() bool) {
 	a.broker, a.id, a.since, a.limit, a.life = o.Broker, o.ID, o.Since.UnixNano(), limit, o.Life
 	a.heartbeat, a.timeout, a.unsent, a.peers = o.Heartbeat, o.PeerTimeout, o.Events.Unsent, peers
+	a.hurry = hurry
 	a.lease.init(o.Heartbeat, o.PeerTimeout)
 	a.wake, a.silent = make(chan struct{}, 1), make(chan struct{})
 	a.serves = make(map[Namespace]string)
@@ -85,7 +91,8 @@ func (a *announcer) init(o *Options, limit int, peers *table) {
 }
 
 func (d *due) clear() {
-	d.hello, d.changes = false, nil
+	d.hello, d.changes, d.alive, d.accused = false, nil, false, nil
+	d.told = make(map[string]accusation)
 	d.asks, d.seen = make(map[string]revisionOf), make(map[string]revisionOf)
 	d.lists = make(map[string]struct{})
 }
@@ -120,6 +127,19 @@ func (a *announcer) reply(id string) {
 	a.note(func(d *due) {
 		if len(d.lists) < maxPeers {
 			d.lists[id] = struct{}{}
+		}
+	})
+}
+
+// defend has all nodes hear of this one.
+func (a *announcer) defend() { a.note(func(d *due) { d.alive = true }) }
+
+// tell has a node defend itself.
+func (a *announcer) tell(accused accusation) {
+	accused.id = strings.Clone(accused.id)
+	a.note(func(d *due) {
+		if len(d.told) < maxAccused {
+			d.told[accused.id] = accused
 		}
 	})
 }
@@ -220,179 +240,6 @@ func parts[E interface{ size() int }](list []E, room int) (pieces [][]E) {
 		}
 	}
 	return append(pieces, list[start:])
-}
-
-// beat is the goroutine that publishes on the control channels: a sign of life at every
-// Heartbeat, and whatever is due. While the control channel is down it publishes
-// nothing, so that no stale frames gather in the broker's queue.
-func (a *announcer) beat() {
-	defer close(a.silent)
-	tick := time.NewTicker(a.heartbeat)
-	defer tick.Stop()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	lists := allowance{left: listBurst}
-	asks := maxAsks
-	for {
-		alive := false
-		select {
-		case <-a.life.Done():
-			return
-		case <-tick.C:
-			alive, asks = true, maxAsks
-		case <-a.wake:
-		case <-pause.C:
-		}
-		ready, known := lists.ready(time.Now()), a.peers.size()
-		a.mu.Lock()
-		if a.peers.down.Load() {
-			a.due.clear()
-			a.mu.Unlock()
-			continue
-		}
-		out := a.compose(alive, &asks, ready, known)
-		waiting := len(a.due.lists) > 0
-		a.mu.Unlock()
-		for _, f := range out {
-			if f.kind == kindFull {
-				f.neighbours, f.settled = a.peers.neighbours(f.to)
-			}
-			if f.to == everybody {
-				f.number = a.lease.next()
-			}
-			frame := f.append(nil)
-			if f.settled && a.limit > 0 && len(frame) > a.limit {
-				f.neighbours, f.settled = nil, false // there is no room for them
-				frame = f.append(nil)
-			}
-			size := a.publish(f.to, frame)
-			if f.kind == kindFull && f.part == 0 {
-				lists.left--
-			}
-			if f.kind == kindFull {
-				lists.left -= float64(size) / listUnit
-			}
-		}
-		if waiting {
-			pause.Reset(listPause)
-		}
-	}
-}
-
-// allowance is how many lists may be sent yet.
-type allowance struct {
-	left float64
-	at   time.Time
-}
-
-// ready reports whether a list may be sent.
-func (a *allowance) ready(now time.Time) bool {
-	a.left = min(listBurst, a.left+float64(now.Sub(a.at))/float64(listPause))
-	a.at = now
-	return a.left >= 1
-}
-
-// addressed is a frame on its way to one node, or to all if to is empty.
-type addressed struct {
-	frame
-	to string
-}
-
-// compose takes what is due. asks is how many nodes may be asked yet, lists whether
-// lists may be sent, and known how many nodes there are. a.mu is held.
-func (a *announcer) compose(beat bool, asks *int, lists bool, known int) (out []addressed) {
-	d := &a.due
-	var list []served
-	if d.hello || lists && len(d.lists) > 0 {
-		list = a.list()
-	}
-	switch {
-	case d.hello:
-		f := a.frame(kindHello)
-		if pieces := parts(list, a.room()); len(pieces) == 1 {
-			f.namespaces, f.listed = list, true
-		}
-		out = append(out, addressed{f, everybody})
-	case len(d.changes) > 0:
-		out = a.differences(d.changes)
-	case beat:
-		out = append(out, addressed{a.frame(kindBeat), everybody})
-	}
-	d.hello, d.changes = false, nil
-	for id, known := range d.seen {
-		f := a.frame(kindSeen)
-		f.yourSince, f.yourRevision = known.since, known.revision
-		out = append(out, addressed{f, id})
-	}
-	clear(d.seen)
-	for id, known := range d.asks {
-		if *asks--; *asks < 0 {
-			break
-		}
-		f := a.frame(kindAsk)
-		f.yourSince, f.yourRevision = known.since, known.revision
-		out = append(out, addressed{f, id})
-		delete(d.asks, id)
-	}
-	*asks = max(*asks, 0)
-	if lists && len(d.lists) > 0 {
-		if _, all := d.lists[everybody]; all || len(d.lists) > listBurst/8 && len(d.lists) > known/2 {
-			d.lists = map[string]struct{}{everybody: {}}
-		}
-		pieces := parts(list, a.room())
-		for id := range d.lists {
-			for i, piece := range pieces {
-				f := a.frame(kindFull)
-				f.namespaces, f.part, f.parts = piece, i, len(pieces)
-				out = append(out, addressed{f, id})
-			}
-		}
-		clear(d.lists)
-	}
-	return out
-}
-
-// differences makes frames of the last changes of the list. a.mu is held.
-func (a *announcer) differences(changes []change) (out []addressed) {
-	base := a.revision - uint64(len(changes))
-	for _, piece := range parts(changes, a.room()) {
-		f := a.frame(kindChange)
-		f.base, f.revision = base, base+uint64(len(piece))
-		last := make(map[Namespace]bool, len(piece)) // whether it was removed in the end
-		for _, c := range piece {
-			last[c.Namespace] = c.removed
-		}
-		for _, c := range slices.Backward(piece) {
-			removed, open := last[c.Namespace]
-			if !open {
-				continue // an earlier change of it
-			}
-			delete(last, c.Namespace)
-			if removed {
-				f.removed = append(f.removed, c.served)
-			} else {
-				f.namespaces = append(f.namespaces, c.served)
-			}
-		}
-		base = f.revision
-		out = append(out, addressed{f, everybody})
-	}
-	return out
-}
-
-// publish publishes a frame to one node, or to all if to is empty, and returns
-// its size.
-func (a *announcer) publish(to string, frame []byte) int {
-	ch := broker.Control()
-	if to != everybody {
-		ch = broker.NodeControl(to)
-	}
-	ctx, cancel := context.WithTimeout(a.life, a.heartbeat)
-	defer cancel()
-	if err := a.broker.Publish(ctx, ch, frame); err != nil && ctx.Err() == nil && !errors.Is(err, broker.ErrClosed) {
-		a.unsent(err)
-	}
-	return len(frame)
 }
 
 // goodbye is Membership.Goodbye.

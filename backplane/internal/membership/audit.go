@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -52,10 +53,13 @@ func (m *Membership) Take(ch broker.Channel, payload []byte) { m.take(ch, payloa
 
 // ExpireAll has all peers expire, and forgets those that are not counted by name.
 func (m *Membership) ExpireAll() {
-	for range 3 {
-		m.peers.expire(time.Now().Add(time.Hour))
+	for i := range time.Duration(5) {
+		m.peers.look(time.Now().Add((i + 1) * time.Hour))
 	}
 }
+
+// CompareInRing compares the places of two nodes in the ring in which they watch each other.
+func CompareInRing(a, b string) int { return cmp.Compare(order(a), order(b)) }
 
 // DecodeFrame reads a control frame as a node does.
 func DecodeFrame(payload []byte) error {

@@ -21,44 +21,48 @@ func (t *table) goodbye(id string, since int64) (ok bool) {
 	if ok {
 		t.clear(p)
 		t.discard(p)
-		p.state, p.leftAt = left, time.Now()
+		p.state, p.leftAt, p.watch = left, time.Now(), watch{}
+		t.soon(p.leftAt)
 		t.moved()
 	}
 	return ok
 }
 
-// expire notes who was not heard of for PeerTimeout, unless this node's link is down,
-// and forgets who left so long ago. It returns the ids of the first.
-func (t *table) expire(now time.Time) (dead []string) {
-	if t.down.Load() {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	timeout := t.peerTimeout
-	for _, p := range t.byID {
-		for key, at := range p.closed {
-			if now.Sub(at) > timeout {
-				t.reopen(p, key)
-			}
+// age ends a peer that was accused and did not answer, or was only mentioned, and forgets
+// one that left or died so long ago. t.mu is held.
+func (t *table) age(p *peer, now time.Time, s *survey) {
+	for key, at := range p.closed {
+		if end := at.Add(t.peerTimeout); now.After(end) {
+			t.reopen(p, key)
+		} else {
+			s.at(end.Add(1))
 		}
-		switch {
-		case p.state == live && now.Sub(p.seen) > timeout:
-			dead = append(dead, p.id)
-			t.clear(p)
-			t.discard(p)
-			p.state, p.stale = expired, time.Time{}
-			if !t.counts || len(p.namespaces) == 0 {
-				t.drop(p)
-			}
-		case p.state == left && now.Sub(p.leftAt) > timeout:
+	}
+	var end time.Time
+	switch {
+	case p.state == left:
+		end = p.leftAt.Add(t.peerTimeout)
+	case p.state == live && p.since == 0:
+		end = p.seen.Add(t.peerTimeout)
+	case p.state == live && !p.accused.IsZero():
+		end = p.accused.Add(t.patience.defence + defenceMargin)
+	default:
+		return
+	}
+	switch {
+	case now.Before(end):
+		s.at(end)
+	case p.state == left:
+		t.drop(p)
+	default:
+		s.dead = append(s.dead, p.id)
+		t.clear(p)
+		t.discard(p)
+		p.state, p.stale, p.watch = expired, time.Time{}, watch{}
+		if !t.counts || len(p.namespaces) == 0 {
 			t.drop(p)
 		}
 	}
-	if dead != nil {
-		t.moved()
-	}
-	return dead
 }
 
 // refresh gives everybody a new PeerTimeout after this node's own outage, in which
@@ -70,8 +74,10 @@ func (t *table) refresh(now time.Time) {
 		if p.state == live {
 			p.seen = now
 			t.clear(p)
+			p.watch = watch{since: now}
 		}
 	}
+	t.soon(now.Add(t.patience.overdue))
 }
 
 // uncounted says that the broker counts some expired peers no more in a namespace.

@@ -18,11 +18,12 @@ import (
 //	hello  A  body: namespaces, or nil if they do not fit
 //	full   *  body: namespaces; then part, number of parts, and [id, …] of the sender's
 //	          neighbours, or nil while it may not know all nodes itself
-//	beat   A
+//	beat   *
 //	ask    O  then since and revision of the list that the sender has, zero for none
 //	bye    A
 //	change A  body: namespaces that were added; then base, [namespace, …] removed
 //	seen   O  then since and revision of the node that is told
+//	accuse *  then [[id, since, silence], …] of nodes that seem dead; silence is in nanoseconds
 //
 // A namespace is [protocol, name, speaks]. id is the sender's. since is when the sender
 // was made, in nanoseconds of Unix time, and tells two lives of one id apart. revision
@@ -36,7 +37,8 @@ const (
 	// kindFull: a part of the list of namespaces at that revision. The answer to
 	// hello and ask.
 	kindFull
-	// kindBeat: I live, and my list has that revision.
+	// kindBeat: I live, and my list has that revision. It goes to those who watch the sender,
+	// to the sender itself, and from time to time to all.
 	kindBeat
 	// kindAsk: let the node on whose channel this comes send full to the sender, or
 	// seen, if its list is the one that the sender has.
@@ -48,6 +50,9 @@ const (
 	// kindSeen: I know you, and your list at that revision. Nodes say so where the
 	// broker cannot count.
 	kindSeen
+	// kindAccuse: these nodes were not heard of. To all, or from a node that has heard of one
+	// to that one. A node that is accused sends a beat to all.
+	kindAccuse
 )
 
 const frameVersion = 1
@@ -69,6 +74,8 @@ type frame struct {
 	base    uint64   // change
 	removed []served // change
 
+	accused []accusation // accuse
+
 	yourSince    int64  // seen, ask
 	yourRevision uint64 // seen, ask
 }
@@ -89,6 +96,7 @@ const (
 	maxNeighbours = 2
 	maxParts      = 1 << 16
 	maxNodeID     = 128
+	maxAccused    = maxPeers // nodes in one frame
 )
 
 func (f *frame) append(dst []byte) []byte {
@@ -98,6 +106,8 @@ func (f *frame) append(dst []byte) []byte {
 		size = 10
 	case kindChange, kindSeen, kindAsk:
 		size = 9
+	case kindAccuse:
+		size = 8
 	}
 	dst = msgpack.AppendArrayLen(dst, size)
 	dst = msgpack.AppendInt(dst, frameVersion)
@@ -129,6 +139,14 @@ func (f *frame) append(dst []byte) []byte {
 	case kindSeen, kindAsk:
 		dst = msgpack.AppendInt(dst, f.yourSince)
 		dst = msgpack.AppendUint(dst, f.yourRevision)
+	case kindAccuse:
+		dst = msgpack.AppendArrayLen(dst, len(f.accused))
+		for _, a := range f.accused {
+			dst = msgpack.AppendArrayLen(dst, 3)
+			dst = msgpack.AppendString(dst, a.id)
+			dst = msgpack.AppendInt(dst, a.since)
+			dst = msgpack.AppendInt(dst, int64(a.silent))
+		}
 	}
 	return dst
 }
@@ -143,6 +161,9 @@ func appendServed(dst []byte, list []served) []byte {
 	}
 	return dst
 }
+
+// size is at least what an accusation takes in a frame.
+func (a accusation) size() int { return len(a.id) + 24 }
 
 // size is at least what a namespace takes in a frame.
 func (s served) size() int {
@@ -182,7 +203,7 @@ func (f *frame) decode(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if kind == 0 || kind > uint64(kindSeen) {
+	if kind == 0 || kind > uint64(kindAccuse) {
 		return fmt.Errorf("%w: kind %d", errLater, kind)
 	}
 	f.kind = frameKind(kind)
@@ -267,8 +288,49 @@ func (f *frame) decodeRest(r *msgpack.Reader, n int) (err error) {
 			return err
 		}
 		f.yourRevision, err = r.Uint()
+	case kindAccuse:
+		if n < 1 {
+			return errFrame
+		}
+		f.accused, err = readAccused(r)
 	}
 	return err
+}
+
+func readAccused(r *msgpack.Reader) ([]accusation, error) {
+	count, err := r.ArrayLen()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]accusation, 0, min(count, maxAccused, r.Len()/8))
+	for range min(count, maxAccused) {
+		n, err := r.ArrayLen()
+		if err != nil {
+			return nil, err
+		}
+		if n < 3 {
+			return nil, errFrame
+		}
+		var a accusation
+		if a.id, err = readNodeID(r); err != nil {
+			return nil, err
+		}
+		if a.since, err = r.Int(); err != nil {
+			return nil, err
+		}
+		silent, err := r.Int()
+		if err != nil {
+			return nil, err
+		}
+		a.silent = time.Duration(silent)
+		for range n - 3 {
+			if err := r.Skip(); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, a)
+	}
+	return list, nil
 }
 
 func readNodeID(r *msgpack.Reader) (string, error) {

@@ -37,7 +37,7 @@ func (t *table) introduce() {
 	t.until = time.Now().Add(t.introTime)
 	t.echoed, t.answered, t.known = false, false, false
 	for _, p := range t.byID {
-		p.settled, p.covers = false, ""
+		p.settled, p.covers, p.met = false, "", false
 	}
 }
 

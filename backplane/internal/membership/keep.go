@@ -57,12 +57,14 @@ func (m *Membership) link(it item) {
 	}
 }
 
-// keep is the keeper goroutine: it takes in control frames, and forgets dead peers.
+// keep is the keeper goroutine: it takes in control frames, and looks after the peers.
 func (m *Membership) keep() {
-	tick := time.NewTicker(max(min(m.o.Heartbeat/2, m.introTime/4), time.Millisecond))
-	defer tick.Stop()
 	insist := time.NewTimer(m.introTime / 4)
 	defer insist.Stop()
+	look, report := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
+	defer look.Stop()
+	defer report.Stop()
+	looks, reporting := time.Time{}, false // when look fires; report will
 	var downSince time.Time
 	// A node hears its own beats as well. If there is not even that, it is the link
 	// that is dead, which the broker may notice only later, or this process was
@@ -98,14 +100,39 @@ func (m *Membership) keep() {
 			if m.insist() {
 				insist.Reset(m.introTime / 4)
 			}
-		case now := <-tick.C:
-			m.report()
-			if now.Sub(heard) <= silence {
-				for _, id := range m.peers.expire(now) {
-					m.left(id, nil)
-				}
+		case <-look.C:
+			looks = time.Time{}
+			if now := time.Now(); len(m.frames) > 0 {
+				m.peers.lookAt(now.Add(time.Millisecond)) // what waits may be signs of life
+			} else if now.Sub(heard) <= silence {
+				m.look(now)
+			} else {
+				m.peers.lookAt(time.Time{}) // until a frame comes
 			}
+		case <-report.C:
+			reporting = false
+			m.report()
 		}
+		if at := m.peers.nextLook(); !at.IsZero() && (looks.IsZero() || at.Before(looks)) {
+			looks = at
+			look.Reset(time.Until(at))
+		}
+		if !reporting && (m.overflow.Load() > 0 || m.peers.hasRefused()) {
+			reporting = true
+			report.Reset(m.introTime / 4)
+		}
+	}
+}
+
+// look looks at the peers, and does what follows.
+func (m *Membership) look(now time.Time) {
+	s := m.peers.look(now)
+	m.announcer.ask(s.probe...)
+	if len(s.accuse) > 0 {
+		m.announcer.note(func(d *due) { d.accused = append(d.accused, s.accuse...) })
+	}
+	for _, id := range s.dead {
+		m.left(id, nil)
 	}
 }
 
@@ -159,6 +186,11 @@ func (m *Membership) take(ch broker.Channel, payload []byte) {
 		m.announcer.reply(f.id)
 	case f.kind == kindAsk && direct:
 		m.announcer.answer(&f)
+	case f.kind == kindAccuse:
+		m.accused(f.accused)
+	}
+	if news.missed {
+		m.announcer.tell(accusation{id: f.id, since: f.since})
 	}
 	if f.kind == kindFull {
 		m.announcer.ask(m.peers.introduced(&f)...)
@@ -172,6 +204,22 @@ func (m *Membership) take(ch broker.Channel, payload []byte) {
 	}
 	if len(news.left) > 0 {
 		m.left(f.id, news.left)
+	}
+}
+
+// accused acts on accusations.
+func (m *Membership) accused(list []accusation) {
+	now := time.Now()
+	for i := range list {
+		a := &list[i]
+		switch {
+		case a.id == m.o.ID:
+			if a.since == m.o.Since.UnixNano() {
+				m.announcer.defend()
+			}
+		case m.peers.accused(a, now):
+			m.announcer.tell(*a)
+		}
 	}
 }
 

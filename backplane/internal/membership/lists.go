@@ -249,6 +249,7 @@ func (t *table) close(p *peer, key Namespace, now time.Time) {
 	_, had := p.closed[key]
 	if had || len(p.closed) < maxNames && t.keep(p, &served{Namespace: key}) {
 		p.closed[key] = now
+		t.soon(now.Add(t.peerTimeout))
 	}
 }
 

@@ -48,7 +48,7 @@ func New(o Options) *Membership {
 	caps := o.Broker.Capabilities()
 	m.blind.Store(!caps.CountsSubscribers)
 	m.peers.init(m.introTime, &o, caps.CountsSubscribers)
-	m.announcer.init(&o, caps.MaxPayload, &m.peers)
+	m.announcer.init(&o, caps.MaxPayload, &m.peers, m.Blind)
 	return m
 }
 

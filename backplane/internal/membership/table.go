@@ -31,18 +31,21 @@ type table struct {
 	counts                            bool // the broker counts subscribers
 	life                              context.Context
 
-	mu      sync.Mutex
-	byID    map[string]*peer
-	owe     atomic.Int32 // how many in byID have missed something
-	kept    int          // memory of all lists, in bytes
-	refused int          // announcements beyond the limits that are not reported yet
-	full    time.Time    // when a node was refused last
+	mu       sync.Mutex
+	byID     map[string]*peer
+	owe      atomic.Int32 // how many things those in byID have missed, and accusations
+	kept     int          // memory of all lists, in bytes
+	refused  int          // announcements beyond the limits that are not reported yet
+	full     time.Time    // when a node was refused last
+	due      time.Time    // when to look at the peers again; zero: it is not known
+	patience patience
 	introduction
 }
 
 func (t *table) init(introTime time.Duration, o *Options, counts bool) {
 	t.id, t.since, t.life, t.counts = o.ID, o.Since.UnixNano(), o.Life, counts
 	t.introTime, t.heartbeat, t.peerTimeout, t.requestTimeout = introTime, o.Heartbeat, o.PeerTimeout, o.RequestsTimeout
+	t.patience.init(o.Heartbeat, o.PeerTimeout)
 	t.byID = make(map[string]*peer)
 }
 
@@ -69,13 +72,16 @@ const (
 )
 
 type peer struct {
-	id         string
-	since      int64 // zero: only others have mentioned it
-	protocol   int
-	state      peerState
-	leftAt     time.Time // of state left
-	contested  bool      // it was heard of after a goodbye, which was not its own then
-	seen       time.Time
+	id        string
+	order     uint64 // its place in the ring
+	since     int64  // zero: only others have mentioned it
+	protocol  int
+	state     peerState
+	leftAt    time.Time // of state left
+	contested bool      // it was heard of after a goodbye, which was not its own then
+	seen      time.Time
+	met       bool // it was heard of since this node's last greeting
+	watch
 	namespaces map[Namespace]string
 	closed     map[Namespace]time.Time // namespaces that it left a short while ago
 	kept       int                     // memory of its list, in bytes
@@ -165,12 +171,20 @@ func (t *table) takeRefused() (n int) {
 	return n
 }
 
+// hasRefused reports whether announcements were refused since takeRefused.
+func (t *table) hasRefused() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refused > 0
+}
+
 // news is what follows from a frame.
 type news struct {
 	ask      bool        // the peer is to be asked for its list
 	current  bool        // the frame made its list current, or greets with it
 	revision uint64      // of its list
 	left     []Namespace // namespaces that it has left
+	missed   bool        // others may take the peer for dead, or not know it
 }
 
 // note takes in a frame of another node. direct: it came on this node's own channel,
@@ -194,17 +208,19 @@ func (t *table) note(f *frame, direct bool) (out news) {
 	case p.state == left && direct:
 		return out // sent before its goodbye
 	case p.state == left:
-		p.state, p.contested = live, true // a goodbye would be its last frame
+		p.state, p.contested, p.watch = live, true, watch{since: now} // a goodbye would be its last frame
 	case p.state == expired:
-		p.state = live
+		p.state, p.watch = live, watch{since: now}
+		out.missed = direct
 	}
 	if p == nil {
 		if p = t.add(f.id, f.since); p == nil {
 			return out
 		}
+		out.missed = direct && f.kind == kindBeat
 	}
-	p.seen, p.protocol = now, f.version
-	t.clear(p)
+	t.hear(p, now)
+	p.protocol = f.version
 	had := p.known() && p.stale.IsZero()
 	was := p.revision
 	switch f.kind {
@@ -256,8 +272,10 @@ func (t *table) add(id string, since int64) *peer {
 		t.full = time.Now()
 		return nil
 	}
-	p := &peer{id: strings.Clone(id), since: since, seen: time.Now()} // the frame's memory is not kept
+	now := time.Now()
+	p := &peer{id: strings.Clone(id), order: order(id), since: since, seen: now, watch: watch{since: now}} // the frame's memory is not kept
 	t.byID[p.id] = p
+	t.soon(now.Add(t.patience.overdue))
 	return p
 }
 
@@ -285,11 +303,20 @@ func (t *table) mayAsk(p *peer, now time.Time) bool {
 	return true
 }
 
+// clear forgets what a peer has missed, and an accusation. t.mu is held.
 func (t *table) clear(p *peer) {
-	if !p.missed.IsZero() {
-		p.missed = time.Time{}
-		t.owe.Add(-1)
+	for _, at := range []*time.Time{&p.missed, &p.accused} {
+		if !at.IsZero() {
+			*at = time.Time{}
+			t.owe.Add(-1)
+		}
 	}
+}
+
+// hear notes a sign of life. t.mu is held.
+func (t *table) hear(p *peer, now time.Time) {
+	p.seen, p.met = now, true
+	t.clear(p)
 }
 
 // heard is Membership.Heard.
@@ -299,8 +326,8 @@ func (t *table) heard(id string) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.byID[id]; p != nil {
-		t.clear(p)
+	if p := t.byID[id]; p != nil && p.state == live {
+		t.hear(p, time.Now())
 	}
 }
 
