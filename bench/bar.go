@@ -8,14 +8,14 @@ import (
 	"text/tabwriter"
 )
 
-// bar is a limit for a figure that relates contenders to each other. None is a time.
+// bar is a limit for a figure that compares contenders. None is a time.
 type bar struct {
 	name string
-	// figure returns the figure of each round, from the contenders' figures of that
-	// round. No values mean that a contender was left out.
+	// figure returns the figure of each round, from the contenders' figures of that round. It returns no values if a
+	// contender was left out.
 	figure func(r results) []float64
 	limit  float64
-	// least: the figure has to be at least the limit, otherwise at most.
+	// least: the limit is a minimum, otherwise a maximum.
 	least bool
 }
 
@@ -27,22 +27,22 @@ func atMost(limit float64, name string, figure func(results) []float64) bar {
 	return bar{name: name, figure: figure, limit: limit}
 }
 
-// times is one contender's figure, divided by another's.
+// times returns one contender's figure, divided by another's.
 func times(unit, over, under string) func(results) []float64 {
 	return paired(unit, func(v []float64) float64 { return v[0] / v[1] }, over, under)
 }
 
-// timesBeyond is the same after a third contender's figure is taken off both.
+// timesBeyond is times after subtracting a third contender's figure from both.
 func timesBeyond(idle, unit, over, under string) func(results) []float64 {
 	return paired(unit, func(v []float64) float64 { return (v[0] - v[2]) / (v[1] - v[2]) }, over, under, idle)
 }
 
-// added is what one contender's figure is above another's, divided by a third one's.
+// added returns the difference of two contenders' figures, divided by a third one's.
 func added(unit, with, without, under string) func(results) []float64 {
 	return paired(unit, func(v []float64) float64 { return (v[0] - v[1]) / v[2] }, with, without, under)
 }
 
-// more is what one contender's figure is above another's. It is for counts.
+// more returns the difference of two contenders' figures. It is for counts.
 func more(unit, of, than string) func(results) []float64 {
 	return paired(unit, func(v []float64) float64 { return max(0, v[0]-v[1]) }, of, than)
 }
@@ -129,7 +129,7 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }
 
-// number writes three significant digits, or all before the point.
+// number formats three significant digits, or all before the point.
 func number(v float64) string {
 	digits := 0
 	switch {

@@ -17,8 +17,8 @@ func onPrefix(prefix string) opener {
 	}
 }
 
-// bridgedBy has the publisher on one prefix, the receiver on another, and some Go nodes on
-// both, the first of which passes messages on.
+// bridgedBy has the publisher on one prefix, the receiver on another, and some Go nodes on both. The first of these
+// nodes forwards messages.
 func bridgedBy(nodes int) way {
 	return func(ctx context.Context, s *stage, arrived func()) (publish, error) {
 		here, there := onPrefix("here"), onPrefix("there")
@@ -35,7 +35,7 @@ func bridgedBy(nodes int) way {
 		if err != nil {
 			return nil, err
 		}
-		// The bridge keeps what is sent before it begins.
+		// The bridge keeps messages from before its start.
 		began := make(chan struct{})
 		if err := join(ctx, receiver.ns, &sink{"probe", func() { close(began) }}, "probes"); err != nil {
 			return nil, err
@@ -64,7 +64,7 @@ func newBridge(ctx context.Context, s *stage, one, other opener) error {
 	_, err := nodeOn(ctx, s, both[0], &adapter.Options{
 		Links:  []adapter.Link{{Broker: both[1]}},
 		Bridge: &adapter.Bridge{},
-		// It begins soon, and a busy machine is no reason to take it for dead.
+		// It starts soon, and a busy machine does not make it appear lost.
 		Heartbeat: 100 * time.Millisecond, PeerTimeout: 5 * time.Second,
 		OnError: func(err error) { fmt.Println("bridge:", err) },
 	})

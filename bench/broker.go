@@ -24,23 +24,22 @@ func with(ctx context.Context, s *stage, open opener) (broker.Broker, error) {
 	return b, err
 }
 
-// brokerOnRedis is Crossroom's Redis broker without what is above it.
+// brokerOnRedis is Crossroom's Redis broker without the layers above it.
 func brokerOnRedis(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	return brokerPair(ctx, s, onRedis, []byte(event), arrived)
 }
 
-// brokerOnNATS is the same on NATS, with the event as a node sends it.
+// brokerOnNATS is the same on NATS, with the event in the form that a node sends.
 func brokerOnNATS(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	sample, err := s.natsSample(ctx)
 	if err != nil {
 		return nil, err
 	}
-	const frame = 16 // bytes that the broker puts before what it is given
+	const frame = 16 // bytes that the broker adds
 	return brokerPair(ctx, s, onNATS, sample.Data[frame:], arrived)
 }
 
-// brokerPair is a broker that publishes to a room's channel and another that receives
-// every room.
+// brokerPair is a broker that publishes to a room's channel, and another that receives every room.
 func brokerPair(ctx context.Context, s *stage, open opener, payload []byte, arrived func()) (publish, error) {
 	var both [2]broker.Broker
 	for i := range both {

@@ -6,8 +6,8 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// centrifugeBroker is centrifuge's Redis broker with its defaults and without the rest
-// of centrifuge: a handler of our own counts what it brings.
+// centrifugeBroker is centrifuge's Redis broker with its defaults and without the rest of centrifuge: a handler of
+// this package counts its messages.
 func centrifugeBroker(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// cpuTime is the processor time that this process, the servers and Node.js have used
-// so far. Unlike a rate it hardly changes with what else the machine has to do.
+// cpuTime returns the processor time that this process, the servers and Node.js have used so far. Unlike a rate it
+// hardly depends on the machine's other load.
 func (e *env) cpuTime() time.Duration {
 	var own syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own) // cannot fail
 	return time.Duration(own.Utime.Nano()+own.Stime.Nano()) + e.othersTime()
 }
 
-// othersTime is the part of cpuTime that is not this process's.
+// othersTime returns the part of cpuTime that other processes used.
 func (e *env) othersTime() time.Duration {
 	total := e.ended
 	for _, pid := range e.processes {
@@ -36,8 +36,7 @@ func (s *stage) count(pid int) {
 	})
 }
 
-// machine is the processor time of all processors so far: used, and altogether. It
-// is zero where there is no /proc.
+// machine returns the processor time of all processors so far: used, and in total. It is zero without /proc.
 func machine() (used, total time.Duration) {
 	stat, _ := os.ReadFile("/proc/stat")
 	first, _, _ := strings.Cut(string(stat), "\n")
@@ -56,8 +55,7 @@ func machine() (used, total time.Duration) {
 	return used, total
 }
 
-// bystanders watches how much of the processors goes to programs that are not part
-// of the measurement.
+// bystanders measures the share of the processors that goes to programs outside of the measurement.
 type bystanders struct {
 	env              *env
 	used, total, own time.Duration
@@ -68,7 +66,7 @@ func (e *env) watchBystanders() bystanders {
 	return bystanders{e, used, total, e.cpuTime()}
 }
 
-// share returns it since the watch began, between 0 and 1.
+// share returns that share since the start, between 0 and 1.
 func (b bystanders) share() float64 {
 	used, total := machine()
 	if total == b.total {
@@ -77,5 +75,5 @@ func (b bystanders) share() float64 {
 	return max(0, float64(used-b.used-(b.env.cpuTime()-b.own))/float64(total-b.total))
 }
 
-// tick is the unit in which the kernel counts for users.
+// tick is the unit in which the kernel reports times to users.
 const tick = time.Second / 100

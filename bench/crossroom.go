@@ -9,7 +9,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// node is a server with one namespace, set up as a user would do it.
+// node is a server with one namespace, configured like a user's.
 type node struct {
 	server *adapter.Server
 	ns     *adapter.Namespace
@@ -33,7 +33,7 @@ func nodeOn(ctx context.Context, s *stage, b broker.Broker, opts *adapter.Option
 	return &node{server, ns}, err
 }
 
-// knows waits until the node knows so many others.
+// knows waits until the node knows that many others.
 func (n *node) knows(ctx context.Context, others int) error {
 	for len(n.server.KnownPeers()) < others {
 		select {
@@ -48,7 +48,7 @@ func (n *node) knows(ctx context.Context, others int) error {
 // emits publishes the event to the room.
 func (n *node) emits(ctx context.Context) error { return n.ns.To(room).Emit(ctx, "event", event) }
 
-// sink is a socket that only reports that something came.
+// sink is a socket that only reports that a packet arrived.
 type sink struct {
 	id      string
 	arrived func()
@@ -65,9 +65,8 @@ func join(ctx context.Context, ns *adapter.Namespace, s adapter.Socket, rooms ..
 	return ns.Join(ctx, s.ID(), rooms...)
 }
 
-// crossroomOn is the whole way: encode, publish, receive, find the sockets of the room,
-// deliver. The publisher is a full node, which hears its own messages too, as the
-// publisher of the contender called node does.
+// crossroomOn is the whole path: encode, publish, receive, find the sockets of the room, deliver. The publisher is a
+// full node, which receives its own messages too, like the publisher of the contender called node.
 func crossroomOn(open opener) way {
 	return func(ctx context.Context, s *stage, arrived func()) (publish, error) {
 		publisher, err := newNode(ctx, s, open)
@@ -82,8 +81,7 @@ func crossroomOn(open opener) way {
 	}
 }
 
-// emitter has an Emitter for a publisher, which does not listen, as a process has that
-// only sends.
+// emitter has an Emitter as its publisher, which subscribes to nothing, like a process that only sends.
 func emitter(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	b, err := with(ctx, s, onRedis)
 	if err != nil {

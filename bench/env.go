@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/internal/child"
 )
 
-// env is what all measurements share.
+// env is shared by all measurements.
 type env struct {
 	rounds int
 	// length of one contender's turn.
@@ -20,7 +20,7 @@ type env struct {
 
 	redis, nats  *child.Server
 	redisVersion string
-	// The processor time of these processes counts, and that of others that have ended.
+	// The processor time of these processes counts, and that of others that have terminated.
 	processes []int
 	ended     time.Duration
 
@@ -54,7 +54,7 @@ func (e *env) askRedis(ctx context.Context) (version string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// Another program may have taken the port between our look and the start.
+	// Another program may have taken the port before the server started.
 	if got := info["Server"]["process_id"]; got != strconv.Itoa(e.redis.Pid()) {
 		return "", fmt.Errorf("process %s answers on %s, not the redis-server just started", got, e.redis.Addr)
 	}

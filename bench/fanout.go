@@ -15,7 +15,7 @@ import (
 
 const audience = 100_000 // sockets in the room
 
-// listener is a socket that does the least that one can: it remembers what came.
+// listener is a socket that does as little as possible: it stores the last packet.
 type listener struct {
 	id   string
 	last *adapter.Packet
@@ -25,9 +25,8 @@ func (l *listener) ID() string                { return l.id }
 func (l *listener) Deliver(p *adapter.Packet) { l.last = p }
 func (l *listener) Disconnect(bool)           {}
 
-// hall has the sockets that all contenders of the fan-out call, in the same order. That
-// has nothing to do with the order in which they came: neighbours in the room are not
-// neighbours in memory.
+// hall has the sockets that all contenders of the fan-out call, in the same order. That order is unrelated to the
+// order in which they were made: neighbours in the room are not neighbours in memory.
 type hall struct{ sockets []adapter.Socket }
 
 func newHall() *hall {
@@ -38,7 +37,7 @@ func newHall() *hall {
 	return h
 }
 
-// socketID has as many characters as Socket.IO's ids.
+// socketID returns an id as long as Socket.IO's.
 func socketID(i int) string { return fmt.Sprintf("%020d", i) }
 
 // seat puts the sockets into a room.
@@ -56,14 +55,13 @@ func (h *hall) seat(ctx context.Context, ns *adapter.Namespace, room string) err
 	return nil
 }
 
-// record is what a registry keeps of a socket at least: a node's is as large.
+// record is the minimum that a registry keeps for a socket: a node's is as large.
 type record struct {
 	socket adapter.Socket
 	_      rooms.Embed[backplane.Member]
 }
 
-// loop calls the sockets of a list of records and does nothing else. It reads the memory
-// that a node reads.
+// loop calls the sockets of a list of records and does nothing else. It reads the same memory as a node.
 func (h *hall) loop(_ context.Context, s *stage) (round, error) {
 	records := make([]*record, audience)
 	for _, i := range rand.Perm(audience) {
@@ -107,8 +105,7 @@ func (h *hall) own(ctx context.Context, s *stage) (round, error) {
 	}, nil
 }
 
-// remote is another node's broadcast. A marker behind it, to a room with one socket,
-// tells when all have it.
+// remote is another node's broadcast. A marker behind it, to a room with one socket, shows when all have it.
 func (h *hall) remote(ctx context.Context, s *stage) (round, error) {
 	m, err := newMarked(ctx, s, nil)
 	if err != nil {
@@ -126,7 +123,7 @@ func (h *hall) remote(ctx context.Context, s *stage) (round, error) {
 	}, nil
 }
 
-// marked is a node with a socket that marks when messages are done with.
+// marked is a node with a socket that reports when messages have been processed.
 type marked struct {
 	loopNode
 	marker message
@@ -145,13 +142,13 @@ func newMarked(ctx context.Context, s *stage, observer observe.Observer) (*marke
 	return m, n.ns.Add(ctx, &sink{"marker", func() { m.came <- struct{}{} }})
 }
 
-// done waits until the node is done with what was delivered to it.
+// done waits until the node has processed the delivered messages.
 func (m *marked) done() error {
 	m.deliver(m.marker)
 	select {
 	case <-m.came:
 		return nil
 	case <-time.After(10 * time.Second):
-		return errors.New("messages are not done with after 10 s")
+		return errors.New("messages are not processed after 10 s")
 	}
 }

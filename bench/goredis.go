@@ -10,15 +10,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// goredisClient returns a new go-redis client as a user would make it.
+// goredisClient returns a new go-redis client, configured like a user's.
 func goredisClient(s *stage) *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: s.redis.Addr})
 	s.later(client.Close)
 	return client
 }
 
-// goredisSubscribe calls arrived for every message of a channel, in one goroutine that
-// reads with Receive.
+// goredisSubscribe calls arrived for every message of a channel, on one goroutine that reads with Receive.
 func goredisSubscribe(ctx context.Context, s *stage, client *redis.Client, channel string, arrived func()) error {
 	sub := client.Subscribe(ctx, channel)
 	return goredisReceive(ctx, s, sub, func(string) { arrived() })
@@ -43,7 +42,7 @@ func goredisReceive(ctx context.Context, s *stage, sub *redis.PubSub, arrived fu
 	return nil
 }
 
-// goredis awaits the reply of each PUBLISH, as anybody does who calls Publish.
+// goredis awaits the reply of each PUBLISH, like every caller of Publish.
 func goredis(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	client := goredisClient(s)
 	if err := goredisSubscribe(ctx, s, client, "go-redis", arrived); err != nil {
@@ -52,8 +51,7 @@ func goredis(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	return func(ctx context.Context) error { return client.Publish(ctx, "go-redis", event).Err() }, nil
 }
 
-// goredisExchange is a request and its responses in their barest form: one client
-// publishes, the others receive and publish back.
+// goredisExchange is a minimal request with responses: one client publishes, the others receive and publish back.
 func goredisExchange(responders int) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		// Other exchanges may be open at the same time.

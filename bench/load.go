@@ -14,19 +14,17 @@ const (
 	publishers = 64
 	eventSize  = 128 // bytes
 	room       = "room"
-	// inFlight is how many messages may be between the publishers and the receiver
-	// in a closed loop. It is far more than any contender needs to be at full speed
-	// and far less than makes Redis give up on a slow subscriber.
+	// inFlight limits the messages between the publishers and the receiver in a closed loop. It is far more than any
+	// contender needs for full speed, and far less than the limit at which Redis disconnects a slow subscriber.
 	inFlight = 16 << 10
-	// rate of messages a second at which latency is measured.
+	// rate is the messages per second at which latency is measured.
 	rate = 2000
 )
 
-// event is the 128 bytes that everybody sends.
+// event is the 128 bytes of every message.
 var event = strings.Repeat("0123456789abcdef", eventSize/16)
 
-// flow counts messages on their way. Publishers call enter before each message
-// and the receiver calls arrived after.
+// flow counts messages in flight. Publishers call enter before each message, and the receiver calls arrived after it.
 type flow struct {
 	sent, got atomic.Int64
 	stopped   atomic.Bool
@@ -41,8 +39,7 @@ func newFlow() *flow {
 	return f
 }
 
-// enter counts n more messages as sent once there is room for them in the window.
-// It reports false when the time is up.
+// enter counts n more messages as sent once the window has room for them. It returns false when the time has elapsed.
 func (f *flow) enter(n int64) bool {
 	if f.stopped.Load() {
 		return false
@@ -55,12 +52,12 @@ func (f *flow) enter(n int64) bool {
 		f.room.Wait()
 	}
 	f.mu.Unlock()
-	return true // it is counted, so it must go out
+	return true // it is counted, so it must be sent
 }
 
 // arrived counts n more messages as received.
 func (f *flow) arrived(n int64) {
-	// Whoever waits has more than a whole window ahead, so a mark will be passed.
+	// A waiting publisher has more than a whole window ahead, so a mark will be passed.
 	const mark = inFlight / 8
 	if now := f.got.Add(n); now/mark != (now-n)/mark {
 		f.mu.Lock()
@@ -90,8 +87,8 @@ func (f *flow) drained(ctx context.Context) error {
 	return nil
 }
 
-// flood publishes from many goroutines for a while and returns how many messages
-// arrived. It ends when the last one has arrived.
+// flood publishes from many goroutines for a while and returns how many messages arrived. It returns when the last one
+// has arrived.
 func (f *flow) flood(ctx context.Context, length time.Duration, out publish) (int64, figures, error) {
 	before := f.got.Load()
 	f.stopped.Store(false)
@@ -153,23 +150,21 @@ func newPace(length time.Duration) *pace {
 	return &pace{sent: make([]atomic.Int64, n), took: make([]time.Duration, n), start: time.Now()}
 }
 
-// arrived takes the time of the next message; messages arrive in order.
+// arrived records the time of the next message; messages arrive in order.
 func (p *pace) arrived() {
 	now := time.Since(p.start)
 	if i := int(p.arrivals.Load()); i < len(p.sent) {
 		p.took[i] = now - time.Duration(p.sent[i].Load())
 	}
-	p.arrivals.Add(1) // run reports one too many
+	p.arrivals.Add(1) // run reports one message too many
 }
 
-// run publishes at the rate, or slower on a busy machine, and returns how long messages
-// took from just before out to arrived.
+// run publishes at the rate, or slower on a busy machine. It returns the times from just before out to arrived.
 func (p *pace) run(ctx context.Context, length time.Duration, out publish) (int64, figures, error) {
 	next, n := time.Now(), 0
 	for end := next.Add(length); n < len(p.sent) && (n == 0 || next.Before(end)); n++ {
 		time.Sleep(time.Until(next))
-		// A goroutine that wakes up late does not catch up with a burst: that would
-		// measure queues.
+		// A goroutine that wakes up late does not catch up with a burst, because that would measure queues.
 		next = later(next, time.Now()).Add(time.Second / rate)
 		p.sent[n].Store(int64(time.Since(p.start)))
 		if err := out(ctx); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A channel stands for the broker: what is published arrives in order, at its own pace.
+// A channel represents the broker: published messages arrive in order, at its own pace.
 func TestFloodCountsWhatArrives(t *testing.T) {
 	f := newFlow()
 	wire := make(chan struct{}, 8*inFlight)

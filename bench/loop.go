@@ -10,8 +10,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// loop is a broker to measure with what stands around it. What is published is gone, or
-// the last broadcast kept; receiver gets directly what a test has it deliver.
+// loop is a broker for measuring the layers around it. It discards published messages, or keeps the last broadcast. A
+// test delivers messages directly to receiver.
 type loop struct {
 	keep bool
 	sent message
@@ -40,7 +40,7 @@ func newLoopNode(ctx context.Context, s *stage, observer observe.Observer) (loop
 	return loopNode{n, l}, err
 }
 
-// capture returns what a node publishes when it emits the event to a room.
+// capture returns the message that a node publishes when it emits the event to a room.
 func capture(ctx context.Context, s *stage, observer observe.Observer, room string) (message, error) {
 	n, err := newLoopNode(ctx, s, observer)
 	if err != nil {

@@ -1,22 +1,19 @@
-// Command bench measures Crossroom beside its peers: in one run, on one redis-server
-// and one nats-server that it starts, in short rounds that take turns. It ends with one
-// line for each bar and exits with status 1 if one is short.
+// Command bench measures Crossroom beside its peers: in one run, on one redis-server and one nats-server that it
+// starts, in short rounds that alternate. It prints one line for each bar, and exits with status 1 if one is missed.
 //
-// A bar relates contenders of the same round, by the processor time of one operation, by
-// allocations or by bytes; its figure is the median over the rounds, and the quartiles
-// stand beside it. Processor time is that of this process, the servers and Node.js
-// together (outside of Linux that of this process). A profiler, -cpuprofile, changes it.
+// A bar compares contenders of the same round, by the processor time of one operation, by allocations or by bytes. Its
+// figure is the median over the rounds, with the quartiles. Processor time is that of this process, the servers and
+// Node.js together (outside of Linux that of this process). A profiler, -cpuprofile, changes it.
 //
 //	go run ./bench                                from the root of the repository
 //	go run ./bench -readme README.md              writes the figures there, too
 //	go run ./bench -only 'throughput/(raw|crossroom)' -cpuprofile cpu.prof
 //
-// A profile's samples carry the contender they belong to:
+// A profile's samples carry the name of their contender:
 //
 //	go tool pprof -tagfocus contender=crossroom cpu.prof
 //
-// It needs redis-server and nats-server, and Node.js with npm for the measurement
-// called node.
+// The program needs redis-server and nats-server, and Node.js with npm for the measurement called node.
 package main
 
 import (
@@ -46,7 +43,7 @@ func main() {
 	}
 }
 
-// run reports whether every bar is kept.
+// run reports whether every bar is met.
 func run(ctx context.Context) (good bool, err error) {
 	rounds := flag.Int("rounds", 15, "how often the contenders take turns")
 	seconds := flag.Float64("seconds", 0.25, "length of one contender's turn")

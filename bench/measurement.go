@@ -13,16 +13,15 @@ import (
 	"time"
 )
 
-// measurement is one row of the table: contenders that do the same work, and the
-// bars that relate them.
+// measurement is one row of the table: contenders that do the same work, and the bars that compare them.
 type measurement struct {
 	name string
-	// what says in one sentence what one operation is.
+	// what describes one operation in one sentence.
 	what string
-	// kept contenders are opened once. The others are opened for each round, so that none
-	// of them costs the server anything while another one runs.
+	// kept contenders are opened once. The others are opened for each round, so that none of them costs the server
+	// anything while another one runs.
 	kept bool
-	// once measures one round: further ones would count the same.
+	// once measures one round: further ones would return the same.
 	once       bool
 	contenders []contender
 	bars       []bar
@@ -31,23 +30,22 @@ type measurement struct {
 // contender is one way to do a measurement's work.
 type contender struct {
 	name string
-	// open prepares what the rounds need.
+	// open prepares the rounds.
 	open func(ctx context.Context, s *stage) (round, error)
 }
 
-// round does the work for about stage.length and returns how many operations that
-// was, and figures of its own. Processor time and allocations are measured around it,
-// unless it returns 0.
+// round does the work for about stage.length and returns the number of operations, and figures of its own. Processor
+// time and allocations are measured around it, unless it returns 0.
 type round func(ctx context.Context) (operations int64, more figures, err error)
 
-// stage is what one contender has open.
+// stage has the open resources of one contender.
 type stage struct {
 	*env
 	length time.Duration
 	undo   []func() error
 }
 
-// later has close call f, before what was given to later up to now.
+// later makes close call f, before the functions of earlier calls.
 func (s *stage) later(f func() error) { s.undo = append(s.undo, f) }
 
 func (s *stage) close() error {
@@ -59,7 +57,7 @@ func (s *stage) close() error {
 	return errors.Join(errs...)
 }
 
-// figures are what one contender reached in one round.
+// figures are the results of one contender in one round.
 type figures []figure
 
 type figure struct {
@@ -70,7 +68,7 @@ type figure struct {
 // Units of the figures that are measured around a round.
 const (
 	cpu    = "CPU ns"            // of one operation
-	others = "CPU ns, not in Go" // the part of it that servers and Node.js need
+	others = "CPU ns, not in Go" // the part of it that servers and Node.js use
 	allocs = "allocations"       // of one operation, in this process
 	speed  = "a second"          // operations
 )
@@ -99,8 +97,8 @@ func (r results) column(contender, unit string) []float64 {
 	return out
 }
 
-// run lets the contenders that are wanted take turns, so that whatever else the
-// machine does meets all of them, and prints what they reached.
+// run lets the selected contenders alternate, so that other load on the machine affects all of them, and prints their
+// results.
 func (m measurement) run(ctx context.Context, e *env, only *regexp.Regexp, out io.Writer) (r results, err error) {
 	var wanted []*turns
 	for _, c := range m.contenders {
@@ -124,8 +122,8 @@ func (m measurement) run(ctx context.Context, e *env, only *regexp.Regexp, out i
 	r = results{}
 	for i := range rounds {
 		for j := range wanted {
-			// Each contender goes first as often as the others, and each other one goes
-			// before it as often as after it.
+			// Each contender goes first as often as the others, and each other one goes before it as often as after
+			// it.
 			k := (i/2 + j) % len(wanted)
 			if i%2 == 1 {
 				k = len(wanted) - 1 - k
@@ -142,7 +140,7 @@ func (m measurement) run(ctx context.Context, e *env, only *regexp.Regexp, out i
 	return r, nil
 }
 
-// turns is a contender at work.
+// turns is a running contender.
 type turns struct {
 	contender
 	stage *stage
@@ -177,7 +175,7 @@ func (t *turns) next(ctx context.Context, m measurement) (f figures, err error) 
 // measure runs a round.
 func (s *stage) measure(ctx context.Context, do round) (figures, error) {
 	var before, after runtime.MemStats
-	runtime.GC() // what the contender before left behind is not this one's
+	runtime.GC() // a contender must not pay for the garbage of the one before
 	runtime.ReadMemStats(&before)
 	start, used, theirs := time.Now(), s.cpuTime(), s.othersTime()
 	n, more, err := do(ctx)
@@ -195,7 +193,7 @@ func (s *stage) measure(ctx context.Context, do round) (figures, error) {
 	}, more...), nil
 }
 
-// repeat does n operations again and again for about the stage's length.
+// repeat does n operations repeatedly for about the stage's length.
 func (s *stage) repeat(n int, do func(n int) error) (operations int64, more figures, err error) {
 	for end := time.Now().Add(s.length); operations == 0 || time.Now().Before(end); operations += int64(n) {
 		if err := do(n); err != nil {
@@ -205,7 +203,7 @@ func (s *stage) repeat(n int, do func(n int) error) (operations int64, more figu
 	return operations, nil, nil
 }
 
-// oneByOne does one operation after another and says how long they took.
+// oneByOne does one operation after another and returns their times.
 func (s *stage) oneByOne(do func() error) (operations int64, more figures, err error) {
 	var took []time.Duration
 	for end := time.Now().Add(s.length); ; {

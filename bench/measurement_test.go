@@ -47,7 +47,7 @@ func TestBarsAreJudgedByTheMedianOfRoundByRoundRatios(t *testing.T) {
 	assert.Equal(t, strings.Join(want, "\n"), strings.Join(got, "\n"))
 }
 
-// stageNames keeps in which order contenders are opened, do a round and are closed.
+// stageNames records the order in which contenders are opened, do a round and are closed.
 type stageNames struct{ seen []string }
 
 func (n *stageNames) contender(name string) contender {
@@ -105,7 +105,7 @@ func TestAnErrorClosesEveryContender(t *testing.T) {
 func TestEveryMeasurementHasItsOwnName(t *testing.T) {
 	seen := map[string]bool{}
 	note := func(name string) {
-		assert.False(t, seen[name], "%s is there twice", name)
+		assert.False(t, seen[name], "%s is defined twice", name)
 		seen[name] = true
 	}
 	for _, m := range table {
@@ -119,7 +119,7 @@ func TestEveryMeasurementHasItsOwnName(t *testing.T) {
 	}
 }
 
-// Otherwise a bar is never judged: contenders that are left out are no error.
+// Otherwise a bar is never checked, because contenders that are left out are no error.
 func TestBarsNameContendersOfTheirMeasurement(t *testing.T) {
 	for _, m := range table {
 		r := results{}

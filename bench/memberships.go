@@ -6,14 +6,13 @@ import (
 	"runtime"
 )
 
-// In the measurement of memberships each socket is in ten rooms, and each room has 100
-// sockets. What the sockets themselves and the names need is the application's and not
-// counted.
+// In the measurement of memberships each socket is in ten rooms, and each room has 100 sockets. The memory of the
+// sockets themselves and of the names belongs to the application and is not counted.
 const crowd, roomCount, roomsEach = 100_000, 10_000, 10
 
 const membershipSize = "bytes a membership"
 
-// registry keeps which sockets there are and which rooms they are in.
+// registry records sockets and their rooms.
 type registry struct {
 	add  func(s *listener) error
 	join func(s *listener, rooms ...string) error
@@ -30,8 +29,8 @@ func crossroomRegistry(ctx context.Context, s *stage) (registry, error) {
 	}, err
 }
 
-// twoMaps is what Socket.IO's adapter in memory has: the sockets of each room and the
-// rooms of each socket, as sets.
+// twoMaps has the data structures of Socket.IO's in-memory adapter: the sockets of each room and the rooms of each
+// socket, as sets.
 func twoMaps(context.Context, *stage) (registry, error) {
 	type set map[string]struct{}
 	rooms, sockets := map[string]set{}, map[string]set{}
@@ -66,7 +65,7 @@ func membershipBytes(open func(context.Context, *stage) (registry, error)) func(
 	}
 }
 
-// fill returns how many bytes more are in use afterwards.
+// fill returns how many more bytes are in use afterwards.
 func (r registry) fill() (int64, error) {
 	members := make([]*listener, crowd)
 	for i := range members {
@@ -98,7 +97,7 @@ func (r registry) fill() (int64, error) {
 	return after - before, nil
 }
 
-// heap returns how many bytes live objects have.
+// heap returns the size of live objects in bytes.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC() // the second frees what finalizers and pools held

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// natsConn is a connection as nats.go's documentation shows it.
+// natsConn is a connection as in the documentation of nats.go.
 func natsConn(s *stage) (*nats.Conn, error) {
 	nc, err := nats.Connect(s.nats.URL)
 	if err == nil {
@@ -38,8 +38,8 @@ func bareNATS(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	return func(context.Context) error { return publisher.Publish(sample.Subject, sample.Data) }, receiver.Flush()
 }
 
-// natsSample is the event as a Crossroom node sends it: all contenders carry the same
-// bytes. It is captured once.
+// natsSample is the event in the form that a Crossroom node sends: all contenders carry the same bytes. It is captured
+// once.
 func (e *env) natsSample(ctx context.Context) (m *nats.Msg, err error) {
 	if e.sample != nil {
 		return e.sample, nil
@@ -68,11 +68,10 @@ func (e *env) natsSample(ctx context.Context) (m *nats.Msg, err error) {
 	return e.sample, err
 }
 
-// responding is how many other nodes, or connections, respond to a request.
+// responding is the number of other nodes, or connections, that respond to a request.
 const responding = 8
 
-// bareScatterGather publishes to a subject that so many connections respond to, and waits
-// for all responses.
+// bareScatterGather publishes to a subject with that many responding connections, and waits for all responses.
 func bareScatterGather(_ context.Context, s *stage) (round, error) {
 	const subject = "bare.request"
 	response := []byte(event)
@@ -111,7 +110,7 @@ func bareScatterGather(_ context.Context, s *stage) (round, error) {
 	}, err
 }
 
-// natsMembers queries so many other nodes for their members, of which each has one.
+// natsMembers queries that many other nodes for their members, of which each has one.
 func natsMembers(others int) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		var requester *node
@@ -174,8 +173,8 @@ func natsGrown(ctx context.Context, s *stage, others int) (micros float64, err e
 	return used / 1e3, err
 }
 
-// straightLine gives the slope of the straight line closest to the points, and the share of
-// their variance that it explains.
+// straightLine returns the slope of the straight line closest to the points, and the share of their variance that it
+// explains.
 func straightLine(xs, ys []float64) (slope, r2 float64) {
 	n := float64(len(xs))
 	var sx, sy, sxx, sxy, syy float64

@@ -16,15 +16,15 @@ import (
 	"github.com/crossroom/crossroom/internal/child"
 )
 
-// nodePair is two Node.js processes with Socket.IO servers: one publishes, the
-// other has the socket in the room. node/*.js say what they do.
+// nodePair is two Node.js processes with Socket.IO servers: one publishes, the other has the socket in the room; see
+// node/*.js.
 type nodePair struct {
 	publisher, receiver *nodeProcess
 	sent, got           int64 // messages up to the last round
 }
 
-// clientPackets says whether a Socket.IO server encodes each packet for its clients
-// too, as it always does, if only for a socket that throws the result away.
+// clientPackets says whether a Socket.IO server also encodes each packet for its clients, as it always does, even for
+// a socket that discards the result.
 type clientPackets string
 
 const (
@@ -32,8 +32,7 @@ const (
 	withoutClientPackets clientPackets = "without-client-packets"
 )
 
-// startNode starts both and waits until they are connected to Redis. The packages
-// are installed first if they are not there.
+// startNode starts both and waits until they are connected to Redis. It installs missing packages first.
 func startNode(ctx context.Context, redisURL string, packets clientPackets) (*nodePair, error) {
 	dir, err := nodeDir()
 	if err != nil {
@@ -57,7 +56,7 @@ func startNode(ctx context.Context, redisURL string, packets clientPackets) (*no
 	return &nodePair{publisher: publisher, receiver: receiver}, nil
 }
 
-// nodeDir finds this module's node directory from where one runs the command.
+// nodeDir finds this module's node directory from the working directory.
 func nodeDir() (string, error) {
 	for _, dir := range []string{"node", filepath.Join("bench", "node")} {
 		if _, err := os.Stat(filepath.Join(dir, "receiver.js")); err == nil {
@@ -69,7 +68,7 @@ func nodeDir() (string, error) {
 
 func (p *nodePair) close() error { return errors.Join(p.publisher.close(), p.receiver.close()) }
 
-// nodeServers has the package publish and receive.
+// nodeServers makes the package publish and receive.
 func nodeServers(packets clientPackets) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		pair, err := startNode(ctx, s.redis.URL, packets)
@@ -85,8 +84,7 @@ func nodeServers(packets clientPackets) func(context.Context, *stage) (round, er
 	}
 }
 
-// round tells the publisher to go and hands the receiver's counts to it, which
-// closes the loop.
+// round starts the publisher and passes the receiver's counts to it, which closes the loop.
 func (p *nodePair) round(ctx context.Context, length time.Duration) (int64, figures, error) {
 	before := p.got
 	timeout := time.After(length + 10*time.Second)
@@ -120,11 +118,11 @@ func (p *nodePair) round(ctx context.Context, length time.Duration) (int64, figu
 	return p.got - before, nil, nil
 }
 
-// nodeProcess speaks in lines of a word and a number, both ways.
+// nodeProcess exchanges lines of a word and a number.
 type nodeProcess struct {
 	*child.Process
 	script string
-	said   chan line // closed when nothing more will be said
+	said   chan line // closed at the end of the output
 }
 
 type line struct {
@@ -151,7 +149,7 @@ func startNodeProcess(dir, script, redisURL string, packets clientPackets) (*nod
 	return p, nil
 }
 
-// listen passes on what the process says.
+// listen passes on the lines of the process.
 func (p *nodeProcess) listen(output io.Reader) {
 	defer close(p.said)
 	for s := bufio.NewScanner(output); s.Scan(); {
@@ -166,10 +164,10 @@ func (p *nodeProcess) tell(word string, n int64) error {
 	return err
 }
 
-// ended says how, after said was closed.
+// ended returns how the process terminated, after said was closed.
 func (p *nodeProcess) ended() error { return fmt.Errorf("%s ended: %v", p.script, p.Finish()) }
 
-// close ends the process, with its input, and waits for it.
+// close closes the input of the process and waits for it.
 func (p *nodeProcess) close() error {
 	_ = p.Input.Close()
 	go func() { // ends with the process

@@ -24,7 +24,7 @@ func recorded() *sdktrace.TracerProvider {
 	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSyncer(forgetting{tracetest.NewInMemoryExporter()}))
 }
 
-// forgetting is an in-memory exporter that does not grow for ever.
+// forgetting is an in-memory exporter that discards its spans at times.
 type forgetting struct{ *tracetest.InMemoryExporter }
 
 func (f forgetting) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
@@ -47,7 +47,7 @@ func (s *stage) tracers(ctx context.Context, sampled sampling) *sdktrace.TracerP
 	return t
 }
 
-// observer is what a node is given to be traced, with metrics.
+// observer returns a node's observer, with metrics.
 func (s *stage) observer(ctx context.Context, sampled sampling) (observe.Observer, error) {
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	s.later(func() error { return meters.Shutdown(context.WithoutCancel(ctx)) })
@@ -59,18 +59,18 @@ func (s *stage) observer(ctx context.Context, sampled sampling) (observe.Observe
 	return o, nil
 }
 
-// untraced is no observer.
+// untraced returns no observer.
 func untraced(context.Context, *stage) (observe.Observer, error) { return nil, nil }
 
-// traced is an observer.
+// traced returns an observer.
 func traced(sampled sampling) func(context.Context, *stage) (observe.Observer, error) {
 	return func(ctx context.Context, s *stage) (observe.Observer, error) { return s.observer(ctx, sampled) }
 }
 
-// spans is how many spans are made between two looks at the clock.
+// spans is the number of spans between two readings of the clock.
 const spans = 1024
 
-// emitting publishes to a broker that forgets what it gets.
+// emitting publishes to a broker that discards messages.
 func emitting(observer func(context.Context, *stage) (observe.Observer, error), in func(context.Context) context.Context) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		o, err := observer(ctx, s)
@@ -96,7 +96,7 @@ func emitting(observer func(context.Context, *stage) (observe.Observer, error), 
 	}
 }
 
-// receiving takes in, for one socket, what a node that traces has published.
+// receiving delivers, to one socket, messages that a tracing node has published.
 func receiving(observer func(context.Context, *stage) (observe.Observer, error)) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		tracing, err := s.observer(ctx, unsampled)
@@ -122,11 +122,10 @@ func receiving(observer func(context.Context, *stage) (observe.Observer, error))
 	}
 }
 
-// propagator is the one that Crossroom has if it is given none.
+// propagator is Crossroom's default.
 var propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 
-// spanSent is the least that tracing a message is on its way out: a span, and a header
-// that says so.
+// spanSent is the minimum for tracing a sent message: a span, and a header.
 func spanSent(sampled sampling, in func(context.Context) context.Context) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		tracer := s.tracers(ctx, sampled).Tracer("bench")
@@ -144,7 +143,7 @@ func spanSent(sampled sampling, in func(context.Context) context.Context) func(c
 	}
 }
 
-// spanReceived is the same on its way in.
+// spanReceived is the same for a received message.
 func spanReceived(sampled sampling) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		tracer := s.tracers(ctx, sampled).Tracer("bench")

@@ -8,8 +8,8 @@ import (
 	"net"
 )
 
-// raw is the limit that Redis sets: PUBLISH commands written many at a time to a plain
-// connection, and a reader that only counts bytes.
+// raw is the limit of Redis: many PUBLISH commands written at a time to a plain connection, and a reader that only
+// counts bytes.
 func raw(_ context.Context, s *stage) (round, error) {
 	const channel, batch = "raw#" + room + "#", 256
 	publish := fmt.Sprintf("*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(channel), channel, len(event), event)

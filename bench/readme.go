@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// report is what a run found.
+// report is the result of a run.
 type report struct {
 	about    string
 	measured []measured
@@ -25,13 +25,13 @@ func (r *report) add(m measurement, found results) {
 	}
 }
 
-// Marks in a file between which a report stands.
+// Marks in a file around a report.
 const (
 	beginMark = "<!-- Written by: make bench UPDATE=1 -->\n"
 	endMark   = "<!-- End of what is written by make bench. -->\n"
 )
 
-// writeTo replaces what stands between the marks of a file.
+// writeTo replaces the text between the marks of a file.
 func (r *report) writeTo(name string) error {
 	old, err := os.ReadFile(name)
 	if err != nil {
@@ -45,8 +45,7 @@ func (r *report) writeTo(name string) error {
 	return os.WriteFile(name, []byte(before+beginMark+"\n"+r.markdown()+"\n"+endMark+after), 0o644)
 }
 
-// markdown is a table of the bars, and one of what the contenders of the first
-// measurement reached.
+// markdown returns a table of the bars, and one of the results of the first measurement's contenders.
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\n", r.about)

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// rueidisClients awaits the reply of each PUBLISH, which rueidis sends together with those
-// of other goroutines. One client publishes, another receives.
+// rueidisClients awaits the reply of each PUBLISH, which rueidis sends together with those of other goroutines. One
+// client publishes, another receives.
 func rueidisClients(ctx context.Context, s *stage, arrived func()) (publish, error) {
 	var both [2]rueidis.Client
 	for i := range both {

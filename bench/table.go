@@ -2,9 +2,8 @@ package main
 
 import "context"
 
-// table is everything that is measured. To measure something new, add a row; a new peer
-// is a contender in a row. The name of a contender says what it measures only together
-// with its row: crossroom is always the thing with all its layers.
+// table lists all measurements. A new measurement is a new row; a new peer is a contender in a row. The name of a
+// contender has a meaning only within its row: crossroom is always Crossroom with all its layers.
 var table = []measurement{
 	{
 		name: "throughput",
@@ -197,7 +196,7 @@ func fanOut() measurement {
 	}
 }
 
-// tracing relates what an observer adds to the bare span and header.
+// tracing compares the cost of an observer with that of the bare span and header.
 func tracing(name, what string, without, with, bare func(context.Context, *stage) (round, error)) measurement {
 	return measurement{
 		name: name,

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// A marker for a room that is held follows this many messages for a room that is not,
-// to tell that they are done with.
+// A marker for a room that is held follows after this many messages for a room that is not. It shows that they have
+// been processed.
 const unwantedBatch = 1024
 
 // frame is a message as Crossroom's adapter sends it to Redis.
 type frame struct{ channel, payload string }
 
-// captureFrame emits the event to a room and returns what went to Redis.
+// captureFrame emits the event to a room and returns the bytes sent to Redis.
 func captureFrame(ctx context.Context, s *stage, to string) (f frame, err error) {
 	n, err := newNode(ctx, s, onRedis)
 	if err != nil {
@@ -58,8 +58,8 @@ func (e *env) frames(ctx context.Context) (elsewhere, marker frame, err error) {
 	return e.captured[0], e.captured[1], nil
 }
 
-// unwantedThrough sends messages for a room that nobody holds, each batch with a marker
-// behind, to what listen opens, which calls arrived at the marker.
+// unwantedThrough sends messages for a room without sockets, each batch with a marker behind, to the receiver that
+// listen opens, which calls arrived at the marker.
 func unwantedThrough(listen func(ctx context.Context, s *stage, marker frame, arrived func()) error) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		elsewhere, marker, err := s.frames(ctx)
@@ -83,7 +83,7 @@ func unwantedThrough(listen func(ctx context.Context, s *stage, marker frame, ar
 	}
 }
 
-// goredisUnwanted is what receiving alone costs with go-redis.
+// goredisUnwanted is the cost of receiving with go-redis.
 func goredisUnwanted(ctx context.Context, s *stage, marker frame, arrived func()) error {
 	prefix, _, _ := strings.Cut(marker.channel, "#")
 	return goredisReceive(ctx, s, goredisClient(s).PSubscribe(ctx, prefix+"#/#*"), func(channel string) {
@@ -102,8 +102,7 @@ func crossroomUnwanted(ctx context.Context, s *stage, _ frame, arrived func()) e
 	return join(ctx, n.ns, &sink{"sink", arrived}, room)
 }
 
-// received is the core and the adapter alone: a broker hands over messages for a room.
-// There is a socket in the one called room.
+// received is the core and the adapter alone: a broker delivers messages for a room. The one called room has a socket.
 func received(to string) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
 		m, err := newMarked(ctx, s, nil)
@@ -121,7 +120,7 @@ func received(to string) func(context.Context, *stage) (round, error) {
 	}
 }
 
-// receives delivers a message to the node again and again.
+// receives delivers a message to the node repeatedly.
 func (m *marked) receives(s *stage, broadcast message) round {
 	return func(context.Context) (int64, figures, error) {
 		return s.repeat(unwantedBatch, func(n int) error {

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// way is how messages go from a publisher to a receiver. It opens both and returns what
-// publishes one message; arrived is called for each one that the receiver gets.
+// way is a route of messages from a publisher to a receiver. It opens both and returns the function that publishes one
+// message; arrived is called for each message that the receiver gets.
 type way func(ctx context.Context, s *stage, arrived func()) (publish, error)
 
 type publish func(context.Context) error
@@ -32,7 +32,7 @@ func paced(w way) func(context.Context, *stage) (round, error) {
 	}
 }
 
-// nothing is no way: a message has arrived when it is published.
+// nothing is no route: a message has arrived when it is published.
 func nothing(_ context.Context, _ *stage, arrived func()) (publish, error) {
 	return func(context.Context) error { arrived(); return nil }, nil
 }

@@ -31,8 +31,7 @@ func goTool(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// TestReadme runs the README's first program as it stands, and as the README says
-// that it is turned into one on Redis, as far as the compiler.
+// TestReadme runs the README's first program unchanged, and compiles it with the README's change for Redis.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	require.NoError(t, err)
@@ -63,14 +62,14 @@ func TestReadme(t *testing.T) {
 	goTool(t, "vet", "./demo/"+dir)
 }
 
-// TestDemo compares the demo's transcript with the one it is meant to print.
+// TestDemo compares the demo's output with the expected transcript.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	transcript(t, goTool(t, "run", "./demo"), "node is lost")
 }
 
-// TestDemoOnNATS is the same on a real server. NATS does not say who listens, so the
-// node that dies is missing because it does not answer, and not waited for again.
+// TestDemoOnNATS is the same on a real server. NATS cannot count subscribers, so the crashed node is missing because
+// it does not respond. Later requests do not wait for it.
 func TestDemoOnNATS(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)

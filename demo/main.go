@@ -1,6 +1,5 @@
-// Command demo runs three Crossroom nodes in one process and shows what a realtime
-// fleet is for: a broadcast that reaches every node, questions to all of them, and a
-// node that dies.
+// Command demo runs three Crossroom nodes in one process and shows the purpose of a realtime fleet: a broadcast that
+// reaches every node, requests to all of them, and a node that crashes.
 //
 //	go run ./demo                                   # embedded memory broker
 //	go run ./demo -broker redis://localhost:6379    # the same on Redis
@@ -51,8 +50,8 @@ type node struct {
 	chat   *adapter.Namespace
 }
 
-// client is a socket whose connection is the terminal. A real server would push
-// p.Frames() and write them to a WebSocket instead.
+// client is a socket that prints its packets. A real server would push p.Frames() and write them to a WebSocket
+// instead.
 type client struct {
 	id    string
 	on    *node
@@ -185,7 +184,7 @@ func run(ctx context.Context, url string) error {
 	if !errors.Is(reason, backplane.ErrNoResponse) {
 		return nil
 	}
-	// The broker does not say who listens, so only the deadline told. That happens once.
+	// The broker cannot count subscribers, so only the deadline showed the crash. That happens once.
 	began = time.Now()
 	if _, err = north.chat.To("lobby").FetchSockets(ctx); !errors.As(err, &partial) {
 		return fmt.Errorf("a node is dead, and the answer is %v", err)
@@ -195,7 +194,7 @@ func run(ctx context.Context, url string) error {
 	return nil
 }
 
-// missing prints who did not answer a question, and returns why the last one did not.
+// missing prints the nodes that did not respond, and returns the reason of the last one.
 func missing(e *backplane.PartialError, began time.Time) (reason error) {
 	took := quick(time.Since(began))
 	for _, m := range e.Coverage.Missing {
@@ -205,7 +204,7 @@ func missing(e *backplane.PartialError, began time.Time) (reason error) {
 	return reason
 }
 
-// start brings up one node.
+// start starts one node.
 func start(ctx context.Context, name string, brokers *brokers) (*node, error) {
 	b, err := brokers.open()
 	if err != nil {
@@ -225,8 +224,8 @@ func start(ctx context.Context, name string, brokers *brokers) (*node, error) {
 	return n, err
 }
 
-// meet waits until all nodes know each other. Questions work before that too, but
-// could not name a node that has not introduced itself.
+// meet waits until all nodes know each other. Requests work before that too, but could not name a node that is not yet
+// known.
 func meet(ctx context.Context, nodes []*node) error {
 	for _, n := range nodes {
 		for len(n.server.KnownPeers()) < len(nodes)-1 {
@@ -251,7 +250,7 @@ func opener(url string) (*brokers, error) {
 		bus := memorybroker.NewBus(nil)
 		return &brokers{"the embedded memory broker", func() (broker.Broker, error) { return bus.Broker(), nil }}, nil
 	}
-	// A prefix of its own keeps the demo out of a live fleet.
+	// A prefix of its own keeps the demo out of a production fleet.
 	prefix := "crossroom-demo-" + rand.Text()[:6]
 	switch scheme, _, _ := strings.Cut(url, "://"); scheme {
 	case "redis", "rediss", "unix":
@@ -265,7 +264,7 @@ func opener(url string) (*brokers, error) {
 	return nil, errors.New("no broker for this address: want redis://host:port or nats://host:port")
 }
 
-// kill has a broker vanish as it would with its process: nothing is said to anybody.
+// kill makes a broker disappear without goodbye, as if its process had crashed.
 func kill(b broker.Broker) {
 	if m, ok := b.(*memorybroker.Broker); ok {
 		memorytest.Kill(m)
@@ -281,7 +280,7 @@ func title(s string) { fmt.Printf("\n— %s\n", s) }
 // short is the readable part of a node's id.
 func short(id string) string { name, _, _ := strings.Cut(id, "~"); return name }
 
-// quick rounds a time that is different in every run.
+// quick formats a duration without digits that differ between runs.
 func quick(d time.Duration) string {
 	if d < 100*time.Millisecond {
 		return "less than 100 ms"
@@ -289,8 +288,7 @@ func quick(d time.Duration) string {
 	return d.Round(10 * time.Millisecond).String()
 }
 
-// show prints what n clients get, in alphabetical order since they get it at the
-// same time.
+// show prints what n clients receive, in alphabetical order, because they receive it at the same time.
 func show(ctx context.Context, seen <-chan string, n int) error {
 	lines := make([]string, 0, n)
 	for len(lines) < n {

@@ -14,18 +14,18 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-// chat is one node's part in the namespace /chat. Rooms and sockets are the fleet's:
-// nothing here cares which node a user is on.
+// chat is one node's part of the namespace /chat. Rooms and sockets belong to the fleet: no code here depends on the
+// node of a user.
 type chat struct {
 	ns    *adapter.Namespace
 	name  string // of this node
 	since time.Time
 
 	mu   sync.Mutex
-	seen map[string]time.Time // when each other node last answered
+	seen map[string]time.Time // when each other node last responded
 }
 
-// member is a user as all nodes, Go or Node.js, tell of it.
+// member is a user in the form that all nodes, Go or Node.js, send.
 type member struct {
 	ID   string `json:"id"` // of the socket
 	Name string `json:"name"`
@@ -34,7 +34,7 @@ type member struct {
 
 type object = map[string]any
 
-// newChat returns what the users of a node may do.
+// newChat returns the handler of a node's users.
 func newChat(ns *adapter.Namespace, name string) (socketio.Handler, error) {
 	c := &chat{ns: ns, name: name, since: time.Now(), seen: map[string]time.Time{}}
 	_, err := ns.OnServerSideEmit("stats", func(_ context.Context, e *adapter.ServerEvent) { e.Ack(c.stats()) })
@@ -46,7 +46,7 @@ func newChat(ns *adapter.Namespace, name string) (socketio.Handler, error) {
 			"join":  socketio.Answer(c.join),
 			"leave": socketio.Answer(c.leave),
 			"say":   socketio.Answer(c.say),
-			// Questions to the fleet do not hold up the user's next event.
+			// Requests to the fleet do not delay the user's next event.
 			"members": socketio.Async(socketio.Answer(c.members)),
 			"kick":    socketio.Async(socketio.Answer(c.kick)),
 			"fleet":   socketio.Async(socketio.Answer(func(ctx context.Context, _ *socketio.Socket, _ any) (object, error) { return c.look(ctx) })),
@@ -54,7 +54,7 @@ func newChat(ns *adapter.Namespace, name string) (socketio.Handler, error) {
 	}, err
 }
 
-// connect lets in whoever has a name.
+// connect admits users with a name.
 func (c *chat) connect(_ context.Context, s *socketio.Socket) error {
 	var auth struct{ Name string }
 	if err := s.BindAuth(&auth); err != nil || strings.TrimSpace(auth.Name) == "" {
@@ -64,7 +64,7 @@ func (c *chat) connect(_ context.Context, s *socketio.Socket) error {
 	return nil
 }
 
-// join lets the user in before the next event. Who is there is answered later.
+// join lets the user in before the next event. The list of members follows later.
 func (c *chat) join(ctx context.Context, s *socketio.Socket, room string) (_ socketio.Later, err error) {
 	if room != "" && !slices.Contains(s.Rooms(), room) {
 		err = errors.Join(s.Join(ctx, room), s.To(room).Emit(ctx, "joined", object{"room": room, "member": s.Data()}))
@@ -85,7 +85,7 @@ func (c *chat) disconnected(ctx context.Context, s *socketio.Socket, _ socketio.
 	}
 }
 
-// say sends text, a file (binary on the whole way) or both to a room, on any node.
+// say sends text, a file (as binary data) or both to a room, on any node.
 func (c *chat) say(ctx context.Context, s *socketio.Socket, message any) (object, error) {
 	m, _ := message.(object)
 	room, _ := m["room"].(string)
@@ -94,12 +94,11 @@ func (c *chat) say(ctx context.Context, s *socketio.Socket, message any) (object
 	}
 	said := object{"room": room, "from": s.Data(), "node": c.name, "at": time.Now().UnixMilli(),
 		"text": m["text"], "file": m["file"], "fileName": m["fileName"]}
-	maps.DeleteFunc(said, func(_ string, v any) bool { return v == nil }) // what was not sent
+	maps.DeleteFunc(said, func(_ string, v any) bool { return v == nil }) // fields that were not sent
 	return object{"ok": true}, c.ns.To(room).Emit(ctx, "said", said)
 }
 
-// members answers who is in a room, on every node. If some did not answer, there are
-// those of the others, and missing says so.
+// members lists the members of a room on every node. If some nodes did not respond, missing names them.
 func (c *chat) members(ctx context.Context, _ *socketio.Socket, room string) (object, error) {
 	if room == "" {
 		return nil, errors.New("room required")
@@ -118,9 +117,9 @@ func (c *chat) members(ctx context.Context, _ *socketio.Socket, room string) (ob
 	return object{"ok": true, "members": list, "missing": fleet["missing"]}, nil
 }
 
-// kick disconnects somebody, wherever that is, and says so before.
+// kick disconnects a user on any node, after a notice to the room.
 func (c *chat) kick(ctx context.Context, s *socketio.Socket, whom struct{ ID string }) (object, error) {
-	if _, err := c.ns.ClientRooms(ctx, whom.ID); err != nil { // a room may have such a name
+	if _, err := c.ns.ClientRooms(ctx, whom.ID); err != nil { // a room may have this id as its name
 		return nil, errors.New("no such member")
 	}
 	err := c.ns.To(whom.ID).Emit(ctx, "kicked", object{"by": s.Data().(member).Name})

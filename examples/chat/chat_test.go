@@ -23,10 +23,10 @@ import (
 
 const patience = 10 * time.Second
 
-// offered is what the nodes of these tests offer to pages.
+// offered is the list of nodes that these tests offer to pages.
 const offered = `[{"name":"go-1","url":"http://x","kind":"go"}]`
 
-// startNodes starts nodes on one bus and returns their addresses and what ends each.
+// startNodes starts nodes on one bus and returns their addresses and functions that stop them.
 func startNodes(t *testing.T, names ...string) (at map[string]string, stop map[string]func()) {
 	t.Helper()
 	bus := memorybroker.NewBus(nil)
@@ -50,7 +50,7 @@ func startNodes(t *testing.T, names ...string) (at map[string]string, stop map[s
 	return at, stop
 }
 
-// person speaks the protocol by hand. What comes unasked waits in events.
+// person is a client that speaks the protocol by hand. Unexpected messages wait in events.
 type person struct {
 	*websocket.Conn
 	t      *testing.T
@@ -81,7 +81,7 @@ func connect(t *testing.T, at, auth string) (p *person, refused string) {
 	return p, ""
 }
 
-// enter connects somebody, and reads on which node.
+// enter connects a client, and reads the name of its node.
 func enter(t *testing.T, at, name, node string) *person {
 	t.Helper()
 	p, refused := connect(t, at, fmt.Sprintf(`{"name":%q}`, name))
@@ -104,7 +104,7 @@ func (p *person) write(text string) {
 	require.NoError(p.t, p.Write(p.t.Context(), websocket.MessageText, []byte(text)))
 }
 
-// ask sends an event and returns the answer.
+// ask sends an event and returns the acknowledgement.
 func (p *person) ask(event, args string, attachments ...string) string {
 	p.t.Helper()
 	p.next++
@@ -125,7 +125,7 @@ func (p *person) ask(event, args string, attachments ...string) string {
 	}
 }
 
-// expect wants the next message that is no answer; "*" stands for anything in between.
+// expect wants the next message that is no acknowledgement; "*" matches any text.
 func (p *person) expect(want string) {
 	p.t.Helper()
 	if len(p.events) == 0 {
@@ -154,7 +154,7 @@ func TestChat(t *testing.T) {
 	bobSelf := fmt.Sprintf(`{"id":%q,"name":"bob","node":"go-2"}`, bob.id)
 	both := `{"members":[` + adaSelf + `,` + bobSelf + `],"missing":[],"ok":true}`
 	bob.want(bob.ask("join", `,"lobby"`), both)
-	bob.want(bob.ask("join", `,"lobby"`), both) // again: nobody is told
+	bob.want(bob.ask("join", `,"lobby"`), both) // again: no client is notified
 	ada.expect(`42/chat,["joined",{"member":` + bobSelf + `,"room":"lobby"}]`)
 	ada.want(ada.ask("members", `,"lobby"`), both)
 
@@ -169,21 +169,21 @@ func TestChat(t *testing.T) {
 		p.expect("\x00\xff")
 	}
 
-	// Out of the room, nothing is heard and nothing can be said.
+	// Outside of the room a client neither receives nor sends messages.
 	bob.want(bob.ask("leave", `,"lobby"`), `{"ok":true}`)
 	ada.expect(`42/chat,["left",{"member":` + bobSelf + `,"room":"lobby"}]`)
 	bob.want(bob.ask("say", `,{"room":"lobby","text":"?"}`), `{"error":"not in that room","ok":false}`)
 	eve := enter(t, at["go-2"], "eve", "go-2")
 	eve.ask("join", `,"lobby"`)
 	ada.ask("say", `,{"room":"lobby","text":"without bob"}`)
-	eve.expect(`42/chat,["said",*]`) // so bob's node has it behind it
+	eve.expect(`42/chat,["said",*]`) // so bob's node has processed it
 	bob.ask("join", `,"lobby"`)
-	assert.Empty(t, bob.events, "bob heard")
+	assert.Empty(t, bob.events, "bob received")
 	ada.expect(`42/chat,["joined",*]`)
 	ada.expect(`42/chat,["said",*]`)
 	ada.expect(`42/chat,["joined",*]`)
 
-	// One kicks the other, on another node; those in the room learn of it.
+	// One kicks the other, on another node; the members of the room are notified.
 	bob.want(bob.ask("kick", `,{"id":"lobby"}`), `{"error":"no such member","ok":false}`)
 	bob.want(bob.ask("kick", `,{"id":"`+ada.id+`"}`), `{"ok":true}`)
 	ada.expect(`42/chat,["kicked",{"by":"bob"}]`)
@@ -192,7 +192,7 @@ func TestChat(t *testing.T) {
 	bob.want(bob.ask("kick", `,{"id":"`+ada.id+`"}`), `{"error":"no such member","ok":false}`)
 }
 
-// What is wrong is answered, and changes nothing.
+// A bad event gets an error, and changes nothing.
 func TestBadEvents(t *testing.T) {
 	at, _ := startNodes(t, "go-1")
 	for _, auth := range []string{"", "{}", `{"name":""}`, `{"name":"  "}`, `{"name":7}`, `{"name":["x"]}`} {
@@ -208,11 +208,11 @@ func TestBadEvents(t *testing.T) {
 	}
 	answer := ada.ask("join", fmt.Sprintf(",%q", strings.Repeat("x", 5000)))
 	assert.True(t, strings.HasSuffix(answer, `,"ok":false}`), "a name that is too long: %s", answer)
-	ada.write(`42/chat,["join","lobby"]`) // without asking for an answer
+	ada.write(`42/chat,["join","lobby"]`) // without an acknowledgement
 	assert.Contains(t, ada.ask("members", `,"lobby"`), ada.id)
 }
 
-// A node that ends is missing, and its users are gone; after a while it is gone, too.
+// A node that stops is missing, and its users are no longer listed. After a while the node is no longer listed either.
 func TestFleet(t *testing.T) {
 	at, stop := startNodes(t, "go-1", "go-2")
 	ada := enter(t, at["go-1"], "ada", "go-1")
@@ -263,7 +263,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// The server is meant to be read: 300 lines, with comments, blank lines and all.
+// The server is meant to be read: 300 lines, including comments and blank lines.
 func TestLength(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// stats is what a node says of itself. Since is in milliseconds since 1970.
+// stats is a node's description of itself. Since is in milliseconds since 1970.
 type stats struct {
 	Name    string   `json:"name"`
 	Kind    string   `json:"kind"`
@@ -24,11 +24,10 @@ func (c *chat) stats() stats {
 	return stats{c.name, "go", c.ns.Len(), rooms, c.since.UnixMilli()}
 }
 
-// look answers how the fleet is: what all nodes say, this one first, and which were
-// there and are missing.
+// look returns the state of the fleet: the stats of all nodes, this one first, and the nodes that are missing.
 func (c *chat) look(ctx context.Context) (object, error) {
 	answers, err := c.ns.ServerSideEmitWithAck(ctx, "stats")
-	if answers == nil { // if only some nodes did not answer, there are those of the others
+	if answers == nil { // if only some nodes did not respond, the others' stats are here
 		return nil, err
 	}
 	c.mu.Lock()
@@ -40,8 +39,8 @@ func (c *chat) look(ctx context.Context) (object, error) {
 			nodes, c.seen[s.Name] = append(nodes, s), now
 		}
 	}
-	// An error says that somebody is there and does not answer. Who has died is no error
-	// any more, and missing for ten seconds, so that people notice.
+	// A live node that does not respond is an error. A crashed one is not; it is listed as missing for ten seconds, so
+	// that people notice.
 	for name, last := range c.seen {
 		switch silent := now.Sub(last); {
 		case err == nil && silent > 10*time.Second:

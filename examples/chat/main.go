@@ -1,12 +1,12 @@
-// Command chat is a chat server on a Crossroom fleet: browsers with the stock
-// socket.io-client on any node talk with those on all the others.
+// Command chat is a chat server on a Crossroom fleet. Browsers with the stock socket.io-client on any node chat with
+// the browsers on all the others.
 //
 //	go run ./chat                                  # three nodes in this process
 //	go run ./chat -broker redis://localhost:6379   # the same over Redis, or nats://…
 //	go run ./chat -name go-1 -port 8081 -broker …  # one node, as in production
 //
-// This file is the process: brokers, nodes, HTTP. chat.go is what users do, fleet.go
-// what nodes ask each other, and package socketio how clients speak.
+// This file is the process: brokers, nodes, HTTP. chat.go handles the users' events, fleet.go the requests between
+// nodes, and package socketio the clients' protocol.
 package main
 
 import (
@@ -47,7 +47,7 @@ var (
 func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop) // a second signal terminates the process at once
 	if err := run(ctx); err != nil {
 		log.Fatal(err)
 	}
@@ -77,15 +77,15 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// start starts a node, whose pages offer some nodes, and returns what ends it: clients
-// are told first, then the fleet; the broker still sends what they said last.
+// start starts a node, whose pages offer some nodes, and returns a function that stops it: first the clients are
+// disconnected, then the node leaves the fleet; the broker still sends the last messages.
 func start(ctx context.Context, b broker.Broker, name, at, offered string) (stop func(), err error) {
 	log := slog.With("node", name)
 	server, err := adapter.New(b, &adapter.Options{Name: name, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	root, errRoot := server.Of(ctx, "/") // live: what others say from now on arrives
+	root, errRoot := server.Of(ctx, "/") // live: later messages of other nodes arrive
 	rooms, errRooms := server.Of(ctx, "/chat")
 	if err := errors.Join(errRoot, errRooms); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func start(ctx context.Context, b broker.Broker, name, at, offered string) (stop
 	}
 	// Pages of one node may connect to the others.
 	clients := socketio.New(&socketio.Options{Origins: []string{"localhost:*", *host + ":*"}, Logger: log})
-	clients.Handle(root, socketio.Handler{}) // everybody may enter, and finds nothing
+	clients.Handle(root, socketio.Handler{}) // all clients may enter; it has no events
 	clients.Handle(rooms, users)
 
 	page, _ := fs.Sub(files, "page")

@@ -1,7 +1,6 @@
-// Package custombroker is a whole broker in 200 lines, to be read: nodes on one machine
-// that send each other datagrams through Unix sockets in a directory. There is no server and
-// no connection that could break. Package brokerkit has the rest: an outbox for what is
-// published, and subscriptions with their filters and queues.
+// Package custombroker is a whole broker in 200 lines, to be read: nodes on one machine that send each other datagrams
+// through Unix sockets in a directory. There is no server, and no connection that could break. Package brokerkit has
+// the rest: an outbox for published messages, and subscriptions with their filters and queues.
 package custombroker
 
 import (
@@ -25,26 +24,26 @@ const (
 	maxPayload = 64 << 10
 	maxFrame   = maxPayload + 2*broker.MaxNameLen + 255 + header
 	header     = 8 + 1 + 1 + 2 + 2 // number, kind, lengths of protocol, namespace and name
-	// The sender waits so long for a node whose queue is full, looking again in pauses; then
-	// that node misses messages until it has room.
+	// The sender waits for patience for a node whose queue is full, and tries again after each pause. Then that node
+	// misses messages until it has room.
 	patience, pause = 2 * time.Second, time.Millisecond
 )
 
-var errMissed = errors.New("custom broker: this node was too slow for another one's messages")
+var errMissed = errors.New("custom broker: this node is too slow for another node's messages")
 
-// Broker is one node's socket in the directory that all share.
+// Broker is one node's socket in the directory that all nodes share.
 type Broker struct {
-	*brokerkit.Outbox[struct{}] // for what is published: Flush, OnLoss
-	*brokerkit.Subscriptions    // for what arrives: Subscribe
+	*brokerkit.Outbox[struct{}] // for published messages: Flush, OnLoss
+	*brokerkit.Subscriptions    // for received messages: Subscribe
 	dir, path                   string
 	conn                        *net.UnixConn
 	reader                      sync.WaitGroup
 	number                      uint64          // of the last message; the outbox's lock guards it
-	slow                        map[string]bool // nodes that missed the last message and are not waited for
+	slow                        map[string]bool // nodes that missed the last message: the sender does not wait for them
 	sending                     context.Context // of Serve
 }
 
-// New makes a broker with a socket in dir. Paths of sockets may have 100 bytes or so.
+// New makes a broker with a socket in dir. Paths of sockets may have about 100 bytes.
 func New(dir string) (*Broker, error) {
 	path := filepath.Join(dir, rand.Text())
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -60,7 +59,7 @@ func New(dir string) (*Broker, error) {
 	return b, nil
 }
 
-// Publish puts the message into the outbox, encoded. The caller's slice is not kept [B7].
+// Publish puts the encoded message into the outbox. It does not keep the caller's slice [B7].
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	if err := cmp.Or(ctx.Err(), ch.Validate()); err != nil { // [B19, B5]
 		return err
@@ -75,7 +74,7 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	})
 }
 
-// Connect implements brokerkit.Connector: the socket is always there.
+// Connect implements brokerkit.Connector: the socket is always connected.
 func (b *Broker) Connect(context.Context) (brokerkit.Connection, error) { return b, nil }
 
 // Serve implements brokerkit.Connection.
@@ -90,7 +89,7 @@ func (b *Broker) Serve(ctx context.Context, _ time.Duration) error {
 
 var errWrite = errors.New("custom broker: the directory of the sockets cannot be read")
 
-// Write implements brokerkit.Writer. Every node that is subscribed by then has a socket [B1].
+// Write implements brokerkit.Writer. Every node that is already subscribed has a socket [B1].
 func (b *Broker) Write(batch *brokerkit.Batch[struct{}]) (n int, _ error) {
 	for _, frame := range batch.All() {
 		sockets, err := os.ReadDir(b.dir)
@@ -106,7 +105,7 @@ func (b *Broker) Write(batch *brokerkit.Batch[struct{}]) (n int, _ error) {
 	return n, nil
 }
 
-// give sends a datagram to one socket. A node that cannot take it sees a number missing.
+// give sends a datagram to one socket. A node without room notices the missing number.
 func (b *Broker) give(to string, frame []byte) {
 	addr := &net.UnixAddr{Name: to, Net: "unixgram"}
 	for began := time.Now(); ; {
@@ -123,7 +122,7 @@ func (b *Broker) give(to string, frame []byte) {
 	}
 }
 
-// read passes on what comes. A gap in a node's numbers is reported in its place [B14].
+// read delivers received messages. It reports a gap in a node's numbers in its place [B14].
 func (b *Broker) read() {
 	buf, last := make([]byte, maxFrame), map[string]uint64{}
 	for {
@@ -133,7 +132,7 @@ func (b *Broker) read() {
 		}
 		number, ch, payload := decode(buf[:n])
 		if from == nil || ch.Validate() != nil {
-			continue // not from one of us
+			continue // not from a node of this fleet
 		}
 		if before, known := last[from.Name]; known && number != before+1 {
 			b.Interrupt(errMissed)
@@ -144,7 +143,7 @@ func (b *Broker) read() {
 	}
 }
 
-// Close sends what was published, ends the subscriptions and takes the socket away.
+// Close sends the queued messages, ends the subscriptions and removes the socket.
 func (b *Broker) Close(ctx context.Context) error {
 	err := errors.Join(b.Outbox.Close(ctx), b.Subscriptions.Close(ctx))
 	os.Remove(b.path)
@@ -153,7 +152,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	return err
 }
 
-// Capabilities: no node knows what others subscribe to, and there is nothing to reconnect to.
+// Capabilities: no node knows the subscriptions of others, and there is no connection to restore.
 func (b *Broker) Capabilities() broker.Capabilities {
 	return broker.Capabilities{Name: "custom", MaxPayload: maxPayload, OrderAcrossChannels: true}
 }
@@ -180,7 +179,7 @@ func encode(f []byte, number uint64, ch broker.Channel, payload []byte) []byte {
 	return append(append(append(append(f, protocol...), ns...), name...), payload...)
 }
 
-// decode gives the zero Channel for what nobody here has sent.
+// decode returns the zero Channel for datagrams from other programs.
 func decode(f []byte) (number uint64, ch broker.Channel, payload []byte) {
 	if len(f) < header {
 		return

@@ -14,8 +14,8 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// harness gives each case a directory of its own. There is no link that could be cut, but
-// a node can be killed, and stopped for a while as a debugger does.
+// harness gives each case a directory of its own. There is no link to cut, but a node can be killed, and stopped for a
+// while like in a debugger.
 func harness() conformance.Harness {
 	return conformance.Harness{Open: func(tb testing.TB) conformance.System {
 		dir, err := os.MkdirTemp("", "cb") // not tb.TempDir: its names are long

@@ -12,9 +12,8 @@ import (
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
 
-// bridge is a Go node on both prefixes. It passes on what the servers of one prefix send to
-// the other, or stands by while another such node does, until its input ends. A real one
-// waits for SIGTERM instead.
+// bridge is a Go node on both prefixes. It forwards the messages of each prefix to the other, or stands by while
+// another such node does, until its input ends. A production program waits for SIGTERM instead.
 func bridge(ctx context.Context, redis string, in io.Reader, out io.Writer) (err error) {
 	old, err := redisbroker.Open(redis, nil) // prefix socket.io
 	if err != nil {
@@ -29,20 +28,20 @@ func bridge(ctx context.Context, redis string, in io.Reader, out io.Writer) (err
 	server, err := adapter.New(recent, &adapter.Options{
 		Links:     []adapter.Link{{Broker: old, Dialect: adapter.V5}},
 		Bridge:    &adapter.Bridge{},
-		Heartbeat: 400 * time.Millisecond, // so that nobody waits long when a node is killed; the default is 1 s
+		Heartbeat: 400 * time.Millisecond, // to shorten the wait after a killed node; the default is 1 s
 		OnError:   func(err error) { log.Println("bridge:", err) },
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close(ctx)) }()
-	lobby, err := server.Of(ctx, "/") // each namespace that is to be bridged
+	lobby, err := server.Of(ctx, "/") // each namespace to bridge
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "ready")
 
-	// Not needed to pass messages on: who is there?
+	// Not needed for forwarding: it lists the sockets.
 	for {
 		var word string
 		if _, err := fmt.Fscan(in, &word); err != nil {

@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// stage is everything that runs.
+// stage is the set of running processes.
 type stage struct {
 	out    io.Writer
 	redis  string
@@ -168,7 +168,7 @@ func (s *stage) talk(one, two string, happen func() error) error {
 	return err
 }
 
-// ask asks a Go node who is there.
+// ask requests the list of sockets from a Go node.
 func (s *stage) ask(name string) error {
 	p := s.all[name]
 	if _, err := fmt.Fprintln(p.Input, "who"); err != nil {

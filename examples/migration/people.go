@@ -13,10 +13,10 @@ import (
 type people struct {
 	*process
 	names []string
-	heard map[string][]string // by who heard: "from: text"
+	heard map[string][]string // by recipient: "from: text"
 }
 
-// event is what the process says.
+// event is an event of the process.
 type event struct{ What, Name, From, Text string }
 
 func (p *people) do(deed, name string, args map[string]any) error {
@@ -32,7 +32,7 @@ func (p *people) do(deed, name string, args map[string]any) error {
 	return err
 }
 
-// take takes in the next event, if there is one within d.
+// take reads the next event, if one arrives within d.
 func (p *people) take(d time.Duration) (e event, ok bool, err error) {
 	select {
 	case line, open := <-p.lines:
@@ -51,7 +51,7 @@ func (p *people) take(d time.Duration) (e event, ok bool, err error) {
 	}
 }
 
-// until takes in events until done says so, and then as long as more come.
+// until reads events until done returns true, and then further ones as long as they come.
 func (p *people) until(done func(event) bool) error {
 	for {
 		e, ok, err := p.take(patience)
@@ -59,7 +59,7 @@ func (p *people) until(done func(event) bool) error {
 			return err
 		}
 		if !ok || e.What == "disconnected" {
-			return fmt.Errorf("something is missing, or somebody was disconnected: %+v", e)
+			return fmt.Errorf("a message is missing, or a client was disconnected: %+v", e)
 		}
 		if done(e) {
 			break
@@ -88,14 +88,14 @@ func (p *people) leave(name string) error {
 	return p.until(func(e event) bool { return e.What == "left" })
 }
 
-// others lists those who should hear somebody.
+// others lists the people who should receive a message.
 func (p *people) others(speakers ...string) []string {
 	out := slices.DeleteFunc(slices.Clone(p.names), func(n string) bool { return slices.Contains(speakers, n) })
 	slices.Sort(out)
 	return out
 }
 
-// say has somebody say, or show, something, and returns who heard it, in words.
+// say makes a person say, or show, something, and returns the recipients, in words.
 func (p *people) say(deed, name, text string) (string, error) {
 	clear(p.heard)
 	if err := p.do(deed, name, map[string]any{"text": text}); err != nil {
@@ -120,8 +120,7 @@ func (p *people) say(deed, name, text string) (string, error) {
 	return list(who), err
 }
 
-// talk has two people say many things while something happens, and returns how that was
-// heard by all others, in words.
+// talk makes two people send many messages during happen, and returns the messages that all others received, in words.
 func (p *people) talk(one, two string, count int, happen func() error) (string, error) {
 	clear(p.heard)
 	for _, name := range []string{one, two} {
@@ -170,7 +169,7 @@ func (p *people) talk(one, two string, count int, happen func() error) (string, 
 	return fmt.Sprintf("%d messages heard by %d people: %d lost, %d repeated, %d out of order", 2*count, len(p.names), lost, repeated, disordered), err
 }
 
-// list is names in words.
+// list joins names in words.
 func list(names []string) string {
 	switch len(names) {
 	case 0:

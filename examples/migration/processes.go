@@ -12,14 +12,14 @@ import (
 	"github.com/crossroom/crossroom/internal/child"
 )
 
-// patience is how long anything may take.
+// patience limits every wait.
 const patience = 30 * time.Second
 
-// process is a child that says lines.
+// process is a child that writes lines.
 type process struct {
 	*child.Process
 	name  string
-	lines chan string // closed when it says no more
+	lines chan string // closed at the end of its output
 }
 
 func start(name string, cmd *exec.Cmd) (*process, error) {
@@ -38,7 +38,7 @@ func start(name string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// line returns the next line that the process says.
+// line returns the next line of the process.
 func (p *process) line() (string, error) {
 	select {
 	case line, ok := <-p.lines:
@@ -47,7 +47,7 @@ func (p *process) line() (string, error) {
 		}
 		return line, nil
 	case <-time.After(patience):
-		return "", fmt.Errorf("%s says nothing", p.name)
+		return "", fmt.Errorf("%s wrote nothing", p.name)
 	}
 }
 
@@ -64,13 +64,13 @@ func (p *process) stop() error {
 	return nil
 }
 
-// kill ends it as kill -9 does.
+// kill terminates the process with SIGKILL.
 func (p *process) kill() {
 	p.Signal(syscall.SIGKILL)
 	<-p.Exited()
 }
 
-// envBridge has the Redis of a Go node. A process that finds it is that node.
+// envBridge has the Redis of a Go node. A process with this variable is that node.
 const envBridge = "CROSSROOM_MIGRATION_BRIDGE"
 
 func startBridge(name, redis string) (*process, error) {
@@ -90,7 +90,7 @@ func startBridge(name, redis string) (*process, error) {
 	return p, nil
 }
 
-// startNode starts a script of the Node.js side and returns what it says first.
+// startNode starts a script of the Node.js side and returns its first line.
 func startNode(name, dir, script string, args ...string) (p *process, first string, err error) {
 	cmd := exec.Command("node", append([]string{script}, args...)...)
 	cmd.Dir = dir

@@ -18,9 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes traces by OTLP over HTTP, as Protocol Buffers and as JSON, and writes
-// each export as one line of OTLP JSON: the smallest thing that a fleet can export to.
-// In earnest an OpenTelemetry Collector stands there.
+// collector receives traces by OTLP over HTTP, as Protocol Buffers and as JSON, and writes each export as one line of
+// OTLP JSON. It is the smallest possible target of exports; production uses an OpenTelemetry Collector.
 type collector struct {
 	URL    string
 	server http.Server
@@ -47,7 +46,7 @@ func startCollector(to io.Writer) (*collector, error) {
 	return c, nil
 }
 
-// close ends the server and returns what went wrong meanwhile.
+// close stops the server and returns the errors of its requests.
 func (c *collector) close() error {
 	err := c.server.Close()
 	<-c.served
@@ -99,7 +98,7 @@ func (c *collector) take(contentType string, body []byte) error {
 	return err
 }
 
-// hexIDs turns the ids of JSON as Protocol Buffers write it, base64, into those of OTLP.
+// hexIDs converts the ids in the JSON of Protocol Buffers, base64, to those of OTLP.
 func hexIDs(text []byte) ([]byte, error) {
 	var v any
 	if err := json.Unmarshal(text, &v); err != nil {

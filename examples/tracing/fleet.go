@@ -18,7 +18,7 @@ import (
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
-// service is one Go node of the fleet with an SDK of its own, as a process would have it.
+// service is one Go node of the fleet with an SDK of its own, like a process.
 type service struct {
 	provider *sdktrace.TracerProvider
 	broker   broker.Broker
@@ -66,7 +66,7 @@ func (s *service) populate(ctx context.Context, n int, room string) error {
 	return nil
 }
 
-// close says goodbye, and exports the last spans.
+// close leaves the fleet, and exports the last spans.
 func (s *service) close(ctx context.Context) error {
 	var errs []error
 	if s.server != nil {
@@ -78,7 +78,7 @@ func (s *service) close(ctx context.Context) error {
 	return errors.Join(append(errs, s.provider.Shutdown(ctx))...)
 }
 
-// client stands for a browser: it takes a packet's bytes as its connection would.
+// client represents a browser: it reads a packet's bytes like a connection.
 type client struct {
 	id      string
 	service *service

@@ -87,7 +87,7 @@ func run(ctx context.Context, out, redis, node string) (id trace.TraceID, err er
 	}
 	defer func() { err = errors.Join(err, stopNode()) }()
 
-	// A few orders before the one that is looked at: the first of everything is slow.
+	// A few orders first: the first of everything is slow.
 	shop := httptest.NewServer(orders(web1))
 	defer shop.Close()
 	for i := range 20 {
@@ -101,8 +101,7 @@ func run(ctx context.Context, out, redis, node string) (id trace.TraceID, err er
 	return id, nil
 }
 
-// orders is what the example is about: a handler whose request ends up in a hundred
-// places.
+// orders is the subject of the example: a handler whose request reaches a hundred places.
 func orders(s *service) http.Handler {
 	tracer := s.provider.Tracer("shop")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -111,7 +110,7 @@ func orders(s *service) http.Handler {
 		defer span.End()
 		err := s.shop.To("orders").Emit(ctx, "order", map[string]any{"number": 4711})
 		if err == nil {
-			err = s.shop.To("billing").Emit(ctx, "invoice", 4711) // nobody is in that room
+			err = s.shop.To("billing").Emit(ctx, "invoice", 4711) // no socket is in that room
 		}
 		if err == nil {
 			_, err = s.shop.To("orders").FetchSockets(ctx) // of the whole fleet
@@ -143,7 +142,7 @@ func order(ctx context.Context, url string) (id trace.TraceID, err error) {
 	return trace.TraceIDFromHex(text)
 }
 
-// arrived waits until all sockets have the order, and what the courier said to it.
+// arrived waits until all sockets have the order, and the courier's message about it.
 func arrived(ctx context.Context, web1, web2 *service, orders int64) error {
 	for web1.got.Load() < 2*25*orders || web2.got.Load() < 2*312*orders {
 		select {

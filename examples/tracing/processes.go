@@ -13,8 +13,8 @@ import (
 	"github.com/crossroom/crossroom/internal/child"
 )
 
-// startNode starts the Node.js server of this example and waits until it is ready. stop
-// has it export its last spans and waits for its end.
+// startNode starts the Node.js server of this example and waits until it is ready. stop makes it export its last spans
+// and waits for its end.
 func startNode(ctx context.Context, dir, redis, collector string, clients int) (stop func() error, err error) {
 	config, err := json.Marshal(map[string]any{"redis": redis, "collector": collector, "clients": clients})
 	if err != nil {
@@ -37,7 +37,7 @@ func startNode(ctx context.Context, dir, redis, collector string, clients int) (
 		return p.Finish()
 	}
 	if line := <-first; line != "ready\n" {
-		return nil, errors.Join(fmt.Errorf("the Node.js server is not ready, but says %q", line), stop())
+		return nil, errors.Join(fmt.Errorf("the Node.js server is not ready, but wrote %q", line), stop())
 	}
 	return stop, nil
 }

@@ -22,17 +22,17 @@ const (
 	prefixNew = "new"
 )
 
-// bridgeConfig is a Go node on both prefixes that passes on what the others send.
+// bridgeConfig is a Go node on both prefixes that forwards the messages of each to the other.
 type bridgeConfig struct {
 	URL, Namespace         string
 	Heartbeat, PeerTimeout time.Duration
 }
 
-// said is what a process says.
+// said is a line from a process.
 type said struct {
 	What string // "ready", "open", "sent", "report", "lost", "closed", "fault"
 	Text string `json:",omitempty"`
-	// Of "lost": the link to which they were not passed on.
+	// Of "lost": the link to which the messages were not forwarded.
 	Prefix    string `json:",omitempty"`
 	Lost      int    `json:",omitempty"`
 	Uncertain int    `json:",omitempty"`
@@ -41,8 +41,7 @@ type said struct {
 	Gap                            int // longest time between two messages, in ms
 }
 
-// run is the node's process: it passes on until its input says something, and then
-// closes.
+// run is the node's process: it forwards messages until it reads a line, and then closes.
 func (c bridgeConfig) run() error {
 	out := json.NewEncoder(os.Stdout)
 	open := func(prefix string) (broker.Broker, error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// numbers is a socket that notes the numbers that it gets.
+// numbers is a socket that records the numbers it receives.
 type numbers struct {
 	name string
 	got  chan int64
@@ -24,8 +24,8 @@ func (n *numbers) ID() string                { return n.name }
 func (n *numbers) Deliver(p *adapter.Packet) { n.got <- p.Args()[0].(int64) }
 func (n *numbers) Disconnect(bool)           {}
 
-// A fleet on Redis and one on NATS, with the same prefix, are bridged like two prefixes of
-// one Redis, and the leader hands over.
+// A fleet on Redis and one on NATS, with the same prefix, are bridged like two prefixes of one Redis, and the leader
+// hands over.
 func TestBridgeBetweenRedisAndNATS(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -25,15 +25,15 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// envLong is how many messages each side sends in the long form (make changeover), which
-// has the default intervals and a process that is stopped for seven seconds.
+// envLong is the number of messages of each side in the long form (make changeover), which has the default intervals
+// and a process that is stopped for seven seconds.
 const envLong = "CROSSROOM_CHANGEOVER"
 
-// doubts is how many messages may be reported that were passed on nevertheless: those whose
-// copies came first, just when a link was back.
+// doubts is how many forwarded messages may be reported as lost: those whose copies arrived first, directly after a
+// link was restored.
 const doubts = 3
 
-// changeOver is what happens to the Go node that passes messages on between two fleets.
+// changeOver is a fault of the Go node that forwards messages between two fleets.
 type changeOver struct {
 	name   string
 	happen func(c *crossing)
@@ -101,12 +101,12 @@ func (c *crossing) subscribed() (ids []string) {
 
 func (c *crossing) join(name string) { c.nodes = append(c.nodes, c.config.start(c.t, name)) }
 
-// Two fleets of Node.js servers, of socket.io-redis 5.4.0 and of @socket.io/redis-adapter
-// 8.3.0, under a prefix each, and two Go nodes that pass on what either sends: nothing is
-// lost, repeated or put out of order, whatever becomes of the Go node that does it.
+// Two fleets of Node.js servers, of socket.io-redis 5.4.0 and of @socket.io/redis-adapter 8.3.0, under a prefix each,
+// and two Go nodes that forward messages between them. No message is lost, repeated or out of order, whatever happens
+// to the forwarding node.
 func TestBridgeChangeOvers(t *testing.T) {
 	dir := interop.Require(t)
-	// Node.js servers read more slowly than a burst comes.
+	// Node.js servers read a burst more slowly than it arrives.
 	redis := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--client-output-buffer-limit", "pubsub 512mb 512mb 60"}})
 	count, burst, stop := 600, 20_000, 2*time.Second
 	heartbeat, timeout := 200*time.Millisecond, 1200*time.Millisecond
@@ -133,7 +133,7 @@ func TestBridgeChangeOvers(t *testing.T) {
 		c.join("first")
 		c.join("second")
 		c.leader = c.nodes[0]
-		time.Sleep(4 * heartbeat) // until it leads: what is sent before waits for that
+		time.Sleep(4 * heartbeat) // until it leads: messages before that are delayed
 		return c
 	}
 	row := func(what string, sent int, got said, to string, lost said) {
@@ -199,7 +199,7 @@ func TestBridgeChangeOvers(t *testing.T) {
 	run(scene("/burst"), "a burst", burst, 0, nil)
 }
 
-// speaker is a process that takes lines and says lines.
+// speaker is a process that reads and writes lines.
 type speaker struct {
 	*child.Process
 	t      *testing.T
@@ -285,10 +285,10 @@ func (p *speaker) ports() map[string]bool {
 	return ports
 }
 
-// tell says a line to the process. One that has ended does not mind.
+// tell writes a line to the process. It does nothing if the process has terminated.
 func (p *speaker) tell(line string) { _, _ = fmt.Fprintln(p.Input, line) }
 
-// do has a Node.js process do something in a namespace.
+// do makes a Node.js process do something in a namespace.
 func (p *speaker) do(op, nsp string, args map[string]any) {
 	p.t.Helper()
 	all := map[string]any{"op": op, "nsp": nsp}
@@ -300,7 +300,7 @@ func (p *speaker) do(op, nsp string, args map[string]any) {
 	p.tell(string(line))
 }
 
-// wait waits until the process says that.
+// wait waits until the process writes that line.
 func (p *speaker) wait(what string) said {
 	p.t.Helper()
 	var passed []said
@@ -325,13 +325,13 @@ func (p *speaker) wait(what string) said {
 				passed = append(passed, s)
 			}
 		case <-end:
-			p.t.Fatalf("%s does not say %q", p.name, what)
+			p.t.Fatalf("%s does not write %q", p.name, what)
 		}
 	}
 }
 
-// settled waits until the process has received as many messages, or no more come for a
-// while, and returns its report.
+// settled waits until the process has received that many messages, or no more arrive for a while, and returns its
+// report.
 func (p *speaker) settled(nsp string, count int, quiet time.Duration) (s said) {
 	p.t.Helper()
 	for changed := time.Now(); ; time.Sleep(20 * time.Millisecond) {
@@ -341,14 +341,14 @@ func (p *speaker) settled(nsp string, count int, quiet time.Duration) (s said) {
 			changed = time.Now()
 		}
 		s = now
-		// What is complete gets a moment for repetitions.
+		// Wait a moment for duplicates after the last message.
 		if d := time.Since(changed); d > quiet || s.Received == count && d > quiet/3 {
 			return s
 		}
 	}
 }
 
-// rest returns what the process says until its end.
+// rest returns the remaining lines of the process.
 func (p *speaker) rest() (all []said) {
 	for s := range p.events {
 		all = append(all, s)
@@ -356,7 +356,7 @@ func (p *speaker) rest() (all []said) {
 	return all
 }
 
-// kill kills the process and waits for its end.
+// kill kills the process and waits for it.
 func (p *speaker) kill() {
 	p.dead = true
 	p.Signal(syscall.SIGKILL)

@@ -13,11 +13,10 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// Of a cluster of three, with a node on each server, two are killed under load, one
-// after the other: that of a receiver, then that of the sender. Their nodes go on with
-// another server, and nothing comes twice. A receiver misses nothing but what lies where
-// it was told of an interruption, and what the sender reported as perhaps lost when it
-// lost its server.
+// In a cluster of three servers with a node on each, two servers are killed under load, one after the other: that of a
+// receiver, then that of the sender. Their nodes continue with another server, and no message arrives twice. A
+// receiver misses only messages within a reported interruption, and those that the sender reported as uncertain when
+// it lost its server.
 func TestServerOfClusterKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := cluster
@@ -60,9 +59,9 @@ func TestServerOfClusterKilledUnderLoad(t *testing.T) {
 	for _, p := range f.processes() {
 		r := p.report()
 		say(t, s, "... "+p.books(r))
-		assert.Equal(t, sent, r.Received+r.MissedInGap+r.MissedElsewhere, "%s: the books do not balance: sent", p.id)
-		assert.LessOrEqual(t, r.MissedElsewhere, int(st.Uncertain), "%s: the books do not balance: sent", p.id)
-		assert.Zero(t, r.Repeated+r.Disordered, "%s: the books do not balance: sent", p.id)
+		assert.Equal(t, sent, r.Received+r.MissedInGap+r.MissedElsewhere, "%s: the accounting does not balance: sent", p.id)
+		assert.LessOrEqual(t, r.MissedElsewhere, int(st.Uncertain), "%s: the accounting does not balance: sent", p.id)
+		assert.Zero(t, r.Repeated+r.Disordered, "%s: the accounting does not balance: sent", p.id)
 	}
 	row(t, s, "... then: "+questions[0].name, question)
 	question.complete(t, "after the outage")

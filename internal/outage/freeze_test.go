@@ -17,11 +17,11 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// question is one kind of question. ask returns what came of it in a few words.
+// question is one kind of request. ask returns its result in a few words.
 type question struct {
 	name string
 	ask  func(ctx context.Context, ns *backplane.Namespace) (string, error)
-	// alone: east has no say in it.
+	// alone: the request does not depend on east.
 	alone bool
 }
 
@@ -92,7 +92,7 @@ var questions = []question{
 	}, false},
 }
 
-// outcome is what came of a question.
+// outcome is the result of a request.
 type outcome struct {
 	text     string
 	answered []string
@@ -121,7 +121,7 @@ func (o outcome) String() string {
 	switch {
 	case len(o.missing) > 0:
 		if len(o.answered) > 0 {
-			parts = append(parts, "answered by "+strings.Join(o.answered, " and "))
+			parts = append(parts, "responses of "+strings.Join(o.answered, " and "))
 		}
 		for _, m := range o.missing {
 			parts = append(parts, fmt.Sprintf("missing %s: %v", m.Node, m.Reason))
@@ -134,7 +134,7 @@ func (o outcome) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// missesEast checks that east, and nobody else, is missing, for that reason.
+// missesEast checks that east, and no other node, is missing, for that reason.
 func (o outcome) missesEast(t *testing.T, what string, reason error) {
 	t.Helper()
 	require.Len(t, o.missing, 1, what)
@@ -147,13 +147,13 @@ func (o outcome) complete(t *testing.T, what string) {
 	assert.NoError(t, o.err, "%s: %v", what, o)
 }
 
-// atOnce: nobody was waited for.
+// atOnce checks that the request did not wait.
 func (o outcome) atOnce(t *testing.T, what string) {
 	t.Helper()
 	assert.Less(t, o.took, requestTimeout*3/4, what)
 }
 
-// row prints what came of a question when it was asked, and perhaps asked again.
+// row prints the outcome of a request and, if there are any, of its repetitions.
 func row(t *testing.T, s system, what string, o outcome, again ...outcome) {
 	t.Helper()
 	line := fmt.Sprintf("%-52s %s", what, o)
@@ -173,8 +173,7 @@ func say(t *testing.T, s system, line string) {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000) }
 
-// A node's process is stopped in the middle of a question of each kind, asked again,
-// and goes on.
+// A node's process is stopped in the middle of a request of each kind, gets the request again, and continues.
 func TestNodeStoppedDuringQuestions(t *testing.T) {
 	onEach(t, func(t *testing.T, s system) {
 		_, url := s.start(t)
@@ -182,7 +181,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		for _, q := range questions {
 			when := "during"
 			f.hooks.once(f.east.Freeze)
-			if q.alone { // nobody is asked, or east's answer does not matter
+			if q.alone { // no node gets the request, or east's response does not matter
 				f.hooks.once(nil)
 				f.east.Freeze()
 				when = "before"
@@ -208,7 +207,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		all := questions[0]
 		f.ask(t, all).complete(t, "all run again")
 
-		// Stopped for longer than PeerTimeout. Who counts still counts it.
+		// Stopped for longer than PeerTimeout. A system that counts still counts it.
 		f.east.Freeze()
 		began := time.Now()
 		f.east.eventually("forgotten", func() bool { return len(f.Node().KnownPeers()) == 1 })
@@ -216,7 +215,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		assert.LessOrEqual(t, noticed, peerTimeout+heartbeat+2*time.Second)
 		o := f.ask(t, all)
 		row(t, s, fmt.Sprintf("SIGSTOP of east, noticed after %v, then: %s", ms(noticed), all.name), o)
-		o.atOnce(t, "a question to those who are left")
+		o.atOnce(t, "a request to the remaining nodes")
 		if s.counts {
 			o.missesEast(t, "stopped for long", backplane.ErrPeerLost)
 		} else {
@@ -228,7 +227,7 @@ func TestNodeStoppedDuringQuestions(t *testing.T) {
 		row(t, s, "SIGCONT of east, then: "+all.name, o)
 		o.complete(t, "back again")
 
-		// Killed in the middle of a question.
+		// Killed in the middle of a request.
 		f.hooks.once(f.east.kill)
 		o = f.ask(t, all)
 		again := f.ask(t, all)

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// envNode and envBridge have the configuration of a node. A process that finds one is that
-// node, and runs no tests.
+// envNode and envBridge have the configuration of a node. A process with one of them is that node, and runs no tests.
 const (
 	envNode   = "CROSSROOM_OUTAGE_NODE"
 	envBridge = "CROSSROOM_OUTAGE_BRIDGE"

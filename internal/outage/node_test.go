@@ -14,8 +14,7 @@ import (
 	"github.com/crossroom/crossroom/backplane/observe"
 )
 
-// This file is what runs in the processes of a fleet, and in the test's own for the
-// node that asks.
+// This file runs in the processes of a fleet, and in the test's own process for the node that sends requests.
 
 const space = "/outage"
 
@@ -26,12 +25,12 @@ const (
 	peerTimeout    = 3 * time.Second
 )
 
-// config is a node.
+// config is the configuration of a node.
 type config struct {
 	ID, System, URL string
 }
 
-// event is a line that a node's process says.
+// event is a line from a node's process.
 type event struct {
 	What string // "ready", "interrupted", "resumed", "ended", "report"
 	At   time.Time
@@ -39,8 +38,7 @@ type event struct {
 	Report *report `json:",omitempty"`
 }
 
-// run is a node's process: it says what happens and answers "report", until its input
-// ends.
+// run is a node's process: it writes a line for each event and responds to "report", until its input ends.
 func (c config) run() error {
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
@@ -62,7 +60,7 @@ func (c config) run() error {
 	return n.close()
 }
 
-// node is a live node.
+// node is a running node.
 type node struct {
 	*backplane.Namespace
 	close func() error

@@ -23,7 +23,7 @@ import (
 	"github.com/crossroom/crossroom/internal/child"
 )
 
-// patience is how long a test waits for what must come.
+// patience limits the wait for an event that must come.
 const patience = 30 * time.Second
 
 // process is a node in a process of its own.
@@ -35,7 +35,7 @@ type process struct {
 	killed bool
 }
 
-// start starts a node's process and waits until it is live. It ends with the test.
+// start starts a node's process and waits until it is ready. It ends with the test.
 func (c config) start(t *testing.T) *process {
 	t.Helper()
 	text, err := json.Marshal(c)
@@ -63,7 +63,7 @@ func (c config) start(t *testing.T) *process {
 	return p
 }
 
-// wait waits until the process says something, passing by what else it says.
+// wait waits for a line of the process and skips others.
 func (p *process) wait(what string) event {
 	p.t.Helper()
 	end := time.After(patience)
@@ -76,12 +76,12 @@ func (p *process) wait(what string) event {
 		case <-p.Exited():
 			p.t.Fatalf("%s ended: %v", p.id, p.Err())
 		case <-end:
-			p.t.Fatalf("%s does not say %q", p.id, what)
+			p.t.Fatalf("%s does not write %q", p.id, what)
 		}
 	}
 }
 
-// report asks the process what it has received.
+// report requests the process's report of received messages.
 func (p *process) report() *report {
 	p.t.Helper()
 	_, err := fmt.Fprintln(p.Input)
@@ -89,7 +89,7 @@ func (p *process) report() *report {
 	return p.wait("report").Report
 }
 
-// kill kills the process and waits for its end.
+// kill kills the process and waits for it.
 func (p *process) kill() {
 	p.killed = true
 	p.Signal(syscall.SIGKILL)
@@ -111,7 +111,7 @@ func (p *process) eventually(what string, ok func() bool) {
 	}
 }
 
-// fleet is the asker, north, in this process, and two nodes in theirs.
+// fleet is the requesting node, north, in this process, and two nodes in processes of their own.
 type fleet struct {
 	*node
 	south, east *process
@@ -119,8 +119,7 @@ type fleet struct {
 	lost        *losses
 }
 
-// hooks has something done when a question is on its way: those who are asked have
-// been counted, and the request is not out yet.
+// hooks calls a function in the middle of a request: the peers have been counted, and the request has not been sent.
 type hooks struct {
 	observe.Nop
 	mu sync.Mutex
@@ -169,7 +168,7 @@ func startFleet(t *testing.T, s system, urls ...string) *fleet {
 
 func (f *fleet) processes() []*process { return []*process{f.south, f.east} }
 
-// meet waits until north knows both others and trusts them.
+// meet waits until north knows both others and no liveness check of them is open.
 func (f *fleet) meet() {
 	f.east.t.Helper()
 	f.east.eventually("known to north", func() bool {
@@ -183,7 +182,7 @@ func (f *fleet) meet() {
 	})
 }
 
-// losses adds up what north's broker reported as lost.
+// losses adds up the losses that north's broker reported.
 type losses struct {
 	mu                    sync.Mutex
 	certain, maybe, other int

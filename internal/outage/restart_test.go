@@ -31,7 +31,7 @@ func (l *losses) add(err error) {
 	}
 }
 
-// load sends streams of numbered messages from north until it is told to end.
+// load sends streams of numbered messages from north until end is called.
 type load struct {
 	ns      *backplane.Namespace
 	stop    chan struct{}
@@ -76,7 +76,7 @@ func (l *load) end() {
 	l.streams.Wait()
 }
 
-// hear waits until the processes have received so many more.
+// hear waits until the processes have received that many more messages.
 func (f *fleet) hear(n int) {
 	f.east.t.Helper()
 	for _, p := range f.processes() {
@@ -85,8 +85,8 @@ func (f *fleet) hear(n int) {
 	}
 }
 
-// settle ends the load and waits until all of it is dealt with. It checks that all
-// losses that north's broker counts were reported.
+// settle ends the load and waits until all of it has been sent or lost. It checks that all losses that north's broker
+// counts were reported.
 func (f *fleet) settle(ctx context.Context, t *testing.T, s system, l *load) (st broker.Stats, sent int) {
 	t.Helper()
 	l.end()
@@ -103,7 +103,7 @@ func (f *fleet) settle(ctx context.Context, t *testing.T, s system, l *load) (st
 	}
 	st, sent = b.Stats(), int(l.sent.Load())
 	say(t, s, fmt.Sprintf("... north sent %d messages; reported lost %d, uncertain %d (announcements included)", sent, st.Lost, st.Uncertain))
-	f.east.eventually("told of all that north lost", func() bool {
+	f.east.eventually("all losses of north are reported", func() bool {
 		f.lost.mu.Lock()
 		defer f.lost.mu.Unlock()
 		return uint64(f.lost.certain) == st.Lost && uint64(f.lost.maybe) == st.Uncertain
@@ -111,14 +111,14 @@ func (f *fleet) settle(ctx context.Context, t *testing.T, s system, l *load) (st
 	return st, sent
 }
 
-// books are what a process has received, in words.
+// books describes the messages that a process has received.
 func (p *process) books(r *report) string {
-	return fmt.Sprintf("%-5s received %d, missed %d in gaps it was told of and %d elsewhere, %d twice, %d out of order; interruptions %d",
+	return fmt.Sprintf("%-5s received %d, missed %d in reported gaps and %d elsewhere, %d twice, %d out of order; interruptions %d",
 		p.id, r.Received, r.MissedInGap, r.MissedElsewhere, r.Repeated, r.Disordered, r.Outages)
 }
 
-// The server is killed under load and started again. Whatever was sent is delivered,
-// or lies where an interruption was told of, or both; nothing comes twice.
+// The server is killed under load and started again. Each message is delivered, or lies within a reported
+// interruption, or both. No message arrives twice.
 func TestServerKilledUnderLoad(t *testing.T) {
 	onEach(t, func(t *testing.T, s system) {
 		srv, url := s.start(t)
@@ -146,9 +146,9 @@ func TestServerKilledUnderLoad(t *testing.T) {
 		for _, p := range f.processes() {
 			r := p.report()
 			say(t, s, fmt.Sprintf("... %s; live %s after the server, first message %s after it", p.books(r), ms(r.Resumed.Sub(ready)), ms(r.First.Sub(ready))))
-			assert.Equal(t, sent, r.Received+r.MissedInGap, "%s: the books do not balance: sent", p.id)
-			assert.Zero(t, r.MissedElsewhere+r.Repeated+r.Disordered, "%s: the books do not balance: sent", p.id)
-			assert.GreaterOrEqual(t, r.Outages, 1, "%s: the books do not balance: sent", p.id)
+			assert.Equal(t, sent, r.Received+r.MissedInGap, "%s: the accounting does not balance: sent", p.id)
+			assert.Zero(t, r.MissedElsewhere+r.Repeated+r.Disordered, "%s: the accounting does not balance: sent", p.id)
+			assert.GreaterOrEqual(t, r.Outages, 1, "%s: the accounting does not balance: sent", p.id)
 		}
 		row(t, s, "... then: "+questions[0].name, question)
 		question.complete(t, "after the outage")

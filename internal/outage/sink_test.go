@@ -10,7 +10,7 @@ import (
 	"github.com/crossroom/crossroom/backplane/observe"
 )
 
-// Messages of the load say of which stream they are, and which one of it.
+// Messages of the load carry the number of their stream, and their number within it.
 
 func appendMessage(dst []byte, stream uint32, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, stream), seq)
@@ -23,8 +23,7 @@ func parseMessage(p []byte) (stream uint32, seq uint64) {
 // endOf is the number of a stream's last message.
 const endOf = 1 << 63
 
-// sink receives the load, and keeps the books. It is told of outages in their places
-// among the messages.
+// sink receives the load and counts its messages. It is notified of outages in their places among the messages.
 type sink struct {
 	observe.Nop
 	say func(what string)
@@ -37,23 +36,22 @@ type sink struct {
 
 type stream struct {
 	last   uint64
-	outage int // of the last message: outages before it
+	outage int // number of outages before the last message
 }
 
 // report is what a sink has received.
 type report struct {
 	Received int
-	// Repeated messages, and those that came after later ones of their stream.
+	// Repeated counts duplicates, and Disordered messages that came after later ones of their stream.
 	Repeated, Disordered int
-	// MissedInGap lie in a place where an interruption was told of; MissedElsewhere
-	// do not.
+	// MissedInGap counts missed messages within a reported interruption, MissedElsewhere the others.
 	MissedInGap, MissedElsewhere int
 	Outages                      int
 	// The end of the last outage, and the first message after it.
 	Resumed, First time.Time
 }
 
-// streamsOfLoad is how many streams there are.
+// streamsOfLoad is the number of streams.
 const streamsOfLoad = 4
 
 func newSink(say func(what string)) *sink {

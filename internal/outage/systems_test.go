@@ -13,12 +13,12 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// system is a kind of server.
+// system is a kind of broker system.
 type system struct {
 	name string
-	// start starts one, and returns where it is.
+	// start starts a server, and returns its URL.
 	start func(tb testing.TB) (srv *servers.Server, url string)
-	// counts: it knows who listens, and so who is gone.
+	// counts: the system counts subscribers, and so notices a lost node.
 	counts bool
 }
 
@@ -33,10 +33,10 @@ var systems = []system{
 	}, false},
 }
 
-// cluster is not one of the systems: it goes on when one of its servers is gone.
+// cluster is not one of the systems: it continues when one of its servers is killed.
 var cluster = system{name: "nats-cluster"}
 
-// open makes a node's broker. Outages are noticed soon, but a busy machine is none.
+// open makes a node's broker. It notices outages soon, but does not mistake a busy machine for one.
 func open(name, url string) (broker.Broker, error) {
 	switch name {
 	case "redis":

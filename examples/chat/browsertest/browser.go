@@ -20,8 +20,8 @@ type Browser struct {
 	ctx context.Context
 }
 
-// StartBrowser starts a Chromium with an empty profile. It ends with the test, and
-// with the test's process if that is killed.
+// StartBrowser starts a Chromium with an empty profile. It ends with the test, and with the test's process if that is
+// killed.
 func StartBrowser(tb testing.TB) *Browser {
 	tb.Helper()
 	bin := servers.Binary(tb, "chromium")
@@ -38,7 +38,7 @@ func StartBrowser(tb testing.TB) *Browser {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-dev-shm-usage", true),
-		// Pages are used in turn; none may sleep because another one is in front.
+		// The test uses pages in turn; none may sleep in the background.
 		chromedp.Flag("disable-background-timer-throttling", true),
 		chromedp.Flag("disable-backgrounding-occluded-windows", true),
 		chromedp.Flag("disable-renderer-backgrounding", true),
@@ -47,7 +47,7 @@ func StartBrowser(tb testing.TB) *Browser {
 	)
 	tb.Cleanup(stop)
 	ctx, closeBrowser := chromedp.NewContext(ctx, chromedp.WithErrorf(func(format string, args ...any) {
-		// Newer browsers send events that the library has no name for.
+		// Newer browsers send events that the library does not know.
 		if text := fmt.Sprintf(format, args...); !strings.Contains(text, "could not unmarshal event") {
 			fmt.Println("chromedp:", text)
 		}
@@ -59,8 +59,7 @@ func StartBrowser(tb testing.TB) *Browser {
 	return &Browser{ctx: ctx}
 }
 
-// Tab opens an empty page of its own. What its scripts throw fails the test in the
-// end.
+// Tab opens an empty page of its own. An exception of its scripts fails the test.
 func (b *Browser) Tab(tb testing.TB) *Page {
 	tb.Helper()
 	var mu sync.Mutex
@@ -84,7 +83,7 @@ func (b *Browser) Tab(tb testing.TB) *Page {
 			tb.Errorf("%s: the page threw %s", p.name, text)
 		}
 	})
-	// The context of the first call is the tab's for its whole life.
+	// The context of the first call belongs to the tab for its whole life.
 	british := emulation.SetLocaleOverrideParams{Locale: "en-GB"}
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1360, 860, chromedp.EmulateScale(1.5)), send(emulation.SetLocaleOverride, british)); err != nil {
 		tb.Fatalf("opening a tab: %v", err)
@@ -92,8 +91,7 @@ func (b *Browser) Tab(tb testing.TB) *Page {
 	return p
 }
 
-// Open opens the page as served by a node, as somebody who joins rooms at once, and
-// waits until the connection stands.
+// Open opens the page of a node, as a user who joins rooms at once, and waits until the page is connected.
 func (b *Browser) Open(tb testing.TB, n *Node, name string, rooms ...string) *Page {
 	tb.Helper()
 	p := b.Tab(tb)

@@ -11,8 +11,7 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
 
-// The client that the page brings is the stock one, of the version that the other
-// tests use.
+// The page's bundled client is the stock one, of the version that the other tests use.
 func TestBundle(t *testing.T) {
 	packages := filepath.Join(filepath.Dir(browsertest.Script(t, "server.js")), "node_modules")
 	want, err := os.ReadFile(filepath.Join(packages, "socket.io-client", "dist", "socket.io.min.js"))

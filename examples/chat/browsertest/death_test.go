@@ -9,9 +9,8 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/browsertest"
 )
 
-// A node is killed. The others see that it is missing, then that it is gone; its
-// users come back on another node, in their rooms, and are heard there. When it is
-// started again, it is there again.
+// A node is killed. The other nodes see that it is missing, and later that it is gone. Its users reconnect to another
+// node, in their rooms, and can be reached there. After its restart the node is listed again.
 func TestNodeDies(t *testing.T) {
 	for _, names := range deaths {
 		watcher, dying := names[0], names[1]
@@ -52,9 +51,8 @@ func TestNodeDies(t *testing.T) {
 	}
 }
 
-// A node that is frozen keeps its connections and says nothing: it is missing, its
-// members are left out and named, and nobody else waits for it. When it goes on, it
-// is there again.
+// A frozen node keeps its connections and does not respond. It is listed as missing, its members are omitted, and no
+// later request waits for it. After it continues it is listed again.
 func TestNodeFreezes(t *testing.T) {
 	fleet := browsertest.StartFleet(t, kinds...)
 	browser := browsertest.StartBrowser(t)
@@ -77,7 +75,7 @@ func TestNodeFreezes(t *testing.T) {
 			b.Thaw()
 			ada.UntilNode(b, "up")
 			bob.UntilConnected(nil)
-			ada.Until("nobody is missing", `() => document.querySelector("#partial").textContent === ""`)
+			ada.Until("no node is missing", `() => document.querySelector("#partial").textContent === ""`)
 		})
 	}
 }

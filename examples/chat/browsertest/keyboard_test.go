@@ -30,7 +30,7 @@ func TestKeyboard(t *testing.T) {
 	bob.Say("hello back")
 	ada.UntilSaid("bob", b.Name, "hello back")
 
-	// Tab goes through everything once, in the order in which it is on the screen.
+	// Tab visits everything once, in the order on the screen.
 	browsertest.Read[bool](ada, `() => { document.querySelector(".skip").focus(); return true }`)
 	var order []string
 	for range 30 {
@@ -43,7 +43,7 @@ func TestKeyboard(t *testing.T) {
 	want := []string{"Skip to the message box", "name", "node", "connect", "lobby", "Leave lobby", "room", "Join the room", "log", "text", "pick", "Send", "Kick bob"}
 	assert.Equal(t, want, order, "Tab goes through")
 
-	// Lists are drawn again each second, which takes the focus from nobody.
+	// Lists are drawn again each second, without taking the focus away.
 	browsertest.Read[bool](ada, `() => document.activeElement.old = true`)
 	ada.Until("the button is drawn again, and has the focus", `() => !document.activeElement.old && document.activeElement.getAttribute("aria-label") === "Kick bob"`)
 	ada.Keys("\r")

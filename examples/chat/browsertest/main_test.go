@@ -2,7 +2,7 @@ package browsertest_test
 
 import "github.com/crossroom/crossroom/examples/chat/browsertest"
 
-// The fleet of these tests, and which nodes talk with which.
+// The fleet of these tests, and the pairs of nodes that talk.
 var (
 	kinds = []string{"go", "go", "node"}
 	pairs = [][2]string{{"go-1", "go-2"}, {"go-2", "node-1"}, {"node-1", "go-1"}}
@@ -16,8 +16,8 @@ func byName(f *browsertest.Fleet) map[string]*browsertest.Node {
 	return nodes
 }
 
-// deaths says who watches whom die.
+// deaths are pairs of an observing node and a node that crashes.
 var deaths = [][2]string{{"go-1", "go-2"}, {"go-1", "node-1"}, {"node-1", "go-2"}}
 
-// stock are the nodes that the stock client is tried against.
+// stock are the nodes that the stock client is tested against.
 var stock = []string{"go-1", "node-1"}

@@ -14,17 +14,17 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// Node is a chat server, a process of its own.
+// Node is a chat server in a process of its own.
 type Node struct {
 	*servers.Server
 	Name string
 	Kind string // "go" or "node"
 }
 
-// URL is where it listens.
+// URL returns the node's address.
 func (n *Node) URL() string { return "http://" + n.Addr() }
 
-// PageURL is an address that opens the page there as somebody in some rooms.
+// PageURL returns an address that opens the node's page as a user in some rooms.
 func (n *Node) PageURL(name string, rooms ...string) string {
 	return n.URL() + "/?" + url.Values{"name": {name}, "node": {n.Name}, "room": rooms}.Encode()
 }
@@ -35,8 +35,7 @@ type Fleet struct {
 	Nodes []*Node
 }
 
-// StartFleet starts a redis-server and nodes of these kinds, named after them: go-1,
-// go-2, node-1.
+// StartFleet starts a redis-server and nodes of these kinds, with names such as go-1, go-2, node-1.
 func StartFleet(tb testing.TB, kinds ...string) *Fleet {
 	tb.Helper()
 	f := &Fleet{Redis: servers.StartRedis(tb, nil)}
@@ -71,7 +70,7 @@ func StartFleet(tb testing.TB, kinds ...string) *Fleet {
 	return f
 }
 
-// command is what starts a node of a kind, without its flags.
+// command returns the command that starts a node of a kind, without its flags.
 func command(tb testing.TB, kind string) []string {
 	tb.Helper()
 	if kind == "node" {
@@ -85,7 +84,7 @@ func command(tb testing.TB, kind string) []string {
 	return []string{bin}
 }
 
-// Script returns the path of a program in ../node, whose packages must be there.
+// Script returns the path of a program in ../node, whose packages must be installed.
 func Script(tb testing.TB, name string) string {
 	tb.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", "node"))

@@ -15,11 +15,11 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// patience is how long a page may take for anything, on a busy machine.
+// patience limits each wait for the page, on a busy machine.
 const patience = 40 * time.Second
 
-// Page is one tab with the chat. Its methods fail the test instead of returning
-// errors, so call them from the test's goroutine.
+// Page is one tab with the chat. Its methods fail the test instead of returning errors, so call them on the test's
+// goroutine.
 type Page struct {
 	tb   testing.TB
 	ctx  context.Context
@@ -41,7 +41,7 @@ func (p *Page) Navigate(url string) {
 	p.do("loading "+url, chromedp.Navigate(url))
 }
 
-// call is an expression that calls a JavaScript function with arguments.
+// call returns an expression that calls a JavaScript function with arguments.
 func call(function string, args []any) string {
 	var list []string
 	for _, arg := range args {
@@ -67,7 +67,7 @@ func Read[T any](p *Page, function string, args ...any) T {
 	return value
 }
 
-// Until waits until a JavaScript function returns something true.
+// Until waits until a JavaScript function returns a true value.
 func (p *Page) Until(what, function string, args ...any) {
 	p.tb.Helper()
 	p.do("waiting until "+what, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
@@ -88,7 +88,7 @@ func (p *Page) UntilConnected(n *Node) {
 		&& (name === "" || document.querySelector("#status .badge").textContent === name)`, name)
 }
 
-// Node is the name of the node that the page is connected to.
+// Node returns the name of the page's node.
 func (p *Page) Node() string {
 	p.tb.Helper()
 	return Read[string](p, `() => document.querySelector("#status .badge").textContent`)
@@ -107,7 +107,7 @@ func (p *Page) Say(text string) {
 	p.Keys("\r")
 }
 
-// Send sends a file from this machine's disk, and a text if there is one.
+// Send sends a file from the local disk, and a text if it is not empty.
 func (p *Page) Send(path, text string) {
 	p.tb.Helper()
 	p.do("choosing a file", chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{path}))
@@ -115,8 +115,8 @@ func (p *Page) Send(path, text string) {
 	p.Say(text)
 }
 
-// Keys presses keys, wherever the focus is. As from a keyboard, a key's text comes with
-// its keydown event, so that a page that prevents that gets no text.
+// Keys presses keys, wherever the focus is. Like on a keyboard, a key's text comes with its keydown event, so that a
+// page that prevents that event gets no text.
 func (p *Page) Keys(keys string) {
 	p.tb.Helper()
 	for _, key := range keys {
@@ -140,7 +140,7 @@ func send[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[chromedp.Vo
 // Click clicks on the first element that a CSS selector finds.
 func (p *Page) Click(css string) {
 	p.tb.Helper()
-	// Lists are drawn anew each second, so find and click in one go.
+	// Lists are drawn again each second, so find and click in one go.
 	p.Until("there is "+css, `(css) => document.querySelector(css)`, css)
 	Read[bool](p, `(css) => { document.querySelector(css).click(); return true }`, css)
 }
@@ -174,13 +174,13 @@ func (p *Page) UntilNotice(text string) {
 	p.Until("the page says "+text, `(text) => [...document.querySelectorAll("#log .notice")].some((n) => n.textContent.includes(text))`, text)
 }
 
-// Rooms are the rooms that the page is in.
+// Rooms returns the rooms that the page is in.
 func (p *Page) Rooms() []string {
 	p.tb.Helper()
 	return Read[[]string](p, `() => [...document.querySelectorAll("#rooms .room span:first-child")].map((r) => r.textContent)`)
 }
 
-// Screenshot is a PNG of what is to be seen, in dark or light colours.
+// Screenshot returns a PNG of the screen, in dark or light colours.
 func (p *Page) Screenshot(dark bool) []byte {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -200,7 +200,7 @@ func (p *Page) Screenshot(dark bool) []byte {
 	return png
 }
 
-// dump logs what is on the screen of a test that failed.
+// dump logs the screen of a failed test.
 func (p *Page) dump() {
 	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
 	defer cancel()

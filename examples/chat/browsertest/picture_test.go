@@ -15,8 +15,7 @@ import (
 
 var pictures = flag.String("pictures", "", "directory into which TestPicture writes chat-light.png and chat-dark.png")
 
-// TestPicture makes the pictures of the README from a real run: a few people on a
-// mixed fleet, who talk.
+// TestPicture makes the README's pictures from a real run: a few people who chat on a mixed fleet.
 func TestPicture(t *testing.T) {
 	fleet := browsertest.StartFleet(t, kinds...)
 	browser := browsertest.StartBrowser(t)

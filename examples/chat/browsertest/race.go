@@ -2,5 +2,5 @@
 
 package browsertest
 
-// build has Go nodes built as this package is.
+// build builds Go nodes in the same way as this package.
 var build = []string{"build", "-race"}

@@ -18,19 +18,18 @@ import (
 
 var update = flag.Bool("update", false, "write the table of ../README.md from what the stock client showed")
 
-// The table stands in the README between two lines.
+// The README has the table between these two lines.
 const (
 	tableFile  = "../README.md"
 	tableBegin = "<!-- Written by: go test ./chat/browsertest -run TestStockClient -update -->\n"
 	tableEnd   = "<!-- End of what is written by the test. -->\n"
 )
 
-// outcome is what came of trying one behaviour; see ../node/tryout.js.
+// outcome is the result of testing one behaviour; see ../node/tryout.js.
 type outcome struct{ Name, Verdict, Remark string }
 
-// Everything that the stock client can do is tried against a Go node and, to know
-// that the trial itself is right, against a Node.js node; the README says what came
-// of it.
+// TestStockClient tests every feature of the stock client against a Go node and, to verify the test itself, against a
+// Node.js node. The README has the results.
 func TestStockClient(t *testing.T) {
 	fleet := browsertest.StartFleet(t, kinds...)
 	node := byName(fleet)
@@ -77,8 +76,7 @@ func TestStockClient(t *testing.T) {
 	check(t, table(tried["go"], tried["node"]))
 }
 
-// table sets the outcomes on Go and Node.js nodes side by side. A remark is about the
-// Go node.
+// table prints the outcomes on Go and Node.js nodes side by side. A remark is about the Go node.
 func table(goNode, nodeJS []outcome) string {
 	var b strings.Builder
 	b.WriteString("\n| socket.io-client 4.8.4 | Go node | Node.js node | |\n|---|:-:|:-:|---|\n")

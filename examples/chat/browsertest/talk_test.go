@@ -49,8 +49,8 @@ func TestTalk(t *testing.T) {
 			ada.UntilNotice("bob left")
 			ada.Until("one socket is left", `() => document.querySelector("#totals").textContent.includes("· 1 socket ")`)
 
-			// What is said to an empty chair stays unheard. The message after the next
-			// connection comes on the same path, and is the first that bob sees again.
+			// A message to a disconnected user is lost. The message after the reconnect takes the same route, and is
+			// the first that bob sees again.
 			ada.Say("unheard")
 			ada.UntilSaid("ada", a.Name, "unheard")
 			bob.Click("#connect")
@@ -63,8 +63,8 @@ func TestTalk(t *testing.T) {
 	}
 }
 
-// binary sends a file with every byte, larger than any buffer on its way, from one
-// page to another and compares what arrives.
+// binary sends a file with every byte value, larger than any buffer on its route, from one page to another and
+// compares it.
 func binary(t *testing.T, from, to *browsertest.Page) {
 	t.Helper()
 	data := make([]byte, 300_000)
@@ -87,7 +87,7 @@ func binary(t *testing.T, from, to *browsertest.Page) {
 	}
 }
 
-// A name is required, and the page says what the server says.
+// A name is required, and the page shows the server's message.
 func TestRefused(t *testing.T) {
 	fleet := browsertest.StartFleet(t, kinds...)
 	browser := browsertest.StartBrowser(t)
@@ -96,7 +96,7 @@ func TestRefused(t *testing.T) {
 		page.Navigate(n.URL())
 		page.Until("the page is there", `() => document.querySelectorAll("#node option").length > 0`)
 		page.Until("its own node is chosen", `(name) => document.querySelector("#node").value === name`, n.Name)
-		// The page itself asks for a name; whoever gets around that is refused.
+		// The page itself requires a name; the server refuses a client that bypasses the page.
 		browsertest.Read[bool](page, `() => { const name = document.querySelector("#name"); name.value = "x"; name.value = "\u00a0".repeat(2); return true }`)
 		reason := browsertest.Read[string](page, `(url) => new Promise((done) => {
 			const socket = io(url + "/chat", { transports: ["websocket"], forceNew: true, auth: { name: "" } });

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// figures are what workers have counted; see worker.js.
+// figures are the counts of workers; see worker.js.
 type figures struct {
 	Expected, Delivered, Twice, Disorder, Disconnects int
 	Errors                                            []string
@@ -28,7 +28,7 @@ func (f *figures) clean() bool {
 	return f.Expected > 0 && f.Delivered == f.Expected && f.Twice+f.Disorder+f.Disconnects+len(f.Errors) == 0
 }
 
-// quantile is the latency in milliseconds that a share of deliveries kept to.
+// quantile returns the latency in milliseconds that a share of deliveries did not exceed.
 func (f *figures) quantile(share float64) float64 {
 	slices.SortFunc(f.Latency, func(a, b [2]int) int { return a[0] - b[0] })
 	total := 0

@@ -43,7 +43,7 @@ func (p *processes) startFleet(o options) (*fleet, error) {
 	return f, nil
 }
 
-// command is what starts a node of the wanted kind, without its flags.
+// command returns the command that starts a node of the wanted kind, without its flags.
 func (p *processes) command(o options) (bin string, args []string, err error) {
 	if o.kind == "node" {
 		return "node", []string{filepath.Join(o.dir, "node", "server.js")}, nil

@@ -1,14 +1,13 @@
-// Command load holds many stock clients on a fleet of three Go chat nodes, has people
-// talk in rooms, and counts what arrives:
+// Command load holds many stock clients on a fleet of three Go chat nodes, sends messages in rooms, and counts the
+// deliveries:
 //
 //	go run ./chat/load                      # 5,000 connections, 50 rooms, two minutes
 //	go run ./chat/load -conns 600 -for 10s
 //	go run ./chat/load -kind node           # the same on Node.js nodes, to compare
 //
-// Nodes, clients and the redis-server are processes of their own on this machine, and
-// share it. Clients are socket.io-client in a few Node.js processes (worker.js), which
-// needs the packages of ../node. Each room hears one message a second. It exits with 1
-// if anything was lost, came twice or out of order, or if a connection broke.
+// Nodes, clients and the redis-server are processes of their own on this machine, and share it. Clients are
+// socket.io-client in a few Node.js processes (worker.js), which need the packages of ../node. Each room gets one
+// message a second. The exit status is 1 if a message was lost, duplicated or out of order, or if a connection broke.
 package main
 
 import (
@@ -142,8 +141,7 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 	return connected == o.conns && all.clean(), nil
 }
 
-// loadAverage is what the machine was doing anyway in the last minute; empty if it
-// does not say.
+// loadAverage returns the machine's load average of the last minute; empty if unknown.
 func loadAverage() string {
 	text, _ := os.ReadFile("/proc/loadavg")
 	first, _, _ := strings.Cut(string(text), " ")

@@ -52,11 +52,11 @@ func (p *processes) startWorker(o options, urls []string, i int) (*worker, error
 
 func (w *worker) write(order any) {
 	if err := json.NewEncoder(w.Input).Encode(order); err != nil {
-		w.out <- line{err: err} // read says so
+		w.out <- line{err: err} // read returns the error
 	}
 }
 
-// read reads the worker's next answer.
+// read reads the worker's next response.
 func (w *worker) read(ctx context.Context, into any, timeout time.Duration) error {
 	select {
 	case l := <-w.out:

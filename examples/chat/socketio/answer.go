@@ -2,18 +2,16 @@ package socketio
 
 import "context"
 
-// Answer returns a function that acknowledges an event with what f makes of its first
-// argument:
+// Answer returns a function that acknowledges an event with the result of f for the event's first argument:
 //
 //	"rename": socketio.Answer(func(ctx context.Context, s *socketio.Socket, name string) (map[string]any, error) { … })
 //
-// The argument is stored as Event.Bind does, and is zero if there is none. If it does not
-// fit T, or if f returns an error, the answer is {"ok": false, "error": text}: return
-// errors that clients may read. So it is if the result cannot be encoded. Further
-// arguments are ignored.
+// The argument is stored like Event.Bind, and is zero if the event has none. Further arguments are ignored. The
+// acknowledgement is {"ok": false, "error": text} if the argument does not fit T, if f returns an error, or if the
+// result cannot be encoded. Return errors that clients may read.
 //
-// f runs also if the client does not wait for an answer. With Async(Answer(f)) it runs
-// beside the events that follow, and a result of type Later is worked out beside them.
+// f runs also if the client does not wait for an acknowledgement. With Async(Answer(f)) it runs concurrently with
+// later events. A result of type Later is computed concurrently with them.
 func Answer[T, R any](f func(ctx context.Context, s *Socket, arg T) (R, error)) EventFunc {
 	return func(ctx context.Context, s *Socket, e *Event) {
 		var arg T
@@ -32,8 +30,8 @@ func Answer[T, R any](f func(ctx context.Context, s *Socket, arg T) (R, error)) 
 	}
 }
 
-// Later is a result of a function given to Answer that takes time: it is called by
-// Socket.Go, beside the events that follow, and the answer is what it returns.
+// Later is a result of a function passed to Answer that takes time. Socket.Go calls it, concurrently with later
+// events, and its result is the acknowledgement.
 type Later func(ctx context.Context) (any, error)
 
 func (e *Event) answer(result any, err error) {

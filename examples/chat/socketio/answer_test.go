@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-// expectError reads an answer that is an error, whatever its text.
+// expectError reads an acknowledgement that is an error, whatever its text.
 func (c *client) expectError(head string) {
 	c.t.Helper()
 	got := c.read()
@@ -20,8 +20,7 @@ func (c *client) expectError(head string) {
 	require.True(c.t, strings.HasSuffix(got, `","ok":false}]`), "got %.300s, want an error as answer %s", got, head)
 }
 
-// What the function returns is the answer; errors, its own and those of the argument,
-// are answers too.
+// The result of the function is the acknowledgement. So are errors, of the function and of the argument.
 func TestAnswer(t *testing.T) {
 	calls := 0
 	s := newServerOn(t, nil, map[string]socketio.EventFunc{
@@ -44,14 +43,14 @@ func TestAnswer(t *testing.T) {
 		c.expect(x.answer)
 	}
 	c.send(`42["greet","silently"]`)
-	c.send(`424["greet",{}]`) // does not get there
+	c.send(`424["greet",{}]`) // f is not called
 	c.expectError("434")
 	c.send(`425["bad"]`)
 	c.expectError("435")
 	assert.Equal(t, 4, calls, "calls")
 }
 
-// A Later holds up nothing; what came before it has been done before the next event.
+// A Later delays no event; its function has finished its first part before the next event.
 func TestLater(t *testing.T) {
 	entered, release := false, make(chan struct{})
 	s := newServerOn(t, nil, map[string]socketio.EventFunc{

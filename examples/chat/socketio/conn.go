@@ -27,12 +27,11 @@ const (
 	engineNoop    = '6'
 )
 
-// conn is one client's connection. It has one goroutine: the one that called ServeHTTP
-// reads. The queue's, while there is something to write, and those of Disconnect and
-// Socket.Go come on top; serve waits for all of them.
+// conn is one client's connection. It has one goroutine: the caller of ServeHTTP, which reads. The goroutine of the
+// queue, while it has something to write, and those of Disconnect and Socket.Go come in addition; serve waits for all
+// of them.
 //
-// Lock order: mu, then the queue's and the adapter's. No function of the Handler is
-// called under mu.
+// Lock order: mu, then the queue's and the adapter's. No function of the Handler is called under mu.
 type conn struct {
 	server    *Server
 	handshake *adapter.Handshake
@@ -40,10 +39,10 @@ type conn struct {
 	tasks     chan struct{} // one entry for each function given to Socket.Go
 	wg        sync.WaitGroup
 
-	// ctx ends when the connection is to be given up at once.
+	// ctx ends when the connection must be broken off.
 	ctx    context.Context
 	giveUp context.CancelFunc
-	// life ends when functions of the Handler should stop whatever they do.
+	// life ends when functions of the Handler should stop.
 	life   context.Context
 	cancel context.CancelFunc
 
@@ -52,12 +51,12 @@ type conn struct {
 	farewell  sync.WaitGroup      // the goroutine that ends the connection
 	sockets   map[string]*Socket  // by namespace
 	removed   map[string]struct{} // namespaces that the server took the client out of
-	reason    Reason              // why it ends; empty while it does not
+	reason    Reason              // cause of the end; empty before
 	status    websocket.StatusCode
 	message   string
-	beat      *time.Timer // next ping, or the end if a pong is awaited
-	awaited   bool        // a pong is
-	expecting bool        // attachments
+	beat      *time.Timer // the next ping, or the timeout of the awaited pong
+	awaited   bool        // a pong is awaited
+	expecting bool        // attachments are expected
 	homeless,
 	attaching,
 	linger *time.Timer
@@ -74,8 +73,8 @@ func newConn(s *Server, r *http.Request) *conn {
 	return c
 }
 
-// serve returns when the connection has ended and nothing of it is left, also if a
-// function of the Handler panics.
+// serve returns when the connection has ended and nothing of it is left, also after a panic in a function of the
+// Handler.
 func (c *conn) serve(ws *websocket.Conn) {
 	o := &c.server.opts
 	c.server.opened.Add(1)
@@ -108,7 +107,7 @@ func (c *conn) serve(ws *websocket.Conn) {
 	c.read(ws)
 }
 
-// read takes what the client says until the end.
+// read handles the client's messages until the end.
 func (c *conn) read(ws *websocket.Conn) {
 	d := decoder{maxPayload: c.server.opts.MaxPayload, maxAttachments: c.server.opts.MaxAttachments}
 	for {
@@ -144,7 +143,7 @@ func (c *conn) read(ws *websocket.Conn) {
 	}
 }
 
-// readReason tells broken connections from clients that do not keep to the protocol.
+// readReason distinguishes broken connections from clients that violate the protocol.
 func readReason(err error) Reason {
 	var closed websocket.CloseError
 	var network net.Error
@@ -157,7 +156,7 @@ func readReason(err error) Reason {
 	return TransportError
 }
 
-// control handles the Engine.IO packets that carry no message.
+// control handles the Engine.IO packets without a message.
 func (c *conn) control(b []byte) {
 	switch {
 	case len(b) == 1 && b[0] == enginePong:
@@ -172,7 +171,7 @@ func (c *conn) control(b []byte) {
 	}
 }
 
-// take does what a packet says.
+// take handles a packet.
 func (c *conn) take(p *packet) {
 	c.mu.Lock()
 	s := c.sockets[p.namespace]
@@ -188,7 +187,7 @@ func (c *conn) take(p *packet) {
 	case s != nil && p.kind == kindDisconnect:
 		s.leave(ClientDisconnect)
 	case s == nil && removed:
-		// It does not know yet.
+		// The client does not know yet.
 		c.server.late.Add(1)
 	case s == nil:
 		c.end(ForcedClose, websocket.StatusPolicyViolation, "not connected to that namespace")
@@ -197,7 +196,7 @@ func (c *conn) take(p *packet) {
 	}
 }
 
-// connect lets the client enter a namespace, or tells it why not.
+// connect admits the client to a namespace, or sends the reason for refusing.
 func (c *conn) connect(p *packet) {
 	ns := c.server.namespace(p.namespace)
 	if ns == nil {
@@ -218,7 +217,7 @@ func (c *conn) connect(p *packet) {
 		s.cancel()
 		return
 	}
-	// The answer goes first, so that nothing can overtake it.
+	// The response goes first, so that nothing can overtake it.
 	if !c.send(frames(kindConnect, p.namespace, map[string]string{"sid": s.id}), false) {
 		c.mu.Unlock()
 		s.cancel()
@@ -250,7 +249,7 @@ func (c *conn) refuse(namespace, message string) {
 	c.send(frames(kindConnectError, namespace, map[string]string{"message": message}), false)
 }
 
-// frames encodes a packet of the protocol's own.
+// frames encodes a packet of the protocol itself.
 func frames(k kind, namespace string, payload any) adapter.Frames {
 	b := []byte{engineMessage, byte(k)}
 	if namespace != "/" {

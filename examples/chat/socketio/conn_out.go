@@ -10,9 +10,8 @@ import (
 	"github.com/crossroom/crossroom/outgoing"
 )
 
-// send puts a packet into the connection's queue, and returns false if it did not get in.
-// A client whose queue is full is disconnected. It never blocks, and may be called from
-// anywhere.
+// send puts a packet into the connection's queue, and returns false if the queue dropped it. A client whose queue is
+// full is disconnected. send never blocks, and may be called from anywhere.
 func (c *conn) send(f adapter.Frames, volatile bool) bool {
 	size := len(f.Engine)
 	for _, a := range f.Attachments {
@@ -31,7 +30,7 @@ func (c *conn) write(batch []adapter.Frames) error {
 	return nil
 }
 
-// broken is called by the queue, if it could not write everything.
+// broken is called by the queue if it could not write everything.
 func (c *conn) broken(err error) {
 	if errors.Is(err, outgoing.ErrFull) {
 		c.end(SlowClient, 0, "")
@@ -51,9 +50,8 @@ func writeFrames(ctx context.Context, ws *websocket.Conn, f adapter.Frames) erro
 	return err
 }
 
-// end ends the connection and all of its sockets, once. With a status the client gets
-// what waits for it and a farewell, for which it has CloseTimeout; without one the
-// connection is given up at once.
+// end ends the connection and all of its sockets, once. With a status the client gets the queued packets and a
+// farewell, for which it has CloseTimeout. Without a status the connection is broken off at once.
 func (c *conn) end(reason Reason, status websocket.StatusCode, message string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,8 +77,7 @@ func (c *conn) endLocked(reason Reason, status websocket.StatusCode, message str
 	}
 }
 
-// sayFarewell sends what still waits, and closes the WebSocket, unless the connection is
-// given up before.
+// sayFarewell sends the queued packets and closes the WebSocket, unless the connection is broken off first.
 func (c *conn) sayFarewell() {
 	defer c.giveUp()
 	if c.out.Close(c.ctx) == nil && c.ctx.Err() == nil {
@@ -102,7 +99,7 @@ func (c *conn) stopTimers() {
 	}
 }
 
-// onBeat sends a ping, or ends the connection if the last one was not answered.
+// onBeat sends a ping, or ends the connection if the last ping was not answered.
 func (c *conn) onBeat() {
 	c.mu.Lock()
 	dead := c.awaited
@@ -136,7 +133,7 @@ func (c *conn) onHomeless() {
 	}
 }
 
-// expectAttachments starts or stops the time in which they must come.
+// expectAttachments starts or stops the timeout of attachments.
 func (c *conn) expectAttachments(missing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A server that closes while a client's handshake is under way says only goodbye.
+// A server that closes during a client's handshake sends only a farewell.
 func TestEndBeforeServe(t *testing.T) {
 	s := New(nil)
 	served := make(chan struct{})

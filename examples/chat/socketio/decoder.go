@@ -2,8 +2,7 @@ package socketio
 
 import "errors"
 
-// decoder puts packets together: a text, and the attachments it announced.
-// After an error it must not be used any more.
+// decoder assembles packets: a text, and its attachments. It must not be used after an error.
 type decoder struct {
 	maxPayload, maxAttachments int
 
@@ -13,8 +12,7 @@ type decoder struct {
 	attachments [][]byte
 }
 
-// text takes a text message without the Engine.IO type. The packet is nil if
-// attachments must come first.
+// text handles a text message without the Engine.IO type. The packet is nil if attachments must follow first.
 func (d *decoder) text(b []byte) (*packet, error) {
 	if d.begun != nil {
 		return nil, errors.New("a text instead of an attachment")
@@ -30,7 +28,7 @@ func (d *decoder) text(b []byte) (*packet, error) {
 	return nil, nil
 }
 
-// binary takes an attachment and keeps it. The packet is nil if more must come.
+// binary handles an attachment and keeps it. The packet is nil if more must follow.
 func (d *decoder) binary(b []byte) (*packet, error) {
 	if d.begun == nil {
 		return nil, errors.New("an attachment without a packet")

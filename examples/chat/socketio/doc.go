@@ -1,6 +1,5 @@
-// Package socketio lets clients of Socket.IO (socket.io-client 3 and 4) connect to a
-// Crossroom fleet: the server's side of Engine.IO protocol 4 and Socket.IO protocol 5,
-// over WebSocket.
+// Package socketio lets clients of Socket.IO (socket.io-client 3 and 4) connect to a Crossroom fleet. It is the server
+// side of Engine.IO protocol 4 and Socket.IO protocol 5, over WebSocket.
 //
 //	io := socketio.New(nil)
 //	io.Handle(chat, socketio.Handler{ // chat is an *adapter.Namespace
@@ -11,44 +10,36 @@
 //	http.Handle("/socket.io/", io)
 //	defer io.Close(ctx)
 //
-// Each client in a namespace is a Socket, which the package adds to the
-// adapter.Namespace and removes from it. Rooms, broadcasts and questions are the
-// adapter's; Socket has what concerns one client, and short ways to the adapter's Join,
-// Leave and To for it.
+// Each client in a namespace is a Socket. The package adds it to the adapter.Namespace and removes it again. Rooms,
+// broadcasts and queries are those of the adapter. Socket has the methods for one client, and short forms of the
+// adapter's Join, Leave and To.
 //
-// # What is not here
+// # Not supported
 //
-// HTTP long-polling and with it the upgrade to WebSocket, WebTransport, compression,
-// connection state recovery, parsers other than the default one, and the older
-// protocol versions (EIO=3). A client that begins with long-polling, as the stock
-// client does unless it is told transports: ["websocket"], gets the protocol's error
-// that says so.
+// HTTP long-polling and the upgrade from it to WebSocket, WebTransport, compression, connection state recovery,
+// parsers other than the default one, and older protocol versions (EIO=3). The stock client begins with long-polling,
+// unless it has transports: ["websocket"]; it then gets the protocol's error with a text that explains this.
 //
 // # Order
 //
-// One goroutine reads a connection and calls the functions of the Handler in the order
-// in which the client spoke. While one of them runs nothing else is read from that
-// client: let it return soon, and do what takes time, such as questions to the fleet,
-// with Socket.Go, Async or Later. Two functions of one socket never run at the same
-// time, except those given to Socket.Go; Disconnect is the last. What is sent to a
-// client leaves in the order in which it was sent.
+// One goroutine reads a connection and calls the functions of the Handler in the order of the client's messages. While
+// a function runs, no further message of that client is read. So a function must return soon. Do slow work, such as
+// queries to the fleet, with Socket.Go, Async or Later. Two functions of one socket never run at the same time, except
+// those passed to Socket.Go; Disconnect is the last. Packets to a client are sent in order.
 //
 // # Limits
 //
-// All of them are in Options. A client that goes beyond one is disconnected, which
-// touches nobody else, and is counted in Stats by Reason:
+// All limits are in Options. A client that exceeds one is disconnected, without effect on others, and counted in Stats
+// by Reason:
 //
-//   - a packet, its attachments included, of more than MaxPayload bytes: TransportError
-//     with WebSocket status 1009, or ParseError if it is the sum that is too large
-//   - what is no packet, more than MaxAttachments, attachments that have not come after
-//     PingTimeout: ParseError, status 1002
-//   - packets for a namespace that it did not enter or has left, or no namespace
-//     entered for ConnectTimeout: ForcedClose, status 1008
-//   - no answer to a ping for PingTimeout: PingTimeout
-//   - more than MaxQueue packets or MaxQueueBytes bytes waiting to be sent to it:
-//     SlowClient. Volatile events are left out for a client already when half of that
-//     waits, and counted in Stats.Volatile.
+//	TransportError   status 1009: a packet of more than MaxPayload bytes in one message
+//	ParseError       a packet of more than MaxPayload bytes with its attachments
+//	ParseError       status 1002: not a packet, more than MaxAttachments, or attachments missing after PingTimeout
+//	ForcedClose      status 1008: packets for a namespace that the client is not in, or no namespace after ConnectTimeout
+//	PingTimeout      no answer to a ping for PingTimeout
+//	SlowClient       more than MaxQueue packets or MaxQueueBytes bytes waiting
 //
-// The last two get no farewell, for they would not read it. All of these clients see a
-// transport that closed, and connect again by themselves.
+// Volatile events are dropped for a client when half of MaxQueue or MaxQueueBytes waits, and counted in
+// Stats.Volatile. The last two get no farewell, because they would not read it. All of these clients see a closed
+// transport, and reconnect by themselves.
 package socketio

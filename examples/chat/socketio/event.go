@@ -8,11 +8,11 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 )
 
-// Event is what a client said.
+// Event is an event from a client.
 type Event struct {
 	Name string
-	// Args are its arguments: nil, bool, int64, float64, string, []byte for binary, []any
-	// and map[string]any. They are the handler's.
+	// Args are its arguments: nil, bool, int64, float64, string, []byte for binary, []any and map[string]any. The
+	// handler owns them.
 	Args []any
 
 	socket   *Socket
@@ -21,25 +21,23 @@ type Event struct {
 	answered atomic.Bool
 }
 
-// Async returns a function that has f handle events beside those that follow: see
-// Socket.Go.
+// Async returns a function that handles events with f concurrently with later ones: see Socket.Go.
 func Async(f EventFunc) EventFunc {
 	return func(_ context.Context, s *Socket, e *Event) {
 		s.Go(func(ctx context.Context) { f(ctx, s, e) })
 	}
 }
 
-// Bind stores the arguments in what dst point to, in order, as adapter.Packet.Bind
-// does. Missing arguments and wrong types are *adapter.ArgumentErrors.
+// Bind stores the arguments in the variables that dst point to, in order, like adapter.Packet.Bind. Missing arguments
+// and wrong types are *adapter.ArgumentErrors.
 func (e *Event) Bind(dst ...any) error { return adapter.BindArgs(e.Args, dst...) }
 
-// WantsAck reports whether the client waits for an answer.
+// WantsAck reports whether the client waits for an acknowledgement.
 func (e *Event) WantsAck() bool { return e.asks }
 
-// Ack answers the client, at any time and from any goroutine. It does nothing if the
-// client does not wait for an answer, or has got one. Arguments are those of
-// adapter.Operator.Emit; if one cannot be encoded that is an *adapter.ArgumentError, and
-// the event still unanswered.
+// Ack acknowledges the event, at any time and from any goroutine. It does nothing if the client does not wait for an
+// acknowledgement, or has got one. Arguments are those of adapter.Operator.Emit. If one cannot be encoded, Ack returns
+// an *adapter.ArgumentError, and the event is still not acknowledged.
 func (e *Event) Ack(args ...any) error {
 	if !e.asks || e.answered.Load() {
 		return nil
@@ -54,13 +52,12 @@ func (e *Event) Ack(args ...any) error {
 	return nil
 }
 
-// acks are the answers that a client owes. A client that never answers makes nothing
-// grow: above maxOwed the oldest is forgotten, and its asker waits until its time is
-// over.
+// acks are the pending acknowledgements of a client. Their number is limited: above maxOwed the oldest is removed, and
+// its caller waits until its context ends.
 type acks struct {
 	mu      sync.Mutex
-	next    uint64 // id of the next event that wants an answer
-	oldest  uint64 // ids below are not in waiting
+	next    uint64 // id of the next event with an acknowledgement
+	oldest  uint64 // smaller ids are not in waiting
 	waiting map[uint64]func(args ...any)
 }
 
@@ -81,7 +78,7 @@ func (a *acks) expect(ack func(args ...any)) (id uint64) {
 	return id
 }
 
-// forget returns who waits for an answer; nil if nobody does.
+// forget removes a pending acknowledgement and returns its function, or nil.
 func (a *acks) forget(id uint64) func(args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

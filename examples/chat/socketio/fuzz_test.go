@@ -12,9 +12,8 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// FuzzDecoder gives the decoder a text and what follows it, in parts. Nothing may make
-// it panic, or keep more than its limits; and what it accepts is the same after it has
-// been encoded for a client and read again.
+// FuzzDecoder feeds the decoder a text and what follows it, in parts. No input may make it panic, or keep more than
+// its limits. An accepted packet is the same after encoding it for a client and reading it again.
 func FuzzDecoder(f *testing.F) {
 	for _, s := range []string{
 		`2["a",1,"é",null]`, `2/chat,7["say",{"room":"lobby"}]`, `31[]`, `0{"name":"ada"}`, `1/chat,`,
@@ -54,7 +53,7 @@ func FuzzDecoder(f *testing.F) {
 		}
 		frames, err := root.AnswerFrames(p.id, p.args...)
 		if err != nil {
-			return // nested deeper than the fleet's wire takes
+			return // nested deeper than the fleet's wire allows
 		}
 		again := decoder{maxPayload: 1 << 20, maxAttachments: 1 << 16}
 		q, err := again.text(frames.Text)
@@ -70,7 +69,7 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
-// same compares values as JavaScript would see them: numbers by value.
+// same compares values as JavaScript sees them: numbers by value.
 func same(a, b any) bool {
 	switch a := a.(type) {
 	case []any:

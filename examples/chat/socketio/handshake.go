@@ -10,8 +10,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 )
 
-// handshakeError is what Engine.IO servers answer to a request that opens no
-// connection.
+// handshakeError is the response of Engine.IO servers to a request that opens no connection.
 type handshakeError struct {
 	status  int
 	Code    int    `json:"code"`
@@ -33,13 +32,13 @@ var (
 func (e *handshakeError) write(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	// The answer is the same for everybody, and pages of other origins should see it.
+	// The response is the same for all clients, and pages of other origins should see it.
 	h.Set("Access-Control-Allow-Origin", "*")
 	w.WriteHeader(e.status)
 	json.NewEncoder(w).Encode(e)
 }
 
-// checkHandshake looks at a request in the order in which Engine.IO servers do.
+// checkHandshake checks a request in the order of Engine.IO servers.
 // https://socket.io/docs/v4/engine-io-protocol/#handshake
 func checkHandshake(r *http.Request) *handshakeError {
 	query := r.URL.Query()
@@ -74,7 +73,7 @@ func openPacket(sid string, o *Options) adapter.Frames {
 	return adapter.Frames{Engine: append([]byte{engineOpen}, text...)}
 }
 
-// describe is what other nodes are told of a request.
+// describe returns the description of a request for other nodes.
 func describe(r *http.Request) *adapter.Handshake {
 	now := time.Now()
 	origin, err := url.Parse(r.Header.Get("Origin"))
@@ -86,7 +85,7 @@ func describe(r *http.Request) *adapter.Handshake {
 	}
 }
 
-// headers are those of a request under the names that Node.js gives them.
+// headers returns a request's headers under the names that Node.js gives them.
 func headers(r *http.Request) map[string]any {
 	m := map[string]any{"host": r.Host}
 	for name, value := range flat(r.Header) {
@@ -95,7 +94,7 @@ func headers(r *http.Request) map[string]any {
 	return m
 }
 
-// flat makes single values of lists with one entry, as Node.js has them.
+// flat replaces lists with one entry by that entry, like Node.js.
 func flat(lists map[string][]string) map[string]any {
 	m := make(map[string]any, len(lists))
 	for k, list := range lists {

@@ -22,12 +22,11 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-// patience is how long a test waits for what should happen at once.
+// patience limits the wait for an event that should happen at once.
 const patience = 10 * time.Second
 
-// server is a Socket.IO server on a network of its own, in memory, so that it may live
-// in a bubble of testing/synctest. It has the namespaces / and /custom, which do what
-// the server of the protocol's test suite does.
+// server is a Socket.IO server on a network of its own, in memory, so that it works in a bubble of testing/synctest.
+// Its namespaces / and /custom behave like the server of the protocol's test suite.
 type server struct {
 	*socketio.Server
 	http  *httptest.Server
@@ -46,7 +45,7 @@ type departure struct {
 
 func newServer(t testing.TB, opts *socketio.Options) *server { return newServerOn(t, opts, nil) }
 
-// newServerOn adds events to those that the namespaces have.
+// newServerOn adds events to those of the namespaces.
 func newServerOn(t testing.TB, opts *socketio.Options, more map[string]socketio.EventFunc) *server {
 	t.Helper()
 	b := memorybroker.NewBus(nil).Broker()
@@ -90,7 +89,7 @@ func newServerOn(t testing.TB, opts *socketio.Options, more map[string]socketio.
 	}
 	pipes := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.http = httptest.NewUnstartedServer(s.Server)
-	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // panics that are meant
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // intended panics
 	s.http.Listener.Close()
 	s.http.Listener = pipes
 	s.http.Start()
@@ -112,8 +111,7 @@ func (e textError) Error() string { return string(e) }
 
 const errNotAuthorized = textError("Not authorized")
 
-// pipes is a network of synchronous connections: what one side does not read, the other
-// cannot write.
+// pipes is a network of synchronous connections: one side can write only what the other reads.
 type pipes struct {
 	conns  chan net.Conn
 	once   sync.Once
@@ -151,7 +149,7 @@ type client struct {
 	questions int
 }
 
-// dial opens a connection, and leaves it to the caller to read the handshake.
+// dial opens a connection; the caller must read the handshake.
 func (s *server) dial(t testing.TB) *client {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), "ws://127.0.0.1/socket.io/?EIO=4&transport=websocket",
@@ -214,7 +212,7 @@ func (c *client) expect(want ...string) {
 	}
 }
 
-// expectEnd reads until the connection ends, and returns how.
+// expectEnd reads until the connection ends, and returns the last message and the error.
 func (c *client) expectEnd() (last string, err error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)

@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-// Whatever a client sends, it is told so and disconnected, and nobody else notices.
+// Whatever a client sends, it gets an error and is disconnected, without effect on others.
 func TestBadInput(t *testing.T) {
 	const limit = 1000
 	s := newServer(t, &socketio.Options{MaxPayload: limit, MaxAttachments: 2})
@@ -55,14 +55,14 @@ func TestBadInput(t *testing.T) {
 		{"a large text", []string{`42["message","` + long + `"]`}, transport, websocket.StatusMessageTooBig},
 		{"a huge text", []string{`42["message","` + strings.Repeat(long, 1000) + `"]`}, transport, websocket.StatusMessageTooBig},
 		{"a large attachment", []string{`451-["message"]`, "b:" + long + long}, transport, websocket.StatusMessageTooBig},
-		{"an event where it is not", []string{`42/custom,["message"]`}, forced, websocket.StatusPolicyViolation},
-		{"an event where nobody is", []string{`42/random,["message"]`}, forced, websocket.StatusPolicyViolation},
+		{"an event for a namespace it is not in", []string{`42/custom,["message"]`}, forced, websocket.StatusPolicyViolation},
+		{"an event for an unknown namespace", []string{`42/random,["message"]`}, forced, websocket.StatusPolicyViolation},
 		{"a second connect", []string{"40"}, forced, websocket.StatusPolicyViolation},
 		{"an event after leaving", []string{"41", `42["message"]`}, socketio.ClientDisconnect, websocket.StatusPolicyViolation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, socket := s.enter(t)
-			go func() { // what is refused is not read to its end
+			go func() { // refused input is not read to its end
 				for _, m := range c.send {
 					typ := websocket.MessageText
 					if binary, is := strings.CutPrefix(m, "b:"); is {
@@ -101,7 +101,7 @@ func TestAttachmentsThatNeverCome(t *testing.T) {
 		time.Sleep(999 * time.Millisecond)
 		c.attach([]byte("in time"))
 		c.expect(`451-["message-back",{"_placeholder":true,"num":0}]`, "b:in time")
-		time.Sleep(10 * time.Second) // nothing is missing now
+		time.Sleep(10 * time.Second) // no attachment is missing now
 
 		c.send(`452-["message",{"_placeholder":true,"num":0}]`)
 		c.attach([]byte("one of two"))
@@ -114,8 +114,8 @@ func TestAttachmentsThatNeverCome(t *testing.T) {
 	})
 }
 
-// A client that does not read is disconnected when its queue is full; others get
-// everything, and it costs whoever emits no time.
+// A client that does not read is disconnected when its queue is full. Others get everything, and emitting does not
+// wait.
 func TestClientThatStopsReading(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -140,7 +140,7 @@ func TestClientThatStopsReading(t *testing.T) {
 	}
 }
 
-// Emit says that the queue is full.
+// Emit returns an error for a full queue.
 func TestEmitToFullQueue(t *testing.T) {
 	s := newServer(t, &socketio.Options{MaxQueue: 10})
 	_, deaf := s.enter(t)
@@ -155,7 +155,7 @@ func TestEmitToFullQueue(t *testing.T) {
 	s.gone(t, socketio.SlowClient)
 }
 
-// Volatile events are left out for a slow client, which stays connected.
+// Volatile events are dropped for a slow client, which stays connected.
 func TestVolatile(t *testing.T) {
 	s := newServer(t, &socketio.Options{MaxQueue: 10})
 	c, socket := s.enter(t)
@@ -167,13 +167,13 @@ func TestVolatile(t *testing.T) {
 	for c.read() != `42["last"]` {
 		got++
 	}
-	// Half of ten, unless the packet before them is still being counted.
+	// Half of ten, unless the packet before them still counts.
 	left := s.Stats().Volatile
 	assert.GreaterOrEqual(t, got, 4, "%d were left out", left)
 	assert.Equal(t, 50, got+int(left), "%d came, %d were left out", got, left)
 }
 
-// A client that neither reads nor is sent much is noticed by its silence.
+// A client that neither reads nor gets many packets is detected by its missing pong.
 func TestClientThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, nil)
@@ -184,14 +184,14 @@ func TestClientThatHangs(t *testing.T) {
 	})
 }
 
-// A client that is told to leave and does not read the farewell has CloseTimeout.
+// A client that is disconnected and does not read the farewell has CloseTimeout.
 func TestFarewellThatIsNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, &socketio.Options{CloseTimeout: time.Second})
 		c, _ := s.enter(t)
 		c.send("4abc")
 		began := time.Now()
-		s.gone(t, socketio.ParseError) // gone from the fleet at once
+		s.gone(t, socketio.ParseError) // removed from the fleet at once
 		assert.Zero(t, time.Since(began), "left")
 		for s.Stats().Connections > 0 {
 			time.Sleep(10 * time.Millisecond)
@@ -200,8 +200,8 @@ func TestFarewellThatIsNotRead(t *testing.T) {
 	})
 }
 
-// Clients that come and go, a thousand a second and some of them badly, leave nothing
-// behind: no goroutine, no memory, no socket.
+// Clients that connect and disconnect, a thousand a second and some of them badly, leave nothing behind: no goroutine,
+// no memory, no socket.
 func TestChurn(t *testing.T) {
 	s := newServer(t, &socketio.Options{PingInterval: time.Hour}) // no ping, however long it takes
 	tcp := httptest.NewServer(s.Server)                           // real connections

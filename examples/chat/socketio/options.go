@@ -5,43 +5,36 @@ import (
 	"time"
 )
 
-// Options of a Server. Nil means all defaults. New copies them. Zero and negative
-// values mean the default.
+// Options of a Server. Nil means all defaults. New copies them. Zero and negative values mean the default.
 type Options struct {
-	// PingInterval is how long after the answer to a ping the next one is sent, and
-	// PingTimeout how long an answer may take. Both are told to clients, in whole
-	// milliseconds. Default: 25 s and 20 s.
+	// PingInterval is the time between a pong and the next ping, and PingTimeout the limit for a pong. The server
+	// sends both to clients, in whole milliseconds. Default: 25 s and 20 s.
 	PingInterval, PingTimeout time.Duration
 
-	// ConnectTimeout is how long a connection may be in no namespace. Default: 45 s.
+	// ConnectTimeout limits the time of a connection without a namespace. Default: 45 s.
 	ConnectTimeout time.Duration
 
-	// CloseTimeout is how long the end of a connection may take: sending what still
-	// waits, and the farewell. Default: 5 s.
+	// CloseTimeout limits the end of a connection: sending the queued packets and the farewell. Default: 5 s.
 	CloseTimeout time.Duration
 
-	// MaxPayload is the size of a packet from a client, attachments included, in
-	// bytes. Default: 1,000,000.
+	// MaxPayload limits a packet from a client, including attachments, in bytes. Default: 1,000,000.
 	MaxPayload int
 
-	// MaxAttachments of a packet from a client. Default: 10.
+	// MaxAttachments limits the attachments of a packet from a client. Default: 10.
 	MaxAttachments int
 
-	// MaxQueue and MaxQueueBytes limit what waits to be sent to one connection, in
-	// packets and in bytes. A single packet larger than that goes through if nothing
-	// else waits. Default: 1,024 and 8 MiB.
+	// MaxQueue and MaxQueueBytes limit the packets and bytes that wait to be sent to one connection. A larger packet
+	// is accepted if no other waits. Default: 1,024 and 8 MiB.
 	MaxQueue, MaxQueueBytes int
 
-	// MaxTasks is how many functions given to Socket.Go may run for one connection at
-	// the same time. Default: 16.
+	// MaxTasks limits how many functions passed to Socket.Go run for one connection at the same time. Default: 16.
 	MaxTasks int
 
-	// Origins are patterns (see path.Match) of hosts, with their ports, whose pages may
-	// connect. Pages of the host they connect to always may. Default: only those.
+	// Origins are patterns (see path.Match) of hosts, with their ports, whose pages may connect. Pages of the server's
+	// own host always may. Default: only those.
 	Origins []string
 
-	// Logger hears of connections that ended because of what a client did. Nil:
-	// silence.
+	// Logger gets a line for each connection that ended because of its client. Nil means no log.
 	Logger *slog.Logger
 }
 

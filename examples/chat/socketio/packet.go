@@ -24,8 +24,8 @@ const (
 	kindBinaryAck
 )
 
-// packet is what a client said. Binary events and acknowledgements become plain ones
-// when their attachments are there.
+// packet is a packet from a client. Binary events and acknowledgements become plain ones when their attachments have
+// arrived.
 type packet struct {
 	kind      kind
 	namespace string
@@ -33,10 +33,10 @@ type packet struct {
 	hasID     bool
 	event     string         // of an event
 	args      []any          // of an event or an acknowledgement, for adapter.BindArgs
-	auth      map[string]any // of CONNECT; nil if there was none
+	auth      map[string]any // of CONNECT; nil if it had none
 }
 
-// parseText reads a packet's text. attachments is how many must follow it.
+// parseText reads a packet's text. attachments is the number that must follow it.
 func parseText(text []byte, maxAttachments int) (p *packet, attachments int, err error) {
 	if !utf8.Valid(text) {
 		return nil, 0, errors.New("not valid UTF-8")
@@ -78,7 +78,7 @@ func cutAttachments(text []byte, limit int) (n int, rest []byte, err error) {
 	return n, rest, nil
 }
 
-// read takes the packet's JSON.
+// read parses the packet's JSON.
 func (p *packet) read(text []byte) error {
 	switch p.kind {
 	case kindDisconnect:
@@ -125,7 +125,7 @@ func (p *packet) read(text []byte) error {
 	switch name := list[0].(type) {
 	case string:
 		p.event = name
-	case int64: // JavaScript lets numbers be event names
+	case int64: // JavaScript allows numbers as event names
 		p.event = strconv.FormatInt(name, 10)
 	default:
 		return errors.New("the event's name is not a string")
@@ -164,9 +164,8 @@ func readJSON(text []byte) (any, error) {
 	})
 }
 
-// attach replaces the placeholders by the attachments. Each stands for one place, as
-// clients write it: a small packet that repeats a large attachment would grow without
-// bound in who copies its arguments.
+// attach replaces the placeholders by the attachments. Each attachment has one place, as clients write it. Otherwise a
+// small packet could repeat a large attachment, and copies of its arguments would grow without limit.
 func (p *packet) attach(attachments [][]byte) error {
 	used := make([]bool, len(attachments))
 	_, err := walk(p.args, func(v any) (any, error) {

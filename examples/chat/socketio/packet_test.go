@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The examples of https://socket.io/docs/v4/socket-io-protocol/#packet-encoding, and
-// what the reference parser accepts beside them.
+// The examples of https://socket.io/docs/v4/socket-io-protocol/#packet-encoding, and what else the reference parser
+// accepts.
 func TestParse(t *testing.T) {
 	bin := [][]byte{{1, 2}, {3, 4}}
 	for text, want := range map[string]*packet{
@@ -75,7 +75,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// Deep nesting is refused or read, but costs no stack without end.
+// Deep nesting is refused or read, but the stack is limited.
 func TestParseDeep(t *testing.T) {
 	for _, depth := range []int{100, 1_000_000} {
 		text := `2["a",` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + `]`

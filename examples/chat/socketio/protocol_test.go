@@ -15,9 +15,8 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-// The tests of this file follow the test suites published with the protocols, case by
-// case; what they have for HTTP long-polling and upgrades is answered with an error:
-// https://socket.io/docs/v4/engine-io-protocol/#test-suite
+// The tests of this file follow the test suites of the protocols, case by case. Their cases for HTTP long-polling and
+// upgrades get an error here: https://socket.io/docs/v4/engine-io-protocol/#test-suite
 // https://socket.io/docs/v4/socket-io-protocol/#test-suite
 
 func TestEngineHandshake(t *testing.T) {
@@ -62,7 +61,7 @@ func TestEngineHandshakeErrors(t *testing.T) {
 	assert.Zero(t, s.Stats().Opened, "connections opened")
 }
 
-// Pages of other hosts may connect only if they are told of.
+// Pages of other hosts may connect only if Origins allows them.
 func TestOrigins(t *testing.T) {
 	s := newServer(t, &socketio.Options{Origins: []string{"friend.example:*"}})
 	for origin, ok := range map[string]bool{"": true, "http://127.0.0.1": true, "http://friend.example:80": true, "http://enemy.example": false} {
@@ -89,7 +88,7 @@ func TestHeartbeat(t *testing.T) {
 		assert.Equal(t, 900*time.Millisecond, time.Since(began), "three pings")
 		c.expect("2")
 		began = time.Now()
-		_, err := c.expectEnd() // this one is not answered
+		_, err := c.expectEnd() // this ping is not answered
 		took := time.Since(began)
 		assert.Equal(t, 200*time.Millisecond, took, "ended after %v: %v", took, err)
 		assert.EqualValues(t, -1, websocket.CloseStatus(err), "ended after %v: %v", took, err)
@@ -97,7 +96,7 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// An answer that nobody asked for does not put off the end.
+// A pong without a ping does not delay the end.
 func TestUnaskedPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, &socketio.Options{PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
@@ -155,7 +154,7 @@ func TestConnectErrors(t *testing.T) {
 	c.expect(`44{"message":"Not authorized"}`)
 	c.send(`40/custom,{"token":"wrong"}`)
 	c.expect(`44/custom,{"message":"Not authorized"}`)
-	c.send("40") // and in again with the same connection
+	c.send("40") // and enter again with the same connection
 	got := c.read()
 	assert.True(t, strings.HasPrefix(got, `40{"sid"`), "got %s", got)
 }
@@ -168,7 +167,7 @@ func TestConnectTimeout(t *testing.T) {
 		took := time.Since(began)
 		assert.Equal(t, time.Second, took, "ended after %v: %v", took, err)
 		assert.Equal(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err), "ended after %v: %v", took, err)
-		// And for one that has left its only namespace.
+		// The same for a connection that has left its only namespace.
 		c, _ := s.enter(t)
 		time.Sleep(5 * time.Second)
 		began = time.Now()
@@ -195,7 +194,7 @@ func TestDisconnect(t *testing.T) {
 	d = s.gone(t, socketio.ClientDisconnect)
 	assert.Same(t, socket, d.socket)
 	assert.Len(t, d.rooms, 2)
-	// The connection stays, for whoever wants to enter again.
+	// The connection stays, so that the client may enter again.
 	c.send("40")
 	got := c.read()
 	assert.True(t, strings.HasPrefix(got, `40{"sid"`), "got %s", got)
@@ -233,7 +232,7 @@ func TestMessages(t *testing.T) {
 	c.send(`42["message",{"_placeholder":true,"num":0}]`) // no placeholder in a plain packet
 	c.expect(`42["message-back",{"_placeholder":true,"num":0}]`)
 	c.send(`42["unheard of"]`)
-	c.send(`42["message-with-ack"]`) // and no id: no answer
+	c.send(`42["message-with-ack"]`) // without an id: no acknowledgement
 	c.send(`42["message"]`)
 	c.expect(`42["message-back"]`)
 	assert.EqualValues(t, 1, s.Stats().Unhandled, "events unhandled")

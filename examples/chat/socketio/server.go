@@ -20,42 +20,37 @@ type Server struct {
 	namespaces map[string]*namespace
 	conns      map[*conn]struct{}
 	closed     bool
-	idle       chan struct{} // closed when the server is and no connection is left
+	idle       chan struct{} // closed when the server is closed and no connection is left
 
 	opened, late, unhandled atomic.Uint64
 	ended                   map[Reason]uint64 // guarded by mu
 	volatile                uint64            // of connections that have ended; guarded by mu
 }
 
-// Handler is what an application does in a namespace. Every field may be nil. The
-// package documentation says which functions may run at the same time. If Connect,
-// Connected or a function of Events panics, the client's connection ends and net/http
-// reports it; the others run in goroutines of their own, where a panic ends the process.
+// Handler is the application's code for a namespace. Every field may be nil. The package documentation says which
+// functions may run at the same time. If Connect, Connected or a function of Events panics, the client's connection
+// ends and net/http reports the panic. The others run on goroutines of their own, where a panic crashes the process.
 type Handler struct {
-	// Connect decides about a client that wants to enter: an error refuses, and its
-	// text is what the client's connect_error gets as message. The socket is not in the
-	// adapter's namespace yet and cannot be sent anything: look at Auth and Handshake,
-	// set its data. ctx ends with the connection.
+	// Connect decides whether a client may enter: an error refuses, and its text is the message of the client's
+	// connect_error. The socket is not in the adapter's namespace yet and cannot be sent anything. Connect may read
+	// Auth and Handshake and set the socket's data. ctx ends with the connection.
 	Connect func(ctx context.Context, s *Socket) error
 
-	// Connected is called when the client has entered, before anything it says. ctx
-	// ends when it leaves.
+	// Connected is called when the client has entered, before its first event. ctx ends when it leaves.
 	Connected func(ctx context.Context, s *Socket)
 
-	// Events are called by name. Others are ignored and counted in Stats.Unhandled. ctx
-	// ends when the client leaves.
+	// Events are called by name. Others are ignored and counted in Stats.Unhandled. ctx ends when the client leaves.
 	Events map[string]EventFunc
 
-	// Disconnect is called when the client has left, in a goroutine of its own. rooms
-	// are those it was in, its own id's among them. ctx ends when the server is closed
-	// and its time is over.
+	// Disconnect is called when the client has left, on a goroutine of its own. rooms are the rooms it was in,
+	// including that of its own id. ctx ends when the context of Server.Close ends.
 	Disconnect func(ctx context.Context, s *Socket, reason Reason, rooms []string)
 }
 
 // EventFunc handles one event of a client.
 type EventFunc func(ctx context.Context, s *Socket, e *Event)
 
-// namespace is one that clients can enter.
+// namespace is a namespace that clients can enter.
 type namespace struct {
 	*adapter.Namespace
 	handler Handler
@@ -72,8 +67,8 @@ func New(opts *Options) *Server {
 	}
 }
 
-// Handle lets clients enter a namespace. A second call for the same name replaces the
-// first for those who come from then on. h is copied.
+// Handle lets clients enter a namespace. A second call for the same name replaces the first for later clients. h is
+// copied.
 func (s *Server) Handle(ns *adapter.Namespace, h Handler) {
 	h.Events = maps.Clone(h.Events)
 	s.mu.Lock()
@@ -100,8 +95,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.remove(c)
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: s.opts.Origins})
-	if err != nil { // it has answered
-		s.opts.Logger.Info("socketio: no WebSocket", "client", r.RemoteAddr, "error", err)
+	if err != nil { // the error has been sent
+		s.opts.Logger.Info("socketio: WebSocket handshake failed", "client", r.RemoteAddr, "error", err)
 		return
 	}
 	c.serve(ws)
@@ -138,10 +133,9 @@ func (s *Server) remove(c *conn) {
 	}
 }
 
-// Close takes no more clients, disconnects those there are, with ServerShutdown, and
-// waits until all of their functions have returned. When ctx ends it breaks the
-// connections, ends the contexts of all functions and returns the context's error.
-// Clients connect again by themselves, elsewhere if they can. It is idempotent.
+// Close accepts no more clients, disconnects the present ones with ServerShutdown, and waits until all of their
+// functions have returned. When ctx ends it breaks the connections, ends the contexts of all functions and returns the
+// context's error. Clients reconnect by themselves, elsewhere if they can. It is idempotent.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
@@ -170,22 +164,22 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-// Stats are what a server has counted since New.
+// Stats are the counters of a server since New.
 type Stats struct {
-	// Connections are open now; Opened is how many there ever were.
+	// Connections is the number of open connections; Opened counts all so far.
 	Connections int
 	Opened      uint64
-	// Ended connections by reason. Those that end because their last socket was
-	// disconnected with them count as ServerDisconnect.
+	// Ended counts ended connections by reason. Those that end because their last socket was disconnected with close
+	// count as ServerDisconnect.
 	Ended map[Reason]uint64
-	// Volatile packets that were left out because a client was slow.
+	// Volatile counts volatile packets that were dropped because a client was slow.
 	Volatile uint64
-	// Late events of clients that the server had just disconnected from the namespace;
-	// Unhandled events that the Handler has no function for.
+	// Late counts events of clients that the server had just disconnected from the namespace. Unhandled counts events
+	// without a function in the Handler.
 	Late, Unhandled uint64
 }
 
-// Stats returns what the server has counted.
+// Stats returns the counters of the server.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,7 @@ type Socket struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	turn sync.Mutex // held while a function of the Handler runs for it
+	turn sync.Mutex // held while a function of the Handler runs for the socket
 	gone bool       // guarded by conn.mu
 
 	acks acks
@@ -29,7 +29,7 @@ type Socket struct {
 
 type boxed struct{ v any }
 
-// ErrDisconnected: the client has left the namespace.
+// ErrDisconnected is returned when the client has left the namespace.
 var ErrDisconnected = errors.New("socketio: disconnected")
 
 func newSocket(c *conn, ns *namespace, auth map[string]any) *Socket {
@@ -38,44 +38,41 @@ func newSocket(c *conn, ns *namespace, auth map[string]any) *Socket {
 	return s
 }
 
-// ID returns what Socket.IO calls the socket's id, new with each connection.
+// ID returns the socket's id, in the sense of Socket.IO. It is new with each connection.
 func (s *Socket) ID() string { return s.id }
 
-// Namespace returns the namespace of the fleet that the client is in.
+// Namespace returns the adapter's namespace of the socket.
 func (s *Socket) Namespace() *adapter.Namespace { return s.ns.Namespace }
 
-// Rooms returns the rooms the client is in, its own id's among them; nil after it has
-// left.
+// Rooms returns the rooms of the client, including that of its own id; nil after it has left.
 func (s *Socket) Rooms() []string {
 	rooms, _ := s.ns.LocalRoomsOf(s.id)
 	return rooms
 }
 
-// Join puts the client into rooms, at once. After it has left, errors are those of
-// adapter.Namespace.Join for a socket that is not there.
+// Join puts the client into rooms, at once. After the client has left, errors are those of adapter.Namespace.Join for
+// an unknown socket.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	return s.ns.Join(ctx, s.id, rooms...)
 }
 
-// Leave takes the client out of rooms, like Join. To have it leave the namespace, see
-// Disconnect.
+// Leave takes the client out of rooms, like Join. Disconnect makes it leave the namespace.
 func (s *Socket) Leave(ctx context.Context, rooms ...string) error {
 	return s.ns.Leave(ctx, s.id, rooms...)
 }
 
-// To selects everybody in any of the rooms, on all nodes, but the client itself; without
-// rooms everybody else in the namespace. It does so also after the client has left.
+// To selects all sockets in any of the rooms, on all nodes, except the client itself; without rooms all other sockets
+// of the namespace. It works also after the client has left.
 func (s *Socket) To(rooms ...string) adapter.Operator { return s.ns.Except(s.id).To(rooms...) }
 
-// Handshake says how the client connected, Auth included. It is shared: read-only.
+// Handshake returns how the client connected, including Auth. It is shared: read-only.
 func (s *Socket) Handshake() *adapter.Handshake {
 	h := *s.conn.handshake
 	h.Auth = s.auth
 	return &h
 }
 
-// BindAuth stores what the client sent to authenticate itself in what dst points to, as
-// encoding/json does.
+// BindAuth stores the client's authentication payload in what dst points to, like encoding/json.
 func (s *Socket) BindAuth(dst any) error {
 	if s.auth == nil {
 		return errors.New("socketio: the client sent no auth payload")
@@ -83,11 +80,11 @@ func (s *Socket) BindAuth(dst any) error {
 	return adapter.BindArgs([]any{s.auth}, dst)
 }
 
-// SetData sets what FetchSockets tells of the socket on every node, encoded as JSON. It
-// must not be changed afterwards.
+// SetData sets the data that FetchSockets returns for the socket on every node, encoded as JSON. The data must not be
+// changed afterwards.
 func (s *Socket) SetData(data any) { s.data.Store(boxed{data}) }
 
-// Data returns what was given to SetData.
+// Data returns the argument of SetData.
 func (s *Socket) Data() any {
 	b, _ := s.data.Load().(boxed)
 	return b.v
@@ -107,7 +104,7 @@ func (s *Socket) DeliverWithAck(p *adapter.Packet, ack func(args ...any)) {
 	s.send(p.AckFrames(id), p.Volatile())
 }
 
-// send returns false if the packet did not get into the connection's queue.
+// send returns false if the connection's queue dropped the packet.
 func (s *Socket) send(f adapter.Frames, volatile bool) bool {
 	if f.Engine == nil { // a packet of another server that no client could read
 		return true
@@ -115,9 +112,8 @@ func (s *Socket) send(f adapter.Frames, volatile bool) bool {
 	return s.ctx.Err() == nil && s.conn.send(f, volatile)
 }
 
-// Emit sends an event to this client only; it returns when the event is queued. To
-// reach clients of other nodes, use Namespace. Arguments and errors are those of
-// adapter.Operator.Emit, or ErrDisconnected.
+// Emit sends an event to this client only. It returns when the event is queued. To reach clients of other nodes, use
+// Namespace. Arguments and errors are those of adapter.Operator.Emit, or ErrDisconnected.
 func (s *Socket) Emit(event string, args ...any) error {
 	p, err := s.ns.NewPacket(event, args...)
 	if err != nil {
@@ -129,8 +125,8 @@ func (s *Socket) Emit(event string, args ...any) error {
 	return nil
 }
 
-// EmitWithAck sends an event to this client only and waits for its answer, until ctx
-// ends. The values are for adapter.BindArgs.
+// EmitWithAck sends an event to this client only and waits for its acknowledgement, until ctx ends. The values are for
+// adapter.BindArgs.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) ([]any, error) {
 	p, err := s.ns.NewPacket(event, args...)
 	if err != nil {
@@ -152,9 +148,8 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) ([]
 	}
 }
 
-// Disconnect implements adapter.Socket: the client leaves the namespace, or is
-// disconnected with everything if close. It gets what was sent to it before. Clients do
-// not come back by themselves after that.
+// Disconnect implements adapter.Socket: the client leaves the namespace, or, with close, loses its connection. It gets
+// all earlier packets first. Clients do not reconnect by themselves after that.
 func (s *Socket) Disconnect(close bool) {
 	if !close {
 		s.leave(ServerDisconnect)
@@ -169,11 +164,10 @@ func (s *Socket) Disconnect(close bool) {
 	c.end(ServerDisconnect, websocket.StatusNormalClosure, "")
 }
 
-// Go runs f in a goroutine of its own, which the server waits for when it closes: for
-// what takes longer than a client should wait with everything else it says. It returns
-// when f has been started, which may take until another function of the same
-// connection has returned (Options.MaxTasks), so do not call it from within f. If the
-// client has left, f is not called. ctx ends when the client leaves.
+// Go runs f on a goroutine of its own, which the server waits for when it closes. It is for work that should not delay
+// the client's later events. It returns when f has started, which may take until another function of the same
+// connection has returned (Options.MaxTasks); so do not call it within f. If the client has left, f is not called. ctx
+// ends when the client leaves.
 func (s *Socket) Go(f func(ctx context.Context)) {
 	c := s.conn
 	select {
@@ -200,8 +194,8 @@ func (s *Socket) leave(reason Reason) {
 	s.conn.leave(s, reason)
 }
 
-// leave takes a socket out of its namespace and tells the client, if it was not the
-// client who said so. The caller holds c.mu.
+// leave takes a socket out of its namespace and notifies the client, unless the client left by itself. The caller
+// holds c.mu.
 func (c *conn) leave(s *Socket, reason Reason) {
 	if s.gone || c.reason != "" {
 		return

@@ -17,7 +17,7 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-// What the fleet emits arrives, in order, with its attachments.
+// Packets of the fleet arrive, in order, with their attachments.
 func TestDeliver(t *testing.T) {
 	s := newServer(t, nil)
 	c, socket := s.enter(t)
@@ -28,7 +28,7 @@ func TestDeliver(t *testing.T) {
 	c.expect(`451-["hello","everybody",{"_placeholder":true,"num":0}]`, "b:\x01\x02", `42["last"]`)
 }
 
-// A socket speaks to the others: in rooms, or all of them.
+// A socket broadcasts to the others: in rooms, or to all of them.
 func TestRoomsOfASocket(t *testing.T) {
 	s := newServer(t, nil)
 	ada, socket := s.enter(t)
@@ -93,7 +93,7 @@ func TestEmitWithAck(t *testing.T) {
 		r := <-answered
 		require.NoError(t, r.err)
 		assert.Equal(t, []any{"yes", []byte("!")}, r.args)
-		c.send(`430["again"]`) // nobody waits for it any more
+		c.send(`430["again"]`) // no caller waits for it any more
 		c.send(`4399["never asked"]`)
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -110,13 +110,13 @@ func TestEmitWithAck(t *testing.T) {
 	})
 }
 
-// nextQuestion counts the questions: it is what the next one looks like.
+// nextQuestion predicts the next event with an acknowledgement.
 func (c *client) nextQuestion() string {
 	c.questions++
 	return `451-` + string('0'+rune(c.questions-1)) + `["question",{"_placeholder":true,"num":0}]`
 }
 
-// A client that owes answers makes nothing grow, and the newest questions stay.
+// Acknowledgements that a client never sends use limited memory, and the newest stay.
 func TestAnswersNeverGiven(t *testing.T) {
 	s := newServer(t, nil)
 	c, socket := s.enter(t)
@@ -132,9 +132,9 @@ func TestAnswersNeverGiven(t *testing.T) {
 		})
 		c.read()
 	}
-	c.send("430[]")   // forgotten
-	c.send("4343[]")  // the last one that is
-	c.send("4344[]")  // the oldest that is not
+	c.send("430[]")   // removed
+	c.send("4343[]")  // the last removed one
+	c.send("4344[]")  // the oldest pending one
 	c.send("43299[]") // the newest
 	c.send(`42["message"]`)
 	c.expect(`42["message-back"]`)
@@ -143,7 +143,7 @@ func TestAnswersNeverGiven(t *testing.T) {
 	assert.Equal(t, []any{44, 299}, answered)
 }
 
-// Disconnected by the server, from the namespace only or with everything.
+// Disconnected by the server, from the namespace only or with the connection.
 func TestServerDisconnects(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		s := newServer(t, nil)
@@ -162,7 +162,7 @@ func TestServerDisconnects(t *testing.T) {
 			assert.Equal(t, websocket.StatusNormalClosure, websocket.CloseStatus(err), "ended with %v", err)
 			continue
 		}
-		// What it sent before it knew is no offence.
+		// An event that the client sent before it knew is no violation.
 		c.send(`42["message","late"]`)
 		c.send("40")
 		got := c.read()
@@ -171,8 +171,8 @@ func TestServerDisconnects(t *testing.T) {
 	}
 }
 
-// Functions given to Go run beside the others; there is a limit, Close waits for them
-// and their context ends when the client leaves.
+// Functions passed to Go run concurrently with others. Their number is limited, Close waits for them, and their
+// context ends when the client leaves.
 func TestGo(t *testing.T) {
 	running, release := make(chan struct{}, 10), make(chan struct{})
 	s := newServerOn(t, &socketio.Options{MaxTasks: 2}, map[string]socketio.EventFunc{
@@ -195,7 +195,7 @@ func TestGo(t *testing.T) {
 	<-running
 	c.send(`42["message","not held up"]`)
 	c.expect(`42["message-back","not held up"]`)
-	c.send(`423["slow"]`) // holds up what follows
+	c.send(`423["slow"]`) // delays later events
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -233,7 +233,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// Close sends what waits, says goodbye and waits for what runs.
+// Close sends the queued packets and a farewell, and waits for running functions.
 func TestClose(t *testing.T) {
 	s := newServer(t, nil)
 	c, socket := s.enter(t)
@@ -254,8 +254,7 @@ func TestClose(t *testing.T) {
 	assert.Equal(t, 503, res.StatusCode, "a client after Close")
 }
 
-// A function that does not return does not hold up Close for longer than its context,
-// which ends the function's.
+// A function that does not return delays Close only until the context ends, which ends the function's context.
 func TestCloseForces(t *testing.T) {
 	stuck := make(chan struct{})
 	s := newServerOn(t, nil, map[string]socketio.EventFunc{
@@ -273,7 +272,7 @@ func TestCloseForces(t *testing.T) {
 	s.gone(t, socketio.ServerShutdown)
 }
 
-// A function that panics ends the connection it was called for, and no other.
+// A function that panics ends its own connection, and no other.
 func TestPanic(t *testing.T) {
 	s := newServerOn(t, nil, map[string]socketio.EventFunc{
 		"panic": func(context.Context, *socketio.Socket, *socketio.Event) { panic("on purpose") },
@@ -289,7 +288,7 @@ func TestPanic(t *testing.T) {
 	bystander.expect(`431["fine"]`)
 }
 
-// What runs for a connection is waited for, also when a function has panicked.
+// Close waits for the functions of a connection, also after a panic.
 func TestCloseWaitsAfterPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		runs, release := make(chan struct{}), make(chan struct{})

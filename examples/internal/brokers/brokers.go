@@ -12,13 +12,11 @@ import (
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
 
-// Open opens n brokers on one system, one for each node. The address is "memory", for
-// nodes in this process, a URL of Redis (redis://host:port, rediss://, unix://) or of
-// NATS (nats://host:port, tls://; several separated by commas). prefix begins the names
-// of channels; empty means the broker's own default. It has no meaning in memory.
+// Open opens n brokers on one system, one for each node. The address is "memory", for nodes in this process, a URL of
+// Redis (redis://host:port, rediss://, unix://) or of NATS (nats://host:port, tls://; several separated by commas).
+// prefix is the prefix of the channel names; empty means the broker's default. It has no effect in memory.
 //
-// Open does no I/O. The caller closes the brokers. Errors are ErrScheme and those of
-// the broker's own Open.
+// Open does no I/O. The caller closes the brokers. It returns ErrScheme, or the error of the broker's own Open.
 func Open(address, prefix string, n int) ([]broker.Broker, error) {
 	open, err := opener(address, prefix)
 	if err != nil {
@@ -29,7 +27,7 @@ func Open(address, prefix string, n int) ([]broker.Broker, error) {
 		b, err := open()
 		if err != nil {
 			for _, b := range all {
-				err = errors.Join(err, b.Close(context.Background())) // nothing was sent: returns at once
+				err = errors.Join(err, b.Close(context.Background())) // no message was sent, so it returns at once
 			}
 			return nil, err
 		}
@@ -58,6 +56,6 @@ func opener(address, prefix string) (func() (broker.Broker, error), error) {
 	return nil, ErrScheme
 }
 
-// ErrScheme says that an address belongs to no broker. It has no part of the address, in
-// which a password may be anywhere.
+// ErrScheme reports an address that belongs to no broker. It has no part of the address, which may contain a password
+// anywhere.
 var ErrScheme = errors.New("no broker for this address: want memory, redis://host:port or nats://host:port")

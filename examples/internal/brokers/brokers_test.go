@@ -27,8 +27,7 @@ func closed(t *testing.T, all []broker.Broker) {
 	}
 }
 
-// Each address opens the broker it is meant for, as many as are wanted, and connects to
-// nothing.
+// Each address opens the right broker, as many as requested, without a connection.
 func TestOpen(t *testing.T) {
 	for address, is := range map[string]func(broker.Broker) bool{
 		"memory":                  func(b broker.Broker) bool { _, ok := b.(*memorybroker.Broker); return ok },
@@ -46,7 +45,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// Brokers in memory are on one bus: nodes hear each other.
+// Brokers in memory share one bus: nodes receive each other's messages.
 func TestMemory(t *testing.T) {
 	all, err := brokers.Open("memory", "", 2)
 	require.NoError(t, err)
@@ -65,7 +64,7 @@ func TestMemory(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// What is no address of a broker is ErrScheme, which has no passwords.
+// Any other address is ErrScheme, without passwords.
 func TestUnknownScheme(t *testing.T) {
 	for _, address := range []string{"", "redis", "localhost:6379", "amqp://me:secret@host", "me:secret@host", "secret://host", "://"} {
 		all, err := brokers.Open(address, "", 1)
@@ -75,7 +74,7 @@ func TestUnknownScheme(t *testing.T) {
 	}
 }
 
-// A broker's own errors come as they are.
+// A broker's own errors are returned unchanged.
 func TestRefused(t *testing.T) {
 	var prefix *redisbroker.PrefixError
 	all, err := brokers.Open("redis://127.0.0.1:1", "a#b", 2)

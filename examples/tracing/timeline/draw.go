@@ -23,7 +23,7 @@ const (
 	sans    = 6.4 // … of the other typeface
 )
 
-// style has all colours twice: the picture takes those of whoever looks at it.
+// style has all colours twice: the picture follows the viewer's colour scheme.
 const style = `
   :root { --paper: #ffffff; --edge: #d0d7de; --ink: #1f2328; --soft: #59636e; --grid: #eaeef2; --stripe: #f6f8fa; --bad: #cf222e;
           --c0: #2f6fdb; --c1: #0f8a6c; --c2: #c4671b; --c3: #8250df; --c4: #a40e6c; --dot: #ffffff; }
@@ -135,7 +135,7 @@ func draw(out io.Writer, rows []*span, depth map[*span]int) error {
 	return err
 }
 
-// note is what a span says about whom it is for and who was reached.
+// note summarises the recipients of a span, and how many were reached.
 func note(s *span) string {
 	if s.failed != "" {
 		return s.failed
@@ -186,7 +186,7 @@ func ticks(total time.Duration) (list []time.Duration) {
 	return list
 }
 
-// short writes a duration with as many digits as can be looked at.
+// short formats a duration with a readable number of digits.
 func short(d time.Duration) string {
 	switch {
 	case d == 0:

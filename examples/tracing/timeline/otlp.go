@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// span is what is drawn of a span.
+// span is the drawn part of a span.
 type span struct {
 	service    string
 	name       string
@@ -33,8 +33,7 @@ type event struct {
 	attrs map[string]string
 }
 
-// The parts of OTLP JSON that are drawn. Numbers may come as text, and enumerations by
-// name or number.
+// The drawn parts of OTLP JSON. Numbers may be text, and enumerations names or numbers.
 type (
 	export struct {
 		ResourceSpans []struct {
@@ -132,7 +131,7 @@ func at(n json.Number) (time.Time, error) {
 	return time.Unix(0, ns), err
 }
 
-// texts are the attributes whose values have a plain text.
+// texts are the attributes whose values have a text form.
 func texts(list []keyValue) map[string]string {
 	m := map[string]string{}
 	for _, kv := range list {
@@ -145,8 +144,8 @@ func texts(list []keyValue) map[string]string {
 	return m
 }
 
-// tree makes a tree of one trace: the one with that id, or else the last whose root is
-// there. It returns its spans in the order of the rows.
+// tree makes a tree of one trace: the one with that id, or else the last that has a root. It returns its spans in the
+// order of the rows.
 func tree(all []*span, id string) (rows []*span, depth map[*span]int, err error) {
 	byID := map[string]*span{}
 	for _, s := range all {
