@@ -6,6 +6,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Acks are the answers of clients to an event.
@@ -46,6 +47,26 @@ func (a *Acks) Bind(i int, dst any) error {
 // With several links, servers on the v5 ones are left out and counted in
 // Coverage.Unconfirmed.
 func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
+	return o.EmitWithAckFunc(ctx, AckFuncs{}, event, args...)
+}
+
+// AckFuncs are called with the parts of an answer as they come, one call at a time. Nil
+// ones are left out. Time that a call takes is part of the timeout.
+type AckFuncs struct {
+	// Sent is called when the event has been published for the other servers, before
+	// Expected and Value are called for any of them; not if it could not be.
+	Sent func()
+	// Expected is called once for each server that answers, with the number of its clients
+	// that were asked. Node is empty for a Node.js server.
+	Expected func(node string, n int)
+	// Value is called with each client's answer; nil for one without a value.
+	Value func(node string, value any)
+}
+
+// EmitWithAckFunc is EmitWithAck, and calls on's functions with what comes as it comes, for
+// servers with callbacks of their own. A Go node's number comes before its clients' answers. With
+// several links the numbers come last, as sockets may have been asked over two of them.
+func (o Operator) EmitWithAckFunc(ctx context.Context, on AckFuncs, event string, args ...any) (*Acks, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -55,13 +76,29 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	}
 	ns, t := o.ns, o.target
 	t.Flags |= flags
+	funcs := wire.AckFuncs{Sent: on.Sent, Expected: on.Expected}
+	if on.Value != nil {
+		funcs.Value = func(node string, payload []byte) { on.Value(node, ns.ackValue(payload)) }
+	}
 	var in *backplane.Acks
 	if t.LocalOnly {
-		in, err = ns.home.acks(ctx, payload, t, o.timeout)
+		in, err = ns.home.acks(ctx, payload, t, o.timeout, funcs)
 	} else {
-		in, err = ns.fleet.broadcastAck(ctx, payload, t, o.timeout)
+		in, err = ns.fleet.broadcastAck(ctx, payload, t, o.timeout, funcs)
 	}
 	return ns.acks(in), err
+}
+
+// ackValue decodes one answer.
+func (ns *Namespace) ackValue(payload []byte) any {
+	if payload == nil {
+		return nil
+	}
+	v, err := msgpack.Decode(payload)
+	if err != nil {
+		ns.server.report(fmt.Errorf("adapter: unreadable acknowledgement: %w", err))
+	}
+	return v
 }
 
 // acks decodes the answers.
@@ -71,18 +108,11 @@ func (ns *Namespace) acks(in *backplane.Acks) *Acks {
 	}
 	out := &Acks{Values: make([]any, 0, len(in.Values)), Expected: in.Expected, Coverage: in.Coverage}
 	for _, payload := range in.Values {
-		var v any
-		switch {
-		case string(payload) == string(answeredElsewhere):
+		if string(payload) == string(answeredElsewhere) {
 			out.Expected--
 			continue
-		case payload != nil:
-			var err error
-			if v, err = msgpack.Decode(payload); err != nil {
-				ns.server.report(fmt.Errorf("adapter: unreadable acknowledgement: %w", err))
-			}
 		}
-		out.Values = append(out.Values, v)
+		out.Values = append(out.Values, ns.ackValue(payload))
 	}
 	return out
 }

@@ -16,7 +16,7 @@ import (
 type fleet interface {
 	// emit sends an event. isID tells names that are known to be ids of sockets.
 	emit(ctx context.Context, payload []byte, t wire.Selection, isID func(string) bool) error
-	broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration) (*backplane.Acks, error)
+	broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration, on wire.AckFuncs) (*backplane.Acks, error)
 	// members lists sockets in no order; with their rooms and descriptions if detail.
 	members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error)
 	rooms(ctx context.Context) (*backplane.RoomList, error)

@@ -44,16 +44,16 @@ func (l *leg) emit(ctx context.Context, payload []byte, t wire.Selection, isID f
 	return l.broadcast(ctx, payload, t)
 }
 
-func (l *leg) broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration) (*backplane.Acks, error) {
+func (l *leg) broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration, on wire.AckFuncs) (*backplane.Acks, error) {
 	if err := l.hasEvents("EmitWithAck"); err != nil {
 		return nil, err
 	}
-	return l.acks(ctx, payload, t, timeout)
+	return l.acks(ctx, payload, t, timeout, on)
 }
 
 // acks is broadcastAck in any dialect, for local sockets.
-func (l *leg) acks(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration) (*backplane.Acks, error) {
-	acks, err := l.core.BroadcastAck(ctx, payload, t, timeout)
+func (l *leg) acks(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration, on wire.AckFuncs) (*backplane.Acks, error) {
+	acks, err := l.core.BroadcastAck(ctx, payload, t, timeout, on)
 	return acks.(*backplane.Acks), err
 }
 
@@ -68,19 +68,26 @@ func (l *leg) change(ctx context.Context, op wire.Op, t wire.Selection, all onSe
 		_, err := l.onAll(ctx, op, t, all, one)
 		return err
 	}
-	local := t
-	local.LocalOnly = true
-	if _, err := all(ctx, l, local); err != nil {
+	if err := changeLocal(ctx, l, t, all); err != nil {
 		return err
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
 	}
 	f, err := l.onListed(ctx, op, t, func(backplane.MemberInfo) bool { return false }, one)
 	if e, ok := errors.AsType[*backplane.PartialError](err); ok { // perhaps of the list
 		return &backplane.PartialError{Op: op.String(), Coverage: f, Err: e.Err}
 	}
 	return err
+}
+
+// changeLocal does something to the local sockets of a selection, unless it has none.
+func changeLocal(ctx context.Context, l *leg, t wire.Selection, all onSelection) error {
+	if t.RemoteOnly {
+		return ctx.Err()
+	}
+	t.LocalOnly = true
+	if _, err := all(ctx, l, t); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 func (l *leg) joinable(rooms []string) error { return l.codec.CheckJoin(rooms) }

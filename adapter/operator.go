@@ -53,6 +53,12 @@ func (o Operator) Local() Operator {
 	return o
 }
 
+// Remote selects sockets of other servers only, for a server that reaches its own by itself.
+func (o Operator) Remote() Operator {
+	o.target.RemoteOnly = true
+	return o
+}
+
 // Volatile lets clients that are not ready to receive miss the event.
 func (o Operator) Volatile() Operator {
 	o.target.Flags |= wire.Volatile
@@ -176,6 +182,9 @@ func (ns *Namespace) Except(rooms ...string) Operator { return Operator{ns: ns}.
 
 // Local selects the sockets of this server.
 func (ns *Namespace) Local() Operator { return Operator{ns: ns}.Local() }
+
+// Remote selects the sockets of all other servers.
+func (ns *Namespace) Remote() Operator { return Operator{ns: ns}.Remote() }
 
 // Volatile selects everybody; see Operator.Volatile.
 func (ns *Namespace) Volatile() Operator { return Operator{ns: ns}.Volatile() }

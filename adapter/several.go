@@ -65,12 +65,12 @@ func (s *several) emit(ctx context.Context, payload []byte, t wire.Selection, is
 	t.Lead = nil // every link has a message of its own
 	return eachLeg(s.legs, func(i int, l *leg) error {
 		t := t
-		t.Except, t.Relay, t.RemoteOnly = except[i], relay, i > 0
+		t.Except, t.Relay, t.RemoteOnly = except[i], relay, t.RemoteOnly || i > 0
 		return l.broadcast(ctx, payload, t)
 	})
 }
 
-func (s *several) broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration) (*backplane.Acks, error) {
+func (s *several) broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration, on wire.AckFuncs) (*backplane.Acks, error) {
 	asked := s.speaking(V6)
 	switch {
 	case len(asked) == 0:
@@ -83,14 +83,16 @@ func (s *several) broadcastAck(ctx context.Context, payload []byte, t wire.Selec
 		t.Header = wire.Header{relayHeader: s.dedup.Mark(s.uid)}
 	}
 	unasked := s.unasked(ctx, asked, timeout)
+	merged := newMergedAcks(on, len(asked))
 	parts := eachPart(asked, func(l *leg) (p multilink.Part[*backplane.Acks]) {
 		t := t
-		t.RemoteOnly = l != asked[0] // local sockets are asked once
-		if p.Value, p.Err = l.acks(ctx, payload, t, timeout); p.Value != nil {
+		t.RemoteOnly = t.RemoteOnly || l != asked[0] // local sockets are asked once
+		if p.Value, p.Err = l.acks(ctx, payload, t, timeout, merged.funcs()); p.Value != nil {
 			p.Coverage = p.Value.Coverage
 		}
 		return p
 	})
+	merged.end()
 	coverage, err, failed := multilink.Merge(wire.OpBroadcast, parts)
 	if failed {
 		return nil, err
@@ -261,13 +263,8 @@ func (s *several) onSocket(ctx context.Context, f func(context.Context, *leg) er
 }
 
 func (s *several) change(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) error {
-	local := t
-	local.LocalOnly = true
-	if _, err := all(ctx, s.legs[0], local); err != nil {
+	if err := changeLocal(ctx, s.legs[0], t, all); err != nil {
 		return err
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
 	}
 	// The two generations are asked one after the other, in one RequestsTimeout.
 	ctx, cancel := context.WithTimeout(ctx, s.legs[0].timeout)

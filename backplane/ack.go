@@ -28,10 +28,30 @@ type Acks struct {
 // *PartialError too: it wraps the refusal, and no other node got the message. Any
 // other error means that nobody did.
 func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target, timeout time.Duration) (*Acks, error) {
-	return ns.broadcastAck(ctx, payload, &t.sel, timeout)
+	return ns.broadcastAck(ctx, payload, &t.sel, timeout, AckFuncs{})
 }
 
-func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.Selection, timeout time.Duration) (*Acks, error) {
+// BroadcastAckFunc is BroadcastAck, and calls on's functions with what comes as it comes.
+func (ns *Namespace) BroadcastAckFunc(ctx context.Context, payload []byte, t Target, timeout time.Duration, on AckFuncs) (*Acks, error) {
+	return ns.broadcastAck(ctx, payload, &t.sel, timeout, on)
+}
+
+// AckFuncs are called with the parts of an answer as they come. Nil ones are left out. The
+// calls are made one at a time by the goroutine that called BroadcastAckFunc, which goes on
+// waiting when a call returns: time that a call takes is part of the timeout.
+type AckFuncs struct {
+	// Sent is called when the other nodes' message has been published, before Expected and
+	// Value are called for any of them. It is not called if publishing fails.
+	Sent func()
+	// Expected is called once for each node that answers, with the number of its members
+	// that were asked, and before Value is called for them. A node of another kind has no
+	// name, and its acknowledgements may come before its number.
+	Expected func(node string, n int)
+	// Value is called with each acknowledgement; payload is nil for one without a value.
+	Value func(node string, payload []byte)
+}
+
+func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.Selection, timeout time.Duration, on AckFuncs) (*Acks, error) {
 	if err := ns.target(ctx, t); err != nil {
 		return nil, err
 	}
@@ -50,7 +70,9 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 		}
 	}
 	var out Acks
+	stream := newAckStream(on)
 	p := ns.requests.New(req, func(r *wire.Response) bool {
+		stream.take(r)
 		if r.Ack {
 			out.Values = append(out.Values, r.Payload)
 		} else {
@@ -65,8 +87,12 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 		err    error
 	)
 	ctx, seen := ns.begin(ctx, p, req, snap, exp)
+	if stream != nil {
+		p.Each(func(string) { stream.pass() })
+		p.Sent(stream.sent)
+	}
 	if !t.RemoteOnly {
-		ns.ackLocal(ctx, p, req, &out)
+		ns.ackLocal(ctx, p, req, &out, stream)
 	}
 	if !t.LocalOnly {
 		snap, failed = ns.requests.Snapshot(ctx, req.Op)
@@ -76,6 +102,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 		}
 	}
 	out.Coverage, err = ns.run(ctx, p, seen, snap, exp, !t.LocalOnly && ns.heardBy(snap))
+	stream.end()
 	switch {
 	case err == nil && failed != nil:
 		err = failed
@@ -86,19 +113,21 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 }
 
 // ackLocal delivers a broadcast with acknowledgement to this node's members.
-func (ns *Namespace) ackLocal(ctx context.Context, p *request.Pending, req *wire.Request, out *Acks) {
+func (ns *Namespace) ackLocal(ctx context.Context, p *request.Pending, req *wire.Request, out *Acks, stream *ackStream) {
 	var d delivery
 	d.Find(ns.rooms, req.Rooms, req.Except)
-	if len(d.List) == 0 {
-		return
+	var m *Message
+	if len(d.List) > 0 {
+		m = ns.localMessage(Message{Namespace: ns.name, Header: req.Header.Clone(), Payload: req.Payload}, req.Flags)
 	}
-	m := ns.localMessage(Message{Namespace: ns.name, Header: req.Header.Clone(), Payload: req.Payload}, req.Flags)
-	if !ns.prepare(m) {
+	if m == nil || !ns.prepare(m) {
+		stream.take(&wire.Response{Node: ns.node.id})
 		return
 	}
 	n := acking(d.List)
 	p.Owe(n)
 	out.Expected += n
+	stream.take(&wire.Response{Node: ns.node.id, Count: n})
 	d.Context = ctx
 	d.Call = &ackCall{m, func(value []byte) {
 		p.Take(&wire.Response{Ack: true, Node: ns.node.id, Payload: slices.Clone(value)})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,6 +67,74 @@ func TestAcks(t *testing.T) {
 		require.Empty(t, a.Values)
 		assert.Len(t, a.Answered, 2)
 	})
+}
+
+// TestAckFuncs: numbers and acknowledgements are passed on as they come, a node's number
+// first, and a call that waits does not hold up what comes meanwhile.
+func TestAckFuncs(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 2, backplane.Options{}, nil)
+			here, there := newAcker("here"), newAcker("there")
+			f.join(0, here)
+			f.join(1, there)
+			var got noted[string]
+			note := func(format string, a ...any) {
+				got.add(strings.ReplaceAll(fmt.Sprintf(format, a...), f.nodes[1].ID(), "other"))
+			}
+			done := make(chan error)
+			go func() {
+				a, err := f.ns[0].BroadcastAckFunc(t.Context(), []byte("?"), backplane.All(), time.Minute, backplane.AckFuncs{
+					Sent:     func() { note("sent") },
+					Expected: func(node string, n int) { note("%d of %s", n, strings.ReplaceAll(node, f.nodes[0].ID(), "this")) },
+					Value:    func(_ string, payload []byte) { note("%s", payload) },
+				})
+				note("%d returned", len(a.Values))
+				done <- err
+			}()
+			settle()
+			equal(t, "at once", got.take(), []string{"1 of this", "sent", "1 of other"})
+			acks := []*acker{here, there}
+			for _, i := range []int{first, 1 - first} {
+				time.Sleep(time.Second)
+				(<-acks[i].acks)([]byte("from " + acks[i].id))
+				settle()
+				want := []string{"from " + acks[i].id}
+				if i != first {
+					want = append(want, "2 returned")
+				}
+				equal(t, "then", got.take(), want)
+			}
+			require.NoError(t, <-done)
+		})
+	}
+}
+
+// A node's number comes before its acknowledgements, also if these were given first, and what
+// came is passed on if the number never does.
+func TestAckFuncsInOrder(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, 2, backplane.Options{}, nil)
+			f.socket(1, "eager")
+			var got noted[string]
+			if lost {
+				memorytest.Freeze(f.brokers[1])
+				defer memorytest.Thaw(f.brokers[1])
+			}
+			_, err := f.ns[0].BroadcastAckFunc(t.Context(), nil, backplane.All(), time.Second, backplane.AckFuncs{
+				Expected: func(_ string, n int) { got.add(fmt.Sprint(n)) },
+				Value:    func(_ string, payload []byte) { got.add(string(payload)) },
+			})
+			if lost {
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				equal(t, "calls", got.take(), []string{"0"}) // this node's own
+				return
+			}
+			require.NoError(t, err)
+			equal(t, "calls", got.take(), []string{"0", "1", "eager"})
+		})
+	}
 }
 
 // plainSocket cannot acknowledge.

@@ -47,8 +47,8 @@ func (d namespaceDoor) Broadcast(ctx context.Context, payload []byte, s wire.Sel
 	return d.ns.broadcast(ctx, payload, &s)
 }
 
-func (d namespaceDoor) BroadcastAck(ctx context.Context, payload []byte, s wire.Selection, timeout time.Duration) (any, error) {
-	return d.ns.broadcastAck(ctx, payload, &s, timeout)
+func (d namespaceDoor) BroadcastAck(ctx context.Context, payload []byte, s wire.Selection, timeout time.Duration, on wire.AckFuncs) (any, error) {
+	return d.ns.broadcastAck(ctx, payload, &s, timeout, AckFuncs(on))
 }
 
 func (d namespaceDoor) Foreign(ctx context.Context) (wire.Unannounced, error) {

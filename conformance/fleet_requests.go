@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -348,7 +349,8 @@ func (c *fleet) acks(ctx context.Context) error {
 		allMembers(), to("red").except("blue"), to("empty"), allMembers().local(), to("blue").remote(),
 	} {
 		what := "BroadcastAck to " + describe(t)
-		acks, err := c.ns(0).BroadcastAck(ctx, []byte(what), t.target(), longTimeout)
+		var stream ackStream
+		acks, err := c.ns(0).BroadcastAckFunc(ctx, []byte(what), t.target(), longTimeout, stream.funcs())
 		if acks == nil {
 			return fail(f7, "%s returned no result: %v", what, err)
 		}
@@ -378,6 +380,54 @@ func (c *fleet) acks(ctx context.Context) error {
 		if !slices.Equal(got, want) || acks.Expected != len(want) {
 			return fail(f7, "%s returned %q of %d instead of %q", what, got, acks.Expected, want)
 		}
+		if err := stream.matches(what, asker.node.ID(), acks, got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ackStream is what AckFuncs were called with.
+type ackStream struct {
+	sent     int
+	expected map[string]int
+	values   []string
+	wrong    string // the first call that was not to come then
+}
+
+func (s *ackStream) funcs() backplane.AckFuncs {
+	s.expected = map[string]int{}
+	left := map[string]int{}
+	return backplane.AckFuncs{
+		Sent: func() { s.sent++ },
+		Expected: func(node string, n int) {
+			if _, again := s.expected[node]; again {
+				s.wrong = cmp.Or(s.wrong, "a second number of "+node)
+			}
+			s.expected[node], left[node] = n, n
+		},
+		Value: func(node string, payload []byte) {
+			s.values = append(s.values, string(payload))
+			if left[node]--; left[node] < 0 {
+				s.wrong = cmp.Or(s.wrong, "an acknowledgement of "+node+" before the number, or more than that")
+			}
+		},
+	}
+}
+
+// matches says whether the calls brought what the call returned.
+func (s *ackStream) matches(what, self string, acks *backplane.Acks, want []string) error {
+	total, nodes := 0, []string{}
+	for node, n := range s.expected {
+		if total += n; node != self {
+			nodes = append(nodes, node)
+		}
+	}
+	slices.Sort(nodes)
+	slices.Sort(s.values)
+	if s.wrong != "" || s.sent != 1 || total != acks.Expected || !slices.Equal(nodes, acks.Answered) || !slices.Equal(s.values, want) {
+		return fail(f7, "%s returned %q of %v, and its functions were called with %q of %v, %d times for what was sent, %s",
+			what, want, acks.Answered, s.values, s.expected, s.sent, s.wrong)
 	}
 	return nil
 }

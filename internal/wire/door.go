@@ -63,14 +63,21 @@ type Options struct {
 	OnLink func(err error)
 }
 
+// AckFuncs is backplane.AckFuncs.
+type AckFuncs struct {
+	Sent     func()
+	Expected func(node string, n int)
+	Value    func(node string, payload []byte)
+}
+
 // Namespace has the operations of package adapter on a namespace beyond the public methods of *backplane.Namespace.
 // Errors are those of the public methods.
 type Namespace interface {
 	// Public returns the *backplane.Namespace.
 	Public() any
 	Broadcast(ctx context.Context, payload []byte, s Selection) error
-	// BroadcastAck returns a *backplane.Acks.
-	BroadcastAck(ctx context.Context, payload []byte, s Selection, timeout time.Duration) (any, error)
+	// BroadcastAck is BroadcastAckFunc. It returns a *backplane.Acks.
+	BroadcastAck(ctx context.Context, payload []byte, s Selection, timeout time.Duration, on AckFuncs) (any, error)
 	// Foreign counts the foreign peers of the namespace, and those of them that have a response channel of their own.
 	// It returns zero where the broker cannot count. While the link is interrupted it does not wait for the broker:
 	// the error comes at once.

@@ -19,8 +19,9 @@ type Pending struct {
 	// take adds a response to the result, with mu held. It returns true if no
 	// other response matters any more. The response and its slices are not kept.
 	take func(*wire.Response) (enough bool)
-	// each, if it is not nil, is called by Run with the node of each response.
-	each func(node string)
+	// each are called by Run with the node of each response, sent when the request is out.
+	each []func(node string)
+	sent func()
 
 	mu      sync.Mutex
 	nodes   map[string]node // as of the snapshot, and those that have responded since
@@ -58,7 +59,10 @@ func (t *Table) New(req *wire.Request, take func(*wire.Response) bool) *Pending 
 }
 
 // Each has f called with the node of each response, by the goroutine that calls Run.
-func (p *Pending) Each(f func(node string)) { p.each = f }
+func (p *Pending) Each(f func(node string)) { p.each = append(p.each, f) }
+
+// Sent has f called by that goroutine when the request has been published, or needs not be.
+func (p *Pending) Sent(f func()) { p.sent = f }
 
 // Owe notes that this node's members will acknowledge n times.
 func (p *Pending) Owe(n int) {
@@ -289,6 +293,9 @@ func (p *Pending) Run(ctx context.Context, s *Snapshot, exp wire.Expected, publi
 			return p.finish(s, time.Time{}), err
 		}
 	}
+	if p.sent != nil {
+		p.sent()
+	}
 	p.mu.Lock()
 	p.check()
 	p.mu.Unlock()
@@ -309,7 +316,9 @@ func (p *Pending) tell() {
 	p.untold = nil
 	p.mu.Unlock()
 	for _, id := range list {
-		p.each(id)
+		for _, f := range p.each {
+			f(id)
+		}
 	}
 }
 
