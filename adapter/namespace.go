@@ -32,14 +32,14 @@ type Namespace struct {
 
 	mu       sync.RWMutex
 	hook     CustomHook
-	handlers map[string][]*listener
+	handlers map[heardEvent][]*listener
 }
 
 func newNamespace(s *Server, name string) *Namespace {
 	ns := &Namespace{
 		server: s, name: name, rooms: rooms.New[backplane.Member](),
 		legs:     make([]*leg, len(s.links)),
-		handlers: map[string][]*listener{},
+		handlers: map[heardEvent][]*listener{},
 	}
 	ends := make([]*multilink.Link, len(s.links))
 	for i, l := range s.links {
@@ -81,6 +81,9 @@ func (ns *Namespace) open(ctx context.Context) error {
 			core.OnBroadcastEnd = func() { from.End() }
 			core.OnLink = func(err error) { ns.shared.Interrupted(i, err) }
 		}
+		if ns.server.opts.OnBroadcast != nil {
+			ns.offer(core)
+		}
 		live, err := l.door.Open(ctx, ns.name, opts, core)
 		if err != nil {
 			return err
@@ -98,6 +101,27 @@ func (ns *Namespace) open(ctx context.Context) error {
 	}
 	ns.shared.Start()
 	return nil
+}
+
+// offer has Options.OnBroadcast called for what the core brings.
+func (ns *Namespace) offer(core *wire.Options) {
+	heard, end := core.OnBroadcast, core.OnBroadcastEnd
+	core.OnBroadcast = func(b *wire.Broadcast) bool {
+		if heard != nil && !heard(b) {
+			return false
+		}
+		p := ns.newMessage().(*backplane.Message).Value.(*Packet)
+		p.msg.Namespace, p.msg.Origin, p.msg.Header, p.msg.Payload = ns.name, b.Origin, b.Header, b.Payload
+		p.msg.Volatile, p.msg.NoCompress = b.Flags&wire.Volatile != 0, b.Flags&wire.NoCompress != 0
+		wanted := false
+		defer func() {
+			if !wanted && end != nil {
+				end()
+			}
+		}()
+		wanted = ns.server.opts.OnBroadcast(p, b.Rooms, b.Except)
+		return wanted
+	}
 }
 
 var errNotOpen = errors.New("adapter: the namespace is still being opened")

@@ -52,6 +52,13 @@ type Options struct {
 	// Nil: the answer is null, as it is with socket.io-redis.
 	CustomHook CustomHook
 
+	// OnBroadcast, if not nil, is called for each broadcast of another server, also if it
+	// selects no socket here, in order and before sockets get it; if it returns false they do
+	// not. It is for hosts that keep what was sent, such as for clients that come back. It must
+	// not block. rooms and except are valid during the call; the packet may be kept. With it
+	// the server reads every broadcast, also for rooms that no socket here is in.
+	OnBroadcast func(p *Packet, rooms, except []string) bool
+
 	// Heartbeat is the interval at which Go nodes announce themselves to each
 	// other. Zero: 1 s. PeerTimeout is the time after the last message of a Go node
 	// at which it counts as dead. Zero: 3.5 × Heartbeat. Both: a negative value is an

@@ -54,7 +54,7 @@ func (e *ServerEvent) Ack(args ...any) error {
 	return nil
 }
 
-// listener is one handler of OnServerSideEmit.
+// listener is one handler of OnServerSideEmit or OnAnyServerSideEmit.
 type listener struct {
 	handle func(ctx context.Context, e *ServerEvent)
 }
@@ -77,6 +77,27 @@ func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Con
 	if handler == nil {
 		return nil, &backplane.NameError{What: "handler of event", Name: event, Reason: "nil"}
 	}
+	return ns.listen(heardEvent{name: event}, handler), nil
+}
+
+// OnAnyServerSideEmit calls handler for each event that another server sends with
+// serverSideEmit, whatever its name, after the handlers of OnServerSideEmit and like them: so
+// each event has a handler then, which is to answer a sender that waits. A nil handler does
+// nothing. stop ends it.
+func (ns *Namespace) OnAnyServerSideEmit(handler func(ctx context.Context, e *ServerEvent)) (stop func()) {
+	if handler == nil {
+		return func() {}
+	}
+	return ns.listen(heardEvent{any: true}, handler)
+}
+
+// heardEvent is an event that handlers are for: one of that name, or any.
+type heardEvent struct {
+	name string
+	any  bool
+}
+
+func (ns *Namespace) listen(event heardEvent, handler func(ctx context.Context, e *ServerEvent)) (stop func()) {
 	l := &listener{handle: handler}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -88,7 +109,7 @@ func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Con
 		if ns.handlers[event] = left; len(left) == 0 {
 			delete(ns.handlers, event)
 		}
-	}, nil
+	}
 }
 
 // ServerSideEmit sends an event to all other servers of the namespace. nil means
@@ -189,7 +210,7 @@ func (ns *Namespace) serveEvent(ctx context.Context, link int, from string, payl
 		e.Event = socketio.EventName(payload)
 	}
 	ns.mu.RLock()
-	handlers := ns.handlers[e.Event] // never changed, only replaced
+	handlers := slices.Concat(ns.handlers[heardEvent{name: e.Event}], ns.handlers[heardEvent{any: true}])
 	ns.mu.RUnlock()
 	if len(handlers) == 0 && reply != nil {
 		reply(nil)

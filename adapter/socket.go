@@ -21,7 +21,7 @@ import (
 // it does. An Emit, EmitWithAck or disconnect of this server calls its own sockets itself:
 // a method that blocks, blocks that call.
 //
-// A socket may also be an AckSocket and a Describer; Namespace.Add finds out.
+// A socket may also be an AckSocket, a RoomSocket and a Describer; Namespace.Add finds out.
 type Socket interface {
 	// ID is unique among the sockets of the namespace in the whole fleet, and never
 	// changes. The socket is always in a room of that name. Socket.IO makes ids of
@@ -47,6 +47,18 @@ type AckSocket interface {
 	// Calls after the first do nothing. ack waits while the broker's queue is full,
 	// Options.RequestsTimeout at most, so call it after DeliverWithAck has returned.
 	DeliverWithAck(p *Packet, ack func(args ...any))
+}
+
+// RoomSocket is a Socket whose server keeps its rooms too. The calls follow the change in the
+// Namespace, in the order of changes and in their place among the broadcasts of other
+// servers. rooms are read-only, and may hold some that change nothing.
+type RoomSocket interface {
+	Socket
+	// Joined is called when another server, or an Operator's SocketsJoin of this one, has put
+	// the socket into rooms; Left, when one has taken it out. Namespace.Join, Leave and Remove
+	// of this server do not call them for a socket of its own: that is the server speaking.
+	Joined(rooms []string)
+	Left(rooms []string)
 }
 
 // Describer is a Socket that tells more of itself to FetchSockets.
@@ -153,6 +165,20 @@ func (m *ackMember) DeliverAck(msg *backplane.Message, ack func(payload []byte))
 	m.socket.(AckSocket).DeliverWithAck(p, func(args ...any) {
 		once.Do(func() { ack(m.ns.encodeAck(m.id, args)) })
 	})
+}
+
+// Joined implements backplane.RoomMember.
+func (m *member) Joined(rooms []string) {
+	if s, ok := m.socket.(RoomSocket); ok {
+		s.Joined(rooms)
+	}
+}
+
+// Left implements backplane.RoomMember.
+func (m *member) Left(rooms []string) {
+	if s, ok := m.socket.(RoomSocket); ok {
+		s.Left(rooms)
+	}
 }
 
 // encodeAck encodes the value that travels; nil if there is none.

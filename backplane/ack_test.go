@@ -93,7 +93,7 @@ func TestAckFuncs(t *testing.T) {
 				done <- err
 			}()
 			settle()
-			equal(t, "at once", got.take(), []string{"1 of this", "sent", "1 of other"})
+			assert.Equal(t, []string{"1 of this", "sent", "1 of other"}, got.take(), "at once")
 			acks := []*acker{here, there}
 			for _, i := range []int{first, 1 - first} {
 				time.Sleep(time.Second)
@@ -103,7 +103,7 @@ func TestAckFuncs(t *testing.T) {
 				if i != first {
 					want = append(want, "2 returned")
 				}
-				equal(t, "then", got.take(), want)
+				assert.Equal(t, want, got.take(), "then")
 			}
 			require.NoError(t, <-done)
 		})
@@ -128,11 +128,11 @@ func TestAckFuncsInOrder(t *testing.T) {
 			})
 			if lost {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				equal(t, "calls", got.take(), []string{"0"}) // this node's own
+				assert.Equal(t, []string{"0"}, got.take(), "calls") // this node's own
 				return
 			}
 			require.NoError(t, err)
-			equal(t, "calls", got.take(), []string{"0", "1", "eager"})
+			assert.Equal(t, []string{"0", "1", "eager"}, got.take(), "calls")
 		})
 	}
 }

@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"bytes"
+	"slices"
 	"sync/atomic"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
@@ -26,6 +27,10 @@ type (
 		each func(payload []byte)
 	}
 	disconnectCall bool // with the connection
+	roomsCall      struct {
+		left  bool
+		rooms []string
+	}
 )
 
 func (c *deliverCall) Do(e *entry)  { e.Member.Deliver((*Message)(c)) }
@@ -56,6 +61,32 @@ func (o *ackOnce) call(payload []byte) {
 	}
 }
 
+func (c *roomsCall) Do(e *entry) {
+	if m := e.Member.(RoomMember); c.left {
+		m.Left(c.rooms)
+	} else {
+		m.Joined(c.rooms)
+	}
+}
+
+func (c *roomsCall) Method() string {
+	if c.left {
+		return "Left"
+	}
+	return "Joined"
+}
+
+// moved prepares d for telling the members that it has found, and that are RoomMembers, of a
+// change. It returns false if there are none.
+func moved(d *delivery, left bool, rooms []string) bool {
+	d.List = slices.DeleteFunc(d.List, func(e *entry) bool {
+		_, ok := e.Member.(RoomMember)
+		return !ok
+	})
+	d.Call = &roomsCall{left, rooms}
+	return len(d.List) > 0
+}
+
 // acking is how many of the members found can acknowledge a message, and take messages.
 func acking(list []*entry) (n int) {
 	for _, e := range list {
@@ -74,7 +105,8 @@ func (ns *Namespace) deliver(d *delivery) {
 
 // tally counts what a delivery did.
 func (n *Node) tally(d *delivery) {
-	if _, ok := d.Call.(disconnectCall); !ok {
+	switch d.Call.(type) {
+	case *deliverCall, *ackCall:
 		n.monitor.Deliveries.Add(uint64(d.Delivered()))
 	}
 	if skipped := d.Skipped(); skipped > 0 {

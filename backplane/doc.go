@@ -92,8 +92,8 @@
 //   - Each member that stalls leaves a quarter of the time to the next, down to 1/256 of
 //     StallTimeout (at least 1 ms), until none has stalled for a StallTimeout. So 40
 //     blocked members hold up a node for about one and a half StallTimeouts.
-//   - Broadcast, BroadcastAck, Disconnect and DisconnectAll call members of this node on
-//     the goroutine of their caller. A member that blocks, blocks that caller until it
+//   - Broadcast, BroadcastAck, JoinAll, LeaveAll, Disconnect and DisconnectAll call members
+//     of this node on the goroutine of their caller. BroadcastAckFunc calls its functions there. A member that blocks, blocks that caller until it
 //     returns, and the other callers that reach it. It holds up no message of another node.
 //   - MembersDetail calls Describe on goroutines of its own. A call that does not return
 //     in such a time is reported as *[StalledError], too. Its member is listed without what

@@ -38,6 +38,18 @@ type AckMember interface {
 	DeliverAck(m *Message, ack func(payload []byte))
 }
 
+// RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its
+// own. The calls follow the change here, in the order of changes and in their place among the
+// broadcasts of other nodes; rooms are read-only, and may hold some that change nothing.
+type RoomMember interface {
+	Member
+	// Joined is called when another node's request, or JoinAll of this one, has put the member
+	// into rooms; Left, when one has taken it out. Join, Leave and Remove of this node do not
+	// call them for a member of its own: that is the host speaking.
+	Joined(rooms []string)
+	Left(rooms []string)
+}
+
 // Describer is a Member that says something of itself to MembersDetail. The bytes,
 // in the codec's encoding, are not changed afterwards by either side.
 type Describer interface {

@@ -307,15 +307,28 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 // JoinAll puts the members that t selects into rooms.
 func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpJoin, Targets: rooms}, func() int {
-		return ns.rooms.JoinSelected(t.sel.Rooms, t.sel.Except, rooms)
+		var d delivery
+		d.FindAndJoin(ns.rooms, t.sel.Rooms, t.sel.Except, rooms)
+		return ns.moved(&d, false, rooms)
 	})
 }
 
 // LeaveAll takes the members that t selects out of rooms.
 func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpLeave, Targets: rooms}, func() int {
-		return ns.rooms.LeaveSelected(t.sel.Rooms, t.sel.Except, rooms)
+		var d delivery
+		d.FindAndLeave(ns.rooms, t.sel.Rooms, t.sel.Except, rooms)
+		return ns.moved(&d, true, rooms)
 	})
+}
+
+// moved tells the members that were found of a change, and returns how many were found.
+func (ns *Namespace) moved(d *delivery, left bool, rooms []string) int {
+	n := len(d.List)
+	if moved(d, left, rooms) {
+		ns.deliver(d)
+	}
+	return n
 }
 
 // DisconnectAll disconnects the members that t selects. Those of this node have

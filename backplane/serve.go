@@ -24,6 +24,8 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 	ns.node.monitor.HeaderDropped(r.HeaderDropped)
 	ns.node.members.Heard(r.Origin)
 	switch r.Op {
+	case wire.OpJoin, wire.OpLeave:
+		return a.move(r, ns.desk.Begin(r, len(payload)), d)
 	case wire.OpDisconnect:
 		a.disconnect(r, ns.desk.Begin(r, len(payload)), d)
 		return true
@@ -35,6 +37,28 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 		a.drop(ch, observe.DropForeign, nil)
 	}
 	return false
+}
+
+// move carries out OpJoin and OpLeave.
+func (a *arrivals) move(r *wire.Request, s *serve.Request[Member], d *delivery) (deliver bool) {
+	rooms := a.ns.rooms
+	byID, selected := rooms.Join, d.FindAndJoin
+	if r.Op == wire.OpLeave {
+		byID, selected = rooms.Leave, d.FindAndLeave
+	}
+	if r.ByID {
+		s.Response.NotFound = !byID(r.Member, r.Targets) || !d.FindID(rooms, r.Member)
+	} else {
+		selected(rooms, r.Rooms, r.Except, r.Targets)
+		s.Response.Count = len(d.List)
+	}
+	if !moved(d, r.Op == wire.OpLeave, r.Targets) {
+		a.ns.desk.Answer(s)
+		return false
+	}
+	d.All, d.Context = true, s.Context
+	a.after = func(*delivery) { a.ns.desk.Answer(s) }
+	return true
 }
 
 // disconnect carries out OpDisconnect.

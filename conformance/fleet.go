@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -225,7 +226,8 @@ type fleetMember struct {
 
 	mu      sync.Mutex
 	got     []string
-	told    []bool // the argument of each Disconnect
+	keeps   map[string]bool // rooms, as Joined and Left say
+	told    []bool          // the argument of each Disconnect
 	changed chan struct{}
 }
 
@@ -237,6 +239,7 @@ func (c *fleet) join(ctx context.Context, node int, id string, rooms ...string) 
 
 func (c *fleet) enter(ctx context.Context, node int, space string, p *fleetMember) error {
 	p.at, p.ns, p.changed = c.nodes[node], c.nodes[node].spaces[space], make(chan struct{})
+	p.Joined(p.rooms)
 	if err := p.ns.Add(ctx, p); err != nil {
 		return fail(f15, "adding a member called %.60q failed: %v", p.id, err)
 	}
@@ -275,6 +278,38 @@ func (p *fleetMember) DeliverAck(m *backplane.Message, ack func([]byte)) {
 	if !p.silent {
 		ack([]byte("from " + p.id))
 	}
+}
+
+// Joined implements backplane.RoomMember.
+func (p *fleetMember) Joined(rooms []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keeps == nil {
+		p.keeps = map[string]bool{}
+	}
+	for _, room := range rooms {
+		p.keeps[room] = true
+	}
+}
+
+// Left implements backplane.RoomMember.
+func (p *fleetMember) Left(rooms []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, room := range rooms {
+		delete(p.keeps, room)
+	}
+}
+
+// keepsRooms says whether a member was told all that happened to its rooms.
+func (p *fleetMember) keepsRooms(clause Clause) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	got, want := slices.Sorted(maps.Keys(p.keeps)), slices.Sorted(slices.Values(p.rooms))
+	if !slices.Equal(got, want) {
+		return fail(clause, "member %q of node %d was told of rooms %q instead of %q", p.id, p.at.number, got, want)
+	}
+	return nil
 }
 
 // Describe implements backplane.Describer.

@@ -113,6 +113,7 @@ func caseOperations(ctx context.Context, c *fleet) error {
 		if err := c.ns(w.at.number).Join(ctx, w.id, "new"); err != nil {
 			return fail(f5, "Join of an own member failed: %v", err)
 		}
+		w.Joined([]string{"new"})
 		w.rooms = append(w.rooms, "new")
 	}
 	asker := c.nodes[0]
@@ -170,6 +171,12 @@ func caseOperations(ctx context.Context, c *fleet) error {
 	}
 	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
+	}
+
+	for _, p := range c.people {
+		if err := p.keepsRooms(f5); err != nil {
+			return err
+		}
 	}
 
 	// A member is no longer listed after Disconnect, because it removes itself.

@@ -126,27 +126,24 @@ func (s *Selection[M]) Reset() {
 	clear(s.seen)
 }
 
-// JoinSelected puts the members that rooms and except select into targets, and returns their number.
-func (r *Registry[M]) JoinSelected(rooms, except, targets []string) int {
-	return r.changeSelected(rooms, except, func(e *Entry[M]) { r.joinEntry(e, targets) })
+// FindAndJoin is Find, and puts the members found into targets under the same lock, so that
+// no other change comes between.
+func (s *Selection[M]) FindAndJoin(r *Registry[M], rooms, except, targets []string) {
+	s.findAnd(r, rooms, except, func(e *Entry[M]) { r.joinEntry(e, targets) })
 }
 
-// LeaveSelected takes these members out of targets.
-func (r *Registry[M]) LeaveSelected(rooms, except, targets []string) int {
-	return r.changeSelected(rooms, except, func(e *Entry[M]) { r.leaveEntry(e, targets) })
+// FindAndLeave is FindAndJoin, but takes them out.
+func (s *Selection[M]) FindAndLeave(r *Registry[M], rooms, except, targets []string) {
+	s.findAnd(r, rooms, except, func(e *Entry[M]) { r.leaveEntry(e, targets) })
 }
 
-// changeSelected changes the members that rooms and except select under one lock, so that no other change comes
-// between, and returns their number.
-func (r *Registry[M]) changeSelected(rooms, except []string, change func(*Entry[M])) int {
+func (s *Selection[M]) findAnd(r *Registry[M], rooms, except []string, change func(*Entry[M])) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var s Selection[M]
 	s.findLocked(r, rooms, except)
 	for _, e := range s.List {
 		change(e)
 	}
-	return len(s.List)
 }
 
 // FindDetail is Find, and returns the rooms of each selected member.

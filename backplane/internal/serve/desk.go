@@ -96,10 +96,6 @@ func (d *Desk[M]) Begin(r *wire.Request, size int) *Request[M] {
 // others.
 func (d *Desk[M]) Take(r *wire.Request, size int) bool {
 	switch r.Op {
-	case wire.OpJoin, wire.OpLeave:
-		q := d.Begin(r, size)
-		q.move()
-		d.Answer(q)
 	case wire.OpMembers, wire.OpRoomsOf, wire.OpRooms:
 		d.query(d.Begin(r, size))
 	case wire.OpCustom, wire.OpEvent:

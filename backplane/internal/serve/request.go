@@ -59,20 +59,6 @@ func (s *Request[M]) refused() {
 	s.Response.Busy, s.Response.Err, s.data.Err = true, o.Busy.Error(), o.Busy
 }
 
-// move carries out OpJoin and OpLeave.
-func (s *Request[M]) move() {
-	r, rooms := s.req, s.desk.o.Rooms
-	byID, selected := rooms.Join, rooms.JoinSelected
-	if r.Op == wire.OpLeave {
-		byID, selected = rooms.Leave, rooms.LeaveSelected
-	}
-	if r.ByID {
-		s.Response.NotFound = !byID(r.Member, r.Targets)
-	} else {
-		s.Response.Count = selected(r.Rooms, r.Except, r.Targets)
-	}
-}
-
 var errNoHandler = errors.New("no handler")
 
 // custom carries out OpCustom.
