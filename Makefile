@@ -1,11 +1,11 @@
 # make demo    the main job, on the embedded memory broker; BROKER=redis://… or nats://… uses that
 # make test    fetches what is missing and runs every test, under the race detector
-# make bench   side-by-side benchmarks; exit status 1 if a bar is missed; UPDATE=1 writes the figures to README.md
+# make bench   side-by-side benchmarks; exit status 1 if a bar is missed; UPDATE=1 writes the figures to docs/BENCHMARKS.md
 # make chat    the chat example: three nodes, on BROKER; MIXED=1: Go and Node.js nodes behind a redis-server;
 #              PORT is the first of their ports (default 8081)
 # make chat-picture    makes the pictures of the chat example anew, from a real run
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
-# make trace   one request followed through a fleet, as the picture of the README
+# make trace   one request followed through a fleet, as the picture docs/trace.svg
 # make migration       a chat moves from socket.io 2 to socket.io 4, without a break: docs/MIGRATION.md
 # make changeover      two Go nodes bridge two fleets of Node.js servers, and the one that does it is closed, killed and
 #              stopped, while each side sends MESSAGES (default 10000) at 400 a second; and a burst of 200,000
@@ -34,14 +34,13 @@ setup:
 test: setup
 	@CROSSROOM_REQUIRE_SERVERS=1 scripts/test
 
-# The picture in the README.
 trace:
 	@scripts/setup redis node tracing
 	@scripts/trace
 
 bench:
 	@scripts/setup redis nats node
-	@go run ./bench $(if $(UPDATE),-readme README.md)
+	@go run ./bench $(if $(UPDATE),-write docs/BENCHMARKS.md)
 
 ifeq ($(MIXED),)
 chat:

@@ -6,7 +6,7 @@
 // Node.js together (outside of Linux that of this process). A profiler, -cpuprofile, changes it.
 //
 //	go run ./bench                                from the root of the repository
-//	go run ./bench -readme README.md              writes the figures there, too
+//	go run ./bench -write docs/BENCHMARKS.md      writes the figures there, too
 //	go run ./bench -only 'throughput/(raw|crossroom)' -cpuprofile cpu.prof
 //
 // A profile's samples carry the name of their contender:
@@ -47,14 +47,14 @@ func main() {
 func run(ctx context.Context) (good bool, err error) {
 	rounds := flag.Int("rounds", 15, "how often the contenders take turns")
 	seconds := flag.Float64("seconds", 0.25, "length of one contender's turn")
-	readme := flag.String("readme", "", "file to write the figures to, between the marks that are there")
+	write := flag.String("write", "", "file to write the figures to, between the marks in it")
 	only := flag.String("only", "", "regular expression of measurement/contender; what does not match is left out")
 	heap := flag.Int("heap", 32, "MiB of memory in use that this process has, as a server with sockets does: with none, Go collects garbage dozens of times a second")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process to the file")
 	allocs := flag.String("allocprofile", "", "write a profile of all allocations of this process to the file")
 	flag.Parse()
-	if flag.NArg() > 0 || *rounds < 1 || *seconds <= 0 || *readme != "" && *only != "" {
-		return false, errors.New("no arguments, at least one round, more than 0 seconds, -readme without -only; see -help")
+	if flag.NArg() > 0 || *rounds < 1 || *seconds <= 0 || *write != "" && *only != "" {
+		return false, errors.New("no arguments, at least one round, more than 0 seconds, -write without -only; see -help")
 	}
 	match, err := regexp.Compile(*only)
 	if err != nil {
@@ -107,8 +107,8 @@ func run(ctx context.Context) (good bool, err error) {
 	}
 	all.about += fmt.Sprintf("; other programs used %.0f %% of the processors", share)
 	good = printVerdicts(os.Stdout, all.verdicts)
-	if *readme != "" {
-		err = all.writeTo(*readme)
+	if *write != "" {
+		err = all.writeTo(*write)
 	}
 	return good, err
 }

@@ -131,7 +131,7 @@ func TestBarsNameContendersOfTheirMeasurement(t *testing.T) {
 }
 
 func TestReportReplacesWhatIsBetweenTheMarks(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "README.md")
+	name := filepath.Join(t.TempDir(), "BENCHMARKS.md")
 	require.NoError(t, os.WriteFile(name, []byte("before\n"+beginMark+"old\n"+endMark+"after\n"), 0o600))
 	m := measurement{
 		name: "m", what: "a message",

@@ -2,10 +2,7 @@ package main_test
 
 import (
 	"context"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -29,37 +26,6 @@ func goTool(t *testing.T, args ...string) string {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "go %s: %v\n%s", strings.Join(args, " "), err, out)
 	return string(out)
-}
-
-// TestReadme runs the README's first program unchanged, and compiles it with the README's change for Redis.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(readme, -1)
-	require.GreaterOrEqual(t, len(blocks), 2, "the README has no programs")
-	program, change := string(blocks[0][1]), string(blocks[1][1])
-	assert.LessOrEqual(t, strings.Count(program, "\n"), 30, "the first program has lines")
-	assert.LessOrEqual(t, strings.Count(string(readme[:strings.Index(string(readme), "```\n")]), "\n"), 35, "the first program does not end within 35 lines")
-
-	// Inside the module, so that it is built against this tree.
-	dir, err := os.MkdirTemp(".", "readme-")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	file := filepath.Join(dir, "main.go")
-	write := func(s string) {
-		require.NoError(t, os.WriteFile(file, []byte(s), 0o644))
-	}
-	write(program)
-	want := regexp.MustCompile("(?s)It prints `(.*?)`").FindSubmatch(readme)
-	require.NotNil(t, want, "the README does not say what its program prints")
-	assert.Equal(t, string(want[1]), strings.TrimSpace(goTool(t, "run", "./demo/"+dir)), "the program prints")
-
-	redis := strings.Replace(program, "\t\tb := bus.Broker()\n", change, 1)
-	redis = strings.Replace(redis, "broker/memory\"\n", "broker/memory\"\n\t\"github.com/crossroom/crossroom/broker/redis\"\n", 1)
-	require.NotEqual(t, program, redis, "the line to change is not in the program")
-	require.Contains(t, redis, change, "the line to change is not in the program")
-	write(redis)
-	goTool(t, "vet", "./demo/"+dir)
 }
 
 // TestDemo compares the demo's output with the expected transcript.

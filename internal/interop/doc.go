@@ -8,5 +8,5 @@
 // The tests of this package hold Crossroom to what those packages do. One list of
 // cases is run by fleets of Node.js processes alone, which checks the list, then by
 // pairs and fleets in which some of the processes are Go nodes, in both directions.
-// The table in the README is written from what passed.
+// The tables in docs/INTEROP.md are written from what passed.
 package interop

@@ -15,11 +15,11 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-var update = flag.Bool("update", false, "write the README's table from what passed, and what the real receivers made of the readings")
+var update = flag.Bool("update", false, "write the tables in docs from what passed, and what the real receivers made of the readings")
 
-// The table stands in the README between two lines.
+// The tables are in a document, between two lines.
 const (
-	tableFile  = "../../README.md"
+	tableFile  = "../../docs/INTEROP.md"
 	tableBegin = "<!-- Written by: go test ./internal/interop -run '^TestInterop$' -update -->\n"
 	tableEnd   = "<!-- End of what is written by the test. -->\n"
 )
@@ -92,8 +92,8 @@ func (tab *table) fleetColumns() []column {
 	var list []column
 	for _, g := range all {
 		list = append(list,
-			column{"fleet of " + string(g) + ": Node asks", named[g] + ": Node.js asks", asNode(g)},
-			column{"fleet of " + string(g) + ": Go asks", "Go asks", asGo(g)})
+			column{"fleet of " + string(g) + ": Node asks", named[g] + ": Node.js sends", asNode(g)},
+			column{"fleet of " + string(g) + ": Go asks", "Go sends", asGo(g)})
 	}
 	return list
 }
@@ -103,8 +103,8 @@ func (tab *table) markdown() (text string, complete bool) {
 	var b strings.Builder
 	complete = true
 	b.WriteString("\n")
-	b.WriteString("Live, through one Redis, each with real clients: “A → B” means that A asked and B did or answered.\n")
-	b.WriteString("A dash is what the asking package, or its generation, does not have.\n\n")
+	b.WriteString("Live, through one Redis, with real clients. “A → B”: A sent the event or request, and B carried it out or responded.\n")
+	b.WriteString("A dash: the sending package, or its generation, does not have the operation.\n\n")
 	render := func(columns []column) {
 		b.WriteString("| |")
 		for _, c := range columns {
@@ -128,7 +128,7 @@ func (tab *table) markdown() (text string, complete bool) {
 		}
 	}
 	render(tab.pairColumns())
-	b.WriteString("\nIn a fleet of two Node.js servers and two Go nodes, where every answer has four parts:\n\n")
+	b.WriteString("\nIn a fleet of two Node.js servers and two Go nodes, where each response has four parts:\n\n")
 	render(tab.fleetColumns())
 	b.WriteString("\n")
 	return b.String(), complete

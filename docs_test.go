@@ -1,0 +1,74 @@
+package crossroom_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// sources calls see with each of the project's own files of that kind.
+func sources(t *testing.T, ext string, see func(name, text string)) {
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && name != "." && name != ".github"):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(name) != ext:
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		see(name, string(text))
+		return err
+	})
+	require.NoError(t, err)
+}
+
+// TestLinks: each relative link of a document leads to a file.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"`)
+	documents := 0
+	sources(t, ".md", func(name, text string) {
+		documents++
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
+			to, _, _ := strings.Cut(found[1]+found[2], "#")
+			if to == "" || strings.Contains(to, "://") {
+				continue
+			}
+			_, err := os.Stat(filepath.Join(filepath.Dir(name), to))
+			assert.NoError(t, err, "%s", name)
+		}
+	})
+	assert.Greater(t, documents, 20, "documents")
+}
+
+// TestPromisesAreKept: the clauses and tests that docs/PROMISES.md names exist.
+func TestPromisesAreKept(t *testing.T) {
+	promises, err := os.ReadFile("docs/PROMISES.md")
+	require.NoError(t, err)
+	var code strings.Builder
+	sources(t, ".go", func(_, text string) { code.WriteString(text) })
+	rows := 0
+	for line := range strings.Lines(string(promises)) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) != 5 || strings.HasPrefix(cells[1], "---") || strings.TrimSpace(cells[3]) == "kept by" {
+			continue
+		}
+		rows++
+		for by := range strings.SplitSeq(cells[3], ",") {
+			name := strings.Trim(by, " `")
+			if strings.HasPrefix(name, "Test") {
+				assert.Contains(t, code.String(), "\nfunc "+name+"(t *testing.T) {", "promise %q", cells[1])
+			} else {
+				assert.Regexp(t, `(?m)^(//)?\s+`+name+`\s`, code.String(), "promise %q", cells[1])
+			}
+		}
+	}
+	assert.Greater(t, rows, 15, "promises")
+}
