@@ -9,24 +9,23 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Acks are the answers of members to a broadcast.
+// Acks are the acknowledgements of a broadcast.
 type Acks struct {
-	// Values in the order in which they came; nil for one without a value.
+	// Values in the order of their arrival; nil for an acknowledgement without a value.
 	Values [][]byte
-	// Expected is how many members were asked on the nodes that answered.
+	// Expected is the number of members, on the nodes that responded, that could acknowledge.
 	Expected int
 	Coverage
 }
 
-// BroadcastAck sends payload like Broadcast and collects acknowledgements of members
-// that can give them, until all are there or timeout (zero: RequestsTimeout) is over.
-// Then the *PartialError wraps context.DeadlineExceeded, also if every node answered
-// but not every member; it never takes longer than the context.
+// BroadcastAck sends payload like Broadcast and collects the acknowledgements of members that can give them. It
+// returns when all have arrived, or when timeout has elapsed (zero means RequestsTimeout). Then the *PartialError
+// wraps context.DeadlineExceeded, also if every node responded but not every member. It never takes longer than the
+// context.
 //
-// Members of this node get it first, whatever state the broker is in. So what the
-// codec refuses only when it knows who else is there (such as a request that would harm a foreign peer) is a
-// *PartialError too: it wraps the refusal, and no other node got the message. Any
-// other error means that nobody did.
+// Local members get the message first, whatever the state of the broker. The codec may refuse the request only when it
+// knows the peers, for example because the request would harm a foreign peer. Such a refusal is a *PartialError too:
+// it wraps the refusal, and no other node got the message. Any other error means that no member got it.
 func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target, timeout time.Duration) (*Acks, error) {
 	return ns.broadcastAck(ctx, payload, &t.sel, timeout, AckFuncs{})
 }
@@ -83,7 +82,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 	var (
 		snap   = new(request.Snapshot)
 		exp    wire.Expected
-		failed error // why the others are not asked, or not all of them
+		failed error // why the other nodes did not get the request, or not all of them
 		err    error
 	)
 	ctx, seen := ns.begin(ctx, p, req, snap, exp)
@@ -101,7 +100,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 			snap.Refuse(err)
 		}
 	}
-	out.Coverage, err = ns.run(ctx, p, seen, snap, exp, !t.LocalOnly && ns.heardBy(snap))
+	out.Coverage, err = ns.run(ctx, p, seen, snap, exp, !t.LocalOnly && ns.hasRecipients(snap))
 	stream.end()
 	switch {
 	case err == nil && failed != nil:

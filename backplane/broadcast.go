@@ -10,7 +10,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// outgoing is the reusable memory of one broadcast on its way out.
+// outgoing is the reusable memory of one broadcast being sent.
 type outgoing struct {
 	b        wire.Broadcast
 	buf      []byte // for messages that are not written around their payloads
@@ -21,7 +21,7 @@ type outgoing struct {
 
 var outgoingPool = sync.Pool{New: func() any { return new(outgoing) }}
 
-// Buffers above this size are left to the garbage collector.
+// Larger buffers are left to the garbage collector.
 const keepBytes = 64 << 10
 
 func (o *outgoing) release() {
@@ -33,15 +33,14 @@ func (o *outgoing) release() {
 	outgoingPool.Put(o)
 }
 
-// Broadcast sends payload to the members that t selects, on every node. Members of
-// this node get it first, on the calling goroutine, whatever state the broker is
-// in; then it is handed to the broker. Members get a copy of payload: it is the caller's
-// again when Broadcast returns.
+// Broadcast sends payload to the members that t selects, on every node. Local members get it first, on the calling
+// goroutine, whatever the state of the broker. Then the message goes to the broker's queue; Broadcast waits only while
+// that queue is full. Members get a copy of payload: the caller owns it again when Broadcast returns.
 //
-// nil means accepted, not delivered. An error means that it did not go out. Before
-// anybody has got it: ErrClosed, a *NameError, a *broker.PayloadError, or the context's
-// error if that had ended before the call. After local members have: the broker's error
-// or, if it ended while the broker's queue was full, the context's.
+// nil means accepted, not delivered. An error means that other nodes did not get the message. ErrClosed, a *NameError,
+// a *broker.PayloadError, and the error of a context that had ended before the call come before any member gets the
+// message. The broker's error, and that of a context that ended while the broker's queue was full, come after local
+// members got it.
 func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) error {
 	return ns.broadcast(ctx, payload, &t.sel)
 }
@@ -69,7 +68,7 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Sele
 	return err
 }
 
-// sendObserved is apart from Broadcast, which then needs no room for what is observed.
+// sendObserved is separate from Broadcast, which then needs no memory for observed data.
 func (ns *Namespace) sendObserved(ctx context.Context, po observe.Observer, o *outgoing, t *wire.Selection) error {
 	payload := o.b.Payload
 	defer func() { o.data = observe.Publish{} }()
@@ -101,7 +100,7 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 			err = within(ns.node.limit, o.size)
 		}
 		if err != nil {
-			ns.seq.CompareAndSwap(o.b.Seq, o.b.Seq-1) // nobody has seen it
+			ns.seq.CompareAndSwap(o.b.Seq, o.b.Seq-1) // no observer and no member has seen it
 			return 0, err
 		}
 	}
@@ -118,7 +117,7 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 	return delivered, err
 }
 
-// deliverLocal delivers this node's own broadcast to its own members.
+// deliverLocal delivers a broadcast of this node to its local members.
 func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing) int {
 	d := &o.delivery
 	d.Find(ns.rooms, o.b.Rooms, o.b.Except)
@@ -134,7 +133,7 @@ func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing) int {
 	return d.Delivered()
 }
 
-// within refuses a message that is larger than limit, unless that is zero.
+// within refuses a message that is larger than limit, unless limit is zero.
 func within(limit, size int) error {
 	if limit > 0 && size > limit {
 		return &broker.PayloadError{Size: size, Max: limit}

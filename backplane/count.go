@@ -9,36 +9,32 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Peers are the other servers that hold a namespace, at one moment.
+// Peers are the other servers with a namespace, at one moment.
 type Peers struct {
-	// List has the Crossroom nodes that announced themselves in the namespace, sorted
-	// by id. On a broker that counts, only those whose subscriptions it counts.
+	// List has the known peers with the namespace, sorted by id. On a broker that counts, it has only those whose
+	// subscriptions the broker counts.
 	List []Peer
-	// Lost are the ids of announced nodes that the broker does not count any more, and
-	// Unresponsive of those that it does, although nothing was heard of them for
-	// PeerTimeout: frozen processes, and dead ones whose connections the broker has not
-	// given up. Both are sorted, and empty where the broker cannot count.
+	// Lost are the ids of known peers that the broker does not count any more. Unresponsive are those that it counts
+	// although they sent no sign of life for PeerTimeout: frozen processes, and crashed ones whose connections the
+	// broker has not given up. Both are sorted, and empty where the broker cannot count.
 	Lost, Unresponsive []string
-	// Foreign is how many more servers the broker counts: Node.js servers, and
-	// Crossroom nodes that have not introduced themselves yet. If it could not be asked
-	// it is how many there were the last time.
+	// Foreign is the number of further servers that the broker counts: Node.js servers, and Crossroom nodes that have
+	// not introduced themselves yet. If the broker could not count, it is the last known number.
 	Foreign int
-	// Counted: the broker was asked, and counted everybody.
+	// Counted reports that the broker counted all servers.
 	Counted bool
 }
 
-// Total is how many servers hold the namespace: all of these but the lost ones, and
-// this node.
+// Total is the number of servers with the namespace: all of these except the lost ones, and this node.
 func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Unresponsive) + p.Foreign }
 
-// Peers says which other servers hold the namespace. The broker is asked, but none of
-// them. If it does not answer, what is known from before is returned beside the error:
-// the context's as it is, or an *OpError. If it could not count everywhere and Node.js
-// servers may be missing, the error is an *OpError that wraps a *broker.InexactError,
-// and if Crossroom nodes may be missing one that wraps ErrNotIntroduced.
-// ErrClosed comes without a value.
+// Peers returns the other servers with the namespace. It queries the broker, but none of the servers. If the broker
+// does not respond, Peers returns the last known state with the error: the context's error unwrapped, or an *OpError.
+// If the broker could not count everywhere, and Node.js servers may be missing, the error is an *OpError that wraps a
+// *broker.InexactError. If Crossroom nodes may be missing, it is an *OpError that wraps ErrNotIntroduced. ErrClosed
+// comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
-	s, err := ns.headcount(ctx)
+	s, err := ns.snapshot(ctx)
 	if errors.Is(err, ErrClosed) {
 		return nil, err
 	}
@@ -53,19 +49,18 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 	return p, err
 }
 
-// Count returns how many servers hold the namespace, this one included: announced
-// Crossroom nodes, and where the broker can count all others too. The error is the
-// context's as it is, ErrClosed, or an *OpError. The number is zero beside it, but a
-// lower bound if it wraps a *broker.InexactError or ErrNotIntroduced.
+// Count returns the number of servers with the namespace, this one included: known peers, and where the broker can
+// count also foreign peers. The error is the context's error unwrapped, ErrClosed, or an *OpError. With an error the
+// number is zero, except that it is a lower bound if the error wraps a *broker.InexactError or ErrNotIntroduced.
 func (ns *Namespace) Count(ctx context.Context) (int, error) {
-	s, err := ns.headcount(ctx)
+	s, err := ns.snapshot(ctx)
 	if s.Err != nil {
 		return 0, err
 	}
 	return 1 + s.Peers(), err
 }
 
-// foreign is wire.Namespace's Foreign.
+// foreign implements wire.Namespace's Foreign.
 func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 	if err := ns.ready(ctx); err != nil {
 		return wire.Unannounced{}, err
@@ -82,8 +77,8 @@ func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 
 var errInterrupted = errors.New("the link is interrupted")
 
-// headcount is a snapshot for its own sake.
-func (ns *Namespace) headcount(ctx context.Context) (*request.Snapshot, error) {
+// snapshot takes a snapshot that no request needs.
+func (ns *Namespace) snapshot(ctx context.Context) (*request.Snapshot, error) {
 	return ns.headcountBy(ctx, ns.requests.Listeners)
 }
 

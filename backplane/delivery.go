@@ -10,8 +10,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// What the registry keeps of a member, what it finds for a message, and the calling of
-// those members.
+// The registry's record of a member, the selection for a message, and the delivery to its members.
 type (
 	entry     = rooms.Entry[Member]
 	selection = rooms.Selection[Member]
@@ -23,7 +22,7 @@ type (
 	deliverCall Message
 	ackCall     struct {
 		msg *Message
-		// each takes an acknowledgement; every member is to give one at most.
+		// each handles an acknowledgement; every member may give one.
 		each func(payload []byte)
 	}
 	disconnectCall bool // with the connection
@@ -49,7 +48,7 @@ func (*ackCall) Method() string { return "DeliverAck" }
 func (c disconnectCall) Do(e *entry)  { e.Member.Disconnect(bool(c)) }
 func (disconnectCall) Method() string { return "Disconnect" }
 
-// ackOnce lets the application answer at most once.
+// ackOnce lets the application acknowledge at most once.
 type ackOnce struct {
 	used atomic.Bool
 	do   func(payload []byte)
@@ -103,7 +102,7 @@ func (ns *Namespace) deliver(d *delivery) {
 	ns.node.tally(d)
 }
 
-// tally counts what a delivery did.
+// tally adds the counts of a delivery.
 func (n *Node) tally(d *delivery) {
 	switch d.Call.(type) {
 	case *deliverCall, *ackCall:
@@ -114,7 +113,7 @@ func (n *Node) tally(d *delivery) {
 	}
 }
 
-// inlineBytes of payload stand in one piece of memory with their message.
+// inlineBytes is the largest payload that shares one allocation with its message.
 const inlineBytes = 160
 
 type inlineMessage struct {
@@ -122,8 +121,8 @@ type inlineMessage struct {
 	payload [inlineBytes]byte
 }
 
-// localMessage returns what m says in memory of its own, with a copy of the payload, which
-// is the caller's again after local delivery while members may keep the message.
+// localMessage returns a copy of m with a copy of the payload. The caller owns the payload again after local delivery,
+// while members may keep the message.
 func (ns *Namespace) localMessage(m Message, flags wire.Flags) *Message {
 	if n := len(m.Payload); ns.extra.NewMessage == nil && n > 0 && n <= inlineBytes {
 		m.Volatile, m.NoCompress = flags&wire.Volatile != 0, flags&wire.NoCompress != 0
@@ -136,12 +135,11 @@ func (ns *Namespace) localMessage(m Message, flags wire.Flags) *Message {
 	return ns.message(m, flags)
 }
 
-// message returns what m says in memory of its own; but for the payload, which nobody
-// writes to.
+// message returns a copy of m. It shares the payload, which is never written to.
 func (ns *Namespace) message(m Message, flags wire.Flags) *Message {
 	m.Volatile, m.NoCompress = flags&wire.Volatile != 0, flags&wire.NoCompress != 0
 	if ns.extra.NewMessage == nil {
-		own := m // m itself stays where it is
+		own := m // m itself stays on the stack
 		return &own
 	}
 	made := ns.extra.NewMessage().(*Message)
@@ -150,8 +148,8 @@ func (ns *Namespace) message(m Message, flags wire.Flags) *Message {
 	return made
 }
 
-// prepare has the application look at a message before members here get it. They do
-// not if it panics: what they would expect in Value is not there.
+// prepare calls Prepare before local members get a message. They do not get it if Prepare panics, because Value is
+// then missing.
 func (ns *Namespace) prepare(m *Message) (ok bool) {
 	if ns.opts.Prepare == nil {
 		return true

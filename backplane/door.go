@@ -9,8 +9,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// What package adapter reaches of this one beyond its documentation: package wire says
-// what each method does.
+// The functions that package adapter uses beyond the public methods. Package wire documents each.
 
 func init() {
 	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }

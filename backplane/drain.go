@@ -7,20 +7,20 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// A node that leaves answers what it was asked. Crossroom nodes know from its goodbye that
-// they need not wait for it. Other servers count the subscribers of the request channel,
-// then publish a request and wait for as many answers. So a namespace that closes
+// A node that leaves responds to pending requests. Crossroom nodes know from its goodbye that they need not wait for
+// it. Other servers count the subscribers of the request channel, then publish a request and wait for as many
+// responses. So a namespace that closes
 //
-//  1. goes on hearing requests by a filter that is not counted, and gives up the one that is;
-//  2. hears for lingerTime what those ask that had counted it before;
-//  3. answers these requests when answerDelay has passed. An asker that had not counted it
-//     has all its answers by then, and does not take this one for that of another server.
+//  1. keeps receiving requests by a filter that is not counted, and removes the one that is;
+//  2. receives for lingerTime the requests of servers that had counted it before;
+//  3. responds to these requests when answerDelay has elapsed. A server that had not counted it has all its responses by
+//     then, and does not take this one for that of another server.
 const (
 	lingerTime  = 200 * time.Millisecond
 	answerDelay = 200 * time.Millisecond
 )
 
-// drain does so, until ctx ends, and closes the subscription.
+// drain does these three steps, until ctx ends, and closes the subscription.
 func (ns *Namespace) drain(ctx context.Context) error {
 	if ns.retire(ctx) {
 		pause(ctx, lingerTime)
@@ -31,8 +31,7 @@ func (ns *Namespace) drain(ctx context.Context) error {
 	return err
 }
 
-// retire gives up what others count. It reports whether servers are there that may have
-// counted this one.
+// retire removes the filters that others count. It reports whether other servers may have counted this one.
 func (ns *Namespace) retire(ctx context.Context) bool {
 	n := ns.node
 	if n.members.Down() || !n.caps.CountsSubscribers {
@@ -55,7 +54,7 @@ func (ns *Namespace) retire(ctx context.Context) bool {
 	return err != nil || foreign > 0
 }
 
-// pause waits, until ctx ends.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

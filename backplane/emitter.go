@@ -13,20 +13,20 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Emitter sends to the members of a fleet from a process that has none: a cron job, a
-// worker, a command. It only publishes: it subscribes to nothing, is no node of the fleet
-// and gets no responses. All methods are safe for concurrent use.
+// Emitter sends to the members of a fleet from a process without members: a cron job, a worker, a command. It only
+// publishes: it subscribes to nothing, is no node of the fleet and gets no responses. All methods are safe for
+// concurrent use.
 //
-// nil from a method means that the broker has accepted the message; see Flush. Errors
-// before that are a *NameError, a *broker.PayloadError, the context's error, and the
-// broker's: broker.ErrClosed once it has been closed.
+// nil from a method means that the broker has accepted the message; see Flush. A method waits only while the broker's
+// queue is full. It returns a *NameError, a *broker.PayloadError, the context's error or the broker's error:
+// broker.ErrClosed once it has been closed.
 type Emitter struct{ out *sender }
 
-// NewEmitter makes an emitter for namespaces of Crossroom nodes that adapter.Server did not
-// open; adapter.NewEmitter is for those. The broker may serve other purposes too. It does no
-// I/O. observers are called for PublishStart and PublishEnd of broadcasts, and for
-// RequestStart and RequestEnd of the rest; their panics are ignored, as an emitter has no
-// OnError. An *OptionError says that the broker or an observer is nil.
+// NewEmitter makes an emitter for namespaces of Crossroom nodes that adapter.Server did not open; adapter.NewEmitter
+// is for those. The broker may be shared with other users. NewEmitter does no I/O, and an emitter needs no closing:
+// close its broker. observers are called for PublishStart and PublishEnd of broadcasts, and for RequestStart and
+// RequestEnd of other methods. Their panics are ignored, because an emitter has no OnError. It returns an *OptionError
+// if the broker or an observer is nil.
 func NewEmitter(b broker.Broker, observers ...observe.Observer) (*Emitter, error) {
 	s, err := newSender(b, "emitter~"+randomID(), nativeCodec{}, observers)
 	if err != nil {
@@ -35,9 +35,9 @@ func NewEmitter(b broker.Broker, observers ...observe.Observer) (*Emitter, error
 	return &Emitter{s}, nil
 }
 
-// Broadcast sends payload to the members that t selects, on every node. The caller may use
-// payload again after the call. A Target that is Local is an error that wraps
-// errors.ErrUnsupported, here and in the other methods: an emitter has no members.
+// Broadcast sends payload to the members that t selects, on every node. The caller owns payload again after the call.
+// A Target that is Local is an error that wraps errors.ErrUnsupported, here and in the other methods: an emitter has
+// no members.
 func (e *Emitter) Broadcast(ctx context.Context, namespace string, payload []byte, t Target) error {
 	if err := e.check(namespace, &t.sel); err != nil {
 		return err
@@ -47,29 +47,29 @@ func (e *Emitter) Broadcast(ctx context.Context, namespace string, payload []byt
 	})
 }
 
-// JoinAll has the nodes put the members that t selects into rooms.
+// JoinAll makes the nodes put the members that t selects into rooms.
 func (e *Emitter) JoinAll(ctx context.Context, namespace string, t Target, rooms ...string) error {
 	return e.onAll(ctx, namespace, &t.sel, &wire.Request{Op: wire.OpJoin, Targets: rooms})
 }
 
-// LeaveAll has the nodes take the members that t selects out of rooms.
+// LeaveAll makes the nodes take the members that t selects out of rooms.
 func (e *Emitter) LeaveAll(ctx context.Context, namespace string, t Target, rooms ...string) error {
 	return e.onAll(ctx, namespace, &t.sel, &wire.Request{Op: wire.OpLeave, Targets: rooms})
 }
 
-// DisconnectAll has the nodes disconnect the members that t selects, with their underlying
-// connections if closeConn.
+// DisconnectAll makes the nodes disconnect the members that t selects; with closeConn, including their underlying
+// connections.
 func (e *Emitter) DisconnectAll(ctx context.Context, namespace string, t Target, closeConn bool) error {
 	return e.onAll(ctx, namespace, &t.sel, &wire.Request{Op: wire.OpDisconnect, Close: closeConn})
 }
 
-// Event hands payload to the OnEvent of every node.
+// Event passes payload to the OnEvent of every node.
 func (e *Emitter) Event(ctx context.Context, namespace string, payload []byte) error {
 	return e.onAll(ctx, namespace, &wire.Selection{}, &wire.Request{Op: wire.OpEvent, Payload: payload})
 }
 
-// Flush waits until the broker's system has everything that was accepted before. Call it
-// before the process ends, or close the broker, which does the same.
+// Flush waits until the broker's system has all accepted messages. Call it before the process ends, or close the
+// broker, which does the same. It returns a *broker.LossError, the context's error or broker.ErrClosed.
 func (e *Emitter) Flush(ctx context.Context) error {
 	if e.out == nil {
 		return errUnmade
@@ -102,8 +102,8 @@ func (e *Emitter) check(namespace string, t *wire.Selection) error {
 	return errors.Join(checkName("namespace", namespace), checkNames("room", t.Rooms), checkNames("room", t.Except))
 }
 
-// sender encodes and publishes for those outside of a namespace. Emitters of this
-// package and of package adapter are that and little else.
+// sender encodes and publishes without a namespace. Emitters of this package and of package adapter consist of it and
+// little else.
 type sender struct {
 	broker  broker.Broker
 	codec   wire.Codec
@@ -124,7 +124,7 @@ func newSender(b broker.Broker, id string, c wire.Codec, list []observe.Observer
 	return &sender{broker: b, codec: c, id: id, limit: b.Capabilities().MaxPayload, source: monitor.SourceOf(id, b), observe: set}, nil
 }
 
-// scratch is the memory of a message that is being sent.
+// scratch is the memory of one message being sent.
 type scratch struct{ buf []byte }
 
 var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
@@ -201,7 +201,7 @@ func (s *sender) send(ctx context.Context, ns string, r *wire.Request) error {
 	return s.broker.Publish(ctx, s.codec.Protocol().Requests(ns), out)
 }
 
-// guarded calls a method of an observer and returns its context, or ctx.
+// guarded calls a method of an observer and returns its context, or ctx after a panic.
 func guarded(ctx context.Context, call func() context.Context) (out context.Context) {
 	out = ctx
 	defer func() { _ = recover() }()

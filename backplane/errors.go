@@ -10,7 +10,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Sentinels arrive wrapped; use errors.Is.
+// The errors below are wrapped by those that calls return; use errors.Is.
 var (
 	// ErrClosed: the node or namespace has been closed.
 	ErrClosed = errors.New("backplane: closed")
@@ -18,34 +18,32 @@ var (
 	ErrNamespaceExists = errors.New("namespace exists on this node")
 	// ErrMemberExists: the namespace already has a member with that id on this node.
 	ErrMemberExists = errors.New("the id is taken on this node")
-	// ErrNoSuchMember: every known node said that it does not have the member.
+	// ErrNoSuchMember: every known node responded that it does not have the member.
 	ErrNoSuchMember = errors.New("no node has it")
-	// ErrPeerLost is why a node is missing that does not listen any more, or
-	// was not heard of for Options.PeerTimeout.
+	// ErrPeerLost is the reason for a missing node that is not subscribed any more, or that sent no sign of life for
+	// Options.PeerTimeout.
 	ErrPeerLost = errors.New("node is lost")
-	// ErrPeerUnresponsive is why a node is missing that missed an earlier deadline and
-	// was not heard of since: it is asked, but not waited for, or not for long.
+	// ErrPeerUnresponsive is the reason for a missing node that missed an earlier deadline and sent no sign of life
+	// since. It gets requests, but they do not wait for it, or not for long.
 	ErrPeerUnresponsive = errors.New("node is unresponsive")
-	// ErrNoResponse is why a node is missing that did not answer in time.
+	// ErrNoResponse is the reason for a missing node that did not respond in time.
 	ErrNoResponse = errors.New("node did not respond in time")
-	// ErrNotIntroduced is why a node is missing that has not said yet which namespaces
-	// it serves. As PartialError.Err without such a node it says that there may be
-	// nodes that this one does not know: it has started, or its link is down or has
-	// returned, and the broker cannot count.
+	// ErrNotIntroduced is the reason for a missing node that has not announced its namespaces yet. As PartialError.Err
+	// without such a node it means that unknown nodes may exist: this node has started, or its link is down or was
+	// just restored, and the broker cannot count. Repeat the request.
 	ErrNotIntroduced = errors.New("node has not introduced itself")
-	// ErrDuplicateID is reported, in an *OpError, when another node with this node's id
-	// announces itself, once for each such node. Broadcasts of the two do not reach each
-	// other, and responses of one count as the other's.
+	// ErrDuplicateID is reported, in an *OpError, when another node with this node's id announces itself, once for
+	// each such node. The two do not receive each other's broadcasts, and responses of one count as the other's. Give
+	// each node an id of its own.
 	ErrDuplicateID = errors.New("another node has the same id")
-	// ErrTooLarge is why a node is missing whose response exceeds a limit: 64 MiB and 4,096
-	// messages for one node, 256 MiB for all, as the response takes in memory. What came before
-	// is in the result.
+	// ErrTooLarge is the reason for a missing node whose response exceeds a limit: 64 MiB and 4,096 messages for one
+	// node, 256 MiB for all, as the response takes in memory. The result has what came before.
 	ErrTooLarge = errors.New("response is too large")
-	// ErrBusy: a node has too many requests under way.
+	// ErrBusy: a node has too many pending requests. Repeat the request later.
 	ErrBusy = errors.New("too many requests under way")
 )
 
-// NameError says that a namespace, room or member name cannot be used.
+// NameError reports a namespace, room or member name that cannot be used.
 type NameError struct {
 	What   string // "room", "id", …
 	Name   string
@@ -56,18 +54,15 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf("backplane: %s %.100q: %s", e.What, e.Name, e.Reason)
 }
 
-// OpError says which operation on what failed, and why. Err is what errors.Is and errors.As
-// are for: a sentinel of this package, a *PartialError, or an error of the broker or the
-// context.
+// OpError reports a failed operation. Use errors.Is and errors.As on it: Err is a sentinel of this package, a
+// *PartialError, or an error of the broker or the context.
 type OpError struct {
-	// Op is an operation, as in PartialError.Op, or add, open, count, announce, or "respond
-	// to" an operation. Package adapter reports with "encode …" what the application gave
-	// it and cannot be sent; Err is then an encoding error.
+	// Op is an operation, as in PartialError.Op, or add, open, count, announce, or "respond to" an operation. Package
+	// adapter reports values of the application that cannot be sent with "encode …"; Err is then an encoding error.
 	Op string
-	// Namespace in which it failed; empty for announce.
+	// Namespace of the operation; empty for announce.
 	Namespace string
-	// Name is the id of a member, of the node that made the request, or of this node; empty
-	// for open and count.
+	// Name is the id of a member, of the node that made the request, or of this node; empty for open and count.
 	Name string
 	Err  error
 }
@@ -87,22 +82,21 @@ func (e *OpError) Error() string {
 
 func (e *OpError) Unwrap() error { return e.Err }
 
-// cause is the text of a wrapped error, without what the text around it says already.
+// cause returns the text of a wrapped error, without the prefix that the text around it has already.
 func cause(err error) string { return strings.TrimPrefix(fmt.Sprint(err), "backplane: ") }
 
-// Missing is a node, or several unannounced ones, from which an answer was
-// expected and did not come.
+// Missing is a node, or several foreign peers, whose response was expected and did not come.
 type Missing struct {
-	// Node is its id; empty for peers that do not announce themselves.
+	// Node is its id; empty for foreign peers.
 	Node string
 	// Count is 1 for a named node.
 	Count int
-	// Reason is ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrNotIntroduced, ErrBusy, ErrTooLarge or
-	// a *RefusedError, or wraps the context's or the broker's error.
+	// Reason is ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrNotIntroduced, ErrBusy, ErrTooLarge or a
+	// *RefusedError, or wraps the context's or the broker's error.
 	Reason error
 }
 
-// MarshalJSON writes the fields, with the reason's text.
+// MarshalJSON writes the fields, with the text of the reason.
 func (m Missing) MarshalJSON() ([]byte, error) {
 	reason := ""
 	if m.Reason != nil {
@@ -117,36 +111,34 @@ func (m Missing) MarshalJSON() ([]byte, error) {
 
 // Coverage says which nodes responded to a request, and which did not.
 type Coverage struct {
-	// Answered are the ids of the Crossroom nodes that answered, without this one.
+	// Answered are the ids of the Crossroom nodes that responded, without this one.
 	Answered []string
-	// Foreign is how many responses came from peers that do not announce themselves, such
-	// as Node.js servers.
+	// Foreign is the number of responses from foreign peers, such as Node.js servers.
 	Foreign int
-	// Missing did not answer.
+	// Missing are the nodes that did not respond.
 	Missing []Missing
-	// Unconfirmed is how many foreign peers were sent a request of a kind that they never
-	// respond to (Node.js servers do not confirm operations on selections of sockets).
+	// Unconfirmed is the number of foreign peers that got a request of a kind to which they never respond (Node.js
+	// servers do not confirm operations on selections of sockets).
 	Unconfirmed int
-	// Uncounted is why further foreign peers may exist that were not waited for: a
-	// *broker.InexactError. nil: every peer was counted, or none of those that may be
-	// missing responds to this kind of request.
+	// Uncounted reports that further foreign peers may exist, for which the request did not wait: a
+	// *broker.InexactError. Nil means that every peer was counted, or that no peer that may be missing responds to
+	// this kind of request.
 	Uncounted error
-	// Links says the same for each link of a server of package adapter that has several;
-	// nil otherwise. A node that responded on one link and not on another is in Answered,
-	// not in Missing.
+	// Links is the coverage of each link of a server of package adapter with several links; nil otherwise. A node that
+	// responded on one link and not on another is in Answered, not in Missing.
 	Links []LinkCoverage `json:",omitempty"`
 }
 
-// LinkCoverage is the part of a Coverage that one of several links has.
+// LinkCoverage is the coverage of one of several links.
 type LinkCoverage struct {
 	// Prefix of the link, as in adapter.LinkError.
 	Prefix string
 	Coverage
-	// Err is why the link's part is missing or incomplete; nil if it is complete.
+	// Err is the cause if the link's part is missing or incomplete; nil if it is complete.
 	Err error
 }
 
-// MarshalJSON writes the fields, with the error's text.
+// MarshalJSON writes the fields, with the text of the error.
 func (l LinkCoverage) MarshalJSON() ([]byte, error) {
 	reason := ""
 	if l.Err != nil {
@@ -159,8 +151,8 @@ func (l LinkCoverage) MarshalJSON() ([]byte, error) {
 	}{l.Prefix, l.Coverage, reason})
 }
 
-// who lists what is missing, in words.
-func (f *Coverage) who() (who []string) {
+// missingNames lists the missing nodes, in words.
+func (f *Coverage) missingNames() (who []string) {
 	on := func(m Missing) (links []string) {
 		for _, l := range f.Links {
 			if m.Node != "" && slices.ContainsFunc(l.Missing, func(o Missing) bool { return o.Node == m.Node }) {
@@ -176,62 +168,58 @@ func (f *Coverage) who() (who []string) {
 		case m.Node != "":
 			who = append(who, m.Node)
 		case len(f.Links) == 0:
-			who = append(who, fmt.Sprintf("%d unnamed", m.Count))
+			who = append(who, fmt.Sprintf("%d foreign", m.Count))
 		}
 	}
 	for _, l := range f.Links {
 		for _, m := range l.Missing {
 			if m.Node == "" {
-				who = append(who, fmt.Sprintf("%d unnamed on %s", m.Count, l.Prefix))
+				who = append(who, fmt.Sprintf("%d foreign on %s", m.Count, l.Prefix))
 			}
 		}
 	}
 	return who
 }
 
-// PartialError says that some nodes did not answer. The value returned beside it
-// holds what the others said.
+// PartialError reports that some nodes did not respond. The value returned with it holds the responses of the others.
 type PartialError struct {
-	// Op is the operation: members, rooms-of, rooms, join, leave, disconnect, custom,
-	// event or broadcast.
+	// Op is the operation: members, rooms-of, rooms, join, leave, disconnect, custom, event or broadcast.
 	Op       string
 	Coverage Coverage
-	// Err is why waiting ended: context.DeadlineExceeded, context.Canceled, the
-	// first Missing's reason, Coverage.Uncounted, or the broker's error. If the broker could not even say
-	// who is there it wraps one of these, and Coverage.Missing has the Crossroom nodes
-	// that were known, and as many others as when it was last counted.
+	// Err is the reason for the end of the wait: context.DeadlineExceeded, context.Canceled, the reason of the first
+	// Missing, Coverage.Uncounted, or the broker's error. If the broker could not count the subscribers, Err wraps one
+	// of these, and Coverage.Missing has the known peers, and as many foreign peers as at the last count.
 	Err error
 }
 
 func (e *PartialError) Error() string {
 	const most = 20
-	who := e.Coverage.who()
+	who := e.Coverage.missingNames()
 	if n := len(who) - most; n > 0 {
 		who = append(who[:most], fmt.Sprintf("%d more", n))
 	}
 	answered := len(e.Coverage.Answered) + e.Coverage.Foreign
 	if len(who) == 0 {
-		return fmt.Sprintf("backplane: %s: %d nodes answered: %s", e.Op, answered, cause(e.Err))
+		return fmt.Sprintf("backplane: %s: %d nodes responded: %s", e.Op, answered, cause(e.Err))
 	}
-	return fmt.Sprintf("backplane: %s: %d nodes answered, missing %s: %s", e.Op, answered, strings.Join(who, ", "), cause(e.Err))
+	return fmt.Sprintf("backplane: %s: %d nodes responded, missing %s: %s", e.Op, answered, strings.Join(who, ", "), cause(e.Err))
 }
 
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// RefusedError is why a node is missing that answered with an error of its own.
+// RefusedError is the reason for a missing node that responded with an error of its own.
 type RefusedError struct {
-	Text string // what it said
+	Text string // the text of that error
 }
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("backplane: node refused: %.300s", e.Text) }
 
-// DecodeError reports bytes on a channel that this node could not read. They
-// changed nothing.
+// DecodeError reports bytes on a channel that this node could not read. They changed nothing.
 type DecodeError struct {
 	Channel broker.Channel
 	Err     error
-	// More is how many further unreadable messages of the channel this report
-	// stands for: when OnError is slow, they are reported together.
+	// More is the number of further unreadable messages of the channel: when OnError is slow, they are reported
+	// together.
 	More int
 }
 
@@ -245,9 +233,8 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// InterruptedError reports that a namespace, or the control channel if Namespace
-// is empty, may have missed messages. It comes when the interruption begins; a
-// observe.Observer hears of both ends, in their places among the messages.
+// InterruptedError reports that a namespace, or the control channel if Namespace is empty, may have missed messages.
+// It is reported when the interruption begins. An observe.Observer sees both ends, in their places among the messages.
 type InterruptedError struct {
 	Namespace string
 	Err       error
@@ -262,11 +249,11 @@ func (e *InterruptedError) Error() string {
 
 func (e *InterruptedError) Unwrap() error { return e.Err }
 
-// PanicError reports that a callback panicked. The node went on with the next one.
+// PanicError reports that a callback panicked. The node continued with the next one.
 type PanicError struct {
-	// What panicked: "Deliver", "OnRequest", …
+	// What is the callback: "Deliver", "OnRequest", …
 	What string
-	// Member id, where there is one.
+	// Member is the id of the member, if there is one.
 	Member string
 	Value  any
 	Stack  []byte
@@ -279,9 +266,8 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("backplane: %s of %.100q panicked: %v", e.What, e.Member, e.Value)
 }
 
-// StalledError reports that a member's method did not return for
-// Options.StallTimeout. The node goes on without it: the member gets nothing until
-// the call returns, and what it misses is counted in Stats.Skipped.
+// StalledError reports that a member's method did not return for Options.StallTimeout. The node continues without the
+// member: it gets no message until the call returns. The missed messages are counted in Stats.Skipped.
 type StalledError struct {
 	Namespace, Member string
 }
@@ -290,23 +276,21 @@ func (e *StalledError) Error() string {
 	return fmt.Sprintf("backplane: %.100q in %.100q does not return from its callback", e.Member, e.Namespace)
 }
 
-// OptionError says that an option has a value that makes no sense.
+// OptionError reports an option with an invalid value.
 type OptionError struct {
 	Option, Reason string
 }
 
 func (e *OptionError) Error() string { return "backplane: option " + e.Option + ": " + e.Reason }
 
-// MembershipError reports that announcements of other nodes were lost or refused here.
-// After a loss this node asks all others for theirs again; a node that left without
-// being heard is found out as if it had died. A node whose announcements are refused is
-// not known, or not in all of its namespaces.
+// MembershipError reports that this node lost or refused announcements of other nodes. After a loss it requests the
+// announcements of all others again. It notices a node whose goodbye was lost like a crashed one. A node whose
+// announcements are refused is unknown, or not known in all of its namespaces.
 type MembershipError struct {
-	// Lost is how many announcements came faster than they could be taken in, since
-	// the last report.
+	// Lost is the number of announcements, since the last report, that came faster than the node could handle them.
 	Lost int
-	// Refused is how many exceeded a limit: 4,096 nodes, 65,536 namespaces of one node,
-	// 64 MiB for the names of all.
+	// Refused is the number of announcements that exceeded a limit: 4,096 nodes, 65,536 namespaces of one node, 64 MiB
+	// for the names of all.
 	Refused int
 }
 
@@ -321,8 +305,8 @@ func newPanicError(what, member string, value any, stack []byte) error {
 	return &PanicError{What: what, Member: member, Value: value, Stack: stack}
 }
 
-// merged makes one error of two: of two unreadable messages on a channel, and of two losses
-// with the same cause. nil: they are not of one kind.
+// merged combines two unreadable messages on a channel, or two losses with the same cause, into one error. It returns
+// nil for errors of different kinds.
 func merged(queued, err error) error {
 	switch q := queued.(type) {
 	case *DecodeError:

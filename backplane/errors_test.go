@@ -22,11 +22,11 @@ func TestErrorTexts(t *testing.T) {
 		err  error
 		want string
 	}{
-		{partial, "backplane: join: 1 nodes answered, missing b: node is lost"},
-		{&backplane.OpError{Op: "join", Name: "c0", Err: partial}, `backplane: join "c0": 1 nodes answered, missing b: node is lost`},
+		{partial, "backplane: join: 1 nodes responded, missing b: node is lost"},
+		{&backplane.OpError{Op: "join", Name: "c0", Err: partial}, `backplane: join "c0": 1 nodes responded, missing b: node is lost`},
 		{&backplane.OpError{Op: "join", Name: "c0", Err: backplane.ErrClosed}, `backplane: join "c0": closed`},
 		{&backplane.OpError{Op: "add", Name: "c0"}, `backplane: add "c0": <nil>`},
-		{&backplane.PartialError{Op: "rooms", Err: &backplane.OpError{Op: "count", Namespace: "/", Err: errors.New("NOPERM")}}, `backplane: rooms: 0 nodes answered: count "/": NOPERM`},
+		{&backplane.PartialError{Op: "rooms", Err: &backplane.OpError{Op: "count", Namespace: "/", Err: errors.New("NOPERM")}}, `backplane: rooms: 0 nodes responded: count "/": NOPERM`},
 		{&backplane.OpError{Op: "open", Namespace: "/", Err: backplane.ErrNamespaceExists}, `backplane: open "/": namespace exists on this node`},
 	} {
 		assert.Equal(t, c.want, c.err.Error())

@@ -10,7 +10,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// nodeEvents is what membership tells a node.
+// nodeEvents handles the events of membership for a node.
 type nodeEvents struct{ n *Node }
 
 func (e nodeEvents) Left(id string, from []membership.Namespace) {
@@ -42,7 +42,7 @@ func (e nodeEvents) Unreadable(ch broker.Channel, err error) {
 func (e nodeEvents) Foreign() { e.n.monitor.Foreign.Add(1) }
 
 func (e nodeEvents) Duplicate(since time.Time) {
-	e.n.monitor.Report(&OpError{Op: "announce", Name: e.n.id, Err: fmt.Errorf("%w, and runs since %s", ErrDuplicateID, since.Format(time.RFC3339Nano))})
+	e.n.monitor.Report(&OpError{Op: "announce", Name: e.n.id, Err: fmt.Errorf("%w, which started at %s", ErrDuplicateID, since.Format(time.RFC3339Nano))})
 }
 
 func (e nodeEvents) Overflowed() { e.n.monitor.MembershipLost.Add(1) }

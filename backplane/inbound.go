@@ -13,17 +13,17 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// arrivals handles what a namespace's inbound queue brings. It is the queue's handler.
+// arrivals is the handler of a namespace's inbound queue.
 type arrivals struct {
 	ns    *Namespace
 	queue inbound.Queue[Member]
 
-	// The rest is the worker's.
+	// The fields below belong to the worker.
 	in        wire.Broadcast  // decoded into, again and again
 	downSince time.Time       // the current interruption
-	after     func(*delivery) // what to do after the delivery
+	after     func(*delivery) // called after the delivery
 
-	// What the observer sees of a broadcast, its context, and deliverEnded.
+	// The observer's data of a broadcast, its context, and deliverEnded.
 	data       observe.Delivery
 	ctx        context.Context
 	deliverEnd func(*delivery)
@@ -37,8 +37,8 @@ func (a *arrivals) init(ns *Namespace) {
 	})
 }
 
-// Wants implements inbound.Handler. The channel is a filter that costs nothing; the empty
-// name filters nothing, as in socket.io-redis.
+// Wants implements inbound.Handler. The channel is a cheap filter. The empty name filters nothing, like in
+// socket.io-redis.
 func (a *arrivals) Wants(ch broker.Channel) bool {
 	ns := a.ns
 	return ch.Kind() != broker.KindRoom || ch.Name() == "" || ns.extra.OnBroadcast != nil ||
@@ -61,7 +61,7 @@ func (a *arrivals) count(size int) {
 
 // Message implements inbound.Handler.
 func (a *arrivals) Message(ch broker.Channel, payload []byte, d *delivery) (deliver bool) {
-	// All other callbacks are guarded where they are called.
+	// All other callbacks recover where they are called.
 	defer a.ns.recovered("OnBroadcast")
 	a.count(len(payload))
 	switch ch.Kind() {
@@ -75,7 +75,7 @@ func (a *arrivals) Message(ch broker.Channel, payload []byte, d *delivery) (deli
 	return false
 }
 
-// recovered is deferred around a callback; it reports its panic.
+// recovered is deferred around a callback. It reports a panic.
 func (ns *Namespace) recovered(what string) {
 	if v := recover(); v != nil {
 		ns.node.monitor.Panicked(what, "", v)
@@ -110,7 +110,7 @@ func (a *arrivals) onLink(err error) {
 	}
 }
 
-// drop counts a message that ends here.
+// drop counts a message that is dropped.
 func (a *arrivals) drop(ch broker.Channel, reason observe.DropReason, err error) {
 	n := a.ns.node
 	switch reason {
@@ -131,8 +131,7 @@ func (a *arrivals) drop(ch broker.Channel, reason observe.DropReason, err error)
 	}
 }
 
-// dropped is apart from drop, which is on the way of every message for other nodes'
-// rooms and should stay small.
+// dropped is separate from drop, which runs for every message for other nodes' rooms and should stay small.
 func (a *arrivals) dropped(do observe.Observer, ch broker.Channel, reason observe.DropReason) {
 	a.ns.node.monitor.Observed("Dropped", func() { do.Dropped(a.ns.name, ch, reason) })
 }
@@ -144,7 +143,7 @@ func reasonOf(err error) observe.DropReason {
 	return observe.DropUndecodable
 }
 
-// Memory for more room names than this is given back after use.
+// Memory for more room names than this is released after use.
 const keepRooms = 1 << 10
 
 // broadcast handles another node's broadcast.
@@ -189,7 +188,7 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 	return true
 }
 
-// response takes in another node's answer.
+// response handles another node's response.
 func (a *arrivals) response(ch broker.Channel, payload []byte) {
 	ns := a.ns
 	var r wire.Response
@@ -202,7 +201,7 @@ func (a *arrivals) response(ch broker.Channel, payload []byte) {
 		return
 	}
 	ns.node.members.Heard(r.Node)
-	// On the shared channel most answers are to other nodes' questions.
+	// On the shared channel most responses are for other nodes' requests.
 	if !ns.requests.Own(r.RequestID) {
 		a.drop(ch, observe.DropForeign, nil)
 		return
@@ -215,7 +214,7 @@ func (a *arrivals) response(ch broker.Channel, payload []byte) {
 	}
 }
 
-var errLacking = errors.New("response without what was asked for")
+var errLacking = errors.New("response lacks the requested data")
 
 // Delivered implements inbound.Handler.
 func (a *arrivals) Delivered(d *delivery) {
@@ -237,14 +236,14 @@ func (a *arrivals) Panicked(ctx context.Context, method, member string, value an
 	a.ns.node.monitor.PanickedIn(ctx, method, member, value)
 }
 
-// stalled counts and reports a member that was left behind.
+// stalled counts and reports a stalled member.
 func (ns *Namespace) stalled(member string) {
 	ns.node.monitor.Stalls.Add(1)
 	ns.node.monitor.Report(&StalledError{Namespace: ns.name, Member: member})
 }
 
-// deliverStart tells the observer of the broadcast in a.in, whose members are selected,
-// and has it told of the end.
+// deliverStart notifies the observer of the broadcast in a.in, whose members are selected, and arranges the
+// notification of its end.
 func (a *arrivals) deliverStart(do observe.Observer, ch broker.Channel, size int, d *delivery) {
 	n, b := a.ns.node, &a.in
 	a.data = observe.Delivery{
@@ -256,8 +255,8 @@ func (a *arrivals) deliverStart(do observe.Observer, ch broker.Channel, size int
 	d.Context, a.after = a.ctx, a.deliverEnd
 }
 
-// deliverEnded closes the books of deliverStart. It is a.deliverEnd: bound once, so
-// that it takes no allocation for each message.
+// deliverEnded ends what deliverStart began. It is a.deliverEnd, which is bound once to avoid an allocation for each
+// message.
 func (a *arrivals) deliverEnded(d *delivery) {
 	n, data := a.ns.node, &a.data
 	data.Delivered, data.Skipped, data.Panicked = d.Delivered(), d.Skipped(), d.Panicked()
@@ -269,7 +268,7 @@ func (a *arrivals) deliverEnded(d *delivery) {
 	*data = observe.Delivery{}
 }
 
-// broadcastEnd tells the application that another node's broadcast has been delivered.
+// broadcastEnd notifies the application that another node's broadcast has been delivered.
 func (ns *Namespace) broadcastEnd() {
 	defer ns.recovered("OnBroadcastEnd")
 	if ns.extra.OnBroadcastEnd != nil {

@@ -5,36 +5,31 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Member is one local socket, or whatever else takes messages. Its methods are
-// called from the node's goroutines and from those of Broadcast's callers, also at
-// the same time; they must not block. What happens if one does is in the package
-// documentation, section "Callbacks".
+// Member is a local socket, or another recipient of messages. The node's goroutines and callers of Broadcast call its
+// methods, also at the same time; they must not block. Section "Callbacks" of the package documentation describes what
+// happens if one does.
 //
 // A Member that embeds an Entry costs less memory and time.
 type Member interface {
-	// ID is unique in the fleet's namespace and never changes: valid UTF-8, one
-	// to broker.MaxNameLen bytes. The member is always in a room of that name.
+	// ID is unique in the namespace across the fleet and never changes: valid UTF-8, one to broker.MaxNameLen bytes.
+	// The member is always in the room of that name.
 	ID() string
-	// Deliver takes one message, and pushes it into the connection's outgoing.Queue if
-	// it goes to a client. m and everything in it is shared with other members:
-	// read-only, but it may be kept.
+	// Deliver receives one message, and pushes it into the connection's outgoing.Queue if it goes to a client. m and
+	// everything in it is shared with other members: read-only, but it may be kept.
 	Deliver(m *Message)
-	// Disconnect asks the member to end, with its underlying connection if close.
-	// Call Namespace.Remove when it has, from inside this call if you like: the core
-	// does not remove it by itself.
+	// Disconnect makes the member end; with close, including its underlying connection. The core does not remove the
+	// member: call Namespace.Remove, also within this call.
 	Disconnect(close bool)
 }
 
-// AckMember is a Member that can acknowledge messages. Those that are not
-// AckMembers get broadcasts with acknowledgement through Deliver and are not
-// counted.
+// AckMember is a Member that can acknowledge messages. Other members get broadcasts with acknowledgement through
+// Deliver and are not counted.
 type AckMember interface {
 	Member
-	// DeliverAck takes one message and calls ack at most once, from any goroutine
-	// and whenever it likes, with the answer in the codec's encoding, nil for an
-	// answer without a value. Further calls do nothing. ack does not keep payload. It
-	// waits while the broker's queue is full, RequestsTimeout at most; if it is called
-	// before DeliverAck has returned, that is a part of that call.
+	// DeliverAck receives one message and calls ack at most once, from any goroutine and at any time. payload is the
+	// acknowledgement in the codec's encoding; nil means one without a value. Further calls do nothing. ack does not
+	// keep payload. It waits while the broker's queue is full, for RequestsTimeout at most. If ack is called before
+	// DeliverAck has returned, that wait is a part of DeliverAck.
 	DeliverAck(m *Message, ack func(payload []byte))
 }
 
@@ -56,35 +51,34 @@ type Describer interface {
 	Describe() []byte
 }
 
-// Message is one broadcast as members see it, made once and shared by all of them.
+// Message is one broadcast as members receive it, made once and shared by all of them.
 type Message struct {
-	// Namespace it was sent in.
+	// Namespace of the broadcast.
 	Namespace string
-	// Origin is the sending node's id; empty for this node's own.
+	// Origin is the sending node's id; empty for a broadcast of this node.
 	Origin string
-	// Seq counts the origin's broadcasts in the namespace, zero if unknown.
+	// Seq counts the origin's broadcasts in the namespace; zero if unknown.
 	Seq uint64
-	// Volatile: a member that is not ready to take it may drop it.
+	// Volatile means that a member that is not ready may drop the message.
 	Volatile bool
-	// NoCompress: compressing it is not worth while.
+	// NoCompress means that compressing the payload is not worthwhile.
 	NoCompress bool
-	// Header came with it; nil if there was none.
+	// Header of the message; nil if it has none.
 	Header map[string]string
 	// Payload is the application's bytes.
 	Payload []byte
-	// Value is whatever NamespaceOptions.Prepare stored here.
+	// Value is what NamespaceOptions.Prepare stored here.
 	Value any
 }
 
-// Target selects members of the whole fleet and says how a broadcast travels. It is a
-// value: methods return changed copies, so that one may be kept, shared between goroutines
-// and built upon. The zero Target is All().
+// Target selects members of the whole fleet and sets how a broadcast travels. It is a value: methods return changed
+// copies, so a Target may be kept, shared between goroutines and extended. The zero Target is All().
 type Target struct{ sel wire.Selection }
 
 // All selects every member.
 func All() Target { return Target{} }
 
-// To selects the members of any of the rooms; every member if there are none.
+// To selects the members in any of the rooms; without rooms every member.
 func To(rooms ...string) Target { return Target{}.To(rooms...) }
 
 // To adds rooms.
@@ -93,22 +87,22 @@ func (t Target) To(rooms ...string) Target {
 	return t
 }
 
-// Except leaves out the members of any of the rooms, which may be member ids.
+// Except excludes the members in any of the rooms, which may be member ids.
 func (t Target) Except(rooms ...string) Target {
 	t.sel = t.sel.Not(rooms...)
 	return t
 }
 
-// Local selects members of this node only: nothing is published.
+// Local selects only members of this node: nothing is published.
 func (t Target) Local() Target { t.sel.LocalOnly = true; return t }
 
-// Remote selects members of other nodes only.
+// Remote selects only members of other nodes.
 func (t Target) Remote() Target { t.sel.RemoteOnly = true; return t }
 
 // Volatile lets members that are not ready drop the broadcast.
 func (t Target) Volatile() Target { t.sel.Flags |= wire.Volatile; return t }
 
-// Compress says whether compressing the payload is worth while; it is by default.
+// Compress sets whether compressing the payload is worthwhile. The default is true.
 func (t Target) Compress(on bool) Target {
 	t.sel.Flags &^= wire.NoCompress
 	if !on {
@@ -117,16 +111,16 @@ func (t Target) Compress(on bool) Target {
 	return t
 }
 
-// Header has h travel beside a broadcast or a request, such as trace context: at most
-// MaxHeader bytes of names and values. It is not changed and not kept.
+// Header sets data that travels with a broadcast or a request, such as trace context: at most MaxHeader bytes of names
+// and values. The map is not changed; it must not be changed while a call uses the Target.
 func (t Target) Header(h map[string]string) Target { t.sel.Header = h; return t }
 
-// MaxHeader is how much of a header a receiver takes in: bytes of all names and values
-// together. Some wires refuse to send more.
+// MaxHeader limits the part of a header that a receiver reads: the sum of the bytes of all names and values. Some
+// wires refuse to send more.
 const MaxHeader = wire.MaxHeader
 
-// checkNames refuses, with a *NameError, names that no codec and no broker could carry.
-// what they name stands in the error.
+// checkNames refuses, with a *NameError, names that no codec and no broker can carry. what is the kind of name for the
+// error.
 func checkNames(what string, names []string) error {
 	for _, n := range names {
 		if err := checkName(what, n); err != nil {
@@ -152,7 +146,7 @@ func checkID(m Member) (string, error) {
 	case id == "":
 		return "", &NameError{What: "id", Reason: "empty"}
 	case rooms.LacksEntry(m):
-		return "", &NameError{What: "member", Name: id, Reason: "embeds an Entry by a pointer that is nil"}
+		return "", &NameError{What: "member", Name: id, Reason: "embeds a nil *Entry"}
 	}
 	return id, checkName("id", id)
 }

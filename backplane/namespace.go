@@ -13,8 +13,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Namespace is a node's part of one namespace: its own members, and the way to
-// everybody else's. All methods are safe for concurrent use.
+// Namespace is a node's part of one namespace: its local members, and the methods that reach all others. All methods
+// are safe for concurrent use.
 type Namespace struct {
 	node     *Node
 	name     string
@@ -22,7 +22,7 @@ type Namespace struct {
 	protocol broker.Protocol
 	rooms    *rooms.Registry[Member]
 	opts     NamespaceOptions
-	extra    wire.Options // what package adapter set
+	extra    wire.Options // options of package adapter
 
 	seq      atomic.Uint64
 	_        [64]byte // senders and receivers do not share a cache line
@@ -31,7 +31,7 @@ type Namespace struct {
 	workers  sync.WaitGroup // inbound workers and requests being served
 	desk     *serve.Desk[Member]
 	ctx      context.Context
-	cancel   context.CancelFunc // when closed
+	cancel   context.CancelFunc // called by Close
 	closing  atomic.Bool
 	requests *request.Table
 }
@@ -81,7 +81,7 @@ func (ns *Namespace) start(ctx context.Context) error {
 	return nil
 }
 
-// stop undoes what start began, but for the subscription.
+// stop undoes start, except for the subscription.
 func (ns *Namespace) stop() {
 	ns.closing.Store(true)
 	ns.cancel()
@@ -97,13 +97,12 @@ func (ns *Namespace) abandon() {
 	ns.stop()
 }
 
-// notServed is the error that reports why a request is not carried out, or not answered in
-// full.
+// notServed returns the error that reports why a request is not carried out, or its response is incomplete.
 func (ns *Namespace) notServed(r *wire.Request, err error) error {
 	return &OpError{Op: "respond to " + r.Op.String(), Namespace: ns.name, Name: r.Origin, Err: err}
 }
 
-// key is what membership knows the namespace by.
+// key is the namespace's key in membership.
 func (ns *Namespace) key() membership.Namespace {
 	return membership.Namespace{Protocol: ns.protocol, Name: ns.name}
 }
@@ -123,17 +122,16 @@ func (ns *Namespace) Member(id string) (Member, bool) { return ns.rooms.Member(i
 // Len returns the number of members of this node.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
 
-// LocalRooms returns the rooms that have members on this node, those named by members'
-// ids among them, in no order. AllRooms asks the fleet.
+// LocalRooms returns the rooms that have local members, including those named by members' ids, in no order. The caller
+// owns the slice. AllRooms queries the fleet.
 func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
 
-// LocalRoomsOf returns the rooms of a member of this node, its own id's first, and false
-// if this node has no such member. RoomsOf asks the fleet.
+// LocalRoomsOf returns the rooms of a local member, its own id's first, and false if this node does not have the
+// member. The caller owns the slice. RoomsOf queries the fleet.
 func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.RoomsOf(id) }
 
-// Close leaves the namespace: the members stay in Rooms but hear nothing more, open
-// questions end with ErrClosed. It waits for callbacks under way until ctx ends and
-// then returns its error. Idempotent.
+// Close leaves the namespace. The members stay registered but receive nothing more, and pending requests end with
+// ErrClosed. Close waits for running callbacks until ctx ends and then returns the context's error. It is idempotent.
 func (ns *Namespace) Close(ctx context.Context) error {
 	ns.node.forget(ns, true)
 	return ns.shut(ctx)
@@ -154,7 +152,7 @@ func (ns *Namespace) shut(ctx context.Context) error {
 	return err
 }
 
-// shutAll closes namespaces at the same time.
+// shutAll closes namespaces concurrently.
 func shutAll(ctx context.Context, all []*Namespace) []error {
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
@@ -176,10 +174,10 @@ func (ns *Namespace) ready(ctx context.Context) error {
 	return nil
 }
 
-// Add registers a member of this node, in no room but that of its id. Errors: a
-// *NameError for a nil member, one whose embedded *Entry is nil, and an empty or unusable
-// id, an *OpError with ErrMemberExists if the id is taken here, ErrClosed, the
-// context's error. Whether another node has the same id is not checked.
+// Add registers a local member, in no room except that of its id. It does no I/O. It returns a *NameError for a nil
+// member, for one whose embedded *Entry is nil, and for an empty or unusable id; an *OpError with ErrMemberExists if
+// the id is taken on this node; ErrClosed; or the context's error. It does not check whether another node has the same
+// id.
 func (ns *Namespace) Add(ctx context.Context, m Member) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -194,6 +192,6 @@ func (ns *Namespace) Add(ctx context.Context, m Member) error {
 	return nil
 }
 
-// Remove forgets a member of this node and reports whether there was one. A message
-// that is being delivered at this moment may still reach it.
+// Remove removes a local member and reports whether it existed. A message that is being delivered at this moment may
+// still reach it.
 func (ns *Namespace) Remove(id string) bool { return ns.rooms.Remove(id) }

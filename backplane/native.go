@@ -18,14 +18,13 @@ import (
 //	response   [1, id, node, bits, count, rooms, members, payload, error, header]
 //	member     [id, rooms, data]
 //
-// The first element is the version of the layout. Later versions add elements at
-// the end, which this one skips, and operations, which it ignores. Empty lists and
-// headers are nil. timeout is in milliseconds.
+// The first element is the version of the layout. Later versions add elements at the end, which this version skips,
+// and operations, which it ignores. Empty lists and headers are nil. timeout is in milliseconds.
 type nativeCodec struct{}
 
 const nativeVersion = 1
 
-var errNative = errors.New("not a native frame")
+var errNative = errors.New("not a message of the native protocol")
 
 // Bits of a request.
 const (
@@ -229,8 +228,7 @@ func appendHeader(dst []byte, h wire.Header) []byte {
 	return dst
 }
 
-// nativeReader reads one field after the other and remembers the first error, after
-// which the rest is left alone.
+// nativeReader reads one field after the other. After an error it keeps that error and reads no further.
 type nativeReader struct {
 	msgpack.Reader
 	err error
@@ -284,7 +282,7 @@ func (r *nativeReader) small() uint8 {
 	return uint8(min(v, 255))
 }
 
-// bits reads a set of flags; those that this version does not know are dropped.
+// bits reads a set of flags. Flags that this version does not know are dropped.
 func (r *nativeReader) bits() uint8 {
 	var v uint64
 	r.uint(&v)
@@ -301,7 +299,7 @@ func (r *nativeReader) list() int {
 }
 
 func (r *nativeReader) strings(to *[]string) {
-	n := r.list() // no more than there are bytes left
+	n := r.list() // no more than the bytes left
 	*to = slices.Grow((*to)[:0], n)
 	for ; n > 0 && r.err == nil; n-- {
 		var s string
@@ -333,9 +331,8 @@ func (r *nativeReader) members(to *[]wire.MemberInfo) {
 	}
 }
 
-// header reads a header, which is never a reason to lose the message it travels with:
-// entries beyond MaxHeader, those that are not text, and those whose name is there
-// already are left out, and counted.
+// header reads a header. A defect of the header never loses the message: entries beyond MaxHeader, entries that are
+// not text, and duplicates are dropped and counted.
 func (r *nativeReader) header(to *wire.Header) (dropped int) {
 	*to = nil
 	if r.err != nil || r.TryNil() {
@@ -368,7 +365,7 @@ func (r *nativeReader) header(to *wire.Header) (dropped int) {
 	return dropped
 }
 
-// text reads a string, or skips what is none.
+// text reads a string, or skips a value of another type.
 func (r *nativeReader) text() (s string, ok bool) {
 	if r.err != nil {
 		return "", false

@@ -15,28 +15,28 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Node is one server's membership of a fleet: its namespaces, and what it knows of
-// the other nodes. All methods are safe for concurrent use.
+// Node is one server of a fleet: its namespaces, and its knowledge of the other nodes. All methods are safe for
+// concurrent use.
 type Node struct {
 	id       string
 	since    time.Time
 	broker   broker.Broker
-	limit    int // largest payload, 0 none
+	limit    int // largest payload; 0: no limit
 	caps     broker.Capabilities
 	opts     Options
 	monitor  monitor.Monitor
 	members  *membership.Membership
 	stopLoss func()
 
-	// startMu guards starting and closing, and is held while they talk to the
-	// broker; mu guards the fields below it and is not.
+	// startMu guards starting and closing, and is held during calls of the broker. mu guards the fields below it and
+	// is not.
 	startMu chan struct{}
 	started bool
 	workers sync.WaitGroup
 	stop    chan struct{}
 
-	// life ends when Close begins. Then nothing is announced any more but the goodbye, and
-	// starting a namespace is given up.
+	// life ends when Close begins. After that the node announces nothing but its goodbye, and a namespace being
+	// started is given up.
 	life context.Context
 	die  context.CancelFunc
 
@@ -44,11 +44,11 @@ type Node struct {
 	closed     bool
 	namespaces map[membership.Namespace]*Namespace
 
-	large chan struct{} // held while a large answer is made
+	large chan struct{} // held while a large response is made
 }
 
-// New makes a node on a broker that no other node uses. It does no I/O. The broker
-// stays the caller's: close it after the node.
+// New makes a node on a broker that no other node uses. It does no I/O. It copies opts; nil means all defaults. The
+// caller closes the broker, after the node. It returns an *OptionError.
 func New(b broker.Broker, opts *Options) (*Node, error) {
 	if b == nil {
 		return nil, &OptionError{Option: "broker", Reason: "nil"}
@@ -101,15 +101,15 @@ func (n *Node) Broker() broker.Broker { return n.broker }
 // Stats returns what the node has counted since New.
 func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 
-// Namespace joins the fleet in a namespace. On return it is live: whatever another
-// node sends from now on reaches it. ctx limits only the call. An error leaves
-// nothing behind: ErrNamespaceExists if this node has the namespace in the codec's
-// protocol already, ErrClosed, *broker.NameError, *broker.PayloadError if its announcement
-// is too large for the broker, the context's or the broker's.
+// Namespace joins the fleet in a namespace. When it returns nil, the namespace is live: every later message of another
+// node reaches it. ctx limits only the call. An error leaves nothing behind. It is ErrNamespaceExists if this node
+// already has the namespace in the same protocol, ErrClosed, a *broker.NameError, a *broker.PayloadError if the
+// announcement is too large for the broker, the context's error or the broker's. While the broker is down the call
+// waits for it.
 //
-// On a broker that cannot count, or must not, the call also waits until this node and the others
-// know each other: at most 250 ms or a quarter of Options.RequestsTimeout, which the
-// first node of a fleet waits in full.
+// On a broker that cannot count, or may not, the call also waits until this node and the others know each other: at
+// most 250 ms, or a quarter of Options.RequestsTimeout if that is shorter. The first node of a fleet waits for this
+// whole time.
 func (n *Node) Namespace(ctx context.Context, name string, opts *NamespaceOptions) (*Namespace, error) {
 	return n.namespace(ctx, name, opts, nil)
 }
@@ -123,8 +123,8 @@ func (n *Node) namespace(ctx context.Context, name string, opts *NamespaceOption
 	return ns, nil
 }
 
-// open is Namespace, except that it does not wait for other nodes. It returns the first
-// revision of the list that has the namespace.
+// open is Namespace, except that it does not wait for other nodes. It returns the first revision of the list that has
+// the namespace.
 func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, extra *wire.Options) (*Namespace, uint64, error) {
 	if err := n.lock(ctx); err != nil {
 		return nil, 0, err
@@ -169,7 +169,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	return ns, revision, nil
 }
 
-// start begins what a node does by itself, with its first namespace.
+// start starts the node's goroutines, with its first namespace.
 func (n *Node) start(ctx context.Context) error {
 	if n.started {
 		return nil
@@ -186,10 +186,9 @@ func (n *Node) start(ctx context.Context) error {
 	return nil
 }
 
-// Close says goodbye to the fleet, ends the namespaces and waits for everything the
-// node has running. When ctx ends first it goes on without waiting and returns the
-// context's error; a callback that never returns stays behind. Idempotent; a second
-// call waits for the first.
+// Close sends a goodbye to the fleet, closes the namespaces and waits for the node's goroutines and callbacks. When
+// ctx ends first, Close continues without waiting and returns the context's error; a callback that never returns stays
+// behind. The broker stays open: close it next. Close is idempotent; a second call waits for the first.
 func (n *Node) Close(ctx context.Context) error {
 	n.mu.Lock()
 	again := n.closed
@@ -203,8 +202,8 @@ func (n *Node) Close(ctx context.Context) error {
 		n.unlock()
 		return nil
 	}
-	// Also with an ended context, or nothing could be closed at once: whoever
-	// starts a namespace now gives up.
+	// Lock it also with an ended context, because otherwise nothing could be closed at once. A namespace being started
+	// gives up now.
 	n.startMu <- struct{}{}
 	defer n.unlock()
 	if !n.started {
@@ -222,7 +221,7 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	n.monitor.Close()
 	errs = append(errs, wait(ctx, &n.workers))
-	// What the broker lost, or that it is closed already, is not this node's failure.
+	// The broker's losses, or that it is closed already, are not errors of this node.
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) })
 	if len(errs) > 0 {
 		return errs[0]
@@ -242,8 +241,8 @@ func (n *Node) Namespaces() []string {
 	return names
 }
 
-// forget takes a closed namespace off the list, if it is there. now: other nodes are told at
-// once, not by the goodbye.
+// forget removes a closed namespace from the list. If now is set, other nodes are notified at once, not by the
+// goodbye.
 func (n *Node) forget(ns *Namespace, now bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -263,7 +262,7 @@ func (n *Node) live() []*Namespace {
 	return all
 }
 
-// lock is a mutex whose wait obeys a context.
+// lock is a mutex whose wait ends with a context.
 func (n *Node) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -281,7 +280,7 @@ func (n *Node) unlock() { <-n.startMu }
 // wait waits for wg until ctx ends.
 func wait(ctx context.Context, wg *sync.WaitGroup) error {
 	done := make(chan struct{})
-	go func() { // ends with the last of wg
+	go func() { // ends with the last user of wg
 		wg.Wait()
 		close(done)
 	}()

@@ -9,18 +9,18 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Every method in this file sends a request to the whole fleet. The package
-// documentation has what they have in common, in section "Requests".
+// Every method in this file sends a request to the whole fleet. Section "Requests" of the package documentation
+// describes their common contract.
 
 // MemberInfo describes a member of some node.
 type MemberInfo struct {
 	ID string
-	// Node that has the member; empty if the node did not say its id.
+	// Node that has the member; empty if the node did not send its id.
 	Node string
-	// Rooms it is in, its own id's among them, in no order. Nil unless asked for.
+	// Rooms of the member, including that of its own id, in no order. Nil unless requested.
 	Rooms []string
-	// Data is what the member says of itself, in the codec's encoding. Nil unless
-	// asked for, or if the member says nothing.
+	// Data is the result of the member's Describe, in the codec's encoding. Nil unless requested, or if the member has
+	// none. Read-only.
 	Data []byte
 }
 
@@ -36,43 +36,43 @@ type RoomList struct {
 	Coverage
 }
 
-// Changed says how many members an operation was carried out on, as far as nodes
-// say so: Coverage.Unconfirmed peers do not.
+// Changed has the number of members that an operation changed, on the nodes that reported it: the peers in
+// Coverage.Unconfirmed do not.
 type Changed struct {
 	Count int
 	Coverage
 }
 
-// Reply is one node's answer to a request of the application.
+// Reply is one node's response to a request of the application.
 type Reply struct {
-	// Node is empty for a peer that does not announce itself.
+	// Node is empty for a foreign peer.
 	Node string
-	// Payload is nil if the answer has no value. It is a part of the message that the
-	// broker delivered: read-only. It may be kept, which keeps the whole message.
+	// Payload is nil if the response has no value. It is a part of the message that the broker delivered: read-only.
+	// It may be kept, which keeps the whole message in memory.
 	Payload []byte
-	// Err is the other application's error; empty if there is none.
+	// Err is the text of the other application's error; empty if there is none.
 	Err string
 }
 
-// Replies are the answers to a request, in the order in which they came.
+// Replies are the responses to a request, in the order of their arrival.
 type Replies struct {
 	List []Reply
 	Coverage
 }
 
-// inquire asks everybody, with the usual deadline.
-func (ns *Namespace) inquire(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
+// query sends a request to all nodes, with the usual deadline.
+func (ns *Namespace) query(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
-	return ns.question(ctx, req, take)
+	return ns.requestAll(ctx, req, take)
 }
 
-// Members lists the ids of the members that t selects, and on which node each is.
+// Members lists the ids of the members that t selects, with the node of each.
 func (ns *Namespace) Members(ctx context.Context, t Target) (*Members, error) {
 	return ns.members(ctx, t, false)
 }
 
-// MembersDetail is Members with each member's rooms, and what it says of itself.
+// MembersDetail is Members with each member's rooms and data.
 func (ns *Namespace) MembersDetail(ctx context.Context, t Target) (*Members, error) {
 	return ns.members(ctx, t, true)
 }
@@ -91,7 +91,7 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 	}
 	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
 	var err error
-	m.Coverage, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
+	m.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
 		for i := range r.Members {
 			r.Members[i].Node = r.Node
 		}
@@ -108,7 +108,7 @@ func (m *Members) add(infos []wire.MemberInfo) {
 	}
 }
 
-// AllRooms lists all rooms that have members, those named by members' ids among them.
+// AllRooms lists all rooms that have members, including those named by members' ids.
 func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	if err := ns.ready(ctx); err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	}
 	var l RoomList
 	var err error
-	l.Coverage, err = ns.inquire(ctx, &wire.Request{Op: wire.OpRooms, Origin: ns.node.id, Native: true}, func(r *wire.Response) bool {
+	l.Coverage, err = ns.query(ctx, &wire.Request{Op: wire.OpRooms, Origin: ns.node.id, Native: true}, func(r *wire.Response) bool {
 		for _, name := range r.Rooms {
 			set[name] = struct{}{}
 		}
@@ -133,9 +133,9 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	return &l, err
 }
 
-// RoomsOf returns the rooms of one member, wherever it is. An *OpError with
-// ErrNoSuchMember comes as soon as every known node has said no; an *OpError with
-// a *PartialError if one did not answer that might have the member.
+// RoomsOf returns the rooms of one member, on any node. It returns an *OpError with ErrNoSuchMember as soon as every
+// known node has responded that it does not have the member, and an *OpError with a *PartialError if a node did not
+// respond that might have it.
 func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	if err := ns.ready(ctx); err != nil {
 		return nil, err
@@ -145,8 +145,7 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	}
 	var rooms []string
 	err := ns.onMember(ctx, &wire.Request{Op: wire.OpRoomsOf, Member: id}, func(r *wire.Response) bool {
-		// A wire without this question asks for the members of the room of that
-		// name, which others may have joined.
+		// A wire without this request lists the members of the room of that name, which others may have joined.
 		for _, m := range r.Members {
 			if m.ID == id {
 				rooms = m.Rooms
@@ -159,8 +158,8 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	return rooms, err
 }
 
-// Join puts a member into rooms, wherever it is. The result is as of RoomsOf; nil
-// means done. Without rooms that is so at once, and nobody is asked for the member.
+// Join puts a member into rooms, on any node. nil means done; errors are those of RoomsOf. Without rooms it returns at
+// once, without looking for the member.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -174,7 +173,7 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	return ns.onTargets(ctx, &wire.Request{Op: wire.OpJoin, Member: id}, rooms)
 }
 
-// Leave takes a member out of rooms, wherever it is, like Join.
+// Leave takes a member out of rooms, on any node, like Join.
 func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -188,8 +187,7 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 	return ns.onTargets(ctx, &wire.Request{Op: wire.OpLeave, Member: id}, rooms)
 }
 
-// Disconnect disconnects a member, wherever it is, like Join: nil means that its
-// Disconnect method was called.
+// Disconnect disconnects a member, on any node, like Join: nil means that its Disconnect method was called.
 func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -205,7 +203,7 @@ func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) erro
 
 func found(r *wire.Response) bool { return !r.NotFound }
 
-// onTargets sends one request for each room: wires carry no more. They have one deadline.
+// onTargets sends one request for each room, because wires carry no more. They have one deadline.
 func (ns *Namespace) onTargets(ctx context.Context, req *wire.Request, rooms []string) error {
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
@@ -219,12 +217,12 @@ func (ns *Namespace) onTargets(ctx context.Context, req *wire.Request, rooms []s
 	return nil
 }
 
-// onMember carries out an operation on one member of another node. take says
-// whether an answer is the owner's.
+// onMember carries out an operation on one member of another node. take reports whether a response is that of the
+// member's node.
 //
-// Crossroom nodes that do not have the member say so. If there are others, which
-// stay silent then, they are first asked whether they have it: so that "no such
-// member" takes no deadline, and nothing is sent that only the owner understands.
+// Crossroom nodes without the member respond that they do not have it. Foreign peers do not respond in that case. If
+// there are foreign peers, onMember first asks all peers for the member. So "no such member" does not take until the
+// deadline, and no node gets a request that only the member's node understands.
 func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) error {
 	if err := checkName("id", req.Member); err != nil {
 		return err
@@ -256,13 +254,12 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 		if owner == "" {
 			exp.Answers = 1
 		} else {
-			// It may have announced itself only while it was asked: its response is the one
-			// to wait for.
+			// The node may have announced itself during the request: its response is the one to wait for.
 			snap.Add(owner)
 		}
 	}
 	done := false
-	fleet, err := ns.ask(ctx, req, snap, exp, func(r *wire.Response) bool {
+	fleet, err := ns.collect(ctx, req, snap, exp, func(r *wire.Response) bool {
 		done = take(r)
 		return done
 	})
@@ -278,8 +275,8 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 	return fail(err)
 }
 
-// nobodyHas is the error if no node that answered has a member. Those that never answer
-// such a request may have it.
+// nobodyHas returns the error if no responding node has a member. Peers that never respond to such a request may have
+// it.
 func nobodyHas(op wire.Op, f Coverage) error {
 	if f.Unconfirmed > 0 {
 		return &PartialError{Op: op.String(), Coverage: f, Err: errNeverAnswers}
@@ -287,13 +284,12 @@ func nobodyHas(op wire.Op, f Coverage) error {
 	return ErrNoSuchMember
 }
 
-var errNeverAnswers = fmt.Errorf("some nodes never answer this: %w", errors.ErrUnsupported)
+var errNeverAnswers = fmt.Errorf("some nodes never respond to this request: %w", errors.ErrUnsupported)
 
-// locate asks everybody for a member. owner is empty if it is a peer that does not
-// announce itself.
+// locate queries all nodes for a member. owner is empty if it is a foreign peer.
 func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has bool, f Coverage, err error) {
 	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: []string{id}, Native: true}
-	f, err = ns.question(ctx, req, func(r *wire.Response) bool {
+	f, err = ns.requestAll(ctx, req, func(r *wire.Response) bool {
 		for _, m := range r.Members {
 			if m.ID == id {
 				owner, has = r.Node, true
@@ -355,7 +351,7 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	req.Rooms, req.Except, req.Header = t.Rooms, t.Except, t.Header
 	var out Changed
 	if !t.LocalOnly {
-		// Refused before anything is done.
+		// Refused before any effect.
 		if err := ns.requests.Sendable(req); err != nil {
 			return nil, err
 		}
@@ -367,33 +363,31 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 		return &out, nil
 	}
 	var err error
-	out.Coverage, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
+	out.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
 		out.Count += max(r.Count, 0)
 		return false
 	})
 	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial && !t.RemoteOnly {
-		err = ns.partial(ctx, req.Op, out.Coverage, err) // it was done here
+		err = ns.partial(ctx, req.Op, out.Coverage, err) // it was done on this node
 	}
 	return &out, err
 }
 
-// Request hands payload to the OnRequest of every other node.
+// Request passes payload to the OnRequest of every other node, and collects their results.
 func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Replies, error) {
 	return ns.replies(ctx, &wire.Request{Op: wire.OpCustom, Payload: payload})
 }
 
-// Event hands payload to the OnEvent of every other node and wants no answer. nil
-// means accepted, as with Broadcast.
+// Event passes payload to the OnEvent of every other node without a response. nil means accepted, as with Broadcast.
 func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
 	req := &wire.Request{Op: wire.OpEvent, Origin: ns.node.id, Native: true, NoReply: true, Payload: payload}
-	return ns.tell(ctx, req)
+	return ns.publishRequest(ctx, req)
 }
 
-// EventAck hands payload to the OnEvent of every other node and collects what they
-// answer.
+// EventAck passes payload to the OnEvent of every other node and collects their replies.
 func (ns *Namespace) EventAck(ctx context.Context, payload []byte) (*Replies, error) {
 	return ns.replies(ctx, &wire.Request{Op: wire.OpEvent, Payload: payload})
 }
@@ -405,12 +399,12 @@ func (ns *Namespace) replies(ctx context.Context, req *wire.Request) (*Replies, 
 	req.Origin, req.Native = ns.node.id, true
 	var out Replies
 	var err error
-	out.Coverage, err = ns.inquire(ctx, req, func(r *wire.Response) bool {
+	out.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
 		out.List = append(out.List, Reply{Node: r.Node, Payload: r.Payload, Err: r.Err})
 		return false
 	})
 	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial {
-		return nil, err // no other node was asked
+		return nil, err // no other node got the request
 	}
 	return &out, err
 }

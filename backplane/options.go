@@ -11,76 +11,62 @@ import (
 
 // Options of a node. The zero value, and nil, are good defaults. New copies it.
 type Options struct {
-	// ID of the node: unique among all nodes that ever share a broker, also after
-	// a restart, in valid UTF-8, at most 128 bytes, without '#'. Empty: made up of
-	// Name and random characters, which is what you want unless one process is on
-	// several brokers as the same node.
+	// ID of the node. It must be unique among all nodes that ever share a broker, also after a restart, in valid
+	// UTF-8, at most 128 bytes, without '#'. Empty means Name and random characters, which is right unless one process
+	// is on several brokers as the same node.
 	ID string
-	// Name is a readable part of the id, such as a host name: letters, digits,
-	// '.', '-' and '_', at most 64 bytes. Empty: none.
+	// Name is a readable part of the id, such as a host name: letters, digits, '.', '-' and '_', at most 64 bytes.
+	// Empty means none.
 	Name string
-	// Logger gets what OnError would, if OnError is nil. nil: silence.
+	// Logger logs the errors if OnError is nil. Nil means no log.
 	Logger *slog.Logger
-	// OnError is told of everything that has no caller to return to: unreadable
-	// messages (*DecodeError), outages (*InterruptedError), lost messages
-	// (*broker.LossError), callbacks that panic (*PanicError) or do not return
-	// (*StalledError), other nodes with this node's id (ErrDuplicateID), lost
-	// announcements of other nodes (*MembershipError), answers that cannot be given
-	// (*OpError). Calls come one at a time from one goroutine that does nothing
-	// else. Behind a slow call unreadable messages of one channel, and losses of one
-	// cause, become one error with their number; what piles up beyond 256 even so is
-	// counted in Stats.Unreported. Node.Close waits for what has gathered, until its
-	// context ends: called from here, it waits for itself.
+	// OnError gets each error that no call returns: unreadable messages (*DecodeError), outages (*InterruptedError),
+	// lost messages (*broker.LossError), callbacks that panic (*PanicError) or do not return (*StalledError), other
+	// nodes with this node's id (ErrDuplicateID), lost announcements of other nodes (*MembershipError), and responses
+	// that cannot be sent (*OpError). Calls come one at a time on one goroutine that does nothing else. Behind a slow
+	// call, unreadable messages of one channel, and losses of one cause, become one error with their number. Errors
+	// beyond 256 waiting ones are counted in Stats.Unreported. Node.Close waits for the waiting calls until its
+	// context ends, so OnError must not call it.
 	OnError func(error)
-	// OnErrorContext, if set, is called instead of OnError. The context is that of
-	// what went wrong: it has the observer's values, such as a span, but may have
-	// ended.
+	// OnErrorContext, if set, is called instead of OnError. ctx belongs to the failed operation: it has the observer's
+	// values, such as a span, but may have ended.
 	OnErrorContext func(context.Context, error)
-	// Observers are called for what the node does, in this order: tracing, metrics, tests.
-	// See package observe.
+	// Observers are called for the node's operations, in this order: for tracing, metrics, tests. See package observe.
 	Observers []observe.Observer
-	// RequestsTimeout is how long a question to the fleet may take, unless its
-	// context ends earlier. Zero: 1 s. Negative is an error.
+	// RequestsTimeout limits a request to the fleet, unless its context ends earlier. Zero means 1 s. Negative is an
+	// error.
 	RequestsTimeout time.Duration
-	// Heartbeat is how often the node says that it lives: to the three nodes that watch
-	// it, and in fleets of up to five nodes to all. All nodes of a fleet should have the
-	// same. Zero: 1 s. Negative is an error.
+	// Heartbeat is the interval of the node's signs of life, which go to the three nodes that watch it, and in fleets
+	// of up to five nodes to all. All nodes of a fleet should have the same. Zero means 1 s. Negative is an error.
 	Heartbeat time.Duration
-	// PeerTimeout is after how long without a sign of life another node is taken
-	// for dead and forgotten. On any broker all nodes know that a node has died without
-	// goodbye, and no question waits for it any more, after at most PeerTimeout +
-	// Heartbeat/2: 4 s by default.
-	// Zero: 3.5 × Heartbeat. It must be longer than Heartbeat; negative is an error.
+	// PeerTimeout is the time without a sign of life after which another node is reported as lost and forgotten. On
+	// any broker, all nodes know of a crash without goodbye after at most PeerTimeout + Heartbeat/2, which is 4 s by
+	// default, and no request waits for that node any more. Zero means 3.5 × Heartbeat. It must be longer than
+	// Heartbeat; negative is an error.
 	PeerTimeout time.Duration
-	// StallTimeout is how long a member's method may take, when a message of another node
-	// is delivered, before the node goes on without the member. It takes up to an eighth
-	// more; time in which the process is stopped does not count. Inbound messages wait this
-	// long behind a blocked member. Keep it well below RequestsTimeout.
-	// Zero: two fifths of RequestsTimeout, but at least 50 ms and at most 1 s. Negative: for
-	// ever.
+	// StallTimeout limits a member's method, when a message of another node is delivered, before the node continues
+	// without the member. It may take up to an eighth longer; time in which the process is stopped does not count.
+	// Inbound messages wait this long behind a blocked member. Keep it well below RequestsTimeout. Zero means two
+	// fifths of RequestsTimeout, but at least 50 ms and at most 1 s. Negative means no limit.
 	StallTimeout time.Duration
 }
 
-// NamespaceOptions of one namespace on one node. Node.Namespace copies it.
+// NamespaceOptions are the options of one namespace on one node. Node.Namespace copies them.
 type NamespaceOptions struct {
-	// Prepare is called once for each message that is about to be delivered to at
-	// least one local member, own broadcasts included. It may set m.Value to what all
-	// of these members need of the message, such as a compressed WebSocket frame, so that
-	// it is made once. It is called like a member's method and must not block.
+	// Prepare is called once for each message before its delivery to at least one local member, local broadcasts
+	// included. It may set m.Value to data that all of these members need, such as a compressed WebSocket frame, so
+	// that it is made once. It is called like a member's method and must not block.
 	Prepare func(m *Message)
-	// OnRequest answers Namespace.Request of other nodes. Its calls run in
-	// goroutines of their own, at most 256 at a time for all callbacks of a
-	// namespace; more wait. ctx ends after RequestsTimeout.
-	// payload is read-only and may be kept; the result is not changed afterwards.
-	// nil: answered with an error.
+	// OnRequest serves Namespace.Request of other nodes. Its calls run on goroutines of their own, at most 256 at a
+	// time for all callbacks of a namespace; more wait. ctx ends after RequestsTimeout. payload is read-only and may
+	// be kept; the result must not be changed afterwards. Nil means that the response is an error.
 	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
-	// OnEvent takes Namespace.Event and EventAck of other nodes, like OnRequest.
-	// reply is nil if no answer is wanted; otherwise it may be called at most
-	// once, later too. nil: events are ignored.
+	// OnEvent serves Namespace.Event and EventAck of other nodes, like OnRequest. reply is nil if the sender wants no
+	// response; otherwise it may be called at most once, also later. Nil means that events are ignored.
 	OnEvent func(ctx context.Context, from string, payload []byte, reply func([]byte))
 }
 
-// onError is who is told of errors; nil for nobody.
+// onError returns the function that gets errors; nil if there is none.
 func (o *Options) onError() func(context.Context, error) {
 	if o.OnErrorContext != nil || o.OnError == nil {
 		return o.OnErrorContext

@@ -13,12 +13,12 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// A request to the fleet goes like this: a snapshot has who listens, the codec says how
-// many foreign peers respond to this operation, ask publishes the request and waits until
-// each has responded, is known to be lost, or the deadline has come. Package request has all
-// of it but the deadline, which is set in one place, Namespace.deadline.
+// A request to the fleet takes these steps. A snapshot has the subscribers. The codec returns the number of foreign
+// peers that respond to this operation. collect publishes the request and waits until each peer has responded or is known
+// to be lost, or until the deadline. Package request has all of this except the deadline, which is set in one place,
+// Namespace.deadline.
 
-// deadline limits a question to the request timeout, or to d if that is positive.
+// deadline limits a request to the request timeout, or to d if that is positive.
 func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
 		d = ns.node.opts.RequestsTimeout
@@ -26,10 +26,9 @@ func (ns *Namespace) deadline(ctx context.Context, d time.Duration) (context.Con
 	return context.WithTimeout(ctx, d)
 }
 
-// question asks the whole fleet and returns who answered. The error is a
-// *PartialError if somebody is missing, or if the broker could not be asked; any
-// other error means that nobody was asked.
-func (ns *Namespace) question(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
+// requestAll sends a request to the whole fleet and returns the coverage. The error is a *PartialError if a node is
+// missing, or if the broker did not respond; any other error means that no node got the request.
+func (ns *Namespace) requestAll(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
 	snap, err := ns.requests.Snapshot(ctx, req.Op)
 	if err != nil {
 		return ns.unreachable(snap, req.Op, err)
@@ -38,30 +37,30 @@ func (ns *Namespace) question(ctx context.Context, req *wire.Request, take func(
 	if err != nil {
 		return Coverage{}, err
 	}
-	coverage, err := ns.ask(ctx, req, snap, exp, take)
+	coverage, err := ns.collect(ctx, req, snap, exp, take)
 	if err != nil && !isOutage(err) {
 		return coverage, err
 	}
 	return coverage, ns.partial(ctx, req.Op, coverage, err)
 }
 
-// isOutage tells errors that come with what is known so far from refusals.
+// isOutage distinguishes errors that come with the known state from refusals.
 func isOutage(err error) bool {
 	var name *broker.NameError
 	var size *broker.PayloadError
 	return !errors.Is(err, errors.ErrUnsupported) && !errors.As(err, &name) && !errors.As(err, &size)
 }
 
-// ask publishes req to those that the snapshot has and collects their responses until ctx
-// ends. An error means that the request did not go out, that this namespace was closed, or
-// that there may be nodes that are not known; missing responses are for the caller to judge.
-func (ns *Namespace) ask(ctx context.Context, req *wire.Request, snap *request.Snapshot, exp wire.Expected, take func(*wire.Response) bool) (Coverage, error) {
+// collect publishes req to the nodes of the snapshot and collects their responses until ctx ends. It returns an error if
+// the request was not sent, if this namespace was closed, or if unknown nodes may exist. The caller decides about
+// missing responses.
+func (ns *Namespace) collect(ctx context.Context, req *wire.Request, snap *request.Snapshot, exp wire.Expected, take func(*wire.Response) bool) (Coverage, error) {
 	p := ns.requests.New(req, take)
 	ctx, seen := ns.begin(ctx, p, req, snap, exp)
-	return ns.run(ctx, p, seen, snap, exp, ns.heardBy(snap))
+	return ns.run(ctx, p, seen, snap, exp, ns.hasRecipients(snap))
 }
 
-// run runs a request, of which the observer sees seen.
+// run runs a request. seen is the observer's view of it.
 func (ns *Namespace) run(ctx context.Context, p *request.Pending, seen *observe.Request, snap *request.Snapshot, exp wire.Expected, publish bool) (Coverage, error) {
 	ns.node.monitor.Asked.Add(1)
 	if seen != nil {
@@ -82,8 +81,8 @@ func (ns *Namespace) run(ctx context.Context, p *request.Pending, seen *observe.
 	return coverage, err
 }
 
-// begin tells the observer that a request begins, and has it told of each response. seen is
-// what it sees of the request, nil without an observer.
+// begin notifies the observer of the request, and arranges notifications of each response. It returns the observer's
+// view of the request, nil without an observer.
 func (ns *Namespace) begin(ctx context.Context, p *request.Pending, req *wire.Request, snap *request.Snapshot, exp wire.Expected) (_ context.Context, seen *observe.Request) {
 	n := ns.node
 	ro := n.monitor.Observers.Request
@@ -100,14 +99,13 @@ func (ns *Namespace) begin(ctx context.Context, p *request.Pending, req *wire.Re
 	return ctx, seen
 }
 
-// heardBy reports whether a request is to be published: it was not refused, and peers may
-// be subscribed. A broker that cannot count may have nodes on it that have not announced
-// themselves yet.
-func (ns *Namespace) heardBy(snap *request.Snapshot) bool {
+// hasRecipients reports whether to publish a request: it was not refused, and peers may be subscribed. On a broker that
+// cannot count, unannounced nodes may exist.
+func (ns *Namespace) hasRecipients(snap *request.Snapshot) bool {
 	return snap.Err == nil && (snap.Peers() > 0 || snap.Inexact != nil || !ns.node.caps.CountsSubscribers)
 }
 
-// coverageOf makes the public form of a result.
+// coverageOf converts a result to its public form.
 func coverageOf(r *request.Result, exp wire.Expected) Coverage {
 	c := Coverage{Answered: r.Answered, Foreign: r.Foreign, Unconfirmed: exp.Silent, Uncounted: r.Inexact}
 	for _, m := range r.Missing {
@@ -116,7 +114,7 @@ func coverageOf(r *request.Result, exp wire.Expected) Coverage {
 	return c
 }
 
-// reasonFor returns why a response is missing.
+// reasonFor returns the reason for a missing response.
 func reasonFor(m *request.Missing) error {
 	switch m.State {
 	case request.Unresponsive:
@@ -137,9 +135,9 @@ func reasonFor(m *request.Missing) error {
 	return ErrPeerLost
 }
 
-// unreachable is the outcome if the broker did not say who listens.
+// unreachable returns the outcome if the broker did not return the subscribers.
 func (ns *Namespace) unreachable(snap *request.Snapshot, op wire.Op, err error) (Coverage, error) {
-	err = fmt.Errorf("the broker did not say who is there: %w", err)
+	err = fmt.Errorf("the broker did not return its subscribers: %w", err)
 	snap.Err = err
 	r := snap.Result()
 	coverage := coverageOf(&r, wire.Expected{})
@@ -154,8 +152,8 @@ func (ns *Namespace) requestData(req *wire.Request) *observe.Request {
 	}
 }
 
-// tell publishes a request that nobody answers.
-func (ns *Namespace) tell(ctx context.Context, req *wire.Request) error {
+// publishRequest publishes a request without responses.
+func (ns *Namespace) publishRequest(ctx context.Context, req *wire.Request) error {
 	ro := ns.node.monitor.Observers.Request
 	if ro == nil {
 		return ns.requests.Publish(ctx, req)
@@ -168,8 +166,8 @@ func (ns *Namespace) tell(ctx context.Context, req *wire.Request) error {
 	return d.Err
 }
 
-// partial makes the error of an incomplete answer, nil if nobody is missing. Pass
-// why asking ended early, if it did.
+// partial makes the error of an incomplete result; nil if no node is missing. err is the reason for an early end of
+// the wait, if there is one.
 func (ns *Namespace) partial(ctx context.Context, op wire.Op, f Coverage, err error) error {
 	if err == nil && len(f.Missing) == 0 && f.Uncounted == nil {
 		return nil

@@ -362,7 +362,7 @@ func TestUnannouncedNode(t *testing.T) {
 		assert.Equal(t, 1, m.Missing[0].Count)
 		assert.ErrorIs(t, m.Missing[0].Reason, backplane.ErrNoResponse)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.ErrorContains(t, err, "1 unnamed")
+		assert.ErrorContains(t, err, "1 foreign")
 		// Answers without a name count as well.
 		w.onRequest(func(r *wire.Request) { w.answer(r, "", wire.Response{}) })
 		m, err = f.ns[0].Members(t.Context(), backplane.All())

@@ -7,9 +7,9 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// request takes in another node's request. What changes memberships or calls members
-// is done here, in its place among the broadcasts: a member that is put into a room gets
-// what is sent to the room next. The rest, and every answer, is the desk's.
+// request handles another node's request. Changes of memberships, and calls of members, are done here, in order with
+// the broadcasts: a member that is put into a room gets the next message to the room. The desk handles the other
+// requests, and all responses.
 func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deliver bool) {
 	ns := a.ns
 	r := new(wire.Request)
@@ -72,7 +72,7 @@ func (a *arrivals) disconnect(r *wire.Request, s *serve.Request[Member], d *deli
 	d.Call, d.All, d.Context = disconnectCall(r.Close), r.ByID, s.Context
 	a.after = func(d *delivery) {
 		resp.Count = d.Delivered()
-		// It may have been removed since it was found.
+		// It may have been removed since it was selected.
 		resp.NotFound = resp.NotFound || r.ByID && d.Skipped() > 0
 		a.ns.desk.Answer(s)
 	}
@@ -93,6 +93,6 @@ func (a *arrivals) ackBroadcast(r *wire.Request, s *serve.Request[Member], d *de
 			_ = s.Reply(&wire.Response{Request: r, RequestID: r.ID, Node: ns.node.id, Ack: true, Payload: value})
 		}
 	}}
-	// Acknowledgements may overtake the number; askers wait for both.
+	// Acknowledgements may overtake the number; requesters wait for both.
 	ns.desk.Answer(s)
 }

@@ -2,34 +2,34 @@ package observe
 
 import "github.com/crossroom/crossroom/broker"
 
-// Source is what is observed: a node or an emitter. Each has one Source that never changes:
-// its address tells them apart.
+// Source identifies what is observed: a node or an emitter. Each has one Source that never changes. Compare Sources by
+// address.
 type Source struct {
-	// Node is the node's id; for an emitter, what it calls itself on the wire.
+	// Node is the node's id; for an emitter, its id on the wire.
 	Node string
 	// System and Prefix are those of broker.Capabilities.
 	System, Prefix string
 }
 
-// Publish describes a broadcast on its way out.
+// Publish describes a broadcast being sent.
 type Publish struct {
 	Source        *Source
 	Namespace     string
 	Channel       broker.Channel
 	Rooms, Except []string
 	LocalOnly     bool // it does not leave the node
-	// PayloadBytes and, at the end, MessageBytes are the sizes of the payload and of the
-	// whole message.
+	// PayloadBytes and MessageBytes are the sizes of the payload and of the whole message. MessageBytes is set at the
+	// end.
 	PayloadBytes, MessageBytes int
 	Header                     map[string]string
-	// Delivered is how many local members got it, Err why it was not published. Both are
-	// set at the end.
+	// Delivered is the number of local members that got it, and Err the cause if it was not published. Both are set at
+	// the end.
 	Delivered int
 	Err       error
 	State     any
 }
 
-// Delivery describes a broadcast on its way in.
+// Delivery describes a received broadcast.
 type Delivery struct {
 	Source        *Source
 	Namespace     string
@@ -37,13 +37,11 @@ type Delivery struct {
 	Origin        string
 	Rooms, Except []string
 	Header        map[string]string
-	// HeaderDropped is how many entries of the header were left out: they were too large,
-	// not text, or duplicates.
+	// HeaderDropped is the number of header entries that were dropped: too large, not text, or duplicates.
 	HeaderDropped int
 	// PayloadBytes and MessageBytes are the sizes of the payload and of the whole message.
 	PayloadBytes, MessageBytes int
-	// Matched is how many members are selected. Delivered, Skipped and Panicked are set at
-	// the end.
+	// Matched is the number of selected members. Delivered, Skipped and Panicked are set at the end.
 	Matched, Delivered, Skipped, Panicked int
 	State                                 any
 }
@@ -54,18 +52,17 @@ type Request struct {
 	Namespace string
 	// Op is as in backplane.PartialError.
 	Op string
-	// ID is empty if NoReply: the request wants no response.
+	// ID is empty with NoReply: the request wants no response.
 	ID            string
 	NoReply       bool
 	Rooms, Except []string
 	PayloadBytes  int
 	Header        map[string]string
-	// Expected and ExpectedForeign are how many responses of known nodes and of foreign
-	// peers will come if all are well. They are zero at the start of a broadcast with
-	// acknowledgements, which local members get first.
+	// Expected and ExpectedForeign are the numbers of responses that healthy known nodes and foreign peers will send.
+	// They are zero at the start of a broadcast with acknowledgements, which local members get first.
 	Expected, ExpectedForeign int
-	// Responded and Missing are set at the end: how many nodes and foreign peers responded,
-	// and which did not. Err is why the request was not sent, or ended early.
+	// Responded, the number of nodes and foreign peers that responded, and Missing, those that did not, are set at the
+	// end. Err is the cause if the request was not sent, or ended early.
 	Responded int
 	Missing   []Missing
 	Err       error
@@ -93,17 +90,16 @@ type Serve struct {
 	// HeaderDropped is as in Delivery.
 	HeaderDropped int
 	PayloadBytes  int
-	// Err is set at the end: what the application's callback returned, or why the response
-	// was not published.
+	// Err is set at the end: the error of the application's callback, or the cause if the response was not published.
 	Err   error
 	State any
 }
 
-// DropReason says why a message went no further.
+// DropReason is the reason for dropping a message.
 type DropReason uint8
 
 const (
-	// DropUnwanted: it selects no member here. Most messages of a large fleet end so.
+	// DropUnwanted: it selects no local member. Most messages of a large fleet end like this.
 	DropUnwanted DropReason = iota + 1
 	// DropEcho: this node published it.
 	DropEcho

@@ -6,8 +6,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Node is what an Observer may read of a node between NodeStart and NodeEnd, from any
-// goroutine.
+// Node is the readable state of a node between NodeStart and NodeEnd. It may be used on any goroutine.
 type Node interface {
 	Source() *Source
 	Snapshot() Snapshot
@@ -17,10 +16,10 @@ type Node interface {
 type Snapshot struct {
 	Stats  Stats
 	Broker broker.Stats
-	// Peers is how many other nodes this one knows.
+	// Peers is the number of known peers.
 	Peers int
-	// LastMessage is when the control channel last brought something, be it this node's
-	// own heartbeat; zero if nothing came yet.
+	// LastMessage is when the control channel last received a message, including this node's own heartbeat; zero
+	// before the first.
 	LastMessage time.Time
 	Namespaces  []Namespace
 }
@@ -28,28 +27,25 @@ type Snapshot struct {
 // Namespace is a part of a Snapshot.
 type Namespace struct {
 	Name, Protocol string
-	// Members of this node, and the rooms that they have joined together, without those of
-	// their own ids.
+	// Members is the number of local members, and Rooms the number of rooms that they have joined, without the rooms
+	// of their own ids.
 	Members, Rooms int
-	// Shared: the members are also those of a namespace of another node of this process,
-	// which counts them.
+	// Shared means that the members are also those of a namespace of another node of this process, which counts them.
 	Shared bool
-	// LastMessage is when the subscription last brought something; zero if nothing came yet.
+	// LastMessage is when the subscription last received a message; zero before the first.
 	LastMessage time.Time
 }
 
-// Stats counts what a node has done since it was made.
+// Stats are counters of a node since it was made.
 //
-// Each message that was received comes to exactly one end. Any may be counted in
-// Echoes, Foreign or Undecodable. Apart from these, a broadcast has selected members
-// here or is Unwanted, a request is Served (among them those Refused), and a response
-// belongs to a pending request or is one of StrayResponses. To each selected member a
-// broadcast is one of Deliveries, Skipped, Panics or Stalls; if Prepare panics, to
-// none.
+// Each received message has exactly one outcome. Any message may be counted in Echoes, Foreign or Undecodable.
+// Otherwise a broadcast has selected local members or is Unwanted, a request is Served (which includes those Refused),
+// and a response belongs to a pending request or is one of StrayResponses. For each selected member a broadcast is one
+// of Deliveries, Skipped, Panics or Stalls; if Prepare panics, it is none of them.
 type Stats struct {
 	// Broadcasts published, and payload bytes.
 	Broadcasts, BroadcastBytes uint64
-	// Received messages of all kinds from the broker, and their bytes, if they were read.
+	// Received messages of all kinds from the broker, and the bytes of those that were read.
 	Received, ReceivedBytes uint64
 	// Deliveries to local members: calls of Deliver and DeliverAck that returned.
 	Deliveries uint64
@@ -57,30 +53,29 @@ type Stats struct {
 	Skipped uint64
 	// Echoes of this node's own messages.
 	Echoes uint64
-	// Unwanted broadcasts: no member here is selected.
+	// Unwanted broadcasts, which select no local member.
 	Unwanted uint64
 	// Foreign messages: of another namespace on the same channel name.
 	Foreign uint64
 	// Undecodable messages.
 	Undecodable uint64
-	// HeadersDropped: entries of the headers of readable messages that were left out,
-	// because they were too large, not text, or there twice.
+	// HeadersDropped counts header entries of readable messages that were dropped because they were too large, not
+	// text, or duplicates.
 	HeadersDropped uint64
-	// Served: requests of other nodes carried out; Refused: because too many were
-	// pending.
+	// Served counts requests of other nodes that were carried out; Refused those that were refused because too many
+	// were pending.
 	Served, Refused uint64
-	// Requests made by this node; Partial: those that some nodes did not respond to.
+	// Requests made by this node; Partial are those to which some nodes did not respond.
 	Requests, Partial uint64
-	// StrayResponses: to requests that are finished or were never made, or second
-	// answers of one node.
+	// StrayResponses: responses to requests that are finished or were never made, or second responses of one node.
 	StrayResponses uint64
-	// Panics of callbacks, and Stalls: calls given up waiting for.
+	// Panics of callbacks, and Stalls: calls that did not return in time.
 	Panics, Stalls uint64
 	// Interruptions of the namespaces' subscriptions.
 	Interruptions uint64
 	// Unreported errors: OnError was too slow for them.
 	Unreported uint64
-	// MembershipLost: announcements of other nodes that came too fast to be taken in, or
-	// exceeded the limits of what is remembered of them.
+	// MembershipLost counts announcements of other nodes that came too fast to be handled, or exceeded the limits of
+	// memory for them.
 	MembershipLost uint64
 }

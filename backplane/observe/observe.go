@@ -1,21 +1,19 @@
-// Package observe is what nodes and emitters show of their work to tracing, metrics and
-// tests: the interface Observer, and what its methods are given. Package otel is an
-// implementation; Options.Observers of packages backplane and adapter take any number of
-// them.
+// Package observe shows the work of nodes and emitters to tracing, metrics and tests, through the interface Observer
+// and the data that its methods get. Package otel is an implementation. Options.Observers of packages backplane and
+// adapter take any number of observers. The package is not for changing messages: an observer can only add to their
+// headers.
 //
-// An Observer embeds Nop, overrides the methods for the events that it wants, and returns
-// these from Events. Its methods are called on the path that they observe and must be
-// quick. They are called by several goroutines at the same time, except where a method
-// says otherwise.
+// An Observer embeds Nop, overrides the methods for the events that it wants, and returns these events from Events.
+// Its methods run on the observed goroutine and delay it, so they must be quick and must not block. Several goroutines
+// call them at the same time, except where a method says otherwise.
 //
-// A Start method returns the context that the matching End method is given, nil for the
-// one that it was given itself. With several observers the contexts nest: the second one's
-// Start method gets the first one's context, and all End methods get the innermost. What
-// the data structs and their slices and maps hold is valid only during the call. What a
-// Start method leaves in State, the End method of the same observer finds there.
+// A Start method returns the context for the matching End method; nil means the context that it got. With several
+// observers the contexts nest: the second one's Start method gets the first one's context, and all End methods get the
+// innermost. The data structs, and their slices and maps, are valid only during the call. A value that a Start method
+// stores in State is in State of the End method of the same observer.
 //
-// A panic of a method is reported to Options.OnError as a *backplane.PanicError and changes
-// nothing about what is observed.
+// A panic of a method is reported to Options.OnError as a *backplane.PanicError and changes nothing about the observed
+// operation. An observer needs no closing: NodeEnd is its last call about a node.
 package observe
 
 import (
@@ -27,12 +25,10 @@ import (
 
 // Observer is called for the events that its method Events names.
 type Observer interface {
-	// Events returns which events the observer wants. It is called once for each node and
-	// emitter.
+	// Events returns the events that the observer wants. It is called once for each node and emitter.
 	Events() Events
 
-	// NodeStart is called before a node's first namespace is live, NodeEnd when the node
-	// has closed.
+	// NodeStart is called before a node's first namespace is live, and NodeEnd when the node has closed.
 	NodeStart(n Node)
 	NodeEnd(n Node)
 
@@ -41,9 +37,8 @@ type Observer interface {
 	PublishStart(ctx context.Context, d *Publish) context.Context
 	PublishEnd(ctx context.Context, d *Publish)
 
-	// DeliverStart is called for a broadcast of another node before members here get it,
-	// DeliverEnd when all members have been called. A namespace's calls come one at a
-	// time.
+	// DeliverStart is called for a broadcast of another node before local members get it, and DeliverEnd when all
+	// members have been called. A namespace's calls come one at a time.
 	DeliverStart(ctx context.Context, d *Delivery) context.Context
 	DeliverEnd(ctx context.Context, d *Delivery)
 
@@ -56,18 +51,16 @@ type Observer interface {
 	RequestResponse(ctx context.Context, d *Request, node string)
 	RequestEnd(ctx context.Context, d *Request)
 
-	// ServeStart is called before another node's request is carried out here, ServeEnd when
-	// the response is published. An event ends when it is answered or OnEvent returns,
-	// whichever is first.
+	// ServeStart is called before another node's request is carried out, and ServeEnd when the response is published.
+	// An event ends when it is answered or when OnEvent returns, whichever is first.
 	ServeStart(ctx context.Context, d *Serve) context.Context
 	ServeEnd(ctx context.Context, d *Serve)
 
-	// Dropped is called for a message that ends here without reaching a member.
+	// Dropped is called for a message that is dropped without reaching a member.
 	Dropped(namespace string, ch broker.Channel, reason DropReason)
 
-	// Interrupted is called when a namespace's subscription may miss messages from here on,
-	// and Resumed when it is live again, in their places in the order of messages. The
-	// namespace is empty for the control channel.
+	// Interrupted is called when a namespace's subscription may miss messages from here on, and Resumed when it is
+	// live again, in their places in the order of messages. The namespace is empty for the control channel.
 	Interrupted(namespace string, err error)
 	Resumed(namespace string, lasted time.Duration)
 }
@@ -76,15 +69,14 @@ type Observer interface {
 type Events uint16
 
 const (
-	// Nodes is for NodeStart and NodeEnd, and makes nodes note when messages came
-	// (Snapshot.LastMessage).
+	// Nodes is for NodeStart and NodeEnd, and makes nodes record when messages arrived (Snapshot.LastMessage).
 	Nodes Events = 1 << iota
 	// Publishes is for PublishStart and PublishEnd.
 	Publishes
 	// Deliveries is for DeliverStart and DeliverEnd.
 	Deliveries
-	// Unwanted adds to Deliveries broadcasts that select no member here, on a room's
-	// channel too: nodes then read and decode messages that they would skip unread.
+	// Unwanted extends Deliveries to broadcasts that select no local member, on a room's channel too: nodes then read
+	// and decode messages that they would skip unread.
 	Unwanted
 	// Requests is for RequestStart, RequestResponse and RequestEnd.
 	Requests

@@ -1,16 +1,14 @@
-// Package inbound takes in what the subscription of one namespace brings: a bounded
-// queue, one worker that handles messages in their order, and local delivery, which calls
-// a method of each selected member. What a message means is a [Handler]'s.
+// Package inbound handles the messages of one namespace's subscription: a bounded queue, one worker that handles
+// messages in order, and local delivery, which calls a method of each selected member. A [Handler] interprets the
+// messages.
 //
-// A member's method that does not return is left behind. The worker's one word of state
-// says in which call it is; while the worker is busy, a watchdog looks at it from time to
-// time. When a call takes too long, the watchdog changes the word, records that the member
-// has stalled, and starts a new worker with the next member. The old worker notices after
-// its call, records that the member has returned, and ends. While a member has stalled, no
-// delivery calls it.
+// The worker continues without a member whose method does not return. The worker's one word of state says which call
+// it is in. While the worker is busy, a watchdog reads that word at intervals. When a call takes too long, the
+// watchdog changes the word, records that the member has stalled, and starts a new worker at the next member. The old
+// worker notices this after its call, records that the member has returned, and ends. No delivery calls a stalled
+// member.
 //
-// A delivery on the goroutine of a caller ([Delivery.Run]) has no watchdog: a member that
-// blocks, blocks the caller.
+// A delivery on the goroutine of a caller ([Delivery.Run]) has no watchdog: a member that blocks, blocks the caller.
 package inbound
 
 import (
@@ -23,11 +21,10 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Handler knows what messages mean. But for Wants and Unread, its methods are called one
-// at a time, by the worker.
+// Handler interprets messages. The worker calls its methods one at a time, except Wants and Unread.
 type Handler[M any] interface {
-	// Wants reports whether a message has to be read, given its channel alone. It may be
-	// called at any time and by several goroutines.
+	// Wants reports whether a message must be read, given only its channel. It may be called at any time and by
+	// several goroutines.
 	Wants(ch broker.Channel) bool
 	// Unread counts a message for which Wants returned false. size is zero if the broker
 	// did not read it either. It may be called like Wants.
@@ -35,32 +32,31 @@ type Handler[M any] interface {
 	// Message handles a message, which may be kept. If it returns true, the worker runs d
 	// and then calls Delivered. d is empty before.
 	Message(ch broker.Channel, payload []byte, d *Delivery[M]) (deliver bool)
-	// Delivered takes note that d is done.
+	// Delivered is called when d is done.
 	Delivered(d *Delivery[M])
 	// Interrupted and Resumed are those of broker.Receiver, in the order of messages.
 	Interrupted(err error)
 	Resumed()
-	// Stalled reports a member that the worker has left behind. It may be called at any
-	// time.
+	// Stalled reports a stalled member. It may be called at any time.
 	Stalled(member string)
 	Reporter
 }
 
-// Reporter reports a panic of a member's method. It is called by the goroutine that
-// panicked, which goes on with the next member.
+// Reporter reports a panic of a member's method. The goroutine that panicked calls it, and continues with the next
+// member.
 type Reporter interface {
 	Panicked(ctx context.Context, method, member string, value any)
 }
 
-// A queue holds this many messages and bytes before the broker has to wait. The worker
-// takes all of it at once, so that as much again may be in memory.
+// A queue holds this many messages and bytes before the broker must wait. The worker takes all of it at once, so as
+// much again may be in memory.
 const (
 	MaxMessages = 8192
 	MaxBytes    = 64 << 20
 )
 
-// Queue is the way in of a namespace. It implements broker.Receiver, broker.Prefilter and
-// broker.TryReceiver. M is the type of the members, an interface.
+// Queue is the inbound queue of a namespace. It implements broker.Receiver, broker.Prefilter and broker.TryReceiver. M
+// is the type of the members, an interface.
 type Queue[M any] struct {
 	handler Handler[M]
 	workers *sync.WaitGroup
@@ -75,20 +71,19 @@ type Queue[M any] struct {
 
 	requests atomic.Int32 // in the queue or being handled
 	asked    atomic.Bool  // the broker calls Wants
-	last     atomic.Int64 // when something came, in Unix nanoseconds
+	last     atomic.Int64 // when the last message arrived, in Unix nanoseconds
 
-	// The worker's.
+	// The fields below belong to the worker.
 	batch    []item
 	next     int
 	delivery Delivery[M]
 	number   uint64 // of deliveries
 
-	call  atomic.Uint64 // in which call of a member the worker is: see watchdog.go
+	call  atomic.Uint64 // the worker's current call of a member: see watchdog.go
 	watch watchdog
 }
 
-// item is a message, or (with a zero channel) the beginning or, if err is nil, the
-// end of an interruption.
+// item is a message or, with a zero channel, the start of an interruption or, if err is nil, its end.
 type item struct {
 	ch      broker.Channel
 	payload []byte
@@ -99,15 +94,15 @@ var errNoReason = errors.New("the broker gave no reason")
 
 // Options of a queue.
 type Options struct {
-	// StallTimeout is how long a member's method may take. Zero or negative: for ever.
+	// StallTimeout limits a member's method. Zero or negative means no limit.
 	StallTimeout time.Duration
-	// Clock lets the queue look at the clock for Last.
+	// Clock makes the queue record the time for Last.
 	Clock bool
 	// Workers counts the goroutines.
 	Workers *sync.WaitGroup
 }
 
-// Init prepares a queue, which must not be copied afterwards, without starting it.
+// Init prepares a queue without starting it. The queue must not be copied afterwards.
 func (q *Queue[M]) Init(h Handler[M], o Options) {
 	q.handler, q.workers, q.clock = h, o.Workers, o.Clock
 	q.notEmpty.L, q.notFull.L = &q.mu, &q.mu
@@ -121,7 +116,7 @@ func (q *Queue[M]) Init(h Handler[M], o Options) {
 // Start starts the worker.
 func (q *Queue[M]) Start() { q.workers.Go(q.work) }
 
-// Last returns when something came last, zero if nothing did or Options.Clock is off.
+// Last returns when the last message arrived; zero without one, or if Options.Clock is off.
 func (q *Queue[M]) Last() time.Time {
 	if t := q.last.Load(); t != 0 {
 		return time.Unix(0, t)
@@ -151,8 +146,8 @@ func (q *Queue[M]) Interrupted(err error) {
 // Resumed implements broker.Receiver.
 func (q *Queue[M]) Resumed() { q.put(item{}) }
 
-// Wants implements broker.Prefilter. While a request is on its way, which may put members
-// into rooms, every message is wanted.
+// Wants implements broker.Prefilter. While a request is pending, which may put members into rooms, every message is
+// wanted.
 func (q *Queue[M]) Wants(ch broker.Channel) bool {
 	if !q.asked.Load() {
 		q.asked.Store(true)
@@ -185,12 +180,12 @@ func (q *Queue[M]) put(it item) {
 	q.push(it)
 }
 
-// full reports whether there is no room. mu is held.
+// full reports whether the queue has no room. The caller holds mu.
 func (q *Queue[M]) full() bool {
 	return !q.closed && (len(q.queue) >= MaxMessages || q.bytes > MaxBytes)
 }
 
-// push adds an item, unless the queue is closed. mu is held.
+// push adds an item, unless the queue is closed. The caller holds mu.
 func (q *Queue[M]) push(it item) {
 	if q.closed {
 		return

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Queue.call is the worker's one word of state: the number of the delivery in the upper
-// half, the member's place in its list in the lower; idle while no member is being called.
-// The worker moves it on after each member by compare-and-swap, the watchdog from a member
-// that has stalled to the next one. Whose swap fails, has lost the delivery to the other.
+// Queue.call is the worker's one word of state: the number of the delivery in the upper half, the member's index in
+// its list in the lower half, or idle while no member is being called. The worker advances it after each member by
+// compare-and-swap; the watchdog advances it from a stalled member to the next one. The side whose swap fails has lost
+// the delivery to the other.
 const idle = 0
 
 func callOf(number uint64, i int) uint64 { return number<<32 | uint64(uint32(i)) }
@@ -26,7 +26,7 @@ func (q *Queue[M]) begin() turn[M] {
 	return t
 }
 
-// turn is that of q.delivery from member i on.
+// turn returns the turn of q.delivery from member i on.
 func (q *Queue[M]) turn(i int) turn[M] {
 	d := &q.delivery
 	return turn[M]{
@@ -35,8 +35,8 @@ func (q *Queue[M]) turn(i int) turn[M] {
 	}
 }
 
-// step goes on to the next member. It returns false if the turn is lost: then a new worker
-// has the rest, and only the member that was called is still this goroutine's.
+// step advances to the next member. It returns false if the turn is lost. Then a new worker has the rest, and this
+// goroutine may touch only the member it has just called.
 func (t *turn[M]) step() bool {
 	i := t.i
 	t.i++
@@ -50,7 +50,7 @@ func (t *turn[M]) step() bool {
 	return t.word.CompareAndSwap(callOf(t.number, i), next) || t.lost(i)
 }
 
-// lost records that the call of a member that had stalled has returned.
+// lost records that the call of a stalled member has returned.
 func (t *turn[M]) lost(i int) bool {
 	t.queue.mu.Lock() // until leave has recorded the stall
 	defer t.queue.mu.Unlock()
@@ -58,9 +58,8 @@ func (t *turn[M]) lost(i int) bool {
 	return false
 }
 
-// leave leaves the worker behind in a call, if it is still in it, and starts a new one with
-// the next member. It returns the id of the member that has stalled, and which call comes
-// next.
+// leave abandons the worker in a call, if it is still in it, and starts a new one at the next member. It returns the
+// id of the stalled member, and the next call.
 func (q *Queue[M]) leave(call uint64) (member string, next uint64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -83,18 +82,18 @@ func (q *Queue[M]) leave(call uint64) (member string, next uint64, ok bool) {
 	return e.ID(), next, true
 }
 
-// watchdog looks after the worker while it is busy.
+// watchdog watches the worker while it is busy.
 type watchdog struct {
 	patience *Patience // nil: no watchdog
 	timer    *time.Timer
-	armed    atomic.Bool // the timer runs, or look does
+	armed    atomic.Bool // the timer or look is running
 
-	// Of the one who armed it, then of look.
+	// The fields below belong to the goroutine that armed it, then to look.
 	seen  uint64 // the call at the last look
 	watch Watch  // of that call
 }
 
-// arm sets the watchdog going, unless it is.
+// arm starts the watchdog, unless it is running.
 func (q *Queue[M]) arm() {
 	if w := &q.watch; w.patience != nil && !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
 		w.see(idle)
@@ -127,9 +126,8 @@ func (q *Queue[M]) look() {
 	w.timer.Reset(w.watch.Pause())
 }
 
-// Patience is how long members' methods may take: at first a whole StallTimeout, after each
-// stall a quarter of that before, down to 1/256, until a StallTimeout has passed without a
-// stall. So many members that block take little longer than one.
+// Patience limits members' methods: at first to a whole StallTimeout, after each stall to a quarter of the last limit,
+// down to 1/256, until a StallTimeout has passed without a stall. So many blocked members take little longer than one.
 type Patience struct {
 	whole time.Duration
 	mu    sync.Mutex
@@ -139,10 +137,10 @@ type Patience struct {
 
 const mostQuarters = 4
 
-// NewPatience returns a patience that begins with whole.
+// NewPatience returns a Patience whose first limit is whole.
 func NewPatience(whole time.Duration) *Patience { return &Patience{whole: whole} }
 
-// Left returns how long a method may take now.
+// Left returns the current limit of a method.
 func (p *Patience) Left() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,25 +161,25 @@ func (p *Patience) Lose() {
 // Watch begins to watch a call.
 func (p *Patience) Watch() Watch { return Watch{patience: p} }
 
-// Watch finds out whether a call takes too long. It counts looks and not time, which also
-// passes while the process is stopped or has too few processors.
+// Watch finds out whether a call takes too long. It counts looks and not time, because time also passes while the
+// process is stopped or has too few processors.
 type Watch struct {
 	patience      *Patience
 	pause, waited time.Duration
 }
 
-// looks is how many looks it takes; fewer, but two, if less than a millisecond would be
-// between.
+// looks is the number of looks for the limit; fewer, but at least two, if less than a millisecond would be between
+// them.
 const looks = 8
 
-// Pause returns how long to wait until the next look.
+// Pause returns the time until the next look.
 func (w *Watch) Pause() time.Duration {
 	left := w.patience.Left()
 	w.pause = max(left/looks, min(left/2, time.Millisecond))
 	return w.pause
 }
 
-// Late reports at a look whether the call takes too long.
+// Late reports, at a look, whether the call takes too long.
 func (w *Watch) Late() bool {
 	w.waited += w.pause
 	return w.waited >= w.patience.Left()

@@ -2,8 +2,7 @@ package inbound
 
 import "github.com/crossroom/crossroom/broker"
 
-// work is the worker goroutine. It ends when the queue is closed and empty, or when it has
-// been left behind.
+// work is the worker goroutine. It ends when the queue is closed and empty, or when the worker has been abandoned.
 func (q *Queue[M]) work() {
 	for q.next < len(q.batch) || q.refill() {
 		it := &q.batch[q.next]
@@ -14,8 +13,8 @@ func (q *Queue[M]) work() {
 	}
 }
 
-// refill takes a batch out of the queue and waits for one if need be. It returns false
-// when the queue is closed and empty.
+// refill takes a batch from the queue, and waits for one if necessary. It returns false when the queue is closed and
+// empty.
 func (q *Queue[M]) refill() bool {
 	q.mu.Lock()
 	for len(q.queue) == 0 && !q.closed {
@@ -29,8 +28,7 @@ func (q *Queue[M]) refill() bool {
 	return len(q.batch) > 0
 }
 
-// Handle handles a message on this goroutine, past the queue. It is for tests: nothing
-// else may be under way.
+// Handle handles a message on this goroutine, without the queue. It is for tests, while no other message is pending.
 func (q *Queue[M]) Handle(ch broker.Channel, payload []byte) {
 	if ch.Kind() == broker.KindRequests {
 		q.requests.Add(1)
@@ -38,8 +36,7 @@ func (q *Queue[M]) Handle(ch broker.Channel, payload []byte) {
 	q.handle(&item{ch: ch, payload: payload})
 }
 
-// handle deals with one item and clears it. It returns false if the worker has been left
-// behind.
+// handle handles one item and clears it. It returns false if the worker has been abandoned.
 func (q *Queue[M]) handle(it *item) bool {
 	deliver := q.dispatch(it)
 	*it = item{}
@@ -49,7 +46,7 @@ func (q *Queue[M]) handle(it *item) bool {
 	return q.deliver(q.begin())
 }
 
-// dispatch hands an item to the handler, and reports whether it selected members.
+// dispatch passes an item to the handler, and reports whether it selected members.
 func (q *Queue[M]) dispatch(it *item) (deliver bool) {
 	switch it.ch.Kind() {
 	case 0:
@@ -62,7 +59,7 @@ func (q *Queue[M]) dispatch(it *item) (deliver bool) {
 	case broker.KindRequests:
 		defer q.requests.Add(-1)
 	case broker.KindRoom:
-		// A broker that asks has asked, with few exceptions, and the handler notices those.
+		// A broker that calls Wants has done so, with few exceptions, which the handler notices.
 		if !q.asked.Load() && !q.handler.Wants(it.ch) {
 			q.handler.Unread(it.ch, len(it.payload))
 			return false
@@ -71,8 +68,8 @@ func (q *Queue[M]) dispatch(it *item) (deliver bool) {
 	return q.handler.Message(it.ch, it.payload, &q.delivery)
 }
 
-// deliver runs the turn and ends the delivery. It returns false if the worker has been left
-// behind: then it may touch nothing of the queue.
+// deliver runs the turn and ends the delivery. It returns false if the worker has been abandoned: then it must not
+// touch the queue.
 func (q *Queue[M]) deliver(t turn[M]) bool {
 	if !t.run() {
 		return false
@@ -82,7 +79,7 @@ func (q *Queue[M]) deliver(t turn[M]) bool {
 	return true
 }
 
-// resume is the goroutine of a worker that goes on behind a member that has stalled.
+// resume is the goroutine of a worker that continues after a stalled member.
 func (q *Queue[M]) resume(t turn[M]) {
 	if q.deliver(t) {
 		q.work()
