@@ -46,6 +46,8 @@ func TestTimeline(t *testing.T) {
 		require.GreaterOrEqual(t, i, 0, "no %q after %q", want, svg[:last])
 		last += i
 	}
+	assert.NotContains(t, svg, "var(", "a viewer may know no variables of CSS")
+	assert.NotRegexp(t, `<(rect|circle|line|path|text) [^>]*class="[^"]*"( [^fs][^>]*)?>`, svg, "an element without a colour of its own")
 	assert.NotContains(t, svg, "older", "a span of another trace")
 	out.Reset()
 	require.NoError(t, run(file, "bb", &out))
