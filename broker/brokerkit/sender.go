@@ -82,17 +82,25 @@ func (o *Outbox[M]) run(ctx context.Context) {
 		if err != nil {
 			if ctx.Err() == nil { // otherwise the error only reports the end of ctx
 				o.cause = err
-				o.rest(ctx, pause)
+				o.rest(ctx, pause.Next())
 			}
 			continue
 		}
+		outage := pause.Spread()
+		if o.cause != nil && outage == 0 { // the first attempt succeeded, and those of others may not have
+			outage = min(2*o.opts.BackoffMin, o.opts.BackoffMax)
+		}
 		o.sending = time.Time{}
-		o.cause = c.Serve(ctx, pause.Spread())
+		o.cause = c.Serve(ctx, outage)
 		// The time that Serve takes before Send is a part of the outage.
-		if !o.sending.IsZero() && time.Since(o.sending) > o.opts.BackoffMax {
+		lasted := time.Duration(0)
+		if !o.sending.IsZero() {
+			lasted = time.Since(o.sending)
+		}
+		if o.cause != nil && !o.Done() {
+			o.rest(ctx, pause.Lost(lasted))
+		} else if lasted > o.opts.BackoffMax {
 			pause.Reset()
-		} else if o.cause != nil && !o.Done() {
-			o.rest(ctx, pause)
 		}
 	}
 	if ctx.Err() != nil {
@@ -131,8 +139,11 @@ func (o *Outbox[M]) connect(ctx context.Context) (c Connection, err error) {
 }
 
 // rest pauses between two connections.
-func (o *Outbox[M]) rest(ctx context.Context, pause *backoff.Backoff) {
-	ctx, cancel := context.WithTimeout(ctx, pause.Next())
+func (o *Outbox[M]) rest(ctx context.Context, pause time.Duration) {
+	if pause <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	o.await(ctx.Done(), o.cause)
 }

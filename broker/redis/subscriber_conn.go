@@ -24,16 +24,16 @@ func (s *subscriber) run(ctx context.Context) {
 			}
 			continue
 		}
+		next := pause.Next
 		c, err := server.dial(ctx, s.opts.ProbeTimeout)
 		if err == nil {
 			err = s.serve(ctx, c, &told)
 			server.left(err)
-			if time.Since(c.born) > s.opts.BackoffMax {
-				pause.Reset()
-			}
 			if c.cause == errFinished {
 				continue
 			}
+			lasted := time.Since(c.born)
+			next = func() time.Duration { return pause.Lost(lasted) }
 		}
 		if ctx.Err() != nil {
 			break
@@ -41,7 +41,7 @@ func (s *subscriber) run(ctx context.Context) {
 		told.warn(s.log, "redis broker: not subscribed", err)
 		if s.interrupt(err) {
 			select {
-			case <-time.After(pause.Next()):
+			case <-time.After(next()):
 			case <-ctx.Done():
 			}
 		} else {

@@ -24,6 +24,16 @@ func (b *Backoff) Next() time.Duration {
 	return 1 + rand.N(b.limit)
 }
 
+// Lost returns the pause before the first attempt after a connection that lasted for the given time. It is zero, unless
+// the connection was short: less than twice the limit of the last pause, or twice Min.
+func (b *Backoff) Lost(lasted time.Duration) time.Duration {
+	if lasted < min(2*max(b.limit, b.Min), b.Max) {
+		return b.Next()
+	}
+	b.Reset()
+	return 0
+}
+
 // Spread returns the longest pause of other nodes that began at the same time: the limit of the pause that Next would
 // return now. It is zero before the first pause.
 func (b *Backoff) Spread() time.Duration {

@@ -44,3 +44,19 @@ func TestLargest(t *testing.T) {
 		require.GreaterOrEqual(t, b.Spread(), d, "pause %d", i)
 	}
 }
+
+// TestLost: the first attempt after a connection that has lasted is immediate, and after one that was closed at once it
+// is not, so that a server that accepts connections and closes them is not stormed.
+func TestLost(t *testing.T) {
+	b := &backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
+	require.Zero(t, b.Lost(100*time.Millisecond), "pause after a connection")
+	require.Zero(t, b.Spread(), "spread after a connection")
+	for limit := b.Min; limit <= b.Max; limit *= 2 {
+		d := b.Lost(min(max(limit, 2*b.Min), b.Max) - 1)
+		require.Positive(t, d, "pause after a short connection")
+		require.LessOrEqual(t, d, limit, "pause after a short connection")
+	}
+	require.Positive(t, b.Lost(b.Max-1), "pause after a short connection")
+	require.Zero(t, b.Lost(b.Max), "pause after a connection as long as the longest pause")
+	require.LessOrEqual(t, b.Next(), b.Min, "the next failure")
+}
