@@ -31,6 +31,7 @@ type conn struct {
 	target     func(*conn, *nats.Msg)
 	violations *violations
 	closed     chan struct{} // closed when nats.go has told all that it had to tell
+	trip       time.Duration // about how long the slowest of the last answers to pings took; the sender's own
 	leaving    atomic.Bool   // the server has said that it is shutting down
 
 	draining sync.Mutex // held by who passes on

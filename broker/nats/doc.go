@@ -115,9 +115,17 @@
 // if none comes within 3 more (Options.ProbeInterval, ProbeTimeout): so a frozen
 // server or a dead link is noticed within 4 seconds, a connection that is closed at
 // once. Then receivers get Interrupted, and new connections are tried, to each server
-// in turn, after random pauses below a limit that doubles from 50 milliseconds to 2
-// seconds (Options.BackoffMin, BackoffMax), for ever. Receivers get Resumed when all
+// in turn: at once if the connection had lasted (twice the longest that the last pause
+// could be, at least 100 milliseconds), and then after random pauses below a limit that
+// doubles from 50 milliseconds to 2 seconds (Options.BackoffMin, BackoffMax), for ever. Receivers get Resumed when all
 // filters are live.
+//
+// A dead link is not known to be dead for a time, and what is written to it is uncertain in
+// the end. So when the server has not answered for 200 milliseconds that it has what was
+// sent, and nothing else has arrived either, messages wait in the queue until it answers:
+// about 250 milliseconds after the link's death. On a link on which the slowest of the last
+// answers took longer than 100 milliseconds, the limit is twice that time, so a slow link
+// is as fast as before, and nothing but ProbeTimeout ends a connection.
 //
 // # What a server withdraws
 //

@@ -58,6 +58,10 @@ const (
 	// confirmDelay is how long a message may be in flight before the server is asked to
 	// confirm it, if nobody waits for that.
 	confirmDelay = 50 * time.Millisecond
+	// answerLate is how long an answer to a ping may take, and nothing else arrive, before messages
+	// are held back until it comes or ProbeTimeout ends the connection. On links that took longer
+	// before, it is twice as long as that.
+	answerLate = 200 * time.Millisecond
 	// batchBytes is how much of what waits is handed over at a time.
 	batchBytes = 32 << 10
 	// deniedKept is how many subjects are remembered as denied.

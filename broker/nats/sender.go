@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/crossroom/crossroom/broker/brokerkit"
@@ -173,7 +174,7 @@ func (k *connManager) confirmer(ctx context.Context, c *conn) func() bool {
 // connection has ended.
 func (k *connManager) confirm(ctx context.Context, c *conn, own *[]message) bool {
 	n := k.out.asking()
-	if !k.ping(ctx, c) {
+	if !k.watchedPing(ctx, c) {
 		return false
 	}
 	var denied map[string]*refusedMessages
@@ -189,6 +190,41 @@ func (k *connManager) confirm(ctx context.Context, c *conn, own *[]message) bool
 	}
 	*own = k.out.answered(n, denied, *own)
 	return true
+}
+
+// watchedPing is ping, and holds messages back when the answer is late (see answerLate): the link
+// may be dead, and what is written to it then is uncertain.
+func (k *connManager) watchedPing(ctx context.Context, c *conn) bool {
+	began, limit := time.Now(), max(answerLate, 2*c.trip)
+	var mu sync.Mutex
+	var late *time.Timer
+	answered, held := false, false
+	mu.Lock()
+	late = time.AfterFunc(limit, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		silent := c.net.silent()
+		switch {
+		case answered:
+		case silent < limit: // the link is not dead: other messages arrive
+			late.Reset(limit - silent)
+		default:
+			held = true
+			k.out.Hold()
+		}
+	})
+	mu.Unlock()
+	ok := k.ping(ctx, c)
+	mu.Lock()
+	defer mu.Unlock()
+	late.Stop()
+	if answered = true; held {
+		k.out.Release()
+	}
+	if ok {
+		c.trip = max(time.Since(began), c.trip*7/8)
+	}
+	return ok
 }
 
 // ping waits for the server's answer to all that it was sent, and for what it has refused

@@ -102,8 +102,10 @@
 // 250 milliseconds, or a quarter of the time that the query has left, is replaced.
 //
 // When the connection for subscribing is lost, receivers get Interrupted, and new
-// connections are tried after random pauses below a limit that doubles from 50
-// milliseconds to 2 seconds (Options.BackoffMin, BackoffMax), for ever. A subscription
+// connections are tried: at once if the connection had lasted (twice the longest that the
+// last pause could be, at least 100 milliseconds), and then after random pauses below a
+// limit that doubles from 50 milliseconds to 2 seconds (Options.BackoffMin, BackoffMax),
+// for ever. A subscription
 // gets Resumed when the server has confirmed all of its filters; what arrives for some of
 // them before that still belongs to the gap. The connections of publishing and subscribing
 // fail and return independently of each other.
