@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -13,9 +14,9 @@ type Registry[M any] struct {
 	mu      sync.RWMutex
 	members map[string]*Entry[M]
 	rooms   map[string]*room[M]
-	all     []*Entry[M] // every member; Entry.pos is its index
+	all     roster[M] // every member; Entry.pos is its index
 
-	// size is len(all). A node without members, which only sends, learns from it without the lock that a message
+	// size is that of all. A node without members, which only sends, learns from it without the lock that a message
 	// selects no local member.
 	size atomic.Int64
 }
@@ -28,7 +29,38 @@ type slot[M any] struct {
 
 type room[M any] struct {
 	name string
-	list []*Entry[M] // in no order
+	roster[M]
+}
+
+// roster is a list of entries, whose order means nothing.
+type roster[M any] struct {
+	list []*Entry[M]
+	lent atomic.Bool // selections have the list: its elements stay as they are
+}
+
+// lend returns the list for a selection. A broadcast to a large room does not copy it: the
+// first removal afterwards does.
+func (r *roster[M]) lend() []*Entry[M] {
+	if !r.lent.Load() {
+		r.lent.Store(true)
+	}
+	return slices.Clip(r.list)
+}
+
+// remove takes the entry at pos out, puts the last one in its place, and returns that.
+func (r *roster[M]) remove(pos int32) (moved *Entry[M]) {
+	if r.lent.Load() {
+		r.list = slices.Clone(r.list)
+		r.lent.Store(false)
+	}
+	n := len(r.list) - 1
+	moved = r.list[n]
+	r.list[pos], r.list[n] = moved, nil
+	r.list = r.list[:n]
+	if c := cap(r.list); c > 64 && n < c/4 { // three quarters lie idle
+		r.list = append(make([]*Entry[M], 0, c/2), r.list...)
+	}
+	return moved
 }
 
 // Up to this many rooms a member's memberships are searched linearly.
@@ -43,7 +75,7 @@ func New[M any]() *Registry[M] {
 func (r *Registry[M]) Len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.all)
+	return len(r.all.list)
 }
 
 // Counts returns the number of members, and the number of rooms that they have joined, without the rooms of their own
@@ -51,7 +83,7 @@ func (r *Registry[M]) Len() int {
 func (r *Registry[M]) Counts() (members, rooms int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.all), len(r.rooms)
+	return len(r.all.list), len(r.rooms)
 }
 
 // Member returns the local member with that id.
@@ -80,11 +112,11 @@ func (r *Registry[M]) RoomsOf(id string) ([]string, bool) {
 func (r *Registry[M]) Names() []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	names := make([]string, 0, len(r.rooms)+len(r.all))
+	names := make([]string, 0, len(r.rooms)+len(r.all.list))
 	for name := range r.rooms {
 		names = append(names, name)
 	}
-	for _, e := range r.all {
+	for _, e := range r.all.list {
 		if e.out {
 			continue
 		}
@@ -103,9 +135,9 @@ func (r *Registry[M]) Add(m M, id string) bool {
 		return false
 	}
 	e := newEntry(m, id)
-	e.pos = int32(len(r.all))
-	r.all = append(r.all, e)
-	r.size.Store(int64(len(r.all)))
+	e.pos = int32(len(r.all.list))
+	r.all.list = append(r.all.list, e)
+	r.size.Store(int64(len(r.all.list)))
 	r.members[id] = e
 	return true
 }
@@ -124,10 +156,8 @@ func (r *Registry[M]) Remove(id string) bool {
 	}
 	e.in, e.index = nil, nil
 	delete(r.members, id)
-	last := r.all[len(r.all)-1]
-	r.all[e.pos], last.pos = last, e.pos
-	r.all = shrink(r.all)
-	r.size.Store(int64(len(r.all)))
+	r.all.remove(e.pos).pos = e.pos
+	r.size.Store(int64(len(r.all.list)))
 	return true
 }
 
@@ -210,26 +240,13 @@ func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 
 // drop removes the entry at a slot from the room's list, and the room if it is empty.
 func (r *Registry[M]) drop(s slot[M]) {
-	rm := s.room
-	last := rm.list[len(rm.list)-1]
-	rm.list[s.pos] = last
-	if i := last.find(rm); i >= 0 {
-		last.in[i].pos = s.pos
+	moved := s.room.remove(s.pos)
+	if i := moved.find(s.room); i >= 0 {
+		moved.in[i].pos = s.pos
 	}
-	if rm.list = shrink(rm.list); len(rm.list) == 0 {
-		delete(r.rooms, rm.name)
+	if len(s.room.list) == 0 {
+		delete(r.rooms, s.room.name)
 	}
-}
-
-// shrink removes the last element, and releases memory once three quarters of it are unused.
-func shrink[M any](list []*Entry[M]) []*Entry[M] {
-	n := len(list) - 1
-	list[n] = nil
-	list = list[:n]
-	if c := cap(list); c > 64 && n < c/4 {
-		list = append(make([]*Entry[M], 0, c/2), list...)
-	}
-	return list
 }
 
 func (e *Entry[M]) find(rm *room[M]) int32 {

@@ -5,8 +5,9 @@ import "slices"
 // Selection is a list of entries selected for a message, with scratch space. It is reused, so that selecting allocates
 // nothing.
 type Selection[M any] struct {
-	// List has the selected entries, each once.
+	// List has the selected entries, each once. It is read-only.
 	List   []*Entry[M]
+	own    []*Entry[M] // memory for List, unless the registry has lent that
 	except []place[M]
 	seen   []place[M]
 }
@@ -42,7 +43,7 @@ func anyHas[M any](places []place[M], e *Entry[M]) bool {
 // once. The list is a snapshot: no lock is held when Find returns.
 func (s *Selection[M]) Find(r *Registry[M], rooms, except []string) {
 	if r.size.Load() == 0 {
-		s.List = s.List[:0]
+		s.List = nil
 		return
 	}
 	r.mu.RLock()
@@ -51,7 +52,7 @@ func (s *Selection[M]) Find(r *Registry[M], rooms, except []string) {
 }
 
 func (s *Selection[M]) findLocked(r *Registry[M], rooms, except []string) {
-	s.List, s.except, s.seen = s.List[:0], s.except[:0], s.seen[:0]
+	s.List, s.except, s.seen = s.own[:0], s.except[:0], s.seen[:0]
 	// A repeated name costs little, and a name without members nothing: the lists are no longer than the number of
 	// local rooms.
 	for _, name := range except {
@@ -60,7 +61,7 @@ func (s *Selection[M]) findLocked(r *Registry[M], rooms, except []string) {
 		}
 	}
 	if len(rooms) == 0 {
-		s.take(r.all)
+		s.take(&r.all, true)
 		return
 	}
 	for _, name := range rooms {
@@ -69,10 +70,10 @@ func (s *Selection[M]) findLocked(r *Registry[M], rooms, except []string) {
 			continue
 		}
 		if p.room != nil {
-			s.take(p.room.list)
+			s.take(&p.room.roster, len(rooms) == 1)
 		}
 		if p.own != nil && !anyHas(s.except, p.own) && !anyHas(s.seen, p.own) && !(p.room != nil && p.own.has(p.room)) {
-			s.List = append(s.List, p.own)
+			s.add(p.own)
 		}
 		s.seen = append(s.seen, p)
 	}
@@ -82,25 +83,39 @@ func (s *Selection[M]) findLocked(r *Registry[M], rooms, except []string) {
 func (s *Selection[M]) FindID(r *Registry[M], id string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	s.List, s.except, s.seen = s.List[:0], s.except[:0], s.seen[:0]
+	s.List, s.except, s.seen = s.own[:0], s.except[:0], s.seen[:0]
 	e, ok := r.members[id]
 	if ok {
-		s.List = append(s.List, e)
+		s.add(e)
 	}
 	return ok
 }
 
-func (s *Selection[M]) take(list []*Entry[M]) {
-	if len(s.except) == 0 && len(s.seen) == 0 {
-		s.List = append(s.List, list...)
-		return
-	}
-	for _, e := range list {
-		if !anyHas(s.except, e) && !anyHas(s.seen, e) {
-			s.List = append(s.List, e)
+// take adds a roster, which is the only one that is selected if alone.
+func (s *Selection[M]) take(r *roster[M], alone bool) {
+	switch {
+	case len(s.except) > 0 || len(s.seen) > 0:
+		for _, e := range r.list {
+			if !anyHas(s.except, e) && !anyHas(s.seen, e) {
+				s.add(e)
+			}
 		}
+	case alone && len(r.list) >= lendFrom:
+		s.List = r.lend()
+	default:
+		s.own = append(s.own[:0], r.list...)
+		s.List = s.own
 	}
 }
+
+func (s *Selection[M]) add(e *Entry[M]) {
+	s.own = append(s.List, e) // in memory of its own if the list is lent
+	s.List = s.own
+}
+
+// lendFrom is the length from which a list is lent: copying a shorter one costs less than what the next removal has to
+// do then.
+const lendFrom = 128
 
 // Above this many entries a selection's memory is released after use: one broadcast to a million members should not
 // cost 8 MB for ever. Below, reuse makes fan-out free of allocations. The same holds for lists of rooms.
@@ -111,11 +126,11 @@ const (
 
 // Reset empties the selection for the next use.
 func (s *Selection[M]) Reset() {
-	if cap(s.List) > keepEntries {
-		s.List = nil
+	if cap(s.own) > keepEntries {
+		s.own = nil
 	}
-	clear(s.List) // do not keep removed members alive
-	s.List = s.List[:0]
+	clear(s.own) // do not keep removed members alive
+	s.own, s.List = s.own[:0], nil
 	if cap(s.except) > keepPlaces {
 		s.except = nil
 	}
@@ -125,6 +140,9 @@ func (s *Selection[M]) Reset() {
 	clear(s.except)
 	clear(s.seen)
 }
+
+// Renew gives up the memory of the selection, which then belongs to the holders of List.
+func (s *Selection[M]) Renew() { s.own = nil }
 
 // FindAndJoin is Find, and puts the members found into targets under the same lock, so that
 // no other change comes between.

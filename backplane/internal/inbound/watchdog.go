@@ -1,7 +1,6 @@
 package inbound
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,7 +71,7 @@ func (q *Queue[M]) leave(call uint64) (member string, next uint64, ok bool) {
 	e := d.List[i]
 	e.Stall()
 	d.stalled.Add(1)
-	d.List = slices.Clone(d.List) // the old worker keeps its own
+	d.Renew() // the old worker keeps the list
 	if q.number = number; i+1 == len(d.List) {
 		q.call.Store(idle)
 		next = callOf(number+1, 0)

@@ -1,0 +1,85 @@
+package rooms_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crossroom/crossroom/internal/rooms"
+)
+
+// A selection is a snapshot, although the registry lends it the list of a large room:
+// members that come, leave and are removed change neither it nor a second one.
+func TestSelectionIsSnapshot(t *testing.T) {
+	for _, selected := range [][]string{nil, {"room"}} {
+		for _, size := range []int{1, 2, 127, 128, 300} {
+			t.Run(fmt.Sprint(selected, size), func(t *testing.T) {
+				r := rooms.New[int]()
+				ids := map[string]bool{}
+				add := func(i int) {
+					id := fmt.Sprint("m", i)
+					r.Add(i, id)
+					r.Join(id, []string{"room"})
+					ids[id] = true
+				}
+				for i := range size {
+					add(i)
+				}
+				var first, second, after rooms.Selection[int]
+				first.Find(r, selected, nil)
+				second.Find(r, selected, nil)
+				before := names(&first)
+				require.Len(t, before, size)
+
+				var reading sync.WaitGroup
+				reading.Go(func() {
+					for range 10 {
+						if !slices.Equal(before, names(&first)) {
+							t.Error("changed while the registry did")
+						}
+					}
+				})
+				for i := range size {
+					id := fmt.Sprint("m", i)
+					switch i % 3 {
+					case 0:
+						r.Remove(id)
+						delete(ids, id)
+					case 1:
+						r.Leave(id, []string{"room"})
+						delete(ids, id)
+						if selected == nil {
+							ids[id] = true
+						}
+					}
+					add(size + i)
+				}
+				reading.Wait()
+				require.Equal(t, before, names(&first))
+				require.Equal(t, before, names(&second))
+
+				after.Find(r, selected, nil)
+				require.Len(t, after.List, len(ids))
+				for _, id := range names(&after) {
+					require.Contains(t, ids, id)
+				}
+
+				first.Reset() // what was lent is not its own
+				require.Equal(t, before, names(&second))
+				first.Find(r, []string{"m0", "room"}, []string{fmt.Sprint("m", 2*size-1)})
+				require.NotContains(t, names(&first), fmt.Sprint("m", 2*size-1))
+				require.Equal(t, before, names(&second))
+			})
+		}
+	}
+}
+
+func names(s *rooms.Selection[int]) (ids []string) {
+	for _, e := range s.List {
+		ids = append(ids, e.ID())
+	}
+	return ids
+}
