@@ -12,9 +12,11 @@ import (
 // A node is killed. The other nodes see that it is missing, and later that it is gone. Its users reconnect to another
 // node, in their rooms, and can be reached there. After its restart the node is listed again.
 func TestNodeDies(t *testing.T) {
+	t.Parallel() // most of it is waiting for timeouts
 	for _, names := range deaths {
 		watcher, dying := names[0], names[1]
 		t.Run(dying+" seen from "+watcher, func(t *testing.T) {
+			t.Parallel()
 			fleet := browsertest.StartFleet(t, kinds...)
 			browser := browsertest.StartBrowser(t)
 			node := byName(fleet)
@@ -54,6 +56,7 @@ func TestNodeDies(t *testing.T) {
 // A frozen node keeps its connections and does not respond. It is listed as missing, its members are omitted, and no
 // later request waits for it. After it continues it is listed again.
 func TestNodeFreezes(t *testing.T) {
+	t.Parallel()
 	fleet := browsertest.StartFleet(t, kinds...)
 	browser := browsertest.StartBrowser(t)
 	node := byName(fleet)

@@ -1,6 +1,12 @@
 package browsertest_test
 
-import "github.com/crossroom/crossroom/examples/chat/browsertest"
+import (
+	"testing"
+
+	"github.com/crossroom/crossroom/examples/chat/browsertest"
+)
+
+func TestMain(m *testing.M) { browsertest.Main(m) }
 
 // The fleet of these tests, and the pairs of nodes that talk.
 var (

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/crossroom/crossroom/internal/child"
@@ -76,12 +77,37 @@ func command(tb testing.TB, kind string) []string {
 	if kind == "node" {
 		return []string{servers.Binary(tb, "node"), Script(tb, "server.js")}
 	}
-	bin := filepath.Join(tb.TempDir(), "chat")
-	cmd := exec.Command("go", append(build, "-o", bin, "github.com/crossroom/crossroom/examples/chat")...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("%v: %v\n%s", cmd, err, out)
+	bin, err := built()
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return []string{bin}
+}
+
+// built builds the Go node, once for all fleets, and returns its path.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "crossroom-chat-")
+	if err != nil {
+		return "", err
+	}
+	builtDir = dir
+	bin := filepath.Join(dir, "chat")
+	cmd := exec.Command("go", append(build, "-o", bin, "github.com/crossroom/crossroom/examples/chat")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w\n%s", cmd, err, out)
+	}
+	return bin, nil
+})
+
+var builtDir string
+
+// Main runs the tests of a package that starts fleets, and removes what was built for them.
+func Main(m *testing.M) {
+	code := m.Run()
+	if builtDir != "" {
+		os.RemoveAll(builtDir)
+	}
+	os.Exit(code)
 }
 
 // Script returns the path of a program in ../node, whose packages must be installed.

@@ -31,6 +31,7 @@ type outcome struct{ Name, Verdict, Remark string }
 // TestStockClient tests every feature of the stock client against a Go node and, to verify the test itself, against a
 // Node.js node. The README has the results.
 func TestStockClient(t *testing.T) {
+	t.Parallel()
 	fleet := browsertest.StartFleet(t, kinds...)
 	node := byName(fleet)
 	script := browsertest.Script(t, "tryout.js")
