@@ -44,26 +44,29 @@ func TestNodeOnly(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
 	for _, g := range all {
-		a, b := startPeer(t, g, "a", redis.URL(), "p-"+string(g)), startPeer(t, g, "b", redis.URL(), "p-"+string(g))
 		t.Run(string(g), func(t *testing.T) {
-			run(t, asNode(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", a, a, b)) })
-		})
-		for _, eg := range emittersFor[g] {
-			e := startPeer(t, eg, "e", redis.URL(), "p-"+string(g))
-			t.Run(string(eg)+" to "+string(g), func(t *testing.T) {
-				run(t, asNode(eg), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, a, b)) })
+			t.Parallel()
+			a, b := startPeer(t, g, "a", redis.URL(), "p-"+string(g)), startPeer(t, g, "b", redis.URL(), "p-"+string(g))
+			t.Run("servers", func(t *testing.T) {
+				run(t, asNode(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", a, a, b)) })
 			})
-		}
+			for _, eg := range emittersFor[g] {
+				e := startPeer(t, eg, "e", redis.URL(), "p-"+string(g))
+				t.Run(string(eg), func(t *testing.T) {
+					run(t, asNode(eg), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, a, b)) })
+				})
+			}
+		})
 	}
 }
 
 // TestInterop runs every case with Go nodes among the others, in every direction,
-// and writes the table of what passed.
+// and writes the table of what passed. Fleets of different prefixes run side by side.
 func TestInterop(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
 	results := newTable(t)
-	group := func(column string, can func(testCase) bool, play func(t *testing.T, c testCase)) {
+	group := func(t *testing.T, column string, can func(testCase) bool, play func(t *testing.T, c testCase)) {
 		t.Run(column, func(t *testing.T) {
 			run(t, can, func(t *testing.T, c testCase) {
 				defer func() { results.set(c.operation, column, !t.Failed()) }()
@@ -71,29 +74,35 @@ func TestInterop(t *testing.T) {
 			})
 		})
 	}
-	for _, g := range all {
-		prefix := "pair-" + string(g)
-		js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
-		group(string(g)+" to Go", asNode(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", js, js, goes)) })
-		group("Go to "+string(g), asGo(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", goes, goes, js)) })
-		for _, eg := range emittersFor[g] {
-			e := startPeer(t, eg, "e", redis.URL(), prefix)
-			group(string(eg)+" to Go", asNode(eg), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, goes)) })
+	t.Run("all", func(t *testing.T) {
+		for _, g := range all {
+			t.Run("pair of "+string(g), func(t *testing.T) {
+				t.Parallel()
+				prefix := "pair-" + string(g)
+				js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
+				group(t, string(g)+" to Go", asNode(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", js, js, goes)) })
+				group(t, "Go to "+string(g), asGo(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", goes, goes, js)) })
+				for _, eg := range emittersFor[g] {
+					e := startPeer(t, eg, "e", redis.URL(), prefix)
+					group(t, string(eg)+" to Go", asNode(eg), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, goes)) })
+				}
+				e := startGoEmitter(t, "go-e", redis.URL(), prefix, dialects[g])
+				group(t, "Go emitter to "+string(g), asGoEmitter(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, js)) })
+			})
+			t.Run("fleet of "+string(g), func(t *testing.T) {
+				t.Parallel()
+				prefix := "fleet-" + string(g)
+				js1, js2 := startPeer(t, g, "js1", redis.URL(), prefix), startPeer(t, g, "js2", redis.URL(), prefix)
+				go1, go2 := startGo(t, "go1", redis.URL(), prefix, dialects[g]), startGo(t, "go2", redis.URL(), prefix, dialects[g])
+				group(t, "fleet of "+string(g)+": Node asks", asNode(g), func(t *testing.T, c testCase) {
+					c.run(stage(t, g, "", js1, js1, go1, js2, go2))
+				})
+				group(t, "fleet of "+string(g)+": Go asks", asGo(g), func(t *testing.T, c testCase) {
+					c.run(stage(t, g, "", go1, go1, js1, go2, js2))
+				})
+			})
 		}
-		e := startGoEmitter(t, "go-e", redis.URL(), prefix, dialects[g])
-		group("Go emitter to "+string(g), asGoEmitter(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, js)) })
-	}
-	for _, g := range all {
-		prefix := "fleet-" + string(g)
-		js1, js2 := startPeer(t, g, "js1", redis.URL(), prefix), startPeer(t, g, "js2", redis.URL(), prefix)
-		go1, go2 := startGo(t, "go1", redis.URL(), prefix, dialects[g]), startGo(t, "go2", redis.URL(), prefix, dialects[g])
-		group("fleet of "+string(g)+": Node asks", asNode(g), func(t *testing.T, c testCase) {
-			c.run(stage(t, g, "", js1, js1, go1, js2, go2))
-		})
-		group("fleet of "+string(g)+": Go asks", asGo(g), func(t *testing.T, c testCase) {
-			c.run(stage(t, g, "", go1, go1, js1, go2, js2))
-		})
-	}
+	})
 	results.check(t)
 }
 

@@ -3,6 +3,7 @@ package interop_test
 import (
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,11 +25,13 @@ func TestNoHarm(t *testing.T) {
 	if !run.full {
 		alone = []interop.Generation{v5, v70, v8} // the others are in the mixed fleet
 	}
-	for _, g := range alone {
-		t.Run(string(g), func(t *testing.T) { run.fleet(t, string(g), g) })
-	}
-	t.Run("mixed", func(t *testing.T) { run.fleet(t, "mixed", versions...) })
-	t.Run("bridge", func(t *testing.T) { run.bridge(t) })
+	t.Run("fleets", func(t *testing.T) {
+		for _, g := range alone {
+			t.Run(string(g), func(t *testing.T) { t.Parallel(); run.fleet(t, string(g), g) })
+		}
+		t.Run("mixed", func(t *testing.T) { t.Parallel(); run.fleet(t, "mixed", versions...) })
+		t.Run("bridge", func(t *testing.T) { t.Parallel(); run.bridge(t) })
+	})
 	run.check(t)
 }
 
@@ -38,6 +41,7 @@ type harmRun struct {
 	names *harmNames
 	full  bool
 	began time.Time
+	mu    sync.Mutex
 	cells map[[2]string]harmCell
 	total harmCell
 }
@@ -110,6 +114,8 @@ func (r *harmRun) pick(op harmOp) []content {
 }
 
 func (r *harmRun) add(operation, column string, c harmCell) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.cells == nil {
 		r.cells = map[[2]string]harmCell{}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,7 @@ const (
 // table holds what each case came to: operations × columns.
 type table struct {
 	versions map[string]string // of the pinned packages
+	mu       sync.Mutex
 	cells    map[[2]string]bool
 }
 
@@ -47,6 +49,8 @@ func newTable(t *testing.T) *table {
 }
 
 func (tab *table) set(operation, column string, ok bool) {
+	tab.mu.Lock()
+	defer tab.mu.Unlock()
 	tab.cells[[2]string{operation, column}] = ok
 }
 
