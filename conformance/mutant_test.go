@@ -30,6 +30,9 @@ type breakage struct {
 }
 
 func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("more than a minute")
+	}
 	cases := map[string]conformance.Case{}
 	for _, c := range slices.Concat(conformance.Cases(), conformance.FleetCases()) {
 		cases[c.Name] = c

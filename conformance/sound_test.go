@@ -16,6 +16,9 @@ import (
 
 // TestSound runs every case on brokers that differ from the memory broker but keep the contract: no case may fail.
 func TestSound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every case on seven brokers")
+	}
 	for _, m := range []breakage{
 		// Wrapping alone must not be detected as a defect of a mutant.
 		{name: "wrapped", wrap: func(b mem) broker.Broker {

@@ -26,7 +26,12 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-func TestSoak(t *testing.T) { conformance.Soak(t, harness(), brokertest.Soak(t, 10, 1)) }
+func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every case that depends on timing, ten times")
+	}
+	conformance.Soak(t, harness(), brokertest.Soak(t, 10, 1))
+}
 
 func harness() conformance.Harness {
 	return conformance.Harness{
