@@ -30,21 +30,21 @@ func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target,
 	return ns.broadcastAck(ctx, payload, &t.sel, timeout, AckFuncs{})
 }
 
-// BroadcastAckFunc is BroadcastAck, and calls on's functions with what comes as it comes.
+// BroadcastAckFunc is BroadcastAck, and also calls the functions of on as parts of the result arrive.
 func (ns *Namespace) BroadcastAckFunc(ctx context.Context, payload []byte, t Target, timeout time.Duration, on AckFuncs) (*Acks, error) {
 	return ns.broadcastAck(ctx, payload, &t.sel, timeout, on)
 }
 
-// AckFuncs are called with the parts of an answer as they come. Nil ones are left out. The
-// calls are made one at a time by the goroutine that called BroadcastAckFunc, which goes on
-// waiting when a call returns: time that a call takes is part of the timeout.
+// AckFuncs are called as parts of a result arrive. Nil functions are skipped. The calls are made one at a time on the
+// goroutine that called BroadcastAckFunc, which continues to wait when a call returns: the time of a call is part of
+// the timeout.
 type AckFuncs struct {
-	// Sent is called when the other nodes' message has been published, before Expected and
-	// Value are called for any of them. It is not called if publishing fails.
+	// Sent is called when the message to the other nodes has been published, before Expected and Value are called for
+	// any of them. It is not called if publishing fails.
 	Sent func()
-	// Expected is called once for each node that answers, with the number of its members
-	// that were asked, and before Value is called for them. A node of another kind has no
-	// name, and its acknowledgements may come before its number.
+	// Expected is called once for each node that responds, with the number of its members that can acknowledge, and
+	// before Value is called for them. A foreign peer has no name, and its acknowledgements may come before its
+	// number.
 	Expected func(node string, n int)
 	// Value is called with each acknowledgement; payload is nil for one without a value.
 	Value func(node string, payload []byte)
@@ -111,7 +111,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 	return &out, ns.partial(ctx, wire.OpBroadcast, out.Coverage, err)
 }
 
-// ackLocal delivers a broadcast with acknowledgement to this node's members.
+// ackLocal delivers a broadcast with acknowledgement to the local members.
 func (ns *Namespace) ackLocal(ctx context.Context, p *request.Pending, req *wire.Request, out *Acks, stream *ackStream) {
 	var d delivery
 	d.Find(ns.rooms, req.Rooms, req.Except)

@@ -25,7 +25,7 @@ type (
 		// each handles an acknowledgement; every member may give one.
 		each func(payload []byte)
 	}
-	disconnectCall bool // with the connection
+	disconnectCall bool // close the connection too
 	roomsCall      struct {
 		left  bool
 		rooms []string
@@ -75,8 +75,8 @@ func (c *roomsCall) Method() string {
 	return "Joined"
 }
 
-// moved prepares d for telling the members that it has found, and that are RoomMembers, of a
-// change. It returns false if there are none.
+// moved prepares d to notify the selected members that are RoomMembers of a change. It returns false if there are
+// none.
 func moved(d *delivery, left bool, rooms []string) bool {
 	d.List = slices.DeleteFunc(d.List, func(e *entry) bool {
 		_, ok := e.Member.(RoomMember)
@@ -86,7 +86,7 @@ func moved(d *delivery, left bool, rooms []string) bool {
 	return len(d.List) > 0
 }
 
-// acking is how many of the members found can acknowledge a message, and take messages.
+// acking counts the selected members that can acknowledge a message, and are ready.
 func acking(list []*entry) (n int) {
 	for _, e := range list {
 		if _, ok := e.Member.(AckMember); ok && e.Ready() {

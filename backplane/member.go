@@ -33,14 +33,14 @@ type AckMember interface {
 	DeliverAck(m *Message, ack func(payload []byte))
 }
 
-// RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its
-// own. The calls follow the change here, in the order of changes and in their place among the
-// broadcasts of other nodes; rooms are read-only, and may hold some that change nothing.
+// RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its own. The calls follow the
+// change of the node's registry, in the order of changes and in their place among the broadcasts of other nodes. rooms
+// is read-only, and may include rooms that change nothing.
 type RoomMember interface {
 	Member
-	// Joined is called when another node's request, or JoinAll of this one, has put the member
-	// into rooms; Left, when one has taken it out. Join, Leave and Remove of this node do not
-	// call them for a member of its own: that is the host speaking.
+	// Joined is called after another node's request, or JoinAll of this node, has put the member into rooms; Left,
+	// after one has taken it out. Join, Leave and Remove of this node do not call them for a local member, because the
+	// host makes these calls itself.
 	Joined(rooms []string)
 	Left(rooms []string)
 }

@@ -318,7 +318,7 @@ func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*
 	})
 }
 
-// moved tells the members that were found of a change, and returns how many were found.
+// moved notifies the selected members of a change, and returns the number of selected members.
 func (ns *Namespace) moved(d *delivery, left bool, rooms []string) int {
 	n := len(d.List)
 	if moved(d, left, rooms) {
@@ -327,8 +327,8 @@ func (ns *Namespace) moved(d *delivery, left bool, rooms []string) int {
 	return n
 }
 
-// DisconnectAll disconnects the members that t selects. Those of this node have
-// their Disconnect methods called by the calling goroutine.
+// DisconnectAll disconnects the members that t selects. The calling goroutine calls the Disconnect methods of local
+// members.
 func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() int {
 		var d delivery

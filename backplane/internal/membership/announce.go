@@ -12,31 +12,31 @@ import (
 
 // Limits of what a node publishes on the control channels.
 const (
-	// maxPart is the size of a control frame in bytes, unless the broker's MaxPayload is
-	// smaller. Longer lists go in parts.
+	// maxPart is the size of a control frame in bytes, unless the broker's MaxPayload is smaller. Longer lists are
+	// sent in parts.
 	maxPart = 32 << 10
-	// maxAsks is how many lists a node asks for in a Heartbeat.
+	// maxAsks limits the lists that a node requests in a Heartbeat.
 	maxAsks = 256
-	// A node sends its list to others that ask for it at once, up to listBurst of them,
-	// and then one every listPause. A list of more than listUnit bytes counts as several.
-	// When more than half of the known nodes wait for it, it is sent to all nodes.
+	// A node sends its list at once to the nodes that request it, up to listBurst of them, and then one every
+	// listPause. A list of more than listUnit bytes counts as several. When more than half of the known nodes wait for
+	// the list, it is sent to all nodes.
 	listBurst = 64
 	listPause = 10 * time.Millisecond
 	listUnit  = 160 << 10
 )
 
-// announcer publishes on the control channels: that this node lives, which namespaces it
-// serves, and what the keeper has for other nodes.
+// announcer publishes on the control channels: this node's signs of life, its namespaces, and the keeper's frames for
+// other nodes.
 type announcer struct {
 	broker    broker.Broker
 	id        string
 	since     int64
-	limit     int // largest payload, 0 none
+	limit     int // largest payload; 0: no limit
 	life      context.Context
 	heartbeat time.Duration
 	timeout   time.Duration // PeerTimeout
 	unsent    func(error)
-	hurry     func() bool // changes do not wait for others
+	hurry     func() bool // changes are published at once
 	peers     *table
 
 	lease  lease
@@ -49,20 +49,18 @@ type announcer struct {
 	due      due
 }
 
-// due is what is to be published.
+// due is what must be published.
 type due struct {
-	// hello: greet all nodes. The greeting takes the place of changes.
+	// hello: greet all nodes. The greeting replaces changes.
 	hello bool
-	// changes of the list of namespaces that no frame has told yet, oldest first. Each
-	// is one revision.
+	// changes of the list of namespaces that no frame has announced yet, oldest first. Each is one revision.
 	changes []change
-	// asks are the nodes to be asked for their list, unless it has that revision, lists
-	// those that want this node's, and seen those that are told which revision of theirs
-	// is known here.
+	// asks are the nodes whose lists to request, unless they have that revision; lists those that requested this
+	// node's; seen those to notify of the revision of theirs that is known here.
 	asks, seen map[string]revisionOf
 	lists      map[string]struct{}
-	// alive: a beat to all. accused are nodes to be accused before all, told those that are
-	// to defend themselves.
+	// alive: a sign of life to all nodes. accused are nodes to accuse before all, told those that must defend
+	// themselves.
 	alive   bool
 	accused []accusation
 	told    map[string]accusation
@@ -74,7 +72,7 @@ type change struct {
 	removed bool
 }
 
-// revisionOf is a revision of a list of namespaces, in one life of a node.
+// revisionOf is a revision of a list of namespaces, in one life of a node. A life begins with the start of the node.
 type revisionOf struct {
 	since    int64
 	revision uint64
@@ -97,7 +95,7 @@ func (d *due) clear() {
 	d.lists = make(map[string]struct{})
 }
 
-// note has the beat goroutine publish something, which f adds to what is due.
+// note calls f to add to what is due, and wakes the beat goroutine.
 func (a *announcer) note(f func(d *due)) {
 	a.mu.Lock()
 	f(&a.due)
@@ -105,10 +103,10 @@ func (a *announcer) note(f func(d *due)) {
 	signal(a.wake)
 }
 
-// greet introduces this node to all others, and has them introduce themselves.
+// greet introduces this node to all others, and makes them introduce themselves.
 func (a *announcer) greet() { a.note(func(d *due) { d.hello = true }) }
 
-// ask wants the lists of some nodes.
+// ask requests the lists of some nodes.
 func (a *announcer) ask(ids ...string) {
 	if len(ids) > 0 {
 		a.note(func(d *due) {
@@ -119,10 +117,10 @@ func (a *announcer) ask(ids ...string) {
 	}
 }
 
-// everybody stands in due.lists for all nodes.
+// everybody stands for all nodes in due.lists.
 const everybody = ""
 
-// reply sends this node's list to a node that asked for it.
+// reply sends this node's list to a node that requested it.
 func (a *announcer) reply(id string) {
 	a.note(func(d *due) {
 		if len(d.lists) < maxPeers {
@@ -131,10 +129,10 @@ func (a *announcer) reply(id string) {
 	})
 }
 
-// defend has all nodes hear of this one.
+// defend sends a sign of life to all nodes.
 func (a *announcer) defend() { a.note(func(d *due) { d.alive = true }) }
 
-// tell has a node defend itself.
+// tell makes a node defend itself.
 func (a *announcer) tell(accused accusation) {
 	accused.id = strings.Clone(accused.id)
 	a.note(func(d *due) {
@@ -144,8 +142,7 @@ func (a *announcer) tell(accused accusation) {
 	})
 }
 
-// answer answers a node that asks for the list of this one, with a sign of life if it
-// has that.
+// answer responds to a node that requests this node's list: with a sign of life if it has the list.
 func (a *announcer) answer(f *frame) {
 	a.mu.Lock()
 	current := f.yourSince == a.since && f.yourRevision == a.revision
@@ -157,7 +154,7 @@ func (a *announcer) answer(f *frame) {
 	}
 }
 
-// confirm tells a node which revision of its list is known here.
+// confirm notifies a node of the revision of its list that is known here.
 func (a *announcer) confirm(id string, known revisionOf) {
 	a.note(func(d *due) {
 		if len(d.seen) < maxPeers {
@@ -166,7 +163,7 @@ func (a *announcer) confirm(id string, known revisionOf) {
 	})
 }
 
-// changed notes a change of the list of namespaces, and returns the revision that has it.
+// changed records a change of the list of namespaces, and returns its revision.
 func (a *announcer) changed(c change) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -181,8 +178,8 @@ func (a *announcer) changed(c change) uint64 {
 	return a.revision
 }
 
-// list returns the namespaces of the node, sorted, so that every list of one revision
-// has the same parts. a.mu is held.
+// list returns the namespaces of the node, sorted, so that every list of one revision has the same parts. The caller
+// holds a.mu.
 func (a *announcer) list() []served {
 	list := make([]served, 0, len(a.serves))
 	for ns, speaks := range a.serves {
@@ -197,12 +194,12 @@ func (a *announcer) list() []served {
 	return list
 }
 
-// frame returns a frame of this node. a.mu is held.
+// frame returns a frame of this node. The caller holds a.mu.
 func (a *announcer) frame(kind frameKind) frame {
 	return frame{kind: kind, id: a.id, since: a.since, revision: a.revision}
 }
 
-// room is how many bytes of namespaces fit into a frame.
+// room returns how many bytes of namespaces fit into a frame.
 func (a *announcer) room() int {
 	size := maxPart
 	if a.limit > 0 {
@@ -253,11 +250,11 @@ func (a *announcer) goodbye(ctx context.Context) {
 	a.mu.Unlock()
 	f.number = a.lease.next()
 	if err := a.broker.Publish(ctx, broker.Control(), f.append(nil)); err == nil && !down {
-		_ = a.broker.Flush(ctx) // what the broker loses it reports itself
+		_ = a.broker.Flush(ctx) // the broker reports its losses itself
 	}
 }
 
-// signal wakes the goroutine that waits at ch, which has room for one.
+// signal wakes the goroutine that waits at ch, a channel of capacity 1.
 func signal(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

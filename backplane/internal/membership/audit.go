@@ -7,11 +7,10 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// What tests look at from outside of the package.
+// Functions for tests outside of the package.
 
-// Audit returns how much memory the lists of other nodes are charged for, and how much that
-// is, peer by peer: below zero if a peer's sum is wrong. dead is how many expired peers
-// are remembered.
+// Audit returns the memory that is recorded for the lists of other nodes, and its sum peer by peer; a sum below zero
+// means that a peer's record is wrong. dead is the number of remembered expired peers.
 func (m *Membership) Audit() (kept, sum, dead int) {
 	t := &m.peers
 	t.mu.Lock()
@@ -48,10 +47,10 @@ func costs(list []served) (sum int) {
 	return sum
 }
 
-// Take takes in a frame as the keeper does. Nothing else may be under way.
+// Take handles a frame like the keeper. No other frame may be pending.
 func (m *Membership) Take(ch broker.Channel, payload []byte) { m.take(ch, payload) }
 
-// ExpireAll has all peers expire, and forgets those that are not counted by name.
+// ExpireAll makes all peers expire, and forgets those that are not counted by name.
 func (m *Membership) ExpireAll() {
 	for i := range time.Duration(5) {
 		m.peers.look(time.Now().Add((i + 1) * time.Hour))

@@ -9,15 +9,14 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// changePause is how long namespaces that are opened wait for others after a frame with
-// changes, so that many make few frames. They do not wait where the broker cannot count:
-// there a call of Namespace waits for them. One that is closed does not wait either, or
-// others would miss this node there.
+// changePause is how long newly opened namespaces wait for others after a frame with changes, so that many need few
+// frames. They do not wait where the broker cannot count, because a call of Namespace waits for them there. A closed
+// namespace does not wait either, because others would then report this node as missing.
 const changePause = 10 * time.Millisecond
 
-// beat is the goroutine that publishes on the control channels: a sign of life at every
-// Heartbeat, and whatever is due. While the control channel is down it publishes
-// nothing, so that no stale frames gather in the broker's queue.
+// beat is the goroutine that publishes on the control channels: a sign of life at every Heartbeat, and whatever is
+// due. While the control channel is down it publishes nothing, so that no outdated frames gather in the broker's
+// queue.
 func (a *announcer) beat() {
 	defer close(a.silent)
 	tick := time.NewTicker(a.heartbeat)
@@ -54,23 +53,22 @@ func (a *announcer) beat() {
 	}
 }
 
-// round is what the goroutine that publishes knows when it composes frames.
+// round is the state of the publishing goroutine while it composes frames.
 type round struct {
 	now   time.Time
 	beat  bool // a sign of life is due
-	asks  int  // how many nodes may be asked yet
-	known int  // how many peers are known
+	asks  int  // how many more lists may be requested
+	known int  // number of known peers
 	list  bool // lists may be sent
 	lists allowance
-	// to are the nodes that a sign of life goes to. all: it goes to all.
+	// to are the nodes that get a sign of life. all: all nodes get it.
 	to  []string
 	all bool
-	// changed is when changes of the list were last published, and told when the last frame
-	// to all was.
+	// changed is when changes of the list were last published, and told when the last frame to all nodes was.
 	changed, told time.Time
 }
 
-// begin looks at what does not need announcer.mu.
+// begin sets what does not need announcer.mu.
 func (r *round) begin(a *announcer) {
 	r.now = time.Now()
 	r.list, r.known = r.lists.ready(r.now), a.peers.size()
@@ -79,7 +77,7 @@ func (r *round) begin(a *announcer) {
 	}
 }
 
-// sent notes a frame that was published.
+// sent records a published frame.
 func (r *round) sent(f *addressed, size int) {
 	if f.to == everybody {
 		r.told = r.now
@@ -95,7 +93,7 @@ func (r *round) sent(f *addressed, size int) {
 	}
 }
 
-// allowance is how many lists may be sent yet.
+// allowance is how many more lists may be sent.
 type allowance struct {
 	left float64
 	at   time.Time
@@ -108,14 +106,13 @@ func (a *allowance) ready(now time.Time) bool {
 	return a.left >= 1
 }
 
-// addressed is a frame on its way to one node, or to all if to is empty.
+// addressed is a frame for one node, or for all if to is empty.
 type addressed struct {
 	frame
 	to string
 }
 
-// compose takes what is due. If something is left for later it returns after how long. a.mu
-// is held.
+// compose takes what is due. If something must wait, it returns for how long. The caller holds a.mu.
 func (a *announcer) compose(r *round) (out []addressed, wait time.Duration) {
 	d := &a.due
 	later := func(left time.Duration) bool {
@@ -143,7 +140,7 @@ func (a *announcer) compose(r *round) (out []addressed, wait time.Duration) {
 		out = append(out, addressed{a.frame(kindBeat), everybody})
 		d.alive = false
 	case r.beat:
-		for _, id := range append(r.to, a.id) { // this node last: when it hears itself, they have it
+		for _, id := range append(r.to, a.id) { // this node last: when it receives its own frame, the others have theirs
 			out = append(out, addressed{a.frame(kindBeat), id})
 		}
 	}
@@ -200,13 +197,13 @@ func anyRemoved(changes []change) bool {
 	return slices.ContainsFunc(changes, func(c change) bool { return c.removed })
 }
 
-// differences makes frames of the last changes of the list. a.mu is held.
+// differences makes frames of the last changes of the list. The caller holds a.mu.
 func (a *announcer) differences(changes []change) (out []addressed) {
 	base := a.revision - uint64(len(changes))
 	for _, piece := range parts(changes, a.room()) {
 		f := a.frame(kindChange)
 		f.base, f.revision = base, base+uint64(len(piece))
-		last := make(map[Namespace]bool, len(piece)) // whether it was removed in the end
+		last := make(map[Namespace]bool, len(piece)) // whether the last change removed it
 		for _, c := range piece {
 			last[c.Namespace] = c.removed
 		}
@@ -238,14 +235,13 @@ func (a *announcer) send(f addressed) int {
 	}
 	frame := f.append(nil)
 	if f.settled && a.limit > 0 && len(frame) > a.limit {
-		f.neighbours, f.settled = nil, false // there is no room for them
+		f.neighbours, f.settled = nil, false // the frame has no room for them
 		frame = f.append(nil)
 	}
 	return a.publish(f.to, frame)
 }
 
-// publish publishes a frame to one node, or to all if to is empty, and returns
-// its size.
+// publish publishes a frame to one node, or to all if to is empty, and returns its size.
 func (a *announcer) publish(to string, frame []byte) int {
 	ch := broker.Control()
 	if to != everybody {

@@ -4,15 +4,13 @@ import (
 	"time"
 )
 
-// This file is about peers that are there no more, but whose subscriptions the broker
-// may still count: for a moment after a goodbye; for much longer if a process is
-// frozen, or its machine went down without closing the connection. A node that was
-// forgotten and is still counted would look like a server that does not announce
-// itself, for which every query waits.
+// This file handles peers that have left or crashed, but whose subscriptions the broker may still count: for a moment
+// after a goodbye; for much longer if a process is frozen, or its machine crashed without closing the connection. A
+// forgotten node that is still counted would look like a foreign peer, for which every query waits.
 
-// goodbye takes in that a node leaves. It must be of exactly the life that is known:
-// a goodbye of a later life is not believed, and neither is one of a life that was
-// heard of after an earlier goodbye. It reports whether it is believed.
+// goodbye handles the goodbye of a node. It must be of exactly the known life. A goodbye of a later life is ignored,
+// and so is one of a life that sent a sign of life after an earlier goodbye. It reports whether the goodbye is
+// accepted.
 func (t *table) goodbye(id string, since int64) (ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -28,8 +26,8 @@ func (t *table) goodbye(id string, since int64) (ok bool) {
 	return ok
 }
 
-// age ends a peer that was accused and did not answer, or was only mentioned, and forgets
-// one that left or died so long ago. t.mu is held.
+// age expires a peer that was accused and did not respond, or that was only mentioned, and forgets one that left or
+// expired long enough ago. The caller holds t.mu.
 func (t *table) age(p *peer, now time.Time, s *survey) {
 	for key, at := range p.closed {
 		if end := at.Add(t.peerTimeout); now.After(end) {
@@ -65,8 +63,8 @@ func (t *table) age(p *peer, now time.Time, s *survey) {
 	}
 }
 
-// refresh gives everybody a new PeerTimeout after this node's own outage, in which
-// nobody's silence meant anything.
+// refresh gives all peers a new PeerTimeout after this node's own outage, in which missing signs of life meant
+// nothing.
 func (t *table) refresh(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +78,7 @@ func (t *table) refresh(now time.Time) {
 	t.soon(now.Add(t.patience.overdue))
 }
 
-// uncounted says that the broker counts some expired peers no more in a namespace.
+// uncounted records that the broker no longer counts some expired peers in a namespace.
 func (t *table) uncounted(key Namespace, ids []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

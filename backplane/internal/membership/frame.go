@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// Crossroom nodes announce themselves to each other in small frames, on the control
-// channel of all nodes (A), on that of one node (O), or on either (*):
+// Crossroom nodes announce themselves to each other in small frames, on the control channel of all nodes (A), on that
+// of one node (O), or on either (*):
 //
 //	         [1, kind, id, since, revision, body, number, …]
 //	hello  A  body: namespaces, or nil if they do not fit
@@ -21,44 +21,43 @@ import (
 //	beat   *
 //	ask    O  then since and revision of the list that the sender has, zero for none
 //	bye    A
-//	change A  body: namespaces that were added; then base, [namespace, …] removed
-//	seen   O  then since and revision of the node that is told
-//	accuse *  then [[id, since, silence], …] of nodes that seem dead; silence is in nanoseconds
+//	change A  body: added namespaces; then base, [namespace, …] removed
+//	seen   O  then since and revision of the recipient's list
+//	accuse *  then [[id, since, silence], …] of nodes that seem lost; silence is in nanoseconds
 //
-// A namespace is [protocol, name, speaks]. id is the sender's. since is when the sender
-// was made, in nanoseconds of Unix time, and tells two lives of one id apart. revision
-// counts the changes of the sender's list of namespaces. The rest of a body is nil. number
-// counts the sender's frames to all nodes, for its own lease; in others it is zero.
+// A namespace is [protocol, name, speaks]. id is the sender's. since is when the sender was made, in nanoseconds of
+// Unix time, and distinguishes two lives of one id. revision counts the changes of the sender's list of namespaces.
+// The rest of a body is nil. number counts the sender's frames to all nodes, for its own lease; in other frames it is
+// zero.
 type frameKind uint8
 
 const (
-	// kindHello: here I am (again). Every node answers it with full.
+	// kindHello: the sender has started, or its link was restored. Every node responds with full.
 	kindHello frameKind = iota + 1
-	// kindFull: a part of the list of namespaces at that revision. The answer to
-	// hello and ask.
+	// kindFull: a part of the list of namespaces at that revision. The response to hello and ask.
 	kindFull
-	// kindBeat: I live, and my list has that revision. It goes to those who watch the sender,
-	// to the sender itself, and from time to time to all.
+	// kindBeat: a sign of life, with the revision of the sender's list. It goes to the watchers of the sender, to the
+	// sender itself, and at times to all nodes.
 	kindBeat
-	// kindAsk: let the node on whose channel this comes send full to the sender, or
-	// seen, if its list is the one that the sender has.
+	// kindAsk: the node on whose channel this comes must send full to the sender, or seen, if its list is the one that
+	// the sender has.
 	kindAsk
-	// kindBye: I leave.
+	// kindBye: the sender leaves.
 	kindBye
-	// kindChange: what makes the list of revision base one of revision revision.
+	// kindChange: the changes from the list of revision base to that of revision revision.
 	kindChange
-	// kindSeen: I know you, and your list at that revision. Nodes say so where the
-	// broker cannot count.
+	// kindSeen: the sender knows the recipient, and its list at that revision. Nodes send it where the broker cannot
+	// count.
 	kindSeen
-	// kindAccuse: these nodes were not heard of. To all, or from a node that has heard of one
-	// to that one. A node that is accused sends a beat to all.
+	// kindAccuse: these nodes sent no sign of life. It goes to all nodes, or from a node that received one to the
+	// accused node. An accused node sends a beat to all.
 	kindAccuse
 )
 
 const frameVersion = 1
 
 type frame struct {
-	version    int // when decoded
+	version    int // of a decoded frame
 	kind       frameKind
 	id         string
 	since      int64
@@ -69,7 +68,7 @@ type frame struct {
 
 	part, parts int      // full
 	neighbours  []string // full: up to maxNeighbours
-	settled     bool     // full: there are no others that the sender does not know
+	settled     bool     // full: there are no other nodes that the sender does not know
 
 	base    uint64   // change
 	removed []served // change
@@ -80,13 +79,13 @@ type frame struct {
 	yourRevision uint64 // seen, ask
 }
 
-// Namespace names a namespace. The same name may exist in several protocols.
+// Namespace identifies a namespace. The same name may exist in several protocols.
 type Namespace struct {
 	Protocol broker.Protocol
 	Name     string
 }
 
-// served is a namespace that a node serves, and what its codec said in Hello.
+// served is a namespace of a node, and the Hello of its codec.
 type served struct {
 	Namespace
 	Speaks string
@@ -162,10 +161,10 @@ func appendServed(dst []byte, list []served) []byte {
 	return dst
 }
 
-// size is at least what an accusation takes in a frame.
+// size returns the least size of an accusation in a frame.
 func (a accusation) size() int { return len(a.id) + 24 }
 
-// size is at least what a namespace takes in a frame.
+// size returns the least size of a namespace in a frame.
 func (s served) size() int {
 	return len(s.Protocol.String()) + len(s.Name) + len(s.Speaks) + 12
 }
@@ -176,12 +175,11 @@ var (
 	errLater = errors.New("a later version")
 )
 
-// maxAhead is how far a node's clock may be ahead of this one's. A frame of a later
-// life is not believed, or a forged one would make all of a node's own frames late.
+// maxAhead limits how far a node's clock may be ahead of this one's. A frame of a later life is ignored. Otherwise a
+// forged frame would make all of a node's own frames outdated.
 const maxAhead = 24 * time.Hour
 
-// decode reads a frame. Later versions may add elements at the end, of the frame
-// and of a namespace's entry.
+// decode reads a frame. Later versions may add elements at the end of the frame and of a namespace's entry.
 func (f *frame) decode(payload []byte) error {
 	r := msgpack.NewReader(payload)
 	n, err := r.ArrayLen()
@@ -214,7 +212,7 @@ func (f *frame) decode(payload []byte) error {
 		return err
 	}
 	if f.since <= 0 || f.since > time.Now().Add(maxAhead).UnixNano() {
-		return fmt.Errorf("%w: a life that begins at %d ns of Unix time", errFrame, f.since)
+		return fmt.Errorf("%w: node start at %d ns of Unix time", errFrame, f.since)
 	}
 	if f.revision, err = r.Uint(); err != nil {
 		return err
@@ -230,12 +228,12 @@ func (f *frame) decode(payload []byte) error {
 		f.number, _ = r.Uint()
 		n--
 	} else {
-		n = 0 // something of a later version
+		n = 0 // of a later version
 	}
 	return f.decodeRest(&r, n)
 }
 
-// decodeRest reads what follows the number: n elements.
+// decodeRest reads the n elements after the number.
 func (f *frame) decodeRest(r *msgpack.Reader, n int) (err error) {
 	switch f.kind {
 	case kindFull:

@@ -8,26 +8,23 @@ import (
 	"time"
 )
 
-// A node that starts, or whose link returns, greets all others, and each introduces
-// itself with its list of namespaces. Where the broker counts subscribers, a query sees
-// by their number that some have not done so yet. Where it cannot, the introductions
-// are waited for: by the call that opens a namespace, and by queries.
+// A node that starts, or whose link was restored, greets all others, and each introduces itself with its list of
+// namespaces. Where the broker counts subscribers, a query sees by their number that some have not done so yet. Where
+// it cannot, the call that opens a namespace waits for the introductions, and so do queries.
 //
-// How many there are to be is found out in this way: each node that is sure to know
-// all others names the next ones after it in the order of ids, as if that were a ring.
-// So if the ring of those who introduced themselves is closed, nobody is missing, and
-// otherwise one who is missing is known by name and can be asked. A node that does not
-// know all others yet names none: what follows it is known from the node before it, or
-// else the time for introductions elapses.
+// The number of nodes is found in this way. Each node that is sure to know all others names the next ones after it in
+// the order of ids, as in a ring. So if the ring of the introduced nodes is closed, no node is missing. Otherwise a
+// missing node is known by name and can be asked. A node that does not know all others yet names none. Then the node
+// before it names its successors, or else the time for introductions elapses.
 
-// introduction is how far a node knows the others. table.mu guards it.
+// introduction is the state of this node's knowledge of the others. table.mu guards it.
 type introduction struct {
-	down     atomic.Bool   // the control channel is
-	until    time.Time     // introductions are awaited; zero: they have come
-	echoed   bool          // the greeting has come back to this node: it is not lost
+	down     atomic.Bool   // the control channel is down
+	until    time.Time     // the end of the wait for introductions; zero: they are complete
+	echoed   bool          // this node received its own greeting: it is not lost
 	answered bool          // a node has introduced itself
-	known    bool          // one that knows all others has
-	event    chan struct{} // closed when something changes, nil if nobody waits for that
+	known    bool          // a node that knows all others has introduced itself
+	event    chan struct{} // closed at the next change; nil if no goroutine waits for it
 }
 
 // introduce begins introductions: this node may not know all others.
@@ -41,7 +38,7 @@ func (t *table) introduce() {
 	}
 }
 
-// setDown notes whether the control channel is down.
+// setDown records whether the control channel is down.
 func (t *table) setDown(down bool) {
 	t.down.Store(down)
 	t.mu.Lock()
@@ -49,7 +46,7 @@ func (t *table) setDown(down bool) {
 	t.mu.Unlock()
 }
 
-// moved wakes those who wait for introductions. t.mu is held.
+// moved wakes the goroutines that wait for introductions. The caller holds t.mu.
 func (t *table) moved() {
 	if t.event != nil {
 		close(t.event)
@@ -57,7 +54,7 @@ func (t *table) moved() {
 	}
 }
 
-// watch returns a channel that is closed when something has changed. t.mu is held.
+// watch returns a channel that is closed at the next change. The caller holds t.mu.
 func (t *table) watch() <-chan struct{} {
 	if t.event == nil {
 		t.event = make(chan struct{})
@@ -65,10 +62,9 @@ func (t *table) watch() <-chan struct{} {
 	return t.event
 }
 
-// pending returns until when introductions are awaited; zero if they are not. t.mu is
-// held.
+// pending returns the end of the wait for introductions; zero if they are complete. The caller holds t.mu.
 func (t *table) pending(now time.Time) (until time.Time) {
-	open := false // the ring
+	open := false // the ring is open
 	for _, p := range t.byID {
 		if p.state != live || p.stale.IsZero() {
 			continue
@@ -87,8 +83,8 @@ func (t *table) pending(now time.Time) (until time.Time) {
 	return until
 }
 
-// closed reports whether the next node after each known one is known as well. One that may
-// not know all nodes itself does not name it, but the node before it may. t.mu is held.
+// closed reports whether the next node after each known one is known as well. A node that may not know all nodes does
+// not name its successor, but the node before it may. The caller holds t.mu.
 func (t *table) closed() bool {
 	open := make(map[string]bool)
 	for id, p := range t.byID {
@@ -104,8 +100,8 @@ func (t *table) closed() bool {
 	return len(open) == 0
 }
 
-// neighbours lists the next nodes after this one in the order of ids, without the one
-// who is to be told. settled is false if there may be some that this node does not know.
+// neighbours lists the next nodes after this one in the order of ids, without the recipient. settled is false if
+// unknown nodes may exist.
 func (t *table) neighbours(to string) (ids []string, settled bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,8 +137,8 @@ func (t *table) neighbours(to string) (ids []string, settled bool) {
 	return ids, true
 }
 
-// introduced takes in what a node said of its neighbours in answer to a greeting. It
-// returns those that are not known here and are to be asked.
+// introduced handles the neighbours that a node named in response to a greeting. It returns the unknown ones, which
+// must be asked.
 func (t *table) introduced(f *frame) (ask []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -173,15 +169,15 @@ func (t *table) introduced(f *frame) (ask []string) {
 	return ask
 }
 
-// echo notes that this node's greeting has come back.
+// echo records that this node received its own greeting.
 func (t *table) echo() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.echoed = true
 }
 
-// insist returns what was not answered and is to be repeated: asks, and a greeting. It
-// reports whether there is something to wait for.
+// insist returns the unanswered requests to repeat: asks, and a greeting. It reports whether there is something to
+// wait for.
 func (t *table) insist() (ask []string, greet, again bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -197,8 +193,8 @@ func (t *table) insist() (ask []string, greet, again bool) {
 	return ask, !t.known && !(t.answered && t.echoed) && t.until.After(now), again
 }
 
-// await waits for as long as f says, zero for no longer. f is called again, with t.mu
-// held, whenever something has changed. The end of the node or the context ends it too.
+// await waits until the time that f returns; zero ends the wait. f is called with t.mu held, and again at every
+// change. The end of the node or of the context ends the wait too.
 func (t *table) await(ctx context.Context, f func() (until time.Time)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -225,8 +221,7 @@ func (t *table) await(ctx context.Context, f func() (until time.Time)) {
 	}
 }
 
-// meet waits until this node knows the others, and they know its list of namespaces at
-// a revision.
+// meet waits until this node knows the others, and they know its list of namespaces at a revision.
 func (t *table) meet(ctx context.Context, revision uint64) {
 	confirmed := func(p *peer) bool {
 		return p.state != live || p.knows >= revision || p.slow || t.suspect(p, time.Now()) || p.since == 0

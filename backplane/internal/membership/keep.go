@@ -8,15 +8,13 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// More control frames than this cannot wait. What did not fit is made up for: this node
-// greets all others again.
+// maxFrames limits the control frames that wait. After an overflow this node greets all others again.
 const maxFrames = 1024
 
-// maxTwins is how many other nodes with this node's id are told apart.
+// maxTwins limits how many other nodes with this node's id are distinguished.
 const maxTwins = 16
 
-// item is a frame, or (with a zero channel) the beginning or, if err is nil, the end of an
-// interruption.
+// item is a frame or, with a zero channel, the start of an interruption or, if err is nil, its end.
 type item struct {
 	ch      broker.Channel
 	payload []byte
@@ -43,7 +41,7 @@ func (m *Membership) Interrupted(err error) {
 	if err == nil {
 		err = errUnknownOutage
 	}
-	m.peers.setDown(true) // what is asked from now on may miss nodes
+	m.peers.setDown(true) // requests from now on may miss nodes
 	m.link(item{err: err})
 }
 
@@ -57,7 +55,7 @@ func (m *Membership) link(it item) {
 	}
 }
 
-// keep is the keeper goroutine: it takes in control frames, and looks after the peers.
+// keep is the keeper goroutine: it handles control frames, and watches the peers.
 func (m *Membership) keep() {
 	insist := time.NewTimer(m.introTime / 4)
 	defer insist.Stop()
@@ -66,9 +64,8 @@ func (m *Membership) keep() {
 	defer report.Stop()
 	looks, reporting := time.Time{}, false // when look fires; report will
 	var downSince time.Time
-	// A node hears its own beats as well. If there is not even that, it is the link
-	// that is dead, which the broker may notice only later, or this process was
-	// stopped for a while, and not the others.
+	// A node receives its own signs of life too. If even these are missing, the link is dead, which the broker may
+	// notice only later, or this process was stopped for a while: the peers are not lost.
 	heard, silence := time.Now(), max(m.o.PeerTimeout-m.o.Heartbeat, 2*m.o.Heartbeat)
 	for {
 		select {
@@ -103,7 +100,7 @@ func (m *Membership) keep() {
 		case <-look.C:
 			looks = time.Time{}
 			if now := time.Now(); len(m.frames) > 0 {
-				m.peers.lookAt(now.Add(time.Millisecond)) // what waits may be signs of life
+				m.peers.lookAt(now.Add(time.Millisecond)) // waiting frames may be signs of life
 			} else if now.Sub(heard) <= silence {
 				m.look(now)
 			} else {
@@ -124,7 +121,7 @@ func (m *Membership) keep() {
 	}
 }
 
-// look looks at the peers, and does what follows.
+// look checks the peers, and acts on the result.
 func (m *Membership) look(now time.Time) {
 	s := m.peers.look(now)
 	m.announcer.ask(s.probe...)
@@ -136,7 +133,7 @@ func (m *Membership) look(now time.Time) {
 	}
 }
 
-// insist repeats what was not answered. It reports whether there is something to wait for.
+// insist repeats unanswered requests. It reports whether there is something to wait for.
 func (m *Membership) insist() (again bool) {
 	ask, greet, again := m.peers.insist()
 	m.announcer.ask(ask...)
@@ -151,14 +148,14 @@ func (m *Membership) report() {
 	lost, refused := int(m.overflow.Swap(0)), m.peers.takeRefused()
 	if lost > 0 && time.Since(m.greeted) >= m.o.Heartbeat {
 		m.greeted = time.Now()
-		m.introduce() // those who were not heard are to say it again
+		m.introduce() // the senders of lost frames must send them again
 	}
 	if lost > 0 || refused > 0 {
 		m.o.Events.Incomplete(lost, refused)
 	}
 }
 
-// take acts on one control frame.
+// take handles one control frame.
 func (m *Membership) take(ch broker.Channel, payload []byte) {
 	var f frame
 	switch err := f.decode(payload); {
@@ -207,7 +204,7 @@ func (m *Membership) take(ch broker.Channel, payload []byte) {
 	}
 }
 
-// accused acts on accusations.
+// accused handles accusations.
 func (m *Membership) accused(list []accusation) {
 	now := time.Now()
 	for i := range list {
@@ -223,7 +220,7 @@ func (m *Membership) accused(list []accusation) {
 	}
 }
 
-// takeOwn acts on a frame with this node's id: its own, or that of another node.
+// takeOwn handles a frame with this node's id: its own, or that of another node.
 func (m *Membership) takeOwn(f *frame) {
 	if f.since != m.o.Since.UnixNano() {
 		m.twin(f)
@@ -234,15 +231,15 @@ func (m *Membership) takeOwn(f *frame) {
 	case f.kind == kindHello:
 		m.peers.echo()
 	case f.kind == kindBye && m.o.Life.Err() == nil:
-		m.announcer.reply(everybody) // it is not true
+		m.announcer.reply(everybody) // the frame is not true
 	}
 }
 
-// twin reports another living node with this node's id, once for each life of it.
+// twin reports another running node with this node's id, once for each life of it.
 func (m *Membership) twin(f *frame) {
 	i := slices.Index(m.twins, f.since)
 	switch {
-	case f.kind == kindBye: // perhaps of a life before this one
+	case f.kind == kindBye: // perhaps of an earlier life of this node
 		if i >= 0 {
 			m.twins = slices.Delete(m.twins, i, i+1)
 		}

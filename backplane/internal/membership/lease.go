@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// lease records how long other nodes are sure to regard this node as alive. It is
-// renewed by this node's own control frames when they come back from the broker, and
-// counts from the moment at which they were sent: a frame that waited in a buffer while
-// the process was stopped proves nothing about the time after.
+// lease records how long other nodes are sure to regard this node as live. Its own control frames, received back from
+// the broker, renew it, counted from the moment at which they were sent: a frame that waited in a buffer while the
+// process was stopped proves nothing about the time after.
 type lease struct {
 	length time.Duration
 
@@ -19,12 +18,11 @@ type lease struct {
 	until time.Time
 }
 
-// leaseFrames is how many frames may be on their way: an echo that is older than that
-// many frames renews nothing.
+// leaseFrames limits the frames in flight: an older echo renews nothing.
 const leaseFrames = 16
 
-// init sets how long the lease lasts. Others forget a node peerTimeout after its last frame. The
-// rest is the time for what a holder of the lease has begun.
+// init sets the length of the lease. Others forget a node peerTimeout after its last frame. The rest is the time for
+// operations that a holder of the lease has begun.
 func (l *lease) init(heartbeat, peerTimeout time.Duration) {
 	l.length = peerTimeout - (peerTimeout-heartbeat)/4
 }
@@ -38,7 +36,7 @@ func (l *lease) next() uint64 {
 	return l.last
 }
 
-// echo takes in that a frame of this node came back.
+// echo handles a frame of this node that came back.
 func (l *lease) echo(number uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,8 +67,8 @@ func (l *lease) holds(since time.Time) bool {
 	return !since.IsZero() && l.since.Equal(since) && !passed(l.until, now)
 }
 
-// passed reports whether the moment at is over at the time now. It asks both clocks: the
-// monotonic one stands still while a machine is suspended.
+// passed reports whether the moment at has passed at the time now. It compares both clocks, because the monotonic one
+// stops while a machine is suspended.
 func passed(at, now time.Time) bool {
 	return !now.Before(at) || !now.Round(0).Before(at.Round(0))
 }

@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// This file keeps the lists of namespaces that peers announce. All of it is called
-// with table.mu held.
+// This file keeps the lists of namespaces that peers announce. The caller of each function holds table.mu.
 
-// partialList is a list of which some parts have not come yet.
+// partialList is a list with missing parts.
 type partialList struct {
 	revision    uint64
 	parts, next int
@@ -21,10 +20,10 @@ type early struct {
 	added, removed []served
 }
 
-// cost is what it takes to remember a namespace of a peer, in bytes.
+// cost returns the memory for a namespace of a peer, in bytes.
 func cost(s *served) int { return len(s.Name) + len(s.Speaks) + 128 }
 
-// keep charges a peer for a namespace, if the limits allow it.
+// keep records the memory of a namespace for a peer, if the limits allow it.
 func (t *table) keep(p *peer, s *served) bool {
 	c := cost(s)
 	if t.kept+c > maxKept {
@@ -35,15 +34,15 @@ func (t *table) keep(p *peer, s *served) bool {
 	return true
 }
 
-// release takes back what a peer was charged for a namespace.
+// release removes the memory of a namespace from a peer's record.
 func (t *table) release(p *peer, s *served) {
 	c := cost(s)
 	p.kept -= c
 	t.kept -= c
 }
 
-// refuse notes that a peer's announcement exceeds a limit. Its list stays out of date,
-// and is not asked for again too soon.
+// refuse records that a peer's announcement exceeds a limit. Its list stays outdated, and is not requested again too
+// soon.
 func (t *table) refuse(p *peer, now time.Time) {
 	t.refused++
 	t.discard(p)
@@ -51,7 +50,7 @@ func (t *table) refuse(p *peer, now time.Time) {
 	p.asked = now.Add(t.heartbeat)
 }
 
-// discard forgets what has come of a list that is not complete.
+// discard drops the parts of an incomplete list.
 func (t *table) discard(p *peer) {
 	if p.partial != nil {
 		for i := range p.partial.list {
@@ -88,9 +87,8 @@ func (t *table) takeAll(p *peer, dst, list []served) ([]served, bool) {
 	return dst, true
 }
 
-// collect takes in a part of a peer's list. It returns the list when it is complete.
-// The parts of one revision are the same for whomever they are sent to, so it does not
-// matter by which channel they come.
+// collect handles a part of a peer's list. It returns the list when it is complete. The parts of one revision are the
+// same for every recipient, so they may come by different channels.
 func (t *table) collect(p *peer, f *frame) (list []served, complete bool) {
 	if p.known() && p.stale.IsZero() && f.revision <= p.revision {
 		return nil, false // nothing new
@@ -102,7 +100,7 @@ func (t *table) collect(p *peer, f *frame) (list []served, complete bool) {
 	switch {
 	case f.part == 0:
 		if l != nil && l.revision == f.revision {
-			return nil, false // the others are on their way
+			return nil, false // the others are in flight
 		}
 		if l != nil {
 			for i := range l.list {
@@ -125,7 +123,7 @@ func (t *table) collect(p *peer, f *frame) (list []served, complete bool) {
 	return l.list, true
 }
 
-// listed replaces a peer's list, and returns which namespaces it has left.
+// listed replaces a peer's list, and returns the namespaces that it has left.
 func (t *table) listed(p *peer, revision uint64, list []served) (gone []Namespace) {
 	now := time.Now()
 	if len(list) > maxNames {
@@ -171,7 +169,7 @@ func (t *table) listed(p *peer, revision uint64, list []served) (gone []Namespac
 	return gone
 }
 
-// change takes in a change of a peer's list, and returns which namespaces it has left.
+// change handles a change of a peer's list, and returns the namespaces that it has left.
 func (t *table) change(p *peer, f *frame) (gone []Namespace) {
 	if p.known() && f.revision <= p.revision {
 		return nil
@@ -186,7 +184,7 @@ func (t *table) change(p *peer, f *frame) (gone []Namespace) {
 		held += len(p.early[i].added) + len(p.early[i].removed)
 	}
 	if held+len(e.added)+len(e.removed) > maxEarly {
-		return nil // the list will have it
+		return nil // the list will include it
 	}
 	var ok bool
 	if e.added, ok = t.takeAll(p, nil, e.added); !ok {
@@ -202,8 +200,8 @@ func (t *table) change(p *peer, f *frame) (gone []Namespace) {
 	return nil
 }
 
-// apply carries out a change. One that begins before the list's revision and ends after
-// it does no harm: it says which namespaces are there in the end.
+// apply carries out a change. A change that begins before the list's revision and ends after it does no harm, because
+// it has the final state of each namespace.
 func (t *table) apply(p *peer, e *early) (gone []Namespace) {
 	now := time.Now()
 	switch {
@@ -240,8 +238,8 @@ func (t *table) apply(p *peer, e *early) (gone []Namespace) {
 	return gone
 }
 
-// close remembers for a while that a peer left a namespace, if the limits allow it: the
-// broker may still count it there.
+// close remembers for a while that a peer left a namespace, if the limits allow it, because the broker may still count
+// it there.
 func (t *table) close(p *peer, key Namespace, now time.Time) {
 	if p.closed == nil {
 		p.closed = make(map[Namespace]time.Time)

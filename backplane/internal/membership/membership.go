@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Membership is one node's part in the fleet: what it announces, and what it knows of its
-// peers. All methods are safe for concurrent use.
+// Membership is one node's part in the fleet: its announcements, and its knowledge of its peers. All methods are safe
+// for concurrent use.
 type Membership struct {
 	o         Options
 	introTime time.Duration
@@ -24,19 +24,19 @@ type Membership struct {
 
 	frames      chan item
 	overflow    atomic.Int64  // frames that did not fit and are not reported yet
-	lastMessage atomic.Int64  // when a frame last came, in Unix nanoseconds, if noted
-	retry       chan struct{} // introductions are to be insisted on
+	lastMessage atomic.Int64  // when the last frame arrived, in Unix nanoseconds, if recorded
+	retry       chan struct{} // introductions must be repeated
 
-	// strangers is how many nodes' introductions were waited for in vain.
+	// strangers is how many nodes' introductions were awaited without success.
 	strangers atomic.Int32
 
-	// The keeper's.
+	// The fields below belong to the keeper.
 	greeted time.Time // when a loss last made this node greet again
-	twins   []int64   // since when other nodes with this id live
+	twins   []int64   // the start times of other nodes with this id
 }
 
-// maxIntroduction is how long introductions are waited for, unless a quarter of
-// RequestsTimeout is shorter. A node that heard of nobody for so long is alone.
+// maxIntroduction limits the wait for introductions, unless a quarter of RequestsTimeout is shorter. A node that
+// received no message for so long is alone.
 const maxIntroduction = 250 * time.Millisecond
 
 // New makes a Membership that announces nothing yet.
@@ -52,8 +52,8 @@ func New(o Options) *Membership {
 	return m
 }
 
-// Start subscribes to the control channels and starts the goroutines, which workers
-// counts. An error leaves nothing behind.
+// Start subscribes to the control channels and starts the goroutines, which workers counts. An error leaves nothing
+// behind.
 func (m *Membership) Start(ctx context.Context, workers *sync.WaitGroup) error {
 	sub, err := m.o.Broker.Subscribe(ctx, m, broker.Exactly(broker.Control()), broker.Exactly(broker.NodeControl(m.o.ID)))
 	if err != nil {
@@ -62,7 +62,7 @@ func (m *Membership) Start(ctx context.Context, workers *sync.WaitGroup) error {
 	m.control = sub
 	if m.o.Broker.Capabilities().CountsSubscribers {
 		short, cancel := context.WithTimeout(ctx, m.introTime)
-		_, err := m.o.Broker.Subscribers(short, broker.Control()) // other errors come with queries
+		_, err := m.o.Broker.Subscribers(short, broker.Control()) // queries return other errors
 		cancel()
 		m.Counted(err)
 	}
@@ -71,10 +71,9 @@ func (m *Membership) Start(ctx context.Context, workers *sync.WaitGroup) error {
 	return nil
 }
 
-// Goodbye waits until nothing else is announced, tells all nodes that this one leaves and
-// waits until that is out, but no longer than it is of use: after PeerTimeout the others
-// have forgotten this node anyway. During an outage it only leaves the goodbye with the
-// broker, which has its own way to end. Options.Life must have ended.
+// Goodbye waits until nothing else is announced, sends this node's goodbye to all nodes and waits until it is sent,
+// but no longer than PeerTimeout, after which the others have forgotten this node anyway. During an outage it only
+// puts the goodbye into the broker's queue. Options.Life must have ended.
 func (m *Membership) Goodbye(ctx context.Context) { m.announcer.goodbye(ctx) }
 
 // Close ends the subscription and the goroutines.
@@ -84,14 +83,13 @@ func (m *Membership) Close(ctx context.Context) error {
 	return err
 }
 
-// IntroTime is how long introductions are waited for.
+// IntroTime returns the limit of the wait for introductions.
 func (m *Membership) IntroTime() time.Duration { return m.introTime }
 
 // Blind reports whether the broker cannot count subscribers, or may not.
 func (m *Membership) Blind() bool { return m.blind.Load() }
 
-// Counted takes in what the broker returned when it was to count subscribers: a server may
-// forbid it.
+// Counted handles the broker's error when it counted subscribers: a server may forbid it.
 func (m *Membership) Counted(err error) {
 	_, inexact := errors.AsType[*broker.InexactError](err)
 	if err == nil || inexact {
@@ -99,8 +97,7 @@ func (m *Membership) Counted(err error) {
 	}
 }
 
-// SilenceLimit is how long a peer that missed a deadline has, since it was asked, to give a
-// sign of life.
+// SilenceLimit returns how long a peer that missed a deadline has, since that request, to send a sign of life.
 func (m *Membership) SilenceLimit() time.Duration { return m.peers.silenceLimit() }
 
 // Closing reports whether this node has begun to close.
@@ -109,8 +106,8 @@ func (m *Membership) Closing() bool { return m.o.Life.Err() != nil }
 // Down reports whether the control channel is interrupted.
 func (m *Membership) Down() bool { return m.peers.down.Load() }
 
-// LastMessage returns when a control frame last came, be it this node's own. It is zero if
-// none came yet, and without Options.NoteArrivals.
+// LastMessage returns when the last control frame arrived, including this node's own. It is zero before the first, and
+// without Options.NoteArrivals.
 func (m *Membership) LastMessage() time.Time {
 	if t := m.lastMessage.Load(); t != 0 {
 		return time.Unix(0, t)
@@ -118,33 +115,31 @@ func (m *Membership) LastMessage() time.Time {
 	return time.Time{}
 }
 
-// Lease returns since when this node has received its own frames without a gap, and until
-// when its peers are sure to regard it as alive. Both are zero before the first came back.
+// Lease returns since when this node has received its own frames without a gap, and until when its peers are sure to
+// regard it as live. Both are zero before the first frame came back.
 func (m *Membership) Lease() (since, until time.Time) { return m.announcer.lease.term() }
 
 // Holds reports whether the lease that began at since holds now.
 func (m *Membership) Holds(since time.Time) bool { return m.announcer.lease.holds(since) }
 
-// Announceable returns the *broker.PayloadError of a namespace whose announcement is too
-// large for the broker.
+// Announceable returns the *broker.PayloadError of a namespace whose announcement is too large for the broker.
 func (m *Membership) Announceable(ns Namespace, speaks string) error {
 	return m.announcer.announceable(served{ns, speaks})
 }
 
-// Open announces that this node serves a namespace. It returns the revision of the list of
-// namespaces that is the first to have it.
+// Open announces a namespace of this node. It returns the first revision of the list of namespaces that has it.
 func (m *Membership) Open(ns Namespace, speaks string) (revision uint64) {
 	revision = m.announcer.changed(change{served{ns, speaks}, false})
 	if revision == 1 {
 		m.introduce()
-	} else { // nodes that do not hear this learn it from the next heartbeat's revision
+	} else { // nodes that miss this frame learn of it from the next heartbeat's revision
 		signal(m.announcer.wake)
 	}
 	return revision
 }
 
-// Withdraw takes a namespace off the list, and has that announced if now is set.
-// Otherwise it waits for the next frame, such as the goodbye.
+// Withdraw removes a namespace from the list, and announces that at once if now is set. Otherwise the next frame
+// announces it, such as the goodbye.
 func (m *Membership) Withdraw(ns Namespace, now bool) {
 	m.announcer.changed(change{served{Namespace: ns}, true})
 	if now {
@@ -155,37 +150,37 @@ func (m *Membership) Withdraw(ns Namespace, now bool) {
 // Peers returns the live peers, sorted by id.
 func (m *Membership) Peers() []Peer { return m.peers.list() }
 
-// PeersOf returns those of the nodes that are known, sorted by id.
+// PeersOf returns the known ones among these nodes, sorted by id.
 func (m *Membership) PeersOf(ids []string) []Peer { return m.peers.of(ids) }
 
-// Heard says that something came from that node. It is on the path of every
-// broadcast and costs a load as long as nobody has missed anything.
+// Heard records a sign of life of a node. Every broadcast calls it; it costs a load as long as no node has missed a
+// deadline.
 func (m *Membership) Heard(id string) { m.peers.heard(id) }
 
-// Missed says that a node let the deadline pass of a request that was sent at that
-// moment. It is asked for a sign of life: if it was only slow, it is trusted again.
+// Missed records that a node missed the deadline of a request sent at that moment. The node is asked for a sign of
+// life: if it was only slow, requests wait for it again.
 func (m *Membership) Missed(id string, asked time.Time) {
 	if known, ok := m.peers.missed(id, asked); ok {
 		m.announcer.note(func(d *due) { d.asks[id] = known })
 	}
 }
 
-// Trusts reports whether a node lives and has been heard of since it missed something.
+// Trusts reports whether a node is live and has sent a sign of life since it missed a deadline.
 func (m *Membership) Trusts(id string) bool { return m.peers.trusts(id) }
 
 // Known reports whether a node has announced itself and is not forgotten.
 func (m *Membership) Known(id string) bool { return m.peers.has(id) }
 
-// Serving returns what is known of a namespace at this moment.
+// Serving returns the current knowledge of a namespace.
 func (m *Membership) Serving(ns Namespace) View { return m.peers.where(ns) }
 
-// Departed reports whether a node is known not to serve a namespace any more.
+// Departed reports whether a node is known to have left a namespace.
 func (m *Membership) Departed(id string, ns Namespace) bool { return m.peers.departed(id, ns) }
 
-// Uncounted says that the broker counts some expired peers no more in a namespace.
+// Uncounted records that the broker no longer counts some expired peers in a namespace.
 func (m *Membership) Uncounted(ns Namespace, ids []string) { m.peers.uncounted(ns, ids) }
 
-// Await waits while introductions are under way that do not take longer than IntroTime.
+// Await waits for pending introductions, for IntroTime at most.
 func (m *Membership) Await(ctx context.Context) {
 	t := &m.peers
 	end := time.Now().Add(m.introTime)
@@ -193,11 +188,11 @@ func (m *Membership) Await(ctx context.Context) {
 		if until := t.pending(time.Now()); !t.down.Load() && until.Before(end) {
 			return until
 		}
-		return end // an outage may be about to be over
+		return end // an outage may be about to end
 	})
 }
 
-// Pause waits until something changes that is known of the peers, or for d.
+// Pause waits until the knowledge of the peers changes, or for d.
 func (m *Membership) Pause(ctx context.Context, d time.Duration) {
 	until, first := time.Now().Add(d), true
 	m.peers.await(ctx, func() time.Time {
@@ -209,8 +204,7 @@ func (m *Membership) Pause(ctx context.Context, d time.Duration) {
 	})
 }
 
-// Strangers reports whether it is worth waiting for the introductions of n nodes, as it is
-// once. last: no more.
+// Strangers reports whether to wait for the introductions of n nodes, which is useful once. last: no more waiting.
 func (m *Membership) Strangers(n int, last bool) (wait bool) {
 	if last || n <= 0 {
 		m.strangers.Store(int32(max(n, 0)))
@@ -218,8 +212,8 @@ func (m *Membership) Strangers(n int, last bool) (wait bool) {
 	return n > int(m.strangers.Load())
 }
 
-// Meet waits until this node knows the others, and they know its list of namespaces at
-// a revision, where no broker can say who they are.
+// Meet waits until this node knows the others, and they know its list of namespaces at a revision, where no broker can
+// count them.
 func (m *Membership) Meet(ctx context.Context, revision uint64) {
 	if m.Blind() {
 		m.peers.meet(ctx, revision)
@@ -233,7 +227,7 @@ func (m *Membership) introduce() {
 	signal(m.retry)
 }
 
-// left tells the node of namespaces that a peer does not serve any more.
+// left notifies the node of namespaces that a peer does not serve any more.
 func (m *Membership) left(id string, from []Namespace) {
 	if from == nil || len(from) > 0 {
 		m.o.Events.Left(id, slices.Clip(from))

@@ -10,23 +10,22 @@ import (
 // Options of a Membership. None has a default.
 type Options struct {
 	Broker broker.Broker
-	// ID of this node, and since when it lives.
+	// ID of this node, and the time of its start.
 	ID    string
 	Since time.Time
-	// Life ends when the node begins to close: then it announces nothing more by itself,
-	// and all waiting ends.
+	// Life ends when the node begins to close: then it announces nothing more by itself, and all waiting ends.
 	Life context.Context
 	// Heartbeat, PeerTimeout and RequestsTimeout are those of backplane.Options.
 	Heartbeat, PeerTimeout, RequestsTimeout time.Duration
-	// NoteArrivals: LastMessage is wanted.
+	// NoteArrivals enables LastMessage.
 	NoteArrivals bool
 	Events       Events
 }
 
-// Events are what the node is told. Left, Interrupted and Resumed are called by the keeper
-// goroutine, one at a time; the others may come from any goroutine. None may block.
+// Events are the notifications of a node. The keeper goroutine calls Left, Interrupted and Resumed, one at a time; the
+// others may be called by any goroutine. None may block.
 type Events interface {
-	// Left: a node does not serve these namespaces any more; nil stands for all.
+	// Left: a node does not serve these namespaces any more; nil means all.
 	Left(id string, from []Namespace)
 	// Interrupted and Resumed: an outage of the control channel begins, and ends.
 	Interrupted(err error)
@@ -35,12 +34,11 @@ type Events interface {
 	Unreadable(ch broker.Channel, err error)
 	// Foreign: a frame is of a kind that a later version has.
 	Foreign()
-	// Duplicate: another living node has this node's id.
+	// Duplicate: another running node has this node's id.
 	Duplicate(since time.Time)
-	// Overflowed: a frame was lost, because frames came faster than they were taken in.
+	// Overflowed: a frame was lost, because frames came faster than they were handled.
 	Overflowed()
-	// Incomplete reports, after the fact, how many frames were lost and how many
-	// announcements exceeded a limit.
+	// Incomplete reports later how many frames were lost and how many announcements exceeded a limit.
 	Incomplete(lost, refused int)
 	// Unsent: a frame could not be published.
 	Unsent(err error)

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Limits of what other nodes can make this one remember. What exceeds them is refused
-// and told to Events.Incomplete; what is known already keeps its place.
+// Limits of the memory for other nodes. What exceeds them is refused and reported to Events.Incomplete; known entries
+// stay.
 const (
-	// maxPeers limits the nodes, those among them that left or expired.
+	// maxPeers limits the nodes, including those that left or expired.
 	maxPeers = 4096
 	// maxNames limits the namespaces of one node.
 	maxNames = 1 << 16
@@ -22,7 +22,7 @@ const (
 	maxEarly = 256
 )
 
-// table is what a node knows of its peers.
+// table is a node's knowledge of its peers.
 type table struct {
 	id                                string
 	since                             int64
@@ -33,11 +33,11 @@ type table struct {
 
 	mu       sync.Mutex
 	byID     map[string]*peer
-	owe      atomic.Int32 // how many things those in byID have missed, and accusations
+	owe      atomic.Int32 // number of missed deadlines and accusations in byID
 	kept     int          // memory of all lists, in bytes
 	refused  int          // announcements beyond the limits that are not reported yet
-	full     time.Time    // when a node was refused last
-	due      time.Time    // when to look at the peers again; zero: it is not known
+	full     time.Time    // when a node was last refused
+	due      time.Time    // when to look at the peers again; zero: unknown
 	patience patience
 	introduction
 }
@@ -52,63 +52,63 @@ func (t *table) init(introTime time.Duration, o *Options, counts bool) {
 // Peer is a live node, as it announced itself.
 type Peer struct {
 	ID string
-	// Since it lives, by its own clock.
+	// Since is the start of the node, by its own clock.
 	Since time.Time
 	// Protocol is the version of the frames that it sends.
 	Protocol int
-	// Namespaces that it serves, and what it Speaks in them: sorted, each once.
+	// Namespaces of the node, and the codecs that it Speaks in them: sorted, each once.
 	Namespaces, Speaks []string
-	// Suspect: it was not heard of for RequestsTimeout since it was asked something.
+	// Suspect means that it sent no sign of life for SilenceLimit since a request whose deadline it missed.
 	Suspect bool
 }
 
-// peerState is what is known of a peer's life.
+// peerState is the state of a peer's life.
 type peerState uint8
 
 const (
 	live    peerState = iota
-	left              // it said goodbye
-	expired           // it was not heard of for PeerTimeout, and is perhaps counted still
+	left              // it sent a goodbye
+	expired           // no sign of life for PeerTimeout; perhaps still counted
 )
 
 type peer struct {
 	id        string
-	order     uint64 // its place in the ring
+	order     uint64 // position in the ring
 	since     int64  // zero: only others have mentioned it
 	protocol  int
 	state     peerState
 	leftAt    time.Time // of state left
-	contested bool      // it was heard of after a goodbye, which was not its own then
+	contested bool      // a sign of life followed a goodbye, so the goodbye was not its own
 	seen      time.Time
-	met       bool // it was heard of since this node's last greeting
+	met       bool // a sign of life since this node's last greeting
 	watch
 	namespaces map[Namespace]string
 	closed     map[Namespace]time.Time // namespaces that it left a short while ago
 	kept       int                     // memory of its list, in bytes
 
 	// The list of namespaces.
-	revision uint64    // of namespaces; zero: no list has come
-	stale    time.Time // since when the list is known to be out of date; zero: it is not
-	asked    time.Time // when the peer was last asked for it
+	revision uint64    // of the list; zero: no list has arrived
+	stale    time.Time // since when the list is known to be outdated; zero: it is not
+	asked    time.Time // when the list was last requested
 	early    []early   // later changes, which wait for the list
 	partial  *partialList
 
-	// settled: it has named the next nodes after it in this introduction. covers is one of
-	// them of which it has named the next one too.
+	// settled: it has named the next nodes after it in this introduction. covers is one of them of which it has named
+	// the next one too.
 	settled bool
 	covers  string
 
-	// knows is which revision of this node's list the peer has confirmed, and slow that
-	// one confirmation took longer than introductions may.
+	// knows is the revision of this node's list that the peer has confirmed, and slow means that a confirmation took
+	// longer than introductions may.
 	knows uint64
 	slow  bool
 
-	// missed is when the first question was asked whose deadline the peer missed
-	// without being heard of since; zero for none.
+	// missed is when the first request was sent whose deadline the peer missed without a sign of life since; zero for
+	// none.
 	missed time.Time
 }
 
-// known reports whether the peer's list has come.
+// known reports whether the peer's list has arrived.
 func (p *peer) known() bool { return p.revision != 0 }
 
 func (t *table) describe(p *peer) Peer {
@@ -123,7 +123,7 @@ func (t *table) describe(p *peer) Peer {
 	return out
 }
 
-// size is how many live peers are known.
+// size returns the number of live peers.
 func (t *table) size() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -149,7 +149,7 @@ func (t *table) list() []Peer {
 	return peers
 }
 
-// of returns those of the nodes that are known, live or not, sorted by id.
+// of returns the known ones among these nodes, live or not, sorted by id.
 func (t *table) of(ids []string) []Peer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -163,7 +163,7 @@ func (t *table) of(ids []string) []Peer {
 	return peers
 }
 
-// takeRefused returns how many announcements were refused since it was last called.
+// takeRefused returns how many announcements were refused since its last call.
 func (t *table) takeRefused() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -178,17 +178,17 @@ func (t *table) hasRefused() bool {
 	return t.refused > 0
 }
 
-// news is what follows from a frame.
+// news is the consequence of a frame.
 type news struct {
-	ask      bool        // the peer is to be asked for its list
+	ask      bool        // the peer's list must be requested
 	current  bool        // the frame made its list current, or greets with it
 	revision uint64      // of its list
 	left     []Namespace // namespaces that it has left
-	missed   bool        // others may take the peer for dead, or not know it
+	missed   bool        // others may regard the peer as lost, or not know it
 }
 
-// note takes in a frame of another node. direct: it came on this node's own channel,
-// so earlier frames on the other may come later.
+// note handles a frame of another node. direct: it came on this node's own channel, so earlier frames on the other may
+// come later.
 func (t *table) note(f *frame, direct bool) (out news) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -199,7 +199,7 @@ func (t *table) note(f *frame, direct bool) (out news) {
 	case f.since < p.since && (direct || p.state == live):
 		return out // a late frame of an earlier life
 	case f.since != p.since:
-		// What the earlier life was asked, this one will not answer.
+		// This life will not respond to requests to the earlier one.
 		for key := range p.namespaces {
 			out.left = append(out.left, key)
 		}
@@ -257,7 +257,7 @@ func (t *table) note(f *frame, direct bool) (out news) {
 	return out
 }
 
-// add makes room for a peer, nil if there is none. t.mu is held.
+// add returns a new peer; nil if there is no room. The caller holds t.mu.
 func (t *table) add(id string, since int64) *peer {
 	if len(t.byID) >= maxPeers {
 		for _, p := range t.byID {
@@ -279,22 +279,21 @@ func (t *table) add(id string, since int64) *peer {
 	return p
 }
 
-// drop forgets a peer. t.mu is held.
+// drop forgets a peer. The caller holds t.mu.
 func (t *table) drop(p *peer) {
 	t.clear(p)
 	t.kept -= p.kept
 	delete(t.byID, p.id)
 }
 
-// outdated notes that the peer's list has changed.
+// outdated records that the peer's list has changed.
 func (p *peer) outdated(now time.Time) {
 	if p.stale.IsZero() {
 		p.stale = now
 	}
 }
 
-// mayAsk reports whether it is time to ask a peer for its list, and notes that it is
-// asked. t.mu is held.
+// mayAsk reports whether it is time to request a peer's list, and records the request. The caller holds t.mu.
 func (t *table) mayAsk(p *peer, now time.Time) bool {
 	if now.Sub(p.asked) < t.introTime/4 {
 		return false
@@ -303,7 +302,7 @@ func (t *table) mayAsk(p *peer, now time.Time) bool {
 	return true
 }
 
-// clear forgets what a peer has missed, and an accusation. t.mu is held.
+// clear forgets a peer's missed deadline, and an accusation. The caller holds t.mu.
 func (t *table) clear(p *peer) {
 	for _, at := range []*time.Time{&p.missed, &p.accused} {
 		if !at.IsZero() {
@@ -313,7 +312,7 @@ func (t *table) clear(p *peer) {
 	}
 }
 
-// hear notes a sign of life. t.mu is held.
+// hear records a sign of life. The caller holds t.mu.
 func (t *table) hear(p *peer, now time.Time) {
 	p.seen, p.met = now, true
 	t.clear(p)
@@ -331,18 +330,17 @@ func (t *table) heard(id string) {
 	}
 }
 
-// silenceLimit is how long a peer that missed a deadline has to give a sign of life. It is
-// less than RequestsTimeout by what a request takes until it is sent.
+// silenceLimit returns how long a peer that missed a deadline has to send a sign of life. It is less than
+// RequestsTimeout by the time that a request needs before it is sent.
 func (t *table) silenceLimit() time.Duration { return t.requestTimeout * 9 / 10 }
 
-// suspect reports whether a peer that missed a deadline has not been heard of in time. t.mu
-// is held.
+// suspect reports whether a peer that missed a deadline sent no sign of life in time. The caller holds t.mu.
 func (t *table) suspect(p *peer, now time.Time) bool {
 	return !p.missed.IsZero() && now.Sub(p.missed) >= t.silenceLimit()
 }
 
-// missed says that a node let the deadline pass of a request that was sent at that
-// moment. It returns the list of the node that is known, if it lives.
+// missed records that a node missed the deadline of a request sent at that moment. It returns the node's known list,
+// if it is live.
 func (t *table) missed(id string, asked time.Time) (known revisionOf, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -357,7 +355,7 @@ func (t *table) missed(id string, asked time.Time) (known revisionOf, ok bool) {
 	return revisionOf{p.since, p.revision}, true
 }
 
-// trusts reports whether a node has been heard of since it missed something.
+// trusts reports whether a node sent a sign of life since it missed a deadline.
 func (t *table) trusts(id string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -372,24 +370,24 @@ func (t *table) has(id string) bool {
 	return t.byID[id] != nil
 }
 
-// Standing is what a peer is to a namespace.
+// Standing is the relation of a peer to a namespace.
 type Standing uint8
 
 const (
-	// Elsewhere: it lives and does not serve it, or did not when it left.
+	// Elsewhere: it is live and does not serve the namespace, or did not when it left.
 	Elsewhere Standing = iota
-	// Uncertain: it lives and may serve it. Its list is out of date.
+	// Uncertain: it is live and may serve the namespace. Its list is outdated.
 	Uncertain
-	// Serves: it lives and serves it.
+	// Serves: it is live and serves the namespace.
 	Serves
-	// Suspect: it serves it, and was not heard of for SilenceLimit since it was asked
-	// something.
+	// Suspect: it serves the namespace, and sent no sign of life for SilenceLimit since a request whose deadline it
+	// missed.
 	Suspect
 	// Leaving: it has left the namespace or the fleet less than IntroTime ago.
 	Leaving
 	// Left: it has left longer ago.
 	Left
-	// Expired: it served it, and was not heard of for PeerTimeout.
+	// Expired: it served the namespace, and sent no sign of life for PeerTimeout.
 	Expired
 )
 
@@ -400,20 +398,19 @@ func (s Standing) Serving() bool { return s == Serves || s == Suspect }
 type PeerView struct {
 	ID       string
 	Standing Standing
-	// Until is when a peer that missed a deadline becomes Suspect, unless it is heard of;
-	// zero for others.
+	// Until is when a peer that missed a deadline becomes Suspect, unless it sends a sign of life; zero for others.
 	Until time.Time
 }
 
-// View is what is known of a namespace at one moment.
+// View is the knowledge of a namespace at one moment.
 type View struct {
-	Peers []PeerView // all that are known
-	// Greeting: there may be others. This node is cut off, not all have answered its
-	// greeting, or some were refused.
+	Peers []PeerView // all known peers
+	// Greeting: unknown peers may exist. This node is cut off, not all have responded to its greeting, or some were
+	// refused.
 	Greeting bool
 }
 
-// where looks up who serves a namespace.
+// where looks up the peers of a namespace.
 func (t *table) where(ns Namespace) (v View) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -442,7 +439,7 @@ func (t *table) standing(p *peer, ns Namespace, now time.Time) Standing {
 	case closed && p.state != expired:
 		return Left
 	case p.state == expired:
-		return Expired // if it is counted all the same, it is no foreign peer, and hangs
+		return Expired // if it is counted all the same, it is a frozen process, not a foreign peer
 	case serves && t.suspect(p, now):
 		return Suspect
 	case serves:
@@ -453,7 +450,7 @@ func (t *table) standing(p *peer, ns Namespace, now time.Time) Standing {
 	return Elsewhere
 }
 
-// departed reports whether a node is known not to serve a namespace any more.
+// departed reports whether a node is known to have left a namespace.
 func (t *table) departed(id string, key Namespace) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,40 +8,39 @@ import (
 	"time"
 )
 
-// This file decides which nodes this one watches, and when it takes a peer for dead.
-// docs/decisions/0005 has the protocol with its reasons.
+// This file decides which nodes this one watches, and when it reports a peer as lost. docs/decisions/0005 has the
+// protocol with its reasons.
 //
-// All nodes stand in a ring, in the order of a hash of their ids. A node sends its heartbeats
-// to the watchers after it. So each node expects those of the watchers before it. One that
-// misses them probes the peer, and takes over the peers before one that does not answer. If
-// the silence lasts it accuses the peer before all nodes. A node takes a peer for dead that
-// was accused and has not been heard of for the time of a defence since.
+// All nodes stand in a ring, in the order of a hash of their ids. A node sends its heartbeats to the watchers after
+// it. So each node expects those of the watchers before it. A node that misses them probes the peer, and takes over
+// the peers before one that does not respond. If no sign of life comes, it accuses the peer before all nodes. A node
+// reports a peer as lost that was accused and has sent no sign of life for the time of a defence since.
 
 const (
-	// watchers is how many nodes watch each node.
+	// watchers is the number of nodes that watch each node.
 	watchers = 3
-	// smallFleet is up to how many peers everybody watches everybody: one heartbeat to all
-	// costs no more than those to the watchers.
+	// smallFleet is the number of peers up to which all nodes watch each other: one heartbeat to all costs no more
+	// than those to the watchers.
 	smallFleet = 4
-	// rollCalls is how many nodes send their heartbeat to all nodes instead, in turns. A list
-	// of which a change was lost is found out of date by that, and a node that others missed.
+	// rollCalls is the number of nodes that send their heartbeat to all nodes instead, in turns. It shows a list that
+	// missed a change, and a node that others missed.
 	rollCalls = 2
-	// defenceMargin is what a defence may come late.
+	// defenceMargin is how late a defence may come.
 	defenceMargin = time.Millisecond
 )
 
-// patience is how long watching takes, by Options.
+// patience has the times of watching, computed from Options.
 type patience struct {
 	heartbeat time.Duration
-	overdue   time.Duration // a peer that is silent for so long is probed
-	probe     time.Duration // an answer to a probe takes no longer
-	accuse    time.Duration // a peer that is silent for so long is accused
+	overdue   time.Duration // a peer without a sign of life for so long is probed
+	probe     time.Duration // limit of the response to a probe
+	accuse    time.Duration // a peer without a sign of life for so long is accused
 	step      time.Duration // each further watcher leaves it to the ones before for so long
-	defence   time.Duration // an accused node has so long to be heard of
+	defence   time.Duration // an accused node has so long for a sign of life
 }
 
-// init makes that a peer is taken for dead after timeout, and no later than half a heartbeat
-// after that.
+// init chooses the times so that a peer is reported as lost after timeout, and no later than half a heartbeat after
+// that.
 func (p *patience) init(heartbeat, timeout time.Duration) {
 	p.heartbeat, p.defence = heartbeat, heartbeat/2
 	p.overdue = heartbeat + min(heartbeat/4, (timeout-heartbeat)/4)
@@ -50,36 +49,34 @@ func (p *patience) init(heartbeat, timeout time.Duration) {
 	p.step = heartbeat / 32
 }
 
-// watch is what a node knows of the life of a peer. The zero value is a peer that others
-// watch.
+// watch is a node's state of watching a peer. The zero value is a peer that others watch.
 type watch struct {
 	since   time.Time // since when it has been watched here; zero: it is not
-	doubted time.Time // when the first probe was sent that it has not answered; zero: none
-	probed  time.Time // when the last one was
+	doubted time.Time // when the first unanswered probe was sent; zero: none
+	probed  time.Time // when the last probe was sent
 	accused time.Time // since when it has been accused; zero: it is not
-	told    time.Time // when it was last told of an accusation
+	told    time.Time // when it was last notified of an accusation
 }
 
-// accusation says that a node was not heard of for some time.
+// accusation reports that a node sent no sign of life for some time.
 type accusation struct {
 	id     string
-	since  int64 // of the node that is accused
+	since  int64 // of the accused node
 	silent time.Duration
 }
 
-// order is a node's place in the ring.
+// order returns a node's position in the ring.
 func order(id string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(id))
-	// FNV hardly spreads what differs in the last byte over the high bits.
+	// FNV hardly spreads differences in the last byte over the high bits.
 	v := h.Sum64()
 	v ^= v >> 32
 	v *= 0x9e3779b97f4a7c15
 	return v ^ v>>29
 }
 
-// ring lists the live peers in their order, and the index of the first that comes after this
-// node. t.mu is held.
+// ring lists the live peers in their order, and the index of the first after this node. The caller holds t.mu.
 func (t *table) ring() (peers []*peer, next int) {
 	peers = make([]*peer, 0, len(t.byID))
 	for _, p := range t.byID {
@@ -97,10 +94,10 @@ func (t *table) ring() (peers []*peer, next int) {
 	return peers, next
 }
 
-// turn is after how many heartbeats a node of a fleet with that many peers sends one to all.
+// turn returns after how many heartbeats a node, in a fleet with that many peers, sends one to all.
 func turn(peers int) int64 { return int64(peers+1+rollCalls-1) / rollCalls }
 
-// successors returns the nodes that this one sends its heartbeat to. all: to all nodes.
+// successors returns the recipients of this node's heartbeat. all: all nodes.
 func (t *table) successors(now time.Time) (ids []string, all bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -118,23 +115,23 @@ func (t *table) successors(now time.Time) (ids []string, all bool) {
 	return ids, false
 }
 
-// survey is what follows from a look at all peers.
+// survey is the result of a look at all peers.
 type survey struct {
 	probe  []string
 	accuse []accusation
 	dead   []string
-	next   time.Time // when to look again; zero: when something happens
+	next   time.Time // when to look again; zero: at the next event
 }
 
-// at has the table looked at again at that time.
+// at makes the keeper look again at that time, or earlier.
 func (s *survey) at(when time.Time) {
 	if s.next.IsZero() || when.Before(s.next) {
 		s.next = when
 	}
 }
 
-// look watches the peers that this node watches, and finds out who is dead. It forgets who
-// left or died so long ago. While this node is cut off it finds nothing.
+// look checks the peers that this node watches, and finds the lost ones. It forgets peers that left or expired long
+// enough ago. While this node is cut off it finds nothing.
 func (t *table) look(now time.Time) (s survey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -147,15 +144,15 @@ func (t *table) look(now time.Time) (s survey) {
 		t.age(p, now, &s)
 	}
 	if s.dead != nil {
-		s.at(now) // others come before this node now
+		s.at(now) // other nodes are directly before this node now
 		t.moved()
 	}
 	t.due = s.next
 	return s
 }
 
-// guard looks at the peers before this node in the ring, and at those that nobody else seems
-// to watch. t.mu is held.
+// guard checks the peers before this node in the ring, and those that no other node seems to watch. The caller holds
+// t.mu.
 func (t *table) guard(now time.Time, s *survey) {
 	ring, next := t.ring()
 	want := watchers
@@ -163,13 +160,13 @@ func (t *table) guard(now time.Time, s *survey) {
 		want = len(ring)
 	}
 	forgotten := t.patience.overdue + 2*time.Duration(turn(len(ring)))*t.patience.heartbeat
-	silence := time.Time{} // since when the ones nearer than this have not been heard of
+	silence := time.Time{} // since when the nearer ones have sent no sign of life
 	doubted, nearer := 0, 0
 	for i := 1; i <= len(ring); i++ {
 		p := ring[(next-i+len(ring))%len(ring)]
 		inWindow := i <= want+2*doubted
-		// A peer that has not answered this node's greeting may have died unseen here, and
-		// so may one whose turn to be heard by all has come and gone.
+		// A peer that has not responded to this node's greeting may have crashed unnoticed, and so may one that missed
+		// its turn of a heartbeat to all.
 		if !inWindow && p.met && now.Sub(p.seen) < forgotten {
 			p.watch = watch{accused: p.accused}
 			s.at(p.seen.Add(forgotten))
@@ -178,8 +175,8 @@ func (t *table) guard(now time.Time, s *survey) {
 		if p.watch.since.IsZero() {
 			p.watch.since = now
 			if inWindow && !silence.IsZero() {
-				// Who watched it may have died at the same time: so it has been silent
-				// for as long as they were, if it does not answer.
+				// Its watchers may have crashed at the same time: so it has been unresponsive for as long as they
+				// were, if it does not respond.
 				p.watch.since = silence
 			}
 		}
@@ -197,8 +194,8 @@ func (t *table) guard(now time.Time, s *survey) {
 	}
 }
 
-// attend looks at one peer, which has been silent since then. nearer is how many of its watchers
-// are nearer to it. It returns true if there is nothing to worry about. t.mu is held.
+// attend checks one peer, which has sent no sign of life since then. nearer is how many of its watchers are nearer to
+// it. It returns true if no action is needed. The caller holds t.mu.
 func (t *table) attend(p *peer, since time.Time, nearer int, now time.Time, s *survey) bool {
 	limits := &t.patience
 	if overdue := since.Add(limits.overdue); now.Before(overdue) {
@@ -231,8 +228,8 @@ func (t *table) attend(p *peer, since time.Time, nearer int, now time.Time, s *s
 	return false
 }
 
-// accused takes in an accusation. It returns true if this node has heard of the accused lately:
-// then it is to be told, if that was not done a moment ago.
+// accused handles an accusation. It returns true if this node has recently received a sign of life of the accused
+// node, which must then be notified, unless that was done a moment ago.
 func (t *table) accused(a *accusation, now time.Time) (witness bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -254,21 +251,21 @@ func (t *table) accused(a *accusation, now time.Time) (witness bool) {
 	return false
 }
 
-// soon has the table looked at no later than that. t.mu is held.
+// soon makes the keeper look no later than that. The caller holds t.mu.
 func (t *table) soon(when time.Time) {
 	if t.due.IsZero() || when.Before(t.due) {
 		t.due = when
 	}
 }
 
-// lookAt has the table looked at then; zero: when something happens.
+// lookAt sets when the keeper looks; zero: at the next event.
 func (t *table) lookAt(when time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.due = when
 }
 
-// nextLook returns when the table is to be looked at; zero if it is not.
+// nextLook returns when the keeper must look; zero if it need not.
 func (t *table) nextLook() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()

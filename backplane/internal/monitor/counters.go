@@ -27,7 +27,7 @@ func (c *Counters) Stats() observe.Stats {
 	}
 }
 
-// HeaderDropped counts entries of a header that were left out.
+// HeaderDropped counts dropped entries of a header.
 func (c *Counters) HeaderDropped(entries int) {
 	if entries > 0 {
 		c.HeadersDropped.Add(uint64(entries))

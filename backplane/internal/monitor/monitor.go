@@ -1,5 +1,5 @@
-// Package monitor is what a node shows of itself: counters, errors that have no caller, and
-// calls of its observers.
+// Package monitor has the observable parts of a node: counters, errors that no call returns, and calls of its
+// observers.
 package monitor
 
 import (
@@ -16,8 +16,7 @@ import (
 type Monitor struct {
 	Counters
 	reporter
-	// Observers has the observer of each kind of event, nil where none wants it. Observed and
-	// Start call them.
+	// Observers has the observer of each kind of event, or nil. Observed and Start call them.
 	Observers observers.Set
 	Source    *observe.Source
 
@@ -34,13 +33,11 @@ type Options struct {
 	Logger  *slog.Logger
 	// Panic makes the error that reports the panic of a callback.
 	Panic func(what, member string, value any, stack []byte) error
-	// Merge returns an error that stands for two, of which queued waits to be reported, or
-	// nil if they are not of one kind.
+	// Merge returns one error for two, of which queued waits to be reported, or nil if they are of different kinds.
 	Merge func(queued, err error) error
 }
 
-// Init prepares a monitor, which must not be copied afterwards. It returns false if an
-// observer is nil.
+// Init prepares a monitor, which must not be copied afterwards. It returns false if an observer is nil.
 func (m *Monitor) Init(o Options) (ok bool) {
 	m.Source, m.panicError = SourceOf(o.Node, o.Broker), o.Panic
 	m.Observers, ok = observers.Of(o.Observers, func(what string, v any) { m.Panicked(what, "", v) })
@@ -59,7 +56,7 @@ func (m *Monitor) Panicked(what, member string, v any) error {
 	return m.PanickedIn(context.Background(), what, member, v)
 }
 
-// PanickedIn is Panicked for a callback that was called in a context; nil is none.
+// PanickedIn is Panicked for a callback that was called in a context; nil means none.
 func (m *Monitor) PanickedIn(ctx context.Context, what, member string, v any) error {
 	if ctx == nil {
 		ctx = context.Background()
@@ -70,7 +67,7 @@ func (m *Monitor) PanickedIn(ctx context.Context, what, member string, v any) er
 	return err
 }
 
-// Observed calls a method of an observer that is no Start.
+// Observed calls a method of an observer other than a Start method.
 func (m *Monitor) Observed(what string, call func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -80,8 +77,8 @@ func (m *Monitor) Observed(what string, call func()) {
 	call()
 }
 
-// Start calls a Start method of the observer o, given as a method expression: that of every
-// message costs no closure.
+// Start calls a Start method of the observer o, given as a method expression, so that the call for every message costs
+// no closure.
 func Start[O, D any](ctx context.Context, m *Monitor, what string, start func(O, context.Context, *D) context.Context, o O, d *D) (started context.Context) {
 	started = ctx
 	defer func() {

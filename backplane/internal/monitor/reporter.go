@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// reporter hands errors that have no caller to the application, one at a time and
-// from a goroutine of its own, so that a slow handler holds up nothing. What does
-// not fit into its queue is counted and not handed over.
+// reporter passes errors that no call returns to the application, one at a time and on a goroutine of its own, so that
+// a slow handler delays nothing. Errors that do not fit into its queue are counted and dropped.
 type reporter struct {
 	onError func(context.Context, error)
 	logger  *slog.Logger
@@ -23,7 +22,7 @@ type reporter struct {
 
 const reportQueue = 256
 
-// reported is an error with the context of what went wrong, for trace-aware loggers.
+// reported is an error with the context of the failed operation, for trace-aware loggers.
 type reported struct {
 	ctx context.Context
 	err error
@@ -34,10 +33,10 @@ func (r *reporter) init(o Options, stats *Counters) {
 	r.wake.L = &r.mu
 }
 
-// Report reports an error that has no caller.
+// Report reports an error that no call returns.
 func (r *reporter) Report(err error) { r.ReportIn(context.Background(), err) }
 
-// ReportIn is Report for what went wrong in a context.
+// ReportIn is Report for an operation in a context.
 func (r *reporter) ReportIn(ctx context.Context, err error) {
 	if r.onError == nil && r.logger == nil {
 		return
@@ -55,8 +54,8 @@ func (r *reporter) ReportIn(ctx context.Context, err error) {
 	r.wake.Signal()
 }
 
-// coalesce merges an error into one that still waits, so that a flood of one kind does not
-// crowd out the rest. r.mu is held.
+// coalesce merges an error into a waiting one, so that a flood of one kind does not crowd out the rest. The caller
+// holds r.mu.
 func (r *reporter) coalesce(err error) bool {
 	for i := range r.queue {
 		if sum := r.merge(r.queue[i].err, err); sum != nil {
@@ -99,7 +98,7 @@ func (r *reporter) one(ctx context.Context, err error) {
 	}
 }
 
-// Close ends Run when what waits has been reported.
+// Close ends Run when all waiting errors have been reported.
 func (r *reporter) Close() {
 	r.mu.Lock()
 	r.closed = true

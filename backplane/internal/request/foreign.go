@@ -10,34 +10,33 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Foreign peers (Node.js servers) do not announce themselves. They are known by their
-// number alone: what else is known of them stands in this file.
+// Foreign peers (Node.js servers) do not announce themselves. A node knows their number, and what this file keeps.
 
-// ForeignWait is how long a request waits for foreign peers that missed the deadline of the
-// last one of its kind. A quarter of the request timeout is the limit, if that is shorter.
+// ForeignWait limits the wait for foreign peers that missed the deadline of the last request of the same kind. A
+// quarter of the request timeout is the limit if that is shorter.
 const ForeignWait = 250 * time.Millisecond
 
-// foreignPeers is what a namespace knows of its foreign peers.
+// foreignPeers is a namespace's knowledge of its foreign peers.
 type foreignPeers struct {
-	// number of them, when they were last counted.
+	// number of them at the last count.
 	number atomic.Int64
 
 	mu sync.Mutex
 	// timeouts has, by kind of request, how many did not respond to the last one.
 	timeouts map[wire.Op]foreignTimeout
-	// responders are the ids that listen for responses of their own. Broker.Responders, which
-	// returned them, may be slow.
+	// responders are the ids with a response channel of their own. Broker.Responders, which returned them, may be
+	// slow.
 	responders []string
 	peers      int       // Snapshot.Peers at that time
-	until      time.Time // for how long they are remembered
+	until      time.Time // the end of their validity
 }
 
-// foreignTimeout: of total foreign peers missing ones did not respond.
+// foreignTimeout: of total foreign peers, missing ones did not respond.
 type foreignTimeout struct{ total, missing int }
 
 const responderMemory = 2 * time.Second
 
-// missed notes a deadline that foreign peers missed.
+// missed records a deadline that foreign peers missed.
 func (f *foreignPeers) missed(op wire.Op, total, missing int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -47,7 +46,7 @@ func (f *foreignPeers) missed(op wire.Op, total, missing int) {
 	f.timeouts[op] = foreignTimeout{total, missing}
 }
 
-// slow returns how many of total foreign peers are waited for only during ForeignWait.
+// slow returns for how many of total foreign peers a request waits only during ForeignWait.
 func (f *foreignPeers) slow(op wire.Op, total int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -57,21 +56,21 @@ func (f *foreignPeers) slow(op wire.Op, total int) int {
 	return 0
 }
 
-// forget forgets the deadlines that were missed: a response has come.
+// forget forgets missed deadlines: a response has come.
 func (f *foreignPeers) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.timeouts)
 }
 
-// Expect returns how many responses to a request will come from the foreign peers of a
-// snapshot. An error refuses the request.
+// Expect returns how many responses to a request will come from the foreign peers of a snapshot. An error refuses the
+// request.
 func (t *Table) Expect(req *wire.Request, s *Snapshot) (wire.Expected, error) {
 	return t.expect(req, s.Foreign)
 }
 
-// expect asks the codec. Without foreign peers the listeners that are not known by name are
-// nodes that have not introduced themselves, and all respond.
+// expect calls the codec. In a protocol without foreign peers, subscribers that are not known by name are nodes that
+// have not introduced themselves, and all respond.
 func (t *Table) expect(req *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	if codec, ok := t.o.Codec.(wire.ForeignPeers); ok {
 		return codec.Expect(t.o.Name, req, p)
@@ -88,16 +87,16 @@ func (t *Table) mayRespond(req *wire.Request) bool {
 	return err != nil || one.Answers > 0
 }
 
-// respondingPeers counts the foreign peers with a response channel of their own. It may be
-// from memory unless fresh is set, and is -1 if the broker cannot say.
+// respondingPeers counts the foreign peers with a response channel of their own. The number may be cached unless fresh
+// is set, and is -1 if the broker cannot tell.
 func (t *Table) respondingPeers(ctx context.Context, s *Snapshot, fresh bool) (int, error) {
 	f := &t.foreign
 	f.mu.Lock()
 	ids, known := f.responders, !fresh && f.peers == s.Peers() && time.Now().Before(f.until)
 	f.mu.Unlock()
 	if !known {
-		// Without the lock, which no context could end: a few requests at the same time
-		// may each ask.
+		// Without the lock, because no context could end a wait for it: a few concurrent requests may each query the
+		// broker.
 		var err error
 		if ids, err = t.o.Broker.Responders(ctx, t.protocol, t.o.Name); ids == nil {
 			return -1, err
@@ -106,7 +105,7 @@ func (t *Table) respondingPeers(ctx context.Context, s *Snapshot, fresh bool) (i
 		f.until, f.peers, f.responders = time.Now().Add(responderMemory), s.Peers(), ids
 		f.mu.Unlock()
 	}
-	// Counted anew each time: a node that was not known then may have introduced itself.
+	// Count each time: a node that was unknown then may have introduced itself.
 	n := 0
 	for _, id := range ids {
 		if _, known := s.nodes[id]; id != t.o.Node && !known {
@@ -116,24 +115,23 @@ func (t *Table) respondingPeers(ctx context.Context, s *Snapshot, fresh bool) (i
 	return min(n, s.Foreign.Total), nil
 }
 
-// foreignCount counts the responses to one request of foreign peers, and of nodes that were
-// counted without a name.
+// foreignCount counts the responses to one request of foreign peers, and of nodes that were counted without a name.
 type foreignCount struct {
 	counted  int // responses that were expected at first
-	expected int // … without those of peers that do not listen any more, or are known by name by now
+	expected int // … without those of peers that are not subscribed any more, or are known by name meanwhile
 	answered int
 	named    int  // nodes that have become known by name
-	slow     int  // of expected: those that are waited for only during ForeignWait
-	givenUp  int  // slow, when that is over
-	all      bool // every foreign peer is expected to respond
-	acks     int  // acknowledgements that are still to come
+	slow     int  // of expected: waited for only during ForeignWait
+	givenUp  int  // slow, when ForeignWait has elapsed
+	all      bool // every foreign peer should respond
+	acks     int  // number of pending acknowledgements
 	tooLarge int  // of answered: those that exceed a limit
 }
 
-// open reports whether responses are still waited for.
+// open reports whether responses are missing.
 func (f *foreignCount) open() bool { return f.answered < f.expected-f.givenUp }
 
-// limit takes in that not more than n foreign peers can still respond.
+// limit records that at most n foreign peers can still respond.
 func (f *foreignCount) limit(n int) {
 	if over := f.expected - f.answered - n; over > 0 {
 		f.expected -= over
@@ -141,8 +139,8 @@ func (f *foreignCount) limit(n int) {
 	}
 }
 
-// missing lists the foreign peers whose responses did not come. enough: waiting has ended
-// by itself, not by the deadline.
+// missing lists the foreign peers whose responses did not come. enough: the wait has ended by itself, not by the
+// deadline.
 func (f *foreignCount) missing(enough bool) (list []Missing) {
 	if f.tooLarge > 0 {
 		list = append(list, Missing{Count: f.tooLarge, State: TooLarge})

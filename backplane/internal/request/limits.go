@@ -2,20 +2,20 @@ package request
 
 import "github.com/crossroom/crossroom/internal/wire"
 
-// What responses to one request may take, in bytes of memory: MaxResponse those of one node,
-// MaxResponses those of all. MaxParts limits the messages of one node.
+// Limits of the responses to one request, in bytes of memory: MaxResponse for one node, MaxResponses for all. MaxParts
+// limits the messages of one node.
 const (
 	MaxResponse  = 64 << 20
 	MaxResponses = 256 << 20
 	MaxParts     = 4096
 )
 
-// moreNames is how many nodes may respond that are not known, besides as many as were counted
-// without a name: nodes that leave may respond when they are not counted any more.
+// moreNames is how many unknown nodes may respond, besides as many as were counted without a name: nodes that leave
+// may respond when they are not counted any more.
 const moreNames = 64
 
-// admit reports whether a response can be that of a node which was asked: one that was
-// counted or is known, by its name, or one of those that may be there without. mu is held.
+// admit reports whether a response can come from a node that got the request: one that was counted or is known, by its
+// name, or one of those that may exist without a name. The caller holds mu.
 func (p *Pending) admit(id string, ack bool) bool {
 	n, here := p.nodes[id]
 	switch {
@@ -32,11 +32,10 @@ func (p *Pending) admit(id string, ack bool) bool {
 	return true
 }
 
-// within counts a response of so many bytes, and reports whether it is within the limits. mu
-// is held.
+// within counts a response of that many bytes, and reports whether it is within the limits. The caller holds mu.
 func (p *Pending) within(id string, bytes int) bool {
 	if id == p.t.o.Node {
-		return true // this node's members
+		return true // local members
 	}
 	p.got += bytes
 	n := node{}
@@ -51,7 +50,7 @@ func (p *Pending) within(id string, bytes int) bool {
 	return n.bytes <= MaxResponse && n.parts <= MaxParts && p.got <= MaxResponses
 }
 
-// sizeOf returns about how much memory a response takes while it is kept.
+// sizeOf estimates the memory of a response while it is kept.
 func sizeOf(r *wire.Response) int {
 	const name, member = 16, 96
 	n := member + len(r.Payload) + len(r.Err)

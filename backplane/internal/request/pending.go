@@ -12,42 +12,41 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Pending is a request under way.
+// Pending is a request in flight.
 type Pending struct {
 	t   *Table
 	req *wire.Request
 	// take adds a response to the result, with mu held. It returns true if no
 	// other response matters any more. The response and its slices are not kept.
 	take func(*wire.Response) (enough bool)
-	// each are called by Run with the node of each response, sent when the request is out.
+	// Run calls each with the node of each response, and sent when the request has been published.
 	each []func(node string)
 	sent func()
 
 	mu      sync.Mutex
 	nodes   map[string]node // as of the snapshot, and those that have responded since
 	waiting int             // how many of nodes are Waiting
-	acks    int             // acknowledgements to come of all nodes
+	acks    int             // pending acknowledgements of all nodes
 	foreign foreignCount
-	// unnamed are nodes that responded and are not in the snapshot; admits is how many more of
-	// them may do so that are not known.
+	// unnamed are nodes that responded and are not in the snapshot; admits is how many more unknown nodes may respond.
 	unnamed []string
 	admits  int
 	// nameless: responses without a name are possible.
 	nameless bool
 	got      int  // bytes of all responses
-	begun    bool // Run has begun: it is known who is waited for
+	begun    bool // Run has begun: the nodes to wait for are known
 	ended    bool
 	// strangers: nodes may have been counted without a name.
 	strangers bool
-	err       error // why it ended early
+	err       error // the cause of an early end
 	done      chan struct{}
-	stop      func()        // ends a count that is under way; nil if none may be
+	stop      func()        // ends a running count; nil if none may run
 	look      chan struct{} // it is time to count again
 	untold    []string      // responses that each has not been called with
 	news      chan struct{} // untold has become longer
 }
 
-// New makes a request that can take responses. It does not end before Run.
+// New makes a request that can receive responses. It does not end before Run.
 func (t *Table) New(req *wire.Request, take func(*wire.Response) bool) *Pending {
 	if req.ID == "" {
 		req.ID = t.NewID()
@@ -58,20 +57,21 @@ func (t *Table) New(req *wire.Request, take func(*wire.Response) bool) *Pending 
 	}
 }
 
-// Each has f called with the node of each response, by the goroutine that calls Run.
+// Each sets the function for the node of each response. The goroutine of Run calls it.
 func (p *Pending) Each(f func(node string)) { p.each = append(p.each, f) }
 
-// Sent has f called by that goroutine when the request has been published, or needs not be.
+// Sent sets the function for the moment when the request has been published, or need not be. The goroutine of Run
+// calls it.
 func (p *Pending) Sent(f func()) { p.sent = f }
 
-// Owe notes that this node's members will acknowledge n times.
+// Owe adds n pending acknowledgements of local members.
 func (p *Pending) Owe(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.owe(p.t.o.Node, n)
 }
 
-// owe notes that n more acknowledgements of a node come, or less. mu is held.
+// owe adds n to the pending acknowledgements of a node; n may be negative. The caller holds mu.
 func (p *Pending) owe(id string, n int) {
 	if id == "" {
 		p.acks += max(p.foreign.acks+n, 0) - max(p.foreign.acks, 0)
@@ -84,7 +84,7 @@ func (p *Pending) owe(id string, n int) {
 	p.nodes[id] = had
 }
 
-// set changes a node's state. mu is held.
+// set changes a node's state. The caller holds mu.
 func (p *Pending) set(id string, s State) {
 	n := p.nodes[id]
 	switch {
@@ -97,8 +97,7 @@ func (p *Pending) set(id string, s State) {
 	p.nodes[id] = n
 }
 
-// lose has a node waited for no more. It returns false if nothing was to come of it. mu is
-// held.
+// lose ends the wait for a node. It returns false if nothing was pending for it. The caller holds mu.
 func (p *Pending) lose(id string) bool {
 	n := p.nodes[id]
 	if !n.state.listens() && n.acks <= 0 {
@@ -113,14 +112,14 @@ func (p *Pending) lose(id string) bool {
 	return true
 }
 
-// spoil notes why an acknowledgement of a node is missing. mu is held.
+// spoil records the reason for a missing acknowledgement of a node. The caller holds mu.
 func (p *Pending) spoil(id string, why State, text string) {
 	n := p.nodes[id]
 	n.acked, n.text = why, text
 	p.nodes[id] = n
 }
 
-// lost takes in that a node has left.
+// lost handles the departure of a node.
 func (p *Pending) lost(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +127,7 @@ func (p *Pending) lost(id string) {
 	case p.lose(id):
 		p.check()
 	case p.nodes[id].state == Unknown && p.foreign.open():
-		signal(p.look) // it may be one of those that were not known
+		signal(p.look) // it may be one of the unknown nodes
 	}
 }
 
@@ -142,7 +141,7 @@ func (p *Pending) fail(err error) {
 	}
 }
 
-// check ends the request if nothing is waited for. mu is held.
+// check ends the request if it waits for nothing. The caller holds mu.
 func (p *Pending) check() {
 	if p.begun && p.waiting == 0 && p.acks == 0 && !p.foreign.open() {
 		p.end()
@@ -159,11 +158,11 @@ func (p *Pending) end() {
 	}
 }
 
-// Take takes in one response; false if it is nobody's or a second one.
+// Take handles one response. It returns false for a response of an unknown node, or a second one.
 func (p *Pending) Take(r *wire.Response) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id := strings.Clone(r.Node) // which is a part of the message
+	id := strings.Clone(r.Node) // it is a part of the message
 	if p.ended || !p.admit(id, r.Ack) {
 		return false
 	}
@@ -171,7 +170,7 @@ func (p *Pending) Take(r *wire.Response) bool {
 	case !p.within(id, sizeOf(r)):
 		p.refuse(id, TooLarge, "")
 		return true
-	case r.Ack && r.Err != "": // it was given and could not be sent
+	case r.Ack && r.Err != "": // the member acknowledged, and that could not be sent
 		p.owe(id, -1)
 		p.spoil(id, Refused, strings.Clone(r.Err))
 		p.check()
@@ -179,13 +178,13 @@ func (p *Pending) Take(r *wire.Response) bool {
 	case r.Ack:
 		p.owe(id, -1)
 	case r.More && id != "" && (p.req.Op == wire.OpMembers || p.req.Op == wire.OpRooms):
-		p.take(r) // the node has answered with the last part
+		p.take(r) // the node has responded with the last part
 		return true
 	case id == "":
 		p.foreign.answered++
 	default:
 		p.named(id)
-		// If it could not do it, it is as good as missing, but not to be waited for.
+		// A node that could not do it counts as missing, but the request need not wait for it.
 		if r.Busy {
 			p.refuse(id, Busy, "")
 			return true
@@ -210,9 +209,9 @@ func (p *Pending) Take(r *wire.Response) bool {
 	return true
 }
 
-// named takes in that a node responds. One that is not in the snapshot may be one of those
-// that were counted without a name: a new count tells. Nodes in the snapshot were counted by
-// name, so they are none of them, and neither is any if there were no strangers. mu is held.
+// named handles the first response of a node. One that is not in the snapshot may be one of those that were counted
+// without a name: a new count shows that. Nodes in the snapshot were counted by name, so they are none of those, and
+// without strangers there are none. The caller holds mu.
 func (p *Pending) named(id string) {
 	if p.nodes[id].state == Unknown && p.strangers {
 		p.foreign.named++
@@ -221,8 +220,8 @@ func (p *Pending) named(id string) {
 	}
 }
 
-// refuse notes a node whose response is as good as missing, and that is not waited for any
-// more. mu is held.
+// refuse records a node whose response counts as missing, and that the request does not wait for any more. The caller
+// holds mu.
 func (p *Pending) refuse(id string, state State, text string) {
 	if id == "" {
 		p.foreign.answered++
@@ -239,7 +238,7 @@ func (p *Pending) refuse(id string, state State, text string) {
 	p.check()
 }
 
-// expect notes who is waited for. mu is not held.
+// expect sets the nodes to wait for. The caller does not hold mu.
 func (p *Pending) expect(s *Snapshot, exp wire.Expected) {
 	t := p.t
 	p.mu.Lock()
@@ -267,21 +266,20 @@ func (p *Pending) expect(s *Snapshot, exp wire.Expected) {
 	}
 }
 
-// Run publishes the request, if it is to be, and waits for those that the snapshot has, until
-// ctx ends. The error is why the request was not sent or ended early; missing responses are
-// for the caller to judge.
+// Run publishes the request, if publish is set, and waits for the nodes of the snapshot, until ctx ends. The error is
+// the cause if the request was not sent or ended early; the caller decides about missing responses.
 func (p *Pending) Run(ctx context.Context, s *Snapshot, exp wire.Expected, publish bool) (Result, error) {
 	t := p.t
 	p.expect(s, exp)
 	if err := t.add(p); err != nil {
-		p.fail(err) // this node's members may have been asked already, and answer later
+		p.fail(err) // local members may have the request already, and acknowledge later
 		return Result{}, err
 	}
 	defer t.remove(p)
 	if p.each != nil {
-		defer p.tell()
+		defer p.callEach()
 	}
-	// From here on goodbyes are noticed; these were said since the snapshot.
+	// From here on goodbyes are noticed; these were sent since the snapshot.
 	for _, id := range s.In(Waiting, Unresponsive) {
 		if t.o.Members.Departed(id, t.key) {
 			p.lost(id)
@@ -309,8 +307,8 @@ func (p *Pending) Run(ctx context.Context, s *Snapshot, exp wire.Expected, publi
 	return r, p.err
 }
 
-// tell calls each with the responses that have come since the last time.
-func (p *Pending) tell() {
+// callEach calls each with the responses since the last call.
+func (p *Pending) callEach() {
 	p.mu.Lock()
 	list := p.untold
 	p.untold = nil
@@ -322,8 +320,8 @@ func (p *Pending) tell() {
 	}
 }
 
-// finish makes the result. late is when the request was sent, if it was waited for until its
-// deadline: peers that did not respond are remembered for that. Otherwise it is zero.
+// finish makes the result. late is when the request was sent, if it waited until its deadline: then it records the
+// peers that did not respond. Otherwise late is zero.
 func (p *Pending) finish(s *Snapshot, late time.Time) (r Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -339,7 +337,7 @@ func (p *Pending) finish(s *Snapshot, late time.Time) (r Result) {
 				t.o.Members.Missed(id, late)
 			}
 		} else if n.acks > 0 && !late.IsZero() && id != t.o.Node {
-			// Its members may be slow, or it is dead: it is probed.
+			// Its members may be slow, or it may have crashed: it is probed.
 			t.o.Members.Missed(id, time.Now())
 		}
 		switch state {
@@ -372,7 +370,7 @@ func (p *Pending) finish(s *Snapshot, late time.Time) (r Result) {
 	return r
 }
 
-// signal wakes the goroutine that waits at ch, which has room for one.
+// signal wakes the goroutine that waits at ch, a channel of capacity 1.
 func signal(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

@@ -12,24 +12,22 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Snapshot is who listens to a namespace's requests at one moment, without this node.
-// Every peer that is known is in it by name, and is counted by name where the broker can
-// count: whoever listens besides is a foreign peer, or a node that has not introduced
-// itself.
+// Snapshot is the set of subscribers of a namespace's requests at one moment, without this node. It has every known
+// peer by name, counted by name where the broker can count. Any other subscriber is a foreign peer, or a node that has
+// not introduced itself.
 type Snapshot struct {
 	nodes   map[string]node
 	Foreign wire.Unannounced
-	// Before is how many foreign peers there were when they were last counted, if the broker
-	// could not count now. Err says why.
+	// Before is the number of foreign peers at the last count, if the broker could not count now. Err is the cause.
 	Before int
 	Err    error
-	// Inexact is a *broker.InexactError: more may listen than were counted.
+	// Inexact is a *broker.InexactError: more may be subscribed than were counted.
 	Inexact error
-	// Unsettled: there are nodes, or may be, that this one does not know.
+	// Unsettled: unknown nodes exist, or may exist.
 	Unsettled bool
 }
 
-// In lists the nodes that are in one of some states, sorted.
+// In lists the nodes in one of some states, sorted.
 func (s *Snapshot) In(states ...State) (ids []string) {
 	for id, n := range s.nodes {
 		if slices.Contains(states, n.state) {
@@ -40,7 +38,7 @@ func (s *Snapshot) In(states ...State) (ids []string) {
 	return ids
 }
 
-// Expected is how many nodes listen that have not left.
+// Expected returns how many nodes are subscribed and have not left.
 func (s *Snapshot) Expected() (n int) {
 	for _, peer := range s.nodes {
 		if peer.state.listens() {
@@ -50,7 +48,7 @@ func (s *Snapshot) Expected() (n int) {
 	return n
 }
 
-// Peers is how many peers the broker counts.
+// Peers returns how many peers the broker counts.
 func (s *Snapshot) Peers() int {
 	n := s.Foreign.Total
 	for _, peer := range s.nodes {
@@ -61,7 +59,7 @@ func (s *Snapshot) Peers() int {
 	return n
 }
 
-// Add adds a node to those that listen.
+// Add adds a node to the subscribers.
 func (s *Snapshot) Add(id string) {
 	if n := s.nodes[id]; !n.state.listens() {
 		s.set(id, node{state: Waiting})
@@ -75,7 +73,7 @@ func (s *Snapshot) set(id string, n node) {
 	s.nodes[id] = n
 }
 
-// Refuse has nobody asked, for a reason.
+// Refuse makes the request go to no node, for a reason.
 func (s *Snapshot) Refuse(err error) {
 	for id, n := range s.nodes {
 		if n.state.listens() || n.state == Departed || n.state == Lost {
@@ -85,7 +83,7 @@ func (s *Snapshot) Refuse(err error) {
 	s.Before, s.Err, s.Foreign.Total = s.Before+s.Foreign.Total, err, 0
 }
 
-// Result is that of a request for which the broker could not say who listens.
+// Result returns the result of a request for which the broker could not count the subscribers.
 func (s *Snapshot) Result() (r Result) {
 	for _, id := range s.In(Unreachable) {
 		r.Missing = append(r.Missing, Missing{Node: id, Count: 1, State: Unreachable, Err: s.Err})
@@ -96,8 +94,7 @@ func (s *Snapshot) Result() (r Result) {
 	return r
 }
 
-// Known returns what is known without asking the broker, for a request that cannot be sent
-// for the reason err.
+// Known returns the knowledge without the broker, for a request that cannot be sent because of err.
 func (t *Table) Known(err error) *Snapshot {
 	s := &Snapshot{Before: int(t.foreign.number.Load()), Err: err}
 	for _, p := range t.o.Members.Serving(t.key).Peers {
@@ -108,12 +105,11 @@ func (t *Table) Known(err error) *Snapshot {
 	return s
 }
 
-// Snapshot asks the broker, if it can count, which of the known peers listen, how many
-// foreign peers do, and what can be said of those.
+// Snapshot queries the broker, if it can count: which of the known peers are subscribed, how many foreign peers are,
+// and their properties.
 //
-// A request that may harm some of them is published right after a count: nothing is
-// remembered, and if another foreign peer has come while they were looked at, they are
-// looked at again.
+// A request that may harm some of them is published right after a count. Nothing is cached, and if another foreign
+// peer has appeared meanwhile, the count is repeated.
 func (t *Table) Snapshot(ctx context.Context, op wire.Op) (*Snapshot, error) {
 	careful := op == wire.OpBroadcast || op == wire.OpCustom
 	for tries := 1; ; tries++ {
@@ -121,7 +117,7 @@ func (t *Table) Snapshot(ctx context.Context, op wire.Op) (*Snapshot, error) {
 		if err != nil || s.Foreign.Total == 0 || !t.caps.ListsResponders {
 			return s, err
 		}
-		// Worth knowing, but no reason to fail: a server may forbid asking.
+		// Worth knowing, but no reason to fail: a server may forbid the query.
 		if s.Foreign.Responding, err = t.respondingPeers(ctx, s, careful); err != nil && ctx.Err() != nil {
 			s.Refuse(err)
 			return s, err
@@ -137,9 +133,9 @@ func (t *Table) Snapshot(ctx context.Context, op wire.Op) (*Snapshot, error) {
 	}
 }
 
-// Listeners is Snapshot without a closer look at the foreign peers. A node that leaves is
-// counted for a moment after its goodbye, and one that starts before its introduction has
-// come: then it looks again, for at most the time that introductions take.
+// Listeners is Snapshot without the properties of the foreign peers. A node that leaves is counted for a moment after
+// its goodbye, and one that starts before its introduction has come. Then Listeners counts again, for at most the time
+// of introductions.
 func (t *Table) Listeners(ctx context.Context) (*Snapshot, error) {
 	if !t.caps.CountsSubscribers {
 		return t.uncounted(ctx, &Snapshot{Foreign: wire.Unannounced{Responding: -1}}, nil), nil
@@ -156,14 +152,14 @@ func (t *Table) Listeners(ctx context.Context) (*Snapshot, error) {
 	}
 }
 
-// ForeignNow counts the foreign peers at this moment.
+// ForeignNow counts the current foreign peers.
 func (t *Table) ForeignNow(ctx context.Context) (int, error) {
 	s, _, err := t.count(ctx, false, nil)
 	return s.Foreign.Total, err
 }
 
-// uncounted lists the known nodes where the broker cannot count, or not everywhere: then
-// those of counted are known to listen. It waits for introductions that are under way.
+// uncounted lists the known nodes where the broker cannot count, or not everywhere; those in counted are known to be
+// subscribed. It waits for pending introductions.
 func (t *Table) uncounted(ctx context.Context, s *Snapshot, counted map[string]bool) *Snapshot {
 	t.o.Members.Await(ctx)
 	view := t.o.Members.Serving(t.key)
@@ -191,8 +187,8 @@ func (t *Table) uncounted(ctx context.Context, s *Snapshot, counted map[string]b
 	return s
 }
 
-// count counts once. also are ids to count besides those of the known peers. again: it is
-// worth to look again, if this is not the last time anyway.
+// count counts once. also are ids to count besides those of the known peers. again: counting again is useful, if this
+// is not the last time anyway.
 func (t *Table) count(ctx context.Context, last bool, also []string) (s *Snapshot, again bool, err error) {
 	s = &Snapshot{Foreign: wire.Unannounced{Responding: -1}}
 	c, err := t.listening(ctx, also)
@@ -242,20 +238,19 @@ func (t *Table) count(ctx context.Context, last bool, also []string) (s *Snapsho
 	return s, again, nil
 }
 
-// headcount is what the broker counted.
+// headcount is the broker's count.
 type headcount struct {
-	peers     []membership.PeerView // that were counted
-	listens   map[string]bool       // which of them listen
-	foreign   int                   // how many more do
+	peers     []membership.PeerView // the counted ones
+	listens   map[string]bool       // which of them are subscribed
+	foreign   int                   // how many more are subscribed
 	control   bool                  // the control channels were counted as well:
-	strangers int                   // how many nodes are on them that are not known
+	strangers int                   // how many unknown nodes are subscribed to them
 }
 
-// listening asks the broker who listens to the namespace's requests. The numbers need not be
-// of one moment: a node that leaves in between is counted with all, and not by name, as if it
-// were a foreign peer. So if there seem to be some, it asks again until no more nodes are
-// absent than before. Where foreign peers are possible, the control channels tell them from
-// nodes that have not introduced themselves.
+// listening queries the broker for the subscribers of the namespace's requests. The numbers need not be of one moment:
+// a node that leaves in between is counted with all, and not by name, like a foreign peer. So if there seem to be
+// some, it counts again until no more nodes are absent than before. Where foreign peers are possible, the control
+// channels distinguish them from nodes that have not introduced themselves.
 func (t *Table) listening(ctx context.Context, also []string) (c headcount, err error) {
 	possible := t.protocol != broker.Native
 	c.control = possible && t.foreign.number.Load() > 0

@@ -2,41 +2,40 @@ package request
 
 import "time"
 
-// State is what a request knows of one node.
+// State is a request's knowledge of one node.
 type State uint8
 
 const (
 	// Unknown: the node is not in the snapshot.
 	Unknown State = iota
-	// Absent: the node is known and does not listen, or leaves. It is not expected to
-	// respond.
+	// Absent: the node is known and is not subscribed, or leaves. It should not respond.
 	Absent
-	// Waiting: it listens, and its response is waited for.
+	// Waiting: it is subscribed, and the request waits for its response.
 	Waiting
-	// Unresponsive: it listens, has missed a deadline and was not heard of since. It is not
-	// waited for.
+	// Unresponsive: it is subscribed, has missed a deadline and sent no sign of life since. The request does not wait
+	// for it.
 	Unresponsive
-	// Departed: it left or expired, and the broker still counts it. It is not waited for.
+	// Departed: it left or expired, and the broker still counts it. The request does not wait for it.
 	Departed
-	// Lost: it does not listen any more, or has left since it was asked.
+	// Lost: it is not subscribed any more, or has left since the request was sent.
 	Lost
-	// NotIntroduced: it lives, and has not said whether it serves the namespace.
+	// NotIntroduced: it is live, and has not announced whether it serves the namespace.
 	NotIntroduced
-	// Unreachable: the broker could not say whether it listens, or the request was not sent.
+	// Unreachable: the broker could not tell whether it is subscribed, or the request was not sent.
 	Unreachable
 	// Answered: its response has come.
 	Answered
-	// Busy: it had too many requests under way.
+	// Busy: it had too many pending requests.
 	Busy
 	// Refused: it responded with an error.
 	Refused
 	// TooLarge: its response exceeds a limit. What came before is in the result.
 	TooLarge
-	// TimedOut: it was waited for in vain.
+	// TimedOut: it did not respond in time.
 	TimedOut
 )
 
-// listens reports whether the broker counts a node of that state, and it has not left.
+// listens reports whether the broker counts a node in that state, and it has not left.
 func (s State) listens() bool { return s == Waiting || s == Unresponsive }
 
 // node is one node of a request.
@@ -45,13 +44,12 @@ type node struct {
 	// until limits the wait for a node that missed a deadline and is probed; zero for others.
 	until time.Time
 	text  string // with Refused
-	// acked is why acknowledgements of the node are missing: Lost, Refused, or Unknown if
-	// none are.
+	// acked is the reason for missing acknowledgements of the node: Lost, Refused, or Unknown if none is missing.
 	acked State
-	// acks is how many acknowledgements are still to come. It is below zero while
-	// acknowledgements are here before their number is.
+	// acks is the number of pending acknowledgements. It is below zero while acknowledgements have arrived before
+	// their number.
 	acks int
-	// bytes and parts are those of its responses.
+	// bytes and parts of its responses.
 	bytes, parts int
 }
 
@@ -64,13 +62,13 @@ type Missing struct {
 	Err   error  // Unreachable
 }
 
-// Result says whose responses a request has.
+// Result has the coverage of a request.
 type Result struct {
 	Answered []string // nodes, sorted
 	Foreign  int      // responses of foreign peers
 	Missing  []Missing
-	// Inexact is why foreign peers may exist that were not counted; nil if none may.
+	// Inexact reports that foreign peers may exist that were not counted; nil if not.
 	Inexact error
-	// Unsettled: there may be nodes that are not known.
+	// Unsettled: unknown nodes may exist.
 	Unsettled bool
 }

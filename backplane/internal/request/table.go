@@ -44,13 +44,11 @@ func NewTable(o Options) *Table {
 	return t
 }
 
-// NewID returns an id by which the node knows its own requests when they come back to it,
-// also late. The rest of it, 16 letters and digits, cannot be guessed: only a party that
-// reads the request can respond to it.
+// NewID returns an id by which the node recognises its own requests when it receives them, also late. The rest of it,
+// 16 letters and digits, cannot be guessed: only a party that reads the request can respond to it.
 func (t *Table) NewID() string { return t.prefix + rand.Text()[:16] }
 
-// Own tells this node's ids from others', also if one node's id is the beginning of
-// another's.
+// Own distinguishes this node's ids from others', also if one node's id is a prefix of another's.
 func (t *Table) Own(id string) bool {
 	n := len(t.prefix)
 	return strings.HasPrefix(id, t.prefix) && !strings.Contains(id[n:], ".")
@@ -65,7 +63,7 @@ func (t *Table) Publish(ctx context.Context, req *wire.Request) error {
 	return t.o.Broker.Publish(ctx, t.protocol.Requests(t.o.Name), buf)
 }
 
-// Sendable returns why a request cannot be sent, before anything is done.
+// Sendable returns why a request cannot be sent, before it has any effect.
 func (t *Table) Sendable(req *wire.Request) error {
 	if req.ID == "" {
 		req.ID = t.NewID() // counts in the size
@@ -77,7 +75,7 @@ func (t *Table) Sendable(req *wire.Request) error {
 	return err
 }
 
-// Outcome says what became of a response.
+// Outcome is the result of handling a response.
 type Outcome uint8
 
 const (
@@ -85,11 +83,11 @@ const (
 	Taken Outcome = iota
 	// Stray: no pending request waits for it.
 	Stray
-	// Lacking: what was asked for is missing in it.
+	// Lacking: it lacks the requested data.
 	Lacking
 )
 
-// Take gives a response to the request that waits for it.
+// Take passes a response to the request that waits for it.
 func (t *Table) Take(r *wire.Response) Outcome {
 	t.mu.Lock()
 	p := t.byID[r.RequestID]
@@ -100,19 +98,19 @@ func (t *Table) Take(r *wire.Response) Outcome {
 	case p != nil && p.Take(r):
 		return Taken
 	case r.Node == "":
-		t.foreign.forget() // one of them lives
+		t.foreign.forget() // one of them is alive
 	}
 	return Stray
 }
 
-// Lost has the pending requests wait no more for a node that has left.
+// Lost ends the wait of the pending requests for a node that has left.
 func (t *Table) Lost(id string) {
 	for _, p := range t.all() {
 		p.lost(id)
 	}
 }
 
-// Fail ends all pending requests with err, and those to come.
+// Fail ends all pending requests, and later ones, with err.
 func (t *Table) Fail(err error) {
 	t.mu.Lock()
 	t.err = err

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// wait returns when the request ends, or its context. If responses take long it counts from
-// time to time whether those that owe them still listen.
+// wait returns when the request ends, or its context. If responses take long, it counts at intervals whether the
+// missing nodes are still subscribed.
 func (p *Pending) wait(ctx context.Context, published bool) {
 	t := p.t
 	// At each quarter of the request timeout. After that, when only acknowledgements may
@@ -45,7 +45,7 @@ func (p *Pending) wait(ctx context.Context, published bool) {
 		case <-ctx.Done():
 			return
 		case <-p.news:
-			p.tell()
+			p.callEach()
 		case <-limit.C:
 			next()
 		case <-look:
@@ -60,8 +60,8 @@ func (p *Pending) wait(ctx context.Context, published bool) {
 	}
 }
 
-// giveUp ends the wait for peers that missed an earlier deadline, if it is time: for slow
-// foreign peers at the moment foreign. It returns the next such moment, zero for none.
+// giveUp ends the wait for peers that missed an earlier deadline, if it is time: for slow foreign peers at the moment
+// foreign. It returns the next such moment; zero for none.
 func (p *Pending) giveUp(foreign time.Time) (next time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,9 +84,9 @@ func (p *Pending) giveUp(foreign time.Time) (next time.Time) {
 	return next
 }
 
-// recount counts again while responses are missing. Nodes that do not listen any more are
-// waited for no longer. If strangers were counted, names that are new may be theirs: these
-// nodes are waited for by name. As many foreign peers can still respond as are left.
+// recount counts again while responses are missing. The request no longer waits for nodes that are not subscribed any
+// more. If strangers were counted, new names may be theirs: the request waits for these nodes by name. As many foreign
+// peers can still respond as are left.
 func (p *Pending) recount(ctx context.Context) {
 	t := p.t
 	p.mu.Lock()

@@ -9,17 +9,16 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// end publishes the answer, if one is wanted.
+// end publishes the response, if the requester wants one.
 func (s *Request[M]) end() {
 	s.done(s.Reply(&s.Response))
 }
 
-// wanted reports whether the asker waits for an answer.
+// wanted reports whether the requester waits for a response.
 func (s *Request[M]) wanted() bool { return s.req.ID != "" && !s.req.NoReply }
 
-// Reply publishes an answer. If that cannot be done for what the answer is, the asker
-// gets less of it, or one that says why, or, if its form has no place for that, one
-// without a value.
+// Reply publishes a response. If its content cannot be published, the requester gets a shorter one, or one with the
+// reason, or, if its form has no place for that, one without a value.
 func (s *Request[M]) Reply(resp *wire.Response) error {
 	if !s.wanted() {
 		return nil
@@ -32,16 +31,15 @@ func (s *Request[M]) Reply(resp *wire.Response) error {
 	return err
 }
 
-// report reports that the asker gets less than it asked for, or nothing.
+// report reports that the requester gets an incomplete response, or none.
 func (s *Request[M]) report(err error) {
 	if o := &s.desk.o; err != nil && o.Context.Err() == nil {
 		o.Monitor.ReportIn(s.Context, o.Failed(s.req, err))
 	}
 }
 
-// send publishes an answer. A list that is too large for one message goes to a Crossroom
-// node in several; a member that is too large by itself goes without what it says of
-// itself. Other askers count the messages, so they get a shorter one.
+// send publishes a response. A list that is too large for one message goes to a Crossroom node in several; a member
+// that is too large by itself goes without its data. Other requesters count the messages, so they get a shorter list.
 func (s *Request[M]) send(resp *wire.Response) (unfit, err error) {
 	unfit, err = s.publish(resp)
 	if unfit == nil || resp.Ack {
@@ -80,15 +78,15 @@ func isTooLarge(err error) bool {
 	return ok
 }
 
-// shorten publishes a list that does not fit into a message, or that cannot be written,
-// with less of each member, and then with fewer of them, so that an asker that waits for
-// one message gets one. why says what is wrong with the whole list.
+// shorten publishes a list that does not fit into a message, or that cannot be encoded, with less data of each member,
+// and then with fewer members, so that a requester that waits for one message gets one. why is the defect of the whole
+// list.
 func (s *Request[M]) shorten(resp *wire.Response, why error) (unfit, err error) {
 	short := *resp
 	if s.req.Op == wire.OpMembers && s.req.Detail {
 		for short.Brief = 1; short.Brief <= wire.MaxBrief; short.Brief++ {
 			if unfit, err = s.publish(&short); unfit == nil {
-				s.shortened(&short, err, fmt.Errorf("sent with less of each member: %w", why))
+				s.shortened(&short, err, fmt.Errorf("sent with less data of each member: %w", why))
 				return nil, err
 			}
 		}
@@ -102,14 +100,14 @@ func (s *Request[M]) shorten(resp *wire.Response, why error) (unfit, err error) 
 		n = fewer(n, err)
 		short.Members, short.Rooms = resp.Members[:min(n, len(resp.Members))], resp.Rooms[:min(n, len(resp.Rooms))]
 		if unfit, err = s.publish(&short); unfit == nil {
-			s.shortened(&short, err, fmt.Errorf("sent with %d of %d: %w", n, all, why))
+			s.shortened(&short, err, fmt.Errorf("sent with %d of %d members: %w", n, all, why))
 			return nil, err
 		}
 	}
 	return unfit, err
 }
 
-// shortened keeps and reports the answer that has been sent instead of the whole one.
+// shortened keeps and reports the response that was sent instead of the whole one.
 func (s *Request[M]) shortened(short *wire.Response, err, why error) {
 	if err == nil {
 		s.short, s.why = short, why
@@ -117,7 +115,7 @@ func (s *Request[M]) shortened(short *wire.Response, err, why error) {
 	}
 }
 
-// like gives s the answer that fitted for another asker of the same.
+// like gives s the response that fitted for another requester of the same.
 func (s *Request[M]) like(first *Request[M]) error {
 	s.Response.Brief, s.Response.Members, s.Response.Rooms = first.short.Brief, first.short.Members, first.short.Rooms
 	err := s.Reply(&s.Response)
@@ -127,7 +125,7 @@ func (s *Request[M]) like(first *Request[M]) error {
 	return err
 }
 
-// fewer is with how many of n to try next.
+// fewer returns how many of n to try next.
 func fewer(n int, err error) int {
 	less := n / 2
 	if large, ok := errors.AsType[*broker.PayloadError](err); ok && large.Size > large.Max {
@@ -136,19 +134,19 @@ func fewer(n int, err error) int {
 	return min(less, n-1-n/64)
 }
 
-// publish publishes one message. unfit is set if it failed for what the message is.
+// publish publishes one message. unfit is set if its content was the reason for a failure.
 func (s *Request[M]) publish(resp *wire.Response) (unfit, err error) {
 	o := &s.desk.o
 	buf, err := o.Codec.AppendResponse(nil, o.Namespace, resp)
 	if err != nil || len(buf) == 0 {
 		return err, err
 	}
-	// A node that leaves gives its last answers too.
+	// A node that leaves sends its last responses too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Context), o.Timeout)
 	defer cancel()
 	err = o.Broker.Publish(ctx, o.Codec.ResponseChannel(o.Namespace, resp), buf)
 	if size, ok := errors.AsType[*broker.PayloadError](err); ok {
-		unfit = fmt.Errorf("answer of %d bytes is over the broker's limit", size.Size)
+		unfit = fmt.Errorf("response of %d bytes is over the broker's limit", size.Size)
 	}
 	return unfit, err
 }

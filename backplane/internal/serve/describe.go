@@ -9,16 +9,15 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// describeAtOnce is how many members describe themselves at a time.
+// describeAtOnce limits the concurrent calls of Describe.
 const describeAtOnce = 256
 
 // describer is backplane.Describer.
 type describer interface{ Describe() []byte }
 
-// describe has the members of list say what MembersDetail is to show, each on a goroutine of
-// its own, some at a time. If none returns for as long as members' methods may take, those
-// that are left are reported as stalled. They are listed without it, and not called again
-// before they have returned.
+// describe calls Describe of the members in list for MembersDetail, each on a goroutine of its own, some at a time. If
+// none returns for as long as members' methods may take, the remaining ones are reported as stalled. They are listed
+// without data, and not called again before they have returned.
 func (d *Desk[M]) describe(list []*rooms.Entry[M], infos []wire.MemberInfo) {
 	for len(list) > 0 {
 		some := min(describeAtOnce, len(list))
@@ -32,7 +31,7 @@ type description[M any] struct {
 	entry *rooms.Entry[M]
 	info  *wire.MemberInfo
 	data  []byte
-	over  atomic.Bool // set by the first of: the call returns, it is left behind
+	over  atomic.Bool // set by the first of: the call returns, it is abandoned
 }
 
 func (d *Desk[M]) describeSome(list []*rooms.Entry[M], infos []wire.MemberInfo) {

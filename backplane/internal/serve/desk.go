@@ -1,7 +1,6 @@
-// Package serve carries out what other nodes ask a namespace for: a Desk works on a few
-// requests at a time and lets the others wait in bounded queues, lists members and rooms,
-// and publishes answers, long ones in parts. Package backplane carries out itself what calls
-// members' methods, on the inbound worker, and has the Desk answer.
+// Package serve carries out other nodes' requests to a namespace. A Desk works on a few requests at a time and lets
+// the others wait in bounded queues, lists members and rooms, and publishes responses, long ones in parts. Package
+// backplane itself carries out requests that call members' methods, on the inbound worker, and lets the Desk respond.
 package serve
 
 import (
@@ -21,7 +20,7 @@ type Options[M any] struct {
 	Namespace string
 	Node      string // its id
 	Codec     wire.Codec
-	Broker    broker.Broker // publishes answers
+	Broker    broker.Broker // publishes responses
 	Rooms     *rooms.Registry[M]
 	Monitor   *monitor.Monitor
 	// Timeout and StallTimeout are RequestsTimeout and StallTimeout of backplane.Options.
@@ -29,31 +28,30 @@ type Options[M any] struct {
 	// Context ends when the namespace has closed. Workers counts the goroutines.
 	Context context.Context
 	Workers *sync.WaitGroup
-	// Large, which the namespaces of a node share, has room for one: it is held while an
-	// answer is made that is large and has to be one message.
+	// Large, which the namespaces of a node share, is a channel of capacity 1: it is full while a large response is
+	// made that must be one message.
 	Large chan struct{}
 	// OnRequest and OnEvent are those of backplane.NamespaceOptions.
 	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
 	OnEvent   func(ctx context.Context, from string, payload []byte, reply func([]byte))
-	// Busy is why a request is refused. Failed makes the error that reports why a request is
-	// not carried out, or not answered in full.
+	// Busy is the error of a refused request. Failed makes the error that reports why a request is not carried out, or
+	// its response is incomplete.
 	Busy   error
 	Failed func(r *wire.Request, err error) error
 	// Stalled reports a member whose Describe does not return.
 	Stalled func(member string)
 }
 
-// Desk carries out what other nodes ask for and the inbound worker does not do itself. It
-// has three lines: queries about members and rooms, calls of the application's callbacks,
-// and answers that only need to be published. Each line works on a few requests at a time;
-// the others wait in its bounded queue. A request for which the queue has no room is
-// refused.
+// Desk carries out the requests that the inbound worker does not carry out itself. It has three lines: queries about
+// members and rooms, calls of the application's callbacks, and responses that only need to be published. Each line
+// works on a few requests at a time; the others wait in its bounded queue. A request for which the queue has no room
+// is refused.
 type Desk[M any] struct {
 	o                       Options[M]
-	part                    int // the size that lists are cut into
+	part                    int // the size of the parts of lists
 	patience                *inbound.Patience
 	queries, calls, answers line[M]
-	held                    held // while the namespace closes
+	held                    held // used while the namespace closes
 }
 
 // New makes the Desk of a namespace.
@@ -63,8 +61,8 @@ func New[M any](o Options[M]) *Desk[M] {
 		d.part = min(partBytes, max(limit/2, 1))
 	}
 	d.queries = line[M]{desk: d, limit: maxQueries}
-	// A callback that does not return keeps its place. What waits behind it is refused in
-	// time for its asker to hear so, if that has the same timeout.
+	// A callback that does not return keeps its place. Requests that wait behind it are refused in time for the
+	// requester, if that has the same timeout.
 	d.calls = line[M]{desk: d, limit: maxCalls, patience: o.Timeout * 3 / 4}
 	d.answers = line[M]{desk: d, limit: maxAnswers}
 	return d
@@ -73,18 +71,17 @@ func New[M any](o Options[M]) *Desk[M] {
 const (
 	// maxCalls limits the calls of OnRequest and OnEvent that are running at a time.
 	maxCalls = 256
-	// maxQueries limits the queries that are being answered at a time. Few are faster than
-	// many, and need less memory.
+	// maxQueries limits the concurrent queries. Few are faster than many, and need less memory.
 	maxQueries = 4
 	maxAnswers = 16
-	// MaxWaiting and MaxWaitingBytes limit the requests that wait in one line. Each counts
-	// with waitingSize bytes besides its own.
+	// MaxWaiting and MaxWaitingBytes limit the requests that wait in one line. Each counts with waitingSize bytes
+	// besides its own.
 	MaxWaiting      = 1 << 16
 	MaxWaitingBytes = 64 << 20
 	waitingSize     = 512
 )
 
-// Begin begins with a request of so many bytes.
+// Begin begins with a request of that many bytes.
 func (d *Desk[M]) Begin(r *wire.Request, size int) *Request[M] {
 	q := &Request[M]{desk: d, req: r, size: size, Context: d.o.Context}
 	q.Response = wire.Response{Request: r, RequestID: r.ID, Node: d.o.Node}
@@ -92,8 +89,7 @@ func (d *Desk[M]) Begin(r *wire.Request, size int) *Request[M] {
 	return q
 }
 
-// Take carries out and answers a request that calls no member's method. It returns false for
-// others.
+// Take carries out a request that calls no member's method, and responds. It returns false for other requests.
 func (d *Desk[M]) Take(r *wire.Request, size int) bool {
 	switch r.Op {
 	case wire.OpMembers, wire.OpRoomsOf, wire.OpRooms:
@@ -106,14 +102,14 @@ func (d *Desk[M]) Take(r *wire.Request, size int) bool {
 	return true
 }
 
-// Hold has answers held back from now on for askers that count answers, until Release. The
-// namespace closes.
+// Hold makes the desk keep back, until Release, the responses to requesters that count responses. The namespace
+// closes.
 func (d *Desk[M]) Hold() { d.held.begin() }
 
-// Release gives the answers that were held back, after a wait if there are any.
+// Release sends the responses that were held back, after a wait if there are any.
 func (d *Desk[M]) Release(wait func()) { d.held.release(wait) }
 
-// query has a query answered. Identical ones that wait get the answer of one.
+// query queues a query. Identical waiting queries share one response.
 func (d *Desk[M]) query(s *Request[M]) {
 	if d.later(s, func() { d.enquire(s) }) {
 		return
@@ -121,7 +117,7 @@ func (d *Desk[M]) query(s *Request[M]) {
 	d.enquire(s)
 }
 
-// later keeps a request for later if its asker counts answers and the namespace closes.
+// later keeps a request for later if its requester counts responses and the namespace closes.
 func (d *Desk[M]) later(s *Request[M], work func()) bool {
 	return !s.req.Native && s.wanted() && d.held.hold(s.size, work)
 }
@@ -132,7 +128,7 @@ func (d *Desk[M]) enquire(s *Request[M]) {
 	}
 }
 
-// call has OnRequest or OnEvent called.
+// call queues a call of OnRequest or OnEvent.
 func (d *Desk[M]) call(s *Request[M]) {
 	held := func() {
 		s.Context = context.WithoutCancel(s.Context) // which ends soon
@@ -154,9 +150,8 @@ func (d *Desk[M]) callBack(s *Request[M]) {
 	}
 }
 
-// Answer publishes the answer to a request that has been carried out, so that a full
-// queue of the broker does not hold up the inbound worker; only if too many answers wait
-// for that does it.
+// Answer publishes the response to a completed request on another goroutine, so that a full queue of the broker does
+// not block the inbound worker. It blocks only if too many responses wait.
 func (d *Desk[M]) Answer(s *Request[M]) {
 	if s.req.Op == wire.OpBroadcast && d.later(s, s.end) {
 		return
@@ -166,8 +161,7 @@ func (d *Desk[M]) Answer(s *Request[M]) {
 	}
 }
 
-// refuse reports a request that is not carried out, and answers it as far as its form has
-// an answer for that.
+// refuse reports a request that is not carried out, and responds to it if its form has a response for that.
 func (d *Desk[M]) refuse(s *Request[M]) {
 	s.refused()
 	d.Answer(s)

@@ -2,24 +2,24 @@ package serve
 
 import "sync"
 
-// held are the requests that a namespace that closes answers later, at most MaxWaiting and
-// MaxWaitingBytes of them. Further ones are answered at once.
+// held are the requests to which a closing namespace responds later, at most MaxWaiting and MaxWaitingBytes of them.
+// Further ones get their responses at once.
 type held struct {
 	mu    sync.Mutex
 	open  bool
 	list  []func()
-	bytes int // what they count, as in a line
+	bytes int // the memory of the list, counted as in a line
 }
 
-// begin lets requests be held from now on.
+// begin enables hold.
 func (h *held) begin() {
 	h.mu.Lock()
 	h.open = true
 	h.mu.Unlock()
 }
 
-// hold keeps the answering of a request of so many bytes for later. It returns false if the
-// namespace does not close, or if there is no room.
+// hold keeps the response to a request of that many bytes for later. It returns false if the namespace does not close,
+// or if there is no room.
 func (h *held) hold(size int, answer func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -32,7 +32,7 @@ func (h *held) hold(size int, answer func()) bool {
 	return true
 }
 
-// release answers what was held, after a wait if there is something.
+// release sends the held responses, after a wait if there are any.
 func (h *held) release(wait func()) {
 	h.mu.Lock()
 	any := len(h.list) > 0

@@ -7,30 +7,29 @@ import (
 	"time"
 )
 
-// errand is one piece of work: a request, or several that get the same answer.
+// errand is one piece of work: a request, or several that get the same response.
 type errand[M any] struct {
 	list []*Request[M]
 	key  string // of requests that can share it; empty: none
 	work func([]*Request[M])
-	due  time.Time // when its wait ends, if the line has a patience
+	due  time.Time // the end of its wait, if the line has a patience
 }
 
-// line is a bounded queue of errands, and a number of goroutines that end when it is
-// empty.
+// line is a bounded queue of errands, with a number of goroutines that end when it is empty.
 type line[M any] struct {
 	desk     *Desk[M]
-	limit    int           // goroutines
-	patience time.Duration // how long a request waits before it is refused; zero: for ever
+	limit    int           // number of goroutines
+	patience time.Duration // how long a request waits before it is refused; zero: no limit
 
 	mu             sync.Mutex
-	running        int // goroutines; all of them, if anything waits
+	running        int // number of goroutines; the limit while errands wait
 	queue          []*errand[M]
 	byKey          map[string]*errand[M]
-	waiting, bytes int // requests in queue, and what they count
+	waiting, bytes int // requests in queue, and their memory
 	timer          *time.Timer
 }
 
-// put takes in a request. It returns false if there is no room.
+// put queues a request. It returns false if there is no room.
 func (l *line[M]) put(s *Request[M], key string, work func([]*Request[M])) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,10 +80,10 @@ func (l *line[M]) run(e *errand[M]) {
 	}
 }
 
-// pop takes the first errand out of the queue; nil if there is none. mu is held.
+// pop removes the first errand from the queue; nil if there is none. The caller holds mu.
 func (l *line[M]) pop() *errand[M] {
 	if len(l.queue) == 0 {
-		l.queue = nil // let go of its memory
+		l.queue = nil // release its memory
 		return nil
 	}
 	e := l.queue[0]
@@ -100,7 +99,7 @@ func (l *line[M]) pop() *errand[M] {
 	return e
 }
 
-// alarm has expire called. mu is held.
+// alarm arranges a call of expire. The caller holds mu.
 func (l *line[M]) alarm(d time.Duration) {
 	if l.timer == nil {
 		l.timer = time.AfterFunc(d, l.expire)
@@ -109,7 +108,7 @@ func (l *line[M]) alarm(d time.Duration) {
 	}
 }
 
-// expire refuses what has waited too long.
+// expire refuses requests that have waited too long.
 func (l *line[M]) expire() {
 	now := time.Now()
 	l.mu.Lock()
@@ -124,7 +123,7 @@ func (l *line[M]) expire() {
 		l.mu.Unlock()
 		return
 	}
-	l.desk.o.Workers.Add(1) // while something waits, others are running
+	l.desk.o.Workers.Add(1) // while errands wait, other goroutines are running
 	l.mu.Unlock()
 	defer l.desk.o.Workers.Done()
 	for _, e := range late {
@@ -134,7 +133,7 @@ func (l *line[M]) expire() {
 	}
 }
 
-// key is the same for queries that have the same answer.
+// key is the same for queries with the same response.
 func (s *Request[M]) key() string {
 	r := s.req
 	b := make([]byte, 0, 64)

@@ -5,11 +5,10 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// partBytes is about how large the messages are in which a long list is sent, and how
-// much of it is made at a time.
+// partBytes is the approximate size of the messages of a long list, and of the parts in which it is made.
 const partBytes = 256 << 10
 
-// queryAll answers queries that have the same answer.
+// queryAll responds to queries with the same response.
 func (d *Desk[M]) queryAll(list []*Request[M]) {
 	switch r := list[0].req; r.Op {
 	case wire.OpMembers:
@@ -27,11 +26,11 @@ func (d *Desk[M]) queryAll(list []*Request[M]) {
 	}
 }
 
-// shareLarge is how many askers get the parts of a long list with details in turn. With
-// more of them all would have to wait until the last one had everything.
+// shareLarge is how many requesters get the parts of a long list with details in turn. With more of them all would
+// have to wait until the last one had everything.
 const shareLarge = 8
 
-// listRooms answers OpRooms.
+// listRooms serves OpRooms.
 func (d *Desk[M]) listRooms(list []*Request[M]) {
 	names, limit := d.o.Rooms.Names(), d.part
 	if !list[0].req.Native {
@@ -42,9 +41,9 @@ func (d *Desk[M]) listRooms(list []*Request[M]) {
 	})
 }
 
-// listMembers answers OpMembers. What members say of themselves is asked for as it is
-// sent, so that a long list is nowhere as a whole, unless the asker takes but one message:
-// then one such answer is made at a time. It returns those that are not answered yet.
+// listMembers serves OpMembers. It calls Describe of the members while it sends the list, so that a long list is never
+// in memory as a whole. A requester that accepts only one message is the exception: one such response is made at a
+// time. It returns the requests without a response.
 func (d *Desk[M]) listMembers(list []*Request[M]) (rest []*Request[M]) {
 	r := list[0].req
 	var sel rooms.Selection[M]
@@ -84,7 +83,7 @@ func (d *Desk[M]) listMembers(list []*Request[M]) (rest []*Request[M]) {
 	return rest
 }
 
-// sendParts sends n elements to each asker, in parts of about limit bytes; zero: in one.
+// sendParts sends n elements to each requester, in parts of about limit bytes; zero means in one.
 func sendParts[M any](list []*Request[M], n, limit int, size func(i int) int, put func(r *wire.Response, from, to int)) {
 	failed := make([]error, len(list))
 	for from, to := 0, 0; ; from = to {
@@ -111,7 +110,7 @@ func sendParts[M any](list []*Request[M], n, limit int, size func(i int) int, pu
 	}
 }
 
-// Members lists the selected members; with rooms and what they say of themselves if detail.
+// Members lists the selected members; with detail, including their rooms and data.
 func (d *Desk[M]) Members(in, except []string, detail bool) []wire.MemberInfo {
 	var sel rooms.Selection[M]
 	infos := d.find(&sel, in, except, detail)
@@ -121,8 +120,7 @@ func (d *Desk[M]) Members(in, except []string, detail bool) []wire.MemberInfo {
 	return infos
 }
 
-// find finds the selected members and lists them; with rooms if detail. What they say of
-// themselves is describe's.
+// find finds the selected members and lists them; with detail, including their rooms. describe adds their data.
 func (d *Desk[M]) find(sel *rooms.Selection[M], in, except []string, detail bool) []wire.MemberInfo {
 	var names [][]string
 	if detail {

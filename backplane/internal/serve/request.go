@@ -16,13 +16,13 @@ import (
 type Request[M any] struct {
 	// Response is published by Desk.Answer.
 	Response wire.Response
-	// Context is the observer's.
+	// Context of the observer.
 	Context context.Context
 
 	desk *Desk[M]
 	req  *wire.Request
 	size int // of the request, in bytes
-	// short was sent instead of Response, and why says so; nil if that fitted.
+	// short was sent instead of Response, and why is the reason; nil if the response fitted.
 	short *wire.Response
 	why   error
 	data  observe.Serve
@@ -39,8 +39,7 @@ func (s *Request[M]) observeStart() {
 	}
 }
 
-// done counts the request and ends its observation. err is why the answer could not be
-// published.
+// done counts the request and ends its observation. err is the cause if the response could not be published.
 func (s *Request[M]) done(err error) {
 	m := s.desk.o.Monitor
 	m.Served.Add(1)
@@ -76,7 +75,7 @@ func (s *Request[M]) custom() {
 	}
 }
 
-// guard turns OnRequest's panic into a report and an error answer.
+// guard converts a panic of OnRequest to a report and an error response.
 func (s *Request[M]) guard() {
 	if v := recover(); v != nil {
 		s.data.Err = s.desk.o.Monitor.PanickedIn(s.Context, "OnRequest", "", v)
@@ -84,8 +83,8 @@ func (s *Request[M]) guard() {
 	}
 }
 
-// event carries out OpEvent. If an answer is wanted it is sent when the application
-// calls reply, which may be after OnEvent has returned.
+// event carries out OpEvent. A wanted response is sent when the application calls reply, which may be after OnEvent
+// has returned.
 func (s *Request[M]) event() {
 	var once sync.Once
 	done := func(failed, err error) {
