@@ -21,6 +21,7 @@ func TestNamespaces(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	for _, g := range all {
 		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
 			prefix := "names " + string(g)
 			js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
 			jsOther := startPeer(t, g, "js-other", redis.URL(), prefix+"-other")
@@ -64,6 +65,7 @@ func TestGlobNamespaces(t *testing.T) {
 				continue // of which clients of version 2 make a query
 			}
 			t.Run(string(g)+nsp, func(t *testing.T) {
+				t.Parallel()
 				// A prefix for each: the pattern may match the names of others.
 				prefix := fmt.Sprint("glob ", g, i)
 				js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
