@@ -72,3 +72,16 @@ func TestPromisesAreKept(t *testing.T) {
 	}
 	assert.Greater(t, rows, 15, "promises")
 }
+
+// TestDecisionsAreDated: each decision has its number and date.
+func TestDecisionsAreDated(t *testing.T) {
+	records, err := filepath.Glob("docs/decisions/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, records)
+	for _, name := range records {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		number := strings.TrimLeft(filepath.Base(name)[:4], "0")
+		assert.Regexp(t, `^# 0*`+number+`[:.] .*\n\n(Date: )?20\d\d-\d\d-\d\d`, string(text), "%s", name)
+	}
+}

@@ -40,7 +40,7 @@ func TestDemoOnNATS(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
 	transcript(t, goTool(t, "run", "./demo", "-broker", srv.URL()), "node did not respond in time",
-		"It asks again, and does not wait any more:\n  missing:  east (node is unresponsive), known after ")
+		"The next request does not wait:\n  missing:  east (node is unresponsive), known after ")
 }
 
 func transcript(t *testing.T, got, dead string, more ...string) {

@@ -115,7 +115,7 @@ func run(ctx context.Context, url string) error {
 	}
 	fmt.Printf("Three nodes on %s. In room lobby: alice on north, bob on south, carol on east. dave on east is in no room.\n", brokers.name)
 
-	title("north says hello to room lobby: every node delivers")
+	title("north emits to room lobby: every node delivers")
 	if err := north.chat.To("lobby").Emit(ctx, "hello", "from north", 42); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func run(ctx context.Context, url string) error {
 		return err
 	}
 
-	title("south asks: who is in room lobby, on any node?")
+	title("south lists the sockets in room lobby, on all nodes")
 	sockets, err := south.chat.To("lobby").FetchSockets(ctx)
 	if err != nil {
 		return err
@@ -140,9 +140,9 @@ func run(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  south asks, and is told: dave is in %s\n", strings.Join(rooms, ", "))
+	fmt.Printf("  south queries his rooms: dave is in %s\n", strings.Join(rooms, ", "))
 
-	title("north kicks bob, who is on south; and somebody who does not exist")
+	title("north disconnects bob, who is on south, and mallory, an id that no node has")
 	if err := north.chat.RemoteDisconnect(ctx, "bob", true); err != nil {
 		return err
 	}
@@ -152,11 +152,11 @@ func run(ctx context.Context, url string) error {
 	began := time.Now()
 	err = north.chat.RemoteDisconnect(ctx, "mallory", true)
 	if !errors.Is(err, backplane.ErrNoSuchMember) {
-		return fmt.Errorf("kicking nobody: %w", err)
+		return fmt.Errorf("disconnect mallory: %w", err)
 	}
 	fmt.Printf("  mallory: %v (known after %s, without waiting for a timeout)\n", backplane.ErrNoSuchMember, quick(time.Since(began)))
 
-	title("north asks every server a question of its own: how many sockets have you?")
+	title("north sends every server a request of its own: how many sockets have you?")
 	replies, err := north.chat.CustomRequest(ctx, "how many?")
 	if err != nil {
 		return err
@@ -166,13 +166,13 @@ func run(ctx context.Context, url string) error {
 		fmt.Printf("  %-5s %s\n", short(r.Node), r.Data)
 	}
 
-	title("east dies without a goodbye; north asks again who is in room lobby")
+	title("east crashes; north lists the sockets in room lobby again")
 	kill(east.broker)
 	began = time.Now()
 	sockets, err = north.chat.To("lobby").FetchSockets(ctx)
 	var partial *backplane.PartialError
 	if !errors.As(err, &partial) {
-		return fmt.Errorf("a node is dead, and the answer is %v", err)
+		return fmt.Errorf("a node has crashed, but the result is %v", err)
 	}
 	for _, s := range sockets.List {
 		fmt.Printf("  %-7s on %s\n", s.ID, short(s.Node))
@@ -187,9 +187,9 @@ func run(ctx context.Context, url string) error {
 	// The broker cannot count subscribers, so only the deadline showed the crash. That happens once.
 	began = time.Now()
 	if _, err = north.chat.To("lobby").FetchSockets(ctx); !errors.As(err, &partial) {
-		return fmt.Errorf("a node is dead, and the answer is %v", err)
+		return fmt.Errorf("a node has crashed, but the result is %v", err)
 	}
-	fmt.Printf("  %s does not say who listens, so north waited for an answer. It asks again, and does not wait any more:\n", brokers.name)
+	fmt.Printf("  %s cannot count subscribers, so north waited for a response. The next request does not wait:\n", brokers.name)
 	missing(partial, began)
 	return nil
 }

@@ -140,7 +140,7 @@ module.exports = (next) => [
       link.release();
       assert.equal((await ada.timeout(20_000).emitWithAck("members", s.room)).ok, true);
     },
-    remark: "the answer that comes late goes to nobody",
+    remark: "a late answer is dropped",
   },
   {
     name: "`retries` with `ackTimeout`",
@@ -315,7 +315,7 @@ module.exports = (next) => [
     },
   },
   {
-    name: "nobody there: `reconnectionAttempts`, `reconnect_failed`",
+    name: "no server responds: `reconnectionAttempts`, `reconnect_failed`",
     run: async () => {
       const manager = new Manager("http://127.0.0.1:1", { transports: ["websocket"], reconnectionAttempts: 2, reconnectionDelay: 10 });
       manager.socket("/chat");
