@@ -38,7 +38,8 @@ type RemoteSocket struct {
 // *backplane.PartialError.
 //
 // A Go node whose list is larger than the broker's largest message answers in several. A
-// socket whose Description alone is too large is listed without it.
+// socket whose Description takes more than backplane.MaxDescription bytes as JSON is listed
+// without it.
 func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	if err := o.check(); err != nil {
 		return nil, err

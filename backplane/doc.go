@@ -126,12 +126,15 @@
 // members and rooms, as many calls of OnRequest and OnEvent, and as many responses, but no more than 64 MiB of each. A
 // request counts with 512 bytes besides its own. Further requests are refused with [ErrBusy], which this node reports
 // and the requesters get. So are calls that have waited for three quarters of RequestsTimeout behind callbacks that do
-// not return. Equal queries that wait get one response.
+// not return, and queries that have waited as long behind others; a query of a Node.js server waits for at least 3.75 s.
+// Equal queries that wait share the work, and one that comes again while it waits gets one response.
 //
-// Four queries are served at a time. A list for a Crossroom node is made and sent in messages of about 256 KiB. Other
-// servers accept a list in one message only. A node makes one such response with details of more than 256 members at a
-// time. If the list is larger than a message may be, the data of members is omitted, and then members; that is
-// reported as an *[OpError].
+// A node makes four responses to queries at a time, and one large response: with more than 256 members with details, or
+// with more than 4,096 names. Together they take about 100 MiB at most. A list for a Crossroom node is made and sent in
+// messages of about 256 KiB, as long as the requester waits: until RequestsTimeout has elapsed, or it leaves. A large
+// response for which the broker counts no listener is not made. Other servers accept a list in one message only. If the
+// list is larger than the broker allows, or than 24 MiB, the data of members is omitted, and then members; that is
+// reported as an *[OpError]. The data of one member is limited to [MaxDescription] bytes.
 //
 // The responses to one request are limited to 64 MiB and 4,096 messages from one node, and to 256 MiB from all, as
 // they are in memory: a member counts with 96 bytes and a name with 16 besides their own. A node that exceeds this is

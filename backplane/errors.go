@@ -57,7 +57,7 @@ func (e *NameError) Error() string {
 // OpError reports a failed operation. Use errors.Is and errors.As on it: Err is a sentinel of this package, a
 // *PartialError, or an error of the broker or the context.
 type OpError struct {
-	// Op is an operation, as in PartialError.Op, or add, open, count, announce, or "respond to" an operation. Package
+	// Op is an operation, as in PartialError.Op, or add, open, count, announce, describe, or "respond to" an operation. Package
 	// adapter reports values of the application that cannot be sent with "encode …"; Err is then an encoding error.
 	Op string
 	// Namespace of the operation; empty for announce.

@@ -46,7 +46,9 @@ type RoomMember interface {
 }
 
 // Describer is a Member that says something of itself to MembersDetail. The bytes,
-// in the codec's encoding, are not changed afterwards by either side.
+// in the codec's encoding, are not changed afterwards by either side. More than
+// MaxDescription bytes are omitted. That is reported as an *OpError that wraps a *broker.PayloadError, at most once a
+// second, with the number of such members.
 type Describer interface {
 	Describe() []byte
 }
@@ -118,6 +120,9 @@ func (t Target) Header(h map[string]string) Target { t.sel.Header = h; return t 
 // MaxHeader limits the part of a header that a receiver reads: the sum of the bytes of all names and values. Some
 // wires refuse to send more.
 const MaxHeader = wire.MaxHeader
+
+// MaxDescription limits the data of one member's Describe in a list, in bytes.
+const MaxDescription = wire.MaxDescription
 
 // checkNames refuses, with a *NameError, names that no codec and no broker can carry. what is the kind of name for the
 // error.

@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -60,8 +61,9 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 	ns.inbound.init(ns)
 	ns.desk = serve.New(serve.Options[Member]{
 		Namespace: name, Node: n.id, Codec: ns.codec, Broker: n.broker, Rooms: ns.rooms, Monitor: &n.monitor,
-		Timeout: n.opts.RequestsTimeout, StallTimeout: n.opts.StallTimeout, Context: ns.ctx, Workers: &ns.workers, Large: n.large,
-		OnRequest: ns.opts.OnRequest, OnEvent: ns.opts.OnEvent, Busy: ErrBusy, Failed: ns.notServed, Stalled: ns.stalled,
+		Timeout: n.opts.RequestsTimeout, StallTimeout: n.opts.StallTimeout, Context: ns.ctx, Workers: &ns.workers, Budget: n.budget,
+		OnRequest: ns.opts.OnRequest, OnEvent: ns.opts.OnEvent, Busy: ErrBusy, Failed: ns.notServed, Stalled: ns.stalled, Oversized: ns.oversized,
+		Left: func(node string) bool { return n.members.Departed(node, ns.key()) },
 	})
 	return ns
 }
@@ -100,6 +102,15 @@ func (ns *Namespace) abandon() {
 // notServed returns the error that reports why a request is not carried out, or its response is incomplete.
 func (ns *Namespace) notServed(r *wire.Request, err error) error {
 	return &OpError{Op: "respond to " + r.Op.String(), Namespace: ns.name, Name: r.Origin, Err: err}
+}
+
+// oversized reports a member that says too much of itself.
+func (ns *Namespace) oversized(member string, size, more int) {
+	var err error = &broker.PayloadError{Size: size, Max: MaxDescription}
+	if more > 0 {
+		err = fmt.Errorf("%w (and %d others since the last report)", err, more)
+	}
+	ns.node.monitor.Report(&OpError{Op: "describe", Namespace: ns.name, Name: member, Err: err})
 }
 
 // key is the namespace's key in membership.

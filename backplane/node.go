@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/internal/monitor"
+	"github.com/crossroom/crossroom/backplane/internal/serve"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -44,7 +45,7 @@ type Node struct {
 	closed     bool
 	namespaces map[membership.Namespace]*Namespace
 
-	large chan struct{} // held while a large response is made
+	budget *serve.Budget // of answers
 }
 
 // New makes a node on a broker that no other node uses. It does no I/O. It copies opts; nil means all defaults. The
@@ -66,7 +67,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 		namespaces: make(map[membership.Namespace]*Namespace),
-		large:      make(chan struct{}, 1),
+		budget:     serve.NewBudget(),
 	}
 	n.life, n.die = context.WithCancel(context.Background())
 	n.limit = n.caps.MaxPayload

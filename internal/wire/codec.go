@@ -79,6 +79,9 @@ func (h Header) Clone() Header { return maps.Clone(h) }
 // may refuse to send more.
 const MaxHeader = 8 << 10
 
+// MaxDescription is how much of what one member says of itself goes into a list, in bytes.
+const MaxDescription = 64 << 10
+
 // Flags are hints of a broadcast. The upper four bits belong to the codec: the core only passes them on.
 type Flags uint8
 

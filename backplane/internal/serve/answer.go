@@ -137,7 +137,11 @@ func fewer(n int, err error) int {
 // publish publishes one message. unfit is set if its content was the reason for a failure.
 func (s *Request[M]) publish(resp *wire.Response) (unfit, err error) {
 	o := &s.desk.o
-	buf, err := o.Codec.AppendResponse(nil, o.Namespace, resp)
+	var buf []byte
+	if s.room > 0 {
+		buf = make([]byte, 0, s.room+s.room/8+256)
+	}
+	buf, err = o.Codec.AppendResponse(buf, o.Namespace, resp)
 	if err != nil || len(buf) == 0 {
 		return err, err
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// describeAtOnce limits the concurrent calls of Describe.
-const describeAtOnce = 256
+// describeAtOnce is how many members describe themselves at a time.
+const describeAtOnce = 64
 
 // describer is backplane.Describer.
 type describer interface{ Describe() []byte }
@@ -22,6 +22,7 @@ func (d *Desk[M]) describe(list []*rooms.Entry[M], infos []wire.MemberInfo) {
 	for len(list) > 0 {
 		some := min(describeAtOnce, len(list))
 		d.describeSome(list[:some], infos[:some])
+		d.trim(infos[:some])
 		list, infos = list[some:], infos[some:]
 	}
 }

@@ -28,9 +28,7 @@ type Options[M any] struct {
 	// Context ends when the namespace has closed. Workers counts the goroutines.
 	Context context.Context
 	Workers *sync.WaitGroup
-	// Large, which the namespaces of a node share, is a channel of capacity 1: it is full while a large response is
-	// made that must be one message.
-	Large chan struct{}
+	Budget  *Budget // the node's
 	// OnRequest and OnEvent are those of backplane.NamespaceOptions.
 	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
 	OnEvent   func(ctx context.Context, from string, payload []byte, reply func([]byte))
@@ -40,30 +38,46 @@ type Options[M any] struct {
 	Failed func(r *wire.Request, err error) error
 	// Stalled reports a member whose Describe does not return.
 	Stalled func(member string)
+	// Oversized reports a member that says so many bytes of itself that they are left out.
+	// more is how many others did since the last report.
+	Oversized func(member string, size, more int)
+	// Left reports whether a node is known to have left the namespace.
+	Left func(node string) bool
 }
 
-// Desk carries out the requests that the inbound worker does not carry out itself. It has three lines: queries about
-// members and rooms, calls of the application's callbacks, and responses that only need to be published. Each line
-// works on a few requests at a time; the others wait in its bounded queue. A request for which the queue has no room
-// is refused.
+// Desk carries out what other nodes ask for and the inbound worker does not do itself. It
+// has four lines: queries about members and rooms, those of them with a large answer, calls
+// of the application's callbacks, and answers that only need to be published. Each line works on a few requests at a time;
+// the others wait in its bounded queue. A request for which the queue has no room is
+// refused.
 type Desk[M any] struct {
-	o                       Options[M]
-	part                    int // the size of the parts of lists
-	patience                *inbound.Patience
-	queries, calls, answers line[M]
-	held                    held // used while the namespace closes
+	o        Options[M]
+	part     int  // the size that lists are cut into
+	counts   bool // the broker counts subscribers
+	patience *inbound.Patience
+	oversize oversize
+
+	selections sync.Pool // of *rooms.Selection[M]
+
+	queries, large, calls, answers line[M]
+	held                           held // while the namespace closes
 }
 
 // New makes the Desk of a namespace.
 func New[M any](o Options[M]) *Desk[M] {
 	d := &Desk[M]{o: o, part: partBytes, patience: inbound.NewPatience(o.StallTimeout)}
-	if limit := o.Broker.Capabilities().MaxPayload; limit > 0 {
+	caps := o.Broker.Capabilities()
+	d.counts = caps.CountsSubscribers
+	if limit := caps.MaxPayload; limit > 0 {
 		d.part = min(partBytes, max(limit/2, 1))
 	}
-	d.queries = line[M]{desk: d, limit: maxQueries}
-	// A callback that does not return keeps its place. Requests that wait behind it are refused in time for the
-	// requester, if that has the same timeout.
+	// What waits too long, behind a callback that does not return or behind large answers, is
+	// refused in time for its requester to hear so, if that has the same timeout.
 	d.calls = line[M]{desk: d, limit: maxCalls, patience: o.Timeout * 3 / 4}
+	_, foreign := o.Codec.(wire.ForeignPeers)
+	patience := d.timeout(!foreign) * 3 / 4
+	d.queries = line[M]{desk: d, limit: maxQueries, patience: patience}
+	d.large = line[M]{desk: d, limit: 1, patience: patience}
 	d.answers = line[M]{desk: d, limit: maxAnswers}
 	return d
 }
@@ -71,8 +85,9 @@ func New[M any](o Options[M]) *Desk[M] {
 const (
 	// maxCalls limits the calls of OnRequest and OnEvent that are running at a time.
 	maxCalls = 256
-	// maxQueries limits the concurrent queries. Few are faster than many, and need less memory.
-	maxQueries = 4
+	// maxQueries limits the queries that are being answered at a time. Few are faster than
+	// many, and need less memory.
+	maxQueries = fewAnswers
 	maxAnswers = 16
 	// MaxWaiting and MaxWaitingBytes limit the requests that wait in one line. Each counts with waitingSize bytes
 	// besides its own.
@@ -83,7 +98,7 @@ const (
 
 // Begin begins with a request of that many bytes.
 func (d *Desk[M]) Begin(r *wire.Request, size int) *Request[M] {
-	q := &Request[M]{desk: d, req: r, size: size, Context: d.o.Context}
+	q := &Request[M]{desk: d, req: r, size: size, came: time.Now(), Context: d.o.Context}
 	q.Response = wire.Response{Request: r, RequestID: r.ID, Node: d.o.Node}
 	q.observeStart()
 	return q
@@ -109,8 +124,23 @@ func (d *Desk[M]) Hold() { d.held.begin() }
 // Release sends the responses that were held back, after a wait if there are any.
 func (d *Desk[M]) Release(wait func()) { d.held.release(wait) }
 
-// query queues a query. Identical waiting queries share one response.
+// timeout is how long a requester waits for its answer: a Crossroom node as long as this one
+// would, others at least as long as a Node.js server does by default.
+func (d *Desk[M]) timeout(native bool) time.Duration {
+	if native {
+		return d.o.Timeout
+	}
+	return max(d.o.Timeout, foreignTimeout)
+}
+
+const foreignTimeout = 5 * time.Second
+
+// query has a query answered. Identical ones that wait get the answer of one.
 func (d *Desk[M]) query(s *Request[M]) {
+	if !s.wanted() {
+		s.done(nil)
+		return
+	}
 	if d.later(s, func() { d.enquire(s) }) {
 		return
 	}

@@ -10,7 +10,8 @@ import (
 // errand is one piece of work: a request, or several that get the same response.
 type errand[M any] struct {
 	list []*Request[M]
-	key  string // of requests that can share it; empty: none
+	key  string          // of requests that can share it; empty: none
+	ids  map[string]bool // of the list, by asker and id; nil: there is but one
 	work func([]*Request[M])
 	due  time.Time // the end of its wait, if the line has a patience
 }
@@ -29,27 +30,52 @@ type line[M any] struct {
 	timer          *time.Timer
 }
 
-// put queues a request. It returns false if there is no room.
+// has reports whether a request is there already, and notes that it is.
+func (e *errand[M]) has(s *Request[M]) bool {
+	if e.ids == nil {
+		e.ids = map[string]bool{e.list[0].name(): true}
+	}
+	name := s.name()
+	had := e.ids[name]
+	e.ids[name] = true
+	return had
+}
+
+// name tells a request from others.
+func (s *Request[M]) name() string { return s.req.Origin + "\x00" + s.req.ID }
+
+// put takes in a request. It returns false if there is no room. One that waits already is
+// answered once.
 func (l *line[M]) put(s *Request[M], key string, work func([]*Request[M])) bool {
+	taken, again := l.take(s, key, work)
+	if again {
+		s.done(nil)
+	}
+	return taken
+}
+
+func (l *line[M]) take(s *Request[M], key string, work func([]*Request[M])) (taken, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.running < l.limit {
 		l.running++
 		first := &errand[M]{list: []*Request[M]{s}, work: work}
 		l.desk.o.Workers.Go(func() { l.run(first) })
-		return true
+		return true, false
 	}
 	cost := s.size + waitingSize
 	if l.waiting >= MaxWaiting || l.bytes+cost > MaxWaitingBytes {
-		return false
+		return false, false
+	}
+	same := l.byKey[key]
+	if same != nil && same.has(s) {
+		return true, true
 	}
 	l.waiting++
 	l.bytes += cost
-	if key != "" {
-		if e := l.byKey[key]; e != nil {
-			e.list = append(e.list, s)
-			return true
-		}
+	if same != nil {
+		same.list = append(same.list, s)
+		return true, false
 	}
 	e := &errand[M]{list: []*Request[M]{s}, key: strings.Clone(key), work: work}
 	l.queue = append(l.queue, e)
@@ -65,7 +91,7 @@ func (l *line[M]) put(s *Request[M], key string, work func([]*Request[M])) bool 
 			l.alarm(l.patience)
 		}
 	}
-	return true
+	return true, false
 }
 
 // run is a goroutine of the line.

@@ -1,6 +1,11 @@
 package serve
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/rooms"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -8,12 +13,29 @@ import (
 // partBytes is the approximate size of the messages of a long list, and of the parts in which it is made.
 const partBytes = 256 << 10
 
-// queryAll responds to queries with the same response.
+// shareLarge is how many requesters get the parts of a large list in turn. With more of them all
+// would have to wait until the last one had everything.
+const shareLarge = 8
+
+// queryAll answers queries that have the same answer, or hands them to the line for large
+// answers.
 func (d *Desk[M]) queryAll(list []*Request[M]) {
-	switch r := list[0].req; r.Op {
+	if list = d.present(list, false); len(list) == 0 {
+		return
+	}
+	d.o.Budget.few <- struct{}{}
+	defer func() { <-d.o.Budget.few }()
+	r := list[0].req
+	switch r.Op {
 	case wire.OpMembers:
-		for len(list) > 0 {
-			list = d.listMembers(list)
+		if n := d.selected(r); n > largeList || r.Detail && n > largeDetail || !d.listMembers(list, maxSmall) {
+			d.enlarge(list)
+		}
+	case wire.OpRooms:
+		if _, n := d.o.Rooms.Counts(); n > largeList {
+			d.enlarge(list)
+		} else {
+			d.listRooms(list)
 		}
 	case wire.OpRoomsOf:
 		names, ok := d.o.Rooms.RoomsOf(r.Member)
@@ -21,14 +43,91 @@ func (d *Desk[M]) queryAll(list []*Request[M]) {
 			s.Response.Rooms, s.Response.NotFound = names, !ok
 			s.end()
 		}
-	case wire.OpRooms:
-		d.listRooms(list)
 	}
 }
 
-// shareLarge is how many requesters get the parts of a long list with details in turn. With more of them all would
-// have to wait until the last one had everything.
-const shareLarge = 8
+// selected returns how many members a request selects.
+func (d *Desk[M]) selected(r *wire.Request) int {
+	if n := d.o.Rooms.Len(); n <= largeDetail {
+		return n
+	}
+	sel, _ := d.selections.Get().(*rooms.Selection[M])
+	if sel == nil {
+		sel = new(rooms.Selection[M])
+	}
+	defer d.selections.Put(sel)
+	defer sel.Reset()
+	sel.Find(d.o.Rooms, r.Rooms, r.Except)
+	return len(sel.List)
+}
+
+// enlarge hands queries with a large answer to the line for them.
+func (d *Desk[M]) enlarge(list []*Request[M]) {
+	for _, s := range list {
+		if !d.large.put(s, s.key(), d.queryLarge) {
+			d.refuse(s)
+		}
+	}
+}
+
+// queryLarge answers queries that have the same large answer. A node makes one such answer at
+// a time.
+func (d *Desk[M]) queryLarge(list []*Request[M]) {
+	for len(list) > 0 {
+		some := list[:min(shareLarge, len(list))]
+		list = list[len(some):]
+		d.o.Budget.large <- struct{}{}
+		if some = d.present(some, true); len(some) > 0 {
+			if some[0].req.Op == wire.OpRooms {
+				d.listRooms(some)
+			} else {
+				d.listMembers(some, maxLarge)
+			}
+		}
+		<-d.o.Budget.large
+	}
+}
+
+// present returns those of the requests whose requesters wait for the answer. The others are
+// refused if they have waited too long, and not answered if they have left. With count, the
+// broker is asked whether anybody listens for the answer.
+func (d *Desk[M]) present(list []*Request[M], count bool) (here []*Request[M]) {
+	for _, s := range list {
+		switch {
+		case s.left():
+			s.done(errLeft)
+		case s.late():
+			d.refuse(s)
+		default:
+			here = append(here, s)
+		}
+	}
+	if !count || len(here) == 0 || !d.counts {
+		return here
+	}
+	channels := make([]broker.Channel, len(here))
+	for i, s := range here {
+		channels[i] = d.o.Codec.ResponseChannel(d.o.Namespace, &s.Response)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.o.Context), d.o.Timeout)
+	defer cancel()
+	counts, err := d.o.Broker.Subscribers(ctx, channels...)
+	if err != nil || len(counts) != len(here) {
+		return here
+	}
+	all := here
+	here = nil
+	for i, s := range all {
+		if counts[i] > 0 {
+			here = append(here, s)
+		} else {
+			s.done(errLeft)
+		}
+	}
+	return here
+}
+
+var errLeft = errors.New("the requester does not listen any more")
 
 // listRooms serves OpRooms.
 func (d *Desk[M]) listRooms(list []*Request[M]) {
@@ -36,71 +135,90 @@ func (d *Desk[M]) listRooms(list []*Request[M]) {
 	if !list[0].req.Native {
 		limit = 0
 	}
-	sendParts(list, len(names), limit, func(i int) int { return len(names[i]) + 4 }, func(r *wire.Response, from, to int) {
+	send(list, len(names), limit, func(i int) int { return len(names[i]) + 4 }, func(r *wire.Response, from, to int) {
 		r.Rooms = names[from:to]
 	})
 }
 
-// listMembers serves OpMembers. It calls Describe of the members while it sends the list, so that a long list is never
-// in memory as a whole. A requester that accepts only one message is the exception: one such response is made at a
-// time. It returns the requests without a response.
-func (d *Desk[M]) listMembers(list []*Request[M]) (rest []*Request[M]) {
+// listMembers answers OpMembers. What members say of themselves is asked for as it is sent,
+// so that a long list is nowhere as a whole. A requester that takes but one message gets what
+// has room in most bytes: if that is maxSmall it may not be enough, and listMembers returns
+// false. If it is maxLarge, the other members are listed without what they say of themselves.
+func (d *Desk[M]) listMembers(list []*Request[M], most int) bool {
 	r := list[0].req
 	var sel rooms.Selection[M]
 	infos := d.find(&sel, r.Rooms, r.Except, r.Detail)
+	said, sum, bare := 0, 0, 0
+	size := func(i int) int {
+		if m := &infos[i]; r.Detail && i >= said {
+			if r.Native || sum < most {
+				said = min(i+describeAtOnce, len(infos))
+				d.describe(sel.List[i:said], infos[i:said])
+			} else if m.Data == nil {
+				bare++
+			}
+		}
+		n := sizeOf(&infos[i])
+		sum += n
+		return n
+	}
 	limit := d.part
 	if !r.Native {
 		limit = 0
-	}
-	said := 0
-	size := func(i int) int {
-		if r.Detail && i >= said {
-			to := min(i+describeAtOnce, len(infos))
-			d.describe(sel.List[i:to], infos[i:to])
-			said = to
+		for i := range infos {
+			if size(i); sum > most && most == maxSmall {
+				return false
+			}
 		}
-		m := &infos[i]
-		sum := len(m.ID) + len(m.Data) + 16
-		for _, room := range m.Rooms {
-			sum += len(room) + 4
-		}
-		return sum
+		size = func(i int) int { return sizeOf(&infos[i]) }
 	}
-	if r.Detail && len(infos) > describeAtOnce {
-		few := min(shareLarge, len(list))
-		list, rest = list[:few], list[few:]
-		if limit == 0 {
-			d.o.Large <- struct{}{}
-			defer func() { <-d.o.Large }()
-		}
+	if bare > 0 {
+		list[0].report(fmt.Errorf("sent without what %d of %d members say: %w", bare, len(infos), &broker.PayloadError{Size: sum, Max: most}))
 	}
-	sendParts(list, len(infos), limit, size, func(r *wire.Response, from, to int) {
+	send(list, len(infos), limit, size, func(r *wire.Response, from, to int) {
 		r.Members = infos[from:to]
 		if from > 0 {
 			clear(infos[:from]) // sent
 		}
 	})
-	return rest
+	return true
 }
 
-// sendParts sends n elements to each requester, in parts of about limit bytes; zero means in one.
-func sendParts[M any](list []*Request[M], n, limit int, size func(i int) int, put func(r *wire.Response, from, to int)) {
+// sizeOf returns about how many bytes a member takes in a message.
+func sizeOf(m *wire.MemberInfo) int {
+	sum := len(m.ID) + len(m.Data) + 16
+	for _, room := range m.Rooms {
+		sum += len(room) + 4
+	}
+	return sum
+}
+
+// send sends n elements to each requester that still waits, in parts of about limit bytes; zero:
+// in one.
+func send[M any](list []*Request[M], n, limit int, size func(i int) int, put func(r *wire.Response, from, to int)) {
 	failed := make([]error, len(list))
 	for from, to := 0, 0; ; from = to {
-		for sum := 0; to < n && (limit == 0 || sum < limit || to == from); to++ {
+		sum := 0
+		for ; to < n && (limit == 0 || sum < limit || to == from); to++ {
 			sum += size(to)
 		}
+		waiting := 0
 		for i, s := range list {
 			switch put(&s.Response, from, to); {
 			case failed[i] != nil:
+				continue
+			case from > 0 && (s.late() || s.left()):
+				failed[i] = errLeft
+				continue
 			case i > 0 && list[0].short != nil:
 				failed[i] = s.like(list[0])
 			default:
-				s.Response.More = to < n
+				s.Response.More, s.room = to < n, sum
 				failed[i] = s.Reply(&s.Response)
 			}
+			waiting++
 		}
-		if to == n {
+		if to == n || waiting == 0 {
 			break
 		}
 	}

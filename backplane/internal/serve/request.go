@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/monitor"
 	"github.com/crossroom/crossroom/backplane/observe"
@@ -21,8 +22,10 @@ type Request[M any] struct {
 
 	desk *Desk[M]
 	req  *wire.Request
-	size int // of the request, in bytes
-	// short was sent instead of Response, and why is the reason; nil if the response fitted.
+	size int       // of the request, in bytes
+	came time.Time // when it was taken in
+	room int       // about what the next answer takes; zero: not known
+	// short was sent instead of Response, and why says so; nil if that fitted.
 	short *wire.Response
 	why   error
 	data  observe.Serve
@@ -57,6 +60,12 @@ func (s *Request[M]) refused() {
 	o.Monitor.ReportIn(s.Context, o.Failed(s.req, o.Busy))
 	s.Response.Busy, s.Response.Err, s.data.Err = true, o.Busy.Error(), o.Busy
 }
+
+// late reports whether the requester's time has passed.
+func (s *Request[M]) late() bool { return time.Since(s.came) > s.desk.timeout(s.req.Native) }
+
+// left reports whether the requester is known to have left.
+func (s *Request[M]) left() bool { return s.req.Native && s.desk.o.Left(s.req.Origin) }
 
 var errNoHandler = errors.New("no handler")
 

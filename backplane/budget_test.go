@@ -1,0 +1,261 @@
+package backplane_test
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/wire"
+)
+
+// asker sends requests in the name of a node that takes no other part, and counts what comes.
+type asker struct {
+	b               *memorybroker.Broker
+	messages, bytes atomic.Int64
+}
+
+func (a *asker) Deliver(_ broker.Channel, payload []byte) {
+	a.messages.Add(1)
+	a.bytes.Add(int64(len(payload)))
+}
+func (*asker) Interrupted(error) {}
+func (*asker) Resumed()          {}
+
+func newAsker(f *fleet, id string) *asker {
+	a := &asker{b: f.bus.Broker()}
+	if _, err := a.b.Subscribe(f.t.Context(), a, broker.Exactly(broker.Native.NodeResponses(chat, id))); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = a.b.Close(f.t.Context()) })
+	return a
+}
+
+func (a *asker) ask(f *fleet, r *wire.Request) {
+	buf, err := backplane.NativeCodec().AppendRequest(nil, chat, r)
+	if err == nil {
+		err = a.b.Publish(f.t.Context(), requestsChannel, buf)
+	}
+	if err != nil {
+		f.t.Error(err)
+	}
+}
+
+// peakHeap measures how much live memory there is at most until stop is called.
+func peakHeap() (stop func() (peak int64)) {
+	old := debug.SetGCPercent(20) // what is no longer used counts little
+	runtime.GC()
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	done, result := make(chan struct{}), make(chan int64)
+	go func() {
+		most := uint64(0)
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+			select {
+			case <-done:
+				result <- int64(most) - int64(before.HeapAlloc)
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 {
+		close(done)
+		debug.SetGCPercent(old)
+		return <-result
+	}
+}
+
+// Small requests with large answers take no more memory than the stated budget, and ordinary
+// requests are answered meanwhile: 256 requests, 20 kB in all, to a node with 20,000 members
+// of 1 kB, of Crossroom nodes and of servers that take but one message.
+func TestBudgetOfAnswers(t *testing.T) {
+	const members, requests = 20_000, 256
+	for _, foreign := range []bool{false, true} {
+		t.Run(fmt.Sprint("foreign ", foreign), func(t *testing.T) {
+			f := newFleetOn(t, &memorybroker.Options{MaxPayload: 64 << 20}, 2, backplane.Options{RequestsTimeout: 3 * time.Second}, func(int) *nsOptions {
+				if foreign {
+					return &nsOptions{Codec: oneMessage{backplane.NativeCodec()}}
+				}
+				return nil
+			})
+			about := make([]byte, 1000)
+			for i := range members {
+				s := &socket{id: fmt.Sprint("m", i), about: about}
+				f.join(1, s, fmt.Sprint("room", i%7))
+			}
+			f.join(1, newSocket("one"), "only")
+			a := newAsker(f, "asker")
+			stop := peakHeap()
+			began := time.Now()
+			sent := 0
+			for i := range requests {
+				r := &wire.Request{ID: fmt.Sprint("asker.", i), Origin: "asker", Op: wire.OpMembers, Native: true, Detail: true, Except: []string{fmt.Sprint("none", i)}}
+				a.ask(f, r)
+				sent += len(r.ID) + len(r.Origin) + len(r.Except[0]) + 20
+			}
+			failed := 0
+			for range 20 {
+				if m, err := f.ns[0].MembersDetail(t.Context(), backplane.To("only")); err != nil || len(m.List) != 1 {
+					failed++
+					t.Log(time.Since(began), err)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			took := time.Since(began)
+			peak := stop()
+			t.Logf("%d bytes of requests: at most %d MiB more, %d of 20 ordinary requests failed, %v; %d MiB in %d messages came",
+				sent, peak>>20, failed, took, a.bytes.Load()>>20, a.messages.Load())
+			assert.Zero(t, failed)
+			assert.Less(t, peak, int64(100<<20))
+		})
+	}
+}
+
+// oneMessage is a codec whose askers take but one message.
+type oneMessage struct{ wire.Codec }
+
+func (c oneMessage) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
+	err := c.Codec.DecodeRequest(payload, ns, r)
+	r.Native = false
+	return err
+}
+
+// describing counts the calls of its Describe.
+type describing struct {
+	*socket
+	calls *atomic.Int32
+}
+
+func (s *describing) Describe() []byte {
+	s.calls.Add(1)
+	return []byte("said")
+}
+
+// A large answer for which nobody listens any more is not made: its asker has never
+// subscribed, or left while its request waited.
+func TestAnswersForNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{}, nil)
+		var calls atomic.Int32
+		for i := range 300 {
+			f.join(0, &describing{newSocket(fmt.Sprint("m", i)), &calls})
+		}
+		nobody := newAsker(f, "somebody else")
+		for i := range 10 {
+			nobody.ask(f, &wire.Request{ID: fmt.Sprint("nobody.", i), Origin: "nobody", Op: wire.OpMembers, Detail: true})
+		}
+		settle()
+		assert.Zero(t, calls.Load())
+		assert.Zero(t, nobody.messages.Load())
+
+		w := f.wire("leaver")
+		w.control(full, "leaver", 1, 1, chat)
+		settle()
+		w.control(bye, "leaver", 1, 1)
+		settle()
+		nobody.ask(f, &wire.Request{ID: "leaver.1", Origin: "leaver", Op: wire.OpMembers, Detail: true})
+		settle()
+		assert.Zero(t, calls.Load())
+		f.errs[0].none(t)
+
+		there := newAsker(f, "asker")
+		there.ask(f, &wire.Request{ID: "asker.1", Origin: "asker", Op: wire.OpMembers, Detail: true})
+		settle()
+		assert.EqualValues(t, 300, calls.Load())
+		assert.EqualValues(t, 1, there.messages.Load())
+	})
+}
+
+// A request that comes again while it waits is answered once.
+func TestRequestThatComesTwice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{RequestsTimeout: time.Minute, StallTimeout: -1}, nil)
+		s := &countingDescriber{socket: newSocket("a"), release: make(chan struct{})}
+		f.join(0, s)
+		a := newAsker(f, "asker")
+		for i := range 4 { // which are being answered
+			a.ask(f, &wire.Request{ID: fmt.Sprint("asker.first", i), Origin: "asker", Op: wire.OpMembers, Detail: true})
+		}
+		settle()
+		for i := range 300 {
+			a.ask(f, &wire.Request{ID: fmt.Sprint("asker.", i%3), Origin: "asker", Op: wire.OpMembers, Detail: true})
+		}
+		settle()
+		close(s.release)
+		settle()
+		assert.EqualValues(t, 4+3, a.messages.Load())
+		assert.EqualValues(t, 4+1, s.calls.Load())
+		assert.EqualValues(t, 304, f.nodes[0].Stats().Served)
+	})
+}
+
+// What one member says of itself has a limit. One that says more is listed without it, here
+// and elsewhere, which is reported once a second.
+func TestMembersThatSayTooMuch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		for i, size := range []int{backplane.MaxDescription, backplane.MaxDescription + 1, backplane.MaxDescription + 1, 900_000} {
+			f.socket(1, fmt.Sprint("m", i)).about = make([]byte, size)
+		}
+		for _, ns := range f.ns {
+			m, err := ns.MembersDetail(t.Context(), backplane.All())
+			assert.NoError(t, err)
+			assert.Len(t, m.List, 4)
+			for _, info := range m.List {
+				assert.Equal(t, info.ID == "m0", info.Data != nil, info.ID)
+			}
+		}
+		settle()
+		e := reported[*backplane.OpError](t, f.errs[1])
+		size := new(broker.PayloadError)
+		assert.ErrorAs(t, e, &size)
+		assert.Equal(t, backplane.MaxDescription, size.Max)
+		assert.Equal(t, "describe", e.Op)
+		time.Sleep(2 * time.Second)
+		_, err := f.ns[1].MembersDetail(t.Context(), backplane.To("m3"))
+		assert.NoError(t, err)
+		settle()
+		e = reported[*backplane.OpError](t, f.errs[1])
+		assert.Equal(t, "m3", e.Name)
+		assert.Contains(t, e.Error(), "5 others")
+	})
+}
+
+// An answer that has to be one message has a limit besides that of the broker: members beyond
+// it are listed without what they say of themselves.
+func TestLimitOfOneMessage(t *testing.T) {
+	const members, each = 500, 64_000
+	f := newFleetOn(t, &memorybroker.Options{MaxPayload: 64 << 20}, 2, backplane.Options{RequestsTimeout: time.Minute}, func(int) *nsOptions {
+		return &nsOptions{Codec: oneMessage{backplane.NativeCodec()}}
+	})
+	about := make([]byte, each)
+	for i := range members {
+		f.join(1, &socket{id: fmt.Sprint("m", i), about: about})
+	}
+	m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
+	assert.NoError(t, err)
+	assert.Len(t, m.List, members)
+	said := 0
+	for _, info := range m.List {
+		said += len(info.Data)
+	}
+	assert.InDelta(t, 24<<20, said, 5<<20)
+	var reports []error
+	require.Eventually(t, func() bool {
+		reports = append(reports, f.errs[1].take()...)
+		return len(reports) > 0
+	}, 10*time.Second, time.Millisecond)
+	assert.ErrorContains(t, reports[0], "of 500 members say")
+}
