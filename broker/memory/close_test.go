@@ -2,6 +2,7 @@ package memorybroker_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,48 @@ func TestCloseEndsCallsThatWait(t *testing.T) {
 		}
 		assert.ErrorAs(t, <-flushed, &loss)
 	})
+}
+
+// TestPublishEndsWithItsBroker: a Publish that waits for the slow receiver of another node ends when its own broker is
+// given up or killed, also if it waits in the outbox.
+func TestPublishEndsWithItsBroker(t *testing.T) {
+	for name, end := range map[string]func(context.Context, *memorybroker.Broker){
+		"Close": func(ctx context.Context, b *memorybroker.Broker) { _ = b.Close(ctx) },
+		"Kill":  func(_ context.Context, b *memorybroker.Broker) { memorytest.Kill(b) },
+	} {
+		for _, outbox := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, outbox %t", name, outbox), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					a, b, r, _, release := stuck(t, &memorybroker.Options{QueueMessages: 1, SlowReceiver: time.Hour})
+					publish(t, a, lobby, "queued")
+					if outbox {
+						memorytest.Cut(a, nil)
+						publish(t, a, lobby, "waits")
+						memorytest.Heal(a)
+					}
+					began := time.Now()
+					done := make(chan error, 1)
+					if !outbox {
+						go func() { done <- a.Publish(context.Background(), lobby, []byte("waits")) }()
+					}
+					synctest.Wait()
+					require.Empty(t, done, "Publish did not wait")
+					ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+					defer cancel()
+					end(ctx, a)
+					if !outbox {
+						require.NoError(t, <-done)
+						synctest.Wait()
+					}
+					assert.LessOrEqual(t, time.Since(began), time.Second)
+					release()
+					r.expect(t, "queued")
+					_ = a.Close(ctx)
+					closing(t, b)
+				})
+			})
+		}
+	}
 }
 
 func TestCloseDoesNotWaitForAStuckReceiverForEver(t *testing.T) {

@@ -109,6 +109,30 @@ func (f *fixture) Panicked(_ context.Context, method, id string, v any) {
 	f.panicked = append(f.panicked, fmt.Sprint(method, " of ", id, ": ", v))
 }
 
+// TestLast: with a clock the queue says when it last got something.
+func TestLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, clock := range []bool{true, false} {
+			f := &fixture{t: t, rooms: rooms.New[member]()}
+			f.q.Init(f, inbound.Options{Workers: &f.workers, Clock: clock})
+			f.q.Start()
+			synctest.Wait()
+			assert.True(t, f.q.Last().IsZero(), "before the first message")
+			for range 2 {
+				time.Sleep(time.Second)
+				f.send("x")
+				synctest.Wait()
+				if clock {
+					assert.Equal(t, time.Now().UnixNano(), f.q.Last().UnixNano())
+				} else {
+					assert.True(t, f.q.Last().IsZero(), "without a clock")
+				}
+			}
+			f.close()
+		}
+	})
+}
+
 // Everything comes in one order, from an outage to what is delivered.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

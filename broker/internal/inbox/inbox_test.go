@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,6 +133,43 @@ func TestWaits(t *testing.T) {
 		release()
 		require.True(t, <-done, "another epoch")
 		b.want("0", "1", "2", "3")
+	})
+}
+
+// TestBytes: a message counts with its payload and PerMessage, and fits if the limit is just reached.
+func TestBytes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := &receiver{held: make(chan struct{})}
+		in := inbox.New(r, inbox.Options{Bytes: 1000, PerMessage: 100, Counts: inbox.NewCounts()})
+		go in.Run()
+		t.Cleanup(func() { in.Shut(); <-in.Done() })
+		b := &box{Inbox: in, t: t, r: r}
+		b.put("0")
+		synctest.Wait() // in delivery, and not counted
+		b.put(strings.Repeat("a", 500), strings.Repeat("b", 300))
+		done := make(chan bool, 1)
+		go func() { done <- b.Deliver(b.Epoch(), &room, nil) }()
+		synctest.Wait()
+		require.Empty(t, done, "1000 bytes are used")
+		r.held <- struct{}{}
+		synctest.Wait()
+		require.True(t, <-done, "500 and 300 bytes and two times 100 were left")
+		close(r.held)
+		synctest.Wait()
+		require.Len(t, r.calls, 4)
+	})
+}
+
+// TestPause: a paused inbox makes no calls, and what was put into it comes afterwards.
+func TestPause(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := open(t, &receiver{}, 2, 0)
+		b.Pause(true)
+		b.put("1", "2")
+		b.want()
+		b.put("missed") // at once: nothing makes room
+		b.Pause(false)
+		b.want("1", "2", "-", "+")
 	})
 }
 
