@@ -1,0 +1,49 @@
+package msgpack_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// TestSmallest: an integer is written in its smallest form, up to both ends of the form.
+func TestSmallest(t *testing.T) {
+	for _, c := range []struct {
+		v    uint64
+		size int
+	}{
+		{0, 1}, {0x7f, 1}, {0x80, 2}, {math.MaxUint8, 2}, {math.MaxUint8 + 1, 3}, {math.MaxUint16, 3}, {math.MaxUint16 + 1, 5},
+		{math.MaxUint32, 5}, {math.MaxUint32 + 1, 9}, {math.MaxUint64, 9},
+	} {
+		assert.Len(t, msgpack.AppendUint(nil, c.v), c.size, fmt.Sprint(c.v))
+		if c.v <= math.MaxInt64 {
+			assert.Len(t, msgpack.AppendInt(nil, int64(c.v)), c.size, fmt.Sprint(c.v))
+		}
+	}
+	for _, c := range []struct {
+		v    int64
+		size int
+	}{
+		{-1, 1}, {-32, 1}, {-33, 2}, {math.MinInt8, 2}, {math.MinInt8 - 1, 3}, {math.MinInt16, 3}, {math.MinInt16 - 1, 5},
+		{math.MinInt32, 5}, {math.MinInt32 - 1, 9}, {math.MinInt64, 9},
+	} {
+		assert.Len(t, msgpack.AppendInt(nil, c.v), c.size, fmt.Sprint(c.v))
+	}
+}
+
+func TestTryRaw(t *testing.T) {
+	r := msgpack.NewReader([]byte("\xa1a\x01"))
+	for _, not := range []string{"\xa1b", "\xa1a\x02", "\xa1a\x01\x01", "a"} {
+		assert.False(t, r.TryRaw(not), "%q", not)
+		assert.Equal(t, 3, r.Len(), "%q", not)
+	}
+	assert.True(t, r.TryRaw("\xa1a"))
+	assert.Equal(t, 1, r.Len())
+	assert.True(t, r.TryRaw(""))
+	assert.True(t, r.TryRaw("\x01"))
+	assert.False(t, r.TryRaw("\x01"), "nothing is left")
+}
