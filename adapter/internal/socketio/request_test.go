@@ -205,6 +205,7 @@ var hostile = []string{
 	`{"type":0,"rooms":{}}`, `{"type":2}`, `{"type":2,"sid":null,"room":"r"}`, `{"type":2,"sid":5,"room":"r"}`, `{"type":3,"opts":{},"rooms":"r"}`, `{"type":3,"opts":{"rooms":5},"rooms":[]}`, `{"type":4}`,
 	`{"type":5,"requestId":"1"}`, `{"type":6}`, `{"type":6,"requestId":"1"}`, `{"type":6,"data":[]}`, `{"type":6,"data":{}}`,
 	`{"type":7}`, `{"type":7,"packet":{"data":["e"],"type":2}}`, `{"type":7,"opts":{}}`, `{"type":7,"packet":null,"opts":{}}`, `{"type":7,"packet":{"data":null,"type":2},"opts":{}}`, `{"type":7,"packet":{"data":["e"],"type":9},"opts":{}}`,
+	`{"type":7,"packet":{"data":["e"],"type":5},"opts":{}}`, `{"type":7,"packet":{"data":["e"],"type":""},"opts":{}}`, `{"type":7,"packet":{"data":["e"],"type":"2x"},"opts":{}}`, `{"type":7,"packet":{"data":["e"],"type":"32"},"opts":{}}`,
 	`{"type":7,"packet":{"data":["e"],"type":2},"opts":null}`, `{"type":7,"packet":{"data":["connect"],"type":2},"opts":{}}`,
 	`{"a":` + strings.Repeat("[", 100_000), "\x81\xa1a" + strings.Repeat("\x91", 100_000), "\x81\xa1a" + strings.Repeat("\x91", 100_000) + "\xc0",
 }
