@@ -35,6 +35,7 @@ const (
 	V8        Generation = "v8"         // @socket.io/redis-adapter 8.3.0 with socket.io 4.8
 	EmitterV3 Generation = "emitter-v3" // socket.io-emitter 3.2.0
 	EmitterV5 Generation = "emitter-v5" // @socket.io/redis-emitter 5.1.0
+	Clients   Generation = "clients"    // socket.io-client 4.8, without a server
 )
 
 // Config describes a peer.
@@ -50,9 +51,12 @@ type Config struct {
 	RequestsTimeout time.Duration
 	// OwnResponseChannel is the option publishOnSpecificResponseChannel of V7 and V8.
 	OwnResponseChannel bool
+	// Program is run instead of the one of node: a server of another kind with the same
+	// operations, among those of the generation.
+	Program string
 }
 
-// Peer is a running Node.js process. Its methods are safe for concurrent use.
+// Peer is a running process, of Node.js unless Config.Program says otherwise. Its methods are safe for concurrent use.
 type Peer struct {
 	config Config
 	cmd    *exec.Cmd
@@ -162,6 +166,9 @@ func StartDoomed(tb testing.TB, c Config) *Peer {
 		inboxes: map[string]*Inbox{},
 	}
 	p.cmd.Dir = dir
+	if c.Program != "" {
+		p.cmd = exec.Command(c.Program, string(options))
+	}
 	p.cmd.Stderr = (*stderrOf)(p)
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		tb.Fatal(err)

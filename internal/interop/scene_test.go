@@ -226,15 +226,21 @@ func (s *scene) expectHints(match func(*client) bool, volatile, compress bool) {
 // it has some, which emitters of Node.js do not.
 func (s *scene) seen(c *client, values []any) []any {
 	server, ok := c.node.(*interop.Peer)
+	if z, other := c.node.(*zishangNode); other {
+		server, ok = z.server, true
+	}
 	if !ok {
 		return values
 	}
 	out := mapped(values, func(v any) any {
 		switch v := v.(type) {
 		case time.Time:
+			if _, own := c.node.(*zishangNode); own && c.node == s.asker {
+				return v.UTC().Format(time.RFC3339Nano) // as encoding/json has it
+			}
 			return v.UTC().Format("2006-01-02T15:04:05.000Z")
 		case []byte:
-			if _, js := s.asker.(*interop.Peer); js && emits(s.asker) && server.Generation() == v5 {
+			if _, js := s.asker.(*interop.Peer); js && emits(s.asker) && server.Generation() == v5 && server == c.node {
 				return jsonBuffer(v)
 			}
 		}
@@ -257,7 +263,7 @@ func jsonBuffer(b []byte) args {
 // clients of v5 get in JSON form.
 func (s *scene) awaitBinary() {
 	s.Helper()
-	if _, ok := s.asker.(*goNode); !ok || s.generation != v5 {
+	if _, ok := s.asker.(*interop.Peer); ok || s.generation != v5 {
 		return
 	}
 	for s.ctx.Err() == nil {

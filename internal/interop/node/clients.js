@@ -4,11 +4,12 @@
 const { once } = require("node:events");
 
 // attach connects a client and resolves with it, connected. What it receives is
-// reported under its name; with frames, what its WebSocket receives is reported too,
+// reported under its name. With upgrade it begins with polling; with frames, what its WebSocket receives is reported too,
 // as it is, as events named frame. Events that ask for an acknowledgement get the value
 // in answers under the event's name, or none.
-async function attach(Manager, url, { nsp, name, answers = {}, polling = false, frames = false }, report) {
-  const manager = new Manager(url, { reconnection: false, transports: [polling ? "polling" : "websocket"] });
+async function attach(Manager, url, { nsp, name, answers = {}, polling = false, upgrade = false, frames = false }, report) {
+  const transports = upgrade ? ["polling", "websocket"] : [polling ? "polling" : "websocket"];
+  const manager = new Manager(url, { reconnection: false, transports });
   const socket = manager.socket(nsp); // in a URL, some characters could not be in a name
   // Every generation of the client has onevent; only newer ones have onAny.
   const onevent = socket.onevent;
