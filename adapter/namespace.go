@@ -63,7 +63,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 			return nil
 		}
 		opts := &backplane.NamespaceOptions{
-			Prepare: ns.prepare,
+			Prepare: ns.prepare, Subscription: ns.server.opts.Subscription,
 			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 				return ns.serveCustom(ctx, i, from, payload)
 			},

@@ -73,6 +73,10 @@ type Options struct {
 	// is what clients take by default. Negative: no limit, for clients older than that limit.
 	MaxAttachments int
 
+	// Subscription says which broadcasts the server receives, in each of its namespaces. With
+	// Links it receives all of them, and backplane.DynamicSubscription is an error.
+	Subscription backplane.SubscriptionMode
+
 	// Links are more prefixes that this server is on, with the same namespaces,
 	// sockets and rooms: see "Two generations" in the package documentation.
 	Links []Link
@@ -131,6 +135,12 @@ func (o *Options) validate(b broker.Broker) error {
 	}
 	if o.Dialect > V5 {
 		return &backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
+	}
+	if o.Subscription > backplane.DynamicSubscription {
+		return &backplane.OptionError{Option: "Subscription", Reason: "not one of the modes"}
+	}
+	if o.Subscription == backplane.DynamicSubscription && len(o.Links) > 0 {
+		return &backplane.OptionError{Option: "Subscription", Reason: "dynamic, and there are Links: a server on several links receives all broadcasts"}
 	}
 	for _, l := range o.Links {
 		switch {

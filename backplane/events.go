@@ -66,8 +66,10 @@ func (o observedNode) Snapshot() observe.Snapshot {
 	}
 	for _, ns := range o.n.live() {
 		members, rooms := ns.rooms.Counts()
+		interest := ns.interest.Stats()
 		s.Namespaces = append(s.Namespaces, observe.Namespace{
 			Name: ns.name, Protocol: ns.protocol.String(), Members: members, Rooms: rooms, Shared: ns.extra.Shared,
+			Dynamic: interest.Dynamic, RoomSubscriptions: interest.Rooms, ModeChanges: interest.Changes,
 			LastMessage: ns.inbound.queue.Last(),
 		})
 	}

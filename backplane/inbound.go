@@ -47,6 +47,7 @@ func (a *arrivals) Wants(ch broker.Channel) bool {
 
 // Unread implements inbound.Handler.
 func (a *arrivals) Unread(ch broker.Channel, size int) {
+	a.ns.interest.Unwanted()
 	a.count(size)
 	a.drop(ch, observe.DropUnwanted, nil)
 }
@@ -85,6 +86,7 @@ func (ns *Namespace) recovered(what string) {
 // Interrupted implements inbound.Handler.
 func (a *arrivals) Interrupted(err error) {
 	n, name := a.ns.node, a.ns.name
+	a.ns.interest.Interrupted()
 	a.downSince = time.Now()
 	n.monitor.Interruptions.Add(1)
 	n.monitor.Report(&InterruptedError{Namespace: name, Err: err})

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/crossroom/crossroom/backplane/internal/interest"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/internal/request"
 	"github.com/crossroom/crossroom/backplane/internal/serve"
@@ -29,7 +30,8 @@ type Namespace struct {
 	_        [64]byte // senders and receivers do not share a cache line
 	inbound  arrivals
 	sub      broker.Subscription
-	workers  sync.WaitGroup // inbound workers and requests being served
+	interest *interest.Set  // which broadcasts sub brings
+	workers  sync.WaitGroup // inbound workers, requests being served, that of interest
 	desk     *serve.Desk[Member]
 	ctx      context.Context
 	cancel   context.CancelFunc // called by Close
@@ -59,10 +61,11 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 		Name: name, Node: n.id, Codec: ns.codec, Broker: n.broker, Members: n.members, Timeout: n.opts.RequestsTimeout,
 	})
 	ns.inbound.init(ns)
+	ns.interest = interest.New(ns.interestOptions())
 	ns.desk = serve.New(serve.Options[Member]{
-		Namespace: name, Node: n.id, Codec: ns.codec, Broker: n.broker, Rooms: ns.rooms, Monitor: &n.monitor,
+		Namespace: name, Node: n.id, Codec: ns.codec, Broker: n.broker, Rooms: ns.rooms, Interest: ns.interest, Monitor: &n.monitor,
 		Timeout: n.opts.RequestsTimeout, StallTimeout: n.opts.StallTimeout, Context: ns.ctx, Workers: &ns.workers, Budget: n.budget,
-		OnRequest: ns.opts.OnRequest, OnEvent: ns.opts.OnEvent, Busy: ErrBusy, Failed: ns.notServed, Stalled: ns.stalled, Oversized: ns.oversized,
+		OnRequest: ns.opts.OnRequest, OnEvent: ns.opts.OnEvent, Busy: ErrBusy, Failed: ns.notServed, Lost: ns.lost, Stalled: ns.stalled, Oversized: ns.oversized,
 		Left: func(node string) bool { return n.members.Departed(node, ns.key()) },
 	})
 	return ns
@@ -70,22 +73,26 @@ func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Opti
 
 func (ns *Namespace) start(ctx context.Context) error {
 	ns.inbound.queue.Start()
-	sub, err := ns.node.broker.Subscribe(ctx, &ns.inbound.queue,
-		ns.protocol.EveryRoom(ns.name),
+	if !ns.extra.Shared {
+		ns.rooms.Watch(ns.interest.Left)
+	}
+	sub, err := ns.node.broker.Subscribe(ctx, &ns.inbound.queue, append(ns.interest.Filters(),
 		broker.Exactly(ns.protocol.Requests(ns.name)),
 		broker.Exactly(ns.protocol.Responses(ns.name)),
-		broker.Exactly(ns.protocol.NodeResponses(ns.name, ns.node.id)))
+		broker.Exactly(ns.protocol.NodeResponses(ns.name, ns.node.id)))...)
 	if err != nil {
 		ns.stop()
 		return err
 	}
 	ns.sub = sub
+	ns.interest.Start(ns.ctx, sub)
 	return nil
 }
 
 // stop undoes start, except for the subscription.
 func (ns *Namespace) stop() {
 	ns.closing.Store(true)
+	ns.interest.Close()
 	ns.cancel()
 	ns.inbound.queue.Close()
 	ns.workers.Wait()
@@ -154,6 +161,7 @@ func (ns *Namespace) shut(ctx context.Context) error {
 	var err error
 	if first {
 		ns.requests.Fail(ErrClosed)
+		ns.interest.Close()
 		err = ns.drain(ctx)
 		ns.cancel()
 	}
@@ -185,10 +193,11 @@ func (ns *Namespace) ready(ctx context.Context) error {
 	return nil
 }
 
-// Add registers a local member, in no room except that of its id. It does no I/O. It returns a *NameError for a nil
-// member, for one whose embedded *Entry is nil, and for an empty or unusable id; an *OpError with ErrMemberExists if
-// the id is taken on this node; ErrClosed; or the context's error. It does not check whether another node has the same
-// id.
+// Add registers a local member, in no room except that of its id. It may wait for the broker to subscribe to that room:
+// see DynamicSubscription. It returns, without effect, a *NameError for a nil member, for one whose embedded *Entry is
+// nil, and for an empty or unusable id; an *OpError with ErrMemberExists if the id is taken on this node, or with the
+// reason if the room cannot be subscribed to; ErrClosed; or the context's error if it had ended before the call. It does
+// not check whether another node has the same id.
 func (ns *Namespace) Add(ctx context.Context, m Member) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -197,7 +206,13 @@ func (ns *Namespace) Add(ctx context.Context, m Member) error {
 	if err != nil {
 		return err
 	}
-	if !ns.rooms.Add(m, id) {
+	added := false
+	if _, exists := ns.rooms.Member(id); !exists {
+		if err := ns.enter(ctx, "add", id, []string{id}, func() { added = ns.rooms.Add(m, id) }); err != nil {
+			return err
+		}
+	}
+	if !added {
 		return &OpError{Op: "add", Namespace: ns.name, Name: id, Err: ErrMemberExists}
 	}
 	return nil

@@ -134,6 +134,9 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.life, cancel)()
+	if opts != nil && opts.Subscription > DynamicSubscription {
+		return nil, 0, &OptionError{Option: "Subscription", Reason: "not one of the modes"}
+	}
 	ns := newNamespace(n, name, opts, extra)
 	key := ns.key()
 	n.mu.Lock()

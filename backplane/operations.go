@@ -158,8 +158,10 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	return rooms, err
 }
 
-// Join puts a member into rooms, on any node. nil means done; errors are those of RoomsOf. Without rooms it returns at
-// once, without looking for the member.
+// Join puts a member into rooms, on any node. nil means done: the next messages to the rooms reach the member. Errors
+// are those of RoomsOf. For a member of this node Join may wait for the broker to subscribe to the rooms (see
+// DynamicSubscription); an *OpError with the reason means that nothing has changed. Without rooms it returns at once,
+// without looking for the member.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -167,8 +169,14 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	if err := checkNames("room", rooms); err != nil {
 		return err
 	}
-	if ns.rooms.Join(id, rooms) || len(rooms) == 0 {
+	if len(rooms) == 0 {
 		return nil
+	}
+	if _, here := ns.rooms.Member(id); here {
+		err := ns.enter(ctx, "join", id, rooms, func() { here = ns.rooms.Join(id, rooms) })
+		if err != nil || here {
+			return err
+		}
 	}
 	return ns.onTargets(ctx, &wire.Request{Op: wire.OpJoin, Member: id}, rooms)
 }
@@ -302,19 +310,24 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 
 // JoinAll puts the members that t selects into rooms.
 func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
-	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpJoin, Targets: rooms}, func() int {
+	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpJoin, Targets: rooms}, func() (int, error) {
+		if !ns.rooms.Selects(t.sel.Rooms, t.sel.Except) {
+			return 0, nil
+		}
 		var d delivery
-		d.FindAndJoin(ns.rooms, t.sel.Rooms, t.sel.Except, rooms)
-		return ns.moved(&d, false, rooms)
+		if err := ns.enter(ctx, "join", "", rooms, func() { d.FindAndJoin(ns.rooms, t.sel.Rooms, t.sel.Except, rooms) }); err != nil {
+			return 0, err
+		}
+		return ns.moved(&d, false, rooms), nil
 	})
 }
 
 // LeaveAll takes the members that t selects out of rooms.
 func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
-	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpLeave, Targets: rooms}, func() int {
+	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpLeave, Targets: rooms}, func() (int, error) {
 		var d delivery
 		d.FindAndLeave(ns.rooms, t.sel.Rooms, t.sel.Except, rooms)
-		return ns.moved(&d, true, rooms)
+		return ns.moved(&d, true, rooms), nil
 	})
 }
 
@@ -330,16 +343,16 @@ func (ns *Namespace) moved(d *delivery, left bool, rooms []string) int {
 // DisconnectAll disconnects the members that t selects. The calling goroutine calls the Disconnect methods of local
 // members.
 func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Changed, error) {
-	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() int {
+	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() (int, error) {
 		var d delivery
 		d.Find(ns.rooms, t.sel.Rooms, t.sel.Except)
 		d.Call = disconnectCall(close)
 		ns.deliver(&d)
-		return d.Delivered()
+		return d.Delivered(), nil
 	})
 }
 
-func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request, here func() int) (*Changed, error) {
+func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request, here func() (int, error)) (*Changed, error) {
 	t := &target.sel
 	if err := ns.target(ctx, t); err != nil {
 		return nil, err
@@ -356,13 +369,15 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 			return nil, err
 		}
 	}
+	var err error
 	if !t.RemoteOnly {
-		out.Count = here()
+		if out.Count, err = here(); err != nil {
+			return nil, err
+		}
 	}
 	if t.LocalOnly {
 		return &out, nil
 	}
-	var err error
 	out.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
 		out.Count += max(r.Count, 0)
 		return false

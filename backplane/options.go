@@ -64,6 +64,8 @@ type NamespaceOptions struct {
 	// OnEvent serves Namespace.Event and EventAck of other nodes, like OnRequest. reply is nil if the sender wants no
 	// response; otherwise it may be called at most once, also later. Nil means that events are ignored.
 	OnEvent func(ctx context.Context, from string, payload []byte, reply func([]byte))
+	// Subscription says which broadcasts the node receives. Zero: AutomaticSubscription.
+	Subscription SubscriptionMode
 }
 
 // onError returns the function that gets errors; nil if there is none.

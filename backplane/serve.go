@@ -41,16 +41,22 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 
 // move carries out OpJoin and OpLeave.
 func (a *arrivals) move(r *wire.Request, s *serve.Request[Member], d *delivery) (deliver bool) {
-	rooms := a.ns.rooms
-	byID, selected := rooms.Join, d.FindAndJoin
-	if r.Op == wire.OpLeave {
-		byID, selected = rooms.Leave, d.FindAndLeave
+	rooms, resp := a.ns.rooms, &s.Response
+	switch {
+	case r.Op == wire.OpLeave && r.ByID:
+		resp.NotFound = !rooms.Leave(r.Member, r.Targets) || !d.FindID(rooms, r.Member)
+	case r.Op == wire.OpLeave:
+		d.FindAndLeave(rooms, r.Rooms, r.Except, r.Targets)
+	case r.ByID:
+		resp.NotFound = true
+		if _, here := rooms.Member(r.Member); here {
+			s.Enter(func() { resp.NotFound = !rooms.Join(r.Member, r.Targets) || !d.FindID(rooms, r.Member) })
+		}
+	case rooms.Selects(r.Rooms, r.Except):
+		s.Enter(func() { d.FindAndJoin(rooms, r.Rooms, r.Except, r.Targets) })
 	}
-	if r.ByID {
-		s.Response.NotFound = !byID(r.Member, r.Targets) || !d.FindID(rooms, r.Member)
-	} else {
-		selected(rooms, r.Rooms, r.Except, r.Targets)
-		s.Response.Count = len(d.List)
+	if !r.ByID {
+		resp.Count = len(d.List)
 	}
 	if !moved(d, r.Op == wire.OpLeave, r.Targets) {
 		a.ns.desk.Answer(s)

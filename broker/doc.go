@@ -37,7 +37,9 @@
 //	     removed is running or will begin. The exception is a call that returned its context's error: a call of
 //	     the receiver may then still run. A receiver's method must not make these calls: they would wait for that
 //	     method.
-//	B12  Removing one filter, or closing one subscription, leaves the others live without a gap.
+//	B12  Removing one filter, or closing one subscription, leaves the others live without a gap. So filters can be
+//	     exchanged for others that select the same, without a message lost, repeated or out of order: the new ones
+//	     are added first, and then the old ones removed.
 //	B13  Adding an active filter and removing an unknown one are no errors and change nothing.
 //	B14  When messages may have been missed, the broker notifies the receiver: Interrupted(err) comes after the
 //	     last message from before the gap, and Resumed() before the first message from after it. The two

@@ -14,6 +14,7 @@ var removeCases = []Case{
 	{Name: "B11_WaitsForRunningCall", Clauses: []Clause{11, 20}, Timing: true, run: caseRemoveWaits},
 	{Name: "B12_OthersStay", Clauses: []Clause{12}, run: caseOthersStay},
 	{Name: "B12_Overlapping", Clauses: []Clause{12, 3}, run: caseOverlapping},
+	{Name: "B12_Exchange", Clauses: []Clause{12, 3, 2}, run: caseExchange},
 	{Name: "B13_Again", Clauses: []Clause{13}, run: caseAgain},
 }
 
@@ -294,6 +295,53 @@ func (e *env) overlap(ctx context.Context, a, b *Node, room broker.Channel, ever
 		return err
 	}
 	return s.all(ctx, 12, st)
+}
+
+// caseExchange exchanges the filter that selects every room for filters of single channels, and back, while messages
+// arrive on these and on a channel that only the former selects.
+func caseExchange(ctx context.Context, e *env) error {
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	every := []broker.Filter{native.EveryRoom("/change")}
+	single := []broker.Filter{broker.Exactly(native.Broadcast("/change"))}
+	for _, room := range []string{"", "1", "2", "3"} {
+		single = append(single, broker.Exactly(native.Room("/change", room)))
+	}
+	s, err := e.subscribe(ctx, b, append(every, broker.Exactly(native.Requests("/change")))...)
+	if err != nil {
+		return err
+	}
+	streams := []*stream{e.from(a, native.Requests("/change"))}
+	for _, f := range single {
+		streams = append(streams, e.from(a, f.Channel()))
+	}
+	stop := load(ctx, streams, s)
+	for range 30 {
+		if err = s.add(ctx, single...); err != nil {
+			break
+		}
+		if err = s.remove(ctx, every...); err != nil {
+			break
+		}
+		seen := streams[5].started.Load() + 1
+		if err = s.await(ctx, 12, func() bool { return s.rec.track(streams[5].id).last >= seen }, nil, func() (string, []any) {
+			return "no message arrived on %v after the filter of every room was removed", []any{streams[5].ch}
+		}); err != nil {
+			break
+		}
+		if err = s.add(ctx, every...); err != nil {
+			break
+		}
+		if err = s.remove(ctx, single...); err != nil {
+			break
+		}
+	}
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
+	return s.all(ctx, 12, streams...)
 }
 
 func caseAgain(ctx context.Context, e *env) error {

@@ -41,4 +41,7 @@ var fleetClauses = [...]string{
 	18: "The traffic for announcing namespaces grows with their number, and a late node learns of all.",
 	19: "Starting N nodes at once takes at most 8 N² deliveries of announcements.",
 	20: "A node that receives 500 requests at once responds to all of them.",
+	21: "A message to a room reaches members that have joined it as soon as Join has returned, in every " +
+		"subscription mode. A node with dynamic subscription receives no messages for rooms without members on it, once " +
+		"these have been unsubscribed. While the mode changes, no message is lost, repeated or out of order.",
 }

@@ -116,6 +116,9 @@
 //	F18  The traffic for announcing namespaces grows with their number, and a late node learns of all.
 //	F19  Starting N nodes at once takes at most 8 N² deliveries of announcements.
 //	F20  A node that receives 500 requests at once responds to all of them.
+//	F21  A message to a room reaches members that have joined it as soon as Join has returned, in every subscription
+//	     mode. A node with dynamic subscription receives no messages for rooms without members on it, once these have
+//	     been unsubscribed. While the mode changes, no message is lost, repeated or out of order.
 //
 // # For maintainers of the suite
 //

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type fleet struct {
 
 // fleetOptions are the options of a fleet. The zero value is good.
 type fleetOptions struct {
+	// subscription is the mode of the namespaces; nil means that of the harness.
+	subscription *backplane.SubscriptionMode
 	// spaces are the namespaces of all nodes; nil means one.
 	spaces []string
 	// timeout of requests. Zero means a time that no correct broker needs.
@@ -132,6 +135,7 @@ func (c *fleet) hooks(m *fleetNode) *backplane.NamespaceOptions {
 		}
 	}
 	return &backplane.NamespaceOptions{
+		Subscription: *cmp.Or(c.opts.subscription, &c.env.sys.subscription),
 		OnRequest: func(ctx context.Context, from string, p []byte) ([]byte, error) {
 			return request(ctx, m.number, from, p)
 		},

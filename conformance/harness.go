@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/conformance/tcpproxy"
 )
@@ -20,6 +21,9 @@ type Harness struct {
 	// on it. The suite calls it on the goroutine of the test, so it may use tb to end the test, and for Cleanup, which
 	// runs after the suite has closed all brokers of the case. Required.
 	Open func(tb testing.TB) System
+
+	// Subscription is the mode of the namespaces of RunFleet. The zero value leaves it to the nodes.
+	Subscription backplane.SubscriptionMode
 
 	// Timeout limits the time of one case, including recoveries from outages. Zero or negative means 30 seconds.
 	Timeout time.Duration
@@ -40,6 +44,8 @@ type System struct {
 	// connection: the old server still responds, and reports its new role if asked. New connections lead to the other
 	// server. Nil if that cannot be done.
 	Supersede func(ctx context.Context) error
+
+	subscription backplane.SubscriptionMode // that of the Harness
 }
 
 // Node is one broker and the faults that can be injected into it. A nil function is a power that the harness lacks;

@@ -32,6 +32,63 @@ var fleetBreakages = []breakage{
 			}}
 		})
 	}},
+	{name: "filters that are added are live a little late", waits: true, caught: "F21_JoinIsLive", clauses: f(21), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			s.onAdd = func(ctx context.Context, filters ...broker.Filter) error {
+				if filters[0].Channel().Kind() == broker.KindRoom {
+					time.AfterFunc(20*time.Millisecond, func() { s.Subscription.Add(context.WithoutCancel(ctx), filters...) })
+					return nil
+				}
+				return s.Subscription.Add(ctx, filters...)
+			}
+		})}
+	}},
+	{name: "one filter too many is removed", waits: true, caught: "F21_Leave", clauses: f(21), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			var mu sync.Mutex
+			added := map[broker.Filter]bool{}
+			s.onAdd = func(ctx context.Context, filters ...broker.Filter) error {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, f := range filters {
+					added[f] = f.Channel().Kind() == broker.KindRoom
+				}
+				return s.Subscription.Add(ctx, filters...)
+			}
+			s.onRemove = func(ctx context.Context, filters ...broker.Filter) error {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, f := range filters {
+					delete(added, f)
+				}
+				for f, room := range added {
+					if room && f.Channel().Name() == "kept-7" {
+						filters = append(filters, f)
+					}
+				}
+				return s.Subscription.Remove(ctx, filters...)
+			}
+		})}
+	}},
+	{name: "filters that are removed stay", waits: true, caught: "F21_Leave", clauses: f(21), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			s.onRemove = func(context.Context, ...broker.Filter) error { return nil }
+		})}
+	}},
+	{name: "a message that two filters select comes twice", caught: "F21_ModeChanges", clauses: append(f(21), f(3)...), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: twofold(b)}
+	}},
+	{name: "the filter of every room is live late", waits: true, caught: "F21_ModeChanges", clauses: f(21), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
+			s.onAdd = func(ctx context.Context, filters ...broker.Filter) error {
+				if filters[0].IsEveryRoom() {
+					time.AfterFunc(20*time.Millisecond, func() { s.Subscription.Add(context.WithoutCancel(ctx), filters...) })
+					return nil
+				}
+				return s.Subscription.Add(ctx, filters...)
+			}
+		})}
+	}},
 	{name: "one broadcast to a room in seven is lost", caught: "F02_Shapes3", clauses: f(2), wrap: func(b mem) broker.Broker {
 		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindRoom && n%7 == 6 })
 	}},
@@ -277,4 +334,39 @@ func deaf(which int, kind broker.Kind) wrapper {
 			}}
 		})}
 	})
+}
+
+// twofold subscribes to every room by a subscription of its own, so that what other filters select too comes twice.
+func twofold(b broker.Broker) subscribeFunc {
+	split := func(filters []broker.Filter) (every, rest []broker.Filter) {
+		for _, f := range filters {
+			if f.IsEveryRoom() {
+				every = append(every, f)
+			} else {
+				rest = append(rest, f)
+			}
+		}
+		return every, rest
+	}
+	return func(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
+		every, rest := split(filters)
+		one, err := b.Subscribe(ctx, r, rest...)
+		if err != nil {
+			return nil, err
+		}
+		two, err := b.Subscribe(ctx, r, every...)
+		return &mutantSub{
+			Subscription: one,
+			onAdd: func(ctx context.Context, filters ...broker.Filter) error {
+				every, rest := split(filters)
+				return errors.Join(one.Add(ctx, rest...), two.Add(ctx, every...))
+			},
+			onRemove: func(ctx context.Context, filters ...broker.Filter) error {
+				time.Sleep(20 * time.Millisecond)
+				every, rest := split(filters)
+				return errors.Join(one.Remove(ctx, rest...), two.Remove(ctx, every...))
+			},
+			onClose: func(ctx context.Context) error { return errors.Join(one.Close(ctx), two.Close(ctx)) },
+		}, err
+	}
 }

@@ -32,6 +32,11 @@ type Namespace struct {
 	Members, Rooms int
 	// Shared means that the members are also those of a namespace of another node of this process, which counts them.
 	Shared bool
+	// Dynamic means that the node subscribes to the rooms of its members, of which RoomSubscriptions are active, and not
+	// to every room of the namespace. ModeChanges is how often that has changed.
+	Dynamic           bool
+	RoomSubscriptions int
+	ModeChanges       uint64
 	// LastMessage is when the subscription last received a message; zero before the first.
 	LastMessage time.Time
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -24,6 +25,12 @@ func TestConformance(t *testing.T) {
 	if took > limit && !raceEnabled {
 		t.Errorf("the whole suite took %v, more than %v", took, limit)
 	}
+}
+
+func TestConformanceDynamic(t *testing.T) {
+	h := harness()
+	h.Name, h.Subscription = "memory-dynamic", backplane.DynamicSubscription
+	conformance.RunFleet(t, h)
 }
 
 func TestSoak(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 	"github.com/crossroom/crossroom/conformance"
@@ -39,6 +40,21 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	h := single("nats", &servers.NATSOptions{Config: usersOf(nil)})
 	conformance.Run(t, h)
+	conformance.RunFleet(t, h)
+}
+
+// The namespaces of the fleets subscribe to rooms.
+func TestConformanceDynamic(t *testing.T) {
+	t.Parallel()
+	h := single("nats-dynamic", &servers.NATSOptions{Config: usersOf(nil)})
+	h.Subscription = backplane.DynamicSubscription
+	conformance.RunFleet(t, h)
+}
+
+func TestConformanceClusterDynamic(t *testing.T) {
+	t.Parallel()
+	h := clustered("nats-cluster-dynamic", servers.StartNATSCluster(t, &servers.NATSOptions{Config: usersOf(nil)}))
+	h.Subscription = backplane.DynamicSubscription
 	conformance.RunFleet(t, h)
 }
 

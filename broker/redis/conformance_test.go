@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/conformance"
@@ -38,6 +39,14 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	conformance.Run(t, single())
 	conformance.RunFleet(t, single())
+}
+
+// The namespaces of the fleets subscribe to rooms.
+func TestConformanceDynamic(t *testing.T) {
+	t.Parallel()
+	h := single()
+	h.Name, h.Subscription = "redis-dynamic", backplane.DynamicSubscription
+	conformance.RunFleet(t, h)
 }
 
 // Every run has a server of its own, and takes its time.
@@ -116,6 +125,13 @@ func TestConformanceCluster(t *testing.T) {
 	t.Parallel()
 	h := clustered(servers.StartRedisCluster(t))
 	conformance.Run(t, h)
+	conformance.RunFleet(t, h)
+}
+
+func TestConformanceClusterDynamic(t *testing.T) {
+	t.Parallel()
+	h := clustered(servers.StartRedisCluster(t))
+	h.Name, h.Subscription = "redis-cluster-dynamic", backplane.DynamicSubscription
 	conformance.RunFleet(t, h)
 }
 

@@ -15,6 +15,7 @@ type Registry[M any] struct {
 	members map[string]*Entry[M]
 	rooms   map[string]*room[M]
 	all     roster[M] // every member; Entry.pos is its index
+	left    func(room string)
 
 	// size is that of all. A node without members, which only sends, learns from it without the lock that a message
 	// selects no local member.
@@ -69,6 +70,24 @@ const indexAbove = 24
 // New returns an empty registry.
 func New[M any]() *Registry[M] {
 	return &Registry[M]{members: make(map[string]*Entry[M]), rooms: make(map[string]*room[M])}
+}
+
+// Watch has left called for each room that loses its last member, also one of a member's
+// own id, while the registry is locked. Call it before there are members.
+func (r *Registry[M]) Watch(left func(room string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = left
+}
+
+// emptied calls what Watch was given, if the room is empty. mu is held.
+func (r *Registry[M]) emptied(name string) {
+	if r.left == nil || r.rooms[name] != nil {
+		return
+	}
+	if e := r.members[name]; e == nil || e.out {
+		r.left(name)
+	}
 }
 
 // Len returns the number of members.
@@ -158,6 +177,9 @@ func (r *Registry[M]) Remove(id string) bool {
 	delete(r.members, id)
 	r.all.remove(e.pos).pos = e.pos
 	r.size.Store(int64(len(r.all.list)))
+	if !e.out {
+		r.emptied(id)
+	}
 	return true
 }
 
@@ -213,7 +235,10 @@ func (r *Registry[M]) Leave(id string, names []string) bool {
 func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 	for _, name := range names {
 		if name == e.id {
-			e.out = true
+			if !e.out {
+				e.out = true
+				r.emptied(name)
+			}
 			continue
 		}
 		rm := r.rooms[name]
@@ -246,6 +271,7 @@ func (r *Registry[M]) drop(s slot[M]) {
 	}
 	if len(s.room.list) == 0 {
 		delete(r.rooms, s.room.name)
+		r.emptied(s.room.name)
 	}
 }
 

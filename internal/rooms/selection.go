@@ -144,6 +144,13 @@ func (s *Selection[M]) Reset() {
 // Renew gives up the memory of the selection, which then belongs to the holders of List.
 func (s *Selection[M]) Renew() { s.own = nil }
 
+// Selects reports whether rooms and except select a member.
+func (r *Registry[M]) Selects(rooms, except []string) bool {
+	var s Selection[M]
+	s.Find(r, rooms, except)
+	return len(s.List) > 0
+}
+
 // FindAndJoin is Find, and puts the members found into targets under the same lock, so that
 // no other change comes between.
 func (s *Selection[M]) FindAndJoin(r *Registry[M], rooms, except, targets []string) {

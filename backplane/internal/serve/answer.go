@@ -11,6 +11,7 @@ import (
 
 // end publishes the response, if the requester wants one.
 func (s *Request[M]) end() {
+	s.settle()
 	s.done(s.Reply(&s.Response))
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
+	"github.com/crossroom/crossroom/backplane/internal/interest"
 	"github.com/crossroom/crossroom/backplane/internal/monitor"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/rooms"
@@ -22,6 +23,7 @@ type Options[M any] struct {
 	Codec     wire.Codec
 	Broker    broker.Broker // publishes responses
 	Rooms     *rooms.Registry[M]
+	Interest  *interest.Set // of Rooms
 	Monitor   *monitor.Monitor
 	// Timeout and StallTimeout are RequestsTimeout and StallTimeout of backplane.Options.
 	Timeout, StallTimeout time.Duration
@@ -36,6 +38,8 @@ type Options[M any] struct {
 	// its response is incomplete.
 	Busy   error
 	Failed func(r *wire.Request, err error) error
+	// Lost takes all members out of rooms that the broker refuses to subscribe to.
+	Lost func(rooms []string, err error)
 	// Stalled reports a member whose Describe does not return.
 	Stalled func(member string)
 	// Oversized reports a member that says so many bytes of itself that they are left out.

@@ -22,9 +22,10 @@ type Request[M any] struct {
 
 	desk *Desk[M]
 	req  *wire.Request
-	size int       // of the request, in bytes
-	came time.Time // when it was taken in
-	room int       // about what the next answer takes; zero: not known
+	size int                         // of the request, in bytes
+	came time.Time                   // when it was taken in
+	room int                         // about what the next answer takes; zero: not known
+	live func(context.Context) error // nil: see settle
 	// short was sent instead of Response, and why says so; nil if that fitted.
 	short *wire.Response
 	why   error
@@ -66,6 +67,33 @@ func (s *Request[M]) late() bool { return time.Since(s.came) > s.desk.timeout(s.
 
 // left reports whether the requester is known to have left.
 func (s *Request[M]) left() bool { return s.req.Native && s.desk.o.Left(s.req.Origin) }
+
+// Enter has join put members into the rooms of the request, in its place among the
+// broadcasts.
+func (s *Request[M]) Enter(join func()) {
+	set := s.desk.o.Interest
+	s.live = set.EnterFirst(s.req.Targets, s.wanted(), join)
+	if !s.wanted() {
+		set.Unawaited()
+	}
+}
+
+// settle waits until the rooms that members have joined are subscribed to, so that the asker
+// gets its answer after that.
+func (s *Request[M]) settle() {
+	if s.live == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.Context, s.desk.o.Timeout)
+	defer cancel()
+	if err := s.live(ctx); err != nil {
+		s.Response.Count, s.Response.Err, s.data.Err = 0, err.Error(), err
+		if ctx.Err() == nil {
+			s.desk.o.Lost(s.req.Targets, err)
+		}
+	}
+	s.live = nil
+}
 
 var errNoHandler = errors.New("no handler")
 
