@@ -73,8 +73,10 @@ type Options struct {
 	// is what clients take by default. Negative: no limit, for clients older than that limit.
 	MaxAttachments int
 
-	// Subscription says which broadcasts the server receives, in each of its namespaces. With
-	// Links it receives all of them, and backplane.DynamicSubscription is an error.
+	// Subscription says which broadcasts the server receives, in each of its namespaces: see
+	// package backplane, section "Subscriptions". Broadcasts of Node.js servers and emitters to
+	// one room or one socket are received by subscriptions to rooms too. With Links the server
+	// receives all broadcasts, and backplane.DynamicSubscription is an error.
 	Subscription backplane.SubscriptionMode
 
 	// Links are more prefixes that this server is on, with the same namespaces,

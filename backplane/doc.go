@@ -30,6 +30,53 @@
 // Messages that other nodes sent meanwhile may be missed: receivers report that as an *[InterruptedError], and
 // observers (package observe) see it in its place in the order. Nothing is sent again.
 //
+// # Subscriptions
+//
+// A namespace receives broadcasts in one of two modes. [NamespaceOptions.Subscription] fixes
+// the mode of a namespace, or leaves it to the node, which is the default.
+//
+//	                               static                    dynamic
+//	subscriptions                  one                       one for each room with members here, also
+//	                                                         for the ids of members, and two more
+//	receives broadcasts to         every room                rooms with members here, several rooms, all
+//	Join, JoinAll, Add             do no I/O                 wait for the broker if a room is new here
+//	memory for a room              none                      about 0.5 KiB here with Redis, 0.9 KiB with
+//	                                                         NATS, and what the server needs
+//	a room without members         costs nothing             stays subscribed for 2 s
+//
+// In dynamic mode, what is sent to a room after Join, JoinAll or Add has returned reaches the
+// member, also if it is the first one in that room here. Calls that come together share one
+// round trip. A call whose room cannot be subscribed to returns an *[OpError] with the
+// broker's or the context's error, and changes nothing. While the broker is interrupted, the
+// calls do not wait: the rooms are subscribed to after the outage, and Resumed of observers
+// comes after that. If the broker refuses a room then, the members here leave it, and the
+// refusal is reported.
+//
+// A node that puts members of another node into a room, and waits for its response, finds the
+// room subscribed to. An [Emitter] and a Node.js server do not wait. What they send to the
+// room at once may come before the node has subscribed to it, and is missed.
+//
+// An automatic namespace begins static, or dynamic if the node has 64 namespaces already. It
+// counts messages for rooms without members here, during two seconds at a time.
+//
+//   - It becomes dynamic when these are more in a second than one, plus one for 100 rooms
+//     with members here, plus four for each room that lost its last member in that second; and
+//     if it has at most 50,000 rooms, those of the members' ids among them.
+//   - It becomes static when more rooms in a second are new here than half of these
+//     messages were, and more than 250, or when it has more than 75,000 rooms. Then it stays
+//     static for at least 10 s, and for twice as long each time, up to 10 min.
+//   - It stays static for good after a request of a process that put members here into rooms
+//     and waits for no response; and, with a report, after the broker has refused a room's
+//     subscription.
+//   - It is always static with an observer of observe.Unwanted, and in package adapter with
+//     several links: these need all broadcasts.
+//
+// A change of the mode loses, repeats and reorders nothing: the new subscriptions are added
+// first, and the old ones removed when all of these are live (broker clause B12). In dynamic
+// mode, messages to different rooms come by different channels. They keep an order if
+// Capabilities.OrderAcrossChannels says so, as in static mode. observe.Snapshot has the mode
+// of each namespace.
+//
 // # Requests
 //
 // The methods that reach the whole fleet have one contract: Members, MembersDetail, RoomsOf, AllRooms, Join, Leave,

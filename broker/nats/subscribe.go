@@ -154,8 +154,10 @@ func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entri
 			e.grant()
 		}
 	}
-	if e := u.missing(); e != nil && refusal == nil && s.conn == l {
-		refusal = e.violation() // nothing is live in an interrupted subscription
+	if refusal == nil && u.interrupted && s.conn == l { // else there is no need to look at all filters
+		if e := u.missing(); e != nil {
+			refusal = e.violation() // nothing is live in an interrupted subscription
+		}
 	}
 	closed := s.closed || u.in.IsShut()
 	if err == nil && refusal == nil && s.conn == l && !closed {

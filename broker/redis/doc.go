@@ -229,7 +229,10 @@
 //	messages/s 838,000  446,000  220,000    32,000     1,400
 //
 // That is about 30 to 70 ns of the server's time for each pattern and message. So use rooms
-// rather than namespaces for what comes in thousands. To measure it with your server:
+// rather than namespaces for what comes in thousands. In automatic mode a node has at most
+// 64 patterns of namespaces from the start: it subscribes to the rooms of further ones, which
+// needs no pattern (package backplane, section "Subscriptions"). To measure it with your
+// server:
 //
 //	go test ./broker/redis -run - -bench Namespaces
 //
@@ -252,7 +255,9 @@
 // /chat of a Socket.IO fleet give &socket.io#/chat#* (and the backslashes, if it has
 // escaped characters), &socket.io-request#/chat#, and &socket.io-response#/chat#*; and
 // for all nodes &socket.io-crossroom-control#*, on which they announce themselves.
-// A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. Without PING
+// A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. With
+// backplane.DynamicSubscription nodes do not need PSUBSCRIBE for broadcasts: then
+// &socket.io#/chat#* stands for all rooms, and the names of single rooms for these. Without PING
 // all works as well: the refusal is a sign of life.
 //
 // Permissions may change while a broker is at work. A subscription of which the server

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/crossroom/crossroom/adapter"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/interop"
 	"github.com/crossroom/crossroom/internal/servers"
 )
@@ -104,6 +105,29 @@ func TestInterop(t *testing.T) {
 		}
 	})
 	results.check(t)
+}
+
+// TestInteropDynamic runs the cases towards Go nodes that subscribe to rooms.
+func TestInteropDynamic(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	dynamic := func(o *adapter.Options) { o.Subscription = backplane.DynamicSubscription }
+	for _, g := range all {
+		prefix := "dynamic-" + string(g)
+		js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g], dynamic)
+		t.Run(string(g)+" to Go", func(t *testing.T) {
+			run(t, asNode(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", js, js, goes)) })
+		})
+		t.Run("Go to "+string(g), func(t *testing.T) {
+			run(t, asGo(g), func(t *testing.T, c testCase) { c.run(stage(t, g, "", goes, goes, js)) })
+		})
+		for _, eg := range emittersFor[g] {
+			e := startPeer(t, eg, "e", redis.URL(), prefix)
+			t.Run(string(eg)+" to Go", func(t *testing.T) {
+				run(t, asNode(eg), func(t *testing.T, c testCase) { c.run(stage(t, g, "", e, goes)) })
+			})
+		}
+	}
 }
 
 func startPeer(t *testing.T, g interop.Generation, name, url, prefix string) *interop.Peer {
