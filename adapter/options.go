@@ -75,8 +75,8 @@ type Options struct {
 
 	// Subscription says which broadcasts the server receives, in each of its namespaces: see
 	// package backplane, section "Subscriptions". Broadcasts of Node.js servers and emitters to
-	// one room or one socket are received by subscriptions to rooms too. With Links the server
-	// receives all broadcasts, and backplane.DynamicSubscription is an error.
+	// one room or one socket are received by subscriptions to rooms too. With Links or
+	// OnBroadcast the server receives all broadcasts, and backplane.DynamicSubscription is an error.
 	Subscription backplane.SubscriptionMode
 
 	// Links are more prefixes that this server is on, with the same namespaces,
@@ -141,8 +141,8 @@ func (o *Options) validate(b broker.Broker) error {
 	if o.Subscription > backplane.DynamicSubscription {
 		return &backplane.OptionError{Option: "Subscription", Reason: "not one of the modes"}
 	}
-	if o.Subscription == backplane.DynamicSubscription && len(o.Links) > 0 {
-		return &backplane.OptionError{Option: "Subscription", Reason: "dynamic, and there are Links: a server on several links receives all broadcasts"}
+	if o.Subscription == backplane.DynamicSubscription && (len(o.Links) > 0 || o.OnBroadcast != nil) {
+		return &backplane.OptionError{Option: "Subscription", Reason: "dynamic, and Links or OnBroadcast needs all broadcasts"}
 	}
 	for _, l := range o.Links {
 		switch {

@@ -69,7 +69,7 @@
 //     and waits for no response; and, with a report, after the broker has refused a room's
 //     subscription.
 //   - It is always static with an observer of observe.Unwanted, and in package adapter with
-//     several links: these need all broadcasts.
+//     several links or Options.OnBroadcast: these need all broadcasts.
 //
 // A change of the mode loses, repeats and reorders nothing: the new subscriptions are added
 // first, and the old ones removed when all of these are live (broker clause B12). In dynamic

@@ -43,7 +43,7 @@ var fleetBreakages = []breakage{
 			}
 		})}
 	}},
-	{name: "one filter too many is removed", waits: true, caught: "F21_Leave", clauses: f(21), wrap: func(b mem) broker.Broker {
+	{name: "one filter too many is removed", waits: true, caught: "F21_Changes", clauses: f(21), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			var mu sync.Mutex
 			added := map[broker.Filter]bool{}
@@ -70,15 +70,15 @@ var fleetBreakages = []breakage{
 			}
 		})}
 	}},
-	{name: "filters that are removed stay", waits: true, caught: "F21_Leave", clauses: f(21), wrap: func(b mem) broker.Broker {
+	{name: "filters that are removed stay", waits: true, caught: "F21_Changes", clauses: f(21), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onRemove = func(context.Context, ...broker.Filter) error { return nil }
 		})}
 	}},
-	{name: "a message that two filters select comes twice", caught: "F21_ModeChanges", clauses: append(f(21), f(3)...), wrap: func(b mem) broker.Broker {
+	{name: "a message that two filters select comes twice", caught: "F21_Changes", clauses: append(f(21), f(3)...), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: twofold(b)}
 	}},
-	{name: "the filter of every room is live late", waits: true, caught: "F21_ModeChanges", clauses: f(21), wrap: func(b mem) broker.Broker {
+	{name: "the filter of every room is live late", waits: true, caught: "F21_Changes", clauses: f(21), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onAdd = func(ctx context.Context, filters ...broker.Filter) error {
 				if filters[0].IsEveryRoom() {
