@@ -19,7 +19,9 @@ var fleetRoomCases = []Case{
 
 // caseChanges does two things at a time, as each has to wait for some seconds.
 func caseChanges(ctx context.Context, e *env) error {
-	return inParallel(2, func(i int) error { return []func(context.Context, *env) error{caseLeaveRooms, caseModeChanges}[i](ctx, e) })
+	return inParallel(2, func(i int) error {
+		return []func(context.Context, *env) error{caseLeaveRooms, caseModeChanges}[i](ctx, e)
+	})
 }
 
 // watcher has the snapshots of a node.
