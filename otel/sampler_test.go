@@ -56,3 +56,22 @@ func TestSamplersSeeAttributes(t *testing.T) {
 		assert.Zero(t, s.children[0], "attributes of a span with an unsampled parent")
 	}
 }
+
+// TestPassedOn: a broadcast whose header has a trace already, such as a message from elsewhere, continues that trace,
+// unless the caller has a span.
+func TestPassedOn(t *testing.T) {
+	v := newTelemetry(t)
+	nodes := start(t, inMemory(), 1, backplane.Options{Observers: []observe.Observer{v.observer(t, otelbackplane.Options{})}}, nil)
+	target := backplane.All().Header(map[string]string{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+	require.NoError(t, nodes[0].ns.Broadcast(context.Background(), []byte("x"), target))
+	id, err := trace.TraceIDFromHex("0af7651916cd43dd8448eb211c80319c")
+	require.NoError(t, err)
+	spans := v.ended(t, id, 1)
+	assert.Equal(t, "b7ad6b7169203331", spans[0].Parent().SpanID().String())
+
+	ctx, span := v.request(t)
+	require.NoError(t, nodes[0].ns.Broadcast(ctx, []byte("x"), target))
+	span.End()
+	spans = v.ended(t, span.SpanContext().TraceID(), 2)
+	assert.Len(t, v.ended(t, id, 1), 1, names(spans))
+}
