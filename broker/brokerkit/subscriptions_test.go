@@ -253,3 +253,39 @@ func TestCloseOfSubscriptions(t *testing.T) {
 		assert.Empty(t, h.take())
 	})
 }
+
+// TestFiltersChangeDuringDeliver: while Deliver waits for room, another filter is removed, or the one that selected
+// the message.
+func TestFiltersChangeDuringDeliver(t *testing.T) {
+	for name, c := range map[string]struct {
+		removed broker.Channel
+		want    []string
+	}{
+		"another": {blue, []string{"1", "2"}},
+		"its own": {red, []string{"1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := NewSubscriptions(SubscriptionsOptions{Bytes: 1, Patience: -1})
+				h := &heard{stuck: make(chan struct{})}
+				sub, err := s.Subscribe(t.Context(), h, broker.Exactly(red), broker.Exactly(blue), broker.Exactly(requests))
+				require.NoError(t, err)
+				s.Deliver(requests, []byte("0"))
+				assert.Equal(t, []string{"0"}, h.take())
+				s.Deliver(requests, []byte("1")) // fills the queue, and is selected by a filter that stays
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					s.Deliver(red, []byte("2"))
+				}()
+				synctest.Wait()
+				require.NoError(t, sub.Remove(t.Context(), broker.Exactly(c.removed)))
+				synctest.Wait()
+				close(h.stuck)
+				<-done
+				assert.Equal(t, c.want, h.take())
+				require.NoError(t, s.Close(t.Context()))
+			})
+		})
+	}
+}
