@@ -397,3 +397,21 @@ func TestRate(t *testing.T) {
 		closeOutbox(t, o)
 	})
 }
+
+// TestLossIsReportedWhenIdle: a loss with the last connection is reported, although no connection follows.
+func TestLossIsReportedWhenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &system{lasts: time.Minute, keep: true}
+		o := sending(OutboxOptions{}, s)
+		losses := &told{}
+		o.OnLoss(losses.add)
+		mustPut(t, o, "a")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, losses.all(), 1)
+		assert.True(t, losses.all()[0].Uncertain)
+		assert.ErrorIs(t, losses.all()[0].Err, errDown)
+		assert.Len(t, s.attempts, 1, "connections")
+		assert.Error(t, o.Close(t.Context()))
+	})
+}
