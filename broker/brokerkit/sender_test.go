@@ -28,7 +28,6 @@ type system struct {
 	keep     bool          // messages stay in flight
 	attempts []time.Time
 	text     bytes.Buffer
-	settled  int
 }
 
 var errDown = errors.New("the system is down")
