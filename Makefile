@@ -4,6 +4,8 @@
 # make chat    the chat example: three nodes, on BROKER; MIXED=1: Go and Node.js nodes behind a redis-server;
 #              PORT is the first of their ports (default 8081)
 # make chat-picture    makes the pictures of the chat example anew, from a real run
+# make socketio  the same page on a Socket.IO server in Go with Crossroom as its adapter, beside Node.js, with a redis-server
+# make socketio-picture makes its picture anew
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture docs/trace.svg
 # make migration       a chat moves from socket.io 2 to socket.io 4, without a break: docs/MIGRATION.md
@@ -23,7 +25,7 @@ MESSAGES ?= 10000
 UPDATE ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat chat-picture chat-load trace
+.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat chat-picture chat-load socketio socketio-picture trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -50,6 +52,14 @@ chat:
 	@scripts/setup redis node chat
 	@PORT='$(or $(PORT),8081)' examples/chat/mixed.sh
 endif
+
+socketio:
+	@scripts/setup redis node chat
+	@SERVER=../socketio PORT='$(or $(PORT),8081)' examples/chat/mixed.sh
+
+socketio-picture:
+	@scripts/setup redis node chat chromium
+	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -run '^TestSocketIOServer$$' ./chat/browsertest -pictures ../../../docs
 
 chat-picture:
 	@scripts/setup redis node chat chromium

@@ -31,7 +31,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-go build -o "$tmp/chat" .
+go build -o "$tmp/chat" "${SERVER:-.}" # SERVER=../socketio: that of zishang520
 
 redis="redis://127.0.0.1:$((port + 3))"
 set -m # in a process group of its own, which Ctrl-C spares

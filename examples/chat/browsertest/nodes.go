@@ -77,35 +77,54 @@ func command(tb testing.TB, kind string) []string {
 	if kind == "node" {
 		return []string{servers.Binary(tb, "node"), Script(tb, "server.js")}
 	}
-	bin, err := built()
+	build, args := built, []string(nil)
+	if kind == "zishang520" {
+		page, err := filepath.Abs(filepath.Join("..", "page"))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		build, args = builtSocketIO, []string{"--page", page}
+	}
+	bin, err := build()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return []string{bin}
+	return append([]string{bin}, args...)
 }
 
-// built builds the Go node, once for all fleets, and returns its path.
-var built = sync.OnceValues(func() (string, error) {
+// built and builtSocketIO build a Go node, once for all fleets, and return its path.
+var (
+	built         = sync.OnceValues(func() (string, error) { return buildOf("chat") })
+	builtSocketIO = sync.OnceValues(func() (string, error) { return buildOf("socketio") })
+)
+
+// buildOf builds an example.
+func buildOf(example string) (string, error) {
 	dir, err := os.MkdirTemp("", "crossroom-chat-")
 	if err != nil {
 		return "", err
 	}
-	builtDir = dir
-	bin := filepath.Join(dir, "chat")
-	cmd := exec.Command("go", append(build, "-o", bin, "github.com/crossroom/crossroom/examples/chat")...)
+	builtMu.Lock()
+	builtDirs = append(builtDirs, dir)
+	builtMu.Unlock()
+	bin := filepath.Join(dir, example)
+	cmd := exec.Command("go", append(build[:len(build):len(build)], "-o", bin, "github.com/crossroom/crossroom/examples/"+example)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}
 	return bin, nil
-})
+}
 
-var builtDir string
+var (
+	builtMu   sync.Mutex
+	builtDirs []string
+)
 
 // Main runs the tests of a package that starts fleets, and removes what was built for them.
 func Main(m *testing.M) {
 	code := m.Run()
-	if builtDir != "" {
-		os.RemoveAll(builtDir)
+	for _, dir := range builtDirs {
+		os.RemoveAll(dir)
 	}
 	os.Exit(code)
 }
