@@ -9,18 +9,18 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Acks are the answers of clients to an event.
+// Acks are the acknowledgements of clients for an event.
 type Acks struct {
-	// Values are the answers in the order in which they came, as Packet.Args would
-	// have them; nil for an answer without a value.
+	// Values are the acknowledgements in the order of their arrival, in the form of Packet.Args; nil for one without a
+	// value.
 	Values []any
-	// Expected is how many clients were asked on the nodes that answered. Sockets
-	// that are no AckSockets are not among them.
+	// Expected is the number of clients, on the nodes that responded, that could acknowledge. Sockets that are no
+	// AckSockets do not count.
 	Expected int
 	backplane.Coverage
 }
 
-// Bind stores answer i in what dst points to, as Packet.Bind does.
+// Bind stores acknowledgement i in what dst points to, like Packet.Bind.
 func (a *Acks) Bind(i int, dst any) error {
 	if i < 0 || i >= len(a.Values) {
 		return &ArgumentError{Index: i, Err: errNoArgument}
@@ -31,41 +31,39 @@ func (a *Acks) Bind(i int, dst any) error {
 	return nil
 }
 
-// EmitWithAck sends an event like Emit and collects the answers of the clients,
-// until all are there or Timeout is over. Then the error is a *backplane.PartialError beside
-// the answers so far, also if it is clients and not nodes that did not answer.
+// EmitWithAck sends an event like Emit and collects the acknowledgements of the clients, until all have arrived or
+// Timeout has elapsed. Then the error is a *backplane.PartialError with the acknowledgements so far, also if only
+// clients, and no nodes, are missing.
 //
-// Local sockets get the event first, whatever state the broker is in. So if servers
-// are there that it would harm, the error is a *backplane.PartialError that wraps the
-// *MixedFleetError, and no other server got the event.
+// Local sockets get the event first, whatever the state of the broker. If the event would harm a connected server, the
+// error is a *backplane.PartialError that wraps the *MixedFleetError, and no other server got the event.
 //
-// As from a Node.js server, arguments without binary data travel as JSON: a time.Time
-// is a string in Packet.Args on other nodes, Go nodes too. Packet.Bind stores it in a
-// time.Time nevertheless, and to clients a date is such a string in any case.
+// As with a Node.js server, arguments without binary data travel as JSON: a time.Time is a string in Packet.Args on
+// other nodes, also on Go nodes. Packet.Bind stores it in a time.Time nevertheless, and for clients a date is such a
+// string in any case.
 //
-// Dialect v5 has no such thing: the error wraps errors.ErrUnsupported, unless the operator is Local.
-// With several links, servers on the v5 ones are left out and counted in
-// Coverage.Unconfirmed.
+// Dialect v5 does not have this operation: the error wraps errors.ErrUnsupported, unless the operator is Local. With
+// several links, servers on the v5 links are left out and counted in Coverage.Unconfirmed.
 func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
 	return o.EmitWithAckFunc(ctx, AckFuncs{}, event, args...)
 }
 
-// AckFuncs are called with the parts of an answer as they come, one call at a time. Nil
-// ones are left out. Time that a call takes is part of the timeout.
+// AckFuncs are called as parts of a result arrive, one call at a time. Nil functions are skipped. The time of a call
+// is part of the timeout.
 type AckFuncs struct {
-	// Sent is called when the event has been published for the other servers, before
-	// Expected and Value are called for any of them; not if it could not be.
+	// Sent is called when the event has been published for the other servers, before Expected and Value are called for
+	// any of them. It is not called if publishing failed.
 	Sent func()
-	// Expected is called once for each server that answers, with the number of its clients
-	// that were asked. Node is empty for a Node.js server.
+	// Expected is called once for each server that responds, with the number of its clients that can acknowledge. Node
+	// is empty for a Node.js server.
 	Expected func(node string, n int)
-	// Value is called with each client's answer; nil for one without a value.
+	// Value is called with each client's acknowledgement; nil for one without a value.
 	Value func(node string, value any)
 }
 
-// EmitWithAckFunc is EmitWithAck, and calls on's functions with what comes as it comes, for
-// servers with callbacks of their own. A Go node's number comes before its clients' answers. With
-// several links the numbers come last, as sockets may have been asked over two of them.
+// EmitWithAckFunc is EmitWithAck, and also calls the functions of on as parts of the result arrive, for servers with
+// callbacks of their own. A Go node's number comes before its clients' acknowledgements. With several links the
+// numbers come last, because two links may reach the same sockets.
 func (o Operator) EmitWithAckFunc(ctx context.Context, on AckFuncs, event string, args ...any) (*Acks, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -89,7 +87,7 @@ func (o Operator) EmitWithAckFunc(ctx context.Context, on AckFuncs, event string
 	return ns.acks(in), err
 }
 
-// ackValue decodes one answer.
+// ackValue decodes one acknowledgement.
 func (ns *Namespace) ackValue(payload []byte) any {
 	if payload == nil {
 		return nil
@@ -101,7 +99,7 @@ func (ns *Namespace) ackValue(payload []byte) any {
 	return v
 }
 
-// acks decodes the answers.
+// acks decodes the acknowledgements.
 func (ns *Namespace) acks(in *backplane.Acks) *Acks {
 	if in == nil {
 		return nil

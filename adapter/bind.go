@@ -25,9 +25,8 @@ func bindAll(args, dst []any) error {
 	return nil
 }
 
-// bindValue stores v, as msgpack.Decode or encoding/json makes it, in what dst
-// points to. Types that need no conversion are stored at once; the rest takes the
-// way through JSON, whose rules Go programmers know.
+// bindValue stores v, the result of msgpack.Decode or encoding/json, in what dst points to. Types that need no
+// conversion are stored directly. The others are converted through JSON, whose rules Go programmers know.
 func bindValue(dst, v any) error {
 	if p := reflect.ValueOf(dst); p.Kind() != reflect.Pointer || p.IsNil() {
 		return fmt.Errorf("cannot store into %T: not a pointer, or nil", dst)
@@ -87,7 +86,7 @@ func bindValue(dst, v any) error {
 	return json.Unmarshal(text, dst)
 }
 
-// bufferOf reads the form that binary data takes in JSON made by Node.js.
+// bufferOf reads the form of binary data in JSON of Node.js.
 func bufferOf(v any) ([]byte, bool) {
 	m, _ := v.(map[string]any)
 	list, ok := m["data"].([]any)

@@ -6,47 +6,44 @@ import (
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Bridge passes broadcasts of nodes that are on one link only on to the other links: those
-// of Node.js servers, emitters, and Go nodes that are not on all links. One Go node at a
-// time does it, the leader: of those on both links, the one that was made first. The
-// others, the followers, hear the same messages and the copies of them. Each keeps the
-// messages whose copies it has not heard, the window, and passes them on when it becomes
-// the leader, each once and in order.
+// Bridge forwards broadcasts of nodes that are on one link only to the other links: those of Node.js servers,
+// emitters, and Go nodes that are not on all links. One Go node at a time does so, the leader: of the nodes on both
+// links, the one that was made first. The others, the followers, receive the same messages and the copies of them.
+// Each keeps the messages whose copies it has not received, the window. When it becomes the leader it forwards them,
+// each once and in order.
 //
-//	what the leader does   what becomes of messages meanwhile
-//	Close                  none lost, none repeated; the next leader starts at once
-//	loses a link           the same, if it is the link on which it hears the messages
+//	the leader             messages meanwhile
+//	calls Close            none lost, none repeated; the next leader starts at once
+//	loses a link           the same, if it is the link on which it receives the messages
 //	is killed              none lost within the window, none repeated; the next leader
 //	                       starts PeerTimeout + 1.5 Heartbeat later
-//	is stopped, goes on    the same; what it had accepted from the link before is not
-//	                       passed on a second time
+//	is stopped, continues  the same; messages that it had accepted from the link before
+//	                       are not forwarded a second time
 //
-// A node that misses messages on a link leaves the lead to the others for PeerTimeout and two
-// Heartbeats, if there are others, when it begins and when it ends.
+// A node that misses messages on a link leaves the lead to the others for PeerTimeout and two Heartbeats, if there are
+// others, at the start of the gap and at its end.
 //
-// Messages with the same content are counted, not told apart: a leader that has missed one
-// of them may leave out another one. A message that the leader had
-// dropped and reported before it was killed may be reported by the next one, too.
+// Messages with the same content are counted, not distinguished: a leader that has missed one of them may leave out
+// another one. A message that the leader had dropped and reported before it was killed may be reported by the next
+// one, too.
 //
-// Messages are counted and reported to Options.OnError as a *broker.LossError inside a
-// *LinkError if the window does not hold them, or if the broker or the content check
-// refuses them. All Go nodes with several links must have the same links, Heartbeat and
-// PeerTimeout.
+// Messages are counted and reported to Options.OnError as a *broker.LossError inside a *LinkError if the window has no
+// room for them, or if the broker or the content check refuses them. All Go nodes with several links must have the
+// same links, Heartbeat and PeerTimeout.
 type Bridge struct {
-	// Messages, Bytes and Age limit the window, for each namespace and direction
-	// between two links. The oldest messages are dropped if it is full or if they are
-	// older than Age. Bytes counts payloads, names and 384 bytes for each message. Age
-	// must be longer than a change of the leader takes. Zero: 262,144 messages, 128 MiB,
-	// and 30 s or three times PeerTimeout if that is more.
+	// Messages, Bytes and Age limit the window, for each namespace and direction between two links. The oldest
+	// messages are dropped if the window is full or if they are older than Age. Bytes counts payloads, names and 384
+	// bytes for each message. Age must be longer than a change of the leader takes. Zero means 262,144 messages, 128
+	// MiB, and 30 s or three times PeerTimeout if that is more.
 	Messages, Bytes int
 	Age             time.Duration
 
-	// Repeat passes on what may have been passed on before. A node cannot know this of
-	// messages from its first Heartbeat, or from an interruption of the other link, if
-	// another node led then. By default these messages are dropped, and their number is
-	// reported with Uncertain set.
+	// Repeat forwards messages that may have been forwarded before. A node cannot know this of messages from its first
+	// Heartbeat, or from an interruption of the other link, if another node led then. By default these messages are
+	// dropped, and their number is reported with Uncertain set.
 	Repeat bool
 }
 
@@ -56,7 +53,7 @@ const (
 	defaultBridgeAge      = 30 * time.Second
 )
 
-// withDefaults returns a copy for a server with those intervals.
+// withDefaults returns a copy for a server with these intervals.
 func (b *Bridge) withDefaults(peerTimeout time.Duration) *Bridge {
 	if b == nil {
 		return nil
@@ -87,7 +84,9 @@ func (b *Bridge) options(heartbeat, peerTimeout time.Duration, passed *atomic.Ui
 }
 
 func (b *Bridge) validate(heartbeat, peerTimeout time.Duration) error {
-	bad := func(reason string) error { return &backplane.OptionError{Option: "Bridge", Reason: reason} }
+	bad := func(reason string) error {
+		return wire.FromAdapter(&backplane.OptionError{Option: "Bridge", Reason: reason})
+	}
 	switch {
 	case b.Messages < 0 || b.Bytes < 0 || b.Age < 0:
 		return bad("a negative limit")

@@ -7,7 +7,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// codec is a *socketio.Codec whose errors are those that users know.
+// codec is a *socketio.Codec with the public types of errors.
 type codec struct{ *socketio.Codec }
 
 var (
@@ -21,13 +21,13 @@ func newCodec(d Dialect, b broker.Broker, maxAttachments int) codec {
 	})}
 }
 
-// public returns the error that users get for one of package socketio.
+// public converts an error of package socketio to its public type.
 func public(err error) error {
 	switch e := err.(type) {
 	case *socketio.HarmError:
 		return &HarmError{Path: e.Path, Reason: e.Reason}
 	case *socketio.NameError:
-		return &backplane.NameError{What: e.What, Name: e.Name, Reason: e.Reason}
+		return wire.FromAdapter(&backplane.NameError{What: e.What, Name: e.Name, Reason: e.Reason})
 	case *socketio.MixedError:
 		return &MixedFleetError{Op: e.Op.String(), Total: e.Total, Responding: e.Responding, Reason: e.Reason}
 	}

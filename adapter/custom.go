@@ -12,27 +12,25 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Replies are the answers of servers to a request.
+// Replies are the responses of servers to a request.
 type Replies struct {
-	// List has one reply for each server that answered, in the order in which they
-	// came.
+	// List has one reply for each server that responded, in the order of their arrival.
 	List []Reply
 	backplane.Coverage
 }
 
-// Reply is one server's answer.
+// Reply is one server's response.
 type Reply struct {
-	// Node is the uid of the Go node that answered; empty for another server.
+	// Node is the uid of the Go node that responded; empty for another server.
 	Node string
-	// Data is JSON; nil if the answer has no value.
+	// Data is JSON; nil if the response has no value.
 	Data json.RawMessage
-	// Err is what the other node's hook returned, a *RemoteError; nil if it went
-	// well.
+	// Err is the error of the other node's hook, a *RemoteError; nil if it succeeded.
 	Err error
 }
 
-// Bind stores Data in what dst points to, as encoding/json does; nothing if there is
-// no value. It returns Err if that is set.
+// Bind stores Data in what dst points to, like encoding/json; nothing if the response has no value. It returns Err if
+// that is set.
 func (r Reply) Bind(dst any) error {
 	if r.Err != nil || r.Data == nil {
 		return r.Err
@@ -40,32 +38,29 @@ func (r Reply) Bind(dst any) error {
 	return json.Unmarshal(r.Data, dst)
 }
 
-// RemoteError is what another node's callback said.
+// RemoteError is the error of another node's callback.
 type RemoteError struct {
 	Node, Message string
 }
 
 func (e *RemoteError) Error() string { return "adapter: node " + e.Node + ": " + e.Message }
 
-// OnCustomRequest sets the hook that answers custom requests in this namespace, in
-// place of Options.CustomHook, which nil brings back.
+// OnCustomRequest sets the hook for custom requests in this namespace, in place of Options.CustomHook. Nil restores
+// that.
 func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	ns.hook = hook
 }
 
-// CustomRequest hands data, encoded as JSON, to the custom hook of every server and
-// returns one reply of each. As with socket.io-redis 5 this server's own hook is one
-// of them (it comes first), and is missing in the *backplane.PartialError if it takes longer
-// than Options.RequestsTimeout. Partial answers are as with Clients.
+// CustomRequest passes data, encoded as JSON, to the custom hook of every server and returns one reply of each. Like
+// with socket.io-redis 5, this server's own hook is one of them: its reply comes first. It is missing in the
+// *backplane.PartialError if it takes longer than Options.RequestsTimeout. Partial results are as with Clients.
 //
-// In dialect v6 only Go nodes have such hooks; Node.js servers do not hear of it, and a
-// Go node that opened the namespace this very moment may not be known yet. In
-// dialect v5 Node.js servers answer too; but a newer one on the same prefix would
-// die of the request. So the others are first asked a harmless question in v5, and
-// if one of them does not answer it as a v5 server does, the custom request is not
-// sent: the error is a *MixedFleetError.
+// In dialect v6 only Go nodes have such hooks; Node.js servers do not get the request, and a Go node that opened the
+// namespace at this moment may not be known yet. In dialect v5 Node.js servers respond too, but a newer one on the
+// same prefix would crash on the request. So CustomRequest first sends a harmless v5 request. If a server does not
+// respond to it like a v5 server, the custom request is not sent: the error is a *MixedFleetError.
 func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, error) {
 	payload, err := encodeJSON(data)
 	if err != nil {
@@ -77,7 +72,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		return nil, err
 	}
 	own := make(chan Reply, 1)
-	go func() { // ends with the hook, which is waited for as long as it may take
+	go func() { // ends with the hook, for which the call waits as long as it may take
 		var r Reply
 		r.Node = ns.server.uid
 		if r.Data, r.Err = ns.ownCustom(ctx, payload); r.Err != nil {
@@ -98,13 +93,13 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 		if errors.As(err, &partial) {
 			partial.Coverage = out.Coverage
 		} else {
-			err = multilink.First(err, &backplane.PartialError{Op: wire.OpCustom.String(), Coverage: out.Coverage, Err: ctx.Err()})
+			err = multilink.First(err, wire.FromAdapter(&backplane.PartialError{Op: wire.OpCustom.String(), Coverage: out.Coverage, Err: ctx.Err()}))
 		}
 	}
 	return out, err
 }
 
-// receive waits for a value until ctx ends. One that is there is taken in any case.
+// receive waits for a value until ctx ends. It returns a value that is ready in any case.
 func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 	select {
 	case v = <-from:
@@ -119,7 +114,7 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 	}
 }
 
-// replies are the answers that the core collected.
+// replies converts the responses that the core collected.
 func replies(in *backplane.Replies) *Replies {
 	if in == nil {
 		return nil
@@ -135,26 +130,26 @@ func replies(in *backplane.Replies) *Replies {
 	return out
 }
 
-// ownCustom asks this node's own hook.
+// ownCustom calls this node's own hook.
 func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			ns.server.reportIn(ctx, &backplane.PanicError{What: "CustomHook", Value: v, Stack: debug.Stack()})
+			ns.server.reportIn(ctx, wire.FromAdapter(&backplane.PanicError{What: "CustomHook", Value: v, Stack: debug.Stack()}))
 			out, err = nil, errors.New("CustomHook panicked")
 		}
 	}()
 	return ns.runCustom(ctx, payload)
 }
 
-// serveCustom answers another node's custom request.
+// serveCustom serves another node's custom request.
 func (ns *Namespace) serveCustom(ctx context.Context, link int, from string, payload []byte) ([]byte, error) {
 	if from != "" && ns.shared.Elsewhere(link, from, wire.OpCustom) {
-		return []byte("null"), nil // asked on another link too, and answered there
+		return []byte("null"), nil // the request came over another link too, and is served there
 	}
 	return ns.runCustom(ctx, payload)
 }
 
-// runCustom calls the hook. Its error is reported, whoever asked.
+// runCustom calls the hook. It reports the hook's error, whichever node made the request.
 func (ns *Namespace) runCustom(ctx context.Context, payload []byte) ([]byte, error) {
 	out, err := ns.callCustom(ctx, payload)
 	if err != nil {
@@ -182,7 +177,7 @@ func (ns *Namespace) callCustom(ctx context.Context, payload []byte) ([]byte, er
 	}
 	out, err := encodeJSON(v)
 	if err != nil {
-		return nil, &backplane.OpError{Op: "encode the response of a custom hook", Namespace: ns.name, Err: err}
+		return nil, wire.FromAdapter(&backplane.OpError{Op: "encode the response of a custom hook", Namespace: ns.name, Err: err})
 	}
 	return out, nil
 }

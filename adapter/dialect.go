@@ -2,9 +2,8 @@ package adapter
 
 import "github.com/crossroom/crossroom/adapter/internal/socketio"
 
-// Dialect is the generation of Socket.IO servers that a node addresses: in which form
-// it asks. It says nothing about understanding: every node understands all dialects
-// all the time and answers each in its own.
+// Dialect is the generation of the Socket.IO servers that a node addresses: the form of its requests. It does not
+// limit understanding: every node understands all dialects at all times and responds to each in its own form.
 type Dialect uint8
 
 const (

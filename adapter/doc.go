@@ -1,82 +1,75 @@
-// Package adapter makes a Go process a full member of a Socket.IO fleet: servers of
-// the Node.js packages socket.io-redis and @socket.io/redis-adapter, and other Go
-// nodes, on one Redis. The same code runs among Go nodes only, on any broker.
+// Package adapter makes a Go process a full member of a Socket.IO fleet: of servers of the Node.js packages
+// socket.io-redis and @socket.io/redis-adapter, and of other Go nodes, on one Redis. Among Go nodes only, the same
+// code runs on any broker.
 //
-// It brings no transport. Your realtime server (WebSocket, SSE, whatever) tells a
-// [Namespace] of its sockets, and gets [Packet] values to write, with the frames of
-// the Socket.IO protocol ready made:
+// The package brings no transport and accepts no connections. Your realtime server (WebSocket, SSE or another) adds
+// its sockets to a [Namespace], and gets [Packet] values to write, with the frames of the Socket.IO protocol:
 //
 //	server, err := adapter.New(b, nil)         // b is a broker of its own
-//	chat, err := server.Of(ctx, "/chat")       // live on return
+//	chat, err := server.Of(ctx, "/chat")       // live when it returns
 //	err = chat.Add(ctx, socket)                // ID, Deliver, Disconnect
 //	err = chat.Join(ctx, socket.ID(), "lobby")
 //	err = chat.To("lobby").Except(socket.ID()).Emit(ctx, "hello", name)
 //	who, err := chat.To("lobby").FetchSockets(ctx)
 //	err = errors.Join(server.Close(ctx), b.Close(ctx)) // in this order
 //
-// A process without sockets uses an [Emitter].
+// A process without sockets uses an [Emitter]. For messages of your own instead of Socket.IO clients, see package
+// backplane.
 //
 // # Order
 //
-// What one server emits to one room, or to everybody, or to one combination of
-// rooms, arrives everywhere in the order of the Emit calls. There is no order between
-// two servers, and none promised between the channels of one (everybody, one room,
-// another room), though most brokers keep it. A socket that another node's request
-// joins to a room gets what is sent to the room afterwards.
+// The events that one server emits to one room, to all sockets, or to one combination of rooms arrive everywhere in
+// the order of the Emit calls. Two servers have no common order. Neither have the channels of one server (all sockets,
+// one room, another room), though most brokers keep it. A socket that another node's request puts into a room gets the
+// later events of the room.
 //
-// With several links (Options.Links) a server takes of each message the copy that comes
-// first. If one of its links was out, what it missed there comes when another link brings
-// it, which may be after later messages that came over the first: late, and once. Only
-// what is 2048 messages of its sender late, without an outage between, is taken for a
-// copy, and dropped.
+// With several links (Options.Links) a server delivers the copy of each message that arrives first. If one of its
+// links had an outage, a message that it missed there arrives over another link. That may be after later messages of
+// the first link: late, and once. Only a message that comes 2048 messages of its sender late, without an outage
+// between, is dropped as a duplicate.
 //
 // # Delivery
 //
-// At most once. Local sockets get an event before Emit returns, on its goroutine.
-// Other nodes get it if they are connected at that time; nothing is repeated. Emit
-// returns when the broker has accepted the message into its bounded queue and waits
-// only while that is full. What is lost after that is counted and reported to
-// Options.OnError as a *broker.LossError.
+// Delivery is at most once. Local sockets get an event before Emit returns, on its goroutine. Other nodes get it if
+// they are connected at that time; nothing is sent again. Emit returns when the broker has accepted the message into
+// its bounded queue, and waits only while that queue is full. A later loss is counted and reported to Options.OnError
+// as a *broker.LossError.
 //
 // # Outages
 //
-// While the broker is away local sockets are served as before, and what is emitted
-// waits in the broker's queue within its limits. Questions to the fleet return by
-// their deadline with what is known here and a *backplane.PartialError. Subscriptions come
-// back by themselves; OnError hears of the interruption, as messages may have been
-// missed. Nodes come back one by one: what waited in one node's queue reaches those
-// that are back when it is sent (on Redis it waits a moment for them), and is no loss
-// that anybody counts for the others.
+// While the broker is down, local sockets still get events, and emitted events wait in the broker's queue within its
+// limits. Requests to the fleet return by their deadline, with the local part of the result and a
+// *backplane.PartialError. The broker restores subscriptions by itself. OnError gets the interruption, because
+// messages may have been missed. Nodes reconnect one by one: the queued messages of one node reach the nodes that are
+// connected when they are sent (on Redis they wait a moment for the others). No component counts them as lost for the
+// other nodes.
 //
-// # Answers
+// # Results
 //
-// Every question returns by Options.RequestsTimeout, or when its context ends. Its
-// result embeds a backplane.Coverage, which says who answered, who is missing and why, and how
-// many servers never answer such a question. With several links, Coverage.Links says the same
-// for each of them. If somebody is missing, the value comes
-// beside a *backplane.PartialError: use what is there, or do not. So it does if a broker could not
-// count the Node.js servers, because a server of its system does not respond or the user
-// lacks the permission (PUBSUB on Redis): then Coverage.Uncounted is a *broker.InexactError,
-// all known Go nodes were waited for, and Node.js servers may be missing.
+// Every request returns by Options.RequestsTimeout, or when its context ends. Its result embeds a backplane.Coverage:
+// which nodes responded, which are missing and why, and how many servers never respond to such a request. With several
+// links, Coverage.Links has the coverage of each link. If nodes are missing, the value comes with a
+// *backplane.PartialError: use the partial value, or repeat the request.
+//
+// The error is also a *backplane.PartialError if a broker could not count the Node.js servers, because a server of its
+// system does not respond or the user lacks the permission (PUBSUB on Redis). Then Coverage.Uncounted is a
+// *broker.InexactError, the request has waited for all known Go nodes, and Node.js servers may be missing.
 //
 // # Dialects
 //
-// Everything that any version says is understood at all times and answered in the
-// asker's form. Options.Dialect is the form in which this node asks: [V6] for
-// socket.io-redis 6 and @socket.io/redis-adapter, [V5] for socket.io-redis 5. What
-// v5 has no word for is put together from what it has (FetchSockets, exceptions,
-// SocketsJoin and its like), or fails with errors.ErrUnsupported
-// (ServerSideEmit, EmitWithAck).
+// A node understands requests of all versions at all times, and responds in the form of the request. Options.Dialect
+// is the form of this node's own requests: [V6] for socket.io-redis 6 and @socket.io/redis-adapter, [V5] for
+// socket.io-redis 5. Operations that v5 does not have are composed of those that it has (FetchSockets, exceptions,
+// SocketsJoin and others like it), or fail with errors.ErrUnsupported (ServerSideEmit, EmitWithAck).
 //
-// Sockets of Node.js servers can be listed, joined, disconnected and emitted to.
-// Only Go nodes have names in a Coverage; the others are counted. To selections of
-// sockets (SocketsJoin and its like) Node.js servers of the newer dialect do as they
-// are told without confirming it.
+// Sockets of Node.js servers can be listed, joined, disconnected and emitted to. Only Go nodes have names in a
+// Coverage; the other servers are counted. Node.js servers of the newer dialect carry out operations on selections of
+// sockets (SocketsJoin and others like it) without confirming them.
 //
 // # Older servers
 //
-// Servers of 5.4 and 6.0 lack what came with 6.1. With the right dialect a node makes up
-// for it with requests that they have:
+// Servers of 5.4 and 6.0 lack features of 6.1. With the right dialect a node replaces these by requests that the
+// servers have:
 //
 //	                             dialect V5                dialect V6
 //	                             beside 5.4                beside 6.0
@@ -88,52 +81,50 @@
 //	ClientRooms                  yes                       errors.ErrUnsupported
 //	ServerSideEmit, EmitWithAck  errors.ErrUnsupported     ignored, or a *[MixedFleetError]
 //
-// Nothing of this happens at one moment: a socket that enters or leaves a room meanwhile may
-// be treated either way. If a server does not say which of its sockets are meant, Emit
-// returns [ErrExcept] and sends nothing; the others return a *backplane.PartialError.
+// None of this is atomic: a socket that enters or leaves a room meanwhile may be included or not. If a server does not
+// respond with its sockets, Emit returns [ErrExcept] and sends nothing; the other operations return a
+// *backplane.PartialError.
 //
-// In dialect V6 the versions are found out by a probe: two requests that each server
-// responds to as its version does. Servers of 7.1 and later need none. Server.Of probes, and
-// then each operation that depends on it, if the number of servers has changed or the last
-// probe is 20 Heartbeats old; the servers are counted every two Heartbeats at most. A probe
-// takes an eighth of RequestsTimeout longer than the responses if older servers are there,
-// and half of RequestsTimeout if a server does not respond. So in dialect V6 these servers
-// are not known yet, and Except(room) does not spare their sockets: a server of 6.0 that came
-// less than two Heartbeats ago, and one that took the place of a newer server less than 20
-// Heartbeats ago. During an outage what was known before it stands.
+// In dialect V6 a probe finds the versions: two requests to which each server responds according to its version.
+// Servers of 7.1 and later need no probe. Server.Of probes. So does each operation that depends on the versions, if
+// the number of servers has changed or the last probe is 20 Heartbeats old; the servers are counted every two
+// Heartbeats at most. A probe takes an eighth of RequestsTimeout longer than the responses if older servers are
+// connected, and half of RequestsTimeout if a server does not respond. In dialect V6 two kinds of servers are
+// therefore not known yet, and Except(room) does not exclude their sockets: a server of 6.0 that connected less than
+// two Heartbeats ago, and one that replaced a newer server less than 20 Heartbeats ago. During an outage the last
+// result stays in use.
 //
-// Servers of 5.4 that nodes of dialect V6 find on their prefix are named as Missing and not
-// waited for, and Except(room) is refused.
+// If nodes of dialect V6 find servers of 5.4 on their prefix, these are Missing from results, requests do not wait for
+// them, and Except(room) is refused.
 //
 // # Two generations
 //
-// Servers of v5 and newer ones on one prefix endanger each other, without any Go node
-// there: a custom request of v5 ends newer processes, a remote leave of v5 disconnects
-// their sockets. Give each generation a prefix of its own, and put the Go nodes on
-// both with Options.Links. They then have one set of sockets and rooms; what they emit
-// goes to both prefixes, and what they ask is asked on both and merged, each socket
-// and each Go node once. Options.Bridge passes on what the Node.js servers of one
-// prefix emit, too: see [Bridge] for what it promises when the node that does it leaves.
-// Go nodes on several prefixes must all have the same ones, and the same Bridge setting.
+// Servers of v5 and newer ones on one prefix endanger each other, even without any Go node. A custom request of v5
+// crashes newer processes, and a remote leave of v5 disconnects their sockets. Give each generation a prefix of its
+// own, and put the Go nodes on both with Options.Links. They then have one set of sockets and rooms. Their events go
+// to both prefixes. Their requests go to both, and the results are merged, with each socket and each Go node once.
+// Options.Bridge also forwards the events of the Node.js servers of one prefix to the other: [Bridge] describes its
+// promises when the forwarding node leaves. All Go nodes on several prefixes must have the same prefixes, and the same
+// Bridge setting.
 //
-// If servers of both generations are heard on one prefix after all, OnError is told
-// once, with a *[GenerationsError].
+// If messages of both generations arrive on one prefix after all, OnError gets one *[GenerationsError].
 //
 // # What never happens to Node.js servers
 //
-// No message of this package makes a Node.js server that is there when it is sent
-// crash, time out, act on a socket that was not meant, or deliver twice. In dialect v5 a custom
-// request goes out only after every server has answered a harmless question as v5 does, or
-// else is a *[MixedFleetError]; sockets are joined, taken out and disconnected by id
-// only when a server of the right generation has listed them; and binary data goes
-// in v5's own form only while all servers are known to be v5; otherwise v5's clients get
-// it in the form that it has in JSON. Server.Of finds that out before it returns. What
-// only Go nodes understand travels in places that all versions were seen to ignore.
+// No message of this package makes a Node.js server that is connected when it is sent crash, time out, act on a wrong
+// socket, or deliver twice:
 //
-// Content is checked against what JavaScript makes of it, before anything is published
-// or delivered. The check applies where a Node.js server could be, which the broker says
-// (broker.Capabilities.OnlyCrossroom): on Redis always, on NATS and memory never. It does
-// not depend on which servers are there, since another one may join at any time.
+//   - In dialect v5 a custom request is sent only after every server has responded to a harmless request like a v5 server.
+//     Otherwise the error is a *[MixedFleetError].
+//   - Sockets are joined, taken out and disconnected by id only when a server of the right generation has listed them.
+//   - Binary data is sent in v5's own form only while all servers are known to be v5. Otherwise v5's clients get it in the
+//     form that it has in JSON. Server.Of finds that out before it returns.
+//   - Data that only Go nodes understand travels in places that all tested versions ignore.
+//
+// The package checks content against JavaScript's behaviour, before anything is published or delivered. The check
+// applies where a Node.js server is possible, according to the broker (broker.Capabilities.OnlyCrossroom): on Redis
+// always, on NATS and memory never. It does not depend on the connected servers, because another one may join at any
+// time.
 //
 //	refused                                     where
 //	key __proto__                               arguments of Emit, of EmitWithAck beside binary data,
@@ -148,31 +139,28 @@
 //	socket id named so                          Leave and Disconnect of another node's socket;
 //	                                            in dialect v5 also Join and ClientRooms
 //
-// The error is a *[HarmError] with the path of the key or value, or a *backplane.NameError.
-// An acknowledgement that is refused is reported to OnError, and the asker gets one without
-// a value. What a bridge would pass on and may not is counted and reported as lost.
+// The error is a *[HarmError] with the path of the key or value, or a *backplane.NameError. A refused acknowledgement
+// is reported to OnError, and its requester gets one without a value. A message that a bridge must not forward is
+// counted and reported as lost.
 //
-// An [Emitter] only publishes, and asks nobody who is there. With dialect V5 it sends binary
-// data in v5's own form: if newer Node.js servers share the prefix, this disconnects their
-// clients.
+// An [Emitter] only publishes, and makes no request. With dialect V5 it sends binary data in v5's own form: if newer
+// Node.js servers share the prefix, this disconnects their clients.
 //
 // # Servers that join
 //
-// A server of another generation that comes at this very moment cannot be spared for
-// certain, as the wire has no word to call a message back. Who is there is counted right
-// before what could harm a newcomer is sent. What is left:
+// A server of another generation that connects at this very moment cannot be protected for certain, because the wire
+// cannot take a message back. The servers are counted directly before a message that could harm a newcomer. These
+// risks remain:
 //
-//   - A custom request of v5 ends a newer server that subscribes between the count and the
-//     request: one round trip to Redis.
-//   - The acknowledgements of an EmitWithAck, which Node.js servers publish for all to hear,
-//     end an older server that subscribes between the count and the last acknowledgement:
-//     as long as clients take to answer.
-//   - Binary data in v5's form cuts off those clients of a newer server that have connected
-//     within 50 ms after it has subscribed, for which a count is good.
+//   - A custom request of v5 crashes a newer server that subscribes between the count and the request: one round trip to
+//     Redis.
+//   - Node.js servers publish the acknowledgements of an EmitWithAck to all servers. They crash an older server that
+//     subscribes between the count and the last acknowledgement: as long as clients take to respond.
+//   - Binary data in v5's form disconnects clients of a newer server that have connected within 50 ms after the server
+//     subscribed, because a count is valid for that time.
 //
-// "go test ./internal/interop -run TestServersThatJoin -v" measures the first two, with a
-// node that asks without a pause: 2 of 30 servers of 6.1.1 that came among custom requests
-// were ended (at one request a second that is 0.0002 for each server that comes), and none of
-// 30 among EmitWithAcks that clients answered at once. Node.js
-// servers end such a newcomer too, and without looking. Give each generation a prefix.
+// "go test ./internal/interop -run TestServersThatJoin -v" measures the first two, with a node that sends requests
+// without a pause. Of 30 servers of 6.1.1 that connected during custom requests, 2 crashed (at one request a second
+// that is 0.0002 for each server that connects). Of 30 during EmitWithAcks that clients acknowledged at once, none
+// did. Node.js servers crash such a newcomer too, and without a count. Give each generation a prefix of its own.
 package adapter

@@ -11,35 +11,34 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Emitter speaks to a Socket.IO fleet from a process that has no sockets: a cron job,
-// a worker, a command. It only publishes: it listens to nothing, is not counted as a
-// server and gets no answers. An Emitter is immutable, and safe for concurrent use.
+// Emitter sends to a Socket.IO fleet from a process that has no sockets: a cron job, a worker, a command. It only
+// publishes: it subscribes to nothing, is not counted as a server and gets no responses. It needs no closing: close
+// its broker. An Emitter is immutable, and safe for concurrent use.
 type Emitter struct {
 	broker    broker.Broker
 	out       wire.Sender
 	dialect   Dialect
 	namespace string
-	unusable  error // what is wrong with the namespace's name; nil if nothing
+	unusable  error // the defect of the namespace's name; nil if the name is good
 }
 
 // EmitterOptions of an Emitter. Nil means all defaults.
 type EmitterOptions struct {
 	// Namespace to emit to. Empty: "/".
 	Namespace string
-	// Dialect of the fleet. Zero: V6. With V5 binary data goes out as servers of v5 send
-	// it, which their clients need. An emitter cannot find out who is there: if newer
-	// Node.js servers share the prefix, such a message disconnects their clients.
+	// Dialect of the fleet. Zero means V6. With V5, binary data is sent in v5's form, which v5's clients need. An
+	// emitter does not know the connected servers: if newer Node.js servers share the prefix, such a message
+	// disconnects their clients.
 	Dialect Dialect
 	// MaxAttachments is that of Options.
 	MaxAttachments int
-	// Observers are called for broadcasts (PublishStart, PublishEnd) and for everything
-	// else that is sent, as requests without a response.
+	// Observers are called for broadcasts (PublishStart, PublishEnd) and for all other messages, as requests without a
+	// response.
 	Observers []observe.Observer
 }
 
-// NewEmitter makes an emitter on a broker, which may serve other purposes too. It
-// does no I/O. Errors are *backplane.OptionError, and *backplane.NameError for a namespace that
-// cannot be.
+// NewEmitter makes an emitter on a broker, which may be shared with other users. It does no I/O. It returns a
+// *backplane.OptionError, or a *backplane.NameError for an invalid namespace.
 func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	var o EmitterOptions
 	if opts != nil {
@@ -47,9 +46,9 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	}
 	switch {
 	case b == nil:
-		return nil, &backplane.OptionError{Option: "Broker", Reason: "nil"}
+		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "nil"})
 	case o.Dialect > V5:
-		return nil, &backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"}
+		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"})
 	}
 	c := newCodec(o.Dialect, b, o.MaxAttachments)
 	c.UseBinary5(true)
@@ -64,8 +63,8 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	return e, nil
 }
 
-// Of returns an emitter for another namespace. As with Server.Of, "chat" is "/chat". If
-// the name cannot be used, whatever is sent there fails with a *backplane.NameError.
+// Of returns an emitter for another namespace. As with Server.Of, "chat" is "/chat". If the name cannot be used, every
+// later call fails with a *backplane.NameError.
 func (e *Emitter) Of(namespace string) *Emitter {
 	c := *e
 	c.namespace = rooted(namespace)
@@ -89,8 +88,8 @@ func (e *Emitter) check(lists ...[]string) error {
 	return nil
 }
 
-// Flush waits until the system has everything that was accepted before. Call it
-// before the process ends, or close the broker, which does the same.
+// Flush waits until the broker's system has all accepted messages. Call it before the process ends, or close the
+// broker, which does the same.
 func (e *Emitter) Flush(ctx context.Context) error {
 	if e.out == nil {
 		return errNoEmitter
@@ -118,20 +117,19 @@ func (e *Emitter) request(ctx context.Context, r *wire.Request) error {
 	return e.out.Request(ctx, e.namespace, r)
 }
 
-// To selects sockets in any of the rooms, everybody if there are none. Of the Operator's
-// methods those work that need no answer: Local, EmitWithAck and FetchSockets lead to errors
-// that wrap errors.ErrUnsupported. SocketsJoin, SocketsLeave and DisconnectSockets do so
-// too in dialect V5; nobody confirms them. Timeout has no effect.
+// To selects sockets in any of the rooms; without rooms all sockets. The Operator's methods that need no response
+// work. Local, EmitWithAck and FetchSockets lead to errors that wrap errors.ErrUnsupported. So do SocketsJoin,
+// SocketsLeave and DisconnectSockets in dialect V5; in V6 no server confirms them. Timeout has no effect.
 func (e *Emitter) To(rooms ...string) Operator { return Operator{emitter: e}.To(rooms...) }
 
-// Except selects everybody but the sockets in any of the rooms; see Operator.Except.
+// Except selects all sockets except those in any of the rooms; see Operator.Except.
 func (e *Emitter) Except(rooms ...string) Operator {
 	return Operator{emitter: e}.Except(rooms...)
 }
 
-// Emit sends an event to everybody; see Operator.Emit. nil means accepted by the broker:
-// see Flush. Errors are those of Operator.Emit, but that an Emitter has no end of its own:
-// instead of backplane.ErrClosed it is broker.ErrClosed, once the broker has been closed.
+// Emit sends an event to all sockets; see Operator.Emit. nil means accepted by the broker: see Flush. Errors are those
+// of Operator.Emit, except that an Emitter cannot be closed: instead of backplane.ErrClosed it returns
+// broker.ErrClosed once the broker has been closed.
 func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
 	return e.emit(ctx, &wire.Selection{}, event, args)
 }
@@ -163,7 +161,7 @@ func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, arg
 	})
 }
 
-// change has other servers do something to the selected sockets.
+// change makes other servers carry out an operation on the selected sockets.
 func (e *Emitter) change(ctx context.Context, operation string, t *wire.Selection, r *wire.Request) error {
 	switch {
 	case t.LocalOnly:

@@ -145,6 +145,6 @@ func TestEmitterThatIsNone(t *testing.T) {
 		"Emit": e.Emit(ctx, "x"), "To": e.To("a").Emit(ctx, "x"), "ServerSideEmit": e.ServerSideEmit(ctx, "x"),
 		"SocketsJoin": e.To("a").SocketsJoin(ctx, "b"), "Flush": e.Flush(ctx), "Of": e.Of("/a").Emit(ctx, "x"),
 	} {
-		assert.ErrorContains(t, err, "NewEmitter did not make", what)
+		assert.ErrorContains(t, err, "must come from NewEmitter", what)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// The core's members are sockets here, also in what its errors say.
+// The core's members are sockets in package adapter, also in the text of its errors, which begins with adapter.
 func TestErrorsSpeakOfSockets(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: time.Second})
@@ -26,18 +26,19 @@ func TestErrorsSpeakOfSockets(t *testing.T) {
 
 		list := n.errors.all()
 		require.Len(t, list, 2, "reported")
-		_, err := n.ns.ClientRooms(ctx, "nobody")
+		_, err := n.ns.ClientRooms(ctx, "unknown")
 		for _, err := range append(list, err,
 			n.ns.Add(ctx, newSocket("ada")), n.ns.Add(ctx, newSocket("")), n.ns.Add(ctx, newSocket("\xff")), n.ns.Add(ctx, nil),
-			n.ns.Join(ctx, "nobody", "red"), n.ns.Disconnect(ctx, "nobody", true), n.ns.Leave(ctx, "\xff", "red"),
+			n.ns.Join(ctx, "unknown", "red"), n.ns.Disconnect(ctx, "unknown", true), n.ns.Leave(ctx, "\xff", "red"),
 		) {
 			if assert.Error(t, err) {
 				assert.NotContains(t, err.Error(), "member")
+				assert.Regexp(t, "^adapter: ", err.Error())
 			}
 		}
 		var me *backplane.OpError
 		require.ErrorAs(t, err, &me)
-		assert.Equal(t, "nobody", me.Name)
+		assert.Equal(t, "unknown", me.Name)
 		assert.ErrorIs(t, err, backplane.ErrNoSuchMember)
 	})
 }
@@ -50,7 +51,7 @@ type blocked struct {
 
 func (b *blocked) Deliver(*adapter.Packet) { <-b.release }
 
-// An error that somebody made himself has a text, too.
+// A LinkError without a wrapped error has a text, too.
 func TestLinkErrorOfNothing(t *testing.T) {
 	assert.Contains(t, (&adapter.LinkError{Prefix: "p"}).Error(), "link p")
 }

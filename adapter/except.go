@@ -9,10 +9,9 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// except returns what is to be left out in a form that all servers of the link understand:
-// with the ids of those sockets in the rooms that are on servers older than 6.1 [PROTOCOL
-// 4]. isID tells names that are known to be ids of sockets. Errors are ctx's as it is, and one
-// that wraps ErrExcept.
+// except returns the exceptions in a form that all servers of the link understand: with the ids of those sockets in
+// the rooms that are on servers older than 6.1 [PROTOCOL 4]. isID reports names that are known to be ids of sockets.
+// It returns the error of ctx unwrapped, or one that wraps ErrExcept.
 func (l *leg) except(ctx context.Context, names []string, isID func(string) bool) ([]string, error) {
 	var rooms []string
 	for _, name := range names {
@@ -37,15 +36,14 @@ func (l *leg) except(ctx context.Context, names []string, isID func(string) bool
 	return append(append(make([]string, 0, len(names)+len(ids)), names...), ids...), nil
 }
 
-// foreignIn lists the sockets in the rooms that are on foreign servers, if there are any
-// that cannot except rooms.
+// foreignIn lists the sockets in the rooms on foreign servers, if there are servers that cannot except rooms.
 func (l *leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
 	age := beatsCounted * l.beat
 	if l.dialect == V5 {
-		age = 0 // a request follows in any case, unless nobody is there
+		age = 0 // a request follows in any case, unless there are no foreign servers
 	}
 	if k := l.seen.foreign.Load(); k.younger(age) && k.err == nil && k.old == 0 {
-		return nil, nil // nothing but this for each Emit
+		return nil, nil // the only cost for each Emit
 	}
 	ctx, cancel := l.within(ctx)
 	defer cancel()

@@ -11,23 +11,23 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// fleet is how a namespace reaches the other servers: a *leg over one link, several over
-// more. Whatever is for local sockets only goes to the namespace's first leg instead.
+// fleet reaches the other servers of a namespace: a *leg over one link, several over more. Operations on local sockets
+// go to the namespace's first leg instead.
 type fleet interface {
-	// emit sends an event. isID tells names that are known to be ids of sockets.
+	// emit sends an event. isID reports names that are known to be ids of sockets.
 	emit(ctx context.Context, payload []byte, t wire.Selection, isID func(string) bool) error
 	broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration, on wire.AckFuncs) (*backplane.Acks, error)
-	// members lists sockets in no order; with their rooms and descriptions if detail.
+	// members lists sockets in no order; with detail, including their rooms and descriptions.
 	members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error)
 	rooms(ctx context.Context) (*backplane.RoomList, error)
 	peers(ctx context.Context) (*backplane.Peers, error)
-	// onSocket does something to one socket that is not a local one.
+	// onSocket carries out an operation on one socket that is not local.
 	onSocket(ctx context.Context, f func(context.Context, *leg) error) error
-	// change does something to the selected sockets, local ones first.
+	// change carries out an operation on the selected sockets, local ones first.
 	change(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) error
 	// joinable checks rooms that sockets of other servers are to join, before any joins one.
 	joinable(rooms []string) error
-	// customAllowed makes sure that a custom request ends no server.
+	// customAllowed ensures that a custom request crashes no server.
 	customAllowed(ctx context.Context) error
 	custom(ctx context.Context, payload []byte) (*backplane.Replies, error)
 	// hasEvents refuses an operation if no dialect in use has events for servers.
@@ -37,8 +37,7 @@ type fleet interface {
 	eventAck(ctx context.Context, payload []byte) (*backplane.Replies, error)
 }
 
-// onSelection does something to the sockets that a filter selects on a link, onSocket to one
-// socket there.
+// onSelection carries out an operation on the sockets that a filter selects on a link, onSocket on one socket there.
 type (
 	onSelection func(context.Context, *leg, wire.Selection) (*backplane.Changed, error)
 	onSocket    func(ctx context.Context, l *leg, id string) error
@@ -48,11 +47,11 @@ type (
 // acknowledgement.
 const relayHeader = "relay"
 
-// answeredElsewhere is the acknowledgement of a socket that has got the event over
-// another link already: an extension value that no application sends.
+// answeredElsewhere is the acknowledgement of a socket that has received the event over another link already: an
+// extension value that no application sends.
 var answeredElsewhere = msgpack.AppendExt(nil, msgpack.Ext{Type: 99, Data: []byte("again")})
 
-// eachLeg does something on all links at the same time.
+// eachLeg calls f on all links at the same time.
 func eachLeg(legs []*leg, f func(i int, l *leg) error) error {
 	if len(legs) == 1 {
 		return f(0, legs[0])
@@ -60,8 +59,8 @@ func eachLeg(legs []*leg, f func(i int, l *leg) error) error {
 	return multilink.First(multilink.Each(legs, func(l *leg) error { return l.named(f(l.index, l)) })...)
 }
 
-// named says which of several links an error is of; contexts' errors and partial
-// answers, which are merged later, stay as they are.
+// named adds the link's name to an error if the server has several links. Errors of contexts, and partial results,
+// which are merged later, stay unchanged.
 func (l *leg) named(err error) error {
 	var pe *backplane.PartialError
 	if err == nil || err == context.Canceled || err == context.DeadlineExceeded || errors.As(err, &pe) {

@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// foreign is what a leg knows of the foreign peers of its namespace. It is immutable.
+// foreign is a leg's knowledge of the foreign peers of its namespace. It is immutable.
 //
 //	            rooms in except, request 5,   request 0   old   deaf
 //	            filter forms of 2, 3, 4
@@ -20,30 +20,27 @@ import (
 //	6.0.x       no                            yes         yes   no
 //	6.1 on      yes                           yes         no    no
 //
-// [PROTOCOL 6, 12]. The wire does not say which is which, so dialect V6 probes: with
-// requests 0 and 5 for a room that cannot exist. Peers that all have a response channel of
-// their own, as those from 7.1 on, need no probe.
+// [PROTOCOL 6, 12]. The wire does not distinguish them, so dialect V6 probes: with requests 0 and 5 for a room that
+// cannot exist. Peers that all have a response channel of their own, like those from 7.1 on, need no probe.
 type foreign struct {
 	wire.Unannounced
 	old, deaf int
-	err       error // why old and deaf are not known
+	err       error // why old and deaf are unknown
 	counted   time.Time
 	probed    time.Time
 }
 
 func (k *foreign) younger(age time.Duration) bool { return k != nil && time.Since(k.counted) < age }
 
-// The foreign peers are counted again after so many Heartbeats, if an operation depends on
-// them. They are probed again if the count differs, and after so many Heartbeats anyway: a
-// peer may have taken another one's place.
+// The foreign peers are counted again after that many Heartbeats, if an operation depends on them. They are probed
+// again if the count differs, and after that many Heartbeats anyway: a peer may have replaced another one.
 const (
 	beatsCounted = 2
 	beatsProbed  = 20
 )
 
-// foreigners returns what is known of the foreign peers, at most so old. It asks the
-// broker, and where it must the peers, each for at most half of RequestsTimeout. During an
-// outage what was known before stands.
+// foreigners returns the knowledge of the foreign peers, not older than age. It queries the broker, and if necessary
+// the peers, each for at most half of RequestsTimeout. During an outage it returns the last knowledge.
 func (l *leg) foreigners(ctx context.Context, age time.Duration) (*foreign, error) {
 	began := time.Now()
 	fresh := func(k *foreign) bool { return k.younger(age) || k != nil && k.counted.After(began) }
@@ -91,7 +88,7 @@ func (l *leg) foreigners(ctx context.Context, age time.Duration) (*foreign, erro
 	return k, k.err
 }
 
-// know sets what is known of the foreign peers, for the codec too; nil if nothing is.
+// know sets the knowledge of the foreign peers, for the codec too; nil means none.
 func (l *leg) know(k *foreign) {
 	l.seen.foreign.Store(k)
 	if k == nil || k.err != nil {
@@ -101,8 +98,7 @@ func (l *leg) know(k *foreign) {
 	l.codec.SetUnlike(&socketio.Unlike{Unannounced: k.Unannounced, Old: k.old, Deaf: k.deaf})
 }
 
-// lately is foreigners at the age that is good enough for most. Without knowledge it
-// returns one that says so.
+// lately is foreigners with the age that most operations accept. Without knowledge it returns a value that says so.
 func (l *leg) lately(ctx context.Context) *foreign {
 	k, err := l.foreigners(ctx, beatsCounted*l.beat)
 	if k == nil {
@@ -111,14 +107,13 @@ func (l *leg) lately(ctx context.Context) *foreign {
 	return k
 }
 
-// probe finds out how many of the foreign peers are old and deaf. A peer handles requests
-// in order, so one that has not responded to request 5 an eighth of RequestsTimeout after
-// all have responded to request 0 is old. Peers that are deaf show it by a response that
-// has no id; one that has not responded properly an eighth after that is deaf.
+// probe finds out how many of the foreign peers are old and deaf. A peer handles requests in order. So a peer is old
+// if it has not responded to request 5 an eighth of RequestsTimeout after all have responded to request 0. Deaf peers
+// send a response without an id; a peer that has not responded properly an eighth after that is deaf.
 func (l *leg) probe(ctx context.Context, k *foreign) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	end := time.NewTimer(l.timeout / 2) // no deadline: missing it proves nothing against a peer
+	end := time.NewTimer(l.timeout / 2) // not a deadline: missing it proves nothing against a peer
 	defer end.Stop()
 	select {
 	case <-l.codec.Misread():
@@ -182,8 +177,7 @@ func (l *leg) probe(ctx context.Context, k *foreign) {
 
 var errChanging = errors.New("adapter: the number of foreign peers changed while they were probed")
 
-// responded returns how many foreign peers responded, of how many; false if their number
-// is not certain.
+// responded returns how many foreign peers responded, of how many; false if their number is not certain.
 func responded(m *backplane.Members, err error) (n, all int, ok bool) {
 	if m == nil {
 		return 0, 0, false
@@ -203,11 +197,10 @@ func nobody() backplane.Target {
 	return backplane.To("nobody-" + rand.Text()).Remote()
 }
 
-// errDeaf is why the foreign peers are Missing that do not respond to dialect V6.
+// errDeaf is the reason for Missing foreign peers that do not respond to dialect V6.
 var errDeaf = errors.New("adapter: servers of v5 do not respond to dialect v6")
 
-// whole names the deaf peers as Missing in what came of a request that all other servers
-// respond to.
+// whole names the deaf peers as Missing in the result of a request to which all other servers respond.
 func whole(op wire.Op, f *backplane.Coverage, err error) error {
 	if f.Unconfirmed == 0 {
 		return err
@@ -220,5 +213,5 @@ func whole(op wire.Op, f *backplane.Coverage, err error) error {
 	} else if err != nil {
 		return err
 	}
-	return &backplane.PartialError{Op: op.String(), Coverage: *f, Err: reason}
+	return wire.FromAdapter(&backplane.PartialError{Op: op.String(), Coverage: *f, Err: reason})
 }

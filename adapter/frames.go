@@ -6,27 +6,26 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// Frames is a packet encoded for clients in the Socket.IO protocol, revision 5
-// (which is also revision 4's form): a text, and the binary attachments that must
-// follow it in order, if there are any. A WebSocket server sends Engine as a text
-// message and each attachment as a binary message.
+// Frames is a packet encoded for clients in the Socket.IO protocol, revision 5 (which is also the form of revision 4):
+// a text, and the binary attachments that must follow it in order, if there are any. A WebSocket server sends Engine
+// as a text message and each attachment as a binary message.
 //
-// The bytes are shared by all sockets and must not be changed.
+// All sockets share the bytes: they must not be changed.
 type Frames struct {
 	// Engine is Text as an Engine.IO message packet, that is with a '4' before it.
 	Engine []byte
-	// Text is the Socket.IO packet: 2 or 5, number of attachments, namespace,
-	// acknowledgement id, JSON. Nil if the packet has no such form (see Packet.Err).
+	// Text is the Socket.IO packet: 2 or 5, number of attachments, namespace, acknowledgement id, JSON. Nil if the
+	// packet has no such form (see Packet.Err).
 	Text []byte
 	// Attachments replace the placeholders in Text.
 	Attachments [][]byte
 }
 
-// Frames returns the packet as clients get it, encoded once for all sockets.
+// Frames returns the packet in its form for clients, encoded once for all sockets.
 func (p *Packet) Frames() Frames { return p.clientForm().frames }
 
-// AckFrames returns the packet with an acknowledgement id that your server chose;
-// the client's answer carries the same one. Only the text is copied.
+// AckFrames returns the packet with an acknowledgement id that your server chose. The client's acknowledgement carries
+// the same id. Only the text is copied.
 func (p *Packet) AckFrames(id uint64) Frames {
 	e := p.clientForm()
 	f := e.frames
@@ -41,10 +40,10 @@ func (p *Packet) AckFrames(id uint64) Frames {
 	return f
 }
 
-// encoded is a packet as clients get it.
+// encoded is a packet in its form for clients.
 type encoded struct {
 	frames Frames
-	ackAt  int // where in frames.Engine an acknowledgement id goes
+	ackAt  int // position of an acknowledgement id in frames.Engine
 }
 
 func (p *Packet) clientForm() *encoded {

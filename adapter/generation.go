@@ -10,17 +10,16 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// generationState is what a namespace knows of the generations of Node.js servers on a link,
-// beside what its codec has seen.
+// generationState is a namespace's knowledge of the generations of Node.js servers on a link, besides that of its
+// codec.
 type generationState struct {
-	// others is how many servers that are no Go nodes were there when they were last
-	// asked; -1: not yet. counted is when they were last counted, in Unix nanoseconds, and
-	// there were so many.
+	// others is the number of other servers than Go nodes at the last check; -1: not yet. counted is when they were
+	// last counted with that number, in Unix nanoseconds.
 	others   atomic.Int64
 	counted  atomic.Int64
 	reported bool
-	foreign  atomic.Pointer[foreign] // nil until it is known; set by know
-	turn     chan struct{}           // holds a token while foreigners looks
+	foreign  atomic.Pointer[foreign] // nil until known; set by know
+	turn     chan struct{}           // holds a token while foreigners runs
 }
 
 func newGenerationState() *generationState {
@@ -29,10 +28,9 @@ func newGenerationState() *generationState {
 	return s
 }
 
-// sure makes sure, before binary data is sent as v5 does, that no server has come since
-// all of them were found to be v5. It asks the broker, unless it has done so within
-// sureFor, and gives it sureWithin for the answer. If it is not sure, the data is sent as
-// to newer servers.
+// sure checks, before binary data is sent in v5's form, that no server has connected since all were found to be v5. It
+// queries the broker, unless it has done so within sureFor, and waits sureWithin for the response. If it is not sure,
+// the data is sent as to newer servers.
 func (l *leg) sure(ctx context.Context) {
 	if l.dialect != V5 || !l.codec.UsesBinary5() || time.Now().UnixNano()-l.seen.counted.Load() < int64(sureFor) {
 		return
@@ -52,7 +50,7 @@ const (
 	sureWithin = 100 * time.Millisecond
 )
 
-// look finds out which generations are on a link.
+// look finds out the generations on a link.
 func (l *leg) look(ctx context.Context, namespace string, report func(error)) {
 	v5, v6 := l.codec.Generations()
 	if !v5.IsZero() && !v6.IsZero() && !l.seen.reported {
@@ -62,10 +60,9 @@ func (l *leg) look(ctx context.Context, namespace string, report func(error)) {
 	if l.dialect != V5 {
 		return
 	}
-	// Servers of v5 send binary data in packets of type 5, and their clients need
-	// it; clients of newer servers are cut off by it. So we do as v5 does only
-	// while everybody who is there is known to be v5. Without other servers it does
-	// not matter, and the next to come may be of any generation.
+	// Servers of v5 send binary data in packets of type 5, and their clients need it; it disconnects clients of newer
+	// servers. So a node does as v5 does only while all connected servers are known to be v5. Without other servers it
+	// does not matter, and the next one may be of any generation.
 	if !v6.IsZero() {
 		l.codec.UseBinary5(false)
 		return
@@ -92,10 +89,9 @@ func (l *leg) others(ctx context.Context) (int, error) {
 	return p.Foreign, nil
 }
 
-// allV5 makes sure that every server on the link is of generation v5, by a question
-// that does no harm and that newer ones do not answer: who is in a room that cannot
-// exist. The error is a *MixedFleetError unless all answered. Go nodes may be missing:
-// nothing harms them.
+// allV5 ensures that every server on the link is of generation v5, by a harmless request to which newer ones do not
+// respond: the members of a room that cannot exist. The error is a *MixedFleetError unless all responded. Go nodes may
+// be missing: nothing harms them.
 func (l *leg) allV5(ctx context.Context) error {
 	found, err := l.ns.Members(ctx, nobody())
 	if found == nil {
@@ -106,7 +102,7 @@ func (l *leg) allV5(ctx context.Context) error {
 		if n := unnamed(e.Coverage.Missing); n > 0 {
 			return &MixedFleetError{
 				Op: wire.OpCustom.String(), Total: e.Coverage.Foreign + n, Responding: -1,
-				Reason: "not all of them answered a question in v5",
+				Reason: "not all of them responded to a request of v5",
 			}
 		}
 	}

@@ -18,7 +18,7 @@ type link struct {
 	broker  broker.Broker
 	dialect Dialect
 	node    *backplane.Node
-	door    wire.Node     // what node can do beside its public methods
+	door    wire.Node     // the operations of node beyond its public methods
 	timeout time.Duration // Options.RequestsTimeout
 	beat    time.Duration // Options.Heartbeat
 }
@@ -27,7 +27,7 @@ type link struct {
 type leg struct {
 	*link
 	ns    *backplane.Namespace
-	core  wire.Namespace // what ns can do beside its public methods
+	core  wire.Namespace // the operations of ns beyond its public methods
 	codec codec
 	seen  *generationState
 	end   *multilink.Link // the same for package multilink
@@ -73,12 +73,12 @@ func (l *leg) change(ctx context.Context, op wire.Op, t wire.Selection, all onSe
 	}
 	f, err := l.onListed(ctx, op, t, func(backplane.MemberInfo) bool { return false }, one)
 	if e, ok := errors.AsType[*backplane.PartialError](err); ok { // perhaps of the list
-		return &backplane.PartialError{Op: op.String(), Coverage: f, Err: e.Err}
+		return wire.FromAdapter(&backplane.PartialError{Op: op.String(), Coverage: f, Err: e.Err})
 	}
 	return err
 }
 
-// changeLocal does something to the local sockets of a selection, unless it has none.
+// changeLocal carries out an operation on the local sockets of a selection, unless it has none.
 func changeLocal(ctx context.Context, l *leg, t wire.Selection, all onSelection) error {
 	if t.RemoteOnly {
 		return ctx.Err()
@@ -116,9 +116,8 @@ func (l *leg) eventAck(ctx context.Context, payload []byte) (*backplane.Replies,
 	return l.ns.EventAck(ctx, payload)
 }
 
-// custom sends a custom request. In dialect v5 it is refused if the servers that are counted
-// right before it is published are not as many as were found to be v5; then they are looked
-// at again.
+// custom sends a custom request. In dialect v5 it checks the number of servers directly before publishing. If that
+// differs from the number found to be v5, the request is refused, and the servers are checked again.
 func (l *leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, error) {
 	for tries := 1; ; tries++ {
 		out, err := l.ns.Request(ctx, payload)
@@ -132,13 +131,13 @@ func (l *leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, e
 	}
 }
 
-// members lists sockets on one link, in the form that its dialect has.
+// members lists sockets on one link, in the form of its dialect.
 func (l *leg) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
 	plain := l.ns.Members
 	if detail {
 		plain = l.ns.MembersDetail
 	}
-	beyond := detail || len(t.Except) > 0 // what only newer servers have
+	beyond := detail || len(t.Except) > 0 // features of newer servers
 	switch {
 	case t.LocalOnly || l.dialect == V5 && !beyond:
 		return plain(ctx, target(t))
@@ -172,7 +171,7 @@ func (l *leg) rooms(ctx context.Context) (*backplane.RoomList, error) {
 	return m, err
 }
 
-// target is a selection as the core's public methods take it.
+// target converts a selection for the core's public methods.
 func target(s wire.Selection) backplane.Target {
 	t := backplane.To(s.Rooms...).Except(s.Except...).Header(s.Header)
 	if s.LocalOnly {

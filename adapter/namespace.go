@@ -14,17 +14,16 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Namespace is one Socket.IO namespace on this server: its local sockets, their
-// rooms, and the way to those of other nodes. Get it from Server.Of. All methods
-// are safe for concurrent use.
+// Namespace is one Socket.IO namespace on this server: its local sockets, their rooms, and the methods that reach
+// those of other nodes. Server.Of returns it. All methods are safe for concurrent use.
 type Namespace struct {
 	server  *Server
 	name    string
 	rooms   *rooms.Registry[backplane.Member]
 	legs    []*leg
-	home    *leg                 // the first: it has the local sockets
+	home    *leg                 // the first one: it has the local sockets
 	fleet   fleet                // over all legs
-	isLocal func(id string) bool // made once, as each Emit passes it on
+	isLocal func(id string) bool // made once, because each Emit passes it on
 	live    atomic.Bool          // legs are complete, and Of has returned it
 
 	dedup  multilink.Dedup
@@ -56,7 +55,7 @@ func newNamespace(s *Server, name string) *Namespace {
 	return ns
 }
 
-// open makes the namespace live on those links where it is not yet.
+// open makes the namespace live on the links where it is not yet.
 func (ns *Namespace) open(ctx context.Context) error {
 	err := eachLeg(ns.legs, func(i int, l *leg) error {
 		if l.ns != nil {
@@ -73,7 +72,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 		}
 		core := &wire.Options{Codec: l.codec, Rooms: ns.rooms, Shared: i > 0, NewMessage: ns.newMessage}
 		if len(ns.legs) > 1 {
-			var from *multilink.Origin // of what is being delivered
+			var from *multilink.Origin // of the current delivery
 			core.OnBroadcast = func(b *wire.Broadcast) (wanted bool) {
 				from, wanted = ns.shared.Hear(i, b)
 				return wanted
@@ -103,7 +102,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 	return nil
 }
 
-// offer has Options.OnBroadcast called for what the core brings.
+// offer makes the core call Options.OnBroadcast.
 func (ns *Namespace) offer(core *wire.Options) {
 	heard, end := core.OnBroadcast, core.OnBroadcastEnd
 	core.OnBroadcast = func(b *wire.Broadcast) bool {
@@ -131,17 +130,16 @@ func (ns *Namespace) begun() bool {
 	return slices.ContainsFunc(ns.legs, func(l *leg) bool { return l.ns != nil })
 }
 
-// Close leaves the namespace: other nodes count this one no more, and its sockets hear
-// nothing more. They are not disconnected: that is yours, best before. It waits for
-// callbacks under way until ctx ends and then returns its error. So a callback of the
-// namespace that calls it waits for itself: call it in a goroutine there. Idempotent.
+// Close leaves the namespace: other nodes do not count this one any more, and its sockets receive nothing more. Close
+// does not disconnect them: do that first. It waits for running callbacks until ctx ends and then returns the
+// context's error. A callback of the namespace that calls Close waits for itself: call it on another goroutine there.
+// Close is idempotent.
 //
-// Server.Close does this for all namespaces. Close one by itself that is not for the
-// server's life, such as one whose name came from a client. Afterwards its methods
-// that need the fleet return backplane.ErrClosed, and Server.Of with its name opens another one,
-// without sockets.
+// Server.Close does this for all namespaces. Close a single one that is not needed for the server's whole life, such
+// as one whose name came from a client. Afterwards its methods that need the fleet return backplane.ErrClosed, and
+// Server.Of with its name opens a new one, without sockets.
 func (ns *Namespace) Close(ctx context.Context) error {
-	if !ns.live.Load() { // a hook may have got it before Of returned
+	if !ns.live.Load() { // a hook may have it before Of has returned
 		return errNotOpen
 	}
 	defer ns.server.leave(ns)()
@@ -155,18 +153,16 @@ func (ns *Namespace) Name() string { return ns.name }
 // Server returns the server it is a part of.
 func (ns *Namespace) Server() *Server { return ns.server }
 
-// Add makes a socket known to the fleet. Errors: *backplane.NameError for a nil
-// socket or an id that cannot be used, backplane.ErrMemberExists, backplane.ErrClosed,
-// the context's error.
+// Add adds a socket to the namespace. It does no I/O. It returns a *backplane.NameError for a nil socket or an
+// unusable id, an error that wraps backplane.ErrMemberExists, backplane.ErrClosed, or the context's error.
 func (ns *Namespace) Add(ctx context.Context, s Socket) error {
 	if v := reflect.ValueOf(s); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return &backplane.NameError{What: "socket", Reason: "nil"}
+		return wire.FromAdapter(&backplane.NameError{What: "socket", Reason: "nil"})
 	}
 	return ns.home.ns.Add(ctx, newMember(ns, s))
 }
 
-// Remove forgets a local socket and its rooms. It returns false if there is none
-// with that id.
+// Remove removes a local socket and its rooms. It returns false if this server does not have the socket.
 func (ns *Namespace) Remove(id string) bool { return ns.home.ns.Remove(id) }
 
 // Socket returns the local socket with that id.
@@ -180,23 +176,21 @@ func (ns *Namespace) Socket(id string) (Socket, bool) {
 	return nil, false
 }
 
-// LocalRoomsOf returns the rooms of a local socket, its own id's among them, in no order;
-// false if there is no such socket. ClientRooms asks the fleet.
+// LocalRoomsOf returns the rooms of a local socket, including that of its own id, in no order; false if this server
+// does not have the socket. The caller owns the slice. ClientRooms queries the fleet.
 func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.RoomsOf(id) }
 
-// LocalRooms returns the rooms that have sockets on this server, those named by the
-// sockets' ids among them, in no order. AllRooms asks the fleet.
+// LocalRooms returns the rooms that have sockets on this server, including those named by the sockets' ids, in no
+// order. The caller owns the slice. AllRooms queries the fleet.
 func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
 
 // Len returns the number of local sockets.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
 
-// Join puts a socket into rooms: a local one at once, one of another node by asking
-// the fleet, which confirms. Joining twice is no error. If nobody has the socket,
-// the error wraps backplane.ErrNoSuchMember and comes as soon as every known node has said so.
-// Without rooms there is nothing to do: nil, and nobody is asked for the socket. In
-// dialect v5 a room with the name of a property that every JavaScript object has, such
-// as toString, is a *backplane.NameError unless the socket is a local one.
+// Join puts a socket into rooms: a local one at once, one of another node by a request to the fleet, which confirms.
+// Joining twice is no error. If no node has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon as
+// every known node has responded. Without rooms Join returns nil at once. In dialect v5 a room with the name of a
+// property of every JavaScript object, such as toString, is a *backplane.NameError unless the socket is local.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if len(rooms) == 0 {
 		return ns.home.ns.Join(ctx, id)
@@ -211,8 +205,7 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	})
 }
 
-// Leave takes a socket out of rooms, like Join. Leaving a room that it is not in is
-// no error.
+// Leave takes a socket out of rooms, like Join. Leaving a room that the socket is not in is no error.
 func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
 	if len(rooms) == 0 {
 		return ns.home.ns.Leave(ctx, id)
@@ -220,13 +213,12 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 	return ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error { return l.ns.Leave(ctx, id, rooms...) })
 }
 
-// Disconnect disconnects a socket, wherever it is, with its connection if
-// connection is set. Errors are as with Join.
+// Disconnect disconnects a socket, on any node; with connection, including its connection. Errors are as with Join.
 func (ns *Namespace) Disconnect(ctx context.Context, id string, connection bool) error {
 	return ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error { return l.ns.Disconnect(ctx, id, connection) })
 }
 
-// onSocket does something to one socket, wherever it is.
+// onSocket carries out an operation on one socket, on any node.
 func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Context, *leg) error) error {
 	if _, local := ns.rooms.Member(id); local {
 		return f(ctx, ns.home)

@@ -10,11 +10,10 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// This file is about what dialect V6 does where foreign peers are old (see foreign): what
-// only newer servers do goes out as usual, and beside it what 6.0 understands.
+// This file has the operations of dialect V6 where foreign peers are old (see foreign). A request for newer servers is
+// sent as usual, and with it a request that 6.0 understands.
 
-// membersOld lists sockets among old peers: the sockets that only request 0 lists are
-// added, without rooms.
+// membersOld lists sockets among old peers: the sockets that only request 0 lists are added, without rooms.
 func (l *leg) membersOld(ctx context.Context, t wire.Selection, plain func(context.Context, backplane.Target) (*backplane.Members, error)) (*backplane.Members, error) {
 	type answer struct {
 		m   *backplane.Members
@@ -61,7 +60,7 @@ func (l *leg) membersOld(ctx context.Context, t wire.Selection, plain func(conte
 	var err error
 	for _, a := range got {
 		if e, ok := errors.AsType[*backplane.PartialError](a.err); ok {
-			err = &backplane.PartialError{Op: wire.OpMembers.String(), Coverage: *f, Err: e.Err}
+			err = wire.FromAdapter(&backplane.PartialError{Op: wire.OpMembers.String(), Coverage: *f, Err: e.Err})
 		} else if a.err != nil {
 			return out, a.err
 		}
@@ -69,8 +68,7 @@ func (l *leg) membersOld(ctx context.Context, t wire.Selection, plain func(conte
 	return out, whole(wire.OpMembers, f, err)
 }
 
-// roomsOf lists the rooms of one socket. Peers of 6.0 can be asked who has it, and nothing
-// more.
+// roomsOf lists the rooms of one socket. Peers of 6.0 can only respond whether they have the socket.
 func (l *leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 	rooms, err := l.ns.RoomsOf(ctx, id)
 	k := l.seen.foreign.Load()
@@ -82,14 +80,14 @@ func (l *leg) roomsOf(ctx context.Context, id string) ([]string, error) {
 		return nil, err
 	}
 	if slices.ContainsFunc(m.List, func(m backplane.MemberInfo) bool { return m.ID == id }) {
-		err = unsupported("ClientRooms", V6, "the socket is on a server of 6.0, which does not say it")
+		err = unsupported("ClientRooms", V6, "the socket is on a server of 6.0, which cannot list its rooms")
 	} else if err = whole(wire.OpRoomsOf, &m.Coverage, err); err == nil {
 		err = backplane.ErrNoSuchMember
 	}
-	return nil, &backplane.OpError{Op: wire.OpRoomsOf.String(), Name: id, Err: err}
+	return nil, wire.FromAdapter(&backplane.OpError{Op: wire.OpRoomsOf.String(), Name: id, Err: err})
 }
 
-// informed does something when it is known, for the codec, which peers are old.
+// informed calls f once it is known, for the codec, which peers are old.
 func (l *leg) informed(ctx context.Context, f func(context.Context, *leg) error) error {
 	if l.dialect == V6 {
 		var cancel context.CancelFunc
@@ -100,8 +98,8 @@ func (l *leg) informed(ctx context.Context, f func(context.Context, *leg) error)
 	return f(ctx, l)
 }
 
-// onAll does something to a selection, in dialect V6: by a filter, and by their ids to the
-// sockets on peers of 6.0. Of those it spares all if it is not certain whom to spare.
+// onAll carries out an operation on a selection, in dialect V6: by a filter, and for the sockets on peers of 6.0 by
+// their ids. If it is not certain which of those to exclude, it changes none of them.
 func (l *leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSelection, one onSocket) (backplane.Coverage, error) {
 	limited, cancel := l.within(ctx)
 	defer cancel()
@@ -135,10 +133,10 @@ func (l *leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSel
 		failed = e.Err
 		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Coverage.Missing), func(m backplane.Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
 	}
-	return f, &backplane.PartialError{Op: op.String(), Coverage: f, Err: failed}
+	return f, wire.FromAdapter(&backplane.PartialError{Op: op.String(), Coverage: f, Err: failed})
 }
 
-// onOld does something to those sockets of a selection that only request 0 lists.
+// onOld carries out an operation on those sockets of a selection that only request 0 lists.
 func (l *leg) onOld(ctx context.Context, op wire.Op, t wire.Selection, one onSocket) error {
 	t.RemoteOnly = true
 	listing, stop := half(ctx)

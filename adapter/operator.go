@@ -12,48 +12,44 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Operator selects sockets of the whole fleet, as Socket.IO's BroadcastOperator
-// does, and says what to do with them. It is a small value: each method returns a
-// changed copy, so that one may be kept, shared between goroutines and built upon.
+// Operator selects sockets of the whole fleet, like Socket.IO's BroadcastOperator, and has the operations on them. It
+// is a small value: each method returns a changed copy, so an Operator may be kept, shared between goroutines and
+// extended.
 //
-// Make one with Namespace.To, Except, Local, Volatile, Compress or Timeout, or with
-// Emitter.To or Except.
+// Make one with Namespace.To, Except, Local, Volatile, Compress or Timeout, or with Emitter.To or Except.
 //
-// To broadcast from a socket, which is to reach everybody but itself, except its
-// id: ns.To("room").Except(id).
+// To broadcast from a socket to all others, exclude its id: ns.To("room").Except(id).
 type Operator struct {
-	ns      *Namespace // nil for an emitter's
+	ns      *Namespace // nil for that of an emitter
 	emitter *Emitter
 	target  wire.Selection
 	timeout time.Duration
 }
 
-// To adds rooms: sockets in any of them are selected. As in Socket.IO, an operator
-// to which no room was ever added selects everybody, so look out for
-// To(list...) with an empty list. A socket's id is a room.
+// To adds rooms: sockets in any of them are selected. Like in Socket.IO, an operator without any room selects all
+// sockets, so beware of To(list...) with an empty list. A socket's id is a room.
 func (o Operator) To(rooms ...string) Operator {
 	o.target = o.target.To(rooms...)
 	return o
 }
 
-// Except leaves out sockets that are in any of the rooms, which may be ids. Servers older
-// than 6.1 understand only ids; see Emit. An Emitter cannot ask which sockets of such servers
-// are in a room. So with dialect V5 all its names must look like the ids of sockets there: 20
-// letters, digits, - and _, in namespaces other than "/" behind the namespace and #.
-// Otherwise its Emit returns an error that wraps errors.ErrUnsupported. With dialect V6
-// servers of 6.0 ignore its rooms: their sockets get the event.
+// Except excludes sockets in any of the rooms, which may be ids. Servers older than 6.1 understand only ids; see Emit.
+// An Emitter cannot query which sockets of such servers are in a room. So with dialect V5 all its names must look like
+// the ids of sockets there: 20 letters, digits, - and _, in namespaces other than "/" after the namespace and #.
+// Otherwise its Emit returns an error that wraps errors.ErrUnsupported. With dialect V6 servers of 6.0 ignore its
+// rooms: their sockets get the event.
 func (o Operator) Except(rooms ...string) Operator {
 	o.target = o.target.Not(rooms...)
 	return o
 }
 
-// Local selects sockets of this server only; nothing is sent to others.
+// Local selects only sockets of this server; nothing is sent to others.
 func (o Operator) Local() Operator {
 	o.target.LocalOnly = true
 	return o
 }
 
-// Remote selects sockets of other servers only, for a server that reaches its own by itself.
+// Remote selects only sockets of other servers, for a server that reaches its own by itself.
 func (o Operator) Remote() Operator {
 	o.target.RemoteOnly = true
 	return o
@@ -65,7 +61,7 @@ func (o Operator) Volatile() Operator {
 	return o
 }
 
-// Compress says whether compressing the event is worth while; it is by default.
+// Compress sets whether compressing the event is worthwhile. The default is true.
 func (o Operator) Compress(on bool) Operator {
 	o.target.Flags &^= wire.NoCompress
 	if !on {
@@ -74,41 +70,34 @@ func (o Operator) Compress(on bool) Operator {
 	return o
 }
 
-// Timeout is how long EmitWithAck waits for clients. Zero or negative:
-// Options.RequestsTimeout.
+// Timeout sets how long EmitWithAck waits for clients. Zero or negative means Options.RequestsTimeout.
 func (o Operator) Timeout(d time.Duration) Operator {
 	o.timeout = d
 	return o
 }
 
-// Emit sends an event to the selected sockets: to local ones first, whatever state
-// the broker is in, then to the other nodes. nil means accepted by the broker, not
-// delivered.
+// Emit sends an event to the selected sockets: to local ones first, whatever the state of the broker, then to the
+// other nodes. nil means accepted by the broker, not delivered.
 //
-// The event's name may be empty, as in Socket.IO. Arguments have the shape that
-// encoding/json would give them, but []byte and arrays of bytes arrive as binary and
-// time.Time as a date. Integers of more than 64 bits are rounded to a float64, and what
-// a float64 cannot hold is null for clients. Strings must be valid UTF-8, and nothing be
-// nested deeper than 500 levels. Arguments are encoded before Emit returns and not kept.
+// The event's name may be empty, like in Socket.IO. Arguments have the shape of encoding/json, but []byte and arrays
+// of bytes arrive as binary and time.Time as a date. Integers of more than 64 bits are rounded to a float64, and a
+// number that a float64 cannot hold is null for clients. Strings must be valid UTF-8, and values at most 500 levels
+// deep. Arguments are encoded before Emit returns and not kept.
 //
-// Servers older than 6.1 (see "Older servers" in the package documentation) cannot leave
-// out rooms. If some are there, and Except has names that are not ids of this server's
-// sockets, Emit first asks which of their sockets are in these rooms. So it waits, for
-// RequestsTimeout at most: do not call it from a Deliver method then. A socket that enters
-// such a room meanwhile may get the event. If a server does not say, the error
-// wraps ErrExcept, and no socket gets the event, here or elsewhere.
+// Servers older than 6.1 (see "Older servers" in the package documentation) cannot exclude rooms. If some are
+// connected, and Except has names that are not ids of this server's sockets, Emit first asks which of their sockets
+// are in these rooms. It then waits, for RequestsTimeout at most: do not call it in a Deliver method in that case. A
+// socket that enters such a room meanwhile may get the event. If a server does not respond, the error wraps ErrExcept,
+// and no socket gets the event, local or not.
 //
-// Where Node.js servers can be, a few keys, and more than Options.MaxAttachments binary
-// values, are refused with a *HarmError: see "What never
-// happens to Node.js servers" in the package documentation.
+// Where Node.js servers are possible, a few keys, and more than Options.MaxAttachments binary values, are refused with
+// a *HarmError: see "What never happens to Node.js servers" in the package documentation.
 //
-// Errors before anything is sent: *ArgumentError, *HarmError, ErrExcept, *backplane.NameError
-// (also for events that Socket.IO keeps for itself), *broker.PayloadError,
-// backplane.ErrClosed, an ended context's error. After local sockets have got it: the
-// broker's error (broker.ErrClosed if that has been closed, before the server) or, while its
-// queue was full, the context's. With several links each of them may fail on its own
-// (*LinkError), and Emit waits for all. An Emitter's Emit reaches no sockets by itself: nil
-// means accepted by the broker (Emitter.Flush).
+// These errors come before anything is sent: *ArgumentError, *HarmError, ErrExcept, *backplane.NameError (also for
+// events that Socket.IO reserves), *broker.PayloadError, backplane.ErrClosed, an ended context's error. These come
+// after local sockets got the event: the broker's error (broker.ErrClosed if it was closed before the server) or,
+// while its queue was full, the context's. With several links each of them may fail on its own (*LinkError), and Emit
+// waits for all. An Emitter's Emit reaches no sockets by itself: nil means accepted by the broker (Emitter.Flush).
 func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	if o.emitter != nil {
 		return o.emitter.emit(ctx, &o.target, event, args)
@@ -139,8 +128,7 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	return o.ns.fleet.emit(ctx, payload, o.target, o.ns.isLocal)
 }
 
-// What stands before and behind an event in a message, but for the names of rooms, seldom
-// needs more.
+// The message around an event seldom needs more, apart from the names of rooms.
 const (
 	messageLead = 160
 	messageTail = 512
@@ -153,7 +141,7 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, wire.Flags, erro
 		return dst, 0, err
 	}
 	if !utf8.ValidString(event) {
-		return dst, 0, &backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"}
+		return dst, 0, wire.FromAdapter(&backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"})
 	}
 	flags := socketio.Sound
 	dst = msgpack.AppendArrayLen(dst, 1+len(args))
@@ -177,7 +165,7 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, wire.Flags, erro
 // To selects sockets in any of the rooms; see Operator.To.
 func (ns *Namespace) To(rooms ...string) Operator { return Operator{ns: ns}.To(rooms...) }
 
-// Except selects everybody but the sockets in any of the rooms.
+// Except selects all sockets except those in any of the rooms.
 func (ns *Namespace) Except(rooms ...string) Operator { return Operator{ns: ns}.Except(rooms...) }
 
 // Local selects the sockets of this server.
@@ -186,41 +174,41 @@ func (ns *Namespace) Local() Operator { return Operator{ns: ns}.Local() }
 // Remote selects the sockets of all other servers.
 func (ns *Namespace) Remote() Operator { return Operator{ns: ns}.Remote() }
 
-// Volatile selects everybody; see Operator.Volatile.
+// Volatile selects all sockets; see Operator.Volatile.
 func (ns *Namespace) Volatile() Operator { return Operator{ns: ns}.Volatile() }
 
-// Compress selects everybody; see Operator.Compress.
+// Compress selects all sockets; see Operator.Compress.
 func (ns *Namespace) Compress(on bool) Operator { return Operator{ns: ns}.Compress(on) }
 
-// Timeout selects everybody; see Operator.Timeout.
+// Timeout selects all sockets; see Operator.Timeout.
 func (ns *Namespace) Timeout(d time.Duration) Operator { return Operator{ns: ns}.Timeout(d) }
 
-// Emit sends an event to everybody; see Operator.Emit.
+// Emit sends an event to all sockets; see Operator.Emit.
 func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
 	return Operator{ns: ns}.Emit(ctx, event, args...)
 }
 
-// EmitWithAck sends an event to everybody; see Operator.EmitWithAck.
+// EmitWithAck sends an event to all sockets; see Operator.EmitWithAck.
 func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
 	return Operator{ns: ns}.EmitWithAck(ctx, event, args...)
 }
 
-// FetchSockets returns everybody; see Operator.FetchSockets.
+// FetchSockets returns all sockets; see Operator.FetchSockets.
 func (ns *Namespace) FetchSockets(ctx context.Context) (*Sockets, error) {
 	return Operator{ns: ns}.FetchSockets(ctx)
 }
 
-// SocketsJoin puts everybody into rooms; see Operator.SocketsJoin.
+// SocketsJoin puts all sockets into rooms; see Operator.SocketsJoin.
 func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
 	return Operator{ns: ns}.SocketsJoin(ctx, rooms...)
 }
 
-// SocketsLeave takes everybody out of rooms; see Operator.SocketsLeave.
+// SocketsLeave takes all sockets out of rooms; see Operator.SocketsLeave.
 func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
 	return Operator{ns: ns}.SocketsLeave(ctx, rooms...)
 }
 
-// DisconnectSockets disconnects everybody; see Operator.DisconnectSockets.
+// DisconnectSockets disconnects all sockets; see Operator.DisconnectSockets.
 func (ns *Namespace) DisconnectSockets(ctx context.Context, connection bool) error {
 	return Operator{ns: ns}.DisconnectSockets(ctx, connection)
 }

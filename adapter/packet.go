@@ -11,17 +11,15 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// Packet is one event as sockets get it. It is made once for each broadcast and
-// shared by all sockets: what its methods return must not be changed. It may be
-// kept. Decoding and encoding happen when first asked for, once for all sockets.
-// Safe for concurrent use.
+// Packet is one event as sockets receive it. It is made once for each broadcast and shared by all sockets: the results
+// of its methods must not be changed. It may be kept. Decoding and encoding happen on the first call that needs them,
+// once for all sockets. It is safe for concurrent use.
 type Packet struct {
 	ns    *Namespace
 	msg   backplane.Message // Payload is MessagePack of [event, args...]
-	again bool              // sockets have it already, from another link
+	again bool              // sockets have received it over another link
 
-	// Most packets are only ever asked for one of the two, and in large numbers: so
-	// they stand apart.
+	// Most packets, in large numbers, need only one of the two: so they are separate.
 	decode, encode sync.Once
 	decoded        *decoded
 	encoded        *encoded
@@ -51,11 +49,10 @@ func (ns *Namespace) prepare(m *backplane.Message) {
 	}
 }
 
-// Namespace returns the namespace it was sent in, with its slash.
+// Namespace returns the namespace of the event, with its slash.
 func (p *Packet) Namespace() string { return p.msg.Namespace }
 
-// Origin returns the uid of the server that sent it, "emitter" if that was an
-// emitter.
+// Origin returns the uid of the sending server, or "emitter" for an emitter.
 func (p *Packet) Origin() string {
 	if p.msg.Origin == "" {
 		return p.ns.server.UID()
@@ -66,30 +63,28 @@ func (p *Packet) Origin() string {
 // Volatile reports whether it may be dropped for a client that is not ready for it.
 func (p *Packet) Volatile() bool { return p.msg.Volatile }
 
-// Compress reports whether compressing it is worth while; it is unless the sender
-// said otherwise.
+// Compress reports whether compressing the packet is worthwhile. It is, unless the sender set Compress(false).
 func (p *Packet) Compress() bool { return !p.msg.NoCompress }
 
-// Header returns what travelled beside it, such as trace context; nil if nothing did.
+// Header returns the data that travelled with the packet, such as trace context; nil if there was none.
 func (p *Packet) Header() map[string]string { return p.msg.Header }
 
-// Event returns the event's name. It is empty if that is the name, as Socket.IO allows,
-// and if another server sent something that has none; then there is an Err.
+// Event returns the event's name. It is empty if the name is empty, as Socket.IO allows, and if another server sent a
+// message without one; then Err is set.
 func (p *Packet) Event() string { return p.values().event }
 
-// Args returns the event's arguments as Go values: nil, bool, int64 (uint64 above
-// its range), float64, string, []byte, time.Time, []any and map[string]any. A date that
-// came as JSON is a string (see Operator.EmitWithAck); Bind makes no difference.
+// Args returns the event's arguments as Go values: nil, bool, int64 (uint64 above its range), float64, string, []byte,
+// time.Time, []any and map[string]any. A date that came as JSON is a string (see Operator.EmitWithAck); Bind converts
+// it.
 func (p *Packet) Args() []any { return p.values().args }
 
-// Err says why a packet of another server could not be read; Event and Args are
-// then empty, and Frames too if it has no form for clients.
+// Err returns why a packet of another server could not be read. Event and Args are then empty, and Frames too if the
+// packet has no form for clients.
 func (p *Packet) Err() error { return p.values().err }
 
-// Bind stores the arguments in what dst point to, in order; a nil skips one, and
-// arguments beyond dst are ignored. Simple types are stored directly, others as
-// encoding/json would: structs by their json tags, []byte from binary, time.Time
-// from a date. Errors are *ArgumentError.
+// Bind stores the arguments in what dst point to, in order. A nil skips one, and arguments beyond dst are ignored.
+// Simple types are stored directly, others like encoding/json: structs by their json tags, []byte from binary,
+// time.Time from a date. It returns an *ArgumentError.
 func (p *Packet) Bind(dst ...any) error {
 	v := p.values()
 	if v.err != nil {
@@ -116,13 +111,13 @@ func decodePacket(payload []byte) *decoded {
 	switch e := list[0].(type) {
 	case string:
 		d.event = e
-	case int64: // JavaScript lets numbers be event names
+	case int64: // JavaScript allows numbers as event names
 		d.event = strconv.FormatInt(e, 10)
 	case uint64:
 		d.event = msgpack.FormatNumber(float64(e))
 	case float64:
 		d.event = msgpack.FormatNumber(e)
-	case time.Time: // which clients get as text
+	case time.Time: // clients get it as text
 		d.event = e.Format("2006-01-02T15:04:05.000Z")
 	default:
 		return &decoded{err: fmt.Errorf("adapter: unreadable packet: event name of type %T", e)}

@@ -7,13 +7,11 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// What a realtime server says to one client by itself, without the fleet: events of
-// its own, and answers to events that ask for one.
+// Packets of a realtime server to one client, without the fleet: events of its own, and acknowledgements.
 
-// NewPacket makes an event for one client that the server has before it: write its
-// Frames, or AckFrames if the client is to answer. Nothing is sent. (Emitting to the
-// room of a socket's id reaches whoever joined that room, too.) Arguments and errors
-// are those of Operator.Emit.
+// NewPacket makes an event for one client of this server: write its Frames, or AckFrames if the client should
+// acknowledge. Nothing is sent. (Emitting to the room of a socket's id also reaches all other sockets in that room.)
+// Arguments and errors are those of Operator.Emit.
 func (ns *Namespace) NewPacket(event string, args ...any) (*Packet, error) {
 	payload, _, err := appendEvent(nil, event, args)
 	if err != nil {
@@ -22,9 +20,8 @@ func (ns *Namespace) NewPacket(event string, args ...any) (*Packet, error) {
 	return &Packet{ns: ns, msg: backplane.Message{Namespace: ns.name, Payload: payload}}, nil
 }
 
-// AnswerFrames encodes the answer to a client's event that came with this
-// acknowledgement id. Arguments are encoded as by Operator.Emit; one that cannot be
-// is an *ArgumentError. Nothing is sent.
+// AnswerFrames encodes the acknowledgement of a client's event with this acknowledgement id. Arguments are encoded
+// like those of Operator.Emit; an *ArgumentError reports one that cannot be. Nothing is sent.
 func (ns *Namespace) AnswerFrames(id uint64, args ...any) (Frames, error) {
 	payload := msgpack.AppendArrayLen(nil, len(args))
 	for i, arg := range args {
@@ -60,6 +57,6 @@ const (
 	frameBinaryAck = '6'
 )
 
-// BindArgs stores what a client sent, decoded by encoding/json and with its binary
-// attachments as []byte, in what dst point to: see Packet.Bind.
+// BindArgs stores a client's arguments, decoded by encoding/json and with its binary attachments as []byte, in what
+// dst point to: see Packet.Bind.
 func BindArgs(args []any, dst ...any) error { return bindAll(args, dst) }

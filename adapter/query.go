@@ -16,9 +16,8 @@ type Clients struct {
 	backplane.Coverage
 }
 
-// Clients lists the ids of the sockets in any of the rooms, of all sockets if there
-// are none, on all nodes. If nodes are missing it returns what the others said and a
-// *backplane.PartialError.
+// Clients lists the ids of the sockets in any of the rooms, on all nodes; without rooms those of all sockets. If nodes
+// are missing it returns the responses of the others and a *backplane.PartialError.
 func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, error) {
 	m, err := ns.members(ctx, wire.Selection{Rooms: rooms}, false)
 	if m == nil {
@@ -31,10 +30,9 @@ func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, er
 	return c, err
 }
 
-// ClientRooms lists the rooms of one socket, wherever it is, its own id's among
-// them. If nobody has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon
-// as every known node has said so. Servers of 6.0.x cannot say it of theirs: the error wraps
-// errors.ErrUnsupported.
+// ClientRooms lists the rooms of one socket, on any node, including that of its own id. If no node has the socket, the
+// error wraps backplane.ErrNoSuchMember and comes as soon as every known node has responded. Servers of 6.0.x cannot
+// list the rooms of their sockets: the error wraps errors.ErrUnsupported.
 func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, error) {
 	parts := make(chan []string, len(ns.legs))
 	err := ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error {
@@ -52,8 +50,8 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 	return rooms, nil
 }
 
-// AllRooms lists all rooms that have sockets on any node, those named by the
-// sockets' ids among them. Partial answers are as with Clients.
+// AllRooms lists all rooms that have sockets on any node, including those named by the sockets' ids. Partial results
+// are as with Clients.
 func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.RoomList, error) {
 	return ns.fleet.rooms(ctx)
 }
@@ -64,7 +62,7 @@ func (ns *Namespace) members(ctx context.Context, t wire.Selection, detail bool)
 	if out == nil {
 		return nil, err
 	}
-	// Of two entries for one socket the one that says more comes first.
+	// Of two entries for one socket the one with more data comes first.
 	slices.SortStableFunc(out.List, func(a, b backplane.MemberInfo) int {
 		if c := strings.Compare(a.ID, b.ID); c != 0 {
 			return c

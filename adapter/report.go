@@ -4,24 +4,26 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// LinkError says which link an error comes from, on servers that have several. It
-// wraps the error.
+// LinkError names the link of an error, on servers with several links. It wraps the error.
 type LinkError struct {
-	// Prefix of the link; its dialect if the broker has no prefixes. Before it stands the
-	// broker's name if two links of the server have the same.
+	// Prefix of the link; its dialect if the broker has no prefixes. The broker's name comes first if two links of the
+	// server have the same.
 	Prefix string
 	Err    error
 }
 
-func (e *LinkError) Error() string { return fmt.Sprintf("adapter: link %s: %v", e.Prefix, e.Err) }
+func (e *LinkError) Error() string {
+	return fmt.Sprintf("adapter: link %s: %s", e.Prefix, strings.TrimPrefix(fmt.Sprint(e.Err), "adapter: "))
+}
 
 func (e *LinkError) Unwrap() error { return e.Err }
 
-// reporter calls Options.OnError, one call at a time, from a goroutine of its own.
+// reporter calls Options.OnError, one call at a time, on a goroutine of its own.
 type reporter struct {
 	onError func(error)
 	logger  *slog.Logger
@@ -31,13 +33,13 @@ type reporter struct {
 	lost    atomic.Uint64
 
 	once   sync.Once    // closes closing and queue
-	mu     sync.RWMutex // against sending on a closed queue
+	mu     sync.RWMutex // prevents sending on a closed queue
 	closed bool
 }
 
 const reportQueue = 256
 
-// reported is an error with the context of what went wrong.
+// reported is an error with the context of the failed operation.
 type reported struct {
 	ctx context.Context
 	err error
@@ -58,7 +60,7 @@ func (r *reporter) run() {
 }
 
 func (r *reporter) one(ctx context.Context, err error) {
-	// A handler that panics has not handled the error, and has nobody left to tell.
+	// A handler that panics has not handled the error, and no other handler exists.
 	defer func() {
 		if recover() != nil {
 			r.lost.Add(1)
@@ -72,7 +74,7 @@ func (r *reporter) one(ctx context.Context, err error) {
 	}
 }
 
-// report never blocks; what does not fit is counted.
+// report never blocks; an error that does not fit is counted.
 func (r *reporter) report(ctx context.Context, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -87,9 +89,8 @@ func (r *reporter) report(ctx context.Context, err error) {
 	}
 }
 
-// pass is report for a core's reporter, whose goroutine does nothing else: it waits
-// while the queue is full, so that the rest gathers there, where many of a kind become
-// one.
+// pass is report for the core's reporter, whose goroutine does nothing else: it waits while the queue is full, so that
+// further errors gather there, where many of a kind become one.
 func (r *reporter) pass(ctx context.Context, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -104,7 +105,7 @@ func (r *reporter) pass(ctx context.Context, err error) {
 	}
 }
 
-// close reports what is queued, until ctx ends.
+// close reports the queued errors, until ctx ends.
 func (r *reporter) close(ctx context.Context) error {
 	r.once.Do(func() {
 		close(r.closing)

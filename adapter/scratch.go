@@ -2,7 +2,7 @@ package adapter
 
 import "sync"
 
-// scratch is a buffer that is used again.
+// scratch is a reusable buffer.
 type scratch struct{ buf []byte }
 
 var scratchPool = sync.Pool{New: func() any { return new(scratch) }}

@@ -7,12 +7,10 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// SocketsJoin puts the selected sockets into rooms, on all nodes. Go nodes confirm;
-// Node.js servers do as they are told without a word, so that nil does not mean
-// they have done it. A *backplane.PartialError names the nodes that did not confirm. In
-// dialect v5 it takes several steps, all confirmed, and does nothing at all if a
-// node does not say which of its sockets are excepted, or if a room has a name that
-// Namespace.Join refuses for sockets of other nodes.
+// SocketsJoin puts the selected sockets into rooms, on all nodes. Go nodes confirm. Node.js servers do not, so nil
+// does not mean that they have done it. A *backplane.PartialError names the nodes that did not confirm. In dialect v5
+// the operation takes several steps, all confirmed. It changes nothing if a node does not respond with its excepted
+// sockets, or if a room has a name that Namespace.Join refuses for sockets of other nodes.
 func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 	if o.emitter != nil {
 		return o.emitter.change(ctx, "SocketsJoin", &o.target, &wire.Request{Op: wire.OpJoin, Targets: rooms})
@@ -44,8 +42,8 @@ func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 		func(ctx context.Context, l *leg, id string) error { return l.ns.Leave(ctx, id, rooms...) })
 }
 
-// DisconnectSockets disconnects the selected sockets from the namespace, with their
-// connections if connection is set, like SocketsJoin.
+// DisconnectSockets disconnects the selected sockets from the namespace, like SocketsJoin; with connection, including
+// their connections.
 func (o Operator) DisconnectSockets(ctx context.Context, connection bool) error {
 	if o.emitter != nil {
 		return o.emitter.change(ctx, "DisconnectSockets", &o.target, &wire.Request{Op: wire.OpDisconnect, Close: connection})
@@ -57,8 +55,8 @@ func (o Operator) DisconnectSockets(ctx context.Context, connection bool) error 
 		func(ctx context.Context, l *leg, id string) error { return l.ns.Disconnect(ctx, id, connection) })
 }
 
-// change does something to the selected sockets: to local ones once, whatever state
-// the brokers are in, then to those of other servers in the form that each dialect has.
+// change carries out an operation on the selected sockets: on local ones once, whatever the state of the brokers, then
+// on those of other servers in the form of each dialect.
 func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one onSocket) error {
 	if err := o.check(); err != nil {
 		return err
@@ -70,7 +68,7 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 	return o.ns.fleet.change(ctx, op, o.target, all, one)
 }
 
-// check refuses what only a namespace's operator can do.
+// check refuses operations that need a namespace's operator.
 func (o Operator) check() error {
 	switch {
 	case o.emitter != nil:

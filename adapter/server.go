@@ -14,8 +14,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Server is one node of a Socket.IO fleet: namespaces with sockets, and the way to
-// the other nodes. All methods are safe for concurrent use.
+// Server is one node of a Socket.IO fleet: its namespaces with their sockets. All methods are safe for concurrent use.
 type Server struct {
 	opts    Options
 	uid     string
@@ -32,15 +31,14 @@ type Server struct {
 	closed     bool
 }
 
-// opening is a namespace that is being opened or, once done is closed, is open or
-// has failed to, or has been left.
+// opening is a namespace that is being opened. Once done is closed, it is open, has failed to open, or has been left.
 type opening struct {
 	done chan struct{}
 	ns   *Namespace
 	err  error
 }
 
-// isDone reports whether ns and err are set for good.
+// isDone reports whether ns and err are final.
 func (o *opening) isDone() bool {
 	select {
 	case <-o.done:
@@ -50,8 +48,8 @@ func (o *opening) isDone() bool {
 	}
 }
 
-// New makes a server on a broker of its own (two servers must not share one). It
-// does no I/O. Errors are *backplane.OptionError, or the core's about names.
+// New makes a server on a broker of its own (two servers must not share one). It does no I/O. It returns a
+// *backplane.OptionError.
 func New(b broker.Broker, opts *Options) (*Server, error) {
 	o := opts.withDefaults()
 	if err := o.validate(b); err != nil {
@@ -74,7 +72,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		}
 		node, err := backplane.New(l.Broker, core)
 		if err != nil {
-			return nil, multilink.First(err, s.Close(context.Background()))
+			return nil, multilink.First(wire.FromAdapter(err), s.Close(context.Background()))
 		}
 		lk.node, lk.door, s.uid = node, wire.NodeOf(node), node.ID()
 		s.links = append(s.links, lk)
@@ -82,24 +80,25 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 	return s, nil
 }
 
-// reportFrom is the core's way to Options.OnError.
+// reportFrom returns the core's OnError for a link.
 func (s *Server) reportFrom(l *link) func(context.Context, error) {
 	if s.opts.OnError == nil && s.opts.Logger == nil {
 		return nil
 	}
 	if len(s.opts.Links) == 0 {
-		return s.reports.pass
+		return func(ctx context.Context, err error) { s.reports.pass(ctx, wire.FromAdapter(err)) }
 	}
-	return func(ctx context.Context, err error) { s.reports.pass(ctx, &LinkError{Prefix: l.key, Err: err}) }
+	return func(ctx context.Context, err error) {
+		s.reports.pass(ctx, &LinkError{Prefix: l.key, Err: wire.FromAdapter(err)})
+	}
 }
 
 func (s *Server) report(err error) { s.reports.report(context.Background(), err) }
 
-// reportIn is report for what went wrong in a context.
+// reportIn is report for an operation in a context.
 func (s *Server) reportIn(ctx context.Context, err error) { s.reports.report(ctx, err) }
 
-// UID returns this server's id on the wire and in Coverage and Peers. It is unique and
-// the same on all links.
+// UID returns this server's id on the wire and in Coverage and Peers. It is unique and the same on all links.
 func (s *Server) UID() string { return s.uid }
 
 // Broker returns the broker given to New.
@@ -114,8 +113,8 @@ func (s *Server) Links() []Link {
 	return all
 }
 
-// NodeName returns the readable part of a server's uid, as it stands in Coverage, Peers
-// and RemoteSocket: the Options.Name of that server, empty if it has none.
+// NodeName returns the readable part of a server's uid in Coverage, Peers and RemoteSocket: the Options.Name of that
+// server, empty if it has none.
 func NodeName(uid string) string {
 	name, _, found := strings.Cut(uid, "~")
 	if !found {
@@ -128,20 +127,17 @@ func NodeName(uid string) string {
 // the broker given to New; empty if it has none.
 func (s *Server) Prefix() string { return s.Broker().Capabilities().Prefix }
 
-// RequestsTimeout returns how long a question to the fleet waits for answers.
+// RequestsTimeout returns how long a request to the fleet waits for responses.
 func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout }
 
-// Of returns a namespace, live: what other nodes send in it from now on arrives.
-// The first call opens it and may wait for the broker; later ones return the same
-// value, until it is closed. As in Socket.IO "chat" is "/chat", and "" is "/". In
-// dialect v5 it also finds out whether newer servers are there, which takes a
-// RequestsTimeout if they are. On a broker that cannot count, the first call of the first
-// server of a fleet waits 250 ms to be sure that there is no other
-// (backplane.Node.Namespace).
+// Of returns a namespace. It is live: later messages of other nodes arrive. The first call opens it and may wait for
+// the broker; later calls return the same value, until it is closed. Like in Socket.IO, "chat" is "/chat", and "" is
+// "/". In dialect v5 it also finds out whether newer servers are connected, which takes a RequestsTimeout if they are.
+// On a broker that cannot count, the first call of the first server of a fleet waits 250 ms to be sure that there is
+// no other (backplane.Node.Namespace).
 //
-// Errors are *broker.NameError or *backplane.NameError for a name that cannot be
-// used, such as one with a comma, backplane.ErrClosed, and the broker's or the context's error;
-// after those the next call tries again.
+// It returns a *broker.NameError or *backplane.NameError for an unusable name, such as one with a comma,
+// backplane.ErrClosed, and the broker's or the context's error. After the last two the next call tries again.
 func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 	if s.namespaces == nil {
 		return nil, errNoServer
@@ -179,8 +175,7 @@ func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 		if o.err == nil {
 			return o.ns, nil
 		}
-		// Whoever opened it may have had less time, so try again, at the place
-		// where it stopped.
+		// The call that opened it may have had less time, so continue where it stopped.
 		s.mu.Lock()
 		if s.namespaces[name] == o {
 			s.namespaces[name] = &opening{done: make(chan struct{}), ns: o.ns}
@@ -192,7 +187,7 @@ func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 	}
 }
 
-// open opens o's namespace, or goes on opening it.
+// open opens o's namespace, or continues to open it.
 func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace, error) {
 	if o.ns == nil {
 		o.ns = newNamespace(s, name)
@@ -219,8 +214,8 @@ func (s *Server) open(ctx context.Context, name string, o *opening) (*Namespace,
 	return o.ns, nil
 }
 
-// leave takes a namespace that is open off the list. Until the returned function is
-// called, whoever wants one of that name waits.
+// leave removes an open namespace from the list. Until the returned function is called, calls of Of with its name
+// wait.
 func (s *Server) leave(ns *Namespace) (left func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,18 +233,17 @@ func (s *Server) leave(ns *Namespace) (left func()) {
 	}
 }
 
-// Stats are what a server has counted since New.
+// Stats are the counters of a server since New.
 type Stats struct {
 	// Links has the counters of each link, in the order of Server.Links.
 	Links []observe.Stats
-	// Unreported errors: OnError was too slow for them, or panicked. Those of Links are
-	// among them.
+	// Unreported counts errors for which OnError was too slow, or on which it panicked. It includes those of Links.
 	Unreported uint64
-	// Bridged broadcasts: passed on to another link, in all namespaces.
+	// Bridged counts broadcasts forwarded to another link, in all namespaces.
 	Bridged uint64
 }
 
-// Stats returns what the server has counted. The brokers have counters of their own.
+// Stats returns the counters of the server. The brokers have counters of their own.
 func (s *Server) Stats() Stats {
 	st := Stats{Unreported: s.reports.lost.Load(), Bridged: s.bridged.Load()}
 	for _, l := range s.links {
@@ -260,14 +254,13 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Close tells the other nodes that this one leaves, ends all namespaces and waits
-// for what is under way, until ctx ends; then it returns the context's error, and a
-// callback that never returns stays behind. Sockets are not disconnected and brokers
-// not closed: both are yours. It is idempotent. Afterwards whatever needs the fleet
-// returns backplane.ErrClosed; what the server knows by itself it still tells.
+// Close sends a goodbye to the other nodes, closes all namespaces and waits for running calls and callbacks, until ctx
+// ends. Then it returns the context's error, and a callback that never returns stays behind. It neither disconnects
+// sockets nor closes brokers: disconnect the sockets first, and close the brokers afterwards. It is idempotent. After
+// Close every operation that needs the fleet returns backplane.ErrClosed; methods about local state still work.
 //
-// It waits for callbacks of all kinds, OnError among them. So a callback that calls it
-// waits for itself, until ctx ends: call it in a goroutine there.
+// Close waits for callbacks of all kinds, including OnError. A callback that calls it waits for itself, until ctx
+// ends: call it on another goroutine there.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -277,22 +270,22 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, ns := range all {
 		ns.shared.Close(ctx)
 	}
-	s.watcher.Wait() // at once: what it waits for obeys s.ctx
+	s.watcher.Wait() // at once: its waits end with s.ctx
 	errs := multilink.Each(s.links, func(l *link) error { return l.node.Close(ctx) })
 	return multilink.First(append(errs, s.reports.close(ctx))...)
 }
 
-// opened lists the namespaces that are open, or were opened in part. s.mu is held.
+// opened lists the namespaces that are open, or were opened in part. The caller holds s.mu.
 func (s *Server) opened() (all []*Namespace) {
 	for _, o := range s.namespaces {
-		if o.isDone() { // if s is closed, the others' Of will fail
+		if o.isDone() { // if s is closed, the calls of Of for the others will fail
 			all = append(all, o.ns)
 		}
 	}
 	return all
 }
 
-// watch looks around now and then, until Close.
+// watch checks the generations at intervals, until Close.
 func (s *Server) watch() {
 	beat := s.opts.Heartbeat
 	if beat <= 0 {

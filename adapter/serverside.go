@@ -17,28 +17,25 @@ import (
 type ServerEvent struct {
 	// Event is its name.
 	Event string
-	// From is the sending server's uid, "emitter" if that was an emitter; empty if
-	// it is not known.
+	// From is the sending server's uid, or "emitter" for an emitter; empty if unknown.
 	From string
-	// Args are the arguments as encoding/json makes them of JSON: nil, bool,
-	// float64, string, []any and map[string]any. They are shared by all handlers:
-	// read-only.
+	// Args are the arguments as encoding/json decodes them: nil, bool, float64, string, []any and map[string]any. All
+	// handlers share them: read-only.
 	Args []any
 
 	reply func([]byte)
 	acked atomic.Bool
 }
 
-// Bind stores the arguments in what dst point to, as Packet.Bind does.
+// Bind stores the arguments in what dst point to, like Packet.Bind.
 func (e *ServerEvent) Bind(dst ...any) error { return bindAll(e.Args, dst) }
 
-// WantsAck reports whether the sender waits for an answer.
+// WantsAck reports whether the sender waits for an acknowledgement.
 func (e *ServerEvent) WantsAck() bool { return e.reply != nil }
 
-// Ack answers the sender, at any time and from any goroutine. The first value
-// travels, encoded as JSON; without one the answer is empty. Only one handler can
-// answer, and only once: ErrAcknowledged. A value that cannot be encoded is an
-// *ArgumentError, and the event still unanswered.
+// Ack acknowledges the event, at any time and from any goroutine. The first value travels, encoded as JSON; without
+// one the acknowledgement is empty. Only one handler can acknowledge, and only once: later calls return
+// ErrAcknowledged. A value that cannot be encoded is an *ArgumentError, and the event can still be acknowledged.
 func (e *ServerEvent) Ack(args ...any) error {
 	var value []byte
 	if len(args) > 0 {
@@ -59,31 +56,27 @@ type listener struct {
 	handle func(ctx context.Context, e *ServerEvent)
 }
 
-// OnServerSideEmit calls handler for each event of that name that another server
-// sends with serverSideEmit. Several handlers of one event are called in turn. They
-// run in a goroutine of their own, several events at a time; ctx ends after
-// Options.RequestsTimeout. A sender that waits is answered by the first Ack; if the
-// event has no handler at all here, at once and without a value, so that nobody
-// waits for a server that has nothing to say. (A Node.js server would keep silent,
-// and the sender's call would time out.) A handler that never acknowledges lets the
-// sender wait.
+// OnServerSideEmit calls handler for each event of that name that another server sends with serverSideEmit. Several
+// handlers of one event are called in turn, on a goroutine of their own, several events at a time. ctx ends after
+// Options.RequestsTimeout. A waiting sender gets the first Ack. If the event has no handler on this server, the sender
+// gets an empty response at once. (A Node.js server would not respond, and the sender's call would time out.) A
+// handler that never acknowledges makes the sender wait.
 //
-// stop ends it; a running call goes on. Errors are *backplane.NameError, for a reserved name and
-// for a nil handler.
+// stop removes the handler; a running call continues. OnServerSideEmit returns a *backplane.NameError for a reserved
+// name and for a nil handler.
 func (ns *Namespace) OnServerSideEmit(event string, handler func(ctx context.Context, e *ServerEvent)) (stop func(), err error) {
 	if err := checkServerEvent(event); err != nil {
 		return nil, err
 	}
 	if handler == nil {
-		return nil, &backplane.NameError{What: "handler of event", Name: event, Reason: "nil"}
+		return nil, wire.FromAdapter(&backplane.NameError{What: "handler of event", Name: event, Reason: "nil"})
 	}
 	return ns.listen(heardEvent{name: event}, handler), nil
 }
 
-// OnAnyServerSideEmit calls handler for each event that another server sends with
-// serverSideEmit, whatever its name, after the handlers of OnServerSideEmit and like them: so
-// each event has a handler then, which is to answer a sender that waits. A nil handler does
-// nothing. stop ends it.
+// OnAnyServerSideEmit calls handler for each event that another server sends with serverSideEmit, whatever its name,
+// after the handlers of OnServerSideEmit and like them. Each event then has a handler, which must acknowledge it if
+// the sender waits. A nil handler does nothing. stop removes the handler.
 func (ns *Namespace) OnAnyServerSideEmit(handler func(ctx context.Context, e *ServerEvent)) (stop func()) {
 	if handler == nil {
 		return func() {}
@@ -91,7 +84,7 @@ func (ns *Namespace) OnAnyServerSideEmit(handler func(ctx context.Context, e *Se
 	return ns.listen(heardEvent{any: true}, handler)
 }
 
-// heardEvent is an event that handlers are for: one of that name, or any.
+// heardEvent is the key of handlers: an event name, or any.
 type heardEvent struct {
 	name string
 	any  bool
@@ -112,11 +105,10 @@ func (ns *Namespace) listen(event heardEvent, handler func(ctx context.Context, 
 	}
 }
 
-// ServerSideEmit sends an event to all other servers of the namespace. nil means
-// accepted by the broker. Arguments are encoded as by Emit, but travel as JSON:
-// binary as {"type":"Buffer","data":[…]}, which Bind understands. Errors are those of
-// Emit. Dialect v5 has no such thing: the error wraps errors.ErrUnsupported; with several links it
-// goes to those that have.
+// ServerSideEmit sends an event to all other servers of the namespace. nil means accepted by the broker. Arguments are
+// encoded like those of Emit, but travel as JSON: binary as {"type":"Buffer","data":[…]}, which Bind understands.
+// Errors are those of Emit. Dialect v5 does not have this operation: the error wraps errors.ErrUnsupported. With
+// several links the event goes to those that have it.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverEvent("ServerSideEmit", event, args)
 	if err != nil {
@@ -125,10 +117,9 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 	return ns.fleet.event(ctx, payload)
 }
 
-// ServerSideEmitWithAck sends an event to all other servers of the namespace and
-// returns their answers: a Reply without Data for one without a value, or of a Go node
-// without a handler. Node.js servers without a handler do not answer: they are waited
-// for until RequestsTimeout, and are then missing in the *backplane.PartialError.
+// ServerSideEmitWithAck sends an event to all other servers of the namespace and returns their responses: a Reply
+// without Data for one without a value, or of a Go node without a handler. Node.js servers without a handler do not
+// respond: the call waits for them until RequestsTimeout, and they are missing in the *backplane.PartialError.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
 	payload, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
 	if err != nil {
@@ -149,14 +140,14 @@ func (ns *Namespace) serverEvent(operation, event string, args []any) ([]byte, e
 	return payload, ns.fleet.checkServerEvent(payload)
 }
 
-// serverPayload is the JSON of an event and its arguments.
+// serverPayload returns the JSON of an event and its arguments.
 func serverPayload(event string, args []any) ([]byte, error) {
 	if err := checkServerEvent(event); err != nil {
 		return nil, err
 	}
 	out, err := appendJSON([]byte{'['}, event)
 	if err != nil {
-		return nil, &backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"}
+		return nil, wire.FromAdapter(&backplane.NameError{What: "event", Name: event, Reason: "not valid UTF-8"})
 	}
 	for i, arg := range args {
 		if out, err = appendJSON(append(out, ','), arg); err != nil {
@@ -170,7 +161,7 @@ func serverPayload(event string, args []any) ([]byte, error) {
 func checkServerEvent(event string) error {
 	switch event {
 	case "connect", "connection", "new_namespace":
-		return &backplane.NameError{What: "event", Name: event, Reason: "reserved by Socket.IO"}
+		return wire.FromAdapter(&backplane.NameError{What: "event", Name: event, Reason: "reserved by Socket.IO"})
 	}
 	return nil
 }
@@ -187,11 +178,11 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 	return msgpack.AppendJSON(dst, raw, nil)
 }
 
-// serveEvent takes another server's event.
+// serveEvent handles another server's event.
 func (ns *Namespace) serveEvent(ctx context.Context, link int, from string, payload []byte, reply func([]byte)) {
 	if from != "" && ns.shared.Elsewhere(link, from, wire.OpEvent) {
 		if reply != nil {
-			reply(nil) // sent on another link too, and answered there
+			reply(nil) // the event came over another link too, and is served there
 		}
 		return
 	}
@@ -218,8 +209,8 @@ func (ns *Namespace) serveEvent(ctx context.Context, link int, from string, payl
 	handleAll(ctx, handlers, e)
 }
 
-// handleAll calls the handlers in turn. A panic of one goes on when the others have been
-// called; the core reports it, and answers the sender if none of them has.
+// handleAll calls the handlers in turn. A panic of one continues when the others have been called; the core reports
+// it, and responds to the sender if no handler has.
 func handleAll(ctx context.Context, list []*listener, e *ServerEvent) {
 	if len(list) > 0 {
 		defer handleAll(ctx, list[1:], e)

@@ -14,7 +14,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// several is a fleet over several links. Local sockets are reached by the first one.
+// several is a fleet over several links. The first one reaches local sockets.
 type several struct {
 	uid, namespace string
 	legs           []*leg
@@ -33,11 +33,11 @@ func eachPart[T any](legs []*leg, f func(l *leg) multilink.Part[T]) []multilink.
 	})
 }
 
-// check checks an event, before any of the links has it. op is zero for a broadcast.
+// check checks an event before any of the links sends it. op is zero for a broadcast.
 func (s *several) check(op wire.Op, payload []byte, flags wire.Flags) error {
 	for _, l := range s.legs {
 		if op != 0 && l.dialect == V5 {
-			continue // not asked
+			continue // gets no request
 		}
 		if err := l.codec.CheckEvent(op, payload, flags); err != nil {
 			return err
@@ -46,7 +46,7 @@ func (s *several) check(op wire.Op, payload []byte, flags wire.Flags) error {
 	return nil
 }
 
-// emit: what is to be left out is known on all links before anything is sent.
+// emit resolves the exceptions on all links before it sends anything.
 func (s *several) emit(ctx context.Context, payload []byte, t wire.Selection, isID func(string) bool) error {
 	if err := s.check(0, payload, t.Flags); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (s *several) broadcastAck(ctx context.Context, payload []byte, t wire.Selec
 	merged := newMergedAcks(on, len(asked))
 	parts := eachPart(asked, func(l *leg) (p multilink.Part[*backplane.Acks]) {
 		t := t
-		t.RemoteOnly = t.RemoteOnly || l != asked[0] // local sockets are asked once
+		t.RemoteOnly = t.RemoteOnly || l != asked[0] // local sockets get the event once
 		if p.Value, p.Err = l.acks(ctx, payload, t, timeout, merged.funcs()); p.Value != nil {
 			p.Coverage = p.Value.Coverage
 		}
@@ -111,7 +111,7 @@ func (s *several) broadcastAck(ctx context.Context, payload []byte, t wire.Selec
 	return sum, err
 }
 
-// speaking lists the links on which a dialect is spoken.
+// speaking lists the links with a dialect.
 func (s *several) speaking(d Dialect) []*leg {
 	var legs []*leg
 	for _, l := range s.legs {
@@ -122,8 +122,8 @@ func (s *several) speaking(d Dialect) []*leg {
 	return legs
 }
 
-// unasked counts the servers on the links that are not in asked, as well as that can
-// be done in the time that asking the others may take.
+// unasked counts the servers on the links that are not in asked, as far as that is possible while the others are
+// queried.
 func (s *several) unasked(ctx context.Context, asked []*leg, timeout time.Duration) <-chan []backplane.LinkCoverage {
 	sum := make(chan []backplane.LinkCoverage, 1)
 	if len(asked) == len(s.legs) {
@@ -237,7 +237,7 @@ func (s *several) peers(ctx context.Context) (*backplane.Peers, error) {
 	return out, multilink.First(errs...)
 }
 
-// onSocket asks on all links at the same time, until one has the socket.
+// onSocket sends the request on all links at the same time, until one has the socket.
 func (s *several) onSocket(ctx context.Context, f func(context.Context, *leg) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -254,7 +254,7 @@ func (s *several) onSocket(ctx context.Context, f func(context.Context, *leg) er
 		return nil
 	}
 	for i, err := range errs {
-		// "Nobody here" is the answer only if all links say so.
+		// "No such socket" is the result only if all links return it.
 		if !errors.Is(err, backplane.ErrNoSuchMember) {
 			return &LinkError{Prefix: s.legs[i].key, Err: err}
 		}
@@ -266,7 +266,7 @@ func (s *several) change(ctx context.Context, op wire.Op, t wire.Selection, all 
 	if err := changeLocal(ctx, s.legs[0], t, all); err != nil {
 		return err
 	}
-	// The two generations are asked one after the other, in one RequestsTimeout.
+	// The two generations get the request one after the other, in one RequestsTimeout.
 	ctx, cancel := context.WithTimeout(ctx, s.legs[0].timeout)
 	defer cancel()
 	newer := ctx
@@ -350,7 +350,7 @@ func (s *several) eventAck(ctx context.Context, payload []byte) (*backplane.Repl
 	return s.replies(wire.OpEvent, s.speaking(V6), func(l *leg) (*backplane.Replies, error) { return l.eventAck(ctx, payload) })
 }
 
-// replies merges the answers of several links: one of each Go node.
+// replies merges the responses of several links, with one of each Go node.
 func (s *several) replies(op wire.Op, legs []*leg, ask func(*leg) (*backplane.Replies, error)) (*backplane.Replies, error) {
 	parts := eachPart(legs, func(l *leg) (p multilink.Part[*backplane.Replies]) {
 		if p.Value, p.Err = ask(l); p.Value != nil {
@@ -368,7 +368,7 @@ func (s *several) replies(op wire.Op, legs []*leg, ask func(*leg) (*backplane.Re
 			continue
 		}
 		for _, r := range p.Value.List {
-			if r.Node == "" || !s.shared.Elsewhere(p.Link, r.Node, op) { // else it answers on another link
+			if r.Node == "" || !s.shared.Elsewhere(p.Link, r.Node, op) { // otherwise it responds on another link
 				out.List = append(out.List, r)
 			}
 		}

@@ -6,22 +6,22 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// mergedAcks passes on to AckFuncs what comes over several links: each socket's answer once,
-// and numbers at the end, when it is known which sockets were asked twice.
+// mergedAcks calls AckFuncs with the results of several links: each socket's acknowledgement once, and numbers at the
+// end, when it is known which sockets were reached twice.
 type mergedAcks struct {
 	on wire.AckFuncs
 
 	mu       sync.Mutex // held during calls
 	unsent   int        // links
 	expected map[string]int
-	foreign  []int // numbers of Node.js servers
+	foreign  []int // numbers of Node.js servers' sockets
 }
 
 func newMergedAcks(on wire.AckFuncs, links int) *mergedAcks {
 	return &mergedAcks{on: on, unsent: links, expected: map[string]int{}}
 }
 
-// funcs are those of one link.
+// funcs returns the functions for one link.
 func (m *mergedAcks) funcs() wire.AckFuncs {
 	if m.on.Sent == nil && m.on.Expected == nil && m.on.Value == nil {
 		return wire.AckFuncs{}

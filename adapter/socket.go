@@ -8,33 +8,30 @@ import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/rooms"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Socket is one client's connection to a namespace on this server, as your
-// realtime server knows it. Its methods are called from the server's goroutines and
-// from those that emit, also at the same time, and must not block: see Deliver.
-// Questions to the fleet (FetchSockets, Join of another node's socket and their like)
-// wait for answers, so ask them in a goroutine of their own; so is it with Close. A
-// method that panics is reported to Options.OnError, and the next socket is called. One
-// that another server's message called, and that does not return within
-// Options.StallTimeout, is reported, too, and the server goes on without the socket until
-// it does. An Emit, EmitWithAck or disconnect of this server calls its own sockets itself:
-// a method that blocks, blocks that call.
+// Socket is one client's connection to a namespace on this server. Your realtime server implements it. The server's
+// goroutines, and those that emit, call its methods, also at the same time. They must not block: see Deliver. Requests
+// to the fleet (FetchSockets, Join of another node's socket and others like them) wait for responses, so make them on
+// a goroutine of their own; the same holds for Close. A method that panics is reported to Options.OnError, and the
+// next socket is called. If a method was called for another server's message and does not return within
+// Options.StallTimeout, it is reported too, and the server continues without the socket until the method returns. An
+// Emit, EmitWithAck or disconnect of this server calls local sockets itself: a method that blocks, blocks that call.
 //
 // A socket may also be an AckSocket, a RoomSocket and a Describer; Namespace.Add finds out.
 type Socket interface {
-	// ID is unique among the sockets of the namespace in the whole fleet, and never
-	// changes. The socket is always in a room of that name. Socket.IO makes ids of
-	// 20 random characters; any valid UTF-8 of up to 4096 bytes works.
+	// ID is unique among the sockets of the namespace in the whole fleet, and never changes. The socket is always in
+	// the room of that name. Socket.IO makes ids of 20 random characters; any valid UTF-8 of up to 4096 bytes works.
 	ID() string
-	// Deliver takes one packet. It is shared with other sockets: read-only, but it
-	// may be kept. To write it to a network connection, push it into an outgoing.Queue,
-	// which never blocks and disconnects a client that is too slow:
+	// Deliver receives one packet. It is shared with other sockets: read-only, but it may be kept. To write it to a
+	// network connection, push it into an outgoing.Queue, which never blocks and disconnects a client that is too
+	// slow:
 	//
 	//	queue.Push(p.Frames(), size, p.Volatile()) // size of Engine and Attachments, in bytes
 	Deliver(p *Packet)
-	// Disconnect asks the socket to leave its namespace, with the whole
-	// connection if connection is set. Call Namespace.Remove when it has. It may come more than once.
+	// Disconnect makes the socket leave its namespace; with connection, it closes the whole connection. Call
+	// Namespace.Remove when that is done. It may be called more than once.
 	Disconnect(connection bool)
 }
 
@@ -42,39 +39,38 @@ type Socket interface {
 // packets of EmitWithAck through Deliver and are not counted.
 type AckSocket interface {
 	Socket
-	// DeliverWithAck takes one packet and calls ack when the client has answered,
-	// from any goroutine. The first value travels; without one the answer is empty.
-	// Calls after the first do nothing. ack waits while the broker's queue is full,
-	// Options.RequestsTimeout at most, so call it after DeliverWithAck has returned.
+	// DeliverWithAck receives one packet and calls ack when the client has acknowledged, from any goroutine. The first
+	// value travels; without one the acknowledgement is empty. Calls after the first do nothing. ack waits while the
+	// broker's queue is full, for Options.RequestsTimeout at most, so call it after DeliverWithAck has returned.
 	DeliverWithAck(p *Packet, ack func(args ...any))
 }
 
-// RoomSocket is a Socket whose server keeps its rooms too. The calls follow the change in the
-// Namespace, in the order of changes and in their place among the broadcasts of other
-// servers. rooms are read-only, and may hold some that change nothing.
+// RoomSocket is a Socket whose server keeps its rooms too. The calls follow the change in the Namespace, in the order
+// of changes and in their place among the broadcasts of other servers. rooms is read-only, and may include rooms that
+// change nothing.
 type RoomSocket interface {
 	Socket
-	// Joined is called when another server, or an Operator's SocketsJoin of this one, has put
-	// the socket into rooms; Left, when one has taken it out. Namespace.Join, Leave and Remove
-	// of this server do not call them for a socket of its own: that is the server speaking.
+	// Joined is called after another server, or an Operator's SocketsJoin of this one, has put the socket into rooms;
+	// Left, after one has taken it out. Namespace.Join, Leave and Remove of this server do not call them for a local
+	// socket, because the server makes these calls itself.
 	Joined(rooms []string)
 	Left(rooms []string)
 }
 
-// Describer is a Socket that tells more of itself to FetchSockets.
+// Describer is a Socket with a description for FetchSockets.
 type Describer interface {
 	// Describe may be called at any time from any goroutine.
 	Describe() Description
 }
 
-// Description is what FetchSockets tells of a socket beside its id and rooms.
+// Description is the data in FetchSockets besides a socket's id and rooms.
 type Description struct {
 	// Handshake as JSON; Node.js servers expect the fields of Handshake. Nil: an
 	// empty one. If it cannot be encoded it is reported as a *backplane.OpError and sent
 	// without Headers, Query and Auth.
 	Handshake *Handshake
-	// Data is the application's, encoded as JSON. Nil: an empty object, as Node.js
-	// servers have. If it cannot be encoded: the same, reported as a *backplane.OpError.
+	// Data belongs to the application and is encoded as JSON. Nil means an empty object, like on Node.js servers. Data
+	// that cannot be encoded is sent as an empty object, and reported as a *backplane.OpError.
 	Data any
 }
 
@@ -90,19 +86,19 @@ type Handshake struct {
 	Address string `json:"address"`
 	// XDomain: the client's page is from another origin.
 	XDomain bool `json:"xdomain"`
-	// Secure: TLS.
+	// Secure: the connection uses TLS.
 	Secure bool `json:"secure"`
 	// Issued is the time of connection in milliseconds since 1970.
 	Issued int64 `json:"issued"`
 	// URL of the first request.
 	URL   string         `json:"url"`
 	Query map[string]any `json:"query"`
-	// Auth is what the client sent to authenticate itself.
+	// Auth is the client's authentication payload.
 	Auth any `json:"auth"`
 }
 
-// whole returns h with objects where it has none: applications of Node.js servers
-// look into them without asking whether they are there.
+// whole returns h with objects where it has none: applications of Node.js servers read them without checking that they
+// exist.
 func (h *Handshake) whole() *Handshake {
 	var w Handshake
 	if h != nil {
@@ -188,14 +184,14 @@ func (ns *Namespace) encodeAck(id string, args []any) []byte {
 	}
 	payload, _, err := msgpack.AppendValue(nil, args[0])
 	if err != nil {
-		ns.server.report(&backplane.OpError{Op: "encode acknowledgement of", Namespace: ns.name, Name: id, Err: err})
+		ns.server.report(wire.FromAdapter(&backplane.OpError{Op: "encode acknowledgement of", Namespace: ns.name, Name: id, Err: err}))
 		return nil
 	}
 	return payload
 }
 
-// Describe implements backplane.Describer. A client that sends something as its Auth
-// that cannot be passed on hides neither itself nor what the application says of it.
+// Describe implements backplane.Describer. An Auth of a client that cannot be passed on hides neither the client nor
+// the application's data.
 func (m *member) Describe() []byte {
 	d, ok := m.socket.(Describer)
 	if !ok {
@@ -217,15 +213,14 @@ func (m *member) Describe() []byte {
 func (m *member) describe(dst []byte, what string, v, plain any) []byte {
 	text, err := encodeJSON(v)
 	if err != nil {
-		m.ns.server.report(&backplane.OpError{Op: "encode " + what + " of", Namespace: m.ns.name, Name: m.id, Err: err})
+		m.ns.server.report(wire.FromAdapter(&backplane.OpError{Op: "encode " + what + " of", Namespace: m.ns.name, Name: m.id, Err: err}))
 		text, _ = json.Marshal(plain)
 	}
 	return append(dst, text...)
 }
 
-// encodeJSON encodes what the application gives to be sent as JSON, by the rules of
-// encoding/json. The error is that of encoding/json or a *jsonscan.SyntaxError: it lets
-// pass what others do not read.
+// encodeJSON encodes the application's data as JSON, by the rules of encoding/json. The error is that of
+// encoding/json, or a *jsonscan.SyntaxError, because encoding/json accepts some text that others do not read.
 func encodeJSON(v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -16,30 +16,27 @@ type Sockets struct {
 	backplane.Coverage
 }
 
-// RemoteSocket is what a node said of one of its sockets, and a handle to it,
-// wherever it is: a snapshot, a value to copy at will.
+// RemoteSocket is a node's description of one of its sockets, and a handle to it: a snapshot, a value that may be
+// copied freely.
 type RemoteSocket struct {
 	ID string
-	// Node is the uid of the Go node that has it; empty if another server has.
+	// Node is the uid of the Go node that has the socket; empty for another server.
 	Node string
-	// Rooms it is in, its own id's among them, in no order. Nil if its node listed
-	// it but did not tell its rooms in time.
+	// Rooms of the socket, including that of its own id, in no order. Nil if its node listed the socket but did not
+	// send its rooms in time.
 	Rooms []string
-	// Handshake is an object with the fields of Handshake, and Data what the
-	// application said of the socket. Nil if nothing is known: dialect v5 tells
-	// neither.
+	// Handshake is an object with the fields of Handshake, and Data the application's data of the socket. Nil if
+	// unknown: dialect v5 has neither.
 	Handshake, Data json.RawMessage
 
 	ns *Namespace
 }
 
-// FetchSockets returns the selected sockets of all nodes, with their rooms and what
-// they say of themselves. If nodes are missing it returns what the others said and a
-// *backplane.PartialError.
+// FetchSockets returns the selected sockets of all nodes, with their rooms and descriptions. If nodes are missing it
+// returns the responses of the others and a *backplane.PartialError.
 //
-// A Go node whose list is larger than the broker's largest message answers in several. A
-// socket whose Description takes more than backplane.MaxDescription bytes as JSON is listed
-// without it.
+// A Go node whose list is larger than the broker's largest message responds in several. A socket whose Description
+// takes more than backplane.MaxDescription bytes as JSON is listed without it.
 func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -59,7 +56,7 @@ func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	return out, err
 }
 
-// BindData stores Data in what dst points to, as encoding/json does.
+// BindData stores Data in what dst points to, like encoding/json.
 func (s RemoteSocket) BindData(dst any) error {
 	if s.Data == nil {
 		return errNothingKnown
@@ -79,7 +76,7 @@ func (s RemoteSocket) ReadHandshake() (*Handshake, error) {
 	return &h, nil
 }
 
-var errNothingKnown = errors.New("adapter: the socket's node did not say")
+var errNothingKnown = errors.New("adapter: the socket's node did not send it")
 
 // operator selects the socket by the room of its id.
 func (s RemoteSocket) operator() Operator {
@@ -91,17 +88,16 @@ func (s RemoteSocket) Emit(ctx context.Context, event string, args ...any) error
 	return s.operator().Emit(ctx, event, args...)
 }
 
-// EmitWithAck sends an event to the socket and returns the value that its client
-// answers, nil for an answer without one. Without an answer in time the error wraps
-// context.DeadlineExceeded; backplane.ErrNoSuchMember if nobody has a socket of that id that
-// could answer.
+// EmitWithAck sends an event to the socket and returns the value of its client's acknowledgement, nil for one without
+// a value. Without an acknowledgement in time the error wraps context.DeadlineExceeded; it wraps
+// backplane.ErrNoSuchMember if no node has a socket of that id that could acknowledge.
 func (s RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (any, error) {
 	acks, err := s.operator().EmitWithAck(ctx, event, args...)
 	switch {
 	case acks != nil && len(acks.Values) > 0:
 		return acks.Values[0], nil
 	case err == nil:
-		return nil, &backplane.OpError{Op: wire.OpBroadcast.String(), Name: s.ID, Err: backplane.ErrNoSuchMember}
+		return nil, wire.FromAdapter(&backplane.OpError{Op: wire.OpBroadcast.String(), Name: s.ID, Err: backplane.ErrNoSuchMember})
 	}
 	return nil, err
 }

@@ -12,21 +12,20 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Dialect v5 lists sockets by room and does things to one socket at a time. What
-// newer servers have beyond that is put together here, from several questions:
+// Dialect v5 lists sockets by room and changes one socket at a time. This file composes the features of newer servers
+// of several requests:
 //
 //   - sockets except those in some rooms: two lists;
-//   - sockets with their rooms: a list, then a question for each socket;
-//   - join, leave and disconnect of a selection: a list, then one for each socket.
+//   - sockets with their rooms: a list, then a request for each socket;
+//   - join, leave and disconnect of a selection: a list, then a request for each socket.
 //
-// Nothing of it happens at one moment, as it does on one node. All of it together has one
-// RequestsTimeout, of which the list may use a half if more is to follow.
+// None of this is atomic, as it is on one node. All requests together have one RequestsTimeout, of which the list may
+// use a half if more is to follow.
 
-// maxAtOnce is how many questions about single sockets are under way at a time.
+// maxAtOnce limits the concurrent requests about single sockets.
 const maxAtOnce = 16
 
-// membersV5 lists sockets; with rooms, and what local ones say of themselves, if
-// detail.
+// membersV5 lists sockets; with detail, including their rooms, and descriptions of local ones.
 func (l *leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
 	asking, cancel := l.within(ctx)
 	defer cancel()
@@ -57,12 +56,12 @@ func (l *leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*ba
 	return out, err
 }
 
-// within limits what is put together from several questions.
+// within sets the deadline of an operation that consists of several requests.
 func (l *leg) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, l.timeout)
 }
 
-// half limits the first question of several to half of the time that is left.
+// half limits the first of several requests to half of the remaining time.
 func half(ctx context.Context) (context.Context, context.CancelFunc) {
 	end, ok := ctx.Deadline()
 	if !ok {
@@ -71,9 +70,8 @@ func half(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Until(end)/2)
 }
 
-// list lists remote sockets by rooms only, as all versions of both dialects can. Beside a
-// *backplane.PartialError some may be missing. If excess, too many may be there, because not
-// all nodes said who is excepted.
+// list lists remote sockets by rooms only, as all versions of both dialects can. With a *backplane.PartialError some
+// may be missing. If excess, the list may have too many, because not all nodes responded with their excepted sockets.
 func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Members, err error, excess bool) {
 	sought := []wire.Selection{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
 	if len(t.Except) == 0 {
@@ -101,7 +99,7 @@ func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Membe
 	}
 	list.List = slices.DeleteFunc(list.List, func(m backplane.MemberInfo) bool { return excepted[m.ID] })
 	if failed != nil {
-		// One that did not give both lists is missing.
+		// A node that did not send both lists is missing.
 		for _, m := range out.Missing {
 			list.Answered = slices.DeleteFunc(list.Answered, func(id string) bool { return id == m.Node })
 		}
@@ -114,8 +112,8 @@ func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Membe
 	return list, err, false
 }
 
-// roomsV5 asks for the rooms of each socket. Those that are gone meanwhile fall out
-// of the list; those whose node does not say stay, without rooms.
+// roomsV5 requests the rooms of each socket. Sockets that have left meanwhile are removed from the list; those whose
+// node does not respond stay, without rooms.
 func (l *leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	gone := make([]bool, len(list.List))
 	err := atOnce(ctx, len(list.List), func(ctx context.Context, i int) error {
@@ -137,11 +135,11 @@ func (l *leg) roomsV5(ctx context.Context, list *backplane.Members) error {
 	if err == nil {
 		return nil
 	}
-	return &backplane.PartialError{Op: wire.OpMembers.String(), Coverage: list.Coverage, Err: err}
+	return wire.FromAdapter(&backplane.PartialError{Op: wire.OpMembers.String(), Coverage: list.Coverage, Err: err})
 }
 
-// onListed does something to each remote socket of a selection, but not to those to skip. If
-// it is not certain whom to spare, it does nothing.
+// onListed carries out an operation on each remote socket of a selection, except those that skip selects. If it is not
+// certain which sockets to exclude, it does nothing.
 func (l *leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip func(backplane.MemberInfo) bool, f onSocket) (backplane.Coverage, error) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
@@ -165,7 +163,7 @@ func (l *leg) onListed(ctx context.Context, op wire.Op, t wire.Selection, skip f
 		return nil // it left meanwhile
 	})
 	if failed != nil && err == nil {
-		err = &backplane.PartialError{Op: op.String(), Coverage: list.Coverage, Err: failed}
+		err = wire.FromAdapter(&backplane.PartialError{Op: op.String(), Coverage: list.Coverage, Err: failed})
 	}
 	return list.Coverage, err
 }
@@ -179,7 +177,7 @@ func atOnce(ctx context.Context, n int, f func(ctx context.Context, i int) error
 		slots = make(chan struct{}, maxAtOnce)
 	)
 	for i := range n {
-		slots <- struct{}{} // f obeys ctx, so this does not wait for ever
+		slots <- struct{}{} // f returns when ctx ends, so this does not wait for ever
 		wg.Go(func() {
 			defer func() { <-slots }()
 			if err := f(ctx, i); err != nil {

@@ -49,10 +49,10 @@ func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Sele
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := checkNames("room", t.Rooms); err != nil {
+	if err := ns.failed(checkNames("room", t.Rooms)); err != nil {
 		return err
 	}
-	if err := checkNames("room", t.Except); err != nil {
+	if err := ns.failed(checkNames("room", t.Except)); err != nil {
 		return err
 	}
 	o := outgoingPool.Get().(*outgoing)

@@ -69,7 +69,7 @@ func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 	case !ns.node.caps.CountsSubscribers:
 		return wire.Unannounced{Responding: -1}, nil
 	case ns.node.members.Down():
-		return wire.Unannounced{Responding: -1}, &OpError{Op: "count", Namespace: ns.name, Err: errInterrupted}
+		return wire.Unannounced{Responding: -1}, ns.failed(&OpError{Op: "count", Namespace: ns.name, Err: errInterrupted})
 	}
 	s, err := ns.headcountBy(ctx, func(ctx context.Context) (*request.Snapshot, error) { return ns.requests.Snapshot(ctx, wire.OpMembers) })
 	return s.Foreign, err
@@ -90,7 +90,7 @@ func (ns *Namespace) headcountBy(ctx context.Context, take func(context.Context)
 	defer cancel()
 	s, err := take(limited)
 	fail := func(err error) (*request.Snapshot, error) {
-		return s, &OpError{Op: "count", Namespace: ns.name, Err: err}
+		return s, ns.failed(&OpError{Op: "count", Namespace: ns.name, Err: err})
 	}
 	switch {
 	case err == nil && (s.Unsettled || len(s.In(request.NotIntroduced)) > 0):

@@ -12,6 +12,7 @@ import (
 // The functions that package adapter uses beyond the public methods. Package wire documents each.
 
 func init() {
+	wire.FromAdapter = fromAdapter
 	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }
 	wire.NewSender = func(b broker.Broker, id string, c wire.Codec, list []observe.Observer) (wire.Sender, error) {
 		s, err := newSender(b, id, c, list)

@@ -88,7 +88,7 @@ func (e *Emitter) onAll(ctx context.Context, namespace string, t *wire.Selection
 	return e.out.Request(ctx, namespace, r)
 }
 
-var errUnmade = errors.New("backplane: an Emitter that NewEmitter did not make")
+var errUnmade = errors.New("backplane: an Emitter must come from NewEmitter")
 
 var errNoMembers = fmt.Errorf("backplane: emitter: the target is Local: %w", errors.ErrUnsupported)
 

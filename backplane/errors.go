@@ -48,10 +48,12 @@ type NameError struct {
 	What   string // "room", "id", …
 	Name   string
 	Reason string
+
+	origin
 }
 
 func (e *NameError) Error() string {
-	return fmt.Sprintf("backplane: %s %.100q: %s", e.What, e.Name, e.Reason)
+	return fmt.Sprintf(e.prefix()+"%s %.100q: %s", e.What, e.Name, e.Reason)
 }
 
 // OpError reports a failed operation. Use errors.Is and errors.As on it: Err is a sentinel of this package, a
@@ -65,6 +67,8 @@ type OpError struct {
 	// Name is the id of a member, of the node that made the request, or of this node; empty for open and count.
 	Name string
 	Err  error
+
+	origin
 }
 
 func (e *OpError) Error() string {
@@ -77,13 +81,36 @@ func (e *OpError) Error() string {
 	default:
 		on = fmt.Sprintf(" %.100q in %.100q", e.Name, e.Namespace)
 	}
-	return fmt.Sprintf("backplane: %s%s: %s", e.Op, on, strings.TrimPrefix(cause(e.Err), e.Op+": "))
+	return fmt.Sprintf(e.prefix()+"%s%s: %s", e.Op, on, strings.TrimPrefix(cause(e.Err), e.Op+": "))
 }
 
 func (e *OpError) Unwrap() error { return e.Err }
 
 // cause returns the text of a wrapped error, without the prefix that the text around it has already.
-func cause(err error) string { return strings.TrimPrefix(fmt.Sprint(err), "backplane: ") }
+func cause(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(fmt.Sprint(err), "backplane: "), "adapter: ")
+}
+
+// origin is the package that the caller called, with which the text of an error begins: this one, or adapter.
+type origin struct{ adapter bool }
+
+func (o *origin) prefix() string {
+	if o.adapter {
+		return "adapter: "
+	}
+	return "backplane: "
+}
+
+func (o *origin) setAdapter() { o.adapter = true }
+
+// fromAdapter makes the text of an error of this package begin with adapter. It changes and returns err, which no other
+// goroutine may have yet.
+func fromAdapter(err error) error {
+	if e, ok := err.(interface{ setAdapter() }); ok {
+		e.setAdapter()
+	}
+	return err
+}
 
 // Missing is a node, or several foreign peers, whose response was expected and did not come.
 type Missing struct {
@@ -190,6 +217,8 @@ type PartialError struct {
 	// Missing, Coverage.Uncounted, or the broker's error. If the broker could not count the subscribers, Err wraps one
 	// of these, and Coverage.Missing has the known peers, and as many foreign peers as at the last count.
 	Err error
+
+	origin
 }
 
 func (e *PartialError) Error() string {
@@ -200,9 +229,9 @@ func (e *PartialError) Error() string {
 	}
 	answered := len(e.Coverage.Answered) + e.Coverage.Foreign
 	if len(who) == 0 {
-		return fmt.Sprintf("backplane: %s: %d nodes responded: %s", e.Op, answered, cause(e.Err))
+		return fmt.Sprintf(e.prefix()+"%s: %d nodes responded: %s", e.Op, answered, cause(e.Err))
 	}
-	return fmt.Sprintf("backplane: %s: %d nodes responded, missing %s: %s", e.Op, answered, strings.Join(who, ", "), cause(e.Err))
+	return fmt.Sprintf(e.prefix()+"%s: %d nodes responded, missing %s: %s", e.Op, answered, strings.Join(who, ", "), cause(e.Err))
 }
 
 func (e *PartialError) Unwrap() error { return e.Err }
@@ -221,6 +250,8 @@ type DecodeError struct {
 	// More is the number of further unreadable messages of the channel: when OnError is slow, they are reported
 	// together.
 	More int
+
+	origin
 }
 
 func (e *DecodeError) Error() string {
@@ -228,7 +259,7 @@ func (e *DecodeError) Error() string {
 	if e.More > 0 {
 		more = fmt.Sprintf(" (and %d more)", e.More)
 	}
-	return fmt.Sprintf("backplane: unreadable message on %.300s: %s%s", e.Channel, cause(e.Err), more)
+	return fmt.Sprintf(e.prefix()+"unreadable message on %.300s: %s%s", e.Channel, cause(e.Err), more)
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }
@@ -238,13 +269,15 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 type InterruptedError struct {
 	Namespace string
 	Err       error
+
+	origin
 }
 
 func (e *InterruptedError) Error() string {
 	if e.Namespace == "" {
-		return fmt.Sprintf("backplane: control channel interrupted: %s", cause(e.Err))
+		return fmt.Sprintf(e.prefix()+"control channel interrupted: %s", cause(e.Err))
 	}
-	return fmt.Sprintf("backplane: namespace %.100q interrupted: %s", e.Namespace, cause(e.Err))
+	return fmt.Sprintf(e.prefix()+"namespace %.100q interrupted: %s", e.Namespace, cause(e.Err))
 }
 
 func (e *InterruptedError) Unwrap() error { return e.Err }
@@ -257,31 +290,37 @@ type PanicError struct {
 	Member string
 	Value  any
 	Stack  []byte
+
+	origin
 }
 
 func (e *PanicError) Error() string {
 	if e.Member == "" {
-		return fmt.Sprintf("backplane: %s panicked: %v", e.What, e.Value)
+		return fmt.Sprintf(e.prefix()+"%s panicked: %v", e.What, e.Value)
 	}
-	return fmt.Sprintf("backplane: %s of %.100q panicked: %v", e.What, e.Member, e.Value)
+	return fmt.Sprintf(e.prefix()+"%s of %.100q panicked: %v", e.What, e.Member, e.Value)
 }
 
 // StalledError reports that a member's method did not return for Options.StallTimeout. The node continues without the
 // member: it gets no message until the call returns. The missed messages are counted in Stats.Skipped.
 type StalledError struct {
 	Namespace, Member string
+
+	origin
 }
 
 func (e *StalledError) Error() string {
-	return fmt.Sprintf("backplane: %.100q in %.100q does not return from its callback", e.Member, e.Namespace)
+	return fmt.Sprintf(e.prefix()+"%.100q in %.100q does not return from its callback", e.Member, e.Namespace)
 }
 
 // OptionError reports an option with an invalid value.
 type OptionError struct {
 	Option, Reason string
+
+	origin
 }
 
-func (e *OptionError) Error() string { return "backplane: option " + e.Option + ": " + e.Reason }
+func (e *OptionError) Error() string { return e.prefix() + "option " + e.Option + ": " + e.Reason }
 
 // MembershipError reports that this node lost or refused announcements of other nodes. After a loss it requests the
 // announcements of all others again. It notices a node whose goodbye was lost like a crashed one. A node whose
@@ -292,13 +331,15 @@ type MembershipError struct {
 	// Refused is the number of announcements that exceeded a limit: 4,096 nodes, 65,536 namespaces of one node, 64 MiB
 	// for the names of all.
 	Refused int
+
+	origin
 }
 
 func (e *MembershipError) Error() string {
 	if e.Refused == 0 {
-		return fmt.Sprintf("backplane: %d announcements of other nodes lost: they came too fast", e.Lost)
+		return fmt.Sprintf(e.prefix()+"%d announcements of other nodes lost: they came too fast", e.Lost)
 	}
-	return fmt.Sprintf("backplane: announcements of other nodes: %d lost, %d refused: too many nodes or namespaces", e.Lost, e.Refused)
+	return fmt.Sprintf(e.prefix()+"announcements of other nodes: %d lost, %d refused: too many nodes or namespaces", e.Lost, e.Refused)
 }
 
 func newPanicError(what, member string, value any, stack []byte) error {

@@ -45,10 +45,9 @@ type RoomMember interface {
 	Left(rooms []string)
 }
 
-// Describer is a Member that says something of itself to MembersDetail. The bytes,
-// in the codec's encoding, are not changed afterwards by either side. More than
-// MaxDescription bytes are omitted. That is reported as an *OpError that wraps a *broker.PayloadError, at most once a
-// second, with the number of such members.
+// Describer is a Member with data for MembersDetail. The bytes, in the codec's encoding, must not be changed
+// afterwards. More than MaxDescription bytes are omitted. That is reported as an *OpError that wraps a
+// *broker.PayloadError, at most once a second, with the number of such members.
 type Describer interface {
 	Describe() []byte
 }

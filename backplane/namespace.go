@@ -106,6 +106,14 @@ func (ns *Namespace) abandon() {
 	ns.stop()
 }
 
+// failed returns err with a text that begins with the package that opened the namespace.
+func (ns *Namespace) failed(err error) error {
+	if ns.extra.Codec != nil {
+		return fromAdapter(err)
+	}
+	return err
+}
+
 // notServed returns the error that reports why a request is not carried out, or its response is incomplete.
 func (ns *Namespace) notServed(r *wire.Request, err error) error {
 	return &OpError{Op: "respond to " + r.Op.String(), Namespace: ns.name, Name: r.Origin, Err: err}
@@ -204,7 +212,7 @@ func (ns *Namespace) Add(ctx context.Context, m Member) error {
 	}
 	id, err := checkID(m)
 	if err != nil {
-		return err
+		return ns.failed(err)
 	}
 	added := false
 	if _, exists := ns.rooms.Member(id); !exists {
@@ -213,7 +221,7 @@ func (ns *Namespace) Add(ctx context.Context, m Member) error {
 		}
 	}
 	if !added {
-		return &OpError{Op: "add", Namespace: ns.name, Name: id, Err: ErrMemberExists}
+		return ns.failed(&OpError{Op: "add", Namespace: ns.name, Name: id, Err: ErrMemberExists})
 	}
 	return nil
 }

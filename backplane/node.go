@@ -146,7 +146,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	case closed:
 		return nil, 0, ErrClosed
 	case exists:
-		return nil, 0, &OpError{Op: "open", Namespace: name, Err: ErrNamespaceExists}
+		return nil, 0, ns.failed(&OpError{Op: "open", Namespace: name, Err: ErrNamespaceExists})
 	}
 	err := n.members.Announceable(key, ns.codec.Hello())
 	if err == nil {
@@ -164,7 +164,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	case errors.Is(err, ctx.Err()):
 		return nil, 0, err
 	default:
-		return nil, 0, &OpError{Op: "open", Namespace: name, Err: err}
+		return nil, 0, ns.failed(&OpError{Op: "open", Namespace: name, Err: err})
 	}
 	n.mu.Lock()
 	n.namespaces[key] = ns

@@ -166,7 +166,7 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := checkNames("room", rooms); err != nil {
+	if err := ns.failed(checkNames("room", rooms)); err != nil {
 		return err
 	}
 	if len(rooms) == 0 {
@@ -186,7 +186,7 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := checkNames("room", rooms); err != nil {
+	if err := ns.failed(checkNames("room", rooms)); err != nil {
 		return err
 	}
 	if ns.rooms.Leave(id, rooms) || len(rooms) == 0 {
@@ -232,14 +232,14 @@ func (ns *Namespace) onTargets(ctx context.Context, req *wire.Request, rooms []s
 // there are foreign peers, onMember first asks all peers for the member. So "no such member" does not take until the
 // deadline, and no node gets a request that only the member's node understands.
 func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) error {
-	if err := checkName("id", req.Member); err != nil {
+	if err := ns.failed(checkName("id", req.Member)); err != nil {
 		return err
 	}
 	ctx, cancel := ns.deadline(ctx, 0)
 	defer cancel()
 	req.ByID, req.Origin, req.Native = true, ns.node.id, true
 	fail := func(err error) error {
-		return &OpError{Op: req.Op.String(), Namespace: ns.name, Name: req.Member, Err: err}
+		return ns.failed(&OpError{Op: req.Op.String(), Namespace: ns.name, Name: req.Member, Err: err})
 	}
 	snap, err := ns.requests.Snapshot(ctx, req.Op)
 	if err != nil {
@@ -357,7 +357,7 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	if err := ns.target(ctx, t); err != nil {
 		return nil, err
 	}
-	if err := checkNames("room", req.Targets); err != nil {
+	if err := ns.failed(checkNames("room", req.Targets)); err != nil {
 		return nil, err
 	}
 	req.Origin, req.Native = ns.node.id, true
@@ -429,5 +429,8 @@ func (ns *Namespace) target(ctx context.Context, t *wire.Selection) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	return errors.Join(checkNames("room", t.Rooms), checkNames("room", t.Except))
+	if err := ns.failed(checkNames("room", t.Rooms)); err != nil {
+		return ns.failed(err)
+	}
+	return ns.failed(checkNames("room", t.Except))
 }

@@ -185,5 +185,5 @@ func (ns *Namespace) partial(ctx context.Context, op wire.Op, f Coverage, err er
 			}
 		}
 	}
-	return &PartialError{Op: op.String(), Coverage: f, Err: err}
+	return ns.failed(&PartialError{Op: op.String(), Coverage: f, Err: err})
 }

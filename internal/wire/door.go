@@ -110,5 +110,9 @@ type Sender interface {
 	Request(ctx context.Context, ns string, r *Request) error
 }
 
+// FromAdapter makes the text of an error of package backplane begin with "adapter: ". It changes and returns err. Package
+// backplane sets it, like NodeOf.
+var FromAdapter func(err error) error
+
 // NewSender makes a Sender with the id id. Package backplane sets it, like NodeOf.
 var NewSender func(b broker.Broker, id string, c Codec, list []observe.Observer) (Sender, error)

@@ -60,7 +60,7 @@ func Merge[T any](op wire.Op, parts []Part[T]) (f backplane.Coverage, err error,
 		return f, First(hard...), true
 	}
 	if partial != nil && (len(f.Missing) > 0 || f.Uncounted != nil || len(partial.Coverage.Missing) == 0) {
-		hard = append(hard, &backplane.PartialError{Op: op.String(), Coverage: f, Err: partial.Err})
+		hard = append(hard, wire.FromAdapter(&backplane.PartialError{Op: op.String(), Coverage: f, Err: partial.Err}))
 	}
 	return f, First(hard...), false
 }
