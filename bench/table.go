@@ -1,6 +1,10 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"github.com/crossroom/crossroom/backplane"
+)
 
 // table lists all measurements. A new measurement is a new row; a new peer is a contender in a row. The name of a
 // contender has a meaning only within its row: crossroom is always Crossroom with all its layers.
@@ -87,6 +91,59 @@ var table = []measurement{
 		bars: []bar{
 			atMost(1./3, "an unwanted message, after the broker: CPU, times a wanted one", times(cpu, "unwanted", "wanted")),
 			atMost(0.05, "an unwanted message, after the broker: allocations, times a wanted one", times(allocs, "unwanted", "wanted")),
+		},
+	},
+	{
+		name: "no interest",
+		what: "50,000 messages a second for a room that has no socket here: without a node, and with one in each subscription mode",
+		contenders: []contender{
+			{"no node", toNodes(backplane.StaticSubscription, 0, 0, 50_000)},
+			{"static", toNodes(backplane.StaticSubscription, 1, 0, 50_000)},
+			{"dynamic", toNodes(backplane.DynamicSubscription, 1, 0, 50_000)},
+		},
+		bars: []bar{
+			atMost(0, "a node without interest: messages received", more(unwanted, "dynamic", "no node")),
+			// Its heartbeats are in it, and the noise of three figures.
+			atMost(0.3, "a node without interest: CPU beyond none, times the static mode's", timesBeyond("no node", cpu, "dynamic", "static")),
+		},
+	},
+	{
+		name: "room of k nodes",
+		what: "5,000 messages a second to one room that some nodes have a socket in",
+		contenders: []contender{
+			{"no node", toNodes(backplane.StaticSubscription, 0, 0, 5_000)},
+			{"1 of 2, dynamic", toNodes(backplane.DynamicSubscription, 2, 1, 5_000)},
+			{"1 of 16, dynamic", toNodes(backplane.DynamicSubscription, 16, 1, 5_000)},
+			{"8 of 16, dynamic", toNodes(backplane.DynamicSubscription, 16, 8, 5_000)},
+			{"1 of 16, static", toNodes(backplane.StaticSubscription, 16, 1, 5_000)},
+		},
+		bars: []bar{
+			// The nodes' heartbeats are in it too.
+			atMost(2, "a message to a room of 1 of 16 nodes: CPU beyond none, times 1 of 2", timesBeyond("no node", cpu, "1 of 16, dynamic", "1 of 2, dynamic")),
+			atMost(0.5, "a message to a room of 1 of 16 nodes: CPU beyond none, times the static mode's", timesBeyond("no node", cpu, "1 of 16, dynamic", "1 of 16, static")),
+		},
+	},
+	{
+		name: "wanted in both modes",
+		what: "the event of the first row, between nodes in static and in dynamic mode",
+		contenders: []contender{
+			{"static", flooded(inMode(backplane.StaticSubscription))},
+			{"dynamic", flooded(inMode(backplane.DynamicSubscription))},
+		},
+		bars: []bar{
+			atMost(1.05, "a wanted message in dynamic mode: CPU, times the static mode's", times(cpu, "dynamic", "static")),
+		},
+	},
+	{
+		name: "join",
+		what: "a room that is new on the node, one after another, beside a bare SUBSCRIBE",
+		contenders: []contender{
+			{"SUBSCRIBE", subscribes},
+			{"static", joins(backplane.StaticSubscription)},
+			{"dynamic", joins(backplane.DynamicSubscription)},
+		},
+		bars: []bar{
+			atMost(3, "a Join into a new room: CPU, times a bare SUBSCRIBE", times(cpu, "dynamic", "SUBSCRIBE")),
 		},
 	},
 	{

@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/crossroom/crossroom/backplane"
 )
 
 // A marker for a room that is held follows after this many messages for a room that is not. It shows that they have
@@ -95,11 +97,11 @@ func goredisUnwanted(ctx context.Context, s *stage, marker frame, arrived func()
 
 // crossroomUnwanted receives and drops.
 func crossroomUnwanted(ctx context.Context, s *stage, _ frame, arrived func()) error {
-	n, err := newNode(ctx, s, onRedis)
+	list, err := nodesOf(ctx, s, backplane.StaticSubscription, 1, 0, nil)
 	if err != nil {
 		return err
 	}
-	return join(ctx, n.ns, &sink{"sink", arrived}, room)
+	return join(ctx, list[0].ns, &sink{"sink", arrived}, room)
 }
 
 // received is the core and the adapter alone: a broker delivers messages for a room. The one called room has a socket.
