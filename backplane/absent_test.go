@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -353,38 +354,66 @@ func TestSlowMembersAreNoGhosts(t *testing.T) {
 	})
 }
 
-// More ghosts than there is memory for.
+// Many ghosts, each of which had proved itself, are remembered as long as they may be counted.
 func TestManyGhosts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
 		w := f.wire("")
-		const n = 5000
+		const n = 200
 		for i := range n {
-			w.control(full, fmt.Sprint("ghost", i), 1, 1, chat)
-			if i%500 == 0 {
-				settle()
-			}
+			id := fmt.Sprint("ghost", i)
+			w.as(id)
+			w.control(hello, id, 1, 1, chat)
 		}
 		settle()
-		require.Equal(t, 4096, len(f.nodes[0].KnownPeers()))
-		time.Sleep(time.Second)
+		require.Equal(t, n, len(f.nodes[0].KnownPeers()))
+		require.NoError(t, w.b.Close(t.Context()))
+		time.Sleep(10 * time.Second)
 		settle()
-		refused := 0
-		for _, err := range f.errs[0].take() {
-			if e, ok := errors.AsType[*backplane.MembershipError](err); ok {
-				refused += e.Refused
-			}
-		}
-		assert.Equal(t, n-4096, refused, "announcements refused")
-		time.Sleep(5 * time.Second)
-		settle()
-		assert.Equal(t, 4096, f.nodes[0].Ghosts(), "ghosts are remembered")
+		assert.Equal(t, n, f.nodes[0].Ghosts(), "ghosts are remembered")
 		p, err := f.ns[0].Peers(t.Context())
 		require.NoError(t, err, "%+v", p)
 		assert.Equal(t, 1, p.Total(), "%+v", p)
 		assert.Empty(t, p.Unresponsive, "%+v", p)
 		assert.Zero(t, f.nodes[0].Ghosts(), "ghosts are remembered that nobody counts")
 	})
+}
+
+// More peers than there is memory for: those that are known keep their places, whether the
+// others have proved themselves or not.
+func TestLimitOfPeers(t *testing.T) {
+	table := backplane.NewTable(t)
+	hello := func(id string, proved bool) {
+		echo := 0
+		if proved {
+			table.Take(table.Proof(id), true)
+			return
+		}
+		table.Take(pack([]any{1, full, id, 1, 1, spaces(chat), 0, 0, 1, nil, 0, echo}), true)
+	}
+	for i := range 4000 {
+		hello(fmt.Sprint("known", i), true)
+	}
+	for i := range 20_000 {
+		hello(fmt.Sprint("forged", i), false)
+	}
+	for i := range 200 {
+		hello(fmt.Sprint("later", i), true)
+	}
+	known, later := 0, 0
+	for _, p := range table.KnownPeers() {
+		switch {
+		case strings.HasPrefix(p.ID, "known"):
+			known++
+		case strings.HasPrefix(p.ID, "later"):
+			later++
+		default:
+			t.Errorf("%s is known", p.ID)
+		}
+	}
+	assert.Equal(t, 4000, known)
+	assert.Equal(t, 96, later)
+	assert.LessOrEqual(t, table.Strangers(), 1024)
 }
 
 // Servers that do not announce themselves and never answer cost one question of each

@@ -94,6 +94,12 @@ func (t Table) Take(frame []byte, direct bool) {
 	t.members.Take(ch, frame)
 }
 
+// Proof is a frame with which a node proves itself.
+func (t Table) Proof(id string) []byte { return t.members.Proof(id) }
+
+// Strangers is how many nodes are known that have not proved themselves.
+func (t Table) Strangers() int { return t.members.Strange() }
+
 // Expire lets all peers expire.
 func (t Table) Expire() { t.members.ExpireAll() }
 

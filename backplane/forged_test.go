@@ -2,7 +2,7 @@ package backplane_test
 
 import (
 	"fmt"
-	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,96 +10,124 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
-	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// One who cannot read requests cannot respond to them: their ids are not to be guessed.
-func TestResponsesPublishedBlind(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		f := newFleet(t, 1, backplane.Options{}, nil)
-		w, blind := f.wire("w"), f.wire("")
-		w.control(full, "w", 1, 1, chat)
-		settle()
-		replaced := 0
-		for range 8 {
-			w.onRequest(func(r *wire.Request) {
-				for k := range 64 {
-					guess := &wire.Request{ID: f.nodes[0].ID() + "." + strconv.FormatInt(int64(k), 36), Origin: r.Origin}
-					blind.answer(guess, "w", wire.Response{Members: []wire.MemberInfo{{ID: "forged"}}})
+// Nodes that somebody makes up on the control channel are not waited for and not missed.
+func TestForgedNodes(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			f := trioOn(t, kind.wrap, backplane.Options{})
+			w := f.wire("")
+			for i := range 100 { // 5 in a second
+				id := fmt.Sprint("forged", i)
+				w.control([]int{hello, beat, full}[i%3], id, time.Now().UnixNano(), 1, chat)
+				settle()
+				began := time.Now()
+				m, err := f.ns[0].Members(t.Context(), backplane.All())
+				require.NoError(t, err, "%s: %+v", kind.name, m)
+				assert.Len(t, m.List, 2, kind.name)
+				assert.Zero(t, time.Since(began), "%s: a query took that long", kind.name)
+				for k := max(0, i-20); k <= i; k++ { // they go on living
+					w.control(beat, fmt.Sprint("forged", k), time.Now().UnixNano(), 1)
 				}
-				time.AfterFunc(100*time.Millisecond, func() {
-					w.answer(r, "w", wire.Response{Members: []wire.MemberInfo{{ID: "true"}}})
-				})
-			})
-			m, err := f.ns[0].Members(t.Context(), backplane.All())
-			require.NoError(t, err)
-			require.Len(t, m.List, 1)
-			if m.List[0].ID != "true" {
-				replaced++
+				assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name)
+				time.Sleep(200 * time.Millisecond)
 			}
-		}
-		assert.Zero(t, replaced, "lists replaced of 8")
-	})
+			require.ErrorIs(t, f.ns[0].Join(t.Context(), "nobody", "x"), backplane.ErrNoSuchMember, kind.name)
+		})
+	}
 }
 
-// Responses in made-up names, 3 MiB of them, hold up nothing: a few are taken for those of a
-// node that was counted without a name.
-func TestForgedNamesHoldUpNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		const names = 30_000
-		f := newFleet(t, 1, backplane.Options{}, nil)
-		a := f.socket(0, "a")
-		w, forger := f.wire("stranger"), f.wire("")
-		w.onRequest(func(r *wire.Request) {
-			w.answer(r, "stranger", wire.Response{Members: []wire.MemberInfo{{ID: "true"}}})
-			w.onRequest(nil)
-		})
-		forge := func(r *wire.Request) {
+// A flood of forged introductions takes little memory, for PeerTimeout only, and nobody's
+// place.
+func TestFloodOfForgedNodes(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			f := trioOn(t, kind.wrap, backplane.Options{})
+			w := f.wire("")
+			names := make([]string, 20)
 			for i := range names {
-				forger.answer(r, fmt.Sprintf("%060d", i), wire.Response{Members: []wire.MemberInfo{}})
+				names[i] = fmt.Sprint("/", i, strings.Repeat("x", 1000))
 			}
+			flood := func(kind int, names ...string) {
+				for i := range 3_000 {
+					w.control(kind, fmt.Sprint("forged", i), 1, 1, names...)
+					if i%500 == 0 {
+						settle()
+					}
+				}
+				settle()
+			}
+			for range 2 {
+				flood(hello, names...)
+				kept, sum := f.nodes[0].Kept()
+				assert.LessOrEqual(t, kept, 5<<20, "%s: bytes kept", kind.name)
+				assert.Equal(t, sum, kept, kind.name)
+			}
+			assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name)
+			for range 5 {
+				time.Sleep(time.Second)
+				flood(beat)
+			}
+			kept, _ := f.nodes[0].Kept()
+			assert.Less(t, kept, 1000, "%s: bytes kept, after PeerTimeout with signs of life", kind.name)
+			m, err := f.ns[0].Members(t.Context(), backplane.All())
+			assert.Len(t, m.List, 2, kind.name)
+			if err != nil {
+				assert.Less(t, len(err.Error()), 2000, kind.name)
+			}
+			f.errs[0].take()
+		})
+	}
+}
+
+// A beat of a node that does not exist is followed by few frames.
+func TestCostOfForgedBeats(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const size = 8
+		c := newLargeFleet(t, size, nil, backplane.Options{})
+		w := (&fleet{t: t, bus: c.bus}).wire("")
+		before, began := c.published.Load(), time.Now()
+		for i := range 1000 {
+			w.control(beat, fmt.Sprint("forged", i), 1, 1)
 		}
-		listener := f.wire("listener") // never responds, so that the request lasts
-		listener.onRequest(forge)
-		m, err := f.ns[0].Members(t.Context(), backplane.All())
-		assert.Error(t, err)
-		assert.LessOrEqual(t, len(m.Answered), 1+64+2)
-		assert.GreaterOrEqual(t, f.nodes[0].Stats().StrayResponses, uint64(names-70))
-		f.broadcast(0, "x", backplane.All())
-		assert.Equal(t, []string{"x"}, a.all())
+		time.Sleep(time.Second)
+		settle()
+		got := c.published.Load() - before
+		t.Logf("1,000 forged beats: %d nodes sent %d frames in %v", size, got, time.Since(began))
+		assert.LessOrEqual(t, got, int64(size*(64+64+8)))
 	})
 }
 
-// A response whose parts do not end is cut off, and the result says so.
-func TestEndlessResponse(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		const part, most = 256 << 10, 1 << 10 // parts of 256 KiB
-		f := newFleet(t, 2, backplane.Options{}, nil)
-		f.socket(1, "sound")
-		w := f.wire("w")
-		w.control(full, "w", 1, 1, chat)
-		settle()
-		data, sent := make([]byte, part), make(chan struct{})
-		w.onRequest(func(r *wire.Request) {
-			defer close(sent)
-			for i := range most {
-				w.answer(r, "w", wire.Response{Members: []wire.MemberInfo{{ID: strconv.Itoa(i), Data: data}}, More: true})
-				if i%100 == 0 {
-					time.Sleep(time.Millisecond)
-				}
+// A later life of a node, and a later revision of its list, must be its own.
+func TestForgedLaterLife(t *testing.T) {
+	for _, kind := range brokerKinds {
+		bubble(t, func(t *testing.T) {
+			f := trioOn(t, kind.wrap, backplane.Options{})
+			w := f.wire("")
+			victim := f.nodes[2].ID()
+			born := since(f.nodes[0], victim)
+			complete := func(what string) {
+				t.Helper()
+				m, err := f.ns[0].Members(t.Context(), backplane.All())
+				require.NoError(t, err, "%s, %s: %+v", kind.name, what, m)
+				assert.Len(t, m.List, 2, "%s, %s", kind.name, what)
+				assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "%s, %s", kind.name, what)
+			}
+			for i := range 50 {
+				w.control(hello, victim, born+int64(i)+1, 1)
+				w.control(bye, victim, born+int64(i)+1, 1)
+				settle()
+				complete("a later life")
+				time.Sleep(100 * time.Millisecond)
+			}
+			for i := range 20 {
+				w.change(victim, born, 1, 2+i, nil, []string{chat})
+				settle()
+				time.Sleep(300 * time.Millisecond) // it says how it is
+				settle()
+				complete("a later list")
 			}
 		})
-		m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
-		<-sent
-		p := new(backplane.PartialError)
-		require.ErrorAs(t, err, &p)
-		require.ErrorIs(t, err, backplane.ErrTooLarge)
-		assert.Equal(t, f.ids(1), m.Answered)
-		assert.Equal(t, []backplane.Missing{{Node: "w", Count: 1, Reason: backplane.ErrTooLarge}}, m.Missing)
-		size := 0
-		for _, info := range m.List {
-			size += len(info.Data)
-		}
-		assert.InDelta(t, 64<<20, size, 1<<20)
-	})
+	}
 }

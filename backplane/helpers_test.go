@@ -1,9 +1,11 @@
 package backplane_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -294,22 +296,25 @@ type rawPeer struct {
 	b  *memorybroker.Broker
 	id string
 
-	mu   sync.Mutex
-	seen map[broker.Kind][][]byte
-	hook func(r *wire.Request)
+	mu    sync.Mutex
+	seen  map[broker.Kind][][]byte
+	hook  func(r *wire.Request)
+	lives map[string]int64 // of the nodes in whose name it has spoken, since when they live
+	sub   broker.Subscription
 }
 
 // wire joins the bus. It listens to what a node of that id would, unless id is
 // empty: then only to broadcasts and control frames.
 func (f *fleet) wire(id string) *rawPeer {
 	f.t.Helper()
-	w := &rawPeer{t: f.t, b: f.bus.Broker(), id: id, seen: make(map[broker.Kind][][]byte)}
+	w := &rawPeer{t: f.t, b: f.bus.Broker(), id: id, seen: make(map[broker.Kind][][]byte), lives: make(map[string]int64)}
 	filters := []broker.Filter{broker.Exactly(broker.Control()), broker.Native.EveryRoom(chat)}
 	if id != "" {
 		filters = append(filters, broker.Exactly(broker.NodeControl(id)), broker.Exactly(broker.Native.Requests(chat)), broker.Exactly(broker.Native.NodeResponses(chat, id)))
 	}
-	_, err := w.b.Subscribe(f.t.Context(), w, filters...)
+	sub, err := w.b.Subscribe(f.t.Context(), w, filters...)
 	require.NoError(f.t, err)
+	w.sub = sub
 	f.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -322,7 +327,11 @@ func (w *rawPeer) Deliver(ch broker.Channel, payload []byte) {
 	w.mu.Lock()
 	w.seen[ch.Kind()] = append(w.seen[ch.Kind()], payload)
 	hook := w.hook
+	since, listens := w.lives[ch.Name()]
 	w.mu.Unlock()
+	if token, _ := cutTokens(payload); token != nil && listens {
+		w.prove(sender(payload), ch.Name(), since, token)
+	}
 	if ch.Kind() == broker.KindRequests && hook != nil {
 		r := new(wire.Request)
 		if err := backplane.NativeCodec().DecodeRequest(payload, chat, r); err != nil {
@@ -338,6 +347,55 @@ func (w *rawPeer) onRequest(f func(r *wire.Request)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hook = f
+}
+
+// as has the wire listen as nodes of these ids, too.
+func (w *rawPeer) as(ids ...string) {
+	w.t.Helper()
+	var filters []broker.Filter
+	for _, id := range ids {
+		filters = append(filters, broker.Exactly(broker.NodeControl(id)))
+	}
+	require.NoError(w.t, w.sub.Add(w.t.Context(), filters...))
+}
+
+// says notes that the wire speaks as a node: tokens are given back in its name, if the wire listens as that node.
+func (w *rawPeer) says(id string, since int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lives[id] = since
+}
+
+// prove gives a token back.
+func (w *rawPeer) prove(to, id string, since int64, token []byte) {
+	frame := pack([]any{1, seen, id, since, 1, nil, 0, 0, 0, 0})
+	frame[0]++ // the token
+	w.send(broker.NodeControl(to), append(frame, token...))
+}
+
+// sender is the id of who sent a control frame.
+func sender(frame []byte) string {
+	r := msgpack.NewReader(frame[3:])
+	id, _ := r.String()
+	return strings.Clone(id)
+}
+
+// cutTokens returns the token that a control frame wants back, nil if there is none, and the frame without tokens.
+func cutTokens(frame []byte) (token, rest []byte) {
+	const integer, size = 0xcf, 9
+	if len(frame) < 3*size || frame[2] != full && frame[2] != ask && frame[2] != seen {
+		return nil, frame
+	}
+	end := len(frame) - 1 // nothing is given back
+	if frame[end] != 0 || frame[end-size] != integer {
+		end = len(frame) - size
+	}
+	if frame[end-size] != integer {
+		return nil, frame
+	}
+	rest = bytes.Clone(frame[:end-size])
+	rest[0] -= 2
+	return frame[end-size : end], rest
 }
 
 func (w *rawPeer) Interrupted(error) {}
@@ -380,6 +438,7 @@ const (
 // control sends a control frame to all nodes.
 func (w *rawPeer) control(kind int, id string, since int64, revision int, names ...string) {
 	w.t.Helper()
+	w.says(id, since)
 	var list any
 	if kind == hello || kind == full {
 		list = spaces(names...)
@@ -405,6 +464,7 @@ func spaces(names ...string) []any {
 // asks sends a node the wish for its list.
 func (w *rawPeer) asks(node, id string) {
 	w.t.Helper()
+	w.says(id, 1)
 	w.send(broker.NodeControl(node), pack([]any{1, ask, id, 1, 1, nil, 0, 0, 0}))
 }
 

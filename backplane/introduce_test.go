@@ -162,7 +162,9 @@ func TestIntroducedByNewcomers(t *testing.T) {
 		}()
 		settle()
 		w := f.wire("")
+		w.as("a", "b", "c", "z")
 		introduces := func(id string, neighbours any) {
+			w.says(id, 5)
 			w.send(broker.NodeControl("me"), pack([]any{1, full, id, 5, 1, spaces(chat), 0, 0, 1, neighbours}))
 			w.send(broker.NodeControl("me"), pack([]any{1, seen, id, 5, 1, nil, 0, int(nodeDoor(node).Since().UnixNano()), 1}))
 			settle()

@@ -185,6 +185,7 @@ func TestLimitOfNamesThatWereLeft(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
 		w := f.wire("wire")
 		w.control(hello, "wire", 1, 1)
+		settle()
 		long := strings.Repeat("x", 1<<20)
 		for i := range 100 {
 			name := fmt.Sprint("/", i, long)
@@ -227,6 +228,8 @@ func TestLimitOfNames(t *testing.T) {
 			}
 			return n
 		}
+		w.control(beat, "wire", 1, 1)
+		settle() // it is no stranger
 		w.control(hello, "wire", 1, 1, names...)
 		n, got := refused(), served(f.nodes[0], "wire")
 		assert.Equal(t, 1, n, "a list too long")
@@ -248,7 +251,11 @@ func TestLimitOfNames(t *testing.T) {
 			long[i] = fmt.Sprintf("/%s%d", strings.Repeat("x", 4000), i)
 		}
 		for i := range 20 {
-			w.control(hello, fmt.Sprint("wire", i), 1, 1, long...)
+			id := fmt.Sprint("wire", i)
+			w.as(id)
+			w.control(beat, id, 1, 1)
+			settle()
+			w.control(hello, id, 1, 1, long...)
 		}
 		settle()
 		assert.GreaterOrEqual(t, refused(), 3)

@@ -132,6 +132,13 @@ func (a *announcer) reply(id string) {
 // defend sends a sign of life to all nodes.
 func (a *announcer) defend() { a.note(func(d *due) { d.alive = true }) }
 
+// forged reports whether this node has not had that revision yet.
+func (a *announcer) forged(revision uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return revision > a.revision
+}
+
 // tell makes a node defend itself.
 func (a *announcer) tell(accused accusation) {
 	accused.id = strings.Clone(accused.id)
@@ -157,7 +164,11 @@ func (a *announcer) answer(f *frame) {
 // confirm notifies a node of the revision of its list that is known here.
 func (a *announcer) confirm(id string, known revisionOf) {
 	a.note(func(d *due) {
-		if len(d.seen) < maxPeers {
+		had, twice := d.seen[id]
+		if twice && had.since == known.since {
+			known.revision = max(known.revision, had.revision)
+		}
+		if twice || len(d.seen) < maxPeers {
 			d.seen[id] = known
 		}
 	})
@@ -205,7 +216,7 @@ func (a *announcer) room() int {
 	if a.limit > 0 {
 		size = min(size, a.limit)
 	}
-	size -= len(a.id) + 64
+	size -= len(a.id) + 80
 	if neighbours := maxNeighbours * (maxNodeID + 2); size > 2*neighbours {
 		size -= neighbours
 	}

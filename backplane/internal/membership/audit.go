@@ -60,6 +60,19 @@ func (m *Membership) ExpireAll() {
 // CompareInRing compares the places of two nodes in the ring in which they watch each other.
 func CompareInRing(a, b string) int { return cmp.Compare(order(a), order(b)) }
 
+// Proof is a frame with which a node proves itself.
+func (m *Membership) Proof(id string) []byte {
+	f := frame{kind: kindFull, id: id, since: 1, revision: 1, parts: 1, echo: m.peers.token(id)}
+	return f.append(nil)
+}
+
+// Strange is how many nodes are known that have not proved themselves.
+func (m *Membership) Strange() int {
+	m.peers.mu.Lock()
+	defer m.peers.mu.Unlock()
+	return m.peers.strangers
+}
+
 // DecodeFrame reads a control frame as a node does.
 func DecodeFrame(payload []byte) error {
 	var f frame

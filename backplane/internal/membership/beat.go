@@ -158,6 +158,19 @@ func (a *announcer) compose(r *round) (out []addressed, wait time.Duration) {
 		out = append(out, addressed{f, id})
 	}
 	clear(d.told)
+	toAll := false
+	if r.list && len(d.lists) > 0 {
+		_, forced := d.lists[everybody]
+		if toAll = forced || len(d.lists) > listBurst/8 && len(d.lists) > r.known/2; toAll {
+			delete(d.lists, everybody)
+			for id := range d.lists { // they want a token as well
+				if _, there := d.seen[id]; !there {
+					d.seen[id] = revisionOf{}
+				}
+			}
+			d.lists = map[string]struct{}{everybody: {}}
+		}
+	}
 	for id, known := range d.seen {
 		f := a.frame(kindSeen)
 		f.yourSince, f.yourRevision = known.since, known.revision
@@ -177,9 +190,6 @@ func (a *announcer) compose(r *round) (out []addressed, wait time.Duration) {
 	if len(d.lists) > 0 && !r.list {
 		later(listPause)
 	} else if len(d.lists) > 0 {
-		if _, all := d.lists[everybody]; all || len(d.lists) > listBurst/8 && len(d.lists) > r.known/2 {
-			d.lists = map[string]struct{}{everybody: {}}
-		}
 		pieces := parts(list, a.room())
 		for id := range d.lists {
 			for i, piece := range pieces {
@@ -232,6 +242,9 @@ func (a *announcer) send(f addressed) int {
 	}
 	if f.to == everybody || f.to == a.id {
 		f.number = a.lease.next()
+	}
+	if f.to != everybody && f.to != a.id {
+		f.token, f.echo = a.peers.tokens(f.to)
 	}
 	frame := f.append(nil)
 	if f.settled && a.limit > 0 && len(frame) > a.limit {

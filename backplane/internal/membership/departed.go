@@ -40,6 +40,9 @@ func (t *table) age(p *peer, now time.Time, s *survey) {
 	switch {
 	case p.state == left:
 		end = p.leftAt.Add(t.peerTimeout)
+	case p.state == live && p.stranger():
+		t.pursue(p, now, s)
+		end = p.born.Add(t.peerTimeout)
 	case p.state == live && p.since == 0:
 		end = p.seen.Add(t.peerTimeout)
 	case p.state == live && !p.accused.IsZero():
@@ -57,7 +60,7 @@ func (t *table) age(p *peer, now time.Time, s *survey) {
 		t.clear(p)
 		t.discard(p)
 		p.state, p.stale, p.watch = expired, time.Time{}, watch{}
-		if !t.counts || len(p.namespaces) == 0 {
+		if !t.counts || !p.proved || len(p.namespaces) == 0 {
 			t.drop(p)
 		}
 	}

@@ -25,6 +25,9 @@ import (
 //	seen   O  then since and revision of the recipient's list
 //	accuse *  then [[id, since, silence], …] of nodes that seem lost; silence is in nanoseconds
 //
+// The frames full, ask and seen end with two tokens: one that the receiver returns, and the one that the receiver sent
+// before, zero for none. A node that returns the token of its own channel has proved that it listens there.
+//
 // A namespace is [protocol, name, speaks]. id is the sender's. since is when the sender was made, in nanoseconds of
 // Unix time, and distinguishes two lives of one id. revision counts the changes of the sender's list of namespaces.
 // The rest of a body is nil. number counts the sender's frames to all nodes, for its own lease; in other frames it is
@@ -77,6 +80,8 @@ type frame struct {
 
 	yourSince    int64  // seen, ask
 	yourRevision uint64 // seen, ask
+
+	token, echo uint64 // full, ask and seen, to one node
 }
 
 // Namespace identifies a namespace. The same name may exist in several protocols.
@@ -102,8 +107,10 @@ func (f *frame) append(dst []byte) []byte {
 	size := 7
 	switch f.kind {
 	case kindFull:
-		size = 10
-	case kindChange, kindSeen, kindAsk:
+		size = 12
+	case kindSeen, kindAsk:
+		size = 11
+	case kindChange:
 		size = 9
 	case kindAccuse:
 		size = 8
@@ -125,19 +132,22 @@ func (f *frame) append(dst []byte) []byte {
 	case kindFull:
 		dst = msgpack.AppendInt(dst, int64(f.part))
 		dst = msgpack.AppendInt(dst, int64(f.parts))
-		if !f.settled {
-			return msgpack.AppendNil(dst)
+		if f.settled {
+			dst = msgpack.AppendArrayLen(dst, len(f.neighbours))
+			for _, id := range f.neighbours {
+				dst = msgpack.AppendString(dst, id)
+			}
+		} else {
+			dst = msgpack.AppendNil(dst)
 		}
-		dst = msgpack.AppendArrayLen(dst, len(f.neighbours))
-		for _, id := range f.neighbours {
-			dst = msgpack.AppendString(dst, id)
-		}
+		dst = msgpack.AppendUint(msgpack.AppendUint(dst, f.token), f.echo)
 	case kindChange:
 		dst = msgpack.AppendUint(dst, f.base)
 		dst = appendServed(dst, f.removed)
 	case kindSeen, kindAsk:
 		dst = msgpack.AppendInt(dst, f.yourSince)
 		dst = msgpack.AppendUint(dst, f.yourRevision)
+		dst = msgpack.AppendUint(msgpack.AppendUint(dst, f.token), f.echo)
 	case kindAccuse:
 		dst = msgpack.AppendArrayLen(dst, len(f.accused))
 		for _, a := range f.accused {
@@ -253,20 +263,22 @@ func (f *frame) decodeRest(r *msgpack.Reader, n int) (err error) {
 			return fmt.Errorf("%w: part %d of %d", errFrame, part, parts)
 		}
 		f.part, f.parts = int(part), int(parts)
-		if f.settled = !r.TryNil(); !f.settled {
-			return nil
-		}
-		count, err := r.ArrayLen()
-		if err != nil {
-			return err
-		}
-		for range min(count, maxNeighbours) {
-			id, err := readNodeID(r)
+		if f.settled = !r.TryNil(); f.settled {
+			count, err := r.ArrayLen()
 			if err != nil {
 				return err
 			}
-			f.neighbours = append(f.neighbours, strings.Clone(id))
+			for i := range count {
+				id, err := readNodeID(r)
+				if err != nil {
+					return err
+				}
+				if i < maxNeighbours {
+					f.neighbours = append(f.neighbours, strings.Clone(id))
+				}
+			}
 		}
+		f.readTokens(r, n-3)
 	case kindChange:
 		if n < 2 {
 			return errFrame
@@ -285,7 +297,9 @@ func (f *frame) decodeRest(r *msgpack.Reader, n int) (err error) {
 		if f.yourSince, err = r.Int(); err != nil {
 			return err
 		}
-		f.yourRevision, err = r.Uint()
+		if f.yourRevision, err = r.Uint(); err == nil {
+			f.readTokens(r, n-2)
+		}
 	case kindAccuse:
 		if n < 1 {
 			return errFrame
@@ -293,6 +307,14 @@ func (f *frame) decodeRest(r *msgpack.Reader, n int) (err error) {
 		f.accused, err = readAccused(r)
 	}
 	return err
+}
+
+// readTokens reads the tokens, if there are any among the last n elements.
+func (f *frame) readTokens(r *msgpack.Reader, n int) {
+	if n >= 2 && r.Kind() == msgpack.Int {
+		f.token, _ = r.Uint()
+		f.echo, _ = r.Uint()
+	}
 }
 
 func readAccused(r *msgpack.Reader) ([]accusation, error) {

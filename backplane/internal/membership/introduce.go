@@ -66,7 +66,7 @@ func (t *table) watch() <-chan struct{} {
 func (t *table) pending(now time.Time) (until time.Time) {
 	open := false // the ring is open
 	for _, p := range t.byID {
-		if p.state != live || p.stale.IsZero() {
+		if p.state != live || p.stale.IsZero() || p.stranger() && !t.until.After(now) {
 			continue
 		}
 		open = true
@@ -122,7 +122,7 @@ func (t *table) neighbours(to string) (ids []string, settled bool) {
 		return 1
 	}
 	for id, p := range t.byID {
-		if p.state != live || id == to {
+		if p.state != live || id == to || p.stranger() {
 			continue
 		}
 		i := 0
@@ -142,6 +142,9 @@ func (t *table) neighbours(to string) (ids []string, settled bool) {
 func (t *table) introduced(f *frame) (ask []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if p := t.byID[f.id]; p == nil || p.stranger() && !t.until.After(time.Now()) {
+		return nil // nobody greeted it
+	}
 	t.answered = true
 	if !f.settled {
 		return nil
@@ -183,7 +186,7 @@ func (t *table) insist() (ask []string, greet, again bool) {
 	defer t.mu.Unlock()
 	now := time.Now()
 	for _, p := range t.byID {
-		if p.state == live && !p.stale.IsZero() && now.Sub(p.stale) < t.introTime {
+		if p.state == live && !p.stale.IsZero() && now.Sub(p.stale) < t.introTime && (!p.stranger() || t.until.After(now)) {
 			again = true
 			if t.mayAsk(p, now) {
 				ask = append(ask, p.id)

@@ -193,11 +193,14 @@ func (m *Membership) take(ch broker.Channel, payload []byte) {
 		m.announcer.ask(m.peers.introduced(&f)...)
 	}
 	if news.ask {
-		m.announcer.ask(f.id)
+		m.announcer.note(func(d *due) { d.asks[f.id] = news.known })
 		signal(m.retry)
 	}
-	if news.current && m.Blind() {
+	switch {
+	case news.current && m.Blind():
 		m.announcer.confirm(f.id, revisionOf{f.since, news.revision})
+	case news.echo && !news.ask && (f.kind != kindAsk || !direct):
+		m.announcer.confirm(f.id, revisionOf{f.since, 0})
 	}
 	if len(news.left) > 0 {
 		m.left(f.id, news.left)
@@ -227,6 +230,9 @@ func (m *Membership) takeOwn(f *frame) {
 		return
 	}
 	m.announcer.lease.echo(f.number)
+	if m.announcer.forged(f.revision) {
+		m.announcer.defend()
+	}
 	switch {
 	case f.kind == kindHello:
 		m.peers.echo()

@@ -26,8 +26,11 @@ func cost(s *served) int { return len(s.Name) + len(s.Speaks) + 128 }
 // keep records the memory of a namespace for a peer, if the limits allow it.
 func (t *table) keep(p *peer, s *served) bool {
 	c := cost(s)
-	if t.kept+c > maxKept {
+	if t.kept+c > maxKept || p.stranger() && t.strange+c > maxStrange {
 		return false
+	}
+	if p.stranger() {
+		t.strange += c
 	}
 	p.kept += c
 	t.kept += c
@@ -37,6 +40,9 @@ func (t *table) keep(p *peer, s *served) bool {
 // release removes the memory of a namespace from a peer's record.
 func (t *table) release(p *peer, s *served) {
 	c := cost(s)
+	if p.stranger() {
+		t.strange -= c
+	}
 	p.kept -= c
 	t.kept -= c
 }

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -40,11 +41,13 @@ type table struct {
 	due      time.Time    // when to look at the peers again; zero: unknown
 	patience patience
 	introduction
+	proofs
 }
 
 func (t *table) init(introTime time.Duration, o *Options, counts bool) {
 	t.id, t.since, t.life, t.counts = o.ID, o.Since.UnixNano(), o.Life, counts
 	t.introTime, t.heartbeat, t.peerTimeout, t.requestTimeout = introTime, o.Heartbeat, o.PeerTimeout, o.RequestsTimeout
+	t.seed = maphash.MakeSeed()
 	t.patience.init(o.Heartbeat, o.PeerTimeout)
 	t.byID = make(map[string]*peer)
 }
@@ -72,15 +75,19 @@ const (
 )
 
 type peer struct {
-	id        string
-	order     uint64 // position in the ring
-	since     int64  // zero: only others have mentioned it
-	protocol  int
-	state     peerState
-	leftAt    time.Time // of state left
-	contested bool      // a sign of life followed a goodbye, so the goodbye was not its own
-	seen      time.Time
-	met       bool // a sign of life since this node's last greeting
+	id          string
+	order       uint64 // position in the ring
+	since       int64  // zero: only others have mentioned it
+	protocol    int
+	state       peerState
+	leftAt      time.Time // of state left
+	unannounced bool      // this node knows it only from a beat to itself
+	born        time.Time // when it became known
+	proved      bool      // it is not a stranger
+	theirs      uint64    // the token that it waits for; zero: none has come
+	contested   bool      // a sign of life followed a goodbye, so the goodbye was not its own
+	seen        time.Time
+	met         bool // a sign of life since this node's last greeting
 	watch
 	namespaces map[Namespace]string
 	closed     map[Namespace]time.Time // namespaces that it left a short while ago
@@ -128,7 +135,7 @@ func (t *table) size() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.byID {
-		if p.state == live {
+		if p.state == live && !p.stranger() {
 			n++
 		}
 	}
@@ -141,7 +148,7 @@ func (t *table) list() []Peer {
 	defer t.mu.Unlock()
 	peers := make([]Peer, 0, len(t.byID))
 	for _, p := range t.byID {
-		if p.state == live && p.since != 0 {
+		if p.state == live && p.proved {
 			peers = append(peers, t.describe(p))
 		}
 	}
@@ -185,6 +192,8 @@ type news struct {
 	revision uint64      // of its list
 	left     []Namespace // namespaces that it has left
 	missed   bool        // others may regard the peer as lost, or not know it
+	echo     bool        // the peer waits for its token
+	known    revisionOf  // what is known of its list, if ask
 }
 
 // note handles a frame of another node. direct: it came on this node's own channel, so earlier frames on the other may
@@ -194,10 +203,14 @@ func (t *table) note(f *frame, direct bool) (out news) {
 	defer t.mu.Unlock()
 	now := time.Now()
 	p := t.byID[f.id]
+	proof := direct && f.echo == t.token(f.id)
 	switch {
 	case p == nil:
 	case f.since < p.since && (direct || p.state == live):
 		return out // a late frame of an earlier life
+	case f.since > p.since && p.proved && p.state != expired && !proof:
+		out.ask = t.mayAskStranger(now) // it may be a later life
+		return out
 	case f.since != p.since:
 		// This life will not respond to requests to the earlier one.
 		for key := range p.namespaces {
@@ -217,7 +230,15 @@ func (t *table) note(f *frame, direct bool) (out news) {
 		if p = t.add(f.id, f.since); p == nil {
 			return out
 		}
-		out.missed = direct && f.kind == kindBeat
+		p.unannounced = direct && f.kind == kindBeat
+	}
+	proved := proof && !p.proved
+	if proved {
+		t.prove(p)
+		out.missed = p.unannounced
+	}
+	if direct && f.token != 0 && f.token != p.theirs {
+		p.theirs, out.echo = f.token, true
 	}
 	t.hear(p, now)
 	p.protocol = f.version
@@ -250,8 +271,12 @@ func (t *table) note(f *frame, direct bool) (out news) {
 	if !p.known() && p.stale.IsZero() {
 		p.outdated(now)
 	}
-	out.ask = !p.stale.IsZero() && t.mayAsk(p, now)
-	out.current = p.known() && p.stale.IsZero() && (!had || was != p.revision || f.kind == kindHello)
+	current := p.known() && p.stale.IsZero()
+	out.ask = (!current || p.stranger() && f.kind != kindHello) && t.mayAsk(p, now)
+	if current {
+		out.known = revisionOf{p.since, p.revision}
+	}
+	out.current = current && p.proved && (proved || !had || was != p.revision || f.kind == kindHello)
 	out.revision = p.revision
 	t.moved()
 	return out
@@ -267,15 +292,24 @@ func (t *table) add(id string, since int64) *peer {
 			}
 		}
 	}
+	if since != 0 {
+		t.makeRoom(maxStrangers)
+	}
+	if len(t.byID) >= maxPeers {
+		t.makeRoom(1)
+	}
 	if len(t.byID) >= maxPeers {
 		t.refused++
 		t.full = time.Now()
 		return nil
 	}
 	now := time.Now()
-	p := &peer{id: strings.Clone(id), order: order(id), since: since, seen: now, watch: watch{since: now}} // the frame's memory is not kept
+	p := &peer{id: strings.Clone(id), order: order(id), since: since, seen: now, born: now, watch: watch{since: now}} // the frame's memory is not kept
 	t.byID[p.id] = p
-	t.soon(now.Add(t.patience.overdue))
+	if p.stranger() {
+		t.strangers++
+	}
+	t.soon(now.Add(t.introTime))
 	return p
 }
 
@@ -283,6 +317,10 @@ func (t *table) add(id string, since int64) *peer {
 func (t *table) drop(p *peer) {
 	t.clear(p)
 	t.kept -= p.kept
+	if p.stranger() {
+		t.strangers--
+		t.strange -= p.kept
+	}
 	delete(t.byID, p.id)
 }
 
@@ -295,7 +333,7 @@ func (p *peer) outdated(now time.Time) {
 
 // mayAsk reports whether it is time to request a peer's list, and records the request. The caller holds t.mu.
 func (t *table) mayAsk(p *peer, now time.Time) bool {
-	if now.Sub(p.asked) < t.introTime/4 {
+	if now.Sub(p.asked) < t.introTime/4 || p.stranger() && !t.mayAskStranger(now) {
 		return false
 	}
 	p.asked = now
@@ -434,6 +472,8 @@ func (t *table) standing(p *peer, ns Namespace, now time.Time) Standing {
 		since, closed = p.leftAt, serves
 	}
 	switch {
+	case p.state == live && p.stranger():
+		return Elsewhere // if it is counted, it is asked all the same
 	case closed && p.state != expired && now.Sub(since) < t.introTime:
 		return Leaving
 	case closed && p.state != expired:

@@ -80,7 +80,7 @@ func order(id string) uint64 {
 func (t *table) ring() (peers []*peer, next int) {
 	peers = make([]*peer, 0, len(t.byID))
 	for _, p := range t.byID {
-		if p.state == live && p.since != 0 {
+		if p.state == live && p.proved {
 			peers = append(peers, p)
 		}
 	}
