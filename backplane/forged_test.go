@@ -50,7 +50,7 @@ func TestFloodOfForgedNodes(t *testing.T) {
 				names[i] = fmt.Sprint("/", i, strings.Repeat("x", 1000))
 			}
 			flood := func(kind int, names ...string) {
-				for i := range 3_000 {
+				for i := range 1_500 {
 					w.control(kind, fmt.Sprint("forged", i), 1, 1, names...)
 					if i%500 == 0 {
 						settle()
@@ -65,7 +65,7 @@ func TestFloodOfForgedNodes(t *testing.T) {
 				assert.Equal(t, sum, kept, kind.name)
 			}
 			assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name)
-			for range 5 {
+			for range 4 {
 				time.Sleep(time.Second)
 				flood(beat)
 			}
