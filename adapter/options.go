@@ -131,10 +131,10 @@ func (o *Options) validate(b broker.Broker) error {
 		return wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"})
 	}
 	if o.Subscription > backplane.DynamicSubscription {
-		return &backplane.OptionError{Option: "Subscription", Reason: "not one of the modes"}
+		return wire.FromAdapter(&backplane.OptionError{Option: "Subscription", Reason: "not one of the modes"})
 	}
 	if o.Subscription == backplane.DynamicSubscription && (len(o.Links) > 0 || o.OnBroadcast != nil) {
-		return &backplane.OptionError{Option: "Subscription", Reason: "dynamic, and Links or OnBroadcast needs all broadcasts"}
+		return wire.FromAdapter(&backplane.OptionError{Option: "Subscription", Reason: "dynamic, and Links or OnBroadcast needs all broadcasts"})
 	}
 	for _, l := range o.Links {
 		switch {

@@ -77,6 +77,6 @@ func (ns *Namespace) enter(ctx context.Context, op, name string, rooms []string,
 	case errors.Is(err, broker.ErrClosed):
 		return ErrClosed
 	default:
-		return &OpError{Op: op, Namespace: ns.name, Name: name, Err: err}
+		return ns.failed(&OpError{Op: op, Namespace: ns.name, Name: name, Err: err})
 	}
 }

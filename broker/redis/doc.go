@@ -1,16 +1,17 @@
-// Package redisbroker is a broker on Redis pub/sub, on github.com/redis/go-redis/v9.
-// Its channels have the names that socket.io-redis and @socket.io/redis-adapter use,
-// so that nodes and Node.js servers share one Redis.
+// Package redisbroker is a broker on Redis pub/sub, on github.com/redis/go-redis/v9. Its channels have the names that
+// socket.io-redis and @socket.io/redis-adapter use, so that nodes and Node.js servers share one Redis.
 //
 //	b, err := redisbroker.Open("redis://localhost:6379", nil)
 //	b, err := redisbroker.New(client, &redisbroker.Options{Prefix: "shop"})
 //
-// It keeps all clauses of package broker, on a single server and on a cluster.
+// It keeps all clauses of package broker, about order, duplicates, ownership of payloads and errors, on a single
+// server and on a cluster. Publish, Flush and Close wait as broker.Broker says; Subscribe, Subscribers and Responders
+// wait for the server, until their context ends. Close the broker after its node: Close waits until the queue is sent,
+// or until its context ends.
 //
 // # Names
 //
-// With prefix P (Options.Prefix, "socket.io" unless said otherwise), namespace N,
-// room R and node id I:
+// With prefix P (Options.Prefix, "socket.io" unless said otherwise), namespace N, room R and node id I:
 //
 //	                     broker.SocketIO      broker.Native
 //	Broadcast(N)         P#N#                 P-crossroom#N#
@@ -23,157 +24,134 @@
 //	EveryRoom(N)         PSUBSCRIBE P#N#*     PSUBSCRIBE P-crossroom#N#*
 //	Uncounted(N)         PSUBSCRIBE P-request#N[#]  PSUBSCRIBE P-crossroom-request#N[#]
 //
-// In patterns the characters * ? [ and \ of P and N are escaped with a backslash.
-// So that no two channels have the same name, a namespace that contains '#' is
-// refused with a *broker.NameError, and a prefix that contains '#' or ends in
-// -request, -response, -control or -crossroom with a *PrefixError. Rooms and ids may
-// contain anything. What others publish under a pattern and is no such name is
-// passed by.
+// In patterns the characters * ? [ and \ of P and N are escaped with a backslash. So that no two channels have the
+// same name, a namespace that contains '#' is refused with a *broker.NameError, and a prefix that contains '#' or ends
+// in -request, -response, -control or -crossroom with a *PrefixError. Rooms and ids may contain anything. Messages of
+// other programs on a name that matches a pattern and is none of these are ignored.
 //
 // # Clients
 //
-// A client is a *redis.Client, for a single server (from Redis 2.6 on; 6 for users)
-// or by Sentinel, or a *redis.ClusterClient. A *redis.Ring is refused with a
-// *ClientError: its servers do not know of each other. Clients given to New stay the
-// caller's, and are not closed.
+// A client is a *redis.Client, for a single server (from Redis 2.6 on; 6 for users) or by Sentinel, or a
+// *redis.ClusterClient. A *redis.Ring is refused with a *ClientError, because its servers are independent. The caller
+// owns a client given to New, and closes it after the broker.
 //
-// The broker takes from the client how to reach the servers, that is dialer (with
-// TLS), credentials or their provider (asked for each new connection; what runs out is
-// the server's to notice), client name, and a cluster's masters or Sentinel's master,
-// but it opens connections of its own: one for publishing, one for subscribing and,
-// once Subscribers or Responders is called, one for such queries to each server. The
-// client's hooks, OnConnect, timeouts, retries and pool do not
-// apply. go-redis itself repeats what it could not send in one go, which breaks "at
-// most once"; reconnects a subscriber in silence, which hides the gap; and cannot end
-// a call that waits for a frozen server. A dialer that does not heed its context may
-// outlast Close by its own timeout, as may the look for a cluster's masters.
+// The broker takes from the client how to reach the servers, that is dialer (with TLS), credentials or their provider
+// (called for each new connection; the server notices expired ones), client name, and a cluster's masters or
+// Sentinel's master, but it opens connections of its own: one for publishing, one for subscribing and, once
+// Subscribers or Responders is called, one for such queries to each server. The client's hooks, OnConnect, timeouts,
+// retries and pool do not apply. go-redis itself repeats what it could not send in one go, which breaks "at most
+// once"; reconnects a subscriber without notice, which hides the gap; and cannot end a call that waits for a frozen
+// server. A dialer that ignores its context may outlast Close by its own timeout. So may the query for a cluster's
+// masters.
 //
 // # Publishing
 //
-// Publish encodes the message into the queue and returns. What has gathered is
-// written in one piece, up to 32 KiB at a time, and up to 256 KiB are on the wire
-// before the server has answered. A message of up to 4 KiB that finds nothing queued
-// or on the wire is written by Publish itself. That write does not end with Publish's
-// context: it goes into an empty buffer of the system, and takes ProbeTimeout at most
-// where a dialer's connections have none. Nothing waits for a timer.
+// Publish encodes the message into the queue and returns. The sender writes queued messages in one piece, up to 32 KiB
+// at a time. Up to 256 KiB are in flight before the server has replied. Publish itself writes a message of up to 4 KiB
+// if no other is queued or in flight. That write does not end with Publish's context: it goes into an empty buffer of
+// the system, and takes ProbeTimeout at most where a dialer's connections have none. No message waits for a timer.
 //
-// The queue holds at most 65,536 messages and 32 MiB, each for at most 30 seconds
-// (Options.QueueMessages, QueueBytes, QueueAge). When it was full, those who waited
-// go on when half of it is free.
+// The queue holds at most 65,536 messages and 32 MiB, each for at most 30 seconds (Options.QueueMessages, QueueBytes,
+// QueueAge). After it was full, waiting calls continue when half of it is free.
 //
-// While the server is away the queue stays, and is sent afterwards in order. What
-// was written whole when a connection broke, and had no answer, counts as uncertain
-// and is not sent again; what was not written, or in part, is sent later, since a
-// server cannot act on part of a command. Messages are lost for certain if they wait
-// for longer than QueueAge (ErrTooOld), if the server refuses them (*ServerError,
-// such as NOPERM), or at the end of Close's context. Each loss is counted in Stats,
-// told to OnLoss functions, and returned by one Flush.
+// While the server is down the queue stays, and is sent afterwards in order. A message that was written whole and had
+// no reply when a connection broke counts as uncertain and is not sent again. A message that was not written, or only
+// in part, is sent later, because a server cannot act on a part of a command. Messages are lost for certain if they
+// wait for longer than QueueAge (ErrTooOld), if the server refuses them (*ServerError, such as NOPERM), or at the end
+// of Close's context. Each loss is counted in Stats, reported to OnLoss functions, and returned by one Flush.
 //
-// Sent and flushed mean that the server has answered. Redis pub/sub keeps nothing:
-// whoever is not subscribed at that moment does not get it.
+// Sent and flushed mean that the server has replied. Redis pub/sub stores nothing: a node that is not subscribed at
+// that moment does not get the message.
 //
 // # Subscribing
 //
-// All subscriptions of a broker share one connection, which stays for as long as there
-// are filters, and one subscription on the server per name. The confirmations for up to 4 commands of up to 1,000 names are
-// underway at a time, so that 100,000 rooms can be subscribed to at once.
+// All subscriptions of a broker share one connection, which stays for as long as there are filters, and one
+// subscription on the server per name. The confirmations for up to 4 commands of up to 1,000 names are underway at a
+// time, so that 100,000 rooms can be subscribed to at once.
 //
-// Each subscription has a goroutine that calls its receiver, and a buffer of 16 MiB
-// (Options.ReceiveBuffer). When that is full the connection, and with it all
-// subscriptions, waits for that receiver; then the server's buffer fills up, until it
-// ends the connection (client-output-buffer-limit pubsub, by default at 32 MiB, or
-// 8 MiB for a minute), which is an interruption like any other. To a receiver that is
-// stuck through several interruptions without a message between them they are one.
+// Each subscription has a goroutine that calls its receiver, and a buffer of 16 MiB (Options.ReceiveBuffer). When that
+// is full the connection, and with it all subscriptions, waits for that receiver; then the server's buffer fills up,
+// until it ends the connection (client-output-buffer-limit pubsub, by default at 32 MiB, or 8 MiB for a minute), which
+// is an interruption like any other. A receiver that blocks through several interruptions without a message between
+// them gets one call for all of them.
 //
-// Subscribe fails at once if the first connection cannot be made or the server
-// refuses. During an interruption it waits for the end of it, or of its context.
+// Subscribe fails at once if the first connection cannot be made or the server refuses. During an interruption it
+// waits for the end of it, or of its context.
 //
-// The connection speaks RESP3, which Redis has from version 6 on, and RESP2 where the
-// server does not know HELLO.
+// The connection speaks RESP3, which Redis has from version 6 on, and RESP2 where the server does not know HELLO.
 //
 // # Outages
 //
-// Once in every second (Options.ProbeInterval) the server of each connection is examined,
-// also while messages flow. A connection is given up if nothing comes for 3 seconds after
-// that (Options.ProbeTimeout), or if the answer says that the server is none of the
-// fleet's (see Servers). So a frozen server, a dead link and a server that was replaced
-// are noticed within 4 seconds, a connection that is closed at once. A connection for
-// queries is examined together with the next query. A kept one that does not answer within
-// 250 milliseconds, or a quarter of the time that the query has left, is replaced.
+// Once in every second (Options.ProbeInterval) the server of each connection is examined, also while messages flow. A
+// connection is given up if the server does not reply within 3 seconds (Options.ProbeTimeout), or if its reply shows
+// that it does not belong to the fleet (see Servers). So a frozen server, a dead link and a server that was replaced
+// are noticed within 4 seconds, a connection that is closed at once. A connection for queries is examined together
+// with the next query. A kept one without a reply within 250 milliseconds, or a quarter of the query's remaining time,
+// is replaced.
 //
-// When the connection for subscribing is lost, receivers get Interrupted, and new
-// connections are tried: at once if the connection had lasted (twice the longest that the
-// last pause could be, at least 100 milliseconds), and then after random pauses below a
-// limit that doubles from 50 milliseconds to 2 seconds (Options.BackoffMin, BackoffMax),
-// for ever. A subscription
-// gets Resumed when the server has confirmed all of its filters; what arrives for some of
-// them before that still belongs to the gap. The connections of publishing and subscribing
-// fail and return independently of each other.
+// When the connection for subscribing is lost, receivers get Interrupted, and new connections are tried: at once if
+// the connection had lasted (twice the longest that the last pause could be, at least 100 milliseconds), and then
+// after random pauses below a limit that doubles from 50 milliseconds to 2 seconds (Options.BackoffMin, BackoffMax),
+// for ever. A subscription gets Resumed when the server has confirmed all of its filters; what arrives for some of
+// them before that still belongs to the gap. The connections of publishing and subscribing fail and return
+// independently of each other.
 //
-// Interrupted comes with the reason. A server that closes a connection gives none, but
-// most often it refuses the next one with it (WRONGPASS, NOPERM, the maximum of clients):
-// so receivers get Interrupted up to BackoffMin and 250 milliseconds later than the
-// connection was lost. The log has a line for each reason that the server gives.
+// Interrupted has the reason. A server that closes a connection gives none, but usually refuses the next connection
+// with the reason (WRONGPASS, NOPERM, the maximum of clients): so receivers get Interrupted up to BackoffMin and 250
+// milliseconds later than the connection was lost. The log has a line for each reason that the server gives.
 //
-// What was published in the outage is not sent to nobody as soon as the server is back:
-// it waits until this broker's own subscriptions are live, and for as long as other
-// brokers with the same options may still pause (twice the limit that the pauses had
-// reached, at most BackoffMax); together no longer than twice BackoffMax, or a second. So
-// nearly all of it reaches those who come back. Who is not back by then has a gap, of
-// which it is told, and what it misses counts as sent.
+// Messages from the outage are not sent as soon as the server is back, because other nodes have not resubscribed yet.
+// They wait until this broker's own subscriptions are live, and for as long as other brokers with the same options may
+// still pause (twice the limit that the pauses had reached, at most BackoffMax); together no longer than twice
+// BackoffMax, or a second. So nearly all of them reach the nodes that return. A node that takes longer has a gap,
+// which its broker reports, and the messages that it misses count as sent.
 //
-// After a server turned out to be none of the fleet's, what waits is held in the same way,
-// for a ProbeInterval at least: other brokers notice in their own time. What was published
-// before the broker noticed counts as sent, and has reached only those who had not noticed
-// either.
+// After a server turned out not to belong to the fleet, queued messages wait in the same way, for a ProbeInterval at
+// least, because other brokers notice later. Messages published before the broker noticed count as sent, and have
+// reached only brokers that had not noticed either.
 //
 // # Servers
 //
-// PING proves that a server lives, not that it carries the fleet's messages. When a
-// connection has been opened, and then as above, its server must be:
+// PING proves that a server is alive, not that it carries the fleet's messages. When a connection has been opened, and
+// then as above, its server must be:
 //
 //	single server, Sentinel               a primary
 //	  by Options.SubscribeClient          a primary, or a replica whose link to it is up
 //	node of a cluster                     a master that serves slots
 //	  by a *redis.Client                  any node
 //
-// A single server must keep the role that it had when the connection was opened. A node of
-// a cluster must know nodes that serve slots, must reach most of these masters, must be of
-// the same cluster as the nodes before, and must be listed as a master by others. Slots
-// that no master serves (cluster_state:fail) do not matter to pub/sub. Otherwise the
-// connection ends with a *MembershipError: receivers get Interrupted, messages wait, and
-// another server is looked for. A cluster that was set up anew under the same addresses is
-// taken for the same if none of the old nodes answers.
+// A single server must keep the role that it had when the connection was opened. A node of a cluster must know nodes
+// that serve slots, must reach most of these masters, must be of the same cluster as the nodes before, and must be
+// listed as a master by others. Slots that no master serves (cluster_state:fail) do not matter to pub/sub. Otherwise
+// the connection ends with a *MembershipError: receivers get Interrupted, messages wait, and another server is looked
+// for. A cluster that was set up anew under the same addresses is regarded as the same if none of the old nodes
+// responds.
 //
-// Subscribers leave a master of a cluster that becomes a replica, although it would go on
-// delivering: Node.js servers with node-redis count on masters only.
+// Subscribers leave a master of a cluster that becomes a replica, although it would continue to deliver: Node.js
+// servers with node-redis count on masters only.
 //
-// What a server does not say is not held against it. A user without permission for ROLE
-// and CLUSTER NODES is served: its server's role is known from HELLO, which needs none,
-// and its place in a cluster from CLUSTER SLOTS, which go-redis needs. Then it is not
-// noticed that a replica has lost its link, or that a node reaches only a minority. Of a
-// server without HELLO (before Redis 6, and some proxies) nothing is known. Not noticed
-// is, too, a former primary that goes on calling itself one, behind a name that leads
-// elsewhere now.
+// Missing information about a server is not a reason to refuse it. A user without permission for ROLE and CLUSTER
+// NODES is served: its server's role is known from HELLO, which needs none, and its place in a cluster from CLUSTER
+// SLOTS, which go-redis needs. Then it is not noticed that a replica has lost its link, or that a node reaches only a
+// minority. Nothing is known of a server without HELLO (before Redis 6, and some proxies). The broker does not notice
+// a former primary that still calls itself one, behind a name that leads elsewhere.
 //
 // # Counting
 //
-// Subscribers (PUBSUB NUMSUB) and Responders (PUBSUB CHANNELS) query every server that a
-// message reaches, since each knows its own connections only:
+// Subscribers (PUBSUB NUMSUB) and Responders (PUBSUB CHANNELS) query every server that a message reaches, since each
+// knows its own connections only:
 //
 //	single server, Sentinel   the server, its replicas and theirs (INFO replication): a
 //	                          replica passes on what is published on its primary
 //	cluster                   all nodes (CLUSTER NODES): masters and replicas, with and
 //	                          without slots, healthy or not
 //
-// They send each query to all servers at the same time, and read in the same round trip
-// which servers there are. A server counts once, whatever addresses lead to it.
+// They send each query to all servers at the same time, and read in the same round trip which servers there are. A
+// server counts once, whatever addresses lead to it.
 //
-// If a server does not respond, both return the sum of the others and a
-// *broker.InexactError. They wait half of their context's time, at most ProbeTimeout.
-// Later queries do not wait for that server; a goroutine tries it. If a single server, or
-// every node of a cluster, does not respond, both return the connection's error and no
-// number.
+// If a server does not respond, both return the sum of the others and a *broker.InexactError. They wait half of their
+// context's time, at most ProbeTimeout. Later queries do not wait for that server; a goroutine tries it. If a single
+// server, or every node of a cluster, does not respond, both return the connection's error and no number.
 //
 // These are not counted, without an error:
 //
@@ -183,17 +161,17 @@
 //     as behind many a managed primary. The logger gets one line.
 //   - Connections to replicas of a single server if the user lacks INFO.
 //
-// A cluster's user that lacks CLUSTER NODES gets an *InexactError with the numbers of the
-// masters that the client knows.
+// A cluster's user that lacks CLUSTER NODES gets an *InexactError with the numbers of the masters that the client
+// knows.
 //
 // # Limits
 //
-// A server keeps what a subscriber has not read yet, and disconnects the subscriber if that
-// is too much (client-output-buffer-limit pubsub, by default 32 MiB, or 8 MiB for 60
-// seconds). To the broker this is an interruption. Two things cause that:
+// A server keeps what a subscriber has not read yet, and disconnects the subscriber if that is too much
+// (client-output-buffer-limit pubsub, by default 32 MiB, or 8 MiB for 60 seconds). For the broker this is an
+// interruption. It has two causes:
 //
 //   - Subscribers read more slowly than all nodes together publish. The link from the server
-//     is the usual reason, since every message leaves it once for each node.
+//     is the usual reason, because every message leaves it once for each node.
 //   - One payload exceeds a limit by itself. Above the hard limit every subscriber is
 //     disconnected at once. Above the soft limit the server notes the time, and does not
 //     delete that note when the subscriber has read everything, but only when a later
@@ -202,45 +180,40 @@
 //     Flush returns nil. (Redis 7.0.15 with default settings does so from 7 MiB on, 7,340,032
 //     bytes, since its allocator rounds 7 MiB and a little up to 8.)
 //
-// Therefore the default of Options.MaxPayload is 4 MiB. The broker reads the limits of the
-// server of each new connection (CONFIG GET client-output-buffer-limit, proto-max-bulk-len).
-// If one of them is too small for MaxPayload, the logger gets a line, and Publish refuses
-// larger payloads with a *broker.PayloadError whose Max is what the server allows: 4/5 of
-// the smaller of its two limits, less 64 KiB, so 6,645,350 bytes with default settings; or
-// proto-max-bulk-len. What was accepted before there was a connection is sent nevertheless.
-// On a cluster these are the limits of the servers in use, and of all once Subscribers or
-// Responders has been called. A server that refuses CONFIG GET, as most managed ones do, is
-// taken to allow MaxPayload. The next connection reads settings that have changed.
+// Therefore the default of Options.MaxPayload is 4 MiB. The broker reads the limits of the server of each new
+// connection (CONFIG GET client-output-buffer-limit, proto-max-bulk-len). If one of them is too small for MaxPayload,
+// the logger gets a line, and Publish refuses larger payloads with a *broker.PayloadError whose Max is what the server
+// allows: 4/5 of the smaller of its two limits, less 64 KiB, so 6,645,350 bytes with default settings; or
+// proto-max-bulk-len. Messages accepted before the first connection are sent nevertheless. On a cluster these are the
+// limits of the servers in use, and of all once Subscribers or Responders has been called. A server that refuses
+// CONFIG GET, as most managed ones do, is assumed to allow MaxPayload. The next connection reads settings that have
+// changed.
 //
-// Against subscribers that read too slowly there is Options.MaxRate: the node sends no
-// faster, and Publish waits when the queue is full. Node.js servers need it most: on
-// node-redis a server of @socket.io/redis-adapter 7.2 or 8.3 may crash ("trailing bytes")
-// when the server disconnects it in the middle of a flood, such as 200,000 messages of 128
+// Against subscribers that read too slowly there is Options.MaxRate: the node sends no faster, and Publish waits when
+// the queue is full. Node.js servers need it most: on node-redis a server of @socket.io/redis-adapter 7.2 or 8.3 may
+// crash ("trailing bytes") when the server disconnects it in the middle of a flood, such as 200,000 messages of 128
 // bytes. The rates of all nodes together must stay below what the slowest subscriber reads.
 //
 // # Many namespaces
 //
-// EveryRoom of each namespace is one pattern on the server, which compares the channel of
-// every message with every pattern, however many nodes hold it. The patterns of all fleets
-// on the server count. With 128-byte messages to one of the namespaces, one node and its
-// server on two cores of a shared machine:
+// EveryRoom of each namespace is one pattern on the server, which compares the channel of every message with every
+// pattern, however many nodes hold it. The patterns of all fleets on the server count. With 128-byte messages to one
+// of the namespaces, one node and its server on two cores of a shared machine:
 //
 //	namespaces       1       10      100     1,000    10,000
 //	messages/s 838,000  446,000  220,000    32,000     1,400
 //
-// That is about 30 to 70 ns of the server's time for each pattern and message. So use rooms
-// rather than namespaces for what comes in thousands. In automatic mode a node has at most
-// 64 patterns of namespaces from the start: it subscribes to the rooms of further ones, which
-// needs no pattern (package backplane, section "Subscriptions"). To measure it with your
-// server:
+// That is about 30 to 70 ns of the server's time for each pattern and message. So use rooms rather than namespaces for
+// things that exist in thousands. In automatic mode a node has at most 64 patterns of namespaces from the start: it
+// subscribes to the rooms of further ones, which needs no pattern (package backplane, section "Subscriptions"). To
+// measure it with your server:
 //
 //	go test ./broker/redis -run - -bench Namespaces
 //
 // # Permissions
 //
-// With Redis ACLs the user needs these commands, and the channels and patterns above
-// of each of its namespaces. CLUSTER, HELLO, CLIENT, READONLY and COMMAND are for clusters
-// and go-redis itself:
+// With Redis ACLs the user needs these commands, and the channels and patterns above of each of its namespaces.
+// CLUSTER, HELLO, CLIENT, READONLY and COMMAND are for clusters and go-redis itself:
 //
 //	+publish +ping
 //	+subscribe +psubscribe +unsubscribe +punsubscribe
@@ -251,43 +224,36 @@
 //	+role                                 for a SubscribeClient that leads to replicas
 //	+config|get                           optional, see Limits
 //
-// Redis allows a pattern only if the user has literally the same: for namespace
-// /chat of a Socket.IO fleet give &socket.io#/chat#* (and the backslashes, if it has
-// escaped characters), &socket.io-request#/chat#, and &socket.io-response#/chat#*; and
-// for all nodes &socket.io-crossroom-control#*, on which they announce themselves.
-// A pattern such as &socket.io* allows all names, but not PSUBSCRIBE. With
-// backplane.DynamicSubscription nodes do not need PSUBSCRIBE for broadcasts: then
-// &socket.io#/chat#* stands for all rooms, and the names of single rooms for these. Without PING
-// all works as well: the refusal is a sign of life.
+// Redis allows a pattern only if the user has literally the same: for namespace /chat of a Socket.IO fleet give
+// &socket.io#/chat#* (and the backslashes, if it has escaped characters), &socket.io-request#/chat#, and
+// &socket.io-response#/chat#*; and for all nodes &socket.io-crossroom-control#*, on which they announce themselves. A
+// pattern such as &socket.io* allows all names, but not PSUBSCRIBE. With backplane.DynamicSubscription nodes do not
+// need PSUBSCRIBE for broadcasts: then &socket.io#/chat#* stands for all rooms, and the names of single rooms for
+// these. Without PING all works as well: the refusal is a sign of life.
 //
-// Permissions may change while a broker is at work. A subscription of which the server
-// refuses a filter that it allowed before gets Interrupted with the *ServerError, the
-// server is asked again after pauses as above, and Resumed follows when it allows all.
-// Other subscriptions go on. Messages that it refuses are lost with the *ServerError.
-// Where the server refuses UNSUBSCRIBE or PUNSUBSCRIBE, Remove and Close succeed, with a
-// line in the log. What the server still sends for these filters is dropped, and it counts
-// this node as a subscriber of them until the connection ends.
+// Permissions may change while a broker is running. A subscription of which the server refuses a filter that it
+// allowed before gets Interrupted with the *ServerError, the broker requests it again after pauses as above, and calls
+// Resumed when the server allows all filters. Other subscriptions continue. Messages that the server refuses are lost
+// with the *ServerError. Where the server refuses UNSUBSCRIBE or PUNSUBSCRIBE, Remove and Close succeed, with a line
+// in the log. What the server still sends for these filters is dropped, and it counts this node as a subscriber of
+// them until the connection ends.
 //
-// Without PUBSUB nothing can be counted: Subscribers and Responders return a
-// *broker.InexactError that wraps the *ServerError, for as long as the permission is
-// missing. Queries then wait for the known peers, which are all Crossroom nodes that have
-// announced themselves. Node.js servers still get every request, but no query waits for
-// their responses, so each answer that they could be part of is a
-// *backplane.PartialError with Coverage.Uncounted set. A node that crashed is known to be
-// gone only after backplane.Options.PeerTimeout.
+// Without PUBSUB nothing can be counted: Subscribers and Responders return a *broker.InexactError that wraps the
+// *ServerError, for as long as the permission is missing. Queries then wait for the known peers, which are all
+// Crossroom nodes that have announced themselves. Node.js servers still get every request, but no query waits for
+// their responses, so each answer that they could be part of is a *backplane.PartialError with Coverage.Uncounted set.
+// A crashed node is reported as lost only after backplane.Options.PeerTimeout.
 //
 // # Cluster and Sentinel
 //
-// In a cluster a message published on any server reaches subscribers on all, so the
-// broker uses one master, chosen at random, for publishing and one for subscribing,
-// and another one when that fails or is a master no more. A publisher's messages keep
-// their order for as long as it uses the same master; messages on their way between two
-// servers that lose each other are lost without anybody knowing, and so is the order
-// across channels not claimed. Sharded pub/sub (SPUBLISH) is not used.
+// In a cluster a message published on any server reaches subscribers on all, so the broker uses one master, chosen at
+// random, for publishing and one for subscribing, and another one when that fails or is a master no more. A
+// publisher's messages keep their order for as long as it uses the same master; messages in flight between two servers
+// that lose each other are lost without a report. So the broker does not claim order across channels. Sharded pub/sub
+// (SPUBLISH) is not used.
 //
-// With Sentinel each new connection goes to the master of that moment. Sentinel demotes a
-// former master that it can reach. One that only the clients can reach calls itself a
-// master, so every 4 seconds the broker makes a connection to see where Sentinel leads,
-// and closes it; that takes up to 8 seconds to be noticed. In a cluster the list of masters
-// (CLUSTER SLOTS) is asked for as often as servers are examined.
+// With Sentinel each new connection goes to the master of that moment. Sentinel demotes a former master that it can
+// reach. One that only the clients can reach calls itself a master, so every 4 seconds the broker makes a connection
+// to see where Sentinel leads, and closes it; that takes up to 8 seconds to be noticed. In a cluster the list of
+// masters (CLUSTER SLOTS) is queried as often as servers are examined.
 package redisbroker
