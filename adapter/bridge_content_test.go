@@ -47,7 +47,7 @@ func TestBridgeExcept(t *testing.T) {
 	})
 }
 
-// Whoever may publish can forge a leader's last mark. The next node then leads as well,
+// A party that may publish can forge a leader's last mark. The next node then leads as well,
 // until it hears the leader.
 func TestBridgeForgedEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -419,7 +419,7 @@ func TestBridgeBurst(t *testing.T) {
 	}
 }
 
-// A single node on both links has nobody who may have passed anything on.
+// A single node on both links has no peer that may have forwarded anything.
 func TestBridgeAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		opts := adapter.Options{Bridge: &adapter.Bridge{}, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond}

@@ -75,7 +75,7 @@ func TestCustomHooks(t *testing.T) {
 	})
 }
 
-// A hook that does not return holds up nobody, its own server neither.
+// A hook that does not return delays no other node, nor its own server.
 func TestCustomHookThatBlocks(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d, RequestsTimeout: 200 * time.Millisecond})

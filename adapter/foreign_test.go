@@ -77,7 +77,7 @@ func TestExceptRoomsAmongOlderServers(t *testing.T) {
 	}
 }
 
-// Without an answer nobody gets the event, here or there, on no link.
+// Without a response no socket gets the event, local or not, on any link.
 func TestExceptRoomsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -264,7 +264,7 @@ func TestExceptRoomsDuringAnOutage(t *testing.T) {
 	}
 }
 
-// Nobody waits for what servers of 6.0 cannot say, and what they can do they do.
+// No request waits for responses that servers of 6.0 cannot give, and they do what they can.
 func TestQueriesAmongOlderServers(t *testing.T) {
 	for _, besides := range []string{"", "6.1", "8.3"} {
 		t.Run("beside "+besides, func(t *testing.T) {

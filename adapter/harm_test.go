@@ -137,7 +137,7 @@ func TestHarmOfEvents(t *testing.T) {
 			assert.Equal(t, others, errors.As(err, &reserved), "ServerSideEmit of error, with others: %v", err)
 		}
 		ok(t, ns.ServerSideEmit(t.Context(), "errors", 1))
-		ok(t, ns.Emit(t.Context(), "error", 1)) // to clients, who have no such rule
+		ok(t, ns.Emit(t.Context(), "error", 1)) // to clients, which have no such rule
 	}
 }
 

@@ -63,7 +63,7 @@ func (s *socket) until(t testing.TB, marker string) (events []string) {
 	}
 }
 
-// talker is a socket whose client answers, and that tells of itself.
+// talker is a socket whose client acknowledges, with a description.
 type talker struct {
 	*socket
 	answer func(p *adapter.Packet, ack func(args ...any))

@@ -149,7 +149,7 @@ func TestRoomSocketIsTold(t *testing.T) {
 		ctx := t.Context()
 		require.NoError(t, nodes[0].ns.Leave(ctx, "s", "red"))
 		require.NoError(t, nodes[0].ns.Join(ctx, "s", "red"))
-		require.Empty(t, s.take(), "told of its own server's doing")
+		require.Empty(t, s.take(), "notified of its own server's change")
 		for _, n := range nodes {
 			require.NoError(t, n.ns.To("red").SocketsJoin(ctx, "blue", "green"))
 			require.NoError(t, n.ns.To("blue").SocketsLeave(ctx, "green"))

@@ -117,7 +117,7 @@ func TestQueryRightAfterOf(t *testing.T) {
 	}
 }
 
-// A server that is there and that nobody knows is never said to be gone, or not to have
+// A connected but unknown server is never reported as lost, or not to have
 // its socket.
 func TestUnknownIsNotGone(t *testing.T) {
 	for _, uncounted := range []bool{false, true} {

@@ -115,7 +115,7 @@ func (h *held) Deliver(p *adapter.Packet) {
 }
 
 // While a message is being delivered that came over one link, later ones of the same
-// server that came over another one wait; for a socket that has stalled nobody waits.
+// server that came over another one wait; no message waits for a stalled socket.
 func TestOrderOverSeveralLinks(t *testing.T) {
 	for _, stalls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stalls=%v", stalls), func(t *testing.T) {
@@ -368,7 +368,7 @@ func TestBridge(t *testing.T) {
 	g := newGenerations()
 	both, new, old := g.mixed(t, adapter.Options{Bridge: &adapter.Bridge{}})
 	sockets := []*socket{both[0].add(t, "b0", "x"), both[1].add(t, "b1", "x"), new.add(t, "new", "x"), old.add(t, "old", "x")}
-	// Nobody passes anything on before it has been the lowest for a while, in either
+	// No node forwards before it has been the lowest for a while, in either
 	// direction.
 	atNew, atOld := new.add(t, "at new", "to new"), old.add(t, "at old", "to old")
 	eventually(t, "new hears old", func() bool {
@@ -439,7 +439,7 @@ func TestBridgeElection(t *testing.T) {
 		}
 		return last > 0
 	}
-	eventually(t, "somebody passes on", heard)
+	eventually(t, "a node forwards", heard)
 	leader := both[0]
 	if both[1].UID() < leader.UID() {
 		leader = both[1]
@@ -453,10 +453,10 @@ func TestLinkOptions(t *testing.T) {
 	var bad *backplane.OptionError
 	b := memorybroker.New(nil)
 	for what, try := range map[string]func() (*adapter.Server, error){
-		"no broker":        func() (*adapter.Server, error) { return adapter.New(nil, nil) },
-		"unknown dialect":  func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Dialect: 7}) },
-		"bridge to nobody": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Bridge: &adapter.Bridge{}}) },
-		"nil link":         func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Links: []adapter.Link{{}}}) },
+		"no broker":            func() (*adapter.Server, error) { return adapter.New(nil, nil) },
+		"unknown dialect":      func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Dialect: 7}) },
+		"bridge without links": func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Bridge: &adapter.Bridge{}}) },
+		"nil link":             func() (*adapter.Server, error) { return adapter.New(b, &adapter.Options{Links: []adapter.Link{{}}}) },
 		"same prefix twice": func() (*adapter.Server, error) {
 			return adapter.New(b, &adapter.Options{Links: []adapter.Link{{Broker: memorybroker.New(nil)}}})
 		},

@@ -33,7 +33,7 @@ func levels(v any) (n int) {
 }
 
 // What may be sent can be read, wherever it stands; what is nested a level deeper is
-// refused where it was given, and nobody waits for it.
+// refused where it was given, and no call waits for it.
 func TestNesting(t *testing.T) {
 	most, more := nested(t, msgpack.ValueDepth), nested(t, msgpack.ValueDepth+1)
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {

@@ -52,7 +52,7 @@ func TestOperatorsDoNotShareMemory(t *testing.T) {
 	rooms[0] = "3"
 	ok(t, toA.Emit(t.Context(), "for a"))
 	ok(t, toB.Emit(t.Context(), "for b"))
-	ok(t, base.Emit(t.Context(), "for nobody"))
+	ok(t, base.Emit(t.Context(), "for no socket"))
 	spare := n.ns.Except("u", "v").Except("w").Except("x", "y")
 	exceptA, exceptB := spare.Except("a"), spare.Except("b")
 	ok(t, exceptB.Emit(t.Context(), "not b"))

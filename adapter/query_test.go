@@ -319,7 +319,7 @@ func TestPartialAnswers(t *testing.T) {
 	})
 }
 
-// In v5 it takes two lists to except somebody. Without the second one, whom to spare
+// In v5 it takes two lists to except a socket. Without the second one, whom to spare
 // is not known, and so nothing is done to sockets of other nodes.
 func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
 	bubble(t, func(t *testing.T) {

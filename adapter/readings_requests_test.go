@@ -174,7 +174,7 @@ func answerText(t *testing.T, payload []byte) string {
 
 // commonText is an answer without what makes no difference: how lists are ordered, what
 // there is besides ids and rooms of sockets, and which rooms are numbers. It is empty for
-// one that nobody could have asked for.
+// one that no request can match.
 func commonText(m map[string]any) string {
 	id, ok := m["requestId"]
 	if v, ok5 := m["requestid"]; ok5 {

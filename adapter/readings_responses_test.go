@@ -179,13 +179,13 @@ type peer struct {
 
 // TestReadResponses holds a node to what the real servers make of the answers to what
 // they ask. What leaves their call waiting, or makes it fail, does not count as an answer
-// here: the call returns at its deadline and says who is missing.
+// here: the call returns at its deadline and names the missing node.
 func TestReadResponses(t *testing.T) {
 	list, outcomes := readReadings(t, "response")
 	require.GreaterOrEqual(t, len(list), 300, "readings")
 	for i := range list {
 		r := &list[i]
-		// Who misses a deadline is not waited for again: each has a fleet of its own.
+		// Later requests do not wait for a server that missed a deadline: each has a fleet of its own.
 		t.Run(r.Name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				ask := asks[r.Ask]
@@ -249,7 +249,7 @@ func (p *peer) readResponse(t *testing.T, ns *adapter.Namespace, r *reading, res
 	typ, id := p.request(t)
 	first := map[string]float64{"clientRooms": 1, "remoteJoin5": 3, "customRequest": 5}[r.Ask]
 	for first > 0 && typ != first {
-		// Nodes first ask who has the socket, so that nobody has to wait for it in vain, and
+		// Nodes first query for the socket, so that no call has to wait for it in vain, and
 		// whether all servers are of v5.
 		p.respond(t, `{"requestid":"`+id+`","clients":["elsewhere"],"rooms":[]}`)
 		typ, id = p.request(t)

@@ -276,7 +276,7 @@ func (o *outcome) wanted() map[string][]arrival {
 			if a.Refused != "" || o.Dies != "" {
 				continue // the client disconnects, or the server is gone
 			}
-			a.ID = nil // nobody answers it
+			a.ID = nil // no server responds to it
 			for _, name := range g.To {
 				got[name] = append(got[name], a)
 			}

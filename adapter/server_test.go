@@ -191,7 +191,7 @@ func TestCloseInCallbacks(t *testing.T) {
 	})
 }
 
-// The error handler hears of a socket that panics, and the others get their packets.
+// OnError gets the panic of a socket, and the others get their packets.
 func TestPanickingSocket(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
 	for _, n := range nodes {
@@ -263,7 +263,7 @@ func TestNamespaceClose(t *testing.T) {
 	if n, err := b.ns.ServerCount(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d servers, %v", n, err)
 	}
-	ok(t, b.ns.Emit(t.Context(), "nobody hears"))
+	ok(t, b.ns.Emit(t.Context(), "no subscriber"))
 	assert.ErrorIs(t, a.ns.Emit(t.Context(), "x"), backplane.ErrClosed)
 	assert.ErrorIs(t, a.ns.Add(t.Context(), newSocket("x")), backplane.ErrClosed)
 	if _, err := a.ns.FetchSockets(t.Context()); !errors.Is(err, backplane.ErrClosed) {
@@ -282,10 +282,10 @@ func TestNamespaceClose(t *testing.T) {
 	after := a.add(t, "after")
 	ok(t, b.ns.Emit(t.Context(), "end"))
 	require.Empty(t, after.until(t, "end"), "after")
-	require.Equal(t, []string{"nobody hears"}, there.until(t, "end"), "there")
+	require.Equal(t, []string{"no subscriber"}, there.until(t, "end"), "there")
 }
 
-// Whoever wants a namespace that is just being closed gets a new one.
+// A call of Of for a namespace that is being closed returns a new one.
 func TestOfWhileClosing(t *testing.T) {
 	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
 	var all sync.WaitGroup

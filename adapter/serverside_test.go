@@ -43,7 +43,7 @@ func TestServerSideEmit(t *testing.T) {
 		_, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "hello")
 		var partial *backplane.PartialError
 		require.ErrorAs(t, err, &partial)
-		assert.Len(t, partial.Coverage.Missing, 2, "nobody answered")
+		assert.Len(t, partial.Coverage.Missing, 2, "no server responded")
 		assert.Len(t, got, 2, "events")
 	})
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// brokers are the ones that can count who listens, and those that cannot.
+// brokers are those that can count subscribers, and those that cannot.
 var brokerKinds = []struct {
 	name string
 	wrap func(broker.Broker) broker.Broker
@@ -41,7 +41,7 @@ func trioOn(t *testing.T, wrap func(broker.Broker) broker.Broker, opts backplane
 	return f
 }
 
-// The promise of Options.PeerTimeout, to the tick: nobody is given up before it is
+// The promise of Options.PeerTimeout, to the tick: no peer is reported as lost before it is
 // over, and everybody dead at most half a heartbeat later.
 func TestDeathIsNoticed(t *testing.T) {
 	for _, kind := range brokerKinds {
@@ -74,7 +74,7 @@ func TestDeathIsNoticed(t *testing.T) {
 						memorytest.Kill(f.brokers[2])
 						time.Sleep(time.Until(last.Add(timeout)))
 						settle()
-						assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "before the timeout is over")
+						assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), "before the timeout has elapsed")
 						time.Sleep(c.period)
 						settle()
 						assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "after it")
@@ -116,8 +116,8 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 	}
 }
 
-// Who is gone without goodbye costs one question its deadline, at most, and no
-// second one: neither before PeerTimeout is over nor afterwards.
+// A node that crashes without goodbye costs one question its deadline, at most, and no
+// second one: neither before PeerTimeout has elapsed nor afterwards.
 func TestGhosts(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, q := range questions {
@@ -181,7 +181,7 @@ func TestGhosts(t *testing.T) {
 	}
 }
 
-// A ghost is counted as itself, not as a server that nobody knows; and its goodbye is
+// A ghost is counted as itself, not as an unknown server; and its goodbye is
 // heard.
 func TestGhostsAreCountedByName(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestShortDeadlines(t *testing.T) {
 			ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 100*time.Millisecond)
 			assert.True(t, f.nodes[0].KnownPeers()[1].Suspect, "%s: not suspect after a second of silence", q.name)
 			ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
-			// Whoever gives a sign of life is waited for like anybody else.
+			// Requests wait for a node that sends a sign of life as for any other.
 			memorytest.Thaw(f.brokers[2])
 			settle()
 			got, _, err := q.ask(t.Context(), f.ns[0])
@@ -375,7 +375,7 @@ func TestManyGhosts(t *testing.T) {
 		require.NoError(t, err, "%+v", p)
 		assert.Equal(t, 1, p.Total(), "%+v", p)
 		assert.Empty(t, p.Unresponsive, "%+v", p)
-		assert.Zero(t, f.nodes[0].Ghosts(), "ghosts are remembered that nobody counts")
+		assert.Zero(t, f.nodes[0].Ghosts(), "ghosts are remembered that no broker counts")
 	})
 }
 
@@ -464,7 +464,7 @@ func TestSilentUnannounced(t *testing.T) {
 			time.AfterFunc(lag, func() { w.answer(r, "", wire.Response{}) })
 		})
 		ask(members, 0, nil, lag)
-		// A question that its asker ends accuses nobody.
+		// A request that its caller ends accuses no peer.
 		w.onRequest(nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		timer := time.AfterFunc(500*time.Millisecond, cancel)

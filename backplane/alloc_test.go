@@ -34,7 +34,7 @@ func crowd(t testing.TB, n int) *backplane.Namespace {
 	return ns
 }
 
-// A message for a room that nobody here is in costs nothing.
+// A message for a room without local members costs nothing.
 func TestAllocsOfUnwanted(t *testing.T) {
 	ns := crowd(t, 10)
 	p := pack([]any{1, "x", 1, 0, []any{"nowhere"}, nil, nil, "", []byte("hi")})

@@ -106,7 +106,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// A broadcast up to the broker, with nobody here to take it.
+// A broadcast up to the broker, without local members.
 func BenchmarkBroadcastOut(b *testing.B) {
 	ns := alone(b)
 	p := make([]byte, 128)
@@ -119,7 +119,7 @@ func BenchmarkBroadcastOut(b *testing.B) {
 	}
 }
 
-// A message that nobody here wants.
+// A message that no local member wants.
 func BenchmarkUnwanted(b *testing.B) {
 	ns := crowd(b, 1000)
 	p := pack([]any{1, "x", 1, 0, []any{"nowhere"}, nil, nil, "", make([]byte, 128)})

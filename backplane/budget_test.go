@@ -143,7 +143,7 @@ func (s *describing) Describe() []byte {
 	return []byte("said")
 }
 
-// A large answer for which nobody listens any more is not made: its asker has never
+// A large response without a subscriber is not made: its requester has never
 // subscribed, or left while its request waited.
 func TestAnswersForNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -98,7 +98,7 @@ func TestLeavingNodeHoldsLittle(t *testing.T) {
 	})
 }
 
-// Nobody waits for a node that leaves where no server counts it; and an ended context
+// No request waits for a node that leaves where no server counts it; and an ended context
 // makes it leave at once.
 func TestLeavingTakesNoTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {

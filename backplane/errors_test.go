@@ -33,7 +33,7 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
-// Who is missing can be shown as JSON, with the reason.
+// The missing nodes can be shown as JSON, with the reason.
 func TestCoverageAsJSON(t *testing.T) {
 	got, err := json.Marshal(backplane.Coverage{
 		Foreign: 1, Missing: []backplane.Missing{{Node: "b", Count: 1, Reason: backplane.ErrPeerLost}, {Count: 2}},

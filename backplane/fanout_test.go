@@ -278,7 +278,7 @@ func TestStalledMemberIsRemoved(t *testing.T) {
 	})
 }
 
-// A stalled member is one that somebody wants to get rid of: by its id that works.
+// Applications disconnect stalled members: by its id that works.
 func TestStalledMemberIsDisconnected(t *testing.T) {
 	for _, from := range []int{0, 1} {
 		bubble(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// shortsighted is a broker that counts everybody, only some, or nobody.
+// shortsighted is a broker that counts all nodes, only some, or none.
 type shortsighted struct {
 	broker.Broker
 	sight *atomic.Int32

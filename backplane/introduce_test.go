@@ -87,7 +87,7 @@ func TestQueryRightAfterNamespace(t *testing.T) {
 				f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(i))
 				want := time.Duration(0)
 				if i == 0 && kind.wrap != nil {
-					want = 250 * time.Millisecond // nobody answers
+					want = 250 * time.Millisecond // no node responds
 				}
 				assert.Equal(t, want, time.Since(began), "%s: Namespace of node %d", kind.name, i)
 				assert.Zero(t, f.complete(kind.name, i, f.ns[i]), "%s: the first query of node %d", kind.name, i)
@@ -268,7 +268,7 @@ func TestQueryAfterOutage(t *testing.T) {
 			f.meet()
 			memorytest.Cut(f.brokers[0], nil)
 			settle()
-			// A node comes, and nobody can know.
+			// A node joins, and no other node can know.
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(2))
 			if kind.wrap != nil {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -322,6 +322,6 @@ func TestImpatientQuery(t *testing.T) {
 		if _, err := ns.Members(short, backplane.All()); !errors.Is(err, backplane.ErrNotIntroduced) && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
-		assert.ErrorIs(t, ns.Join(t.Context(), "a", "b"), backplane.ErrNoSuchMember, "a node that heard of nobody is alone")
+		assert.ErrorIs(t, ns.Join(t.Context(), "a", "b"), backplane.ErrNoSuchMember, "a node that received no message is alone")
 	})
 }

@@ -42,7 +42,7 @@ func TestLease(t *testing.T) {
 		} {
 			before, _ := n.Lease()
 			fault.begin()
-			overlap(time.Second) // nobody minds
+			overlap(time.Second) // allowed
 			fault.end()
 			overlap(2 * time.Second)
 			assert.True(t, n.Holds(before), "%s for 1 s: the lease has ended", fault.name)

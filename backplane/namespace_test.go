@@ -269,7 +269,7 @@ func TestBadNames(t *testing.T) {
 	})
 }
 
-// What is too large for the broker reaches nobody, local members included.
+// What is too large for the broker reaches no member, not even local ones.
 func TestPayloadTooLarge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const limit = 10_000
@@ -417,7 +417,7 @@ func (c tongueTied) AppendResponse(dst []byte, ns string, r *wire.Response) ([]b
 	return c.Codec.AppendResponse(dst, ns, r)
 }
 
-// The same for an answer that cannot be written. Nobody waits for it, also not the
+// The same for an answer that cannot be written. No requester waits for it, also not the
 // questions that follow.
 func TestAnswerThatCannotBeWritten(t *testing.T) {
 	bubble(t, func(t *testing.T) {

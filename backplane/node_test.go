@@ -141,7 +141,7 @@ func TestNamespaceResults(t *testing.T) {
 }
 
 // refusing is a broker that refuses subscriptions to some kinds of channels, and counts
-// who wants to hear of losses.
+// which register for losses.
 type refusing struct {
 	*memorybroker.Broker
 	kind    broker.Kind
@@ -195,9 +195,9 @@ func TestFirstNamespaceFails(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			settle()
 			st := b.Stats()
-			assert.Zero(t, st.Subscriptions, "%s: %+v, %d hear of losses", name, st, b.losses)
-			assert.Zero(t, st.Accepted, "%s: %+v, %d hear of losses", name, st, b.losses)
-			assert.Zero(t, b.losses, "%s: %+v, %d hear of losses", name, st, b.losses)
+			assert.Zero(t, st.Subscriptions, "%s: %+v, %d are notified of losses", name, st, b.losses)
+			assert.Zero(t, st.Accepted, "%s: %+v, %d are notified of losses", name, st, b.losses)
+			assert.Zero(t, b.losses, "%s: %+v, %d are notified of losses", name, st, b.losses)
 			// Nothing is running: otherwise the bubble would not end. Nothing is in the way.
 			b.kind = 0
 			_, err = n.Namespace(t.Context(), chat, nil)

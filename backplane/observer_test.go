@@ -429,7 +429,7 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 		assert.Equal(t, []string{"own", "bad"}, a.all(), "a")
 		assert.Empty(t, b.all(), "b")
 
-		// With acknowledgement nobody is waited for who did not get it.
+		// With acknowledgement the call waits for no member that did not get it.
 		for i := range 2 {
 			began := time.Now()
 			acks, err := f.ns[i].BroadcastAck(t.Context(), []byte("bad"), backplane.All(), 0)

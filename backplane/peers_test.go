@@ -88,7 +88,7 @@ func TestPeers(t *testing.T) {
 		asked := func() bool {
 			settle()
 			found := slices.ContainsFunc(w.saw(kindControl), func(p []byte) bool { return p[2] == ask })
-			time.Sleep(time.Second / 4) // one who was just asked is not asked again
+			time.Sleep(time.Second / 4) // a node that was just asked is not asked again
 			w.saw(kindControl)
 			return found
 		}
@@ -327,7 +327,7 @@ func TestDuplicateID(t *testing.T) {
 		}
 		f.errs[2].take()
 		require.NoError(t, f.nodes[2].Close(t.Context()))
-		// As many others as nobody has: remembered are only the last ones.
+		// More other nodes than any fleet has: remembered are only the last ones.
 		w := f.wire("")
 		for range 2 {
 			for i := range 20 {

@@ -28,7 +28,7 @@ func (timid) Expect(_ string, _ *wire.Request, p wire.Unannounced) (wire.Expecte
 	return wire.Expected{}, nil
 }
 
-// What the codec refuses when it knows who is there reaches no other node. Members here
+// A request that the codec refuses for the connected peers reaches no other node. Members here
 // come first, so that what is done to members is done to them, and the error says that
 // they were the only ones.
 func TestRefusalByWhoIsThere(t *testing.T) {
@@ -92,7 +92,7 @@ func (c *closer) RequestResponse(ctx context.Context, _ *observe.Request, _ stri
 	}
 }
 
-// No lock is held while an observer hears of an answer.
+// No lock is held while an observer is called for a response.
 func TestObserverMayClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var c closer

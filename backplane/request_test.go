@@ -188,7 +188,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				assert.Zero(t, got)
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 
-				// That was nobody's fault but the asker's: nobody is suspect now.
+				// Only the caller ended it: no peer is suspect now.
 				memorytest.Freeze(f.brokers[2])
 				memorytest.Heal(f.brokers[0])
 				settle()
@@ -206,7 +206,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 	}
 }
 
-// A user's context ends a question as the deadline does, and accuses nobody.
+// A user's context ends a question as the deadline does, and accuses no peer.
 func TestQuestionContext(t *testing.T) {
 	for _, q := range questions {
 		bubble(t, func(t *testing.T) {
@@ -372,7 +372,7 @@ func TestUnannouncedNode(t *testing.T) {
 	})
 }
 
-// A node that nobody knew by name may leave before it has answered.
+// A node that was unknown by name may leave before it has answered.
 func TestUnannouncedNodeLeaves(t *testing.T) {
 	for _, how := range []string{"killed", "announces itself and says goodbye"} {
 		t.Run(how, func(t *testing.T) {
@@ -426,7 +426,7 @@ func TestNodeDiesOwingAcks(t *testing.T) {
 	})
 }
 
-// Whoever comes while a question is under way does not disturb it.
+// A node that joins during a request does not disturb it.
 func TestLateJoiner(t *testing.T) {
 	for _, q := range questions {
 		bubble(t, func(t *testing.T) {
@@ -485,7 +485,7 @@ func TestNodesLeave(t *testing.T) {
 				assert.Equal(t, f.ids(3), m.Answered, "at the end: %+v", m)
 			}
 			// A node that has said goodbye is waited for until it is counted no more.
-			assert.LessOrEqual(t, time.Since(began), 100*time.Millisecond, "somebody waited")
+			assert.LessOrEqual(t, time.Since(began), 100*time.Millisecond, "a call waited")
 		})
 	}
 }
@@ -599,7 +599,7 @@ func (s *slowCounter) Subscribers(ctx context.Context, channels ...broker.Channe
 	return append(first, rest...), err
 }
 
-// Answers that nobody wants are counted and change nothing.
+// Unwanted responses are counted and change nothing.
 func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
@@ -613,7 +613,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 			return st.StrayResponses, st.Undecodable, st.Foreign, st.Echoes
 		}
 
-		// One node answers three times, and as somebody else; the other in the end.
+		// One node answers three times, and under another id; the other in the end.
 		var last *wire.Request
 		info := func(id string) wire.Response {
 			return wire.Response{Members: []wire.MemberInfo{{ID: id}}}
@@ -625,7 +625,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 			w.answer(r, f.nodes[0].ID(), info("3"))
 			w.send(broker.Native.NodeResponses(chat, f.nodes[0].ID()), []byte("\xc1"))
 			w.answer(&wire.Request{ID: r.ID + "0", Origin: r.Origin}, "w", info("4")) // a question never asked
-			w.answer(&wire.Request{ID: "other.1", Origin: r.Origin}, "w", info("5"))  // somebody else's
+			w.answer(&wire.Request{ID: "other.1", Origin: r.Origin}, "w", info("5"))  // another node's
 			w.answer(r, "w", info("6"))
 			time.AfterFunc(100*time.Millisecond, func() { x.answer(r, "x", info("x")) })
 		})
@@ -646,7 +646,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 		s, _, _, _ := stats()
 		assert.EqualValues(t, 4, s, "stray after a late answer")
 
-		// Acknowledgements nobody asked for, and of a question without them.
+		// Unrequested acknowledgements, and of a question without them.
 		w.onRequest(func(r *wire.Request) {
 			w.answer(r, "w", wire.Response{Ack: true, Payload: []byte("?")})
 			w.answer(r, "w", wire.Response{Count: 7})
@@ -827,7 +827,7 @@ type rudeDescriber struct{ *socket }
 
 func (*rudeDescriber) Describe() []byte { panic("no") }
 
-// A broker that cannot count who listens: those who have not announced themselves
+// A broker that cannot count subscribers: those who have not announced themselves
 // are not waited for, but told.
 func TestBrokerThatCannotCount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -854,7 +854,7 @@ func TestBrokerThatCannotCount(t *testing.T) {
 			assert.Zero(t, got, q.name)
 			assert.NoError(t, err, q.name)
 			settle()
-			assert.Equal(t, 1, len(w.saw(kindRequests)), "%s: heard by a node that nobody knows", q.name)
+			assert.Equal(t, 1, len(w.saw(kindRequests)), "%s: received by an unknown node", q.name)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// countingCodec keeps what it is told of the unannounced.
+// countingCodec records the foreign peers that it gets.
 type countingCodec struct {
 	wire.Codec
 	told atomic.Value // of Unannounced
@@ -23,7 +23,7 @@ func (c *countingCodec) Expect(ns string, r *wire.Request, p wire.Unannounced) (
 	return wire.Expected{Silent: p.Total}, nil
 }
 
-// Who listens for answers of its own is remembered for a while, but not as a number:
+// The peers with a response channel of their own are cached for a while, but not as a number:
 // one of them may introduce itself, and another one come that does not.
 func TestRespondersWhoIntroduceThemselves(t *testing.T) {
 	bubble(t, func(t *testing.T) {

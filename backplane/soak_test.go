@@ -43,7 +43,7 @@ func (o *orderly) Deliver(m *backplane.Message) {
 func (o *orderly) DeliverAck(m *backplane.Message, ack func([]byte)) { ack(m.Payload) }
 
 // Everything at the same time, on every node. What must hold afterwards: each sender's
-// messages came to everybody, each once, in order; and who was put where is there.
+// messages reached all members, each once, in order; and all members are in their rooms.
 func TestEverythingAtOnce(t *testing.T) {
 	const nodes, workers, rounds = 4, 3, 80
 	var obs counter

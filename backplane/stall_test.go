@@ -14,7 +14,7 @@ import (
 )
 
 // A member that blocks delays its node's questions, and others' questions to the
-// node, but nobody is missing for that.
+// node, but no node is missing for that.
 func TestQuestionsDuringAStall(t *testing.T) {
 	for _, timeout := range []time.Duration{0, 200 * time.Millisecond, time.Minute} {
 		for asker := range 2 {

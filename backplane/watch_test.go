@@ -86,7 +86,7 @@ func (c *largeFleet) others(nodes []int, me int) []string {
 	return ids
 }
 
-// agree reports whether each of some nodes knows the others of them, and nobody else.
+// agree reports whether each of some nodes knows the others of them, and no more.
 func (c *largeFleet) agree(nodes []int) bool {
 	for _, i := range nodes {
 		if !slices.Equal(peerIDs(c.nodes[i]), c.others(nodes, i)) {
@@ -164,7 +164,7 @@ func TestCostOfHeartbeats(t *testing.T) {
 	}
 }
 
-// Whoever dies, all others know it within PeerTimeout and half a Heartbeat of its last sign of
+// All nodes know of a crash within PeerTimeout and half a Heartbeat of its last sign of
 // life, and not before PeerTimeout if those who watched it live.
 func TestDeathsInLargeFleets(t *testing.T) {
 	const timeout, heartbeat = 3500 * time.Millisecond, time.Second
@@ -316,7 +316,7 @@ func TestFalseAccusation(t *testing.T) {
 	}
 }
 
-// A node that those who watch it do not hear of, but others do, stays.
+// A node whose signs of life reach others, but not its watchers, stays.
 func TestDeafWatchers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const size = 16
@@ -345,7 +345,7 @@ func TestDeafWatchers(t *testing.T) {
 	})
 }
 
-// A node whose death some did not hear of is forgotten by them, too.
+// A crashed node is forgotten by all nodes, also by those that missed the accusation.
 func TestDeathThatWasMissed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const size = 16

@@ -296,7 +296,7 @@ func TestHold(t *testing.T) {
 		require.True(t, o.pump(s))
 		require.Equal(t, wire("in flight"), s.text.String(), "written although it is held")
 		require.True(t, o.Settle(1, nil))
-		require.Len(t, o.Work(), 1, "the flight is empty, and nobody is told")
+		require.Len(t, o.Work(), 1, "the flight is empty, and no waiting call is notified")
 		require.True(t, o.Hold())
 		require.False(t, o.Idle())
 		o.Release()

@@ -134,7 +134,7 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 }
 
 // TestPublisherMoves: a publisher whose server is killed goes on with another, and
-// whoever listens on a third gets everything in order and nothing twice, or is told of
+// a subscriber on a third gets everything in order and nothing twice, or is told of
 // what it missed, or the publisher of what is in doubt.
 func TestPublisherMoves(t *testing.T) {
 	t.Parallel()

@@ -10,7 +10,7 @@ import (
 )
 
 // TestServersThatLeave: a server that was learned of is forgotten when it cannot be
-// reached and nobody tells of it any more, and all others stay.
+// reached and is not announced any more, and all others stay.
 func TestServersThatLeave(t *testing.T) {
 	o := nats.GetDefaultOptions()
 	o.Servers, o.NoRandomize = []string{"given:1", "gone:2"}, true
@@ -47,9 +47,9 @@ func TestServersThatLeave(t *testing.T) {
 	b := at("b:4")
 	e.failed(b)
 	want("given:1", "gone:2", "a:3", "c:5")
-	e.failed(b) // for somebody else too
+	e.failed(b) // for another caller too
 	want("given:1", "gone:2", "a:3", "c:5")
-	e.failed(at("a:3")) // who told of the others did not name itself
+	e.failed(at("a:3")) // it announced the others and not itself
 	e.failed(at("gone:2"))
 	want("given:1", "c:5", "a:3", "gone:2")
 

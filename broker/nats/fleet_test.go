@@ -144,7 +144,7 @@ func TestFleet(t *testing.T) {
 	require.NoError(t, north.RemoteDisconnect(ctx, "bob", true))
 	heard("bob disconnected")
 
-	// East gets nothing and says nothing, and nobody is told so.
+	// East receives and sends nothing, and no node is notified.
 	for _, p := range proxies {
 		p.HalfOpen()
 	}

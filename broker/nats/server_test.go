@@ -220,7 +220,7 @@ func TestMaxPayload(t *testing.T) {
 	caps := b.Capabilities()
 	require.Greater(t, caps.MaxPayload, limit, "MaxPayload by default")
 	srv.Stop()
-	publish(t, b, room, strings.Repeat("x", limit)) // nobody knows yet
+	publish(t, b, room, strings.Repeat("x", limit)) // not known yet
 	publish(t, b, room, "small")
 	srv.Restart()
 	err := b.Flush(within(t, patience))
@@ -370,7 +370,7 @@ func TestRightsAreApart(t *testing.T) {
 }
 
 // TestTooLargeInItsTurn: a message that turns out to be too large for the server is lost
-// after those before it are settled, and no Flush of these is told of it.
+// after those before it are settled, and no Flush of these returns it.
 func TestTooLargeInItsTurn(t *testing.T) {
 	t.Parallel()
 	const limit = 50_000
@@ -389,7 +389,7 @@ func TestTooLargeInItsTurn(t *testing.T) {
 	assert.ErrorAs(t, b.Flush(within(t, patience)), &large)
 }
 
-// waitedFor is a context that says when somebody begins to wait for its end.
+// waitedFor is a context that reports when a call begins to wait for its end.
 type waitedFor struct {
 	context.Context
 	begun chan struct{}

@@ -117,6 +117,6 @@ func restartUnderLoad(t *testing.T) (silent int) {
 			silent += max(0, from.sent-came-counted)
 		}
 	}
-	t.Logf("%d messages missing that nobody counted", silent)
+	t.Logf("%d missing messages that were not counted", silent)
 	return silent
 }

@@ -189,7 +189,7 @@ func TestCluster(t *testing.T) {
 	var heard []*recorder
 	ids := []string{}
 	w := broker.SocketIO
-	// Enough that, by chance, all three servers have somebody.
+	// Enough that, by chance, all three servers have a subscriber.
 	for i := range 9 {
 		b, err := redisbroker.New(client, nil)
 		require.NoError(t, err)

@@ -18,7 +18,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// member is a socket of both the adapter and the core that nobody sends to.
+// member is a socket of both the adapter and the core that gets no messages.
 type member string
 
 func (m member) ID() string            { return string(m) }

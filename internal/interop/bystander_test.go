@@ -48,7 +48,7 @@ func TestGoAmongThemselves(t *testing.T) {
 			other.ask("emit", args{"event": "news", "args": []any{[]byte{1}}})
 			other.expect(everybody, "news", []byte{1})
 
-			// Joining, leaving and local messages are nobody else's business.
+			// Joining, leaving and local messages do not concern other servers.
 			s.ask("emit", args{"flags": []any{"local"}, "event": "news", "args": []any{1}})
 			s.expect(func(c *client) bool { return c.node == go1 }, "news", 1)
 

@@ -372,7 +372,7 @@ func (i *inboxes) get(name string) *interop.Inbox {
 	return i.m[name]
 }
 
-// faults are errors that nobody expected.
+// faults are unexpected errors.
 type faults struct {
 	mu   sync.Mutex
 	errs []string

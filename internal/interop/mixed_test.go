@@ -14,7 +14,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestMixedPrefix puts servers of all generations under one prefix, which nobody
+// TestMixedPrefix puts servers of all generations under one prefix, which no one
 // should: whatever Go nodes then do, no process ends, no client is cut off, and only
 // those sockets are touched that were meant.
 func TestMixedPrefix(t *testing.T) {

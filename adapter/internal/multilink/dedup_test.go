@@ -36,7 +36,7 @@ func TestWindow(t *testing.T) {
 	step(6, false)
 }
 
-// Whoever may publish can forge the mark of another server. One forged number, whatever it
+// A party that may publish can forge the mark of another server. One forged number, whatever it
 // is, does not mute that server, nor has it messages delivered twice.
 func TestForgedNumbersDoNotMute(t *testing.T) {
 	const last = 1<<64 - 1

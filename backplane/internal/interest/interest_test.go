@@ -223,7 +223,7 @@ func TestEndedContextLeavesNothing(t *testing.T) {
 			require.ErrorIs(t, f.join(ctx, "m", fmt.Sprint("room", i)), context.DeadlineExceeded)
 			cancel()
 		}
-		assert.LessOrEqual(t, len(f.rooms), 2, "rooms that nobody waits for")
+		assert.LessOrEqual(t, len(f.rooms), 2, "rooms that no call waits for")
 		assert.Less(t, len(f.pending), 200)
 		f.restart()
 		names, _ := f.members.RoomsOf("m")

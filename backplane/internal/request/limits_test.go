@@ -42,7 +42,7 @@ func (q *inquiry) part(id string, list []wire.MemberInfo, more bool) request.Out
 	return q.tab.Take(&wire.Response{RequestID: q.req.ID, Node: id, Members: list, More: more})
 }
 
-// ids of requests have 80 bits that nobody knows beforehand.
+// ids of requests have 80 unpredictable bits.
 func TestIDsCannotBeGuessed(t *testing.T) {
 	bus := memorybroker.NewBus(nil)
 	tab := newPeer(t, bus, broker.Native, "me").table()
@@ -132,7 +132,7 @@ func TestEndlessAcks(t *testing.T) {
 }
 
 // Responses are taken from nodes that were counted or are known, and from few others. So
-// names that somebody makes up are not remembered.
+// invented names are not remembered.
 func TestForgedNames(t *testing.T) {
 	for _, stranger := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

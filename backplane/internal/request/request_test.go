@@ -187,7 +187,7 @@ func TestReopenedNamespace(t *testing.T) {
 			back.open()
 			q.run()
 			q.respond("back")
-			require.True(t, q.running(), "%v: the request is over without a response of late: %+v", protocol, q.r)
+			require.True(t, q.running(), "%v: the request ended without a response of late: %+v", protocol, q.r)
 			late.members.Open(late.key(), "test")
 			synctest.Wait()
 			q.respond("late")
@@ -202,7 +202,7 @@ func TestReopenedNamespace(t *testing.T) {
 	}
 }
 
-// The same for a node that nobody had heard of when the others were counted: all nodes that
+// The same for a node that was unknown when the others were counted: all nodes that
 // have come to be known by name meanwhile are waited for.
 func TestUnknownNodeIsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestUnknownNodeIsNoOther(t *testing.T) {
 		fresh.open()
 		q.run()
 		q.respond("fresh")
-		require.True(t, q.running(), "the request is over without a response of late: %+v", q.r)
+		require.True(t, q.running(), "the request ended without a response of late: %+v", q.r)
 		late.members.Open(late.key(), "test")
 		synctest.Wait()
 		q.respond("late")
@@ -242,7 +242,7 @@ func TestNamedResponseIsNotForeign(t *testing.T) {
 		newPeer(t, bus, broker.SocketIO, "fresh").open()
 		q.run()
 		q.respond("fresh")
-		require.True(t, q.running(), "the request is over without the response of the foreign peer: %+v", q.r)
+		require.True(t, q.running(), "the request ended without the response of the foreign peer: %+v", q.r)
 		q.respond("")
 		require.NoError(t, q.err)
 		require.False(t, q.running())

@@ -235,7 +235,7 @@ func (s *server) gone(t testing.TB, reason socketio.Reason) departure {
 		require.Equal(t, reason, d.reason, "disconnected")
 		return d
 	case <-time.After(time.Minute):
-		t.Fatalf("nobody left; want %q", reason)
+		t.Fatalf("no client left; want %q", reason)
 		return departure{}
 	}
 }
