@@ -28,8 +28,8 @@ type env struct {
 	captured [2]frame  // those of frames
 }
 
-func newEnv(ctx context.Context, rounds int, length time.Duration) (e *env, err error) {
-	e = &env{rounds: rounds, length: length}
+func newEnv(ctx context.Context, rounds int, length time.Duration) (_ *env, err error) {
+	e := &env{rounds: rounds, length: length}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.close())
