@@ -162,3 +162,12 @@ func (ns *Namespace) prepare(m *Message) (ok bool) {
 	ns.opts.Prepare(m)
 	return true
 }
+
+// moved notifies the selected members of a change, and returns the number of selected members.
+func (ns *Namespace) moved(d *delivery, left bool, rooms []string) int {
+	n := len(d.List)
+	if moved(d, left, rooms) {
+		ns.deliver(d)
+	}
+	return n
+}

@@ -331,15 +331,6 @@ func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*
 	})
 }
 
-// moved notifies the selected members of a change, and returns the number of selected members.
-func (ns *Namespace) moved(d *delivery, left bool, rooms []string) int {
-	n := len(d.List)
-	if moved(d, left, rooms) {
-		ns.deliver(d)
-	}
-	return n
-}
-
 // DisconnectAll disconnects the members that t selects. The calling goroutine calls the Disconnect methods of local
 // members.
 func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Changed, error) {

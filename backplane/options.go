@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -138,4 +139,33 @@ func checkNodeID(id string) error {
 		return &OptionError{Option: "ID", Reason: err.Error()}
 	}
 	return nil
+}
+
+// SubscriptionMode says which broadcasts of a namespace a node receives. The package
+// documentation, section "Subscriptions", says what each costs.
+type SubscriptionMode uint8
+
+const (
+	// AutomaticSubscription begins static, or dynamic if the node has 64 namespaces already,
+	// and changes to what is cheaper, by the rules in the package documentation.
+	AutomaticSubscription SubscriptionMode = iota
+	// StaticSubscription receives all broadcasts of the namespace, by one subscription.
+	StaticSubscription
+	// DynamicSubscription receives broadcasts to the rooms that members of this node are in,
+	// to several rooms, and to all members, by one subscription for each room. Add, Join and
+	// JoinAll wait until the broker has subscribed to rooms that are new on this node.
+	DynamicSubscription
+)
+
+// String returns the mode's name.
+func (m SubscriptionMode) String() string {
+	switch m {
+	case AutomaticSubscription:
+		return "automatic"
+	case StaticSubscription:
+		return "static"
+	case DynamicSubscription:
+		return "dynamic"
+	}
+	return "mode(" + strconv.Itoa(int(m)) + ")"
 }
