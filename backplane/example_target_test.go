@@ -41,7 +41,8 @@ func tables() (first, second *backplane.Namespace, stop func()) {
 		games = append(games, game)
 	}
 	first, second = games[0], games[1]
-	for id, game := range map[seat]*backplane.Namespace{"ada": first, "bob": first, "eve": second} {
+	for i, id := range []seat{"ada", "bob", "eve"} {
+		game := games[i/2]
 		try(game.Add(ctx, id))
 		try(game.Join(ctx, id.ID(), "table 7"))
 	}
