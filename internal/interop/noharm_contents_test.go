@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // harmNames are the names that a run tries.
 type harmNames struct {
 	kinds map[string][]string // as node/names.js has them
-	made  []content           // of them, by contents
+	once  sync.Once
+	made  []content // of them, by contents, once
 }
 
 func readNames(t *testing.T) *harmNames {
@@ -138,10 +140,13 @@ func tagged(key string, v any) any {
 
 // contents generates all of them: names as keys at several depths, with values of all
 // kinds, alone and beside binary data; names as text; values by themselves.
+// Fleets that run side by side share them.
 func (n *harmNames) contents() []content {
-	if n.made != nil {
-		return n.made
-	}
+	n.once.Do(n.make)
+	return n.made
+}
+
+func (n *harmNames) make() {
 	add := func(args ...any) { n.made = append(n.made, content{"event", args}) }
 	for _, name := range append(n.all()[:n.worst()], "_placeholder", "toJSON") { // worst
 		add(map[string]any{name: time.Unix(1, 0)})
@@ -170,7 +175,6 @@ func (n *harmNames) contents() []content {
 		add(v, []any{v}, []byte("beside"))
 	}
 	add()
-	return n.made
 }
 
 // events generates names as names of events.
