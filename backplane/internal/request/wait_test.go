@@ -2,6 +2,7 @@ package request_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,13 @@ func (c *counter) Subscribers(ctx context.Context, channels ...broker.Channel) (
 	return c.Broker.Subscribers(ctx, channels...)
 }
 
+// counts returns when it was asked.
+func (c *counter) counts() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.at)
+}
+
 // counted is a request to one known node, whose counts are noted from now on.
 func counted(t *testing.T, op wire.Op) (*inquiry, *counter) {
 	bus := memorybroker.NewBus(nil)
@@ -70,7 +78,7 @@ func TestPausesOfRecounts(t *testing.T) {
 		q, c := counted(t, wire.OpBroadcast)
 		q.runFor(20 * time.Second)
 		const ms = time.Millisecond
-		assert.Equal(t, []time.Duration{250 * ms, 500 * ms, 750 * ms, 1000 * ms, 1500 * ms, 2500 * ms, 4500 * ms, 8500 * ms, 16500 * ms}, c.at)
+		assert.Equal(t, []time.Duration{250 * ms, 500 * ms, 750 * ms, 1000 * ms, 1500 * ms, 2500 * ms, 4500 * ms, 8500 * ms, 16500 * ms}, c.counts())
 		assert.Equal(t, []request.Missing{{Node: "other", Count: 1, State: request.TimedOut}}, q.r.Missing)
 	})
 }
@@ -84,7 +92,7 @@ func TestRecountEndsWithTheRequest(t *testing.T) {
 		c.mu.Unlock()
 		go q.runFor(time.Second)
 		time.Sleep(300 * time.Millisecond)
-		assert.Equal(t, []time.Duration{250 * time.Millisecond}, c.at)
+		assert.Equal(t, []time.Duration{250 * time.Millisecond}, c.counts())
 		q.respond("other")
 		assert.False(t, q.running(), "the request waits for a count")
 		assert.Equal(t, []string{"other"}, q.r.Answered)
@@ -99,6 +107,6 @@ func TestNoRecountOfWhatWasNotSent(t *testing.T) {
 		defer cancel()
 		_, err := q.p.Run(ctx, q.snap, q.exp, false)
 		assert.NoError(t, err)
-		assert.Empty(t, c.at)
+		assert.Empty(t, c.counts())
 	})
 }
