@@ -414,3 +414,10 @@ func TestLossIsReportedWhenIdle(t *testing.T) {
 		assert.Error(t, o.Close(t.Context()))
 	})
 }
+
+// TestFlushOfAnEndedContext: Flush returns the error of its context, also if no message waits.
+func TestFlushOfAnEndedContext(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Equal(t, context.Canceled, testOutbox(OutboxOptions{}).Flush(ended))
+}

@@ -289,3 +289,33 @@ func TestFiltersChangeDuringDeliver(t *testing.T) {
 		})
 	}
 }
+
+// TestQueueByDefault: without a limit a receiver's queue holds 16 MiB.
+func TestQueueByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSubscriptions(SubscriptionsOptions{Patience: -1})
+		h := &heard{stuck: make(chan struct{})}
+		_, err := s.Subscribe(t.Context(), h, broker.Exactly(red))
+		require.NoError(t, err)
+		s.Deliver(red, nil)
+		h.take()
+		large := make([]byte, 1<<20)
+		for range 15 {
+			s.Deliver(red, large)
+		}
+		full := make(chan struct{})
+		go func() {
+			defer close(full)
+			s.Deliver(red, large) // with what each message costs more than 16 MiB
+		}()
+		synctest.Wait()
+		select {
+		case <-full:
+			t.Error("Deliver did not wait")
+		default:
+		}
+		close(h.stuck)
+		<-full
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
