@@ -3,8 +3,6 @@ package adapter_test
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +18,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
+	"github.com/crossroom/crossroom/internal/peakheap"
 	"github.com/crossroom/crossroom/internal/servers"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -89,7 +88,7 @@ func budgetOfResponses(t *testing.T, each int, open func() (broker.Broker, error
 		broker.Exactly(broker.SocketIO.NodeResponses(chat, "asker")))
 	require.NoError(t, err)
 
-	stop := peakHeap()
+	stop := peakheap.Measure()
 	began := time.Now()
 	for i := range requests {
 		request := fmt.Sprintf(`{"uid":"asker","requestId":"r%d","type":5,"opts":{"rooms":[],"except":["none%d"]}}`, i, i)
@@ -114,34 +113,6 @@ func budgetOfResponses(t *testing.T, each int, open func() (broker.Broker, error
 	assert.Zero(t, failed)
 	// What waits in the brokers of this process, and on its way to the asker, is not the budget's.
 	assert.Less(t, peak, int64(100+4*22)<<20)
-}
-
-// peakHeap measures how much live memory there is at most until stop is called.
-func peakHeap() (stop func() (peak int64)) {
-	old := debug.SetGCPercent(20) // what is no longer used counts little
-	runtime.GC()
-	var before runtime.MemStats
-	runtime.ReadMemStats(&before)
-	done, result := make(chan struct{}), make(chan int64)
-	go func() {
-		most := uint64(0)
-		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapAlloc)
-			select {
-			case <-done:
-				result <- int64(most) - int64(before.HeapAlloc)
-				return
-			case <-time.After(10 * time.Millisecond):
-			}
-		}
-	}()
-	return func() int64 {
-		close(done)
-		debug.SetGCPercent(old)
-		return <-result
-	}
 }
 
 // A response whose parts do not end is cut on this wire too.

@@ -2,8 +2,6 @@ package backplane_test
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/peakheap"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -49,34 +48,6 @@ func (a *asker) ask(f *fleet, r *wire.Request) {
 	}
 }
 
-// peakHeap measures how much live memory there is at most until stop is called.
-func peakHeap() (stop func() (peak int64)) {
-	old := debug.SetGCPercent(20) // what is no longer used counts little
-	runtime.GC()
-	var before runtime.MemStats
-	runtime.ReadMemStats(&before)
-	done, result := make(chan struct{}), make(chan int64)
-	go func() {
-		most := uint64(0)
-		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapAlloc)
-			select {
-			case <-done:
-				result <- int64(most) - int64(before.HeapAlloc)
-				return
-			case <-time.After(10 * time.Millisecond):
-			}
-		}
-	}()
-	return func() int64 {
-		close(done)
-		debug.SetGCPercent(old)
-		return <-result
-	}
-}
-
 // Small requests with large answers take no more memory than the stated budget, and ordinary
 // requests are answered meanwhile: 256 requests, 20 kB in all, to a node with 20,000 members
 // of 1 kB, of Crossroom nodes and of servers that take but one message.
@@ -97,7 +68,7 @@ func TestBudgetOfAnswers(t *testing.T) {
 			}
 			f.join(1, newSocket("one"), "only")
 			a := newAsker(f, "asker")
-			stop := peakHeap()
+			stop := peakheap.Measure()
 			began := time.Now()
 			sent := 0
 			for i := range requests {
