@@ -50,14 +50,6 @@ type judge struct {
 
 func (j *judge) init(o *Options) { j.window, j.dwell, j.since = o.Window, o.Dwell, time.Now() }
 
-// refuse notes that the broker has refused a filter of dynamic mode. It reports whether
-// that is the first time.
-func (j *judge) refuse(error) (first bool) {
-	first = !j.refused
-	j.refused = true
-	return first
-}
-
 // changed notes a change of the mode.
 func (j *judge) changed(dynamic bool) {
 	j.changes++

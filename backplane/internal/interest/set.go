@@ -90,6 +90,15 @@ type room struct {
 	due     time.Time
 }
 
+// idle is a room that no visit held, at the time of its use number used.
+type idle struct {
+	r    *room
+	used uint32
+}
+
+// still reports whether no visit has held the room since. Set.mu is held.
+func (i idle) still() bool { return i.r.used == i.used && i.r.pins == 0 }
+
 // visit is one call of Enter or EnterFirst.
 type visit struct {
 	rooms []*room
@@ -323,10 +332,6 @@ func (s *Set) release(v *visit) {
 	if v == nil {
 		return
 	}
-	type idle struct {
-		r    *room
-		used uint32
-	}
 	var few [4]idle
 	list := few[:0]
 	s.mu.Lock()
@@ -345,7 +350,7 @@ func (s *Set) release(v *visit) {
 			continue
 		}
 		s.mu.Lock()
-		if i.r.used == i.used && i.r.pins == 0 {
+		if i.still() {
 			s.emptied(i.r)
 		}
 		s.mu.Unlock()

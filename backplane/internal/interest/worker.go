@@ -132,12 +132,8 @@ func (s *Set) add(list []*room) {
 	if s.o.Automatic && !s.judge.stuck && (s.everything || !isName(err)) {
 		// The other mode may do without it, and its filter is added again if not.
 		s.pending = append(s.pending, r)
-		refused := s.judge.refuse(err)
-		s.goal = false
 		s.mu.Unlock()
-		if refused && s.o.Refused != nil {
-			s.o.Refused(err)
-		}
+		s.refused(err)
 		return
 	}
 	lost := r.owed
@@ -146,6 +142,17 @@ func (s *Set) add(list []*room) {
 	s.mu.Unlock()
 	if lost && s.o.Lost != nil {
 		s.o.Lost([]string{r.name}, err)
+	}
+}
+
+// refused makes the mode static for good, and reports the first refusal.
+func (s *Set) refused(err error) {
+	s.mu.Lock()
+	first := !s.judge.refused
+	s.judge.refused, s.goal = true, false
+	s.mu.Unlock()
+	if first && s.o.Refused != nil {
+		s.o.Refused(err)
 	}
 }
 
@@ -168,10 +175,6 @@ func (s *Set) remove(filters []broker.Filter) {
 
 // sweep removes the filters of rooms that lost their last member some time ago.
 func (s *Set) sweep() {
-	type idle struct {
-		r    *room
-		used uint32
-	}
 	s.mu.Lock()
 	var list []idle
 	// Those that are due soon are removed by the same call.
@@ -192,7 +195,7 @@ func (s *Set) sweep() {
 	var filters []broker.Filter
 	s.mu.Lock()
 	for _, i := range list {
-		if i.r.used == i.used && i.r.pins == 0 && !i.r.dropped {
+		if i.still() && !i.r.dropped {
 			s.drop(i.r)
 			filters = append(filters, s.filter(i.r.name))
 		}
@@ -210,13 +213,7 @@ func (s *Set) becomeDynamic() {
 			s.Close()
 			return
 		}
-		s.mu.Lock()
-		refused := s.judge.refuse(err)
-		s.goal = false
-		s.mu.Unlock()
-		if refused && s.o.Refused != nil {
-			s.o.Refused(err)
-		}
+		s.refused(err)
 		return
 	}
 	// Every change of memberships from before is in Names, and every later one is a visit.
