@@ -319,8 +319,8 @@ func TestPartialAnswers(t *testing.T) {
 	})
 }
 
-// In v5 it takes two lists to except a socket. Without the second one, whom to spare
-// is not known, and so nothing is done to sockets of other nodes.
+// In v5 it takes two lists to except a socket. Without the second one it is not
+// known which sockets to leave out, and so nothing is done to sockets of other nodes.
 func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		nodes := fleet(t, 3, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour})

@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// Nodes that somebody makes up on the control channel are not waited for and not missed.
+// Nodes that a forger makes up on the control channel are not waited for and not missed.
 func TestForgedNodes(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {
@@ -38,8 +38,8 @@ func TestForgedNodes(t *testing.T) {
 	}
 }
 
-// A flood of forged introductions takes little memory, for PeerTimeout only, and nobody's
-// place.
+// A flood of forged introductions takes little memory, for PeerTimeout only, and no other
+// node's place.
 func TestFloodOfForgedNodes(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {

@@ -208,7 +208,7 @@ func caseModeChanges(ctx context.Context, e *env) error {
 	}
 	sent := map[string]int{}
 	text := func(to string) string { return fmt.Sprint(to, " ", sent[to]) }
-	// until sends what m wants, and what nobody wants, until the mode is that.
+	// until sends what m wants, and what no member wants, until the mode is that.
 	until := func(dynamic bool) error {
 		for after := 50; after > 0 && ctx.Err() == nil; {
 			for range 4 {

@@ -134,8 +134,8 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 }
 
 // TestPublisherMoves: a publisher whose server is killed goes on with another, and
-// a subscriber on a third gets everything in order and nothing twice, or is told of
-// what it missed, or the publisher of what is in doubt.
+// a subscriber on a third gets everything in order and nothing twice, or a report
+// of what it missed, or the publisher gets one of what is in doubt.
 func TestPublisherMoves(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartNATSCluster(t, nil)

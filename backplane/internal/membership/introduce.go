@@ -143,7 +143,7 @@ func (t *table) introduced(f *frame) (ask []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p := t.byID[f.id]; p == nil || p.stranger() && !t.until.After(time.Now()) {
-		return nil // nobody greeted it
+		return nil // no node greeted it
 	}
 	t.answered = true
 	if !f.settled {
