@@ -143,7 +143,7 @@ func (ns *Namespace) ownCustom(ctx context.Context, payload []byte) (out []byte,
 
 // serveCustom serves another node's custom request.
 func (ns *Namespace) serveCustom(ctx context.Context, link int, from string, payload []byte) ([]byte, error) {
-	if from != "" && ns.shared.Elsewhere(link, from, wire.OpCustom) {
+	if from != "" && ns.shared.ServedElsewhere(link, from, wire.OpCustom) {
 		return []byte("null"), nil // the request came over another link too, and is served there
 	}
 	return ns.runCustom(ctx, payload)

@@ -74,7 +74,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 		if len(ns.legs) > 1 {
 			var from *multilink.Origin // of the current delivery
 			core.OnBroadcast = func(b *wire.Broadcast) (wanted bool) {
-				from, wanted = ns.shared.Hear(i, b)
+				from, wanted = ns.shared.Accept(i, b)
 				return wanted
 			}
 			core.OnBroadcastEnd = func() { from.End() }

@@ -180,7 +180,7 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 
 // serveEvent handles another server's event.
 func (ns *Namespace) serveEvent(ctx context.Context, link int, from string, payload []byte, reply func([]byte)) {
-	if from != "" && ns.shared.Elsewhere(link, from, wire.OpEvent) {
+	if from != "" && ns.shared.ServedElsewhere(link, from, wire.OpEvent) {
 		if reply != nil {
 			reply(nil) // the event came over another link too, and is served there
 		}

@@ -368,7 +368,7 @@ func (s *several) replies(op wire.Op, legs []*leg, ask func(*leg) (*backplane.Re
 			continue
 		}
 		for _, r := range p.Value.List {
-			if r.Node == "" || !s.shared.Elsewhere(p.Link, r.Node, op) { // otherwise it responds on another link
+			if r.Node == "" || !s.shared.ServedElsewhere(p.Link, r.Node, op) { // otherwise it responds on another link
 				out.List = append(out.List, r)
 			}
 		}

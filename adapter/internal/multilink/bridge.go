@@ -14,16 +14,16 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Why messages were not passed on.
+// Reasons why messages were not forwarded.
 var (
-	errBridgeFull    = errors.New("adapter: the bridge's window did not hold them")
-	errBridgeOld     = errors.New("adapter: they waited longer than Bridge.Age")
-	errBridgeDoubt   = errors.New("adapter: the former leader of the bridge may have passed them on")
-	errBridgeSkipped = errors.New("adapter: the former leader of the bridge passed on later ones of the same sender")
-	errBridgeClosed  = errors.New("adapter: closed, and no other node is there to pass them on")
+	errBridgeFull    = errors.New("adapter: bridge: the window is full (Bridge.Messages, Bridge.Bytes)")
+	errBridgeOld     = errors.New("adapter: bridge: the messages waited longer than Bridge.Age")
+	errBridgeDoubt   = errors.New("adapter: bridge: the former leader may have forwarded the messages")
+	errBridgeSkipped = errors.New("adapter: bridge: the former leader forwarded later messages of the same sender")
+	errBridgeClosed  = errors.New("adapter: bridge: closed while no other node can forward the messages")
 )
 
-// BridgeOptions are what package adapter documents as Bridge, without defaults.
+// BridgeOptions has the fields of adapter.Bridge, with the defaults filled in.
 type BridgeOptions struct {
 	Messages, Bytes int
 	Age             time.Duration
@@ -31,13 +31,13 @@ type BridgeOptions struct {
 
 	// Heartbeat and PeerTimeout of all nodes.
 	Heartbeat, PeerTimeout time.Duration
-	// Report is told what was lost on the way to a link.
+	// Report is called with the losses on the way to a link.
 	Report func(link string, err error)
-	// Passed counts what was passed on.
+	// Passed counts the forwarded messages.
 	Passed *atomic.Uint64
 }
 
-// bridge passes on what is heard on one of a set's links only to the others.
+// bridge forwards broadcasts that are received on one of a set's links only to the others.
 type bridge struct {
 	set       *Set
 	opts      BridgeOptions
@@ -45,11 +45,11 @@ type bridge struct {
 	crossings []*crossing
 	ctx       context.Context
 	cancel    context.CancelFunc
-	changed   chan struct{} // a leader has handed over
+	changed   chan struct{} // holds a token after a leader has handed over
 	stop      chan struct{}
 	carriers  sync.WaitGroup
 	elector   sync.WaitGroup
-	hashes    []*hasher // by link; each its worker's
+	hashes    []*hasher // by link; each is used only by the worker of its link
 
 	mu     sync.Mutex
 	closed bool
@@ -61,11 +61,11 @@ func newBridge(set *Set, o *BridgeOptions) *bridge {
 	return b
 }
 
-// rests is how long a node that misses messages leaves the lead to others: until a leader
-// that was killed has expired, and one of the others has taken over.
+// rests returns how long a node that misses messages leaves the lead to others: until a
+// leader that was killed has expired and another node has taken over.
 func (b *bridge) rests() time.Duration { return b.opts.PeerTimeout + 2*b.opts.Heartbeat }
 
-// start begins passing on, once all links are live.
+// start starts the elector and the carriers. All links are live.
 func (b *bridge) start() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -87,8 +87,8 @@ func (b *bridge) start() {
 	b.elector.Go(b.elect)
 }
 
-// close passes on what the window holds, if this node leads, and hands over, until ctx
-// ends.
+// close forwards the messages in the window, if this node leads, and hands over. It stops
+// when ctx ends.
 func (b *bridge) close(ctx context.Context) {
 	b.mu.Lock()
 	first := !b.closed
@@ -98,20 +98,20 @@ func (b *bridge) close(ctx context.Context) {
 	defer context.AfterFunc(ctx, b.cancel)()
 	if first {
 		for _, c := range all {
-			c.end()
+			c.finish()
 		}
-		b.carriers.Wait() // soon, when the context is cancelled
+		b.carriers.Wait() // returns soon after ctx ends
 		close(b.stop)
 	}
 	b.elector.Wait()
 	b.cancel()
 }
 
-// offer takes in a broadcast that was heard on a link, in order. It does not block.
+// offer adds a broadcast that was received on a link. It does not block.
 func (b *bridge) offer(i int, in *wire.Broadcast) {
 	sum := b.hashes[i].sum(in)
 	m := &bridged{
-		id: sum, origin: in.Origin, payload: in.Payload, // never written to, and may be kept
+		id: sum, origin: in.Origin, payload: in.Payload, // immutable
 		target: wire.Selection{
 			Rooms: slices.Clone(in.Rooms), Except: slices.Clone(in.Except), RemoteOnly: true,
 			Flags: in.Flags, Header: maps.Clone(in.Header),
@@ -125,8 +125,8 @@ func (b *bridge) offer(i int, in *wire.Broadcast) {
 	}
 }
 
-// copied takes in that another node has passed on, from one link to another, the message
-// that note says, or that it hands over.
+// copied handles the mark of another node's copy from one link to another: that node has
+// forwarded the message with the sum in note, or hands over.
 func (b *bridge) copied(from, to int, by, note string) {
 	for _, c := range b.crossings {
 		switch {
@@ -145,21 +145,20 @@ func (b *bridge) copied(from, to int, by, note string) {
 	}
 }
 
-// interrupted takes in that a link may miss messages from here on, or with nil that this
-// has ended.
+// interrupted handles an interruption of link i. A nil err ends it.
 func (b *bridge) interrupted(i int, err error) {
 	for _, c := range b.crossings {
 		switch b.set.links[i] {
 		case c.to:
-			c.deaf(err != nil)
+			c.copiesMissed(err != nil)
 		case c.from:
-			c.missing()
+			c.originalsMissed()
 		}
 	}
 }
 
-// elect decides, now and then, in which directions this node leads, and reports what was
-// lost.
+// elect decides every Heartbeat/4, and when a leader hands over, in which directions this
+// node leads. It also reports losses.
 func (b *bridge) elect() {
 	tick := time.NewTicker(max(b.opts.Heartbeat/4, time.Millisecond))
 	defer tick.Stop()
@@ -193,25 +192,25 @@ func (a candidate) before(b candidate) bool {
 	return a.id < b.id
 }
 
-// rivals lists the other Go nodes that serve the namespace on both links, and describes
-// this one. Of a node's two times the one on the link with the lower key counts.
+// rivals returns this node, and the other Go nodes that serve the namespace on both links.
+// A node has a start time on each link; that on the link with the lower key counts.
 func (b *bridge) rivals(one, other *Link) (self candidate, all []candidate) {
 	if other.Key < one.Key {
 		one, other = other, one
 	}
-	there := other.Peers()
+	peers := other.Peers()
 	for _, p := range one.Peers() {
-		if serves(p, b.set.namespace) && slices.ContainsFunc(there, func(q backplane.Peer) bool {
+		if serves(p, b.set.namespace) && slices.ContainsFunc(peers, func(q backplane.Peer) bool {
 			return q.ID == p.ID && serves(q, b.set.namespace)
 		}) {
 			all = append(all, candidate{p.ID, p.Since})
 		}
 	}
-	// As it travels: without the monotonic clock.
+	// Without the monotonic clock, as the time is sent.
 	return candidate{b.set.uid, time.Unix(0, one.Node.Since().UnixNano())}, all
 }
 
-// loss is how much was lost for one reason.
+// loss counts lost messages and their bytes.
 type loss struct{ messages, bytes int }
 
 func (l *loss) add(bytes int) {

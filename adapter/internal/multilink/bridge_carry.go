@@ -12,14 +12,15 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// So many copies may be on their way out, unconfirmed, at a time; more if many wait.
 const (
+	// unconfirmed is how many copies may be sent before the broker has confirmed them. It is
+	// unconfirmedBusy if the window holds more than busyBridge messages.
 	unconfirmed     = 10
 	unconfirmedBusy = 256
 	busyBridge      = 1024
 )
 
-// next waits for the next message to pass on. It returns nil when this node is to hand over.
+// next waits for the next message to forward. It returns nil when this node must hand over.
 func (c *crossing) next() *waiting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,7 +42,7 @@ func (c *crossing) next() *waiting {
 	}
 }
 
-// carry passes messages on while this node leads.
+// carry forwards messages while this node leads.
 func (c *crossing) carry() {
 	for {
 		c.passAll()
@@ -51,9 +52,9 @@ func (c *crossing) carry() {
 	}
 }
 
-// passAll passes messages on until this node is to hand over. After a bounded number of
-// them it waits until the broker has sent them: what waits in the broker's queue would
-// still be sent when another node leads already.
+// passAll forwards messages until this node must hand over. After a limited number of
+// messages it waits until the broker has sent them: the broker would still send queued
+// messages after another node has become the leader.
 func (c *crossing) passAll() {
 	ctx, cancel := context.WithCancel(c.b.ctx)
 	defer func() { cancel() }()
@@ -76,7 +77,7 @@ func (c *crossing) passAll() {
 		}
 	}
 	if sent > 0 {
-		_ = c.to.Broker.Flush(ctx) // what is lost, the broker reports
+		_ = c.to.Broker.Flush(ctx) // the broker reports losses
 	}
 }
 
@@ -99,8 +100,7 @@ func (c *crossing) allowed() int {
 	return unconfirmed
 }
 
-// check reports whether this node leads, and ends its lead if the lease does not hold any
-// more.
+// check reports whether this node leads. If the lease has expired it ends the lead.
 func (c *crossing) check() bool {
 	c.mu.Lock()
 	leads, terms := c.leading, c.terms
@@ -116,14 +116,14 @@ func (c *crossing) check() bool {
 	return false
 }
 
-// errLeaseOver: the lease ended while servers were asked.
-var errLeaseOver = errors.New("adapter: the bridge's lease has ended")
+// errLeaseOver is returned if the lease expired while Except sent requests.
+var errLeaseOver = errors.New("adapter: bridge: the lease has expired")
 
-// pass passes a message on, or loses it.
+// pass forwards a message, or reports its loss.
 func (c *crossing) pass(ctx context.Context, e *waiting) error {
 	err := c.publish(ctx, e)
 	if err != nil && (ctx.Err() != nil || err == errLeaseOver) {
-		return err // it stays in the window
+		return err // the message stays in the window
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,7 +140,7 @@ func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 	t := e.target
 	t.Relay = e.mark(c.b.set.dedup, c.b.set.uid, c.from.Key)
 	if len(t.Except) > 0 {
-		// Asking for each name would cost a request for each message from a socket.
+		// NamesSocket saves a request for each message: most exceptions are ids of sockets.
 		if t.Except, err = c.to.Except(ctx, t.Except, socketio.NamesSocket); err != nil {
 			return err
 		}
@@ -148,25 +148,25 @@ func (c *crossing) publish(ctx context.Context, e *waiting) (err error) {
 			return errLeaseOver
 		}
 	}
-	// Dates as the newest servers write them are not what older ones read.
+	// Older servers cannot read the dates of the newest ones.
 	return c.to.Core.Broadcast(ctx, msgpack.Portable(e.payload), t)
 }
 
-// handOver tells the next leader that this one has ended, for good if it reports true, or
-// for a while.
+// handOver notifies the next leader that this node has stopped leading: for good, which it
+// returns, or for a while.
 func (c *crossing) handOver() (forGood bool) {
 	note := noteRest
 	c.mu.Lock()
-	led, told := c.leading, c.leading || c.rest
+	led, notify := c.leading, c.leading || c.rest
 	if forGood = c.closing; forGood {
 		note = noteEnd
 	}
 	c.leading, c.rest = false, false
-	// A heartbeat longer than the others count on.
+	// One heartbeat longer than the other nodes assume.
 	c.resting = time.Now().Add(c.b.rests() + c.b.opts.Heartbeat)
 	c.rivaled = c.rivaled || c.others > 0
 	c.mu.Unlock()
-	if told {
+	if notify {
 		ctx, cancel := context.WithTimeout(c.b.ctx, c.b.opts.Heartbeat)
 		if led {
 			cancel()
@@ -174,7 +174,7 @@ func (c *crossing) handOver() (forGood bool) {
 		}
 		defer cancel()
 		err := c.to.Core.Broadcast(ctx, noteEvent, wire.Selection{
-			Rooms: []string{"nobody-" + rand.Text()}, RemoteOnly: true,
+			Rooms: []string{"empty-" + rand.Text()}, RemoteOnly: true,
 			Relay: socketio.BridgedMark(c.b.set.uid, 0, c.from.Key, note),
 		})
 		if err == nil {
@@ -187,7 +187,7 @@ func (c *crossing) handOver() (forGood bool) {
 	return forGood
 }
 
-// clear empties the window. What is left is the next leader's; without one it is lost.
+// clear empties the window. The next leader forwards its messages; without one they are lost.
 func (c *crossing) clear() {
 	_, rivals := c.b.rivals(c.from, c.to)
 	c.mu.Lock()
@@ -204,8 +204,8 @@ func (c *crossing) clear() {
 	}
 }
 
-// The notes of a leader's last mark: it passes on nothing more, or nothing for a
-// while (see rests). They come behind all copies, with an event for a room that nobody can be in.
+// The notes of a leader's last mark: it forwards nothing more, or nothing for a while (see
+// rests). The mark follows all copies, in a broadcast to a room that no socket can be in.
 const (
 	noteEnd  = "end"
 	noteRest = "rest"

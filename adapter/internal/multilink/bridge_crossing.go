@@ -10,44 +10,44 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// crossing is one direction between two links. Its window is filled by the worker of the
-// link that it comes from and emptied by the worker of the other one, which brings other
-// nodes' copies, or by carry while this node leads.
+// crossing is one direction between two links. The worker of the link from fills its window.
+// The worker of the link to removes messages when it receives other nodes' copies, and carry
+// removes them while this node leads.
 type crossing struct {
 	b        *bridge
 	from, to *Link
 
 	mu   sync.Mutex
 	work sync.Cond
-	// What was heard and is not known to be passed on: first that of which this node may
-	// not have heard the copies, then the rest.
+	// Messages that were received and not forwarded, as far as this node knows. doubtful
+	// holds older ones: this node may have missed their copies.
 	doubtful, window bridgeWindow
 
-	seq     uint64                    // of the last message heard
-	early   map[bridgeSum]earlyCopies // copies that were heard before their originals
-	upTo    map[string]uint64         // by sender: the latest message that another node passed on
-	dropped bridgeWindow              // what did not stay in the window, without payloads
-	missed  loss                      // what did not stay in dropped
+	seq     uint64                    // of the last message received
+	early   map[bridgeSum]earlyCopies // copies that were received before their originals
+	upTo    map[string]uint64         // by sender: the latest message that another node forwarded
+	dropped bridgeWindow              // messages evicted from the window, without payloads
+	missed  loss                      // messages evicted from dropped
 	losses  []broker.Loss             // not reported yet
-	unheard bool                      // the link to is interrupted
-	certain time.Time                 // copies of messages that come after this are heard
+	toDown  bool                      // the link to is interrupted
+	certain time.Time                 // this node receives the copies of messages that arrive after this
 
-	// Who leads.
+	// State of the election.
 	leading bool
-	passing *waiting             // what next returned last
+	passing *waiting             // the last result of next
 	terms   [2]time.Time         // of the leases on both links
-	retired map[string]time.Time // leaders that have handed over, and until when they rest; zero: for good
+	retired map[string]time.Time // leaders that have handed over, and the end of their rest; zero: for good
 	handed  bool                 // a leader has retired
-	rest    bool                 // this node is to hand over, because it may miss messages
-	resting time.Time            // until when it does not lead
+	rest    bool                 // this node must hand over, because it may miss messages
+	resting time.Time            // this node does not lead before this
 	first   bool                 // this node is the oldest
-	became  time.Time
-	older   time.Time // when an older node was seen while this one leads
-	others  int       // nodes that could lead
-	rivaled bool      // another node may have led before
+	became  time.Time            // since first; the lead starts no earlier
+	older   time.Time            // when an older node was seen while this one leads
+	others  int                  // number of nodes that could lead
+	rivaled bool                 // another node may have led before
 
 	closing bool
-	last    uint64 // what is passed on before closing
+	last    uint64 // the last message to forward before closing
 	ended   bool
 }
 
@@ -68,7 +68,7 @@ func newCrossing(b *bridge, from, to *Link) *crossing {
 	return c
 }
 
-// add puts a message that was heard into the window.
+// add adds a received message to the window.
 func (c *crossing) add(m *bridged, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,7 +86,7 @@ func (c *crossing) add(m *bridged, now time.Time) {
 		return
 	}
 	w := &c.window
-	if c.unheard || now.Before(c.certain) {
+	if c.toDown || now.Before(c.certain) {
 		w = &c.doubtful
 	}
 	e := &waiting{bridged: m, sum: m.id, bytes: len(m.payload), seq: c.seq, at: now, size: m.size()}
@@ -99,10 +99,10 @@ func (c *crossing) add(m *bridged, now time.Time) {
 	}
 }
 
-// held is how many messages are kept.
+// held returns the number of messages in both windows.
 func (c *crossing) held() int { return c.doubtful.len + c.window.len }
 
-// head returns the oldest message that is kept, or nil.
+// head returns the oldest message in both windows, or nil.
 func (c *crossing) head() *waiting {
 	if c.doubtful.head != nil {
 		return c.doubtful.head
@@ -110,7 +110,7 @@ func (c *crossing) head() *waiting {
 	return c.window.head
 }
 
-// oldest returns the oldest message that is kept and is not being sent.
+// oldest returns the oldest message that is not being sent, if there is one.
 func (c *crossing) oldest() *waiting {
 	e := c.head()
 	if !c.leading || e != c.passing {
@@ -122,22 +122,22 @@ func (c *crossing) oldest() *waiting {
 	if e.in == &c.doubtful && c.window.head != nil {
 		return c.window.head
 	}
-	return e // there is no other
+	return e // the only one
 }
 
-// copied takes in that another node passed a message on.
+// copied records that another node forwarded a message.
 func (c *crossing) copied(by string, sum bridgeSum) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rivaled = true
-	delete(c.retired, by) // it has not handed over: somebody else said so
+	delete(c.retired, by) // it has not handed over: that mark was forged
 	e := c.window.find(sum)
 	if e == nil {
 		e = c.doubtful.find(sum)
 	}
 	if e != nil {
 		e.remove()
-		// The leader lives: what it did not pass on of earlier ones, it has reported.
+		// The leader is running: it has reported the earlier messages that it did not forward.
 		c.dropped.empty()
 		c.missed = loss{}
 		c.passedBefore(e.origin, e.seq)
@@ -157,8 +157,8 @@ func (c *crossing) copied(by string, sum bridgeSum) {
 	}
 }
 
-// passedBefore notes that another node has passed on a sender's message. Earlier ones of
-// that sender which stay in the window were left out by it.
+// passedBefore records that another node has forwarded a sender's message. That node left
+// out the earlier messages of the sender that are still in the window.
 func (c *crossing) passedBefore(sender string, seq uint64) {
 	switch {
 	case c.held() == 0:
@@ -174,9 +174,9 @@ func (c *crossing) passedBefore(sender string, seq uint64) {
 
 func (c *crossing) skipped(e *waiting) bool { return e.seq < c.upTo[e.origin] }
 
-// evict drops a message from the window. If this node leads it is lost. A follower has
-// lost it only if the leader does not pass it on either, and remembers it until a copy says
-// so.
+// evict drops a message from the window. If this node leads, the message is lost. If it
+// follows, the leader may still forward the message: the follower remembers it until a copy
+// arrives, or until it leads and reports the loss.
 func (c *crossing) evict(e *waiting, err error) {
 	skipped := c.skipped(e)
 	e.remove()
@@ -195,8 +195,8 @@ func (c *crossing) evict(e *waiting, err error) {
 	}
 }
 
-// lost adds a loss to what is reported next: losses with one reason together, and beyond
-// maxCauses all others.
+// lost adds a loss to the next report. Losses with the same reason are added up. Beyond
+// maxCauses reasons the last one includes all others.
 func (c *crossing) lost(l broker.Loss) {
 	i := slices.IndexFunc(c.losses, func(o broker.Loss) bool {
 		return o.Uncertain == l.Uncertain && (o.Err == l.Err || o.Err.Error() == l.Err.Error())
@@ -214,18 +214,19 @@ func (c *crossing) lost(l broker.Loss) {
 
 const maxCauses = 16
 
-// expire drops what is too old.
+// expire drops messages that are older than Age.
 func (c *crossing) expire(now time.Time) {
 	for e := c.head(); e != nil && now.Sub(e.at) > c.b.opts.Age && !(c.leading && e == c.passing); e = c.head() {
 		c.evict(e, errBridgeOld)
 	}
 }
 
-// deaf notes that copies cannot be heard, or can again.
-func (c *crossing) deaf(on bool) {
+// copiesMissed records that this node misses copies, or, with false, that it receives them
+// again.
+func (c *crossing) copiesMissed(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unheard = on
+	c.toDown = on
 	c.certain = time.Now().Add(c.b.opts.Heartbeat)
 	for e := c.window.head; e != nil; e = c.window.head {
 		e.remove()
@@ -233,20 +234,20 @@ func (c *crossing) deaf(on bool) {
 	}
 }
 
-// missing notes that originals are missed from here on, or not any more. Both times this
-// node stands back for others, which may have heard them: as the leader it would pass on
-// later ones, and the others would then take the missed ones for left out.
-func (c *crossing) missing() {
+// originalsMissed records the start or the end of a time in which this node misses
+// originals. Both times it leaves the lead to others, which may have received them. As the
+// leader it would forward later messages, and the others would then drop the missed ones.
+func (c *crossing) originalsMissed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.early) // their originals may have been missed
+	clear(c.early) // this node may have missed their originals
 	if c.others > 0 {
 		c.rest = true
 		c.work.Signal()
 	}
 }
 
-// retire notes that a node has handed over, for good or for a while.
+// retire records that a node has handed over, for good or for a while.
 func (c *crossing) retire(uid string, forGood bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -260,13 +261,14 @@ func (c *crossing) retire(uid string, forGood bool) {
 	c.handed = true
 }
 
-// elect decides whether this node leads. Of the nodes on both links the one that was made
-// first does.
+// elect decides whether this node leads. The oldest of the nodes on both links leads. It
+// waits for:
 //
-//	3 heartbeats   it has heard itself for so long: all nodes know each other
-//	1 heartbeat    it has been the first for so long, or the one before has handed over
-//	1 heartbeat    a leader goes on for so long when an older node comes back, which then
-//	               hears the copies of all messages
+//	3 heartbeats   since it receives its own announcements: then all nodes know each other
+//	1 heartbeat    since it is the oldest, or until the leader before it has handed over
+//
+// A leader continues for 1 heartbeat after an older node returned. The older node then
+// receives the copies of all messages.
 func (c *crossing) elect(now time.Time) {
 	self, rivals := c.b.rivals(c.from, c.to)
 	since1, _ := c.from.Node.Lease()
@@ -283,8 +285,8 @@ func (c *crossing) elect(now time.Time) {
 		return
 	}
 	for uid, until := range c.retired {
-		there := slices.ContainsFunc(rivals, func(r candidate) bool { return r.id == uid })
-		if until.IsZero() && !there || !until.IsZero() && now.After(until) {
+		known := slices.ContainsFunc(rivals, func(r candidate) bool { return r.id == uid })
+		if until.IsZero() && !known || !until.IsZero() && now.After(until) {
 			delete(c.retired, uid)
 		}
 	}
@@ -317,30 +319,30 @@ func (c *crossing) elect(now time.Time) {
 	case !first:
 	case c.leading && (c.terms != terms || !c.holds(terms)):
 		c.yield()
-	case !c.leading && !now.Before(c.became) && !now.Before(later(since1, since2, c.b.opened).Add(3*c.b.opts.Heartbeat)):
+	case !c.leading && !now.Before(c.became) && !now.Before(latest(since1, since2, c.b.opened).Add(3*c.b.opts.Heartbeat)):
 		if c.terms = terms; c.holds(terms) {
 			c.lead()
 		}
 	}
 }
 
-func later(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // holds reports whether both leases hold.
 func (c *crossing) holds(terms [2]time.Time) bool {
 	return c.from.Node.Holds(terms[0]) && c.to.Node.Holds(terms[1])
 }
 
-// drop takes out a message that this node does not pass on, because a leader before did or
-// may have done, or left it out.
+// drop removes a message that this node does not forward, because an earlier leader
+// forwarded it, may have forwarded it, or left it out.
 func (c *crossing) drop(e *waiting) {
 	doubtful, skipped := e.in == &c.doubtful, c.skipped(e)
 	e.remove()
 	l := broker.Loss{Messages: 1, Bytes: e.bytes, Uncertain: true, Err: errBridgeDoubt}
 	switch {
 	case doubtful && skipped:
-		// It was passed on: so were later ones of the sender. If not, that leader has
-		// reported it.
+		// That leader forwarded later messages of the sender. It forwarded this one too, or
+		// has reported its loss.
 		return
 	case skipped:
 		l.Err = errBridgeSkipped
@@ -348,13 +350,14 @@ func (c *crossing) drop(e *waiting) {
 	c.lost(l)
 }
 
-// yield ends this node's lead because others may have taken it for dead.
+// yield ends this node's lead: its lease has expired, and others may consider it dead.
 func (c *crossing) yield() {
 	c.leading = false
 	c.rivaled = c.rivaled || c.others > 0
 }
 
-// unkept forgets what was dropped and not passed on by a leader, and adds it up.
+// unkept returns the sum of the messages that were dropped and that no leader forwarded, and
+// forgets them.
 func (c *crossing) unkept() loss {
 	l := c.dropped.empty()
 	l.messages += c.missed.messages
@@ -374,8 +377,8 @@ func (c *crossing) lead() {
 	c.work.Signal()
 }
 
-// end has carry pass on what has been heard up to here, and then end.
-func (c *crossing) end() {
+// finish makes carry forward the messages received until now, and then return.
+func (c *crossing) finish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing, c.last = true, c.seq

@@ -12,8 +12,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// bridgeSum identifies a message by its content: most senders give their messages no
-// number. Messages with the same content are counted, and need not be told apart.
+// bridgeSum identifies a message by its content: most senders do not number their messages.
+// Messages with the same content are counted, not distinguished.
 type bridgeSum [12]byte
 
 func (s bridgeSum) String() string { return base64.RawURLEncoding.EncodeToString(s[:]) }
@@ -26,7 +26,7 @@ func parseSum(text string) (s bridgeSum, ok bool) {
 	return s, err == nil && n == len(s)
 }
 
-// hasher makes sums, one at a time.
+// hasher computes sums. It is not safe for concurrent use.
 type hasher struct {
 	sha hash.Hash
 	buf []byte
@@ -34,7 +34,7 @@ type hasher struct {
 
 func newHasher() *hasher { return &hasher{sha: sha256.New()} }
 
-// sum covers all that receivers act on. Every node reads the same of the same bytes.
+// sum covers all fields that receivers use. All nodes decode the same bytes to the same fields.
 func (h *hasher) sum(b *wire.Broadcast) (s bridgeSum) {
 	buf := append(h.buf[:0], byte(b.Flags))
 	text := func(s string) { buf = append(binary.AppendUvarint(buf, uint64(len(s))), s...) }
@@ -55,17 +55,17 @@ func (h *hasher) sum(b *wire.Broadcast) (s bridgeSum) {
 	return s
 }
 
-// bridged is a message that was heard on one link. The directions that begin there share
+// bridged is a message that was received on one link. All directions from that link share
 // it.
 type bridged struct {
 	id      bridgeSum
 	origin  string
 	payload []byte
 	target  wire.Selection
-	number  atomic.Uint64 // of its mark, if this node has passed it on
+	number  atomic.Uint64 // of its mark, if this node has forwarded it
 }
 
-// size is what a message counts for in the window.
+// size is the number of bytes that a message occupies in the window.
 func (m *bridged) size() int {
 	n := 384 + len(m.origin) + len(m.payload)
 	for _, list := range [...][]string{m.target.Rooms, m.target.Except} {
@@ -76,7 +76,7 @@ func (m *bridged) size() int {
 	return n
 }
 
-// mark returns the mark of this node's copies, the same on all links.
+// mark returns the mark of this node's copies. It is the same on all links.
 func (m *bridged) mark(d *Dedup, uid, link string) string {
 	number := m.number.Load()
 	for number == 0 {
@@ -86,7 +86,7 @@ func (m *bridged) mark(d *Dedup, uid, link string) string {
 	return socketio.BridgedMark(uid, number, link, m.id.String())
 }
 
-// waiting is a message in a window, or what is remembered of one that was dropped.
+// waiting is a message in a window, or the record of a dropped message.
 type waiting struct {
 	*bridged   // nil if it was dropped
 	sum        bridgeSum
@@ -104,10 +104,10 @@ type bridgeWindow struct {
 	head, tail *waiting
 	bySum      map[bridgeSum]*sameSum
 	len, bytes int
-	most       int // len at most since it was empty
+	most       int // maximum of len since the window was empty
 }
 
-// sameSum are the messages with one sum, oldest first.
+// sameSum is a list of the messages with one sum, oldest first.
 type sameSum struct{ first, last *waiting }
 
 func (w *bridgeWindow) push(e *waiting) {
@@ -139,7 +139,8 @@ func (w *bridgeWindow) find(sum bridgeSum) *waiting {
 	return nil
 }
 
-// remove takes a message out of its window, if it is in one: the oldest of its sum there.
+// remove removes a message from its window, if it is in one. It must be the oldest with its
+// sum there.
 func (e *waiting) remove() {
 	w := e.in
 	if w == nil {
@@ -171,7 +172,7 @@ func (e *waiting) remove() {
 	e.prev, e.next, e.sameNext = nil, nil, nil
 }
 
-// empty removes all messages, and adds them up.
+// empty removes all messages and returns their sum.
 func (w *bridgeWindow) empty() (all loss) {
 	for e := w.head; e != nil; e = w.head {
 		all.add(e.bytes)

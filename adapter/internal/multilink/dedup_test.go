@@ -18,21 +18,21 @@ func TestWindow(t *testing.T) {
 	}
 	step(5, true)
 	step(5, false)
-	step(3, true) // overtaken
+	step(3, true) // out of order
 	step(3, false)
 	step(4, true)
 	step(5+windowSize-1, true)
-	step(5, false) // at the window's end, still remembered
+	step(5, false) // the last number of the window
 	step(6, true)
 	step(5+windowSize, true)
-	step(5, false)    // too old to know
+	step(5, false)    // before the window
 	step(7, true)     // in the window, not seen
 	step(1<<40, true) // far ahead: another run
 	step(1<<40, false)
 	step(1<<40+windowSize, true)
-	step(1<<40, false)        // too old to know
-	step(6+windowSize, true)  // the old run goes on
-	step(5+windowSize, false) // and is remembered
+	step(1<<40, false)        // before the window
+	step(6+windowSize, true)  // the old run continues
+	step(5+windowSize, false) // and its window too
 	step(6, false)
 }
 
@@ -64,7 +64,7 @@ func TestForgedNumbersDoNotMute(t *testing.T) {
 	}
 }
 
-// What is missed in an outage comes late over another link, and once.
+// A message that was missed in an outage arrives late over another link. It is fresh once.
 func TestRunsAfterOutages(t *testing.T) {
 	var w runs
 	step := func(n uint64, want bool) {
@@ -84,7 +84,7 @@ func TestRunsAfterOutages(t *testing.T) {
 	step(2*gap, true)
 }
 
-// Against a set that remembers everything, for numbers that do not fall far behind.
+// The window is compared with a set that remembers everything, for numbers within the window.
 func TestWindowLikeASet(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var w runs
@@ -116,7 +116,7 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// However many origins turn up, only so many are remembered, and the latest surely.
+// The number of remembered origins is limited, and the latest origins are among them.
 func TestMarksAreBounded(t *testing.T) {
 	var r Dedup
 	for i := range 5 * relayOrigins {

@@ -10,19 +10,19 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Part is what came of a request on one link.
+// Part is the result of a request on one link.
 type Part[T any] struct {
 	// Link is the index of the link, and Key its key.
 	Link  int
 	Key   string
-	Value T // nil if Err is no *backplane.PartialError
+	Value T // the zero value if Err is neither nil nor a *backplane.PartialError
 	backplane.Coverage
 	Err error
 }
 
-// Merge says who stands behind the answers of several links taken together. A
-// node that is on several links has answered if it did so on one of them, as they
-// share its sockets. failed is true if no link has a value.
+// Merge returns the coverage of several links together. A node on several links has
+// responded if it responded on one of them, because the links share its sockets. failed is
+// true if no link has a value.
 func Merge[T any](op wire.Op, parts []Part[T]) (f backplane.Coverage, err error, failed bool) {
 	var hard []error
 	var missing []backplane.Missing
@@ -65,7 +65,7 @@ func Merge[T any](op wire.Op, parts []Part[T]) (f backplane.Coverage, err error,
 	return f, First(hard...), false
 }
 
-// First returns one of the errors for all: a context's as it is, else joined.
+// First returns one error for errs: the error of a context if there is one, else all joined.
 func First(errs ...error) error {
 	var kept []error
 	for _, err := range errs {
@@ -83,8 +83,8 @@ func First(errs ...error) error {
 	return errors.Join(kept...)
 }
 
-// Each calls f for all elements at the same time (in the caller's goroutine if
-// there is only one, as there usually is) and returns the results in order.
+// Each calls f for all elements concurrently and returns the results in order. The first
+// call is on the caller's goroutine, and usually it is the only one.
 func Each[E, T any](list []E, f func(E) T) []T {
 	out := make([]T, len(list))
 	var wg sync.WaitGroup

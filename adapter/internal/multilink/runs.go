@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// runs remembers which numbers of an origin were seen. They come nearly in order, in a run;
-// after an outage a new run begins. Whoever may publish can forge a number. A jump ahead
-// therefore begins a new run beside the old one, whose next numbers are still fresh.
+// runs remembers which numbers of an origin were seen. They arrive nearly in order, in a
+// run. After an outage a new run begins. A client of the broker can forge a number. Therefore
+// a jump ahead starts a new run beside the old one, whose next numbers are still fresh.
 type runs []run
 
-// run is a stretch of numbers, and a window over the last of them.
+// run is a range of numbers, and a window over the last of them.
 type run struct {
 	start, top uint64 // the lowest and the highest number seen
 	count      uint64 // numbers seen
@@ -20,14 +20,14 @@ type run struct {
 const (
 	// windowSize is how far apart two numbers of one run may be.
 	windowSize = 2048
-	// maxRuns are remembered for each origin. The one with the fewest numbers makes
-	// room for a new one.
+	// maxRuns is the limit of runs for each origin. A new run replaces the one with the
+	// fewest numbers.
 	maxRuns = 4
 )
 
-// fresh notes a number and reports whether it was not seen before. A number of a run from
-// before its window counts as seen: losing a message that is so late is better than
-// delivering it twice.
+// fresh records a number and reports whether it was not seen before. A number of a run
+// before its window counts as seen: losing such a late message is better than delivering it
+// twice.
 func (r *runs) fresh(n uint64) bool {
 	var in, below *run
 	for i := range *r {
@@ -56,7 +56,7 @@ func (r *runs) fresh(n uint64) bool {
 	return true
 }
 
-// begin begins a run.
+// begin starts a run with n.
 func (r *runs) begin(n uint64) *run {
 	w := run{start: n, top: n}
 	if len(*r) < maxRuns {
@@ -71,7 +71,7 @@ func (r *runs) begin(n uint64) *run {
 
 func (w *run) has(n uint64) bool { return w.bits[n%windowSize/64]&(1<<(n%64)) != 0 }
 
-// note notes a number that is in the window, or less than a window ahead of it.
+// note records a number that is in the window, or less than a window ahead of it.
 func (w *run) note(n uint64) {
 	if n > w.top {
 		for i := w.top + 1; i < n; i++ {

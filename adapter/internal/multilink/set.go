@@ -1,7 +1,7 @@
-// Package multilink has what a namespace needs that is on several links, prefixes or
-// brokers, at once: it takes each message once (Dedup), makes one result of several
-// (Merge), and passes on what is heard on one link only (BridgeOptions). It knows no
-// sockets, and nothing of how one link is spoken on.
+// Package multilink serves a namespace that is on several links (prefixes or brokers) at
+// once. It accepts each message once (Dedup), merges the results of several links (Merge),
+// and forwards broadcasts that arrive on one link only (BridgeOptions). It knows no sockets
+// and no wire format.
 package multilink
 
 import (
@@ -25,8 +25,8 @@ type Link struct {
 	// Peers is backplane.Node.KnownPeers.
 	Peers func() []backplane.Peer
 
-	// Core is the namespace there, and Except what is to be left out of a broadcast in a form
-	// that all servers of the link understand. Both are set before Set.Start.
+	// Core is the namespace on this link. Except converts the exceptions of a broadcast to a
+	// form that all servers of the link understand. Both are set before Set.Start.
 	Core   wire.Namespace
 	Except func(ctx context.Context, names []string, isID func(string) bool) ([]string, error)
 }
@@ -49,25 +49,25 @@ func NewSet(uid, namespace string, links []*Link, d *Dedup, bridge *BridgeOption
 	return s
 }
 
-// Start begins passing on, once all links are live. Nothing is taken in for that before
-// SetLive.
+// Start starts the bridge. The caller calls it when all links are live. The bridge receives
+// messages only after SetLive(true).
 func (s *Set) Start() {
 	if s.bridge != nil {
 		s.bridge.start()
 	}
 }
 
-// SetLive says whether the namespace is open.
+// SetLive sets whether the namespace is open.
 func (s *Set) SetLive(on bool) { s.live.Store(on) }
 
-// Close passes on what waits, if this node does that, until ctx ends.
+// Close forwards the messages in the bridge's window, if this node leads, until ctx ends.
 func (s *Set) Close(ctx context.Context) {
 	if s.bridge != nil {
 		s.bridge.close(ctx)
 	}
 }
 
-// bridging returns the bridge if it takes in messages.
+// bridging returns the bridge if it receives messages.
 func (s *Set) bridging() *bridge {
 	if !s.live.Load() {
 		return nil
@@ -75,11 +75,10 @@ func (s *Set) bridging() *bridge {
 	return s.bridge
 }
 
-// Hear looks at a broadcast that came in on one of several links, before it is
-// delivered; false means that it is not to be. It waits while an earlier one of the same
-// origin is being delivered from another link. The caller calls End of the Origin when the
-// delivery has ended.
-func (s *Set) Hear(link int, b *wire.Broadcast) (*Origin, bool) {
+// Accept reports whether a broadcast that was received on one of several links must be
+// delivered. It waits while an earlier broadcast of the same origin is being delivered from
+// another link. The caller calls End of the Origin after the delivery.
+func (s *Set) Accept(link int, b *wire.Broadcast) (*Origin, bool) {
 	if b.Relay == "" {
 		if br := s.bridging(); br != nil {
 			br.offer(link, b)
@@ -92,25 +91,25 @@ func (s *Set) Hear(link int, b *wire.Broadcast) (*Origin, bool) {
 			if br := s.bridging(); br != nil {
 				br.copied(own, link, b.Origin, note)
 			}
-			return nil, false // this server has heard the original
+			return nil, false // this server has received the original
 		}
 	}
 	o := s.dedup.begin(mark)
 	return o, o != nil
 }
 
-// Interrupted takes in that a link may miss messages from here on, or with nil that this
-// has ended.
+// Interrupted handles an interruption: from here on the link may miss messages. A nil err
+// ends the interruption.
 func (s *Set) Interrupted(link int, err error) {
 	if br := s.bridging(); br != nil {
 		br.interrupted(link, err)
 	}
 }
 
-// Elsewhere reports whether a request of that node, which came in on a link, comes in on
-// another link too and is to be answered there: both nodes choose, of the links
-// that they share and on which the operation travels, the one with the lowest key.
-func (s *Set) Elsewhere(link int, node string, op wire.Op) bool {
+// ServedElsewhere reports whether this node responds on another link to a request of node
+// that was received on link. A request travels on all links that both nodes share and that
+// have the operation. Both nodes choose the link with the lowest key for the response.
+func (s *Set) ServedElsewhere(link int, node string, op wire.Op) bool {
 	for _, other := range s.links {
 		if op == wire.OpEvent && other.V5 {
 			continue

@@ -7,8 +7,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// A broadcast is [uid, packet, opts] [PROTOCOL 4]. We write all keys that any version
-// expects, in the order of v6 to v8.
+// A broadcast is [uid, packet, opts] [PROTOCOL 4]. The codec writes all keys that any
+// version expects, in the order of v6 to v8.
 
 // AppendBroadcast implements wire.Codec.
 func (c *Codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byte, error) {
@@ -36,8 +36,8 @@ func (c *Codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byt
 	return c.appendOpts(dst, b, 0), nil
 }
 
-// checkBroadcast refuses what would harm a Node.js process that reads it [PROTOCOL
-// 11] and returns the payload as it should be sent.
+// checkBroadcast refuses a broadcast that would harm a Node.js process [PROTOCOL 11], and
+// returns the payload in the form to be sent.
 func (c *Codec) checkBroadcast(message, ns string, b *wire.Broadcast) (data []byte, traits msgpack.Traits, err error) {
 	own := [...]string{ns, b.Origin, b.Relay}
 	if err := checkText(message, own[:], b.Rooms, b.Except); err != nil {
@@ -62,7 +62,7 @@ func (c *Codec) checkData(message string, payload []byte, flags wire.Flags) (dat
 		}
 		return payload, traits, err
 	}
-	// Packet and broadcast are two levels around it.
+	// The payload is inside two levels, packet and broadcast.
 	data, traits, err = checkPayload(message, payload, 2)
 	if err != nil {
 		return nil, 0, err
@@ -83,12 +83,12 @@ func (c *Codec) checkData(message string, payload []byte, flags wire.Flags) (dat
 	return data, traits, err
 }
 
-// Sound marks a payload that this process has just encoded and that has no traits but
-// binary data, so that it needs no check: checking costs as much as encoding.
+// Sound marks a payload that this process has just encoded and whose only trait may be
+// binary data. It needs no check, which would cost as much as encoding.
 const Sound wire.Flags = 1 << 7
 
-// CheckEvent checks the payload of a broadcast, or of a request with acknowledgements, for
-// what would harm a Node.js server.
+// CheckEvent refuses the payload of a broadcast, or of a request with acknowledgements, if
+// it would harm a Node.js server.
 func (c *Codec) CheckEvent(op wire.Op, payload []byte, flags wire.Flags) error {
 	message := "broadcast"
 	if op != 0 {
@@ -98,15 +98,15 @@ func (c *Codec) CheckEvent(op wire.Op, payload []byte, flags wire.Flags) error {
 	return err
 }
 
-// checkPayload checks msgpack that stands depth levels down in a message, and puts what
-// others wrote and this node passes on, dates of v8 and text that is not UTF-8, into the
-// form that all versions read.
+// checkPayload checks msgpack at depth levels inside a message. It converts dates of v8 and
+// text that is not UTF-8, which a message of another server may hold when it is passed on,
+// to the form that all versions read.
 func checkPayload(message string, payload []byte, depth int) (data []byte, traits msgpack.Traits, err error) {
 	traits, err = msgpack.Check(payload, depth)
 	if err != nil || traits&msgpack.HasTimestamp != 0 {
 		payload = msgpack.Portable(payload)
 	}
-	if err != nil { // of the text, perhaps
+	if err != nil { // bad UTF-8, which Portable may have mended
 		traits, err = msgpack.Check(payload, depth)
 	}
 	if err != nil {
@@ -119,7 +119,7 @@ func appendPacket(dst []byte, ns string, typ int64, data []byte) []byte {
 	return appendText(append(appendPacketHead(dst, typ), data...), "nsp", ns)
 }
 
-// appendPacketHead appends what stands before a packet's data.
+// appendPacketHead appends the part of a packet before its data.
 func appendPacketHead(dst []byte, typ int64) []byte {
 	if typ == packetEvent {
 		return append(dst, usualPacket...)
@@ -129,7 +129,7 @@ func appendPacketHead(dst []byte, typ int64) []byte {
 	return msgpack.AppendString(dst, "data")
 }
 
-// appendOpts appends opts, with the timeout of a broadcast with acknowledgements.
+// appendOpts appends opts. timeout is that of a broadcast with acknowledgements, or zero.
 func (c *Codec) appendOpts(dst []byte, b *wire.Broadcast, timeout time.Duration) []byte {
 	if len(b.Except) == 0 && b.Flags&(wire.Volatile|wire.NoCompress) == 0 && timeout <= 0 && b.Header == nil && b.Relay == "" {
 		return append(c.appendRooms(append(dst, usualOpts...), b.Rooms), usualRest...)
@@ -161,7 +161,7 @@ func (c *Codec) appendOpts(dst []byte, b *wire.Broadcast, timeout time.Duration)
 	return x.appendMsgpack(dst)
 }
 
-// milliseconds of d, rounded up: JavaScript has no shorter timeouts.
+// milliseconds returns d in milliseconds, rounded up: JavaScript has no shorter timeouts.
 func milliseconds(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// The decoder takes what the servers of socket.io-redis take, by the rules of JavaScript.
-// [PROTOCOL 15] lists what each generation makes of each field. Where the generations
-// differ the decoder does as @socket.io/redis-adapter 8 does, except for packets of type
-// 5: only servers of v5 write them, and it does as 5.4.0 does.
+// The decoder accepts what the servers of socket.io-redis accept, by the rules of
+// JavaScript. [PROTOCOL 15] lists how each generation reads each field. Where the
+// generations differ the decoder follows @socket.io/redis-adapter 8. For packets of type 5
+// it follows 5.4.0, because only servers of v5 write them.
 
-// DecodeBroadcast implements wire.Codec. Of the packet's data only the event's name is
-// looked at.
+// DecodeBroadcast implements wire.Codec. Of the packet's data it reads only the event's
+// name.
 func (c *Codec) DecodeBroadcast(payload []byte, ns string, b *wire.Broadcast) error {
 	r := msgpack.NewReader(payload)
 	*b = wire.Broadcast{Rooms: b.Rooms[:0], Except: b.Except[:0]}
@@ -27,7 +27,7 @@ func (c *Codec) DecodeBroadcast(payload []byte, ns string, b *wire.Broadcast) er
 	return nil
 }
 
-// badMessage makes a *MessageError of a reader's error; ErrIgnored passes as it is.
+// badMessage wraps a reader's error in a *MessageError. It returns ErrIgnored unchanged.
 func badMessage(message string, err error) error {
 	if isIgnored(err) {
 		return err
@@ -55,7 +55,7 @@ func readBroadcast(r *msgpack.Reader, ns string, b *wire.Broadcast) error {
 	if _, err := readOpts(r, b); err != nil {
 		return err
 	}
-	// More elements are allowed and mean nothing [PROTOCOL 13].
+	// Servers ignore further elements [PROTOCOL 13].
 	for range n - 3 {
 		if err := r.Skip(); err != nil {
 			return err
@@ -67,8 +67,8 @@ func readBroadcast(r *msgpack.Reader, ns string, b *wire.Broadcast) error {
 	return r.End()
 }
 
-// readUID reads the uid of the sender. A uid that is empty or not text belongs to no
-// server: such a broadcast counts as one of an emitter.
+// readUID reads the uid of the sender. No server has a uid that is empty or not text: such
+// a broadcast counts as an emitter's.
 func readUID(r *msgpack.Reader) (uid string, err error) {
 	if r.Kind() == msgpack.String {
 		uid, err = r.Text()
@@ -81,8 +81,8 @@ func readUID(r *msgpack.Reader) (uid string, err error) {
 	return uid, err
 }
 
-// Packets and opts as servers write them nearly always, we among them: read and written in
-// one piece.
+// The usual form of packets and opts, which nearly all messages have. The codec reads and
+// writes it in one piece.
 const (
 	usualPacket = "\x83\xa4type\x02\xa4data" // an array
 	usualNsp    = "\xa3nsp"
@@ -105,7 +105,7 @@ func readUsualPacket(r *msgpack.Reader, ns string, b *wire.Broadcast) bool {
 	return true
 }
 
-// readUsualOpts is readOpts for the usual form, likewise.
+// readUsualOpts is readOpts for the usual form. It reports false, without effect, for any other.
 func readUsualOpts(r *msgpack.Reader, b *wire.Broadcast) bool {
 	q := *r
 	if !q.TryRaw(usualOpts) || q.Kind() != msgpack.Array {
@@ -147,11 +147,11 @@ func readPacket(r *msgpack.Reader, ns string, b *wire.Broadcast) error {
 	return p.event(ns, b)
 }
 
-// packet holds the fields of a packet as they were written; a field is nil if it is
+// packet holds the encoded fields of a packet. A field is nil if it is
 // missing.
 type packet struct{ typ, data, nsp, id []byte }
 
-// readFields reads a packet's fields. The last one counts if a key comes twice.
+// readFields reads a packet's fields. If a key appears twice the last one counts.
 func readFields(r *msgpack.Reader) (p packet, err error) {
 	n, err := r.MapLen()
 	if err != nil {
@@ -180,20 +180,20 @@ func readFields(r *msgpack.Reader) (p packet, err error) {
 	return p, nil
 }
 
-// event puts a packet's data into b if clients read the packet as an event. Node.js
-// servers do not check: they write the texts of type, namespace, id and data one after
-// the other, and a client that cannot read the result disconnects.
+// event stores a packet's data in b if clients read the packet as an event. Node.js servers
+// do not check: they concatenate the texts of type, namespace, id and data, and a client
+// that cannot read the result disconnects.
 func (p *packet) event(ns string, b *wire.Broadcast) error {
 	written := false
 	switch typ, err := number(p.typ); {
 	case err != nil:
 		return err
 	case typ == packetEvent:
-	case typ == packetBinaryEvent: // only servers of v5 send it, and know what to do
+	case typ == packetBinaryEvent: // only servers of v5 send and read it
 		b.Flags |= wire.Binary
 	default:
-		// Servers write the text of any other value. What follows its first digit stands
-		// where clients expect an id.
+		// Servers write the text of any other value. Clients read the characters after its
+		// first digit as an id.
 		r := msgpack.NewReader(p.typ)
 		text, err := r.Script()
 		if err != nil || text == "" || text[0] != '0'+packetEvent || len(text) > 1 && (ns != "/" || !digits(text)) {
@@ -208,7 +208,7 @@ func (p *packet) event(ns string, b *wire.Broadcast) error {
 	}
 	raw := p.data
 	if r := msgpack.NewReader(raw); r.Kind() == msgpack.Extension {
-		// Extensions without a meaning are read as lists of type and data.
+		// JavaScript reads an unknown extension as a list of type and data.
 		e, err := r.Ext()
 		if _, date := e.Time(); err != nil || date || e.Type == 0 {
 			return errNoEvent
@@ -222,7 +222,7 @@ func (p *packet) event(ns string, b *wire.Broadcast) error {
 			return err
 		}
 	}
-	if written { // servers cut binary data out of packets of type 2 only
+	if written { // servers send binary data as attachments in packets of type 2 only
 		text, err := msgpack.AppendJSON(nil, raw, nil)
 		if err == nil {
 			raw, err = msgpack.FromJSON(nil, text)
@@ -238,7 +238,7 @@ func (p *packet) event(ns string, b *wire.Broadcast) error {
 	return nil
 }
 
-// number returns the number that raw is, and NaN if it is none.
+// number returns the number in raw, or NaN if raw is not a number.
 func number(raw []byte) (float64, error) {
 	r := msgpack.NewReader(raw)
 	if kind := r.Kind(); kind != msgpack.Int && kind != msgpack.Float {
@@ -247,7 +247,7 @@ func number(raw []byte) (float64, error) {
 	return r.Float()
 }
 
-// digits reports whether clients read s as an acknowledgement id, or as none. They take
+// digits reports whether clients read s as an acknowledgement id or as no id. They accept
 // every character that JavaScript converts to a number: digits and white space.
 func digits(s string) bool {
 	for i := range len(s) {
@@ -258,8 +258,8 @@ func digits(s string) bool {
 	return true
 }
 
-// refusedByClients returns an error for data that makes clients disconnect. Data must be
-// a list that begins with an event name: text or a number, but no name of Socket.IO's own.
+// refusedByClients returns an error for data at which clients disconnect. Data must be a
+// list that begins with an event name: text or a number, but no name reserved by Socket.IO.
 func refusedByClients(data []byte) error {
 	if len(data) > 1 && data[0] > 0x90 && data[0] <= 0x9f && data[1]&0xe0 == 0xa0 { // nearly always
 		if reservedEvent(string(data[2 : 2+data[1]&0x1f])) {
@@ -312,7 +312,7 @@ func readOpts(r *msgpack.Reader, b *wire.Broadcast) (timeout time.Duration, err 
 		return 0, err
 	}
 	var x extension
-	var badRooms, badExcept error // the last one counts if a key comes twice
+	var badRooms, badExcept error // if a key appears twice the last one counts
 	for range n {
 		key, err := r.Script()
 		if err != nil {
@@ -342,8 +342,8 @@ func readOpts(r *msgpack.Reader, b *wire.Broadcast) (timeout time.Duration, err 
 	return timeout, cmp.Or(badRooms, badExcept, err)
 }
 
-// tryRooms is readRooms, but passes over a value that is no list of rooms and returns why
-// it is none.
+// tryRooms is readRooms, but skips a value that is not a list of rooms, and returns the
+// reason in bad.
 func tryRooms(r *msgpack.Reader, dst []string) (list []string, bad, err error) {
 	start := *r
 	if list, bad = readRooms(r, dst); bad != nil {
@@ -353,7 +353,7 @@ func tryRooms(r *msgpack.Reader, dst []string) (list []string, bad, err error) {
 	return list, nil, nil
 }
 
-// readFlags reads the flags that receivers act on. A value that is not a map has none.
+// readFlags reads the flags that receivers use. A value that is not a map has none.
 func readFlags(r *msgpack.Reader, b *wire.Broadcast) (timeout time.Duration, err error) {
 	b.Flags &^= wire.Volatile | wire.NoCompress
 	if r.Kind() != msgpack.Map {
@@ -400,8 +400,8 @@ func setFlag(b *wire.Broadcast, f wire.Flags, on bool) {
 	}
 }
 
-// timeoutOf returns a duration of JavaScript's: nothing if it makes no sense, and no
-// more than its timers take.
+// timeoutOf returns the duration of a JavaScript timeout: zero if ms is not a positive
+// number, and at most the longest time of a JavaScript timer.
 func timeoutOf(ms float64) time.Duration {
 	if !(ms > 0) {
 		return 0
@@ -409,17 +409,17 @@ func timeoutOf(ms float64) time.Duration {
 	return time.Duration(math.Min(ms, math.MaxInt32) * float64(time.Millisecond))
 }
 
-// payloadLevels is how many levels of arrays and maps a packet's data may have: as many
-// as can be sent on.
+// payloadLevels is how many levels of arrays and maps a packet's data may have: as many as
+// this codec can send.
 const payloadLevels = msgpack.MaxDepth - 2
 
-// What is wrong with broadcasts that are sound msgpack.
+// Errors of broadcasts that are sound msgpack.
 var (
 	errNoPacket   = fmt.Errorf("no packet: %w", wire.ErrIgnored) // as Node.js does
 	errNoSuchRoom = fmt.Errorf("rooms that no socket can be in: %w", wire.ErrIgnored)
 	errNoOpts     = errors.New("no opts")
 	errNoEvent    = errors.New("packet without an array of event name and arguments")
-	errPacketType = errors.New("packet is no event")
-	errPacketID   = errors.New("packet id is no number")
-	errReserved   = errors.New("event name is one of Socket.IO's own")
+	errPacketType = errors.New("packet is not an event")
+	errPacketID   = errors.New("packet id is not a number")
+	errReserved   = errors.New("event name is reserved by Socket.IO")
 )

@@ -1,7 +1,7 @@
-// Package socketio is the Redis wire of socket.io-redis and @socket.io/redis-adapter:
-// what broadcasts, requests and responses look like, which rooms and namespaces they name,
-// what JavaScript makes of their content, and what each generation of servers is harmed
-// by. It knows no node and no socket.
+// Package socketio encodes and decodes the Redis wire of socket.io-redis and
+// @socket.io/redis-adapter: the form of broadcasts, requests and responses, the rooms and
+// namespaces in them, and what JavaScript makes of their content. It refuses content that
+// harms a generation of servers. It knows no node and no socket.
 //
 // In short:
 //
@@ -20,19 +20,19 @@
 //	Payload of broadcasts, OpBroadcast   msgpack: the array of event name and arguments
 //	Payload of acknowledgements          msgpack: one value; nil if there is none
 //	Payload of OpEvent, OpCustom         JSON: [name, args…], or any value
-//	Payload of their answers             JSON; nil if there is none
+//	Payload of their responses           JSON; nil if there is none
 //	MemberInfo.Data                      JSON: an object with handshake and data, or one of them
 //
-// # What we add
+// # Keys of Crossroom
 //
-// Node.js servers ignore keys that they do not know in opts and at the top level of
-// requests and responses, and do not pass them on. There Crossroom puts:
+// Node.js servers ignore unknown keys in opts and at the top level of requests and
+// responses, and do not pass them on. Crossroom adds these keys there:
 //
 //	traceparent, tracestate, baggage   strings: the Header entries of these names
 //	crossroom                          an object, see extension.go
 //
-// Broadcasts carry neither unless there is something to say, and never Seq: it would
-// cost bytes in every message for a use that this wire does not have yet.
+// A broadcast carries a key only if it has a value for it. It never carries Seq: nothing
+// on this wire uses it, and it would cost bytes in every message.
 package socketio
 
 import (
@@ -49,8 +49,8 @@ type Codec struct {
 	opts Options
 	// binary5: see UseBinary5.
 	binary5 atomic.Bool
-	// only5 is how many foreign peers were there when all of them were found to be v5; -1
-	// if that is not known.
+	// only5 is the number of foreign peers at the time when all of them were found to be
+	// v5; -1 if that is not known.
 	only5  atomic.Int64
 	seen   generationClock
 	unlike atomic.Pointer[Unlike] // nil until it is known
@@ -58,25 +58,25 @@ type Codec struct {
 
 // Options of a Codec.
 type Options struct {
-	// Dialect to ask in.
+	// Dialect of the requests that the codec writes.
 	Dialect Dialect
-	// OnlyCrossroom is that capability of the broker: no content can harm anybody.
+	// OnlyCrossroom is that capability of the broker: no Node.js server can receive content.
 	OnlyCrossroom bool
 	// MaxAttachments is how many binary values an event may have where Node.js servers can
 	// be. Zero: DefaultMaxAttachments. Negative: no limit.
 	MaxAttachments int
 }
 
-// DefaultMaxAttachments is what clients take by default (socket.io-parser 3.3.6 and 4.2.7).
+// DefaultMaxAttachments is how many binary values clients accept by default (socket.io-parser 3.3.6 and 4.2.7).
 const DefaultMaxAttachments = 10
 
 // Dialect is the generation of servers that a Codec addresses. It understands all.
 type Dialect uint8
 
 const (
-	// V6 is that of socket.io-redis 6 and @socket.io/redis-adapter 7 and 8.
+	// V6 is the dialect of socket.io-redis 6 and @socket.io/redis-adapter 7 and 8.
 	V6 Dialect = iota
-	// V5 is that of socket.io-redis 5.
+	// V5 is the dialect of socket.io-redis 5.
 	V5
 )
 
@@ -91,7 +91,7 @@ func (d Dialect) String() string {
 	return "dialect(" + strconv.Itoa(int(d)) + ")"
 }
 
-// EmitterUID is the uid that emitters have; no server has it.
+// EmitterUID is the uid of emitters; no server has it.
 const EmitterUID = "emitter"
 
 var _ wire.Codec = (*Codec)(nil)
@@ -108,28 +108,28 @@ func New(o Options) *Codec {
 // Dialect returns Options.Dialect.
 func (c *Codec) Dialect() Dialect { return c.opts.Dialect }
 
-// UseBinary5 makes V5 broadcasts with binary data packets of type 5, as servers of that
-// generation do, or ends that. Clients of later servers on the same prefix disconnect at
-// such packets; without them the clients of v5 get such data in the form that it has in JSON.
+// UseBinary5 sets whether V5 broadcasts with binary data are packets of type 5, as servers
+// of that generation send them. Clients of later servers on the same prefix disconnect at
+// such packets. Without them the clients of v5 get binary data in its JSON form.
 func (c *Codec) UseBinary5(on bool) { c.binary5.Store(on) }
 
 // UsesBinary5 returns what UseBinary5 last set.
 func (c *Codec) UsesBinary5() bool { return c.binary5.Load() }
 
-// AllV5 notes that all foreign peers were found to be v5 when there were so many.
+// AllV5 records that all foreign peers were v5 when their number was total.
 func (c *Codec) AllV5(total int) { c.only5.Store(int64(total)) }
 
-// Unlike is how many of the foreign peers do not respond to all requests of V6.
+// Unlike counts the foreign peers that do not respond to all requests of V6.
 type Unlike struct {
-	// The foreign peers of whom this is known.
+	// The foreign peers that were counted.
 	wire.Unannounced
-	// Old peers, 6.0 and before, lack what came with 6.1. Deaf ones among them, 5.4 and
-	// before, do not respond to V6 at all.
+	// Old is the number of peers of 6.0 and before, which lack the requests of 6.1. Deaf is
+	// the number of those among them, 5.4 and before, that do not respond to V6 at all.
 	Old, Deaf int
 }
 
-// SetUnlike sets what is known of the foreign peers; nil if nothing is. *u may not change
-// any more.
+// SetUnlike sets what is known about the foreign peers, or nil if nothing is known. The
+// caller may not change *u afterwards.
 func (c *Codec) SetUnlike(u *Unlike) { c.unlike.Store(u) }
 
 // Packet types of Socket.IO's own protocol that broadcasts carry.
@@ -149,7 +149,7 @@ const (
 	v5RemoteDisconnect
 )
 
-// Request types from v6 on, and the types of answers that have one [PROTOCOL 6, 7].
+// Request types from v6 on, and the types of responses that have one [PROTOCOL 6, 7].
 const (
 	v6Sockets = iota
 	v6AllRooms
@@ -163,15 +163,15 @@ const (
 	v6Ack
 )
 
-// typeCustom is the type of OpCustom in V6, which has no such request. Every version
-// ignores types it does not know.
+// typeCustom is the type of OpCustom in V6, which only Crossroom nodes know. Every version
+// ignores unknown types.
 const typeCustom = "crossroom:custom"
 
-// Bits of Request.Form: who asked how, and so how to answer.
+// Bits of Request.Form: the form of a request, which decides the form of its response.
 const (
 	formV5     = 1 << iota // requestid
-	formShared             // v6 and later without uid: answer on the shared channel
-	formIDs                // answer with bare ids where there are two ways
+	formShared             // v6 and later without uid: respond on the shared channel
+	formIDs                // respond with bare ids, not with objects
 	formRawID              // the request's id is not text: Request.ID is its JSON
 )
 
@@ -181,10 +181,10 @@ func (c *Codec) Protocol() broker.Protocol { return broker.SocketIO }
 // Hello implements wire.Codec: "socket.io/v6" or "socket.io/v5".
 func (c *Codec) Hello() string { return "socket.io/" + c.opts.Dialect.String() }
 
-// BroadcastChannel implements wire.Codec. A broadcast to exactly one room goes
-// on the room's channel. Rooms that are numbers in writing are the exception in V6:
-// they are sent in both forms, and v6 drops what comes on the channel of a room that
-// only exists as a number [PROTOCOL 4].
+// BroadcastChannel implements wire.Codec. A broadcast to exactly one room uses the room's
+// channel. In V6, a room whose name is a number is the exception: it is sent in both forms,
+// as text and as number, and v6 drops messages on the channel of a room that exists only as
+// a number [PROTOCOL 4].
 func (c *Codec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
 	if len(b.Rooms) == 1 {
 		if _, both := c.asNumber(b.Rooms[0]); !both {
@@ -194,9 +194,9 @@ func (c *Codec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
 	return broker.SocketIO.Broadcast(ns)
 }
 
-// ResponseChannel implements wire.Codec. Askers that say their uid listen on a
-// channel of their own, and msgpack on the shared one would end v5, v6 and 7.0
-// processes. Answers to server-side emits always go to the shared one [PROTOCOL 6, 7].
+// ResponseChannel implements wire.Codec. A requester that states its uid subscribes to a
+// channel of its own; msgpack on the shared channel would crash processes of v5, v6 and 7.0.
+// Responses to server-side emits always use the shared channel [PROTOCOL 6, 7].
 func (c *Codec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	q := r.Request
 	if q.Form&(formV5|formShared) != 0 || q.Origin == "" || q.Op == wire.OpEvent {
@@ -208,8 +208,8 @@ func (c *Codec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 // maxSafe is the largest integer that is a room name of its own in JavaScript.
 const maxSafe = 1<<53 - 1
 
-// asNumber tells whether a room is to be sent as a number too: servers from v6 on
-// tell the room 42 from the room "42", and we cannot know which of them is meant.
+// asNumber reports whether a room must be sent as a number too. For servers from v6 on,
+// the room 42 and the room "42" differ, and a Go string does not say which one is meant.
 func (c *Codec) asNumber(room string) (n int64, both bool) {
 	if c.opts.Dialect == V5 {
 		return 0, false
@@ -217,8 +217,8 @@ func (c *Codec) asNumber(room string) (n int64, both bool) {
 	return safeInteger(room)
 }
 
-// safeInteger returns the integer that s is the JavaScript text of, if it is one that
-// JavaScript holds exactly: "42" and "-7", but not "042", "+1" or "-0".
+// safeInteger returns the integer whose JavaScript text is s, if it is one that
+// JavaScript represents exactly: "42" and "-7", but not "042", "+1" or "-0".
 func safeInteger(s string) (n int64, ok bool) {
 	digits := s
 	if s != "" && s[0] == '-' {

@@ -32,8 +32,8 @@ func TestCodecNames(t *testing.T) {
 	assert.Equal(t, "dialect(7)", Dialect(7).String(), Dialect(7))
 }
 
-// Rooms that are integers in writing go out in both forms and to everybody, under V6
-// only; on receipt numbers are text, each once.
+// V6 sends a room whose name is an integer in both forms and on the namespace's channel. A
+// received number becomes text, and each room is listed once.
 func TestNumberRooms(t *testing.T) {
 	for room, both := range map[string]bool{
 		"42": true, "-7": true, "0": true, "9007199254740991": true, "-9007199254740991": true,
@@ -87,7 +87,7 @@ func TestNumberRooms(t *testing.T) {
 	assert.Len(t, b.Rooms, 1000)
 }
 
-// What servers leave out or leave empty counts as empty.
+// A missing or empty field counts as empty.
 func TestBroadcastTolerance(t *testing.T) {
 	packet := map[string]any{"type": 2, "data": []any{"e", 1}, "nsp": "/"}
 	for name, in := range map[string][]any{
@@ -158,7 +158,7 @@ func TestBroadcastMalformed(t *testing.T) {
 			assert.NotErrorIs(t, err, wire.ErrIgnored, name)
 		}
 	}
-	// Node.js servers pass over these in silence.
+	// Node.js servers ignore these without a log line.
 	for name, in := range map[string]any{"nothing": []any{}, "uid alone": []any{"x"}, "packet nil": []any{"x", nil, map[string]any{}}, "a room that cannot be": []any{"x", packet, map[string]any{"rooms": []any{nil}}}} {
 		var b wire.Broadcast
 		err := newCodec(V6).DecodeBroadcast(pack(t, in), "/", &b)
@@ -167,7 +167,7 @@ func TestBroadcastMalformed(t *testing.T) {
 	}
 }
 
-// Nothing goes out that ends a process which reads it.
+// The codec refuses broadcasts that crash a process which reads them.
 func TestBroadcastRefused(t *testing.T) {
 	ok := pack(t, []any{"e"})
 	for name, b := range map[string]wire.Broadcast{
@@ -190,7 +190,7 @@ func TestBroadcastRefused(t *testing.T) {
 	}
 }
 
-// Text that came from elsewhere and is not UTF-8 is passed on as receivers read it.
+// A bridge passes on text that is not UTF-8 in the form that receivers decode.
 func TestBadTextPassedOn(t *testing.T) {
 	in := pack(t, []any{"x", map[string]any{"type": 2, "data": msgpack.Raw("\x91\xa1e"), "nsp": "/"}, map[string]any{}})
 	in = []byte(strings.Replace(string(in), "\x91\xa1e", "\x92\xa1e\xa2\xffa", 1))
@@ -243,7 +243,7 @@ func TestHeadersTravel(t *testing.T) {
 	assert.Equal(t, "fleet:7", back.Relay)
 	assert.Equal(t, b.Flags, back.Flags)
 
-	// Only what has a place of its own: no object of ours.
+	// Only headers with a key of their own: no extension object.
 	b.Header, b.Relay = wire.Header{"traceparent": "00"}, ""
 	encoded, _ = c.AppendBroadcast(nil, "/", &b)
 	opts = byOracle(t, encoded).([]any)[2].(map[string]any)
@@ -286,7 +286,7 @@ func TestHeadersAreBounded(t *testing.T) {
 			n += len(k) + len(v)
 		}
 		if n > wire.MaxHeader || size == 100 && len(b.Header) != 2 || b.Relay != "r:1" {
-			t.Errorf("%d bytes of header taken in of %d", n, size)
+			t.Errorf("%d bytes of header accepted of %d", n, size)
 		}
 	}
 }
@@ -306,8 +306,8 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 	assert.Equal(t, in.Rooms, out.Rooms)
 }
 
-// Where there is room before a payload, the message is written around it: the same bytes,
-// and the payload is not copied.
+// If there is room before the payload, the message is written around it. The bytes are the
+// same, and the payload is not copied.
 func TestBroadcastAroundItsPayload(t *testing.T) {
 	c := newCodec(V6)
 	payload := pack(t, []any{"message", strings.Repeat("x", 100)})
@@ -357,8 +357,8 @@ func BenchmarkDecodeBroadcast(b *testing.B) {
 	}
 }
 
-// Shapes that others write: flags and exceptions, the emitters' order of keys, lists for
-// maps.
+// Forms that other programs write: flags and exceptions, the emitters' order of keys, lists
+// instead of maps.
 func BenchmarkDecodeBroadcastOf(b *testing.B) {
 	packet := "\x83\xa4type\x02\xa4data\x92\xa5hello\xa3one\xa3nsp\xa1/"
 	for name, in := range map[string]string{
@@ -379,7 +379,7 @@ func BenchmarkDecodeBroadcastOf(b *testing.B) {
 	}
 }
 
-// What fetchSockets brings from a server with so many sockets.
+// The response to fetchSockets from a server with that many sockets.
 func BenchmarkDecodeSockets(b *testing.B) {
 	socket := `{"id":"abcdefghijklmnopqrst","handshake":{"headers":{"host":"localhost","user-agent":"Mozilla/5.0 \"x\""},"time":"Tue Nov 14 2023","address":"::1","issued":1700000000000,"query":{"EIO":"4"},"auth":{}},"rooms":["abcdefghijklmnopqrst","lobby"],"data":{"user":42}}`
 	for _, sockets := range []int{1, 100} {
@@ -398,7 +398,7 @@ func BenchmarkDecodeSockets(b *testing.B) {
 	}
 }
 
-// A request that other servers send most.
+// The request that other servers send most often.
 func BenchmarkDecodeRequest(b *testing.B) {
 	c, in := newCodec(V6), []byte(`{"uid":"abcdef","requestId":"ghijkl","type":2,"opts":{"rooms":["lobby"],"except":[]}}`)
 	b.ReportAllocs()

@@ -8,8 +8,8 @@ import (
 
 // The types of this file never reach users: package adapter turns them into its own.
 
-// HarmError says that a value was refused because a Node.js server, or a client of one,
-// would crash, lose it or be disconnected.
+// HarmError reports a value that was refused because a Node.js server, or a client of one,
+// would crash, lose the value or disconnect.
 type HarmError struct {
 	// Path of the value, such as args[0].user.__proto__.
 	Path   string
@@ -18,13 +18,14 @@ type HarmError struct {
 
 func (e *HarmError) Error() string { return fmt.Sprintf("%.500s: %s", e.Path, e.Reason) }
 
-// NameError says that a name cannot be used; What is "event", "room" or "id".
+// NameError reports a name that cannot be used. What is "event", "room" or "id".
 type NameError struct{ What, Name, Reason string }
 
 func (e *NameError) Error() string { return fmt.Sprintf("%s %.100q: %s", e.What, e.Name, e.Reason) }
 
-// MixedError says that a request was refused because it would harm foreign peers of
-// another generation. Responding is -1 if that was not looked at.
+// MixedError reports a request that was refused because it would harm foreign peers of
+// another generation. Total is the number of foreign peers, Responding that of those with
+// a response channel of their own, or -1 if they were not counted.
 type MixedError struct {
 	Op                wire.Op
 	Total, Responding int
@@ -35,8 +36,8 @@ func (e *MixedError) Error() string {
 	return fmt.Sprintf("%s refused among %d servers: %s", e.Op, e.Total, e.Reason)
 }
 
-// MessageError says what is wrong with a message that came from Redis or that was to
-// be sent there. Users see it as text.
+// MessageError reports a malformed message that was received from Redis, or a message that
+// cannot be sent. Users see its text.
 type MessageError struct {
 	// Message is "broadcast", "request" or "response".
 	Message string

@@ -4,12 +4,12 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Expect implements wire.ForeignPeers: what Node.js servers do with a request [PROTOCOL
-// 5, 6, 7], and what those of another generation suffer [PROTOCOL 12].
+// Expect implements wire.ForeignPeers: which Node.js servers respond to a request [PROTOCOL
+// 5, 6, 7]. It refuses requests that harm servers of another generation [PROTOCOL 12].
 //
-// Operations by id do no harm because the core locates the socket before it sends
-// one: they are sent only for a socket that is in an answer to OpMembers, which only
-// servers of the asked generation give [PROTOCOL 12, rules 3 and 4].
+// Operations by id do no harm because the core locates the socket first. It sends them only
+// for a socket in a response to OpMembers, and only servers of the request's generation
+// respond to that [PROTOCOL 12, rules 3 and 4].
 func (c *Codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	if r.NoReply || p.Total <= 0 {
 		return wire.Expected{}, nil
@@ -31,7 +31,7 @@ func (c *Codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Exp
 		if c.opts.Dialect == V5 {
 			return owner, nil
 		}
-		return newer, nil // asked as fetchSockets
+		return newer, nil // sent as fetchSockets
 	case wire.OpJoin, wire.OpLeave, wire.OpDisconnect:
 		if r.ByID {
 			return owner, nil
@@ -45,7 +45,7 @@ func (c *Codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Exp
 		if p.Responding >= 0 && p.Responding < p.Total {
 			return wire.Expected{}, &MixedError{
 				Op: r.Op, Total: p.Total, Responding: p.Responding,
-				Reason: "the answers of newer servers to a broadcast with acknowledgements end those before 7.1",
+				Reason: "servers older than 7.1 crash on the responses of newer servers to a broadcast with acknowledgements",
 			}
 		}
 		return wire.Expected{Answers: p.Total}, nil
@@ -53,8 +53,8 @@ func (c *Codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Exp
 	return silent, nil
 }
 
-// counted returns how many of the foreign peers are old and how many are deaf: none unless
-// that is known of exactly these.
+// counted returns how many of the foreign peers p are old and how many are deaf. It returns
+// zeros unless that is known for exactly these peers.
 func (c *Codec) counted(p wire.Unannounced) (old, deaf int) {
 	if u := c.unlike.Load(); u != nil && u.Unannounced == p {
 		return u.Old, u.Deaf
@@ -62,8 +62,9 @@ func (c *Codec) counted(p wire.Unannounced) (old, deaf int) {
 	return 0, 0
 }
 
-// expectCustom: v5 servers all answer; from 6.1 on processes end when they read what
-// v5 asks. V6's own form is for Crossroom nodes only.
+// expectCustom returns what to expect after a custom request. All servers of v5 respond to
+// that of V5, and processes from 6.1 on crash when they read it. Only Crossroom nodes know
+// that of V6.
 func (c *Codec) expectCustom(r *wire.Request, p wire.Unannounced) (wire.Expected, error) {
 	if c.opts.Dialect == V6 {
 		return wire.Expected{Silent: p.Total}, nil
@@ -71,20 +72,21 @@ func (c *Codec) expectCustom(r *wire.Request, p wire.Unannounced) (wire.Expected
 	if p.Responding > 0 {
 		return wire.Expected{}, &MixedError{
 			Op: r.Op, Total: p.Total, Responding: p.Responding,
-			Reason: "a custom request of v5 ends newer servers",
+			Reason: "newer servers crash on a custom request of v5",
 		}
 	}
 	if int64(p.Total) != c.only5.Load() {
 		return wire.Expected{}, &MixedError{
 			Op: r.Op, Total: p.Total, Responding: p.Responding,
-			Reason: "not the servers that were found to be v5",
+			Reason: "the servers changed since all of them were found to be v5",
 		}
 	}
 	return wire.Expected{Answers: p.Total}, nil
 }
 
-// expectEvent: servers from 7.0 on may answer, those before ignore it. 7.0 itself
-// cannot be counted; its answers are taken if they come while others are waited for.
+// expectEvent returns what to expect after a server-side emit. Servers from 7.0 on may
+// respond, older ones ignore it. Servers of 7.0 cannot be counted: their responses are
+// accepted while the request waits for others.
 func expectEvent(p wire.Unannounced) wire.Expected {
 	if p.Responding < 0 {
 		return wire.Expected{Answers: p.Total}

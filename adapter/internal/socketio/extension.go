@@ -10,14 +10,14 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// keyExtra is the key of what only Crossroom nodes understand.
+// keyExtra is the key of the object that only Crossroom nodes read.
 const keyExtra = "crossroom"
 
-// extension is what stands under keyExtra, and beside it in headers of their own.
+// extension holds the values of the object under keyExtra and of the trace headers beside it.
 type extension struct {
 	native   bool   // n: 1 if a Crossroom node wrote the request or response
-	node     string // node: who wrote it, where the message does not say
-	id       string // id: request id of forms that have none
+	node     string // node: the id of its author, in forms without a uid
+	id       string // id: the request id, in forms without one
 	ids      bool   // ids: 1 if ids of members are enough
 	relay    string // relay: Broadcast.Relay
 	err      string // e: Response.Err
@@ -26,22 +26,22 @@ type extension struct {
 	notFound bool   // nf: 1 for Response.NotFound
 	count    int    // c: Response.Count of selector operations
 
-	// The entries of h, and the trace headers beside the object; and how many of
-	// them were left out.
+	// The entries of h and the trace headers beside the object, their size in bytes, and how
+	// many entries were left out.
 	header      wire.Header
 	headerBytes int
 	dropped     int
 }
 
 // traceHeaders are the entries of a Header that have a key of their own beside keyExtra,
-// sorted: the names of W3C trace context and baggage, so that tools in Node.js can set
-// them too.
+// sorted. They are the names of W3C trace context and baggage, which tools in Node.js can
+// set too.
 var traceHeaders = [...]string{"baggage", "traceparent", "tracestate"}
 
 func traceHeader(name string) bool { return slices.Contains(traceHeaders[:], name) }
 
-// add takes in one header entry within the limit. Of two with one name, the first
-// stands.
+// add adds one header entry if it is within the limit. Of two entries with the same name
+// the first counts.
 func (x *extension) add(name, value string) {
 	x.headerBytes += len(name) + len(value)
 	if _, twice := x.header[name]; twice || x.headerBytes > wire.MaxHeader {
@@ -54,7 +54,7 @@ func (x *extension) add(name, value string) {
 	x.header[name] = value
 }
 
-// checkHeader refuses a header that no receiver would take in whole, or that is not text.
+// checkHeader refuses a header that exceeds the receivers' limit, or that is not UTF-8.
 func checkHeader(message string, h wire.Header) error {
 	n := 0
 	for name, value := range h {
@@ -69,8 +69,8 @@ func checkHeader(message string, h wire.Header) error {
 	return nil
 }
 
-// countHeader returns how many trace headers and others there are. Unlike otherHeaders
-// it takes no memory: nearly always there are no others.
+// countHeader returns the number of trace headers and of other headers. Unlike otherHeaders
+// it allocates no memory: nearly always there are no others.
 func countHeader(h wire.Header) (trace, other int) {
 	if _, ok := h["traceparent"]; ok && len(h) == 1 {
 		return 1, 0 // nearly always
@@ -83,7 +83,7 @@ func countHeader(h wire.Header) (trace, other int) {
 	return trace, len(h) - trace
 }
 
-// otherHeaders returns the names of headers that are no trace headers, sorted.
+// otherHeaders returns the sorted names of the headers that are not trace headers.
 func otherHeaders(h wire.Header) (names []string) {
 	if _, other := countHeader(h); other == 0 {
 		return nil
@@ -97,7 +97,7 @@ func otherHeaders(h wire.Header) (names []string) {
 	return names
 }
 
-// readJSON takes in a member of a request or response if it is one of ours.
+// readJSON reads a member of a request or response if its key is one of Crossroom's.
 func (x *extension) readJSON(key string, v jsonscan.Value) {
 	if traceHeader(key) {
 		x.addJSON(key, v)
@@ -135,7 +135,7 @@ func (x *extension) readJSON(key string, v jsonscan.Value) {
 	}
 }
 
-// addJSON takes in one header entry if it is text.
+// addJSON adds one header entry if it is text.
 func (x *extension) addJSON(name string, v jsonscan.Value) {
 	if v.Kind() != jsonscan.String {
 		x.dropped++
@@ -149,7 +149,7 @@ func isOne(v jsonscan.Value) bool {
 	return n == 1
 }
 
-// intOf returns a count, which is never negative.
+// intOf returns a count; it refuses negative numbers.
 func intOf(v jsonscan.Value) (n int, ok bool) {
 	n64, ok := v.Int()
 	if !ok || n64 < 0 || n64 > 1<<31-1 {
@@ -158,9 +158,9 @@ func intOf(v jsonscan.Value) (n int, ok bool) {
 	return int(n64), true
 }
 
-// readMsgpack reads the value of any key of opts, or at the top level of a msgpack
-// request or response, and takes it in if it is one of ours. Node.js servers look into
-// none of it, so that nothing in it makes a message malformed.
+// readMsgpack reads the value of any key of opts, or at the top level of a msgpack request
+// or response, and keeps it if the key is one of Crossroom's. Node.js servers do not read
+// these values, so a bad value does not make the message malformed.
 func (x *extension) readMsgpack(key string, r *msgpack.Reader) error {
 	switch {
 	case traceHeader(key) && r.Kind() != msgpack.String:
@@ -187,8 +187,8 @@ func (x *extension) readMsgpack(key string, r *msgpack.Reader) error {
 	return nil
 }
 
-// hasObject reports whether there is anything to put under keyExtra, given how many
-// headers go there.
+// hasObject reports whether an object under keyExtra is needed, given the number of headers
+// in it.
 func (x *extension) hasObject(other int) bool {
 	return x.native || x.relay != "" || other > 0
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// addReadings adds what is on record of the real receivers to a fuzz target.
+// addReadings adds the recorded readings of the real receivers to a fuzz target.
 func addReadings(f *testing.F, kind string, args ...any) {
 	text, err := os.ReadFile("testdata/readings.json")
 	require.NoError(f, err)
@@ -49,13 +49,13 @@ func FuzzDecodeBroadcast(f *testing.F) {
 		var harm *HarmError
 		var reserved *NameError
 		if errors.As(err, &bad) || errors.As(err, &harm) || errors.As(err, &reserved) {
-			return // the payload is passed on unread, and need not be fit to be sent
+			return // the payload is delivered without decoding, and may be unfit for sending
 		}
 		require.NoError(t, err)
 		var back wire.Broadcast
-		require.NoError(t, c.DecodeBroadcast(encoded, ns, &back), "own bytes refused")
-		b.Flags &^= wire.Binary // said by the packet type only
-		b.HeaderDropped = 0     // is not sent on
+		require.NoError(t, c.DecodeBroadcast(encoded, ns, &back), "the codec refuses its own bytes")
+		b.Flags &^= wire.Binary // only the packet type shows it
+		b.HeaderDropped = 0     // is not sent
 		b.Payload = msgpack.Portable(b.Payload)
 		if len(b.Rooms)+len(back.Rooms) == 0 {
 			b.Rooms, back.Rooms = nil, nil
@@ -91,7 +91,7 @@ func FuzzDecodeRequest(f *testing.F) {
 			t.Fatalf("%+v", r)
 		}
 		if r.Op == wire.OpMembers {
-			r.Detail = true // ids alone is a matter of Native
+			r.Detail = true // only Native requests can ask for ids alone
 		}
 		encoded, err := c.AppendRequest(nil, "/", &r)
 		if err != nil {

@@ -18,12 +18,13 @@ const (
 	gen6               // socket.io-redis 6, @socket.io/redis-adapter
 )
 
-// generationClock remembers when requests and responses of Node.js servers were last seen, by
-// generation. Broadcasts do not tell, and an emitter is no server.
+// generationClock records when the last request or response of a Node.js server was
+// received, by generation. Broadcasts do not show their generation, and an emitter is no
+// server.
 type generationClock struct {
 	v5, v6 atomic.Int64 // Unix nanoseconds; zero: never
-	// misreads counts the responses of v5 to request 0 of the others, and misread holds a
-	// token after one.
+	// misreads counts the responses of v5 to request 0 of V6. misread holds a token after
+	// such a response.
 	misreads atomic.Int64
 	misread  chan struct{}
 }
@@ -37,9 +38,9 @@ func (s *generationClock) note(g generation) {
 	}
 }
 
-// Generations returns when servers of each generation were last heard asking or
-// answering on the channels of this codec; the zero time if never. Two generations on
-// one prefix endanger each other [PROTOCOL 12].
+// Generations returns when the last request or response of each generation was received on
+// the channels of this codec, or the zero time. Two generations on one prefix endanger each
+// other [PROTOCOL 12].
 func (c *Codec) Generations() (v5, v6 time.Time) {
 	at := func(n int64) time.Time {
 		if n == 0 {
@@ -50,9 +51,9 @@ func (c *Codec) Generations() (v5, v6 time.Time) {
 	return at(c.seen.v5.Load()), at(c.seen.v6.Load())
 }
 
-// misunderstood tells whether a response without request id is one that a server gives
-// to a question of the other generation, and of which generation that server is (none
-// if both give it) [PROTOCOL 12].
+// misunderstood reports whether a response without request id is the response to a request
+// of the other generation, and the generation of the responder: genNone if both
+// generations respond like that [PROTOCOL 12].
 func misunderstood(v jsonscan.Value) (by generation, ok bool) {
 	members := 0
 	for key, value := range v.Members() {

@@ -9,16 +9,17 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Everything that leaves for a Node.js server passes the codec, and the codec refuses here
-// what one of its versions, or a client of it, is harmed by. It does so unless no such
-// server can be there (broker.Capabilities.OnlyCrossroom), whether one is there or not: one
-// may be about to join.
+// The codec encodes all messages to Node.js servers, and refuses the content that harms any
+// version of these servers or their clients. The check does not depend on which servers are
+// connected, because another one may join at any time. Only a broker that Node.js servers
+// cannot use (broker.Capabilities.OnlyCrossroom) makes it unnecessary.
 //
-// JSON needs no check of its keys: JSON.parse makes each one a property of the object
-// itself, and what travels as JSON holds no binary data.
+// The keys of JSON need no check: JSON.parse makes each one a property of the object
+// itself, and JSON holds no binary data.
 
-// harmful returns which of the traits of a msgpack value do harm: any version that
-// decodes it, and in an event to clients what their packets are made and read by.
+// harmful returns the traits of a msgpack value that harm a version which decodes it. In an
+// event to clients it also returns those that harm the code which writes and reads client
+// packets.
 func (c *Codec) harmful(traits msgpack.Traits, event bool) msgpack.Traits {
 	if c.opts.OnlyCrossroom {
 		return 0
@@ -30,7 +31,7 @@ func (c *Codec) harmful(traits msgpack.Traits, event bool) msgpack.Traits {
 	return traits & harm
 }
 
-// harmReasons explain traits.
+// harmReasons explains each trait.
 var harmReasons = map[msgpack.Traits]string{
 	msgpack.HasProto:       "every version assigns this key as the prototype of the object",
 	msgpack.HasOwnProperty: "beside binary data, servers before socket.io 4.5 and their clients call this key as a method",
@@ -39,7 +40,7 @@ var harmReasons = map[msgpack.Traits]string{
 	msgpack.HasOddExt:      "an extension value of type -1 that is no date",
 }
 
-// checkAttachments refuses an event with more binary data than clients take.
+// checkAttachments refuses an event with more binary values than clients accept.
 func (c *Codec) checkAttachments(data []byte) error {
 	if c.opts.OnlyCrossroom || c.opts.MaxAttachments < 0 || msgpack.Binaries(data) <= c.opts.MaxAttachments {
 		return nil
@@ -50,13 +51,13 @@ func (c *Codec) checkAttachments(data []byte) error {
 	}
 }
 
-// harmError returns what is wrong with an event, or with one value.
+// harmError returns the error for a harmful event, or for one harmful value.
 func harmError(data []byte, harm msgpack.Traits, event bool) *HarmError {
 	path, found := msgpack.Find(data, harm)
 	return &HarmError{Path: harmPath(path, event), Reason: harmReasons[found]}
 }
 
-// harmPath returns a path in an event, or in one value, as text.
+// harmPath returns the text of a path in an event, or in one value.
 func harmPath(path []any, event bool) string {
 	root := "args[0]"
 	if event && len(path) > 0 {
@@ -71,7 +72,7 @@ func harmPath(path []any, event bool) string {
 	return root + pathText(path)
 }
 
-// pathText returns a path as JavaScript would write it.
+// pathText returns a path in the syntax of JavaScript.
 func pathText(path []any) string {
 	var b strings.Builder
 	for _, step := range path {
@@ -99,8 +100,8 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
-// checkFirst refuses an event that clients of socket.io 3 and later disconnect at, as
-// one of an older server that is passed on may be. data is a sound array.
+// checkFirst refuses an event at which clients of socket.io 3 and later disconnect. An
+// older server may have sent such an event, and a bridge passes it on. data is a sound array.
 func checkFirst(message string, data []byte) error {
 	r := msgpack.NewReader(data)
 	if n, _ := r.ArrayLen(); n > 0 {
@@ -115,7 +116,7 @@ func checkFirst(message string, data []byte) error {
 	return &MessageError{Message: message, Reason: "payload does not begin with an event name"}
 }
 
-// CheckEventName refuses the names that Socket.IO keeps for itself, on servers or clients.
+// CheckEventName refuses the names that Socket.IO reserves, on servers or clients.
 func CheckEventName(event string) error {
 	if reservedEvent(event) {
 		return errReservedName(event)
@@ -147,19 +148,19 @@ func inherited(name string) bool {
 	return false
 }
 
-// checkMember refuses a request by id that servers of socket-io.redis 5 crash at, or
-// answer although they do not have the socket, because of the socket's id. What V6 says
-// by the numbers of leave and disconnect is a join and a leave to them [PROTOCOL 12].
+// checkMember refuses a request by id if the socket's id makes servers of socket.io-redis 5
+// crash, or respond although they do not have the socket. These servers read V6's numbers
+// of leave and disconnect as join and leave [PROTOCOL 12].
 func (c *Codec) checkMember(r *wire.Request) error {
 	byID := r.Op == wire.OpRoomsOf && c.opts.Dialect == V5 ||
 		r.ByID && (r.Op == wire.OpLeave || r.Op == wire.OpDisconnect || r.Op == wire.OpJoin && c.opts.Dialect == V5)
 	if !byID || c.opts.OnlyCrossroom || !inherited(r.Member) {
 		return nil
 	}
-	return &NameError{What: "id", Name: r.Member, Reason: "a property of every object, which servers of socket.io-redis 5 take for a socket"}
+	return &NameError{What: "id", Name: r.Member, Reason: "a property of every object, which servers of socket.io-redis 5 mistake for a socket"}
 }
 
-// CheckJoin refuses rooms that servers of socket.io-redis 5 crash at when a socket joins.
+// CheckJoin refuses rooms that crash servers of socket.io-redis 5 when a socket joins them.
 func (c *Codec) CheckJoin(rooms []string) error {
 	if c.opts.OnlyCrossroom || c.opts.Dialect != V5 {
 		return nil

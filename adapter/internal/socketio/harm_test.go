@@ -8,8 +8,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// TestCodecRefusesHarm checks what can only come from others: acknowledgements of clients,
-// and events that a bridge passes on.
+// TestCodecRefusesHarm checks content that only other programs write: acknowledgements of
+// clients, and events that a bridge passes on.
 func TestCodecRefusesHarm(t *testing.T) {
 	proto := pack(t, map[string]any{"a": map[string]any{"__proto__": 1}})
 	for _, native := range []bool{false, true} {
@@ -17,7 +17,7 @@ func TestCodecRefusesHarm(t *testing.T) {
 		_, err := newCodec(V6).AppendResponse(nil, "/", &wire.Response{Request: ask, RequestID: "1", Ack: true, Payload: proto})
 		var harm *HarmError
 		if refused := errors.As(err, &harm); refused == native || refused && harm.Path != "args[0].a.__proto__" {
-			t.Errorf("acknowledgement, asked by a Go node: %v: %v", native, err)
+			t.Errorf("acknowledgement, requested by a Go node: %v: %v", native, err)
 		}
 	}
 	for data, want := range map[string]string{

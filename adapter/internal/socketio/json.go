@@ -6,11 +6,10 @@ import (
 	"github.com/crossroom/crossroom/internal/jsonscan"
 )
 
-// object writes a JSON object member by member, as JSON.stringify would.
+// object writes a JSON object member by member, in the form of JSON.stringify.
 type object struct {
-	dst []byte
-	// comma: something stands before the next member.
-	comma bool
+	dst   []byte
+	comma bool // the next member needs a comma before it
 }
 
 func newObject(dst []byte) *object { return &object{dst: append(dst, '{')} }
@@ -40,7 +39,7 @@ func (o *object) bool(k string, v bool) {
 	o.dst = strconv.AppendBool(o.dst, v)
 }
 
-// raw writes a member whose value is JSON already.
+// raw writes a member whose value is JSON.
 func (o *object) raw(k string, v []byte) {
 	o.key(k)
 	o.dst = append(o.dst, v...)
@@ -50,7 +49,7 @@ func (o *object) texts(k string, list []string) {
 	o.list(k, list, func(string) (int64, bool) { return 0, false })
 }
 
-// rooms writes a list of rooms, those that are numbers in writing in both forms.
+// rooms writes a list of rooms. A room whose name is a number appears in both forms.
 func (o *object) rooms(c *Codec, k string, list []string) { o.list(k, list, c.asNumber) }
 
 func (o *object) list(k string, list []string, number func(string) (n int64, too bool)) {
@@ -68,7 +67,7 @@ func (o *object) list(k string, list []string, number func(string) (n int64, too
 	o.dst = append(o.dst, ']')
 }
 
-// open begins a member that is an object; close ends it.
+// open starts a member that is an object; close completes it.
 func (o *object) open(k string) {
 	o.key(k)
 	o.dst = append(o.dst, '{')

@@ -6,16 +6,17 @@ import (
 	"strings"
 )
 
-// A server on several links gives what it sends a relay mark, which all copies
-// carry, so that nodes which get several of them deliver one. Its forms:
+// A server on several links adds a relay mark to each message. All copies carry the same
+// mark, and a node that receives several copies delivers one. Forms of a mark:
 //
 //	uid:seq            sent by uid on all its links
-//	uid:seq@link#sum   heard on link (without a mark) and passed on by uid; sum is of the original
+//	uid:seq@link#sum   received on link without a mark and passed on by uid; sum is the checksum of the original
 //	uid:0@link#end     uid passes on nothing more from link; #rest: nothing for a while
 //
-// Servers other than Crossroom's neither see nor repeat it.
+// Foreign peers neither read nor repeat marks.
 
-// MaxUID is the longest uid in a mark. Longer marks than maxMark are not read either.
+// MaxUID is the length of the longest uid in a mark, in bytes. Marks of more than maxMark
+// bytes are refused.
 const (
 	MaxUID  = 128
 	maxMark = 1024
@@ -24,7 +25,7 @@ const (
 // Mark returns the mark of a message that its sender sends on all its links.
 func Mark(uid string, number uint64) string { return uid + ":" + strconv.FormatUint(number, 10) }
 
-// BridgedMark returns the mark of a message that was heard on a link and is passed on.
+// BridgedMark returns the mark of a message that was received on a link and is passed on.
 func BridgedMark(uid string, number uint64, link, note string) string {
 	return Mark(uid, number) + "@" + link + "#" + note
 }
@@ -38,8 +39,8 @@ func checkMark(text string) error {
 	return nil
 }
 
-// CutMark splits a mark into what Mark returns and, if it was passed on, the link's key and
-// the note.
+// CutMark splits a mark into the part that Mark returns and, if the message was passed on,
+// the link's key and the note.
 func CutMark(text string) (mark, link, note string, passedOn bool) {
 	mark, link, passedOn = strings.Cut(text, "@")
 	if i := strings.LastIndexByte(link, '#'); i >= 0 {
@@ -48,7 +49,7 @@ func CutMark(text string) (mark, link, note string, passedOn bool) {
 	return mark, link, note, passedOn
 }
 
-// SplitMark returns the uid and the number of what Mark returns.
+// SplitMark returns the uid and the number of a mark that Mark returned.
 func SplitMark(mark string) (uid string, number uint64, ok bool) {
 	i := strings.LastIndexByte(mark, ':')
 	if i < 0 || i > MaxUID {

@@ -9,7 +9,7 @@ import (
 
 func TestMarks(t *testing.T) {
 	for _, bad := range []string{":", "x", "x:", "x:0", "x:-1", "x:1e3", "x:18446744073709551616"} {
-		assert.Error(t, checkMark(bad), "%q is read", bad)
+		assert.Error(t, checkMark(bad), "%q is accepted", bad)
 	}
 	for mark, good := range map[string]bool{
 		strings.Repeat("u", MaxUID) + ":1": true, strings.Repeat("u", MaxUID+1) + ":1": false,

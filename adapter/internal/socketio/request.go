@@ -9,12 +9,12 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// AppendRequest implements wire.Codec. What comes out can be read by every
-// version without harm, alone or where Expect allows it.
+// AppendRequest implements wire.Codec. Every version can read the result without harm,
+// where Expect allows the request.
 //
-// Operations by id carry one of Targets: the wire has no room for more. In V6,
-// selector operations carry no request id that Node.js servers see, as those answer
-// none; Crossroom nodes find it among the extension.
+// Operations by id carry exactly one of Targets. In V6, operations with a selector carry no
+// request id for Node.js servers, which do not respond to them; Crossroom nodes read it
+// from the extension.
 func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
 	own := [...]string{ns, r.ID, r.Origin, r.Member}
 	if err := checkText("request", own[:], r.Rooms, r.Except, r.Targets); err != nil {
@@ -34,7 +34,7 @@ func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, e
 	out, err := dst, error(nil)
 	switch {
 	case r.Op == wire.OpBroadcast && c.opts.Dialect == V6:
-		out, err = c.appendAsk(dst, ns, r)
+		out, err = c.appendAckRequest(dst, ns, r)
 	case c.opts.Dialect == V5:
 		out, err = c.appendRequest5(dst, r)
 	default:
@@ -108,7 +108,7 @@ func (c *Codec) appendRequest6(dst []byte, r *wire.Request) ([]byte, error) {
 	switch r.Op {
 	case wire.OpMembers:
 		if !r.Detail && len(r.Except) == 0 {
-			begin(v6Sockets, true) // 6.0 responds to this one only
+			begin(v6Sockets, true) // 6.0 knows only this one
 			o.rooms(c, "rooms", r.Rooms)
 			break
 		}
@@ -116,7 +116,7 @@ func (c *Codec) appendRequest6(dst []byte, r *wire.Request) ([]byte, error) {
 		c.selector(o, r.Rooms, r.Except)
 		x.ids = r.Native && !r.Detail
 	case wire.OpRoomsOf:
-		// The socket is in the room of its own name; its object says in which others.
+		// The socket is in the room of its own id, and its object lists its rooms.
 		member := [...]string{r.Member}
 		begin(v6FetchSockets, true)
 		c.selector(o, member[:], nil)
@@ -168,8 +168,9 @@ func (c *Codec) selector(o *object, rooms, except []string) {
 	o.close()
 }
 
-// writeTargets writes what OpJoin, OpLeave and OpDisconnect do. A room to leave may
-// have been joined as a number, a room to join should not be joined twice.
+// writeTargets writes the rooms of OpJoin and OpLeave, or Close of OpDisconnect. A room to
+// leave is sent in both forms because it may have been joined as a number; a room to join is
+// sent once.
 func (c *Codec) writeTargets(o *object, r *wire.Request) error {
 	switch {
 	case r.Op == wire.OpDisconnect:
@@ -194,7 +195,7 @@ func unsupported(d Dialect, r *wire.Request) error {
 	return fmt.Errorf("adapter: dialect %s has no %s of this kind: %w", d, r.Op, errors.ErrUnsupported)
 }
 
-// checkJSON checks a payload of OpCustom and answers; nil is null.
+// checkJSON checks the payload of OpCustom or of a response; nil becomes null.
 func checkJSON(message string, payload []byte) ([]byte, error) {
 	if payload == nil {
 		return []byte("null"), nil
@@ -205,7 +206,7 @@ func checkJSON(message string, payload []byte) ([]byte, error) {
 	return payload, nil
 }
 
-// parseAt checks JSON that stands depth levels down in a message.
+// parseAt checks JSON at depth levels inside a message.
 func parseAt(depth int, message string, payload []byte) (jsonscan.Value, error) {
 	v, err := jsonscan.ParseWithin(payload, jsonscan.MaxDepth-depth)
 	if err != nil {
@@ -214,8 +215,9 @@ func parseAt(depth int, message string, payload []byte) (jsonscan.Value, error) 
 	return v, nil
 }
 
-// CheckServerEvent checks a payload of OpEvent: servers from 7.0 on crash at one without
-// data, and at one named "error" unless the application listens to it.
+// CheckServerEvent refuses a payload of OpEvent without data and an event named "error".
+// Servers from 7.0 on crash on the first, and on the second unless the application listens
+// to it.
 func (c *Codec) CheckServerEvent(payload []byte) error {
 	v, err := parseAt(1, "request", payload)
 	if err != nil {
@@ -233,10 +235,10 @@ func (c *Codec) CheckServerEvent(payload []byte) error {
 	return &MessageError{Message: "request", Reason: "payload is not an array of event name and arguments"}
 }
 
-// appendAsk writes a broadcast with acknowledgements, request 7 [PROTOCOL 7]. As JSON
-// it is ignored by the versions that do not know it, which would die of msgpack
-// [PROTOCOL 12, rule 5]; with binary data it has to be msgpack.
-func (c *Codec) appendAsk(dst []byte, ns string, r *wire.Request) ([]byte, error) {
+// appendAckRequest writes a broadcast with acknowledgements, request 7 [PROTOCOL 7], as
+// JSON: older versions ignore it in that form, and would crash on msgpack [PROTOCOL 12,
+// rule 5]. With binary data it has to be msgpack.
+func (c *Codec) appendAckRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
 	b := wire.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
 	data, traits, err := c.checkBroadcast("request", ns, &b)
 	if err != nil {
@@ -244,7 +246,7 @@ func (c *Codec) appendAsk(dst []byte, ns string, r *wire.Request) ([]byte, error
 	}
 	b.Payload = data
 	if traits&msgpack.HasBinary != 0 {
-		return c.appendAskMsgpack(dst, ns, r, &b), nil
+		return c.appendAckRequestMsgpack(dst, ns, r, &b), nil
 	}
 	o := newObject(dst)
 	if r.Origin != "" {
@@ -280,7 +282,7 @@ func (c *Codec) appendAsk(dst []byte, ns string, r *wire.Request) ([]byte, error
 	return o.end(), nil
 }
 
-func (c *Codec) appendAskMsgpack(dst []byte, ns string, r *wire.Request, b *wire.Broadcast) []byte {
+func (c *Codec) appendAckRequestMsgpack(dst []byte, ns string, r *wire.Request, b *wire.Broadcast) []byte {
 	x := extension{native: r.Native, header: r.Header}
 	keys := 4 + x.keys()
 	if r.Origin != "" {

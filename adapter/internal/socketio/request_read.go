@@ -10,8 +10,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// DecodeRequest implements wire.Codec. It understands every dialect, whatever
-// the codec asks in, and notes in r.Form how to answer.
+// DecodeRequest implements wire.Codec. It reads every dialect, whichever one the codec
+// writes, and sets r.Form to the form of the response.
 func (c *Codec) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
 	*r = wire.Request{Rooms: r.Rooms[:0], Except: r.Except[:0], Targets: r.Targets[:0]}
 	if err := c.readRequest(payload, ns, r); err != nil {
@@ -30,7 +30,7 @@ var (
 	errNoMember    = errors.New("a socket without an id")
 )
 
-// The decoder takes what Node.js servers take, by the rules of JavaScript [PROTOCOL 15]:
+// The decoder accepts what Node.js servers accept, by the rules of JavaScript [PROTOCOL 15]:
 // 5.4.0 for messages with v5's key of the request id, and 8.3.0 for all others.
 
 func (c *Codec) readRequest(payload []byte, ns string, r *wire.Request) error {
@@ -39,7 +39,7 @@ func (c *Codec) readRequest(payload []byte, ns string, r *wire.Request) error {
 		return err
 	}
 	if packed != nil {
-		return c.readAsk(packed, ns, r)
+		return c.readAckRequest(packed, ns, r)
 	}
 	m := readMessage(v, payload[0] == '{')
 	r.Native, r.Header, r.HeaderDropped = m.extra.native, m.extra.header, m.extra.dropped
@@ -63,8 +63,8 @@ func (c *Codec) readRequest(payload []byte, ns string, r *wire.Request) error {
 	return err
 }
 
-// requestID returns the id of a request. If the id is not text, raw is true and text is
-// its JSON: servers give it back as it is.
+// requestID returns the id of a request. If the id is not text, raw is true and text is its
+// JSON: servers return such an id unchanged.
 func requestID(id jsonscan.Value) (text string, raw bool) {
 	if text = id.Text(); text != "" || id.Kind() == jsonscan.None {
 		return text, false
@@ -72,9 +72,10 @@ func requestID(id jsonscan.Value) (text string, raw bool) {
 	return string(id.Raw()), true
 }
 
-// openMessage tells JSON from msgpack by the first byte, as 7.2 and later do
-// [PROTOCOL 3], and returns a document to read. The message type that may hold binary
-// data comes back as msgpack instead, whichever it was: there is one way to read it.
+// openMessage distinguishes JSON from msgpack by the first byte, as 7.2 and later do
+// [PROTOCOL 3], and returns a document in v. The message type that may hold binary data is
+// returned as msgpack in packed instead, in whichever form it came, so that one function
+// reads it.
 func openMessage(payload []byte, binaryType int64) (v jsonscan.Value, packed []byte, err error) {
 	json := len(payload) > 0 && payload[0] == '{'
 	text := payload
@@ -105,8 +106,8 @@ func openMessage(payload []byte, binaryType int64) (v jsonscan.Value, packed []b
 	return v, packed, err
 }
 
-// packedType looks for the type of a message without reading the rest of it: NaN if it
-// is no number.
+// packedType returns the type of a message without decoding the rest of it, or NaN if the
+// type is not a number.
 func packedType(r msgpack.Reader) (typ float64, err error) {
 	typ = math.NaN()
 	n, err := r.MapLen()
@@ -134,19 +135,19 @@ func packedType(r msgpack.Reader) (typ float64, err error) {
 	return typ, r.End()
 }
 
-// message is a request or response in JSON, taken apart. Of keys that come twice the
+// message holds the members of a request or response in JSON. If a key appears twice the
 // last one counts, as in JavaScript.
 type message struct {
 	v5      bool
 	uid     string
 	id, typ jsonscan.Value
-	// Everything else that any type has.
+	// All other members of any type.
 	sid, room, rooms, opts, closing, data jsonscan.Value
 	sockets, clients, clientCount, packet jsonscan.Value
 	extra                                 extension
 }
 
-// readMessage takes a message apart. v5 sends nothing but JSON.
+// readMessage reads the members of a message. v5 sends only JSON.
 func readMessage(v jsonscan.Value, json bool) (m message) {
 	var id5, uid jsonscan.Value
 	for key, value := range v.Members() {
@@ -197,7 +198,7 @@ func (m *message) generation() generation {
 	return gen6
 }
 
-// request5 reads what v5 asks [PROTOCOL 5].
+// request5 reads the requests of v5 [PROTOCOL 5].
 func (m *message) request5(r *wire.Request) error {
 	switch {
 	case m.typ.Is(v5Clients):
@@ -233,7 +234,7 @@ func (m *message) request5(r *wire.Request) error {
 
 func (m *message) byID5(r *wire.Request) { r.ByID, r.Member = true, textOf(m.sid) }
 
-// request6 reads what v6 to v8, emitters and Crossroom nodes ask [PROTOCOL 6], but not
+// request6 reads the requests of v6 to v8, emitters and Crossroom nodes [PROTOCOL 6], except
 // broadcasts with acknowledgements.
 func (m *message) request6(r *wire.Request) (err error) {
 	if m.typ.Kind() == jsonscan.String && m.typ.Text() == typeCustom {
@@ -275,8 +276,8 @@ func (m *message) changes(r *wire.Request) error {
 	if !m.opts.Truthy() {
 		return m.byID(r)
 	}
-	// Node.js gives and wants no answer to this form; Crossroom nodes have an id for
-	// it elsewhere.
+	// Node.js servers neither send nor expect a response to this form. Crossroom nodes put
+	// the request id into the extension.
 	r.ID, r.Form = m.extra.id, r.Form&^formRawID
 	switch {
 	case r.Op == wire.OpJoin:
@@ -312,7 +313,7 @@ func (m *message) selects(r *wire.Request) (err error) {
 		case "except":
 			except = value
 		default:
-			m.extra.readJSON(key, value) // trace headers may stand here, too
+			m.extra.readJSON(key, value) // trace headers may be here, too
 		}
 	}
 	r.Header, r.HeaderDropped = m.extra.header, m.extra.dropped
@@ -340,9 +341,9 @@ func (m *message) byID(r *wire.Request) error {
 	return nil
 }
 
-// readAsk reads a broadcast with acknowledgements. Its packet need not name the
-// namespace: it goes to that of the channel.
-func (c *Codec) readAsk(payload []byte, ns string, r *wire.Request) error {
+// readAckRequest reads a broadcast with acknowledgements. Its packet need not name the
+// namespace: servers use that of the channel.
+func (c *Codec) readAckRequest(payload []byte, ns string, r *wire.Request) error {
 	m := msgpack.NewReader(payload)
 	n, err := m.MapLen()
 	if err != nil {
@@ -376,7 +377,7 @@ func (c *Codec) readAsk(payload []byte, ns string, r *wire.Request) error {
 	if err := m.End(); err != nil {
 		return err
 	}
-	if err := readAskID(id, r); err != nil {
+	if err := readAckRequestID(id, r); err != nil {
 		return err
 	}
 	in := msgpack.NewReader(pack)
@@ -387,11 +388,11 @@ func (c *Codec) readAsk(payload []byte, ns string, r *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	p.id = nil // servers number it themselves
+	p.id = nil // servers set an id of their own
 	if err := p.event(ns, &b); err != nil {
 		return err
 	}
-	if b.Flags&wire.Binary != 0 { // only v5 sends such packets, and not in requests
+	if b.Flags&wire.Binary != 0 { // only v5 sends such packets, and only in broadcasts
 		return errPacketType
 	}
 	if r.Timeout, err = readSelector(opts, &b); err != nil {
@@ -411,8 +412,8 @@ func (c *Codec) readAsk(payload []byte, ns string, r *wire.Request) error {
 	return nil
 }
 
-// readAskID is requestID for msgpack.
-func readAskID(id []byte, r *wire.Request) error {
+// readAckRequestID is requestID for msgpack.
+func readAckRequestID(id []byte, r *wire.Request) error {
 	in := msgpack.NewReader(id)
 	if id == nil || in.Undefined() {
 		return nil
@@ -427,7 +428,7 @@ func readAskID(id []byte, r *wire.Request) error {
 	return err
 }
 
-// readSelector reads the opts of a broadcast with acknowledgements, which need not be an
+// readSelector reads the opts of a broadcast with acknowledgements. Opts need not be an
 // object: text, numbers and booleans have neither rooms nor exceptions.
 func readSelector(opts []byte, b *wire.Broadcast) (time.Duration, error) {
 	in := msgpack.NewReader(opts)

@@ -15,7 +15,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// What a Crossroom node asks: the exact text, and what another one understands.
+// The exact text of a Crossroom node's requests, and what another node decodes.
 func TestRequestsBetweenNodes(t *testing.T) {
 	const v8extra = `"crossroom":{"n":1}}`
 	q := func(r wire.Request) wire.Request {
@@ -26,7 +26,7 @@ func TestRequestsBetweenNodes(t *testing.T) {
 		d    Dialect
 		r    wire.Request
 		want string
-		// back is what comes out of it, if that is not r.
+		// back makes the decoded request of r, if they differ.
 		back func(*wire.Request)
 	}{
 		{V6, q(wire.Request{Op: wire.OpMembers, Rooms: []string{"a", "7"}, Except: []string{"b"}}),
@@ -100,7 +100,7 @@ func TestRequestsBetweenNodes(t *testing.T) {
 	}
 }
 
-// An emitter has no uid that would be listened to, and wants no answers.
+// An emitter has no response channel, and expects no responses.
 func TestRequestsOfEmitters(t *testing.T) {
 	for _, c := range []struct {
 		r    wire.Request
@@ -259,7 +259,7 @@ func TestExpect(t *testing.T) {
 		{V5, wire.Request{Op: wire.OpCustom}, wire.Unannounced{Total: 3}, all(3), false},
 		{V5, wire.Request{Op: wire.OpCustom}, wire.Unannounced{Total: 3, Responding: -1}, all(3), false},
 		{V5, wire.Request{Op: wire.OpCustom}, wire.Unannounced{Total: 3, Responding: 1}, wire.Expected{}, true},
-		{V5, wire.Request{Op: wire.OpCustom, Timeout: 1}, wire.Unannounced{Total: 3}, wire.Expected{}, true}, // another one has come
+		{V5, wire.Request{Op: wire.OpCustom, Timeout: 1}, wire.Unannounced{Total: 3}, wire.Expected{}, true}, // another server has connected
 	} {
 		codec := newCodec(c.d)
 		codec.AllV5(3)
@@ -292,7 +292,7 @@ func TestResponseChannels(t *testing.T) {
 	}
 }
 
-func TestAnswersByForm(t *testing.T) {
+func TestResponsesByForm(t *testing.T) {
 	member := wire.MemberInfo{ID: "s1", Node: "go", Rooms: []string{"s1", "42"}, Data: []byte(`{"data":{"n":1},"handshake":{"auth":{}}}`)}
 	bare := wire.MemberInfo{ID: "s2"}
 	headed := wire.MemberInfo{ID: "s3", Rooms: []string{"s3"}, Data: []byte(`{"data":1,"handshake":{"headers":{"cookie":"long"},"url":"/"}}`)}
@@ -370,7 +370,7 @@ func TestAnswersByForm(t *testing.T) {
 	}
 }
 
-func TestAnswersRefused(t *testing.T) {
+func TestResponsesRefused(t *testing.T) {
 	q := wire.Request{ID: "1", Origin: "u", Native: true}
 	for name, c := range map[string]struct {
 		op wire.Op
@@ -414,8 +414,8 @@ func TestResponsesMalformed(t *testing.T) {
 	}
 }
 
-// Answers of servers that took a question for another one are not garbage, and tell
-// which generation they are of.
+// A response of a server that misread a request is not malformed, and shows the generation
+// of the server.
 func TestMisunderstandings(t *testing.T) {
 	for in, want := range map[string]generation{
 		`{"sockets":["a"]}`: gen6, `{"clients":[]}`: gen5, `{"data":null}`: gen5, `{"rooms":[1]}`: genNone, `{}`: genNone, `{"requestId":null,"sockets":[]}`: gen6,
@@ -431,9 +431,9 @@ func TestMisunderstandings(t *testing.T) {
 	}
 }
 
-// A client of a Node.js server may have sent it anything to authenticate itself, which
-// the server passes on with its other sockets.
-func TestDeepAnswerOfNode(t *testing.T) {
+// A client may send any value as its credentials, and a Node.js server includes it in the
+// response with its other sockets.
+func TestDeepResponseOfNode(t *testing.T) {
 	auth := strings.Repeat("[", 6000) + strings.Repeat("]", 6000)
 	in := `{"requestId":"1","sockets":[{"id":"a","handshake":{"auth":` + auth + `},"rooms":["a"],"data":{}},{"id":"b","handshake":{},"rooms":["b"],"data":{}}]}`
 	var r wire.Response
@@ -449,7 +449,7 @@ func TestGenerationsSeen(t *testing.T) {
 		`{"requestid":"1","type":2}`: gen5,
 		`{"requestId":"1","type":1}`: gen6,
 		`{"uid":"u","requestId":"1","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`: gen6,
-		`{"type":2,"opts":{},"rooms":["a"]}`:                                              genNone, // an emitter, perhaps
+		`{"type":2,"opts":{},"rooms":["a"]}`:                                              genNone, // possibly an emitter
 		`{"requestid":"1","type":2,"crossroom":{"n":1,"node":"u"}}`:                       genNone,
 		`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1}}`:                        genNone,
 		`{"requestid":"1","type":99}`:                                                     genNone,

@@ -6,13 +6,13 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// AppendResponse implements wire.Codec. The answer has the form in which the
-// question was asked [PROTOCOL 5, 6, 7]; only Crossroom nodes get to know more.
+// AppendResponse implements wire.Codec. The response has the dialect of the request
+// [PROTOCOL 5, 6, 7], and the extension if a Crossroom node sent the request.
 //
-// The result is empty where a Node.js server would say nothing: it does not have the
-// socket, or nobody waits. If this node failed and the asker has no place for an error, a
-// request that wants a value gets one without it, as from a callback that gave none; one
-// that wants a list gets nothing, since no list would pass for an empty one.
+// The result is empty where a Node.js server would not respond: it does not have the socket,
+// or the request has no id. A foreign requester cannot read an error. If this node failed,
+// a request for a value gets a response without a value, as from a callback that gave none.
+// A request for a list gets no response, because an empty list would be wrong.
 func (c *Codec) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
 	out, err := dst, error(nil)
 	if q := r.Request; q.Native || !r.NotFound && (r.Err == "" || valued(r)) {
@@ -24,7 +24,7 @@ func (c *Codec) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte,
 	return out, nil
 }
 
-// valued reports whether an asker of any version takes the answer without a value.
+// valued reports whether a requester of any version accepts the response without a value.
 func valued(r *wire.Response) bool {
 	return r.Ack || r.Request.Op == wire.OpCustom || r.Request.Op == wire.OpEvent
 }
@@ -55,9 +55,9 @@ func (c *Codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
 	var err error
 	if q.Form&formV5 != 0 {
 		writeID(o, "requestid", q)
-		err = writeAnswer5(o, r)
+		err = writeResponse5(o, r)
 	} else {
-		err = writeAnswer6(o, r)
+		err = writeResponse6(o, r)
 	}
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (c *Codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
 	return o.end(), nil
 }
 
-// writeID writes the id of the request as it was.
+// writeID writes the id of the request unchanged.
 func writeID(o *object, key string, q *wire.Request) {
 	if q.Form&formRawID != 0 {
 		o.raw(key, []byte(q.ID))
@@ -75,7 +75,7 @@ func writeID(o *object, key string, q *wire.Request) {
 	}
 }
 
-func writeAnswer5(o *object, r *wire.Response) error {
+func writeResponse5(o *object, r *wire.Response) error {
 	switch r.Request.Op {
 	case wire.OpMembers:
 		return writeIDs(o, "clients", r.Members)
@@ -91,7 +91,7 @@ func writeAnswer5(o *object, r *wire.Response) error {
 	return nil
 }
 
-func writeAnswer6(o *object, r *wire.Response) error {
+func writeResponse6(o *object, r *wire.Response) error {
 	q := r.Request
 	switch q.Op {
 	case wire.OpEvent:
@@ -135,12 +135,12 @@ func writeIDs(o *object, key string, members []wire.MemberInfo) error {
 	return nil
 }
 
-// What a socket without a handshake of its own shows to Node.js applications, which
-// rely on these keys.
+// noHandshake is the handshake of a socket that has none. Node.js applications rely on these
+// keys.
 const noHandshake = `{"headers":{},"time":"","address":"","xdomain":false,"secure":false,"issued":0,"url":"","query":{},"auth":{}}`
 
-// writeSockets writes the objects that fetchSockets brings. Askers of our own kind get
-// just what there is.
+// writeSockets writes the objects that fetchSockets returns. Crossroom nodes get only the
+// keys that have a value.
 func writeSockets(o *object, r *wire.Response) error {
 	o.key("sockets")
 	o.dst = append(o.dst, '[')
@@ -156,11 +156,11 @@ func writeSockets(o *object, r *wire.Response) error {
 	return nil
 }
 
-// What Response.Brief leaves out.
+// Values of Response.Brief, and what each leaves out.
 const (
 	noHeaders    = 1 // of the handshake
-	noConnection = 2 // the whole handshake
-	noData       = 3 // and what the application says
+	noConnection = 2 // the handshake
+	noData       = 3 // the handshake and the application's data
 )
 
 func writeSocket(o *object, m *wire.MemberInfo, native bool, brief uint8) error {
@@ -212,8 +212,8 @@ func writeBriefly(s *object, handshake jsonscan.Value) {
 	s.close()
 }
 
-// appendAck appends one acknowledgement, response 9, which is always msgpack. Without
-// a value it has no packet. A Go node is harmed by no value.
+// appendAck appends one acknowledgement, response 9, which is always msgpack. Without a
+// value it has no packet. No value harms a Go node.
 func (c *Codec) appendAck(dst []byte, r *wire.Response, x *extension) ([]byte, error) {
 	keys, packet := 2+x.keys(), r.Payload
 	if r.Err == "" && packet != nil {

@@ -87,8 +87,8 @@ func countOf(v jsonscan.Value) (n int, ok bool) {
 	return n, true
 }
 
-// names appends the rooms or ids in a list, each once. v5 takes the text of any element;
-// for the others an element that is neither text nor a number names nothing.
+// names appends the rooms or ids in a list, each once. v5 uses the text of any element; the
+// others skip an element that is neither text nor a number.
 func (m *message) names(list jsonscan.Value, dst []string) []string {
 	if dst == nil {
 		dst = []string{}
@@ -127,7 +127,7 @@ func (m *message) members(list jsonscan.Value, r *wire.Response) error {
 	return nil
 }
 
-// member reads what a server says of a socket.
+// member reads a server's description of a socket.
 func (m *message) member(v jsonscan.Value, info *wire.MemberInfo) error {
 	var id, handshake, rooms, data jsonscan.Value
 	for key, value := range v.Members() {

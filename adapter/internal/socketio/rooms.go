@@ -13,7 +13,7 @@ import (
 
 var errNoList = errors.New("not a list")
 
-// checkText refuses names that are not valid UTF-8: receivers would read other names.
+// checkText refuses names that are not valid UTF-8: receivers would read different names.
 func checkText(message string, lists ...[]string) error {
 	for _, list := range lists {
 		for _, s := range list {
@@ -25,8 +25,8 @@ func checkText(message string, lists ...[]string) error {
 	return nil
 }
 
-// appendRooms appends a list of rooms, those that are numbers in writing in both
-// forms, text first.
+// appendRooms appends a list of rooms. A room whose name is a number appears in both forms,
+// text first.
 func (c *Codec) appendRooms(dst []byte, list []string) []byte {
 	n := len(list)
 	for _, room := range list {
@@ -44,13 +44,13 @@ func (c *Codec) appendRooms(dst []byte, list []string) []byte {
 	return dst
 }
 
-// noSuchRoom stands for a list of rooms without a single name, such as [null]. No room can
+// noSuchRoom represents a list of rooms without a single name, such as [null]. No room can
 // have this name. An empty list would select all sockets instead of none.
 const noSuchRoom = "\xff"
 
-// readRooms reads the rooms that JavaScript's Set makes of a value and appends them to dst,
-// each once, numbers as text. The value is a list, text of which each character is a
-// room, or nothing. A list's elements that are neither text nor numbers name no room.
+// readRooms reads the rooms that JavaScript's Set makes of a value and appends each once to
+// dst, numbers as text. The value is a list, a text whose characters are the rooms, or nil.
+// Elements of a list that are neither text nor numbers name no room.
 func readRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 	if r.Kind() != msgpack.Array {
 		return readOddRooms(r, dst)
@@ -100,7 +100,7 @@ func readOddRooms(r *msgpack.Reader, dst []string) ([]string, error) {
 		}
 		return set.list, err
 	case kind == msgpack.Extension:
-		e, err := r.Ext() // a list of type and data, unless it is something else
+		e, err := r.Ext() // JavaScript reads an unknown extension as a list of type and data
 		if _, date := e.Time(); err == nil && !date && e.Type != 0 {
 			return append(dst, strconv.Itoa(int(e.Type))), nil
 		}
@@ -148,8 +148,8 @@ func listOf(v jsonscan.Value, dst []string) (list []string, empty bool) {
 	return set.list, empty
 }
 
-// roomsOf5 is roomsOf for requests of v5, whose servers take any value without a length as
-// an empty list, and the text of any element as a room.
+// roomsOf5 is roomsOf for requests of v5. Its servers read any value without a length as an
+// empty list, and use the text of any element as a room.
 func roomsOf5(v jsonscan.Value, dst []string) []string {
 	switch v.Kind() {
 	case jsonscan.String:
@@ -160,7 +160,7 @@ func roomsOf5(v jsonscan.Value, dst []string) []string {
 	return dst
 }
 
-// textsOf appends the texts of what is in a list, each once.
+// textsOf appends the text of each element of a list, each once.
 func textsOf(v jsonscan.Value, dst []string) []string {
 	set := nameSet{list: dst, expect: len(v.Raw()) / 2}
 	for e := range v.Elements() {
@@ -169,7 +169,7 @@ func textsOf(v jsonscan.Value, dst []string) []string {
 	return set.list
 }
 
-// textOf returns the text that JavaScript makes of v.
+// textOf returns the text to which JavaScript converts v.
 func textOf(v jsonscan.Value) string {
 	if v.Kind() == jsonscan.String {
 		return v.Text()
@@ -177,7 +177,7 @@ func textOf(v jsonscan.Value) string {
 	return string(v.AppendScript(nil))
 }
 
-// nameOf returns a room or socket id; a number in the text JavaScript gives it.
+// nameOf returns a room or socket id. A number becomes its text in JavaScript.
 func nameOf(v jsonscan.Value) (name string, ok bool) {
 	if kind := v.Kind(); kind != jsonscan.String && kind != jsonscan.Number {
 		return "", false
@@ -185,14 +185,14 @@ func nameOf(v jsonscan.Value) (name string, ok bool) {
 	return textOf(v), true
 }
 
-// nameSet appends names to a list that are not there yet.
+// nameSet appends names to a list, each once.
 type nameSet struct {
 	list   []string
-	expect int // how many come at most
+	expect int // an upper limit of the names to come
 	index  map[string]struct{}
 }
 
-// Lists up to this length are searched one by one.
+// shortList is the length up to which a linear search is used.
 const shortList = 16
 
 func (s *nameSet) has(name string) bool {
@@ -224,8 +224,8 @@ func (s *nameSet) add(name string) {
 	}
 }
 
-// addNumber is add for the text of a number, without making a string of one that is
-// there.
+// addNumber is add for the text of a number. It allocates no string for a name that a short
+// list already has.
 func (s *nameSet) addNumber(r *msgpack.Reader) error {
 	var buf [32]byte
 	text := buf[:0]
@@ -262,8 +262,8 @@ func NamesSocket(room string) bool {
 	return true
 }
 
-// EventName returns the name of a server-side event, which is a list in JSON: as in
-// JavaScript, the text of its first element.
+// EventName returns the name of a server-side event: the text of the first element of its
+// JSON list, as in JavaScript.
 func EventName(payload []byte) (name string) {
 	if v, err := jsonscan.Parse(payload); err == nil {
 		for first := range v.Elements() {

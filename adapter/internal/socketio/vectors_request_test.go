@@ -15,7 +15,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// wantRequest says what a captured request means.
+// wantRequest returns the meaning of a captured request.
 func wantRequest(t *testing.T, v *vector) wire.Request {
 	m := v.want(t).(map[string]any)
 	text := func(key string) string { s, _ := m[key].(string); return s }
@@ -84,7 +84,7 @@ func TestVectorRequests(t *testing.T) {
 	checked, exact := 0, 0
 	for _, v := range classic(t, "request") {
 		var got wire.Request
-		// Whatever a node asks in, it understands all.
+		// A codec reads all dialects, whichever it writes.
 		for _, d := range []Dialect{V5, V6} {
 			require.NoError(t, newCodec(d).DecodeRequest(v.Payload, v.ns(), &got), v.Name)
 		}
@@ -104,9 +104,9 @@ func TestVectorRequests(t *testing.T) {
 	assert.Equal(t, 43, exact)
 }
 
-// sendRequest asks the same question in the dialect it was captured in. It returns
-// whether the bytes had to be the captured ones: all but questions that we put in
-// another form, and 7, which we send as JSON while it holds no binary data.
+// sendRequest encodes the request in the dialect in which it was captured. It reports
+// whether the bytes had to equal the captured ones: all except requests for which Crossroom
+// uses another form, and 7, which Crossroom sends as JSON unless it holds binary data.
 func sendRequest(t *testing.T, v *vector, r *wire.Request) (exact bool) {
 	c := newCodec(V6)
 	if v.Dialect == "v5" {
@@ -127,8 +127,8 @@ func sendRequest(t *testing.T, v *vector, r *wire.Request) (exact bool) {
 	return true
 }
 
-// Every captured answer is understood, and given back to the request that it belongs
-// to in the same form, on the same channel.
+// The codec decodes each captured response, and encodes it for its request in the same form
+// and on the same channel.
 func TestVectorResponses(t *testing.T) {
 	requests := map[string]vector{}
 	for _, v := range classic(t, "request") {
@@ -151,7 +151,7 @@ func TestVectorResponses(t *testing.T) {
 		assert.Empty(t, r.Node, v.Name)
 		assert.False(t, r.NotFound, v.Name)
 		assert.Empty(t, r.Err, v.Name)
-		checkAnswer(t, &v, &r, m)
+		checkResponse(t, &v, &r, m)
 		r.Request = &q
 		got, err := newCodec(V5).AppendResponse([]byte("x"), v.ns(), &r)
 		require.NoError(t, err, v.Name)
@@ -159,8 +159,8 @@ func TestVectorResponses(t *testing.T) {
 		if sameBytes(m) {
 			exact++
 			assert.Equal(t, v.Payload, got, v.Name)
-		} else if !reflect.DeepEqual(byUs(t, got), answerAsText(m)) {
-			t.Errorf("%s:\n got %v\nwant %v", v.Name, byUs(t, got), answerAsText(m))
+		} else if !reflect.DeepEqual(byUs(t, got), responseAsText(m)) {
+			t.Errorf("%s:\n got %v\nwant %v", v.Name, byUs(t, got), responseAsText(m))
 		}
 		checkChannel(t, &v, &r)
 		checked++
@@ -179,7 +179,7 @@ func first(t *testing.T, group string) vector {
 	return vector{}
 }
 
-func checkAnswer(t *testing.T, v *vector, r *wire.Response, m map[string]any) {
+func checkResponse(t *testing.T, v *vector, r *wire.Response, m map[string]any) {
 	assert.Equal(t, namesOf(m, "rooms"), append([]string{}, r.Rooms...), "%s: rooms", v.Name)
 	if n, ok := m["clientCount"]; ok && float64(r.Count) != n {
 		t.Errorf("%s: count %d", v.Name, r.Count)
@@ -217,8 +217,8 @@ func checkAnswer(t *testing.T, v *vector, r *wire.Response, m map[string]any) {
 	}
 }
 
-// sameBytes reports whether we give this answer in the same bytes: all but those
-// with rooms that are numbers, which are text to us, and with undefined.
+// sameBytes reports whether Crossroom sends this response in the same bytes: all except
+// those with undefined, and those with rooms that are numbers, which become text.
 func sameBytes(m map[string]any) bool {
 	if packet, ok := m["packet"]; ok && packet == nil {
 		return false
@@ -240,9 +240,9 @@ func sameBytes(m map[string]any) bool {
 	return true
 }
 
-// answerAsText is the answer with numbers as text, and without undefined. (The one
-// answer in which a client gave null itself keeps it.)
-func answerAsText(m map[string]any) any {
+// responseAsText returns the response with numbers as text and without undefined. The one
+// response in which a client sent null keeps the null.
+func responseAsText(m map[string]any) any {
 	if m["packet"] == nil && m["requestId"] != "LDkwYx" {
 		delete(m, "packet")
 	}
@@ -262,8 +262,9 @@ func answerAsText(m map[string]any) any {
 	return m
 }
 
-// checkChannel: real servers answer on the shared channel unless told otherwise; we
-// use the asker's own whenever it has one, where every asker listens.
+// checkChannel checks the channel of a response. Node.js servers use the shared channel
+// unless configured otherwise. Crossroom uses the requester's own channel if it has one,
+// because each requester subscribes to it.
 func checkChannel(t *testing.T, v *vector, r *wire.Response) {
 	q := r.Request
 	want := broker.SocketIO.NodeResponses(v.ns(), q.Origin)
@@ -271,7 +272,7 @@ func checkChannel(t *testing.T, v *vector, r *wire.Response) {
 		want = broker.SocketIO.Responses(v.ns())
 	}
 	if got := newCodec(V6).ResponseChannel(v.ns(), r); got != want {
-		t.Errorf("%s: answered on %v, want %v", v.Name, got, want)
+		t.Errorf("%s: responded on %v, want %v", v.Name, got, want)
 	}
 	if strings.HasPrefix(v.Name, "v8/specific") && !strings.HasSuffix(v.Channel, "#"+want.Name()+"#") && want.Name() != "" {
 		t.Errorf("%s: captured on %s", v.Name, v.Channel)

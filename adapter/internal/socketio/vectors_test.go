@@ -35,7 +35,7 @@ type vector struct {
 	Decoded json.RawMessage `json:"decoded"`
 }
 
-// want is what the vector's decoded field says, as a tree that plain makes too.
+// want returns the vector's decoded field, in the form of plain.
 func (v *vector) want(t testing.TB) any {
 	d := json.NewDecoder(bytes.NewReader(v.Decoded))
 	d.UseNumber()
@@ -44,7 +44,7 @@ func (v *vector) want(t testing.TB) any {
 	return notation(t, x)
 }
 
-// ns is the namespace that the vector's channel names.
+// ns returns the namespace in the vector's channel.
 func (v *vector) ns() string { return strings.Split(v.Channel, "#")[1] }
 
 func loadVectors(t testing.TB) []vector {
@@ -60,7 +60,7 @@ func classic(t testing.TB, role string) []vector {
 	return slices.DeleteFunc(loadVectors(t), func(v vector) bool { return v.Dialect == "sharded" || v.Role != role })
 }
 
-// notation replaces the vectors' notation of what JSON cannot say.
+// notation replaces the vectors' notation for values that JSON does not have.
 func notation(t testing.TB, x any) any {
 	switch x := x.(type) {
 	case json.Number:
@@ -140,8 +140,8 @@ func plain(x any) any {
 	return x
 }
 
-// ext0 is how the oracle sees extension type 0: by length only, which is enough for
-// what the vectors hold.
+// ext0 is extension type 0 as the oracle decodes it: only its length, which is enough for
+// the vectors.
 type ext0 struct{ data []byte }
 
 func (e ext0) value() any {
@@ -178,7 +178,7 @@ func byOracle(t testing.TB, b []byte) any {
 	return plain(x)
 }
 
-// byUs decodes msgpack or JSON with our reader.
+// byUs decodes msgpack or JSON with the readers of this module.
 func byUs(t testing.TB, b []byte) any {
 	t.Helper()
 	if len(b) > 0 && b[0] == '{' {
@@ -191,9 +191,8 @@ func byUs(t testing.TB, b []byte) any {
 	return plain(x)
 }
 
-// Every captured message has the value that was captured with it, to our reader and
-// to another one. This holds for the sharded adapter's messages too, although nothing
-// understands them yet.
+// Our reader and another one decode each captured message to the value that was captured
+// with it. This includes the sharded adapter's messages.
 func TestVectorValues(t *testing.T) {
 	sharded := 0
 	for _, v := range loadVectors(t) {
@@ -212,7 +211,7 @@ func TestVectorValues(t *testing.T) {
 	t.Logf("%d vectors of the sharded adapter were read as values only: it comes later", sharded)
 }
 
-// names are rooms as the core sees them: text, each once.
+// names returns rooms in the core's form: text, each once.
 func names(x any) []string {
 	list := []string{}
 	for _, e := range x.([]any) {
@@ -260,9 +259,9 @@ func holdsBytes(x any) bool {
 	return false
 }
 
-// sendsAlike reports whether a Go node would send a broadcast with these opts in the
-// very same bytes: the same keys in the same order, no flags that it does not have,
-// no numbers, and no dates that v7 could not read.
+// sendsAlike reports whether a Go node sends a broadcast with these opts in exactly the
+// same bytes: the same keys in the same order, no unknown flags, no numbers, and no dates
+// that v7 cannot read.
 func sendsAlike(v *vector, opts map[string]any) bool {
 	if !slices.Contains([]string{"v6", "v7", "v8"}, v.Dialect) || v.Name == "v8/data-dates" {
 		return false
@@ -312,8 +311,8 @@ func TestVectorBroadcasts(t *testing.T) {
 	assert.Equal(t, 47, exact)
 }
 
-// sendBroadcast encodes what was decoded, in both dialects, and has another reader
-// look at it. It returns whether the bytes had to be the captured ones.
+// sendBroadcast encodes the decoded broadcast in both dialects and checks the result with
+// another reader. It reports whether the bytes had to equal the captured ones.
 func sendBroadcast(t *testing.T, v *vector, b *wire.Broadcast, packet, opts map[string]any) (exact bool) {
 	for _, d := range []Dialect{V6, V5} {
 		c := newCodec(d)
@@ -359,14 +358,14 @@ func sentRooms(d Dialect, rooms []string) []any {
 	return list
 }
 
-// A room broadcast goes where a Node.js server sends it.
+// A broadcast to a room uses the channel on which a Node.js server sends it.
 func TestVectorChannels(t *testing.T) {
 	for _, v := range classic(t, "broadcast") {
 		var b wire.Broadcast
 		require.NoError(t, newCodec(V6).DecodeBroadcast(v.Payload, v.ns(), &b))
 		_, rest, _ := strings.Cut(v.Channel, "#"+v.ns()+"#")
 		want := broker.SocketIO.Broadcast(v.ns())
-		if rest != "" && rest != "42#" { // the number room goes to everybody, in both forms
+		if rest != "" && rest != "42#" { // the number room uses the namespace's channel, in both forms
 			want = broker.SocketIO.Room(v.ns(), strings.TrimSuffix(rest, "#"))
 		}
 		if got := newCodec(V6).BroadcastChannel(v.ns(), &b); got != want {
