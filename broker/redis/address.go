@@ -12,16 +12,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// openClient makes a client from a URL or a plain host and port. Its errors, and what
-// may be printed of the client later, have nothing of an address that could be part of a
-// password.
+// openClient makes a client from a URL or from a plain host and port. Any part of a malformed
+// address may belong to a password. Therefore neither the errors nor the client's printed form
+// contain a part of such an address.
 func openClient(address string) (*redis.Client, error) {
-	if address == "" { // as from a variable that is not set: hardly meant for localhost
-		return nil, errors.New("redis broker: no address")
+	if address == "" { // as from an unset variable; it hardly means localhost
+		return nil, errors.New("redis broker: open: the address is empty")
 	}
 	opts, err := parseAddress(address)
 	if err != nil {
-		return nil, fmt.Errorf("redis broker: address (not shown, it may hold a password): %w", err)
+		return nil, fmt.Errorf("redis broker: open: address (not shown, it may hold a password): %w", err)
 	}
 	if config := opts.TLSConfig; config != nil {
 		opts.Dialer = dialerOf(config, opts.DialTimeout)
@@ -29,8 +29,8 @@ func openClient(address string) (*redis.Client, error) {
 	return redis.NewClient(opts), nil
 }
 
-// dialerOf returns a dialer that heeds its context also with TLS, which go-redis' own does
-// not. config is nil without TLS.
+// dialerOf returns a dialer that respects its context also during a TLS handshake, which
+// go-redis' own dialer does not. config is nil without TLS.
 func dialerOf(config *tls.Config, timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := net.Dialer{Timeout: timeout}
 	if config == nil {
@@ -41,9 +41,9 @@ func dialerOf(config *tls.Config, timeout time.Duration) func(ctx context.Contex
 
 var errEscape = errors.New("characters of user and password such as / ? # @ : % must be percent-encoded")
 
-// parseAddress says what is wrong with an address without repeating any of it: a
-// character that is not escaped moves the rest of a password into the path, the query or
-// the port, and what stands before it into the host.
+// parseAddress parses an address. Its errors describe the mistake without repeating any part
+// of the address: an unescaped character moves the rest of a password into the path, the query
+// or the port, and the part before it into the host.
 func parseAddress(address string) (*redis.Options, error) {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {
@@ -59,18 +59,18 @@ func parseAddress(address string) (*redis.Options, error) {
 		authority, tail = rest[:i], rest[i:]
 	}
 	if strings.ContainsAny(tail, "@#") {
-		return nil, fmt.Errorf("'@' or '#' behind the host: %w", errEscape)
+		return nil, fmt.Errorf("'@' or '#' after the host: %w", errEscape)
 	}
 	host := authority[strings.LastIndexByte(authority, '@')+1:]
 	if i := strings.IndexFunc(host, func(r rune) bool { return !inHost(r) }); i >= 0 {
 		if host[i] == ',' {
 			return nil, errors.New("more than one host (New takes a client for a cluster or for Sentinel)")
 		}
-		return nil, fmt.Errorf("a character that is in no host: %w", errEscape)
+		return nil, fmt.Errorf("the host has a character that no host name contains: %w", errEscape)
 	}
 	opts, err := redis.ParseURL(scheme + "://" + rest)
 	if err != nil {
-		// The error repeats parts of the address.
+		// The error of go-redis repeats parts of the address.
 		path, _, _ := strings.Cut(tail, "?")
 		if scheme != "unix" && strings.Trim(path, "/0123456789") != "" {
 			return nil, errors.New("the path is not the number of a database")

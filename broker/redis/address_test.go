@@ -18,12 +18,12 @@ import (
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
 
-// TestSecretsAreNotPrinted opens addresses whose user and password hold, without being
-// escaped, whatever means something in an address, and looks through all that is printed
-// from then on.
+// TestSecretsAreNotPrinted opens addresses whose user and password contain, unescaped, each
+// character that has a meaning in an address. It searches for these secrets in everything that is
+// printed from then on.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
-	// Nothing listens here, so that what can be parsed fails as well.
+	// No server listens at this port, so an address that can be parsed fails as well.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	closed := l.Addr().String()
@@ -88,11 +88,11 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		cancel()
 		look(address, log.String())
 	}
-	assert.GreaterOrEqual(t, parsed, 50, "of %d addresses could be used: nothing is known of what is printed later", len(addresses))
-	t.Logf("%d addresses, %d of which could be used", len(addresses), parsed)
+	assert.GreaterOrEqual(t, parsed, 50, "too few of %d addresses can be parsed to test later output", len(addresses))
+	t.Logf("%d addresses, %d of which can be parsed", len(addresses), parsed)
 }
 
-// TestAuthIsNotRepeated: a server that does not know AUTH repeats what it was given.
+// TestAuthIsNotRepeated: a server that does not know AUTH repeats the command's arguments.
 func TestAuthIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -118,7 +118,7 @@ func TestAuthIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestClientsWithURLs: go-redis takes a URL where it expects host:port, and repeats it in
+// TestClientsWithURLs: go-redis accepts a URL in place of host:port, and repeats it in
 // its errors.
 func TestClientsWithURLs(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,7 @@ import (
 )
 
 // BenchmarkNamespaces publishes 128-byte messages from 64 goroutines to one of many
-// namespaces, all held by one node: the server compares each message's channel with the
+// namespaces, to all of which one node is subscribed. The server compares each message's channel with the
 // pattern of each namespace, however many nodes hold it.
 func BenchmarkNamespaces(b *testing.B) {
 	payload := bytes.Repeat([]byte("x"), 128)

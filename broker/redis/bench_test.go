@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// counter is a receiver that closes done after so many messages.
+// counter is a receiver that closes done after a number of messages.
 type counter struct {
 	left atomic.Int64
 	done chan struct{}
@@ -33,8 +33,8 @@ func (c *counter) Deliver(broker.Channel, []byte) {
 func (c *counter) Interrupted(error) {}
 func (c *counter) Resumed()          {}
 
-// BenchmarkThroughput publishes 128-byte messages to one room from 64 goroutines
-// until all have been received, through the broker, through nothing but TCP, and
+// BenchmarkThroughput publishes 128-byte messages to one room from 64 goroutines,
+// until all have been received: through the broker, through plain TCP, and
 // with go-redis' Publish.
 func BenchmarkThroughput(b *testing.B) {
 	srv := servers.StartRedis(b, nil)
@@ -63,8 +63,8 @@ func BenchmarkThroughput(b *testing.B) {
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 	})
 
-	// The limit: one connection writes ready-made commands in large pieces, one
-	// counts the bytes that come.
+	// The limit: one connection writes prepared commands in large pieces, one
+	// counts the bytes that arrive.
 	b.Run("raw", func(b *testing.B) {
 		name := "socket.io#/#room1#"
 		command := fmt.Appendf(nil, "*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$128\r\n%s\r\n", len(name), name, payload)
@@ -151,7 +151,7 @@ func discard(nc net.Conn, n int64) {
 }
 
 // BenchmarkLatency sends 2,000 messages a second and reports the median time from
-// Publish to Deliver, and the same with nothing but go-redis.
+// Publish to Deliver, and the same with go-redis alone.
 func BenchmarkLatency(b *testing.B) {
 	srv := servers.StartRedis(b, nil)
 	ctx := context.Background()

@@ -10,7 +10,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// Broker implements broker.Broker on Redis. Make one with New or Open for each node.
+// Broker implements broker.Broker on Redis. Make one for each node, with New or Open. Its
+// methods are safe for concurrent use.
 type Broker struct {
 	publishClient   redis.UniversalClient
 	subscribeClient redis.UniversalClient
@@ -31,14 +32,13 @@ type Broker struct {
 
 var _ broker.Broker = (*Broker)(nil)
 
-// Open makes a broker for one server by its address: a URL that go-redis
-// understands (redis://, rediss:// for TLS, unix://, with user, password and
-// options), or a plain "localhost:6379". A database number changes nothing: pub/sub
-// knows no databases, use Options.Prefix. It does no I/O: connections are opened when
-// they are needed. Close also closes the client behind it. nil options mean the
-// defaults.
+// Open makes a broker for one server from its address: a URL that go-redis understands
+// (redis://, rediss:// for TLS, unix://, with user, password and options), or a plain
+// "localhost:6379". The number of a database has no effect, because pub/sub has no
+// databases; use Options.Prefix instead. Open does no I/O: the broker opens connections when
+// it needs them. Close also closes the client that Open made. nil options mean the defaults.
 //
-// Errors: of the address, *PrefixError, *ClientError (of Options.SubscribeClient).
+// Errors: an error of the address, *PrefixError, *ClientError (of Options.SubscribeClient).
 func Open(address string, opts *Options) (*Broker, error) {
 	client, err := openClient(address)
 	if err != nil {
@@ -53,11 +53,11 @@ func Open(address string, opts *Options) (*Broker, error) {
 	return b, nil
 }
 
-// New makes a broker for a client that the caller made, and goes on to own: a
-// *redis.Client, for a single server or by Sentinel, or a *redis.ClusterClient. Of
-// the client it uses the dialer, the credentials, the client name, and what it knows
-// about the cluster; hooks, OnConnect, timeouts and retries do not apply (see the
-// package documentation). It does no I/O. nil options mean the defaults.
+// New makes a broker for a client: a *redis.Client, for a single server or by Sentinel, or a
+// *redis.ClusterClient. The caller keeps owning the client, and closes it after the broker.
+// The broker uses the client's dialer, credentials and client name, and its list of the
+// cluster's masters. Hooks, OnConnect, timeouts and retries do not apply (see the package
+// documentation). New does no I/O. nil options mean the defaults.
 //
 // Errors: *PrefixError, *ClientError.
 func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
@@ -96,20 +96,21 @@ func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 	return b, nil
 }
 
-// PublishClient returns the client whose server is published to.
+// PublishClient returns the client by which the broker publishes.
 func (b *Broker) PublishClient() redis.UniversalClient { return b.publishClient }
 
-// SubscribeClient returns the client whose server is listened to.
+// SubscribeClient returns the client by which the broker subscribes and counts.
 func (b *Broker) SubscribeClient() redis.UniversalClient { return b.subscribeClient }
 
 // Prefix returns the prefix of all channel names.
 func (b *Broker) Prefix() string { return b.opts.Prefix }
 
-// Publish implements broker.Broker. A write that it makes itself, of a message of up to
-// 4 KiB, ends with Options.ProbeTimeout and not with the context; it does not wait, unless
-// the client's dialer returns connections without a buffer. A server that allows less than
-// Capabilities.MaxPayload says refuses with its own limit in the *PayloadError, once
-// there is a connection to it and if the user may ask for its limits.
+// Publish implements broker.Broker. Publish itself writes a message of up to 4 KiB if no other
+// is queued or in flight. Such a write ends with Options.ProbeTimeout and not with the context.
+// It does not wait, unless the client's dialer returns connections without a buffer. Once the
+// broker has connected to a server that allows less than Capabilities.MaxPayload, Publish
+// refuses larger payloads with a *broker.PayloadError that has that server's limit, if the
+// user may read it (CONFIG GET).
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -123,8 +124,8 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	return b.publisher.out.put(ctx, ch, payload)
 }
 
-// Flush implements broker.Broker: nil means that the server has answered to each
-// message. What one Flush has returned as lost the next one does not return again.
+// Flush implements broker.Broker: nil means that the server has replied to each message. A
+// loss that one Flush has returned is not returned by the next.
 func (b *Broker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -132,10 +133,10 @@ func (b *Broker) Flush(ctx context.Context) error {
 	return b.publisher.out.Flush(ctx)
 }
 
-// Subscribe implements broker.Broker. If the first connection cannot be made, or
-// breaks before the filters are live, the error says why and nothing goes on in the
-// background. During an interruption of earlier subscriptions it waits. A filter
-// that the server does not allow is a *ServerError.
+// Subscribe implements broker.Broker. If the first connection cannot be made, or breaks before
+// the filters are live, Subscribe returns the cause and stops connecting. During an
+// interruption of earlier subscriptions it waits. A filter that the server does not allow is
+// a *ServerError.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
 		return nil, errNoReceiver
@@ -151,14 +152,14 @@ func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...br
 }
 
 // Subscribers implements broker.Broker with PUBSUB NUMSUB, summed over all servers that a
-// message reaches. The numbers are lower bounds beside a *broker.InexactError, which says
-// which server did not respond; they are nil if the user lacks PUBSUB.
+// message reaches. The numbers are lower bounds if the error is a *broker.InexactError, which
+// says which server did not respond. They are nil if the user lacks PUBSUB.
 func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 	return b.querier.subscribers(ctx, channels)
 }
 
-// Responders implements broker.Broker with PUBSUB CHANNELS, on the same terms. The
-// server looks through all channels for it.
+// Responders implements broker.Broker with PUBSUB CHANNELS, with the same errors as
+// Subscribers. The server compares all of its channels with a pattern for it.
 func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	return b.querier.responders(ctx, w, ns)
 }
@@ -182,17 +183,17 @@ func (b *Broker) Capabilities() broker.Capabilities {
 		MaxPayload:        b.opts.MaxPayload,
 		CountsSubscribers: true,
 		ListsResponders:   true,
-		// In a cluster a message reaches the other nodes on links of the servers' own,
-		// and after a lost connection they may leave from another server.
+		// In a cluster a message reaches other nodes over the servers' own links. After a
+		// lost connection the next messages may start from another server.
 		OrderAcrossChannels: b.publisher.nodes.cluster == nil,
 		Reconnects:          true,
 	}
 }
 
-// Close implements broker.Broker. While the server is away it waits for it to come
-// back, until ctx ends or the queued messages are too old. A receiver's method that
-// does not return holds it up until ctx ends. Later calls wait for the first one and
-// return the same.
+// Close implements broker.Broker. While the server is unreachable, Close waits until it
+// returns, the queued messages are too old, or ctx ends. Close also waits until running
+// calls of receivers have returned, or ctx ends. Later calls wait for the first one and return
+// the same.
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {

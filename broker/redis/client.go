@@ -14,21 +14,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// nodes are the servers behind a client, as go-redis clients of single servers.
-// Only their options are used (see dial).
+// nodes are the servers behind a client, as go-redis clients of single servers. Only the
+// options of these are used (see dial).
 type nodes struct {
-	single   *redis.Client        // also for Sentinel, whose dialer asks for the master
+	single   *redis.Client        // also for Sentinel, whose dialer looks up the master
 	cluster  *redis.ClusterClient // nil unless it is a cluster
-	replicas bool                 // a replica will do: it is Options.SubscribeClient
+	replicas bool                 // a replica is allowed: the client is Options.SubscribeClient
 	limits   *limits
 
 	mu      sync.Mutex
-	known   []*redis.Client // masters as last seen
-	seen    time.Time
-	before  []*redis.Client // masters as seen before that
-	since   time.Time
-	ids     map[string]bool // of the cluster's nodes, as the last one that was examined knew them
-	leads   [2]lead         // to the master, as Sentinel said last and before
+	known   []*redis.Client // the last list of masters
+	seen    time.Time       // when it was read
+	before  []*redis.Client // the list before that
+	since   time.Time       // when that was read
+	ids     map[string]bool // ids of the cluster's nodes, in the view of the node that was examined last
+	leads   [2]lead         // to the master: the last and the one before
 	loading chan struct{}   // closed when the running look-up ends; nil if none runs
 	err     error           // of the last look-up
 }
@@ -59,20 +59,21 @@ func newNodes(c redis.UniversalClient, l *limits) (*nodes, error) {
 		}
 		return &nodes{cluster: c, limits: l}, nil
 	case *redis.Ring:
-		return unsupported("a ring spreads channels over servers that do not know each other, so that patterns miss messages")
+		return unsupported("a ring spreads channels over independent servers, so patterns miss messages")
 	}
-	return unsupported("only *redis.Client (single or Sentinel) and *redis.ClusterClient are known")
+	return unsupported("only *redis.Client (single server or Sentinel) and *redis.ClusterClient are supported")
 }
 
-// urlAsAddr does not repeat the address, which may hold a password.
+// urlAsAddr is the reason for refusing such an address. It does not repeat the address, which
+// may hold a password.
 const urlAsAddr = "an address is a URL, or has a user in it, instead of host:port (redis.ParseURL reads URLs)"
 
-// isAddr reports whether the address of a client has nothing that could be part of a
-// password: go-redis repeats addresses in its errors.
+// isAddr reports whether a client's address has no part that could belong to a password.
+// go-redis repeats addresses in its errors.
 func isAddr(addr string) bool { return !strings.ContainsAny(addr, "@/") }
 
-// repeatsURL reports whether an error has such an address, as of a Sentinel, which is not
-// among the options of its client.
+// repeatsURL reports whether an error repeats such an address. The address of a Sentinel is not
+// among the options of its client, so newNodes cannot check it.
 func repeatsURL(err error) bool {
 	bad, malformed := errors.AsType[*net.AddrError](err)
 	unknown, missing := errors.AsType[*net.DNSError](err)
@@ -80,14 +81,14 @@ func repeatsURL(err error) bool {
 }
 
 const (
-	// mastersAge is how long a cluster's list of masters is believed.
+	// mastersAge is how long a cluster's list of masters is used.
 	mastersAge = 5 * time.Second
-	// clusterPatience is how long a new list is waited for.
-	clusterPatience = 2 * time.Second
+	// mastersWait is how long a caller waits for a new list.
+	mastersWait = 2 * time.Second
 )
 
-// masters returns the servers that together hold all subscriptions: one, or the
-// masters of a cluster in the order of their addresses. fresh asks for a new look.
+// masters returns the servers that together hold all subscriptions: a single one, or the
+// masters of a cluster ordered by address. fresh requests a new list.
 func (n *nodes) masters(ctx context.Context, fresh bool) ([]*redis.Client, error) {
 	if n.single != nil {
 		return []*redis.Client{n.single}, nil
@@ -100,30 +101,30 @@ func (n *nodes) masters(ctx context.Context, fresh bool) ([]*redis.Client, error
 	}
 	if n.loading == nil {
 		n.loading = make(chan struct{})
-		// go-redis heeds a context here only in part, so the look-up has a goroutine
-		// of its own, which its own timeouts end.
+		// go-redis respects a context here only in part. Therefore a goroutine does the
+		// look-up, and go-redis' own timeouts end it.
 		go n.load(n.loading)
 	}
 	loading := n.loading
 	n.mu.Unlock()
 
-	patience := time.NewTimer(clusterPatience)
-	defer patience.Stop()
+	timeout := time.NewTimer(mastersWait)
+	defer timeout.Stop()
 	select {
 	case <-loading:
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-patience.C:
+	case <-timeout.C:
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case len(n.known) > 0: // perhaps an old view, which is better than none
+	case len(n.known) > 0: // perhaps an old list, which is better than none
 		return n.known, nil
 	case n.loading == nil:
 		return nil, n.err
 	}
-	return nil, fmt.Errorf("redis cluster: no list of masters within %v", clusterPatience)
+	return nil, fmt.Errorf("redis cluster: no list of masters within %v", mastersWait)
 }
 
 func (n *nodes) load(done chan struct{}) {
@@ -132,7 +133,7 @@ func (n *nodes) load(done chan struct{}) {
 	n.mu.Unlock()
 	found, err := n.look(before)
 	if err == nil && kept(before, found) < len(before) {
-		// A master is gone. Another look makes sure of that at once.
+		// A master is missing. A second look-up verifies that.
 		if again, err := n.look(before); err == nil {
 			before, since, found = found, time.Now(), again
 		}
@@ -158,20 +159,20 @@ func kept(list, in []*redis.Client) (n int) {
 }
 
 const (
-	// looks is how often the nodes of a cluster are asked for its masters before a list is
-	// believed that has little in common with the last one, and agreed how many must give it.
+	// looks is how many times a look-up queries nodes of the cluster for its masters. If a
+	// list has little in common with the last one, agreed is how many times it must come.
 	looks  = 8
 	agreed = 6
 )
 
-// look asks for the masters of a cluster. go-redis chooses a node at random, and one that
-// was removed from the cluster may be among those it knows: alone, or part of another. So
-// an empty list is asked for again, and one that leaves out most of the known masters must
-// be what most say.
+// look queries nodes of the cluster for its masters. go-redis chooses a node at random. One of
+// the nodes that it knows may have been removed from the cluster, and be alone or part of another
+// one. Therefore look repeats the query after an empty list, and accepts a list without most of
+// the known masters only if most responses agree.
 func (n *nodes) look(known []*redis.Client) ([]*redis.Client, error) {
 	votes := map[string]int{}
 	for range looks {
-		found, name, err := n.ask()
+		found, name, err := n.query()
 		if err != nil {
 			return nil, err
 		}
@@ -188,8 +189,9 @@ func (n *nodes) look(known []*redis.Client) ([]*redis.Client, error) {
 	return nil, errors.New("the nodes of the cluster disagree about its masters")
 }
 
-// ask asks one node for the masters, in the order of their addresses. name has them all.
-func (n *nodes) ask() (found []*redis.Client, name string, err error) {
+// query queries one node for the masters and orders them by address. name contains all their
+// addresses.
+func (n *nodes) query() (found []*redis.Client, name string, err error) {
 	var mu sync.Mutex
 	err = n.cluster.ForEachMaster(context.Background(), func(_ context.Context, c *redis.Client) error {
 		mu.Lock()
@@ -206,16 +208,16 @@ func (n *nodes) ask() (found []*redis.Client, name string, err error) {
 
 func addr(c *redis.Client) string { return c.Options().Addr }
 
-// picker chooses the server for one long-lived connection: the same one for as long
-// as it can be reached, then any other.
+// picker chooses the server for one long-lived connection: the same server for as long as it
+// can be reached, then any other.
 type picker struct {
 	nodes *nodes
 	use   use
 	addr  string // used last
-	stray string // turned out to be none of the fleet's: others are tried first
+	stray string // did not belong to the fleet when it was used last: others are tried first
 }
 
-// left notes why the last connection has ended.
+// left records why the last connection was lost.
 func (p *picker) left(cause error) {
 	var stray *MembershipError
 	if errors.As(cause, &stray) {
@@ -232,7 +234,7 @@ func (p *picker) dial(ctx context.Context, timeout time.Duration) (*conn, error)
 	c, err := p.try(ctx, timeout, list)
 	var foreign *foreignError
 	if errors.As(err, &foreign) && ctx.Err() == nil {
-		// None that can be reached is of the same cluster: it may have been set up anew.
+		// No server that can be reached is of the same cluster: it may have been set up anew.
 		p.nodes.forget()
 		c, err = p.try(ctx, timeout, list)
 	}
@@ -275,7 +277,7 @@ func (p *picker) order(list []*redis.Client) []*redis.Client {
 	return order
 }
 
-// forget makes the next server's cluster that of the fleet.
+// forget clears the known nodes of the cluster, so that the next server's cluster is accepted.
 func (n *nodes) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

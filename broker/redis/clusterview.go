@@ -1,15 +1,15 @@
 package redisbroker
 
-// clusterView is what a node of a cluster knows of it.
+// clusterView is a cluster as one of its nodes sees it.
 type clusterView struct {
 	self    clusterNode
-	ids     map[string]bool // of all nodes, this one included
-	masters int             // that serve slots
-	reached int             // of these, itself or healthy with a link to them
+	ids     map[string]bool // of all nodes, including this one
+	masters int             // masters that serve slots
+	reached int             // those of them that the node reaches, itself included
 }
 
-// viewOf makes a view of a node's answer to CLUSTER NODES. It returns nil if that does not
-// say which one the node is.
+// viewOf makes a view from a node's response to CLUSTER NODES. It returns nil if the response
+// does not mark the node itself.
 func viewOf(nodes []clusterNode) *clusterView {
 	v := &clusterView{ids: map[string]bool{}}
 	for _, n := range nodes {
@@ -33,8 +33,8 @@ func viewOf(nodes []clusterNode) *clusterView {
 // majority reports whether the node reaches most of the masters that serve slots.
 func (v *clusterView) majority() bool { return v.reached > v.masters/2 }
 
-// same reports whether the view is of the cluster whose nodes were known before: the two
-// share another node than the one that is asked, or that one was alone.
+// same reports whether the view is of the cluster whose nodes were known before. It is if both
+// share a node other than this one, or if this one was alone before.
 func (v *clusterView) same(before map[string]bool) bool {
 	if len(before) == 0 || len(before) == 1 && before[v.self.id] {
 		return true

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// TestJudgeNode: what a node of a cluster says of it decides whether a broker stays.
+// TestJudgeNode: a node's view of its cluster decides whether a broker uses it.
 func TestJudgeNode(t *testing.T) {
 	const (
 		self  = "a 127.0.0.1:1@2 myself,master - 0 0 1 connected 0-5000\n"
@@ -22,24 +22,24 @@ func TestJudgeNode(t *testing.T) {
 	)
 	known := map[string]bool{"a": true, "b": true, "c": true}
 	for _, row := range []struct {
-		name, nodes, role, why string // why: part of the reason; empty if it may stay
+		name, nodes, role, why string // why: part of the reason; empty if it may be used
 		known                  map[string]bool
 	}{
-		{name: "all well", nodes: self + b + c + d, known: known},
+		{name: "healthy", nodes: self + b + c + d, known: known},
 		{name: "first time", nodes: self + b + c},
 		{name: "one master suspected", nodes: self + noB + c, known: known},
 		{name: "one master down", nodes: self + failB + c, known: known},
 		{name: "alone in its partition", nodes: self + noB + farC, known: known, why: "reaches 1 of the 3"},
 		{name: "links lost", nodes: self + strings.Replace(b, "connected", "disconnected", 1) + farC, known: known, why: "reaches 1 of the 3"},
-		{name: "reset", nodes: "a 127.0.0.1:1@2 myself,master - 0 0 0 connected\n", known: known, why: "no node that it knows serves slots"},
+		{name: "reset", nodes: "a 127.0.0.1:1@2 myself,master - 0 0 0 connected\n", known: known, why: "it knows no node that serves slots"},
 		{name: "emptied", nodes: strings.TrimSuffix(self, " 0-5000\n") + "\n" + b + c, known: known, why: "serves no slots"},
 		{name: "receives its first slot", nodes: strings.Replace(self, "0-5000", "[7-<-b]", 1) + b + c, known: known, why: "serves no slots"},
 		{name: "replica", nodes: "a 127.0.0.1:1@2 myself,slave b 0 0 2 connected\n" + b + c, role: "replica", known: known, why: "replica"},
 		{name: "in another cluster", nodes: self + other, known: known, why: "another cluster"},
 		{name: "its cluster has grown", nodes: self + b, known: map[string]bool{"a": true}},
 		{name: "its cluster has shrunk to itself", nodes: strings.Replace(self, "5000", "16383", 1), known: map[string]bool{"a": true}},
-		{name: "may not say", nodes: "", known: known},
-		{name: "says something else", nodes: "nonsense\nmore of it\n", known: known},
+		{name: "no permission", nodes: "", known: known},
+		{name: "not a list of nodes", nodes: "nonsense\nmore of it\n", known: known},
 	} {
 		n := &nodes{cluster: &redis.ClusterClient{}, ids: row.known}
 		at := &conn{addr: "127.0.0.1:1"}

@@ -20,7 +20,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// conformOptions are smaller and faster than the defaults, so that the suite meets
+// conformOptions are smaller and faster than the defaults, so that the suite reaches
 // the limits.
 func conformOptions(prefix string) *redisbroker.Options {
 	return &redisbroker.Options{
@@ -41,7 +41,7 @@ func TestConformance(t *testing.T) {
 	conformance.RunFleet(t, single())
 }
 
-// The namespaces of the fleets subscribe to rooms.
+// TestConformanceDynamic runs the suite with namespaces that subscribe to rooms.
 func TestConformanceDynamic(t *testing.T) {
 	t.Parallel()
 	h := single()
@@ -49,15 +49,15 @@ func TestConformanceDynamic(t *testing.T) {
 	conformance.RunFleet(t, h)
 }
 
-// Every run has a server of its own, and takes its time.
+// TestSoak gives each run a server of its own, because a run takes long.
 func TestSoak(t *testing.T) { conformance.Soak(t, single(), brokertest.Soak(t, 1, 20)) }
 
 func single() conformance.Harness {
 	return conformance.Harness{
 		Name: "redis",
 		Open: func(tb testing.TB) conformance.System {
-			// The file of users is for those that are made below to outlive a restart.
-			srv, next := servers.StartRedis(tb, &servers.RedisOptions{Users: []string{"nobody off"}}), startPrimary(tb)
+			// With a file of users, the users made below survive a restart.
+			srv, next := servers.StartRedis(tb, &servers.RedisOptions{Users: []string{"unused off"}}), startPrimary(tb)
 			first, second := admin(tb, srv.Addr()), admin(tb, next.Addr())
 			var mu sync.Mutex
 			var links []*tcpproxy.Proxy
@@ -68,7 +68,7 @@ func single() conformance.Harness {
 					defer mu.Unlock()
 					proxy := tcpproxy.Start(tb, target)
 					links = append(links, proxy)
-					// A user for each node, whose rights can be taken away.
+					// Each node has a user, whose permissions can be revoked.
 					user := fmt.Sprint("node", len(links))
 					rights := func(words ...any) func(context.Context) error {
 						return func(ctx context.Context) error {
@@ -114,7 +114,7 @@ func single() conformance.Harness {
 	}
 }
 
-// admin is a client for what the suite does to a server.
+// admin is a client by which the suite administers a server.
 func admin(tb testing.TB, addr string) *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	tb.Cleanup(func() { client.Close() })
@@ -140,7 +140,7 @@ func clustered(cluster *servers.RedisCluster) conformance.Harness {
 	return conformance.Harness{
 		Name: "redis-cluster",
 		Open: func(tb testing.TB) conformance.System {
-			// A prefix for each case: making a cluster takes seconds.
+			// Each case has a prefix instead of a cluster, because starting a cluster takes seconds.
 			prefix := fmt.Sprint("case", cases.Add(1))
 			return conformance.System{
 				Node: func(context.Context) (*conformance.Node, error) {

@@ -18,39 +18,40 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// readBuffer is the size of a connection's read buffer. Names and error texts must
-// fit into it: two of the longest names and their prefix do.
+// readBuffer is the size of a connection's read buffer in bytes. Names and error texts must fit
+// into it. Two of the longest names and their prefix do.
 const readBuffer = 64 << 10
 
-// conn is one authenticated connection, opened with a go-redis client's dialer and
-// credentials but not through the client: go-redis repeats commands by itself, which
-// would break at-most-once, reconnects a subscriber without a word about the gap,
-// and heeds contexts only in part.
+// conn is one authenticated connection. It uses the dialer and the credentials of a go-redis
+// client, but does not go through the client: go-redis repeats commands by itself, which
+// would break at-most-once; it reconnects a subscriber without reporting the gap; and it
+// respects contexts only in part.
 //
-// Commands that a subscribed connection can be asked besides PING need RESP3; all others
-// speak RESP2. One goroutine reads and one writes. Any may call close and silent.
+// A subscribed connection needs RESP3 for every command besides PING and the subscribe
+// commands. All other connections speak RESP2. One goroutine reads and one writes. Any
+// goroutine may call close and idle.
 type conn struct {
 	net.Conn
 	r       *bufio.Reader
 	addr    string
 	born    time.Time
-	reading atomic.Int64 // when the Read in progress began, in nanoseconds after born; 0: none
+	reading atomic.Int64 // when the running Read began, in nanoseconds after born; 0: none
 
 	use      use
-	resp3    bool        // else RESP2
-	standing standing    // of the server, when the connection was opened
-	exam     examination // for later
-	examined time.Time   // last, for queries
-	answers  []any       // to the examination that is underway; the reader's own
-	pending  atomic.Bool // an examination is underway
-	trip     time.Duration
+	resp3    bool          // else RESP2
+	standing standing      // of the server, when the connection was opened
+	exam     examination   // the commands for later examinations
+	examined time.Time     // when the last one ended; only of connections for queries
+	answers  []any         // to the running examination; belongs to the reader
+	pending  atomic.Bool   // an examination is running
+	trip     time.Duration // how long the handshake took
 
 	once  sync.Once
 	cause error // set before done is closed
 	done  chan struct{}
 }
 
-// dial opens a connection within timeout, to a server that is one of the fleet's.
+// dial opens a connection within timeout, to a server that belongs to the fleet.
 func (n *nodes) dial(ctx context.Context, opt *redis.Options, timeout time.Duration, use use) (*conn, error) {
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -62,18 +63,18 @@ func (n *nodes) dial(ctx context.Context, opt *redis.Options, timeout time.Durat
 		c, err = n.connect(ctx, nc, opt, use)
 	}
 	if deadline, ok := parent.Deadline(); err != nil && ok && time.Until(deadline) <= 0 {
-		<-ctx.Done() // the network notices a moment earlier that the time is over
+		<-ctx.Done() // the network notices the deadline slightly earlier than the context
 	}
 	var stray *MembershipError
 	switch {
 	case err == nil:
 		return c, nil
 	case errors.As(err, &stray):
-		return nil, err // it says itself where
+		return nil, err // the error has the address
 	case parent.Err() == nil && ctx.Err() != nil:
 		late := timedOut(opt.Addr, timeout)
 		if !dialed && opt.TLSConfig != nil {
-			late.Hint = "no TLS handshake: does the server speak TLS there?"
+			late.Hint = "no TLS handshake: does the server speak TLS at this address?"
 		}
 		return nil, late
 	}
@@ -83,7 +84,7 @@ func (n *nodes) dial(ctx context.Context, opt *redis.Options, timeout time.Durat
 	return nil, fmt.Errorf("connect to redis %s: %w", opt.Addr, err)
 }
 
-// connect makes a connection of one that the dialer returned.
+// connect makes a conn from a connection that the dialer returned.
 func (n *nodes) connect(ctx context.Context, nc net.Conn, opt *redis.Options, use use) (*conn, error) {
 	c := &conn{Conn: nc, addr: opt.Addr, use: use, born: time.Now(), done: make(chan struct{})}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil { // as with Sentinel
@@ -105,8 +106,8 @@ func (n *nodes) connect(ctx context.Context, nc net.Conn, opt *redis.Options, us
 	return c, nil
 }
 
-// rawDial calls the client's dialer and returns when ctx ends, also if the dialer
-// does not heed it; what such a dialer returns afterwards is closed.
+// rawDial calls the client's dialer. It returns when ctx ends, also if the dialer ignores ctx.
+// A connection that such a dialer returns later is closed.
 func rawDial(ctx context.Context, opt *redis.Options) (net.Conn, error) {
 	type result struct {
 		nc  net.Conn
@@ -131,7 +132,7 @@ func rawDial(ctx context.Context, opt *redis.Options) (net.Conn, error) {
 	}
 }
 
-// protocol is the version of RESP that the connection asks for.
+// protocol returns the version of RESP that the connection requests.
 func (c *conn) protocol() string {
 	if c.use == forSubscribing {
 		return "3"
@@ -139,8 +140,7 @@ func (c *conn) protocol() string {
 	return "2"
 }
 
-// handshake authenticates, and makes sure that the server answers, until the connection
-// is closed.
+// handshake authenticates and verifies that the server replies. Closing the connection ends it.
 func (c *conn) handshake(ctx context.Context, opt *redis.Options) error {
 	user, password, err := credentials(ctx, opt)
 	if err != nil {
@@ -166,8 +166,8 @@ func (c *conn) handshake(ctx context.Context, opt *redis.Options) error {
 	add("PING")
 	began := time.Now()
 	_, broken := c.Conn.Write(out)
-	// A server that does not want us says why, and closes. That may be before it was
-	// written to, so what it said is read in any case.
+	// A server that refuses a client sends the reason and closes, possibly before anything
+	// was written to it. Therefore its replies are read also if the write failed.
 	var refused *ServerError
 	for _, command := range commands {
 		answer, err := readReply(c.r, command)
@@ -195,17 +195,17 @@ func (c *conn) handshake(ctx context.Context, opt *redis.Options) error {
 	return nil
 }
 
-// alive reports whether a refusal of PING, or of CLIENT, is as good as an answer: the
-// user lacks the right, or the server cannot write to its disk (MISCONF), which does not
-// concern messages.
+// alive reports whether a refusal of PING or CLIENT proves that the server is alive and usable:
+// the user lacks the permission, or the server cannot write to its disk (MISCONF), which does
+// not affect messages.
 func alive(refused *ServerError) bool {
 	return refused.Code() == "NOPERM" || refused.Code() == "MISCONF"
 }
 
-// present examines a server that has answered, and reads its limits, before the connection is used.
+// present examines a server that has replied, and reads its limits, before the connection is used.
 func (n *nodes) present(c *conn) error {
 	c.exam = n.examine(c, c.standing)
-	c.standing.role = "" // a first time nothing can have changed
+	c.standing.role = "" // the role is compared only from the second examination on
 	if _, err := c.Conn.Write(append(slices.Clone(c.exam.encoded), limitQuery...)); err != nil {
 		return err
 	}
@@ -215,8 +215,8 @@ func (n *nodes) present(c *conn) error {
 	return n.limits.learn(c)
 }
 
-// examined waits for the answers to an examination, which nothing else may read at the
-// same time.
+// examined reads the replies to an examination. Nothing else may read from the connection at
+// the same time.
 func (n *nodes) examined(c *conn) error {
 	answers := make([]any, len(c.exam.commands))
 	for i, command := range c.exam.commands {
@@ -236,8 +236,8 @@ func (n *nodes) examined(c *conn) error {
 	return n.elsewhere(c)
 }
 
-// answered takes the next answer to the examination that is underway. The last one
-// decides, and an error says that the connection is to be given up.
+// answered adds the next reply to the running examination. The last reply decides. An error
+// means that the connection must be closed.
 func (n *nodes) answered(c *conn, answer any) error {
 	c.answers = append(c.answers, answer)
 	if len(c.answers) < len(c.exam.commands) {
@@ -252,12 +252,12 @@ func (n *nodes) answered(c *conn, answer any) error {
 	return n.elsewhere(c)
 }
 
-// credentials follows the order that go-redis documents for its options.
+// credentials returns user and password in the order of precedence that go-redis documents.
 func credentials(ctx context.Context, opt *redis.Options) (user, password string, err error) {
 	switch {
 	case opt.StreamingCredentialsProvider != nil:
-		// What holds now is enough: when it runs out the server ends the connection,
-		// and the next one asks again.
+		// The present credentials are enough. When they expire, the server closes the
+		// connection, and the next connection gets new ones.
 		now, cancel, err := opt.StreamingCredentialsProvider.Subscribe(deafListener{})
 		if err != nil {
 			return "", "", err
@@ -286,7 +286,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// read reads and notes for silent how long that takes.
+// read reads, and records for idle when the read began.
 func (c *conn) read(p []byte) (int, error) {
 	c.reading.Store(max(1, int64(time.Since(c.born))))
 	n, err := c.Conn.Read(p)
@@ -294,9 +294,9 @@ func (c *conn) read(p []byte) (int, error) {
 	return n, err
 }
 
-// silent returns for how long the reader has been waiting for a byte; zero while it
-// is busy with those it has.
-func (c *conn) silent() time.Duration {
+// idle returns for how long the reader has been waiting for a byte. It is zero while the reader
+// processes bytes.
+func (c *conn) idle() time.Duration {
 	began := c.reading.Load()
 	if began == 0 {
 		return 0
@@ -304,7 +304,7 @@ func (c *conn) silent() time.Duration {
 	return time.Since(c.born) - time.Duration(began)
 }
 
-// write writes b within timeout and returns how much of it was handed over.
+// write writes b within timeout. It returns how many bytes the system accepted.
 func (c *conn) write(b []byte, timeout time.Duration) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return 0, err
@@ -312,7 +312,7 @@ func (c *conn) write(b []byte, timeout time.Duration) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// close ends the connection for a reason, of which the first counts.
+// close closes the connection. The cause of the first call counts.
 func (c *conn) close(cause error) {
 	c.once.Do(func() {
 		c.cause = cause
@@ -321,12 +321,12 @@ func (c *conn) close(cause error) {
 	})
 }
 
-// lost wraps why the connection ended. It is to be called after done.
+// lost returns why the connection was closed, with its address. Call it after done is closed.
 func (c *conn) lost() error {
 	var late *broker.TimeoutError
 	var stray *MembershipError
 	if errors.As(c.cause, &late) || errors.As(c.cause, &stray) {
-		return c.cause // it says itself where
+		return c.cause // the error has the address
 	}
 	if c.cause == io.EOF {
 		return fmt.Errorf("connection to redis %s: closed by the server: %w", c.addr, io.EOF)

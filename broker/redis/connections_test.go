@@ -20,13 +20,13 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// clients counts the connections of a name that a server has.
+// clients counts the server's connections with a client name.
 func clients(srv *servers.Redis, name string) int {
 	list, _ := srv.Do("CLIENT", "LIST").(string)
 	return strings.Count(list, " name="+name+" ")
 }
 
-// wantClients waits until there are n.
+// wantClients waits until the server has n connections with a client name.
 func wantClients(t testing.TB, srv *servers.Redis, name string, n int) {
 	t.Helper()
 	eventually(t, func() error {
@@ -37,9 +37,9 @@ func wantClients(t testing.TB, srv *servers.Redis, name string, n int) {
 	})
 }
 
-// TestNobodyListens: without filters there is no connection for subscribing, and none
-// is missed.
-func TestNobodyListens(t *testing.T) {
+// TestNoFiltersNoConnection: without filters the broker has no connection for subscribing, and its
+// absence is not an interruption.
+func TestNoFiltersNoConnection(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), ClientName: "ears"})
@@ -61,8 +61,8 @@ func TestNobodyListens(t *testing.T) {
 	require.Zero(t, s.Interruptions, "Stats %+v", s)
 }
 
-// TestMasterLeaves: questions open a connection to each master of a cluster, and keep
-// none to a server that is one no more.
+// TestMasterLeaves: queries open a connection to each master of a cluster, and keep
+// none to a server that is not a master any more.
 func TestMasterLeaves(t *testing.T) {
 	t.Parallel()
 	stays, leaves := servers.StartRedis(t, nil), servers.StartRedis(t, nil)
@@ -102,8 +102,8 @@ func TestMasterLeaves(t *testing.T) {
 	wantClients(t, stays, "asker", 1)
 }
 
-// TestOutagesOfAStuckReceiver: what waits for a receiver that does not return does not
-// grow with every outage.
+// TestOutagesOfAStuckReceiver: the calls that wait for a receiver that does not return do not
+// grow with the number of outages.
 func TestOutagesOfAStuckReceiver(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
@@ -125,7 +125,7 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 	for range outages {
 		outage()
 	}
-	// A message holds two gaps apart, for as long as it is there.
+	// While a message waits between two gaps, they are not merged.
 	publish(t, sender, marker, "between")
 	free.Want(marker, "between")
 	outage()
@@ -140,7 +140,7 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 }
 
 // TestLogOfAnOutage: the log has a line for the beginning and the end of an outage,
-// and none for each attempt in between.
+// and none for each attempt between them.
 func TestLogOfAnOutage(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
@@ -177,9 +177,9 @@ func TestLogOfAnOutage(t *testing.T) {
 	assert.Equal(t, 3, back, "%d lines for 2 outages, %d for 3 connections:\n%s", lost, back, text)
 }
 
-// TestQuietConnections: connections on which nothing happens are asked for a sign of
-// life now and then, and kept.
-func TestQuietConnections(t *testing.T) {
+// TestIdleConnections: idle connections are examined in every interval, and
+// kept.
+func TestIdleConnections(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), ClientName: "quiet"})
@@ -195,18 +195,18 @@ func TestQuietConnections(t *testing.T) {
 	subscribe(t, b, r, broker.Exactly(room))
 	publish(t, b, room, "one")
 	r.Want(room, "one")
-	asked := func() (n int) {
+	examined := func() (n int) {
 		stats, _ := srv.Do("INFO", "commandstats").(string)
 		_, after, _ := strings.Cut(stats, "cmdstat_hello:calls=")
 		fmt.Sscanf(after, "%d", &n)
 		return n
 	}
-	// Four for each of the two connections: more than are asked before one that does
-	// not answer would be given up.
-	before := asked()
+	// Four for each of the two connections: more than the examinations before a connection whose
+	// server does not reply is closed.
+	before := examined()
 	eventually(t, func() error {
-		if n := asked() - before; n < 8 {
-			return fmt.Errorf("asked only %d times", n)
+		if n := examined() - before; n < 8 {
+			return fmt.Errorf("examined only %d times", n)
 		}
 		return nil
 	})

@@ -16,7 +16,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// vault gives out credentials that change, in each of the ways that go-redis knows.
+// vault provides changing credentials, by each of the interfaces of go-redis.
 type vault struct {
 	mu       sync.Mutex
 	password string
@@ -61,8 +61,8 @@ func (v *vault) Subscribe(l auth.CredentialsListener) (auth.Credentials, auth.Un
 	}, nil
 }
 
-// TestChangingCredentials: every new connection asks for the credentials of that
-// moment, and a provider that has none is an error.
+// TestChangingCredentials: every new connection uses the credentials of that
+// moment, and a provider without credentials causes an error.
 func TestChangingCredentials(t *testing.T) {
 	t.Parallel()
 	for _, way := range []struct {
@@ -86,8 +86,8 @@ func TestChangingCredentials(t *testing.T) {
 				"node on >first resetchannels &* -@all +publish +ping +subscribe +unsubscribe +psubscribe +pubsub",
 			}})
 			v := &vault{password: "wrong"}
-			// What stands in the options beside a provider does not count.
-			o := &redis.Options{Addr: srv.Addr(), Username: "nobody", Password: "nothing"}
+			// A provider takes precedence over these options.
+			o := &redis.Options{Addr: srv.Addr(), Username: "unused", Password: "nothing"}
 			way.set(o, v)
 			client := redis.NewClient(o)
 			defer client.Close()
@@ -112,7 +112,7 @@ func TestChangingCredentials(t *testing.T) {
 			srv.Do("CLIENT", "KILL", "USER", "node")
 			r.WantCall("interrupted")
 			r.WantCall("resumed")
-			// The publish connection was ended too; what meets its end does not arrive.
+			// The server also closed the publish connection; a message written then does not arrive.
 			eventually(t, func() error {
 				publish(t, b, room, "second")
 				return b.Flush(within(t, patience))
@@ -123,7 +123,7 @@ func TestChangingCredentials(t *testing.T) {
 			require.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 
 			if way.name != "plain" { // which cannot fail
-				empty := errors.New("the vault is shut")
+				empty := errors.New("the vault is closed")
 				v.set("", empty)
 				other, err := redisbroker.New(client, quick())
 				require.NoError(t, err)

@@ -20,8 +20,8 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// oneByProxy makes a broker with the default times, of which a single connection, by its
-// number, goes through a proxy.
+// oneByProxy makes a broker with the default times. Only the connection with the given number
+// goes through a proxy.
 func oneByProxy(t *testing.T, srv *servers.Redis, number int32, log *brokertest.Log) (*redisbroker.Broker, *tcpproxy.Proxy) {
 	t.Helper()
 	proxy := tcpproxy.Start(t, srv.Addr())
@@ -39,7 +39,7 @@ func oneByProxy(t *testing.T, srv *servers.Redis, number int32, log *brokertest.
 	return b, proxy
 }
 
-// TestDeadLinkOfQueries: only the connection for queries is dead, and the next query costs
+// TestDeadLinkOfQueries: only the connection for queries is dead. The next query takes
 // a fraction of its deadline.
 func TestDeadLinkOfQueries(t *testing.T) {
 	t.Parallel()
@@ -69,8 +69,8 @@ func TestDeadLinkOfQueries(t *testing.T) {
 	}
 }
 
-// TestDeadLinkOfPublishing: only the connection for publishing is dead. When that has been
-// noticed, within the probe time, what is published arrives.
+// TestDeadLinkOfPublishing: only the connection for publishing is dead. The broker notices that
+// within the probe time. Messages published after that arrive.
 func TestDeadLinkOfPublishing(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)

@@ -7,26 +7,26 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A server that sees nothing wrong with itself may have lost its place all the same: its
-// cluster has forgotten it, or Sentinel, which cannot reach it, has made a replica the
-// master. Only others know that, so they are asked too.
+// A server may have lost its place without noticing it: its cluster has removed it, or Sentinel,
+// which cannot reach it, has made a replica the master. Only other servers know that.
+// Therefore the broker also checks what the others say.
 
 const (
-	// listAge is how old the list of a cluster's masters may be that a server must be in.
+	// listAge is how old a list of a cluster's masters may be to check a server against it.
 	listAge = 250 * time.Millisecond
-	// leadAge is how old the answer of a Sentinel may be, to whose master a connection is
-	// made and closed again.
+	// leadAge is how long a look-up of the master by Sentinel is used. A look-up opens a
+	// connection through the client's dialer and closes it again.
 	leadAge = 4 * time.Second
 )
 
-// lead is where a new connection went.
+// lead is the address that a new connection reached.
 type lead struct {
 	addr string
 	at   time.Time
 }
 
-// elsewhere reports whether others say that a server, which calls itself a primary or a
-// master, is none. It goes by what they said last, and has them asked again.
+// elsewhere returns an error if other servers say that a server, which calls itself a primary or
+// a master, is none. It compares with their last responses, and starts the next query.
 func (n *nodes) elsewhere(c *conn) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -41,8 +41,8 @@ func (n *nodes) elsewhere(c *conn) error {
 	return nil
 }
 
-// listed compares with the last two lists of the cluster's masters, one of which the
-// node itself may have given. mu is held.
+// listed compares with the last two lists of the cluster's masters. The server itself may have
+// given one of these. mu is held.
 func (n *nodes) listed(c *conn) error {
 	if n.loading == nil && time.Since(n.seen) >= listAge {
 		n.loading = make(chan struct{})
@@ -51,11 +51,11 @@ func (n *nodes) listed(c *conn) error {
 	if n.since.Before(c.born) || hasAddr(n.known, c.addr) || hasAddr(n.before, c.addr) {
 		return nil
 	}
-	return &MembershipError{Addr: c.addr, Reason: "it is not among the masters of its cluster, as others see it"}
+	return &MembershipError{Addr: c.addr, Reason: "the other nodes of its cluster do not list it as a master"}
 }
 
-// led compares with where the last two new connections went: through the client's dialer,
-// which asks Sentinel. mu is held.
+// led compares with the addresses that the last two new connections reached. These were made
+// through the client's dialer, which queries Sentinel. mu is held.
 func (n *nodes) led(c *conn) error {
 	here, now := c.RemoteAddr().String(), n.leads[0]
 	if n.loading == nil && (time.Since(now.at) >= leadAge || now.addr != here) {
@@ -68,7 +68,7 @@ func (n *nodes) led(c *conn) error {
 	return &MembershipError{Addr: c.addr, Reason: "Sentinel leads to another master"}
 }
 
-// follow makes a connection and notes where it went.
+// follow makes a connection and records the address that it reached.
 func (n *nodes) follow(done chan struct{}) {
 	opt := n.single.Options()
 	ctx, cancel := context.WithTimeout(context.Background(), opt.DialTimeout)

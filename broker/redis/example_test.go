@@ -25,17 +25,17 @@ func ExampleOpen() {
 	}
 	defer b.Close(ctx)
 	if _, err := b.Subscribe(ctx, printer{}, broker.Native.EveryRoom("/chat")); err != nil {
-		panic(err) // no server there, or it does not let us
+		panic(err) // no server at this address, or it refuses the user
 	}
 	if err := b.Publish(ctx, broker.Native.Room("/chat", "lobby"), []byte("hello")); err != nil {
 		panic(err)
 	}
 	if err := b.Flush(ctx); err != nil {
-		panic(err) // lost, or perhaps lost
+		panic(err) // messages are lost or uncertain
 	}
 }
 
-// A client that the program has anyway, here by Sentinel.
+// New uses a client that the program already has, here by Sentinel.
 func ExampleNew() {
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName:    "main",
@@ -46,7 +46,7 @@ func ExampleNew() {
 	defer client.Close()
 	b, err := redisbroker.New(client, &redisbroker.Options{
 		Prefix:   "shop",
-		QueueAge: 5 * time.Second, // older messages are of no use here
+		QueueAge: 5 * time.Second, // older messages are useless to this program
 	})
 	if err != nil {
 		panic(err)

@@ -10,7 +10,7 @@ import (
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
 
-// What the tests of brokers have in common goes by short names here.
+// Short names for the helpers that all brokers' tests share.
 const patience = brokertest.Patience
 
 type recorder = brokertest.Recorder
@@ -22,7 +22,7 @@ var (
 	watchLosses                    = brokertest.WatchLosses
 )
 
-// quick are options with which outages are noticed soon.
+// quick returns options with which the broker notices outages soon.
 func quick() *redisbroker.Options {
 	return &redisbroker.Options{
 		ProbeInterval: 200 * time.Millisecond,
@@ -32,7 +32,7 @@ func quick() *redisbroker.Options {
 	}
 }
 
-// open makes a broker and closes it with the test.
+// open makes a broker and closes it at the end of the test.
 func open(t testing.TB, url string, opts *redisbroker.Options) *redisbroker.Broker {
 	t.Helper()
 	b, err := redisbroker.Open(url, opts)

@@ -11,18 +11,18 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// limits are the largest payloads that servers accept, and pass on without disconnecting
-// their subscribers. Each new connection reads those of its server.
+// limits are the largest payloads that servers accept, and that they pass on without
+// disconnecting subscribers. Each new connection reads the limits of its server.
 type limits struct {
 	max int // Options.MaxPayload
 	log *slog.Logger
 
 	mu    sync.Mutex
-	below map[limitKey]int // less than max
-	least atomic.Int64     // of max and these
+	below map[limitKey]int // limits that are less than max
+	least atomic.Int64     // the smallest of max and these
 }
 
-// limitKey is a connection whose server's limits matter for as long as it is used.
+// limitKey identifies a connection. Its server's limits apply for as long as it is used.
 type limitKey struct {
 	use  use
 	addr string // empty for publishing and subscribing, which have one connection each
@@ -34,7 +34,7 @@ func newLimits(opts *Options) *limits {
 	return l
 }
 
-// check refuses a payload that is too large for a server or for the options.
+// check refuses a payload that exceeds the options or a server's limit.
 func (l *limits) check(payload []byte) error {
 	if least := int(l.least.Load()); len(payload) > least {
 		return &broker.PayloadError{Size: len(payload), Max: least}
@@ -42,8 +42,9 @@ func (l *limits) check(payload []byte) error {
 	return nil
 }
 
-// learn reads the response to limitQuery on a new connection. It logs one that is below
-// Options.MaxPayload once. A server that refuses, as most managed ones do, allows everything.
+// learn reads the replies to limitQuery on a new connection. It logs a limit below
+// Options.MaxPayload once. A server that refuses the query, as most managed ones do, is assumed
+// to allow every payload.
 func (l *limits) learn(c *conn) error {
 	answers := make([]any, 2)
 	for i := range answers {
@@ -64,7 +65,7 @@ func (l *limits) learn(c *conn) error {
 	if allowed > 0 && allowed < l.max {
 		l.below[key] = allowed
 		if allowed != before {
-			l.log.Warn("redis broker: the server allows smaller payloads than MaxPayload, so larger ones are refused",
+			l.log.Warn("redis broker: the server allows less than MaxPayload: Publish refuses larger payloads",
 				"addr", c.addr, "allowed", allowed, "max_payload", l.max, "setting", setting)
 		}
 	}
@@ -72,7 +73,7 @@ func (l *limits) learn(c *conn) error {
 	return nil
 }
 
-// forget drops what a server allows that is queried no longer.
+// forget drops the limits of a server that is not queried any more.
 func (l *limits) forget(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,11 +95,11 @@ const (
 	bulkLimit   = "proto-max-bulk-len"
 )
 
-// limitQuery reads them, one each: before Redis 7 CONFIG GET takes one name.
+// limitQuery reads the two settings, one at a time: before Redis 7, CONFIG GET takes one name.
 var limitQuery = appendCommand(appendCommand(nil, "CONFIG", "GET", outputLimit), "CONFIG", "GET", bulkLimit)
 
-// readLimits takes the responses to limitQuery. It returns the largest payload that the
-// server allows, zero if it does not say, and the setting that decides.
+// readLimits evaluates the replies to limitQuery. It returns the largest payload that the server
+// allows, and the setting that limits it. It returns zero if the server does not say.
 func readLimits(answers []any) (allowed int, setting string) {
 	for _, answer := range answers {
 		list, _ := answer.([]any) // a *ServerError if the user lacks the permission
@@ -120,12 +121,14 @@ func readLimits(answers []any) (allowed int, setting string) {
 	return allowed, setting
 }
 
-// pubsubLimit reads a client-output-buffer-limit: four words for each class of clients,
-// which are its name, a hard limit, a soft limit and the seconds for which that may be
-// exceeded. It returns the largest payload that exceeds none by itself, zero if there is
-// none. Zero seconds do not disable the soft limit, zero bytes do. A server that keeps one more payload than that for a subscriber disconnects it:
-// above the hard limit at once, above the soft limit also if it did so before, longer
-// than those seconds ago, and the subscriber has read everything in between.
+// pubsubLimit evaluates a client-output-buffer-limit. That has four words for each class of
+// clients: its name, a hard limit, a soft limit, and the seconds for which the soft limit may be
+// exceeded. pubsubLimit returns the largest payload that exceeds no limit by itself, or zero if
+// there is no limit. Zero bytes disable the soft limit; zero seconds do not.
+//
+// A server disconnects a subscriber for which it keeps more than that. Above the hard limit it
+// does so at once. Above the soft limit it does so if the limit was already exceeded longer than
+// those seconds ago, even if the subscriber has read everything in between.
 func pubsubLimit(value string) (allowed int) {
 	words := strings.Fields(value)
 	for ; len(words) >= 4; words = words[4:] {
@@ -135,8 +138,8 @@ func pubsubLimit(value string) (allowed int) {
 		hard, _ := strconv.Atoi(words[1])
 		soft, _ := strconv.Atoi(words[2])
 		for _, limit := range []int{hard, soft} {
-			// An allocator rounds up by a quarter at most, and names and the server's own
-			// records come on top.
+			// An allocator rounds up by at most a quarter. Names and the server's own records
+			// need memory as well.
 			if n := limit*4/5 - min(64<<10, limit/10); limit > 0 && (allowed == 0 || n < allowed) {
 				allowed = n
 			}

@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// warnings keeps what is logged.
+// warnings collects the log.
 type warnings struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -37,17 +37,17 @@ func (w *warnings) String() string {
 	return w.text.String()
 }
 
-// clock returns a server's own time.
+// clock returns the time of a server's clock.
 func clock(srv *servers.Redis) time.Time {
 	parts, _ := srv.Do("TIME").([]any)
 	seconds, _ := strconv.ParseInt(fmt.Sprint(parts[0]), 10, 64)
 	return time.Unix(seconds, 0)
 }
 
-// TestLargestPayloadsApart: a server notes for each connection when the soft limit was
-// exceeded, and compares when it is exceeded again, whatever was in between. A payload that
-// exceeds it alone disconnects every subscriber the second time, so the largest one does
-// not: by default, and of those that the server's limits leave of a larger MaxPayload.
+// TestLargestPayloadsApart: a server records for each connection when the soft limit was
+// exceeded, and compares that when it is exceeded again, whatever was in between. A payload that
+// exceeds it alone disconnects every subscriber the second time. Therefore the largest payload does
+// not exceed it: neither by default, nor where the server's limits reduce a larger MaxPayload.
 func TestLargestPayloadsApart(t *testing.T) {
 	t.Parallel()
 	twice := []broker.Filter{broker.SocketIO.EveryRoom("/"), broker.Exactly(room)}
@@ -60,7 +60,7 @@ func TestLargestPayloadsApart(t *testing.T) {
 	}{
 		{"default", 0, "1", 2, twice},
 		{"64 MiB", 64 << 20, "1", 2, twice},
-		{"no time", 64 << 20, "0", 1, twice[1:]},
+		{"zero seconds", 64 << 20, "0", 1, twice[1:]},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -70,7 +70,7 @@ func TestLargestPayloadsApart(t *testing.T) {
 }
 
 func largestApart(t *testing.T, opts *redisbroker.Options, seconds string, burst int, filters []broker.Filter) {
-	// The default limits, but for the time in which the soft one may be exceeded.
+	// The default limits, except for the time for which the soft one may be exceeded.
 	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--client-output-buffer-limit", "pubsub 32mb 8mb " + seconds}})
 	sender := open(t, srv.URL(), opts)
 	subscribe(t, sender, record(t), broker.Exactly(marker))
@@ -82,7 +82,7 @@ func largestApart(t *testing.T, opts *redisbroker.Options, seconds string, burst
 	}
 	size := sender.Capabilities().MaxPayload
 	if refused, ok := errors.AsType[*broker.PayloadError](sender.Publish(within(t, patience), room, make([]byte, size+1))); !ok {
-		t.Fatal("more than the largest payload is not refused")
+		t.Fatal("a payload above the largest is accepted")
 	} else {
 		size = refused.Max
 	}
@@ -101,26 +101,26 @@ func largestApart(t *testing.T, opts *redisbroker.Options, seconds string, burst
 		sent := clock(srv)
 		eventually(t, func() error {
 			if passed := clock(srv).Sub(sent); passed < 3*time.Second {
-				return fmt.Errorf("%v have passed for the server", passed)
+				return fmt.Errorf("only %v have elapsed on the server's clock", passed)
 			}
 			return nil
 		})
 	}
 }
 
-// TestServerLimits: what a server does not allow is refused, and the log says why, once. A
-// server that does not say what it allows, allows everything.
+// TestServerLimits: payloads that the server does not allow are refused, and the log says why, once. A
+// server that does not report its limits is assumed to allow every payload.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
 	const config = 40 << 20
 	for _, c := range []struct {
-		what  string
-		max   int // Options.MaxPayload
-		args  []string
-		user  string // rights
-		least int    // the limit is between these
-		most  int
-		told  string // in the log
+		what   string
+		max    int // Options.MaxPayload
+		args   []string
+		user   string // permissions
+		least  int    // the limit is between these
+		most   int
+		logged string // in the log
 	}{
 		{"defaults", 0, nil, "+@all", 4 << 20, 4 << 20, ""},
 		{"large payloads", config, nil, "+@all", 6 << 20, 7 << 20, "client-output-buffer-limit"},
@@ -128,7 +128,7 @@ func TestServerLimits(t *testing.T) {
 		{"no soft limit", config, []string{"--client-output-buffer-limit", "pubsub 32mb 0 60"}, "+@all", 24 << 20, 28 << 20, "client-output-buffer-limit"},
 		{"small limits", 0, []string{"--client-output-buffer-limit", "pubsub 100kb 0 0"}, "+@all", 64 << 10, 80 << 10, "client-output-buffer-limit"},
 		{"small strings", 0, []string{"--proto-max-bulk-len", "1mb"}, "+@all", 1 << 20, 1 << 20, "proto-max-bulk-len"},
-		{"no right", config, nil, "+@all -config", config, config, ""},
+		{"no permission", config, nil, "+@all -config", config, config, ""},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
@@ -141,18 +141,18 @@ func TestServerLimits(t *testing.T) {
 			closeLater(t, b)
 			subscribe(t, b, record(t), broker.Exactly(marker))
 			refused, ok := errors.AsType[*broker.PayloadError](b.Publish(within(t, patience), room, make([]byte, c.most+1)))
-			require.True(t, ok, "%d bytes are not refused", c.most+1)
+			require.True(t, ok, "%d bytes are accepted", c.most+1)
 			assert.Equal(t, c.most+1, refused.Size)
 			assert.GreaterOrEqual(t, refused.Max, c.least)
 			assert.LessOrEqual(t, refused.Max, c.most)
 			text := log.String()
-			assert.Equal(t, min(len(c.told), 1), strings.Count(text, "\n"), "the log")
-			assert.Contains(t, text, c.told, "the log")
+			assert.Equal(t, min(len(c.logged), 1), strings.Count(text, "\n"), "the log")
+			assert.Contains(t, text, c.logged, "the log")
 		})
 	}
 }
 
-// limitsOfEveryNode: the nodes of a cluster have limits of their own.
+// limitsOfEveryNode: each node of a cluster has its own limits.
 func limitsOfEveryNode(t *testing.T, c *servers.RedisCluster) {
 	c.Added[0].Do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 0 0")
 	b := clusterBroker(t, c, *quick())

@@ -11,28 +11,28 @@ import (
 // DefaultPrefix is the prefix of socket.io-redis and @socket.io/redis-adapter.
 const DefaultPrefix = "socket.io"
 
-// reservedSuffixes are what the heads below put between prefix and '#'. A prefix
-// that ended in one would give its channels the names of another prefix's.
+// reservedSuffixes are the texts between prefix and '#' in the heads below. A prefix that ends
+// in one of them would have the channel names of a shorter prefix.
 var reservedSuffixes = [...]string{"-request", "-response", "-control", "-crossroom"}
 
-// head is the first part of a channel name, up to and with its first '#', and what
-// it stands for. Kind is KindBroadcast also for rooms, KindResponses and KindControl
-// also for one node's: the two differ in what follows.
+// head is the first part of a channel name, up to and including its first '#'. Rooms have the
+// head of KindBroadcast, and the channels of one node have those of KindResponses and
+// KindControl: only the rest of the name differs.
 type head struct {
 	text     string
 	protocol broker.Protocol
 	kind     broker.Kind
 }
 
-// naming turns channels into names on the wire and back, for one prefix. It is
-// immutable.
+// naming converts channels to names on the wire and back, for one prefix. It is immutable.
 type naming struct {
 	prefix string
 	heads  [7]head
 	texts  [2]texts
 }
 
-// texts are the heads of one protocol's channels by kind, empty where it has none.
+// texts are the heads of one protocol's channels, by kind. A kind without channels has an empty
+// head.
 type texts struct {
 	protocol broker.Protocol
 	heads    [broker.KindControl + 1]string
@@ -76,8 +76,8 @@ func newNaming(prefix string) (*naming, error) {
 	return n, nil
 }
 
-// headOf returns the first part of the names of p's channels of kind k; empty if p has none
-// on Redis.
+// headOf returns the first part of the names of p's channels of kind k. It is empty if p has no
+// such channels on Redis.
 func (n *naming) headOf(p broker.Protocol, k broker.Kind) string {
 	for i := range n.texts {
 		if n.texts[i].protocol == p {
@@ -87,8 +87,8 @@ func (n *naming) headOf(p broker.Protocol, k broker.Kind) string {
 	return ""
 }
 
-// check refuses what cannot be named: what no broker takes, and '#' in a namespace
-// (P#/a#b# would be both room b of /a and everybody in /a#b).
+// check refuses a channel without a name: one that is invalid on every broker, or one whose
+// namespace contains '#' (P#/a#b# would be both room b of /a and the broadcast channel of /a#b).
 func (n *naming) check(ch broker.Channel) error {
 	if err := ch.Validate(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (n *naming) check(ch broker.Channel) error {
 	return nil
 }
 
-// size is the length of a channel's name.
+// size returns the length of a channel's name in bytes.
 func (n *naming) size(ch broker.Channel) int {
 	size := len(n.headOf(ch.Protocol(), ch.Kind()))
 	switch ch.Kind() {
@@ -141,9 +141,9 @@ func (n *naming) name(ch broker.Channel) string {
 	return string(n.appendName(make([]byte, 0, n.size(ch)), ch))
 }
 
-// subscription returns what a filter is called in SUBSCRIBE or, if pattern is true,
-// in PSUBSCRIBE. Names end in '#' and patterns in '*' or ']', so they never coincide.
-// Redis does not count patterns, so Uncounted is one, of one name.
+// subscription returns the name of a filter for SUBSCRIBE or, if pattern is true, for
+// PSUBSCRIBE. Names end in '#' and patterns in '*' or ']', so they never coincide. Redis does
+// not count patterns. Therefore Uncounted is a pattern that matches one name.
 func (n *naming) subscription(f broker.Filter) (name string, pattern bool) {
 	name = n.name(f.Channel())
 	switch {
@@ -155,14 +155,14 @@ func (n *naming) subscription(f broker.Filter) (name string, pattern bool) {
 	return name, false
 }
 
-// responders is the pattern for PUBSUB CHANNELS that lists the response channels of
-// single nodes, but not the one they share.
+// responders returns the pattern for PUBSUB CHANNELS that lists the response channels of single
+// nodes, but not the shared one.
 func (n *naming) responders(p broker.Protocol, ns string) string {
 	return escapeGlob(n.name(p.Responses(ns))) + "*#"
 }
 
-// escapeGlob makes a Redis pattern that matches exactly s. Outside of brackets
-// Redis gives a meaning to these four characters only.
+// escapeGlob makes a Redis pattern that matches exactly s. Outside of brackets only these four
+// characters have a meaning in Redis.
 func escapeGlob(s string) string {
 	if !strings.ContainsAny(s, `*?[\`) {
 		return s
@@ -178,8 +178,8 @@ func escapeGlob(s string) string {
 	return string(b)
 }
 
-// parse turns a name from the wire back into its channel, whose strings are parts
-// of name. It reports false for what no appendName makes.
+// parse converts a name from the wire to its channel, whose strings are parts of name. It
+// returns false for a name that appendName does not make.
 func (n *naming) parse(name string) (broker.Channel, bool) {
 	i := strings.IndexByte(name, '#')
 	if i < 0 {

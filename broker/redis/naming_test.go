@@ -46,8 +46,8 @@ func TestNames(t *testing.T) {
 		{c.Broadcast(""), "socket.io-crossroom##"},
 	} {
 		got := n.name(row.ch)
-		assert.Equal(t, row.name, got, "%v is called", row.ch)
-		assert.Equal(t, len(got), n.size(row.ch), "%v is called", row.ch)
+		assert.Equal(t, row.name, got, "name of %v", row.ch)
+		assert.Equal(t, len(got), n.size(row.ch), "name of %v", row.ch)
 		ch, ok := n.parse(row.name)
 		assert.True(t, ok, "%q is not parsed", row.name)
 		assert.Equal(t, row.ch, ch, row.name)
@@ -62,11 +62,11 @@ func TestParseRefusesOtherNames(t *testing.T) {
 		"socket.io-request#", "socket.io-response#/#id",
 	} {
 		ch, ok := n.parse(name)
-		assert.False(t, ok, "%q is taken for %v", name, ch)
+		assert.False(t, ok, "%q is parsed as %v", name, ch)
 	}
 }
 
-// TestNamesOfRealPackages holds the names against those that the real packages
+// TestNamesOfRealPackages compares the names with those that the real packages
 // published to.
 func TestNamesOfRealPackages(t *testing.T) {
 	text, err := os.ReadFile("../../adapter/internal/socketio/testdata/vectors.json")
@@ -83,7 +83,7 @@ func TestNamesOfRealPackages(t *testing.T) {
 		n := mustNaming(t, prefix)
 		ch, ok := n.parse(v.Channel)
 		if !ok || ch.Protocol() != broker.SocketIO || n.name(ch) != v.Channel {
-			t.Errorf("%s: %q is taken for %v (%v)", v.Name, v.Channel, ch, ok)
+			t.Errorf("%s: %q is parsed as %v (%v)", v.Name, v.Channel, ch, ok)
 			continue
 		}
 		kinds := map[string][]broker.Kind{
@@ -95,7 +95,7 @@ func TestNamesOfRealPackages(t *testing.T) {
 		for _, k := range kinds {
 			right = right || k == ch.Kind()
 		}
-		assert.True(t, right, "%s: %q, a %s, is taken for %v", v.Name, v.Channel, v.Role, ch)
+		assert.True(t, right, "%s: %q, a %s, is parsed as %v", v.Name, v.Channel, v.Role, ch)
 		checked++
 	}
 	require.GreaterOrEqual(t, checked, 150, "vectors checked")
@@ -129,8 +129,8 @@ func TestNamespacesThatAreRefused(t *testing.T) {
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
-// TestChannelsOfPrefixesDiffer makes all kinds of names from confusable parts and
-// sees that no two channels, of any prefix, have the same.
+// TestChannelsOfPrefixesDiffer makes names of all kinds from parts that could be confused, and
+// checks that no two channels, of any prefix, have the same name.
 func TestChannelsOfPrefixesDiffer(t *testing.T) {
 	names := map[string]string{}
 	parts := []string{"", "a", "b", "-request", "-response", "-crossroom", "a-request", "/"}
@@ -192,14 +192,14 @@ func FuzzNames(f *testing.F) {
 		if ch.Kind() == broker.KindControl {
 			return
 		}
-		// The pattern of a namespace matches the names of its rooms, and no others.
+		// The pattern of a namespace matches the names of its rooms, and no other names.
 		every, _ := n.subscription(w.EveryRoom(ns))
 		in := ch.Kind() == broker.KindRoom || ch.Kind() == broker.KindBroadcast
 		require.Equal(t, in, globMatch(every, wire), "pattern %q and %q", every, wire)
 	})
 }
 
-// FuzzParse sees that whatever is taken for a channel has that name.
+// FuzzParse checks that a name that is parsed into a channel is the name of that channel.
 func FuzzParse(f *testing.F) {
 	f.Add("socket.io#/#room#")
 	f.Add("socket.io-response#/#a#")
@@ -208,12 +208,12 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		ch, ok := n.parse(name)
 		if ok && (n.check(ch) != nil || n.name(ch) != name) {
-			t.Fatalf("%q is taken for %v, which is called %q", name, ch, n.name(ch))
+			t.Fatalf("%q is parsed as %v, whose name is %q", name, ch, n.name(ch))
 		}
 	})
 }
 
-// globMatch is what Redis does with patterns that have no brackets.
+// globMatch matches as Redis does, for patterns without brackets.
 func globMatch(pattern, s string) bool {
 	for pattern != "" {
 		switch c := pattern[0]; {

@@ -8,68 +8,64 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Options of a broker. The zero value, and nil, are sensible. The broker takes a copy.
+// Options configure a broker. The zero value and nil mean the defaults. The broker copies them.
 type Options struct {
-	// Prefix of all channel names; empty means DefaultPrefix. Fleets with different
-	// prefixes on one Redis never hear each other.
+	// Prefix is the prefix of all channel names; empty means DefaultPrefix. Fleets with different
+	// prefixes on one Redis are separate.
 	Prefix string
 
-	// SubscribeClient is used for subscribing; nil means the client given to New or
-	// made by Open. A second client is for fleets that publish to one place and
-	// listen in another, or with another user.
+	// SubscribeClient is the client for subscribing and counting; nil means the client given to New
+	// or made by Open. Set it if the fleet subscribes at other servers than those it publishes to,
+	// or as another user.
 	SubscribeClient redis.UniversalClient
 
-	// Logger gets a line for every lost and every restored connection; nil means none.
+	// Logger gets a line for each lost and each restored connection; nil means no log.
 	Logger *slog.Logger
 
-	// QueueMessages, QueueBytes and QueueAge bound what waits to be sent, so that a
-	// server that is away cannot eat the memory, and what is sent after an outage is
-	// not stale. Publish waits while either of the first two is reached; bytes count
-	// names and some 40 bytes a message too. A message older than QueueAge is lost
-	// (and reported) instead of sent. Zero or less means 65,536 messages, 32 MiB and
-	// 30 seconds; a negative age means never too old.
+	// QueueMessages, QueueBytes and QueueAge limit the queue, so that an outage costs a limited
+	// amount of memory, and messages sent after it are not stale. Publish waits while the queue
+	// holds QueueMessages messages or QueueBytes bytes. Bytes include names, and about 40 bytes
+	// for each message. A message older than QueueAge is lost, and reported. Zero or less means
+	// 65,536 messages, 32 MiB and 30 seconds; a negative QueueAge means no age limit.
 	QueueMessages int
 	QueueBytes    int
 	QueueAge      time.Duration
 
-	// MaxRate is how many bytes of commands a second this broker sends at most, after a
-	// burst of an eighth of a second; a larger message is sent whole. What exceeds it waits
-	// in the queue. Set it where a flood would make the server disconnect slow subscribers
-	// (see Limits in the package documentation): servers of @socket.io/redis-adapter on
-	// node-redis may crash then. Zero or less means no limit.
+	// MaxRate limits how many bytes of commands a second this broker sends. A burst of an eighth
+	// of a second is allowed, and a larger message is sent whole. Other messages wait in the queue.
+	// Set it where a flood would make the server disconnect slow subscribers (see Limits in the
+	// package documentation): servers of @socket.io/redis-adapter on node-redis may crash then.
+	// Zero or less means no limit.
 	MaxRate int
 
-	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, half of the
-	// soft limit of a server with default settings (see Limits in the package
-	// documentation). More than 6 MiB needs a larger client-output-buffer-limit for pubsub
-	// on every server: Publish refuses what a server does not allow, with the server's
-	// limit in the *broker.PayloadError, if the user may read it (CONFIG GET).
+	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, half of the soft limit
+	// of a server with default settings (see Limits in the package documentation). More than 6 MiB
+	// needs a larger client-output-buffer-limit for pubsub on every server. If the user may read
+	// that limit (CONFIG GET), Publish refuses larger payloads with a *broker.PayloadError that has
+	// the server's limit.
 	MaxPayload int
 
-	// ReceiveBuffer is how many bytes of undelivered messages a subscription holds
-	// before the connection, and with it every other subscription, waits for its
-	// receiver; each message counts with 128 bytes besides its payload. Zero or less
-	// means 16 MiB.
+	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. While it is
+	// full, the connection, and with it every other subscription, waits for the receiver. Each
+	// message counts 128 bytes in addition to its payload. Zero or less means 16 MiB.
 	ReceiveBuffer int
 
-	// ProbeInterval is how often the server of each connection is asked whether it is
-	// still one of the fleet's, and ProbeTimeout how long it has to give a sign of life,
-	// before the connection counts as lost. A dead link, a frozen server or one that
-	// lost its place is thus noticed after at most the sum. ProbeTimeout also bounds
-	// opening a connection. Zero or less means 1 and 3 seconds.
+	// ProbeInterval is the time between two examinations of the server of each connection.
+	// ProbeTimeout is the time within which a server must send anything before its connection
+	// counts as lost. So a dead link, a frozen server or a server that left the fleet is noticed
+	// after at most the sum of both. ProbeTimeout also limits opening a connection. Zero or less
+	// means 1 second and 3 seconds.
 	ProbeInterval time.Duration
 	ProbeTimeout  time.Duration
 
-	// BackoffMin and BackoffMax bound the pauses between attempts to connect, so that
-	// a thousand nodes do not storm a server that comes back: each pause is chosen at
-	// random between zero and a limit that doubles from the first to the second.
-	// Zero or less means 50 milliseconds and 2 seconds.
+	// BackoffMin and BackoffMax limit the pauses between attempts to connect, so that many nodes
+	// do not reconnect at the same moment. Each pause is random, between zero and a limit that
+	// doubles from BackoffMin to BackoffMax. Zero or less means 50 milliseconds and 2 seconds.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 }
 
-// withDefaults returns a copy with every number filled in. QueueAge stays negative
-// if it was.
+// withDefaults returns a copy with a value in every number. A negative QueueAge stays negative.
 func (o *Options) withDefaults() Options {
 	var out Options
 	if o != nil {

@@ -33,7 +33,7 @@ func TestOutages(t *testing.T) {
 			var late *broker.TimeoutError
 			return errors.As(err, &late) && late.Timeout()
 		},
-		// One may be written before the publish connection is seen to be closed.
+		// One message may be written before the broker notices that the publish connection is closed.
 		InDoubt: 1,
 	})
 }
@@ -51,7 +51,7 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
-// An emitter does not subscribe, and its first word of a refusal may be Close's.
+// TestCloseSaysWhyItCouldNotSend: an emitter does not subscribe, so Close may be the first call that returns the refusal.
 func TestCloseSaysWhyItCouldNotSend(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Password: "right"})
@@ -64,7 +64,7 @@ func TestCloseSaysWhyItCouldNotSend(t *testing.T) {
 	publish(t, b, room, "never sent")
 	eventually(t, func() error {
 		if text := log.String(); !strings.Contains(text, "cannot publish") {
-			return fmt.Errorf("no refusal yet; log: %s", text)
+			return fmt.Errorf("no refusal in the log: %s", text)
 		}
 		return nil
 	})
@@ -93,8 +93,8 @@ func TestAccessControl(t *testing.T) {
 	require.Len(t, got.([]any), 1, "the server has channels %v", got)
 }
 
-// TestOutputBufferLimit: a receiver that does not keep up makes the server cut the
-// connection. That is an interruption, in its place.
+// TestOutputBufferLimit: because of a slow receiver the server closes the
+// connection. The receiver gets Interrupted at that point of the sequence.
 func TestOutputBufferLimit(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--client-output-buffer-limit", "pubsub 1mb 1mb 1"}})
@@ -106,7 +106,7 @@ func TestOutputBufferLimit(t *testing.T) {
 	text := strings.Repeat("x", 256<<10)
 	n := 0
 	for ; srv.Do("CLIENT", "LIST", "TYPE", "pubsub") != ""; n++ {
-		require.LessOrEqual(t, n, 1000, "the server does not cut the connection")
+		require.LessOrEqual(t, n, 1000, "the server does not close the connection")
 		publish(t, sender, room, text)
 		flush(t, sender)
 	}

@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// batchBytes is how many bytes of commands are gathered for one write. A larger message
-	// has a batch of its own.
+	// batchBytes is how many bytes of commands one write combines. A larger message has a
+	// batch of its own.
 	batchBytes = 32 << 10
-	// windowBytes and windowBatches bound what may be on the wire without an answer: enough
-	// to keep the server busy, and as little as possible uncertain when the connection
-	// breaks. At least one batch may always be there.
+	// windowBytes and windowBatches limit what may be in flight without a reply. That is
+	// enough to keep the server busy, and few messages become uncertain when a connection
+	// breaks. One batch may always be in flight, whatever its size.
 	windowBytes   = 256 << 10
 	windowBatches = 64
-	// inlineBytes is the largest message that its publisher writes itself. With nothing else
-	// on the wire the system's buffer is empty, so that this does not wait, and it spares the
-	// time it takes to wake the sender.
+	// inlineBytes is the largest message that Publish writes itself. While nothing else is in
+	// flight the system's buffer is empty, so the write does not wait. It saves the time to
+	// wake the sender.
 	inlineBytes = 4 << 10
 )
 
@@ -37,10 +37,10 @@ func newOutbox(names *naming, opts *Options, connector brokerkit.Connector) *out
 	}, connector)}
 }
 
-// publishHead begins every message.
+// publishHead is the beginning of every message.
 const publishHead = "*3\r\n$7\r\nPUBLISH\r\n"
 
-// put accepts a message and waits while there is no room.
+// put adds a message to the queue. It waits while the queue is full.
 func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) error {
 	name := o.names.size(ch)
 	size := len(publishHead) + len("$\r\n\r\n$\r\n\r\n") + digits(name) + name + digits(len(payload)) + len(payload)

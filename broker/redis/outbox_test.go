@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/broker/brokerkit"
 )
 
-// collector is a connection that keeps what is written.
+// collector is a connection that records the written bytes.
 type collector struct {
 	out     *outbox
 	batches []string

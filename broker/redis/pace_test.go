@@ -17,8 +17,8 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// MaxRate keeps a subscriber on a slow link connected that the server disconnects in a
-// flood without it, and every message arrives.
+// TestMaxRate: with MaxRate a subscriber on a slow link stays connected during a flood, and gets
+// every message. Without MaxRate the server disconnects it.
 func TestMaxRate(t *testing.T) {
 	const size, count, link = 32 << 10, 768, 16 << 20 // 24 MiB over a link of 16 MiB/s
 	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--client-output-buffer-limit", "pubsub 1mb 0 0"}})
@@ -39,7 +39,7 @@ func TestMaxRate(t *testing.T) {
 			require.Equal(t, "*3\r\n", line)
 			read := make(chan int64, 1)
 			go func() {
-				n, _ := io.CopyN(io.Discard, r, size*count) // names and lengths come beside the payloads
+				n, _ := io.CopyN(io.Discard, r, size*count) // names and lengths are in addition to the payloads
 				read <- n
 			}()
 			began := time.Now()

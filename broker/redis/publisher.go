@@ -11,23 +11,23 @@ import (
 	"github.com/crossroom/crossroom/broker/brokerkit"
 )
 
-// errFinished closes a connection that is no longer needed.
+// errFinished closes a connection that is not needed any more.
 var errFinished = errors.New("finished")
 
-// publisher makes the connections of the outbox. The outbox's sender calls it; for each
-// connection a goroutine reads the answers.
+// publisher makes the connections of the outbox. The outbox's sender calls it. For each
+// connection a goroutine reads the replies.
 type publisher struct {
 	out    *outbox
 	server *picker
 	nodes  *nodes
 	opts   *Options
 	log    *slog.Logger
-	// subscriber of this broker, if it is connected where the publisher is; else nil.
+	// subscriber is this broker's subscriber if it uses the same client; else nil.
 	subscriber *subscriber
 
-	failing bool // as the log knows: no connection could be opened
-	moved   bool // the last connection led to a server that is none of the fleet's
-	held    bool // messages were kept back after the present outage
+	failing bool // no connection could be opened, and the log says so
+	moved   bool // the last connection led to a server that did not belong to the fleet
+	held    bool // messages have been kept back after the present outage
 }
 
 // publishConn is a conn that serves the outbox.
@@ -53,7 +53,7 @@ func (p *publisher) Connect(ctx context.Context) (brokerkit.Connection, error) {
 func (c publishConn) Serve(ctx context.Context, outage time.Duration) error {
 	p := c.p
 	if p.moved {
-		// The others notice in their own time that their servers have changed.
+		// Other brokers notice later that their servers have changed.
 		outage = max(outage, p.opts.ProbeInterval)
 	}
 	var interrupted func() <-chan struct{}
@@ -62,7 +62,7 @@ func (c publishConn) Serve(ctx context.Context, outage time.Duration) error {
 	}
 	if !p.held && p.out.AwaitReturn(ctx, outage, interrupted, c.done) {
 		p.held = true
-		c.close(errFinished) // it may have been lost meanwhile, and nothing has read from it
+		c.close(errFinished) // nothing has read from it, so it may have been lost meanwhile
 		var err error        // set before ready is closed
 		ready := make(chan struct{})
 		go func() {
@@ -109,8 +109,8 @@ func (p *publisher) serve(ctx context.Context, c *conn) error {
 	return lost
 }
 
-// reason returns why messages are uncertain whose connection the server has closed without
-// a reason: most often it refuses the next one with it.
+// reason returns why a connection with messages in flight was lost. A server that closes a
+// connection gives no reason, but usually refuses the next connection with it.
 func (p *publisher) reason(ctx context.Context, lost error) error {
 	ctx, cancel := context.WithTimeout(ctx, reasonWait)
 	defer cancel()
@@ -124,7 +124,8 @@ func (p *publisher) reason(ctx context.Context, lost error) error {
 	return lost
 }
 
-// Write implements brokerkit.Writer. A server cannot act on a command that it has in part.
+// Write implements brokerkit.Writer. A server does not execute a command of which it has only a
+// part.
 func (c publishConn) Write(b *brokerkit.Batch[struct{}]) (int, error) {
 	n, err := c.write(b.Bytes(), c.p.opts.ProbeTimeout)
 	if err != nil {
@@ -134,24 +135,24 @@ func (c publishConn) Write(b *brokerkit.Batch[struct{}]) (int, error) {
 	return b.Len(), nil
 }
 
-// write sends messages until the connection is closed, which it does itself if the server
-// is unresponsive. Between messages, when no other answer is due, it has the server
-// examined: so the answers to that are always the next.
+// write sends messages until the connection is closed. It closes the connection itself if the
+// server is unresponsive. It sends an examination only while no reply to a message is
+// outstanding, so the next replies belong to the examination.
 func (p *publisher) write(c *conn, answers *answerReader) {
-	alive := liveness{interval: p.opts.ProbeInterval, timeout: p.opts.ProbeTimeout, asked: time.Now()}
+	alive := liveness{interval: p.opts.ProbeInterval, timeout: p.opts.ProbeTimeout, examined: time.Now()}
 	timer := time.NewTimer(alive.interval)
 	defer timer.Stop()
-	examine := false
-	ask := func() error {
-		examine = true
+	wanted := false
+	examine := func() error {
+		wanted = true
 		p.out.Hold()
 		return nil
 	}
 	p.out.Send(publishConn{c, p}, func() bool {
-		if !examine || !p.out.Hold() {
-			return alive.await(c, p.out.Work(), timer, ask)
+		if !wanted || !p.out.Hold() {
+			return alive.await(c, p.out.Work(), timer, examine)
 		}
-		examine = false
+		wanted = false
 		answers.due.Add(int32(len(c.exam.commands)))
 		_, err := c.write(c.exam.encoded, p.opts.ProbeTimeout)
 		p.out.Release()
@@ -165,17 +166,17 @@ func (p *publisher) write(c *conn, answers *answerReader) {
 	}
 }
 
-// answerReader reads the answers to what was written on a publish connection.
+// answerReader reads the replies on a publish connection.
 type answerReader struct {
-	// due is how many answers to examinations are to come. An examination is only written
-	// when no other answer is, so they are the next.
+	// due is how many replies to an examination are outstanding. While there are any, no other
+	// replies are outstanding.
 	due atomic.Int32
 }
 
-// read settles messages until the connection breaks, or the server turns out to be none
-// of the fleet's, and returns why.
+// read settles messages until the connection breaks, or until the server proves not to belong
+// to the fleet. It returns the cause.
 func (a *answerReader) read(c *conn, out *outbox, n *nodes) error {
-	good := 0 // answers read and not yet passed on
+	good := 0 // replies read and not yet passed on
 	settle := func() bool {
 		n := good
 		good = 0
@@ -187,10 +188,10 @@ func (a *answerReader) read(c *conn, out *outbox, n *nodes) error {
 		}
 		if good > 0 && (c.r.Buffered() == 0 || good >= 1024) {
 			if !settle() {
-				return protocolError("an answer too many")
+				return protocolError("a reply without a command")
 			}
 		}
-		if _, err := c.r.Peek(1); err != nil { // waits, while an examination may begin
+		if _, err := c.r.Peek(1); err != nil { // waits; an examination may begin meanwhile
 			settle()
 			return err
 		}
@@ -215,7 +216,7 @@ func (a *answerReader) read(c *conn, out *outbox, n *nodes) error {
 			good++
 		default:
 			if !settle() || !out.Settle(1, func(struct{}) error { return refused }) {
-				return protocolError("an answer too many: " + refused.Reply)
+				return protocolError("a reply without a command: " + refused.Reply)
 			}
 		}
 	}

@@ -17,7 +17,8 @@ import (
 // namesPerQuery bounds one PUBSUB NUMSUB.
 const namesPerQuery = 1000
 
-// querier sends queries to servers, one at a time to each, over connections that it keeps.
+// querier sends queries to servers, over connections that it keeps. Each server gets one query
+// at a time.
 type querier struct {
 	nodes *nodes
 	names *naming
@@ -29,19 +30,19 @@ type querier struct {
 
 	mu     sync.Mutex
 	lines  map[string]*line // by address
-	known  []place          // the servers, as the last survey found them
+	known  []place          // the servers that the last survey found
 	closed bool
 }
 
 // line is the connection to one server.
 type line struct {
-	turn chan struct{} // holds one token: whoever has it may use c
-	c    *conn         // nil if there is none; guarded by querier.mu too
+	token chan struct{} // holds one token; only its holder may use c
+	c     *conn         // nil if there is none; guarded by querier.mu too
 
 	// Guarded by querier.mu.
-	gone    bool      // the server is none of the system any more
-	reached bool      // it was connected once
-	logged  bool      // the log says that it was not
+	removed bool      // the server does not belong to the system any more
+	reached bool      // it was connected at least once
+	logged  bool      // the log says that it cannot be reached
 	failed  error     // why it timed out; nil if it has been connected since
 	retry   time.Time // when to try again
 }
@@ -52,7 +53,7 @@ func newQuerier(n *nodes, names *naming, opts *Options) *querier {
 	return q
 }
 
-// subscribers sums PUBSUB NUMSUB over all servers: each knows its own clients only.
+// subscribers sums PUBSUB NUMSUB over all servers, because each server knows its own clients only.
 func (q *querier) subscribers(ctx context.Context, channels []broker.Channel) ([]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func (q *querier) subscribers(ctx context.Context, channels []broker.Channel) ([
 	return sums, unseen
 }
 
-// responders lists the ids in the names of response channels of single nodes.
+// responders lists the ids in the names of the response channels of single nodes.
 func (q *querier) responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -126,27 +127,28 @@ func (q *querier) responders(ctx context.Context, w broker.Protocol, ns string) 
 	return ids, nil
 }
 
-// partError says that some of the servers did not respond.
+// partError reports that some of the servers did not respond.
 type partError struct{ err error }
 
 func (e *partError) Error() string { return e.err.Error() }
 
-// ask sends the preface and the command to one server. A kept connection may have failed
-// meanwhile, or lead to a server that is none of the fleet's any more, so after a failure it
-// tries a new one. A server that timed out before is hardly waited for: a goroutine tries it.
-func (q *querier) ask(ctx context.Context, p place, preface, command []string) *finding {
+// query sends the preface and the command to one server. A kept connection may have failed
+// meanwhile, or lead to a server that does not belong to the fleet any more. Therefore query
+// tries a new connection after a failure. For a server that timed out before, query hardly
+// waits: a goroutine tries to connect to it.
+func (q *querier) query(ctx context.Context, p place, preface, command []string) *finding {
 	f := &finding{place: p}
 	l := q.line(p)
 	if f.err = q.failure(ctx, p, l); f.err != nil {
 		return f
 	}
 	select {
-	case <-l.turn:
+	case <-l.token:
 	case <-ctx.Done():
 		f.err = ctx.Err()
 		return f
 	}
-	defer func() { l.turn <- struct{}{} }()
+	defer func() { l.token <- struct{}{} }()
 	kept := l.c != nil
 	var err error
 	for {
@@ -185,9 +187,9 @@ func (q *querier) ask(ctx context.Context, p place, preface, command []string) *
 	return f
 }
 
-// keptWait returns how long a connection that was kept has to answer before a new one
-// is asked: the link may be dead, which shows only now. That costs little of a deadline,
-// and most often nothing if the server is slow, since a new connection waits as well.
+// keptWait returns how long a server may take to reply on a kept connection, before the query
+// goes to a new connection. The link may be dead, which only the missing reply shows. The wait
+// is a small part of the deadline. If the server is slow, a new connection would wait as well.
 func keptWait(ctx context.Context, c *conn, most time.Duration) time.Duration {
 	wait := max(4*c.trip, 250*time.Millisecond)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -196,7 +198,7 @@ func keptWait(ctx context.Context, c *conn, most time.Duration) time.Duration {
 	return min(wait, most)
 }
 
-// start runs f in a goroutine that close waits for, unless the querier is closed.
+// start runs f in a goroutine that close waits for. It returns false if the querier is closed.
 func (q *querier) start(f func()) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -211,15 +213,15 @@ func (q *querier) line(p place) *line {
 	defer q.mu.Unlock()
 	l := q.lines[p.addr]
 	if l == nil {
-		l = &line{turn: make(chan struct{}, 1)}
-		l.turn <- struct{}{}
+		l = &line{token: make(chan struct{}, 1)}
+		l.token <- struct{}{}
 		q.lines[p.addr] = l
 	}
 	return l
 }
 
-// failure returns why a server timed out, unless it has been connected since. From time to
-// time one caller starts another attempt, and waits an eighth of its time for that.
+// failure returns why a server timed out, or nil if it has been connected since. When a retry
+// is due, one caller starts it and waits for it for at most an eighth of the remaining time.
 func (q *querier) failure(ctx context.Context, p place, l *line) error {
 	q.mu.Lock()
 	failed, due := l.failed, l.failed != nil && time.Now().After(l.retry)
@@ -231,16 +233,16 @@ func (q *querier) failure(ctx context.Context, p place, l *line) error {
 		return failed
 	}
 	tried := make(chan struct{})
-	if !q.start(func() { q.again(p, l); close(tried) }) {
+	if !q.start(func() { q.reconnect(p, l); close(tried) }) {
 		return broker.ErrClosed
 	}
-	patience := q.opts.ProbeTimeout
+	wait := q.opts.ProbeTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, time.Until(deadline)/8)
+		wait = min(wait, time.Until(deadline)/8)
 	}
 	select {
 	case <-tried:
-	case <-time.After(patience):
+	case <-time.After(wait):
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
@@ -248,29 +250,29 @@ func (q *querier) failure(ctx context.Context, p place, l *line) error {
 	return l.failed
 }
 
-// again tries to connect to a server that timed out.
-func (q *querier) again(p place, l *line) {
+// reconnect tries to connect to a server that timed out.
+func (q *querier) reconnect(p place, l *line) {
 	select {
-	case <-l.turn:
+	case <-l.token:
 	case <-q.life.Done():
 		return
 	}
-	defer func() { l.turn <- struct{}{} }()
+	defer func() { l.token <- struct{}{} }()
 	c, err := q.nodes.dial(q.life, p.opt, q.opts.ProbeTimeout, p.use())
 	if err == nil {
-		_ = q.keep(l, c) // which may be closed already: then there is nothing left to do
+		_ = q.keep(l, c) // an error means that the querier is closed or the server removed
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l.retry = time.Now().Add(q.opts.BackoffMax)
 	if late, ok := errors.AsType[net.Error](err); !ok || !late.Timeout() {
-		l.failed = nil // it says at once that it is not there
+		l.failed = nil // it refuses at once, so queries need not wait for it
 	}
 }
 
-// fail records that a server timed out. It does nothing for the client's own single server,
-// which every query waits for: without it there is no result.
+// fail records that a server timed out. It does nothing for the client's own single server:
+// every query waits for that, because there is no result without it.
 func (q *querier) fail(p place, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -279,8 +281,8 @@ func (q *querier) fail(p place, err error) {
 	}
 }
 
-// hidden reports whether a finding is of a replica that this broker never reached. Then it
-// is most likely one that clients cannot reach, as behind many a managed primary.
+// hidden reports whether a finding is the failure of a replica that this broker has never
+// reached. Clients probably cannot reach it, as with many managed services.
 func (q *querier) hidden(f *finding) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -290,13 +292,13 @@ func (q *querier) hidden(f *finding) bool {
 	}
 	if !l.logged {
 		l.logged = true
-		q.opts.Logger.Warn("redis broker: a replica cannot be reached, so nobody is counted there", "addr", f.addr, "err", f.err)
+		q.opts.Logger.Warn("redis broker: count subscribers: a replica cannot be reached, so its subscribers are not counted", "addr", f.addr, "err", f.err)
 	}
 	return true
 }
 
-// keep sets a line's connection, where close and prune find it, unless there was one
-// of these.
+// keep sets a line's connection, which close and remember then find. It closes the connection
+// and returns an error if the querier is closed or the server was removed.
 func (q *querier) keep(l *line, c *conn) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -304,8 +306,8 @@ func (q *querier) keep(l *line, c *conn) error {
 	switch {
 	case q.closed:
 		err = broker.ErrClosed
-	case l.gone:
-		err = errNoServer
+	case l.removed:
+		err = errRemoved
 	}
 	if err != nil && c != nil {
 		c.close(err)
@@ -317,12 +319,11 @@ func (q *querier) keep(l *line, c *conn) error {
 	return err
 }
 
-// errNoServer ends a survey's query of a server that another survey has just seen to be none
-// of the system any more.
-var errNoServer = errors.New("not a server of the system any more")
+// errRemoved ends the query of a server that another survey has found removed from the system.
+var errRemoved = errors.New("the server does not belong to the system any more")
 
-// remember keeps the connections to the known servers, with which the next survey begins if
-// all are known, and ends those to others.
+// remember keeps the connections to the known servers and closes the others. If all servers are
+// known, the next survey begins with them.
 func (q *querier) remember(known []place, all bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -334,15 +335,15 @@ func (q *querier) remember(known []place, all bool) {
 			continue
 		}
 		delete(q.lines, addr)
-		l.gone = true
+		l.removed = true
 		if l.c != nil {
-			l.c.close(errNoServer)
+			l.c.close(errRemoved)
 			q.nodes.limits.forget(l.c)
 		}
 	}
 }
 
-// close ends all connections; questions that are underway fail.
+// close closes all connections. Running queries fail.
 func (q *querier) close() {
 	defer q.works.Wait()
 	q.end()
@@ -356,8 +357,9 @@ func (q *querier) close() {
 	}
 }
 
-// exchange sends a preface and a command and reads both answers. That to the command is a
-// list. If the server was not examined for a ProbeInterval, it is examined as well.
+// exchange sends a preface and a command, and reads both replies. The reply to the command is a
+// list. If the last examination of the server is older than a ProbeInterval, exchange examines
+// it first.
 func (q *querier) exchange(ctx context.Context, c *conn, timeout time.Duration, preface, command []string) (answer any, list []string, err error) {
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
 	defer stop()
@@ -384,7 +386,7 @@ func (q *querier) exchange(ctx context.Context, c *conn, timeout time.Duration, 
 	return answer, list, err
 }
 
-// readList reads a list of strings and numbers.
+// readList reads a list of strings and numbers from a connection.
 func readList(r *bufio.Reader, command string) ([]string, error) {
 	line, err := readLine(r)
 	if err != nil {
@@ -412,7 +414,7 @@ func readList(r *bufio.Reader, command string) ([]string, error) {
 		}
 		size, err := number(line)
 		if err != nil || line[0] != '$' || size < 0 {
-			return nil, protocolError("list of something else than strings and numbers")
+			return nil, protocolError("a list with an element that is neither a string nor a number")
 		}
 		text := make([]byte, size+2)
 		if _, err := io.ReadFull(r, text); err != nil {

@@ -7,45 +7,46 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/queue"
 )
 
-// phase is what the server knows of an entry, over the present connection.
+// phase is the state of an entry on the server, over the present connection.
 type phase uint8
 
 const (
-	off     phase = iota // nothing
-	joining              // subscribing: to be sent, or sent and not yet confirmed
+	off     phase = iota // not subscribed
+	joining              // SUBSCRIBE is to be sent, or sent and not confirmed
 	live                 // confirmed
-	leaving              // unsubscribing: likewise
+	leaving              // UNSUBSCRIBE is to be sent, or sent and not confirmed
 )
 
-// entry is one name or pattern that somebody here wants, or wanted, to hear. All
-// subscriptions share it, and one subscription on the server.
+// entry is one name or pattern. All subscriptions and requests with that filter share it, and
+// one subscription on the server.
 type entry struct {
-	name    string
-	pattern bool
-	filter  broker.Filter
-	phase   phase
-	subs    []*subscription // that have the filter
-	asking  []*request      // that want it
-	gone    []chan struct{} // closed when the server has let go of it
+	name     string
+	pattern  bool
+	filter   broker.Filter
+	phase    phase
+	subs     []*subscription // that have the filter
+	requests []*request      // that wait for it
+	released []chan struct{} // closed when the server has confirmed UNSUBSCRIBE
 }
 
-// wanted reports whether the server should have it.
-func (e *entry) wanted() bool { return len(e.subs)+len(e.asking) > 0 }
+// wanted reports whether a subscription or a request needs the entry.
+func (e *entry) wanted() bool { return len(e.subs)+len(e.requests) > 0 }
 
-// sends reports whether the server sends messages of the entry that count. Those that it
-// sends while the entry is joining belong to a subscription that it has kept.
+// sends reports whether messages that the server sends for the entry are to be delivered.
+// Messages that arrive while the entry is joining belong to a subscription that the server had
+// kept.
 func (e *entry) sends() bool { return e.phase == live || e.phase == leaving }
 
-// request is a Subscribe or Add in progress: all of its filters become active at
-// once, when the last of them is live, or none.
+// request is a running Subscribe or Add. All of its filters become active at once when the last
+// of them is live, or none does.
 type request struct {
 	sub     *subscription
 	entries []*entry
-	left    int        // entries that are not live
+	pending int        // entries that are not live
 	done    chan error // capacity 1
 }
 
-// order is one SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE or PUNSUBSCRIBE, or a command of an
+// order is one SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE or PUNSUBSCRIBE command, or one command of an
 // examination.
 type order struct {
 	command string
@@ -55,46 +56,45 @@ type order struct {
 }
 
 const (
-	// orderEntries and orderBytes bound one command.
+	// orderEntries and orderBytes limit one command.
 	orderEntries = 1000
 	orderBytes   = 32 << 10
-	// ordersUnderway bounds the commands without an answer, so that the confirmations
-	// of many names do not count as a subscriber that does not keep up.
+	// ordersUnderway limits the commands without a reply. Otherwise the server could take the
+	// many confirmations for a subscriber that reads too slowly.
 	ordersUnderway = 4
-	// deniedAtOnce bounds the names, of those that the server has denied, that it is asked
-	// for again at a time.
+	// deniedAtOnce limits how many of the refused names are requested again at a time.
 	deniedAtOnce = 100
 )
 
-// registry is who wants to hear what, and how far the server has been told. The
-// subscriber's mutex guards it. Its methods do no I/O: commands gather in todo.
+// registry holds the entries, the subscriptions and the requests, and the state of each entry
+// on the server. The subscriber's mutex guards it. Its methods do no I/O: they collect commands
+// in todo.
 type registry struct {
 	names    *naming
 	online   bool // there is a connection
 	entries  map[string]*entry
 	patterns map[broker.Channel]*entry // patterns by their filters' channels
 	subs     map[*subscription]struct{}
-	asking   map[*request]struct{}
-	todo     queue.FIFO[*entry] // whose phase says what is to be sent
-	alone    map[*entry]bool
+	requests map[*request]struct{}
+	todo     queue.FIFO[*entry] // to be sent, according to their phase
+	alone    map[*entry]bool    // to be sent in commands of their own
 	sent     queue.FIFO[*order]
-	denied   map[*entry]bool // that are in subscriptions, and that the server has refused
-	denial   error           // the last refusal of one
+	denied   map[*entry]bool // in subscriptions, and refused by the server
+	denial   error           // the last such refusal
 	kept     error           // the first refusal to unsubscribe over the present connection
 }
 
 func newRegistry(names *naming) *registry {
 	return &registry{
 		names: names, entries: map[string]*entry{}, patterns: map[broker.Channel]*entry{},
-		subs: map[*subscription]struct{}{}, asking: map[*request]struct{}{}, alone: map[*entry]bool{}, denied: map[*entry]bool{},
+		subs: map[*subscription]struct{}{}, requests: map[*request]struct{}{}, alone: map[*entry]bool{}, denied: map[*entry]bool{},
 	}
 }
 
-// needed reports whether a connection is of use.
+// needed reports whether a connection is needed.
 func (g *registry) needed() bool { return len(g.entries) > 0 }
 
-// down reports whether a subscription has been told of an interruption, and not yet of
-// its end.
+// down reports whether any subscription is interrupted.
 func (g *registry) down() bool {
 	for s := range g.subs {
 		if s.down {
@@ -104,7 +104,7 @@ func (g *registry) down() bool {
 	return false
 }
 
-// active counts filters, each in every subscription.
+// active counts the filters of all subscriptions. A filter counts once for each subscription.
 func (g *registry) active() int {
 	n := 0
 	for s := range g.subs {
@@ -113,8 +113,8 @@ func (g *registry) active() int {
 	return n
 }
 
-// ask begins a request for the filters that sub does not have yet.
-func (g *registry) ask(sub *subscription, filters []broker.Filter) *request {
+// request begins a request for those filters that sub does not have yet.
+func (g *registry) request(sub *subscription, filters []broker.Filter) *request {
 	r := &request{sub: sub, done: make(chan error, 1)}
 	seen := make(map[broker.Filter]bool, len(filters))
 	for _, f := range filters {
@@ -123,16 +123,16 @@ func (g *registry) ask(sub *subscription, filters []broker.Filter) *request {
 		}
 		seen[f] = true
 		e := g.entry(f)
-		e.asking = append(e.asking, r)
+		e.requests = append(e.requests, r)
 		r.entries = append(r.entries, e)
 		if e.phase != live {
-			r.left++
+			r.pending++
 		}
 		if e.phase == off && g.online {
 			g.send(e, joining)
 		}
 	}
-	g.asking[r] = struct{}{}
+	g.requests[r] = struct{}{}
 	g.tryGrant(r)
 	return r
 }
@@ -141,7 +141,7 @@ func (g *registry) entry(f broker.Filter) *entry {
 	name, pattern := g.names.subscription(f)
 	e := g.entries[name]
 	if e == nil {
-		e = &entry{name: name, pattern: pattern, filter: f.Clone()} // the caller's names may be parts of something large
+		e = &entry{name: name, pattern: pattern, filter: f.Clone()} // f's names may be parts of a large string
 		g.entries[name] = e
 		if pattern {
 			g.patterns[e.filter.Channel()] = e
@@ -155,34 +155,34 @@ func (g *registry) send(e *entry, p phase) {
 	g.todo.Push(e)
 }
 
-// tryGrant ends a request with success if all it wants is live. A subscription that
-// has been told of an interruption waits for its end first.
+// tryGrant ends a request with success if all of its entries are live. While its subscription is
+// interrupted the request waits.
 func (g *registry) tryGrant(r *request) {
-	if r.left > 0 || r.sub.down {
+	if r.pending > 0 || r.sub.down {
 		return
 	}
 	g.end(r, nil)
 	g.subs[r.sub] = struct{}{}
 	for _, e := range r.entries {
-		if r.sub.filters[e.filter] == nil { // another request may have been faster
+		if r.sub.filters[e.filter] == nil { // another request may have added it meanwhile
 			r.sub.filters[e.filter] = e
 			e.subs = append(e.subs, r.sub)
 		}
 	}
 }
 
-// end takes a request off the books.
+// end removes a request and returns err from it.
 func (g *registry) end(r *request, err error) {
-	delete(g.asking, r)
+	delete(g.requests, r)
 	for _, e := range r.entries {
-		e.asking = without(e.asking, r)
+		e.requests = without(e.requests, r)
 	}
 	r.done <- err
 }
 
-// fail ends a request with an error, and what only it wanted with it.
+// fail ends a request with an error, and releases the entries that only this request needed.
 func (g *registry) fail(r *request, err error) {
-	if _, ok := g.asking[r]; !ok {
+	if _, ok := g.requests[r]; !ok {
 		return
 	}
 	g.end(r, err)
@@ -191,8 +191,8 @@ func (g *registry) fail(r *request, err error) {
 	}
 }
 
-// remove takes a filter from a subscription. It returns a channel that is closed
-// when the server has let go of it, nil if it does not have to.
+// remove removes a filter from a subscription. It returns a channel that is closed when the
+// server has confirmed it, or nil if the server need not do so.
 func (g *registry) remove(sub *subscription, f broker.Filter) <-chan struct{} {
 	e := sub.filters[f]
 	if e == nil {
@@ -211,13 +211,13 @@ func (g *registry) remove(sub *subscription, f broker.Filter) <-chan struct{} {
 	if g.entries[e.name] != e {
 		return nil
 	}
-	gone := make(chan struct{})
-	e.gone = append(e.gone, gone)
-	return gone
+	released := make(chan struct{})
+	e.released = append(e.released, released)
+	return released
 }
 
-// release unsubscribes from an entry that nobody wants any more. One that is being
-// subscribed is looked at again when that is confirmed.
+// release unsubscribes from an entry that is not wanted any more. An entry that is joining is
+// released after its confirmation.
 func (g *registry) release(e *entry) {
 	if e.wanted() {
 		return
@@ -237,18 +237,18 @@ func (g *registry) forget(e *entry) {
 	if e.pattern {
 		delete(g.patterns, e.filter.Channel())
 	}
-	e.left()
+	e.signalReleased()
 }
 
-// left tells those who wait that the server has let go of the entry.
-func (e *entry) left() {
-	for _, gone := range e.gone {
-		close(gone)
+// signalReleased wakes the calls that wait until the server has unsubscribed from the entry.
+func (e *entry) signalReleased() {
+	for _, released := range e.released {
+		close(released)
 	}
-	e.gone = nil
+	e.released = nil
 }
 
-// connected begins anew on a fresh connection.
+// connected starts over on a new connection, where no entry is subscribed.
 func (g *registry) connected() {
 	g.online = true
 	for _, e := range g.entries {
@@ -256,8 +256,8 @@ func (g *registry) connected() {
 	}
 }
 
-// disconnected notes that the server knows nothing any more. It calls interrupted
-// for each subscription that has something to miss and does not know yet.
+// disconnected records that the connection was lost. It calls interrupted for each subscription
+// that has filters and is not interrupted yet.
 func (g *registry) disconnected(interrupted func(*subscription)) {
 	g.online = false
 	g.todo, g.sent, g.kept = queue.FIFO[*entry]{}, queue.FIFO[*order]{}, nil
@@ -265,13 +265,13 @@ func (g *registry) disconnected(interrupted func(*subscription)) {
 	clear(g.denied)
 	for _, e := range g.entries {
 		e.phase = off
-		e.left()
+		e.signalReleased()
 		if !e.wanted() {
 			g.forget(e)
 		}
 	}
-	for r := range g.asking {
-		r.left = len(r.entries)
+	for r := range g.requests {
+		r.pending = len(r.entries)
 	}
 	for s := range g.subs {
 		s.missing = len(s.filters)
@@ -282,8 +282,8 @@ func (g *registry) disconnected(interrupted func(*subscription)) {
 	}
 }
 
-// nextOrder returns the next command to send, nil if there is none or enough are
-// underway.
+// nextOrder returns the next command to send. It returns nil if there is none, or if
+// ordersUnderway commands have no reply yet.
 func (g *registry) nextOrder() *order {
 	if g.sent.Len() >= ordersUnderway {
 		return nil
@@ -327,14 +327,14 @@ func commandFor(e *entry) string {
 	return "UNSUBSCRIBE"
 }
 
-// confirmed takes the server's confirmation of one name.
+// confirmed handles the server's confirmation of one name.
 func (g *registry) confirmed(joined bool, name []byte) error {
 	if g.sent.Len() == 0 {
-		return protocolError(fmt.Sprintf("confirmation of %.40q that nobody asked for", name))
+		return protocolError(fmt.Sprintf("confirmation of %.40q without a command", name))
 	}
 	o := *g.sent.Front()
 	if o.next >= len(o.entries) || o.entries[o.next].name != string(name) || joined != (o.entries[o.next].phase == joining) {
-		return protocolError(fmt.Sprintf("confirmation of %.40q instead of an answer to %s", name, o.command))
+		return protocolError(fmt.Sprintf("confirmation of %.40q instead of a reply to %s", name, o.command))
 	}
 	e := o.entries[o.next]
 	if o.next++; o.next == len(o.entries) {
@@ -342,8 +342,8 @@ func (g *registry) confirmed(joined bool, name []byte) error {
 	}
 	if !joined {
 		e.phase = off
-		e.left()
-		if e.wanted() { // again, meanwhile
+		e.signalReleased()
+		if e.wanted() { // a subscription has added it again meanwhile
 			g.send(e, joining)
 		} else {
 			g.forget(e)
@@ -354,27 +354,27 @@ func (g *registry) confirmed(joined bool, name []byte) error {
 	return nil
 }
 
-// joined notes that the server has an entry.
+// joined records that the server has confirmed an entry.
 func (g *registry) joined(e *entry) {
 	e.phase = live
 	delete(g.alone, e)
 	if g.denied[e] {
 		delete(g.denied, e)
-		g.askAgain(true)
+		g.retryDenied(true)
 	}
 	for _, s := range e.subs {
 		s.missing--
 		g.tryResume(s)
 	}
-	for i := len(e.asking) - 1; i >= 0; i-- { // backwards: tryGrant takes out
-		r := e.asking[i]
-		r.left--
+	for i := len(e.requests) - 1; i >= 0; i-- { // backwards, because tryGrant removes requests
+		r := e.requests[i]
+		r.pending--
 		g.tryGrant(r)
 	}
 	g.release(e)
 }
 
-// tryResume ends a subscription's interruption if all it has is live again.
+// tryResume ends a subscription's interruption if all of its filters are live again.
 func (g *registry) tryResume(s *subscription) {
 	if !s.down || s.missing > 0 {
 		return
@@ -382,15 +382,15 @@ func (g *registry) tryResume(s *subscription) {
 	s.down = false
 	s.report(nil)
 	s.in.Resume()
-	for r := range g.asking {
+	for r := range g.requests {
 		if r.sub == s {
 			g.tryGrant(r)
 		}
 	}
 }
 
-// refused takes the server's refusal of a whole command. It returns an error if the
-// connection is of no use without it.
+// refused handles the server's refusal of a whole command. It returns an error if the connection
+// cannot be used after that.
 func (g *registry) refused(reply string) error {
 	if g.sent.Len() == 0 {
 		return &ServerError{Command: "connection", Reply: reply}
@@ -405,7 +405,7 @@ func (g *registry) refused(reply string) error {
 		return nil
 	}
 	if len(o.entries) > 1 {
-		// One name is enough for a refusal of all: ask for each by itself.
+		// One refused name suffices to refuse the command: request each name in its own command.
 		for _, e := range o.entries {
 			g.alone[e] = true
 			g.send(e, joining)
@@ -414,12 +414,12 @@ func (g *registry) refused(reply string) error {
 	}
 	e := o.entries[0]
 	e.phase = off
-	for len(e.asking) > 0 {
-		g.fail(e.asking[0], fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal))
+	for len(e.requests) > 0 {
+		g.fail(e.requests[0], fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal))
 	}
 	if len(e.subs) > 0 {
-		// It was allowed once, and may be again. Until then those that have it miss
-		// something, which only they have to know.
+		// The server allowed the name before, and may allow it again. Until then only the
+		// subscriptions with this filter are interrupted.
 		g.denied[e] = true
 		g.denial = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal)
 		for _, s := range e.subs {
@@ -430,15 +430,15 @@ func (g *registry) refused(reply string) error {
 	return nil
 }
 
-// keeps takes the server's refusal to unsubscribe. The server goes on sending messages of
-// these entries, which find no subscription here.
+// keeps handles the server's refusal to unsubscribe. The server continues to send messages of
+// these entries. They are dropped, because no subscription has the filters.
 func (g *registry) keeps(o *order, refusal error) {
 	if g.kept == nil {
 		g.kept = refusal
 	}
 	for _, e := range o.entries {
-		if e.wanted() { // again, meanwhile
-			e.left()
+		if e.wanted() { // a subscription has added it again meanwhile
+			e.signalReleased()
 			g.joined(e)
 		} else {
 			g.forget(e)
@@ -446,9 +446,9 @@ func (g *registry) keeps(o *order, refusal error) {
 	}
 }
 
-// askAgain asks once more for some of what the server has denied, or for all if it
-// has just allowed some. It reports whether anything is denied.
-func (g *registry) askAgain(all bool) bool {
+// retryDenied requests some of the refused names again, or all of them if the server has just
+// allowed one. It reports whether any name is refused.
+func (g *registry) retryDenied(all bool) bool {
 	n := 0
 	for e := range g.denied {
 		if e.phase != off {
@@ -463,26 +463,26 @@ func (g *registry) askAgain(all bool) bool {
 	return len(g.denied) > 0
 }
 
-// report reports the interruptions that are not reported yet.
+// report reports to receivers those interruptions that have not been reported yet.
 func (g *registry) report(err error) {
 	for s := range g.subs {
 		s.report(err)
 	}
 }
 
-// examining reports whether the next answer is one to an examination.
+// examining reports whether the next reply belongs to an examination.
 func (g *registry) examining() bool { return g.sent.Len() > 0 && (*g.sent.Front()).exam }
 
-// examined takes the answer to a command of an examination that is next to come.
+// examined handles the reply to the next command of an examination.
 func (g *registry) examined() error {
 	if !g.examining() {
-		return protocolError("an answer that nobody asked for")
+		return protocolError("a reply without a command")
 	}
 	g.sent.Pop()
 	return nil
 }
 
-// without removes x from list, in no order.
+// without removes x from list. It does not keep the order.
 func without[T comparable](list []T, x T) []T {
 	for i, y := range list {
 		if y == x {

@@ -8,17 +8,15 @@ import (
 )
 
 const (
-	// replyBytes, replyItems and replyDepth bound what readReply takes from a server. The
-	// longest answer is CLUSTER NODES, with some 150 bytes for each node and more for
-	// scattered slots.
+	// replyBytes, replyItems and replyDepth limit what readReply accepts. The longest reply is
+	// that to CLUSTER NODES, with about 150 bytes for each node, and more for scattered slots.
 	replyBytes = 16 << 20
 	replyItems = 1 << 16
 	replyDepth = 4
 )
 
-// readReply reads the answer to a command of which only a little is of interest: a
-// string, a nil, a *ServerError, or a []any of these. Maps and sets come as lists, and
-// numbers as strings.
+// readReply reads the reply to a command: a string, nil, a *ServerError, or a []any of these.
+// Maps and sets become lists, and numbers become strings.
 func readReply(r *bufio.Reader, command string) (any, error) {
 	line, err := readLine(r)
 	if err != nil {
@@ -27,7 +25,7 @@ func readReply(r *bufio.Reader, command string) (any, error) {
 	return readRest(r, line, command, replyDepth)
 }
 
-// readRest reads what follows a reply's first line, which is valid until the next read.
+// readRest reads the rest of a reply after its first line. line is valid until the next read.
 func readRest(r *bufio.Reader, line []byte, command string, depth int) (any, error) {
 	kind, text := line[0], string(line[1:])
 	switch kind {
@@ -52,7 +50,7 @@ func readRest(r *bufio.Reader, line []byte, command string, depth int) (any, err
 		n *= 2
 	}
 	if n > replyItems || depth == 0 {
-		return nil, protocolError(fmt.Sprintf("answer to %s with too many parts", command))
+		return nil, protocolError(fmt.Sprintf("reply to %s with too many parts", command))
 	}
 	list := make([]any, n)
 	for i := range list {
@@ -66,7 +64,7 @@ func readRest(r *bufio.Reader, line []byte, command string, depth int) (any, err
 	return list, nil
 }
 
-// readText reads a string of n bytes. A verbatim one begins with its format.
+// readText reads a string of n bytes. A verbatim string begins with its format.
 func readText(r *bufio.Reader, n int, verbatim bool) (any, error) {
 	if n > replyBytes {
 		return nil, protocolError(fmt.Sprintf("length %d", n))

@@ -9,10 +9,10 @@ import (
 	"strconv"
 )
 
-// maxBulk is the longest string taken from a server: Redis' own default limit.
+// maxBulk is the longest string accepted from a server, in bytes: the default limit of Redis.
 const maxBulk = 512 << 20
 
-// appendCommand appends a command in the form that servers read.
+// appendCommand appends a command to dst, as an array of bulk strings.
 func appendCommand(dst []byte, args ...string) []byte {
 	dst = appendHeader(dst, '*', len(args))
 	for _, a := range args {
@@ -29,7 +29,7 @@ func appendHeader(dst []byte, kind byte, n int) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// readLine returns a line without its end, valid until the next read.
+// readLine returns a line without its CRLF. It is valid until the next read.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
@@ -44,7 +44,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return line[:len(line)-2], nil
 }
 
-// number reads the rest of a line such as "$12".
+// number returns the number after the first byte of a line such as "$12".
 func number(line []byte) (int, error) {
 	digits := line[1:]
 	if bytes.Equal(digits, []byte("-1")) {
@@ -66,9 +66,9 @@ func number(line []byte) (int, error) {
 	return n, nil
 }
 
-// readLength reads a line of the given kind with a length.
+// readLength reads a line of the given kind and returns its length.
 func readLength(r *bufio.Reader, kind byte) (int, error) {
-	const enough = 1 + 8 + 2 // for the short way: eight digits at most
+	const enough = 1 + 8 + 2 // the fast path takes up to eight digits
 	if r.Buffered() >= enough {
 		if b, err := r.Peek(enough); err == nil && b[0] == kind {
 			n, i := 0, 1
@@ -91,8 +91,7 @@ func readLength(r *bufio.Reader, kind byte) (int, error) {
 	return number(line)
 }
 
-// readSimple reads the one-line answer to a command; an error reply is returned as
-// the first result.
+// readSimple reads a one-line reply to a command. It returns an error reply as the first result.
 func readSimple(r *bufio.Reader, command string) (*ServerError, error) {
 	line, err := readLine(r)
 	if err != nil {
@@ -107,8 +106,8 @@ func readSimple(r *bufio.Reader, command string) (*ServerError, error) {
 	return nil, protocolError(fmt.Sprintf("line %.40q", line))
 }
 
-// takeIntegers reads the integers that have arrived whole, up to whatever else comes,
-// and returns how many they were.
+// takeIntegers reads the buffered integer replies, up to any other reply. It returns their
+// number.
 func takeIntegers(r *bufio.Reader) int {
 	b, _ := r.Peek(r.Buffered())
 	n, off := 0, 0
@@ -120,23 +119,23 @@ func takeIntegers(r *bufio.Reader) int {
 		off += end + 1
 		n++
 	}
-	r.Discard(off) // which is there
+	r.Discard(off) // cannot fail: these bytes are buffered
 	return n
 }
 
-// readName appends a short string to dst; one that is too long for a channel of ours
-// becomes empty.
+// readName appends a short string to dst. A string that is too long for a channel name becomes
+// empty.
 func readName(r *bufio.Reader, dst []byte) ([]byte, error) {
 	n, err := readLength(r, '$')
 	if err != nil {
 		return dst, err
 	}
-	if n < 0 { // the name in the answer to UNSUBSCRIBE of nothing
+	if n < 0 { // the name in the reply to UNSUBSCRIBE without a subscription
 		return dst, nil
 	}
 	if n+2 > readBuffer {
-		// Anybody may publish to such a name. It is no channel of ours, and neither is
-		// the empty one.
+		// Any client may publish to such a name. It is not a channel of this package, and neither
+		// is the empty name.
 		_, err := r.Discard(n + 2)
 		return dst[:0], err
 	}
@@ -149,7 +148,7 @@ func readName(r *bufio.Reader, dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-// skipPayload passes over a string.
+// skipPayload discards a string.
 func skipPayload(r *bufio.Reader) error {
 	n, err := readLength(r, '$')
 	if err != nil {
@@ -162,7 +161,7 @@ func skipPayload(r *bufio.Reader) error {
 	return err
 }
 
-// readPayload reads a string into memory of its own.
+// readPayload reads a string into new memory.
 func readPayload(r *bufio.Reader) ([]byte, error) {
 	n, err := readLength(r, '$')
 	if err != nil {
@@ -176,7 +175,7 @@ func readPayload(r *bufio.Reader) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		payload := append([]byte{}, b[:n]...) // not made first: that would be to write it twice
+		payload := append([]byte{}, b[:n]...) // make and copy would write the memory twice
 		_, err = r.Discard(n + 2)
 		return payload[:n:n], err
 	}
@@ -190,7 +189,7 @@ func readPayload(r *bufio.Reader) ([]byte, error) {
 	return payload, nil
 }
 
-// frameKind is what a frame on a subscribed connection says.
+// frameKind is the kind of a frame on a subscribed connection.
 type frameKind uint8
 
 const (
@@ -200,23 +199,22 @@ const (
 	frameUnsubscribed                      // name; likewise
 	framePong
 	frameError // err
-	frameReply // reply; to an examination, which only RESP3 allows here
+	frameReply // reply; to an examination, which needs RESP3 on such a connection
 )
 
-// frame is what came on a subscribed connection. Its names are reused by the next
-// read.
+// frame is a frame on a subscribed connection. The next read overwrites its names.
 type frame struct {
 	kind          frameKind
-	pattern, name []byte // pattern only with a message for one
+	pattern, name []byte // pattern is set only for a framePMessage
 	err           string
 	reply         any
-	resp3         bool // set before the first frame: how frames begin
-	// head is what the last message for a pattern began with, up to its name: most
-	// messages begin as the one before did.
+	resp3         bool // set before the first frame: frames begin with '>'
+	// head is the beginning of the last pattern message, up to its name. Most messages begin as
+	// the one before.
 	head []byte
 }
 
-// answer is what the frame says as an answer to a command of an examination.
+// answer returns the frame as the reply to a command of an examination.
 func (f *frame) answer() any {
 	switch f.kind {
 	case frameReply:
@@ -227,8 +225,8 @@ func (f *frame) answer() any {
 	return "PONG"
 }
 
-// readFrame reads the next frame, but for a message's payload, which is left to
-// readPayload or skipPayload: most messages of a fleet are for rooms of other nodes.
+// readFrame reads the next frame without a message's payload. The caller reads or skips that,
+// because most messages of a fleet are for rooms of other nodes.
 func readFrame(r *bufio.Reader, f *frame) error {
 	if n := len(f.head); n > 0 && r.Buffered() >= n {
 		if b, _ := r.Peek(n); bytes.Equal(b, f.head) {
@@ -268,7 +266,7 @@ func readFrame(r *bufio.Reader, f *frame) error {
 	if err != nil {
 		return err
 	}
-	// The kind of frame goes through the buffer of the name.
+	// f.name is the buffer for the first part of the frame, its kind.
 	if f.name, err = readName(r, f.name); err != nil {
 		return err
 	}
@@ -296,12 +294,12 @@ func readFrame(r *bufio.Reader, f *frame) error {
 		if f.name, err = readName(r, f.name); err != nil {
 			return err
 		}
-		_, err = readLength(r, ':') // how many there are now
+		_, err = readLength(r, ':') // the number of subscriptions
 		return err
 	}
 }
 
-// kindOf returns what a frame's first part says and how many parts it then has.
+// kindOf returns the kind that a frame's first part names, and how many parts such a frame has.
 func kindOf(word []byte) (frameKind, int) {
 	switch string(word) {
 	case "message":

@@ -15,22 +15,22 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestRestartUnderLoad: what two brokers publish while their server is away waits for
-// both to listen again. That cannot be promised, but nearly all of it arrives: most often
-// everything, and several hundred less without the wait. A machine that is busy just then may
-// keep a broker from listening in time, so one of three restarts has to be free of that.
+// TestRestartUnderLoad: messages that two brokers publish while their server is down wait until
+// both are subscribed again. That is not guaranteed, but nearly all messages arrive: usually all,
+// and several hundred fewer without the wait. A busy machine may delay
+// a broker's subscription, so only one of three restarts must be without losses.
 func TestRestartUnderLoad(t *testing.T) {
-	silent := 0
+	unreported := 0
 	for range 3 {
-		if silent = restartUnderLoad(t); silent <= 50 {
+		if unreported = restartUnderLoad(t); unreported <= 50 {
 			return
 		}
 	}
-	t.Errorf("%d messages were sent before the other broker was back, and count as sent", silent)
+	t.Errorf("%d messages count as sent, but the other broker had not resubscribed yet", unreported)
 }
 
 // restartUnderLoad returns how many messages did not arrive and were not reported.
-func restartUnderLoad(t *testing.T) (silent int) {
+func restartUnderLoad(t *testing.T) (unreported int) {
 	t.Helper()
 	srv := servers.StartRedis(t, nil)
 	const nodes, interval = 2, 2 * time.Millisecond
@@ -72,7 +72,7 @@ func restartUnderLoad(t *testing.T) (silent int) {
 				}
 			})
 		}
-		// flows waits until every receiver has got n more messages.
+		// flows waits until every receiver has n more messages.
 		flows := func(n uint64) {
 			t.Helper()
 			for i := range all {
@@ -87,7 +87,7 @@ func restartUnderLoad(t *testing.T) (silent int) {
 		}
 		flows(20)
 		srv.Kill()
-		time.Sleep(away) // however long it is away
+		time.Sleep(away) // the duration of the outage
 		srv.Restart()
 		flows(100)
 		close(stop)
@@ -113,10 +113,10 @@ func restartUnderLoad(t *testing.T) (silent int) {
 			lost, uncertain := from.losses.Sum()
 			counted := lost + uncertain - from.before
 			from.before += counted
-			t.Logf("away for %v: %d of %d from %d came, %d counted as lost or uncertain", away, came, from.sent, 1-i, counted)
-			silent += max(0, from.sent-came-counted)
+			t.Logf("down for %v: %d of %d from %d arrived, %d counted as lost or uncertain", away, came, from.sent, 1-i, counted)
+			unreported += max(0, from.sent-came-counted)
 		}
 	}
-	t.Logf("%d missing messages that were not counted", silent)
-	return silent
+	t.Logf("%d missing messages that were not counted", unreported)
+	return unreported
 }

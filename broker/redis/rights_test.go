@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// wantReason checks that an error is the server's refusal, and names it.
+// wantReason checks that an error is the server's refusal with the given code.
 func wantReason(t *testing.T, what string, err error, code string) {
 	t.Helper()
 	var refused *redisbroker.ServerError
@@ -30,8 +30,8 @@ func wantReason(t *testing.T, what string, err error, code string) {
 	}
 }
 
-// TestRightsTakenAway takes rights away from a broker that uses them, and gives them back.
-func TestRightsTakenAway(t *testing.T) {
+// TestPermissionsRevoked revokes permissions that a broker uses, and restores them.
+func TestPermissionsRevoked(t *testing.T) {
 	t.Parallel()
 	const all = "node on >pw resetchannels &socket.io#/a#* &socket.io#/b#* &socket.io-request#/b# +@all"
 	a, b := broker.SocketIO.Room("/a", "r"), broker.SocketIO.Requests("/b")
@@ -39,7 +39,7 @@ func TestRightsTakenAway(t *testing.T) {
 		name       string
 		take, give [][]string
 		code       string
-		onlyA      bool // the rest goes on
+		onlyA      bool // only the subscription to a is interrupted
 	}{
 		{
 			name: "channel", code: "NOPERM", onlyA: true,
@@ -89,7 +89,7 @@ func TestRightsTakenAway(t *testing.T) {
 				} else {
 					wantReason(t, "Interrupted", interrupted.Err, c.code)
 				}
-				// However long it lasts: some attempts are made, which change nothing.
+				// While the permission is missing, attempts have no effect.
 				if c.onlyA {
 					require.NoError(t, n.Flush(within(t, patience)))
 				}
@@ -111,9 +111,9 @@ func TestRightsTakenAway(t *testing.T) {
 	}
 }
 
-// TestWhileARightIsMissing: a subscription that waits for a right can be changed and
-// closed, others can be added, and who asks anew for what is refused is told at once.
-func TestWhileARightIsMissing(t *testing.T) {
+// TestWhilePermissionIsMissing: a subscription that waits for a permission can be changed and
+// closed, and others can be added. A new Subscribe of a refused filter fails at once.
+func TestWhilePermissionIsMissing(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"node on >pw &* +@all"}})
 	b := open(t, "redis://node:pw@"+srv.Addr(), quick())
@@ -125,7 +125,7 @@ func TestWhileARightIsMissing(t *testing.T) {
 	changed, closed, many := record(t), record(t), record(t)
 	one := subscribe(t, b, changed, broker.Exactly(good), broker.Exactly(bad))
 	two := subscribe(t, b, closed, broker.Exactly(bad))
-	const n = 300 // more than are asked for at a time
+	const n = 300 // more than are requested at a time
 	var filters []broker.Filter
 	for i := range n {
 		filters = append(filters, broker.Exactly(broker.SocketIO.Room("/", fmt.Sprint("bad", i))))
@@ -144,7 +144,7 @@ func TestWhileARightIsMissing(t *testing.T) {
 	extra.Want(broker.SocketIO.Room("/", "extra"), "extra")
 
 	require.NoError(t, one.Remove(within(t, patience), broker.Exactly(bad)))
-	changed.WantCall("resumed") // what it has left is allowed
+	changed.WantCall("resumed") // its remaining filters are allowed
 	srv.Do("PUBLISH", "socket.io#/#good#", "good")
 	changed.Want(good, "good")
 	require.NoError(t, two.Close(within(t, patience)))
@@ -161,9 +161,9 @@ func TestWhileARightIsMissing(t *testing.T) {
 	assert.Equal(t, n+2, s.Subscriptions, "Stats %+v", s)
 }
 
-// TestRightToPublishTakenAway: what the server refuses is counted and reported with the
-// refusal, and what it allows again is sent.
-func TestRightToPublishTakenAway(t *testing.T) {
+// TestPublishPermissionRevoked: messages that the server refuses are counted and reported with the
+// refusal. When it allows them again, they are sent.
+func TestPublishPermissionRevoked(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, take, give string }{
 		{"command", "-publish", "+publish"},
@@ -200,8 +200,8 @@ func TestRightToPublishTakenAway(t *testing.T) {
 	}
 }
 
-// TestUserDeletedWhilePublishing: of what is on the wire when the server closes the
-// connection nobody knows, but why is said.
+// TestUserDeletedWhilePublishing: messages that are in flight when the server closes the
+// connection are uncertain, and the reason is reported.
 func TestUserDeletedWhilePublishing(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"node on >pw &* +@all"}})
@@ -213,7 +213,7 @@ func TestUserDeletedWhilePublishing(t *testing.T) {
 	publish(t, b, room, "before")
 	flush(t, b)
 	srv.Do("ACL", "SETUSER", "node", "off")
-	proxy.HalfOpen() // the next ones stay on the wire
+	proxy.HalfOpen() // the next messages get no reply
 	for i := range 20 {
 		publish(t, b, room, fmt.Sprint(i))
 	}
@@ -226,7 +226,7 @@ func TestUserDeletedWhilePublishing(t *testing.T) {
 	assert.EqualValues(t, 20, s.Uncertain+s.Lost, "Stats")
 }
 
-// keepOpen returns what runs commands over one connection that is open.
+// keepOpen returns a function that runs commands over one open connection.
 func keepOpen(t *testing.T, addr string) func(command ...string) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, PoolSize: 1, ClientName: "keep", MaxRetries: -1})
@@ -243,13 +243,13 @@ func keepOpen(t *testing.T, addr string) func(command ...string) {
 	}
 }
 
-// TestReasons: for as long as a server does not let a broker in, errors name its reason,
-// and not that it has closed the connection.
+// TestReasons: while a server refuses a broker, errors have the server's reason,
+// not only that it closed the connection.
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		code       string
-		reply      string // part of it
+		reply      string // a part of the reply
 		take, give [][]string
 	}{
 		{
@@ -272,7 +272,7 @@ func TestReasons(t *testing.T) {
 			b := open(t, proxy.Addr(), opts)
 			r := record(t)
 			subscribe(t, b, r, broker.Exactly(room))
-			do := keepOpen(t, srv.Addr()) // which a limit does not concern
+			do := keepOpen(t, srv.Addr()) // to which the limit does not apply
 			for _, command := range c.take {
 				do(command...)
 			}
@@ -299,8 +299,8 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// TestDiskError: a server that cannot write to its disk refuses PING, and serves messages
-// all the same.
+// TestDiskError: a server that cannot write to its disk refuses PING, but still delivers
+// messages.
 func TestDiskError(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--enable-protected-configs", "yes"}})
@@ -327,7 +327,7 @@ func TestDiskError(t *testing.T) {
 	assert.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 }
 
-// TestLoading: a server that is still reading its data says so, for as long as it takes.
+// TestLoading: a server that is still reading its data replies LOADING until it has finished.
 func TestLoading(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{
@@ -346,7 +346,7 @@ func TestLoading(t *testing.T) {
 	subscribe(t, b, r, broker.Exactly(room))
 	srv.Kill()
 	r.WantCall("interrupted")
-	// Restart returns when all is loaded.
+	// Restart returns when the data is loaded.
 	ended, stop := make(chan []error), make(chan struct{})
 	go func() {
 		var all []error

@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// A user that may subscribe to some rooms only, and to no pattern.
+// TestRoomsThatMayNotBeSubscribedTo: a user may subscribe to some rooms only, and to no pattern.
 func TestRoomsThatMayNotBeSubscribedTo(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)

@@ -2,32 +2,31 @@ package redisbroker
 
 import "github.com/crossroom/crossroom/broker"
 
-// routesKept is how many channel names are remembered with what they mean, and
-// longestKept how long they may be, in bytes: anybody may publish to names of 64 KiB.
+// routesKept limits how many channel names are cached with their routes, and longestKept how many
+// bytes each name may have: any client may publish to names of 64 KiB.
 const (
 	routesKept  = 1 << 13
 	longestKept = 1 << 10
 )
 
-// routes are remembered by name: of what comes for that very name, and of what comes for a
-// pattern.
+// routes is a cache of routes by name: for messages of that name, and for messages of a pattern.
 type routes struct{ exact, patterned map[string]*route }
 
-// route is where a message goes.
+// route is a channel and the subscriptions that get its messages.
 type route struct {
 	ch      broker.Channel
 	targets []target
 }
 
-// target is a subscription that is to get a message, as it was at that moment.
+// target is a subscription that gets a message. epoch is that of its inbox when the route was made.
 type target struct {
 	sub    *subscription
 	epoch  uint64
-	wanted bool // the message that is being read
+	wanted bool // for the message that is being read
 }
 
-// message reads a message's payload and hands it to the subscriptions that want it,
-// or passes over it if none does.
+// message reads a message's payload and delivers it to the subscriptions that want it. It
+// skips the payload if none does.
 func (s *subscriber) message(c *conn, f *frame) error {
 	r := s.route(f)
 	wanted := 0
@@ -53,8 +52,8 @@ func (s *subscriber) message(c *conn, f *frame) error {
 	return nil
 }
 
-// route returns where a message goes. It remembers that until something changes, so
-// that most messages need no lock.
+// route returns the route of a message. It is cached until the subscriptions change, so most
+// messages need no lock.
 func (s *subscriber) route(f *frame) *route {
 	known := s.routes.Load()
 	by := &known.exact
@@ -70,18 +69,18 @@ func (s *subscriber) route(f *frame) *route {
 		if *by == nil || len(*by) >= routesKept {
 			*by = map[string]*route{}
 		}
-		(*by)[string(f.name)] = r // for nobody, if there are others by now
+		(*by)[string(f.name)] = r // without effect if changed has replaced the cache meanwhile
 	}
 	return r
 }
 
-// find finds out for which subscriptions a message is.
+// find finds the subscriptions that get a message.
 //
-// What matches both a name and a pattern comes twice from the server, first for the
-// name and directly afterwards for the pattern, since no name matches two patterns
-// of ours. If the pattern is live the second frame is for everybody and the first
-// for nobody; this is decided from the order of frames alone, so a filter that comes
-// or goes between the two neither doubles nor loses the message.
+// A message that matches both a name and a pattern comes twice from the server: first for the
+// name, and directly afterwards for the pattern. No name matches two patterns of this package.
+// If the pattern is live, the second frame is delivered to all subscriptions and the first to
+// none. Only the order of frames decides this. Therefore a filter that is added or removed
+// between the two frames neither duplicates nor loses the message.
 func (s *subscriber) find(f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +93,7 @@ func (s *subscriber) find(f *frame) *route {
 		}
 		var ok bool
 		if r.ch, ok = s.names.parse(string(f.name)); !ok {
-			return r // somebody else's idea of a name under our pattern
+			return r // a message of another program on a name that matches the pattern
 		}
 		r.aim(pattern.subs, nil)
 		if exact != nil {
@@ -110,7 +109,7 @@ func (s *subscriber) find(f *frame) *route {
 	return r
 }
 
-// aim adds subscriptions to the targets, but not those that have the entry except.
+// aim adds subscriptions to the targets, except those that have the entry except.
 func (r *route) aim(subs []*subscription, except *entry) {
 	for _, u := range subs {
 		if u.down || except != nil && u.filters[except.filter] != nil {
@@ -120,7 +119,7 @@ func (r *route) aim(subs []*subscription, except *entry) {
 	}
 }
 
-// stillWanted looks again after a filter of the subscription's has gone.
+// stillWanted checks a target again after filters of its subscription were removed.
 func (s *subscriber) stillWanted(u *subscription, ch broker.Channel) (epoch uint64, wanted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

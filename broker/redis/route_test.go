@@ -10,7 +10,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// TestRoutesAreBounded: what others publish under a pattern of ours is remembered up to a
+// TestRoutesAreBounded: names that other programs publish to under a pattern are cached up to a
 // number and a length.
 func TestRoutesAreBounded(t *testing.T) {
 	n, err := newNaming("prefix")
@@ -26,10 +26,10 @@ func TestRoutesAreBounded(t *testing.T) {
 		s.route(f)
 	}
 	got := len(s.routes.Load().patterned)
-	assert.NotZero(t, got, "names are remembered")
-	assert.LessOrEqual(t, got, routesKept, "names are remembered")
+	assert.NotZero(t, got, "cached names")
+	assert.LessOrEqual(t, got, routesKept, "cached names")
 	clear(s.routes.Load().patterned)
 	f.name = make([]byte, readBuffer-2)
 	s.route(f)
-	assert.Empty(t, s.routes.Load().patterned, "a name of %d bytes is remembered", len(f.name))
+	assert.Empty(t, s.routes.Load().patterned, "a name of %d bytes is cached", len(f.name))
 }

@@ -54,9 +54,9 @@ func TestRefusedClientsAndPrefixes(t *testing.T) {
 	defer ring.Close()
 	fine := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer fine.Close()
-	var nobody *redis.Client
+	var missing *redis.Client
 	for _, c := range []struct{ publish, subscribe redis.UniversalClient }{
-		{ring, nil}, {nil, nil}, {nobody, nil}, {fine, ring}, {fine, nobody}, {(*redis.ClusterClient)(nil), nil},
+		{ring, nil}, {nil, nil}, {missing, nil}, {fine, ring}, {fine, missing}, {(*redis.ClusterClient)(nil), nil},
 	} {
 		var refused *redisbroker.ClientError
 		_, err := redisbroker.New(c.publish, &redisbroker.Options{SubscribeClient: c.subscribe})
@@ -69,8 +69,8 @@ func TestRefusedClientsAndPrefixes(t *testing.T) {
 	assert.ErrorAs(t, err, &refused, "prefix x-request")
 }
 
-// TestClientsStayOpen uses the caller's clients, of different users, and leaves
-// them alone when it is closed.
+// TestClientsStayOpen: the broker uses the caller's clients, of different users, and leaves
+// them open when it is closed.
 func TestClientsStayOpen(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{
@@ -98,7 +98,7 @@ func TestClientsStayOpen(t *testing.T) {
 	}
 	require.NoError(t, b.Close(within(t, patience)))
 	assert.NoError(t, publisher.Publish(context.Background(), "x", "y").Err(), "the caller's client was closed")
-	assert.NotZero(t, asked, "the credentials provider was not asked")
+	assert.NotZero(t, asked, "the credentials provider was not called")
 }
 
 func TestTLSAndPassword(t *testing.T) {
@@ -123,7 +123,7 @@ func TestTLSAndPassword(t *testing.T) {
 	publish(t, b, room, "again")
 	r.Want(room, "again")
 
-	// By address the certificate is checked too.
+	// Open by address checks the certificate too.
 	stranger := open(t, srv.URL(), quick())
 	var unknown x509.UnknownAuthorityError
 	var verify *tls.CertificateVerificationError
@@ -132,8 +132,8 @@ func TestTLSAndPassword(t *testing.T) {
 	}
 }
 
-// A server that does not speak TLS may keep silent: the error has a hint, and says where
-// once.
+// TestTLSWithoutAnswer: a server that does not speak TLS may send nothing. The error has a hint, and the
+// address once.
 func TestTLSWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -146,12 +146,12 @@ func TestTLSWithoutAnswer(t *testing.T) {
 		if !errors.As(err, &late) || (late.Hint != "") != wantTLS || strings.Contains(err.Error(), "TLS") != wantTLS {
 			t.Errorf("%s: %v", scheme, err)
 		} else if strings.Count(err.Error(), late.Addr) != 1 {
-			t.Errorf("%s says its address twice: %v", scheme, err)
+			t.Errorf("%s: the error has the address twice: %v", scheme, err)
 		}
 	}
 }
 
-// TestDialerThatHangs: a context ends also what the client's own dialer holds up.
+// TestDialerThatHangs: the end of a context also ends a call that waits for the client's own dialer.
 func TestDialerThatHangs(t *testing.T) {
 	t.Parallel()
 	let := make(chan struct{})
@@ -189,7 +189,7 @@ func TestCluster(t *testing.T) {
 	var heard []*recorder
 	ids := []string{}
 	w := broker.SocketIO
-	// Enough that, by chance, all three servers have a subscriber.
+	// With that many, all three servers almost surely have a subscriber.
 	for i := range 9 {
 		b, err := redisbroker.New(client, nil)
 		require.NoError(t, err)
@@ -214,7 +214,7 @@ func TestCluster(t *testing.T) {
 		require.False(t, b.Capabilities().OrderAcrossChannels, "a cluster claims order across channels")
 	}
 
-	// A server dies: those who were on it move to another one.
+	// A server crashes: its brokers move to another one.
 	c.Nodes[1].Kill()
 	moved := 0
 	for _, b := range nodes {
@@ -224,7 +224,7 @@ func TestCluster(t *testing.T) {
 			}
 			var loss *broker.LossError
 			if err := b.Flush(within(t, patience)); errors.As(err, &loss) {
-				return err // it was on that server
+				return err // the broker was connected to that server
 			} else if err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +239,7 @@ func TestCluster(t *testing.T) {
 			text := fmt.Sprint("probe ", i, time.Now().UnixNano())
 			publish(t, nodes[0], w.Room("/", "r"), text)
 			for {
-				got, ok := r.NextWithin(200 * time.Millisecond) // it may have been lost: then with another
+				got, ok := r.NextWithin(200 * time.Millisecond) // it may have been lost: then the next probe decides
 				if !ok {
 					return errors.New("the probe did not arrive")
 				}
@@ -249,8 +249,8 @@ func TestCluster(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d of %d brokers were on the server that died", moved, len(nodes))
-	// A sum without one of the masters would be wrong, so there is none.
+	t.Logf("%d of %d brokers were connected to the server that crashed", moved, len(nodes))
+	// A sum without one of the masters would be wrong, so Subscribers returns an error.
 	_, err := nodes[0].Subscribers(within(t, patience), w.Requests("/"))
 	assert.Error(t, err, "Subscribers gave a sum without one of the servers")
 	c.Nodes[1].Restart()
@@ -327,8 +327,8 @@ func TestManyChannels(t *testing.T) {
 	require.Equal(t, 1, s.Subscriptions, "Stats %+v", s)
 }
 
-// TestHostileNames publishes on names that mean something to Redis, each heard by
-// exactly those whose filter says it, with all subscriptions live together.
+// TestHostileNames publishes on names with characters that have a meaning in Redis. Exactly the
+// subscriptions with the channel's filter get each message, while all are live together.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
@@ -362,7 +362,7 @@ func TestHostileNames(t *testing.T) {
 			h.r.Want(broker.SocketIO.Room(h.ns, room), h.ns+"\n"+room)
 		}
 	}
-	// The marker shows that nothing else was on its way.
+	// The marker proves that no other message was in flight.
 	for _, h := range all {
 		publish(t, b, broker.SocketIO.Broadcast(h.ns), "end")
 		h.r.Want(broker.SocketIO.Broadcast(h.ns), "end")
@@ -378,8 +378,8 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// TestForeignMessages: what others publish under our pattern and is no channel of
-// ours, however long its name, is passed by.
+// TestForeignMessages: messages of other programs on names that match a pattern and are no channel,
+// are ignored, whatever the length of the name.
 func TestForeignMessages(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)

@@ -9,21 +9,21 @@ const (
 	forPublishing use = iota
 	forSubscribing
 	forQueries // to the client's own server
-	forSurveys // to others, on whose membership a survey decides itself
+	forSurveys // to other servers; the survey itself decides whether they belong to the system
 )
 
-// standing is what a server says of itself. A field is empty if the server does not say
-// it: because it is too old, or because the user lacks the right.
+// standing is the state that a server reports of itself. A field is empty if the server does not
+// report it, because it is too old or the user lacks the permission.
 type standing struct {
 	mode string // "standalone", "cluster" or "sentinel"
 	role string // "master" or "replica"
-	link string // of a replica to its master: "connected" if it is in step
+	link string // of a replica to its master: "connected" if it is up to date
 	view *clusterView
 }
 
-// examination is what a connection asks its server when it has been opened, and then
-// once in every ProbeInterval. PING proves that a server lives; this proves that it is
-// the right one, and its answers are signs of life as well.
+// examination is a set of commands that is sent to a server when a connection has been opened, and
+// then once in every ProbeInterval. PING proves that a server is alive. An examination also
+// proves that it is the right server.
 type examination struct {
 	commands [][]string
 	encoded  []byte
@@ -37,7 +37,7 @@ func newExamination(commands ...[]string) examination {
 	return e
 }
 
-// examine returns what to ask a server that has said so much. HELLO needs no permission.
+// examine returns the examination for a server with a known standing. HELLO needs no permission.
 func (n *nodes) examine(c *conn, s standing) examination {
 	switch {
 	case c.use == forSurveys:
@@ -55,7 +55,7 @@ func (n *nodes) examine(c *conn, s standing) examination {
 	return newExamination(commands...)
 }
 
-// read takes the answers to an examination's commands, in their order.
+// read evaluates the replies to an examination's commands. They have the order of the commands.
 func (e *examination) read(answers []any) standing {
 	var s standing
 	for i, answer := range answers {
@@ -75,7 +75,7 @@ func (e *examination) read(answers []any) standing {
 	return s
 }
 
-// readHello takes the answer to HELLO: names and values in turn.
+// readHello evaluates the reply to HELLO: names and values in turn.
 func readHello(answer any) (mode, role string) {
 	list, _ := answer.([]any)
 	for i := 0; i+1 < len(list); i += 2 {
@@ -89,28 +89,28 @@ func readHello(answer any) (mode, role string) {
 	return mode, role
 }
 
-// judge reports why a server is none for a connection: nil if it is one, else a
-// *MembershipError. What the server does not say is not held against it.
+// judge decides whether a server may be used for a connection. It returns nil or a
+// *MembershipError. A value that the server does not report is no reason to refuse it.
 //
-//	single server      the primary
-//	SubscribeClient    a replica in step will do
-//	node of a cluster  a master that serves slots
-//	  by *redis.Client any node
+//	single server      must be the primary
+//	SubscribeClient    may be a replica that is up to date
+//	node of a cluster  must be a master that serves slots
+//	  by *redis.Client may be any node
 //
-// A role that changes while a connection stands is refused too: who counts subscribers
-// does so where new connections lead. A node of a cluster must reach most of the masters
-// that serve slots, and must not have left for another cluster.
+// The role must not change while a connection is open, because other brokers count subscribers
+// where new connections lead. A node of a cluster must reach most of the masters that serve
+// slots, and must not have moved to another cluster.
 func (n *nodes) judge(c *conn, s standing) error {
 	stray := func(reason string) error { return &MembershipError{Addr: c.addr, Reason: reason} }
 	switch {
 	case c.use == forSurveys:
 		return nil
 	case s.mode == "sentinel":
-		return stray("it is a Sentinel (its master is reached by redis.NewFailoverClient)")
+		return stray("it is a Sentinel (redis.NewFailoverClient connects to its master)")
 	case s.mode == "cluster":
 		return n.judgeNode(c, s)
 	case s.role == "replica" && !n.replicas:
-		return stray("it is a replica, where messages of others may not arrive and nobody is counted")
+		return stray("it is a replica: it may lack messages of other nodes, and its subscribers are not counted")
 	case s.role == "replica" && s.link != "" && s.link != "connected":
 		return stray(fmt.Sprintf("it is a replica, and its link to the primary is %.30q", s.link))
 	case s.role != "" && c.standing.role != "" && s.role != c.standing.role:
@@ -123,7 +123,7 @@ func (n *nodes) judgeNode(c *conn, s standing) error {
 	stray := func(reason string) error { return &MembershipError{Addr: c.addr, Reason: reason} }
 	own := n.cluster != nil
 	if own && s.role == "replica" {
-		return stray("it is a replica, where not every node looks for subscribers")
+		return stray("it is a replica, whose subscribers some nodes do not count")
 	}
 	v := s.view
 	if v == nil {
@@ -131,9 +131,9 @@ func (n *nodes) judgeNode(c *conn, s standing) error {
 	}
 	switch {
 	case v.masters == 0:
-		return stray("no node that it knows serves slots: it was reset, or removed from its cluster")
+		return stray("it knows no node that serves slots: it was reset, or removed from its cluster")
 	case own && !v.self.slots:
-		return stray("it serves no slots: it is being removed from its cluster, or not yet part of it")
+		return stray("it serves no slots: it is being removed from its cluster, or is not part of it yet")
 	case !v.majority():
 		return stray(fmt.Sprintf("it reaches %d of the %d masters of its cluster", v.reached, v.masters))
 	}
@@ -146,7 +146,7 @@ func (n *nodes) judgeNode(c *conn, s standing) error {
 	return nil
 }
 
-// foreignError is the *MembershipError of a node that is of another cluster than those
+// foreignError is the *MembershipError of a node that belongs to another cluster than the nodes
 // before.
 type foreignError struct{ *MembershipError }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// bigCluster is a Redis Cluster of any number of masters, to which nodes can be added.
+// bigCluster is a Redis Cluster with any number of masters. Nodes can be added.
 type bigCluster struct {
 	t     testing.TB
 	nodes []*servers.Redis
@@ -27,7 +27,7 @@ type bigCluster struct {
 
 const clusterSlots = 16384
 
-// startCluster starts n masters. The last one has few slots, which are soon moved.
+// startCluster starts n masters. The last one has few slots, which can be moved quickly.
 func startCluster(t testing.TB, n int) *bigCluster {
 	t.Helper()
 	c := &bigCluster{t: t}
@@ -67,7 +67,7 @@ func startClusterNode(t testing.TB) *servers.Redis {
 	}})
 }
 
-// line returns what a node says of itself in CLUSTER NODES.
+// line returns a node's own line in CLUSTER NODES.
 func line(node *servers.Redis) []string {
 	text, _ := node.Do("CLUSTER", "NODES").(string)
 	for l := range strings.Lines(text) {
@@ -104,7 +104,7 @@ func (c *bigCluster) wait() {
 	})
 }
 
-// replicate adds a replica for each of the nodes there are.
+// replicate adds a replica for each node.
 func (c *bigCluster) replicate() (replicas []*servers.Redis) {
 	c.t.Helper()
 	masters := slices.Clone(c.nodes)
@@ -118,8 +118,8 @@ func (c *bigCluster) replicate() (replicas []*servers.Redis) {
 	for i, r := range replicas {
 		master := id(masters[i])
 		eventually(c.t, func() error {
-			if answer := r.Do("CLUSTER", "REPLICATE", master); answer != "OK" {
-				return fmt.Errorf("%v", answer)
+			if reply := r.Do("CLUSTER", "REPLICATE", master); reply != "OK" {
+				return fmt.Errorf("%v", reply)
 			}
 			return nil
 		})
@@ -132,7 +132,7 @@ func (c *bigCluster) replicate() (replicas []*servers.Redis) {
 			return nil
 		})
 	}
-	// Others vote for a replica only when they know it as one.
+	// The masters vote only for a node that they know as a replica.
 	for _, n := range c.nodes {
 		eventually(c.t, func() error {
 			text, _ := n.Do("CLUSTER", "NODES").(string)
@@ -167,7 +167,7 @@ func (c *bigCluster) client(name string) *redis.ClusterClient {
 	return client
 }
 
-// fleet is some brokers that are subscribed to the same.
+// fleet is a set of brokers with the same filters.
 type fleet struct {
 	t     testing.TB
 	nodes []*redisbroker.Broker
@@ -185,7 +185,7 @@ func (f *fleet) join(client redis.UniversalClient) {
 	f.nodes, f.heard = append(f.nodes, b), append(f.heard, r)
 }
 
-// whole waits until everybody hears everybody, and everybody is counted by everybody.
+// whole waits until every broker gets the messages of every broker, and counts all of them.
 func (f *fleet) whole() {
 	f.t.Helper()
 	eventually(f.t, f.once)
@@ -224,8 +224,8 @@ func (f *fleet) once() error {
 	return nil
 }
 
-// TestClusterFailover: a master that has become a replica, in good order and with all of
-// its connections, is left by those who were connected to it.
+// TestClusterFailover: after a regular failover, brokers leave the former master,
+// although it is healthy and keeps their connections open.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)
@@ -261,7 +261,7 @@ func TestClusterFailover(t *testing.T) {
 		f.join(c.client("afterwards"))
 	}
 	f.whole()
-	// What servers are asked is answered by all, those that start now included.
+	// All servers respond to requests, including those that start now.
 	for round := range 2 {
 		for i, ns := range nodes {
 			eventually(t, func() error {
@@ -286,14 +286,14 @@ func TestClusterFailover(t *testing.T) {
 		}
 	}
 	for i, b := range f.nodes[:4] {
-		// One that moves to a master whose turn has not come moves again.
+		// A broker that moves to a master that fails over later moves again.
 		s := b.Stats()
 		assert.GreaterOrEqual(t, s.Interruptions, uint64(1), "broker %d: interruptions", i)
 		assert.LessOrEqual(t, s.Interruptions, uint64(3), "broker %d: interruptions", i)
 	}
 }
 
-// failover makes a replica the master.
+// failover promotes a replica.
 func failover(t testing.TB, replica *servers.Redis) {
 	t.Helper()
 	var asked time.Time
@@ -302,7 +302,7 @@ func failover(t testing.TB, replica *servers.Redis) {
 		switch {
 		case role[0] == "master":
 			return nil
-		case time.Since(asked) > 5*time.Second: // it gives up after that
+		case time.Since(asked) > 5*time.Second: // a failover is abandoned after 5 s
 			asked = time.Now()
 			replica.Do("CLUSTER", "FAILOVER")
 		}
@@ -310,7 +310,7 @@ func failover(t testing.TB, replica *servers.Redis) {
 	})
 }
 
-// idle counts the connections of a name that are neither subscribed nor publish: those
+// idle counts the connections with a client name that neither subscribe nor publish: those
 // of go-redis, and those for queries.
 func idle(srv *servers.Redis, name string) (n int) {
 	list, _ := srv.Do("CLIENT", "LIST").(string)
@@ -322,8 +322,8 @@ func idle(srv *servers.Redis, name string) (n int) {
 	return n
 }
 
-// TestNodeLeavesCluster: a node that has been taken out of its cluster, in each of the
-// ways there are, is left by those who were connected to it.
+// TestNodeLeavesCluster: brokers leave a node that has been removed from its cluster, in each of the
+// possible ways.
 func TestNodeLeavesCluster(t *testing.T) {
 	t.Parallel()
 	for _, way := range []struct {
@@ -371,26 +371,26 @@ func TestNodeLeavesCluster(t *testing.T) {
 			f.whole()
 			f.join(c.client("node"))
 			f.whole()
-			t.Logf("whole after %v", time.Since(removed))
+			t.Logf("all messages arrive again after %v", time.Since(removed))
 			moved := 0
 			for _, b := range f.nodes {
 				moved += int(b.Stats().Interruptions)
 			}
-			assert.GreaterOrEqual(t, moved, 2, "interruptions of those who were connected to it")
+			assert.GreaterOrEqual(t, moved, 2, "interruptions of the brokers that were connected to it")
 		})
 	}
 }
 
-// forget takes a node out of the others' tables.
+// forget removes a node from the other nodes' tables.
 func (c *bigCluster) forget(name string) {
 	for _, n := range c.nodes[:len(c.nodes)-1] {
 		n.Do("CLUSTER", "FORGET", name)
 	}
 }
 
-// TestNoRightToAsk: a user who may not use CLUSTER NODES, ROLE or PING is served all the
-// same, and a demotion is noticed by HELLO, which needs no right.
-func TestNoRightToAsk(t *testing.T) {
+// TestWithoutExaminePermission: a user without CLUSTER NODES, ROLE and PING is served nevertheless,
+// and a demotion is noticed by HELLO, which needs no permission.
+func TestWithoutExaminePermission(t *testing.T) {
 	t.Parallel()
 	primary, next := servers.StartRedis(t, nil), servers.StartRedis(t, nil)
 	for _, srv := range []*servers.Redis{primary, next} {

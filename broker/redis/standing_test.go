@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// follow makes a server the replica of another, and waits until it is in step.
+// follow makes a server the replica of another, and waits until it is up to date.
 func follow(t testing.TB, replica *servers.Redis, addr string) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(addr)
@@ -32,13 +32,13 @@ func follow(t testing.TB, replica *servers.Redis, addr string) {
 	})
 }
 
-// startPrimary starts a server that replicas need not wait for.
+// startPrimary starts a server whose replicas synchronize at once.
 func startPrimary(t testing.TB) *servers.Redis {
 	t.Helper()
 	return servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
 }
 
-// isStray reports whether an error says that a server is none of the fleet's.
+// isStray reports whether an error is a *MembershipError.
 func isStray(err error) bool {
 	var stray *redisbroker.MembershipError
 	return errors.As(err, &stray)
@@ -68,8 +68,8 @@ func arrives(t testing.TB, b broker.Broker, r *recorder) {
 	})
 }
 
-// TestDemotedPrimary: a primary that is demoted behind a proxy, which keeps the
-// connections that stand, is left by every kind of connection within the probe time.
+// TestDemotedPrimary: a primary is demoted behind a proxy that keeps the connections open. Every
+// kind of connection leaves it within the probe time.
 func TestDemotedPrimary(t *testing.T) {
 	t.Parallel()
 	old, next := startPrimary(t), startPrimary(t)
@@ -112,7 +112,7 @@ func TestDemotedPrimary(t *testing.T) {
 	}
 }
 
-// TestReplica: a server that is a replica from the start is refused, in every call, with
+// TestReplica: every call refuses a server that is a replica from the start, with
 // the reason.
 func TestReplica(t *testing.T) {
 	t.Parallel()
@@ -142,9 +142,9 @@ func TestReplica(t *testing.T) {
 	r.Want(room, "promoted")
 }
 
-// TestListeningOnReplica: a second client may lead to a replica, for as long as that is in
-// step with its primary.
-func TestListeningOnReplica(t *testing.T) {
+// TestSubscribingOnReplica: SubscribeClient may lead to a replica, while that is up to date
+// with its primary.
+func TestSubscribingOnReplica(t *testing.T) {
 	t.Parallel()
 	primary, replica := startPrimary(t), startPrimary(t)
 	link := tcpproxy.Start(t, primary.Addr())
@@ -174,15 +174,15 @@ func TestListeningOnReplica(t *testing.T) {
 	publish(t, b, room, "again")
 	r.Want(room, "again")
 
-	// One that is promoted hears nothing of the former primary.
+	// A promoted replica gets no messages from the former primary.
 	replica.Do("REPLICAOF", "NO", "ONE")
 	c = r.WantCall("interrupted")
 	assert.True(t, isStray(c.Err), "Interrupted(%v) of a promoted replica", c.Err)
 	r.WantCall("resumed")
 }
 
-// TestSentinelIsNoServer: a Sentinel understands SUBSCRIBE and PUBLISH, and brings nothing
-// to anybody.
+// TestSentinelIsNoServer: a Sentinel accepts SUBSCRIBE and PUBLISH, but delivers no messages
+// between clients.
 func TestSentinelIsNoServer(t *testing.T) {
 	t.Parallel()
 	s := servers.StartSentinel(t)
@@ -192,10 +192,10 @@ func TestSentinelIsNoServer(t *testing.T) {
 	assert.ErrorContains(t, err, "Sentinel", "Subscribe: %v", err)
 }
 
-// TestSentinelLosesSight: Sentinel cannot reach the master and has made its replica the
-// next one. The former goes on calling itself a master, with all of its connections.
+// TestSentinelLosesSight: Sentinel cannot reach the master and has promoted its replica. The
+// former master still calls itself a master, and keeps all of its connections.
 //
-// It is not parallel: Sentinel and its examinations take seconds, and more beside the
+// The test is not parallel: Sentinel and the examinations take seconds, and longer beside the
 // other tests.
 func TestSentinelLosesSight(t *testing.T) {
 	s := servers.StartSentinel(t)
@@ -219,7 +219,7 @@ func TestSentinelLosesSight(t *testing.T) {
 		}
 		return nil
 	})
-	// Clients reach the master by another way than Sentinel.
+	// Clients do not reach the master by the address that Sentinel uses.
 	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "far", SentinelAddrs: []string{s.Addr()},
 		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if addr == sight.Addr() {
@@ -240,7 +240,7 @@ func TestSentinelLosesSight(t *testing.T) {
 	require.Equal(t, 1, counts[0], "Subscribers: %v", counts)
 	sight.Cut()
 	eventually(t, func() error {
-		// It says that a failover is in progress, or that it knows no good replica yet.
+		// Sentinel replies that a failover is in progress, or that it knows no good replica yet.
 		sentinel.Do(t.Context(), "SENTINEL", "FAILOVER", "far")
 		master := do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "far").([]any)
 		if master[1] == port {
@@ -264,8 +264,8 @@ func TestSentinelLosesSight(t *testing.T) {
 	assert.Equal(t, int64(1), s.Replica.Do("PUBSUB", "NUMSUB", "socket.io#/#room#").([]any)[1], "subscribed to the next master")
 }
 
-// TestBusyConnectionsAreExamined: messages all the time do not keep a connection from
-// being examined, nor an examination the messages from their order.
+// TestBusyConnectionsAreExamined: a steady flow of messages does not keep a connection from
+// being examined, and an examination does not change the order of messages.
 func TestBusyConnectionsAreExamined(t *testing.T) {
 	t.Parallel()
 	old, next := startPrimary(t), startPrimary(t)
@@ -302,7 +302,7 @@ func TestBusyConnectionsAreExamined(t *testing.T) {
 	})
 	flush(t, b)
 
-	// Both connections are busy all the time.
+	// Both connections are busy throughout.
 	stop := make(chan struct{})
 	done := make(chan struct{})
 	go func() {
@@ -340,8 +340,8 @@ func TestBusyConnectionsAreExamined(t *testing.T) {
 	assert.EqualValues(t, 1, b.Stats().Interruptions, "Stats %+v", b.Stats())
 }
 
-// TestWithoutHello: a server that does not know HELLO, as before Redis 6, is spoken to in
-// RESP2. It is asked for signs of life, and nothing else is known of it.
+// TestWithoutHello: with a server that does not know HELLO, as before Redis 6, the broker speaks
+// RESP2. It only checks that the server is alive.
 func TestWithoutHello(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Args: []string{"--rename-command", "HELLO", ""}})

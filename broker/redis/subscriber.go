@@ -13,29 +13,28 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// subscriber keeps one connection for all subscriptions, for as long as there are
-// filters and a little longer. Its goroutine, run, connects and writes; a second one
-// reads.
+// subscriber keeps one connection for all subscriptions. It opens the connection when there are
+// filters, and closes it some time after the last one was removed. Its goroutine run connects and
+// writes; a second goroutine reads.
 type subscriber struct {
 	nodes *nodes
 	names *naming
 	opts  *Options
 	log   *slog.Logger
-	// work tells run that there is something to send.
+	// work wakes run when there is something to send.
 	work   chan struct{}
 	counts *inbox.Counts
 
 	mu     sync.Mutex
 	reg    *registry
 	closed bool
-	outage chan struct{} // closed at the end of the present one; nil if there is none
+	outage chan struct{} // closed when the present outage ends; nil if there is none
 	late   *time.Timer   // runs while interruptions wait for their reason
-	denied bool          // the server refuses what it allowed before, as the log knows
-	again  *time.Timer   // runs until the server is asked for that once more
+	denied bool          // the server refuses a name that it allowed before, and the log says so
+	again  *time.Timer   // runs until the refused names are requested again
 	pause  backoff.Backoff
 
-	// routes are where messages go. They are good until changed is called. Only the reader
-	// looks into them.
+	// routes is a cache. Each call of changed empties it. Only the reader uses it.
 	routes atomic.Pointer[routes]
 }
 
@@ -48,19 +47,18 @@ func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
 	return s
 }
 
-// changed notes that messages may go elsewhere from now on. Nothing keeps what it knew of
-// subscriptions that may have gone. mu is held.
+// changed empties the cache of routes. Nothing then refers to removed subscriptions. mu is held.
 func (s *subscriber) changed() { s.routes.Store(&routes{}) }
 
-// subscribe makes a subscription and waits until it is live.
+// subscribe makes a subscription and waits until its filters are live.
 func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters []broker.Filter) (*subscription, error) {
 	u := newSubscription(s, r)
-	// The goroutine is ended and waited for by Close, of the subscription or of the
-	// broker, which finds it in the registry; or below.
+	// Close of the subscription or of the broker ends the goroutine and waits for it; if add
+	// fails, the code below does.
 	go u.in.Run()
 	if err := s.add(ctx, u, filters); err != nil {
 		s.drop(u)
-		<-u.in.Done() // nothing was delivered, so it ends at once
+		<-u.in.Done() // ends at once, because nothing was delivered
 		return nil, err
 	}
 	return u, nil
@@ -80,7 +78,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		s.mu.Unlock()
 		return broker.ErrClosed
 	}
-	r := s.reg.ask(u, filters)
+	r := s.reg.request(u, filters)
 	s.changed()
 	s.mu.Unlock()
 	lifecycle.Raise(s.work)
@@ -93,42 +91,42 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 	s.reg.fail(r, ctx.Err())
 	s.mu.Unlock()
 	lifecycle.Raise(s.work)
-	return <-r.done // the other outcome may have been a moment faster
+	return <-r.done // the request may have been granted just before
 }
 
-// remove takes filters from u at once, and returns what to wait for until that is
-// so in every respect.
+// remove removes filters from u at once. It returns the channels to wait for until the server
+// has unsubscribed and the receiver has finished with their messages.
 func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var waits []<-chan struct{}
 	for _, f := range filters {
-		if gone := s.reg.remove(u, f); gone != nil {
-			waits = append(waits, gone)
+		if released := s.reg.remove(u, f); released != nil {
+			waits = append(waits, released)
 		}
 	}
 	s.changed()
 	lifecycle.Raise(s.work)
-	// Also if nothing was removed now: the call may belong to what an earlier Remove
-	// took out that did not wait for its end.
+	// Retract is needed also if no filter was removed: the running call of the receiver may have
+	// a message of a filter that an earlier Remove removed without waiting for it.
 	return append(waits, u.in.Retract(u.matches))
 }
 
-// drop ends a subscription and returns what to wait for, apart from its goroutine.
+// drop closes a subscription and returns the channels to wait for, except that of its goroutine.
 func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u.in.Shut()
-	for r := range s.reg.asking {
+	for r := range s.reg.requests {
 		if r.sub == u {
 			s.reg.fail(r, broker.ErrClosed)
 		}
 	}
-	u.down = false // no Resumed will come
+	u.down = false // Resumed is not called any more
 	var waits []<-chan struct{}
 	for f := range u.filters {
-		if gone := s.reg.remove(u, f); gone != nil {
-			waits = append(waits, gone)
+		if released := s.reg.remove(u, f); released != nil {
+			waits = append(waits, released)
 		}
 	}
 	s.changed()
@@ -138,7 +136,7 @@ func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 	return waits
 }
 
-// close ends all subscriptions for good and returns what to wait for.
+// close closes all subscriptions and returns the channels to wait for.
 func (s *subscriber) close() []<-chan struct{} {
 	s.mu.Lock()
 	s.closed = true
@@ -146,7 +144,7 @@ func (s *subscriber) close() []<-chan struct{} {
 	for u := range s.reg.subs {
 		subs = append(subs, u)
 	}
-	for r := range s.reg.asking {
+	for r := range s.reg.requests {
 		s.reg.fail(r, broker.ErrClosed)
 	}
 	s.mu.Unlock()

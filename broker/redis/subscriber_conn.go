@@ -11,11 +11,11 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// run keeps the connection until ctx ends.
+// run keeps a connection open, while one is needed, until ctx ends.
 func (s *subscriber) run(ctx context.Context) {
 	server := &picker{nodes: s.nodes, use: forSubscribing}
 	pause := &backoff.Backoff{Min: s.opts.BackoffMin, Max: s.opts.BackoffMax}
-	var told outageLog
+	var outages outageLog
 	for ctx.Err() == nil {
 		if !s.isNeeded() {
 			select {
@@ -27,7 +27,7 @@ func (s *subscriber) run(ctx context.Context) {
 		next := pause.Next
 		c, err := server.dial(ctx, s.opts.ProbeTimeout)
 		if err == nil {
-			err = s.serve(ctx, c, &told)
+			err = s.serve(ctx, c, &outages)
 			server.left(err)
 			if c.cause == errFinished {
 				continue
@@ -38,7 +38,7 @@ func (s *subscriber) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		told.warn(s.log, "redis broker: not subscribed", err)
+		outages.warn(s.log, "redis broker: not subscribed", err)
 		if s.interrupt(err) {
 			select {
 			case <-time.After(next()):
@@ -50,7 +50,7 @@ func (s *subscriber) run(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reg.disconnected(func(*subscription) {}) // those who wait for an answer of the server
+	s.reg.disconnected(func(*subscription) {}) // wakes calls that wait for a reply of the server
 }
 
 func (s *subscriber) isNeeded() bool {
@@ -59,8 +59,8 @@ func (s *subscriber) isNeeded() bool {
 	return s.reg.needed()
 }
 
-// hangUp reports whether the connection is of no use any more. If so, whoever
-// subscribes from now on waits for the next one.
+// hangUp reports whether the connection is not needed any more. If it is not, later Subscribe calls
+// wait for the next connection.
 func (s *subscriber) hangUp() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,17 +71,16 @@ func (s *subscriber) hangUp() bool {
 	return true
 }
 
-// reasonWait is how long receivers wait for the reason why a server has closed the
-// connection, if it says so when it is connected to again, besides the first pause.
+// reasonWait is how long, in addition to the first pause, receivers wait for the reason of a lost
+// connection. A server often gives the reason only when it refuses the next connection.
 const reasonWait = 250 * time.Millisecond
 
-// interrupt notes that the connection is gone, and reports whether there is somebody to
-// come back for. If there is not, those who are just subscribing get the error: at the
-// start it says more than a wait.
+// interrupt records that the connection was lost, and reports whether any subscription needs a
+// new one. If none does, the running Subscribe calls return the error at once.
 //
-// Receivers are told why. A connection that the server has closed does not say that, but
-// most often the next one does: the password is wrong, or a channel is not allowed any
-// more. So that one is waited for, for a short time.
+// Receivers get the reason. A server that closes a connection gives none, but usually refuses the
+// next connection with it: the password is wrong, or a channel is not allowed any more. Therefore
+// interrupt waits for the next attempt, for a short time, before it reports.
 func (s *subscriber) interrupt(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +89,7 @@ func (s *subscriber) interrupt(err error) bool {
 	switch {
 	case isReason(err):
 		s.reg.report(err)
-	case !closedWithoutReason(err): // such as a link that is down, which is not why
+	case !closedWithoutReason(err): // such as a broken link: the server has no other reason
 		s.reg.report(nil)
 	case s.late == nil:
 		s.late = time.AfterFunc(s.opts.BackoffMin+reasonWait, s.reportLate)
@@ -101,13 +100,13 @@ func (s *subscriber) interrupt(err error) bool {
 		}
 		return true
 	}
-	for r := range s.reg.asking {
+	for r := range s.reg.requests {
 		s.reg.fail(r, err)
 	}
 	return false
 }
 
-// reportLate tells receivers of an interruption whose reason did not become known.
+// reportLate reports interruptions whose reason did not become known in time.
 func (s *subscriber) reportLate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,15 +114,15 @@ func (s *subscriber) reportLate() {
 	s.reg.report(nil)
 }
 
-// serve uses a connection until it breaks, and returns why.
-func (s *subscriber) serve(ctx context.Context, c *conn, told *outageLog) error {
+// serve uses a connection until it breaks, and returns the cause.
+func (s *subscriber) serve(ctx context.Context, c *conn, outages *outageLog) error {
 	stop := context.AfterFunc(ctx, func() { c.close(context.Cause(ctx)) })
 	defer stop()
 	s.mu.Lock()
 	s.reg.connected()
 	s.changed()
 	s.mu.Unlock()
-	told.info(s.log, "redis broker: connected for subscribing", c.addr)
+	outages.info(s.log, "redis broker: connected for subscribing", c.addr)
 
 	var reading sync.WaitGroup
 	reading.Go(func() { c.close(s.read(c)) })
@@ -132,13 +131,13 @@ func (s *subscriber) serve(ctx context.Context, c *conn, told *outageLog) error 
 	return c.lost()
 }
 
-// write sends what the registry asks for until the connection is closed, which it
-// does itself if the server does not answer, or is none of the fleet's.
+// write sends the registry's commands until the connection is closed. It closes the connection
+// itself if the server is unresponsive, or does not belong to the fleet any more.
 func (s *subscriber) write(c *conn) {
-	beat := liveness{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout, asked: time.Now()}
-	timer := time.NewTimer(beat.interval)
+	alive := liveness{interval: s.opts.ProbeInterval, timeout: s.opts.ProbeTimeout, examined: time.Now()}
+	timer := time.NewTimer(alive.interval)
 	defer timer.Stop()
-	ask := func() error {
+	examine := func() error {
 		if s.hangUp() {
 			return errFinished
 		}
@@ -160,13 +159,13 @@ func (s *subscriber) write(c *conn) {
 			}
 			continue
 		}
-		if !beat.await(c, s.work, timer, ask) {
+		if !alive.await(c, s.work, timer, examine) {
 			return
 		}
 	}
 }
 
-// orders encodes what can be sent now.
+// orders encodes the commands that can be sent now.
 func (s *subscriber) orders(buf []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +183,7 @@ func (s *subscriber) orders(buf []byte) []byte {
 	return buf
 }
 
-// read handles frames until the connection breaks, and returns why.
+// read handles frames until the connection breaks, and returns the cause.
 func (s *subscriber) read(c *conn) error {
 	f := frame{resp3: c.resp3}
 	for {
@@ -203,7 +202,7 @@ func (s *subscriber) read(c *conn) error {
 	}
 }
 
-// answer handles what is not a message.
+// answer handles a frame that is not a message.
 func (s *subscriber) answer(c *conn, f *frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,7 +214,7 @@ func (s *subscriber) answer(c *conn, f *frame) error {
 		known := s.reg.kept != nil
 		err = s.reg.refused(f.err)
 		if !known && s.reg.kept != nil {
-			s.log.Warn("redis broker: the server goes on sending what was unsubscribed from, and counts this node there", "err", s.reg.kept)
+			s.log.Warn("redis broker: cannot unsubscribe: the server continues to send these messages and to count this node as a subscriber", "err", s.reg.kept)
 		}
 	default:
 		if err = s.reg.examined(); err == nil {
@@ -231,8 +230,7 @@ func (s *subscriber) answer(c *conn, f *frame) error {
 	return err
 }
 
-// retry sees to it that what the server has denied is asked for again, after a pause. mu
-// is held.
+// retry starts the timer that requests the refused names again after a pause. mu is held.
 func (s *subscriber) retry() {
 	switch {
 	case len(s.reg.denied) == 0:
@@ -244,20 +242,20 @@ func (s *subscriber) retry() {
 		return
 	case !s.denied:
 		s.denied = true
-		s.log.Warn("redis broker: not subscribed to all", "err", s.reg.denial)
+		s.log.Warn("redis broker: not subscribed to all filters", "err", s.reg.denial)
 	}
 	if s.again == nil {
 		s.again = time.AfterFunc(s.pause.Next(), func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.again = nil
-			s.reg.askAgain(false)
+			s.reg.retryDenied(false)
 			lifecycle.Raise(s.work)
 		})
 	}
 }
 
-// recovered ends the outage if nobody is down any more. mu is held.
+// recovered ends the outage if no subscription is interrupted any more. mu is held.
 func (s *subscriber) recovered() {
 	if s.outage != nil && !s.reg.down() {
 		close(s.outage)
@@ -265,7 +263,7 @@ func (s *subscriber) recovered() {
 	}
 }
 
-// interrupted returns a channel that is closed when all subscriptions are live again,
+// interrupted returns a channel that is closed when all subscriptions are live again. It returns
 // nil if they are.
 func (s *subscriber) interrupted() <-chan struct{} {
 	s.mu.Lock()
@@ -273,11 +271,11 @@ func (s *subscriber) interrupted() <-chan struct{} {
 	return s.outage
 }
 
-// outageLog writes a line for the beginning of an outage, for each other reason that the
-// server gives for it, and for its end.
+// outageLog logs the beginning of an outage, each different reason that the server gives for it,
+// and its end.
 type outageLog struct {
-	told bool
-	code string // of the reason told last, if it was the server's
+	logged bool
+	code   string // the server's code in the last line; empty if it had none
 }
 
 func (l *outageLog) warn(log *slog.Logger, text string, err error) {
@@ -286,10 +284,10 @@ func (l *outageLog) warn(log *slog.Logger, text string, err error) {
 	if errors.As(err, &refused) {
 		code = refused.Code()
 	}
-	if !l.told || code != "" && code != l.code {
+	if !l.logged || code != "" && code != l.code {
 		log.Warn(text, "err", err)
 	}
-	l.told, l.code = true, code
+	l.logged, l.code = true, code
 }
 
 func (l *outageLog) info(log *slog.Logger, text, addr string) {

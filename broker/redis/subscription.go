@@ -8,8 +8,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// subscription implements broker.Subscription: filters, and an inbox for what they
-// select.
+// subscription implements broker.Subscription: a set of filters, and an inbox for the messages
+// that they select.
 type subscription struct {
 	s  *subscriber
 	in *inbox.Inbox
@@ -17,8 +17,8 @@ type subscription struct {
 	// The subscriber's mutex guards these.
 	filters    map[broker.Filter]*entry
 	down       bool  // interrupted
-	unreported error // why, while the receiver does not know yet; nil if it does
-	missing    int   // while down: filters that are not live
+	unreported error // the cause of an interruption that the receiver does not know yet; else nil
+	missing    int   // filters that are not live, while down
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
@@ -26,8 +26,8 @@ func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	return &subscription{s: s, in: in, filters: map[broker.Filter]*entry{}}
 }
 
-// report reports an interruption to the receiver, unless that is done: with err, or with the
-// cause known before if err is nil. The subscriber's mutex is held.
+// report reports an interruption to the receiver, unless it has been reported. The cause is err,
+// or the first known cause if err is nil. The subscriber's mutex is held.
 func (u *subscription) report(err error) {
 	if u.unreported == nil {
 		return
@@ -58,9 +58,10 @@ func (u *subscription) Add(ctx context.Context, filters ...broker.Filter) error 
 	return u.s.add(ctx, u, filters)
 }
 
-// Remove implements broker.Subscription. It also waits until the server has let go
-// of what nobody else here wants, so that it is not counted any more; if the context
-// ends before, or the receiver is still busy, the filters are removed all the same.
+// Remove implements broker.Subscription. It also waits until the server has unsubscribed from
+// filters that no other subscription of this broker has. Then the server does not count this node
+// any more. If the context ends before that, or the receiver is still busy, the filters are
+// removed nevertheless.
 func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -68,9 +69,9 @@ func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 	return lifecycle.Wait(ctx, u.s.remove(u, filters)...)
 }
 
-// Close implements broker.Subscription. If its context ends first it returns its
-// error; the subscription is closed all the same, and only a call of the receiver
-// that was running may still be.
+// Close implements broker.Subscription. If its context ends first, Close returns the context's
+// error. The subscription is closed nevertheless: only a call of the receiver that was already
+// running may continue.
 func (u *subscription) Close(ctx context.Context) error {
 	waits := u.s.drop(u)
 	return lifecycle.Wait(ctx, append(waits, u.in.Done())...)

@@ -12,8 +12,8 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestSlowReceiver: while its buffer has room a receiver that is stuck holds up
-// nobody; once it is full the others wait, and nothing is missing afterwards.
+// TestSlowReceiver: a stuck receiver delays no other receiver while its buffer has room. When the
+// buffer is full the others wait, and no message is missing afterwards.
 func TestSlowReceiver(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)

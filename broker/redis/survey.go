@@ -16,20 +16,20 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// A survey sends one command to every server where subscribers may be connected, each
-// once: to all nodes of a cluster, masters and replicas, with and without slots; or to a
-// single server and the replicas that it passes messages on to. In the same round trip it
-// reads from them which servers there are. A survey begins with those of the last one, and
-// goes on as long as it finds more.
+// A survey sends one command to each server to which subscribers may be connected: to all nodes
+// of a cluster, masters and replicas, with and without slots; or to a single server and the
+// replicas that it passes messages on to. In the same round trip each server says which other
+// servers it knows. A survey begins with the servers of the last one, and continues while it
+// finds more.
 
 // place is a server that may have subscribers.
 type place struct {
 	addr string
 	opt  *redis.Options
-	root bool // the client's own server, if it is no cluster
+	root bool // the client's own server; false in a cluster
 }
 
-// use is what connections to the place are for.
+// use is the purpose of a connection to the place.
 func (p place) use() use {
 	if p.root {
 		return forQueries
@@ -40,25 +40,25 @@ func (p place) use() use {
 // finding is the response of one server.
 type finding struct {
 	place
-	duplicate bool          // the connection leads to a server that another finding is of
+	duplicate bool          // the connection leads to a server that has another finding
 	remote    string        // address at the other end of the connection
-	id        string        // a cluster node's own; empty if the user may not read it
+	id        string        // a cluster node's own id; empty if the user may not read it
 	nodes     []clusterNode // as that node sees them; nil if it did not say
-	repl      *replication  // of a server that is no node; nil if the user may not read it
+	repl      *replication  // of a server outside a cluster; nil if the user may not read it
 	data      []string      // the response to the command
-	err       error         // why there is none
-	noted     error         // why the server did not say which others there are
+	err       error         // why there is no response
+	noted     error         // why the server did not say which others it knows
 }
 
 const (
-	// viewers is how many nodes of a cluster say in one survey which nodes there are: a list
-	// is long, and one that is up to date is enough.
+	// viewers is how many nodes of a cluster send their list of nodes in one survey. A list is
+	// long, and one up-to-date list is enough.
 	viewers = 4
-	// surveyRounds bounds how often a survey goes on for servers that it found last.
+	// surveyRounds limits how often a survey continues with newly found servers.
 	surveyRounds = 8
 )
 
-// read takes the response to the preface.
+// read evaluates the response to the preface.
 func (f *finding) read(answer any) {
 	text, ok := answer.(string)
 	switch refused, _ := answer.(*ServerError); {
@@ -69,8 +69,8 @@ func (f *finding) read(answer any) {
 		if f.repl = parseReplication(text); f.repl != nil {
 			return
 		}
-		// The view of a node that knows nobody who serves slots is of no use: it was
-		// removed from its cluster, or is not part of it yet.
+		// The list of a node that knows no node with slots is ignored: that node was removed
+		// from its cluster, or is not part of it yet.
 		nodes := parseNodes(text)
 		for _, n := range nodes {
 			if n.myself {
@@ -94,10 +94,10 @@ type survey struct {
 	views    int                 // nodes that said which nodes there are
 }
 
-// each sends command to all servers and hands the responses to f one by one. A *partError
-// says that some servers did not respond, and a *broker.InexactError that all refused.
+// each sends command to all servers and calls f with each response, one by one. A *partError
+// reports that some servers did not respond. A *broker.InexactError reports that all refused.
 func (q *querier) each(ctx context.Context, command []string, f func([]string) error) error {
-	asking, cancel := context.WithCancel(ctx) // what was given up ends
+	running, cancel := context.WithCancel(ctx) // ends the queries that the survey gave up
 	defer cancel()
 	defer context.AfterFunc(q.life, cancel)()
 	s := &survey{q: q, command: command, began: time.Now(), findings: map[string]*finding{}}
@@ -106,22 +106,22 @@ func (q *querier) each(ctx context.Context, command []string, f func([]string) e
 		return err
 	}
 	for range surveyRounds {
-		s.ask(asking, places)
+		s.query(running, places)
 		switch err := ended(ctx); {
 		case err != nil:
 			return err
 		case q.life.Err() != nil:
 			return broker.ErrClosed
 		}
-		if places = s.unasked(); len(places) == 0 {
+		if places = s.unqueried(); len(places) == 0 {
 			break
 		}
 	}
 	return s.conclude(f)
 }
 
-// ended returns the error of a context that has ended. What waits until the same deadline
-// may end a moment before it.
+// ended returns the error of a context that has ended. It treats a context as ended when its
+// deadline has elapsed: an I/O deadline may fire slightly before the context's own.
 func ended(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && time.Until(deadline) <= 0 {
 		return context.DeadlineExceeded
@@ -147,25 +147,25 @@ func (q *querier) places(ctx context.Context) ([]place, error) {
 	return known, nil
 }
 
-// ask sends the command to some servers at the same time. When half of the time has
-// elapsed, it gives up those that have not responded, if others have. It does not give up
-// the client's own single server.
-func (s *survey) ask(ctx context.Context, places []place) {
+// query sends the command to some servers at the same time. When half of the time has elapsed, it
+// gives up those that have not responded, if others have. It never gives up the client's own
+// single server.
+func (s *survey) query(ctx context.Context, places []place) {
 	results := make(chan *finding, len(places))
 	waiting := map[string]place{}
 	for i, at := range rand.Perm(len(places)) {
 		p := places[at]
 		waiting[p.addr] = p
 		view := s.views+i < viewers
-		if !s.q.start(func() { results <- s.q.ask(ctx, p, s.preface(view), s.command) }) {
+		if !s.q.start(func() { results <- s.q.query(ctx, p, s.preface(view), s.command) }) {
 			return
 		}
 	}
-	patience := s.q.opts.ProbeTimeout
+	wait := s.q.opts.ProbeTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, deadline.Sub(s.began)/2)
+		wait = min(wait, deadline.Sub(s.began)/2)
 	}
-	alarm := time.After(time.Until(s.began.Add(patience)))
+	alarm := time.After(time.Until(s.began.Add(wait)))
 	for late := false; len(waiting) > 0; {
 		select {
 		case r := <-results:
@@ -190,7 +190,7 @@ func (s *survey) ask(ctx context.Context, places []place) {
 	}
 }
 
-// responded reports whether enough servers have responded to give up the others.
+// responded reports whether the survey may give up the servers that have not responded.
 func (s *survey) responded() bool {
 	for _, f := range s.findings {
 		if f.err == nil && (f.root || s.q.nodes.cluster != nil) {
@@ -200,7 +200,7 @@ func (s *survey) responded() bool {
 	return false
 }
 
-// preface returns the command that reads from a server which others there are, or at least
+// preface returns the command by which a server says which other servers it knows, or at least
 // which node it is.
 func (s *survey) preface(view bool) []string {
 	switch {
@@ -212,9 +212,9 @@ func (s *survey) preface(view bool) []string {
 	return []string{"CLUSTER", "MYID"}
 }
 
-// unasked returns the servers that were found and not surveyed yet. If no node of a cluster
-// said which ones there are, it returns some that responded, to read that from them.
-func (s *survey) unasked() (list []place) {
+// unqueried returns the servers that were found and not queried yet. If no node of a cluster
+// has sent its list of nodes, unqueried returns some that responded, to get their lists.
+func (s *survey) unqueried() (list []place) {
 	if s.q.nodes.cluster == nil {
 		_, list = s.chain()
 		return list
@@ -244,7 +244,7 @@ func hasPlace(list []place, addr string) bool {
 	return false
 }
 
-// options returns those by which the client connects to another node of its cluster.
+// options returns the client's options for another node of its cluster.
 func (s *survey) options(addr string) *redis.Options {
 	for _, f := range s.findings {
 		opt := *f.opt
@@ -254,11 +254,11 @@ func (s *survey) options(addr string) *redis.Options {
 	return nil
 }
 
-// sentinelAddr stands in the options of a client by Sentinel, whose dialer looks for the
-// master and for nothing else.
+// sentinelAddr is the address in the options of a client by Sentinel. Its dialer ignores addresses
+// and connects to the master.
 const sentinelAddr = "FailoverClient"
 
-// replicaOptions returns those by which to connect to a replica of the client's server.
+// replicaOptions returns the client's options for a replica of its server.
 func (s *survey) replicaOptions(addr string) *redis.Options {
 	opt := *s.q.nodes.single.Options()
 	if opt.Addr == sentinelAddr {
@@ -268,9 +268,9 @@ func (s *survey) replicaOptions(addr string) *redis.Options {
 	return &opt
 }
 
-// members returns the nodes of the cluster by id: those that another node knows, or the only
-// one. What a node says of itself does not count, since one that was removed does not
-// know that. err is why a node did not say which others there are.
+// members returns the nodes of the cluster by id: those that another node lists, or the only
+// one. A node's entry about itself does not count, because a removed node still lists itself.
+// err is why a node did not say which others it knows.
 func (s *survey) members() (members map[string]clusterNode, err error) {
 	byName := false
 	for _, f := range s.findings {
@@ -299,8 +299,8 @@ func (s *survey) members() (members map[string]clusterNode, err error) {
 	return members, err
 }
 
-// seen returns the response of a node, by its id, or by its address if the user may not
-// read ids.
+// seen returns the response of a node. It finds it by id, or by address if the user may not read
+// ids.
 func (s *survey) seen(id, addr string) *finding {
 	for _, f := range s.findings {
 		if f.err == nil && (f.id == id || f.id == "" && f.addr == addr) {
@@ -310,10 +310,10 @@ func (s *survey) seen(id, addr string) *finding {
 	return nil
 }
 
-// chain returns the findings of the client's own server, its primaries and all their
-// replicas, which a message may reach, and those of them that were not surveyed yet. It
-// marks duplicates: servers with two addresses, or behind a dialer that ignores addresses.
-func (s *survey) chain() (asked []*finding, unasked []place) {
+// chain returns the findings of the servers that a message may reach: the client's own server,
+// its primaries, and all their replicas. It also returns those of them that were not queried
+// yet. It marks duplicates: servers with two addresses, or behind a dialer that ignores addresses.
+func (s *survey) chain() (queried []*finding, unqueried []place) {
 	met, ends := map[string]bool{}, map[string]bool{}
 	var visit func(addr string, up bool)
 	visit = func(addr string, up bool) {
@@ -323,12 +323,12 @@ func (s *survey) chain() (asked []*finding, unasked []place) {
 		met[addr] = true
 		f := s.findings[addr]
 		if f == nil {
-			unasked = append(unasked, place{addr, s.replicaOptions(addr), false})
+			unqueried = append(unqueried, place{addr, s.replicaOptions(addr), false})
 			return
 		}
 		f.duplicate = f.err == nil && ends[f.remote]
 		ends[f.remote] = true
-		if asked = append(asked, f); f.duplicate || f.repl == nil {
+		if queried = append(queried, f); f.duplicate || f.repl == nil {
 			return
 		}
 		if up && f.repl.primary != "" {
@@ -343,10 +343,10 @@ func (s *survey) chain() (asked []*finding, unasked []place) {
 			visit(f.addr, true)
 		}
 	}
-	return asked, unasked
+	return queried, unqueried
 }
 
-// conclude hands over the response of each server once, and returns which ones are missing.
+// conclude calls f with the response of each server once, and returns the errors of the others.
 func (s *survey) conclude(f func([]string) error) error {
 	var unseen, hidden, root error
 	answered, refused := 0, 0
@@ -370,11 +370,11 @@ func (s *survey) conclude(f func([]string) error) error {
 		unseen = errors.Join(unseen, err)
 	}
 	if s.q.nodes.cluster == nil {
-		asked, unasked := s.chain()
-		for _, p := range unasked {
-			unseen = errors.Join(unseen, fmt.Errorf("redis %s: replica of too many replicas", p.addr))
+		queried, unqueried := s.chain()
+		for _, p := range unqueried {
+			unseen = errors.Join(unseen, fmt.Errorf("redis %s: too many levels of replicas", p.addr))
 		}
-		for _, r := range asked {
+		for _, r := range queried {
 			if r.duplicate || s.q.hidden(r) {
 				known = append(known, r.place)
 			} else {
@@ -386,7 +386,7 @@ func (s *survey) conclude(f func([]string) error) error {
 			take(r)
 		}
 		if no, ok := errors.AsType[*ServerError](err); ok && no.Code() == "NOPERM" {
-			hidden = err // without a cluster's list of nodes, that of the client is complete
+			hidden = err // without the nodes' lists only the client's masters are known
 		}
 	} else {
 		for id, n := range members {
@@ -396,12 +396,12 @@ func (s *survey) conclude(f func([]string) error) error {
 			}
 			switch {
 			case r == nil:
-				r = &finding{place: place{n.addr, s.options(n.addr), false}, err: fmt.Errorf("redis %s: found too late", n.addr)}
+				r = &finding{place: place{n.addr, s.options(n.addr), false}, err: fmt.Errorf("redis %s: found after the last round of queries", n.addr)}
 			case r.err == nil && r.id != "" && r.id != id:
-				r = &finding{place: r.place, err: fmt.Errorf("redis %s: another node of the cluster responds there", n.addr)}
+				r = &finding{place: r.place, err: fmt.Errorf("redis %s: another node of the cluster responds at this address", n.addr)}
 			case r.err != nil && n.failed && errors.Is(r.err, syscall.ECONNREFUSED):
 				known = append(known, r.place)
-				continue // it is not running, and who was connected to it was disconnected
+				continue // it is not running, so it has no subscribers
 			}
 			take(r)
 		}

@@ -23,7 +23,7 @@ import (
 )
 
 // hold subscribes to names on one server, as ioredis does on any node of a cluster, until
-// the test ends or stop is called. heard gets what arrives.
+// the test ends or stop is called. heard gets the payloads.
 func hold(t *testing.T, srv *servers.Redis, heard func(payload string), names ...string) (stop func()) {
 	t.Helper()
 	nc, err := net.Dial("tcp", srv.Addr())
@@ -73,7 +73,7 @@ const (
 	patterns = "socket.io-response#/#"
 )
 
-// counted expects exact answers of both kinds of query.
+// counted expects exact responses to both kinds of query.
 func counted(t *testing.T, b *redisbroker.Broker, what string, want int, ids ...string) {
 	t.Helper()
 	require.NoError(t, countedNow(t, b, want, ids...), what)
@@ -93,7 +93,7 @@ func countedNow(t *testing.T, b *redisbroker.Broker, want int, ids ...string) er
 	return nil
 }
 
-// inexact expects both kinds of query to say that they did not see everybody, soon.
+// inexact expects both kinds of query to return an *InexactError within the limit.
 func inexact(t *testing.T, b *redisbroker.Broker, least int, limit time.Duration) {
 	t.Helper()
 	for range 2 {
@@ -112,8 +112,8 @@ func inexact(t *testing.T, b *redisbroker.Broker, least int, limit time.Duration
 }
 
 // TestCountsEveryNode counts subscribers on every kind of node of a cluster: masters,
-// replicas, nodes without slots, nodes that were added or removed, that do not respond,
-// that are dead.
+// replicas, nodes without slots, and nodes that were added or removed, do not respond, or
+// crashed.
 func TestCountsEveryNode(t *testing.T) {
 	t.Parallel()
 	c := servers.StartRedisCluster(t)
@@ -124,7 +124,7 @@ func TestCountsEveryNode(t *testing.T) {
 	b := clusterBroker(t, c, *quick())
 	own := record(t)
 	subscribe(t, b, own, broker.Exactly(broker.SocketIO.Requests("/")), broker.Exactly(broker.SocketIO.NodeResponses("/", "own")))
-	counted(t, b, "nobody else", 1, "own")
+	counted(t, b, "no other subscriber", 1, "own")
 	hold(t, replica, nil, requests, patterns+"replica#")
 	counted(t, b, "one on a replica", 2, "own", "replica")
 	hold(t, c.Nodes[2], nil, requests, patterns+"master#")
@@ -134,7 +134,7 @@ func TestCountsEveryNode(t *testing.T) {
 	hold(t, empty, nil, requests, patterns+"empty#")
 	counted(t, b, "one on a new node without slots", 5, "empty", "master", "own", "replica")
 
-	// One that does not respond costs a part of the time, once.
+	// A node that does not respond costs a part of the time, once.
 	replica.Freeze()
 	inexact(t, b, 4, 2*time.Second)
 	began := time.Now()
@@ -143,18 +143,18 @@ func TestCountsEveryNode(t *testing.T) {
 	replica.Thaw()
 	eventually(t, func() error { return countedNow(t, b, 5, "empty", "master", "own", "replica") })
 
-	// One that is dead has no clients, as soon as the cluster agrees that it is.
+	// A crashed node has no clients as soon as the cluster agrees that it failed.
 	for _, n := range []*servers.Redis{c.Nodes[0], c.Nodes[1], c.Nodes[2], empty} {
 		n.Do("CONFIG", "SET", "cluster-node-timeout", "1000")
 	}
 	replica.Kill()
-	assert.Error(t, countedNow(t, b, 4, "empty", "master", "own"), "a dead node is not missed before the cluster knows that it is dead")
+	assert.Error(t, countedNow(t, b, 4, "empty", "master", "own"), "a crashed node counts as missing until the cluster agrees that it failed")
 	eventually(t, func() error { return countedNow(t, b, 4, "empty", "master", "own") })
 	replica.Restart()
 	hold(t, replica, nil, requests)
 	eventually(t, func() error { return countedNow(t, b, 5, "empty", "master", "own") })
 
-	// One that was removed has clients that the cluster does not reach.
+	// A removed node has clients that the cluster does not reach.
 	gone, _ := empty.Do("CLUSTER", "MYID").(string)
 	for _, n := range []*servers.Redis{c.Nodes[0], c.Nodes[1], c.Nodes[2], replica} {
 		n.Do("CLUSTER", "FORGET", gone)
@@ -163,7 +163,7 @@ func TestCountsEveryNode(t *testing.T) {
 	counted(t, b, "without the removed one", 4, "master", "own")
 }
 
-// viewRefused: who may not ask which nodes there are gets a lower bound.
+// viewRefused: a user that may not list the nodes gets a lower bound.
 func viewRefused(t *testing.T, c *servers.RedisCluster) {
 	nodes := append(c.Nodes[:], c.Added...)
 	for _, n := range nodes {
@@ -182,7 +182,7 @@ func viewRefused(t *testing.T, c *servers.RedisCluster) {
 	counted(t, b, "without MYID", 1)
 }
 
-// nodeServer is as much of a Node.js server as answers fetchSockets, on one server.
+// nodeServer is the part of a Node.js server that responds to fetchSockets, on one Redis server.
 func nodeServer(t *testing.T, srv *servers.Redis, prefix string, publish func(channel, payload string), id string) {
 	t.Helper()
 	hold(t, srv, func(payload string) {
@@ -191,7 +191,7 @@ func nodeServer(t *testing.T, srv *servers.Redis, prefix string, publish func(ch
 			RequestID string `json:"requestId"`
 		}
 		if err := json.Unmarshal([]byte(payload), &r); err != nil {
-			t.Errorf("%s heard %s: %v", id, payload, err)
+			t.Errorf("%s got %s: %v", id, payload, err)
 			return
 		}
 		answer, _ := json.Marshal(map[string]any{"requestId": r.RequestID, "sockets": []any{
@@ -215,7 +215,7 @@ func fetch(t *testing.T, ns *adapter.Namespace, want ...string) {
 	assert.ElementsMatch(t, want, ids, "FetchSockets")
 }
 
-// serversOnReplicas: servers whose connections lead to replicas are waited for.
+// serversOnReplicas: queries wait for servers whose connections lead to replicas.
 func serversOnReplicas(t *testing.T, c *servers.RedisCluster) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()})
 	defer client.Close()
@@ -233,7 +233,7 @@ func serversOnReplicas(t *testing.T, c *servers.RedisCluster) {
 }
 
 // TestCountsReplicasOfASingleServer: a primary passes messages on to its replicas, and these
-// to theirs, so that subscribers there are counted too.
+// to theirs, so their subscribers are counted too.
 func TestCountsReplicasOfASingleServer(t *testing.T) {
 	t.Parallel()
 	delay := []string{"--repl-diskless-sync-delay", "0"}
@@ -270,10 +270,10 @@ func TestCountsReplicasOfASingleServer(t *testing.T) {
 	}
 	second.Thaw()
 	eventually(t, func() error { return countOf(t, b, 5) })
-	second.Kill() // the replica before it notices at once
+	second.Kill() // its primary notices at once
 	eventually(t, func() error { return countOf(t, b, 4) })
 
-	// A user that may not ask for replicas counts the primary's clients.
+	// A user that may not list replicas counts the primary's clients.
 	primary.Do("ACL", "SETUSER", "node", "on", ">n", "~*", "&*", "+@all", "-info")
 	user := redis.NewClient(&redis.Options{Addr: primary.Addr(), Username: "node", Password: "n"})
 	defer user.Close()
@@ -282,7 +282,7 @@ func TestCountsReplicasOfASingleServer(t *testing.T) {
 	closeLater(t, blind)
 	assert.NoError(t, countOf(t, blind, 3))
 
-	// A dialer that leads to the primary whatever the address is: each client counts once.
+	// With a dialer that always connects to the primary, each client counts once.
 	fixed := redis.NewClient(&redis.Options{Addr: "elsewhere:1", Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", primary.Addr())
 	}})
@@ -309,7 +309,7 @@ func isInexact(err error) bool {
 	return ok
 }
 
-// TestCountsReplicasBySentinel: the client's own dialer leads to the master alone.
+// TestCountsReplicasBySentinel: the client's own dialer connects only to the master.
 func TestCountsReplicasBySentinel(t *testing.T) {
 	t.Parallel()
 	s := servers.StartSentinel(t)
@@ -321,6 +321,6 @@ func TestCountsReplicasBySentinel(t *testing.T) {
 	subscribe(t, b, record(t), broker.Exactly(broker.SocketIO.Requests("/")))
 	hold(t, s.Replica, nil, requests)
 	require.NoError(t, countOf(t, b, 2))
-	s.Master.Kill() // Sentinel disconnects the clients of the one that it promotes
+	s.Master.Kill() // Sentinel disconnects the clients of the replica that it promotes
 	eventually(t, func() error { return countOf(t, b, 1) })
 }

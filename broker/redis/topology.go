@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// clusterNode is a node of a cluster as another one sees it.
+// clusterNode is a node of a cluster as another node lists it.
 type clusterNode struct {
 	id, addr string
 	host     string // its announced host name; may be empty
-	myself   bool   // the node that was asked
+	myself   bool   // the node that sent the list
 	failed   bool   // most masters agree that it is down
-	suspect  bool   // the other one believes so
-	joining  bool   // it is not a node of the cluster yet, or has no address
-	unlinked bool   // the other one has no connection to it
+	suspect  bool   // the node that sent the list assumes that it is down
+	joining  bool   // it is not part of the cluster yet, or has no address
+	unlinked bool   // the node that sent the list has no connection to it
 	replica  bool   // of a master
-	slots    bool   // it serves some
+	slots    bool   // it serves at least one
 }
 
-// parseNodes reads the answer to CLUSTER NODES: one line for each node,
+// parseNodes parses the reply to CLUSTER NODES: one line for each node,
 //
 //	<id> <ip:port@cport[,hostname]> <flags> <master> <ping> <pong> <epoch> <link> [<slots> ...]
 func parseNodes(text string) []clusterNode {
@@ -52,15 +52,15 @@ func parseNodes(text string) []clusterNode {
 		}
 		n.unlinked = len(fields) > 7 && fields[7] == "disconnected"
 		for i := 8; i < len(fields); i++ {
-			n.slots = n.slots || !strings.HasPrefix(fields[i], "[") // a slot on its way is there twice
+			n.slots = n.slots || !strings.HasPrefix(fields[i], "[") // both nodes list a slot that is being moved
 		}
 		list = append(list, n)
 	}
 	return list
 }
 
-// preferred returns the address of a node that clients use: the one with its host name if
-// they know other nodes by their host names.
+// preferred returns the address of a node that clients use: with its host name if they use host
+// names for other nodes.
 func (n *clusterNode) preferred(byName bool) string {
 	_, port, err := net.SplitHostPort(n.addr)
 	if err != nil || !byName || n.host == "" {
@@ -69,13 +69,13 @@ func (n *clusterNode) preferred(byName bool) string {
 	return net.JoinHostPort(n.host, port)
 }
 
-// replication is what a server that is no node of a cluster says of its replication.
+// replication is the state that a server outside a cluster reports about its replication.
 type replication struct {
 	replicas []string // their addresses
 	primary  string   // its own primary's address, if it is a replica
 }
 
-// parseReplication reads the answer to INFO replication. It returns nil for another text.
+// parseReplication parses the reply to INFO replication. It returns nil for any other text.
 func parseReplication(text string) *replication {
 	if !strings.HasPrefix(text, "# Replication") {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Lines of CLUSTER NODES as several versions write them.
+// TestParseNodes parses lines of CLUSTER NODES of several versions.
 func TestParseNodes(t *testing.T) {
 	t.Parallel()
 	got := parseNodes("a 10.0.0.1:6379@16379 myself,master - 0 0 1 connected 0-5460\n" +

@@ -18,19 +18,19 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// member is a socket of both the adapter and the core that gets no messages.
+// member is a socket of the adapter that drops its messages.
 type member string
 
 func (m member) ID() string            { return string(m) }
 func (member) Deliver(*adapter.Packet) {}
 func (member) Disconnect(bool)         {}
 
-// plain is the same for the core.
+// plain is the same for backplane.
 type plain struct{ member }
 
 func (plain) Deliver(*backplane.Message) {}
 
-// endLater closes a server or node with the test.
+// endLater closes a server or node at the end of the test.
 func endLater(t *testing.T, s interface{ Close(context.Context) error }) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -38,7 +38,7 @@ func endLater(t *testing.T, s interface{ Close(context.Context) error }) {
 	})
 }
 
-// crowd is some servers with a socket each, on the Socket.IO wire.
+// crowd opens n servers with one socket each, on the Socket.IO wire.
 func crowd(t *testing.T, n int, open func() *redisbroker.Broker) []*adapter.Namespace {
 	t.Helper()
 	var all []*adapter.Namespace
@@ -63,8 +63,8 @@ func crowd(t *testing.T, n int, open func() *redisbroker.Broker) []*adapter.Name
 	return all
 }
 
-// TestNoRightToCount takes the permission to count from nodes at work, and gives it back.
-func TestNoRightToCount(t *testing.T) {
+// TestWithoutCountPermission revokes the permission to count while nodes work, and restores it.
+func TestWithoutCountPermission(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"node on >n ~* &* +@all -pubsub"}})
 	open := func() *redisbroker.Broker {
@@ -123,8 +123,8 @@ func TestNoRightToCount(t *testing.T) {
 			assert.GreaterOrEqual(t, len(rooms.Rooms), 3, "%s: AllRooms", rights)
 		}
 		assert.NoError(t, socketIO[0].RemoteJoin(within(t, patience), "socket2", "room"), "%s: RemoteJoin", rights)
-		err = socketIO[0].RemoteJoin(within(t, patience), "nobody", "room")
-		assert.NotEqual(t, denied, errors.Is(err, backplane.ErrNoSuchMember), "%s: RemoteJoin of nobody: %v", rights, err)
+		err = socketIO[0].RemoteJoin(within(t, patience), "absent", "room")
+		assert.NotEqual(t, denied, errors.Is(err, backplane.ErrNoSuchMember), "%s: RemoteJoin of an unknown member: %v", rights, err)
 		count, err := socketIO[0].ServerCount(within(t, patience))
 		inexact("ServerCount", err)
 		assert.Equal(t, 3, count, "%s: ServerCount", rights)

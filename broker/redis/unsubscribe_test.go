@@ -16,10 +16,10 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestUnsubscribeRightWithdrawn: the server refuses to unsubscribe. Remove and Close succeed,
+// TestUnsubscribePermissionRevoked: the server refuses to unsubscribe. Remove and Close succeed,
 // no subscription is interrupted, nothing is delivered for the removed filters, and a
 // filter that is added again delivers each message once.
-func TestUnsubscribeRightWithdrawn(t *testing.T) {
+func TestUnsubscribePermissionRevoked(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"node on >pw ~* &* +@all"}})
 	from := open(t, srv.Addr(), quick())
@@ -44,7 +44,7 @@ func TestUnsubscribeRightWithdrawn(t *testing.T) {
 		other.Want(z, "for the other")
 		other.Want(marker, "end")
 
-		// Messages come while the filters are added again.
+		// Messages arrive while the filters are added again.
 		const n = 200
 		sent := make(chan struct{})
 		go func() {
