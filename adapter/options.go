@@ -31,18 +31,19 @@ type Options struct {
 	// a mixed fleet. Calls come one at a time on one goroutine. Behind a slow call, unreadable messages of one
 	// channel, and losses of one cause, become one error with their number. Errors that still do not fit into the
 	// queue are dropped and counted in Stats.Unreported. Close waits for a running call and for the queue until its
-	// context ends: to close the server in OnError, do it on another goroutine. Nil means that only the Logger gets
-	// the errors.
+	// context ends: to close the server in OnError, do it on another goroutine.
 	OnError func(error)
 
-	// Logger logs the same errors and a few more messages. Nil means no log.
+	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
+	// warnings. Nil means slog.Default(), or no log if OnError is set. For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	// Observers are called for the server's operations, in this order: for tracing, metrics, tests. See package
 	// observe.
 	Observers []observe.Observer
 
-	// Name is the readable part of the server's uid, such as a host name. Empty means none.
+	// Name is the readable part of the server's uid: letters, digits, '.', '-' and '_', at most 64 bytes. Empty means
+	// the name of the host, in which a '-' replaces each other character.
 	Name string
 
 	// CustomHook serves the custom requests of other nodes, and this node's own, in namespaces without a hook of their
@@ -105,6 +106,14 @@ func (o *Options) withDefaults() Options {
 	c.Links = append([]Link(nil), c.Links...)
 	c.Bridge = c.Bridge.withDefaults(c.peerTimeout())
 	return c
+}
+
+// onError returns the function that gets errors; nil if there is none.
+func (o *Options) onError() func(context.Context, error) {
+	if o.OnError == nil {
+		return nil
+	}
+	return func(_ context.Context, err error) { o.OnError(err) }
 }
 
 // heartbeat and peerTimeout return the core's defaults for zero.

@@ -3,10 +3,11 @@ package adapter
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/crossroom/crossroom/internal/errorlog"
 )
 
 // LinkError names the link of an error, on servers with several links. It wraps the error.
@@ -25,8 +26,7 @@ func (e *LinkError) Unwrap() error { return e.Err }
 
 // reporter calls Options.OnError, one call at a time, on a goroutine of its own.
 type reporter struct {
-	onError func(error)
-	logger  *slog.Logger
+	sink    errorlog.Sink
 	queue   chan reported
 	closing chan struct{} // closed when close begins
 	done    chan struct{} // closed when run has ended
@@ -45,8 +45,8 @@ type reported struct {
 	err error
 }
 
-func (r *reporter) start(onError func(error), logger *slog.Logger) {
-	r.onError, r.logger = onError, logger
+func (r *reporter) start(sink errorlog.Sink) {
+	r.sink = sink
 	r.queue = make(chan reported, reportQueue)
 	r.closing, r.done = make(chan struct{}), make(chan struct{})
 	go r.run() // close waits for it
@@ -55,22 +55,9 @@ func (r *reporter) start(onError func(error), logger *slog.Logger) {
 func (r *reporter) run() {
 	defer close(r.done)
 	for e := range r.queue {
-		r.one(e.ctx, e.err)
-	}
-}
-
-func (r *reporter) one(ctx context.Context, err error) {
-	// A handler that panics has not handled the error, and no other handler exists.
-	defer func() {
-		if recover() != nil {
-			r.lost.Add(1)
+		if !r.sink.Handle(e.ctx, e.err) {
+			r.lost.Add(1) // a handler that panics has not handled the error
 		}
-	}()
-	if r.logger != nil {
-		r.logger.LogAttrs(ctx, slog.LevelWarn, "adapter", slog.Any("error", err))
-	}
-	if r.onError != nil {
-		r.onError(err)
 	}
 }
 

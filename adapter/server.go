@@ -11,6 +11,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/errorlog"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 	}
 	s := &Server{opts: o, namespaces: map[string]*opening{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.reports.start(o.OnError, o.Logger)
+	s.reports.start(errorlog.New("adapter", o.Logger, o.onError(), wire.PanicStack))
 	links := o.links(b)
 	keys := linkKeys(links)
 	for i, l := range links {
@@ -82,9 +83,6 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 
 // reportFrom returns the core's OnError for a link.
 func (s *Server) reportFrom(l *link) func(context.Context, error) {
-	if s.opts.OnError == nil && s.opts.Logger == nil {
-		return nil
-	}
 	if len(s.opts.Links) == 0 {
 		return func(ctx context.Context, err error) { s.reports.pass(ctx, wire.FromAdapter(err)) }
 	}

@@ -13,6 +13,7 @@ import (
 
 func init() {
 	wire.FromAdapter = fromAdapter
+	wire.PanicStack = panicStack
 	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }
 	wire.NewSender = func(b broker.Broker, id string, c wire.Codec, list []observe.Observer) (wire.Sender, error) {
 		s, err := newSender(b, id, c, list)

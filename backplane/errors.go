@@ -346,6 +346,14 @@ func newPanicError(what, member string, value any, stack []byte) error {
 	return &PanicError{What: what, Member: member, Value: value, Stack: stack}
 }
 
+// panicStack returns the stack of an error that reports a panic; nil for others.
+func panicStack(err error) []byte {
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		return p.Stack
+	}
+	return nil
+}
+
 // merged combines two unreadable messages on a channel, or two losses with the same cause, into one error. It returns
 // nil for errors of different kinds.
 func merged(queued, err error) error {

@@ -78,7 +78,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		}
 	}
 	if !n.monitor.Init(monitor.Options{
-		Node: n.id, Broker: b, Observers: o.Observers, OnError: o.onError(), Logger: o.Logger, Panic: newPanicError, Merge: merged,
+		Node: n.id, Broker: b, Observers: o.Observers, OnError: o.onError(), Logger: o.Logger, Panic: newPanicError, Stack: panicStack, Merge: merged,
 	}) {
 		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -71,12 +72,16 @@ func TestNodeID(t *testing.T) {
 		n, err := backplane.New(b, nil)
 		require.NoError(t, err)
 		require.False(t, ids[n.ID()], "id %q", n.ID())
-		require.True(t, regexp.MustCompile(`^[A-Z2-7]{19}$`).MatchString(n.ID()), "id %q", n.ID())
+		require.True(t, regexp.MustCompile(`^([A-Za-z0-9._-]{1,64}~)?[A-Z2-7]{19}$`).MatchString(n.ID()), "id %q", n.ID())
 		ids[n.ID()] = true
 	}
 	named, _ := backplane.New(b, &backplane.Options{Name: "web"})
 	require.True(t, strings.HasPrefix(named.ID(), "web~"))
 	assert.Len(t, named.ID(), 4+19)
+	if host, err := os.Hostname(); err == nil && regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(host) {
+		unnamed, _ := backplane.New(b, nil)
+		require.True(t, strings.HasPrefix(unnamed.ID(), host+"~"), "id %q of a node on %s", unnamed.ID(), host)
+	}
 	fixed, _ := backplane.New(b, &backplane.Options{Name: "web", ID: "me"})
 	if fixed.ID() != "me" || fixed.Broker() != broker.Broker(b) {
 		t.Errorf("id %q", fixed.ID())

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -16,10 +17,12 @@ type Options struct {
 	// UTF-8, at most 128 bytes, without '#'. Empty means Name and random characters, which is right unless one process
 	// is on several brokers as the same node.
 	ID string
-	// Name is a readable part of the id, such as a host name: letters, digits, '.', '-' and '_', at most 64 bytes.
-	// Empty means none.
+	// Name is a readable part of the id: letters, digits, '.', '-' and '_', at most 64 bytes. Empty means the name of
+	// the host, in which a '-' replaces each other character.
 	Name string
-	// Logger logs the errors if OnError is nil. Nil means no log.
+	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
+	// warnings. Nil means slog.Default(), or no log if OnError or OnErrorContext is set. For silence set
+	// slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 	// OnError gets each error that no call returns: unreadable messages (*DecodeError), outages (*InterruptedError),
 	// lost messages (*broker.LossError), callbacks that panic (*PanicError) or do not return (*StalledError), other
@@ -82,6 +85,9 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		out = *o
 	}
+	if out.Name == "" {
+		out.Name = hostName()
+	}
 	if err := checkNodeName(out.Name); err != nil {
 		return out, err
 	}
@@ -116,16 +122,36 @@ func (o *Options) withDefaults() (Options, error) {
 	return out, nil
 }
 
+// maxNodeName is the largest length of a node's name in bytes.
+const maxNodeName = 64
+
 func checkNodeName(name string) error {
-	if len(name) > 64 {
+	if len(name) > maxNodeName {
 		return &OptionError{Option: "Name", Reason: "longer than 64 bytes"}
 	}
-	for _, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_", c)) {
-			return &OptionError{Option: "Name", Reason: "has characters other than letters, digits, '.', '-' and '_'"}
-		}
+	if strings.ContainsFunc(name, notOfName) {
+		return &OptionError{Option: "Name", Reason: "has characters other than letters, digits, '.', '-' and '_'"}
 	}
 	return nil
+}
+
+func notOfName(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_", c))
+}
+
+// hostName returns the name of the host in the form of a node's name; empty if the host has none.
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	name := strings.Map(func(c rune) rune {
+		if notOfName(c) {
+			return '-'
+		}
+		return c
+	}, host)
+	return name[:min(len(name), maxNodeName)]
 }
 
 func checkNodeID(id string) error {

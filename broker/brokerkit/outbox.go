@@ -19,7 +19,7 @@ import (
 type OutboxOptions struct {
 	// Name of the broker, at the start of errors and log lines. Empty means "broker".
 	Name string
-	// Logger gets a line for every loss. Nil means none.
+	// Logger gets a line for each loss that no function of OnLoss gets. Nil means slog.Default().
 	Logger *slog.Logger
 
 	// Messages and Bytes (encoded) limit what waits to be sent or acknowledged. Put waits while either limit is
@@ -58,7 +58,7 @@ type OutboxOptions struct {
 func (o OutboxOptions) withDefaults() OutboxOptions {
 	o.Name = cmp.Or(o.Name, "broker")
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	positive(&o.Messages, 1<<16)
 	positive(&o.Bytes, 32<<20)

@@ -271,8 +271,9 @@ func (o *Outbox[M]) pump(w Writer[M]) bool {
 // report reports the losses that were not reported yet.
 func (o *Outbox[M]) report() {
 	for _, loss := range o.books.takeReports() {
-		o.opts.Logger.Warn(o.opts.Name+": messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
-		o.onLoss.report(loss)
+		if !o.onLoss.report(loss) {
+			o.opts.Logger.Warn(o.opts.Name+": messages lost", "messages", loss.Messages, "uncertain", loss.Uncertain, "err", loss.Err)
+		}
 	}
 }
 
@@ -295,12 +296,14 @@ func (l *listeners) add(f func(broker.Loss)) (stop func()) {
 	}
 }
 
-// report calls the functions. Only the sender calls it, so that calls never overlap.
-func (l *listeners) report(loss broker.Loss) {
+// report calls the functions, and returns false if there are none. Only the sender calls it, so that calls never
+// overlap.
+func (l *listeners) report(loss broker.Loss) bool {
 	l.mu.Lock()
 	list := l.list
 	l.mu.Unlock()
 	for _, f := range list {
 		(*f)(loss)
 	}
+	return len(list) > 0
 }

@@ -21,7 +21,8 @@ type Options struct {
 	// no effect (see the package documentation).
 	NATS []nats.Option
 
-	// Logger gets a line for every lost and every restored connection; nil means none.
+	// Logger gets a line for every lost and every restored connection. Nil means slog.Default(). For silence set
+	// slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	// QueueMessages, QueueBytes and QueueAge bound what waits to be sent or for the
@@ -84,7 +85,7 @@ func (o *Options) withDefaults() Options {
 	}
 	out.Prefix = cmp.Or(out.Prefix, DefaultPrefix)
 	if out.Logger == nil {
-		out.Logger = slog.New(slog.DiscardHandler)
+		out.Logger = slog.Default()
 	}
 	positive(&out.QueueMessages, 1<<16)
 	positive(&out.QueueBytes, 32<<20)

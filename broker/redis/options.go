@@ -19,7 +19,8 @@ type Options struct {
 	// or as another user.
 	SubscribeClient redis.UniversalClient
 
-	// Logger gets a line for each lost and each restored connection; nil means no log.
+	// Logger gets a line for each lost and each restored connection. Nil means slog.Default(). For
+	// silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	// QueueMessages, QueueBytes and QueueAge limit the queue, so that an outage costs a limited
@@ -73,7 +74,7 @@ func (o *Options) withDefaults() Options {
 	}
 	out.Prefix = cmp.Or(out.Prefix, DefaultPrefix)
 	if out.Logger == nil {
-		out.Logger = slog.New(slog.DiscardHandler)
+		out.Logger = slog.Default()
 	}
 	positive(&out.QueueMessages, 1<<16)
 	positive(&out.QueueBytes, 32<<20)

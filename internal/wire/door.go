@@ -114,5 +114,8 @@ type Sender interface {
 // backplane sets it, like NodeOf.
 var FromAdapter func(err error) error
 
+// PanicStack returns the stack of a *backplane.PanicError; nil for other errors. Package backplane sets it, like NodeOf.
+var PanicStack func(err error) []byte
+
 // NewSender makes a Sender with the id id. Package backplane sets it, like NodeOf.
 var NewSender func(b broker.Broker, id string, c Codec, list []observe.Observer) (Sender, error)

@@ -28,11 +28,12 @@ type Options struct {
 	Node      string // its id
 	Broker    broker.Broker
 	Observers []observe.Observer
-	// OnError is called for each error; if it is nil the Logger gets it.
+	// OnError and Logger get each error, by the rule of package errorlog.
 	OnError func(context.Context, error)
 	Logger  *slog.Logger
-	// Panic makes the error that reports the panic of a callback.
+	// Panic makes the error that reports the panic of a callback, and Stack returns its stack.
 	Panic func(what, member string, value any, stack []byte) error
+	Stack func(err error) []byte
 	// Merge returns one error for two, of which queued waits to be reported, or nil if they are of different kinds.
 	Merge func(queued, err error) error
 }

@@ -2,17 +2,17 @@ package monitor
 
 import (
 	"context"
-	"log/slog"
 	"sync"
+
+	"github.com/crossroom/crossroom/internal/errorlog"
 )
 
 // reporter passes errors that no call returns to the application, one at a time and on a goroutine of its own, so that
 // a slow handler delays nothing. Errors that do not fit into its queue are counted and dropped.
 type reporter struct {
-	onError func(context.Context, error)
-	logger  *slog.Logger
-	merge   func(queued, err error) error
-	stats   *Counters
+	sink  errorlog.Sink
+	merge func(queued, err error) error
+	stats *Counters
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -29,7 +29,7 @@ type reported struct {
 }
 
 func (r *reporter) init(o Options, stats *Counters) {
-	r.onError, r.logger, r.merge, r.stats = o.OnError, o.Logger, o.Merge, stats
+	r.sink, r.merge, r.stats = errorlog.New("backplane", o.Logger, o.OnError, o.Stack), o.Merge, stats
 	r.wake.L = &r.mu
 }
 
@@ -38,9 +38,6 @@ func (r *reporter) Report(err error) { r.ReportIn(context.Background(), err) }
 
 // ReportIn is Report for an operation in a context.
 func (r *reporter) ReportIn(ctx context.Context, err error) {
-	if r.onError == nil && r.logger == nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.queue) >= reportQueue/2 && r.coalesce(err) {
@@ -80,21 +77,10 @@ func (r *reporter) Run() {
 			return
 		}
 		for _, e := range batch {
-			r.one(e.ctx, e.err)
+			if !r.sink.Handle(e.ctx, e.err) {
+				r.stats.Panics.Add(1)
+			}
 		}
-	}
-}
-
-func (r *reporter) one(ctx context.Context, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			r.stats.Panics.Add(1)
-		}
-	}()
-	if r.onError != nil {
-		r.onError(ctx, err)
-	} else {
-		r.logger.LogAttrs(ctx, slog.LevelWarn, "backplane", slog.Any("error", err))
 	}
 }
 
