@@ -56,6 +56,11 @@ type Options struct {
 	// packet may be kept. With it the server reads every broadcast, also for rooms without local sockets.
 	OnBroadcast func(p *Packet, rooms, except []string) bool
 
+	// Redact changes the handshake of a socket before it is listed, to this server or any other, Go or Node.js: a copy
+	// of that in the Description. It may set fields, and replace maps and slices, but not change these. It is called
+	// like Describe. Nil means RedactCredentials. A function that does nothing sends all handshakes whole.
+	Redact func(h *Handshake)
+
 	// Heartbeat is the interval at which Go nodes announce themselves to each other. Zero means 1 s. PeerTimeout is
 	// the time after the last message of a Go node at which it is reported as lost. Zero means 3.5 × Heartbeat. A
 	// negative value of these two is an error. StallTimeout limits a socket's method, when another server's message is
@@ -102,6 +107,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if c.RequestsTimeout <= 0 {
 		c.RequestsTimeout = DefaultRequestsTimeout
+	}
+	if c.Redact == nil {
+		c.Redact = func(h *Handshake) { RedactCredentials(h) }
 	}
 	c.Links = append([]Link(nil), c.Links...)
 	c.Bridge = c.Bridge.withDefaults(c.peerTimeout())

@@ -154,7 +154,7 @@ func TestHostileDescriptions(t *testing.T) {
 		"UTF-8":        json.RawMessage("\"\xff\""),
 		"function":     func() {},
 	}
-	nodes := fleet(t, 2, adapter.Options{})
+	nodes := fleet(t, 2, adapter.Options{Redact: func(*adapter.Handshake) {}})
 	about := func(auth, data any) adapter.Description {
 		return adapter.Description{Handshake: &adapter.Handshake{Address: "192.0.2.1", Auth: auth}, Data: data}
 	}

@@ -66,8 +66,9 @@ type Describer interface {
 // Description is the data in FetchSockets besides a socket's id and rooms.
 type Description struct {
 	// Handshake as JSON; Node.js servers expect the fields of Handshake. Nil: an
-	// empty one. If it cannot be encoded it is reported as a *backplane.OpError and sent
-	// without Headers, Query and Auth.
+	// empty one. It is sent as Options.Redact leaves it, by default without credentials. If
+	// it cannot be encoded it is reported as a *backplane.OpError and sent without Headers,
+	// Query and Auth.
 	Handshake *Handshake
 	// Data belongs to the application and is encoded as JSON. Nil means an empty object, like on Node.js servers. Data
 	// that cannot be encoded is sent as an empty object, and reported as a *backplane.OpError.
@@ -199,6 +200,10 @@ func (m *member) Describe() []byte {
 	}
 	said := d.Describe()
 	handshake := said.Handshake.whole()
+	if said.Handshake != nil {
+		m.ns.server.opts.Redact(handshake)
+		handshake = handshake.whole()
+	}
 	plain := *handshake
 	plain.Headers, plain.Query, plain.Auth = nil, nil, nil
 	if said.Data == nil {

@@ -25,7 +25,8 @@ type RemoteSocket struct {
 	// Rooms of the socket, including that of its own id, in no order. Nil if its node listed the socket but did not
 	// send its rooms in time.
 	Rooms []string
-	// Handshake is an object with the fields of Handshake, and Data the application's data of the socket. Nil if
+	// Handshake is an object with the fields of Handshake, without the credentials that Options.Redact of a Go node
+	// replaces, and Data the application's data of the socket. Nil if
 	// unknown: dialect v5 has neither.
 	Handshake, Data json.RawMessage
 

@@ -75,7 +75,7 @@ func (m *member) Left(rooms []string) {
 }
 
 // Describe tells what Node.js servers expect: header names in lower case, and one value as a
-// text.
+// text. Options.Redact of the fleet replaces credentials.
 func (m *member) Describe() (d adapter.Description) {
 	s := m.socket()
 	if s == nil {

@@ -82,6 +82,7 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 		o.OnError = f.report
 		o.Observers = []observe.Observer{headers{harmFleet: f}}
 		o.Heartbeat, o.PeerTimeout = 0, 0 // the defaults: there are many nodes
+		o.Redact = func(*adapter.Handshake) {}
 	}}, changes...)
 	f.asking, f.answering = startGo(t, "asking", redis, prefix, d, changes...), startGo(t, "answering", redis, prefix, d, changes...)
 	var err error

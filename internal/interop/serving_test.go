@@ -213,7 +213,7 @@ func TestAnswersThatHaveToFit(t *testing.T) {
 				g.add(&odd{id: fmt.Sprint(name, i), describe: func() adapter.Description { return d }}, name)
 			}
 		}
-		add("headers", 100, adapter.Description{Data: 1, Handshake: &adapter.Handshake{URL: "/u", Headers: map[string]any{"cookie": long}}})
+		add("headers", 100, adapter.Description{Data: 1, Handshake: &adapter.Handshake{URL: "/u", Headers: map[string]any{"x-long": long}}})
 		add("data", 100, adapter.Description{Data: long})
 		add("many", 3000, adapter.Description{})
 		many := 3200
