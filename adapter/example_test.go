@@ -50,13 +50,11 @@ func twoServers() (first, second *adapter.Namespace, stop func()) {
 		}
 		servers, spaces = append(servers, server), append(spaces, chat)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	for _, s := range servers {
-		for len(s.KnownPeers()) == 0 { // Go nodes know each other a moment after Of
-			if time.Now().After(deadline) {
-				log.Fatal("the servers do not know each other")
-			}
-			time.Sleep(time.Millisecond)
+		if _, err := s.AwaitPeers(waiting, 1); err != nil {
+			log.Fatal(err)
 		}
 	}
 	return spaces[0], spaces[1], func() {

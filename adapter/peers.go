@@ -16,6 +16,52 @@ func (s *Server) KnownPeers() []backplane.Peer {
 	return mergePeers(lists)
 }
 
+// AwaitPeers waits until the server knows at least n other Go nodes and expects no introduction of another, and returns
+// the known ones, as KnownPeers does. With n zero it waits for the nodes that are connected now: at most 250 ms. The
+// error is that of the context, with the nodes that are known so far, or backplane.ErrClosed. A server knows no nodes
+// before its first namespace is live.
+func (s *Server) AwaitPeers(ctx context.Context, n int) ([]backplane.Peer, error) {
+	if len(s.links) == 1 {
+		return s.links[0].node.AwaitPeers(ctx, n)
+	}
+	for _, l := range s.links {
+		if _, err := l.node.AwaitPeers(ctx, 0); err != nil {
+			return s.KnownPeers(), err
+		}
+	}
+	for {
+		changed := make(chan struct{}, 1)
+		ctx, cancel := context.WithCancel(ctx)
+		for _, l := range s.links {
+			go func(event <-chan struct{}) { // ends with this turn
+				select {
+				case <-event:
+					select {
+					case changed <- struct{}{}:
+					default:
+					}
+				case <-ctx.Done():
+				}
+			}(l.door.PeersChanged())
+		}
+		peers := s.KnownPeers()
+		if len(peers) >= n {
+			cancel()
+			return peers, nil
+		}
+		select {
+		case <-changed:
+			cancel()
+		case <-s.ctx.Done():
+			cancel()
+			return nil, backplane.ErrClosed
+		case <-ctx.Done():
+			cancel()
+			return peers, ctx.Err()
+		}
+	}
+}
+
 // Peers returns the other servers with the namespace. It queries the broker, but none of the servers. A Go node on
 // several links is listed once; it is in Lost, or in Unresponsive, if it is so on every link that it was on.
 //

@@ -46,9 +46,8 @@ func tables() (first, second *backplane.Namespace, stop func()) {
 		try(game.Add(ctx, id))
 		try(game.Join(ctx, id.ID(), "table 7"))
 	}
-	for len(first.Node().KnownPeers()) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	_, err := first.Node().AwaitPeers(ctx, 1)
+	try(err)
 	return first, second, func() {
 		for _, game := range games {
 			try(game.Node().Close(ctx))

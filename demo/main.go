@@ -228,12 +228,8 @@ func start(ctx context.Context, name string, brokers *brokers) (*node, error) {
 // known.
 func meet(ctx context.Context, nodes []*node) error {
 	for _, n := range nodes {
-		for len(n.server.KnownPeers()) < len(nodes)-1 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(time.Millisecond):
-			}
+		if _, err := n.server.AwaitPeers(ctx, len(nodes)-1); err != nil {
+			return err
 		}
 	}
 	return nil

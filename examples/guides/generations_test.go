@@ -62,8 +62,8 @@ func Example_generations() {
 		}
 		alone = append(alone, ns)
 	}
-	for len(both.KnownPeers()) < 2 {
-		time.Sleep(time.Millisecond)
+	if _, err := both.AwaitPeers(ctx, 2); err != nil {
+		log.Fatal(err)
 	}
 
 	if err := lobby.Emit(ctx, "both"); err != nil { // goes out on both links

@@ -77,8 +77,8 @@ func fleet(ctx context.Context) (chats []*adapter.Namespace, brokers []*memorybr
 		}
 		chats, brokers = append(chats, chat), append(brokers, b)
 	}
-	for len(chats[0].Server().KnownPeers()) < 2 {
-		time.Sleep(time.Millisecond)
+	if _, err := chats[0].Server().AwaitPeers(ctx, 2); err != nil {
+		log.Fatal(err)
 	}
 	return chats, brokers
 }

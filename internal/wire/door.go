@@ -92,6 +92,8 @@ type Node interface {
 	Lease() (since, until time.Time)
 	// Holds reports whether the lease that began at since holds at this moment.
 	Holds(since time.Time) bool
+	// PeersChanged returns a channel that is closed when KnownPeers may have changed.
+	PeersChanged() <-chan struct{}
 	// Since returns when the node was made, as other nodes see it in Peer.Since.
 	Since() time.Time
 	// Open is backplane.Node.Namespace with more options. public is a

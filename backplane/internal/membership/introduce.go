@@ -224,6 +224,25 @@ func (t *table) await(ctx context.Context, f func() (until time.Time)) {
 	}
 }
 
+// forever is a wait that only an event ends.
+const forever = 24 * time.Hour
+
+// awaitPeers waits until n peers are known and introductions are complete.
+func (t *table) awaitPeers(ctx context.Context, n int) {
+	t.await(ctx, func() time.Time {
+		known := 0
+		for _, p := range t.byID {
+			if p.state == live && p.proved {
+				known++
+			}
+		}
+		if known < n {
+			return time.Now().Add(forever)
+		}
+		return t.pending(time.Now())
+	})
+}
+
 // meet waits until this node knows the others, and they know its list of namespaces at a revision.
 func (t *table) meet(ctx context.Context, revision uint64) {
 	confirmed := func(p *peer) bool {

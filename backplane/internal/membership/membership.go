@@ -150,6 +150,17 @@ func (m *Membership) Withdraw(ns Namespace, now bool) {
 // Peers returns the live peers, sorted by id.
 func (m *Membership) Peers() []Peer { return m.peers.list() }
 
+// AwaitPeers waits until at least n peers are known and no introduction is awaited. The end of ctx or of the node ends the
+// wait too.
+func (m *Membership) AwaitPeers(ctx context.Context, n int) { m.peers.awaitPeers(ctx, n) }
+
+// Changed returns a channel that is closed when the next frame of a peer has been taken in.
+func (m *Membership) Changed() <-chan struct{} {
+	m.peers.mu.Lock()
+	defer m.peers.mu.Unlock()
+	return m.peers.watch()
+}
+
 // PeersOf returns the known ones among these nodes, sorted by id.
 func (m *Membership) PeersOf(ids []string) []Peer { return m.peers.of(ids) }
 
