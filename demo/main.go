@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -22,15 +23,14 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/dial"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
-	natsbroker "github.com/crossroom/crossroom/broker/nats"
-	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/outgoing"
 )
 
 func main() {
-	url := flag.String("broker", "", "redis:// or nats:// address; empty for the embedded memory broker")
+	url := flag.String("broker", "", "an address as package broker/dial describes it; empty for the embedded memory broker")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -83,14 +83,14 @@ func (c *client) Disconnect(bool) {
 func (c *client) push(line string, volatile bool) { c.queue.Push(line, len(line), volatile) }
 
 func run(ctx context.Context, url string) error {
-	brokers, err := opener(url)
+	system, err := opener(url)
 	if err != nil {
 		return err
 	}
 	seen := make(chan string, 64)
 	var nodes []*node
 	for _, name := range []string{"north", "south", "east"} {
-		n, err := start(ctx, name, brokers)
+		n, err := start(ctx, name, system)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func run(ctx context.Context, url string) error {
 			}
 		}
 	}
-	fmt.Printf("Three nodes on %s. In room lobby: alice on north, bob on south, carol on east. dave on east is in no room.\n", brokers.name)
+	fmt.Printf("Three nodes on %s. In room lobby: alice on north, bob on south, carol on east. dave on east is in no room.\n", systems[system.System()])
 
 	title("north emits to room lobby: every node delivers")
 	if err := north.chat.To("lobby").Emit(ctx, "hello", "from north", 42); err != nil {
@@ -189,7 +189,7 @@ func run(ctx context.Context, url string) error {
 	if _, err = north.chat.To("lobby").FetchSockets(ctx); !errors.As(err, &partial) {
 		return fmt.Errorf("a node has crashed, but the result is %v", err)
 	}
-	fmt.Printf("  %s cannot count subscribers, so north waited for a response. The next request does not wait:\n", brokers.name)
+	fmt.Printf("  %s cannot count subscribers, so north waited for a response. The next request does not wait:\n", systems[system.System()])
 	missing(partial, began)
 	return nil
 }
@@ -205,8 +205,8 @@ func missing(e *backplane.PartialError, began time.Time) (reason error) {
 }
 
 // start starts one node.
-func start(ctx context.Context, name string, brokers *brokers) (*node, error) {
-	b, err := brokers.open()
+func start(ctx context.Context, name string, system *dial.Dialer) (*node, error) {
+	b, err := system.Broker()
 	if err != nil {
 		return nil, err
 	}
@@ -235,30 +235,14 @@ func meet(ctx context.Context, nodes []*node) error {
 	return nil
 }
 
-// brokers opens one broker for each node.
-type brokers struct {
-	name string
-	open func() (broker.Broker, error)
+// opener returns what opens one broker for each node.
+func opener(address string) (*dial.Dialer, error) {
+	// A prefix of its own keeps the demo out of a production fleet.
+	return dial.New(cmp.Or(address, "memory"), &dial.Options{Prefix: "crossroom-demo-" + rand.Text()[:6]})
 }
 
-func opener(url string) (*brokers, error) {
-	if url == "" || url == "memory" {
-		bus := memorybroker.NewBus(nil)
-		return &brokers{"the embedded memory broker", func() (broker.Broker, error) { return bus.Broker(), nil }}, nil
-	}
-	// A prefix of its own keeps the demo out of a production fleet.
-	prefix := "crossroom-demo-" + rand.Text()[:6]
-	switch scheme, _, _ := strings.Cut(url, "://"); scheme {
-	case "redis", "rediss", "unix":
-		opts := &redisbroker.Options{Prefix: prefix}
-		return &brokers{"Redis", func() (broker.Broker, error) { return redisbroker.Open(url, opts) }}, nil
-	case "nats", "tls":
-		opts := &natsbroker.Options{Prefix: prefix}
-		return &brokers{"NATS", func() (broker.Broker, error) { return natsbroker.Open(url, opts) }}, nil
-	}
-	// The address may hold a password anywhere.
-	return nil, errors.New("no broker for this address: want redis://host:port or nats://host:port")
-}
+// systems are the names of systems in a sentence.
+var systems = map[string]string{"memory": "the embedded memory broker", "redis": "Redis", "nats": "NATS"}
 
 // kill makes a broker disappear without goodbye, as if its process had crashed.
 func kill(b broker.Broker) {

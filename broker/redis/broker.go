@@ -15,7 +15,7 @@ import (
 type Broker struct {
 	publishClient   redis.UniversalClient
 	subscribeClient redis.UniversalClient
-	own             *redis.Client // made by Open, nil otherwise
+	own             redis.UniversalClient // made by Open, nil otherwise
 	opts            Options
 	names           *naming
 	limits          *limits
@@ -32,13 +32,28 @@ type Broker struct {
 
 var _ broker.Broker = (*Broker)(nil)
 
-// Open makes a broker for one server from its address: a URL that go-redis understands
-// (redis://, rediss:// for TLS, unix://, with user, password and options), or a plain
-// "localhost:6379". The number of a database has no effect, because pub/sub has no
-// databases; use Options.Prefix instead. Open does no I/O: the broker opens connections when
-// it needs them. Close also closes the client that Open made. nil options mean the defaults.
+// Open makes a broker by an address:
 //
-// Errors: an error of the address, *PrefixError, *ClientError (of Options.SubscribeClient).
+//	redis://user:password@host:6379                  one server; host:6379 alone is the same
+//	rediss://host:6379                               with TLS
+//	unix:///run/redis.sock                           a socket of the system
+//	redis+sentinel://host:26379,host:26379/master    the master that Sentinels name; rediss+sentinel:// with TLS
+//	redis+cluster://host:6379,host:6379              a cluster, by some of its servers; rediss+cluster:// with TLS
+//
+// User and password may be left out; in them all but letters, digits and -._~ must be percent-encoded. The ports shown
+// are the defaults. Parameters follow as ?name=value&name=value:
+//
+//	client_name                             the name of the connections in CLIENT LIST
+//	sentinel_username, sentinel_password    for the Sentinels, with +sentinel
+//	tls_ca                                  a file of the authorities to trust in place of the system's, with rediss
+//	tls_cert, tls_key                       files of the client's certificate and key, with rediss
+//	tls_server_name                         the name to verify in place of the host, with rediss
+//
+// Another parameter is an error. So is a database other than 0: pub/sub ignores databases, use Options.Prefix. It does no
+// I/O except to read these files: connections are opened when they are needed. Close also closes the client behind it. nil
+// options mean the defaults.
+//
+// Errors: *AddressError, *PrefixError, *ClientError (of Options.SubscribeClient).
 func Open(address string, opts *Options) (*Broker, error) {
 	client, err := openClient(address)
 	if err != nil {

@@ -26,7 +26,7 @@ import (
 
 func TestOpenAddresses(t *testing.T) {
 	t.Parallel()
-	for _, address := range []string{"localhost:6379", "redis://h", "rediss://u:p@h:1/2?read_timeout=3s", "unix:///tmp/x.sock", "redis://[::1]:7"} {
+	for _, address := range []string{"localhost:6379", "redis://h", "rediss://u:p@h:1/0?client_name=c", "unix:///tmp/x.sock", "redis://[::1]:7"} {
 		b, err := redisbroker.Open(address, nil)
 		if err != nil {
 			t.Errorf("%s: %v", address, err)
@@ -37,7 +37,7 @@ func TestOpenAddresses(t *testing.T) {
 		}
 		assert.NoError(t, b.Close(context.Background()), "%s: Close of an unused broker", address)
 	}
-	for _, address := range []string{"http://h", "redis://u:secret@h:port", "redis://h/x", "://", "redis://u:sec%ret@h"} {
+	for _, address := range []string{"http://h", "redis://u:secret@h:port", "redis://h/x", "redis://h/2", "redis://h?db=2", "redis://h?read_timeout=3s", "://", "redis://u:sec%ret@h"} {
 		b, err := redisbroker.Open(address, nil)
 		if err == nil {
 			b.Close(context.Background())

@@ -28,15 +28,15 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/broker/dial"
 	"github.com/crossroom/crossroom/examples/chat/socketio"
-	"github.com/crossroom/crossroom/examples/internal/brokers"
 )
 
 //go:embed page
 var files embed.FS
 
 var (
-	address = flag.String("broker", "memory", "memory, redis://host:port or nats://host:port")
+	address = flag.String("broker", "memory", "memory, redis://host:port, nats://host:port, or another form of package broker/dial")
 	prefix  = flag.String("prefix", "", "of the channel names on the broker; empty for its default")
 	names   = flag.String("name", "go-1,go-2,go-3", "nodes to start in this process")
 	host    = flag.String("host", "127.0.0.1", "to listen on")
@@ -55,7 +55,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	list := strings.Split(*names, ",")
-	opened, err := brokers.Open(*address, *prefix, len(list))
+	system, err := dial.New(*address, &dial.Options{Prefix: *prefix})
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,11 @@ func run(ctx context.Context) error {
 	offered := cmp.Or(*nodes, "["+strings.Join(here, ",")+"]")
 	for i, name := range list {
 		at := fmt.Sprintf("%s:%d", *host, *port+i)
-		stop, err := start(ctx, opened[i], name, at, offered)
+		b, err := system.Broker()
+		if err != nil {
+			return err
+		}
+		stop, err := start(ctx, b, name, at, offered)
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ type Redis struct {
 	*Server
 	password string
 	tls      *tls.Config
+	ca       string
 }
 
 // StartRedis starts a redis-server on a free port and waits until it responds. nil options mean the zero RedisOptions.
@@ -52,7 +53,7 @@ func newRedis(tb testing.TB, opts *RedisOptions) *Redis {
 	args := []string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", r.dir, "--daemonize", "no", "--loglevel", "warning"}
 	if opts.TLS {
 		files := makeCertificates(tb, r.dir)
-		r.tls = files.client
+		r.tls, r.ca = files.client, files.ca
 		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(r.port), "--tls-cert-file", files.cert,
 			"--tls-key-file", files.key, "--tls-ca-cert-file", files.ca, "--tls-auth-clients", "no")
 	} else {
@@ -95,6 +96,9 @@ func (r *Redis) URL() string {
 	}
 	return u.String()
 }
+
+// CA returns the file with the certificate authority's certificate, empty without TLS.
+func (r *Redis) CA() string { return r.ca }
 
 // TLS returns a client configuration that trusts the server, nil without TLS.
 func (r *Redis) TLS() *tls.Config {
