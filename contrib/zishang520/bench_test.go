@@ -17,7 +17,7 @@ import (
 )
 
 // BenchmarkBroadcast compares a broadcast of one server to its own clients with that of the
-// in-memory adapter alone: rounds take turns, and the ratio is the median of those of pairs of
+// in-memory adapter alone. Rounds alternate, and the ratio is the median over pairs of
 // rounds, by processor time.
 func BenchmarkBroadcast(b *testing.B) {
 	for _, clients := range []int{10, 100} {
@@ -74,7 +74,7 @@ func compare(b *testing.B, clients int) {
 	require.NoError(b, with.fleet.Ready(ctx))
 }
 
-// processorTime is what this process has used.
+// processorTime returns the processor time that this process has used.
 func processorTime() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)

@@ -34,7 +34,7 @@ type node struct {
 	errs []error
 }
 
-// start starts a server that is ready.
+// start starts a server and waits until it is ready.
 func start(t testing.TB, b broker.Broker, opts *socket.ServerOptions, change ...func(*adapter.Options)) *node {
 	t.Helper()
 	n := open(t, b, opts, change...)
@@ -90,7 +90,7 @@ func (n *node) errors() []error {
 	return append([]error(nil), n.errs...)
 }
 
-// pair is two servers that know each other.
+// pair starts two servers and waits until they know each other.
 func pair(t testing.TB, opts func() *socket.ServerOptions) (here, there *node) {
 	t.Helper()
 	if opts == nil {
@@ -105,7 +105,7 @@ func pair(t testing.TB, opts func() *socket.ServerOptions) (here, there *node) {
 	return here, there
 }
 
-// client is a connection that speaks the protocol, without its libraries.
+// client is a connection that implements the protocol without the libraries.
 type client struct {
 	t      testing.TB
 	conn   *websocket.Conn
@@ -166,7 +166,7 @@ func (c *client) prefix() string {
 func (c *client) write(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.conn.WriteMessage(websocket.TextMessage, []byte(text)) // it may be closed
+	_ = c.conn.WriteMessage(websocket.TextMessage, []byte(text)) // the connection may be closed
 }
 
 func (c *client) close() {
@@ -174,7 +174,7 @@ func (c *client) close() {
 	<-c.gone
 }
 
-// read takes what comes until the connection ends.
+// read handles packets until the connection ends.
 func (c *client) read(connected chan<- string) {
 	defer close(c.gone)
 	for {
@@ -221,7 +221,7 @@ func (c *client) read(connected chan<- string) {
 	}
 }
 
-// filled puts attachments in the place of what stands for them.
+// filled replaces placeholders with their attachments.
 func filled(v any, attachments [][]byte) any {
 	switch v := v.(type) {
 	case []any:
@@ -255,7 +255,7 @@ func (c *client) until(marker string) (events [][]any) {
 	}
 }
 
-// names are those of the events up to a marker.
+// names returns the names of the events up to a marker.
 func (c *client) names(marker string) (names []string) {
 	c.t.Helper()
 	for _, e := range c.until(marker) {

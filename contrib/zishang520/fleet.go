@@ -13,7 +13,7 @@ import (
 	"github.com/zishang520/socket.io/servers/socket/v3"
 )
 
-// Fleet is the adapter of one Socket.IO server: what Server.SetAdapter takes.
+// Fleet is the adapter of one Socket.IO server, for Server.SetAdapter.
 type Fleet struct {
 	broker broker.Broker
 	opts   adapter.Options
@@ -25,10 +25,10 @@ type Fleet struct {
 
 	mu     sync.Mutex
 	server *adapter.Server
-	err    error // why there is no server
+	err    error // of adapter.New; nil if server is set
 	spaces map[string]*space
 
-	closing sync.RWMutex // held for reading while a goroutine is started that Close waits for
+	closing sync.RWMutex // held for reading while run starts a goroutine
 	closed  bool
 }
 
@@ -37,7 +37,7 @@ func (f *Fleet) run(do func()) {
 	f.closing.RLock()
 	defer f.closing.RUnlock()
 	if f.closed {
-		go do() // ends soon, as nothing can be sent
+		go do() // ends soon, because nothing can be sent
 		return
 	}
 	f.done.Go(do)
@@ -45,8 +45,8 @@ func (f *Fleet) run(do func()) {
 
 var _ socket.AdapterConstructor = (*Fleet)(nil)
 
-// New makes an adapter on a broker of its own. Options are those of adapter.New; nil means all
-// defaults. New does no I/O. If the options are not good, the server works locally, and the
+// New makes an adapter on a broker that no other node uses. Options are those of adapter.New; nil means
+// the defaults. New does no I/O. If the options are invalid, the server works locally, and the
 // error is reported to OnError and returned by Ready.
 func New(b broker.Broker, opts *adapter.Options) *Fleet {
 	f := &Fleet{broker: b, spaces: map[string]*space{}, errs: make(chan error, 64)}
@@ -82,11 +82,11 @@ func (f *Fleet) New(nsp socket.Namespace) socket.Adapter {
 	return a
 }
 
-// start makes the server. Only now it is known whether sessions are kept.
+// start makes the server. The caller knows only now whether sessions are kept.
 func (f *Fleet) start(recovers bool) {
-	tell := f.opts.OnError
-	if tell != nil {
-		// What this package reports and what its server reports comes one at a time.
+	onError := f.opts.OnError
+	if onError != nil {
+		// Errors of this package and of its server are reported one at a time.
 		f.opts.OnError = f.report
 	}
 	if recovers {
@@ -96,14 +96,14 @@ func (f *Fleet) start(recovers bool) {
 	f.mu.Lock()
 	f.server, f.err = server, err
 	f.mu.Unlock()
-	if tell != nil {
-		f.run(func() { f.tell(tell) })
+	if onError != nil {
+		f.run(func() { f.reportTo(onError) })
 	}
 	f.fault(err)
 }
 
-// tell calls OnError with what is reported, until Close.
-func (f *Fleet) tell(onError func(error)) {
+// reportTo calls onError with the reported errors, until Close.
+func (f *Fleet) reportTo(onError func(error)) {
 	for ended := f.ctx.Done(); ; {
 		select {
 		case err := <-f.errs:
@@ -120,7 +120,7 @@ func (f *Fleet) tell(onError func(error)) {
 	}
 }
 
-// report has OnError called. Where it is too slow, errors are left to the logger.
+// report queues an error for OnError. If the queue is full, only the logger gets the error.
 func (f *Fleet) report(err error) {
 	select {
 	case f.errs <- err:
@@ -128,7 +128,7 @@ func (f *Fleet) report(err error) {
 	}
 }
 
-// fault reports what went wrong in this package.
+// fault logs and reports an error of this package, unless err is nil or the fleet is closed.
 func (f *Fleet) fault(err error) {
 	if err != nil && f.ctx.Err() == nil && !errors.Is(err, backplane.ErrClosed) {
 		f.log(err)
@@ -142,17 +142,17 @@ func (f *Fleet) log(err error) {
 	}
 }
 
-// Server returns the server's node in the fleet, for what the server has no word for. It is
-// nil before Server.SetAdapter, and if the options were not good. Its Namespaces hold the
-// sockets by their ids: to change those of this server, use the server.
+// Server returns the server's node in the fleet, for operations that the server's API lacks. It is
+// nil before Server.SetAdapter, and if the options were invalid. Its Namespaces hold the
+// sockets by their ids. To change sockets of this server, use the server.
 func (f *Fleet) Server() *adapter.Server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.server
 }
 
-// Ready waits until all namespaces that the server has now are open, and returns why one is not
-// when ctx ends.
+// Ready waits until all namespaces that the server has at the call are open. If ctx ends before, it
+// returns why one of them is not open.
 func (f *Fleet) Ready(ctx context.Context) error {
 	f.mu.Lock()
 	err := f.err
@@ -170,8 +170,8 @@ func (f *Fleet) Ready(ctx context.Context) error {
 	return err
 }
 
-// Close leaves the fleet. Close the server before, and the broker afterwards. It waits for what
-// is under way until ctx ends.
+// Close leaves the fleet. Close the server before it, and the broker after it. Close waits for running
+// operations, until ctx ends.
 func (f *Fleet) Close(ctx context.Context) error {
 	var err error
 	if server := f.Server(); server != nil {
@@ -182,7 +182,7 @@ func (f *Fleet) Close(ctx context.Context) error {
 	f.closing.Unlock()
 	f.cancel()
 	done := make(chan struct{})
-	go func() { // ends with what it waits for
+	go func() { // ends when all goroutines of f have ended
 		f.done.Wait()
 		close(done)
 	}()
@@ -194,6 +194,5 @@ func (f *Fleet) Close(ctx context.Context) error {
 	}
 }
 
-// The first attempt to open a namespace that failed is followed by others, after pauses that
-// grow to this.
+// longestPause is the maximum of the growing pauses between attempts to open a namespace.
 const longestPause = 5 * time.Second

@@ -9,7 +9,7 @@ import (
 	"github.com/zishang520/socket.io/v3/pkg/types"
 )
 
-// member is a socket of this server as the fleet knows it.
+// member is a socket of this server, as a member of the fleet's namespace.
 type member struct {
 	a  *namespace
 	id socket.SocketId
@@ -21,7 +21,7 @@ var (
 	_ adapter.Describer  = (*member)(nil)
 )
 
-// socket returns the server's socket; nil if it is not connected, or no longer.
+// socket returns the server's socket; nil if it is not connected.
 func (m *member) socket() *socket.Socket {
 	if s, ok := m.a.Nsp().Sockets().Load(m.id); ok && s.Connected() {
 		return s
@@ -65,7 +65,7 @@ func (m *member) Joined(rooms []string) {
 	if s := m.socket(); s != nil {
 		s.Join(list...)
 	}
-	m.a.mirror(m.id, list...) // it may not have joined
+	m.a.mirror(m.id, list...) // the socket may not have joined
 }
 
 func (m *member) Left(rooms []string) {
@@ -74,8 +74,8 @@ func (m *member) Left(rooms []string) {
 	}
 }
 
-// Describe tells what Node.js servers expect: header names in lower case, and one value as a
-// text. Options.Redact of the fleet replaces credentials.
+// Describe returns the description in the form that Node.js servers expect: header names in lower
+// case, and a single value as a text. Options.Redact of the fleet replaces credentials.
 func (m *member) Describe() (d adapter.Description) {
 	s := m.socket()
 	if s == nil {
@@ -105,7 +105,7 @@ func single(m map[string]any, name func(string) string) map[string]any {
 	return out
 }
 
-// encoded is a packet of another server as clients get it, encoded once for all of them.
+// encoded is a packet of another server in the form for clients, encoded once for all of them.
 type encoded struct {
 	of      *adapter.Packet
 	withID  bool
@@ -114,7 +114,8 @@ type encoded struct {
 	opts    socket.WriteOptions
 }
 
-// encode returns the packet as clients get it. One is kept, since all its clients come in turn.
+// encode returns the packet in the form for clients. The last one is cached, because encode is called
+// for all clients of a packet in turn.
 func (a *namespace) encode(p *adapter.Packet, withID bool) *encoded {
 	if e := a.last.Load(); e != nil && e.of == p && e.withID == withID {
 		return e
@@ -149,7 +150,7 @@ func (a *namespace) encode(p *adapter.Packet, withID bool) *encoded {
 	return e
 }
 
-// data is a packet's data for the server's parser.
+// data returns a packet's data for the server's parser.
 func (a *namespace) data(p *adapter.Packet) []any {
 	args := p.Args()
 	if !a.own {
@@ -158,7 +159,7 @@ func (a *namespace) data(p *adapter.Packet) []any {
 	return append([]any{p.Event()}, args...)
 }
 
-// write writes the packet to a client, and shows it to listeners of what is sent.
+// write writes the packet to a client, and calls its OnAnyOutgoing listeners.
 func (e *encoded) write(s *socket.Socket) {
 	if len(s.ListenersAnyOutgoing()) > 0 {
 		shown := *e.packet
@@ -169,7 +170,7 @@ func (e *encoded) write(s *socket.Socket) {
 }
 
 // deliverAndKeep delivers another server's broadcast by the in-memory adapter, which keeps it
-// for clients that come back.
+// for clients that reconnect.
 func (a *namespace) deliverAndKeep(p *adapter.Packet, rooms, except []string) {
 	if p.Err() != nil {
 		return

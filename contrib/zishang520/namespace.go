@@ -15,7 +15,7 @@ import (
 )
 
 // namespace is the socket.Adapter of one namespace: the server's in-memory adapter, which it
-// embeds, for this server's clients, and Crossroom for all others.
+// embeds, for this server's clients, and Crossroom for those of all other servers.
 type namespace struct {
 	socket.Adapter
 	fleet    *Fleet
@@ -42,8 +42,8 @@ func newNamespace(f *Fleet, nsp socket.Namespace, recovers bool) *namespace {
 	return a
 }
 
-// remote returns the namespace in the fleet; nil if it is not open, or only local sockets are
-// meant.
+// remote returns the namespace in the fleet. It returns nil if that is not open, or if opts select only
+// local sockets.
 func (a *namespace) remote(opts *socket.BroadcastOptions) *adapter.Namespace {
 	if a.closed.Load() || isLocal(opts) {
 		return nil
@@ -72,7 +72,7 @@ func (a *namespace) Close() {
 	a.space.remove(a)
 }
 
-// ServerCount implements socket.Adapter. It asks the broker.
+// ServerCount implements socket.Adapter. It queries the broker.
 func (a *namespace) ServerCount() int64 {
 	ns := a.remote(nil)
 	if ns == nil {
@@ -111,8 +111,8 @@ func (a *namespace) DelAll(id socket.SocketId) {
 	a.mirror(id)
 }
 
-// mirror tells the fleet whether a socket is in these rooms now. Whatever happens at the same
-// time, the last call sees the last state.
+// mirror passes to the fleet whether a socket is in these rooms now. Of concurrent calls, the last one
+// sees the last state.
 func (a *namespace) mirror(id socket.SocketId, rooms ...socket.Room) {
 	if a.closed.Load() {
 		return
@@ -195,18 +195,18 @@ func names(rooms *types.Set[socket.Room]) []string {
 	return list
 }
 
-// event takes a packet apart for the fleet. Readers in it are read, once for all clients.
+// event splits a packet into event name and arguments. It reads readers in it, once for all clients.
 func (a *namespace) event(packet *parser.Packet) (event string, args []any, err error) {
 	data, ok := packet.Data.([]any)
 	if !ok || len(data) == 0 {
-		return "", nil, errors.New("zishang520: a packet without an event")
+		return "", nil, errors.New("zishang520: read a packet: it has no event")
 	}
 	if data, err = outgoing(data, false); err != nil {
 		return "", nil, err
 	}
 	packet.Data = data
 	if event, ok = data[0].(string); !ok {
-		return "", nil, fmt.Errorf("zishang520: an event name of type %T", data[0])
+		return "", nil, fmt.Errorf("zishang520: read a packet: the event name has type %T", data[0])
 	}
 	return event, data[1:len(data):len(data)], nil
 }
@@ -214,7 +214,7 @@ func (a *namespace) event(packet *parser.Packet) (event string, args []any, err 
 // Broadcast implements socket.Adapter.
 func (a *namespace) Broadcast(packet *parser.Packet, opts *socket.BroadcastOptions) {
 	event, args, err := a.event(packet)
-	// A packet with an id is for one socket of this server, which has the callback.
+	// A packet with an id is for one local socket, which has the callback.
 	withID := packet.Id != nil
 	a.Adapter.Broadcast(packet, opts)
 	ns := a.remote(opts)
@@ -229,12 +229,12 @@ func (a *namespace) Broadcast(packet *parser.Packet, opts *socket.BroadcastOptio
 		return
 	}
 	to := target(ns, opts)
-	a.order.do(func() { a.fault("broadcast", to.Emit(a.fleet.ctx, event, args...)) }, a.mayAsk(opts))
+	a.order.do(func() { a.fault("broadcast", to.Emit(a.fleet.ctx, event, args...)) }, a.mayQuery(opts))
 }
 
-// mayAsk reports whether a broadcast may wait for other servers: old ones are asked for their
-// sockets in rooms that are left out.
-func (a *namespace) mayAsk(opts *socket.BroadcastOptions) bool {
+// mayQuery reports whether a broadcast may wait for other servers: old servers are queried for their
+// sockets in excluded rooms.
+func (a *namespace) mayQuery(opts *socket.BroadcastOptions) bool {
 	if opts == nil || opts.Except == nil {
 		return false
 	}
@@ -310,7 +310,7 @@ func (a *namespace) DisconnectSockets(opts *socket.BroadcastOptions, status bool
 	})
 }
 
-// change does something to the selected sockets of other servers.
+// change calls do with the selected sockets of other servers.
 func (a *namespace) change(what string, opts *socket.BroadcastOptions, do func(adapter.Operator) error) {
 	if ns := a.remote(opts); ns != nil {
 		to := target(ns, opts)
@@ -326,7 +326,7 @@ func texts(rooms []socket.Room) []string {
 	return list
 }
 
-// errNotOpen is why other servers cannot be asked.
+// errNotOpen returns why requests to other servers fail: the namespace is not open.
 func (a *namespace) errNotOpen() error {
 	ended, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
 	defer cancel()

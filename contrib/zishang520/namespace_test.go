@@ -46,7 +46,7 @@ func TestBroadcastReachesTheSelected(t *testing.T) {
 	assert.Equal(t, []string{"all", "both", "c", "plain", "others"}, c.names("end"))
 }
 
-// What follows an operation on sockets of others finds it done.
+// TestOperationsHaveOneOrder: an operation on sockets of other servers is complete before the next one.
 func TestOperationsHaveOneOrder(t *testing.T) {
 	here, there := pair(t, nil)
 	b := there.connect(t, "/", nil)
@@ -76,8 +76,8 @@ func TestRoomsStayTrue(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			events = append(events, strings.Trim(fmt.Sprint(name, args), "[]"))
-			// Nothing that a listener asks for may wait for the goroutine that it is on.
-			there.io.In("nobody's").SocketsJoin("x")
+			// A listener's calls must not wait for the goroutine on which the listener runs.
+			there.io.In("empty").SocketsJoin("x")
 			there.io.FetchSockets()(func([]*socket.RemoteSocket, error) {})
 		})
 	}
@@ -102,7 +102,7 @@ func TestRoomsStayTrue(t *testing.T) {
 		assert.Equal(t, []string{"leave-room[blue " + id, "delete-room[blue"}, took(n.io))
 		assert.False(t, b.socket.Rooms().Has("blue"))
 	}
-	// The fleet knows of rooms that this server's own code changes.
+	// The fleet knows the rooms that this server's own code changes.
 	ns, err := here.fleet.Server().Of(t.Context(), "/")
 	require.NoError(t, err)
 	b.socket.Leave("red")
@@ -117,7 +117,7 @@ func TestRoomsStayTrue(t *testing.T) {
 	}, patience, time.Millisecond)
 }
 
-func TestAcksComeAsTheyCome(t *testing.T) {
+func TestAcksArePassedOnAtOnce(t *testing.T) {
 	here, there := pair(t, nil)
 	release := make(chan struct{})
 	say := func(v any) func(string, []any) []any { return func(string, []any) []any { return []any{v} } }
@@ -137,7 +137,7 @@ func TestAcksComeAsTheyCome(t *testing.T) {
 	close(release)
 	assert.Equal(t, "late", <-values)
 
-	// As applications do it.
+	// The form that applications use.
 	done := make(chan []any, 1)
 	here.io.To("red").Timeout(patience).EmitWithAck("question")(func(v []any, err error) {
 		assert.NoError(t, err)
@@ -149,7 +149,7 @@ func TestAcksComeAsTheyCome(t *testing.T) {
 		done <- v
 	})
 	assert.Equal(t, []any{"a"}, <-done)
-	// One that never answers.
+	// A client that never acknowledges.
 	there.connect(t, "/", nil, "red")
 	here.io.To("red").Timeout(200 * time.Millisecond).EmitWithAck("question")(func(v []any, err error) {
 		assert.Error(t, err)
@@ -209,13 +209,13 @@ func TestServerSideEmit(t *testing.T) {
 		return <-done
 	}
 	assert.Equal(t, []any{"you said"}, ask("ask", "hi"))
-	assert.Equal(t, []any{nil}, ask("nobody listens"), "at once, and without a value")
+	assert.Equal(t, []any{nil}, ask("no listener"), "at once, and without a value")
 	require.Error(t, here.io.ServerSideEmit("connection"))
 	require.Error(t, here.io.ServerSideEmit("news", func() {}))
 	assert.Empty(t, got)
 }
 
-// reader is binary that can be read once.
+// reader is a binary value that can be read once.
 type reader struct {
 	*bytes.Reader
 	closed atomic.Int32
@@ -245,7 +245,7 @@ func TestValuesOfTheServer(t *testing.T) {
 	assert.IsType(t, &reader{}, nested["list"].([]any)[1], "the application's value was changed")
 }
 
-// loud is a parser of one's own: it says so in each packet.
+// loud is a custom parser that marks each packet.
 type loud struct{ parser.Parser }
 
 type loudEncoder struct{ parser.Encoder }
@@ -314,14 +314,14 @@ func TestConnectionStateRecovery(t *testing.T) {
 	assert.Equal(t, b.id, again.id)
 	here.io.Emit("now")
 	names := again.names("now")
-	slices.Sort(names) // those of two servers have no order
+	slices.Sort(names) // messages of two servers have no order
 	assert.Equal(t, []string{"mine", "missed", "missed too"}, names)
 	here.io.To("red").Emit("still in red")
 	again.until("still in red")
 	assert.False(t, first[2] == own[len(own)-1])
 }
 
-// flaky is a broker that does not subscribe before it is well.
+// flaky is a broker that cannot subscribe until it is healthy.
 type flaky struct {
 	broker.Broker
 	well atomic.Bool
@@ -356,7 +356,7 @@ func TestStartWithoutBroker(t *testing.T) {
 	require.Len(t, n.errors(), 1, "reported once")
 	require.ErrorIs(t, n.errors()[0], errIll)
 
-	// When it is well, the sockets that are there are known to others.
+	// When the broker is healthy, other servers know the connected sockets.
 	b.well.Store(true)
 	ctx, cancel = context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -390,7 +390,7 @@ func TestNamespacesOfClients(t *testing.T) {
 		}
 		n.io.Of(socket.ParentNspNameMatchFn(&match), nil)
 	}
-	for range 3 { // opened and closed again and again
+	for range 3 { // opened and closed repeatedly
 		a, b := here.connect(t, "/room-1", nil), there.connect(t, "/room-1", nil)
 		require.NoError(t, errors.Join(here.fleet.Ready(t.Context()), there.fleet.Ready(t.Context())))
 		here.io.Of("/room-1", nil).Emit("hello")
@@ -406,7 +406,7 @@ func TestNamespacesOfClients(t *testing.T) {
 	}
 }
 
-// What cannot be sent to others is reported, and reaches this server's clients.
+// TestWhatCannotBeSent: an event that cannot be sent to other servers is reported, and reaches local clients.
 func TestWhatCannotBeSent(t *testing.T) {
 	n := start(t, memorybroker.NewBus(nil).Broker(), nil, func(o *adapter.Options) {})
 	a := n.connect(t, "/", nil)

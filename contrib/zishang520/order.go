@@ -2,8 +2,8 @@ package zishang520
 
 import "sync"
 
-// order runs what goes to other servers in the order of the calls, and has no caller wait for
-// other servers: what has to wait runs on a goroutine, and what is called meanwhile, after it.
+// order runs operations on other servers in the order of the calls. No caller waits for
+// other servers: an operation that has to wait runs on a goroutine, and later operations run after it.
 type order struct {
 	start func(func())
 
@@ -13,7 +13,7 @@ type order struct {
 	room  sync.Cond // tasks became shorter
 }
 
-// Behind this many tasks callers wait.
+// Callers wait while the queue has this many tasks.
 const maxTasks = 4096
 
 func newOrder(start func(func())) *order {

@@ -9,14 +9,14 @@ import (
 )
 
 // FetchSockets implements socket.Adapter. Unless the sockets are local ones, the callback is
-// called by a goroutine of its own; beside an error it has the sockets of those that answered.
+// called by a goroutine of its own. With an error it also gets the sockets of the servers that responded.
 func (a *namespace) FetchSockets(opts *socket.BroadcastOptions) func(func([]socket.SocketDetails, error)) {
 	ns := a.remote(opts)
 	if ns == nil {
 		return a.Adapter.FetchSockets(opts)
 	}
 	return func(callback func([]socket.SocketDetails, error)) {
-		a.order.do(func() { // after what was asked for before, and nothing waits for it
+		a.order.do(func() { // after earlier operations; no caller waits for it
 			a.fleet.run(func() {
 				var all []socket.SocketDetails
 				a.Adapter.FetchSockets(opts)(func(own []socket.SocketDetails, _ error) { all = own })
@@ -32,7 +32,7 @@ func (a *namespace) FetchSockets(opts *socket.BroadcastOptions) func(func([]sock
 	}
 }
 
-// details are what another server says of a socket.
+// details are another server's description of a socket.
 type details struct {
 	id        socket.SocketId
 	handshake *socket.Handshake
@@ -52,7 +52,7 @@ func newDetails(s adapter.RemoteSocket) *details {
 			Issued: h.Issued, Url: h.URL, Query: h.Query, Auth: auth,
 		}
 	}
-	_ = s.BindData(&d.data) // nil if nothing is known
+	_ = s.BindData(&d.data) // nil if there is no data
 	return d
 }
 
@@ -62,7 +62,7 @@ func (d *details) Rooms() *types.Set[socket.Room] { return d.rooms }
 func (d *details) Data() any                      { return d.data }
 
 // ServerSideEmit implements socket.Adapter. A callback is called by a goroutine of its own,
-// with one value of each server that answered.
+// with one value of each server that responded.
 func (a *namespace) ServerSideEmit(packet []any) error {
 	ns := a.remote(nil)
 	if ns == nil {
@@ -94,7 +94,7 @@ func (a *namespace) ServerSideEmit(packet []any) error {
 				for _, r := range replies.List {
 					var v any
 					if r.Data != nil {
-						_ = json.Unmarshal(r.Data, &v) // it is JSON
+						_ = json.Unmarshal(r.Data, &v) // cannot fail: it is JSON
 					}
 					values = append(values, v)
 				}

@@ -16,7 +16,7 @@ import (
 )
 
 // space is a namespace of the fleet, with the server's adapters of that name. There may be
-// more than one: the server makes a namespace twice if two clients ask for a new one at the
+// more than one: the server makes a namespace twice if two clients request a new one at the
 // same time, and a new adapter when SetAdapter is called again.
 type space struct {
 	fleet  *Fleet
@@ -24,7 +24,7 @@ type space struct {
 	ctx    context.Context // ends when no adapter is left
 	cancel context.CancelFunc
 	ns     atomic.Pointer[adapter.Namespace] // nil until it is open
-	opened chan struct{}                     // closed when ns is set, or will never be
+	opened chan struct{}                     // closed when ns is set, or cannot be set
 
 	mu       sync.Mutex
 	adapters []*namespace
@@ -37,7 +37,7 @@ func newSpace(f *Fleet, name string) *space {
 	return s
 }
 
-// open opens the namespace, and tries again until that succeeds or can never succeed.
+// open opens the namespace. It tries again until that succeeds or cannot succeed.
 func (s *space) open() {
 	defer close(s.opened)
 	server := s.fleet.server // set before
@@ -113,7 +113,7 @@ func (s *space) add(a *namespace) {
 	s.adapters = append(s.adapters, a)
 }
 
-// remove takes an adapter away, and with the last one the namespace.
+// remove removes an adapter, and with the last one the namespace.
 func (s *space) remove(a *namespace) {
 	f := s.fleet
 	f.mu.Lock()
@@ -130,7 +130,7 @@ func (s *space) remove(a *namespace) {
 	}
 	delete(f.spaces, s.name)
 	s.cancel()
-	f.run(func() { // a callback of the namespace may have called this
+	f.run(func() { // on a goroutine, because a callback of the namespace may have called remove
 		<-s.opened
 		if ns := s.ns.Load(); ns != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), longestPause)
@@ -147,7 +147,7 @@ func (s *space) all() []*namespace {
 	return s.adapters[:len(s.adapters):len(s.adapters)]
 }
 
-// event gives another server's event to the application.
+// event passes another server's event to the application.
 func (s *space) event(_ context.Context, e *adapter.ServerEvent) {
 	all := s.all()
 	if len(all) == 0 || socket.NAMESPACE_RESERVED_EVENTS.Has(e.Event) {
@@ -166,7 +166,7 @@ func (s *space) event(_ context.Context, e *adapter.ServerEvent) {
 	nsp.OnServerSideEmit(args)
 }
 
-// acknowledge answers an event, if its sender waits for that. Only the first answer counts.
+// acknowledge acknowledges an event, if its sender waits for that. Only the first call counts.
 func acknowledge(f *Fleet, e *adapter.ServerEvent, values []any) {
 	if !e.WantsAck() {
 		return
@@ -180,7 +180,7 @@ func acknowledge(f *Fleet, e *adapter.ServerEvent, values []any) {
 	}
 }
 
-// keep is adapter.Options.OnBroadcast of a server that keeps sessions.
+// keep returns the adapter.Options.OnBroadcast of a server that keeps sessions.
 func (f *Fleet) keep(next func(p *adapter.Packet, rooms, except []string) bool) func(p *adapter.Packet, rooms, except []string) bool {
 	return func(p *adapter.Packet, rooms, except []string) bool {
 		if next != nil && !next(p, rooms, except) {

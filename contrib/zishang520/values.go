@@ -13,10 +13,10 @@ import (
 	"github.com/zishang520/socket.io/v3/pkg/types"
 )
 
-// outgoing returns args with binary of the server's types as []byte and its text as string. Readers
+// outgoing returns args with the server's binary types as []byte and its text types as string. Readers
 // are read and closed, as the server's parser does. With plain, everything else has the form
 // that encoding/json gives it, as clients of the server's own parser get it. args is not
-// changed, and is returned itself if nothing is to be.
+// changed. It is returned itself if no value differs.
 func outgoing(args []any, plain bool) ([]any, error) {
 	out := args
 	for i, v := range args {
@@ -93,8 +93,8 @@ func outgoingValue(v any, plain bool) (out any, changed bool, err error) {
 	return out, true, err
 }
 
-// incoming returns a value of another server's client as the server's parser makes it of what
-// its own clients send.
+// incoming returns a value of another server's client in the types that the server's parser makes of values
+// from its own clients.
 func incoming(v any) any {
 	switch v := v.(type) {
 	case int64:
@@ -113,8 +113,8 @@ func incoming(v any) any {
 	return v
 }
 
-// sendable returns a value of another server's broadcast as the server's own parser takes it:
-// clients get dates as JavaScript writes them, and null for what JSON has no number for.
+// sendable returns a value of another server's broadcast in the form that the server's own parser accepts:
+// clients get dates as JavaScript writes them, and null for numbers that JSON does not have.
 func sendable(v any) any {
 	switch v := v.(type) {
 	case float64:

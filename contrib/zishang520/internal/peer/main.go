@@ -1,6 +1,6 @@
 // Peer is a Socket.IO server of zishang520 with Crossroom as its adapter, for the tests of
-// internal/interop: operations and reports are those of internal/interop/node/peer.js. Its
-// clients are connected by another process.
+// internal/interop. Its operations and reports are those of internal/interop/node/peer.js. Its
+// clients run in another process.
 package main
 
 import (
@@ -133,7 +133,7 @@ func (p *peer) perform(line []byte) {
 	p.report(r)
 }
 
-// plain is a value without the types of the server.
+// plain returns a value without the types of the server.
 func plain(v any) any {
 	switch v := v.(type) {
 	case io.Reader:
@@ -155,7 +155,7 @@ func plain(v any) any {
 	return v
 }
 
-// texts makes room names of what may be numbers.
+// texts returns room names; a room may be given as a number.
 func texts(list any) []socket.Room {
 	values, _ := list.([]any)
 	out := make([]socket.Room, len(values))
@@ -186,7 +186,7 @@ func list[S ~string](in []S) []any {
 	return out
 }
 
-// raw is a value by way of JSON.
+// raw returns a value after encoding to JSON and decoding.
 func raw(v any) any {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -38,7 +38,7 @@ func target(nsp socket.Namespace, a args) *socket.BroadcastOperator {
 	return o
 }
 
-// values are an event's arguments, with binary in a type of the server's.
+// values returns an event's arguments, with binary in a type of the server.
 func values(a args) []any {
 	list, _ := own(a["args"]).([]any)
 	return list
@@ -62,7 +62,7 @@ func own(v any) any {
 	return v
 }
 
-// result is what a callback gets.
+// result is the result that a callback gets.
 type result struct {
 	values []any
 	err    error
@@ -70,10 +70,10 @@ type result struct {
 
 func (r result) get() (any, error) { return r.values, r.err }
 
-// settle waits until what was asked of other servers has been done.
+// settle waits until earlier operations on other servers have been carried out.
 func settle(nsp socket.Namespace) {
 	done := make(chan struct{})
-	nsp.In("nobody's at all").FetchSockets()(func([]*socket.RemoteSocket, error) { close(done) })
+	nsp.In("an empty room").FetchSockets()(func([]*socket.RemoteSocket, error) { close(done) })
 	<-done
 }
 
@@ -91,7 +91,7 @@ var operations = map[string]func(ctx context.Context, p *peer, nsp socket.Namesp
 		}
 		return nil, err
 	},
-	// enter is what a server does with a client that has connected.
+	// enter handles a connected client, as a server's application does.
 	"enter": func(_ context.Context, p *peer, nsp socket.Namespace, a args) (any, error) {
 		s, err := client(nsp, a["id"])
 		if err == nil {
@@ -190,7 +190,7 @@ var operations = map[string]func(ctx context.Context, p *peer, nsp socket.Namesp
 		return (<-done).get()
 	},
 
-	// What the server has no word for.
+	// Operations that the server's API lacks.
 	"allRooms": func(ctx context.Context, p *peer, nsp socket.Namespace, _ args) (any, error) {
 		ns, err := p.fleet.Server().Of(ctx, nsp.Name())
 		if err != nil {
