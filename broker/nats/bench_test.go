@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// counter is a receiver that closes done after so many messages.
+// counter is a receiver that closes done after a number of messages.
 type counter struct {
 	left atomic.Int64
 	done chan struct{}

@@ -10,7 +10,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// Broker implements broker.Broker on NATS. Make one with New or Open for each node.
+// Broker implements broker.Broker on NATS. Make one for each node, with New or Open. Its methods
+// are safe for concurrent use.
 type Broker struct {
 	opts  Options
 	names *naming
@@ -20,35 +21,35 @@ type Broker struct {
 	in          *subscriber
 	propagation *propagation
 
-	stop    context.CancelFunc // ends the probes of propagation
+	stop    context.CancelFunc // ends the propagation probes
 	closing *lifecycle.Once
 }
 
 var _ broker.Broker = (*Broker)(nil)
 
-// Open makes a broker for one server or a cluster by the addresses of servers,
-// separated by commas: nats://host:4222 or tls://host:4222, with user and password
-// (nats://user:password@host) or a token (nats://token@host) if the server asks for them, in
-// which all but letters, digits and -._~ must be escaped, as in a URL. It does no I/O: connections are opened
-// when they are needed. nil options mean the defaults.
+// Open makes a broker for one server or a cluster, from addresses separated by commas:
+// nats://host:4222 or tls://host:4222. They have user and password (nats://user:password@host) or
+// a token (nats://token@host) if the servers require them. In these, all characters except
+// letters, digits and -._~ must be escaped, as in a URL. Open does no I/O: the broker opens
+// connections when it needs them. nil options mean the defaults.
 //
-// Errors: *AddressError, *PrefixError, and those of Options.NATS.
+// Errors: *AddressError, *PrefixError, and the errors of Options.NATS.
 func Open(addresses string, opts *Options) (*Broker, error) {
 	o := nats.GetDefaultOptions()
 	o.Servers = []string{addresses}
 	return open(o, nil, opts)
 }
 
-// New makes a broker that reaches the servers as a connection does that the caller
-// made: the same addresses, and those the servers have told it of, credentials, TLS,
-// name and dialer. The connection is only asked for these, now; it is not used,
-// changed or closed, and may be closed by its owner (see the package documentation).
-// It must not be given other handlers at the same time. nil options mean the defaults.
+// New makes a broker that connects to the servers in the same way as the caller's connection. It
+// copies the connection's addresses, including those that the servers have announced, and its
+// credentials, TLS settings, name and dialer. It does not use, change or close the connection,
+// which the caller may close at any time (see the package documentation). Do not change the
+// connection's handlers during the call. New does no I/O. nil options mean the defaults.
 //
-// Errors: *AddressError, *PrefixError, and those of Options.NATS.
+// Errors: *AddressError, *PrefixError, and the errors of Options.NATS.
 func New(nc *nats.Conn, opts *Options) (*Broker, error) {
 	if nc == nil {
-		return nil, errors.New("nats broker: no connection")
+		return nil, errors.New("nats broker: new: the connection is nil")
 	}
 	return open(nc.Opts, nc, opts)
 }
@@ -88,9 +89,9 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 // Prefix returns the prefix of all subjects.
 func (b *Broker) Prefix() string { return b.opts.Prefix }
 
-// Publish implements broker.Broker. A server that takes less than
-// Capabilities.MaxPayload says refuses with its own limit in the *PayloadError, once
-// there is a connection to it.
+// Publish implements broker.Broker. Once the broker has connected to a server that accepts less
+// than Capabilities.MaxPayload, Publish refuses larger payloads with a *broker.PayloadError that
+// has that server's limit.
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -102,8 +103,8 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	return b.out.put(ctx, to, payload, b.in.localSubscribers(to, b.out.expects()))
 }
 
-// Flush implements broker.Broker: nil means that the server has dealt with each
-// message. What one Flush has returned as lost the next one does not return again.
+// Flush implements broker.Broker: nil means that the server has processed each message. A loss
+// that one Flush has returned is not returned by the next.
 func (b *Broker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -111,10 +112,10 @@ func (b *Broker) Flush(ctx context.Context) error {
 	return b.out.Flush(ctx)
 }
 
-// Subscribe implements broker.Broker. If the first connection cannot be made the
-// error says why and nothing goes on in the background. During an interruption of
-// earlier subscriptions it waits. A filter that the server does not allow is an
-// error that wraps nats.ErrPermissionViolation.
+// Subscribe implements broker.Broker. If the first connection cannot be made, Subscribe returns
+// the cause and the broker stops connecting. During an interruption of earlier subscriptions
+// Subscribe waits. For a filter that the server does not allow it returns an error that wraps
+// nats.ErrPermissionViolation.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
 		return nil, errNoReceiver
@@ -129,12 +130,13 @@ func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...br
 	return u, nil
 }
 
-// Subscribers implements broker.Broker: NATS does not tell clients who listens.
+// Subscribers implements broker.Broker. It returns errors.ErrUnsupported, because NATS does not
+// report its subscribers to clients.
 func (b *Broker) Subscribers(ctx context.Context, _ ...broker.Channel) ([]int, error) {
 	return nil, b.unsupported(ctx)
 }
 
-// Responders implements broker.Broker, on the same terms.
+// Responders implements broker.Broker. It returns errors.ErrUnsupported, like Subscribers.
 func (b *Broker) Responders(ctx context.Context, _ broker.Protocol, _ string) ([]string, error) {
 	return nil, b.unsupported(ctx)
 }
@@ -174,10 +176,9 @@ func (b *Broker) Capabilities() broker.Capabilities {
 	}
 }
 
-// Close implements broker.Broker. While the server is away it waits for it to come
-// back, until ctx ends or the queued messages are too old. A receiver's method that
-// does not return holds it up until ctx ends. Later calls wait for the first one and
-// return the same.
+// Close implements broker.Broker. While the server is unreachable, Close waits until it returns,
+// the queued messages are too old, or ctx ends. Close also waits until running calls of receivers
+// have returned, or ctx ends. Later calls wait for the first one and return the same.
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {

@@ -21,7 +21,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// on returns the server to which the connection of that name that subscribes is made.
+// on returns the server of the subscribing connection with the given name.
 func on(t testing.TB, cluster *servers.NATSCluster, name string) *servers.NATS {
 	t.Helper()
 	for _, n := range cluster.Nodes {
@@ -41,7 +41,7 @@ func on(t testing.TB, cluster *servers.NATSCluster, name string) *servers.NATS {
 			}
 		}
 	}
-	t.Fatalf("no server has a connection called %s", name)
+	t.Fatalf("no server has a connection with the name %s", name)
 	return nil
 }
 
@@ -51,12 +51,12 @@ func named(name string) *natsbroker.Options {
 	return opts
 }
 
-// TestLiveOnEveryServer: as soon as Add returns, what is published on any server of
-// the cluster arrives, although servers tell each other in their own time.
+// TestLiveOnEveryServer: as soon as Add returns, messages published on any server of
+// the cluster arrive, although servers forward subscriptions asynchronously.
 func TestLiveOnEveryServer(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartNATSCluster(t, nil)
-	// The listener knows one server, and of the others from that.
+	// The subscriber is given one server, which announces the others.
 	listener := open(t, cluster.Nodes[0].URL(), quick())
 	var publishers []*natsbroker.Broker
 	for _, n := range cluster.Nodes[1:] {
@@ -80,7 +80,7 @@ func TestLiveOnEveryServer(t *testing.T) {
 	}
 }
 
-// TestServerOfClusterKilled kills the server that a broker is on, again and again.
+// TestServerOfClusterKilled repeatedly kills the server to which a broker is connected.
 func TestServerOfClusterKilled(t *testing.T) {
 	t.Parallel()
 	t.Run("plain", func(t *testing.T) { killServers(t, nil) })
@@ -95,7 +95,7 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 		}
 		return opts
 	}
-	// The victim knows one server, and of the others from that.
+	// The broker under test is given one server, which announces the others.
 	b, other := open(t, cluster.Nodes[0].URL(), trusting(named("victim"))), open(t, cluster.URLs(), trusting(named("other")))
 	losses := watchLosses(t, b)
 	r := record(t)
@@ -109,11 +109,11 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 		start := time.Now()
 		r.WantCall("interrupted")
 		r.WantCall("resumed")
-		t.Logf("back on another server after %v", time.Since(start).Round(time.Millisecond))
+		t.Logf("connected to another server after %v", time.Since(start).Round(time.Millisecond))
 		publish(t, b, room, "own")
 		flush(t, b)
 		r.Want(room, "own")
-		// The other broker may have been on that server too.
+		// The other broker may have been connected to that server too.
 		text := fmt.Sprint("round ", round)
 		for {
 			publish(t, other, room, text)
@@ -133,9 +133,9 @@ func killServers(t *testing.T, how *servers.NATSOptions) {
 	require.Zero(t, s.Lost+s.Uncertain, "Stats")
 }
 
-// TestPublisherMoves: a publisher whose server is killed goes on with another, and
-// a subscriber on a third gets everything in order and nothing twice, or a report
-// of what it missed, or the publisher gets one of what is in doubt.
+// TestPublisherMoves: a publisher whose server is killed continues with another. A subscriber on a
+// third server gets every message once and in order, or a report of the messages that
+// it missed, or the publisher gets a report of uncertain messages.
 func TestPublisherMoves(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartNATSCluster(t, nil)
@@ -145,17 +145,17 @@ func TestPublisherMoves(t *testing.T) {
 	})
 	listener := open(t, cluster.Nodes[2].URL(), quick())
 	losses := watchLosses(t, sender)
-	// In doubt are, each time, the last of those that are settled: they are settled in order.
+	// The uncertain messages are always the last of the settled ones, because messages settle in order.
 	type span struct{ from, to int }
-	var doubtful []span // read after the last Flush
+	var uncertain []span // read after the last Flush
 	t.Cleanup(sender.OnLoss(func(loss broker.Loss) {
 		s := sender.Stats()
 		settled := int(s.Sent + s.Lost + s.Uncertain)
-		doubtful = append(doubtful, span{settled - loss.Messages, settled})
+		uncertain = append(uncertain, span{settled - loss.Messages, settled})
 	}))
 	r := record(t)
 	subscribe(t, listener, r, broker.Native.EveryRoom("/"))
-	// So that it can be found.
+	// The name identifies the connection.
 	subscribe(t, sender, record(t), broker.Exactly(broker.Control()))
 	stop := make(chan struct{})
 	var sending sync.WaitGroup
@@ -177,7 +177,7 @@ func TestPublisherMoves(t *testing.T) {
 			}
 		}
 	})
-	next, missed := 0, 0 // number; how many the listener was told that it missed
+	next, missed := 0, 0 // next number; messages reported as missed
 	var missing []int
 	take := func(c brokertest.Call) {
 		t.Helper()
@@ -185,13 +185,13 @@ func TestPublisherMoves(t *testing.T) {
 		var n int
 		switch c.What {
 		case "interrupted":
-			// The listener's server is well: nothing but what was overtaken is missed.
+			// The subscriber's server is up, so only overtaken messages are missed.
 			require.ErrorAs(t, c.Err, &loss, "%v", c)
 			require.NotZero(t, loss.Messages, "%v", c)
 			missed += loss.Messages
 		case "deliver":
 			if _, err := fmt.Sscan(c.Payload, &n); err != nil || n < next || c.Ch != broker.Native.Room("/", fmt.Sprint(n%7)) { // also across rooms
-				t.Fatalf("%v came instead of number %d", c, next)
+				t.Fatalf("got %v instead of number %d", c, next)
 			}
 			for ; next < n; next++ {
 				missing = append(missing, next)
@@ -229,17 +229,17 @@ func TestPublisherMoves(t *testing.T) {
 	require.Zero(t, s.Lost, "Stats after %d messages", sent+1)
 	require.Equal(t, uint64(sent)+1, s.Accepted, "Stats after %d messages", sent+1)
 	require.Zero(t, s.QueuedMessages, "Stats after %d messages", sent+1)
-	// What a server had answered to and not yet passed on when it was killed would be missing
-	// too (see the package documentation): that is a matter of microseconds.
-	t.Logf("%d accepted, %d in doubt: %v; %d missing, %d told to be missed", s.Accepted, s.Uncertain, doubtful, len(missing), missed)
+	// Messages that a server had acknowledged and not yet passed on when it was killed would be missing
+	// too (see the package documentation). That takes microseconds.
+	t.Logf("%d accepted, %d uncertain: %v; %d missing, %d reported as missed", s.Accepted, s.Uncertain, uncertain, len(missing), missed)
 	unknown := slices.DeleteFunc(missing, func(n int) bool {
-		return slices.ContainsFunc(doubtful, func(d span) bool { return d.from <= n && n < d.to })
+		return slices.ContainsFunc(uncertain, func(d span) bool { return d.from <= n && n < d.to })
 	})
 	assert.LessOrEqual(t, len(unknown), missed, "missing although they count as sent: %d", unknown)
 }
 
-// TestServerOfClusterFrozen: a server that is not ours and does not move holds up a
-// subscriber for a while, and not the next one.
+// TestServerOfClusterFrozen: a frozen server of the cluster delays one call of Add,
+// but not the next one.
 func TestServerOfClusterFrozen(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartNATSCluster(t, nil)
@@ -249,7 +249,7 @@ func TestServerOfClusterFrozen(t *testing.T) {
 	sub := subscribe(t, b, r, broker.Exactly(room))
 	cluster.Nodes[1].Freeze()
 	defer cluster.Nodes[1].Thaw()
-	held := 0 // Adds that waited for it: the first after the broker has heard of the server
+	held := 0 // delayed Adds: at most the first after the server was announced
 	for i := range 3 {
 		start := time.Now()
 		ch := broker.Native.Room("/", fmt.Sprint(i))
@@ -262,12 +262,12 @@ func TestServerOfClusterFrozen(t *testing.T) {
 		publish(t, b, ch, "own")
 		r.Want(ch, "own")
 	}
-	assert.LessOrEqual(t, held, 1, "Adds were held up")
+	assert.LessOrEqual(t, held, 1, "delayed Adds")
 }
 
-// TestSilentServerInCluster: waiting for a server that takes connections and says nothing
-// is not held against the next ones, which know of the subscription soon.
-func TestSilentServerInCluster(t *testing.T) {
+// TestUnresponsiveServerInCluster: the wait for a server that accepts connections and sends nothing
+// does not reduce the time of the other servers, which know the subscription soon.
+func TestUnresponsiveServerInCluster(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartNATSCluster(t, nil)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -281,6 +281,6 @@ func TestSilentServerInCluster(t *testing.T) {
 	b := open(t, strings.Join(addresses, ","), opts)
 	subscribe(t, b, record(t), broker.Exactly(room))
 	text := log.String()
-	assert.NotContains(t, text, "does not hear")
-	assert.Contains(t, text, "cannot be asked")
+	assert.NotContains(t, text, "does not get new subscriptions")
+	assert.Contains(t, text, "cannot check whether")
 }

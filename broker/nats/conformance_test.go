@@ -21,7 +21,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// conformOptions are smaller and faster than the defaults, so that the suite meets
+// conformOptions are smaller and faster than the defaults, so that the suite reaches
 // the limits.
 func conformOptions(prefix string, more ...nats.Option) *natsbroker.Options {
 	return &natsbroker.Options{
@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 	conformance.RunFleet(t, h)
 }
 
-// The namespaces of the fleets subscribe to rooms.
+// TestConformanceDynamic runs the suite with namespaces that subscribe to rooms.
 func TestConformanceDynamic(t *testing.T) {
 	t.Parallel()
 	h := single("nats-dynamic", &servers.NATSOptions{Config: usersOf(nil)})
@@ -58,10 +58,10 @@ func TestConformanceClusterDynamic(t *testing.T) {
 	conformance.RunFleet(t, h)
 }
 
-// users is how many users the servers know whose rights a case can take away.
+// users is how many users with changeable permissions the servers have.
 const users = 8
 
-// usersOf are the configuration of users that may do everything, except for those with
+// usersOf returns the configuration of users that may do everything, except for those with
 // permissions of their own.
 func usersOf(permissions map[int]string) string {
 	text := "authorization { users: ["
@@ -71,7 +71,7 @@ func usersOf(permissions map[int]string) string {
 	return text + "\n] }"
 }
 
-// user gives a node the power to be denied something by servers with usersOf as their
+// user gives a node a user whose permissions a case can change, on servers with usersOf as their
 // configuration.
 func user(n *conformance.Node, i int, all ...*servers.NATS) *conformance.Node {
 	reload := func(permissions string) func(context.Context) error {
@@ -92,11 +92,11 @@ func user(n *conformance.Node, i int, all ...*servers.NATS) *conformance.Node {
 	return n
 }
 
-// Every run has a server of its own, and takes its time.
+// TestSoak gives each run a server of its own, because a run takes long.
 func TestSoak(t *testing.T) { conformance.Soak(t, single("nats", nil), brokertest.Soak(t, 1, 20)) }
 
-// TestConformanceSecured is the first half alone, with a password and TLS. What a
-// secured cluster has of its own is tried by TestServerOfClusterKilled.
+// TestConformanceSecured is the first half alone, with a password and TLS. The specifics of a
+// secured cluster are in TestServerOfClusterKilled.
 func TestConformanceSecured(t *testing.T) {
 	t.Parallel()
 	conformance.Run(t, single("nats-tls", &servers.NATSOptions{User: "me", Password: "s3cret", TLS: true}))
@@ -143,13 +143,13 @@ func single(name string, opts *servers.NATSOptions) conformance.Harness {
 	}
 }
 
-// detours is a dialer that goes to each server through a proxy.
+// detours is a dialer that connects to each server through a proxy.
 type detours map[string]string
 
 func (d detours) Dial(network, address string) (net.Conn, error) {
 	by, ok := d[address]
 	if !ok {
-		return nil, fmt.Errorf("dialled %s, which is no server of the cluster", address)
+		return nil, fmt.Errorf("dial %s: not a server of the cluster", address)
 	}
 	return net.DialTimeout(network, by, 5*time.Second)
 }
@@ -161,15 +161,15 @@ func TestConformanceCluster(t *testing.T) {
 	conformance.RunFleet(t, h)
 }
 
-// clustered gives the nodes of a case to the servers in turn, so that those who talk
-// to each other are mostly on different ones. They learn of the other servers from
-// the first.
+// clustered connects the nodes of a case to the servers in turn. So nodes that communicate are
+// mostly connected to different servers. The first server announces
+// the others.
 func clustered(name string, cluster *servers.NATSCluster) conformance.Harness {
 	var cases atomic.Int64
 	return conformance.Harness{
 		Name: name,
 		Open: func(tb testing.TB) conformance.System {
-			// A prefix for each case: making a cluster takes seconds.
+			// Each case has a prefix instead of a cluster, because starting a cluster takes seconds.
 			prefix := fmt.Sprint("case", cases.Add(1))
 			var nodes atomic.Int64
 			return conformance.System{

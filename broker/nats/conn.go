@@ -14,14 +14,14 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// inboxSize is more messages than one read can bring: nats.go reads up to 32 KiB,
-// TLS holds up to about 128 KiB, and a message takes 40 bytes or more. So nats.go
-// never finds the inbox full, in which case it would drop messages.
+// inboxSize is more than the number of messages that one read can return: nats.go reads up to
+// 32 KiB, TLS holds up to about 128 KiB, and a message takes at least 40 bytes. Therefore the
+// inbox is never full, in which case nats.go would drop messages.
 const inboxSize = 8192
 
-// conn is one connection to one server, from its making to its end: the *nats.Conn
-// never reconnects. All its subscriptions put what arrives into the inbox, in the
-// order of arrival, and the reading goroutine takes it out again before it reads on.
+// conn is one connection to one server. Its *nats.Conn never reconnects. All subscriptions of the
+// connection put messages into the inbox in the order of arrival. The reading goroutine empties
+// the inbox before each read.
 type conn struct {
 	nc         *nats.Conn
 	net        *netConn
@@ -30,17 +30,17 @@ type conn struct {
 	inbox      chan *nats.Msg
 	target     func(*conn, *nats.Msg)
 	violations *violations
-	closed     chan struct{} // closed when nats.go has told all that it had to tell
-	trip       time.Duration // about how long the slowest of the last answers to pings took; the sender's own
-	leaving    atomic.Bool   // the server has said that it is shutting down
+	closed     chan struct{} // closed after the last callback of nats.go
+	trip       time.Duration // about the longest of the last round trips of pings; belongs to the sender
+	leaving    atomic.Bool   // the server has announced that it shuts down
 
-	draining sync.Mutex // held by who passes on
-	over     bool       // nothing is passed on any more
+	draining sync.Mutex // held while messages are passed on
+	ended    bool       // no more messages are passed on
 
 	mu      sync.Mutex
-	busy    bool          // somebody passes on
-	drained chan struct{} // closed and replaced when nobody does any more
-	cause   error         // why we ended it
+	busy    bool          // messages are being passed on
+	drained chan struct{} // closed and replaced when busy ends
+	cause   error         // why the broker closed the connection
 }
 
 // dial connects to the first server that can be reached.
@@ -69,16 +69,16 @@ func dial(ctx context.Context, e *endpoints, target func(*conn, *nats.Msg)) (*co
 	return nil, errors.Join(failures...)
 }
 
-// drain passes on what has arrived. The reading goroutine calls it before each read.
+// drain passes on the messages in the inbox. The reading goroutine calls it before each read.
 func (l *conn) drain() {
 	if len(l.inbox) == 0 {
-		return // also while connecting, when locks are held by whom nobody knows
+		return // also while connecting, when nats.go may hold any of its locks
 	}
 	l.draining.Lock()
 	defer l.draining.Unlock()
 	l.passing(true)
 	defer l.passing(false)
-	for !l.over {
+	for !l.ended {
 		select {
 		case m := <-l.inbox:
 			l.target(l, m)
@@ -97,7 +97,7 @@ func (l *conn) passing(busy bool) {
 	}
 }
 
-// caughtUp waits until everything has been passed on that had arrived before the call.
+// caughtUp waits until all messages that arrived before the call have been passed on.
 func (l *conn) caughtUp(ctx context.Context) error {
 	for {
 		l.mu.Lock()
@@ -117,19 +117,19 @@ func (l *conn) caughtUp(ctx context.Context) error {
 	}
 }
 
-// end passes on what has arrived for the last time.
+// end passes on the messages in the inbox, and stops passing on.
 func (l *conn) end() {
 	l.drain()
 	l.draining.Lock()
 	defer l.draining.Unlock()
-	l.over = true
+	l.ended = true
 }
 
-// failed takes an error that nats.go tells of. All but the transient ones are the end: the
-// server closes the connection after them, or nats.go has dropped messages.
+// failed handles an error that nats.go reports. After an error that is not transient the server
+// closes the connection, or nats.go has dropped messages. Then failed closes the connection.
 func (l *conn) failed(err error) {
 	if transient(err) {
-		l.violations.note(err)
+		l.violations.record(err)
 		return
 	}
 	l.kill(l.named(err))
@@ -138,7 +138,7 @@ func (l *conn) failed(err error) {
 // named adds the server's name to an error.
 func (l *conn) named(err error) error { return fmt.Errorf("nats %s: %w", l.to.url.Host, err) }
 
-// kill ends the connection for a reason of ours.
+// kill closes the connection for a reason of the broker.
 func (l *conn) kill(cause error) {
 	l.mu.Lock()
 	if l.cause == nil {
@@ -148,18 +148,18 @@ func (l *conn) kill(cause error) {
 	l.net.Close()
 }
 
-// close ends the connection and waits for what it has running here.
+// close closes the connection and waits for its writer.
 func (l *conn) close() {
 	l.net.Close()
 	l.nc.Close()
 	l.net.writing.Wait()
 }
 
-// reason is why the connection has ended. It ends it if it has not.
+// reason closes the connection, if it is open, and returns why it was closed.
 func (l *conn) reason() error {
 	l.net.Close()
 	l.nc.Close()
-	<-l.closed // so that failed was called for what the server said before it closed
+	<-l.closed // failed has then been called with everything that the server sent before closing
 	l.mu.Lock()
 	err := l.cause
 	l.mu.Unlock()
@@ -169,7 +169,7 @@ func (l *conn) reason() error {
 	l.net.mu.Lock()
 	err = l.net.err
 	l.net.mu.Unlock()
-	// nats.go closes the connection when the server has said that it will.
+	// nats.go closes the connection itself after the server has announced that it will.
 	if last := l.nc.LastError(); last != nil && (err == nil || errors.Is(err, net.ErrClosed)) {
 		err = last
 	}
@@ -184,12 +184,12 @@ func (l *conn) reason() error {
 	return l.named(typed(err))
 }
 
-// ping waits until the server has dealt with everything sent before, and until what
-// it had sent before its answer has been passed on. It gives the connection up if the
-// server is silent for longer than patience.
-func (l *conn) ping(ctx context.Context, patience time.Duration) error {
+// ping waits until the server has processed everything sent before, and until the messages that
+// it sent before its reply have been passed on. It closes the connection if nothing arrives from
+// the server for timeout.
+func (l *conn) ping(ctx context.Context, timeout time.Duration) error {
 	for {
-		short, cancel := context.WithTimeout(ctx, patience)
+		short, cancel := context.WithTimeout(ctx, timeout)
 		err := l.nc.FlushWithContext(short)
 		cancel()
 		switch {
@@ -198,11 +198,11 @@ func (l *conn) ping(ctx context.Context, patience time.Duration) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !errors.Is(err, context.DeadlineExceeded):
-			l.net.Close() // as nats.go is about to
+			l.net.Close() // nats.go is about to close it
 			return l.reason()
 		}
-		if silent := l.net.silent(); silent >= patience {
-			l.kill(&broker.TimeoutError{System: "nats", Addr: l.to.url.Host, After: silent})
+		if idle := l.net.idle(); idle >= timeout {
+			l.kill(&broker.TimeoutError{System: "nats", Addr: l.to.url.Host, After: idle})
 			return l.reason()
 		}
 	}

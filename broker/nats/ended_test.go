@@ -25,16 +25,16 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// ended tests that a connection which the server ends, by end, for a reason is an
-// interruption by that reason; that the reason stays while it lasts, in what is lost and
-// in the log; and that all is well again after heal.
+// ended tests a connection that the server closes for a reason, in end. Receivers get Interrupted with
+// that reason. While it persists, it is the reason of losses and
+// in the log. After heal everything works again.
 type ended struct {
 	b    *natsbroker.Broker
 	log  *brokertest.Log
 	end  func()
 	heal func()
-	// ends is the reason of the interruption, and that or stays is the reason of the losses
-	// meanwhile.
+	// ends is the reason of the interruption. It or stays is the reason of the losses
+	// during the outage.
 	ends, stays error
 }
 
@@ -55,7 +55,7 @@ func (e *ended) test(t *testing.T) {
 	e.end()
 	c := r.WantCall("interrupted")
 	assert.ErrorIs(t, c.Err, e.ends)
-	// Later attempts to connect are no less clear than the first.
+	// Later attempts to connect give the reason as well.
 	for i := range 3 {
 		publish(t, e.b, room, "too early")
 		var loss *broker.LossError
@@ -105,7 +105,7 @@ func TestConnectionsEndedForAReason(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			i := newIssuer(t)
-			if strings.Contains(c.name, "expires") { // that stands in it from the beginning
+			if strings.Contains(c.name, "expires") { // the token has the time from the beginning
 				c.change(i)
 			}
 			g := &guarded{t, servers.StartNATS(t, &servers.NATSOptions{Config: i.config()})}
@@ -128,8 +128,8 @@ func TestConnectionsEndedForAReason(t *testing.T) {
 	}
 }
 
-// TestPayloadLimitLowered: a message that is larger than the server takes since its reload
-// ends the connection, for that reason; from then on such messages are refused at once.
+// TestPayloadLimitLowered: a message that exceeds the server's limit after a reload
+// ends the connection with that reason. After that, Publish refuses such messages at once.
 func TestPayloadLimitLowered(t *testing.T) {
 	t.Parallel()
 	const limit = 10_000
@@ -184,8 +184,8 @@ func TestPayloadLimitLowered(t *testing.T) {
 	}
 }
 
-// TestTooManySubscriptions: Subscribe and Add beyond what the server grants are refused, and
-// leave those before them live.
+// TestTooManySubscriptions: Subscribe and Add beyond the server's maximum are refused, and
+// leave earlier filters live.
 func TestTooManySubscriptions(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{Config: "max_subscriptions: 3"})
@@ -207,7 +207,7 @@ func TestTooManySubscriptions(t *testing.T) {
 	assert.Equal(t, 1, s.Subscriptions)
 }
 
-// TestLameDuck: a server that shuts down in good order is named as the reason.
+// TestLameDuck: an announced shutdown of the server is the reason of the interruption.
 func TestLameDuck(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{Config: "lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"100ms\""})
@@ -248,7 +248,7 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
-// allow undoes all restrictions.
+// allow removes all restrictions.
 func (i *issuer) allow() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -280,7 +280,7 @@ func (i *issuer) token(issuer, subject nkeys.KeyPair, expires int64, claims map[
 	return text + "." + encode(signature)
 }
 
-// config is that of a server which trusts the operator and knows the account.
+// config returns the configuration of a server that trusts the operator and knows the account.
 func (i *issuer) config() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -300,9 +300,9 @@ func (i *issuer) userJWT() (string, error) {
 
 func (i *issuer) sign(nonce []byte) ([]byte, error) { return i.user.Sign(nonce) }
 
-// TestReasonsToBeKeptOut: what keeps a broker from coming back is the reason of what is lost
-// and logged, at each attempt.
-func TestReasonsToBeKeptOut(t *testing.T) {
+// TestReasonsForRefusedConnections: the reason for which a broker cannot reconnect is the reason of losses
+// and in the log, at each attempt.
+func TestReasonsForRefusedConnections(t *testing.T) {
 	t.Parallel()
 	plain, secured := servers.StartNATS(t, nil), servers.StartNATS(t, &servers.NATSOptions{TLS: true})
 	files := secured.Dir()
@@ -315,11 +315,11 @@ func TestReasonsToBeKeptOut(t *testing.T) {
 		from, to *servers.NATS
 		says     string
 	}{
-		{"a certificate that is not trusted", plain, secured, "certificate signed by unknown authority"},
-		{"no certificate of the client's", secured, mutual, "certificate required"},
+		{"untrusted certificate", plain, secured, "certificate signed by unknown authority"},
+		{"no client certificate", secured, mutual, "certificate required"},
 		{"no TLS", secured, plain, nats.ErrSecureConnWanted.Error()},
-		{"a password", plain, guarded, "Authorization Violation"},
-		{"no place", plain, full, nats.ErrMaxConnectionsExceeded.Error()},
+		{"no password", plain, guarded, "Authorization Violation"},
+		{"too many connections", plain, full, nats.ErrMaxConnectionsExceeded.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -24,23 +24,23 @@ type endpoint struct {
 	url *url.URL
 	// tlsName is the name to check a certificate against, if it is not the host's.
 	tlsName string
-	learned bool // from a server, not given by the user
+	learned bool // announced by a server, not given by the caller
 }
 
-// endpoints are the servers that a broker knows: those it was given, and those that
-// the servers have told of. It is safe for concurrent use.
+// endpoints are the servers that a broker knows: those of the caller, and those that the servers
+// have announced. It is safe for concurrent use.
 type endpoints struct {
 	base    nats.Options // for every connection
 	timeout time.Duration
 
-	mu    sync.Mutex
-	list  []endpoint
-	known map[string]bool // by host and port
-	told  []string        // the servers of the cluster, as one of them has told last
+	mu        sync.Mutex
+	list      []endpoint
+	known     map[string]bool // by host and port
+	announced []string        // the servers of the cluster in the last announcement
 }
 
-// newEndpoints takes over what options say about reaching servers, and nothing that
-// would have a connection act on its own: no callbacks, no reconnecting, no pings.
+// newEndpoints copies from options how to connect to servers. It drops everything that would make
+// a connection act on its own: callbacks, reconnecting, pings.
 func newEndpoints(o nats.Options, further []nats.Option, timeout time.Duration) (*endpoints, error) {
 	o.Servers = slices.Clone(o.Servers)
 	for _, f := range further {
@@ -48,7 +48,7 @@ func newEndpoints(o nats.Options, further []nats.Option, timeout time.Duration) 
 			continue
 		}
 		if err := f(&o); err != nil {
-			return nil, fmt.Errorf("nats broker: options: %w", err)
+			return nil, fmt.Errorf("nats broker: apply Options.NATS: %w", err)
 		}
 	}
 	servers := o.Servers
@@ -87,26 +87,25 @@ func newEndpoints(o nats.Options, further []nats.Option, timeout time.Duration) 
 	return e, nil
 }
 
-// Why an address is refused. None has a part of the address.
+// Reasons for refusing an address. They contain no part of the address.
 const (
 	noAddress   = "empty"
 	unparsed    = "not an address of the form nats://user:password@host:port; other characters than letters, digits and -._~ in a user, a password or a token must be escaped as %2F and so on"
 	otherScheme = "neither nats:// nor tls://"
 	noHost      = "no host name or IP address"
 	noPort      = "no port from 1 to 65535"
-	beyondHost  = "something follows the host; the characters / ? and # in a user, a password or a token must be escaped as %2F, %3F and %23"
-	outOfOrder  = "a user or a token, without nats:// before it or after an address that has none; a comma in a user, a password or a token must be escaped as %2C"
+	beyondHost  = "text after the host; the characters / ? and # in a user, a password or a token must be escaped as %2F, %3F and %23"
+	outOfOrder  = "a user or a token without nats:// before it, or after an address that has none; a comma in a user, a password or a token must be escaped as %2C"
 )
 
-// parseAddresses understands the addresses of a list, separated by commas, of which the first
-// has a number.
+// parseAddresses parses a list of addresses, separated by commas. number is that of the first one.
 func parseAddresses(list string, number int) ([]*url.URL, error) {
 	var all []*url.URL
 	for s := range strings.SplitSeq(list, ",") {
 		s = strings.TrimSpace(s)
 		u, reason := parseAddress(s)
 		if n := len(all); n > 0 && strings.Contains(s, "@") && (all[n-1].User == nil || !strings.Contains(s, "://")) {
-			reason = outOfOrder // the host before it may be a part of a secret
+			reason = outOfOrder // the host before it may be part of a secret
 		}
 		if reason != "" {
 			return nil, &AddressError{Number: number + len(all), Reason: reason}
@@ -116,10 +115,10 @@ func parseAddresses(list string, number int) ([]*url.URL, error) {
 	return all, nil
 }
 
-// parseAddress understands "nats://host:port", "tls://…" and "host:port". Otherwise it
-// returns a reason.
+// parseAddress parses "nats://host:port", "tls://…" or "host:port". If it cannot, it returns a
+// reason.
 func parseAddress(s string) (u *url.URL, reason string) {
-	if s == "" { // as from a variable that is not set: hardly meant for localhost
+	if s == "" { // as from an unset variable; it hardly means localhost
 		return nil, noAddress
 	}
 	if !strings.Contains(s, "://") {
@@ -128,7 +127,7 @@ func parseAddress(s string) (u *url.URL, reason string) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return nil, unparsed // the error has parts of the address
+		return nil, unparsed // err contains parts of the address
 	case u.Scheme != "nats" && u.Scheme != "tls":
 		return nil, otherScheme
 	case u.Opaque != "" || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(s, "?#"):
@@ -144,7 +143,7 @@ func parseAddress(s string) (u *url.URL, reason string) {
 	return u, ""
 }
 
-// isHost reports whether an address has a name or an IP address where it should.
+// isHost reports whether an address has a name or an IP address as its host.
 func isHost(u *url.URL) bool {
 	if strings.HasPrefix(u.Host, "[") {
 		addr, err := netip.ParseAddr(u.Hostname())
@@ -155,7 +154,7 @@ func isHost(u *url.URL) bool {
 	}) < 0
 }
 
-// add takes an endpoint in that is not there. mu is held, or e is new.
+// add adds an endpoint unless it is known. mu is held, or e is new.
 func (e *endpoints) add(p endpoint) {
 	if !e.known[p.url.Host] {
 		e.known[p.url.Host] = true
@@ -170,12 +169,12 @@ func (e *endpoints) all() []endpoint {
 	return slices.Clone(e.list)
 }
 
-// learn takes in the servers that one of them has told of.
+// learn adds the servers that the server from has announced.
 func (e *endpoints) learn(from endpoint, hosts []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(hosts) > 0 { // else it may be one that tells nothing
-		e.told = []string{from.url.Host}
+	if len(hosts) > 0 { // a server may announce none
+		e.announced = []string{from.url.Host}
 	}
 	for _, h := range hosts {
 		u, reason := parseAddress(h)
@@ -183,9 +182,9 @@ func (e *endpoints) learn(from endpoint, hosts []string) {
 			continue
 		}
 		u.Scheme, u.User = from.url.Scheme, from.url.User
-		e.told = append(e.told, u.Host)
+		e.announced = append(e.announced, u.Host)
 		p := endpoint{url: u, tlsName: from.tlsName, learned: true}
-		// A certificate is for the name that the user gave, not for an address.
+		// The certificate has the name that the caller gave, not the announced address.
 		if p.tlsName == "" && net.ParseIP(u.Hostname()) != nil && net.ParseIP(from.url.Hostname()) == nil {
 			p.tlsName = from.url.Hostname()
 		}
@@ -193,7 +192,7 @@ func (e *endpoints) learn(from endpoint, hosts []string) {
 	}
 }
 
-// last puts an endpoint at the end of the list, since its connection was lost.
+// last moves an endpoint to the end of the list, because its connection was lost.
 func (e *endpoints) last(p endpoint) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -202,23 +201,23 @@ func (e *endpoints) last(p endpoint) {
 	}
 }
 
-// failed puts an endpoint that could not be reached at the end of the list, or forgets it,
-// if it was learned and nobody tells of it any more: it has left the cluster, and whoever
-// waited for it would do so again and again. That nobody tells of it is not enough: a
-// server that has just joined the cluster itself does not know the others yet.
+// failed moves an endpoint that could not be reached to the end of the list. It deletes an
+// endpoint that was learned and is not announced any more: the server has left the cluster, and
+// each later attempt would wait for it. An endpoint that was given by the caller stays: a server
+// that has just joined the cluster does not announce the others yet.
 func (e *endpoints) failed(p endpoint) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case !e.remove(p):
-	case p.learned && !slices.Contains(e.told, p.url.Host):
+	case p.learned && !slices.Contains(e.announced, p.url.Host):
 		delete(e.known, p.url.Host)
 	default:
 		e.list = append(e.list, p)
 	}
 }
 
-// remove takes an endpoint off the list; it reports whether it was there. mu is held.
+// remove removes an endpoint from the list. It reports whether it was in the list. mu is held.
 func (e *endpoints) remove(p endpoint) bool {
 	i := slices.IndexFunc(e.list, func(q endpoint) bool { return q.url.Host == p.url.Host })
 	if i < 0 {
@@ -228,8 +227,8 @@ func (e *endpoints) remove(p endpoint) bool {
 	return true
 }
 
-// options are those of a connection to p. Its network connection is made through
-// wrap, which may be nil.
+// options returns the options of a connection to p. wrap wraps its network connection; nil means
+// no wrapping.
 func (e *endpoints) options(ctx context.Context, p endpoint, wrap func(net.Conn) net.Conn, failed *error) nats.Options {
 	o := e.base
 	o.Url = p.url.String()
@@ -250,14 +249,14 @@ func (e *endpoints) options(ctx context.Context, p endpoint, wrap func(net.Conn)
 	return o
 }
 
-// dialer makes the network connection of one *nats.Conn as its user's options say,
-// heeds a context in addition, and wraps it.
+// dialer makes the network connection of one *nats.Conn as the caller's options say. In addition
+// it respects a context, and wraps the connection.
 type dialer struct {
 	ctx     context.Context
 	base    *nats.Options
 	timeout time.Duration
 	wrap    func(net.Conn) net.Conn
-	failed  *error // why, since nats.go forgets a refused connection
+	failed  *error // the cause, because nats.go drops the error of a refused connection
 }
 
 // Dial implements nats.CustomDialer.
@@ -281,7 +280,7 @@ func (d *dialer) InProcessConn() (net.Conn, error) {
 	return d.done(d.base.InProcessServer.InProcessConn())
 }
 
-// SkipTLSHandshake says what the user's dialer says.
+// SkipTLSHandshake returns the value of the caller's dialer.
 func (d *dialer) SkipTLSHandshake() bool {
 	s, ok := d.base.CustomDialer.(interface{ SkipTLSHandshake() bool })
 	return ok && s.SkipTLSHandshake()
@@ -298,11 +297,12 @@ func (d *dialer) done(c net.Conn, err error) (net.Conn, error) {
 	return c, nil
 }
 
-// handlers are called by nats.go for one connection, one after the other; nil ones are not.
+// handlers are callbacks of nats.go for one connection, called one after the other. leaving may be
+// nil.
 type handlers struct {
-	failed  func(error) // an error that the server has sent, or another one
-	leaving func()      // the server has said that it shuts down
-	closed  func()      // the last call
+	failed  func(error) // an error from the server, or of nats.go
+	leaving func()      // the server has announced that it shuts down
+	closed  func()      // the connection is closed; the last call
 }
 
 // connect makes a connection to one server.

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestServersThatLeave: a server that was learned of is forgotten when it cannot be
-// reached and is not announced any more, and all others stay.
+// TestServersThatLeave: a learned server is deleted when it cannot be
+// reached and is not announced any more. All others stay.
 func TestServersThatLeave(t *testing.T) {
 	o := nats.GetDefaultOptions()
 	o.Servers, o.NoRandomize = []string{"given:1", "gone:2"}, true
@@ -34,20 +34,20 @@ func TestServersThatLeave(t *testing.T) {
 	e.learn(at("given:1"), []string{"nats://a:3", "nats://b:4"})
 	want("given:1", "gone:2", "a:3", "b:4")
 	for _, host := range []string{"given:1", "gone:2", "a:3", "b:4"} {
-		e.failed(at(host)) // as while all of them are away
+		e.failed(at(host)) // as while all of them are down
 	}
 	want("given:1", "gone:2", "a:3", "b:4")
 
-	// Nobody tells of b now, nor does who tells nothing tell otherwise.
+	// No server announces b any more. An empty announcement does not change that.
 	e.learn(at("a:3"), []string{"nats://given:1", "nats://c:5"})
 	e.learn(at("gone:2"), nil)
 	want("given:1", "gone:2", "a:3", "b:4", "c:5")
-	e.last(at("b:4")) // a connection was lost: that may be all
+	e.last(at("b:4")) // a lost connection alone does not delete it
 	want("given:1", "gone:2", "a:3", "c:5", "b:4")
 	b := at("b:4")
 	e.failed(b)
 	want("given:1", "gone:2", "a:3", "c:5")
-	e.failed(b) // for another caller too
+	e.failed(b) // a second caller reports it too
 	want("given:1", "gone:2", "a:3", "c:5")
 	e.failed(at("a:3")) // it announced the others and not itself
 	e.failed(at("gone:2"))

@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrTooOld is why a message was lost that waited in the queue for longer than
-// Options.QueueAge. It arrives wrapped, together with what kept it waiting.
+// ErrTooOld is the reason of a loss: the message waited in the queue for longer than
+// Options.QueueAge. It arrives wrapped, together with the reason for the wait.
 var ErrTooOld = errors.New("waited too long in the queue")
 
-// ErrSlowReceiver is why a receiver was interrupted that did not keep up: its buffer
-// was full (Options.ReceiveBuffer). It arrives in a *broker.LossError with the number
-// of messages that it missed.
-var ErrSlowReceiver = errors.New("the receiver does not keep up")
+// ErrSlowReceiver is the reason of an interruption: the receiver's buffer was full
+// (Options.ReceiveBuffer) for longer than Options.SlowReceiver. It arrives in a *broker.LossError
+// that has the number of missed messages.
+var ErrSlowReceiver = errors.New("the receiver is too slow")
 
-// PrefixError says that a prefix cannot be used.
+// PrefixError reports a prefix that cannot be used.
 type PrefixError struct {
 	Prefix, Reason string
 }
@@ -29,9 +29,10 @@ func (e *PrefixError) Error() string {
 	return fmt.Sprintf("nats broker: prefix %.300q: %s", e.Prefix, e.Reason)
 }
 
-// AddressError says that a server's address cannot be used. It has no part of the address: a
-// user, a password or a token that is not escaped may be anywhere in it.
+// AddressError reports a server address that cannot be used. It contains no part of the address,
+// because any part may belong to an unescaped user, password or token.
 type AddressError struct {
+	// Number is the position of the address in the list, from 1.
 	// Number of the address in the list, from 1.
 	Number int
 	Reason string
@@ -41,11 +42,11 @@ func (e *AddressError) Error() string {
 	return fmt.Sprintf("nats broker: address %d: %s", e.Number, e.Reason)
 }
 
-// errOvertaken is why a message is missed that arrives after a later one of the same
-// publisher: it had been left behind at a server that the publisher has lost.
+// errOvertaken is why a message counts as missed that arrives after a later one of the same
+// publisher. It had stayed at a server to which the publisher lost its connection.
 var errOvertaken = errors.New("overtaken by a later message of the same publisher")
 
-// typed adds to an error that has the words of a server the one of nats.go's for it.
+// typed adds the error value of nats.go to an error that has only the text of a server.
 func typed(err error) error {
 	for words, meant := range map[string]error{
 		"nats: maximum connections exceeded":     nats.ErrMaxConnectionsExceeded,
@@ -63,7 +64,7 @@ func typed(err error) error {
 	return err
 }
 
-// isReason reports whether an error has a server's reason for refusing a connection.
+// isReason reports whether an error is a server's reason for refusing a connection.
 func isReason(err error) bool {
 	return slices.ContainsFunc([]error{
 		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, nats.ErrPermissionViolation,
@@ -77,8 +78,8 @@ func closedWithoutReason(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 }
 
-// errLeaving is why a connection ended whose server had said that it shuts down.
+// errLeaving is why a connection ended whose server had announced that it shuts down.
 var errLeaving = errors.New("the server is shutting down (lame duck mode)")
 
-// errNoReceiver refuses a Subscribe without a receiver.
+// errNoReceiver is the error of a Subscribe with a nil receiver.
 var errNoReceiver = errors.New("nats broker: no receiver")

@@ -13,7 +13,7 @@ import (
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 )
 
-// A connection of your own says how to reach the servers. It stays yours.
+// New takes the addresses and credentials from a connection of the program, and does not use it.
 func ExampleNew() {
 	nc, err := nats.Connect("tls://a.example:4222,tls://b.example:4222",
 		nats.UserCredentials("service.creds"), nats.RootCAs("ca.pem"), nats.Name("chat"))
@@ -28,7 +28,7 @@ func ExampleNew() {
 	defer b.Close(context.Background())
 }
 
-// What was lost, or may have been, is told.
+// OnLoss reports messages that are lost or uncertain.
 func ExampleOpen() {
 	b, err := natsbroker.Open("nats://localhost:4222", nil)
 	if err != nil {

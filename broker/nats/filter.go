@@ -9,28 +9,28 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// filterState is a filter of one subscription, and its subscription on the server.
+// filterState is the state of one filter of one subscription, and its subscription on the server.
 type filterState struct {
 	u       *subscription
 	filter  broker.Filter
 	subject string
 	sub     *nats.Subscription // over the present connection, nil if there is none
 	denied  bool               // the server has refused sub
-	granted bool               // the server has answered for sub, and not refused it
-	refused error              // why the server refused it last, until granted
+	granted bool               // the server has confirmed sub
+	refused error              // the last refusal, until granted
 	over    int                // violations.over before sub was sent
 	active  bool               // Subscribe or Add has succeeded
-	adding  int                // calls of these underway
-	ending  *time.Timer        // ends it; nil if it is not about to end
+	adding  int                // running calls of these
+	ending  *time.Timer        // unsubscribes when it fires; nil if that is not scheduled
 }
 
-// overlap is how long a filter that is removed stays subscribed to on the server while
-// another one of the same subscription selects the same. The server may be about to
-// send a message for which it looked up subscribers before it heard of the other one:
-// without this nobody would get it. Longer than any server holds one message.
+// overlap is how long a removed filter stays subscribed on the server while another filter of the
+// same subscription selects the same messages. The server may be about to send a message whose
+// subscribers it looked up before it processed the other filter. Without the overlap that message
+// would be lost. overlap is longer than any server holds one message.
 const overlap = time.Second
 
-// activate makes a filter live, and deactivate ends that. mu is held.
+// activate makes a filter live, and deactivate reverses that. mu is held.
 func (s *subscriber) activate(e *filterState) {
 	if !e.active {
 		e.active = true
@@ -59,7 +59,7 @@ func (s *subscriber) deactivate(e *filterState) {
 	}
 }
 
-// scheduleEnd ends a filter that is not live, soon if that must not be at once. mu is held.
+// scheduleEnd ends a filter that is not live: at once, or after overlap. mu is held.
 func (s *subscriber) scheduleEnd(e *filterState) {
 	if e.adding > 0 {
 		return
@@ -80,11 +80,11 @@ func (s *subscriber) scheduleEnd(e *filterState) {
 	e.ending = t
 }
 
-// overlapped reports whether a live filter of the same subscription selects something that
-// e, which is not live, selects too. The subscriber's mutex is held.
+// overlapped reports whether a live filter of the same subscription selects messages that e, which
+// is not live, selects too. The subscriber's mutex is held.
 func (e *filterState) overlapped() bool {
 	if !e.filter.IsEveryRoom() {
-		return e.u.matches(e.filter.Channel()) // of many rooms none needs a look at all others
+		return e.u.matches(e.filter.Channel()) // faster than a search of all filters
 	}
 	for _, other := range e.u.filters {
 		if other.active && e.filter.Matches(other.filter.Channel()) {
@@ -102,18 +102,18 @@ func (e *filterState) cancelEnd() {
 	}
 }
 
-// end ends a filter, and its subscription on the server. mu is held.
+// end removes a filter, and its subscription on the server. mu is held.
 func (s *subscriber) end(e *filterState) {
 	e.cancelEnd()
 	delete(e.u.filters, e.filter)
 	s.unsubscribe(e)
 }
 
-// unsubscribe ends a filter's subscription on the server, if it has one. mu is held.
+// unsubscribe removes a filter's subscription on the server, if it has one. mu is held.
 func (s *subscriber) unsubscribe(e *filterState) {
 	if e.sub != nil {
 		delete(s.states, e.sub)
-		_ = e.sub.Unsubscribe() // fails if the connection has ended, and then it is no more
+		_ = e.sub.Unsubscribe() // fails only if the connection has ended, and the subscription with it
 		e.sub = nil
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// client is a socket that answers what it is asked.
+// client is a socket that acknowledges events.
 type client struct {
 	id   string
 	ns   *adapter.Namespace
@@ -35,7 +35,7 @@ func (c *client) Disconnect(bool) {
 }
 
 // TestFleet runs a fleet of Socket.IO servers, each on a server of its own of a NATS
-// cluster: every operation, then every question with one node frozen.
+// cluster: every operation, then every query with one node frozen.
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
@@ -56,7 +56,7 @@ func TestFleet(t *testing.T) {
 			}
 		}
 		opts := quick()
-		opts.ProbeTimeout = patience // the freeze is not to be noticed
+		opts.ProbeTimeout = patience // so that brokers do not notice the freeze
 		opts.NATS = append(opts.NATS, dialBy(by))
 		b := open(t, cluster.Nodes[i].URL(), opts)
 		server, err := adapter.New(b, &adapter.Options{
@@ -78,7 +78,7 @@ func TestFleet(t *testing.T) {
 		nodes, chats, ids = append(nodes, server), append(chats, chat), append(ids, server.UID())
 	}
 	for _, n := range nodes {
-		require.Eventually(t, func() bool { return len(n.KnownPeers()) >= 2 }, patience, time.Millisecond, "the nodes do not meet")
+		require.Eventually(t, func() bool { return len(n.KnownPeers()) >= 2 }, patience, time.Millisecond, "the nodes do not know each other")
 	}
 	for i, id := range []string{"alice", "bob", "carol"} {
 		require.NoError(t, chats[i].Add(ctx, &client{id, chats[i], seen}))
@@ -140,7 +140,7 @@ func TestFleet(t *testing.T) {
 	clients, err = north.Clients(ctx, "lobby", "a.b > *")
 	require.NoError(t, err, "after leaving: %+v", clients)
 	require.Empty(t, clients.IDs, "after leaving: %+v", clients)
-	require.ErrorIs(t, north.RemoteJoin(ctx, "nobody", "x"), backplane.ErrNoSuchMember, "RemoteJoin of nobody")
+	require.ErrorIs(t, north.RemoteJoin(ctx, "absent", "x"), backplane.ErrNoSuchMember, "RemoteJoin of an unknown member")
 	require.NoError(t, north.RemoteDisconnect(ctx, "bob", true))
 	heard("bob disconnected")
 
@@ -181,7 +181,7 @@ func TestFleet(t *testing.T) {
 		if sockets, err = north.FetchSockets(ctx); err == nil {
 			break
 		}
-		require.NoError(t, ctx.Err(), "east is not back: %v", err)
+		require.NoError(t, ctx.Err(), "east has not returned: %v", err)
 	}
 	require.LessOrEqual(t, len(sockets.List), 2, "FetchSockets: %+v", sockets.List)
 }

@@ -6,34 +6,34 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// A message is a frame before the payload:
+// A message has a frame before its payload:
 //
 //	kind   1 byte   1, or 2 if names follow
-//	from   7 bytes  the publishing broker, at random
-//	seq    8 bytes  counts its messages, from 1, big-endian
+//	from   7 bytes  random id of the publishing broker
+//	seq    8 bytes  number of the message at that broker, from 1, big-endian
 //	names           in kind 2: namespace and name, each a varint length and bytes
 //
-// From and seq tell one message from another, however many copies the server sends
-// because several filters of a subscription match, and whichever server it came by.
+// From and seq identify a message. A subscription gets a copy for each filter that matches, and
+// copies may come from different servers.
 const (
 	frameHead  = 16
 	framePlain = 1
 	frameNamed = 2
 
-	// frameReserve is what a frame may take: both names at their longest.
+	// frameReserve is the largest size of a frame in bytes: both names have their longest form.
 	frameReserve = 16 << 10
 )
 
-// frame is what stands before a payload.
+// frame is the head of a message, before its payload.
 type frame struct {
-	from  uint64 // with the kind cut off
+	from  uint64 // without the kind
 	seq   uint64
 	named bool
 	ns    string
 	name  string
 }
 
-// appendFrame appends a frame. names is what appendNames made, or empty.
+// appendFrame appends a frame to dst. names is empty or the result of appendNames.
 func appendFrame(dst []byte, from, seq uint64, names []byte) []byte {
 	kind := uint64(framePlain)
 	if len(names) > 0 {
@@ -44,7 +44,7 @@ func appendFrame(dst []byte, from, seq uint64, names []byte) []byte {
 	return append(dst, names...)
 }
 
-// appendNames appends the names of a channel of which one goes as a hash.
+// appendNames appends the names of a channel whose subject has a hash in place of a name.
 func appendNames(dst []byte, ch broker.Channel) []byte {
 	for _, s := range [...]string{ch.Namespace(), ch.Name()} {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
@@ -53,7 +53,7 @@ func appendNames(dst []byte, ch broker.Channel) []byte {
 	return dst
 }
 
-// readFrame splits what has arrived. It reports false for what is no frame.
+// readFrame splits data into frame and payload. It returns false if data has no frame.
 func readFrame(data []byte) (f frame, payload []byte, ok bool) {
 	if len(data) < frameHead {
 		return f, nil, false
@@ -63,7 +63,7 @@ func readFrame(data []byte) (f frame, payload []byte, ok bool) {
 	if f.seq == 0 {
 		return f, nil, false
 	}
-	// Nobody can append to a payload in place of what comes after it.
+	// The capacity ends with the payload, so that appending to it does not overwrite other data.
 	data = data[frameHead:len(data):len(data)]
 	switch head >> 56 {
 	case framePlain:
@@ -88,7 +88,7 @@ func readName(data []byte) (name string, rest []byte, ok bool) {
 	return string(data[:n]), data[n:], true
 }
 
-// channel gives the channel that has the frame's names and is like ch in all else.
+// channel returns a channel with the frame's names, and with the protocol and kind of ch.
 func (f *frame) channel(ch broker.Channel) broker.Channel {
 	return ch.Protocol().Channel(ch.Kind(), f.ns, f.name)
 }

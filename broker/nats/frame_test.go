@@ -21,11 +21,11 @@ func TestFrames(t *testing.T) {
 		require.EqualValues(t, 42, f.seq)
 		require.Equal(t, "payload", string(payload))
 		require.Equal(t, names != nil, f.named, "named")
-		assert.Equal(t, len(payload), cap(payload), "whoever appends to the payload writes over what is behind it")
+		assert.Equal(t, len(payload), cap(payload), "append to the payload overwrites the bytes after it")
 		assert.LessOrEqual(t, len(data)-len(payload), frameReserve, "a frame of bytes")
 		for i := range len(data) - len("payload") {
 			_, _, ok := readFrame(data[:i])
-			require.False(t, ok, "%d bytes are taken for a frame", i)
+			require.False(t, ok, "%d bytes are read as a frame", i)
 		}
 	}
 	f, _, _ := readFrame(appendFrame(nil, 1, 1, appendNames(nil, long)))
@@ -48,7 +48,7 @@ func FuzzReadFrame(f *testing.F) {
 			t.Fatalf("payload %q of %q", payload, data)
 		}
 		if ok && !fr.named && !bytes.Equal(append(appendFrame(nil, fr.from, fr.seq, nil), payload...), data) {
-			t.Fatalf("%q does not come back", data)
+			t.Fatalf("%q is not encoded as it was", data)
 		}
 	})
 }

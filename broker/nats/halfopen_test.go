@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// publishFor publishes 2,000 messages a second for a time.
+// publishFor publishes 2,000 messages a second for the given duration.
 func publishFor(t *testing.T, b broker.Broker, d time.Duration) {
 	t.Helper()
 	began, sent := time.Now(), 0
@@ -24,8 +24,8 @@ func publishFor(t *testing.T, b broker.Broker, d time.Duration) {
 	}
 }
 
-// TestHalfOpenLinkHoldsMessages: when a link is half-open, messages are held back after 250 milliseconds or so, with the
-// default options. Those that were written are uncertain; the others reach the next connection.
+// TestHalfOpenLinkHoldsMessages: on a half-open link, messages are held back after about 250 milliseconds, with the
+// default options. Messages written before that are uncertain. The others are sent over the next connection.
 func TestHalfOpenLinkHoldsMessages(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -48,7 +48,7 @@ func TestHalfOpenLinkHoldsMessages(t *testing.T) {
 	require.Greater(t, s.Accepted-sent, uint64(3000))
 }
 
-// TestSlowLinkStays: a link with a long delay is neither given up nor slowed down for good.
+// TestSlowLinkStays: a link with a long delay is neither closed nor slowed down permanently.
 func TestSlowLinkStays(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)

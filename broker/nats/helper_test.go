@@ -10,7 +10,7 @@ import (
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 )
 
-// What the tests of brokers have in common goes by short names here.
+// Short names for the helpers that all brokers' tests share.
 const patience = brokertest.Patience
 
 type recorder = brokertest.Recorder
@@ -22,7 +22,7 @@ var (
 	watchLosses, balanced          = brokertest.WatchLosses, brokertest.Balanced
 )
 
-// quick are options with which outages are noticed soon.
+// quick returns options with which the broker notices outages soon.
 func quick() *natsbroker.Options {
 	return &natsbroker.Options{
 		ProbeInterval: 200 * time.Millisecond,
@@ -32,7 +32,7 @@ func quick() *natsbroker.Options {
 	}
 }
 
-// open makes a broker and closes it with the test.
+// open makes a broker and closes it at the end of the test.
 func open(t testing.TB, url string, opts *natsbroker.Options) *natsbroker.Broker {
 	t.Helper()
 	b, err := natsbroker.Open(url, opts)

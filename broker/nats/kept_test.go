@@ -7,7 +7,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestNothingKept: subscriptions that are closed leave nothing behind.
+// TestNothingKept: closed subscriptions leave no memory in use.
 func TestNothingKept(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)

@@ -10,24 +10,24 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// DefaultPrefix begins all subjects unless Options.Prefix says otherwise.
+// DefaultPrefix is the prefix of all subjects unless Options.Prefix is set.
 const DefaultPrefix = "crossroom"
 
 const (
-	// maxPrefix and maxToken keep every subject below 2,560 bytes: a server takes
-	// control lines of up to 4,096 by default.
+	// maxPrefix and maxToken keep every subject below 2,560 bytes. By default a server accepts
+	// control lines of up to 4,096 bytes.
 	maxPrefix = 255
 	maxToken  = 1024
 
-	// emptyToken and hashMark are nothing that escaping makes: it puts two
-	// hexadecimal digits after each '%'.
+	// emptyToken and hashMark are tokens that escaping never makes: it puts two hexadecimal
+	// digits after each '%'.
 	emptyToken = "%"
 	hashMark   = "%h"
 )
 
-// The tokens after the prefix and the protocol, except wordMark, which follows the prefix.
-// They are no protocols, and no parts of a prefix but its first: the subjects could be those
-// of a shorter prefix.
+// The words after prefix and protocol, except wordMark, which follows the prefix directly. None of
+// them may be a protocol, nor a part of a prefix except the first. Otherwise subjects could be
+// those of a shorter prefix.
 const (
 	wordCast     = "cast"
 	wordAll      = "all"
@@ -46,7 +46,7 @@ func reserved(token string) bool {
 	return false
 }
 
-// naming turns channels into subjects and back, for one prefix. It is immutable.
+// naming converts channels to subjects and back, for one prefix. It is immutable.
 type naming struct{ prefix string }
 
 func newNaming(prefix string) (*naming, error) {
@@ -62,32 +62,32 @@ func newNaming(prefix string) (*naming, error) {
 		case token == "":
 			return refuse("a part between dots is empty")
 		case i > 0 && reserved(token):
-			return refuse(strconv.Quote(token) + " is a word of the subjects")
+			return refuse(strconv.Quote(token) + " is reserved for subjects")
 		case i == 0 && token[0] == '$':
 			return refuse("subjects that begin with '$' belong to the server")
 		}
 		for j := range len(token) {
 			if mustEscape(token[j]) {
-				return refuse("contains " + strconv.QuoteRune(rune(token[j])) + ", which a subject cannot have")
+				return refuse("contains " + strconv.QuoteRune(rune(token[j])) + ", which is not allowed in a subject")
 			}
 		}
 	}
 	return &naming{prefix: prefix}, nil
 }
 
-// check refuses what has no subject.
+// check refuses a channel that has no subject.
 func (n *naming) check(ch broker.Channel) error {
 	if err := ch.Validate(); err != nil {
 		return err
 	}
 	if p := ch.Protocol(); reserved(p.String()) {
-		return &broker.ProtocolError{Protocol: p, Reason: "its name is a word of the subjects on NATS"}
+		return &broker.ProtocolError{Protocol: p, Reason: "its name is reserved for subjects on NATS"}
 	}
 	return nil
 }
 
-// mustEscape reports whether a byte means something in a subject or in a line of
-// the protocol, or begins an escape. Bytes of UTF-8 beyond ASCII stay as they are.
+// mustEscape reports whether a byte has a meaning in a subject or in a line of the protocol, or
+// begins an escape. Bytes of UTF-8 beyond ASCII stay unchanged.
 func mustEscape(c byte) bool {
 	switch c {
 	case '.', '*', '>', '%', 0x7f:
@@ -96,9 +96,9 @@ func mustEscape(c byte) bool {
 	return c <= ' '
 }
 
-// appendToken appends a name as one token of a subject. Different names make
-// different tokens: escaping is one-to-one, and so is SHA-256 for all that is known;
-// whoever receives a message compares the names themselves (see frame).
+// appendToken appends a name as one token of a subject. Different names have different tokens:
+// escaping is one-to-one, and SHA-256 has no known collisions. In addition the receiver compares
+// the names themselves (see frame).
 func appendToken(dst []byte, name string) []byte {
 	if name == "" {
 		return append(dst, emptyToken...)
@@ -122,8 +122,8 @@ func appendToken(dst []byte, name string) []byte {
 	return dst
 }
 
-// tokenSize is the length of a name that is not empty when escaped; maxToken+1 if
-// that is too long, and the name goes as a hash.
+// tokenSize returns the length of a non-empty name after escaping. It returns maxToken+1 if that
+// is too long, so that the token is a hash.
 func tokenSize(name string) int {
 	if len(name) > maxToken {
 		return maxToken + 1
@@ -137,13 +137,13 @@ func tokenSize(name string) int {
 	return min(size, maxToken+1)
 }
 
-// hashed reports whether one of the channel's names goes as a hash.
+// hashed reports whether the channel's subject has a hash in place of a name.
 func hashed(ch broker.Channel) bool {
 	return tokenSize(ch.Namespace()) > maxToken || tokenSize(ch.Name()) > maxToken
 }
 
-// appendSubject appends a channel's subject. The channel has passed check. The name of a
-// protocol is a token as it is.
+// appendSubject appends a channel's subject. The channel has passed check. A protocol's name needs
+// no escaping.
 func (n *naming) appendSubject(dst []byte, ch broker.Channel) []byte {
 	dst = append(append(dst, n.prefix...), '.')
 	dst = append(append(dst, ch.Protocol().String()...), '.')
@@ -179,8 +179,8 @@ func (n *naming) appendSubject(dst []byte, ch broker.Channel) []byte {
 
 func (n *naming) subject(ch broker.Channel) string { return string(n.appendSubject(nil, ch)) }
 
-// subscription returns the subject to subscribe to for a filter, with a wildcard at
-// its end for EveryRoom.
+// subscription returns the subject to subscribe to for a filter. For EveryRoom it ends in a
+// wildcard.
 func (n *naming) subscription(f broker.Filter) string {
 	s := n.appendSubject(nil, f.Channel())
 	if f.IsEveryRoom() {
@@ -189,12 +189,12 @@ func (n *naming) subscription(f broker.Filter) string {
 	return string(s)
 }
 
-// mark is the subject on which a broker sees how far the servers have heard of its
-// subscriptions.
+// mark returns the subject of the marks by which a broker checks how far its subscriptions have
+// propagated among the servers.
 func (n *naming) mark(id string) string { return n.prefix + "." + wordMark + "." + id }
 
-// parse turns a subject back into its channel, if names are written out in it. If
-// one is a hash it reports long instead: the names are in the message.
+// parse converts a subject to its channel. If a token is a hash it returns long instead: the
+// names are then in the message.
 func (n *naming) parse(subject string) (ch broker.Channel, long, ok bool) {
 	rest, found := strings.CutPrefix(subject, n.prefix)
 	if !found || rest == "" || rest[0] != '.' {
@@ -236,7 +236,7 @@ func (n *naming) parse(subject string) (ch broker.Channel, long, ok bool) {
 	return ch, false, false
 }
 
-// readToken undoes appendToken, and takes nothing that it would not have made.
+// readToken reverses appendToken. It accepts only tokens that appendToken makes.
 func readToken(token string) (name string, long, ok bool) {
 	switch {
 	case token == "":

@@ -39,13 +39,13 @@ func TestSubjects(t *testing.T) {
 		{broker.Control(), "crossroom.native.control"},
 		{broker.NodeControl("a.b"), "crossroom.native.control.a%2Eb"},
 	} {
-		assert.Equal(t, row.subject, n.subject(row.ch), "%v is called", row.ch)
+		assert.Equal(t, row.subject, n.subject(row.ch), "the subject of %v", row.ch)
 		got, long, ok := n.parse(row.subject)
 		assert.True(t, ok, "%q is not parsed", row.subject)
-		assert.False(t, long, "%q is taken for a long name", row.subject)
+		assert.False(t, long, "%q is parsed as a long name", row.subject)
 		assert.Equal(t, row.ch, got, row.subject)
 	}
-	assert.Equal(t, "crossroom.native.cast./a%20b.>", n.subscription(c.EveryRoom("/a b")), "every room is called")
+	assert.Equal(t, "crossroom.native.cast./a%20b.>", n.subscription(c.EveryRoom("/a b")), "the subject of every room")
 }
 
 func TestLongNames(t *testing.T) {
@@ -56,7 +56,7 @@ func TestLongNames(t *testing.T) {
 		for _, room := range []string{"", dots, dots + "x", longest, longest[2:]} {
 			ch := broker.Native.Room(ns, room)
 			subject := n.subject(ch)
-			// "PUB ", the subject, the size, and as much again for good measure.
+			// "PUB ", the subject, the size, and some reserve.
 			assert.LessOrEqual(t, len(subject), 2560, "the length of a subject")
 			other, twice := seen[subject]
 			assert.False(t, twice, "two channels of one subject: %.80v and %.80v", other, ch)
@@ -75,12 +75,12 @@ func TestParseRefusesOtherSubjects(t *testing.T) {
 		"a.b.native.cast", "a.b.native.cast.", "a.b.native.cast./", "a.b.native.cast./.other", "a.b.native.cast./.room",
 		"a.b.native.cast./.room.", "a.b.native.cast./.room.x.y", "a.b.native.cast./.all.x", "a.b.native.cast..all",
 		"a.b.native.request./.x", "a.b.native.response./.x.y", "a.b.native.other./", "a.b.mark.x",
-		// What escaping does not make.
+		// Tokens that escaping does not make.
 		"a.b.native.request.%2e", "a.b.native.request.%41", "a.b.native.request.%2", "a.b.native.request.%%", "a.b.native.request.x%",
 		"a.b.native.request.*", "a.b.native.request.%hXYZ", "a.b.native.request." + strings.Repeat("x", maxToken+1),
 	} {
 		ch, _, ok := n.parse(subject)
-		assert.False(t, ok, "%q is taken for %v", subject, ch)
+		assert.False(t, ok, "%q is parsed as %v", subject, ch)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// No subject of one prefix is one of another, or is selected by its wildcards.
+// TestPrefixesApart: no subject of one prefix is a subject of another, or is selected by its wildcards.
 func TestPrefixesApart(t *testing.T) {
 	third := broker.NewProtocol("third")
 	var all []*naming
@@ -144,8 +144,8 @@ func subjects(n *naming, channels []broker.Channel) (list []string) {
 	return list
 }
 
-// FuzzNames holds that different channels have different subjects, which are valid,
-// lead back to their channels, and match no other namespace's wildcard.
+// FuzzNames checks that different channels have different subjects, which are valid,
+// are parsed to their channels, and match no other namespace's wildcard.
 func FuzzNames(f *testing.F) {
 	for _, s := range []string{"", "/", "a.b", "*", ">", "%", "%h", "%2E", " ", "\x00", "\x7f", "room", "all", "é", "\u2028", strings.Repeat(".", 341), strings.Repeat("y", 1025)} {
 		f.Add(s, "/chat", "/chat", s)
@@ -166,13 +166,13 @@ func FuzzNames(f *testing.F) {
 			}
 			subject := n.subject(a)
 			for token := range strings.SplitSeq(subject, ".") {
-				require.NotEmpty(t, token, "%v is called %q", a, subject)
-				require.False(t, strings.ContainsAny(token, " \t\r\n\x00*>"), "%v is called %q", a, subject)
-				require.True(t, utf8.ValidString(token), "%v is called %q", a, subject)
+				require.NotEmpty(t, token, "the subject of %v is %q", a, subject)
+				require.False(t, strings.ContainsAny(token, " \t\r\n\x00*>"), "the subject of %v is %q", a, subject)
+				require.True(t, utf8.ValidString(token), "the subject of %v is %q", a, subject)
 			}
 			back, long, ok := n.parse(subject)
 			if !ok || long != hashed(a) || !long && back != a {
-				t.Fatalf("%v is called %q, which is taken for %v (%v, %v)", a, subject, back, long, ok)
+				t.Fatalf("the subject of %v is %q, which is parsed as %v (%v, %v)", a, subject, back, long, ok)
 			}
 			wild := strings.TrimSuffix(n.subscription(a.Protocol().EveryRoom(a.Namespace())), ">")
 			for _, b := range all[i+1:] {
@@ -180,7 +180,7 @@ func FuzzNames(f *testing.F) {
 					continue
 				}
 				other := n.subject(b)
-				require.Equal(t, subject == other, a == b, "%v and %v are called %q and %q", a, b, subject, other)
+				require.Equal(t, subject == other, a == b, "the subjects of %v and %v are %q and %q", a, b, subject, other)
 				require.Equal(t, a.Protocol().EveryRoom(a.Namespace()).Matches(b), strings.HasPrefix(other, wild), "the wildcard of %v and %q", a, other)
 			}
 		}

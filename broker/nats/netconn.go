@@ -12,33 +12,32 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// netConn is the network connection below a *nats.Conn. It never lets a write wait for
-// the network: nats.go writes with its lock held, for which everybody who publishes
-// or subscribes would wait. What the system does not take at once is kept and
-// written by a goroutine of its own; how much that can be is bounded by who writes
-// (see outbox.window).
+// netConn is the network connection below a *nats.Conn. Its writes never wait for the network,
+// because nats.go writes with its lock held: all callers that publish or subscribe would wait. Bytes
+// that the system does not accept at once are kept, and a goroutine writes them. The outbox limits
+// their number (see outbox.window).
 //
-// And it is where the goroutine that reads for nats.go comes by before each read,
-// with everything delivered that the last one brought.
+// nats.go's reading goroutine calls Read when it has delivered all messages of the previous read.
+// Read then calls onRead.
 type netConn struct {
 	net.Conn
 	raw    syscall.RawConn // nil if the connection has none
-	onRead func()          // before each read
-	heard  atomic.Int64    // when something last arrived, in ns of the clock below
+	onRead func()          // called before each read
+	heard  atomic.Int64    // when bytes last arrived, in nanoseconds after clock
 	clock  time.Time
-	away   atomic.Bool // onRead is running: nobody listens
+	away   atomic.Bool // onRead is running, so the reader does not read
 
 	mu      sync.Mutex
 	kept    []byte // to be written
 	busy    bool   // write is writing
 	err     error
-	failing error         // writing has failed, reading not yet
+	failing error         // writing has failed; reading continues for lastWords
 	more    chan struct{} // capacity 1
 	broken  chan struct{} // closed with err
 	writing sync.WaitGroup
 }
 
-// maxKept is the largest buffer that is used again.
+// maxKept is the largest buffer that is reused, in bytes.
 const maxKept = 256 << 10
 
 func newNetConn(c net.Conn, onRead func()) *netConn {
@@ -66,16 +65,16 @@ func (w *netConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// silent is for how long nothing has arrived. It is zero while the reader does not listen,
-// since it waits for receivers: for each of them as long as SlowReceiver says.
-func (w *netConn) silent() time.Duration {
+// idle returns for how long nothing has arrived. It is zero while the reader waits for receivers,
+// up to Options.SlowReceiver for each, because it does not read then.
+func (w *netConn) idle() time.Duration {
 	if w.away.Load() {
 		return 0
 	}
 	return time.Since(w.clock) - time.Duration(w.heard.Load())
 }
 
-// Write takes all of p, or returns the error that ended the connection.
+// Write accepts all of p, or returns the error that ended the connection.
 func (w *netConn) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -93,7 +92,7 @@ func (w *netConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// write writes what is kept until the connection is closed.
+// write writes the kept bytes until the connection is closed.
 func (w *netConn) write() {
 	var buf []byte
 	for {
@@ -105,7 +104,7 @@ func (w *netConn) write() {
 		for {
 			w.mu.Lock()
 			buf, w.kept = w.kept, buf[:0]
-			w.busy = len(buf) > 0 // what comes next queues up behind it
+			w.busy = len(buf) > 0 // further bytes are kept behind buf
 			w.mu.Unlock()
 			if len(buf) == 0 {
 				break
@@ -121,12 +120,11 @@ func (w *netConn) write() {
 	}
 }
 
-// lastWords is how long a connection that cannot be written to is read from.
+// lastWords is how long reading continues on a connection that cannot be written to.
 const lastWords = 250 * time.Millisecond
 
-// unwritten ends the connection because it cannot be written to, when the reader has read
-// what is there: a server that closes a connection says why, and what it is sent then
-// fails.
+// unwritten ends the connection because a write failed, after the reader has read the remaining
+// bytes: a server that closes a connection sends the reason first, and later writes to it fail.
 func (w *netConn) unwritten(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,7 +132,7 @@ func (w *netConn) unwritten(err error) {
 	w.Conn.SetReadDeadline(time.Now().Add(lastWords))
 }
 
-// fail ends the connection, for the reason err if it is the first.
+// fail ends the connection. The err of the first call is the cause.
 func (w *netConn) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,22 +146,22 @@ func (w *netConn) fail(err error) {
 	}
 }
 
-// Close ends the connection. What is kept is not written: whoever wants that
-// written asks the server first whether it has it.
+// Close closes the connection. Kept bytes are not written. A caller that needs them written pings
+// the server first.
 func (w *netConn) Close() error {
 	w.fail(net.ErrClosed)
 	return nil
 }
 
-// SetWriteDeadline has no meaning: writes do not wait.
+// SetWriteDeadline does nothing, because writes do not wait.
 func (w *netConn) SetWriteDeadline(time.Time) error { return nil }
 
-// SetDeadline is for reading.
+// SetDeadline sets the deadline for reading.
 func (w *netConn) SetDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failing != nil {
-		return nil // it has one
+		return nil // unwritten has set it
 	}
 	return w.Conn.SetReadDeadline(t)
 }

@@ -4,5 +4,5 @@ package natsbroker
 
 import "syscall"
 
-// tryWrite writes nothing: here the goroutine of the wire does.
+// tryWrite writes nothing: on this system netConn's goroutine writes everything.
 func tryWrite(syscall.RawConn, []byte) int { return 0 }

@@ -4,8 +4,8 @@ package natsbroker
 
 import "syscall"
 
-// tryWrite writes as much of p as the system takes at once, perhaps nothing. Errors
-// show at the next attempt that may wait.
+// tryWrite writes as much of p as the system accepts at once, perhaps nothing. The next blocking
+// write reports an error.
 func tryWrite(raw syscall.RawConn, p []byte) int {
 	n := 0
 	_ = raw.Write(func(fd uintptr) (done bool) {

@@ -39,8 +39,8 @@ func TestOutages(t *testing.T) {
 }
 
 // TestRestartUnderLoad kills the server with SIGKILL while 8 goroutines publish
-// through two brokers, and starts it again, three times. Everybody is heard again after
-// each outage, and nothing twice or out of order across them.
+// through two brokers, and restarts it, three times. After each outage both receive each
+// other's messages, and no message arrives twice or out of order.
 func TestRestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -49,7 +49,7 @@ func TestRestartUnderLoad(t *testing.T) {
 		r      *recorder
 		losses *brokertest.Losses
 		last   map[broker.Channel]string // payload
-		heard  map[broker.Channel]bool   // since the last outage
+		heard  map[broker.Channel]bool   // received since the last outage
 	}
 	take := func(n *node, c brokertest.Call) {
 		t.Helper()
@@ -91,7 +91,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	}
 	for range 3 {
 		for _, n := range nodes {
-			for range 200 { // the load is there
+			for range 200 { // until the load has started
 				take(n, n.r.Next())
 			}
 		}

@@ -15,56 +15,56 @@ import (
 	"github.com/crossroom/crossroom/broker/brokerkit"
 )
 
-// message is what the outbox remembers of a message beside its bytes.
+// message is the outbox' record of a message, besides its bytes.
 type message struct {
 	to  *target
-	own *local // for receivers here, nil if there are none
+	own *local // local delivery; nil if no local subscription selects the message
 }
 
-// local is a message that subscriptions of this broker select too. The server does not send
-// it back: it is delivered when the server has confirmed it.
+// local is a message that local subscriptions select too. The server does not send it back. It is
+// delivered to them when the server has confirmed it.
 type local struct {
 	payload []byte
 	subs    []*subscription
 }
 
-// outbox is the outbox of NATS: what is in flight was handed over to nats.go.
+// outbox is the outbox of NATS. Messages handed over to nats.go are in flight.
 //
-// The server says nothing about a message that it takes. It answers pings, in their place
-// among the messages, so the answer settles everything handed over before the ping. The
-// sender pings when a quarter of the window is in flight, when somebody waits for the answer,
-// and otherwise after confirmDelay.
+// The server does not acknowledge a message. It replies to pings in their order among the
+// messages, so the reply settles every message handed over before the ping. The sender sends a
+// ping when a quarter of the window is in flight, when a call waits for the confirmation, and
+// otherwise after confirmDelay.
 type outbox struct {
 	*brokerkit.Outbox[message]
 	max    int // bytes of a payload
 	from   uint64
 	window int
-	limit  atomic.Int64 // of the server, in bytes of a message; zero if it is not known
-	seq    uint64       // of the last message; the outbox's lock guards it
+	limit  atomic.Int64 // the server's limit for a message in bytes; zero if it is unknown
+	seq    uint64       // number of the last message; guarded by the outbox's lock
 
-	// unconfirmed counts the bytes written since the last ping. urgent: the next ping does not
-	// wait.
+	// unconfirmed counts the bytes written since the last ping. If urgent, the next ping is sent
+	// at once.
 	unconfirmed int
 	urgent      bool
-	// denied are subjects of which the server has refused the last message. The sender's own.
+	// denied has the subjects whose last message the server has refused. It belongs to the sender.
 	denied map[string]bool
 
-	// others is the number of the last message for receivers here that is on no room's
-	// channel, and returned how many are settled and delivered here (see expects).
+	// others is the number of the last message that has local delivery and is not on a room's
+	// channel. returned is the number of messages that are settled and delivered (see expects).
 	others, returned atomic.Uint64
 }
 
 const (
-	// confirmDelay is how long a message may be in flight before the server is asked to
-	// confirm it, if nobody waits for that.
+	// confirmDelay is how long a message may be in flight before the sender sends a ping, if no
+	// call waits for the confirmation.
 	confirmDelay = 50 * time.Millisecond
-	// answerLate is how long an answer to a ping may take, and nothing else arrive, before messages
-	// are held back until it comes or ProbeTimeout ends the connection. On links that took longer
-	// before, it is twice as long as that.
+	// answerLate is how long the sender waits for the reply to a ping while nothing else arrives,
+	// before it holds back messages. It holds them until the reply arrives or ProbeTimeout ends
+	// the connection. On a link with longer round trips the wait is twice the round trip.
 	answerLate = 200 * time.Millisecond
-	// batchBytes is how much of what waits is handed over at a time.
+	// batchBytes is how many bytes of queued messages are handed over at a time.
 	batchBytes = 32 << 10
-	// deniedKept is how many subjects are remembered as denied.
+	// deniedKept limits the number of subjects in outbox.denied.
 	deniedKept = 1 << 13
 )
 
@@ -81,7 +81,7 @@ func newOutbox(opts *Options, maxPayload int, connector brokerkit.Connector, nee
 	}
 }
 
-// put accepts a message. subs are the subscriptions of this broker that select it.
+// put adds a message to the queue. subs are the local subscriptions that select it.
 func (o *outbox) put(ctx context.Context, to *target, payload []byte, subs []*subscription) error {
 	head := frameHead + len(to.names)
 	size := brokerkit.Size{Payload: len(payload), Wire: head + len(payload)}
@@ -117,9 +117,9 @@ func (w writer) Write(b *brokerkit.Batch[message]) (n int, _ error) {
 		err := w.nc.Publish(m.to.subject, data)
 		tooLarge := errors.Is(err, nats.ErrMaxPayload)
 		if err != nil && !tooLarge {
-			return n, err // the connection is ending: nothing of the message has left
+			return n, err // the connection is ending, and nothing of the message was sent
 		}
-		if tooLarge { // accepted while there was no server to say how much it takes
+		if tooLarge { // accepted before the server's limit was known
 			head := frameHead + len(m.to.names)
 			b.Refuse(n, &broker.PayloadError{Size: len(data) - head, Max: max(0, int(w.nc.MaxPayload())-head)})
 		}
@@ -129,7 +129,7 @@ func (w writer) Write(b *brokerkit.Batch[message]) (n int, _ error) {
 	return n, nil
 }
 
-// wrote notes that so many bytes are to be confirmed, and wakes the sender if it is time.
+// wrote records that bytes were written, and wakes the sender if a ping is due.
 func (o *outbox) wrote(bytes int, soon bool) {
 	o.unconfirmed += bytes
 	switch {
@@ -139,24 +139,23 @@ func (o *outbox) wrote(bytes int, soon bool) {
 			o.Wake()
 		}
 	case o.unconfirmed == bytes:
-		o.Wake() // so that it is confirmed before long
+		o.Wake() // so that the sender starts confirmDelay
 	}
 }
 
-// due reports whether messages are to be confirmed, and whether somebody waits for that.
+// due reports whether messages need a confirmation, and whether it is urgent.
 func (o *outbox) due() (some, urgent bool) {
 	some = o.Sync(func() { urgent = o.urgent }) > 0
 	return some, some && (urgent || o.Awaited())
 }
 
-// asking returns how many messages are settled once the server has answered a ping that
-// is sent now.
-func (o *outbox) asking() int {
+// pinging records that a ping is about to be sent. It returns how many messages its reply settles.
+func (o *outbox) pinging() int {
 	return o.Sync(func() { o.unconfirmed, o.urgent = 0, false })
 }
 
-// answered settles n messages as sent, except what is denied: then nothing else is in
-// flight. It appends what is for receivers here to own.
+// answered settles n messages: as sent, or as refused if denied is not nil. In the latter case no
+// other message is in flight. It appends messages with local delivery to own.
 func (o *outbox) answered(n int, denied map[string]*refusedMessages, own []message) []message {
 	allowed := o.allowed(denied)
 	o.Settle(n, func(m message) error {
@@ -176,9 +175,9 @@ func (o *outbox) answered(n int, denied map[string]*refusedMessages, own []messa
 	return own
 }
 
-// allowed returns how many messages for each of the denied subjects the server has taken
-// before it refused the first. It says how many it has refused, but not which: it began or
-// ceased to refuse them, once.
+// allowed returns, for each denied subject, how many messages the server accepted before it
+// refused the first. The server reports how many it has refused, but not which. allowed assumes
+// that it began or stopped to refuse them once.
 func (o *outbox) allowed(denied map[string]*refusedMessages) map[string]int {
 	if len(denied) == 0 {
 		return nil
@@ -206,23 +205,23 @@ func (o *outbox) allowed(denied map[string]*refusedMessages) map[string]int {
 	return allowed
 }
 
-// expects reports whether a message is on its way to receivers here that may change what
-// they want (B26).
+// expects reports whether a message is about to be delivered to local receivers that may change
+// what they want (B26).
 func (o *outbox) expects() bool { return o.others.Load() > o.returned.Load() }
 
-// delivered notes that receivers here have what answered returned.
+// delivered records that local receivers have the messages that answered returned.
 func (o *outbox) delivered() {
 	var s broker.Stats
 	o.Fill(&s)
 	o.returned.Store(s.Accepted - uint64(s.QueuedMessages))
 }
 
-// setLimit notes how much the server of a connection takes.
+// setLimit records the message limit of a connection's server.
 func (o *outbox) setLimit(c *conn) { o.limit.Store(c.nc.MaxPayload()) }
 
-// disconnected settles what is in flight as uncertain.
+// disconnected settles the messages in flight as uncertain.
 func (o *outbox) disconnected(err error) {
 	o.denied = nil
-	o.asking()
+	o.pinging()
 	o.Abandon(err)
 }

@@ -26,8 +26,8 @@ func (j *joining) Deliver(ch broker.Channel, payload []byte) {
 
 func (j *joining) Wants(broker.Channel) bool { return j.in.Load() }
 
-// TestOwnRequestBeforeOwnMessage: what a broker's own request puts somebody into applies
-// to what it publishes next, although both come back only with the server's answer (B26).
+// TestOwnRequestBeforeOwnMessage: a request of this broker that makes a member join a room takes effect
+// before its next message, although both are delivered only after the server's confirmation (B26).
 func TestOwnRequestBeforeOwnMessage(t *testing.T) {
 	t.Parallel()
 	b := open(t, servers.StartNATS(t, nil).URL(), quick())
@@ -41,8 +41,8 @@ func TestOwnRequestBeforeOwnMessage(t *testing.T) {
 	j.Want(room, "hello")
 }
 
-// TestOwnCopy: a message of the broker's own that comes back over the network, as one may
-// that was left behind at a server of a cluster, is not delivered again.
+// TestOwnCopy: a broker's own message that arrives over the network, as one may
+// that had stayed at a server of a cluster, is not delivered again.
 func TestOwnCopy(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)

@@ -12,19 +12,19 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// violations are what the server of one connection has refused and the broker has not dealt with
-// yet. A server says so when it is asked for something, and also later, about what it had
-// granted: its configuration or an account has changed.
+// violations are the refusals of the server of one connection that the broker has not handled
+// yet. A server refuses a request at once. It may also refuse later what it had granted, because
+// its configuration or an account has changed.
 type violations struct {
-	// alarm has a value when refused subscriptions wait for take.
+	// alarm gets a value when refused subscriptions wait for take.
 	alarm chan struct{}
 
 	mu   sync.Mutex
-	last error            // that was noted
+	last error            // the last error that was recorded
 	news chan struct{}    // closed and replaced with last
-	subs map[string]error // subscriptions, by subject
-	// over counts the subscriptions that were one too many for the server, which does not
-	// say which. Those up to claimed are dealt with.
+	subs map[string]error // refused subscriptions, by subject
+	// over counts the refusals of subscriptions beyond the server's maximum. The server does not
+	// say which subscription it refuses. The first claimed of them are handled.
 	over, claimed int
 	messages      map[string]*refusedMessages // by subject
 }
@@ -39,15 +39,14 @@ func newViolations() *violations {
 	return &violations{alarm: make(chan struct{}, 1), news: make(chan struct{}), subs: map[string]error{}}
 }
 
-// transient reports whether a connection goes on after an error of nats.go's: the server has
-// refused something, or somebody has sent a message with headers that are none.
+// transient reports whether a connection stays open after an error of nats.go: the server has
+// refused a request, or a program has sent a message with invalid headers.
 func transient(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded) || errors.Is(err, nats.ErrBadHeaderMsg)
 }
 
-// note takes a transient error. nats.go calls it for one after the other, from a goroutine
-// of its own.
-func (r *violations) note(err error) {
+// record records a transient error. nats.go calls it from its own goroutine, one call at a time.
+func (r *violations) record(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Permissions Violation for Publish to "subject", quoted as in Go.
@@ -71,7 +70,7 @@ func (r *violations) note(err error) {
 	r.news = make(chan struct{})
 }
 
-// count notes a refused message. mu is held.
+// count counts a refused message. mu is held.
 func (r *violations) count(subject string, err error) {
 	if r.messages == nil {
 		r.messages = map[string]*refusedMessages{}
@@ -83,12 +82,11 @@ func (r *violations) count(subject string, err error) {
 	r.messages[subject] = &refusedMessages{1, err}
 }
 
-// complete waits, after a ping over l, until everything has been noted that the server
-// had refused before it answered.
+// complete waits, after a ping over l, until all refusals that the server sent before its reply
+// have been recorded.
 func (r *violations) complete(ctx context.Context, l *conn) error {
 	for {
-		// nats.go has a refusal for its last error at once, and tells note in its own time,
-		// but not while this is compared.
+		// nats.go sets LastError at once, and calls record later, but not while mu is held.
 		r.mu.Lock()
 		last := l.nc.LastError()
 		done := last == nil || last == r.last
@@ -98,7 +96,7 @@ func (r *violations) complete(ctx context.Context, l *conn) error {
 			return nil
 		}
 		if !transient(last) {
-			return l.reason() // it hides what came before it
+			return l.reason() // last hides the errors before it
 		}
 		select {
 		case <-news:
@@ -110,8 +108,8 @@ func (r *violations) complete(ctx context.Context, l *conn) error {
 	}
 }
 
-// take returns the subscriptions that were refused since the last call, and how many were
-// too many so far.
+// take returns the subscriptions that were refused since the last call, and the number of all
+// refusals beyond the server's maximum.
 func (r *violations) take() (subs map[string]error, over int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,22 +120,22 @@ func (r *violations) take() (subs map[string]error, over int) {
 	return subs, r.over
 }
 
-// overs returns how many subscriptions were too many so far.
+// overs returns the number of all refusals beyond the server's maximum.
 func (r *violations) overs() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.over
 }
 
-// claim notes that so many of the subscriptions that were too many are dealt with.
+// claim records that the first over refusals beyond the server's maximum are handled.
 func (r *violations) claim(over int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claimed = over
 }
 
-// unclaimed returns an error if the server has said of subscriptions that it had granted
-// that they are too many. It is about to close the connection.
+// unclaimed returns an error if the server has refused, beyond its maximum, subscriptions that it
+// had granted. It then closes the connection.
 func (r *violations) unclaimed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -147,8 +145,8 @@ func (r *violations) unclaimed() error {
 	return nil
 }
 
-// message returns why the server has refused messages for a subject; nil if it has not, or
-// they were taken.
+// message returns why the server has refused messages for a subject. It returns nil if it has not,
+// or if takeMessages has returned them.
 func (r *violations) message(subject string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,15 +156,14 @@ func (r *violations) message(subject string) error {
 	return nil
 }
 
-// hasMessages reports whether takeMessages would return any.
+// hasMessages reports whether takeMessages would return any messages.
 func (r *violations) hasMessages() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.messages) > 0
 }
 
-// takeMessages returns how many messages the server has refused since the last call, by
-// subject.
+// takeMessages returns how many messages the server has refused since the last call, by subject.
 func (r *violations) takeMessages() map[string]*refusedMessages {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,14 +19,14 @@ func wantSubjects[T any](t *testing.T, what string, got map[string]T, want ...st
 	assert.Equal(t, want, slices.Sorted(maps.Keys(got)), what)
 }
 
-// TestRefusalsAreForgotten: a refusal is kept until it is taken.
+// TestRefusalsAreForgotten: a refusal is kept until take or takeMessages returns it.
 func TestRefusalsAreForgotten(t *testing.T) {
 	r := newViolations()
-	r.note(refusal("Subscription", `a "b"`))
-	r.note(refusal("Publish", "early"))
-	r.note(refusal("Publish", "early"))
-	r.note(fmt.Errorf("%w: of another kind", nats.ErrPermissionViolation))
-	r.note(nats.ErrMaxSubscriptionsExceeded)
+	r.record(refusal("Subscription", `a "b"`))
+	r.record(refusal("Publish", "early"))
+	r.record(refusal("Publish", "early"))
+	r.record(fmt.Errorf("%w: of another kind", nats.ErrPermissionViolation))
+	r.record(nats.ErrMaxSubscriptionsExceeded)
 	subs, over := r.take()
 	wantSubjects(t, "subscriptions", subs, `a "b"`)
 	assert.Equal(t, 1, over)
@@ -39,7 +39,7 @@ func TestRefusalsAreForgotten(t *testing.T) {
 	messages := r.takeMessages()
 	wantSubjects(t, "messages", messages, "early")
 	assert.Equal(t, 2, messages["early"].n, "messages were refused")
-	r.note(refusal("Publish", "late"))
+	r.record(refusal("Publish", "late"))
 	wantSubjects(t, "messages", r.takeMessages(), "late")
-	assert.False(t, r.hasMessages(), "some are left")
+	assert.False(t, r.hasMessages(), "messages are left")
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// propagation say when a subscription is live for publishers on the other servers of a
-// cluster. The server that we are connected to tells the others of it, but does not
-// wait for them. It does tell them in order: what it sends another server after our
-// subscription, that one gets after it. So we publish a mark, and when a connection
-// to the other server has received it there, that server knows the subscription too.
+// propagation finds out when a subscription is live for publishers on the other servers of a
+// cluster. The server of the connection forwards a subscription to the others, but does not wait
+// for them. It keeps the order: another server gets what is sent after the subscription after
+// the subscription itself. Therefore the broker publishes a mark. When a probe, which is a
+// connection to the other server, has received the mark, that server knows the subscription too.
 //
-// These connections are opened when first needed and closed when they have not been
-// for a while. Safe for concurrent use.
+// Probes are opened when they are first needed, and closed after probeIdle without use. Safe for
+// concurrent use.
 type propagation struct {
 	to   *endpoints
 	opts *Options
@@ -28,37 +28,37 @@ type propagation struct {
 	mark string // subject
 	ctx  context.Context
 
-	number atomic.Uint64 // of the last mark
+	number atomic.Uint64 // number of the last mark
 
 	mu     sync.Mutex
 	closed bool
 	probes map[string]*propagationProbe // by host
-	warned time.Time                    // when unproved said something last
+	warned time.Time                    // when warn last logged
 }
 
-// propagationProbe is a connection to one server that listens for marks.
+// propagationProbe is a connection to one server that subscribes to marks.
 type propagationProbe struct {
-	ready  chan struct{} // closed when the attempt to connect is over
-	failed time.Time     // when that failed, or a mark did not arrive; under propagation.mu
-	nc     *nats.Conn    // nil if it failed; after ready
-	server string        // its id
+	ready  chan struct{} // closed when the attempt to connect has ended
+	failed time.Time     // when it failed, or a mark did not arrive; guarded by propagation.mu
+	nc     *nats.Conn    // nil if the attempt failed; set before ready is closed
+	server string        // the server's id
 	lost   chan struct{} // closed when the connection has ended
-	denied chan struct{} // closed when the server does not let it listen for marks
+	denied chan struct{} // closed when the server refuses the subscription to marks
 	idle   *time.Timer
 
 	mu       sync.Mutex
 	received uint64
-	news     chan struct{} // closed and replaced with seen
+	news     chan struct{} // closed and replaced with received
 }
 
 const (
-	// probeIdle is how long a probe's connection is kept without need.
+	// probeIdle is how long a probe stays open without use.
 	probeIdle = 15 * time.Second
-	// probePause is how long a server that could not be reached, or did not pass a
-	// mark on, is left out.
+	// probePause is how long a server is skipped that could not be reached, or where a mark
+	// did not arrive.
 	probePause = 5 * time.Second
-	// markEvery is how soon a mark that has not arrived is published again, since the
-	// first may have been sent before the server knew of the probe.
+	// markEvery is after what time a mark that has not arrived is published again. The first may
+	// have been sent before the server knew the probe's subscription.
 	markEvery = 5 * time.Millisecond
 )
 
@@ -66,11 +66,10 @@ func newPropagation(ctx context.Context, to *endpoints, names *naming, opts *Opt
 	return &propagation{to: to, opts: opts, log: opts.Logger, mark: names.mark(rand.Text()), ctx: ctx, probes: map[string]*propagationProbe{}}
 }
 
-// confirm waits until every server that can be reached knows what was subscribed to
-// over l before the call.
+// confirm waits until every reachable server knows the subscriptions made over l before the call.
 func (w *propagation) confirm(ctx context.Context, l *conn) error {
 	if l.nc.ConnectedClusterName() == "" {
-		return nil // a server by itself
+		return nil // a single server
 	}
 	w.to.learn(l.to, l.nc.DiscoveredServers())
 	var list []*propagationProbe
@@ -84,8 +83,8 @@ func (w *propagation) confirm(ctx context.Context, l *conn) error {
 	self := l.nc.ConnectedServerId()
 	n := w.number.Add(1)
 	text := strconv.AppendUint(nil, n, 10)
-	patience := time.NewTimer(w.opts.ProbeTimeout)
-	defer patience.Stop()
+	timeout := time.NewTimer(w.opts.ProbeTimeout)
+	defer timeout.Stop()
 	again := time.NewTicker(markEvery)
 	defer again.Stop()
 	published := false
@@ -100,7 +99,7 @@ func (w *propagation) confirm(ctx context.Context, l *conn) error {
 		if x.nc == nil || x.server == self {
 			continue
 		}
-		patience.Reset(w.opts.ProbeTimeout) // its own: others may have used up theirs
+		timeout.Reset(w.opts.ProbeTimeout) // each probe has its own timeout
 		for late := false; !late; {
 			news, seen := x.state()
 			if seen >= n {
@@ -123,12 +122,12 @@ func (w *propagation) confirm(ctx context.Context, l *conn) error {
 			case <-x.lost:
 				late = true
 			case <-x.denied:
-				// That can change with the rights that the call is about, so the next one tries
-				// again at once.
+				// The call may be about the same permissions, which may change. Therefore the next
+				// call tries again at once.
 				w.warn("addr", x.nc.ConnectedAddr(), "err", x.nc.LastError())
 				x.nc.Close()
 				late = true
-			case <-patience.C:
+			case <-timeout.C:
 				w.warn("addr", x.nc.ConnectedAddr())
 				w.mu.Lock()
 				x.failed = time.Now()
@@ -145,8 +144,8 @@ func (w *propagation) confirm(ctx context.Context, l *conn) error {
 	return nil
 }
 
-// get returns the probe at p, which may still be connecting; nil if it could not be
-// reached a moment ago.
+// get returns the probe at p, which may still be connecting. It returns nil if p failed less than
+// probePause ago.
 func (w *propagation) get(p endpoint) *propagationProbe {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -186,7 +185,7 @@ func (w *propagation) dial(p endpoint, x *propagationProbe) {
 	}
 	if err != nil {
 		if w.ctx.Err() == nil {
-			w.log.Warn("nats broker: a server of the cluster cannot be asked what it has heard of", "err", err)
+			w.log.Warn("nats broker: cannot check whether a server of the cluster knows new subscriptions", "err", err)
 			w.to.failed(p)
 		}
 		w.mu.Lock()
@@ -211,21 +210,21 @@ func (w *propagation) dial(p endpoint, x *propagationProbe) {
 	})
 }
 
-// warn says that subscriptions are taken for live that may not be yet. It does so now
-// and then.
+// warn logs, at most once in probePause, that subscriptions count as live although a server may
+// not know them yet.
 func (w *propagation) warn(why ...any) {
 	w.mu.Lock()
-	again := time.Since(w.warned) < probePause
-	if !again {
+	recent := time.Since(w.warned) < probePause
+	if !recent {
 		w.warned = time.Now()
 	}
 	w.mu.Unlock()
-	if !again {
-		w.log.Warn("nats broker: a server of the cluster does not hear of subscriptions", why...)
+	if !recent {
+		w.log.Warn("nats broker: a server of the cluster does not get new subscriptions", why...)
 	}
 }
 
-// refused takes an error that the server has sent.
+// refused handles an error from the server.
 func (x *propagationProbe) refused(err error) {
 	select {
 	case <-x.denied:
@@ -236,7 +235,7 @@ func (x *propagationProbe) refused(err error) {
 	}
 }
 
-// receive takes a mark.
+// receive handles a mark.
 func (x *propagationProbe) receive(m *nats.Msg) {
 	n, err := strconv.ParseUint(string(m.Data), 10, 64)
 	if err != nil {
@@ -257,8 +256,8 @@ func (x *propagationProbe) state() (news <-chan struct{}, seen uint64) {
 	return x.news, x.received
 }
 
-// close ends all connections and waits for those that are being made, until ctx ends;
-// then they end themselves. The context given to newPropagation has ended.
+// close closes all probes and waits for those that are connecting, until ctx ends. The context
+// given to newPropagation has ended, so these end soon.
 func (w *propagation) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true

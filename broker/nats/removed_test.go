@@ -41,7 +41,7 @@ func TestUserRemoved(t *testing.T) {
 }
 
 // TestClosedWithoutReason: a connection is closed without a reason, and the next attempt
-// gives none. Receivers get Interrupted with what the first one ended with, before Resumed.
+// gives none. Receivers get Interrupted with the error of the first connection, before Resumed.
 func TestClosedWithoutReason(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -58,7 +58,7 @@ func TestClosedWithoutReason(t *testing.T) {
 			subscribe(t, b, r, broker.Exactly(room))
 			end(link)
 			if call := r.WantCall("interrupted"); !errors.Is(call.Err, io.EOF) && !errors.Is(call.Err, syscall.ECONNRESET) {
-				t.Errorf("Interrupted(%v), want what the connection ended with", call.Err)
+				t.Errorf("Interrupted(%v), want the error of the connection", call.Err)
 			}
 			link.Heal()
 			r.WantCall("resumed")

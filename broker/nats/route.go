@@ -8,32 +8,32 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// routesKept is how many routes are remembered.
+// routesKept limits how many routes are cached.
 const routesKept = 1 << 13
 
-// routes are remembered, by how messages come.
+// routes is a cache of routes, by the origin of messages.
 type routes struct{ by map[origin]*route }
 
-// origin is how a message has come.
+// origin is the subscription on the server and the subject by which a message arrived.
 type origin struct {
 	sub     *nats.Subscription
 	subject string
 }
 
-// route is where a message goes.
+// route is a channel and the subscription that gets its messages.
 type route struct {
 	ch    broker.Channel
-	u     *subscription // nil: nowhere
+	u     *subscription // nil if there is none
 	epoch uint64
 }
 
-// receive passes on one message that has arrived over l. It is for the goroutine that
-// drains the connection.
+// receive passes on one message that arrived over l. Only the goroutine that drains the connection
+// calls it.
 func (s *subscriber) receive(l *conn, m *nats.Msg) {
 	f, payload, ok := readFrame(m.Data)
 	if !ok || f.from == s.self {
-		// Somebody else's idea of a message, or one of our own that was left behind at a
-		// server that we lost: it was returned, or counts as uncertain.
+		// A message of another program, or one of this broker that a lost server had kept: that one
+		// was sent again, or counts as uncertain.
 		return
 	}
 	r := s.route(l, m, &f)
@@ -51,13 +51,13 @@ func (s *subscriber) receive(l *conn, m *nats.Msg) {
 			u.sequence.record(f.from, f.seq)
 			return
 		}
-		// A filter has gone in this moment, perhaps the one in question.
+		// A filter was removed just now, perhaps the one of this message.
 		r = s.find(l, m, &f)
 	}
 }
 
-// route returns where a message goes. It remembers that until something changes, so
-// that most messages need no lock.
+// route returns the route of a message. It is cached until the subscriptions change, so most
+// messages need no lock.
 func (s *subscriber) route(l *conn, m *nats.Msg, f *frame) *route {
 	if f.named {
 		return s.find(l, m, f)
@@ -70,12 +70,12 @@ func (s *subscriber) route(l *conn, m *nats.Msg, f *frame) *route {
 		if known.by == nil || len(known.by) >= routesKept {
 			known.by = map[origin]*route{}
 		}
-		known.by[from] = r // for nobody, if there are others by now
+		known.by[from] = r // without effect if changed has replaced the cache meanwhile
 	}
 	return r
 }
 
-// find finds out where a message goes.
+// find finds the subscription that gets a message.
 func (s *subscriber) find(l *conn, m *nats.Msg, f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,16 +93,16 @@ func (s *subscriber) find(l *conn, m *nats.Msg, f *frame) *route {
 		ch = f.channel(ch)
 		long = s.names.subject(ch) != m.Subject
 	}
-	// While a filter is being added another one may be live that selects the message
-	// too, so its copies count as soon as either is.
+	// While a filter is being added, another live filter may select the message too. Therefore
+	// its copies count as soon as either filter is live.
 	if !ok || long || ch.Validate() != nil || !e.filter.Matches(ch) || !e.active && !e.u.matches(ch) {
 		return &route{}
 	}
 	return &route{ch: ch, u: e.u, epoch: e.u.in.Epoch()}
 }
 
-// localSubscribers returns those here who want a message that is about to be published. They are
-// not asked if they expect something that may change it.
+// localSubscribers returns the local subscriptions that want a message that is about to be published.
+// If expects is true, they all count as wanting it, because a delivery may change what they want.
 func (s *subscriber) localSubscribers(to *target, expects bool) []*subscription {
 	known := to.local.Load()
 	if known == nil {
@@ -124,8 +124,8 @@ func (s *subscriber) localSubscribers(to *target, expects bool) []*subscription 
 	return here
 }
 
-// findLocal finds out which subscriptions findLocal an address is for, and has the address remember
-// it until that changes.
+// findLocal finds the local subscriptions that select a target's channel. The target caches them
+// until the subscriptions change.
 func (s *subscriber) findLocal(to *target) *[]*subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +153,7 @@ func (s *subscriber) findLocal(to *target) *[]*subscription {
 	return &subs
 }
 
-// deliverOwn delivers a message of our own that the server has.
+// deliverOwn delivers a message of this broker to local subscriptions, after the server has it.
 func (s *subscriber) deliverOwn(ch *broker.Channel, own *local) {
 	for _, u := range own.subs {
 		for {

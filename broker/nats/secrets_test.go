@@ -18,15 +18,15 @@ import (
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
 )
 
-// nowhere is a dialer that reaches nothing, and says what it was to dial.
+// nowhere is a dialer that always fails. Its error has the address.
 type nowhere struct{}
 
 func (nowhere) Dial(network, address string) (net.Conn, error) {
-	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("no way to %s", address)}
+	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("no route to %s", address)}
 }
 
-// secretAddresses are addresses with secrets that are not escaped, or badly; each secret has
-// words that are found in no other text.
+// secretAddresses are addresses with secrets that are unescaped or wrongly escaped. Each secret has
+// words that occur in no other text.
 func secretAddresses() []string {
 	var all []string
 	for _, c := range []string{"", "/", "=", "@", ":", "#", "%", "?", " ", "é", "🚀", "\\", "[", "]", "{", "&", "+", ",", ";", "!", "$", "'", `"`, "<", "|", "^", "`",
@@ -45,8 +45,8 @@ func secretAddresses() []string {
 	return all
 }
 
-// TestSecretsAreNotPrinted: whatever a broker makes of an address with a secret in it, no
-// part of the secret is in an error, in the log, or in anything else that the broker says.
+// TestSecretsAreNotPrinted: however a broker parses an address with a secret, no
+// part of the secret is in an error, in the log, or in any other text of the broker.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	refused, taken := 0, 0
@@ -68,7 +68,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			hears(err)
 		case err != nil:
 			t.Fatalf("address %q: %v, want an *AddressError", address, err)
-		case i%31 > 0: // enough of these
+		case i%31 > 0: // a sample of these is enough
 			taken++
 			b.Close(t.Context())
 		default:
@@ -88,12 +88,12 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			require.NotContains(t, said, word, "address %d, %q", i, address)
 		}
 	}
-	require.GreaterOrEqual(t, refused, 500, "%d addresses were refused and %d taken: the test shows nothing", refused, taken)
-	require.GreaterOrEqual(t, taken, 500, "%d addresses were refused and %d taken: the test shows nothing", refused, taken)
-	t.Logf("%d addresses were refused and %d taken", refused, taken)
+	require.GreaterOrEqual(t, refused, 500, "%d addresses were refused and %d accepted: too few of one kind", refused, taken)
+	require.GreaterOrEqual(t, taken, 500, "%d addresses were refused and %d accepted: too few of one kind", refused, taken)
+	t.Logf("%d addresses were refused and %d accepted", refused, taken)
 }
 
-// TestEscapedSecrets: what is escaped as it should be arrives as it is.
+// TestEscapedSecrets: a correctly escaped secret reaches the server unchanged.
 func TestEscapedSecrets(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{"Secret/x=", "a@b:c#d%e?f g,h", "é🚀", "-._~"} {

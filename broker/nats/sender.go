@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/broker/brokerkit"
 )
 
-// connManager makes the connections of the outbox, which subscriptions share. The outbox's
-// sender calls it.
+// connManager makes the connections of the outbox. Subscriptions use the same connections. The
+// outbox's sender calls it.
 type connManager struct {
 	out  *outbox
 	in   *subscriber
@@ -20,7 +20,7 @@ type connManager struct {
 	opts *Options
 	log  *slog.Logger
 
-	// cause is why there is no connection, if the log knows it.
+	// cause is the logged reason for having no connection; nil if there is one.
 	cause error
 }
 
@@ -30,7 +30,7 @@ type connection struct {
 	m *connManager
 }
 
-// Connect implements brokerkit.Connector. A dialer that ignores its context may outlast it.
+// Connect implements brokerkit.Connector. A dialer that ignores its context may continue after it.
 func (k *connManager) Connect(ctx context.Context) (brokerkit.Connection, error) {
 	type result struct {
 		c   *conn
@@ -76,11 +76,11 @@ func (c connection) Serve(ctx context.Context, outage time.Duration) error {
 	go func() {
 		defer close(ready)
 		if err = k.in.prepare(ctx, c.conn); err == nil {
-			k.out.setLimit(c.conn) // known when receivers publish in Resumed
+			k.out.setLimit(c.conn) // before Resumed, where receivers may publish
 			err = k.in.connected(c.conn)
 		}
 	}()
-	k.out.Await(ready) // also if ctx ends: prepare ends with it
+	k.out.Await(ready) // also if ctx ends, because prepare then ends too
 	if err != nil {
 		c.kill(err)
 	} else {
@@ -93,7 +93,7 @@ func (c connection) Serve(ctx context.Context, outage time.Duration) error {
 		k.out.AwaitReturn(ctx, outage, nil, c.net.broken)
 		k.cause = nil
 		if limit := int(c.nc.MaxPayload()); limit < k.out.max+frameReserve {
-			k.log.Warn("nats broker: this server takes smaller messages than Options.MaxPayload says",
+			k.log.Warn("nats broker: the server accepts smaller messages than Options.MaxPayload: Publish refuses larger ones",
 				"max_payload", limit, "MaxPayload", k.out.max)
 		}
 		k.out.Send(writer{k.out, c.nc}, k.confirmer(ctx, c.conn))
@@ -120,19 +120,19 @@ func (c connection) Serve(ctx context.Context, outage time.Duration) error {
 	return gap
 }
 
-// errFinished ends a connection that is no longer needed.
+// errFinished ends a connection that is not needed any more.
 var errFinished = errors.New("finished")
 
-// confirmer returns the function given to Send: it has the server confirm what is in flight
-// when that is due, and waits. It returns false when the connection has ended, which it
-// ends itself if the server is unresponsive.
+// confirmer returns the function given to Send. It requests a confirmation when one is due, and
+// otherwise waits. It returns false when the connection has ended. It closes the connection itself
+// if the server is unresponsive.
 func (k *connManager) confirmer(ctx context.Context, c *conn) func() bool {
 	timer := time.NewTimer(0)
-	var since time.Time // when something was first seen in flight
+	var since time.Time // when messages were first found in flight
 	var own []message
 	return func() bool {
 		some, urgent := k.out.due()
-		wait := k.opts.ProbeInterval - c.net.silent()
+		wait := k.opts.ProbeInterval - c.net.idle()
 		switch {
 		case urgent:
 			wait = 0
@@ -156,7 +156,7 @@ func (k *connManager) confirmer(ctx context.Context, c *conn) func() bool {
 			clear(own)
 			k.out.delivered()
 			k.to.learn(c.to, c.nc.DiscoveredServers())
-			k.out.setLimit(c) // it may have been changed
+			k.out.setLimit(c) // the server may have changed it
 			return true
 		}
 		timer.Reset(wait)
@@ -170,19 +170,19 @@ func (k *connManager) confirmer(ctx context.Context, c *conn) func() bool {
 	}
 }
 
-// confirm has the server confirm what is in flight, and settles it. It reports false if the
-// connection has ended.
+// confirm waits for the server's confirmation of the messages in flight, and settles them. It
+// returns false if the connection has ended.
 func (k *connManager) confirm(ctx context.Context, c *conn, own *[]message) bool {
-	n := k.out.asking()
+	n := k.out.pinging()
 	if !k.watchedPing(ctx, c) {
 		return false
 	}
 	var denied map[string]*refusedMessages
 	if c.violations.hasMessages() {
-		// Some may be about messages behind the ping. A second one has none behind it.
+		// Some refusals may be of messages after the ping. No message follows a second ping.
 		k.out.Hold()
 		defer k.out.Release()
-		n = k.out.asking()
+		n = k.out.pinging()
 		if !k.ping(ctx, c) {
 			return false
 		}
@@ -192,8 +192,8 @@ func (k *connManager) confirm(ctx context.Context, c *conn, own *[]message) bool
 	return true
 }
 
-// watchedPing is ping, and holds messages back when the answer is late (see answerLate): the link
-// may be dead, and what is written to it then is uncertain.
+// watchedPing is ping, and holds messages back while the reply is late (see answerLate): the link
+// may be dead, and messages written to it would become uncertain.
 func (k *connManager) watchedPing(ctx context.Context, c *conn) bool {
 	began, limit := time.Now(), max(answerLate, 2*c.trip)
 	var mu sync.Mutex
@@ -203,11 +203,11 @@ func (k *connManager) watchedPing(ctx context.Context, c *conn) bool {
 	late = time.AfterFunc(limit, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		silent := c.net.silent()
+		idle := c.net.idle()
 		switch {
 		case answered:
-		case silent < limit: // the link is not dead: other messages arrive
-			late.Reset(limit - silent)
+		case idle < limit: // the link is not dead: other messages arrive
+			late.Reset(limit - idle)
 		default:
 			held = true
 			k.out.Hold()
@@ -227,13 +227,13 @@ func (k *connManager) watchedPing(ctx context.Context, c *conn) bool {
 	return ok
 }
 
-// ping waits for the server's answer to all that it was sent, and for what it has refused
-// of that. It reports false if the connection has ended.
+// ping waits until the server has replied to everything sent before, and until its refusals are
+// recorded. It returns false if the connection has ended.
 func (k *connManager) ping(ctx context.Context, c *conn) bool {
 	return c.ping(ctx, k.opts.ProbeTimeout) == nil && c.violations.complete(ctx, c) == nil
 }
 
-// logCause notes why there is no connection, with a line in the log if that is new.
+// logCause records why there is no connection, and logs it if the reason is new.
 func (k *connManager) logCause(err error, what string) {
 	if k.cause == nil || wordsOf(k.cause) != wordsOf(err) {
 		k.log.Warn(what, "err", err)
@@ -241,8 +241,7 @@ func (k *connManager) logCause(err error, what string) {
 	k.cause = err
 }
 
-// wordsOf is an error's text without its numbers, among which are ports that no two
-// connections have in common.
+// wordsOf returns an error's text without digits, because port numbers differ with each connection.
 func wordsOf(err error) string {
 	return strings.Map(func(r rune) rune {
 		if '0' <= r && r <= '9' {

@@ -1,32 +1,32 @@
 package natsbroker
 
-// sequences remembers, for one subscription, what has come from which broker, so that
-// nothing is delivered twice or out of order. Several filters may select a message,
-// of each of which the server sends a copy; and a broker that moves to another server
-// may leave messages behind that overtake nobody only by chance.
+// sequences records, for one subscription, which messages of which broker have arrived, so that no
+// message is delivered twice or out of order. Several filters may select a message, and the server
+// sends a copy for each. A broker that moves to another server may leave messages behind that
+// arrive later.
 //
 // It is for one goroutine at a time.
 type sequences struct {
 	now, before map[uint64]*windows // by frame.from; before is an older generation
 }
 
-// windows are what has come from one broker, the one used last first. There is a second one
-// after a jump of its numbers: anybody who may publish can make one, and what the broker
-// itself publishes goes on where it was.
+// windows are the windows of one broker, the last used first. The second one is for a jump of the
+// numbers: any client that may publish can make one, and then the broker's own messages continue
+// in the former window.
 type windows [2]window
 
-// window is a row of numbers: the highest that has come, and of those below it which. The
-// zero window is empty: numbers begin with 1.
+// window is a range of numbers: the highest number that has arrived, and which of those below it
+// have. The zero window is empty, because numbers begin with 1.
 type window struct {
 	last uint64
-	seen uint64 // bit i: last-i has come
+	seen uint64 // bit i: last-i has arrived
 }
 
 const (
-	// publishersKept is how many brokers a generation remembers.
+	// publishersKept limits the number of brokers in a generation.
 	publishersKept = 4096
-	// jump is by how much numbers of one row differ at most. They also count what the broker
-	// publishes on other channels.
+	// jump is the largest difference of two numbers in one window. The numbers also count the
+	// broker's messages on other channels.
 	jump = 1 << 20
 )
 
@@ -34,12 +34,12 @@ const (
 type order uint8
 
 const (
-	inOrder   order = iota // to be delivered
-	duplicate              // a copy of what has come
-	overtaken              // overtaken by a later one
+	inOrder   order = iota // deliver it
+	duplicate              // a copy of a message that has arrived
+	overtaken              // a later message has arrived before
 )
 
-// check judges a message without taking note of it.
+// check returns the order of a message. It does not record the message.
 func (a *sequences) check(from, seq uint64) order {
 	ws := a.windows(from)
 	if ws == nil {
@@ -55,7 +55,7 @@ func (a *sequences) check(from, seq uint64) order {
 	return overtaken
 }
 
-// record takes record of a message that was fresh, or late and is counted as missed.
+// record records a message that was in order, or that was overtaken and counts as missed.
 func (a *sequences) record(from, seq uint64) {
 	ws := a.windows(from)
 	if ws == nil {
@@ -87,7 +87,7 @@ func (a *sequences) record(from, seq uint64) {
 	}
 }
 
-// of returns the row that a number belongs to; nil if it begins one.
+// of returns the window that a number belongs to; nil if it begins a new one.
 func (ws *windows) of(seq uint64) *window {
 	var nearest *window
 	distance := uint64(jump)

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestArrivals(t *testing.T) {
+func TestSequences(t *testing.T) {
 	var a sequences
 	type step struct {
 		from, seq uint64
@@ -15,34 +15,34 @@ func TestArrivals(t *testing.T) {
 	for i, s := range []step{
 		{1, 5, inOrder}, {1, 5, duplicate}, {1, 6, inOrder}, {1, 5, duplicate}, {1, 6, duplicate},
 		{2, 1, inOrder}, {2, 1, duplicate}, // another publisher
-		{1, 9, inOrder}, {1, 8, overtaken}, {1, 8, duplicate}, {1, 9, duplicate}, // 8 was left behind
-		{1, 4, overtaken}, // from before anything was seen
+		{1, 9, inOrder}, {1, 8, overtaken}, {1, 8, duplicate}, {1, 9, duplicate}, // 8 had stayed at a server
+		{1, 4, overtaken}, // older than the first that arrived
 		{1, 200, inOrder}, {1, 200, duplicate}, {1, 9, overtaken}, {1, 137, overtaken}, {1, 137, duplicate},
-		{1, 136, overtaken}, {1, 136, overtaken}, // too long ago to be remembered
+		{1, 136, overtaken}, {1, 136, overtaken}, // too old for the window
 		{1, 264, inOrder}, {1, 201, overtaken}, {1, 200, overtaken},
 	} {
 		got := a.check(s.from, s.seq)
-		require.Equal(t, s.want, got, "step %d, message %d of %d: verdict", i, s.seq, s.from)
+		require.Equal(t, s.want, got, "step %d, message %d of %d: order", i, s.seq, s.from)
 		if got != duplicate {
 			a.record(s.from, s.seq)
 		}
 	}
 }
 
-// Publishers come and go, and memory does not grow with those that have gone.
-func TestArrivalsForget(t *testing.T) {
+// TestSequencesForget: the memory does not grow with the number of publishers that have left.
+func TestSequencesForget(t *testing.T) {
 	var a sequences
 	for from := range uint64(10 * publishersKept) {
 		a.record(from, 1)
-		a.record(1<<40, from+1) // one that stays
-		require.LessOrEqual(t, len(a.now)+len(a.before), 2*publishersKept, "publishers are remembered")
+		a.record(1<<40, from+1) // a publisher that stays
+		require.LessOrEqual(t, len(a.now)+len(a.before), 2*publishersKept, "recorded publishers")
 	}
-	require.Equal(t, duplicate, a.check(1<<40, 10*publishersKept), "who published a moment ago is forgotten")
-	require.Equal(t, duplicate, a.check(10*publishersKept-1, 1), "who published a moment ago is forgotten")
-	require.Equal(t, inOrder, a.check(0, 1), "who published long ago is remembered")
+	require.Equal(t, duplicate, a.check(1<<40, 10*publishersKept), "a recent publisher is forgotten")
+	require.Equal(t, duplicate, a.check(10*publishersKept-1, 1), "a recent publisher is forgotten")
+	require.Equal(t, inOrder, a.check(0, 1), "an old publisher is not forgotten")
 }
 
-// TestJumps: numbers that jump begin a row of their own, and the other one goes on, however
+// TestJumps: a number after a jump begins a new window, and the other window continues, however
 // often that happens.
 func TestJumps(t *testing.T) {
 	const largest = 1<<64 - 1
@@ -53,7 +53,7 @@ func TestJumps(t *testing.T) {
 		take := func(seq uint64, want order) {
 			t.Helper()
 			got := a.check(1, seq)
-			require.Equal(t, want, got, "after %d: message %d: verdict", forged, seq)
+			require.Equal(t, want, got, "after %d: message %d: order", forged, seq)
 			if got != duplicate {
 				a.record(1, seq)
 			}
@@ -69,11 +69,11 @@ func TestJumps(t *testing.T) {
 			take(109+2*n+2, inOrder)
 		}
 	}
-	// A row may also jump for good, as when little of what is published is for here.
+	// The numbers may also jump permanently, as when few messages are for this broker.
 	var a sequences
 	for seq := uint64(1); seq < 1<<40; seq *= 3 {
-		require.Equal(t, inOrder, a.check(1, seq), "message %d: verdict", seq)
+		require.Equal(t, inOrder, a.check(1, seq), "message %d: order", seq)
 		a.record(1, seq)
-		require.Equal(t, duplicate, a.check(1, seq), "message %d once more: verdict", seq)
+		require.Equal(t, duplicate, a.check(1, seq), "message %d once more: order", seq)
 	}
 }

@@ -41,13 +41,13 @@ func TestAddresses(t *testing.T) {
 	_, err := natsbroker.Open("localhost", &natsbroker.Options{Prefix: "a.*"})
 	assert.ErrorAs(t, err, &refused, "prefix a.*")
 	_, err = natsbroker.New(nil, nil)
-	assert.Error(t, err, "a nil connection is taken")
+	assert.Error(t, err, "a nil connection is accepted")
 	wrong := errors.New("wrong option")
 	_, err = natsbroker.Open("localhost", &natsbroker.Options{NATS: []nats.Option{nil, func(*nats.Options) error { return wrong }}})
 	assert.ErrorIs(t, err, wrong, "a failing option")
 	b := open(t, "nats://localhost:1,localhost:2", nil) // no I/O
 	_, err = b.Subscribe(t.Context(), nil, broker.Exactly(room))
-	assert.Error(t, err, "a nil receiver is taken")
+	assert.Error(t, err, "a nil receiver is accepted")
 	for _, err := range []error{second(b.Subscribers(t.Context(), room)), second(b.Responders(t.Context(), broker.Native, "/"))} {
 		assert.Equal(t, errors.ErrUnsupported, err)
 	}
@@ -55,8 +55,8 @@ func TestAddresses(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestConnectionStaysItsOwners takes from a connection how to reach the server, and
-// leaves it alone: no subscription, no message, no handler called, not closed.
+// TestConnectionStaysItsOwners: New copies from a connection how to reach the server, and does not
+// use it: no subscription, no message, no call of a handler, no close.
 func TestConnectionStaysItsOwners(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{User: "me", Password: "s3cret", TLS: true, MaxPayload: 200_000})
@@ -74,13 +74,13 @@ func TestConnectionStaysItsOwners(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close(t.Context())
 	got := b.Capabilities().MaxPayload
-	assert.Positive(t, got, "MaxPayload of a server that takes 200,000 bytes")
-	assert.Less(t, got, 200_000, "MaxPayload of a server that takes 200,000 bytes")
+	assert.Positive(t, got, "MaxPayload of a server that accepts 200,000 bytes")
+	assert.Less(t, got, 200_000, "MaxPayload of a server that accepts 200,000 bytes")
 	r := record(t)
 	sub := subscribe(t, b, r, broker.Exactly(room), broker.Native.EveryRoom("/"))
-	publish(t, b, room, "by the way of TLS")
+	publish(t, b, room, "over TLS")
 	flush(t, b)
-	r.Want(room, "by the way of TLS") // although its owner wants no echo
+	r.Want(room, "over TLS") // although the connection has NoEcho
 
 	var about struct {
 		Connections []struct {
@@ -103,7 +103,7 @@ func TestConnectionStaysItsOwners(t *testing.T) {
 	assert.Equal(t, before.InMsgs, after.InMsgs, "the connection was used")
 	assert.True(t, own.IsConnected(), "the connection was closed")
 	assert.Zero(t, closed.Load(), "the connection was closed")
-	// The connect handler was its own.
+	// One event is that of its own connect handler.
 	assert.EqualValues(t, 1, events.Load(), "its handlers were called")
 }
 
@@ -141,14 +141,14 @@ func TestUntrustedCertificate(t *testing.T) {
 	require.ErrorContains(t, err, "certificate", "Subscribe")
 }
 
-// TestPermissions: what the server refuses fails by itself.
+// TestPermissions: only the refused call fails.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [ { user: node, password: pw, permissions: {
 		publish: ["crossroom.native.cast./chat.>"], subscribe: ["crossroom.native.cast./chat.>"] } } ] }`})
 	b := open(t, "nats://node:pw@"+srv.Addr(), quick())
 	brokertest.Permissions(t, b, broker.Native, func(err error, _ string) bool { return errors.Is(err, nats.ErrPermissionViolation) })
-	// What was added in vain beside EveryRoom, which selects it too, goes a little later.
+	// A refused filter that EveryRoom selects too is unsubscribed after a delay.
 	eventually(t, func() error {
 		var about struct {
 			Connections []struct {
@@ -159,13 +159,13 @@ func TestPermissions(t *testing.T) {
 			return err
 		}
 		if len(about.Connections) != 1 || len(about.Connections[0].List) != 2 {
-			return fmt.Errorf("the server has %v, want one connection with the two filters that are held", about.Connections)
+			return fmt.Errorf("the server has %v, want one connection with the two live filters", about.Connections)
 		}
 		return nil
 	})
 }
 
-// TestRefusedNames: a refusal is understood whatever the name of the room is.
+// TestRefusedNames: a refusal is parsed correctly whatever the name of the room is.
 func TestRefusedNames(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [ { user: node, password: pw, permissions: {
@@ -180,7 +180,7 @@ func TestRefusedNames(t *testing.T) {
 	}
 }
 
-// TestRefusedTogether: who subscribes at the same time to what nobody may is refused, each.
+// TestRefusedTogether: concurrent calls of Subscribe to a denied subject are each refused.
 func TestRefusedTogether(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [ { user: node, password: pw, permissions: {
@@ -209,8 +209,8 @@ func TestRefusedTogether(t *testing.T) {
 	assert.Zero(t, s.Interruptions)
 }
 
-// TestMaxPayload: a server that takes less than the options say refuses by Publish's
-// error as soon as it is known, and what was accepted before is lost and told.
+// TestMaxPayload: when a server accepts less than the options say, Publish refuses larger
+// payloads as soon as the limit is known. Messages accepted before are lost and reported.
 func TestMaxPayload(t *testing.T) {
 	t.Parallel()
 	const limit = 50_000
@@ -220,7 +220,7 @@ func TestMaxPayload(t *testing.T) {
 	caps := b.Capabilities()
 	require.Greater(t, caps.MaxPayload, limit, "MaxPayload by default")
 	srv.Stop()
-	publish(t, b, room, strings.Repeat("x", limit)) // not known yet
+	publish(t, b, room, strings.Repeat("x", limit)) // the limit is not known yet
 	publish(t, b, room, "small")
 	srv.Restart()
 	err := b.Flush(within(t, patience))
@@ -263,8 +263,8 @@ func (h hanging) Dial(string, string) (net.Conn, error) {
 	return nil, errors.New("released")
 }
 
-// TestForeignMessages: what others publish under our subjects, and is no frame or not
-// for its subject, is passed by.
+// TestForeignMessages: messages of other programs that have no frame, or a frame that does not belong
+// to the subject, are ignored.
 func TestForeignMessages(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -283,9 +283,9 @@ func TestForeignMessages(t *testing.T) {
 		{"crossroom.native.cast./.room.x", "\x03" + frame[1:] + "another kind of frame"},
 		{"crossroom.native.cast./.room.x", "\x02" + frame[1:] + "\x01/\x01y" + "names of another room"},
 		{"crossroom.native.cast./.room.x", "\x02" + frame[1:] + "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"},
-		{"crossroom.native.cast./.other", frame + "no such word"},
+		{"crossroom.native.cast./.other", frame + "an unknown word"},
 		{"crossroom.native.cast./.room.%41", frame + "not escaped like that"},
-		{"crossroom.native.cast./.room.x.y", frame + "too much"},
+		{"crossroom.native.cast./.room.x.y", frame + "a token too many"},
 		{"crossroom.native.cast./.room.%h" + strings.Repeat("0", 64), frame + "a hash without a name"},
 		{"crossroom.native.cast./.room.%h" + strings.Repeat("0", 64), "\x02" + frame[1:] + "\x01/\x01y" + "a hash of nothing"},
 		{"crossroom.native.cast./.room.\xff", frame + "not UTF-8"},
@@ -298,8 +298,8 @@ func TestForeignMessages(t *testing.T) {
 	r.Want(long, "after all")
 }
 
-// TestForgedNumbers: messages in the name of another broker, with numbers that jump, do not
-// keep from anybody what that broker publishes.
+// TestForgedNumbers: forged messages with another broker's id, and with numbers that jump, do not
+// keep subscribers from getting that broker's messages.
 func TestForgedNumbers(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -334,7 +334,7 @@ func TestForgedNumbers(t *testing.T) {
 				n++
 			}
 		}
-		for range 101 { // the forged one too
+		for range 101 { // including the forged one
 			_, err := tap.NextMsg(patience)
 			require.NoError(t, err)
 		}
@@ -342,9 +342,9 @@ func TestForgedNumbers(t *testing.T) {
 	r.WantNothing()
 }
 
-// TestRightsAreApart: who may not subscribe to what it publishes on is not told that it
-// lost messages, and who may not publish may subscribe all the same.
-func TestRightsAreApart(t *testing.T) {
+// TestPermissionsAreSeparate: a broker that may not subscribe to a subject may publish on it without a
+// loss, and a broker that may not publish may subscribe.
+func TestPermissionsAreSeparate(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, &servers.NATSOptions{Config: `authorization { users: [
 		{ user: all, password: p }
@@ -369,8 +369,8 @@ func TestRightsAreApart(t *testing.T) {
 	subscribe(t, hears, record(t), broker.Exactly(room))
 }
 
-// TestTooLargeInItsTurn: a message that turns out to be too large for the server is lost
-// after those before it are settled, and no Flush of these returns it.
+// TestTooLargeInItsTurn: a message that proves too large for the server is lost
+// after the messages before it are settled. A Flush of those does not return it.
 func TestTooLargeInItsTurn(t *testing.T) {
 	t.Parallel()
 	const limit = 50_000
@@ -384,12 +384,12 @@ func TestTooLargeInItsTurn(t *testing.T) {
 	<-ctx.begun
 	publish(t, b, room, strings.Repeat("x", limit))
 	srv.Restart()
-	assert.NoError(t, <-first, "Flush of what came before")
+	assert.NoError(t, <-first, "Flush of the messages before")
 	var large *broker.PayloadError
 	assert.ErrorAs(t, b.Flush(within(t, patience)), &large)
 }
 
-// waitedFor is a context that reports when a call begins to wait for its end.
+// waitedFor is a context that signals the first call of Done.
 type waitedFor struct {
 	context.Context
 	begun chan struct{}

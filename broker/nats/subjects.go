@@ -7,17 +7,17 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// target is where a channel's messages go.
+// target is a channel with everything needed to publish on it.
 type target struct {
 	ch      broker.Channel
 	subject string
-	names   []byte // as they go into a frame, if they do
-	// local are the subscriptions of this broker that the messages are for. The subscriber
-	// sets it, and takes it away as soon as it may be another one.
+	names   []byte // the channel's names as part of the frame; nil if the subject has them
+	// local are the local subscriptions that select the channel; nil if they are not cached. The
+	// subscriber sets it, and resets it when subscriptions change.
 	local atomic.Pointer[[]*subscription]
 }
 
-// subjectCache remembers the addresses of channels. It is safe for concurrent use.
+// subjectCache caches the targets of channels. It is safe for concurrent use.
 type subjectCache struct {
 	names *naming
 
@@ -25,14 +25,14 @@ type subjectCache struct {
 	by map[broker.Channel]*target
 }
 
-// targetsKept is how many addresses are remembered.
+// targetsKept limits how many targets are cached.
 const targetsKept = 1 << 13
 
 func newSubjectCache(names *naming) *subjectCache {
 	return &subjectCache{names: names, by: map[broker.Channel]*target{}}
 }
 
-// target returns where a channel's messages go, or the error of naming.check.
+// target returns a channel's target, or the error of naming.check.
 func (d *subjectCache) target(ch broker.Channel) (*target, error) {
 	d.mu.RLock()
 	a := d.by[ch]
@@ -43,7 +43,7 @@ func (d *subjectCache) target(ch broker.Channel) (*target, error) {
 	if err := d.names.check(ch); err != nil {
 		return nil, err
 	}
-	// The caller's names may be parts of something large.
+	// The caller's names may be parts of a large string.
 	ch = ch.Clone()
 	a = &target{ch: ch, subject: d.names.subject(ch)}
 	if hashed(ch) {
@@ -58,7 +58,7 @@ func (d *subjectCache) target(ch broker.Channel) (*target, error) {
 	return a, nil
 }
 
-// forget forgets all addresses. Those that are still in use are found out again.
+// forget empties the cache. Targets that are still in use are made again.
 func (d *subjectCache) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -7,10 +7,10 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// attempt is what those who subscribe wait for while there is no connection.
+// attempt is an attempt to connect. Subscribe and Add wait for it while there is no connection.
 type attempt struct {
 	done chan struct{}
-	err  error // after done is closed; nil: look again
+	err  error // set before done is closed; nil: check for a connection again
 }
 
 // add makes filters of u live: all of them or, on error, none.
@@ -46,7 +46,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 	}
 }
 
-// await returns the connection, once there is one.
+// await waits for a connection and returns it.
 func (s *subscriber) await(ctx context.Context, u *subscription) (*conn, error) {
 	for {
 		s.mu.Lock()
@@ -72,18 +72,18 @@ func (s *subscriber) await(ctx context.Context, u *subscription) (*conn, error) 
 	}
 }
 
-// request subscribes on the server to the filters that u does not have.
+// request subscribes on the server to those filters that u does not have.
 func (s *subscriber) request(l *conn, u *subscription, filters []broker.Filter) ([]*filterState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn != l {
-		return nil, net.ErrClosed // what it subscribes to there would pass for live
+		return nil, net.ErrClosed // subscriptions over a lost connection would count as live
 	}
 	var entries []*filterState
 	for _, f := range filters {
 		e := u.filters[f]
 		if e == nil {
-			f = f.Clone() // the caller's names may be parts of something large
+			f = f.Clone() // its names may be parts of a large string
 			e = &filterState{u: u, filter: f, subject: s.names.subscription(f)}
 			u.filters[f] = e
 		}
@@ -116,7 +116,7 @@ func (s *subscriber) subscribeOn(l *conn, e *filterState) error {
 	return nil
 }
 
-// settle waits until what was subscribed to before is live, for publishers anywhere, or
+// settle waits until all subscriptions sent before are live, for publishers on every server, or
 // refused.
 func (s *subscriber) settle(ctx context.Context, l *conn) error {
 	if err := l.ping(ctx, s.opts.ProbeTimeout); err != nil {
@@ -126,8 +126,9 @@ func (s *subscriber) settle(ctx context.Context, l *conn) error {
 		return err
 	}
 	if l.violations.overs() > 0 {
-		// One subscription too many is the same error as the one before it, so complete could
-		// miss it. This one is refused with an error of its own: no client may have the queue.
+		// nats.go reports the same error value for each subscription beyond the maximum, so complete
+		// could miss one. The next subscription is refused with a different error, because no client
+		// may use the queue _sys_.
 		if last, err := l.nc.ChanQueueSubscribe(s.names.mark("last"), "_sys_", l.inbox); err == nil {
 			_ = last.Unsubscribe() // fails only if the connection has ended
 		}
@@ -138,7 +139,7 @@ func (s *subscriber) settle(ctx context.Context, l *conn) error {
 	return l.violations.complete(ctx, l)
 }
 
-// finish ends what request began. again says that the connection has ended meanwhile.
+// finish ends a call of request. again reports that the connection has ended meanwhile.
 func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entries []*filterState, err error) (again bool, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,9 +155,9 @@ func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entri
 			e.grant()
 		}
 	}
-	if refusal == nil && u.interrupted && s.conn == l { // else there is no need to look at all filters
+	if refusal == nil && u.interrupted && s.conn == l { // otherwise all filters are granted
 		if e := u.missing(); e != nil {
-			refusal = e.violation() // nothing is live in an interrupted subscription
+			refusal = e.violation() // an interrupted subscription has no live filters
 		}
 	}
 	closed := s.closed || u.in.IsShut()
@@ -180,7 +181,7 @@ func (s *subscriber) finish(ctx context.Context, l *conn, u *subscription, entri
 		return false, refusal
 	case s.conn == l && err != nil:
 		select {
-		case <-l.net.broken: // it is about to be taken away
+		case <-l.net.broken: // disconnected is about to be called
 		default:
 			return false, err
 		}

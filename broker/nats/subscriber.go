@@ -14,9 +14,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/inbox"
 )
 
-// subscriber is who wants to hear what, and passes on what arrives. It has no
-// goroutine of its own: the reading one of the connection delivers, and the sender makes
-// connections.
+// subscriber holds the subscriptions and delivers messages to them. It has no goroutine: the
+// reading goroutine of the connection delivers, and the sender makes connections.
 type subscriber struct {
 	names *naming
 	opts  *Options
@@ -31,28 +30,28 @@ type subscriber struct {
 	closed  bool
 	closing chan struct{} // closed with closed
 	subs    map[*subscription]struct{}
-	adding  int         // calls of Subscribe and Add underway
-	next    *attempt    // to have a connection
-	late    *time.Timer // runs while a receiver may wait for the reason of an interruption
-	conn    *conn       // with everything live; nil while there is none
-	// states are the filters by their subscription on the server; those of a connection that is
-	// being prepared too.
+	adding  int         // running calls of Subscribe and Add
+	next    *attempt    // the next attempt to connect
+	late    *time.Timer // runs while interruptions wait for their reason
+	conn    *conn       // the connection with all live filters; nil while there is none
+	// states are the filters by their subscription on the server, including those of a connection
+	// that is being prepared.
 	states map[*nats.Subscription]*filterState
 
-	// holders are the subscriptions that have a filter, live.
+	// holders are the subscriptions in which a filter is live.
 	holders map[broker.Filter][]*subscription
-	// spaces counts live filters by their namespaces.
+	// spaces counts the live filters of each namespace.
 	spaces map[space]int
-	// forget is called when one of these has none any more.
+	// forget is called when a namespace has no live filter any more.
 	forget func()
 
-	// routes are where messages go, and told the addresses that know it. Both are good until
-	// changed is called. Only the reading goroutine looks into routes.
+	// routes and the targets in cached have caches of subscriptions, which are valid until the next
+	// call of changed. Only the reading goroutine uses routes.
 	routes atomic.Pointer[routes]
 	cached []*target
 }
 
-// space is a namespace in one protocol.
+// space is one namespace of one protocol.
 type space struct {
 	protocol broker.Protocol
 	ns       string
@@ -60,9 +59,9 @@ type space struct {
 
 func spaceOf(f broker.Filter) space { return space{f.Channel().Protocol(), f.Channel().Namespace()} }
 
-func newSubscriber(names *naming, opts *Options, proof *propagation, self uint64, need, forget func()) *subscriber {
+func newSubscriber(names *naming, opts *Options, p *propagation, self uint64, need, forget func()) *subscriber {
 	s := &subscriber{
-		names: names, opts: opts, propagation: proof, log: opts.Logger, self: self & (1<<56 - 1), needConn: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
+		names: names, opts: opts, propagation: p, log: opts.Logger, self: self & (1<<56 - 1), needConn: need, counts: inbox.NewCounts(), closing: make(chan struct{}),
 		subs: map[*subscription]struct{}{}, states: map[*nats.Subscription]*filterState{},
 		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{},
 		spaces: map[space]int{}, forget: forget,
@@ -71,8 +70,8 @@ func newSubscriber(names *naming, opts *Options, proof *propagation, self uint64
 	return s
 }
 
-// changed notes that messages may go elsewhere from now on. Nothing keeps what it knew of
-// subscriptions that may have gone. mu is held.
+// changed empties the caches of subscriptions. Nothing then refers to removed subscriptions. mu is
+// held.
 func (s *subscriber) changed() {
 	s.routes.Store(&routes{})
 	for _, a := range s.cached {
@@ -82,7 +81,7 @@ func (s *subscriber) changed() {
 	s.cached = s.cached[:0]
 }
 
-// subscribe makes a subscription and waits until it is live.
+// subscribe makes a subscription and waits until its filters are live.
 func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters []broker.Filter) (*subscription, error) {
 	u := newSubscription(s, r)
 	s.mu.Lock()
@@ -92,19 +91,19 @@ func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters [
 	}
 	s.subs[u] = struct{}{}
 	s.mu.Unlock()
-	// The goroutine is ended and waited for by Close, of the subscription or of the
-	// broker, which finds it in subs; or below.
+	// Close of the subscription or of the broker ends the goroutine and waits for it; if add
+	// fails, the code below does.
 	go u.in.Run()
 	if err := s.add(ctx, u, filters); err != nil {
 		s.drop(u)
-		<-u.in.Done() // nothing was delivered, so it ends at once
+		<-u.in.Done() // ends at once, because nothing was delivered
 		return nil, err
 	}
 	return u, nil
 }
 
-// remove takes filters from u at once, and returns what to wait for until no call
-// for them is running.
+// remove removes filters from u at once. It returns a channel that is closed when no call for them
+// is running any more.
 func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,25 +117,25 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) <-chan str
 	}
 	s.resume(u)
 	s.changed()
-	// Also if nothing was removed now: the call may belong to what an earlier Remove
-	// took out that did not wait for its end.
+	// Retract is needed also if no filter was removed: the running call of the receiver may have
+	// a message of a filter that an earlier Remove removed without waiting for it.
 	return u.in.Retract(u.matches)
 }
 
-// drop ends a subscription for good. Its goroutine may still be in a call.
+// drop closes a subscription. Its goroutine may still be in a call.
 func (s *subscriber) drop(u *subscription) {
 	s.mu.Lock()
 	for _, e := range u.filters {
 		s.deactivate(e)
 		s.end(e)
 	}
-	u.interrupted = false // no Resumed will come
+	u.interrupted = false // Resumed is not called any more
 	delete(s.subs, u)
 	s.mu.Unlock()
 	u.in.Shut()
 }
 
-// needed reports whether somebody wants a connection.
+// needed reports whether a connection is needed.
 func (s *subscriber) needed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,13 +150,13 @@ func (s *subscriber) needed() bool {
 	return false
 }
 
-// prepare subscribes over a new connection to everything.
+// prepare subscribes to all live filters over a new connection.
 func (s *subscriber) prepare(ctx context.Context, l *conn) error {
 	s.mu.Lock()
 	for u := range s.subs {
 		for _, e := range u.filters {
 			if !e.active {
-				continue // its Add will see to it
+				continue // the running Add subscribes
 			}
 			if err := s.subscribeOn(l, e); err != nil {
 				s.mu.Unlock()
@@ -168,21 +167,21 @@ func (s *subscriber) prepare(ctx context.Context, l *conn) error {
 	n := len(s.states)
 	s.mu.Unlock()
 	if n == 0 {
-		// What the account may do comes behind the answer to the first ping.
+		// The server may report refusals of the account only after its reply to the first ping.
 		return l.ping(ctx, s.opts.ProbeTimeout)
 	}
 	return s.settle(ctx, l)
 }
 
-// connected begins to use a connection that is prepared, and ends the interruptions of those
-// subscriptions of which all is live.
+// connected begins to use a prepared connection, and ends the interruptions of subscriptions whose
+// filters are all live.
 func (s *subscriber) connected(l *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applyViolations(l)
 	for _, e := range s.states {
 		if !e.grant() && errors.Is(e.refused, nats.ErrMaxSubscriptionsExceeded) {
-			return e.violation() // which of them are too many is unknown
+			return e.violation() // it is unknown which of them exceed the maximum
 		}
 	}
 	select {
@@ -203,23 +202,22 @@ func (s *subscriber) connected(l *conn) error {
 	return nil
 }
 
-// attempted tells those who wait for a connection. mu is held.
+// attempted ends the waits for the present attempt to connect. mu is held.
 func (s *subscriber) attempted(err error) {
 	s.next.err = err
 	close(s.next.done)
 	s.next = &attempt{done: make(chan struct{})}
 }
 
-// reasonWait is how long receivers wait for the reason why a server closed the
-// connection, in addition to the first pause.
+// reasonWait is how long, in addition to the first pause, receivers wait for the reason of a lost
+// connection. A server often gives the reason only when it refuses the next connection.
 const reasonWait = 250 * time.Millisecond
 
-// disconnected notes that a connection has ended. If that is a gap, with err for its reason,
-// and not the end of the broker, each subscription that has something to miss is
-// interrupted.
+// disconnected records that the connection was lost. err is the cause; it is nil when the broker
+// is closing. With a cause, each subscription that has filters is interrupted.
 //
-// A server that closes a connection without a reason most often refuses the next one with
-// it: the user was removed. The reports wait for that, for a short time.
+// A server that closes a connection without a reason usually refuses the next connection with it:
+// the user was removed, for example. The reports wait for that, for a short time.
 func (s *subscriber) disconnected(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,8 +237,8 @@ func (s *subscriber) disconnected(err error) {
 	}
 }
 
-// explain reports the interruptions that are not reported yet, if err is their reason or
-// shows that none will come. mu is held.
+// explain reports the interruptions that have not been reported yet, if err is their reason or
+// shows that there is no other reason. mu is held.
 func (s *subscriber) explain(err error) {
 	switch {
 	case isReason(err):
@@ -257,17 +255,16 @@ func (s *subscriber) explain(err error) {
 	}
 }
 
-// report reports the interruptions that are not reported yet, with err, or with the causes
-// known before if err is nil. mu is held.
+// report reports the interruptions that have not been reported yet, with err, or with their first
+// known causes if err is nil. mu is held.
 func (s *subscriber) report(err error) {
 	for u := range s.subs {
 		u.report(err)
 	}
 }
 
-// failed notes that no connection could be made. If there is nobody to come back for,
-// those who are just subscribing get the error: at the start it says more than a
-// wait.
+// failed records that no connection could be made. If no subscription is interrupted, the running
+// Subscribe calls return the error at once.
 func (s *subscriber) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -280,7 +277,7 @@ func (s *subscriber) failed(err error) {
 	s.attempted(err)
 }
 
-// close ends all subscriptions for good and returns what to wait for.
+// close closes all subscriptions and returns the channels to wait for.
 func (s *subscriber) close() []<-chan struct{} {
 	s.mu.Lock()
 	if !s.closed {

@@ -8,17 +8,17 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// subscription implements broker.Subscription: filters, and an inbox for what they
-// select.
+// subscription implements broker.Subscription: a set of filters, and an inbox for the messages
+// that they select.
 type subscription struct {
 	s        *subscriber
 	in       *inbox.Inbox
-	sequence sequences // of the reading goroutine
+	sequence sequences // belongs to the reading goroutine
 
 	// The subscriber's mutex guards these.
 	filters     map[broker.Filter]*filterState
-	interrupted bool  // interrupted
-	unreported  error // why, while the receiver does not know yet; nil if it does
+	interrupted bool
+	unreported  error // the cause of an interruption that the receiver does not know yet; else nil
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
@@ -28,8 +28,8 @@ func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	return &subscription{s: s, in: in, filters: map[broker.Filter]*filterState{}}
 }
 
-// report reports an interruption to the receiver, unless that is done: with err, or with the
-// cause known before if err is nil. The subscriber's mutex is held.
+// report reports an interruption to the receiver, unless it has been reported. The cause is err,
+// or the first known cause if err is nil. The subscriber's mutex is held.
 func (u *subscription) report(err error) {
 	if u.unreported == nil {
 		return
@@ -41,8 +41,7 @@ func (u *subscription) report(err error) {
 	u.in.Interrupt(err)
 }
 
-// matches reports whether one of the filters that are live selects ch. The
-// subscriber's mutex is held.
+// matches reports whether a live filter selects ch. The subscriber's mutex is held.
 func (u *subscription) matches(ch broker.Channel) bool {
 	if e := u.filters[broker.Exactly(ch)]; e != nil && e.active {
 		return true
@@ -58,7 +57,7 @@ func (u *subscription) matches(ch broker.Channel) bool {
 	return false
 }
 
-// active counts the filters that are live. The subscriber's mutex is held.
+// active counts the live filters. The subscriber's mutex is held.
 func (u *subscription) active() int {
 	n := 0
 	for _, e := range u.filters {
@@ -74,8 +73,8 @@ func (u *subscription) Add(ctx context.Context, filters ...broker.Filter) error 
 	return u.s.add(ctx, u, filters)
 }
 
-// Remove implements broker.Subscription. If the context ends while the receiver is
-// still busy, the filters are removed all the same.
+// Remove implements broker.Subscription. If the context ends while the receiver is still busy, the
+// filters are removed nevertheless.
 func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -83,9 +82,9 @@ func (u *subscription) Remove(ctx context.Context, filters ...broker.Filter) err
 	return lifecycle.Wait(ctx, u.s.remove(u, filters))
 }
 
-// Close implements broker.Subscription. If its context ends first it returns its
-// error; the subscription is closed all the same, and only a call of the receiver
-// that was running may still be.
+// Close implements broker.Subscription. If its context ends first, Close returns the context's
+// error. The subscription is closed nevertheless: only a call of the receiver that was already
+// running may continue.
 func (u *subscription) Close(ctx context.Context) error {
 	u.s.drop(u)
 	return lifecycle.Wait(ctx, u.in.Done())

@@ -16,8 +16,8 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestSlowReceiver: what overflows a receiver's buffer is counted and told in its
-// place, and others miss nothing.
+// TestSlowReceiver: messages that overflow a receiver's buffer are counted and reported at their
+// place in the sequence, and other receivers miss no message.
 func TestSlowReceiver(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -41,7 +41,7 @@ func TestSlowReceiver(t *testing.T) {
 	for i := range 1 + buffered {
 		g.Want(room, text(i))
 		if i == 1+buffered/2 {
-			// Half is free again: this one comes after the gap.
+			// Half of the buffer is free again: this message arrives after the gap.
 			publish(t, sender, room, "after")
 		}
 	}
@@ -59,8 +59,8 @@ func TestSlowReceiver(t *testing.T) {
 	require.Positive(t, s.Interrupted)
 }
 
-// TestReceiverThatCatchesUp: the buffer is full again and again, and nothing is
-// missed, since the receiver goes on.
+// TestReceiverThatCatchesUp: the buffer fills up repeatedly, and no message is
+// missed, because the receiver continues in time.
 func TestReceiverThatCatchesUp(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -81,8 +81,8 @@ func TestStuckReceiver(t *testing.T) {
 	brokertest.StuckReceiver(t, open(t, servers.StartNATS(t, nil).URL(), &natsbroker.Options{ReceiveBuffer: 1, SlowReceiver: 10 * time.Millisecond}))
 }
 
-// TestOutagesOfAStuckReceiver: what waits for a receiver that does not return does not
-// grow with every outage, and what it is known to have missed is counted all the same.
+// TestOutagesOfAStuckReceiver: the calls that wait for a receiver that does not return do not
+// grow with the number of outages. Messages that it is known to have missed are counted nevertheless.
 func TestOutagesOfAStuckReceiver(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -128,8 +128,8 @@ func (s *stuck) Deliver(broker.Channel, []byte) { <-s.release }
 func (s *stuck) Interrupted(error)              {}
 func (s *stuck) Resumed()                       {}
 
-// TestSeveralStuckReceivers: that the connection waits for one receiver after the other is
-// no sign of a dead server, for however long.
+// TestSeveralStuckReceivers: while the connection waits for one receiver after the other, the server does
+// not count as unresponsive, however long that takes.
 func TestSeveralStuckReceivers(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)

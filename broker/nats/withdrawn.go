@@ -12,8 +12,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// applyViolations marks the filters that the server has refused over l since the last call, and
-// interrupts the subscriptions that had them live. mu is held.
+// applyViolations marks the filters that the server has refused over l since the last call. It
+// interrupts the subscriptions in which they were live. mu is held.
 func (s *subscriber) applyViolations(l *conn) {
 	subs, over := l.violations.take()
 	if len(subs) == 0 && over == 0 {
@@ -23,7 +23,7 @@ func (s *subscriber) applyViolations(l *conn) {
 	for _, e := range s.states {
 		err := subs[e.subject]
 		if err == nil && !e.granted && !e.denied && over > e.over {
-			// One of those that the server has not answered for yet, so perhaps this one.
+			// One of the filters that the server has not confirmed yet, possibly this one.
 			err, claimed = nats.ErrMaxSubscriptionsExceeded, true
 		}
 		if err == nil {
@@ -41,13 +41,13 @@ func (s *subscriber) applyViolations(l *conn) {
 	}
 }
 
-// violation is the error of a filter that was refused.
+// violation returns the error of a refused filter.
 func (e *filterState) violation() error {
 	return fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), e.refused)
 }
 
-// missing returns a filter that is live as far as its user knows, and that the server has not
-// granted over the present connection; nil if there is none. The subscriber's mutex is held.
+// missing returns an active filter that the server has not granted over the present connection. It
+// returns nil if there is none. The subscriber's mutex is held.
 func (u *subscription) missing() *filterState {
 	for _, e := range u.filters {
 		if e.active && !e.granted {
@@ -57,14 +57,14 @@ func (u *subscription) missing() *filterState {
 	return nil
 }
 
-// interrupt notes that a subscription misses messages, and reports it with err, unless
-// that is done. mu is held.
+// interrupt records that a subscription misses messages because of err, and reports it, unless it
+// has been reported. mu is held.
 func (s *subscriber) interrupt(u *subscription, err error) {
 	s.begin(u, err)
 	u.report(err)
 }
 
-// begin notes that a subscription misses messages because of err. tell reports it. mu is
+// begin records that a subscription misses messages because of err. It does not report it. mu is
 // held.
 func (s *subscriber) begin(u *subscription, err error) {
 	if !u.interrupted {
@@ -73,7 +73,7 @@ func (s *subscriber) begin(u *subscription, err error) {
 	}
 }
 
-// resume ends the interruption of a subscription if all that it holds is live. mu is held.
+// resume ends the interruption of a subscription if all of its filters are live. mu is held.
 func (s *subscriber) resume(u *subscription) {
 	if u.interrupted && s.conn != nil && u.missing() == nil {
 		u.interrupted = false
@@ -83,9 +83,9 @@ func (s *subscriber) resume(u *subscription) {
 	}
 }
 
-// watchViolations deals with what the server refuses over l although it had granted it before: the
-// subscriptions concerned are interrupted, and what was refused is tried again after
-// random pauses, as with connections. It returns when the connection has ended.
+// watchViolations handles refusals of filters that the server had granted over l before. It
+// interrupts their subscriptions, and requests the filters again after random pauses, as with
+// connections. It returns when the connection has ended.
 func (s *subscriber) watchViolations(ctx context.Context, l *conn) {
 	pause := &backoff.Backoff{Min: s.opts.BackoffMin, Max: s.opts.BackoffMax}
 	var again <-chan time.Time
@@ -115,8 +115,8 @@ func (s *subscriber) watchViolations(ctx context.Context, l *conn) {
 	}
 }
 
-// inspect reports whether some subscription lacks something, and whether the server has not
-// answered for some subscription yet.
+// inspect reports whether any subscription lacks a filter, and whether any filter is neither
+// granted nor refused yet.
 func (s *subscriber) inspect(l *conn) (lacking, pending bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,13 +130,13 @@ func (s *subscriber) inspect(l *conn) (lacking, pending bool) {
 	return lacking, pending
 }
 
-// retry asks the server again for what it has refused: first for one filter of each
-// subscription, so that a server that goes on refusing is not asked for thousands, and for
-// the others where that one was granted.
+// retry requests refused filters again. First it requests one filter of each subscription, so that a
+// server that still refuses does not get thousands of requests. Where that one was granted, it
+// requests the others.
 func (s *subscriber) retry(ctx context.Context, l *conn) error {
-	var asked []*filterState
+	var requested []*filterState
 	again := func(e *filterState) error {
-		asked = append(asked, e)
+		requested = append(requested, e)
 		s.unsubscribe(e)
 		return s.subscribeOn(l, e)
 	}
@@ -154,10 +154,10 @@ func (s *subscriber) retry(ctx context.Context, l *conn) error {
 	if err != nil {
 		return err
 	}
-	first := asked
+	first := requested
 	s.mu.Lock()
 	s.applyViolations(l)
-	asked = nil
+	requested = nil
 	for _, e := range first {
 		if !e.grant() {
 			continue
@@ -169,7 +169,7 @@ func (s *subscriber) retry(ctx context.Context, l *conn) error {
 		}
 	}
 	s.mu.Unlock()
-	if len(asked) > 0 && err == nil {
+	if len(requested) > 0 && err == nil {
 		err = s.settle(ctx, l)
 	}
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *subscriber) retry(ctx context.Context, l *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applyViolations(l)
-	for _, e := range asked {
+	for _, e := range requested {
 		e.grant()
 	}
 	for _, e := range first {
@@ -187,8 +187,8 @@ func (s *subscriber) retry(ctx context.Context, l *conn) error {
 	return nil
 }
 
-// grant notes that the server has answered for a filter, unless it has refused it. The
-// subscriber's mutex is held.
+// grant marks a filter as granted, unless the server has refused it. The subscriber's mutex is
+// held.
 func (e *filterState) grant() bool {
 	if !e.denied {
 		e.granted, e.refused = true, nil

@@ -15,15 +15,15 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// TestFleetWithoutARight: a node whose rights are withdrawn says so, no query leaves it out
-// without saying so, and all is well when the rights are back.
-func TestFleetWithoutARight(t *testing.T) {
+// TestFleetWithoutAPermission: a node whose permissions are withdrawn reports that. No query omits it
+// without an error. When the permissions are restored, everything works again.
+func TestFleetWithoutAPermission(t *testing.T) {
 	t.Parallel()
 	for name, denied := range map[string]string{
-		"to subscribe":     `publish: ">", subscribe: { allow: ">", deny: "crossroom.>" }`,
-		"to publish":       `publish: { allow: ">", deny: "crossroom.>" }, subscribe: ">"`,
-		"to hear requests": `publish: ">", subscribe: { allow: ">", deny: "crossroom.*.request.>" }`,
-		"to send requests": `publish: { allow: ">", deny: "crossroom.*.request.>" }, subscribe: ">"`,
+		"to subscribe":        `publish: ">", subscribe: { allow: ">", deny: "crossroom.>" }`,
+		"to publish":          `publish: { allow: ">", deny: "crossroom.>" }, subscribe: ">"`,
+		"to receive requests": `publish: ">", subscribe: { allow: ">", deny: "crossroom.*.request.>" }`,
+		"to send requests":    `publish: { allow: ">", deny: "crossroom.*.request.>" }, subscribe: ">"`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,11 +62,11 @@ func TestFleetWithoutARight(t *testing.T) {
 			eventually(t, whole)
 			g.reload(denied)
 			eventually(t, func() error {
-				chats[0].FetchSockets(ctx) // a right to publish is missed by a node that publishes
+				chats[0].FetchSockets(ctx) // only a node that publishes notices the missing permission
 				mu.Lock()
 				defer mu.Unlock()
 				if !errors.Is(errors.Join(heard...), nats.ErrPermissionViolation) {
-					return fmt.Errorf("OnError heard %v", heard)
+					return fmt.Errorf("OnError was called with %v", heard)
 				}
 				return nil
 			})
@@ -83,7 +83,7 @@ func TestFleetWithoutARight(t *testing.T) {
 					failed++
 				}
 			}
-			assert.NotZero(t, failed, "no query was partial: the test shows nothing")
+			assert.NotZero(t, failed, "no query was partial")
 			g.reload(everything)
 			eventually(t, whole)
 		})

@@ -17,7 +17,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// rights are the configuration of two users: node may do what permissions say, and all
+// rights returns the configuration of two users: node has the given permissions, and all
 // may do everything. Both have the password pw.
 func rights(permissions string) string {
 	return `authorization { users: [
@@ -29,7 +29,7 @@ func rights(permissions string) string {
 // everything are the permissions of a user who may do everything.
 const everything = `publish: ">", subscribe: ">"`
 
-// guarded is a server with these two users, whose rights can be changed while it runs.
+// guarded is a server with these two users, whose permissions can be changed while it runs.
 type guarded struct {
 	t *testing.T
 	*servers.NATS
@@ -55,16 +55,16 @@ func (g *guarded) open(user string, opts *natsbroker.Options) *natsbroker.Broker
 	return open(g.t, "nats://"+user+":pw@"+g.Addr(), opts)
 }
 
-// TestSubscribeRightWithdrawn: a subscription that the server takes away is interrupted,
-// with the reason, until the server allows it again, and no other one is.
-func TestSubscribeRightWithdrawn(t *testing.T) {
+// TestSubscribePermissionRevoked: a subscription that the server does not allow any more is interrupted
+// with the reason, until the server allows it again. Other subscriptions continue.
+func TestSubscribePermissionRevoked(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t)
 	from := g.open("all", quick())
 	for _, c := range []struct {
 		name, denied string
 		filters      []broker.Filter
-		on           broker.Channel // one of those denied
+		on           broker.Channel // a denied channel
 	}{
 		{"everything", "crossroom.>", []broker.Filter{broker.Native.EveryRoom("/ns")}, broker.Native.Broadcast("/ns")},
 		{"a namespace", "*.native.cast./ns.>", []broker.Filter{broker.Native.EveryRoom("/ns")}, broker.Native.Room("/ns", "r")},
@@ -99,7 +99,7 @@ func TestSubscribeRightWithdrawn(t *testing.T) {
 			publish(t, from, c.on, "missed")
 			flush(t, from)
 			_, err := b.Subscribe(within(t, patience), record(t), broker.Exactly(c.on))
-			assert.ErrorIs(t, err, nats.ErrPermissionViolation, "Subscribe meanwhile")
+			assert.ErrorIs(t, err, nats.ErrPermissionViolation, "Subscribe during the interruption")
 
 			g.reload(everything)
 			r.WantCall("resumed")
@@ -120,7 +120,7 @@ func rooms(n int) []broker.Filter {
 	return list
 }
 
-// TestRefusedFilterRemoved: a subscription without the filter that was refused is live.
+// TestRefusedFilterRemoved: without the refused filter the subscription is live.
 func TestRefusedFilterRemoved(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t)
@@ -142,8 +142,8 @@ func TestRefusedFilterRemoved(t *testing.T) {
 	r.Want(room, "too")
 }
 
-// TestRefusedAfterOutage: what the server refuses when it is back does not keep the rest
-// down.
+// TestRefusedAfterOutage: filters that the server refuses after an outage do not keep other filters
+// interrupted.
 func TestRefusedAfterOutage(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t)
@@ -157,7 +157,7 @@ func TestRefusedAfterOutage(t *testing.T) {
 	g.Restart()
 	fine.WantCall("interrupted")
 	fine.WantCall("resumed")
-	publish(t, b, room, "published all the same")
+	publish(t, b, room, "published nevertheless")
 	flush(t, b)
 	g.reload(everything)
 	r.WantCall("resumed")
@@ -167,9 +167,9 @@ func TestRefusedAfterOutage(t *testing.T) {
 	r.Want(denied, "d")
 }
 
-// TestPublishRightWithdrawn: of a stream of messages exactly those are lost that the server
-// has refused, each is reported with the violation, and nothing is interrupted.
-func TestPublishRightWithdrawn(t *testing.T) {
+// TestPublishPermissionRevoked: of a stream of messages exactly those are lost that the server
+// has refused. Each is reported with the violation, and no subscription is interrupted.
+func TestPublishPermissionRevoked(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t)
 	b, far := g.open("node", quick()), g.open("all", quick())
@@ -213,7 +213,7 @@ func TestPublishRightWithdrawn(t *testing.T) {
 		heard := came.shut.Load()
 		eventually(t, func() error {
 			if came.shut.Load() < heard+10 {
-				return errors.New("no message comes")
+				return errors.New("no message arrives")
 			}
 			return nil
 		})
@@ -231,16 +231,16 @@ func TestPublishRightWithdrawn(t *testing.T) {
 	require.GreaterOrEqual(t, s.Lost, uint64(30))
 	eventually(t, func() error {
 		if got := came.open.Load() + came.shut.Load(); got != s.Sent || came.open.Load() != n/2 {
-			return fmt.Errorf("%d messages came, %d of those for %v; Stats %+v", got, came.open.Load(), open, s)
+			return fmt.Errorf("%d messages arrived, %d of those for %v; Stats %+v", got, came.open.Load(), open, s)
 		}
 		if came.shut.Load() != here.shut.Load() {
-			return fmt.Errorf("%d messages came here, and %d there", here.shut.Load(), came.shut.Load())
+			return fmt.Errorf("%d messages arrived locally, and %d at the other broker", here.shut.Load(), came.shut.Load())
 		}
 		return nil
 	})
 }
 
-// tally counts what comes for the rooms open and shut.
+// tally counts the messages for the rooms open and shut.
 type tally struct{ open, shut atomic.Uint64 }
 
 func (c *tally) Deliver(ch broker.Channel, _ []byte) {
