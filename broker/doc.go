@@ -70,7 +70,7 @@
 //	     other kinds, so a request to join a room takes effect on the messages after it. Any message for which
 //	     Wants was not called, or returned true, is delivered.
 //	B27  If a receiver is a TryReceiver, the broker may call TryDeliver in place of Deliver, under the same rules
-//	     (B9, B11). A message for which TryDeliver returned false comes by Deliver, before anything else.
+//	     (B9, B11). A message for which TryDeliver returned false is passed to Deliver, before anything else.
 //	B28  A subscription that the system withdraws after granting it is interrupted: Interrupted has the system's
 //	     reason. The broker requests it again by itself, and calls Resumed when all filters are granted. Messages
 //	     that the system refuses are lost (B18), for its reason.

@@ -40,7 +40,7 @@ type PayloadError struct {
 }
 
 func (e *PayloadError) Error() string {
-	return fmt.Sprintf("broker: payload of %d bytes is over the limit of %d", e.Size, e.Max)
+	return fmt.Sprintf("broker: payload of %d bytes exceeds the limit of %d", e.Size, e.Max)
 }
 
 // InexactError reports that Subscribers or Responders did not see the whole system [B30]. Each returned number is a

@@ -56,7 +56,7 @@ func caseEnded(ctx context.Context, e *env) error {
 				return err
 			}
 		}
-		if err := e.silent(ctx, a, never, b, s, stay); err != nil {
+		if err := e.noDelivery(ctx, a, never, b, s, stay); err != nil {
 			return err
 		}
 	}
@@ -151,7 +151,7 @@ func (e *env) ends(ctx context.Context, down func(*Node, *sub) error, noticed in
 			return err
 		}
 	}
-	return e.silent(ctx, a, never, b, nil, stay)
+	return e.noDelivery(ctx, a, never, b, nil, stay)
 }
 
 func caseCapabilities(ctx context.Context, e *env) error {
@@ -186,7 +186,7 @@ func caseCapabilities(ctx context.Context, e *env) error {
 		return fail(25, "ListsResponders is %v and Responders returned %s", claims, errText(err))
 	}
 	if err := a.Broker.Close(ctx); err != nil {
-		return fail(21, "Close with nothing wrong returned %s", errText(err))
+		return fail(21, "Close without a fault returned %s", errText(err))
 	}
 	if last := a.Broker.Capabilities(); last != first {
 		return fail(25, "Capabilities changed from %+v to %+v", first, last)

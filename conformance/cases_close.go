@@ -36,7 +36,7 @@ func caseHandsOver(ctx context.Context, e *env) error {
 			return err
 		}
 		if err := a.Broker.Close(ctx); err != nil {
-			return fail(21, "Close with nothing wrong returned %s", errText(err))
+			return fail(21, "Close without a fault returned %s", errText(err))
 		}
 		if stats := a.Broker.Stats(); stats.Sent != 400 || stats.QueuedMessages != 0 {
 			return fail(21, "Close returned nil, and of 400 messages Stats says %d sent and %d queued", stats.Sent, stats.QueuedMessages)
@@ -85,7 +85,7 @@ func caseStops(ctx context.Context, e *env) error {
 				subs = append(subs, s)
 			}
 			if err := n.Broker.Close(ctx); err != nil {
-				return fail(21, "Close with nothing wrong returned %s", errText(err))
+				return fail(21, "Close without a fault returned %s", errText(err))
 			}
 			for _, s := range subs {
 				s.forbid(s.filters())
@@ -118,7 +118,7 @@ func caseAfter(ctx context.Context, e *env) error {
 	s.leaving(s.filters())
 	if err := inParallel(4, func(int) error {
 		if err := a.Broker.Close(ctx); err != nil {
-			return fail(21, "Close with nothing wrong returned %s", errText(err))
+			return fail(21, "Close without a fault returned %s", errText(err))
 		}
 		return nil
 	}); err != nil {

@@ -27,7 +27,7 @@ func caseEverything(ctx context.Context, e *env) error {
 	}
 	busy, err := b.Broker.Subscribe(ctx, ignore{})
 	if err != nil {
-		return fail(1, "Subscribe failed with nothing wrong: %v", err)
+		return fail(1, "Subscribe failed without a fault: %v", err)
 	}
 	st := e.from(a, ch)
 	stop := load(ctx, []*stream{st}, steady)

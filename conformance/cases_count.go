@@ -124,7 +124,7 @@ func caseSubscribers(ctx context.Context, e *env) error {
 	}
 	s.leaving(s.filters())
 	if err := b.Broker.Close(ctx); err != nil {
-		return fail(21, "Close with nothing wrong returned %s", errText(err))
+		return fail(21, "Close without a fault returned %s", errText(err))
 	}
 	return e.countSoon(ctx, a, 0, ch)
 }

@@ -269,8 +269,8 @@ func caseOnce(ctx context.Context, e *env) error {
 	}
 	room, all := broker.Exactly(native.Room("/once", "r")), native.EveryRoom("/once")
 	everybody := broker.Exactly(native.Broadcast("/once"))
-	asked, uncounted := broker.Exactly(native.Requests("/once")), native.Uncounted("/once")
-	s, err := e.subscribe(ctx, b, room, all, room, everybody, all, asked, uncounted)
+	requests, uncounted := broker.Exactly(native.Requests("/once")), native.Uncounted("/once")
+	s, err := e.subscribe(ctx, b, room, all, room, everybody, all, requests, uncounted)
 	if err != nil {
 		return err
 	}
@@ -281,7 +281,7 @@ func caseOnce(ctx context.Context, e *env) error {
 	if err := s.add(ctx, all, room); err != nil {
 		return err
 	}
-	for _, ch := range []broker.Channel{room.Channel(), everybody.Channel(), asked.Channel()} {
+	for _, ch := range []broker.Channel{room.Channel(), everybody.Channel(), requests.Channel()} {
 		for _, n := range []*Node{a, b} {
 			st := e.from(n, ch)
 			if err := st.must(ctx, 200, s, other); err != nil {

@@ -139,7 +139,7 @@ func carried(ctx context.Context, n *Node, channels []broker.Channel) ([]broker.
 			sub, err := n.Broker.Subscribe(ctx, ignore{}, f)
 			if err == nil {
 				if err := sub.Close(ctx); err != nil {
-					return nil, fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+					return nil, fail(11, "a subscription's Close failed without a fault: %v", err)
 				}
 			}
 			switch {
@@ -307,12 +307,12 @@ func caseAllOrNothing(ctx context.Context, e *env) error {
 	if err := s.tryAdd(ctx, good, bad); !isRefusal(err) {
 		return fail(5, "Add of a good and a bad channel returned %s", errText(err))
 	}
-	return e.silent(ctx, a, good.Channel(), b, s, live.Channel())
+	return e.noDelivery(ctx, a, good.Channel(), b, s, live.Channel())
 }
 
-// silent publishes on a channel without subscribers in this case, after a check that the channel reaches the node.
+// noDelivery publishes on a channel without subscribers in this case, after a check that the channel reaches the node.
 // Then it publishes markers to s. The recorders report unexpected messages.
-func (e *env) silent(ctx context.Context, from *Node, quiet broker.Channel, on *Node, s *sub, marker broker.Channel) error {
+func (e *env) noDelivery(ctx context.Context, from *Node, quiet broker.Channel, on *Node, s *sub, marker broker.Channel) error {
 	witness, err := e.subscribe(ctx, on, broker.Exactly(quiet))
 	if err != nil {
 		return err

@@ -89,8 +89,8 @@ func (c *crowd) talk(ctx context.Context, n int) error {
 	return nil
 }
 
-// hear expects the arrival of everything published.
-func (c *crowd) hear(ctx context.Context, clause Clause) error {
+// receiveAll expects the arrival of everything published.
+func (c *crowd) receiveAll(ctx context.Context, clause Clause) error {
 	for i, s := range c.subs {
 		if err := s.all(ctx, clause, c.streams[i]...); err != nil {
 			return err
@@ -116,7 +116,7 @@ func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up
 		if err := c.talk(ctx, 2); err != nil {
 			return err
 		}
-		if err := c.hear(ctx, 1); err != nil {
+		if err := c.receiveAll(ctx, 1); err != nil {
 			return err
 		}
 		if err := down(b); err != nil {
@@ -149,7 +149,7 @@ func (e *env) outage(ctx context.Context, rounds int, down func(*Node) error, up
 		if err := c.talk(ctx, 2); err != nil {
 			return err
 		}
-		if err := c.hear(ctx, 15); err != nil {
+		if err := c.receiveAll(ctx, 15); err != nil {
 			return err
 		}
 		for _, s := range c.subs {
@@ -196,7 +196,7 @@ func caseRestart(ctx context.Context, e *env) error {
 		if err := c.talk(ctx, 2); err != nil {
 			return err
 		}
-		if err := c.hear(ctx, 1); err != nil {
+		if err := c.receiveAll(ctx, 1); err != nil {
 			return err
 		}
 		if err := e.sys.Restart(ctx); err != nil {
@@ -218,7 +218,7 @@ func caseRestart(ctx context.Context, e *env) error {
 		if err := c.talk(ctx, 2); err != nil {
 			return err
 		}
-		if err := c.hear(ctx, 15); err != nil {
+		if err := c.receiveAll(ctx, 15); err != nil {
 			return err
 		}
 	}
@@ -248,7 +248,7 @@ func caseSuperseded(ctx context.Context, e *env) error {
 	if err := c.talk(ctx, 2); err != nil {
 		return err
 	}
-	if err := c.hear(ctx, 1); err != nil {
+	if err := c.receiveAll(ctx, 1); err != nil {
 		return err
 	}
 	if err := e.sys.Supersede(ctx); err != nil {
@@ -286,7 +286,7 @@ func caseSuperseded(ctx context.Context, e *env) error {
 	if err := c.talk(ctx, 2); err != nil {
 		return err
 	}
-	if err := c.hear(ctx, 29); err != nil {
+	if err := c.receiveAll(ctx, 29); err != nil {
 		return err
 	}
 	if !b.Broker.Capabilities().CountsSubscribers {

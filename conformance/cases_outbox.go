@@ -88,8 +88,8 @@ func caseBounded(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	var told losses
-	stop := a.Broker.OnLoss(told.f)
+	var reported losses
+	stop := a.Broker.OnLoss(reported.f)
 	defer stop()
 	if err := e.cut(ctx, a, near, 1); err != nil {
 		return err
@@ -147,13 +147,13 @@ func caseBounded(ctx context.Context, e *env) error {
 		return fail(18, "%d accepted messages did not arrive, and Stats counts %d lost and %d uncertain",
 			missing, stats.Lost, stats.Uncertain)
 	}
-	if err := eventually(ctx, func() error { return told.matches(a.Broker.Stats()) }); err != nil {
+	if err := eventually(ctx, func() error { return reported.matches(a.Broker.Stats()) }); err != nil {
 		return err
 	}
 	return balanced(a.Broker.Stats())
 }
 
-// caseNoWait publishes over a link whose delay would add up if Publish waited for it.
+// caseNoWait publishes over a link with a delay. The delays would add up if Publish waited for the server.
 func caseNoWait(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
 	if err != nil {
@@ -187,15 +187,15 @@ func caseFlush(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	var told losses
-	defer a.Broker.OnLoss(told.f)()
+	var reported losses
+	defer a.Broker.OnLoss(reported.f)()
 	st := e.from(a, ch)
 	for range 5 {
 		if err := st.must(ctx, 100); err != nil {
 			return err
 		}
 		if err := a.Broker.Flush(ctx); err != nil {
-			return fail(17, "Flush with nothing wrong returned %s", errText(err))
+			return fail(17, "Flush without a fault returned %s", errText(err))
 		}
 		stats, want := a.Broker.Stats(), st.started.Load()
 		if stats.Accepted != want || stats.Sent != want || stats.QueuedMessages != 0 || stats.QueuedBytes != 0 {
@@ -203,13 +203,13 @@ func caseFlush(ctx context.Context, e *env) error {
 				want, stats.Accepted, stats.Sent, stats.QueuedMessages, stats.QueuedBytes)
 		}
 		if stats.Lost != 0 || stats.Uncertain != 0 {
-			return fail(18, "with nothing wrong, Stats says %d lost and %d uncertain", stats.Lost, stats.Uncertain)
+			return fail(18, "without a fault, Stats says %d lost and %d uncertain", stats.Lost, stats.Uncertain)
 		}
 		if err := s.expect(ctx, 17, st, want); err != nil {
 			return err
 		}
 	}
-	return told.matches(a.Broker.Stats())
+	return reported.matches(a.Broker.Stats())
 }
 
 func caseFlushKill(ctx context.Context, e *env) error {
@@ -227,7 +227,7 @@ func caseFlushKill(ctx context.Context, e *env) error {
 		return err
 	}
 	if err := a.Broker.Flush(ctx); err != nil {
-		return fail(17, "Flush with nothing wrong returned %s", errText(err))
+		return fail(17, "Flush without a fault returned %s", errText(err))
 	}
 	if err := a.Kill(ctx); err != nil {
 		return setup("killing a node", err)
@@ -305,8 +305,8 @@ func caseLossOnClose(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	var told, not losses
-	a.Broker.OnLoss(told.f)
+	var reported, not losses
+	a.Broker.OnLoss(reported.f)
 	stop := a.Broker.OnLoss(not.f)
 	stop()
 	stop() // harmless
@@ -341,7 +341,7 @@ func caseLossOnClose(ctx context.Context, e *env) error {
 	if stats.QueuedMessages != 0 || stats.QueuedBytes != 0 {
 		return fail(18, "after Close, Stats says %d messages are queued", stats.QueuedMessages)
 	}
-	if err := eventually(ctx, func() error { return told.matches(a.Broker.Stats()) }); err != nil {
+	if err := eventually(ctx, func() error { return reported.matches(a.Broker.Stats()) }); err != nil {
 		return err
 	}
 	not.mu.Lock()

@@ -95,7 +95,7 @@ func (e *env) refused(ctx context.Context, n *Node, s *sub, ch broker.Channel) e
 			return fail(31, "Publish refuses %v, and Responders returned %s", ch, errText(err))
 		}
 	}
-	return e.silent(ctx, n, good.Channel(), n, nil, broker.Channel{})
+	return e.noDelivery(ctx, n, good.Channel(), n, nil, broker.Channel{})
 }
 
 // countedApart checks that subscribers of the third protocol do not count in another.

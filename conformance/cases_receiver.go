@@ -57,7 +57,7 @@ func caseOwnGoroutine(ctx context.Context, e *env) error {
 	r := &locking{got: make(chan struct{}, 100)}
 	s, err := n.Broker.Subscribe(ctx, r, broker.Exactly(ch))
 	if err != nil {
-		return fail(1, "Subscribe failed with nothing wrong: %v", err)
+		return fail(1, "Subscribe failed without a fault: %v", err)
 	}
 	for range 10 {
 		done := make(chan error, 1)
@@ -81,7 +81,7 @@ func caseOwnGoroutine(ctx context.Context, e *env) error {
 		}
 	}
 	if err := s.Close(ctx); err != nil {
-		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+		return fail(11, "a subscription's Close failed without a fault: %v", err)
 	}
 	return nil
 }
@@ -238,7 +238,7 @@ func casePrefilter(ctx context.Context, e *env) error {
 	r := &choosy{hold: make(chan struct{}), held: make(chan struct{}), got: make(chan string, 64)}
 	s, err := n.Broker.Subscribe(ctx, r, native.EveryRoom("/choosy"), broker.Exactly(native.Requests("/choosy")))
 	if err != nil {
-		return fail(1, "Subscribe failed with nothing wrong: %v", err)
+		return fail(1, "Subscribe failed without a fault: %v", err)
 	}
 	publish := func(ch broker.Channel, text string) error {
 		if err := n.Broker.Publish(ctx, ch, []byte(text)); err != nil {
@@ -261,7 +261,7 @@ func casePrefilter(ctx context.Context, e *env) error {
 		}
 	}
 	if err := n.Broker.Flush(ctx); err != nil {
-		return fail(17, "Flush failed with nothing wrong: %v", err)
+		return fail(17, "Flush failed without a fault: %v", err)
 	}
 	close(r.hold)
 	for i := range 10 {
@@ -299,7 +299,7 @@ func casePrefilter(ctx context.Context, e *env) error {
 		return fail(26, "Wants was called while Deliver was busy with an earlier message on a channel of another kind")
 	}
 	if err := s.Close(ctx); err != nil {
-		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+		return fail(11, "a subscription's Close failed without a fault: %v", err)
 	}
 	return nil
 }
@@ -343,7 +343,7 @@ func caseTryReceiver(ctx context.Context, e *env) error {
 	room := native.Room("/picky", "r")
 	s, err := n.Broker.Subscribe(ctx, r, native.EveryRoom("/picky"))
 	if err != nil {
-		return fail(1, "Subscribe failed with nothing wrong: %v", err)
+		return fail(1, "Subscribe failed without a fault: %v", err)
 	}
 	for i := range messages {
 		if err := n.Broker.Publish(ctx, room, fmt.Append(nil, i+1)); err != nil {
@@ -361,7 +361,7 @@ func caseTryReceiver(ctx context.Context, e *env) error {
 		return r.err
 	}
 	if err := s.Close(ctx); err != nil {
-		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+		return fail(11, "a subscription's Close failed without a fault: %v", err)
 	}
 	return r.err
 }

@@ -41,7 +41,7 @@ func caseRemove(ctx context.Context, e *env) error {
 		if err := s.remove(ctx, f); err != nil {
 			return err
 		}
-		if err := e.silent(ctx, a, f.Channel(), b, s, marker); err != nil {
+		if err := e.noDelivery(ctx, a, f.Channel(), b, s, marker); err != nil {
 			return err
 		}
 	}
@@ -52,7 +52,7 @@ func caseRemove(ctx context.Context, e *env) error {
 	if err := s.end(ctx); err != nil {
 		return err
 	}
-	return e.silent(ctx, a, marker, b, nil, marker)
+	return e.noDelivery(ctx, a, marker, b, nil, marker)
 }
 
 // load publishes on streams, in turn, until stopped; stop returns its error. It does not overtake paced, which must
@@ -380,7 +380,7 @@ func caseAgain(ctx context.Context, e *env) error {
 		if err := s.remove(ctx, broker.Exactly(twice)); err != nil {
 			return err
 		}
-		if err := e.silent(ctx, a, twice, b, s, stay); err != nil {
+		if err := e.noDelivery(ctx, a, twice, b, s, stay); err != nil {
 			return err
 		}
 	}

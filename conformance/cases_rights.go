@@ -30,7 +30,7 @@ func caseWithdrawn(ctx context.Context, e *env) error {
 		if err := c.talk(ctx, 2); err != nil {
 			return err
 		}
-		if err := c.hear(ctx, 1); err != nil {
+		if err := c.receiveAll(ctx, 1); err != nil {
 			return err
 		}
 		if err := b.Deny(ctx); err != nil {
@@ -73,7 +73,7 @@ func caseWithdrawn(ctx context.Context, e *env) error {
 		if err := c.talk(ctx, 2); err != nil {
 			return err
 		}
-		if err := c.hear(ctx, 28); err != nil {
+		if err := c.receiveAll(ctx, 28); err != nil {
 			return err
 		}
 	}
@@ -96,8 +96,8 @@ func casePublishingWithdrawn(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	var told losses
-	defer b.Broker.OnLoss(told.f)()
+	var reported losses
+	defer b.Broker.OnLoss(reported.f)()
 	ch := native.Room("/rights", "r")
 	s, err := e.subscribe(ctx, a, broker.Exactly(ch))
 	if err != nil {
@@ -155,7 +155,7 @@ func casePublishingWithdrawn(ctx context.Context, e *env) error {
 		return fail(18, "%d messages did not arrive, and Stats counts %d lost and %d uncertain", missing, stats.Lost, stats.Uncertain)
 	}
 	// The last loss may not have been reported yet.
-	err = eventually(ctx, func() error { return errors.Join(told.matches(b.Broker.Stats()), balanced(b.Broker.Stats())) })
+	err = eventually(ctx, func() error { return errors.Join(reported.matches(b.Broker.Stats()), balanced(b.Broker.Stats())) })
 	return err
 }
 

@@ -97,7 +97,7 @@ type sub struct {
 func (e *env) subscribe(ctx context.Context, n *Node, filters ...broker.Filter) (*sub, error) {
 	s, err := e.trySubscribe(ctx, n, filters...)
 	if err != nil {
-		return nil, fail(1, "Subscribe failed with nothing wrong: %v", err)
+		return nil, fail(1, "Subscribe failed without a fault: %v", err)
 	}
 	return s, nil
 }
@@ -156,7 +156,7 @@ func (s *sub) follow(st *stream) {
 // add adds filters, which must succeed.
 func (s *sub) add(ctx context.Context, filters ...broker.Filter) error {
 	if err := s.tryAdd(ctx, filters...); err != nil {
-		return fail(1, "Add failed with nothing wrong: %v", err)
+		return fail(1, "Add failed without a fault: %v", err)
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (s *sub) remove(ctx context.Context, filters ...broker.Filter) error {
 	// Stop following the streams before the call: a correct broker may stop delivering during it.
 	s.leaving(filters)
 	if err := s.Remove(ctx, filters...); err != nil {
-		return fail(11, "Remove failed with nothing wrong: %v", err)
+		return fail(11, "Remove failed without a fault: %v", err)
 	}
 	s.forbid(filters)
 	return nil
@@ -222,7 +222,7 @@ func (s *sub) end(ctx context.Context) error {
 	list := s.filters()
 	s.leaving(list)
 	if err := s.Close(ctx); err != nil {
-		return fail(11, "a subscription's Close failed with nothing wrong: %v", err)
+		return fail(11, "a subscription's Close failed without a fault: %v", err)
 	}
 	s.forbid(list)
 	return nil

@@ -26,13 +26,13 @@ type fleet struct {
 	step   int // number of broadcasts that shape has sent
 }
 
-// fleetOptions are the options of a fleet. The zero value is good.
+// fleetOptions are the options of a fleet. The zero value means the defaults.
 type fleetOptions struct {
 	// subscription is the mode of the namespaces; nil means that of the harness.
 	subscription *backplane.SubscriptionMode
 	// spaces are the namespaces of all nodes; nil means one.
 	spaces []string
-	// timeout of requests. Zero means a time that no correct broker needs.
+	// timeout is that of requests. Zero means longTimeout.
 	timeout time.Duration
 	// heartbeat and peerTimeout are the nodes' options; zero means the same as timeout.
 	heartbeat, peerTimeout time.Duration
@@ -121,7 +121,7 @@ func (c *fleet) add(ctx context.Context) (*fleetNode, error) {
 	c.nodes = append(c.nodes, m)
 	for _, name := range c.spaces {
 		if m.spaces[name], err = m.node.Namespace(ctx, name, c.hooks(m)); err != nil {
-			return nil, fail(f1, "node %d: Namespace(%q) failed with nothing wrong: %v", m.number, name, err)
+			return nil, fail(f1, "node %d: Namespace(%q) failed without a fault: %v", m.number, name, err)
 		}
 	}
 	return m, nil
@@ -140,8 +140,8 @@ func (c *fleet) hooks(m *fleetNode) *backplane.NamespaceOptions {
 			return request(ctx, m.number, from, p)
 		},
 		OnEvent: func(ctx context.Context, from string, p []byte, reply func([]byte)) {
-			if answer, err := request(ctx, m.number, from, p); err == nil && reply != nil {
-				reply(answer)
+			if response, err := request(ctx, m.number, from, p); err == nil && reply != nil {
+				reply(response)
 			}
 		},
 	}
@@ -196,7 +196,7 @@ func (c *fleet) last() int { return len(c.nodes) - 1 }
 func (c *fleet) noReports() error {
 	for _, m := range c.nodes {
 		if list := m.reports(); len(list) > 0 {
-			return fail(f3, "with nothing wrong, OnError of node %d reported: %v", m.number, list[0])
+			return fail(f3, "without a fault, OnError of node %d reported: %v", m.number, list[0])
 		}
 	}
 	return nil
@@ -207,11 +207,11 @@ func (c *fleet) close(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, m := range c.nodes {
 		all.Go(func() {
-			patience := time.Second
+			timeout := time.Second
 			if m.killed { // a killed node cannot send a goodbye
-				patience = shortWait
+				timeout = shortWait
 			}
-			short, cancel := context.WithTimeout(ctx, patience)
+			short, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			_ = m.node.Close(short)
 		})
@@ -221,18 +221,18 @@ func (c *fleet) close(ctx context.Context) {
 
 // fleetMember is a member of a fleet's node. It records its messages.
 type fleetMember struct {
-	id     string
-	at     *fleetNode
-	ns     *backplane.Namespace
-	rooms  []string // as the case knows them
-	stays  bool     // ignores Disconnect
-	silent bool     // does not acknowledge
+	id    string
+	at    *fleetNode
+	ns    *backplane.Namespace
+	rooms []string // as the case knows them
+	stays bool     // ignores Disconnect
+	noAck bool     // does not acknowledge
 
-	mu      sync.Mutex
-	got     []string
-	keeps   map[string]bool // rooms, as Joined and Left say
-	told    []bool          // the argument of each Disconnect
-	changed chan struct{}
+	mu          sync.Mutex
+	got         []string
+	keeps       map[string]bool // rooms, as Joined and Left say
+	disconnects []bool          // the argument of each Disconnect
+	changed     chan struct{}
 }
 
 // join makes a member of a node in its first namespace.
@@ -248,7 +248,7 @@ func (c *fleet) enter(ctx context.Context, node int, space string, p *fleetMembe
 		return fail(f15, "adding a member called %.60q failed: %v", p.id, err)
 	}
 	if err := p.ns.Join(ctx, p.id, p.rooms...); err != nil {
-		return fail(f5, "Join of an own member failed: %v", err)
+		return fail(f5, "Join of a local member failed: %v", err)
 	}
 	c.people = append(c.people, p)
 	return nil
@@ -268,7 +268,7 @@ func (p *fleetMember) Deliver(m *backplane.Message) {
 // Disconnect implements backplane.Member.
 func (p *fleetMember) Disconnect(close bool) {
 	p.mu.Lock()
-	p.told = append(p.told, close)
+	p.disconnects = append(p.disconnects, close)
 	p.event()
 	p.mu.Unlock()
 	if !p.stays {
@@ -279,7 +279,7 @@ func (p *fleetMember) Disconnect(close bool) {
 // DeliverAck implements backplane.AckMember.
 func (p *fleetMember) DeliverAck(m *backplane.Message, ack func([]byte)) {
 	p.Deliver(m)
-	if !p.silent {
+	if !p.noAck {
 		ack([]byte("from " + p.id))
 	}
 }
@@ -305,13 +305,13 @@ func (p *fleetMember) Left(rooms []string) {
 	}
 }
 
-// keepsRooms says whether a member was told all that happened to its rooms.
+// keepsRooms checks that Joined and Left have reported exactly the rooms of a member.
 func (p *fleetMember) keepsRooms(clause Clause) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	got, want := slices.Sorted(maps.Keys(p.keeps)), slices.Sorted(slices.Values(p.rooms))
 	if !slices.Equal(got, want) {
-		return fail(clause, "member %q of node %d was told of rooms %q instead of %q", p.id, p.at.number, got, want)
+		return fail(clause, "the rooms reported to member %q of node %d are %q instead of %q", p.id, p.at.number, got, want)
 	}
 	return nil
 }
@@ -342,10 +342,10 @@ func (p *fleetMember) count(text string) int {
 func (p *fleetMember) orders() []bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.told)
+	return slices.Clone(p.disconnects)
 }
 
-// receives waits for a message, and at intervals calls poke, which may be nil.
+// receives waits for a message. At intervals it calls poke, which may be nil.
 func (p *fleetMember) receives(ctx context.Context, clause Clause, text string, poke func() error) error {
 	ticker := time.NewTicker(pokeInterval)
 	defer ticker.Stop()
@@ -372,11 +372,11 @@ func (p *fleetMember) receives(ctx context.Context, clause Clause, text string, 
 }
 
 // orEmpty returns an empty result if a call returned nil because of an error.
-func orEmpty[T any](answer *T, err error) (*T, error) {
-	if answer == nil {
-		answer = new(T)
+func orEmpty[T any](result *T, err error) (*T, error) {
+	if result == nil {
+		result = new(T)
 	}
-	return answer, err
+	return result, err
 }
 
 // partial returns the *PartialError of an incomplete result.
@@ -386,7 +386,7 @@ func partial(err error) (*backplane.PartialError, bool) {
 	return p, ok
 }
 
-// missing describes the missing nodes, for people.
+// missing describes the missing nodes in a text.
 func missing(f backplane.Coverage) string {
 	var list []string
 	for _, m := range f.Missing {
@@ -405,7 +405,7 @@ func missing(f backplane.Coverage) string {
 // whole reports whether a result has the responses of all other nodes and no error.
 func (c *fleet) whole(clause Clause, what string, asker *fleetNode, f backplane.Coverage, err error) error {
 	if err != nil {
-		return fail(clause, "%s, requested by node %d with nothing wrong, returned %v", what, asker.number, err)
+		return fail(clause, "%s, requested by node %d without a fault, returned %v", what, asker.number, err)
 	}
 	if want := c.ids(asker); !slices.Equal(f.Answered, want) || len(f.Missing) > 0 || f.Foreign > 0 {
 		return fail(clause, "%s, requested by node %d: responses of %v and %d foreign peers, missing %s; want %v",

@@ -100,10 +100,10 @@ func (c *fleet) shape(ctx context.Context, clause Clause, from int, t selecting,
 	send := func(s string, t selecting) error { return c.ns(from).Broadcast(ctx, []byte(s), t.target()) }
 	mark := func() error { return send(marker, to(t.rooms...)) }
 	if err := send(text, t); err != nil {
-		return fail(clause, "Broadcast to %s failed with nothing wrong: %v", describe(t), err)
+		return fail(clause, "Broadcast to %s failed without a fault: %v", describe(t), err)
 	}
 	if err := mark(); err != nil {
-		return fail(clause, "Broadcast to %s failed with nothing wrong: %v", describe(t), err)
+		return fail(clause, "Broadcast to %s failed without a fault: %v", describe(t), err)
 	}
 	for _, w := range witnesses {
 		if err := w.receives(ctx, clause, marker, mark); err != nil {
@@ -189,7 +189,7 @@ func caseFleetOrder(ctx context.Context, c *fleet) error {
 				to = allMembers()
 			}
 			if err := c.ns(i).Broadcast(ctx, fmt.Appendf(nil, "%d %d %d", i, k%2, k/2), to.target()); err != nil {
-				return fail(f3, "Broadcast failed with nothing wrong: %v", err)
+				return fail(f3, "Broadcast failed without a fault: %v", err)
 			}
 		}
 		return nil

@@ -74,7 +74,7 @@ func caseAtOnce(ctx context.Context, e *env) error {
 		}
 		err = c.ns(0).Join(ctx, p.id, "room")
 		if _, isPartial := partial(err); err != nil && !isPartial {
-			return fail(f17, "Join of a member of node %d, as soon as that had come, returned %v", i, err)
+			return fail(f17, "Join of a member of node %d, as soon as that had arrived, returned %v", i, err)
 		}
 	}
 	for i := range 5 {
@@ -83,7 +83,7 @@ func caseAtOnce(ctx context.Context, e *env) error {
 		spaces := make([]*backplane.Namespace, len(c.nodes))
 		for k, m := range c.nodes {
 			if spaces[k], err = m.node.Namespace(ctx, name, c.hooks(m)); err != nil {
-				return fail(f1, "Namespace failed with nothing wrong: %v", err)
+				return fail(f1, "Namespace failed without a fault: %v", err)
 			}
 		}
 		for _, k := range []int{c.last(), 0, i} {
@@ -116,7 +116,7 @@ func caseTogether(ctx context.Context, e *env) error {
 	if err := inParallel(size, func(i int) error {
 		ns, err := c.nodes[i].node.Namespace(ctx, onlySpace, c.hooks(c.nodes[i]))
 		if err != nil {
-			return fail(f1, "Namespace failed with nothing wrong: %v", err)
+			return fail(f1, "Namespace failed without a fault: %v", err)
 		}
 		c.nodes[i].spaces[onlySpace] = ns
 		return nil
@@ -194,7 +194,7 @@ func caseAnnouncements(ctx context.Context, e *env) error {
 			c.spaces = append(c.spaces, name)
 			for _, n := range c.nodes {
 				if _, err := n.node.Namespace(ctx, name, nil); err != nil {
-					return fail(f1, "Namespace failed with nothing wrong: %v", err)
+					return fail(f1, "Namespace failed without a fault: %v", err)
 				}
 			}
 		}
@@ -218,7 +218,7 @@ func caseAnnouncements(ctx context.Context, e *env) error {
 	others := c.ids()
 	c.nodes = append(c.nodes, last)
 	if _, err := last.node.Namespace(ctx, "/late", nil); err != nil {
-		return fail(f1, "Namespace failed with nothing wrong: %v", err)
+		return fail(f1, "Namespace failed without a fault: %v", err)
 	}
 	if err := eventually(ctx, func() error { return c.knows(last, others) }); err != nil {
 		return fail(f18, "a late node did not learn the others' %d namespaces", opened)
@@ -237,7 +237,7 @@ func caseMassStart(ctx context.Context, e *env) error {
 	if err := inParallel(size, func(i int) error {
 		ns, err := c.nodes[i].node.Namespace(ctx, onlySpace, nil)
 		if err != nil {
-			return fail(f1, "Namespace failed with nothing wrong: %v", err)
+			return fail(f1, "Namespace failed without a fault: %v", err)
 		}
 		c.nodes[i].spaces[onlySpace] = ns
 		return nil

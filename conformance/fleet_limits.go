@@ -40,7 +40,7 @@ func caseDeadline(ctx context.Context, e *env) error {
 			if _, err := c.add(ctx); err != nil {
 				return err
 			}
-			p := &fleetMember{id: fmt.Sprint("member-", i), silent: i == slow}
+			p := &fleetMember{id: fmt.Sprint("member-", i), noAck: i == slow}
 			if err := c.enter(ctx, i, c.spaces[0], p); err != nil {
 				return err
 			}
@@ -158,7 +158,7 @@ func caseFleetNames(ctx context.Context, c *fleet) error {
 				want = 1
 			}
 			if n := p.count("to " + other); n != want {
-				return fail(f15, "the message to room %.60q came %d times to the member of room %.60q", other, n, name)
+				return fail(f15, "the message to room %.60q arrived %d times to the member of room %.60q", other, n, name)
 			}
 		}
 	}

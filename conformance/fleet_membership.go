@@ -37,12 +37,12 @@ func caseLate(ctx context.Context, e *env) error {
 		for from := range i {
 			for k, t := range []selecting{allMembers(), to("room"), to(p.id)} {
 				if err := c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d", from, k), t.target()); err != nil {
-					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
+					return fail(f1, "Broadcast failed without a fault: %v", err)
 				}
 				// A later message on the same route shows that an earlier one is lost.
 				mark := func() error { return c.ns(from).Broadcast(ctx, fmt.Appendf(nil, "%d %d after", from, k), t.target()) }
 				if err := mark(); err != nil {
-					return fail(f1, "Broadcast failed with nothing wrong: %v", err)
+					return fail(f1, "Broadcast failed without a fault: %v", err)
 				}
 				if err := p.receives(ctx, f1, fmt.Sprintf("%d %d after", from, k), mark); err != nil {
 					return err
@@ -83,7 +83,7 @@ func casePeers(ctx context.Context, c *fleet) error {
 	for _, m := range c.nodes {
 		for _, p := range m.node.KnownPeers() {
 			if p.Since.IsZero() || p.Suspect || len(p.Speaks) == 0 {
-				return fail(f8, "node %d lists a peer as %+v with nothing wrong", m.number, p)
+				return fail(f8, "node %d lists a peer as %+v without a fault", m.number, p)
 			}
 		}
 		if err := c.counts(ctx, m, len(c.nodes)); err != nil {
@@ -93,7 +93,7 @@ func casePeers(ctx context.Context, c *fleet) error {
 	// A second namespace on some nodes is in their lists and affects no other node.
 	for i := range 2 {
 		if _, err := c.nodes[i].node.Namespace(ctx, "/second", nil); err != nil {
-			return fail(f1, "Namespace failed with nothing wrong: %v", err)
+			return fail(f1, "Namespace failed without a fault: %v", err)
 		}
 	}
 	asker := c.nodes[c.last()]
@@ -173,7 +173,7 @@ func caseTwoLeave(ctx context.Context, e *env) error {
 	}()
 	err = inParallel(2, func(i int) error {
 		if err := leaving[i].node.Close(ctx); err != nil {
-			return fail(f9, "Close of a node with nothing wrong returned %v", err)
+			return fail(f9, "Close of a node without a fault returned %v", err)
 		}
 		return nil
 	})

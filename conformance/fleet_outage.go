@@ -25,7 +25,7 @@ type requestKind struct {
 	send func(ctx context.Context, ns *backplane.Namespace, member string) (parts int, f backplane.Coverage, err error)
 	// parts is how many parts the result should have if that many peers respond. Nil: only the member's own node
 	// contributes.
-	parts func(answers int) int
+	parts func(responses int) int
 }
 
 func withOwn(n int) int    { return n + 1 }
@@ -144,7 +144,7 @@ func (g *gate) full(ctx context.Context, n int) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fail(f4, "only %d of %d requests reached a node with nothing wrong", got, n)
+			return fail(f4, "only %d of %d requests reached a node without a fault", got, n)
 		}
 	}
 }
@@ -419,14 +419,14 @@ func (b *incident) together(ctx context.Context) error {
 		}
 	}
 	return eventually(ctx, func() error {
-		told := map[string]bool{}
+		reported := map[string]bool{}
 		for _, err := range b.victim.reports() {
 			if outage := (*backplane.InterruptedError)(nil); errors.As(err, &outage) {
-				told[outage.Namespace] = true
+				reported[outage.Namespace] = true
 			}
 		}
 		for _, space := range append([]string{""}, b.spaces...) {
-			if !told[space] {
+			if !reported[space] {
 				return fail(f12, "OnError did not report the outage in namespace %q (empty: the control channel): %v", space, b.victim.reports())
 			}
 		}

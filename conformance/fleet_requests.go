@@ -56,7 +56,7 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 			rooms = append(rooms, p.roomsOf()...)
 			got, err := ns.RoomsOf(ctx, p.id)
 			if err != nil {
-				return fail(f4, "RoomsOf(%q) with nothing wrong returned %v", p.id, err)
+				return fail(f4, "RoomsOf(%q) without a fault returned %v", p.id, err)
 			}
 			slices.Sort(got)
 			if !slices.Equal(got, p.roomsOf()) {
@@ -121,14 +121,14 @@ func caseOperations(ctx context.Context, c *fleet) error {
 
 	// By id. The next message of the same node finds the change done.
 	if err := ns.Join(ctx, far.id, "new", "other"); err != nil {
-		return fail(f5, "Join(%q) with nothing wrong returned %v", far.id, err)
+		return fail(f5, "Join(%q) without a fault returned %v", far.id, err)
 	}
 	far.rooms = append(far.rooms, "new", "other")
 	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
 	}
 	if err := ns.Leave(ctx, far.id, "new"); err != nil {
-		return fail(f5, "Leave(%q) with nothing wrong returned %v", far.id, err)
+		return fail(f5, "Leave(%q) without a fault returned %v", far.id, err)
 	}
 	far.leave("new")
 	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
@@ -181,7 +181,7 @@ func caseOperations(ctx context.Context, c *fleet) error {
 
 	// A member is no longer listed after Disconnect, because it removes itself.
 	if err := ns.Disconnect(ctx, far.id, true); err != nil {
-		return fail(f5, "Disconnect(%q) with nothing wrong returned %v", far.id, err)
+		return fail(f5, "Disconnect(%q) without a fault returned %v", far.id, err)
 	}
 	want := map[*fleetMember][]bool{far: {true}}
 	t = to("blue").except("witness-1", "n1-2")
@@ -309,14 +309,14 @@ func (c *fleet) replies(ctx context.Context, asked *requestLog) error {
 			got = append(got, fmt.Sprintf("%s: %q %s", reply.Node, reply.Payload, reply.Err))
 		}
 		for i, m := range c.nodes[1:] {
-			answer, failed := fmt.Sprintf("%d:%s", i+1, q.text), ""
+			response, failed := fmt.Sprintf("%d:%s", i+1, q.text), ""
 			switch {
 			case q.text == "nothing":
-				answer = ""
+				response = ""
 			case q.text == "fail" && i == 0:
-				answer, failed = "", "node 1 does not want to"
+				response, failed = "", "node 1 does not want to"
 			}
-			want = append(want, fmt.Sprintf("%s: %q %s", m.node.ID(), answer, failed))
+			want = append(want, fmt.Sprintf("%s: %q %s", m.node.ID(), response, failed))
 			calls = append(calls, fmt.Sprintf("%d %s %s", i+1, asker.node.ID(), q.text))
 		}
 		slices.Sort(got)
@@ -331,7 +331,7 @@ func (c *fleet) replies(ctx context.Context, asked *requestLog) error {
 	}
 	// An event has no response; the request after it takes the same route.
 	if err := c.ns(0).Event(ctx, []byte("event")); err != nil {
-		return fail(f7, "Event with nothing wrong returned %v", err)
+		return fail(f7, "Event without a fault returned %v", err)
 	}
 	var calls []string
 	for i := range c.nodes[1:] {
@@ -363,7 +363,7 @@ func (c *fleet) acks(ctx context.Context) error {
 		}
 		if t.localOnly {
 			if err != nil {
-				return fail(f7, "%s with nothing wrong returned %v", what, err)
+				return fail(f7, "%s without a fault returned %v", what, err)
 			}
 		} else if err := c.whole(f7, what, asker, acks.Coverage, err); err != nil {
 			return err
@@ -399,7 +399,7 @@ type ackStream struct {
 	sent     int
 	expected map[string]int
 	values   []string
-	wrong    string // the first call that was not to come then
+	wrong    string // the first unexpected call
 }
 
 func (s *ackStream) funcs() backplane.AckFuncs {

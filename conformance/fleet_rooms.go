@@ -17,14 +17,14 @@ var fleetRoomCases = []Case{
 	{Name: "F21_Changes", Clauses: []Clause{f21, f3}, Timing: true, run: caseChanges},
 }
 
-// caseChanges does two things at a time, as each has to wait for some seconds.
+// caseChanges runs two cases in parallel, because each waits for some seconds.
 func caseChanges(ctx context.Context, e *env) error {
 	return inParallel(2, func(i int) error {
 		return []func(context.Context, *env) error{caseLeaveRooms, caseModeChanges}[i](ctx, e)
 	})
 }
 
-// watcher has the snapshots of a node.
+// watcher is an observer that gives access to a node's snapshots.
 type watcher struct {
 	observe.Nop
 	node atomic.Pointer[observe.Node]
@@ -38,7 +38,7 @@ func (w *watcher) namespace() observe.Namespace {
 	return (*w.node.Load()).Snapshot().Namespaces[0]
 }
 
-// inRooms makes a fleet of three nodes with a namespace of that mode. The second has a member m.
+// inRooms makes a fleet of three nodes with a namespace of the given mode. The second node has a member m.
 func (e *env) inRooms(ctx context.Context, space string, mode backplane.SubscriptionMode) (*fleet, []*watcher, *fleetMember, error) {
 	watchers := []*watcher{{}, {}, {}}
 	c, err := e.assemble(ctx, 3, fleetOptions{spaces: []string{space}, subscription: &mode, observer: func(node int) observe.Observer { return watchers[node] }})
@@ -49,11 +49,11 @@ func (e *env) inRooms(ctx context.Context, space string, mode backplane.Subscrip
 	return c, watchers, m, err
 }
 
-// each broadcasts a text to each room by itself, and waits until m has all.
+// each sends one broadcast to each room, and waits until m has all of them.
 func (c *fleet) each(ctx context.Context, m *fleetMember, text string, rooms []string) error {
 	for _, room := range rooms {
 		if err := c.ns(0).Broadcast(ctx, []byte(text+" "+room), backplane.To(room)); err != nil {
-			return fail(f21, "Broadcast failed with nothing wrong: %v", err)
+			return fail(f21, "Broadcast failed without a fault: %v", err)
 		}
 	}
 	for _, room := range rooms {
@@ -64,7 +64,7 @@ func (c *fleet) each(ctx context.Context, m *fleetMember, text string, rooms []s
 	return nil
 }
 
-// unwantedBy reports that a node has received messages to rooms that it has no members of.
+// unwantedBy returns an error if a node has received messages for rooms in which it has no members.
 func (c *fleet) unwantedBy(node int) error {
 	if n := c.nodes[node].node.Stats().Unwanted; n > 0 {
 		return fail(f21, "node %d received %d messages for rooms in which it has no members", node, n)
@@ -72,7 +72,7 @@ func (c *fleet) unwantedBy(node int) error {
 	return nil
 }
 
-// caseJoinIsLive sends to rooms at once when members have joined them.
+// caseJoinIsLive sends to rooms as soon as Join has returned.
 func caseJoinIsLive(ctx context.Context, e *env) error {
 	c, _, m, err := e.inRooms(ctx, onlySpace, backplane.DynamicSubscription)
 	if err != nil {
@@ -92,7 +92,7 @@ func caseJoinIsLive(ctx context.Context, e *env) error {
 	for i := range errs {
 		all.Go(func() {
 			room := fmt.Sprint("many-", i)
-			// Half of the members are put into their rooms by another node.
+			// Another node makes every second of these calls.
 			if errs[i] = c.ns(i%2).Join(ctx, "m", room); errs[i] == nil {
 				errs[i] = c.ns(0).Broadcast(ctx, []byte("to "+room), backplane.To(room))
 			}
@@ -101,7 +101,7 @@ func caseJoinIsLive(ctx context.Context, e *env) error {
 	all.Wait()
 	for i, err := range errs {
 		if err != nil {
-			return fail(f21, "200 calls of Join at once: %v", err)
+			return fail(f21, "one of 200 concurrent calls of Join failed: %v", err)
 		}
 		if err := m.receives(ctx, f21, fmt.Sprint("to many-", i), nil); err != nil {
 			return err
@@ -113,7 +113,7 @@ func caseJoinIsLive(ctx context.Context, e *env) error {
 			continue
 		}
 		if _, err := c.ns(0).JoinAll(ctx, backplane.To("m"), room); err != nil {
-			return fail(f21, "JoinAll failed with nothing wrong: %v", err)
+			return fail(f21, "JoinAll failed without a fault: %v", err)
 		}
 		rooms = append(rooms, room)
 	}
@@ -121,8 +121,8 @@ func caseJoinIsLive(ctx context.Context, e *env) error {
 		return err
 	}
 	m.rooms = append(rooms, "one-1", "one-2")
-	// To several rooms and to everybody, of which others have no members either.
-	for _, t := range []selecting{to("one-1", "nobody", "one-2"), allMembers()} {
+	// Broadcasts to several rooms, one of which is empty, and to all members.
+	for _, t := range []selecting{to("one-1", "empty", "one-2"), allMembers()} {
 		if err := c.shape(ctx, f21, 0, t, []*fleetMember{m}); err != nil {
 			return err
 		}
@@ -133,13 +133,13 @@ func caseJoinIsLive(ctx context.Context, e *env) error {
 			text = fmt.Sprint("to many-", i-50)
 		}
 		if n := m.count(text); n != 1 {
-			return fail(f21, "a broadcast to one room came %d times", n)
+			return fail(f21, "a broadcast to one room arrived %d times", n)
 		}
 	}
 	return c.noReports()
 }
 
-// caseLeaveRooms leaves some of many rooms.
+// caseLeaveRooms leaves some of many rooms, and checks the node's subscriptions.
 func caseLeaveRooms(ctx context.Context, e *env) error {
 	c, watchers, m, err := e.inRooms(ctx, "/leaves", backplane.DynamicSubscription)
 	if err != nil {
@@ -155,19 +155,19 @@ func caseLeaveRooms(ctx context.Context, e *env) error {
 	}
 	rooms := slices.Concat(left, kept)
 	if err := c.ns(1).Join(ctx, m.id, rooms...); err != nil {
-		return fail(f21, "Join failed with nothing wrong: %v", err)
+		return fail(f21, "Join failed without a fault: %v", err)
 	}
 	if err := c.ns(1).Join(ctx, other.id, rooms...); err != nil {
-		return fail(f21, "Join failed with nothing wrong: %v", err)
+		return fail(f21, "Join failed without a fault: %v", err)
 	}
 	if err := c.ns(1).Leave(ctx, other.id, rooms...); err != nil {
-		return fail(f21, "Leave failed with nothing wrong: %v", err)
+		return fail(f21, "Leave failed without a fault: %v", err)
 	}
 	if err := c.ns(1).Leave(ctx, m.id, rooms...); err != nil {
-		return fail(f21, "Leave failed with nothing wrong: %v", err)
+		return fail(f21, "Leave failed without a fault: %v", err)
 	}
 	if err := c.ns(1).Join(ctx, m.id, kept...); err != nil {
-		return fail(f21, "Join failed with nothing wrong: %v", err)
+		return fail(f21, "Join failed without a fault: %v", err)
 	}
 	if err := c.each(ctx, m, "before", kept); err != nil {
 		return err
@@ -182,8 +182,8 @@ func caseLeaveRooms(ctx context.Context, e *env) error {
 		return err
 	}
 	for _, room := range left {
-		if err := c.ns(0).Broadcast(ctx, []byte("nobody"), backplane.To(room)); err != nil {
-			return fail(f21, "Broadcast failed with nothing wrong: %v", err)
+		if err := c.ns(0).Broadcast(ctx, []byte("unwanted"), backplane.To(room)); err != nil {
+			return fail(f21, "Broadcast failed without a fault: %v", err)
 		}
 	}
 	if err := c.each(ctx, m, "after", kept); err != nil {
@@ -197,28 +197,28 @@ func caseLeaveRooms(ctx context.Context, e *env) error {
 	return c.noReports()
 }
 
-// caseModeChanges has a node change what it subscribes to while messages come.
+// caseModeChanges makes a node change its subscriptions while messages arrive.
 func caseModeChanges(ctx context.Context, e *env) error {
 	c, watchers, m, err := e.inRooms(ctx, "/changes", backplane.AutomaticSubscription)
 	if err != nil {
 		return err
 	}
 	if err := c.ns(1).Join(ctx, "m", "red", "blue"); err != nil {
-		return fail(f21, "Join failed with nothing wrong: %v", err)
+		return fail(f21, "Join failed without a fault: %v", err)
 	}
 	sent := map[string]int{}
 	text := func(to string) string { return fmt.Sprint(to, " ", sent[to]) }
-	// until sends what m wants, and what no member wants, until the mode is that.
+	// until sends messages that m wants and messages that no member wants, until the node has the mode.
 	until := func(dynamic bool) error {
 		for after := 50; after > 0 && ctx.Err() == nil; {
 			for range 4 {
-				if err := c.ns(0).Broadcast(ctx, []byte("nobody"), backplane.To("nobody")); err != nil {
-					return fail(f21, "Broadcast failed with nothing wrong: %v", err)
+				if err := c.ns(0).Broadcast(ctx, []byte("unwanted"), backplane.To("empty")); err != nil {
+					return fail(f21, "Broadcast failed without a fault: %v", err)
 				}
 			}
 			for to, target := range map[string]backplane.Target{"red": backplane.To("red"), "blue": backplane.To("blue"), "all": backplane.All()} {
 				if err := c.ns(0).Broadcast(ctx, []byte(text(to)), target); err != nil {
-					return fail(f21, "Broadcast failed with nothing wrong: %v", err)
+					return fail(f21, "Broadcast failed without a fault: %v", err)
 				}
 				sent[to]++
 			}
@@ -235,7 +235,7 @@ func caseModeChanges(ctx context.Context, e *env) error {
 	if err := until(true); err != nil {
 		return err
 	}
-	// Another process that has members join, and waits for nothing.
+	// An emitter makes a member join, and does not wait for it.
 	out, err := e.node(ctx)
 	if err != nil {
 		return err
@@ -250,7 +250,7 @@ func caseModeChanges(ctx context.Context, e *env) error {
 	if err := until(false); err != nil {
 		return err
 	}
-	if err := c.each(ctx, m, "at last", []string{"green"}); err != nil {
+	if err := c.each(ctx, m, "last", []string{"green"}); err != nil {
 		return err
 	}
 	next := map[string]int{}
@@ -268,7 +268,7 @@ func caseModeChanges(ctx context.Context, e *env) error {
 				continue
 			}
 			if n != next[to] {
-				return fail(f21, "while the mode changed, message %d to %s came in place of %d", n, to, next[to])
+				return fail(f21, "while the mode changed, message %d to %s arrived in place of %d", n, to, next[to])
 			}
 			next[to]++
 		}

@@ -73,10 +73,10 @@ func (e *env) useAll(ctx context.Context, a, b *Node) error {
 		return fail(22, "Subscribers returned %s", errText(err))
 	}
 	if err := b.Broker.Flush(ctx); err != nil {
-		return fail(17, "Flush with nothing wrong returned %s", errText(err))
+		return fail(17, "Flush without a fault returned %s", errText(err))
 	}
 	if err := b.Broker.Close(ctx); err != nil {
-		return fail(21, "Close with nothing wrong returned %s", errText(err))
+		return fail(21, "Close without a fault returned %s", errText(err))
 	}
 	return nil
 }

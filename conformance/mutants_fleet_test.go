@@ -75,7 +75,7 @@ var fleetBreakages = []breakage{
 			s.onRemove = func(context.Context, ...broker.Filter) error { return nil }
 		})}
 	}},
-	{name: "a message that two filters select comes twice", caught: "F21_Changes", clauses: append(f(21), f(3)...), wrap: func(b mem) broker.Broker {
+	{name: "a message that two filters select arrives twice", caught: "F21_Changes", clauses: append(f(21), f(3)...), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: twofold(b)}
 	}},
 	{name: "the filter of every room is live late", waits: true, caught: "F21_Changes", clauses: f(21), wrap: func(b mem) broker.Broker {
@@ -336,7 +336,7 @@ func deaf(which int, kind broker.Kind) wrapper {
 	})
 }
 
-// twofold subscribes to every room by a subscription of its own, so that what other filters select too comes twice.
+// twofold subscribes to every room by a subscription of its own, so that what other filters select too arrives twice.
 func twofold(b broker.Broker) subscribeFunc {
 	split := func(filters []broker.Filter) (every, rest []broker.Filter) {
 		for _, f := range filters {

@@ -215,7 +215,7 @@ func (r *recorder) take(ch broker.Channel, payload []byte) {
 	}
 	if t.from > 0 && !st.lossy.Load() {
 		if next := max(t.last+1, t.from); seq > next {
-			r.blame(1, "message %d on %v never arrived: message %d came without it, without Interrupted in between",
+			r.blame(1, "message %d on %v never arrived: message %d arrived without it, without Interrupted in between",
 				next, ch, seq)
 		}
 	}

@@ -92,5 +92,5 @@ func (s *stream) must(ctx context.Context, n int, subs ...*sub) error {
 }
 
 func publishFailed(ch broker.Channel, err error) error {
-	return fail(16, "Publish on %v failed with nothing wrong: %v", ch, err)
+	return fail(16, "Publish on %v failed without a fault: %v", ch, err)
 }
