@@ -15,8 +15,8 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestGoAmongThemselves has Go nodes do what Node.js servers have no part in, while
-// one of those is there: it must not notice.
+// TestGoAmongThemselves runs operations between Go nodes that do not involve Node.js servers, while
+// a Node.js server is connected. They must not affect it.
 func TestGoAmongThemselves(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -30,19 +30,19 @@ func TestGoAmongThemselves(t *testing.T) {
 			s.populate()
 			watcher := interop.Watch(t, redis.URL())
 
-			// Membership: nodes that come, announce themselves, and go.
+			// Membership: nodes start, announce themselves, and leave.
 			for range 3 {
 				visitor := startGo(t, "visitor", redis.URL(), prefix, dialects[g])
 				s.do(visitor, "namespace", nil)
 				require.NoError(t, visitor.server.Close(s.ctx))
 			}
-			// Custom requests are between Go nodes where Node.js servers have none.
+			// Custom requests go to Go nodes only, where Node.js servers have none.
 			if g != v5 {
 				s.same("replies", s.ask("customRequest", args{"data": "x"}), []any{
 					args{"node": "go1", "asked": "x"}, args{"node": "go2", "asked": "x"},
 				})
 			}
-			// A namespace that only Go nodes have.
+			// A namespace that only Go nodes serve.
 			other := stage(t, g, "/only-go", go1, go1, go2)
 			other.populate()
 			other.ask("emit", args{"event": "news", "args": []any{[]byte{1}}})
@@ -55,13 +55,13 @@ func TestGoAmongThemselves(t *testing.T) {
 			published, err := watcher.Since(s.ctx)
 			require.NoError(t, err)
 			for _, m := range published {
-				// What its peers cannot read kills a server: JSON is read, or ignored, by all.
+				// A server crashes on bytes that it cannot read. JSON is read or ignored by all servers.
 				request := strings.HasPrefix(m.Channel, prefix+"-request#") || strings.HasPrefix(m.Channel, prefix+"-response#")
 				if request && !strings.HasPrefix(m.Payload, "{") {
 					t.Errorf("on %s: %q", m.Channel, m.Payload)
 				}
 			}
-			// The Node.js server still asks and is answered by all.
+			// The Node.js server still sends requests, and all nodes respond.
 			s.asker = js
 			s.equal("serverCount", s.ask("serverCount", nil), 3)
 			ns, err := go1.server.Of(s.ctx, s.nsp)
@@ -78,15 +78,15 @@ func TestGoAmongThemselves(t *testing.T) {
 	}
 }
 
-// TestFrozenServer checks that a Node.js server that does not answer costs an error
-// and the time stated, and nothing of what the others say.
+// TestFrozenServer checks that an unresponsive Node.js server causes an error
+// and the documented delay, and that the responses of the others are complete.
 func TestFrozenServer(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
 	const timeout = 2 * time.Second
 	for _, g := range all {
 		t.Run(string(g), func(t *testing.T) {
-			t.Parallel() // most of it is waiting
+			t.Parallel() // mostly waits
 			prefix := "frozen-" + string(g)
 			js1, js2 := startPeer(t, g, "js1", redis.URL(), prefix), startPeer(t, g, "js2", redis.URL(), prefix)
 			brief := func(o *adapter.Options) { o.RequestsTimeout = timeout }
@@ -106,7 +106,7 @@ func TestFrozenServer(t *testing.T) {
 			took := time.Since(start)
 			assert.GreaterOrEqual(t, took, timeout)
 			assert.LessOrEqual(t, took, 3*timeout)
-			// It costs no second question its deadline.
+			// The next request of that kind does not wait for the deadline.
 			start = time.Now()
 			_, err = ns.Clients(s.ctx)
 			assert.ErrorIs(t, err, backplane.ErrPeerUnresponsive, "Clients once more")
@@ -118,8 +118,8 @@ func TestFrozenServer(t *testing.T) {
 			s.same("clients of the others", got, ids(want))
 			js2.Thaw(t)
 
-			// It is waited for again when it has answered something, and that may be late:
-			// until then it gets an eighth of the time.
+			// Requests wait for it again after it has responded to one, possibly late.
+			// Until then it gets an eighth of the time.
 			for s.ctx.Err() == nil {
 				if _, err = ns.Clients(s.ctx); !errors.Is(err, backplane.ErrPeerUnresponsive) {
 					break

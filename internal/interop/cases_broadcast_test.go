@@ -2,12 +2,12 @@ package interop_test
 
 import "github.com/crossroom/crossroom/internal/interop"
 
-// broadcastCases: who gets it.
+// broadcastCases are the cases about the receivers of a broadcast.
 var broadcastCases = []testCase{
 	{"emit to everybody", senders, all, all, func(s *scene) {
 		s.populate()
 		for _, n := range s.servers {
-			s.connect(n, "polling", args{"polling": true}) // the others have WebSockets
+			s.connect(n, "polling", args{"polling": true}) // the other clients have WebSockets
 		}
 		s.ask("emit", args{"event": "news", "args": []any{1, "two"}})
 		s.expect(everybody, "news", 1, "two")
@@ -19,7 +19,7 @@ var broadcastCases = []testCase{
 	}},
 	{"emit to several rooms", senders, all, all, func(s *scene) {
 		s.populate()
-		s.ask("emit", args{"to": []any{"red", "blue", "nobody's"}, "event": "news", "args": []any{}})
+		s.ask("emit", args{"to": []any{"red", "blue", "empty"}, "event": "news", "args": []any{}})
 		s.expect(in("red"), "news")
 	}},
 	{"emit to a socket by its id", senders, all, all, func(s *scene) {
@@ -51,10 +51,10 @@ var broadcastCases = []testCase{
 	{"emit to a numeric room", senders, all, all, func(s *scene) {
 		s.populate()
 		far := s.connect(s.far(), "number", nil, 42)
-		// A second room, because socket.io-redis 6 loses what it sends to just one.
-		s.ask("emit", args{"to": []any{42, "nobody's"}, "event": "news", "args": []any{1}})
+		// A second room, because socket.io-redis 6 loses broadcasts to a single one.
+		s.ask("emit", args{"to": []any{42, "empty"}, "event": "news", "args": []any{1}})
 		s.expect(in(far.id), "news", 1)
-		if _, ok := s.asker.(*interop.Peer); !ok { // Go nodes reach it whatever it is
+		if _, ok := s.asker.(*interop.Peer); !ok { // Go nodes reach a room of any name
 			text := s.connect(s.far(), "text", nil, "42")
 			s.ask("emit", args{"to": []any{42}, "event": "news", "args": []any{2}})
 			s.expect(in(far.id, text.id), "news", 2)
@@ -76,7 +76,7 @@ var broadcastCases = []testCase{
 	}},
 	{"emit volatile", senders, all, all, func(s *scene) {
 		s.populate()
-		// The marker first: what is volatile is lost if something else is being written.
+		// The marker goes first: a volatile message is lost while another one is being written.
 		s.expectNothing()
 		s.ask("emit", args{"to": []any{"blue"}, "flags": []any{"volatile"}, "event": "news", "args": []any{1}})
 		s.expectHints(in("blue"), true, true)
@@ -96,7 +96,7 @@ var broadcastCases = []testCase{
 			a, b := s.connect(s.far(), names[i], nil, room), s.connect(s.servers[0], names[i]+"'", nil, room)
 			s.ask("emit", args{"to": []any{room}, "event": "one", "args": []any{room}})
 			s.expect(in(room), "one", room)
-			s.ask("emit", args{"to": []any{room, "nobody's"}, "event": "two", "args": []any{room}})
+			s.ask("emit", args{"to": []any{room, "empty"}, "event": "two", "args": []any{room}})
 			s.expect(in(room), "two", room)
 			for _, c := range []*client{a, b} {
 				s.do(c.node, "close", args{"name": c.name})

@@ -16,7 +16,7 @@ func without(list []interop.Generation, g interop.Generation) []interop.Generati
 
 var names = strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x y z")
 
-// hostileRooms are legal everywhere.
+// hostileRooms are room names that every version allows.
 var hostileRooms = []any{
 	"", " ", "#", "a#b", "##", "*", "?", "[a-z]", `\`, `\*`, "{}", "42", "-1", "1e3", "true", "null",
 	"grün", "日本語", "🎉🏳️‍🌈", "\x00", "a\nb", "__proto__x", "socket.io#/#", strings.Repeat("long ", 205), "ends in #",
@@ -79,12 +79,12 @@ func manyItems(n int) []any {
 	return list
 }
 
-// payloadCases: what they get.
+// payloadCases are the cases about the contents of events.
 var payloadCases = func() []testCase {
 	out := []testCase{{"payload: large values", senders, all, all, func(s *scene) {
 		s.populate()
 		s.awaitBinary()
-		// Lengths that take 32 bits.
+		// Lengths that need 32 bits.
 		for _, v := range []any{strings.Repeat("語", 30000), bytes.Repeat([]byte{8}, 70000), manyItems(65536)} {
 			s.ask("emit", args{"to": []any{"blue"}, "event": "payload", "args": []any{v}})
 			s.expect(in("blue"), "payload", v)

@@ -1,6 +1,6 @@
 package interop_test
 
-// remoteCases: what is done to sockets of other servers.
+// remoteCases are the cases about operations on sockets of other servers.
 var remoteCases = []testCase{
 	{"remoteJoin by id", old, all, nil, func(s *scene) {
 		s.populate()
@@ -50,7 +50,7 @@ var remoteCases = []testCase{
 	{"socketsLeave", modernE5, all, modern, func(s *scene) {
 		s.populate()
 		there := s.of(s.far(), "both")
-		s.ask("socketsLeave", args{"to": []any{there.id}, "rooms": []any{"red", "nobody's"}})
+		s.ask("socketsLeave", args{"to": []any{there.id}, "rooms": []any{"red", "empty"}})
 		s.barrier()
 		there.rooms = []any{"blue"}
 		s.expectRooms()

@@ -2,7 +2,7 @@ package interop_test
 
 import "time"
 
-// serverCases: what servers say to each other, and broadcasts with answers.
+// serverCases are the cases about events between servers, and broadcasts with acknowledgements.
 var serverCases = []testCase{
 	{"customRequest", only5, only5, nil, func(s *scene) {
 		for _, data := range []any{"text", 42, nil, args{"deep": []any{1, "grün", nil}}, false} {
@@ -19,13 +19,13 @@ var serverCases = []testCase{
 		}
 		values := []any{1, "grün 🎉", nil, args{"list": []any{true, 0.5}}}
 		s.ask("serverSideEmit", args{"event": "hello", "args": values})
-		s.ask("serverSideEmit", args{"event": "nobody listens", "args": values})
+		s.ask("serverSideEmit", args{"event": "no listener", "args": values})
 		s.ask("serverSideEmit", args{"event": "hello", "args": []any{}})
 		for _, n := range s.servers {
 			if n == s.asker {
-				continue // which is not told what it said itself
+				continue // which does not get its own event
 			}
-			var got []any // in no order: Go nodes have several such events under way
+			var got []any // unordered: Go nodes handle several such events at the same time
 			for range 2 {
 				m, err := s.listener(n, "hello").Next(s.ctx)
 				if err != nil {
@@ -65,8 +65,8 @@ var serverCases = []testCase{
 			"to": []any{"asked"}, "event": "question", "args": []any{"why?", []byte{9}}, "timeout": 10000,
 		}), given)
 		s.expect(in("asked"), "question", "why?", []byte{9})
-		s.same("nobody's answers", s.ask("emitWithAck", args{
-			"to": []any{"nobody's"}, "event": "question", "args": []any{}, "timeout": 10000,
+		s.same("no acknowledgements", s.ask("emitWithAck", args{
+			"to": []any{"empty"}, "event": "question", "args": []any{}, "timeout": 10000,
 		}), nil)
 	}},
 	{"emit with acks, some missing", from7, from7, nil, func(s *scene) {

@@ -11,7 +11,7 @@ import (
 type testCase struct {
 	operation string
 	// node, crossroom and emitter say in which generations a Node.js process, a Go
-	// node and a Go emitter can ask for it.
+	// node and a Go emitter can run it.
 	node, crossroom, emitter []interop.Generation
 	run                      func(s *scene)
 }
@@ -28,10 +28,10 @@ const (
 	emitterV5 = interop.EmitterV5
 )
 
-// versions are all pinned versions of servers. The cases of the table use all.
+// versions are all pinned versions of servers. The cases of the table use all of them.
 var versions = []interop.Generation{v5, v60, v6, v70, v71, v7, v8}
 
-// Sets of generations, by what they can do.
+// Sets of generations, by capability.
 var (
 	all      = []interop.Generation{v5, v6, v7, v8}
 	modern   = []interop.Generation{v6, v7, v8}
@@ -45,7 +45,7 @@ var (
 	modernE5 = []interop.Generation{v6, v7, v8, emitterV5}
 )
 
-// emittersFor says which emitters the servers of a generation understand in full.
+// emittersFor returns the emitters that the servers of a generation understand completely.
 var emittersFor = map[interop.Generation][]interop.Generation{v5: {emitterV3}, v8: {emitterV5}}
 
 // cases are all rows, in the order of the table.
@@ -53,5 +53,5 @@ func cases() []testCase {
 	return slices.Concat(broadcastCases, payloadCases, queryCases, remoteCases, serverCases)
 }
 
-// slug makes a subtest's name.
+// slug returns a name for a subtest.
 func (c testCase) slug() string { return strings.ReplaceAll(c.operation, " ", "-") }

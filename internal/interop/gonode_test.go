@@ -31,13 +31,13 @@ type goNode struct {
 	faults   faults
 }
 
-// startGo starts a Go node that lives until the test ends.
+// startGo starts a Go node, and closes it at the end of the test.
 func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change ...func(*adapter.Options)) *goNode {
 	t.Helper()
 	n := &goNode{name: name, sessions: map[string]*goSocket{}}
 	options := adapter.Options{
 		Dialect: d, Name: name, RequestsTimeout: 5 * time.Second, OnError: n.faults.add,
-		// Go nodes look around often, but a busy machine is no reason to give up a
+		// Go nodes send heartbeats often, but a busy machine is no reason to give up a
 		// node, or a socket that decodes large values.
 		Heartbeat: 50 * time.Millisecond, PeerTimeout: deadline, StallTimeout: deadline,
 	}
@@ -232,7 +232,7 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 	},
 }
 
-// replies returns the values of replies as the packages do.
+// replies returns the values of replies in the form of the packages.
 func replies(r *adapter.Replies, err error) (any, error) {
 	if r == nil {
 		return nil, err
@@ -258,7 +258,7 @@ func raw(text json.RawMessage) any {
 	return v
 }
 
-// texts makes room names of what may be numbers.
+// texts returns room names; a room may be given as a number.
 func texts(list any) []string {
 	values, _ := list.([]any)
 	out := make([]string, len(values))
@@ -275,7 +275,7 @@ func texts(list any) []string {
 	return out
 }
 
-// goSocket is what a Go node takes for a client.
+// goSocket is a client of a Go node.
 type goSocket struct {
 	id      string
 	ns      *adapter.Namespace

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Message is something that reached a client or a server-side listener.
+// Message is an event or a disconnection, at a client or a server-side listener.
 type Message struct {
 	// Event is the event's name; empty for a disconnection.
 	Event string
@@ -15,7 +15,7 @@ type Message struct {
 	Disconnected string
 }
 
-// Text is the message in the notation of Text.
+// Text returns the message in the notation of Text.
 func (m Message) Text() string {
 	if m.Disconnected != "" {
 		return "disconnected: " + m.Disconnected
@@ -23,11 +23,11 @@ func (m Message) Text() string {
 	return Text(append([]any{m.Event}, m.Args...))
 }
 
-// String is Text, cut short.
+// String returns a shortened Text.
 func (m Message) String() string { return fmt.Sprintf("%.500s", m.Text()) }
 
-// Inbox keeps what reached one client, in order. It is safe for concurrent use,
-// but for one reader.
+// Inbox holds the messages of one client, in order. It is safe for concurrent use,
+// with one reader.
 type Inbox struct {
 	mu       sync.Mutex
 	messages []Message
@@ -46,8 +46,8 @@ func (in *Inbox) Put(m Message) {
 	in.more = make(chan struct{})
 }
 
-// Until waits for a message that matches and returns all before it, removing it
-// and them. On error it returns what there is and removes nothing.
+// Until waits for a message that matches. It removes that message and all before it, and returns the
+// latter. On error it returns all messages and removes none.
 func (in *Inbox) Until(ctx context.Context, match func(Message) bool) ([]Message, error) {
 	seen := 0
 	for {

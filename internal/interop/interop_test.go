@@ -10,7 +10,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// dialects of a Go node among the servers of a generation.
+// dialects are the dialects of a Go node among the servers of a generation.
 var dialects = map[interop.Generation]adapter.Dialect{
 	v5: adapter.V5, v60: adapter.V6, v6: adapter.V6, v70: adapter.V6, v71: adapter.V6, v7: adapter.V6, v8: adapter.V6,
 }
@@ -39,8 +39,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestNodeOnly runs the cases that Node.js processes can do among themselves: a case
-// that fails with Go nodes and not here is the Go nodes' fault.
+// TestNodeOnly runs the cases between Node.js processes. A case
+// that fails with Go nodes and not here shows a defect of the Go nodes.
 func TestNodeOnly(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -61,8 +61,8 @@ func TestNodeOnly(t *testing.T) {
 	}
 }
 
-// TestInterop runs every case with Go nodes among the others, in every direction,
-// and writes the table of what passed. Fleets of different prefixes run side by side.
+// TestInterop runs every case between Go nodes and Node.js processes, in every direction,
+// and writes the table of results. Fleets of different prefixes run in parallel.
 func TestInterop(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -107,7 +107,7 @@ func TestInterop(t *testing.T) {
 	results.check(t)
 }
 
-// TestInteropDynamic runs the cases towards Go nodes that subscribe to rooms.
+// TestInteropDynamic runs the cases that send to Go nodes, where these subscribe to rooms.
 func TestInteropDynamic(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -135,7 +135,7 @@ func startPeer(t *testing.T, g interop.Generation, name, url, prefix string) *in
 	return interop.Start(t, interop.Config{Generation: g, Name: name, Redis: url, Prefix: prefix})
 }
 
-// run plays the cases that can be played.
+// run runs the cases that the nodes support.
 func run(t *testing.T, can func(testCase) bool, play func(*testing.T, testCase)) {
 	for _, c := range cases() {
 		if can(c) {

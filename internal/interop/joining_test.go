@@ -15,10 +15,10 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestServersThatJoin measures what is left of a danger that the wire does not let a node
-// rule out: a server of another generation subscribes between the moment in which a Go node
-// counts who is there and that in which its request, or the last answer to it, is out. To
-// see it at all, the Go node asks without a pause, which no application does. Run it with
+// TestServersThatJoin measures a race that the protocol does not let a node
+// exclude: a server of another generation subscribes after a Go node has
+// counted the servers, and before its request, or the last response to it, is sent. To
+// provoke it, the Go node sends requests without a pause, which no application does. Run it with
 // -v for the figures.
 func TestServersThatJoin(t *testing.T) {
 	interop.Require(t)
@@ -47,7 +47,7 @@ func TestServersThatJoin(t *testing.T) {
 			among := startPeer(t, c.among, "among", redis.URL(), prefix)
 			goes := startGo(t, "go", redis.URL(), prefix, c.dialect, func(o *adapter.Options) {
 				o.RequestsTimeout = 300 * time.Millisecond
-				o.OnError = func(error) {} // that two generations meet is what this is about
+				o.OnError = func(error) {} // the test mixes two generations on purpose
 			})
 			var comes *interop.Peer
 			died := 0
@@ -82,14 +82,14 @@ func TestServersThatJoin(t *testing.T) {
 							return
 						default:
 						}
-						_ = c.ask(ctx, ns) // refused, or partial, once the server is there
+						_ = c.ask(ctx, ns) // refused or partial when the server has subscribed
 					}
 				})
 				_, err = comes.Call(ctx, "namespace", args{"nsp": nsp})
 				close(joined)
 				loop.Wait()
 				if err == nil {
-					_, err = comes.Call(ctx, "serverCount", args{"nsp": nsp}) // it lives
+					_, err = comes.Call(ctx, "serverCount", args{"nsp": nsp}) // it has not crashed
 				}
 				if err != nil {
 					died++

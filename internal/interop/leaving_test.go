@@ -15,10 +15,10 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// departures of a Go node beside each Node.js server.
+// departures is how often a Go node leaves, for each Node.js server.
 const departures = 10
 
-// asked is what each of them asks, in turn.
+// asked are the requests that each Node.js server sends, in turn.
 var asked = map[interop.Generation][]operation{
 	interop.V5:  {{"allRooms", nil}, {"clients", args{"rooms": []any{}}}, {"customRequest", args{"data": 1}}},
 	interop.V60: {{"allRooms", nil}, {"allSockets", nil}},
@@ -34,8 +34,8 @@ type operation struct {
 	args args
 }
 
-// TestGoNodeLeaves has a Go node leave a fleet again and again while a Node.js server
-// asks it something each millisecond: it answers what it was asked, so that none of the
+// TestGoNodeLeaves: a Go node repeatedly leaves a fleet while a Node.js server
+// sends a request each millisecond. The Go node responds to each request that it got, so none of the
 // requests times out.
 func TestGoNodeLeaves(t *testing.T) {
 	interop.Require(t)
@@ -72,7 +72,7 @@ func TestGoNodeLeaves(t *testing.T) {
 	}
 }
 
-// leave starts a Go node and ends it while ask is called each millisecond.
+// leave starts a Go node and closes it while ask is called each millisecond.
 func leave(ctx context.Context, t *testing.T, url, prefix, nsp string, ask func()) {
 	t.Helper()
 	b := openBroker(t, url, prefix)
@@ -94,7 +94,7 @@ func leave(ctx context.Context, t *testing.T, url, prefix, nsp string, ask func(
 			}
 		}
 	})
-	time.Sleep(20 * time.Millisecond) // nothing follows from the time: some requests before it leaves
+	time.Sleep(20 * time.Millisecond) // not a condition: it allows some requests before the node leaves
 	assert.NoError(t, s.Close(ctx))
 	assert.NoError(t, b.Close(ctx))
 	close(left)

@@ -14,9 +14,9 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestMixedPrefix puts servers of all generations under one prefix, which no one
-// should: whatever Go nodes then do, no process ends, no client is cut off, and only
-// those sockets are touched that were meant.
+// TestMixedPrefix puts servers of all generations under one prefix, which is a wrong configuration.
+// No operation of a Go node then crashes a process or disconnects a client, and only
+// the selected sockets are affected.
 func TestMixedPrefix(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -35,7 +35,7 @@ func TestMixedPrefix(t *testing.T) {
 			s := stage(t, v8, "", goes, append([]node{goes}, peers...)...)
 			s.populate()
 
-			// Broadcasts reach everybody of any generation, once.
+			// Broadcasts reach every client of every generation once.
 			s.ask("emit", args{"event": "news", "args": []any{"grün", 1.5, args{"a": nil}, moment}})
 			s.expect(everybody, "news", "grün", 1.5, args{"a": nil}, moment)
 			s.ask("emit", args{"to": []any{"blue"}, "event": "news", "args": []any{1}})
@@ -43,7 +43,7 @@ func TestMixedPrefix(t *testing.T) {
 			s.ask("emit", args{"event": "binary", "args": []any{[]byte{1}}})
 			for c, got := range s.settle() {
 				want := interop.Message{Event: "binary", Args: []any{[]byte{1}}}
-				if c.node == peers[0] { // of v5, to whose clients no form is right that is right for others
+				if c.node == peers[0] { // of v5, whose clients need another form than all others
 					want.Args = []any{jsonBuffer([]byte{1})}
 				}
 				if assert.Len(t, got, 1, c.name) {
@@ -51,7 +51,7 @@ func TestMixedPrefix(t *testing.T) {
 				}
 			}
 
-			// Everything that can be asked for one socket touches this one or none.
+			// Every operation on one socket affects this socket or none.
 			for _, c := range slices.Clone(s.clients) {
 				untouched := func(what string, err error) {
 					s.expectNothing()
@@ -76,27 +76,27 @@ func TestMixedPrefix(t *testing.T) {
 				s.expectNothing()
 			}
 
-			// Questions end, with an answer or an error.
+			// Queries return a result or an error.
 			for _, op := range []string{"clients", "allRooms", "fetchSockets", "serverCount"} {
 				_, err := s.try(goes, op, nil)
 				require.NoError(t, s.ctx.Err(), "%s: %v", op, err)
 			}
-			// What would end a process is refused.
+			// Operations that would crash a process are refused.
 			if d == adapter.V5 {
 				s.refused("customRequest", args{"data": 1})
 			} else {
 				s.refused("emitWithAck", args{"event": "question", "args": []any{}, "timeout": 300})
-				s.expect(func(c *client) bool { return c.node == goes }, "question") // local ones come first
+				s.expect(func(c *client) bool { return c.node == goes }, "question") // local clients are served first
 				s.ask("customRequest", args{"data": 1})
 				s.ask("serverSideEmit", args{"event": "hello", "args": []any{1}})
 				_, _ = s.try(goes, "serverSideEmitWithAck", args{"event": "hello", "args": []any{1}})
 			}
 			_, _ = s.try(goes, "socketsJoin", args{"to": []any{"red"}, "rooms": []any{"green"}})
 			_, _ = s.try(goes, "socketsLeave", args{"rooms": []any{"green"}})
-			_, _ = s.try(goes, "disconnectSockets", args{"to": []any{"nobody's"}, "close": true})
+			_, _ = s.try(goes, "disconnectSockets", args{"to": []any{"empty"}, "close": true})
 			s.expectNothing()
 
-			// The Node.js servers misunderstand each other, but not the Go node.
+			// The Node.js servers misread each other's messages, but not those of the Go node.
 			for _, p := range peers {
 				s.asker = p
 				s.ask("emit", args{"event": "news", "args": []any{1}})
@@ -114,7 +114,7 @@ func TestMixedPrefix(t *testing.T) {
 	}
 }
 
-// refused checks that an operation is refused because of who is there.
+// refused checks that an operation is refused because of the connected servers.
 func (s *scene) refused(op string, a args) {
 	s.Helper()
 	v, err := s.try(s.asker, op, a)
@@ -125,7 +125,7 @@ func (s *scene) refused(op string, a args) {
 }
 
 // TestTwoPrefixes puts servers of two generations under a prefix each, and Go nodes on
-// both: one fleet, in which everything is heard once.
+// both. They form one fleet, in which every message arrives once.
 func TestTwoPrefixes(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -157,13 +157,13 @@ func TestTwoPrefixes(t *testing.T) {
 	s.awaitBridge(old, recent)
 	emitted(old)
 	emitted(recent)
-	// Servers of v5 leave out sockets, not rooms: they are asked for them.
+	// Servers of v5 can exclude sockets, not rooms. They are queried for the sockets in a room.
 	s.ask("emit", args{"except": []any{"blue"}, "event": "news", "args": []any{5}})
 	s.expect(not(in("blue")), "news", 5)
-	s.ask("emit", args{"to": []any{"red"}, "except": []any{"blue", s.of(old, "red").id, "nobody's"}, "event": "news", "args": []any{6}})
+	s.ask("emit", args{"to": []any{"red"}, "except": []any{"blue", s.of(old, "red").id, "empty"}, "event": "news", "args": []any{6}})
 	s.expect(both(in("red"), not(in("blue", s.of(old, "red").id))), "news", 6)
 
-	// Node.js servers see those of their own prefix and the Go nodes.
+	// Node.js servers see the servers of their own prefix and the Go nodes.
 	seen := func(peer node) []any {
 		return ids(s.where(func(c *client) bool { return c.node == peer || c.node == go1 || c.node == go2 }))
 	}
@@ -195,8 +195,8 @@ func TestTwoPrefixes(t *testing.T) {
 	s.expectDisconnected(in(c.id))
 }
 
-// awaitBridge waits until what either server emits reaches the other's clients. The bridge
-// keeps what is emitted before it begins.
+// awaitBridge waits until events of either server reach the other's clients. The bridge
+// keeps events that are emitted before it begins.
 func (s *scene) awaitBridge(a, b node) {
 	s.Helper()
 	for _, way := range [][2]node{{a, b}, {b, a}} {

@@ -9,13 +9,13 @@ import (
 )
 
 // hostileNamespaces are names that the servers of every generation let clients
-// connect to. Some are the beginning of others.
+// connect to. Some are prefixes of others.
 var hostileNamespaces = []string{
 	"/", "/a", "/ab", "/a/b", "/a-request", "/grün", "/日本語", "/🎉", "/a(b)", "/a.b", "/a:b@c", "/A", "/{x}",
 }
 
-// TestNamespaces checks that namespaces and prefixes with similar names do not hear
-// each other, in fleets of both kinds of nodes.
+// TestNamespaces checks that namespaces and prefixes with similar names do not get
+// each other's messages, in fleets of both kinds of nodes.
 func TestNamespaces(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -47,7 +47,7 @@ func TestNamespaces(t *testing.T) {
 					}
 				}
 			}
-			for _, s := range scenes { // all of them again: nothing came by another name
+			for _, s := range scenes { // all scenes again: no message arrived under another name
 				s.expectNothing()
 			}
 		})
@@ -55,7 +55,7 @@ func TestNamespaces(t *testing.T) {
 }
 
 // TestGlobNamespaces: Node.js servers subscribe to names as if they were patterns.
-// Go nodes do not, and hear what Node.js servers miss.
+// Go nodes do not, and get the messages that Node.js servers miss.
 func TestGlobNamespaces(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)

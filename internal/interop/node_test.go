@@ -7,7 +7,7 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-// args of an operation, by the names of node/generations.
+// args are the arguments of an operation, by the names of node/generations.
 type args = map[string]any
 
 // node is a process of a fleet: a Node.js server, a Go node, or an emitter of
@@ -16,11 +16,11 @@ type node interface {
 	Name() string
 	Call(ctx context.Context, op string, a args) (any, error)
 	Inbox(name string) *interop.Inbox
-	// Faults are what must never happen.
+	// Faults returns events that must never happen.
 	Faults() []string
 }
 
-// emits reports whether a node only emits: it has no sockets and gets no answers.
+// emits reports whether a node only emits: it has no sockets and gets no responses.
 func emits(n node) bool {
 	switch n := n.(type) {
 	case *interop.Peer:
@@ -31,8 +31,8 @@ func emits(n node) bool {
 	return false
 }
 
-// client is a socket: a real client of a Node.js server, or what a Go node takes
-// for one.
+// client is a socket: a real client of a Node.js server, or a simulated one of a Go
+// node.
 type client struct {
 	node  node
 	name  string

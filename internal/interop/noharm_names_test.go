@@ -33,9 +33,9 @@ func playRooms(f *harmFleet, list []content) (refused int, err error) {
 		match := func(c *harmClient) bool {
 			return joined && inRed(c) && c.peer.Generation() != v60 && (!f.mixed || c.peer.Generation() != v5)
 		}
-		ways := []adapter.Operator{f.ns.To(room), f.ns.To(room, "nobody's")}
+		ways := []adapter.Operator{f.ns.To(room), f.ns.To(room, "empty")}
 		if !old { // which cannot leave out rooms
-			ways = append(ways, f.ns.To(room).Except("nobody's"))
+			ways = append(ways, f.ns.To(room).Except("empty"))
 		}
 		for _, to := range ways {
 			if _, err := f.emitAll([]content{{event: "event"}}, match, false, func(c content) error { return to.Emit(f.ctx, c.event, c.args...) }); err != nil {

@@ -258,8 +258,8 @@ func playEvents(f *harmFleet, list []content) (int, error) {
 	return refused, f.heard(sent)
 }
 
-// playEventNames is playEvents, where nobody listens to "error" as in most applications,
-// and then has servers answer.
+// playEventNames is playEvents without listeners to "error", as in most applications. Afterwards
+// it makes servers respond.
 func playEventNames(f *harmFleet, list []content) (refused int, err error) {
 	rest := slices.DeleteFunc(slices.Clone(list), func(c content) bool { return c.event == "error" })
 	if len(rest) < len(list) {

@@ -17,8 +17,8 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestExceptRooms emits to everybody except a room, among servers of which some cannot leave
-// out rooms: no excluded client gets it.
+// TestExceptRooms emits to all clients except those of a room, among servers of which some cannot
+// exclude rooms: no excluded client gets it.
 func TestExceptRooms(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -36,8 +36,8 @@ func TestExceptRooms(t *testing.T) {
 				nodes = append(nodes, startPeer(t, g, "js-"+string(g), redis.URL(), c.prefix))
 			}
 			d := dialects[c.with[0]]
-			calm := func(o *adapter.Options) { o.Heartbeat = time.Second } // so as not to probe each second
-			go1, go2 := startGo(t, "go1", redis.URL(), c.prefix, d, calm), startGo(t, "go2", redis.URL(), c.prefix, d, calm)
+			slow := func(o *adapter.Options) { o.Heartbeat = time.Second } // so that the nodes do not probe each second
+			go1, go2 := startGo(t, "go1", redis.URL(), c.prefix, d, slow), startGo(t, "go2", redis.URL(), c.prefix, d, slow)
 			nodes = append(nodes, go1, go2)
 			s := stage(t, c.with[0], "", go1, nodes...)
 			s.populate()
@@ -54,12 +54,12 @@ func TestExceptRooms(t *testing.T) {
 	}
 }
 
-// TestOlderServersAreAskedOnlyWhatTheyKnow: beside servers of 6.0.1 nobody waits, and their
-// sockets are listed, joined, taken out and disconnected.
-func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
+// TestOlderServersGetOnlyKnownRequests: beside servers of 6.0.1 no request waits for its deadline, and their
+// sockets can be listed, joined, removed from rooms and disconnected.
+func TestOlderServersGetOnlyKnownRequests(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
-	const timeout = 20 * time.Second // so that a load is no wait
+	const timeout = 20 * time.Second // so that a busy machine does not count as a wait
 	js, newer := startPeer(t, v60, "js", redis.URL(), "p"), startPeer(t, v6, "newer", redis.URL(), "p")
 	goes := startGo(t, "go", redis.URL(), "p", adapter.V6, func(o *adapter.Options) {
 		o.RequestsTimeout, o.Heartbeat = timeout, time.Second
@@ -108,9 +108,9 @@ func TestOlderServersAreAskedOnlyWhatTheyKnow(t *testing.T) {
 	assert.LessOrEqual(t, time.Since(began), timeout)
 }
 
-// TestOlderServersInV6 has a Go node in dialect v6 ask beside servers of 5.4.0 and 6.0.1,
-// which do not answer all that newer ones do: nothing waits for the answers that they cannot
-// give, what 6.0.1 can do is used, and 5.4.0 is named as missing.
+// TestOlderServersInV6: a Go node in dialect v6 sends requests beside servers of 5.4.0 and 6.0.1,
+// which do not support all requests of newer versions. No request waits for responses that they cannot
+// give, the capabilities of 6.0.1 are used, and 5.4.0 is reported as missing.
 func TestOlderServersInV6(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -161,7 +161,7 @@ func TestOlderServersInV6(t *testing.T) {
 			quick("AllRooms", func() error { _, err := ns.AllRooms(ctx); return err })
 			for what, list := range map[string]func(context.Context) (*adapter.Sockets, error){
 				"FetchSockets":         ns.FetchSockets,
-				"FetchSockets, except": ns.Except("nobody's").FetchSockets,
+				"FetchSockets, except": ns.Except("empty").FetchSockets,
 			} {
 				quick(what, func() error {
 					s, err := list(ctx)

@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestDefaultPrefix: nobody says anything about names.
+// TestDefaultPrefix: no node sets a prefix.
 func TestDefaultPrefix(t *testing.T) {
 	interop.Require(t)
 	for _, g := range all {
@@ -37,7 +37,7 @@ func TestDefaultPrefix(t *testing.T) {
 	}
 }
 
-// TestOwnResponseChannel: servers that answer on the channel of the one who asks.
+// TestOwnResponseChannel: servers respond on the requesting server's own channel.
 func TestOwnResponseChannel(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)

@@ -41,7 +41,7 @@ const (
 // Config describes a peer.
 type Config struct {
 	Generation Generation
-	// Name is what the peer calls itself in answers.
+	// Name is the peer's name in responses.
 	Name string
 	// Redis is the URL of the server.
 	Redis string
@@ -51,7 +51,7 @@ type Config struct {
 	RequestsTimeout time.Duration
 	// OwnResponseChannel is the option publishOnSpecificResponseChannel of V7 and V8.
 	OwnResponseChannel bool
-	// Program is run instead of the one of node: a server of another kind with the same
+	// Program replaces the program of node: a server of another kind with the same
 	// operations, among those of the generation.
 	Program string
 }
@@ -62,7 +62,7 @@ type Peer struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	ready  chan struct{} // closed by the report of that kind
-	exited chan struct{} // closed when the process is gone and its output read
+	exited chan struct{} // closed when the process has exited and its output is read
 
 	mu       sync.Mutex
 	lastID   int
@@ -89,7 +89,7 @@ type report struct {
 // CallError is a failed operation of a peer.
 type CallError struct {
 	Op, Message string
-	// Value is what came although the operation failed, such as the answers up
+	// Value is the partial result of the failed operation, such as the responses up
 	// to the timeout.
 	Value any
 }
@@ -132,8 +132,8 @@ func Require(tb testing.TB) (dir string) {
 	return dir
 }
 
-// Start starts a peer that lives until the test ends or Stop. Whatever goes wrong
-// in the process by itself fails the test.
+// Start starts a peer that runs until Stop or the end of the test. A fault of
+// the process fails the test.
 func Start(tb testing.TB, c Config) *Peer {
 	tb.Helper()
 	p := StartDoomed(tb, c)
@@ -146,7 +146,7 @@ func Start(tb testing.TB, c Config) *Peer {
 	return p
 }
 
-// StartDoomed is Start for a process that may end by itself.
+// StartDoomed is Start for a process that may crash.
 func StartDoomed(tb testing.TB, c Config) *Peer {
 	tb.Helper()
 	dir := Require(tb)
@@ -195,10 +195,10 @@ func StartDoomed(tb testing.TB, c Config) *Peer {
 // Name returns the name of the peer.
 func (p *Peer) Name() string { return p.config.Name }
 
-// Generation returns what the peer is made of.
+// Generation returns the peer's packages.
 func (p *Peer) Generation() Generation { return p.config.Generation }
 
-// Freeze stops the process as a debugger would: it holds its connections and does
+// Freeze stops the process as a debugger would: it keeps its connections and does
 // nothing.
 func (p *Peer) Freeze(tb testing.TB) { p.signal(tb, syscall.SIGSTOP) }
 
@@ -248,7 +248,7 @@ func (p *Peer) Call(ctx context.Context, op string, args map[string]any) (any, e
 	}
 }
 
-// Inbox returns what is reported under a name.
+// Inbox returns the inbox of the messages reported under a name.
 func (p *Peer) Inbox(name string) *Inbox {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -260,19 +260,19 @@ func (p *Peer) Inbox(name string) *Inbox {
 	return in
 }
 
-// Faults returns what went wrong in the process by itself, so far.
+// Faults returns the faults of the process so far.
 func (p *Peer) Faults() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.faults)
 }
 
-// Stop ends the process and waits for it. It is idempotent.
+// Stop terminates the process and waits for it. It is idempotent.
 func (p *Peer) Stop() {
 	p.mu.Lock()
 	p.stopping = true
 	p.mu.Unlock()
-	_ = p.stdin.Close() // the process ends with its input
+	_ = p.stdin.Close() // the process exits at the end of its input
 	select {
 	case <-p.exited:
 	case <-time.After(10 * time.Second):
@@ -340,7 +340,7 @@ func (p *Peer) take(line []byte) error {
 	return nil
 }
 
-// stderrOf keeps the beginning of what a process says on standard error.
+// stderrOf keeps the beginning of a process's standard error.
 type stderrOf Peer
 
 func (s *stderrOf) Write(b []byte) (int, error) {

@@ -30,8 +30,8 @@ func (r *recorder) end() {
 	}
 }
 
-// TestPeerWatched checks that a process that dies is noticed: every generation dies
-// of a broadcast that it cannot decode.
+// TestPeerWatched checks that a crash of a process is noticed: every generation crashes
+// on a broadcast that it cannot decode.
 func TestPeerWatched(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -45,7 +45,7 @@ func TestPeerWatched(t *testing.T) {
 			_, err := p.Call(ctx, "namespace", args{"nsp": "/x"})
 			require.NoError(t, err)
 			require.NoError(t, watcher.Publish(ctx, string(g)+"#/x#", "\xc1"))
-			// An operation that waits for the process's end, should it go on.
+			// The operation waits for the crash, if the process is still running.
 			for {
 				if _, err := p.Call(ctx, "flush", nil); err != nil {
 					break

@@ -204,8 +204,8 @@ func broadcastReadings() (list []reading) {
 	add("channel of a room, two rooms", toAll+"a#", in("\x92\xa1a\xa1b"))
 	add("channel of a room, no rooms", toAll+"a#", good)
 	add("channel of a room, another", toAll+"a#", in("\x91\xa1b"))
-	add("channel of a room that nobody is in", toAll+"nobody#", good)
-	add("channel of a room that nobody is in, broken", toAll+"nobody#", "\xc1")
+	add("channel of an empty room", toAll+"empty#", good)
+	add("channel of an empty room, broken", toAll+"empty#", "\xc1")
 	add("channel of a number", toAll+"5#", in("\x91\x05"))
 	add("channel of a number, float", toAll+"1.5#", in("\x91\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"))
 

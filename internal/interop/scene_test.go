@@ -53,7 +53,7 @@ func stage(t *testing.T, g interop.Generation, nsp string, asker node, servers .
 	return s
 }
 
-// strike ends the scene: nothing may be left over, and no process have suffered.
+// strike ends the scene. No message may be left over, and no process may have a fault.
 func (s *scene) strike() {
 	if !s.Failed() {
 		s.expectNothing()
@@ -181,7 +181,7 @@ func (s *scene) settle() map[*client][]interop.Message {
 }
 
 // expect settles and checks that the clients that match got the event, once, and
-// that nobody got anything else.
+// that no client got any other event.
 func (s *scene) expect(match func(*client) bool, event string, values ...any) {
 	s.Helper()
 	matching := 0
@@ -198,13 +198,13 @@ func (s *scene) expect(match func(*client) bool, event string, values ...any) {
 		}
 	}
 	if matching == 0 && len(s.clients) > 0 {
-		s.Error("the case expects nothing of anybody")
+		s.Error("the case selects no client")
 	}
 }
 
 // expectHints is expect for an event "news" with argument 1, and checks what Go nodes
-// are told of how to send it. The marker after it comes without hints, so they ask
-// before it is there.
+// pass on about how to send it. The marker after it has no hints, so they read the hints
+// before the marker arrives.
 func (s *scene) expectHints(match func(*client) bool, volatile, compress bool) {
 	s.Helper()
 	for _, c := range s.where(match) {

@@ -85,7 +85,7 @@ func (g *guest) add(s adapter.Socket, rooms ...string) {
 	}
 }
 
-// reported waits until OnError was told of something.
+// reported waits until OnError has been called with an error that contains what.
 func (g *guest) reported(what string, is func(error) bool) {
 	g.Helper()
 	for {
@@ -95,7 +95,7 @@ func (g *guest) reported(what string, is func(error) bool) {
 				return
 			}
 		case <-time.After(deadline):
-			g.Errorf("OnError was not told of %s", what)
+			g.Errorf("OnError was not called with %s", what)
 			return
 		}
 	}

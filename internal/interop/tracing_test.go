@@ -98,7 +98,7 @@ func TestTracingIsInvisible(t *testing.T) {
 			for i, m := range []args{
 				{"event": "news", "args": []any{"hello", 1.0, nil, true, "日本語 é 🎉"}},
 				{"event": "news", "args": []any{args{"a": []any{1.0, args{"b": "c"}}}}, "to": []any{"red"}},
-				{"event": "news", "args": []any{"x"}, "to": []any{"red", "blue"}, "except": []any{"nobody"}},
+				{"event": "news", "args": []any{"x"}, "to": []any{"red", "blue"}, "except": []any{"empty"}},
 				{"event": "news", "args": []any{}, "flags": []any{"nocompress"}},
 				{"event": "news", "args": []any{"v"}, "flags": []any{"volatile"}},
 				{"event": "news", "args": []any{strings.Repeat("long ", 2000)}},

@@ -13,7 +13,7 @@ type Published struct {
 	Payload string
 }
 
-// Watcher sees everything that is published on a Redis server, whoever listens. It
+// Watcher sees every message published on a Redis server, whether or not it has subscribers. It
 // is a pattern subscription, which fleets neither count nor notice.
 type Watcher struct {
 	client *redis.Client

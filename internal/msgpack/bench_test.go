@@ -16,7 +16,7 @@ type benchUser struct {
 
 // benchValues are typical values of applications.
 func benchValues() (names []string, values []any) {
-	row := map[string]any{"id": 1, "name": "somebody", "text": "a few words of text", "at": 1.5, "ok": true}
+	row := map[string]any{"id": 1, "name": "someone else", "text": "a few words of text", "at": 1.5, "ok": true}
 	list := make([]any, 20)
 	for i := range list {
 		list[i] = row
@@ -24,7 +24,7 @@ func benchValues() (names []string, values []any) {
 	add := func(name string, v any) { names, values = append(names, name), append(values, []any{"event", v}) }
 	add("text", "a few words of text")
 	add("map", row)
-	add("struct", &benchUser{"somebody", 30, []string{"a", "b"}})
+	add("struct", &benchUser{"someone else", 30, []string{"a", "b"}})
 	add("structs", []benchUser{{"a", 1, nil}, {"b", 2, []string{"x"}}, {"c", 3, nil}})
 	add("list", list)
 	add("date", time.UnixMilli(1_700_000_000_000))

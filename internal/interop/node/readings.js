@@ -292,7 +292,7 @@ const asks = {
   remoteJoin: ({ nsp }) => nsp.adapter.remoteJoin("elsewhere", "r"),
   serverSideEmit: ({ nsp }) => promise((done) => nsp.serverSideEmit("hello", done)),
   emitWithAck: ({ nsp, connections }) =>
-    promise((done) => nsp.in("nobody").timeout(5000).emit("hello", done)),
+    promise((done) => nsp.in("empty").timeout(5000).emit("hello", done)),
   clients: ({ nsp }) => promise((done) => nsp.adapter.clients([], done)),
   clientRooms: ({ nsp }) => promise((done) => nsp.adapter.clientRooms("elsewhere", done)),
   allRooms5: ({ nsp }) => promise((done) => nsp.adapter.allRooms(done)),
