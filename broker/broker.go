@@ -6,7 +6,8 @@ import (
 )
 
 // Broker is one node's place on a publish/subscribe system. Numbers in brackets are clauses of the package
-// documentation. All methods are safe for concurrent use [B24].
+// documentation. All methods are safe for concurrent use [B24]. They read slices of filters and channels only during
+// the call.
 //
 // Give every node a Broker of its own: Subscribers counts brokers, not subscriptions [B22].
 type Broker interface {
@@ -27,13 +28,14 @@ type Broker interface {
 	Subscribe(ctx context.Context, r Receiver, filters ...Filter) (Subscription, error)
 
 	// Subscribers returns how many brokers hold Exactly of each channel [B22], or errors.ErrUnsupported. It does I/O
-	// and waits for the system. With an *InexactError the numbers are lower bounds, or nil [B30]. The caller owns the
-	// slice.
+	// and waits for the system. With an *InexactError the numbers are lower bounds, or nil [B30]. With any other error
+	// they are nil: a *NameError, a *ProtocolError, ErrClosed, the system's error, or the context's error. The caller
+	// owns the slice.
 	Subscribers(ctx context.Context, channels ...Channel) ([]int, error)
 
 	// Responders returns the ids of the nodes that hold a response channel of their own in a namespace [B23], in no
 	// order, or errors.ErrUnsupported. It may be slow on a large system, so callers cache the result. With an
-	// *InexactError the list may be incomplete, or is nil [B30]. The caller owns the slice.
+	// *InexactError the list may be incomplete, or is nil [B30]. It fails like Subscribers. The caller owns the slice.
 	Responders(ctx context.Context, p Protocol, ns string) ([]string, error)
 
 	// OnLoss calls f for every future loss of accepted messages [B18], one call at a time, from the broker's

@@ -51,7 +51,8 @@ type System struct {
 // Node is one broker and the faults that can be injected into it. A nil function is a power that the harness lacks;
 // cases that need it are skipped and listed.
 //
-// Each function returns when the link is changed. The broker may notice later.
+// Each function returns when the link is changed. The broker may notice later. The suite calls them from goroutines
+// of its cases, so they must not end the test: they return an error.
 type Node struct {
 	// Broker is the node's broker. Required.
 	Broker broker.Broker

@@ -10,7 +10,8 @@
 //	...
 //	err := a.Close(ctx) // after the node; the bus needs no closing
 //
-// It keeps every clause of package broker, about order, duplicates, ownership of payloads and errors. It works inside
+// It keeps every clause of package broker, about order, duplicates, ownership of payloads and errors. Its calls return
+// the errors that broker.Broker lists; a message that was lost for its age has an error without a type. It works inside
 // a testing/synctest bubble: it starts goroutines only in Subscribe and in a fault of package memorytest, and all its
 // waits are on channels, conditions and timers.
 //
