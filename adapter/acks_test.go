@@ -15,15 +15,15 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// answering is a socket whose client answers with its id and what it was sent.
+// answering is a socket whose client acknowledges with its id and the arguments that it received.
 func answering(id string) *talker {
 	return &talker{socket: newSocket(id), answer: func(p *adapter.Packet, ack func(args ...any)) {
 		ack(map[string]any{"id": id, "got": p.Args()}, "the second value does not travel")
-		ack("a second answer does nothing")
+		ack("a second acknowledgement does nothing")
 	}}
 }
 
-// A date is one on every node to those who bind it, in whatever form it travels.
+// Every node binds a date to a time.Time, in whichever form it is sent.
 func TestDateWithAck(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
 	when := time.Date(2026, 11, 23, 3, 4, 5, 678e6, time.UTC)
@@ -50,7 +50,7 @@ func TestEmitWithAck(t *testing.T) {
 		n.addSocket(t, answering(fmt.Sprint("s", i)), "x")
 	}
 	nodes[1].addSocket(t, &talker{socket: newSocket("empty"), answer: func(_ *adapter.Packet, ack func(args ...any)) { ack() }}, "x")
-	mute := nodes[2].add(t, "mute", "x") // cannot answer, and is not waited for
+	mute := nodes[2].add(t, "mute", "x") // cannot acknowledge, and is not waited for
 	nodes[2].addSocket(t, answering("elsewhere"))
 	acks, err := nodes[0].ns.To("x").EmitWithAck(t.Context(), "question", 7)
 	ok(t, err)
@@ -72,7 +72,7 @@ func TestEmitWithAck(t *testing.T) {
 		from = append(from, answer.ID)
 	}
 	slices.Sort(from)
-	require.Equal(t, []string{"empty", "s0", "s1", "s2"}, from, "answers")
+	require.Equal(t, []string{"empty", "s0", "s1", "s2"}, from, "acknowledgements")
 	assert.Equal(t, "question", mute.next(t).Event())
 	var arg *adapter.ArgumentError
 	for _, i := range []int{-1, 4} {
@@ -117,7 +117,7 @@ func TestUnencodableAck(t *testing.T) {
 	ok(t, err)
 	require.Len(t, acks.Values, 1)
 	assert.Nil(t, acks.Values[0])
-	eventually(t, "the bad answer is reported", func() bool {
+	eventually(t, "the bad acknowledgement is reported", func() bool {
 		return slices.ContainsFunc(nodes[1].errors.all(), func(err error) bool {
 			var e *backplane.OpError
 			return errors.As(err, &e) && e.Op == "encode acknowledgement of" && e.Name == "s"

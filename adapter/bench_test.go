@@ -10,15 +10,15 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// sink is a socket that drops what it gets.
+// sink is a socket that drops its packets.
 type sink string
 
 func (s sink) ID() string            { return string(s) }
 func (sink) Deliver(*adapter.Packet) {}
 func (sink) Disconnect(bool)         {}
 
-// Emit to a room of so many local sockets: the allocations are those of the operator
-// and of the packet, however many sockets there are.
+// Emit to a room of local sockets: only the operator and the packet allocate memory,
+// independent of the number of sockets.
 func BenchmarkEmit(b *testing.B) {
 	for _, sockets := range []int{0, 1, 1000} {
 		b.Run(fmt.Sprint(sockets, "sockets"), func(b *testing.B) {
@@ -56,17 +56,17 @@ func BenchmarkEmitValues(b *testing.B) {
 	}
 	list := make([]any, 20)
 	for i := range list {
-		list[i] = map[string]any{"id": i, "name": "somebody", "text": "a few words of text", "at": 1.5, "ok": true}
+		list[i] = map[string]any{"id": i, "name": "some name", "text": "a few words of text", "at": 1.5, "ok": true}
 	}
 	for _, c := range []struct {
 		name string
 		arg  any
 	}{
 		{"text", "a few words of text"},
-		{"map", map[string]any{"id": 1, "name": "somebody", "text": "a few words of text", "at": 1.5, "ok": true}},
-		{"struct", user{"somebody", 30, []string{"a", "b"}}},
+		{"map", map[string]any{"id": 1, "name": "some name", "text": "a few words of text", "at": 1.5, "ok": true}},
+		{"struct", user{"some name", 30, []string{"a", "b"}}},
 		{"list", list},
-		{"json", json.RawMessage(`{"id":1,"name":"somebody","text":"a few words of text","at":1.5,"ok":true}`)},
+		{"json", json.RawMessage(`{"id":1,"name":"some name","text":"a few words of text","at":1.5,"ok":true}`)},
 		{"map and binary", []any{list[0], make([]byte, 100)}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -85,7 +85,7 @@ func BenchmarkEmitValues(b *testing.B) {
 	}
 }
 
-// What each socket adds when its server asks for the frames.
+// The cost of each socket when its server encodes the frames.
 func BenchmarkFrames(b *testing.B) {
 	p := packetOf(b, "/chat", "event", "text", 1, []byte("binary"))
 	b.ReportAllocs()

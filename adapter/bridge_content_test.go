@@ -17,12 +17,12 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// A broadcast whose excluded sockets cannot be found out does not reach servers of v5, and
-// that is reported; those behind it are passed on.
+// A broadcast whose excluded sockets cannot be determined does not reach servers of v5, and
+// its loss is reported. Later broadcasts are passed on.
 func TestBridgeExcept(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGenerations()
-		newBystander(t, g.v5) // it is counted, and does not answer
+		newBystander(t, g.v5) // it is counted, and does not respond
 		heard := g.onV5(t).add(t, "heard")
 		both, new := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second}), g.onV6(t)
 		time.Sleep(time.Second)
@@ -47,8 +47,8 @@ func TestBridgeExcept(t *testing.T) {
 	})
 }
 
-// A party that may publish can forge a leader's last mark. The next node then leads as well,
-// until it hears the leader.
+// A client of the broker can forge a leader's last mark. The next node then leads as well,
+// until it receives a copy from the leader.
 func TestBridgeForgedEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bridge(t, adapter.Options{})
@@ -59,7 +59,7 @@ func TestBridgeForgedEnd(t *testing.T) {
 			forged := bus.Broker()
 			frame, _, err := msgpack.AppendValue(nil, []any{
 				uid, map[string]any{"type": 2, "data": []any{"forged"}, "nsp": chat},
-				map[string]any{"rooms": []any{"nobody's"}, "except": []any{}, "flags": map[string]any{}, "crossroom": map[string]any{"relay": relay}},
+				map[string]any{"rooms": []any{"no one's"}, "except": []any{}, "flags": map[string]any{}, "crossroom": map[string]any{"relay": relay}},
 			})
 			ok(t, err)
 			ok(t, forged.Publish(t.Context(), broker.SocketIO.Broadcast(chat), frame))
@@ -77,7 +77,7 @@ func TestBridgeForgedEnd(t *testing.T) {
 	})
 }
 
-// mixed is a broker that Node.js servers may be on.
+// mixed is a broker to which Node.js servers may be connected.
 type mixed struct{ *memorybroker.Broker }
 
 func (m mixed) Capabilities() broker.Capabilities {
@@ -86,7 +86,7 @@ func (m mixed) Capabilities() broker.Capabilities {
 	return c
 }
 
-// What would harm a Node.js server on the other side is not passed on, and reported.
+// Content that would harm a Node.js server on the other side is not passed on, but reported.
 func TestBridgeContent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGenerations()

@@ -16,8 +16,8 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// bridged is two servers on one link each, one of a generation, and servers on both links
-// that pass on what they emit. The first of those leads.
+// bridged is two servers on one link each, one of each generation, and servers on both links
+// that forward their broadcasts. The first of those leads.
 type bridged struct {
 	generations
 	opts     adapter.Options
@@ -28,7 +28,7 @@ type bridged struct {
 	plain    bool       // none of them are alike
 }
 
-// bridge makes it, in a bubble, and waits until the leader passes on.
+// bridge makes it, in a bubble, and waits until the leader forwards.
 func bridge(t *testing.T, opts adapter.Options) *bridged {
 	if opts.Bridge == nil {
 		opts.Bridge = &adapter.Bridge{}
@@ -67,10 +67,10 @@ func (b *bridged) send(t *testing.T, d time.Duration) {
 	}
 }
 
-// result is what came over the bridge.
+// result is what the bridge forwarded.
 type result struct{ lost, repeated, disordered int }
 
-// settle waits until nothing is on its way, and returns what each socket got.
+// settle waits until no message is in transit, and returns what each socket received.
 func (b *bridged) settle(t *testing.T) (out [2]result) {
 	time.Sleep(20 * time.Second)
 	synctest.Wait()
@@ -123,7 +123,7 @@ func (b *bridged) reported(prefix string) (certain, uncertain int) {
 			loss, ok := link.Err.(*broker.LossError)
 			switch {
 			case !ok: // an interruption
-			case errors.Is(loss, broker.ErrClosed): // said by a node that was killed
+			case errors.Is(loss, broker.ErrClosed): // reported by a node that was killed
 			case loss.Uncertain:
 				uncertain += loss.Messages
 			default:
@@ -182,7 +182,7 @@ func TestBridgeHandsOver(t *testing.T) {
 	}
 }
 
-// The messages of a planned change wait for no deadline.
+// In a planned change of the leader no message waits for a deadline.
 func TestBridgeHandsOverAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bridge(t, adapter.Options{})
@@ -196,7 +196,7 @@ func TestBridgeHandsOverAtOnce(t *testing.T) {
 	})
 }
 
-// A leader that was stopped passes on nothing of what it finds when it goes on.
+// A leader that was stopped forwards none of the messages that it finds when it continues.
 func TestBridgeLeaderStops(t *testing.T) {
 	for _, stop := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 3400 * time.Millisecond, 7 * time.Second, 20 * time.Second} {
 		t.Run(stop.String(), func(t *testing.T) {
@@ -216,8 +216,8 @@ func TestBridgeLeaderStops(t *testing.T) {
 	}
 }
 
-// What a leader has left with its broker when its link to the other side is lost is sent
-// when that is back, after the next leader has sent it: ten messages at most.
+// A leader loses its link to the other side. Its broker sends the queued messages, at most
+// ten, when the link returns, although the next leader has sent them.
 func TestBridgeLeaderCutOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bridge(t, adapter.Options{})
@@ -235,7 +235,7 @@ func TestBridgeLeaderCutOff(t *testing.T) {
 	})
 }
 
-// A leader that may miss messages hands over to a node that hears them, and takes over
+// A leader that may miss messages hands over to a node that receives them, and takes over
 // again later.
 func TestBridgeLeaderMisses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestBridgeLeaderMisses(t *testing.T) {
 		synctest.Wait()
 		assert.NotEqual(t, before, b.both[0].Stats().Bridged, "it does not lead again")
 		assert.Equal(t, [2]result{}, b.settle(t), "%d messages each way", b.sent)
-		// A message whose copy came first just when the link was back is in doubt.
+		// A message whose copy arrived first, when the link had just returned, is in doubt.
 		lost, doubtful := b.reported("v5")
 		assert.LessOrEqual(t, lost, 0)
 		assert.LessOrEqual(t, doubtful, 3)
@@ -260,8 +260,8 @@ func TestBridgeLeaderMisses(t *testing.T) {
 }
 
 // A leader is killed while the next one misses messages, or has just missed them. A third
-// node has heard all: nothing is lost in the direction in which the next one heard too
-// little, although it could lead again soon.
+// node has received all. No message is lost in the direction in which the next leader missed
+// some, although it could lead again soon.
 func TestBridgeNextLeaderMisses(t *testing.T) {
 	for _, cut := range []time.Duration{300 * time.Millisecond, 2 * time.Second, 3300 * time.Millisecond, 8 * time.Second} {
 		for _, kill := range []time.Duration{0, 200 * time.Millisecond} { // before it is back
@@ -285,8 +285,7 @@ func TestBridgeNextLeaderMisses(t *testing.T) {
 	}
 }
 
-// All nodes lose both links at once, as when Redis starts again: one of them goes on, and
-// only one.
+// All nodes lose both links at once, as when Redis restarts. Exactly one of them continues.
 func TestBridgeAllMiss(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bridge(t, adapter.Options{})
@@ -311,7 +310,7 @@ func TestBridgeAllMiss(t *testing.T) {
 	})
 }
 
-// What the window does not hold is counted, and the rest arrives once and in order.
+// Messages that exceed the window are counted, and the rest arrives once and in order.
 func TestBridgeWindow(t *testing.T) {
 	for name, limit := range map[string]adapter.Bridge{
 		"messages": {Messages: 125},
@@ -335,7 +334,7 @@ func TestBridgeWindow(t *testing.T) {
 	}
 }
 
-// What waits longer than Age while the other link takes nothing is counted, too.
+// Messages that wait longer than Age while the other link is down are counted, too.
 func TestBridgeAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bridge(t, adapter.Options{Bridge: &adapter.Bridge{Age: 6 * time.Second}})
@@ -354,8 +353,8 @@ func TestBridgeAge(t *testing.T) {
 	})
 }
 
-// A node that may have missed copies does not pass on what may have been passed on, unless
-// Repeat says so.
+// A node that may have missed copies does not forward messages that another node may have
+// forwarded, unless Repeat is set.
 func TestBridgeInDoubt(t *testing.T) {
 	for _, repeat := range []bool{false, true} {
 		t.Run(fmt.Sprintf("repeat=%v", repeat), func(t *testing.T) {
@@ -364,7 +363,7 @@ func TestBridgeInDoubt(t *testing.T) {
 				b.plain = true
 				next := b.both[1]
 				memorytest.Cut(second(next), errors.New("cable"))
-				b.send(t, 500*time.Millisecond) // passed on by the leader, unheard by the next one
+				b.send(t, 500*time.Millisecond) // forwarded by the leader, missed by the next one
 				memorytest.Kill(b.both[0].broker)
 				memorytest.Kill(second(b.both[0]))
 				memorytest.Heal(second(next))
@@ -385,7 +384,7 @@ func TestBridgeInDoubt(t *testing.T) {
 	}
 }
 
-// A burst is passed on, or counted, also if the leader is killed in it.
+// A burst is forwarded or counted, also if the leader is killed during it.
 func TestBridgeBurst(t *testing.T) {
 	for _, limit := range []int{0, 500} {
 		for _, kill := range []bool{false, true} {
@@ -405,8 +404,8 @@ func TestBridgeBurst(t *testing.T) {
 					for i, prefix := range []string{"v6", "v5"} {
 						lost, doubtful := b.reported(prefix)
 						if kill && got[i].lost < lost {
-							// What the leader had dropped before it was killed is
-							// reported by both.
+							// Both report the messages that the leader had dropped
+							// before it was killed.
 							lost = got[i].lost
 						}
 						if got[i] != (result{lost: lost}) || doubtful > 0 && !kill {

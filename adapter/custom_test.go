@@ -45,7 +45,7 @@ func TestCustomHooks(t *testing.T) {
 		nodes := fleet(t, 3, adapter.Options{Dialect: d})
 		nodes[0].ns.OnCustomRequest(func(context.Context, *adapter.Namespace, json.RawMessage) (any, error) { panic("ouch") })
 		nodes[1].ns.OnCustomRequest(func(_ context.Context, _ *adapter.Namespace, data json.RawMessage) (any, error) {
-			return nil, fmt.Errorf("no answer to %s", data)
+			return nil, fmt.Errorf("no response to %s", data)
 		})
 		replies, err := nodes[0].ns.CustomRequest(t.Context(), nil)
 		ok(t, err)
@@ -59,7 +59,7 @@ func TestCustomHooks(t *testing.T) {
 				}
 			case nodes[1].UID():
 				if assert.True(t, failed, "error: %+v", r) {
-					assert.Equal(t, "no answer to null", remote.Message, "error: %+v", r)
+					assert.Equal(t, "no response to null", remote.Message, "error: %+v", r)
 					assert.Equal(t, r.Node, remote.Node, "error: %+v", r)
 					assert.Error(t, r.Bind(new(int)), "error: %+v", r)
 				}
@@ -75,7 +75,7 @@ func TestCustomHooks(t *testing.T) {
 	})
 }
 
-// A hook that does not return delays no other node, nor its own server.
+// A hook that does not return delays neither another node nor its own server.
 func TestCustomHookThatBlocks(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d, RequestsTimeout: 200 * time.Millisecond})
@@ -88,13 +88,13 @@ func TestCustomHookThatBlocks(t *testing.T) {
 		for i, asker := range nodes {
 			replies, err := asker.ns.CustomRequest(t.Context(), nil)
 			var partial *backplane.PartialError
-			require.ErrorAs(t, err, &partial, "node %d asks: %+v", i, replies)
-			require.Len(t, replies.List, 1, "node %d asks: %+v", i, replies)
-			require.Equal(t, nodes[1].UID(), replies.List[0].Node, "node %d asks: %+v", i, replies)
+			require.ErrorAs(t, err, &partial, "requests of node %d: %+v", i, replies)
+			require.Len(t, replies.List, 1, "requests of node %d: %+v", i, replies)
+			require.Equal(t, nodes[1].UID(), replies.List[0].Node, "requests of node %d: %+v", i, replies)
 			for _, fleet := range []backplane.Coverage{partial.Coverage, replies.Coverage} {
-				if assert.Len(t, fleet.Missing, 1, "node %d asks: missing", i) {
-					assert.Equal(t, nodes[0].UID(), fleet.Missing[0].Node, "node %d asks: missing", i)
-					assert.ErrorIs(t, fleet.Missing[0].Reason, backplane.ErrNoResponse, "node %d asks: missing", i)
+				if assert.Len(t, fleet.Missing, 1, "requests of node %d: missing", i) {
+					assert.Equal(t, nodes[0].UID(), fleet.Missing[0].Node, "requests of node %d: missing", i)
+					assert.ErrorIs(t, fleet.Missing[0].Reason, backplane.ErrNoResponse, "requests of node %d: missing", i)
 				}
 			}
 		}

@@ -16,7 +16,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// slowBroker takes long to publish answers.
+// slowBroker publishes responses slowly.
 type slowBroker struct {
 	broker.Broker
 	delay *atomic.Int64
@@ -29,8 +29,8 @@ func (b slowBroker) Publish(ctx context.Context, ch broker.Channel, payload []by
 	return b.Broker.Publish(ctx, ch, payload)
 }
 
-// Every operation returns by RequestsTimeout, also those that are put together from
-// several requests, beside a server that needs most of that time for each of them.
+// Every operation returns within RequestsTimeout, also an operation that sends several
+// requests, if a server needs most of that time to respond to each of them.
 func TestEveryOperationHasOneDeadline(t *testing.T) {
 	const timeout = time.Second
 	rooms := []string{"a", "b", "c", "d", "e"}
@@ -49,11 +49,11 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 			_, err := ns.Except("x").FetchSockets(ctx)
 			return err
 		},
-		"Join":           func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "far1", rooms...) },
-		"Leave":          func(ctx context.Context, ns *adapter.Namespace) error { return ns.Leave(ctx, "far1", rooms...) },
-		"Join of nobody": func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "nobody", rooms...) },
-		"RemoteJoin":     func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteJoin(ctx, "far1", "a") },
-		"RemoteLeave":    func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteLeave(ctx, "far1", "a") },
+		"Join":                      func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "far1", rooms...) },
+		"Leave":                     func(ctx context.Context, ns *adapter.Namespace) error { return ns.Leave(ctx, "far1", rooms...) },
+		"Join of an unknown socket": func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "unknown", rooms...) },
+		"RemoteJoin":                func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteJoin(ctx, "far1", "a") },
+		"RemoteLeave":               func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteLeave(ctx, "far1", "a") },
 		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) error {
 			return ns.Except("x").SocketsJoin(ctx, rooms...)
 		},
@@ -125,8 +125,8 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 	}
 }
 
-// An error of the server's own custom hook is reported, as one that another server asked
-// for is.
+// An error of the custom hook is reported, whether its own server or another one sent the
+// request.
 func TestOwnCustomHookFails(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		broken := errors.New("broken")
@@ -137,8 +137,8 @@ func TestOwnCustomHookFails(t *testing.T) {
 			ok(t, err)
 			eventually(t, "reported", func() bool { return len(nodes[0].errors.all()) > 0 })
 			list := nodes[0].errors.all()
-			if assert.Len(t, list, 1, "node %d asks: reported", asker) {
-				assert.ErrorIs(t, list[0], broken, "node %d asks: reported", asker)
+			if assert.Len(t, list, 1, "requests of node %d: reported", asker) {
+				assert.ErrorIs(t, list[0], broken, "requests of node %d: reported", asker)
 			}
 		}
 	})

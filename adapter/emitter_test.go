@@ -21,7 +21,7 @@ func TestEmitter(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
 		a, b := newNode(t, bus, adapter.Options{Dialect: d}), newNode(t, bus, adapter.Options{Dialect: d})
 		acquainted(t, a, b)
-		const idB = "b234567890abcdefghij" // like a socket's of Socket.IO
+		const idB = "b234567890abcdefghij" // in the form of Socket.IO's ids
 		sa, sb := a.add(t, "a", "red"), b.add(t, idB, "red", "blue")
 		out := bus.Broker()
 		defer out.Close(context.Background())
@@ -31,7 +31,7 @@ func TestEmitter(t *testing.T) {
 		ok(t, e.Emit(ctx, "all", 1))
 		ok(t, e.To("blue").Emit(ctx, "blue"))
 		ok(t, e.To("red").Except(idB).Emit(ctx, "red but b"))
-		err = e.Except(idB, "red").Emit(ctx, "nobody")
+		err = e.Except(idB, "red").Emit(ctx, "to no socket")
 		if refused := unsupported(err, `Emit with Except("red")`); refused != (d == adapter.V5) || refused && !strings.Contains(err.Error(), "cannot ask") || !refused && err != nil {
 			t.Errorf("except a room: %v", err)
 		}

@@ -43,7 +43,7 @@ func TestErrorsSpeakOfSockets(t *testing.T) {
 	})
 }
 
-// blocked does not return.
+// blocked is a socket whose Send does not return.
 type blocked struct {
 	*socket
 	release chan struct{}

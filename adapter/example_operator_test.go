@@ -32,8 +32,8 @@ func check(err error) {
 	}
 }
 
-// selected are the sorted ids of the sockets that an operator selects. A server responds after it has delivered what came
-// before, so the examples also wait for the other server this way.
+// selected returns the sorted ids of the sockets that an operator selects. A server responds after it has delivered earlier
+// messages, so the examples also use this to wait for the other server.
 func selected(o adapter.Operator) (list []string) {
 	sockets, err := o.FetchSockets(context.Background())
 	check(err)
@@ -102,16 +102,16 @@ func ExampleOperator_Compress() {
 	// Output: picture may be dropped: false compress: false
 }
 
-// silent is a client that never acknowledges.
-type silent struct{ printer }
+// unresponsive is a client that never acknowledges.
+type unresponsive struct{ printer }
 
-func (silent) DeliverWithAck(*adapter.Packet, func(args ...any)) {}
+func (unresponsive) DeliverWithAck(*adapter.Packet, func(args ...any)) {}
 
 func ExampleOperator_Timeout() {
 	ctx := context.Background()
 	first, _, stop := twoServers()
 	defer stop()
-	check(first.Add(ctx, silent{"ada"}))
+	check(first.Add(ctx, unresponsive{"ada"}))
 	acks, err := first.To("ada").Timeout(10*time.Millisecond).EmitWithAck(ctx, "ready?")
 	fmt.Println(len(acks.Values), "of", acks.Expected, errors.Is(err, context.DeadlineExceeded))
 	// Output: 0 of 1 true
@@ -199,7 +199,7 @@ func ExamplePacket_Frames() {
 	// "\x89PNG"
 }
 
-// A server on two prefixes: what it emits goes to both, and the bridge passes on what others emit on one of them.
+// A server on two prefixes: its broadcasts go to both, and the bridge forwards those of other servers on one of them.
 func ExampleBridge() {
 	ctx := context.Background()
 	old, recent := memorybroker.NewBus(nil), memorybroker.NewBus(nil)

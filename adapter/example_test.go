@@ -99,7 +99,7 @@ func ExampleOperator_EmitWithAck() {
 
 	acks, err := first.To("ada").EmitWithAck(ctx, "ready?")
 	if err != nil {
-		log.Fatal(err) // or use what is in acks
+		log.Fatal(err) // or use the acknowledgements in acks
 	}
 	fmt.Println(acks.Values)
 	// Output:

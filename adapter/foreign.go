@@ -128,7 +128,7 @@ func (l *leg) probe(ctx context.Context, k *foreign) {
 		out := make(chan answer, 1)
 		go func() { // ends with ctx
 			var a answer
-			a.list, a.err = f(ctx, nobody())
+			a.list, a.err = f(ctx, emptyRoom())
 			out <- a
 		}()
 		return out
@@ -192,9 +192,9 @@ func responded(m *backplane.Members, err error) (n, all int, ok bool) {
 	return n, all, m.Uncounted == nil
 }
 
-// nobody selects the sockets in a room that cannot exist.
-func nobody() backplane.Target {
-	return backplane.To("nobody-" + rand.Text()).Remote()
+// emptyRoom selects a room that cannot exist.
+func emptyRoom() backplane.Target {
+	return backplane.To("empty-" + rand.Text()).Remote()
 }
 
 // errDeaf is the reason for Missing foreign peers that do not respond to dialect V6.

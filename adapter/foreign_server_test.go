@@ -15,14 +15,14 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// foreignServer is a Node.js server of a version: it reads, does and answers what that
-// version does.
+// foreignServer is a Node.js server of one version. It reads and executes the requests of
+// that version, and responds to them.
 type foreignServer struct {
 	version string // "5.4", "6.0", "6.1" or "8.3"
 	broker  *memorybroker.Broker
 
 	mu      sync.Mutex
-	mute    bool                // answers nothing
+	mute    bool                // does not respond
 	sockets map[string][]string // id: rooms, its own among them
 	got     map[string][]string // id: events
 	asked   map[string]int      // type: requests

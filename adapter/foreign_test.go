@@ -49,14 +49,14 @@ func TestExceptRoomsAmongOlderServers(t *testing.T) {
 				a, b := newNode(t, bus, opts), newNode(t, bus, opts)
 				acquainted(t, a, b)
 				here, there := a.add(t, "here", "x"), b.add(t, "there", "x")
-				// Rooms with any name: as an id's, a number's, an object's property's.
+				// Rooms with any name: that of an id, of a number, of an object's property.
 				names := []string{"x", "abcdefghij0123456789", "42", "__proto__", "", "a#b"}
 				s.mu.Lock()
 				s.sockets[oldID] = append(s.sockets[oldID], names...)
 				s.mu.Unlock()
 				for i, room := range names {
 					ok(t, a.ns.Except(room).Emit(t.Context(), fmt.Sprint("all", i)))
-					ok(t, a.ns.To("y").Except("nobody", room).Emit(t.Context(), fmt.Sprint("y", i)))
+					ok(t, a.ns.To("y").Except("unknown", room).Emit(t.Context(), fmt.Sprint("y", i)))
 				}
 				ok(t, a.ns.Except(oldID).Emit(t.Context(), "id"))
 				ok(t, a.ns.Emit(t.Context(), "end"))
@@ -131,7 +131,7 @@ func TestExceptRoomsRefused(t *testing.T) {
 	}
 }
 
-// counting counts what is asked of a broker.
+// counting counts the queries of a broker.
 type counting struct {
 	*memorybroker.Broker
 	asked atomic.Int64
@@ -147,7 +147,7 @@ func (b *counting) Responders(ctx context.Context, w broker.Protocol, ns string)
 	return b.Broker.Responders(ctx, w, ns)
 }
 
-// Among servers that know rooms, excepting some costs nothing.
+// If all servers support rooms in Except, they cost no query.
 func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 	for _, versions := range [][]string{nil, {"8.3"}, {"6.1"}, {"6.1", "8.3"}} {
 		t.Run(fmt.Sprint(versions), func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				ok(t, ns.Except("local").Emit(t.Context(), "id"))
 				ok(t, ns.Local().Except("x").Emit(t.Context(), "local"))
 				assert.Zero(t, b.asked.Load()-before, "queries to the broker for what is local")
-				ns.Remove("local")                             // it keeps only so many packets
+				ns.Remove("local")                             // it has room for few packets
 				ok(t, ns.Except("x").Emit(t.Context(), "all")) // counts
 				before = b.asked.Load()
 				requests := func() (n int) {
@@ -207,8 +207,8 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 	}
 }
 
-// A server of 6.0 that comes is noticed two Heartbeats later; so is one that takes another
-// one's place after 20.
+// A server of 6.0 that connects is noticed two Heartbeats later. If it replaces another
+// server it is noticed after 20.
 func TestOlderServersAreNoticed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -239,7 +239,7 @@ func TestOlderServersAreNoticed(t *testing.T) {
 	})
 }
 
-// An outage changes nothing where all servers know rooms: local sockets are served.
+// During an outage local sockets are served if all servers supported rooms in Except.
 func TestExceptRoomsDuringAnOutage(t *testing.T) {
 	for _, c := range []struct {
 		d        adapter.Dialect
@@ -264,7 +264,7 @@ func TestExceptRoomsDuringAnOutage(t *testing.T) {
 	}
 }
 
-// No request waits for responses that servers of 6.0 cannot give, and they do what they can.
+// No request waits for responses that servers of 6.0 cannot send. They respond to the others.
 func TestQueriesAmongOlderServers(t *testing.T) {
 	for _, besides := range []string{"", "6.1", "8.3"} {
 		t.Run("beside "+besides, func(t *testing.T) {
@@ -284,7 +284,7 @@ func TestQueriesAmongOlderServers(t *testing.T) {
 				b.add(t, "there", "x")
 				ctx := t.Context()
 				ns := a.ns
-				_, err := ns.Clients(ctx) // probes, the other node has come
+				_, err := ns.Clients(ctx) // probes; the other node has connected
 				ok(t, err)
 				began := time.Now()
 				quick := func(what string, err error) {
@@ -330,8 +330,8 @@ func TestQueriesAmongOlderServers(t *testing.T) {
 				if assert.True(t, unsupported(err, "ClientRooms"), "ClientRooms: %v", err) {
 					assert.ErrorContains(t, err, "6.0", "ClientRooms: %v", err)
 				}
-				_, err = ns.ClientRooms(ctx, "nobody")
-				assert.ErrorIs(t, err, backplane.ErrNoSuchMember, "ClientRooms of nobody")
+				_, err = ns.ClientRooms(ctx, "unknown")
+				assert.ErrorIs(t, err, backplane.ErrNoSuchMember, "ClientRooms of an unknown socket")
 				quick("ClientRooms", nil)
 				quick("DisconnectSockets", ns.To("y").DisconnectSockets(ctx, false))
 				quick("Disconnect", ns.Disconnect(ctx, oldID, true))
@@ -341,8 +341,8 @@ func TestQueriesAmongOlderServers(t *testing.T) {
 	}
 }
 
-// Servers of v5 on the prefix of newer ones, where they should not be, are named as missing
-// and not waited for.
+// Servers of v5 must not share the prefix of newer ones. If they do, results list them as
+// missing, and no request waits for them.
 func TestQueriesAmongDeafServers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -369,7 +369,7 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 		_, err = n.ns.AllRooms(ctx)
 		missing("AllRooms", err)
 		missing("SocketsJoin", n.ns.To("x").SocketsJoin(ctx, "a"))
-		// One that does not answer may have the socket.
+		// A server that does not respond may have the socket.
 		for what, err := range map[string]error{
 			"Join": n.ns.Join(ctx, oldID, "a"), "ClientRooms": func() error { _, err := n.ns.ClientRooms(ctx, oldID); return err }(),
 		} {
@@ -381,7 +381,7 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 	})
 }
 
-// What a bridge passes on spares the sockets of older servers on either side, too.
+// A broadcast that a bridge passes on also leaves out the excepted sockets of older servers.
 func TestBridgeSparesSocketsOfOlderServers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGenerations()

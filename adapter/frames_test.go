@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The cases of https://socket.io/docs/v4/socket-io-protocol/#packet-encoding for
-// events, and what surrounds them.
+// The cases of https://socket.io/docs/v4/socket-io-protocol/#packet-encoding for events, and
+// similar ones.
 func TestFrames(t *testing.T) {
 	for _, c := range []struct {
 		namespace, event string

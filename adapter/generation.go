@@ -93,7 +93,7 @@ func (l *leg) others(ctx context.Context) (int, error) {
 // respond: the members of a room that cannot exist. The error is a *MixedFleetError unless all responded. Go nodes may
 // be missing: nothing harms them.
 func (l *leg) allV5(ctx context.Context) error {
-	found, err := l.ns.Members(ctx, nobody())
+	found, err := l.ns.Members(ctx, emptyRoom())
 	if found == nil {
 		return err
 	}

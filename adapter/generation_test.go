@@ -17,8 +17,8 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// stranger is a server that is no Go node: it holds the request channel, does not
-// announce itself, and answers as it is told.
+// stranger is a foreign server: it subscribes to the request channel, does not announce
+// itself, and responds with the result of answer.
 type stranger struct {
 	broker   *memorybroker.Broker
 	answer   func(request map[string]any) (response any) // nil: none
@@ -52,12 +52,12 @@ func (s *stranger) Deliver(ch broker.Channel, payload []byte) {
 	s.requests <- request
 	if out := s.answer(request); out != nil {
 		text, _ := json.Marshal(out)
-		// Not from inside Deliver in earnest, but the queue is not going to be full.
+		// A real receiver must not publish in Deliver. Here the queue does not become full.
 		go s.broker.Publish(context.Background(), broker.SocketIO.Responses(chat), text)
 	}
 }
 
-// likeV5 answers as socket.io-redis 5 does, without sockets.
+// likeV5 responds like a socket.io-redis 5 without sockets.
 func likeV5(r map[string]any) any {
 	if r["requestid"] == nil {
 		return nil
@@ -71,7 +71,7 @@ func likeV5(r map[string]any) any {
 	return nil
 }
 
-// likeV6 answers what it takes for its own type 0, as version 6 does.
+// likeV6 responds like version 6 to the type that is its own type 0.
 func likeV6(r map[string]any) any {
 	if r["type"] == 0.0 {
 		return map[string]any{"sockets": []string{}}
@@ -90,7 +90,7 @@ func TestCustomRequestAmongV5Servers(t *testing.T) {
 	assert.Equal(t, 1, replies.Foreign)
 }
 
-// Newer servers end when they read a custom request of v5.
+// Newer servers crash on a custom request of v5.
 func TestCustomRequestIsNotSentToNewerServers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -99,7 +99,7 @@ func TestCustomRequestIsNotSentToNewerServers(t *testing.T) {
 		var mixed *adapter.MixedFleetError
 		_, err := n.ns.CustomRequest(t.Context(), 1)
 		require.ErrorAs(t, err, &mixed)
-		// A question comes after whatever was sent before it.
+		// A request arrives after all messages that were sent before it.
 		n.ns.AllRooms(t.Context())
 		for _, s := range []*stranger{old, new} {
 			for {
@@ -113,8 +113,8 @@ func TestCustomRequestIsNotSentToNewerServers(t *testing.T) {
 	})
 }
 
-// A newer server that comes while the others are asked whether they are v5 does not get the
-// custom request either, nor binary data in v5's form.
+// A newer server connects while a node checks whether all servers are v5. It gets neither
+// the custom request nor binary data in v5's form.
 func TestNewerServerComesMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -204,7 +204,7 @@ func TestTwoGenerationsAreReportedOnce(t *testing.T) {
 		ask()
 		eventually(t, "reported", func() bool { return count() > 0 })
 		ask()
-		other, err := n.Of(t.Context(), "other") // the watch goes on: it looks at this one too
+		other, err := n.Of(t.Context(), "other") // the check continues: it includes this one
 		ok(t, err)
 		ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(other.Name()), []byte(`{"requestid":"a","type":0,"rooms":[]}`)))
 		ok(t, out.Publish(t.Context(), broker.SocketIO.Requests(other.Name()), []byte(`{"requestId":"b","uid":"u","type":1}`)))

@@ -17,7 +17,7 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// shared is a broker whose system Node.js servers can be on.
+// shared is a broker that Node.js servers can use, too.
 type shared struct{ broker.Broker }
 
 func (b shared) Capabilities() broker.Capabilities {
@@ -31,8 +31,8 @@ type profile struct {
 	Proto any `json:"__proto__"`
 }
 
-// refusals are arguments of Emit, and the path that the refusal names; empty if there is
-// none.
+// refusals lists arguments of Emit and the path in the error, which is empty if there is no
+// error.
 var refusals = []struct {
 	args []any
 	path string
@@ -90,7 +90,7 @@ func TestHarmRefused(t *testing.T) {
 			ok(t, err)
 			here := newSocket("here")
 			ok(t, ns.Add(t.Context(), here))
-			e, err := adapter.NewEmitter(brokers[0], &adapter.EmitterOptions{Namespace: "/elsewhere"}) // here gets none of it
+			e, err := adapter.NewEmitter(brokers[0], &adapter.EmitterOptions{Namespace: "/elsewhere"}) // no socket here gets it
 			ok(t, err)
 			others := slices.Contains(harmed, true)
 			refused := func(what string, err error, path string, could bool) {
@@ -137,7 +137,7 @@ func TestHarmOfEvents(t *testing.T) {
 			assert.Equal(t, others, errors.As(err, &reserved), "ServerSideEmit of error, with others: %v", err)
 		}
 		ok(t, ns.ServerSideEmit(t.Context(), "errors", 1))
-		ok(t, ns.Emit(t.Context(), "error", 1)) // to clients, which have no such rule
+		ok(t, ns.Emit(t.Context(), "error", 1)) // clients accept this event
 	}
 }
 
@@ -146,9 +146,9 @@ var inheritedNames = []string{
 	"toString", "valueOf", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__",
 }
 
-// TestHarmOfNames checks that sockets and rooms are not named to servers of
-// socket.io-redis 5 as properties of every object, and that nothing is done when that is
-// refused.
+// TestHarmOfNames checks that sockets and rooms with the names of properties of every object
+// are refused beside servers of socket.io-redis 5, and that a refused operation has no
+// effect.
 func TestHarmOfNames(t *testing.T) {
 	for _, d := range []adapter.Dialect{adapter.V5, adapter.V6} {
 		t.Run(d.String(), func(t *testing.T) {

@@ -18,13 +18,13 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// patience is how long a test waits for what should happen at once.
+// patience is how long a test waits for an event that should happen at once.
 const patience = 10 * time.Second
 
 // heartbeat of the tests' servers.
 const heartbeat = 50 * time.Millisecond
 
-// socket is a client's connection that remembers what it got.
+// socket is a client's connection that records its packets.
 type socket struct {
 	id      string
 	packets chan *adapter.Packet
@@ -79,7 +79,7 @@ func (s *talker) DeliverWithAck(p *adapter.Packet, ack func(args ...any)) {
 
 func (s *talker) Describe() adapter.Description { return s.about }
 
-// errorList collects what OnError is told.
+// errorList collects the errors of OnError.
 type errorList struct {
 	mu   sync.Mutex
 	list []error
@@ -110,7 +110,7 @@ const chat = "/chat"
 func newNode(t testing.TB, bus *memorybroker.Bus, opts adapter.Options) *node {
 	t.Helper()
 	n := &node{broker: bus.Broker(), errors: &errorList{}}
-	// Servers look around often, but a busy machine is no reason to give up one.
+	// Servers check each other often, but on a busy machine no server may expire.
 	if opts.Heartbeat == 0 {
 		opts.Heartbeat = heartbeat
 	}
@@ -208,15 +208,14 @@ func ids(list []adapter.RemoteSocket) (out []string) {
 	return out
 }
 
-// bubble runs a test with a clock of its own, which stands still while anybody has
-// something to do: deadlines that are to pass take no time, and no others pass because
-// the machine is busy.
+// bubble runs a test with virtual time, which stands still while any goroutine runs. Waiting
+// for a deadline takes no real time, and no deadline passes because the machine is busy.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
 
-// inBothDialects runs a test for a fleet that asks in each dialect, in a bubble.
+// inBothDialects runs a test in a bubble for each dialect.
 func inBothDialects(t *testing.T, f func(t *testing.T, d adapter.Dialect)) {
 	for _, d := range []adapter.Dialect{adapter.V6, adapter.V5} {
 		t.Run(d.String(), func(t *testing.T) { bubble(t, func(t *testing.T) { f(t, d) }) })

@@ -13,7 +13,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 )
 
-// What a server that keeps sockets and rooms of its own needs.
+// Tests of the options for a server that keeps its own sockets and rooms.
 
 func TestRemoteSparesThisServer(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
@@ -28,7 +28,7 @@ func TestRemoteSparesThisServerOnSeveralLinks(t *testing.T) {
 	remote(t, both[0], both[1])
 }
 
-// remote checks everything that Remote selects, from one of two nodes.
+// remote checks the operations with Remote, from one of two nodes.
 func remote(t *testing.T, here, there *node) {
 	a, b := here.add(t, "a", "red"), there.add(t, "b", "red")
 	ctx := t.Context()
@@ -51,7 +51,7 @@ func remote(t *testing.T, here, there *node) {
 	require.Empty(t, a.ended)
 }
 
-// ackCalls are what AckFuncs are called with, as text.
+// ackCalls records the calls of AckFuncs as text.
 type ackCalls struct {
 	names *strings.Replacer
 	list  []string
@@ -75,10 +75,10 @@ func TestEmitWithAckFunc(t *testing.T) {
 	acks, err := nodes[0].ns.Timeout(patience).EmitWithAckFunc(t.Context(), c.funcs(), "question")
 	require.NoError(t, err)
 	require.Len(t, acks.Values, 3)
-	slices.Sort(c.list[4:]) // clients answer in no order
+	slices.Sort(c.list[4:]) // acknowledgements have no order
 	require.Equal(t, []string{"here: 1", "here: 1", "sent", "there: 2", "there: <nil>", "there: text"}, c.list, "calls")
 
-	// Local sockets only: nothing is sent to others.
+	// Local sockets only: nothing is sent to other servers.
 	c.list = nil
 	_, err = nodes[0].ns.Local().EmitWithAckFunc(t.Context(), c.funcs(), "question")
 	require.NoError(t, err)
@@ -91,12 +91,12 @@ func TestEmitWithAckFunc(t *testing.T) {
 	require.Empty(t, c.list)
 }
 
-// answerer is a socket whose client answers with v.
+// answerer is a socket whose client acknowledges with v.
 func answerer(id string, v any) *talker {
 	return &talker{socket: newSocket(id), answer: func(_ *adapter.Packet, ack func(args ...any)) { ack(v) }}
 }
 
-// Over two links each socket is asked twice and counted once.
+// Over two links each socket gets the request twice and is counted once.
 func TestEmitWithAckFuncOnSeveralLinks(t *testing.T) {
 	g := newGenerations()
 	onBoth := func() *node {
@@ -140,7 +140,7 @@ func (s *roomy) take() []string {
 	return list
 }
 
-func TestRoomSocketIsTold(t *testing.T) {
+func TestRoomSocketIsNotified(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d})
 		s := &roomy{socket: newSocket("s")}
@@ -153,13 +153,13 @@ func TestRoomSocketIsTold(t *testing.T) {
 		for _, n := range nodes {
 			require.NoError(t, n.ns.To("red").SocketsJoin(ctx, "blue", "green"))
 			require.NoError(t, n.ns.To("blue").SocketsLeave(ctx, "green"))
-			require.Equal(t, []string{"+blue", "+green", "-green"}, slices.Compact(s.take()), "told")
+			require.Equal(t, []string{"+blue", "+green", "-green"}, slices.Compact(s.take()), "calls")
 			require.NoError(t, n.ns.Leave(ctx, "s", "blue"))
 			s.take()
 		}
 		require.NoError(t, nodes[1].ns.Join(ctx, "s", "by id"))
 		require.NoError(t, nodes[1].ns.Leave(ctx, "s", "by id"))
-		require.Equal(t, []string{"+by id", "-by id"}, s.take(), "told")
+		require.Equal(t, []string{"+by id", "-by id"}, s.take(), "calls")
 	})
 }
 
@@ -220,7 +220,7 @@ func TestOnBroadcastSeesEverything(t *testing.T) {
 			s := there.add(t, "s")
 			ctx := t.Context()
 			require.NoError(t, here.ns.Emit(ctx, "kept", 1))
-			require.NoError(t, here.ns.To("nobody").Except("x").Volatile().Emit(ctx, "elsewhere"))
+			require.NoError(t, here.ns.To("empty").Except("x").Volatile().Emit(ctx, "elsewhere"))
 			require.NoError(t, here.ns.Compress(false).Emit(ctx, "panic"))
 			require.NoError(t, here.ns.Emit(ctx, "end"))
 			require.Empty(t, s.until(t, "end"), "s")
@@ -229,9 +229,9 @@ func TestOnBroadcastSeesEverything(t *testing.T) {
 				got = append(got, <-heard)
 			}
 			require.Equal(t, []string{
-				"kept[1] [] [] false false true", "elsewhere[] [nobody] [x] true false true",
+				"kept[1] [] [] false false true", "elsewhere[] [empty] [x] true false true",
 				"panic[] [] [] false true true", "end[] [] [] false false true",
-			}, got, "heard")
+			}, got, "received")
 		})
 	}
 }

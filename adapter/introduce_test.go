@@ -30,8 +30,9 @@ func (m mute) Publish(ctx context.Context, ch broker.Channel, payload []byte) er
 	return m.Broker.Publish(ctx, ch, payload)
 }
 
-// whole tries all that asks other nodes, right now, and names what is not complete. others
-// is how many other nodes with one socket each, called by their number, there are.
+// whole calls all operations that query other nodes, and returns those whose result is not
+// complete. others is the number of other nodes, each of which has one socket, named by its
+// number.
 func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	t.Helper()
 	ctx := t.Context()
@@ -73,8 +74,8 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	assert.Equal(t, len(others)+1, n)
 }
 
-// As soon as Of returns, the server's own queries and those of all others are complete,
-// in any namespace and dialect, whether or not the broker counts.
+// As soon as Of returns, the queries of this server and of all others are complete, in any
+// namespace and dialect, whether or not the broker counts.
 func TestQueryRightAfterOf(t *testing.T) {
 	for _, uncounted := range []bool{false, true} {
 		for _, d := range []adapter.Dialect{adapter.V5, adapter.V6} {
@@ -138,7 +139,7 @@ func TestUnknownIsNotGone(t *testing.T) {
 				err = ns.RemoteJoin(t.Context(), "socket", "room")
 				t.Logf("uncounted %t, %v: %v after %v", uncounted, d, err, time.Since(began))
 				switch {
-				case uncounted: // no node can know of it
+				case uncounted: // no node can know that server
 				case err != nil:
 					t.Errorf("RemoteJoin: %v", err)
 				}

@@ -21,7 +21,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// heavy is a socket of 1 MB that keeps nothing of what it gets.
+// heavy is a socket of 1 MB that keeps no packet.
 type heavy struct {
 	id  string
 	got chan struct{}
@@ -32,8 +32,8 @@ func (s *heavy) ID() string              { return s.id }
 func (s *heavy) Disconnect(bool)         {}
 func (s *heavy) Deliver(*adapter.Packet) { s.got <- struct{}{} }
 
-// TestNothingKept: a namespace that is closed leaves nothing behind on its server, on any
-// broker: no socket, no name, and no message that was large.
+// A closed namespace leaves no socket, no name and no large message in the memory of its
+// server, on any broker.
 func TestNothingKept(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) func() (broker.Broker, error){
 		"memory": func(*testing.T) func() (broker.Broker, error) {
@@ -75,7 +75,7 @@ func nothingKept(t *testing.T, open func() (broker.Broker, error)) {
 	}
 	first, err := pair[1].Of(ctx, "/first")
 	must(err)
-	_, err = pair[0].Of(ctx, "/first") // the one that stays
+	_, err = pair[0].Of(ctx, "/first") // stays open
 	must(err)
 	must(eventuallyNil(ctx, func() error {
 		if n, err := first.ServerCount(ctx); n != 2 {
@@ -93,8 +93,8 @@ func nothingKept(t *testing.T, open func() (broker.Broker, error)) {
 	}
 	var left []traces
 	func() {
-		// All at the same time, so that no namespace is the last one of which something is
-		// remembered.
+		// All at the same time: a server may remember something about the last one that it
+		// closed.
 		var all []*adapter.Namespace
 		var sockets []*heavy
 		for i := range n {
@@ -152,7 +152,7 @@ func eventuallyNil(ctx context.Context, try func() error) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(10 * time.Millisecond): // between two looks
+		case <-time.After(10 * time.Millisecond): // between two checks
 		}
 	}
 }

@@ -23,16 +23,16 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// receiver is a party on the broker that is no server.
+// receiver is a client of the broker that is not a server.
 type receiver func(ch broker.Channel, payload []byte)
 
 func (f receiver) Deliver(ch broker.Channel, payload []byte) { f(ch, payload) }
 func (receiver) Interrupted(error)                           {}
 func (receiver) Resumed()                                    {}
 
-// A Go node that is asked for 10 MB, 256 times at once, in the form of a Node.js server,
-// responds within its budget and serves ordinary requests meanwhile. On Redis, where a
-// message has at most 4 MiB, it is asked for 2.5 MB.
+// A Go node gets 256 requests at once, in the form of a Node.js server, whose responses have
+// 10 MB each. It responds within its budget and serves ordinary requests meanwhile. On Redis,
+// where a message has at most 4 MiB, a response has 2.5 MB.
 func TestBudgetOfResponses(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) func() (broker.Broker, error){
 		"memory": func(*testing.T) func() (broker.Broker, error) {
@@ -52,7 +52,7 @@ func TestBudgetOfResponses(t *testing.T) {
 	}
 }
 
-// budgetOfResponses has sockets with so many bytes of data each.
+// budgetOfResponses runs the test with sockets of that many bytes of data each.
 func budgetOfResponses(t *testing.T, each int, open func() (broker.Broker, error)) {
 	const sockets, requests = 2500, 256
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -111,11 +111,11 @@ func budgetOfResponses(t *testing.T, each int, open func() (broker.Broker, error
 	peak := stop()
 	t.Logf("at most %d MiB more, %d of 10 ordinary requests failed, %v; %d MiB came", peak>>20, failed, time.Since(began), bytes.Load()>>20)
 	assert.Zero(t, failed)
-	// What waits in the brokers of this process, and on its way to the asker, is not the budget's.
+	// Messages in the brokers of this process, and on their way to the requester, are not part of the budget.
 	assert.Less(t, peak, int64(100+4*22)<<20)
 }
 
-// A response whose parts do not end is cut on this wire too.
+// A response with an endless number of parts is cut on this wire too.
 func TestEndlessResponse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -143,7 +143,7 @@ func TestEndlessResponse(t *testing.T) {
 			}
 		}), broker.SocketIO.Uncounted(chat))
 		require.NoError(t, err)
-		memorytest.Freeze(b.broker) // its own response does not come first
+		memorytest.Freeze(b.broker) // its own response does not arrive first
 		defer memorytest.Thaw(b.broker)
 		list, err := a.ns.FetchSockets(t.Context())
 		<-sent

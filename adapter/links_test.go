@@ -43,7 +43,7 @@ func (g generations) onV5(t testing.TB) *node {
 	return newNode(t, g.v5, adapter.Options{Dialect: adapter.V5})
 }
 
-// mixed is two servers on both links and one on each only, all acquainted.
+// mixed is two servers on both links and one on each link only, which all know each other.
 func (g generations) mixed(t testing.TB, opts adapter.Options) (both [2]*node, new, old *node) {
 	both = [2]*node{g.onBoth(t, opts), g.onBoth(t, opts)}
 	new, old = g.onV6(t), g.onV5(t)
@@ -82,8 +82,8 @@ func TestEmitOnSeveralLinksArrivesOnce(t *testing.T) {
 		ok(t, both[0].ns.To("x").Emit(t.Context(), "e"))
 	}
 	ok(t, both[0].ns.Emit(t.Context(), "end"))
-	// b1 hears everything twice, on two links. When it has answered a question on
-	// both, nothing is on its way any more.
+	// b1 receives every message twice, on two links. When it has responded to a request on
+	// both, no message is in transit.
 	_, err := both[0].ns.Clients(t.Context())
 	ok(t, err)
 	for _, s := range sockets {
@@ -114,8 +114,8 @@ func (h *held) Deliver(p *adapter.Packet) {
 	h.socket.Deliver(p)
 }
 
-// While a message is being delivered that came over one link, later ones of the same
-// server that came over another one wait; no message waits for a stalled socket.
+// While a message from one link is being delivered, later messages of the same server from
+// another link wait. No message waits for a stalled socket.
 func TestOrderOverSeveralLinks(t *testing.T) {
 	for _, stalls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stalls=%v", stalls), func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestOrderOverSeveralLinks(t *testing.T) {
 					ok(t, both[0].ns.To("x").Emit(t.Context(), fmt.Sprint(n)))
 				}
 				<-h.entered
-				synctest.Wait() // everything else is where it can get to
+				synctest.Wait() // all other goroutines are blocked
 				assert.LessOrEqual(t, len(h.packets), 0, "overtook the first")
 				inOrder := func(s *socket) {
 					t.Helper()
@@ -150,7 +150,7 @@ func TestOrderOverSeveralLinks(t *testing.T) {
 	}
 }
 
-// What was missed on one link comes late over the other, and once.
+// A message that was missed on one link arrives late over the other, and once.
 func TestOrderAfterAGapOfOneLink(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		both, _, _ := newGenerations().mixed(t, adapter.Options{})
@@ -205,7 +205,7 @@ func TestQueriesOverLinks(t *testing.T) {
 		ok(t, err)
 		assert.Contains(t, got, "y", id)
 	}
-	assert.ErrorIs(t, ns.Join(ctx, "nobody", "y"), backplane.ErrNoSuchMember)
+	assert.ErrorIs(t, ns.Join(ctx, "unknown", "y"), backplane.ErrNoSuchMember)
 
 	ok(t, ns.To("x").Except("b1").SocketsLeave(ctx, "y"))
 	clients, err = ns.Clients(ctx, "y")
@@ -227,8 +227,8 @@ func TestDisconnectOverLinksOnce(t *testing.T) {
 	}
 }
 
-// A node on both links that answers on one of them is not missing.
-func TestAnAnswerOnOneLinkIsEnough(t *testing.T) {
+// A node on both links that responds on one of them is not missing.
+func TestAResponseOnOneLinkIsEnough(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		both, _, old := newGenerations().mixed(t, adapter.Options{RequestsTimeout: 100 * time.Millisecond})
 		both[1].add(t, "b1")
@@ -285,7 +285,7 @@ func TestRequestsOverLinksRunOnce(t *testing.T) {
 	check(slices.Clone(uids))
 	replies, err = both[0].ns.ServerSideEmitWithAck(t.Context(), "ask")
 	ok(t, err)
-	check([]string{both[1].UID(), new.UID()}) // v5 has no such thing
+	check([]string{both[1].UID(), new.UID()}) // v5 has no such request
 }
 
 func TestAcksOverLinks(t *testing.T) {
@@ -318,7 +318,7 @@ func (p prefixed) Capabilities() broker.Capabilities {
 	return c
 }
 
-// Two prefixes with servers of one generation, and Go nodes on both: they hear every
+// Two prefixes with servers of one generation, and Go nodes on both, which receive every
 // request twice.
 func TestTwoLinksOfOneGeneration(t *testing.T) {
 	one, two := memorybroker.NewBus(nil), memorybroker.NewBus(nil)
@@ -371,11 +371,11 @@ func TestBridge(t *testing.T) {
 	// No node forwards before it has been the lowest for a while, in either
 	// direction.
 	atNew, atOld := new.add(t, "at new", "to new"), old.add(t, "at old", "to old")
-	eventually(t, "new hears old", func() bool {
+	eventually(t, "new receives from old", func() bool {
 		ok(t, old.ns.To("to new").Emit(t.Context(), "probe"))
 		return len(atNew.packets) > 0
 	})
-	eventually(t, "old hears new", func() bool {
+	eventually(t, "old receives from new", func() bool {
 		ok(t, new.ns.To("to old").Emit(t.Context(), "probe"))
 		return len(atOld.packets) > 0
 	})
@@ -400,9 +400,9 @@ func TestBridge(t *testing.T) {
 		counts[i][event]++
 		return end
 	}
-	// new and old get each other's events over the bridge alone. When they have them
-	// all, and have asked everybody on their link something, nothing that passed the
-	// bridge is on its way any more.
+	// new and old get each other's events only over the bridge. When they have all of them,
+	// and all servers on their link have responded to a request, the bridge has delivered
+	// everything.
 	for i := 2; i < 4; i++ {
 		for ends := 0; ends < 3; {
 			if take(i, sockets[i].next(t)) {
@@ -426,7 +426,7 @@ func TestBridge(t *testing.T) {
 	}
 }
 
-// When the node that passes messages on leaves, another one takes over.
+// When the leader of the bridge leaves, another node takes over.
 func TestBridgeElection(t *testing.T) {
 	both, new, old := newGenerations().mixed(t, adapter.Options{Bridge: &adapter.Bridge{}, Heartbeat: 20 * time.Millisecond})
 	s := new.add(t, "new")
@@ -472,7 +472,7 @@ func TestLinkOptions(t *testing.T) {
 	}
 }
 
-// forgetful does not publish requests that hold a text.
+// forgetful does not publish requests that contain a text.
 type forgetful struct {
 	broker.Broker
 	text *atomic.Value
@@ -485,8 +485,8 @@ func (f forgetful) Publish(ctx context.Context, ch broker.Channel, payload []byt
 	return f.Broker.Publish(ctx, ch, payload)
 }
 
-// In dialect v5 a selection with exceptions takes two lists. If a server is missing from
-// one of them, whichever it is, the result says so, also over several links.
+// In dialect v5 a selection with exceptions needs two lists. If a server is missing from
+// either of them, the result is partial, also over several links.
 func TestExceptWithAListMissing(t *testing.T) {
 	for _, lost := range []string{`["x"]`, `["y"]`} {
 		for what, do := range map[string]func(context.Context, adapter.Operator) error{
@@ -528,8 +528,8 @@ func TestExceptWithAListMissing(t *testing.T) {
 	}
 }
 
-// What is refused before anything is sent has no answers, over one link or several.
-func TestRefusedRequestsHaveNoAnswers(t *testing.T) {
+// A request that is refused before it is sent has no responses, over one link or several.
+func TestRefusedRequestsHaveNoResponses(t *testing.T) {
 	for _, links := range []int{1, 2} {
 		bubble(t, func(t *testing.T) {
 			buses := []*memorybroker.Bus{memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000}), memorybroker.NewBus(&memorybroker.Options{MaxPayload: 1000})}

@@ -15,9 +15,9 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// Answers to requests over several links say which link each node and each missing part
-// belongs to, whatever was asked.
-func TestAnswersNameTheirLinks(t *testing.T) {
+// The result of any request over several links names the link of each node and of each
+// missing part.
+func TestResultsNameTheirLinks(t *testing.T) {
 	for name, ask := range map[string]func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error){
 		"Clients": func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error) {
 			c, err := ns.Clients(ctx)
@@ -87,7 +87,7 @@ func TestAnswersNameTheirLinks(t *testing.T) {
 				if name != "SocketsJoin" {
 					answered(f, "v6", peer, new.UID())
 				}
-				assert.Contains(t, partial.Error(), "missing "+old.UID()+" on v5", "%q does not say", partial)
+				assert.Contains(t, partial.Error(), "missing "+old.UID()+" on v5", "the link is missing in %q", partial)
 			})
 		})
 	}

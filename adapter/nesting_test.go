@@ -32,8 +32,8 @@ func levels(v any) (n int) {
 	}
 }
 
-// What may be sent can be read, wherever it stands; what is nested a level deeper is
-// refused where it was given, and no call waits for it.
+// Every value that can be sent can be read, in any place. A value that is nested one level
+// deeper is refused by the call that it was passed to, and no call waits for it.
 func TestNesting(t *testing.T) {
 	most, more := nested(t, msgpack.ValueDepth), nested(t, msgpack.ValueDepth+1)
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
@@ -74,7 +74,7 @@ func TestNesting(t *testing.T) {
 		for _, r := range replies.List {
 			var v any
 			ok(t, r.Bind(&v))
-			assert.Equal(t, msgpack.ValueDepth, levels(v), "%s answered levels", r.Node)
+			assert.Equal(t, msgpack.ValueDepth, levels(v), "levels of the response of %s", r.Node)
 		}
 		give = more
 		began := time.Now()
@@ -82,8 +82,8 @@ func TestNesting(t *testing.T) {
 		ok(t, err)
 		for _, r := range replies.List {
 			var remote *adapter.RemoteError
-			if assert.ErrorAs(t, r.Err, &remote, "%s answered %.100s", r.Node, r.Data) {
-				assert.Contains(t, remote.Message, "nested too deep", "%s answered %.100s", r.Node, r.Data)
+			if assert.ErrorAs(t, r.Err, &remote, "%s responded %.100s", r.Node, r.Data) {
+				assert.Contains(t, remote.Message, "nested too deep", "%s responded %.100s", r.Node, r.Data)
 			}
 		}
 		assert.Len(t, replies.List, 2)
@@ -111,7 +111,7 @@ func TestNesting(t *testing.T) {
 		ok(t, err)
 		var v any
 		ok(t, replies.List[0].Bind(&v))
-		assert.Equal(t, msgpack.ValueDepth, levels(v), "answered levels")
+		assert.Equal(t, msgpack.ValueDepth, levels(v), "levels of the response")
 		refused("ServerSideEmit", ns.ServerSideEmit(ctx, "ask", more))
 		for _, n := range nodes {
 			for _, err := range n.errors.all() {

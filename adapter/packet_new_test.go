@@ -14,7 +14,7 @@ import (
 )
 
 // The cases of https://socket.io/docs/v4/socket-io-protocol/#packet-encoding for
-// answers.
+// acknowledgements.
 func TestAnswerFrames(t *testing.T) {
 	n := newNode(t, memorybroker.NewBus(nil), adapter.Options{})
 	root, err := n.Of(t.Context(), "/")
@@ -41,7 +41,7 @@ func TestAnswerFrames(t *testing.T) {
 	var bad *adapter.ArgumentError
 	_, err = root.AnswerFrames(1, "fine", func() {})
 	require.ErrorAs(t, err, &bad)
-	assert.Equal(t, 1, bad.Index, "a func in an answer")
+	assert.Equal(t, 1, bad.Index, "a func in an acknowledgement")
 }
 
 func TestNewPacket(t *testing.T) {

@@ -62,7 +62,7 @@ func TestBind(t *testing.T) {
 	}
 	bin[0] = 'X'
 	assert.Equal(t, "bin", string(p.Args()[4].([]byte)), "Bind gave away shared memory")
-	ok(t, p.Bind()) // fewer than there are
+	ok(t, p.Bind()) // fewer than the arguments
 }
 
 // An empty event name is one like any other, as in Socket.IO.

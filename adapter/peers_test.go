@@ -15,7 +15,7 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// bystander listens as a Node.js server does, and says nothing.
+// bystander subscribes like a Node.js server, and sends nothing.
 type bystander struct{}
 
 func (bystander) Deliver(broker.Channel, []byte) {}
@@ -38,7 +38,7 @@ func idsOf(list []backplane.Peer) (out []string) {
 	return out
 }
 
-// Go nodes by name, with what they understand; Node.js servers as a number.
+// Go nodes are listed by name with their dialects, Node.js servers are counted.
 func TestPeers(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		bus := memorybroker.NewBus(nil)
@@ -67,8 +67,7 @@ func TestPeers(t *testing.T) {
 	})
 }
 
-// A Go node on two links is one server, also when it is gone from one of them or
-// from both.
+// A Go node on two links is one server, also if it was lost on one of them or on both.
 func TestPeersOverLinks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGenerations()
@@ -80,7 +79,7 @@ func TestPeersOverLinks(t *testing.T) {
 			p, err := both[0].ns.Peers(t.Context())
 			ok(t, err)
 			require.ElementsMatch(t, list, idsOf(p.List), what+", list")
-			require.ElementsMatch(t, gone, p.Lost, what+", gone")
+			require.ElementsMatch(t, gone, p.Lost, what+", lost")
 			n, err := both[0].ns.ServerCount(t.Context())
 			ok(t, err)
 			want := 1 + len(list) + 2
@@ -114,7 +113,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// A broker that does not answer: what is known, and a typed error that says which.
+// If a broker does not respond, Peers returns what is known and a typed error that names the link.
 func TestPeersWithoutTheBroker(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -140,7 +139,7 @@ func TestPeersWithoutTheBroker(t *testing.T) {
 		assert.Equal(t, 3, n)
 		assert.ErrorAs(t, err, &failed)
 
-		// On several links, which one.
+		// On several links the error names the link.
 		g := newGenerations()
 		both := g.onBoth(t, opts)
 		memorytest.Cut(both.broker, nil)

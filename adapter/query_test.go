@@ -18,8 +18,8 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// populated is a fleet of three with sockets a0, b0, a1, b1, a2, b2: an is in room
-// "a", "both" and "n<n>", bn in "b", "both" and "n<n>".
+// populated is a fleet of three nodes with the sockets a0, b0, a1, b1, a2, b2. Socket an is
+// in the rooms "a", "both" and "n<n>", bn in "b", "both" and "n<n>".
 func populated(t *testing.T, d adapter.Dialect) []*node {
 	nodes := fleet(t, 3, adapter.Options{Dialect: d})
 	for i, n := range nodes {
@@ -40,10 +40,10 @@ func TestClients(t *testing.T) {
 		others := []string{nodes[1].UID(), nodes[2].UID()}
 		slices.Sort(others)
 		require.Equal(t, others, all.Answered, "answered")
-		some, err := nodes[1].ns.Clients(t.Context(), "a", "n0", "nobody")
+		some, err := nodes[1].ns.Clients(t.Context(), "a", "n0", "empty")
 		ok(t, err)
 		require.Equal(t, []string{"a0", "a1", "a2", "b0"}, some.IDs, "some")
-		none, err := nodes[1].ns.Clients(t.Context(), "nobody")
+		none, err := nodes[1].ns.Clients(t.Context(), "empty")
 		ok(t, err)
 		require.Empty(t, none.IDs, "none")
 	})
@@ -58,7 +58,7 @@ func TestClientRooms(t *testing.T) {
 			require.Equal(t, []string{"a", "a1", "both", "n1"}, rooms, "rooms")
 		}
 		start := time.Now()
-		_, err := nodes[0].ns.ClientRooms(t.Context(), "nobody")
+		_, err := nodes[0].ns.ClientRooms(t.Context(), "unknown")
 		assert.ErrorIs(t, err, backplane.ErrNoSuchMember)
 		assert.Less(t, time.Since(start), adapter.DefaultRequestsTimeout, "as long as a timeout for no such socket")
 	})
@@ -122,12 +122,12 @@ func TestDescriptions(t *testing.T) {
 	require.True(t, h.Secure)
 	assert.Equal(t, "example.org", h.Headers["host"])
 	assert.Equal(t, shake.Issued, h.Issued)
-	// Applications of Node.js servers look into these objects.
+	// Applications of Node.js servers read these objects.
 	for i, s := range got.List[1:] {
 		var raw map[string]json.RawMessage
 		ok(t, json.Unmarshal(s.Handshake, &raw))
 		if i == 0 {
-			raw["headers"] = []byte("{}") // it has some
+			raw["headers"] = []byte("{}") // a real handshake has headers
 		}
 		for _, key := range []string{"headers", "query", "auth"} {
 			assert.Equal(t, "{}", string(raw[key]), "%s: %s", s.ID, key)
@@ -144,8 +144,8 @@ func TestDescriptions(t *testing.T) {
 	})
 }
 
-// What one client sends to authenticate itself must not hide the sockets of its node
-// from anybody, nor what is known of itself.
+// The credentials that one client sends must hide neither the other sockets of its node nor
+// the rest of its own description.
 func TestHostileDescriptions(t *testing.T) {
 	hostile := map[string]any{
 		"a level more": nested(t, msgpack.ValueDepth), // in the handshake's object
@@ -225,7 +225,7 @@ func TestRemoteSocket(t *testing.T) {
 	require.Empty(t, other.until(t, "end"), "other")
 	nodes[1].ns.Remove("there")
 	_, err = s.EmitWithAck(ctx, "ping")
-	assert.ErrorIs(t, err, backplane.ErrNoSuchMember, "gone")
+	assert.ErrorIs(t, err, backplane.ErrNoSuchMember, "removed")
 	assert.Error(t, (adapter.RemoteSocket{ID: "x"}).Join(ctx, "y"), "zero RemoteSocket: no error")
 }
 
@@ -244,9 +244,9 @@ func TestRemoteOperations(t *testing.T) {
 			assert.Equal(t, close, <-s.ended)
 		}
 		for what, err := range map[string]error{
-			"join":       nodes[0].ns.RemoteJoin(ctx, "nobody", "x"),
-			"leave":      nodes[0].ns.RemoteLeave(ctx, "nobody", "x"),
-			"disconnect": nodes[0].ns.RemoteDisconnect(ctx, "nobody", true),
+			"join":       nodes[0].ns.RemoteJoin(ctx, "unknown", "x"),
+			"leave":      nodes[0].ns.RemoteLeave(ctx, "unknown", "x"),
+			"disconnect": nodes[0].ns.RemoteDisconnect(ctx, "unknown", true),
 		} {
 			assert.ErrorIs(t, err, backplane.ErrNoSuchMember, what)
 		}
@@ -271,10 +271,10 @@ func TestSelections(t *testing.T) {
 		require.Equal(t, []string{"a1", "b0", "b1", "b2"}, in("both"), "both")
 		ok(t, nodes[1].ns.Local().SocketsJoin(ctx, "local"))
 		require.Equal(t, []string{"a1", "b1"}, in("local"), "local")
-		ok(t, nodes[2].ns.SocketsJoin(ctx, "everybody"))
-		require.Equal(t, []string{"a0", "a1", "a2", "b0", "b1", "b2"}, in("everybody"), "everybody")
-		ok(t, nodes[2].ns.SocketsLeave(ctx, "everybody"))
-		require.Empty(t, in("everybody"), "everybody")
+		ok(t, nodes[2].ns.SocketsJoin(ctx, "everyone"))
+		require.Equal(t, []string{"a0", "a1", "a2", "b0", "b1", "b2"}, in("everyone"), "everyone")
+		ok(t, nodes[2].ns.SocketsLeave(ctx, "everyone"))
+		require.Empty(t, in("everyone"), "everyone")
 	})
 }
 
@@ -297,8 +297,8 @@ func TestDisconnectSockets(t *testing.T) {
 	})
 }
 
-// A node that is there and does not answer is named beside the answers of the others.
-func TestPartialAnswers(t *testing.T) {
+// A connected node that does not respond is listed beside the responses of the others.
+func TestPartialResponses(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := fleet(t, 3, adapter.Options{Dialect: d, RequestsTimeout: 200 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour})
 		for i, n := range nodes {
@@ -314,14 +314,14 @@ func TestPartialAnswers(t *testing.T) {
 		require.Equal(t, []string{"a", "b"}, ids(got.List), "sockets")
 		require.Equal(t, []string{nodes[1].UID()}, got.Answered, "answered")
 		_, err = nodes[0].ns.ClientRooms(t.Context(), "c")
-		assert.NotErrorIs(t, err, backplane.ErrNoSuchMember, "a socket of a silent node")
+		assert.NotErrorIs(t, err, backplane.ErrNoSuchMember, "a socket of an unresponsive node")
 		assert.ErrorAs(t, err, &partial)
 	})
 }
 
-// In v5 it takes two lists to except a socket. Without the second one it is not
-// known which sockets to leave out, and so nothing is done to sockets of other nodes.
-func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
+// In v5 an exception needs two lists. Without the second one the sockets to leave out are
+// unknown, and no socket of another node is changed.
+func TestV5ChangesNothingWithoutBothLists(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		nodes := fleet(t, 3, adapter.Options{Dialect: adapter.V5, RequestsTimeout: 100 * time.Millisecond, Heartbeat: time.Minute, PeerTimeout: time.Hour})
 		there := nodes[1].add(t, "there", "x")
@@ -330,7 +330,7 @@ func TestV5SparesWhomItDoesNotKnow(t *testing.T) {
 		var partial *backplane.PartialError
 		assert.ErrorAs(t, nodes[0].ns.To("x").Except("safe").DisconnectSockets(t.Context(), true), &partial)
 		memorytest.Thaw(nodes[2].broker)
-		// Without exceptions the one that answers is enough.
+		// Without exceptions one list is enough.
 		if err := nodes[0].ns.To("x").SocketsJoin(t.Context(), "y"); err != nil && !errors.As(err, &partial) {
 			t.Errorf("got %v", err)
 		}
@@ -364,7 +364,7 @@ func TestCancelledContext(t *testing.T) {
 	require.Equal(t, []string{"s"}, roomsOf(n.ns, "s"), "rooms")
 }
 
-// Another socket in the room that is named by a socket's id does not stand in for it.
+// Another socket in the room with the name of a socket's id is not mistaken for that socket.
 func TestClientRoomsOfTheRightSocket(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d})

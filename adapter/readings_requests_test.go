@@ -16,8 +16,8 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// effects are everything that a request does, in a form in which what servers do not
-// have in common makes no difference.
+// effects lists all effects of a request, in a form that leaves out the differences between
+// servers.
 type effects struct {
 	Got          map[string][]arrival
 	Joined, Left map[string][]string
@@ -26,8 +26,8 @@ type effects struct {
 	Events       []string
 }
 
-// TestReadRequests holds a node to what the real servers do when they are asked: what
-// they die of or pass over has no effect, and no answer.
+// TestReadRequests compares a node with the real servers. A request on which they crash, or
+// which they ignore, has no effect and gets no response.
 func TestReadRequests(t *testing.T) {
 	list, outcomes := readReadings(t, "request")
 	require.GreaterOrEqual(t, len(list), 500, "readings")
@@ -42,7 +42,7 @@ func TestReadRequests(t *testing.T) {
 			s.publish(t, r)
 			got, want := s.effects(t), r.followed(outcomes).effects(t)
 			if strings.Contains(r.Name, "with ack") && len(want.Events)+len(want.Answers) == 0 && len(got.Answers) == 1 && !strings.Contains(got.Answers[0], "data") {
-				got.Answers = nil // a node without a handler says so (OnServerSideEmit)
+				got.Answers = nil // a node without a handler responds (OnServerSideEmit)
 			}
 			assert.Equal(t, want, got, "%s: %q", r.Name, r.Payload)
 			if dropped := s.dropped() - before; r.followed(outcomes).Dies != "" && dropped != 1 {
@@ -55,7 +55,7 @@ func TestReadRequests(t *testing.T) {
 	})
 }
 
-// effects takes what has happened at the node.
+// effects returns the effects at the node since the last call.
 func (s *scene) effects(t *testing.T) (e effects) {
 	t.Helper()
 	synctest.Wait()
@@ -98,7 +98,7 @@ func without(list, others []string) (left []string) {
 	return left
 }
 
-// effects is what should have happened.
+// effects returns the expected effects.
 func (o *outcome) effects(t *testing.T) (e effects) {
 	t.Helper()
 	e.Got = o.wanted()
@@ -133,10 +133,10 @@ func (o *outcome) effects(t *testing.T) (e effects) {
 	}
 	for _, event := range o.Events {
 		if event["event"] == "undefined" {
-			continue // there is no event in it
+			continue // it has no event
 		}
 		if hook, is := event["hook"].(map[string]any); is && hook["$"] != nil {
-			event["hook"] = nil // undefined, for which Go has no other word
+			event["hook"] = nil // undefined, which Go does not have
 		}
 		e.Events = append(e.Events, textJSON(event))
 	}
@@ -145,7 +145,7 @@ func (o *outcome) effects(t *testing.T) (e effects) {
 	return e
 }
 
-// roomTexts are the rooms in a list that a socket could be in here.
+// roomTexts returns the rooms of a list that are valid here.
 func roomTexts(list []any) (rooms []string) {
 	for _, r := range list {
 		switch r := r.(type) {
@@ -159,7 +159,7 @@ func roomTexts(list []any) (rooms []string) {
 	return slices.Compact(rooms)
 }
 
-// answerText is an answer of the node's, JSON or msgpack.
+// answerText returns a response of the node, JSON or msgpack, as text.
 func answerText(t *testing.T, payload []byte) string {
 	t.Helper()
 	if payload[0] != '{' {
@@ -172,9 +172,9 @@ func answerText(t *testing.T, payload []byte) string {
 	return commonText(m)
 }
 
-// commonText is an answer without what makes no difference: how lists are ordered, what
-// there is besides ids and rooms of sockets, and which rooms are numbers. It is empty for
-// one that no request can match.
+// commonText returns a response without the differences between servers: the order of lists,
+// fields of sockets other than ids and rooms, and rooms as numbers. It returns "" for a
+// response that no request can match.
 func commonText(m map[string]any) string {
 	id, ok := m["requestId"]
 	if v, ok5 := m["requestid"]; ok5 {

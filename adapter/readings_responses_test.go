@@ -21,16 +21,16 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// The calls that responses answer, and what the others' part of the result is, as text.
+// The call for each response, and the other servers' part of its result as text.
 var asks = map[string]struct {
 	dialect adapter.Dialect
 	call    func(ctx context.Context, ns *adapter.Namespace) (any, error)
-	// same turns what a Node.js server returned into what call does.
+	// same converts the result of a Node.js server to that of call.
 	same func(v any) any
 }{
 	"clients": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
 		got, err := ns.Clients(ctx)
-		for name := range readingRooms { // as its server has
+		for name := range readingRooms { // with the rooms of the real server
 			got.IDs = append(got.IDs, "id-"+name)
 		}
 		slices.Sort(got.IDs)
@@ -81,15 +81,15 @@ var asks = map[string]struct {
 		return replyTexts(got), err
 	}, func(v any) any { return dataTexts(v.([]any)) }},
 	"emitWithAck": {adapter.V6, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
-		_, err := ns.To("nobody").EmitWithAck(ctx, "hello")
+		_, err := ns.To("empty").EmitWithAck(ctx, "hello")
 		return nil, err
 	}, nothing},
 }
 
 func hooked(context.Context, *adapter.Namespace, json.RawMessage) (any, error) { return "hooked", nil }
 
-// bare are the ids in a response that lists nothing but ids or has some. Servers from v6.1
-// on hand out sockets without an id for them; v6.0 and what it asks have nothing else.
+// bare returns the ids in a response. Servers from v6.1 on return sockets without an id for
+// bare ids; v6.0 has only ids.
 func bare(payload []byte) (list []string) {
 	var r struct{ Sockets []any }
 	_ = json.Unmarshal(payload, &r)
@@ -112,8 +112,8 @@ func bare(payload []byte) (list []string) {
 	return list
 }
 
-// withoutID reports whether a server has returned sockets of which it does not know the
-// id. That response is dropped here.
+// withoutID reports whether a server returned sockets without an id. Crossroom drops such a
+// response.
 func withoutID(v any) bool {
 	list, _ := v.([]any)
 	return slices.ContainsFunc(list, func(s any) bool {
@@ -127,14 +127,14 @@ func nothing(any) any { return nil }
 
 func allRooms(ctx context.Context, ns *adapter.Namespace) (any, error) {
 	got, err := ns.AllRooms(ctx)
-	for name, rooms := range readingRooms { // as its server has
+	for name, rooms := range readingRooms { // with the rooms of the real server
 		got.Rooms = append(append(got.Rooms, rooms...), "id-"+name)
 	}
 	slices.Sort(got.Rooms)
 	return slices.Compact(got.Rooms), err
 }
 
-// textsOf are the texts of what is in a list, as v5 takes them.
+// textsOf returns the text of each element of a list, as in v5.
 func textsOf(list []any) (texts []string) {
 	for _, v := range list {
 		texts = append(texts, scriptText(v))
@@ -177,9 +177,9 @@ type peer struct {
 	out *memorybroker.Broker
 }
 
-// TestReadResponses holds a node to what the real servers make of the answers to what
-// they ask. What leaves their call waiting, or makes it fail, does not count as an answer
-// here: the call returns at its deadline and names the missing node.
+// TestReadResponses compares a node with the real servers that receive responses. If their
+// call keeps waiting or fails, the node does not count the response: its call returns at the
+// deadline and lists the missing node.
 func TestReadResponses(t *testing.T) {
 	list, outcomes := readReadings(t, "response")
 	require.GreaterOrEqual(t, len(list), 300, "readings")
@@ -207,12 +207,12 @@ func TestReadResponses(t *testing.T) {
 	}
 }
 
-// request takes the request that waits for a response.
+// request returns the request that waits for a response.
 func (p *peer) request(t *testing.T) (typ any, id string) {
 	t.Helper()
 	synctest.Wait()
 	requests := p.take()
-	require.NotEmpty(t, requests, "nothing asked")
+	require.NotEmpty(t, requests, "no request")
 	asked := []byte(requests[len(requests)-1])
 	if asked[0] != '{' {
 		text, err := msgpack.AppendJSON(nil, asked, nil)
@@ -249,8 +249,7 @@ func (p *peer) readResponse(t *testing.T, ns *adapter.Namespace, r *reading, res
 	typ, id := p.request(t)
 	first := map[string]float64{"clientRooms": 1, "remoteJoin5": 3, "customRequest": 5}[r.Ask]
 	for first > 0 && typ != first {
-		// Nodes first query for the socket, so that no call has to wait for it in vain, and
-		// whether all servers are of v5.
+		// Nodes first query for the socket, and whether all servers are v5.
 		p.respond(t, `{"requestid":"`+id+`","clients":["elsewhere"],"rooms":[]}`)
 		typ, id = p.request(t)
 	}
@@ -266,7 +265,7 @@ func (p *peer) readResponse(t *testing.T, ns *adapter.Namespace, r *reading, res
 	case withoutID(v):
 		returned = false
 	case r.Ask == "clientRooms":
-		_, returned = v.([]any) // anything else is no answer
+		_, returned = v.([]any) // anything else is not a response
 		fallthrough
 	default:
 		if returned {

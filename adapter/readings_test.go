@@ -21,18 +21,18 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// A reading is bytes on a channel, and what the real servers of three generations made
-// of them: internal/socketio/testdata/readings.json, written by internal/interop's TestReadings.
+// A reading is bytes on a channel, and the outcome in real servers of three generations. The
+// TestReadings of internal/interop writes them to internal/socketio/testdata/readings.json.
 type reading struct {
 	Name, Channel, Nsp, Ask string
 	Payload                 []byte
-	// Sender is the generation that alone writes such bytes, if there is one.
+	// Sender is the only generation that writes such bytes, or "".
 	Sender string
 	// Took are the outcomes of v5, v6 and v8 of the package.
 	Took [3]int
 }
 
-// outcome is what a server made of a reading.
+// outcome is the outcome of a reading in one server.
 type outcome struct {
 	Dies string
 	Got  []struct {
@@ -46,7 +46,7 @@ type outcome struct {
 	Result       any
 }
 
-// arrival is what a client makes of a packet.
+// arrival is a packet as a client reads it.
 type arrival struct {
 	Event                []any
 	ID                   any
@@ -74,8 +74,8 @@ func readReadings(t *testing.T, kind string) (list []reading, outcomes []outcome
 	return list, outcomes
 }
 
-// followed is the outcome that Go nodes are held to: that of the generation which alone
-// writes such bytes, and otherwise of @socket.io/redis-adapter 8.
+// followed returns the outcome that a Go node must have: that of the only generation which
+// writes such bytes, and otherwise that of @socket.io/redis-adapter 8.
 func (r *reading) followed(outcomes []outcome) *outcome {
 	if r.Sender == "v5" {
 		return &outcomes[r.Took[0]]
@@ -99,15 +99,15 @@ func (r *reading) channel(t *testing.T) broker.Channel {
 	return w.Broadcast(ns)
 }
 
-// readingRooms are the rooms of the sockets that the real servers had. Those that were
-// in a room named by a number were in that of its text, too.
+// readingRooms are the rooms of the sockets of the real servers. A socket in a room that is a
+// number was also in the room of its text.
 var readingRooms = map[string][]string{
 	"a": {"a"}, "b": {"b"}, "c": {"a", "b"},
 	"n":   {"5", "1.5", "0", "-1", "255", "65536", "1099511627776", "-1099511627776", "18446744073709552000", "1e+300", "NaN"},
 	"odd": {"null", "undefined", "true", "false", "", "[object Object]", "x,y", "\ufffd", "\ufffda"},
 }
 
-// A scene is a node with these sockets, and a peer that publishes and listens.
+// A scene is a node with these sockets, and a peer that publishes and subscribes.
 type scene struct {
 	*node
 	ns      *adapter.Namespace
@@ -139,7 +139,7 @@ func (l *listener) take() []string {
 	return list
 }
 
-// newScene sets a scene in a bubble.
+// newScene makes a scene in a bubble.
 func newScene(t *testing.T, namespace string, opts adapter.Options) *scene {
 	t.Helper()
 	bus := memorybroker.NewBus(nil)
@@ -168,7 +168,7 @@ func newScene(t *testing.T, namespace string, opts adapter.Options) *scene {
 	}
 	w := broker.SocketIO
 	filters := []broker.Filter{broker.Exactly(w.Responses(namespace))}
-	for _, uid := range []string{"peer", "5", "ab", "a", "id-a", "\ufffda"} { // as the requests say
+	for _, uid := range []string{"peer", "5", "ab", "a", "id-a", "\ufffda"} { // the uids in the requests
 		filters = append(filters, broker.Exactly(w.NodeResponses(namespace, uid)))
 	}
 	_, err = s.out.Subscribe(t.Context(), s.heard, filters...)
@@ -196,7 +196,7 @@ func (s *scene) event(e map[string]any) {
 	s.events = append(s.events, e)
 }
 
-// publish publishes a reading and lets everything happen that comes of it.
+// publish publishes a reading and waits for all its effects.
 func (s *scene) publish(t *testing.T, r *reading) {
 	t.Helper()
 	ok(t, s.out.Publish(t.Context(), r.channel(t), r.Payload))
@@ -204,7 +204,7 @@ func (s *scene) publish(t *testing.T, r *reading) {
 	synctest.Wait()
 }
 
-// arrivals takes what the sockets got, by name.
+// arrivals returns the packets of the sockets since the last call, by name.
 func (s *scene) arrivals(t *testing.T) map[string][]arrival {
 	t.Helper()
 	got := map[string][]arrival{}
@@ -238,7 +238,7 @@ func scriptText(v any) string {
 	return string(text)
 }
 
-// clientEvent reads frames as a client does.
+// clientEvent reads frames like a client.
 func clientEvent(t *testing.T, f adapter.Frames) (event []any) {
 	t.Helper()
 	text := string(f.Text)
@@ -268,13 +268,13 @@ func clientEvent(t *testing.T, f adapter.Frames) (event []any) {
 	return event
 }
 
-// wanted is what the sockets should get, by name.
+// wanted returns the expected packets of the sockets, by name.
 func (o *outcome) wanted() map[string][]arrival {
 	got := map[string][]arrival{}
 	for _, g := range o.Got {
 		for _, a := range g.Got {
 			if a.Refused != "" || o.Dies != "" {
-				continue // the client disconnects, or the server is gone
+				continue // the client disconnects, or the server crashed
 			}
 			a.ID = nil // no server responds to it
 			for _, name := range g.To {
@@ -285,15 +285,15 @@ func (o *outcome) wanted() map[string][]arrival {
 	return got
 }
 
-// dropped is how many messages ended here and were counted as such.
+// dropped returns the number of messages that the node counted as dropped.
 func (s *scene) dropped() uint64 {
 	stats := s.ns.Server().Stats().Links[0]
 	return stats.Undecodable + stats.Foreign + stats.Unwanted
 }
 
-// TestReadBroadcasts holds a node to what the real servers make of broadcasts: the same
-// event for the same sockets. What they die of, pass over, or write as something that
-// makes clients disconnect is dropped and counted.
+// TestReadBroadcasts compares a node with the real servers that receive broadcasts: the same
+// sockets get the same event. The node drops and counts a broadcast on which they crash,
+// which they ignore, or at which their clients disconnect.
 func TestReadBroadcasts(t *testing.T) {
 	list, outcomes := readReadings(t, "broadcast")
 	require.GreaterOrEqual(t, len(list), 700, "readings")
@@ -317,8 +317,8 @@ func TestReadBroadcasts(t *testing.T) {
 				}
 			}
 			if strings.HasPrefix(r.Name, "packet.type") && r.Sender == "v5" || r.Name == "type 5" {
-				// Without binary data v5 announces no attachments, which its clients once took,
-				// and do no longer. What is delivered here is an event as any other.
+				// Without binary data v5 announces no attachments. Older clients accepted such
+				// a packet. A Go node delivers an ordinary event.
 				assert.Len(t, got, len(s.sockets), "%s: delivered", r.Name)
 				continue
 			}

@@ -61,7 +61,7 @@ func TestErrorHandlerAndLogger(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(log.String(), "boom"), "the log:\n%s", &log)
 }
 
-// With several links an error says which one it is of.
+// With several links an error names its link.
 func TestErrorsNameTheirLink(t *testing.T) {
 	n := newGenerations().onBoth(t, adapter.Options{})
 	second := n.Links()[1].Broker.(*memorybroker.Broker)
@@ -76,7 +76,7 @@ func TestErrorsNameTheirLink(t *testing.T) {
 	})
 }
 
-// What cannot be passed on to another link is reported, each message.
+// Each message that cannot be passed on to another link is reported.
 func TestBridgeReportsLosses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := generations{memorybroker.NewBus(&memorybroker.Options{OutboxMessages: 1}), memorybroker.NewBus(nil)}
@@ -112,8 +112,8 @@ func TestBridgeReportsLosses(t *testing.T) {
 	})
 }
 
-// Many unreadable messages become one report while the handler is busy, and none goes
-// uncounted.
+// While the handler is busy, many unreadable messages become one report that counts all of
+// them.
 func TestSlowErrorHandler(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		bus, release, calls := memorybroker.NewBus(nil), make(chan struct{}), make(chan error, 1024)
@@ -127,7 +127,7 @@ func TestSlowErrorHandler(t *testing.T) {
 			ok(t, stranger.Publish(t.Context(), broker.SocketIO.Broadcast(chat), []byte("x")))
 		}
 		ok(t, n.ns.Emit(t.Context(), "end"))
-		s.until(t, "end") // nothing is held up
+		s.until(t, "end") // the handler delays no message
 		synctest.Wait()
 		close(release)
 		ok(t, stranger.Close(t.Context()))

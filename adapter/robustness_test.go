@@ -17,8 +17,8 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// What others publish may be anything. It is counted and reported, and what is sound
-// goes on.
+// Other clients may publish any bytes. Unreadable messages are counted and reported, and
+// sound ones are delivered.
 func TestHostileBytes(t *testing.T) {
 	bus := memorybroker.NewBus(nil)
 	a, b := newNode(t, bus, adapter.Options{}), newNode(t, bus, adapter.Options{Dialect: adapter.V5})
@@ -33,7 +33,7 @@ func TestHostileBytes(t *testing.T) {
 		[]byte(`{"requestid":1,"type":"x"}`), []byte(`{"type":3}`), []byte(`{"type":6,"uid":"u","requestId":"r","data":{}}`),
 		[]byte(`{"type":6,"uid":"u","data":[]}`), []byte(`{"type":6,"uid":"u","data":[{}]}`),
 		{0x93, 0xa1, 'u', 0x80, 0x80}, {0xdd, 0xff, 0xff, 0xff, 0xff}, {0xc6, 0xff, 0xff, 0xff, 0xff, 1},
-		// A sound envelope around data that is no event.
+		// A sound envelope around data that is not an event.
 		append(append([]byte{0x93, 0xa1, 'u', 0x83, 0xa4}, "type\x02\xa4data\x90\xa3nsp\xa5/chat"...), 0x80),
 		append(append([]byte{0x93, 0xa1, 'u', 0x83, 0xa4}, "type\x02\xa4data\x91\xc0\xa3nsp\xa5/chat"...), 0x80),
 	}
@@ -64,7 +64,7 @@ func TestHostileBytes(t *testing.T) {
 		if p.Event() == "end" {
 			break
 		}
-		// Sound enough to be delivered; asking it anything does no harm.
+		// Sound enough to be delivered: binding it does no harm.
 		_, _, _ = p.Args(), p.Frames(), p.AckFrames(1)
 		assert.Error(t, p.Err(), "delivered %q %v", p.Event(), p.Args())
 	}
@@ -93,8 +93,8 @@ func TestTooLarge(t *testing.T) {
 	require.Empty(t, s.until(t, "end"), "delivered")
 }
 
-// While the broker is away questions bring what is known here, in time.
-func TestQuestionsDuringAnOutage(t *testing.T) {
+// While the broker is down queries return the local part of the result within the deadline.
+func TestQueriesDuringAnOutage(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d, RequestsTimeout: 100 * time.Millisecond})
 		nodes[0].add(t, "here")

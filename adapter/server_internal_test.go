@@ -10,7 +10,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// Names that were refused leave nothing behind.
+// Refused names use no memory.
 func TestRefusedNamesAreForgotten(t *testing.T) {
 	b := memorybroker.New(nil)
 	s, err := New(b, nil)

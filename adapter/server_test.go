@@ -50,7 +50,7 @@ func TestOfReturnsTheSameNamespace(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range 50 { // it is open, and yet
+	for range 50 { // the namespace is open
 		_, err := n.Of(ended, "news")
 		require.Equal(t, context.Canceled, err, "ended context")
 	}
@@ -114,10 +114,10 @@ func TestSockets(t *testing.T) {
 	assert.Equal(t, "talker", got.ID(), "got %v", got)
 	require.True(t, n.ns.Remove("s"))
 	require.False(t, n.ns.Remove("s"))
-	assert.False(t, n.ns.Remove("nobody"))
+	assert.False(t, n.ns.Remove("unknown"))
 	_, found = n.ns.Socket("s")
-	require.False(t, found, "still there")
-	assert.Nil(t, roomsOf(n.ns, "s"), "still there")
+	require.False(t, found, "not removed")
+	assert.Nil(t, roomsOf(n.ns, "s"), "not removed")
 	ok(t, n.ns.Add(t.Context(), s))
 	require.Equal(t, []string{"s"}, roomsOf(n.ns, "s"), "a new start")
 }
@@ -143,7 +143,7 @@ func TestClose(t *testing.T) {
 	} {
 		assert.ErrorIs(t, err, backplane.ErrClosed, what)
 	}
-	// What it knows by itself it still tells.
+	// Local state is still available.
 	_, err := n.ns.NewPacket("x")
 	require.NoError(t, err)
 	assert.Equal(t, 1, n.ns.Len())
@@ -151,8 +151,8 @@ func TestClose(t *testing.T) {
 	eventually(t, "the other knows", func() bool { return len(nodes[1].KnownPeers()) == 0 })
 }
 
-// Close waits for callbacks, OnError among them, and so for itself if one of them calls
-// it: until its context ends, whose error it then returns.
+// Close waits for callbacks, including OnError. If a callback calls Close, it waits for
+// itself until its context ends, and returns the error of the context.
 func TestCloseInCallbacks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var n *node
@@ -191,7 +191,7 @@ func TestCloseInCallbacks(t *testing.T) {
 	})
 }
 
-// OnError gets the panic of a socket, and the others get their packets.
+// OnError gets the panic of a socket, and the other sockets get their packets.
 func TestPanickingSocket(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
 	for _, n := range nodes {
@@ -214,7 +214,7 @@ type bomb struct{ *socket }
 
 func (*bomb) Deliver(*adapter.Packet) { panic("boom") }
 
-// Local sockets are served while the broker is away.
+// Local sockets are served while the broker is down.
 func TestLocalDeliveryDuringAnOutage(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
 	here, there := nodes[0].add(t, "here"), nodes[1].add(t, "there")
@@ -250,7 +250,7 @@ func TestLocalRooms(t *testing.T) {
 	require.Empty(t, nodes[0].ns.LocalRooms(), "after the last socket")
 }
 
-// A namespace that is closed is gone for everybody, and may be opened anew.
+// A closed namespace does not exist for any server, and may be opened again.
 func TestNamespaceClose(t *testing.T) {
 	bus := memorybroker.NewBus(nil)
 	a, b := newNode(t, bus, adapter.Options{}), newNode(t, bus, adapter.Options{})
@@ -277,7 +277,7 @@ func TestNamespaceClose(t *testing.T) {
 	ok(t, err)
 	assert.NotSame(t, old, a.ns, "the namespace is the old one")
 	assert.Zero(t, a.ns.Len(), "the namespace is the old one")
-	ok(t, old.Close(t.Context())) // does not touch the new one
+	ok(t, old.Close(t.Context())) // does not change the new one
 	acquainted(t, a, b)
 	after := a.add(t, "after")
 	ok(t, b.ns.Emit(t.Context(), "end"))

@@ -22,7 +22,7 @@ func TestServerSideEmit(t *testing.T) {
 			_, err := n.ns.OnServerSideEmit("hello", func(_ context.Context, e *adapter.ServerEvent) { got <- e })
 			ok(t, err)
 		}
-		ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "nobody listens"))
+		ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "no handler"))
 		ok(t, nodes[0].ns.ServerSideEmit(t.Context(), "hello", 1, map[string]any{"two": "deux"}, []byte{3}))
 		for range 2 {
 			e := <-got
@@ -35,11 +35,11 @@ func TestServerSideEmit(t *testing.T) {
 			assert.Equal(t, 1, one, "got %+v", e)
 			assert.Equal(t, "deux", two.Two, "got %+v", e)
 			assert.Equal(t, []byte{3}, three, "got %+v", e)
-			if assert.False(t, e.WantsAck(), "an answer was wanted") {
-				assert.ErrorIs(t, e.Ack(1), adapter.ErrAcknowledged, "an answer was wanted")
+			if assert.False(t, e.WantsAck(), "WantsAck") {
+				assert.ErrorIs(t, e.Ack(1), adapter.ErrAcknowledged, "WantsAck")
 			}
 		}
-		// Not to itself: a question brings two answers, and no third event came before.
+		// Not to itself: a request gets two responses, and no third event arrived before.
 		_, err := nodes[0].ns.ServerSideEmitWithAck(t.Context(), "hello")
 		var partial *backplane.PartialError
 		require.ErrorAs(t, err, &partial)
@@ -59,7 +59,7 @@ func TestServerSideEmitWithAck(t *testing.T) {
 			} else {
 				ok(t, e.Ack())
 			}
-			assert.ErrorIs(t, e.Ack(2), adapter.ErrAcknowledged, "second answer")
+			assert.ErrorIs(t, e.Ack(2), adapter.ErrAcknowledged, "second response")
 		})
 		ok(t, err)
 	}
@@ -116,8 +116,8 @@ func TestServerSideHandlers(t *testing.T) {
 	})
 }
 
-// A handler that panics does not keep the others from being called. If none of them has
-// answered, the node does.
+// If a handler panics the other handlers are called. If none of them has responded, the node
+// responds.
 func TestPanickingHandlerAmongOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		for _, answers := range []bool{true, false} {
@@ -154,7 +154,7 @@ func TestPanickingHandlerAmongOthers(t *testing.T) {
 	})
 }
 
-// A handler that panics is reported, and the node answers the next event.
+// A handler that panics is reported, and the node responds to the next event.
 func TestPanickingHandler(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: 200 * time.Millisecond})
@@ -180,7 +180,7 @@ func TestPanickingHandler(t *testing.T) {
 	})
 }
 
-// A server without a handler for the event answers at once, without a value.
+// A server without a handler for the event responds at once, without a value.
 func TestServerSideEmitWithoutHandler(t *testing.T) {
 	nodes := fleet(t, 3, adapter.Options{RequestsTimeout: time.Minute})
 	_, err := nodes[1].ns.OnServerSideEmit("ask", func(_ context.Context, e *adapter.ServerEvent) { ok(t, e.Ack("I know")) })

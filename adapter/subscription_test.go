@@ -10,7 +10,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// What needs all broadcasts does not go together with subscriptions to rooms.
+// Options that need all broadcasts cannot be combined with subscriptions to rooms.
 func TestSubscriptionOption(t *testing.T) {
 	bus := memorybroker.NewBus(nil)
 	for name, o := range map[string]adapter.Options{
