@@ -263,7 +263,7 @@ func TestAcksOfAPeer(t *testing.T) {
 		{"more than it said", []wire.Response{ack("1"), ack("2"), count(1)}, nil, 2, 1, nil, 0},
 		{"fewer than it said", []wire.Response{count(2), ack("1")}, nil, 1, 2, context.DeadlineExceeded, time.Second},
 		{"counts twice", []wire.Response{count(1), count(5), ack("1")}, nil, 1, 1, nil, 0},
-		{"nobody", []wire.Response{count(0)}, nil, 0, 0, nil, 0},
+		{"no responder", []wire.Response{count(0)}, nil, 0, 0, nil, 0},
 		{"never counts", []wire.Response{ack("1")}, nil, 1, 0, context.DeadlineExceeded, time.Second},
 		{"goodbye between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(bye, "peer", 5, 1) }, 1, 2, backplane.ErrPeerLost, 100 * time.Millisecond},
 		{"restarts between", []wire.Response{count(2), ack("1")}, func(w *rawPeer) { w.control(hello, "peer", 6, 1) }, 1, 2, backplane.ErrPeerLost, 100 * time.Millisecond},

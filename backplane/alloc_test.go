@@ -51,7 +51,7 @@ func TestAllocsOfUnwanted(t *testing.T) {
 func TestAllocsOfFanOut(t *testing.T) {
 	for _, n := range []int{1, 10, 10_000} {
 		ns := crowd(t, n)
-		p := pack([]any{1, "x", 1, 0, []any{"red"}, []any{"nobody"}, nil, "", []byte("hi")})
+		p := pack([]any{1, "x", 1, 0, []any{"red"}, []any{"unknown"}, nil, "", []byte("hi")})
 		// One for the Message.
 		allocs(t, fmt.Sprint("from another node to ", n), 1, func() { ns.HandleForTest(broadcastChannel, p) })
 		local := backplane.To(redRoom...).Local()

@@ -116,27 +116,27 @@ func (s *describing) Describe() []byte {
 
 // A large response without a subscriber is not made: its requester has never
 // subscribed, or left while its request waited.
-func TestAnswersForNobody(t *testing.T) {
+func TestResponsesWithoutSubscriber(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
 		var calls atomic.Int32
 		for i := range 300 {
 			f.join(0, &describing{newSocket(fmt.Sprint("m", i)), &calls})
 		}
-		nobody := newAsker(f, "somebody else")
+		lost := newAsker(f, "another requester")
 		for i := range 10 {
-			nobody.ask(f, &wire.Request{ID: fmt.Sprint("nobody.", i), Origin: "nobody", Op: wire.OpMembers, Detail: true})
+			lost.ask(f, &wire.Request{ID: fmt.Sprint("lost.", i), Origin: "lost", Op: wire.OpMembers, Detail: true})
 		}
 		settle()
 		assert.Zero(t, calls.Load())
-		assert.Zero(t, nobody.messages.Load())
+		assert.Zero(t, lost.messages.Load())
 
 		w := f.wire("leaver")
 		w.control(full, "leaver", 1, 1, chat)
 		settle()
 		w.control(bye, "leaver", 1, 1)
 		settle()
-		nobody.ask(f, &wire.Request{ID: "leaver.1", Origin: "leaver", Op: wire.OpMembers, Detail: true})
+		lost.ask(f, &wire.Request{ID: "leaver.1", Origin: "leaver", Op: wire.OpMembers, Detail: true})
 		settle()
 		assert.Zero(t, calls.Load())
 		f.errs[0].none(t)

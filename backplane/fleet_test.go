@@ -80,10 +80,10 @@ func TestFleet(t *testing.T) {
 		t.Fatalf("RoomsOf: %v, %v", of, err)
 	}
 	began := time.Now()
-	if _, err := f.ns[0].RoomsOf(ctx, "nobody"); !errors.Is(err, backplane.ErrNoSuchMember) {
-		t.Fatalf("RoomsOf nobody: %v", err)
+	if _, err := f.ns[0].RoomsOf(ctx, "unknown"); !errors.Is(err, backplane.ErrNoSuchMember) {
+		t.Fatalf("RoomsOf an unknown member: %v", err)
 	}
-	require.ErrorIs(t, f.ns[0].Join(ctx, "nobody", "x"), backplane.ErrNoSuchMember, "Join nobody")
+	require.ErrorIs(t, f.ns[0].Join(ctx, "unknown", "x"), backplane.ErrNoSuchMember, "Join an unknown member")
 	assert.LessOrEqual(t, time.Since(began), 900*time.Millisecond, "two answers “no such member”")
 	require.NoError(t, f.ns[0].Join(ctx, "c", "green", "white"))
 	require.NoError(t, f.ns[0].Leave(ctx, "c", "green"))

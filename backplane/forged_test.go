@@ -33,7 +33,7 @@ func TestForgedNodes(t *testing.T) {
 				assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name)
 				time.Sleep(200 * time.Millisecond)
 			}
-			require.ErrorIs(t, f.ns[0].Join(t.Context(), "nobody", "x"), backplane.ErrNoSuchMember, kind.name)
+			require.ErrorIs(t, f.ns[0].Join(t.Context(), "unknown", "x"), backplane.ErrNoSuchMember, kind.name)
 		})
 	}
 }

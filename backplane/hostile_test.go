@@ -260,10 +260,10 @@ func TestHostileRequests(t *testing.T) {
 		}
 		long := strings.Repeat("x", 5000)
 		for op := 1; op <= 9; op++ {
-			request("", op, "", 0, []any{"nowhere"}, "nobody", []any{})                   // nobody to answer
-			request("x.1", op, "", 0, []any{"nowhere"}, "", nil)                          // who asks?
-			request("x.2", op, long, 1, []any{"nowhere"}, long, nil)                      // an answer to where?
-			request("x.3", op, "x", 1, []any{"nowhere"}, "nobody", []any{long, "", long}) // nobody here
+			request("", op, "", 0, []any{"nowhere"}, "unknown", []any{})                   // no id to respond to
+			request("x.1", op, "", 0, []any{"nowhere"}, "", nil)                           // who asks?
+			request("x.2", op, long, 1, []any{"nowhere"}, long, nil)                       // an answer to where?
+			request("x.3", op, "x", 1, []any{"nowhere"}, "unknown", []any{long, "", long}) // no such member
 		}
 		settle()
 		for _, err := range f.errs[0].take() {

@@ -204,7 +204,7 @@ func TestMembers(t *testing.T) {
 	}
 	require.True(t, ns.Remove("a"))
 	require.False(t, ns.Remove("a"))
-	require.False(t, ns.Remove("nobody"))
+	require.False(t, ns.Remove("unknown"))
 	assert.False(t, ns.Remove(""))
 	assert.NoError(t, ns.Add(ctx, newNull("a")), "Add again")
 	for range 2 {
@@ -220,8 +220,8 @@ func TestMembers(t *testing.T) {
 	m, ok := ns.Member("a")
 	require.True(t, ok, "Rooms.Member")
 	assert.Equal(t, "a", m.ID(), "Rooms.Member")
-	_, ok = ns.Member("nobody")
-	assert.False(t, ok, "Rooms.Member of nobody")
+	_, ok = ns.Member("unknown")
+	assert.False(t, ok, "Rooms.Member of an unknown member")
 }
 
 // Bad names are refused before anything is done, whichever argument they are in.

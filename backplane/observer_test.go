@@ -174,7 +174,7 @@ func TestObserver(t *testing.T) {
 		assert.Equal(t, []string{"publish [red] [x] delivered 1, 5 bytes of true, <nil>"}, asker.closed(t), "publish")
 		assert.Equal(t, []string{"deliver [red] [x] matched 1, delivered 1, skipped 0, panicked 0, map[]"}, server.closed(t), "deliver")
 		f.broadcast(0, "hello", backplane.To("nowhere", "else"))
-		assert.Equal(t, []string{"deliver [nowhere else] [] matched 0, delivered 0, skipped 0, panicked 0, map[]"}, server.closed(t), "deliver to nobody")
+		assert.Equal(t, []string{"deliver [nowhere else] [] matched 0, delivered 0, skipped 0, panicked 0, map[]"}, server.closed(t), "deliver to no member")
 		st := f.nodes[1].Stats()
 		assert.EqualValues(t, 1, st.Unwanted, "stats %+v", st)
 		f.broadcast(0, "hello", backplane.To("nowhere")) // not even decoded

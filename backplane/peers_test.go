@@ -51,7 +51,7 @@ func TestControlFrames(t *testing.T) {
 		greeting := func(number int) []byte { return pack([]any{1, hello, "me", since, 1, spaces(chat), number}) }
 		frames(t, "first namespace", w, greeting(1))
 		time.Sleep(250 * time.Millisecond)
-		frames(t, "nobody answers", w, greeting(2), greeting(3), greeting(4))
+		frames(t, "no node responds", w, greeting(2), greeting(3), greeting(4))
 		time.Sleep(750 * time.Millisecond)
 		frames(t, "heartbeat", w, pack([]any{1, beat, "me", since, 1, nil, 5}))
 		other, err := n.Namespace(t.Context(), "", nil)
@@ -112,7 +112,7 @@ func TestPeers(t *testing.T) {
 		settle()
 		w.saw(kindControl)
 
-		check("nobody", false)
+		check("no one", false)
 		w.control(beat, "wire", 10, 3)
 		check("beat of a stranger", true, []string{}...)
 		assert.Len(t, n.KnownPeers(), 1, "a stranger's beat is no sign of life")
@@ -467,7 +467,7 @@ func TestControlFlood(t *testing.T) {
 			w.control(full, fmt.Sprint("flood", i%2000), 1, i, chat)
 		}
 		for range 2000 {
-			w.control(bye, "somebody", 1, 1)
+			w.control(bye, "another", 1, 1)
 		}
 		time.Sleep(5 * time.Second)
 		settle()
@@ -494,7 +494,7 @@ func TestAnnouncementsLost(t *testing.T) {
 		before := f.nodes[0].Stats().MembershipLost
 		const n = 3000
 		for range n {
-			w.control(bye, "somebody", 1, 1)
+			w.control(bye, "another", 1, 1)
 		}
 		time.Sleep(time.Hour)
 		settle()

@@ -304,16 +304,16 @@ func TestUnknownMember(t *testing.T) {
 						t.Errorf("%v, want %v", err, want)
 					}
 				}
-				check("nobody", backplane.ErrNoSuchMember, 0)
+				check("unknown", backplane.ErrNoSuchMember, 0)
 				check("", backplane.ErrNoSuchMember, 0)
 				check("c", nil, 0)
 				// A frozen node may have it; but others' members are not its business.
 				memorytest.Freeze(f.brokers[2])
 				check("b", nil, 0)
-				check("nobody", context.DeadlineExceeded, time.Second)
-				check("nobody", backplane.ErrPeerUnresponsive, 0)
+				check("unknown", context.DeadlineExceeded, time.Second)
+				check("unknown", backplane.ErrPeerUnresponsive, 0)
 				memorytest.Kill(f.brokers[2])
-				check("nobody", backplane.ErrPeerLost, 0)
+				check("unknown", backplane.ErrPeerLost, 0)
 				check("b", nil, 0)
 			})
 		})
@@ -827,8 +827,8 @@ type rudeDescriber struct{ *socket }
 
 func (*rudeDescriber) Describe() []byte { panic("no") }
 
-// A broker that cannot count subscribers: those who have not announced themselves
-// are not waited for, but told.
+// If the broker cannot count subscribers, a request does not wait for foreign peers, and its
+// result is partial.
 func TestBrokerThatCannotCount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)

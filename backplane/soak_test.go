@@ -98,7 +98,7 @@ func TestEverythingAtOnce(t *testing.T) {
 						check("Leave", f.ns[rnd.IntN(nodes)].Leave(ctx, id, room))
 						delete(model[id], room)
 					} else if err := ns.Leave(ctx, id, room); !errors.Is(err, backplane.ErrNoSuchMember) {
-						check("Leave of nobody", err)
+						check("Leave of an unknown member", err)
 					}
 				case 3:
 					assert.Equal(t, model[id] != nil, ns.Remove(id), "worker %d: Remove", w)
@@ -175,7 +175,7 @@ func TestEverythingAtOnce(t *testing.T) {
 
 	// A question comes behind every broadcast sent before it.
 	for i, ns := range f.ns {
-		_, err := ns.LeaveAll(ctx, backplane.To("nobody"), "nowhere")
+		_, err := ns.LeaveAll(ctx, backplane.To("unknown"), "nowhere")
 		assert.NoError(t, err, "node %d", i)
 	}
 	for i, o := range steady {

@@ -10,11 +10,10 @@ import (
 //
 //	1 + rooms/roomShare + changeCost × rooms that lost their last member a second
 //
-// and has at most maxRooms rooms. One in dynamic mode becomes static when it enters more
-// than half as many new rooms a second as it received unwanted messages before, and more
-// than leastChanges; or when it has more than 3/2 of maxRooms. What is stated for roomShare
-// and maxRooms is what a room costs: memory in node and server, and a name to be sent again
-// after an outage.
+// and has at most maxRooms rooms. A node in dynamic mode becomes static in two cases: its
+// new rooms a second exceed leastChanges and half of the unwanted messages a second before,
+// or it has more than 3/2 of maxRooms. roomShare and maxRooms represent the costs of a room:
+// memory in node and server, and a name to be sent again after an outage.
 const (
 	roomShare    = 100
 	changeCost   = 4
@@ -22,13 +21,12 @@ const (
 	maxRooms     = 50_000
 	longestDwell = 10 * time.Minute
 
-	// judgeEvery is how many messages, or new rooms, are counted before the clock is looked
-	// at.
+	// judgeEvery is the number of messages, or of new rooms, between two looks at the clock.
 	judgeEvery = 64
 )
 
-// judge measures, and decides which mode is cheaper. Set.mu guards it, but for the atomic
-// fields.
+// judge measures rates and decides which mode is cheaper. Set.mu guards all fields except
+// the atomic ones.
 type judge struct {
 	unwanted atomic.Uint64 // messages
 	closed   atomic.Uint64 // rooms that lost their last member
@@ -41,16 +39,16 @@ type judge struct {
 
 	opened  uint64 // rooms that were new in dynamic mode
 	worth   float64
-	until   time.Time // static mode stays
+	until   time.Time // the mode stays static until then
 	changes uint64
-	refused bool // by the broker: the mode stays static
-	stuck   bool // so is the filter of static mode
-	blind   bool // Unawaited was called
+	refused bool // the broker refused a filter: the mode stays static
+	stuck   bool // the broker refused the filter of static mode, too
+	blind   bool // Unawaited was called: the mode stays static
 }
 
 func (j *judge) init(o *Options) { j.window, j.dwell, j.since = o.Window, o.Dwell, time.Now() }
 
-// changed notes a change of the mode.
+// changed records a change of the mode.
 func (j *judge) changed(dynamic bool) {
 	j.changes++
 	now := time.Now()
@@ -62,8 +60,8 @@ func (j *judge) changed(dynamic bool) {
 	}
 }
 
-// Unwanted counts a message on the channel of a room that no member here is in. It costs
-// little, and may be called by any goroutine.
+// Unwanted counts a message on the channel of a room without local members. It is cheap and
+// safe for concurrent use.
 func (s *Set) Unwanted() {
 	if n := s.judge.unwanted.Add(1); n%judgeEvery == 0 && s.o.Automatic && !s.dynamic.Load() {
 		s.considerDynamic(n)
@@ -83,9 +81,9 @@ func (s *Set) considerDynamic(unwanted uint64) {
 	}
 	closed := j.closed.Load()
 	rate := float64(unwanted-j.sinceUnwanted) / lasted.Seconds()
-	gone := float64(closed-j.sinceRoom) / lasted.Seconds()
+	closings := float64(closed-j.sinceRoom) / lasted.Seconds()
 	j.since, j.sinceUnwanted, j.sinceRoom = now, unwanted, closed
-	if j.refused || j.blind || now.Before(j.until) || rooms > maxRooms || rate <= 1+float64(rooms)/roomShare+changeCost*gone {
+	if j.refused || j.blind || now.Before(j.until) || rooms > maxRooms || rate <= 1+float64(rooms)/roomShare+changeCost*closings {
 		return
 	}
 	j.worth = rate
@@ -119,9 +117,9 @@ func (s *Set) opened() {
 	}
 }
 
-// Unawaited notes that another process had members here enter rooms, and does not wait for
-// an answer: what it sends to the rooms next would come before their filters are live. In
-// automatic mode the namespace stays static from here on.
+// Unawaited records that another process put local members into rooms and waits for no
+// response. Its next messages to the rooms may arrive before their filters are live. In
+// automatic mode the namespace stays static from then on.
 func (s *Set) Unawaited() {
 	if !s.o.Automatic {
 		return

@@ -10,14 +10,14 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Members is what a Set asks of the registry of members. Its lock may be held when Left is
-// called, so a Set calls it without a lock of its own.
+// Members is the part of the registry of members that a Set uses. The registry's lock may be
+// held when Left is called. Therefore a Set calls these methods without holding mu.
 type Members interface {
 	// Holds reports whether a member is in the room.
 	Holds(room string) bool
 	// Names returns all rooms that have members.
 	Names() []string
-	// Counts returns how many members there are, and how many rooms besides those of their
+	// Counts returns the number of members, and the number of rooms besides those of their
 	// ids.
 	Counts() (members, rooms int)
 }
@@ -27,23 +27,23 @@ type Options struct {
 	Protocol  broker.Protocol
 	Namespace string
 	Members   Members
-	// Dynamic is the mode to begin with. Automatic lets it change.
+	// Dynamic is the first mode. Automatic lets it change.
 	Dynamic, Automatic bool
 	// Workers counts the goroutine.
 	Workers *sync.WaitGroup
-	// Lost is called when a filter is refused for whose rooms no call of Enter waits: the
-	// members must leave these rooms. It is called without a lock.
+	// Lost is called when the broker refuses the filters of rooms and no call of Enter waits
+	// for them. The members must leave these rooms. No lock is held during the call.
 	Lost func(rooms []string, err error)
-	// Refused is called when a filter is refused, and the mode therefore becomes static.
+	// Refused is called when the mode becomes static because the broker refused a filter.
 	Refused func(err error)
 	// Linger is how long a room keeps its filter after its last member. Zero: 2 s.
 	Linger time.Duration
-	// Window is how long rates are measured, and Dwell how long the mode stays static, at
-	// first, after it has become that by itself. Zero: 2 and 10 s.
+	// Window is the time over which rates are measured. Dwell is how long the mode stays
+	// static after the first change from dynamic to static. Zero: 2 and 10 s.
 	Window, Dwell time.Duration
 }
 
-// Set is what one namespace is subscribed to.
+// Set is the set of filters that one namespace subscribes to.
 //
 // Lock order: gate, the lock of Members, mu.
 type Set struct {
@@ -59,51 +59,50 @@ type Set struct {
 
 	mu      sync.Mutex
 	closed  bool
-	running bool             // the worker
-	goal    bool             // what dynamic is to become
+	running bool             // the worker is running
+	goal    bool             // the next value of dynamic
 	rooms   map[string]*room // in dynamic mode
-	pending []*room          // whose filters are to be added; some may have been dropped since
-	dropped int              // of these
-	live    int              // rooms with live filters
-	empties []*room          // that may have lost their last member, in the order of due
+	pending []*room          // their filters must be added; some of the rooms may be dropped
+	dropped int              // number of dropped rooms in pending
+	live    int              // number of rooms with live filters
+	empties []*room          // rooms that may have lost their last member, in the order of due
 	timer   *time.Timer      // until the first of these is due
 	down    bool             // the subscription is interrupted
-	owing   int              // rooms that are owed
-	resumed func()           // to be called when owing is zero
+	owing   int              // number of owed rooms
+	resumed func()           // call this when owing is zero
 	judge   judge
 
-	// The worker's.
-	everything bool // the filter of static mode is live
+	everything bool // the filter of static mode is live; only the worker uses this
 }
 
-// room is a room with a filter, or one that is to get one. Set.mu guards it.
+// room is a room with a filter, or whose filter is being added. Set.mu guards it.
 type room struct {
 	name    string
 	live    bool
-	adding  bool // in a call under way
-	owed    bool // not live, and a member may be in it already
+	adding  bool // its filter is part of a running call
+	owed    bool // not live, although a member may be in the room
 	listed  bool // in empties
 	dropped bool
-	pins    int32 // visits under way
+	pins    int32 // number of running visits
 	used    uint32
-	visits  []*visit // that wait for live
+	visits  []*visit // visits that wait for live
 	due     time.Time
 }
 
-// idle is a room that no visit held, at the time of its use number used.
+// idle is a room without a running visit, at the time when its counter was used.
 type idle struct {
 	r    *room
 	used uint32
 }
 
-// still reports whether no visit has held the room since. Set.mu is held.
+// still reports whether no visit has used the room since. Set.mu is held.
 func (i idle) still() bool { return i.r.used == i.used && i.r.pins == 0 }
 
 // visit is one call of Enter or EnterFirst.
 type visit struct {
 	rooms []*room
-	left  int           // rooms that are not live
-	done  chan struct{} // closed when none is left, or with err
+	left  int           // number of rooms that are not live
+	done  chan struct{} // closed when left is zero or err is set
 	err   error
 }
 
@@ -124,7 +123,7 @@ func New(o Options) *Set {
 	return s
 }
 
-// Filters returns those to subscribe to before Start.
+// Filters returns the filters of the subscription that is passed to Start.
 func (s *Set) Filters() []broker.Filter {
 	if s.o.Dynamic {
 		return s.base()
@@ -134,7 +133,7 @@ func (s *Set) Filters() []broker.Filter {
 
 func (s *Set) every() broker.Filter { return s.o.Protocol.EveryRoom(s.o.Namespace) }
 
-// base are the filters of dynamic mode that no room needs.
+// base returns the filters of dynamic mode that do not depend on rooms.
 func (s *Set) base() []broker.Filter {
 	return []broker.Filter{broker.Exactly(s.o.Protocol.Broadcast(s.o.Namespace)), s.filter("")}
 }
@@ -159,9 +158,10 @@ func (s *Set) Close() {
 	}
 }
 
-// Enter calls change, which puts members into the rooms, when the filters of the rooms are
-// live, or while the subscription is interrupted. Without effect it returns the context's
-// error, broker.ErrClosed, or why the broker refused a filter.
+// Enter waits until the filters of the rooms are live and then calls change, which puts
+// members into the rooms. While the subscription is interrupted it does not wait. It returns,
+// without calling change, the context's error, broker.ErrClosed, or the broker's error if a
+// filter was refused.
 func (s *Set) Enter(ctx context.Context, rooms []string, change func()) error {
 	for {
 		s.gate.RLock()
@@ -193,9 +193,9 @@ func (s *Set) Enter(ctx context.Context, rooms []string, change func()) error {
 	}
 }
 
-// EnterFirst calls change at once. If it returns a function, that waits until the filters of
-// the rooms are live, and must be called; its errors are those of Enter, and then the
-// members must leave the rooms. Without wait, Options.Lost is called in its place.
+// EnterFirst calls change at once. If it returns a function, the caller must call it: it
+// waits until the filters of the rooms are live. It returns the errors of Enter, and then the
+// caller takes the members out of the rooms. Without wait, Options.Lost is called instead.
 func (s *Set) EnterFirst(rooms []string, wait bool, change func()) (live func(context.Context) error) {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
@@ -225,7 +225,7 @@ func (s *Set) EnterFirst(rooms []string, wait bool, change func()) (live func(co
 		defer s.release(v)
 		err := v.wait(ctx)
 		if err != nil && err == ctx.Err() {
-			// The members are in the rooms. If the broker refuses, Lost will be called.
+			// The members are in the rooms. If the broker refuses a filter, Lost is called.
 			s.mu.Lock()
 			for _, r := range v.rooms {
 				s.owe(r)
@@ -236,7 +236,7 @@ func (s *Set) EnterFirst(rooms []string, wait bool, change func()) (live func(co
 	}
 }
 
-// visit pins rooms, and has those that have no filter get one.
+// visit pins rooms, and requests filters for those that have none.
 func (s *Set) visit(names []string) (*visit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,7 +268,7 @@ func (s *Set) visit(names []string) (*visit, error) {
 	return v, nil
 }
 
-// room returns the room of a name, which may be a new one. mu is held.
+// room returns the room with a name, and makes it if necessary. mu is held.
 func (s *Set) room(name string) *room {
 	r := s.rooms[name]
 	if r == nil {
@@ -280,7 +280,7 @@ func (s *Set) room(name string) *room {
 	return r
 }
 
-// owe notes that a room that is not live may have a member. mu is held.
+// owe records that a room whose filter is not live may have a member. mu is held.
 func (s *Set) owe(r *room) {
 	if !r.live && !r.owed && !r.dropped {
 		r.owed = true
@@ -288,11 +288,11 @@ func (s *Set) owe(r *room) {
 	}
 }
 
-// settle ends the visits that wait for a room. mu is held.
+// settle completes, with err, the visits that wait for a room. mu is held.
 func (s *Set) settle(r *room, err error) {
 	for _, v := range r.visits {
 		if v.left--; v.err != nil || v.left < 0 {
-			continue // it has ended
+			continue // the visit is done
 		}
 		if err != nil {
 			v.err, v.left = err, 0
@@ -327,7 +327,7 @@ func (v *visit) wait(ctx context.Context) error {
 	}
 }
 
-// release ends a visit. Rooms that have no member after it lose their filters again.
+// release ends a visit. Rooms without a member lose their filters again.
 func (s *Set) release(v *visit) {
 	if v == nil {
 		return
@@ -366,7 +366,7 @@ func without(list []*visit, v *visit) []*visit {
 	return list
 }
 
-// Left notes that a room has lost its last member. The lock of Members may be held.
+// Left records that a room has lost its last member. The lock of Members may be held.
 func (s *Set) Left(name string) {
 	s.judge.closed.Add(1)
 	if !s.dynamic.Load() {
@@ -379,7 +379,7 @@ func (s *Set) Left(name string) {
 	}
 }
 
-// emptied has the filter of a room removed later, or not added at all. mu is held.
+// emptied schedules the removal of a room's filter, or drops a room whose filter was not added. mu is held.
 func (s *Set) emptied(r *room) {
 	switch {
 	case r.dropped || r.listed || s.closed:
@@ -416,7 +416,7 @@ func (s *Set) drop(r *room) {
 	s.paid(r)
 }
 
-// paid notes that a room is not owed any more. mu is held.
+// paid records that a room is not owed any more. mu is held.
 func (s *Set) paid(r *room) {
 	if r.owed {
 		r.owed = false
@@ -424,8 +424,8 @@ func (s *Set) paid(r *room) {
 	}
 }
 
-// Interrupted notes that the subscription misses messages from here on. Calls of Enter do
-// not wait until Resumed is called.
+// Interrupted records that the subscription may miss messages. Until Resumed is called,
+// Enter does not wait.
 func (s *Set) Interrupted() {
 	s.mu.Lock()
 	f := s.resumed
@@ -438,12 +438,12 @@ func (s *Set) Interrupted() {
 	}
 	s.mu.Unlock()
 	if f != nil {
-		f() // the interruption before this one
+		f() // for the earlier interruption
 	}
 }
 
-// Resumed notes that the subscription is live again. It calls f when the filters of the
-// rooms are live that were entered meanwhile: at once, or from another goroutine.
+// Resumed records that the subscription is live again. It calls f when the filters of all
+// rooms that were entered meanwhile are live: at once, or later on another goroutine.
 func (s *Set) Resumed(f func()) {
 	s.mu.Lock()
 	s.down = false

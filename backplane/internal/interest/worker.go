@@ -8,8 +8,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// batch is how many filters one call of the subscription adds or removes at most. Calls of
-// Enter whose filters are among the first do not wait for the last.
+// batch is the limit of filters in one call of the subscription. A call of Enter waits only
+// for the batch with its own filters.
 const batch = 4096
 
 // wake starts the worker if there is work. mu is held.
@@ -24,7 +24,7 @@ func (s *Set) wake() {
 	s.o.Workers.Go(s.work)
 }
 
-// arm has the worker woken when the first room is due. mu is held.
+// arm starts the timer that wakes the worker when the first room is due. mu is held.
 func (s *Set) arm() {
 	d := time.Until(s.empties[0].due)
 	if s.timer == nil {
@@ -38,10 +38,10 @@ func (s *Set) arm() {
 	s.timer.Reset(d)
 }
 
-// due reports whether filters are to be removed. mu is held.
+// due reports whether the filter of a room must be removed now. mu is held.
 func (s *Set) due() bool { return len(s.empties) > 0 && !time.Now().Before(s.empties[0].due) }
 
-// work is the worker. It ends when there is nothing to do.
+// work is the worker. It returns when next returns nil.
 func (s *Set) work() {
 	for {
 		s.mu.Lock()
@@ -54,7 +54,7 @@ func (s *Set) work() {
 	}
 }
 
-// next returns the next thing to do, nil if there is none. mu is held.
+// next returns the next call of the worker, or nil if there is no work. mu is held.
 func (s *Set) next() func() {
 	dynamic := s.dynamic.Load()
 	switch {
@@ -105,8 +105,8 @@ func (s *Set) add(list []*room) {
 		filters[i] = s.filter(r.name)
 	}
 	err := s.sub.Add(s.ctx, filters...)
-	if err != nil && len(list) > 1 && !s.over(err) {
-		// One may be enough for a refusal of all.
+	if err != nil && len(list) > 1 && !s.ended(err) {
+		// The broker refuses all filters of a call if it refuses one.
 		s.add(list[:len(list)/2])
 		s.add(list[len(list)/2:])
 		return
@@ -122,7 +122,7 @@ func (s *Set) add(list []*room) {
 		s.mu.Unlock()
 		return
 	}
-	if s.over(err) {
+	if s.ended(err) {
 		s.mu.Unlock()
 		s.Close()
 		return
@@ -130,7 +130,7 @@ func (s *Set) add(list []*room) {
 	r := list[0]
 	r.adding = false
 	if s.o.Automatic && !s.judge.stuck && (s.everything || !isName(err)) {
-		// The other mode may do without it, and its filter is added again if not.
+		// Static mode may not need this filter. If it does, the filter is added again.
 		s.pending = append(s.pending, r)
 		s.mu.Unlock()
 		s.refused(err)
@@ -156,17 +156,17 @@ func (s *Set) refused(err error) {
 	}
 }
 
-// isName reports whether a broker refuses a name, not a subscription. No mode helps then,
-// but for members that are in the room already.
+// isName reports whether the broker refused a name, not a subscription. Then a change of
+// the mode helps only members that are in the room already.
 func isName(err error) bool {
 	_, ok := errors.AsType[*broker.NameError](err)
 	return ok
 }
 
-// over reports whether an error is the end of the subscription.
-func (s *Set) over(err error) bool { return errors.Is(err, broker.ErrClosed) || s.ctx.Err() != nil }
+// ended reports whether err means that the subscription has ended.
+func (s *Set) ended(err error) bool { return errors.Is(err, broker.ErrClosed) || s.ctx.Err() != nil }
 
-// remove removes filters. What fails, fails because the subscription ends.
+// remove removes filters. It ignores errors: removing fails only if the subscription has ended.
 func (s *Set) remove(filters []broker.Filter) {
 	for part := range slices.Chunk(filters, batch) {
 		_ = s.sub.Remove(s.ctx, part...)
@@ -177,7 +177,7 @@ func (s *Set) remove(filters []broker.Filter) {
 func (s *Set) sweep() {
 	s.mu.Lock()
 	var list []idle
-	// Those that are due soon are removed by the same call.
+	// The same call removes the filters that are due soon.
 	for now := time.Now().Add(s.o.Linger / 8); len(s.empties) > 0 && !now.Before(s.empties[0].due); {
 		r := s.empties[0]
 		s.empties[0] = nil
@@ -204,19 +204,19 @@ func (s *Set) sweep() {
 	s.remove(filters)
 }
 
-// becomeDynamic begins the change to dynamic mode. leaveStatic ends it, when all filters
+// becomeDynamic starts the change to dynamic mode. leaveStatic completes it when all filters
 // are live.
 func (s *Set) becomeDynamic() {
 	s.change(true)
 	if err := s.sub.Add(s.ctx, s.base()...); err != nil {
-		if s.over(err) {
+		if s.ended(err) {
 			s.Close()
 			return
 		}
 		s.refused(err)
 		return
 	}
-	// Every change of memberships from before is in Names, and every later one is a visit.
+	// Names has every earlier change of memberships, and every later one is a visit.
 	names := s.o.Members.Names()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +236,7 @@ func (s *Set) leaveStatic() {
 func (s *Set) becomeStatic() {
 	if !s.everything {
 		if err := s.sub.Add(s.ctx, s.every()); err != nil {
-			if s.over(err) {
+			if s.ended(err) {
 				s.Close()
 				return
 			}
@@ -256,7 +256,7 @@ func (s *Set) becomeStatic() {
 	s.remove(filters)
 }
 
-// change changes the mode, and returns the rooms that there were. Visits that wait go on.
+// change changes the mode and returns the former rooms. It completes the waiting visits.
 func (s *Set) change(dynamic bool) map[string]*room {
 	s.gate.Lock()
 	defer s.gate.Unlock()

@@ -5,36 +5,37 @@ import (
 	"time"
 )
 
-// Anybody who may publish on the control channel can make up nodes, and speak in the name of
-// others. What only a node itself hears is its own channel. So each node sends a token there,
-// and the other gives it back: that proves that it listens. Until then it is a stranger,
-// which is not waited for, not listed, not watched, and forgotten after PeerTimeout, whatever
-// comes in its name. It also takes the place of no peer that has proved itself.
+// A client that may publish on the control channel can invent nodes, and send frames in the
+// name of other nodes. Only the real node receives frames on its own channel. Therefore each
+// node sends a token to that channel, and the peer returns the token: this proves that the
+// peer exists. Before that the peer is a stranger. A stranger is not waited for, not listed
+// and not watched. It is forgotten after PeerTimeout, whatever frames arrive in its name, and
+// it never replaces a peer that has proved itself.
 
 const (
-	// maxStrangers limits the strangers that are remembered. The one that was known for the
-	// longest time makes room for the next.
+	// maxStrangers limits the strangers that are remembered. A new one replaces the one that
+	// has been known for the longest time.
 	maxStrangers = 1024
-	// maxStrange limits the memory for the names of all of them, in bytes.
+	// maxStrange limits the memory for the names of all strangers, in bytes.
 	maxStrange = 4 << 20
 	// maxStrangerAsks is how many strangers are asked for their token and list in four times
-	// the time for introductions, which is a second by default.
+	// the time for introductions, which is one second by default.
 	maxStrangerAsks = 64
 )
 
-// proofs is what a node knows of strangers. table.mu guards it.
+// proofs is a node's state of strangers. table.mu guards it.
 type proofs struct {
 	seed      maphash.Seed
-	strangers int // how many are known
+	strangers int // number of strangers
 	strange   int // memory of their lists, in bytes
-	asked     int // how many strangers were asked since askedFrom
+	asked     int // number of strangers that were asked since askedFrom
 	askedFrom time.Time
 }
 
-// token is what a node must give back. It has always 9 bytes in a frame.
+// token returns the number that a node must return. It always has 9 bytes in a frame.
 func (t *table) token(id string) uint64 { return maphash.String(t.seed, id) | 1<<63 }
 
-// tokens returns what a frame to a node has: its token, and the one that it wants back.
+// tokens returns the fields of a frame to a node: the token for it, and its own token.
 func (t *table) tokens(id string) (token, echo uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -44,11 +45,11 @@ func (t *table) tokens(id string) (token, echo uint64) {
 	return t.token(id), echo
 }
 
-// stranger reports whether a peer has not proved itself. Of one that was only mentioned
-// nothing has come that could be forged.
+// stranger reports whether a peer has sent frames and has not proved itself. A peer that
+// other nodes only mentioned is no stranger.
 func (p *peer) stranger() bool { return !p.proved && p.since != 0 }
 
-// prove notes that a peer has proved itself. t.mu is held.
+// prove records that a peer has proved itself. t.mu is held.
 func (t *table) prove(p *peer) {
 	now := time.Now()
 	p.proved, p.watch = true, watch{since: now}
@@ -59,7 +60,7 @@ func (t *table) prove(p *peer) {
 	t.strange -= p.kept
 }
 
-// mayAskStranger reports whether one more stranger may be asked now. t.mu is held.
+// mayAskStranger reports whether one more stranger may be asked now, and counts it. t.mu is held.
 func (t *table) mayAskStranger(now time.Time) bool {
 	if now.Sub(t.askedFrom) >= 4*t.introTime {
 		t.asked, t.askedFrom = 0, now
@@ -68,7 +69,7 @@ func (t *table) mayAskStranger(now time.Time) bool {
 	return t.asked <= maxStrangerAsks
 }
 
-// pursue asks a stranger again from time to time. t.mu is held.
+// pursue asks a stranger again after introTime. t.mu is held.
 func (t *table) pursue(p *peer, now time.Time, s *survey) {
 	if again := p.asked.Add(t.introTime); now.Before(again) {
 		s.at(again)
@@ -81,7 +82,7 @@ func (t *table) pursue(p *peer, now time.Time, s *survey) {
 	}
 }
 
-// makeRoom forgets the stranger that was known for the longest time, if there are too many.
+// makeRoom forgets the stranger that has been known for the longest time, if there are most of them.
 // t.mu is held.
 func (t *table) makeRoom(most int) {
 	if t.strangers < most {

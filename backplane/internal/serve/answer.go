@@ -151,7 +151,7 @@ func (s *Request[M]) publish(resp *wire.Response) (unfit, err error) {
 	defer cancel()
 	err = o.Broker.Publish(ctx, o.Codec.ResponseChannel(o.Namespace, resp), buf)
 	if size, ok := errors.AsType[*broker.PayloadError](err); ok {
-		unfit = fmt.Errorf("response of %d bytes is over the broker's limit", size.Size)
+		unfit = fmt.Errorf("response of %d bytes exceeds the broker's limit", size.Size)
 	}
 	return unfit, err
 }

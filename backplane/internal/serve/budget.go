@@ -7,33 +7,34 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// MaxMemory is about what the answers that a node is making take at most, in all namespaces:
-// one large one and fewAnswers others. What has been published is the broker's.
+// MaxMemory is approximately the limit of the memory for the responses that a node is
+// making, in all namespaces: one large response and fewResponses others. A published response
+// belongs to the broker.
 const MaxMemory = 100 << 20
 
 const (
-	// fewAnswers is how many queries are answered at a time, besides a large one. What they
-	// answer is listed, and encoded, with at most maxSmall bytes and what describeAtOnce
-	// members add.
-	fewAnswers = 4
-	maxSmall   = 4 << 20
-	// maxLarge is what a large answer may have in one message. In parts it takes less.
+	// fewResponses is how many queries are carried out at a time, besides a large one. The
+	// list and the encoding of each take at most maxSmall bytes, and the data of
+	// describeAtOnce members.
+	fewResponses = 4
+	maxSmall     = 4 << 20
+	// maxLarge is the limit of a large response in one message. In parts it takes less.
 	maxLarge = 24 << 20
-	// largeList and largeDetail are how many elements a list has at most that is not large:
-	// names, and members with details.
+	// largeList and largeDetail are the numbers of elements above which a list is large:
+	// of names, and of members with details.
 	largeList   = 4096
 	largeDetail = 256
 )
 
-// Budget limits the memory of the answers that a node is making. Its namespaces share it.
+// Budget limits the memory of the responses that a node is making. Its namespaces share it.
 type Budget struct{ few, large chan struct{} }
 
 // NewBudget returns the budget of a node.
 func NewBudget() *Budget {
-	return &Budget{few: make(chan struct{}, fewAnswers), large: make(chan struct{}, 1)}
+	return &Budget{few: make(chan struct{}, fewResponses), large: make(chan struct{}, 1)}
 }
 
-// oversize reports members that say too much of themselves, at most once in oversizePause.
+// oversize reports members whose data exceeds wire.MaxDescription, at most once in oversizePause.
 type oversize struct {
 	mu   sync.Mutex
 	last time.Time
@@ -42,7 +43,7 @@ type oversize struct {
 
 const oversizePause = time.Second
 
-// trim leaves out what members say of themselves if it is more than wire.MaxDescription.
+// trim removes the data of members if it exceeds wire.MaxDescription.
 func (d *Desk[M]) trim(infos []wire.MemberInfo) {
 	for i := range infos {
 		if size := len(infos[i].Data); size > wire.MaxDescription {

@@ -42,21 +42,21 @@ type Options[M any] struct {
 	Lost func(rooms []string, err error)
 	// Stalled reports a member whose Describe does not return.
 	Stalled func(member string)
-	// Oversized reports a member that says so many bytes of itself that they are left out.
-	// more is how many others did since the last report.
+	// Oversized reports a member whose data of size bytes is left out. more is the number of
+	// other such members since the last report.
 	Oversized func(member string, size, more int)
 	// Left reports whether a node is known to have left the namespace.
 	Left func(node string) bool
 }
 
-// Desk carries out what other nodes ask for and the inbound worker does not do itself. It
-// has four lines: queries about members and rooms, those of them with a large answer, calls
-// of the application's callbacks, and answers that only need to be published. Each line works on a few requests at a time;
-// the others wait in its bounded queue. A request for which the queue has no room is
-// refused.
+// Desk carries out the requests of other nodes that the inbound worker does not carry out
+// itself. It has four lines: queries about members and rooms, queries with a large response,
+// calls of the application's callbacks, and responses that must be published. Each line
+// works on a few requests at a time, and the others wait in its bounded queue. If the queue
+// is full, further requests are refused.
 type Desk[M any] struct {
 	o        Options[M]
-	part     int  // the size that lists are cut into
+	part     int  // the size of the parts of a list, in bytes
 	counts   bool // the broker counts subscribers
 	patience *inbound.Patience
 	oversize oversize
@@ -75,24 +75,24 @@ func New[M any](o Options[M]) *Desk[M] {
 	if limit := caps.MaxPayload; limit > 0 {
 		d.part = min(partBytes, max(limit/2, 1))
 	}
-	// What waits too long, behind a callback that does not return or behind large answers, is
-	// refused in time for its requester to hear so, if that has the same timeout.
+	// A request that waits too long, behind a callback that does not return or behind large
+	// responses, is refused before its requester's timeout, if that is the same as here.
 	d.calls = line[M]{desk: d, limit: maxCalls, patience: o.Timeout * 3 / 4}
 	_, foreign := o.Codec.(wire.ForeignPeers)
 	patience := d.timeout(!foreign) * 3 / 4
 	d.queries = line[M]{desk: d, limit: maxQueries, patience: patience}
 	d.large = line[M]{desk: d, limit: 1, patience: patience}
-	d.answers = line[M]{desk: d, limit: maxAnswers}
+	d.answers = line[M]{desk: d, limit: maxResponses}
 	return d
 }
 
 const (
 	// maxCalls limits the calls of OnRequest and OnEvent that are running at a time.
 	maxCalls = 256
-	// maxQueries limits the queries that are being answered at a time. Few are faster than
-	// many, and need less memory.
-	maxQueries = fewAnswers
-	maxAnswers = 16
+	// maxQueries limits the queries that are carried out at a time. Few at a time are faster
+	// than many, and need less memory.
+	maxQueries   = fewResponses
+	maxResponses = 16
 	// MaxWaiting and MaxWaitingBytes limit the requests that wait in one line. Each counts with waitingSize bytes
 	// besides its own.
 	MaxWaiting      = 1 << 16
@@ -128,8 +128,8 @@ func (d *Desk[M]) Hold() { d.held.begin() }
 // Release sends the responses that were held back, after a wait if there are any.
 func (d *Desk[M]) Release(wait func()) { d.held.release(wait) }
 
-// timeout is how long a requester waits for its answer: a Crossroom node as long as this one
-// would, others at least as long as a Node.js server does by default.
+// timeout returns how long a requester waits for its response: a Crossroom node as long as
+// this node, others at least as long as a Node.js server does by default.
 func (d *Desk[M]) timeout(native bool) time.Duration {
 	if native {
 		return d.o.Timeout
@@ -139,16 +139,16 @@ func (d *Desk[M]) timeout(native bool) time.Duration {
 
 const foreignTimeout = 5 * time.Second
 
-// query has a query answered. Identical ones that wait get the answer of one.
+// query queues a query. Equal queries that wait share one response.
 func (d *Desk[M]) query(s *Request[M]) {
 	if !s.wanted() {
 		s.done(nil)
 		return
 	}
-	if d.later(s, func() { d.enquire(s) }) {
+	if d.later(s, func() { d.queueQuery(s) }) {
 		return
 	}
-	d.enquire(s)
+	d.queueQuery(s)
 }
 
 // later keeps a request for later if its requester counts responses and the namespace closes.
@@ -156,7 +156,7 @@ func (d *Desk[M]) later(s *Request[M], work func()) bool {
 	return !s.req.Native && s.wanted() && d.held.hold(s.size, work)
 }
 
-func (d *Desk[M]) enquire(s *Request[M]) {
+func (d *Desk[M]) queueQuery(s *Request[M]) {
 	if !d.queries.put(s, s.key(), d.queryAll) {
 		d.refuse(s)
 	}

@@ -10,8 +10,8 @@ import (
 // errand is one piece of work: a request, or several that get the same response.
 type errand[M any] struct {
 	list []*Request[M]
-	key  string          // of requests that can share it; empty: none
-	ids  map[string]bool // of the list, by asker and id; nil: there is but one
+	key  string          // equal for requests that can share it; empty: none
+	ids  map[string]bool // names of the requests in list; nil: list has one request
 	work func([]*Request[M])
 	due  time.Time // the end of its wait, if the line has a patience
 }
@@ -30,7 +30,7 @@ type line[M any] struct {
 	timer          *time.Timer
 }
 
-// has reports whether a request is there already, and notes that it is.
+// has reports whether the errand has a request, and records the request.
 func (e *errand[M]) has(s *Request[M]) bool {
 	if e.ids == nil {
 		e.ids = map[string]bool{e.list[0].name(): true}
@@ -41,11 +41,11 @@ func (e *errand[M]) has(s *Request[M]) bool {
 	return had
 }
 
-// name tells a request from others.
+// name identifies a request.
 func (s *Request[M]) name() string { return s.req.Origin + "\x00" + s.req.ID }
 
-// put takes in a request. It returns false if there is no room. One that waits already is
-// answered once.
+// put queues a request. It returns false if the queue is full. A request that is received
+// again while it waits gets one response.
 func (l *line[M]) put(s *Request[M], key string, work func([]*Request[M])) bool {
 	taken, again := l.take(s, key, work)
 	if again {
