@@ -132,7 +132,7 @@ func run(ctx context.Context, url string) error {
 		fmt.Printf("  %-7s on %s\n", s.ID, short(s.Node))
 	}
 
-	title("north puts dave, who is on east, into room lobby")
+	title("north puts dave, a socket on east, into room lobby")
 	if err := north.chat.RemoteJoin(ctx, "dave", "lobby"); err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func run(ctx context.Context, url string) error {
 	}
 	fmt.Printf("  south queries his rooms: dave is in %s\n", strings.Join(rooms, ", "))
 
-	title("north disconnects bob, who is on south, and mallory, an id that no node has")
+	title("north disconnects bob, a socket on south, and mallory, an id that no node has")
 	if err := north.chat.RemoteDisconnect(ctx, "bob", true); err != nil {
 		return err
 	}

@@ -118,10 +118,10 @@ func (c *chat) members(ctx context.Context, _ *socketio.Socket, room string) (ob
 }
 
 // kick disconnects a user on any node, after a notice to the room.
-func (c *chat) kick(ctx context.Context, s *socketio.Socket, whom struct{ ID string }) (object, error) {
-	if _, err := c.ns.ClientRooms(ctx, whom.ID); err != nil { // a room may have this id as its name
+func (c *chat) kick(ctx context.Context, s *socketio.Socket, target struct{ ID string }) (object, error) {
+	if _, err := c.ns.ClientRooms(ctx, target.ID); err != nil { // a room may have this id as its name
 		return nil, errors.New("no such member")
 	}
-	err := c.ns.To(whom.ID).Emit(ctx, "kicked", object{"by": s.Data().(member).Name})
-	return object{"ok": true}, errors.Join(err, c.ns.Disconnect(ctx, whom.ID, false))
+	err := c.ns.To(target.ID).Emit(ctx, "kicked", object{"by": s.Data().(member).Name})
+	return object{"ok": true}, errors.Join(err, c.ns.Disconnect(ctx, target.ID, false))
 }

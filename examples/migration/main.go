@@ -88,7 +88,7 @@ func both(s *stage) error {
 		s.bridge("go-1"), s.bridge("go-2"),
 		s.server("new-1", "new.js"), s.server("new-2", "new.js"),
 		s.connect("carol", 4, "new-1"), s.connect("dave", 4, "new-2"),
-		s.says("alice", "who is there?"), s.says("carol", "I am, with socket.io 4"),
+		s.says("alice", "is anyone here?"), s.says("carol", "I am, with socket.io 4"),
 		s.shows("bob", "89504e47"), s.shows("dave", "ffd8ffe0"),
 		s.ask("go-2"))
 }

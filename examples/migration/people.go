@@ -173,7 +173,7 @@ func (p *people) talk(one, two string, count int, happen func() error) (string, 
 func list(names []string) string {
 	switch len(names) {
 	case 0:
-		return "nobody"
+		return "no one"
 	case 1:
 		return names[0]
 	}

@@ -29,7 +29,7 @@ async function connect(i) {
   const socket = io(config.urls[i % config.urls.length] + "/chat", {
     transports: ["websocket"],
     forceNew: true,
-    reconnection: false, // whoever is lost is to be counted
+    reconnection: false, // a lost client must be counted
     auth: { name: `user ${i}` },
   });
   const member = { socket, room, speaks: i < config.rooms, seen: 0 };

@@ -53,9 +53,9 @@ class Fleet {
     return { nodes, missing };
   }
 
-  // members finds who is in a room on every node. The adapter's own question gives
-  // nothing at all if one node does not answer; then this node's members are better
-  // than none, and missing says so.
+  // members finds the members of a room on every node. The adapter's request fails if one
+  // node does not respond. Then the result has this node's members, and missing lists the
+  // nodes.
   async members(room) {
     const found = await this.ns.in(room).fetchSockets().catch(() => this.ns.local.in(room).fetchSockets());
     const { missing } = await this.ask();

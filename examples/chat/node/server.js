@@ -101,8 +101,8 @@ function chat(ns, node) {
 
     on(socket, "members", async (room) => ({ ok: true, ...(await fleet.members(room)) }));
 
-    on(socket, "kick", async (whom) => {
-      const { id } = whom || {};
+    on(socket, "kick", async (target) => {
+      const { id } = target || {};
       const [victim] = typeof id === "string" ? await ns.in(id).fetchSockets() : [];
       if (!victim) return { ok: false, error: "no such member" };
       victim.emit("kicked", { by: me.name });

@@ -92,7 +92,7 @@ export class Connection {
       if (this.#socket === socket) this.#on.state("connected", this.node);
     });
     socket.on("connect_error", (err) => {
-      if (socket.active) return this.#next(socket); // nobody there: try another one
+      if (socket.active) return this.#next(socket); // no response: try another node
       this.#drop();
       this.#on.state("refused", err.message); // the server has said no
     });

@@ -15,8 +15,8 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 // refill replaces a list's items, and keeps the keyboard focus where it was: lists
-// are drawn again each second, maybe while somebody is on one of their buttons. If that
-// one is no longer there, the message box gets the focus.
+// are drawn again each second, also while one of their buttons has the focus. If that button
+// was removed, the message box gets the focus.
 function refill(list, items) {
   const focus = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   list.replaceChildren(...items);
@@ -63,7 +63,7 @@ export function drawRooms(rooms, current, { onpick, onleave }) {
   $("talk-title").toggleAttribute("data-room", current !== null);
 }
 
-// drawMembers lists who is in the room, by node.
+// drawMembers lists the members of the room, by node.
 export function drawMembers(members, missing, me, { onkick }) {
   const nodes = [...new Set(members.map((member) => member.node))].sort();
   const item = ({ id, name }) =>

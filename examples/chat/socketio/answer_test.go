@@ -24,12 +24,12 @@ func (c *client) expectError(head string) {
 func TestAnswer(t *testing.T) {
 	calls := 0
 	s := newServerOn(t, nil, map[string]socketio.EventFunc{
-		"greet": socketio.Answer(func(_ context.Context, _ *socketio.Socket, whom string) (map[string]any, error) {
+		"greet": socketio.Answer(func(_ context.Context, _ *socketio.Socket, name string) (map[string]any, error) {
 			calls++
-			if whom == "" {
-				return nil, errors.New("nobody")
+			if name == "" {
+				return nil, errors.New("no name")
 			}
-			return map[string]any{"ok": true, "text": "hello " + whom}, nil
+			return map[string]any{"ok": true, "text": "hello " + name}, nil
 		}),
 		"bad": socketio.Answer(func(context.Context, *socketio.Socket, any) (any, error) { return make(chan int), nil }),
 	})
@@ -37,7 +37,7 @@ func TestAnswer(t *testing.T) {
 	for _, x := range []struct{ say, answer string }{
 		{`421["greet","ada"]`, `431[{"ok":true,"text":"hello ada"}]`},
 		{`422["greet","ada","and more"]`, `432[{"ok":true,"text":"hello ada"}]`},
-		{`423["greet"]`, `433[{"error":"nobody","ok":false}]`},
+		{`423["greet"]`, `433[{"error":"no name","ok":false}]`},
 	} {
 		c.send(x.say)
 		c.expect(x.answer)

@@ -41,7 +41,7 @@ func TestRoomsOfASocket(t *testing.T) {
 	require.NoError(t, socket.To("lobby", "attic").Emit(t.Context(), "to rooms"))
 	require.NoError(t, socket.To().Emit(t.Context(), "to all"))
 	require.NoError(t, socket.Leave(t.Context(), "lobby", "never entered"))
-	require.NoError(t, other.To("lobby").Emit(t.Context(), "to nobody"))
+	require.NoError(t, other.To("lobby").Emit(t.Context(), "to no socket"))
 	require.NoError(t, other.To("attic").Emit(t.Context(), "to the attic"))
 	other.Disconnect(false)
 	s.gone(t, socketio.ServerDisconnect)
