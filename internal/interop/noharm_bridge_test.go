@@ -16,7 +16,7 @@ import (
 // bridged is a row of the table: what strangers publish on one prefix, and a Go node
 // passes on to servers on another.
 var bridged = harmOp{
-	name: "what the bridge passes on", on: []interop.Generation{v5, v8}, mixed: true,
+	name: "messages that the bridge forwards", on: []interop.Generation{v5, v8}, mixed: true,
 	contents: (*harmNames).strange, perName: 1, play: playBridge, batch: 300,
 }
 

@@ -43,7 +43,7 @@ var harmOps = []harmOp{
 	{name: "replies to server-side events", on: []interop.Generation{v70, v71, v7, v8}, contents: (*harmNames).contents, perName: 3, every: 11, play: playAnswers("serverSideEmitWithAck", false), batch: 100},
 	{name: "custom requests", on: versions, mixed: true, contents: (*harmNames).contents, perName: 3, every: 29, play: playCustom, batch: 50},
 	{name: "replies to custom requests", on: only5, contents: (*harmNames).contents, perName: 3, every: 11, play: playCustomReplies, batch: 100},
-	{name: "what sockets say of themselves", on: []interop.Generation{v6, v70, v71, v7, v8}, contents: (*harmNames).contents, perName: 3, every: 11, play: playDescriptions, batch: 40},
+	{name: "descriptions of sockets", on: []interop.Generation{v6, v70, v71, v7, v8}, contents: (*harmNames).contents, perName: 3, every: 11, play: playDescriptions, batch: 40},
 	{name: "rooms", on: []interop.Generation{v5, v6, v70, v71, v7, v8}, contents: (*harmNames).names, perName: 1, play: playRooms, batch: 20},
 	{name: "ids of sockets", on: versions, mixed: true, contents: (*harmNames).names, perName: 1, play: playIDs, batch: 20},
 	{name: "namespaces", on: versions, mixed: true, contents: (*harmNames).namespaces, perName: 1, every: 3, play: playNamespaces, batch: 10},
