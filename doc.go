@@ -40,6 +40,26 @@
 //	err = room.Broadcast(ctx, bytes, backplane.To("table 7"))
 //	err = errors.Join(node.Close(ctx), b.Close(ctx)) // in this order
 //
+// # What holds in every package
+//
+// Delivery is at most once, and nothing is stored or sent again. Local clients get a
+// broadcast before the call returns. While the broker is down, messages wait in its bounded
+// queue, within limits; requests return by their deadline with the local part of the result.
+// Subscriptions are restored when it returns. Losses and interruptions are reported to
+// OnError.
+//
+// Calls with a context may wait for the broker or for other nodes, until the context ends.
+// Errors have types: use errors.Is and errors.As. A *backplane.PartialError comes with a
+// usable value.
+//
+// Callbacks run on the node's goroutines and must not block; push messages for a connection
+// into an outgoing.Queue. Messages in callbacks are shared and read-only. Slices and maps that
+// a method returns belong to the caller.
+//
+// Each package lists its limits and defaults; docs/LIMITS.md lists those of memory. To stop,
+// disconnect the clients, close the node, then its broker: each Close waits until its context
+// ends at most.
+//
 // # Words
 //
 // A fleet is all nodes, and Node.js servers, that share a prefix on one broker system.

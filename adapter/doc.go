@@ -55,6 +55,14 @@
 // system does not respond or the user lacks the permission (PUBSUB on Redis). Then Coverage.Uncounted is a
 // *broker.InexactError, the request has waited for all known Go nodes, and Node.js servers may be missing.
 //
+// # Callbacks, ownership and limits
+//
+// Methods of sockets and all other callbacks run on goroutines of the server, and the methods of local sockets also on
+// that of the caller of Emit. They must not block. A socket pushes its packets into a queue of package outgoing. Packets,
+// and what their methods return, are shared and read-only. Arguments and slices that are passed to a call are not kept.
+// Slices that a call returns belong to the caller. The sections "Callbacks" and "Limits" of package backplane hold here
+// too. A handler of OnServerSideEmit or a custom hook has a goroutine of its own, at most 256 in a namespace.
+//
 // # Dialects
 //
 // A node understands requests of all versions at all times, and responds in the form of the request. Options.Dialect

@@ -153,8 +153,10 @@ func (ns *Namespace) Name() string { return ns.name }
 // Server returns the server it is a part of.
 func (ns *Namespace) Server() *Server { return ns.server }
 
-// Add adds a socket to the namespace. It does no I/O. It returns a *backplane.NameError for a nil socket or an
-// unusable id, an error that wraps backplane.ErrMemberExists, backplane.ErrClosed, or the context's error.
+// Add adds a socket to the namespace. It does no I/O, except that in dynamic mode (Options.Subscription) it waits until
+// the broker has subscribed to the room of the socket's id. It returns a *backplane.NameError for a nil socket or an
+// unusable id, a *backplane.OpError that wraps backplane.ErrMemberExists or the reason why the room cannot be
+// subscribed to, backplane.ErrClosed, or the context's error. After an error the socket was not added.
 func (ns *Namespace) Add(ctx context.Context, s Socket) error {
 	if v := reflect.ValueOf(s); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return wire.FromAdapter(&backplane.NameError{What: "socket", Reason: "nil"})
@@ -187,8 +189,9 @@ func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
 // Len returns the number of local sockets.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
 
-// Join puts a socket into rooms: a local one at once, one of another node by a request to the fleet, which confirms.
-// Joining twice is no error. If no node has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon as
+// Join puts a socket into rooms: a local one at once, or in dynamic mode (Options.Subscription) when the broker has
+// subscribed to rooms that are new here; one of another node by a request to the fleet, which confirms it. Joining twice
+// is no error. If no node has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon as
 // every known node has responded. Without rooms Join returns nil at once. In dialect v5 a room with the name of a
 // property of every JavaScript object, such as toString, is a *backplane.NameError unless the socket is local.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
