@@ -109,11 +109,18 @@ func goBuild(t *testing.T, dir string) string {
 	return binary
 }
 
-// run returns what a program prints, and the exit status of the program itself.
-func run(t *testing.T, binary string) (string, error) {
+// run returns what a program prints: its standard output, or its log as well if it fails. err is
+// the exit status of the program.
+func run(t *testing.T, binary string) (out string, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, binary).CombinedOutput()
-	require.NoError(t, ctx.Err(), "%s", out)
-	return string(out), err
+	var stdout, log strings.Builder
+	cmd := exec.CommandContext(ctx, binary)
+	cmd.Stdout, cmd.Stderr = &stdout, &log
+	err = cmd.Run()
+	require.NoError(t, ctx.Err(), "%s%s", &stdout, &log)
+	if err != nil {
+		return stdout.String() + log.String(), err
+	}
+	return stdout.String(), nil
 }
