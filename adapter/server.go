@@ -112,7 +112,7 @@ func (s *Server) Links() []Link {
 }
 
 // NodeName returns the readable part of a server's uid in Coverage, Peers and RemoteSocket: the Options.Name of that
-// server, empty if it has none.
+// server, or the name of its host. It returns "" for a uid without such a part.
 func NodeName(uid string) string {
 	name, _, found := strings.Cut(uid, "~")
 	if !found {
