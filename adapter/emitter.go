@@ -32,6 +32,8 @@ type EmitterOptions struct {
 	Dialect Dialect
 	// MaxAttachments is that of Options.
 	MaxAttachments int
+	// Keys, if not nil, sign all messages: see Options.Keys.
+	Keys *backplane.Keyring
 	// Observers are called for broadcasts (PublishStart, PublishEnd) and for all other messages, as requests without a
 	// response.
 	Observers []observe.Observer
@@ -52,7 +54,7 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	}
 	c := newCodec(o.Dialect, b, o.MaxAttachments)
 	c.UseBinary5(true)
-	out, err := wire.NewSender(b, socketio.EmitterUID, c, o.Observers)
+	out, err := wire.NewSender(b, socketio.EmitterUID, c, &backplane.EmitterOptions{Keys: o.Keys, Observers: o.Observers})
 	if err != nil {
 		return nil, err
 	}

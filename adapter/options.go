@@ -38,6 +38,15 @@ type Options struct {
 	// warnings. Nil means slog.Default(), or no log if OnError is set. For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
+	// Keys, if not nil, sign all that the server sends on all of its links, and verify all that it receives. Node.js
+	// servers read signed messages, and cannot sign. Unsigned are the operations that are accepted from them; the zero
+	// value is none. Among Node.js servers it needs backplane.Responses, or lists of sockets are partial. UnsignedNodes
+	// accepts unsigned messages of Crossroom nodes too, while a fleet begins to sign. See package backplane, section
+	// "Signing".
+	Keys          *backplane.Keyring
+	Unsigned      backplane.Operations
+	UnsignedNodes bool
+
 	// Observers are called for the server's operations, in this order: for tracing, metrics, tests. See package
 	// observe.
 	Observers []observe.Observer

@@ -66,7 +66,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		core := &backplane.Options{
 			ID: s.uid, Name: o.Name, Observers: o.Observers, RequestsTimeout: o.RequestsTimeout,
 			Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, StallTimeout: o.StallTimeout,
-			OnErrorContext: s.reportFrom(lk),
+			OnErrorContext: s.reportFrom(lk), Keys: o.Keys, Unsigned: o.Unsigned, UnsignedNodes: o.UnsignedNodes,
 		}
 		if s.uid != "" {
 			core.Name = "" // the same node on one more link

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -15,8 +14,8 @@ func init() {
 	wire.FromAdapter = fromAdapter
 	wire.PanicStack = panicStack
 	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }
-	wire.NewSender = func(b broker.Broker, id string, c wire.Codec, list []observe.Observer) (wire.Sender, error) {
-		s, err := newSender(b, id, c, list)
+	wire.NewSender = func(b broker.Broker, id string, c wire.Codec, opts any) (wire.Sender, error) {
+		s, err := newSender(b, id, c, opts.(*EmitterOptions))
 		if err != nil {
 			return nil, err
 		}

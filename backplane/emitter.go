@@ -10,6 +10,7 @@ import (
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/observers"
+	"github.com/crossroom/crossroom/internal/seal"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -22,13 +23,24 @@ import (
 // broker.ErrClosed once it has been closed.
 type Emitter struct{ out *sender }
 
+// EmitterOptions of an Emitter. Nil means all defaults.
+type EmitterOptions struct {
+	// Keys, if not nil, sign all messages: see Options.Keys.
+	Keys *Keyring
+	// Observers are called for PublishStart and PublishEnd of broadcasts, and for RequestStart and RequestEnd of other
+	// methods. Their panics are ignored, because an emitter has no OnError.
+	Observers []observe.Observer
+}
+
 // NewEmitter makes an emitter for namespaces of Crossroom nodes that adapter.Server did not open; adapter.NewEmitter
 // is for those. The broker may be shared with other users. NewEmitter does no I/O, and an emitter needs no closing:
-// close its broker. observers are called for PublishStart and PublishEnd of broadcasts, and for RequestStart and
-// RequestEnd of other methods. Their panics are ignored, because an emitter has no OnError. It returns an *OptionError
-// if the broker or an observer is nil.
-func NewEmitter(b broker.Broker, observers ...observe.Observer) (*Emitter, error) {
-	s, err := newSender(b, "emitter~"+randomID(), nativeCodec{}, observers)
+// close its broker. It returns an *OptionError.
+func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
+	var o EmitterOptions
+	if opts != nil {
+		o = *opts
+	}
+	s, err := newSender(b, "emitter~"+randomID(), nativeCodec{}, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -113,13 +125,19 @@ type sender struct {
 	observe observers.Set
 }
 
-func newSender(b broker.Broker, id string, c wire.Codec, list []observe.Observer) (*sender, error) {
+func newSender(b broker.Broker, id string, c wire.Codec, opts *EmitterOptions) (*sender, error) {
 	if b == nil {
 		return nil, &OptionError{Option: "Broker", Reason: "nil"}
 	}
-	set, ok := observers.Of(list, func(string, any) {})
+	set, ok := observers.Of(opts.Observers, func(string, any) {})
 	if !ok {
 		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
+	}
+	if err := opts.Keys.check(); err != nil {
+		return nil, err
+	}
+	if opts.Keys != nil {
+		b = seal.Broker(b, seal.NewSigner(&opts.Keys.ring, b.Capabilities().Prefix))
 	}
 	return &sender{broker: b, codec: c, id: id, limit: b.Capabilities().MaxPayload, source: monitor.SourceOf(id, b), observe: set}, nil
 }

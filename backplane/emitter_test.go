@@ -30,7 +30,7 @@ func TestEmitter(t *testing.T) {
 		bus := f.bus.Broker()
 		defer bus.Close(context.Background())
 		var seen watcher
-		e, err := backplane.NewEmitter(bus, &seen)
+		e, err := backplane.NewEmitter(bus, &backplane.EmitterOptions{Observers: []observe.Observer{&seen}})
 		require.NoError(t, err)
 		ctx := t.Context()
 		payload := []byte("to red")
@@ -77,14 +77,14 @@ func TestEmitter(t *testing.T) {
 func TestEmitterErrors(t *testing.T) {
 	ctx := t.Context()
 	var option *backplane.OptionError
-	if _, err := backplane.NewEmitter(nil); !errors.As(err, &option) || option.Option != "Broker" {
+	if _, err := backplane.NewEmitter(nil, nil); !errors.As(err, &option) || option.Option != "Broker" {
 		t.Errorf("without a broker: %v", err)
 	}
 	b := memorybroker.New(&memorybroker.Options{MaxPayload: 1000})
-	if _, err := backplane.NewEmitter(b, nil); !errors.As(err, &option) || option.Option != "Observers" {
+	if _, err := backplane.NewEmitter(b, &backplane.EmitterOptions{Observers: []observe.Observer{nil}}); !errors.As(err, &option) || option.Option != "Observers" {
 		t.Errorf("with a nil observer: %v", err)
 	}
-	e, err := backplane.NewEmitter(b, rudeEmitterObserver{})
+	e, err := backplane.NewEmitter(b, &backplane.EmitterOptions{Observers: []observe.Observer{rudeEmitterObserver{}}})
 	require.NoError(t, err)
 	var name *backplane.NameError
 	var size *broker.PayloadError

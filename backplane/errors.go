@@ -39,6 +39,15 @@ var (
 	// ErrTooLarge is the reason for a missing node whose response exceeds a limit: 64 MiB and 4,096 messages for one
 	// node, 256 MiB for all, as the response takes in memory. The result has what came before.
 	ErrTooLarge = errors.New("response is too large")
+	// ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale and ErrReplayed are the reasons of a *SignatureError: the message
+	// has no signature; it is signed with a key that this node does not have; it, or its signature, was changed, or it
+	// was signed for another channel or prefix; it is older than MaxMessageAge, or from the future, which also means
+	// that the clocks differ; this node has received it before.
+	ErrUnsigned   = errors.New("message is not signed")
+	ErrUnknownKey = errors.New("message is signed with an unknown key")
+	ErrForged     = errors.New("message has a wrong signature")
+	ErrStale      = errors.New("message is from another time")
+	ErrReplayed   = errors.New("message has come before")
 	// ErrBusy: a node has too many pending requests. Repeat the request later.
 	ErrBusy = errors.New("too many requests under way")
 )
@@ -263,6 +272,34 @@ func (e *DecodeError) Error() string {
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }
+
+// SignatureError reports a message that Options.Keys refused. It changed nothing. Such errors are reported once a second
+// for each reason.
+type SignatureError struct {
+	Channel broker.Channel
+	// Sender is the id of the node that the message says it is from, which need not be true; empty if that was not
+	// read.
+	Sender string
+	// Err is, or wraps, ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale or ErrReplayed.
+	Err error
+	// More is the number of further messages that were refused for the same reason since the last report of it.
+	More int
+
+	origin
+}
+
+func (e *SignatureError) Error() string {
+	of, more := "", ""
+	if e.Sender != "" {
+		of = fmt.Sprintf(" that says it is of %.100q", e.Sender)
+	}
+	if e.More > 0 {
+		more = fmt.Sprintf(" (and %d others since the last report)", e.More)
+	}
+	return fmt.Sprintf(e.prefix()+"refused a message on %.300s%s: %s%s", e.Channel, of, cause(e.Err), more)
+}
+
+func (e *SignatureError) Unwrap() error { return e.Err }
 
 // InterruptedError reports that a namespace, or the control channel if Namespace is empty, may have missed messages.
 // It is reported when the interruption begins. An observe.Observer sees both ends, in their places among the messages.

@@ -204,7 +204,7 @@ func ExampleEmitter() {
 	ada := &player{name: "ada", in: make(chan []byte, 1)}
 	try(game.Add(ctx, ada))
 
-	emitter, err := backplane.NewEmitter(bus.Broker()) // in a process without members
+	emitter, err := backplane.NewEmitter(bus.Broker(), nil) // in a process without members
 	try(err)
 	try(emitter.Broadcast(ctx, "game", []byte("e2 e4"), backplane.To("ada")))
 	try(emitter.Flush(ctx))

@@ -22,6 +22,9 @@ type arrivals struct {
 	in        wire.Broadcast  // decoded into, again and again
 	downSince time.Time       // the current interruption
 	after     func(*delivery) // called after the delivery
+	unsigned  bool            // the message has no signature, and needs admitted
+
+	foreign bool // foreign peers speak the protocol
 
 	// The observer's data of a broadcast, its context, and deliverEnded.
 	data       observe.Delivery
@@ -31,6 +34,7 @@ type arrivals struct {
 
 func (a *arrivals) init(ns *Namespace) {
 	a.ns = ns
+	_, a.foreign = ns.codec.(wire.ForeignPeers)
 	a.deliverEnd = a.deliverEnded
 	a.queue.Init(a, inbound.Options{
 		StallTimeout: ns.node.opts.StallTimeout, Clock: ns.node.monitor.Observers.Node != nil, Workers: &ns.workers,
@@ -65,6 +69,9 @@ func (a *arrivals) Message(ch broker.Channel, payload []byte, d *delivery) (deli
 	// All other callbacks recover where they are called.
 	defer a.ns.recovered("OnBroadcast")
 	a.count(len(payload))
+	if a.ns.node.guard != nil && !a.verified(ch, payload) {
+		return false
+	}
 	switch ch.Kind() {
 	case broker.KindBroadcast, broker.KindRoom:
 		return a.broadcast(ch, payload, d)
@@ -159,6 +166,9 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 		a.drop(ch, reasonOf(err), err)
 		return false
 	}
+	if a.unsigned && !a.admitted(ch, Broadcasts, b.Relay != "", b.Origin) {
+		return false
+	}
 	ns.node.monitor.HeaderDropped(b.HeaderDropped)
 	if b.Origin == ns.node.id {
 		a.drop(ch, observe.DropEcho, nil)
@@ -196,6 +206,9 @@ func (a *arrivals) response(ch broker.Channel, payload []byte) {
 	var r wire.Response
 	if err := ns.codec.DecodeResponse(payload, ns.name, &r); err != nil {
 		a.drop(ch, reasonOf(err), err)
+		return
+	}
+	if a.unsigned && !a.admitted(ch, Responses, r.Node != "", r.Node) {
 		return
 	}
 	if r.Node == ns.node.id {

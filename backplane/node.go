@@ -21,12 +21,14 @@ import (
 type Node struct {
 	id       string
 	since    time.Time
-	broker   broker.Broker
-	limit    int // largest payload; 0: no limit
+	given    broker.Broker // to New
+	broker   broker.Broker // the same, or one that signs
+	limit    int           // largest payload; 0: no limit
 	caps     broker.Capabilities
 	opts     Options
 	monitor  monitor.Monitor
 	members  *membership.Membership
+	guard    *guard // nil: nothing is verified
 	stopLoss func()
 
 	// startMu guards starting and closing, and is held during calls of the broker. mu guards the fields below it and
@@ -61,14 +63,16 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	n := &Node{
 		id:         o.ID,
 		since:      time.Now(),
+		given:      b,
 		broker:     b,
-		caps:       b.Capabilities(),
 		opts:       o,
 		startMu:    make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 		namespaces: make(map[membership.Namespace]*Namespace),
 		budget:     serve.NewBudget(),
 	}
+	n.sign()
+	n.caps = n.broker.Capabilities()
 	n.life, n.die = context.WithCancel(context.Background())
 	n.limit = n.caps.MaxPayload
 	if n.id == "" {
@@ -82,8 +86,12 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	}) {
 		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
 	}
+	verify := n.verifiedControl
+	if n.guard == nil {
+		verify = nil
+	}
 	n.members = membership.New(membership.Options{
-		Broker: b, ID: n.id, Since: n.since, Life: n.life,
+		Broker: n.broker, Verify: verify, ID: n.id, Since: n.since, Life: n.life,
 		Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, RequestsTimeout: o.RequestsTimeout,
 		NoteArrivals: n.monitor.Observers.Node != nil, Events: nodeEvents{n},
 	})
@@ -97,7 +105,7 @@ func randomID() string { return rand.Text()[:19] }
 func (n *Node) ID() string { return n.id }
 
 // Broker returns the broker given to New.
-func (n *Node) Broker() broker.Broker { return n.broker }
+func (n *Node) Broker() broker.Broker { return n.given }
 
 // Stats returns what the node has counted since New.
 func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }

@@ -27,7 +27,7 @@ type Options struct {
 	// OnError gets each error that no call returns: unreadable messages (*DecodeError), outages (*InterruptedError),
 	// lost messages (*broker.LossError), callbacks that panic (*PanicError) or do not return (*StalledError), other
 	// nodes with this node's id (ErrDuplicateID), lost announcements of other nodes (*MembershipError), and responses
-	// that cannot be sent (*OpError). Calls come one at a time on one goroutine that does nothing else. Behind a slow
+	// that cannot be sent (*OpError), and messages without a valid signature (*SignatureError). Calls come one at a time on one goroutine that does nothing else. Behind a slow
 	// call, unreadable messages of one channel, and losses of one cause, become one error with their number. Errors
 	// beyond 256 waiting ones are counted in Stats.Unreported. Node.Close waits for the waiting calls until its
 	// context ends, so OnError must not call it.
@@ -35,6 +35,16 @@ type Options struct {
 	// OnErrorContext, if set, is called instead of OnError. ctx belongs to the failed operation: it has the observer's
 	// values, such as a span, but may have ended.
 	OnErrorContext func(context.Context, error)
+	// Keys, if not nil, sign all that the node sends and verify all that it receives: see "Signing" in the package
+	// documentation. What is not signed with one of them is refused: counted in Stats.Unverified, and reported as a
+	// *SignatureError.
+	Keys *Keyring
+	// Unsigned are the operations that the node accepts from foreign peers (Node.js servers), which cannot sign. The
+	// zero value is none. It has no effect on fleets of Crossroom nodes only.
+	Unsigned Operations
+	// UnsignedNodes makes the node accept unsigned messages of Crossroom nodes as well, so that a fleet can begin to
+	// sign without a gap. Then nothing is proved: end it when all nodes sign.
+	UnsignedNodes bool
 	// Observers are called for the node's operations, in this order: for tracing, metrics, tests. See package observe.
 	Observers []observe.Observer
 	// RequestsTimeout limits a request to the fleet, unless its context ends earlier. Zero means 1 s. Negative is an
@@ -115,6 +125,15 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if out.PeerTimeout <= out.Heartbeat {
 		return out, &OptionError{Option: "PeerTimeout", Reason: "not longer than Heartbeat"}
+	}
+	if out.Unsigned&^AllOperations != 0 {
+		return out, &OptionError{Option: "Unsigned", Reason: "has operations that do not exist"}
+	}
+	if out.Keys == nil && (out.Unsigned != 0 || out.UnsignedNodes) {
+		return out, &OptionError{Option: "Keys", Reason: "nil, and Unsigned or UnsignedNodes is set"}
+	}
+	if err := out.Keys.check(); err != nil {
+		return out, err
 	}
 	if out.StallTimeout == 0 {
 		out.StallTimeout = min(max(out.RequestsTimeout*2/5, 50*time.Millisecond), time.Second)

@@ -17,6 +17,9 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 		a.drop(ch, reasonOf(err), err)
 		return false
 	}
+	if a.unsigned && !a.admitted(ch, kindOf(r.Op), r.Native, r.Origin) {
+		return false
+	}
 	if r.Origin == ns.node.id || ns.requests.Own(r.ID) {
 		a.drop(ch, observe.DropEcho, nil)
 		return false

@@ -30,6 +30,7 @@ const (
 	f19
 	f20
 	f21
+	f22
 )
 
 // BrokerClauses returns B1 to the last clause of package broker.

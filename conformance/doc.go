@@ -119,6 +119,9 @@
 //	F21  A message to a room reaches members that have joined it as soon as Join has returned, in every subscription
 //	     mode. A node with dynamic subscription receives no messages for rooms without members on it, once these have
 //	     been unsubscribed. While the mode changes, no message is lost, repeated or out of order.
+//	F22  Nodes with keys take in what a process with one of the keys has signed for that channel, and once. What a
+//	     process without a key sends, copies of signed messages included, has no effect: each node counts it and
+//	     reports the reason.
 //
 // # For maintainers of the suite
 //

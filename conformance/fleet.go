@@ -36,6 +36,8 @@ type fleetOptions struct {
 	timeout time.Duration
 	// heartbeat and peerTimeout are the nodes' options; zero means the same as timeout.
 	heartbeat, peerTimeout time.Duration
+	// keys of the nodes; nil means those of the harness.
+	keys *backplane.Keyring
 	// id returns the id of each node; nil means generated ids.
 	id func(node int) string
 	// observer returns the observer of each node; nil means none.
@@ -98,6 +100,7 @@ func (c *fleet) add(ctx context.Context) (*fleetNode, error) {
 	}
 	m := &fleetNode{Node: n, number: len(c.nodes), spaces: map[string]*backplane.Namespace{}}
 	opts := backplane.Options{
+		Keys: cmp.Or(c.opts.keys, c.env.sys.keys),
 		Name: fmt.Sprintf("n%d", m.number), OnError: m.report, StallTimeout: -1,
 		RequestsTimeout: c.opts.timeout, Heartbeat: c.opts.heartbeat, PeerTimeout: c.opts.peerTimeout,
 	}

@@ -240,7 +240,7 @@ func caseModeChanges(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	emitter, err := backplane.NewEmitter(out.Broker)
+	emitter, err := backplane.NewEmitter(out.Broker, &backplane.EmitterOptions{Keys: e.sys.keys})
 	if err != nil {
 		return setup("making an emitter", err)
 	}

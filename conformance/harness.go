@@ -25,6 +25,9 @@ type Harness struct {
 	// Subscription is the mode of the namespaces of RunFleet. The zero value leaves it to the nodes.
 	Subscription backplane.SubscriptionMode
 
+	// Keys of the nodes of RunFleet. Nil means that they sign nothing.
+	Keys *backplane.Keyring
+
 	// Timeout limits the time of one case, including recoveries from outages. Zero or negative means 30 seconds.
 	Timeout time.Duration
 
@@ -45,7 +48,9 @@ type System struct {
 	// server. Nil if that cannot be done.
 	Supersede func(ctx context.Context) error
 
-	subscription backplane.SubscriptionMode // that of the Harness
+	// Those of the Harness.
+	subscription backplane.SubscriptionMode
+	keys         *backplane.Keyring
 }
 
 // Node is one broker and the faults that can be injected into it. A nil function is a power that the harness lacks;

@@ -146,6 +146,14 @@ var fleetBreakages = []breakage{
 			return dropping(b, func(ch broker.Channel, _ uint64) bool { return n == 2 && ch.Kind() == broker.KindNodeResponses })
 		})
 	}},
+	{name: "messages to a room come on the channel of the namespace", waits: true, caught: "F22_Forged", clauses: f(22), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, p []byte) error {
+			if ch.Kind() == broker.KindRoom {
+				ch = ch.Protocol().Broadcast(ch.Namespace())
+			}
+			return b.Publish(ctx, ch, p)
+		}}
+	}},
 	{name: "one response in five is lost", waits: true, caught: "F07_Replies8", clauses: f(7), wrap: func(b mem) broker.Broker {
 		return dropping(b, func(ch broker.Channel, n uint64) bool { return ch.Kind() == broker.KindNodeResponses && n%5 == 4 })
 	}},

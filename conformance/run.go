@@ -41,7 +41,7 @@ func (h *Harness) run(t *testing.T, cases []Case, clauses []Clause) *Report {
 			ctx, cancel := context.WithTimeout(t.Context(), h.timeout())
 			defer cancel()
 			sys := h.Open(t)
-			sys.subscription = h.Subscription
+			sys.subscription, sys.keys = h.Subscription, h.Keys
 			if report.broker == "" {
 				sys.Node = report.named(sys.Node)
 			}

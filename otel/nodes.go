@@ -101,6 +101,7 @@ func (m *metrics) counters(to metric.Observer, f final) {
 		{observe.DropForeign, st.Foreign},
 		{observe.DropUndecodable, st.Undecodable},
 		{observe.DropStray, st.StrayResponses},
+		{observe.DropUnverified, st.Unverified},
 	} {
 		total(m.dropped, d.count, of(f.source, keyReason.String(d.reason.String())))
 	}

@@ -109,9 +109,11 @@ const (
 	DropUndecodable
 	// DropStray: it is a response to no pending request.
 	DropStray
+	// DropUnverified: its signature is missing or wrong.
+	DropUnverified
 )
 
-var dropNames = [...]string{"", "unwanted", "echo", "foreign", "undecodable", "stray"}
+var dropNames = [...]string{"", "unwanted", "echo", "foreign", "undecodable", "stray", "unverified"}
 
 // String returns the reason in one lower-case word.
 func (r DropReason) String() string {

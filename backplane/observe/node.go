@@ -43,7 +43,7 @@ type Namespace struct {
 
 // Stats are counters of a node since it was made.
 //
-// Each received message has exactly one outcome. Any message may be counted in Echoes, Foreign or Undecodable.
+// Each received message has exactly one outcome. Any message may be counted in Echoes, Foreign, Undecodable or Unverified.
 // Otherwise a broadcast has selected local members or is Unwanted, a request is Served (which includes those Refused),
 // and a response belongs to a pending request or is one of StrayResponses. For each selected member a broadcast is one
 // of Deliveries, Skipped, Panics or Stalls; if Prepare panics, it is none of them.
@@ -64,6 +64,9 @@ type Stats struct {
 	Foreign uint64
 	// Undecodable messages.
 	Undecodable uint64
+	// Unverified messages, of all channels: not signed, not signed with a key of this node, changed, too old, or
+	// received before.
+	Unverified uint64
 	// HeadersDropped counts header entries of readable messages that were dropped because they were too large, not
 	// text, or duplicates.
 	HeadersDropped uint64

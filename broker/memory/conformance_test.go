@@ -1,6 +1,7 @@
 package memorybroker_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -30,6 +31,17 @@ func TestConformance(t *testing.T) {
 func TestConformanceDynamic(t *testing.T) {
 	h := harness()
 	h.Name, h.Subscription = "memory-dynamic", backplane.DynamicSubscription
+	conformance.RunFleet(t, h)
+}
+
+// The nodes of the fleets sign.
+func TestConformanceSigned(t *testing.T) {
+	keys, err := backplane.NewKeyring(bytes.Repeat([]byte("secret"), 6))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := harness()
+	h.Name, h.Keys = "memory-signed", keys
 	conformance.RunFleet(t, h)
 }
 

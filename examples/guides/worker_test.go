@@ -26,7 +26,7 @@ func invoiced(ctx context.Context, b broker.Broker, customer string, number int)
 
 // moved is the same for package backplane: bytes to the members of a room.
 func moved(ctx context.Context, b broker.Broker, table string, move []byte) error {
-	emitter, err := backplane.NewEmitter(b)
+	emitter, err := backplane.NewEmitter(b, nil)
 	if err != nil {
 		return err
 	}

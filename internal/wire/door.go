@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -119,5 +118,5 @@ var FromAdapter func(err error) error
 // PanicStack returns the stack of a *backplane.PanicError; nil for other errors. Package backplane sets it, like NodeOf.
 var PanicStack func(err error) []byte
 
-// NewSender makes a Sender with the id id. Package backplane sets it, like NodeOf.
-var NewSender func(b broker.Broker, id string, c Codec, list []observe.Observer) (Sender, error)
+// NewSender makes a Sender with the id id. opts is a *backplane.EmitterOptions. Package backplane sets it, like NodeOf.
+var NewSender func(b broker.Broker, id string, c Codec, opts any) (Sender, error)

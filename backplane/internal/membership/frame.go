@@ -160,6 +160,15 @@ func (f *frame) append(dst []byte) []byte {
 	return dst
 }
 
+// Sender returns the id of the node that a control frame says it is from; empty if it is unreadable.
+func Sender(payload []byte) string {
+	var f frame
+	if f.decode(payload) != nil {
+		return ""
+	}
+	return f.id
+}
+
 func appendServed(dst []byte, list []served) []byte {
 	dst = msgpack.AppendArrayLen(dst, len(list))
 	for _, s := range list {

@@ -28,6 +28,9 @@ func (m *Membership) Deliver(ch broker.Channel, payload []byte) {
 	if m.o.NoteArrivals {
 		m.lastMessage.Store(time.Now().UnixNano())
 	}
+	if m.o.Verify != nil && !m.o.Verify(ch, payload) {
+		return
+	}
 	select {
 	case m.frames <- item{ch: ch, payload: payload}:
 	default:

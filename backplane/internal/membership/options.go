@@ -10,6 +10,8 @@ import (
 // Options of a Membership. None has a default.
 type Options struct {
 	Broker broker.Broker
+	// Verify reports whether to take in a control frame. The goroutine that delivers it calls Verify. Nil means all.
+	Verify func(ch broker.Channel, payload []byte) bool
 	// ID of this node, and the time of its start.
 	ID    string
 	Since time.Time

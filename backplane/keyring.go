@@ -1,0 +1,96 @@
+package backplane
+
+import (
+	"strings"
+
+	"github.com/crossroom/crossroom/internal/seal"
+)
+
+// Keyring has the secret keys with which the nodes and emitters of a fleet sign what they send, and verify what they
+// receive: see "Signing" in the package documentation. One Keyring may serve any number of nodes and emitters. All
+// methods are safe for concurrent use.
+type Keyring struct{ ring seal.Ring }
+
+// NewKeyring makes a Keyring of secrets of at least 32 bytes each, which should come from a random source. The first
+// one signs, and all verify. It does not keep the slices. It returns an *OptionError.
+func NewKeyring(secrets ...[]byte) (*Keyring, error) {
+	k := new(Keyring)
+	if err := k.Set(secrets...); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Set replaces all secrets, also while nodes and emitters use the Keyring. No message is lost if every process of the
+// fleet has a new secret behind the old one before the first process signs with it, and keeps the old one for
+// MaxMessageAge after the last process has signed with that. An *OptionError leaves the Keyring as it was.
+func (k *Keyring) Set(secrets ...[]byte) error {
+	if err := k.ring.Set(secrets...); err != nil {
+		return &OptionError{Option: "Keys", Reason: err.Error()}
+	}
+	return nil
+}
+
+// check refuses a Keyring without keys. Nil is none.
+func (k *Keyring) check() error {
+	if k != nil && k.ring.Empty() {
+		return &OptionError{Option: "Keys", Reason: "not made by NewKeyring"}
+	}
+	return nil
+}
+
+// IDs returns the names of the keys, that of the signing key first. A name tells nothing of the key: it is in errors
+// and may be logged, to find the process with other keys.
+func (k *Keyring) IDs() []string { return k.ring.IDs() }
+
+// String returns the names of the keys.
+func (k *Keyring) String() string { return "keys " + strings.Join(k.IDs(), ", ") }
+
+// MaxMessageAge is the age at which a node refuses a signed message: the time between its signature, by the clock of
+// the sender, and its arrival, by the clock of the receiver. So it limits how far the clocks of a fleet may be apart,
+// and how long a message may wait in the queue of its sender's broker. A message that is so far ahead is refused too.
+const MaxMessageAge = seal.MaxAge
+
+// Operations is a set of kinds of messages.
+type Operations uint16
+
+const (
+	// Broadcasts deliver messages to members.
+	Broadcasts Operations = 1 << iota
+	// AckBroadcasts deliver messages that members acknowledge.
+	AckBroadcasts
+	// Queries list members and rooms.
+	Queries
+	// Joins put members into rooms, and take them out.
+	Joins
+	// Disconnects disconnect members.
+	Disconnects
+	// Requests call OnRequest. In package adapter these are custom requests.
+	Requests
+	// Events call OnEvent. In package adapter these are server-side emits.
+	Events
+	// Responses are those to requests of this node.
+	Responses
+
+	// AllOperations are all of these.
+	AllOperations = Broadcasts | AckBroadcasts | Queries | Joins | Disconnects | Requests | Events | Responses
+)
+
+var operationNames = [...]string{"broadcasts", "ack-broadcasts", "queries", "joins", "disconnects", "requests", "events", "responses"}
+
+// String returns the names of the kinds, separated by commas, or "none".
+func (o Operations) String() string {
+	var names []string
+	for i, name := range operationNames {
+		if o&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	if o&^AllOperations != 0 {
+		names = append(names, "unknown")
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
