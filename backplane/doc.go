@@ -187,6 +187,22 @@
 // they are in memory: a member counts with 96 bytes and a name with 16 besides their own. A node that exceeds this is
 // missing with [ErrTooLarge]; the result has what came before. docs/LIMITS.md lists all limits.
 //
+// # Signing
+//
+// Without [Options].Keys, a node trusts every process that may publish on its channels. With a [Keyring] of secrets that
+// the processes of the fleet share, nodes and emitters sign everything they publish, and a node takes in what one of its
+// keys has signed: for that channel and that broker's prefix, not older than [MaxMessageAge], and once. Everything else
+// is refused: counted in Stats.Unverified and reported as a *[SignatureError] with the reason, once a second for each
+// reason. It is not decoded and changes nothing.
+//
+// All holders of a key trust each other. A signature shows that the fleet sent a message, not which node, and hides
+// nothing. Signing and verifying take about half a microsecond each for a short message, and a message becomes 47 to 82
+// bytes longer; the largest payload of the broker is smaller by that.
+//
+// Keyring.Set exchanges keys while nodes run. Options.UnsignedNodes lets a fleet begin to sign. Foreign peers (Node.js
+// servers) ignore signatures and cannot sign: Options.Unsigned says what a node accepts from them. A message that says it
+// is of a Crossroom node is refused without a signature, whatever Unsigned says. docs/guides/operations.md has the steps.
+//
 // # Invalid input
 //
 // The ids of requests cannot be guessed. A response is accepted from a node that was counted or that this node knows.

@@ -227,3 +227,28 @@ func ExampleNode_Close() {
 	fmt.Println(errors.Join(err, node.Close(ctx), b.Close(ctx)))
 	// Output: <nil>
 }
+
+// Keys are exchanged while nodes run, here of one process. The others have "new" behind "old" before
+// this one signs with it.
+func ExampleKeyring_Set() {
+	old, next := []byte("an old secret of at least 32 bytes"), []byte("a new secret of at least 32 bytes")
+	keys, err := backplane.NewKeyring(old)
+	if err != nil {
+		log.Fatal(err)
+	}
+	node, err := backplane.New(memorybroker.NewBus(nil).Broker(), &backplane.Options{Keys: keys})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close(context.Background())
+	for _, step := range [][][]byte{{old, next}, {next, old}, {next}} {
+		if err := keys.Set(step...); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(keys)
+	}
+	// Output:
+	// keys 7a65a0f8, d0be4978
+	// keys d0be4978, 7a65a0f8
+	// keys d0be4978
+}

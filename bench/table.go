@@ -217,6 +217,8 @@ var table = []measurement{
 			{"crossroom", natsGrowth},
 		},
 	},
+	signing(),
+	signingOverRedis(),
 	tracing("tracing, emit in a request", "one broadcast out, in a request whose trace is not sampled",
 		emitting(untraced, inRequest), emitting(traced(unsampled), inRequest), spanSent(unsampled, inRequest)),
 	tracing("tracing, emit", "one broadcast out that begins a trace, not sampled",

@@ -43,6 +43,16 @@ func open(ctx context.Context, server *adapter.Server, name string) (*adapter.Na
 	}
 }
 
+// signed makes a server of a fleet that signs. The first secret signs; all verify.
+func signed(b broker.Broker, secrets ...[]byte) (*adapter.Server, *backplane.Keyring, error) {
+	keys, err := backplane.NewKeyring(secrets...)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := adapter.New(b, &adapter.Options{Keys: keys})
+	return server, keys, err
+}
+
 // health says whether this node reaches the fleet. Local sockets are served either way:
 // do not restart a node because of it.
 func health(chat *adapter.Namespace) http.HandlerFunc {
@@ -164,4 +174,28 @@ func TestLimitedQueue(t *testing.T) {
 	b, err := limited("redis://localhost:6379") // no I/O
 	require.NoError(t, err)
 	require.NoError(t, b.Close(t.Context()))
+}
+
+// Two servers with the key reach each other, a third with another key reaches neither.
+func TestSignedServers(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	var spaces []*adapter.Namespace
+	for _, secret := range []string{"a", "a", "b"} {
+		b := bus.Broker()
+		server, keys, err := signed(b, []byte(strings.Repeat(secret, 32)))
+		require.NoError(t, err)
+		require.Len(t, keys.IDs(), 1)
+		t.Cleanup(func() {
+			assert.NoError(t, errors.Join(server.Close(context.Background()), b.Close(context.Background())))
+		})
+		ns, err := server.Of(t.Context(), "/chat")
+		require.NoError(t, err)
+		spaces = append(spaces, ns)
+	}
+	require.Eventually(t, func() bool { return len(spaces[0].Server().KnownPeers()) == 1 }, 10*time.Second, time.Millisecond)
+	assert.Equal(t, spaces[1].Server().UID(), spaces[0].Server().KnownPeers()[0].ID)
+	require.Eventually(t, func() bool { return spaces[2].Server().Stats().Links[0].Unverified > 0 }, 10*time.Second, time.Millisecond)
+	assert.Empty(t, spaces[2].Server().KnownPeers())
+	_, _, err := signed(bus.Broker(), []byte("short"))
+	require.Error(t, err)
 }
