@@ -19,7 +19,7 @@ const (
 
 	// maxSigners is how many signers are heard in a period at most. More begin the next period early.
 	maxSigners = 8192
-	// A ring has at least firstWords, for 4,096 messages, and at most maxWords, for 4,194,304. All rings have at most
+	// A ring has at least firstWords, for 4,032 messages, and at most maxWords, for 4,194,240. All rings have at most
 	// allWords, which are 64 MiB.
 	firstWords = 64
 	maxWords   = 1 << 16
