@@ -249,23 +249,22 @@ func TestNodeRestartsWithItsID(t *testing.T) {
 	})
 }
 
-// What waits in the queue of a broker for longer than MaxMessageAge is refused, and said to be old.
+// A message that waited in the queue of a broker for longer than MaxMessageAge is refused with ErrStale.
 func TestMessageAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{Keys: keyring(t, 1)}, nil)
-		s := f.socket(0, "s")
 		w := f.wire("")
 		out, err := backplane.NewEmitter(w.b, &backplane.EmitterOptions{Keys: keyring(t, 1)})
 		require.NoError(t, err)
 		require.NoError(t, w.sub.Close(t.Context()))
-		tape := f.wire("") // it delays what it hears
+		tape := f.wire("") // it delays what it receives
 		require.NoError(t, f.nodes[0].Close(t.Context()))
 		require.NoError(t, out.Broadcast(t.Context(), chat, []byte("late"), backplane.All()))
 		settle()
 		late := tape.saw(broker.KindBroadcast)
 		require.Len(t, late, 1)
 		f.add(&backplane.Options{Keys: keyring(t, 1)}, nil)
-		s = f.socket(1, "s")
+		s := f.socket(1, "s")
 		time.Sleep(backplane.MaxMessageAge)
 		tape.send(broker.Native.Broadcast(chat), late[0])
 		settle()
