@@ -154,7 +154,8 @@ func TestHostileDescriptions(t *testing.T) {
 		"UTF-8":        json.RawMessage("\"\xff\""),
 		"function":     func() {},
 	}
-	nodes := fleet(t, 2, adapter.Options{Redact: func(*adapter.Handshake) {}})
+	// Encoding the deep values takes long on a busy machine and is not a stall.
+	nodes := fleet(t, 2, adapter.Options{Redact: func(*adapter.Handshake) {}, StallTimeout: time.Minute})
 	about := func(auth, data any) adapter.Description {
 		return adapter.Description{Handshake: &adapter.Handshake{Address: "192.0.2.1", Auth: auth}, Data: data}
 	}
