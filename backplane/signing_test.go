@@ -100,6 +100,7 @@ func TestForgedResponsesWithKeys(t *testing.T) {
 		for _, v := range r.List {
 			assert.NotEqual(t, "forged", string(v.Payload))
 		}
+		settle() // the request may end before the forged responses are published
 		assert.EqualValues(t, 2, f.nodes[0].Stats().Unverified)
 	})
 }

@@ -134,7 +134,7 @@ func TestRefused(t *testing.T) {
 		"nats://host?tls_ca=x":            "unknown parameter",
 		"nats://host?sentinel_username=x": "unknown parameter",
 		"nats://host?credentials=/secret": "credentials",
-		"nats://host/path":                "follows the host",
+		"nats://host/path":                "text after the host",
 		"nats://u:12,34@host":             "before it",
 		"nats://a:b@h,34@host":            "escaped",
 		"redis://host?prefix=a%23b":       "prefix",
