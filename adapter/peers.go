@@ -30,33 +30,28 @@ func (s *Server) AwaitPeers(ctx context.Context, n int) ([]backplane.Peer, error
 		}
 	}
 	for {
-		changed := make(chan struct{}, 1)
-		ctx, cancel := context.WithCancel(ctx)
+		turn, end := context.WithCancel(ctx) // ends with ctx, with the server, and when a link's peers change
+		context.AfterFunc(s.ctx, end)
 		for _, l := range s.links {
-			go func(event <-chan struct{}) { // ends with this turn
+			go func(changed <-chan struct{}) {
+				defer end()
 				select {
-				case <-event:
-					select {
-					case changed <- struct{}{}:
-					default:
-					}
-				case <-ctx.Done():
+				case <-changed:
+				case <-turn.Done():
 				}
 			}(l.door.PeersChanged())
 		}
 		peers := s.KnownPeers()
-		if len(peers) >= n {
-			cancel()
-			return peers, nil
+		if len(peers) < n {
+			<-turn.Done()
 		}
-		select {
-		case <-changed:
-			cancel()
-		case <-s.ctx.Done():
-			cancel()
+		end()
+		switch {
+		case len(peers) >= n:
+			return peers, nil
+		case s.ctx.Err() != nil:
 			return nil, backplane.ErrClosed
-		case <-ctx.Done():
-			cancel()
+		case ctx.Err() != nil:
 			return peers, ctx.Err()
 		}
 	}
