@@ -10,7 +10,6 @@ import (
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/observers"
-	"github.com/crossroom/crossroom/internal/seal"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -136,9 +135,7 @@ func newSender(b broker.Broker, id string, c wire.Codec, opts *EmitterOptions) (
 	if err := opts.Keys.check(); err != nil {
 		return nil, err
 	}
-	if opts.Keys != nil {
-		b = seal.Broker(b, seal.NewSigner(&opts.Keys.ring, b.Capabilities().Prefix))
-	}
+	b = opts.Keys.signing(b)
 	return &sender{broker: b, codec: c, id: id, limit: b.Capabilities().MaxPayload, source: monitor.SourceOf(id, b), observe: set}, nil
 }
 

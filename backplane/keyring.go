@@ -3,6 +3,7 @@ package backplane
 import (
 	"strings"
 
+	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/seal"
 )
 
@@ -29,6 +30,14 @@ func (k *Keyring) Set(secrets ...[]byte) error {
 		return &OptionError{Option: "Keys", Reason: err.Error()}
 	}
 	return nil
+}
+
+// signing returns a broker that signs all that it publishes on b, as one signer; b itself without keys.
+func (k *Keyring) signing(b broker.Broker) broker.Broker {
+	if k == nil {
+		return b
+	}
+	return seal.Broker(b, seal.NewSigner(&k.ring, b.Capabilities().Prefix))
 }
 
 // check refuses a Keyring without keys. Nil is none.

@@ -31,10 +31,9 @@ func (n *Node) sign() {
 	if n.opts.Keys == nil {
 		return
 	}
-	prefix := n.broker.Capabilities().Prefix
-	n.broker = seal.Broker(n.broker, seal.NewSigner(&n.opts.Keys.ring, prefix))
+	n.broker = n.opts.Keys.signing(n.given)
 	n.guard = &guard{
-		Verifier: seal.NewVerifier(&n.opts.Keys.ring, prefix), keys: n.opts.Keys,
+		Verifier: seal.NewVerifier(&n.opts.Keys.ring, n.given.Capabilities().Prefix), keys: n.opts.Keys,
 		unsigned: n.opts.Unsigned, nodes: n.opts.UnsignedNodes,
 	}
 }

@@ -14,7 +14,7 @@
 //	time      8   of the signer's clock, in milliseconds of Unix time
 //	tag      16   HMAC-SHA-256, truncated
 //
-// All numbers are big-endian. The tag is over the 29 bytes before it, the channel with the prefix of its broker, and
+// All numbers are big-endian. The tag covers the 29 bytes before it, the channel with the prefix of its broker, and
 // every byte of the signed message before the seal. So nothing of a message can be changed, and a message of one
 // channel, namespace, protocol or prefix is none of another.
 //

@@ -83,7 +83,7 @@ func wide16(c byte) byte {
 	return 0xdc
 }
 
-// split finds the seal of a message, and what it is over. ok is false if there is none.
+// split finds the seal of a message, and the part that it covers. ok is false if there is none.
 func split(message []byte) (body []byte, seal [sealSize]byte, ok bool) {
 	switch {
 	case len(message) == 0:
