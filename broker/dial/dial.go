@@ -82,6 +82,20 @@ type Dialer struct {
 // *AddressError, or the error of the broker's own package: for NATS, a *natsbroker.AddressError; for a prefix, a
 // *redisbroker.PrefixError or *natsbroker.PrefixError.
 func New(addr string, opts *Options) (*Dialer, error) {
+	d, err := parse(addr, opts)
+	if err != nil {
+		return nil, err
+	}
+	// Making a broker shows each error of the address and the prefix.
+	b, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	return d, b.Close(context.Background()) // no message was sent, so it returns at once
+}
+
+// parse reads an address. The dialer's open returns the errors that only making a broker shows.
+func parse(addr string, opts *Options) (*Dialer, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
@@ -114,19 +128,16 @@ func New(addr string, opts *Options) (*Dialer, error) {
 	default:
 		return nil, &AddressError{"want memory, redis://host:port or nats://host:port (the package documentation has all forms)"}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return d, d.try()
+	return d, err
 }
 
 // Open makes one broker. In memory it is alone: use New for several. It returns the errors of New.
 func Open(addr string, opts *Options) (broker.Broker, error) {
-	d, err := New(addr, opts)
+	d, err := parse(addr, opts)
 	if err != nil {
 		return nil, err
 	}
-	return d.Broker()
+	return d.open()
 }
 
 // Broker makes a broker for one more node. The caller closes it, after its node.
@@ -134,15 +145,6 @@ func (d *Dialer) Broker() (broker.Broker, error) { return d.open() }
 
 // System returns "memory", "redis" or "nats", as Capabilities.Name of the brokers does.
 func (d *Dialer) System() string { return d.name }
-
-// try makes a broker and closes it, so that New returns each error of the address and the prefix.
-func (d *Dialer) try() error {
-	b, err := d.open()
-	if err != nil {
-		return err
-	}
-	return b.Close(context.Background()) // no message was sent, so it returns at once
-}
 
 // prefixOf takes the prefix out of the parameters, or out of the options.
 func prefixOf(params url.Values, o *Options) error {
