@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
@@ -31,18 +30,6 @@ func nodeOn(ctx context.Context, s *stage, b broker.Broker, opts *adapter.Option
 	s.later(func() error { return server.Close(context.WithoutCancel(ctx)) })
 	ns, err := server.Of(ctx, "/")
 	return &node{server, ns}, err
-}
-
-// knows waits until the node knows that many others.
-func (n *node) knows(ctx context.Context, others int) error {
-	for len(n.server.KnownPeers()) < others {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Millisecond):
-		}
-	}
-	return nil
 }
 
 // emits publishes the event to the room.
@@ -117,7 +104,7 @@ func crossroomRequest(ctx context.Context, s *stage) (round, error) {
 		}
 		requester = n
 	}
-	if err := requester.knows(ctx, nodes-1); err != nil {
+	if _, err := requester.server.AwaitPeers(ctx, nodes-1); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (int64, figures, error) {

@@ -124,7 +124,7 @@ func natsMembers(others int) func(context.Context, *stage) (round, error) {
 			}
 			requester = n
 		}
-		if err := requester.knows(ctx, others); err != nil {
+		if _, err := requester.server.AwaitPeers(ctx, others); err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) (int64, figures, error) {

@@ -16,15 +16,15 @@ import (
 // unwanted is the number of messages that a node received for rooms without sockets.
 const unwanted = "messages unwanted"
 
-// nodesOf opens so many nodes of a mode. The first holders of them have a socket in the room.
-func nodesOf(ctx context.Context, s *stage, mode backplane.SubscriptionMode, nodes, holders int, arrived func()) ([]*node, error) {
+// nodesOf opens so many nodes on Redis. The first holders of them have a socket in the room.
+func nodesOf(ctx context.Context, s *stage, opts *adapter.Options, nodes, holders int, arrived func()) ([]*node, error) {
 	list := make([]*node, nodes)
 	for i := range list {
 		b, err := with(ctx, s, onRedis)
 		if err != nil {
 			return nil, err
 		}
-		if list[i], err = nodeOn(ctx, s, b, &adapter.Options{Subscription: mode}); err != nil {
+		if list[i], err = nodeOn(ctx, s, b, opts); err != nil {
 			return nil, err
 		}
 		if i < holders {
@@ -47,7 +47,7 @@ func toNodes(mode backplane.SubscriptionMode, nodes, holders, rate int) func(con
 		if holders > 0 {
 			f = here
 		}
-		list, err := nodesOf(ctx, s, mode, nodes, holders, func() {})
+		list, err := nodesOf(ctx, s, &adapter.Options{Subscription: mode}, nodes, holders, func() {})
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func toNodes(mode backplane.SubscriptionMode, nodes, holders, rate int) func(con
 // inMode is the way of crossroomOn with nodes of a mode.
 func inMode(mode backplane.SubscriptionMode) way {
 	return func(ctx context.Context, s *stage, arrived func()) (publish, error) {
-		list, err := nodesOf(ctx, s, mode, 2, 1, arrived)
+		list, err := nodesOf(ctx, s, &adapter.Options{Subscription: mode}, 2, 1, arrived)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func subscribes(_ context.Context, s *stage) (round, error) {
 // joins has a socket join one new room after another.
 func joins(mode backplane.SubscriptionMode) func(context.Context, *stage) (round, error) {
 	return func(ctx context.Context, s *stage) (round, error) {
-		list, err := nodesOf(ctx, s, mode, 1, 1, func() {})
+		list, err := nodesOf(ctx, s, &adapter.Options{Subscription: mode}, 1, 1, func() {})
 		if err != nil {
 			return nil, err
 		}

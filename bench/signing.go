@@ -122,19 +122,17 @@ func handedOn(keys keyring) way {
 	}
 }
 
-// overRedis is crossroomOn(onRedis), with keys.
+// overRedis is the way of crossroomOn(onRedis) for nodes with keys.
 func overRedis(keys keyring) way {
 	return func(ctx context.Context, s *stage, arrived func()) (publish, error) {
-		var nodes [2]*node
-		for i := range nodes {
-			b, err := with(ctx, s, onRedis)
-			if err != nil {
-				return nil, err
-			}
-			if nodes[i], err = keyedNode(ctx, s, b, keys); err != nil {
-				return nil, err
-			}
+		k, err := keys()
+		if err != nil {
+			return nil, err
 		}
-		return nodes[0].emits, join(ctx, nodes[1].ns, &sink{"sink", arrived}, room)
+		list, err := nodesOf(ctx, s, &adapter.Options{Keys: k}, 2, 1, arrived)
+		if err != nil {
+			return nil, err
+		}
+		return list[1].emits, nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 )
 
@@ -97,7 +98,7 @@ func goredisUnwanted(ctx context.Context, s *stage, marker frame, arrived func()
 
 // crossroomUnwanted receives and drops.
 func crossroomUnwanted(ctx context.Context, s *stage, _ frame, arrived func()) error {
-	list, err := nodesOf(ctx, s, backplane.StaticSubscription, 1, 0, nil)
+	list, err := nodesOf(ctx, s, &adapter.Options{Subscription: backplane.StaticSubscription}, 1, 0, nil)
 	if err != nil {
 		return err
 	}
