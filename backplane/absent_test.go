@@ -365,6 +365,7 @@ func TestManyGhosts(t *testing.T) {
 			w.as(id)
 			w.control(hello, id, 1, 1, chat)
 		}
+		time.Sleep(4 * time.Second) // at most 64 nodes prove themselves in one second
 		settle()
 		require.Equal(t, n, len(f.nodes[0].KnownPeers()))
 		require.NoError(t, w.b.Close(t.Context()))
