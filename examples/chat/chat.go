@@ -14,8 +14,7 @@ import (
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
 
-// chat is one node's part of the namespace /chat. Rooms and sockets belong to the fleet: no code here depends on the
-// node of a user.
+// chat is one node's part of the namespace /chat. No code here depends on which node a user is on.
 type chat struct {
 	ns    *adapter.Namespace
 	name  string // of this node

@@ -39,8 +39,7 @@ func (c *chat) look(ctx context.Context) (object, error) {
 			nodes, c.seen[s.Name] = append(nodes, s), now
 		}
 	}
-	// A live node that does not respond is an error. A crashed one is not; it is listed as missing for ten seconds, so
-	// that people notice.
+	// A live node that does not respond is an error. A crashed one is listed as missing for ten seconds.
 	for name, last := range c.seen {
 		switch silent := now.Sub(last); {
 		case err == nil && silent > 10*time.Second:
