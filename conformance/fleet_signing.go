@@ -125,7 +125,7 @@ func caseForged(ctx context.Context, e *env) error {
 	if err := c.answer(ctx); err != nil {
 		return err
 	}
-	return c.refused()
+	return eventually(ctx, c.refused) // reports come on a goroutine of their own
 }
 
 // answer has each node send a request to all.
