@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strconv"
 	"sync"
@@ -40,6 +41,7 @@ type line struct {
 	c     *conn         // nil if there is none; guarded by querier.mu too
 
 	// Guarded by querier.mu.
+	replied time.Time // the last reply; zero if there was none
 	removed bool      // the server does not belong to the system any more
 	reached bool      // it was connected at least once
 	logged  bool      // the log says that it cannot be reached
@@ -171,6 +173,7 @@ func (q *querier) query(ctx context.Context, p place, preface, command []string)
 		if refused, ok := errors.AsType[*ServerError](err); err == nil || ok && refused.Command == command[0] {
 			f.err = err
 			f.read(answer)
+			q.heard(l)
 			break
 		}
 		l.c.close(err)
@@ -279,6 +282,23 @@ func (q *querier) fail(p place, err error) {
 	if l := q.lines[p.addr]; l != nil && l.failed == nil && !p.root {
 		l.failed, l.retry = err, time.Time{}
 	}
+}
+
+// heard records a reply of a server.
+func (q *querier) heard(l *line) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l.replied = time.Now()
+}
+
+// silence returns for how long a server has responded to no query.
+func (q *querier) silence(addr string) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l := q.lines[addr]; l != nil {
+		return time.Since(l.replied)
+	}
+	return math.MaxInt64
 }
 
 // hidden reports whether a finding is the failure of a replica that this broker has never

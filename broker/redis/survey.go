@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -147,9 +148,10 @@ func (q *querier) places(ctx context.Context) ([]place, error) {
 	return known, nil
 }
 
-// query sends the command to some servers at the same time. When half of the time has elapsed, it
-// gives up those that have not responded, if others have. It never gives up the client's own
-// single server.
+// query sends the command to some servers at the same time. It gives up those that have responded
+// to no query for half of the time, if others have responded. When three quarters of the time
+// have elapsed, it gives up those with too many queries before this one too. It never gives up the
+// client's own single server.
 func (s *survey) query(ctx context.Context, places []place) {
 	results := make(chan *finding, len(places))
 	waiting := map[string]place{}
@@ -161,11 +163,13 @@ func (s *survey) query(ctx context.Context, places []place) {
 			return
 		}
 	}
-	wait := s.q.opts.ProbeTimeout
+	wait, last := s.q.opts.ProbeTimeout, time.Duration(math.MaxInt64)
 	if deadline, ok := ctx.Deadline(); ok {
-		wait = min(wait, deadline.Sub(s.began)/2)
+		all := deadline.Sub(s.began)
+		wait, last = min(wait, all/2), all-all/4
 	}
-	alarm := time.After(time.Until(s.began.Add(wait)))
+	alarm := time.NewTimer(time.Until(s.began.Add(wait)))
+	defer alarm.Stop()
 	for late := false; len(waiting) > 0; {
 		select {
 		case r := <-results:
@@ -174,20 +178,36 @@ func (s *survey) query(ctx context.Context, places []place) {
 			if r.nodes != nil {
 				s.views++
 			}
-		case <-alarm:
+		case <-alarm.C:
 			late = true
 		case <-ctx.Done():
 			return
 		}
 		if late && s.responded() {
-			for addr, p := range waiting {
-				err := timedOut(addr, time.Since(s.began))
-				s.q.fail(p, err)
-				s.findings[addr] = &finding{place: p, err: err}
-			}
-			return
+			alarm.Reset(s.giveUp(waiting, wait, last))
 		}
 	}
+}
+
+// giveUp takes out of waiting each server that has responded to no query for as long as wait, and
+// all of them once last has elapsed. It returns when to look again.
+func (s *survey) giveUp(waiting map[string]place, wait, last time.Duration) (again time.Duration) {
+	elapsed := time.Since(s.began)
+	again = min(wait, last-elapsed)
+	for addr, p := range waiting {
+		silent := min(elapsed, s.q.silence(addr))
+		if silent < wait && elapsed < last {
+			again = min(again, wait-silent)
+			continue
+		}
+		err := timedOut(addr, elapsed)
+		if silent >= wait {
+			s.q.fail(p, err)
+		}
+		s.findings[addr] = &finding{place: p, err: err}
+		delete(waiting, addr)
+	}
+	return again
 }
 
 // responded reports whether the survey may give up the servers that have not responded.

@@ -9,6 +9,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -323,4 +325,44 @@ func TestCountsReplicasBySentinel(t *testing.T) {
 	require.NoError(t, countOf(t, b, 2))
 	s.Master.Kill() // Sentinel disconnects the clients of the replica that it promotes
 	eventually(t, func() error { return countOf(t, b, 1) })
+}
+
+// slowConn delays each write.
+type slowConn struct{ net.Conn }
+
+func (c slowConn) Write(p []byte) (int, error) {
+	time.Sleep(5 * time.Millisecond)
+	return c.Conn.Write(p)
+}
+
+// Many counts at once, which each server makes one after the other, are no reason to think that a server does not
+// respond.
+func TestManyCounts(t *testing.T) {
+	t.Parallel()
+	c := servers.StartRedisCluster(t)
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: c.Addrs()[:2],
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return slowConn{nc}, err
+		},
+	})
+	t.Cleanup(func() { client.Close() })
+	opts := quick()
+	opts.ProbeTimeout = 250 * time.Millisecond
+	b, err := redisbroker.New(client, opts)
+	require.NoError(t, err)
+	closeLater(t, b)
+	require.NoError(t, countOf(t, b, 0))
+	var failed atomic.Int32
+	var counts sync.WaitGroup
+	for range 200 { // more than a second
+		counts.Go(func() {
+			if err := countOf(t, b, 0); err != nil && failed.Add(1) == 1 {
+				t.Error(err)
+			}
+		})
+	}
+	counts.Wait()
+	assert.Zero(t, failed.Load(), "of 200 counts")
 }
