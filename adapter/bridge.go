@@ -23,12 +23,12 @@ import (
 //	is stopped, continues  the same; messages that it had accepted from the link before
 //	                       are not forwarded a second time
 //
-// A node that misses messages on a link leaves the lead to the others for PeerTimeout and two Heartbeats, if there are
-// others, at the start of the gap and at its end.
+// When a node begins to miss messages on a link, and again when that gap ends, it does not lead for PeerTimeout and two
+// Heartbeats. This does not apply to a node that is alone on both links.
 //
-// Messages with the same content are counted, not distinguished: a leader that has missed one of them may leave out
-// another one. A message that the leader had dropped and reported before it was killed may be reported by the next
-// one, too.
+// Messages with the same content are counted, not distinguished: a leader that has missed one of several equal messages
+// may leave out another one of them. A message that the leader had dropped and reported before it was killed may be
+// reported by the next one, too.
 //
 // Messages are counted and reported to Options.OnError as a *broker.LossError inside a *LinkError if the window has no
 // room for them, or if the broker or the content check refuses them. All Go nodes with several links must have the
@@ -41,9 +41,10 @@ type Bridge struct {
 	Messages, Bytes int
 	Age             time.Duration
 
-	// Repeat forwards messages that may have been forwarded before. A node cannot know this of messages from its first
-	// Heartbeat, or from an interruption of the other link, if another node led then. By default these messages are
-	// dropped, and their number is reported with Uncertain set.
+	// Repeat forwards messages that may have been forwarded before. If another node led at that time, a node cannot
+	// know this of two kinds of messages: those that arrived in its first Heartbeat, and those that arrived while its
+	// other link was interrupted. By default these messages are dropped, and their number is reported with Uncertain
+	// set.
 	Repeat bool
 }
 

@@ -54,8 +54,9 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 }
 
 // CustomRequest passes data, encoded as JSON, to the custom hook of every server and returns one reply of each. Like
-// with socket.io-redis 5, this server's own hook is one of them: its reply comes first. It is missing in the
-// *backplane.PartialError if it takes longer than Options.RequestsTimeout. Partial results are as with Clients.
+// with socket.io-redis 5, this server's own hook is one of them: its reply comes first. If the hook takes longer than
+// Options.RequestsTimeout, this server is one of the missing nodes in the *backplane.PartialError. Data that cannot be
+// encoded is an *ArgumentError. Partial results are as with Clients.
 //
 // In dialect v6 only Go nodes have such hooks; Node.js servers do not get the request, and a Go node that opened the
 // namespace at this moment may not be known yet. In dialect v5 Node.js servers respond too, but a newer one on the

@@ -13,8 +13,8 @@
 //	who, err := chat.To("lobby").FetchSockets(ctx)
 //	err = errors.Join(server.Close(ctx), b.Close(ctx)) // in this order
 //
-// A process without sockets uses an [Emitter]. For messages of your own instead of Socket.IO clients, see package
-// backplane.
+// Packages broker/redis, broker/nats, broker/memory and broker/dial make brokers. A process without sockets uses an
+// [Emitter]. For messages of your own instead of Socket.IO clients, see package backplane.
 //
 // # Order
 //
@@ -23,10 +23,10 @@
 // one room, another room), though most brokers keep it. A socket that another node's request puts into a room gets the
 // later events of the room.
 //
-// With several links (Options.Links) a server delivers the copy of each message that arrives first. If one of its
-// links had an outage, a message that it missed there arrives over another link. That may be after later messages of
-// the first link: late, and once. Only a message that comes 2048 messages of its sender late, without an outage
-// between, is dropped as a duplicate.
+// With several links (Options.Links) a server delivers the copy of each message that arrives first. If one of its links
+// had an outage, a message that it missed there arrives over another link. That may be after later messages of the
+// first link: late, and once. One kind of message is dropped as a duplicate although it is none: a message that arrives
+// after 2048 later messages of its sender, with no outage in between.
 //
 // # Delivery
 //
@@ -46,10 +46,14 @@
 //
 // # Results
 //
-// Every request returns by Options.RequestsTimeout, or when its context ends. Its result embeds a backplane.Coverage:
-// which nodes responded, which are missing and why, and how many servers never respond to such a request. With several
-// links, Coverage.Links has the coverage of each link. If nodes are missing, the value comes with a
-// *backplane.PartialError: use the partial value, or repeat the request.
+// Every request returns by Options.RequestsTimeout, or when its context ends, also if it takes several steps.
+// EmitWithAck returns by Operator.Timeout instead, which may be longer. The result of a request embeds a
+// backplane.Coverage: which nodes responded, which are missing and why, and how many servers never respond to such a
+// request. With several links, Coverage.Links has the coverage of each link. If nodes are missing, the value comes with
+// a *backplane.PartialError: use the partial value, or repeat the request. Any other error means that no other server
+// carried out the request. Section "Requests" of package backplane lists these errors. A request also returns the
+// errors that its arguments can have: *[ArgumentError], *[HarmError], or an error that wraps errors.ErrUnsupported.
+// With several links an error may be in a *[LinkError].
 //
 // The error is also a *backplane.PartialError if a broker could not count the Node.js servers, because a server of its
 // system does not respond or the user lacks the permission (PUBSUB on Redis). Then Coverage.Uncounted is a
@@ -58,10 +62,15 @@
 // # Callbacks, ownership and limits
 //
 // Methods of sockets and all other callbacks run on goroutines of the server, and the methods of local sockets also on
-// that of the caller of Emit. They must not block. A socket pushes its packets into a queue of package outgoing. Packets,
-// and what their methods return, are shared and read-only. Arguments and slices that are passed to a call are not kept.
-// Slices that a call returns belong to the caller. The sections "Callbacks" and "Limits" of package backplane hold here
-// too. A handler of OnServerSideEmit or a custom hook has a goroutine of its own, at most 256 in a namespace.
+// that of the caller of Emit. They must not block. A socket pushes its packets into a queue of package outgoing.
+// Packets, and what their methods return, are shared and read-only. Arguments and slices that are passed to a call are
+// not kept. Slices that a call returns belong to the caller.
+//
+// A socket's method may emit, without Except where servers older than 6.1 are connected. It must not make a request to
+// the fleet, whose responses wait behind the method, and not call Close: make these calls on another goroutine.
+//
+// The sections "Callbacks" and "Limits" of package backplane hold here too. A handler of OnServerSideEmit or a custom
+// hook has a goroutine of its own, at most 256 in a namespace.
 //
 // # Dialects
 //
@@ -94,13 +103,13 @@
 // *backplane.PartialError.
 //
 // In dialect V6 a probe finds the versions: two requests to which each server responds according to its version.
-// Servers of 7.1 and later need no probe. Server.Of probes. So does each operation that depends on the versions, if
-// the number of servers has changed or the last probe is 20 Heartbeats old; the servers are counted every two
-// Heartbeats at most. A probe takes an eighth of RequestsTimeout longer than the responses if older servers are
-// connected, and half of RequestsTimeout if a server does not respond. In dialect V6 two kinds of servers are
-// therefore not known yet, and Except(room) does not exclude their sockets: a server of 6.0 that connected less than
-// two Heartbeats ago, and one that replaced a newer server less than 20 Heartbeats ago. During an outage the last
-// result stays in use.
+// Servers of 7.1 and later need no probe. Server.Of probes. So does each operation that depends on the versions, if the
+// number of servers has changed or the last probe is 20 Heartbeats old; the servers are counted every two Heartbeats at
+// most. A probe takes an eighth of RequestsTimeout longer than the responses if older servers are connected, and half
+// of RequestsTimeout if a server does not respond. Until the next probe, a node of dialect V6 takes a server of 6.0 for
+// a newer one in two cases. The server connected less than two Heartbeats ago, or it replaced a newer server less than
+// 20 Heartbeats ago. Except(room) does not exclude the sockets of such a server. During an outage the last result stays
+// in use.
 //
 // If nodes of dialect V6 find servers of 5.4 on their prefix, these are Missing from results, requests do not wait for
 // them, and Except(room) is refused.

@@ -90,8 +90,8 @@ func (e *Emitter) check(lists ...[]string) error {
 	return nil
 }
 
-// Flush waits until the broker's system has all accepted messages. Call it before the process ends, or close the
-// broker, which does the same.
+// Flush waits until the broker's system has all accepted messages, or until ctx ends. Call it before the process ends,
+// or close the broker, which does the same. It returns a *broker.LossError, the context's error or broker.ErrClosed.
 func (e *Emitter) Flush(ctx context.Context) error {
 	if e.out == nil {
 		return errNoEmitter

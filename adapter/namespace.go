@@ -190,10 +190,13 @@ func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
 func (ns *Namespace) Len() int { return ns.rooms.Len() }
 
 // Join puts a socket into rooms: a local one at once, or in dynamic mode (Options.Subscription) when the broker has
-// subscribed to rooms that are new here; one of another node by a request to the fleet, which confirms it. Joining twice
-// is no error. If no node has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon as
-// every known node has responded. Without rooms Join returns nil at once. In dialect v5 a room with the name of a
-// property of every JavaScript object, such as toString, is a *backplane.NameError unless the socket is local.
+// subscribed to rooms that are new here; one of another node by a request to the fleet, which confirms it. Joining
+// twice is no error. If no node has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon as every
+// known node has responded. If a node that may have it did not respond, the error wraps a *backplane.PartialError:
+// repeat the call. After an error, a socket of another node may be in some of the rooms. Other errors are a
+// *backplane.NameError, backplane.ErrClosed, and the context's or the broker's error. Without rooms Join returns nil at
+// once. In dialect v5 a room with the name of a property of every JavaScript object, such as toString, is a
+// *backplane.NameError unless the socket is local.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if len(rooms) == 0 {
 		return ns.home.ns.Join(ctx, id)

@@ -34,10 +34,10 @@ func (o Operator) To(rooms ...string) Operator {
 }
 
 // Except excludes sockets in any of the rooms, which may be ids. Servers older than 6.1 understand only ids; see Emit.
-// An Emitter cannot query which sockets of such servers are in a room. So with dialect V5 all its names must look like
-// the ids of sockets there: 20 letters, digits, - and _, in namespaces other than "/" after the namespace and #.
-// Otherwise its Emit returns an error that wraps errors.ErrUnsupported. With dialect V6 servers of 6.0 ignore its
-// rooms: their sockets get the event.
+// An Emitter cannot query which sockets of such servers are in a room. An Emitter with dialect V5 accepts only names in
+// the form of v5's ids: 20 characters that are letters, digits, - or _. In a namespace other than "/", the namespace
+// and # stand before these. With another name its Emit returns an error that wraps errors.ErrUnsupported. If an Emitter
+// with dialect V6 excepts rooms, servers of 6.0 ignore that: their sockets get the event.
 func (o Operator) Except(rooms ...string) Operator {
 	o.target = o.target.Not(rooms...)
 	return o

@@ -40,9 +40,9 @@ type Options struct {
 
 	// Keys, if not nil, sign all that the server sends on all of its links, and verify all that it receives. Node.js
 	// servers read signed messages, and cannot sign. Unsigned are the operations that are accepted from them; the zero
-	// value is none. Among Node.js servers it needs backplane.Responses, or lists of sockets are partial. UnsignedNodes
-	// accepts unsigned messages of Crossroom nodes too, while a fleet begins to sign. See package backplane, section
-	// "Signing".
+	// value is none. If Node.js servers are in the fleet, include backplane.Responses: otherwise the server refuses
+	// their responses, and lists of sockets are partial. UnsignedNodes accepts unsigned messages of Crossroom nodes
+	// too, while a fleet begins to sign. See package backplane, section "Signing".
 	Keys          *backplane.Keyring
 	Unsigned      backplane.Operations
 	UnsignedNodes bool

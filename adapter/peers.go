@@ -17,9 +17,9 @@ func (s *Server) KnownPeers() []backplane.Peer {
 }
 
 // AwaitPeers waits until the server knows at least n other Go nodes and expects no introduction of another, and returns
-// the known ones, as KnownPeers does. With n zero it waits for the nodes that are connected now: at most 250 ms. The
-// error is that of the context, with the nodes that are known so far, or backplane.ErrClosed. A server knows no nodes
-// before its first namespace is live.
+// the known ones, as KnownPeers does. With n zero it waits for the nodes that are connected now: at most 250 ms, or a
+// quarter of RequestsTimeout if that is shorter. The error is that of the context, with the nodes that are known so
+// far, or backplane.ErrClosed. A server knows no nodes before its first namespace is live.
 func (s *Server) AwaitPeers(ctx context.Context, n int) ([]backplane.Peer, error) {
 	if len(s.links) == 1 {
 		return s.links[0].node.AwaitPeers(ctx, n)

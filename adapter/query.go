@@ -31,8 +31,8 @@ func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, er
 }
 
 // ClientRooms lists the rooms of one socket, on any node, including that of its own id. If no node has the socket, the
-// error wraps backplane.ErrNoSuchMember and comes as soon as every known node has responded. Servers of 6.0.x cannot
-// list the rooms of their sockets: the error wraps errors.ErrUnsupported.
+// error wraps backplane.ErrNoSuchMember and comes as soon as every known node has responded. Other errors are as with
+// Join. Servers of 6.0.x cannot list the rooms of their sockets: the error wraps errors.ErrUnsupported.
 func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, error) {
 	parts := make(chan []string, len(ns.legs))
 	err := ns.onSocket(ctx, id, func(ctx context.Context, l *leg) error {

@@ -25,9 +25,9 @@ const Redacted = "[redacted]"
 //	code, key, otp, pass, pin, pwd, secwebsocketprotocol, sid, sig, ticket, xforwardedclientcert
 //
 // So Cookie, Authorization, Proxy-Authorization, X-Api-Key, access_token and csrfToken are credentials. Under any name,
-// a text is one that has a JSON Web Token, or that begins with Bearer or Basic. An Auth that is a text or a number
-// is one as a whole. The query of a URL, and of a header's value that is a URL, such as Referer, is treated like Query,
-// and a password in it is replaced. A text of more than 16 KiB is not searched, but replaced.
+// a text is one that has a JSON Web Token, or that begins with Bearer or Basic. If Auth is a text or a number, all of
+// it is a credential. The query of a URL, and of a header's value that is a URL, such as Referer, is treated like
+// Query, and a password in it is replaced. A text of more than 16 KiB is not searched, but replaced.
 //
 // A list of names cannot have all of an application's own: Options.Redact can be a function that replaces more.
 //

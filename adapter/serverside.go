@@ -105,10 +105,10 @@ func (ns *Namespace) listen(event heardEvent, handler func(ctx context.Context, 
 	}
 }
 
-// ServerSideEmit sends an event to all other servers of the namespace. nil means accepted by the broker. Arguments are
-// encoded like those of Emit, but travel as JSON: binary as {"type":"Buffer","data":[…]}, which Bind understands.
-// Errors are those of Emit. Dialect v5 does not have this operation: the error wraps errors.ErrUnsupported. With
-// several links the event goes to those that have it.
+// ServerSideEmit sends an event to all other servers of the namespace. nil means accepted by the broker; the call waits
+// only while the broker's queue is full. Arguments are encoded like those of Emit, but travel as JSON: binary as
+// {"type":"Buffer","data":[…]}, which Bind understands. Errors are those of Emit except ErrExcept. Dialect v5 does not
+// have this operation: the error wraps errors.ErrUnsupported. With several links the event goes to those that have it.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverEvent("ServerSideEmit", event, args)
 	if err != nil {
@@ -119,7 +119,9 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 
 // ServerSideEmitWithAck sends an event to all other servers of the namespace and returns their responses: a Reply
 // without Data for one without a value, or of a Go node without a handler. Node.js servers without a handler do not
-// respond: the call waits for them until RequestsTimeout, and they are missing in the *backplane.PartialError.
+// respond: the call waits for them until RequestsTimeout, and they are missing in the *backplane.PartialError. A
+// *MixedFleetError means that the event would harm a connected server and was not sent. Other errors are those of
+// ServerSideEmit.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
 	payload, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
 	if err != nil {

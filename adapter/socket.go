@@ -59,7 +59,8 @@ type RoomSocket interface {
 
 // Describer is a Socket with a description for FetchSockets.
 type Describer interface {
-	// Describe may be called at any time from any goroutine.
+	// Describe may be called at any time from any goroutine. The server encodes the result at once and does not keep
+	// it.
 	Describe() Description
 }
 

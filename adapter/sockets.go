@@ -25,9 +25,9 @@ type RemoteSocket struct {
 	// Rooms of the socket, including that of its own id, in no order. Nil if its node listed the socket but did not
 	// send its rooms in time.
 	Rooms []string
-	// Handshake is an object with the fields of Handshake, without the credentials that Options.Redact of a Go node
-	// replaces, and Data the application's data of the socket. Nil if
-	// unknown: dialect v5 has neither.
+	// Handshake is an object with the fields of type Handshake. A Go node replaces the credentials in it: see
+	// Options.Redact. Data is the application's data of the socket. Both are nil if they are not known, as in dialect
+	// v5.
 	Handshake, Data json.RawMessage
 
 	ns *Namespace

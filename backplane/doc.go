@@ -14,9 +14,9 @@
 //	err = node.Close(ctx)                               // first the node
 //	err = b.Close(ctx)                                  // then its broker
 //
-// The package has no connections to clients and knows no client protocol: bring a WebSocket or SSE server. It stores
-// no messages. Package adapter adds Socket.IO's packets, operators and wire. A process without members sends with an
-// [Emitter].
+// Packages broker/memory, broker/redis, broker/nats and broker/dial make brokers. The package has no connections to
+// clients and knows no client protocol: bring a WebSocket or SSE server. It stores no messages. Package adapter adds
+// Socket.IO's packets, operators and wire. A process without members sends with an [Emitter].
 //
 // # Delivery
 //
@@ -25,10 +25,12 @@
 // nodes, or messages of one node to different selections of rooms, are ordered only if the broker promises that
 // (Capabilities.OrderAcrossChannels).
 //
-// While the broker is down it holds messages back for a while, as its documentation says. The node reports lost
-// messages to Options.OnError. When the broker returns, subscriptions are restored and the held messages are sent.
-// Messages that other nodes sent meanwhile may be missed: receivers report that as an *[InterruptedError], and
-// observers (package observe) see it in its place in the order. Nothing is sent again.
+// While the broker's servers are down, the broker keeps messages in its queue, within the limits in its documentation.
+// Broadcast waits only while that queue is full. Requests return by their deadline, with a *[PartialError].
+// Node.Namespace waits for the servers until its context ends. The node reports lost messages to Options.OnError. When
+// the servers return, the broker restores the subscriptions and sends the queued messages. Messages that other nodes
+// sent meanwhile may be missed: receivers report that as an *[InterruptedError], and observers (package observe) see it
+// in its place in the order. Nothing is sent again.
 //
 // # Subscriptions
 //
@@ -53,18 +55,23 @@
 // refusal is reported.
 //
 // A node that puts members of another node into a room, and waits for its response, finds the
-// room subscribed to. An [Emitter] and a Node.js server do not wait. What they send to the
-// room at once may come before the node has subscribed to it, and is missed.
+// room subscribed to. An [Emitter] and a Node.js server do not wait. The node misses what they
+// send to the room before the node has subscribed to it.
 //
 // An automatic namespace begins static, or dynamic if the node has 64 namespaces already. It
-// counts messages for rooms without members here, during two seconds at a time.
+// compares these numbers, the rates as averages of at least two seconds:
 //
-//   - It becomes dynamic when these are more in a second than one, plus one for 100 rooms
-//     with members here, plus four for each room that lost its last member in that second; and
-//     if it has at most 50,000 rooms, those of the members' ids among them.
-//   - It becomes static when more rooms in a second are new here than half of these
-//     messages were, and more than 250, or when it has more than 75,000 rooms. Then it stays
-//     static for at least 10 s, and for twice as long each time, up to 10 min.
+//	U    messages in a second for rooms without members here
+//	L    rooms that lost their last member here, in a second
+//	N    rooms that are new here, in a second
+//	R    rooms with members here, those of the members' ids included
+//
+// The rules are these:
+//
+//   - It becomes dynamic if U is more than 1 + R/100 + 4 L, and R is at most 50,000.
+//   - It becomes static if N is more than 250 and more than half of the U that made it dynamic,
+//     or if R is more than 75,000. Then it stays static for at least 10 s. This time doubles
+//     with each such change, up to 10 min.
 //   - It stays static for good after a request of a process that put members here into rooms
 //     and waits for no response; and, with a report, after the broker has refused a room's
 //     subscription.
@@ -80,16 +87,19 @@
 // # Requests
 //
 // The methods that reach the whole fleet have one contract: Members, MembersDetail, RoomsOf, AllRooms, Join, Leave,
-// Disconnect, their forms for selections, Request, EventAck, BroadcastAck, Peers and Count.
+// Disconnect, their forms for selections, Request, EventAck and BroadcastAck. Peers and Count query the broker and no
+// node. They return by the same deadline, and describe their own errors.
 //
 //   - They wait for other nodes, and return by the deadline: Options.RequestsTimeout or that of the context, whichever is
 //     first.
 //   - If nodes are missing, the value holds the responses of the other nodes, and the error is a *[PartialError] that
-//     names the missing nodes. Use the value, or repeat the request.
+//     names the missing nodes. A missing node may have carried out the request. Use the value, or repeat the request:
+//     all except Request, EventAck and BroadcastAck have the same effect when they are repeated.
 //   - Any other error means that the request was not sent and nothing was done: the context's error, [ErrClosed], a
-//     *[NameError], a *broker.PayloadError, or an error that wraps errors.ErrUnsupported if the protocol cannot express the
-//     operation. In a namespace of package adapter it may also be the refusal of a request that would harm a Node.js
-//     server.
+//     *[NameError], a *broker.PayloadError, or an error that wraps errors.ErrUnsupported if the protocol cannot express
+//     the operation. In a namespace of package adapter it may also be the refusal of a request that would harm a
+//     Node.js server. ErrClosed is final. Of the others only those of the context and the broker can succeed when
+//     repeated.
 //   - An operation on a selection is carried out on this node first, whatever the state of the broker. If the request is
 //     then refused, the error is a *PartialError that wraps the refusal, and no other node got the request.
 //
@@ -97,7 +107,8 @@
 // can name the nodes that responded and those that are missing: see [Coverage]. Peers that announce themselves are
 // known peers. Foreign peers do not announce themselves: Node.js servers, and other programs on the request channel.
 //
-// Operations on one member are acknowledged: nil means that the node with the member carried out the operation.
+// Operations on one member are acknowledged: nil means that the node with the member carried out the operation. They
+// wrap a *[PartialError], and the errors of the broker, in an *[OpError]: use errors.Is and errors.As.
 // [ErrNoSuchMember] is returned as soon as every node has responded that it does not have the member.
 //
 // # How long a request waits
@@ -115,11 +126,11 @@
 // the same kind wait 250 ms for that many responses, until the number of foreign peers changes or the missing
 // responses come.
 //
-// A crash is noticed by the next request on brokers that count subscribers, also by a request that has waited for a
-// quarter of its time. On any broker it is noticed at most Options.PeerTimeout and half a Heartbeat after the node's
-// last sign of life. Requests that wait for the node end at that moment. A node that crashed without goodbye is
-// missing with [ErrPeerLost] until PeerTimeout has elapsed, and then forgotten. If the broker still counts it, as it
-// does a frozen process, it is missing for as long as the broker counts it.
+// On a broker that counts subscribers, the next request notices a crash. A request that already waits notices it when a
+// quarter of its time has elapsed. On any broker a crash is noticed at most Options.PeerTimeout and half a Heartbeat
+// after the node's last sign of life. Requests that wait for the node end at that moment. A node that crashed without
+// goodbye is missing with [ErrPeerLost] until PeerTimeout has elapsed, and then forgotten. If the broker still counts
+// it, as it does a frozen process, it is missing for as long as the broker counts it.
 //
 // Where the broker cannot count, a node that has just started, or whose link was just restored, waits until the others
 // have introduced themselves: at most 250 ms. Node.Namespace waits in this way, and so do requests. A known peer that
@@ -139,8 +150,13 @@
 //		c.queue.Push(m.Payload, len(m.Payload), m.Volatile)
 //	}
 //
+// A callback may call Broadcast, Event, Remove, and the methods that do no I/O. It must not call a request to the
+// fleet, because its response waits behind the callback, and not Close, which waits for the callback: call these on
+// another goroutine. Functions of OnRequest and OnEvent may call requests.
+//
 // Messages and payloads that a callback gets are shared and read-only; it may keep them. Slices and maps that a method
-// returns belong to the caller, except Reply.Payload. Slices that are passed to a method are not kept.
+// returns belong to the caller, but the bytes of Reply.Payload, MemberInfo.Data and Acks.Values are read-only. Slices
+// that are passed to a method are not kept.
 //
 // If a callback blocks or panics:
 //
@@ -148,8 +164,9 @@
 //   - One worker goroutine delivers the messages of other nodes. If a member's method does not return to it for
 //     Options.StallTimeout, the member is reported as *[StalledError], and a new worker continues with the next member. The
 //     stalled member gets no message, from any node, until its call returns. The missed messages are counted.
-//   - Each stalled member leaves a quarter of the time to the next, down to 1/256 of StallTimeout (at least 1 ms), until
-//     none has stalled for a StallTimeout. So 40 blocked members delay a node for about one and a half StallTimeouts.
+//   - After each stalled member the limit for the next ones is a quarter of the last limit, down to 1/256 of
+//     StallTimeout, but at least 1 ms. When no member has stalled for a StallTimeout, the limit is StallTimeout again.
+//     So 40 blocked members delay a node for about one and a half StallTimeouts.
 //   - Broadcast, BroadcastAck, JoinAll, LeaveAll, Disconnect and DisconnectAll call local members on the goroutine of
 //     their caller. BroadcastAckFunc calls its functions there. A member that blocks, blocks that caller, and the other
 //     callers that reach it. It delays no message of another node.
@@ -160,7 +177,10 @@
 //   - Prepare and observers must not block. Their panics are reported. A panic of Prepare drops the message for the local
 //     members; a panic of an observer changes nothing.
 //
-// Close waits for callbacks until its context ends. A callback that never returns stays behind.
+// Close waits for callbacks until its context ends. A callback that never returns stays behind. Without blocked
+// callbacks Close takes some round trips to the broker. If foreign peers are connected it takes 200 ms more, and
+// another 200 ms if they send requests meanwhile. A broker that does not respond can use all of the context's time:
+// give it a deadline.
 //
 // # Limits
 //
@@ -171,10 +191,11 @@
 //
 // Requests of other nodes that cannot be carried out at once wait. Each namespace has room for 65,536 queries about
 // members and rooms, as many calls of OnRequest and OnEvent, and as many responses, but no more than 64 MiB of each. A
-// request counts with 512 bytes besides its own. Further requests are refused with [ErrBusy], which this node reports
-// and the requesters get. So are calls that have waited for three quarters of RequestsTimeout behind callbacks that do
-// not return, and queries that have waited as long behind others; a query of a Node.js server waits for at least 3.75 s.
-// Equal queries that wait share the work, and one that comes again while it waits gets one response.
+// request counts with 512 bytes besides its own. The node refuses further requests with [ErrBusy], which it reports and
+// the requesters get. It also refuses a call that has waited for three quarters of RequestsTimeout behind callbacks
+// that do not return, and a query that has waited as long behind others. In namespaces of package adapter, queries wait
+// for at least 3.75 s, because Node.js servers do. Equal queries that wait share the work, and one that comes again
+// while it waits gets one response.
 //
 // A node makes four responses to queries at a time, and one large response: with more than 256 members with details, or
 // with more than 4,096 names. Together they take about 100 MiB at most. A list for a Crossroom node is made and sent in
@@ -183,9 +204,9 @@
 // list is larger than the broker allows, or than 24 MiB, the data of members is omitted, and then members; that is
 // reported as an *[OpError]. The data of one member is limited to [MaxDescription] bytes.
 //
-// The responses to one request are limited to 64 MiB and 4,096 messages from one node, and to 256 MiB from all, as
-// they are in memory: a member counts with 96 bytes and a name with 16 besides their own. A node that exceeds this is
-// missing with [ErrTooLarge]; the result has what came before. docs/LIMITS.md lists all limits.
+// The responses to one request are limited to 64 MiB and 4,096 messages from one node, and to 256 MiB from all nodes.
+// The sizes are those in memory: each member counts with 96 bytes besides its own, and each name with 16. A node that
+// exceeds this is missing with [ErrTooLarge]; the result has what came before. docs/LIMITS.md lists all limits.
 //
 // # Signing
 //
@@ -206,8 +227,8 @@
 // # Invalid input
 //
 // The ids of requests cannot be guessed. A response is accepted from a node that was counted or that this node knows.
-// If nodes were counted without a name, responses are also accepted from as many unknown nodes and 64 more. Others are
-// counted in Stats.StrayResponses.
+// The broker may also have counted nodes that this node does not know by name. Then this node accepts the responses of
+// as many unknown nodes, and of 64 more. Others are counted in Stats.StrayResponses.
 //
 // A node remembers the announcements of 4,096 nodes, 65,536 namespaces of one node and 64 MiB of names. More are
 // refused and reported as *[MembershipError].

@@ -31,9 +31,9 @@ type EmitterOptions struct {
 	Observers []observe.Observer
 }
 
-// NewEmitter makes an emitter for namespaces of Crossroom nodes that adapter.Server did not open; adapter.NewEmitter
-// is for those. The broker may be shared with other users. NewEmitter does no I/O, and an emitter needs no closing:
-// close its broker. It returns an *OptionError.
+// NewEmitter makes an emitter for the namespaces of nodes of this package. For the namespaces of an adapter.Server use
+// adapter.NewEmitter. The broker may be shared with other users. NewEmitter does no I/O, and an emitter needs no
+// closing: close its broker. It returns an *OptionError.
 func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	var o EmitterOptions
 	if opts != nil {

@@ -36,13 +36,16 @@ var (
 	// each such node. The two do not receive each other's broadcasts, and responses of one count as the other's. Give
 	// each node an id of its own.
 	ErrDuplicateID = errors.New("another node has the same id")
-	// ErrTooLarge is the reason for a missing node whose response exceeds a limit: 64 MiB and 4,096 messages for one
-	// node, 256 MiB for all, as the response takes in memory. The result has what came before.
+	// ErrTooLarge is the reason for a missing node whose response exceeds a limit: 64 MiB in memory or 4,096 messages
+	// for one node, 256 MiB for all nodes. The result has what came before.
 	ErrTooLarge = errors.New("response is too large")
-	// ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale and ErrReplayed are the reasons of a *SignatureError: the message
-	// has no signature; it is signed with a key that this node does not have; it, or its signature, was changed, or it
-	// was signed for another channel or prefix; it is older than MaxMessageAge, or from the future, which also means
-	// that the clocks differ; this node has received it before.
+	// ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale and ErrReplayed are the reasons of a *SignatureError.
+	//
+	//	ErrUnsigned      the message has no signature
+	//	ErrUnknownKey    it is signed with a key that this node does not have
+	//	ErrForged        it or its signature was changed, or it was signed for another channel or prefix
+	//	ErrStale         it is MaxMessageAge old or as far in the future; perhaps the clocks differ
+	//	ErrReplayed      this node has received it before
 	ErrUnsigned   = errors.New("message is not signed")
 	ErrUnknownKey = errors.New("message is signed with an unknown key")
 	ErrForged     = errors.New("message has a wrong signature")
@@ -224,7 +227,7 @@ type PartialError struct {
 	Coverage Coverage
 	// Err is the reason for the end of the wait: context.DeadlineExceeded, context.Canceled, the reason of the first
 	// Missing, Coverage.Uncounted, or the broker's error. If the broker could not count the subscribers, Err wraps one
-	// of these, and Coverage.Missing has the known peers, and as many foreign peers as at the last count.
+	// of these. Coverage.Missing then has the known peers, and as many foreign peers as at the last count.
 	Err error
 
 	origin

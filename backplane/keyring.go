@@ -55,9 +55,10 @@ func (k *Keyring) IDs() []string { return k.ring.IDs() }
 // String returns the names of the keys.
 func (k *Keyring) String() string { return "keys " + strings.Join(k.IDs(), ", ") }
 
-// MaxMessageAge is the age at which a node refuses a signed message: the time between its signature, by the clock of
-// the sender, and its arrival, by the clock of the receiver. So it limits how far the clocks of a fleet may be apart,
-// and how long a message may wait in the queue of its sender's broker. A message that is so far ahead is refused too.
+// MaxMessageAge, 2 minutes, is the age at which a node refuses a signed message. The age is the time from the
+// signature, by the clock of the sender, to the arrival, by the clock of the receiver. A message that is signed as far
+// in the future is refused too. The clocks of a fleet must therefore differ by less, and a message that waits longer in
+// the queue of its sender's broker is lost.
 const MaxMessageAge = seal.MaxAge
 
 // Operations is a set of kinds of messages.

@@ -8,8 +8,6 @@ import (
 // Member is a local socket, or another recipient of messages. The node's goroutines and callers of Broadcast call its
 // methods, also at the same time; they must not block. Section "Callbacks" of the package documentation describes what
 // happens if one does.
-//
-// A Member that embeds an Entry costs less memory and time.
 type Member interface {
 	// ID is unique in the namespace across the fleet and never changes: valid UTF-8, one to broker.MaxNameLen bytes.
 	// The member is always in the room of that name.
@@ -33,9 +31,10 @@ type AckMember interface {
 	DeliverAck(m *Message, ack func(payload []byte))
 }
 
-// RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its own. The calls follow the
-// change of the node's registry, in the order of changes and in their place among the broadcasts of other nodes. rooms
-// is read-only, and may include rooms that change nothing.
+// RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its own. The node makes the
+// calls after it has changed its own list of rooms, in the order of the changes. A call comes after the broadcasts of
+// other nodes that arrived before the change, and before those that arrived after it. rooms is read-only, and may
+// include rooms that change nothing.
 type RoomMember interface {
 	Member
 	// Joined is called after another node's request, or JoinAll of this node, has put the member into rooms; Left,
@@ -116,11 +115,11 @@ func (t Target) Compress(on bool) Target {
 // and values. The map is not changed; it must not be changed while a call uses the Target.
 func (t Target) Header(h map[string]string) Target { t.sel.Header = h; return t }
 
-// MaxHeader limits the part of a header that a receiver reads: the sum of the bytes of all names and values. Some
-// wires refuse to send more.
+// MaxHeader, 8 KiB, limits the part of a header that a receiver reads: the sum of the bytes of all names and values.
+// Some wires refuse to send more.
 const MaxHeader = wire.MaxHeader
 
-// MaxDescription limits the data of one member's Describe in a list, in bytes.
+// MaxDescription, 64 KiB, limits the data of one member's Describe in a list, in bytes.
 const MaxDescription = wire.MaxDescription
 
 // checkNames refuses, with a *NameError, names that no codec and no broker can carry. what is the kind of name for the

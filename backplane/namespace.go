@@ -202,10 +202,10 @@ func (ns *Namespace) ready(ctx context.Context) error {
 }
 
 // Add registers a local member, in no room except that of its id. It may wait for the broker to subscribe to that room:
-// see DynamicSubscription. It returns, without effect, a *NameError for a nil member, for one whose embedded *Entry is
-// nil, and for an empty or unusable id; an *OpError with ErrMemberExists if the id is taken on this node, or with the
-// reason if the room cannot be subscribed to; ErrClosed; or the context's error if it had ended before the call. It does
-// not check whether another node has the same id.
+// see DynamicSubscription. It returns, without effect, a *NameError for a nil member, and for an empty or unusable id;
+// an *OpError with ErrMemberExists if the id is taken on this node, or with the reason if the room cannot be subscribed
+// to; ErrClosed; or the context's error if it had ended before the call. It does not check whether another node has the
+// same id.
 func (ns *Namespace) Add(ctx context.Context, m Member) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -226,6 +226,6 @@ func (ns *Namespace) Add(ctx context.Context, m Member) error {
 	return nil
 }
 
-// Remove removes a local member and reports whether it existed. A message that is being delivered at this moment may
-// still reach it.
+// Remove removes a local member and reports whether it existed. It does no I/O, and does not call the member. A message
+// that is being delivered at this moment may still reach it.
 func (ns *Namespace) Remove(id string) bool { return ns.rooms.Remove(id) }

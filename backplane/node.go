@@ -113,8 +113,8 @@ func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 // Namespace joins the fleet in a namespace. When it returns nil, the namespace is live: every later message of another
 // node reaches it. ctx limits only the call. An error leaves nothing behind. It is ErrNamespaceExists if this node
 // already has the namespace in the same protocol, ErrClosed, a *broker.NameError, a *broker.PayloadError if the
-// announcement is too large for the broker, the context's error or the broker's. While the broker is down the call
-// waits for it.
+// announcement is too large for the broker, the context's error or the broker's. A NamespaceOptions.Subscription that
+// is not a mode is an *OptionError. While the broker is down, the call waits for it until ctx ends.
 //
 // On a broker that cannot count, or may not, the call also waits until this node and the others know each other: at
 // most 250 ms, or a quarter of Options.RequestsTimeout if that is shorter. The first node of a fleet waits for this

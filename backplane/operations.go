@@ -159,9 +159,10 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 }
 
 // Join puts a member into rooms, on any node. nil means done: the next messages to the rooms reach the member. Errors
-// are those of RoomsOf. For a member of this node Join may wait for the broker to subscribe to the rooms (see
-// DynamicSubscription); an *OpError with the reason means that nothing has changed. Without rooms it returns at once,
-// without looking for the member.
+// are those of RoomsOf, and a *NameError for an unusable room. A member of another node takes one request for each
+// room, with one deadline for all: after an error it may be in some of the rooms. For a member of this node Join may
+// wait for the broker to subscribe to the rooms (see DynamicSubscription); an *OpError with the reason means that
+// nothing has changed. Without rooms it returns at once, without looking for the member.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -181,7 +182,7 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	return ns.onTargets(ctx, &wire.Request{Op: wire.OpJoin, Member: id}, rooms)
 }
 
-// Leave takes a member out of rooms, on any node, like Join.
+// Leave takes a member out of rooms, on any node, like Join. For a member of this node it does no I/O.
 func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -384,7 +385,9 @@ func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Replies, err
 	return ns.replies(ctx, &wire.Request{Op: wire.OpCustom, Payload: payload})
 }
 
-// Event passes payload to the OnEvent of every other node without a response. nil means accepted, as with Broadcast.
+// Event passes payload to the OnEvent of every other node without a response. nil means accepted, not delivered. It
+// waits only while the broker's queue is full. It returns ErrClosed, a *broker.PayloadError, the context's error or the
+// broker's.
 func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
 	if err := ns.ready(ctx); err != nil {
 		return err

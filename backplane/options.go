@@ -26,11 +26,11 @@ type Options struct {
 	Logger *slog.Logger
 	// OnError gets each error that no call returns: unreadable messages (*DecodeError), outages (*InterruptedError),
 	// lost messages (*broker.LossError), callbacks that panic (*PanicError) or do not return (*StalledError), other
-	// nodes with this node's id (ErrDuplicateID), lost announcements of other nodes (*MembershipError), and responses
-	// that cannot be sent (*OpError), and messages without a valid signature (*SignatureError). Calls come one at a time on one goroutine that does nothing else. Behind a slow
-	// call, unreadable messages of one channel, and losses of one cause, become one error with their number. Errors
-	// beyond 256 waiting ones are counted in Stats.Unreported. Node.Close waits for the waiting calls until its
-	// context ends, so OnError must not call it.
+	// nodes with this node's id (ErrDuplicateID), lost announcements of other nodes (*MembershipError), responses that
+	// cannot be sent (*OpError), and messages without a valid signature (*SignatureError). Calls come one at a time on
+	// one goroutine that does nothing else. Behind a slow call, unreadable messages of one channel, and losses of one
+	// cause, become one error with their number. Errors beyond 256 waiting ones are counted in Stats.Unreported.
+	// Node.Close waits for the waiting calls until its context ends, so OnError must not call it.
 	OnError func(error)
 	// OnErrorContext, if set, is called instead of OnError. ctx belongs to the failed operation: it has the observer's
 	// values, such as a span, but may have ended.
@@ -76,7 +76,9 @@ type NamespaceOptions struct {
 	// be kept; the result must not be changed afterwards. Nil means that the response is an error.
 	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
 	// OnEvent serves Namespace.Event and EventAck of other nodes, like OnRequest. reply is nil if the sender wants no
-	// response; otherwise it may be called at most once, also later. Nil means that events are ignored.
+	// response. Otherwise it responds on the first call, which may come later and from any goroutine; further calls do
+	// nothing. reply does not keep its argument, and waits while the broker's queue is full, for RequestsTimeout at
+	// most. Nil means that events are ignored.
 	OnEvent func(ctx context.Context, from string, payload []byte, reply func([]byte))
 	// Subscription says which broadcasts the node receives. Zero: AutomaticSubscription.
 	Subscription SubscriptionMode

@@ -23,8 +23,10 @@ type Broker interface {
 
 	// Subscribe calls r for each message that matches any of the filters. The filters are live when Subscribe returns
 	// nil [B1]. The subscription lasts until it or the broker is closed; ctx limits only the call. filters may be
-	// empty. During an outage Subscribe waits. It returns a *NameError, a *ProtocolError, ErrClosed, the system's
-	// error, such as a missing permission, or the context's error. On error no filter is live [B19].
+	// empty; r must not be nil. While earlier subscriptions are interrupted, Subscribe waits for the end of the
+	// outage. A broker without a connection may return the failure of its first attempt at once. Subscribe returns a
+	// *NameError, a *ProtocolError, ErrClosed, the system's error, such as a missing permission, or the context's
+	// error. On error no filter is live [B19].
 	Subscribe(ctx context.Context, r Receiver, filters ...Filter) (Subscription, error)
 
 	// Subscribers returns how many brokers hold Exactly of each channel [B22], or errors.ErrUnsupported. It does I/O
@@ -39,7 +41,8 @@ type Broker interface {
 	Responders(ctx context.Context, p Protocol, ns string) ([]string, error)
 
 	// OnLoss calls f for every future loss of accepted messages [B18], one call at a time, from the broker's
-	// goroutines. f must not block. stop ends the calls; it does not wait for a running one.
+	// goroutines. f must not block: sending waits for it. So f must not call Publish, Flush or Close. stop ends the
+	// calls; it does not wait for a running one, and f may call it.
 	OnLoss(f func(Loss)) (stop func())
 
 	// Stats returns the counters since the broker was made, and the current gauges.
@@ -48,8 +51,10 @@ type Broker interface {
 	// Capabilities returns what this broker can do. It never changes [B25].
 	Capabilities() Capabilities
 
-	// Close flushes the queue until ctx ends, and then stops everything [B21]. It returns a *LossError if accepted
-	// messages were lost, and the context's error if ctx ended first.
+	// Close flushes the queue until ctx ends, and then stops everything [B21]. Subscriptions need no Close of their own
+	// before. Close returns a *LossError if accepted messages were lost, and the context's error if ctx ended first:
+	// both, joined, if both apply. A later call waits for the first one, and returns its result or the error of its own
+	// context.
 	Close(ctx context.Context) error
 }
 
@@ -58,18 +63,23 @@ type Subscription interface {
 	// Add makes more filters live [B1, B13]. On error none of them is live. It waits and fails like Subscribe.
 	Add(ctx context.Context, filters ...Filter) error
 
-	// Remove removes filters, and waits for a running call of the receiver for them [B11, B13]. If ctx ends during
-	// that wait, the filters are removed all the same.
+	// Remove removes filters, and waits for a running call of the receiver for them [B11, B13]. A broker may also wait
+	// until the system has confirmed the removal. Remove returns the context's error or nil. If ctx has ended before
+	// the call, nothing is removed [B19]. If ctx ends during the wait, the filters are removed all the same.
 	Remove(ctx context.Context, filters ...Filter) error
 
-	// Close removes all filters, and waits for a running call of the receiver [B11]. It is idempotent.
+	// Close removes all filters, and waits like Remove [B11]. It returns the context's error or nil. The subscription
+	// is closed in both cases. Close is idempotent.
 	Close(ctx context.Context) error
 }
 
 // Receiver gets the messages of a subscription. The broker's goroutines call its methods one at a time and in order
 // [B9], so state that only these methods use needs no lock. A method that blocks delays its subscription and, once the
-// broker's buffers are full, the whole connection. A panic in a method crashes the process, as in any goroutine. A
-// method must not call Remove or Close of its own subscription, or Close of its broker [B11].
+// broker's buffers are full, the whole connection. A panic in a method crashes the process, as in any goroutine.
+//
+// A method must not call Remove or Close of its own subscription, or Close of its broker [B11]. It may call Publish,
+// which waits while the queue is full. It should not call Flush, Subscribe, Add, Subscribers or Responders: they wait
+// for the system, and the system's responses may wait for this method.
 type Receiver interface {
 	// Deliver receives one message. The payload is read-only and may be kept [B8].
 	Deliver(ch Channel, payload []byte)
@@ -134,7 +144,7 @@ type Stats struct {
 	Lost uint64
 	// Uncertain counts messages that were being sent when a connection broke. They are not sent again.
 	Uncertain uint64
-	// QueuedMessages and QueuedBytes count what waits in the queue.
+	// QueuedMessages and QueuedBytes count what is queued, or being sent and not yet confirmed.
 	QueuedMessages, QueuedBytes int
 	// Received counts calls of Deliver.
 	Received uint64

@@ -6,9 +6,14 @@
 // never looks into a payload. To write a broker, implement [Broker] and pass the suite of package conformance; package
 // broker/brokerkit has parts for it. The simplest program calls Subscribe, Publish and Close.
 //
-// Every method with a context may wait for the system, until the context ends [B20]. During an outage Publish queues
-// messages, the other calls wait, and each receiver is notified of the gap [B14, B15]. The errors of this package are
-// for errors.Is and errors.As, because brokers wrap them.
+// Every method with a context may wait for the system, until the context ends [B20]. The other methods do not wait.
+// During an outage Publish puts messages into a queue, and the broker sends them in order when the system is back. A
+// message that waits too long is lost and reported [B18]. Flush waits until the queued messages are sent or lost.
+// Subscribe and Add wait for the end of the outage. Subscribers and Responders wait, or return the system's error. Each
+// receiver is notified of the gap [B14, B15].
+//
+// Close the node of package adapter or backplane first, and then its broker. Limits, their units and their defaults
+// are in the documentation of each broker.
 //
 // # Clauses
 //
@@ -89,4 +94,25 @@
 //
 // Two publishers have no common order, and neither have two channels of one publisher. Nodes that were not subscribed
 // at the time do not receive a message later. A message that is lost in an outage is reported, not sent again.
+//
+// # Errors
+//
+// Brokers may wrap these errors: use errors.Is and errors.As.
+//
+//	*NameError            Publish, Subscribe, Add,     choose another name
+//	                      Subscribers, Responders
+//	*ProtocolError        the same                     use a protocol that the broker carries
+//	*PayloadError         Publish, as Loss.Err         send less, or raise the limit of the broker or its server
+//	*LossError            Flush, Close, Interrupted    publish again, but only if a duplicate does no harm (Uncertain)
+//	*InexactError         Subscribers, Responders      use the numbers as lower bounds, if there are any
+//	errors.ErrUnsupported Subscribers, Responders      read Capabilities first; a *ProtocolError wraps it too
+//	*TimeoutError         as a system's error          wait: the broker reconnects; check the network if it recurs
+//	a system's error      Subscribe, Add, Subscribers, correct the address or the permission, then call again
+//	                      Responders, Interrupted,
+//	                      as Loss.Err
+//	ErrClosed             see B21                      make no more calls
+//	the context's error   every call with a context    call again with more time; B19 and B11 say what has happened
+//
+// The broker repairs the cause of Interrupted by itself. A receiver that must not miss a message reads its state anew
+// from its own store after Resumed.
 package broker

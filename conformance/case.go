@@ -22,7 +22,8 @@ type Case struct {
 	run func(context.Context, *env) error
 }
 
-// Cases returns all cases of a single broker in the order of their clauses.
+// Cases returns all cases of a single broker in the order of their clauses. The caller owns the slice, as with
+// FleetCases, but not the Clauses of its elements, which are read-only.
 func Cases() []Case {
 	return sorted(
 		deliveryCases, nameCases, payloadCases, receiverCases, removeCases,
@@ -42,8 +43,8 @@ func sorted(lists ...[]Case) []Case {
 }
 
 // Run runs the case on a fresh system, and closes every broker that the case made. It returns nil, a *Skip, a
-// *Failure, or another error if the harness failed. It returns soon after ctx ends, also if the broker hangs: then
-// goroutines are left behind.
+// *Failure, or another error if the harness failed. If the broker hangs, it returns within about 16 seconds after ctx
+// has ended, and leaves goroutines behind.
 func (c Case) Run(ctx context.Context, sys System) error {
 	return c.runWith(ctx, sys, func(string, ...any) {})
 }

@@ -34,7 +34,8 @@
 // text of the clause. The last lines are a table of clauses and outcomes; [Run] returns the same as a [Report]. The
 // suite closes every broker that Node returned. Work in this order:
 //
-//   - B1 to B13 first, with nothing but Node{Broker: b}: names, payloads, order, filters that come and go.
+//   - B1 to B13 and B31 first, with nothing but Node{Broker: b}: names, payloads, order, filters that come and go,
+//     protocols.
 //   - B14 to B18, the outages, through a link: which messages wait, which are lost, and how both sides learn it.
 //   - B19 to B21, contexts and closing; B24 and B25, concurrent calls and capabilities.
 //   - B22 and B23, counting, if the system can count; otherwise return errors.ErrUnsupported.
@@ -48,7 +49,15 @@
 // examples/custombroker of this repository is a whole broker in 200 lines, with its test.
 //
 // Each case need not have a new server. A prefix or a database that no other case uses is enough, provided that no
-// case can receive or count anything of another. Restart, if set, may disturb all users of the server.
+// case can receive or count anything of another. [Run] and [RunFleet] run one case at a time, so Restart, if set, may
+// disturb all users of the server. [Soak] runs 8 cases at a time, each on a system of its own: leave Restart and
+// Supersede nil there if its cases share a server.
+//
+// A case takes at most Harness.Timeout, and about 16 seconds more if a broker hangs. "go test" ends a test binary after
+// 10 minutes, so give a longer -timeout for slow systems and for [Soak].
+//
+// If Node or another function of the harness returns an error, the case fails with the text "the harness failed", and
+// the table has it as fail. This is no violation.
 //
 // The powers of a harness are functions in [Node] and [System] that cut a node's link, kill a node or restart the
 // server. For a broker that speaks TCP, [OverTCP] with links of package tcpproxy gives all of them except the restart.

@@ -18,8 +18,8 @@ type Harness struct {
 	Name string
 
 	// Open returns a fresh system for one case: no message or subscriber of an earlier case may be received or counted
-	// on it. The suite calls it on the goroutine of the test, so it may use tb to end the test, and for Cleanup, which
-	// runs after the suite has closed all brokers of the case. Required.
+	// on it. The suite calls it on the goroutine of the test, so it may use tb to end the test. Functions given to
+	// tb.Cleanup run after the suite has closed all brokers of the case. Required.
 	Open func(tb testing.TB) System
 
 	// Subscription is the mode of the namespaces of RunFleet. The zero value leaves it to the nodes.
@@ -57,7 +57,8 @@ type System struct {
 // cases that need it are skipped and listed.
 //
 // Each function returns when the link is changed. The broker may notice later. The suite calls them from goroutines
-// of its cases, so they must not end the test: they return an error.
+// of its cases, for one node one at a time. So they must not end the test: they return an error. They must return when
+// their context ends. Otherwise the suite reports that a call of the broker hangs (B20).
 type Node struct {
 	// Broker is the node's broker. Required.
 	Broker broker.Broker

@@ -17,7 +17,7 @@ type Outcome string
 const (
 	Pass    Outcome = "pass"          // all cases
 	Part    Outcome = "pass, in part" // some cases could not run, the others passed
-	Failed  Outcome = "fail"          // at least one case
+	Failed  Outcome = "fail"          // at least one case, or the harness failed in one
 	Skipped Outcome = "skip"          // no case could run
 	NotRun  Outcome = "not run"       // excluded by -run
 )
@@ -50,7 +50,7 @@ type Row struct {
 
 func (r *Report) add(c Case, err error) { r.results = append(r.results, result{c, err}) }
 
-// Rows returns one row for each clause, in order.
+// Rows returns one row for each clause, in order. The caller owns them.
 func (r *Report) Rows() []Row {
 	rows := make([]Row, len(r.clauses))
 	for i, c := range r.clauses {

@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
-// Soak repeats every case that depends on timing, of single brokers and of fleets, times times. Several run at once,
-// to disturb each other. Soak fails the test if a single run reports a violation: either the broker is worse than a
-// single run shows, or the suite has a defect. The count is a test attribute too.
+// Soak repeats every case that depends on timing, of single brokers and of fleets, times times. Eight run at once, to
+// disturb each other. Soak fails the test if a single run reports a violation: either the broker is worse than a single
+// run shows, or the suite has a defect. The count is a test attribute too. Soak begins no further run when more than 20
+// have failed. It does not use Harness.Subscription and Harness.Keys.
+//
+// The functions that Open gives to tb.Cleanup run when their case ends, on its goroutine and possibly several at once,
+// so they must not end the test. What tb.TempDir makes stays until the whole test ends.
 func Soak(t *testing.T, h Harness, times int) {
 	t.Helper()
 	const atOnce = 8

@@ -21,11 +21,13 @@
 //
 // # Nodes
 //
-// [Fleet.Server] makes a server of package adapter and [Fleet.Node] a node of package backplane. To test code that
-// makes its own nodes, give it a [Fleet.Broker], which is an ordinary broker.Broker:
+// [Fleet.Server] makes a server of package adapter, and [Fleet.Node] a node of package backplane. Run closes both after
+// the test. To test code that makes its own nodes, give it a [Fleet.Broker], which is an ordinary broker.Broker. Close
+// such a node in a Cleanup, or before the test returns:
 //
 //	east := f.Broker("east")
 //	app, err := myapp.New(east, config)
+//	t.Cleanup(func() { app.Close() }) // runs before the Cleanup that closes east
 //
 // # Faults
 //
@@ -38,11 +40,13 @@
 //   - Close, of the server or node itself: the node leaves with a goodbye.
 //
 // Some brokers, such as NATS, cannot count the subscribers of a channel. That changes what a node knows about crashed
-// peers. With Options.Uncounted the bus behaves like such a broker.
+// peers. With Options.Uncounted the bus behaves like such a broker. In all other respects the bus keeps the order of
+// messages and delivers each at most once, as package broker describes.
 //
 // # Rules of the bubble
 //
 // Inside Run every time.Now, Sleep, Timer and context deadline uses the fleet's clock, which starts at midnight UTC on
 // 2000-01-01. A goroutine that waits for something outside the bubble, such as a network connection, stops that clock.
-// All goroutines must have ended when the test returns. Do not call T.Run, T.Parallel and T.Deadline inside.
+// All goroutines must have ended when the test's Cleanup functions have returned. Do not call T.Run, T.Parallel and
+// T.Deadline inside.
 package fleettest

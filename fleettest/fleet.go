@@ -17,11 +17,12 @@ import (
 type Options struct {
 	// Uncounted makes the bus unable to count subscribers, like NATS. By default it counts them, like Redis.
 	Uncounted bool
-	// Bus has the limits of queues and messages. Nil means its defaults.
+	// Bus has the limits of queues and messages. Nil means the defaults of memorybroker.Options.
 	Bus *memorybroker.Options
 }
 
-// Fleet is a set of nodes on one bus. Use it on the test's goroutine, and in functions passed to After.
+// Fleet is a set of nodes on one bus. Use it on the test's goroutine, and in functions passed to After. Only Settle
+// waits.
 type Fleet struct {
 	t    *testing.T
 	opts Options
@@ -39,9 +40,10 @@ type failure struct{ error }
 // closing limits the time for closing one node at the end of a test, on the fleet's clock.
 const closing = time.Minute
 
-// Run calls test with an empty fleet, in a bubble of package testing/synctest. When test returns, Run heals and thaws
-// all nodes and brokers. Then the test's Cleanup functions run. They close all nodes that the fleet made, in reverse
-// order; each has one minute of the fleet's clock, and an error of Close fails the test.
+// Run calls test with an empty fleet, in a bubble of package testing/synctest. test runs on a goroutine of its own, and
+// Run waits for it. When test returns, Run heals and thaws all nodes and brokers. Then the test's Cleanup functions
+// run. They close all nodes that the fleet made, in reverse order, and fail the test if a Close returns an error. Each
+// Close has one minute of the fleet's clock.
 func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -78,8 +80,8 @@ func (f *Fleet) end() {
 // and new nodes know each other.
 func (f *Fleet) Settle() { synctest.Wait() }
 
-// After calls do on a goroutine of its own when d has elapsed, unless the test has returned by then. Use it to inject
-// a fault in the middle of an operation.
+// After calls do on a goroutine of its own when d has elapsed, unless the test has returned by then. Use it to inject a
+// fault in the middle of an operation. do may wait, but must not call T.FailNow or T.Fatal.
 func (f *Fleet) After(d time.Duration, do func()) {
 	time.AfterFunc(d, func() {
 		f.mu.Lock()
@@ -106,8 +108,9 @@ type Broker struct {
 	*Faults
 }
 
-// Broker makes a broker for a node that the fleet does not make. The fleet heals it when the test returns, and closes
-// it after all Cleanup functions that the test registered since.
+// Broker makes a broker for a node that the fleet does not make. The fleet heals the broker when the test returns. A
+// Cleanup that Broker registers closes the broker. Cleanup functions run in reverse order: one that the test registers
+// after this call runs before the broker is closed. Close the node in such a function.
 func (f *Fleet) Broker(name string) *Broker {
 	b := f.bus.Broker()
 	p := &Broker{Broker: b, Faults: &Faults{name: name, broker: b}}
@@ -138,9 +141,9 @@ type Server struct {
 	*Faults
 }
 
-// Server makes a server. It sets Options.Name to name, so adapter.NodeName of the server's uid returns name. The
-// server joins the fleet when it opens a namespace. If adapter.New rejects the options, the test fails, and the test
-// or the function passed to After ends.
+// Server makes a server. It copies opts; nil means all defaults. It sets the copy's Name to name, so adapter.NodeName
+// of the server's uid returns name. The server joins the fleet when it opens a namespace. If adapter.New rejects the
+// options, the test fails, and the test or the function passed to After ends.
 func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
 	f.t.Helper()
 	var o adapter.Options
@@ -163,8 +166,8 @@ type Node struct {
 	*Faults
 }
 
-// Node makes a node with the given id. The node joins the fleet when it opens a namespace. If backplane.New rejects
-// the options, the test fails as with Server.
+// Node makes a node with the given id. It copies opts; nil means all defaults. The node joins the fleet when it opens a
+// namespace. If backplane.New rejects the options, the test fails as with Server.
 func (f *Fleet) Node(id string, opts *backplane.Options) *Node {
 	f.t.Helper()
 	var o backplane.Options

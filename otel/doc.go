@@ -9,10 +9,12 @@
 //	err = provider.Shutdown(ctx)
 //	err = observer.Close()
 //
-// The package uses the OpenTelemetry API only; bring an SDK and exporters of your own. It does no I/O, waits for
-// nothing and never fails an operation: a failure of a propagator is counted, not returned. It observes nodes and
-// emitters, not single clients, and it writes no logs. You call no method while the nodes run: the nodes call the
-// Observer, on the goroutines of their operations. The Observer keeps no slice or map that you pass to New.
+// The package uses the OpenTelemetry API only; bring an SDK and exporters of your own. It does no I/O and never fails
+// an operation: a failure of a propagator is counted, not returned. Its methods wait for no other component, except
+// Close. It observes nodes and emitters, not single clients, and it writes no logs. You call no method while the nodes
+// run: the nodes call the Observer, on the goroutines of their operations. The Observer calls Options.Propagator, and
+// the SDK's span processors and samplers, on the same goroutines. They must not block, because a blocked call delays
+// the operation. Options has no slice and no map.
 //
 // During an outage of the broker a publish span ends when the broker has accepted the message, which then waits in its
 // queue. The trace continues when the queue is sent. The metrics crossroom.interruptions and crossroom.lost.messages

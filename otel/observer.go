@@ -18,7 +18,7 @@ const Scope = "github.com/crossroom/crossroom/otel"
 // adapter.Options.Observers or adapter.EmitterOptions.Observers. One Observer serves any number of them. It is safe
 // for concurrent use.
 //
-// The methods beside Close are called by nodes and emitters. Applications do not call them.
+// Nodes and emitters call the methods other than Close. Applications do not call them.
 type Observer struct {
 	observe.Nop
 	opts    Options
@@ -66,9 +66,10 @@ func New(opts *Options) (*Observer, error) {
 	return o, nil
 }
 
-// Close stops the reading of counters and gauges at collection. Spans and histograms continue. Close the Observer
-// after the last export. Close does not wait and is idempotent. It returns the error of the meter's Unregister. An
-// Observer that lives as long as its process need not be closed.
+// Close stops the reading of counters and gauges at collection. Spans and histograms continue. Close the Observer after
+// the last export. Close is idempotent. With the OpenTelemetry SDK it waits only while a collection is running. It
+// returns the error of the meter's Unregister; that of the SDK is always nil. An Observer that lives as long as
+// its process need not be closed.
 func (o *Observer) Close() error {
 	if err := o.closed(); err != nil {
 		return fmt.Errorf("otelbackplane: Close: %w", err)

@@ -13,14 +13,15 @@ type Options struct {
 	TracerProvider trace.TracerProvider
 	// MeterProvider provides the meter. Nil means the global provider, also if the program sets it later.
 	MeterProvider metric.MeterProvider
-	// Propagator writes and reads the context in the header of messages. Nil means W3C trace context and baggage. On
-	// the Socket.IO wire the fields traceparent, tracestate and baggage are keys that Node.js tools can set and read.
-	// Other fields travel under a key that only Crossroom nodes know.
+	// Propagator writes and reads the context in the header of messages. Its methods are called at the same time from
+	// several goroutines, and must not block. Nil means W3C trace context and baggage. On the Socket.IO wire the fields
+	// traceparent, tracestate and baggage are keys that Node.js tools can set and read. Other fields travel under a key
+	// that only Crossroom nodes know.
 	Propagator propagation.TextMapPropagator
-	// MaxHeader limits the fields of the propagator in one message, sent or received: the sum of the bytes of all
-	// names and values. Fields over the limit are dropped and counted; the fields of the trace are dropped last. Zero
-	// means DefaultMaxHeader. The maximum is 8 KiB. With a negative value no context travels, and each node starts
-	// traces of its own.
+	// MaxHeader limits the fields of the propagator in one message, sent or received: the sum of the bytes of all names
+	// and values. Fields over the limit are dropped and counted; the fields of the trace are dropped last. Zero means
+	// DefaultMaxHeader. A value above 8 KiB counts as 8 KiB. With a negative value no context travels, and each node
+	// starts traces of its own.
 	MaxHeader int
 	// Links makes the span of a received message the root of a new trace, with a link to the publisher's span. By
 	// default the span is a child of the publisher's span, so that a broadcast is one trace from the request that
@@ -30,8 +31,8 @@ type Options struct {
 	// HideRooms keeps room names out of the telemetry, for names that are secret or personal.
 	HideRooms bool
 	// SkipUnwanted omits the spans of nodes that have no member in the room of a message. Such a span proves that the
-	// node received the message, but the node must read messages that it would otherwise drop unread. Broadcasts to
-	// several rooms or to all members are read anyway, and have their spans.
+	// node received the message. For it the node reads each message to a room without local members, which it otherwise
+	// drops unread. Broadcasts to several rooms or to all members are read anyway, and have their spans.
 	SkipUnwanted bool
 }
 

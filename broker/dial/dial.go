@@ -2,6 +2,15 @@
 // Redis and NATS brokers. A program that imports one of these alone has no dependency on the others.
 //
 //	b, err := dial.Open(os.Getenv("BROKER"), &dial.Options{Prefix: "shop"})
+//	node, err := backplane.New(b, nil) // or adapter.New
+//	...
+//	err = errors.Join(node.Close(ctx), b.Close(ctx)) // in this order
+//
+// One broker is for one node. For several nodes in one process use New, and Dialer.Broker for each node. A Dialer needs no
+// closing.
+//
+// The package documentation of each broker (memorybroker, redisbroker, natsbroker) describes its limits, what it does
+// while its servers are down, and how long Close can take. Package broker describes order, delivery and duplicates.
 //
 // # Addresses
 //
@@ -12,9 +21,10 @@
 //	redis+cluster://host:6379,host:6379              a Redis Cluster, by some of its servers; rediss+cluster:// with TLS
 //	nats://user:password@host:4222,host:4222         NATS, by some servers of a cluster; tls:// with TLS
 //
-// User and password may be left out. All of their characters but letters, digits and -._~ must be percent-encoded. NATS
-// also takes a token (nats://token@host), and a scheme in front of each server; one user in front of several servers of NATS
-// is that of the first, so give each server its own, or use the parameter credentials. The ports shown are the defaults.
+// User and password may be left out. All of their characters but letters, digits and -._~ must be percent-encoded. The
+// ports shown are the defaults. NATS also takes a token (nats://token@host), and a scheme in front of each server. A
+// user before several servers of NATS belongs to the first server only. Give each server its own user, or use the
+// parameter credentials.
 //
 // A database in an address of Redis, other than 0, is an error, because pub/sub ignores databases. Fleets that share a
 // server are separated by their prefix.
@@ -33,7 +43,9 @@
 //	tls_cert, tls_key                       with TLS              files of the client's certificate and key
 //	tls_server_name                         with TLS              the name to verify in place of the host
 //
-// Files are in PEM, and are read by New and Open. Nothing else does I/O: brokers connect when they are used.
+// The files of TLS are in PEM. New and Open read them; for Redis, Dialer.Broker reads them again. New and Open only
+// check that the file of credentials exists: the NATS client reads it at each connect. These calls do no other I/O, and
+// do not wait: a broker connects when it is first used.
 //
 // Errors have no part of an address, because a password that is not percent-encoded may be anywhere in it.
 package dial
@@ -60,8 +72,8 @@ type Options struct {
 	// Prefix of the channel names, which separates fleets on one server. Empty means the broker's default. It has no
 	// effect in memory.
 	Prefix string
-	// Logger gets a line for every lost and every restored connection. Nil means the broker's default. It has no effect
-	// in memory.
+	// Logger gets a line for every lost and every restored connection. The broker's goroutines call its handler, which
+	// must not block. Nil means slog.Default(). It has no effect in memory.
 	Logger *slog.Logger
 }
 
@@ -78,9 +90,13 @@ type Dialer struct {
 	open func() (broker.Broker, error)
 }
 
-// New returns a dialer for an address. Brokers in memory reach each other only if one dialer has made them. It returns an
-// *AddressError, or the error of the broker's own package: for NATS, a *natsbroker.AddressError; for a prefix, a
-// *redisbroker.PrefixError or *natsbroker.PrefixError.
+// New returns a dialer for an address. Brokers in memory reach each other only if one dialer has made them. New makes a
+// broker and closes it, without a connection, to check the address. It returns one of these errors, and each means that
+// the address, a file that it names, or the prefix must be corrected:
+//
+//	*AddressError                                                     a form that no broker has, a parameter, a file
+//	*redisbroker.AddressError, *natsbroker.AddressError               the rest of the address; a file for Redis
+//	*redisbroker.PrefixError, *natsbroker.PrefixError                 the prefix
 func New(addr string, opts *Options) (*Dialer, error) {
 	d, err := parse(addr, opts)
 	if err != nil {
@@ -131,7 +147,8 @@ func parse(addr string, opts *Options) (*Dialer, error) {
 	return d, err
 }
 
-// Open makes one broker. In memory it is alone: use New for several. It returns the errors of New.
+// Open makes one broker, without a connection. The caller closes it, after its node. In memory it is alone: use New for
+// several. It returns the errors of New.
 func Open(addr string, opts *Options) (broker.Broker, error) {
 	d, err := parse(addr, opts)
 	if err != nil {
@@ -140,7 +157,8 @@ func Open(addr string, opts *Options) (broker.Broker, error) {
 	return d.open()
 }
 
-// Broker makes a broker for one more node. The caller closes it, after its node.
+// Broker makes a broker for one more node, without a connection. The caller closes it, after its node. Its errors are those
+// of New. They are possible here only if a file of TLS was changed or removed after New.
 func (d *Dialer) Broker() (broker.Broker, error) { return d.open() }
 
 // System returns "memory", "redis" or "nats", as Capabilities.Name of the brokers does.

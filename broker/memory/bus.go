@@ -9,12 +9,11 @@ import (
 
 // Bus carries messages between the brokers made from it. It has no goroutines and needs no closing. It is safe for
 // concurrent use.
-//
-// Lock order: Broker.queueing, Broker.mu, Bus.mu, and the inboxes' own. None is held while a receiver or another
-// function of the user runs.
 type Bus struct {
 	opts Options
 
+	// Lock order: Broker.queueing, Broker.mu, Bus.mu, and the inboxes' own. None is held while a receiver or another
+	// function of the user runs.
 	mu    sync.RWMutex
 	exact [broker.KindControl + 1]map[broker.Channel][]*route // by kind
 	every map[space][]*route

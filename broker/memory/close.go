@@ -9,7 +9,7 @@ import (
 )
 
 // Close implements broker.Broker. While the link is cut it waits for Heal, until ctx ends or the messages in the
-// outbox are too old. Later calls wait for the first one and return the same.
+// outbox are too old. It also waits until running calls of receivers have returned, or ctx ends.
 func (b *Broker) Close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closing = true

@@ -7,13 +7,18 @@
 //
 //	bus := memorybroker.NewBus(nil)
 //	a, b := bus.Broker(), bus.Broker()
+//	node, err := backplane.New(a, nil) // or adapter.New
 //	...
-//	err := a.Close(ctx) // after the node; the bus needs no closing
+//	err = node.Close(ctx)
+//	err = a.Close(ctx) // after its node; the bus needs no closing
 //
-// It keeps every clause of package broker, about order, duplicates, ownership of payloads and errors. Its calls return
-// the errors that broker.Broker lists; a message that was lost for its age has an error without a type. It works inside
-// a testing/synctest bubble: it starts goroutines only in Subscribe and in a fault of package memorytest, and all its
-// waits are on channels, conditions and timers.
+// It keeps every clause of package broker, about order, duplicates, waits, callbacks, ownership of payloads and errors.
+// In addition the messages of one publisher keep their order across channels. Its calls return the errors that
+// broker.Broker lists, but never a *broker.ProtocolError, a *broker.InexactError or errors.ErrUnsupported: it carries
+// every protocol and counts all subscribers. A message that was lost for its age has an error without a type.
+//
+// It works inside a testing/synctest bubble: it starts goroutines only in Subscribe and in a fault of package
+// memorytest, and all its waits are on channels, conditions and timers.
 //
 // # Buffers
 //
@@ -29,6 +34,10 @@
 //
 // Package broker/memory/memorytest injects faults into one node: a lost connection, a stopped process, a crash.
 // Package fleettest does the same to whole fleets, on a clock of their own. While a node's link is cut, its published
-// messages wait in its outbox, which is limited in messages, bytes and age, and its calls of Subscribe and Subscribers
-// wait. When the link is restored, the outbox is sent in order. Close waits for that until its context ends.
+// messages wait in its outbox, which is limited in messages, bytes and age. Its calls of Subscribe, Add, Subscribers
+// and Responders wait for the link, or until their context ends. Flush and Close wait in the same way while the outbox
+// has messages. The node's receivers get Interrupted, and miss what other nodes publish. When the link is restored the
+// receivers get Resumed, and the outbox is sent in order.
+//
+// Without a fault, Flush returns at once, and Close waits only for running calls of the receivers.
 package memorybroker

@@ -178,7 +178,7 @@ func (b *Broker) Capabilities() broker.Capabilities {
 
 // Close implements broker.Broker. While the server is unreachable, Close waits until it returns,
 // the queued messages are too old, or ctx ends. Close also waits until running calls of receivers
-// have returned, or ctx ends. Later calls wait for the first one and return the same.
+// have returned, or ctx ends.
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {

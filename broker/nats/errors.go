@@ -33,7 +33,6 @@ func (e *PrefixError) Error() string {
 // because any part may belong to an unescaped user, password or token.
 type AddressError struct {
 	// Number is the position of the address in the list, from 1.
-	// Number of the address in the list, from 1.
 	Number int
 	Reason string
 }

@@ -17,7 +17,7 @@ type Options struct {
 
 	// NATS are further options of the connections, such as nats.RootCAs, nats.UserCredentials or
 	// nats.Name. They are applied after Open's addresses or the options of New's connection.
-	// Options for reconnecting, pings, buffers and callbacks have no effect (see the package
+	// Options for reconnecting, pings, buffers and event handlers have no effect (see the package
 	// documentation).
 	NATS []nats.Option
 

@@ -121,8 +121,8 @@ func (b *Broker) SubscribeClient() redis.UniversalClient { return b.subscribeCli
 func (b *Broker) Prefix() string { return b.opts.Prefix }
 
 // Publish implements broker.Broker. Publish itself writes a message of up to 4 KiB if no other
-// is queued or in flight. Such a write ends with Options.ProbeTimeout and not with the context.
-// It does not wait, unless the client's dialer returns connections without a buffer. Once the
+// is queued or in flight. Such a write does not wait, unless the client's dialer returns
+// connections without a buffer. It then ends after Options.ProbeTimeout, not with the context. Once the
 // broker has connected to a server that allows less than Capabilities.MaxPayload, Publish
 // refuses larger payloads with a *broker.PayloadError that has that server's limit, if the
 // user may read it (CONFIG GET).
@@ -207,8 +207,7 @@ func (b *Broker) Capabilities() broker.Capabilities {
 
 // Close implements broker.Broker. While the server is unreachable, Close waits until it
 // returns, the queued messages are too old, or ctx ends. Close also waits until running
-// calls of receivers have returned, or ctx ends. Later calls wait for the first one and return
-// the same.
+// calls of receivers have returned, or ctx ends.
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {

@@ -1,13 +1,20 @@
 // Package redisbroker is a broker on Redis pub/sub, on github.com/redis/go-redis/v9. Its channels have the names that
 // socket.io-redis and @socket.io/redis-adapter use, so that nodes and Node.js servers share one Redis.
 //
-//	b, err := redisbroker.Open("redis://localhost:6379", nil)
-//	b, err := redisbroker.New(client, &redisbroker.Options{Prefix: "shop"})
+//	b, err := redisbroker.Open("redis://localhost:6379", nil) // or New(client, &redisbroker.Options{Prefix: "shop"})
+//	node, err := backplane.New(b, nil)                        // or adapter.New
+//	...
+//	err = node.Close(ctx)
+//	err = b.Close(ctx) // after its node
 //
-// It keeps all clauses of package broker, about order, duplicates, ownership of payloads and errors, on a single
-// server and on a cluster. Publish, Flush and Close wait as broker.Broker says; Subscribe, Subscribers and Responders
-// wait for the server, until their context ends. Close the broker after its node: Close waits until the queue is sent,
-// or until its context ends.
+// It keeps all clauses of package broker, about order, duplicates, callbacks, ownership of payloads and errors, on a
+// single server and on a cluster. On a single server and by Sentinel the messages of one publisher also keep their
+// order across channels.
+//
+// Publish, Flush and Close wait as broker.Broker says. Subscribe, Add, Subscribers and Responders wait for the server,
+// until their context ends. Remove, and the Close of a subscription, also wait until the server has unsubscribed from
+// the filters that no other subscription of this broker has. During an outage they do not wait for that. The Close of
+// the broker waits until the queue is sent, or until its context ends.
 //
 // # Names
 //
@@ -24,10 +31,11 @@
 //	EveryRoom(N)         PSUBSCRIBE P#N#*     PSUBSCRIBE P-crossroom#N#*
 //	Uncounted(N)         PSUBSCRIBE P-request#N[#]  PSUBSCRIBE P-crossroom-request#N[#]
 //
-// In patterns the characters * ? [ and \ of P and N are escaped with a backslash. So that no two channels have the
-// same name, a namespace that contains '#' is refused with a *broker.NameError, and a prefix that contains '#' or ends
-// in -request, -response, -control or -crossroom with a *PrefixError. Rooms and ids may contain anything. Messages of
-// other programs on a name that matches a pattern and is none of these are ignored.
+// In patterns the characters * ? [ and \ of P and N are escaped with a backslash. No two channels have the same name,
+// because some names are refused. A namespace that contains '#' is a *broker.NameError. A prefix that contains '#', or
+// ends in -request, -response, -control or -crossroom, is a *PrefixError. So is one that is not valid UTF-8 or longer
+// than broker.MaxNameLen. Rooms and ids may contain anything. Another protocol is a *broker.ProtocolError. The broker
+// ignores messages of other programs on names that match a pattern but have none of these forms.
 //
 // # Clients
 //
@@ -35,21 +43,25 @@
 // *redis.ClusterClient. A *redis.Ring is refused with a *ClientError, because its servers are independent. The caller
 // owns a client given to New, and closes it after the broker.
 //
-// The broker takes from the client how to reach the servers, that is dialer (with TLS), credentials or their provider
-// (called for each new connection; the server notices expired ones), client name, and a cluster's masters or
-// Sentinel's master, but it opens connections of its own: one for publishing, one for subscribing and, once
-// Subscribers or Responders is called, one for such queries to each server. The client's hooks, OnConnect, timeouts,
-// retries and pool do not apply. go-redis itself repeats what it could not send in one go, which breaks "at most
-// once"; reconnects a subscriber without notice, which hides the gap; and cannot end a call that waits for a frozen
-// server. A dialer that ignores its context may outlast Close by its own timeout. So may the query for a cluster's
-// masters.
+// The broker opens connections of its own: one for publishing, one for subscribing and, once Subscribers or Responders
+// is called, one for such queries to each server. It takes from the client how to reach the servers: dialer (with TLS),
+// credentials or their provider, client name, and a cluster's masters or Sentinel's master. The client's hooks,
+// OnConnect, timeouts, retries and pool do not apply. The reasons are that go-redis repeats what it could not send in
+// one go, which breaks "at most once". It reconnects a subscriber without notice, which hides the gap. It cannot end a
+// call that waits for a frozen server.
+//
+// The broker calls the dialer and the provider of credentials for each new connection, on its own goroutines and
+// possibly several at once. A dialer that ignores its context may outlast Close by its own timeout. So may the query
+// for a cluster's masters. Close waits for a running call of the provider, also after its context has ended. Expired
+// credentials need no action: the server closes the connection, and the next one gets new credentials.
 //
 // # Publishing
 //
 // Publish encodes the message into the queue and returns. The sender writes queued messages in one piece, up to 32 KiB
 // at a time. Up to 256 KiB are in flight before the server has replied. Publish itself writes a message of up to 4 KiB
-// if no other is queued or in flight. That write does not end with Publish's context: it goes into an empty buffer of
-// the system, and takes ProbeTimeout at most where a dialer's connections have none. No message waits for a timer.
+// if no other is queued or in flight. That write does not wait, because the connection's buffer in the operating system
+// is empty. Only if a dialer returns connections without a buffer it waits, for at most ProbeTimeout, and does not end
+// with Publish's context. No message waits for a timer.
 //
 // The queue holds at most 65,536 messages and 32 MiB, each for at most 30 seconds (Options.QueueMessages, QueueBytes,
 // QueueAge). After it was full, waiting calls continue when half of it is free.
@@ -89,26 +101,44 @@
 // with the next query. A kept one without a reply within 250 milliseconds, or a quarter of the query's remaining time,
 // is replaced.
 //
-// When the connection for subscribing is lost, receivers get Interrupted, and new connections are tried: at once if
-// the connection had lasted (twice the longest that the last pause could be, at least 100 milliseconds), and then
-// after random pauses below a limit that doubles from 50 milliseconds to 2 seconds (Options.BackoffMin, BackoffMax),
-// for ever. A subscription gets Resumed when the server has confirmed all of its filters; what arrives for some of
-// them before that still belongs to the gap. The connections of publishing and subscribing fail and return
+// When the connection for subscribing is lost, receivers get Interrupted, and the broker tries to connect until it
+// succeeds. It pauses between the attempts. Each pause is random, below a limit that doubles from 50 milliseconds to 2
+// seconds (Options.BackoffMin, BackoffMax). The first attempt comes without a pause if the lost connection had lasted
+// for at least twice the limit of the last pause (not less than twice BackoffMin, not more than BackoffMax). A
+// subscription gets Resumed when the server has confirmed all of its filters. Messages that arrive for some of them
+// before that are dropped and belong to the gap. The connections of publishing and subscribing fail and return
 // independently of each other.
 //
 // Interrupted has the reason. A server that closes a connection gives none, but usually refuses the next connection
-// with the reason (WRONGPASS, NOPERM, the maximum of clients): so receivers get Interrupted up to BackoffMin and 250
-// milliseconds later than the connection was lost. The log has a line for each reason that the server gives.
+// with the reason (WRONGPASS, NOPERM, the maximum of clients). So receivers get Interrupted up to BackoffMin and 250
+// milliseconds after the loss of the connection. The log has a line for each reason that the server gives.
 //
 // Messages from the outage are not sent as soon as the server is back, because other nodes have not resubscribed yet.
-// They wait until this broker's own subscriptions are live, and for as long as other brokers with the same options may
-// still pause (twice the limit that the pauses had reached, at most BackoffMax); together no longer than twice
-// BackoffMax, or a second. So nearly all of them reach the nodes that return. A node that takes longer has a gap,
-// which its broker reports, and the messages that it misses count as sent.
+// They wait until this broker's own subscriptions are live, and also for the longest pause that another broker with the
+// same options may be in: twice the limit that the pauses had reached, at most BackoffMax. The wait is limited to twice
+// BackoffMax or 1 second, whichever is longer, and Close ends it. Nearly all of these messages reach the nodes that
+// return. A node that takes longer has a gap, which its broker reports. The messages that it misses count as sent.
 //
-// After a server turned out not to belong to the fleet, queued messages wait in the same way, for a ProbeInterval at
-// least, because other brokers notice later. Messages published before the broker noticed count as sent, and have
-// reached only brokers that had not noticed either.
+// After a server turned out not to belong to the fleet, queued messages wait in the same way, for at least one
+// ProbeInterval, because other brokers notice later. Messages published before the broker noticed count as sent. They
+// have reached only brokers that had not noticed either.
+//
+// # Errors
+//
+// In addition to those of package broker:
+//
+//	*AddressError, *PrefixError,  New, Open                  correct the argument
+//	  *ClientError
+//	*ServerError                  Subscribe, Add,            correct the password, or grant the
+//	                              Subscribers, Responders,   permission (see Permissions)
+//	                              Interrupted, losses
+//	*MembershipError              the same                   none if it is rare: the broker looks for another
+//	                                                         server; else correct the address
+//	ErrTooOld                     losses                     publish again; a longer outage needs a larger QueueAge
+//	network and TLS errors,       as *ServerError            none after the first connection: the broker
+//	  *broker.TimeoutError                                   reconnects; else check address, TLS and network
+//
+// A loss arrives at functions of OnLoss and, in a *broker.LossError, from Flush or Close.
 //
 // # Servers
 //
@@ -122,19 +152,19 @@
 //
 // A single server must keep the role that it had when the connection was opened. A node of a cluster must know nodes
 // that serve slots, must reach most of these masters, must be of the same cluster as the nodes before, and must be
-// listed as a master by others. Slots that no master serves (cluster_state:fail) do not matter to pub/sub. Otherwise
-// the connection ends with a *MembershipError: receivers get Interrupted, messages wait, and another server is looked
-// for. A cluster that was set up anew under the same addresses is regarded as the same if none of the old nodes
-// responds.
+// listed as a master by others. Otherwise the connection ends with a *MembershipError: receivers get Interrupted,
+// messages wait, and the broker looks for another server. Slots that no master serves (cluster_state:fail) do not
+// matter to pub/sub. A new cluster under the addresses of an old one is accepted once no node of the old one responds.
 //
 // Subscribers leave a master of a cluster that becomes a replica, although it would continue to deliver: Node.js
 // servers with node-redis count on masters only.
 //
 // Missing information about a server is not a reason to refuse it. A user without permission for ROLE and CLUSTER
-// NODES is served: its server's role is known from HELLO, which needs none, and its place in a cluster from CLUSTER
-// SLOTS, which go-redis needs. Then it is not noticed that a replica has lost its link, or that a node reaches only a
-// minority. Nothing is known of a server without HELLO (before Redis 6, and some proxies). The broker does not notice
-// a former primary that still calls itself one, behind a name that leads elsewhere.
+// NODES is served. The broker then knows the server's role from HELLO, which needs no permission, and its place in a
+// cluster from CLUSTER SLOTS, which go-redis needs. It does not notice in this case that a replica has lost its link,
+// or that a node reaches only a minority. Without HELLO (before Redis 6, and behind some proxies) the broker knows
+// nothing of the server. In no case does it notice a former primary that still calls itself one, if the name that led
+// to it leads to another server for new connections.
 //
 // # Counting
 //
@@ -172,22 +202,22 @@
 //
 //   - Subscribers read more slowly than all nodes together publish. The link from the server
 //     is the usual reason, because every message leaves it once for each node.
-//   - One payload exceeds a limit by itself. Above the hard limit every subscriber is
-//     disconnected at once. Above the soft limit the server notes the time, and does not
-//     delete that note when the subscriber has read everything, but only when a later
-//     message finds less waiting. So the second of two such payloads that are more than 60
-//     seconds apart disconnects every subscriber, and the server accepts it nevertheless:
-//     Flush returns nil. (Redis 7.0.15 with default settings does so from 7 MiB on, 7,340,032
-//     bytes, since its allocator rounds 7 MiB and a little up to 8.)
+//   - One payload exceeds a limit by itself. Above the hard limit the server disconnects
+//     every subscriber at once. Above the soft limit it notes the time. It deletes the note
+//     only when a later message finds less waiting, not when the subscriber has read
+//     everything. So a second such payload, more than 60 seconds after the first,
+//     disconnects every subscriber. Flush returns nil nevertheless, because the server has
+//     accepted the message. (Redis 7.0.15 with default settings does this from 7 MiB on,
+//     7,340,032 bytes: its allocator rounds a little more than 7 MiB up to 8 MiB.)
 //
 // Therefore the default of Options.MaxPayload is 4 MiB. The broker reads the limits of the server of each new
 // connection (CONFIG GET client-output-buffer-limit, proto-max-bulk-len). If one of them is too small for MaxPayload,
-// the logger gets a line, and Publish refuses larger payloads with a *broker.PayloadError whose Max is what the server
-// allows: 4/5 of the smaller of its two limits, less 64 KiB, so 6,645,350 bytes with default settings; or
-// proto-max-bulk-len. Messages accepted before the first connection are sent nevertheless. On a cluster these are the
-// limits of the servers in use, and of all once Subscribers or Responders has been called. A server that refuses
-// CONFIG GET, as most managed ones do, is assumed to allow MaxPayload. The next connection reads settings that have
-// changed.
+// the logger gets a line, and Publish refuses larger payloads with a *broker.PayloadError. Its Max is what the server
+// allows: 4/5 of the smaller of the two buffer limits, less 64 KiB, or proto-max-bulk-len if that is less. With default
+// settings it is 6,645,350 bytes. Messages accepted before the first connection are sent nevertheless. On a cluster the
+// limits are those of the servers in use, and of all servers after a call of Subscribers or Responders. A server that
+// refuses CONFIG GET, as most managed ones do, is assumed to allow MaxPayload. Settings that change are read by the
+// next connection.
 //
 // Against subscribers that read too slowly there is Options.MaxRate: the node sends no faster, and Publish waits when
 // the queue is full. Node.js servers need it most: on node-redis a server of @socket.io/redis-adapter 7.2 or 8.3 may
@@ -204,9 +234,9 @@
 //	messages/s 838,000  446,000  220,000    32,000     1,400
 //
 // That is about 30 to 70 ns of the server's time for each pattern and message. So use rooms rather than namespaces for
-// things that exist in thousands. In automatic mode a node has at most 64 patterns of namespaces from the start: it
-// subscribes to the rooms of further ones, which needs no pattern (package backplane, section "Subscriptions"). To
-// measure it with your server:
+// things that exist in thousands. In automatic mode a node begins with a pattern for each of at most 64 namespaces. In
+// further namespaces it subscribes to single rooms, which needs no pattern (package backplane, section
+// "Subscriptions"). To measure it with your server:
 //
 //	go test ./broker/redis -run - -bench Namespaces
 //
@@ -224,19 +254,20 @@
 //	+role                                 for a SubscribeClient that leads to replicas
 //	+config|get                           optional, see Limits
 //
-// Redis allows a pattern only if the user has literally the same: for namespace /chat of a Socket.IO fleet give
-// &socket.io#/chat#* (and the backslashes, if it has escaped characters), &socket.io-request#/chat#, and
-// &socket.io-response#/chat#*; and for all nodes &socket.io-crossroom-control#*, on which they announce themselves. A
-// pattern such as &socket.io* allows all names, but not PSUBSCRIBE. With backplane.DynamicSubscription nodes do not
-// need PSUBSCRIBE for broadcasts: then &socket.io#/chat#* stands for all rooms, and the names of single rooms for
-// these. Without PING all works as well: the refusal is a sign of life.
+// Redis allows PSUBSCRIBE of a pattern only if the user has literally the same pattern. For namespace /chat of a
+// Socket.IO fleet give &socket.io#/chat#* (with the backslashes, if it has escaped characters),
+// &socket.io-request#/chat#, and &socket.io-response#/chat#*. All nodes also need &socket.io-crossroom-control#*, on
+// which they announce themselves. A wider pattern such as &socket.io* allows PUBLISH and SUBSCRIBE for all names, but
+// not PSUBSCRIBE. With backplane.DynamicSubscription nodes do not need PSUBSCRIBE for broadcasts. Then
+// &socket.io#/chat#* allows all rooms, and the names of single rooms may be given in its place. PING is not required:
+// its refusal is a sign of life too.
 //
-// Permissions may change while a broker is running. A subscription of which the server refuses a filter that it
-// allowed before gets Interrupted with the *ServerError, the broker requests it again after pauses as above, and calls
-// Resumed when the server allows all filters. Other subscriptions continue. Messages that the server refuses are lost
-// with the *ServerError. Where the server refuses UNSUBSCRIBE or PUNSUBSCRIBE, Remove and Close succeed, with a line
-// in the log. What the server still sends for these filters is dropped, and it counts this node as a subscriber of
-// them until the connection ends.
+// Permissions may change while a broker is running. When the server refuses a filter that it allowed before, the
+// subscription gets Interrupted with the *ServerError. The broker requests the filter again after pauses as in Outages,
+// and calls Resumed when the server allows all filters. Other subscriptions continue. Messages that the server refuses
+// are lost with the *ServerError. Where the server refuses UNSUBSCRIBE or PUNSUBSCRIBE, Remove and Close succeed, and
+// the log has a line. The broker drops what the server still sends for these filters. The server counts this node as a
+// subscriber of them until the connection ends.
 //
 // Without PUBSUB nothing can be counted: Subscribers and Responders return a *broker.InexactError that wraps the
 // *ServerError, for as long as the permission is missing. Queries then wait for the known peers, which are all
@@ -246,14 +277,14 @@
 //
 // # Cluster and Sentinel
 //
-// In a cluster a message published on any server reaches subscribers on all, so the broker uses one master, chosen at
-// random, for publishing and one for subscribing, and another one when that fails or is a master no more. A
-// publisher's messages keep their order for as long as it uses the same master; messages in flight between two servers
-// that lose each other are lost without a report. So the broker does not claim order across channels. Sharded pub/sub
-// (SPUBLISH) is not used.
+// In a cluster a message published on any server reaches subscribers on all. So the broker uses one master, chosen at
+// random, for publishing, and one for subscribing. When such a master fails or is demoted, the broker uses another one.
+// A publisher's messages keep their order for as long as it uses the same master, so on a cluster the broker does not
+// claim order across channels. Messages in flight between two servers that lose each other are lost without a report.
+// Sharded pub/sub (SPUBLISH) is not used.
 //
 // With Sentinel each new connection goes to the master of that moment. Sentinel demotes a former master that it can
-// reach. One that only the clients can reach calls itself a master, so every 4 seconds the broker makes a connection
-// to see where Sentinel leads, and closes it; that takes up to 8 seconds to be noticed. In a cluster the list of
-// masters (CLUSTER SLOTS) is queried as often as servers are examined.
+// reach. A former master that only the clients can reach still calls itself a master. To notice it, the broker makes a
+// connection every 4 seconds to see where Sentinel leads, and closes that connection. This takes up to 8 seconds. In a
+// cluster the list of masters (CLUSTER SLOTS) is queried as often as servers are examined.
 package redisbroker

@@ -53,8 +53,8 @@ func (e *ServerError) hide(secrets ...string) {
 func (e *ServerError) RedisError() {}
 
 // MembershipError reports that a server replied, but does not carry all messages of the fleet.
-// The broker then closes or does not open the connection, and looks for another server until it
-// finds one.
+// The broker does not use the connection, and looks for another server until it finds one. A
+// Subscribe without earlier subscriptions, Subscribers and Responders return the error instead.
 type MembershipError struct {
 	Addr string
 	// Reason says what the server is instead, such as a replica.
