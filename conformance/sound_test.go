@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/conformance"
@@ -54,7 +55,7 @@ func TestSound(t *testing.T) {
 				if m.name == "does not reconnect" && c.Needs == 0 {
 					continue // treated like any other
 				}
-				err := tryMutant(t.Context(), c, m)
+				err := tryMutant(t.Context(), c, m, time.Minute)
 				var skipped *conformance.Skip
 				if err != nil && !errors.As(err, &skipped) {
 					t.Errorf("%s: %v", c.Name, err)

@@ -3,15 +3,22 @@
 // outcomes that tests report as attributes, and the table of clauses and brokers from the runs of package conformance.
 // The exit status is 1 if a test failed, if no test ran, or, with -strict, if a test was skipped for lack of a server
 // or a broker named in -brokers is missing from the table.
+//
+// The arguments are a go test command. When at most five tests have failed, the command runs each of them once more,
+// alone. A test that passes then is listed in the summary as unsteady, and is not a failure. A data race, a panic, a
+// build that fails, and a package that fails without a failed test are always failures.
 package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -45,7 +52,19 @@ type summary struct {
 	figures        []string
 	mutants        []string
 	outcomes       []outcome // output: one line
+	suspects       []suspect // the tests of top level that failed
+	firm           bool      // a failure that no second run excuses
+	unsteady       []string
 }
+
+// suspect is a test of top level that failed, itself or in its subtests.
+type suspect struct {
+	pkg, test string
+	failures  int // in summary.failed
+}
+
+// maxAgain is how many tests may fail for them to be run once more.
+const maxAgain = 5
 
 // serverMark begins the reason of a test that was skipped because this machine lacks a server or a program.
 const serverMark = "SKIPPED-SERVER:"
@@ -60,9 +79,41 @@ func main() {
 		fmt.Fprintln(os.Stderr, "testsum:", err)
 		os.Exit(1)
 	}
+	if flag.NArg() > 0 {
+		s.again(flag.Args())
+	}
 	if !s.print(*strict) {
 		os.Exit(1)
 	}
+}
+
+// again runs the failed tests once more, if they are few.
+func (s *summary) again(command []string) {
+	if s.firm || len(s.suspects) > maxAgain {
+		return
+	}
+	for _, failed := range s.suspects {
+		fmt.Fprintf(s.out, "\nonce more, alone: %s %s\n", failed.pkg, failed.test)
+		args := append(slices.Clone(command[1:]), "-run", "^"+failed.test+"$", failed.pkg)
+		cmd := exec.Command(command[0], args...)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		second := newSummary(s.out)
+		second.table = s.table
+		if second.read(bytes.NewReader(out)) != nil || err != nil || second.failed > 0 || second.passed == 0 {
+			continue
+		}
+		s.excuse(failed, second)
+	}
+}
+
+// excuse takes the second run of a failed test, which passed.
+func (s *summary) excuse(failed suspect, second *summary) {
+	s.failed -= failed.failures
+	s.passed += failed.failures
+	s.table = second.table
+	s.figures = append(s.figures, second.figures...)
+	s.unsteady = append(s.unsteady, failed.pkg+" "+failed.test)
 }
 
 func newSummary(out io.Writer) *summary {
@@ -106,6 +157,14 @@ func (s *summary) take(e *event) {
 		return
 	case "build-fail":
 		s.failed++
+		s.firm = true
+		return
+	case "exit": // of scripts/test: the status of go test
+		if e.Value != "0" && s.failed == 0 {
+			fmt.Fprintln(s.out, "go test failed, and no test did")
+			s.failed++
+			s.firm = true
+		}
 		return
 	case "run":
 		if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
@@ -128,9 +187,7 @@ func (s *summary) take(e *event) {
 			s.passed++
 		}
 	case "fail":
-		if !s.children[key] {
-			s.failed++
-		}
+		s.suspect(e, s.children[key], lines)
 		fmt.Fprintf(s.out, "FAIL  %s %s\n%s", e.Package, e.Test, strings.Join(lines, ""))
 	case "skip":
 		s.skipped = append(s.skipped, outcome{e.Package, e.Test, lines})
@@ -146,10 +203,35 @@ func (s *summary) endPackage(e *event, lines []string) {
 	if e.Action == "fail" {
 		word = "FAIL "
 		// A package can fail without any of its tests failing.
-		s.failed++
+		if !slices.ContainsFunc(s.suspects, func(f suspect) bool { return f.pkg == e.Package }) {
+			s.failed++
+			s.firm = true
+		}
+		s.firm = s.firm || slices.ContainsFunc(lines, final)
 		fmt.Fprint(s.out, strings.Join(lines, ""))
 	}
 	fmt.Fprintf(s.out, "%s %6.1fs  %s\n", word, e.Elapsed, e.Package)
+}
+
+// suspect records the failure of a test. The failure of a test with subtests is that of its subtests.
+func (s *summary) suspect(e *event, parent bool, lines []string) {
+	s.firm = s.firm || slices.ContainsFunc(lines, final)
+	top, _, _ := strings.Cut(e.Test, "/")
+	i := slices.IndexFunc(s.suspects, func(f suspect) bool { return f.pkg == e.Package && f.test == top })
+	if i < 0 {
+		i = len(s.suspects)
+		s.suspects = append(s.suspects, suspect{pkg: e.Package, test: top})
+	}
+	if !parent || s.suspects[i].failures == 0 {
+		s.suspects[i].failures++
+		s.failed++
+	}
+}
+
+// final reports whether a line of output shows a failure that a second run must not hide.
+func final(line string) bool {
+	return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") ||
+		strings.HasPrefix(line, "WARNING: DATA RACE") || strings.Contains(line, "race detected during execution of test")
 }
 
 // attribute records a test attribute for the summary.
@@ -214,9 +296,12 @@ func (s *summary) print(strict bool) bool {
 			fmt.Fprintf(s.out, "\n%s\n  %s\n", list.title, strings.Join(list.lines, "\n  "))
 		}
 	}
+	if len(s.unsteady) > 0 {
+		fmt.Fprintf(s.out, "\nunsteady: failed beside other tests, and passed alone:\n  %s\n", strings.Join(s.unsteady, "\n  "))
+	}
 	absent := s.table.absent()
-	fmt.Fprintf(s.out, "\n%d packages in %v\n%d passed, %d failed, %d skipped\n",
-		s.packages, time.Since(s.began).Round(100*time.Millisecond), s.passed, s.failed, len(s.skipped))
+	fmt.Fprintf(s.out, "\n%d packages in %v\n%d passed, %d of them unsteady, %d failed, %d skipped\n",
+		s.packages, time.Since(s.began).Round(100*time.Millisecond), s.passed, len(s.unsteady), s.failed, len(s.skipped))
 	// Report all problems, so that a failed test does not hide a missing server.
 	ok := s.failed == 0
 	if s.passed == 0 {

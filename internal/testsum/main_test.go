@@ -1,12 +1,26 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// TestMain makes this program a go test command, too: it prints what the variable says.
+func TestMain(m *testing.M) {
+	if second, ok := os.LookupEnv("SECOND_RUN"); ok {
+		fmt.Print(second)
+		if strings.Contains(second, `"fail"`) {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
 
 const stream = `{"Action":"start","Package":"x/a"}
 {"Action":"run","Package":"x/a","Test":"TestGood"}
@@ -42,7 +56,7 @@ func TestSummary(t *testing.T) {
 		ok       bool
 		want     string
 	}{
-		{"good", good, false, true, "1 passed, 0 failed, 1 skipped"},
+		{"good", good, false, true, "1 passed, 0 of them unsteady, 0 failed, 1 skipped"},
 		{"strict", good, true, false, "  SKIPPED-SERVER: no redis-server\n      a: TestGroup/one"},
 		{"strict and bad", good + bad, true, false, "2 tests were skipped for lack of a server"},
 		{"bad", bad, false, false, "broken"},
@@ -53,6 +67,55 @@ func TestSummary(t *testing.T) {
 			out, ok := run(t, c.in, c.strict)
 			assert.Equal(t, c.ok, ok)
 			assert.Contains(t, out, c.want)
+		})
+	}
+}
+
+func TestAgain(t *testing.T) {
+	const (
+		start = `{"Action":"run","Package":"x/a","Test":"TestBad/one"}
+`
+		passes = start + `{"Action":"pass","Package":"x/a","Test":"TestBad/one"}
+{"Action":"pass","Package":"x/a","Test":"TestBad"}
+{"Action":"pass","Package":"x/a"}
+`
+		fails = start + `{"Action":"fail","Package":"x/a","Test":"TestBad/one"}
+{"Action":"fail","Package":"x/a","Test":"TestBad"}
+{"Action":"fail","Package":"x/a"}
+{"Action":"exit","Value":"1"}
+`
+	)
+	many := ""
+	for i := range maxAgain + 1 {
+		many += strings.ReplaceAll(fails, "TestBad", fmt.Sprint("TestBad", i))
+	}
+	output := func(text string) string {
+		return fmt.Sprintf(`{"Action":"output","Package":"x/a","Test":"TestBad/one","Output":%q}`+"\n", text)
+	}
+	for _, c := range []struct {
+		name, first, second string
+		want                string
+	}{
+		{"unsteady", stream + fails, passes, "2 passed, 1 of them unsteady, 0 failed, 1 skipped"},
+		{"fails again", stream + fails, fails, "1 passed, 0 of them unsteady, 1 failed"},
+		{"does not run again", stream + fails, "", "0 of them unsteady, 1 failed"},
+		{"a race", stream + output("WARNING: DATA RACE\n") + fails, passes, "0 of them unsteady, 1 failed"},
+		{"a panic", stream + output("panic: oh\n") + fails, passes, "0 of them unsteady, 1 failed"},
+		{"many", stream + many, passes, "0 of them unsteady, 6 failed"},
+		{"a package", stream + `{"Action":"fail","Package":"x/a"}` + "\n" + fails, passes, "0 of them unsteady, 2 failed"},
+		{"a build", stream + fails + `{"ImportPath":"x/a","Action":"build-fail"}`, passes, "0 of them unsteady, 2 failed"},
+		{"the command", stream + `{"Action":"exit","Value":"1"}`, passes, "0 of them unsteady, 1 failed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("SECOND_RUN", c.second)
+			var out strings.Builder
+			s := newSummary(&out)
+			require.NoError(t, s.read(strings.NewReader(c.first)))
+			s.again([]string{os.Args[0]})
+			ok := s.print(false)
+			assert.Contains(t, out.String(), c.want)
+			assert.Equal(t, strings.Contains(c.want, " 0 failed"), ok)
+			assert.Equal(t, ok, strings.Contains(out.String(), "passed alone:\n  x/a TestBad\n"))
 		})
 	}
 }

@@ -23,6 +23,7 @@ type table struct {
 	clauses []string
 	texts   map[string]string
 	cells   map[[2]string]cell
+	sources map[[2]string]string // the tests that reported the cells
 }
 
 // expect adds columns for these brokers, also if their tests do not run.
@@ -44,10 +45,11 @@ func (t *table) add(source, value string) error {
 		return fmt.Errorf("not a result of a clause: %s", value)
 	}
 	if t.cells == nil {
-		t.ran, t.texts, t.cells = make(map[string]bool), make(map[string]string), make(map[[2]string]cell)
+		t.ran, t.texts = make(map[string]bool), make(map[string]string)
+		t.cells, t.sources = make(map[[2]string]cell), make(map[[2]string]string)
 	}
-	// Two tests whose brokers have the same name get two columns.
-	if _, again := t.cells[[2]string{c.Clause, c.Broker}]; again {
+	// Two tests whose brokers have the same name get two columns. A second run of one test replaces the first.
+	if first, again := t.sources[[2]string{c.Clause, c.Broker}]; again && first != source {
 		c.Broker += " of " + source
 	}
 	if c.Outcome != "not run" { // as all are without a server
@@ -60,6 +62,7 @@ func (t *table) add(source, value string) error {
 		t.clauses = append(t.clauses, c.Clause)
 	}
 	t.texts[c.Clause], t.cells[[2]string{c.Clause, c.Broker}] = c.Text, c
+	t.sources[[2]string{c.Clause, c.Broker}] = source
 	return nil
 }
 
