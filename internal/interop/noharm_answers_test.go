@@ -12,7 +12,8 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-// playAnswers has the Node.js server ask, and the Go node answer with contents.
+// playAnswers makes the Node.js server send requests, to which the Go node responds with the
+// contents.
 func playAnswers(op string, binary bool) func(*harmFleet, []content) (int, error) {
 	return func(f *harmFleet, list []content) (refused int, err error) {
 		value := func(i int) any {
@@ -57,7 +58,7 @@ func playAnswers(op string, binary bool) func(*harmFleet, []content) (int, error
 				got, err := f.call(f.peers[0], op, with(asked, args{"args": []any{i}}))
 				want := atServers(value(i), binary)
 				replies, _ := got.([]any)
-				if !binary { // the asking node has no such listener and answers without a value
+				if !binary { // the requester has no such listener and responds without a value
 					replies = slices.DeleteFunc(replies, func(v any) bool { return v == interop.Undefined{} || v == nil })
 				}
 				mu.Lock()
@@ -83,7 +84,7 @@ func playAnswers(op string, binary bool) func(*harmFleet, []content) (int, error
 	}
 }
 
-// atServers is a value as the application of an asking server has it.
+// atServers returns a value as the application of a Node.js requester receives it.
 func atServers(v any, binary bool) any {
 	if !binary {
 		return atClients([]any{v}, true)[0]
@@ -91,7 +92,7 @@ func atServers(v any, binary bool) any {
 	return decoded([]any{v})[0]
 }
 
-// answering is a socket whose client acknowledges with values.
+// answering is a socket whose client acknowledges events with values.
 type answering struct {
 	id    string
 	value func(i int) any
@@ -134,7 +135,7 @@ func playCustom(f *harmFleet, list []content) (refused int, err error) {
 			if err := errors.Join(err, err2); err != nil {
 				return 0, err
 			}
-			// JSON.stringify makes 0 of -0.
+			// JSON.stringify writes -0 as 0.
 			want := mapped(args{"node": "v5", "asked": asked}, func(v any) any {
 				if v == 0.0 {
 					return 0
@@ -177,7 +178,8 @@ func playCustomReplies(f *harmFleet, list []content) (refused int, err error) {
 	return refused, nil
 }
 
-// playDescriptions has sockets say contents of themselves, and the Node.js server list them.
+// playDescriptions gives sockets the contents as their data, and makes the Node.js server list the
+// sockets.
 func playDescriptions(f *harmFleet, list []content) (refused int, err error) {
 	f.reports(0)
 	sockets := map[string]*described{}
@@ -202,7 +204,7 @@ func playDescriptions(f *harmFleet, list []content) (refused int, err error) {
 		v := v.(map[string]any)
 		says := sockets[v["id"].(string)].says
 		want, unfit := plainJSON(says.Data, infinite)
-		if unfit != nil || interop.Text(v["data"]) == "{}" { // nested too deep, or not UTF-8
+		if unfit != nil || interop.Text(v["data"]) == "{}" { // nested too deeply, or not UTF-8
 			refused++
 			continue
 		}

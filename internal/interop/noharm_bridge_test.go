@@ -13,17 +13,17 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// bridged is a row of the table: what strangers publish on one prefix, and a Go node
-// passes on to servers on another.
+// bridged is a row of the table: what foreign senders publish on one prefix, and a Go node passes
+// on to servers on another prefix.
 var bridged = harmOp{
 	name: "messages that the bridge forwards", on: []interop.Generation{v5, v8}, mixed: true,
 	contents: (*harmNames).strange, perName: 1, play: playBridge, batch: 300,
 }
 
-// encoded is an event that is encoded already, as only a stranger's can be.
+// encoded is an event that is already encoded. Only a foreign sender can publish such an event.
 const encoded = "encoded"
 
-// strange are contents that pass encoded, and events that no Go node would send.
+// strange are contents that are passed on encoded, and events that no Go node would send.
 func (n *harmNames) strange() []content {
 	list := append(sample(n.contents(), 23), n.events()...)
 	for _, data := range []string{
@@ -44,10 +44,10 @@ func (n *harmNames) strange() []content {
 	return list
 }
 
-// strangers is the prefix on which they publish, beside a fleet's own.
+// strangers is the prefix of the foreign senders, beside the fleet's own prefix.
 func strangers(f *harmFleet) string { return "strangers-" + f.asking.server.Prefix() }
 
-// startBridged starts a fleet whose Go nodes are on the prefix of strangers, too.
+// startBridged starts a fleet whose Go nodes are also on the prefix of the foreign senders.
 func startBridged(t *testing.T, redis string, versions ...interop.Generation) *harmFleet {
 	prefix := fmt.Sprint("harm-", harmFleets.Add(1))
 	f := startHarmFleet(t, redis, versions, prefix, func(o *adapter.Options) {
@@ -60,7 +60,7 @@ func startBridged(t *testing.T, redis string, versions ...interop.Generation) *h
 		o.Heartbeat, o.PeerTimeout = 100*time.Millisecond, deadline
 	})
 	f.strangers = interop.Watch(t, redis)
-	for range 300 { // until one of the Go nodes passes on
+	for range 300 { // until one of the Go nodes passes messages on
 		if f.publish(msgpack.AppendString([]byte{0x91}, "probe")) != nil {
 			break
 		}
@@ -72,7 +72,7 @@ func startBridged(t *testing.T, redis string, versions ...interop.Generation) *h
 	return f
 }
 
-// publish publishes an event as a stranger would.
+// publish publishes an event as a foreign sender does.
 func (f *harmFleet) publish(data []byte) error {
 	m := append(msgpack.AppendString([]byte{0x93}, "stranger"), "\x83\xa4type\x02\xa4data"...)
 	m = msgpack.AppendString(append(append(m, data...), "\xa3nsp"...), f.nsp)
@@ -80,12 +80,12 @@ func (f *harmFleet) publish(data []byte) error {
 	return f.strangers.Publish(f.ctx, strangers(f)+"#"+f.nsp+"#", string(m))
 }
 
-// playBridge publishes contents as a stranger would. Each reaches every client, or is
+// playBridge publishes contents as a foreign sender does. Each message reaches every client, or is
 // reported as lost.
 func playBridge(f *harmFleet, list []content) (lost int, err error) {
 	f.reports(0)
 	var sent []content
-	malformed := 0 // reports about those may be about several
+	malformed := 0 // one report can cover several of these
 	for _, c := range list {
 		if c.event == encoded {
 			malformed++
@@ -105,7 +105,7 @@ func playBridge(f *harmFleet, list []content) (lost int, err error) {
 			}
 		}
 		if err != nil {
-			lost++ // it cannot even be published
+			lost++ // it cannot be published
 			continue
 		}
 		if err := f.publish(data); err != nil {
@@ -146,13 +146,13 @@ func playBridge(f *harmFleet, list []content) (lost int, err error) {
 	return lost + len(sent) - len(got[f.clients[0]]), nil
 }
 
-// lostBy is how many messages reports are about.
+// lostBy returns the number of messages that the reports cover.
 func lostBy(reports []error) (n int) {
 	for _, err := range reports {
 		if loss, ok := errors.AsType[*broker.LossError](err); ok {
 			n += loss.Loss.Messages
 		} else {
-			n++ // it could not be read
+			n++ // it is unreadable
 		}
 	}
 	return n

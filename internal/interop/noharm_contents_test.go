@@ -17,11 +17,11 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-// harmNames are the names that a run tries.
+// harmNames are the names that a run uses.
 type harmNames struct {
-	kinds map[string][]string // as node/names.js has them
+	kinds map[string][]string // as node/names.js prints them
 	once  sync.Once
-	made  []content // of them, by contents, once
+	made  []content // the contents of these names, each once
 }
 
 func readNames(t *testing.T) *harmNames {
@@ -35,12 +35,12 @@ func readNames(t *testing.T) *harmNames {
 	return names
 }
 
-// special are the names that mean something to every object, to emitters and to packets.
+// special are the names that have a meaning for every object, for emitters and for packets.
 func (n *harmNames) special() []string {
 	return slices.Concat(n.kinds["object"], n.kinds["emitter"], n.kinds["packet"], n.kinds["values"])
 }
 
-// all returns every name once, those of every object first.
+// all returns every name once. The names of every object are first.
 func (n *harmNames) all() []string {
 	seen := map[string]bool{}
 	list := slices.Concat(n.kinds["object"], []string{"error"}, n.special(), n.kinds["others"],
@@ -52,11 +52,11 @@ func (n *harmNames) all() []string {
 	})
 }
 
-// worst is how many names at the beginning of all, and of what is made of it, every run
-// plays.
+// worst is the number of names at the beginning of all that every run plays, with the contents made
+// from them.
 func (n *harmNames) worst() int { return len(n.kinds["object"]) + 1 }
 
-// content is what an operation carries: an event's name and its arguments.
+// content is the argument of an operation: an event's name and its arguments.
 type content struct {
 	event string
 	args  []any
@@ -64,10 +64,10 @@ type content struct {
 
 func (c content) String() string { return cut(fmt.Sprintf("%q %#v", c.event, c.args)) }
 
-// cut shortens a text for people.
+// cut shortens a text for a message.
 func cut(s string) string { return s[:min(len(s), 400)] }
 
-// harmValues are values that JavaScript, or a packet format, may take for something else.
+// harmValues are values that JavaScript or a packet format may confuse with other values.
 func harmValues() []any {
 	return []any{
 		nil, true, false, 0, -1, 1.5, math.Copysign(0, -1), math.NaN(), math.Inf(-1),
@@ -83,12 +83,12 @@ func harmValues() []any {
 	}
 }
 
-// fewValues are those whose handling differs most.
+// fewValues are the values whose handling differs most.
 func fewValues() []any {
 	return []any{nil, 1, time.Unix(1, 0), []byte("bytes"), map[string]any{"a": []any{}}}
 }
 
-// bareValues stand for themselves only: large, deep, or refused by every operation.
+// bareValues are not combined with keys: they are large, deep, or refused by every operation.
 func bareValues() []any {
 	deep, list, object := any(1), make([]any, 70_000), map[string]any{}
 	for range 490 {
@@ -109,7 +109,7 @@ func bareValues() []any {
 	}
 }
 
-// shapes put a key and its value into an argument.
+// shapes put a key with its value into an argument.
 var shapes = []func(key string, v any) any{
 	func(key string, v any) any { return map[string]any{key: v} },
 	func(key string, v any) any { return map[string]any{"user": map[string]any{key: v, "z": 1}} },
@@ -125,7 +125,7 @@ var shapes = []func(key string, v any) any{
 	},
 }
 
-// tagged is a struct whose tag is the key.
+// tagged is a struct with the key as its tag.
 func tagged(key string, v any) any {
 	if v == nil || strings.ContainsAny(key, "\",`\\ ") || key == "" || key == "-" || key[0] < ' ' {
 		return map[string]any{"a": map[string]any{key: v}}
@@ -138,9 +138,8 @@ func tagged(key string, v any) any {
 	return s.Interface()
 }
 
-// contents generates all of them: names as keys at several depths, with values of all
-// kinds, alone and beside binary data; names as text; values by themselves.
-// Fleets that run side by side share them.
+// contents generates all contents: names as keys at several depths, with values of all kinds, alone
+// and with binary data; names as text; single values. Fleets that run in parallel share them.
 func (n *harmNames) contents() []content {
 	n.once.Do(n.make)
 	return n.made
@@ -148,7 +147,7 @@ func (n *harmNames) contents() []content {
 
 func (n *harmNames) make() {
 	add := func(args ...any) { n.made = append(n.made, content{"event", args}) }
-	for _, name := range append(n.all()[:n.worst()], "_placeholder", "toJSON") { // worst
+	for _, name := range append(n.all()[:n.worst()], "_placeholder", "toJSON") { // the worst names
 		add(map[string]any{name: time.Unix(1, 0)})
 		add([]byte("beside"), map[string]any{name: true, "num": 0})
 		add(tagged(name, []byte("bytes")))
@@ -177,7 +176,7 @@ func (n *harmNames) make() {
 	add()
 }
 
-// events generates names as names of events.
+// events generates contents with the names as event names.
 func (n *harmNames) events() (list []content) {
 	for _, name := range append(n.all(), "\xff") {
 		list = append(list, content{name, []any{1}}, content{name, []any{map[string]any{"a": time.Unix(1, 0)}, []byte("beside")}})
@@ -185,7 +184,7 @@ func (n *harmNames) events() (list []content) {
 	return list
 }
 
-// sample returns every n-th of a list.
+// sample returns every n-th element of a list.
 func sample[T any](list []T, n int) []T {
 	if n <= 1 {
 		return list

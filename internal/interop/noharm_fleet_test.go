@@ -22,45 +22,45 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// harmFleet is two Go nodes among Node.js servers that nothing may harm.
+// harmFleet is two Go nodes among Node.js servers. No operation may harm a server.
 type harmFleet struct {
 	t     *testing.T
-	sub   *testing.T // of the operation that is being played
+	sub   *testing.T // of the current operation
 	ctx   context.Context
-	mixed bool // of all versions
+	mixed bool // servers of all versions
 	nsp   string
 	redis string
 	peers []*interop.Peer
-	// asking is the node that calls, and answering the one that has sockets for the
-	// others to ask about. Either may be asked.
+	// asking is the node that sends requests. answering has the sockets that the requests are
+	// about.
 	asking, answering *goNode
 	ns, there         *adapter.Namespace
 	emitter           *adapter.Emitter
 	clients           []*harmClient
-	count             int // of events, so that each differs
+	count             int // number of events so far, which makes each event different
 	names             *harmNames
 	strangers         *interop.Watcher
-	listening         map[string]bool // servers, to server-side events of these names
+	listening         map[string]bool // the servers that listen to server-side events of these names
 
-	header   atomic.Pointer[wire.Header] // that broadcasts and requests get
+	header   atomic.Pointer[wire.Header] // the header that broadcasts and requests get
 	mu       sync.Mutex
-	reported []error // to OnError
+	reported []error // the errors that OnError got
 }
 
 type harmClient struct {
 	peer  *interop.Peer
 	name  string
 	inbox *interop.Inbox
-	old   bool // of version 2, and in no room
+	old   bool // a client of version 2, in no room
 }
 
 var harmFleets atomic.Int64
 
-// startHarmFleet starts servers of the versions, with a client of each generation
-// where the server takes both, and then two Go nodes.
+// startHarmFleet starts servers of the versions, with a client of each generation that the server
+// accepts, and then two Go nodes.
 func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, prefix string, changes ...func(*adapter.Options)) *harmFleet {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background()) // for cleanups, too
+	ctx, cancel := context.WithCancel(context.Background()) // cleanups use it too
 	f := &harmFleet{t: t, ctx: ctx, redis: redis, mixed: len(versions) > 1, nsp: "/harm"}
 	if prefix == "" {
 		prefix = fmt.Sprint("harm-", harmFleets.Add(1))
@@ -81,7 +81,7 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 	changes = append([]func(*adapter.Options){func(o *adapter.Options) {
 		o.OnError = f.report
 		o.Observers = []observe.Observer{headers{harmFleet: f}}
-		o.Heartbeat, o.PeerTimeout = 0, 0 // the defaults: there are many nodes
+		o.Heartbeat, o.PeerTimeout = 0, 0 // the defaults, because there are many nodes
 		o.Redact = func(*adapter.Handshake) {}
 	}}, changes...)
 	f.asking, f.answering = startGo(t, "asking", redis, prefix, d, changes...), startGo(t, "answering", redis, prefix, d, changes...)
@@ -94,7 +94,7 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 	}
 	require.NoError(t, err)
 	t.Cleanup(cancel)
-	// Binary data goes in v5's own form once all servers are known to be v5.
+	// Binary data is sent in v5's own form once all servers are known to be v5.
 	began := time.Now()
 	for known := f.mixed || versions[0] != v5; !known; {
 		require.LessOrEqual(t, time.Since(began), deadline, "servers of v5 are not known to be that")
@@ -107,7 +107,7 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 	return f
 }
 
-// join opens a namespace on a peer, with clients.
+// join opens a namespace on a peer, and connects clients to it.
 func (f *harmFleet) join(p *interop.Peer, nsp string) {
 	f.must(p, "namespace", args{"nsp": nsp})
 	name := nsp + " " + p.Name()
@@ -124,7 +124,7 @@ func (f *harmFleet) must(p *interop.Peer, op string, a args) any {
 	return v
 }
 
-// call has a peer do something. It ends when the peer does.
+// call makes a peer perform an operation. It fails when the peer exits.
 func (f *harmFleet) call(p *interop.Peer, op string, a args) (any, error) {
 	ctx, cancel := context.WithTimeout(f.ctx, deadline)
 	defer cancel()
@@ -141,8 +141,8 @@ func (f *harmFleet) report(err error) {
 	f.reported = append(f.reported, err)
 }
 
-// reports returns what was reported since the last call. It waits a while for as many as
-// there must be: OnError is called a moment later.
+// reports returns the errors that were reported since the last call. It waits a while for the
+// expected number, because OnError is called later.
 func (f *harmFleet) reports(want int) []error {
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		f.mu.Lock()
@@ -177,7 +177,7 @@ func (h headers) RequestStart(ctx context.Context, d *observe.Request) context.C
 	return ctx
 }
 
-// refusal reports whether an error is one of those that say why nothing was done.
+// refusal reports whether an error says why an operation was refused.
 func refusal(err error) bool {
 	var harm *adapter.HarmError
 	var name *backplane.NameError
@@ -197,7 +197,7 @@ func (f *harmFleet) healthy() error {
 	return nil
 }
 
-// settle returns what each client got so far: the asking node emits a marker.
+// settle returns what each client has received so far. The requester emits a marker for this.
 func (f *harmFleet) settle() (map[*harmClient][]interop.Message, error) {
 	return f.settleBy(func(n float64) error { return f.ns.Emit(f.ctx, marker, n) })
 }
@@ -231,7 +231,7 @@ func (f *harmFleet) settleBy(mark func(n float64) error) (map[*harmClient][]inte
 	return got, nil
 }
 
-// expect settles and checks that the clients that match got exactly the events.
+// expect calls settle and checks that the matching clients got exactly these events.
 func (f *harmFleet) expect(match func(*harmClient) bool, sent []content) error {
 	got, err := f.settle()
 	if err != nil {
@@ -245,7 +245,7 @@ func (f *harmFleet) expect(match func(*harmClient) bool, sent []content) error {
 		if len(list) != len(want) {
 			return fmt.Errorf("a client of %s (of version 2: %v) got %d events, want %d: %.1000v", c.peer.Name(), c.old, len(list), len(want), list)
 		}
-		// Servers of v5 make attachments only of packets that say that they have some.
+		// Servers of v5 read attachments only of packets that are marked as binary.
 		asJSON := c.peer.Generation() == v5 && f.mixed
 		for i, m := range list {
 			expected := interop.Message{Event: want[i].event, Args: atClients(want[i].args, asJSON)}
@@ -257,7 +257,7 @@ func (f *harmFleet) expect(match func(*harmClient) bool, sent []content) error {
 	return nil
 }
 
-// decoded are values as the wire has them.
+// decoded returns values as they are encoded on the wire.
 func decoded(values []any) []any {
 	out := make([]any, len(values))
 	for i, v := range values {
@@ -272,7 +272,7 @@ func decoded(values []any) []any {
 	return out
 }
 
-// atClients are values as JSON.stringify and, unless asJSON, attachments bring them.
+// atClients returns values as they arrive in JSON and, unless asJSON is set, as attachments.
 func atClients(values []any, asJSON bool) []any {
 	return mapped(decoded(values), func(v any) any {
 		switch v := v.(type) {
@@ -291,7 +291,7 @@ func atClients(values []any, asJSON bool) []any {
 	}).([]any)
 }
 
-// isoDate is a date as JavaScript writes it.
+// isoDate returns a date in JavaScript's form.
 func isoDate(t time.Time) string {
 	text := t.UTC().Format("2006-01-02T15:04:05.000Z")
 	if t.UTC().Year() > 9999 {
@@ -300,12 +300,12 @@ func isoDate(t time.Time) string {
 	return text
 }
 
-// infinite is Infinity in the notation of interop.Text: what JavaScript reads where a
-// number is that no float64 holds.
+// infinite is Infinity in the notation of interop.Text. JavaScript reads it for a number that
+// exceeds float64.
 const infinite = `{"$float":"Infinity"}`
 
-// plainJSON is a value by encoding/json, and then as JavaScript has it, with this in place
-// of 1e999. The error says that it cannot be sent.
+// plainJSON returns a value as encoding/json writes it and JavaScript reads it, with this text in
+// place of 1e999. The error says that the value cannot be sent.
 func plainJSON(v any, infinity string) (any, error) {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-// playRooms has sockets of all servers join and leave rooms by these names, and emits to
-// them.
+// playRooms makes sockets of all servers join and leave rooms with these names, and emits to the
+// rooms.
 func playRooms(f *harmFleet, list []content) (refused int, err error) {
 	old := slices.ContainsFunc(f.peers, func(p *interop.Peer) bool { return p.Generation() == v5 || p.Generation() == v60 })
 	for _, c := range list {
@@ -34,7 +34,7 @@ func playRooms(f *harmFleet, list []content) (refused int, err error) {
 			return joined && inRed(c) && c.peer.Generation() != v60 && (!f.mixed || c.peer.Generation() != v5)
 		}
 		ways := []adapter.Operator{f.ns.To(room), f.ns.To(room, "empty")}
-		if !old { // which cannot leave out rooms
+		if !old { // v5 cannot exclude rooms
 			ways = append(ways, f.ns.To(room).Except("empty"))
 		}
 		for _, to := range ways {
@@ -65,15 +65,14 @@ func playRooms(f *harmFleet, list []content) (refused int, err error) {
 	return refused, nil
 }
 
-// unconfirmed reports whether an error only says that servers of other generations do
-// not take part.
+// unconfirmed reports whether an error says only that servers of other generations do not take
+// part.
 func (f *harmFleet) unconfirmed(err error) bool {
 	var partial *backplane.PartialError
 	return f.mixed && errors.As(err, &partial)
 }
 
-// listed checks that a list of the Node.js server has a name. Servers of v5 cannot list
-// one.
+// listed checks that a list from the Node.js server contains a name. Servers of v5 cannot list one.
 func (f *harmFleet) listed(op, name string) error {
 	p := f.peers[0]
 	got, err := f.call(p, op, args{"rooms": []any{}})
@@ -84,8 +83,8 @@ func (f *harmFleet) listed(op, name string) error {
 	return nil
 }
 
-// playIDs has sockets by these names on one Go node, and the others do everything to them
-// that can be done to one socket.
+// playIDs adds sockets with these ids to one Go node. The others perform every operation that
+// concerns one socket.
 func playIDs(f *harmFleet, list []content) (refused int, err error) {
 	for _, c := range list {
 		id := c.event
@@ -98,7 +97,7 @@ func playIDs(f *harmFleet, list []content) (refused int, err error) {
 		err3 := f.ns.RemoteLeave(f.ctx, id, "green")
 		err4 := f.ns.To(id).Emit(f.ctx, "event")
 		soon, cancel := context.WithTimeout(f.ctx, deadline)
-		_, err5 := s.inbox.Until(soon, func(m interop.Message) bool { return m.Event == "event" }) // markers may come late
+		_, err5 := s.inbox.Until(soon, func(m interop.Message) bool { return m.Event == "event" }) // markers may be late
 		cancel()
 		one := 0
 		for _, err := range []error{err1, err2, err3, err4, err5} {
@@ -115,7 +114,7 @@ func playIDs(f *harmFleet, list []content) (refused int, err error) {
 			if p.Generation() == v5 {
 				op = "clients"
 			}
-			// 8 asks no other server, and 7 as well from 7.2 on.
+			// Version 8 sends no request to other servers here, and neither does 7.2.
 			if p.Generation() != v8 {
 				if err := f.listed(op, id); err != nil {
 					return 0, err
@@ -138,7 +137,7 @@ func playIDs(f *harmFleet, list []content) (refused int, err error) {
 	return refused, f.expect(noClient, nil)
 }
 
-// playNamespaces emits and asks in namespaces by these names.
+// playNamespaces emits and sends requests in namespaces with these names.
 func playNamespaces(f *harmFleet, list []content) (refused int, err error) {
 	for _, c := range list {
 		g := &harmFleet{t: f.t, ctx: f.ctx, mixed: f.mixed, nsp: "/" + c.event, peers: f.peers}
@@ -154,7 +153,7 @@ func playNamespaces(f *harmFleet, list []content) (refused int, err error) {
 		if _, err := emits1(everyClient, toEverybody)(g, []content{{"event", []any{1, "text"}}}); err != nil {
 			return 0, fmt.Errorf("namespace %q: %w", g.nsp, err)
 		}
-		if !f.mixed { // where servers of two generations do not understand each other
+		if !f.mixed { // servers of two generations do not understand each other
 			if _, err := g.ns.AllRooms(f.ctx); err != nil {
 				return 0, fmt.Errorf("namespace %q: %w", g.nsp, err)
 			}
@@ -174,7 +173,7 @@ func playNamespaces(f *harmFleet, list []content) (refused int, err error) {
 	return 0, nil
 }
 
-// playPrefixes has servers of the same version on prefixes by these names.
+// playPrefixes starts servers of the same version on prefixes with these names.
 func playPrefixes(f *harmFleet, list []content) (refused int, err error) {
 	for _, c := range list {
 		f.sub.Run("prefix", func(t *testing.T) {

@@ -12,19 +12,19 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// harmOp is a row of the table: something that a Go node does with contents.
+// harmOp is a row of the table: an operation of a Go node with contents.
 type harmOp struct {
 	name string
-	// on are the versions that it is played beside, and mixed whether beside all at once.
+	// on are the versions beside which it is played; mixed means beside all at once.
 	on    []interop.Generation
 	mixed bool
-	// contents are what it is played with: the worst, and of the others one in every.
+	// contents are the worst contents, and one of every so many others.
 	contents func(*harmNames) []content
 	every    int
-	// perName is how many contents are made of each of the worst names.
+	// perName is how many contents are made for each of the worst names.
 	perName int
-	// play does it with some, and returns how many were refused. The error says that a
-	// server or client was harmed.
+	// play plays some contents, and returns how many were refused. The error says that a server or
+	// client was harmed.
 	play func(f *harmFleet, list []content) (refused int, err error)
 	// batch is how many contents are played at once.
 	batch int
@@ -50,7 +50,7 @@ var harmOps = []harmOp{
 	{name: "prefixes", on: versions, contents: (*harmNames).prefixes, play: playPrefixes, batch: 1},
 }
 
-// names are the names themselves, as events.
+// names are the names as event names.
 func (n *harmNames) names() (list []content) {
 	for _, name := range n.all() {
 		if name != "" {
@@ -60,14 +60,14 @@ func (n *harmNames) names() (list []content) {
 	return list
 }
 
-// namespaces are names that clients of every version can connect to.
+// namespaces are names to which clients of every version can connect.
 func (n *harmNames) namespaces() []content {
 	return slices.DeleteFunc(n.names(), func(c content) bool {
 		return strings.ContainsAny(c.event, ",?#/*[] ") || strings.ContainsFunc(c.event, func(r rune) bool { return r < ' ' || r > '~' })
 	})
 }
 
-// prefixes are names of every object.
+// prefixes are the names of every object.
 func (n *harmNames) prefixes() []content { return n.names()[:n.worst()] }
 
 func everyClient(*harmClient) bool { return true }
@@ -77,7 +77,7 @@ func inRed(c *harmClient) bool     { return !c.old }
 func toEverybody(f *harmFleet) adapter.Operator { return f.ns.To() }
 func toTheRed(f *harmFleet) adapter.Operator    { return f.ns.To("red", "another") }
 
-// emits1 emits contents, each with its number, and checks who got them.
+// emits1 emits contents, each with its number, and checks which clients got them.
 func emits1(match func(*harmClient) bool, to func(*harmFleet) adapter.Operator) func(*harmFleet, []content) (int, error) {
 	return func(f *harmFleet, list []content) (int, error) {
 		return f.emitAll(list, match, false, func(c content) error { return to(f).Emit(f.ctx, c.event, c.args...) })
@@ -128,7 +128,7 @@ func playEmitter(f *harmFleet, list []content) (int, error) {
 
 func playHeaders(f *harmFleet, list []content) (int, error) {
 	defer f.header.Store(nil)
-	entries := map[int]string{} // by the number of the event
+	entries := map[int]string{} // the key is the number of the event
 	named := make([]content, len(list))
 	for i, c := range list {
 		entries[f.count+1+i], named[i] = c.event, content{event: "event"}
@@ -145,8 +145,8 @@ func playHeaders(f *harmFleet, list []content) (int, error) {
 	})
 }
 
-// playAsk has clients acknowledge. Servers before 7.1 are not asked: nothing is sent
-// where one is.
+// playAsk makes clients acknowledge events. Nothing is sent while a server before 7.1 is connected,
+// because it cannot respond.
 func playAsk(f *harmFleet, list []content) (refused int, err error) {
 	able := !f.mixed && slices.Contains(from7, f.peers[0].Generation())
 	var sent []content
@@ -170,7 +170,7 @@ func playAsk(f *harmFleet, list []content) (refused int, err error) {
 	return refused, f.expect(everyClient, sent)
 }
 
-// hearing are the versions whose servers hear server-side events.
+// hearing are the versions whose servers receive server-side events.
 var hearing = []interop.Generation{v70, v71, v7, v8}
 
 // listenTo makes the servers report events of a name.
@@ -185,7 +185,8 @@ func (f *harmFleet) listenTo(event string) error {
 	return nil
 }
 
-// heard checks that the servers that hear events got those, once each, and then the end.
+// heard checks that the servers that receive events got these events, each once, and then the last
+// one.
 func (f *harmFleet) heard(sent []content) error {
 	f.count++
 	end := float64(f.count)
@@ -236,7 +237,7 @@ func playEvents(f *harmFleet, list []content) (int, error) {
 		return 0, err
 	}
 	for _, c := range list {
-		// A namespace with listeners of these refuses all further ones by itself.
+		// A namespace that listens to these names refuses all further listeners by itself.
 		unheard := c.event == "newListener" || c.event == "removeListener"
 		if !unheard {
 			if err := once(c.event); err != nil {
@@ -258,8 +259,8 @@ func playEvents(f *harmFleet, list []content) (int, error) {
 	return refused, f.heard(sent)
 }
 
-// playEventNames is playEvents without listeners to "error", as in most applications. Afterwards
-// it makes servers respond.
+// playEventNames is playEvents without listeners for "error", as in most applications. Afterwards
+// it makes the servers respond.
 func playEventNames(f *harmFleet, list []content) (refused int, err error) {
 	rest := slices.DeleteFunc(slices.Clone(list), func(c content) bool { return c.event == "error" })
 	if len(rest) < len(list) {
@@ -286,7 +287,8 @@ func playEventNames(f *harmFleet, list []content) (refused int, err error) {
 		if refusal(err) {
 			continue
 		}
-		// 7.0 cannot be counted: its answer is taken if it comes before the others' are complete.
+		// 7.0 cannot be counted: its response is used if it arrives before those of the others are
+		// complete.
 		if err != nil || len(replies.List) != 2 && f.peers[0].Generation() != v70 {
 			return 0, fmt.Errorf("%v was answered with %v, %v", c, replies, err)
 		}

@@ -15,14 +15,14 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-// The table stands in a document of its own between two lines.
+// The table is in a document of its own, between two lines.
 const (
 	harmFile  = "../../docs/NOHARM.md"
 	harmBegin = "<!-- Written by: make noharm UPDATE=1 -->\n"
 	harmEnd   = "<!-- End of what is written by the run. -->\n"
 )
 
-// packagesOf are the names of a version's adapter and server in package.json.
+// packagesOf returns the names of a version's adapter and server in package.json.
 var packagesOf = map[interop.Generation][2]string{
 	v5:  {"socket.io-redis-5", "socket.io-2"},
 	v60: {"socket.io-redis-6.0", "socket.io-3"},
@@ -33,8 +33,8 @@ var packagesOf = map[interop.Generation][2]string{
 	v8:  {"@socket.io/redis-adapter", "socket.io"},
 }
 
-// check says what the run came to. With -update a full run writes the document; any run
-// checks that the document has its operations.
+// check prints the results of the run. With -update a full run writes the document. Every run
+// checks that the document has all operations.
 func (r *harmRun) check(t *testing.T) {
 	said := fmt.Sprintf("generated cases: %d, refused: %d, survived: %d, harmed: %d, in %v",
 		r.total.tries, r.total.refused, r.total.tries-r.total.refused-r.total.harmed, r.total.harmed, time.Since(r.began).Round(time.Second))
@@ -57,8 +57,8 @@ func (r *harmRun) check(t *testing.T) {
 	}
 }
 
-// markdown is the table: tries of each operation beside each version, and how many of
-// them were refused.
+// markdown returns the table: how often each operation was tried beside each version, and how often
+// it was refused.
 func (r *harmRun) markdown(pinned map[string]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%d cases, of which %d were refused and %d survived; **%d harmed**.\n\n",

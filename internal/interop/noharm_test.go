@@ -11,13 +11,13 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// A short run plays the worst contents and one in so many of the others; the full one of
-// make noharm plays all.
+// A short run plays the worst contents and a sample of the others. The full run of make noharm
+// plays all.
 const shortEvery = 211
 
-// TestNoHarm plays every operation with generated contents beside servers of every
-// version, alone and mixed: none may crash, report an error or time out, and their
-// clients get what was sent, once, unless the call was refused.
+// TestNoHarm plays every operation with generated contents beside servers of every version, alone
+// and mixed. No server may crash, report an error or time out. Clients get what was sent, once,
+// unless the call was refused.
 func TestNoHarm(t *testing.T) {
 	interop.Require(t)
 	run := &harmRun{redis: servers.StartRedis(t, nil).URL(), names: readNames(t), full: os.Getenv("CROSSROOM_NOHARM") == "full", began: time.Now()}
@@ -35,7 +35,7 @@ func TestNoHarm(t *testing.T) {
 	run.check(t)
 }
 
-// harmRun is a run, and what it came to.
+// harmRun is a run and its results.
 type harmRun struct {
 	redis string
 	names *harmNames
@@ -46,7 +46,7 @@ type harmRun struct {
 	total harmCell
 }
 
-// harmCell is what one operation came to beside one version.
+// harmCell is the result of one operation beside one version.
 type harmCell struct{ tries, refused, harmed int }
 
 // fleet plays all operations that can be played beside the versions.
@@ -69,8 +69,8 @@ func (r *harmRun) fleet(top *testing.T, column string, versions ...interop.Gener
 	}
 }
 
-// bridge plays what Go nodes pass on to servers of the oldest version, of the newest, and
-// of all.
+// bridge plays the messages that Go nodes pass on to servers of the oldest version, of the newest,
+// and of all.
 func (r *harmRun) bridge(top *testing.T) {
 	fleets := map[string][]interop.Generation{"v5": {v5}, "v8": {v8}, "mixed": versions}
 	if !r.full {
@@ -93,7 +93,7 @@ func (r *harmRun) bridge(top *testing.T) {
 // op plays one operation beside one fleet.
 func (r *harmRun) op(t *testing.T, column string, p harmPlay) {
 	began := time.Now()
-	defer func() { // also when it is given up
+	defer func() { // also when the operation is given up
 		t.Logf("%+v in %v", p.cell, time.Since(began).Round(time.Millisecond))
 		r.add(p.op.name, column, p.cell)
 	}()
@@ -130,15 +130,15 @@ type harmPlay struct {
 	t     *testing.T
 	op    harmOp
 	start func() *harmFleet
-	drop  func() // the fleet is of no more use
+	drop  func() // ends the fleet, which is unusable
 	cell  harmCell
 }
 
-// With so many culprits found, an operation is given up.
+// After so many harmful contents an operation is given up.
 const maxCulprits = 10
 
-// play plays contents, and those that harm once more with a new fleet, half of them at a
-// time, to find out which they are.
+// play plays contents. If a server is harmed, it repeats them with a new fleet, half of them at a
+// time, to find the harmful ones.
 func (p *harmPlay) play(list []content) {
 	f := p.start()
 	f.sub = p.t

@@ -9,12 +9,13 @@ import (
 	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
-// A value is MessagePack to put where something else belongs.
+// A value is MessagePack that is put in the place of something else.
 type value struct{ name, raw string }
 
 const missing = "missing"
 
-// everyKind has one value of each kind that a field may be. The first is not there.
+// everyKind has one value of each kind that a field can have. The first one stands for a missing
+// field.
 var everyKind = []value{
 	{missing, ""}, {"nil", "\xc0"}, {"undefined", "\xd4\x00\x00"}, {"false", "\xc2"}, {"true", "\xc3"},
 	{"0", "\x00"}, {"float", "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"}, {"NaN", "\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00"},
@@ -23,7 +24,7 @@ var everyKind = []value{
 	{"bin", "\xc4\x01a"}, {"ext", "\xd4\x05a"}, {"date", "\xd7\x00\x00\x00\x01\x8b\xcf\xe5\x68\x00"}, {"ArrayBuffer", "\xc7\x01\x00a"},
 }
 
-// moreKinds are further values, where the table has no column.
+// moreKinds are further values, for which the table has no column.
 var moreKinds = []value{
 	{"fixint 5", "\x05"}, {"uint8 5", "\xcc\x05"}, {"uint16 5", "\xcd\x00\x05"}, {"uint32 5", "\xce\x00\x00\x00\x05"}, {"uint64 5", "\xcf\x00\x00\x00\x00\x00\x00\x00\x05"},
 	{"int8 5", "\xd0\x05"}, {"int16 5", "\xd1\x00\x05"}, {"int32 5", "\xd2\x00\x00\x00\x05"}, {"int64 5", "\xd3\x00\x00\x00\x00\x00\x00\x00\x05"},
@@ -38,8 +39,8 @@ var moreKinds = []value{
 	{"cut off", "\xa9a"}, {"array cut off", "\x95a"}, {"huge array", "\xdd\xff\xff\xff\xff"}, {"huge map", "\xdf\xff\xff\xff\xff"},
 }
 
-// A reading is bytes on a channel. Sender is the generation that alone writes such
-// bytes, if there is one.
+// A reading is bytes on a channel. Sender is the only generation that writes such bytes, if there
+// is one.
 type reading struct {
 	Kind    string `json:"kind"`
 	Name    string `json:"name"`
@@ -50,12 +51,12 @@ type reading struct {
 	Sender  string `json:"sender,omitempty"`
 }
 
-// A shape is a broadcast, taken apart. A part that is missing is left out with its key.
+// A shape is a broadcast in parts. A part with the value missing is omitted together with its key.
 type shape struct {
 	uid, typ, data, nsp, id string
-	packet                  string // instead of the four
+	packet                  string // instead of the four fields before it
 	rooms, except, flags    string
-	opts                    string // instead of the three
+	opts                    string // instead of the three fields before it
 }
 
 func usual() shape {
@@ -74,7 +75,7 @@ func (s shape) bytes() string {
 	return arrayOf(s.uid, packet, opts)
 }
 
-// mapOf is a map of keys and encoded values.
+// mapOf returns a map of keys and encoded values.
 func mapOf(pairs ...string) string {
 	n, body := 0, []byte(nil)
 	for i := 0; i < len(pairs); i += 2 {
@@ -86,7 +87,7 @@ func mapOf(pairs ...string) string {
 	return string(msgpack.AppendMapLen(nil, n)) + string(body)
 }
 
-// arrayOf is an array of encoded values.
+// arrayOf returns an array of encoded values.
 func arrayOf(parts ...string) string {
 	n, body := 0, ""
 	for _, p := range parts {
@@ -98,10 +99,10 @@ func arrayOf(parts ...string) string {
 	return string(msgpack.AppendArrayLen(nil, n)) + body
 }
 
-// The rows of the table, in its order.
+// The rows of the table, in order.
 var broadcastFields = []struct {
 	name string
-	more bool // moreKinds as well
+	more bool // with moreKinds too
 	set  func(s *shape, raw string)
 }{
 	{"uid", false, func(s *shape, raw string) { s.uid = raw }},
@@ -166,7 +167,7 @@ func broadcastReadings() (list []reading) {
 	for _, name := range slices.Sorted(maps.Keys(outer)) {
 		add("outer "+name, toAll, outer[name])
 	}
-	// Keys: of any kind, twice, in another order.
+	// Keys of any kind, twice, in another order.
 	usualPacket := mapOf("type", "\x02", "data", "\x92\xa5hello\xa1x", "nsp", "\xa1/")
 	usualOpts := mapOf("rooms", "\x90", "except", "\x90", "flags", "\x80")
 	keys := map[string]string{
@@ -209,7 +210,7 @@ func broadcastReadings() (list []reading) {
 	add("channel of a number", toAll+"5#", in("\x91\x05"))
 	add("channel of a number, float", toAll+"1.5#", in("\x91\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"))
 
-	// What clients would refuse, and what they just take.
+	// Content that clients would refuse, and content that they accept.
 	for _, event := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener", "connection", "error", "message", ""} {
 		add("event "+event, toAll, with(func(s *shape) { s.data = arrayOf(string(msgpack.AppendString(nil, event))) }))
 	}
@@ -233,7 +234,7 @@ func broadcastReadings() (list []reading) {
 	for _, id := range []value{{"text 7", "\xa17"}, {"text 7 more", "\xa47 up"}, {"1.5", "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"}, {"text of brackets", "\xa1["}, {"list of 3", "\x91\x03"}, {"space", "\xa1 "}} {
 		add("id "+id.name, toAll, with(func(s *shape) { s.id = id.raw }))
 	}
-	// Keys of maps in data, as JavaScript makes them.
+	// Keys of maps in data, as JavaScript converts them.
 	for _, k := range []value{{"number", "\x05"}, {"nil", "\xc0"}, {"true", "\xc3"}, {"float", "\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"}, {"bin", "\xc4\x01a"}, {"bad bin", "\xc4\x01\xff"}, {"bad text", "\xa1\xff"},
 		{"list", "\x92\x01\xc0"}, {"nested list", "\x92\x91\x01\x92\xa1a\x80"}, {"map", "\x81\x01\x02"}, {"ext", "\xd4\x05a"}, {"undefined", "\xd4\x00\x00"}, {"ArrayBuffer", "\xc7\x01\x00a"}, {"2^64-1", "\xcf\xff\xff\xff\xff\xff\xff\xff\xff"}} {
 		add("key in data "+k.name, toAll, with(func(s *shape) { s.data = "\x92\xa5hello\x81" + k.raw + "\x01" }))
@@ -244,7 +245,7 @@ func broadcastReadings() (list []reading) {
 	return append(list, wildReadings()...)
 }
 
-// badText is not UTF-8, in all the ways there are.
+// badText is text that is not UTF-8, in all forms.
 var badText = []string{
 	"\x80", "\xff", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2a", "\xe0\x80\x80", "\xe0\xa0", "\xe0\xa0a", "\xe1\x80", "\xe1\x80\xff", "\xed\xa0\x80", "\xed\xa0\xbd\xed\xb8\x80", "\xef\xbf",
 	"\xf0\x80\x80\x80", "\xf0\x90", "\xf0\x90\x80", "\xf0\x90\x80a", "\xf0\x9f\x98\x80", "\xf1\x80\x80\x80", "\xf4\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80", "a\x80\x80b", "\xe2\x82\xe2\x82\xac", "\xef\xbb\xbfbom",
@@ -255,36 +256,36 @@ var badText = []string{
 func wildReadings() (list []reading) {
 	add := func(name, channel, payload string) { list = append(list, broadcast("emitter "+name, channel, payload)) }
 	text := func(s string) string { return string(msgpack.AppendString(nil, s)) }
-	raw := func(s string) string { return "\xda" + string([]byte{byte(len(s) >> 8), byte(len(s))}) + s } // of before str8
+	raw := func(s string) string { return "\xda" + string([]byte{byte(len(s) >> 8), byte(len(s))}) + s } // as written before str8 existed
 	uid := text("emitter")
-	// PHP: an empty list is an array, wherever a map was meant; binary is text.
+	// PHP: an empty list is an array, also in the place of a map; binary data is text.
 	add("PHP, empty lists", toAll, "\x93\xa7emitter\x83\xa4type\x02\xa4data\x92\xa5hello\xa1x\xa3nsp\xa1/\x82\xa5rooms\x90\xa5flags\x90")
 	add("PHP, opts an empty list", toAll, arrayOf(uid, mapOf("data", "\x92\xa5hello\xa1x", "type", "\x02", "nsp", "\xa1/"), "\x90"))
 	add("PHP, one key short", toAll, "\x93\xa7emitter\x83\xa4data\x92\xa5hello\xa1x\xa3nsp\xa1/\x90")
 	add("PHP, rooms a map after a removal", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x91\xa5hello", "nsp", "\xa1/"), "\x82\xa5rooms\x81\x01\xa1b\xa5flags\x90"))
 	add("PHP, flags true", toAll+"b#", arrayOf(uid, mapOf("type", "\x02", "data", "\x91\xa5hello", "nsp", "\xa1/"), mapOf("rooms", "\x91\xa1b", "flags", mapOf("broadcast", "\xc3", "json", "\xc3"))))
 	add("PHP, binary as text", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xa5\x12\x34\xff\xe2\x82", "nsp", "\xa1/"), mapOf("rooms", "\x90", "flags", "\x90")))
-	// Python: None, sorted or alphabetical keys, empty text for what is not there, bytes.
+	// Python: None, sorted or alphabetical keys, empty text for missing values, bytes.
 	add("Python, empty text", toAll, "\x93\xa7emitter\x83\xa4data\x92\xa5hello\xa1x\xa4type\x02\xa3nsp\xa1/\x82\xa5flags\xa0\xa5rooms\xa0")
 	add("Python, None", toAll, arrayOf(uid, mapOf("data", "\x92\xa5hello\x81\xa1k\xa1v", "type", "\x02", "nsp", "\xa1/"), mapOf("rooms", "\xc0", "flags", mapOf("volatile", "\xc2", "compress", "\xc2"), "except", "\xc0")))
 	add("Python, flags None", toAll, arrayOf(uid, mapOf("data", "\x92\xa5hello\xa1x", "type", "\x02", "nsp", "\xa1/"), mapOf("flags", "\xc0", "rooms", "\x91\xa1a")))
 	add("Python, bytes for text", toAll, arrayOf("\xc4\x07emitter", "\x83\xc4\x04type\x02\xc4\x04data\x92\xa5hello\xc4\x01x\xc4\x03nsp\xa1/", "\x82\xc4\x05rooms\x91\xa1a\xc4\x05flags\x80"))
 	add("Python, raw16 for text", toAll, arrayOf(raw("emitter"), "\x83"+raw("type")+"\x02"+raw("data")+"\x92"+raw("hello")+raw("x")+raw("nsp")+raw("/"), "\x82"+raw("rooms")+"\x91"+raw("a")+raw("flags")+"\x80"))
-	// Go: maps in any order, nil slices and maps as nil, an int always int64, no except.
+	// Go: maps in any order, nil slices and maps as nil, an int always as int64, no except.
 	add("Go, any order", toAll, arrayOf(uid, mapOf("nsp", "\xa1/", "type", "\x02", "data", "\x92\xa5hello\xa1x"), mapOf("flags", "\x80", "rooms", "\x90")))
 	add("Go, nil slice and map", toAll, arrayOf(uid, mapOf("nsp", "\xa1/", "data", "\x92\xa5hello\xa1x", "type", "\xd3\x00\x00\x00\x00\x00\x00\x00\x02"), mapOf("flags", "\xc0", "rooms", "\xc0")))
 	add("Go, nsp among the flags", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xa1x", "nsp", "\xa1/"), mapOf("rooms", "\x90", "flags", mapOf("nsp", "\xa1/", "volatile", "\xc3"))))
 	add("Go, flags with text", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xa1x", "nsp", "\xa1/"), mapOf("rooms", "\x90", "flags", mapOf("volatile", "\xa4true"))))
-	// Rust: structs by name; an Option is nil. By position a struct is an array.
+	// Rust: structs with names; an Option is nil. Without names a struct is an array.
 	add("Rust, named", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xa1x", "nsp", "\xa1/"), mapOf("rooms", "\x91\xa1a", "flags", mapOf("json", "\xc3"))))
 	add("Rust, by position", toAll, arrayOf(uid, "\x93\x02\x92\xa5hello\xa1x\xa1/", "\x92\x90\x80"))
 	add("Rust, opts by position", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xa1x", "nsp", "\xa1/"), "\x92\x91\xa1a\x80"))
 	add("Rust, bytes as a list of numbers", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\x93\x01\x02\xcc\xff", "nsp", "\xa1/"), mapOf("rooms", "\x90", "flags", "\x80")))
-	// C#, Java: text of before str8, wide numbers, enums and dates as they are.
+	// C#, Java: text as before str8, wide numbers, enums and dates in their own form.
 	add("C#, wide numbers", toAll, arrayOf(raw("emitter"), mapOf("type", "\xd2\x00\x00\x00\x02", "data", "\x92"+raw("hello")+raw("x"), "nsp", raw("/")), mapOf("rooms", "\xdc\x00\x01"+raw("b"), "flags", "\xde\x00\x00")))
 	add("C#, timestamp", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xd7\xff\x00\x00\x00\x00\x65\x53\xf1\x00", "nsp", "\xa1/"), mapOf("rooms", "\x90", "flags", "\x80")))
 	add("Java, float for a number", toAll, arrayOf(uid, mapOf("type", "\xcb\x40\x00\x00\x00\x00\x00\x00\x00", "data", "\x92\xa5hello\xcb\x40\x08\x00\x00\x00\x00\x00\x00", "nsp", "\xa1/"), mapOf("rooms", "\x90", "except", "\x90", "flags", "\x80")))
-	// Ruby, Elixir, Lua: symbols and atoms as text, nil, and an empty table that is a map.
+	// Ruby, Elixir, Lua: symbols and atoms as text, nil, and an empty table as a map.
 	add("Ruby, nil", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xc0", "nsp", "\xa1/"), mapOf("rooms", "\xc0", "flags", "\xc0", "except", "\xc0")))
 	add("Elixir, keyword list", toAll, arrayOf(uid, mapOf("data", "\x92\xa5hello\xa1x", "nsp", "\xa1/", "type", "\x02"), mapOf("flags", "\x90", "rooms", "\x91\xc4\x01a")))
 	add("Lua, rooms an empty table", toAll, arrayOf(uid, mapOf("type", "\x02", "data", "\x92\xa5hello\xa1x", "nsp", "\xa1/"), mapOf("rooms", "\x80", "flags", "\x80")))

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// everyJSON has one value of each kind that a field of a request may be.
+// everyJSON has one value of each kind that a field of a request can have.
 var everyJSON = []value{
 	{missing, missing}, {"null", `null`}, {"false", `false`}, {"true", `true`}, {"0", `0`}, {"1.5", `1.5`}, {"5", `5`}, {"`\"5\"`", `"5"`}, {"`\"\"`", `""`}, {"`\"ab\"`", `"ab"`}, {"`\"a\"`", `"a"`},
 	{"`[]`", `[]`}, {"`{}`", `{}`}, {"`[\"a\"]`", `["a"]`}, {"`[null]`", `[null]`}, {"mixed list", `["b",null,5,true,"b"]`}, {"`[[\"a\"]]`", `[["a"]]`}, {"`{\"a\":1}`", `{"a":1}`}, {"bad UTF-8", "\"\xffa\""}, {"an id", `"id-a"`}, {"`[\"id-a\"]`", `["id-a"]`},
 }
 
-// object is a JSON object of keys and values.
+// object returns a JSON object of keys and values.
 func jsonOf(pairs ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(pairs); i += 2 {
@@ -28,8 +28,8 @@ func jsonOf(pairs ...string) string {
 
 const requests, responses = "socket.io-request#/#", "socket.io-response#/#"
 
-// A form is a request or response as it usually is, and the fields to put something
-// else into. A field "x.y" is the field y of the field x.
+// A form is a request or response in its usual form, with the fields that are replaced by other
+// values. A field "x.y" is the field y of the field x.
 type form struct {
 	name, sender string
 	pairs        []string
@@ -88,7 +88,7 @@ var requestForms = []form{
 	{"9 ack", "", []string{"requestId", `"rq"`, "type", "9", "packet", "1"}, nil},
 }
 
-// inMsgpack has requests of which msgpack can say more.
+// inMsgpack has requests in msgpack, which has more kinds of values.
 var inMsgpack = []struct{ name, payload string }{
 	{"sockets", mapOf("requestId", "\xa2rq", "type", "\x00", "rooms", "\x91\xa1a")},
 	{"sockets, type float", mapOf("requestId", "\xa2rq", "type", "\xcb\x00\x00\x00\x00\x00\x00\x00\x00", "rooms", "\x91\xa1a")},
@@ -111,7 +111,7 @@ var inMsgpack = []struct{ name, payload string }{
 	{"nil", "\xc0"}, {"number", "\x05"}, {"list", "\x91\x05"}, {"empty map", "\x80"}, {"trailing byte", mapOf("type", "\x01") + "\xc0"}, {"nothing", ""},
 }
 
-// otherText are requests in other writing.
+// otherText are requests in other spellings of JSON.
 var otherText = []struct{ name, payload string }{
 	{"exponent", `{"requestId":"rq","type":50e-1,"opts":{"rooms":["b"]}}`}, {"fraction", `{"requestId":"rq","type":5.0,"opts":{"rooms":["b"]}}`}, {"minus zero", `{"requestId":"rq","type":-0,"rooms":["b"]}`},
 	{"escaped keys", `{"re\u0071uestId":"rq","typ\u0065":5,"opts":{"rooms":["b"]}}`}, {"twice", `{"requestId":"x","requestId":"rq","type":0,"type":5,"opts":{"rooms":["a"]},"opts":{"rooms":["b"]}}`},
@@ -145,7 +145,7 @@ func requestReadings() (list []reading) {
 	return list
 }
 
-// responseForms are the answers that complete a call, by call.
+// responseForms are the responses that complete a call, by call.
 var responseForms = []struct {
 	ask, sender string
 	form

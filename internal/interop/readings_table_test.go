@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tables stand in the description of the wire between two lines.
+// The tables are in the description of the wire, between two lines.
 const (
 	wireFile      = "../../docs/PROTOCOL.md"
 	readingsBegin = "<!-- Written by: go test ./internal/interop -run '^TestReadings$' -update -->\n"
 )
 
-// A took is what a server made of a reading, as far as the tables tell.
+// A took is the effect of a reading on a server, as far as the tables show it.
 type took struct {
 	Dies string
 	Got  []struct {
@@ -32,7 +32,7 @@ type took struct {
 	Result             any
 }
 
-// code is an outcome in a cell.
+// code returns an outcome as the text of a cell.
 func (o *took) code() string {
 	if o.Dies != "" {
 		return "†"
@@ -99,7 +99,7 @@ func some(sockets []string) string {
 	return strings.Join(sockets, ",")
 }
 
-// A grid is a table of fields and what may stand in them.
+// A grid is a table of fields and the values that they can have.
 type grid struct {
 	columns []value
 	rows    []gridRow
@@ -107,9 +107,9 @@ type grid struct {
 
 type gridRow struct {
 	title string
-	// name of the reading with the value of a column.
+	// name of the reading with the value of a column
 	name func(column string) string
-	// only is the one generation that has it.
+	// only is the only generation that has it.
 	only string
 }
 
@@ -152,7 +152,7 @@ func (g *grid) markdown(t *testing.T, codes map[string][3]string) string {
 			case row.only == "v8" || v6 == v8 && (v5 == v8 || g.columns[0].raw == missing):
 			case v6 == v8:
 				cell += "·" + v5
-			case g.columns[0].raw == missing: // requests, of which v5 has others
+			case g.columns[0].raw == missing: // requests, which differ in v5
 				cell += "·" + v6
 			default:
 				cell += "·" + v6 + "·" + v5
@@ -164,8 +164,7 @@ func (g *grid) markdown(t *testing.T, codes map[string][3]string) string {
 	return b.String()
 }
 
-// checkReadingsTable compares the tables with the committed ones, or with -update writes
-// them.
+// checkReadingsTable compares the tables with the committed ones, or with -update writes them.
 func checkReadingsTable(t *testing.T, all []recorded, outcomes []json.RawMessage) {
 	t.Helper()
 	codes := map[string][3]string{}

@@ -16,11 +16,12 @@ import (
 	"github.com/crossroom/crossroom/internal/interop"
 )
 
-// What the real receivers made of each reading; package adapter holds Go nodes to it.
+// The effect of each reading on the real receivers. Tests of package adapter expect the same of Go
+// nodes.
 const readingsFile = "../../adapter/internal/socketio/testdata/readings.json"
 
-// recorded is a reading and what each generation made of it: indexes of outcomes, for v5,
-// v6 and v8. What most readings have in common is left out.
+// recorded is a reading and its effect on each generation, as indexes of outcomes for v5, v6 and
+// v8. What most readings have in common is omitted.
 type recorded struct {
 	reading
 	took [3]int
@@ -47,8 +48,8 @@ func (r *recorded) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// TestReadings has the real adapters of three generations read bytes of all kinds, and
-// compares what they make of them with what is on record.
+// TestReadings gives bytes of all kinds to the real adapters of three generations, and compares the
+// effects with the recorded ones.
 func TestReadings(t *testing.T) {
 	dir := interop.Require(t)
 	list := slices.Concat(broadcastReadings(), requestReadings(), responseReadings())
@@ -98,7 +99,7 @@ func TestReadings(t *testing.T) {
 	checkReadingsTable(t, all, outcomes)
 }
 
-// encode is json.Marshal with a new line, and without escapes for browsers.
+// encode is json.Marshal with a newline, and without escapes for browsers.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -107,7 +108,7 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// read has one process read all the bytes that its generation can be asked to read.
+// read gives one process all bytes that its generation can read.
 func read(t *testing.T, dir, generation string, list []reading) []json.RawMessage {
 	t.Helper()
 	out := make([]json.RawMessage, len(list))
@@ -115,7 +116,7 @@ func read(t *testing.T, dir, generation string, list []reading) []json.RawMessag
 	var asked []int
 	for i, r := range list {
 		if r.Kind == "response" && r.Sender != generation {
-			out[i] = json.RawMessage("null") // it has no such call
+			out[i] = json.RawMessage("null") // the generation has no such call
 			continue
 		}
 		line, err := encode(r)

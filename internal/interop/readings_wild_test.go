@@ -18,10 +18,10 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// A Go server gets a date; its clients get text, as those of Node.js do.
+// A Go server gets a date. Its clients get text, like those of Node.js servers.
 var date = regexp.MustCompile(`\{"\$date":"(-?[0-9]+)"\}`)
 
-// asJSON writes the dates that a Go node's sockets got as JSON has them.
+// asJSON writes the dates that a Go node's sockets got as JSON writes them.
 func asJSON(got string) string {
 	return date.ReplaceAllStringFunc(got, func(s string) string {
 		ms, err := strconv.ParseInt(date.FindStringSubmatch(s)[1], 10, 64)
@@ -32,9 +32,9 @@ func asJSON(got string) string {
 	})
 }
 
-// TestWildEmitters publishes what emitters in other languages write, through Redis, and
-// compares what real clients of Node.js servers get with what those of Go nodes do. What
-// is on record as deadly is not sent to anybody.
+// TestWildEmitters publishes the messages of emitters in other languages through Redis. It compares
+// what clients of Node.js servers get with what those of Go nodes get. Messages that are recorded
+// as fatal are not sent.
 func TestWildEmitters(t *testing.T) {
 	interop.Require(t)
 	text, err := os.ReadFile(readingsFile)
@@ -53,13 +53,13 @@ func TestWildEmitters(t *testing.T) {
 		t.Run(string(g), func(t *testing.T) {
 			prefix := "wild-" + string(g)
 			js, goes := startPeer(t, g, "js", redis.URL(), prefix), startGo(t, "go", redis.URL(), prefix, dialects[g])
-			// What comes after a message on another connection, comes after it everywhere.
+			// A message that follows one on another connection follows it everywhere.
 			s := stage(t, g, "/", startGoEmitter(t, "marker", redis.URL(), prefix, dialects[g]), js, goes)
 			clients := []*client{s.connect(js, "js", nil, "a", "b"), s.connect(goes, "go", nil, "a", "b")}
 			out, delivered := openBroker(t, redis.URL(), prefix), 0
 			for _, r := range file.Broadcast {
 				if !strings.HasPrefix(r.Name, "emitter ") || r.Took[i] != r.Took[2] {
-					continue // the generations differ, and a Go node does as v8
+					continue // the generations differ, and a Go node behaves like v8
 				}
 				if o := file.Outcomes[r.Took[i]]; o.code() == "†" || o.code() == "✂" {
 					continue

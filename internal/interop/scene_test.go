@@ -20,23 +20,22 @@ type scene struct {
 	ctx        context.Context
 	generation interop.Generation
 	nsp        string
-	// asker performs the operation. It is the first of servers, unless it is an
-	// emitter.
+	// asker performs the operation. It is the first of servers, unless it is an emitter.
 	asker   node
 	servers []node
 	clients []*client
 	markers int
-	faults  map[node]int // that there were before
+	faults  map[node]int // the number of faults before the scene
 }
 
 const deadline = 30 * time.Second
 
 var scenes atomic.Int64
 
-// stage opens a namespace on the servers; an empty name means a fresh one.
+// stage opens a namespace on the servers. An empty name means a new one.
 func stage(t *testing.T, g interop.Generation, nsp string, asker node, servers ...node) *scene {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), deadline) // for strike, too
+	ctx, cancel := context.WithTimeout(context.Background(), deadline) // strike uses it too
 	t.Cleanup(cancel)
 	if nsp == "" {
 		nsp = fmt.Sprintf("/case-%d", scenes.Add(1))
@@ -53,7 +52,7 @@ func stage(t *testing.T, g interop.Generation, nsp string, asker node, servers .
 	return s
 }
 
-// strike ends the scene. No message may be left over, and no process may have a fault.
+// strike ends the scene. No message may be left, and no process may have a new fault.
 func (s *scene) strike() {
 	if !s.Failed() {
 		s.expectNothing()
@@ -128,7 +127,7 @@ func (s *scene) of(n node, name string) *client {
 	return nil
 }
 
-// far is the last server, which is another one than the asker.
+// far returns the last server, which is not the asker.
 func (s *scene) far() node { return s.servers[len(s.servers)-1] }
 
 // where returns the clients that match.
@@ -152,16 +151,15 @@ func both(f, g func(*client) bool) func(*client) bool {
 	return func(c *client) bool { return f(c) && g(c) }
 }
 
-// leave takes a client out of the scene; its disconnection has been seen.
+// leave removes a client from the scene, after its disconnection has been received.
 func (s *scene) leave(c *client) {
 	s.clients = slices.DeleteFunc(s.clients, func(x *client) bool { return x == c })
 }
 
 const marker = "marker"
 
-// settle returns what each client got so far. The asker emits a marker to
-// everybody: what it sent before, and what was answered before, has come when the
-// marker has.
+// settle returns what each client has received so far. The asker emits a marker to all clients.
+// Everything that it sent before, and every response to it, arrives before the marker.
 func (s *scene) settle() map[*client][]interop.Message {
 	s.Helper()
 	s.markers++
@@ -180,8 +178,8 @@ func (s *scene) settle() map[*client][]interop.Message {
 	return got
 }
 
-// expect settles and checks that the clients that match got the event, once, and
-// that no client got any other event.
+// expect calls settle and checks that the matching clients got the event once, and that no client
+// got another event.
 func (s *scene) expect(match func(*client) bool, event string, values ...any) {
 	s.Helper()
 	matching := 0
@@ -202,9 +200,9 @@ func (s *scene) expect(match func(*client) bool, event string, values ...any) {
 	}
 }
 
-// expectHints is expect for an event "news" with argument 1, and checks what Go nodes
-// pass on about how to send it. The marker after it has no hints, so they read the hints
-// before the marker arrives.
+// expectHints is expect for an event "news" with argument 1. It also checks the hints that Go nodes
+// pass on. The marker after the event has no hints, so the hints are read before the marker
+// arrives.
 func (s *scene) expectHints(match func(*client) bool, volatile, compress bool) {
 	s.Helper()
 	for _, c := range s.where(match) {
@@ -216,14 +214,14 @@ func (s *scene) expectHints(match func(*client) bool, volatile, compress bool) {
 			s.Fatalf("%s: %v", c.name, err)
 		}
 		s.equal(c.name+": hints", s.do(c.node, "hints", args{"client": c.name}), args{"volatile": volatile, "compress": compress})
-		c.inbox.Put(m) // for expect
+		c.inbox.Put(m) // expect reads it again
 	}
 	s.expect(match, "news", 1)
 }
 
-// seen returns what a client gets for values that were emitted: dates reach clients
-// as text, and clients of version 2 get binary as such only if the packet says that
-// it has some, which emitters of Node.js do not.
+// seen returns what a client gets for values that were emitted. Dates arrive as text. Clients of
+// version 2 get binary data only if the packet is marked as binary, which Node.js emitters do not
+// do.
 func (s *scene) seen(c *client, values []any) []any {
 	server, ok := c.node.(*interop.Peer)
 	if z, other := c.node.(*zishangNode); other {
@@ -236,7 +234,7 @@ func (s *scene) seen(c *client, values []any) []any {
 		switch v := v.(type) {
 		case time.Time:
 			if _, own := c.node.(*zishangNode); own && c.node == s.asker {
-				return v.UTC().Format(time.RFC3339Nano) // as encoding/json has it
+				return v.UTC().Format(time.RFC3339Nano) // as encoding/json writes it
 			}
 			return v.UTC().Format("2006-01-02T15:04:05.000Z")
 		case []byte:
@@ -249,7 +247,7 @@ func (s *scene) seen(c *client, values []any) []any {
 	return out.([]any)
 }
 
-// jsonBuffer is what JSON.stringify makes of a Buffer.
+// jsonBuffer is a Buffer as JSON.stringify writes it.
 func jsonBuffer(b []byte) args {
 	data := make([]any, len(b))
 	for i := range b {
@@ -258,9 +256,8 @@ func jsonBuffer(b []byte) args {
 	return args{"type": "Buffer", "data": data}
 }
 
-// awaitBinary waits until the asker, if it is a Go node, has found out that only
-// servers of v5 are there. Until then it sends binary data as newer servers do, which
-// clients of v5 get in JSON form.
+// awaitBinary waits until the asker, if it is a Go node, knows that all servers are v5. Before that
+// it sends binary data in the form of newer servers, which clients of v5 get as JSON.
 func (s *scene) awaitBinary() {
 	s.Helper()
 	if _, ok := s.asker.(*interop.Peer); ok || s.generation != v5 {
@@ -279,7 +276,7 @@ func (s *scene) awaitBinary() {
 	s.Fatal("binary data never comes as such")
 }
 
-// mapped is a deep copy of a value with its leaves replaced.
+// mapped returns a deep copy of a value with its leaves replaced.
 func mapped(v any, leaf func(any) any) any {
 	switch v := v.(type) {
 	case []any:
@@ -310,19 +307,19 @@ func (s *scene) expectNothing() {
 	}
 }
 
-// barrier waits until every server has done what the asker asked of it before.
+// barrier waits until every server has done what the asker requested before.
 func (s *scene) barrier() {
 	s.Helper()
 	if emits(s.asker) {
-		s.expectNothing() // servers take requests and broadcasts in one order
+		s.expectNothing() // servers handle requests and broadcasts in one order
 		return
 	}
-	// Requests are handled in order and each server answers this one, the asker
-	// after it has seen the echo of what it asked for before.
+	// Requests are handled in order. Each server responds to this one, the asker after it has
+	// received its own earlier requests.
 	s.ask("allRooms", nil)
 }
 
-// listen makes a server listen to serverSideEmit.
+// listen makes a server listen for serverSideEmit.
 func (s *scene) listen(n node, event string, answers bool) {
 	s.Helper()
 	s.do(n, "listen", args{"event": event, "inbox": s.nsp + " listener " + event, "answers": answers})
@@ -332,15 +329,15 @@ func (s *scene) listener(n node, event string) *interop.Inbox {
 	return n.Inbox(s.nsp + " listener " + event)
 }
 
-// roomsOf returns the rooms that a client's own server has it in, without the one
-// named by its id.
+// roomsOf returns the rooms of a client according to its own server, without the room named by its
+// id.
 func (s *scene) roomsOf(c *client) []any {
 	s.Helper()
 	list, _ := s.do(c.node, "rooms", args{"client": c.name}).([]any)
 	return slices.DeleteFunc(list, func(r any) bool { return r == any(c.id) })
 }
 
-// expectRooms checks that every client is in the rooms its struct says.
+// expectRooms checks that every client is in the rooms of its struct.
 func (s *scene) expectRooms() {
 	s.Helper()
 	for _, c := range s.clients {
@@ -350,8 +347,8 @@ func (s *scene) expectRooms() {
 	}
 }
 
-// expectDisconnected waits for the disconnection of the clients that match, and
-// takes them out of the scene.
+// expectDisconnected waits for the disconnection of the matching clients, and removes them from the
+// scene.
 func (s *scene) expectDisconnected(match func(*client) bool) {
 	s.Helper()
 	for _, c := range s.where(match) {
@@ -387,7 +384,7 @@ func (s *scene) same(what string, got any, want []any) {
 	}
 }
 
-// partial returns what came with an error that the operation had to end with.
+// partial returns the value of an operation that must fail.
 func (s *scene) partial(op string, a args) []any {
 	s.Helper()
 	v, err := s.try(s.asker, op, a)

@@ -20,7 +20,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// guest is a Go node beside one Node.js server that asks it.
+// guest is a Go node in a fleet with one Node.js server, which sends it requests.
 type guest struct {
 	*testing.T
 	ctx    context.Context
@@ -63,12 +63,12 @@ func beside(t *testing.T, generations []interop.Generation, options redisbroker.
 	}
 }
 
-// ask has the Node.js server ask something.
+// ask makes the Node.js server send a request.
 func (g *guest) ask(op string, a args) (any, error) {
 	return g.peer.Call(g.ctx, op, with(args{"nsp": guests}, a))
 }
 
-// must is ask for what must be answered.
+// must is ask for a request that must succeed.
 func (g *guest) must(op string, a args) any {
 	g.Helper()
 	v, err := g.ask(op, a)
@@ -101,7 +101,7 @@ func (g *guest) reported(what string, is func(error) bool) {
 	}
 }
 
-// odd is a socket whose methods do what a test says.
+// odd is a socket whose methods call functions of the test.
 type odd struct {
 	id       string
 	deliver  func()
@@ -122,7 +122,7 @@ func (s *odd) Describe() adapter.Description {
 	return adapter.Description{}
 }
 
-// TestThousandsAtOnce has a Node.js server ask a Go node thousands of things at once.
+// TestThousandsAtOnce makes a Node.js server send thousands of requests to a Go node at once.
 func TestThousandsAtOnce(t *testing.T) {
 	beside(t, []interop.Generation{interop.V5, interop.V6, interop.V8}, redisbroker.Options{}, func(g *guest) {
 		g.add(&odd{id: "one"}, "room")
@@ -152,8 +152,8 @@ func TestThousandsAtOnce(t *testing.T) {
 	})
 }
 
-// TestBlockedSockets has a Node.js server ask a Go node whose sockets do not return from
-// their methods.
+// TestBlockedSockets makes a Node.js server send requests to a Go node whose sockets do not return
+// from their methods.
 func TestBlockedSockets(t *testing.T) {
 	beside(t, []interop.Generation{interop.V5, interop.V6, interop.V8}, redisbroker.Options{}, func(g *guest) {
 		release := make(chan struct{})
@@ -162,7 +162,7 @@ func TestBlockedSockets(t *testing.T) {
 			g.add(&odd{id: fmt.Sprint("blocked", i), deliver: func() { <-release }}, fmt.Sprint("room", i))
 		}
 		query, a := "allRooms", args(nil)
-		for i := range 40 { // in a message each
+		for i := range 40 { // each in a message of its own
 			g.must("emit", args{"to": []any{fmt.Sprint("room", i)}, "event": "x", "args": []any{}})
 		}
 		began := time.Now()
@@ -186,7 +186,7 @@ func TestBlockedSockets(t *testing.T) {
 	})
 }
 
-// TestCallbacksThatPanic has a Node.js server ask what makes a callback panic.
+// TestCallbacksThatPanic makes a Node.js server send requests that make a callback panic.
 func TestCallbacksThatPanic(t *testing.T) {
 	beside(t, []interop.Generation{interop.V5, interop.V7, interop.V8}, redisbroker.Options{}, func(g *guest) {
 		g.ns.OnCustomRequest(func(context.Context, *adapter.Namespace, json.RawMessage) (any, error) { panic("boom") })
@@ -202,7 +202,7 @@ func TestCallbacksThatPanic(t *testing.T) {
 	})
 }
 
-// TestAnswersThatHaveToFit has a Node.js server ask for more than fits into a message.
+// TestAnswersThatHaveToFit makes a Node.js server request more than fits into a message.
 func TestAnswersThatHaveToFit(t *testing.T) {
 	const limit = 64 << 10
 	beside(t, []interop.Generation{interop.V5, interop.V6, interop.V7, interop.V8}, redisbroker.Options{MaxPayload: limit}, func(g *guest) {

@@ -25,7 +25,7 @@ const (
 	tableEnd   = "<!-- End of what is written by the test. -->\n"
 )
 
-// table holds what each case came to: operations × columns.
+// table has the result of each case: operations × columns.
 type table struct {
 	versions map[string]string // of the pinned packages
 	mu       sync.Mutex
@@ -54,7 +54,7 @@ func (tab *table) set(operation, column string, ok bool) {
 	tab.cells[[2]string{operation, column}] = ok
 }
 
-// A column of the table, and which cases it has.
+// A column of the table, with its cases.
 type column struct {
 	name, title string
 	can         func(testCase) bool
@@ -102,7 +102,7 @@ func (tab *table) fleetColumns() []column {
 	return list
 }
 
-// markdown renders the table; complete says whether every case that can be played was.
+// markdown renders the table. complete reports whether every case that can be played was played.
 func (tab *table) markdown() (text string, complete bool) {
 	var b strings.Builder
 	b.WriteString("\n")
@@ -147,8 +147,8 @@ func (tab *table) check(t *testing.T) {
 	checkTable(t, tableFile, tableBegin, text, complete)
 }
 
-// checkTable compares what stands in a file between two lines with text, or with -update
-// writes it.
+// checkTable compares the text between two lines of a file with a new one, or with -update writes
+// it.
 func checkTable(t *testing.T, tableFile, tableBegin, text string, complete bool) {
 	switch {
 	case t.Failed():

@@ -57,7 +57,7 @@ func (v *tracing) span(t *testing.T) (context.Context, trace.SpanContext) {
 	return ctx, span.SpanContext()
 }
 
-// ended waits for spans that a predicate finds.
+// ended waits for ended spans that match.
 func (v *tracing) ended(t *testing.T, what string, n int, match func(sdktrace.ReadOnlySpan) bool) []sdktrace.ReadOnlySpan {
 	t.Helper()
 	end := time.After(deadline)
@@ -76,8 +76,8 @@ func (v *tracing) ended(t *testing.T, what string, n int, match func(sdktrace.Re
 	}
 }
 
-// TestTracingIsInvisible: what a browser's client receives over its WebSocket is the
-// same, byte for byte, whether the Go node that emitted it traces or not.
+// TestTracingIsInvisible checks that a client in a browser receives the same bytes over its
+// WebSocket whether or not the Go node that emitted the event traces.
 func TestTracingIsInvisible(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -135,15 +135,15 @@ func TestTracingIsInvisible(t *testing.T) {
 					assert.Contains(t, messages[1], field, "%v: on the wire: %v without, %v with tracing", m["args"], strings.Contains(messages[0], field), strings.Contains(messages[1], field))
 				}
 			}
-			// Nothing else came, and the client is there still.
+			// Nothing else arrived, and the client is still connected.
 			_, err := c.inbox.Until(s.ctx, func(m interop.Message) bool { return strings.HasPrefix(m.Event, "end-6-1") })
 			assert.NoError(t, err)
 		})
 	}
 }
 
-// TestTraceThroughMixedFleet: the context goes from Go to Go while Node.js servers and
-// emitters are in the fleet, and from a Node.js emitter that sets it.
+// TestTraceThroughMixedFleet checks that the trace context passes from Go node to Go node while
+// Node.js servers and emitters are in the fleet, and from a Node.js emitter that sets it.
 func TestTraceThroughMixedFleet(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -162,7 +162,7 @@ func TestTraceThroughMixedFleet(t *testing.T) {
 		}
 	}
 
-	// Go to Go, and all questions answered.
+	// From Go to Go, with all requests answered.
 	ctx, request := v.span(t)
 	_, err := go1.Call(ctx, "emit", args{"nsp": s.nsp, "event": "news", "args": []any{1.0}, "to": []any{"red"}})
 	require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestTraceThroughMixedFleet(t *testing.T) {
 		return s.Name() == "answer members "+"/mixed" && s.SpanContext().TraceID() == request.TraceID()
 	})
 
-	// A Node.js server and an emitter that know nothing of it begin traces of their own.
+	// A Node.js server and an emitter that set no context begin traces of their own.
 	for _, c := range []struct {
 		n      node
 		origin string
@@ -193,7 +193,7 @@ func TestTraceThroughMixedFleet(t *testing.T) {
 		s.expect(in("blue"), "news", 2.0)
 	}
 
-	// One that sets the documented field is continued, on every Go node.
+	// A context in the documented field is continued on every Go node.
 	const id = "0af7651916cd43dd8448eb211c80319c"
 	s.do(emitter, "emit", args{
 		"event": "news", "args": []any{3.0}, "to": []any{"red"},

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Undefined is JavaScript's undefined, which a client never receives but an
-// operation may result in.
+// Undefined is JavaScript's undefined. A client never receives it, but an operation can result in
+// it.
 type Undefined struct{}
 
-// Text returns a value in the notation of node/values.js: JSON, in which an object
-// with one key such as "$bin" stands for what JSON cannot say. Equal values have
-// equal texts: numbers are compared as JavaScript's, and maps by key.
+// Text returns a value in the notation of node/values.js: JSON, in which an object with one key
+// such as "$bin" stands for a value that JSON does not have. Equal values have equal texts: numbers
+// are compared as JavaScript numbers, and maps by key.
 func Text(v any) string {
 	tagged, err := tag(v)
 	if err != nil {
@@ -31,7 +31,7 @@ func Text(v any) string {
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-// tag replaces what JSON cannot say.
+// tag replaces the values that JSON does not have.
 func tag(v any) (any, error) {
 	switch v := v.(type) {
 	case nil, bool, string, json.Number:
@@ -84,9 +84,9 @@ func tag(v any) (any, error) {
 	return nil, fmt.Errorf("interop: no notation for %T", v)
 }
 
-// Parse reads what Text and node/values.js write. Values are nil, bool, float64,
-// string, []byte, time.Time, Undefined, []any and map[string]any; integers beyond
-// what float64 holds are json.Number.
+// Parse reads the text of Text and node/values.js. Values are nil, bool, float64, string, []byte,
+// time.Time, Undefined, []any and map[string]any; integers beyond the range of float64 are
+// json.Number.
 func Parse(text []byte) (any, error) {
 	var v any
 	if err := json.Unmarshal(text, &v); err != nil {

@@ -33,13 +33,13 @@ func readVectors(t *testing.T) []vector {
 	return all
 }
 
-// readers says which generation's decoder reads what a dialect's packages wrote.
+// readers are the generations whose decoders read what the packages of a dialect wrote.
 var readers = map[string]interop.Generation{
 	"v5": v5, "emitter-v3": v5, "v6": v6, "v7": v7, "v8": v8, "emitter-v5": v8,
 }
 
-// TestVectorsEmitted emits what every captured broadcast says, and has the decoder of
-// the package that wrote it read both.
+// TestVectorsEmitted emits the content of every captured broadcast. The decoder of the package that
+// wrote the capture reads both.
 func TestVectorsEmitted(t *testing.T) {
 	interop.Require(t)
 	redis := servers.StartRedis(t, nil)
@@ -93,7 +93,7 @@ func TestVectorsEmitted(t *testing.T) {
 			goPacket, goOpts := unpack([]byte(published[0].Payload))
 			want := 2
 			if g == v5 && strings.Contains(v.Name, "binary") {
-				want = 5 // or v2 clients would get it as JSON; socket.io-emitter 3 does that
+				want = 5 // otherwise v2 clients would get it as JSON, as from socket.io-emitter 3
 			}
 			equalText(t, "type", goPacket["type"], want)
 			equalText(t, "nsp", goPacket["nsp"], packet["nsp"])
@@ -115,8 +115,8 @@ func TestVectorsEmitted(t *testing.T) {
 	assert.GreaterOrEqual(t, count, 90, "only vectors")
 }
 
-// TestVectorsRequested compares the requests of the Go emitter with those captured
-// from @socket.io/redis-emitter.
+// TestVectorsRequested compares the requests of the Go emitter with those captured from
+// @socket.io/redis-emitter.
 func TestVectorsRequested(t *testing.T) {
 	redis := servers.StartRedis(t, nil)
 	watcher := interop.Watch(t, redis.URL())
@@ -174,8 +174,8 @@ func definite(v any) any {
 	return v
 }
 
-// roomSet is a list of rooms whose names may be numbers, or be there as number and
-// text, for servers that tell them apart.
+// roomSet is a list of rooms whose names are numbers, or both a number and its text, for servers
+// that distinguish them.
 func roomSet(rooms any) any {
 	list := texts(rooms)
 	slices.Sort(list)

@@ -7,20 +7,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Published is a message as it went through Redis.
+// Published is a message as Redis transmitted it.
 type Published struct {
 	Channel string
 	Payload string
 }
 
-// Watcher sees every message published on a Redis server, whether or not it has subscribers. It
-// is a pattern subscription, which fleets neither count nor notice.
+// Watcher receives every message published on a Redis server, with or without subscribers. It is a
+// pattern subscription, which fleets neither count nor notice.
 type Watcher struct {
 	client *redis.Client
 	pubsub *redis.PubSub
 }
 
-// Watch starts to watch; it is live on return.
+// Watch begins to watch. The subscription is live on return.
 func Watch(tb testing.TB, url string) *Watcher {
 	tb.Helper()
 	options, err := redis.ParseURL(url)
@@ -39,12 +39,12 @@ func Watch(tb testing.TB, url string) *Watcher {
 	return w
 }
 
-// Publish publishes as a stranger would.
+// Publish publishes as a foreign sender does.
 func (w *Watcher) Publish(ctx context.Context, channel, payload string) error {
 	return w.client.Publish(ctx, channel, payload).Err()
 }
 
-// Since returns what was published since the last call, or since Watch, up to now.
+// Since returns what was published since its last call, or since Watch.
 func (w *Watcher) Since(ctx context.Context) ([]Published, error) {
 	const end = "interop-watcher-end"
 	if err := w.Publish(ctx, end, ""); err != nil {

@@ -18,10 +18,10 @@ import (
 type zishangNode struct {
 	server, clients *interop.Peer
 	url             string
-	ids             map[string]string // of clients, by name; touched by the test only
+	ids             map[string]string // ids of clients, by name; only the test uses it
 }
 
-// Where the table of contrib/zishang520 stands.
+// The place of the table of contrib/zishang520.
 const (
 	zishangFile  = "../../contrib/zishang520/README.md"
 	zishangBegin = "<!-- Written by: go test ./internal/interop -run '^TestZishang520$' -update -->\n"
@@ -70,7 +70,7 @@ func TestZishang520(t *testing.T) {
 	checkTable(t, zishangFile, zishangBegin, b.String(), complete)
 }
 
-// upgradesOf: a client that begins with polling and goes on with a WebSocket loses and
+// upgradesOf checks that a client that begins with polling and upgrades to a WebSocket loses and
 // repeats nothing.
 func upgradesOf(s *scene) {
 	goes := s.far().(*zishangNode)
@@ -121,8 +121,8 @@ func (n *zishangNode) Inbox(name string) *interop.Inbox {
 	return n.clients.Inbox(name)
 }
 
-// Call implements node: clients are in another process than their server, which knows them
-// by their ids.
+// Call implements node. Clients are in another process than their server, which knows them by their
+// ids.
 func (n *zishangNode) Call(ctx context.Context, op string, a args) (any, error) {
 	switch op {
 	case "connect":

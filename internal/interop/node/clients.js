@@ -3,19 +3,19 @@
 
 const { once } = require("node:events");
 
-// attach connects a client and resolves with it, connected. What it receives is
-// reported under its name. With upgrade it begins with polling; with frames, what its WebSocket receives is reported too,
-// as it is, as events named frame. Events that ask for an acknowledgement get the value
-// in answers under the event's name, or none.
+// attach connects a client and resolves with the connected client. What it receives is reported
+// under its name. With upgrade it begins with polling. With frames, the raw frames of its WebSocket
+// are reported too, as events named frame. Events that request an acknowledgement get the value in
+// answers under the event's name, or none.
 async function attach(Manager, url, { nsp, name, answers = {}, polling = false, upgrade = false, frames = false }, report) {
   const transports = upgrade ? ["polling", "websocket"] : [polling ? "polling" : "websocket"];
   const manager = new Manager(url, { reconnection: false, transports });
-  const socket = manager.socket(nsp); // in a URL, some characters could not be in a name
+  const socket = manager.socket(nsp); // some characters of a namespace are not allowed in a URL
   // Every generation of the client has onevent; only newer ones have onAny.
   const onevent = socket.onevent;
   socket.onevent = function (packet) {
     const [event, ...args] = packet.data;
-    report({ kind: "event", inbox: name, event: String(event), args }); // it may be a number
+    report({ kind: "event", inbox: name, event: String(event), args }); // the name may be a number
     if (packet.id != null && Object.hasOwn(answers, event)) this.ack(packet.id)(answers[event]);
     return onevent.call(this, packet);
   };

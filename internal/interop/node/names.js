@@ -1,6 +1,5 @@
-// The names that mean something to JavaScript objects and to the packages that servers
-// are made of, as one JSON object of lists on standard output: what a run that tries
-// names tries.
+// The names that have a meaning for JavaScript objects and for the packages that servers use, as
+// one JSON object of lists on standard output. The no-harm run uses them.
 "use strict";
 
 const { EventEmitter } = require("node:events");
@@ -15,7 +14,7 @@ const names = {
   object: own(Object.prototype),
   // Of emitters, and the fields of their instances.
   emitter: own(EventEmitter.prototype, new EventEmitter(), require("@socket.io/component-emitter").Emitter.prototype),
-  // What packets and messages are made of, and what reading and writing them asks for.
+  // Parts of packets and messages, and properties that are read to encode and decode them.
   packet: fields(
     "type data nsp id attachments _placeholder num base64 query options " +
       "rooms except flags volatile compress local broadcast binary timeout expectSingleResponse " +
@@ -24,7 +23,7 @@ const names = {
       "reconnecting reconnect_error reconnect_failed new_namespace message ping pong open packetCreate drain flush heartbeat upgrade " +
       "newListener removeListener uncaughtException unhandledRejection",
   ),
-  // What values are asked whether they are something else than an object.
+  // Properties that decide whether a value is something else than an object.
   values: fields("toJSON then catch length buffer byteLength byteOffset callee nodeType prototype name message stack code 0 -0 1 -1 1e3 NaN"),
   // Of other kinds of objects.
   others: own(

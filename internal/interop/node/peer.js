@@ -1,17 +1,17 @@
-// One process of a fleet under test: a Socket.IO server with real clients, or an
-// emitter. It takes operations from standard input and reports on standard output,
-// one JSON value a line, and ends when its input does.
+// One process of a fleet under test: a Socket.IO server with real clients, or an emitter. It reads
+// operations from standard input and writes reports to standard output, one JSON value a line. It
+// exits when its input ends.
 //
 //   in    {"id": 1, "op": "emit", "args": {...}}
 //   out   {"kind": "ready"}
 //         {"kind": "result", "id": 1, "value": ...}
-//         {"kind": "result", "id": 1, "error": "...", "value": what came anyway}
+//         {"kind": "result", "id": 1, "error": "...", "value": the partial result}
 //         {"kind": "event", "inbox": "...", "event": "...", "args": [...]}
 //         {"kind": "disconnect", "inbox": "...", "reason": "..."}
 //         {"kind": "fault", "what": "...", "error": "..."}
 //
-// A fault is what must never happen: an uncaught exception, an unhandled
-// rejection, an error event. As in any server, the first two end the process.
+// A fault is what must never happen: an uncaught exception, an unhandled rejection, an error event.
+// As in any server, the first two end the process.
 "use strict";
 
 const readline = require("node:readline");
@@ -48,7 +48,7 @@ async function main() {
       const value = await operations[op](values.decode(args));
       report({ kind: "result", id, value: values.encode(value) });
     } catch (err) {
-      // Several operations fail with the answers so far.
+      // Several operations fail with the responses so far.
       report({ kind: "result", id, error: err.message || String(err), value: values.encode(err.responses) });
     }
   });

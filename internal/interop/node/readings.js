@@ -1,6 +1,5 @@
-// Feeds bytes to the real adapter of one generation and reports what it makes of
-// them. Each line of standard input is a case; each line of standard output is what
-// it came to:
+// Feeds bytes to the real adapter of one generation and reports their effect. Each line of standard
+// input is a case, each line of standard output its result:
 //
 //   in    {"kind": "broadcast", "nsp": "/", "channel": "socket.io#/#", "payload": base64}
 //         kind request: the same; kind response: with "ask", the call that waits
@@ -8,10 +7,9 @@
 //          "joined": {socket: rooms}, "left": {socket: rooms}, "gone": {socket: closed},
 //          "published": [...], "events": [...], "result": ...}
 //
-// Server, namespace, sockets and adapter are the packages' own. Only the two ends are
-// not: a subscriber that hands the adapter the bytes where the Redis client would, and
-// connections that keep what is written to them. What is written is read by the parser
-// of the generation's own client.
+// Server, namespace, sockets and adapter are those of the packages. Only the two ends are replaced:
+// a subscriber hands the bytes to the adapter in place of the Redis client, and connections keep
+// what is written to them. The parser of the generation's own client reads it.
 "use strict";
 
 const { EventEmitter } = require("node:events");
@@ -28,7 +26,7 @@ const from = (name) => ({ paths: [require.resolve(name)] });
 const parser = require(require.resolve("socket.io-parser", from(packages.client)));
 const notepack = require(require.resolve("notepack.io", from(packages.adapter)));
 
-// The sockets of every case, and the rooms that they are in.
+// The sockets of every case, and their rooms.
 const numbers = [5, 1.5, 0, -1, 255, 65536, 2 ** 40, -(2 ** 40), 2 ** 64, 1e300, NaN];
 const scene = {
   a: ["a"],
@@ -38,7 +36,7 @@ const scene = {
   odd: ["null", "undefined", "true", "false", "", "[object Object]", "x,y", "\ufffd", "\ufffda"],
 };
 
-// Ids are random in the packages; here they are given.
+// Ids are random in the packages. Here they are fixed.
 let nextID = "";
 let uids = 0;
 const uid2 = require.resolve("uid2", from(packages.adapter));
@@ -104,7 +102,7 @@ class Connection extends EventEmitter {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-// plain makes a value fit for JSON in which nothing is lost.
+// plain converts a value to JSON without loss.
 function plain(v) {
   if (v === undefined) return { $: "undefined" };
   if (typeof v === "number" && !Number.isFinite(v)) return { $: String(v) };
@@ -118,7 +116,7 @@ function plain(v) {
   return Object.fromEntries(Object.keys(v).map((k) => [k, plain(v[k])]));
 }
 
-// read returns what a client makes of the frames written to it.
+// read returns what a client reads from the frames written to it.
 function read(connection) {
   const got = [];
   const decoder = new parser.Decoder();
@@ -143,7 +141,7 @@ function read(connection) {
   return got;
 }
 
-// answer is a published message, as text where it is JSON.
+// answer returns a published message, as text if it is JSON.
 function answer({ channel, message }) {
   const bytes = Buffer.from(message);
   if (bytes[0] === 0x7b) return { channel, json: JSON.parse(bytes.toString()) };
@@ -219,7 +217,7 @@ class Stage {
     for (const c of Object.values(this.connections)) c.written.length = 0;
     this.redis.published.length = this.events.length = 0;
     dies = (err) => {
-      out.dies ??= err.constructor.name; // the words are those of a version of Node.js
+      out.dies ??= err.constructor.name; // the message depends on the version of Node.js
     };
     let bytes = Buffer.from(payload, "base64");
     if (kind === "response") {
@@ -283,7 +281,7 @@ class Stage {
 
 const promise = (call) => new Promise((resolve, reject) => call((err, value) => (err ? reject(Object.assign(err, { responses: value })) : resolve(value))));
 
-// The calls that responses answer.
+// The calls that responses complete.
 const asks = {
   sockets: ({ nsp }) => nsp.adapter.sockets(new Set()),
   fetchSockets: async ({ nsp }) =>

@@ -11,7 +11,7 @@ async function version3(url, fault) {
   await once(client, "ready");
   return {
     client,
-    // Once this is answered, so is everything sent before.
+    // When this has a response, so has everything sent before.
     settle: () => new Promise((ok, no) => client.unsubscribe("none", (err) => (err ? no(err) : ok()))),
     flush: () => new Promise((ok, no) => client.echo("", (err) => (err ? no(err) : ok()))),
     subscribers: (channel) =>

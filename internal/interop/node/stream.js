@@ -1,12 +1,12 @@
-// One process of a fleet that sends numbered events and keeps the books of those that it
-// receives: a Socket.IO server with one client for each namespace. Operations come from
-// standard input, one JSON value a line, and what happens is said on standard output.
+// One process of a fleet that sends numbered events and records those that it receives: a Socket.IO
+// server with one client for each namespace. It reads operations from standard input, one JSON
+// value a line, and reports on standard output.
 //
 //   in    {"op": "open", "nsp": "/a"}                               out  {"What": "open"}
 //         {"op": "send", "nsp": "/a", "count": 100, "rate": 400}         {"What": "sent"}
 //         {"op": "report", "nsp": "/a"}                                  {"What": "report", ...}
 //
-// A rate of 0 is as fast as Redis takes them. The process ends with its input.
+// A rate of 0 is as fast as Redis accepts them. The process exits when its input ends.
 "use strict";
 
 const readline = require("node:readline");
@@ -20,7 +20,7 @@ process.on("uncaughtException", (err, origin) => {
   process.exit(1);
 });
 
-// Books of what the other servers sent.
+// Records of what the other servers sent.
 class Books {
   seen = new Set();
   last = 0;

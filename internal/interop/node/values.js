@@ -1,5 +1,5 @@
-// Values between the Go tests and a peer: JSON, in which an object with one key
-// that starts with "$" stands for what JSON cannot say.
+// Values between the Go tests and a peer: JSON, in which an object with one key that starts with
+// "$" stands for a value that JSON does not have.
 "use strict";
 
 function encode(v) {
