@@ -41,8 +41,8 @@ func trioOn(t *testing.T, wrap func(broker.Broker) broker.Broker, opts backplane
 	return f
 }
 
-// The promise of Options.PeerTimeout, to the tick: no peer is reported as lost before it is
-// over, and everybody dead at most half a heartbeat later.
+// The promise of Options.PeerTimeout, exact to the tick: no peer is reported as lost before
+// PeerTimeout has elapsed, and each crashed peer is lost at most half a heartbeat later.
 func TestDeathIsNoticed(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, c := range []struct{ heartbeat, timeout, stall, period time.Duration }{
@@ -67,7 +67,7 @@ func TestDeathIsNoticed(t *testing.T) {
 						if kind.wrap != nil {
 							start = start.Add(250 * time.Millisecond) // the first waits for others
 						}
-						time.Sleep(time.Until(start.Add(10 * beat))) // when the last two give their sign of life
+						time.Sleep(time.Until(start.Add(10 * beat))) // the last two nodes send their heartbeats
 						settle()
 						last := time.Now()
 						time.Sleep(phase * beat / 1000)
@@ -86,7 +86,7 @@ func TestDeathIsNoticed(t *testing.T) {
 	}
 }
 
-// A question that waits for a node ends when that is known to be dead, or to leave.
+// A request that waits for a node ends when the node is known to be lost or to leave.
 func TestQuestionEndsWithTheNode(t *testing.T) {
 	for _, q := range questions {
 		for _, how := range []string{"dies", "leaves"} {
@@ -99,7 +99,7 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 					if how == "leaves" {
 						want, least = 2*time.Second, 2*time.Second
 						timer := time.AfterFunc(want, func() {
-							// What it has not read yet is not read by it any more.
+							// Frames that it has not read yet will not be read.
 							f.wire("").control(bye, f.nodes[2].ID(), since(f.nodes[0], f.nodes[2].ID()), 1)
 						})
 						defer timer.Stop()
@@ -116,8 +116,8 @@ func TestQuestionEndsWithTheNode(t *testing.T) {
 	}
 }
 
-// A node that crashes without goodbye costs one question its deadline, at most, and no
-// second one: neither before PeerTimeout has elapsed nor afterwards.
+// A node that crashes without goodbye costs at most one request its deadline: no second one before
+// PeerTimeout has elapsed, and none afterwards.
 func TestGhosts(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, q := range questions {
@@ -181,8 +181,7 @@ func TestGhosts(t *testing.T) {
 	}
 }
 
-// A ghost is counted as itself, not as an unknown server; and its goodbye is
-// heard.
+// A ghost is counted as itself, not as an unknown server, and its goodbye is accepted.
 func TestGhostsAreCountedByName(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trio(t, backplane.Options{})
@@ -262,7 +261,7 @@ func TestShortDeadlines(t *testing.T) {
 	}
 }
 
-// A node that missed a deadline and answers before it is unresponsive is not missed.
+// A node that missed a deadline and responds before it is unresponsive is not missing.
 func TestProbedNodeAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{Heartbeat: time.Minute})
@@ -282,8 +281,8 @@ func TestProbedNodeAnswers(t *testing.T) {
 	})
 }
 
-// A node that dies between its number of acknowledgements and the last of them has
-// answered: the next question waits for it, until it has been silent for too long.
+// A node that crashes between its number of acknowledgements and the last of them has responded.
+// The next request waits for it until it has been unresponsive for too long.
 func TestGhostOwesAcks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
@@ -302,8 +301,8 @@ func TestGhostOwesAcks(t *testing.T) {
 	})
 }
 
-// A node that is slow to answer is asked for a sign of life, and not doubted any more:
-// the next question waits for it as for anybody else.
+// A slow node is probed, and is no longer suspect when it responds. The next request waits for it
+// as for any other node.
 func TestSlowNodesAreNoGhosts(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {
@@ -326,7 +325,7 @@ func TestSlowNodesAreNoGhosts(t *testing.T) {
 				assert.Equal(t, time.Second, d, "%s: %+v", kind.name, r)
 				assert.ErrorIs(t, err, context.DeadlineExceeded, "%s: %+v", kind.name, r)
 				assert.Len(t, r.List, 1, "%s: %+v", kind.name, r)
-				settle() // it says that it lives
+				settle() // it sends a sign of life
 				began = time.Now()
 				r, err = f.ns[0].Request(t.Context(), []byte("900ms"))
 				d = time.Since(began)
@@ -338,7 +337,7 @@ func TestSlowNodesAreNoGhosts(t *testing.T) {
 	}
 }
 
-// A node whose members do not acknowledge lives all the same.
+// A node whose members do not acknowledge is live all the same.
 func TestSlowMembersAreNoGhosts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trioOn(t, brokerKinds[1].wrap, backplane.Options{})
@@ -380,8 +379,8 @@ func TestManyGhosts(t *testing.T) {
 	})
 }
 
-// More peers than there is memory for: those that are known keep their places, whether the
-// others have proved themselves or not.
+// More peers than fit into the table: the known ones keep their places, whether or not the others
+// have proved themselves.
 func TestLimitOfPeers(t *testing.T) {
 	table := backplane.NewTable(t)
 	hello := func(id string, proved bool) {
@@ -417,8 +416,8 @@ func TestLimitOfPeers(t *testing.T) {
 	assert.LessOrEqual(t, table.Strangers(), 1024)
 }
 
-// Servers that do not announce themselves and never answer cost one question of each
-// kind its deadline.
+// Servers that do not announce themselves and never respond cost one request of each kind its
+// deadline.
 func TestSilentUnannounced(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trio(t, backplane.Options{})
@@ -441,13 +440,13 @@ func TestSilentUnannounced(t *testing.T) {
 		ask(members, 1, backplane.ErrPeerUnresponsive, short)
 		ask(rooms, 1, backplane.ErrNoResponse, time.Second)
 		ask(rooms, 1, backplane.ErrPeerUnresponsive, short)
-		// One more: it is another fleet.
+		// One more server belongs to another fleet.
 		x := f.wire("another")
 		ask(members, 2, backplane.ErrNoResponse, time.Second)
 		ask(members, 2, backplane.ErrPeerUnresponsive, short)
 		require.NoError(t, x.b.Close(t.Context()))
 		ask(members, 1, backplane.ErrNoResponse, time.Second)
-		// It answers again: at first too late for those who do not expect it.
+		// It responds again, at first too late for nodes that do not expect it.
 		lag := short * 2
 		w.onRequest(func(r *wire.Request) {
 			time.AfterFunc(lag, func() { w.answer(r, "", wire.Response{}) })
@@ -457,7 +456,7 @@ func TestSilentUnannounced(t *testing.T) {
 		settle()
 		ask(members, 0, nil, lag)
 		ask(rooms, 0, nil, lag)
-		// In time, it is not even missed once.
+		// If it responds in time, it is never missing.
 		w.onRequest(nil)
 		ask(members, 1, backplane.ErrNoResponse, time.Second)
 		lag = short / 2
@@ -478,8 +477,7 @@ func TestSilentUnannounced(t *testing.T) {
 	})
 }
 
-// While the broker cannot be asked, as many unannounced servers are missing as there
-// were the last time.
+// While the broker cannot count, as many foreign servers are missing as it counted the last time.
 func TestUnannouncedWhileCutOff(t *testing.T) {
 	for _, q := range questions {
 		bubble(t, func(t *testing.T) {
@@ -504,7 +502,7 @@ func TestUnannouncedWhileCutOff(t *testing.T) {
 	}
 }
 
-// A goodbye that a node has not said is not believed for long, and no second time.
+// A goodbye that a node has not sent is believed for a short time only, and once.
 func TestForgedGoodbye(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {
@@ -529,7 +527,7 @@ func TestForgedGoodbye(t *testing.T) {
 				assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name+": of this life")
 			}
 			assert.NoError(t, f.ns[0].Disconnect(t.Context(), "c", false), "%s: Disconnect", kind.name)
-			// Its true goodbye is then as good as a death.
+			// Its own goodbye then has the effect of a crash.
 			assert.NoError(t, f.nodes[2].Close(t.Context()))
 			time.Sleep(5 * time.Second)
 			settle()
@@ -538,7 +536,7 @@ func TestForgedGoodbye(t *testing.T) {
 	}
 }
 
-// A node that hears nothing of the forged goodbye is missing as long as it is counted.
+// A node that does not receive the forged goodbye is missing as long as it is counted.
 func TestForgedGoodbyeOfFrozenNode(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trio(t, backplane.Options{})

@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// acker is a socket that keeps the function to acknowledge with.
+// acker is a socket that keeps the acknowledgement function.
 type acker struct {
 	*socket
 	acks chan func([]byte)
@@ -58,7 +58,7 @@ func TestAcks(t *testing.T) {
 		assert.Equal(t, []string{"", "a", "b"}, values(a), "values")
 		assert.Equal(t, f.ids(1, 2), a.Answered, "answered")
 		assert.Nil(t, a.Values[slices.IndexFunc(a.Values, func(v []byte) bool { return len(v) == 0 })], "an answer without a value has one")
-		settle() // the answers may be here before the last member is called
+		settle() // responses may arrive before the last member is called
 		assert.Equal(t, []string{"x"}, plain.all(), "plain")
 
 		a, err = f.ns[0].BroadcastAck(t.Context(), []byte("x"), backplane.To("nowhere"), 0)
@@ -69,8 +69,8 @@ func TestAcks(t *testing.T) {
 	})
 }
 
-// TestAckFuncs: numbers and acknowledgements are passed on as they come, a node's number
-// first, and a call that waits does not hold up what comes meanwhile.
+// TestAckFuncs: numbers and acknowledgements are passed on as they arrive, a node's number first. A
+// call that waits does not delay what arrives meanwhile.
 func TestAckFuncs(t *testing.T) {
 	for _, first := range []int{0, 1} {
 		bubble(t, func(t *testing.T) {
@@ -110,8 +110,8 @@ func TestAckFuncs(t *testing.T) {
 	}
 }
 
-// A node's number comes before its acknowledgements, also if these were given first, and what
-// came is passed on if the number never does.
+// A node's number is passed on before its acknowledgements, also if these were given first. The
+// acknowledgements are passed on also if the number never arrives.
 func TestAckFuncsInOrder(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestAcksHereOrElsewhere(t *testing.T) {
 	})
 }
 
-// Acknowledgements that come later, twice, too late, and never.
+// Acknowledgements that are late, repeated, too late, or missing.
 func TestAcksInTheirOwnTime(t *testing.T) {
 	for _, where := range []int{0, 1} {
 		t.Run(fmt.Sprintf("node %d", where), func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestAcksInTheirOwnTime(t *testing.T) {
 	}
 }
 
-// What a node may say in any order: how many will acknowledge, and acknowledgements.
+// A node may send its number of acknowledgements and the acknowledgements in any order.
 func TestAcksOfAPeer(t *testing.T) {
 	ack := func(v string) wire.Response { return wire.Response{Ack: true, Payload: []byte(v)} }
 	count := func(n int) wire.Response { return wire.Response{Count: n} }
@@ -299,7 +299,7 @@ func TestAcksOfAPeer(t *testing.T) {
 	}
 }
 
-// While the broker is away members here are reached and heard.
+// While the broker is down, members of this node are reached, and their acknowledgements arrive.
 func TestAcksWhileInterrupted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -322,7 +322,7 @@ func TestAcksWhileInterrupted(t *testing.T) {
 	})
 }
 
-// A member that was stalled when the others were counted may acknowledge after all.
+// A member that was stalled when the others were counted may still acknowledge.
 func TestAckOfAMemberThatComesBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -372,7 +372,7 @@ type asyncAcker struct{ null }
 
 func (a *asyncAcker) DeliverAck(_ *backplane.Message, ack func([]byte)) { go ack([]byte(a.null)) }
 
-// counter observes questions.
+// counter observes requests.
 type counter struct {
 	observe.Nop
 	mu sync.Mutex
@@ -391,7 +391,7 @@ func (c *counter) answers() int {
 	return c.n
 }
 
-// leaver is a member that closes the namespace when it is asked.
+// leaver is a member that closes the namespace when an acknowledgement is requested.
 type leaver struct {
 	*acker
 	ns *backplane.Namespace
@@ -404,8 +404,8 @@ func (c leaver) DeliverAck(m *backplane.Message, ack func([]byte)) {
 	c.acker.DeliverAck(m, ack)
 }
 
-// TestAckAfterClose: what BroadcastAck has returned is the caller's, also if it ended
-// because the namespace was closed.
+// TestAckAfterClose: the result of BroadcastAck belongs to the caller, also if it ended because the
+// namespace was closed.
 func TestAckAfterClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)

@@ -13,7 +13,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// allocs skips what cannot be counted: the race detector allocates by itself.
+// allocs skips tests whose allocations cannot be counted: the race detector allocates too.
 func allocs(t *testing.T, what string, limit float64, f func()) {
 	t.Helper()
 	if raceEnabled {
@@ -63,7 +63,7 @@ func TestAllocsOfFanOut(t *testing.T) {
 
 var redRoom = []string{"red"}
 
-// A broadcast that leaves the node is encoded into memory that is used again.
+// A broadcast that leaves the node is encoded into reused memory.
 func TestAllocsOfBroadcast(t *testing.T) {
 	ns := alone(t)
 	p := make([]byte, 128)

@@ -9,7 +9,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// One message to 100,000 members here, from another node.
+// One message from another node to 100,000 members of this node.
 func BenchmarkFanOut(b *testing.B) {
 	const n = 100_000
 	ns := crowd(b, n)
@@ -28,8 +28,8 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// What FanOut is held against: a loop of interface calls over the same members, which it
-// makes a list of for each message.
+// The baseline of FanOut: a loop of interface calls over the same members, with a new list of them
+// for each message.
 func BenchmarkBareLoop(b *testing.B) {
 	const n = 100_000
 	ns := crowd(b, n)
@@ -42,7 +42,7 @@ func BenchmarkBareLoop(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/member")
 }
 
-// One message to 100,000 members here, from this node.
+// One message from this node to its 100,000 members.
 func BenchmarkBroadcastLocal(b *testing.B) {
 	const n = 100_000
 	ns := crowd(b, n)
@@ -56,7 +56,7 @@ func BenchmarkBroadcastLocal(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/member")
 }
 
-// A million memberships: 100,000 members in ten rooms each, beside their own.
+// A million memberships: 100,000 members in ten rooms each, besides their own.
 func BenchmarkMemberships(b *testing.B) {
 	const members, each = 100_000, 10
 	ids, rooms := make([]string, members), make([]string, 10_000)

@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// The payload is the caller's again when Broadcast returns: members of this node and of
-// others keep what was sent.
+// The payload belongs to the caller again when Broadcast returns. Members of this node and of
+// others have their own copy.
 func TestPayloadIsTheCallers(t *testing.T) {
 	for _, size := range []int{0, 1, 160, 161, 100_000} {
 		bubble(t, func(t *testing.T) {

@@ -48,9 +48,9 @@ func (a *asker) ask(f *fleet, r *wire.Request) {
 	}
 }
 
-// Small requests with large answers take no more memory than the stated budget, and ordinary
-// requests are answered meanwhile: 256 requests, 20 kB in all, to a node with 20,000 members
-// of 1 kB, of Crossroom nodes and of servers that take but one message.
+// Small requests with large responses take no more memory than the stated budget, and ordinary
+// requests have responses meanwhile: 256 requests, 20 kB in all, to a node with 20,000 members of 1
+// kB, from Crossroom nodes and from servers that read only one message.
 func TestBudgetOfAnswers(t *testing.T) {
 	const members, requests = 20_000, 256
 	for _, foreign := range []bool{false, true} {
@@ -94,7 +94,7 @@ func TestBudgetOfAnswers(t *testing.T) {
 	}
 }
 
-// oneMessage is a codec whose askers take but one message.
+// oneMessage is a codec for requesters that read only one message.
 type oneMessage struct{ wire.Codec }
 
 func (c oneMessage) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
@@ -149,14 +149,14 @@ func TestResponsesWithoutSubscriber(t *testing.T) {
 	})
 }
 
-// A request that comes again while it waits is answered once.
+// A repeated request that is still waiting has one response.
 func TestRequestThatComesTwice(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{RequestsTimeout: time.Minute, StallTimeout: -1}, nil)
 		s := &countingDescriber{socket: newSocket("a"), release: make(chan struct{})}
 		f.join(0, s)
 		a := newAsker(f, "asker")
-		for i := range 4 { // which are being answered
+		for i := range 4 { // these are in progress
 			a.ask(f, &wire.Request{ID: fmt.Sprint("asker.first", i), Origin: "asker", Op: wire.OpMembers, Detail: true})
 		}
 		settle()
@@ -172,8 +172,8 @@ func TestRequestThatComesTwice(t *testing.T) {
 	})
 }
 
-// What one member says of itself has a limit. One that says more is listed without it, here
-// and elsewhere, which is reported once a second.
+// The description of one member has a limit. A member that exceeds it is listed without
+// description, on this node and on others. That is reported once a second.
 func TestMembersThatSayTooMuch(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -204,8 +204,8 @@ func TestMembersThatSayTooMuch(t *testing.T) {
 	})
 }
 
-// An answer that has to be one message has a limit besides that of the broker: members beyond
-// it are listed without what they say of themselves.
+// A response that must be one message has a limit besides that of the broker. Members beyond it are
+// listed without descriptions.
 func TestLimitOfOneMessage(t *testing.T) {
 	const members, each = 500, 64_000
 	f := newFleetOn(t, &memorybroker.Options{MaxPayload: 64 << 20}, 2, backplane.Options{RequestsTimeout: time.Minute}, func(int) *nsOptions {

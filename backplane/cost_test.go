@@ -16,7 +16,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// meter counts what nodes announce, and how often it is delivered.
+// meter counts announcements, and their deliveries.
 type meter struct {
 	published, delivered atomic.Int64 // frames
 	bytes                atomic.Int64 // published
@@ -53,8 +53,8 @@ func (r *meteredReceiver) Deliver(ch broker.Channel, payload []byte) {
 	r.Receiver.Deliver(ch, payload)
 }
 
-// meteredFleet makes nodes whose announcements are counted. They live only in the
-// bubble of the test, and do not beat while it runs.
+// meteredFleet makes nodes whose announcements are counted. They live only in the bubble of the
+// test, and send no heartbeats while it runs.
 func meteredFleet(t *testing.T, size int, wrap func(broker.Broker) broker.Broker) (*meter, []*backplane.Node) {
 	t.Helper()
 	m, bus := new(meter), memorybroker.NewBus(nil)
@@ -84,7 +84,7 @@ func open(t *testing.T, n *backplane.Node, names ...string) {
 	}
 }
 
-// What it takes to announce namespaces grows with their number, not with its square.
+// The cost of announcing namespaces grows with their number, not with its square.
 func TestCostOfNamespaces(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, spaces := range []int{1000, 3000} {
@@ -112,7 +112,7 @@ func TestCostOfNamespaces(t *testing.T) {
 	}
 }
 
-// What the start of a fleet takes grows with the square of its size.
+// The cost of starting a fleet grows with the square of its size.
 func TestCostOfMassStart(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, size := range []int{16, 64, 128} {
@@ -136,7 +136,7 @@ func TestCostOfMassStart(t *testing.T) {
 	}
 }
 
-// What one more node takes grows with the size of the fleet.
+// The cost of one more node grows with the size of the fleet.
 func TestCostOfOneMore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const size = 257

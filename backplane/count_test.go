@@ -15,7 +15,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Who else holds a namespace: Crossroom nodes by name, others as a number.
+// The holders of a namespace: Crossroom nodes by name, others as a number.
 func TestNamespacePeers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 3, backplane.Options{}, nil)
@@ -63,7 +63,7 @@ func TestPeersOfABlindBroker(t *testing.T) {
 	})
 }
 
-// The broker does not answer: what is known from before, and a typed error.
+// The broker does not respond: the result is what was known before, and a typed error.
 func TestPeersWhileCutOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)

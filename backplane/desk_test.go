@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// A node that is asked thousands of things at once answers all of them, in time.
+// A node that gets thousands of requests at once responds to all of them, in time.
 func TestManyRequestsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, func(int) *nsOptions {
@@ -74,8 +74,8 @@ func TestManyRequestsAtOnce(t *testing.T) {
 	})
 }
 
-// Callbacks that do not return keep their places. Requests behind them wait, and are
-// refused while their askers still wait; they hold up nothing else.
+// Callbacks that do not return keep their places. Requests behind them wait, and are refused while
+// their requesters still wait. Other requests are not delayed.
 func TestRequestsBehindStuckCallbacks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -95,7 +95,7 @@ func TestRequestsBehindStuckCallbacks(t *testing.T) {
 			})
 		}
 		settle()
-		for range 3 { // while and after another one waits
+		for range 3 { // while another one waits, and afterwards
 			wg.Go(func() {
 				began := time.Now()
 				r, err := f.ns[0].Request(t.Context(), nil)
@@ -140,7 +140,8 @@ func TestRequestsBehindStuckCallbacks(t *testing.T) {
 	})
 }
 
-// What waits is bounded. More is refused, which the asker is told, and reported.
+// The waiting requests are bounded. Further ones are refused; the requester gets an error, and the
+// refusal is reported.
 func TestTooManyRequests(t *testing.T) {
 	for _, c := range []struct {
 		what        string
@@ -223,10 +224,10 @@ func (s *countingDescriber) Describe() []byte {
 	return []byte("said")
 }
 
-// sizes is a codec that measures the answers that are being made.
+// sizes is a codec that measures the responses in progress.
 type sizes struct {
 	wire.Codec
-	foreign      bool // all askers are of another kind
+	foreign      bool // all requesters are of another kind
 	largest, now *atomic.Int64
 	atOnce       *atomic.Int64
 }
@@ -252,8 +253,8 @@ func (c sizes) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, 
 	return buf, err
 }
 
-// Small requests with large answers do not make them all at once: what is for Crossroom
-// nodes is made in parts, and of what has to be in one message one is made at a time.
+// Small requests with large responses do not make all responses at once: responses to Crossroom
+// nodes are made in parts, and of those that must be one message one is made at a time.
 func TestLargeAnswersAreMadeFewAtATime(t *testing.T) {
 	const members, each = 5000, 1000
 	for _, foreign := range []bool{false, true} {
@@ -282,9 +283,8 @@ func TestLargeAnswersAreMadeFewAtATime(t *testing.T) {
 	}
 }
 
-// An asker that takes but one message gets as much as fits into one: with less of each
-// member, or fewer of them. It waits for nothing in vain, and what it does not get is
-// reported.
+// A requester that reads only one message gets as much as fits into it: shorter descriptions, or
+// fewer members. It waits no longer than necessary, and what is omitted is reported.
 func TestAnswersThatHaveToFit(t *testing.T) {
 	const limit = 10_000
 	for _, c := range []struct {
@@ -351,7 +351,7 @@ func allRooms(ctx context.Context, ns *backplane.Namespace) (list, said int, err
 	return len(l.Rooms), 0, err
 }
 
-// An acknowledgement that does not fit is no acknowledgement: its asker is told so at once.
+// An acknowledgement that does not fit is replaced by an error, which its requester gets at once.
 func TestAckTooLarge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{MaxPayload: 1000}, 2, backplane.Options{}, nil)

@@ -15,9 +15,9 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// A node that leaves beside a server that counts is not counted any more, and yet answers
-// what that server asks when it has counted it before: late enough not to be taken for
-// another server's answer.
+// A node that leaves beside a server that counts is not counted any more. It still responds to
+// requests of a server that counted it before, late enough not to be taken for another server's
+// response.
 func TestLeavingNodeAnswers(t *testing.T) {
 	for _, whole := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {
@@ -66,8 +66,8 @@ func TestLeavingNodeAnswers(t *testing.T) {
 	}
 }
 
-// What a node that leaves holds back has a limit in bytes: requests beyond it are answered
-// at once.
+// The responses that a leaving node delays have a limit in bytes. Further requests have their
+// response at once.
 func TestLeavingNodeHoldsLittle(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var a, b, c atomic.Int64
@@ -98,8 +98,8 @@ func TestLeavingNodeHoldsLittle(t *testing.T) {
 	})
 }
 
-// No request waits for a node that leaves where no server counts it; and an ended context
-// makes it leave at once.
+// Where no server counts a leaving node, no request waits for it. An ended context makes it leave
+// at once.
 func TestLeavingTakesNoTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -117,8 +117,8 @@ func TestLeavingTakesNoTime(t *testing.T) {
 	})
 }
 
-// A node that leaves may answer one that has not counted it any more and does not know it.
-// That is not the answer of a server which was counted and has not introduced itself.
+// A leaving node may respond to a node that no longer counts it and does not know it. That is not
+// the response of a server that was counted and has not introduced itself.
 func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{RequestsTimeout: 4 * time.Second}, nil)
@@ -131,7 +131,7 @@ func TestLeavingNodeIsNotTakenForAnother(t *testing.T) {
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		assert.Equal(t, []string{"leaver", "stranger"}, m.Answered, "answered")
 		assert.NoError(t, err)
-		// One that was counted, and leaves when it has answered, is no reason to wait.
+		// A counted node that leaves after its response is not waited for.
 		closed := make(chan error, 1)
 		stranger.onRequest(func(r *wire.Request) {
 			stranger.answer(r, "stranger", wire.Response{Members: answers})

@@ -17,7 +17,7 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// An emitter reaches every node, is none, and gets nothing.
+// An emitter reaches every node, is not a node, and receives nothing.
 func TestEmitter(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		events := make(chan string, 10)

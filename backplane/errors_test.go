@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Errors that wrap each other say each thing once.
+// Errors that wrap each other repeat nothing.
 func TestErrorTexts(t *testing.T) {
 	partial := &backplane.PartialError{
 		Op: "join", Err: backplane.ErrPeerLost,
@@ -33,7 +33,7 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
-// The missing nodes can be shown as JSON, with the reason.
+// The missing nodes can be encoded as JSON, with the reason.
 func TestCoverageAsJSON(t *testing.T) {
 	got, err := json.Marshal(backplane.Coverage{
 		Foreign: 1, Missing: []backplane.Missing{{Node: "b", Count: 1, Reason: backplane.ErrPeerLost}, {Count: 2}},

@@ -17,7 +17,7 @@ import (
 // InboundMessages is how many messages an inbound queue holds.
 const InboundMessages = inbound.MaxMessages
 
-// MaxWaiting and MaxWaitingBytes are how many requests wait in one line.
+// MaxWaiting and MaxWaitingBytes are the limits of one queue of requests.
 const (
 	MaxWaiting      = serve.MaxWaiting
 	MaxWaitingBytes = serve.MaxWaitingBytes
@@ -35,13 +35,13 @@ var CompareInRing = membership.CompareInRing
 // RewriteControl reads a control frame and writes what it read.
 var RewriteControl = membership.RewriteFrame
 
-// HandleForTest has a namespace take in one message as if its worker had
-// taken it from the queue. Nothing else may be under way.
+// HandleForTest makes a namespace handle one message as if its worker had taken it from the queue.
+// No other message may be in progress.
 func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {
 	ns.inbound.queue.Handle(ch, payload)
 }
 
-// PlacesOf is how many names it takes to select members.
+// PlacesOf returns the number of names that a selection resolves.
 func PlacesOf(ns *Namespace, in, except []string) int {
 	var s selection
 	s.Find(ns.rooms, in, except)
@@ -56,20 +56,19 @@ func EntriesOf(ns *Namespace, in []string) []*entry {
 	return benchSelection.List
 }
 
-// RoomsKept is how many room names memory is kept for between messages.
+// RoomsKept is the number of room names for which memory is kept between messages.
 func (ns *Namespace) RoomsKept() int { return cap(ns.inbound.in.Rooms) }
 
-// WantsForTest asks a namespace's receiver what a broker may ask it.
+// WantsForTest calls Wants of a namespace's receiver, as a broker does.
 func (ns *Namespace) WantsForTest(ch broker.Channel) bool { return ns.inbound.queue.Wants(ch) }
 
-// Ghosts is how many are remembered.
+// Ghosts returns the number of remembered ghosts.
 func (n *Node) Ghosts() int {
 	_, _, dead := n.members.Audit()
 	return dead
 }
 
-// Kept is how much memory the lists of other nodes are charged for, and how much that
-// is, peer by peer.
+// Kept returns the recorded memory of the lists of other nodes, and its sum peer by peer.
 func (n *Node) Kept() (kept, sum int) {
 	kept, sum, _ = n.members.Audit()
 	return kept, sum
@@ -78,14 +77,14 @@ func (n *Node) Kept() (kept, sum int) {
 // Table is a node whose peer table a test feeds.
 type Table struct{ *Node }
 
-// NewTable makes one that runs nothing.
+// NewTable makes a table without goroutines.
 func NewTable(t testing.TB) Table {
 	n, err := New(memorybroker.New(nil), &Options{ID: "me"})
 	require.NoError(t, err)
 	return Table{n}
 }
 
-// Take has the table take in a frame.
+// Take makes the table handle a frame.
 func (t Table) Take(frame []byte, direct bool) {
 	ch := broker.Control()
 	if direct {
@@ -97,16 +96,16 @@ func (t Table) Take(frame []byte, direct bool) {
 // Proof is a frame with which a node proves itself.
 func (t Table) Proof(id string) []byte { return t.members.Proof(id) }
 
-// Strangers is how many nodes are known that have not proved themselves.
+// Strangers returns the number of known nodes that have not proved themselves.
 func (t Table) Strangers() int { return t.members.Strange() }
 
-// Expire lets all peers expire.
+// Expire makes all peers expire.
 func (t Table) Expire() { t.members.ExpireAll() }
 
-// SelectionOf is what a target selects.
+// SelectionOf returns the selection of a target.
 func SelectionOf(t Target) wire.Selection { return t.sel }
 
-// Foreign is what package adapter reaches.
+// Foreign returns the internal operations that package adapter uses.
 func Foreign(ctx context.Context, ns *Namespace) (wire.Unannounced, error) {
 	return namespaceDoor{ns}.Foreign(ctx)
 }

@@ -33,7 +33,7 @@ var calls = []struct {
 func ackOnly(f *fleet, node int) error {
 	_, err := f.ns[node].BroadcastAck(f.t.Context(), []byte("x"), backplane.To("red"), 100*time.Millisecond)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // of those that panic or block
+		return nil // it panics or blocks
 	}
 	return err
 }
@@ -54,7 +54,7 @@ func TestPanicsOfMembers(t *testing.T) {
 			if where == "local" {
 				do = c.local
 			}
-			for mask := range 1 << n { // which of them panic
+			for mask := range 1 << n { // the members that panic
 				t.Run(fmt.Sprintf("%s/%s/%04b", c.name, where, mask), func(t *testing.T) {
 					bubble(t, func(t *testing.T) {
 						f := newFleet(t, 2, backplane.Options{}, nil)
@@ -99,8 +99,8 @@ func TestPanicsOfMembers(t *testing.T) {
 	}
 }
 
-// What is stated of a member that does not return: reported once, the others go on in
-// order, it misses what is counted, and gets messages again once it has returned.
+// The stated behaviour for a member that does not return: it is reported once, the others continue
+// in order, its missed messages are counted, and it gets messages again after it has returned.
 func TestStalledMember(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -132,7 +132,7 @@ func TestStalledMember(t *testing.T) {
 		assert.EqualValues(t, 9, st.Skipped)
 		assert.EqualValues(t, 20, st.Deliveries)
 
-		// It also misses what this node sends, on the caller's goroutine.
+		// It also misses what this node sends on the caller's goroutine.
 		f.broadcast(0, "local", backplane.To("red"))
 		require.Empty(t, stuck.got, "stats %+v", f.nodes[0].Stats())
 		assert.EqualValues(t, 10, f.nodes[0].Stats().Skipped, "stats %+v", f.nodes[0].Stats())
@@ -206,7 +206,7 @@ func TestStallsEverywhere(t *testing.T) {
 	}
 }
 
-// One member may be stuck in several calls, of both nodes that share it.
+// One member may be stalled in several calls, of both nodes that share it.
 func TestStalledMemberOfTwoNodes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		shared := rooms.New[backplane.Member]()
@@ -238,7 +238,7 @@ func TestStalledMemberOfTwoNodes(t *testing.T) {
 	})
 }
 
-// A member that ends its goroutine (as testing.T.FailNow does) has not returned.
+// A member that ends its goroutine (as testing.T.FailNow does) counts as one that has not returned.
 func TestMemberEndsGoroutine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -278,7 +278,7 @@ func TestStalledMemberIsRemoved(t *testing.T) {
 	})
 }
 
-// Applications disconnect stalled members: by its id that works.
+// Applications disconnect stalled members by their ids.
 func TestStalledMemberIsDisconnected(t *testing.T) {
 	for _, from := range []int{0, 1} {
 		bubble(t, func(t *testing.T) {
@@ -324,9 +324,8 @@ func TestNoStallTimeout(t *testing.T) {
 	})
 }
 
-// On the goroutine of a local broadcast's caller a member blocks its caller, and other
-// callers that reach it, until it returns. Messages of other nodes, to it and to others,
-// go on.
+// On the goroutine of a local broadcast's caller a blocked member blocks this caller, and the other
+// callers that reach it, until it returns. Messages of other nodes, to it and to others, continue.
 func TestLocalBroadcastBlocksItsCaller(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log errorLog
@@ -351,7 +350,7 @@ func TestLocalBroadcastBlocksItsCaller(t *testing.T) {
 		settle()
 		assert.Equal(t, []string{"y"}, b.all(), "b")
 
-		// The worker leaves it behind; then other callers pass it by, too.
+		// The worker gives up the member. Then other callers skip it, too.
 		f.broadcast(1, "z", backplane.To("red"))
 		time.Sleep(time.Second)
 		settle()
@@ -393,7 +392,7 @@ func TestCloseWithStuckMember(t *testing.T) {
 				err := shut(ctx)
 				assert.ErrorIs(t, err, context.DeadlineExceeded, "Close returned")
 				assert.Equal(t, 3*time.Second, time.Since(began), "Close returned")
-				close(release) // the goroutine that was left behind ends
+				close(release) // the abandoned goroutine ends
 				settle()
 				assert.NoError(t, shut(t.Context()), "Close again")
 			})
@@ -401,11 +400,11 @@ func TestCloseWithStuckMember(t *testing.T) {
 	}
 }
 
-// The queue in front of a stuck member is bounded: the broker has to wait, and tells
-// of what it could not hold.
+// The queue in front of a blocked member is bounded: the broker must wait, and reports what it
+// could not hold.
 func TestQueueInFrontOfStuckMember(t *testing.T) {
-	// The worker takes all that the queue holds at once, so that it may hold as much
-	// again; one more is on its way to it.
+	// The worker takes the whole queue at once, so twice as much is held, and one more message is
+	// in transit.
 	const holds = 2*backplane.InboundMessages + 1 + memoryQueue
 	for _, more := range []int{0, 1000} {
 		bubble(t, func(t *testing.T) {
@@ -451,7 +450,7 @@ func TestOrderAcrossStalls(t *testing.T) {
 		for i := range 5 {
 			s := newSocket(fmt.Sprint("slow", i))
 			calls := 0
-			s.onDeliver = func() { // stalls in every tenth message, each time for long
+			s.onDeliver = func() { // blocks for a long time in every tenth message
 				if calls++; calls%10 == i {
 					time.Sleep(time.Second)
 				}

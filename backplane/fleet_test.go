@@ -55,7 +55,7 @@ func TestFleet(t *testing.T) {
 			require.Equal(t, text, m.next(t), "step %d: %s", i, m.id)
 		}
 	}
-	// Everything went by one path in order, so a marker to all comes last.
+	// All messages took one path in order, so a marker to all members arrives last.
 	for n := range f.ns {
 		require.NoError(t, f.ns[n].Broadcast(ctx, []byte("marker"), backplane.All()))
 		for _, m := range []*socket{a, b, c} {

@@ -12,7 +12,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// Nodes that a forger makes up on the control channel are not waited for and not missed.
+// Forged nodes on the control channel are not waited for and are not missing.
 func TestForgedNodes(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestForgedNodes(t *testing.T) {
 				require.NoError(t, err, "%s: %+v", kind.name, m)
 				assert.Len(t, m.List, 2, kind.name)
 				assert.Zero(t, time.Since(began), "%s: a query took that long", kind.name)
-				for k := max(0, i-20); k <= i; k++ { // they go on living
+				for k := max(0, i-20); k <= i; k++ { // they keep sending
 					w.control(beat, fmt.Sprint("forged", k), time.Now().UnixNano(), 1)
 				}
 				assert.Equal(t, f.ids(1, 2), peerIDs(f.nodes[0]), kind.name)
@@ -124,7 +124,7 @@ func TestForgedLaterLife(t *testing.T) {
 			for i := range 20 {
 				w.change(victim, born, 1, 2+i, nil, []string{chat})
 				settle()
-				time.Sleep(300 * time.Millisecond) // it says how it is
+				time.Sleep(300 * time.Millisecond) // it sends its list
 				settle()
 				complete("a later list")
 			}

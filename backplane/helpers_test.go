@@ -25,8 +25,7 @@ import (
 
 const chat = "/chat" // the namespace of all fleets here
 
-// bubble runs a test with a clock of its own. In it settle means that everything
-// that was under way has come to rest.
+// bubble runs a test in virtual time. settle waits until every goroutine of it waits.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
@@ -34,13 +33,13 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 
 func settle() { synctest.Wait() }
 
-// socket is a member that keeps what it gets.
+// socket is a member that keeps what it receives.
 type socket struct {
 	id    string
 	got   chan *backplane.Message
 	gone  chan bool
 	reply func(p []byte) []byte // nil: acknowledges with its id
-	about []byte                // what it says of itself; nil: that it is its id
+	about []byte                // its description; nil: its id
 
 	// Called first in Deliver and DeliverAck, and in Disconnect; nil for nothing.
 	onDeliver, onDisconnect func()
@@ -94,7 +93,7 @@ func (s *socket) next(t *testing.T) string {
 	}
 }
 
-// all takes what has come so far.
+// all takes the messages so far.
 func (s *socket) all() []string {
 	list := []string{}
 	for {
@@ -107,7 +106,7 @@ func (s *socket) all() []string {
 	}
 }
 
-// noted keeps what comes, from any goroutine.
+// noted keeps values from any goroutine.
 type noted[E any] struct {
 	mu   sync.Mutex
 	list []E
@@ -119,7 +118,7 @@ func (n *noted[E]) add(e E) {
 	n.list = append(n.list, e)
 }
 
-// take returns what has come so far and forgets it.
+// take returns the values so far and removes them.
 func (n *noted[E]) take() []E {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -128,10 +127,10 @@ func (n *noted[E]) take() []E {
 	return list
 }
 
-// errorLog keeps what a node reports.
+// errorLog keeps the errors that a node reports.
 type errorLog struct{ noted[error] }
 
-// reported takes the one error that was reported, which must be an E.
+// reported takes the only reported error, which must be an E.
 func reported[E error](t *testing.T, l *errorLog) (e E) {
 	t.Helper()
 	list := l.take()
@@ -202,10 +201,10 @@ func openNamespace(ctx context.Context, n *backplane.Node, name string, o *nsOpt
 	return ns.Public().(*backplane.Namespace), nil
 }
 
-// nodeDoor is what package adapter reaches of a node.
+// nodeDoor returns the internal operations of a node that package adapter uses.
 func nodeDoor(n *backplane.Node) wire.Node { return wire.NodeOf(n) }
 
-// foreignOf is what package adapter reaches.
+// foreignOf returns the internal operations of a namespace that package adapter uses.
 func foreignOf(ns *backplane.Namespace, ctx context.Context) (wire.Unannounced, error) {
 	return backplane.Foreign(ctx, ns)
 }
@@ -216,7 +215,7 @@ func (f *fleet) add(o *backplane.Options, no *nsOptions) {
 	f.addOn(f.bus.Broker(), nil, o, no)
 }
 
-// addOn starts a node on b, or on what wrap makes of it.
+// addOn starts a node on b, or on the result of wrap.
 func (f *fleet) addOn(b *memorybroker.Broker, wrap func(broker.Broker) broker.Broker, o *backplane.Options, no *nsOptions) {
 	f.t.Helper()
 	log := new(errorLog)
@@ -291,7 +290,7 @@ func (f *fleet) ids(nodes ...int) []string {
 	return list
 }
 
-// wire is a party on the bus that is no node: it sees and sends bytes.
+// rawPeer is a subscriber of the bus that is not a node: it reads and writes bytes.
 type rawPeer struct {
 	t  *testing.T
 	b  *memorybroker.Broker
@@ -300,12 +299,12 @@ type rawPeer struct {
 	mu    sync.Mutex
 	seen  map[broker.Kind][][]byte
 	hook  func(r *wire.Request)
-	lives map[string]int64 // of the nodes in whose name it has spoken, since when they live
+	lives map[string]int64 // the nodes in whose names it has sent frames, with the start of their lives
 	sub   broker.Subscription
 }
 
-// wire joins the bus. It listens to what a node of that id would, unless id is
-// empty: then only to broadcasts and control frames.
+// wire joins the bus. It subscribes like a node of that id, unless id is empty: then only to
+// broadcasts and control frames.
 func (f *fleet) wire(id string) *rawPeer {
 	f.t.Helper()
 	w := &rawPeer{t: f.t, b: f.bus.Broker(), id: id, seen: make(map[broker.Kind][][]byte), lives: make(map[string]int64)}
@@ -343,14 +342,14 @@ func (w *rawPeer) Deliver(ch broker.Channel, payload []byte) {
 	}
 }
 
-// onRequest has f called for each request on the namespace's channel; nil for none.
+// onRequest sets f as the function for each request on the namespace's channel; nil for none.
 func (w *rawPeer) onRequest(f func(r *wire.Request)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hook = f
 }
 
-// as has the wire listen as nodes of these ids, too.
+// as subscribes to the control channels of these nodes, too.
 func (w *rawPeer) as(ids ...string) {
 	w.t.Helper()
 	var filters []broker.Filter
@@ -360,37 +359,39 @@ func (w *rawPeer) as(ids ...string) {
 	require.NoError(w.t, w.sub.Add(w.t.Context(), filters...))
 }
 
-// says notes that the wire speaks as a node: tokens are given back in its name, if the wire listens as that node.
+// says records that the peer sends frames as a node: it then returns tokens in the node's name, if
+// it is subscribed as that node.
 func (w *rawPeer) says(id string, since int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lives[id] = since
 }
 
-// prove gives a token back.
+// prove returns a token.
 func (w *rawPeer) prove(to, id string, since int64, token []byte) {
 	frame := pack([]any{1, seen, id, since, 1, nil, 0, 0, 0, 0})
 	frame[0]++ // the token
-	// A node can still ask after the test has closed the broker.
+	// A node can still send a token after the test has closed the broker.
 	if err := w.b.Publish(context.Background(), broker.NodeControl(to), append(frame, token...)); !errors.Is(err, broker.ErrClosed) {
 		assert.NoError(w.t, err)
 	}
 }
 
-// sender is the id of who sent a control frame.
+// sender returns the id of the sender of a control frame.
 func sender(frame []byte) string {
 	r := msgpack.NewReader(frame[3:])
 	id, _ := r.String()
 	return strings.Clone(id)
 }
 
-// cutTokens returns the token that a control frame wants back, nil if there is none, and the frame without tokens.
+// cutTokens returns the token that a control frame requests, nil if there is none, and the frame
+// without tokens.
 func cutTokens(frame []byte) (token, rest []byte) {
 	const integer, size = 0xcf, 9
 	if len(frame) < 3*size || frame[2] != full && frame[2] != ask && frame[2] != seen {
 		return nil, frame
 	}
-	end := len(frame) - 1 // nothing is given back
+	end := len(frame) - 1 // no token is returned
 	if frame[end] != 0 || frame[end-size] != integer {
 		end = len(frame) - size
 	}
@@ -405,7 +406,7 @@ func cutTokens(frame []byte) (token, rest []byte) {
 func (w *rawPeer) Interrupted(error) {}
 func (w *rawPeer) Resumed()          {}
 
-// saw takes what came on channels of a kind.
+// saw takes the messages of one kind of channel.
 func (w *rawPeer) saw(k broker.Kind) [][]byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -456,7 +457,7 @@ func (w *rawPeer) change(id string, since int64, base, revision int, added, remo
 	w.send(broker.Control(), pack([]any{1, change, id, since, revision, spaces(added...), 0, base, spaces(removed...)}))
 }
 
-// spaces is how control frames write namespaces.
+// spaces returns namespaces as control frames have them.
 func spaces(names ...string) []any {
 	l := []any{}
 	for _, s := range names {
@@ -465,14 +466,14 @@ func spaces(names ...string) []any {
 	return l
 }
 
-// asks sends a node the wish for its list.
+// asks requests a node's list.
 func (w *rawPeer) asks(node, id string) {
 	w.t.Helper()
 	w.says(id, 1)
 	w.send(broker.NodeControl(node), pack([]any{1, ask, id, 1, 1, nil, 0, 0, 0}))
 }
 
-// pack writes MessagePack without the help of any codec.
+// pack encodes MessagePack without any codec.
 func pack(v any) []byte { return appendValue(nil, v) }
 
 func appendValue(dst []byte, v any) []byte {
@@ -493,7 +494,7 @@ func appendValue(dst []byte, v any) []byte {
 			dst = appendValue(dst, e)
 		}
 		return dst
-	case map[string]string: // of one pair, so that there is one order
+	case map[string]string: // one pair, so that the order is fixed
 		dst = msgpack.AppendMapLen(dst, len(v))
 		for k, s := range v {
 			dst = msgpack.AppendString(msgpack.AppendString(dst, k), s)
@@ -503,7 +504,7 @@ func appendValue(dst []byte, v any) []byte {
 	panic(fmt.Sprintf("pack: %T", v))
 }
 
-// sorted is for lists whose order means nothing.
+// sorted is for lists without a meaningful order.
 func sorted(list []string) []string {
 	list = slices.Clone(list)
 	slices.Sort(list)
@@ -527,10 +528,10 @@ const (
 
 type lossError = broker.LossError
 
-// memoryQueue is how many messages a subscription of the memory broker holds.
+// memoryQueue is the number of messages that a subscription of the memory broker holds.
 const memoryQueue = 16384
 
-// since is when a node that another one knows was made.
+// since returns when a known node was made.
 func since(n *backplane.Node, id string) int64 {
 	for _, p := range n.KnownPeers() {
 		if p.ID == id {

@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// malformed are bytes that are a message on no channel.
+// malformed are bytes that are malformed on every channel.
 var malformed = map[string][]byte{
 	"empty":                 {},
 	"reserved byte":         []byte("\xc1"),
@@ -43,7 +43,7 @@ var malformed = map[string][]byte{
 	"array of many, broken": append([]byte("\xdd\x00\x01\x00\x00\x01"), bytes.Repeat([]byte("\xa0"), 1<<16)...),
 }
 
-// sound are frames of each kind, all of whose beginnings are malformed.
+// sound are frames of each kind. Each prefix of one is malformed.
 var sound = map[broker.Channel][]byte{
 	broadcastChannel:                pack([]any{1, "x", 1, 0, []any{"red", "blue"}, []any{"c"}, map[string]string{"k": "v"}, "r", []byte("hi")}),
 	broker.Native.Room(chat, "red"): pack([]any{1, "x", 1, 0, []any{"red"}, nil, nil, "", []byte("hi")}),
@@ -52,8 +52,8 @@ var sound = map[broker.Channel][]byte{
 	broker.Control():                pack([]any{1, full, "x", 1, 1, []any{[]any{"native", chat, "native/1"}}}),
 }
 
-// Malformed bytes on every channel: counted, reported once each with their channel,
-// and nothing else happens.
+// Malformed bytes on every channel are counted and reported once each with their channel. They have
+// no other effect.
 func TestHostileBytes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		drops := new(dropLog)
@@ -105,7 +105,7 @@ func TestHostileBytes(t *testing.T) {
 				}
 			}
 		}
-		f.errs[1].take() // it heard most of that too
+		f.errs[1].take() // it received most of these too
 		untouched(t, f, f.wire("late"), a, b)
 		assert.ElementsMatch(t, []string{"a", "red"}, f.ns[0].LocalRooms(), "rooms")
 		assert.Equal(t, peers, peerIDs(f.nodes[0]), "peers")
@@ -122,7 +122,7 @@ type dropLog struct {
 
 func (d *dropLog) Dropped(_ string, _ broker.Channel, r observe.DropReason) { d.add(r) }
 
-// What bytes cost to read stays in proportion to how many there are.
+// The cost of reading bytes is proportional to their number.
 func TestHostileMemory(t *testing.T) {
 	const size = 1 << 18
 	head := func(fields int, first ...any) []byte {
@@ -177,7 +177,7 @@ func TestHostileMemory(t *testing.T) {
 	assert.LessOrEqual(t, len(b.Header), 8<<10/4, "a header")
 }
 
-// One large message does not make the node large for ever.
+// One large message does not enlarge the node's memory permanently.
 func TestHostileListIsLetGo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
@@ -196,7 +196,7 @@ func TestHostileListIsLetGo(t *testing.T) {
 	})
 }
 
-// More errors than the application takes are counted.
+// Errors that exceed the speed of OnError are counted.
 func TestSlowErrorHandler(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -241,7 +241,7 @@ func TestSlowErrorHandler(t *testing.T) {
 		w.send(broadcastChannel, []byte("x"))
 		settle()
 		assert.Equal(t, 1, len(log.take()), "then were reported")
-		// Messages were not held up.
+		// Messages were not delayed.
 		a := f.socket(0, "a")
 		w.send(broadcastChannel, pack([]any{1, "x", 1, 0, nil, nil, nil, "", []byte("1")}))
 		settle()
@@ -261,8 +261,8 @@ func TestHostileRequests(t *testing.T) {
 		long := strings.Repeat("x", 5000)
 		for op := 1; op <= 9; op++ {
 			request("", op, "", 0, []any{"nowhere"}, "unknown", []any{})                   // no id to respond to
-			request("x.1", op, "", 0, []any{"nowhere"}, "", nil)                           // who asks?
-			request("x.2", op, long, 1, []any{"nowhere"}, long, nil)                       // an answer to where?
+			request("x.1", op, "", 0, []any{"nowhere"}, "", nil)                           // no requester
+			request("x.2", op, long, 1, []any{"nowhere"}, long, nil)                       // an unusable requester
 			request("x.3", op, "x", 1, []any{"nowhere"}, "unknown", []any{long, "", long}) // no such member
 		}
 		settle()
@@ -287,7 +287,7 @@ func TestHostileRequests(t *testing.T) {
 	})
 }
 
-// losing is a broker whose losses a test makes up.
+// losing is a broker whose losses a test invents.
 type losing struct {
 	broker.Broker
 	lose func(broker.Loss)
@@ -298,7 +298,7 @@ func (l *losing) OnLoss(f func(broker.Loss)) (stop func()) {
 	return func() {}
 }
 
-// Losses of one cause become one while the handler is busy, with their numbers.
+// Losses of one cause are merged while the handler is busy, with their numbers.
 func TestManyLosses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b, release := &losing{Broker: memorybroker.New(nil)}, make(chan struct{})

@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// A broker may ask for which rooms messages are wanted. A request that waits may put
-// members into any room, so until it is done with everything is wanted.
+// A broker may call Wants for a room. A waiting request may put members into any room, so all
+// messages are wanted until it has been handled.
 func TestWants(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{StallTimeout: -1}, nil)
@@ -32,7 +32,7 @@ func TestWants(t *testing.T) {
 		assert.EqualValues(t, 1, st.Unwanted, "one was refused")
 		assert.EqualValues(t, 1, st.Received, "one was refused")
 
-		// A member holds the worker up, and behind it waits a request to join.
+		// A member blocks the worker, and a request to join waits behind it.
 		w := f.wire("stranger")
 		w.send(broadcastChannel, pack([]any{1, "stranger", 1, 0, nil, nil, nil, "", []byte("1")}))
 		settle()

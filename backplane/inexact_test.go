@@ -37,14 +37,14 @@ func (s shortsighted) Subscribers(ctx context.Context, channels ...broker.Channe
 	case s.sight.Load() == seesNone:
 		return nil, errSight
 	}
-	counts[0], counts[1] = 1, 1 // the asking node itself
+	counts[0], counts[1] = 1, 1 // the requester itself
 	for i := range counts[2:] {
 		counts[2+i] = 0
 	}
 	return counts, errSight
 }
 
-// foreign is a codec on the wire that foreign peers speak too.
+// foreign is a codec of a protocol that foreign peers speak too.
 type foreign struct{ wire.Codec }
 
 func (foreign) Protocol() broker.Protocol { return broker.SocketIO }
@@ -65,8 +65,8 @@ func (foreign) Expect(_ string, r *wire.Request, p wire.Unannounced) (wire.Expec
 	return wire.Expected{Answers: p.Total}, nil
 }
 
-// A broker that did not see everybody leaves queries to the known peers. On a wire that
-// foreign peers speak the answer then says that it may be incomplete.
+// If a broker could not count all subscribers, queries wait for the known peers. In a protocol that
+// foreign peers speak, the result then says that it may be incomplete.
 func TestInexactCount(t *testing.T) {
 	for name, codec := range map[string]wire.Codec{"native": backplane.NativeCodec(), "foreign": foreign{backplane.NativeCodec()}} {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestInexactCount(t *testing.T) {
 							t.Errorf("sight %d: %s: %v does not say that others may be missing", sees, what, err)
 						}
 					}
-					time.Sleep(time.Second) // introductions are over
+					time.Sleep(time.Second) // introductions have ended
 					began := time.Now()
 					m, err := f.ns[0].Members(t.Context(), backplane.All())
 					if assert.Len(t, m.List, 2, "sight %d: Members", sees) {
@@ -146,7 +146,7 @@ func (b *revealing) Subscribers(ctx context.Context, channels ...broker.Channel)
 	return counts, err
 }
 
-// A node that introduces itself right after it was counted is not taken for a foreign peer,
+// A node that introduces itself directly after it was counted is not taken for a foreign peer,
 // which would not be waited for.
 func TestIntroducedWhileCounted(t *testing.T) {
 	bubble(t, func(t *testing.T) {

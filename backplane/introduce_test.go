@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// lossy is a broker that loses what it is told to.
+// lossy is a broker that loses chosen messages.
 type lossy struct {
 	broker.Broker
 	lose func(ch broker.Channel, payload []byte) bool // nil: nothing
@@ -32,7 +32,7 @@ func (b *lossy) Publish(ctx context.Context, ch broker.Channel, payload []byte) 
 	return b.Broker.Publish(ctx, ch, payload)
 }
 
-// dropping wraps brokers of a kind, which lose the first n control frames of some kinds.
+// dropping returns brokers of a kind that lose the first n control frames of some kinds.
 func dropping(wrap func(broker.Broker) broker.Broker, n int32, kinds ...int) func(broker.Broker) broker.Broker {
 	return func(b broker.Broker) broker.Broker {
 		if wrap != nil {
@@ -45,8 +45,8 @@ func dropping(wrap func(broker.Broker) broker.Broker, n int32, kinds ...int) fun
 	}
 }
 
-// complete checks that a node's queries, asked at once, bring something from each
-// other node, and returns how long the first took.
+// complete checks that a node's queries, sent at once, have a response of each other node, and
+// returns how long the first one took.
 func (f *fleet) complete(what string, asker int, ns *backplane.Namespace) time.Duration {
 	f.t.Helper()
 	var others []string
@@ -145,8 +145,8 @@ func TestStartTogether(t *testing.T) {
 	}
 }
 
-// A node that does not know all others yet names none of those that follow it, so who
-// answers later is waited for, although all who are known have introduced themselves.
+// A node that does not know all others yet names no successors. So a node that responds later is
+// waited for, although all known nodes have introduced themselves.
 func TestIntroducedByNewcomers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
@@ -183,14 +183,14 @@ func TestIntroducedByNewcomers(t *testing.T) {
 	})
 }
 
-// close ends nodes that add did not make.
+// close closes nodes that add did not make.
 func (f *fleet) close() {
 	for i := range f.nodes {
 		assert.NoError(f.t, errors.Join(f.nodes[i].Close(f.t.Context()), f.brokers[i].Close(f.t.Context())))
 	}
 }
 
-// Frames that are lost are made up for while introductions are waited for.
+// Lost frames are repeated while introductions are awaited.
 func TestIntroductionLost(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, c := range []struct {
@@ -257,7 +257,7 @@ func TestNotIntroduced(t *testing.T) {
 	})
 }
 
-// A node whose link was down knows the others again before it answers for them.
+// A node whose link was down knows the others again before it counts on them.
 func TestQueryAfterOutage(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestQueryAfterOutage(t *testing.T) {
 			f.meet()
 			memorytest.Cut(f.brokers[0], nil)
 			settle()
-			// A node joins, and no other node can know.
+			// A node joins unnoticed by all others.
 			f.addOn(f.bus.Broker(), kind.wrap, &backplane.Options{}, answering(2))
 			if kind.wrap != nil {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -292,7 +292,7 @@ func TestQueryAfterOutage(t *testing.T) {
 	}
 }
 
-// outageLog says when a namespace's subscription has resumed.
+// outageLog records when a namespace's subscription resumed.
 type outageLog struct {
 	observe.Nop
 	resumed chan struct{}
@@ -304,7 +304,7 @@ func (o outageLog) Resumed(namespace string, _ time.Duration) {
 	}
 }
 
-// A context that ends while introductions are waited for.
+// A context that ends during the wait for introductions.
 func TestImpatientQuery(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)

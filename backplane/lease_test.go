@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// A node knows for how long others are sure to regard it as alive: at no time does its lease
-// hold when another node has forgotten it, however its link fails.
+// A node knows until when others regard it as live: its lease never holds when another node has
+// forgotten it, however its link fails.
 func TestLease(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)

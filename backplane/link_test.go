@@ -26,7 +26,7 @@ func (l *linkLog) Resumed(ns string, d time.Duration) {
 	l.add(fmt.Sprintf("%s up after %v", ns, d))
 }
 
-// An outage has its place between two messages; local delivery does not notice it.
+// An outage has its place between two messages. Local delivery is not affected.
 func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log linkLog
@@ -61,7 +61,7 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// onlyNamespace leaves the control channel out.
+// onlyNamespace removes the reports of the control channel.
 type onlyNamespace struct{ *linkLog }
 
 func (o *onlyNamespace) Interrupted(ns string, err error) {
@@ -76,7 +76,7 @@ func (o *onlyNamespace) Resumed(ns string, d time.Duration) {
 	}
 }
 
-// ofNamespace takes the one InterruptedError that is not the control channel's.
+// ofNamespace takes the only InterruptedError that does not concern the control channel.
 func ofNamespace(t *testing.T, log *errorLog) (found *backplane.InterruptedError) {
 	t.Helper()
 	for _, err := range log.take() {
@@ -94,7 +94,7 @@ func ofNamespace(t *testing.T, log *errorLog) (found *backplane.InterruptedError
 	return found
 }
 
-// What the broker accepted and lost in the end is reported to its sender.
+// A message that the broker accepted and lost is reported to its sender.
 func TestLossIsReported(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{OutboxAge: 10 * time.Second}, 2, backplane.Options{}, nil)
@@ -119,7 +119,7 @@ func TestLossIsReported(t *testing.T) {
 		f.broadcast(0, "marker", backplane.All())
 		settle()
 		assert.Equal(t, []string{"marker"}, b.all(), "b")
-		if lost < 5 || lost > 6 { // and perhaps a sign of life
+		if lost < 5 || lost > 6 { // and perhaps one heartbeat
 			t.Errorf("%d messages were reported as lost", lost)
 		}
 	})

@@ -71,7 +71,7 @@ var methods = []struct {
 	{"Count", func(ctx context.Context, ns *backplane.Namespace) error { _, err := ns.Count(ctx); return err }},
 }
 
-// untouched fails if anybody has noticed anything.
+// untouched fails if a node or member noticed a call.
 func untouched(t *testing.T, f *fleet, w *rawPeer, sockets ...*socket) {
 	t.Helper()
 	settle()
@@ -131,8 +131,7 @@ func TestClosedNamespace(t *testing.T) {
 	}
 }
 
-// With a closed broker local members are reached, and everything says why the others
-// are not.
+// With a closed broker local members are reached, and every call returns why the others are not.
 func TestClosedBroker(t *testing.T) {
 	for _, m := range methods {
 		t.Run(m.name, func(t *testing.T) {
@@ -160,11 +159,11 @@ func TestClosedBroker(t *testing.T) {
 	}
 }
 
-// Close ends questions that are under way.
+// Close ends requests in progress.
 func TestCloseEndsQuestions(t *testing.T) {
 	for _, m := range methods {
 		if m.name == "Broadcast" || m.name == "Event" || m.name == "Count" {
-			continue // do not wait for anybody
+			continue // these do not wait
 		}
 		t.Run(m.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -224,7 +223,7 @@ func TestMembers(t *testing.T) {
 	assert.False(t, ok, "Rooms.Member of an unknown member")
 }
 
-// Bad names are refused before anything is done, whichever argument they are in.
+// Bad names are refused before any effect, whichever argument has them.
 func TestBadNames(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -269,7 +268,7 @@ func TestBadNames(t *testing.T) {
 	})
 }
 
-// What is too large for the broker reaches no member, not even local ones.
+// A message that is too large for the broker reaches no member, not even local ones.
 func TestPayloadTooLarge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const limit = 10_000
@@ -318,13 +317,13 @@ func TestPayloadTooLarge(t *testing.T) {
 		require.Len(t, b.got, 1, "came")
 		m := <-b.got
 		assert.EqualValues(t, 1, m.Seq, "what was refused has used up %d numbers", m.Seq-1)
-		// What stays here has no limit.
+		// Local messages have no limit.
 		require.NoError(t, ns.Broadcast(ctx, make([]byte, 2*limit), backplane.All().Local()))
 		assert.Len(t, a.got, 2)
 	})
 }
 
-// A list that is too large for one message comes in several.
+// A list that is too large for one message is sent in several.
 func TestLongAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{MaxPayload: 1000}, 3, backplane.Options{}, nil)
@@ -362,8 +361,8 @@ func TestLongAnswers(t *testing.T) {
 	})
 }
 
-// A member that is too large by itself goes without what it says of itself; one whose
-// very name is too large makes the answer none, and both sides are told.
+// A member that is too large for a message is listed without its description. If its name alone is
+// too large, there is no response, and both sides get an error.
 func TestAnswerTooLarge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{MaxPayload: 1000}, 2, backplane.Options{}, nil)
@@ -405,7 +404,7 @@ func TestAnswerTooLarge(t *testing.T) {
 	})
 }
 
-// tongueTied is a codec that cannot write lists of members.
+// tongueTied is a codec that cannot encode lists of members.
 type tongueTied struct{ wire.Codec }
 
 var errTongueTied = errors.New("cannot say it")
@@ -417,8 +416,8 @@ func (c tongueTied) AppendResponse(dst []byte, ns string, r *wire.Response) ([]b
 	return c.Codec.AppendResponse(dst, ns, r)
 }
 
-// The same for an answer that cannot be written. No requester waits for it, also not the
-// questions that follow.
+// The same for a response that cannot be encoded. No requester waits for it, and neither do the
+// next requests.
 func TestAnswerThatCannotBeWritten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, func(int) *nsOptions {

@@ -18,7 +18,7 @@ import (
 
 var native = backplane.NativeCodec()
 
-// random makes values of all the kinds that messages have.
+// random makes values of all kinds that messages have.
 type random struct{ *rand.Rand }
 
 func (r random) string() string {
@@ -66,7 +66,7 @@ func (r random) flags() uint8  { return uint8(r.IntN(8)) }
 func (r random) op() uint8     { return uint8(1 + r.IntN(int(wire.OpBroadcast))) }
 func (r random) millis() int64 { return int64(r.IntN(3_600_000)) }
 
-// A message arrives as it was sent, also in a struct that held another before.
+// A message is decoded as it was encoded, also into a struct that held another one before.
 func TestNativeRoundTrip(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -146,7 +146,7 @@ func tidy(message any) {
 	}
 }
 
-// The layout, to the byte: changing it takes a new version.
+// The layout, to the byte: a change requires a new version.
 func TestNativeGolden(t *testing.T) {
 	h := map[string]string{"k": "v"}
 	check := func(what string, got []byte, err error, want []byte) {
@@ -205,7 +205,7 @@ func TestNativeLaterVersion(t *testing.T) {
 	err = native.DecodeResponse(pack(append([]any{2, "n.1", "m", 0, 0, nil, []any{member}, nil, "", nil}, more...)), chat, &p)
 	require.NoError(t, err, "response: %+v", p)
 	assert.Len(t, p.Members, 1, "response: %+v", p)
-	// A timeout that no duration holds is a long one.
+	// A timeout that exceeds time.Duration is a long one.
 	err = native.DecodeRequest(pack([]any{1, "n.1", 9, "n", 0, nil, nil, "", nil, int64(1) << 62, 0, nil, []byte{}}), chat, &q)
 	require.NoError(t, err)
 	assert.Equal(t, time.Hour, q.Timeout)
@@ -230,7 +230,7 @@ func TestNativeChannels(t *testing.T) {
 	}
 }
 
-// Seeds of the fuzz targets: sound frames, and what is nearly one.
+// Seeds of the fuzz targets: well-formed frames, and nearly well-formed ones.
 func seeds(f *testing.F, frames ...[]byte) {
 	for _, p := range frames {
 		f.Add(p)

@@ -122,7 +122,7 @@ func TestNamespaceResults(t *testing.T) {
 		assert.NoError(t, err, "again after Close")
 		assert.Len(t, n.Namespaces(), 6)
 
-		// Interrupted before it is live: nothing is left behind.
+		// Interrupted before it is live: no resource stays behind.
 		memorytest.Cut(b, nil)
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
@@ -167,7 +167,7 @@ func (r *refusing) OnLoss(f func(broker.Loss)) func() {
 	return func() { r.losses--; stop() }
 }
 
-// A first namespace that fails leaves nothing behind, neither with the broker nor running.
+// A first namespace that fails leaves no subscription and no goroutine behind.
 func TestFirstNamespaceFails(t *testing.T) {
 	denied := errors.New("denied")
 	for name, c := range map[string]struct {
@@ -203,7 +203,7 @@ func TestFirstNamespaceFails(t *testing.T) {
 			assert.Zero(t, st.Subscriptions, "%s: %+v, %d are notified of losses", name, st, b.losses)
 			assert.Zero(t, st.Accepted, "%s: %+v, %d are notified of losses", name, st, b.losses)
 			assert.Zero(t, b.losses, "%s: %+v, %d are notified of losses", name, st, b.losses)
-			// Nothing is running: otherwise the bubble would not end. Nothing is in the way.
+			// No goroutine runs: otherwise the bubble would not end. No lock is held.
 			b.kind = 0
 			_, err = n.Namespace(t.Context(), chat, nil)
 			assert.NoError(t, err, "%s: afterwards", name)
@@ -225,8 +225,8 @@ func TestFirstNamespaceFails(t *testing.T) {
 	}
 }
 
-// A context that ends in the call, while the broker's queue is full, comes after local
-// delivery; one that has ended before it comes instead (TestEndedContext).
+// A context that ends during the call, while the broker's queue is full, ends it after local
+// delivery. One that has ended before prevents delivery (TestEndedContext).
 func TestBroadcastWhileTheQueueIsFull(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleetOn(t, &memorybroker.Options{OutboxMessages: 8}, 2, backplane.Options{Heartbeat: time.Hour}, nil)
@@ -251,7 +251,7 @@ func TestBroadcastWhileTheQueueIsFull(t *testing.T) {
 	})
 }
 
-// The names of the fleet's namespaces do not meet, whatever they begin with.
+// The channels of the fleet's namespaces are different, whatever their names begin with.
 func TestNamespacesAreApart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -342,7 +342,7 @@ func TestCloseOrders(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) { // which fails if a goroutine is left
+			bubble(t, func(t *testing.T) { // it fails if a goroutine is left
 				f := newFleet(t, 2, backplane.Options{}, nil)
 				f.socket(0, "a")
 				for range 100 {
@@ -354,7 +354,7 @@ func TestCloseOrders(t *testing.T) {
 	}
 }
 
-// A namespace that waits for a broker that is away does not hold up Close.
+// A namespace that waits for an unreachable broker does not delay Close.
 func TestCloseEndsPendingNamespace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
@@ -392,8 +392,8 @@ func TestSecondCloseWaitsForTheFirst(t *testing.T) {
 	})
 }
 
-// What waits for the broker is the broker's to hand over: a node that is closed
-// during an outage does not wait for its end.
+// Messages that wait for the broker belong to the broker: a node that is closed during an outage
+// does not wait for its end.
 func TestCloseDuringAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)

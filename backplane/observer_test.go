@@ -21,8 +21,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// watcher implements every Observer interface and keeps what it sees. In each Start
-// it stores a number in the context and expects it in the End.
+// watcher implements every Observer interface and records the calls. Each Start method stores a
+// number in the context and expects it in the End method.
 type watcher struct {
 	observe.Nop
 	mu    sync.Mutex
@@ -131,7 +131,7 @@ func (w *watcher) Dropped(string, broker.Channel, observe.DropReason) {
 
 func (w *watcher) Interrupted(string, error)     { w.Dropped("", broker.Channel{}, 0) }
 func (w *watcher) Resumed(string, time.Duration) { w.Dropped("", broker.Channel{}, 0) }
-func (w *watcher) closed(t *testing.T) (list []string) { // of what was begun and ended since
+func (w *watcher) closed(t *testing.T) (list []string) { // all that was begun and ended since the last call
 	t.Helper()
 	settle()
 	w.mu.Lock()
@@ -209,7 +209,7 @@ func TestObserver(t *testing.T) {
 		asked, served := asker.closed(t), server.closed(t)
 		var ops []string
 		for _, s := range asked {
-			if s == "request event 0 of 0, <nil>" { // the one that wants no answer
+			if s == "request event 0 of 0, <nil>" { // the one that requests no response
 				ops = append(ops, "event")
 				continue
 			}
@@ -225,7 +225,7 @@ func TestObserver(t *testing.T) {
 		}
 		assert.ElementsMatch(t, ops, other, "served")
 
-		// Questions that fail, and events that are never answered.
+		// Requests that fail, and events that never get a response.
 		b.onDeliver = nil
 		memorytest.Freeze(f.brokers[1])
 		f.ns[0].Members(t.Context(), backplane.All())
@@ -238,7 +238,7 @@ func TestObserver(t *testing.T) {
 	})
 }
 
-// An event that is answered later, or never, ends when OnEvent returns.
+// An event whose response is late or missing ends when OnEvent returns.
 func TestObserverOfEvents(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var server watcher
@@ -267,7 +267,7 @@ func TestObserverOfEvents(t *testing.T) {
 	})
 }
 
-// Headers that an observer sets arrive on the other nodes, and here.
+// Headers that an observer sets arrive on the other nodes, and locally.
 func TestObserverHeaders(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		asker := watcher{header: func(h wire.Header) wire.Header {
@@ -361,7 +361,7 @@ func TestRudeObserver(t *testing.T) {
 	}
 }
 
-// Prepare and OnBroadcast: what they see, what they may do, and their panics.
+// Prepare and OnBroadcast: their arguments, their rights, and their panics.
 func TestPrepareAndOnBroadcast(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		prepared := 0
@@ -420,7 +420,7 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 		assert.EqualValues(t, 2, st.Unwanted)
 		a.all()
 
-		// Own broadcasts are prepared too; if that panics, the others get them.
+		// Own broadcasts are prepared too. If that panics, the other nodes still get them.
 		f.broadcast(1, "own", backplane.All())
 		assert.Equal(t, "value of own", (<-b.got).Value)
 		c.all()
@@ -429,7 +429,7 @@ func TestPrepareAndOnBroadcast(t *testing.T) {
 		assert.Equal(t, []string{"own", "bad"}, a.all(), "a")
 		assert.Empty(t, b.all(), "b")
 
-		// With acknowledgement the call waits for no member that did not get it.
+		// With acknowledgement the call does not wait for a member that did not get the message.
 		for i := range 2 {
 			began := time.Now()
 			acks, err := f.ns[i].BroadcastAck(t.Context(), []byte("bad"), backplane.All(), 0)

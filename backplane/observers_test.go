@@ -75,7 +75,7 @@ func (l *layer) ServeStart(ctx context.Context, d *observe.Serve) context.Contex
 
 func (l *layer) ServeEnd(ctx context.Context, d *observe.Serve) { l.end(ctx, "serve", d.State) }
 
-// Several observers nest, and one that panics takes nothing from the others.
+// Several observers nest. If one panics, the others are not affected.
 func TestSeveralObservers(t *testing.T) {
 	for _, rude := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {

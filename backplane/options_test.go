@@ -14,7 +14,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// The defaults are those of the documentation of Options, here and in adapter.
+// The defaults are those in the documentation of Options, in both packages.
 func TestDefaults(t *testing.T) {
 	for _, c := range []struct{ given, want Options }{
 		{Options{}, Options{RequestsTimeout: time.Second, Heartbeat: time.Second, PeerTimeout: 3500 * time.Millisecond, StallTimeout: 400 * time.Millisecond}},
@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// The package documentation states the limits that the code has.
+// The package documentation states the limits of the code.
 func TestLimitsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 	} {
 		assert.Contains(t, doc, sentence, "doc.go does not say")
 	}
-	if broker.MaxNameLen != 4096 { // as wire.CheckName says
+	if broker.MaxNameLen != 4096 { // as in wire.CheckName
 		t.Errorf("a name has at most %d bytes", broker.MaxNameLen)
 	}
 }

@@ -17,7 +17,8 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// served is what a node knows of another's namespaces; nil if it does not know it.
+// served returns the namespaces of another node that a node knows; nil if it does not know the
+// other node.
 func served(n *backplane.Node, id string) []string {
 	settle()
 	for _, p := range n.KnownPeers() {
@@ -34,7 +35,7 @@ func (w *rawPeer) part(to, id string, since, revision, part, parts int, names ..
 	w.send(broker.NodeControl(to), pack([]any{1, full, id, since, revision, spaces(names...), 0, part, parts, nil}))
 }
 
-// Changes are applied in the order of their revisions, whatever happens on the way.
+// Changes are applied in the order of their revisions, in every order of arrival.
 func TestChanges(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
@@ -45,7 +46,7 @@ func TestChanges(t *testing.T) {
 			assert.Equal(t, append([]string{}, want...), served(n, "wire"), what)
 			found := slices.ContainsFunc(w.saw(kindControl), func(p []byte) bool { return p[2] == ask })
 			assert.Equal(t, asked, found, "%s: asked for the list", what)
-			time.Sleep(100 * time.Millisecond) // until it may ask again
+			time.Sleep(100 * time.Millisecond) // until it may send another request
 			settle()
 			w.saw(kindControl)
 		}
@@ -97,7 +98,7 @@ func TestChanges(t *testing.T) {
 		w.part(n.ID(), "wire", 9, 30, 0, 1, "/all")
 		check("in one", false, "/all")
 
-		// A revision that the node never had does not make its own ones old for good.
+		// A revision that the node never had does not make its own ones outdated permanently.
 		w.change("wire", 9, 1<<40, 1<<41, []string{"/forged"}, nil)
 		check("from the future", true, "/all")
 		w.part(n.ID(), "wire", 9, 1<<42, 0, 1, "/forged")
@@ -110,7 +111,7 @@ func TestChanges(t *testing.T) {
 	})
 }
 
-// Whatever is opened and closed at the same time, the others know it in the end.
+// When namespaces are opened and closed concurrently, the other nodes know the final state.
 func TestManyNamespacesAtOnce(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {
@@ -206,7 +207,7 @@ func TestLimitOfNamesThatWereLeft(t *testing.T) {
 	})
 }
 
-// What a node remembers of another has limits. What it knew before keeps its place.
+// The memory for another node is limited. Known entries keep their places.
 func TestLimitOfNames(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, answering)
@@ -229,7 +230,7 @@ func TestLimitOfNames(t *testing.T) {
 			return n
 		}
 		w.control(beat, "wire", 1, 1)
-		settle() // it is no stranger
+		settle() // it has proved itself
 		w.control(hello, "wire", 1, 1, names...)
 		n, got := refused(), served(f.nodes[0], "wire")
 		assert.Equal(t, 1, n, "a list too long")
@@ -245,7 +246,7 @@ func TestLimitOfNames(t *testing.T) {
 		n, got = refused(), served(f.nodes[0], "wire")
 		assert.Equal(t, 1, n, "too many more")
 		assert.Len(t, got, 1<<16, "too many more")
-		// The limit of bytes is one for all.
+		// The limit of bytes is common to all nodes.
 		long := make([]string, 1000)
 		for i := range long {
 			long[i] = fmt.Sprintf("/%s%d", strings.Repeat("x", 4000), i)

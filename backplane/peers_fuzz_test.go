@@ -8,8 +8,8 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// FuzzPeers has a node take in frames of any kind and order, on both control channels.
-// What it remembers is what it accounts for, within the limits.
+// FuzzPeers makes a node handle frames of any kind and order, on both control channels. Its
+// recorded memory is correct and within the limits.
 func FuzzPeers(f *testing.F) {
 	frames := [][]byte{
 		pack([]any{1, hello, "a", 5, 1, spaces("/a", "/b")}),

@@ -19,7 +19,7 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// frames checks the control frames that a wire saw, apart from those of its own.
+// frames checks the control frames that a raw peer received, without its own.
 func frames(t *testing.T, what string, w *rawPeer, want ...[]byte) {
 	t.Helper()
 	settle()
@@ -40,7 +40,7 @@ func peerIDs(n *backplane.Node) (ids []string) {
 	return ids
 }
 
-// What a node says on the control channel, to the byte.
+// The frames of a node on the control channel, to the byte.
 func TestControlFrames(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
@@ -61,7 +61,7 @@ func TestControlFrames(t *testing.T) {
 		frames(t, "a namespace is closed", w, pack([]any{1, change, "me", since, 3, []any{}, 7, 2, spaces("")}))
 		now := pack([]any{1, full, "me", since, 3, spaces(chat), 0, 0, 1, []any{}})
 		w.asks("me", "wire")
-		frames(t, "asked", w, pack([]any{1, ask, "me", since, 3, nil, 0, 0, 0}), now) // it does not know the wire either
+		frames(t, "asked", w, pack([]any{1, ask, "me", since, 3, nil, 0, 0, 0}), now) // it does not know the raw peer either
 		w.send(broker.Control(), pack([]any{1, ask, "other", 1, 1, nil, 0, 0, 0}))
 		settle()
 		w.saw(kindControl)
@@ -79,7 +79,7 @@ func TestControlFrames(t *testing.T) {
 	})
 }
 
-// What a node believes of another.
+// The knowledge of a node about another one.
 func TestPeers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
@@ -88,7 +88,7 @@ func TestPeers(t *testing.T) {
 		asked := func() bool {
 			settle()
 			found := slices.ContainsFunc(w.saw(kindControl), func(p []byte) bool { return p[2] == ask })
-			time.Sleep(time.Second / 4) // a node that was just asked is not asked again
+			time.Sleep(time.Second / 4) // a node that just got a request gets no second one
 			w.saw(kindControl)
 			return found
 		}
@@ -160,8 +160,7 @@ func TestPeerTimeout(t *testing.T) {
 		time.Sleep(time.Second)
 		settle()
 		assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "after it")
-		// Forgotten, and counted no longer as anybody who would be waited for? The
-		// broker still counts it: as one that has not announced itself.
+		// It is forgotten. The broker still counts it, as a peer that has not announced itself.
 		if n, err := f.ns[0].Count(t.Context()); n != 3 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
 		}
@@ -181,7 +180,7 @@ func TestPeerTimeout(t *testing.T) {
 	})
 }
 
-// A node that hears nothing draws no conclusions, and gives everybody a new chance.
+// A node that receives nothing reports no peer as lost, and gives all peers a new PeerTimeout.
 func TestPeersDuringOwnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log linkLog
@@ -217,7 +216,7 @@ func TestPeersDuringOwnOutage(t *testing.T) {
 	})
 }
 
-// A node whose process slept has not heard anybody, and does not forget them for it.
+// A node whose process slept has received nothing, and forgets no peer for that reason.
 func TestPeersAfterSleep(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sleeper := &sleepyObserver{}
@@ -239,7 +238,7 @@ func TestPeersAfterSleep(t *testing.T) {
 	})
 }
 
-// sleepyObserver stops the goroutine that looks after the others.
+// sleepyObserver blocks the goroutine that watches the peers.
 type sleepyObserver struct{ observe.Nop }
 
 func (*sleepyObserver) Interrupted(string, error) {}
@@ -249,7 +248,7 @@ func (*sleepyObserver) Resumed(namespace string, _ time.Duration) {
 	}
 }
 
-// A node that stopped without goodbye comes back under the same id.
+// A node that stopped without goodbye starts again with the same id.
 func TestRestart(t *testing.T) {
 	for _, clock := range []string{"later", "the same"} {
 		t.Run(clock, func(t *testing.T) {
@@ -261,7 +260,7 @@ func TestRestart(t *testing.T) {
 				f.socket(2, "x")
 				memorytest.Freeze(f.brokers[2])
 
-				// A question that the first life does not answer any more.
+				// A request to which the first life will not respond.
 				result := make(chan error, 1)
 				var m *backplane.Members
 				go func() {
@@ -305,7 +304,7 @@ func TestDuplicateID(t *testing.T) {
 		f.add(&backplane.Options{ID: "twin"}, nil)
 		time.Sleep(time.Millisecond)
 		f.add(&backplane.Options{ID: "twin"}, nil)
-		time.Sleep(time.Second) // the elder hears a hello, the younger a heartbeat
+		time.Sleep(time.Second) // the elder receives a hello, the younger a heartbeat
 		settle()
 		for i, log := range f.errs {
 			since := began.Add(time.Duration(1-i) * time.Millisecond).Round(0).Format(time.RFC3339Nano)
@@ -327,7 +326,7 @@ func TestDuplicateID(t *testing.T) {
 		}
 		f.errs[2].take()
 		require.NoError(t, f.nodes[2].Close(t.Context()))
-		// More other nodes than any fleet has: remembered are only the last ones.
+		// More nodes than any fleet has: only the last ones are remembered.
 		w := f.wire("")
 		for range 2 {
 			for i := range 20 {
@@ -340,16 +339,16 @@ func TestDuplicateID(t *testing.T) {
 		time.Sleep(time.Second)
 		settle()
 		for _, log := range f.errs[:2] {
-			log.take() // the true twin was forgotten over them
+			log.take() // the real twin was forgotten because of them
 		}
-		// A goodbye from an earlier life is no other living node.
+		// A goodbye of an earlier life does not concern the live node.
 		require.NoError(t, f.nodes[0].Close(t.Context()))
 		settle()
 		f.errs[1].none(t)
 	})
 }
 
-// The goodbye is the last that is heard of a node, also if the rest takes long.
+// The goodbye is the last frame of a node, also if its Close takes long.
 func TestGoodbyeIsTheLastWord(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 3, backplane.Options{}, nil)
@@ -385,7 +384,8 @@ func TestGoodbyeIsTheLastWord(t *testing.T) {
 	})
 }
 
-// Who could not hear gives everybody a new chance, also those it still does not hear.
+// A node that could not receive gives all peers a new PeerTimeout, also those from which it still
+// receives nothing.
 func TestDeafNodeHearsAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -440,7 +440,7 @@ func TestMalformedControlFrames(t *testing.T) {
 			assert.Empty(t, f.nodes[0].KnownPeers(), "%s: counted", name)
 		})
 	}
-	// What later versions may add is understood, or left alone.
+	// Elements that later versions may add are read or ignored.
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
 		w := f.wire("wire")
@@ -458,7 +458,7 @@ func TestMalformedControlFrames(t *testing.T) {
 	})
 }
 
-// More frames than can wait do not stop the node from hearing what matters.
+// More frames than can wait do not keep the node from handling the important ones.
 func TestControlFlood(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -478,8 +478,7 @@ func TestControlFlood(t *testing.T) {
 	})
 }
 
-// Announcements that come faster than they can be taken in are counted, and reported
-// together.
+// Announcements that arrive faster than they can be handled are counted, and reported together.
 func TestAnnouncementsLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
@@ -488,7 +487,7 @@ func TestAnnouncementsLost(t *testing.T) {
 		memorytest.Cut(f.brokers[0], nil)
 		settle()
 		memorytest.Heal(f.brokers[0])
-		time.Sleep(time.Second) // the one who takes them in sleeps a minute
+		time.Sleep(time.Second) // the handling goroutine sleeps a minute
 		settle()
 		f.errs[0].take()
 		before := f.nodes[0].Stats().MembershipLost
@@ -511,7 +510,7 @@ func TestAnnouncementsLost(t *testing.T) {
 	})
 }
 
-// No signs of life gather in the queue while the link is down.
+// No heartbeats gather in the queue while the link is down.
 func TestNoHeartbeatsWhileInterrupted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -535,8 +534,8 @@ func TestNoHeartbeatsWhileInterrupted(t *testing.T) {
 	})
 }
 
-// A node that hears nothing at all, not even itself, has not lost the others: its
-// broker may not have noticed yet that the link is dead.
+// A node that receives nothing, not even its own frames, has not lost the others: its broker may
+// not have noticed yet that the link is dead.
 func TestDeafNodeForgetsNobody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)

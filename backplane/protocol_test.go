@@ -25,8 +25,8 @@ func (third) BroadcastChannel(ns string, _ *wire.Broadcast) broker.Channel {
 	return thirdProtocol.Broadcast(ns)
 }
 
-// A protocol that this package does not know needs no change of it: nodes announce their
-// namespaces in it, and answer there.
+// A protocol that this package does not know requires no change here: nodes announce their
+// namespaces in it, and respond there.
 func TestThirdProtocol(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 3, backplane.Options{}, func(int) *nsOptions {

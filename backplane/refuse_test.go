@@ -15,8 +15,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// timid is a codec that refuses everything while peers are there that do not announce
-// themselves.
+// timid is a codec that refuses everything while foreign peers are connected.
 type timid struct{ wire.Codec }
 
 var errTimid = errors.New("timid")
@@ -28,9 +27,8 @@ func (timid) Expect(_ string, _ *wire.Request, p wire.Unannounced) (wire.Expecte
 	return wire.Expected{}, nil
 }
 
-// A request that the codec refuses for the connected peers reaches no other node. Members here
-// come first, so that what is done to members is done to them, and the error says that
-// they were the only ones.
+// A request that the codec refuses because of the connected peers reaches no other node. Local
+// members come first, so operations affect them, and the error says that only they were affected.
 func TestRefusalByWhoIsThere(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, func(int) *nsOptions {
@@ -78,7 +76,7 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 	})
 }
 
-// closer is a RequestObserver that closes the namespace at the first answer.
+// closer is a RequestObserver that closes the namespace at the first response.
 type closer struct {
 	observe.Nop
 	ns  *backplane.Namespace
@@ -108,7 +106,7 @@ func TestObserverMayClose(t *testing.T) {
 	})
 }
 
-// inexactly counts everybody and says that there may be more.
+// inexactly counts all subscribers and says that there may be more.
 type inexactly struct{ broker.Broker }
 
 func (b inexactly) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
@@ -116,7 +114,7 @@ func (b inexactly) Subscribers(ctx context.Context, channels ...broker.Channel) 
 	return counts, errors.Join(err, errSight)
 }
 
-// So it is if the broker could not count all of them.
+// The same if the broker could not count all of them.
 func TestRefusalAfterAnInexactCount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)

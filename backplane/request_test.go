@@ -20,8 +20,8 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// questions are the operations that everybody answers. got says how many members or
-// nodes other than the asker's had their say in the result, of one each.
+// questions are the requests to which every node responds. got returns how many members or nodes
+// other than the requester's are in the result, one of each.
 var questions = []struct {
 	name string
 	ask  func(ctx context.Context, ns *backplane.Namespace) (got int, f backplane.Coverage, err error)
@@ -64,7 +64,7 @@ var questions = []struct {
 	}},
 }
 
-// answering is a node's options with which it answers everything.
+// answering are a node's options with which it responds to everything.
 func answering(int) *nsOptions {
 	return &nsOptions{
 		OnRequest: func(context.Context, string, []byte) ([]byte, error) { return []byte("request"), nil },
@@ -76,7 +76,7 @@ func answering(int) *nsOptions {
 	}
 }
 
-// trio is a fleet of an asker without members and two nodes with one each.
+// trio is a fleet of a requester without members and two nodes with one each.
 func trio(t *testing.T, opts backplane.Options) *fleet {
 	f := newFleet(t, 3, opts, answering)
 	f.socket(1, "b")
@@ -84,7 +84,7 @@ func trio(t *testing.T, opts backplane.Options) *fleet {
 	return f
 }
 
-// missing checks an answer in which node 2 is missing and node 1 is not.
+// missing checks a result in which node 2 is missing and node 1 is not.
 func (f *fleet) missing(got int, fleet backplane.Coverage, err, reason, end error) {
 	f.t.Helper()
 	p, ok := errors.AsType[*backplane.PartialError](err)
@@ -109,9 +109,9 @@ func TestQuestionsWithAFault(t *testing.T) {
 	for _, q := range questions {
 		for _, c := range []struct {
 			name        string
-			before      func(f *fleet) // the question
+			before      func(f *fleet) // sends the request
 			middle      func(f *fleet) // while it waits; nil for nothing
-			reason, end error          // nil: node 2 answers after all
+			reason, end error          // nil: node 2 responds after all
 			lasts       time.Duration
 		}{
 			{"killed before", func(f *fleet) { memorytest.Kill(f.brokers[2]) }, nil, backplane.ErrPeerLost, backplane.ErrPeerLost, 0},
@@ -154,7 +154,7 @@ func TestQuestionsWithAFault(t *testing.T) {
 	}
 }
 
-// The asker's own outage: in the middle of a question, and before it.
+// The requester's own outage: during a request, and before it.
 func TestQuestionsWhileCutOff(t *testing.T) {
 	for _, q := range questions {
 		t.Run(q.name, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 					assert.Len(t, fleet.Missing, 2, "%+v, %v", fleet, err)
 				}
 
-				// In the middle: the answers miss their way.
+				// In the middle: the responses are lost.
 				memorytest.Heal(f.brokers[0])
 				settle()
 				memorytest.Freeze(f.brokers[1])
@@ -188,7 +188,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 				assert.Zero(t, got)
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 
-				// Only the caller ended it: no peer is suspect now.
+				// Only the caller ended it: no peer is suspect.
 				memorytest.Freeze(f.brokers[2])
 				memorytest.Heal(f.brokers[0])
 				settle()
@@ -206,7 +206,7 @@ func TestQuestionsWhileCutOff(t *testing.T) {
 	}
 }
 
-// A user's context ends a question as the deadline does, and accuses no peer.
+// A caller's context ends a request like the deadline, and makes no peer suspect.
 func TestQuestionContext(t *testing.T) {
 	for _, q := range questions {
 		bubble(t, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestQuestionContext(t *testing.T) {
 	}
 }
 
-// A node that missed a deadline is asked, but not waited for, until it gives a sign.
+// A node that missed a deadline gets requests, but is not waited for until it sends a sign of life.
 func TestSuspects(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trio(t, backplane.Options{Heartbeat: time.Minute})
@@ -254,7 +254,7 @@ func TestSuspects(t *testing.T) {
 		ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 		ask(backplane.ErrPeerUnresponsive, backplane.ErrPeerUnresponsive, 0)
 
-		// Its answers to the questions so far come late, and are signs of life.
+		// Its late responses to the earlier requests are signs of life.
 		stray := f.nodes[0].Stats().StrayResponses
 		memorytest.Thaw(f.brokers[2])
 		settle()
@@ -262,7 +262,7 @@ func TestSuspects(t *testing.T) {
 		assert.Empty(t, suspects(), "suspects")
 		ask(nil, nil, 0)
 
-		// A broadcast of it is a sign as well.
+		// So is a broadcast of it.
 		memorytest.Freeze(f.brokers[2])
 		ask(backplane.ErrNoResponse, context.DeadlineExceeded, time.Second)
 		require.NoError(t, f.ns[2].Broadcast(t.Context(), nil, backplane.All()))
@@ -274,7 +274,7 @@ func TestSuspects(t *testing.T) {
 	})
 }
 
-// Members unknown to all are reported so at once, as long as everybody answers.
+// An unknown member is reported at once if all nodes respond.
 func TestUnknownMember(t *testing.T) {
 	for op, call := range map[wire.Op]func(ctx context.Context, ns *backplane.Namespace, id string) error{
 		wire.OpRoomsOf: func(ctx context.Context, ns *backplane.Namespace, id string) error {
@@ -307,7 +307,7 @@ func TestUnknownMember(t *testing.T) {
 				check("unknown", backplane.ErrNoSuchMember, 0)
 				check("", backplane.ErrNoSuchMember, 0)
 				check("c", nil, 0)
-				// A frozen node may have it; but others' members are not its business.
+				// A frozen node may have it. The members of other nodes do not depend on it.
 				memorytest.Freeze(f.brokers[2])
 				check("b", nil, 0)
 				check("unknown", context.DeadlineExceeded, time.Second)
@@ -332,7 +332,7 @@ func TestNodeWithoutPeersAnswersAtOnce(t *testing.T) {
 	}
 }
 
-// A node that has not announced itself is counted, waited for, and answers by name.
+// A node that has not announced itself is counted, waited for, and responds with its name.
 func TestUnannouncedNode(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trio(t, backplane.Options{})
@@ -354,7 +354,7 @@ func TestUnannouncedNode(t *testing.T) {
 		if n, err := f.ns[0].Count(t.Context()); n != 4 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
 		}
-		// If it does not answer it is missed, without a name.
+		// If it does not respond it is missing, without a name.
 		w.onRequest(nil)
 		m, err := f.ns[0].Members(t.Context(), backplane.All())
 		require.Len(t, m.Missing, 1)
@@ -363,7 +363,7 @@ func TestUnannouncedNode(t *testing.T) {
 		assert.ErrorIs(t, m.Missing[0].Reason, backplane.ErrNoResponse)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.ErrorContains(t, err, "1 foreign")
-		// Answers without a name count as well.
+		// Responses without a name count too.
 		w.onRequest(func(r *wire.Request) { w.answer(r, "", wire.Response{}) })
 		m, err = f.ns[0].Members(t.Context(), backplane.All())
 		require.NoError(t, err, "%+v", m)
@@ -372,7 +372,7 @@ func TestUnannouncedNode(t *testing.T) {
 	})
 }
 
-// A node that was unknown by name may leave before it has answered.
+// A node that was unknown by name may leave before it has responded.
 func TestUnannouncedNodeLeaves(t *testing.T) {
 	for _, how := range []string{"killed", "announces itself and says goodbye"} {
 		t.Run(how, func(t *testing.T) {
@@ -389,7 +389,7 @@ func TestUnannouncedNodeLeaves(t *testing.T) {
 				defer timer.Stop()
 				began, want := time.Now(), 100*time.Millisecond
 				if how == "killed" {
-					want = 250 * time.Millisecond // it is looked after now and then
+					want = 250 * time.Millisecond // it is checked now and then
 				}
 				m, err := f.ns[0].Members(t.Context(), backplane.All())
 				d := time.Since(began)
@@ -405,7 +405,7 @@ func TestUnannouncedNodeLeaves(t *testing.T) {
 	}
 }
 
-// A node that dies between its number of acknowledgements and the last of them.
+// A node that crashes between its number of acknowledgements and the last of them.
 func TestNodeDiesOwingAcks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -426,7 +426,7 @@ func TestNodeDiesOwingAcks(t *testing.T) {
 	})
 }
 
-// A node that joins during a request does not disturb it.
+// A node that joins during a request does not affect the request.
 func TestLateJoiner(t *testing.T) {
 	for _, q := range questions {
 		bubble(t, func(t *testing.T) {
@@ -450,7 +450,7 @@ func TestLateJoiner(t *testing.T) {
 	}
 }
 
-// Nodes that leave are not waited for, however the goodbye and the question cross.
+// Leaving nodes are not waited for, in every order of goodbye and request.
 func TestNodesLeave(t *testing.T) {
 	for round := range 40 {
 		bubble(t, func(t *testing.T) {
@@ -484,14 +484,14 @@ func TestNodesLeave(t *testing.T) {
 			if assert.NoError(t, err, "at the end: %+v", m) {
 				assert.Equal(t, f.ids(3), m.Answered, "at the end: %+v", m)
 			}
-			// A node that has said goodbye is waited for until it is counted no more.
+			// A node that has sent its goodbye is waited for until it is no longer counted.
 			assert.LessOrEqual(t, time.Since(began), 100*time.Millisecond, "a call waited")
 		})
 	}
 }
 
-// A node that said that it leaves, and still listens when it had the time to stop, is
-// missing, unless it answers. It is not waited for until the deadline, and no second time.
+// A node that said goodbye and is still subscribed after the time for leaving is missing, unless it
+// responds. It is not waited for until the deadline, and not twice.
 func TestLeaverThatStillListens(t *testing.T) {
 	for _, how := range []string{"node", "namespace"} {
 		bubble(t, func(t *testing.T) {
@@ -514,9 +514,9 @@ func TestLeaverThatStillListens(t *testing.T) {
 				assert.Equal(t, "leaver", m.Missing[0].Node, how)
 				assert.Equal(t, lasts, time.Since(began), how)
 			}
-			ghost := f.wire("ghost") // the leaver does not count for one that stays
+			ghost := f.wire("ghost") // the leaving node is not taken for one that stays
 			ghost.onRequest(func(r *wire.Request) {
-				w.answer(r, "leaver", wire.Response{}) // it may answer all the same
+				w.answer(r, "leaver", wire.Response{}) // it may still respond
 				time.AfterFunc(100*time.Millisecond, func() { w.answer(r, "ghost", wire.Response{}) })
 			})
 			began := time.Now()
@@ -549,7 +549,7 @@ func TestNodeLeavesWhileCounted(t *testing.T) {
 	})
 }
 
-// A goodbye that comes between the counting and the question is not overheard.
+// A goodbye that arrives between the counting and the request is not missed.
 func TestGoodbyeAfterTheCount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)
@@ -569,7 +569,7 @@ func TestGoodbyeAfterTheCount(t *testing.T) {
 	})
 }
 
-// slowCounter has something happen after it has counted the first channel.
+// slowCounter calls a function after it has counted the first channel.
 type slowCounter struct {
 	broker.Broker
 	between func()
@@ -599,7 +599,7 @@ func (s *slowCounter) Subscribers(ctx context.Context, channels ...broker.Channe
 	return append(first, rest...), err
 }
 
-// Unwanted responses are counted and change nothing.
+// Unexpected responses are counted and change nothing.
 func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
@@ -613,7 +613,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 			return st.StrayResponses, st.Undecodable, st.Foreign, st.Echoes
 		}
 
-		// One node answers three times, and under another id; the other in the end.
+		// One node responds three times, and with another id; the other one responds last.
 		var last *wire.Request
 		info := func(id string) wire.Response {
 			return wire.Response{Members: []wire.MemberInfo{{ID: id}}}
@@ -624,7 +624,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 			w.answer(r, "w", info("2"))
 			w.answer(r, f.nodes[0].ID(), info("3"))
 			w.send(broker.Native.NodeResponses(chat, f.nodes[0].ID()), []byte("\xc1"))
-			w.answer(&wire.Request{ID: r.ID + "0", Origin: r.Origin}, "w", info("4")) // a question never asked
+			w.answer(&wire.Request{ID: r.ID + "0", Origin: r.Origin}, "w", info("4")) // an unknown request
 			w.answer(&wire.Request{ID: "other.1", Origin: r.Origin}, "w", info("5"))  // another node's
 			w.answer(r, "w", info("6"))
 			time.AfterFunc(100*time.Millisecond, func() { x.answer(r, "x", info("x")) })
@@ -636,7 +636,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 		assert.Equal(t, "w", m.List[0].Node)
 		assert.Equal(t, "x", m.List[1].ID)
 		assert.Equal(t, []string{"w", "x"}, m.Answered, "answered")
-		if s, u, fo, e := stats(); s != 3 || u != 1 || fo != 1 || e != 2 { // the question itself comes back too
+		if s, u, fo, e := stats(); s != 3 || u != 1 || fo != 1 || e != 2 { // the request itself is received too
 			t.Errorf("stray %d, undecodable %d, foreign %d, echoes %d", s, u, fo, e)
 		}
 		reported[*backplane.DecodeError](t, f.errs[0])
@@ -646,7 +646,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 		s, _, _, _ := stats()
 		assert.EqualValues(t, 4, s, "stray after a late answer")
 
-		// Unrequested acknowledgements, and of a question without them.
+		// Acknowledgements that were not requested.
 		w.onRequest(func(r *wire.Request) {
 			w.answer(r, "w", wire.Response{Ack: true, Payload: []byte("?")})
 			w.answer(r, "w", wire.Response{Count: 7})
@@ -659,7 +659,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 	})
 }
 
-// One node's id may be the beginning of another's.
+// One node's id may be a prefix of another's.
 func TestIDsWithACommonBeginning(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := &fleet{t: t, bus: newFleet(t, 0, backplane.Options{}, nil).bus}
@@ -694,7 +694,7 @@ func TestOnRequestUntilItsContextEnds(t *testing.T) {
 		r, err := f.ns[0].Request(t.Context(), nil)
 		settle()
 		assert.Equal(t, time.Second, lasted, "its context ended")
-		// The answer and the deadline come at the same moment.
+		// The response and the deadline arrive at the same moment.
 		if err == nil && (len(r.List) != 1 || r.List[0].Err != context.DeadlineExceeded.Error()) || err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -798,7 +798,7 @@ func TestCallbacksOfRequests(t *testing.T) {
 	})
 }
 
-// A member that panics while it is described is listed all the same, without data.
+// A member that panics in Describe is listed all the same, without data.
 func TestDescribePanics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)
@@ -827,8 +827,8 @@ type rudeDescriber struct{ *socket }
 
 func (*rudeDescriber) Describe() []byte { panic("no") }
 
-// If the broker cannot count subscribers, a request does not wait for foreign peers, and its
-// result is partial.
+// If the broker cannot count subscribers, a request does not wait for foreign peers, and its result
+// is partial.
 func TestBrokerThatCannotCount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)

@@ -23,8 +23,8 @@ func (c *countingCodec) Expect(ns string, r *wire.Request, p wire.Unannounced) (
 	return wire.Expected{Silent: p.Total}, nil
 }
 
-// The peers with a response channel of their own are cached for a while, but not as a number:
-// one of them may introduce itself, and another one come that does not.
+// The list of peers with a response channel of their own is cached for a while, but not their
+// number: one of them may introduce itself, and another one may start that does not.
 func TestRespondersWhoIntroduceThemselves(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 0, backplane.Options{}, nil)

@@ -40,7 +40,7 @@ func oneOn(t testing.TB, b broker.Broker, opts *backplane.Options, no *nsOptions
 	return ns
 }
 
-// roomModel is the plainest registry there can be.
+// roomModel is the simplest possible registry.
 type roomModel map[string]map[string]bool
 
 func (m roomModel) add(id string) { m[id] = map[string]bool{id: true} }
@@ -89,7 +89,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 	for i := range 40 {
 		ids = append(ids, fmt.Sprint("m", i))
 	}
-	for i := range 60 { // so many that members get an index of theirs
+	for i := range 60 { // so many that members get an index
 		names = append(names, fmt.Sprint("r", i))
 	}
 	names = append(names, "", "m0", "m1", "m2") // rooms that may be members too
@@ -119,7 +119,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 		case op == 3: // remove
 			require.Equal(t, exists, ns.Remove(id), "step %d: Remove(%s), there is one", step, id)
 			delete(model, id)
-		case op < 10: // join: many at a time, now and then
+		case op < 10: // join, sometimes many at once
 			if !exists {
 				continue
 			}
@@ -154,7 +154,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 					model[id][r] = true
 				}
 			}
-		case op == 16: // all selected leave, also the very rooms they are selected by
+		case op == 16: // all selected leave, also the rooms that select them
 			to := target()
 			rooms := append(pick(names, 1+rnd.IntN(3)), backplane.SelectionOf(to).Rooms...)
 			want := model.selected(to)
@@ -234,7 +234,7 @@ func (n null) ID() string               { return string(n) }
 func (null) Deliver(*backplane.Message) {}
 func (null) Disconnect(bool)            {}
 
-// Names come from messages and must not keep the messages alive, nor change with them.
+// Names from messages must neither keep the messages in memory nor change with them.
 func TestRoomsKeepNoMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{}, nil)
@@ -244,7 +244,7 @@ func TestRoomsKeepNoMessage(t *testing.T) {
 			ID: "stranger.1", Op: wire.OpJoin, Origin: "stranger", ByID: true, Member: "a", Targets: []string{"room"},
 		})
 		require.NoError(t, err)
-		// The bus hands out a copy of its own, so the message is handed over here.
+		// The bus delivers a copy, so the message is handled directly here.
 		f.ns[0].HandleForTest(requestsChannel, buf)
 		settle()
 		for i := range buf {
@@ -263,7 +263,7 @@ func TestSelectionOfRepeatedNames(t *testing.T) {
 		require.NoError(t, ns.Add(t.Context(), newNull(id)))
 		require.NoError(t, ns.Join(t.Context(), id, "lobby"))
 	}
-	// Each repetition must not cost a look at every member.
+	// A repetition must not cost a visit of every member.
 	rooms := slices.Repeat([]string{"lobby", "nowhere"}, 100_000)
 	assert.Equal(t, 3, backplane.PlacesOf(ns, rooms, append(rooms, "1")), "looked at rooms")
 	m, err := ns.Members(t.Context(), backplane.To(rooms...).Except(rooms[1:2]...).Local())
@@ -271,7 +271,7 @@ func TestSelectionOfRepeatedNames(t *testing.T) {
 	assert.Len(t, m.List, n, "members")
 }
 
-// embedded is a member with its entry inside.
+// embedded is a member with an embedded entry.
 type embedded struct {
 	rooms.Embed[backplane.Member]
 	id  string
@@ -282,7 +282,7 @@ func (m *embedded) ID() string                 { return m.id }
 func (m *embedded) Deliver(*backplane.Message) { m.got++ }
 func (m *embedded) Disconnect(bool)            {}
 
-// An Entry behind a nil pointer is an error, and does not end the process.
+// An Entry behind a nil pointer is an error, not a crash.
 func TestNilEntry(t *testing.T) {
 	ns := one(t, nil, nil)
 	for _, m := range []backplane.Member{
@@ -313,8 +313,8 @@ type base struct {
 	rooms.Embed[backplane.Member]
 }
 
-// TestEmbeddedEntry has one member in two registries, and again in one that it left:
-// each has its own idea of it.
+// TestEmbeddedEntry adds one member to two registries, and again to one that it left. Each has its
+// own state of it.
 func TestEmbeddedEntry(t *testing.T) {
 	a, b := one(t, nil, nil), one(t, nil, nil)
 	m := &embedded{id: "m"}

@@ -79,7 +79,7 @@ func TestForgedGoodbyesWithKeys(t *testing.T) {
 	}
 }
 
-// A party that reads every request cannot respond in a node's name.
+// A raw peer that reads every request cannot respond in a node's name.
 func TestForgedResponsesWithKeys(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := trioOn(t, nil, backplane.Options{Keys: keyring(t, 1)})
@@ -131,7 +131,7 @@ func TestNodeWithAnotherKey(t *testing.T) {
 	})
 }
 
-// Keys are exchanged under load, on one node after the other: no message is lost.
+// Keys are changed under load, on one node after the other: no message is lost.
 func TestKeysAreExchanged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const size = 3
@@ -233,7 +233,7 @@ func TestFleetBeginsToSign(t *testing.T) {
 	}
 }
 
-// A node that restarts with its id signs as another.
+// A node that restarts with the same id signs as another signer.
 func TestNodeRestartsWithItsID(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 1, backplane.Options{Keys: keyring(t, 1)}, answering)

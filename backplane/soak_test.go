@@ -18,7 +18,7 @@ import (
 	"github.com/crossroom/crossroom/backplane/observe"
 )
 
-// orderly is a member that counts what every sender sends to everybody, in order.
+// orderly is a member that counts the messages of every sender to all members, in order.
 type orderly struct {
 	null
 	mu   sync.Mutex
@@ -42,8 +42,8 @@ func (o *orderly) Deliver(m *backplane.Message) {
 
 func (o *orderly) DeliverAck(m *backplane.Message, ack func([]byte)) { ack(m.Payload) }
 
-// Everything at the same time, on every node. What must hold afterwards: each sender's
-// messages reached all members, each once, in order; and all members are in their rooms.
+// All operations at the same time, on every node. Afterwards each sender's messages have reached
+// all members, each once, in order, and all members are in their rooms.
 func TestEverythingAtOnce(t *testing.T) {
 	const nodes, workers, rounds = 4, 3, 80
 	var obs counter
@@ -56,7 +56,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		f.join(i, o, "steady")
 		steady = append(steady, o)
 	}
-	// The members that a worker owns, and only it changes, and the rooms they are in.
+	// The members that a worker owns, with their rooms. Only the worker changes them.
 	type owned map[string]map[string]bool
 	models := make([]owned, nodes*workers)
 	var sent atomic.Int64
@@ -68,7 +68,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			ns, model := f.ns[home], models[w]
 			rnd := rand.New(rand.NewPCG(1, uint64(w)))
 			check := func(what string, err error) {
-				// The node that comes and goes may be missed, by name or without.
+				// The node that starts and stops may be missing, by name or without.
 				if p, ok := errors.AsType[*backplane.PartialError](err); ok && !slices.ContainsFunc(p.Coverage.Missing, func(m backplane.Missing) bool {
 					return !errors.Is(m.Reason, backplane.ErrPeerLost) || slices.Contains(f.ids(0, 1, 2, 3), m.Node)
 				}) {
@@ -85,7 +85,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				room := fmt.Sprintf("w%d-room%d", w, rnd.IntN(30))
 				some := backplane.To("steady").Except(id)
 				switch op := rnd.IntN(14); op {
-				case 0, 1: // another node's goroutine does it as often as its own
+				case 0, 1: // a goroutine of another node does it as often as one of its own
 					if model[id] == nil {
 						check("Add", ns.Add(ctx, newNull(id)))
 						model[id] = map[string]bool{id: true}
@@ -119,7 +119,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				case 7:
 					r, err := ns.Request(ctx, []byte("x"))
 					check("Request", err)
-					// And perhaps of the node that comes and goes.
+					// And perhaps one of the node that starts and stops.
 					r.List = slices.DeleteFunc(r.List, func(r backplane.Reply) bool { return !slices.Contains(f.ids(0, 1, 2, 3), r.Node) })
 					assert.Len(t, r.List, nodes-1, "worker %d: replies", w)
 				case 8:
@@ -144,7 +144,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	var looks sync.WaitGroup
-	looks.Go(func() { // readers of everything else, and a node that comes and goes
+	looks.Go(func() { // readers of everything else, and a node that starts and stops
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -166,14 +166,14 @@ func TestEverythingAtOnce(t *testing.T) {
 			}
 			assert.NoError(t, n.Close(ctx))
 			b.Close(ctx)
-			time.Sleep(time.Millisecond) // so that it is not there all the time
+			time.Sleep(time.Millisecond) // so that it is not connected all the time
 		}
 	})
 	wg.Wait()
 	close(stop)
 	looks.Wait()
 
-	// A question comes behind every broadcast sent before it.
+	// A request arrives after every broadcast sent before it.
 	for i, ns := range f.ns {
 		_, err := ns.LeaveAll(ctx, backplane.To("unknown"), "nowhere")
 		assert.NoError(t, err, "node %d", i)

@@ -12,8 +12,8 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// Many members that block do not add up: neither in one message, nor in one message for
-// each, nor in any of their methods, does a query wait for its deadline.
+// The delays of many blocked members do not add up: no query waits for its deadline, whether they
+// block in one message, in one message each, or in any method.
 func TestManyStalledMembers(t *testing.T) {
 	for _, n := range []int{40, 200} {
 		for what, send := range map[string]func(f *fleet){
@@ -64,8 +64,8 @@ func each(n int, f func(i int)) {
 	}
 }
 
-// Describe methods that do not return are left out and reported, once each; their members
-// are listed without it until they have returned. Nothing is waited for its deadline.
+// Describe methods that do not return are reported once each. Their members are listed without
+// description until the methods have returned. No query waits for its deadline.
 func TestBlockingDescribe(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const n = 40
@@ -114,7 +114,8 @@ func TestBlockingDescribe(t *testing.T) {
 	})
 }
 
-// Patience comes back: when none has blocked for a while, a slow member has all of it.
+// The limit recovers: when no member has blocked for a while, a slow one has the whole
+// StallTimeout.
 func TestPatienceComesBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, backplane.Options{}, nil)

@@ -13,8 +13,8 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// A member that blocks delays its node's questions, and others' questions to the
-// node, but no node is missing for that.
+// A blocked member delays its node's requests, and requests of others to the node, but no node is
+// missing because of it.
 func TestQuestionsDuringAStall(t *testing.T) {
 	for _, timeout := range []time.Duration{0, 200 * time.Millisecond, time.Minute} {
 		for asker := range 2 {
@@ -40,9 +40,9 @@ func TestQuestionsDuringAStall(t *testing.T) {
 	}
 }
 
-// In a process that has too few processors a call takes long because its goroutine has
-// to queue up. The default StallTimeout leaves time for that, so that it costs no member
-// a message. One that is stuck is found nevertheless.
+// In a process with too few processors a call takes long because its goroutine waits to run. The
+// default StallTimeout allows for that, so no member misses a message. A member that is really
+// blocked is found nevertheless.
 func TestStallsInABusyProcess(t *testing.T) {
 	f := newFleet(t, 2, backplane.Options{}, nil)
 	queueing := newSocket("queueing")
@@ -79,7 +79,7 @@ func TestStallsInABusyProcess(t *testing.T) {
 	}
 }
 
-// keepBusy has many goroutines compete for the processors until the test ends.
+// keepBusy makes many goroutines compete for the processors until the test ends.
 func keepBusy(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup

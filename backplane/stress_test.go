@@ -27,7 +27,7 @@ const (
 	stressSeeds      = 4 // of each kind of broker, without CROSSROOM_STRESS
 )
 
-// stress is one run: which nodes have a namespace open, as far as every node can know it.
+// stress is one run: the nodes that have a namespace open, as far as every node can know it.
 type stress struct {
 	t     *testing.T
 	what  string // the run, for reports

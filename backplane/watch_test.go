@@ -74,7 +74,7 @@ func (c *largeFleet) start(i int, wrap func(broker.Broker) broker.Broker, opts b
 	open(c.t, n, chat)
 }
 
-// others are the ids of some nodes without one of them.
+// others returns the ids of some nodes without one of them.
 func (c *largeFleet) others(nodes []int, me int) []string {
 	ids := []string{}
 	for _, i := range nodes {
@@ -128,7 +128,7 @@ func (c *largeFleet) all() []int {
 	return list
 }
 
-// sent logs what has been sent since before, which m had then.
+// sent logs what was sent since before, an earlier reading of m.
 func (c *largeFleet) sent(what string, took time.Duration, before int64) {
 	c.t.Helper()
 	n := len(c.nodes)
@@ -136,7 +136,7 @@ func (c *largeFleet) sent(what string, took time.Duration, before int64) {
 	c.t.Logf("%s of %d nodes: all agree after %v; %d deliveries, of which about %d heartbeats", what, n, took, c.delivered.Load()-before, beats)
 }
 
-// Heartbeats take 8 N deliveries a second at most, in every second, however large the fleet.
+// Heartbeats take at most 8 N deliveries a second, in every second, for every size of the fleet.
 func TestCostOfHeartbeats(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, size := range []int{2, 5, 6, 16, 64, 256} {
@@ -164,8 +164,8 @@ func TestCostOfHeartbeats(t *testing.T) {
 	}
 }
 
-// All nodes know of a crash within PeerTimeout and half a Heartbeat of its last sign of
-// life, and not before PeerTimeout if those who watched it live.
+// All nodes know of a crash within PeerTimeout and half a Heartbeat after the last sign of life,
+// and not before PeerTimeout if the watchers of the node are live.
 func TestDeathsInLargeFleets(t *testing.T) {
 	const timeout, heartbeat = 3500 * time.Millisecond, time.Second
 	for _, kind := range brokerKinds {
@@ -184,7 +184,7 @@ func TestDeathsInLargeFleets(t *testing.T) {
 					c.agreed("start", c.all(), time.Second)
 					time.Sleep(10 * time.Second)
 					dies := deaths.dies
-					if dies == nil { // side by side in the ring
+					if dies == nil { // they are neighbours in the ring
 						ring := c.all()
 						slices.SortFunc(ring, func(a, b int) int { return backplane.CompareInRing(c.nodes[a].ID(), c.nodes[b].ID()) })
 						dies = func(i int) bool { return slices.Index(ring, i) < size/2 }
@@ -214,8 +214,8 @@ func TestDeathsInLargeFleets(t *testing.T) {
 	}
 }
 
-// A node that was stopped for less than PeerTimeout is not given up. One that was stopped for
-// longer is back with all others soon.
+// A node that was stopped for less than PeerTimeout is not reported as lost. One that was stopped
+// for longer is known to all others again soon.
 func TestStoppedNodesOfLargeFleets(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, size := range []int{16, 64} {
@@ -252,8 +252,8 @@ func TestStoppedNodesOfLargeFleets(t *testing.T) {
 	}
 }
 
-// Half of a fleet that is cut off from the broker is taken for dead by the other half, draws no
-// conclusions itself, and is back with all when the link is.
+// Half of a fleet that is cut off from the broker is reported as lost by the other half. It reports
+// no node itself, and all nodes know each other again when the link is restored.
 func TestPartitionOfLargeFleets(t *testing.T) {
 	for _, kind := range brokerKinds {
 		bubble(t, func(t *testing.T) {
@@ -282,13 +282,13 @@ func TestPartitionOfLargeFleets(t *testing.T) {
 	}
 }
 
-// accuse sends accusations in the name of a node.
+// accuse sends accusations in a node's name.
 func (w *rawPeer) accuse(by string, since int64, accused ...any) {
 	w.t.Helper()
 	w.send(broker.Control(), pack([]any{1, accuse, by, since, 1, nil, 0, accused}))
 }
 
-// An accusation that is not true is taken back by the accused itself.
+// The accused node itself refutes a false accusation.
 func TestFalseAccusation(t *testing.T) {
 	for _, size := range []int{3, 16} {
 		for _, kind := range brokerKinds {
@@ -316,7 +316,7 @@ func TestFalseAccusation(t *testing.T) {
 	}
 }
 
-// A node whose signs of life reach others, but not its watchers, stays.
+// A node whose signs of life reach others, but not its watchers, is not reported as lost.
 func TestDeafWatchers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const size = 16
@@ -351,7 +351,7 @@ func TestDeathThatWasMissed(t *testing.T) {
 		const size = 16
 		c := newLargeFleet(t, size, nil, backplane.Options{OnError: func(error) {}})
 		c.agreed("start", c.all(), time.Second)
-		memorytest.Cut(c.brokers[1], nil) // it misses the whole of it
+		memorytest.Cut(c.brokers[1], nil) // it misses everything
 		memorytest.Kill(c.brokers[0])
 		time.Sleep(10 * time.Second)
 		memorytest.Heal(c.brokers[1])
@@ -359,7 +359,7 @@ func TestDeathThatWasMissed(t *testing.T) {
 	})
 }
 
-// Nodes that start at once, with and without others there.
+// Nodes that start at once, in an empty and in a running fleet.
 func TestMassStartAgrees(t *testing.T) {
 	for _, kind := range brokerKinds {
 		for _, size := range []int{64, 256} {
