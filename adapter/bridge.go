@@ -72,7 +72,7 @@ func (b *Bridge) withDefaults(peerTimeout time.Duration) *Bridge {
 	return &c
 }
 
-// options returns what package multilink is told; nil for nil.
+// options returns the options for package multilink; nil for nil.
 func (b *Bridge) options(heartbeat, peerTimeout time.Duration, passed *atomic.Uint64, report func(error)) *multilink.BridgeOptions {
 	if b == nil {
 		return nil

@@ -1,4 +1,4 @@
-// Package peakheap measures the memory of what a test does.
+// Package peakheap measures the peak memory of a function in a test.
 package peakheap
 
 import (

@@ -33,14 +33,14 @@ type room[M any] struct {
 	roster[M]
 }
 
-// roster is a list of entries, whose order means nothing.
+// roster is a list of entries in no particular order.
 type roster[M any] struct {
 	list []*Entry[M]
 	lent atomic.Bool // selections have the list: its elements stay as they are
 }
 
-// lend returns the list for a selection. A broadcast to a large room does not copy it: the
-// first removal afterwards does.
+// lend returns the list for a selection, so that a broadcast to a large room does not copy it. The
+// first removal afterwards copies it.
 func (r *roster[M]) lend() []*Entry[M] {
 	if !r.lent.Load() {
 		r.lent.Store(true)
@@ -48,7 +48,7 @@ func (r *roster[M]) lend() []*Entry[M] {
 	return slices.Clip(r.list)
 }
 
-// remove takes the entry at pos out, puts the last one in its place, and returns that.
+// remove removes the entry at pos, puts the last one in its place, and returns that one.
 func (r *roster[M]) remove(pos int32) (moved *Entry[M]) {
 	if r.lent.Load() {
 		r.list = slices.Clone(r.list)
@@ -58,7 +58,7 @@ func (r *roster[M]) remove(pos int32) (moved *Entry[M]) {
 	moved = r.list[n]
 	r.list[pos], r.list[n] = moved, nil
 	r.list = r.list[:n]
-	if c := cap(r.list); c > 64 && n < c/4 { // three quarters lie idle
+	if c := cap(r.list); c > 64 && n < c/4 { // three quarters are unused
 		r.list = append(make([]*Entry[M], 0, c/2), r.list...)
 	}
 	return moved
@@ -72,15 +72,15 @@ func New[M any]() *Registry[M] {
 	return &Registry[M]{members: make(map[string]*Entry[M]), rooms: make(map[string]*room[M])}
 }
 
-// Watch has left called for each room that loses its last member, also one of a member's
-// own id, while the registry is locked. Call it before there are members.
+// Watch sets the function that is called for each room that loses its last member, also a room of a
+// member's own id, while the registry is locked. Call it before there are members.
 func (r *Registry[M]) Watch(left func(room string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.left = left
 }
 
-// emptied calls what Watch was given, if the room is empty. mu is held.
+// emptied calls the function of Watch if the room is empty. mu is held.
 func (r *Registry[M]) emptied(name string) {
 	if r.left == nil || r.rooms[name] != nil {
 		return
@@ -221,7 +221,7 @@ func (r *Registry[M]) joinEntry(e *Entry[M], names []string) {
 	}
 }
 
-// Leave takes a member out of rooms. It returns false if the member does not exist.
+// Leave removes a member from rooms. It returns false if the member does not exist.
 func (r *Registry[M]) Leave(id string, names []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -91,7 +91,7 @@ func (s *Selection[M]) FindID(r *Registry[M], id string) bool {
 	return ok
 }
 
-// take adds a roster, which is the only one that is selected if alone.
+// take adds a roster. If it is the only one, the selection borrows its list.
 func (s *Selection[M]) take(r *roster[M], alone bool) {
 	switch {
 	case len(s.except) > 0 || len(s.seen) > 0:
@@ -109,16 +109,17 @@ func (s *Selection[M]) take(r *roster[M], alone bool) {
 }
 
 func (s *Selection[M]) add(e *Entry[M]) {
-	s.own = append(s.List, e) // in memory of its own if the list is lent
+	s.own = append(s.List, e) // in memory of its own if the list is borrowed
 	s.List = s.own
 }
 
-// lendFrom is the length from which a list is lent: copying a shorter one costs less than what the next removal has to
-// do then.
+// lendFrom is the length from which a list is lent: copying a shorter one costs less than the copy
+// at the next removal.
 const lendFrom = 128
 
-// Above this many entries a selection's memory is released after use: one broadcast to a million members should not
-// cost 8 MB for ever. Below, reuse makes fan-out free of allocations. The same holds for lists of rooms.
+// Above this many entries a selection's memory is released after use: one broadcast to a million
+// members must not cost 8 MB permanently. Below, reuse makes fan-out free of allocations. The same
+// holds for lists of rooms.
 const (
 	keepEntries = 1 << 18
 	keepPlaces  = 1 << 10
@@ -151,13 +152,13 @@ func (r *Registry[M]) Selects(rooms, except []string) bool {
 	return len(s.List) > 0
 }
 
-// FindAndJoin is Find, and puts the members found into targets under the same lock, so that
-// no other change comes between.
+// FindAndJoin is Find, and puts the found members into targets under the same lock, so that no
+// other change is in between.
 func (s *Selection[M]) FindAndJoin(r *Registry[M], rooms, except, targets []string) {
 	s.findAnd(r, rooms, except, func(e *Entry[M]) { r.joinEntry(e, targets) })
 }
 
-// FindAndLeave is FindAndJoin, but takes them out.
+// FindAndLeave is FindAndJoin, but removes them from targets.
 func (s *Selection[M]) FindAndLeave(r *Registry[M], rooms, except, targets []string) {
 	s.findAnd(r, rooms, except, func(e *Entry[M]) { r.leaveEntry(e, targets) })
 }

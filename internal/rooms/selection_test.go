@@ -11,8 +11,8 @@ import (
 	"github.com/crossroom/crossroom/internal/rooms"
 )
 
-// A selection is a snapshot, although the registry lends it the list of a large room:
-// members that come, leave and are removed change neither it nor a second one.
+// A selection is a snapshot, although the registry lends it the list of a large room: members that
+// are added, leave and are removed change neither it nor a second one.
 func TestSelectionIsSnapshot(t *testing.T) {
 	for _, selected := range [][]string{nil, {"room"}} {
 		for _, size := range []int{1, 2, 127, 128, 300} {
@@ -67,7 +67,7 @@ func TestSelectionIsSnapshot(t *testing.T) {
 					require.Contains(t, ids, id)
 				}
 
-				first.Reset() // what was lent is not its own
+				first.Reset() // borrowed memory is not its own
 				require.Equal(t, before, names(&second))
 				first.Find(r, []string{"m0", "room"}, []string{fmt.Sprint("m", 2*size-1)})
 				require.NotContains(t, names(&first), fmt.Sprint("m", 2*size-1))

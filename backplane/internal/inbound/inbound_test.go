@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }
 
-// member is what a test registers.
+// member is a member that a test registers.
 type member interface{ take(text string) }
 
 type entry = rooms.Entry[member]
@@ -38,7 +38,7 @@ type fixture struct {
 	workers sync.WaitGroup
 
 	mu       sync.Mutex
-	events   []string // what the handler was told, in order
+	events   []string // the calls of the handler, in order
 	stalled  []string
 	panicked []string
 }
@@ -58,10 +58,10 @@ type taker func(text string)
 
 func (t taker) take(text string) { t(text) }
 
-// send has a message delivered to all members.
+// send delivers a message to all members.
 func (f *fixture) send(text string) { f.q.Deliver(broker.Native.Broadcast("/"), []byte(text)) }
 
-// close ends the worker, when it has handled everything.
+// close ends the worker after it has handled everything.
 func (f *fixture) close() {
 	f.q.Close()
 	f.workers.Wait()
@@ -109,7 +109,7 @@ func (f *fixture) Panicked(_ context.Context, method, id string, v any) {
 	f.panicked = append(f.panicked, fmt.Sprint(method, " of ", id, ": ", v))
 }
 
-// TestLast: with a clock the queue says when it last got something.
+// TestLast: with a clock the queue records when it got its last message.
 func TestLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, clock := range []bool{true, false} {
@@ -133,7 +133,7 @@ func TestLast(t *testing.T) {
 	})
 }
 
-// Everything comes in one order, from an outage to what is delivered.
+// Everything has one order, from an outage to a delivery.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, time.Second)
@@ -155,10 +155,10 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// A member that has stalled misses what comes until its call returns. Its message goes on
-// to the others, in order, and the worker that was left behind ends.
+// A stalled member misses messages until its call returns. The message is delivered to the others,
+// in order, and the abandoned worker ends.
 func TestTakeover(t *testing.T) {
-	for _, id := range []string{"a", "b", "c"} { // whose call does not return
+	for _, id := range []string{"a", "b", "c"} { // the member whose call does not return
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, 80*time.Millisecond)
 			release := make(chan struct{})
@@ -202,8 +202,8 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// A call is late after eight looks, and not after a time: a process that was stopped did
-// not look, and its members had no time either.
+// A call is late after eight checks, and not after a time: a process that was stopped made no
+// checks, and its members had no time either.
 func TestWatchCountsLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inbound.NewPatience(80 * time.Millisecond).Watch()
@@ -215,7 +215,7 @@ func TestWatchCountsLooks(t *testing.T) {
 	})
 }
 
-// Each stall leaves the next member a quarter of the time, until none has stalled for a
+// After each stall the limit of the next member is a quarter, until no member has stalled for a
 // StallTimeout.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -233,8 +233,8 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// The worker may lose the delivery at any moment, also while its member returns. Each
-// message is delivered once to each member, or counted.
+// The worker may lose the delivery at any moment, also while its member returns. Each message is
+// delivered once to each member, or counted as missed.
 func TestTakeoverAtAnyMoment(t *testing.T) {
 	f := newFixture(t, time.Microsecond)
 	const members, messages = 5, 2000
@@ -263,14 +263,14 @@ func TestTakeoverAtAnyMoment(t *testing.T) {
 			want += n
 		}
 	}
-	// A worker that is left behind just before its call makes none.
+	// A worker that is abandoned just before its call does not make it.
 	assert.Equal(t, members*messages, want, "%d deliveries, %d calls, %d of them stalled", delivered, got, len(stalled))
 	assert.GreaterOrEqual(t, got, delivered, "%d deliveries, %d calls, %d of them stalled", delivered, got, len(stalled))
 	assert.LessOrEqual(t, got, delivered+len(stalled), "%d deliveries, %d calls, %d of them stalled", delivered, got, len(stalled))
 	t.Logf("%d stalled", len(stalled))
 }
 
-// What is waiting when the queue closes is still handled; what comes later is not.
+// Messages that wait when the queue closes are still handled. Later ones are not.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, 0)
@@ -282,7 +282,7 @@ func TestClose(t *testing.T) {
 		f.q.Close()
 		f.send("3")
 		assert.True(t, f.q.TryDeliver(broker.Native.Broadcast("/"), nil), "a closed queue is never full")
-		time.Sleep(time.Hour) // without StallTimeout nothing is left behind
+		time.Sleep(time.Hour) // without StallTimeout no worker is abandoned
 		close(release)
 		f.workers.Wait()
 		events, stalled, _ := f.told()

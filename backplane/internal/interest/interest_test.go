@@ -69,7 +69,7 @@ func (s *system) Add(ctx context.Context, filters ...broker.Filter) error {
 	return ctx.Err()
 }
 
-// Remove also looks whether all rooms that have members are subscribed to.
+// Remove also checks that all rooms with members are subscribed to.
 func (s *system) Remove(_ context.Context, filters ...broker.Filter) error {
 	s.begin()
 	defer s.mu.Unlock()
@@ -85,7 +85,7 @@ func (s *system) Remove(_ context.Context, filters ...broker.Filter) error {
 
 func (s *system) Close(context.Context) error { return nil }
 
-// covers reports whether messages to a room come. mu is held.
+// covers reports whether messages to a room are received. mu is held.
 func (s *system) covers(room string) bool {
 	return s.filters[broker.Native.EveryRoom("/")] ||
 		s.filters[broker.Exactly(broker.Native.Room("/", room))] && s.filters[broker.Exactly(broker.Native.Broadcast("/"))]
@@ -97,7 +97,7 @@ func (s *system) has(room string) bool {
 	return s.covers(room)
 }
 
-// restart lets the calls go on that wait.
+// restart continues the waiting calls.
 func (s *system) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +111,7 @@ func (s *system) len() int {
 	return len(s.filters)
 }
 
-// fixture is a set with members. Its end checks that nothing is left.
+// fixture is a set with members. Its end checks that no goroutine and no subscription is left.
 type fixture struct {
 	*Set
 	*system
@@ -319,8 +319,8 @@ func TestRefusalInTheMiddleOfAChange(t *testing.T) {
 	})
 }
 
-// While the subscription is interrupted, calls do not wait, and the end of the
-// interruption is passed on when all rooms are subscribed to.
+// During an interruption of the subscription, calls do not wait. The end of the interruption is
+// passed on when all rooms are subscribed to.
 func TestInterruption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, Options{Dynamic: true})
@@ -410,7 +410,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// unwanted has so many messages come that no member wants, evenly.
+// unwanted delivers so many messages that no member wants, evenly.
 func unwanted(f *fixture, n int, during time.Duration) {
 	for range n {
 		f.Unwanted()
@@ -432,7 +432,7 @@ func TestAutomaticMode(t *testing.T) {
 		assert.Equal(t, 1002, f.len())
 		assert.EqualValues(t, 1, f.Stats().Changes)
 
-		// Rooms that come and go.
+		// Rooms that are created and deleted.
 		for i := range 2000 {
 			room := fmt.Sprint("room", i)
 			require.NoError(t, f.join(t.Context(), "0", room))
@@ -446,7 +446,7 @@ func TestAutomaticMode(t *testing.T) {
 		unwanted(f, 700, 7*time.Second)
 		assert.True(t, f.Dynamic(), "ten seconds after a change")
 
-		// Rooms of which each costs four messages.
+		// Rooms that cost four messages each.
 		f.turn(false)
 		synctest.Wait()
 		time.Sleep(time.Minute)
@@ -492,8 +492,8 @@ func TestUnawaited(t *testing.T) {
 	})
 }
 
-// TestChurn enters and leaves rooms while the mode changes, and the subscription fails now
-// and then. At each moment every room with a member is subscribed to.
+// TestChurn enters and leaves rooms while the mode changes and some calls of the subscription fail.
+// At each moment every room with a member is subscribed to.
 func TestChurn(t *testing.T) {
 	const people, steps = 16, 400
 	f := newFixture(t, Options{Dynamic: true, Linger: time.Millisecond})

@@ -15,7 +15,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// asking is a request under way to some known nodes.
+// asking is a request in progress to some known nodes.
 func asking(t *testing.T, op wire.Op, ids ...string) *inquiry {
 	bus := memorybroker.NewBus(nil)
 	me := newPeer(t, bus, broker.Native, "me")
@@ -28,7 +28,7 @@ func asking(t *testing.T, op wire.Op, ids ...string) *inquiry {
 	return q
 }
 
-// part is a part of a list that takes about so many bytes of memory.
+// part is a part of a list with a given size in memory.
 func part(bytes int) []wire.MemberInfo {
 	list := make([]wire.MemberInfo, bytes/1024)
 	data := make([]byte, 1024-96)
@@ -55,8 +55,8 @@ func TestIDsCannotBeGuessed(t *testing.T) {
 	}
 }
 
-// A node whose parts do not end is cut off at a limit of bytes, and the others' responses
-// stand.
+// A node whose parts do not end is cut off at a limit of bytes. The responses of the others are
+// kept.
 func TestEndlessParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := asking(t, wire.OpMembers, "endless", "sound")
@@ -74,7 +74,7 @@ func TestEndlessParts(t *testing.T) {
 	})
 }
 
-// Parts with little in them have a limit in number.
+// Small parts have a limit in number.
 func TestManySmallParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := asking(t, wire.OpRooms, "endless")
@@ -89,7 +89,7 @@ func TestManySmallParts(t *testing.T) {
 	})
 }
 
-// Small elements count with what they take in memory, not on the wire.
+// Small elements count with their size in memory, not on the wire.
 func TestSmallMembersCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := asking(t, wire.OpMembers, "a")
@@ -116,7 +116,7 @@ func TestLimitOfAllResponses(t *testing.T) {
 	})
 }
 
-// A node that acknowledges without an end is cut off too.
+// A node that sends acknowledgements without end is cut off too.
 func TestEndlessAcks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := asking(t, wire.OpBroadcast, "endless")
@@ -131,7 +131,7 @@ func TestEndlessAcks(t *testing.T) {
 	})
 }
 
-// Responses are taken from nodes that were counted or are known, and from few others. So
+// Responses are accepted from nodes that were counted or are known, and from few others. So
 // invented names are not remembered.
 func TestForgedNames(t *testing.T) {
 	for _, stranger := range []bool{false, true} {

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { leakcheck.Main(m) }
 
 const space = "/chat"
 
-// codec writes nothing: the tests give responses to the table themselves.
+// codec encodes nothing: the tests pass responses to the table directly.
 type codec struct {
 	wire.Codec
 	protocol broker.Protocol
@@ -51,7 +51,7 @@ func (events) Overflowed()                         {}
 func (events) Incomplete(int, int)                 {}
 func (events) Unsent(error)                        {}
 
-// peer is a node as far as these tests go: a membership and a subscription.
+// peer is a node in these tests: a membership and a subscription.
 type peer struct {
 	t        *testing.T
 	id       string
@@ -88,7 +88,7 @@ func (p *peer) key() membership.Namespace {
 	return membership.Namespace{Protocol: p.protocol, Name: space}
 }
 
-// subscribe has the node listen in the namespace, without a word.
+// subscribe subscribes the node in the namespace, without an announcement.
 func (p *peer) subscribe() {
 	p.t.Helper()
 	sub, err := p.b.Subscribe(p.t.Context(), deaf{}, broker.Exactly(p.protocol.Requests(space)), broker.Exactly(p.protocol.NodeResponses(space, p.id)))
@@ -96,7 +96,7 @@ func (p *peer) subscribe() {
 	p.sub = sub
 }
 
-// open has it listen and say so.
+// open subscribes the node and announces it.
 func (p *peer) open() {
 	p.subscribe()
 	p.members.Open(p.key(), "test")
@@ -113,7 +113,7 @@ func (p *peer) table() *request.Table {
 	return request.NewTable(request.Options{Name: space, Node: p.id, Codec: codec{protocol: p.protocol}, Broker: p.b, Members: p.members, Timeout: time.Second})
 }
 
-// inquiry is a request whose snapshot is taken, and that has not run yet.
+// inquiry is a request with a snapshot of the peers that has not run yet.
 type inquiry struct {
 	t    *testing.T
 	tab  *request.Table
@@ -169,8 +169,8 @@ func (q *inquiry) running() bool {
 
 var protocols = []broker.Protocol{broker.Native, broker.SocketIO}
 
-// A node that is known and opens a namespace after a count does not stand for one that was
-// counted and has not introduced itself.
+// A known node that opens a namespace after a count does not replace one that was counted and has
+// not introduced itself.
 func TestReopenedNamespace(t *testing.T) {
 	for _, protocol := range protocols {
 		synctest.Test(t, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestReopenedNamespace(t *testing.T) {
 			me.open()
 			back.open()
 			back.close()
-			time.Sleep(4 * time.Hour) // me does not remember that it was here
+			time.Sleep(4 * time.Hour) // me forgets that the node was subscribed here
 			late.subscribe()
 			q := inquire(t, me)
 			back.open()
@@ -202,8 +202,8 @@ func TestReopenedNamespace(t *testing.T) {
 	}
 }
 
-// The same for a node that was unknown when the others were counted: all nodes that
-// have come to be known by name meanwhile are waited for.
+// The same for a node that was unknown when the others were counted: all nodes that have become
+// known by name since are waited for.
 func TestUnknownNodeIsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -226,7 +226,7 @@ func TestUnknownNodeIsNoOther(t *testing.T) {
 	})
 }
 
-// Where foreign peers are possible, no response with a name stands for one of them.
+// Where foreign peers are possible, no response with a name counts as that of a foreign peer.
 func TestNamedResponseIsNotForeign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -251,8 +251,8 @@ func TestNamedResponseIsNotForeign(t *testing.T) {
 	})
 }
 
-// Nodes that were counted without a name and have responded are not reported as lost when
-// they leave.
+// Nodes that were counted without a name and have responded are not reported as lost when they
+// leave.
 func TestResponsesBeforeARecount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
@@ -277,7 +277,7 @@ func TestResponsesBeforeARecount(t *testing.T) {
 	})
 }
 
-// A closed table ends what is pending with its error.
+// A closed table ends the pending requests with its error.
 func TestFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := memorybroker.NewBus(nil)

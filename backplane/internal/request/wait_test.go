@@ -17,7 +17,7 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// counter is a broker that notes when it is asked to count.
+// counter is a broker that records its calls of Count.
 type counter struct {
 	broker.Broker
 	mu    sync.Mutex
@@ -38,14 +38,14 @@ func (c *counter) Subscribers(ctx context.Context, channels ...broker.Channel) (
 	return c.Broker.Subscribers(ctx, channels...)
 }
 
-// counts returns when it was asked.
+// counts returns the times of the calls.
 func (c *counter) counts() []time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.at)
 }
 
-// counted is a request to one known node, whose counts are noted from now on.
+// counted is a request to one known node, whose counts are recorded from now on.
 func counted(t *testing.T, op wire.Op) (*inquiry, *counter) {
 	bus := memorybroker.NewBus(nil)
 	me := newPeer(t, bus, broker.Native, "me")
@@ -83,7 +83,7 @@ func TestPausesOfRecounts(t *testing.T) {
 	})
 }
 
-// A count that is under way ends with its request.
+// A count in progress ends with its request.
 func TestRecountEndsWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, c := counted(t, wire.OpMembers)

@@ -13,9 +13,9 @@ import (
 const MaxMemory = 100 << 20
 
 const (
-	// fewResponses is how many queries are carried out at a time, besides a large one. The
-	// list and the encoding of each take at most maxSmall bytes, and the data of
-	// describeAtOnce members.
+	// fewResponses is the number of queries that are carried out at a time, besides a large one.
+	// The list and the encoding of each take at most maxSmall bytes, and the data of describeAtOnce
+	// members.
 	fewResponses = 4
 	maxSmall     = 4 << 20
 	// maxLarge is the limit of a large response in one message. In parts it takes less.

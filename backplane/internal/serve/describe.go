@@ -9,15 +9,16 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// describeAtOnce is how many members describe themselves at a time.
+// describeAtOnce is the number of members that are described at a time.
 const describeAtOnce = 64
 
 // describer is backplane.Describer.
 type describer interface{ Describe() []byte }
 
-// describe calls Describe of the members in list for MembersDetail, each on a goroutine of its own, some at a time. If
-// none returns for as long as members' methods may take, the remaining ones are reported as stalled. They are listed
-// without data, and not called again before they have returned.
+// describe calls Describe of the members in list for MembersDetail, each on a goroutine of its own,
+// some at a time. If no call returns within the time limit for members' methods, the remaining
+// members are reported as stalled. They are listed without data, and not called again before their
+// calls have returned.
 func (d *Desk[M]) describe(list []*rooms.Entry[M], infos []wire.MemberInfo) {
 	for len(list) > 0 {
 		some := min(describeAtOnce, len(list))

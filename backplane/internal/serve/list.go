@@ -13,12 +13,12 @@ import (
 // partBytes is the approximate size of the messages of a long list, and of the parts in which it is made.
 const partBytes = 256 << 10
 
-// shareLarge is how many requesters get the parts of a large list in turn. With more of them all
-// would have to wait until the last one had everything.
+// shareLarge is the number of requesters that get the parts of a large list in turn. With more of
+// them all would wait until the last one had the whole list.
 const shareLarge = 8
 
-// queryAll answers queries that have the same answer, or hands them to the line for large
-// answers.
+// queryAll responds to queries with the same response, or passes them to the line for large
+// responses.
 func (d *Desk[M]) queryAll(list []*Request[M]) {
 	if list = d.present(list, false); len(list) == 0 {
 		return
@@ -46,7 +46,7 @@ func (d *Desk[M]) queryAll(list []*Request[M]) {
 	}
 }
 
-// selected returns how many members a request selects.
+// selected returns the number of members that a request selects.
 func (d *Desk[M]) selected(r *wire.Request) int {
 	if n := d.o.Rooms.Len(); n <= largeDetail {
 		return n
@@ -61,7 +61,7 @@ func (d *Desk[M]) selected(r *wire.Request) int {
 	return len(sel.List)
 }
 
-// enlarge hands queries with a large answer to the line for them.
+// enlarge passes queries with a large response to their line.
 func (d *Desk[M]) enlarge(list []*Request[M]) {
 	for _, s := range list {
 		if !d.large.put(s, s.key(), d.queryLarge) {
@@ -70,8 +70,8 @@ func (d *Desk[M]) enlarge(list []*Request[M]) {
 	}
 }
 
-// queryLarge answers queries that have the same large answer. A node makes one such answer at
-// a time.
+// queryLarge responds to queries that have the same large response. A node makes one such response
+// at a time.
 func (d *Desk[M]) queryLarge(list []*Request[M]) {
 	for len(list) > 0 {
 		some := list[:min(shareLarge, len(list))]
@@ -88,9 +88,9 @@ func (d *Desk[M]) queryLarge(list []*Request[M]) {
 	}
 }
 
-// present returns those of the requests whose requesters wait for the answer. The others are
-// refused if they have waited too long, and not answered if they have left. With count, the
-// broker is asked whether anybody listens for the answer.
+// present returns the requests whose requesters wait for the response. Of the others, those that
+// have waited too long are refused, and those whose requesters have left get no response. If count
+// is set, the broker counts the subscribers of the response channel.
 func (d *Desk[M]) present(list []*Request[M], count bool) (here []*Request[M]) {
 	for _, s := range list {
 		switch {
@@ -129,7 +129,7 @@ func (d *Desk[M]) present(list []*Request[M], count bool) (here []*Request[M]) {
 
 var errLeft = errors.New("the requester does not listen any more")
 
-// listRooms serves OpRooms.
+// listRooms carries out OpRooms.
 func (d *Desk[M]) listRooms(list []*Request[M]) {
 	names, limit := d.o.Rooms.Names(), d.part
 	if !list[0].req.Native {
@@ -140,10 +140,10 @@ func (d *Desk[M]) listRooms(list []*Request[M]) {
 	})
 }
 
-// listMembers answers OpMembers. What members say of themselves is asked for as it is sent,
-// so that a long list is nowhere as a whole. A requester that takes but one message gets what
-// has room in most bytes: if that is maxSmall it may not be enough, and listMembers returns
-// false. If it is maxLarge, the other members are listed without what they say of themselves.
+// listMembers carries out OpMembers. Descriptions are requested while the list is sent, so that a
+// long list is never in memory as a whole. A requester that reads only one message gets what fits
+// into most bytes. If most is maxSmall and not enough, listMembers returns false. If it is
+// maxLarge, the other members are listed without descriptions.
 func (d *Desk[M]) listMembers(list []*Request[M], most int) bool {
 	r := list[0].req
 	var sel rooms.Selection[M]
@@ -184,7 +184,7 @@ func (d *Desk[M]) listMembers(list []*Request[M], most int) bool {
 	return true
 }
 
-// sizeOf returns about how many bytes a member takes in a message.
+// sizeOf returns the approximate size of a member in a message.
 func sizeOf(m *wire.MemberInfo) int {
 	sum := len(m.ID) + len(m.Data) + 16
 	for _, room := range m.Rooms {
@@ -193,8 +193,8 @@ func sizeOf(m *wire.MemberInfo) int {
 	return sum
 }
 
-// send sends n elements to each requester that still waits, in parts of about limit bytes; zero:
-// in one.
+// send sends n elements to each requester that still waits, in parts of about limit bytes. If limit
+// is zero, it sends one part.
 func send[M any](list []*Request[M], n, limit int, size func(i int) int, put func(r *wire.Response, from, to int)) {
 	failed := make([]error, len(list))
 	for from, to := 0, 0; ; from = to {

@@ -23,10 +23,10 @@ type Request[M any] struct {
 	desk *Desk[M]
 	req  *wire.Request
 	size int                         // of the request, in bytes
-	came time.Time                   // when it was taken in
-	room int                         // about what the next answer takes; zero: not known
+	came time.Time                   // when it was received
+	room int                         // approximate size of the next response; zero: unknown
 	live func(context.Context) error // nil: see settle
-	// short was sent instead of Response, and why says so; nil if that fitted.
+	// short was sent instead of Response, because of why; nil if Response was short enough
 	short *wire.Response
 	why   error
 	data  observe.Serve
@@ -68,7 +68,7 @@ func (s *Request[M]) late() bool { return time.Since(s.came) > s.desk.timeout(s.
 // left reports whether the requester is known to have left.
 func (s *Request[M]) left() bool { return s.req.Native && s.desk.o.Left(s.req.Origin) }
 
-// Enter has join put members into the rooms of the request, in its place among the
+// Enter calls join, which puts members into the rooms of the request, in its place among the
 // broadcasts.
 func (s *Request[M]) Enter(join func()) {
 	set := s.desk.o.Interest
@@ -78,8 +78,8 @@ func (s *Request[M]) Enter(join func()) {
 	}
 }
 
-// settle waits until the rooms that members have joined are subscribed to, so that the asker
-// gets its answer after that.
+// settle waits until the rooms that members have joined are subscribed to, so that the requester
+// gets its response afterwards.
 func (s *Request[M]) settle() {
 	if s.live == nil {
 		return
