@@ -4,7 +4,7 @@
 //
 //	go run ./migration
 //
-// "make migration" in the directory above does it, and what has to be installed before.
+// "make migration" in the directory above runs it, and installs what it needs.
 package main
 
 import (

@@ -1,12 +1,11 @@
-// Command tracing is a fleet of three on Redis, two Go nodes and a Node.js server with
-// the stock OpenTelemetry SDK, in which one HTTP request is followed through everything
-// it causes. All three export by OTLP to a collector in this process, which writes what
-// it gets as lines of OTLP JSON.
+// Command tracing is a fleet of three on Redis: two Go nodes, and a Node.js server with the stock
+// OpenTelemetry SDK. One HTTP request is followed through all its effects. All three export by OTLP
+// to a collector in this process, which writes the exports as lines of OTLP JSON.
 //
 //	go run ./tracing -out trace.jsonl
 //	go run ./tracing/timeline trace.jsonl > trace.svg
 //
-// "make trace" in the directory above does both, and what has to be installed before.
+// "make trace" in the directory above runs both commands, and installs what they need.
 package main
 
 import (
@@ -101,7 +100,7 @@ func run(ctx context.Context, out, redis, node string) (id trace.TraceID, err er
 	return id, nil
 }
 
-// orders is the subject of the example: a handler whose request reaches a hundred places.
+// orders is the subject of the example: a handler whose request has effects in many places.
 func orders(s *service) http.Handler {
 	tracer := s.provider.Tracer("shop")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -17,8 +17,7 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestExample runs the fleet and checks that the trace has everything that the picture
-// shows.
+// TestExample runs the fleet and checks that the trace has everything that the picture shows.
 func TestExample(t *testing.T) {
 	servers.Binary(t, "node")
 	servers.Binary(t, "redis-server")

@@ -1,6 +1,5 @@
-// Some of the connections of a load run: stock clients over WebSocket, each in one
-// room. It is told what to do on standard input, and answers on standard output, one
-// JSON value a line.
+// Some of the connections of a load run: stock clients over WebSocket, each in one room. The worker
+// reads commands from standard input, and writes results to standard output, one JSON value a line.
 //
 //   node worker.js '{"urls": [...], "from": 0, "to": 1250, "rooms": 50, "rate": 100}'
 //
@@ -61,7 +60,7 @@ async function connectAll() {
   tell({ connected: members.filter(({ socket }) => socket.connected).length });
 }
 
-// talk has this worker's speakers say something each second, spread over the second.
+// talk makes this worker's speakers send a message each second, spread over the second.
 async function talk(seconds) {
   const sent = {};
   const speakers = members.filter((member) => member.speaks);

@@ -1,5 +1,5 @@
-// What the stock client can do, as documented on https://socket.io/docs/v4/client-api/,
-// each tried with the chat's events.
+// The behaviours of the stock client, as documented on https://socket.io/docs/v4/client-api/, each
+// tested with the chat's events.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -8,7 +8,8 @@ const { Manager } = require("socket.io-client");
 
 const bytes = (n) => Buffer.from(Array.from({ length: n }, (_, i) => i % 251));
 
-// behaviours returns the list: {name, run(scene), remark}. run throws if it is not so.
+// behaviours returns the list: {name, run(scene), remark}. run throws if the client does not behave
+// so.
 module.exports = (next) => [
   {
     name: "connect over WebSocket",

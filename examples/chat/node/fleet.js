@@ -1,8 +1,8 @@
-// What is known of the other nodes, from what they say themselves.
+// The other nodes, as far as this node knows them from their responses.
 "use strict";
 
-// FORGET is for how long, in milliseconds, a node that was there and says nothing
-// any more is called missing. After that it is gone.
+// FORGET is the time, in milliseconds, for which a node that no longer responds is listed as
+// missing. After that it is not listed.
 const FORGET = 10_000;
 
 class Fleet {
@@ -10,12 +10,12 @@ class Fleet {
     this.ns = ns;
     this.name = name;
     this.since = Date.now();
-    this.known = new Map(); // name → when it last answered
+    this.known = new Map(); // name → time of its last response
     this.asking = null;
     ns.on("stats", (ack) => ack(this.stats()));
   }
 
-  // stats is this node's answer to the event "stats".
+  // stats is this node's response to the event "stats".
   stats() {
     const { rooms, sids } = this.ns.adapter;
     return {
@@ -27,8 +27,8 @@ class Fleet {
     };
   }
 
-  // ask asks every node. Pages ask each second: those that come while a question is
-  // under way share its answer.
+  // ask sends a request to every node. Pages ask each second: those that ask during a request share
+  // its result.
   ask() {
     this.asking ??= this.question().finally(() => (this.asking = null));
     return this.asking;
@@ -42,8 +42,8 @@ class Fleet {
     const nodes = [this.stats(), ...answers].sort((a, b) => a.name.localeCompare(b.name));
     for (const { name } of nodes) this.known.set(name, now);
 
-    // An error says that a node is subscribed, so it is counted, and does not answer:
-    // that one is missing for as long as it lasts. One that has died is not counted.
+    // An error means that a node is subscribed, so it is counted, and does not respond. It is
+    // missing as long as that lasts. A crashed node is not counted.
     const missing = [];
     for (const [name, seen] of this.known) {
       if (seen === now) continue;

@@ -1,5 +1,5 @@
-// A chat node on Node.js: what a team runs today. It serves the same page and the
-// same events as the Go server, and is in the same fleet over Redis.
+// A chat node on Node.js, as many teams run it today. It serves the same page and the same events
+// as the Go server, and is in the same fleet over Redis.
 //
 //   node server.js --name node-1 --port 8083 --broker redis://127.0.0.1:6379 \
 //     --nodes '[{"name":"go-1","url":"http://127.0.0.1:8081","kind":"go"}, ...]'
@@ -10,8 +10,8 @@
 //   --nodes   what GET /nodes.json answers: where the page finds the fleet
 //   --page    directory of the page (../page)
 //
-// It prints "listening on http://host:port" when clients may come, and ends on
-// SIGINT or SIGTERM.
+// It prints "listening on http://host:port" when it accepts clients, and exits on SIGINT or
+// SIGTERM.
 "use strict";
 
 const http = require("node:http");
@@ -45,7 +45,7 @@ async function main() {
   const io = new Server(server, {
     adapter: createAdapter(...redis, { key: flags.prefix, requestsTimeout: 1500 }),
     maxHttpBufferSize: 1e6, // bytes of one message, as on the Go nodes
-    serveClient: false, // the page brings its own
+    serveClient: false, // the page has its own
   });
   chat(io.of("/chat"), flags.name);
 
@@ -62,7 +62,7 @@ async function main() {
   }
 }
 
-// chat puts the events on a namespace; node is this node's name in the fleet.
+// chat registers the events of a namespace. node is this node's name in the fleet.
 function chat(ns, node) {
   const fleet = new Fleet(ns, node);
 
@@ -106,7 +106,7 @@ function chat(ns, node) {
       const [victim] = typeof id === "string" ? await ns.in(id).fetchSockets() : [];
       if (!victim) return { ok: false, error: "no such member" };
       victim.emit("kicked", { by: me.name });
-      victim.disconnect(); // wherever it is; the order is kept
+      victim.disconnect(); // on any node; the order is kept
       return { ok: true };
     });
 
@@ -120,8 +120,8 @@ function chat(ns, node) {
   });
 }
 
-// on answers an event with what the handler returns. Clients send what they like:
-// arguments may be missing, and so may the acknowledgement.
+// on acknowledges an event with the result of the handler. Clients can send anything: arguments may
+// be missing, and so may the acknowledgement.
 function on(socket, event, handler) {
   socket.on(event, async (...args) => {
     const ack = typeof args.at(-1) === "function" ? args.pop() : () => {};

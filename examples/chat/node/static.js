@@ -6,7 +6,7 @@ const path = require("node:path");
 
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
 
-// servePage returns a handler for GET / and what is below it, and GET /nodes.json.
+// servePage returns a handler for GET / and all paths below it, and GET /nodes.json.
 function servePage(dir, nodes) {
   return async (req, res) => {
     if (req.method !== "GET") return res.writeHead(405).end();

@@ -1,10 +1,10 @@
-// Tries what the stock client can do, one behaviour after the other, against a chat
-// node, and prints what came of it as a JSON array of {name, verdict, remark}:
+// Tests the behaviours of the stock client, one after the other, against a chat node. It prints the
+// results as a JSON array of {name, verdict, remark}:
 //
 //   node tryout.js --url http://127.0.0.1:8081 --broker redis://127.0.0.1:6379
 //
-// The verdict is "yes", "no" if the server says in the protocol's way that it does not
-// do that, or "FAILED". --prefix is that of the fleet on Redis.
+// The verdict is "yes", "FAILED", or "no" if the server refuses the behaviour with an error of the
+// protocol. --prefix is that of the fleet on Redis.
 "use strict";
 
 const net = require("node:net");
@@ -24,14 +24,14 @@ const { values: flags } = parseArgs({
   },
 });
 
-// Unsupported is thrown where the server does not do something, and says so.
+// Unsupported is thrown if the server refuses a behaviour with an error.
 class Unsupported extends Error {}
 
-// PATIENCE is how long, in milliseconds, anything may take. Heartbeats set the longest
-// time: 25 s between two, and 20 s more until a silent server is given up.
+// PATIENCE limits every wait, in milliseconds. Heartbeats take longest: 25 s between two, and 20 s
+// more until an unresponsive server is given up.
 const PATIENCE = 60_000;
 
-// Scene is what a behaviour has to work with. Everything ends with it.
+// Scene has what a behaviour needs. Everything ends with it.
 class Scene {
   #after = [];
 
@@ -44,7 +44,7 @@ class Scene {
     };
   }
 
-  // client makes a client on a connection of its own. It is not connected yet.
+  // client makes a client with a connection of its own, not yet connected.
   client({ nsp = "/chat", url = this.url, name = "ada", ...options } = {}) {
     const { auth = { name }, ...rest } = options;
     const manager = new Manager(url, { transports: ["websocket"], reconnectionDelay: 50, reconnectionDelayMax: 100, ...rest });
@@ -52,7 +52,7 @@ class Scene {
     return manager.socket(nsp, { auth, ...rest });
   }
 
-  // connected is a client that is.
+  // connected makes a client and waits until it is connected.
   async connected(options) {
     const socket = this.client(options);
     const connect = next(socket, "connect", "connect_error");
@@ -61,7 +61,7 @@ class Scene {
     return socket;
   }
 
-  // member is a connected client in the scene's room.
+  // member makes a connected client in the scene's room.
   async member(options) {
     const socket = await this.connected(options);
     const answer = await socket.emitWithAck("join", this.room);
@@ -69,7 +69,7 @@ class Scene {
     return socket;
   }
 
-  // link is a TCP link to the server that can be cut or hold everything back.
+  // link makes a TCP link to the server that can be cut or hold all data back.
   async link() {
     const target = new URL(flags.url);
     const pairs = new Set();
@@ -103,7 +103,7 @@ class Scene {
   }
 }
 
-// next resolves with the arguments of the next event that has one of these names.
+// next resolves with the arguments of the next event with one of these names.
 function next(emitter, ...events) {
   return new Promise((resolve) => {
     const heard = (...args) => {
@@ -133,11 +133,11 @@ async function attempt({ name, run, remark = "" }, peer) {
 async function main() {
   const redis = [createClient({ url: flags.broker }), createClient({ url: flags.broker })];
   await Promise.all(redis.map((client) => client.connect()));
-  const io = new Server({ adapter: createAdapter(...redis, { key: flags.prefix }) }); // listens nowhere
+  const io = new Server({ adapter: createAdapter(...redis, { key: flags.prefix }) }); // listens on no port
   const peer = io.of("/chat");
-  await redis[1].unsubscribe("none"); // once this is answered, so are the subscriptions
+  await redis[1].unsubscribe("none"); // its response follows those of the subscriptions
 
-  // Side by side, for some of them wait for heartbeats.
+  // In parallel, because some wait for heartbeats.
   const outcomes = await Promise.all(behaviours(next).map((behaviour) => attempt(behaviour, peer)));
   process.stdout.write(JSON.stringify(outcomes, null, 1) + "\n");
   process.exit(0);

@@ -1,11 +1,11 @@
-// The page: what a user does goes to the connection, what it reports to the view.
+// The page: actions of the user go to the connection, and its reports to the view.
 
 import { Connection } from "./connection.js";
 import * as view from "./view.js";
 
 const { $ } = view;
-const POLL = 1000; // milliseconds between two looks at the fleet
-const GONE = 15_000; // milliseconds for which a node that is gone stays on the list
+const POLL = 1000; // milliseconds between two requests about the fleet
+const GONE = 15_000; // milliseconds for which a lost node stays on the list
 const KEEP = 500; // messages of a room
 const LARGEST = 900_000; // bytes of a file; a node takes messages of one megabyte
 
@@ -32,7 +32,7 @@ function start() {
   setInterval(look, POLL);
 }
 
-// --- what the user does
+// --- actions of the user
 
 $("who").onsubmit = (event) => {
   event.preventDefault();
@@ -118,7 +118,7 @@ async function kick(id) {
   members();
 }
 
-// --- what the connection reports
+// --- reports of the connection
 
 function changed(state, detail) {
   const name = (node) => view.nodeName(node.name);
@@ -179,7 +179,7 @@ function said({ file, ...message }) {
   enter(message.room, message);
 }
 
-// --- what is kept
+// --- state
 
 function note(room, text) {
   enter(room, { notice: text });
@@ -209,8 +209,8 @@ async function members() {
   if (answer.ok && room === current) view.drawMembers(answer.members, answer.missing ?? [], me, { onkick: kick });
 }
 
-// look asks how the fleet is. A node that is missing was there and does not answer;
-// one that the server does not even miss any more is gone.
+// look requests the state of the fleet. A missing node was listed before and does not respond. A
+// node that the server no longer lists as missing is gone.
 let looking = false;
 async function look() {
   if (looking || !connection.connected) return;
@@ -235,13 +235,13 @@ async function look() {
   view.drawFleet([...fleet.values()].sort((a, b) => a.name.localeCompare(b.name)), connection.node.name);
 }
 
-// tell says in the room on the screen what has become of a node.
+// tell shows a change of a node's state in the room on the screen.
 function tell(name, state) {
   note(current, { up: `Node ${name} is back.`, missing: `Node ${name} does not answer.`, gone: `Node ${name} is gone.` }[state]);
 }
 
-// remember puts name, node and rooms into the address, so that a reload, or the
-// next tab, begins there.
+// remember puts name, node and rooms into the address, so that a reload, or a new tab, begins
+// there.
 function remember() {
   const query = new URLSearchParams({ name: $("name").value, node: connection.node.name });
   for (const room of connection.rooms) query.append("room", room);

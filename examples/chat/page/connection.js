@@ -1,20 +1,20 @@
-// One user's connection to the fleet: to one node at a time, and to another one if
-// that node goes away. It remembers the rooms and joins them again.
+// One user's connection to the fleet: to one node at a time, and to another one if that node is
+// lost. It keeps the list of rooms and joins them again.
 
-const REFUSED = 3000; // milliseconds after which a node that says nothing counts as away
+const REFUSED = 3000; // milliseconds after which an unresponsive node counts as lost
 const ANSWER = 5000; // milliseconds after which an acknowledgement is given up
 
 // Connection reports through the functions in on:
 //
 //   state(state, detail)  "connecting", "connected", "lost", "kicked", "refused", "offline"
-//   event(name, data)     what the server says
+// an event of the server
 //   joined(room, answer)  a room was joined, also again
 export class Connection {
   #nodes;
   #on;
   #socket = null;
   #auth = {};
-  #at = 0; // index of the node that is tried or used
+  #at = 0; // index of the current node
   #failures = 0; // attempts since the last connection
   #timer = 0;
 
@@ -25,7 +25,7 @@ export class Connection {
     this.#on = on;
   }
 
-  // node is where the connection is, or is being made.
+  // node is the node of the current connection or attempt.
   get node() {
     return this.#nodes[this.#at];
   }
@@ -34,12 +34,12 @@ export class Connection {
     return this.#socket?.connected ?? false;
   }
 
-  // id is the socket's id, by which others know it.
+  // id is the socket's id, as other users see it.
   get id() {
     return this.#socket?.id;
   }
 
-  // open connects to a node, and from then on to any, until close is called.
+  // open connects to a node, and after a failure to any node, until close is called.
   open(name, nodeName) {
     this.#drop();
     this.#auth = { name };
@@ -53,8 +53,8 @@ export class Connection {
     this.#on.state("offline");
   }
 
-  // ask emits an event and resolves with the server's answer; without one in time,
-  // or without a connection, with {ok: false, error}.
+  // ask emits an event and resolves with the server's acknowledgement. Without one in time, or
+  // without a connection, it resolves with {ok: false, error}.
   async ask(event, ...args) {
     if (!this.connected) return { ok: false, error: "not connected" };
     try {
@@ -81,7 +81,7 @@ export class Connection {
       auth: this.#auth,
       transports: ["websocket"],
       forceNew: true,
-      reconnection: false, // it would insist on the same node
+      reconnection: false, // the stock client would reconnect to the same node
       timeout: REFUSED,
     }));
     let kicked = null;
@@ -94,7 +94,7 @@ export class Connection {
     socket.on("connect_error", (err) => {
       if (socket.active) return this.#next(socket); // no response: try another node
       this.#drop();
-      this.#on.state("refused", err.message); // the server has said no
+      this.#on.state("refused", err.message); // the server refused the client
     });
     socket.on("disconnect", (reason) => {
       if (kicked) {
@@ -107,8 +107,7 @@ export class Connection {
     socket.onAny((name, data) => this.#on.event(name, data));
   }
 
-  // next goes on with the next node, after a while that grows with
-  // the failures.
+  // next tries the next node, after a pause that grows with the failures.
   #next(socket, reason) {
     if (this.#socket !== socket) return; // closed in between
     this.#drop();

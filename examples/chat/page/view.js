@@ -1,8 +1,8 @@
-// What is on the screen. Nothing here knows a socket.
+// The screen. Nothing here uses a socket.
 
 export const $ = (id) => document.getElementById(id);
 
-// element makes one: element("li", {class: "x", onclick: f}, "text", child...).
+// element makes an element: element("li", {class: "x", onclick: f}, "text", child...).
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) {
@@ -14,9 +14,9 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-// refill replaces a list's items, and keeps the keyboard focus where it was: lists
-// are drawn again each second, also while one of their buttons has the focus. If that button
-// was removed, the message box gets the focus.
+// refill replaces a list's items, and keeps the keyboard focus in its place: lists are drawn again
+// each second, also while one of their buttons has the focus. If that button was removed, the
+// message box gets the focus.
 function refill(list, items) {
   const focus = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   list.replaceChildren(...items);
@@ -42,7 +42,7 @@ export function drawNodes(nodes, chosen) {
   for (const { name } of nodes) colour(name);
 }
 
-// status says in one line how things are; a screen reader reads it out.
+// status shows the state in one line, which a screen reader reads out.
 export function status(state, ...words) {
   document.body.dataset.state = state;
   $("status").replaceChildren(...words);
@@ -131,5 +131,5 @@ function drawFile(name, url, size) {
   return element("a", link, `${name} · ${size < 1024 ? `${size} bytes` : `${(size / 1024).toFixed(1)} KiB`}`);
 }
 
-// imageType is the media type if the name is that of a picture.
+// imageType returns the media type if the name is that of a picture.
 export const imageType = (name = "") => IMAGES[name.toLowerCase().split(".").pop()];

@@ -13,7 +13,7 @@ function chat(io) {
   });
 }
 
-// run listens on a free port, says where, and ends with its input.
+// run listens on a free port, prints its address, and exits when its input ends.
 async function run(http) {
   http.listen(0, "127.0.0.1");
   await once(http, "listening");

@@ -1,5 +1,5 @@
-// Clients of both generations. Each line of standard input is something to do, each line
-// of standard output something that happened, in JSON.
+// Clients of both generations. Each line of standard input is an action, and each line of standard
+// output an event, in JSON.
 "use strict";
 
 const readline = require("node:readline");

@@ -3,7 +3,7 @@
 //
 //   node server.js '{"redis": "redis://…", "collector": "http://…", "clients": 3}'
 //
-// Says "ready" when everybody is connected, and ends with its input.
+// It prints "ready" when all clients are connected, and exits when its input ends.
 "use strict";
 
 const { once } = require("node:events");

@@ -1,5 +1,5 @@
-// The stock OpenTelemetry SDK, and what a Socket.IO server has to do to take part in the
-// traces of its Go neighbours: about thirty lines around two hooks of the adapter.
+// The stock OpenTelemetry SDK, and the code with which a Socket.IO server takes part in the traces
+// of Go nodes: about thirty lines around two hooks of the adapter.
 "use strict";
 
 const { context, propagation, trace, ROOT_CONTEXT, SpanKind } = require("@opentelemetry/api");
@@ -20,8 +20,8 @@ function start(service, collector) {
 
 const tracer = trace.getTracer("example");
 
-// Date.now() knows whole milliseconds only, and so do spans that begin by themselves:
-// here a message would often arrive before it was sent. So look once when one is full.
+// Date.now() has whole milliseconds only, and so have spans without a given start: a message would
+// often arrive before it was sent. So read the precise clock once, at a full millisecond.
 const origin = (() => {
   const before = Date.now();
   while (Date.now() === before);
@@ -43,8 +43,8 @@ function attributes(service, nsp, opts, action) {
   };
 }
 
-// Going out: the adapter encodes [uid, packet, opts] with the parser that it is given.
-// The context travels as keys of opts, which no other server minds.
+// Sending: the adapter encodes [uid, packet, opts] with the given parser. The context is in keys of
+// opts, which other servers ignore.
 function parser(service) {
   return {
     decode: notepack.decode,
@@ -63,8 +63,8 @@ function parser(service) {
   };
 }
 
-// Coming in: what another server sent ends in the in-memory adapter's broadcast, with
-// the opts that came. onDeliver is called with the packet in the context of the span.
+// Receiving: a message of another server ends in the in-memory adapter's broadcast, with the
+// received opts. onDeliver is called with the packet in the context of the span.
 function traceDeliveries(service, onDeliver) {
   const broadcast = Adapter.prototype.broadcast;
   Adapter.prototype.broadcast = function (packet, opts) {
