@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every case that depends on timing, ten times")
 	}
-	conformance.Soak(t, harness(), brokertest.Soak(t, 10, 1))
+	conformance.Soak(t, harness(), brokertest.Soak(t, 2, 1))
 }
 
 func harness() conformance.Harness {

@@ -93,7 +93,7 @@ func user(n *conformance.Node, i int, all ...*servers.NATS) *conformance.Node {
 }
 
 // TestSoak gives each run a server of its own, because a run takes long.
-func TestSoak(t *testing.T) { conformance.Soak(t, single("nats", nil), brokertest.Soak(t, 1, 20)) }
+func TestSoak(t *testing.T) { conformance.Soak(t, single("nats", nil), brokertest.Soak(t, 0, 20)) }
 
 // TestConformanceSecured is the first half alone, with a password and TLS. The specifics of a
 // secured cluster are in TestServerOfClusterKilled.
