@@ -35,8 +35,8 @@
 //	B7   Publish does not keep the payload after it returns: the caller may overwrite it at once.
 //	B8   A receiver may read a delivered payload for as long as it likes. No component writes to it again, and
 //	     receivers may share it.
-//	B9   The broker's goroutines call a receiver's methods one at a time, in order. Subscriptions do not wait for
-//	     each other longer than their stated buffers allow.
+//	B9   The broker's goroutines call a receiver's methods one at a time, in order. A slow receiver delays the
+//	     other subscriptions by no more than a stated time. Then it misses messages (B14).
 //	B10  A subscribed publisher receives its own messages, in their place in the order.
 //	B11  After Subscription.Remove, Subscription.Close or Close returns, no call of the receiver for what was
 //	     removed is running or will begin. The exception is a call that returned its context's error: a call of

@@ -9,6 +9,10 @@ import (
 // ErrClosed is returned by calls after Close. It may be wrapped.
 var ErrClosed = errors.New("broker closed")
 
+// ErrSlowReceiver is the reason of an interruption, when a subscription's buffer was full for too long because its
+// receiver does not keep up. Interrupted gets it in a *LossError with the number of messages that the receiver missed.
+var ErrSlowReceiver = errors.New("broker: the receiver is too slow, and its buffer is full")
+
 // NameError reports that a broker cannot carry a channel with these names. Choose another name.
 type NameError struct {
 	Channel Channel

@@ -14,6 +14,7 @@ var receiverCases = []Case{
 	{Name: "B09_OneAtATime", Clauses: []Clause{9}, run: caseOneAtATime},
 	{Name: "B09_OwnGoroutine", Clauses: []Clause{9}, run: caseOwnGoroutine},
 	{Name: "B09_Independent", Clauses: []Clause{9}, Timing: true, run: caseIndependent},
+	{Name: "B09_Starved", Clauses: []Clause{9, 14}, Timing: true, run: caseStarved},
 	{Name: "B09_Frozen", Clauses: []Clause{9, 1}, Needs: CanFreeze, Timing: true, run: caseFrozen},
 	{Name: "B26_Prefilter", Clauses: []Clause{26}, run: casePrefilter},
 	{Name: "B27_TryReceiver", Clauses: []Clause{27}, run: caseTryReceiver},
@@ -204,6 +205,11 @@ func caseSlowReceiver(ctx context.Context, e *env) error {
 	if err := flushed(ctx, a); err != nil {
 		return err
 	}
+	return s.accounted(ctx, st)
+}
+
+// accounted lets a receiver go that was blocked, and checks what it missed of the stream.
+func (s *sub) accounted(ctx context.Context, st *stream) error {
 	s.rec.letGo()
 	if err := s.expect(ctx, 15, st, st.started.Load()+1); err != nil { // live again
 		return err
@@ -226,6 +232,44 @@ func caseSlowReceiver(ctx context.Context, e *env) error {
 		return fail(14, "the *LossErrors given to Interrupted count %d messages, and %d are missing", s.rec.missed, missing)
 	}
 	return nil
+}
+
+// caseStarved blocks one receiver and publishes more to it than a node may keep. Another one on the same node, and what
+// arrives on the control channel, do not wait for it.
+func caseStarved(ctx context.Context, e *env) error {
+	const rounds, perRound, size = 48, 8, 64 << 10
+	a, b, err := e.pair(ctx)
+	if err != nil {
+		return err
+	}
+	flood, main, control := native.Room("/guest", "r"), native.Room("/main", "r"), broker.Control()
+	stuck, err := e.subscribe(ctx, b, native.EveryRoom("/guest"))
+	if err != nil {
+		return err
+	}
+	others, err := e.subscribe(ctx, b, native.EveryRoom("/main"), broker.Exactly(control))
+	if err != nil {
+		return err
+	}
+	stuck.rec.holdUp()
+	defer stuck.rec.letGo()
+	st, streams := e.from(a, flood), []*stream{e.from(a, main), e.from(a, control)}
+	for range rounds {
+		for range perRound {
+			if err := st.publishSize(ctx, size); err != nil {
+				return fail(16, "Publish failed because of another node's slow receiver: %v", err)
+			}
+		}
+		for _, other := range streams {
+			if err := other.publish(ctx); err != nil {
+				return publishFailed(other.ch, err)
+			}
+		}
+		if err := others.all(ctx, 9, streams...); err != nil {
+			return err
+		}
+	}
+	return stuck.accounted(ctx, st)
 }
 
 // casePrefilter has a receiver that wants no room until it has handled a message on another kind of channel, which

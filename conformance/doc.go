@@ -70,7 +70,8 @@
 // but not beyond what any real system can bear: outside of the cases about overflow it keeps at most 500 small
 // messages between a publisher and a receiver. The limits are:
 //
-//	B9                   a blocked receiver must not make a broker drop the next 100 small messages
+//	B9                   a blocked receiver must not make a broker drop the next 100 small messages, and
+//	                     must miss some of the next 24 MiB before the other receivers stop
 //	B16                  the queue of Publish must be full before it holds 256 MiB
 //	B20                  a call must return within 5 s after its context has ended
 //	Harness.Timeout      an outage must be noticed and repaired within this time

@@ -58,6 +58,7 @@
 //
 // Each subscription has a queue of SubscriptionsOptions.Bytes, and a goroutine that calls its receiver in the order of
 // Deliver. Deliver calls Wants of a Prefilter first. A TryReceiver with an empty queue gets messages on the goroutine
-// that calls Deliver. Deliver waits for a full queue for SubscriptionsOptions.Patience. After that the receiver misses
-// messages until half of the queue is free, and Interrupted and Resumed are called in their place.
+// that calls Deliver. Deliver waits for full queues, for all receivers together SubscriptionsOptions.Patience at once
+// and a quarter of the time in the long run. After that the receiver misses messages until half of its queue is free,
+// and Interrupted and Resumed are called in their place.
 package brokerkit

@@ -1,6 +1,7 @@
 package brokerkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -17,11 +18,10 @@ type SubscriptionsOptions struct {
 	// Bytes limits the queue of one receiver. Each message counts with 128 bytes besides its payload; a larger message
 	// is accepted alone. Zero or less means 16 MiB.
 	Bytes int
-	// Patience limits how long Deliver waits for a receiver whose queue is full. After that the receiver misses
-	// messages. Zero means 1 second. Negative means no limit.
+	// Patience limits how long Deliver waits for receivers whose queue is full: for all of them together Patience at
+	// once, and a quarter of the time in the long run. After that a receiver misses messages. Zero means 1 second.
+	// Negative means no limit.
 	Patience time.Duration
-	// Slow is the error of the missed messages. Nil means a default error.
-	Slow error
 }
 
 // Subscriptions are the subscriptions of one broker, for systems that send every message to every node: the broker
@@ -54,17 +54,12 @@ type subscription struct {
 // NewSubscriptions returns an empty set.
 func NewSubscriptions(opts SubscriptionsOptions) *Subscriptions {
 	positive(&opts.Bytes, 16<<20)
-	switch {
-	case opts.Patience == 0:
-		opts.Patience = time.Second
-	case opts.Patience < 0:
-		opts.Patience = 0
-	}
-	if opts.Slow == nil {
-		opts.Slow = errors.New("broker: receiver is too slow, and its queue is full")
+	var waits *inbox.Waits
+	if opts.Patience >= 0 {
+		waits = inbox.NewWaits(cmp.Or(opts.Patience, time.Second))
 	}
 	return &Subscriptions{
-		opts:    inbox.Options{Bytes: opts.Bytes, PerMessage: inbox.MessageCost, Patience: opts.Patience, Slow: opts.Slow, Counts: inbox.NewCounts()},
+		opts:    inbox.Options{Bytes: opts.Bytes, PerMessage: inbox.MessageCost, Waits: waits, Counts: inbox.NewCounts()},
 		closing: make(chan struct{}),
 		subs:    map[*subscription]struct{}{}, holders: map[broker.Filter][]*subscription{},
 	}

@@ -2,15 +2,11 @@ package memorybroker
 
 import (
 	"context"
-	"errors"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/inbox"
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
-
-// errSlow is the error of messages missed because the queue was full.
-var errSlow = errors.New("memory broker: receiver is too slow, and its queue is full")
 
 // subscription implements broker.Subscription. It has filters, and an inbox for the messages that they select.
 type subscription struct {
@@ -28,7 +24,7 @@ func newSubscription(b *Broker, r broker.Receiver) *subscription {
 	// Pass only the methods of Receiver: a publisher must not call TryDeliver, because the receiver may be the
 	// publisher's own.
 	in := inbox.New(struct{ broker.Receiver }{r}, inbox.Options{
-		Messages: opts.QueueMessages, Bytes: opts.QueueBytes, Slow: errSlow, Counts: b.counts,
+		Messages: opts.QueueMessages, Bytes: opts.QueueBytes, Counts: b.counts,
 	})
 	return &subscription{b: b, in: in, filters: map[broker.Filter]*route{}}
 }

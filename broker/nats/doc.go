@@ -101,10 +101,11 @@
 // the broker empties the channel of nats.go before each read, and one read returns less than the channel holds.
 //
 // Each subscription has a goroutine that calls its receiver, and a buffer of 16 MiB (Options.ReceiveBuffer). When that
-// is full the connection, and with it all subscriptions, waits for that receiver, for at most 1 second
-// (Options.SlowReceiver). Later messages are missed, until half of the buffer is free: Interrupted, with a
-// *broker.LossError that counts them, and Resumed are called in their place. A receiver that blocks through several
-// interruptions without a message between them gets one call, which counts all messages known to be missed.
+// is full the connection, and with it all subscriptions, waits for that receiver: for all receivers together 1 second
+// at once (Options.SlowReceiver), and a quarter of the time in the long run. Later messages are missed until half of
+// the buffer is free: Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A
+// receiver that blocks through several interruptions without a message between them gets one call, which counts all
+// messages known to be missed.
 //
 // Subscribe fails at once if the first connection cannot be made or the server refuses. During an interruption it
 // waits for the end of it, or of its context.

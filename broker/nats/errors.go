@@ -15,11 +15,6 @@ import (
 // Options.QueueAge. It arrives wrapped, together with the reason for the wait.
 var ErrTooOld = errors.New("waited too long in the queue")
 
-// ErrSlowReceiver is the reason of an interruption: the receiver's buffer was full
-// (Options.ReceiveBuffer) for longer than Options.SlowReceiver. It arrives in a *broker.LossError
-// that has the number of missed messages.
-var ErrSlowReceiver = errors.New("the receiver is too slow")
-
 // PrefixError reports a prefix that cannot be used.
 type PrefixError struct {
 	Prefix, Reason string

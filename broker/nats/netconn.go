@@ -66,7 +66,7 @@ func (w *netConn) Read(p []byte) (int, error) {
 }
 
 // idle returns for how long nothing has arrived. It is zero while the reader waits for receivers,
-// up to Options.SlowReceiver for each, because it does not read then.
+// as long as Options.SlowReceiver allows, because it does not read then.
 func (w *netConn) idle() time.Duration {
 	if w.away.Load() {
 		return 0

@@ -46,11 +46,12 @@ type Options struct {
 	MaxPayload int
 
 	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message
-	// counts 128 bytes in addition to its payload. While the buffer is full, the connection, and
-	// with it every other subscription, waits for the receiver, but not longer than SlowReceiver.
-	// Later messages are missed until half of the buffer is free. The receiver gets Interrupted
-	// with a *broker.LossError and Resumed at that place in the sequence. Zero or less means 16 MiB
-	// and 1 second. SlowReceiver is at most half of ProbeTimeout.
+	// counts 128 bytes in addition to its payload. While it is full, the connection, and with it every
+	// other subscription, waits for the receiver: for all receivers together SlowReceiver at once, and
+	// a quarter of the time in the long run. After that the receiver misses messages until half of the
+	// buffer is free, and gets Interrupted, with a *broker.LossError that wraps
+	// broker.ErrSlowReceiver, and Resumed in their place. Zero or less means 16 MiB and 1 second.
+	// SlowReceiver is at most half of ProbeTimeout.
 	ReceiveBuffer int
 	SlowReceiver  time.Duration
 

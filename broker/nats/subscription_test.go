@@ -21,42 +21,17 @@ import (
 func TestSlowReceiver(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
-	const buffered, missed = 100, 37
-	opts := &natsbroker.Options{ReceiveBuffer: buffered * (128 + len("message 000")), SlowReceiver: 10 * time.Millisecond}
-	b, sender := open(t, srv.URL(), opts), open(t, srv.URL(), nil)
-	g, free := newGate(t), record(t)
-	subscribe(t, b, g, broker.Native.EveryRoom("/"))
-	subscribe(t, b, free, broker.Native.EveryRoom("/"))
-	text := func(i int) string { return fmt.Sprintf("message %03d", i) }
-	publish(t, sender, room, text(0))
-	<-g.Entered
-	n := 1 + buffered + missed
-	for i := 1; i < n; i++ {
-		publish(t, sender, room, text(i))
-	}
-	for i := range n {
-		free.Want(room, text(i))
-	}
-	close(g.Open)
-	for i := range 1 + buffered {
-		g.Want(room, text(i))
-		if i == 1+buffered/2 {
-			// Half of the buffer is free again: this message arrives after the gap.
-			publish(t, sender, room, "after")
-		}
-	}
-	c := g.WantCall("interrupted")
-	var loss *broker.LossError
-	require.ErrorAs(t, c.Err, &loss)
-	require.Equal(t, missed, loss.Messages)
-	require.Equal(t, missed*len(text(0)), loss.Bytes)
-	require.ErrorIs(t, c.Err, natsbroker.ErrSlowReceiver)
-	g.WantCall("resumed")
-	g.Want(room, "after")
-	free.Want(room, "after")
-	s := b.Stats()
-	require.EqualValues(t, 1, s.Interruptions)
-	require.Positive(t, s.Interrupted)
+	const buffered = 100
+	opts := &natsbroker.Options{ReceiveBuffer: buffered * brokertest.SlowCost, SlowReceiver: 10 * time.Millisecond}
+	brokertest.SlowReceiver(t, open(t, srv.URL(), opts), open(t, srv.URL(), nil), buffered)
+}
+
+// TestSlowNeighbour: a receiver that is slow, and makes room again and again, delays the others by
+// little more than the stated time.
+func TestSlowNeighbour(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartNATS(t, nil)
+	brokertest.SlowNeighbour(t, open(t, srv.URL(), &natsbroker.Options{ReceiveBuffer: 64 << 10}), open(t, srv.URL(), nil))
 }
 
 // TestReceiverThatCatchesUp: the buffer fills up repeatedly, and no message is
@@ -114,7 +89,7 @@ func TestOutagesOfAStuckReceiver(t *testing.T) {
 	require.ErrorAs(t, c.Err, &loss)
 	require.Equal(t, outages, loss.Messages)
 	require.Equal(t, outages*len("missed"), loss.Bytes)
-	require.ErrorIs(t, c.Err, natsbroker.ErrSlowReceiver)
+	require.ErrorIs(t, c.Err, broker.ErrSlowReceiver)
 	g.WantCall("resumed")
 	publish(t, sender, room, "last")
 	g.Want(room, "last")

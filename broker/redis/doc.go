@@ -82,10 +82,11 @@
 // time, so that 100,000 rooms can be subscribed to at once.
 //
 // Each subscription has a goroutine that calls its receiver, and a buffer of 16 MiB (Options.ReceiveBuffer). When that
-// is full the connection, and with it all subscriptions, waits for that receiver; then the server's buffer fills up,
-// until it ends the connection (client-output-buffer-limit pubsub, by default at 32 MiB, or 8 MiB for a minute), which
-// is an interruption like any other. A receiver that blocks through several interruptions without a message between
-// them gets one call for all of them.
+// is full the connection, and with it all subscriptions, waits for that receiver: for all receivers together 1 second
+// at once (Options.SlowReceiver), and a quarter of the time in the long run. Later messages are missed until half of
+// the buffer is free: Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A
+// receiver that blocks through several interruptions without a message between them gets one call, which counts all
+// messages known to be missed.
 //
 // Subscribe fails at once if the first connection cannot be made or the server refuses. During an interruption it
 // waits for the end of it, or of its context.

@@ -46,10 +46,14 @@ type Options struct {
 	// the server's limit.
 	MaxPayload int
 
-	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. While it is
-	// full, the connection, and with it every other subscription, waits for the receiver. Each
-	// message counts 128 bytes in addition to its payload. Zero or less means 16 MiB.
+	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message
+	// counts 128 bytes in addition to its payload. While it is full, the connection, and with it every
+	// other subscription, waits for the receiver: for all receivers together SlowReceiver at once, and
+	// a quarter of the time in the long run. After that the receiver misses messages until half of the
+	// buffer is free, and gets Interrupted, with a *broker.LossError that wraps
+	// broker.ErrSlowReceiver, and Resumed in their place. Zero or less means 16 MiB and 1 second.
 	ReceiveBuffer int
+	SlowReceiver  time.Duration
 
 	// ProbeInterval is the time between two examinations of the server of each connection.
 	// ProbeTimeout is the time within which a server must send anything before its connection
@@ -83,6 +87,7 @@ func (o *Options) withDefaults() Options {
 	}
 	positive(&out.MaxPayload, 4<<20)
 	positive(&out.ReceiveBuffer, 16<<20)
+	positive(&out.SlowReceiver, time.Second)
 	positive(&out.ProbeInterval, time.Second)
 	positive(&out.ProbeTimeout, 3*time.Second)
 	positive(&out.BackoffMin, 50*time.Millisecond)

@@ -24,6 +24,7 @@ type subscriber struct {
 	// work wakes run when there is something to send.
 	work   chan struct{}
 	counts *inbox.Counts
+	waits  *inbox.Waits // of the reader, for all receivers
 
 	mu     sync.Mutex
 	reg    *registry
@@ -41,7 +42,7 @@ type subscriber struct {
 func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
 	s := &subscriber{
 		nodes: n, names: names, opts: opts, log: opts.Logger, pause: backoff.Backoff{Min: opts.BackoffMin, Max: opts.BackoffMax},
-		work: make(chan struct{}, 1), counts: inbox.NewCounts(), reg: newRegistry(names),
+		work: make(chan struct{}, 1), counts: inbox.NewCounts(), waits: inbox.NewWaits(opts.SlowReceiver), reg: newRegistry(names),
 	}
 	s.changed()
 	return s

@@ -22,7 +22,7 @@ type subscription struct {
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
-	in := inbox.New(r, inbox.Options{Bytes: s.opts.ReceiveBuffer, PerMessage: inbox.MessageCost, Counts: s.counts})
+	in := inbox.New(r, inbox.Options{Bytes: s.opts.ReceiveBuffer, PerMessage: inbox.MessageCost, Waits: s.waits, Counts: s.counts})
 	return &subscription{s: s, in: in, filters: map[broker.Filter]*entry{}}
 }
 

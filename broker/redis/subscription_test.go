@@ -1,8 +1,8 @@
 package redisbroker_test
 
 import (
-	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,43 +12,28 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// TestSlowReceiver: a stuck receiver delays no other receiver while its buffer has room. When the
-// buffer is full the others wait, and no message is missing afterwards.
+// TestSlowReceiver: what overflows a receiver's buffer is counted and reported in its place, and
+// the other receivers miss nothing.
 func TestSlowReceiver(t *testing.T) {
 	t.Parallel()
-	srv := servers.StartRedis(t, nil)
 	const buffered = 100
-	b := open(t, srv.URL(), &redisbroker.Options{ReceiveBuffer: buffered * (128 + len("message 000"))})
-	g, free := newGate(t), record(t)
-	subscribe(t, b, g, broker.SocketIO.EveryRoom("/"))
-	subscribe(t, b, free, broker.SocketIO.EveryRoom("/"))
-	text := func(i int) string { return fmt.Sprintf("message %03d", i) }
-	publish(t, b, room, text(0))
-	<-g.Entered
-	for i := 1; i <= buffered; i++ {
-		publish(t, b, room, text(i))
-	}
-	for i := range buffered + 1 {
-		free.Want(room, text(i))
-	}
-	for i := range 50 {
-		publish(t, b, room, text(buffered+1+i))
-	}
-	flush(t, b)
-	close(g.Open)
-	for i := range buffered + 51 {
-		g.Want(room, text(i))
-	}
-	for i := range 50 {
-		free.Want(room, text(buffered+1+i))
-	}
-	s := b.Stats()
-	require.Zero(t, s.Interruptions, "Stats %+v", s)
+	b := open(t, servers.StartRedis(t, nil).URL(), &redisbroker.Options{
+		ReceiveBuffer: buffered * brokertest.SlowCost, SlowReceiver: 10 * time.Millisecond})
+	brokertest.SlowReceiver(t, b, b, buffered)
+}
+
+// TestSlowNeighbour: a receiver that is slow, and makes room again and again, delays the others by
+// little more than the stated time.
+func TestSlowNeighbour(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	brokertest.SlowNeighbour(t, open(t, srv.URL(), &redisbroker.Options{ReceiveBuffer: 64 << 10}), open(t, srv.URL(), nil))
 }
 
 func TestStuckReceiver(t *testing.T) {
 	t.Parallel()
-	brokertest.StuckReceiver(t, open(t, servers.StartRedis(t, nil).URL(), &redisbroker.Options{ReceiveBuffer: 1}))
+	opts := &redisbroker.Options{ReceiveBuffer: 1, SlowReceiver: 10 * time.Millisecond}
+	brokertest.StuckReceiver(t, open(t, servers.StartRedis(t, nil).URL(), opts))
 }
 
 func TestNoReceiver(t *testing.T) {

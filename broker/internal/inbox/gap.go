@@ -95,7 +95,7 @@ func (in *Inbox) reportMissed() {
 		return
 	}
 	lost := in.missed
-	lost.Err = in.opts.Slow
+	lost.Err = broker.ErrSlowReceiver
 	in.missed = broker.Loss{}
 	in.end()
 	in.report(lost)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
@@ -18,11 +17,9 @@ type Options struct {
 	// payload; a larger one is accepted alone. Zero Messages means any number.
 	Messages, Bytes int
 	PerMessage      int
-	// Patience limits how long Deliver waits for a full inbox. After that the receiver misses messages until half of
-	// the inbox is free. Zero means no limit.
-	Patience time.Duration
-	// Slow is the error of the missed messages.
-	Slow error
+	// Waits limits how long Deliver waits for a full inbox. After that the receiver misses messages, because of
+	// broker.ErrSlowReceiver, until half of the inbox is free. Nil means no limit.
+	Waits *Waits
 	// Counts of all inboxes with these options.
 	Counts *Counts
 }
@@ -151,13 +148,13 @@ func (in *Inbox) Wants(ch *broker.Channel) bool {
 func (in *Inbox) Epoch() uint64 { return in.epoch.Load() }
 
 // Deliver passes a message to a receiver that accepts it immediately, or else queues it. It keeps the payload, which
-// must not change any more. While the inbox is full it waits for Options.Patience. It returns false, without effect,
+// must not change any more. While the inbox is full it waits as Options.Waits allows. It returns false, without effect,
 // if epoch is not the current one: the caller must then match the filters again.
 func (in *Inbox) Deliver(epoch uint64, ch *broker.Channel, payload []byte) bool {
 	return in.DeliverUntil(epoch, ch, payload, nil)
 }
 
-// DeliverUntil is Deliver, but waits until a channel is closed. A nil channel means Options.Patience.
+// DeliverUntil is Deliver, but waits until a channel is closed. A nil channel means Options.Waits.
 func (in *Inbox) DeliverUntil(epoch uint64, ch *broker.Channel, payload []byte, until <-chan struct{}) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -215,8 +212,9 @@ func (in *Inbox) uncount(ev *event) {
 
 // waitForRoom waits while there is no room for a message. The caller holds mu, which is unlocked during the wait.
 func (in *Inbox) waitForRoom(epoch uint64, payload []byte, until <-chan struct{}) {
-	if until == nil && in.opts.Patience > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), in.opts.Patience)
+	if until == nil && in.opts.Waits != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), in.opts.Waits.begin())
+		defer in.opts.Waits.end()
 		defer cancel()
 		until = ctx.Done()
 	}

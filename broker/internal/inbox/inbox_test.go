@@ -21,7 +21,6 @@ var (
 
 	errDown = errors.New("down")
 	errLate = errors.New("late")
-	errSlow = errors.New("slow")
 )
 
 // receiver records its calls as text: "+" for Resumed, and "-" and the error for Interrupted. While it is held,
@@ -60,7 +59,11 @@ const cost = 128 + 1
 // open makes an inbox with room for that many messages of one byte. It runs until the end of the test.
 func open(t *testing.T, r broker.Receiver, messages int, patience time.Duration) *box {
 	counts := inbox.NewCounts()
-	in := inbox.New(r, inbox.Options{Bytes: messages * cost, PerMessage: inbox.MessageCost, Patience: patience, Slow: errSlow, Counts: counts})
+	opts := inbox.Options{Bytes: messages * cost, PerMessage: inbox.MessageCost, Counts: counts}
+	if patience > 0 {
+		opts.Waits = inbox.NewWaits(patience)
+	}
+	in := inbox.New(r, opts)
 	go in.Run()
 	t.Cleanup(func() { in.Shut(); <-in.Done() })
 	rec, _ := r.(*receiver)
@@ -189,7 +192,7 @@ func TestSlow(t *testing.T) {
 		b.put("8")
 		release()
 		b.want("0", "1", "2", "3", "4", "-", "+", "8")
-		wantLoss(t, b.r.errs[0], 3, errSlow)
+		wantLoss(t, b.r.errs[0], 3, broker.ErrSlowReceiver)
 		time.Sleep(time.Minute)
 		s := b.stats()
 		require.EqualValues(t, 1, s.Interruptions)
@@ -206,6 +209,69 @@ func TestReceiverCatchesUp(t *testing.T) {
 		b.put("2")
 		release()
 		b.want("0", "1", "2")
+	})
+}
+
+// TestWaitsTogether: calls wait for all receivers together as long as the budget allows, and later for a quarter of the
+// time, also if there is room again each time.
+func TestWaitsTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		waits := inbox.NewWaits(time.Second)
+		var boxes []*box
+		for range 3 {
+			r := &receiver{held: make(chan struct{})}
+			in := inbox.New(r, inbox.Options{Bytes: cost, PerMessage: inbox.MessageCost, Waits: waits, Counts: inbox.NewCounts()})
+			go in.Run()
+			b := &box{Inbox: in, t: t, r: r}
+			t.Cleanup(func() { in.Shut(); close(r.held); <-in.Done() })
+			b.put("0")
+			synctest.Wait()
+			b.put("1")
+			boxes = append(boxes, b)
+		}
+		began := time.Now()
+		for _, b := range boxes {
+			b.put("2") // missed
+		}
+		require.Equal(t, time.Second, time.Since(began), "waited for three receivers")
+	})
+}
+
+// unhurried is a receiver that takes 10 ms for each message.
+type unhurried struct{ got, missed int }
+
+func (r *unhurried) Deliver(broker.Channel, []byte) {
+	time.Sleep(10 * time.Millisecond)
+	r.got++
+}
+
+func (r *unhurried) Interrupted(err error) {
+	var loss *broker.LossError
+	if errors.As(err, &loss) {
+		r.missed += loss.Messages
+	}
+}
+
+func (r *unhurried) Resumed() {}
+
+// TestWaitsInTheLongRun: a receiver that is too slow, but makes room all the time, takes a quarter of the reader's time.
+func TestWaitsInTheLongRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := &unhurried{}
+		b := open(t, r, 20, time.Second)
+		began := time.Now()
+		var waited time.Duration
+		sent := 0
+		for ; time.Since(began) < time.Minute; sent++ {
+			time.Sleep(time.Millisecond) // what the reader does for other receivers
+			before := time.Now()
+			b.put("x")
+			waited += time.Since(before)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.InDelta(t, 0.25, float64(waited)/float64(time.Since(began)), 0.03, "the part of the time that the reader waited")
+		require.Equal(t, sent, r.got+r.missed)
 	})
 }
 
@@ -251,8 +317,8 @@ func TestGapsJoin(t *testing.T) {
 		"outages":              {[]func(*box){outage, second, second}, []string{"-", "+"}, 0, []error{errDown}},
 		"outage, missed":       {[]func(*box){outage, late, second}, []string{"-", "+"}, 1, []error{errDown, errLate}},
 		"missed, outage":       {[]func(*box){late, late, outage, late}, []string{"-", "+"}, 3, []error{errDown, errLate}},
-		"full, outage":         {[]func(*box){full, second}, []string{"x", "y", "-", "+"}, 2, []error{errDown, errSlow}},
-		"full, missed, outage": {[]func(*box){full, late, second}, []string{"x", "y", "-", "+"}, 3, []error{errDown, errSlow, errLate}},
+		"full, outage":         {[]func(*box){full, second}, []string{"x", "y", "-", "+"}, 2, []error{errDown, broker.ErrSlowReceiver}},
+		"full, missed, outage": {[]func(*box){full, late, second}, []string{"x", "y", "-", "+"}, 3, []error{errDown, broker.ErrSlowReceiver, errLate}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
