@@ -317,6 +317,43 @@ var breakages = []breakage{
 			}}
 		})}
 	}},
+	{name: "a full queue stops the others", waits: true, caught: "B09_Starved", clauses: []conformance.Clause{9}, wrap: func(b mem) broker.Broker {
+		var reader sync.Mutex
+		quit := make(chan struct{})
+		var calls sync.WaitGroup
+		return &mutant{Broker: b,
+			onSubscribe: wrapReceivers(b, func(r broker.Receiver) broker.Receiver {
+				queue := make(chan func(), 128)
+				put := func(call func()) {
+					reader.Lock()
+					defer reader.Unlock()
+					select {
+					case queue <- call:
+					case <-quit:
+					}
+				}
+				calls.Go(func() {
+					for {
+						select {
+						case call := <-queue:
+							call()
+						case <-quit:
+							return
+						}
+					}
+				})
+				return &mutantReceiver{Receiver: r,
+					onDeliver:     func(ch broker.Channel, p []byte) { put(func() { r.Deliver(ch, p) }) },
+					onInterrupted: func(err error) { put(func() { r.Interrupted(err) }) },
+					onResumed:     func() { put(r.Resumed) },
+				}
+			}),
+			onClose: func(ctx context.Context) error {
+				close(quit)
+				calls.Wait()
+				return b.Close(ctx)
+			}}
+	}},
 	{name: "own messages are not delivered", waits: true, caught: "B10_Own", clauses: []conformance.Clause{10, 1}, wrap: func(b mem) broker.Broker {
 		var own sync.Map
 		return &mutant{Broker: b,
