@@ -317,7 +317,7 @@ var breakages = []breakage{
 			}}
 		})}
 	}},
-	{name: "a full queue stops the others", waits: true, caught: "B09_Starved", clauses: []conformance.Clause{9}, wrap: func(b mem) broker.Broker {
+	{name: "a full queue stops the others", waits: true, caught: "B09_Starved", clauses: []conformance.Clause{9, 16}, wrap: func(b mem) broker.Broker {
 		var reader sync.Mutex
 		quit := make(chan struct{})
 		var calls sync.WaitGroup
