@@ -21,6 +21,8 @@ type nodes struct {
 	cluster  *redis.ClusterClient // nil unless it is a cluster
 	replicas bool                 // a replica is allowed: the client is Options.SubscribeClient
 	limits   *limits
+	// providers has a token for each running call of a credentials provider.
+	providers chan struct{}
 
 	mu      sync.Mutex
 	known   []*redis.Client // the last list of masters
@@ -47,7 +49,7 @@ func newNodes(c redis.UniversalClient, l *limits) (*nodes, error) {
 		if o := c.Options(); o.Network != "unix" && !isAddr(o.Addr) {
 			return unsupported(urlAsAddr)
 		}
-		return &nodes{single: c, limits: l}, nil
+		return &nodes{single: c, limits: l, providers: make(chan struct{}, providersRunning)}, nil
 	case *redis.ClusterClient:
 		if c == nil {
 			return unsupported("is nil")
@@ -57,7 +59,7 @@ func newNodes(c redis.UniversalClient, l *limits) (*nodes, error) {
 				return unsupported(urlAsAddr)
 			}
 		}
-		return &nodes{cluster: c, limits: l}, nil
+		return &nodes{cluster: c, limits: l, providers: make(chan struct{}, providersRunning)}, nil
 	case *redis.Ring:
 		return unsupported("a ring spreads channels over independent servers, so patterns miss messages")
 	}

@@ -73,7 +73,10 @@ func (n *nodes) dial(ctx context.Context, opt *redis.Options, timeout time.Durat
 		return nil, err // the error has the address
 	case parent.Err() == nil && ctx.Err() != nil:
 		late := timedOut(opt.Addr, timeout)
-		if !dialed && opt.TLSConfig != nil {
+		switch {
+		case errors.Is(err, errNoCredentials):
+			late.Hint = errNoCredentials.Error()
+		case !dialed && opt.TLSConfig != nil:
 			late.Hint = "no TLS handshake: does the server speak TLS at this address?"
 		}
 		return nil, late
@@ -92,7 +95,7 @@ func (n *nodes) connect(ctx context.Context, nc net.Conn, opt *redis.Options, us
 	}
 	c.r = bufio.NewReaderSize(readerFunc(c.read), readBuffer)
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
-	err := c.handshake(ctx, opt)
+	err := n.handshake(ctx, c, opt)
 	if err == nil {
 		err = n.present(c)
 	}
@@ -140,9 +143,10 @@ func (c *conn) protocol() string {
 	return "2"
 }
 
-// handshake authenticates and verifies that the server replies. Closing the connection ends it.
-func (c *conn) handshake(ctx context.Context, opt *redis.Options) error {
-	user, password, err := credentials(ctx, opt)
+// handshake authenticates and verifies that the server replies. It ends when ctx ends, or when the
+// connection is closed.
+func (n *nodes) handshake(ctx context.Context, c *conn, opt *redis.Options) error {
+	user, password, err := n.credentials(ctx, opt)
 	if err != nil {
 		return err
 	}
@@ -252,8 +256,46 @@ func (n *nodes) answered(c *conn, answer any) error {
 	return n.elsewhere(c)
 }
 
-// credentials returns user and password in the order of precedence that go-redis documents.
-func credentials(ctx context.Context, opt *redis.Options) (user, password string, err error) {
+var errNoCredentials = errors.New("the credentials provider has not returned")
+
+// providersRunning limits the calls of credentials providers that run at once. More are only needed
+// while a provider does not return.
+const providersRunning = 8
+
+// credentials returns user and password in the order of precedence that go-redis documents. It returns
+// when ctx ends, also if a provider ignores ctx.
+func (n *nodes) credentials(ctx context.Context, opt *redis.Options) (user, password string, err error) {
+	if opt.StreamingCredentialsProvider == nil && opt.CredentialsProviderContext == nil && opt.CredentialsProvider == nil {
+		return opt.Username, opt.Password, nil
+	}
+	type result struct {
+		user, password string
+		err            error
+	}
+	late := func() (string, string, error) {
+		return "", "", fmt.Errorf("%w: %w", errNoCredentials, ctx.Err())
+	}
+	select {
+	case n.providers <- struct{}{}:
+	case <-ctx.Done():
+		return late()
+	}
+	ch := make(chan result, 1)
+	go func() {
+		defer func() { <-n.providers }()
+		user, password, err := provided(ctx, opt)
+		ch <- result{user, password, err}
+	}()
+	select {
+	case r := <-ch:
+		return r.user, r.password, r.err
+	case <-ctx.Done():
+		return late()
+	}
+}
+
+// provided calls the provider of credentials, which may ignore ctx.
+func provided(ctx context.Context, opt *redis.Options) (user, password string, err error) {
 	switch {
 	case opt.StreamingCredentialsProvider != nil:
 		// The present credentials are enough. When they expire, the server closes the
@@ -269,11 +311,8 @@ func credentials(ctx context.Context, opt *redis.Options) (user, password string
 		return user, password, err
 	case opt.CredentialsProviderContext != nil:
 		return opt.CredentialsProviderContext(ctx)
-	case opt.CredentialsProvider != nil:
-		user, password = opt.CredentialsProvider()
-	default:
-		user, password = opt.Username, opt.Password
 	}
+	user, password = opt.CredentialsProvider()
 	return user, password, nil
 }
 

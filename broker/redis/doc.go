@@ -51,8 +51,8 @@
 // call that waits for a frozen server.
 //
 // The broker calls the dialer and the provider of credentials for each new connection, on its own goroutines and
-// possibly several at once. A dialer that ignores its context may outlast Close by its own timeout. So may the query
-// for a cluster's masters. Close waits for a running call of the provider, also after its context has ended. Expired
+// possibly several at once, of the provider at most 8. A dialer or a provider that ignores its context delays no call of
+// the broker beyond that call's context, but may outlast Close. So may the query for a cluster's masters. Expired
 // credentials need no action: the server closes the connection, and the next one gets new credentials.
 //
 // # Publishing
