@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -94,7 +93,7 @@ func (ns *Namespace) ackValue(payload []byte) any {
 	}
 	v, err := msgpack.Decode(payload)
 	if err != nil {
-		ns.server.report(fmt.Errorf("adapter: unreadable acknowledgement: %w", err))
+		ns.server.report(wire.FromAdapter(&backplane.OpError{Op: "read acknowledgement", Namespace: ns.name, Err: err}))
 	}
 	return v
 }

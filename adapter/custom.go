@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"runtime/debug"
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
@@ -154,7 +153,7 @@ func (ns *Namespace) serveCustom(ctx context.Context, link int, from string, pay
 func (ns *Namespace) runCustom(ctx context.Context, payload []byte) ([]byte, error) {
 	out, err := ns.callCustom(ctx, payload)
 	if err != nil {
-		ns.server.reportIn(ctx, fmt.Errorf("adapter: custom hook: %w", err))
+		ns.server.reportIn(ctx, wire.FromAdapter(&backplane.OpError{Op: "custom hook", Namespace: ns.name, Err: err}))
 	}
 	return out, err
 }

@@ -3,6 +3,8 @@ package adapter
 import (
 	"errors"
 	"fmt"
+
+	"github.com/crossroom/crossroom/internal/errorlog"
 )
 
 // ErrAcknowledged: an event can be acknowledged only once, and only if its sender requested it.
@@ -24,7 +26,7 @@ type HarmError struct {
 }
 
 func (e *HarmError) Error() string {
-	return fmt.Sprintf("adapter: %.500s would harm a Node.js server or client: %s", e.Path, e.Reason)
+	return fmt.Sprintf("adapter: %s would harm a Node.js server or client: %s", errorlog.Printable(e.Path, 500), e.Reason)
 }
 
 // MixedFleetError reports a request that was not sent because it would harm servers of another generation on the same

@@ -62,7 +62,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 			return nil
 		}
 		opts := &backplane.NamespaceOptions{
-			Prepare: ns.prepare, Subscription: ns.server.opts.Subscription,
+			Prepare: ns.prepare, Subscription: ns.server.opts.Subscription, OnOperation: ns.server.opts.OnOperation,
 			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 				return ns.serveCustom(ctx, i, from, payload)
 			},
@@ -70,7 +70,10 @@ func (ns *Namespace) open(ctx context.Context) error {
 				ns.serveEvent(ctx, i, from, payload, reply)
 			},
 		}
-		core := &wire.Options{Codec: l.codec, Rooms: ns.rooms, Shared: i > 0, NewMessage: ns.newMessage}
+		if refuse := ns.server.opts.Refuse; refuse != nil {
+			opts.Refuse = refuse(ns.name)
+		}
+		core := &wire.Options{Note: ns.server.report, Codec: l.codec, Rooms: ns.rooms, Shared: i > 0, NewMessage: ns.newMessage}
 		if len(ns.legs) > 1 {
 			var from *multilink.Origin // of the current delivery
 			core.OnBroadcast = func(b *wire.Broadcast) (wanted bool) {

@@ -28,10 +28,10 @@ type Options struct {
 	RequestsTimeout time.Duration
 
 	// OnError gets each error that no call returns: unreadable messages, outages, lost messages, panics in callbacks,
-	// a mixed fleet. Calls come one at a time on one goroutine. Behind a slow call, unreadable messages of one
-	// channel, and losses of one cause, become one error with their number. Errors that still do not fit into the
-	// queue are dropped and counted in Stats.Unreported. Close waits for a running call and for the queue until its
-	// context ends: to close the server in OnError, do it on another goroutine.
+	// a mixed fleet. Calls come one at a time on one goroutine. The first four errors of a cause come at once, and
+	// those that follow as one in a second, with their number. Errors that do not fit into the queue are dropped and
+	// counted in Stats.Unreported. Close waits for a running call and for the queue until its context ends: to close
+	// the server in OnError, do it on another goroutine.
 	OnError func(error)
 
 	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
@@ -64,6 +64,16 @@ type Options struct {
 	// for example for clients that reconnect. It must not block. rooms and except are valid during the call; the
 	// packet may be kept. With it the server reads every broadcast, also for rooms without local sockets.
 	OnBroadcast func(p *Packet, rooms, except []string) bool
+
+	// Refuse, if not nil, returns the operations of other servers that a namespace does not carry out. It is called once
+	// for each link when the namespace is opened. See package backplane, section "Operations of other nodes". A Node.js
+	// server that gets no response times out.
+	Refuse func(namespace string) backplane.Operations
+
+	// OnOperation, if not nil, is called for each operation of another server that Refuse does not name, before it is
+	// carried out: one at a time for each namespace and link. It must not block, or call the namespace. An error
+	// refuses the operation, and its text goes to a server that is a Crossroom node; a panic refuses it too.
+	OnOperation func(op *backplane.Operation) error
 
 	// Redact changes the handshake of a socket before it is listed, to this server or any other, Go or Node.js: a copy
 	// of that in the Description. It may set fields, and replace maps and slices, but not change these. It is called

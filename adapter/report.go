@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/crossroom/crossroom/internal/errorlog"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // LinkError names the link of an error, on servers with several links. It wraps the error.
@@ -19,7 +20,8 @@ type LinkError struct {
 }
 
 func (e *LinkError) Error() string {
-	return fmt.Sprintf("adapter: link %s: %s", e.Prefix, strings.TrimPrefix(fmt.Sprint(e.Err), "adapter: "))
+	return "adapter: link " + errorlog.Printable(e.Prefix, 300) + ": " +
+		errorlog.Printable(strings.TrimPrefix(fmt.Sprint(e.Err), "adapter: "), 2000)
 }
 
 func (e *LinkError) Unwrap() error { return e.Err }
@@ -31,6 +33,7 @@ type reporter struct {
 	closing chan struct{} // closed when close begins
 	done    chan struct{} // closed when run has ended
 	lost    atomic.Uint64
+	limiter errorlog.Limiter // of errors of this package: those of the core come limited
 
 	once   sync.Once    // closes closing and queue
 	mu     sync.RWMutex // prevents sending on a closed queue
@@ -49,6 +52,8 @@ func (r *reporter) start(sink errorlog.Sink) {
 	r.sink = sink
 	r.queue = make(chan reported, reportQueue)
 	r.closing, r.done = make(chan struct{}), make(chan struct{})
+	r.limiter.Cause, r.limiter.Merge, r.limiter.Pass = wire.CauseOf, wire.Merged, r.put
+	r.limiter.Lost = func() { r.lost.Add(1) }
 	go r.run() // close waits for it
 }
 
@@ -61,8 +66,11 @@ func (r *reporter) run() {
 	}
 }
 
-// report never blocks; an error that does not fit is counted.
-func (r *reporter) report(ctx context.Context, err error) {
+// report never blocks. Errors of one cause become one for each errorlog.Interval.
+func (r *reporter) report(ctx context.Context, err error) { r.limiter.Report(ctx, err) }
+
+// put never blocks; an error that does not fit is counted.
+func (r *reporter) put(ctx context.Context, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.closed {
@@ -95,6 +103,7 @@ func (r *reporter) pass(ctx context.Context, err error) {
 // close reports the queued errors, until ctx ends.
 func (r *reporter) close(ctx context.Context) error {
 	r.once.Do(func() {
+		r.limiter.Close()
 		close(r.closing)
 		r.mu.Lock()
 		defer r.mu.Unlock()

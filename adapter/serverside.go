@@ -3,7 +3,7 @@ package adapter
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"slices"
 	"sync/atomic"
 
@@ -180,6 +180,8 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 	return msgpack.AppendJSON(dst, raw, nil)
 }
 
+var errNoEventName = errors.New("it has no name")
+
 // serveEvent handles another server's event.
 func (ns *Namespace) serveEvent(ctx context.Context, link int, from string, payload []byte, reply func([]byte)) {
 	if from != "" && ns.shared.ServedElsewhere(link, from, wire.OpEvent) {
@@ -189,8 +191,12 @@ func (ns *Namespace) serveEvent(ctx context.Context, link int, from string, payl
 		return
 	}
 	var list []any
-	if err := json.Unmarshal(payload, &list); err != nil || len(list) == 0 {
-		ns.server.reportIn(ctx, fmt.Errorf("adapter: unreadable server-side event: %.100q", payload))
+	err := json.Unmarshal(payload, &list)
+	if err == nil && len(list) == 0 {
+		err = errNoEventName
+	}
+	if err != nil {
+		ns.server.reportIn(ctx, wire.FromAdapter(&backplane.OpError{Op: "read server-side event", Namespace: ns.name, Name: from, Err: err}))
 		if reply != nil {
 			reply(nil)
 		}

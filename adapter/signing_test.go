@@ -59,7 +59,7 @@ func TestUnsignedOperations(t *testing.T) {
 		}{
 			{"broadcast", backplane.Broadcasts, string(event("abcdef", "marked")), false},
 			{"join", backplane.Joins, `{"uid":"abcdef","type":2,"opts":{"rooms":[],"except":[]},"rooms":["marked"]}`, true},
-			{"leave", backplane.Joins, `{"uid":"abcdef","type":3,"opts":{"rooms":[],"except":[]},"rooms":["here"]}`, true},
+			{"leave", backplane.Leaves, `{"uid":"abcdef","type":3,"opts":{"rooms":[],"except":[]},"rooms":["here"]}`, true},
 			{"disconnect", backplane.Disconnects, `{"uid":"abcdef","type":4,"opts":{"rooms":[],"except":[]},"close":true}`, true},
 			{"disconnect of v5", backplane.Disconnects, `{"requestid":"1","type":6,"sid":"s","close":true}`, true},
 			{"list", backplane.Queries, `{"uid":"abcdef","requestId":"1","type":5,"opts":{"rooms":[],"except":[]}}`, true},

@@ -213,8 +213,8 @@
 // Without [Options].Keys, a node trusts every process that may publish on its channels. With a [Keyring] of secrets that
 // the processes of the fleet share, nodes and emitters sign everything they publish, and a node takes in what one of its
 // keys has signed: for that channel and that broker's prefix, not older than [MaxMessageAge], and once. Everything else
-// is refused: counted in Stats.Unverified and reported as a *[SignatureError] with the reason, once a second for each
-// reason. It is not decoded and changes nothing.
+// is refused: counted in Stats.Unverified and reported as a *[SignatureError] with the reason. It is not decoded and
+// changes nothing.
 //
 // All holders of a key trust each other. A signature shows that the fleet sent a message, not which node, and hides
 // nothing. Signing and verifying take about half a microsecond each for a short message, and a message becomes 47 to 82
@@ -223,6 +223,22 @@
 // Keyring.Set exchanges keys while nodes run. Options.UnsignedNodes lets a fleet begin to sign. Foreign peers (Node.js
 // servers) ignore signatures and cannot sign: Options.Unsigned says what a node accepts from them. A message that says it
 // is of a Crossroom node is refused without a signature, whatever Unsigned says. docs/guides/operations.md has the steps.
+//
+// # Operations of other nodes
+//
+// What another node asks for passes three checks before it changes anything here:
+//
+//	Options.Keys, Options.Unsigned   who asks: a process with a key, or any process for the kinds in Unsigned
+//	NamespaceOptions.Refuse          for what: not for these kinds, whoever asks
+//	NamespaceOptions.OnOperation     for what exactly: the application decides, with the origin, the rooms and the payload
+//
+// By default all processes are trusted and all kinds carried out. [Operations] names the kinds for the first two checks.
+// An operation that Refuse or OnOperation refuses is counted in Stats.Refused or Stats.RefusedBroadcasts, and reported as
+// an *[OpError] with [ErrRefused]. A Crossroom node that waits for it is missing this node with a *[RefusedError];
+// foreign peers have no form for that, and time out. Calls on this node are never refused.
+//
+// A node logs the disconnects that it carries out for other nodes at level info, and their joins and leaves at level
+// debug: four lines of a kind and namespace at once, and those that follow as one in a second, with their number.
 //
 // # Invalid input
 //
@@ -233,7 +249,9 @@
 // A node remembers the announcements of 4,096 nodes, 65,536 namespaces of one node and 64 MiB of names. More are
 // refused and reported as *[MembershipError].
 //
-// Unreadable bytes are counted, reported as *[DecodeError] with their channel, and change nothing. Messages on the
+// Unreadable bytes are counted, reported as *[DecodeError] with their channel, and change nothing. A flood of bad messages
+// causes few reports: of errors with one cause the first four come at once, and those that follow as one in a second,
+// with their number in More. Messages on the
 // channel of a room without local members are not read, unless an observer wants them (observe.Unwanted): they count
 // as unwanted, whatever they are. Responses to unknown or finished requests, second responses of one node and unknown
 // operations are counted.

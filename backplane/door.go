@@ -12,6 +12,7 @@ import (
 
 func init() {
 	wire.FromAdapter = fromAdapter
+	wire.CauseOf, wire.Merged = causeOf, merged
 	wire.PanicStack = panicStack
 	wire.NodeOf = func(n any) wire.Node { return nodeDoor{n.(*Node)} }
 	wire.NewSender = func(b broker.Broker, id string, c wire.Codec, opts any) (wire.Sender, error) {

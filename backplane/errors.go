@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/errorlog"
 )
 
 // The errors below are wrapped by those that calls return; use errors.Is.
@@ -51,6 +52,9 @@ var (
 	ErrForged     = errors.New("message has a wrong signature")
 	ErrStale      = errors.New("message is from another time")
 	ErrReplayed   = errors.New("message has come before")
+	// ErrRefused: NamespaceOptions.Refuse or OnOperation refused an operation of another node. It is in a reported
+	// *OpError; the other node gets a *RefusedError.
+	ErrRefused = errors.New("operation refused")
 	// ErrBusy: a node has too many pending requests. Repeat the request later.
 	ErrBusy = errors.New("too many requests under way")
 )
@@ -79,6 +83,9 @@ type OpError struct {
 	// Name is the id of a member, of the node that made the request, or of this node; empty for open and count.
 	Name string
 	Err  error
+	// More is the number of further errors that were reported with this one: of the same operation in the namespace,
+	// with the same cause.
+	More int
 
 	origin
 }
@@ -93,15 +100,18 @@ func (e *OpError) Error() string {
 	default:
 		on = fmt.Sprintf(" %.100q in %.100q", e.Name, e.Namespace)
 	}
-	return fmt.Sprintf(e.prefix()+"%s%s: %s", e.Op, on, strings.TrimPrefix(cause(e.Err), e.Op+": "))
+	return fmt.Sprintf(e.prefix()+"%s%s: %s", e.Op, on, strings.TrimPrefix(cause(e.Err), e.Op+": ")+further(e.More))
 }
 
 func (e *OpError) Unwrap() error { return e.Err }
 
 // cause returns the text of a wrapped error, without the prefix that the text around it has already.
 func cause(err error) string {
-	return strings.TrimPrefix(strings.TrimPrefix(fmt.Sprint(err), "backplane: "), "adapter: ")
+	return errorlog.Printable(strings.TrimPrefix(strings.TrimPrefix(fmt.Sprint(err), "backplane: "), "adapter: "), maxCause)
 }
+
+// maxCause limits the text of a wrapped error, in bytes.
+const maxCause = 1000
 
 // origin is the package that the caller called, with which the text of an error begins: this one, or adapter.
 type origin struct{ adapter bool }
@@ -192,6 +202,7 @@ func (l LinkCoverage) MarshalJSON() ([]byte, error) {
 
 // missingNames lists the missing nodes, in words.
 func (f *Coverage) missingNames() (who []string) {
+	printed := func(node string) string { return errorlog.Printable(node, 128) }
 	on := func(m Missing) (links []string) {
 		for _, l := range f.Links {
 			if m.Node != "" && slices.ContainsFunc(l.Missing, func(o Missing) bool { return o.Node == m.Node }) {
@@ -203,9 +214,9 @@ func (f *Coverage) missingNames() (who []string) {
 	for _, m := range f.Missing {
 		switch links := on(m); {
 		case m.Node != "" && len(links) > 0:
-			who = append(who, m.Node+" on "+strings.Join(links, " and "))
+			who = append(who, printed(m.Node)+" on "+strings.Join(links, " and "))
 		case m.Node != "":
-			who = append(who, m.Node)
+			who = append(who, printed(m.Node))
 		case len(f.Links) == 0:
 			who = append(who, fmt.Sprintf("%d foreign", m.Count))
 		}
@@ -253,31 +264,27 @@ type RefusedError struct {
 	Text string // the text of that error
 }
 
-func (e *RefusedError) Error() string { return fmt.Sprintf("backplane: node refused: %.300s", e.Text) }
+func (e *RefusedError) Error() string {
+	return "backplane: node refused: " + errorlog.Printable(e.Text, 300)
+}
 
 // DecodeError reports bytes on a channel that this node could not read. They changed nothing.
 type DecodeError struct {
 	Channel broker.Channel
 	Err     error
-	// More is the number of further unreadable messages of the channel: when OnError is slow, they are reported
-	// together.
+	// More is the number of further unreadable messages in the namespace, on channels of the same kind.
 	More int
 
 	origin
 }
 
 func (e *DecodeError) Error() string {
-	more := ""
-	if e.More > 0 {
-		more = fmt.Sprintf(" (and %d more)", e.More)
-	}
-	return fmt.Sprintf(e.prefix()+"unreadable message on %.300s: %s%s", e.Channel, cause(e.Err), more)
+	return fmt.Sprintf(e.prefix()+"unreadable message on %.300s: %s%s", e.Channel, cause(e.Err), further(e.More))
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// SignatureError reports a message that Options.Keys refused. It changed nothing. Such errors are reported once a second
-// for each reason.
+// SignatureError reports a message that Options.Keys refused. It changed nothing.
 type SignatureError struct {
 	Channel broker.Channel
 	// Sender is the id of the node that the message says it is from, which need not be true; empty if that was not
@@ -285,39 +292,47 @@ type SignatureError struct {
 	Sender string
 	// Err is, or wraps, ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale or ErrReplayed.
 	Err error
-	// More is the number of further messages that were refused for the same reason since the last report of it.
+	// More is the number of further messages that were refused for the same reason.
 	More int
 
 	origin
 }
 
 func (e *SignatureError) Error() string {
-	of, more := "", ""
+	of := ""
 	if e.Sender != "" {
 		of = fmt.Sprintf(" that says it is of %.100q", e.Sender)
 	}
-	if e.More > 0 {
-		more = fmt.Sprintf(" (and %d others since the last report)", e.More)
-	}
-	return fmt.Sprintf(e.prefix()+"refused a message on %.300s%s: %s%s", e.Channel, of, cause(e.Err), more)
+	return fmt.Sprintf(e.prefix()+"refused a message on %.300s%s: %s%s", e.Channel, of, cause(e.Err), further(e.More))
 }
 
 func (e *SignatureError) Unwrap() error { return e.Err }
+
+// further says how many errors were reported with another one.
+func further(more int) string {
+	if more == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (and %d more)", more)
+}
 
 // InterruptedError reports that a namespace, or the control channel if Namespace is empty, may have missed messages.
 // It is reported when the interruption begins. An observe.Observer sees both ends, in their places among the messages.
 type InterruptedError struct {
 	Namespace string
 	Err       error
+	// More is the number of further interruptions with the same cause, shortly after another, that are reported with
+	// this one.
+	More int
 
 	origin
 }
 
 func (e *InterruptedError) Error() string {
 	if e.Namespace == "" {
-		return fmt.Sprintf(e.prefix()+"control channel interrupted: %s", cause(e.Err))
+		return fmt.Sprintf(e.prefix()+"control channel interrupted: %s%s", cause(e.Err), further(e.More))
 	}
-	return fmt.Sprintf(e.prefix()+"namespace %.100q interrupted: %s", e.Namespace, cause(e.Err))
+	return fmt.Sprintf(e.prefix()+"namespace %.100q interrupted: %s%s", e.Namespace, cause(e.Err), further(e.More))
 }
 
 func (e *InterruptedError) Unwrap() error { return e.Err }
@@ -330,15 +345,19 @@ type PanicError struct {
 	Member string
 	Value  any
 	Stack  []byte
+	// More is the number of further panics of the same callback, of any member, that were reported with this one.
+	More int
 
 	origin
 }
 
+func (e *PanicError) value() string { return errorlog.Printable(fmt.Sprint(e.Value), maxCause) }
+
 func (e *PanicError) Error() string {
 	if e.Member == "" {
-		return fmt.Sprintf(e.prefix()+"%s panicked: %v", e.What, e.Value)
+		return fmt.Sprintf(e.prefix()+"%s panicked: %s%s", e.What, e.value(), further(e.More))
 	}
-	return fmt.Sprintf(e.prefix()+"%s of %.100q panicked: %v", e.What, e.Member, e.Value)
+	return fmt.Sprintf(e.prefix()+"%s of %.100q panicked: %s%s", e.What, e.Member, e.value(), further(e.More))
 }
 
 // StalledError reports that a member's method did not return for Options.StallTimeout. The node continues without the
@@ -390,28 +409,6 @@ func newPanicError(what, member string, value any, stack []byte) error {
 func panicStack(err error) []byte {
 	if p, ok := errors.AsType[*PanicError](err); ok {
 		return p.Stack
-	}
-	return nil
-}
-
-// merged combines two unreadable messages on a channel, or two losses with the same cause, into one error. It returns
-// nil for errors of different kinds.
-func merged(queued, err error) error {
-	switch q := queued.(type) {
-	case *DecodeError:
-		if d, ok := err.(*DecodeError); ok && q.Channel == d.Channel {
-			sum := *q
-			sum.More++
-			return &sum
-		}
-	case *broker.LossError:
-		l, ok := err.(*broker.LossError)
-		if ok && q.Uncertain == l.Uncertain && fmt.Sprint(q.Err) == fmt.Sprint(l.Err) {
-			sum := *q
-			sum.Messages += l.Messages
-			sum.Bytes += l.Bytes
-			return &sum
-		}
 	}
 	return nil
 }

@@ -175,6 +175,9 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 		return false
 	}
 	ns.node.members.Heard(b.Origin)
+	if a.refusedBroadcast(ch, b) {
+		return false
+	}
 	if ns.extra.OnBroadcast != nil && !ns.extra.OnBroadcast(b) {
 		a.drop(ch, observe.DropUnwanted, nil)
 		return false

@@ -46,7 +46,7 @@ type RoomMember interface {
 
 // Describer is a Member with data for MembersDetail. The bytes, in the codec's encoding, must not be changed
 // afterwards. More than MaxDescription bytes are omitted. That is reported as an *OpError that wraps a
-// *broker.PayloadError, at most once a second, with the number of such members.
+// *broker.PayloadError.
 type Describer interface {
 	Describe() []byte
 }

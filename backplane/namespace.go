@@ -2,7 +2,6 @@ package backplane
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -120,11 +119,8 @@ func (ns *Namespace) notServed(r *wire.Request, err error) error {
 }
 
 // oversized reports a member that says too much of itself.
-func (ns *Namespace) oversized(member string, size, more int) {
-	var err error = &broker.PayloadError{Size: size, Max: MaxDescription}
-	if more > 0 {
-		err = fmt.Errorf("%w (and %d others since the last report)", err, more)
-	}
+func (ns *Namespace) oversized(member string, size int) {
+	err := &broker.PayloadError{Size: size, Max: MaxDescription}
 	ns.node.monitor.Report(&OpError{Op: "describe", Namespace: ns.name, Name: member, Err: err})
 }
 

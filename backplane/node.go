@@ -82,7 +82,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		}
 	}
 	if !n.monitor.Init(monitor.Options{
-		Node: n.id, Broker: b, Observers: o.Observers, OnError: o.onError(), Logger: o.Logger, Panic: newPanicError, Stack: panicStack, Merge: merged,
+		Node: n.id, Broker: b, Observers: o.Observers, OnError: o.onError(), Logger: o.Logger, Panic: newPanicError, Stack: panicStack, Cause: causeOf, Merge: merged,
 	}) {
 		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
 	}
@@ -113,8 +113,7 @@ func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 // Namespace joins the fleet in a namespace. When it returns nil, the namespace is live: every later message of another
 // node reaches it. ctx limits only the call. An error leaves nothing behind. It is ErrNamespaceExists if this node
 // already has the namespace in the same protocol, ErrClosed, a *broker.NameError, a *broker.PayloadError if the
-// announcement is too large for the broker, the context's error or the broker's. A NamespaceOptions.Subscription that
-// is not a mode is an *OptionError. While the broker is down, the call waits for it until ctx ends.
+// announcement is too large for the broker, an *OptionError, the context's error or the broker's. While the broker is down, the call waits for it until ctx ends.
 //
 // On a broker that cannot count, or may not, the call also waits until this node and the others know each other: at
 // most 250 ms, or a quarter of Options.RequestsTimeout if that is shorter. The first node of a fleet waits for this
@@ -142,10 +141,10 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.life, cancel)()
-	if opts != nil && opts.Subscription > DynamicSubscription {
-		return nil, 0, &OptionError{Option: "Subscription", Reason: "not one of the modes"}
-	}
 	ns := newNamespace(n, name, opts, extra)
+	if err := opts.check(); err != nil {
+		return nil, 0, ns.failed(err)
+	}
 	key := ns.key()
 	n.mu.Lock()
 	closed, exists := n.closed, n.namespaces[key] != nil

@@ -27,10 +27,11 @@ type Options struct {
 	// OnError gets each error that no call returns: unreadable messages (*DecodeError), outages (*InterruptedError),
 	// lost messages (*broker.LossError), callbacks that panic (*PanicError) or do not return (*StalledError), other
 	// nodes with this node's id (ErrDuplicateID), lost announcements of other nodes (*MembershipError), responses that
-	// cannot be sent (*OpError), and messages without a valid signature (*SignatureError). Calls come one at a time on
-	// one goroutine that does nothing else. Behind a slow call, unreadable messages of one channel, and losses of one
-	// cause, become one error with their number. Errors beyond 256 waiting ones are counted in Stats.Unreported.
-	// Node.Close waits for the waiting calls until its context ends, so OnError must not call it.
+	// cannot be sent and refused operations (*OpError), and messages without a valid signature (*SignatureError). Calls
+	// come one at a time on one goroutine that does nothing else. The first four errors of a cause come at once, and
+	// those that follow as one in a second, with their number. Errors beyond 256 waiting ones, and beyond 256 causes in
+	// a second, are counted in Stats.Unreported. Node.Close waits for the waiting calls until its context ends, so
+	// OnError must not call it.
 	OnError func(error)
 	// OnErrorContext, if set, is called instead of OnError. ctx belongs to the failed operation: it has the observer's
 	// values, such as a span, but may have ended.
@@ -80,8 +81,28 @@ type NamespaceOptions struct {
 	// nothing. reply does not keep its argument, and waits while the broker's queue is full, for RequestsTimeout at
 	// most. Nil means that events are ignored.
 	OnEvent func(ctx context.Context, from string, payload []byte, reply func([]byte))
+	// Refuse are the operations of other nodes that this node does not carry out: see "Operations of other nodes" in the
+	// package documentation. Zero refuses none, and AllOperations &^ Broadcasts all but broadcasts. A value that
+	// AllOperations does not have is an *OptionError.
+	Refuse Operations
+	// OnOperation, if not nil, is called for each operation of another node that Refuse does not name, before it is
+	// carried out: one at a time, in the order of the messages. It must not block, or call the namespace. An error
+	// refuses the operation, and its text goes to the other node; a panic refuses it too. An operation on one member by
+	// its id is seen only by the node with that member.
+	OnOperation func(op *Operation) error
 	// Subscription says which broadcasts the node receives. Zero: AutomaticSubscription.
 	Subscription SubscriptionMode
+}
+
+func (o *NamespaceOptions) check() error {
+	switch {
+	case o == nil:
+	case o.Subscription > DynamicSubscription:
+		return &OptionError{Option: "Subscription", Reason: "not one of the modes"}
+	case o.Refuse&^AllOperations != 0:
+		return &OptionError{Option: "Refuse", Reason: "has operations that do not exist"}
+	}
+	return nil
 }
 
 // onError returns the function that gets errors; nil if there is none.

@@ -333,8 +333,15 @@ func TestDuplicateID(t *testing.T) {
 				w.control(beat, "twin", int64(i+1), 1)
 			}
 		}
+		time.Sleep(time.Second)
 		settle()
-		assert.Equal(t, 40, len(f.errs[1].take()), "reports of 20 others in turn")
+		n := 0
+		for _, err := range f.errs[1].take() {
+			e, ok := errors.AsType[*backplane.OpError](err)
+			require.True(t, ok, "%v", err)
+			n += 1 + e.More
+		}
+		assert.Equal(t, 41, n, "reports of 20 others in turn, and of the true twin, which was forgotten over them")
 		f.errs[0].take()
 		time.Sleep(time.Second)
 		settle()

@@ -26,6 +26,9 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 	}
 	ns.node.monitor.HeaderDropped(r.HeaderDropped)
 	ns.node.members.Heard(r.Origin)
+	if a.refusedRequest(r, len(payload)) {
+		return false
+	}
 	switch r.Op {
 	case wire.OpJoin, wire.OpLeave:
 		return a.move(r, ns.desk.Begin(r, len(payload)), d)

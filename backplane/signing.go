@@ -3,14 +3,11 @@ package backplane
 import (
 	"fmt"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/seal"
-	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // With Options.Keys, seal.Broker signs all that a node publishes. What comes in is verified in two places: control
@@ -23,7 +20,6 @@ type guard struct {
 	keys     *Keyring
 	unsigned Operations
 	nodes    bool // unsigned messages of Crossroom nodes are accepted
-	refused  refusals
 }
 
 // sign makes a node sign and verify, if it has keys.
@@ -76,35 +72,10 @@ func (a *arrivals) refused(ch broker.Channel, f *seal.Failure, sender func() str
 	a.drop(ch, observe.DropUnverified, nil)
 }
 
-// kindOf returns the kind of a request.
-func kindOf(op wire.Op) Operations {
-	switch op {
-	case wire.OpMembers, wire.OpRooms, wire.OpRoomsOf:
-		return Queries
-	case wire.OpJoin, wire.OpLeave:
-		return Joins
-	case wire.OpDisconnect:
-		return Disconnects
-	case wire.OpCustom:
-		return Requests
-	case wire.OpEvent:
-		return Events
-	case wire.OpBroadcast:
-		return AckBroadcasts
-	}
-	return 0
-}
-
-// refuse counts a message that is not taken in, and reports it, or counts it for the next report.
+// refuse counts and reports a message that is not taken in.
 func (n *Node) refuse(ch broker.Channel, f *seal.Failure, sender func() string) {
 	n.monitor.Unverified.Add(1)
-	more, now := n.guard.refused.due(f.Reason, time.Now())
-	if !now {
-		return
-	}
-	n.monitor.Report(&SignatureError{
-		Channel: ch.Clone(), Sender: strings.Clone(sender()), Err: n.guard.errorOf(f), More: more,
-	})
+	n.monitor.Report(&SignatureError{Channel: ch.Clone(), Sender: strings.Clone(sender()), Err: n.guard.errorOf(f)})
 }
 
 // errorOf returns the public error of a failure.
@@ -120,24 +91,4 @@ func (g *guard) errorOf(f *seal.Failure) error {
 		return ErrReplayed
 	}
 	return ErrUnsigned
-}
-
-// refusals limits the reports of refused messages to one a second for each reason.
-type refusals struct {
-	mu   sync.Mutex
-	last [seal.Replayed + 1]time.Time
-	more [seal.Replayed + 1]int
-}
-
-// due reports whether to report a message now, with how many others of the same reason were not reported.
-func (r *refusals) due(reason seal.Reason, now time.Time) (more int, report bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.last[reason].IsZero() && now.Sub(r.last[reason]) < time.Second {
-		r.more[reason]++
-		return 0, false
-	}
-	more = r.more[reason]
-	r.last[reason], r.more[reason] = now, 0
-	return more, true
 }

@@ -64,9 +64,10 @@ func TestForgedGoodbyesWithKeys(t *testing.T) {
 			assert.EqualValues(t, 100, f.nodes[0].Stats().Unverified)
 			list := f.errs[0].take()
 			unsigned := because(list, backplane.ErrUnsigned)
-			require.Len(t, unsigned, 3, "one a second: %v", list)
+			require.GreaterOrEqual(t, len(unsigned), 5, "%v", list)
+			assert.LessOrEqual(t, len(unsigned), 7, "four at once, then one a second: %v", list)
 			assert.Equal(t, f.nodes[1].ID(), unsigned[0].Sender)
-			assert.Equal(t, 39, unsigned[1].More)
+			assert.Greater(t, unsigned[4].More, 30)
 
 			frames := w.saw(broker.KindControl)
 			for _, frame := range frames {
@@ -118,7 +119,7 @@ func TestNodeWithAnotherKey(t *testing.T) {
 		}{{0, 2, keyring(t, 2).IDs()[0]}, {2, 0, keyring(t, 1).IDs()[0]}} {
 			list := because(f.errs[c.at].take(), backplane.ErrUnknownKey)
 			require.NotEmpty(t, list, "node %d", c.at)
-			assert.LessOrEqual(t, len(list), 4, "one a second")
+			assert.LessOrEqual(t, len(list), 4+3, "four at once, then one a second")
 			assert.Contains(t, list[0].Error(), c.key)
 			if c.at == 0 {
 				assert.Equal(t, f.nodes[c.of].ID(), list[0].Sender)
@@ -306,7 +307,7 @@ func TestSigningOptions(t *testing.T) {
 	}
 	assert.Equal(t, "queries,responses", o.Unsigned.String())
 	assert.Equal(t, "none", backplane.Operations(0).String())
-	assert.Len(t, strings.Split(backplane.AllOperations.String(), ","), 8)
+	assert.Len(t, strings.Split(backplane.AllOperations.String(), ","), 9)
 	assert.True(t, slices.Contains(strings.Split((backplane.AllOperations+1).String(), ","), "unknown"))
 	n, err := backplane.New(b, &backplane.Options{Keys: k})
 	require.NoError(t, err)

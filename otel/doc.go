@@ -97,7 +97,7 @@
 //	messaging.process.duration               histogram      s               from the decoding of a broadcast until the last local member got it
 //	crossroom.deliveries                     counter        {delivery}      calls of local members' Deliver
 //	crossroom.deliveries.skipped             counter        {delivery}      members that were skipped: stalled, or just removed
-//	crossroom.dropped.messages               counter        {message}       by crossroom.reason: unwanted, echo, foreign, undecodable, stray, unverified
+//	crossroom.dropped.messages               counter        {message}       by crossroom.reason: unwanted, echo, foreign, undecodable, stray, unverified, refused
 //	crossroom.decode.failures                counter        {message}       unreadable messages
 //	crossroom.lost.messages                  counter        {message}       accepted messages that were not sent, by crossroom.reason: lost, uncertain
 //	crossroom.served.requests                counter        {request}       requests of other nodes, by crossroom.outcome: served, refused

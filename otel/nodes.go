@@ -102,6 +102,7 @@ func (m *metrics) counters(to metric.Observer, f final) {
 		{observe.DropUndecodable, st.Undecodable},
 		{observe.DropStray, st.StrayResponses},
 		{observe.DropUnverified, st.Unverified},
+		{observe.DropRefused, st.RefusedBroadcasts},
 	} {
 		total(m.dropped, d.count, of(f.source, keyReason.String(d.reason.String())))
 	}

@@ -111,9 +111,11 @@ const (
 	DropStray
 	// DropUnverified: its signature is missing or wrong.
 	DropUnverified
+	// DropRefused: backplane.NamespaceOptions refused the broadcast.
+	DropRefused
 )
 
-var dropNames = [...]string{"", "unwanted", "echo", "foreign", "undecodable", "stray", "unverified"}
+var dropNames = [...]string{"", "unwanted", "echo", "foreign", "undecodable", "stray", "unverified", "refused"}
 
 // String returns the reason in one lower-case word.
 func (r DropReason) String() string {

@@ -70,9 +70,11 @@ type Stats struct {
 	// HeadersDropped counts header entries of readable messages that were dropped because they were too large, not
 	// text, or duplicates.
 	HeadersDropped uint64
-	// Served counts requests of other nodes that were carried out; Refused those that were refused because too many
-	// were pending.
+	// Served counts requests of other nodes that were carried out; Refused those that were refused: because too many
+	// were pending, or by backplane.NamespaceOptions.
 	Served, Refused uint64
+	// RefusedBroadcasts counts broadcasts of other nodes that backplane.NamespaceOptions refused.
+	RefusedBroadcasts uint64
 	// Requests made by this node; Partial are those to which some nodes did not respond.
 	Requests, Partial uint64
 	// StrayResponses: responses to requests that are finished or were never made, or second responses of one node.
@@ -81,7 +83,7 @@ type Stats struct {
 	Panics, Stalls uint64
 	// Interruptions of the namespaces' subscriptions.
 	Interruptions uint64
-	// Unreported errors: OnError was too slow for them.
+	// Unreported errors: OnError was too slow for them, or they had too many causes at once.
 	Unreported uint64
 	// MembershipLost counts announcements of other nodes that came too fast to be handled, or exceeded the limits of
 	// memory for them.

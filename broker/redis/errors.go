@@ -25,7 +25,7 @@ type ServerError struct {
 }
 
 func (e *ServerError) Error() string {
-	return fmt.Sprintf("the server refused %s: %.300s", e.Command, e.Reply)
+	return fmt.Sprintf("the server refused %s: %.300q", e.Command, e.Reply)
 }
 
 // Code returns the first word of the reply, such as "NOPERM".

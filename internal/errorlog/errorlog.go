@@ -30,6 +30,9 @@ func New(from string, logger *slog.Logger, onError func(context.Context, error),
 // warnings. It returns false if the logger or the function panicked.
 func (s *Sink) Handle(ctx context.Context, err error) (ok bool) {
 	ok = true
+	if n, is := err.(*Note); is {
+		return s.logger == nil || s.guard(func() { s.note(ctx, n) }, func(any) {})
+	}
 	if s.logger != nil {
 		ok = s.guard(func() { s.log(ctx, err) }, func(any) {})
 	}

@@ -60,6 +60,8 @@ type Options struct {
 	// OnLink, if set, is called in the same order: with the reason when broadcasts may be missed from here on, and
 	// with nil when that has ended. It must not block.
 	OnLink func(err error)
+	// Note, if set, gets the lines for the log that are no errors, instead of the node's Logger. It must not block.
+	Note func(note error)
 }
 
 // AckFuncs is backplane.AckFuncs.
@@ -114,6 +116,12 @@ type Sender interface {
 // FromAdapter makes the text of an error of package backplane begin with "adapter: ". It changes and returns err. Package
 // backplane sets it, like NodeOf.
 var FromAdapter func(err error) error
+
+// CauseOf and Merged are those of an errorlog.Limiter for errors of package backplane, which sets them, like NodeOf.
+var (
+	CauseOf func(err error) any
+	Merged  func(waiting, err error) error
+)
 
 // PanicStack returns the stack of a *backplane.PanicError; nil for other errors. Package backplane sets it, like NodeOf.
 var PanicStack func(err error) []byte

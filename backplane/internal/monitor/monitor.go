@@ -34,7 +34,8 @@ type Options struct {
 	// Panic makes the error that reports the panic of a callback, and Stack returns its stack.
 	Panic func(what, member string, value any, stack []byte) error
 	Stack func(err error) []byte
-	// Merge returns one error for two, of which queued waits to be reported, or nil if they are of different kinds.
+	// Cause and Merge are those of an errorlog.Limiter.
+	Cause func(err error) any
 	Merge func(queued, err error) error
 }
 

@@ -11,8 +11,9 @@ import (
 // a slow handler delays nothing. Errors that do not fit into its queue are counted and dropped.
 type reporter struct {
 	sink  errorlog.Sink
-	merge func(queued, err error) error
 	stats *Counters
+
+	limiter errorlog.Limiter
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -29,15 +30,20 @@ type reported struct {
 }
 
 func (r *reporter) init(o Options, stats *Counters) {
-	r.sink, r.merge, r.stats = errorlog.New("backplane", o.Logger, o.OnError, o.Stack), o.Merge, stats
+	r.sink, r.stats = errorlog.New("backplane", o.Logger, o.OnError, o.Stack), stats
+	r.limiter.Cause, r.limiter.Merge, r.limiter.Pass = o.Cause, o.Merge, r.put
+	r.limiter.Lost = func() { stats.Unreported.Add(1) }
 	r.wake.L = &r.mu
 }
 
-// Report reports an error that no call returns.
+// Report reports an error that no call returns. Those of one cause become one for each errorlog.Interval.
 func (r *reporter) Report(err error) { r.ReportIn(context.Background(), err) }
 
 // ReportIn is Report for an operation in a context.
-func (r *reporter) ReportIn(ctx context.Context, err error) {
+func (r *reporter) ReportIn(ctx context.Context, err error) { r.limiter.Report(ctx, err) }
+
+// put queues an error.
+func (r *reporter) put(ctx context.Context, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.queue) >= reportQueue/2 && r.coalesce(err) {
@@ -51,12 +57,16 @@ func (r *reporter) ReportIn(ctx context.Context, err error) {
 	r.wake.Signal()
 }
 
-// coalesce merges an error into a waiting one, so that a flood of one kind does not crowd out the rest. The caller
-// holds r.mu.
+// coalesce merges an error into a waiting one of the same cause, so that a flood of one kind does not crowd out the
+// rest. The caller holds r.mu.
 func (r *reporter) coalesce(err error) bool {
+	cause := r.limiter.Cause(err)
+	if cause == nil {
+		return false
+	}
 	for i := range r.queue {
-		if sum := r.merge(r.queue[i].err, err); sum != nil {
-			r.queue[i].err = sum
+		if r.limiter.Cause(r.queue[i].err) == cause {
+			r.queue[i].err = r.limiter.Merge(r.queue[i].err, err)
 			return true
 		}
 	}
@@ -86,6 +96,7 @@ func (r *reporter) Run() {
 
 // Close ends Run when all waiting errors have been reported.
 func (r *reporter) Close() {
+	r.limiter.Close()
 	r.mu.Lock()
 	r.closed = true
 	r.wake.Signal()

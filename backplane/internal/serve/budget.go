@@ -1,9 +1,6 @@
 package serve
 
 import (
-	"sync"
-	"time"
-
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -34,33 +31,12 @@ func NewBudget() *Budget {
 	return &Budget{few: make(chan struct{}, fewResponses), large: make(chan struct{}, 1)}
 }
 
-// oversize reports members whose data exceeds wire.MaxDescription, at most once in oversizePause.
-type oversize struct {
-	mu   sync.Mutex
-	last time.Time
-	more int
-}
-
-const oversizePause = time.Second
-
-// trim removes the data of members if it exceeds wire.MaxDescription.
+// trim removes, and reports, the data of members if it exceeds wire.MaxDescription.
 func (d *Desk[M]) trim(infos []wire.MemberInfo) {
 	for i := range infos {
 		if size := len(infos[i].Data); size > wire.MaxDescription {
 			infos[i].Data = nil
-			d.oversized(infos[i].ID, size)
+			d.o.Oversized(infos[i].ID, size)
 		}
 	}
-}
-
-func (d *Desk[M]) oversized(member string, size int) {
-	o := &d.oversize
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.last.IsZero() && time.Since(o.last) < oversizePause {
-		o.more++
-		return
-	}
-	d.o.Oversized(member, size, o.more)
-	o.last, o.more = time.Now(), 0
 }

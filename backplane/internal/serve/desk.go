@@ -42,9 +42,8 @@ type Options[M any] struct {
 	Lost func(rooms []string, err error)
 	// Stalled reports a member whose Describe does not return.
 	Stalled func(member string)
-	// Oversized reports a member whose data of size bytes is left out. more is the number of
-	// other such members since the last report.
-	Oversized func(member string, size, more int)
+	// Oversized reports a member whose data of size bytes is left out.
+	Oversized func(member string, size int)
 	// Left reports whether a node is known to have left the namespace.
 	Left func(node string) bool
 }
@@ -59,7 +58,6 @@ type Desk[M any] struct {
 	part     int  // the size of the parts of a list, in bytes
 	counts   bool // the broker counts subscribers
 	patience *inbound.Patience
-	oversize oversize
 
 	selections sync.Pool // of *rooms.Selection[M]
 
@@ -196,7 +194,10 @@ func (d *Desk[M]) Answer(s *Request[M]) {
 }
 
 // refuse reports a request that is not carried out, and responds to it if its form has a response for that.
-func (d *Desk[M]) refuse(s *Request[M]) {
-	s.refused()
+func (d *Desk[M]) refuse(s *Request[M]) { d.Refuse(s, d.o.Busy) }
+
+// Refuse is refuse for another reason than too many requests.
+func (d *Desk[M]) Refuse(s *Request[M], err error) {
+	s.refused(err)
 	d.Answer(s)
 }

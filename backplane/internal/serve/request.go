@@ -55,11 +55,11 @@ func (s *Request[M]) done(err error) {
 	}
 }
 
-func (s *Request[M]) refused() {
+func (s *Request[M]) refused(err error) {
 	o := &s.desk.o
 	o.Monitor.Refused.Add(1)
-	o.Monitor.ReportIn(s.Context, o.Failed(s.req, o.Busy))
-	s.Response.Busy, s.Response.Err, s.data.Err = true, o.Busy.Error(), o.Busy
+	o.Monitor.ReportIn(s.Context, o.Failed(s.req, err))
+	s.Response.Busy, s.Response.Err, s.data.Err = err == o.Busy, err.Error(), err
 }
 
 // late reports whether the requester's time has passed.

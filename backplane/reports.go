@@ -1,0 +1,106 @@
+package backplane
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/errorlog"
+)
+
+// reportCause is what errors have in common that are reported together. No part of it is a value that another process can
+// choose freely: it could make up more causes than a Limiter remembers.
+type reportCause struct{ kind, op, namespace, text string }
+
+// causeOf is errorlog.Limiter.Cause for the errors of this package: nil for those that are reported one by one.
+func causeOf(err error) any {
+	switch e := err.(type) {
+	case *errorlog.Note:
+		return reportCause{"note", "", "", e.Cause}
+	case *DecodeError:
+		return reportCause{"decode", e.Channel.Protocol().String() + " " + e.Channel.Kind().String(), e.Channel.Namespace(), ""}
+	case *SignatureError:
+		return reportCause{"signature", "", "", reasonText(e.Err)}
+	case *MembershipError:
+		return reportCause{kind: "membership"}
+	case *OpError:
+		return reportCause{"op", e.Op, e.Namespace, reasonText(e.Err)}
+	case *PanicError:
+		return reportCause{kind: "panic", op: e.What}
+	case *InterruptedError:
+		return reportCause{"interrupted", "", e.Namespace, textOf(e.Err)}
+	case *broker.LossError:
+		return reportCause{"loss", fmt.Sprint(e.Uncertain), "", textOf(e.Err)}
+	}
+	return nil
+}
+
+// sentinels are the errors that tell causes of one operation apart.
+var sentinels = []error{ErrBusy, ErrRefused, ErrDuplicateID, ErrTooLarge, ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale, ErrReplayed, broker.ErrClosed}
+
+// reasonText returns what errors of one operation have in common: not the text, which may have values that another
+// process chose.
+func reasonText(err error) string {
+	for _, s := range sentinels {
+		if errors.Is(err, s) {
+			return s.Error()
+		}
+	}
+	return fmt.Sprintf("%T", rootOf(err))
+}
+
+// textOf returns the text of the first cause of an error of a broker. It has no numbers of the errors around it.
+func textOf(err error) string { return errorlog.Printable(fmt.Sprint(rootOf(err)), 200) }
+
+// rootOf returns the first cause of an error.
+func rootOf(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if list, ok := err.(interface{ Unwrap() []error }); ok && len(list.Unwrap()) > 0 {
+			next = list.Unwrap()[0]
+		}
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// merged is errorlog.Limiter.Merge for two errors of one cause.
+func merged(waiting, err error) error {
+	switch w := waiting.(type) {
+	case *errorlog.Note:
+		return w.Merged()
+	case *DecodeError:
+		sum := *w
+		sum.More += 1 + err.(*DecodeError).More
+		return &sum
+	case *SignatureError:
+		sum := *w
+		sum.More += 1 + err.(*SignatureError).More
+		return &sum
+	case *MembershipError:
+		sum, m := *w, err.(*MembershipError)
+		sum.Lost += m.Lost
+		sum.Refused += m.Refused
+		return &sum
+	case *OpError:
+		sum := *w
+		sum.More += 1 + err.(*OpError).More
+		return &sum
+	case *PanicError:
+		sum := *w
+		sum.More += 1 + err.(*PanicError).More
+		return &sum
+	case *InterruptedError:
+		sum := *w
+		sum.More += 1 + err.(*InterruptedError).More
+		return &sum
+	case *broker.LossError:
+		sum, l := *w, err.(*broker.LossError)
+		sum.Messages += l.Messages
+		sum.Bytes += l.Bytes
+		return &sum
+	}
+	return waiting
+}
