@@ -22,6 +22,7 @@ func (e nodeEvents) Left(id string, from []membership.Namespace) {
 }
 
 func (e nodeEvents) Interrupted(err error) {
+	e.n.health.interrupted(controlKey, err)
 	e.n.monitor.Report(&InterruptedError{Err: err})
 	if o := e.n.monitor.Observers.Link; o != nil {
 		e.n.monitor.Observed("Interrupted", func() { o.Interrupted("", err) })
@@ -29,6 +30,7 @@ func (e nodeEvents) Interrupted(err error) {
 }
 
 func (e nodeEvents) Resumed(lasted time.Duration) {
+	e.n.health.resumed(controlKey)
 	if o := e.n.monitor.Observers.Link; o != nil {
 		e.n.monitor.Observed("Resumed", func() { o.Resumed("", lasted) })
 	}
@@ -51,6 +53,10 @@ func (e nodeEvents) Incomplete(lost, refused int) {
 	e.n.monitor.MembershipLost.Add(uint64(refused))
 	e.n.monitor.Report(&MembershipError{Lost: lost, Refused: refused})
 }
+
+func (e nodeEvents) Proven() { e.n.health.changed() }
+
+func (e nodeEvents) Counted(err error) { e.n.health.count(err) }
 
 func (e nodeEvents) Unsent(err error) { e.n.monitor.Report(err) }
 

@@ -95,6 +95,7 @@ func (a *arrivals) Interrupted(err error) {
 	n, name := a.ns.node, a.ns.name
 	a.ns.interest.Interrupted()
 	a.downSince = time.Now()
+	n.health.interrupted(a.ns.key(), err)
 	n.monitor.Interruptions.Add(1)
 	n.monitor.Report(&InterruptedError{Namespace: name, Err: err})
 	if n.monitor.Observers.Link != nil {
@@ -106,6 +107,7 @@ func (a *arrivals) Interrupted(err error) {
 // Resumed implements inbound.Handler.
 func (a *arrivals) Resumed() {
 	n, lasted := a.ns.node, time.Since(a.downSince)
+	n.health.resumed(a.ns.key())
 	if n.monitor.Observers.Link != nil {
 		n.monitor.Observed("Resumed", func() { n.monitor.Observers.Link.Resumed(a.ns.name, lasted) })
 	}

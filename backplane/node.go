@@ -30,6 +30,7 @@ type Node struct {
 	members  *membership.Membership
 	guard    *guard // nil: nothing is verified
 	stopLoss func()
+	health   health
 
 	// startMu guards starting and closing, and is held during calls of the broker. mu guards the fields below it and
 	// is not.
@@ -177,6 +178,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	n.namespaces[key] = ns
 	revision := n.members.Open(key, ns.codec.Hello())
 	n.mu.Unlock()
+	n.health.changed()
 	return ns, revision, nil
 }
 
@@ -189,7 +191,10 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	n.started = true
-	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) { n.monitor.Report(&broker.LossError{Loss: l}) })
+	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) {
+		n.health.lost(l.Err)
+		n.monitor.Report(&broker.LossError{Loss: l})
+	})
 	n.workers.Go(n.monitor.Run)
 	if o := n.monitor.Observers.Node; o != nil {
 		n.monitor.Observed("NodeStart", func() { o.NodeStart(observedNode{n}) })
@@ -255,6 +260,7 @@ func (n *Node) Namespaces() []string {
 // forget removes a closed namespace from the list. If now is set, other nodes are notified at once, not by the
 // goodbye.
 func (n *Node) forget(ns *Namespace, now bool) {
+	n.health.resumed(ns.key())
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if key := ns.key(); n.namespaces[key] == ns {

@@ -33,7 +33,7 @@ func Cases() []Case {
 
 // FleetCases returns all cases of a fleet in the order of their clauses.
 func FleetCases() []Case {
-	return sorted(fleetBroadcastCases, fleetRoomCases, fleetSigningCases, fleetQuestionCases, fleetMembershipCases, fleetIntroductionCases, fleetAskedCases, fleetOutageCases, fleetLimitCases, fleetConcurrentCases)
+	return sorted(fleetBroadcastCases, fleetRoomCases, fleetSigningCases, fleetQuestionCases, fleetMembershipCases, fleetIntroductionCases, fleetAskedCases, fleetOutageCases, fleetHealthCases, fleetLimitCases, fleetConcurrentCases)
 }
 
 func sorted(lists ...[]Case) []Case {

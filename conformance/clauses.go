@@ -31,6 +31,7 @@ const (
 	f20
 	f21
 	f22
+	f23
 )
 
 // BrokerClauses returns B1 to the last clause of package broker.

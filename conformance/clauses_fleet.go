@@ -47,4 +47,7 @@ var fleetClauses = [...]string{
 	22: "Nodes with keys take in what a process with one of the keys has signed for that channel, and once. What a " +
 		"process without a key sends, copies of signed messages included, has no effect: each node counts it and " +
 		"reports the reason.",
+	23: "Node.Ready returns when the node receives and publishes. While its link is cut or its server frozen, " +
+		"Node.Health reports every direction as down, after PeerTimeout at the latest. When the link is back, " +
+		"Ready returns again.",
 }

@@ -32,6 +32,14 @@ var fleetBreakages = []breakage{
 			}}
 		})
 	}},
+	{name: "heartbeats are lost", waits: true, caught: "F23_Ready", clauses: f(23), wrap: func(b mem) broker.Broker {
+		return &mutant{Broker: b, onPublish: func(ctx context.Context, ch broker.Channel, payload []byte) error {
+			if ch.Kind() == broker.KindControl {
+				return nil
+			}
+			return b.Publish(ctx, ch, payload)
+		}}
+	}},
 	{name: "filters that are added are live a little late", waits: true, caught: "F21_JoinIsLive", clauses: f(21), wrap: func(b mem) broker.Broker {
 		return &mutant{Broker: b, onSubscribe: wrapSubs(b, func(s *mutantSub) {
 			s.onAdd = func(ctx context.Context, filters ...broker.Filter) error {

@@ -3,6 +3,7 @@ package redisbroker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/internal/brokertest"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -98,4 +100,44 @@ func TestDeadLinkOfPublishing(t *testing.T) {
 	assert.LessOrEqual(t, time.Since(began), time.Second, "sent")
 	s := b.Stats()
 	assert.Zero(t, s.Uncertain+s.Lost, "Stats %+v", s)
+}
+
+// TestHealthWhilePublishingFails: only publishing fails, and subscriptions go on. Health of a node reports that.
+func TestHealthWhilePublishingFails(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(srv *servers.Redis, proxy *tcpproxy.Proxy) (end func()){
+		"half-open": func(_ *servers.Redis, proxy *tcpproxy.Proxy) func() {
+			proxy.HalfOpen()
+			return func() {} // the broker connects again
+		},
+		"refused": func(srv *servers.Redis, _ *tcpproxy.Proxy) func() {
+			srv.Do("ACL", "SETUSER", "default", "-publish")
+			return func() { srv.Do("ACL", "SETUSER", "default", "+publish") }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := servers.StartRedis(t, nil)
+			var log brokertest.Log
+			b, proxy := oneByProxy(t, srv, 2, &log)
+			publish(t, b, room, "opens the connection for publishing")
+			node, err := backplane.New(b, &backplane.Options{
+				Heartbeat: 100 * time.Millisecond, PeerTimeout: time.Second, OnError: func(error) {},
+			})
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, node.Close(within(t, patience))) })
+			_, err = node.Namespace(within(t, patience), "health", nil)
+			require.NoError(t, err)
+			require.NoError(t, node.Ready(within(t, patience)))
+			end := fault(srv, proxy)
+			eventually(t, func() error {
+				if h := node.Health(); h.Publishing.Up || h.Ready {
+					return fmt.Errorf("Health: %+v", h)
+				}
+				return nil
+			})
+			end()
+			require.NoError(t, node.Ready(within(t, patience)))
+		})
+	}
 }

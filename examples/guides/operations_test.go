@@ -53,18 +53,13 @@ func signed(b broker.Broker, secrets ...[]byte) (*adapter.Server, *backplane.Key
 	return server, keys, err
 }
 
-// health says whether this node reaches the fleet. Local sockets are served either way:
-// do not restart a node because of it.
-func health(chat *adapter.Namespace) http.HandlerFunc {
+// readyz is a readiness probe: whether this node reaches its fleet. Do not use it as a liveness probe.
+func readyz(server *adapter.Server) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
-		defer cancel()
-		peers, err := chat.Peers(ctx) // asks the broker, not the nodes
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
+		if h := server.Health(); !h.Ready {
+			report := fmt.Sprintf("receives: %v, publishes: %v (%v)", h.Subscribed.Up, h.Publishing.Up, h.Publishing.Err)
+			http.Error(w, report, http.StatusServiceUnavailable)
 		}
-		fmt.Fprintln(w, "servers:", peers.Total())
 	}
 }
 
@@ -92,17 +87,23 @@ func Example_operations() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if err := server.Ready(ctx); err != nil {
+		log.Fatal(err)
+	}
 	ada := guest{"ada", chat}
 	if err := chat.Add(ctx, ada); err != nil {
 		log.Fatal(err)
 	}
 	status := func() int {
 		w := httptest.NewRecorder()
-		health(chat)(w, httptest.NewRequest("GET", "/health", nil))
+		readyz(server)(w, httptest.NewRequest("GET", "/readyz", nil))
 		return w.Code
 	}
 	fmt.Println("connected:", status())
 	memorytest.Cut(b, errors.New("the cable is out"))
+	for status() == http.StatusOK {
+		time.Sleep(time.Millisecond) // the report is on its way
+	}
 	fmt.Println("cut off:", status())
 	memorytest.Heal(b)
 	fmt.Println(shutDown(&http.Server{}, chat, b), "with", chat.Len(), "sockets")

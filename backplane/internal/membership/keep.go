@@ -25,6 +25,9 @@ var errUnknownOutage = errors.New("the broker gave no reason")
 
 // Deliver implements broker.Receiver.
 func (m *Membership) Deliver(ch broker.Channel, payload []byte) {
+	if m.announcer.lease.heard() {
+		m.o.Events.Proven()
+	}
 	if m.o.NoteArrivals {
 		m.lastMessage.Store(time.Now().UnixNano())
 	}
@@ -232,7 +235,9 @@ func (m *Membership) takeOwn(f *frame) {
 		m.twin(f)
 		return
 	}
-	m.announcer.lease.echo(f.number)
+	if m.announcer.lease.echo(f.number) {
+		m.o.Events.Proven()
+	}
 	if m.announcer.forged(f.revision) {
 		m.announcer.defend()
 	}

@@ -16,6 +16,8 @@ type lease struct {
 	sent  [leaseFrames]time.Time // when the frame with that number was sent
 	since time.Time
 	until time.Time
+
+	heardSince, heardUntil time.Time // of frames of any node
 }
 
 // leaseFrames limits the frames in flight: an older echo renews nothing.
@@ -36,20 +38,21 @@ func (l *lease) next() uint64 {
 	return l.last
 }
 
-// echo handles a frame of this node that came back.
-func (l *lease) echo(number uint64) {
+// echo handles a frame of this node that came back. It reports whether a lease begins.
+func (l *lease) echo(number uint64) (begins bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if number == 0 || number > l.last || l.last-number >= leaseFrames {
-		return
+		return false
 	}
 	sent, now := l.sent[number%leaseFrames], time.Now()
-	if l.since.IsZero() || passed(l.until, now) {
+	if begins = l.since.IsZero() || passed(l.until, now); begins {
 		l.since = now
 	}
 	if until := sent.Add(l.length); until.After(l.until) {
 		l.until = until
 	}
+	return begins
 }
 
 // term returns since when the lease has held without a gap, and until when it holds.
@@ -57,6 +60,41 @@ func (l *lease) term() (since, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.since, l.until
+}
+
+// Proof says whether received frames prove that this node publishes and receives.
+type Proof struct {
+	// Publishes is about own frames that came back, Receives about frames of any node. Each holds for as long as a
+	// lease.
+	Publishes, Receives bool
+	// PublishesSince and ReceivesSince are when that last changed; zero before the first frame.
+	PublishesSince, ReceivesSince time.Time
+}
+
+// heard records a frame of any node. It reports whether a proof begins.
+func (l *lease) heard() (begins bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if begins = passed(l.heardUntil, now); begins {
+		l.heardSince = now
+	}
+	l.heardUntil = now.Add(l.length)
+	return begins
+}
+
+func (l *lease) proven() Proof {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	p := Proof{true, true, l.since, l.heardSince}
+	if passed(l.until, now) {
+		p.Publishes, p.PublishesSince = false, l.until
+	}
+	if passed(l.heardUntil, now) {
+		p.Receives, p.ReceivesSince = false, l.heardUntil
+	}
+	return p
 }
 
 // holds reports whether the lease that began at since holds now.

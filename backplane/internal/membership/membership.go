@@ -92,6 +92,7 @@ func (m *Membership) Blind() bool { return m.blind.Load() }
 // Counted handles the broker's error when it counted subscribers: a server may forbid it.
 func (m *Membership) Counted(err error) {
 	_, inexact := errors.AsType[*broker.InexactError](err)
+	m.o.Events.Counted(err)
 	if err == nil || inexact {
 		m.blind.Store(inexact)
 	}
@@ -118,6 +119,9 @@ func (m *Membership) LastMessage() time.Time {
 // Lease returns since when this node has received its own frames without a gap, and until when its peers are sure to
 // regard it as live. Both are zero before the first frame came back.
 func (m *Membership) Lease() (since, until time.Time) { return m.announcer.lease.term() }
+
+// Proven returns what received frames prove.
+func (m *Membership) Proven() Proof { return m.announcer.lease.proven() }
 
 // Holds reports whether the lease that began at since holds now.
 func (m *Membership) Holds(since time.Time) bool { return m.announcer.lease.holds(since) }

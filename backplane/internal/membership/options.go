@@ -42,6 +42,10 @@ type Events interface {
 	Overflowed()
 	// Incomplete reports later how many frames were lost and how many announcements exceeded a limit.
 	Incomplete(lost, refused int)
+	// Proven: a part of Proof became true.
+	Proven()
+	// Counted: the subscribers were counted, or err is why not.
+	Counted(err error)
 	// Unsent: a frame could not be published.
 	Unsent(err error)
 }

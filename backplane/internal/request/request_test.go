@@ -50,6 +50,8 @@ func (events) Duplicate(time.Time)                 {}
 func (events) Overflowed()                         {}
 func (events) Incomplete(int, int)                 {}
 func (events) Unsent(error)                        {}
+func (events) Counted(error)                       {}
+func (events) Proven()                             {}
 
 // peer is a node in these tests: a membership and a subscription.
 type peer struct {
