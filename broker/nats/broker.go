@@ -80,7 +80,7 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 	b.subjects = newSubjectCache(b.names)
 	manager := &connManager{to: to, opts: &b.opts, log: b.opts.Logger}
 	b.out = newOutbox(&b.opts, maxPayload, manager, func() bool { return b.in.needed() })
-	b.in = newSubscriber(b.names, &b.opts, b.propagation, b.out.from, b.out.Wake, b.subjects.forget)
+	b.in = newSubscriber(b.names, &b.opts, b.propagation, &b.out.identity, b.out.Wake, b.subjects.forget)
 	manager.out, manager.in = b.out, b.in
 	b.out.Wake() // starts the sender
 	return b, nil

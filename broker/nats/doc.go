@@ -45,9 +45,9 @@
 // refused with a *PrefixError, and a protocol named like one of these five words with a *broker.ProtocolError.
 //
 // A room's subscription is for exactly that room's subject (Exactly), and a whole namespace is one subscription
-// (EveryRoom). A message carries a frame of 16 bytes before its payload: the publisher's id, and the message's number
-// there. With it a subscription recognises duplicates, whichever filters or servers they come by. Messages of other
-// programs on these subjects, without such a frame, are ignored. NATS headers are not used.
+// (EveryRoom). A message carries a frame of 16 bytes before its payload: the id of the publisher's connection, and the
+// message's number. With it a subscription recognises copies, whichever filters or servers they come by. Messages of
+// other programs on these subjects, without such a frame, are ignored. NATS headers are not used.
 //
 // # Connections
 //
@@ -166,9 +166,11 @@
 // left behind at a lost server, and arrives after a later message of that publisher, is not delivered. It is reported
 // as a gap. So one publisher's messages keep their order across channels and servers.
 //
-// Publishers must be trusted: one that uses the id of another can suppress its messages. If its numbers are a little
-// ahead, that many messages of the other are not delivered, and are reported as a gap. If they differ by 1,048,576 or
-// more, they form a sequence of their own, which suppresses nothing.
+// Another client that may publish can forge messages of a publisher, but not keep the publisher's own from being
+// delivered. The id of each connection is the hash of the id of the next one (SHA-256, 56 bits), so a forger has no id
+// that is later than the publisher's. A message counts as a copy only if its subject and all of its bytes are the same.
+// Receivers remember 8,192 to 16,384 ids. If more are in use, or after 16 connections from which a receiver got nothing,
+// or 4,096 connections of a publisher, a late message may be delivered after a later one.
 //
 // # Errors
 //

@@ -9,12 +9,12 @@ import (
 // A message has a frame before its payload:
 //
 //	kind   1 byte   1, or 2 if names follow
-//	from   7 bytes  random id of the publishing broker
+//	from   7 bytes  id of the connection of the publishing broker (see identity)
 //	seq    8 bytes  number of the message at that broker, from 1, big-endian
 //	names           in kind 2: namespace and name, each a varint length and bytes
 //
-// From and seq identify a message. A subscription gets a copy for each filter that matches, and
-// copies may come from different servers.
+// A subscription gets a copy for each filter that matches. The frame tells copies from messages with
+// the same payload.
 const (
 	frameHead  = 16
 	framePlain = 1
@@ -39,9 +39,14 @@ func appendFrame(dst []byte, from, seq uint64, names []byte) []byte {
 	if len(names) > 0 {
 		kind = frameNamed
 	}
-	dst = binary.BigEndian.AppendUint64(dst, kind<<56|from&(1<<56-1))
+	dst = binary.BigEndian.AppendUint64(dst, kind<<56|from&idMask)
 	dst = binary.BigEndian.AppendUint64(dst, seq)
 	return append(dst, names...)
+}
+
+// setFrom changes the id in a frame.
+func setFrom(data []byte, from uint64) {
+	binary.BigEndian.PutUint64(data, uint64(data[0])<<56|from&idMask)
 }
 
 // appendNames appends the names of a channel whose subject has a hash in place of a name.
@@ -59,7 +64,7 @@ func readFrame(data []byte) (f frame, payload []byte, ok bool) {
 		return f, nil, false
 	}
 	head := binary.BigEndian.Uint64(data)
-	f.from, f.seq = head&(1<<56-1), binary.BigEndian.Uint64(data[8:])
+	f.from, f.seq = head&idMask, binary.BigEndian.Uint64(data[8:])
 	if f.seq == 0 {
 		return f, nil, false
 	}

@@ -3,8 +3,6 @@ package natsbroker
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -36,11 +34,11 @@ type local struct {
 // otherwise after confirmDelay.
 type outbox struct {
 	*brokerkit.Outbox[message]
-	max    int // bytes of a payload
-	from   uint64
-	window int
-	limit  atomic.Int64 // the server's limit for a message in bytes; zero if it is unknown
-	seq    uint64       // number of the last message; guarded by the outbox's lock
+	max      int // bytes of a payload
+	identity identity
+	window   int
+	limit    atomic.Int64 // the server's limit for a message in bytes; zero if it is unknown
+	seq      uint64       // number of the last message; guarded by the outbox's lock
 
 	// unconfirmed counts the bytes written since the last ping. If urgent, the next ping is sent
 	// at once.
@@ -69,9 +67,7 @@ const (
 )
 
 func newOutbox(opts *Options, maxPayload int, connector brokerkit.Connector, needed func() bool) *outbox {
-	var id [8]byte
-	rand.Read(id[:])
-	return &outbox{max: maxPayload, from: binary.BigEndian.Uint64(id[:]), window: opts.WindowBytes,
+	return &outbox{max: maxPayload, window: opts.WindowBytes,
 		Outbox: brokerkit.NewOutbox[message](brokerkit.OutboxOptions{
 			Name: "nats broker", Logger: opts.Logger,
 			Messages: opts.QueueMessages, Bytes: opts.QueueBytes, Age: opts.QueueAge, TooOld: ErrTooOld,
@@ -101,19 +97,21 @@ func (o *outbox) put(ctx context.Context, to *target, payload []byte, subs []*su
 		if m.own != nil && to.ch.Kind() != broker.KindRoom {
 			o.others.Store(o.seq)
 		}
-		return append(appendFrame(buf, o.from, o.seq, to.names), payload...)
+		return append(appendFrame(buf, 0, o.seq, to.names), payload...) // the writer puts the id in
 	})
 }
 
 // writer publishes over one connection.
 type writer struct {
-	out *outbox
-	nc  *nats.Conn
+	out  *outbox
+	nc   *nats.Conn
+	from uint64 // the connection's id
 }
 
 // Write implements brokerkit.Writer. nats.go copies the messages into its buffer.
 func (w writer) Write(b *brokerkit.Batch[message]) (n int, _ error) {
 	for m, data := range b.All() {
+		setFrom(data, w.from)
 		err := w.nc.Publish(m.to.subject, data)
 		tooLarge := errors.Is(err, nats.ErrMaxPayload)
 		if err != nil && !tooLarge {

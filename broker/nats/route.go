@@ -31,24 +31,27 @@ type route struct {
 // calls it.
 func (s *subscriber) receive(l *conn, m *nats.Msg) {
 	f, payload, ok := readFrame(m.Data)
-	if !ok || f.from == s.self {
-		// A message of another program, or one of this broker that a lost server had kept: that one
-		// was sent again, or counts as uncertain.
-		return
+	if !ok {
+		return // a message of another program
 	}
-	r := s.route(l, m, &f)
+	r, sum := s.route(l, m, &f), uint64(0)
 	for r.u != nil && r.u.in.Wants(&r.ch) {
 		u := r.u
-		switch u.sequence.check(f.from, f.seq) {
+		if sum == 0 {
+			sum = sumOf(m)
+		}
+		p, order := u.publishers.check(&f, sum)
+		switch order {
 		case duplicate:
+			// Or one of this broker that a lost server had kept, which counts as uncertain.
 			return
 		case overtaken:
-			u.sequence.record(f.from, f.seq)
+			p.record(&f, sum)
 			u.in.Miss(len(payload), errOvertaken)
 			return
 		}
 		if u.in.Deliver(r.epoch, &r.ch, payload) {
-			u.sequence.record(f.from, f.seq)
+			p.record(&f, sum)
 			return
 		}
 		// A filter was removed just now, perhaps the one of this message.

@@ -96,7 +96,7 @@ func (c connection) Serve(ctx context.Context, outage time.Duration) error {
 			k.log.Warn("nats broker: the server accepts smaller messages than Options.MaxPayload: Publish refuses larger ones",
 				"max_payload", limit, "MaxPayload", k.out.max)
 		}
-		k.out.Send(writer{k.out, c.nc}, k.confirmer(ctx, c.conn))
+		k.out.Send(writer{k.out, c.nc, k.out.identity.next()}, k.confirmer(ctx, c.conn))
 		if k.out.Done() {
 			c.kill(errFinished)
 		}

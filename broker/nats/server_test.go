@@ -298,8 +298,8 @@ func TestForeignMessages(t *testing.T) {
 	r.Want(long, "after all")
 }
 
-// TestForgedNumbers: forged messages with another broker's id, and with numbers that jump, do not
-// keep subscribers from getting that broker's messages.
+// TestForgedNumbers: forged messages with another broker's id do not keep subscribers from getting
+// that broker's messages, whatever their numbers are.
 func TestForgedNumbers(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartNATS(t, nil)
@@ -312,12 +312,17 @@ func TestForgedNumbers(t *testing.T) {
 	victim, b := open(t, srv.URL(), quick()), open(t, srv.URL(), quick())
 	r := record(t)
 	subscribe(t, b, r, broker.Exactly(room), broker.Native.EveryRoom("/"))
-	for i, forged := range []uint64{1<<64 - 1, 1<<64 - 1, 1 << 63, 1 << 40, 0} {
+	ahead := func(n uint64) func(uint64) uint64 { return func(last uint64) uint64 { return last + n } }
+	is := func(n uint64) func(uint64) uint64 { return func(uint64) uint64 { return n } }
+	for i, forge := range []func(last uint64) uint64{
+		ahead(1), ahead(50), ahead(1000), ahead(1<<20 - 1), is(1<<64 - 1), is(1<<64 - 1), is(1 << 63), is(1 << 40), is(0), ahead(100),
+	} {
 		publish(t, victim, room, "before")
 		flush(t, victim)
 		r.Want(room, "before")
 		m, err := tap.NextMsg(patience)
 		require.NoError(t, err)
+		forged := forge(binary.BigEndian.Uint64(m.Data[8:]))
 		frame := binary.BigEndian.AppendUint64(slices.Clone(m.Data[:8]), forged)
 		require.NoError(t, nc.Publish(m.Subject, append(frame, "forged"...)))
 		require.NoError(t, nc.Flush())

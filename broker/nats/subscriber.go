@@ -23,7 +23,7 @@ type subscriber struct {
 	needConn    func()
 	propagation *propagation
 	log         *slog.Logger
-	self        uint64 // frame.from of the messages of this broker
+	own         *identity // of this broker
 	counts      *inbox.Counts
 	waits       *inbox.Waits // of the reader, for all receivers
 
@@ -60,9 +60,9 @@ type space struct {
 
 func spaceOf(f broker.Filter) space { return space{f.Channel().Protocol(), f.Channel().Namespace()} }
 
-func newSubscriber(names *naming, opts *Options, p *propagation, self uint64, need, forget func()) *subscriber {
+func newSubscriber(names *naming, opts *Options, p *propagation, own *identity, need, forget func()) *subscriber {
 	s := &subscriber{
-		names: names, opts: opts, propagation: p, log: opts.Logger, self: self & (1<<56 - 1), needConn: need, counts: inbox.NewCounts(), waits: inbox.NewWaits(opts.SlowReceiver), closing: make(chan struct{}),
+		names: names, opts: opts, propagation: p, log: opts.Logger, own: own, needConn: need, counts: inbox.NewCounts(), waits: inbox.NewWaits(opts.SlowReceiver), closing: make(chan struct{}),
 		subs: map[*subscription]struct{}{}, states: map[*nats.Subscription]*filterState{},
 		next: &attempt{done: make(chan struct{})}, holders: map[broker.Filter][]*subscription{},
 		spaces: map[space]int{}, forget: forget,

@@ -11,9 +11,9 @@ import (
 // subscription implements broker.Subscription: a set of filters, and an inbox for the messages
 // that they select.
 type subscription struct {
-	s        *subscriber
-	in       *inbox.Inbox
-	sequence sequences // belongs to the reading goroutine
+	s          *subscriber
+	in         *inbox.Inbox
+	publishers publishers // belongs to the reading goroutine
 
 	// The subscriber's mutex guards these.
 	filters     map[broker.Filter]*filterState
@@ -25,7 +25,7 @@ func newSubscription(s *subscriber, r broker.Receiver) *subscription {
 	in := inbox.New(r, inbox.Options{
 		Bytes: s.opts.ReceiveBuffer, PerMessage: inbox.MessageCost, Waits: s.waits, Counts: s.counts,
 	})
-	return &subscription{s: s, in: in, filters: map[broker.Filter]*filterState{}}
+	return &subscription{s: s, in: in, publishers: publishers{own: s.own}, filters: map[broker.Filter]*filterState{}}
 }
 
 // report reports an interruption to the receiver, unless it has been reported. The cause is err,
