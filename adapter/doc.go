@@ -25,8 +25,8 @@
 //
 // With several links (Options.Links) a server delivers the copy of each message that arrives first. If one of its links
 // had an outage, a message that it missed there arrives over another link. That may be after later messages of the
-// first link: late, and once. One kind of message is dropped as a duplicate although it is none: a message that arrives
-// after 2048 later messages of its sender, with no outage in between.
+// first link: late, and once. A copy that arrives after 8,192 later messages of its sender is recognised only among
+// messages of which this server received nearly all; others are delivered twice.
 //
 // # Delivery
 //
