@@ -69,7 +69,7 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 		maxPayload = defaultMaxPayload
 	}
 	if nc != nil {
-		to.learn(to.list[0], nc.DiscoveredServers())
+		to.learn(to.list[0], nc)
 		if allows := int(nc.MaxPayload()); b.opts.MaxPayload <= 0 && allows > frameReserve {
 			maxPayload = allows - frameReserve
 		}

@@ -54,7 +54,7 @@ func dial(ctx context.Context, e *endpoints, target func(*conn, *nats.Msg)) (*co
 		}, handlers{failed: l.failed, leaving: func() { l.leaving.Store(true) }, closed: func() { close(l.closed) }})
 		if err == nil {
 			l.nc, l.born = nc, time.Now()
-			e.learn(p, nc.DiscoveredServers())
+			e.learn(p, nc)
 			return l, nil
 		}
 		if l.net != nil {

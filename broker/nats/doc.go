@@ -61,7 +61,10 @@
 // used, not changed, and not closed. Its event handlers, and its settings about reconnecting, pings, echo and buffers,
 // do not apply. ReconnectBufSize is an example: nothing is given to nats.go while there is no connection.
 //
-// The broker also tries servers that the cluster announces, unless nats.IgnoreDiscoveredServers is among the options.
+// The broker also tries servers that the cluster announces, unless nats.IgnoreDiscoveredServers is among the options,
+// and sends them the same credentials. It demands TLS of them if the address of the server that announced them is
+// tls://, or if that server was connected to by TLS. A server at an address with nats:// that demands no TLS gets the
+// credentials without it, and so do those that it announces: use tls:// if there is a network between them.
 // Addresses are nats:// and tls://; websockets are refused. Dialers and callbacks for credentials are called for each
 // new connection, on the broker's goroutines and possibly several at once. A call that does not return may outlast
 // Close.

@@ -169,8 +169,14 @@ func (e *endpoints) all() []endpoint {
 	return slices.Clone(e.list)
 }
 
-// learn adds the servers that the server from has announced.
-func (e *endpoints) learn(from endpoint, hosts []string) {
+// learn adds the servers that the server from has announced over nc. Credentials that went over TLS
+// are not sent to another server without it.
+func (e *endpoints) learn(from endpoint, nc *nats.Conn) {
+	_, err := nc.TLSConnectionState()
+	e.learnHosts(from, nc.DiscoveredServers(), err == nil)
+}
+
+func (e *endpoints) learnHosts(from endpoint, hosts []string, secure bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(hosts) > 0 { // a server may announce none
@@ -182,6 +188,9 @@ func (e *endpoints) learn(from endpoint, hosts []string) {
 			continue
 		}
 		u.Scheme, u.User = from.url.Scheme, from.url.User
+		if secure {
+			u.Scheme = "tls"
+		}
 		e.announced = append(e.announced, u.Host)
 		p := endpoint{url: u, tlsName: from.tlsName, learned: true}
 		// The certificate has the name that the caller gave, not the announced address.

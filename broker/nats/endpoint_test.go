@@ -31,7 +31,7 @@ func TestServersThatLeave(t *testing.T) {
 		}
 		require.Equal(t, hosts, got, "known")
 	}
-	e.learn(at("given:1"), []string{"nats://a:3", "nats://b:4"})
+	e.learnHosts(at("given:1"), []string{"nats://a:3", "nats://b:4"}, false)
 	want("given:1", "gone:2", "a:3", "b:4")
 	for _, host := range []string{"given:1", "gone:2", "a:3", "b:4"} {
 		e.failed(at(host)) // as while all of them are down
@@ -39,8 +39,8 @@ func TestServersThatLeave(t *testing.T) {
 	want("given:1", "gone:2", "a:3", "b:4")
 
 	// No server announces b any more. An empty announcement does not change that.
-	e.learn(at("a:3"), []string{"nats://given:1", "nats://c:5"})
-	e.learn(at("gone:2"), nil)
+	e.learnHosts(at("a:3"), []string{"nats://given:1", "nats://c:5"}, false)
+	e.learnHosts(at("gone:2"), nil, false)
 	want("given:1", "gone:2", "a:3", "b:4", "c:5")
 	e.last(at("b:4")) // a lost connection alone does not delete it
 	want("given:1", "gone:2", "a:3", "c:5", "b:4")
@@ -53,6 +53,6 @@ func TestServersThatLeave(t *testing.T) {
 	e.failed(at("gone:2"))
 	want("given:1", "c:5", "a:3", "gone:2")
 
-	e.learn(at("c:5"), []string{"nats://b:4"})
+	e.learnHosts(at("c:5"), []string{"nats://b:4"}, false)
 	want("given:1", "c:5", "a:3", "gone:2", "b:4")
 }

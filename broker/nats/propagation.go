@@ -71,7 +71,7 @@ func (w *propagation) confirm(ctx context.Context, l *conn) error {
 	if l.nc.ConnectedClusterName() == "" {
 		return nil // a single server
 	}
-	w.to.learn(l.to, l.nc.DiscoveredServers())
+	w.to.learn(l.to, l.nc)
 	var list []*propagationProbe
 	for _, p := range w.to.all() {
 		if p.url.Host != l.to.url.Host {

@@ -155,7 +155,7 @@ func (k *connManager) confirmer(ctx context.Context, c *conn) func() bool {
 			}
 			clear(own)
 			k.out.delivered()
-			k.to.learn(c.to, c.nc.DiscoveredServers())
+			k.to.learn(c.to, c.nc)
 			k.out.setLimit(c) // the server may have changed it
 			return true
 		}
