@@ -1,11 +1,12 @@
 // Package crossroom is a realtime backplane for Go: rooms, broadcasts and requests
-// across a fleet of servers, over Redis, NATS or memory. It is not a WebSocket or
-// Socket.IO server: you bring the server, and register its clients with Crossroom.
+// across a fleet of servers, over Redis, NATS or memory. Package hub serves
+// plain WebSocket and SSE clients; any other server registers its clients with Crossroom.
 //
 // This package has documentation only. Import one of these:
 //
 //	backplane   messages of your own: rooms of members, broadcasts of bytes, requests
 //	adapter     the same for Socket.IO clients, in one fleet with Node.js servers
+//	hub         connections of plain WebSocket and SSE clients, on backplane
 //	outgoing    a bounded queue in front of each client's connection, for both
 //
 // Each node needs a broker of its own:

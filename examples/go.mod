@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/crossroom/crossroom v0.0.0
 	github.com/crossroom/crossroom/contrib/zishang520 v0.0.0
+	github.com/crossroom/crossroom/hub/coderws v0.0.0
 	github.com/stretchr/testify v1.12.1
 	github.com/zishang520/socket.io/servers/socket/v3 v3.0.6
 	go.opentelemetry.io/otel v1.47.0
@@ -66,3 +67,5 @@ require (
 replace github.com/crossroom/crossroom => ../
 
 replace github.com/crossroom/crossroom/contrib/zishang520 => ../contrib/zishang520
+
+replace github.com/crossroom/crossroom/hub/coderws => ../hub/coderws

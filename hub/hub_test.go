@@ -1,0 +1,157 @@
+package hub_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/crossroom/crossroom/backplane"
+	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/hub"
+)
+
+func newNode(t *testing.T, bus *memorybroker.Bus) *backplane.Node {
+	b := bus.Broker()
+	node, err := backplane.New(b, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		assert.NoError(t, node.Close(context.Background()))
+		assert.NoError(t, b.Close(context.Background()))
+	})
+	return node
+}
+
+func TestOptions(t *testing.T) {
+	node := newNode(t, memorybroker.NewBus(nil))
+	for option, o := range map[string]hub.Options{
+		"Origins": {Origins: []string{"["}}, "PingInterval": {PingInterval: -1}, "PingTimeout": {PingTimeout: -1},
+		"IdleTimeout": {IdleTimeout: -1}, "CloseTimeout": {CloseTimeout: -1}, "Retry": {Retry: -1},
+		"MaxMessage": {MaxMessage: -1}, "Burst": {Burst: -1}, "MaxConnections": {MaxConnections: -1},
+	} {
+		_, err := hub.New(t.Context(), node, "hub", &o)
+		var e *hub.OptionError
+		if assert.ErrorAs(t, err, &e, option) {
+			assert.Equal(t, option, e.Option)
+			assert.Contains(t, err.Error(), "hub: option "+option)
+		}
+	}
+	h, err := hub.New(t.Context(), node, "hub", nil)
+	require.NoError(t, err)
+	assert.Equal(t, "hub", h.Namespace().Name())
+	_, err = hub.New(t.Context(), node, "hub", nil)
+	assert.ErrorIs(t, err, backplane.ErrNamespaceExists)
+	assert.NoError(t, h.Close(t.Context()))
+}
+
+// fake is a Socket without a network: what is written can be read from it.
+type fake struct {
+	in, out chan hub.Message
+	closed  chan struct{}
+	code    int
+}
+
+func (f *fake) Read() (hub.Message, error) {
+	select {
+	case m := <-f.in:
+		return m, nil
+	case <-f.closed:
+		return hub.Message{}, errors.New("closed")
+	}
+}
+func (f *fake) Write(m hub.Message) error      { f.out <- m; return nil }
+func (f *fake) Ping(context.Context) error     { return nil }
+func (f *fake) Close(code int, _ string) error { f.code = code; f.CloseNow(); return nil }
+func (f *fake) CloseNow() {
+	select {
+	case <-f.closed:
+	default:
+		close(f.closed)
+	}
+}
+
+// TestSocket: any implementation of Socket serves, and a worker without connections reaches it.
+func TestSocket(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	h, err := hub.New(t.Context(), newNode(t, bus), "hub", &hub.Options{
+		OnConnect: func(_ context.Context, c *hub.Conn) error { return c.Send(hub.Text("hello")) },
+	})
+	require.NoError(t, err)
+	f := &fake{make(chan hub.Message), make(chan hub.Message, 10), make(chan struct{}), 0}
+	h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return f, nil }).ServeHTTP(nil, &http.Request{})
+	assert.Equal(t, hub.Text("hello"), <-f.out)
+
+	b := bus.Broker()
+	worker, err := backplane.NewEmitter(b, nil)
+	require.NoError(t, err)
+	m := hub.Message{Data: []byte{1, 2}, Binary: true, Event: "e", ID: "9"}
+	require.NoError(t, hub.Emit(t.Context(), worker, "hub", hub.Everyone(), m))
+	assert.Equal(t, m, <-f.out)
+	var bad *hub.MessageError
+	assert.ErrorAs(t, hub.Emit(t.Context(), worker, "hub", hub.Everyone(), hub.Text("\xff")), &bad)
+	assert.NoError(t, hub.Emit(t.Context(), worker, "hub", hub.Room(), m))
+	require.NoError(t, b.Close(t.Context()))
+
+	require.NoError(t, h.Close(t.Context()))
+	assert.Equal(t, 1001, f.code)
+}
+
+// TestUnreadableMessages of other processes are counted and reported, and reach no client.
+func TestUnreadableMessages(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	reported := make(chan error, 10)
+	h, err := hub.New(t.Context(), newNode(t, bus), "hub", &hub.Options{OnError: func(err error) { reported <- err }})
+	require.NoError(t, err)
+	f := &fake{make(chan hub.Message), make(chan hub.Message, 10), make(chan struct{}), 0}
+	h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return f, nil }).ServeHTTP(nil, &http.Request{})
+	for h.Namespace().Len() == 0 {
+		time.Sleep(time.Millisecond) // polls
+	}
+	other := newNode(t, bus)
+	ns, err := other.Namespace(t.Context(), "hub", nil)
+	require.NoError(t, err)
+	for _, garbage := range []string{"", "\x01", "hello", "\x02\x00", "\x01\x80", "\x01\x02\xff", "\x01\x00\xff"} {
+		require.NoError(t, ns.Broadcast(t.Context(), []byte(garbage), backplane.All()))
+		assert.ErrorContains(t, <-reported, "not a message of a hub")
+	}
+	_, err = ns.Request(t.Context(), []byte("garbage"))
+	assert.NoError(t, err, "the response is an error of that node")
+	require.NoError(t, h.Send(t.Context(), hub.Everyone(), hub.Text("on")))
+	assert.Equal(t, hub.Text("on"), <-f.out)
+	assert.Equal(t, uint64(7), h.Stats().Unreadable)
+	require.NoError(t, h.Close(t.Context()))
+}
+
+// TestBlockedCallback: Close returns when its context ends, and the callback stays behind.
+func TestBlockedCallback(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	h, err := hub.New(t.Context(), newNode(t, memorybroker.NewBus(nil)), "hub", &hub.Options{
+		OnMessage: func(context.Context, *hub.Conn, hub.Message) error { close(entered); <-leave; return nil },
+	})
+	require.NoError(t, err)
+	f := &fake{make(chan hub.Message), make(chan hub.Message, 10), make(chan struct{}), 0}
+	h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return f, nil }).ServeHTTP(nil, &http.Request{})
+	f.in <- hub.Text("block")
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, h.Close(ctx), context.DeadlineExceeded)
+	assert.Equal(t, 1, h.Stats().Sockets)
+	close(leave)
+	assert.NoError(t, h.Close(t.Context()))
+	assert.Zero(t, h.Stats().Sockets)
+}
+
+func TestErrors(t *testing.T) {
+	cause := errors.New("cause")
+	err := &hub.CloseError{Code: 1008, Reason: "r", Remote: true, Err: cause}
+	assert.EqualError(t, err, `hub: connection closed by the client with code 1008 ("r"): cause`)
+	assert.ErrorIs(t, err, cause)
+	assert.EqualError(t, hub.Refuse(401, "who?"), "hub: refused with status 401: who?")
+	assert.True(t, strings.HasPrefix((&hub.MessageError{Reason: "x"}).Error(), "hub: "))
+}

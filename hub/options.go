@@ -1,0 +1,140 @@
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/crossroom/crossroom/outgoing"
+)
+
+// Options of a Hub. A nil *Options and zero fields mean the defaults. New copies them.
+type Options struct {
+	// Authenticate is called for each request before its connection is accepted. The connection gets the user and the
+	// rooms that it returns. A *StatusError refuses with that status; another error, or a panic, refuses with 500 and
+	// is reported. It runs on the goroutine of the HTTP server. Nil admits all clients, without a user.
+	Authenticate func(r *http.Request) (Identity, error)
+
+	// OnConnect is called when messages to its targets reach the connection, and before the client's first message is
+	// read. An error closes the connection, as one of OnMessage does.
+	OnConnect func(ctx context.Context, c *Conn) error
+
+	// OnMessage is called with each message of a WebSocket client, one at a time for a connection, on a goroutine of
+	// the connection. It may block: the connection is not read meanwhile. ctx ends with the connection. A *CloseError
+	// closes the connection with its code; another error, or a panic, closes it with 1011 and is reported. Nil drops
+	// the messages.
+	OnMessage func(ctx context.Context, c *Conn, m Message) error
+
+	// OnDisconnect is called once for each connection whose OnConnect was called, when it has ended and its other
+	// callbacks have returned. It gets no more messages then.
+	OnDisconnect func(c *Conn, reason *CloseError)
+
+	// Resume is called for an event stream whose client sends Last-Event-ID, after the stream has entered its rooms.
+	// It returns the messages that the client missed, which go out first. Live messages that have the ID of one of
+	// them are left out. ErrGap means that older messages are missing too: the client gets an event "gap", as it does
+	// without Resume. Another error refuses the request, as one of Authenticate does. ctx ends after
+	// Queue.WriteTimeout.
+	Resume func(ctx context.Context, c *Conn, lastEventID string) ([]Message, error)
+
+	// Origins are the hosts of pages that may connect, besides the host of the request: patterns of path.Match, such
+	// as "*.example.com" or "localhost:*". "*" admits all pages. Requests without an Origin, which browsers do not
+	// send to a WebSocket, are admitted.
+	Origins []string
+
+	// MaxMessage limits a message of a client, in bytes. A larger one closes the connection with 1009. Default: 64 KiB.
+	MaxMessage int
+
+	// Rate limits the messages of a client in a second, and Burst those at once. More close the connection with 1008.
+	// Default: 100 and twice the Rate. A negative Rate means no limit.
+	Rate, Burst int
+
+	// MaxConnections limits the connections of this server, streams included. More are refused with 503. Default: no
+	// limit but that of the system's files.
+	MaxConnections int
+
+	// PingInterval is the time after which a client that has sent nothing gets a ping, or an event stream a comment,
+	// so that proxies keep the connection open. Default: 25 s.
+	PingInterval time.Duration
+
+	// PingTimeout limits the answer to a ping. Then the connection is broken off. Default: 20 s.
+	PingTimeout time.Duration
+
+	// IdleTimeout closes a WebSocket with 1000 if its client has sent no message for that time. Pongs do not count.
+	// Default: none, because many clients only listen.
+	IdleTimeout time.Duration
+
+	// CloseTimeout limits the time for queued messages and the closing handshake. Then the connection is broken off.
+	// Default: 5 s.
+	CloseTimeout time.Duration
+
+	// Retry is the time after which the clients of event streams should reconnect, give or take a half of it at
+	// random. Default: 2 s.
+	Retry time.Duration
+
+	// Queue has the limits of each connection's outgoing queue, and its policy. With the policy Disconnect, a client
+	// that does not read is broken off, with code 1008 in CloseError and Stats.
+	Queue outgoing.Options
+
+	// Logger and OnError get the errors that no call returns: panics of callbacks, errors of OnMessage and
+	// Authenticate that are not addressed to the client, and unreadable messages of other servers. They are called on
+	// the goroutine that met the error. A nil Logger means slog.Default(), or no log if OnError is set.
+	Logger  *slog.Logger
+	OnError func(error)
+}
+
+// Identity is what Options.Authenticate knows of a client.
+type Identity struct {
+	// User is the name for User targets; empty for none. A user may have any number of connections.
+	User string
+	// Rooms that the connection enters.
+	Rooms []string
+	// Value is for the host: see Conn.Value.
+	Value any
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	c.Origins = append([]string(nil), c.Origins...)
+	for _, pattern := range c.Origins {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return c, &OptionError{"Origins", "the pattern " + pattern + " is malformed"}
+		}
+	}
+	for name, d := range map[string]time.Duration{"PingInterval": c.PingInterval, "PingTimeout": c.PingTimeout,
+		"IdleTimeout": c.IdleTimeout, "CloseTimeout": c.CloseTimeout, "Retry": c.Retry} {
+		if d < 0 {
+			return c, &OptionError{name, "negative"}
+		}
+	}
+	for name, n := range map[string]int{"MaxMessage": c.MaxMessage, "Burst": c.Burst, "MaxConnections": c.MaxConnections} {
+		if n < 0 {
+			return c, &OptionError{name, "negative"}
+		}
+	}
+	c.MaxMessage = or(c.MaxMessage, 64<<10)
+	c.Rate = or(c.Rate, 100)
+	c.Burst = or(c.Burst, 2*c.Rate)
+	c.PingInterval = or(c.PingInterval, 25*time.Second)
+	c.PingTimeout = or(c.PingTimeout, 20*time.Second)
+	c.CloseTimeout = or(c.CloseTimeout, 5*time.Second)
+	c.Retry = or(c.Retry, 2*time.Second)
+	c.Queue.WriteTimeout = or(c.Queue.WriteTimeout, 30*time.Second)
+	return c, nil
+}
+
+func or[T int | time.Duration](value, byDefault T) T {
+	if value == 0 {
+		return byDefault
+	}
+	return value
+}
+
+// OptionError reports an option with an invalid value.
+type OptionError struct{ Option, Reason string }
+
+func (e *OptionError) Error() string { return "hub: option " + e.Option + ": " + e.Reason }
