@@ -11,7 +11,7 @@
 # make migration       a chat moves from socket.io 2 to socket.io 4, without a break: docs/MIGRATION.md
 # make changeover      two Go nodes bridge two fleets of Node.js servers, and the one that does it is closed, killed and
 #              stopped, while each side sends MESSAGES (default 10000) at 400 a second; and a burst of 200,000
-# make check   format, vet, staticcheck, tidiness
+# make check   format, vet, staticcheck, tidiness, licences
 # make noharm  every operation with generated contents beside Node.js servers of seven versions;
 #              UPDATE=1 writes docs/NOHARM.md
 # make soak    what time plays a part in, SOAK times on memory (default 1000), and a twentieth of that on Redis and on NATS

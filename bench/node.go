@@ -39,7 +39,7 @@ func startNode(ctx context.Context, redisURL string, packets clientPackets) (*no
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
-		npm := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
+		npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 		npm.Dir = dir
 		if out, err := npm.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("npm ci in %s: %w\n%s", dir, err, out)

@@ -80,6 +80,18 @@
 // A header that is too long, unreadable, not text, present twice or of an unknown version is ignored and counted. So
 // are oversized output of a propagator and its panics. None of these loses, delays or changes a message.
 //
+// Whoever sends a message may set the sampled flag, and the SDK's default sampler follows it: a process that may publish
+// on the broker can have every node record all of its messages. Options.Keys of the nodes limit that to processes with
+// a key. Options.Links lets the sampler of each node decide about broadcasts and events. For queries too, give the SDK
+// a sampler that limits what others ask for:
+//
+//	root := sdktrace.TraceIDRatioBased(0.01)
+//	sdktrace.WithSampler(sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(root)))
+//
+// With the same ratio everywhere, the traces that the nodes of a fleet begin stay whole, because the decision depends on
+// the trace id only. A sender can choose ids that are sampled; a limit that holds against that is one in time, such as
+// that of a collector.
+//
 // Baggage reaches every node of the fleet, and every process that can read the broker. If it must not, set
 // Options.Propagator to propagation.TraceContext.
 //

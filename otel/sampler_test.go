@@ -75,3 +75,39 @@ func TestPassedOn(t *testing.T) {
 	spans = v.ended(t, span.SpanContext().TraceID(), 2)
 	assert.Len(t, v.ended(t, id, 1), 1, names(spans))
 }
+
+// TestRemoteSampledFlag: a forged message with the sampled flag is recorded with the SDK's default sampler, and not with
+// the sampler of the documentation or with Links.
+func TestRemoteSampledFlag(t *testing.T) {
+	root := sdktrace.TraceIDRatioBased(0.01)
+	for name, c := range map[string]struct {
+		sampler sdktrace.Sampler
+		opts    otelbackplane.Options
+		want    int // recorded spans
+	}{
+		"default": {sdktrace.ParentBased(root), otelbackplane.Options{}, 2},
+		"limited": {sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(root)), otelbackplane.Options{}, 0},
+		"links":   {sdktrace.ParentBased(sdktrace.NeverSample()), otelbackplane.Options{Links: true}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, open := newTelemetry(t, sdktrace.WithSampler(c.sampler)), inMemory()
+			node := start(t, open, 1, backplane.Options{Observers: []observe.Observer{v.observer(t, c.opts)}}, nil)[0]
+			forger := start(t, open, 1, backplane.Options{}, nil)[0]
+			// The ratio does not sample this trace.
+			target := backplane.All().Header(map[string]string{"traceparent": "00-ffffffffffffffffffffffffffffffff-b7ad6b7169203331-01"})
+			for range 2 {
+				require.NoError(t, forger.ns.Broadcast(t.Context(), []byte("x"), target))
+			}
+			require.NoError(t, forger.ns.Broadcast(t.Context(), []byte("last"), backplane.All()))
+			until(t, "the messages", func() bool { return node.Stats().Received == 3 }, func() string { return "" })
+			recorded := 0
+			for _, s := range v.spans.Ended() {
+				if s.SpanContext().TraceID() == (trace.TraceID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) ||
+					len(s.Links()) > 0 {
+					recorded++
+				}
+			}
+			assert.Equal(t, c.want, recorded)
+		})
+	}
+}

@@ -113,6 +113,8 @@ func TestRefused(t *testing.T) {
 		"redis+cluster://a/2":                   "database",
 		"redis+cluster://a,,b":                  "host 2",
 		"redis://host?pool_size=2":              "unknown parameter",
+		"rediss://host?skip_verify=true":        "certificates are always verified",
+		"rediss+cluster://h?skip_verify=true":   "certificates are always verified",
 		"redis://host?secret=1":                 "unknown parameter",
 		"redis://host?tls_ca=x":                 "unknown parameter",
 		"redis://host?sentinel_password=":       "unknown parameter",
