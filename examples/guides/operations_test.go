@@ -7,8 +7,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,9 +19,7 @@ import (
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
-	natsbroker "github.com/crossroom/crossroom/broker/nats"
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
-	"github.com/crossroom/crossroom/internal/servers"
 )
 
 // open opens a namespace, and tries again until the broker's server responds or ctx ends.
@@ -120,55 +116,6 @@ func limited(address string) (*redisbroker.Broker, error) {
 		QueueBytes:    8 << 20,
 		QueueAge:      5 * time.Second, // older events are of no use to clients
 	})
-}
-
-// permissions are the lines of the operations guide's block of that name.
-func permissions(t *testing.T, block string) string {
-	text, err := os.ReadFile("../../docs/guides/operations.md")
-	require.NoError(t, err)
-	found := regexp.MustCompile("(?s)```" + block + "\n(.*?)```").FindSubmatch(text)
-	require.NotNil(t, found, "no block %s", block)
-	return string(found[1])
-}
-
-// Two nodes with the guide's permissions can do everything, and nothing is reported.
-func nodesWork(t *testing.T, open func() (broker.Broker, error)) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	chats := map[string]*adapter.Namespace{}
-	for _, name := range []string{"north", "south"} {
-		b, err := open()
-		require.NoError(t, err)
-		a, err := newApp(ctx, b, adapter.Options{Name: name})
-		require.NoError(t, err)
-		chats[name] = a.chat
-		defer func() {
-			assert.NoError(t, errors.Join(a.server.Close(ctx), b.Close(ctx)))
-			assert.Empty(t, a.errs, "reported by %s", name)
-		}()
-	}
-	bob := newInbox("bob")
-	require.NoError(t, chats["south"].Add(ctx, bob))
-	require.NoError(t, chats["north"].Join(ctx, "bob", "lobby"))
-	require.NoError(t, chats["north"].To("lobby").Emit(ctx, "hello"))
-	assert.Equal(t, "hello", <-bob.events)
-	sockets, err := chats["north"].FetchSockets(ctx)
-	require.NoError(t, err)
-	assert.Len(t, sockets.List, 1)
-	n, err := chats["north"].ServerCount(ctx)
-	require.NoError(t, err)
-	assert.Equal(t, 2, n)
-}
-
-func TestPermissionsOnRedis(t *testing.T) {
-	rules := strings.Join(strings.Fields(permissions(t, "redis-acl")), " ")
-	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{strings.TrimPrefix(rules, "user ")}})
-	nodesWork(t, func() (broker.Broker, error) { return redisbroker.Open("redis://node:secret@"+srv.Addr(), nil) })
-}
-
-func TestPermissionsOnNATS(t *testing.T) {
-	srv := servers.StartNATS(t, &servers.NATSOptions{Config: permissions(t, "nats-conf")})
-	nodesWork(t, func() (broker.Broker, error) { return natsbroker.Open("nats://node:secret@"+srv.Addr(), nil) })
 }
 
 func TestLimitedQueue(t *testing.T) {
