@@ -6,6 +6,8 @@
 # make chat-picture    makes the pictures of the chat example anew, from a real run
 # make socketio  the same page on a Socket.IO server in Go with Crossroom as its adapter, beside Node.js, with a redis-server
 # make socketio-picture makes its picture anew
+# make websocket, make sse   the examples of package hub, two servers each, on BROKER
+# make hub-pictures    makes their pictures anew
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make trace   one request followed through a fleet, as the picture docs/trace.svg
 # make migration       a chat moves from socket.io 2 to socket.io 4, without a break: docs/MIGRATION.md
@@ -25,7 +27,7 @@ MESSAGES ?= 10000
 UPDATE ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat chat-picture chat-load socketio socketio-picture trace
+.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse hub-pictures chat-picture chat-load socketio socketio-picture trace
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -60,6 +62,13 @@ socketio:
 socketio-picture:
 	@scripts/setup redis node chat chromium
 	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -run '^TestSocketIOServer$$' ./chat/browsertest -pictures ../../../docs
+
+websocket sse:
+	@cd examples && go run ./$@ -broker '$(or $(BROKER),memory)'
+
+hub-pictures:
+	@scripts/setup chromium
+	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 ./websocket ./sse -args -pictures ../../docs
 
 chat-picture:
 	@scripts/setup redis node chat chromium
