@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,4 +78,44 @@ func TestBindArgs(t *testing.T) {
 	require.ErrorAs(t, err, &bad)
 	assert.Zero(t, bad.Index, "an object into an int")
 	assert.ErrorAs(t, adapter.BindArgs(nil, &n), &bad, "no argument at all")
+}
+
+// Values are stored as they are, and without an allocation, where the types allow it. Others follow the rules of JSON.
+func TestBindValues(t *testing.T) {
+	now := time.Now()
+	var (
+		b        bool
+		i        int
+		l        int64
+		f        float64
+		s        string
+		when     time.Time
+		whatever any
+	)
+	args := []any{true, int64(-7), int64(1) << 53, 1.5, "text", now, "any"}
+	dst := []any{&b, &i, &l, &f, &s, &when, &whatever}
+	ok(t, adapter.BindArgs(args, dst...))
+	assert.Equal(t, []any{true, -7, int64(1) << 53, 1.5, "text", now, any("any")}, []any{b, i, l, f, s, when, whatever})
+	assert.Zero(t, testing.AllocsPerRun(10, func() { ok(t, adapter.BindArgs(args, dst...)) }))
+
+	ok(t, adapter.BindArgs([]any{int64(3)}, &f))
+	assert.Equal(t, 3.0, f)
+	data := []byte{1, 2}
+	var bytes []byte
+	ok(t, adapter.BindArgs([]any{data}, &bytes))
+	data[0] = 9
+	assert.Equal(t, []byte{1, 2}, bytes, "a copy")
+	buffer := map[string]any{"type": "Buffer", "data": []any{0.0, 255.0}}
+	ok(t, adapter.BindArgs([]any{buffer}, &bytes))
+	assert.Equal(t, []byte{0, 255}, bytes)
+
+	var bad *adapter.ArgumentError
+	for _, c := range []struct{ v, dst any }{
+		{"true", &b}, {int64(1), &b}, {1.5, &i}, {1.5, &l}, {"1", &f}, {true, &s}, {"text", &when}, {"%", &bytes},
+		{map[string]any{"type": "Buffer", "data": []any{0.5}}, &bytes}, {map[string]any{"type": "Buffer", "data": []any{256.0}}, &bytes},
+		{map[string]any{"type": "Buffer", "data": []any{"0"}}, &bytes}, {map[string]any{"type": "other", "data": []any{0.0}}, &bytes},
+		{"text", s}, {"text", (*string)(nil)}, {math.NaN(), &s},
+	} {
+		assert.ErrorAs(t, adapter.BindArgs([]any{c.v}, c.dst), &bad, "%v into %T", c.v, c.dst)
+	}
 }

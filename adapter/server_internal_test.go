@@ -25,3 +25,12 @@ func TestRefusedNamesAreForgotten(t *testing.T) {
 	require.NoError(t, s.Close(t.Context()))
 	require.NoError(t, b.Close(t.Context()))
 }
+
+func TestHasJWT(t *testing.T) {
+	for text, has := range map[string]bool{
+		"eyJa.eyJb.c": true, "x eyJa.b.c y": true, "eyJa.b.c.d.e": true, "eyJa..": true,
+		"eyJa.b": false, "eyJ": false, "a.b.c": false, "a.b.eyJ.c": false, "": false,
+	} {
+		require.Equal(t, has, hasJWT(text), text)
+	}
+}

@@ -22,7 +22,9 @@ type measurement struct {
 	// anything while another one runs.
 	kept bool
 	// once measures one round: further ones would return the same.
-	once       bool
+	once bool
+	// speeds puts what the contenders do in a second into docs/BENCHMARKS.md, too.
+	speeds     bool
 	contenders []contender
 	bars       []bar
 }

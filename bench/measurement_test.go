@@ -134,12 +134,13 @@ func TestReportReplacesWhatIsBetweenTheMarks(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "BENCHMARKS.md")
 	require.NoError(t, os.WriteFile(name, []byte("before\n"+beginMark+"old\n"+endMark+"after\n"), 0o600))
 	m := measurement{
-		name: "m", what: "a message",
+		name: "m", what: "a message", speeds: true,
 		contenders: []contender{{"a", nil}, {"b", nil}},
 		bars:       []bar{atMost(2, "a message: CPU", times(cpu, "a", "b"))},
 	}
 	r := report{about: "here"}
-	r.add(m, results{"a": {{{cpu, 1500}, {speed, 250_000}}}, "b": {{{cpu, 1000}, {speed, 300_000}}}})
+	r.add(m, results{"a": {{{cpu, 1500}, {speed, 250}}}, "b": {{{cpu, 1000}, {speed, 1_328_822}}}})
+	r.add(measurement{name: "n", what: "without speeds", contenders: m.contenders}, results{"a": {{{cpu, 1}}}, "b": {{{cpu, 1}}}})
 	want := "before\n" + beginMark + `
 here.
 
@@ -147,12 +148,14 @@ here.
 |---|---|---|---|
 | a message: CPU | 1.50 | 1.50 to 1.50 | at most 2.00 |
 
-No bars, because they are times: a message.
+No bars, because they are times.
 
-| | a second | CPU, µs |
-|---|---|---|
-| a | 250,000 | 1.50 |
-| b | 300,000 | 1.00 |
+A message:
+
+| | a second | quartiles | CPU, µs |
+|---|---|---|---|
+| a | 250 | 250 to 250 | 1.50 |
+| b | 1,330,000 | 1,330,000 to 1,330,000 | 1.00 |
 
 ` + endMark + "after\n"
 	for range 2 {
@@ -163,6 +166,14 @@ No bars, because they are times: a message.
 	}
 	require.NoError(t, os.WriteFile(name, []byte(endMark+beginMark), 0o600))
 	assert.Error(t, r.writeTo(name), "a file without marks in this order was written to")
+}
+
+func TestWholeNumbers(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 7.6: "8", 999: "999", 999.9: "1,000", 1_234: "1,230", 98_765: "98,800", 999_900: "1,000,000", 1_000_000: "1,000,000",
+	} {
+		assert.Equal(t, want, whole(v), "%v", v)
+	}
 }
 
 func TestProcessorTimeOfAnotherProcess(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -45,7 +46,7 @@ func (r *report) writeTo(name string) error {
 	return os.WriteFile(name, []byte(before+beginMark+"\n"+r.markdown()+"\n"+endMark+after), 0o644)
 }
 
-// markdown returns a table of the bars, and one of the results of the first measurement's contenders.
+// markdown returns a table of the bars, and one of the speeds of the contenders of each measurement that has them.
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\n", r.about)
@@ -57,12 +58,31 @@ func (r *report) markdown() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s %s |\n", v.name, number(v.median), v.quartiles(), word, number(v.limit))
 	}
-	m := r.measured[0]
-	fmt.Fprintf(&b, "\nNo bars, because they are times: %s.\n\n| | a second | CPU, µs |\n|---|---|---|\n", m.what)
-	for _, c := range m.contenders {
-		second := spreadOf(m.results.column(c.name, speed)).median
-		used := spreadOf(m.results.column(c.name, cpu)).median
-		fmt.Fprintf(&b, "| %s | %.0f,000 | %s |\n", c.name, second/1e3, number(used/1e3))
+	b.WriteString("\nNo bars, because they are times.\n")
+	for _, m := range r.measured {
+		if !m.speeds {
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s%s:\n\n| | a second | quartiles | CPU, µs |\n|---|---|---|---|\n", strings.ToUpper(m.what[:1]), m.what[1:])
+		for _, c := range m.contenders {
+			second := spreadOf(m.results.column(c.name, speed))
+			used := spreadOf(m.results.column(c.name, cpu))
+			fmt.Fprintf(&b, "| %s | %s | %s to %s | %s |\n", c.name, whole(second.median), whole(second.low), whole(second.high), number(used.median/1e3))
+		}
 	}
 	return b.String()
+}
+
+// whole formats a count with three significant digits and separators of thousands.
+func whole(v float64) string {
+	n := int64(v + 0.5)
+	unit := int64(1)
+	for n/unit >= 1000 {
+		unit *= 10
+	}
+	digits := strconv.FormatInt((n+unit/2)/unit*unit, 10)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
 }

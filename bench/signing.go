@@ -36,8 +36,9 @@ func signing() measurement {
 // signingOverRedis does the same for the whole way. The fleets take turns on the prefix.
 func signingOverRedis() measurement {
 	return measurement{
-		name: "signing, redis",
-		what: "the event of the first row with and without keys",
+		name:   "signing, redis",
+		what:   "the event of the first row with and without keys",
+		speeds: true,
 		contenders: []contender{
 			{"unsigned", flooded(overRedis(unkeyed))},
 			{"signed", flooded(overRedis(keyed))},

@@ -10,8 +10,9 @@ import (
 // contender has a meaning only within its row: crossroom is always Crossroom with all its layers.
 var table = []measurement{
 	{
-		name: "throughput",
-		what: "a 128-byte event to one room, published by 64 goroutines at full speed and received by another node",
+		name:   "throughput",
+		what:   "a 128-byte event to one room, published by 64 goroutines at full speed and received by another node",
+		speeds: true,
 		contenders: []contender{
 			{"raw", raw},
 			{"go-redis", flooded(goredis)},
@@ -173,8 +174,9 @@ var table = []measurement{
 		},
 	},
 	{
-		name: "nats",
-		what: "a 128-byte event to one room over NATS, published by 64 goroutines at full speed and received by another node",
+		name:   "nats",
+		what:   "a 128-byte event to one room over NATS, published by 64 goroutines at full speed and received by another node",
+		speeds: true,
 		contenders: []contender{
 			{"nats.go", flooded(bareNATS)},
 			{"broker", flooded(brokerOnNATS)},
