@@ -8,6 +8,7 @@
 //	adapter     the same for Socket.IO clients, in one fleet with Node.js servers
 //	hub         connections of plain WebSocket and SSE clients, on backplane
 //	outgoing    a bounded queue in front of each client's connection, for both
+//	presence    who is in which room, on all nodes: by user, with a small state
 //
 // Each node needs a broker of its own:
 //

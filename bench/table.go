@@ -148,6 +148,19 @@ var table = []measurement{
 		},
 	},
 	{
+		name: "presence",
+		what: "a change of one member of a room, one after another, until another node's Watch loop has it, beside a 64-byte broadcast to another node's member",
+		contenders: []contender{
+			{"broadcast", broadcasts},
+			{"10 members", changes(10)},
+			{"10,000 members", changes(10_000)},
+		},
+		bars: []bar{
+			atMost(2, "a change of presence: CPU, times a broadcast", times(cpu, "10 members", "broadcast")),
+			atMost(1.2, "a change in a room of 10,000: CPU, times a room of 10", times(cpu, "10,000 members", "10 members")),
+		},
+	},
+	{
 		name: "request",
 		what: "all rooms of four nodes, beside a message to three clients and one back from each; one after another",
 		kept: true,

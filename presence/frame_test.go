@@ -1,0 +1,81 @@
+package presence
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/crossroom/crossroom/internal/msgpack"
+)
+
+// samples has a frame of each kind.
+func samples() []frame {
+	member := &Member{ID: "1", User: "ana", Node: "n", State: []byte("busy")}
+	list := []change{{false, key{"lobby", "1"}, member}, {true, key{"", "2"}, &Member{ID: "2", Node: "n", State: []byte{}}}}
+	return []frame{
+		{kind: frameChanges, epoch: 1 << 63, number: 7, list: list},
+		{kind: frameState, epoch: 2, number: 7, digest: 1<<64 - 1},
+		{kind: frameAsk, number: maxNumber},
+		{kind: frameSnapshot, epoch: 3, number: 8, id: 4, part: 2, last: true, list: list},
+		{kind: frameBye, epoch: 4},
+		{kind: frameVersions, epoch: 5, number: 9, versions: []version{{"a", 1, 2}, {"b", 1 << 63, 0}}},
+	}
+}
+
+// A frame comes out as it went in. What later versions of the layout add is skipped.
+func TestFrames(t *testing.T) {
+	for _, f := range samples() {
+		payload, n := f.append(nil)
+		require.Equal(t, len(f.list)+len(f.versions), n)
+		for _, c := range f.list {
+			f.size += c.size()
+		}
+		got, err := decode(payload, "n")
+		require.NoError(t, err)
+		assert.Equal(t, &f, got)
+
+		payload[0]++ // one element more
+		payload[1] = frameVersion + 1
+		got, err = decode(msgpack.AppendString(payload, "later"), "n")
+		require.NoError(t, err)
+		assert.Equal(t, &f, got)
+	}
+}
+
+// Each list ends within the limit of a frame, however large its entries are.
+func TestFramesAreLimited(t *testing.T) {
+	long := strings.Repeat("x", MaxName)
+	list := make([]change, 100)
+	for i := range list {
+		list[i] = change{false, key{long, long}, &Member{ID: long, User: long, State: make([]byte, MaxState)}}
+	}
+	f := frame{kind: frameSnapshot, epoch: 1<<64 - 1, number: maxNumber, list: list}
+	payload, n := f.append(nil)
+	assert.LessOrEqual(t, len(payload), maxFrame)
+	assert.Positive(t, n)
+	assert.Less(t, n, len(list))
+}
+
+// A decoder gets what anybody may publish: it returns a frame within the limits, or an error.
+func FuzzDecode(f *testing.F) {
+	for _, s := range samples() {
+		payload, _ := s.append(nil)
+		f.Add(payload)
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		got, err := decode(payload, "n")
+		if err != nil {
+			return
+		}
+		if got.number > maxNumber {
+			t.Errorf("number %d", got.number)
+		}
+		for _, c := range got.list {
+			if err := c.member.check(c.key.room); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
