@@ -18,7 +18,7 @@ type Size struct {
 }
 
 // accounting counts the held, sent and lost messages of an outbox, and the callers that wait for them. Every message
-// is accepted once and settled once, in the same order: by sent or by lose.
+// is accepted once and settled once, in the same order: by sent, lose or forward.
 //
 // The caller of each method holds the outbox's mutex, except for wait, takeReports and fill, which lock it themselves.
 type accounting struct {
@@ -30,6 +30,7 @@ type accounting struct {
 	accepted uint64
 	settled  uint64
 	sentN    uint64
+	forwards uint64 // settled by forward
 	losses   losses
 	reported losses // returned by a Flush
 	barriers queue.FIFO[*barrier]
@@ -93,6 +94,12 @@ func (a *accounting) accept(size Size) {
 func (a *accounting) sent(size Size) {
 	a.settle(size)
 	a.sentN++
+}
+
+// forward settles the next message: another outbox has accepted it.
+func (a *accounting) forward(size Size) {
+	a.settle(size)
+	a.forwards++
 }
 
 // lose settles the next message as lost because of err. If uncertain, the message may have been sent.
@@ -160,7 +167,7 @@ func (a *accounting) takeReports() []broker.Loss {
 func (a *accounting) fill(s *broker.Stats) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.Accepted = a.accepted
+	s.Accepted = a.accepted - a.forwards
 	s.Sent = a.sentN
 	s.Lost = uint64(a.losses.lost.messages)
 	s.Uncertain = uint64(a.losses.uncertain.messages)

@@ -288,9 +288,31 @@ func (o *Outbox[M]) wrote(b *Batch[M], n int, err error) {
 	o.queue.PushFront(b)
 }
 
+// ErrForwarded is the verdict on a message that the broker has put into another outbox of its own. The message is
+// neither sent nor lost here, and Stats count it as accepted there only.
+var ErrForwarded = errors.New("brokerkit: the message was put into another outbox")
+
+// Next returns the broker's data of the message that Settle takes first. It returns false if none is in flight.
+func (o *Outbox[M]) Next() (m M, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flight.Len() == 0 {
+		return m, false
+	}
+	return o.flight.Front().meta, true
+}
+
+// Progress returns how many messages Put has accepted, and how many of these are settled. Messages are settled in the
+// order of acceptance.
+func (o *Outbox[M]) Progress() (accepted, settled uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.books.accepted, o.books.settled
+}
+
 // Settle settles the first n messages of the flight, in the order of Put. verdict returns the system's reason for
-// refusing a message, or nil if the system has it. A nil verdict means that the system has all. Settle returns false
-// if fewer messages are in flight.
+// refusing a message, ErrForwarded, or nil if the system has it. A nil verdict means that the system has all. Settle
+// returns false if fewer messages are in flight.
 func (o *Outbox[M]) Settle(n int, verdict func(M) error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -299,11 +321,14 @@ func (o *Outbox[M]) Settle(n int, verdict func(M) error) bool {
 		if r.err == nil && verdict != nil {
 			r.err = verdict(r.meta)
 		}
-		if r.err != nil {
+		switch r.err {
+		case nil:
+			o.books.sent(r.Size)
+		case ErrForwarded:
+			o.books.forward(r.Size)
+		default:
 			o.books.lose(r.Size, false, r.err)
 			o.wake() // to report it
-		} else {
-			o.books.sent(r.Size)
 		}
 	}
 	o.settled()

@@ -236,6 +236,28 @@ func TestOutboxNeverTooOld(t *testing.T) {
 	})
 }
 
+// TestOutboxForwards: a message that another outbox has accepted is settled, and counts as neither accepted nor sent.
+func TestOutboxForwards(t *testing.T) {
+	o := testOutbox(OutboxOptions{})
+	mustPut(t, o, "one", "two", "three")
+	_, waiting := o.Next()
+	assert.False(t, waiting, "nothing is in flight")
+	b, _ := take(o)
+	wrote(o, b, 1<<20, nil)
+	_, flies := o.Next()
+	assert.True(t, flies)
+	require.True(t, o.Settle(1, nil))
+	require.True(t, o.Settle(1, func(struct{}) error { return ErrForwarded }))
+	accepted, settled := o.Progress()
+	assert.EqualValues(t, 3, accepted)
+	assert.EqualValues(t, 2, settled)
+	require.True(t, o.Settle(1, nil))
+	require.NoError(t, o.Flush(t.Context()))
+	var s broker.Stats
+	o.Fill(&s)
+	assert.Equal(t, broker.Stats{Accepted: 2, Sent: 2}, s)
+}
+
 // TestOutboxFlushReportsEachLossOnce also checks that a Flush reports exactly the losses of its messages.
 func TestOutboxFlushReportsEachLossOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
