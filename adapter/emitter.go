@@ -49,6 +49,8 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	switch {
 	case b == nil:
 		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "nil"})
+	case b.Capabilities().OnlyExactly:
+		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: onlyExactly})
 	case o.Dialect > V5:
 		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"})
 	}

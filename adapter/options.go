@@ -158,10 +158,17 @@ func (o *Options) peerTimeout() time.Duration {
 	return o.PeerTimeout
 }
 
+// onlyExactly is why a broker with Capabilities.OnlyExactly is refused. On Redis its channels are those of the sharded
+// adapter of Socket.IO, whose servers may crash on the messages of this package.
+const onlyExactly = "sharded pub/sub, whose wire of Socket.IO this package does not speak"
+
 // validate refuses options that cannot work.
 func (o *Options) validate(b broker.Broker) error {
 	if b == nil {
 		return wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "nil"})
+	}
+	if b.Capabilities().OnlyExactly {
+		return wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: onlyExactly})
 	}
 	if o.Dialect > V5 {
 		return wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"})
@@ -176,6 +183,8 @@ func (o *Options) validate(b broker.Broker) error {
 		switch {
 		case l.Broker == nil:
 			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a nil broker"})
+		case l.Broker.Capabilities().OnlyExactly:
+			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a broker that is not usable: " + onlyExactly})
 		case l.Dialect > V5:
 			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a dialect that is not one of V6 and V5"})
 		}

@@ -75,6 +75,8 @@
 //   - It stays static for good after a request of a process that put members here into rooms
 //     and waits for no response; and, with a report, after the broker has refused a room's
 //     subscription.
+//   - It is always dynamic on a broker without a subscription to every room
+//     (Capabilities.OnlyExactly), where StaticSubscription is an *[OptionError].
 //   - It is always static with an observer of observe.Unwanted, and in package adapter with
 //     several links or Options.OnBroadcast: these need all broadcasts.
 //

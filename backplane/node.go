@@ -143,7 +143,7 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 	defer cancel()
 	defer context.AfterFunc(n.life, cancel)()
 	ns := newNamespace(n, name, opts, extra)
-	if err := opts.check(); err != nil {
+	if err := opts.check(n.caps); err != nil {
 		return nil, 0, ns.failed(err)
 	}
 	key := ns.key()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/broker"
 )
 
 // Options of a node. The zero value, and nil, are good defaults. New copies it.
@@ -94,11 +95,13 @@ type NamespaceOptions struct {
 	Subscription SubscriptionMode
 }
 
-func (o *NamespaceOptions) check() error {
+func (o *NamespaceOptions) check(on broker.Capabilities) error {
 	switch {
 	case o == nil:
 	case o.Subscription > DynamicSubscription:
 		return &OptionError{Option: "Subscription", Reason: "not one of the modes"}
+	case o.Subscription == StaticSubscription && on.OnlyExactly:
+		return &OptionError{Option: "Subscription", Reason: "static, and the broker has no subscription to every room"}
 	case o.Refuse&^AllOperations != 0:
 		return &OptionError{Option: "Refuse", Reason: "has operations that do not exist"}
 	}
@@ -214,7 +217,8 @@ func checkNodeID(id string) error {
 type SubscriptionMode uint8
 
 const (
-	// AutomaticSubscription begins static, or dynamic if the node has 64 namespaces already,
+	// AutomaticSubscription is DynamicSubscription on a broker whose Capabilities say OnlyExactly, such as sharded
+	// pub/sub of Redis, which refuses StaticSubscription. On others it begins static, or dynamic if the node has 64 namespaces already,
 	// and changes to what is cheaper, by the rules in the package documentation.
 	AutomaticSubscription SubscriptionMode = iota
 	// StaticSubscription receives all broadcasts of the namespace, by one subscription.

@@ -16,12 +16,12 @@ func (ns *Namespace) interestOptions() interest.Options {
 	n := ns.node
 	o := interest.Options{
 		Protocol: ns.protocol, Namespace: ns.name, Members: ns.rooms, Workers: &ns.workers,
-		Dynamic: ns.opts.Subscription == DynamicSubscription,
+		Dynamic: ns.opts.Subscription == DynamicSubscription || n.caps.OnlyExactly,
 		Lost:    ns.lost,
 		Refused: func(err error) { n.monitor.Report(&OpError{Op: "subscribe to rooms", Namespace: ns.name, Err: err}) },
 	}
 	// A node on several links, and an observer of unwanted broadcasts, need all of them.
-	if ns.opts.Subscription == AutomaticSubscription && ns.extra.OnBroadcast == nil && !ns.extra.Shared && !n.monitor.Observers.Unwanted {
+	if ns.opts.Subscription == AutomaticSubscription && !n.caps.OnlyExactly && ns.extra.OnBroadcast == nil && !ns.extra.Shared && !n.monitor.Observers.Unwanted {
 		n.mu.Lock()
 		o.Automatic, o.Dynamic = true, len(n.namespaces) >= manyNamespaces
 		n.mu.Unlock()

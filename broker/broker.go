@@ -85,7 +85,7 @@ type Receiver interface {
 	Deliver(ch Channel, payload []byte)
 
 	// Interrupted reports that messages may be missed from here on [B14]. err is the reason; a *LossError has the
-	// number of missed messages if it is known.
+	// number of missed messages if it is known, and a *GapError has the affected filters if others are not affected.
 	Interrupted(err error)
 
 	// Resumed reports that every filter is live again [B15].
@@ -127,6 +127,9 @@ type Capabilities struct {
 	OrderAcrossChannels bool
 	// Reconnects reports that the broker restores its subscriptions after a lost connection [B14, B15].
 	Reconnects bool
+	// OnlyExactly reports that the system has no subscription to every room, and that the broker refuses EveryRoom and
+	// Uncounted [B31]. Nodes then subscribe to the rooms in use.
+	OnlyExactly bool
 	// OnlyCrossroom reports that no foreign server can use this system, so that messages need no check for contents
 	// that would crash one.
 	OnlyCrossroom bool

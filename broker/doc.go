@@ -48,7 +48,8 @@
 //	B13  Adding an active filter and removing an unknown one are no errors and change nothing.
 //	B14  When messages may have been missed, the broker notifies the receiver: Interrupted(err) comes after the
 //	     last message from before the gap, and Resumed() before the first message from after it. The two
-//	     alternate, starting with Interrupted.
+//	     alternate, starting with Interrupted. If err is a *GapError, messages arrive meanwhile on channels that
+//	     are not affected, and on no other.
 //	B15  After an outage the broker restores all subscriptions by itself. Resumed means live in the sense of B1.
 //	B16  Publish puts a message into a bounded, ordered queue and returns. It waits only while that queue is
 //	     full, and until its context ends.
@@ -88,7 +89,7 @@
 //	B31  Protocols are open. Every broker carries Native and SocketIO. It either carries another protocol in the
 //	     sense of all other clauses, or Publish, Subscribe, Add, Subscribers and Responders refuse it with a
 //	     *ProtocolError, without effect. It may refuse single kinds of channels and filters of a protocol in the
-//	     same way.
+//	     same way. If its Capabilities say OnlyExactly, it refuses EveryRoom and Uncounted of every protocol so.
 //
 // # What is not promised
 //

@@ -96,6 +96,26 @@ type Loss struct {
 	Err error
 }
 
+// GapError is the argument of Receiver.Interrupted for an interruption that affects only some channels of a
+// subscription: those of one server of a system that spreads them over several [B14]. Messages on the other channels
+// arrive meanwhile.
+type GapError struct {
+	// Filters are those that may miss messages since the interruption began. Other filters may join them before
+	// Resumed.
+	Filters []Filter
+	// Err is the cause, for errors.Is and errors.As.
+	Err error
+}
+
+func (e *GapError) Error() string {
+	if len(e.Filters) == 1 {
+		return fmt.Sprintf("broker: %.300s: %v", e.Filters[0].String(), e.Err)
+	}
+	return fmt.Sprintf("broker: %d filters: %v", len(e.Filters), e.Err)
+}
+
+func (e *GapError) Unwrap() error { return e.Err }
+
 // LossError is a Loss as an error. From Flush and Close it counts the lost messages that no earlier Flush returned. In
 // Receiver.Interrupted it counts messages that were not delivered; Messages is zero if the number is unknown.
 type LossError struct {

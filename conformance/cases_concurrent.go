@@ -41,7 +41,7 @@ func caseEverything(ctx context.Context, e *env) error {
 		return map[string]func() error{
 			"Publish":   func() error { return b.Broker.Publish(ctx, room, encode(nil, probe, 1, 0)) },
 			"Flush":     func() error { return b.Broker.Flush(ctx) },
-			"Add":       func() error { return busy.Add(ctx, f) },
+			"Add":       func() error { return busy.Add(ctx, b.filters([]broker.Filter{f})...) },
 			"Remove":    func() error { return busy.Remove(ctx, f) },
 			"Stats":     func() error { b.Broker.Stats(); b.Broker.Capabilities(); return nil },
 			"OnLoss":    func() error { b.Broker.OnLoss(func(broker.Loss) {})(); return nil },
@@ -107,7 +107,7 @@ func caseEverything(ctx context.Context, e *env) error {
 }
 
 func subscribeAndClose(ctx context.Context, n *Node, f broker.Filter) error {
-	s, err := n.Broker.Subscribe(ctx, ignore{}, f)
+	s, err := n.Broker.Subscribe(ctx, ignore{}, n.filters([]broker.Filter{f})...)
 	if err != nil {
 		return err
 	}

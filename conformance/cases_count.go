@@ -82,8 +82,11 @@ func caseSubscribers(ctx context.Context, e *env) error {
 			return err
 		}
 		// EveryRoom and Uncounted do not count. Neither do similar names.
-		every, err := e.subscribe(ctx, c, native.EveryRoom("/n"), socketIO.EveryRoom("/n"), native.Uncounted("/n"), socketIO.Uncounted("/n"),
-			broker.Exactly(native.Requests("/nn")), broker.Exactly(native.Room("/n", "r2")), broker.Exactly(native.Responses("/n")))
+		others := []broker.Filter{broker.Exactly(native.Requests("/nn")), broker.Exactly(native.Room("/n", "r2")), broker.Exactly(native.Responses("/n"))}
+		if !c.Broker.Capabilities().OnlyExactly {
+			others = append(others, native.EveryRoom("/n"), socketIO.EveryRoom("/n"), native.Uncounted("/n"), socketIO.Uncounted("/n"))
+		}
+		every, err := e.subscribe(ctx, c, others...)
 		if err != nil {
 			return err
 		}

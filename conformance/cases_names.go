@@ -132,7 +132,7 @@ func carried(ctx context.Context, n *Node, channels []broker.Channel) ([]broker.
 	for _, ch := range channels {
 		publishErr := n.Broker.Publish(ctx, ch, encode(nil, probe, 1, 0))
 		filters := []broker.Filter{broker.Exactly(ch)}
-		if ch.Kind() == broker.KindBroadcast {
+		if ch.Kind() == broker.KindBroadcast && !n.Broker.Capabilities().OnlyExactly {
 			filters = append(filters, ch.Protocol().EveryRoom(ch.Namespace()))
 		}
 		for _, f := range filters {

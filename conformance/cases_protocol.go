@@ -58,6 +58,17 @@ func caseProtocol(ctx context.Context, e *env) error {
 			}
 			streams = append(streams, st)
 		}
+		if b.Broker.Capabilities().OnlyExactly {
+			for _, f := range []broker.Filter{p.EveryRoom("/p"), p.Uncounted("/p")} {
+				if err := s.Add(ctx, f); !isUnsupported(err) {
+					return fail(31, "OnlyExactly is claimed, and Add of %v returned %s", f, errText(err))
+				}
+				if _, err := b.Broker.Subscribe(ctx, ignore{}, f); !isUnsupported(err) {
+					return fail(31, "OnlyExactly is claimed, and Subscribe to %v returned %s", f, errText(err))
+				}
+			}
+			continue
+		}
 		if err := s.tryAdd(ctx, p.EveryRoom("/p")); err != nil && !(p == third && isUnsupported(err)) {
 			return fail(31, "Add of %v returned %s", p.EveryRoom("/p"), errText(err))
 		}

@@ -280,7 +280,7 @@ func casePrefilter(ctx context.Context, e *env) error {
 		return err
 	}
 	r := &choosy{hold: make(chan struct{}), held: make(chan struct{}), got: make(chan string, 64)}
-	s, err := n.Broker.Subscribe(ctx, r, native.EveryRoom("/choosy"), broker.Exactly(native.Requests("/choosy")))
+	s, err := n.Broker.Subscribe(ctx, r, n.filters([]broker.Filter{native.EveryRoom("/choosy"), broker.Exactly(native.Requests("/choosy"))})...)
 	if err != nil {
 		return fail(1, "Subscribe failed without a fault: %v", err)
 	}
@@ -385,7 +385,7 @@ func caseTryReceiver(ctx context.Context, e *env) error {
 	}
 	r := &picky{last: messages, end: make(chan struct{})}
 	room := native.Room("/picky", "r")
-	s, err := n.Broker.Subscribe(ctx, r, native.EveryRoom("/picky"))
+	s, err := n.Broker.Subscribe(ctx, r, n.filters([]broker.Filter{native.EveryRoom("/picky")})...)
 	if err != nil {
 		return fail(1, "Subscribe failed without a fault: %v", err)
 	}

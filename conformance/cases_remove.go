@@ -256,6 +256,9 @@ func caseOthersStay(ctx context.Context, e *env) error {
 // caseOverlapping removes one of two filters that both select a channel.
 func caseOverlapping(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
+	if err == nil {
+		err = needsPatterns(b)
+	}
 	if err != nil {
 		return err
 	}
@@ -301,6 +304,9 @@ func (e *env) overlap(ctx context.Context, a, b *Node, room broker.Channel, ever
 // arrive on these and on a channel that only the former selects.
 func caseExchange(ctx context.Context, e *env) error {
 	a, b, err := e.pair(ctx)
+	if err == nil {
+		err = needsPatterns(b)
+	}
 	if err != nil {
 		return err
 	}

@@ -93,6 +93,34 @@ type sub struct {
 	broker.Subscription
 }
 
+// usedRooms are the rooms on which cases publish that subscribe to every room.
+var usedRooms = []string{"", "r", "0", "1", "2", "3", "joined"}
+
+// filters returns filters that select at least what the cases publish, also on a broker that takes only Exactly.
+func (n *Node) filters(filters []broker.Filter) []broker.Filter {
+	if !n.Broker.Capabilities().OnlyExactly {
+		return filters
+	}
+	var exact []broker.Filter
+	for _, f := range filters {
+		exact = append(exact, broker.Exactly(f.Channel()))
+		for _, room := range usedRooms {
+			if ch := f.Channel(); f.IsEveryRoom() {
+				exact = append(exact, broker.Exactly(ch.Protocol().Room(ch.Namespace(), room)))
+			}
+		}
+	}
+	return exact
+}
+
+// needsPatterns skips a case about filters that overlap, on a broker that takes only Exactly.
+func needsPatterns(n *Node) error {
+	if n.Broker.Capabilities().OnlyExactly {
+		return skip("the broker claims OnlyExactly, so that no two filters overlap")
+	}
+	return nil
+}
+
 // subscribe makes a subscription, which must succeed.
 func (e *env) subscribe(ctx context.Context, n *Node, filters ...broker.Filter) (*sub, error) {
 	s, err := e.trySubscribe(ctx, n, filters...)
@@ -103,6 +131,7 @@ func (e *env) subscribe(ctx context.Context, n *Node, filters ...broker.Filter) 
 }
 
 func (e *env) trySubscribe(ctx context.Context, n *Node, filters ...broker.Filter) (*sub, error) {
+	filters = n.filters(filters)
 	s := &sub{env: e, node: n, rec: newRecorder(e)}
 	s.allow(filters)
 	var err error
@@ -163,6 +192,7 @@ func (s *sub) add(ctx context.Context, filters ...broker.Filter) error {
 
 // tryAdd adds filters, which may fail; after a failure a delivery is a violation.
 func (s *sub) tryAdd(ctx context.Context, filters ...broker.Filter) error {
+	filters = s.node.filters(filters)
 	s.allow(filters)
 	if err := s.Add(ctx, filters...); err != nil {
 		s.forbid(filters)
@@ -178,6 +208,7 @@ func (s *sub) tryAdd(ctx context.Context, filters ...broker.Filter) error {
 
 // remove removes filters, which must succeed. Afterwards a delivery is a violation.
 func (s *sub) remove(ctx context.Context, filters ...broker.Filter) error {
+	filters = s.node.filters(filters)
 	// Stop following the streams before the call: a correct broker may stop delivering during it.
 	s.leaving(filters)
 	if err := s.Remove(ctx, filters...); err != nil {

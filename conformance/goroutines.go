@@ -20,6 +20,12 @@ func caseGoroutines(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	// What the other broker starts with its first messages has no label.
+	for i := range usedChannels {
+		if err := a.Broker.Publish(ctx, usedChannel(i), encode(nil, probe, 1, 0)); err != nil {
+			return publishFailed(usedChannel(i), err)
+		}
+	}
 	label := rand.Text()
 	var b *Node
 	pprof.Do(ctx, pprof.Labels(labelKey, label), func(ctx context.Context) {
@@ -43,10 +49,15 @@ func caseGoroutines(ctx context.Context, e *env) error {
 
 const labelKey = "crossroom-conformance"
 
+// usedChannels is the number of channels of useAll.
+const usedChannels = 4
+
+func usedChannel(i int) broker.Channel { return native.Room("/goroutines", fmt.Sprint(i)) }
+
 // useAll calls every method of b, and closes it.
 func (e *env) useAll(ctx context.Context, a, b *Node) error {
-	for i := range 4 {
-		ch := native.Room("/goroutines", fmt.Sprint(i))
+	for i := range usedChannels {
+		ch := usedChannel(i)
 		s, err := e.subscribe(ctx, b, broker.Exactly(ch))
 		if err != nil {
 			return err

@@ -2,8 +2,10 @@ package conformance
 
 import (
 	"bytes"
+	"errors"
 	"hash/crc32"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/crossroom/crossroom/broker"
@@ -32,7 +34,8 @@ type recorder struct {
 	kept    []kept // for B8
 
 	interrupted  bool
-	interruption []error // the arguments of Interrupted
+	gap          *broker.GapError // of the present interruption, if it does not affect all channels
+	interruption []error          // the arguments of Interrupted
 	resumed      int
 	missed       int // sum of Messages in LossErrors
 }
@@ -86,7 +89,7 @@ func (r *recorder) Deliver(ch broker.Channel, payload []byte) {
 	r.mu.Lock()
 	r.enter("Deliver")
 	hold := r.hold
-	if r.interrupted {
+	if r.interrupted && (r.gap == nil || slices.ContainsFunc(r.gap.Filters, func(f broker.Filter) bool { return f.Matches(ch) })) {
 		r.blame(14, "a message on %v was delivered after Interrupted and before Resumed", ch)
 	}
 	r.checkWanted(ch, "was delivered")
@@ -121,7 +124,8 @@ func (r *recorder) Interrupted(err error) {
 	if err == nil {
 		r.blame(14, "Interrupted was called with a nil error")
 	}
-	r.interrupted = true
+	r.interrupted, r.gap = true, nil
+	errors.As(err, &r.gap)
 	r.interruption = append(r.interruption, err)
 	if loss, ok := asLoss(err); ok {
 		r.missed += loss.Messages

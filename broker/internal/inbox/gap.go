@@ -109,10 +109,10 @@ func (in *Inbox) report(lost broker.Loss) {
 	in.push(event{})
 }
 
-// join makes g part of the gap at the end of the queue, whose end it removes. It returns false if there is none. The
-// caller holds mu.
+// join makes g part of the gap at the end of the queue, whose end it removes. It returns false if there is none, or if
+// g affects only some channels, which its cause names. The caller holds mu.
 func (in *Inbox) join(g *gap) bool {
-	if in.queue.Len() == 0 || !in.queue.Back().isResumed() {
+	if _, partial := errors.AsType[*broker.GapError](g.cause); partial || in.queue.Len() == 0 || !in.queue.Back().isResumed() {
 		return false
 	}
 	end := in.queue.PopBack()

@@ -340,6 +340,20 @@ func TestGapsJoin(t *testing.T) {
 	}
 }
 
+// TestPartialGapsStayApart: a gap of some channels names them, so none becomes a part of another.
+func TestPartialGapsStayApart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, release := stuck(t, 2, time.Second)
+		for _, ch := range []broker.Channel{room, other} {
+			b.Interrupt(&broker.GapError{Filters: []broker.Filter{broker.Exactly(ch)}, Err: errDown})
+			b.Resume()
+		}
+		release()
+		b.want("0", "-", "+", "-", "+")
+		require.ErrorIs(t, b.r.errs[1], errDown)
+	})
+}
+
 // slowToHear is a receiver that blocks in Interrupted.
 type slowToHear struct {
 	receiver
