@@ -3,6 +3,7 @@ package brokertest
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/crossroom/crossroom/broker"
 )
@@ -41,10 +42,16 @@ func (l *Losses) Sum() (lost, uncertain int) {
 	return l.lost, l.uncertain
 }
 
-// Balanced checks that every accepted message is accounted for, and every loss reported. It returns the Stats.
+// Balanced checks that every accepted message is accounted for, and every loss reported, which may come after Flush has
+// returned it. It returns the Stats.
 func Balanced(t testing.TB, b broker.Broker, l *Losses) broker.Stats {
 	t.Helper()
 	s := b.Stats()
+	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if lost, uncertain := l.Sum(); uint64(lost) >= s.Lost && uint64(uncertain) >= s.Uncertain {
+			break
+		}
+	}
 	if s.Accepted != s.Sent+s.Lost+s.Uncertain+uint64(s.QueuedMessages) {
 		t.Errorf("messages are not accounted for: %+v", s)
 	}
