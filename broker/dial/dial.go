@@ -36,6 +36,7 @@
 //
 //	parameter                               addresses             meaning
 //	prefix                                  Redis, NATS           as Options.Prefix, which must then be empty
+//	sharded                                 Redis                 true or false, as Options.Sharded of redisbroker
 //	client_name                             Redis, NATS           the name of the connections, as the server lists them
 //	credentials                             NATS                  a file with user credentials (.creds)
 //	sentinel_username, sentinel_password    Redis with Sentinel   for the Sentinels
@@ -181,10 +182,20 @@ func (d *Dialer) redis(base string, params url.Values, o Options) error {
 	if err := prefixOf(params, &o); err != nil {
 		return err
 	}
+	opts := &redisbroker.Options{Prefix: o.Prefix, Logger: o.Logger}
+	if params.Has("sharded") {
+		switch params.Get("sharded") {
+		case "true":
+			opts.Sharded = true
+		case "false":
+		default:
+			return &AddressError{"the parameter sharded is neither true nor false"}
+		}
+		params.Del("sharded")
+	}
 	if len(params) > 0 {
 		base += "?" + params.Encode()
 	}
-	opts := &redisbroker.Options{Prefix: o.Prefix, Logger: o.Logger}
 	d.open = func() (broker.Broker, error) { return redisbroker.Open(base, opts) }
 	return nil
 }

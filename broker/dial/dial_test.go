@@ -141,6 +141,8 @@ func TestRefused(t *testing.T) {
 		"nats://a:b@h,34@host":            "escaped",
 		"redis://host?prefix=a%23b":       "prefix",
 		"nats://host?prefix=a%20b":        "prefix",
+		"redis://host?sharded=1":          "neither true nor false",
+		"nats://host?sharded=true":        "unknown parameter",
 	} {
 		b, err := dial.Open(address, nil)
 		if !assert.Error(t, err, address) {
@@ -153,6 +155,12 @@ func TestRefused(t *testing.T) {
 	}
 	_, err := dial.Open("redis://host?prefix=a", &dial.Options{Prefix: "a"})
 	assert.ErrorContains(t, err, "in the address and in Options")
+	for address, want := range map[string]bool{"redis://host": false, "redis://host?sharded=false": false, "redis://host?sharded=true": true} {
+		b, err := dial.Open(address, nil)
+		require.NoError(t, err, address)
+		assert.Equal(t, want, b.Capabilities().OnlyExactly, address)
+		require.NoError(t, b.Close(t.Context()))
+	}
 }
 
 // The addresses of real servers work: messages pass between the brokers of one dialer.
@@ -165,6 +173,7 @@ func TestServers(t *testing.T) {
 		secure.URL() + "?client_name=crossroom&tls_ca=" + secure.CA(),
 		"redis+sentinel://127.0.0.1:1," + sentinel.Addr() + "/" + sentinel.Name,
 		"redis+cluster://" + strings.Join(cluster.Addrs(), ","),
+		"redis+cluster://" + strings.Join(cluster.Addrs(), ",") + "?sharded=true",
 		secureNATS.URL() + "?tls_ca=" + secureNATS.CA(),
 		servers.StartNATSCluster(t, nil).URLs(),
 	} {

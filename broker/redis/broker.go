@@ -20,7 +20,8 @@ type Broker struct {
 	names           *naming
 	limits          *limits
 
-	publisher  *publisher
+	out        sending
+	nodes      *nodes // published to
 	subscriber *subscriber
 	querier    *querier
 
@@ -96,19 +97,30 @@ func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 		}
 		from.replicas = true
 	}
-	b.publisher = &publisher{nodes: to, server: &picker{nodes: to, use: forPublishing}, opts: &b.opts, log: b.opts.Logger}
-	b.publisher.out = newOutbox(b.names, &b.opts, b.publisher)
+	b.names.sharded, to.sharded, from.sharded = b.opts.Sharded, b.opts.Sharded, b.opts.Sharded
+	b.nodes, b.limits.each = to, to.slots() != nil
 	b.subscriber = newSubscriber(from, b.names, &b.opts)
-	if from == to {
-		b.publisher.subscriber = b.subscriber
-	}
 	b.querier = newQuerier(from, b.names, &b.opts)
+	b.out = b.newSending(to, from)
 
 	ctx, stop := context.WithCancelCause(context.Background())
 	b.stop = stop
-	b.publisher.out.Wake() // starts the sender
+	b.subscriber.begin(ctx)
 	b.works.Go(func() { b.subscriber.run(ctx) })
 	return b, nil
+}
+
+func (b *Broker) newSending(to, from *nodes) sending {
+	if to.slots() != nil {
+		return newSpread(to.slots(), b.names, &b.opts)
+	}
+	p := &publisher{nodes: to, server: &picker{nodes: to, use: forPublishing}, opts: &b.opts, log: b.opts.Logger}
+	p.out = newOutbox(b.names, &b.opts, p)
+	if from == to {
+		p.subscriber = b.subscriber
+	}
+	p.out.Wake() // starts the sender
+	return p.out
 }
 
 // PublishClient returns the client by which the broker publishes.
@@ -136,7 +148,7 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	if err := b.limits.check(payload); err != nil {
 		return err
 	}
-	return b.publisher.out.put(ctx, ch, payload)
+	return b.out.put(ctx, ch, payload)
 }
 
 // Flush implements broker.Broker: nil means that the server has replied to each message. A
@@ -145,7 +157,7 @@ func (b *Broker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return b.publisher.out.Flush(ctx)
+	return b.out.Flush(ctx)
 }
 
 // Subscribe implements broker.Broker. If the first connection cannot be made, or breaks before
@@ -180,12 +192,12 @@ func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) (
 }
 
 // OnLoss implements broker.Broker.
-func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.publisher.out.OnLoss(f) }
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.out.OnLoss(f) }
 
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {
 	var s broker.Stats
-	b.publisher.out.Fill(&s)
+	b.out.Fill(&s)
 	b.subscriber.fill(&s)
 	return s
 }
@@ -200,8 +212,9 @@ func (b *Broker) Capabilities() broker.Capabilities {
 		ListsResponders:   true,
 		// In a cluster a message reaches other nodes over the servers' own links. After a
 		// lost connection the next messages may start from another server.
-		OrderAcrossChannels: b.publisher.nodes.cluster == nil,
+		OrderAcrossChannels: b.nodes.cluster == nil,
 		Reconnects:          true,
+		OnlyExactly:         b.opts.Sharded,
 	}
 }
 
@@ -213,7 +226,7 @@ func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.s
 func (b *Broker) shutDown(ctx context.Context) error {
 	receivers := b.subscriber.close()
 	b.querier.close()
-	err := b.publisher.out.Close(ctx)
+	err := b.out.Close(ctx)
 	b.stop(broker.ErrClosed)
 	b.works.Wait()
 	late := lifecycle.Wait(ctx, receivers...)

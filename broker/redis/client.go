@@ -19,12 +19,14 @@ import (
 type nodes struct {
 	single   *redis.Client        // also for Sentinel, whose dialer looks up the master
 	cluster  *redis.ClusterClient // nil unless it is a cluster
+	sharded  bool                 // Options.Sharded
 	replicas bool                 // a replica is allowed: the client is Options.SubscribeClient
 	limits   *limits
 	// providers has a token for each running call of a credentials provider.
 	providers chan struct{}
 
 	mu      sync.Mutex
+	table   *slots          // made by slots
 	known   []*redis.Client // the last list of masters
 	seen    time.Time       // when it was read
 	before  []*redis.Client // the list before that
@@ -209,6 +211,13 @@ func (n *nodes) query() (found []*redis.Client, name string, err error) {
 }
 
 func addr(c *redis.Client) string { return c.Options().Addr }
+
+// server is where a long-lived connection leads.
+type server interface {
+	dial(ctx context.Context, timeout time.Duration) (*conn, error)
+	// left takes why the last connection has ended.
+	left(cause error)
+}
 
 // picker chooses the server for one long-lived connection: the same server for as long as it
 // can be reached, then any other.

@@ -22,8 +22,8 @@ import (
 
 // conformOptions are smaller and faster than the defaults, so that the suite reaches
 // the limits.
-func conformOptions(prefix string) *redisbroker.Options {
-	return &redisbroker.Options{
+func conformOptions(prefix string, with ...func(*redisbroker.Options)) *redisbroker.Options {
+	o := &redisbroker.Options{
 		Prefix:        prefix,
 		QueueMessages: 2000,
 		MaxPayload:    1<<20 + 1000,
@@ -33,6 +33,10 @@ func conformOptions(prefix string) *redisbroker.Options {
 		BackoffMin:    5 * time.Millisecond,
 		BackoffMax:    100 * time.Millisecond,
 	}
+	for _, f := range with {
+		f(o)
+	}
+	return o
 }
 
 func TestConformance(t *testing.T) {
@@ -40,6 +44,25 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, single())
 	conformance.RunFleet(t, single())
 }
+
+// TestConformanceSharded runs no fleet: that of TestConformanceShardedCluster has the same wire, and more that can fail.
+func TestConformanceSharded(t *testing.T) {
+	t.Parallel()
+	h := single(sharded)
+	h.Name = "redis-sharded"
+	conformance.Run(t, h)
+}
+
+func TestConformanceShardedCluster(t *testing.T) {
+	t.Parallel()
+	h := clustered(servers.StartRedisCluster(t), sharded)
+	h.Name = "redis-sharded-cluster"
+	conformance.Run(t, h)
+	conformance.RunFleet(t, h)
+}
+
+// sharded selects sharded pub/sub.
+func sharded(o *redisbroker.Options) { o.Sharded = true }
 
 // TestConformanceDynamic runs the suite with namespaces that subscribe to rooms.
 func TestConformanceDynamic(t *testing.T) {
@@ -52,7 +75,7 @@ func TestConformanceDynamic(t *testing.T) {
 // TestSoak gives each run a server of its own, because a run takes long.
 func TestSoak(t *testing.T) { conformance.Soak(t, single(), brokertest.Soak(t, 0, 20)) }
 
-func single() conformance.Harness {
+func single(with ...func(*redisbroker.Options)) conformance.Harness {
 	return conformance.Harness{
 		Name: "redis",
 		Open: func(tb testing.TB) conformance.System {
@@ -80,12 +103,12 @@ func single() conformance.Harness {
 					if err := allow(ctx); err != nil {
 						return nil, err
 					}
-					b, err := redisbroker.Open("redis://"+user+":pw@"+proxy.Addr(), conformOptions(""))
+					b, err := redisbroker.Open("redis://"+user+":pw@"+proxy.Addr(), conformOptions("", with...))
 					if err != nil {
 						return nil, err
 					}
 					n := conformance.OverTCP(b, proxy)
-					n.Deny, n.DenyPublishing, n.DenyCounting, n.Allow = rights("resetchannels"), rights("-publish"), rights("-pubsub"), allow
+					n.Deny, n.DenyPublishing, n.DenyCounting, n.Allow = rights("resetchannels"), rights("-publish", "-spublish"), rights("-pubsub"), allow
 					n.Refused = func(err error) bool {
 						var refused *redisbroker.ServerError
 						return errors.As(err, &refused) && refused.Code() == "NOPERM"
@@ -135,7 +158,7 @@ func TestConformanceClusterDynamic(t *testing.T) {
 	conformance.RunFleet(t, h)
 }
 
-func clustered(cluster *servers.RedisCluster) conformance.Harness {
+func clustered(cluster *servers.RedisCluster, with ...func(*redisbroker.Options)) conformance.Harness {
 	var cases atomic.Int64
 	return conformance.Harness{
 		Name: "redis-cluster",
@@ -165,7 +188,7 @@ func clustered(cluster *servers.RedisCluster) conformance.Harness {
 						},
 					})
 					tb.Cleanup(func() { client.Close() })
-					b, err := redisbroker.New(client, conformOptions(prefix))
+					b, err := redisbroker.New(client, conformOptions(prefix, with...))
 					if err != nil {
 						return nil, err
 					}

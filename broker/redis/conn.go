@@ -189,7 +189,7 @@ func (n *nodes) handshake(ctx context.Context, c *conn, opt *redis.Options) erro
 		}
 		switch {
 		case command == "HELLO":
-			c.standing.mode, c.standing.role = readHello(answer)
+			c.standing.readHello(answer)
 			c.resp3 = c.standing.mode != "" && c.protocol() == "3"
 		case refused != nil && (command == "AUTH" || !alive(refused)):
 			return refused

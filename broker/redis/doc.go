@@ -141,6 +141,39 @@
 //
 // A loss arrives at functions of OnLoss and, in a *broker.LossError, from Flush or Close.
 //
+// # Sharded pub/sub
+//
+// On a cluster every message that is published by PUBLISH costs every server. With Options.Sharded the broker uses the
+// sharded pub/sub of Redis 7 (SPUBLISH, SSUBSCRIBE): a message costs only the servers of the shard that serves the slot
+// of its channel. On a single server it works too. Channels have the names above. Sharded and classic pub/sub are
+// apart: brokers with and without the option never receive each other's messages, and do not count each other. So all
+// nodes of a fleet must have the same setting.
+//
+// There are no patterns: EveryRoom and Uncounted are a *broker.ProtocolError, and Capabilities say OnlyExactly. So
+// namespaces of package backplane are dynamic. Package adapter refuses such a broker: it does not speak the wire of
+// Socket.IO's sharded adapter.
+//
+// A server before Redis 7, and a *redis.Client that leads to a node of a cluster, are a *MembershipError.
+//
+// On a cluster:
+//
+//   - There is one connection for subscribing to each master that serves a slot of the subscribed channels, and one for
+//     publishing to each master in use, with a queue of its own. Options.QueueMessages, QueueBytes, QueueAge and MaxRate
+//     hold for each. A command has names of one slot.
+//   - When a slot moves, the servers say so: they withdraw its subscriptions, and refuse what is sent for it with MOVED.
+//     The broker follows them. It requests the list of slots (CLUSTER SLOTS) when it is first used, when it has lost a
+//     server, and while a slot has no master.
+//   - A message that was refused with MOVED is sent to the new master 50 milliseconds later, so that subscribers can move
+//     first, in its place in the order. It is lost with that refusal if its slot has moved once more meanwhile.
+//   - Messages to a slot without a master wait, at most QueueAge. The first ones may be lost, because the server refuses
+//     them with CLUSTERDOWN before the broker knows. So are all while the cluster is down and its option
+//     cluster-allow-pubsubshard-when-down is off.
+//   - A subscription that loses some of its channels gets Interrupted with a *broker.GapError, which has their filters.
+//     Messages on other channels arrive meanwhile. Channels that fail during the interruption become a part of it. If
+//     some return and others do not for twice BackoffMax, the interruption ends, and another one with the others begins.
+//   - Add does not wait for a master that cannot be reached, if other channels of the subscription are live: these
+//     filters become a part of the interruption, or begin one.
+//
 // # Servers
 //
 // PING proves that a server is alive, not that it carries the fleet's messages. When a connection has been opened, and
@@ -248,7 +281,9 @@
 //
 //	+publish +ping
 //	+subscribe +psubscribe +unsubscribe +punsubscribe
-//	+pubsub|numsub +pubsub|channels       for Subscribers and Responders
+//	+spublish +ssubscribe +sunsubscribe   with Options.Sharded, in place of these and +publish
+//	+pubsub|numsub +pubsub|channels       for Subscribers and Responders; with Options.Sharded
+//	                                      +pubsub|shardnumsub +pubsub|shardchannels
 //	+info                                 for them, on a single server with replicas
 //	+cluster|nodes +cluster|myid          for them, and for Servers, on a cluster
 //	+cluster|slots +cluster|shards +hello +client +readonly +command
@@ -282,7 +317,7 @@
 // random, for publishing, and one for subscribing. When such a master fails or is demoted, the broker uses another one.
 // A publisher's messages keep their order for as long as it uses the same master, so on a cluster the broker does not
 // claim order across channels. Messages in flight between two servers that lose each other are lost without a report.
-// Sharded pub/sub (SPUBLISH) is not used.
+// None of this holds for sharded pub/sub: see above.
 //
 // With Sentinel each new connection goes to the master of that moment. Sentinel demotes a former master that it can
 // reach. A former master that only the clients can reach still calls itself a master. To notice it, the broker makes a

@@ -16,6 +16,8 @@ import (
 type limits struct {
 	max int // Options.MaxPayload
 	log *slog.Logger
+	// each: there is a connection for publishing, and one for subscribing, to each of several servers.
+	each bool
 
 	mu    sync.Mutex
 	below map[limitKey]int // limits that are less than max
@@ -55,8 +57,11 @@ func (l *limits) learn(c *conn) error {
 	}
 	allowed, setting := readLimits(answers)
 	key := limitKey{use: c.use}
-	if c.use == forQueries || c.use == forSurveys {
+	switch {
+	case c.use == forQueries || c.use == forSurveys:
 		key = limitKey{forQueries, c.addr}
+	case l.each:
+		key.addr = c.addr
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -26,9 +26,10 @@ type head struct {
 
 // naming converts channels to names on the wire and back, for one prefix. It is immutable.
 type naming struct {
-	prefix string
-	heads  [7]head
-	texts  [2]texts
+	prefix  string
+	sharded bool // there are no patterns
+	heads   [7]head
+	texts   [2]texts
 }
 
 // texts are the heads of one protocol's channels, by kind. A kind without channels has an empty
@@ -102,6 +103,15 @@ func (n *naming) check(ch broker.Channel) error {
 	return nil
 }
 
+// checkFilter refuses what cannot be subscribed to.
+func (n *naming) checkFilter(f broker.Filter) error {
+	err := n.check(f.Channel())
+	if err == nil && n.sharded && (f.IsEveryRoom() || f.IsUncounted()) {
+		err = &broker.ProtocolError{Protocol: f.Channel().Protocol(), Reason: "sharded pub/sub of Redis has no patterns: " + f.String()}
+	}
+	return err
+}
+
 // size returns the length of a channel's name in bytes.
 func (n *naming) size(ch broker.Channel) int {
 	size := len(n.headOf(ch.Protocol(), ch.Kind()))
@@ -153,6 +163,14 @@ func (n *naming) subscription(f broker.Filter) (name string, pattern bool) {
 		return escapeGlob(name[:len(name)-1]) + "[#]", true
 	}
 	return name, false
+}
+
+// counting returns a word of PUBSUB.
+func (n *naming) counting(word string) string {
+	if n.sharded {
+		return "SHARD" + word
+	}
+	return word
 }
 
 // responders returns the pattern for PUBSUB CHANNELS that lists the response channels of single

@@ -14,6 +14,11 @@ type Options struct {
 	// prefixes on one Redis are separate.
 	Prefix string
 
+	// Sharded publishes and subscribes by the sharded pub/sub of Redis 7 (SPUBLISH, SSUBSCRIBE): on a cluster a message
+	// then costs only the master that serves its channel. See "Sharded pub/sub" in the package documentation. All nodes
+	// of a fleet must have the same setting: brokers with and without it never receive each other's messages.
+	Sharded bool
+
 	// SubscribeClient is the client for subscribing and counting; nil means the client given to New
 	// or made by Open. Set it if the fleet subscribes at other servers than those it publishes to,
 	// or as another user.

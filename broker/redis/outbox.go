@@ -24,12 +24,26 @@ const (
 
 // outbox is the outbox of Redis: messages are encoded as PUBLISH commands.
 type outbox struct {
-	*brokerkit.Outbox[struct{}]
+	*brokerkit.Outbox[*message]
 	names *naming
+	head  string // of each message
+}
+
+// sending is an outbox, or several.
+type sending interface {
+	put(ctx context.Context, ch broker.Channel, payload []byte) error
+	Flush(ctx context.Context) error
+	Close(ctx context.Context) error
+	OnLoss(f func(broker.Loss)) (stop func())
+	Fill(s *broker.Stats)
 }
 
 func newOutbox(names *naming, opts *Options, connector brokerkit.Connector) *outbox {
-	return &outbox{names: names, Outbox: brokerkit.NewOutbox[struct{}](brokerkit.OutboxOptions{
+	head := publishHead
+	if opts.Sharded {
+		head = shardHead
+	}
+	return &outbox{names: names, head: head, Outbox: brokerkit.NewOutbox[*message](brokerkit.OutboxOptions{
 		Name: "redis broker", Logger: opts.Logger,
 		Messages: opts.QueueMessages, Bytes: opts.QueueBytes, Age: opts.QueueAge, TooOld: ErrTooOld,
 		BatchBytes: batchBytes, WindowBytes: windowBytes, WindowBatches: windowBatches, Rate: opts.MaxRate, Inline: inlineBytes,
@@ -37,22 +51,32 @@ func newOutbox(names *naming, opts *Options, connector brokerkit.Connector) *out
 	}, connector)}
 }
 
-// publishHead is the beginning of every message.
-const publishHead = "*3\r\n$7\r\nPUBLISH\r\n"
+// What every message begins with.
+const (
+	publishHead = "*3\r\n$7\r\nPUBLISH\r\n"
+	shardHead   = "*3\r\n$8\r\nSPUBLISH\r\n"
+)
 
 // put adds a message to the queue. It waits while the queue is full.
 func (o *outbox) put(ctx context.Context, ch broker.Channel, payload []byte) error {
+	size := brokerkit.Size{Payload: len(payload), Wire: o.size(ch, payload)}
+	return o.Put(ctx, size, nil, func(buf []byte) []byte { return o.encode(buf, ch, payload) })
+}
+
+func (o *outbox) size(ch broker.Channel, payload []byte) int {
 	name := o.names.size(ch)
-	size := len(publishHead) + len("$\r\n\r\n$\r\n\r\n") + digits(name) + name + digits(len(payload)) + len(payload)
-	return o.Put(ctx, brokerkit.Size{Payload: len(payload), Wire: size}, struct{}{}, func(buf []byte) []byte {
-		buf = append(buf, publishHead...)
-		buf = appendHeader(buf, '$', name)
-		buf = o.names.appendName(buf, ch)
-		buf = append(buf, '\r', '\n')
-		buf = appendHeader(buf, '$', len(payload))
-		buf = append(buf, payload...)
-		return append(buf, '\r', '\n')
-	})
+	return len(o.head) + len("$\r\n\r\n$\r\n\r\n") + digits(name) + name + digits(len(payload)) + len(payload)
+}
+
+// encode appends a message.
+func (o *outbox) encode(buf []byte, ch broker.Channel, payload []byte) []byte {
+	buf = append(buf, o.head...)
+	buf = appendHeader(buf, '$', o.names.size(ch))
+	buf = o.names.appendName(buf, ch)
+	buf = append(buf, '\r', '\n')
+	buf = appendHeader(buf, '$', len(payload))
+	buf = append(buf, payload...)
+	return append(buf, '\r', '\n')
 }
 
 func digits(n int) int {

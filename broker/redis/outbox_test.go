@@ -25,7 +25,7 @@ func (c *collector) Serve(context.Context, time.Duration) error {
 	return nil
 }
 
-func (c *collector) Write(b *brokerkit.Batch[struct{}]) (int, error) {
+func (c *collector) Write(b *brokerkit.Batch[*message]) (int, error) {
 	c.batches = append(c.batches, string(b.Bytes()))
 	c.out.Settle(b.Len(), nil)
 	return b.Len(), nil

@@ -18,12 +18,14 @@ var errFinished = errors.New("finished")
 // connection a goroutine reads the replies.
 type publisher struct {
 	out    *outbox
-	server *picker
+	server server
 	nodes  *nodes
 	opts   *Options
 	log    *slog.Logger
 	// subscriber is this broker's subscriber if it uses the same client; else nil.
 	subscriber *subscriber
+	// refused returns the verdict on a message that the server has refused; nil: the refusal.
+	refused func(*message, *ServerError) error
 
 	failing bool // no connection could be opened, and the log says so
 	moved   bool // the last connection led to a server that did not belong to the fleet
@@ -88,7 +90,7 @@ func (p *publisher) serve(ctx context.Context, c *conn) error {
 	defer stop()
 	var answers answerReader
 	var reading sync.WaitGroup
-	reading.Go(func() { c.close(answers.read(c, p.out, p.nodes)) })
+	reading.Go(func() { c.close(answers.read(c, p)) })
 	p.write(c, &answers)
 	reading.Wait()
 	lost := c.lost()
@@ -126,7 +128,7 @@ func (p *publisher) reason(ctx context.Context, lost error) error {
 
 // Write implements brokerkit.Writer. A server does not execute a command of which it has only a
 // part.
-func (c publishConn) Write(b *brokerkit.Batch[struct{}]) (int, error) {
+func (c publishConn) Write(b *brokerkit.Batch[*message]) (int, error) {
 	n, err := c.write(b.Bytes(), c.p.opts.ProbeTimeout)
 	if err != nil {
 		c.close(err)
@@ -174,9 +176,12 @@ type answerReader struct {
 }
 
 // read settles messages until the connection breaks, or until the server proves not to belong
-// to the fleet. It returns the cause.
-func (a *answerReader) read(c *conn, out *outbox, n *nodes) error {
-	good := 0 // replies read and not yet passed on
+// to the fleet. It returns the cause. A master whose last slot has moved still replies to what was
+// written before the broker noticed, so a lane waits for these replies.
+func (a *answerReader) read(c *conn, p *publisher) error {
+	out, n := p.out, p.nodes
+	good := 0       // replies read and not yet passed on
+	var stray error // the server does not belong to the fleet any more, and messages are in flight
 	settle := func() bool {
 		n := good
 		good = 0
@@ -191,6 +196,9 @@ func (a *answerReader) read(c *conn, out *outbox, n *nodes) error {
 				return protocolError("a reply without a command")
 			}
 		}
+		if stray != nil && good == 0 && out.InFlight(nil) == 0 {
+			return stray
+		}
 		if _, err := c.r.Peek(1); err != nil { // waits; an examination may begin meanwhile
 			settle()
 			return err
@@ -202,22 +210,43 @@ func (a *answerReader) read(c *conn, out *outbox, n *nodes) error {
 				err = n.answered(c, answer)
 			}
 			if err != nil {
-				return err
+				if p.refused == nil || out.Hold() {
+					return err
+				}
+				stray = err
+				c.pending.Store(true) // ProbeTimeout limits the wait
 			}
 			continue
 		}
-		refused, err := readSimple(c.r, "PUBLISH")
+		refused, err := readSimple(c.r, p.command())
 		if err != nil {
 			settle()
 			return err
 		}
-		switch {
-		case refused == nil:
+		if refused == nil {
 			good++
-		default:
-			if !settle() || !out.Settle(1, func(struct{}) error { return refused }) {
-				return protocolError("a reply without a command: " + refused.Reply)
-			}
+		} else if !settle() || !p.settleRefused(refused) {
+			return protocolError("a reply without a command: " + refused.Reply)
 		}
 	}
+}
+
+// settleRefused settles the next message, which the server has refused. It returns false if there is none.
+func (p *publisher) settleRefused(refused *ServerError) bool {
+	verdict := error(refused)
+	if p.refused != nil {
+		m, ok := p.out.Next()
+		if !ok {
+			return false
+		}
+		verdict = p.refused(m, refused)
+	}
+	return p.out.Settle(1, func(*message) error { return verdict })
+}
+
+func (p *publisher) command() string {
+	if p.opts.Sharded {
+		return "SPUBLISH"
+	}
+	return "PUBLISH"
 }

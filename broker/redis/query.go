@@ -71,7 +71,7 @@ func (q *querier) subscribers(ctx context.Context, channels []broker.Channel) ([
 	var unseen error
 	for first := 0; first < len(names); first += namesPerQuery {
 		part := names[first:min(first+namesPerQuery, len(names))]
-		err := q.each(ctx, append([]string{"PUBSUB", "NUMSUB"}, part...), func(answer []string) error {
+		err := q.each(ctx, append([]string{"PUBSUB", q.names.counting("NUMSUB")}, part...), func(answer []string) error {
 			if len(answer) != 2*len(part) {
 				return protocolError(fmt.Sprintf("PUBSUB NUMSUB of %d names gave %d parts", len(part), len(answer)))
 			}
@@ -108,7 +108,7 @@ func (q *querier) responders(ctx context.Context, w broker.Protocol, ns string) 
 	}
 	seen := map[string]bool{}
 	ids := []string{}
-	err := q.each(ctx, []string{"PUBSUB", "CHANNELS", q.names.responders(w, ns)}, func(answer []string) error {
+	err := q.each(ctx, []string{"PUBSUB", q.names.counting("CHANNELS"), q.names.responders(w, ns)}, func(answer []string) error {
 		for _, name := range answer {
 			ch, ok := q.names.parse(name)
 			if !ok || ch.Kind() != broker.KindNodeResponses || ch.Namespace() != ns || ch.Protocol() != w || seen[ch.Name()] {

@@ -1,11 +1,6 @@
 package redisbroker
 
-import (
-	"fmt"
-
-	"github.com/crossroom/crossroom/broker"
-	"github.com/crossroom/crossroom/broker/internal/queue"
-)
+import "github.com/crossroom/crossroom/broker"
 
 // phase is the state of an entry on the server, over the present connection.
 type phase uint8
@@ -23,6 +18,9 @@ type entry struct {
 	name     string
 	pattern  bool
 	filter   broker.Filter
+	slot     uint16 // in a cluster's sharded layout; else zero
+	link     *link  // nil while no master of the slot is known
+	hops     int    // redirections since it was live
 	phase    phase
 	subs     []*subscription // that have the filter
 	requests []*request      // that wait for it
@@ -46,53 +44,31 @@ type request struct {
 	done    chan error // capacity 1
 }
 
-// order is one SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE or PUNSUBSCRIBE command, or one command of an
-// examination.
-type order struct {
-	command string
-	exam    bool
-	entries []*entry
-	next    int // the entry whose confirmation comes next
-}
-
-const (
-	// orderEntries and orderBytes limit one command.
-	orderEntries = 1000
-	orderBytes   = 32 << 10
-	// ordersUnderway limits the commands without a reply. Otherwise the server could take the
-	// many confirmations for a subscriber that reads too slowly.
-	ordersUnderway = 4
-	// deniedAtOnce limits how many of the refused names are requested again at a time.
-	deniedAtOnce = 100
-)
-
-// registry holds the entries, the subscriptions and the requests, and the state of each entry
-// on the server. The subscriber's mutex guards it. Its methods do no I/O: they collect commands
-// in todo.
+// registry holds the entries, the subscriptions and the requests, and which link has which entry.
+// The subscriber's mutex guards it. Its methods do no I/O: they collect commands in the links.
 type registry struct {
 	names    *naming
-	online   bool // there is a connection
 	entries  map[string]*entry
 	patterns map[broker.Channel]*entry // patterns by their filters' channels
 	subs     map[*subscription]struct{}
 	requests map[*request]struct{}
-	todo     queue.FIFO[*entry] // to be sent, according to their phase
-	alone    map[*entry]bool    // to be sent in commands of their own
-	sent     queue.FIFO[*order]
 	denied   map[*entry]bool // in subscriptions, and refused by the server
 	denial   error           // the last such refusal
-	kept     error           // the first refusal to unsubscribe over the present connection
+
+	one      *link            // has all entries; nil in a cluster's sharded layout
+	slots    *slots           // nil if there is one link
+	links    map[string]*link // by address
+	opened   func(*link)      // is called for each new one
+	broke    bool             // subscriptions miss messages whose receivers may not know yet
+	rejoined bool             // an entry has become live since the last call of split
 }
 
 func newRegistry(names *naming) *registry {
 	return &registry{
-		names: names, entries: map[string]*entry{}, patterns: map[broker.Channel]*entry{},
-		subs: map[*subscription]struct{}{}, requests: map[*request]struct{}{}, alone: map[*entry]bool{}, denied: map[*entry]bool{},
+		names: names, entries: map[string]*entry{}, patterns: map[broker.Channel]*entry{}, links: map[string]*link{},
+		subs: map[*subscription]struct{}{}, requests: map[*request]struct{}{}, denied: map[*entry]bool{},
 	}
 }
-
-// needed reports whether a connection is needed.
-func (g *registry) needed() bool { return len(g.entries) > 0 }
 
 // down reports whether any subscription is interrupted.
 func (g *registry) down() bool {
@@ -125,11 +101,16 @@ func (g *registry) request(sub *subscription, filters []broker.Filter) *request 
 		e := g.entry(f)
 		e.requests = append(e.requests, r)
 		r.entries = append(r.entries, e)
+	}
+	if g.slots != nil {
+		bySlot(r.entries)
+	}
+	for _, e := range r.entries {
 		if e.phase != live {
 			r.pending++
 		}
-		if e.phase == off && g.online {
-			g.send(e, joining)
+		if e.phase == off && e.link != nil && e.link.online {
+			e.link.send(e, joining)
 		}
 	}
 	g.requests[r] = struct{}{}
@@ -143,6 +124,7 @@ func (g *registry) entry(f broker.Filter) *entry {
 	if e == nil {
 		e = &entry{name: name, pattern: pattern, filter: f.Clone()} // f's names may be parts of a large string
 		g.entries[name] = e
+		g.place(e)
 		if pattern {
 			g.patterns[e.filter.Channel()] = e
 		}
@@ -150,23 +132,24 @@ func (g *registry) entry(f broker.Filter) *entry {
 	return e
 }
 
-func (g *registry) send(e *entry, p phase) {
-	e.phase = p
-	g.todo.Push(e)
-}
-
 // tryGrant ends a request with success if all of its entries are live. While its subscription is
-// interrupted the request waits.
+// interrupted the request waits, unless only some of its filters are: then the entries whose master
+// cannot be reached become a part of the interruption.
 func (g *registry) tryGrant(r *request) {
-	if r.pending > 0 || r.sub.down {
+	if r.pending > 0 && !g.joinsGap(r) || r.sub.down && !r.sub.partial() {
 		return
 	}
 	g.end(r, nil)
 	g.subs[r.sub] = struct{}{}
 	for _, e := range r.entries {
-		if r.sub.filters[e.filter] == nil { // another request may have added it meanwhile
-			r.sub.filters[e.filter] = e
-			e.subs = append(e.subs, r.sub)
+		if r.sub.filters[e.filter] != nil { // another request may have added it meanwhile
+			continue
+		}
+		r.sub.filters[e.filter] = e
+		e.subs = append(e.subs, r.sub)
+		if e.phase != live {
+			g.broke = true
+			r.sub.lose(e, e.unreachable())
 		}
 	}
 }
@@ -200,8 +183,11 @@ func (g *registry) remove(sub *subscription, f broker.Filter) <-chan struct{} {
 	}
 	delete(sub.filters, f)
 	e.subs = without(e.subs, sub)
-	if sub.down && e.phase != live {
-		sub.missing--
+	if sub.down {
+		delete(sub.broken, e)
+		if e.phase != live {
+			sub.missing--
+		}
 		g.tryResume(sub)
 	}
 	if e.wanted() {
@@ -226,14 +212,17 @@ func (g *registry) release(e *entry) {
 	case off:
 		g.forget(e)
 	case live:
-		g.send(e, leaving)
+		e.link.send(e, leaving)
 	}
 }
 
 func (g *registry) forget(e *entry) {
 	delete(g.entries, e.name)
-	delete(g.alone, e)
 	delete(g.denied, e)
+	if e.link != nil {
+		e.link.size--
+		delete(e.link.alone, e)
+	}
 	if e.pattern {
 		delete(g.patterns, e.filter.Channel())
 	}
@@ -248,116 +237,10 @@ func (e *entry) signalReleased() {
 	e.released = nil
 }
 
-// connected starts over on a new connection, where no entry is subscribed.
-func (g *registry) connected() {
-	g.online = true
-	for _, e := range g.entries {
-		g.send(e, joining)
-	}
-}
-
-// disconnected records that the connection was lost. It calls interrupted for each subscription
-// that has filters and is not interrupted yet.
-func (g *registry) disconnected(interrupted func(*subscription)) {
-	g.online = false
-	g.todo, g.sent, g.kept = queue.FIFO[*entry]{}, queue.FIFO[*order]{}, nil
-	clear(g.alone)
-	clear(g.denied)
-	for _, e := range g.entries {
-		e.phase = off
-		e.signalReleased()
-		if !e.wanted() {
-			g.forget(e)
-		}
-	}
-	for r := range g.requests {
-		r.pending = len(r.entries)
-	}
-	for s := range g.subs {
-		s.missing = len(s.filters)
-		if s.missing > 0 && !s.down {
-			s.down = true
-			interrupted(s)
-		}
-	}
-}
-
-// nextOrder returns the next command to send. It returns nil if there is none, or if
-// ordersUnderway commands have no reply yet.
-func (g *registry) nextOrder() *order {
-	if g.sent.Len() >= ordersUnderway {
-		return nil
-	}
-	var o *order
-	size := 0
-	for g.todo.Len() > 0 {
-		e := *g.todo.Front()
-		if e.phase == joining && !e.wanted() {
-			g.todo.Pop()
-			e.phase = off
-			g.forget(e)
-			continue
-		}
-		command := commandFor(e)
-		if o != nil && (o.command != command || len(o.entries) == orderEntries || size+len(e.name) > orderBytes || g.alone[e] || g.alone[o.entries[0]]) {
-			break
-		}
-		if o == nil {
-			o = &order{command: command}
-		}
-		o.entries = append(o.entries, e)
-		size += len(e.name)
-		g.todo.Pop()
-	}
-	if o != nil {
-		g.sent.Push(o)
-	}
-	return o
-}
-
-func commandFor(e *entry) string {
-	switch {
-	case e.phase == joining && e.pattern:
-		return "PSUBSCRIBE"
-	case e.phase == joining:
-		return "SUBSCRIBE"
-	case e.pattern:
-		return "PUNSUBSCRIBE"
-	}
-	return "UNSUBSCRIBE"
-}
-
-// confirmed handles the server's confirmation of one name.
-func (g *registry) confirmed(joined bool, name []byte) error {
-	if g.sent.Len() == 0 {
-		return protocolError(fmt.Sprintf("confirmation of %.40q without a command", name))
-	}
-	o := *g.sent.Front()
-	if o.next >= len(o.entries) || o.entries[o.next].name != string(name) || joined != (o.entries[o.next].phase == joining) {
-		return protocolError(fmt.Sprintf("confirmation of %.40q instead of a reply to %s", name, o.command))
-	}
-	e := o.entries[o.next]
-	if o.next++; o.next == len(o.entries) {
-		g.sent.Pop()
-	}
-	if !joined {
-		e.phase = off
-		e.signalReleased()
-		if e.wanted() { // a subscription has added it again meanwhile
-			g.send(e, joining)
-		} else {
-			g.forget(e)
-		}
-		return nil
-	}
-	g.joined(e)
-	return nil
-}
-
 // joined records that the server has confirmed an entry.
 func (g *registry) joined(e *entry) {
-	e.phase = live
-	delete(g.alone, e)
+	e.phase, e.hops, g.rejoined = live, 0, true
+	delete(e.link.alone, e)
 	if g.denied[e] {
 		delete(g.denied, e)
 		g.retryDenied(true)
@@ -379,69 +262,12 @@ func (g *registry) tryResume(s *subscription) {
 	if !s.down || s.missing > 0 {
 		return
 	}
-	s.down = false
 	s.report(nil)
+	s.down, s.broken = false, nil
 	s.in.Resume()
 	for r := range g.requests {
 		if r.sub == s {
 			g.tryGrant(r)
-		}
-	}
-}
-
-// refused handles the server's refusal of a whole command. It returns an error if the connection
-// cannot be used after that.
-func (g *registry) refused(reply string) error {
-	if g.sent.Len() == 0 {
-		return &ServerError{Command: "connection", Reply: reply}
-	}
-	o := g.sent.Pop()
-	refusal := &ServerError{Command: o.command, Reply: reply}
-	if o.next > 0 {
-		return refusal
-	}
-	if o.entries[0].phase == leaving {
-		g.keeps(o, refusal)
-		return nil
-	}
-	if len(o.entries) > 1 {
-		// One refused name suffices to refuse the command: request each name in its own command.
-		for _, e := range o.entries {
-			g.alone[e] = true
-			g.send(e, joining)
-		}
-		return nil
-	}
-	e := o.entries[0]
-	e.phase = off
-	for len(e.requests) > 0 {
-		g.fail(e.requests[0], fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal))
-	}
-	if len(e.subs) > 0 {
-		// The server allowed the name before, and may allow it again. Until then only the
-		// subscriptions with this filter are interrupted.
-		g.denied[e] = true
-		g.denial = fmt.Errorf("subscribe to %.300s: %w", e.filter.String(), refusal)
-		for _, s := range e.subs {
-			s.report(g.denial)
-		}
-	}
-	g.release(e)
-	return nil
-}
-
-// keeps handles the server's refusal to unsubscribe. The server continues to send messages of
-// these entries. They are dropped, because no subscription has the filters.
-func (g *registry) keeps(o *order, refusal error) {
-	if g.kept == nil {
-		g.kept = refusal
-	}
-	for _, e := range o.entries {
-		if e.wanted() { // a subscription has added it again meanwhile
-			e.signalReleased()
-			g.joined(e)
-		} else {
-			g.forget(e)
 		}
 	}
 }
@@ -451,14 +277,14 @@ func (g *registry) keeps(o *order, refusal error) {
 func (g *registry) retryDenied(all bool) bool {
 	n := 0
 	for e := range g.denied {
-		if e.phase != off {
-			continue // underway
+		if e.phase != off || e.link == nil || !e.link.online {
+			continue // underway, or without a connection
 		}
 		if n++; n > deniedAtOnce && !all {
 			break
 		}
-		g.alone[e] = !all
-		g.send(e, joining)
+		e.link.alone[e] = !all
+		e.link.send(e, joining)
 	}
 	return len(g.denied) > 0
 }
@@ -468,18 +294,6 @@ func (g *registry) report(err error) {
 	for s := range g.subs {
 		s.report(err)
 	}
-}
-
-// examining reports whether the next reply belongs to an examination.
-func (g *registry) examining() bool { return g.sent.Len() > 0 && (*g.sent.Front()).exam }
-
-// examined handles the reply to the next command of an examination.
-func (g *registry) examined() error {
-	if !g.examining() {
-		return protocolError("a reply without a command")
-	}
-	g.sent.Pop()
-	return nil
 }
 
 // without removes x from list. It does not keep the order.

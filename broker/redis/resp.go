@@ -302,13 +302,13 @@ func readFrame(r *bufio.Reader, f *frame) error {
 // kindOf returns the kind that a frame's first part names, and how many parts such a frame has.
 func kindOf(word []byte) (frameKind, int) {
 	switch string(word) {
-	case "message":
+	case "message", "smessage":
 		return frameMessage, 3
 	case "pmessage":
 		return framePMessage, 4
-	case "subscribe", "psubscribe":
+	case "subscribe", "psubscribe", "ssubscribe":
 		return frameSubscribed, 3
-	case "unsubscribe", "punsubscribe":
+	case "unsubscribe", "punsubscribe", "sunsubscribe":
 		return frameUnsubscribed, 3
 	case "pong":
 		return framePong, 2

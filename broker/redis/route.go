@@ -27,8 +27,8 @@ type target struct {
 
 // message reads a message's payload and delivers it to the subscriptions that want it. It
 // skips the payload if none does.
-func (s *subscriber) message(c *conn, f *frame) error {
-	r := s.route(f)
+func (s *subscriber) message(l *link, c *conn, f *frame) error {
+	r := s.route(l, f)
 	wanted := 0
 	for i := range r.targets {
 		t := &r.targets[i]
@@ -54,15 +54,15 @@ func (s *subscriber) message(c *conn, f *frame) error {
 
 // route returns the route of a message. It is cached until the subscriptions change, so most
 // messages need no lock.
-func (s *subscriber) route(f *frame) *route {
-	known := s.routes.Load()
+func (s *subscriber) route(l *link, f *frame) *route {
+	known := l.routes.Load()
 	by := &known.exact
 	if f.kind == framePMessage {
 		by = &known.patterned
 	}
 	r := (*by)[string(f.name)]
 	if r == nil {
-		r = s.find(f)
+		r = s.find(l, f)
 		if len(f.name) > longestKept {
 			return r
 		}
@@ -81,7 +81,7 @@ func (s *subscriber) route(f *frame) *route {
 // If the pattern is live, the second frame is delivered to all subscriptions and the first to
 // none. Only the order of frames decides this. Therefore a filter that is added or removed
 // between the two frames neither duplicates nor loses the message.
-func (s *subscriber) find(f *frame) *route {
+func (s *subscriber) find(l *link, f *frame) *route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := &route{}
@@ -95,24 +95,24 @@ func (s *subscriber) find(f *frame) *route {
 		if r.ch, ok = s.names.parse(string(f.name)); !ok {
 			return r // a message of another program on a name that matches the pattern
 		}
-		r.aim(pattern.subs, nil)
+		r.aim(pattern, nil)
 		if exact != nil {
-			r.aim(exact.subs, pattern)
+			r.aim(exact, pattern)
 		}
 		return r
 	}
-	if exact != nil {
+	if exact != nil && exact.link == l {
 		if r.ch = exact.filter.Channel(); !s.covered(r.ch) {
-			r.aim(exact.subs, nil)
+			r.aim(exact, nil)
 		}
 	}
 	return r
 }
 
-// aim adds subscriptions to the targets, except those that have the entry except.
-func (r *route) aim(subs []*subscription, except *entry) {
-	for _, u := range subs {
-		if u.down || except != nil && u.filters[except.filter] != nil {
+// aim adds the subscriptions of an entry to the targets, except those that have the entry except.
+func (r *route) aim(e *entry, except *entry) {
+	for _, u := range e.subs {
+		if u.down && u.broken[e] || except != nil && u.filters[except.filter] != nil {
 			continue
 		}
 		r.targets = append(r.targets, target{sub: u, epoch: u.in.Epoch()})

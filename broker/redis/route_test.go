@@ -17,19 +17,19 @@ func TestRoutesAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	var opts *Options
 	o := opts.withDefaults()
-	s := newSubscriber(nil, n, &o)
+	s := newSubscriber(&nodes{}, n, &o)
 	_, pattern := n.subscription(broker.Native.EveryRoom("/"))
 	require.True(t, pattern, "EveryRoom is no pattern")
 	f := &frame{kind: framePMessage}
 	for i := range 2 * routesKept {
 		f.name = fmt.Appendf(f.name[:0], "%d", i)
-		s.route(f)
+		s.route(s.reg.one, f)
 	}
-	got := len(s.routes.Load().patterned)
+	got := len(s.reg.one.routes.Load().patterned)
 	assert.NotZero(t, got, "cached names")
 	assert.LessOrEqual(t, got, routesKept, "cached names")
-	clear(s.routes.Load().patterned)
+	clear(s.reg.one.routes.Load().patterned)
 	f.name = make([]byte, readBuffer-2)
-	s.route(f)
-	assert.Empty(t, s.routes.Load().patterned, "a name of %d bytes is cached", len(f.name))
+	s.route(s.reg.one, f)
+	assert.Empty(t, s.reg.one.routes.Load().patterned, "a name of %d bytes is cached", len(f.name))
 }

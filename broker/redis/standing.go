@@ -1,6 +1,11 @@
 package redisbroker
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // use is what a connection is for.
 type use uint8
@@ -15,10 +20,11 @@ const (
 // standing is the state that a server reports of itself. A field is empty if the server does not
 // report it, because it is too old or the user lacks the permission.
 type standing struct {
-	mode string // "standalone", "cluster" or "sentinel"
-	role string // "master" or "replica"
-	link string // of a replica to its master: "connected" if it is up to date
-	view *clusterView
+	version string
+	mode    string // "standalone", "cluster" or "sentinel"
+	role    string // "master" or "replica"
+	link    string // of a replica to its master: "connected" if it is up to date
+	view    *clusterView
 }
 
 // examination is a set of commands that is sent to a server when a connection has been opened, and
@@ -61,7 +67,7 @@ func (e *examination) read(answers []any) standing {
 	for i, answer := range answers {
 		switch e.commands[i][0] {
 		case "HELLO":
-			s.mode, s.role = readHello(answer)
+			s.readHello(answer)
 		case "ROLE":
 			if list, _ := answer.([]any); len(list) >= 4 && list[0] == "slave" {
 				s.link, _ = list[3].(string)
@@ -76,17 +82,26 @@ func (e *examination) read(answers []any) standing {
 }
 
 // readHello evaluates the reply to HELLO: names and values in turn.
-func readHello(answer any) (mode, role string) {
+func (s *standing) readHello(answer any) {
 	list, _ := answer.([]any)
 	for i := 0; i+1 < len(list); i += 2 {
 		switch list[i] {
+		case "version":
+			s.version, _ = list[i+1].(string)
 		case "mode":
-			mode, _ = list[i+1].(string)
+			s.mode, _ = list[i+1].(string)
 		case "role":
-			role, _ = list[i+1].(string)
+			s.role, _ = list[i+1].(string)
 		}
 	}
-	return mode, role
+}
+
+// beforeSharded reports whether a server is too old for sharded pub/sub. One that does not know
+// HELLO, and so reports no mode, is.
+func (s *standing) beforeSharded() bool {
+	major, _, _ := strings.Cut(s.version, ".")
+	n, err := strconv.Atoi(major)
+	return s.mode == "" || err == nil && n < 7
 }
 
 // judge decides whether a server may be used for a connection. It returns nil or a
@@ -107,6 +122,10 @@ func (n *nodes) judge(c *conn, s standing) error {
 		return nil
 	case s.mode == "sentinel":
 		return stray("it is a Sentinel (redis.NewFailoverClient connects to its master)")
+	case n.sharded && s.beforeSharded():
+		return stray(fmt.Sprintf("its version is %.30q, and sharded pub/sub needs Redis 7.0", cmp.Or(s.version, "before 6.0")))
+	case n.sharded && s.mode == "cluster" && n.cluster == nil:
+		return stray("it is a node of a cluster, which sharded pub/sub reaches by a *redis.ClusterClient only")
 	case s.mode == "cluster":
 		return n.judgeNode(c, s)
 	case s.role == "replica" && !n.replicas:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/broker"
@@ -13,18 +12,19 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// subscriber keeps one connection for all subscriptions. It opens the connection when there are
-// filters, and closes it some time after the last one was removed. Its goroutine run connects and
-// writes; a second goroutine reads.
+// subscriber keeps one connection for all subscriptions, or, in the sharded layout on a cluster, one
+// for each master that serves a slot of their channels. It opens a connection when there are filters
+// for it, and closes it some time after the last one was removed. One goroutine connects and writes
+// (keep); a second goroutine reads.
 type subscriber struct {
-	nodes *nodes
-	names *naming
-	opts  *Options
-	log   *slog.Logger
-	// work wakes run when there is something to send.
-	work   chan struct{}
+	nodes  *nodes
+	names  *naming
+	opts   *Options
+	log    *slog.Logger
 	counts *inbox.Counts
-	waits  *inbox.Waits // of the reader, for all receivers
+	waits  *inbox.Waits    // of the readers, for all receivers
+	works  sync.WaitGroup  // the goroutines of links by address
+	moves  <-chan struct{} // the list of slots has changed
 
 	mu     sync.Mutex
 	reg    *registry
@@ -34,22 +34,35 @@ type subscriber struct {
 	denied bool          // the server refuses a name that it allowed before, and the log says so
 	again  *time.Timer   // runs until the refused names are requested again
 	pause  backoff.Backoff
-
-	// routes is a cache. Each call of changed empties it. Only the reader uses it.
-	routes atomic.Pointer[routes]
+	splits *time.Timer // runs until split is called
 }
 
 func newSubscriber(n *nodes, names *naming, opts *Options) *subscriber {
 	s := &subscriber{
 		nodes: n, names: names, opts: opts, log: opts.Logger, pause: backoff.Backoff{Min: opts.BackoffMin, Max: opts.BackoffMax},
-		work: make(chan struct{}, 1), counts: inbox.NewCounts(), waits: inbox.NewWaits(opts.SlowReceiver), reg: newRegistry(names),
+		counts: inbox.NewCounts(), waits: inbox.NewWaits(opts.SlowReceiver), reg: newRegistry(names),
 	}
-	s.changed()
+	if s.reg.slots = n.slots(); s.reg.slots == nil {
+		s.reg.one = newLink("", &picker{nodes: n, use: forSubscribing})
+	}
 	return s
 }
 
-// changed empties the cache of routes. Nothing then refers to removed subscriptions. mu is held.
-func (s *subscriber) changed() { s.routes.Store(&routes{}) }
+// changed empties the caches of routes. Nothing then refers to removed subscriptions. mu is held.
+func (s *subscriber) changed() {
+	for l := range s.reg.all() {
+		l.routes.Store(&routes{})
+	}
+}
+
+// wake wakes the goroutines that write. mu is held.
+func (s *subscriber) wake() {
+	for l := range s.reg.all() {
+		if l.todo.Len() > 0 || l.size > 0 && !l.online {
+			lifecycle.Raise(l.work)
+		}
+	}
+}
 
 // subscribe makes a subscription and waits until its filters are live.
 func (s *subscriber) subscribe(ctx context.Context, r broker.Receiver, filters []broker.Filter) (*subscription, error) {
@@ -70,7 +83,7 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		return err
 	}
 	for _, f := range filters {
-		if err := s.names.check(f.Channel()); err != nil {
+		if err := s.names.checkFilter(f); err != nil {
 			return err
 		}
 	}
@@ -80,9 +93,12 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 		return broker.ErrClosed
 	}
 	r := s.reg.request(u, filters)
+	if s.reg.slots != nil && r.homeless() {
+		s.reg.slots.refresh() // and run places the entries
+	}
 	s.changed()
+	s.wake()
 	s.mu.Unlock()
-	lifecycle.Raise(s.work)
 	select {
 	case err := <-r.done:
 		return err
@@ -90,8 +106,8 @@ func (s *subscriber) add(ctx context.Context, u *subscription, filters []broker.
 	}
 	s.mu.Lock()
 	s.reg.fail(r, ctx.Err())
+	s.wake()
 	s.mu.Unlock()
-	lifecycle.Raise(s.work)
 	return <-r.done // the request may have been granted just before
 }
 
@@ -107,7 +123,7 @@ func (s *subscriber) remove(u *subscription, filters []broker.Filter) []<-chan s
 		}
 	}
 	s.changed()
-	lifecycle.Raise(s.work)
+	s.wake()
 	// Retract is needed also if no filter was removed: the running call of the receiver may have
 	// a message of a filter that an earlier Remove removed without waiting for it.
 	return append(waits, u.in.Retract(u.matches))
@@ -133,7 +149,7 @@ func (s *subscriber) drop(u *subscription) []<-chan struct{} {
 	s.changed()
 	delete(s.reg.subs, u)
 	s.recovered()
-	lifecycle.Raise(s.work)
+	s.wake()
 	return waits
 }
 

@@ -16,9 +16,10 @@ type subscription struct {
 
 	// The subscriber's mutex guards these.
 	filters    map[broker.Filter]*entry
-	down       bool  // interrupted
-	unreported error // the cause of an interruption that the receiver does not know yet; else nil
-	missing    int   // filters that are not live, while down
+	down       bool            // interrupted
+	unreported error           // the cause of an interruption that the receiver does not know yet; else nil
+	broken     map[*entry]bool // while down: the filters whose messages are not delivered before Resumed
+	missing    int             // of these, not live
 }
 
 func newSubscription(s *subscriber, r broker.Receiver) *subscription {
@@ -36,7 +37,7 @@ func (u *subscription) report(err error) {
 		err = u.unreported
 	}
 	u.unreported = nil
-	u.in.Interrupt(err)
+	u.in.Interrupt(u.gap(err))
 }
 
 // matches reports whether one of the filters selects ch. The subscriber's mutex is held.

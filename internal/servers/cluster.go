@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,4 +128,35 @@ func (c *RedisCluster) whole(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// MoveSlots moves slots from one master to another, as resharding tools do, one after another. A master that has lost its
+// last slot may become a replica of the other one before its own list is changed.
+func (c *RedisCluster) MoveSlots(from, to *Redis, slots ...uint16) {
+	from.tb.Helper()
+	source, _ := from.Do("CLUSTER", "MYID").(string)
+	target, _ := to.Do("CLUSTER", "MYID").(string)
+	for _, slot := range slots {
+		s := strconv.Itoa(int(slot))
+		to.Do("CLUSTER", "SETSLOT", s, "IMPORTING", source)
+		from.Do("CLUSTER", "SETSLOT", s, "MIGRATING", target)
+		to.Do("CLUSTER", "SETSLOT", s, "NODE", target)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		if _, err := from.do(ctx, "CLUSTER", "SETSLOT", s, "NODE", target); err != nil && !strings.Contains(err.Error(), "only with masters") {
+			from.tb.Fatalf("redis %s: slot %s: %v", from.Addr(), s, err)
+		}
+		cancel()
+	}
+}
+
+// Forget removes a node without slots from the cluster.
+func (c *RedisCluster) Forget(tb testing.TB, n *Redis) {
+	tb.Helper()
+	id, _ := n.Do("CLUSTER", "MYID").(string)
+	c.Added = slices.DeleteFunc(c.Added, func(other *Redis) bool { return other == n })
+	for _, other := range c.all() {
+		other.Do("CLUSTER", "FORGET", id)
+	}
+	n.Do("CLUSTER", "RESET")
+	c.WaitWhole(tb)
 }
