@@ -232,6 +232,8 @@ var table = []measurement{
 			{"crossroom", natsGrowth},
 		},
 	},
+	sharding(),
+	shardedAlone(),
 	signing(),
 	signingOverRedis(),
 	tracing("tracing, emit in a request", "one broadcast out, in a request whose trace is not sampled",

@@ -26,6 +26,20 @@ func StartRedis(ctx context.Context) (*Server, error) {
 	})
 }
 
+// StartRedisNode is StartRedis for a node of a cluster. The node is alone.
+func StartRedisNode(ctx context.Context) (*Server, error) {
+	bus, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	return startServer(ctx, "redis-server", "redis", "PING\r\n", "+PONG", func(port string) []string {
+		return []string{
+			"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
+			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus),
+		}
+	})
+}
+
 // StartNATS starts a nats-server and waits until it responds.
 func StartNATS(ctx context.Context) (*Server, error) {
 	return startServer(ctx, "nats-server", "nats", "", "INFO ", func(port string) []string {
