@@ -9,6 +9,8 @@
 # make websocket, make sse   the examples of package hub, two servers each, on BROKER
 # make hub-pictures    makes their pictures anew
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
+# make rolling-restart two nodes are replaced one after the other under 2,000 WebSocket clients, on BROKER; prints what the
+#              clients noticed, and fails if a message is lost or a client disconnected twice
 # make trace   one request followed through a fleet, as the picture docs/trace.svg
 # make migration       a chat moves from socket.io 2 to socket.io 4, without a break: docs/MIGRATION.md
 # make changeover      two Go nodes bridge two fleets of Node.js servers, and the one that does it is closed, killed and
@@ -27,7 +29,7 @@ MESSAGES ?= 10000
 UPDATE ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse hub-pictures chat-picture chat-load socketio socketio-picture trace
+.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse hub-pictures chat-picture chat-load socketio socketio-picture trace rolling-restart
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -73,6 +75,9 @@ hub-pictures:
 chat-picture:
 	@scripts/setup redis node chat chromium
 	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -run '^TestPicture$$' ./chat/browsertest -pictures ../../../docs
+
+rolling-restart:
+	@cd examples && go run ./rollingrestart -broker '$(or $(BROKER),memory)'
 
 chat-load:
 	@scripts/setup redis node chat

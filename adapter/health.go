@@ -34,7 +34,7 @@ func worse(d *observe.Direction, o observe.Direction) {
 
 // Ready waits until the server is ready on each link, as backplane.Node.Ready does: a namespace is open, and the server
 // receives and publishes. It returns nil at once if that is so already. It returns the context's error, or
-// backplane.ErrClosed.
+// backplane.ErrClosed, also if Drain has been called.
 func (s *Server) Ready(ctx context.Context) error {
 	if len(s.links) == 0 {
 		return errNoServer

@@ -172,13 +172,19 @@ func (ns *Namespace) Remove(id string) bool { return ns.home.ns.Remove(id) }
 
 // Socket returns the local socket with that id.
 func (ns *Namespace) Socket(id string) (Socket, bool) {
-	switch m, _ := ns.rooms.Member(id); m := m.(type) {
-	case *member:
-		return m.socket, true
-	case *ackMember:
-		return m.socket, true
+	m, ok := ns.rooms.Member(id)
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	return socketOf(m), true
+}
+
+// socketOf returns the socket of a member that newMember has made.
+func socketOf(m backplane.Member) Socket {
+	if a, ok := m.(*ackMember); ok {
+		return a.socket
+	}
+	return m.(*member).socket
 }
 
 // LocalRoomsOf returns the rooms of a local socket, including that of its own id, in no order; false if this server

@@ -390,6 +390,7 @@ func mergePeers(lists [][]backplane.Peer) []backplane.Peer {
 			all[i].Speaks = union(all[i].Speaks, p.Speaks)
 			all[i].Protocol = min(all[i].Protocol, p.Protocol)
 			all[i].Suspect = all[i].Suspect && p.Suspect
+			all[i].Leaving = all[i].Leaving || p.Leaving
 		}
 	}
 	slices.SortFunc(all, func(a, b backplane.Peer) int { return strings.Compare(a.ID, b.ID) })

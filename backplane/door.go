@@ -28,6 +28,8 @@ type nodeDoor struct{ n *Node }
 
 func (d nodeDoor) PeersChanged() <-chan struct{} { return d.n.members.Changed() }
 
+func (d nodeDoor) Leave() bool { return d.n.leave() }
+
 func (d nodeDoor) Since() time.Time { return d.n.since }
 
 func (d nodeDoor) Lease() (since, until time.Time) { return d.n.members.Lease() }

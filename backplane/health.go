@@ -112,6 +112,7 @@ func (n *Node) Health() observe.Health {
 	n.mu.Lock()
 	open := !n.closed && len(n.namespaces) > 0
 	n.mu.Unlock()
+	draining := n.draining.Load()
 	if !open {
 		return observe.Health{}
 	}
@@ -138,19 +139,20 @@ func (n *Node) Health() observe.Health {
 	case n.caps.CountsSubscribers && !h.countedSince.IsZero():
 		out.Queries = observe.Direction{Up: h.counted, Since: h.countedSince, Err: h.countingErr}
 	}
-	out.Ready = out.Subscribed.Up && out.Publishing.Up
+	out.Ready = out.Subscribed.Up && out.Publishing.Up && !draining
 	return out
 }
 
 // Ready waits until Health reports that the node is ready: a namespace is open, and the node receives and publishes. It
-// returns nil at once if that is so already. It returns the context's error, or ErrClosed.
+// returns nil at once if that is so already. It returns the context's error, or ErrClosed,
+// also if Drain has been called.
 func (n *Node) Ready(ctx context.Context) error {
 	for {
 		changed := n.health.change() // before looking
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case n.life.Err() != nil:
+		case n.life.Err() != nil || n.draining.Load():
 			return ErrClosed
 		case n.Health().Ready:
 			return nil

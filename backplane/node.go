@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
@@ -31,6 +32,7 @@ type Node struct {
 	guard    *guard // nil: nothing is verified
 	stopLoss func()
 	health   health
+	draining atomic.Bool // Drain has been called
 
 	// startMu guards starting and closing, and is held during calls of the broker. mu guards the fields below it and
 	// is not.

@@ -19,6 +19,9 @@ type Peer struct {
 	// Suspect means that the node missed the deadline of a request, and sent no sign of life for nine tenths of
 	// RequestsTimeout since that request. It still gets requests, but they do not wait for it.
 	Suspect bool
+	// Leaving means that the node drains: it has announced that it is about to leave (Node.Drain). It still serves its
+	// namespaces. Do not send it new clients.
+	Leaving bool
 }
 
 // KnownPeers returns the known peers that are not known to be lost, sorted by id. It does no I/O. Servers that are not

@@ -4,7 +4,8 @@ import "time"
 
 // Health is the state of a node's link to its fleet at one moment.
 type Health struct {
-	// Ready reports that a namespace is open, and that the node receives and publishes.
+	// Ready reports that a namespace is open, that the node receives and publishes, and that it does not drain
+	// (Node.Drain).
 	Ready bool
 	// Subscribed is about receiving. It is down while a subscription of the node is interrupted. It is also down when
 	// the node has received no message of the control channel, not even its own heartbeat, for about three quarters of

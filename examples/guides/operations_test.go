@@ -59,15 +59,15 @@ func readyz(server *adapter.Server) http.HandlerFunc {
 	}
 }
 
-// shutDown ends a node in order, within 10 s.
-func shutDown(web *http.Server, chat *adapter.Namespace, b broker.Broker) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+// shutDown takes a node out of its fleet, within a minute.
+func shutDown(web *http.Server, server *adapter.Server, b broker.Broker) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return errors.Join(
-		web.Shutdown(ctx),                         // 1. accept no more clients
-		chat.Local().DisconnectSockets(ctx, true), // 2. disconnect those of this node
-		chat.Server().Close(ctx),                  // 3. say goodbye: no node waits for this one
-		b.Close(ctx),                              // 4. send what is queued, then disconnect
+		// 1. Be unready, disconnect 100 clients in a second, say goodbye: no node waits for this one.
+		server.Drain(ctx, 100, func(_ *adapter.Namespace, s adapter.Socket) { s.Disconnect(true) }),
+		web.Shutdown(ctx), // 2. accept no more clients
+		b.Close(ctx),      // 3. send what is queued, then disconnect
 	)
 }
 
@@ -102,7 +102,7 @@ func Example_operations() {
 	}
 	fmt.Println("cut off:", status())
 	memorytest.Heal(b)
-	fmt.Println(shutDown(&http.Server{}, chat, b), "with", chat.Len(), "sockets")
+	fmt.Println(shutDown(&http.Server{}, server, b), "with", chat.Len(), "sockets")
 	// Output:
 	// connected: 200
 	// cut off: 503

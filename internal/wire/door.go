@@ -95,6 +95,8 @@ type Node interface {
 	Holds(since time.Time) bool
 	// PeersChanged returns a channel that is closed when KnownPeers may have changed.
 	PeersChanged() <-chan struct{}
+	// Leave announces to the other nodes that this one drains, and ends Health.Ready. It returns false if that was done.
+	Leave() bool
 	// Since returns when the node was made, as other nodes see it in Peer.Since.
 	Since() time.Time
 	// Open is backplane.Node.Namespace with more options. public is a

@@ -189,6 +189,17 @@ func (a *announcer) changed(c change) uint64 {
 	return a.revision
 }
 
+// leave adds the entry of a node that is about to leave to the list. It returns false if the list has it.
+func (a *announcer) leave() bool {
+	a.mu.Lock()
+	_, listed := a.serves[leaving]
+	a.mu.Unlock()
+	if !listed {
+		a.changed(change{served: served{Namespace: leaving}})
+	}
+	return !listed
+}
+
 // list returns the namespaces of the node, sorted, so that every list of one revision has the same parts. The caller
 // holds a.mu.
 func (a *announcer) list() []served {
@@ -250,6 +261,9 @@ func parts[E interface{ size() int }](list []E, room int) (pieces [][]E) {
 	return append(pieces, list[start:])
 }
 
+// lateGoodbye is how long the goodbye of a node whose context has ended may wait for the broker's queue.
+const lateGoodbye = 10 * time.Millisecond
+
 // goodbye is Membership.Goodbye.
 func (a *announcer) goodbye(ctx context.Context) {
 	<-a.silent
@@ -260,7 +274,13 @@ func (a *announcer) goodbye(ctx context.Context) {
 	f := a.frame(kindBye)
 	a.mu.Unlock()
 	f.number = a.lease.next()
-	if err := a.broker.Publish(ctx, broker.Control(), f.append(nil)); err == nil && !down {
+	sending := ctx
+	if ctx.Err() != nil { // without a goodbye the others would notice this node like a crashed one
+		var stop context.CancelFunc
+		sending, stop = context.WithTimeout(context.WithoutCancel(ctx), lateGoodbye)
+		defer stop()
+	}
+	if err := a.broker.Publish(sending, broker.Control(), f.append(nil)); err == nil && !down {
 		_ = a.broker.Flush(ctx) // the broker reports its losses itself
 	}
 }

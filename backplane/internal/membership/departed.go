@@ -60,6 +60,7 @@ func (t *table) age(p *peer, now time.Time, s *survey) {
 		t.clear(p)
 		t.discard(p)
 		p.state, p.stale, p.watch = expired, time.Time{}, watch{}
+		t.unlist(p, leaving)
 		if !t.counts || !p.proved || len(p.namespaces) == 0 {
 			t.drop(p)
 		}
@@ -81,6 +82,14 @@ func (t *table) refresh(now time.Time) {
 	t.soon(now.Add(t.patience.overdue))
 }
 
+// unlist removes an entry of a peer's list. The caller holds t.mu.
+func (t *table) unlist(p *peer, key Namespace) {
+	if speaks, had := p.namespaces[key]; had {
+		t.release(p, &served{key, speaks})
+		delete(p.namespaces, key)
+	}
+}
+
 // uncounted records that the broker no longer counts some expired peers in a namespace.
 func (t *table) uncounted(key Namespace, ids []string) {
 	t.mu.Lock()
@@ -90,10 +99,7 @@ func (t *table) uncounted(key Namespace, ids []string) {
 		if p == nil || p.state != expired {
 			continue
 		}
-		if speaks, had := p.namespaces[key]; had {
-			t.release(p, &served{key, speaks})
-			delete(p.namespaces, key)
-		}
+		t.unlist(p, key)
 		if len(p.namespaces) == 0 {
 			t.drop(p)
 		}

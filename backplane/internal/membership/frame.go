@@ -28,7 +28,8 @@ import (
 // The frames full, ask and seen end with two tokens: one that the receiver returns, and the one that the receiver sent
 // before, zero for none. A node that returns the token of its own channel has proved that it listens there.
 //
-// A namespace is [protocol, name, speaks]. id is the sender's. since is when the sender was made, in nanoseconds of
+// A namespace is [protocol, name, speaks]. The entry of a node that is about to leave has protocol "leaving" and an empty
+// name. id is the sender's. since is when the sender was made, in nanoseconds of
 // Unix time, and distinguishes two lives of one id. revision counts the changes of the sender's list of namespaces.
 // The rest of a body is nil. number counts the sender's frames to all nodes, for its own lease; in other frames it is
 // zero.
@@ -89,6 +90,10 @@ type Namespace struct {
 	Protocol broker.Protocol
 	Name     string
 }
+
+// leaving is the entry of a node's list that says that the node is about to leave the fleet. It is no namespace. As an
+// entry it reaches nodes that join later, and those that missed a frame.
+var leaving = Namespace{Protocol: broker.NewProtocol("leaving")}
 
 // served is a namespace of a node, and the Hello of its codec.
 type served struct {

@@ -142,6 +142,13 @@ func (m *Membership) Open(ns Namespace, speaks string) (revision uint64) {
 	return revision
 }
 
+// Leave announces that this node is about to leave the fleet. A second call does nothing.
+func (m *Membership) Leave() {
+	if m.announcer.leave() {
+		signal(m.announcer.wake)
+	}
+}
+
 // Withdraw removes a namespace from the list, and announces that at once if now is set. Otherwise the next frame
 // announces it, such as the goodbye.
 func (m *Membership) Withdraw(ns Namespace, now bool) {

@@ -63,6 +63,8 @@ type Peer struct {
 	Namespaces, Speaks []string
 	// Suspect means that it sent no sign of life for SilenceLimit since a request whose deadline it missed.
 	Suspect bool
+	// Leaving means that it has announced that it is about to leave.
+	Leaving bool
 }
 
 // peerState is the state of a peer's life.
@@ -121,6 +123,10 @@ func (p *peer) known() bool { return p.revision != 0 }
 func (t *table) describe(p *peer) Peer {
 	out := Peer{ID: p.id, Since: time.Unix(0, p.since), Protocol: p.protocol, Suspect: t.suspect(p, time.Now())}
 	for key, speaks := range p.namespaces {
+		if key == leaving {
+			out.Leaving = true
+			continue
+		}
 		out.Namespaces = append(out.Namespaces, key.Name)
 		out.Speaks = append(out.Speaks, speaks)
 	}
