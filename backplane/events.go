@@ -8,6 +8,7 @@ import (
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
+	"github.com/crossroom/crossroom/internal/rooms"
 )
 
 // nodeEvents handles the events of membership for a node.
@@ -59,6 +60,26 @@ func (e nodeEvents) Proven() { e.n.health.changed() }
 func (e nodeEvents) Counted(err error) { e.n.health.count(err) }
 
 func (e nodeEvents) Unsent(err error) { e.n.monitor.Report(err) }
+
+// peerChanged returns what membership calls for each change of a peer; nil if no observer wants that.
+func (n *Node) peerChanged() func(c membership.Change, id string) {
+	if n.monitor.Observers.Change == nil {
+		return nil
+	}
+	kinds := [...]observe.ChangeKind{
+		membership.Joined: observe.PeerJoined, membership.Drains: observe.PeerLeaving, membership.Departed: observe.PeerLeft,
+		membership.Lost: observe.PeerLost, membership.Returned: observe.PeerReturned,
+	}
+	return func(c membership.Change, id string) { n.monitor.Changed(observe.Change{Kind: kinds[c], Peer: id}) }
+}
+
+// roomChanged notes a change of the namespace's rooms.
+func (ns *Namespace) roomChanged(c rooms.Change, room, member string) {
+	kinds := [...]observe.ChangeKind{
+		rooms.Created: observe.RoomCreated, rooms.Joined: observe.MemberJoined, rooms.Left: observe.MemberLeft, rooms.Deleted: observe.RoomDeleted,
+	}
+	ns.node.monitor.Changed(observe.Change{Kind: kinds[c], Namespace: ns.name, Room: room, Member: member})
+}
 
 // observedNode is a node as observers see it.
 type observedNode struct{ n *Node }

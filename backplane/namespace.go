@@ -74,6 +74,9 @@ func (ns *Namespace) start(ctx context.Context) error {
 	ns.inbound.queue.Start()
 	if !ns.extra.Shared {
 		ns.rooms.Watch(ns.interest.Left)
+		if ns.node.monitor.Observers.Change != nil {
+			ns.rooms.WatchChanges(ns.roomChanged)
+		}
 	}
 	sub, err := ns.node.broker.Subscribe(ctx, &ns.inbound.queue, append(ns.interest.Filters(),
 		broker.Exactly(ns.protocol.Requests(ns.name)),

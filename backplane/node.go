@@ -96,7 +96,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	n.members = membership.New(membership.Options{
 		Broker: n.broker, Verify: verify, ID: n.id, Since: n.since, Life: n.life,
 		Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, RequestsTimeout: o.RequestsTimeout,
-		NoteArrivals: n.monitor.Observers.Node != nil, Events: nodeEvents{n},
+		NoteArrivals: n.monitor.Observers.Node != nil, Events: nodeEvents{n}, Changed: n.peerChanged(),
 	})
 	return n, nil
 }
@@ -198,6 +198,9 @@ func (n *Node) start(ctx context.Context) error {
 		n.monitor.Report(&broker.LossError{Loss: l})
 	})
 	n.workers.Go(n.monitor.Run)
+	if n.monitor.Observers.Change != nil {
+		n.workers.Go(n.monitor.RunChanges)
+	}
 	if o := n.monitor.Observers.Node; o != nil {
 		n.monitor.Observed("NodeStart", func() { o.NodeStart(observedNode{n}) })
 	}

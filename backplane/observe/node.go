@@ -88,4 +88,6 @@ type Stats struct {
 	// MembershipLost counts announcements of other nodes that came too fast to be handled, or exceeded the limits of
 	// memory for them.
 	MembershipLost uint64
+	// ChangesLost counts changes for which observers were too slow.
+	ChangesLost uint64
 }

@@ -4,7 +4,7 @@
 // headers.
 //
 // An Observer embeds Nop, overrides the methods for the events that it wants, and returns these events from Events.
-// Its methods run on the observed goroutine and delay it, so they must be quick and must not block. Several goroutines
+// Its methods, except Changed, run on the observed goroutine and delay it, so they must be quick and must not block. Several goroutines
 // call them at the same time, except where a method says otherwise.
 //
 // A Start method returns the context for the matching End method; nil means the context that it got. With several
@@ -63,6 +63,13 @@ type Observer interface {
 	// live again, in their places in the order of messages. The namespace is empty for the control channel.
 	Interrupted(namespace string, err error)
 	Resumed(namespace string, lasted time.Duration)
+
+	// Changed is called for each change of the fleet and of the node's members and their rooms, whatever caused it: a
+	// call of this node, or a request of another one. The calls come in the order of the changes, one at a time, on a
+	// goroutine that does nothing else and holds no lock: so Changed may block, and may call methods of the node
+	// except Close. Up to 65,536 changes wait; what exceeds that is dropped and counted (Change.Lost). With several
+	// observers, each waits for the others. Closing a namespace or a node is no change.
+	Changed(c Change)
 }
 
 // Events are kinds of events.
@@ -86,17 +93,19 @@ const (
 	Drops
 	// Outages is for Interrupted and Resumed.
 	Outages
+	// Changes is for Changed. Nodes then queue each change, under a lock.
+	Changes
 
 	// All events.
-	All = Nodes | Publishes | Deliveries | Unwanted | Requests | Serves | Drops | Outages
+	All = Nodes | Publishes | Deliveries | Unwanted | Requests | Serves | Drops | Outages | Changes
 )
 
-// Nop is an Observer to embed. It wants all events but Unwanted, and its methods do
+// Nop is an Observer to embed. It wants all events but Unwanted and Changes, which cost more, and its methods do
 // nothing.
 type Nop struct{}
 
 // Events implements Observer.
-func (Nop) Events() Events { return All &^ Unwanted }
+func (Nop) Events() Events { return All &^ (Unwanted | Changes) }
 
 // NodeStart implements Observer.
 func (Nop) NodeStart(Node) {}
@@ -139,3 +148,6 @@ func (Nop) Interrupted(string, error) {}
 
 // Resumed implements Observer.
 func (Nop) Resumed(string, time.Duration) {}
+
+// Changed implements Observer.
+func (Nop) Changed(Change) {}

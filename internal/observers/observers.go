@@ -12,8 +12,8 @@ import (
 
 // Set has an observer for each kind of event, or nil.
 type Set struct {
-	Publish, Deliver, Request, Serve, Drop, Link, Node observe.Observer
-	Unwanted                                           bool
+	Publish, Deliver, Request, Serve, Drop, Link, Node, Change observe.Observer
+	Unwanted                                                   bool
 }
 
 // Of sorts observers by the events that they want. If several want the same event, panicked is called for a method
@@ -43,7 +43,7 @@ func Of(list []observe.Observer, panicked func(what string, v any)) (s Set, ok b
 	}
 	return Set{
 		Publish: want(observe.Publishes), Deliver: want(observe.Deliveries), Request: want(observe.Requests),
-		Serve: want(observe.Serves), Drop: want(observe.Drops), Link: want(observe.Outages), Node: want(observe.Nodes),
+		Serve: want(observe.Serves), Drop: want(observe.Drops), Link: want(observe.Outages), Node: want(observe.Nodes), Change: want(observe.Changes),
 		Unwanted: want(observe.Unwanted) != nil,
 	}, true
 }
@@ -159,5 +159,11 @@ func (s *several) Interrupted(namespace string, err error) {
 func (s *several) Resumed(namespace string, lasted time.Duration) {
 	for _, o := range s.list {
 		s.guard("Resumed", func() { o.Resumed(namespace, lasted) })
+	}
+}
+
+func (s *several) Changed(c observe.Change) {
+	for _, o := range s.list {
+		s.guard("Changed", func() { o.Changed(c) })
 	}
 }

@@ -16,6 +16,7 @@ type Registry[M any] struct {
 	rooms   map[string]*room[M]
 	all     roster[M] // every member; Entry.pos is its index
 	left    func(room string)
+	changed func(c Change, room, member string)
 
 	// size is that of all. A node without members, which only sends, learns from it without the lock that a message
 	// selects no local member.
@@ -78,6 +79,53 @@ func (r *Registry[M]) Watch(left func(room string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.left = left
+}
+
+// Change is a change of a registry.
+type Change uint8
+
+// Changes of rooms. Created comes before Joined, and Deleted after Left.
+const (
+	Created Change = iota + 1
+	Joined
+	Left
+	Deleted
+)
+
+// WatchChanges sets the function that is called for each change, while the registry is locked. The names may be kept;
+// member is empty for Created and Deleted. Call it before there are members.
+func (r *Registry[M]) WatchChanges(changed func(c Change, room, member string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed = changed
+}
+
+// exists reports whether a room has members. mu is held.
+func (r *Registry[M]) exists(name string) bool {
+	e := r.members[name]
+	return r.rooms[name] != nil || e != nil && !e.out
+}
+
+// joining calls the function of WatchChanges before e joins a room. mu is held.
+func (r *Registry[M]) joining(name string, e *Entry[M]) {
+	if r.changed == nil {
+		return
+	}
+	if !r.exists(name) {
+		r.changed(Created, name, "")
+	}
+	r.changed(Joined, name, e.id)
+}
+
+// leftRoom calls the function of WatchChanges after e has left a room. mu is held.
+func (r *Registry[M]) leftRoom(name string, e *Entry[M]) {
+	if r.changed == nil {
+		return
+	}
+	r.changed(Left, name, e.id)
+	if !r.exists(name) {
+		r.changed(Deleted, name, "")
+	}
 }
 
 // emptied calls the function of Watch if the room is empty. mu is held.
@@ -154,6 +202,7 @@ func (r *Registry[M]) Add(m M, id string) bool {
 		return false
 	}
 	e := newEntry(m, id)
+	r.joining(id, e)
 	e.pos = int32(len(r.all.list))
 	r.all.list = append(r.all.list, e)
 	r.size.Store(int64(len(r.all.list)))
@@ -171,7 +220,7 @@ func (r *Registry[M]) Remove(id string) bool {
 	}
 	e.state.Or(gone)
 	for _, s := range e.in {
-		r.drop(s)
+		r.drop(s, e)
 	}
 	e.in, e.index = nil, nil
 	delete(r.members, id)
@@ -179,6 +228,7 @@ func (r *Registry[M]) Remove(id string) bool {
 	r.size.Store(int64(len(r.all.list)))
 	if !e.out {
 		r.emptied(id)
+		r.leftRoom(id, e)
 	}
 	return true
 }
@@ -197,16 +247,23 @@ func (r *Registry[M]) Join(id string, names []string) bool {
 func (r *Registry[M]) joinEntry(e *Entry[M], names []string) {
 	for _, name := range names {
 		if name == e.id {
-			e.out = false
+			if e.out {
+				r.joining(e.id, e)
+				e.out = false
+			}
 			continue
 		}
 		rm := r.rooms[name]
-		if rm == nil {
+		if rm != nil && e.has(rm) {
+			continue
+		}
+		if rm != nil {
+			r.joining(rm.name, e)
+		} else {
 			// Names may share memory with a whole received message, which the room outlives.
 			rm = &room[M]{name: string([]byte(name))}
+			r.joining(rm.name, e)
 			r.rooms[rm.name] = rm
-		} else if e.has(rm) {
-			continue
 		}
 		e.in = append(e.in, slot[M]{rm, int32(len(rm.list))})
 		rm.list = append(rm.list, e)
@@ -238,6 +295,7 @@ func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 			if !e.out {
 				e.out = true
 				r.emptied(name)
+				r.leftRoom(e.id, e)
 			}
 			continue
 		}
@@ -249,7 +307,7 @@ func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 		if i < 0 {
 			continue
 		}
-		r.drop(e.in[i])
+		r.drop(e.in[i], e)
 		last := len(e.in) - 1
 		if e.index != nil {
 			delete(e.index, rm)
@@ -263,8 +321,8 @@ func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 	}
 }
 
-// drop removes the entry at a slot from the room's list, and the room if it is empty.
-func (r *Registry[M]) drop(s slot[M]) {
+// drop removes e, the entry at a slot, from the room's list, and the room if it is empty.
+func (r *Registry[M]) drop(s slot[M], e *Entry[M]) {
 	moved := s.room.remove(s.pos)
 	if i := moved.find(s.room); i >= 0 {
 		moved.in[i].pos = s.pos
@@ -273,6 +331,7 @@ func (r *Registry[M]) drop(s slot[M]) {
 		delete(r.rooms, s.room.name)
 		r.emptied(s.room.name)
 	}
+	r.leftRoom(s.room.name, e)
 }
 
 func (e *Entry[M]) find(rm *room[M]) int32 {

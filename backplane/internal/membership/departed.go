@@ -19,6 +19,10 @@ func (t *table) goodbye(id string, since int64) (ok bool) {
 	if ok {
 		t.clear(p)
 		t.discard(p)
+		if p.proved && p.state == live {
+			t.changed(Departed, p.id)
+			p.drains = false
+		}
 		p.state, p.leftAt, p.watch = left, time.Now(), watch{}
 		t.soon(p.leftAt)
 		t.moved()
@@ -57,6 +61,7 @@ func (t *table) age(p *peer, now time.Time, s *survey) {
 		t.drop(p)
 	default:
 		s.dead = append(s.dead, p.id)
+		t.vanished(p)
 		t.clear(p)
 		t.discard(p)
 		p.state, p.stale, p.watch = expired, time.Time{}, watch{}

@@ -21,8 +21,22 @@ type Options struct {
 	Heartbeat, PeerTimeout, RequestsTimeout time.Duration
 	// NoteArrivals enables LastMessage.
 	NoteArrivals bool
-	Events       Events
+	// Changed, if not nil, is called for each change of a peer that has proved itself, in order and under a lock.
+	Changed func(c Change, id string)
+	Events  Events
 }
+
+// Change is a change of a peer.
+type Change uint8
+
+// The changes, as in package observe.
+const (
+	Joined Change = iota + 1
+	Drains
+	Departed
+	Lost
+	Returned
+)
 
 // Events are the notifications of a node. The keeper goroutine calls Left, Interrupted and Resumed, one at a time; the
 // others may be called by any goroutine. None may block.

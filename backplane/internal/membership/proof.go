@@ -58,6 +58,7 @@ func (t *table) prove(p *peer) {
 	}
 	t.strangers--
 	t.strange -= p.kept
+	t.arrived(p)
 }
 
 // mayAskStranger reports whether one more stranger may be asked now, and counts it. t.mu is held.

@@ -40,6 +40,8 @@ type table struct {
 	full     time.Time    // when a node was last refused
 	due      time.Time    // when to look at the peers again; zero: unknown
 	patience patience
+	changed  func(c Change, id string)
+	lost     map[string]int64 // lost peers that may return, by id: the start of their lives
 	introduction
 	proofs
 }
@@ -50,6 +52,10 @@ func (t *table) init(introTime time.Duration, o *Options, counts bool) {
 	t.seed = maphash.MakeSeed()
 	t.patience.init(o.Heartbeat, o.PeerTimeout)
 	t.byID = make(map[string]*peer)
+	if t.changed = o.Changed; t.changed == nil {
+		t.changed = func(Change, string) {}
+	}
+	t.lost = make(map[string]int64)
 }
 
 // Peer is a live node, as it announced itself.
@@ -101,6 +107,7 @@ type peer struct {
 	asked    time.Time // when the list was last requested
 	early    []early   // later changes, which wait for the list
 	partial  *partialList
+	drains   bool // the list has the entry leaving, and that was reported
 
 	// settled: it has named the next nodes after it in this introduction. covers is one of them of which it has named
 	// the next one too.
@@ -228,8 +235,10 @@ func (t *table) note(f *frame, direct bool) (out news) {
 		return out // sent before its goodbye
 	case p.state == left:
 		p.state, p.contested, p.watch = live, true, watch{since: now} // a goodbye would be its last frame
+		t.arrived(p)
 	case p.state == expired:
 		p.state, p.watch = live, watch{since: now}
+		t.arrived(p)
 		out.missed = direct
 	}
 	if p == nil {
@@ -277,6 +286,10 @@ func (t *table) note(f *frame, direct bool) (out news) {
 	if !p.known() && p.stale.IsZero() {
 		p.outdated(now)
 	}
+	if _, drains := p.namespaces[leaving]; drains && p.proved && !p.drains {
+		p.drains = true
+		t.changed(Drains, p.id)
+	}
 	current := p.known() && p.stale.IsZero()
 	out.ask = (!current || p.stranger() && f.kind != kindHello) && t.mayAsk(p, now)
 	if current {
@@ -319,8 +332,42 @@ func (t *table) add(id string, since int64) *peer {
 	return p
 }
 
+// maxLost limits the lost peers that are remembered.
+const maxLost = 1024
+
+// vanished reports a proved peer that is live and about to be lost. The caller holds t.mu.
+func (t *table) vanished(p *peer) {
+	if p.state != live || !p.proved {
+		return
+	}
+	t.changed(Lost, p.id)
+	p.drains = false
+	if len(t.lost) >= maxLost {
+		for id := range t.lost {
+			delete(t.lost, id)
+			break
+		}
+	}
+	t.lost[p.id] = p.since
+}
+
+// arrived reports a peer that has become live, if it has proved itself. The caller holds t.mu.
+func (t *table) arrived(p *peer) {
+	if !p.proved {
+		return
+	}
+	since, was := t.lost[p.id]
+	delete(t.lost, p.id)
+	if was && since == p.since || p.contested {
+		t.changed(Returned, p.id)
+	} else {
+		t.changed(Joined, p.id)
+	}
+}
+
 // drop forgets a peer. The caller holds t.mu.
 func (t *table) drop(p *peer) {
+	t.vanished(p)
 	t.clear(p)
 	t.kept -= p.kept
 	if p.stranger() {

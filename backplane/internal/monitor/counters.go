@@ -11,7 +11,7 @@ type Counters struct {
 	Broadcasts, BroadcastBytes atomic.Uint64
 	_                          [64]byte // senders and receivers do not share a cache line
 	Received, ReceivedBytes, HeadersDropped, Deliveries, Skipped, Echoes, Unwanted, Foreign, Undecodable,
-	Served, Refused, RefusedBroadcasts, Asked, Partial, Stray, Panics, Stalls, Interruptions, Unreported, MembershipLost, Unverified atomic.Uint64
+	Served, Refused, RefusedBroadcasts, Asked, Partial, Stray, Panics, Stalls, Interruptions, Unreported, MembershipLost, ChangesLost, Unverified atomic.Uint64
 }
 
 // Stats returns what has been counted.
@@ -23,7 +23,7 @@ func (c *Counters) Stats() observe.Stats {
 		Undecodable: c.Undecodable.Load(), Served: c.Served.Load(), Refused: c.Refused.Load(), RefusedBroadcasts: c.RefusedBroadcasts.Load(),
 		Requests: c.Asked.Load(), Partial: c.Partial.Load(), StrayResponses: c.Stray.Load(),
 		Panics: c.Panics.Load(), Stalls: c.Stalls.Load(), Interruptions: c.Interruptions.Load(),
-		Unreported: c.Unreported.Load(), MembershipLost: c.MembershipLost.Load(), Unverified: c.Unverified.Load(),
+		Unreported: c.Unreported.Load(), MembershipLost: c.MembershipLost.Load(), ChangesLost: c.ChangesLost.Load(), Unverified: c.Unverified.Load(),
 	}
 }
 

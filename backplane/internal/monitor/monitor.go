@@ -16,6 +16,7 @@ import (
 type Monitor struct {
 	Counters
 	reporter
+	changes changes
 	// Observers has the observer of each kind of event, or nil. Observed and Start call them.
 	Observers observers.Set
 	Source    *observe.Source
@@ -44,6 +45,7 @@ func (m *Monitor) Init(o Options) (ok bool) {
 	m.Source, m.panicError = SourceOf(o.Node, o.Broker), o.Panic
 	m.Observers, ok = observers.Of(o.Observers, func(what string, v any) { m.Panicked(what, "", v) })
 	m.reporter.init(o, &m.Counters)
+	m.changes.wake.L = &m.changes.mu
 	return ok
 }
 
