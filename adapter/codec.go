@@ -16,8 +16,12 @@ var (
 )
 
 func newCodec(d Dialect, b broker.Broker, maxAttachments int) codec {
+	form := socketio.V6
+	if d == V5 {
+		form = socketio.V5
+	}
 	return codec{socketio.New(socketio.Options{
-		Dialect: socketio.Dialect(d), OnlyCrossroom: b.Capabilities().OnlyCrossroom, MaxAttachments: maxAttachments,
+		Dialect: form, Mode: d.mode(), OnlyCrossroom: b.Capabilities().OnlyCrossroom, MaxAttachments: maxAttachments,
 	})}
 }
 

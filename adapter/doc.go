@@ -114,6 +114,24 @@
 // If nodes of dialect V6 find servers of 5.4 on their prefix, these are Missing from results, requests do not wait for
 // them, and Except(room) is refused.
 //
+// # The sharded adapter
+//
+// On a broker with sharded pub/sub (Options.Sharded of package redisbroker) a server speaks the wire of the sharded
+// adapter of @socket.io/redis-adapter 8, in its mode dynamic or in that of Options.Dialect. The key of all servers, and
+// the mode of those that send, must be the same: see [ShardedStatic]. All operations work except in these cases:
+//
+//   - Node.js servers confirm no join, leave or disconnect, so these are Unconfirmed.
+//   - Dates arrive as text, unless there is binary data in the same event: that wire is JSON otherwise.
+//   - The adapter cannot list rooms. AllRooms lists the sockets of Node.js servers, with their rooms, and costs as much as
+//     FetchSockets.
+//   - Links, Options.OnBroadcast and backplane.StaticSubscription are a *backplane.OptionError: no subscription receives
+//     the broadcasts to all rooms.
+//
+// Servers with the classic adapter on the same prefix neither reach these servers nor are harmed by them, because Redis
+// keeps sharded channels apart. No error reports them. On a Redis Cluster the channels of different rooms are on different
+// masters and have no common order. Node.js servers do not wait for their subscriptions, so their sockets may miss an
+// event that is sent just after they have joined a room.
+//
 // # Two generations
 //
 // Servers of v5 and newer ones on one prefix endanger each other, even without any Go node. A custom request of v5

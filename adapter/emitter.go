@@ -26,7 +26,7 @@ type Emitter struct {
 type EmitterOptions struct {
 	// Namespace to emit to. Empty: "/".
 	Namespace string
-	// Dialect of the fleet. Zero means V6. With V5, binary data is sent in v5's form, which v5's clients need. An
+	// Dialect of the fleet. Zero means V6, or Sharded on a broker with sharded pub/sub. With V5, binary data is sent in v5's form, which v5's clients need. An
 	// emitter does not know the connected servers: if newer Node.js servers share the prefix, such a message
 	// disconnects their clients.
 	Dialect Dialect
@@ -46,17 +46,20 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	if opts != nil {
 		o = *opts
 	}
-	switch {
-	case b == nil:
+	if b == nil {
 		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "nil"})
-	case b.Capabilities().OnlyExactly:
-		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: onlyExactly})
-	case o.Dialect > V5:
-		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"})
+	}
+	var reason string
+	if o.Dialect, reason = o.Dialect.on(b); reason != "" {
+		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: reason})
 	}
 	c := newCodec(o.Dialect, b, o.MaxAttachments)
 	c.UseBinary5(true)
-	out, err := wire.NewSender(b, socketio.EmitterUID, c, &backplane.EmitterOptions{Keys: o.Keys, Observers: o.Observers})
+	on := b
+	if o.Dialect >= Sharded {
+		on = shardLayout{b}
+	}
+	out, err := wire.NewSender(on, socketio.EmitterUID, c, &backplane.EmitterOptions{Keys: o.Keys, Observers: o.Observers})
 	if err != nil {
 		return nil, err
 	}

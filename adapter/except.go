@@ -38,6 +38,9 @@ func (l *leg) except(ctx context.Context, names []string, isID func(string) bool
 
 // foreignIn lists the sockets in the rooms on foreign servers, if there are servers that cannot except rooms.
 func (l *leg) foreignIn(ctx context.Context, rooms []string) ([]string, error) {
+	if l.dialect >= Sharded {
+		return nil, nil // all of its servers can
+	}
 	age := beatsCounted * l.beat
 	if l.dialect == V5 {
 		age = 0 // a request follows in any case, unless there are no foreign servers

@@ -73,7 +73,7 @@ func (l *leg) foreigners(ctx context.Context, age time.Duration) (*foreign, erro
 		return k, k.err
 	}
 	switch {
-	case l.dialect == V5 || k.Total == 0 || k.Responding == k.Total:
+	case l.dialect != V6 || k.Total == 0 || k.Responding == k.Total:
 	case before != nil && before.err == nil && before.Unannounced == k.Unannounced && time.Since(before.probed) < beatsProbed*l.beat:
 		k.old, k.deaf, k.probed = before.old, before.deaf, before.probed
 	default:

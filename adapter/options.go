@@ -20,7 +20,8 @@ const DefaultRequestsTimeout = time.Second
 // Options of a Server. Nil means all defaults. New copies them.
 type Options struct {
 	// Dialect of this node's requests: the generation of the Node.js servers on this prefix. A node understands all
-	// dialects, whatever this is. Zero means V6.
+	// dialects, whatever this is. Zero means V6, or Sharded on a broker with sharded pub/sub, where only the sharded
+	// dialects are possible.
 	Dialect Dialect
 
 	// RequestsTimeout limits how long a request to the fleet waits for responses, and an emit with acknowledgement for
@@ -158,20 +159,16 @@ func (o *Options) peerTimeout() time.Duration {
 	return o.PeerTimeout
 }
 
-// onlyExactly is why a broker with Capabilities.OnlyExactly is refused. On Redis its channels are those of the sharded
-// adapter of Socket.IO, whose servers may crash on the messages of this package.
-const onlyExactly = "sharded pub/sub, whose wire of Socket.IO this package does not speak"
-
 // validate refuses options that cannot work.
 func (o *Options) validate(b broker.Broker) error {
 	if b == nil {
 		return wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "nil"})
 	}
-	if b.Capabilities().OnlyExactly {
-		return wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: onlyExactly})
+	if _, reason := o.Dialect.on(b); reason != "" {
+		return wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: reason})
 	}
-	if o.Dialect > V5 {
-		return wire.FromAdapter(&backplane.OptionError{Option: "Dialect", Reason: "not one of V6 and V5"})
+	if b.Capabilities().OnlyExactly && (len(o.Links) > 0 || o.OnBroadcast != nil) {
+		return wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "sharded pub/sub, where Links and OnBroadcast cannot have all broadcasts"})
 	}
 	if o.Subscription > backplane.DynamicSubscription {
 		return wire.FromAdapter(&backplane.OptionError{Option: "Subscription", Reason: "not one of the modes"})
@@ -184,7 +181,7 @@ func (o *Options) validate(b broker.Broker) error {
 		case l.Broker == nil:
 			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a nil broker"})
 		case l.Broker.Capabilities().OnlyExactly:
-			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a broker that is not usable: " + onlyExactly})
+			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a broker with sharded pub/sub, where a server cannot have all broadcasts"})
 		case l.Dialect > V5:
 			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a dialect that is not one of V6 and V5"})
 		}
@@ -206,7 +203,8 @@ func (o *Options) validate(b broker.Broker) error {
 
 // links lists all links of a server on b.
 func (o *Options) links(b broker.Broker) []Link {
-	return append([]Link{{Broker: b, Dialect: o.Dialect}}, o.Links...)
+	d, _ := o.Dialect.on(b)
+	return append([]Link{{Broker: b, Dialect: d}}, o.Links...)
 }
 
 // linkKeys names links, in the same way on every node with the same ones: by their prefix, and by the kind of broker

@@ -71,7 +71,11 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 		if s.uid != "" {
 			core.Name = "" // the same node on one more link
 		}
-		node, err := backplane.New(l.Broker, core)
+		on := l.Broker
+		if l.Dialect >= Sharded {
+			on = shardLayout{on}
+		}
+		node, err := backplane.New(on, core)
 		if err != nil {
 			return nil, multilink.First(wire.FromAdapter(err), s.Close(context.Background()))
 		}

@@ -251,6 +251,7 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 	if err != nil {
 		return fail(err)
 	}
+	unconfirmed := false
 	if exp.FirstOnly && exp.Answers > 0 {
 		owner, has, found, err := ns.locate(ctx, req.Member)
 		if err != nil && !has {
@@ -261,7 +262,9 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 		}
 		exp.Answers = 0
 		if owner == "" {
-			exp.Answers = 1
+			if unconfirmed = exp.Unconfirmed; !unconfirmed {
+				exp.Answers = 1
+			}
 		} else {
 			// The node may have announced itself during the request: its response is the one to wait for.
 			snap.Add(owner)
@@ -279,6 +282,9 @@ func (ns *Namespace) onMember(ctx context.Context, req *wire.Request, take func(
 		return fail(err)
 	}
 	if err = ns.partial(ctx, req.Op, fleet, err); err == nil {
+		if unconfirmed {
+			return nil
+		}
 		err = nobodyHas(req.Op, fleet)
 	}
 	return fail(err)

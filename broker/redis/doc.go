@@ -150,8 +150,8 @@
 // nodes of a fleet must have the same setting.
 //
 // There are no patterns: EveryRoom and Uncounted are a *broker.ProtocolError, and Capabilities say OnlyExactly. So
-// namespaces of package backplane are dynamic. Package adapter refuses such a broker: it does not speak the wire of
-// Socket.IO's sharded adapter.
+// namespaces of package backplane are dynamic. Package adapter speaks the wire of Socket.IO's sharded adapter on such a
+// broker.
 //
 // A server before Redis 7, and a *redis.Client that leads to a node of a cluster, are a *MembershipError.
 //

@@ -267,20 +267,28 @@ func TestBufferLimitOfOneShard(t *testing.T) {
 	assert.Len(t, r.gaps, 1)
 }
 
-// TestAdapterRefusesSharded: the messages of package adapter would crash servers of Socket.IO's sharded adapter.
+// TestAdapterRefusesSharded: servers on several links need all broadcasts, and other dialects have other channels.
 func TestAdapterRefusesSharded(t *testing.T) {
 	t.Parallel()
-	b := open(t, "redis://127.0.0.1:1", shardedQuick())
+	sharded, plain := open(t, "redis://127.0.0.1:1", shardedQuick()), open(t, "redis://127.0.0.1:1", nil)
+	refused := func(b broker.Broker, o *adapter.Options, name string) {
+		t.Helper()
+		_, err := adapter.New(b, o)
+		var option *backplane.OptionError
+		if assert.ErrorAs(t, err, &option) {
+			assert.Equal(t, name, option.Option)
+		}
+	}
+	refused(sharded, &adapter.Options{Dialect: adapter.V5}, "Dialect")
+	refused(plain, &adapter.Options{Dialect: adapter.ShardedStatic}, "Dialect")
+	refused(plain, &adapter.Options{Dialect: adapter.ShardedPrivate + 1}, "Dialect")
+	refused(plain, &adapter.Options{Links: []adapter.Link{{Broker: sharded}}}, "Links")
+	refused(sharded, &adapter.Options{Links: []adapter.Link{{Broker: plain}}}, "Broker")
+	refused(sharded, &adapter.Options{OnBroadcast: func(*adapter.Packet, []string, []string) bool { return true }}, "Broker")
+	_, err := adapter.NewEmitter(sharded, &adapter.EmitterOptions{Dialect: adapter.V5})
 	var option *backplane.OptionError
-	_, err := adapter.New(b, nil)
 	require.ErrorAs(t, err, &option)
-	assert.Equal(t, "Broker", option.Option)
-	_, err = adapter.NewEmitter(b, nil)
-	require.ErrorAs(t, err, &option)
-	assert.Equal(t, "Broker", option.Option)
-	_, err = adapter.New(open(t, "redis://127.0.0.1:1", nil), &adapter.Options{Links: []adapter.Link{{Broker: b}}})
-	require.ErrorAs(t, err, &option)
-	assert.Equal(t, "Links", option.Option)
+	assert.Equal(t, "Dialect", option.Option)
 }
 
 // TestNodesOnSharded opens namespaces: all modes are dynamic, and the static one is refused.
@@ -300,3 +308,58 @@ func TestNodesOnSharded(t *testing.T) {
 	assert.Empty(t, srv.Do("PUBSUB", "CHANNELS"), "classic subscriptions")
 	assert.Equal(t, int64(0), srv.Do("PUBSUB", "NUMPAT"))
 }
+
+// TestServersOnSharded has two servers of package adapter with keys, on the wire of the sharded adapter.
+func TestServersOnSharded(t *testing.T) {
+	t.Parallel()
+	srv := servers.StartRedis(t, nil)
+	keys, err := backplane.NewKeyring([]byte("0123456789abcdef0123456789abcdef"))
+	require.NoError(t, err)
+	var spaces []*adapter.Namespace
+	for _, name := range []string{"a", "b"} {
+		s, err := adapter.New(open(t, srv.URL(), shardedQuick()), &adapter.Options{
+			Name: name, Keys: keys, RequestsTimeout: patience, OnError: func(err error) { assert.NoError(t, err, name) },
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, s.Close(context.Background())) })
+		ns, err := s.Of(within(t, patience), "/n")
+		require.NoError(t, err)
+		spaces = append(spaces, ns)
+	}
+	a, b := spaces[0], spaces[1]
+	bob := shardSocket{"bob", make(chan string, 10)}
+	require.NoError(t, errors.Join(b.Add(within(t, patience), bob), b.Join(within(t, patience), "bob", "red")))
+	require.NoError(t, a.To("red").Emit(within(t, patience), "one", 1))
+	require.NoError(t, a.RemoteJoin(within(t, patience), "bob", "blue"))
+	require.NoError(t, a.To("blue").Emit(within(t, patience), "two", []byte{1}))
+	require.NoError(t, a.To("bob").Emit(within(t, patience), "three"))
+	for _, want := range []string{`["one",1]`, "two", `["three"]`} {
+		assert.Contains(t, <-bob.got, want)
+	}
+	rooms, err := a.AllRooms(within(t, patience))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"blue", "bob", "red"}, rooms.Rooms)
+	found, err := a.To("red").FetchSockets(within(t, patience))
+	require.NoError(t, err)
+	require.Len(t, found.List, 1)
+	assert.ElementsMatch(t, []string{"blue", "bob", "red"}, found.List[0].Rooms)
+	names, err := a.ClientRooms(within(t, patience), "bob")
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{"blue", "bob", "red"}, names)
+	_, err = a.ClientRooms(within(t, patience), "nobody")
+	require.ErrorIs(t, err, backplane.ErrNoSuchMember)
+	require.ErrorIs(t, a.RemoteLeave(within(t, patience), "nobody", "red"), backplane.ErrNoSuchMember)
+	n, err := b.ServerCount(within(t, patience))
+	require.NoError(t, err)
+	assert.Equal(t, 2, n)
+	assert.Empty(t, srv.Do("PUBSUB", "CHANNELS"), "classic subscriptions")
+}
+
+type shardSocket struct {
+	id  string
+	got chan string
+}
+
+func (s shardSocket) ID() string                { return s.id }
+func (s shardSocket) Deliver(p *adapter.Packet) { s.got <- fmt.Sprintf("%s", p.Frames()) }
+func (s shardSocket) Disconnect(bool)           {}

@@ -110,7 +110,7 @@ var broadcastCases = []testCase{
 		for i := range n {
 			s.ask("emit", args{"to": []any{"red"}, "event": "step", "args": []any{i}})
 		}
-		for c, got := range s.settle() {
+		for c, got := range s.gather(func(c *client, got int) bool { return got >= n || !c.in("red") }) {
 			want := 0
 			if c.in("red") {
 				want = n

@@ -45,7 +45,7 @@ func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change .
 		f(&options)
 	}
 	var err error
-	n.server, err = adapter.New(openBroker(t, url, prefix), &options)
+	n.server, err = adapter.New(openBroker(t, url, prefix, d), &options)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
@@ -59,9 +59,9 @@ func startGo(t *testing.T, name, url, prefix string, d adapter.Dialect, change .
 }
 
 // openBroker opens a broker that is closed when the test ends.
-func openBroker(t *testing.T, url, prefix string) broker.Broker {
+func openBroker(t *testing.T, url, prefix string, d ...adapter.Dialect) broker.Broker {
 	t.Helper()
-	b, err := redisbroker.Open(url, &redisbroker.Options{Prefix: prefix})
+	b, err := redisbroker.Open(url, &redisbroker.Options{Prefix: prefix, Sharded: len(d) > 0 && d[0] >= adapter.Sharded})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
@@ -318,7 +318,7 @@ type goEmitter struct {
 
 func startGoEmitter(t *testing.T, name, url, prefix string, d adapter.Dialect) *goEmitter {
 	t.Helper()
-	e, err := adapter.NewEmitter(openBroker(t, url, prefix), &adapter.EmitterOptions{Dialect: d})
+	e, err := adapter.NewEmitter(openBroker(t, url, prefix, d), &adapter.EmitterOptions{Dialect: d})
 	require.NoError(t, err)
 	return &goEmitter{name, e}
 }

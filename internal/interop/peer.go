@@ -26,13 +26,18 @@ type Generation string
 // The generations: by the packages' major version, or by the minor one too if it is
 // not the last of its major version.
 const (
-	V5        Generation = "v5"         // socket.io-redis 5.4.0 with socket.io 2.5
-	V60       Generation = "v6.0"       // socket.io-redis 6.0.1 with socket.io 3.1
-	V6        Generation = "v6"         // socket.io-redis 6.1.1 with socket.io 4.0
-	V70       Generation = "v7.0"       // @socket.io/redis-adapter 7.0.1 with socket.io 4.1
-	V71       Generation = "v7.1"       // @socket.io/redis-adapter 7.1.0 with socket.io 4.4
-	V7        Generation = "v7"         // @socket.io/redis-adapter 7.2.0 with socket.io 4.8
-	V8        Generation = "v8"         // @socket.io/redis-adapter 8.3.0 with socket.io 4.8
+	V5  Generation = "v5"   // socket.io-redis 5.4.0 with socket.io 2.5
+	V60 Generation = "v6.0" // socket.io-redis 6.0.1 with socket.io 3.1
+	V6  Generation = "v6"   // socket.io-redis 6.1.1 with socket.io 4.0
+	V70 Generation = "v7.0" // @socket.io/redis-adapter 7.0.1 with socket.io 4.1
+	V71 Generation = "v7.1" // @socket.io/redis-adapter 7.1.0 with socket.io 4.4
+	V7  Generation = "v7"   // @socket.io/redis-adapter 7.2.0 with socket.io 4.8
+	V8  Generation = "v8"   // @socket.io/redis-adapter 8.3.0 with socket.io 4.8
+	// The sharded adapter of @socket.io/redis-adapter 8.3.0 with socket.io 4.8, by its subscription mode.
+	Sharded        Generation = "sharded"
+	ShardedStatic  Generation = "sharded-static"
+	ShardedPrivate Generation = "sharded-private"
+
 	EmitterV3 Generation = "emitter-v3" // socket.io-emitter 3.2.0
 	EmitterV5 Generation = "emitter-v5" // @socket.io/redis-emitter 5.1.0
 	Clients   Generation = "clients"    // socket.io-client 4.8, without a server

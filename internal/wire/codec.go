@@ -65,6 +65,9 @@ type Expected struct {
 	Answers int
 	// FirstOnly means that only the peer with the member responds.
 	FirstOnly bool
+	// Unconfirmed, with FirstOnly, means that this peer does not respond either: it is found before, and then no
+	// response is waited for.
+	Unconfirmed bool
 	// Silent is the number of peers that never respond, whether or not they serve the request.
 	Silent int
 }

@@ -12,6 +12,9 @@ import (
 
 // AppendBroadcast implements wire.Codec.
 func (c *Codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byte, error) {
+	if c.sharded() {
+		return c.appendShardBroadcast(dst, "broadcast", ns, b, "", nil)
+	}
 	data, traits, err := c.checkBroadcast("broadcast", ns, b)
 	if err != nil {
 		return dst, err

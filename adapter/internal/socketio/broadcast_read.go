@@ -21,7 +21,13 @@ import (
 func (c *Codec) DecodeBroadcast(payload []byte, ns string, b *wire.Broadcast) error {
 	r := msgpack.NewReader(payload)
 	*b = wire.Broadcast{Rooms: b.Rooms[:0], Except: b.Except[:0]}
-	if err := readBroadcast(&r, ns, b); err != nil {
+	var err error
+	if c.sharded() {
+		err = c.readShardBroadcast(payload, ns, b)
+	} else {
+		err = readBroadcast(&r, ns, b)
+	}
+	if err != nil {
 		return badMessage("broadcast", err)
 	}
 	return nil

@@ -60,6 +60,8 @@ type Codec struct {
 type Options struct {
 	// Dialect of the requests that the codec writes.
 	Dialect Dialect
+	// Mode of a sharded adapter; Classic for any other.
+	Mode Mode
 	// OnlyCrossroom is that capability of the broker: no Node.js server can receive content.
 	OnlyCrossroom bool
 	// MaxAttachments is how many binary values an event may have where Node.js servers can
@@ -178,14 +180,22 @@ const (
 // Protocol implements wire.Codec.
 func (c *Codec) Protocol() broker.Protocol { return broker.SocketIO }
 
-// Hello implements wire.Codec: "socket.io/v6" or "socket.io/v5".
-func (c *Codec) Hello() string { return "socket.io/" + c.opts.Dialect.String() }
+// Hello implements wire.Codec: "socket.io/v6", "socket.io/v5" or "socket.io/sharded".
+func (c *Codec) Hello() string {
+	if c.sharded() {
+		return "socket.io/sharded"
+	}
+	return "socket.io/" + c.opts.Dialect.String()
+}
 
 // BroadcastChannel implements wire.Codec. A broadcast to exactly one room uses the room's
 // channel. In V6, a room whose name is a number is the exception: it is sent in both forms,
 // as text and as number, and v6 drops messages on the channel of a room that exists only as
 // a number [PROTOCOL 4].
 func (c *Codec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
+	if c.sharded() {
+		return c.shardChannel(ns, b)
+	}
 	if len(b.Rooms) == 1 {
 		if _, both := c.asNumber(b.Rooms[0]); !both {
 			return broker.SocketIO.Room(ns, b.Rooms[0])
@@ -199,6 +209,9 @@ func (c *Codec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
 // Responses to server-side emits always use the shared channel [PROTOCOL 6, 7].
 func (c *Codec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 	q := r.Request
+	if c.sharded() {
+		return broker.SocketIO.NodeResponses(ns, q.Origin)
+	}
 	if q.Form&(formV5|formShared) != 0 || q.Origin == "" || q.Op == wire.OpEvent {
 		return broker.SocketIO.Responses(ns)
 	}

@@ -14,6 +14,9 @@ func (c *Codec) Expect(ns string, r *wire.Request, p wire.Unannounced) (wire.Exp
 	if r.NoReply || p.Total <= 0 {
 		return wire.Expected{}, nil
 	}
+	if c.sharded() {
+		return expectSharded(r, p), nil
+	}
 	old, deaf := c.counted(p)
 	all := wire.Expected{Answers: p.Total - deaf, Silent: deaf}
 	newer := wire.Expected{Answers: p.Total - old, Silent: old}

@@ -19,6 +19,8 @@ type extension struct {
 	node     string // node: the id of its author, in forms without a uid
 	id       string // id: the request id, in forms without one
 	ids      bool   // ids: 1 if ids of members are enough
+	rooms    bool   // rooms: 1 if the names of all rooms are wanted (sharded adapter)
+	byID     bool   // one: 1 if opts select the one member with the id (sharded adapter)
 	relay    string // relay: Broadcast.Relay
 	err      string // e: Response.Err
 	busy     bool   // busy: 1 for Response.Busy
@@ -123,6 +125,10 @@ func (x *extension) readJSON(key string, v jsonscan.Value) {
 			x.more = isOne(v)
 		case "ids":
 			x.ids = isOne(v)
+		case "rooms":
+			x.rooms = isOne(v)
+		case "one":
+			x.byID = isOne(v)
 		case "nf":
 			x.notFound = isOne(v)
 		case "c":
@@ -216,6 +222,12 @@ func (x *extension) writeJSON(o *object) {
 	}
 	if x.ids {
 		o.int("ids", 1)
+	}
+	if x.rooms {
+		o.int("rooms", 1)
+	}
+	if x.byID {
+		o.int("one", 1)
 	}
 	if x.notFound {
 		o.int("nf", 1)

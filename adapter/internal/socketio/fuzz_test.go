@@ -148,3 +148,34 @@ func FuzzDecodeResponse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzSharded(f *testing.F) {
+	for _, role := range []string{"broadcast", "request", "response"} {
+		for _, v := range shardedVectors(f, role) {
+			f.Add(v.Payload, v.ns())
+		}
+	}
+	f.Fuzz(func(t *testing.T, in []byte, ns string) {
+		c := New(Options{Mode: ShardDynamic})
+		SortOf(in)
+		var b wire.Broadcast
+		var q wire.Request
+		var r wire.Response
+		for _, err := range []error{c.DecodeBroadcast(in, ns, &b), c.DecodeRequest(in, ns, &q), c.DecodeResponse(in, ns, &r)} {
+			var bad *MessageError
+			if err != nil && !errors.As(err, &bad) && !errors.Is(err, wire.ErrIgnored) && !errors.Is(err, wire.ErrForeignNamespace) {
+				t.Fatalf("error of type %T: %v", err, err)
+			}
+		}
+		if b.Payload == nil {
+			return
+		}
+		out, err := c.AppendBroadcast(nil, ns, &b)
+		if err != nil {
+			return // what was read may be unfit for sending
+		}
+		require.Equal(t, SortBroadcast, SortOf(out), "%q", out)
+		var back wire.Broadcast
+		require.NoError(t, c.DecodeBroadcast(out, ns, &back), "the codec refuses its own bytes: %q", out)
+	})
+}

@@ -33,6 +33,8 @@ func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, e
 	}
 	out, err := dst, error(nil)
 	switch {
+	case c.sharded():
+		out, err = c.appendShardRequest(dst, ns, r)
 	case r.Op == wire.OpBroadcast && c.opts.Dialect == V6:
 		out, err = c.appendAckRequest(dst, ns, r)
 	case c.opts.Dialect == V5:

@@ -14,7 +14,11 @@ import (
 // writes, and sets r.Form to the form of the response.
 func (c *Codec) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
 	*r = wire.Request{Rooms: r.Rooms[:0], Except: r.Except[:0], Targets: r.Targets[:0]}
-	if err := c.readRequest(payload, ns, r); err != nil {
+	read := c.readRequest
+	if c.sharded() {
+		read = c.readShardRequest
+	}
+	if err := read(payload, ns, r); err != nil {
 		return badMessage("request", err)
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 func (c *Codec) AppendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
 	out, err := dst, error(nil)
 	if q := r.Request; q.Native || !r.NotFound && (r.Err == "" || valued(r)) {
-		out, err = c.appendResponse(dst, r)
+		out, err = c.appendResponse(dst, ns, r)
 	}
 	if err != nil {
 		return dst, err
@@ -29,7 +29,7 @@ func valued(r *wire.Response) bool {
 	return r.Ack || r.Request.Op == wire.OpCustom || r.Request.Op == wire.OpEvent
 }
 
-func (c *Codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
+func (c *Codec) appendResponse(dst []byte, ns string, r *wire.Response) ([]byte, error) {
 	q := r.Request
 	if q.ID == "" {
 		return dst, nil
@@ -48,7 +48,10 @@ func (c *Codec) appendResponse(dst []byte, r *wire.Response) ([]byte, error) {
 			x.count = r.Count
 		}
 	}
-	if r.Ack {
+	switch {
+	case c.sharded():
+		return c.appendShardResponse(dst, ns, r, &x)
+	case r.Ack:
 		return c.appendAck(dst, r, &x)
 	}
 	o := newObject(dst)

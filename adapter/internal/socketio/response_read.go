@@ -11,7 +11,13 @@ import (
 // DecodeResponse implements wire.Codec. It understands every dialect.
 func (c *Codec) DecodeResponse(payload []byte, ns string, r *wire.Response) error {
 	*r = wire.Response{Members: r.Members[:0], Rooms: r.Rooms[:0]}
-	if err := c.readResponse(payload, r); err != nil {
+	var err error
+	if c.sharded() {
+		err = c.readShardResponse(payload, ns, r)
+	} else {
+		err = c.readResponse(payload, r)
+	}
+	if err != nil {
 		return badMessage("response", err)
 	}
 	return nil

@@ -34,4 +34,37 @@ async function version4(url, fault) {
   };
 }
 
-module.exports = { version3, version4 };
+// sharded is version4 on a single server, or with several addresses behind redis+cluster:// on a cluster.
+async function sharded(url, fault) {
+  const cluster = url.startsWith("redis+cluster://");
+  const { createClient, createCluster } = require("redis");
+  const client = cluster
+    ? createCluster({
+        rootNodes: url
+          .slice("redis+cluster://".length)
+          .split(",")
+          .map((address) => ({ url: "redis://" + address })),
+      })
+    : createClient({ url });
+  client.setMaxListeners(0);
+  client.on("error", (err) => fault("redis", err));
+  await client.connect();
+  const nodes = async () => (cluster ? Promise.all(client.masters.map((m) => m.client)) : [client]);
+  // The adapter does not wait for its subscriptions.
+  const subscribe = client.sSubscribe.bind(client);
+  const pending = new Set();
+  client.sSubscribe = (...args) => {
+    const live = subscribe(...args);
+    pending.add(live);
+    const done = () => pending.delete(live);
+    live.then(done, (err) => (done(), fault("sSubscribe", err)));
+    return live;
+  };
+  return {
+    client,
+    settle: () => Promise.all(pending),
+    flush: async () => Promise.all((await nodes()).map((n) => n.echo(""))),
+  };
+}
+
+module.exports = { version3, version4, sharded };

@@ -36,6 +36,7 @@ async function serve({ Server, adapter, config, settle, flush, subscribers }, { 
       clients.set(name, socket);
       serverSocket(name).data = data === undefined ? {} : data;
       serverSocket(name).join(rooms);
+      await settle();
       return socket.id;
     },
     // connect2 connects a client of version 2, which is in no room.
@@ -48,7 +49,10 @@ async function serve({ Server, adapter, config, settle, flush, subscribers }, { 
     },
     flush,
     uid: ({ nsp }) => io.of(nsp).adapter.uid,
-    join: ({ client, rooms }) => serverSocket(client).join(rooms),
+    async join({ client, rooms }) {
+      serverSocket(client).join(rooms);
+      await settle();
+    },
     rooms: ({ client }) => [...(io.of(clients.get(client).nsp).adapter.sids.get(clients.get(client).id) || [])],
     emit(args) {
       target(args).emit(args.event, ...args.args);

@@ -1,0 +1,3 @@
+"use strict";
+
+module.exports = { create: require("./sharded").using("static") };
