@@ -147,13 +147,13 @@ func (p *person) want(answer, want string) {
 func TestChat(t *testing.T) {
 	at, _ := startNodes(t, "go-1", "go-2")
 	ada := enter(t, at["go-1"], "ada", "go-1")
-	adaSelf := fmt.Sprintf(`{"id":%q,"name":"ada","node":"go-1"}`, ada.id)
-	ada.want(ada.ask("join", `,"lobby"`), `{"members":[`+adaSelf+`],"missing":[],"ok":true}`)
+	adaSelf := self(t, ada.ask("join", `,"lobby"`), 0)
+	assert.Contains(t, adaSelf, fmt.Sprintf(`{"id":%q,"name":"ada","node":"go-1","since":`, ada.id))
 
 	bob := enter(t, at["go-2"], " bob ", "go-2")
-	bobSelf := fmt.Sprintf(`{"id":%q,"name":"bob","node":"go-2"}`, bob.id)
+	bobSelf := self(t, bob.ask("join", `,"lobby"`), 1)
+	assert.Contains(t, bobSelf, fmt.Sprintf(`{"id":%q,"name":"bob","node":"go-2","since":`, bob.id))
 	both := `{"members":[` + adaSelf + `,` + bobSelf + `],"missing":[],"ok":true}`
-	bob.want(bob.ask("join", `,"lobby"`), both)
 	bob.want(bob.ask("join", `,"lobby"`), both) // again: no client is notified
 	ada.expect(`42/chat,["joined",{"member":` + bobSelf + `,"room":"lobby"}]`)
 	ada.want(ada.ask("members", `,"lobby"`), both)
@@ -184,12 +184,75 @@ func TestChat(t *testing.T) {
 	ada.expect(`42/chat,["joined",*]`)
 
 	// One kicks the other, on another node; the members of the room are notified.
-	bob.want(bob.ask("kick", `,{"id":"lobby"}`), `{"error":"no such member","ok":false}`)
-	bob.want(bob.ask("kick", `,{"id":"`+ada.id+`"}`), `{"ok":true}`)
-	ada.expect(`42/chat,["kicked",{"by":"bob"}]`)
-	ada.expect("41/chat,")
-	bob.expect(`42/chat,["left",{"member":` + adaSelf + `,"room":"lobby"}]`)
-	bob.want(bob.ask("kick", `,{"id":"`+ada.id+`"}`), `{"error":"no such member","ok":false}`)
+	ada.want(ada.ask("kick", `,{"id":"lobby","room":"lobby"}`), `{"error":"no such member","ok":false}`)
+	ada.want(ada.ask("kick", `,{"id":"`+bob.id+`","room":"lobby"}`), `{"ok":true}`)
+	for { // after what bob heard of eve
+		if len(bob.events) == 0 {
+			bob.events = append(bob.events, bob.read())
+		}
+		if bob.events[0] == `42/chat,["kicked",{"by":"ada"}]` {
+			break
+		}
+		bob.events = bob.events[1:]
+	}
+	bob.expect(`42/chat,["kicked",{"by":"ada"}]`)
+	bob.expect("41/chat,")
+	ada.expect(`42/chat,["left",{"member":` + bobSelf + `,"room":"lobby"}]`)
+	ada.want(ada.ask("kick", `,{"id":"`+bob.id+`","room":"lobby"}`), `{"error":"no such member","ok":false}`)
+}
+
+// self returns a member of a list, as text.
+func self(t *testing.T, answer string, n int) string {
+	t.Helper()
+	var list struct{ Members []json.RawMessage }
+	require.NoError(t, json.Unmarshal([]byte(answer), &list), answer)
+	require.Len(t, list.Members, n+1, answer)
+	return string(list.Members[n])
+}
+
+// What a user may not do: kick as another one than the room's first member or outside of the room, hear what is for
+// another socket, see who is in a room or that there is one, and send without limit.
+func TestCareless(t *testing.T) {
+	at, _ := startNodes(t, "go-1", "go-2")
+	ada, bob, eve := enter(t, at["go-1"], "ada", "go-1"), enter(t, at["go-2"], "bob", "go-2"), enter(t, at["go-2"], "eve", "go-2")
+	for _, p := range []*person{ada, bob} {
+		p.ask("join", `,"secret plans"`)
+	}
+	const notIn = `{"error":"not in that room","ok":false}`
+	eve.want(eve.ask("kick", `,{"id":"`+ada.id+`","room":"secret plans"}`), notIn)
+	eve.want(eve.ask("members", `,"secret plans"`), notIn)
+	list := bob.ask("members", `,"secret plans"`)
+	first, second := ada, bob
+	if strings.Index(list, bob.id) < strings.Index(list, ada.id) { // connected in the same millisecond
+		first, second = bob, ada
+	}
+	second.want(second.ask("kick", `,{"id":"`+first.id+`","room":"secret plans"}`), `{"error":"only the room's first member may kick","ok":false}`)
+	assert.NotContains(t, eve.ask("fleet", ""), "secret")
+	assert.Contains(t, bob.ask("fleet", ""), "secret plans")
+
+	eve.ask("join", `,"`+second.id+`"`) // a room like any other
+	eve.ask("join", `,"attic"`)
+	eve.want(eve.ask("kick", `,{"id":"`+ada.id+`","room":"attic"}`), `{"error":"no such member","ok":false}`)
+	first.want(first.ask("kick", `,{"id":"`+second.id+`","room":"secret plans"}`), `{"ok":true}`)
+	for !slices.ContainsFunc(second.events, func(text string) bool { return strings.Contains(text, `"kicked"`) }) {
+		second.events = append(second.events, second.read())
+	}
+	eve.ask("members", `,"attic"`)
+	for _, heard := range eve.events {
+		assert.NotContains(t, heard, "kicked")
+	}
+
+	for i := range 100 {
+		eve.ask("join", fmt.Sprintf(`,"room %d"`, i))
+	}
+	answer := eve.ask("join", `,"one more"`)
+	assert.Contains(t, answer, `"ok":false`)
+	var err error
+	for i := 0; i < 1_000_000 && err == nil; i++ {
+		err = eve.Write(t.Context(), websocket.MessageText, []byte(`42/chat,["say",{"room":"attic","text":"x"}]`))
+	}
+	require.Error(t, err, "a flood")
+	first.want(first.ask("leave", `,"nothing"`), `{"ok":true}`) // the others stay
 }
 
 // A bad event gets an error, and changes nothing.
@@ -236,11 +299,11 @@ func TestFleet(t *testing.T) {
 	names, nodes, missing := look()
 	require.Equal(t, []string{"go-1", "go-2"}, names)
 	require.Empty(t, missing)
-	for i, room := range []string{"lobby", "garden"} {
+	for i, rooms := range [][]string{{"lobby"}, {}} { // ada is not in the garden
 		n := nodes[i]
 		assert.Equal(t, "go", n.Kind)
 		assert.Equal(t, 1, n.Sockets)
-		assert.Equal(t, []string{room}, n.Rooms)
+		assert.Equal(t, rooms, n.Rooms)
 		assert.NotZero(t, n.Since)
 	}
 	stop["go-2"]()
@@ -256,6 +319,8 @@ func TestFiles(t *testing.T) {
 		require.NoError(t, err)
 		body, err := io.ReadAll(res.Body)
 		res.Body.Close()
+		assert.Contains(t, res.Header.Get("Content-Security-Policy"), "script-src 'self';", path)
+		assert.Equal(t, "nosniff", res.Header.Get("X-Content-Type-Options"), path)
 		if assert.NoError(t, err, path) {
 			assert.Equal(t, 200, res.StatusCode, path)
 			assert.Contains(t, strings.ToLower(string(body)), strings.ToLower(want), path)

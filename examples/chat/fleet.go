@@ -3,8 +3,13 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
+
+const roomPrefix = "room:" // keeps the rooms that users name apart from those of the sockets' ids
 
 // stats is a node's description of itself. Since is in milliseconds since 1970.
 type stats struct {
@@ -16,23 +21,25 @@ type stats struct {
 }
 
 func (c *chat) stats() stats {
-	rooms := slices.DeleteFunc(c.ns.LocalRooms(), func(room string) bool {
-		_, own := c.ns.Socket(room) // every socket is in a room of its own
-		return own
-	})
+	rooms := []string{}
+	for _, room := range c.ns.LocalRooms() {
+		if name, is := strings.CutPrefix(room, roomPrefix); is {
+			rooms = append(rooms, name)
+		}
+	}
 	slices.Sort(rooms)
 	return stats{c.name, "go", c.ns.Len(), rooms, c.since.UnixMilli()}
 }
 
-// look returns the state of the fleet: the stats of all nodes, this one first, and the nodes that are missing.
-func (c *chat) look(ctx context.Context) (object, error) {
+// look returns the stats of all nodes, this one first, with the user's rooms, and the nodes that are missing.
+func (c *chat) look(ctx context.Context, s *socketio.Socket) (object, error) {
 	answers, err := c.ns.ServerSideEmitWithAck(ctx, "stats")
 	if answers == nil { // if only some nodes did not respond, the others' stats are here
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now, nodes, missing := time.Now(), []stats{c.stats()}, []string{}
+	rooms, now, nodes, missing := s.Rooms(), time.Now(), []stats{c.stats()}, []string{}
 	for _, a := range answers.List {
 		var s stats
 		if a.Bind(&s) == nil && s.Name != "" {
@@ -49,5 +56,8 @@ func (c *chat) look(ctx context.Context) (object, error) {
 		}
 	}
 	slices.Sort(missing)
+	for i := range nodes {
+		nodes[i].Rooms = slices.DeleteFunc(nodes[i].Rooms, func(room string) bool { return !slices.Contains(rooms, room) })
+	}
 	return object{"ok": true, "nodes": nodes, "missing": missing}, nil
 }

@@ -4,23 +4,16 @@
 //	go run ./chat                                  # three nodes in this process
 //	go run ./chat -broker redis://localhost:6379   # the same over Redis, or nats://…
 //	go run ./chat -name go-1 -port 8081 -broker …  # one node, as in production
-//
-// This file is the process: brokers, nodes, HTTP. chat.go handles the users' events, fleet.go the requests between
-// nodes, and package socketio the clients' protocol.
 package main
 
 import (
 	"cmp"
 	"context"
-	"embed"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"log"
 	"log/slog"
-	"net"
-	"net/http"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -29,11 +22,9 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/dial"
+	"github.com/crossroom/crossroom/examples/chat/page"
 	"github.com/crossroom/crossroom/examples/chat/socketio"
 )
-
-//go:embed page
-var files embed.FS
 
 var (
 	address = flag.String("broker", "memory", "memory, redis://host:port, nats://host:port, or another form of package broker/dial")
@@ -59,11 +50,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var here []string
-	for i, name := range list {
-		here = append(here, fmt.Sprintf(`{"name":%q,"url":"http://%s:%d","kind":"go"}`, name, *host, *port+i))
-	}
-	offered := cmp.Or(*nodes, "["+strings.Join(here, ",")+"]")
+	offered := cmp.Or(*nodes, page.Offer(list, *host, *port))
 	for i, name := range list {
 		at := fmt.Sprintf("%s:%d", *host, *port+i)
 		b, err := system.Broker()
@@ -95,27 +82,15 @@ func start(ctx context.Context, b broker.Broker, name, at, offered string) (stop
 		return nil, err
 	}
 	users, errChat := newChat(rooms, name)
-	listener, errListen := net.Listen("tcp", at)
-	if err := errors.Join(errChat, errListen); err != nil {
-		return nil, err
-	}
 	// Pages of one node may connect to the others.
 	clients := socketio.New(&socketio.Options{Origins: []string{"localhost:*", *host + ":*"}, Logger: log})
 	clients.Handle(root, socketio.Handler{}) // all clients may enter; it has no events
 	clients.Handle(rooms, users)
 
-	page, _ := fs.Sub(files, "page")
-	mux := http.NewServeMux()
-	mux.Handle("/", http.FileServerFS(page))
-	mux.Handle("/socket.io/", clients)
-	mux.HandleFunc("/nodes.json", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, offered) })
-	web := http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go web.Serve(listener) // until Shutdown
+	web, errWeb := page.Serve(at, offered, clients)
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := errors.Join(clients.Close(ctx), web.Shutdown(ctx), server.Close(ctx), b.Close(ctx)); err != nil {
-			log.Error("closing", "error", err)
-		}
-	}, nil
+		log.Info("closed", "error", errors.Join(clients.Close(ctx), web.Shutdown(ctx), server.Close(ctx), b.Close(ctx)))
+	}, errors.Join(errChat, errWeb)
 }

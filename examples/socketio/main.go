@@ -14,6 +14,7 @@ import (
 
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 	"github.com/crossroom/crossroom/contrib/zishang520"
+	"github.com/crossroom/crossroom/examples/chat/page"
 	"github.com/zishang520/socket.io/servers/socket/v3"
 )
 
@@ -24,7 +25,7 @@ var (
 	name    = flag.String("name", "go-1", "of this node")
 	port    = flag.Int("port", 8081, "to listen on, at 127.0.0.1")
 	nodes   = flag.String("nodes", "[]", "what pages offer, as JSON: [{name, url, kind}, …]")
-	page    = flag.String("page", "page", "directory of the page")
+	dir     = flag.String("page", "page", "directory of the page")
 )
 
 func main() {
@@ -39,7 +40,7 @@ func main() {
 	io.SetAdapter(fleet)
 	chat(io.Of("/chat", nil))
 	http.Handle("/socket.io/", io.ServeHandler(nil))
-	http.Handle("/", http.FileServer(http.Dir(*page)))
+	http.Handle("/", page.Secure(http.FileServer(http.Dir(*dir))))
 	http.HandleFunc("/nodes.json", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, *nodes) })
 	go func() { log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%d", *port), nil)) }()
 	<-ctx.Done()
@@ -49,6 +50,9 @@ func main() {
 	fmt.Println("closed:", errors.Join(fleet.Close(ctx), b.Close(ctx)))
 }
 
+// roomPrefix keeps the rooms that users name apart from those of the sockets' ids.
+const roomPrefix = "room:"
+
 // chat puts the events of ../chat/node/server.js on a namespace.
 func chat(ns socket.Namespace) {
 	stats := func() object {
@@ -57,39 +61,60 @@ func chat(ns socket.Namespace) {
 	ns.On("stats", func(args ...any) { args[0].(socket.Ack)([]any{stats()}, nil) })
 	ns.On("connection", func(args ...any) {
 		s := args[0].(*socket.Socket)
-		me := object{"id": s.Id(), "name": s.Handshake().Auth["name"], "node": *name}
+		me := object{"id": s.Id(), "name": s.Handshake().Auth["name"], "node": *name, "since": time.Now().UnixMilli()}
 		s.SetData(me)
 		s.Emit("node", object{"name": *name})
-		on := func(event string, handler func(arg any, room socket.Room, answer func(object))) {
-			s.On(event, func(args ...any) { // the page always asks for an answer
-				text, _ := args[0].(string)
-				ack, _ := args[len(args)-1].(socket.Ack)
-				handler(args[0], socket.Room(text), func(o object) { o["ok"] = true; ack([]any{o}, nil) })
+		there := func(room string) bool { return s.Rooms().Has(socket.Room(roomPrefix + room)) }
+		on := func(event string, handler func(arg any, room string, answer func(object))) {
+			s.On(event, func(args ...any) {
+				if len(args) == 0 {
+					return
+				}
+				ack, asked := args[len(args)-1].(socket.Ack)
+				answer := func(o object) {
+					if asked {
+						ack([]any{o}, nil)
+					}
+				}
+				room, _ := args[0].(string)
+				if said, is := args[0].(object); is {
+					room, _ = said["room"].(string)
+				}
+				if event != "fleet" && event != "join" && !there(room) || len(room) > 240 {
+					answer(object{"ok": false, "error": "not in that room"})
+					return
+				}
+				handler(args[0], room, func(o object) { o["ok"] = true; answer(o) })
 			})
 		}
-		members := func(_ any, room socket.Room, answer func(object)) {
-			ns.In(room).FetchSockets()(func(list []*socket.RemoteSocket, _ error) {
+		members := func(_ any, room string, answer func(object)) {
+			ns.In(socket.Room(roomPrefix + room)).FetchSockets()(func(list []*socket.RemoteSocket, _ error) {
 				found := []any{}
 				for _, s := range list {
 					data, _ := s.Data().(object)
-					found = append(found, object{"id": s.Id(), "name": data["name"], "node": data["node"]})
+					found = append(found, object{"id": s.Id(), "name": data["name"], "node": data["node"], "since": data["since"]})
 				}
 				answer(object{"members": found, "missing": []string{}})
 			})
 		}
 		on("members", members)
-		on("join", func(_ any, room socket.Room, answer func(object)) {
-			s.Join(room)
-			s.To(room).Emit("joined", object{"room": room, "member": me})
+		on("join", func(_ any, room string, answer func(object)) {
+			s.Join(socket.Room(roomPrefix + room))
+			s.To(socket.Room(roomPrefix+room)).Emit("joined", object{"room": room, "member": me})
 			members(nil, room, answer)
 		})
-		on("say", func(arg any, _ socket.Room, answer func(object)) {
-			said := arg.(object) // room, text, file, fileName
-			said["from"], said["node"], said["at"] = me, *name, time.Now().UnixMilli()
-			ns.To(socket.Room(said["room"].(string))).Emit("said", said)
+		on("say", func(arg any, room string, answer func(object)) {
+			m, _ := arg.(object)
+			said := object{"room": room, "from": me, "node": *name, "at": time.Now().UnixMilli()}
+			for _, key := range []string{"text", "file", "fileName"} {
+				if v := m[key]; v != nil {
+					said[key] = v
+				}
+			}
+			ns.To(socket.Room(roomPrefix+room)).Emit("said", said)
 			answer(object{})
 		})
-		on("fleet", func(_ any, _ socket.Room, answer func(object)) {
+		on("fleet", func(_ any, _ string, answer func(object)) {
 			ns.ServerSideEmitWithAck("stats")(func(all []any, _ error) {
 				answer(object{"nodes": append([]any{stats()}, all...), "missing": []string{}})
 			})

@@ -2,6 +2,7 @@ package browsertest_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"flag"
 	"image/png"
 	"os"
@@ -42,8 +43,7 @@ func TestPicture(t *testing.T) {
 		line.page.Say(line.text)
 		ada.UntilSaid(line.name, line.node.Name, line.text)
 	}
-	drawing := filepath.Join(t.TempDir(), "fleet.svg")
-	require.NoError(t, os.WriteFile(drawing, []byte(sketch), 0o600))
+	drawing := drawSketch(t, ada)
 	grace.Send(drawing, "The plan, as a picture. Binary goes through as it is.")
 	ada.Until("the picture is there", `() => document.querySelector("#log img")?.complete`)
 	linus.Click(room(2))
@@ -67,6 +67,25 @@ func TestPicture(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(*pictures, name), picture, 0o644))
 	}
+}
+
+// drawSketch makes a PNG file of the sketch, in a page.
+func drawSketch(t *testing.T, page *browsertest.Page) (path string) {
+	t.Helper()
+	text := browsertest.Read[string](page, `async (svg) => {
+		const image = new Image();
+		image.src = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+		await image.decode();
+		const canvas = document.createElement("canvas");
+		[canvas.width, canvas.height] = [image.width, image.height];
+		canvas.getContext("2d").drawImage(image, 0, 0);
+		return canvas.toDataURL("image/png").split(",")[1];
+	}`, sketch)
+	data, err := base64.StdEncoding.DecodeString(text)
+	require.NoError(t, err)
+	path = filepath.Join(t.TempDir(), "fleet.png")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	return path
 }
 
 const sketch = `<svg xmlns="http://www.w3.org/2000/svg" width="420" height="150" viewBox="0 0 420 150" font-family="sans-serif" font-size="15">

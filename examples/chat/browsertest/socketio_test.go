@@ -38,8 +38,7 @@ func TestSocketIOServer(t *testing.T) {
 			p.UntilSaid(line.name, line.node.Name, line.text)
 		}
 	}
-	drawing := filepath.Join(t.TempDir(), "fleet.svg")
-	require.NoError(t, os.WriteFile(drawing, []byte(sketch), 0o600))
+	drawing := drawSketch(t, ada)
 	grace.Send(drawing, "The plan, as a picture.")
 	for _, p := range []*browsertest.Page{ada, linus} {
 		p.Until("the picture is there", `() => document.querySelector("#log img")?.complete`)

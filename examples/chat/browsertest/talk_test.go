@@ -87,6 +87,28 @@ func binary(t *testing.T, from, to *browsertest.Page) {
 	}
 }
 
+// A file that could have scripts is offered for saving only, and scripts that are not the page's own do not run.
+func TestHostileFile(t *testing.T) {
+	fleet := browsertest.StartFleet(t, kinds...)
+	browser := browsertest.StartBrowser(t)
+	path := filepath.Join(t.TempDir(), "picture.svg")
+	require.NoError(t, os.WriteFile(path, []byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>document.title = "taken"</script></svg>`), 0o600))
+	for _, n := range fleet.Nodes {
+		ada := browser.Open(t, n, "ada", "room of "+n.Name)
+		ada.Send(path, "look")
+		ada.Until("the file is there", `() => document.querySelector("[data-file='picture.svg']")`)
+		kind := browsertest.Read[string](ada, `async () => (await (await fetch(document.querySelector("[data-file='picture.svg']").href)).blob()).type`)
+		assert.Equal(t, "application/octet-stream", kind, n.Name)
+		ran := browsertest.Read[bool](ada, `() => {
+			const script = document.createElement("script");
+			script.textContent = "window.taken = true";
+			document.body.append(script);
+			return window.taken === true;
+		}`)
+		assert.False(t, ran, "an inline script ran on the page of %s", n.Name)
+	}
+}
+
 // A name is required, and the page shows the server's message.
 func TestRefused(t *testing.T) {
 	fleet := browsertest.StartFleet(t, kinds...)

@@ -72,8 +72,9 @@ module.exports = (next) => [
   {
     name: "auth payload, as a value and as a function",
     run: async (s) => {
-      const names = [await s.member({ name: "ada" }), await s.member({ auth: (done) => done({ name: "bob" }) })].map((socket) => socket.id);
-      const { members } = await s.connected().then((socket) => socket.emitWithAck("members", s.room));
+      const both = [await s.member({ name: "ada" }), await s.member({ auth: (done) => done({ name: "bob" }) })];
+      const names = both.map((socket) => socket.id);
+      const { members } = await both[0].emitWithAck("members", s.room);
       assert.deepEqual(members.filter(({ id }) => names.includes(id)).map(({ name }) => name).sort(), ["ada", "bob"]);
     },
   },
@@ -161,7 +162,7 @@ module.exports = (next) => [
       const [ada, bob] = [await s.member(), await s.member({ name: "bob" })];
       ada.on("question", (x, ack) => ack({ x, file: bytes(3) }));
       bob.on("question", (x, ack) => ack("bob"));
-      const answers = await s.peer.to(s.room).timeout(20_000).emitWithAck("question", 42);
+      const answers = await s.peer.to("room:" + s.room).timeout(20_000).emitWithAck("question", 42);
       assert.equal(answers.length, 2);
       assert.ok(answers.includes("bob"));
       const { x, file } = answers.find((a) => a !== "bob");
@@ -269,14 +270,14 @@ module.exports = (next) => [
     name: "`disconnectSockets`, `socketsJoin` and broadcasts from another node",
     run: async (s) => {
       const ada = await s.connected();
-      s.peer.in(ada.id).socketsJoin(s.room);
-      while (!(await s.peer.in(s.room).fetchSockets()).length); // it is not acknowledged
+      s.peer.in(ada.id).socketsJoin("room:" + s.room);
+      while (!(await s.peer.in("room:" + s.room).fetchSockets()).length); // it is not acknowledged
       const [heard, gone] = [next(ada, "news"), next(ada, "disconnect")];
-      s.peer.to(s.room).emit("news", { file: bytes(10) }, 1.5, null, "é");
+      s.peer.to("room:" + s.room).emit("news", { file: bytes(10) }, 1.5, null, "é");
       const [first, ...rest] = await heard;
       assert.deepEqual(Buffer.from(first.file), bytes(10));
       assert.deepEqual(rest, [1.5, null, "é"]);
-      s.peer.in(s.room).disconnectSockets(true);
+      s.peer.in("room:" + s.room).disconnectSockets(true);
       assert.equal((await gone)[0], "io server disconnect");
     },
   },

@@ -5,6 +5,9 @@
 // missing. After that it is not listed.
 const FORGET = 10_000;
 
+// PREFIX keeps the rooms that users name apart from those of the sockets' ids.
+const PREFIX = "room:";
+
 class Fleet {
   constructor(ns, name) {
     this.ns = ns;
@@ -17,12 +20,12 @@ class Fleet {
 
   // stats is this node's response to the event "stats".
   stats() {
-    const { rooms, sids } = this.ns.adapter;
+    const { rooms } = this.ns.adapter;
     return {
       name: this.name,
       kind: "node",
       sockets: this.ns.sockets.size,
-      rooms: [...rooms.keys()].filter((room) => !sids.has(room)).sort(),
+      rooms: [...rooms.keys()].filter((name) => name.startsWith(PREFIX)).map((name) => name.slice(PREFIX.length)).sort(),
       since: this.since,
     };
   }
@@ -57,11 +60,17 @@ class Fleet {
   // node does not respond. Then the result has this node's members, and missing lists the
   // nodes.
   async members(room) {
-    const found = await this.ns.in(room).fetchSockets().catch(() => this.ns.local.in(room).fetchSockets());
+    const members = await this.list(room).catch(() => this.list(room, this.ns.local));
     const { missing } = await this.ask();
-    const members = found.map(({ id, data }) => ({ id, name: data.name, node: data.node }));
-    return { members: members.sort((a, b) => a.name.localeCompare(b.name)), missing };
+    return { members, missing };
+  }
+
+  // list returns the members of a room, who has been connected for the longest time first.
+  async list(room, ns = this.ns) {
+    const found = await ns.in(PREFIX + room).fetchSockets();
+    const members = found.map(({ id, data }) => ({ id, name: data.name, node: data.node, since: data.since ?? 0 }));
+    return members.sort((a, b) => a.since - b.since || (a.id < b.id ? -1 : 1));
   }
 }
 
-module.exports = { Fleet };
+module.exports = { Fleet, PREFIX };

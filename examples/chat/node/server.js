@@ -21,7 +21,7 @@ const { parseArgs } = require("node:util");
 const { createAdapter } = require("@socket.io/redis-adapter");
 const { createClient } = require("redis");
 const { Server } = require("socket.io");
-const { Fleet } = require("./fleet");
+const { Fleet, PREFIX } = require("./fleet");
 const { servePage } = require("./static");
 
 const { values: flags } = parseArgs({
@@ -62,59 +62,82 @@ async function main() {
   }
 }
 
+// RATE limits the events of a client, in each second, and BURST at once.
+const RATE = 50;
+const BURST = 2000;
+
 // chat registers the events of a namespace. node is this node's name in the fleet.
 function chat(ns, node) {
   const fleet = new Fleet(ns, node);
 
   ns.use((socket, next) => {
     const name = socket.handshake.auth.name;
-    if (typeof name !== "string" || name.trim() === "") return next(new Error("name required"));
-    socket.data = { name: name.trim(), node };
+    if (typeof name !== "string" || name.trim() === "" || name.length > 160) return next(new Error("name required"));
+    socket.data = { id: socket.id, name: name.trim(), node, since: Date.now() };
     next();
   });
 
   ns.on("connection", (socket) => {
-    const me = { id: socket.id, ...socket.data };
+    const me = socket.data;
+    const there = (room) => typeof room === "string" && socket.rooms.has(PREFIX + room);
+    const notThere = { ok: false, error: "not in that room" };
+    let left = BURST;
+    let at = Date.now();
+    socket.use((event, next) => {
+      left = Math.min(BURST, left + ((Date.now() - at) * RATE) / 1000) - 1;
+      at = Date.now();
+      if (left < 0) socket.disconnect(true);
+      else next();
+    });
     socket.emit("node", { name: node });
 
     on(socket, "join", async (room) => {
-      if (typeof room !== "string" || room === "") return { ok: false, error: "room required" };
-      const fresh = !socket.rooms.has(room);
-      await socket.join(room);
-      if (fresh) socket.to(room).emit("joined", { room, member: me });
+      if (typeof room !== "string" || room === "" || room.length > 240 || socket.rooms.size > 100) {
+        return { ok: false, error: "room required, or too many" };
+      }
+      const fresh = !there(room);
+      await socket.join(PREFIX + room);
+      if (fresh) socket.to(PREFIX + room).emit("joined", { room, member: me });
       return { ok: true, members: (await fleet.members(room)).members };
     });
 
     on(socket, "leave", async (room) => {
-      await socket.leave(room);
-      ns.to(room).emit("left", { room, member: me });
+      if (there(room)) {
+        await socket.leave(PREFIX + room);
+        ns.to(PREFIX + room).emit("left", { room, member: me });
+      }
       return { ok: true };
     });
 
     on(socket, "say", (message) => {
       const { room, text, file, fileName } = message || {};
-      if (!socket.rooms.has(room)) return { ok: false, error: "not in that room" };
-      const from = { id: me.id, name: me.name };
-      ns.to(room).emit("said", { room, from, node, text, file, fileName, at: Date.now() });
+      if (!there(room)) return notThere;
+      ns.to(PREFIX + room).emit("said", { room, from: me, node, text, file, fileName, at: Date.now() });
       return { ok: true };
     });
 
-    on(socket, "members", async (room) => ({ ok: true, ...(await fleet.members(room)) }));
+    on(socket, "members", async (room) => (there(room) ? { ok: true, ...(await fleet.members(room)) } : notThere));
 
+    // The first of a room's members may kick the others.
     on(socket, "kick", async (target) => {
-      const { id } = target || {};
-      const [victim] = typeof id === "string" ? await ns.in(id).fetchSockets() : [];
-      if (!victim) return { ok: false, error: "no such member" };
-      victim.emit("kicked", { by: me.name });
-      victim.disconnect(); // on any node; the order is kept
+      const { id, room } = target || {};
+      if (!there(room)) return notThere;
+      const members = await fleet.list(room);
+      if (members[0]?.id !== me.id) return { ok: false, error: "only the room's first member may kick" };
+      if (!members.some((member) => member.id === id)) return { ok: false, error: "no such member" };
+      ns.in(id).emit("kicked", { by: me.name });
+      ns.in(id).disconnectSockets(); // on any node; the order is kept
       return { ok: true };
     });
 
-    on(socket, "fleet", async () => ({ ok: true, ...(await fleet.ask()) }));
+    on(socket, "fleet", async () => {
+      const { nodes, missing } = await fleet.ask();
+      return { ok: true, nodes: nodes.map((n) => ({ ...n, rooms: n.rooms.filter(there) })), missing };
+    });
 
     socket.on("disconnecting", () => {
-      for (const room of socket.rooms) {
-        if (room !== socket.id) socket.to(room).emit("left", { room, member: me });
+      for (const name of socket.rooms) {
+        if (name.startsWith(PREFIX)) socket.to(name).emit("left", { room: name.slice(PREFIX.length), member: me });
       }
     });
   });

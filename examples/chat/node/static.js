@@ -6,9 +6,19 @@ const path = require("node:path");
 
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
 
+// The page loads its own files and connects to nodes, and nothing else. As in ../page/page.go.
+const HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self' blob: ws: wss:; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+};
+
 // servePage returns a handler for GET / and all paths below it, and GET /nodes.json.
 function servePage(dir, nodes) {
   return async (req, res) => {
+    for (const [name, value] of Object.entries(HEADERS)) res.setHeader(name, value);
     if (req.method !== "GET") return res.writeHead(405).end();
     try {
       const { pathname } = new URL(req.url, "http://localhost");

@@ -174,7 +174,7 @@ function joined(name, answer) {
 function said({ file, ...message }) {
   if (file) {
     message.size = file.byteLength;
-    message.url = URL.createObjectURL(new Blob([file], { type: view.imageType(message.fileName) }));
+    message.url = URL.createObjectURL(new Blob([file], { type: view.imageType(message.fileName) ?? "application/octet-stream" }));
   }
   enter(message.room, message);
 }

@@ -8,6 +8,7 @@ export function element(tag, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (value === undefined || value === false) continue;
     if (typeof value === "function") made[key] = value;
+    else if (key === "style") made.style.cssText = value; // the attribute would be inline style
     else made.setAttribute(key, value);
   }
   made.append(...children.filter((child) => child !== undefined && child !== false));
@@ -24,7 +25,7 @@ function refill(list, items) {
 }
 
 const KINDS = { go: "Go", node: "Node.js" };
-const IMAGES = { png: "image/png", jpg: "image/jpeg", jpeg: "image/jpeg", gif: "image/gif", webp: "image/webp", svg: "image/svg+xml" };
+const IMAGES = { png: "image/png", jpg: "image/jpeg", jpeg: "image/jpeg", gif: "image/gif", webp: "image/webp" }; // no SVG: it can have scripts
 
 const colours = new Map(); // of nodes, in the order in which they were first seen
 export function colour(node) {

@@ -37,6 +37,7 @@ type conn struct {
 	handshake *adapter.Handshake
 	out       *outgoing.Queue[adapter.Frames]
 	tasks     chan struct{} // one entry for each function given to Socket.Go
+	rate      rate          // of the reading goroutine
 	wg        sync.WaitGroup
 
 	// ctx ends when the connection must be broken off.
@@ -63,7 +64,7 @@ type conn struct {
 }
 
 func newConn(s *Server, r *http.Request) *conn {
-	c := &conn{server: s, handshake: describe(r), tasks: make(chan struct{}, s.opts.MaxTasks)}
+	c := &conn{server: s, handshake: describe(r), tasks: make(chan struct{}, s.opts.MaxTasks), rate: newRate(s.opts.MessageRate)}
 	c.ctx, c.giveUp = context.WithCancel(context.Background())
 	c.life, c.cancel = context.WithCancel(context.Background())
 	c.out = outgoing.New(c.write, c.broken, &outgoing.Options{
@@ -121,6 +122,9 @@ func (c *conn) read(ws *websocket.Conn) {
 			return
 		case c.ending():
 			continue // until the farewell is answered
+		case !c.rate.allows(len(b)):
+			c.end(ForcedClose, websocket.StatusPolicyViolation, "too many messages")
+			continue
 		}
 		var p *packet
 		switch {

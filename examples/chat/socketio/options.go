@@ -30,6 +30,10 @@ type Options struct {
 	// MaxTasks limits how many functions passed to Socket.Go run for one connection at the same time. Default: 16.
 	MaxTasks int
 
+	// MessageRate limits the messages from one client: at once as many as 40 seconds bring, because clients gather
+	// events while they are disconnected, and then so many a second. 16 KiB count as one more. Default: 50.
+	MessageRate int
+
 	// Origins are patterns (see path.Match) of hosts, with their ports, whose pages may connect. Pages of the server's
 	// own host always may. Default: only those.
 	Origins []string
@@ -66,6 +70,7 @@ func (o *Options) withDefaults() Options {
 		{&c.MaxQueue, 1024},
 		{&c.MaxQueueBytes, 8 << 20},
 		{&c.MaxTasks, 16},
+		{&c.MessageRate, 50},
 	} {
 		if *d.option <= 0 {
 			*d.option = d.value

@@ -45,6 +45,11 @@ type Handler struct {
 	// Disconnect is called when the client has left, on a goroutine of its own. rooms are the rooms it was in,
 	// including that of its own id. ctx ends when the context of Server.Close ends.
 	Disconnect func(ctx context.Context, s *Socket, reason Reason, rooms []string)
+
+	// RoomPrefix is put before the rooms of Socket.Join, Leave, To and In, and cut off from those of Socket.Rooms and
+	// Disconnect, which then have no others. Set it where clients choose names of rooms: without it one could choose
+	// the id of another socket, whose room gets what is for that socket only.
+	RoomPrefix string
 }
 
 // EventFunc handles one event of a client.

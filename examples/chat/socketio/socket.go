@@ -3,6 +3,7 @@ package socketio
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -46,24 +47,42 @@ func (s *Socket) Namespace() *adapter.Namespace { return s.ns.Namespace }
 
 // Rooms returns the rooms of the client, including that of its own id; nil after it has left.
 func (s *Socket) Rooms() []string {
-	rooms, _ := s.ns.LocalRoomsOf(s.id)
+	all, _ := s.ns.LocalRoomsOf(s.id)
+	var rooms []string
+	for _, room := range all {
+		if name, is := strings.CutPrefix(room, s.ns.handler.RoomPrefix); is {
+			rooms = append(rooms, name)
+		}
+	}
 	return rooms
+}
+
+// named returns the adapter's names of rooms.
+func (s *Socket) named(rooms []string) []string {
+	names := make([]string, len(rooms))
+	for i, room := range rooms {
+		names[i] = s.ns.handler.RoomPrefix + room
+	}
+	return names
 }
 
 // Join puts the client into rooms, at once. After the client has left, errors are those of adapter.Namespace.Join for
 // an unknown socket.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
-	return s.ns.Join(ctx, s.id, rooms...)
+	return s.ns.Join(ctx, s.id, s.named(rooms)...)
 }
 
 // Leave takes the client out of rooms, like Join. Disconnect makes it leave the namespace.
 func (s *Socket) Leave(ctx context.Context, rooms ...string) error {
-	return s.ns.Leave(ctx, s.id, rooms...)
+	return s.ns.Leave(ctx, s.id, s.named(rooms)...)
 }
 
 // To selects all sockets in any of the rooms, on all nodes, except the client itself; without rooms all other sockets
 // of the namespace. It works also after the client has left.
-func (s *Socket) To(rooms ...string) adapter.Operator { return s.ns.Except(s.id).To(rooms...) }
+func (s *Socket) To(rooms ...string) adapter.Operator { return s.ns.Except(s.id).To(s.named(rooms)...) }
+
+// In is To, and selects the client too.
+func (s *Socket) In(rooms ...string) adapter.Operator { return s.ns.To(s.named(rooms)...) }
 
 // Handshake returns how the client connected, including Auth. It is shared: read-only.
 func (s *Socket) Handshake() *adapter.Handshake {
@@ -83,6 +102,18 @@ func (s *Socket) BindAuth(dst any) error {
 // SetData sets the data that FetchSockets returns for the socket on every node, encoded as JSON. The data must not be
 // changed afterwards.
 func (s *Socket) SetData(data any) { s.data.Store(boxed{data}) }
+
+// Data returns the data of sockets on all nodes, of those whose data fits T.
+func Data[T any](of *adapter.Sockets) []T {
+	all := make([]T, 0, len(of.List))
+	for _, s := range of.List {
+		var data T
+		if s.BindData(&data) == nil {
+			all = append(all, data)
+		}
+	}
+	return all
+}
 
 // Data returns the argument of SetData.
 func (s *Socket) Data() any {
