@@ -73,6 +73,33 @@ func TestPromisesAreKept(t *testing.T) {
 	assert.Greater(t, rows, 15, "promises")
 }
 
+// TestLimitsAreHeld: each row of docs/LIMITS.md names tests that exist.
+func TestLimitsAreHeld(t *testing.T) {
+	limits, err := os.ReadFile("docs/LIMITS.md")
+	require.NoError(t, err)
+	var code strings.Builder
+	sources(t, ".go", func(name, text string) {
+		if strings.HasSuffix(name, "_test.go") {
+			code.WriteString(text)
+		}
+	})
+	rows, tests := 0, regexp.MustCompile("`(Test[A-Za-z]+)`")
+	for line := range strings.Lines(string(limits)) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || strings.HasSuffix(line, " held by |") || strings.HasSuffix(line, " test |") {
+			continue
+		}
+		rows++
+		cells := strings.Split(line, "|")
+		named := tests.FindAllStringSubmatch(cells[len(cells)-2], -1)
+		assert.NotEmpty(t, named, "no test holds: %s", line)
+		for _, name := range named {
+			assert.Contains(t, code.String(), "\nfunc "+name[1]+"(t *testing.T) {", "limit %q", cells[1])
+		}
+	}
+	assert.Greater(t, rows, 50, "limits")
+}
+
 // TestDecisionsAreDated: each decision has its number and date.
 func TestDecisionsAreDated(t *testing.T) {
 	records, err := filepath.Glob("docs/decisions/*.md")

@@ -114,6 +114,36 @@ func (s *describing) Describe() []byte {
 	return []byte("said")
 }
 
+// slowDescriber counts the calls of Describe that are running.
+type slowDescriber struct {
+	*socket
+	running, most *atomic.Int32
+}
+
+func (s *slowDescriber) Describe() []byte {
+	n := s.running.Add(1)
+	defer s.running.Add(-1)
+	for most := s.most.Load(); n > most && !s.most.CompareAndSwap(most, n); most = s.most.Load() {
+	}
+	time.Sleep(time.Millisecond)
+	return nil
+}
+
+// A query describes few members at a time.
+func TestDescribesFewAtATime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, backplane.Options{}, nil)
+		var running, most atomic.Int32
+		for i := range 300 {
+			f.join(1, &slowDescriber{newSocket(fmt.Sprint("m", i)), &running, &most})
+		}
+		m, err := f.ns[0].MembersDetail(t.Context(), backplane.All())
+		require.NoError(t, err)
+		assert.Len(t, m.List, 300)
+		assert.EqualValues(t, 64, most.Load())
+	})
+}
+
 // A large response without a subscriber is not made: its requester has never
 // subscribed, or left while its request waited.
 func TestResponsesWithoutSubscriber(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
 )
 
 // Forged nodes on the control channel are not waited for and are not missing.
@@ -96,6 +97,24 @@ func TestCostOfForgedBeats(t *testing.T) {
 		got := c.published.Load() - before
 		t.Logf("1,000 forged beats: %d nodes sent %d frames in %v", size, got, time.Since(began))
 		assert.LessOrEqual(t, got, int64(size*(64+64+8)))
+	})
+}
+
+// A node that many made-up nodes ask for its list sends each of them one frame at most, and few lists.
+func TestCostOfForgedRequestsForLists(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const size = 8
+		c := newLargeFleet(t, size, nil, backplane.Options{})
+		w := (&fleet{t: t, bus: c.bus}).wire("")
+		before, began := c.published.Load(), time.Now()
+		for i := range 1000 {
+			w.send(broker.NodeControl(c.nodes[0].ID()), pack([]any{1, ask, fmt.Sprint("forged", i), 1, 1, nil, 0, 0, 0}))
+		}
+		time.Sleep(time.Second)
+		settle()
+		got := c.published.Load() - before
+		t.Logf("1,000 forged requests for a list: %d nodes sent %d frames in %v", size, got, time.Since(began))
+		assert.LessOrEqual(t, got, int64(1000+64+100+size*8))
 	})
 }
 

@@ -86,6 +86,12 @@ func TestErrorsAreOneLine(t *testing.T) {
 		text := err.Error()
 		assert.Equal(t, -1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }), "%T: %q", err, text)
 	}
+	for i := range 20_000 {
+		missing.Missing = append(missing.Missing, backplane.Missing{Node: fmt.Sprint(strings.Repeat("x", 100), i), Count: 1})
+	}
+	text := (&backplane.PartialError{Op: "join", Coverage: missing, Err: bad}).Error()
+	assert.Less(t, len(text), 20*128+1000, "20,000 missing nodes made a text of 2 MB")
+	assert.Contains(t, text, "19981", "how many are not named")
 	long := &backplane.RefusedError{Text: strings.Repeat("é", 1<<20)}
 	assert.Less(t, len((&backplane.PartialError{Op: "x", Err: long}).Error()), 1100)
 	assert.Less(t, len((&backplane.OpError{Op: "x", Err: fmt.Errorf("%w", errors.New(strings.Repeat("é", 1<<20)))}).Error()), 1200)
