@@ -78,7 +78,10 @@ func (o Operator) EmitWithAckFunc(ctx context.Context, on AckFuncs, event string
 		funcs.Value = func(node string, payload []byte) { on.Value(node, ns.ackValue(payload)) }
 	}
 	var in *backplane.Acks
-	if t.LocalOnly {
+	if t, err = ns.resolved(ctx, t); err != nil {
+		return nil, err
+	}
+	if t.LocalOnly || t.Nobody() {
 		in, err = ns.home.acks(ctx, payload, t, o.timeout, funcs)
 	} else {
 		in, err = ns.fleet.broadcastAck(ctx, payload, t, o.timeout, funcs)

@@ -88,7 +88,7 @@ func TestEmitWithAckInTime(t *testing.T) {
 		nodes := fleet(t, 2, adapter.Options{RequestsTimeout: time.Hour})
 		nodes[0].addSocket(t, answering("a"))
 		nodes[1].addSocket(t, &talker{socket: newSocket("asleep")})
-		acks, err := nodes[0].ns.Timeout(50*time.Millisecond).EmitWithAck(t.Context(), "x")
+		acks, err := nodes[0].ns.All().Timeout(50*time.Millisecond).EmitWithAck(t.Context(), "x")
 		var partial *backplane.PartialError
 		require.ErrorAs(t, err, &partial)
 		require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -37,7 +37,7 @@ func TestBridgeExcept(t *testing.T) {
 		require.Equal(t, []string{"0", "2", "4"}, got, "v5 got")
 		refused := 0
 		for _, err := range both.errors.all() {
-			if errors.Is(err, adapter.ErrExcept) {
+			if errors.Is(err, adapter.ErrUnresolved) {
 				assert.ErrorContains(t, err, `["room"]`, "refused because of %v", err)
 				loss, _ := errors.AsType[*broker.LossError](err)
 				refused += loss.Messages

@@ -35,14 +35,14 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 	const timeout = time.Second
 	rooms := []string{"a", "b", "c", "d", "e"}
 	operations := map[string]func(ctx context.Context, ns *adapter.Namespace) error{
-		"Clients": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.Clients(ctx); return err },
+		"Clients": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.All().Clients(ctx); return err },
 		"ClientRooms": func(ctx context.Context, ns *adapter.Namespace) error {
 			_, err := ns.ClientRooms(ctx, "far1")
 			return err
 		},
 		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.AllRooms(ctx); return err },
 		"FetchSockets": func(ctx context.Context, ns *adapter.Namespace) error {
-			_, err := ns.To().FetchSockets(ctx)
+			_, err := ns.All().FetchSockets(ctx)
 			return err
 		},
 		"FetchSockets, except": func(ctx context.Context, ns *adapter.Namespace) error {
@@ -52,27 +52,27 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 		"Join":                      func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "far1", rooms...) },
 		"Leave":                     func(ctx context.Context, ns *adapter.Namespace) error { return ns.Leave(ctx, "far1", rooms...) },
 		"Join of an unknown socket": func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "unknown", rooms...) },
-		"RemoteJoin":                func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteJoin(ctx, "far1", "a") },
-		"RemoteLeave":               func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteLeave(ctx, "far1", "a") },
+		"RemoteJoin":                func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "far1", "a") },
+		"RemoteLeave":               func(ctx context.Context, ns *adapter.Namespace) error { return ns.Leave(ctx, "far1", "a") },
 		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) error {
 			return ns.Except("x").SocketsJoin(ctx, rooms...)
 		},
 		"SocketsLeave": func(ctx context.Context, ns *adapter.Namespace) error {
 			return ns.Except("x").SocketsLeave(ctx, rooms...)
 		},
-		"DisconnectSockets": func(ctx context.Context, ns *adapter.Namespace) error { return ns.To().DisconnectSockets(ctx, false) },
+		"DisconnectSockets": func(ctx context.Context, ns *adapter.Namespace) error { return ns.All().DisconnectSockets(ctx, false) },
 		"Disconnect":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.Disconnect(ctx, "far1", false) },
-		"RemoteDisconnect":  func(ctx context.Context, ns *adapter.Namespace) error { return ns.RemoteDisconnect(ctx, "far2", false) },
+		"RemoteDisconnect":  func(ctx context.Context, ns *adapter.Namespace) error { return ns.Disconnect(ctx, "far2", false) },
 		"CustomRequest":     func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.CustomRequest(ctx, 1); return err },
 		"EmitWithAck": func(ctx context.Context, ns *adapter.Namespace) error {
-			_, err := ns.To().EmitWithAck(ctx, "x")
+			_, err := ns.All().EmitWithAck(ctx, "x")
 			return err
 		},
 		"ServerSideEmitWithAck": func(ctx context.Context, ns *adapter.Namespace) error {
 			_, err := ns.ServerSideEmitWithAck(ctx, "x")
 			return err
 		},
-		"Emit":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.To().Emit(ctx, "x") },
+		"Emit":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.All().Emit(ctx, "x") },
 		"Peers":       func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.Peers(ctx); return err },
 		"ServerCount": func(ctx context.Context, ns *adapter.Namespace) error { _, err := ns.ServerCount(ctx); return err },
 	}

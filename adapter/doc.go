@@ -99,7 +99,7 @@
 //	ServerSideEmit, EmitWithAck  errors.ErrUnsupported     ignored, or a *[MixedFleetError]
 //
 // None of this is atomic: a socket that enters or leaves a room meanwhile may be included or not. If a server does not
-// respond with its sockets, Emit returns [ErrExcept] and sends nothing; the other operations return a
+// respond with its sockets, Emit returns [ErrUnresolved] and sends nothing; the other operations return a
 // *backplane.PartialError.
 //
 // In dialect V6 a probe finds the versions: two requests to which each server responds according to its version.

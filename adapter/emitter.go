@@ -118,21 +118,19 @@ func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any)
 }
 
 func (e *Emitter) request(ctx context.Context, r *wire.Request) error {
-	if err := e.check(r.Rooms, r.Except, r.Targets); err != nil {
+	if err := e.check(r.Rooms, r.All, r.Except, r.Targets); err != nil {
 		return err
 	}
 	return e.out.Request(ctx, e.namespace, r)
 }
 
-// To selects sockets in any of the rooms; without rooms all sockets. The Operator's methods that need no response
+// To selects sockets in any of the rooms; see Operator.To. The Operator's methods that need no response
 // work. Local, EmitWithAck and FetchSockets lead to errors that wrap errors.ErrUnsupported. So do SocketsJoin,
 // SocketsLeave and DisconnectSockets in dialect V5; in V6 no server confirms them. Timeout has no effect.
 func (e *Emitter) To(rooms ...string) Operator { return Operator{emitter: e}.To(rooms...) }
 
-// Except selects all sockets except those in any of the rooms; see Operator.Except.
-func (e *Emitter) Except(rooms ...string) Operator {
-	return Operator{emitter: e}.Except(rooms...)
-}
+// All selects all sockets.
+func (e *Emitter) All() Operator { return Operator{emitter: e} }
 
 // Emit sends an event to all sockets; see Operator.Emit. nil means accepted by the broker: see Flush. Errors are those
 // of Operator.Emit, except that an Emitter cannot be closed: instead of backplane.ErrClosed it returns
@@ -145,7 +143,7 @@ func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, arg
 	if t.LocalOnly {
 		return errEmitterAsks
 	}
-	if err := e.check(t.Rooms, t.Except); err != nil {
+	if err := e.check(t.Rooms, t.All, t.Except); err != nil {
 		return err
 	}
 	if e.dialect == V5 {
@@ -163,8 +161,11 @@ func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, arg
 		return err
 	}
 	payload.buf = data
+	if t.Nobody() {
+		return nil
+	}
 	return e.out.Broadcast(ctx, e.namespace, &wire.Broadcast{
-		Rooms: t.Rooms, Except: t.Except, Flags: t.Flags | flags, Payload: data,
+		Rooms: t.Rooms, All: t.All, Except: t.Except, Flags: t.Flags | flags, Payload: data,
 	})
 }
 
@@ -176,6 +177,9 @@ func (e *Emitter) change(ctx context.Context, operation string, t *wire.Selectio
 	case e.dialect == V5:
 		return unsupported(operation, V5, "")
 	}
-	r.Rooms, r.Except = t.Rooms, t.Except
+	r.Rooms, r.All, r.Except = t.Rooms, t.All, t.Except
+	if t.Nobody() {
+		return e.check(r.Rooms, r.All, r.Except, r.Targets)
+	}
 	return e.request(ctx, r)
 }

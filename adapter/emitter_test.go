@@ -31,12 +31,12 @@ func TestEmitter(t *testing.T) {
 		ok(t, e.Emit(ctx, "all", 1))
 		ok(t, e.To("blue").Emit(ctx, "blue"))
 		ok(t, e.To("red").Except(idB).Emit(ctx, "red but b"))
-		err = e.Except(idB, "red").Emit(ctx, "to no socket")
+		err = e.All().Except(idB, "red").Emit(ctx, "to no socket")
 		if refused := unsupported(err, `Emit with Except("red")`); refused != (d == adapter.V5) || refused && !strings.Contains(err.Error(), "cannot ask") || !refused && err != nil {
 			t.Errorf("except a room: %v", err)
 		}
 		ok(t, e.Of("/other").Emit(ctx, "elsewhere"))
-		ok(t, e.To().Volatile().Compress(false).Emit(ctx, "end"))
+		ok(t, e.All().Volatile().Compress(false).Emit(ctx, "end"))
 		ok(t, e.Flush(ctx))
 		p := sa.next(t)
 		assert.Equal(t, "emitter", p.Origin(), "got %s %v of %s", p.Event(), p.Args(), p.Origin())
@@ -75,10 +75,10 @@ func TestEmitterSelections(t *testing.T) {
 	}
 	ok(t, e.To("red").SocketsJoin(ctx, "x"))
 	eventually(t, "joined", joined("a", "x"))
-	ok(t, e.To().SocketsJoin(ctx, "y"))
+	ok(t, e.All().SocketsJoin(ctx, "y"))
 	eventually(t, "joined", joined("b", "y"))
 	assert.False(t, joined("b", "x")(), "b joined as well")
-	ok(t, e.Except("a").SocketsLeave(ctx, "y"))
+	ok(t, e.All().Except("a").SocketsLeave(ctx, "y"))
 	eventually(t, "left", func() bool { return !joined("b", "y")() })
 	ok(t, e.To("red").DisconnectSockets(ctx, true))
 	assert.True(t, <-a.ended, "not closed")
@@ -110,8 +110,8 @@ func TestEmitterErrors(t *testing.T) {
 	ok(t, err)
 	ctx := t.Context()
 	for what, err := range map[string]error{
-		"SocketsJoin": old.To().SocketsJoin(ctx, "x"), "SocketsLeave": old.To().SocketsLeave(ctx, "x"),
-		"DisconnectSockets": old.To().DisconnectSockets(ctx, true), "ServerSideEmit": old.ServerSideEmit(ctx, "x"),
+		"SocketsJoin": old.All().SocketsJoin(ctx, "x"), "SocketsLeave": old.All().SocketsLeave(ctx, "x"),
+		"DisconnectSockets": old.All().DisconnectSockets(ctx, true), "ServerSideEmit": old.ServerSideEmit(ctx, "x"),
 	} {
 		assert.True(t, unsupported(err, what), "%s: %v", what, err)
 	}
@@ -127,11 +127,11 @@ func TestEmitterErrors(t *testing.T) {
 	_, ackErr := e.To("x").EmitWithAck(ctx, "x")
 	_, listErr := e.To("x").FetchSockets(ctx)
 	for what, err := range map[string]error{
-		"EmitWithAck": ackErr, "FetchSockets": listErr, "Emit": e.To().Local().Emit(ctx, "x"), "SocketsJoin": e.To().Local().SocketsJoin(ctx, "x"),
+		"EmitWithAck": ackErr, "FetchSockets": listErr, "Emit": e.All().Local().Emit(ctx, "x"), "SocketsJoin": e.All().Local().SocketsJoin(ctx, "x"),
 	} {
 		assert.ErrorIs(t, err, errors.ErrUnsupported, "%s of an emitter", what)
 	}
-	for what, err := range map[string]error{"room": e.To("\xff").Emit(ctx, "x"), "except": e.Except("\xff").Emit(ctx, "x"), "namespace": e.Of("\xff").Emit(ctx, "x"), "joined room": e.To().SocketsJoin(ctx, "\xff"), "comma": e.Of("/a,b").ServerSideEmit(ctx, "x")} {
+	for what, err := range map[string]error{"room": e.To("\xff").Emit(ctx, "x"), "except": e.All().Except("\xff").Emit(ctx, "x"), "namespace": e.Of("\xff").Emit(ctx, "x"), "joined room": e.All().SocketsJoin(ctx, "\xff"), "comma": e.Of("/a,b").ServerSideEmit(ctx, "x")} {
 		assert.ErrorAs(t, err, &name, what)
 	}
 	ok(t, b.Close(ctx))

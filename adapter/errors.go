@@ -10,11 +10,11 @@ import (
 // ErrAcknowledged: an event can be acknowledged only once, and only if its sender requested it.
 var ErrAcknowledged = errors.New("adapter: acknowledged before, or no acknowledgement wanted")
 
-// ErrExcept is wrapped by the error of a broadcast that was not sent, because servers older than 6.1 are or may be
-// connected. These can exclude only single sockets. So they get a query for their sockets in the excluded rooms, and
-// not all of them responded. The error also wraps a *backplane.PartialError, or the cause if the query could not be
-// sent. Repeat the call, or emit without Except.
-var ErrExcept = errors.New("adapter: not known which sockets to leave out")
+// ErrUnresolved is wrapped by the error of an operation that was not carried out because servers cannot select the
+// sockets by themselves, and did not all respond to the query for their sockets. Servers older than 6.1 can exclude
+// only single sockets (Except), and no Node.js server knows InAll. The error also wraps a *backplane.PartialError, or
+// the cause if the query could not be sent. Repeat the call, or select without Except or InAll.
+var ErrUnresolved = errors.New("adapter: not known which sockets are selected")
 
 // HarmError reports a value that was not sent because a Node.js server, or a client of one, would crash, lose it or be
 // disconnected. Rename the key, send the value in another form, or raise MaxAttachments if all clients accept more.

@@ -54,6 +54,38 @@ func ExampleOperator_To() {
 	// [ada bob eve ivy]
 }
 
+// In all of the rooms, not in any of them.
+func ExampleOperator_InAll() {
+	first, _, stop := inLobby()
+	defer stop()
+	check(first.Join(context.Background(), "eve", "beta"))
+	fmt.Println(selected(first.All().InAll("lobby", "beta")))
+	// Output: [eve]
+}
+
+func ExampleOperator_LocalSockets() {
+	first, _, stop := inLobby()
+	defer stop()
+	for s := range first.To("lobby").Except("bob").LocalSockets() {
+		fmt.Println(s.ID())
+	}
+	// Output: ada
+}
+
+func ExampleOperator_CountLocal() {
+	first, _, stop := inLobby()
+	defer stop()
+	var here int
+	check(first.To("lobby").CountLocal(&here).Emit(context.Background(), "hello"))
+	fmt.Println(here, "of this server")
+	selected(first.All()) // wait
+	// Unordered output:
+	// ada gets 2/chat,["hello"]
+	// bob gets 2/chat,["hello"]
+	// eve gets 2/chat,["hello"]
+	// 2 of this server
+}
+
 // To broadcast from a socket, leave out its id.
 func ExampleOperator_Except() {
 	first, _, stop := inLobby()

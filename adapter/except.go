@@ -11,7 +11,7 @@ import (
 
 // except returns the exceptions in a form that all servers of the link understand: with the ids of those sockets in
 // the rooms that are on servers older than 6.1 [PROTOCOL 4]. isID reports names that are known to be ids of sockets.
-// It returns the error of ctx unwrapped, or one that wraps ErrExcept.
+// It returns the error of ctx unwrapped, or one that wraps ErrUnresolved.
 func (l *leg) except(ctx context.Context, names []string, isID func(string) bool) ([]string, error) {
 	var rooms []string
 	for _, name := range names {
@@ -29,7 +29,7 @@ func (l *leg) except(ctx context.Context, names []string, isID func(string) bool
 	case errors.Is(err, backplane.ErrClosed):
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w, in %.300q: %w", ErrExcept, rooms, err)
+		return nil, fmt.Errorf("%w, in %.300q: %w", ErrUnresolved, rooms, err)
 	case len(ids) == 0:
 		return names, nil
 	}

@@ -179,7 +179,7 @@ func TestHarmOfNames(t *testing.T) {
 				if rooms := roomsOf(there, "there"); d == adapter.V5 && len(rooms) != 1 {
 					t.Errorf("a refused Join put the socket into %v", rooms)
 				}
-				refused("SocketsJoin "+name, here.SocketsJoin(t.Context(), "fine", name), d == adapter.V5)
+				refused("SocketsJoin "+name, here.All().SocketsJoin(t.Context(), "fine", name), d == adapter.V5)
 				if rooms := roomsOf(here, "here"); d == adapter.V5 && len(rooms) != 1 {
 					t.Errorf("a refused SocketsJoin put the socket into %v", rooms)
 				}

@@ -72,7 +72,7 @@ func TestEmitWithAckFunc(t *testing.T) {
 	nodes[1].addSocket(t, answerer("c", nil))
 	nodes[0].addSocket(t, answerer("a", 1))
 	c := ackCalls{names: strings.NewReplacer(nodes[0].UID(), "here", nodes[1].UID(), "there")}
-	acks, err := nodes[0].ns.Timeout(patience).EmitWithAckFunc(t.Context(), c.funcs(), "question")
+	acks, err := nodes[0].ns.All().Timeout(patience).EmitWithAckFunc(t.Context(), c.funcs(), "question")
 	require.NoError(t, err)
 	require.Len(t, acks.Values, 3)
 	slices.Sort(c.list[4:]) // acknowledgements have no order
@@ -108,7 +108,7 @@ func TestEmitWithAckFuncOnSeveralLinks(t *testing.T) {
 	there.addSocket(t, answerer("b", 2))
 	there.addSocket(t, answerer("c", 2))
 	c := ackCalls{names: strings.NewReplacer(here.UID(), "here", there.UID(), "there")}
-	_, err := here.ns.To().EmitWithAckFunc(t.Context(), c.funcs(), "question")
+	_, err := here.ns.All().EmitWithAckFunc(t.Context(), c.funcs(), "question")
 	require.NoError(t, err)
 	slices.Sort(c.list)
 	require.Equal(t, []string{"here: 1", "here: 1", "sent", "there: 2", "there: 2", "there: 2"}, c.list, "calls")
@@ -221,7 +221,7 @@ func TestOnBroadcastSeesEverything(t *testing.T) {
 			ctx := t.Context()
 			require.NoError(t, here.ns.Emit(ctx, "kept", 1))
 			require.NoError(t, here.ns.To("empty").Except("x").Volatile().Emit(ctx, "elsewhere"))
-			require.NoError(t, here.ns.Compress(false).Emit(ctx, "panic"))
+			require.NoError(t, here.ns.All().Compress(false).Emit(ctx, "panic"))
 			require.NoError(t, here.ns.Emit(ctx, "end"))
 			require.Empty(t, s.until(t, "end"), "s")
 			var got []string

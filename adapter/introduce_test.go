@@ -47,16 +47,16 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	}
 	for _, i := range others {
 		id := fmt.Sprint("socket", i)
-		assert.NoError(t, ns.RemoteJoin(ctx, id, "room"))
+		assert.NoError(t, ns.Join(ctx, id, "room"))
 		rooms, err := ns.ClientRooms(ctx, id)
 		if assert.NoError(t, err, "ClientRooms: %v", rooms) {
 			assert.GreaterOrEqual(t, len(rooms), 2, "ClientRooms: %v", rooms)
 		}
-		assert.NoError(t, ns.RemoteLeave(ctx, id, "room"))
-		assert.NoError(t, ns.RemoteDisconnect(ctx, id, false))
+		assert.NoError(t, ns.Leave(ctx, id, "room"))
+		assert.NoError(t, ns.Disconnect(ctx, id, false))
 	}
 	own := ns.Len()
-	c, err := ns.Clients(ctx)
+	c, err := ns.All().Clients(ctx)
 	check("Clients", len(c.IDs)-own, c.Coverage, err)
 	s, err := ns.FetchSockets(ctx)
 	check("FetchSockets", len(s.List)-own, s.Coverage, err)
@@ -67,8 +67,8 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 		q = new(adapter.Replies)
 	}
 	check("CustomRequest", len(q.List)-1, q.Coverage, err)
-	assert.NoError(t, ns.SocketsJoin(ctx, "new"))
-	assert.NoError(t, ns.SocketsLeave(ctx, "new"))
+	assert.NoError(t, ns.All().SocketsJoin(ctx, "new"))
+	assert.NoError(t, ns.All().SocketsLeave(ctx, "new"))
 	n, err := ns.ServerCount(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, len(others)+1, n)
@@ -136,7 +136,7 @@ func TestUnknownIsNotGone(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, other.Add(t.Context(), newSocket("socket")))
 				began := time.Now()
-				err = ns.RemoteJoin(t.Context(), "socket", "room")
+				err = ns.Join(t.Context(), "socket", "room")
 				t.Logf("uncounted %t, %v: %v after %v", uncounted, d, err, time.Since(began))
 				switch {
 				case uncounted: // no node can know that server

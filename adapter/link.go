@@ -139,7 +139,7 @@ func (l *leg) members(ctx context.Context, t wire.Selection, detail bool) (*back
 	}
 	beyond := detail || len(t.Except) > 0 // features of newer servers
 	switch {
-	case t.LocalOnly || l.dialect == V5 && !beyond:
+	case t.LocalOnly || t.Nobody() || l.dialect == V5 && !beyond:
 		return plain(ctx, target(t))
 	case l.dialect == V5:
 		return l.membersV5(ctx, t, detail)
@@ -173,7 +173,10 @@ func (l *leg) rooms(ctx context.Context) (*backplane.RoomList, error) {
 
 // target converts a selection for the core's public methods.
 func target(s wire.Selection) backplane.Target {
-	t := backplane.To(s.Rooms...).Except(s.Except...).Header(s.Header)
+	t := backplane.All().InAll(s.All...).Except(s.Except...).Header(s.Header)
+	if s.Picked || len(s.Rooms) > 0 {
+		t = t.To(s.Rooms...)
+	}
 	if s.LocalOnly {
 		t = t.Local()
 	}

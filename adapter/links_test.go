@@ -84,7 +84,7 @@ func TestEmitOnSeveralLinksArrivesOnce(t *testing.T) {
 	ok(t, both[0].ns.Emit(t.Context(), "end"))
 	// b1 receives every message twice, on two links. When it has responded to a request on
 	// both, no message is in transit.
-	_, err := both[0].ns.Clients(t.Context())
+	_, err := both[0].ns.All().Clients(t.Context())
 	ok(t, err)
 	for _, s := range sockets {
 		for i := range rounds + 1 {
@@ -182,7 +182,7 @@ func TestQueriesOverLinks(t *testing.T) {
 	old.add(t, "old", "x", "only old")
 	ctx, ns := t.Context(), both[0].ns
 
-	clients, err := ns.Clients(ctx, "x")
+	clients, err := ns.To("x").Clients(ctx)
 	ok(t, err)
 	require.Equal(t, []string{"b0", "b1", "new", "old"}, clients.IDs, "clients")
 	want := []string{both[1].UID(), new.UID(), old.UID()}
@@ -208,7 +208,7 @@ func TestQueriesOverLinks(t *testing.T) {
 	assert.ErrorIs(t, ns.Join(ctx, "unknown", "y"), backplane.ErrNoSuchMember)
 
 	ok(t, ns.To("x").Except("b1").SocketsLeave(ctx, "y"))
-	clients, err = ns.Clients(ctx, "y")
+	clients, err = ns.To("y").Clients(ctx)
 	ok(t, err)
 	require.Equal(t, []string{"b1"}, clients.IDs, "y")
 }
@@ -216,7 +216,7 @@ func TestQueriesOverLinks(t *testing.T) {
 func TestDisconnectOverLinksOnce(t *testing.T) {
 	both, new, old := newGenerations().mixed(t, adapter.Options{})
 	sockets := []*socket{both[0].add(t, "b0"), both[1].add(t, "b1"), new.add(t, "new"), old.add(t, "old")}
-	ok(t, both[0].ns.DisconnectSockets(t.Context(), true))
+	ok(t, both[0].ns.All().DisconnectSockets(t.Context(), true))
 	for _, s := range sockets {
 		assert.Equal(t, 1, len(s.ended), "%s: disconnections", s.id)
 		<-s.ended
@@ -234,7 +234,7 @@ func TestAResponseOnOneLinkIsEnough(t *testing.T) {
 		both[1].add(t, "b1")
 		second := both[1].Links()[1].Broker.(*memorybroker.Broker)
 		memorytest.Freeze(second)
-		got, err := both[0].ns.Clients(t.Context())
+		got, err := both[0].ns.All().Clients(t.Context())
 		ok(t, err)
 		require.Equal(t, []string{"b1"}, got.IDs, "sockets")
 		ok(t, both[0].ns.Join(t.Context(), "b1", "x"))
@@ -242,7 +242,7 @@ func TestAResponseOnOneLinkIsEnough(t *testing.T) {
 		defer memorytest.Thaw(both[1].broker)
 		defer memorytest.Thaw(second)
 		var partial *backplane.PartialError
-		got, err = both[0].ns.Clients(t.Context())
+		got, err = both[0].ns.All().Clients(t.Context())
 		require.ErrorAs(t, err, &partial)
 		require.Len(t, partial.Coverage.Missing, 1)
 		assert.Equal(t, both[1].UID(), partial.Coverage.Missing[0].Node)
@@ -411,7 +411,7 @@ func TestBridge(t *testing.T) {
 		}
 	}
 	for _, n := range []*node{new, old} {
-		_, err := n.ns.Clients(t.Context())
+		_, err := n.ns.All().Clients(t.Context())
 		ok(t, err)
 	}
 	for i, s := range sockets {

@@ -20,7 +20,7 @@ import (
 func TestResultsNameTheirLinks(t *testing.T) {
 	for name, ask := range map[string]func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error){
 		"Clients": func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error) {
-			c, err := ns.Clients(ctx)
+			c, err := ns.All().Clients(ctx)
 			return c.Coverage, err
 		},
 		"AllRooms": func(ctx context.Context, ns *adapter.Namespace) (backplane.Coverage, error) {

@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"iter"
 	"reflect"
 	"slices"
 	"sync"
@@ -62,7 +63,7 @@ func (ns *Namespace) open(ctx context.Context) error {
 			return nil
 		}
 		opts := &backplane.NamespaceOptions{
-			Prepare: ns.prepare, Subscription: ns.server.opts.Subscription, OnOperation: ns.server.opts.OnOperation,
+			Prepare: ns.prepare, Subscription: ns.server.opts.Subscription, OnOperation: ns.server.opts.OnOperation, IsID: ns.server.opts.IsID,
 			OnRequest: func(ctx context.Context, from string, payload []byte) ([]byte, error) {
 				return ns.serveCustom(ctx, i, from, payload)
 			},
@@ -194,6 +195,21 @@ func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.
 // LocalRooms returns the rooms that have sockets on this server, including those named by the sockets' ids, in no
 // order. The caller owns the slice. AllRooms queries the fleet.
 func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
+
+// LocalSockets iterates over the sockets of this server that o selects, in no order. They are a snapshot of the moment
+// at which the loop begins, and no lock is held while it runs. An Operator that is Remote has none.
+func (o Operator) LocalSockets() iter.Seq[Socket] {
+	return func(yield func(Socket) bool) {
+		if o.ns == nil {
+			return
+		}
+		for m := range o.ns.home.ns.LocalMembers(target(o.target)) {
+			if !yield(socketOf(m)) {
+				return
+			}
+		}
+	}
+}
 
 // Len returns the number of local sockets.
 func (ns *Namespace) Len() int { return ns.rooms.Len() }

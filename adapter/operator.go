@@ -16,7 +16,7 @@ import (
 // is a small value: each method returns a changed copy, so an Operator may be kept, shared between goroutines and
 // extended.
 //
-// Make one with Namespace.To, Except, Local, Volatile, Compress or Timeout, or with Emitter.To or Except.
+// Make one with Namespace.All, To, Except, Local or Remote, or with Emitter.All or To.
 //
 // To broadcast from a socket to all others, exclude its id: ns.To("room").Except(id).
 type Operator struct {
@@ -26,10 +26,24 @@ type Operator struct {
 	timeout time.Duration
 }
 
-// To adds rooms: sockets in any of them are selected. Like in Socket.IO, an operator without any room selects all
-// sockets, so beware of To(list...) with an empty list. A socket's id is a room.
+// To adds rooms: sockets in any of them are selected. A socket's id is a room. An operator with To and no room, as by
+// To(list...) with an empty list, selects no socket, unlike in Socket.IO: its operations do nothing. For all sockets
+// use All.
 func (o Operator) To(rooms ...string) Operator {
 	o.target = o.target.To(rooms...)
+	return o
+}
+
+// InAll keeps, of the selected sockets, those that are in every one of the rooms: All().InAll("a", "b") selects the
+// sockets in both rooms. Without rooms it keeps all.
+//
+// Node.js servers have no such selection. Where they are possible (see Emit), or in dialect V5, each operation first
+// lists the sockets in each of the rooms, and then selects by their ids: it waits for the lists, and a socket that
+// enters or leaves a room meanwhile may be included or not. If a server does not respond, or the message has too many
+// ids, nothing is done; the error wraps ErrUnresolved. FetchSockets and Clients return what they know, with a
+// *backplane.PartialError. There an Emitter's operations return an error that wraps errors.ErrUnsupported.
+func (o Operator) InAll(rooms ...string) Operator {
+	o.target = o.target.InAll(rooms...)
 	return o
 }
 
@@ -40,6 +54,13 @@ func (o Operator) To(rooms ...string) Operator {
 // with dialect V6 excepts rooms, servers of 6.0 ignore that: their sockets get the event.
 func (o Operator) Except(rooms ...string) Operator {
 	o.target = o.target.Not(rooms...)
+	return o
+}
+
+// CountLocal makes Emit store in n how many sockets of this server it selects, before it returns. Do not share such an
+// Operator between goroutines.
+func (o Operator) CountLocal(n *int) Operator {
+	o.target.Selected = n
 	return o
 }
 
@@ -87,13 +108,13 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // Servers older than 6.1 (see "Older servers" in the package documentation) cannot exclude rooms. If some are
 // connected, and Except has names that are not ids of this server's sockets, Emit first asks which of their sockets
 // are in these rooms. It then waits, for RequestsTimeout at most: do not call it in a Deliver method in that case. A
-// socket that enters such a room meanwhile may get the event. If a server does not respond, the error wraps ErrExcept,
+// socket that enters such a room meanwhile may get the event. If a server does not respond, the error wraps ErrUnresolved,
 // and no socket gets the event, local or not.
 //
 // Where Node.js servers are possible, a few keys, and more than Options.MaxAttachments binary values, are refused with
 // a *HarmError: see "What never happens to Node.js servers" in the package documentation.
 //
-// These errors come before anything is sent: *ArgumentError, *HarmError, ErrExcept, *backplane.NameError (also for
+// These errors come before anything is sent: *ArgumentError, *HarmError, ErrUnresolved, *backplane.NameError (also for
 // events that Socket.IO reserves), *broker.PayloadError, backplane.ErrClosed, an ended context's error. These come
 // after local sockets got the event: the broker's error (broker.ErrClosed if it was closed before the server) or,
 // while its queue was full, the context's. With several links each of them may fail on its own (*LinkError), and Emit
@@ -113,7 +134,7 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 		return err
 	}
 	tail := messageTail
-	for _, rooms := range [...][]string{o.target.Rooms, o.target.Except} {
+	for _, rooms := range [...][]string{o.target.Rooms, o.target.All, o.target.Except} {
 		for _, room := range rooms {
 			tail += len(room) + 14 // with its length, and as a number if it looks like one
 		}
@@ -122,8 +143,11 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	payload := buf.buf[messageLead:len(all)]
 	o.target.Lead = buf.buf[:messageLead]
 	o.target.Flags |= flags
-	if o.target.LocalOnly {
+	if o.target.LocalOnly || o.target.Nobody() {
 		return o.ns.home.broadcast(ctx, payload, o.target)
+	}
+	if o.target, err = o.ns.resolved(ctx, o.target); err != nil {
+		return err
 	}
 	return o.ns.fleet.emit(ctx, payload, o.target, o.ns.isLocal)
 }
@@ -162,6 +186,9 @@ func appendEvent(dst []byte, event string, args []any) ([]byte, wire.Flags, erro
 	return dst, flags, nil
 }
 
+// All selects all sockets.
+func (ns *Namespace) All() Operator { return Operator{ns: ns} }
+
 // To selects sockets in any of the rooms; see Operator.To.
 func (ns *Namespace) To(rooms ...string) Operator { return Operator{ns: ns}.To(rooms...) }
 
@@ -173,15 +200,6 @@ func (ns *Namespace) Local() Operator { return Operator{ns: ns}.Local() }
 
 // Remote selects the sockets of all other servers.
 func (ns *Namespace) Remote() Operator { return Operator{ns: ns}.Remote() }
-
-// Volatile selects all sockets; see Operator.Volatile.
-func (ns *Namespace) Volatile() Operator { return Operator{ns: ns}.Volatile() }
-
-// Compress selects all sockets; see Operator.Compress.
-func (ns *Namespace) Compress(on bool) Operator { return Operator{ns: ns}.Compress(on) }
-
-// Timeout selects all sockets; see Operator.Timeout.
-func (ns *Namespace) Timeout(d time.Duration) Operator { return Operator{ns: ns}.Timeout(d) }
 
 // Emit sends an event to all sockets; see Operator.Emit.
 func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
@@ -196,19 +214,4 @@ func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any)
 // FetchSockets returns all sockets; see Operator.FetchSockets.
 func (ns *Namespace) FetchSockets(ctx context.Context) (*Sockets, error) {
 	return Operator{ns: ns}.FetchSockets(ctx)
-}
-
-// SocketsJoin puts all sockets into rooms; see Operator.SocketsJoin.
-func (ns *Namespace) SocketsJoin(ctx context.Context, rooms ...string) error {
-	return Operator{ns: ns}.SocketsJoin(ctx, rooms...)
-}
-
-// SocketsLeave takes all sockets out of rooms; see Operator.SocketsLeave.
-func (ns *Namespace) SocketsLeave(ctx context.Context, rooms ...string) error {
-	return Operator{ns: ns}.SocketsLeave(ctx, rooms...)
-}
-
-// DisconnectSockets disconnects all sockets; see Operator.DisconnectSockets.
-func (ns *Namespace) DisconnectSockets(ctx context.Context, connection bool) error {
-	return Operator{ns: ns}.DisconnectSockets(ctx, connection)
 }

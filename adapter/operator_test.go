@@ -66,8 +66,8 @@ func TestFlagsAndOriginTravel(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d, Name: "eu-1"})
 		sockets := []*socket{nodes[0].add(t, "a"), nodes[1].add(t, "b")}
-		ok(t, nodes[0].ns.Volatile().Compress(false).Emit(t.Context(), "x"))
-		ok(t, nodes[0].ns.Compress(false).Compress(true).Emit(t.Context(), "y"))
+		ok(t, nodes[0].ns.All().Volatile().Compress(false).Emit(t.Context(), "x"))
+		ok(t, nodes[0].ns.All().Compress(false).Compress(true).Emit(t.Context(), "y"))
 		for _, s := range sockets {
 			p := s.next(t)
 			if assert.True(t, p.Volatile(), "%s: volatile", s.id) {

@@ -99,6 +99,12 @@ type Options struct {
 	// an error.
 	Subscription backplane.SubscriptionMode
 
+	// IsID, if not nil, reports names that have the form of sockets' ids. No socket may then enter such a room, except
+	// that of its own id, so that it gets nothing that is sent to another socket's id: see that option of
+	// backplane.NamespaceOptions. Set it where clients choose names of rooms. A Node.js server has no such rule for its
+	// own sockets.
+	IsID func(name string) bool
+
 	// Links are further prefixes of this server, with the same namespaces, sockets and rooms: see "Two generations" in
 	// the package documentation.
 	Links []Link

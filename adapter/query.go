@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/crossroom/crossroom/backplane"
-	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Clients is a list of sockets of the whole fleet.
@@ -16,10 +15,13 @@ type Clients struct {
 	backplane.Coverage
 }
 
-// Clients lists the ids of the sockets in any of the rooms, on all nodes; without rooms those of all sockets. If nodes
-// are missing it returns the responses of the others and a *backplane.PartialError.
-func (ns *Namespace) Clients(ctx context.Context, rooms ...string) (*Clients, error) {
-	m, err := ns.members(ctx, wire.Selection{Rooms: rooms}, false)
+// Clients lists the ids of the selected sockets, on all nodes. If nodes are missing it returns the responses of the
+// others and a *backplane.PartialError.
+func (o Operator) Clients(ctx context.Context) (*Clients, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	m, err := o.members(ctx, false)
 	if m == nil {
 		return nil, err
 	}
@@ -56,11 +58,18 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.RoomList, error) 
 	return ns.fleet.rooms(ctx)
 }
 
-// members lists sockets, sorted by id, each once.
-func (ns *Namespace) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
-	out, err := ns.fleet.members(ctx, t, detail)
+// members lists the selected sockets, sorted by id, each once.
+func (o Operator) members(ctx context.Context, detail bool) (*backplane.Members, error) {
+	t, some := o.ns.resolve(ctx, o.target)
+	if !isPartial(some) {
+		return nil, some
+	}
+	out, err := o.ns.fleet.members(ctx, t, detail)
 	if out == nil {
 		return nil, err
+	}
+	if err == nil {
+		err = some
 	}
 	// Of two entries for one socket the one with more data comes first.
 	slices.SortStableFunc(out.List, func(a, b backplane.MemberInfo) int {

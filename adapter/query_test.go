@@ -34,16 +34,16 @@ func populated(t *testing.T, d adapter.Dialect) []*node {
 func TestClients(t *testing.T) {
 	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
 		nodes := populated(t, d)
-		all, err := nodes[0].ns.Clients(t.Context())
+		all, err := nodes[0].ns.All().Clients(t.Context())
 		ok(t, err)
 		require.Equal(t, []string{"a0", "a1", "a2", "b0", "b1", "b2"}, all.IDs, "all")
 		others := []string{nodes[1].UID(), nodes[2].UID()}
 		slices.Sort(others)
 		require.Equal(t, others, all.Answered, "answered")
-		some, err := nodes[1].ns.Clients(t.Context(), "a", "n0", "empty")
+		some, err := nodes[1].ns.To("a", "n0", "empty").Clients(t.Context())
 		ok(t, err)
 		require.Equal(t, []string{"a0", "a1", "a2", "b0"}, some.IDs, "some")
-		none, err := nodes[1].ns.Clients(t.Context(), "empty")
+		none, err := nodes[1].ns.To("empty").Clients(t.Context())
 		ok(t, err)
 		require.Empty(t, none.IDs, "none")
 	})
@@ -235,19 +235,19 @@ func TestRemoteOperations(t *testing.T) {
 		nodes := fleet(t, 3, adapter.Options{Dialect: d})
 		s := nodes[2].add(t, "s")
 		ctx := t.Context()
-		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x"))
-		ok(t, nodes[0].ns.RemoteJoin(ctx, "s", "x")) // twice is no error
+		ok(t, nodes[0].ns.Join(ctx, "s", "x"))
+		ok(t, nodes[0].ns.Join(ctx, "s", "x")) // twice is no error
 		require.Equal(t, []string{"s", "x"}, roomsOf(nodes[2].ns, "s"), "joined")
-		ok(t, nodes[1].ns.RemoteLeave(ctx, "s", "x"))
+		ok(t, nodes[1].ns.Leave(ctx, "s", "x"))
 		require.Equal(t, []string{"s"}, roomsOf(nodes[2].ns, "s"), "left")
 		for _, close := range []bool{false, true} {
-			ok(t, nodes[0].ns.RemoteDisconnect(ctx, "s", close))
+			ok(t, nodes[0].ns.Disconnect(ctx, "s", close))
 			assert.Equal(t, close, <-s.ended)
 		}
 		for what, err := range map[string]error{
-			"join":       nodes[0].ns.RemoteJoin(ctx, "unknown", "x"),
-			"leave":      nodes[0].ns.RemoteLeave(ctx, "unknown", "x"),
-			"disconnect": nodes[0].ns.RemoteDisconnect(ctx, "unknown", true),
+			"join":       nodes[0].ns.Join(ctx, "unknown", "x"),
+			"leave":      nodes[0].ns.Leave(ctx, "unknown", "x"),
+			"disconnect": nodes[0].ns.Disconnect(ctx, "unknown", true),
 		} {
 			assert.ErrorIs(t, err, backplane.ErrNoSuchMember, what)
 		}
@@ -260,7 +260,7 @@ func TestSelections(t *testing.T) {
 		ctx := t.Context()
 		in := func(room string) []string {
 			t.Helper()
-			c, err := nodes[0].ns.Clients(ctx, room)
+			c, err := nodes[0].ns.To(room).Clients(ctx)
 			ok(t, err)
 			return c.IDs
 		}
@@ -272,9 +272,9 @@ func TestSelections(t *testing.T) {
 		require.Equal(t, []string{"a1", "b0", "b1", "b2"}, in("both"), "both")
 		ok(t, nodes[1].ns.Local().SocketsJoin(ctx, "local"))
 		require.Equal(t, []string{"a1", "b1"}, in("local"), "local")
-		ok(t, nodes[2].ns.SocketsJoin(ctx, "everyone"))
+		ok(t, nodes[2].ns.All().SocketsJoin(ctx, "everyone"))
 		require.Equal(t, []string{"a0", "a1", "a2", "b0", "b1", "b2"}, in("everyone"), "everyone")
-		ok(t, nodes[2].ns.SocketsLeave(ctx, "everyone"))
+		ok(t, nodes[2].ns.All().SocketsLeave(ctx, "everyone"))
 		require.Empty(t, in("everyone"), "everyone")
 	})
 }
@@ -291,7 +291,7 @@ func TestDisconnectSockets(t *testing.T) {
 		for _, s := range sockets {
 			assert.True(t, <-s.ended, "%s: connection not closed", s.id)
 		}
-		ok(t, nodes[0].ns.DisconnectSockets(t.Context(), false))
+		ok(t, nodes[0].ns.All().DisconnectSockets(t.Context(), false))
 		for _, s := range append(sockets, spared) {
 			assert.False(t, <-s.ended, "%s: connection closed, or disconnected before", s.id)
 		}
@@ -347,7 +347,7 @@ func TestCancelledContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, ackErr := n.ns.EmitWithAck(ctx, "x")
-	_, clientsErr := n.ns.Clients(ctx)
+	_, clientsErr := n.ns.All().Clients(ctx)
 	_, roomsErr := n.ns.AllRooms(ctx)
 	_, fetchErr := n.ns.FetchSockets(ctx)
 	_, askErr := n.ns.ServerSideEmitWithAck(ctx, "x")
@@ -356,7 +356,7 @@ func TestCancelledContext(t *testing.T) {
 	for what, err := range map[string]error{
 		"Emit": n.ns.Emit(ctx, "x"), "EmitWithAck": ackErr, "Clients": clientsErr, "AllRooms": roomsErr,
 		"FetchSockets": fetchErr, "ServerSideEmitWithAck": askErr, "CustomRequest": customErr, "Of": ofErr,
-		"Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"), "ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
+		"Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.All().SocketsJoin(ctx, "x"), "ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
 	} {
 		assert.Equal(t, context.Canceled, err, what)
 	}

@@ -29,7 +29,7 @@ var asks = map[string]struct {
 	same func(v any) any
 }{
 	"clients": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
-		got, err := ns.Clients(ctx)
+		got, err := ns.All().Clients(ctx)
 		for name := range readingRooms { // with the rooms of the real server
 			got.IDs = append(got.IDs, "id-"+name)
 		}
@@ -44,7 +44,7 @@ var asks = map[string]struct {
 	}},
 	"allRooms5": {adapter.V5, allRooms, func(v any) any { return textsOf(v.([]any)) }},
 	"remoteJoin5": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
-		return nil, ns.RemoteJoin(ctx, "elsewhere", "r")
+		return nil, ns.Join(ctx, "elsewhere", "r")
 	}, nothing},
 	"customRequest": {adapter.V5, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
 		got, err := ns.CustomRequest(ctx, "q")

@@ -61,8 +61,12 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 	if err := o.check(); err != nil {
 		return err
 	}
-	if o.target.LocalOnly {
+	if o.target.LocalOnly || o.target.Nobody() {
 		_, err := all(ctx, o.ns.home, o.target)
+		return err
+	}
+	var err error
+	if o.target, err = o.ns.resolved(ctx, o.target); err != nil {
 		return err
 	}
 	return o.ns.fleet.change(ctx, op, o.target, all, one)

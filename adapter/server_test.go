@@ -131,7 +131,7 @@ func TestClose(t *testing.T) {
 	ok(t, n.Close(ctx))
 	ok(t, n.Close(ctx))
 	_, ackErr := n.ns.EmitWithAck(ctx, "x")
-	_, clientsErr := n.ns.Clients(ctx)
+	_, clientsErr := n.ns.All().Clients(ctx)
 	_, fetchErr := n.ns.FetchSockets(ctx)
 	_, askErr := n.ns.ServerSideEmitWithAck(ctx, "x")
 	_, customErr := n.ns.CustomRequest(ctx, 1)
@@ -140,7 +140,7 @@ func TestClose(t *testing.T) {
 	for what, err := range map[string]error{
 		"Emit": n.ns.Emit(ctx, "x"), "EmitWithAck": ackErr, "Clients": clientsErr, "FetchSockets": fetchErr,
 		"ServerSideEmitWithAck": askErr, "CustomRequest": customErr, "Of": ofErr, "Of a new one": newErr,
-		"Add": n.ns.Add(ctx, newSocket("new")), "Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.SocketsJoin(ctx, "x"),
+		"Add": n.ns.Add(ctx, newSocket("new")), "Join": n.ns.Join(ctx, "s", "x"), "SocketsJoin": n.ns.All().SocketsJoin(ctx, "x"),
 		"ServerSideEmit": n.ns.ServerSideEmit(ctx, "x"),
 	} {
 		assert.ErrorIs(t, err, backplane.ErrClosed, what)

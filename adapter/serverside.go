@@ -107,7 +107,7 @@ func (ns *Namespace) listen(event heardEvent, handler func(ctx context.Context, 
 
 // ServerSideEmit sends an event to all other servers of the namespace. nil means accepted by the broker; the call waits
 // only while the broker's queue is full. Arguments are encoded like those of Emit, but travel as JSON: binary as
-// {"type":"Buffer","data":[…]}, which Bind understands. Errors are those of Emit except ErrExcept. Dialect v5 does not
+// {"type":"Buffer","data":[…]}, which Bind understands. Errors are those of Emit except ErrUnresolved. Dialect v5 does not
 // have this operation: the error wraps errors.ErrUnsupported. With several links the event goes to those that have it.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverEvent("ServerSideEmit", event, args)

@@ -65,7 +65,10 @@ func (s *several) emit(ctx context.Context, payload []byte, t wire.Selection, is
 	t.Lead = nil // every link has a message of its own
 	return eachLeg(s.legs, func(i int, l *leg) error {
 		t := t
-		t.Except, t.Relay, t.RemoteOnly = except[i], relay, t.RemoteOnly || i > 0
+		t.Except, t.Relay = except[i], relay
+		if i > 0 { // the first link has reached the local sockets
+			t.RemoteOnly, t.Selected = true, nil
+		}
 		return l.broadcast(ctx, payload, t)
 	})
 }

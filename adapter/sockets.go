@@ -42,7 +42,7 @@ func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	m, err := o.ns.members(ctx, o.target, true)
+	m, err := o.members(ctx, true)
 	if m == nil {
 		return nil, err
 	}

@@ -54,6 +54,9 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 	if err := ns.target(ctx, t); err != nil {
 		return nil, err
 	}
+	if t.Nobody() {
+		return new(Acks), nil
+	}
 	ctx, cancel := ns.deadline(ctx, timeout)
 	defer cancel()
 	if timeout <= 0 {
@@ -61,7 +64,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 	}
 	req := &wire.Request{
 		Op: wire.OpBroadcast, Origin: ns.node.id, Native: true, Timeout: timeout,
-		Rooms: t.Rooms, Except: t.Except, Flags: t.Flags, Header: t.Header, Payload: payload,
+		Rooms: t.Rooms, All: t.All, Except: t.Except, Flags: t.Flags, Header: t.Header, Payload: payload,
 	}
 	if !t.LocalOnly {
 		if err := ns.requests.Sendable(req); err != nil {
@@ -114,7 +117,7 @@ func (ns *Namespace) broadcastAck(ctx context.Context, payload []byte, t *wire.S
 // ackLocal delivers a broadcast with acknowledgement to the local members.
 func (ns *Namespace) ackLocal(ctx context.Context, p *request.Pending, req *wire.Request, out *Acks, stream *ackStream) {
 	var d delivery
-	d.Find(ns.rooms, req.Rooms, req.Except)
+	d.Find(ns.rooms, filterOf(req.Rooms, req.All, req.Except))
 	var m *Message
 	if len(d.List) > 0 {
 		m = ns.localMessage(Message{Namespace: ns.name, Header: req.Header.Clone(), Payload: req.Payload}, req.Flags)

@@ -46,19 +46,16 @@ func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) er
 }
 
 func (ns *Namespace) broadcast(ctx context.Context, payload []byte, t *wire.Selection) error {
-	if err := ns.ready(ctx); err != nil {
-		return err
+	if t.Selected != nil {
+		*t.Selected = 0
 	}
-	if err := ns.failed(checkNames("room", t.Rooms)); err != nil {
-		return err
-	}
-	if err := ns.failed(checkNames("room", t.Except)); err != nil {
+	if err := ns.target(ctx, t); err != nil || t.Nobody() {
 		return err
 	}
 	o := outgoingPool.Get().(*outgoing)
 	defer o.release()
 	o.b = wire.Broadcast{
-		Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Flags: t.Flags,
+		Origin: ns.node.id, Rooms: t.Rooms, All: t.All, Except: t.Except, Flags: t.Flags,
 		Header: t.Header, Payload: payload, Relay: t.Relay, Lead: t.Lead,
 	}
 	if po := ns.node.monitor.Observers.Publish; po != nil {
@@ -74,7 +71,7 @@ func (ns *Namespace) sendObserved(ctx context.Context, po observe.Observer, o *o
 	defer func() { o.data = observe.Publish{} }()
 	o.data = observe.Publish{
 		Source: ns.node.monitor.Source, Namespace: ns.name, Channel: ns.codec.BroadcastChannel(ns.name, &o.b),
-		Rooms: t.Rooms, Except: t.Except, LocalOnly: t.LocalOnly, PayloadBytes: len(payload), Header: t.Header.Clone(),
+		Rooms: t.Rooms, All: t.All, Except: t.Except, LocalOnly: t.LocalOnly, PayloadBytes: len(payload), Header: t.Header.Clone(),
 	}
 	ctx = monitor.Start(ctx, &ns.node.monitor, "PublishStart", observe.Observer.PublishStart, po, &o.data)
 	o.b.Header = o.data.Header
@@ -105,7 +102,7 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 		}
 	}
 	if !t.RemoteOnly {
-		delivered = ns.deliverLocal(ctx, o)
+		delivered = ns.deliverLocal(ctx, o, t.Selected)
 	}
 	if t.LocalOnly {
 		return delivered, nil
@@ -118,9 +115,12 @@ func (ns *Namespace) send(ctx context.Context, o *outgoing, t *wire.Selection) (
 }
 
 // deliverLocal delivers a broadcast of this node to its local members.
-func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing) int {
+func (ns *Namespace) deliverLocal(ctx context.Context, o *outgoing, selected *int) int {
 	d := &o.delivery
-	d.Find(ns.rooms, o.b.Rooms, o.b.Except)
+	d.Find(ns.rooms, filterOf(o.b.Rooms, o.b.All, o.b.Except))
+	if selected != nil {
+		*selected = len(d.List)
+	}
 	if len(d.List) == 0 {
 		return 0
 	}

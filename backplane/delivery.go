@@ -14,8 +14,13 @@ import (
 type (
 	entry     = rooms.Entry[Member]
 	selection = rooms.Selection[Member]
+	filter    = rooms.Filter
 	delivery  = inbound.Delivery[Member]
 )
+
+func filterOf(rooms, all, except []string) filter {
+	return filter{Rooms: rooms, All: all, Except: except}
+}
 
 // The calls of members' methods.
 type (

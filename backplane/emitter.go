@@ -50,11 +50,11 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 // A Target that is Local is an error that wraps errors.ErrUnsupported, here and in the other methods: an emitter has
 // no members.
 func (e *Emitter) Broadcast(ctx context.Context, namespace string, payload []byte, t Target) error {
-	if err := e.check(namespace, &t.sel); err != nil {
+	if err := e.check(namespace, &t.sel); err != nil || t.sel.Nobody() {
 		return err
 	}
 	return e.out.Broadcast(ctx, namespace, &wire.Broadcast{
-		Rooms: t.sel.Rooms, Except: t.sel.Except, Flags: t.sel.Flags, Header: t.sel.Header, Payload: payload,
+		Rooms: t.sel.Rooms, All: t.sel.All, Except: t.sel.Except, Flags: t.sel.Flags, Header: t.sel.Header, Payload: payload,
 	})
 }
 
@@ -92,10 +92,10 @@ func (e *Emitter) onAll(ctx context.Context, namespace string, t *wire.Selection
 	if err := e.check(namespace, t); err != nil {
 		return err
 	}
-	if err := checkNames("room", r.Targets); err != nil {
+	if err := checkNames("room", r.Targets); err != nil || t.Nobody() {
 		return err
 	}
-	r.Rooms, r.Except, r.Header, r.Native = t.Rooms, t.Except, t.Header, true
+	r.Rooms, r.All, r.Except, r.Header, r.Native = t.Rooms, t.All, t.Except, t.Header, true
 	return e.out.Request(ctx, namespace, r)
 }
 
@@ -110,7 +110,7 @@ func (e *Emitter) check(namespace string, t *wire.Selection) error {
 	case t.LocalOnly:
 		return errNoMembers
 	}
-	return errors.Join(checkName("namespace", namespace), checkNames("room", t.Rooms), checkNames("room", t.Except))
+	return errors.Join(checkName("namespace", namespace), checkNames("room", t.Rooms), checkNames("room", t.All), checkNames("room", t.Except))
 }
 
 // sender encodes and publishes without a namespace. Emitters of this package and of package adapter consist of it and
@@ -161,7 +161,7 @@ func (s *sender) Broadcast(ctx context.Context, ns string, b *wire.Broadcast) er
 	}
 	d := &observe.Publish{
 		Source: s.source, Namespace: ns, Channel: s.codec.BroadcastChannel(ns, b),
-		Rooms: b.Rooms, Except: b.Except, PayloadBytes: len(b.Payload), Header: b.Header.Clone(),
+		Rooms: b.Rooms, All: b.All, Except: b.Except, PayloadBytes: len(b.Payload), Header: b.Header.Clone(),
 	}
 	ctx = guarded(ctx, func() context.Context { return o.PublishStart(ctx, d) })
 	b.Header = d.Header
@@ -193,7 +193,7 @@ func (s *sender) Request(ctx context.Context, ns string, r *wire.Request) error 
 	}
 	d := &observe.Request{
 		Source: s.source, Namespace: ns, Op: r.Op.String(), NoReply: true,
-		Rooms: r.Rooms, Except: r.Except, PayloadBytes: len(r.Payload), Header: r.Header.Clone(),
+		Rooms: r.Rooms, All: r.All, Except: r.Except, PayloadBytes: len(r.Payload), Header: r.Header.Clone(),
 	}
 	ctx = guarded(ctx, func() context.Context { return o.RequestStart(ctx, d) })
 	r.Header = d.Header

@@ -105,6 +105,45 @@ func ExampleTarget_Except() {
 	// Output: ada gets e2 e4
 }
 
+// In all of the rooms, not in any of them.
+func ExampleTarget_InAll() {
+	first, _, stop := tables()
+	defer stop()
+	try(first.Join(context.Background(), "eve", "spectators"))
+	fmt.Println(seats(first, backplane.All().InAll("table 7", "spectators")))
+	// Output: [eve]
+}
+
+// A list of rooms that happens to be empty selects no member.
+func ExampleTo_empty() {
+	first, _, stop := tables()
+	defer stop()
+	var friends []string
+	fmt.Println(seats(first, backplane.To(friends...)))
+	// Output: []
+}
+
+func ExampleTarget_CountLocal() {
+	first, _, stop := tables()
+	defer stop()
+	var here int
+	try(first.Broadcast(context.Background(), []byte("e2 e4"), backplane.To("table 7").Except("eve").CountLocal(&here)))
+	fmt.Println(here, "of this node")
+	// Output:
+	// ada gets e2 e4
+	// bob gets e2 e4
+	// 2 of this node
+}
+
+func ExampleNamespace_LocalMembers() {
+	first, _, stop := tables()
+	defer stop()
+	for m := range first.LocalMembers(backplane.To("table 7").Except("bob")) {
+		fmt.Println(m.ID())
+	}
+	// Output: ada
+}
+
 func ExampleTarget_Local() {
 	first, second, stop := tables()
 	defer stop()

@@ -44,7 +44,7 @@ func (ns *Namespace) HandleForTest(ch broker.Channel, payload []byte) {
 // PlacesOf returns the number of names that a selection resolves.
 func PlacesOf(ns *Namespace, in, except []string) int {
 	var s selection
-	s.Find(ns.rooms, in, except)
+	s.Find(ns.rooms, filter{Rooms: in, Except: except})
 	return s.Places()
 }
 
@@ -52,7 +52,7 @@ var benchSelection selection
 
 // EntriesOf selects members as a broadcast does.
 func EntriesOf(ns *Namespace, in []string) []*entry {
-	benchSelection.Find(ns.rooms, in, nil)
+	benchSelection.Find(ns.rooms, filter{Rooms: in})
 	return benchSelection.List
 }
 

@@ -161,8 +161,8 @@ const keepRooms = 1 << 10
 func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (deliver bool) {
 	ns, b := a.ns, &a.in
 	b.Header, b.HeaderDropped = nil, 0
-	if cap(b.Rooms) > keepRooms || cap(b.Except) > keepRooms {
-		b.Rooms, b.Except = nil, nil
+	if cap(b.Rooms) > keepRooms || cap(b.All) > keepRooms || cap(b.Except) > keepRooms {
+		b.Rooms, b.All, b.Except = nil, nil, nil
 	}
 	if err := ns.codec.DecodeBroadcast(payload, ns.name, b); err != nil {
 		a.drop(ch, reasonOf(err), err)
@@ -184,7 +184,7 @@ func (a *arrivals) broadcast(ch broker.Channel, payload []byte, d *delivery) (de
 		a.drop(ch, observe.DropUnwanted, nil)
 		return false
 	}
-	d.Find(ns.rooms, b.Rooms, b.Except)
+	d.Find(ns.rooms, filterOf(b.Rooms, b.All, b.Except))
 	do := ns.node.monitor.Observers.Deliver
 	if len(d.List) == 0 && do == nil {
 		ns.broadcastEnd()
@@ -267,7 +267,7 @@ func (ns *Namespace) stalled(member string) {
 func (a *arrivals) deliverStart(do observe.Observer, ch broker.Channel, size int, d *delivery) {
 	n, b := a.ns.node, &a.in
 	a.data = observe.Delivery{
-		Source: n.monitor.Source, Namespace: a.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except,
+		Source: n.monitor.Source, Namespace: a.ns.name, Channel: ch, Origin: b.Origin, Rooms: b.Rooms, All: b.All, Except: b.Except,
 		Header: b.Header, HeaderDropped: b.HeaderDropped, PayloadBytes: len(b.Payload), MessageBytes: size,
 		Matched: len(d.List),
 	}

@@ -73,13 +73,24 @@ type Message struct {
 
 // Target selects members of the whole fleet and sets how a broadcast travels. It is a value: methods return changed
 // copies, so a Target may be kept, shared between goroutines and extended. The zero Target is All().
+//
+// A member's id is a room, in which any other member may be as well: a broadcast to an id reaches all members in the
+// room of that name. Where clients choose names of rooms, NamespaceOptions.IsID keeps them out of the rooms of others.
 type Target struct{ sel wire.Selection }
 
 // All selects every member.
 func All() Target { return Target{} }
 
-// To selects the members in any of the rooms; without rooms every member.
+// To selects the members in any of the rooms. Without rooms, as by To(list...) with an empty list, it selects no
+// member: the operation does nothing, and its result is empty. All selects every member.
 func To(rooms ...string) Target { return Target{}.To(rooms...) }
+
+// InAll keeps, of the selected members, those that are in every one of the rooms: All().InAll("a", "b") selects the
+// members in both rooms. Without rooms it keeps all.
+func (t Target) InAll(rooms ...string) Target {
+	t.sel = t.sel.InAll(rooms...)
+	return t
+}
 
 // To adds rooms.
 func (t Target) To(rooms ...string) Target {
@@ -92,6 +103,10 @@ func (t Target) Except(rooms ...string) Target {
 	t.sel = t.sel.Not(rooms...)
 	return t
 }
+
+// CountLocal makes a broadcast store in n how many members of this node it selects, before it returns. Do not share
+// such a Target between goroutines.
+func (t Target) CountLocal(n *int) Target { t.sel.Selected = n; return t }
 
 // Local selects only members of this node: nothing is published.
 func (t Target) Local() Target { t.sel.LocalOnly = true; return t }

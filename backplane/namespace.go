@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -223,6 +224,44 @@ func (ns *Namespace) Add(ctx context.Context, m Member) error {
 		return ns.failed(&OpError{Op: "add", Namespace: ns.name, Name: id, Err: ErrMemberExists})
 	}
 	return nil
+}
+
+// enterable refuses rooms that a member may not enter. id is empty for several members.
+func (ns *Namespace) enterable(id string, rooms []string) error {
+	if err := checkNames("room", rooms); err != nil || ns.opts.IsID == nil {
+		return err
+	}
+	for _, room := range rooms {
+		if room != id && ns.isID(room) {
+			return &NameError{What: "room", Name: room, Reason: "is another member's id"}
+		}
+	}
+	return nil
+}
+
+// isID calls NamespaceOptions.IsID. If it panics, the room stays closed.
+func (ns *Namespace) isID(room string) (is bool) {
+	is = true
+	defer ns.recovered("IsID")
+	return ns.opts.IsID(room)
+}
+
+// LocalMembers iterates over the members of this node that t selects, in no order. They are a snapshot of the moment at
+// which the loop begins: members may be removed meanwhile. No lock is held while the loop runs. A Target that is Remote
+// has none.
+func (ns *Namespace) LocalMembers(t Target) iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		if t.sel.RemoteOnly || t.sel.Nobody() {
+			return
+		}
+		var d selection
+		d.Find(ns.rooms, filterOf(t.sel.Rooms, t.sel.All, t.sel.Except))
+		for _, e := range d.List {
+			if !e.Gone() && !yield(e.Member) {
+				return
+			}
+		}
+	}
 }
 
 // Remove removes a local member and reports whether it existed. It does no I/O, and does not call the member. A message

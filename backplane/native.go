@@ -13,8 +13,8 @@ import (
 
 // nativeCodec is Crossroom's own protocol: MessagePack arrays with a fixed order.
 //
-//	broadcast  [1, origin, seq, flags, rooms, except, header, relay, payload]
-//	request    [1, id, op, origin, bits, rooms, except, member, targets, timeout, flags, header, payload]
+//	broadcast  [1, origin, seq, flags, rooms, all, except, header, relay, payload]
+//	request    [1, id, op, origin, bits, rooms, all, except, member, targets, timeout, flags, header, payload]
 //	response   [1, id, node, bits, count, rooms, members, payload, error, header]
 //	member     [id, rooms, data]
 //
@@ -46,8 +46,11 @@ func (nativeCodec) Protocol() broker.Protocol { return broker.Native }
 func (nativeCodec) Hello() string             { return "native/1" }
 
 func (nativeCodec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
-	if len(b.Rooms) == 1 {
+	switch {
+	case len(b.Rooms) == 1:
 		return broker.Native.Room(ns, b.Rooms[0])
+	case len(b.Rooms) == 0 && len(b.All) > 0: // no selected member is outside of any of them
+		return broker.Native.Room(ns, b.All[0])
 	}
 	return broker.Native.Broadcast(ns)
 }
@@ -57,12 +60,13 @@ func (nativeCodec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 }
 
 func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *wire.Broadcast) ([]byte, error) {
-	dst = msgpack.AppendArrayLen(dst, 9)
+	dst = msgpack.AppendArrayLen(dst, 10)
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, b.Origin)
 	dst = msgpack.AppendUint(dst, b.Seq)
 	dst = msgpack.AppendUint(dst, uint64(b.Flags))
 	dst = appendStrings(dst, b.Rooms)
+	dst = appendStrings(dst, b.All)
 	dst = appendStrings(dst, b.Except)
 	dst = appendHeader(dst, b.Header)
 	dst = msgpack.AppendString(dst, b.Relay)
@@ -70,7 +74,7 @@ func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *wire.Broadcast) ([]b
 }
 
 func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *wire.Broadcast) error {
-	r, err := openNative(payload, 9)
+	r, err := openNative(payload, 10)
 	if err != nil {
 		return err
 	}
@@ -78,6 +82,7 @@ func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *wire.Broadcast) 
 	r.uint(&b.Seq)
 	b.Flags = wire.Flags(r.bits())
 	r.strings(&b.Rooms)
+	r.strings(&b.All)
 	r.strings(&b.Except)
 	b.HeaderDropped = r.header(&b.Header)
 	r.string(&b.Relay)
@@ -92,13 +97,14 @@ func (nativeCodec) AppendRequest(dst []byte, _ string, q *wire.Request) ([]byte,
 			bits |= 1 << i
 		}
 	}
-	dst = msgpack.AppendArrayLen(dst, 13)
+	dst = msgpack.AppendArrayLen(dst, 14)
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, q.ID)
 	dst = msgpack.AppendUint(dst, uint64(q.Op))
 	dst = msgpack.AppendString(dst, q.Origin)
 	dst = msgpack.AppendUint(dst, bits)
 	dst = appendStrings(dst, q.Rooms)
+	dst = appendStrings(dst, q.All)
 	dst = appendStrings(dst, q.Except)
 	dst = msgpack.AppendString(dst, q.Member)
 	dst = appendStrings(dst, q.Targets)
@@ -109,7 +115,7 @@ func (nativeCodec) AppendRequest(dst []byte, _ string, q *wire.Request) ([]byte,
 }
 
 func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) error {
-	r, err := openNative(payload, 13)
+	r, err := openNative(payload, 14)
 	if err != nil {
 		return err
 	}
@@ -120,6 +126,7 @@ func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) erro
 	q.ByID, q.Close = bits&bitByID != 0, bits&bitClose != 0
 	q.Detail, q.NoReply = bits&bitDetail != 0, bits&bitNoReply != 0
 	r.strings(&q.Rooms)
+	r.strings(&q.All)
 	r.strings(&q.Except)
 	r.string(&q.Member)
 	r.strings(&q.Targets)

@@ -83,13 +83,16 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 		return nil, err
 	}
 	var m Members
+	if t.Nobody() {
+		return &m, nil
+	}
 	if !t.RemoteOnly {
-		m.add(ns.desk.Members(t.Rooms, t.Except, detail))
+		m.add(ns.desk.Members(filterOf(t.Rooms, t.All, t.Except), detail))
 	}
 	if t.LocalOnly {
 		return &m, nil
 	}
-	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: t.Rooms, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
+	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: t.Rooms, All: t.All, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
 	var err error
 	m.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
 		for i := range r.Members {
@@ -159,7 +162,8 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 }
 
 // Join puts a member into rooms, on any node. nil means done: the next messages to the rooms reach the member. Errors
-// are those of RoomsOf, and a *NameError for an unusable room. A member of another node takes one request for each
+// are those of RoomsOf, and a *NameError for an unusable room, or one that NamespaceOptions.IsID keeps for another
+// member. A member of another node takes one request for each
 // room, with one deadline for all: after an error it may be in some of the rooms. For a member of this node Join may
 // wait for the broker to subscribe to the rooms (see DynamicSubscription); an *OpError with the reason means that
 // nothing has changed. Without rooms it returns at once, without looking for the member.
@@ -167,7 +171,7 @@ func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := ns.failed(checkNames("room", rooms)); err != nil {
+	if err := ns.failed(ns.enterable(id, rooms)); err != nil {
 		return err
 	}
 	if len(rooms) == 0 {
@@ -315,14 +319,19 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 	return owner, has, f, err
 }
 
-// JoinAll puts the members that t selects into rooms.
+// JoinAll puts the members that t selects into rooms. A room that NamespaceOptions.IsID keeps for another member is a
+// *NameError.
 func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
+	if err := ns.enterable("", rooms); err != nil {
+		return nil, ns.failed(err)
+	}
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpJoin, Targets: rooms}, func() (int, error) {
-		if !ns.rooms.Selects(t.sel.Rooms, t.sel.Except) {
+		f := filterOf(t.sel.Rooms, t.sel.All, t.sel.Except)
+		if !ns.rooms.Selects(f) {
 			return 0, nil
 		}
 		var d delivery
-		if err := ns.enter(ctx, "join", "", rooms, func() { d.FindAndJoin(ns.rooms, t.sel.Rooms, t.sel.Except, rooms) }); err != nil {
+		if err := ns.enter(ctx, "join", "", rooms, func() { d.FindAndJoin(ns.rooms, f, rooms) }); err != nil {
 			return 0, err
 		}
 		return ns.moved(&d, false, rooms), nil
@@ -333,7 +342,7 @@ func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*C
 func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpLeave, Targets: rooms}, func() (int, error) {
 		var d delivery
-		d.FindAndLeave(ns.rooms, t.sel.Rooms, t.sel.Except, rooms)
+		d.FindAndLeave(ns.rooms, filterOf(t.sel.Rooms, t.sel.All, t.sel.Except), rooms)
 		return ns.moved(&d, true, rooms), nil
 	})
 }
@@ -343,7 +352,7 @@ func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*
 func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Changed, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() (int, error) {
 		var d delivery
-		d.Find(ns.rooms, t.sel.Rooms, t.sel.Except)
+		d.Find(ns.rooms, filterOf(t.sel.Rooms, t.sel.All, t.sel.Except))
 		d.Call = disconnectCall(close)
 		ns.deliver(&d)
 		return d.Delivered(), nil
@@ -358,9 +367,12 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	if err := ns.failed(checkNames("room", req.Targets)); err != nil {
 		return nil, err
 	}
-	req.Origin, req.Native = ns.node.id, true
-	req.Rooms, req.Except, req.Header = t.Rooms, t.Except, t.Header
 	var out Changed
+	if t.Nobody() {
+		return &out, nil
+	}
+	req.Origin, req.Native = ns.node.id, true
+	req.Rooms, req.All, req.Except, req.Header = t.Rooms, t.All, t.Except, t.Header
 	if !t.LocalOnly {
 		// Refused before any effect.
 		if err := ns.requests.Sendable(req); err != nil {
@@ -429,8 +441,10 @@ func (ns *Namespace) target(ctx context.Context, t *wire.Selection) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
-	if err := ns.failed(checkNames("room", t.Rooms)); err != nil {
-		return ns.failed(err)
+	for _, names := range [...][]string{t.Rooms, t.All, t.Except} {
+		if err := checkNames("room", names); err != nil {
+			return ns.failed(err)
+		}
 	}
-	return ns.failed(checkNames("room", t.Except))
+	return nil
 }

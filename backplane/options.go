@@ -93,6 +93,13 @@ type NamespaceOptions struct {
 	OnOperation func(op *Operation) error
 	// Subscription says which broadcasts the node receives. Zero: AutomaticSubscription.
 	Subscription SubscriptionMode
+	// IsID, if not nil, reports names that have the form of members' ids, such as a prefix that no other room has. No
+	// member may then enter such a room, except that of its own id, so that it gets nothing that is sent to another
+	// member's id. Join and JoinAll of this node return a *NameError. Those of other nodes, also of Node.js servers
+	// and emitters, do nothing here: that is reported, and a Crossroom node gets a *RefusedError. Nil means that every
+	// room is open. IsID is called for each room that a member is to enter, must not block, and should be the same on
+	// all nodes.
+	IsID func(name string) bool
 }
 
 func (o *NamespaceOptions) check(on broker.Capabilities) error {

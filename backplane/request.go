@@ -148,7 +148,7 @@ func (ns *Namespace) unreachable(snap *request.Snapshot, op wire.Op, err error) 
 func (ns *Namespace) requestData(req *wire.Request) *observe.Request {
 	return &observe.Request{
 		Source: ns.node.monitor.Source, Namespace: ns.name, Op: req.Op.String(), ID: req.ID, NoReply: req.NoReply,
-		Rooms: req.Rooms, Except: req.Except, PayloadBytes: len(req.Payload), Header: req.Header.Clone(),
+		Rooms: req.Rooms, All: req.All, Except: req.Except, PayloadBytes: len(req.Payload), Header: req.Header.Clone(),
 	}
 }
 

@@ -47,19 +47,27 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 
 // move carries out OpJoin and OpLeave.
 func (a *arrivals) move(r *wire.Request, s *serve.Request[Member], d *delivery) (deliver bool) {
-	rooms, resp := a.ns.rooms, &s.Response
+	rooms, resp, f := a.ns.rooms, &s.Response, filterOf(r.Rooms, r.All, r.Except)
+	if r.Op == wire.OpJoin {
+		if err := a.ns.enterable(r.Member, r.Targets); err != nil {
+			a.ns.node.monitor.ReportIn(s.Context, a.ns.notServed(r, err))
+			resp.Err = err.Error()
+			a.ns.desk.Answer(s)
+			return false
+		}
+	}
 	switch {
 	case r.Op == wire.OpLeave && r.ByID:
 		resp.NotFound = !rooms.Leave(r.Member, r.Targets) || !d.FindID(rooms, r.Member)
 	case r.Op == wire.OpLeave:
-		d.FindAndLeave(rooms, r.Rooms, r.Except, r.Targets)
+		d.FindAndLeave(rooms, f, r.Targets)
 	case r.ByID:
 		resp.NotFound = true
 		if _, here := rooms.Member(r.Member); here {
 			s.Enter(func() { resp.NotFound = !rooms.Join(r.Member, r.Targets) || !d.FindID(rooms, r.Member) })
 		}
-	case rooms.Selects(r.Rooms, r.Except):
-		s.Enter(func() { d.FindAndJoin(rooms, r.Rooms, r.Except, r.Targets) })
+	case rooms.Selects(f):
+		s.Enter(func() { d.FindAndJoin(rooms, f, r.Targets) })
 	}
 	if !r.ByID {
 		resp.Count = len(d.List)
@@ -79,7 +87,7 @@ func (a *arrivals) disconnect(r *wire.Request, s *serve.Request[Member], d *deli
 	if r.ByID {
 		resp.NotFound = !d.FindID(a.ns.rooms, r.Member)
 	} else {
-		d.Find(a.ns.rooms, r.Rooms, r.Except)
+		d.Find(a.ns.rooms, filterOf(r.Rooms, r.All, r.Except))
 	}
 	d.Call, d.All, d.Context = disconnectCall(r.Close), r.ByID, s.Context
 	a.after = func(d *delivery) {
@@ -93,7 +101,7 @@ func (a *arrivals) disconnect(r *wire.Request, s *serve.Request[Member], d *deli
 // ackBroadcast carries out OpBroadcast.
 func (a *arrivals) ackBroadcast(r *wire.Request, s *serve.Request[Member], d *delivery) {
 	ns := a.ns
-	d.Find(ns.rooms, r.Rooms, r.Except)
+	d.Find(ns.rooms, filterOf(r.Rooms, r.All, r.Except))
 	m := ns.message(Message{Namespace: ns.name, Origin: r.Origin, Header: r.Header, Payload: r.Payload}, r.Flags)
 	if len(d.List) > 0 && !ns.prepare(m) {
 		d.Selection.Reset()

@@ -32,7 +32,7 @@ func (ns *Namespace) interestOptions() interest.Options {
 // lost takes all members out of rooms that cannot be subscribed to.
 func (ns *Namespace) lost(rooms []string, err error) {
 	d := new(delivery)
-	d.FindAndLeave(ns.rooms, rooms, nil, rooms)
+	d.FindAndLeave(ns.rooms, filter{Rooms: rooms}, rooms)
 	ns.workers.Go(func() { ns.moved(d, true, rooms) }) // a member may join another room
 	ns.node.monitor.Report(&OpError{Op: "subscribe to room", Namespace: ns.name, Name: rooms[0], Err: err})
 }

@@ -90,8 +90,8 @@
 //	F1   A namespace is live when Node.Namespace returns, also on a late node. From then on it receives every
 //	     broadcast, and every request of a node that knows it or that can count.
 //	F2   A broadcast reaches each member that its target selects, on every node, exactly once, and no other
-//	     member. A target selects all members, one room, several rooms or one member, with exceptions, on all
-//	     nodes, on this node only, or on the others only.
+//	     member. A target selects all members, one room, several rooms, members in all of several rooms, one
+//	     member, or an empty list of rooms; with exceptions; on all nodes, on this node only, or on the others only.
 //	F3   The messages of one node to one selection of rooms arrive everywhere in their order. Without a fault, no
 //	     error is reported to OnError.
 //	F4   Every node responds to a query about members and rooms. The result is complete, says on which node each

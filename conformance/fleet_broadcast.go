@@ -53,13 +53,17 @@ func (c *fleet) populate(ctx context.Context) (witnesses []*fleetMember, err err
 
 // selecting describes a backplane.Target, so that a case can predict its members.
 type selecting struct {
-	rooms, not            []string
-	localOnly, remoteOnly bool
+	rooms, all, not               []string
+	localOnly, remoteOnly, nobody bool
 }
 
 func allMembers() selecting { return selecting{} }
 
 func to(rooms ...string) selecting { return selecting{rooms: rooms} }
+
+func noMember() selecting { return selecting{nobody: true} }
+
+func (s selecting) inAll(rooms ...string) selecting { s.all = rooms; return s }
 
 func (s selecting) except(rooms ...string) selecting { s.not = rooms; return s }
 
@@ -68,7 +72,10 @@ func (s selecting) local() selecting { s.localOnly = true; return s }
 func (s selecting) remote() selecting { s.remoteOnly = true; return s }
 
 func (s selecting) target() backplane.Target {
-	t := backplane.To(s.rooms...).Except(s.not...)
+	t := backplane.All().InAll(s.all...).Except(s.not...)
+	if len(s.rooms) > 0 || s.nobody {
+		t = t.To(s.rooms...)
+	}
 	if s.localOnly {
 		t = t.Local()
 	}
@@ -84,7 +91,9 @@ func (p *fleetMember) selected(from *fleetNode, t selecting) bool {
 		return slices.ContainsFunc(rooms, func(r string) bool { return r == p.id || slices.Contains(p.rooms, r) })
 	}
 	switch {
-	case t.localOnly && p.at != from, t.remoteOnly && p.at == from:
+	case t.localOnly && p.at != from, t.remoteOnly && p.at == from, t.nobody:
+		return false
+	case slices.ContainsFunc(t.all, func(room string) bool { return !in([]string{room}) }):
 		return false
 	case len(t.rooms) > 0 && !in(t.rooms):
 		return false
@@ -98,7 +107,11 @@ func (c *fleet) shape(ctx context.Context, clause Clause, from int, t selecting,
 	c.step++
 	text, marker := fmt.Sprintf("text %d", c.step), fmt.Sprintf("marker %d", c.step)
 	send := func(s string, t selecting) error { return c.ns(from).Broadcast(ctx, []byte(s), t.target()) }
-	mark := func() error { return send(marker, to(t.rooms...)) }
+	route := selecting{rooms: t.rooms}
+	if len(t.rooms) == 0 && len(t.all) > 0 { // it goes to the channel of a room
+		route.rooms = t.all[:1]
+	}
+	mark := func() error { return send(marker, route) }
 	if err := send(text, t); err != nil {
 		return fail(clause, "Broadcast to %s failed without a fault: %v", describe(t), err)
 	}
@@ -125,8 +138,14 @@ func (c *fleet) shape(ctx context.Context, clause Clause, from int, t selecting,
 
 func describe(t selecting) string {
 	s := fmt.Sprintf("rooms %q except %q", t.rooms, t.not)
-	if len(t.rooms) == 0 {
+	switch {
+	case t.nobody:
+		s = fmt.Sprintf("no member except %q", t.not)
+	case len(t.rooms) == 0:
 		s = fmt.Sprintf("all members except %q", t.not)
+	}
+	if len(t.all) > 0 {
+		s += fmt.Sprintf(" in all of %q", t.all)
 	}
 	if t.localOnly {
 		s += ", on its own node only"
@@ -160,6 +179,12 @@ func caseShapes(ctx context.Context, c *fleet) error {
 		to("red").except("blue").local(),
 		allMembers().remote(),
 		to("blue").remote(),
+		allMembers().inAll("red", "blue"),
+		to("blue").inAll("red"),
+		to("n0-2", far).inAll("red").except("blue"),
+		allMembers().inAll("blue", "empty"),
+		allMembers().inAll("red", "blue").remote(),
+		noMember(),
 	}
 	for _, from := range []int{0, 1, c.last()} {
 		for _, t := range shapes {

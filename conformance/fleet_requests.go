@@ -33,7 +33,7 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 	}
 	for _, asker := range []*fleetNode{c.nodes[0], c.nodes[c.last()]} {
 		ns := asker.spaces[c.spaces[0]]
-		for _, t := range []selecting{allMembers(), to("red"), to("blue").except("n0-2"), to("empty")} {
+		for _, t := range []selecting{allMembers(), to("red"), to("blue").except("n0-2"), to("empty"), allMembers().inAll("red", "blue")} {
 			for _, detail := range []bool{false, true} {
 				ask, what := ns.Members, "Members of "+describe(t)
 				if detail {
@@ -50,6 +50,9 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 					return err
 				}
 			}
+		}
+		if m, err := ns.Members(ctx, noMember().target()); err != nil || len(m.List) > 0 {
+			return fail(f4, "Members of an empty list of rooms returned %v, %v", m, err)
 		}
 		var rooms []string
 		for _, p := range c.people {
@@ -164,7 +167,7 @@ func caseOperations(ctx context.Context, c *fleet) error {
 	if err := c.shape(ctx, f5, 0, to("new"), witnesses); err != nil {
 		return err
 	}
-	t = to("third").except(fmt.Sprintf("n%d-1", c.last()))
+	t = allMembers().inAll("third", "new").except(fmt.Sprintf("n%d-1", c.last()))
 	if err := touch("LeaveAll", t, func() (*backplane.Changed, error) { return ns.LeaveAll(ctx, t.target(), "new") },
 		func(p *fleetMember) { p.leave("new") }); err != nil {
 		return err

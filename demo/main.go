@@ -133,7 +133,7 @@ func run(ctx context.Context, url string) error {
 	}
 
 	title("north puts dave, a socket on east, into room lobby")
-	if err := north.chat.RemoteJoin(ctx, "dave", "lobby"); err != nil {
+	if err := north.chat.Join(ctx, "dave", "lobby"); err != nil {
 		return err
 	}
 	rooms, err := south.chat.ClientRooms(ctx, "dave")
@@ -143,14 +143,14 @@ func run(ctx context.Context, url string) error {
 	fmt.Printf("  south queries his rooms: dave is in %s\n", strings.Join(rooms, ", "))
 
 	title("north disconnects bob, a socket on south, and mallory, an id that no node has")
-	if err := north.chat.RemoteDisconnect(ctx, "bob", true); err != nil {
+	if err := north.chat.Disconnect(ctx, "bob", true); err != nil {
 		return err
 	}
 	if err := show(ctx, seen, 1); err != nil {
 		return err
 	}
 	began := time.Now()
-	err = north.chat.RemoteDisconnect(ctx, "mallory", true)
+	err = north.chat.Disconnect(ctx, "mallory", true)
 	if !errors.Is(err, backplane.ErrNoSuchMember) {
 		return fmt.Errorf("disconnect mallory: %w", err)
 	}

@@ -15,6 +15,7 @@ const (
 	keyPrefix        = attribute.Key("crossroom.prefix")
 	keyRooms         = attribute.Key("crossroom.rooms")
 	keyRoomCount     = attribute.Key("crossroom.rooms.count")
+	keyAllCount      = attribute.Key("crossroom.all.count")
 	keyExceptCount   = attribute.Key("crossroom.except.count")
 	keyOrigin        = attribute.Key("crossroom.origin")
 	keyOutcome       = attribute.Key("crossroom.outcome")
@@ -37,8 +38,11 @@ const (
 const maxRooms = 16
 
 // selection appends the attributes of a message's rooms and exceptions.
-func (o *Observer) selection(list []attribute.KeyValue, rooms, except []string) []attribute.KeyValue {
+func (o *Observer) selection(list []attribute.KeyValue, rooms, all, except []string) []attribute.KeyValue {
 	list = append(list, keyRoomCount.Int(len(rooms)), keyExceptCount.Int(len(except)))
+	if len(all) > 0 {
+		list = append(list, keyAllCount.Int(len(all)))
+	}
 	if len(rooms) > 0 && !o.opts.HideRooms {
 		// StringSlice copies the list, but not the names. They share memory with the message, which is never written
 		// to.

@@ -56,7 +56,7 @@ func (o *Observer) DeliverStart(ctx context.Context, d *observe.Delivery) contex
 	}
 	ctx, v.span = o.consume(ctx, v.site)
 	if v.span.IsRecording() {
-		o.describe(v.span, v.site, d.Channel, d.Rooms, d.Except, d.PayloadBytes)
+		o.describe(v.span, v.site, d.Channel, d.Rooms, d.All, d.Except, d.PayloadBytes)
 		list := []attribute.KeyValue{
 			semconv.MessagingMessageEnvelopeSize(d.MessageBytes), keyOrigin.String(d.Origin), keyMatched.Int(d.Matched),
 		}

@@ -53,6 +53,7 @@
 //	crossroom.prefix               prefix of the broker's channels, if it has one
 //	crossroom.rooms                names of the rooms, the first 16 (Options.HideRooms)
 //	crossroom.rooms.count          number of rooms; 0 means all members
+//	crossroom.all.count            number of rooms that each member must be in, if there are any
 //	crossroom.except.count         number of exceptions
 //	crossroom.origin               id of the node that sent the message
 //	crossroom.outcome              deliver: delivered or unwanted

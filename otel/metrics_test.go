@@ -252,7 +252,7 @@ func TestEmitter(t *testing.T) {
 			e, err := adapter.NewEmitter(eb, &adapter.EmitterOptions{Namespace: chat, Observers: []observe.Observer{o}})
 			require.NoError(t, err)
 			ctx, span := v.request(t)
-			require.NoError(t, e.To().SocketsJoin(ctx, "red"))
+			require.NoError(t, e.All().SocketsJoin(ctx, "red"))
 			require.NoError(t, e.To("red").Emit(ctx, "hello"))
 			select {
 			case p := <-s.got:

@@ -26,7 +26,7 @@ func (o *Observer) PublishStart(ctx context.Context, d *observe.Publish) context
 	ctx = o.parent(ctx, d.Header)
 	ctx, p.span = o.tracer.Start(ctx, p.site.name, p.site.options(trace.SpanContextFromContext(ctx))...)
 	if p.span.IsRecording() {
-		o.describe(p.span, p.site, d.Channel, d.Rooms, d.Except, d.PayloadBytes)
+		o.describe(p.span, p.site, d.Channel, d.Rooms, d.All, d.Except, d.PayloadBytes)
 	}
 	d.Header = o.carrier.inject(ctx, d.Header, p.header, &p.writer)
 	d.State = p
@@ -68,7 +68,7 @@ func (o *Observer) parent(ctx context.Context, h map[string]string) context.Cont
 }
 
 // describe sets the attributes of a broadcast on a span.
-func (o *Observer) describe(span trace.Span, s *site, ch broker.Channel, rooms, except []string, size int) {
+func (o *Observer) describe(span trace.Span, s *site, ch broker.Channel, rooms, all, except []string, size int) {
 	list := append(make([]attribute.KeyValue, 0, 16), s.attrs...)
 	if ch.Kind() != broker.KindRoom {
 		list = append(list, semconv.MessagingDestinationName(ch.Namespace()))
@@ -76,5 +76,5 @@ func (o *Observer) describe(span trace.Span, s *site, ch broker.Channel, rooms, 
 		list = append(list, semconv.MessagingDestinationName(ch.Namespace()+"#"+ch.Name()))
 	}
 	list = append(list, semconv.MessagingMessageBodySize(size))
-	span.SetAttributes(o.selection(list, rooms, except)...)
+	span.SetAttributes(o.selection(list, rooms, all, except)...)
 }

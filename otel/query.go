@@ -40,7 +40,7 @@ func (o *Observer) RequestStart(ctx context.Context, d *observe.Request) context
 		if !d.NoReply {
 			list = append(list, semconv.MessagingMessageConversationID(d.ID), keyExpected.Int(d.Expected+d.ExpectedForeign))
 		}
-		a.span.SetAttributes(o.selection(list, d.Rooms, d.Except)...)
+		a.span.SetAttributes(o.selection(list, d.Rooms, d.All, d.Except)...)
 	}
 	d.Header = o.carrier.inject(ctx, d.Header, nil, &a.writer)
 	d.State = a

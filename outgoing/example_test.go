@@ -90,7 +90,7 @@ func Example_webSocket() {
 
 	chat.Emit(ctx, "hello", "everybody")
 	chat.Emit(ctx, "picture", []byte("\x89PNG"))
-	chat.RemoteDisconnect(ctx, "alice", true)
+	chat.Disconnect(ctx, "alice", true)
 
 	<-alice.queue.Done()
 	server.Close(ctx)

@@ -13,11 +13,13 @@ type Source struct {
 
 // Publish describes a broadcast being sent.
 type Publish struct {
-	Source        *Source
-	Namespace     string
-	Channel       broker.Channel
-	Rooms, Except []string
-	LocalOnly     bool // it does not leave the node
+	Source    *Source
+	Namespace string
+	Channel   broker.Channel
+	// Rooms, All and Except select the members: those in any of Rooms, without Rooms all, that are in every one of All,
+	// and in none of Except.
+	Rooms, All, Except []string
+	LocalOnly          bool // it does not leave the node
 	// PayloadBytes and MessageBytes are the sizes of the payload and of the whole message. MessageBytes is set at the
 	// end.
 	PayloadBytes, MessageBytes int
@@ -31,12 +33,12 @@ type Publish struct {
 
 // Delivery describes a received broadcast.
 type Delivery struct {
-	Source        *Source
-	Namespace     string
-	Channel       broker.Channel
-	Origin        string
-	Rooms, Except []string
-	Header        map[string]string
+	Source             *Source
+	Namespace          string
+	Channel            broker.Channel
+	Origin             string
+	Rooms, All, Except []string // as in Publish
+	Header             map[string]string
 	// HeaderDropped is the number of header entries that were dropped: too large, not text, or duplicates.
 	HeaderDropped int
 	// PayloadBytes and MessageBytes are the sizes of the payload and of the whole message.
@@ -53,11 +55,11 @@ type Request struct {
 	// Op is as in backplane.PartialError.
 	Op string
 	// ID is empty with NoReply: the request wants no response.
-	ID            string
-	NoReply       bool
-	Rooms, Except []string
-	PayloadBytes  int
-	Header        map[string]string
+	ID                 string
+	NoReply            bool
+	Rooms, All, Except []string // as in Publish
+	PayloadBytes       int
+	Header             map[string]string
 	// Expected and ExpectedForeign are the numbers of responses that healthy known nodes and foreign peers will send.
 	// They are zero at the start of a broadcast with acknowledgements, which local members get first.
 	Expected, ExpectedForeign int

@@ -98,7 +98,7 @@ func TestFleet(t *testing.T) {
 	}
 	north := chats[0]
 
-	require.NoError(t, north.RemoteJoin(ctx, "carol", "lobby"))
+	require.NoError(t, north.Join(ctx, "carol", "lobby"))
 	require.NoError(t, north.To("bob").SocketsJoin(ctx, "lobby", "a.b > *"))
 	rooms, err := north.ClientRooms(ctx, "bob")
 	require.NoError(t, err)
@@ -114,7 +114,7 @@ func TestFleet(t *testing.T) {
 	heard("alice ask[]", "bob ask[]", "carol ask[]")
 	require.Len(t, acks.Values, 3, "EmitWithAck")
 	require.Equal(t, 3, acks.Expected, "EmitWithAck")
-	clients, err := north.Clients(ctx, "lobby")
+	clients, err := north.To("lobby").Clients(ctx)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"bob", "carol"}, clients.IDs, "Clients")
 	sockets, err := north.FetchSockets(ctx)
@@ -135,13 +135,13 @@ func TestFleet(t *testing.T) {
 	n, err := north.ServerCount(ctx)
 	require.NoError(t, err)
 	require.Equal(t, 3, n, "ServerCount")
-	require.NoError(t, north.RemoteLeave(ctx, "bob", "a.b > *"))
+	require.NoError(t, north.Leave(ctx, "bob", "a.b > *"))
 	require.NoError(t, north.To("lobby").SocketsLeave(ctx, "lobby"))
-	clients, err = north.Clients(ctx, "lobby", "a.b > *")
+	clients, err = north.To("lobby", "a.b > *").Clients(ctx)
 	require.NoError(t, err, "after leaving: %+v", clients)
 	require.Empty(t, clients.IDs, "after leaving: %+v", clients)
-	require.ErrorIs(t, north.RemoteJoin(ctx, "absent", "x"), backplane.ErrNoSuchMember, "RemoteJoin of an unknown member")
-	require.NoError(t, north.RemoteDisconnect(ctx, "bob", true))
+	require.ErrorIs(t, north.Join(ctx, "absent", "x"), backplane.ErrNoSuchMember, "RemoteJoin of an unknown member")
+	require.NoError(t, north.Disconnect(ctx, "bob", true))
 	heard("bob disconnected")
 
 	// East receives and sends nothing, and no node is notified.
@@ -152,17 +152,17 @@ func TestFleet(t *testing.T) {
 		name string
 		ask  func() error
 	}{
-		{"Clients", func() error { _, err := north.Clients(ctx); return err }},
+		{"Clients", func() error { _, err := north.All().Clients(ctx); return err }},
 		{"FetchSockets", func() error { _, err := north.FetchSockets(ctx); return err }},
 		{"AllRooms", func() error { _, err := north.AllRooms(ctx); return err }},
 		{"CustomRequest", func() error { _, err := north.CustomRequest(ctx, 1); return err }},
 		{"ServerSideEmitWithAck", func() error { _, err := north.ServerSideEmitWithAck(ctx, "hi"); return err }},
-		{"EmitWithAck", func() error { _, err := north.Timeout(timeout).EmitWithAck(ctx, "ask"); return err }},
-		{"SocketsJoin", func() error { return north.SocketsJoin(ctx, "late") }},
-		{"SocketsLeave", func() error { return north.SocketsLeave(ctx, "late") }},
+		{"EmitWithAck", func() error { _, err := north.All().Timeout(timeout).EmitWithAck(ctx, "ask"); return err }},
+		{"SocketsJoin", func() error { return north.All().SocketsJoin(ctx, "late") }},
+		{"SocketsLeave", func() error { return north.All().SocketsLeave(ctx, "late") }},
 		{"ClientRooms", func() error { _, err := north.ClientRooms(ctx, "carol"); return err }},
-		{"RemoteJoin", func() error { return north.RemoteJoin(ctx, "carol", "x") }},
-		{"RemoteDisconnect", func() error { return north.RemoteDisconnect(ctx, "carol", true) }},
+		{"RemoteJoin", func() error { return north.Join(ctx, "carol", "x") }},
+		{"RemoteDisconnect", func() error { return north.Disconnect(ctx, "carol", true) }},
 	} {
 		start := time.Now()
 		err := q.ask()

@@ -273,7 +273,7 @@ func TestClusterFailover(t *testing.T) {
 				if err != nil || len(sockets.List) != 3 {
 					return fmt.Errorf("server %d fetches %+v, %v", i, sockets, err)
 				}
-				return ns.RemoteJoin(within(t, patience), fmt.Sprint("socket", (i+1)%3), "room")
+				return ns.Join(within(t, patience), fmt.Sprint("socket", (i+1)%3), "room")
 			})
 		}
 		if round == 0 {

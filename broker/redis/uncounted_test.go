@@ -122,8 +122,8 @@ func TestWithoutCountPermission(t *testing.T) {
 		if assert.NotNil(t, rooms, "%s: AllRooms", rights) {
 			assert.GreaterOrEqual(t, len(rooms.Rooms), 3, "%s: AllRooms", rights)
 		}
-		assert.NoError(t, socketIO[0].RemoteJoin(within(t, patience), "socket2", "room"), "%s: RemoteJoin", rights)
-		err = socketIO[0].RemoteJoin(within(t, patience), "absent", "room")
+		assert.NoError(t, socketIO[0].Join(within(t, patience), "socket2", "room"), "%s: RemoteJoin", rights)
+		err = socketIO[0].Join(within(t, patience), "absent", "room")
 		assert.NotEqual(t, denied, errors.Is(err, backplane.ErrNoSuchMember), "%s: RemoteJoin of an unknown member: %v", rights, err)
 		count, err := socketIO[0].ServerCount(within(t, patience))
 		inexact("ServerCount", err)

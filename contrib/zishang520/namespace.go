@@ -169,7 +169,10 @@ func target(ns *adapter.Namespace, opts *socket.BroadcastOptions) adapter.Operat
 	if opts == nil {
 		return o
 	}
-	o = o.To(names(opts.Rooms)...).Except(names(opts.Except)...)
+	if rooms := names(opts.Rooms); len(rooms) > 0 { // none means all
+		o = o.To(rooms...)
+	}
+	o = o.Except(names(opts.Except)...)
 	if f := opts.Flags; f != nil {
 		if f.Volatile {
 			o = o.Volatile()

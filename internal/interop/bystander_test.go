@@ -100,7 +100,7 @@ func TestFrozenServer(t *testing.T) {
 			ns, err := go1.server.Of(s.ctx, s.nsp)
 			require.NoError(t, err)
 			start := time.Now()
-			clients, err := ns.Clients(s.ctx)
+			clients, err := ns.All().Clients(s.ctx)
 			var partial *backplane.PartialError
 			require.ErrorAs(t, err, &partial, "Clients with a frozen server: %v", clients)
 			took := time.Since(start)
@@ -108,7 +108,7 @@ func TestFrozenServer(t *testing.T) {
 			assert.LessOrEqual(t, took, 3*timeout)
 			// The next request of that kind does not wait for the deadline.
 			start = time.Now()
-			_, err = ns.Clients(s.ctx)
+			_, err = ns.All().Clients(s.ctx)
 			assert.ErrorIs(t, err, backplane.ErrPeerUnresponsive, "Clients once more")
 			assert.LessOrEqual(t, time.Since(start), timeout*3/4, "the second time")
 			got := []any{}
@@ -121,7 +121,7 @@ func TestFrozenServer(t *testing.T) {
 			// Requests wait for it again after it has responded to one, possibly late.
 			// Until then it gets an eighth of the time.
 			for s.ctx.Err() == nil {
-				if _, err = ns.Clients(s.ctx); !errors.Is(err, backplane.ErrPeerUnresponsive) {
+				if _, err = ns.All().Clients(s.ctx); !errors.Is(err, backplane.ErrPeerUnresponsive) {
 					break
 				}
 			}

@@ -96,9 +96,17 @@ func (n *goNode) Call(ctx context.Context, op string, a args) (any, error) {
 	return interop.Parse([]byte(interop.Text(v)))
 }
 
+// to selects as Node.js does: all sockets without rooms.
+func to(ns *adapter.Namespace, rooms []string) adapter.Operator {
+	if len(rooms) == 0 {
+		return ns.All()
+	}
+	return ns.To(rooms...)
+}
+
 // target makes the operator for to, except, from, flags and timeout.
 func target(n *goNode, ns *adapter.Namespace, a args) adapter.Operator {
-	op := ns.To(texts(a["to"])...).Except(texts(a["except"])...)
+	op := to(ns, texts(a["to"])).Except(texts(a["except"])...)
 	if from, ok := a["from"].(string); ok {
 		op = op.Except(n.sessions[from].id)
 	}
@@ -163,11 +171,11 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		return ns.ServerCount(ctx)
 	},
 	"clients": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
-		clients, err := ns.Clients(ctx, texts(a["rooms"])...)
+		clients, err := to(ns, texts(a["rooms"])).Clients(ctx)
 		return clients.IDs, err
 	},
 	"allSockets": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
-		clients, err := ns.Clients(ctx, texts(a["to"])...)
+		clients, err := to(ns, texts(a["to"])).Clients(ctx)
 		return clients.IDs, err
 	},
 	"clientRooms": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
@@ -192,13 +200,13 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		return list, nil
 	},
 	"remoteJoin": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
-		return nil, ns.RemoteJoin(ctx, a["id"].(string), a["room"].(string))
+		return nil, ns.Join(ctx, a["id"].(string), a["room"].(string))
 	},
 	"remoteLeave": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
-		return nil, ns.RemoteLeave(ctx, a["id"].(string), a["room"].(string))
+		return nil, ns.Leave(ctx, a["id"].(string), a["room"].(string))
 	},
 	"remoteDisconnect": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
-		return nil, ns.RemoteDisconnect(ctx, a["id"].(string), a["close"].(bool))
+		return nil, ns.Disconnect(ctx, a["id"].(string), a["close"].(bool))
 	},
 	"socketsJoin": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
 		return nil, target(n, ns, a).SocketsJoin(ctx, texts(a["rooms"])...)
@@ -330,7 +338,11 @@ func (n *goEmitter) Faults() []string                 { return nil }
 // Call implements node.
 func (n *goEmitter) Call(ctx context.Context, op string, a args) (any, error) {
 	e := n.e.Of(a["nsp"].(string))
-	o := e.To(texts(a["to"])...).Except(texts(a["except"])...)
+	o := e.All()
+	if rooms := texts(a["to"]); len(rooms) > 0 {
+		o = o.To(rooms...)
+	}
+	o = o.Except(texts(a["except"])...)
 	for _, flag := range texts(a["flags"]) {
 		switch flag {
 		case "volatile":

@@ -35,7 +35,7 @@ func TestServersThatJoin(t *testing.T) {
 			return err
 		}},
 		{"EmitWithAck", interop.V8, interop.V6, adapter.V6, func(ctx context.Context, ns *adapter.Namespace) error {
-			_, err := ns.To().Timeout(300*time.Millisecond).EmitWithAck(ctx, "question")
+			_, err := ns.All().Timeout(300*time.Millisecond).EmitWithAck(ctx, "question")
 			return err
 		}},
 	} {

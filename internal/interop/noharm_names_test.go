@@ -93,8 +93,8 @@ func playIDs(f *harmFleet, list []content) (refused int, err error) {
 			return 0, err
 		}
 		_, err1 := f.ns.ClientRooms(f.ctx, id)
-		err2 := f.ns.RemoteJoin(f.ctx, id, "green")
-		err3 := f.ns.RemoteLeave(f.ctx, id, "green")
+		err2 := f.ns.Join(f.ctx, id, "green")
+		err3 := f.ns.Leave(f.ctx, id, "green")
 		err4 := f.ns.To(id).Emit(f.ctx, "event")
 		soon, cancel := context.WithTimeout(f.ctx, deadline)
 		_, err5 := s.inbox.Until(soon, func(m interop.Message) bool { return m.Event == "event" }) // markers may be late
@@ -126,7 +126,7 @@ func playIDs(f *harmFleet, list []content) (refused int, err error) {
 				}
 			}
 		}
-		if err := f.ns.RemoteDisconnect(f.ctx, id, false); refusal(err) {
+		if err := f.ns.Disconnect(f.ctx, id, false); refusal(err) {
 			one = 1
 			f.there.Remove(id)
 		} else if err != nil {

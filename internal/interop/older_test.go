@@ -154,7 +154,7 @@ func TestOlderServersInV6(t *testing.T) {
 				assert.LessOrEqual(t, time.Since(began), timeout/2, what)
 			}
 			quick("Clients", func() error {
-				c, err := ns.Clients(ctx, "room")
+				c, err := ns.To("room").Clients(ctx)
 				assert.Equal(t, want, append([]string{}, c.IDs...), "Clients")
 				return err
 			})
@@ -178,12 +178,61 @@ func TestOlderServersInV6(t *testing.T) {
 			}
 			quick("Join", func() error { return ns.Join(ctx, six, "new") })
 			quick("Clients of the new room", func() error {
-				c, err := ns.Clients(ctx, "new")
+				c, err := ns.To("new").Clients(ctx)
 				assert.Equal(t, []string{six}, c.IDs, "Clients")
 				return err
 			})
 			quick("Leave", func() error { return ns.Leave(ctx, six, "new") })
 			quick("Disconnect", func() error { return ns.Disconnect(ctx, six, false) })
+		})
+	}
+}
+
+// TestInAllRooms selects the clients that are in two rooms, among servers of Node.js, which have no such selection.
+func TestInAllRooms(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	for _, c := range []struct {
+		prefix string
+		with   []interop.Generation
+	}{
+		{"5.4.0", []interop.Generation{v5}},
+		{"6.0.1", []interop.Generation{v60}},
+		{"6.1.1 and newer", []interop.Generation{v6, v8}},
+	} {
+		t.Run(c.prefix, func(t *testing.T) {
+			var nodes []node
+			for _, g := range c.with {
+				nodes = append(nodes, startPeer(t, g, "js-"+string(g), redis.URL(), c.prefix))
+			}
+			d := dialects[c.with[0]]
+			go1, go2 := startGo(t, "go1", redis.URL(), c.prefix, d), startGo(t, "go2", redis.URL(), c.prefix, d)
+			nodes = append(nodes, go1, go2)
+			s := stage(t, c.with[0], "", go1, nodes...)
+			s.populate()
+			for _, n := range nodes {
+				s.connect(n, "blue", nil, "blue")
+			}
+			ns, err := go1.server.Of(s.ctx, s.nsp)
+			require.NoError(t, err)
+			inBoth := both(in("red"), in("blue"))
+			require.NoError(t, ns.All().InAll("red", "blue").Emit(s.ctx, "news", 1))
+			s.expect(inBoth, "news", 1)
+			require.NoError(t, ns.To("blue").InAll("red").Remote().Emit(s.ctx, "news", 2))
+			s.expect(both(inBoth, func(c *client) bool { return c.node != go1 }), "news", 2)
+			clients, err := ns.All().InAll("red", "blue").Clients(s.ctx)
+			require.NoError(t, err)
+			got := []any{}
+			for _, id := range clients.IDs {
+				got = append(got, id)
+			}
+			s.same("clients in both rooms", got, ids(s.where(inBoth)))
+			require.NoError(t, ns.All().InAll("red", "blue").DisconnectSockets(s.ctx, false))
+			s.expectDisconnected(inBoth)
+
+			e, err := adapter.NewEmitter(go1.server.Broker(), &adapter.EmitterOptions{Namespace: s.nsp, Dialect: d})
+			require.NoError(t, err)
+			require.ErrorIs(t, e.All().InAll("red", "blue").Emit(s.ctx, "news"), errors.ErrUnsupported)
 		})
 	}
 }

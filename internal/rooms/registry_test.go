@@ -134,14 +134,14 @@ func TestRegistryAgainstModel(t *testing.T) {
 				leave(id, many)
 			case 6:
 				want := m.selected(rooms, except)
-				s.FindAndJoin(r, rooms, except, targets)
+				s.FindAndJoin(r, Filter{Rooms: rooms, Except: except}, targets)
 				require.Equal(t, want, ids(&s))
 				for _, id := range want {
 					join(id, targets)
 				}
 			case 7:
 				want := m.selected(rooms, except)
-				s.FindAndLeave(r, rooms, except, targets)
+				s.FindAndLeave(r, Filter{Rooms: rooms, Except: except}, targets)
 				require.Equal(t, want, ids(&s))
 				for _, id := range want {
 					leave(id, targets)
@@ -174,8 +174,8 @@ func TestRegistryAgainstModel(t *testing.T) {
 				require.Equal(t, held[room], r.Holds(room))
 			}
 			want := m.selected(rooms, except)
-			require.Equal(t, len(want) > 0, r.Selects(rooms, except))
-			detail := s.FindDetail(r, rooms, except)
+			require.Equal(t, len(want) > 0, r.Selects(Filter{Rooms: rooms, Except: except}))
+			detail := s.FindDetail(r, Filter{Rooms: rooms, Except: except})
 			require.Equal(t, want, ids(&s))
 			for i, e := range s.List {
 				require.Equal(t, sorted(m[e.ID()]), slices.Sorted(slices.Values(detail[i])))
@@ -257,26 +257,26 @@ func TestMemoryOfSelections(t *testing.T) {
 	large, small := &r.rooms["large"].roster, &r.rooms["small"].roster
 	var s Selection[int]
 
-	s.Find(r, []string{"small"}, nil)
+	s.Find(r, Filter{Rooms: []string{"small"}})
 	require.False(t, small.lent.Load())
 	require.NotSame(t, &small.list[0], &s.List[0])
 	own := &s.own[0]
 	s.Reset()
 	require.Nil(t, *own)
-	s.Find(r, []string{"small"}, nil)
+	s.Find(r, Filter{Rooms: []string{"small"}})
 	require.Same(t, own, &s.List[0])
 
-	s.Find(r, []string{"large", "small"}, nil)
+	s.Find(r, Filter{Rooms: []string{"large", "small"}})
 	require.False(t, large.lent.Load(), "a list that is not selected alone is copied")
 	require.Len(t, s.List, lendFrom)
 	require.Equal(t, 2, s.Places())
-	s.Find(r, []string{"large", "m0"}, []string{"m1", "m2", "m3"})
+	s.Find(r, Filter{Rooms: []string{"large", "m0"}, Except: []string{"m1", "m2", "m3"}})
 	require.Equal(t, 5, s.Places())
 	s.Reset()
 	require.Equal(t, place[int]{}, s.except[:1][0])
 	require.Equal(t, place[int]{}, s.seen[:1][0])
 
-	s.Find(r, []string{"large"}, nil)
+	s.Find(r, Filter{Rooms: []string{"large"}})
 	require.True(t, large.lent.Load())
 	require.Same(t, &large.list[0], &s.List[0])
 	require.Equal(t, len(s.List), cap(s.List), "an append would write to the registry's list")

@@ -9,8 +9,13 @@ type Selection[M any] struct {
 	List   []*Entry[M]
 	own    []*Entry[M] // memory for List, unless the registry has lent that
 	except []place[M]
+	every  []place[M]
 	seen   []place[M]
 }
+
+// Filter selects members: those in any of Rooms (without Rooms, all members) that are in every one of All and in none
+// of Except.
+type Filter struct{ Rooms, All, Except []string }
 
 // place is a resolved room name: the stored room, and the member whose own room it is. Either may be nil.
 type place[M any] struct {
@@ -30,6 +35,23 @@ func (r *Registry[M]) place(name string) place[M] {
 	return p
 }
 
+// len returns about how many members are in it.
+func (p place[M]) len() int {
+	if p.room == nil {
+		return 1
+	}
+	return len(p.room.list)
+}
+
+func allHave[M any](places []place[M], e *Entry[M]) bool {
+	for _, p := range places {
+		if !p.has(e) {
+			return false
+		}
+	}
+	return true
+}
+
 func anyHas[M any](places []place[M], e *Entry[M]) bool {
 	for _, p := range places {
 		if p.has(e) {
@@ -39,51 +61,77 @@ func anyHas[M any](places []place[M], e *Entry[M]) bool {
 	return false
 }
 
-// Find fills s.List with the members in any of rooms (all members if it is empty) that are in none of except, each
-// once. The list is a snapshot: no lock is held when Find returns.
-func (s *Selection[M]) Find(r *Registry[M], rooms, except []string) {
+// Find fills s.List with the members that f selects, each once. The list is a snapshot: no lock is held when Find
+// returns.
+func (s *Selection[M]) Find(r *Registry[M], f Filter) {
 	if r.size.Load() == 0 {
 		s.List = nil
 		return
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	s.findLocked(r, rooms, except)
+	s.findLocked(r, f)
 }
 
-func (s *Selection[M]) findLocked(r *Registry[M], rooms, except []string) {
-	s.List, s.except, s.seen = s.own[:0], s.except[:0], s.seen[:0]
+func (s *Selection[M]) findLocked(r *Registry[M], f Filter) {
+	s.List, s.except, s.every, s.seen = s.own[:0], s.except[:0], s.every[:0], s.seen[:0]
 	// A repeated name costs little, and a name without members nothing: the lists are no longer than the number of
 	// local rooms.
-	for _, name := range except {
+	for _, name := range f.Except {
 		if p := r.place(name); p != (place[M]{}) && !slices.Contains(s.except, p) {
 			s.except = append(s.except, p)
 		}
 	}
-	if len(rooms) == 0 {
-		s.take(&r.all, true)
-		return
-	}
-	for _, name := range rooms {
+	for _, name := range f.All {
 		p := r.place(name)
-		if p == (place[M]{}) || slices.Contains(s.seen, p) {
-			continue
+		if p == (place[M]{}) { // no member is in it
+			return
 		}
-		if p.room != nil {
-			s.take(&p.room.roster, len(rooms) == 1)
+		if !slices.Contains(s.every, p) {
+			s.every = append(s.every, p)
 		}
-		if p.own != nil && !anyHas(s.except, p.own) && !anyHas(s.seen, p.own) && !(p.room != nil && p.own.has(p.room)) {
-			s.add(p.own)
-		}
-		s.seen = append(s.seen, p)
 	}
+	switch {
+	case len(f.Rooms) > 0:
+		for _, name := range f.Rooms {
+			if p := r.place(name); p != (place[M]{}) && !slices.Contains(s.seen, p) {
+				s.takePlace(p, len(f.Rooms) == 1)
+			}
+		}
+	case len(s.every) > 0:
+		smallest := s.every[0]
+		for _, p := range s.every[1:] {
+			if p.len() < smallest.len() {
+				smallest = p
+			}
+		}
+		s.takePlace(smallest, true)
+	default:
+		s.take(&r.all, true)
+	}
+}
+
+// takePlace adds the members in a room that are not in an earlier one.
+func (s *Selection[M]) takePlace(p place[M], alone bool) {
+	if p.room != nil {
+		s.take(&p.room.roster, alone)
+	}
+	if p.own != nil && s.wants(p.own) && !(p.room != nil && p.own.has(p.room)) {
+		s.add(p.own)
+	}
+	s.seen = append(s.seen, p)
+}
+
+// wants reports whether a member of a room is selected and not in the list yet.
+func (s *Selection[M]) wants(e *Entry[M]) bool {
+	return !anyHas(s.except, e) && !anyHas(s.seen, e) && allHave(s.every, e)
 }
 
 // FindID fills s.List with the member of that id. It returns false if the member does not exist.
 func (s *Selection[M]) FindID(r *Registry[M], id string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	s.List, s.except, s.seen = s.own[:0], s.except[:0], s.seen[:0]
+	s.List, s.except, s.every, s.seen = s.own[:0], s.except[:0], s.every[:0], s.seen[:0]
 	e, ok := r.members[id]
 	if ok {
 		s.add(e)
@@ -94,9 +142,9 @@ func (s *Selection[M]) FindID(r *Registry[M], id string) bool {
 // take adds a roster. If it is the only one, the selection borrows its list.
 func (s *Selection[M]) take(r *roster[M], alone bool) {
 	switch {
-	case len(s.except) > 0 || len(s.seen) > 0:
+	case len(s.except) > 0 || len(s.seen) > 0 || len(s.every) > 0:
 		for _, e := range r.list {
-			if !anyHas(s.except, e) && !anyHas(s.seen, e) {
+			if s.wants(e) {
 				s.add(e)
 			}
 		}
@@ -135,48 +183,52 @@ func (s *Selection[M]) Reset() {
 	if cap(s.except) > keepPlaces {
 		s.except = nil
 	}
+	if cap(s.every) > keepPlaces {
+		s.every = nil
+	}
 	if cap(s.seen) > keepPlaces {
 		s.seen = nil
 	}
 	clear(s.except)
+	clear(s.every)
 	clear(s.seen)
 }
 
 // Renew gives up the memory of the selection, which then belongs to the holders of List.
 func (s *Selection[M]) Renew() { s.own = nil }
 
-// Selects reports whether rooms and except select a member.
-func (r *Registry[M]) Selects(rooms, except []string) bool {
+// Selects reports whether f selects a member.
+func (r *Registry[M]) Selects(f Filter) bool {
 	var s Selection[M]
-	s.Find(r, rooms, except)
+	s.Find(r, f)
 	return len(s.List) > 0
 }
 
 // FindAndJoin is Find, and puts the found members into targets under the same lock, so that no
 // other change is in between.
-func (s *Selection[M]) FindAndJoin(r *Registry[M], rooms, except, targets []string) {
-	s.findAnd(r, rooms, except, func(e *Entry[M]) { r.joinEntry(e, targets) })
+func (s *Selection[M]) FindAndJoin(r *Registry[M], f Filter, targets []string) {
+	s.findAnd(r, f, func(e *Entry[M]) { r.joinEntry(e, targets) })
 }
 
 // FindAndLeave is FindAndJoin, but removes them from targets.
-func (s *Selection[M]) FindAndLeave(r *Registry[M], rooms, except, targets []string) {
-	s.findAnd(r, rooms, except, func(e *Entry[M]) { r.leaveEntry(e, targets) })
+func (s *Selection[M]) FindAndLeave(r *Registry[M], f Filter, targets []string) {
+	s.findAnd(r, f, func(e *Entry[M]) { r.leaveEntry(e, targets) })
 }
 
-func (s *Selection[M]) findAnd(r *Registry[M], rooms, except []string, change func(*Entry[M])) {
+func (s *Selection[M]) findAnd(r *Registry[M], f Filter, change func(*Entry[M])) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.findLocked(r, rooms, except)
+	s.findLocked(r, f)
 	for _, e := range s.List {
 		change(e)
 	}
 }
 
 // FindDetail is Find, and returns the rooms of each selected member.
-func (s *Selection[M]) FindDetail(r *Registry[M], rooms, except []string) [][]string {
+func (s *Selection[M]) FindDetail(r *Registry[M], f Filter) [][]string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	s.findLocked(r, rooms, except)
+	s.findLocked(r, f)
 	names := make([][]string, len(s.List))
 	for i, e := range s.List {
 		names[i] = e.names()
@@ -185,4 +237,4 @@ func (s *Selection[M]) FindDetail(r *Registry[M], rooms, except []string) [][]st
 }
 
 // Places returns the number of names that the last selection resolved.
-func (s *Selection[M]) Places() int { return len(s.seen) + len(s.except) }
+func (s *Selection[M]) Places() int { return len(s.seen) + len(s.every) + len(s.except) }

@@ -29,8 +29,8 @@ func TestSelectionIsSnapshot(t *testing.T) {
 					add(i)
 				}
 				var first, second, after rooms.Selection[int]
-				first.Find(r, selected, nil)
-				second.Find(r, selected, nil)
+				first.Find(r, rooms.Filter{Rooms: selected})
+				second.Find(r, rooms.Filter{Rooms: selected})
 				before := names(&first)
 				require.Len(t, before, size)
 
@@ -61,7 +61,7 @@ func TestSelectionIsSnapshot(t *testing.T) {
 				require.Equal(t, before, names(&first))
 				require.Equal(t, before, names(&second))
 
-				after.Find(r, selected, nil)
+				after.Find(r, rooms.Filter{Rooms: selected})
 				require.Len(t, after.List, len(ids))
 				for _, id := range names(&after) {
 					require.Contains(t, ids, id)
@@ -69,7 +69,7 @@ func TestSelectionIsSnapshot(t *testing.T) {
 
 				first.Reset() // borrowed memory is not its own
 				require.Equal(t, before, names(&second))
-				first.Find(r, []string{"m0", "room"}, []string{fmt.Sprint("m", 2*size-1)})
+				first.Find(r, rooms.Filter{Rooms: []string{"m0", "room"}, Except: []string{fmt.Sprint("m", 2*size-1)}})
 				require.NotContains(t, names(&first), fmt.Sprint("m", 2*size-1))
 				require.Equal(t, before, names(&second))
 			})

@@ -105,9 +105,9 @@ type Broadcast struct {
 	// broadcasts of one node may be slightly out of order. A broadcast that failed at the broker has used its number,
 	// because local members may have received it. So may one that was refused during concurrent broadcasts.
 	Seq uint64
-	// Rooms and Except select the members: those in any of Rooms (all members if it is empty), without those in any of
-	// Except.
-	Rooms, Except []string
+	// Rooms, All and Except select the members: those in any of Rooms (all members if it is empty) that are in every one
+	// of All, without those in any of Except.
+	Rooms, All, Except []string
 	Flags         Flags
 	Header        Header
 	// HeaderDropped counts the entries of the header that a decoder dropped: too large, not text, or duplicate.
@@ -165,8 +165,8 @@ type Request struct {
 	Op Op
 	// Origin is the requesting node's id; empty if the wire does not carry it.
 	Origin string
-	// Rooms and Except select members, as in Broadcast, unless ByID is set.
-	Rooms, Except []string
+	// Rooms, All and Except select members, as in Broadcast, unless ByID is set.
+	Rooms, All, Except []string
 	// ByID means that the operation is on the one member with the id Member.
 	ByID   bool
 	Member string

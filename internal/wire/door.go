@@ -10,8 +10,12 @@ import (
 // Selection selects members of the whole fleet and says how a broadcast travels. The zero Selection selects all
 // members. It is a value: methods return changed copies and never write to slices that another Selection holds.
 type Selection struct {
-	// Rooms selects the members in any of them; empty means all members.
+	// Rooms selects the members in any of them; empty means all members, or with Picked none.
 	Rooms []string
+	// Picked means that To was called.
+	Picked bool
+	// All selects, of these, the members that are in every one of these rooms.
+	All []string
 	// Except excludes the members in any of these rooms. A member's id is one of its rooms.
 	Except []string
 	// LocalOnly keeps a broadcast on this node; RemoteOnly excludes this node's members.
@@ -23,11 +27,23 @@ type Selection struct {
 	Relay string
 	// Lead is Broadcast.Lead. The caller owns the memory again afterwards.
 	Lead []byte
+	// Selected, if not nil, gets the number of local members that a broadcast selects.
+	Selected *int
 }
+
+// Nobody reports that no member can be selected: To was called without a room.
+func (s *Selection) Nobody() bool { return s.Picked && len(s.Rooms) == 0 }
 
 // To adds rooms.
 func (s Selection) To(rooms ...string) Selection {
+	s.Picked = true
 	s.Rooms = append(s.Rooms[:len(s.Rooms):len(s.Rooms)], rooms...)
+	return s
+}
+
+// InAll adds rooms to All.
+func (s Selection) InAll(rooms ...string) Selection {
+	s.All = append(s.All[:len(s.All):len(s.All)], rooms...)
 	return s
 }
 

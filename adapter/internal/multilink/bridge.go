@@ -113,7 +113,7 @@ func (b *bridge) offer(i int, in *wire.Broadcast) {
 	m := &bridged{
 		id: sum, origin: in.Origin, payload: in.Payload, // immutable
 		target: wire.Selection{
-			Rooms: slices.Clone(in.Rooms), Except: slices.Clone(in.Except), RemoteOnly: true,
+			Rooms: slices.Clone(in.Rooms), All: slices.Clone(in.All), Except: slices.Clone(in.Except), RemoteOnly: true,
 			Flags: in.Flags, Header: maps.Clone(in.Header),
 		},
 	}

@@ -46,6 +46,7 @@ func (h *hasher) sum(b *wire.Broadcast) (s bridgeSum) {
 	}
 	text(b.Origin)
 	list(b.Rooms)
+	list(b.All)
 	list(b.Except)
 	h.sha.Reset()
 	h.sha.Write(buf)
@@ -68,7 +69,7 @@ type bridged struct {
 // size is the number of bytes that a message occupies in the window.
 func (m *bridged) size() int {
 	n := 384 + len(m.origin) + len(m.payload)
-	for _, list := range [...][]string{m.target.Rooms, m.target.Except} {
+	for _, list := range [...][]string{m.target.Rooms, m.target.All, m.target.Except} {
 		for _, s := range list {
 			n += 16 + len(s)
 		}

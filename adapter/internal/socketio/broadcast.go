@@ -1,6 +1,8 @@
 package socketio
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/crossroom/crossroom/internal/msgpack"
@@ -43,7 +45,10 @@ func (c *Codec) AppendBroadcast(dst []byte, ns string, b *wire.Broadcast) ([]byt
 // returns the payload in the form to be sent.
 func (c *Codec) checkBroadcast(message, ns string, b *wire.Broadcast) (data []byte, traits msgpack.Traits, err error) {
 	own := [...]string{ns, b.Origin, b.Relay}
-	if err := checkText(message, own[:], b.Rooms, b.Except); err != nil {
+	if err := checkText(message, own[:], b.Rooms, b.All, b.Except); err != nil {
+		return nil, 0, err
+	}
+	if err := c.carries(message, b.All); err != nil {
 		return nil, 0, err
 	}
 	if err := checkHeader(message, b.Header); err != nil {
@@ -90,6 +95,17 @@ func (c *Codec) checkData(message string, payload []byte, flags wire.Flags) (dat
 // binary data. It needs no check, which would cost as much as encoding.
 const Sound wire.Flags = 1 << 7
 
+// CarriesAll reports whether messages may have All: servers that are not Crossroom nodes would not read it, and select
+// too many sockets. V5 has no requests with a selector.
+func (c *Codec) CarriesAll() bool { return c.opts.OnlyCrossroom && c.opts.Dialect == V6 }
+
+func (c *Codec) carries(message string, all []string) error {
+	if len(all) == 0 || c.CarriesAll() {
+		return nil
+	}
+	return fmt.Errorf("adapter: %s to members in all of several rooms: Node.js servers cannot read it: %w", message, errors.ErrUnsupported)
+}
+
 // CheckEvent refuses the payload of a broadcast, or of a request with acknowledgements, if
 // it would harm a Node.js server.
 func (c *Codec) CheckEvent(op wire.Op, payload []byte, flags wire.Flags) error {
@@ -134,10 +150,10 @@ func appendPacketHead(dst []byte, typ int64) []byte {
 
 // appendOpts appends opts. timeout is that of a broadcast with acknowledgements, or zero.
 func (c *Codec) appendOpts(dst []byte, b *wire.Broadcast, timeout time.Duration) []byte {
-	if len(b.Except) == 0 && b.Flags&(wire.Volatile|wire.NoCompress) == 0 && timeout <= 0 && b.Header == nil && b.Relay == "" {
+	if len(b.Except) == 0 && b.Flags&(wire.Volatile|wire.NoCompress) == 0 && timeout <= 0 && b.Header == nil && b.Relay == "" && len(b.All) == 0 {
 		return append(c.appendRooms(append(dst, usualOpts...), b.Rooms), usualRest...)
 	}
-	x := extension{header: b.Header, relay: b.Relay}
+	x := extension{header: b.Header, relay: b.Relay, all: b.All}
 	dst = msgpack.AppendMapLen(dst, 3+x.keys())
 	dst = c.appendRooms(msgpack.AppendString(dst, "rooms"), b.Rooms)
 	dst = c.appendRooms(msgpack.AppendString(dst, "except"), b.Except)

@@ -20,7 +20,7 @@ import (
 // name.
 func (c *Codec) DecodeBroadcast(payload []byte, ns string, b *wire.Broadcast) error {
 	r := msgpack.NewReader(payload)
-	*b = wire.Broadcast{Rooms: b.Rooms[:0], Except: b.Except[:0]}
+	*b = wire.Broadcast{Rooms: b.Rooms[:0], All: b.All[:0], Except: b.Except[:0]}
 	var err error
 	if c.sharded() {
 		err = c.readShardBroadcast(payload, ns, b)
@@ -342,6 +342,7 @@ func readOpts(r *msgpack.Reader, b *wire.Broadcast) (timeout time.Duration, err 
 		b.Except = b.Except[:0]
 	}
 	b.Header, b.HeaderDropped, b.Relay = x.header, x.dropped, x.relay
+	b.All = append(b.All[:0], x.all...)
 	if b.Relay != "" {
 		err = checkMark(b.Relay)
 	}

@@ -201,6 +201,9 @@ func (c *Codec) BroadcastChannel(ns string, b *wire.Broadcast) broker.Channel {
 			return broker.SocketIO.Room(ns, b.Rooms[0])
 		}
 	}
+	if len(b.Rooms) == 0 && len(b.All) > 0 { // no selected socket is outside of any of them
+		return broker.SocketIO.Room(ns, b.All[0])
+	}
 	return broker.SocketIO.Broadcast(ns)
 }
 

@@ -15,18 +15,19 @@ const keyExtra = "crossroom"
 
 // extension holds the values of the object under keyExtra and of the trace headers beside it.
 type extension struct {
-	native   bool   // n: 1 if a Crossroom node wrote the request or response
-	node     string // node: the id of its author, in forms without a uid
-	id       string // id: the request id, in forms without one
-	ids      bool   // ids: 1 if ids of members are enough
-	rooms    bool   // rooms: 1 if the names of all rooms are wanted (sharded adapter)
-	byID     bool   // one: 1 if opts select the one member with the id (sharded adapter)
-	relay    string // relay: Broadcast.Relay
-	err      string // e: Response.Err
-	busy     bool   // busy: 1 for Response.Busy
-	more     bool   // more: 1 for Response.More
-	notFound bool   // nf: 1 for Response.NotFound
-	count    int    // c: Response.Count of selector operations
+	native   bool     // n: 1 if a Crossroom node wrote the request or response
+	node     string   // node: the id of its author, in forms without a uid
+	id       string   // id: the request id, in forms without one
+	ids      bool     // ids: 1 if ids of members are enough
+	rooms    bool     // rooms: 1 if the names of all rooms are wanted (sharded adapter)
+	byID     bool     // one: 1 if opts select the one member with the id (sharded adapter)
+	relay    string   // relay: Broadcast.Relay
+	err      string   // e: Response.Err
+	busy     bool     // busy: 1 for Response.Busy
+	more     bool     // more: 1 for Response.More
+	notFound bool     // nf: 1 for Response.NotFound
+	count    int      // c: Response.Count of selector operations
+	all      []string // all: Broadcast.All and Request.All
 
 	// The entries of h and the trace headers beside the object, their size in bytes, and how
 	// many entries were left out.
@@ -133,6 +134,11 @@ func (x *extension) readJSON(key string, v jsonscan.Value) {
 			x.notFound = isOne(v)
 		case "c":
 			x.count, _ = intOf(v)
+		case "all":
+			x.all = nil
+			for room := range v.Elements() {
+				x.all = append(x.all, textOf(room))
+			}
 		case "h":
 			for name, value := range v.Members() {
 				x.addJSON(name, value)
@@ -196,7 +202,7 @@ func (x *extension) readMsgpack(key string, r *msgpack.Reader) error {
 // hasObject reports whether an object under keyExtra is needed, given the number of headers
 // in it.
 func (x *extension) hasObject(other int) bool {
-	return x.native || x.relay != "" || other > 0
+	return x.native || x.relay != "" || len(x.all) > 0 || other > 0
 }
 
 // writeJSON appends the members that carry x to a request or response.
@@ -235,6 +241,9 @@ func (x *extension) writeJSON(o *object) {
 	if x.count > 0 {
 		o.int("c", x.count)
 	}
+	if len(x.all) > 0 {
+		o.texts("all", x.all)
+	}
 	if x.err != "" {
 		o.text("e", x.err)
 	}
@@ -256,7 +265,7 @@ func (x *extension) writeJSON(o *object) {
 
 // keys is how many keys appendMsgpack appends.
 func (x *extension) keys() int {
-	if x.header == nil && x.relay == "" && !x.native {
+	if x.header == nil && x.relay == "" && !x.native && len(x.all) == 0 {
 		return 0 // nearly always
 	}
 	trace, other := countHeader(x.header)
@@ -293,6 +302,13 @@ func (x *extension) appendMsgpack(dst []byte) []byte {
 	}
 	if x.node != "" {
 		dst = appendText(dst, "node", x.node)
+		dst[start]++
+	}
+	if len(x.all) > 0 {
+		dst = msgpack.AppendArrayLen(msgpack.AppendString(dst, "all"), len(x.all))
+		for _, room := range x.all {
+			dst = msgpack.AppendString(dst, room)
+		}
 		dst[start]++
 	}
 	if x.err != "" {

@@ -17,7 +17,10 @@ import (
 // from the extension.
 func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
 	own := [...]string{ns, r.ID, r.Origin, r.Member}
-	if err := checkText("request", own[:], r.Rooms, r.Except, r.Targets); err != nil {
+	if err := checkText("request", own[:], r.Rooms, r.All, r.Except, r.Targets); err != nil {
+		return dst, err
+	}
+	if err := c.carries("request", r.All); err != nil {
 		return dst, err
 	}
 	if err := checkHeader("request", r.Header); err != nil {
@@ -97,7 +100,7 @@ func (c *Codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 // [PROTOCOL 6].
 func (c *Codec) appendRequest6(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extension{native: r.Native, header: r.Header}
+	x := extension{native: r.Native, all: r.All, header: r.Header}
 	begin := func(typ int, id bool) {
 		if r.Origin != "" {
 			o.text("uid", r.Origin)
@@ -109,7 +112,7 @@ func (c *Codec) appendRequest6(dst []byte, r *wire.Request) ([]byte, error) {
 	}
 	switch r.Op {
 	case wire.OpMembers:
-		if !r.Detail && len(r.Except) == 0 {
+		if !r.Detail && len(r.Except) == 0 && len(r.All) == 0 {
 			begin(v6Sockets, true) // 6.0 knows only this one
 			o.rooms(c, "rooms", r.Rooms)
 			break
@@ -241,7 +244,7 @@ func (c *Codec) CheckServerEvent(payload []byte) error {
 // JSON: older versions ignore it in that form, and would crash on msgpack [PROTOCOL 12,
 // rule 5]. With binary data it has to be msgpack.
 func (c *Codec) appendAckRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
-	b := wire.Broadcast{Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
+	b := wire.Broadcast{Origin: r.Origin, Rooms: r.Rooms, All: r.All, Except: r.Except, Flags: r.Flags, Payload: r.Payload}
 	data, traits, err := c.checkBroadcast("request", ns, &b)
 	if err != nil {
 		return nil, err
@@ -279,7 +282,7 @@ func (c *Codec) appendAckRequest(dst []byte, ns string, r *wire.Request) ([]byte
 	}
 	o.close()
 	o.close()
-	x := extension{native: r.Native, header: r.Header}
+	x := extension{native: r.Native, all: r.All, header: r.Header}
 	x.writeJSON(o)
 	return o.end(), nil
 }

@@ -13,7 +13,7 @@ import (
 // DecodeRequest implements wire.Codec. It reads every dialect, whichever one the codec
 // writes, and sets r.Form to the form of the response.
 func (c *Codec) DecodeRequest(payload []byte, ns string, r *wire.Request) error {
-	*r = wire.Request{Rooms: r.Rooms[:0], Except: r.Except[:0], Targets: r.Targets[:0]}
+	*r = wire.Request{Rooms: r.Rooms[:0], All: r.All[:0], Except: r.Except[:0], Targets: r.Targets[:0]}
 	read := c.readRequest
 	if c.sharded() {
 		read = c.readShardRequest
@@ -321,6 +321,7 @@ func (m *message) selects(r *wire.Request) (err error) {
 		}
 	}
 	r.Header, r.HeaderDropped = m.extra.header, m.extra.dropped
+	r.All = append(r.All, m.extra.all...)
 	if r.Rooms, err = roomsOf(rooms, r.Rooms); err != nil {
 		return err
 	}
@@ -354,7 +355,7 @@ func (c *Codec) readAckRequest(payload []byte, ns string, r *wire.Request) error
 		return err
 	}
 	r.Op = wire.OpBroadcast
-	b := wire.Broadcast{Rooms: r.Rooms, Except: r.Except}
+	b := wire.Broadcast{Rooms: r.Rooms, All: r.All, Except: r.Except}
 	var x extension
 	var id, pack, opts []byte
 	for range n {
@@ -402,7 +403,7 @@ func (c *Codec) readAckRequest(payload []byte, ns string, r *wire.Request) error
 	if r.Timeout, err = readSelector(opts, &b); err != nil {
 		return err
 	}
-	r.Rooms, r.Except, r.Flags, r.Payload = b.Rooms, b.Except, b.Flags, b.Payload
+	r.Rooms, r.All, r.Except, r.Flags, r.Payload = b.Rooms, append(b.All, x.all...), b.Except, b.Flags, b.Payload
 	for name, value := range b.Header {
 		x.add(name, value)
 	}

@@ -92,7 +92,7 @@ func (f *fixture) Message(ch broker.Channel, payload []byte, d *inbound.Delivery
 	if ch.Kind() == broker.KindRequests {
 		return false
 	}
-	d.Find(f.rooms, nil, nil)
+	d.Find(f.rooms, rooms.Filter{})
 	d.Call = call(payload)
 	return true
 }

@@ -167,7 +167,7 @@ func (s *Request[M]) key() string {
 	for _, bit := range [...]bool{r.Native, r.Detail} {
 		b = strconv.AppendBool(b, bit)
 	}
-	for _, list := range [...][]string{{r.Member}, r.Rooms, r.Except} {
+	for _, list := range [...][]string{{r.Member}, r.Rooms, r.All, r.Except} {
 		b = strconv.AppendInt(append(b, '/'), int64(len(list)), 10)
 		for _, name := range list {
 			b = strconv.AppendInt(append(b, ' '), int64(len(name)), 10)

@@ -57,8 +57,12 @@ func (d *Desk[M]) selected(r *wire.Request) int {
 	}
 	defer d.selections.Put(sel)
 	defer sel.Reset()
-	sel.Find(d.o.Rooms, r.Rooms, r.Except)
+	sel.Find(d.o.Rooms, filterOf(r))
 	return len(sel.List)
+}
+
+func filterOf(r *wire.Request) rooms.Filter {
+	return rooms.Filter{Rooms: r.Rooms, All: r.All, Except: r.Except}
 }
 
 // enlarge passes queries with a large response to their line.
@@ -147,7 +151,7 @@ func (d *Desk[M]) listRooms(list []*Request[M]) {
 func (d *Desk[M]) listMembers(list []*Request[M], most int) bool {
 	r := list[0].req
 	var sel rooms.Selection[M]
-	infos := d.find(&sel, r.Rooms, r.Except, r.Detail)
+	infos := d.find(&sel, filterOf(r), r.Detail)
 	said, sum, bare := 0, 0, 0
 	size := func(i int) int {
 		if m := &infos[i]; r.Detail && i >= said {
@@ -229,9 +233,9 @@ func send[M any](list []*Request[M], n, limit int, size func(i int) int, put fun
 }
 
 // Members lists the selected members; with detail, including their rooms and data.
-func (d *Desk[M]) Members(in, except []string, detail bool) []wire.MemberInfo {
+func (d *Desk[M]) Members(f rooms.Filter, detail bool) []wire.MemberInfo {
 	var sel rooms.Selection[M]
-	infos := d.find(&sel, in, except, detail)
+	infos := d.find(&sel, f, detail)
 	if detail {
 		d.describe(sel.List, infos)
 	}
@@ -239,12 +243,12 @@ func (d *Desk[M]) Members(in, except []string, detail bool) []wire.MemberInfo {
 }
 
 // find finds the selected members and lists them; with detail, including their rooms. describe adds their data.
-func (d *Desk[M]) find(sel *rooms.Selection[M], in, except []string, detail bool) []wire.MemberInfo {
+func (d *Desk[M]) find(sel *rooms.Selection[M], f rooms.Filter, detail bool) []wire.MemberInfo {
 	var names [][]string
 	if detail {
-		names = sel.FindDetail(d.o.Rooms, in, except)
+		names = sel.FindDetail(d.o.Rooms, f)
 	} else {
-		sel.Find(d.o.Rooms, in, except)
+		sel.Find(d.o.Rooms, f)
 	}
 	infos := make([]wire.MemberInfo, len(sel.List))
 	for i, e := range sel.List {

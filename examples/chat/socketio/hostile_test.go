@@ -160,7 +160,7 @@ func TestVolatile(t *testing.T) {
 	s := newServer(t, &socketio.Options{MaxQueue: 10})
 	c, socket := s.enter(t)
 	for i := range 50 {
-		require.NoError(t, s.root.Volatile().Emit(t.Context(), "tick", i))
+		require.NoError(t, s.root.All().Volatile().Emit(t.Context(), "tick", i))
 	}
 	require.NoError(t, socket.Emit("last"))
 	got := 0

@@ -77,12 +77,15 @@ func (s *Socket) Leave(ctx context.Context, rooms ...string) error {
 	return s.ns.Leave(ctx, s.id, s.named(rooms)...)
 }
 
-// To selects all sockets in any of the rooms, on all nodes, except the client itself; without rooms all other sockets
-// of the namespace. It works also after the client has left.
-func (s *Socket) To(rooms ...string) adapter.Operator { return s.ns.Except(s.id).To(s.named(rooms)...) }
+// To selects all sockets in any of the rooms, on all nodes, except the client itself. It works also after the client
+// has left.
+func (s *Socket) To(rooms ...string) adapter.Operator { return s.Others().To(s.named(rooms)...) }
 
 // In is To, and selects the client too.
 func (s *Socket) In(rooms ...string) adapter.Operator { return s.ns.To(s.named(rooms)...) }
+
+// Others selects all sockets of the namespace, on all nodes, except the client itself.
+func (s *Socket) Others() adapter.Operator { return s.ns.Except(s.id) }
 
 // Handshake returns how the client connected, including Auth. It is shared: read-only.
 func (s *Socket) Handshake() *adapter.Handshake {

@@ -39,7 +39,7 @@ func TestRoomsOfASocket(t *testing.T) {
 	assert.Contains(t, socket.Rooms(), "lobby")
 	assert.Contains(t, socket.Rooms(), "attic")
 	require.NoError(t, socket.To("lobby", "attic").Emit(t.Context(), "to rooms"))
-	require.NoError(t, socket.To().Emit(t.Context(), "to all"))
+	require.NoError(t, socket.Others().Emit(t.Context(), "to all"))
 	require.NoError(t, socket.Leave(t.Context(), "lobby", "never entered"))
 	require.NoError(t, other.To("lobby").Emit(t.Context(), "to no socket"))
 	require.NoError(t, other.To("attic").Emit(t.Context(), "to the attic"))

@@ -242,7 +242,11 @@ func (p *peer) clients(ctx context.Context, nsp socket.Namespace, rooms any) (an
 	if err != nil {
 		return nil, err
 	}
-	c, err := ns.Clients(ctx, words(texts(rooms))...)
+	all := ns.All()
+	if in := words(texts(rooms)); len(in) > 0 {
+		all = all.To(in...)
+	}
+	c, err := all.Clients(ctx)
 	if err != nil {
 		return nil, err
 	}
