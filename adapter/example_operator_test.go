@@ -63,6 +63,15 @@ func ExampleOperator_InAll() {
 	// Output: [eve]
 }
 
+func ExampleOperator_Count() {
+	first, _, stop := inLobby()
+	defer stop()
+	n, err := first.To("lobby").Count(context.Background())
+	check(err) // without an error all servers have counted
+	fmt.Println(n.Total, "sockets,", n.ByNode[first.Server().UID()], "of this server")
+	// Output: 3 sockets, 2 of this server
+}
+
 func ExampleOperator_LocalSockets() {
 	first, _, stop := inLobby()
 	defer stop()

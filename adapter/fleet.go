@@ -19,6 +19,8 @@ type fleet interface {
 	broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration, on wire.AckFuncs) (*backplane.Acks, error)
 	// members lists sockets in no order; with detail, including their rooms and descriptions.
 	members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error)
+	// count counts sockets, without a list where the servers can.
+	count(ctx context.Context, t wire.Selection) (*backplane.Count, error)
 	rooms(ctx context.Context) (*backplane.RoomList, error)
 	peers(ctx context.Context) (*backplane.Peers, error)
 	// onSocket carries out an operation on one socket that is not local.
@@ -39,7 +41,7 @@ type fleet interface {
 
 // onSelection carries out an operation on the sockets that a filter selects on a link, onSocket on one socket there.
 type (
-	onSelection func(context.Context, *leg, wire.Selection) (*backplane.Changed, error)
+	onSelection func(context.Context, *leg, wire.Selection) (*backplane.Count, error)
 	onSocket    func(ctx context.Context, l *leg, id string) error
 )
 

@@ -156,6 +156,36 @@ func (l *leg) members(ctx context.Context, t wire.Selection, detail bool) (*back
 	return m, err
 }
 
+// count counts sockets on one link.
+func (l *leg) count(ctx context.Context, t wire.Selection) (*backplane.Count, error) {
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	listed := l.dialect == V5
+	if !t.LocalOnly && !t.Nobody() && !listed {
+		listed = l.lately(ctx).old > 0
+	}
+	if listed && !t.LocalOnly && len(t.Except) > 0 { // two lists
+		m, err := l.members(ctx, t, false)
+		if m == nil {
+			return nil, err
+		}
+		c := &backplane.Count{ByNode: map[string]int{}, Coverage: m.Coverage}
+		for _, id := range c.Answered {
+			c.ByNode[id] = 0
+		}
+		for _, m := range m.List {
+			c.Total++
+			c.ByNode[m.Node]++
+		}
+		return c, err
+	}
+	c, err := l.ns.Count(ctx, target(t))
+	if c != nil {
+		err = whole(wire.OpMembers, &c.Coverage, err)
+	}
+	return c, err
+}
+
 // rooms lists the rooms on one link.
 func (l *leg) rooms(ctx context.Context) (*backplane.RoomList, error) {
 	if l.dialect == V5 {

@@ -23,7 +23,7 @@ func TestEmitReachesTheSelected(t *testing.T) {
 			event string
 			op    adapter.Operator
 		}{
-			{"all", nodes[0].ns.To()},
+			{"all", nodes[0].ns.All()},
 			{"red", red},
 			{"in blue", nodes[0].ns.To("blue")},
 			{"red and blue", red.To("blue")},

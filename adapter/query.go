@@ -32,6 +32,24 @@ func (o Operator) Clients(ctx context.Context) (*Clients, error) {
 	return c, err
 }
 
+// Count counts the selected sockets of all nodes. Go nodes respond with a number. Node.js servers can only list their
+// sockets, so they do that; so do all nodes if Except is used beside servers older than 6.1. If nodes are missing, Total
+// is a lower bound, and the error a *backplane.PartialError.
+func (o Operator) Count(ctx context.Context) (*backplane.Count, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	t, some := o.ns.resolve(ctx, o.target)
+	if !isPartial(some) {
+		return nil, some
+	}
+	c, err := o.ns.fleet.count(ctx, t)
+	if err == nil {
+		err = some
+	}
+	return c, err
+}
+
 // ClientRooms lists the rooms of one socket, on any node, including that of its own id. If no node has the socket, the
 // error wraps backplane.ErrNoSuchMember and comes as soon as every known node has responded. Other errors are as with
 // Join. Servers of 6.0.x cannot list the rooms of their sockets: the error wraps errors.ErrUnsupported.

@@ -81,7 +81,7 @@ func TestFetchSockets(t *testing.T) {
 			op   adapter.Operator
 			want []string
 		}{
-			{"all", nodes[0].ns.To(), []string{"a0", "a1", "a2", "b0", "b1", "b2"}},
+			{"all", nodes[0].ns.All(), []string{"a0", "a1", "a2", "b0", "b1", "b2"}},
 			{"a", nodes[0].ns.To("a"), []string{"a0", "a1", "a2"}},
 			{"a but n1", nodes[0].ns.To("a").Except("n1"), []string{"a0", "a2"}},
 			{"all but b and a0", nodes[0].ns.Except("b", "a0"), []string{"a1", "a2"}},

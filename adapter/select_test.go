@@ -52,6 +52,9 @@ func TestInAll(t *testing.T) {
 			clients, err := step.op.Clients(ctx)
 			ok(t, err)
 			assert.ElementsMatch(t, step.want, clients.IDs, step.event)
+			count, err := step.op.Count(ctx)
+			ok(t, err)
+			assert.Equal(t, len(step.want), count.Total, step.event)
 		}
 		ok(t, both.SocketsJoin(ctx, "new"))
 		ok(t, ns.All().InAll("new", "green").SocketsLeave(ctx, "red"))
@@ -85,6 +88,38 @@ func TestAcksOfSocketsInAllRooms(t *testing.T) {
 		acks, err := nodes[0].ns.To().EmitWithAck(t.Context(), "question")
 		ok(t, err)
 		assert.Zero(t, acks.Expected)
+	})
+}
+
+func TestCount(t *testing.T) {
+	inBothDialects(t, func(t *testing.T, d adapter.Dialect) {
+		nodes := fleet(t, 2, adapter.Options{Dialect: d})
+		for i := range 5 {
+			nodes[i%2].add(t, string(rune('a'+i)), "room", []string{"red", "blue"}[i/3])
+		}
+		here, there := nodes[0].UID(), nodes[1].UID()
+		ns := nodes[0].ns
+		for _, step := range []struct {
+			what string
+			op   adapter.Operator
+			want map[string]int
+		}{
+			{"all", ns.All(), map[string]int{here: 3, there: 2}},
+			{"room", ns.To("room"), map[string]int{here: 3, there: 2}},
+			{"an id", ns.To("b"), map[string]int{here: 0, there: 1}},
+			{"except", ns.To("room").Except("blue"), map[string]int{here: 2, there: 1}},
+			{"local", ns.To("red").Local(), map[string]int{here: 2}},
+			{"remote", ns.To("red").Remote(), map[string]int{there: 1}},
+		} {
+			n, err := step.op.Count(t.Context())
+			ok(t, err)
+			total := 0
+			for _, k := range step.want {
+				total += k
+			}
+			assert.Equal(t, total, n.Total, step.what)
+			assert.Equal(t, step.want, n.ByNode, step.what)
+		}
 	})
 }
 

@@ -24,7 +24,7 @@ func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 		}
 	}
 	return o.change(ctx, wire.OpJoin,
-		func(ctx context.Context, l *leg, t wire.Selection) (*backplane.Changed, error) {
+		func(ctx context.Context, l *leg, t wire.Selection) (*backplane.Count, error) {
 			return l.ns.JoinAll(ctx, target(t), rooms...)
 		},
 		func(ctx context.Context, l *leg, id string) error { return l.ns.Join(ctx, id, rooms...) })
@@ -36,7 +36,7 @@ func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 		return o.emitter.change(ctx, "SocketsLeave", &o.target, &wire.Request{Op: wire.OpLeave, Targets: rooms})
 	}
 	return o.change(ctx, wire.OpLeave,
-		func(ctx context.Context, l *leg, t wire.Selection) (*backplane.Changed, error) {
+		func(ctx context.Context, l *leg, t wire.Selection) (*backplane.Count, error) {
 			return l.ns.LeaveAll(ctx, target(t), rooms...)
 		},
 		func(ctx context.Context, l *leg, id string) error { return l.ns.Leave(ctx, id, rooms...) })
@@ -49,7 +49,7 @@ func (o Operator) DisconnectSockets(ctx context.Context, connection bool) error 
 		return o.emitter.change(ctx, "DisconnectSockets", &o.target, &wire.Request{Op: wire.OpDisconnect, Close: connection})
 	}
 	return o.change(ctx, wire.OpDisconnect,
-		func(ctx context.Context, l *leg, t wire.Selection) (*backplane.Changed, error) {
+		func(ctx context.Context, l *leg, t wire.Selection) (*backplane.Count, error) {
 			return l.ns.DisconnectAll(ctx, target(t), connection)
 		},
 		func(ctx context.Context, l *leg, id string) error { return l.ns.Disconnect(ctx, id, connection) })

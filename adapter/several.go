@@ -190,6 +190,36 @@ func (s *several) members(ctx context.Context, t wire.Selection, detail bool) (*
 	return out, err
 }
 
+// count has each Go node once, although it may respond on several links.
+func (s *several) count(ctx context.Context, t wire.Selection) (*backplane.Count, error) {
+	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*backplane.Count]) {
+		if p.Value, p.Err = l.count(ctx, t); p.Value != nil {
+			p.Coverage = p.Value.Coverage
+		}
+		return p
+	})
+	coverage, err, failed := multilink.Merge(wire.OpMembers, parts)
+	if failed {
+		return nil, err
+	}
+	out := &backplane.Count{ByNode: map[string]int{}, Coverage: coverage}
+	for _, p := range parts {
+		if p.Value == nil {
+			continue
+		}
+		for node, n := range p.Value.ByNode {
+			if node == "" {
+				n += out.ByNode[node]
+			}
+			out.ByNode[node] = max(out.ByNode[node], n)
+		}
+	}
+	for _, n := range out.ByNode {
+		out.Total += n
+	}
+	return out, err
+}
+
 func (s *several) rooms(ctx context.Context) (*backplane.RoomList, error) {
 	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*backplane.RoomList]) {
 		if p.Value, p.Err = l.rooms(ctx); p.Value != nil {
@@ -280,7 +310,7 @@ func (s *several) change(ctx context.Context, op wire.Op, t wire.Selection, all 
 	}
 	var mu sync.Mutex
 	done := map[string]bool{} // Go nodes that have done it in a newer dialect
-	parts := make([]multilink.Part[*backplane.Changed], len(s.legs))
+	parts := make([]multilink.Part[*backplane.Count], len(s.legs))
 	_ = eachLeg(s.legs, func(i int, l *leg) error {
 		if l.dialect == V5 {
 			return nil

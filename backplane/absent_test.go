@@ -198,7 +198,7 @@ func TestGhostsAreCountedByName(t *testing.T) {
 			assert.Equal(t, list, ids, what+", list")
 			assert.Equal(t, gone, p.Lost, what+", gone")
 			assert.Equal(t, ghosts, p.Unresponsive, what+", ghosts")
-			n, err := f.ns[0].Count(t.Context())
+			n, err := serversOf(t.Context(), f.ns[0])
 			assert.Equal(t, total, n, "%s: count", what)
 			assert.NoError(t, err, "%s: count", what)
 		}

@@ -49,17 +49,6 @@ func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
 	return p, err
 }
 
-// Count returns the number of servers with the namespace, this one included: known peers, and where the broker can
-// count also foreign peers. The error is the context's error unwrapped, ErrClosed, or an *OpError. With an error the
-// number is zero, except that it is a lower bound if the error wraps a *broker.InexactError or ErrNotIntroduced.
-func (ns *Namespace) Count(ctx context.Context) (int, error) {
-	s, err := ns.snapshot(ctx)
-	if s.Err != nil {
-		return 0, err
-	}
-	return 1 + s.Peers(), err
-}
-
 // foreign implements wire.Namespace's Foreign.
 func (ns *Namespace) foreign(ctx context.Context) (wire.Unannounced, error) {
 	if err := ns.ready(ctx); err != nil {

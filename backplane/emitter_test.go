@@ -60,7 +60,7 @@ func TestEmitter(t *testing.T) {
 		require.Len(t, b.gone, 1, "disconnected")
 		assert.True(t, <-b.gone, "disconnected")
 		for i := range f.nodes {
-			n, err := f.ns[i].Count(ctx)
+			n, err := serversOf(ctx, f.ns[i])
 			if assert.NoError(t, err, "node %d counts", i) {
 				assert.Equal(t, 2, n, "node %d counts", i)
 				assert.Len(t, f.nodes[i].KnownPeers(), 1, "node %d counts", i)

@@ -224,13 +224,22 @@ func ExampleNamespace_BroadcastAck() {
 	// [yes from eve]
 }
 
+func ExampleNamespace_Count() {
+	first, _, stop := tables()
+	defer stop()
+	n, err := first.Count(context.Background(), backplane.To("table 7"))
+	try(err) // without an error all nodes have counted
+	fmt.Println(n.Total, "members,", n.ByNode[first.Node().ID()], "of this node")
+	// Output: 3 members, 2 of this node
+}
+
 func ExampleNamespace_JoinAll() {
 	ctx := context.Background()
 	first, _, stop := tables()
 	defer stop()
 	changed, err := first.JoinAll(ctx, backplane.To("table 7").Except("bob"), "table 8")
 	try(err)
-	fmt.Println(changed.Count, "members:", seats(first, backplane.To("table 8")))
+	fmt.Println(changed.Total, "members:", seats(first, backplane.To("table 8")))
 	// Output: 2 members: [ada eve]
 }
 

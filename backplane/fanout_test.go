@@ -291,7 +291,7 @@ func TestStalledMemberIsDisconnected(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			touched, err := f.ns[from].DisconnectAll(t.Context(), backplane.All(), true)
 			if assert.NoError(t, err, "DisconnectAll: %+v", touched) {
-				assert.Zero(t, touched.Count, "DisconnectAll: %+v", touched)
+				assert.Zero(t, touched.Total, "DisconnectAll: %+v", touched)
 			}
 			err = f.ns[from].Disconnect(t.Context(), "a", true)
 			if assert.NoError(t, err) {

@@ -540,3 +540,12 @@ func since(n *backplane.Node, id string) int64 {
 	}
 	return 0
 }
+
+// serversOf returns the number of servers with the namespace, as Peers has it.
+func serversOf(ctx context.Context, ns *backplane.Namespace) (int, error) {
+	p, err := ns.Peers(ctx)
+	if p == nil {
+		return 0, err
+	}
+	return p.Total(), err
+}

@@ -67,7 +67,7 @@ func (f *fleet) complete(what string, asker int, ns *backplane.Namespace) time.D
 			assert.Equal(f.t, others, fleet.Answered, "%s: %s of node %d: answered", what, q.name, asker)
 		}
 	}
-	n, err := ns.Count(f.t.Context())
+	n, err := serversOf(f.t.Context(), ns)
 	assert.Equal(f.t, len(f.nodes), n, "%s: count of node %d", what, asker)
 	assert.NoError(f.t, err, "%s: count of node %d", what, asker)
 	return first
@@ -248,7 +248,7 @@ func TestNotIntroduced(t *testing.T) {
 		assert.NotErrorIs(t, err, backplane.ErrNoSuchMember, "Join of its member")
 		assert.NoError(t, f.ns[3].Join(t.Context(), "b", "room"), "Join of another's member")
 		var count *backplane.OpError
-		_, err = f.ns[3].Count(t.Context())
+		_, err = serversOf(t.Context(), f.ns[3])
 		require.ErrorAs(t, err, &count)
 		assert.ErrorIs(t, err, backplane.ErrNotIntroduced)
 		memorytest.Thaw(f.brokers[2])
@@ -279,7 +279,7 @@ func TestQueryAfterOutage(t *testing.T) {
 				}
 				assert.NoError(t, f.nodes[1].Close(t.Context()))
 				time.Sleep(10 * time.Second)
-				n, err := f.ns[0].Count(t.Context())
+				n, err := serversOf(t.Context(), f.ns[0])
 				assert.ErrorIs(t, err, backplane.ErrNotIntroduced, "during the outage: %d", n)
 			} else if err := f.nodes[1].Close(t.Context()); err != nil {
 				t.Error(err)

@@ -228,8 +228,16 @@ func (ns *Namespace) Add(ctx context.Context, m Member) error {
 
 // enterable refuses rooms that a member may not enter. id is empty for several members.
 func (ns *Namespace) enterable(id string, rooms []string) error {
-	if err := checkNames("room", rooms); err != nil || ns.opts.IsID == nil {
+	if err := checkNames("room", rooms); err != nil {
 		return err
+	}
+	return ns.open(id, rooms)
+}
+
+// open refuses rooms of other members' ids.
+func (ns *Namespace) open(id string, rooms []string) error {
+	if ns.opts.IsID == nil {
+		return nil
 	}
 	for _, room := range rooms {
 		if room != id && ns.isID(room) {

@@ -13,16 +13,23 @@ import (
 
 // nativeCodec is Crossroom's own protocol: MessagePack arrays with a fixed order.
 //
-//	broadcast  [1, origin, seq, flags, rooms, all, except, header, relay, payload]
-//	request    [1, id, op, origin, bits, rooms, all, except, member, targets, timeout, flags, header, payload]
+//	broadcast  [1, origin, seq, flags, rooms, except, header, relay, payload, all]
+//	request    [1, id, op, origin, bits, rooms, except, member, targets, timeout, flags, header, payload, all]
 //	response   [1, id, node, bits, count, rooms, members, payload, error, header]
 //	member     [id, rooms, data]
 //
 // The first element is the version of the layout. Later versions add elements at the end, which this version skips,
-// and operations, which it ignores. Empty lists and headers are nil. timeout is in milliseconds.
+// and operations, which it ignores. Empty lists and headers are nil; an empty all is left out. timeout is in
+// milliseconds.
 type nativeCodec struct{}
 
 const nativeVersion = 1
+
+// How many elements a message has without all.
+const (
+	broadcastFields = 9
+	requestFields   = 13
+)
 
 var errNative = errors.New("not a message of the native protocol")
 
@@ -32,6 +39,7 @@ const (
 	bitClose
 	bitDetail
 	bitNoReply
+	bitCount
 )
 
 // Bits of a response.
@@ -60,21 +68,20 @@ func (nativeCodec) ResponseChannel(ns string, r *wire.Response) broker.Channel {
 }
 
 func (nativeCodec) AppendBroadcast(dst []byte, _ string, b *wire.Broadcast) ([]byte, error) {
-	dst = msgpack.AppendArrayLen(dst, 10)
+	dst = msgpack.AppendArrayLen(dst, broadcastFields+min(len(b.All), 1))
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, b.Origin)
 	dst = msgpack.AppendUint(dst, b.Seq)
 	dst = msgpack.AppendUint(dst, uint64(b.Flags))
 	dst = appendStrings(dst, b.Rooms)
-	dst = appendStrings(dst, b.All)
 	dst = appendStrings(dst, b.Except)
 	dst = appendHeader(dst, b.Header)
 	dst = msgpack.AppendString(dst, b.Relay)
-	return msgpack.AppendBytes(dst, b.Payload), nil
+	return appendAll(msgpack.AppendBytes(dst, b.Payload), b.All), nil
 }
 
 func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *wire.Broadcast) error {
-	r, err := openNative(payload, 10)
+	r, err := openNative(payload, broadcastFields)
 	if err != nil {
 		return err
 	}
@@ -82,40 +89,39 @@ func (nativeCodec) DecodeBroadcast(payload []byte, _ string, b *wire.Broadcast) 
 	r.uint(&b.Seq)
 	b.Flags = wire.Flags(r.bits())
 	r.strings(&b.Rooms)
-	r.strings(&b.All)
 	r.strings(&b.Except)
 	b.HeaderDropped = r.header(&b.Header)
 	r.string(&b.Relay)
 	r.bytes(&b.Payload)
+	r.all(broadcastFields, &b.All)
 	return r.err
 }
 
 func (nativeCodec) AppendRequest(dst []byte, _ string, q *wire.Request) ([]byte, error) {
 	bits := uint64(0)
-	for i, set := range [...]bool{q.ByID, q.Close, q.Detail, q.NoReply} {
+	for i, set := range [...]bool{q.ByID, q.Close, q.Detail, q.NoReply, q.CountOnly} {
 		if set {
 			bits |= 1 << i
 		}
 	}
-	dst = msgpack.AppendArrayLen(dst, 14)
+	dst = msgpack.AppendArrayLen(dst, requestFields+min(len(q.All), 1))
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, q.ID)
 	dst = msgpack.AppendUint(dst, uint64(q.Op))
 	dst = msgpack.AppendString(dst, q.Origin)
 	dst = msgpack.AppendUint(dst, bits)
 	dst = appendStrings(dst, q.Rooms)
-	dst = appendStrings(dst, q.All)
 	dst = appendStrings(dst, q.Except)
 	dst = msgpack.AppendString(dst, q.Member)
 	dst = appendStrings(dst, q.Targets)
 	dst = msgpack.AppendUint(dst, uint64(max(q.Timeout, 0)/time.Millisecond))
 	dst = msgpack.AppendUint(dst, uint64(q.Flags))
 	dst = appendHeader(dst, q.Header)
-	return msgpack.AppendBytes(dst, q.Payload), nil
+	return appendAll(msgpack.AppendBytes(dst, q.Payload), q.All), nil
 }
 
 func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) error {
-	r, err := openNative(payload, 14)
+	r, err := openNative(payload, requestFields)
 	if err != nil {
 		return err
 	}
@@ -124,9 +130,8 @@ func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) erro
 	r.string(&q.Origin)
 	bits := r.bits()
 	q.ByID, q.Close = bits&bitByID != 0, bits&bitClose != 0
-	q.Detail, q.NoReply = bits&bitDetail != 0, bits&bitNoReply != 0
+	q.Detail, q.NoReply, q.CountOnly = bits&bitDetail != 0, bits&bitNoReply != 0, bits&bitCount != 0
 	r.strings(&q.Rooms)
-	r.strings(&q.All)
 	r.strings(&q.Except)
 	r.string(&q.Member)
 	r.strings(&q.Targets)
@@ -136,6 +141,7 @@ func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) erro
 	q.Flags = wire.Flags(r.bits())
 	q.HeaderDropped = r.header(&q.Header)
 	r.bytes(&q.Payload)
+	r.all(requestFields, &q.All)
 	if r.err == nil && (op == 0 || op > uint8(wire.OpBroadcast)) {
 		return fmt.Errorf("native operation %d: %w", op, wire.ErrIgnored)
 	}
@@ -216,6 +222,13 @@ func appendStrings(dst []byte, list []string) []byte {
 	return dst
 }
 
+func appendAll(dst []byte, all []string) []byte {
+	if len(all) == 0 {
+		return dst
+	}
+	return appendStrings(dst, all)
+}
+
 func appendOptional(dst, b []byte) []byte {
 	if b == nil {
 		return msgpack.AppendNil(dst)
@@ -238,7 +251,8 @@ func appendHeader(dst []byte, h wire.Header) []byte {
 // nativeReader reads one field after the other. After an error it keeps that error and reads no further.
 type nativeReader struct {
 	msgpack.Reader
-	err error
+	fields int // elements of the message
+	err    error
 }
 
 func openNative(payload []byte, fields int) (r nativeReader, err error) {
@@ -254,6 +268,7 @@ func openNative(payload []byte, fields int) (r nativeReader, err error) {
 	if version < nativeVersion || n < fields {
 		return r, fmt.Errorf("%w: version %d with %d elements", errNative, version, n)
 	}
+	r.fields = n
 	return r, nil
 }
 
@@ -313,6 +328,14 @@ func (r *nativeReader) strings(to *[]string) {
 		if r.string(&s); r.err == nil {
 			*to = append(*to, s)
 		}
+	}
+}
+
+// all reads the list after the first fields elements, if there is one.
+func (r *nativeReader) all(fields int, to *[]string) {
+	*to = (*to)[:0]
+	if r.fields > fields && r.err == nil && r.Kind() == msgpack.Array {
+		r.strings(to)
 	}
 }
 

@@ -161,7 +161,14 @@ func TestNativeGolden(t *testing.T) {
 	})
 	check("broadcast", got, err, pack([]any{1, "n1", 300, 5, []any{"a", "b"}, []any{"c"}, h, "r", []byte("hi")}))
 	check("broadcast, as bytes", got, nil, []byte("\x99\x01\xa2n1\xcd\x01\x2c\x05\x92\xa1a\xa1b\x91\xa1c\x81\xa1k\xa1v\xa1r\xc4\x02hi"))
+	got, err = native.AppendBroadcast(nil, chat, &wire.Broadcast{Origin: "n1", All: []string{"a", "b"}, Payload: []byte("hi")})
+	check("broadcast to all of two rooms", got, err, pack([]any{1, "n1", 0, 0, nil, nil, nil, "", []byte("hi"), []any{"a", "b"}}))
+	var in wire.Broadcast
+	require.NoError(t, native.DecodeBroadcast(got, chat, &in))
+	assert.Equal(t, []string{"a", "b"}, in.All)
 	got, err = native.AppendBroadcast(nil, chat, &wire.Broadcast{})
+	require.NoError(t, native.DecodeBroadcast(got, chat, &in))
+	assert.Empty(t, in.All, "of the message before")
 	check("empty broadcast", got, err, []byte("\x99\x01\xa0\x00\x00\xc0\xc0\xc0\xa0\xc4\x00"))
 
 	got, err = native.AppendRequest(nil, chat, &wire.Request{
@@ -169,6 +176,8 @@ func TestNativeGolden(t *testing.T) {
 		Member: "m", Targets: []string{"x", "y"}, Timeout: 1500 * time.Millisecond, Flags: wire.NoCompress, Header: h, Payload: []byte("p"),
 	})
 	check("request", got, err, pack([]any{1, "n1.1", 4, "n1", 5, []any{"a"}, []any{"b"}, "m", []any{"x", "y"}, 1500, 2, h, []byte("p")}))
+	got, err = native.AppendRequest(nil, chat, &wire.Request{Op: wire.OpMembers, CountOnly: true, All: []string{"a"}})
+	check("count", got, err, pack([]any{1, "", 1, "", 16, nil, nil, "", nil, 0, 0, nil, []byte{}, []any{"a"}}))
 	got, err = native.AppendRequest(nil, chat, &wire.Request{Op: wire.OpEvent, Close: true, NoReply: true})
 	check("event", got, err, pack([]any{1, "", 8, "", 10, nil, nil, "", nil, 0, 0, nil, []byte{}}))
 

@@ -36,11 +36,22 @@ type RoomList struct {
 	Coverage
 }
 
-// Changed has the number of members that an operation changed, on the nodes that reported it: the peers in
-// Coverage.Unconfirmed do not.
-type Changed struct {
-	Count int
+// Count is a number of members of the whole fleet: of those that are selected, or that an operation changed.
+type Count struct {
+	// Total is the number on all nodes that sent theirs. After an operation, the peers in Coverage.Unconfirmed do not.
+	Total int
+	// ByNode has the number of each node by its id, this one included. That of "" is the number of all foreign peers
+	// together. A node that is missing has none.
+	ByNode map[string]int
 	Coverage
+}
+
+func (c *Count) add(node string, n int) {
+	if c.ByNode == nil {
+		c.ByNode = make(map[string]int)
+	}
+	c.Total += n
+	c.ByNode[node] += n
 }
 
 // Reply is one node's response to a request of the application.
@@ -109,6 +120,35 @@ func (m *Members) add(infos []wire.MemberInfo) {
 	for _, info := range infos {
 		m.List = append(m.List, MemberInfo(info))
 	}
+}
+
+// Count counts the members that t selects, without listing them: Crossroom nodes respond with a number. Foreign peers
+// (Node.js servers) can only list theirs, and are counted by their lists. If nodes are missing, Total is a lower bound.
+// A member whose id is on two nodes counts twice.
+func (ns *Namespace) Count(ctx context.Context, t Target) (*Count, error) {
+	if err := ns.target(ctx, &t.sel); err != nil {
+		return nil, err
+	}
+	var out Count
+	s := &t.sel
+	if s.Nobody() {
+		return &out, nil
+	}
+	if !s.RemoteOnly {
+		out.add(ns.node.id, ns.rooms.Count(filterOf(s.Rooms, s.All, s.Except)))
+	}
+	if s.LocalOnly {
+		return &out, nil
+	}
+	req := &wire.Request{
+		Op: wire.OpMembers, CountOnly: true, Origin: ns.node.id, Rooms: s.Rooms, All: s.All, Except: s.Except, Native: true, Header: s.Header,
+	}
+	var err error
+	out.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
+		out.add(r.Node, max(r.Count, 0)+len(r.Members))
+		return false
+	})
+	return &out, err
 }
 
 // AllRooms lists all rooms that have members, including those named by members' ids.
@@ -321,7 +361,7 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 
 // JoinAll puts the members that t selects into rooms. A room that NamespaceOptions.IsID keeps for another member is a
 // *NameError.
-func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
+func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Count, error) {
 	if err := ns.enterable("", rooms); err != nil {
 		return nil, ns.failed(err)
 	}
@@ -339,7 +379,7 @@ func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*C
 }
 
 // LeaveAll takes the members that t selects out of rooms.
-func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Changed, error) {
+func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*Count, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpLeave, Targets: rooms}, func() (int, error) {
 		var d delivery
 		d.FindAndLeave(ns.rooms, filterOf(t.sel.Rooms, t.sel.All, t.sel.Except), rooms)
@@ -349,7 +389,7 @@ func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*
 
 // DisconnectAll disconnects the members that t selects. The calling goroutine calls the Disconnect methods of local
 // members.
-func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Changed, error) {
+func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Count, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() (int, error) {
 		var d delivery
 		d.Find(ns.rooms, filterOf(t.sel.Rooms, t.sel.All, t.sel.Except))
@@ -359,7 +399,7 @@ func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*
 	})
 }
 
-func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request, here func() (int, error)) (*Changed, error) {
+func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request, here func() (int, error)) (*Count, error) {
 	t := &target.sel
 	if err := ns.target(ctx, t); err != nil {
 		return nil, err
@@ -367,7 +407,7 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	if err := ns.failed(checkNames("room", req.Targets)); err != nil {
 		return nil, err
 	}
-	var out Changed
+	var out Count
 	if t.Nobody() {
 		return &out, nil
 	}
@@ -381,15 +421,17 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	}
 	var err error
 	if !t.RemoteOnly {
-		if out.Count, err = here(); err != nil {
+		n, err := here()
+		if err != nil {
 			return nil, err
 		}
+		out.add(ns.node.id, n)
 	}
 	if t.LocalOnly {
 		return &out, nil
 	}
 	out.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
-		out.Count += max(r.Count, 0)
+		out.add(r.Node, max(r.Count, 0))
 		return false
 	})
 	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial && !t.RemoteOnly {

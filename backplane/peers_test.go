@@ -161,7 +161,7 @@ func TestPeerTimeout(t *testing.T) {
 		settle()
 		assert.Equal(t, f.ids(1), peerIDs(f.nodes[0]), "after it")
 		// It is forgotten. The broker still counts it, as a peer that has not announced itself.
-		if n, err := f.ns[0].Count(t.Context()); n != 3 || err != nil {
+		if n, err := serversOf(t.Context(), f.ns[0]); n != 3 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
 		}
 		memorytest.Thaw(f.brokers[2])

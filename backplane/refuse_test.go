@@ -49,18 +49,18 @@ func TestRefusalByWhoIsThere(t *testing.T) {
 		p, _ := errors.AsType[*backplane.PartialError](err)
 		assert.Len(t, p.Coverage.Missing, 2)
 		assert.Equal(t, []string{"here"}, values(acks), "values")
-		for name, do := range map[string]func(backplane.Target) (*backplane.Changed, error){
-			"JoinAll": func(to backplane.Target) (*backplane.Changed, error) { return f.ns[0].JoinAll(t.Context(), to, "red") },
-			"LeaveAll": func(to backplane.Target) (*backplane.Changed, error) {
+		for name, do := range map[string]func(backplane.Target) (*backplane.Count, error){
+			"JoinAll": func(to backplane.Target) (*backplane.Count, error) { return f.ns[0].JoinAll(t.Context(), to, "red") },
+			"LeaveAll": func(to backplane.Target) (*backplane.Count, error) {
 				return f.ns[0].LeaveAll(t.Context(), to, "blue")
 			},
-			"DisconnectAll": func(to backplane.Target) (*backplane.Changed, error) {
+			"DisconnectAll": func(to backplane.Target) (*backplane.Count, error) {
 				return f.ns[0].DisconnectAll(t.Context(), to, true)
 			},
 		} {
 			touched, err := do(backplane.All())
 			partial(name, err)
-			assert.Equal(t, 1, touched.Count, "%s: %+v", name, touched)
+			assert.Equal(t, 1, touched.Total, "%s: %+v", name, touched)
 			_, err = do(backplane.All().Remote())
 			assert.Equal(t, errTimid, err, "%s of others only", name)
 		}

@@ -40,15 +40,15 @@ var questions = []struct {
 	}},
 	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.JoinAll(ctx, backplane.All(), "x")
-		return m.Count, m.Coverage, err
+		return m.Total, m.Coverage, err
 	}},
 	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.LeaveAll(ctx, backplane.All(), "x")
-		return m.Count, m.Coverage, err
+		return m.Total, m.Coverage, err
 	}},
 	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.DisconnectAll(ctx, backplane.All(), false)
-		return m.Count, m.Coverage, err
+		return m.Total, m.Coverage, err
 	}},
 	{"Request", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		r, err := ns.Request(ctx, nil)
@@ -351,7 +351,7 @@ func TestUnannouncedNode(t *testing.T) {
 			}
 			assert.Equal(t, slices.Sorted(slices.Values(append(f.ids(1, 2), "ghost"))), m.Answered, "answered")
 		}
-		if n, err := f.ns[0].Count(t.Context()); n != 4 || err != nil {
+		if n, err := serversOf(t.Context(), f.ns[0]); n != 4 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
 		}
 		// If it does not respond it is missing, without a name.
@@ -525,7 +525,7 @@ func TestLeaverThatStillListens(t *testing.T) {
 			require.Len(t, m.List, 2, how)
 			assert.Contains(t, m.Answered, "ghost", how)
 			assert.Equal(t, 100*time.Millisecond, time.Since(began), how)
-			n, err := f.ns[0].Count(t.Context())
+			n, err := serversOf(t.Context(), f.ns[0])
 			assert.Equal(t, 5, n)
 			assert.NoError(t, err)
 		})
@@ -654,7 +654,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 		})
 		touched, err := f.ns[0].JoinAll(t.Context(), backplane.All(), "r")
 		require.NoError(t, err, "JoinAll: %+v", touched)
-		assert.Equal(t, 7, touched.Count, "JoinAll: %+v", touched)
+		assert.Equal(t, 7, touched.Total, "JoinAll: %+v", touched)
 		f.errs[0].none(t)
 	})
 }
@@ -843,7 +843,7 @@ func TestBrokerThatCannotCount(t *testing.T) {
 		require.NoError(t, err, "%+v", m)
 		require.Len(t, m.List, 1, "%+v", m)
 		assert.Len(t, m.Answered, 1, "%+v", m)
-		n, err := f.ns[0].Count(t.Context())
+		n, err := serversOf(t.Context(), f.ns[0])
 		assert.Equal(t, 2, n)
 		assert.NoError(t, err)
 		require.NoError(t, f.nodes[1].Close(t.Context()))

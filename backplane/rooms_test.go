@@ -47,9 +47,12 @@ func (m roomModel) add(id string) { m[id] = map[string]bool{id: true} }
 
 func (m roomModel) selects(id string, target backplane.Target) bool {
 	t := backplane.SelectionOf(target)
-	in := len(t.Rooms) == 0
+	in := len(t.Rooms) == 0 && !t.Picked
 	for _, r := range t.Rooms {
 		in = in || m[id][r]
+	}
+	for _, r := range t.All {
+		in = in && m[id][r]
 	}
 	for _, r := range t.Except {
 		in = in && !m[id][r]
@@ -101,7 +104,11 @@ func TestRoomsAgainstModel(t *testing.T) {
 		return list
 	}
 	target := func() backplane.Target {
-		return backplane.To(pick(names, rnd.IntN(4))...).Except(pick(names, rnd.IntN(3))...).Local()
+		t := backplane.All().InAll(pick(names, rnd.IntN(6)/4)...).Except(pick(names, rnd.IntN(3))...).Local()
+		if rooms := pick(names, rnd.IntN(4)); len(rooms) > 0 || rnd.IntN(2) == 0 {
+			t = t.To(rooms...)
+		}
+		return t
 	}
 
 	for step := range 6000 {
@@ -148,7 +155,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 			want := model.selected(to)
 			got, err := ns.JoinAll(ctx, to, rooms...)
 			require.NoError(t, err, "step %d: JoinAll(%v): %+v", step, to, got)
-			require.Equal(t, len(want), got.Count, "step %d: JoinAll(%v): %+v", step, to, got)
+			require.Equal(t, len(want), got.Total, "step %d: JoinAll(%v): %+v", step, to, got)
 			for _, id := range want {
 				for _, r := range rooms {
 					model[id][r] = true
@@ -160,7 +167,7 @@ func TestRoomsAgainstModel(t *testing.T) {
 			want := model.selected(to)
 			got, err := ns.LeaveAll(ctx, to, rooms...)
 			require.NoError(t, err, "step %d: LeaveAll(%v): %+v", step, to, got)
-			require.Equal(t, len(want), got.Count, "step %d: LeaveAll(%v): %+v", step, to, got)
+			require.Equal(t, len(want), got.Total, "step %d: LeaveAll(%v): %+v", step, to, got)
 			for _, id := range want {
 				for _, r := range rooms {
 					delete(model[id], r)

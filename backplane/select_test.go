@@ -58,15 +58,18 @@ func TestEmptyListOfRooms(t *testing.T) {
 			members, err = here.MembersDetail(ctx, none)
 			assert.NoError(t, err, name)
 			assert.Empty(t, members.List, name)
-			for what, change := range map[string]func() (*backplane.Changed, error){
-				"JoinAll":       func() (*backplane.Changed, error) { return here.JoinAll(ctx, none, "new") },
-				"LeaveAll":      func() (*backplane.Changed, error) { return here.LeaveAll(ctx, none, "a", "b") },
-				"DisconnectAll": func() (*backplane.Changed, error) { return here.DisconnectAll(ctx, none, true) },
+			for what, change := range map[string]func() (*backplane.Count, error){
+				"JoinAll":       func() (*backplane.Count, error) { return here.JoinAll(ctx, none, "new") },
+				"LeaveAll":      func() (*backplane.Count, error) { return here.LeaveAll(ctx, none, "a", "b") },
+				"DisconnectAll": func() (*backplane.Count, error) { return here.DisconnectAll(ctx, none, true) },
 			} {
 				changed, err := change()
 				assert.NoError(t, err, "%s: %s", name, what)
-				assert.Zero(t, changed.Count, "%s: %s", name, what)
+				assert.Zero(t, changed.Total, "%s: %s", name, what)
 			}
+			counted, err := here.Count(ctx, none)
+			assert.NoError(t, err, name)
+			assert.Zero(t, counted.Total, name)
 			acks, err := here.BroadcastAck(ctx, []byte("lost"), none, time.Hour)
 			assert.NoError(t, err, name)
 			assert.Zero(t, acks.Expected, name)

@@ -49,7 +49,7 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 func (a *arrivals) move(r *wire.Request, s *serve.Request[Member], d *delivery) (deliver bool) {
 	rooms, resp, f := a.ns.rooms, &s.Response, filterOf(r.Rooms, r.All, r.Except)
 	if r.Op == wire.OpJoin {
-		if err := a.ns.enterable(r.Member, r.Targets); err != nil {
+		if err := a.ns.open(r.Member, r.Targets); err != nil {
 			a.ns.node.monitor.ReportIn(s.Context, a.ns.notServed(r, err))
 			resp.Err = err.Error()
 			a.ns.desk.Answer(s)

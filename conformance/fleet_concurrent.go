@@ -65,7 +65,7 @@ func caseFleetEverything(ctx context.Context, e *env) error {
 		"Peers": func(node, _ int) error {
 			c.nodes[node].node.KnownPeers()
 			c.nodes[node].node.Stats()
-			return second(c.ns(node).Count(ctx))
+			return errors.Join(second(c.ns(node).Peers(ctx)), second(c.ns(node).Count(ctx, backplane.All())))
 		},
 	}
 	var all sync.WaitGroup

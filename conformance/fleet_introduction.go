@@ -45,9 +45,13 @@ func (c *fleet) honest(ctx context.Context, asker *fleetNode, ns *backplane.Name
 	if err := check("JoinAll", len(t.Answered), err); err != nil {
 		return err
 	}
-	n, err := ns.Count(ctx)
-	if count := (*backplane.OpError)(nil); !errors.As(err, &count) && n != want+1 {
-		return fail(f17, "Count of node %d, as soon as all nodes have %q, returned %d, %s instead of %d", asker.number, ns.Name(), n, errText(err), want+1)
+	n, err := orEmpty(ns.Count(ctx, backplane.All()))
+	if err := check("Count", len(n.Answered), err); err != nil {
+		return err
+	}
+	p, err := orEmpty(ns.Peers(ctx))
+	if count := (*backplane.OpError)(nil); !errors.As(err, &count) && p.Total() != want+1 {
+		return fail(f17, "Peers of node %d, as soon as all nodes have %q, counted %d, %s instead of %d", asker.number, ns.Name(), p.Total(), errText(err), want+1)
 	}
 	return nil
 }

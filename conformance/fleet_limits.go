@@ -63,7 +63,7 @@ func caseDeadline(ctx context.Context, e *env) error {
 			"RoomsOf":   second(ns.RoomsOf(dead, "unknown")),
 			"Join":      ns.Join(dead, "unknown", "room"),
 			"Request":   second(ns.Request(dead, nil)),
-			"Count":     second(ns.Count(dead)),
+			"Count":     second(ns.Count(dead, backplane.All())),
 			"Namespace": second(c.nodes[0].node.Namespace(dead, "/dead", nil)),
 		} {
 			if err != dead.Err() {

@@ -115,9 +115,9 @@ func casePeers(ctx context.Context, c *fleet) error {
 }
 
 func (c *fleet) counts(ctx context.Context, m *fleetNode, want int) error {
-	n, err := m.spaces[c.spaces[0]].Count(ctx)
-	if err != nil || n != want {
-		return fail(f8, "Count of node %d returned %d, %s instead of %d", m.number, n, errText(err), want)
+	p, err := orEmpty(m.spaces[c.spaces[0]].Peers(ctx))
+	if err != nil || p.Total() != want {
+		return fail(f8, "Peers of node %d counted %d servers, %s instead of %d", m.number, p.Total(), errText(err), want)
 	}
 	return nil
 }

@@ -46,15 +46,15 @@ var requestKinds = []requestKind{
 	}, withOwn},
 	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		t, err := orEmpty(ns.JoinAll(ctx, backplane.All(), "other"))
-		return t.Count, t.Coverage, err
+		return t.Total, t.Coverage, err
 	}, withOwn},
 	{"LeaveAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		t, err := orEmpty(ns.LeaveAll(ctx, backplane.To("room"), "other"))
-		return t.Count, t.Coverage, err
+		return t.Total, t.Coverage, err
 	}, withOwn},
 	{"DisconnectAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		t, err := orEmpty(ns.DisconnectAll(ctx, backplane.All(), false))
-		return t.Count, t.Coverage, err
+		return t.Total, t.Coverage, err
 	}, withOwn},
 	{"Request", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		r, err := orEmpty(ns.Request(ctx, []byte("who")))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -51,6 +52,11 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 				}
 			}
 		}
+		for _, t := range []selecting{allMembers(), to("red"), to("blue").except("n0-2"), allMembers().inAll("red", "blue"), allMembers().remote()} {
+			if err := c.counted(ctx, asker, t); err != nil {
+				return err
+			}
+		}
 		if m, err := ns.Members(ctx, noMember().target()); err != nil || len(m.List) > 0 {
 			return fail(f4, "Members of an empty list of rooms returned %v, %v", m, err)
 		}
@@ -74,6 +80,34 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 		if rooms = slices.Compact(rooms); !slices.Equal(all.Rooms, rooms) {
 			return fail(f4, "AllRooms are %q instead of %q", all.Rooms, rooms)
 		}
+	}
+	return nil
+}
+
+// counted compares Count with the members that the case expects.
+func (c *fleet) counted(ctx context.Context, asker *fleetNode, t selecting) error {
+	what := "Count of " + describe(t)
+	n, err := asker.spaces[c.spaces[0]].Count(ctx, t.target())
+	if n == nil {
+		return fail(f4, "%s returned no result: %v", what, err)
+	}
+	if err := c.whole(f4, what, asker, n.Coverage, err); err != nil {
+		return err
+	}
+	want, total := map[string]int{}, 0
+	for _, m := range c.nodes {
+		if !t.remoteOnly || m != asker {
+			want[m.node.ID()] = 0
+		}
+	}
+	for _, p := range c.people {
+		if p.selected(asker, t) {
+			want[p.at.node.ID()]++
+			total++
+		}
+	}
+	if n.Total != total || !maps.Equal(n.ByNode, want) {
+		return fail(f4, "%s, requested by node %d, is %d, %v instead of %d, %v", what, asker.number, n.Total, n.ByNode, total, want)
 	}
 	return nil
 }
@@ -139,7 +173,7 @@ func caseOperations(ctx context.Context, c *fleet) error {
 	}
 
 	// By selection.
-	touch := func(what string, t selecting, do func() (*backplane.Changed, error), then func(*fleetMember)) error {
+	touch := func(what string, t selecting, do func() (*backplane.Count, error), then func(*fleetMember)) error {
 		touched, err := do()
 		if touched == nil {
 			return fail(f5, "%s returned no result: %v", what, err)
@@ -154,13 +188,13 @@ func caseOperations(ctx context.Context, c *fleet) error {
 				then(p)
 			}
 		}
-		if touched.Count != n {
-			return fail(f5, "%s of %s changed %d members instead of %d", what, describe(t), touched.Count, n)
+		if touched.Total != n {
+			return fail(f5, "%s of %s changed %d members instead of %d", what, describe(t), touched.Total, n)
 		}
 		return nil
 	}
 	t := to("red").except("blue")
-	if err := touch("JoinAll", t, func() (*backplane.Changed, error) { return ns.JoinAll(ctx, t.target(), "new", "third") },
+	if err := touch("JoinAll", t, func() (*backplane.Count, error) { return ns.JoinAll(ctx, t.target(), "new", "third") },
 		func(p *fleetMember) { p.rooms = append(p.rooms, "new", "third") }); err != nil {
 		return err
 	}
@@ -168,7 +202,7 @@ func caseOperations(ctx context.Context, c *fleet) error {
 		return err
 	}
 	t = allMembers().inAll("third", "new").except(fmt.Sprintf("n%d-1", c.last()))
-	if err := touch("LeaveAll", t, func() (*backplane.Changed, error) { return ns.LeaveAll(ctx, t.target(), "new") },
+	if err := touch("LeaveAll", t, func() (*backplane.Count, error) { return ns.LeaveAll(ctx, t.target(), "new") },
 		func(p *fleetMember) { p.leave("new") }); err != nil {
 		return err
 	}
@@ -188,7 +222,7 @@ func caseOperations(ctx context.Context, c *fleet) error {
 	}
 	want := map[*fleetMember][]bool{far: {true}}
 	t = to("blue").except("witness-1", "n1-2")
-	if err := touch("DisconnectAll", t, func() (*backplane.Changed, error) { return ns.DisconnectAll(ctx, t.target(), false) },
+	if err := touch("DisconnectAll", t, func() (*backplane.Count, error) { return ns.DisconnectAll(ctx, t.target(), false) },
 		func(p *fleetMember) { want[p] = []bool{false} }); err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (h *Hub) Leave(ctx context.Context, t Target, rooms ...string) (int, error)
 }
 
 func (h *Hub) change(ctx context.Context, t Target, rooms []string,
-	do func(context.Context, backplane.Target, ...string) (*backplane.Changed, error)) (int, error) {
+	do func(context.Context, backplane.Target, ...string) (*backplane.Count, error)) (int, error) {
 	s, ok := t.selection()
 	if !ok || len(rooms) == 0 {
 		return 0, ctx.Err()
@@ -135,7 +135,7 @@ func (h *Hub) change(ctx context.Context, t Target, rooms []string,
 	if changed == nil {
 		return 0, err
 	}
-	return changed.Count, err
+	return changed.Total, err
 }
 
 // prepare decodes a message for all connections of this server.

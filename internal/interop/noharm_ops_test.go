@@ -74,7 +74,7 @@ func everyClient(*harmClient) bool { return true }
 func noClient(*harmClient) bool    { return false }
 func inRed(c *harmClient) bool     { return !c.old }
 
-func toEverybody(f *harmFleet) adapter.Operator { return f.ns.To() }
+func toEverybody(f *harmFleet) adapter.Operator { return f.ns.All() }
 func toTheRed(f *harmFleet) adapter.Operator    { return f.ns.To("red", "another") }
 
 // emits1 emits contents, each with its number, and checks which clients got them.

@@ -227,6 +227,15 @@ func TestInAllRooms(t *testing.T) {
 				got = append(got, id)
 			}
 			s.same("clients in both rooms", got, ids(s.where(inBoth)))
+			for what, want := range map[string][]*client{"all": s.clients, "red": s.where(in("red")), "but red": s.where(not(in("red")))} {
+				o := map[string]adapter.Operator{"all": ns.All(), "red": ns.To("red"), "but red": ns.Except("red")}[what]
+				n, err := o.Count(s.ctx)
+				require.NoError(t, err, what)
+				require.Equal(t, len(want), n.Total, what)
+				for _, n := range n.ByNode {
+					require.LessOrEqual(t, n, len(want), what)
+				}
+			}
 			require.NoError(t, ns.All().InAll("red", "blue").DisconnectSockets(s.ctx, false))
 			s.expectDisconnected(inBoth)
 

@@ -47,9 +47,9 @@ var questions = []question{
 		return fmt.Sprint(len(l.Rooms), " rooms"), err
 	}, false},
 	{"count", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
-		n, err := ns.Count(ctx)
-		return fmt.Sprint(n, " servers"), err
-	}, true},
+		n, err := ns.Count(ctx, backplane.All())
+		return fmt.Sprint(n.Total, " members"), err
+	}, false},
 	{"peers", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		p, err := ns.Peers(ctx)
 		return fmt.Sprint(len(p.List), " nodes and ", p.Foreign, " others"), err
@@ -80,15 +80,15 @@ var questions = []question{
 	}, true},
 	{"join by selector", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		r, err := ns.JoinAll(ctx, backplane.To("everybody"), "new")
-		return fmt.Sprint(r.Count, " members"), err
+		return fmt.Sprint(r.Total, " members"), err
 	}, false},
 	{"leave by selector", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		r, err := ns.LeaveAll(ctx, backplane.To("everybody"), "new")
-		return fmt.Sprint(r.Count, " members"), err
+		return fmt.Sprint(r.Total, " members"), err
 	}, false},
 	{"disconnect by selector", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		r, err := ns.DisconnectAll(ctx, backplane.To("everybody"), false)
-		return fmt.Sprint(r.Count, " members"), err
+		return fmt.Sprint(r.Total, " members"), err
 	}, false},
 }
 

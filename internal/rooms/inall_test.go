@@ -51,6 +51,7 @@ func TestFilters(t *testing.T) {
 			slices.Sort(got)
 			require.True(t, slices.Equal(want, got), "%+v of %v: %v instead of %v", f, in, got, want)
 			require.Equal(t, len(want) > 0, r.Selects(f))
+			require.Equal(t, len(want), r.Count(f))
 			s.Reset()
 		}
 	}

@@ -204,6 +204,30 @@ func (r *Registry[M]) Selects(f Filter) bool {
 	return len(s.List) > 0
 }
 
+// Count returns the number of members that f selects. It lists none if f is one room, or all members.
+func (r *Registry[M]) Count(f Filter) int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(f.All) == 0 && len(f.Except) == 0 {
+		switch len(f.Rooms) {
+		case 0:
+			return len(r.all.list)
+		case 1:
+			p, n := r.place(f.Rooms[0]), 0
+			if p.room != nil {
+				n = len(p.room.list)
+			}
+			if p.own != nil && !(p.room != nil && p.own.has(p.room)) {
+				n++
+			}
+			return n
+		}
+	}
+	var s Selection[M]
+	s.findLocked(r, f)
+	return len(s.List)
+}
+
 // FindAndJoin is Find, and puts the found members into targets under the same lock, so that no
 // other change is in between.
 func (s *Selection[M]) FindAndJoin(r *Registry[M], f Filter, targets []string) {

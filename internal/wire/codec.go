@@ -174,8 +174,9 @@ type Request struct {
 	Targets []string
 	// Close belongs to OpDisconnect.
 	Close bool
-	// Detail belongs to OpMembers.
-	Detail bool
+	// Detail and CountOnly belong to OpMembers. CountOnly means that a Crossroom node responds with the number of
+	// members in Response.Count, and without Members.
+	Detail, CountOnly bool
 	// NoReply means that the requester wants no responses (OpEvent without acknowledgement).
 	NoReply bool
 	// Timeout of OpBroadcast: how long members have to acknowledge; zero if unknown.
@@ -209,7 +210,7 @@ type Response struct {
 	Rooms []string
 	// NotFound means that this node does not have the member (ByID operations).
 	NotFound bool
-	// Count is how many members a selector operation changed, or how many acknowledgements of OpBroadcast will come
+	// Count is how many members a selector operation changed, how many CountOnly counted, or how many acknowledgements of OpBroadcast will come
 	// from this node. It is negative from a foreign peer that sent none.
 	Count int
 	// Ack means that this is one member's acknowledgement; Payload has its value.

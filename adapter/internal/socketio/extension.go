@@ -26,7 +26,8 @@ type extension struct {
 	busy     bool     // busy: 1 for Response.Busy
 	more     bool     // more: 1 for Response.More
 	notFound bool     // nf: 1 for Response.NotFound
-	count    int      // c: Response.Count of selector operations
+	count    int      // c: Response.Count, except of broadcasts with acknowledgements
+	sum      bool     // sum: 1 for Request.CountOnly
 	all      []string // all: Broadcast.All and Request.All
 
 	// The entries of h and the trace headers beside the object, their size in bytes, and how
@@ -134,6 +135,8 @@ func (x *extension) readJSON(key string, v jsonscan.Value) {
 			x.notFound = isOne(v)
 		case "c":
 			x.count, _ = intOf(v)
+		case "sum":
+			x.sum = isOne(v)
 		case "all":
 			x.all = nil
 			for room := range v.Elements() {
@@ -234,6 +237,9 @@ func (x *extension) writeJSON(o *object) {
 	}
 	if x.byID {
 		o.int("one", 1)
+	}
+	if x.sum {
+		o.int("sum", 1)
 	}
 	if x.notFound {
 		o.int("nf", 1)

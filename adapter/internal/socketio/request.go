@@ -54,7 +54,7 @@ func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, e
 // appendRequest5 writes the requests of v5 [PROTOCOL 5].
 func (c *Codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extension{native: r.Native, header: r.Header}
+	x := extension{native: r.Native, sum: r.CountOnly, header: r.Header}
 	if r.Native {
 		x.node = r.Origin
 	}
@@ -100,7 +100,7 @@ func (c *Codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 // [PROTOCOL 6].
 func (c *Codec) appendRequest6(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extension{native: r.Native, all: r.All, header: r.Header}
+	x := extension{native: r.Native, sum: r.CountOnly, all: r.All, header: r.Header}
 	begin := func(typ int, id bool) {
 		if r.Origin != "" {
 			o.text("uid", r.Origin)

@@ -46,7 +46,8 @@ func (c *Codec) readRequest(payload []byte, ns string, r *wire.Request) error {
 		return c.readAckRequest(packed, ns, r)
 	}
 	m := readMessage(v, payload[0] == '{')
-	r.Native, r.Header, r.HeaderDropped = m.extra.native, m.extra.header, m.extra.dropped
+	r.Native, r.CountOnly = m.extra.native, m.extra.sum
+	r.Header, r.HeaderDropped = m.extra.header, m.extra.dropped
 	r.Origin = m.uid
 	var raw bool
 	if r.ID, raw = requestID(m.id); raw {

@@ -164,7 +164,7 @@ func (s *Request[M]) key() string {
 	r := s.req
 	b := make([]byte, 0, 64)
 	b = append(b, byte(r.Op), r.Form)
-	for _, bit := range [...]bool{r.Native, r.Detail} {
+	for _, bit := range [...]bool{r.Native, r.Detail, r.CountOnly} {
 		b = strconv.AppendBool(b, bit)
 	}
 	for _, list := range [...][]string{{r.Member}, r.Rooms, r.All, r.Except} {

@@ -28,6 +28,14 @@ func (d *Desk[M]) queryAll(list []*Request[M]) {
 	r := list[0].req
 	switch r.Op {
 	case wire.OpMembers:
+		if r.CountOnly && r.Native {
+			n := d.o.Rooms.Count(filterOf(r))
+			for _, s := range list {
+				s.Response.Count = n
+				s.end()
+			}
+			return
+		}
 		if n := d.selected(r); n > largeList || r.Detail && n > largeDetail || !d.listMembers(list, maxSmall) {
 			d.enlarge(list)
 		}
