@@ -32,7 +32,7 @@ func TestRefuse(t *testing.T) {
 			s := newSocket("s")
 			nodes[1].addSocket(t, s)
 			var partial *backplane.PartialError
-			require.ErrorAs(t, nodes[0].ns.DisconnectSockets(t.Context(), true), &partial)
+			require.ErrorAs(t, nodes[0].ns.All().DisconnectSockets(t.Context(), true), &partial)
 			require.ErrorAs(t, nodes[0].ns.Join(t.Context(), "s", "r"), &partial)
 			_, err := nodes[0].ns.FetchSockets(t.Context())
 			require.ErrorAs(t, err, &partial)

@@ -5,18 +5,18 @@ var fleetClauses = [...]string{
 	1: "A namespace is live when Node.Namespace returns, also on a late node. From then on it receives every " +
 		"broadcast, and every request of a node that knows it or that can count.",
 	2: "A broadcast reaches each member that its target selects, on every node, exactly once, and no other " +
-		"member. A target selects all members, one room, several rooms or one member, with exceptions, on all " +
-		"nodes, on this node only, or on the others only.",
+		"member. A target selects all members, one room, several rooms, members in all of several rooms, one " +
+		"member, or an empty list of rooms; with exceptions; on all nodes, on this node only, or on the others only.",
 	3: "The messages of one node to one selection of rooms arrive everywhere in their order. Without a " +
 		"fault, no error is reported to OnError.",
-	4: "Every node responds to a query about members and rooms. The result is complete, says on which node " +
-		"each member is, and names the nodes that responded.",
+	4: "Every node responds to a query about members and rooms, and counts them. The result is complete, says on " +
+		"which node each member is, and names the nodes that responded.",
 	5: "An operation on members of any node, by id or by selection, is done when the call returns nil, for " +
 		"these members and no others, and affects the next messages of the same node.",
 	6: "\"No such member\" is a result. It comes as soon as every node has responded.",
 	7: "A request of the application reaches each other node once, and its result has the response or the " +
 		"error of each. A broadcast with acknowledgements has those of exactly the selected members.",
-	8: "Peers lists all other nodes with their namespaces, and Count counts all nodes.",
+	8: "Peers lists all other nodes with their namespaces, and its Total counts all nodes.",
 	9: "Calls do not wait for a node that leaves, nor for two that leave at once. Afterwards these nodes get " +
 		"no requests and are neither listed nor counted.",
 	10: "If a node is killed during a query, the result has the responses of the others and names the missing " +
