@@ -43,7 +43,7 @@ func Drain[M any](ctx context.Context, perSecond float64, list func() []Draining
 		still := make(map[*Entry[M]]struct{})
 		for _, d := range list() {
 			var s Selection[M]
-			s.Find(d.Rooms, nil, nil)
+			s.Find(d.Rooms, Filter{})
 			for _, e := range s.List {
 				if _, had := handed[e]; !had {
 					queue = append(queue, member{e, d.Hand})
