@@ -27,6 +27,7 @@ type system struct {
 	fail     int           // writes that fail, the first of the batch being handed over
 	keep     bool          // messages stay in flight
 	attempts []time.Time
+	outages  []time.Duration // the argument of Serve
 	text     bytes.Buffer
 }
 
@@ -41,7 +42,8 @@ func (s *system) Connect(context.Context) (Connection, error) {
 	return s, nil
 }
 
-func (s *system) Serve(ctx context.Context, _ time.Duration) error {
+func (s *system) Serve(ctx context.Context, outage time.Duration) error {
+	s.outages = append(s.outages, outage)
 	var end <-chan time.Time
 	if s.lasts > 0 {
 		end = time.After(s.lasts)
@@ -158,6 +160,9 @@ func TestSenderAfterALostConnection(t *testing.T) {
 				pause := s.attempts[1].Sub(s.attempts[0]) - c.lasts
 				assert.Equal(t, c.pauses, pause > 0, "pause %v", pause)
 				assert.LessOrEqual(t, pause, 100*time.Millisecond)
+				require.Len(t, s.outages, 2)
+				assert.Zero(t, s.outages[0], "the first connection")
+				assert.Equal(t, 200*time.Millisecond, s.outages[1], "the others need two pauses, if they have bad luck")
 				closeOutbox(t, o)
 			})
 		})
@@ -307,6 +312,14 @@ func TestHold(t *testing.T) {
 		mustPut(t, o, "after")
 		require.True(t, o.pump(s))
 		require.Equal(t, wire("in flight", "held", "after"), s.text.String(), "Abandon has not ended Hold")
+
+		require.False(t, o.Hold())
+		for len(o.Work()) > 0 {
+			<-o.Work()
+		}
+		require.True(t, o.Settle(1, nil))
+		require.Len(t, o.Work(), 1, "Hold is complete, and the sender is not woken")
+		require.True(t, o.Hold())
 	})
 }
 

@@ -268,6 +268,11 @@ func TestKindAndErrorText(t *testing.T) {
 	if _, err := r.MapLen(); err == nil || err.Error() != "msgpack: string where map was expected at offset 1" {
 		t.Error(err)
 	}
+	for b, reason := range map[string]string{"": "unexpected end", "\xc1": "invalid header byte"} {
+		r := msgpack.NewReader([]byte(b))
+		_, err := r.MapLen()
+		assert.EqualError(t, err, "msgpack: "+reason+" at offset 0")
+	}
 	assert.Equal(t, "extension", msgpack.Extension.String(), "names of kinds")
 	assert.Equal(t, "kind(99)", msgpack.Kind(99).String(), "names of kinds")
 	_, _, err := msgpack.AppendValue(nil, func() {})

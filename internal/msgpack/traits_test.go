@@ -65,3 +65,18 @@ func TestKeyTraits(t *testing.T) {
 		assert.Equal(t, harmful != 0, found != 0, "%#v: Find", c.v)
 	}
 }
+
+// Values behind an extension are counted too.
+func TestBinaries(t *testing.T) {
+	for b, n := range map[string]int{
+		"\x01":                              0,
+		"\xc4\x01a":                         1,
+		"\x93\xd4\x05\x00\xc4\x01a\xc4\x00": 3,
+		"\x94\xd6\xff\x00\x00\x00\x01\xc4\x00\xa1a\xc4\x00": 2,
+		"\x81\xa1k\x92\xc4\x00\xd4\x05\x00":                 2,
+	} {
+		_, err := msgpack.Check([]byte(b), 0)
+		assert.NoError(t, err, "%q", b)
+		assert.Equal(t, n, msgpack.Binaries([]byte(b)), "%q", b)
+	}
+}
