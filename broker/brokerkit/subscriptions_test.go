@@ -103,6 +103,8 @@ func TestSubscriptions(t *testing.T) {
 		assert.Equal(t, broker.ErrClosed, sub.Add(t.Context(), broker.Exactly(red)))
 		assert.NoError(t, sub.Remove(t.Context(), broker.Exactly(red)))
 		assert.Equal(t, 6, subscriptionsOf(s))
+		synctest.Wait()
+		assert.Len(t, s.subs, 4, "a closed one is kept")
 		deliver(red, "red")
 		assert.Empty(t, both.take())
 		assert.Equal(t, []string{"red"}, every.take())

@@ -108,3 +108,18 @@ func TestClockThatIsSetBack(t *testing.T) {
 	assert.Nil(t, w.now[id(1)])
 	assert.Nil(t, w.old[id(1)])
 }
+
+// A ring knows exactly the messages of its span: older ones share their bits with later ones, and do not pass.
+func TestSpanOfARing(t *testing.T) {
+	const high = 5000
+	oldest := uint64(high - (firstWords-1)*64 + 1)
+	var w window
+	require.True(t, w.fresh(id(1), high, 1))
+	require.Len(t, w.now[id(1)].ring, firstWords)
+	for counter := uint64(high); counter > 700; counter-- {
+		require.Equal(t, counter < high && counter >= oldest, w.fresh(id(1), counter, 1), "%d", counter)
+	}
+	for counter := uint64(700); counter <= high+200; counter++ {
+		require.Equal(t, counter > high, w.fresh(id(1), counter, 1), "%d again", counter)
+	}
+}
