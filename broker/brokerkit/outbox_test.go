@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -297,4 +298,92 @@ func TestOutboxFlushReportsEachLossOnce(t *testing.T) {
 		require.Equal(t, 3, news[1].Messages)
 		require.True(t, news[1].Uncertain, "reported %+v", news)
 	})
+}
+
+// refusing is a writer that marks messages as ones that the system will refuse, and settles some during the write.
+type refusing struct {
+	out     *Outbox[struct{}]
+	refused map[int]error
+	settle  int // settled before Write returns
+	n       int
+	err     error
+}
+
+func (w *refusing) Write(b *Batch[struct{}]) (int, error) {
+	for i, err := range w.refused {
+		b.Refuse(i, err)
+	}
+	if w.settle > 0 && !w.out.Settle(w.settle, nil) {
+		panic("nothing to settle")
+	}
+	return w.n, w.err
+}
+
+// A refused message is lost for its own reason, whichever of its batch were settled during the write.
+func TestRefusedMessages(t *testing.T) {
+	errRefused := errors.New("too large")
+	for settle := range 2 {
+		o := testOutbox(OutboxOptions{})
+		mustPut(t, o, "a", "b", "c")
+		w := &refusing{out: o, refused: map[int]error{1: errRefused}, settle: settle, n: 3}
+		require.True(t, o.pump(w))
+		flushed := make(chan error, 1)
+		require.Equal(t, 3-settle, o.InFlight(nil))
+		go func() { flushed <- o.Flush(context.Background()) }()
+		for !o.Awaited() {
+			runtime.Gosched()
+		}
+		require.True(t, o.Settle(3-settle, nil))
+		var loss *broker.LossError
+		require.ErrorAs(t, <-flushed, &loss)
+		require.ErrorIs(t, loss, errRefused)
+		require.Equal(t, 1, loss.Messages)
+		require.False(t, loss.Uncertain)
+		var s broker.Stats
+		o.Fill(&s)
+		require.EqualValues(t, 2, s.Sent)
+	}
+	// What is written again is not refused for the earlier reason.
+	o := testOutbox(OutboxOptions{})
+	mustPut(t, o, "a", "b")
+	require.False(t, o.pump(&refusing{out: o, refused: map[int]error{1: errRefused}, n: 1, err: errEnd}))
+	o.Abandon(errEnd)
+	require.True(t, o.pump(&refusing{out: o, n: 1}))
+	require.True(t, o.Settle(1, nil))
+	var s broker.Stats
+	o.Fill(&s)
+	require.EqualValues(t, 1, s.Sent)
+	require.EqualValues(t, 1, s.Uncertain)
+}
+
+// A message that Put itself could not write begins to wait then.
+func TestAgeAfterAFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOutbox(OutboxOptions{Inline: 100, Age: time.Minute})
+		o.attach(&refusing{err: errEnd})
+		time.Sleep(time.Hour)
+		mustPut(t, o, "a")
+		require.Equal(t, time.Minute, o.expire(false, errEnd))
+		time.Sleep(time.Minute)
+		require.Zero(t, o.expire(false, errEnd))
+		var s broker.Stats
+		o.Fill(&s)
+		require.EqualValues(t, 1, s.Lost)
+	})
+}
+
+func TestWindowOfBatches(t *testing.T) {
+	o := testOutbox(OutboxOptions{WindowBatches: 2, BatchBytes: 1})
+	mustPut(t, o, "a", "b", "c", "d", "e")
+	for _, want := range []string{"a", "b"} {
+		require.Equal(t, wire(want), takeOut(o, all))
+	}
+	require.Empty(t, takeOut(o, all), "two batches are in flight")
+	require.True(t, o.Settle(1, nil))
+	require.Equal(t, wire("c"), takeOut(o, all))
+	require.Empty(t, takeOut(o, all))
+	o.Abandon(errEnd)
+	for _, want := range []string{"d", "e"} {
+		require.Equal(t, wire(want), takeOut(o, all))
+	}
 }

@@ -152,3 +152,11 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+func TestBool(t *testing.T) {
+	for text, want := range map[string]bool{"true": true, "false": false, "null": false, "1234": false, `"t"`: false, `"tr"`: false} {
+		v, err := jsonscan.Parse([]byte(text))
+		require.NoError(t, err)
+		require.Equal(t, want, v.Bool(), text)
+	}
+}

@@ -47,3 +47,16 @@ func TestTryRaw(t *testing.T) {
 	assert.True(t, r.TryRaw("\x01"))
 	assert.False(t, r.TryRaw("\x01"), "nothing is left")
 }
+
+// An extension has the shortest header for its length.
+func TestSmallestExtensions(t *testing.T) {
+	for n, head := range map[int]string{
+		0: "\xc7\x00\x05", 1: "\xd4\x05", 2: "\xd5\x05", 3: "\xc7\x03\x05", 4: "\xd6\x05", 8: "\xd7\x05", 16: "\xd8\x05", 17: "\xc7\x11\x05",
+		0xff: "\xc7\xff\x05", 0x100: "\xc8\x01\x00\x05", 0xffff: "\xc8\xff\xff\x05", 0x10000: "\xc9\x00\x01\x00\x00\x05",
+	} {
+		out, _, err := msgpack.AppendValue(nil, msgpack.Ext{Type: 5, Data: make([]byte, n)})
+		if assert.NoError(t, err) && assert.Len(t, out, len(head)+n, "%d bytes", n) {
+			assert.Equal(t, head, string(out[:len(head)]), "%d bytes", n)
+		}
+	}
+}

@@ -159,8 +159,10 @@ func TestKeys(t *testing.T) {
 	r := new(Ring)
 	for _, bad := range [][][]byte{nil, {secretA[1:]}, {secretA, nil}, {secretA, secretB, secretA}} {
 		assert.Error(t, r.Set(bad...))
+		assert.True(t, r.Empty())
 	}
 	old, both, last := ring(t, secretA), ring(t, secretB, secretA), ring(t, secretB)
+	assert.False(t, old.Empty())
 	assert.Equal(t, []string{last.IDs()[0], old.IDs()[0]}, both.IDs())
 	signed := func(r *Ring) []byte { return sign(t, NewSigner(r, ""), room, list(2)) }
 	for _, c := range []struct {
