@@ -38,7 +38,8 @@ func TestTraceparentAsThePropagator(t *testing.T) {
 // propagator handles all others.
 func FuzzReadParent(f *testing.F) {
 	good := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	for _, s := range []string{good, good[:54], strings.ToUpper(good), strings.ToUpper(good[:35]) + good[35:], "01" + good[2:], good + "-", "00-" + strings.Repeat("0", 32) + good[35:], good[:53] + "04", ""} {
+	for _, s := range []string{good, good[:54], strings.ToUpper(good), strings.ToUpper(good[:35]) + good[35:], "01" + good[2:], good + "-", "00-" + strings.Repeat("0", 32) + good[35:],
+		good[:36] + strings.Repeat("0", 16) + good[52:], good[:36] + strings.ToUpper(good[36:52]) + good[52:], good[:53] + "04", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
