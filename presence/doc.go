@@ -28,13 +28,13 @@
 // # How it works
 //
 // Each node owns the members that were joined on it. It numbers its changes and broadcasts them; changes that come together
-// share a message. Each node keeps all members in memory. A node that finds a gap in another node's numbers asks that node,
-// and gets the missing changes. If there are more than the owner keeps (8,192 changes and 4 MiB), or the node is new, it gets a
+// share a message. Each node keeps all members in memory. A node that finds a gap in another node's numbers sends that
+// node a request, and gets the missing changes. If there are more than the owner keeps (8,192 changes and 4 MiB), or the node is new, it gets a
 // snapshot in messages of at most 64 KiB.
 //
 // A message can be lost without a gap, if it was the last one. So all nodes form a ring, in the order of their ids. Once an
 // Options.Interval each node sends the next one a digest of all numbers that it has. If the digests differ, the next node
-// responds with its numbers, and the node asks the owners of changes that it lacks. An owner that is asked for a change
+// responds with its numbers, and the node requests what it lacks from the owners. An owner that gets such a request
 // sends its number to all, because other nodes may lack the change too.
 //
 //	what happens                traffic
@@ -57,6 +57,15 @@
 // With an Interval of 1 s: 0.2 s and 2 s. If a neighbour in the ring crashes at the same time, the two Intervals begin when it has
 // expired. While a broker is down, its node keeps the members of the other nodes, as backplane keeps its peers. Changes wait
 // in the broker's queue, within its limits. Room.Missing lists the nodes whose members are not all known.
+//
+// # Errors
+//
+//	error                                returned by           what to do
+//	*NameError, *LimitError              Join                  refuse the connection, or shorten its state; nothing was changed
+//	ErrClosed                            Join, AwaitSync       nothing: it is final
+//	*OptionError                         New                   correct the program
+//	errors that wrap those of backplane  New, Close            as with Node.Namespace and Namespace.Close
+//	the context's error                  New, AwaitSync        call again, or go on: Room.Missing names the nodes that are missing
 //
 // # Order
 //

@@ -9,11 +9,11 @@ import (
 )
 
 // Frames are MessagePack arrays. The first element is the version of the layout; later versions add elements at the end.
-// Epoch and number are the sender's, except in ask: there they say what the sender has of the receiver.
+// Epoch and number are the sender's, except in request: there they say what the sender has of the receiver.
 //
 //	changes   [1, 1, epoch, base, [change…]]      base is the number before the first change
 //	state     [1, 2, epoch, number, digest]       digest of all that the sender knows; 0: none
-//	ask       [1, 3, epoch, number]               epoch 0: the sender needs everything
+//	request   [1, 3, epoch, number]               epoch 0: the sender needs everything
 //	snapshot  [1, 4, epoch, number, id, part, last, [change…]]
 //	bye       [1, 5, epoch, number]
 //	versions  [1, 6, epoch, number, [[node, epoch, number]…]]
@@ -23,7 +23,7 @@ type frameKind uint64
 const (
 	frameChanges frameKind = iota + 1
 	frameState
-	frameAsk
+	frameRequest
 	frameSnapshot
 	frameBye
 	frameVersions
@@ -80,7 +80,7 @@ func fitting[E any](list []E, sizeOf func(*E) int) (n int) {
 // append encodes a frame with as much of its list as fits. It returns how many entries that is.
 func (f *frame) append(dst []byte) ([]byte, int) {
 	n := fitting(f.list, (*change).size)
-	fields := map[frameKind]int{frameChanges: 5, frameState: 5, frameAsk: 4, frameSnapshot: 8, frameBye: 4, frameVersions: 5}[f.kind]
+	fields := map[frameKind]int{frameChanges: 5, frameState: 5, frameRequest: 4, frameSnapshot: 8, frameBye: 4, frameVersions: 5}[f.kind]
 	dst = msgpack.AppendArrayLen(dst, fields)
 	for _, v := range []uint64{frameVersion, uint64(f.kind), f.epoch, f.number} {
 		dst = msgpack.AppendUint(dst, v)
@@ -164,7 +164,7 @@ func decode(payload []byte, from string) (*frame, error) {
 		return nil, r.err
 	}
 	switch f.kind {
-	case frameAsk, frameBye:
+	case frameRequest, frameBye:
 	case frameState:
 		f.digest = r.uint()
 	case frameVersions:

@@ -17,7 +17,7 @@ func samples() []frame {
 	return []frame{
 		{kind: frameChanges, epoch: 1 << 63, number: 7, list: list},
 		{kind: frameState, epoch: 2, number: 7, digest: 1<<64 - 1},
-		{kind: frameAsk, number: maxNumber},
+		{kind: frameRequest, number: maxNumber},
 		{kind: frameSnapshot, epoch: 3, number: 8, id: 4, part: 2, last: true, list: list},
 		{kind: frameBye, epoch: 4},
 		{kind: frameVersions, epoch: 5, number: 9, versions: []version{{"a", 1, 2}, {"b", 1 << 63, 0}}},

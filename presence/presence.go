@@ -50,9 +50,9 @@ type Presence struct {
 	peers     map[string]*replica
 	stored    int // bytes of the peers' members
 	rooms     map[string]*roomState
-	toAsk     map[string]struct{} // peers to ask
+	toRequest map[string]struct{} // peers to send a request
 	toCompare map[string]struct{} // peers that get the versions of all nodes
-	asked     map[string]asking   // peers that have asked
+	requested map[string]wanted   // what peers have requested
 	synced    chan struct{}       // closed when a peer's state has become complete, or a peer is lost
 	stats     Stats
 }
@@ -107,7 +107,7 @@ func New(ctx context.Context, node *backplane.Node, opts *Options) (*Presence, e
 	p := &Presence{
 		interval: o.Interval, remoteBytes: o.MaxRemoteBytes, node: node, ns: ns, wake: make(chan struct{}, 1),
 		own: newReplica(node.ID()), peers: map[string]*replica{}, rooms: map[string]*roomState{},
-		toAsk: map[string]struct{}{}, toCompare: map[string]struct{}{}, asked: map[string]asking{}, synced: make(chan struct{}),
+		toRequest: map[string]struct{}{}, toCompare: map[string]struct{}{}, requested: map[string]wanted{}, synced: make(chan struct{}),
 	}
 	p.own.epoch, p.own.complete = max(1, rand.Uint64()), true
 	p.life, p.end = context.WithCancel(context.Background())
@@ -306,7 +306,8 @@ func (p *Presence) Stats() Stats {
 }
 
 // Close removes the members of this node on all others, ends all Watch loops, and closes the namespace. It waits until ctx
-// ends. Call it before Node.Close; without it the other nodes learn of the end from the node's goodbye. It is idempotent.
+// ends, or for a few round trips to the broker. Call it before Node.Close; without it the other nodes get the end with the
+// node's goodbye. It returns the errors of Namespace.Close of package backplane. A second call returns nil at once.
 func (p *Presence) Close(ctx context.Context) error {
 	p.mu.Lock()
 	again := p.closed

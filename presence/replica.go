@@ -26,7 +26,7 @@ type replica struct {
 	bytes    int
 	roomsOf  map[string]map[string]struct{} // only of the own node
 
-	askedAt     time.Time
+	requestedAt time.Time
 	doubt       *doubt
 	pending     []*frame // changes that came before their turn
 	waiting     int      // their number
@@ -194,7 +194,7 @@ func (p *Presence) reset(r *replica, epoch uint64) {
 		p.apply(r, change{true, k, m})
 	}
 	p.stored -= r.waitingSize
-	*r = replica{node: r.node, epoch: epoch, members: r.members, roomsOf: r.roomsOf, askedAt: r.askedAt}
+	*r = replica{node: r.node, epoch: epoch, members: r.members, roomsOf: r.roomsOf, requestedAt: r.requestedAt}
 }
 
 // take applies the part of a frame of changes that is new. It returns false if changes before it are missing.
@@ -247,12 +247,12 @@ func (p *Presence) resume(r *replica) {
 		r.pending = rest
 	}
 	if len(r.pending) == 0 {
-		r.askedAt = time.Time{} // the answer has come
+		r.requestedAt = time.Time{} // the response has come
 	}
 }
 
 // stage takes one part of a snapshot in. Parts come in order, because one goroutine sends them to one channel. A gap ends
-// the snapshot; the node asks again. Changes that arrive between the parts are applied after the last part, so a member
+// the snapshot; the node requests it again. Changes that arrive between the parts are applied after the last part, so a member
 // never returns to an earlier state.
 func (p *Presence) stage(r *replica, f *frame) {
 	if f.part == 0 {
@@ -264,7 +264,7 @@ func (p *Presence) stage(r *replica, f *frame) {
 		return
 	}
 	s.part++
-	r.askedAt = time.Now() // the answer is arriving
+	r.requestedAt = time.Now() // the response is arriving
 	for _, c := range f.list {
 		if _, twice := s.seen[c.key]; twice || c.left {
 			continue
@@ -298,7 +298,7 @@ func (p *Presence) stage(r *replica, f *frame) {
 
 // completed records that a node's members are known. The caller holds mu.
 func (p *Presence) completed(r *replica) {
-	r.complete, r.askedAt = true, time.Time{}
+	r.complete, r.requestedAt = true, time.Time{}
 	p.progress()
 }
 

@@ -13,12 +13,12 @@ import (
 const (
 	// looks is how often a node compares its peers with those that the node knows, in an Interval.
 	looks = 5
-	// maxAsking limits the nodes whose requests are kept: as many as backplane remembers.
-	maxAsking = 4096
+	// maxRequests limits the nodes whose requests are kept: as many as backplane remembers.
+	maxRequests = 4096
 )
 
-// asking is what a peer has asked for, and when it last got what is limited to once an Interval.
-type asking struct {
+// wanted is what a peer has requested, and when it last got what is limited.
+type wanted struct {
 	want                   bool
 	epoch, have            uint64
 	snapshotAt, versionsAt time.Time
@@ -44,24 +44,24 @@ func (r receiver) Deliver(m *backplane.Message) {
 	switch {
 	case err != nil:
 		p.stats.Malformed++
-	case f.kind == frameAsk:
-		p.asks(m.Origin, f)
+	case f.kind == frameRequest:
+		p.requests(m.Origin, f)
 	case from == nil:
-		p.stats.Strangers++ // this node asks it when backplane knows it
+		p.stats.Strangers++ // this node sends it a request when backplane knows it
 	default:
 		p.receive(from, f)
 	}
 }
 
-// asks records what a peer asks for. The caller holds mu.
-func (p *Presence) asks(from string, f *frame) {
-	a, known := p.asked[from]
-	if !known && len(p.asked) >= maxAsking {
+// requests records what a peer requests. The caller holds mu.
+func (p *Presence) requests(from string, f *frame) {
+	a, known := p.requested[from]
+	if !known && len(p.requested) >= maxRequests {
 		p.stats.Strangers++
 		return
 	}
 	a.want, a.epoch, a.have = true, f.epoch, f.number
-	p.asked[from] = a
+	p.requested[from] = a
 	p.rouse()
 }
 
@@ -90,7 +90,7 @@ func (p *Presence) receive(from *replica, f *frame) {
 			p.postpone(from, f)
 			if !waits {
 				p.stats.Gaps++
-				p.ask(from)
+				p.request(from)
 			}
 			return
 		}
@@ -100,24 +100,24 @@ func (p *Presence) receive(from *replica, f *frame) {
 	}
 }
 
-// compare asks a peer that has a later number than is known here. The caller holds mu.
+// compare requests the changes of a peer that has a later number than is known here. The caller holds mu.
 func (p *Presence) compare(r *replica, number uint64) {
 	if number == 0 && r.version == 0 && !r.complete {
 		p.completed(r)
 	}
 	if !r.complete || number > r.version {
-		p.ask(r)
+		p.request(r)
 	}
 }
 
-// ask has a peer asked for what is missing, at most once an Interval. It returns false if it is too early. The caller
-// holds mu.
-func (p *Presence) ask(r *replica) bool {
-	if time.Since(r.askedAt) < p.interval {
+// request has what is missing of a peer requested, at most once an Interval. It returns false if it is too early. The
+// caller holds mu.
+func (p *Presence) request(r *replica) bool {
+	if time.Since(r.requestedAt) < p.interval {
 		return false
 	}
-	r.askedAt = time.Now()
-	p.toAsk[r.node] = struct{}{}
+	r.requestedAt = time.Now()
+	p.toRequest[r.node] = struct{}{}
 	p.rouse()
 	return true
 }
@@ -125,13 +125,13 @@ func (p *Presence) ask(r *replica) bool {
 // respond sends a peer the versions of all nodes, if they differ from what it has: at most twice an Interval, because its
 // digests do not come at exact times. The caller holds mu.
 func (p *Presence) respond(to *replica, digest uint64) {
-	a, known := p.asked[to.node]
-	if digest == 0 || time.Since(a.versionsAt) < p.interval/2 || !known && len(p.asked) >= maxAsking {
+	a, known := p.requested[to.node]
+	if digest == 0 || time.Since(a.versionsAt) < p.interval/2 || !known && len(p.requested) >= maxRequests {
 		return
 	}
 	if digest != p.digest(p.ring()) {
 		a.versionsAt = time.Now()
-		p.asked[to.node] = a
+		p.requested[to.node] = a
 		p.toCompare[to.node] = struct{}{}
 		p.rouse()
 	}
@@ -167,7 +167,7 @@ func (p *Presence) rouse() {
 	}
 }
 
-// look compares the peers with those that the node knows, and asks those whose members are not known, or in doubt.
+// look compares the peers with those that the node knows, and requests members that are not known, or in doubt.
 func (p *Presence) look() {
 	known := p.node.KnownPeers()
 	p.mu.Lock()
@@ -189,7 +189,7 @@ func (p *Presence) look() {
 		if _, ok := present[id]; !ok {
 			p.reset(r, 0)
 			delete(p.peers, id)
-			delete(p.asked, id)
+			delete(p.requested, id)
 			p.progress()
 			continue
 		}
@@ -197,11 +197,11 @@ func (p *Presence) look() {
 			r.complete, r.crowded = false, false // it may fit in
 		}
 		if !r.complete {
-			p.ask(r)
+			p.request(r)
 		}
 		// A change that was in flight when another node already had it has arrived after one look.
 		if d := r.doubt; d != nil && time.Since(d.since) >= p.interval/looks {
-			if r.epoch == d.epoch && r.version >= d.number || p.ask(r) {
+			if r.epoch == d.epoch && r.version >= d.number || p.request(r) {
 				r.doubt = nil
 			}
 		}
@@ -224,9 +224,9 @@ func (p *Presence) run() {
 			p.sendDigest()
 		}
 		p.sendChanges()
-		p.sendAsks()
+		p.sendRequests()
 		p.sendVersions()
-		p.sendAnswers()
+		p.sendResponses()
 	}
 }
 
@@ -251,9 +251,9 @@ func (p *Presence) frame(kind frameKind) frame {
 // it has a next node that lacks it too or that notices, and the owner itself has the change.
 func (p *Presence) sendDigest() {
 	p.mu.Lock()
-	for id := range p.asked {
+	for id := range p.requested {
 		if p.peers[id] == nil {
-			delete(p.asked, id) // it asks again
+			delete(p.requested, id) // it sends its request again
 		}
 	}
 	ring := p.ring()
@@ -310,7 +310,7 @@ func (p *Presence) sendChanges() {
 	}
 	p.mu.Unlock()
 	switch {
-	case alone: // a node that starts asks
+	case alone: // a node that starts sends a request
 	case kept:
 		p.sendList(f, backplane.All())
 	default:
@@ -327,34 +327,34 @@ func (p *Presence) sendList(f frame, to backplane.Target) {
 	}
 }
 
-func (p *Presence) sendAsks() {
+func (p *Presence) sendRequests() {
 	p.mu.Lock()
 	var frames []frame
 	var to []string
-	for id := range p.toAsk {
+	for id := range p.toRequest {
 		if r := p.peers[id]; r != nil {
-			f := frame{kind: frameAsk, epoch: r.epoch, number: r.version}
+			f := frame{kind: frameRequest, epoch: r.epoch, number: r.version}
 			if !r.complete {
 				f.epoch = 0
 			}
 			frames, to = append(frames, f), append(to, id)
 		}
 	}
-	clear(p.toAsk)
+	clear(p.toRequest)
 	p.mu.Unlock()
 	for i := range frames {
 		p.send(&frames[i], backplane.To(to[i]))
 	}
 }
 
-// sendAnswers sends peers what they have asked for. A peer that asks for snapshots too often waits. If a peer has missed a
+// sendResponses sends peers what they have requested. A peer that requests snapshots too often waits. If a peer has missed a
 // change, others may have missed it too: they get the number of the last one, at most twice an Interval.
-func (p *Presence) sendAnswers() {
+func (p *Presence) sendResponses() {
 	p.mu.Lock()
-	var answers []frame
+	var responses []frame
 	var to []string
 	var snapshot frame
-	for id, a := range p.asked {
+	for id, a := range p.requested {
 		if !a.want || p.peers[id] == nil {
 			continue
 		}
@@ -373,8 +373,8 @@ func (p *Presence) sendAnswers() {
 			p.stats.Snapshots++
 		}
 		a.want = false
-		p.asked[id] = a
-		answers, to = append(answers, f), append(to, id)
+		p.requested[id] = a
+		responses, to = append(responses, f), append(to, id)
 	}
 	state := p.frame(frameState)
 	announce := p.missed && time.Since(p.announced) >= p.interval/2
@@ -385,7 +385,7 @@ func (p *Presence) sendAnswers() {
 	if announce {
 		p.send(&state, backplane.All())
 	}
-	for i, f := range answers {
+	for i, f := range responses {
 		if f.kind == frameSnapshot {
 			p.sendSnapshot(f, backplane.To(to[i]))
 		} else {
