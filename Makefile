@@ -8,6 +8,7 @@
 # make socketio-picture makes its picture anew
 # make websocket, make sse   the examples of package hub, two servers each, on BROKER
 # make hub-pictures    makes their pictures anew
+# make hub-load      package hub beside centrifuge and melody: N idle connections (default 5000), and broadcasts to them
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make rolling-restart two nodes are replaced one after the other under 2,000 WebSocket clients, on BROKER; prints what the
 #              clients noticed, and fails if a message is lost or a client disconnected twice
@@ -27,9 +28,10 @@ FUZZTIME ?= 10m
 SOAK ?= 1000
 MESSAGES ?= 10000
 UPDATE ?=
+N ?= 5000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse hub-pictures chat-picture chat-load socketio socketio-picture trace rolling-restart
+.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse hub-pictures hub-load chat-picture chat-load socketio socketio-picture trace rolling-restart
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -67,6 +69,9 @@ socketio-picture:
 
 websocket sse:
 	@cd examples && go run ./$@ -broker '$(or $(BROKER),memory)'
+
+hub-load:
+	@go run ./bench/hubload -n '$(N)'
 
 hub-pictures:
 	@scripts/setup chromium

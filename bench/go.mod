@@ -5,7 +5,10 @@ go 1.26.0
 require (
 	github.com/centrifugal/centrifuge v0.40.1
 	github.com/crossroom/crossroom v0.0.0
+	github.com/crossroom/crossroom/hub/coderws v0.0.0
+	github.com/crossroom/crossroom/hub/gorillaws v0.0.0
 	github.com/nats-io/nats.go v1.55.0
+	github.com/olahol/melody v1.1.4
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/redis/rueidis v1.0.79
 	github.com/stretchr/testify v1.12.1
@@ -21,10 +24,12 @@ require (
 	github.com/centrifugal/fdelta v0.0.3 // indirect
 	github.com/centrifugal/protocol v0.23.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/coder/websocket v1.8.15 // indirect
 	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/klauspost/compress v1.20.1 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
@@ -46,3 +51,8 @@ require (
 )
 
 replace github.com/crossroom/crossroom => ../
+
+replace (
+	github.com/crossroom/crossroom/hub/coderws => ../hub/coderws
+	github.com/crossroom/crossroom/hub/gorillaws => ../hub/gorillaws
+)
