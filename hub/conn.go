@@ -334,7 +334,7 @@ func (c *Conn) after(err error) {
 	case errors.As(err, &asked):
 		own := *asked
 		c.end(&own, true)
-	case c.ending(): // the error may be a consequence of that
+	case c.ending() && stackOf(err) == nil: // the error may be a consequence of that
 	default:
 		c.hub.report(err)
 		c.end(&CloseError{Code: codeInternal, Reason: "internal error", Err: err}, true)

@@ -582,6 +582,7 @@ func testClose(t *testing.T, glue Glue) {
 }
 
 func testCallbacks(t *testing.T, glue Glue) {
+	var reports atomic.Int64
 	conns := make(chan *hub.Conn, 1)
 	gone := make(chan *hub.CloseError, 1)
 	s := Start(t, 1, hub.Options{
@@ -597,7 +598,7 @@ func testCallbacks(t *testing.T, glue Glue) {
 		},
 		OnMessage: func(ctx context.Context, c *hub.Conn, _ hub.Message) error {
 			<-ctx.Done() // a handler that hangs ends with its connection
-			return ctx.Err()
+			panic("late bug")
 		},
 		OnDisconnect: func(c *hub.Conn, reason *hub.CloseError) {
 			if c.User() == "ada" {
@@ -609,6 +610,7 @@ func testCallbacks(t *testing.T, glue Glue) {
 			if !strings.Contains(err.Error(), "panicked") {
 				t.Errorf("reported: %v", err)
 			}
+			reports.Add(1)
 		},
 	}, glue)[0]
 	for user, want := range map[string]int{"panic": 1011, "banned": 4000} {
@@ -639,7 +641,8 @@ func testCallbacks(t *testing.T, glue Glue) {
 	var why *hub.CloseError
 	assert.ErrorAs(t, context.Cause(c.Context()), &why)
 	c.Close(1000, "twice")
-	assert.Equal(t, uint64(2), s.Hub.Stats().Panics)
+	assert.Equal(t, uint64(3), s.Hub.Stats().Panics)
+	assert.Equal(t, int64(3), reports.Load(), "a panic after the end is reported too")
 }
 
 // testFramesStayWhole: shared frames, pongs and pings go out side by side.
