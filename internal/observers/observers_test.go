@@ -84,6 +84,8 @@ func (w *witness) Resumed(ns string, d time.Duration) {
 	w.call(fmt.Sprint("Resumed ", ns, " ", d))
 }
 
+func (w *witness) Changed(c observe.Change) { w.call("Changed " + c.Namespace) }
+
 // everything calls each method of the set and returns their names.
 func everything(s *observers.Set) (methods []string) {
 	ctx := context.Background()
@@ -120,6 +122,8 @@ func everything(s *observers.Set) (methods []string) {
 	did("Interrupted / cut")
 	s.Link.Resumed("/", time.Second)
 	did("Resumed / 1s")
+	s.Change.Changed(observe.Change{Namespace: "/"})
+	did("Changed /")
 	return methods
 }
 
@@ -167,7 +171,7 @@ func TestOnlyThoseThatWantAnEvent(t *testing.T) {
 	s, ok = observers.Of([]observe.Observer{a}, nil)
 	require.True(t, ok)
 	require.Same(t, a, s.Publish)
-	require.Equal(t, []any{nil, nil, nil, nil, nil, nil, false}, []any{s.Deliver, s.Request, s.Serve, s.Drop, s.Link, s.Node, s.Unwanted})
+	require.Equal(t, []any{nil, nil, nil, nil, nil, nil, nil, false}, []any{s.Deliver, s.Request, s.Serve, s.Drop, s.Link, s.Node, s.Change, s.Unwanted})
 
 	_, ok = observers.Of([]observe.Observer{a, nil}, nil)
 	require.False(t, ok)
