@@ -68,7 +68,10 @@ var methods = []struct {
 		_, err := ns.EventAck(ctx, []byte("x"))
 		return err
 	}},
-	{"Count", func(ctx context.Context, ns *backplane.Namespace) error { _, err := ns.Count(ctx, backplane.All()); return err }},
+	{"Count", func(ctx context.Context, ns *backplane.Namespace) error {
+		_, err := ns.Count(ctx, backplane.All())
+		return err
+	}},
 }
 
 // untouched fails if a node or member noticed a call.

@@ -14,11 +14,11 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// What a node keeps of its own changes, of a peer's changes that came before their turn, and of nodes that ask, has
+// What a node keeps of its own changes, of a peer's changes that came before their turn, and of nodes that send requests, has
 // limits.
 func TestLimitsOfWhatIsKept(t *testing.T) {
 	p := &Presence{
-		wake: make(chan struct{}, 1), own: newReplica("own"), rooms: map[string]*roomState{}, asked: map[string]asking{}, remoteBytes: 1 << 30,
+		wake: make(chan struct{}, 1), own: newReplica("own"), rooms: map[string]*roomState{}, requested: map[string]wanted{}, remoteBytes: 1 << 30,
 	}
 	joined := func(i, size int) change {
 		return change{key: key{"room", fmt.Sprint(i)}, member: &Member{ID: fmt.Sprint(i), State: []byte(strings.Repeat("x", size))}}
@@ -45,14 +45,14 @@ func TestLimitsOfWhatIsKept(t *testing.T) {
 	}
 	assert.Equal(t, pendingBytes, peer.waitingSize)
 
-	for i := range 2 * maxAsking {
-		p.asks(fmt.Sprint("forged", i), &frame{})
+	for i := range 2 * maxRequests {
+		p.requests(fmt.Sprint("forged", i), &frame{})
 	}
-	assert.Len(t, p.asked, maxAsking)
-	assert.EqualValues(t, maxAsking, p.stats.Strangers)
+	assert.Len(t, p.requested, maxRequests)
+	assert.EqualValues(t, maxRequests, p.stats.Strangers)
 }
 
-// However often a peer makes this node ask for changes, send what it knows of all nodes, a snapshot, or its own number,
+// However often a peer makes this node request changes, send what it knows of all nodes, a snapshot, or its own number,
 // it does that a few times in an Interval.
 func TestRatesOfWhatIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -62,29 +62,29 @@ func TestRatesOfWhatIsSent(t *testing.T) {
 		ns, err := node.Namespace(t.Context(), "presence", nil)
 		require.NoError(t, err)
 		p := &Presence{
-			ns: ns, life: t.Context(), interval: time.Second, wake: make(chan struct{}, 1), own: newReplica("own"), rooms: map[string]*roomState{}, asked: map[string]asking{},
-			peers: map[string]*replica{}, toAsk: map[string]struct{}{}, toCompare: map[string]struct{}{},
+			ns: ns, life: t.Context(), interval: time.Second, wake: make(chan struct{}, 1), own: newReplica("own"), rooms: map[string]*roomState{}, requested: map[string]wanted{},
+			peers: map[string]*replica{}, toRequest: map[string]struct{}{}, toCompare: map[string]struct{}{},
 		}
 		peer := newReplica("peer")
 		p.peers["peer"] = peer
-		asks, versions, announced := 0, 0, 0
+		requests, versions, announced := 0, 0, 0
 		const intervals = 10
 		for i := range intervals * 100 {
 			p.compare(peer, uint64(i+1))
 			p.respond(peer, uint64(i+1))
-			asks += len(p.toAsk)
+			requests += len(p.toRequest)
 			versions += len(p.toCompare)
-			clear(p.toAsk)
+			clear(p.toRequest)
 			clear(p.toCompare)
-			p.asks("peer", &frame{epoch: 7, number: uint64(i)}) // which this node has never had
+			p.requests("peer", &frame{epoch: 7, number: uint64(i)}) // which this node has never had
 			before := p.announced
-			p.sendAnswers()
+			p.sendResponses()
 			if p.announced != before {
 				announced++
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		assert.Equal(t, intervals, asks)
+		assert.Equal(t, intervals, requests)
 		assert.EqualValues(t, intervals, p.stats.Snapshots)
 		assert.Equal(t, 2*intervals, announced)
 		assert.Equal(t, 2*intervals, versions)

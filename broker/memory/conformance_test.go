@@ -15,17 +15,11 @@ import (
 	"github.com/crossroom/crossroom/conformance"
 )
 
-// limit is the time for the whole suite without the race detector, which is several times slower.
-const limit = 10 * time.Second
-
 func TestConformance(t *testing.T) {
 	one := conformance.Run(t, harness())
 	all := conformance.RunFleet(t, harness())
 	took := (one.Took + all.Took).Round(10 * time.Millisecond)
-	t.Attr("figure", fmt.Sprintf("the whole suite on memory: %v of at most %v, %v of it the fleets", took, limit, all.Took.Round(10*time.Millisecond)))
-	if took > limit && !raceEnabled {
-		t.Errorf("the whole suite took %v, more than %v", took, limit)
-	}
+	t.Attr("figure", fmt.Sprintf("the whole suite on memory: %v, %v of it the fleets", took, all.Took.Round(10*time.Millisecond)))
 }
 
 func TestConformanceDynamic(t *testing.T) {

@@ -108,8 +108,8 @@ type Broadcast struct {
 	// Rooms, All and Except select the members: those in any of Rooms (all members if it is empty) that are in every one
 	// of All, without those in any of Except.
 	Rooms, All, Except []string
-	Flags         Flags
-	Header        Header
+	Flags              Flags
+	Header             Header
 	// HeaderDropped counts the entries of the header that a decoder dropped: too large, not text, or duplicate.
 	HeaderDropped int
 	// Payload belongs to the application and is opaque to the core.

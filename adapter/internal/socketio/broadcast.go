@@ -97,7 +97,9 @@ const Sound wire.Flags = 1 << 7
 
 // CarriesAll reports whether messages may have All: servers that are not Crossroom nodes would not read it, and select
 // too many sockets. V5 has no requests with a selector.
-func (c *Codec) CarriesAll() bool { return c.opts.OnlyCrossroom && c.opts.Dialect == V6 }
+func (c *Codec) CarriesAll() bool {
+	return c.opts.OnlyCrossroom && c.opts.Dialect == V6 && !c.sharded()
+}
 
 func (c *Codec) carries(message string, all []string) error {
 	if len(all) == 0 || c.CarriesAll() {

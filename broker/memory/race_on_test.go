@@ -1,5 +1,0 @@
-//go:build race
-
-package memorybroker_test
-
-const raceEnabled = true
