@@ -66,7 +66,8 @@
 // Packets, and what their methods return, are shared and read-only. Arguments and slices that are passed to a call are
 // not kept. Slices that a call returns belong to the caller.
 //
-// A socket's method may emit, without Except where servers older than 6.1 are connected. It must not make a request to
+// A socket's method may emit, without Except where servers older than 6.1 are connected, and without InAll where
+// Node.js servers are possible: these send requests first. It must not make a request to
 // the fleet, whose responses wait behind the method, and not call Close: make these calls on another goroutine.
 //
 // The sections "Callbacks" and "Limits" of package backplane hold here too. A handler of OnServerSideEmit or a custom

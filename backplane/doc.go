@@ -21,9 +21,9 @@
 // # Delivery
 //
 // Broadcast delivers to the local members first, on the calling goroutine, and then passes the message to the broker.
-// Each member gets it at most once. Messages of one goroutine to the same rooms arrive in order. Messages of two
-// nodes, or messages of one node to different selections of rooms, are ordered only if the broker promises that
-// (Capabilities.OrderAcrossChannels).
+// Each member gets it at most once. Messages of one goroutine to the same selection of rooms arrive in order. Its
+// messages to different selections are in order only if the broker promises that (Capabilities.OrderAcrossChannels).
+// Messages of two nodes have no common order.
 //
 // While the broker's servers are down, the broker keeps messages in its queue, within the limits in its documentation.
 // Broadcast waits only while that queue is full. Requests return by their deadline, with a *[PartialError].
@@ -89,8 +89,9 @@
 // # Requests
 //
 // The methods that reach the whole fleet have one contract: Members, MembersDetail, RoomsOf, AllRooms, Join, Leave,
-// Disconnect, their forms for selections, Request, EventAck and BroadcastAck. Peers and Count query the broker and no
-// node. They return by the same deadline, and describe their own errors.
+// Disconnect, their forms for selections, Count, Request, EventAck and BroadcastAck. BroadcastAck has a timeout of its
+// own in place of RequestsTimeout. Peers queries the broker and no node. It returns by the same deadline, and describes
+// its own errors.
 //
 //   - They wait for other nodes, and return by the deadline: Options.RequestsTimeout or that of the context, whichever is
 //     first.
@@ -143,8 +144,9 @@
 //
 // # Callbacks
 //
-// Members' methods and the other callbacks run on the node's goroutines and must not block. A member that writes to a
-// network connection uses a queue of package outgoing, which never blocks, and which ends if the client is too slow:
+// Members' methods and the other callbacks run on the node's goroutines, or on that of a caller (below), and must not
+// block. Functions of OnRequest and OnEvent may block. A member that writes to a network connection uses a queue of
+// package outgoing, which never blocks, and which ends if the client is too slow:
 //
 //	c.queue = outgoing.New(c.write, c.disconnected, nil) // write gets batches of payloads
 //

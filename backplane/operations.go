@@ -123,8 +123,9 @@ func (m *Members) add(infos []wire.MemberInfo) {
 }
 
 // Count counts the members that t selects, without listing them: Crossroom nodes respond with a number. Foreign peers
-// (Node.js servers) can only list theirs, and are counted by their lists. If nodes are missing, Total is a lower bound.
-// A member whose id is on two nodes counts twice.
+// (Node.js servers) can only list theirs, and are counted by their lists. If nodes are missing, Total is a lower bound,
+// and the error is a *[PartialError]: section "Requests" of the package documentation has the other errors. A member
+// whose id is on two nodes counts twice.
 func (ns *Namespace) Count(ctx context.Context, t Target) (*Count, error) {
 	if err := ns.target(ctx, &t.sel); err != nil {
 		return nil, err

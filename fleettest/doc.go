@@ -9,7 +9,7 @@
 //			chat, err := north.Of(t.Context(), "/chat")
 //			...
 //			f.Settle()                            // the servers know each other
-//			east.Freeze()                         // receives the request and does not respond
+//			east.Freeze()                         // does not receive the request
 //			f.After(300*time.Millisecond, east.Kill)
 //			sockets, err := chat.FetchSockets(t.Context())
 //			// after 500 ms: the responses of the others, and a *PartialError that names east

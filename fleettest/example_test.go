@@ -58,7 +58,7 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 		}
 
 		ask()
-		servers["east"].Freeze() // it receives the request and does not respond
+		servers["east"].Freeze() // it does not receive the request
 		f.After(300*time.Millisecond, servers["east"].Kill)
 		ask()
 		ask()                       // requests do not wait for a lost peer

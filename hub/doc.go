@@ -28,8 +28,8 @@
 // # Delivery
 //
 // A message is encoded once for each server, and its bytes are shared by all connections there. nil from Send means
-// accepted. A connection gets each message at most once, while it is connected; what was sent before OnConnect or after
-// the end is lost for it. The order of messages, and what happens while the broker is down, are those of package
+// accepted. A connection gets each message at most once, while it is connected. A message that was sent before the
+// connection entered its rooms, or after its end, does not reach it, unless Options.Resume returns it. The order of messages, and what happens while the broker is down, are those of package
 // backplane. SendAck waits for acknowledgements.
 //
 // # The life of a connection
@@ -40,9 +40,10 @@
 //	Authenticate                                            the status of its *StatusError, otherwise 500
 //	names that Authenticate returns                         400
 //	the handshake                                           400 and the like, of the WebSocket library
-//	Resume                                                  as for Authenticate
+//	Resume, which is called after the stream has entered    as for Authenticate
+//	its rooms
 //
-// Then the connection enters its rooms, OnConnect is called, and messages are read. It ends with one of these codes,
+// The connection enters its rooms, OnConnect is called, and messages are read. It ends with one of these codes,
 // which OnDisconnect gets as a *[CloseError] and Stats counts:
 //
 //	code                what happened

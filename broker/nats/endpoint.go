@@ -172,8 +172,8 @@ func (e *endpoints) all() []endpoint {
 // learn adds the servers that the server from has announced over nc. Credentials that went over TLS
 // are not sent to another server without it.
 func (e *endpoints) learn(from endpoint, nc *nats.Conn) {
-	_, err := nc.TLSConnectionState()
-	e.learnHosts(from, nc.DiscoveredServers(), err == nil)
+	// nats.go uses TLS if the client or the server requires it. Its TLSConnectionState reads a field without its lock.
+	e.learnHosts(from, nc.DiscoveredServers(), nc.Opts.Secure || nc.TLSRequired())
 }
 
 func (e *endpoints) learnHosts(from endpoint, hosts []string, secure bool) {

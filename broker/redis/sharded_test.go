@@ -124,7 +124,7 @@ func TestShardedWhenDown(t *testing.T) {
 	var loss *broker.LossError
 	require.ErrorAs(t, err, &loss)
 	assert.Equal(t, 1, loss.Messages)
-	assert.ErrorContains(t, loss, "SPUBLISH: CLUSTERDOWN")
+	assert.ErrorContains(t, loss, `SPUBLISH: "CLUSTERDOWN`)
 	r.mu.Lock()
 	r.got[r.rooms[0]] = r.sent[r.rooms[0]] // which is accounted for
 	r.mu.Unlock()
