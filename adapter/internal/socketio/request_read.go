@@ -38,7 +38,7 @@ var (
 // 5.4.0 for messages with v5's key of the request id, and 8.3.0 for all others.
 
 func (c *Codec) readRequest(payload []byte, ns string, r *wire.Request) error {
-	v, packed, err := openMessage(payload, v6Broadcast)
+	v, packed, err := openMessage(payload, v6Broadcast, true)
 	if err != nil {
 		return err
 	}
@@ -80,8 +80,9 @@ func requestID(id jsonscan.Value) (text string, raw bool) {
 // openMessage distinguishes JSON from msgpack by the first byte, as 7.2 and later do
 // [PROTOCOL 3], and returns a document in v. The message type that may hold binary data is
 // returned as msgpack in packed instead, in whichever form it came, so that one function
-// reads it.
-func openMessage(payload []byte, binaryType int64) (v jsonscan.Value, packed []byte, err error) {
+// reads it. With v5 set, JSON with v5's key of the request id is returned in v: there the
+// number is another type.
+func openMessage(payload []byte, binaryType int64, v5 bool) (v jsonscan.Value, packed []byte, err error) {
 	json := len(payload) > 0 && payload[0] == '{'
 	text := payload
 	if json {
@@ -105,7 +106,7 @@ func openMessage(payload []byte, binaryType int64) (v jsonscan.Value, packed []b
 	if v, err = jsonscan.Parse(text); err != nil {
 		return v, nil, err
 	}
-	if v.Get("type").Is(binaryType) && !(json && v.Get("requestid").Kind() != jsonscan.None) {
+	if v.Get("type").Is(binaryType) && !(v5 && json && v.Get("requestid").Kind() != jsonscan.None) {
 		packed, err = msgpack.FromJSON(nil, text)
 	}
 	return v, packed, err

@@ -24,7 +24,7 @@ func (c *Codec) DecodeResponse(payload []byte, ns string, r *wire.Response) erro
 }
 
 func (c *Codec) readResponse(payload []byte, r *wire.Response) error {
-	v, packed, err := openMessage(payload, v6Ack)
+	v, packed, err := openMessage(payload, v6Ack, true)
 	if err != nil {
 		return err
 	}

@@ -238,33 +238,11 @@ func (c *Codec) readShardBroadcast(payload []byte, ns string, b *wire.Broadcast)
 
 // readShardRequest reads a request.
 func (c *Codec) readShardRequest(payload []byte, ns string, r *wire.Request) error {
-	if len(payload) == 0 {
-		return errNoObject
-	}
-	text := payload
-	if payload[0] == '{' {
-		text = jsonscan.Valid(payload)
-	} else {
-		m, err := readShard(payload)
-		if err != nil {
-			return err
-		}
-		if m.number() == shardBroadcast {
-			return c.readShardAckRequest(&m, ns, r)
-		}
-		if text, err = msgpack.AppendJSON(nil, payload, nil); err != nil {
-			return err
-		}
-	}
-	v, err := jsonscan.Parse(text)
+	v, packed, err := openMessage(payload, shardBroadcast, false)
 	if err != nil {
 		return err
 	}
-	if v.Get("type").Is(shardBroadcast) {
-		packed, err := msgpack.FromJSON(nil, text)
-		if err != nil {
-			return err
-		}
+	if packed != nil {
 		m, err := readShard(packed)
 		if err != nil {
 			return err
@@ -394,33 +372,11 @@ func (c *Codec) readShardAckRequest(m *shard, ns string, r *wire.Request) error 
 
 // readShardResponse reads a response.
 func (c *Codec) readShardResponse(payload []byte, ns string, r *wire.Response) error {
-	if len(payload) == 0 {
-		return errNoObject
-	}
-	text := payload
-	if payload[0] == '{' {
-		text = jsonscan.Valid(payload)
-	} else {
-		m, err := readShard(payload)
-		if err != nil {
-			return err
-		}
-		if m.number() == shardAck {
-			return readShardAck(&m, ns, r)
-		}
-		if text, err = msgpack.AppendJSON(nil, payload, nil); err != nil {
-			return err
-		}
-	}
-	v, err := jsonscan.Parse(text)
+	v, packed, err := openMessage(payload, shardAck, false)
 	if err != nil {
 		return err
 	}
-	if v.Get("type").Is(shardAck) {
-		packed, err := msgpack.FromJSON(nil, text)
-		if err != nil {
-			return err
-		}
+	if packed != nil {
 		m, err := readShard(packed)
 		if err != nil {
 			return err
@@ -454,7 +410,7 @@ func (c *Codec) readShardResponse(payload []byte, ns string, r *wire.Response) e
 	case m.rooms.Kind() == jsonscan.Array:
 		r.Rooms = m.names(m.rooms, r.Rooms)
 	case r.Members != nil && !x.native: // it may be the response to OpRooms
-		set := nameSet{list: r.Rooms, expect: len(text)}
+		set := nameSet{list: r.Rooms, expect: len(v.Raw())}
 		if set.list == nil {
 			set.list = []string{}
 		}
