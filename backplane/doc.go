@@ -230,11 +230,11 @@
 //
 // # Operations of other nodes
 //
-// What another node asks for passes three checks before it changes anything here:
+// A request of another node passes three checks before it changes anything here:
 //
-//	Options.Keys, Options.Unsigned   who asks: a process with a key, or any process for the kinds in Unsigned
-//	NamespaceOptions.Refuse          for what: not for these kinds, whoever asks
-//	NamespaceOptions.OnOperation     for what exactly: the application decides, with the origin, the rooms and the payload
+//	Options.Keys, Options.Unsigned   the requester: a process with a key, or any process for the kinds in Unsigned
+//	NamespaceOptions.Refuse          the kind: these kinds are refused for every requester
+//	NamespaceOptions.OnOperation     the content: the application decides, with the origin, the rooms and the payload
 //
 // By default all processes are trusted and all kinds carried out. [Operations] names the kinds for the first two checks.
 // An operation that Refuse or OnOperation refuses is counted in Stats.Refused or Stats.RefusedBroadcasts, and reported as

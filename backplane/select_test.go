@@ -146,7 +146,7 @@ func TestLocalSelection(t *testing.T) {
 	})
 }
 
-// No member enters the room of another one's id if IsID knows ids, whoever asks for it.
+// No member enters the room of another one's id if IsID knows ids, for every requester.
 func TestRoomsOfOtherIDs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		here, there, reports := pair(t, &backplane.NamespaceOptions{IsID: func(name string) bool {

@@ -61,7 +61,7 @@
 //	1013                the broker did not take the connection's rooms
 //	any                 Kick, Conn.Close, a *CloseError of OnConnect or OnMessage
 //
-// A client whose queue is full, or who does not answer a ping, sees 1006: it reads nothing, so that it gets no close
+// A client whose queue is full, or that does not answer a ping, sees 1006: it reads nothing, so that it gets no close
 // frame. A browser tab that sleeps may be such a client, and reconnects when it wakes up.
 //
 // A slow handshake is not seen by the hub: set http.Server.ReadHeaderTimeout.

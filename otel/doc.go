@@ -81,7 +81,7 @@
 // A header that is too long, unreadable, not text, present twice or of an unknown version is ignored and counted. So
 // are oversized output of a propagator and its panics. None of these loses, delays or changes a message.
 //
-// Whoever sends a message may set the sampled flag, and the SDK's default sampler follows it: a process that may publish
+// The sender of a message may set the sampled flag, and the SDK's default sampler follows it: a process that may publish
 // on the broker can have every node record all of its messages. Options.Keys of the nodes limit that to processes with
 // a key. Options.Links lets the sampler of each node decide about broadcasts and events. For queries too, give the SDK
 // a sampler that limits what others ask for:

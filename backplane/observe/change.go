@@ -27,7 +27,7 @@ const (
 	PeerLeft
 	// PeerLost: it sent no sign of life for PeerTimeout, or another node with its id has replaced it.
 	PeerLost
-	// PeerReturned: a node that was lost, or for which somebody else said goodbye, is back.
+	// PeerReturned: a node that was lost, or for which another process sent a goodbye, is back.
 	PeerReturned
 	// RoomCreated: the first member of this node is about to join the room. MemberJoined follows.
 	RoomCreated

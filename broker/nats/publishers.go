@@ -12,7 +12,7 @@ import (
 // that arrive later.
 //
 // Any client that may publish can send frames in the name of a broker. Therefore the numbers do not
-// say which message is the later one: only the id of a later connection does, which nobody but the
+// say which message is the later one: only the id of a later connection does, which only the
 // broker can make (see identity). And a copy is a copy only if all of it is the same.
 //
 // It is for one goroutine at a time.

@@ -111,7 +111,7 @@ func (c *chat) members(ctx context.Context, s *socketio.Socket, room string) (ob
 	return object{"ok": true, "members": list, "missing": fleet["missing"]}, nil
 }
 
-// list returns the members of the user's room, who has been connected for the longest time first.
+// list returns the members of the user's room, those that connected first at the beginning.
 func list(ctx context.Context, s *socketio.Socket, room string) ([]member, error) {
 	if !slices.Contains(s.Rooms(), room) {
 		return nil, errors.New("not in that room")

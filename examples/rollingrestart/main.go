@@ -94,7 +94,7 @@ func restart(ctx context.Context, o options) (f figures, err error) {
 		}
 	}
 
-	// Clients speak in turn until the restart is over.
+	// Clients speak in turn until the restart has ended.
 	sent := make(map[string][]string) // by room
 	over := make(chan struct{})
 	var speaking sync.WaitGroup

@@ -23,7 +23,7 @@ type user struct {
 	again     int             // messages that came on both connections
 	moves     int             // by request of a node
 	broken    int             // connections that ended otherwise
-	leaving   bool            // the test is over
+	leaving   bool            // the test has ended
 	connected sync.WaitGroup  // readers
 }
 

@@ -19,7 +19,7 @@ func TestLimitOfAccusations(t *testing.T) {
 	assert.Len(t, got.accused, maxAccused)
 }
 
-// The nodes to which something must be sent are limited in number, whoever makes up others.
+// The nodes to which something must be sent are limited in number, also if other processes invent nodes.
 func TestLimitOfWhatIsDue(t *testing.T) {
 	a := announcer{wake: make(chan struct{}, 1), due: due{
 		seen: map[string]revisionOf{}, lists: map[string]struct{}{}, told: map[string]accusation{},
