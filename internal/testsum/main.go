@@ -54,6 +54,7 @@ type summary struct {
 	outcomes       []outcome // output: one line
 	suspects       []suspect // the tests of top level that failed
 	firm           bool      // a failure that no second run excuses
+	races          []string  // what the race detector reported
 	unsteady       []string
 }
 
@@ -181,6 +182,7 @@ func (s *summary) take(e *event) {
 		s.endPackage(e, lines)
 		return
 	}
+	s.races = append(s.races, races(lines)...)
 	switch e.Action {
 	case "pass":
 		if !s.children[key] {
@@ -208,6 +210,7 @@ func (s *summary) endPackage(e *event, lines []string) {
 			s.firm = true
 		}
 		s.firm = s.firm || slices.ContainsFunc(lines, final)
+		s.races = append(s.races, races(lines)...)
 		fmt.Fprint(s.out, strings.Join(lines, ""))
 	}
 	fmt.Fprintf(s.out, "%s %6.1fs  %s\n", word, e.Elapsed, e.Package)
@@ -233,6 +236,27 @@ func final(line string) bool {
 	return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") ||
 		strings.HasPrefix(line, "WARNING: DATA RACE") || strings.Contains(line, "race detected during execution of test")
 }
+
+// raceLines is how many lines of a data race the summary shows: two accesses, and how their goroutines began.
+const raceLines = 60
+
+// races returns the reports of the race detector in the output of a test.
+func races(lines []string) (found []string) {
+	for i := 0; i < len(lines); i++ {
+		if !strings.HasPrefix(lines[i], "WARNING: DATA RACE") {
+			continue
+		}
+		began := i
+		for i < len(lines) && i-began < raceLines && !strings.HasPrefix(lines[i], "=====") {
+			i++
+		}
+		found = append(found, strings.Join(lines[began:i], ""))
+	}
+	return found
+}
+
+// maxRaces is how many data races the summary shows.
+const maxRaces = 3
 
 // attribute records a test attribute for the summary.
 func (s *summary) attribute(e *event) {
@@ -302,6 +326,9 @@ func (s *summary) print(strict bool) bool {
 	absent := s.table.absent()
 	fmt.Fprintf(s.out, "\n%d packages in %v\n%d passed, %d of them unsteady, %d failed, %d skipped\n",
 		s.packages, time.Since(s.began).Round(100*time.Millisecond), s.passed, len(s.unsteady), s.failed, len(s.skipped))
+	for _, report := range s.races[:min(len(s.races), maxRaces)] {
+		fmt.Fprintf(s.out, "\n%s", report)
+	}
 	// Report all problems, so that a failed test does not hide a missing server.
 	ok := s.failed == 0
 	if s.passed == 0 {

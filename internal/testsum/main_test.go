@@ -119,3 +119,22 @@ func TestAgain(t *testing.T) {
 		})
 	}
 }
+
+// The summary repeats the first data races, which are far above it in the output of a long run.
+func TestRacesAreRepeated(t *testing.T) {
+	var in, out strings.Builder
+	for n := range maxRaces + 1 {
+		for _, line := range []string{"WARNING: DATA RACE\n", fmt.Sprintf("Read %d by goroutine 7:\n", n), "==================\n", "after\n"} {
+			fmt.Fprintf(&in, `{"Action":"output","Package":"x/a","Test":"TestRacy","Output":%q}`+"\n", line)
+		}
+	}
+	in.WriteString(`{"Action":"fail","Package":"x/a","Test":"TestRacy"}` + "\n")
+	s := newSummary(&out)
+	require.NoError(t, s.read(strings.NewReader(in.String())))
+	require.False(t, s.print(false))
+	_, end, found := strings.Cut(out.String(), "0 passed, ")
+	require.True(t, found)
+	assert.Contains(t, end, "\nWARNING: DATA RACE\nRead 0 by goroutine 7:\n\nWARNING: DATA RACE\nRead 1 by goroutine 7:\n")
+	assert.Equal(t, maxRaces, strings.Count(end, "WARNING: DATA RACE"))
+	assert.NotContains(t, end, "after")
+}

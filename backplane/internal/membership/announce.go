@@ -174,7 +174,8 @@ func (a *announcer) confirm(id string, known revisionOf) {
 	})
 }
 
-// changed records a change of the list of namespaces, and returns its revision.
+// changed records a change of the list of namespaces, and returns its revision. The first change is announced by a
+// greeting.
 func (a *announcer) changed(c change) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -186,6 +187,7 @@ func (a *announcer) changed(c change) uint64 {
 	}
 	a.revision++
 	a.due.changes = append(a.due.changes, c)
+	a.due.hello = a.due.hello || a.revision == 1
 	return a.revision
 }
 
